@@ -27,7 +27,13 @@ class CoilPicture:
     """
 
     def __init__(
-        self, length_mm: float, width_mm: float, *, across_mm: float = 0.0, px_per_mm: float = 0.25, row_mm: float = 6400.0
+        self,
+        length_mm: float,
+        width_mm: float,
+        *,
+        across_mm: float = 0.0,
+        px_per_mm: float = 0.25,
+        row_mm: float = 6400.0,
     ) -> None:
         self._scale = px_per_mm
         self._across_mm = across_mm
@@ -73,7 +79,9 @@ class CoilPicture:
                 continue
             text = f"{name} {self._counts[name]}"
             cv2.rectangle(self._canvas, (x, 10), (x + 14, 24), PALETTE[classes.index(name) % len(PALETTE)], 2)
-            cv2.putText(self._canvas, text, (x + 20, 22), cv2.FONT_HERSHEY_SIMPLEX, 0.45, (235, 235, 235), 1, cv2.LINE_AA)
+            cv2.putText(
+                self._canvas, text, (x + 20, 22), cv2.FONT_HERSHEY_SIMPLEX, 0.45, (235, 235, 235), 1, cv2.LINE_AA
+            )
             x += 34 + 8 * len(text)
 
     def add_truth(self, boxes: Iterable[StripBox]) -> None:
@@ -84,8 +92,14 @@ class CoilPicture:
     def write(self, path: Path) -> None:
         """Write the picture; the ending chooses the format. Raises SourceError when it cannot be written."""
         path.parent.mkdir(parents=True, exist_ok=True)
-        if not cv2.imwrite(str(path), self._canvas):
-            raise SourceError(f"{path}: the picture cannot be written; check the folder, the disk and the ending (.png)")
+        try:
+            written = cv2.imwrite(str(path), self._canvas)
+        except cv2.error:  # an ending that OpenCV does not know
+            written = False
+        if not written:
+            raise SourceError(
+                f"{path}: the picture cannot be written; check the folder, the disk and the ending (.png)"
+            )
 
     def _outline(self, box: StripBox, colour: tuple[int, int, int], *, grow_px: int, thickness: int) -> None:
         low, high = (round((mm - self._across_mm) * self._scale) for mm in box.across_mm)
@@ -116,4 +130,13 @@ class CoilPicture:
         for metre in metres:
             x = MARGIN_PX + round((metre * 1000 - row * self._row_mm) * self._scale)
             cv2.line(self._canvas, (x, y), (x, y + 4), (150, 150, 150), 1)
-            cv2.putText(self._canvas, f"{metre:.0f} m", (x + 3, y + 12), cv2.FONT_HERSHEY_SIMPLEX, 0.35, (170, 170, 170), 1, cv2.LINE_AA)
+            cv2.putText(
+                self._canvas,
+                f"{metre:.0f} m",
+                (x + 3, y + 12),
+                cv2.FONT_HERSHEY_SIMPLEX,
+                0.35,
+                (170, 170, 170),
+                1,
+                cv2.LINE_AA,
+            )
