@@ -1,11 +1,11 @@
-"""The only place that makes threads and queues: it runs the rows of the topology until the source ends or is stopped."""
+"""The only place that makes threads and queues: it runs the rows of the topology until the source ends."""
 
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from queue import Empty, Full, Queue, SimpleQueue
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import structlog
 
@@ -13,7 +13,7 @@ from linewatch.contracts.errors import LinewatchError, StageError
 from linewatch.contracts.frame import Frame
 from linewatch.contracts.ports import Clock
 from linewatch.contracts.prediction import Prediction
-from linewatch.contracts.tile import Batch
+from linewatch.contracts.tile import Batch, BatchResult
 from linewatch.contracts.verdict import Decided
 from linewatch.daemon.health import Health
 from linewatch.daemon.topology import (
@@ -35,22 +35,35 @@ END = None
 """Travels down the queues behind the last item."""
 
 
+class CascadeStep(Protocol):
+    """The state machine between frames and predictions; `inference.cascade.Cascade` is one."""
+
+    @property
+    def pending(self) -> int: ...
+    def done(self, result: BatchResult, now_ns: int) -> tuple[Batch, ...]: ...
+    def due(self, now_ns: int) -> tuple[Batch, ...]: ...
+    def flush(self) -> tuple[Batch, ...]: ...
+    def next_deadline_ns(self) -> int | None: ...
+    def take_ready(self) -> list[Prediction]: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Work:
     """The work of each stage, as plain callables; the runner adds threads, queues, ticks and the order to stop in.
 
-    capture: next frames in strip order, () when none came within a tick, None at the end of the source.
-    cascade: feed / done / due give batches to run, ready gives predictions in strip order, idle once all are given.
-    engine: runs a batch on a worker's own executor; never raises for what an engine does wrong.
-    decide, finish: prediction -> what was decided; the end of the source -> the last coil's notice.
+    capture: next frames in strip order, () when none came within `timeout_s`, None at the end of the source.
+    feed: a frame into the cascade, at a time; gives the batches that it made ready. `cascade` does the rest.
+    engine: run a batch on a worker's own executor; never raises for what an engine does wrong.
+    decide, finish: a prediction, or the end of the source, -> what is decided.
     outlet, heartbeat: make it durable and publish it; `heartbeat` returns seconds until it wants to be called again.
-    serve: answer requests for at most `timeout_s`.
+    serve: answer consumers' requests for at most `timeout_s`.
     """
 
     capture: Callable[[float], tuple[Frame, ...] | None]
     stop_capture: Callable[[], None]
-    cascade: Any
-    engine: Callable[[int, Batch], Any]
+    feed: Callable[[Frame, int], tuple[Batch, ...]]
+    cascade: CascadeStep
+    engine: Callable[[int, Batch], BatchResult]
     decide: Callable[[Prediction], tuple[Decided, ...]]
     finish: Callable[[], tuple[Decided, ...]]
     outlet: Callable[[Decided], None]
@@ -62,8 +75,8 @@ class Work:
 class Runner:
     """Runs `work` until the source ends, `stop()` is called or a stage fails.
 
-    The first failure is kept, everything is stopped in order, and `run` raises it as StageError. What was decided before
-    has gone through the outlet by then, unless the outlet itself is what failed.
+    The first failure is kept, everything is stopped in order, and `run` raises it as StageError. What was decided
+    before has gone through the outlet by then, unless the outlet itself is what failed.
     """
 
     def __init__(self, work: Work, clock: Clock) -> None:
@@ -151,7 +164,7 @@ class Runner:
 
     def _run_cascade(self) -> None:
         cascade, ended = self._work.cascade, False
-        while not (ended and cascade.idle) and not self._abort.is_set():
+        while not (ended and not cascade.pending) and not self._abort.is_set():
             now_ns = self._clock.now_ns()
             deadline_ns = cascade.next_deadline_ns()
             wait_s = TICK_S if deadline_ns is None else min(TICK_S, max(0.0, (deadline_ns - now_ns) / 1e9))
