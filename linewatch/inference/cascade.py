@@ -52,7 +52,7 @@ class Cascade:
     """
 
     def __init__(self, engines: EngineSet, settings: InferenceSettings, line: LineSettings) -> None:
-        """Raises EngineError when the tile is not the configured one, ConfigError when an engine does not fit the frame."""
+        """Raises EngineError when the tile is not the configured one, ConfigError when one does not fit the frame."""
         screen, head = engines.screen.manifest, engines.classify.manifest
         frame_lines, width = line.frame_lines, line.width_px
         if (head.input.lines, head.input.width) != (settings.tile_lines, settings.tile_width_px):

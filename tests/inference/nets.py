@@ -34,7 +34,7 @@ class Graph:
         self.nodes.append(helper.make_node(kind, list(inputs), [name], **attributes))
         return name
 
-    def conv(self, x: str, from_: int, to: int, kernel: int = 3, stride: int = 1, groups: int = 1) -> str:
+    def conv(self, x: str, from_: int, to: int, kernel: int = 3, stride: int = 1, *, groups: int = 1) -> str:
         fan = from_ // groups * kernel * kernel
         w = self.rng.normal(0, (2 / fan) ** 0.5, (to, from_ // groups, kernel, kernel))
         pads = [kernel // 2] * 4
@@ -63,8 +63,8 @@ def screen(lines: int, width: int, cell_px: int = 16, seed: int = 1) -> bytes:
     x = g.relu6(g.conv(g.stem(), 1, 8, 3, 2))
     for from_, to in ((8, 12), (12, 16), (16, 24)):
         x = g.block(x, from_, to, 2)
-    x = g.op("Squeeze", g.op("Sigmoid", g.conv(x, 24, 1, 1)), g.constant([1], np.int64))
-    return _model(g, x, "score", TensorProto.FLOAT, lines, width, (lines // cell_px, width // cell_px))
+    g.op("Squeeze", g.op("Sigmoid", g.conv(x, 24, 1, 1)), g.constant([1], np.int64))
+    return _model(g, "score", TensorProto.FLOAT, (lines, width), (lines // cell_px, width // cell_px))
 
 
 def classify(lines: int, width: int, seed: int = 2) -> bytes:
@@ -75,8 +75,8 @@ def classify(lines: int, width: int, seed: int = 2) -> bytes:
         x = g.block(x, from_, to, stride)
     x = g.op("Flatten", g.op("GlobalAveragePool", x))
     w = g.constant(g.rng.normal(0, 1, (32, len(CLASSES))))
-    x = g.op("Sigmoid", g.op("Gemm", x, w, g.constant(np.zeros(len(CLASSES)))))
-    return _model(g, x, "scores", TensorProto.FLOAT, lines, width, (len(CLASSES),))
+    g.op("Sigmoid", g.op("Gemm", x, w, g.constant(np.zeros(len(CLASSES)))))
+    return _model(g, "scores", TensorProto.FLOAT, (lines, width), (len(CLASSES),))
 
 
 def segment(lines: int, width: int, seed: int = 3) -> bytes:
@@ -90,8 +90,21 @@ def segment(lines: int, width: int, seed: int = 3) -> bytes:
         x = g.relu6(g.conv(g.op("Concat", up, skip, axis=1), from_, to))
     x = g.op("Resize", g.conv(x, 8, 1, 1), "", g.constant([1, 1, 2, 2]), mode="linear")
     x = g.op("Round", g.op("Mul", g.op("Sigmoid", x), g.constant(255.0)))
-    x = g.op("Cast", g.op("Squeeze", x, g.constant([1], np.int64)), to=TensorProto.UINT8)
-    return _model(g, x, "probability", TensorProto.UINT8, lines, width, (lines, width))
+    g.op("Cast", g.op("Squeeze", x, g.constant([1], np.int64)), to=TensorProto.UINT8)
+    return _model(g, "probability", TensorProto.UINT8, (lines, width), (lines, width))
+
+
+def fragile_screen(lines: int, width: int) -> bytes:
+    """Fails at a pixel brighter than 250 (an index out of range), gives not-a-number at one brighter than 200.
+
+    It fails in ONNX Runtime only: OpenVINO's Gather forgives an index out of range.
+    """
+    g = Graph(0)
+    x = g.op("MaxPool", g.op("Cast", "image", to=TensorProto.FLOAT), kernel_shape=[16, 16], strides=[16, 16])
+    cells = g.op("Squeeze", x, g.constant([1], np.int64))
+    scores = g.constant([0.25] * 201 + [np.nan] * 50)
+    g.op("Gather", scores, g.op("Cast", cells, to=TensorProto.INT64))
+    return _model(g, "score", TensorProto.FLOAT, (lines, width), (lines // 16, width // 16))
 
 
 def manifest(task: Task, model: bytes, lines: int, width: int, **changes: object) -> EngineManifest:
@@ -127,15 +140,12 @@ def write(engines_dir: Path, task: Task, model: bytes, lines: int, width: int, *
     return made
 
 
-def _model(
-    g: Graph, result: str, output: str, dtype: int, lines: int, width: int, row_shape: tuple[int, ...]
-) -> bytes:
+def _model(g: Graph, output: str, dtype: int, size: tuple[int, int], row_shape: tuple[int, ...]) -> bytes:
     g.nodes[-1].output[0] = output
-    assert g.nodes[-1].output[0] == output
     graph = helper.make_graph(
         g.nodes,
         "net",
-        [helper.make_tensor_value_info("image", TensorProto.UINT8, ["n", 1, lines, width])],
+        [helper.make_tensor_value_info("image", TensorProto.UINT8, ["n", 1, *size])],
         [helper.make_tensor_value_info(output, dtype, ["n", *row_shape])],
         g.weights,
     )
