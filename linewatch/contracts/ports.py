@@ -8,6 +8,7 @@ import numpy as np
 
 from linewatch.contracts.frame import Grab
 from linewatch.contracts.manifest import EngineManifest
+from linewatch.contracts.record import Record, RecordSpan
 
 
 class Clock(Protocol):
@@ -68,4 +69,20 @@ class Backend(Protocol):
 
     def open(self, manifest: EngineManifest, model: Path, ladder: Sequence[int]) -> "Executor":
         """Compile for every rung. Called once per worker. Raises EngineError when the model does not fit the manifest."""
+        ...
+
+
+class RecordStore(Protocol):
+    """What has been published and is still kept. Safe to use from any thread while another one appends."""
+
+    def read(self, epoch: int, topic: str, first_sequence: int, limit_bytes: int) -> list[Record]:
+        """Records from `first_sequence` on, in order: at most `limit_bytes`, but one record however large."""
+        ...
+
+    def span(self, epoch: int, topic: str) -> RecordSpan | None:
+        """What is kept of a topic; None when nothing at all is kept of that epoch."""
+        ...
+
+    def epochs(self) -> list[int]:
+        """Epochs of which something is kept, ascending; the last one is the running daemon's."""
         ...
