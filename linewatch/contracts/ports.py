@@ -7,6 +7,7 @@ import numpy as np
 
 from linewatch.contracts.frame import Grab
 from linewatch.contracts.manifest import EngineManifest
+from linewatch.contracts.record import Record, RecordSpan
 
 
 class Clock(Protocol):
@@ -74,4 +75,20 @@ class Backend(Protocol):
         self, manifest: EngineManifest, model: bytes, ladder: Sequence[int], workers: int
     ) -> "tuple[Executor, ...]":
         """Check and compile once; one executor per worker, to be used at the same time. Raises EngineError."""
+        ...
+
+
+class RecordStore(Protocol):
+    """What has been published and is still kept. Safe to use from any thread while another one appends."""
+
+    def read(self, epoch: int, topic: str, first_sequence: int, limit_bytes: int) -> list[Record]:
+        """Records from `first_sequence` on, in order: at most `limit_bytes`, but one record however large."""
+        ...
+
+    def span(self, epoch: int, topic: str) -> RecordSpan | None:
+        """What is kept of a topic; None when nothing at all is kept of that epoch."""
+        ...
+
+    def epochs(self) -> list[int]:
+        """Epochs of which something is kept, ascending; the last one is the running daemon's."""
         ...
