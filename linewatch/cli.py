@@ -51,7 +51,9 @@ def _parser() -> argparse.ArgumentParser:
     replay.add_argument("--hold-s", type=float, default=0.0, help="go on answering consumers this long after the end")
     replay.add_argument("--json", action="store_true", help="print the summary as JSON")
 
-    record = command("record", _record, "Write what a camera gives: lossless video and a sidecar that replay reads back.")
+    record = command(
+        "record", _record, "Write what a camera gives: lossless video and a sidecar that replay reads back."
+    )
     record.add_argument("config", type=Path, help="its [source] is recorded")
     record.add_argument("--out", type=Path, required=True, metavar="FILE.avi")
     record.add_argument("--max-mb", type=float, default=4096.0, help="stop before the video is larger")
@@ -91,7 +93,9 @@ def _parser() -> argparse.ArgumentParser:
     schema = command("schema", _schema, "Print the JSON Schema of every message on the wire.")
     schema.add_argument("--out", type=Path)
 
-    demo = command("demo", _demo, "Render a coil, inspect it at line rate with the shipped engines, show what was found.")
+    demo = command(
+        "demo", _demo, "Render a coil, inspect it at line rate with the shipped engines, show what was found."
+    )
     demo.add_argument("--out", type=Path, default=Path("out/demo"))
     demo.add_argument("--length-m", type=float, default=150.0)
     demo.add_argument("--seed", type=int, default=7)

@@ -2,8 +2,9 @@
 
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import suppress
-from dataclasses import dataclass, replace
+from contextlib import AbstractContextManager, suppress
+from dataclasses import dataclass
+from functools import partial
 from queue import Empty, Full, Queue, SimpleQueue
 from typing import Protocol, TypeVar
 
@@ -27,6 +28,7 @@ from linewatch.daemon.topology import (
     OUTLET,
     TICK_S,
 )
+from linewatch.wire.schema import ServiceState
 
 log = structlog.get_logger()
 T = TypeVar("T")
@@ -47,6 +49,15 @@ class CascadeStep(Protocol):
     def take_ready(self) -> list[Prediction]: ...
 
 
+class OutletStep(Protocol):
+    """Makes what was decided durable, then publishes it."""
+
+    def __call__(self, decided: Decided) -> None: ...
+    def heartbeat(self) -> float:
+        """Beat if it is time, and give the seconds until it wants to be called again."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Work:
     """The work of each stage, as plain callables; the runner adds threads, queues, ticks and the order to stop in.
@@ -55,8 +66,7 @@ class Work:
     feed: a frame into the cascade, at a time; gives the batches that it made ready. `cascade` does the rest.
     engine: run a batch on a worker's own executor; never raises for what an engine does wrong.
     decide, finish: a prediction, or the end of the source, -> what is decided.
-    outlet, heartbeat: make it durable and publish it; `heartbeat` returns seconds until it wants to be called again.
-    serve: answer consumers' requests for at most `timeout_s`.
+    open_outlet, open_catchup: opened, used and closed on the stage's own thread, as ZeroMQ's sockets want it.
     """
 
     capture: Callable[[float], tuple[Frame, ...] | None]
@@ -66,9 +76,8 @@ class Work:
     engine: Callable[[int, Batch], BatchResult]
     decide: Callable[[Prediction], tuple[Decided, ...]]
     finish: Callable[[], tuple[Decided, ...]]
-    outlet: Callable[[Decided], None]
-    heartbeat: Callable[[], float]
-    serve: Callable[[float], None]
+    open_outlet: Callable[[], AbstractContextManager[OutletStep]]
+    open_catchup: Callable[[], AbstractContextManager[Callable[[float], None]]]
     workers: int
 
 
@@ -88,8 +97,10 @@ class Runner:
         self._decided: Queue[Decided | None] = Queue(DECIDED_QUEUE)
         self._abort = threading.Event()  # a stage failed: finish without draining
         self._drained = threading.Event()  # the outlet has had the last item
-        self._failure: StageError | None = None
+        self._failure: LinewatchError | None = None
+        self._opened = {OUTLET.name: threading.Event(), CATCHUP.name: threading.Event()}
         self._failing = threading.Lock()
+        self.state = ServiceState.STARTING
         self.engines = tuple(f"{ENGINE.name}-{i}" for i in range(work.workers))
         rows = (CAPTURE, CASCADE, DECISION, OUTLET, CATCHUP)
         limits = {row.name: row.silence_limit_s for row in rows} | dict.fromkeys(self.engines, ENGINE.silence_limit_s)
@@ -97,6 +108,7 @@ class Runner:
 
     def stop(self) -> None:
         """End capture; what was captured is still decided and published. From any thread or a signal handler."""
+        self.state = ServiceState.DRAINING
         self._work.stop_capture()
 
     def queue_fill(self) -> dict[str, int]:
@@ -108,58 +120,76 @@ class Runner:
             "decided": self._decided.qsize(),
         }
 
-    def run(self, watch: Callable[[], None], every_s: float) -> None:
-        """Block until all is drained, calling `watch` every `every_s` seconds on this thread. Raises StageError."""
-        loops: list[tuple[str, Callable[[], None]]] = [
-            (OUTLET.name, self._run_outlet),
-            (DECISION.name, self._run_decision),
-            *((name, lambda worker=i: self._run_engine(worker)) for i, name in enumerate(self.engines)),  # type: ignore[misc]
-            (CASCADE.name, self._run_cascade),
-            (CAPTURE.name, self._run_capture),
-            (CATCHUP.name, self._run_catchup),
+    def run(self, ready: Callable[[], None], watch: Callable[[], None], every_s: float) -> None:
+        """Block until all is drained. `ready` is called once the sockets are bound, `watch` every `every_s` seconds.
+
+        Raises StageError; what keeps a socket from being bound is raised as it is.
+        """
+        outward = [self._thread(OUTLET.name, self._run_outlet), self._thread(CATCHUP.name, self._run_catchup)]
+        inward = [
+            self._thread(DECISION.name, self._run_decision),
+            *(self._thread(name, partial(self._run_engine, i)) for i, name in enumerate(self.engines)),
+            self._thread(CASCADE.name, self._run_cascade),
+            self._thread(CAPTURE.name, self._run_capture),
         ]
-        threads = [threading.Thread(target=self._guard, args=row, name=row[0], daemon=True) for row in loops]
-        for thread in threads:
+        for thread in outward:
             thread.start()
+        while not all(opened.wait(TICK_S) for opened in self._opened.values()) and not self._abort.is_set():
+            pass
+        if not self._abort.is_set():
+            self.state = ServiceState.RUNNING
+            ready()
+            for thread in inward:
+                thread.start()
         while not self._drained.wait(every_s) and not self._abort.is_set():
             watch()
         self._work.stop_capture()
         self._abort.set()
         deadline_ns = self._clock.now_ns() + int(DRAIN_LIMIT_S * 1e9)
-        for thread in threads:
+        for thread in [*inward, *outward]:
+            if thread.ident is None:
+                continue
             thread.join(max(0.0, (deadline_ns - self._clock.now_ns()) / 1e9))
             if thread.is_alive():
                 self._fail(StageError(f"stage {thread.name} did not end within {DRAIN_LIMIT_S:.0f} s; it is hung"))
         if self._failure is not None:
             raise self._failure
 
+    @property
+    def failure(self) -> LinewatchError | None:
+        """The first failure of a stage, if one failed."""
+        return self._failure
+
+    def _thread(self, stage: str, loop: Callable[[], None]) -> threading.Thread:
+        return threading.Thread(target=self._guard, args=(stage, loop), name=stage, daemon=True)
+
     def _guard(self, stage: str, loop: Callable[[], None]) -> None:
         try:
             loop()
             self.health.finish(stage)
         except LinewatchError as error:
-            self._fail(StageError(f"stage {stage} failed: {error}"), error)
+            opening = stage in self._opened and not self._opened[stage].is_set()
+            self._fail(error if opening else StageError(f"stage {stage} failed: {error}"), error)
         except Exception as error:
             log.exception("stage_failed", stage=stage)
             self._fail(StageError(f"stage {stage} failed: {type(error).__name__}: {error}"), error)
 
-    def _fail(self, failure: StageError, cause: BaseException | None = None) -> None:
+    def _fail(self, failure: LinewatchError, cause: BaseException | None = None) -> None:
         with self._failing:
             if self._failure is None:
-                failure.__cause__ = cause
+                if cause is not failure:
+                    failure.__cause__ = cause
                 self._failure = failure
         self._abort.set()
 
     def _run_capture(self) -> None:
-        ordinal = 0
         while not self._abort.is_set():
             frames = self._work.capture(TICK_S)
             self.health.tick(CAPTURE.name)
             if frames is None:
                 break
             for frame in frames:
-                self._inbox.put(replace(frame, ordinal=ordinal))
-                ordinal += 1
+                self._inbox.put(frame)
         self._inbox.put(END)
 
     def _run_cascade(self) -> None:
@@ -208,28 +238,29 @@ class Runner:
             self.health.tick(DECISION.name)
 
     def _run_outlet(self) -> None:
-        wait_s = 0.0
-        while not self._abort.is_set():
+        with self._work.open_outlet() as outlet:
+            self._opened[OUTLET.name].set()
+            wait_s = 0.0
+            while not self._abort.is_set():
+                with suppress(Empty):
+                    decided = self._decided.get(timeout=wait_s)
+                    if decided is END:
+                        break
+                    outlet(decided)
+                self.health.tick(OUTLET.name)
+                wait_s = outlet.heartbeat()
+            # Another stage failed: what was decided before that is still journaled and published.
             with suppress(Empty):
-                decided = self._decided.get(timeout=wait_s)
-                if decided is END:
-                    break
-                self._work.outlet(decided)
-            self.health.tick(OUTLET.name)
-            wait_s = self._work.heartbeat()
-        self._flush_decided()
+                while (decided := self._decided.get_nowait()) is not END:
+                    outlet(decided)
         self._drained.set()
 
-    def _flush_decided(self) -> None:
-        """Another stage failed: what was decided before that is still journaled and published."""
-        with suppress(Empty):
-            while (decided := self._decided.get_nowait()) is not END:
-                self._work.outlet(decided)
-
     def _run_catchup(self) -> None:
-        while not self._drained.is_set() and not self._abort.is_set():
-            self._work.serve(TICK_S)
-            self.health.tick(CATCHUP.name)
+        with self._work.open_catchup() as serve:
+            self._opened[CATCHUP.name].set()
+            while not self._drained.is_set() and not self._abort.is_set():
+                serve(TICK_S)
+                self.health.tick(CATCHUP.name)
 
     def _taken(self, queue: SimpleQueue[T | None], stage: str) -> Iterator[T]:
         """Items of `queue` until END or abort, ticking for `stage` before each and while idle."""
