@@ -60,7 +60,7 @@ def _field(rng: np.random.Generator, lines: int, width: int, *layers: tuple[floa
 def _grain(rng: np.random.Generator, width: int) -> np.ndarray:
     """Fine texture, 5-10 % deep: white at the pixel, drawn out along the strip; on some a skin pass's cross lines."""
     depth = float(rng.uniform(0.035, 0.07))
-    ripple = float(rng.choice([0.0, 0.0, 0.0, 0.015]))
+    ripple = float(rng.choice([0.0, 0.0, 0.0, 0.008]))
     return _field(rng, _GRAIN_LINES, width, (depth, 0.45, 0.55), (depth * 0.4, 6, 0.8), (0.02, 2, 2), (ripple, 0.8, 25))
 
 
