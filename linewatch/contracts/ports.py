@@ -25,8 +25,8 @@ class Clock(Protocol):
 class Camera(Protocol):
     """A source of grabs: camera, recording, folder or simulator. Opened by its constructor's context manager.
 
-    A camera is used by one thread. `live` says whether time waits for nobody: a live camera that is not read in time loses
-    lines, a recording does not.
+    A camera is used by one thread. `live` says whether time waits for nobody: a live camera that is not read in time
+    loses lines, a recording does not.
     """
 
     live: bool
@@ -67,5 +67,5 @@ class Backend(Protocol):
         ...
 
     def open(self, manifest: EngineManifest, model: Path, ladder: Sequence[int]) -> "Executor":
-        """Compile for every rung. Called once per worker. Raises EngineError when the model does not fit the manifest."""
+        """Compile for every rung; once per worker. Raises EngineError when the model does not fit the manifest."""
         ...

@@ -10,7 +10,7 @@ from linewatch.contracts.tile import Tile
 
 @dataclass(slots=True)
 class Timing:
-    """Monotonic nanoseconds at which a frame left each stage (0: it did not go through). May differ between two runs."""
+    """Monotonic nanoseconds at which a frame left each stage (0: it did not). May differ between two runs."""
 
     captured_ns: int = 0
     queued_ns: int = 0

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """`(epoch, topic, sequence)` names it for ever. `header` is JSON, `payload` the topic's binary part (may be empty)."""
+    """`(epoch, topic, sequence)` names it for ever. `header` is JSON, `payload` the topic's binary part, or empty."""
 
     epoch: int  # one start of the daemon
     topic: str

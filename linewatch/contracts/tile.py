@@ -28,8 +28,8 @@ class TileRef:
 class Batch:
     """Tiles for one call of one engine.
 
-    `pixels`: uint8 (rung, 1, lines, width), C-contiguous, rung being a rung of the shape ladder; rows from `len(refs)` on are
-    padding and their results are dropped.
+    `pixels`: uint8 (rung, 1, lines, width), C-contiguous, rung being a rung of the shape ladder; rows from `len(refs)`
+    on are padding and their results are dropped.
     """
 
     engine: str  # role: "screen" | "classify" | "segment"
