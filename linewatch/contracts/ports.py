@@ -1,5 +1,6 @@
 """The ports: what a room needs of the outside, without knowing who gives it."""
 
+import threading
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -17,8 +18,8 @@ class Clock(Protocol):
         """Monotonic nanoseconds."""
         ...
 
-    def wait_until_ns(self, deadline_ns: int) -> None:
-        """Return at or after `deadline_ns`."""
+    def wait_until_ns(self, deadline_ns: int, stop: threading.Event | None = None) -> bool:
+        """True at or after `deadline_ns`; False at once when `stop` is set."""
         ...
 
 
@@ -30,6 +31,7 @@ class Camera(Protocol):
     """
 
     live: bool
+    grabs: int | None  # how many there will be; None where the source does not know
 
     def read(self) -> Grab | None:
         """Block for the next grab; None at the end of the source. Raises SourceError when the source is gone."""
