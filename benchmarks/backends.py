@@ -1,7 +1,7 @@
 """Which CPU backend is faster for the engines in `engines/`, and do batches pay? The default in `configs/` rests on it.
 
-`python -m benchmarks.backends [--engines DIR] [--out FILE]` prints two tables and writes JSON. The variants of an engine
-take turns within each round, so that a noisy machine hurts all alike; figures are medians over rounds.
+`python -m benchmarks.backends [--engines DIR] [--out FILE]` prints two tables and writes JSON. All variants take turns
+within each round, so that a noisy machine hurts all alike; figures are medians over rounds.
 """
 
 import argparse
