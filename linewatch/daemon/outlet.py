@@ -1,10 +1,11 @@
-"""The outlet stage: what was decided is journaled, then published, then written to the verdict file; and the heartbeat."""
+"""The outlet stage: what was decided is journaled, published and written to the verdict file; and the heartbeat."""
 
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from linewatch.contracts.ports import Clock
-from linewatch.contracts.verdict import Decided
+from linewatch.contracts.verdict import Decided, Verdict
 from linewatch.journal.journal import Journal
 from linewatch.wire.encode import Sequencer, drafts
 from linewatch.wire.publisher import Publisher
@@ -31,6 +32,7 @@ class Outlet:
         *,
         heartbeat_hz: float,
         verdicts: VerdictFile | None,
+        latencies_ns: deque[int],
     ) -> None:
         self._journal = journal
         self._sequencer = sequencer
@@ -39,6 +41,7 @@ class Outlet:
         self._status = status
         self._clock = clock
         self._verdicts = verdicts
+        self._latencies_ns = latencies_ns
         self._beat_ns = int(1e9 / heartbeat_hz)
         self._next_beat_ns = clock.now_ns()
 
@@ -51,13 +54,15 @@ class Outlet:
         self._standing.follow(messages, self._sequencer.sequences)
         for record in records:
             self._publisher.send(record)
+        if isinstance(decided, Verdict):
+            self._latencies_ns.append(self._clock.now_ns() - decided.timing.captured_ns)
         if self._verdicts is not None:
             self._verdicts.write(decided)
 
     def heartbeat(self) -> float:
         """Publish the status when it is due, sync the journal when that is; seconds until the next of these.
 
-        The heartbeat's count stands still while a stage is silent: a consumer that sees it stand knows nobody is looking.
+        The heartbeat's count stands still while a stage is silent: who sees it stand knows that nobody is looking.
         """
         now_ns = self._clock.now_ns()
         self._journal.sync_if_due(now_ns)

@@ -97,10 +97,12 @@ class Runner:
         self._decided: Queue[Decided | None] = Queue(DECIDED_QUEUE)
         self._abort = threading.Event()  # a stage failed: finish without draining
         self._drained = threading.Event()  # the outlet has had the last item
+        self._stopped = threading.Event()  # somebody asked for the end
         self._failure: LinewatchError | None = None
         self._opened = {OUTLET.name: threading.Event(), CATCHUP.name: threading.Event()}
         self._failing = threading.Lock()
         self.state = ServiceState.STARTING
+        self._started_ns = self._ended_ns = 0
         self.engines = tuple(f"{ENGINE.name}-{i}" for i in range(work.workers))
         rows = (CAPTURE, CASCADE, DECISION, OUTLET, CATCHUP)
         limits = {row.name: row.silence_limit_s for row in rows} | dict.fromkeys(self.engines, ENGINE.silence_limit_s)
@@ -109,6 +111,7 @@ class Runner:
     def stop(self) -> None:
         """End capture; what was captured is still decided and published. From any thread or a signal handler."""
         self.state = ServiceState.DRAINING
+        self._stopped.set()
         self._work.stop_capture()
 
     def queue_fill(self) -> dict[str, int]:
@@ -120,8 +123,10 @@ class Runner:
             "decided": self._decided.qsize(),
         }
 
-    def run(self, ready: Callable[[], None], watch: Callable[[], None], every_s: float) -> None:
-        """Block until all is drained. `ready` is called once the sockets are bound, `watch` every `every_s` seconds.
+    def run(self, ready: Callable[[], None], watch: Callable[[], None], every_s: float, hold_s: float = 0.0) -> None:
+        """Block until all is drained, then serve consumers for `hold_s` more, or until `stop`.
+
+        `ready` is called once the sockets are bound, `watch` every `every_s` seconds.
 
         Raises StageError; what keeps a socket from being bound is raised as it is.
         """
@@ -138,11 +143,14 @@ class Runner:
             pass
         if not self._abort.is_set():
             self.state = ServiceState.RUNNING
+            self._started_ns = self._clock.now_ns()
             ready()
             for thread in inward:
                 thread.start()
         while not self._drained.wait(every_s) and not self._abort.is_set():
             watch()
+        if self._drained.is_set():
+            self._stopped.wait(hold_s)
         self._work.stop_capture()
         self._abort.set()
         deadline_ns = self._clock.now_ns() + int(DRAIN_LIMIT_S * 1e9)
@@ -154,6 +162,13 @@ class Runner:
                 self._fail(StageError(f"stage {thread.name} did not end within {DRAIN_LIMIT_S:.0f} s; it is hung"))
         if self._failure is not None:
             raise self._failure
+
+    @property
+    def elapsed_s(self) -> float:
+        """From the first read of the source until all was published; until now while it runs."""
+        if not self._started_ns:
+            return 0.0
+        return ((self._ended_ns or self._clock.now_ns()) - self._started_ns) / 1e9
 
     @property
     def failure(self) -> LinewatchError | None:
@@ -253,12 +268,13 @@ class Runner:
             with suppress(Empty):
                 while (decided := self._decided.get_nowait()) is not END:
                     outlet(decided)
+        self._ended_ns = self._clock.now_ns()
         self._drained.set()
 
     def _run_catchup(self) -> None:
         with self._work.open_catchup() as serve:
             self._opened[CATCHUP.name].set()
-            while not self._drained.is_set() and not self._abort.is_set():
+            while not self._abort.is_set():
                 serve(TICK_S)
                 self.health.tick(CATCHUP.name)
 

@@ -1,5 +1,6 @@
 """One camera's service: opens everything in order, hands the work to the runner, closes everything in reverse."""
 
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -41,6 +42,8 @@ from linewatch.wire.verdict_file import VerdictFile
 
 log = structlog.get_logger()
 
+LATENCIES_KEPT = 1 << 16
+
 WATCH_S = 0.25
 """How often the main thread looks at the stages' health and feeds the watchdog."""
 
@@ -54,13 +57,21 @@ class Service:
     publisher: Publisher
     server: Server
     engines: tuple[EngineStatus, ...]
+    latencies_ns: deque[int]  # of the newest frames: last line to publication
 
     def stop(self) -> None:
         """End capture; what was captured is still decided and published."""
         self.runner.stop()
 
-    def run(self, ready: Callable[[], None] = lambda: None, watch: Callable[[], None] = lambda: None) -> None:
-        """Inspect until the source ends or `stop`. `ready` once sockets are bound, `watch` a few times a second.
+    def run(
+        self,
+        ready: Callable[[], None] = lambda: None,
+        watch: Callable[[], None] = lambda: None,
+        hold_s: float = 0.0,
+    ) -> None:
+        """Inspect until the source ends or `stop`, then serve consumers for `hold_s` more.
+
+        `ready` is called once sockets are bound, `watch` a few times a second.
 
         Raises StageError when a stage failed, WireError when a socket cannot be bound.
         """
@@ -83,7 +94,7 @@ class Service:
             watch()
 
         try:
-            self.runner.run(up, look, WATCH_S)
+            self.runner.run(up, look, WATCH_S, hold_s)
         finally:
             notifier.stopping()
             log.info(
@@ -141,6 +152,7 @@ def open_service(
         identities = tuple(EngineStatus(role=str(task), identity=name) for task, name in pool.identities.items())
         standing = Standing(journal.epoch, identities, journal.alarms_standing())
         tally = Tally()
+        latencies_ns: deque[int] = deque(maxlen=LATENCIES_KEPT)
         deciding = Deciding(
             DecisionState.initial(alarm_from(body) for body in standing.alarms), rules, ring.release, tally, clock
         )
@@ -160,6 +172,7 @@ def open_service(
                 clock,
                 heartbeat_hz=settings.wire.heartbeat_hz,
                 verdicts=verdict_file,
+                latencies_ns=latencies_ns,
             )
 
         publisher = Publisher(context, settings.wire, keys)
@@ -179,10 +192,13 @@ def open_service(
             ),
             clock,
         )
-        yield Service(runner, tally, publisher, server, identities)
+        yield Service(runner, tally, publisher, server, identities, latencies_ns)
 
 
 @contextmanager
 def _open_catchup(server: Server) -> Iterator[Callable[[float], None]]:
+    def serve(timeout_s: float) -> None:
+        server.poll(round(timeout_s * 1000))
+
     with server:
-        yield lambda timeout_s: None if server.poll(round(timeout_s * 1000)) else None
+        yield serve

@@ -15,7 +15,7 @@ NS_PER_S = 1e9
 
 
 class StatusReport:
-    """Made by the outlet for each heartbeat. Reads what other threads write; each figure is right, they may differ by a frame."""
+    """Made by the outlet for each heartbeat. Reads what other threads write: figures may differ by a frame."""
 
     def __init__(
         self,
