@@ -1,6 +1,5 @@
 """Answers libzmq whether a CURVE key may connect (ZeroMQ RFC 27, ZAP)."""
 
-import os
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -24,8 +23,6 @@ class Doorkeeper:
     def __init__(self, context: zmq.Context[zmq.Socket[bytes]], clients_dir: Path) -> None:
         self._context = context
         self._clients_dir = clients_dir
-        self._read_at_ns = -1
-        self._known: frozenset[bytes] = frozenset()
 
     def __enter__(self) -> Self:
         self.socket = self._context.socket(zmq.REP)
@@ -41,20 +38,12 @@ class Doorkeeper:
     def answer(self) -> None:
         """Answer one handshake that waits. libzmq is the only one who can ask: the address is within the process."""
         version, request_id, domain, _, _, mechanism, *credentials = self.socket.recv_multipart()
-        known = domain == ZAP_DOMAIN and mechanism == b"CURVE" and z85.encode(credentials[0]) in self._clients()
+        known = domain == ZAP_DOMAIN and mechanism == b"CURVE" and self._is_known(z85.encode(credentials[0]))
         status = (b"200", b"OK") if known else (b"400", b"this key is not known")
         self.socket.send_multipart([version, request_id, *status, b"", b""])
 
-    def _clients(self) -> frozenset[bytes]:
-        try:
-            changed_at_ns = os.stat(self._clients_dir).st_mtime_ns
-            if changed_at_ns != self._read_at_ns:
-                paths = sorted(self._clients_dir.glob("*.key"))
-                self._known = frozenset(key for path in paths if (key := _public_key(path)))
-                self._read_at_ns = changed_at_ns
-        except OSError:
-            self._known = frozenset()  # the folder is gone: so is everybody's key
-        return self._known
+    def _is_known(self, key: bytes) -> bool:
+        return any(_public_key(path) == key for path in self._clients_dir.glob("*.key"))
 
 
 def _public_key(path: Path) -> bytes | None:

@@ -84,12 +84,14 @@ def bind(socket: zmq.Socket[bytes], endpoint: str, name: str) -> str:
 
     Raises WireError when it is in use or there is no such address.
     """
+    port = endpoint.rpartition(":")[2]
     try:
+        if endpoint.startswith("tcp://") and port.isdigit() and int(port) > 65535:
+            raise zmq.ZMQError(errno.EINVAL)  # libzmq would bind to the remainder
         if endpoint.startswith("ipc://") and _answers(endpoint.removeprefix("ipc://")):
             raise zmq.ZMQError(errno.EADDRINUSE)  # libzmq would take the path away from its owner
         socket.bind(endpoint)
     except zmq.ZMQError as error:
-        port = endpoint.rpartition(":")[2]
         if error.errno == errno.EADDRINUSE:
             what = f"port {port}" if endpoint.startswith("tcp") else endpoint
             raise WireError(
