@@ -21,7 +21,7 @@ class InferenceSettings(Settings):
     workers: int = Field(
         default=0, ge=0, le=64, description="threads that run engines; 0: one per core that this process may use"
     )
-    ladder: Ladder = (1, 2, 4, 8)
+    ladder: Ladder = (1,)  # on a CPU a row costs no less in a batch (benchmarks/backends.py), so waiting only delays it
     batch_deadline_ms: float = Field(
         default=5.0, gt=0, le=1000, description="the oldest tile of a batch waits no longer"
     )
