@@ -1,5 +1,6 @@
 """The ports: what a room needs of the outside, without knowing who gives it."""
 
+import threading
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -7,6 +8,7 @@ import numpy as np
 
 from linewatch.contracts.frame import Grab
 from linewatch.contracts.manifest import EngineManifest
+from linewatch.contracts.record import Record, RecordSpan
 
 
 class Clock(Protocol):
@@ -16,8 +18,8 @@ class Clock(Protocol):
         """Monotonic nanoseconds."""
         ...
 
-    def wait_until_ns(self, deadline_ns: int) -> None:
-        """Return at or after `deadline_ns`."""
+    def wait_until_ns(self, deadline_ns: int, stop: threading.Event | None = None) -> bool:
+        """True at or after `deadline_ns`; False at once when `stop` is set."""
         ...
 
 
@@ -29,6 +31,7 @@ class Camera(Protocol):
     """
 
     live: bool
+    grabs: int | None  # how many there will be; None where the source does not know
 
     def read(self) -> Grab | None:
         """Block for the next grab; None at the end of the source. Raises SourceError when the source is gone."""
@@ -74,4 +77,20 @@ class Backend(Protocol):
         self, manifest: EngineManifest, model: bytes, ladder: Sequence[int], workers: int
     ) -> "tuple[Executor, ...]":
         """Check and compile once; one executor per worker, to be used at the same time. Raises EngineError."""
+        ...
+
+
+class RecordStore(Protocol):
+    """What has been published and is still kept. Safe to use from any thread while another one appends."""
+
+    def read(self, epoch: int, topic: str, first_sequence: int, limit_bytes: int) -> list[Record]:
+        """Records from `first_sequence` on, in order: at most `limit_bytes`, but one record however large."""
+        ...
+
+    def span(self, epoch: int, topic: str) -> RecordSpan | None:
+        """What is kept of a topic; None when nothing at all is kept of that epoch."""
+        ...
+
+    def epochs(self) -> list[int]:
+        """Epochs of which something is kept, ascending; the last one is the running daemon's."""
         ...

@@ -17,7 +17,7 @@ class Timing:
     screened_ns: int = 0
     predicted_ns: int = 0
     decided_ns: int = 0
-    published_ns: int = 0
+    published_ns: int = 0  # handed to journal and socket
 
 
 @dataclass(frozen=True, slots=True)
