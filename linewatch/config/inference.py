@@ -25,8 +25,9 @@ class InferenceSettings(Settings):
     batch_deadline_ms: float = Field(
         default=5.0, gt=0, le=1000, description="the oldest tile of a batch waits no longer"
     )
-    tile_lines: int = Field(default=256, ge=16, le=4096)
-    tile_width_px: int = Field(default=256, ge=16, le=4096)
+    tile_overlap_px: int = Field(
+        default=16, ge=0, le=1024, description="neighbouring tiles share at least this; their size is the engine's"
+    )
     screen_threshold: float | None = Field(default=None, ge=0, le=1, description="overrides the screen's manifest")
 
     @model_validator(mode="after")
