@@ -7,7 +7,6 @@ import numpy as np
 
 from linewatch.config.inference import InferenceSettings
 from linewatch.config.line import LineSettings
-from linewatch.contracts.errors import EngineError
 from linewatch.contracts.frame import Cause, Frame, StripEdges
 from linewatch.contracts.manifest import Task
 from linewatch.contracts.prediction import Prediction, Timing
@@ -52,21 +51,17 @@ class Cascade:
     """
 
     def __init__(self, engines: EngineSet, settings: InferenceSettings, line: LineSettings) -> None:
-        """Raises EngineError when the tile is not the configured one, ConfigError when one does not fit the frame."""
+        """The grids follow the engines' input shapes. Raises ConfigError when one does not fit the frame."""
         screen, head = engines.screen.manifest, engines.classify.manifest
         frame_lines, width = line.frame_lines, line.width_px
-        if (head.input.lines, head.input.width) != (settings.tile_lines, settings.tile_width_px):
-            raise EngineError(
-                f"engine {head.name} takes tiles of {head.input.lines} lines x {head.input.width} px, configured "
-                f"are {settings.tile_lines} x {settings.tile_width_px}; set inference.tile_lines and tile_width_px"
-            )
         self.classes = head.classes
         self.screen_threshold = (
             screen.thresholds["pass"] if settings.screen_threshold is None else settings.screen_threshold
         )
         self._cell_px = screen.cell_px or 1
-        self._tiles = tile_grid(frame_lines, width, head.input.lines, head.input.width)
-        self._screen_tiles = tile_grid(frame_lines, width, screen.input.lines, screen.input.width)
+        overlap_px = settings.tile_overlap_px
+        self._tiles = tile_grid(frame_lines, width, head.input.lines, head.input.width, overlap_px)
+        self._screen_tiles = tile_grid(frame_lines, width, screen.input.lines, screen.input.width, overlap_px)
         self._heads = Batcher(HEADS, head.input.lines, head.input.width, settings.ladder, settings.batch_deadline_ms)
         self._screens = (  # None: the screen takes the whole frame
             None

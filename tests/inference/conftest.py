@@ -33,7 +33,7 @@ def engines_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def settings(engines_dir: Path) -> InferenceSettings:
-    return InferenceSettings(engines_dir=engines_dir, tile_lines=TILE, tile_width_px=TILE)
+    return InferenceSettings(engines_dir=engines_dir)
 
 
 @pytest.fixture(scope="session")

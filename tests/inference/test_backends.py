@@ -17,6 +17,8 @@ from linewatch.contracts.manifest import EngineManifest, Task
 from linewatch.contracts.ports import Backend
 from linewatch.inference.backends import NAMES, open_backend
 from linewatch.inference.engines import load_engine
+from linewatch.inference.host import available_cores
+from linewatch.inference.openvino_backend import OpenVinoBackend
 
 LADDER = (1, 2, 4, 8)
 SHIPPED = Path(__file__).parents[2] / "engines"
@@ -135,6 +137,15 @@ def _fresh(name: str) -> list[str]:
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(here), str(here.parents[1])])}
     program = [sys.executable, "-c", THREADS.format(name=name)]
     return subprocess.run(program, capture_output=True, text=True, check=True, env=environment).stdout.split()
+
+
+def test_openvino_runs_one_thread_for_each_worker() -> None:
+    """Or workers would wait for one another."""
+    manifest, model = _synthetic(Task.CLASSIFY)
+    workers = min(2, available_cores())
+    compiled = OpenVinoBackend().open(manifest, model, (1,), workers)[0]._request.get_compiled_model()  # type: ignore[attr-defined]
+    assert (compiled.get_property("NUM_STREAMS"), compiled.get_property("INFERENCE_NUM_THREADS")) == (workers, workers)
+    assert str(compiled.get_property("INFERENCE_PRECISION_HINT").to_dtype()) == "float32"
 
 
 def test_onnxruntime_runs_on_the_workers_threads_only() -> None:

@@ -14,7 +14,7 @@ from hypothesis import settings as limits
 
 from linewatch.config.inference import InferenceSettings
 from linewatch.config.line import LineSettings
-from linewatch.contracts.errors import ConfigError, EngineError
+from linewatch.contracts.errors import ConfigError
 from linewatch.contracts.frame import Cause, Frame, StripEdges
 from linewatch.contracts.manifest import Task
 from linewatch.contracts.ports import Backend
@@ -86,7 +86,7 @@ def tuned(settings: InferenceSettings) -> InferenceSettings:
 
 def _oracle(frame: Frame, edges: StripEdges | None, pool: EnginePool, threshold: float) -> tuple[np.ndarray, ...]:
     """Screen scores, passed, class scores and masks, straight: one frame, one tile after the other."""
-    tiles = tiles_on(tile_grid(LINES, WIDTH, TILE, TILE), edges, frame.valid_lines) if edges else ()
+    tiles = tiles_on(tile_grid(LINES, WIDTH, TILE, TILE, 16), edges, frame.valid_lines) if edges else ()
     scores = np.zeros(len(tiles), np.float32)
     if tiles and frame.pixels is not None and edges is not None:
         score_map = pool._executors[Task.SCREEN][0].run(frame.pixels[None, None], 1)[0]
@@ -254,13 +254,55 @@ def test_the_threshold_is_the_manifests_unless_configured(
     assert Cascade(engines, settings.model_copy(update={"screen_threshold": 0.9}), line).screen_threshold == 0.9
 
 
+def test_a_score_at_the_threshold_passes(
+    engines: EngineSet, tuned: InferenceSettings, line: LineSettings, pool: EnginePool
+) -> None:
+    scores = _oracle(_frame(0), EDGES[0], pool, 0.5)[0]
+    cascade = Cascade(engines, tuned.model_copy(update={"screen_threshold": float(scores.max())}), line)
+    (screen,) = cascade.feed(_frame(0), EDGES[0], 0)
+    for batch in cascade.done(pool.run(0, screen), 1) + cascade.flush():
+        cascade.done(pool.run(0, batch), 2)
+    (prediction,) = cascade.take_ready()
+    assert prediction.passed.tolist() == (scores == scores.max()).tolist()
+
+
 def test_engines_that_do_not_fit_the_line_are_refused(
     engines: EngineSet, settings: InferenceSettings, line: LineSettings
 ) -> None:
-    with pytest.raises(EngineError, match=r"takes tiles of 64 lines x 64 px, configured are 128 x 128"):
-        Cascade(engines, settings.model_copy(update={"tile_lines": 128, "tile_width_px": 128}), line)
     with pytest.raises(ConfigError, match="does not fit a frame"):
         Cascade(engines, settings, line.model_copy(update={"width_px": 128}))
+
+
+def test_batches_are_taken_back(
+    engines: EngineSet, tuned: InferenceSettings, line: LineSettings, pool: EnginePool
+) -> None:
+    """Frames without end go through a handful of pixel buffers."""
+    cascade = Cascade(engines, tuned.model_copy(update={"screen_threshold": 0.0, "ladder": (1, 2)}), line)
+    buffers: dict[int, object] = {}  # kept, so that an address is not given out twice
+    for ordinal in range(40):
+        (screen,) = cascade.feed(replace(_frame(0), ordinal=ordinal), EDGES[0], 0)
+        for batch in cascade.done(pool.run(0, screen), 1) + cascade.flush():
+            buffers[id(batch.pixels.base)] = batch.pixels.base
+            cascade.done(pool.run(0, batch), 2)
+        assert len(cascade.take_ready()) == 1
+    assert len(buffers) <= 4
+
+
+def test_one_failing_tile_of_a_screen_fails_the_whole_frame(
+    engines_dir: Path, tuned: InferenceSettings, line: LineSettings
+) -> None:
+    settings = tuned.model_copy(update={"screen": "screen-tiles", "ladder": (1,)})
+    engines = load_engines(settings)
+    with EnginePool(engines, open_backend("onnxruntime"), (1,), workers=1) as pool:
+        cascade = Cascade(engines, settings, line)
+        first, *others = cascade.feed(_frame(0), EDGES[0], 0)
+        for batch in others:
+            assert cascade.done(pool.run(0, batch), 1) == ()
+        assert cascade.done(BatchResult(first, "screen@x", None, "the device is gone"), 1) == ()
+    (prediction,) = cascade.take_ready()
+    assert prediction.failed is Cause.ENGINE
+    assert prediction.engines == ()
+    assert not prediction.screen_scores.any()
 
 
 def test_a_screen_of_smaller_tiles_says_of_each_tile_the_highest_cell_on_the_strip(
@@ -275,7 +317,7 @@ def test_a_screen_of_smaller_tiles_says_of_each_tile_the_highest_cell_on_the_str
             if frame.pixels is None or edges is None:
                 continue
             painted = np.zeros((LINES, WIDTH), np.float32)
-            for tile in tile_grid(LINES, WIDTH, 32, 96):
+            for tile in tile_grid(LINES, WIDTH, 32, 96, settings.tile_overlap_px):
                 cells = pool._executors[Task.SCREEN][0].run(
                     np.ascontiguousarray(cut(frame.pixels, tile))[None, None], 1
                 )

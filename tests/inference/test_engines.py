@@ -100,6 +100,18 @@ def test_a_file_that_is_no_model_is_refused_even_with_the_right_hash(backend: Ba
         backend.check(engine.manifest, engine.model)
 
 
+def test_a_model_of_a_fixed_batch_is_refused(backend: Backend, own_dir: Path) -> None:
+    import onnx
+
+    model = onnx.load_from_string((own_dir / "screen" / "model.onnx").read_bytes())
+    for port in (model.graph.input[0], model.graph.output[0]):
+        port.type.tensor_type.shape.dim[0].dim_value = 1
+    with pytest.raises(
+        EngineError, match=r"has input image uint8 \(1, 1, 64, 208\), its manifest promises .*\(n, 1, 64"
+    ):
+        backend.check(load_engine(own_dir, "screen", Task.SCREEN).manifest, model.SerializeToString())
+
+
 def test_every_engine_is_reported_with_its_fault(backend: Backend, own_dir: Path) -> None:
     (own_dir / "classify" / "model.onnx").write_bytes(b"other")
     (own_dir / "notes.txt").write_text("not an engine")
