@@ -49,7 +49,8 @@ class Admission:
         self._settings = settings
         self._ring = ring
         self._ordinal = 0
-        self._before: Grab | None = None
+        self._before: Grab | None = None  # the last one that brought new lines
+        self._sequence = 0
         self._counts_per_line = 0.0
         self._previous = np.zeros((line.frame_lines, line.width_px), np.uint8)
         self._previous_lines = 0
@@ -57,8 +58,11 @@ class Admission:
     def admit(self, grab: Grab) -> tuple[Frame, ...]:
         """The frames that this grab accounts for: lost lines before it first, then itself."""
         self.counts.grabs += 1
+        sequence, self._sequence = self._sequence, grab.sequence
+        if not grab.lines:
+            return ()
         self._learn_counts_per_line(grab)
-        frames = self._lost(grab)
+        frames = self._lost(grab, sequence)
         repeated = self._repeated(grab)
         self._before = grab if grab.lines > repeated else self._before
         self.counts.repeated_lines += repeated
@@ -90,7 +94,7 @@ class Admission:
         )
         return tuple(frames)
 
-    def _lost(self, grab: Grab) -> list[Frame]:
+    def _lost(self, grab: Grab, sequence: int) -> list[Frame]:
         before = self._before
         if before is None:
             return []
@@ -98,7 +102,7 @@ class Admission:
         if grab.coil == before.coil:
             return [self._gap(grab, grab, reached, grab.first_line - reached)] if grab.first_line > reached else []
         # Lost around a change of coil: the new coil's share is known, the rest was the old coil's tail, by full frames.
-        unseen = max(0, grab.sequence - before.sequence - 1) * self._line.frame_lines
+        unseen = max(0, grab.sequence - sequence - 1) * self._line.frame_lines
         head = min(unseen, grab.first_line)
         gaps = [self._gap(before, grab, reached, unseen - head)] if unseen > head else []
         if head:
@@ -187,7 +191,7 @@ class Admission:
 
 def _is_gray(image: np.ndarray) -> bool:
     """Whether the colour channels are all equal: a gray image in a colour container (alpha is ignored)."""
-    if image.shape[2] == 1:
+    if image.shape[2] == 1 or not image.size:
         return True
     if image.shape[2] not in {3, 4}:
         return False

@@ -1,5 +1,7 @@
 """`linewatch record`: what a camera gave, on disk, so that it can be replayed exactly."""
 
+import errno
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
@@ -41,6 +43,8 @@ class RecordingSummary:
 class Recorder:
     """Lossless FFV1 video in AVI (readable up to the last written frame after a kill) and its sidecar.
 
+    Damage to the video costs the frames up to the next key frame, at most 12.
+
     Pixels that an 8-bit gray video cannot hold (colour, 16 bits, another width) are not kept: their grab is replayed
     without an image, with the fault that they had. Raises SourceError when a file exists already or cannot be written.
     """
@@ -58,13 +62,12 @@ class Recorder:
         self.grabs = 0
         self.lines = 0
         try:
-            self._sidecar = sidecar_path(path).open("xb")
+            self._sidecar = sidecar_path(path).open("xb", buffering=0)
         except OSError as error:
             raise SourceError(f"cannot write recording {path}: {error.strerror}") from error
         size = (line.width_px, line.frame_lines)
-        self._video = cv2.VideoWriter(
-            str(path), cv2.CAP_FFMPEG, cv2.VideoWriter.fourcc(*"FFV1"), _VIDEO_HZ, size, isColor=False
-        )
+        codec = cv2.VideoWriter.fourcc(*"FFV1")
+        self._video = cv2.VideoWriter(str(path), cv2.CAP_FFMPEG, codec, _VIDEO_HZ, size, isColor=False)
         try:
             if not self._video.isOpened():
                 raise SourceError(f"cannot write recording {path}: OpenCV's FFV1 writer does not open it")
@@ -84,8 +87,8 @@ class Recorder:
         if self.size_bytes + raw + _WRITER_BUFFER + _INDEX_BYTES * (self._frames + 1) > self._max_bytes:
             return False
         gray, fault = self._representable(grab)
+        frame = np.zeros((self._line.frame_lines, self._line.width_px), np.uint8)
         if gray is not None:
-            frame = np.zeros((self._line.frame_lines, self._line.width_px), np.uint8)
             frame[: len(gray)] = gray
             self._video.write(frame)
         entry = SidecarGrab(
@@ -101,7 +104,7 @@ class Recorder:
             encoded=grab.encoded,
             fault=fault,
             video_frame=None if gray is None else self._frames,
-            crc32=None if gray is None else checksum(gray),
+            crc32=None if gray is None else checksum(frame),
         )
         self._note(entry.model_dump_json())
         self._frames += gray is not None
@@ -134,8 +137,9 @@ class Recorder:
 
     def _note(self, row: str) -> None:
         try:
-            self._sidecar.write(row.encode() + b"\n")
-            self._sidecar.flush()  # survives a kill of this process
+            data = row.encode() + b"\n"
+            if self._sidecar.write(data) != len(data):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         except OSError as error:
             raise SourceError(f"recording {self._path} stopped after {self.grabs} grabs: {error.strerror}") from error
 

@@ -14,6 +14,8 @@ from linewatch.contracts.errors import SourceError
 from linewatch.contracts.frame import Grab
 
 _REMEDY = "expected an FFV1, HFYU or MJPG video in AVI or MKV"
+_ATTEMPTS = 8
+"""Reads that may fail in a row before the video is over: one fails for each damaged frame, all do at its end."""
 
 
 class RecordingCamera:
@@ -22,7 +24,8 @@ class RecordingCamera:
     With the sidecar that `linewatch record` writes beside it, exactly the grabs that were recorded: gaps, coils,
     encoder, times. Without, positions and times follow from the line settings and grabs are not `encoded`. A frame that
     is damaged (undecodable, missing, or not the bytes that were recorded) is a grab with fault CORRUPT, and reading
-    goes on behind it. Raises SourceError when the file is missing, is no video, holds no frame or does not fit `line`.
+    goes on behind it; without a sidecar, frames whose very headers are gone are missing from the end instead.
+    Raises SourceError when the file is missing, is no video, holds no frame or does not fit `line`.
     """
 
     live = False
@@ -37,7 +40,9 @@ class RecordingCamera:
         except SourceError:
             self._video.close()
             raise
-        self.grabs: int | None = self._video.expected if self._sidecar is None else len(self._sidecar.grabs)
+        grabs = () if self._sidecar is None else self._sidecar.grabs
+        self._last_grab_with = {entry.crc32: number for number, entry in enumerate(grabs) if entry.crc32 is not None}
+        self.grabs: int | None = (self._video.expected or None) if self._sidecar is None else len(grabs)
         self._next = 0
         self._stopped = threading.Event()
 
@@ -70,7 +75,7 @@ class RecordingCamera:
             if not self._sidecar.grabs:
                 raise SourceError(f"{path} holds no grab: the recording was stopped before its first frame")
             return
-        if self._video.ended:
+        if self._video.image is None:
             raise SourceError(f"{path} holds no frame that can be decoded; {_REMEDY}")
         if self._video.width != self._line.width_px or self._video.lines > self._line.frame_lines:
             raise SourceError(
@@ -79,9 +84,13 @@ class RecordingCamera:
             )
 
     def _derived(self, number: int) -> Grab | None:
-        image = self._video.frame(number)
-        if image is None and self._video.ended and number >= self._video.expected:
-            return None
+        image = None
+        if self._video.image is None:
+            if number >= self._video.expected:
+                return None
+        elif self._video.number <= number:
+            image = self._video.image
+            self._video.advance()
         lines = self._video.lines
         return derived_grab(image, self._line, coil=self._coil, sequence=number, first_line=number * lines, lines=lines)
 
@@ -89,12 +98,25 @@ class RecordingCamera:
         if number >= len(sidecar.grabs):
             return None
         entry = sidecar.grabs[number]
-        image = None if entry.video_frame is None else self._video.frame(entry.video_frame)
-        if image is not None:
-            gray = image[: entry.valid_lines] if image.ndim == 2 else image[: entry.valid_lines, :, 0]
-            # FFV1 checks itself only in parts; a frame that decodes to other bytes than were seen must not be judged.
-            image = gray if checksum(gray) == entry.crc32 else None
-        return entry.grab(image)
+        image = None if entry.crc32 is None else self._matching(entry.crc32, number)
+        return entry.grab(None if image is None else image[: entry.valid_lines])
+
+    def _matching(self, crc32: int, number: int) -> np.ndarray | None:
+        """The next video frame with that checksum, unless one that belongs to a later grab comes first.
+
+        The checksum alone decides which grab a frame is: behind damage neither the decoder's count nor its times hold,
+        and FFV1 finds damage in itself only in part.
+        """
+        while (image := self._video.image) is not None:
+            gray = image if image.ndim == 2 else np.ascontiguousarray(image[..., 0])
+            found = checksum(gray)
+            if found == crc32:
+                self._video.advance()
+                return gray
+            if self._last_grab_with.get(found, -1) > number:
+                return None
+            self._video.advance()
+        return None
 
 
 def recorded_line(path: Path) -> LineSettings | None:
@@ -103,7 +125,7 @@ def recorded_line(path: Path) -> LineSettings | None:
 
 
 class _Video:
-    """Frames by number, forward only. OpenCV skips what it cannot decode; the frames' times tell which were skipped."""
+    """A video's frames, one at a time."""
 
     def __init__(self, path: Path) -> None:
         if not path.is_file():
@@ -112,46 +134,33 @@ class _Video:
         self._video = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
         if not self._video.isOpened():
             raise SourceError(f"{path} cannot be opened as a video; {_REMEDY}")
-        if _fourcc(self._video, cv2.CAP_PROP_CODEC_PIXEL_FORMAT) == b"Y800":
+        if (int(self._video.get(cv2.CAP_PROP_CODEC_PIXEL_FORMAT)) & 0xFFFFFFFF).to_bytes(4, "little") == b"Y800":
             self._video.set(cv2.CAP_PROP_CONVERT_RGB, 0)  # gray as it is stored, not blown up to three channels
         self._hz = self._video.get(cv2.CAP_PROP_FPS)
-        count = max(0, int(self._video.get(cv2.CAP_PROP_FRAME_COUNT)))
         self.width = int(self._video.get(cv2.CAP_PROP_FRAME_WIDTH))
         self.lines = int(self._video.get(cv2.CAP_PROP_FRAME_HEIGHT))
-        self.ended = False
-        self._at = -1
-        self._image: np.ndarray | None = None
         # Only AVI writes down how many frames there are; elsewhere it is an estimate.
-        self.expected = count if path.suffix.lower() == ".avi" else 0
-        self._advance()
+        self.expected = max(0, int(self._video.get(cv2.CAP_PROP_FRAME_COUNT))) if path.suffix.lower() == ".avi" else 0
+        self.number = -1
+        self.image: np.ndarray | None = None
+        self.advance()
 
-    def frame(self, number: int) -> np.ndarray | None:
-        """Frame `number`; None when it was skipped or lies behind the end. Numbers must not go down."""
-        while not self.ended and self._at < number:
-            self._advance()
-        return self._image if self._at == number and not self.ended else None
+    def advance(self) -> None:
+        """Decode the next frame into `image`, None behind the last; `number` counts those that were skipped as well.
+
+        Frames that OpenCV skipped as undecodable are known by the time of the one after them.
+        """
+        attempts = (self._decoded() for _ in range(_ATTEMPTS))
+        self.image = next((image for image in attempts if image is not None), None)
+        by_time = round(self._video.get(cv2.CAP_PROP_POS_MSEC) * self._hz / 1000)
+        self.number = max(self.number + 1, by_time if by_time < self.expected else 0)
 
     def close(self) -> None:
         self._video.release()
 
-    def _advance(self) -> None:
-        self.ended, self._image = _next(self._video)
-        if self.ended:
-            return
-        by_time = round(self._video.get(cv2.CAP_PROP_POS_MSEC) * self._hz / 1000)
-        follows = self._at + 1
-        self._at = (
-            by_time if follows < by_time < self.expected or (not self.expected and by_time > follows) else follows
-        )
-
-
-def _next(video: cv2.VideoCapture) -> tuple[bool, np.ndarray | None]:
-    try:
-        there, image = video.read()
-    except cv2.error:
-        return True, None
-    return not there, image if there else None
-
-
-def _fourcc(video: cv2.VideoCapture, prop: int) -> bytes:
-    return (int(video.get(prop)) & 0xFFFFFFFF).to_bytes(4, "little")
+    def _decoded(self) -> np.ndarray | None:
+        try:
+            there, image = self._video.read()
+        except cv2.error:
+            return None
+        return image if there else None

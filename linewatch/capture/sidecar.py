@@ -38,7 +38,7 @@ class SidecarGrab(_Closed):
     encoded: bool
     fault: Cause | None
     video_frame: int | None = Field(ge=0)
-    crc32: int | None = Field(description="of the valid lines' bytes")
+    crc32: int | None = Field(description="of the whole video frame's bytes")
 
     def grab(self, image: np.ndarray | None) -> Grab:
         """The grab as it was, with `image`; without one where there should be one, it is CORRUPT."""
