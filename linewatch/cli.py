@@ -190,7 +190,9 @@ def _simulate(options: argparse.Namespace) -> None:
     if options.json:
         print(truth.model_dump_json())
     else:
-        print(f"{options.out}: {truth.length_mm / 1000:.1f} m with {len(truth.defects)} defects; truth in {options.truth}")
+        print(
+            f"{options.out}: {truth.length_mm / 1000:.1f} m with {len(truth.defects)} defects; truth in {options.truth}"
+        )
 
 
 def _check(options: argparse.Namespace) -> None:

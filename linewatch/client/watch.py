@@ -69,10 +69,16 @@ class Board:
         seen = "  ".join(f"{quality} {mm / 1000:.1f} m" for quality, mm in sorted(self.coverage.items()))
         text = Text()
         if age_s > SILENCE_S or not status.healthy:
-            text.append(f"NOBODY IS LOOKING: heartbeat {age_s:.1f} s old, {status.failure or status.state}\n", "bold red")
+            text.append(
+                f"NOBODY IS LOOKING: heartbeat {age_s:.1f} s old, {status.failure or status.state}\n", "bold red"
+            )
         text.append(f"{self.coil}  {(status.along_mm or 0) / 1000:.1f} m  {status.quality}  ", "bold")
-        text.append(f"{status.frames_per_s:.1f} frames/s  {status.defects} defects  ring {status.ring_free}/{status.ring_slots} free\n")
-        text.append(f"seen here: {seen or 'nothing yet'}" + (f"  {self.lost} gaps could not be filled" if self.lost else ""))
+        text.append(
+            f"{status.frames_per_s:.1f} frames/s  {status.defects} defects  ring {status.ring_free}/{status.ring_slots} free\n"
+        )
+        text.append(
+            f"seen here: {seen or 'nothing yet'}" + (f"  {self.lost} gaps could not be filled" if self.lost else "")
+        )
         return text
 
     def _alarm_table(self) -> Table:

@@ -25,7 +25,9 @@ def run(settings: ServiceSettings) -> ReplaySummary:
     with ExitStack() as stack:
         camera: Camera = camera_for(settings.source, settings.line, clock, live=True)
         camera = stack.enter_context(camera if camera.live else PacedCamera(camera, clock, "line-rate"))
-        structlog.get_logger().info("starting", source=settings.source.type, engines_dir=str(settings.inference.engines_dir))
+        structlog.get_logger().info(
+            "starting", source=settings.source.type, engines_dir=str(settings.inference.engines_dir)
+        )
         service = stack.enter_context(open_service(settings, camera, clock))
         stack.enter_context(stopping(service))
         note = TallyNote(service.tally)

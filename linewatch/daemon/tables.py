@@ -29,7 +29,10 @@ def _summary_rows(summary: ReplaySummary) -> list[tuple[str, str]]:
         ("alarms raised", str(summary.alarms)),
         ("tiles", f"{summary.tiles} on the strip, {summary.tiles_passed} passed the screen"),
         ("speed", f"{summary.frames_per_s:.1f} frames/s"),
-        ("latency", f"p50 {summary.latency_p50_ms:.0f} ms, p99 {summary.latency_p99_ms:.0f} ms, last line to publication"),
+        (
+            "latency",
+            f"p50 {summary.latency_p50_ms:.0f} ms, p99 {summary.latency_p99_ms:.0f} ms, last line to publication",
+        ),
     ]
 
 
@@ -45,8 +48,14 @@ def demo_table(summary: ReplaySummary, judgement: Judgement, out: Path) -> None:
         "linewatch demo",
         [
             *_summary_rows(summary),
-            ("instance recall", f"{judgement.recall:.1%}  ({judgement.hit} of {judgement.true} rendered defects: {by_class})"),
-            ("instance precision", f"{judgement.precision:.1%}  ({judgement.right} of {judgement.found} found are right)"),
+            (
+                "instance recall",
+                f"{judgement.recall:.1%}  ({judgement.hit} of {judgement.true} rendered defects: {by_class})",
+            ),
+            (
+                "instance precision",
+                f"{judgement.precision:.1%}  ({judgement.right} of {judgement.found} found are right)",
+            ),
             ("verdicts", str(out / "verdicts.jsonl")),
             ("picture", f"{out / 'coil.png'}  (white: rendered truth, coloured: found)"),
             ("recording, truth", f"{out / 'coil.avi'}, {out / 'truth.json'}"),
