@@ -83,7 +83,7 @@ def _step(watch: Watch, verdict: Verdict, rules: DecisionRules) -> tuple[Watch, 
     members = _together(candidates, rule.min_count, window_mm)
     if members and watch.standing is None:
         alarm = _raised(rule, members, verdict)
-        return Watch(rule, () if rule.latch else candidates, alarm), alarm
+        return Watch(rule, candidates, alarm), alarm
     if not members and watch.standing is not None:
         return Watch(rule, candidates), replace(watch.standing, state=AlarmState.CLEARED)
     return Watch(rule, candidates, watch.standing), None

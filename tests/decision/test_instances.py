@@ -148,29 +148,44 @@ def test_two_halves_that_are_small_alone_count_together():
     assert instances(run(cut_strip(strip, [10]), replace(RULES, min_area_mm2=6.1))) == []
 
 
-def test_strip_that_nobody_looked_at_ends_what_was_open():
-    scratch = paint(10, 20, (0, 10, 5, 7))
-    for fault in (
+def test_the_oldest_published_id_survives():
+    strip = paint(20, 20, (8, 13, 5, 6), (9, 13, 10, 16), (12, 13, 5, 16))
+    decided = run(cut_strip(strip, [10]), replace(RULES, min_area_mm2=5.0))
+    assert life(decided) == [(OPENED, "9.10", None), (UPDATED, "9.10", None), (CLOSED, "9.10", None)]
+    assert instances(decided)[0].area_mm2 == (strip > 0).sum()
+
+
+@pytest.mark.parametrize(("gap_mm", "mm", "reach"), [(0.0, 0.5, 1), (0.3, 0.1, 4), (2.0, 0.5, 5), (1.9, 0.5, 4)])
+def test_reach_counts_the_blank_pixels_that_fit_the_gap(gap_mm, mm, reach):
+    assert replace(RULES, merge_gap_mm=gap_mm).reach(mm) == reach
+
+
+@pytest.mark.parametrize("gap_mm", [0.0, 30.0])
+@pytest.mark.parametrize(
+    "fault",
+    [
         {"valid_lines": 6, "fault": Cause.TRUNCATED},
         {"valid_lines": 0, "fault": Cause.BLACK},
         {"failed": Cause.ENGINE},
         {"degraded": Cause.OVERLOAD},
-    ):
-        decided = run(
-            [
-                predict(scratch),
-                predict(scratch, first_line=10, ordinal=1, **fault),
-                predict(scratch, first_line=20, ordinal=2),
-            ]
-        )
-        assert [d.id.rsplit("/", 1)[1] for d in instances(decided)] == ["0.5", "20.5"], fault
-        assert len(verdicts(decided)[0].defects) == 1
-        assert verdicts(decided)[1].defects[-1].state is CLOSED
+    ],
+)
+def test_strip_that_nobody_looked_at_ends_what_was_open(fault, gap_mm):
+    scratch = paint(10, 20, (0, 10, 5, 7))
+    frames = [
+        predict(scratch),
+        predict(scratch, first_line=10, ordinal=1, **fault),
+        predict(scratch, first_line=20, ordinal=2),
+    ]
+    decided = run(frames, replace(RULES, merge_gap_mm=gap_mm))
+    assert [d.id.rsplit("/", 1)[1] for d in instances(decided)] == ["0.5", "20.5"]
+    assert [e.state for e in verdicts(decided)[0].defects] == [OPENED]
+    assert verdicts(decided)[1].defects[-1].state is CLOSED
 
 
 def test_a_jump_in_lines_ends_what_was_open():
     scratch = paint(10, 20, (0, 10, 5, 7))
-    decided = run([predict(scratch), predict(scratch, first_line=11, ordinal=1)])
+    decided = run([predict(scratch), predict(scratch, first_line=11, ordinal=1)], replace(RULES, merge_gap_mm=30.0))
     assert len(instances(decided)) == 2
 
 
@@ -215,7 +230,7 @@ def test_a_claimed_class_beats_a_higher_score_below_its_threshold_and_a_pseudo_d
 
 
 def test_a_class_that_a_tile_claims_without_an_outline_is_the_tile_on_the_strip():
-    blank = paint(16, 48)
+    blank = paint(16, 48, (2, 4, 6, 9), value=90)
     prediction = predict(
         blank,
         tile_width=16,
@@ -229,6 +244,7 @@ def test_a_class_that_a_tile_claims_without_an_outline_is_the_tile_on_the_strip(
     assert defect.confidence == pytest.approx(0.7)
     assert defect.box == StripBox((4.0, 16.0), (0.0, 12.0))
     assert defect.area_mm2 == 144.0
+    assert defect.peak == pytest.approx(90 / 255)
 
 
 def test_a_tile_with_an_outline_makes_no_second_defect():
