@@ -16,7 +16,7 @@ class DecisionSettings(Settings):
 
 
 class AlarmRule(Settings):
-    """Raised while an open coil holds `min_count` defects of `classes`, each at least so big, within `within_m` metres."""
+    """Raised while a coil holds `min_count` defects of `classes`, each at least so big, within `within_m` metres."""
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")
     classes: Annotated[tuple[str, ...], Field(strict=False)] = Field(

@@ -11,7 +11,7 @@ CoilName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,64}$")]
 
 
 class RecordingSource(Settings):
-    """A recorded video (FFV1, HFYU or MJPG in AVI/MKV); a sidecar beside it, as `linewatch record` writes, gives positions."""
+    """A recorded video (FFV1, HFYU or MJPG in AVI/MKV), with the sidecar of `linewatch record` for positions."""
 
     type: Literal["recording"]
     path: Annotated[Path, Field(strict=False)]

@@ -1,15 +1,23 @@
 """`[wire]`: the sockets, and the keys that anything but loopback needs."""
 
+import re
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from linewatch.config.base import Settings
 
-Endpoint = Annotated[
-    str, Field(pattern=r"^(tcp://[^:/]+:[0-9]{1,5}|tcp://\[[0-9a-fA-F:]+\]:[0-9]{1,5}|tcp://[^:/]+:\*|ipc://.+)$")
-]
+_ENDPOINT = re.compile(r"tcp://([^:/\[\]]+|\[[0-9a-fA-F:]+\]):([0-9]{1,5}|\*)|ipc://.+")
+
+
+def _endpoint(text: str) -> str:
+    if not _ENDPOINT.fullmatch(text):
+        raise ValueError(f"{text!r} is not an endpoint; write tcp://HOST:PORT (PORT may be *) or ipc://PATH")
+    return text
+
+
+Endpoint = Annotated[str, AfterValidator(_endpoint)]
 
 
 class KeySettings(Settings):

@@ -47,8 +47,8 @@ class Grab:
 class Frame:
     """One stretch of strip on its way to a verdict; every line that passed is in exactly one `Frame`.
 
-    `pixels` is a read-only uint8 view (frame_lines, width) of a ring slot, valid until the slot is released; rows at and
-    after `valid_lines` are undefined. None when nothing can be inspected (then `valid_lines` is 0).
+    `pixels` is a read-only uint8 view (frame_lines, width) of a ring slot, valid until the slot is released; rows from
+    `valid_lines` on are zero. None when nothing can be inspected (then `valid_lines` is 0).
     """
 
     pixels: np.ndarray | None

@@ -10,14 +10,14 @@ from linewatch.contracts.tile import Tile
 
 @dataclass(slots=True)
 class Timing:
-    """Monotonic nanoseconds at which a frame left each stage (0: it did not go through). May differ between two runs."""
+    """Monotonic nanoseconds at which a frame left each stage (0: it did not). May differ between two runs."""
 
     captured_ns: int = 0
     queued_ns: int = 0
     screened_ns: int = 0
     predicted_ns: int = 0
     decided_ns: int = 0
-    published_ns: int = 0
+    published_ns: int = 0  # handed to journal and socket
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,7 @@ class Prediction:
     passed: bool (len(tiles),), which tiles the screen handed on.
     class_scores: float32 (passed.sum(), len(classes)), independent probabilities; row order as in `tiles[passed]`.
     probability: uint8 (passed.sum(), tile lines, tile width), probability of "defect" x 255; same row order.
-    degraded: None, or why only the screen looked at this frame's passed tiles.
+    degraded: None, or why only the screen looked at this frame's passed tiles; class scores and probability are then 0.
     failed: None, or why the frame could not be inspected at all (its valid lines become `missed`).
     """
 

@@ -24,14 +24,28 @@ class TileRef:
     tile: Tile
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Batch:
     """Tiles for one call of one engine.
 
-    `pixels`: uint8 (rung, 1, lines, width), C-contiguous, rung being a rung of the shape ladder; rows from `len(refs)` on are
-    padding and their results are dropped.
+    `pixels`: uint8 (rung, 1, lines, width), C-contiguous, rung being a rung of the shape ladder; rows from `len(refs)`
+    on are padding and their results are dropped.
     """
 
     engine: str  # role: "screen" | "classify" | "segment"
     refs: tuple[TileRef, ...]
     pixels: np.ndarray
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class BatchResult:
+    """What came of one `Batch`.
+
+    `output`: (len(batch.refs), ...) as the engine's task says, row i belongs to `batch.refs[i]`; None when `error`
+    says why the engine failed. `identity`: of the engine that ran, or was to run.
+    """
+
+    batch: Batch
+    identity: str
+    output: np.ndarray | None
+    error: str | None = None

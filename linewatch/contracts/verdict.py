@@ -23,7 +23,7 @@ class Quality(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class CoverageSpan:
-    """`lines` lines from `first_line`, all looked at in the same way. Spans of a coil tile its length without overlap."""
+    """`lines` lines from `first_line`, all looked at alike. Spans of a coil tile its length without overlap."""
 
     first_line: int
     lines: int
