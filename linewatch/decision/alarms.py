@@ -83,7 +83,7 @@ def _step(watch: Watch, verdict: Verdict, rules: DecisionRules) -> tuple[Watch, 
     members = _together(candidates, rule.min_count, window_mm)
     if members and watch.standing is None:
         alarm = _raised(rule, members, verdict)
-        return Watch(rule, () if rule.latch else candidates, alarm), alarm
+        return Watch(rule, candidates, alarm), alarm
     if not members and watch.standing is not None:
         return Watch(rule, candidates), replace(watch.standing, state=AlarmState.CLEARED)
     return Watch(rule, candidates, watch.standing), None
@@ -97,8 +97,12 @@ def _recall(watch: Watch, verdict: Verdict, rules: DecisionRules, window_mm: flo
         known.pop(defect.id, None)
         if event.merged_into is None and _satisfies(defect, watch.rule, rules):
             known[defect.id] = Candidate(defect, is_open)
-    horizon_mm = verdict.along_mm[0] - window_mm
-    in_sight = [c for c in known.values() if c.open or c.end_mm > horizon_mm]
+    here_mm = verdict.along_mm[0]
+    in_sight = [
+        c
+        for c in known.values()
+        if c.open or c.end_mm > here_mm or (watch.rule.min_count > 1 and c.end_mm >= here_mm - window_mm)
+    ]
     # Of the closed ones the newest `min_count` suffice: a stretch that reaches an older one reaches these too.
     closed = sorted((c for c in in_sight if not c.open), key=lambda c: (c.end_mm, c.defect.id))[-watch.rule.min_count :]
     return tuple(sorted([*(c for c in in_sight if c.open), *closed], key=lambda c: (c.begin_mm, c.defect.id)))

@@ -130,12 +130,9 @@ def _mask_pieces(view: _View) -> list[Piece]:
 
     runs = to_runs(mask)
     labels = _labels(mask, view.reach_px, view.reach_lines)[runs[:, 0], runs[:, 1]]
-    # Numbered by where each begins: OpenCV's own order is no promise.
-    _, firsts, component = np.unique(labels, return_index=True, return_inverse=True)
-    component = np.argsort(np.argsort(firsts))[component]
-    order = np.argsort(component, kind="stable")
-    runs, component = runs[order], component[order]
-    begins = np.flatnonzero(np.diff(component, prepend=-1))
+    order = np.argsort(labels, kind="stable")
+    runs, labels = runs[order], labels[order]
+    begins = np.flatnonzero(np.diff(labels, prepend=0))
     ends = np.append(begins[1:], len(runs))
 
     flat = np.append(probability.ravel(), np.uint8(0))  # so that the last run's stop is a place
@@ -149,7 +146,7 @@ def _mask_pieces(view: _View) -> list[Piece]:
 
     keep = areas >= view.large_px
     keep |= (runs[begins, 0] < view.reach_lines) | (runs[ends - 1, 0] >= steel.lines - view.reach_lines)
-    return [
+    pieces = [
         Piece(
             runs=runs[begins[i] : ends[i]],
             extent=Extent.MASK,
@@ -160,20 +157,17 @@ def _mask_pieces(view: _View) -> list[Piece]:
         )
         for i in np.flatnonzero(keep).tolist()
     ]
+    return sorted(pieces, key=lambda piece: piece.born)  # the order of OpenCV's labels is no promise
 
 
 def _labels(mask: np.ndarray, reach_px: int, reach_lines: int) -> np.ndarray:
-    """Label image, at least of the mask's shape, in which two defect pixels within reach have the same label.
+    """Labels of the mask's pixels, from 1: those within reach of each other, directly or over others, have the same.
 
-    Each pixel is stretched to the right and down to (reach_px, reach_lines); such rectangles touch exactly when their
-    pixels are within reach.
+    Each pixel is stretched to a rectangle of (reach_px, reach_lines); two such touch exactly when their pixels are
+    within reach.
     """
-    stretch_px, stretch_lines = min(reach_px, mask.shape[1]), min(reach_lines, mask.shape[0])
-    if (stretch_px, stretch_lines) != (1, 1):
-        mask = cv2.copyMakeBorder(mask, 0, stretch_lines - 1, 0, stretch_px - 1, cv2.BORDER_CONSTANT, value=0)
-        kernel = np.ones((stretch_lines, stretch_px), dtype=np.uint8)
-        mask = cv2.dilate(mask, kernel, anchor=(stretch_px - 1, stretch_lines - 1))
-    return cv2.connectedComponents(mask, connectivity=8, ltype=cv2.CV_32S)[1]
+    kernel = np.ones((min(reach_lines, mask.shape[0]), min(reach_px, mask.shape[1])), dtype=np.uint8)
+    return cv2.connectedComponents(cv2.dilate(mask, kernel), connectivity=8, ltype=cv2.CV_32S)[1]
 
 
 def _shown_px(tile: Tile, runs: np.ndarray) -> np.ndarray:

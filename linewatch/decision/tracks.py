@@ -137,8 +137,11 @@ def _continuations(
     head, piece_of = _stacked(heads)
     touching = near(border - [frame.first_line, 0, 0], head, rules.reach(frame.mm_per_px), reach_lines)
     rows, columns = np.nonzero(touching)
-    pairs = np.unique(np.stack([track_of[rows], piece_of[columns]], axis=1), axis=0)
-    return [(i, len(tracks) + j) for i, j in pairs.tolist() if _compatible(tracks[i].defect, fresh[j].defect)]
+    joined = np.zeros((len(tracks), len(pieces)), dtype=bool)
+    joined[track_of[rows], piece_of[columns]] = True
+    return [
+        (i, len(tracks) + j) for i, j in np.argwhere(joined).tolist() if _compatible(tracks[i].defect, fresh[j].defect)
+    ]
 
 
 def _stacked(parts: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
