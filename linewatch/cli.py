@@ -14,7 +14,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from linewatch import __version__
-from linewatch.config.load import load_settings, settings_from
+from linewatch.config.load import load_settings
 from linewatch.config.service import ServiceSettings
 from linewatch.config.taxonomy import Taxonomy
 from linewatch.config.wire import WireSettings
@@ -133,7 +133,7 @@ def _run(options: argparse.Namespace) -> None:
 def _replay(options: argparse.Namespace) -> None:
     from linewatch.daemon.replay import replay
     from linewatch.daemon.sources import with_source
-    from linewatch.daemon.tables import summary_table
+    from linewatch.tables import summary_table
 
     settings = with_source(_settings(options.config), options.source, own_line=options.config is None)
     if options.config is None:  # nobody waits at the usual ports
@@ -171,21 +171,10 @@ def _watch(options: argparse.Namespace) -> None:
 
 
 def _simulate(options: argparse.Namespace) -> None:
-    from linewatch.daemon.simulate import render
+    from linewatch.daemon.simulate import render, simulator_source
 
     settings = _settings(options.config)
-    source = settings_from(
-        {
-            "source": {
-                "type": "simulator",
-                "seed": options.seed,
-                "length_m": options.length_m,
-                "defects_per_m": options.defects_per_m,
-                "coil": f"SIM-{options.seed}",
-            }
-        },
-        "arguments",
-    ).source
+    source = simulator_source(options.seed, options.length_m, options.defects_per_m)
     truth = render(source, settings.line, options.out, options.truth)
     if options.json:
         print(truth.model_dump_json())
@@ -203,9 +192,9 @@ def _check(options: argparse.Namespace) -> None:
 
 
 def _engines(options: argparse.Namespace) -> int:
-    from linewatch.daemon.tables import engines_table
     from linewatch.inference.backends import open_backend
     from linewatch.inference.engines import verify_all
+    from linewatch.tables import engines_table
 
     reports = verify_all(options.dir, open_backend(options.backend))
     if options.json:
@@ -250,8 +239,8 @@ def _schema(options: argparse.Namespace) -> None:
 
 
 def _demo(options: argparse.Namespace) -> None:
-    from linewatch.daemon.tables import demo_table
     from linewatch.demo import demo
+    from linewatch.tables import demo_table
 
     configure_logs("warning")
     settings = load_settings(options.config)

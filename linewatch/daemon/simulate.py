@@ -2,14 +2,28 @@
 
 from pathlib import Path
 
+from pydantic import ValidationError
+
 from linewatch.capture.clock import MonotonicClock
 from linewatch.capture.recorder import record
 from linewatch.capture.sidecar import sidecar_path
 from linewatch.config.line import LineSettings
 from linewatch.config.source import SimulatorSource
+from linewatch.contracts.errors import ConfigError
 from linewatch.daemon.progress import progress_bar
 from linewatch.daemon.sources import camera_for, simulated_strip
 from linewatch.simulation.truth import CoilTruth
+
+
+def simulator_source(seed: int, length_m: float, defects_per_m: float) -> SimulatorSource:
+    """A simulated coil by what a user types. Raises ConfigError for impossible values."""
+    try:
+        return SimulatorSource(
+            type="simulator", seed=seed, length_m=length_m, defects_per_m=defects_per_m, coil=f"SIM-{seed}"
+        )
+    except ValidationError as error:
+        faults = "; ".join(f"{fault['loc'][0]} is {fault['input']!r}: {fault['msg']}" for fault in error.errors())
+        raise ConfigError(f"cannot simulate that: {faults}") from error
 
 
 def render(source: SimulatorSource, line: LineSettings, video: Path, truth: Path, max_mb: float = 8192.0) -> CoilTruth:
