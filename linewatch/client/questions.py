@@ -81,8 +81,7 @@ class Questions:
         return self._last_id
 
     def _ask(self, request: Message) -> tuple[Reply, list[bytes]]:
-        self._socket.send(canonical(request.model_dump()))
-        for header, *parts in self._answers():
+        for header, *parts in self._answers(canonical(request.model_dump())):
             if len(header) > MAX_HEADER_BYTES:
                 raise WireError(f"a reply of {len(header)} bytes; at most {MAX_HEADER_BYTES} are read")
             reply = REPLY.validate_json(header)
@@ -96,8 +95,11 @@ class Questions:
         self._socket = self._connect()
         raise NoAnswerError(f"no answer from the service within {self._timeout_s:g} s")
 
-    def _answers(self) -> Iterator[list[bytes]]:
+    def _answers(self, question: bytes) -> Iterator[list[bytes]]:
         deadline = time.monotonic() + self._timeout_s
+        if not self._socket.poll(int(self._timeout_s * 1000), zmq.POLLOUT):
+            return
+        self._socket.send(question)
         while (left_s := deadline - time.monotonic()) > 0:
             if self._socket.poll(max(1, int(left_s * 1000))):
                 yield self._socket.recv_multipart()

@@ -23,6 +23,8 @@ from linewatch.wire.schema import (
     decode,
 )
 
+_SILENCE_S = 3.0  # thirty heartbeats
+
 
 @dataclass(frozen=True, slots=True)
 class ClientKeys:
@@ -77,22 +79,20 @@ class Subscriber:
         self._since = since
         self._positions = {Topic(topic): position for topic, position in (positions or {}).items()}
         self._keys = _load(keys) if keys else None
+        self._publish = publish
         self._serve = serve
+        self._receive_high_water = receive_high_water
         self._ready: Iterator[AnyMessage | Lost] = iter(())
         self._heartbeat = (-1, -1)  # epoch and count that were seen last
         self._heartbeat_s: float | None = None
+        self._heard_s = time.monotonic()
         self.rejected = 0
         """Messages that were not of this protocol."""
         self.filled = 0
         """Messages that came from the journal instead of live."""
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         try:
-            self._socket = self._context.socket(zmq.SUB)
-            self._socket.rcvhwm = receive_high_water
-            self._socket.setsockopt(zmq.MAXMSGSIZE, MAX_PAYLOAD_BYTES)
-            self._connect(self._socket, publish)
-            for topic in self._topics | {Topic.STATUS}:
-                self._socket.subscribe(topic.value)
+            self._socket = self._sub()
             self._questions = Questions(self._dealer, answer_timeout_s)
         except BaseException:
             self._context.destroy(0)
@@ -127,10 +127,15 @@ class Subscriber:
         while True:
             for message in self._ready:
                 return message
-            left_ms = int(1000 * (deadline - time.monotonic()))
-            if not self._socket.poll(max(0, left_ms)):
+            left_s = max(0.0, deadline - time.monotonic())
+            if self._socket.poll(int(1000 * min(left_s, _SILENCE_S))):
+                self._heard_s = time.monotonic()
+                self._ready = self._settle(self._socket.recv_multipart())
+                continue
+            if time.monotonic() - self._heard_s > _SILENCE_S:
+                self._reconnect()
+            if left_s == 0.0:
                 return None
-            self._ready = self._settle(self._socket.recv_multipart())
 
     @property
     def heartbeat_age_s(self) -> float:
@@ -222,6 +227,21 @@ class Subscriber:
         here = self._positions[topic]
         self._positions[topic] = there
         return Lost(topic, here.epoch, here.next, there.next if here.epoch == there.epoch else None, reason)
+
+    def _reconnect(self) -> None:
+        """libzmq gives a connection up for good when a handshake fails, and a service that comes back is not heard."""
+        self._socket.close(0)
+        self._socket = self._sub()
+        self._heard_s = time.monotonic()
+
+    def _sub(self) -> zmq.Socket[bytes]:
+        socket = self._context.socket(zmq.SUB)
+        socket.rcvhwm = self._receive_high_water
+        socket.setsockopt(zmq.MAXMSGSIZE, MAX_PAYLOAD_BYTES)
+        self._connect(socket, self._publish)
+        for topic in self._topics | {Topic.STATUS}:
+            socket.subscribe(topic.value)
+        return socket
 
     def _dealer(self) -> zmq.Socket[bytes]:
         socket = self._context.socket(zmq.DEALER)

@@ -1,5 +1,8 @@
 """The journal keeps what it was given, in order, within its bound, for the next start of the daemon."""
 
+import os
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -7,6 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+import linewatch
 from linewatch.config.journal import JournalSettings
 from linewatch.contracts.errors import JournalError
 from linewatch.contracts.record import Record, RecordSpan
@@ -121,8 +125,19 @@ def test_an_alarm_stands_until_it_is_cleared_through_restarts_and_after_its_segm
 
 
 def test_a_second_process_is_refused_and_told_who_holds_the_journal(tmp_path):
-    with journal(tmp_path), pytest.raises(JournalError, match=r"in use by process \d+.*set another \[journal\] dir"):
-        journal(tmp_path).__enter__()
+    path = Path(linewatch.__file__).parents[1]
+    with journal(tmp_path) as it:
+        second = subprocess.run(
+            [sys.executable, Path(__file__).with_name("journal_writer.py"), tmp_path / "journal"],
+            env={**os.environ, "PYTHONPATH": str(path)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert second.returncode == 1
+        assert f"is in use by process {os.getpid()}; one journal belongs to one service" in second.stderr
+        assert second.stderr.strip().endswith("stop that process, or set another [journal] dir")
+        it.append([frame(1, 0)], sync=True)
     with journal(tmp_path) as it:
         assert it.epoch == 2
 
