@@ -246,3 +246,7 @@ def _demo(options: argparse.Namespace) -> None:
     settings = load_settings(options.config)
     summary, judgement = demo(options.out, options.length_m, options.seed, settings)
     demo_table(summary, judgement, options.out)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

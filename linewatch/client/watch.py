@@ -73,9 +73,8 @@ class Board:
                 f"NOBODY IS LOOKING: heartbeat {age_s:.1f} s old, {status.failure or status.state}\n", "bold red"
             )
         text.append(f"{self.coil}  {(status.along_mm or 0) / 1000:.1f} m  {status.quality}  ", "bold")
-        text.append(
-            f"{status.frames_per_s:.1f} frames/s  {status.defects} defects  ring {status.ring_free}/{status.ring_slots} free\n"
-        )
+        ring = f"ring {status.ring_free}/{status.ring_slots} free"
+        text.append(f"{status.frames_per_s:.1f} frames/s  {status.defects} defects  {ring}\n")
         text.append(
             f"seen here: {seen or 'nothing yet'}" + (f"  {self.lost} gaps could not be filled" if self.lost else "")
         )
