@@ -335,3 +335,14 @@ def test_stop_ends_it(tmp_path: Path) -> None:
         assert camera.read() is not None
         camera.stop()
         assert camera.read() is None
+
+
+def test_damage_is_told_by_us_alone(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """OpenCV's and FFmpeg's own complaints stay off stderr, where our log is."""
+    make_video(tmp_path / "a.avi", "FFV1")
+    spoil(tmp_path / "a.avi", 0.5, 30_000)
+    replayed(tmp_path / "a.avi")
+    (tmp_path / "text.avi").write_text("text")
+    with pytest.raises(SourceError):
+        RecordingCamera(tmp_path / "text.avi", LINE)
+    assert capfd.readouterr().err == ""
