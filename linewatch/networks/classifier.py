@@ -17,7 +17,9 @@ class TileClassifier(nn.Module):
     The mean tells what covers the tile, the maximum what is small in it.
     """
 
-    def __init__(self, classes: int, encoder: str = "mobilenet_v2_1.0", weights: Path | None = None, dropout: float = 0.2):
+    def __init__(
+        self, classes: int, encoder: str = "mobilenet_v2_1.0", weights: Path | None = None, dropout: float = 0.2
+    ):
         super().__init__()
         self.encoder = make_encoder(encoder, weights=weights)
         fold_gray(self.encoder, planes=HALVING_PLANES)

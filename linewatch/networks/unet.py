@@ -18,7 +18,9 @@ class _Up(nn.Module):
     def __init__(self, below: int, skip: int, out: int):
         super().__init__()
         self.reduce = nn.Conv2d(below, out, 1)
-        self.mix = nn.Sequential(nn.Conv2d(out + skip, out, 3, padding=1, bias=False), nn.BatchNorm2d(out), nn.ReLU(inplace=True))
+        self.mix = nn.Sequential(
+            nn.Conv2d(out + skip, out, 3, padding=1, bias=False), nn.BatchNorm2d(out), nn.ReLU(inplace=True)
+        )
 
     def forward(self, below: Tensor, skip: Tensor) -> Tensor:
         up = F.interpolate(self.reduce(below), scale_factor=2.0, mode="nearest")
@@ -31,7 +33,12 @@ class MobileUNet(nn.Module):
     It works at half size, whose 2 x 2 pixels come as planes, and enlarges its logits at the end.
     """
 
-    def __init__(self, encoder: str = "mobilenet_v2_1.0", weights: Path | None = None, decoder: tuple[int, ...] = (96, 64, 40, 24, 16)):
+    def __init__(
+        self,
+        encoder: str = "mobilenet_v2_1.0",
+        weights: Path | None = None,
+        decoder: tuple[int, ...] = (96, 64, 40, 24, 16),
+    ):
         super().__init__()
         self.encoder = make_encoder(encoder, weights=weights)
         fold_gray(self.encoder, planes=HALVING_PLANES)

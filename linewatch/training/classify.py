@@ -65,11 +65,20 @@ def masked_loss(network: nn.Module, batch: dict[str, Tensor]) -> Tensor:
     return (losses * batch["weight"]).sum() / batch["weight"].sum().clamp(min=1)
 
 
-def fit_classifier(specimens: Sequence[Specimen], taxonomy: Taxonomy, recipe: ClassifyRecipe, weights: Path | None, run: Path) -> nn.Module:
+def fit_classifier(
+    specimens: Sequence[Specimen], taxonomy: Taxonomy, recipe: ClassifyRecipe, weights: Path | None, run: Path
+) -> nn.Module:
     """A classifier fitted to all of `specimens`."""
-    maker = TileMaker(load_frames(specimens, taxonomy), load_patches(specimens, taxonomy), recipe.patch_share, recipe.clean_share)
-    network = TileClassifier(len(taxonomy.trained_classes), recipe.encoder, weights)
-    return fit(network, masked_loss, TrainingTiles(maker, recipe), recipe, run)
+    maker = TileMaker(
+        load_frames(specimens, taxonomy), load_patches(specimens, taxonomy), recipe.patch_share, recipe.clean_share
+    )
+    return fit(
+        lambda: TileClassifier(len(taxonomy.trained_classes), recipe.encoder, weights),
+        masked_loss,
+        TrainingTiles(maker, recipe),
+        recipe,
+        run,
+    )
 
 
 def judged_tiles(specimens: Sequence[Specimen], taxonomy: Taxonomy) -> list[KnownTile]:
@@ -89,7 +98,9 @@ def predict(network: nn.Module, tiles: Sequence[KnownTile]) -> NDArray[np.float3
     return np.concatenate(parts)
 
 
-def best_thresholds(scores: NDArray[np.float32], tiles: Sequence[KnownTile], classes: Sequence[str]) -> dict[str, float]:
+def best_thresholds(
+    scores: NDArray[np.float32], tiles: Sequence[KnownTile], classes: Sequence[str]
+) -> dict[str, float]:
     """Per class, the threshold of the highest F1 over the tiles that know the class; 0.5 where none shows it."""
     targets, weights = np.stack([tile.target for tile in tiles]), np.stack([tile.weight for tile in tiles])
     best = {}
@@ -109,7 +120,9 @@ def _best_f1(score: NDArray[np.float32], there: NDArray[np.bool_]) -> tuple[floa
     return float(np.clip((float(score[order[at]]) + below) / 2, 0.02, 0.98)), float(f1[at])
 
 
-def judge(scores: NDArray[np.float32], tiles: Sequence[KnownTile], taxonomy: Taxonomy, thresholds: dict[str, float]) -> dict[str, float]:
+def judge(
+    scores: NDArray[np.float32], tiles: Sequence[KnownTile], taxonomy: Taxonomy, thresholds: dict[str, float]
+) -> dict[str, float]:
     """Figures per source.
 
     SET_top1: share of patches whose highest score among the classes that the set labels is one that it shows; SET_top1_all: among all
@@ -166,11 +179,15 @@ def _with_interval(name: str, values: NDArray, files: NDArray[np.str_], draws: i
     return {name: float(values.mean()), f"{name}_low": float(low), f"{name}_high": float(high)}
 
 
-def train(data: Path, out: Path, recipe: ClassifyRecipe, run: Path) -> None:
+def make_engine(
+    specimens: Sequence[Specimen],
+    taxonomy: Taxonomy,
+    weights: Path | None,
+    out: Path,
+    recipe: ClassifyRecipe,
+    run: Path,
+) -> None:
     """The whole of it: calibration networks, thresholds, the shipped network, its figures, the engine folder."""
-    taxonomy = Taxonomy.read()
-    specimens = [one for name in ADAPTERS for one in read_set(name, data)]
-    weights = data / "imagenet_weights"
     usable = [fold for fold in range(FOLDS) if fold != HELD_OUT_FOLD]
 
     unseen: list[KnownTile] = []
@@ -206,7 +223,10 @@ def train(data: Path, out: Path, recipe: ClassifyRecipe, run: Path) -> None:
 
 def _record(seen: Sequence[Specimen], recipe: ClassifyRecipe) -> TrainingRecord:
     names = {"neu": "NEU surface defect database", "xsdd": "X-SDD", "severstal": "Severstal, labelled frames"}
-    count = {name: sum(one.data_set == name and bool(one.labels) and one.knowledge != "class_only" for one in seen) for name in names}
+    count = {
+        name: sum(one.data_set == name and bool(one.labels) and one.knowledge != "class_only" for one in seen)
+        for name in names
+    }
     return TrainingRecord(
         recipe=f"linewatch.training.classify {recipe.model_dump_json()}",
         encoder=f"{recipe.encoder}, ImageNet",
@@ -222,16 +242,42 @@ def _card(facts: EngineFacts, figures: dict[str, float], calibration: dict[str, 
 
     rows = [
         ["NEU: top 1 of its six classes", interval("neu_top1", figures), interval("neu_top1", calibration)],
-        ["NEU: top 1 of all classes not masked", interval("neu_top1_all", figures), interval("neu_top1_all", calibration)],
+        [
+            "NEU: top 1 of all classes not masked",
+            interval("neu_top1_all", figures),
+            interval("neu_top1_all", calibration),
+        ],
         ["X-SDD: top 1 of its classes", interval("xsdd_top1", figures), interval("xsdd_top1", calibration)],
-        ["X-SDD: top 1 of all classes not masked", interval("xsdd_top1_all", figures), interval("xsdd_top1_all", calibration)],
-        ["Severstal: top 1 on defective tiles", interval("severstal_top1", figures), interval("severstal_top1", calibration)],
-        ["Severstal: defective tiles with any class called", interval("severstal_defective_called", figures), interval("severstal_defective_called", calibration)],
-        ["Severstal: clean tiles with any class called", interval("severstal_clean_called", figures), interval("severstal_clean_called", calibration)],
+        [
+            "X-SDD: top 1 of all classes not masked",
+            interval("xsdd_top1_all", figures),
+            interval("xsdd_top1_all", calibration),
+        ],
+        [
+            "Severstal: top 1 on defective tiles",
+            interval("severstal_top1", figures),
+            interval("severstal_top1", calibration),
+        ],
+        [
+            "Severstal: defective tiles with any class called",
+            interval("severstal_defective_called", figures),
+            interval("severstal_defective_called", calibration),
+        ],
+        [
+            "Severstal: clean tiles with any class called",
+            interval("severstal_clean_called", figures),
+            interval("severstal_clean_called", calibration),
+        ],
     ]
     severstal = [name.removeprefix("severstal_auc_") for name in figures if name.startswith("severstal_auc_")]
     per_class = [
-        [name, figures[f"severstal_auc_{name}"], figures[f"severstal_f1_{name}"], calibration.get(f"severstal_auc_{name}", float("nan"))] for name in severstal
+        [
+            name,
+            figures[f"severstal_auc_{name}"],
+            figures[f"severstal_f1_{name}"],
+            calibration.get(f"severstal_auc_{name}", float("nan")),
+        ]
+        for name in severstal
     ]
     folds = ", ".join(str(fold) for fold in recipe.calibration_folds)
     return f"""# Engine `{facts.name}`: which house classes does a tile show?
@@ -270,7 +316,15 @@ Thresholds: {", ".join(f"{name} {value:.2f}" for name, value in facts.thresholds
 
 def main() -> None:
     found = arguments(__doc__ or "", ClassifyRecipe)
-    train(found.data, found.out, ClassifyRecipe.with_settings(found.set), found.run)
+    specimens = [one for name in ADAPTERS for one in read_set(name, found.data)]
+    make_engine(
+        specimens,
+        Taxonomy.read(),
+        found.data / "imagenet_weights",
+        found.out,
+        ClassifyRecipe.with_settings(found.set),
+        found.run,
+    )
 
 
 if __name__ == "__main__":

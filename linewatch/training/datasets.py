@@ -71,12 +71,16 @@ class Specimen:
     def mask(self) -> NDArray[np.uint8]:
         """uint8, the picture's shape: 0 free of defect, k a defect of `mask_labels[k - 1]`. `DatasetError` if there is none."""
         if self.mask_path is None:
-            raise DatasetError(f"{self.path}: asked for a mask, but {self.data_set} has none for it; use OUTLINED specimens")
+            raise DatasetError(
+                f"{self.path}: asked for a mask, but {self.data_set} has none for it; use OUTLINED specimens"
+            )
         mask = _read_gray(self.mask_path)
         if self.mask_labels and len(self.mask_labels) == 1:
             mask = (mask > 0).astype(np.uint8)
         if mask.max(initial=0) > len(self.mask_labels):
-            raise DatasetError(f"{self.mask_path}: holds value {mask.max()}, expected 0 to {len(self.mask_labels)}; not a mask of this set")
+            raise DatasetError(
+                f"{self.mask_path}: holds value {mask.max()}, expected 0 to {len(self.mask_labels)}; not a mask of this set"
+            )
         return mask
 
 
@@ -166,7 +170,9 @@ def decode_kaggle_rle(text: str, lines: int, width: int) -> NDArray[np.bool_]:
     try:
         numbers = np.array(text.split(), np.int64).reshape(-1, 2)
     except ValueError:
-        raise DatasetError(f"run-length code {text[:40]!r}: expected pairs of start and length, separated by blanks") from None
+        raise DatasetError(
+            f"run-length code {text[:40]!r}: expected pairs of start and length, separated by blanks"
+        ) from None
     starts, stops = numbers[:, 0] - 1, numbers.sum(axis=1) - 1
     if len(numbers) and (starts.min() < 0 or stops.max() > lines * width or numbers[:, 1].min() < 1):
         raise DatasetError(f"run-length code {text[:40]!r}: runs leave a picture of {lines} x {width}; wrong size?")
@@ -182,10 +188,14 @@ def _table(path: Path, *columns: str) -> Sequence[dict[str, str]]:
             reader = csv.DictReader(handle)
             missing = set(columns) - set(reader.fieldnames or ())
             if missing:
-                raise DatasetError(f"{path}: expected columns {', '.join(columns)}, found no {', '.join(sorted(missing))}")
+                raise DatasetError(
+                    f"{path}: expected columns {', '.join(columns)}, found no {', '.join(sorted(missing))}"
+                )
             return list(reader)
     except OSError as error:
-        raise DatasetError(f"{path}: cannot be read ({error.strerror}); point --data at the folder that holds neu, xsdd and severstal") from error
+        raise DatasetError(
+            f"{path}: cannot be read ({error.strerror}); point --data at the folder that holds neu, xsdd and severstal"
+        ) from error
 
 
 def _whole(path: Path, text: str) -> int:

@@ -46,7 +46,9 @@ class EngineFacts:
     cell_px: int | None = None
 
 
-def export_engine(shipped: nn.Module, facts: EngineFacts, card: str, examples: NDArray[np.uint8], folder: Path) -> EngineManifest:
+def export_engine(
+    shipped: nn.Module, facts: EngineFacts, card: str, examples: NDArray[np.uint8], folder: Path
+) -> EngineManifest:
     """Writes the engine folder and gives its manifest.
 
     shipped: takes uint8 (n, 1, lines, width) and gives the task's one output. examples: uint8 (n >= 2, 1, lines, width) real tiles for the
@@ -59,7 +61,9 @@ def export_engine(shipped: nn.Module, facts: EngineFacts, card: str, examples: N
         write_onnx(shipped, examples, output, draft)
         size = draft.stat().st_size
         if size > MAX_MODEL_BYTES:
-            raise EngineError(f"{folder.name}: the model is {size / 1e6:.1f} MB, expected at most {MAX_MODEL_BYTES / 1e6:.0f}; use a smaller encoder")
+            raise EngineError(
+                f"{folder.name}: the model is {size / 1e6:.1f} MB, expected at most {MAX_MODEL_BYTES / 1e6:.0f}; use a smaller encoder"
+            )
         check_parity(shipped, draft, examples)
         draft.replace(folder / "model.onnx")
     finally:
@@ -116,19 +120,30 @@ def check_parity(shipped: nn.Module, path: Path, examples: NDArray[np.uint8]) ->
     with torch.inference_mode():
         expected = shipped(torch.from_numpy(examples)).numpy()
     name, data = str(path), path.read_bytes()
-    onnx_answer = onnxruntime.InferenceSession(data, providers=["CPUExecutionProvider"]).run(None, {"image": examples})[0]
+    onnx_answer = onnxruntime.InferenceSession(data, providers=["CPUExecutionProvider"]).run(None, {"image": examples})[
+        0
+    ]
     core = openvino.Core()
-    openvino_answer = core.compile_model(core.read_model(data, b""), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})(examples)[0]
+    openvino_answer = core.compile_model(core.read_model(data, b""), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})(
+        examples
+    )[0]
     tolerance = 1 if expected.dtype == np.uint8 else _PROBABILITY_TOLERANCE
     for runtime, answer in (("ONNX Runtime", onnx_answer), ("OpenVINO", openvino_answer)):
         if answer.shape != expected.shape or answer.dtype != expected.dtype:
-            raise EngineError(f"{name}: {runtime} gives {answer.dtype} {answer.shape}, torch {expected.dtype} {expected.shape}; mend the export")
+            raise EngineError(
+                f"{name}: {runtime} gives {answer.dtype} {answer.shape}, torch {expected.dtype} {expected.shape}; mend the export"
+            )
         worst = np.abs(answer.astype(np.float64) - expected.astype(np.float64)).max()
         if worst > tolerance:
-            raise EngineError(f"{name}: {runtime} differs from torch by {worst:.4g}, expected at most {tolerance}; mend the export")
+            raise EngineError(
+                f"{name}: {runtime} differs from torch by {worst:.4g}, expected at most {tolerance}; mend the export"
+            )
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     """A Markdown table; floats with three decimals."""
     lines = [head, ["---"] * len(head), *rows]
-    return "\n".join("| " + " | ".join(f"{cell:.3f}" if isinstance(cell, float) else str(cell) for cell in line) + " |" for line in lines)
+    return "\n".join(
+        "| " + " | ".join(f"{cell:.3f}" if isinstance(cell, float) else str(cell) for cell in line) + " |"
+        for line in lines
+    )

@@ -65,11 +65,13 @@ def overlap_loss(network: nn.Module, batch: dict[str, Tensor]) -> Tensor:
     return F.binary_cross_entropy_with_logits(logits, defect) + 0.5 * (1 - dice)
 
 
-def fit_segmenter(specimens: Sequence[Specimen], taxonomy: Taxonomy, recipe: SegmentRecipe, weights: Path | None, run: Path) -> nn.Module:
+def fit_segmenter(
+    specimens: Sequence[Specimen], taxonomy: Taxonomy, recipe: SegmentRecipe, weights: Path | None, run: Path
+) -> nn.Module:
     """A segmenter fitted to all outlined ones of `specimens`."""
     patches = load_patches(specimens, taxonomy, outlined=True)
     maker = TileMaker(load_frames(specimens, taxonomy), patches, recipe.patch_share, recipe.clean_share)
-    return fit(MobileUNet(recipe.encoder, weights), overlap_loss, TrainingTiles(maker, recipe), recipe, run)
+    return fit(lambda: MobileUNet(recipe.encoder, weights), overlap_loss, TrainingTiles(maker, recipe), recipe, run)
 
 
 def judged_tiles(specimens: Sequence[Specimen], taxonomy: Taxonomy) -> list[KnownTile]:
@@ -103,7 +105,9 @@ def measure(network: nn.Module, tiles: Sequence[KnownTile]) -> Overlap:
             called[row] = np.bincount(byte.ravel(), minlength=256)[::-1].cumsum()[::-1]
             hit[row] = np.bincount(byte[tile.defect == 1], minlength=256)[::-1].cumsum()[::-1]
     defect = np.array([int(tile.defect.sum()) for tile in tiles])  # type: ignore[union-attr]
-    return Overlap(called, hit, defect, np.array([tile.source for tile in tiles]), np.array([tile.file for tile in tiles]))
+    return Overlap(
+        called, hit, defect, np.array([tile.source for tile in tiles]), np.array([tile.file for tile in tiles])
+    )
 
 
 def joined(parts: Sequence[Overlap]) -> Overlap:
@@ -128,7 +132,12 @@ def judge(overlap: Overlap, threshold: float) -> dict[str, float]:
     for name in np.unique(overlap.source):
         rows = np.flatnonzero(overlap.source == name)
         files, where = np.unique(overlap.file[rows], return_inverse=True)
-        sums = np.stack([np.bincount(where, counts[rows]) for counts in (overlap.hit[:, step], overlap.called[:, step], overlap.defect)])
+        sums = np.stack(
+            [
+                np.bincount(where, counts[rows])
+                for counts in (overlap.hit[:, step], overlap.called[:, step], overlap.defect)
+            ]
+        )
         drawn = np.random.default_rng(0).integers(0, len(files), (1000, len(files)))
         dice = _dice(sums.sum(-1))
         low, high = np.percentile(_dice(sums[:, drawn].sum(-1)), [2.5, 97.5])
@@ -140,7 +149,9 @@ def judge(overlap: Overlap, threshold: float) -> dict[str, float]:
         if len(defective):
             figures["severstal_found"] = float((overlap.hit[defective, step] >= 0.1 * overlap.defect[defective]).mean())
         if len(clean):
-            figures["severstal_clean_false_area"] = float(overlap.called[clean, step].sum() / overlap.called[clean, 0].sum())
+            figures["severstal_clean_false_area"] = float(
+                overlap.called[clean, step].sum() / overlap.called[clean, 0].sum()
+            )
             figures["severstal_clean_called"] = float((overlap.called[clean, step] >= FALSE_AREA_PX).mean())
     return figures
 
@@ -150,11 +161,11 @@ def _dice(sums: NDArray) -> NDArray[np.float64]:
     return 2 * hit / np.maximum(called + defect, 1)
 
 
-def train(data: Path, out: Path, recipe: SegmentRecipe, run: Path) -> None:
+def make_engine(
+    specimens: Sequence[Specimen], taxonomy: Taxonomy, weights: Path | None, out: Path, recipe: SegmentRecipe, run: Path
+) -> None:
     """The whole of it: calibration networks, threshold, the shipped network, its figures, the engine folder."""
-    taxonomy = Taxonomy.read()
-    specimens = [one for name in ADAPTERS for one in read_set(name, data) if one.knowledge is Knowledge.OUTLINED]
-    weights = data / "imagenet_weights"
+    specimens = [one for one in specimens if one.knowledge is Knowledge.OUTLINED]
     usable = [fold for fold in range(FOLDS) if fold != HELD_OUT_FOLD]
 
     unseen = []
@@ -181,7 +192,9 @@ def train(data: Path, out: Path, recipe: SegmentRecipe, run: Path) -> None:
         terms=TERMS,
     )
     examples = np.stack([tile.image for tile in held_out[:: max(len(held_out) // 16, 1)]])[:, None]
-    export_engine(ByteProbability(network), facts, _card(facts, figures, judge(calibration, threshold), recipe), examples, out)
+    export_engine(
+        ByteProbability(network), facts, _card(facts, figures, judge(calibration, threshold), recipe), examples, out
+    )
 
 
 def _record(seen: Sequence[Specimen], recipe: SegmentRecipe) -> TrainingRecord:
@@ -190,7 +203,10 @@ def _record(seen: Sequence[Specimen], recipe: SegmentRecipe) -> TrainingRecord:
         recipe=f"linewatch.training.segment {recipe.model_dump_json()}",
         encoder=f"{recipe.encoder}, ImageNet",
         seed=recipe.seed,
-        data=tuple(TrainingSource(name=names[name], part="folds 0-3", count=sum(one.data_set == name for one in seen)) for name in names),
+        data=tuple(
+            TrainingSource(name=names[name], part="folds 0-3", count=sum(one.data_set == name for one in seen))
+            for name in names
+        ),
         split=SPLIT,
     )
 
@@ -199,7 +215,10 @@ def _card(facts: EngineFacts, figures: dict[str, float], calibration: dict[str, 
     def dice(name: str, of: dict[str, float]) -> str:
         return f"{of[name]:.3f} ({of[name + '_low']:.3f}-{of[name + '_high']:.3f})"
 
-    rows: list[list[object]] = [[f"{name}: Dice", dice(f"{name}_dice", figures), dice(f"{name}_dice", calibration)] for name in ("severstal", "neu")]
+    rows: list[list[object]] = [
+        [f"{name}: Dice", dice(f"{name}_dice", figures), dice(f"{name}_dice", calibration)]
+        for name in ("severstal", "neu")
+    ]
     for key, words in (
         ("severstal_iou", "severstal: IoU"),
         ("neu_iou", "neu: IoU"),
@@ -237,7 +256,15 @@ mean of the sources). Over all pixels of the tiles, clean ones included; in brac
 
 def main() -> None:
     found = arguments(__doc__ or "", SegmentRecipe)
-    train(found.data, found.out, SegmentRecipe.with_settings(found.set), found.run)
+    specimens = [one for name in ADAPTERS for one in read_set(name, found.data)]
+    make_engine(
+        specimens,
+        Taxonomy.read(),
+        found.data / "imagenet_weights",
+        found.out,
+        SegmentRecipe.with_settings(found.set),
+        found.run,
+    )
 
 
 if __name__ == "__main__":

@@ -84,7 +84,9 @@ class Split:
                 rows = list(csv.DictReader(handle))
             return cls(path.stem, [Assignment(row["file"], int(row["group"]), int(row["fold"])) for row in rows])
         except (OSError, KeyError, ValueError) as error:
-            raise SplitError(f"{path}: expected a table file,group,fold, found {error!r}; make it again with linewatch.training.splits") from error
+            raise SplitError(
+                f"{path}: expected a table file,group,fold, found {error!r}; make it again with linewatch.training.splits"
+            ) from error
 
     def write(self, path: Path) -> None:
         with path.open("w", newline="") as handle:
@@ -96,7 +98,9 @@ class Split:
         try:
             return self._fold[file]
         except KeyError:
-            raise SplitError(f"{file}: not in the split of {self.name}; make the split again with linewatch.training.splits") from None
+            raise SplitError(
+                f"{file}: not in the split of {self.name}; make the split again with linewatch.training.splits"
+            ) from None
 
 
 def same_steel(pictures: Sequence[Picture]) -> list[tuple[int, int]]:
@@ -212,13 +216,18 @@ def assign_folds(groups: Sequence[int], strata: Sequence[str], folds: int = FOLD
     fold_of: dict[int, int] = {}
     for group in order:
         content = Counter(strata[item] for item in members[group])
-        fold = min(range(folds), key=lambda f: (sum(n * filled[f][s] / total[s] for s, n in content.items()), filled[f].total()))
+        fold = min(
+            range(folds),
+            key=lambda f: (sum(n * filled[f][s] / total[s] for s, n in content.items()), filled[f].total()),
+        )
         filled[fold] += content
         fold_of[group] = fold
     return [fold_of[group] for group in groups]
 
 
-def make_split(name: str, pictures: Sequence[Picture], pairs: Callable[[Sequence[Picture]], list[tuple[int, int]]] = same_steel) -> Split:
+def make_split(
+    name: str, pictures: Sequence[Picture], pairs: Callable[[Sequence[Picture]], list[tuple[int, int]]] = same_steel
+) -> Split:
     """Groups and folds for one set; the same pictures give the same table."""
     groups = connect(len(pictures), pairs(pictures))
     folds = assign_folds(groups, [picture.stratum for picture in pictures])
@@ -228,7 +237,9 @@ def make_split(name: str, pictures: Sequence[Picture], pairs: Callable[[Sequence
 def labelled_pictures(root: Path) -> list[Picture]:
     """Pictures of a set laid out as ``labels.csv`` (file,class) and ``images/``, in the table's order."""
     with (root / "labels.csv").open(newline="") as handle:
-        return [Picture(row["file"], row["class"], _gray(root / "images" / row["file"])) for row in csv.DictReader(handle)]
+        return [
+            Picture(row["file"], row["class"], _gray(root / "images" / row["file"])) for row in csv.DictReader(handle)
+        ]
 
 
 def severstal_frames(root: Path) -> list[Picture]:
@@ -237,7 +248,8 @@ def severstal_frames(root: Path) -> list[Picture]:
     for table, folder, prefix in (("labels.csv", "images", ""), ("class_only.csv", "class_only", "class_only:")):
         with (root / table).open(newline="") as handle:
             frames += [
-                Picture(row["file"], prefix + row["defect_classes"], _gray(root / folder / row["file"])) for row in csv.DictReader(handle)
+                Picture(row["file"], prefix + row["defect_classes"], _gray(root / folder / row["file"]))
+                for row in csv.DictReader(handle)
             ]
     return frames + [Picture(path.name, "unlabelled", _gray(path)) for path in sorted((root / "unlabelled").iterdir())]
 
@@ -262,7 +274,6 @@ def main() -> None:
     ):
         split = make_split(name, read(arguments.data / name), pairs)
         split.write(arguments.out / f"{name}.csv")
-        print(f"{name}: {len(split.assignments)} pictures in {len({one.group for one in split.assignments})} groups")
 
 
 if __name__ == "__main__":

@@ -59,7 +59,9 @@ class Taxonomy(_Closed):
         except ValidationError as error:
             first = error.errors()[0]
             where = ".".join(str(part) for part in first["loc"])
-            raise ConfigError(f"{path}: {where}: {first['msg']}, found {first['input']!r:.80}; see its head for the rules") from error
+            raise ConfigError(
+                f"{path}: {where}: {first['msg']}, found {first['input']!r:.80}; see its head for the rules"
+            ) from error
 
     @model_validator(mode="after")
     def _closed(self) -> Self:
@@ -82,7 +84,9 @@ class Taxonomy(_Closed):
         """The house's word for a set's label; `ConfigError` if the set has no such label."""
         labels = self._set(data_set).labels
         if label not in labels:
-            raise ConfigError(f"{data_set} has label {label!r}, expected one of {sorted(labels)}; add it to the taxonomy")
+            raise ConfigError(
+                f"{data_set} has label {label!r}, expected one of {sorted(labels)}; add it to the taxonomy"
+            )
         return labels[label]
 
     def targets(self, data_set: str, labels: Collection[str]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:

@@ -55,7 +55,9 @@ class StripFrame:
         self.mask = specimen.mask()
         self._taxonomy = taxonomy
         if min(self.gray.shape) < TILE_PX or self.mask.shape != self.gray.shape:
-            raise DatasetError(f"{specimen.path}: {self.gray.shape} with a mask of {self.mask.shape}, expected a frame of at least 256 x 256")
+            raise DatasetError(
+                f"{specimen.path}: {self.gray.shape} with a mask of {self.mask.shape}, expected a frame of at least 256 x 256"
+            )
 
     @property
     def clean(self) -> bool:
@@ -132,10 +134,7 @@ class TileMaker:
     clean_share: float = 0.4
 
     def make(self, rng: np.random.Generator) -> KnownTile:
-        if self.patches and rng.random() < self.patch_share:
-            tile = self._of_patches(rng)
-        else:
-            tile = self._of_frame(rng)
+        tile = self._of_patches(rng) if self.patches and rng.random() < self.patch_share else self._of_frame(rng)
         return replace(tile, image=_relight(tile.image, rng))
 
     @cached_property
@@ -191,7 +190,7 @@ class TileMaker:
 
 def _lay(rng: np.random.Generator, ground: KnownTile, patch: Patch) -> KnownTile:
     """Lays a patch on a tile at a random place and scale, its border hard or soft, its brightness its own or the ground's."""
-    height, width = patch.gray.shape
+    _height, width = patch.gray.shape
     side = int(rng.uniform(0.55, 0.95) * TILE_PX)
     gray = cv2.resize(patch.gray, (side, side), interpolation=cv2.INTER_AREA if side < width else cv2.INTER_LINEAR)
     mask = None if patch.mask is None else cv2.resize(patch.mask, (side, side), interpolation=cv2.INTER_NEAREST)
@@ -291,7 +290,11 @@ def _relight(image: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.u
 
 
 def load_frames(specimens: Sequence[Specimen], taxonomy: Taxonomy) -> list[StripFrame]:
-    return [StripFrame(one, taxonomy) for one in specimens if one.data_set == "severstal" and one.knowledge is Knowledge.OUTLINED]
+    return [
+        StripFrame(one, taxonomy)
+        for one in specimens
+        if one.data_set == "severstal" and one.knowledge is Knowledge.OUTLINED
+    ]
 
 
 def load_patches(specimens: Sequence[Specimen], taxonomy: Taxonomy, outlined: bool = False) -> list[Patch]:
