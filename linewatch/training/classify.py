@@ -2,8 +2,8 @@
 
 ``python -m linewatch.training.classify --data "$LINEWATCH_DATA" --out engines/classify [--set steps=500]``
 
-Thresholds come from folds that the judged network has not seen (`calibration_folds`, each predicted by a network fitted without it); the
-shipped network is fitted to folds 0-3, and fold 4 gives the card's figures only.
+Thresholds come from folds that the judged network has not seen (`calibration_folds`, each predicted by a network
+fitted without it); the shipped network is fitted to folds 0-3, and fold 4 gives the card's figures only.
 """
 
 from __future__ import annotations
@@ -125,9 +125,10 @@ def judge(
 ) -> dict[str, float]:
     """Figures per source.
 
-    SET_top1: share of patches whose highest score among the classes that the set labels is one that it shows; SET_top1_all: among all
-    classes that it does not mask. severstal_auc_CLASS, severstal_f1_CLASS: over grid tiles. severstal_clean_called: share of tiles without
-    a defect that any class is called on. *_low, *_high: 95 % bootstrap over files.
+    SET_top1: share of patches whose highest score among the classes that the set labels is one that it shows;
+    SET_top1_all: among all classes that it does not mask. severstal_auc_CLASS, severstal_f1_CLASS: over grid tiles.
+    severstal_clean_called: share of tiles without a defect that any class is called on. *_low, *_high: 95 % bootstrap
+    over files.
     """
     classes = taxonomy.trained_classes
     limits = np.array([thresholds[name] for name in classes], np.float32)
@@ -282,17 +283,20 @@ def _card(facts: EngineFacts, figures: dict[str, float], calibration: dict[str, 
     folds = ", ".join(str(fold) for fold in recipe.calibration_folds)
     return f"""# Engine `{facts.name}`: which house classes does a tile show?
 
-Multi-label classifier for 256 x 256 gray tiles: `image` uint8 (n, 1, 256, 256) to `scores` float32 (n, {len(facts.classes)}), one independent
-probability per class, in the order of the manifest. {facts.normalisation}
+Multi-label classifier for 256 x 256 gray tiles: `image` uint8 (n, 1, 256, 256) to `scores` float32 (n,
+{len(facts.classes)}), one independent probability per class, in the order of the manifest. {facts.normalisation}
 
 ## How it was made
-{recipe.encoder} from ImageNet, {recipe.steps} steps of {recipe.batch} tiles, seed {recipe.seed}, by `linewatch.training.classify`. Labels by `configs/taxonomy.toml`; a class that
-a set does not label is masked in the loss. Patches come at random scale, fill the tile, are mirrored, lie on clean strip or share the tile, so that the set cannot be read off the padding.
-Data: {", ".join(f"{source.name} {source.count} ({source.part})" for source in facts.training.data)}. Split: {facts.training.split}.
+{recipe.encoder} from ImageNet, {recipe.steps} steps of {recipe.batch} tiles, seed {recipe.seed}, by
+`linewatch.training.classify`. Labels by `configs/taxonomy.toml`; a class that a set does not label is masked in the
+loss. Patches come at random scale, fill the tile, are mirrored, lie on clean strip or share the tile, so that the set
+cannot be read off the padding. Data: {", ".join(f"{source.name} {source.count} ({source.part})" for source in
+facts.training.data)}. Split: {facts.training.split}.
 
 ## Figures
-Fold 4 was never seen, neither in training nor for thresholds. The last column are networks that did not see the calibration fold ({folds}), on that fold, where the
-thresholds were chosen (highest F1 per class). In brackets: 95 % bootstrap over files.
+Fold 4 was never seen, neither in training nor for thresholds. The last column are networks that did not see the
+calibration fold ({folds}), on that fold, where the thresholds were chosen (highest F1 per class). In brackets: 95 %
+bootstrap over files.
 
 {table(["figure", "fold 4", "calibration"], rows)}
 

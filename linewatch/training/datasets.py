@@ -1,7 +1,8 @@
-"""The real sets, each read by one adapter into `Specimen`s: a picture, what is said about it, and the fold it belongs to.
+"""The real sets, each read by one adapter into `Specimen`s: a picture, what is said about it, and the fold it belongs
+to.
 
-An adapter reads its tables and checks that every picture and mask they name is there; pixels are read when asked for. Whatever does
-not fit raises `DatasetError`, which names the file.
+An adapter reads its tables and checks that every picture and mask they name is there; pixels are read when asked for.
+Whatever does not fit raises `DatasetError`, which names the file.
 """
 
 from __future__ import annotations
@@ -85,7 +86,8 @@ class Specimen:
 
 
 def neu(root: Path, split: Split) -> list[Specimen]:
-    """NEU surface defect database (Song & Yan 2013): 200 x 200 patches, boxes of NEU-DET, masks of SD-saliency-900 for three classes.
+    """NEU surface defect database (Song & Yan 2013): 200 x 200 patches, boxes of NEU-DET, masks of SD-saliency-900
+    for three classes.
 
     A patch's labels are its own and those of its boxes: some patches are mixed.
     """

@@ -1,7 +1,7 @@
 """From a fitted network to an engine folder: `model.onnx`, `manifest.json`, `CARD.md`.
 
-The model is checked against torch on ONNX Runtime and OpenVINO before it counts as an engine; half-written engines are never left
-under the engine's name.
+The model is checked against torch on ONNX Runtime and OpenVINO before it counts as an engine; half-written engines
+are never left under the engine's name.
 """
 
 from __future__ import annotations
@@ -51,8 +51,8 @@ def export_engine(
 ) -> EngineManifest:
     """Writes the engine folder and gives its manifest.
 
-    shipped: takes uint8 (n, 1, lines, width) and gives the task's one output. examples: uint8 (n >= 2, 1, lines, width) real tiles for the
-    parity check. `EngineError` if a runtime disagrees with torch or the file is over 10 MB.
+    shipped: takes uint8 (n, 1, lines, width) and gives the task's one output. examples: uint8 (n >= 2, 1, lines,
+    width) real tiles for the parity check. `EngineError` if a runtime disagrees with torch or the file is over 10 MB.
     """
     folder.mkdir(parents=True, exist_ok=True)
     output = OUTPUT_OF[facts.task]

@@ -1,7 +1,8 @@
-"""One way to fit a network, shared by the trainings: Lightning's trainer, a warm-up and a cosine, averaged weights, a run folder.
+"""One way to fit a network, shared by the trainings: Lightning's trainer, a warm-up and a cosine, averaged weights, a
+run folder.
 
-Training items are made, not stored: item `i` of a run is a function of the run's seed and `i`, so a run repeats whatever the number of
-loading workers.
+Training items are made, not stored: item `i` of a run is a function of the run's seed and `i`, so a run repeats
+whatever the number of loading workers.
 """
 
 from __future__ import annotations
@@ -85,8 +86,8 @@ def fit(
     """Builds a network, fits it to `steps` x `batch` items and gives it with the averaged weights, in eval mode.
 
     `loss(network, batch)` is a scalar. Logs go to the folder `run`. CPU training of depthwise networks is 1.7 times as fast in
-    channels-last memory, so that is how they run. A run folder that holds the weights of this very recipe is not run again: delete it
-    after a change of code or data.
+    channels-last memory, so that is how they run. A run folder that holds the weights of this very recipe is not run
+    again: delete it after a change of code or data.
     """
     lightning.seed_everything(recipe.seed, verbose=False)
     network = build()

@@ -123,9 +123,10 @@ def best_threshold(overlap: Overlap) -> float:
 def judge(overlap: Overlap, threshold: float) -> dict[str, float]:
     """Figures per source at `threshold`.
 
-    SET_dice, SET_iou: over all pixels of the set's tiles. severstal_found: share of defective tiles with at least a tenth of their defect
-    called. severstal_clean_false_area: share of the pixels of clean tiles called. severstal_clean_called: share of clean tiles with at
-    least 64 pixels called. *_low, *_high: 95 % bootstrap over files.
+    SET_dice, SET_iou: over all pixels of the set's tiles. severstal_found: share of defective tiles with at least a
+    tenth of their defect called. severstal_clean_false_area: share of the pixels of clean tiles called.
+    severstal_clean_called: share of clean tiles with at least 64 pixels called. *_low, *_high: 95 % bootstrap over
+    files.
     """
     step = int(np.ceil(threshold * 255))
     figures: dict[str, float] = {}
@@ -230,17 +231,21 @@ def _card(facts: EngineFacts, figures: dict[str, float], calibration: dict[str, 
     folds = ", ".join(str(fold) for fold in recipe.calibration_folds)
     return f"""# Engine `{facts.name}`: which pixels of a tile are defect?
 
-U-Net for 256 x 256 gray tiles, of any class: `image` uint8 (n, 1, 256, 256) to `probability` uint8 (n, 256, 256), probability x 255.
-{facts.normalisation}. It works at half size and enlarges its answer. Threshold: {facts.thresholds["defect"]:.3f}.
+U-Net for 256 x 256 gray tiles, of any class: `image` uint8 (n, 1, 256, 256) to `probability` uint8 (n, 256, 256),
+probability x 255. {facts.normalisation}. It works at half size and enlarges its answer. Threshold:
+{facts.thresholds["defect"]:.3f}.
 
 ## How it was made
-{recipe.encoder} from ImageNet as encoder, light decoder, {recipe.steps} steps of {recipe.batch} tiles, binary cross-entropy and Dice, seed {recipe.seed}, by `linewatch.training.segment`.
-A third of the tiles hold NEU patches (filling the tile, or laid on clean strip with or without their surroundings), the rest are cut from Severstal frames at random scale; about a third show clean strip.
-Data: {", ".join(f"{source.name} {source.count} ({source.part})" for source in facts.training.data)}. Split: {facts.training.split}.
+{recipe.encoder} from ImageNet as encoder, light decoder, {recipe.steps} steps of {recipe.batch} tiles, binary
+cross-entropy and Dice, seed {recipe.seed}, by `linewatch.training.segment`. A third of the tiles hold NEU patches
+(filling the tile, or laid on clean strip with or without their surroundings), the rest are cut from Severstal frames
+at random scale; about a third show clean strip. Data: {", ".join(f"{source.name} {source.count} ({source.part})" for
+source in facts.training.data)}. Split: {facts.training.split}.
 
 ## Figures
-Fold 4 was never seen. The last column are networks that did not see the calibration fold ({folds}), on that fold, where the threshold was chosen (highest Dice,
-mean of the sources). Over all pixels of the tiles, clean ones included; in brackets 95 % bootstrap over files.
+Fold 4 was never seen. The last column are networks that did not see the calibration fold ({folds}), on that fold,
+where the threshold was chosen (highest Dice, mean of the sources). Over all pixels of the tiles, clean ones included;
+in brackets 95 % bootstrap over files.
 
 {table(["figure", "fold 4", "calibration"], rows)}
 

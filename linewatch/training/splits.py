@@ -1,8 +1,9 @@
-"""Which picture may be trained on and which may only be judged: seeded folds over groups of pictures that show the same steel.
+"""Which picture may be trained on and which may only be judged: seeded folds over groups of pictures that show the
+same steel.
 
-The sets hide repeats. NEU's patches are often overlapping cut-outs of one photograph under neighbouring numbers, X-SDD has exact
-repeats, Severstal's frames can be neighbours on a coil. A random split puts the same steel on both sides and flatters every figure,
-so pictures that overlap are grouped first, and a group is never divided.
+The sets hide repeats. NEU's patches are often overlapping cut-outs of one photograph under neighbouring numbers,
+X-SDD has exact repeats, Severstal's frames can be neighbours on a coil. A random split puts the same steel on both
+sides and flatters every figure, so pictures that overlap are grouped first, and a group is never divided.
 
 ``python -m linewatch.training.splits --data DIR --out configs/splits`` writes the committed tables again, byte for byte.
 """
@@ -104,9 +105,11 @@ class Split:
 
 
 def same_steel(pictures: Sequence[Picture]) -> list[tuple[int, int]]:
-    """Pairs of pictures of one stratum that overlap on the steel, found at any shift that leaves a quarter of the picture in common.
+    """Pairs of pictures of one stratum that overlap on the steel, found at any shift that leaves a quarter of the
+    picture in common.
 
-    The measure is normalised cross-correlation of high-passed gray; 0.9 counts, or 0.8 where the running numbers lie within 10.
+    The measure is normalised cross-correlation of high-passed gray; 0.9 counts, or 0.8 where the running numbers lie
+    within 10.
     """
     pairs = []
     by_stratum: dict[str, list[int]] = defaultdict(list)

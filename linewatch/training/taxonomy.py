@@ -92,7 +92,8 @@ class Taxonomy(_Closed):
     def targets(self, data_set: str, labels: Collection[str]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Targets and weights over `trained_classes` of a picture with these labels of its set.
 
-        A weight of 0 masks the class: the picture says nothing about it. No labels at all means that no class *of the set* is there.
+        A weight of 0 masks the class: the picture says nothing about it. No labels at all means that no class *of the
+        set* is there.
         """
         one = self._set(data_set)
         clean = one.clean_label is not None and set(labels) == {one.clean_label}

@@ -1,8 +1,10 @@
-"""Training and evaluation tiles: 256 x 256 gray with what is known about them, cut from strip frames or made from patches.
+"""Training and evaluation tiles: 256 x 256 gray with what is known about them, cut from strip frames or made from
+patches.
 
-The sets differ in scale, brightness and size, so a network could learn the set instead of the defect. Training tiles therefore come at
-random scale, brightness, orientation and company: a patch fills the tile, is mirrored at its borders, lies on clean strip of another
-set, or shares the tile with other patches. Evaluation tiles are plain: a patch enlarged to the tile, or the frame's own grid.
+The sets differ in scale, brightness and size, so a network could learn the set instead of the defect. Training tiles
+therefore come at random scale, brightness, orientation and company: a patch fills the tile, is mirrored at its
+borders, lies on clean strip of another set, or shares the tile with other patches. Evaluation tiles are plain: a
+patch enlarged to the tile, or the frame's own grid.
 """
 
 from __future__ import annotations
@@ -34,8 +36,8 @@ T = TypeVar("T")
 class KnownTile:
     """A tile and what is known about it.
 
-    image: uint8 (256, 256). target, weight: float32 (classes,), weight 0 masks a class. defect: uint8 (256, 256), 1 where a defect is,
-    or None where no outline is known. source: the specimen's set; file: the specimen's name.
+    image: uint8 (256, 256). target, weight: float32 (classes,), weight 0 masks a class. defect: uint8 (256, 256), 1
+    where a defect is, or None where no outline is known. source: the specimen's set; file: the specimen's name.
     """
 
     image: NDArray[np.uint8]
@@ -124,8 +126,8 @@ class Patch:
 class TileMaker:
     """Makes endless training tiles from frames and patches; the same `rng` state makes the same tile.
 
-    patch_share: how many of the tiles are made of patches, the rest are cut from frames. clean_share: how many of the frame tiles are
-    aimed at clean strip. Classes are drawn evenly, then a specimen of that class.
+    patch_share: how many of the tiles are made of patches, the rest are cut from frames. clean_share: how many of the
+    frame tiles are aimed at clean strip. Classes are drawn evenly, then a specimen of that class.
     """
 
     frames: Sequence[StripFrame]
