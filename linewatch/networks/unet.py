@@ -37,7 +37,7 @@ class MobileUNet(nn.Module):
         self,
         encoder: str = "mobilenet_v2_1.0",
         weights: Path | None = None,
-        decoder: tuple[int, ...] = (96, 64, 40, 24, 16),
+        decoder: tuple[int, ...] = (64, 48, 32, 16, 8),
     ):
         super().__init__()
         self.encoder = make_encoder(encoder, weights=weights)
@@ -49,7 +49,8 @@ class MobileUNet(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         planes = half_size_planes(image)
-        *skips, x = [planes, *self.encoder(planes)]
+        maps: list[Tensor] = self.encoder(planes)
+        *skips, x = [planes, *maps]
         for up, skip in zip(self.ups, reversed(skips), strict=True):
             x = up(x, skip)
         return F.interpolate(self.head(x), scale_factor=2.0, mode="bilinear", align_corners=False)

@@ -9,11 +9,14 @@ fitted without it); the shipped network is fitted to folds 0-3, and fold 4 gives
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from pydantic import PositiveInt
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import Dataset
@@ -23,20 +26,29 @@ from linewatch.contracts.manifest import Task, TrainingRecord, TrainingSource
 from linewatch.networks.classifier import Scores, TileClassifier
 from linewatch.training.datasets import ADAPTERS, Specimen, read_set
 from linewatch.training.export import EngineFacts, export_engine, table
-from linewatch.training.fit import Recipe, arguments, fit
+from linewatch.training.fit import Recipe, arguments, fit, seeded
 from linewatch.training.splits import FOLDS, HELD_OUT_FOLD
 from linewatch.training.taxonomy import Taxonomy
-from linewatch.training.tiles import KnownTile, TileMaker, load_frames, load_patches
+from linewatch.training.tiles import (
+    RENDERED_JUDGING_SEEDS,
+    RENDERED_TRAINING_SEEDS,
+    KnownTile,
+    TileMaker,
+    load_frames,
+    load_patches,
+    rendered_frames,
+)
 from linewatch.training.words import NORMALISATION, SPLIT, TERMS, UNKNOWN_SCALE_MM_PER_PX
 
 
 class ClassifyRecipe(Recipe):
     """The classifier's recipe."""
 
-    steps: int = 500
-    batch: int = 32
+    steps: PositiveInt = 500
+    batch: PositiveInt = 32
     patch_share: float = 0.6
     clean_share: float = 0.35
+    rendered_share: float = 0.08
     calibration_folds: tuple[int, ...] = (3,)
 
 
@@ -70,10 +82,15 @@ def fit_classifier(
 ) -> nn.Module:
     """A classifier fitted to all of `specimens`."""
     maker = TileMaker(
-        load_frames(specimens, taxonomy), load_patches(specimens, taxonomy), recipe.patch_share, recipe.clean_share
+        load_frames(specimens, taxonomy),
+        load_patches(specimens, taxonomy),
+        recipe.patch_share,
+        recipe.clean_share,
+        rendered_frames(RENDERED_TRAINING_SEEDS, taxonomy) if recipe.rendered_share else [],
+        recipe.rendered_share,
     )
     return fit(
-        lambda: TileClassifier(len(taxonomy.trained_classes), recipe.encoder, weights),
+        seeded(lambda: TileClassifier(len(taxonomy.trained_classes), recipe.encoder, weights), recipe),
         masked_loss,
         TrainingTiles(maker, recipe),
         recipe,
@@ -101,76 +118,106 @@ def predict(network: nn.Module, tiles: Sequence[KnownTile]) -> NDArray[np.float3
 def best_thresholds(
     scores: NDArray[np.float32], tiles: Sequence[KnownTile], classes: Sequence[str]
 ) -> dict[str, float]:
-    """Per class, the threshold of the highest F1 over the tiles that know the class; 0.5 where none shows it."""
+    """Per class, a threshold by F1 over the tiles that know the class; 0.5 where none shows it."""
     targets, weights = np.stack([tile.target for tile in tiles]), np.stack([tile.weight for tile in tiles])
     best = {}
     for index, name in enumerate(classes):
         known = weights[:, index] > 0
         score, there = scores[known, index], targets[known, index] > 0
-        best[name] = _best_f1(score, there)[0] if there.any() else 0.5
+        best[name] = quiet_threshold(score, there) if there.any() else 0.5
     return best
 
 
-def _best_f1(score: NDArray[np.float32], there: NDArray[np.bool_]) -> tuple[float, float]:
+def quiet_threshold(score: NDArray[np.float32], there: NDArray[np.bool_], slack: float = 0.01) -> float:
+    """The highest threshold whose F1 is within `slack` of the best: false calls get a system switched off.
+
+    It lies halfway to the next lower score, within [0.1, 0.95].
+    """
     order = np.argsort(-score, kind="stable")
     hits = np.cumsum(there[order])
     f1 = 2 * hits / (np.arange(1, len(order) + 1) + there.sum())
-    at = int(f1.argmax())
+    at = int(np.flatnonzero(f1 >= f1.max() - slack)[0])
     below = float(score[order[at + 1]]) if at + 1 < len(order) else 0.0
-    return float(np.clip((float(score[order[at]]) + below) / 2, 0.02, 0.98)), float(f1[at])
+    return float(np.clip((float(score[order[at]]) + below) / 2, 0.1, 0.95))
 
 
 def judge(
     scores: NDArray[np.float32], tiles: Sequence[KnownTile], taxonomy: Taxonomy, thresholds: dict[str, float]
 ) -> dict[str, float]:
-    """Figures per source.
+    """Figures per source; a class that a tile masks counts for nothing there.
 
-    SET_top1: share of patches whose highest score among the classes that the set labels is one that it shows;
-    SET_top1_all: among all classes that it does not mask. severstal_auc_CLASS, severstal_f1_CLASS: over grid tiles.
-    severstal_clean_called: share of tiles without a defect that any class is called on. *_low, *_high: 95 % bootstrap
-    over files.
+    Patch sets: SET_top1, share whose highest score among the classes that the set labels is one that it shows;
+    SET_top1_all, among all; SET_recall and SET_precision of calls. Strip, by grid tile: SET_auc_CLASS, SET_f1_CLASS;
+    SET_top1 of defective tiles; SET_defective_called, SET_clean_called, share of tiles that any class is called on.
+    *_low, *_high: 95 % bootstrap over files.
     """
-    classes = taxonomy.trained_classes
-    limits = np.array([thresholds[name] for name in classes], np.float32)
-    targets, weights = np.stack([tile.target for tile in tiles]), np.stack([tile.weight for tile in tiles])
-    source = np.array([tile.source for tile in tiles])
-    files = np.array([tile.file for tile in tiles])
     figures: dict[str, float] = {}
-    for name in ("neu", "xsdd"):
-        rows = np.flatnonzero(source == name)
-        if not len(rows):
-            continue
-        of_set = np.array([one in taxonomy.sets[name].labels.values() for one in classes])
-        for key, allowed in (("top1", np.broadcast_to(of_set, weights[rows].shape)), ("top1_all", weights[rows] > 0)):
-            top = np.where(allowed, scores[rows], -1).argmax(axis=1)
-            right = targets[rows, top]
-            figures |= _with_interval(f"{name}_{key}", right, files[rows])
-        called = (scores[rows] >= limits) & (weights[rows] > 0)
-        there = targets[rows] > 0
-        figures[f"{name}_recall"] = float((called & there).sum() / there.sum())
-        figures[f"{name}_precision"] = float((called & there).sum() / max(called.sum(), 1))
-    rows = np.flatnonzero(source == "severstal")
-    if len(rows):
-        for name in taxonomy.sets["severstal"].labels.values():
-            index = classes.index(name)
-            known = rows[weights[rows, index] > 0]
-            there = targets[known, index] > 0
-            if there.any() and not there.all():
-                score = torch.from_numpy(scores[known, index])
-                called = scores[known, index] >= thresholds[name]
-                figures[f"severstal_auc_{name}"] = float(binary_auroc(score, torch.from_numpy(there.astype(np.int64))))
-                figures[f"severstal_f1_{name}"] = float(2 * (called & there).sum() / max(called.sum() + there.sum(), 1))
-        clean = np.array([not tiles[row].defect.any() for row in rows])  # type: ignore[union-attr]
-        any_called = (scores[rows] >= limits).any(axis=1)
-        figures |= _with_interval("severstal_clean_called", any_called[clean], files[rows][clean])
-        figures |= _with_interval("severstal_defective_called", any_called[~clean], files[rows][~clean])
-        top = np.where(weights[rows] > 0, scores[rows], -1).argmax(axis=1)
-        figures |= _with_interval("severstal_top1", targets[rows, top][~clean], files[rows][~clean])
+    for name in ("neu", "xsdd", "severstal", "rendered"):
+        rows = [row for row, tile in enumerate(tiles) if tile.source == name]
+        if rows:
+            judge_set = _judge_patches if name in ("neu", "xsdd") else _judge_strip
+            figures |= judge_set(name, _Judged.of(scores[rows], [tiles[row] for row in rows]), taxonomy, thresholds)
     return figures
 
 
+@dataclass(frozen=True)
+class _Judged:
+    """Scores of one source's tiles beside what is known of them; arrays (tiles, classes) and (tiles,)."""
+
+    scores: NDArray[np.float32]
+    there: NDArray[np.bool_]
+    known: NDArray[np.bool_]
+    files: NDArray[np.str_]
+
+    @classmethod
+    def of(cls, scores: NDArray[np.float32], tiles: Sequence[KnownTile]) -> Self:
+        there, known = (np.stack([getattr(tile, name) for tile in tiles]) > 0 for name in ("target", "weight"))
+        return cls(scores, there, known, np.array([tile.file for tile in tiles]))
+
+    def top_right(self, allowed: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Is the class of the highest score among the allowed ones there?"""
+        top = np.where(allowed, self.scores, -1).argmax(axis=1)
+        return self.there[np.arange(len(top)), top]
+
+
+def _judge_patches(name: str, judged: _Judged, taxonomy: Taxonomy, thresholds: dict[str, float]) -> dict[str, float]:
+    classes = taxonomy.trained_classes
+    of_set = np.array([one in taxonomy.sets[name].labels.values() for one in classes])
+    figures = _with_interval(f"{name}_top1", judged.top_right(of_set & judged.known), judged.files)
+    figures |= _with_interval(f"{name}_top1_all", judged.top_right(judged.known), judged.files)
+    called = (judged.scores >= _limits(classes, thresholds)) & judged.known
+    hits = (called & judged.there).sum()
+    figures[f"{name}_recall"] = float(hits / max(judged.there.sum(), 1))
+    figures[f"{name}_precision"] = float(hits / max(called.sum(), 1))
+    return figures
+
+
+def _judge_strip(name: str, judged: _Judged, taxonomy: Taxonomy, thresholds: dict[str, float]) -> dict[str, float]:
+    classes = taxonomy.trained_classes
+    figures: dict[str, float] = {}
+    for house in dict.fromkeys(taxonomy.sets[name].labels.values()):
+        index = classes.index(house)
+        known = judged.known[:, index]
+        score, there = judged.scores[known, index], judged.there[known, index]
+        if there.any() and not there.all():
+            called = score >= thresholds[house]
+            figures[f"{name}_auc_{house}"] = float(binary_auroc(torch.from_numpy(score), torch.from_numpy(there).int()))
+            figures[f"{name}_f1_{house}"] = float(2 * (called & there).sum() / max(called.sum() + there.sum(), 1))
+    defective = np.any(judged.there, axis=1)
+    clean = np.all(judged.known, axis=1) & ~defective
+    called_on = np.any(judged.scores >= _limits(classes, thresholds), axis=1)
+    figures |= _with_interval(f"{name}_clean_called", called_on[clean], judged.files[clean])
+    figures |= _with_interval(f"{name}_defective_called", called_on[defective], judged.files[defective])
+    figures |= _with_interval(f"{name}_top1", judged.top_right(judged.known)[defective], judged.files[defective])
+    return figures
+
+
+def _limits(classes: Sequence[str], thresholds: dict[str, float]) -> NDArray[np.float32]:
+    return np.array([thresholds[name] for name in classes], np.float32)
+
+
 def _with_interval(name: str, values: NDArray, files: NDArray[np.str_], draws: int = 1000) -> dict[str, float]:
-    """Mean of `values` and its 95 % interval; whole files are drawn, since the tiles of one file are not independent."""
+    """Mean of `values` and its 95 % interval; whole files are drawn: tiles of one file are not independent."""
     if not len(values):
         return {}
     _, where = np.unique(files, return_inverse=True)
@@ -181,6 +228,7 @@ def _with_interval(name: str, values: NDArray, files: NDArray[np.str_], draws: i
 
 
 def make_engine(
+    *,
     specimens: Sequence[Specimen],
     taxonomy: Taxonomy,
     weights: Path | None,
@@ -204,6 +252,8 @@ def make_engine(
     seen = [one for one in specimens if one.fold in usable]
     network = fit_classifier(seen, taxonomy, recipe, weights, run / "shipped")
     held_out = judged_tiles([one for one in specimens if one.fold == HELD_OUT_FOLD], taxonomy)
+    if recipe.rendered_share:
+        held_out += [tile for frame in rendered_frames(RENDERED_JUDGING_SEEDS, taxonomy) for tile in frame.grid()]
     figures = judge(predict(network, held_out), held_out, taxonomy, thresholds)
     calibration = judge(np.concatenate(scores), unseen, taxonomy, thresholds)
     facts = EngineFacts(
@@ -238,49 +288,35 @@ def _record(seen: Sequence[Specimen], recipe: ClassifyRecipe) -> TrainingRecord:
 
 
 def _card(facts: EngineFacts, figures: dict[str, float], calibration: dict[str, float], recipe: ClassifyRecipe) -> str:
-    def interval(name: str, of: dict[str, float]) -> str:
+    def interval(of: dict[str, float], name: str) -> str:
         return f"{of[name]:.3f} ({of[name + '_low']:.3f}-{of[name + '_high']:.3f})" if name in of else "-"
 
     rows = [
-        ["NEU: top 1 of its six classes", interval("neu_top1", figures), interval("neu_top1", calibration)],
-        [
-            "NEU: top 1 of all classes not masked",
-            interval("neu_top1_all", figures),
-            interval("neu_top1_all", calibration),
-        ],
-        ["X-SDD: top 1 of its classes", interval("xsdd_top1", figures), interval("xsdd_top1", calibration)],
-        [
-            "X-SDD: top 1 of all classes not masked",
-            interval("xsdd_top1_all", figures),
-            interval("xsdd_top1_all", calibration),
-        ],
-        [
-            "Severstal: top 1 on defective tiles",
-            interval("severstal_top1", figures),
-            interval("severstal_top1", calibration),
-        ],
-        [
-            "Severstal: defective tiles with any class called",
-            interval("severstal_defective_called", figures),
-            interval("severstal_defective_called", calibration),
-        ],
-        [
-            "Severstal: clean tiles with any class called",
-            interval("severstal_clean_called", figures),
-            interval("severstal_clean_called", calibration),
-        ],
+        [words, interval(figures, name), interval(calibration, name)]
+        for name, words in (
+            ("neu_top1", "NEU: top 1 of its six classes"),
+            ("neu_top1_all", "NEU: top 1 of all classes not masked"),
+            ("xsdd_top1", "X-SDD: top 1 of its seven classes"),
+            ("xsdd_top1_all", "X-SDD: top 1 of all classes not masked"),
+            ("severstal_top1", "Severstal: top 1 on defective tiles"),
+            ("severstal_defective_called", "Severstal: defective tiles with any class called"),
+            ("severstal_clean_called", "Severstal: clean tiles with any class called"),
+            ("rendered_top1", "rendered strip: top 1 on defective tiles"),
+            ("rendered_defective_called", "rendered strip: defective tiles with any class called"),
+            ("rendered_clean_called", "rendered strip: clean tiles with any class called"),
+        )
     ]
-    severstal = [name.removeprefix("severstal_auc_") for name in figures if name.startswith("severstal_auc_")]
     per_class = [
         [
-            name,
-            figures[f"severstal_auc_{name}"],
-            figures[f"severstal_f1_{name}"],
-            calibration.get(f"severstal_auc_{name}", float("nan")),
+            f"{name}: {house}",
+            *(of.get(f"{name}_{key}_{house}", "-") for of in (figures, calibration) for key in ("auc", "f1")),
         ]
-        for name in severstal
+        for name in ("severstal", "rendered")
+        for house in facts.classes
+        if f"{name}_auc_{house}" in figures
     ]
     folds = ", ".join(str(fold) for fold in recipe.calibration_folds)
+    data = ", ".join(f"{source.name} {source.count} ({source.part})" for source in facts.training.data)
     return f"""# Engine `{facts.name}`: which house classes does a tile show?
 
 Multi-label classifier for 256 x 256 gray tiles: `image` uint8 (n, 1, 256, 256) to `scores` float32 (n,
@@ -290,26 +326,25 @@ Multi-label classifier for 256 x 256 gray tiles: `image` uint8 (n, 1, 256, 256) 
 {recipe.encoder} from ImageNet, {recipe.steps} steps of {recipe.batch} tiles, seed {recipe.seed}, by
 `linewatch.training.classify`. Labels by `configs/taxonomy.toml`; a class that a set does not label is masked in the
 loss. Patches come at random scale, fill the tile, are mirrored, lie on clean strip or share the tile, so that the set
-cannot be read off the padding. Data: {", ".join(f"{source.name} {source.count} ({source.part})" for source in
-facts.training.data)}. Split: {facts.training.split}.
+cannot be read off the padding. Data: {data}. Split: {facts.training.split}.
 
 ## Figures
 Fold 4 was never seen, neither in training nor for thresholds. The last column are networks that did not see the
-calibration fold ({folds}), on that fold, where the thresholds were chosen (highest F1 per class). In brackets: 95 %
-bootstrap over files.
+calibration fold ({folds}), on that fold, where the thresholds were chosen (per class, the highest within 0.01 of the
+best F1). In brackets: 95 % bootstrap over files.
 
 {table(["figure", "fold 4", "calibration"], rows)}
 
-Severstal's grid tiles of fold 4, by class:
+Grid tiles by class:
 
-{table(["class", "AUC", "F1 at threshold", "AUC, calibration"], per_class)}
+{table(["class", "AUC", "F1 at threshold", "AUC, calibration", "F1, calibration"], per_class)}
 
 Thresholds: {", ".join(f"{name} {value:.2f}" for name, value in facts.thresholds.items())}.
 
 ## Limits
-- Fold 4 of Severstal is 21 frames of one mill; its figures are rough, and class 2 (`edge_mark`) always lies near an edge there.
-- Kaggle's labels are noisy, and its classes have no names: `torn_spot`, `edge_mark`, `scratch`, `sliver` are ours, by look.
-- NEU patches often are cut-outs of one photograph; grouped here, so the figures are below those of papers that split at random.
+- Fold 4 of Severstal is 21 frames of one mill: rough figures, and `edge_mark` always lies near an edge there.
+- Kaggle's labels are noisy and its classes nameless: `torn_spot`, `edge_mark`, `scratch`, `sliver` are named by look.
+- NEU patches often are cut-outs of one photograph. They are grouped here; papers that split at random read higher.
 - Millimetres per pixel are not known for any of the sets; the manifest's scale is nominal.
 - No pseudo-defect (water, oil, paint, tread plate) is called; frames that show them count as clean steel.
 
@@ -320,14 +355,13 @@ Thresholds: {", ".join(f"{name} {value:.2f}" for name, value in facts.thresholds
 
 def main() -> None:
     found = arguments(__doc__ or "", ClassifyRecipe)
-    specimens = [one for name in ADAPTERS for one in read_set(name, found.data)]
     make_engine(
-        specimens,
-        Taxonomy.read(),
-        found.data / "imagenet_weights",
-        found.out,
-        ClassifyRecipe.with_settings(found.set),
-        found.run,
+        specimens=[one for name in ADAPTERS for one in read_set(name, found.data)],
+        taxonomy=Taxonomy.read(),
+        weights=found.data / "imagenet_weights",
+        out=found.out,
+        recipe=ClassifyRecipe.with_settings(found.set),
+        run=found.run,
     )
 
 

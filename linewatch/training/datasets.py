@@ -70,7 +70,7 @@ class Specimen:
         return _read_gray(self.path)
 
     def mask(self) -> NDArray[np.uint8]:
-        """uint8, the picture's shape: 0 free of defect, k a defect of `mask_labels[k - 1]`. `DatasetError` if there is none."""
+        """uint8, the picture's shape: 0 no defect, k one of class `mask_labels[k - 1]`; `DatasetError` without one."""
         if self.mask_path is None:
             raise DatasetError(
                 f"{self.path}: asked for a mask, but {self.data_set} has none for it; use OUTLINED specimens"
@@ -80,7 +80,7 @@ class Specimen:
             mask = (mask > 0).astype(np.uint8)
         if mask.max(initial=0) > len(self.mask_labels):
             raise DatasetError(
-                f"{self.mask_path}: holds value {mask.max()}, expected 0 to {len(self.mask_labels)}; not a mask of this set"
+                f"{self.mask_path}: holds value {mask.max()}, expected 0 to {len(self.mask_labels)}; not its mask"
             )
         return mask
 
@@ -168,7 +168,7 @@ def read_set(name: str, data: Path, splits: Path = SPLITS) -> list[Specimen]:
 
 
 def decode_kaggle_rle(text: str, lines: int, width: int) -> NDArray[np.bool_]:
-    """Kaggle's run-length code (1-based start and length, column by column) as a mask (lines, width). `DatasetError` if it is none."""
+    """Kaggle's run-length code (1-based start and length, by columns) as a mask (lines, width), or `DatasetError`."""
     try:
         numbers = np.array(text.split(), np.int64).reshape(-1, 2)
     except ValueError:
@@ -217,4 +217,4 @@ def _read_gray(path: Path) -> NDArray[np.uint8]:
     gray = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
     if gray is None:
         raise DatasetError(f"{path}: expected a picture, found a file that does not decode; restore it")
-    return gray
+    return gray.astype(np.uint8, copy=False)

@@ -62,7 +62,8 @@ def export_engine(
         size = draft.stat().st_size
         if size > MAX_MODEL_BYTES:
             raise EngineError(
-                f"{folder.name}: the model is {size / 1e6:.1f} MB, expected at most {MAX_MODEL_BYTES / 1e6:.0f}; use a smaller encoder"
+                f"{folder.name}: the model is {size / 1e6:.1f} MB, expected at most {MAX_MODEL_BYTES / 1e6:.0f}; "
+                "use a smaller encoder"
             )
         check_parity(shipped, draft, examples)
         draft.replace(folder / "model.onnx")
@@ -90,8 +91,8 @@ def export_engine(
 
 
 def write_onnx(shipped: nn.Module, examples: NDArray[np.uint8], output: str, path: Path) -> None:
-    """Exports with input `image` and a free batch size; the graph is checked by onnx and carries no trace of this machine's paths."""
-    shipped = shipped.eval().to(memory_format=torch.contiguous_format)
+    """Exports with input `image` and a free batch size; the graph is checked and holds none of this machine's paths."""
+    shipped = shipped.eval().to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -116,7 +117,7 @@ def write_onnx(shipped: nn.Module, examples: NDArray[np.uint8], output: str, pat
 
 
 def check_parity(shipped: nn.Module, path: Path, examples: NDArray[np.uint8]) -> None:
-    """`EngineError` if ONNX Runtime or OpenVINO gives other answers than torch: by more than 0.002, or one step of a uint8."""
+    """`EngineError` if ONNX Runtime or OpenVINO differs from torch by more than 0.002, or one step of a uint8."""
     with torch.inference_mode():
         expected = shipped(torch.from_numpy(examples)).numpy()
     name, data = str(path), path.read_bytes()
@@ -131,7 +132,8 @@ def check_parity(shipped: nn.Module, path: Path, examples: NDArray[np.uint8]) ->
     for runtime, answer in (("ONNX Runtime", onnx_answer), ("OpenVINO", openvino_answer)):
         if answer.shape != expected.shape or answer.dtype != expected.dtype:
             raise EngineError(
-                f"{name}: {runtime} gives {answer.dtype} {answer.shape}, torch {expected.dtype} {expected.shape}; mend the export"
+                f"{name}: {runtime} gives {answer.dtype} {answer.shape}, expected {expected.dtype} {expected.shape}; "
+                "mend the export"
             )
         worst = np.abs(answer.astype(np.float64) - expected.astype(np.float64)).max()
         if worst > tolerance:

@@ -17,7 +17,8 @@ import lightning
 import torch
 from lightning.pytorch.callbacks import EMAWeightAveraging, LearningRateMonitor, RichProgressBar
 from lightning.pytorch.loggers import CSVLogger
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
@@ -31,14 +32,14 @@ class Recipe(BaseModel):
 
     seed: int = 20261121
     encoder: str = "mobilenet_v2_1.0"
-    steps: int = Field(1000, gt=0)
-    batch: int = Field(32, gt=0)
+    steps: PositiveInt = 1000
+    batch: PositiveInt = 32
     peak_rate: float = Field(5e-4, gt=0)
     weight_decay: float = Field(0.02, ge=0)
     average: float = Field(
         0.99, ge=0, lt=1, description="share of the running average of the weights kept at each step"
     )
-    threads: int = Field(2, gt=0)
+    threads: PositiveInt = 2
     workers: int = Field(1, ge=0)
 
     @classmethod
@@ -71,7 +72,7 @@ class _Fit(lightning.LightningModule):
         self.log("loss", loss, prog_bar=True)
         return loss
 
-    def configure_optimizers(self) -> dict[str, Any]:
+    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         recipe = self.recipe
         optimizer = torch.optim.AdamW(self.parameters(), lr=recipe.peak_rate, weight_decay=recipe.weight_decay)
         schedule = torch.optim.lr_scheduler.OneCycleLR(
@@ -81,23 +82,23 @@ class _Fit(lightning.LightningModule):
 
 
 def fit(
-    build: Callable[[], nn.Module], loss: Callable[[nn.Module, Any], Tensor], items: Dataset, recipe: Recipe, run: Path
+    network: nn.Module, loss: Callable[[nn.Module, Any], Tensor], items: Dataset, recipe: Recipe, run: Path
 ) -> nn.Module:
-    """Builds a network, fits it to `steps` x `batch` items and gives it with the averaged weights, in eval mode.
+    """Fits `network` to `steps` x `batch` items and gives it with the averaged weights, in eval mode.
 
-    `loss(network, batch)` is a scalar. Logs go to the folder `run`. CPU training of depthwise networks is 1.7 times as fast in
-    channels-last memory, so that is how they run. A run folder that holds the weights of this very recipe is not run
-    again: delete it after a change of code or data.
+    `loss(network, batch)` is a scalar. Logs go to the folder `run`. Depthwise networks train 1.7 times as fast
+    on a CPU in channels-last memory, so that is how they run. A run folder that holds the weights of this very recipe
+    is not run again: delete it after a change of code or data.
     """
-    lightning.seed_everything(recipe.seed, verbose=False)
-    network = build()
     done, weights = run / "recipe.json", run / "weights.pt"
     if weights.is_file() and done.is_file() and done.read_text() == recipe.model_dump_json():
         network.load_state_dict(torch.load(weights, weights_only=True))
         return network.eval()
     run.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(recipe.threads)
-    module = _Fit(network.to(memory_format=torch.channels_last), loss, recipe)
+    lightning.seed_everything(recipe.seed, verbose=False)
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    module = _Fit(network, loss, recipe)
     averaging = EMAWeightAveraging(decay=recipe.average)
     trainer = lightning.Trainer(
         accelerator="cpu",
@@ -117,6 +118,12 @@ def fit(
     torch.save(fitted.state_dict(), weights)
     done.write_text(recipe.model_dump_json())
     return fitted
+
+
+def seeded(build: Callable[[], nn.Module], recipe: Recipe) -> nn.Module:
+    """What `build` builds, with the random weights of the recipe's seed."""
+    lightning.seed_everything(recipe.seed, verbose=False)
+    return build()
 
 
 def arguments(description: str, recipe: type[Recipe]) -> argparse.Namespace:

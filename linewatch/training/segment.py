@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from pydantic import PositiveInt
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import Dataset
@@ -22,10 +23,18 @@ from linewatch.contracts.manifest import Task, TrainingRecord, TrainingSource
 from linewatch.networks.unet import ByteProbability, MobileUNet
 from linewatch.training.datasets import ADAPTERS, Knowledge, Specimen, read_set
 from linewatch.training.export import EngineFacts, export_engine, table
-from linewatch.training.fit import Recipe, arguments, fit
+from linewatch.training.fit import Recipe, arguments, fit, seeded
 from linewatch.training.splits import FOLDS, HELD_OUT_FOLD
 from linewatch.training.taxonomy import Taxonomy
-from linewatch.training.tiles import KnownTile, TileMaker, load_frames, load_patches
+from linewatch.training.tiles import (
+    RENDERED_JUDGING_SEEDS,
+    RENDERED_TRAINING_SEEDS,
+    KnownTile,
+    TileMaker,
+    load_frames,
+    load_patches,
+    rendered_frames,
+)
 from linewatch.training.words import NORMALISATION, SPLIT, TERMS, UNKNOWN_SCALE_MM_PER_PX
 
 FALSE_AREA_PX = 64
@@ -35,10 +44,11 @@ FALSE_AREA_PX = 64
 class SegmentRecipe(Recipe):
     """The segmenter's recipe."""
 
-    steps: int = 500
-    batch: int = 24
+    steps: PositiveInt = 350
+    batch: PositiveInt = 24
     patch_share: float = 0.35
     clean_share: float = 0.35
+    rendered_share: float = 0.08
     calibration_folds: tuple[int, ...] = (3,)
 
 
@@ -58,7 +68,7 @@ class TrainingTiles(Dataset):
 
 
 def overlap_loss(network: nn.Module, batch: dict[str, Tensor]) -> Tensor:
-    """Binary cross-entropy plus soft Dice (Milletari et al. 2016) over the whole batch, so that clean tiles count in both."""
+    """Binary cross-entropy plus soft Dice (Milletari et al. 2016) over the whole batch: clean tiles count in both."""
     logits, defect = network(batch["image"]), batch["defect"]
     probability = logits.sigmoid()
     dice = (2 * (probability * defect).sum() + 1) / (probability.sum() + defect.sum() + 1)
@@ -69,13 +79,25 @@ def fit_segmenter(
     specimens: Sequence[Specimen], taxonomy: Taxonomy, recipe: SegmentRecipe, weights: Path | None, run: Path
 ) -> nn.Module:
     """A segmenter fitted to all outlined ones of `specimens`."""
-    patches = load_patches(specimens, taxonomy, outlined=True)
-    maker = TileMaker(load_frames(specimens, taxonomy), patches, recipe.patch_share, recipe.clean_share)
-    return fit(lambda: MobileUNet(recipe.encoder, weights), overlap_loss, TrainingTiles(maker, recipe), recipe, run)
+    maker = TileMaker(
+        load_frames(specimens, taxonomy),
+        load_patches(specimens, taxonomy, outlined=True),
+        recipe.patch_share,
+        recipe.clean_share,
+        rendered_frames(RENDERED_TRAINING_SEEDS, taxonomy) if recipe.rendered_share else [],
+        recipe.rendered_share,
+    )
+    return fit(
+        seeded(lambda: MobileUNet(recipe.encoder, weights), recipe),
+        overlap_loss,
+        TrainingTiles(maker, recipe),
+        recipe,
+        run,
+    )
 
 
 def judged_tiles(specimens: Sequence[Specimen], taxonomy: Taxonomy) -> list[KnownTile]:
-    """The tiles on which a segmenter is judged: the grid of each outlined frame, each outlined patch enlarged to a tile."""
+    """What a segmenter is judged on: the grid tiles of outlined frames, outlined patches enlarged to a tile."""
     frames = [tile for frame in load_frames(specimens, taxonomy) for tile in frame.grid()]
     return frames + [patch.whole() for patch in load_patches(specimens, taxonomy, outlined=True)]
 
@@ -144,16 +166,16 @@ def judge(overlap: Overlap, threshold: float) -> dict[str, float]:
         low, high = np.percentile(_dice(sums[:, drawn].sum(-1)), [2.5, 97.5])
         figures |= {f"{name}_dice": float(dice), f"{name}_dice_low": float(low), f"{name}_dice_high": float(high)}
         figures[f"{name}_iou"] = float(dice / (2 - dice))
-    rows = np.flatnonzero(overlap.source == "severstal")
-    if len(rows):
+    for name in ("severstal", "rendered"):
+        rows = np.flatnonzero(overlap.source == name)
         clean, defective = rows[overlap.defect[rows] == 0], rows[overlap.defect[rows] >= FALSE_AREA_PX]
         if len(defective):
-            figures["severstal_found"] = float((overlap.hit[defective, step] >= 0.1 * overlap.defect[defective]).mean())
+            figures[f"{name}_found"] = float((overlap.hit[defective, step] >= 0.1 * overlap.defect[defective]).mean())
         if len(clean):
-            figures["severstal_clean_false_area"] = float(
+            figures[f"{name}_clean_false_area"] = float(
                 overlap.called[clean, step].sum() / overlap.called[clean, 0].sum()
             )
-            figures["severstal_clean_called"] = float((overlap.called[clean, step] >= FALSE_AREA_PX).mean())
+            figures[f"{name}_clean_called"] = float((overlap.called[clean, step] >= FALSE_AREA_PX).mean())
     return figures
 
 
@@ -163,7 +185,13 @@ def _dice(sums: NDArray) -> NDArray[np.float64]:
 
 
 def make_engine(
-    specimens: Sequence[Specimen], taxonomy: Taxonomy, weights: Path | None, out: Path, recipe: SegmentRecipe, run: Path
+    *,
+    specimens: Sequence[Specimen],
+    taxonomy: Taxonomy,
+    weights: Path | None,
+    out: Path,
+    recipe: SegmentRecipe,
+    run: Path,
 ) -> None:
     """The whole of it: calibration networks, threshold, the shipped network, its figures, the engine folder."""
     specimens = [one for one in specimens if one.knowledge is Knowledge.OUTLINED]
@@ -180,6 +208,8 @@ def make_engine(
     seen = [one for one in specimens if one.fold in usable]
     network = fit_segmenter(seen, taxonomy, recipe, weights, run / "shipped")
     held_out = judged_tiles([one for one in specimens if one.fold == HELD_OUT_FOLD], taxonomy)
+    if recipe.rendered_share:
+        held_out += [tile for frame in rendered_frames(RENDERED_JUDGING_SEEDS, taxonomy) for tile in frame.grid()]
     figures = judge(measure(network, held_out), threshold)
     facts = EngineFacts(
         name=out.name,
@@ -214,11 +244,11 @@ def _record(seen: Sequence[Specimen], recipe: SegmentRecipe) -> TrainingRecord:
 
 def _card(facts: EngineFacts, figures: dict[str, float], calibration: dict[str, float], recipe: SegmentRecipe) -> str:
     def dice(name: str, of: dict[str, float]) -> str:
-        return f"{of[name]:.3f} ({of[name + '_low']:.3f}-{of[name + '_high']:.3f})"
+        return f"{of[name]:.3f} ({of[name + '_low']:.3f}-{of[name + '_high']:.3f})" if name in of else "-"
 
     rows: list[list[object]] = [
         [f"{name}: Dice", dice(f"{name}_dice", figures), dice(f"{name}_dice", calibration)]
-        for name in ("severstal", "neu")
+        for name in ("severstal", "neu", "rendered")
     ]
     for key, words in (
         ("severstal_iou", "severstal: IoU"),
@@ -226,9 +256,12 @@ def _card(facts: EngineFacts, figures: dict[str, float], calibration: dict[str, 
         ("severstal_found", "severstal: defective tiles (>= 64 px) with a tenth of the defect called"),
         ("severstal_clean_called", "severstal: clean tiles with >= 64 px called"),
         ("severstal_clean_false_area", "severstal: area of clean tiles called"),
+        ("rendered_found", "rendered: defective tiles with a tenth of the defect called"),
+        ("rendered_clean_called", "rendered: clean tiles with >= 64 px called"),
     ):
-        rows.append([words, figures[key], calibration[key]])
+        rows.append([words, figures.get(key, "-"), calibration.get(key, "-")])
     folds = ", ".join(str(fold) for fold in recipe.calibration_folds)
+    data = ", ".join(f"{source.name} {source.count} ({source.part})" for source in facts.training.data)
     return f"""# Engine `{facts.name}`: which pixels of a tile are defect?
 
 U-Net for 256 x 256 gray tiles, of any class: `image` uint8 (n, 1, 256, 256) to `probability` uint8 (n, 256, 256),
@@ -239,8 +272,7 @@ probability x 255. {facts.normalisation}. It works at half size and enlarges its
 {recipe.encoder} from ImageNet as encoder, light decoder, {recipe.steps} steps of {recipe.batch} tiles, binary
 cross-entropy and Dice, seed {recipe.seed}, by `linewatch.training.segment`. A third of the tiles hold NEU patches
 (filling the tile, or laid on clean strip with or without their surroundings), the rest are cut from Severstal frames
-at random scale; about a third show clean strip. Data: {", ".join(f"{source.name} {source.count} ({source.part})" for
-source in facts.training.data)}. Split: {facts.training.split}.
+at random scale; about a third show clean strip. Data: {data}. Split: {facts.training.split}.
 
 ## Figures
 Fold 4 was never seen. The last column are networks that did not see the calibration fold ({folds}), on that fold,
@@ -251,7 +283,8 @@ in brackets 95 % bootstrap over files.
 
 ## Limits
 - Severstal's outlines are coarse polygons, NEU's follow the defect; an outline of either kind may come out.
-- Crazing, pitted surface, rolled-in scale and X-SDD's classes have no outlines in the data: where the network finds nothing there, the classifier's tile stands for the instance.
+- Crazing, pitted surface, rolled-in scale and X-SDD's classes have no outlines in the real data: where the network
+  finds nothing there, the classifier's tile stands for the instance.
 - Fold 4 of Severstal is 21 frames of one mill: rough figures. Kaggle's label noise is in both training and figures.
 
 ## Terms
@@ -261,14 +294,13 @@ in brackets 95 % bootstrap over files.
 
 def main() -> None:
     found = arguments(__doc__ or "", SegmentRecipe)
-    specimens = [one for name in ADAPTERS for one in read_set(name, found.data)]
     make_engine(
-        specimens,
-        Taxonomy.read(),
-        found.data / "imagenet_weights",
-        found.out,
-        SegmentRecipe.with_settings(found.set),
-        found.run,
+        specimens=[one for name in ADAPTERS for one in read_set(name, found.data)],
+        taxonomy=Taxonomy.read(),
+        weights=found.data / "imagenet_weights",
+        out=found.out,
+        recipe=SegmentRecipe.with_settings(found.set),
+        run=found.run,
     )
 
 

@@ -5,7 +5,7 @@ The sets hide repeats. NEU's patches are often overlapping cut-outs of one photo
 X-SDD has exact repeats, Severstal's frames can be neighbours on a coil. A random split puts the same steel on both
 sides and flatters every figure, so pictures that overlap are grouped first, and a group is never divided.
 
-``python -m linewatch.training.splits --data DIR --out configs/splits`` writes the committed tables again, byte for byte.
+``python -m linewatch.training.splits --data DIR --out configs/splits`` writes the committed tables again.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ class Split:
             return cls(path.stem, [Assignment(row["file"], int(row["group"]), int(row["fold"])) for row in rows])
         except (OSError, KeyError, ValueError) as error:
             raise SplitError(
-                f"{path}: expected a table file,group,fold, found {error!r}; make it again with linewatch.training.splits"
+                f"{path}: expected a table file,group,fold, found {error!r}; remake it with linewatch.training.splits"
             ) from error
 
     def write(self, path: Path) -> None:
@@ -153,7 +153,7 @@ class _Correlator:
             best[start : start + 32] = correlation.max(axis=(1, 2))
         return best
 
-    def _back(self, spectrum: NDArray[np.complex64]) -> NDArray[np.float32]:
+    def _back(self, spectrum: NDArray[np.complexfloating]) -> NDArray[np.floating]:
         return np.fft.irfft2(spectrum, s=self._shape)
 
 
@@ -163,7 +163,7 @@ def _high_pass(gray: NDArray[np.uint8], size_px: int) -> NDArray[np.float32]:
 
 
 def coil_neighbours(frames: Sequence[Picture]) -> list[tuple[int, int]]:
-    """Pairs of frames whose profile across the strip matches: the camera and the coil stand still across, whatever passes along."""
+    """Pairs of frames whose profile across the strip matches: neither camera nor coil moves across the strip."""
     profiles = [_profile(frame.gray) for frame in frames]
     shifts = range(-_PROFILE_SHIFT_PX, _PROFILE_SHIFT_PX + 1)
     return [
@@ -191,7 +191,7 @@ def _profile_correlation(first: tuple, second: tuple, shift: int) -> float:
 
 
 def connect(count: int, pairs: Iterable[tuple[int, int]]) -> list[int]:
-    """Group number of each of `count` items, numbered by first appearance, where each pair shares a group (union-find)."""
+    """Group number of each of `count` items, numbered by first appearance; each pair shares a group (union-find)."""
     parent = list(range(count))
 
     def root(item: int) -> int:
@@ -207,7 +207,7 @@ def connect(count: int, pairs: Iterable[tuple[int, int]]) -> list[int]:
 
 
 def assign_folds(groups: Sequence[int], strata: Sequence[str], folds: int = FOLDS, seed: int = SEED) -> list[int]:
-    """Fold of each item: groups stay whole, every stratum is spread as evenly as whole groups allow, ties fall by `seed`."""
+    """Fold of each item: groups stay whole, strata are spread as evenly as whole groups allow, ties fall by `seed`."""
     members: dict[int, list[int]] = defaultdict(list)
     for item, group in enumerate(groups):
         members[group].append(item)
@@ -261,7 +261,7 @@ def _gray(path: Path) -> NDArray[np.uint8]:
     gray = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
     if gray is None:
         raise SplitError(f"{path}: expected a picture, found none that can be read; restore the file")
-    return gray
+    return gray.astype(np.uint8, copy=False)
 
 
 def main() -> None:

@@ -18,12 +18,17 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from linewatch.config.line import LineSettings
+from linewatch.simulation.strip import CLASSES, Strip
 from linewatch.training.datasets import DatasetError, Knowledge, Specimen
 from linewatch.training.taxonomy import Taxonomy
 
 TILE_PX = 256
 GRID_X0 = (0, 224, 448, 672, 896, 1120, 1344)
 """Left edges of the tiles of a 1600 px frame."""
+
+RENDERED_TRAINING_SEEDS = range(1000, 1012)
+RENDERED_JUDGING_SEEDS = range(1900, 1904)
 
 SURE_PX = 150
 """A class with fewer pixels than this in a training tile is neither called there nor not there."""
@@ -49,17 +54,28 @@ class KnownTile:
 
 
 class StripFrame:
-    """An outlined strip frame held in memory, from which tiles are cut."""
+    """An outlined strip frame held in memory, from which tiles are cut.
 
-    def __init__(self, specimen: Specimen, taxonomy: Taxonomy):
-        self.specimen = specimen
-        self.gray = specimen.gray()
-        self.mask = specimen.mask()
-        self._taxonomy = taxonomy
-        if min(self.gray.shape) < TILE_PX or self.mask.shape != self.gray.shape:
+    mask: uint8, the shape of `gray`: 0 free of defect, k a defect of the set's class `labels[k - 1]`.
+    """
+
+    def __init__(
+        self,
+        *,
+        data_set: str,
+        file: str,
+        gray: NDArray[np.uint8],
+        mask: NDArray[np.uint8],
+        labels: tuple[str, ...],
+        taxonomy: Taxonomy,
+    ):
+        if min(gray.shape) < TILE_PX or mask.shape != gray.shape:
             raise DatasetError(
-                f"{specimen.path}: {self.gray.shape} with a mask of {self.mask.shape}, expected a frame of at least 256 x 256"
+                f"{file}: {gray.shape} with a mask of {mask.shape}, expected a frame of at least 256 x 256"
             )
+        self.data_set, self.file, self.labels = data_set, file, labels
+        self.gray, self.mask = gray, mask
+        self._taxonomy = taxonomy
 
     @property
     def clean(self) -> bool:
@@ -89,17 +105,17 @@ class StripFrame:
         return tiles
 
     def _known(self, image: NDArray[np.uint8], mask: NDArray[np.uint8], sure_px: int) -> KnownTile:
-        specimen, taxonomy = self.specimen, self._taxonomy
-        area = np.bincount(mask.ravel(), minlength=len(specimen.mask_labels) + 1)[1:]
-        if self.clean:
-            target, weight = taxonomy.targets(specimen.data_set, specimen.labels)
-        else:
-            there = [label for label, px in zip(specimen.mask_labels, area, strict=True) if px >= sure_px]
-            target, weight = taxonomy.targets(specimen.data_set, there)
-            for label, px in zip(specimen.mask_labels, area, strict=True):
-                if 0 < px < sure_px:
-                    weight[taxonomy.trained_classes.index(taxonomy.house_class(specimen.data_set, label))] = 0
-        return KnownTile(image, target, weight, (mask > 0).astype(np.uint8), specimen.data_set, specimen.file)
+        taxonomy = self._taxonomy
+        if not mask.any():  # whoever outlined the frame outlined every defect in it
+            target, weight = taxonomy.targets(self.data_set, [taxonomy.sets[self.data_set].clean_label or ""])
+            return KnownTile(image, target, weight, mask, self.data_set, self.file)
+        area = np.bincount(mask.ravel(), minlength=len(self.labels) + 1)[1:]
+        there = [label for label, px in zip(self.labels, area, strict=True) if px >= sure_px]
+        target, weight = taxonomy.targets(self.data_set, there)
+        for label, px in zip(self.labels, area, strict=True):
+            if 0 < px < sure_px:
+                weight[taxonomy.trained_classes.index(taxonomy.house_class(self.data_set, label))] = 0
+        return KnownTile(image, target, weight, (mask > 0).astype(np.uint8), self.data_set, self.file)
 
 
 class Patch:
@@ -134,18 +150,26 @@ class TileMaker:
     patches: Sequence[Patch]
     patch_share: float
     clean_share: float = 0.4
+    rendered: Sequence[StripFrame] = ()
+    rendered_share: float = 0.0
 
     def make(self, rng: np.random.Generator) -> KnownTile:
-        tile = self._of_patches(rng) if self.patches and rng.random() < self.patch_share else self._of_frame(rng)
+        draw = rng.random()
+        if self.patches and draw < self.patch_share:
+            tile = self._of_patches(rng)
+        elif self.rendered and draw > 1 - self.rendered_share:
+            tile = self._of_frame(rng, self.rendered, self._rendered_by_value)
+        else:
+            tile = self._of_frame(rng, self.frames, self._frames_by_value)
         return replace(tile, image=_relight(tile.image, rng))
 
     @cached_property
     def _frames_by_value(self) -> dict[int, list[StripFrame]]:
-        by_value: dict[int, list[StripFrame]] = {}
-        for frame in self.frames:
-            for value in frame.values():
-                by_value.setdefault(value, []).append(frame)
-        return by_value
+        return _by_value(self.frames)
+
+    @cached_property
+    def _rendered_by_value(self) -> dict[int, list[StripFrame]]:
+        return _by_value(self.rendered)
 
     @cached_property
     def _patches_by_label(self) -> list[list[Patch]]:
@@ -154,26 +178,22 @@ class TileMaker:
             by_label.setdefault((patch.specimen.data_set, patch.specimen.labels[0]), []).append(patch)
         return list(by_label.values())
 
-    def _of_frame(self, rng: np.random.Generator) -> KnownTile:
-        if rng.random() < self.clean_share:
-            return self._clean_strip(rng)
-        value = int(rng.choice(list(self._frames_by_value)))
-        frame = _pick(rng, self._frames_by_value[value])
+    def _of_frame(
+        self, rng: np.random.Generator, frames: Sequence[StripFrame], by_value: dict[int, list[StripFrame]]
+    ) -> KnownTile:
+        if rng.random() < self.clean_share or not by_value:
+            return _clean_strip(rng, frames)
+        value = int(rng.choice(list(by_value)))
+        frame = _pick(rng, by_value[value])
         column = int(rng.choice(frame.columns_of(value)))
         line = int(rng.choice(np.flatnonzero(frame.mask[:, column] == value)))
         return frame.window(_aim(rng, frame.gray.shape, column + rng.uniform(-80, 80), line + rng.uniform(-80, 80)))
-
-    def _clean_strip(self, rng: np.random.Generator) -> KnownTile:
-        frame = _pick(rng, [frame for frame in self.frames if frame.clean] if rng.random() < 0.6 else self.frames)
-        columns = frame.columns_of(0)
-        column = int(rng.choice(columns)) if len(columns) else frame.gray.shape[1] // 2
-        return frame.window(_aim(rng, frame.gray.shape, column, rng.uniform(0, frame.gray.shape[0])))
 
     def _of_patches(self, rng: np.random.Generator) -> KnownTile:
         way = rng.random()
         if way < 0.35 or not self.frames:
             return self._fill(rng, self._any_patch(rng))
-        ground = self._clean_strip(rng) if way < 0.75 else self._fill(rng, self._any_patch(rng))
+        ground = _clean_strip(rng, self.frames) if way < 0.75 else self._fill(rng, self._any_patch(rng))
         for _ in range(1 if way < 0.6 else 2):
             ground = _lay(rng, ground, self._any_patch(rng))
         return ground
@@ -190,8 +210,25 @@ class TileMaker:
         return patch.window(_flip(rng) @ _square(_centre_matrix(scale, width / 2, height / 2)))
 
 
+def _by_value(frames: Sequence[StripFrame]) -> dict[int, list[StripFrame]]:
+    by_value: dict[int, list[StripFrame]] = {}
+    for frame in frames:
+        for value in frame.values():
+            by_value.setdefault(value, []).append(frame)
+    return by_value
+
+
+def _clean_strip(rng: np.random.Generator, frames: Sequence[StripFrame]) -> KnownTile:
+    """A window about clean strip, more often of a frame without any defect."""
+    without = [frame for frame in frames if frame.clean]
+    frame = _pick(rng, without if without and rng.random() < 0.6 else frames)
+    columns = frame.columns_of(0)
+    column = int(rng.choice(columns)) if len(columns) else frame.gray.shape[1] // 2
+    return frame.window(_aim(rng, frame.gray.shape, column, rng.uniform(0, frame.gray.shape[0])))
+
+
 def _lay(rng: np.random.Generator, ground: KnownTile, patch: Patch) -> KnownTile:
-    """Lays a patch on a tile at a random place and scale, its border hard or soft, its brightness its own or the ground's."""
+    """Lays a patch on a tile at a random place and scale, border hard or soft, brightness its own or the ground's."""
     _height, width = patch.gray.shape
     side = int(rng.uniform(0.55, 0.95) * TILE_PX)
     gray = cv2.resize(patch.gray, (side, side), interpolation=cv2.INTER_AREA if side < width else cv2.INTER_LINEAR)
@@ -213,7 +250,7 @@ def _lay(rng: np.random.Generator, ground: KnownTile, patch: Patch) -> KnownTile
     soft = float(rng.choice([0.0, 2.0, 6.0]))
     if soft:
         alpha = np.pad(alpha[int(2 * soft) : -int(2 * soft), int(2 * soft) : -int(2 * soft)], int(2 * soft))
-        alpha = cv2.GaussianBlur(alpha, (0, 0), soft)
+        alpha = cv2.GaussianBlur(alpha, (0, 0), soft).astype(np.float32, copy=False)
     image = ground.image.copy()
     image[window] = np.clip(alpha * over + (1 - alpha) * under, 0, 255).astype(np.uint8)
     covered = side * side > 0.3 * TILE_PX * TILE_PX and alpha.mean() > 0.5
@@ -226,7 +263,7 @@ def _lay(rng: np.random.Generator, ground: KnownTile, patch: Patch) -> KnownTile
 
 
 def _joined(ground: KnownTile, patch: Patch, covered: bool) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """What is known of a tile that shows two things: there if in either, masked if unknown in either or perhaps covered up."""
+    """What is known of a tile of two things: there if in either, masked if unknown in either or maybe covered."""
     target = np.maximum(ground.target, patch.target)
     weight = np.minimum(ground.weight, patch.weight)
     weight[patch.target > 0] = 1
@@ -240,7 +277,8 @@ def _pick(rng: np.random.Generator, items: Sequence[T]) -> T:
 
 
 def _warp(pixels: NDArray[np.uint8], matrix: NDArray[np.float64], how: int) -> NDArray[np.uint8]:
-    return cv2.warpAffine(pixels, matrix[:2], (TILE_PX, TILE_PX), flags=how, borderMode=cv2.BORDER_REFLECT_101)
+    warped = cv2.warpAffine(pixels, matrix[:2], (TILE_PX, TILE_PX), flags=how, borderMode=cv2.BORDER_REFLECT_101)
+    return warped.astype(np.uint8, copy=False)
 
 
 def _square(matrix: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -292,11 +330,36 @@ def _relight(image: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.u
 
 
 def load_frames(specimens: Sequence[Specimen], taxonomy: Taxonomy) -> list[StripFrame]:
+    """The outlined strip frames of `specimens`."""
     return [
-        StripFrame(one, taxonomy)
+        StripFrame(
+            data_set=one.data_set,
+            file=one.file,
+            gray=one.gray(),
+            mask=one.mask(),
+            labels=one.mask_labels,
+            taxonomy=taxonomy,
+        )
         for one in specimens
         if one.data_set == "severstal" and one.knowledge is Knowledge.OUTLINED
     ]
+
+
+def rendered_frames(seeds: Sequence[int], taxonomy: Taxonomy, frames_each: int = 4) -> list[StripFrame]:
+    """Frames of the simulator: every other strip crowded with defects, the rest nearly without."""
+    line = LineSettings()
+    found = []
+    for seed in seeds:
+        lines = frames_each * line.frame_lines
+        strip = Strip(seed, lines * line.mm_per_line / 1000, 8.0 if seed % 2 else 0.5, line)
+        for first in range(0, lines, line.frame_lines):
+            gray, mask = strip.lines(first, line.frame_lines), strip.mask(first, line.frame_lines)
+            found.append(
+                StripFrame(
+                    data_set="rendered", file=f"seed {seed}", gray=gray, mask=mask, labels=CLASSES, taxonomy=taxonomy
+                )
+            )
+    return found
 
 
 def load_patches(specimens: Sequence[Specimen], taxonomy: Taxonomy, outlined: bool = False) -> list[Patch]:

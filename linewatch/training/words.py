@@ -1,10 +1,11 @@
 """Words that every manifest and card repeats."""
 
 TERMS = (
-    "Weights: Apache-2.0, as the ImageNet weights that they start from (google-coral/test_data). Trained on: NEU surface defect database "
-    '("the open surface defect database"; cite Song & Yan 2013, and Song, Song & Yan 2020 for masks); X-SDD (Apache-2.0; cite Feng, Gao, '
-    'Luo 2021); Severstal frames ("The dataset is owned by PAO Severstal. If you need to use the dataset in your research you are entitled '
-    'to do it without any restrictions except those established by the applicable law.").'
+    "Weights: Apache-2.0, as the ImageNet weights that they start from (google-coral/test_data). Trained on: "
+    'NEU surface defect database ("the open surface defect database"; cite Song & Yan 2013, and Song, Song & Yan 2020 '
+    "for masks); X-SDD (Apache-2.0; cite Feng, Gao, Luo 2021); Severstal frames "
+    '("The dataset is owned by PAO Severstal. If you need to use the dataset in your research you are entitled to do '
+    'it without any restrictions except those established by the applicable law.").'
 )
 SPLIT = (
     "configs/splits/*.csv: five folds, grouped by near-duplicates and coil neighbours; fold 4 held out from everything"

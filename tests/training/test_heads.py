@@ -19,7 +19,7 @@ from linewatch.training.export import check_parity, write_onnx
 from linewatch.training.fit import Recipe
 from linewatch.training.taxonomy import Taxonomy
 
-TINY = {"encoder": "mobilenet_v1_0.25", "steps": 2, "batch": 4, "workers": 0, "threads": 1}
+TINY = {"encoder": "mobilenet_v1_0.25", "steps": 2, "batch": 4, "workers": 0, "threads": 1, "rendered_share": 0.0}
 
 
 @pytest.fixture
@@ -64,12 +64,14 @@ def test_half_size_start_is_the_imagenet_network_on_the_halved_tile() -> None:
 @pytest.mark.parametrize(
     ("module", "recipe"), [(classify, classify.ClassifyRecipe(**TINY)), (segment, segment.SegmentRecipe(**TINY))]
 )
-def test_a_training_ends_in_an_engine_that_its_manifest_describes(
+def test_a_training_ends_in_an_engine_that_its_manifest_describes(  # noqa: PLR0917 (fixtures)
     module, recipe: Recipe, made_data: Path, made_splits: Path, tmp_path: Path, taxonomy: Taxonomy
 ) -> None:
     specimens = [one for name in ADAPTERS for one in read_set(name, made_data, made_splits)]
     out = tmp_path / "engine"
-    module.make_engine(specimens, taxonomy, None, out, recipe, tmp_path / "run")
+    module.make_engine(
+        specimens=specimens, taxonomy=taxonomy, weights=None, out=out, recipe=recipe, run=tmp_path / "run"
+    )
     manifest = EngineManifest.model_validate_json((out / "manifest.json").read_text())
     model = (out / "model.onnx").read_bytes()
     assert manifest.model.sha256 == hashlib.sha256(model).hexdigest()
@@ -109,11 +111,15 @@ def test_a_setting_that_the_recipe_does_not_know_is_refused() -> None:
             classify.ClassifyRecipe.with_settings([setting])
 
 
-def test_thresholds_are_the_best_f1_of_known_tiles() -> None:
+def test_a_threshold_parts_what_is_there_from_what_is_not() -> None:
     scores = np.array([0.9, 0.8, 0.4, 0.3, 0.2], np.float32)
-    threshold, f1 = classify._best_f1(scores, np.array([True, True, True, False, False]))
-    assert 0.3 < threshold < 0.4
-    assert f1 == 1.0
+    assert 0.3 < classify.quiet_threshold(scores, np.array([True, True, True, False, False])) < 0.4
+
+
+def test_of_thresholds_that_are_as_good_the_quietest_is_taken() -> None:
+    scores = np.linspace(1, 0, 401, dtype=np.float32)[:-1]
+    there = np.arange(400) < 200
+    assert classify.quiet_threshold(scores, there, slack=0.01) > classify.quiet_threshold(scores, there, slack=0.0)
 
 
 def test_overlap_counts_give_dice_and_clean_calls() -> None:

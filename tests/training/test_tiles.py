@@ -32,7 +32,7 @@ def test_tiles_have_one_shape_and_repeat(maker: TileMaker, taxonomy: Taxonomy) -
 
 
 def test_a_class_that_is_there_is_never_denied(maker: TileMaker, taxonomy: Taxonomy) -> None:
-    """A tile whose outline lies on a made scratch (all of Severstal's and NEU scratches') never says with weight that there is no defect."""
+    """A tile that shows a made scratch says so, whatever else it masks."""
     at = taxonomy.trained_classes.index("scratch")
     for tile in make(maker, 200):
         if tile.source == "severstal" and tile.defect is not None and tile.defect.sum() >= 150:
