@@ -1,0 +1,133 @@
+"""Classify and segment from made data to a checked engine, in seconds."""
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+from torch import nn
+
+from linewatch.contracts.errors import ConfigError, EngineError
+from linewatch.contracts.manifest import EngineManifest, Task
+from linewatch.networks.classifier import Scores, TileClassifier
+from linewatch.networks.unet import ByteProbability, MobileUNet
+from linewatch.training import classify, segment
+from linewatch.training.datasets import ADAPTERS, read_set
+from linewatch.training.export import check_parity, write_onnx
+from linewatch.training.fit import Recipe
+from linewatch.training.taxonomy import Taxonomy
+
+TINY = {"encoder": "mobilenet_v1_0.25", "steps": 2, "batch": 4, "workers": 0, "threads": 1, "rendered_share": 0.0}
+
+
+@pytest.fixture
+def tiles() -> np.ndarray:
+    return np.random.default_rng(3).integers(0, 256, (5, 1, 256, 256), np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("shipped", "output"),
+    [
+        (Scores(TileClassifier(4, "mobilenet_v1_0.25")), "scores"),
+        (ByteProbability(MobileUNet("mobilenet_v1_0.25")), "probability"),
+    ],
+)
+def test_runtimes_answer_as_torch_does_at_any_batch(
+    shipped: nn.Module, output: str, tiles: np.ndarray, tmp_path: Path
+) -> None:
+    path = tmp_path / "model.onnx"
+    write_onnx(shipped, tiles, output, path)
+    check_parity(shipped, path, tiles)
+    check_parity(shipped, path, tiles[:1])
+    assert b"site-packages" not in path.read_bytes()
+
+
+def test_a_model_that_answers_otherwise_is_no_engine(tiles: np.ndarray, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    one, other = (Scores(TileClassifier(4, "mobilenet_v1_0.25")).eval() for _ in range(2))
+    write_onnx(one, tiles, "scores", tmp_path / "model.onnx")
+    with pytest.raises(EngineError, match="differs from torch"):
+        check_parity(other, tmp_path / "model.onnx", tiles)
+
+
+def test_half_size_start_is_the_imagenet_network_on_the_halved_tile() -> None:
+    """The four planes of a fresh network act as the mean of each 2 x 2 block."""
+    network = TileClassifier(3, "mobilenet_v1_0.25").eval()
+    tile = torch.randint(0, 256, (1, 1, 256, 256), dtype=torch.uint8)
+    halved = tile.float().unfold(2, 2, 2).unfold(3, 2, 2).mean((4, 5)).repeat_interleave(2, 2).repeat_interleave(2, 3)
+    with torch.no_grad():
+        assert torch.allclose(network(tile), network(halved), atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("module", "recipe"), [(classify, classify.ClassifyRecipe(**TINY)), (segment, segment.SegmentRecipe(**TINY))]
+)
+def test_a_training_ends_in_an_engine_that_its_manifest_describes(  # noqa: PLR0917 (fixtures)
+    module, recipe: Recipe, made_data: Path, made_splits: Path, tmp_path: Path, taxonomy: Taxonomy
+) -> None:
+    specimens = [one for name in ADAPTERS for one in read_set(name, made_data, made_splits)]
+    out = tmp_path / "engine"
+    module.make_engine(
+        specimens=specimens, taxonomy=taxonomy, weights=None, out=out, recipe=recipe, run=tmp_path / "run"
+    )
+    manifest = EngineManifest.model_validate_json((out / "manifest.json").read_text())
+    model = (out / "model.onnx").read_bytes()
+    assert manifest.model.sha256 == hashlib.sha256(model).hexdigest()
+    assert str(tmp_path) not in (out / "manifest.json").read_text() + (out / "CARD.md").read_text()
+    session = onnxruntime.InferenceSession(model)
+    answer = session.run([manifest.output], {manifest.input.name: np.zeros((3, 1, 256, 256), np.uint8)})[0]
+    if manifest.task is Task.CLASSIFY:
+        assert answer.shape == (3, len(manifest.classes))
+        assert set(manifest.thresholds) == set(taxonomy.trained_classes)
+    else:
+        assert answer.shape == (3, 256, 256)
+        assert answer.dtype == np.uint8
+    weights = torch.load(tmp_path / "run/shipped/weights.pt")
+    assert all(torch.isfinite(each).all() for each in weights.values())
+
+
+def test_fitting_repeats_and_learns_something(
+    made_data: Path, made_splits: Path, tmp_path: Path, taxonomy: Taxonomy
+) -> None:
+    specimens = [one for name in ADAPTERS for one in read_set(name, made_data, made_splits)]
+    recipe = classify.ClassifyRecipe(**TINY)
+    first, again = (
+        classify.fit_classifier(specimens, taxonomy, recipe, None, tmp_path / name).state_dict() for name in "ab"
+    )
+    assert all(torch.equal(first[key], again[key]) for key in first)
+
+
+def test_a_setting_that_the_recipe_does_not_know_is_refused() -> None:
+    assert classify.ClassifyRecipe.with_settings(["steps=7", "calibration_folds=1,2"]).calibration_folds == (1, 2)
+    for setting, complaint in (
+        ("step=7", "expected name=value"),
+        ("steps", "expected name=value"),
+        ("steps=many", "steps"),
+        ("batch=0", "batch"),
+    ):
+        with pytest.raises(ConfigError, match=complaint):
+            classify.ClassifyRecipe.with_settings([setting])
+
+
+def test_a_threshold_parts_what_is_there_from_what_is_not() -> None:
+    scores = np.array([0.9, 0.8, 0.4, 0.3, 0.2], np.float32)
+    assert 0.3 < classify.quiet_threshold(scores, np.array([True, True, True, False, False])) < 0.4
+
+
+def test_of_thresholds_that_are_as_good_the_quietest_is_taken() -> None:
+    scores = np.linspace(1, 0, 401, dtype=np.float32)[:-1]
+    there = np.arange(400) < 200
+    assert classify.quiet_threshold(scores, there, slack=0.01) > classify.quiet_threshold(scores, there, slack=0.0)
+
+
+def test_overlap_counts_give_dice_and_clean_calls() -> None:
+    called, hit = np.zeros((2, 256), np.int64), np.zeros((2, 256), np.int64)
+    called[0, :129], hit[0, :129] = 200, 100
+    called[:, 0] = 65536
+    overlap = segment.Overlap(called, hit, np.array([100, 0]), np.array(["severstal"] * 2), np.array(["a", "b"]))
+    figures = segment.judge(overlap, 128 / 255)
+    assert figures["severstal_dice"] == pytest.approx(200 / 300)
+    assert figures["severstal_clean_called"] == 0
+    assert figures["severstal_found"] == 1
