@@ -1,0 +1,50 @@
+# Everything a newcomer needs: `make demo`, `make test`, `make check`. Python 3.11 or newer and make are enough.
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+DATA := $(firstword $(wildcard ../shared/data))
+ifndef LINEWATCH_DATA
+ifneq ($(DATA),)
+export LINEWATCH_DATA := $(abspath $(DATA))
+endif
+endif
+
+.PHONY: help install install-dev demo test check bench coil clean
+help: ## List the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/'
+
+# A stamp per set of pins: the environment is remade when the pins change.
+PINS := pyproject.toml constraints.txt
+$(VENV)/.base: $(PINS)
+	rm -rf $(VENV)
+	$(PYTHON) -c 'import sys; sys.exit("linewatch needs Python 3.11 or newer, this is " + sys.version.split()[0]) if sys.version_info < (3, 11) else None'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install -q --disable-pip-version-check -c constraints.txt -e .
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.base
+	$(BIN)/pip install -q --disable-pip-version-check -c constraints.txt -e '.[train,dev]'
+	@touch $@
+
+install: $(VENV)/.base ## The service alone, in .venv
+install-dev: $(VENV)/.dev ## With training and the tools of the developers
+
+demo: install ## Render a coil, inspect it with the shipped engines, show what was found
+	$(BIN)/linewatch demo
+
+test: install-dev ## All tests
+	$(BIN)/python -m pytest -q $(ARGS)
+
+check: install-dev ## Lint, types, import rules, tests
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(MAKE) test
+
+bench: install-dev ## Benchmarks: table and JSON under out/
+	$(BIN)/python -m benchmarks.run $(ARGS)
+
+clean: ## Remove the environment and all outputs
+	rm -rf $(VENV) out runs build

@@ -1,0 +1,36 @@
+"""`[inference]`: which engines, on which backend, in which batches."""
+
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from linewatch.config.base import Settings
+
+Ladder = Annotated[tuple[Annotated[int, Field(ge=1, le=256)], ...], Field(min_length=1, strict=False)]
+
+
+class InferenceSettings(Settings):
+    """The engine pool and the cascade screen -> classify + segment."""
+
+    engines_dir: Annotated[Path, Field(strict=False)] = Path("engines")
+    screen: str = "screen"
+    classify: str = "classify"
+    segment: str = "segment"
+    backend: Literal["openvino", "onnxruntime", "tensorrt"] = "openvino"
+    workers: int = Field(
+        default=0, ge=0, le=64, description="threads that run engines; 0: one per core that this process may use"
+    )
+    ladder: Ladder = (1, 2, 4, 8)
+    batch_deadline_ms: float = Field(
+        default=5.0, gt=0, le=1000, description="the oldest tile of a batch waits no longer"
+    )
+    tile_lines: int = Field(default=256, ge=16, le=4096)
+    tile_width_px: int = Field(default=256, ge=16, le=4096)
+    screen_threshold: float | None = Field(default=None, ge=0, le=1, description="overrides the screen's manifest")
+
+    @model_validator(mode="after")
+    def _ladder_ascends(self) -> Self:
+        if list(self.ladder) != sorted(set(self.ladder)) or self.ladder[0] != 1:
+            raise ValueError(f"ladder {list(self.ladder)} must start at 1 and ascend, for example [1, 2, 4, 8]")
+        return self

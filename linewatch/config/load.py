@@ -1,0 +1,113 @@
+"""Reading a configuration file, and saying what is wrong with it in an operator's words."""
+
+import difflib
+import tomllib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, get_args
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from linewatch.config.service import ServiceSettings
+from linewatch.contracts.errors import ConfigError
+
+UNITS = {
+    "mm": "millimetres",
+    "mm2": "square millimetres",
+    "m": "metres",
+    "px": "pixels",
+    "lines": "lines",
+    "hz": "hertz",
+    "ms": "milliseconds",
+    "s": "seconds",
+    "mb": "megabytes",
+}
+OTHER_UNITS = {"um", "cm", "km", "inch", "in", "khz", "mhz", "us", "ns", "kb", "gb", "min", "mps"} | set(UNITS)
+
+
+def load_settings(path: Path) -> ServiceSettings:
+    """The settings in the TOML file `path`; relative paths in it count from the working directory.
+
+    Raises ConfigError naming file, place, what was found, what was expected and the remedy, for all faults at once.
+    """
+    try:
+        text = path.read_bytes()
+    except OSError as error:
+        raise ConfigError(
+            f"{path}: cannot be read ({error.strerror}); give the path of a TOML configuration"
+        ) from error
+    try:
+        tree = tomllib.loads(text.decode())
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: is not TOML: {error}") from error
+    return settings_from(tree, str(path))
+
+
+def settings_from(tree: Mapping[str, Any], origin: str) -> ServiceSettings:
+    """Validate a tree as TOML gives it. `origin` names it in errors. Raises ConfigError."""
+    try:
+        return ServiceSettings.model_validate(dict(tree))
+    except ValidationError as error:
+        faults = "\n".join(f"{origin}: {_explain(fault)}" for fault in error.errors())
+        raise ConfigError(faults) from error
+
+
+def _explain(fault: ErrorDetails) -> str:
+    loc = [str(part) for part in fault["loc"]]
+    if loc and loc[0] == "source" and len(loc) > 1:
+        loc.pop(1)  # the union's tag is not a place in the file
+    place = f"[{'.'.join(loc[:-1])}] {loc[-1]}" if len(loc) > 1 else loc[-1] if loc else "the file"
+    found = fault["input"]
+    if fault["type"] == "extra_forbidden":
+        return f"{place}: unknown key; {_remedy(loc[-1], _known_keys(loc[:-1]))}"
+    if fault["type"] == "missing":
+        return f"{place}: is missing; it has no default"
+    expected = fault["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
+    if fault["type"] == "value_error":
+        return f"{place}: {expected}"
+    if fault["type"] == "union_tag_invalid":
+        return f"{place}: type {found.get('type')!r} is unknown, expected one of {fault['ctx']['expected_tags']}"
+    unit = _unit_in_words(loc[-1]) if loc else ""
+    in_unit = f", in {unit}" if unit else ""
+    bare = " without quotes or unit" if isinstance(found, str) and fault["type"] in {"float_type", "int_type"} else ""
+    return f"{place}: found {found!r}, expected {expected}{bare}{in_unit}"
+
+
+def _remedy(key: str, known: list[str]) -> str:
+    stem, unit = key.rpartition("_")[0], _unit(key)
+    for name in known:
+        if unit in OTHER_UNITS and stem and name.rpartition("_")[0] == stem:
+            return f"the unit here is {_unit_in_words(name)}: write {name}"
+    close = difflib.get_close_matches(key, known, n=1)
+    if close:
+        return f"did you mean {close[0]}?"
+    return f"known here: {', '.join(known)}"
+
+
+def _unit(key: str) -> str:
+    return key.rpartition("_")[2]
+
+
+def _unit_in_words(key: str) -> str:
+    """`mm_per_px` -> "millimetres per px"; empty where the name carries no unit."""
+    head, per, last = key.rpartition("_per_")
+    if per:
+        return f"{UNITS.get(_unit(head), head)} per {last}"
+    return UNITS.get(_unit(key), "")
+
+
+def _known_keys(parents: list[str]) -> list[str]:
+    models: list[type[BaseModel]] = [ServiceSettings]
+    for parent in parents:
+        if not parent.isdigit():
+            models = [inner for model in models if parent in model.model_fields
+                      for inner in _models_in(model.model_fields[parent].annotation)]  # fmt: skip
+    return sorted({name for model in models for name in model.model_fields})
+
+
+def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for argument in get_args(annotation):
+        yield from _models_in(argument)

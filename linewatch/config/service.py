@@ -1,0 +1,34 @@
+"""The whole configuration file of one camera's service."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from linewatch.config.base import Settings
+from linewatch.config.capture import CaptureSettings
+from linewatch.config.decision import AlarmRule, DecisionSettings
+from linewatch.config.inference import InferenceSettings
+from linewatch.config.journal import JournalSettings
+from linewatch.config.line import LineSettings
+from linewatch.config.source import SourceSettings
+from linewatch.config.wire import WireSettings
+
+
+class LogSettings(Settings):
+    """`[log]`."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+
+
+class ServiceSettings(Settings):
+    """`linewatch run CONFIG` reads exactly this."""
+
+    line: LineSettings = LineSettings()
+    source: SourceSettings | None = None
+    capture: CaptureSettings = CaptureSettings()
+    inference: InferenceSettings = InferenceSettings()
+    decision: DecisionSettings = DecisionSettings()
+    alarm: Annotated[tuple[AlarmRule, ...], Field(strict=False)] = ()
+    journal: JournalSettings = JournalSettings()
+    wire: WireSettings = WireSettings()
+    log: LogSettings = LogSettings()

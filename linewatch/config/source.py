@@ -1,0 +1,41 @@
+"""`[source]`: where frames come from, chosen by `type`."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from linewatch.config.base import Settings
+
+CoilName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,64}$")]
+
+
+class RecordingSource(Settings):
+    """A recorded video (FFV1, HFYU or MJPG in AVI/MKV), with the sidecar of `linewatch record` for positions."""
+
+    type: Literal["recording"]
+    path: Annotated[Path, Field(strict=False)]
+    coil: CoilName | None = Field(
+        default=None, description="for a recording without a sidecar; default: the file's name"
+    )
+
+
+class FolderSource(Settings):
+    """A folder of PNG/JPEG frames in natural order."""
+
+    type: Literal["folder"]
+    path: Annotated[Path, Field(strict=False)]
+    coil: CoilName | None = Field(default=None, description="default: the folder's name")
+
+
+class SimulatorSource(Settings):
+    """A rendered strip with known defects."""
+
+    type: Literal["simulator"]
+    seed: int = Field(default=7, ge=0)
+    length_m: float = Field(default=100.0, gt=0, le=20_000)
+    defects_per_m: float = Field(default=1.0, ge=0, le=50)
+    coil: CoilName = "SIM-7"
+
+
+SourceSettings = Annotated[RecordingSource | FolderSource | SimulatorSource, Field(discriminator="type")]

@@ -1,0 +1,1 @@
+"""The nouns that cross room boundaries, and the ports. Imports nothing else of linewatch."""

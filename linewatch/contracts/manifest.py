@@ -1,0 +1,88 @@
+"""The engine manifest: an engine is data, and this is what it promises. `engines/NAME/manifest.json`."""
+
+from enum import StrEnum
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
+class Task(StrEnum):
+    """What an engine does, and so its inputs and outputs (n = batch rows).
+
+    Every engine takes `image`: uint8 (n, 1, lines, width); normalisation happens inside the graph.
+    screen: `score` float32 (n, lines / cell_px, width / cell_px), probability that the cell holds a defect.
+    classify: `scores` float32 (n, len(classes)), independent probabilities (multi-label).
+    segment: `probability` uint8 (n, lines, width), probability of a defect of any class x 255.
+    """
+
+    SCREEN = "screen"
+    CLASSIFY = "classify"
+    SEGMENT = "segment"
+
+
+class _Closed(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ModelFile(_Closed):
+    file: str = "model.onnx"
+    sha256: Sha256
+
+
+class InputSpec(_Closed):
+    name: str = "image"
+    lines: int = Field(gt=0)
+    width: int = Field(gt=0)
+    nominal_mm_per_px: float = Field(gt=0, description="scale that the training data had, as far as it is known")
+
+
+class TrainingSource(_Closed):
+    name: str
+    part: str = Field(description="which part of it, e.g. 'folds 0-3'")
+    count: int = Field(ge=0)
+
+
+class TrainingRecord(_Closed):
+    recipe: str
+    encoder: str
+    seed: int
+    data: tuple[TrainingSource, ...]
+    split: str = Field(description="where the split is written down")
+
+
+class EngineManifest(_Closed):
+    """Everything that the loader needs to trust an engine; a mismatch with the model is refused at start."""
+
+    schema_version: Literal[1] = 1
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")
+    version: str
+    task: Task
+    model: ModelFile
+    input: InputSpec
+    output: str = Field(description="name of the graph's output: score, scores or probability")
+    cell_px: int | None = Field(default=None, gt=0, description="screen only: side of a score cell in frame pixels")
+    classes: tuple[str, ...] = Field(default=(), description="classify only: house classes in output order")
+    thresholds: dict[str, Annotated[float, Field(ge=0, le=1)]] = Field(
+        description="screen: {'pass': t}; classify: one per class; segment: {'defect': t}"
+    )
+    precision: Literal["fp32", "fp16", "int8"]
+    normalisation: str = Field(description="what the graph does to a gray level, in words")
+    training: TrainingRecord
+    metrics: dict[str, float]
+    terms: str
+
+    @model_validator(mode="after")
+    def _fits_task(self) -> Self:
+        wanted = {Task.SCREEN: {"pass"}, Task.CLASSIFY: set(self.classes), Task.SEGMENT: {"defect"}}[self.task]
+        if set(self.thresholds) != wanted:
+            raise ValueError(f"thresholds are {sorted(self.thresholds)}, a {self.task} engine needs {sorted(wanted)}")
+        if self.task is Task.CLASSIFY and not self.classes:
+            raise ValueError("a classify engine needs its classes")
+        if self.task is Task.SCREEN:
+            if self.cell_px is None:
+                raise ValueError("a screen engine needs cell_px")
+            if self.input.lines % self.cell_px or self.input.width % self.cell_px:
+                raise ValueError(f"cell_px {self.cell_px} does not divide {self.input.lines} x {self.input.width}")
+        return self

@@ -1,0 +1,47 @@
+"""What inference says of one frame, columnar; row i of the per-tile arrays belongs to `tiles[i]`."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from linewatch.contracts.frame import Cause, Frame, StripEdges
+from linewatch.contracts.tile import Tile
+
+
+@dataclass(slots=True)
+class Timing:
+    """Monotonic nanoseconds at which a frame left each stage (0: it did not). May differ between two runs."""
+
+    captured_ns: int = 0
+    queued_ns: int = 0
+    screened_ns: int = 0
+    predicted_ns: int = 0
+    decided_ns: int = 0
+    published_ns: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """Screen score, class scores and mask of a frame's tiles.
+
+    tiles: the inspection grid's tiles that touch the strip, left to right.
+    screen_scores: float32 (len(tiles),), the screen's highest cell on the strip in each tile; 0..1.
+    passed: bool (len(tiles),), which tiles the screen handed on.
+    class_scores: float32 (passed.sum(), len(classes)), independent probabilities; row order as in `tiles[passed]`.
+    probability: uint8 (passed.sum(), tile lines, tile width), probability of "defect" x 255; same row order.
+    degraded: None, or why only the screen looked at this frame's passed tiles.
+    failed: None, or why the frame could not be inspected at all (its valid lines become `missed`).
+    """
+
+    frame: Frame
+    edges: StripEdges | None
+    tiles: tuple[Tile, ...]
+    screen_scores: np.ndarray
+    passed: np.ndarray
+    class_scores: np.ndarray
+    probability: np.ndarray
+    classes: tuple[str, ...]
+    engines: tuple[str, ...]  # identities of the engines that served this frame
+    degraded: Cause | None = None
+    failed: Cause | None = None
+    timing: Timing = field(default_factory=Timing)

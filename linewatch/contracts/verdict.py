@@ -1,0 +1,169 @@
+"""What linewatch decides: defects, coverage, alarms, and the verdict that carries them.
+
+Positions are strip millimetres: *along* from the head of the coil, *across* from the mill's datum (the camera's first
+pixel plus its configured offset). Intervals are half-open.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+import numpy as np
+
+from linewatch.contracts.frame import Cause
+from linewatch.contracts.prediction import Timing
+
+
+class Quality(StrEnum):
+    """How a span of strip was looked at. "No defect" and "not looked" are never the same message."""
+
+    INSPECTED = "inspected"
+    DEGRADED = "degraded"  # screened only
+    MISSED = "missed"
+
+
+@dataclass(frozen=True, slots=True)
+class CoverageSpan:
+    """`lines` lines from `first_line`, all looked at alike. Spans of a coil tile its length without overlap."""
+
+    first_line: int
+    lines: int
+    along_mm: tuple[float, float]
+    quality: Quality
+    cause: Cause | None  # None exactly when inspected
+
+
+@dataclass(frozen=True, slots=True)
+class StripBox:
+    """A rectangle on the strip in millimetres."""
+
+    across_mm: tuple[float, float]
+    along_mm: tuple[float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class RunMask:
+    """Run-length mask in strip lines and camera columns.
+
+    runs: int32 (n, 3), rows (line, start_px, stop_px) sorted; `line` counts from `first_line`; [start, stop) half-open.
+    """
+
+    first_line: int
+    runs: np.ndarray
+
+
+class DefectState(StrEnum):
+    OPENED = "opened"
+    UPDATED = "updated"
+    CLOSED = "closed"
+
+
+class Extent(StrEnum):
+    """What a defect's outline comes from."""
+
+    MASK = "mask"  # the segmenter's
+    TILE = "tile"  # the classifier's tile: the class has no outline, or the segmenter saw none
+
+
+@dataclass(frozen=True, slots=True)
+class Defect:
+    """One physical defect instance, merged over tiles and frames; the whole of it as known so far."""
+
+    id: str  # stable; made of coil, side, camera, line and column where it was first seen
+    coil: str
+    side: str
+    camera: str
+    defect_class: str
+    confidence: float  # the class's score, 0..1, weighted by area over the tiles that it covers
+    peak: float  # highest defect probability in it, 0..1
+    box: StripBox
+    area_mm2: float
+    edge_mm: float | None  # from the nearest strip edge that was seen; None when none was
+    extent: Extent
+    frames: int  # that it spans
+
+
+@dataclass(frozen=True, slots=True)
+class DefectEvent:
+    """A step in a defect's life. Closed defects that grew into another name it in `merged_into`."""
+
+    state: DefectState
+    defect: Defect
+    mask: RunMask | None  # the part in this verdict's frame; None when this frame adds nothing
+    merged_into: str | None = None
+
+
+class AlarmState(StrEnum):
+    RAISED = "raised"
+    CLEARED = "cleared"
+
+
+@dataclass(frozen=True, slots=True)
+class Alarm:
+    """A transition of one alarm: an event that asks for an operator's action (ISA-18.2)."""
+
+    id: str  # stable: rule, coil and where it was raised
+    rule: str
+    state: AlarmState
+    latched: bool  # stays raised until acknowledged or the coil ends
+    coil: str
+    side: str
+    camera: str
+    along_mm: float
+    defect_ids: tuple[str, ...]  # that made the rule true
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What is known of one frame once it has been decided. One per `Frame`, in strip order."""
+
+    ordinal: int
+    sequence: int
+    coil: str
+    side: str
+    camera: str
+    first_line: int
+    lines: int
+    valid_lines: int
+    along_mm: tuple[float, float]
+    encoded: bool
+    strip_mm: tuple[float, float] | None  # the strip's edges across; None when there was nothing to look at
+    spans: tuple[CoverageSpan, ...]
+    tiles: int  # on the strip
+    tiles_passed: int  # by the screen
+    screen_peak: float
+    defects: tuple[DefectEvent, ...]
+    alarms: tuple[Alarm, ...]
+    engines: tuple[str, ...]
+    timing: Timing
+
+
+class CoilState(StrEnum):
+    STARTED = "started"
+    ENDED = "ended"
+
+
+@dataclass(frozen=True, slots=True)
+class CoilNotice:
+    """A coil begins or has ended; at the end with its sums, its last defects closed and its alarms cleared.
+
+    inspected_mm + degraded_mm + missed_mm == the length that passed.
+    """
+
+    state: CoilState
+    coil: str
+    side: str
+    camera: str
+    along_mm: float
+    inspected_mm: float
+    degraded_mm: float
+    missed_mm: float
+    missed_lines_by_cause: dict[str, int]
+    defects_by_class: dict[str, int]
+    defects: tuple[DefectEvent, ...]
+    alarms: tuple[Alarm, ...]
+    timing: Timing
+
+
+Decided = Verdict | CoilNotice
+"""What the decision room hands to the journal, in order."""

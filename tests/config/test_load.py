@@ -1,0 +1,65 @@
+"""A configuration that cannot be meant is refused with what was found, what was expected and the remedy."""
+
+from pathlib import Path
+
+import pytest
+
+from linewatch.config.load import load_settings, settings_from
+from linewatch.contracts.errors import ConfigError
+
+
+@pytest.mark.parametrize(
+    ("tree", "said"),
+    [
+        ({"wire": {"publsh": 1}}, "[wire] publsh: unknown key; did you mean publish?"),
+        ({"lin": {}}, "lin: unknown key; did you mean line?"),
+        ({"line": {"line_rate_khz": 20}}, "the unit here is hertz: write line_rate_hz"),
+        ({"source": {"type": "simulator", "length_km": 3}}, "the unit here is metres: write length_m"),
+        ({"line": {"mm_per_px": "0.5 mm"}}, "found '0.5 mm', expected a valid number without quotes or unit, in mill"),
+        ({"line": {"width_px": -3}}, "[line] width_px: found -3, expected greater than or equal to 32, in pixels"),
+        ({"line": {"mm_per_line": float("nan")}}, "expected a finite number"),
+        ({"line": 3}, "line: found 3, expected"),
+        ({"inference": {"ladder": [2, 4]}}, "must start at 1 and ascend, for example [1, 2, 4, 8]"),
+        ({"source": {"type": "sim"}}, "type 'sim' is unknown, expected one of 'recording', 'folder', 'simulator'"),
+        ({"source": {"type": "folder"}}, "[source] path: is missing"),
+        ({"wire": {"publish": "5570"}}, "'5570' is not an endpoint; write tcp://HOST:PORT"),
+        ({"alarm": [{"name": "ok"}, {"name": "b", "class": "x"}]}, "[alarm.1] class: unknown key; did you mean classes?"),
+    ],
+)
+def test_refused_with_found_expected_and_remedy(tree: dict, said: str) -> None:
+    with pytest.raises(ConfigError) as refused:
+        settings_from(tree, "c.toml")
+    assert said in str(refused.value)
+    assert str(refused.value).startswith("c.toml: ")
+
+
+def test_all_faults_are_told_at_once() -> None:
+    with pytest.raises(ConfigError) as refused:
+        settings_from({"wire": {"publsh": 1}, "line": {"widht_px": 1}}, "c.toml")
+    assert len(str(refused.value).splitlines()) == 2
+
+
+def test_a_file_that_is_missing_or_not_toml_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="cannot be read"):
+        load_settings(tmp_path / "none.toml")
+    bad = tmp_path / "bad.toml"
+    bad.write_text("[line\n")
+    with pytest.raises(ConfigError, match="is not TOML"):
+        load_settings(bad)
+    bad.write_bytes(b"\xff\xfe")
+    with pytest.raises(ConfigError, match="is not TOML"):
+        load_settings(bad)
+
+
+def test_every_shipped_configuration_is_accepted() -> None:
+    shipped = sorted((Path(__file__).parents[2] / "configs").glob("*.toml"))
+    services = [path for path in shipped if path.name != "taxonomy.toml"]
+    assert services, "configs/ holds no service configuration"
+    for path in services:
+        load_settings(path)
+
+
+def test_settings_are_frozen() -> None:
+    settings = settings_from({}, "c.toml")
+    with pytest.raises(ValueError, match="frozen"):
+        settings.line.width_px = 3  # type: ignore[misc]
