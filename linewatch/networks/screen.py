@@ -1,0 +1,72 @@
+"""The screen: one cheap look at the whole frame that says where the heavy networks should look.
+
+A MobileNet trunk over the down-scaled frame, fine and coarse features joined at the coarse stride, one logit per cell. Beside the
+gray image the trunk sees it with the illumination divided out (local contrast normalisation, Jarrett et al. 2009), because strip is dark or glaring by
+coil and by place, and neither is a defect.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from linewatch.networks.mobilenet import fold_gray, make_encoder
+
+
+class LocalContrast(nn.Module):
+    """(n, 1, h, w) gray in [0, 1] -> (n, 2, h, w) in about [-1, 1]: the image, and its deviation from the local mean in local spreads.
+
+    Mean and spread are over windows of `window` pixels, taken on a grid of `grid` pixels; `floor` keeps the dark beside the strip quiet.
+    """
+
+    def __init__(self, grid: int = 8, window: int = 9, floor: float = 0.02):
+        super().__init__()
+        self.grid, self.window, self.floor = grid, window, floor
+
+    def forward(self, x: Tensor) -> Tensor:
+        mean, square = F.avg_pool2d(x, self.grid), F.avg_pool2d(x * x, self.grid)
+        moments = F.avg_pool2d(torch.cat([mean, square], 1), self.window, 1, self.window // 2, count_include_pad=False)
+        mean, square = moments[:, :1], moments[:, 1:]
+        spread = (square - mean * mean).clamp_min(0).sqrt() + self.floor
+        local = F.interpolate(torch.cat([mean, 1 / spread], 1), scale_factor=float(self.grid), mode="bilinear", align_corners=False)
+        relief = ((x - local[:, :1]) * local[:, 1:] / 3).clamp(-1, 1)
+        return torch.cat([x * 2 - 1, relief], 1)
+
+
+class Screen(nn.Module):
+    """uint8 (n, 1, h, w) -> float32 (n, h / cell_px, w / cell_px): probability that the cell holds a defect.
+
+    h and w are multiples of `cell_px`. `shrink` down-scales the frame in the graph; cell_px = shrink * 16.
+    """
+
+    def __init__(self, encoder: str = "mobilenet_v2_1.0", shrink: int = 2, width: int = 64, dropout: float = 0.2, weights: Path | None = None):
+        super().__init__()
+        self.shrink, self.cell_px = shrink, shrink * 16
+        self.contrast = LocalContrast()
+        self.encoder = make_encoder(encoder, last_stride=16, weights=weights)
+        fold_gray(self.encoder, planes=2)
+        fine, coarse = self.encoder.taps[-2:]
+        self.fine = nn.Conv2d(2 * fine.channels, width, 1)
+        self.coarse = nn.Conv2d(coarse.channels, width, 1)
+        self.context = nn.Sequential(nn.Conv2d(width, width, 5, padding=2, groups=width), nn.Conv2d(width, width, 1))
+        self.dropout = nn.Dropout2d(dropout)
+        self.logit = nn.Conv2d(2 * width, 1, 1)
+
+    def logits(self, image: Tensor) -> Tensor:
+        """As forward, before the sigmoid; what training needs."""
+        x = image.float() / 255
+        if self.shrink > 1:
+            x = F.avg_pool2d(x, self.shrink)
+        with torch.autocast(x.device.type, enabled=False):  # half precision would cancel in the variance
+            x = self.contrast(x)
+        *_, fine, coarse = self.encoder(x)
+        fine = self.fine(torch.cat([F.max_pool2d(fine, 2), F.avg_pool2d(fine, 2)], 1))
+        joined = F.relu6(fine + self.coarse(coarse))
+        seen = torch.cat([joined, F.relu6(self.context(joined))], 1)
+        return self.logit(self.dropout(seen))[:, 0]
+
+    def forward(self, image: Tensor) -> Tensor:
+        return self.logits(image).sigmoid()
