@@ -42,18 +42,20 @@ class Screen(nn.Module):
     h and w are multiples of `cell_px`. `shrink` down-scales the frame in the graph; cell_px = shrink * 16.
     """
 
-    def __init__(self, encoder: str = "mobilenet_v2_1.0", shrink: int = 2, width: int = 64, dropout: float = 0.2, weights: Path | None = None):
+    def __init__(self, encoder: str = "mobilenet_v2_1.0", shrink: int = 2, width: int = 64, dropout: float = 0.2, weights: Path | None = None,
+                 relative: bool = False, taps: int = 2, stride: int = 16):
         super().__init__()
         self.shrink, self.cell_px = shrink, shrink * 16
         self.contrast = LocalContrast()
         self.encoder = make_encoder(encoder, last_stride=16, weights=weights)
         fold_gray(self.encoder, planes=2)
-        fine, coarse = self.encoder.taps[-2:]
-        self.fine = nn.Conv2d(2 * fine.channels, width, 1)
+        *fine, coarse = self.encoder.taps[-taps:]
+        self.fine = nn.ModuleList(nn.Conv2d(2 * tap.channels, width, 1) for tap in fine)
         self.coarse = nn.Conv2d(coarse.channels, width, 1)
         self.context = nn.Sequential(nn.Conv2d(width, width, 5, padding=2, groups=width), nn.Conv2d(width, width, 1))
+        self.relative = relative
         self.dropout = nn.Dropout2d(dropout)
-        self.logit = nn.Conv2d(2 * width, 1, 1)
+        self.logit = nn.Conv2d((3 if relative else 2) * width, 1, 1)
 
     def logits(self, image: Tensor) -> Tensor:
         """As forward, before the sigmoid; what training needs."""
@@ -62,11 +64,16 @@ class Screen(nn.Module):
             x = F.avg_pool2d(x, self.shrink)
         with torch.autocast(x.device.type, enabled=False):  # half precision would cancel in the variance
             x = self.contrast(x)
-        *_, fine, coarse = self.encoder(x)
-        fine = self.fine(torch.cat([F.max_pool2d(fine, 2), F.avg_pool2d(fine, 2)], 1))
-        joined = F.relu6(fine + self.coarse(coarse))
-        seen = torch.cat([joined, F.relu6(self.context(joined))], 1)
-        return self.logit(self.dropout(seen))[:, 0]
+        *_, coarse = maps = self.encoder(x)
+        joined = self.coarse(coarse)
+        for reduce, fine in zip(self.fine, maps[-1 - len(self.fine) : -1]):
+            window = fine.shape[-1] // coarse.shape[-1]
+            joined = joined + reduce(torch.cat([F.max_pool2d(fine, window), F.avg_pool2d(fine, window)], 1))
+        joined = F.relu6(joined)
+        seen = [joined, F.relu6(self.context(joined))]
+        if self.relative:
+            seen.append(joined - joined.mean((2, 3), keepdim=True))
+        return self.logit(self.dropout(torch.cat(seen, 1)))[:, 0]
 
     def forward(self, image: Tensor) -> Tensor:
         return self.logits(image).sigmoid()

@@ -40,6 +40,9 @@ class Recipe:
     touched: float = 0.06
     blend: float = 0.0
     zoom: float = 0.15
+    relative: int = 0
+    taps: int = 2
+    pattern: float = 0.0
     seed: int = 0
 
 
@@ -148,7 +151,7 @@ class ScreenFit(L.LightningModule):
 def fit(strips: list[Strip], recipe: Recipe, weights: Path | None, blender=None) -> Screen:
     """Train one screen on `strips`."""
     L.seed_everything(recipe.seed, verbose=False)
-    network = Screen(recipe.encoder, recipe.shrink, recipe.width, recipe.dropout, weights).to(memory_format=torch.channels_last)
+    network = Screen(recipe.encoder, recipe.shrink, recipe.width, recipe.dropout, weights, bool(recipe.relative), recipe.taps).to(memory_format=torch.channels_last)
     loader = DataLoader(StripDataset(strips, recipe, blender), recipe.batch, shuffle=True, drop_last=True, num_workers=1)
     module = ScreenFit(network, recipe, recipe.epochs * len(loader))
     callbacks = [EMAWeightAveraging(decay=recipe.ema)] if recipe.ema else []
