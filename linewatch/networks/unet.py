@@ -1,0 +1,59 @@
+"""U-Net (Ronneberger et al. 2015, arXiv:1505.04597) with a MobileNet encoder and a light decoder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from linewatch.networks.heads import HALVING_PLANES, half_size_planes
+from linewatch.networks.mobilenet import fold_gray, make_encoder
+
+
+class _Up(nn.Module):
+    """Doubles the size, joins the encoder's map of that size, and mixes with one convolution."""
+
+    def __init__(self, below: int, skip: int, out: int):
+        super().__init__()
+        self.reduce = nn.Conv2d(below, out, 1)
+        self.mix = nn.Sequential(nn.Conv2d(out + skip, out, 3, padding=1, bias=False), nn.BatchNorm2d(out), nn.ReLU(inplace=True))
+
+    def forward(self, below: Tensor, skip: Tensor) -> Tensor:
+        up = F.interpolate(self.reduce(below), scale_factor=2.0, mode="nearest")
+        return self.mix(torch.cat([up, skip], 1))
+
+
+class MobileUNet(nn.Module):
+    """uint8 (n, 1, h, w), h and w multiples of 64, to defect logits float32 (n, 1, h, w), of any class.
+
+    It works at half size, whose 2 x 2 pixels come as planes, and enlarges its logits at the end.
+    """
+
+    def __init__(self, encoder: str = "mobilenet_v2_1.0", weights: Path | None = None, decoder: tuple[int, ...] = (96, 64, 40, 24, 16)):
+        super().__init__()
+        self.encoder = make_encoder(encoder, weights=weights)
+        fold_gray(self.encoder, planes=HALVING_PLANES)
+        skips = [HALVING_PLANES, *(tap.channels for tap in self.encoder.taps[:-1])][::-1]
+        belows = [self.encoder.taps[-1].channels, *decoder[:-1]]
+        self.ups = nn.ModuleList(_Up(*channels) for channels in zip(belows, skips, decoder, strict=True))
+        self.head = nn.Conv2d(decoder[-1], 1, 1)
+
+    def forward(self, image: Tensor) -> Tensor:
+        planes = half_size_planes(image)
+        *skips, x = [planes, *self.encoder(planes)]
+        for up, skip in zip(self.ups, reversed(skips), strict=True):
+            x = up(x, skip)
+        return F.interpolate(self.head(x), scale_factor=2.0, mode="bilinear", align_corners=False)
+
+
+class ByteProbability(nn.Module):
+    """The shipped form: uint8 tiles to `probability` uint8 (n, h, w), defect probability x 255, rounded."""
+
+    def __init__(self, network: nn.Module):
+        super().__init__()
+        self.network = network
+
+    def forward(self, image: Tensor) -> Tensor:
+        return (self.network(image)[:, 0].sigmoid() * 255).round().to(torch.uint8)

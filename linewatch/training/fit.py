@@ -1,0 +1,112 @@
+"""One way to fit a network, shared by the trainings: Lightning's trainer, a warm-up and a cosine, averaged weights, a run folder.
+
+Training items are made, not stored: item `i` of a run is a function of the run's seed and `i`, so a run repeats whatever the number of
+loading workers.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Self
+
+import lightning
+import torch
+from lightning.pytorch.callbacks import EMAWeightAveraging, LearningRateMonitor, RichProgressBar
+from lightning.pytorch.loggers import CSVLogger
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset
+
+from linewatch.contracts.errors import ConfigError
+
+
+class Recipe(BaseModel):
+    """How a network is fitted; each training extends it. Every field can be set with `--set name=value`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    seed: int = 20261121
+    encoder: str = "mobilenet_v2_1.0"
+    steps: int = Field(1000, gt=0)
+    batch: int = Field(32, gt=0)
+    peak_rate: float = Field(1e-3, gt=0)
+    weight_decay: float = Field(0.02, ge=0)
+    average: float = Field(0.99, ge=0, lt=1, description="share of the running average of the weights kept at each step")
+    threads: int = Field(2, gt=0)
+    workers: int = Field(1, ge=0)
+
+    @classmethod
+    def with_settings(cls, settings: Sequence[str]) -> Self:
+        """The recipe with `name=value` settings; `ConfigError` names one that does not fit."""
+        values: dict[str, Any] = {}
+        for setting in settings:
+            name, equals, value = setting.partition("=")
+            if not equals or name not in cls.model_fields:
+                raise ConfigError(f"--set {setting}: expected name=value with a name of {', '.join(cls.model_fields)}")
+            values[name] = value.split(",") if value and cls.model_fields[name].annotation not in (int, float, str, bool) else value
+        try:
+            return cls.model_validate(values)
+        except ValidationError as error:
+            first = error.errors()[0]
+            raise ConfigError(f"--set {first['loc'][0]}: {first['msg']}, found {first['input']!r}") from error
+
+
+class _Fit(lightning.LightningModule):
+    def __init__(self, network: nn.Module, loss: Callable[[nn.Module, Any], Tensor], recipe: Recipe):
+        super().__init__()
+        self.network, self.loss, self.recipe = network, loss, recipe
+
+    def training_step(self, batch: Any, index: int) -> Tensor:
+        loss = self.loss(self.network, batch)
+        self.log("loss", loss, prog_bar=True)
+        return loss
+
+    def configure_optimizers(self) -> dict[str, Any]:
+        recipe = self.recipe
+        optimizer = torch.optim.AdamW(self.parameters(), lr=recipe.peak_rate, weight_decay=recipe.weight_decay)
+        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, recipe.peak_rate, total_steps=recipe.steps, pct_start=min(0.1, 100 / recipe.steps + 0.02))
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+
+def fit(network: nn.Module, loss: Callable[[nn.Module, Any], Tensor], items: Dataset, recipe: Recipe, run: Path) -> nn.Module:
+    """Fits `network` to `steps` x `batch` items and gives a copy with the averaged weights, in eval mode.
+
+    `loss(network, batch)` is a scalar. Logs go to the folder `run`. CPU training of depthwise networks is 1.7 times as fast in
+    channels-last memory, so that is how they run.
+    """
+    torch.set_num_threads(recipe.threads)
+    lightning.seed_everything(recipe.seed, verbose=False)
+    module = _Fit(network.to(memory_format=torch.channels_last), loss, recipe)
+    averaging = EMAWeightAveraging(decay=recipe.average)
+    trainer = lightning.Trainer(
+        accelerator="cpu",
+        max_steps=recipe.steps,
+        max_epochs=1,
+        callbacks=[averaging, LearningRateMonitor(), RichProgressBar(refresh_rate=20)],
+        logger=CSVLogger(run, name="", version=""),
+        log_every_n_steps=20,
+        gradient_clip_val=1.0,
+        enable_checkpointing=False,
+        enable_model_summary=False,
+        use_distributed_sampler=False,
+    )
+    loader = DataLoader(items, batch_size=recipe.batch, num_workers=recipe.workers, persistent_workers=False)
+    trainer.fit(module, loader)
+    fitted = copy.deepcopy(module.network).eval()
+    torch.save(fitted.state_dict(), run / "weights.pt")
+    return fitted
+
+
+def arguments(description: str, recipe: type[Recipe]) -> argparse.Namespace:
+    """The command line that every training has: --data, --out, --set, --run."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True, help="folder that holds neu, xsdd, severstal, imagenet_weights")
+    parser.add_argument("--out", type=Path, required=True, help="engine folder to write, such as engines/classify")
+    parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help=f"one of {', '.join(recipe.model_fields)}")
+    parser.add_argument("--run", type=Path, help="folder for logs and weights (default: runs/ and the engine's name)")
+    found = parser.parse_args()
+    found.run = found.run or Path("runs") / found.out.name
+    return found
