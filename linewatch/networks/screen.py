@@ -43,12 +43,13 @@ class Screen(nn.Module):
     """
 
     def __init__(self, encoder: str = "mobilenet_v2_1.0", shrink: int = 2, width: int = 64, dropout: float = 0.2, weights: Path | None = None,
-                 relative: bool = False, taps: int = 2, stride: int = 16):
+                 relative: bool = False, taps: int = 2, frozen: int = 0):
         super().__init__()
         self.shrink, self.cell_px = shrink, shrink * 16
         self.contrast = LocalContrast()
         self.encoder = make_encoder(encoder, last_stride=16, weights=weights)
         fold_gray(self.encoder, planes=2)
+        self.encoder.blocks[:frozen].requires_grad_(False)
         *fine, coarse = self.encoder.taps[-taps:]
         self.fine = nn.ModuleList(nn.Conv2d(2 * tap.channels, width, 1) for tap in fine)
         self.coarse = nn.Conv2d(coarse.channels, width, 1)

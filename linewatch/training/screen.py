@@ -45,6 +45,7 @@ class ScreenRecipe(Recipe):
     dropout: float = 0.2
     relative: bool = False
     taps: int = 2
+    frozen: int = 0
     tile_weight: float = 1.0
     area_weight: float = 0.1
     sharpness: float = 2.0
@@ -220,7 +221,7 @@ def screen_loss(recipe: ScreenRecipe) -> Callable[[nn.Module, dict[str, Tensor]]
 def fit_screen(maker: FrameMaker, weights: Path | None, run: Path) -> Screen:
     """A screen fitted to what `maker` makes."""
     recipe = maker.recipe
-    network = Screen(recipe.encoder, recipe.shrink, recipe.width, recipe.dropout, weights, recipe.relative, recipe.taps)
+    network = Screen(recipe.encoder, recipe.shrink, recipe.width, recipe.dropout, weights, recipe.relative, recipe.taps, recipe.frozen)
     return fit(network, screen_loss(recipe), TrainingFrames(maker, recipe), recipe, run)
 
 
