@@ -23,7 +23,10 @@ from linewatch.contracts.errors import ConfigError
         ({"source": {"type": "sim"}}, "type 'sim' is unknown, expected one of 'recording', 'folder', 'simulator'"),
         ({"source": {"type": "folder"}}, "[source] path: is missing"),
         ({"wire": {"publish": "5570"}}, "'5570' is not an endpoint; write tcp://HOST:PORT"),
-        ({"alarm": [{"name": "ok"}, {"name": "b", "class": "x"}]}, "[alarm.1] class: unknown key; did you mean classes?"),
+        (
+            {"alarm": [{"name": "ok"}, {"name": "b", "class": "x"}]},
+            "[alarm.1] class: unknown key; did you mean classes?",
+        ),
     ],
 )
 def test_refused_with_found_expected_and_remedy(tree: dict, said: str) -> None:

@@ -1,0 +1,44 @@
+"""Running sums of what has been decided: for the status message, the progress bar and the final table."""
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+from linewatch.contracts.verdict import AlarmState, CoilNotice, Decided, DefectState, Quality
+
+
+@dataclass(slots=True)
+class Tally:
+    """Written by the decision stage only; others read it and may see it one frame old."""
+
+    frames: int = 0
+    tiles: int = 0
+    tiles_passed: int = 0
+    mm: dict[Quality, float] = field(default_factory=lambda: dict.fromkeys(Quality, 0.0))
+    missed_lines: Counter[str] = field(default_factory=Counter)
+    defects: Counter[str] = field(default_factory=Counter)
+    alarms_raised: int = 0
+    coil: str = ""
+    along_mm: float = 0.0
+
+    def add(self, decided: Decided) -> None:
+        """Account for one verdict or coil notice."""
+        if not isinstance(decided, CoilNotice):
+            self.frames += 1
+            self.tiles += decided.tiles
+            self.tiles_passed += decided.tiles_passed
+            self.along_mm = decided.along_mm[1]
+            for span in decided.spans:
+                self.mm[span.quality] += span.along_mm[1] - span.along_mm[0]
+                if span.quality is Quality.MISSED and span.cause is not None:
+                    self.missed_lines[span.cause] += span.lines
+        self.coil = decided.coil
+        for event in decided.defects:
+            if event.state is DefectState.CLOSED and event.merged_into is None:
+                self.defects[event.defect.defect_class] += 1
+        self.alarms_raised += sum(alarm.state is AlarmState.RAISED for alarm in decided.alarms)
+
+    @property
+    def coverage(self) -> float:
+        """Share of the length that passed which was fully inspected; 1.0 before anything passed."""
+        passed = sum(self.mm.values())
+        return self.mm[Quality.INSPECTED] / passed if passed else 1.0

@@ -1,0 +1,54 @@
+"""The map of the running service: one row per stage. Read it and you can draw the system.
+
+    camera -> [capture] -> frames -> [cascade] <-> jobs/results <-> [engine] x N
+                                        |
+                                   predictions -> [decision] -> decided -> [outlet] -> journal, PUB, verdict file
+                                                                               ^ snapshot
+                                                                           [catchup] <-> ROUTER
+
+A frame holds its ring slot from capture until its verdict, so the ring bounds everything between the two. Queue sizes
+below are therefore reached only by the ring's own bound, but for `decided`.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class WhenFull(StrEnum):
+    """What a stage does when the queue behind it is full (for capture: when no ring slot is free)."""
+
+    MISS = "miss"  # count the lines as missed and go on: live capture never waits
+    BLOCK = "block"  # wait: replay loses nothing; inside the service, pressure goes upstream to the ring
+    NEVER = "never"  # cannot be full, the ring bounds it
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """One row: who takes from which queue, what becomes of the work, and when silence means failure."""
+
+    name: str
+    does: str  # the code that does the work
+    takes: str  # queue that it reads
+    gives: str  # queue that it fills
+    live: WhenFull
+    replay: WhenFull
+    silence_limit_s: float  # without a tick for longer, the service is unhealthy and its heartbeat stops
+
+
+CAPTURE = Stage("capture", "capture.admission", "camera", "frames", WhenFull.MISS, WhenFull.BLOCK, 10.0)
+CASCADE = Stage("cascade", "inference.cascade", "frames", "predictions", WhenFull.NEVER, WhenFull.NEVER, 1.5)
+ENGINE = Stage("engine", "inference.pool", "jobs", "results", WhenFull.NEVER, WhenFull.NEVER, 1.5)
+DECISION = Stage("decision", "decision.decide", "predictions", "decided", WhenFull.BLOCK, WhenFull.BLOCK, 1.5)
+OUTLET = Stage("outlet", "daemon.outlet", "decided", "wire", WhenFull.MISS, WhenFull.MISS, 1.5)
+CATCHUP = Stage("catchup", "wire.server", "requests", "replies", WhenFull.MISS, WhenFull.MISS, 1.5)
+
+TOPOLOGY = (CAPTURE, CASCADE, ENGINE, DECISION, OUTLET, CATCHUP)
+
+DECIDED_QUEUE = 256
+"""Verdicts that may wait for a slow disk before pressure reaches the ring."""
+
+TICK_S = 0.1
+"""How long an idle stage waits before it ticks again; well below every silence limit."""
+
+DRAIN_LIMIT_S = 10.0
+"""After the source has ended or SIGTERM came, all stages finish within this, or the service exits with an error."""

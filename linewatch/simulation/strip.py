@@ -1,0 +1,254 @@
+"""A rendered steel strip with known defects: any line of it at any time, the same for the same seed."""
+
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from linewatch.config.line import LineSettings
+from linewatch.contracts.verdict import StripBox
+from linewatch.simulation.defects import DEFECTS, PSEUDO_DEFECTS, Stamp
+from linewatch.simulation.steel import BLOCK_LINES, SteelLook
+from linewatch.simulation.truth import CoilTruth, TrueDefect
+
+CLASSES: tuple[str, ...] = tuple(DEFECTS)
+PSEUDO_PER_M = 0.15
+_STRETCH_LINES = 4096  # defects are laid out stretch by stretch, so that a coil of any length costs nothing up front
+_CLEARANCE_PX = 20  # between two things on the strip: nearer ones would be one defect to any inspector
+_TRIES = 40
+_KEPT_BLOCKS = 4
+_KEPT_STRETCHES = 3
+_RIM_PX = 24
+
+
+@dataclass(frozen=True, slots=True)
+class RealPatch:
+    """A defect cut from a real image, ready to be blended in."""
+
+    defect_class: str
+    stamp: Stamp
+
+
+@dataclass(frozen=True, slots=True)
+class _Placed:
+    defect_class: str
+    genuine: bool  # False: a pseudo-defect
+    line: int
+    column: int
+    stamp: Stamp
+
+
+class Strip:
+    """`lines(first, count)` does not depend on how the strip is cut into frames, and is the same for equal arguments
+    of the constructor. Used by one thread.
+
+    About `defects_per_m` defects of every house class and a few pseudo-defects (water, stains) lie on it, clear of each
+    other and on steel; `truth()` lists them, `mask()` draws them. Raises ValueError for lines beyond the strip.
+    """
+
+    def __init__(
+        self,
+        seed: int,
+        length_m: float,
+        defects_per_m: float,
+        line: LineSettings,
+        patches: Sequence[RealPatch] = (),
+    ) -> None:
+        self.seed = seed
+        self.line = line
+        self.width = line.width_px
+        self.total_lines = max(1, round(length_m * 1000 / line.mm_per_line))
+        self._per_line = defects_per_m * line.mm_per_line / 1000
+        self._pseudo_per_line = PSEUDO_PER_M * line.mm_per_line / 1000
+        self._patches = tuple(patches)
+        self._steel = SteelLook(seed, self.width)
+        rng = np.random.default_rng([seed, 2])
+        margin = rng.uniform(0.015, 0.05, 2) * self.width
+        self._sides = np.array([margin[0], self.width - margin[1]])
+        self._waves = rng.uniform(0.5, 1.0, (2, 3)) * np.array([0.005, 0.0012, 0.0004]) * self.width
+        self._periods = rng.uniform(0.8, 1.3, (2, 3)) * np.array([9000.0, 900.0, 110.0])
+        self._phases = rng.uniform(0, 2 * np.pi, (2, 3))
+        self._blocks: OrderedDict[int, np.ndarray] = OrderedDict()
+        self._stretches: OrderedDict[int, tuple[_Placed, ...]] = OrderedDict()
+
+    def lines(self, first_line: int, count: int) -> np.ndarray:
+        """Gray levels, uint8 (count, width), a new array."""
+        self._check(first_line, count)
+        out = np.empty((count, self.width), np.uint8)
+        for index, inside, outside in _cuts(first_line, count, BLOCK_LINES):
+            out[outside] = self._block(index)[inside]
+        return out
+
+    def mask(self, first_line: int, count: int) -> np.ndarray:
+        """Truth per pixel, uint8 (count, width): 0 clean, otherwise 1 + index into `CLASSES`. Pseudo-defects are 0."""
+        self._check(first_line, count)
+        out = np.zeros((count, self.width), np.uint8)
+        for placed in self._placed_on(first_line, count):
+            if placed.genuine:
+                onto, of = _overlap(placed, first_line, count)
+                out[onto][placed.stamp.mask[of] > 0] = 1 + CLASSES.index(placed.defect_class)
+        return out
+
+    def edges_px(self, first_line: int, count: int) -> np.ndarray:
+        """Where the steel begins and ends on each line: float64 (count, 2), columns."""
+        along = np.arange(first_line, first_line + count)[:, None, None]
+        wave = self._waves * np.sin(2 * np.pi * along / self._periods + self._phases)
+        # The strip wanders as a whole; only the ragged part differs between its sides.
+        wave[:, 1, 0] = wave[:, 0, 0]
+        return self._sides + wave.sum(2)
+
+    def truth(self, coil: str) -> CoilTruth:
+        """Everything that lies on the strip, in order along it. Draws every defect: milliseconds per metre."""
+        genuine: list[TrueDefect] = []
+        pseudo: list[TrueDefect] = []
+        for stretch in range(-(-self.total_lines // _STRETCH_LINES)):
+            for placed in self._stretch(stretch):
+                into = genuine if placed.genuine else pseudo
+                into.append(self._described(placed, len(into)))
+        return CoilTruth(
+            coil=coil,
+            seed=self.seed,
+            lines=self.total_lines,
+            length_mm=self.total_lines * self.line.mm_per_line,
+            mm_per_px=self.line.mm_per_px,
+            mm_per_line=self.line.mm_per_line,
+            defects=tuple(genuine),
+            pseudo_defects=tuple(pseudo),
+        )
+
+    def _check(self, first_line: int, count: int) -> None:
+        if first_line < 0 or count < 0 or first_line + count > self.total_lines:
+            raise ValueError(
+                f"lines [{first_line}, {first_line + count}) are not on a strip of {self.total_lines} lines"
+            )
+
+    def _block(self, index: int) -> np.ndarray:
+        if index in self._blocks:
+            self._blocks.move_to_end(index)
+            return self._blocks[index]
+        first = index * BLOCK_LINES
+        light = self._steel.block(index)
+        for placed in self._placed_on(first, BLOCK_LINES):
+            onto, of = _overlap(placed, first, BLOCK_LINES)
+            light[onto] *= placed.stamp.gain[of]
+            light[onto] += placed.stamp.light[of]
+        self._darken_beyond_edges(light, self.edges_px(first, BLOCK_LINES))
+        # One pass adds the noise, rounds and saturates.
+        pixels = cv2.add(light, self._steel.noise(index), dtype=cv2.CV_8U)
+        self._blocks[index] = pixels
+        if len(self._blocks) > _KEPT_BLOCKS:
+            self._blocks.popitem(last=False)
+        return pixels
+
+    def _darken_beyond_edges(self, light: np.ndarray, edges: np.ndarray) -> None:
+        for side, edge in enumerate(edges.T):
+            low = max(0, int(edge.min()) - (_RIM_PX if side else 1))
+            high = min(self.width, int(edge.max()) + (2 if side else _RIM_PX))
+            column = np.arange(low, high, dtype=np.float32)[None]
+            depth = (edge[:, None] - column if side else column - edge[:, None]).astype(np.float32)
+            light[:, low:high] *= np.clip(depth, 0, 1) * (1 - 0.45 * np.exp(-np.maximum(depth, 0) / 5))
+            if side:
+                light[:, high:] = 0
+            else:
+                light[:, :low] = 0
+
+    def _placed_on(self, first_line: int, count: int) -> Iterator[_Placed]:
+        for stretch in range(first_line // _STRETCH_LINES, (first_line + count - 1) // _STRETCH_LINES + 1):
+            for placed in self._stretch(stretch):
+                if placed.line < first_line + count and placed.line + len(placed.stamp.mask) > first_line:
+                    yield placed
+
+    def _stretch(self, index: int) -> tuple[_Placed, ...]:
+        if index in self._stretches:
+            self._stretches.move_to_end(index)
+            return self._stretches[index]
+        placed = self._lay_out(index)
+        self._stretches[index] = placed
+        if len(self._stretches) > _KEPT_STRETCHES:
+            self._stretches.popitem(last=False)
+        return placed
+
+    def _lay_out(self, index: int) -> tuple[_Placed, ...]:
+        rng = np.random.default_rng([self.seed, 3, index])
+        first, last = index * _STRETCH_LINES, min((index + 1) * _STRETCH_LINES, self.total_lines)
+        wander = self._waves.sum(1).max() + 4
+        left, right = int(np.ceil(self._sides[0] + wander)), int(self._sides[1] - wander)
+        names = [str(name) for name in rng.choice(CLASSES, _due(first, last, self._per_line))]
+        names += [str(name) for name in rng.choice(list(PSEUDO_DEFECTS), _due(first, last, self._pseudo_per_line))]
+        placed: list[_Placed] = []
+        for name in names:
+            stamp = self._draw(name, rng)
+            lines, width = stamp.mask.shape
+            for _ in range(_TRIES):
+                if lines >= last - first or width >= right - left:
+                    break
+                line = int(rng.integers(first, last - lines))
+                column = int(rng.integers(left, right - width))
+                if name == "edge_mark":
+                    column = left if rng.random() < 0.5 else right - width
+                candidate = _Placed(name, name in DEFECTS, line, column, stamp)
+                if not any(_near(candidate, other) for other in placed):
+                    placed.append(candidate)
+                    break
+        return tuple(sorted(placed, key=lambda item: (item.line, item.column)))
+
+    def _draw(self, name: str, rng: np.random.Generator) -> Stamp:
+        real = [patch.stamp for patch in self._patches if patch.defect_class == name]
+        if real and rng.random() < 0.5:
+            return real[int(rng.integers(len(real)))]
+        return (DEFECTS[name] if name in DEFECTS else PSEUDO_DEFECTS[name])(rng)
+
+    def _described(self, placed: _Placed, number: int) -> TrueDefect:
+        mask = placed.stamp.mask
+        rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+        across, along = self.line.mm_per_px, self.line.mm_per_line
+        offset = self.line.across_offset_mm
+        return TrueDefect(
+            id=number,
+            defect_class=placed.defect_class,
+            box=StripBox(
+                across_mm=(
+                    offset + (placed.column + int(columns[0])) * across,
+                    offset + (placed.column + int(columns[-1]) + 1) * across,
+                ),
+                along_mm=((placed.line + int(rows[0])) * along, (placed.line + int(rows[-1]) + 1) * along),
+            ),
+            area_mm2=float(np.count_nonzero(mask)) * across * along,
+        )
+
+
+def _cuts(first: int, count: int, size: int) -> Iterator[tuple[int, slice, slice]]:
+    """The blocks of `size` that [first, first + count) touches: index, rows in the block, rows in the request."""
+    at = first
+    while at < first + count:
+        index, offset = divmod(at, size)
+        taken = min(size - offset, first + count - at)
+        yield index, slice(offset, offset + taken), slice(at - first, at - first + taken)
+        at += taken
+
+
+def _overlap(placed: _Placed, first_line: int, count: int) -> tuple[tuple[slice, slice], tuple[slice, slice]]:
+    """Where the stamp falls on the lines, and which part of the stamp falls there."""
+    lines, width = placed.stamp.mask.shape
+    top, bottom = max(placed.line, first_line), min(placed.line + lines, first_line + count)
+    return (
+        (slice(top - first_line, bottom - first_line), slice(placed.column, placed.column + width)),
+        (slice(top - placed.line, bottom - placed.line), slice(0, width)),
+    )
+
+
+def _near(one: _Placed, other: _Placed) -> bool:
+    return all(
+        a < b + size_b + _CLEARANCE_PX and b < a + size_a + _CLEARANCE_PX
+        for a, size_a, b, size_b in (
+            (one.line, one.stamp.mask.shape[0], other.line, other.stamp.mask.shape[0]),
+            (one.column, one.stamp.mask.shape[1], other.column, other.stamp.mask.shape[1]),
+        )
+    )
+
+
+def _due(first: int, last: int, per_line: float) -> int:
+    """How many of a thing fall to a stretch, so that whole numbers come out right over the coil."""
+    return int(np.floor(last * per_line + 0.5) - np.floor(first * per_line + 0.5))

@@ -1,0 +1,55 @@
+"""What is really on a rendered coil: the truth that a run is judged by."""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from linewatch.contracts.errors import SourceError
+from linewatch.contracts.verdict import StripBox
+
+
+class _Closed(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class TrueDefect(_Closed):
+    """One defect as it was put on the strip."""
+
+    id: int = Field(ge=0, description="dense, in order along the strip")
+    defect_class: str
+    box: StripBox
+    area_mm2: float = Field(gt=0)
+
+
+class CoilTruth(_Closed):
+    """All defects of a coil in order along it. Calling one of `pseudo_defects` is a false call."""
+
+    schema_version: Literal[1] = 1
+    coil: str
+    seed: int
+    lines: int = Field(ge=1)
+    length_mm: float = Field(gt=0)
+    mm_per_px: float = Field(gt=0)
+    mm_per_line: float = Field(gt=0)
+    defects: tuple[TrueDefect, ...]
+    pseudo_defects: tuple[TrueDefect, ...]
+
+    def write(self, path: Path) -> None:
+        """As JSON."""
+        path.write_text(self.model_dump_json(indent=1) + "\n", encoding="utf-8")
+
+    @staticmethod
+    def read(path: Path) -> "CoilTruth":
+        """Raises SourceError when the file is missing or is no coil truth."""
+        try:
+            return CoilTruth.model_validate_json(path.read_text(encoding="utf-8"))
+        except OSError as error:
+            raise SourceError(
+                f"cannot read truth file {path}: {error.strerror}; make one with `linewatch simulate`"
+            ) from None
+        except (ValidationError, UnicodeDecodeError) as error:
+            reason = str(error).splitlines()[0]
+            raise SourceError(
+                f"{path} is not a coil truth file ({reason}); make one with `linewatch simulate`"
+            ) from None

@@ -1,0 +1,32 @@
+"""The shipped unit is one that systemd accepts."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+UNIT = Path(__file__).parents[2] / "systemd" / "linewatch.service"
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not on this machine")
+def test_systemd_finds_nothing_wrong_with_the_unit(tmp_path: Path) -> None:
+    """`systemd-analyze verify` is silent, the program's path apart, which only an installed host has."""
+    installed = tmp_path / UNIT.name
+    installed.write_text(UNIT.read_text().replace("/opt/linewatch/.venv/bin/linewatch", sys.executable))
+    verified = subprocess.run(
+        ["systemd-analyze", "verify", str(installed)], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert (verified.returncode, verified.stdout + verified.stderr) == (0, "")
+
+
+def test_the_watchdog_is_slower_than_a_stage_may_be_silent() -> None:
+    """systemd restarts a hung service soon after its heartbeat stops, and never a healthy one."""
+    from linewatch.daemon.topology import TICK_S, TOPOLOGY
+
+    seconds = float(
+        next(line for line in UNIT.read_text().splitlines() if line.startswith("WatchdogSec=")).split("=")[1]
+    )
+    assert max(row.silence_limit_s for row in TOPOLOGY if row.name != "capture") < seconds
+    assert all(TICK_S * 5 < row.silence_limit_s for row in TOPOLOGY)
