@@ -1,0 +1,244 @@
+"""Trains, judges and exports the segment engine: which pixels of a tile are defect, of whatever class?
+
+``python -m linewatch.training.segment --data "$LINEWATCH_DATA" --out engines/segment [--set steps=500]``
+
+Outlines are Severstal's (coarse polygons) and NEU's (fine, three classes). Threshold and figures: as for classify.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.utils.data import Dataset
+
+from linewatch.contracts.manifest import Task, TrainingRecord, TrainingSource
+from linewatch.networks.unet import ByteProbability, MobileUNet
+from linewatch.training.datasets import ADAPTERS, Knowledge, Specimen, read_set
+from linewatch.training.export import EngineFacts, export_engine, table
+from linewatch.training.fit import Recipe, arguments, fit
+from linewatch.training.splits import FOLDS, HELD_OUT_FOLD
+from linewatch.training.taxonomy import Taxonomy
+from linewatch.training.tiles import KnownTile, TileMaker, load_frames, load_patches
+from linewatch.training.words import NORMALISATION, SPLIT, TERMS, UNKNOWN_SCALE_MM_PER_PX
+
+FALSE_AREA_PX = 64
+"""A clean tile counts as falsely called from this many pixels over the threshold on."""
+
+
+class SegmentRecipe(Recipe):
+    """The segmenter's recipe."""
+
+    steps: int = 500
+    batch: int = 24
+    patch_share: float = 0.35
+    clean_share: float = 0.35
+    calibration_folds: tuple[int, ...] = (3,)
+
+
+class TrainingTiles(Dataset):
+    """Endless outlined tiles as tensors: image uint8 (1, 256, 256), defect float32 (1, 256, 256)."""
+
+    def __init__(self, maker: TileMaker, recipe: Recipe):
+        self.maker, self.recipe = maker, recipe
+
+    def __len__(self) -> int:
+        return self.recipe.steps * self.recipe.batch
+
+    def __getitem__(self, index: int) -> dict[str, Tensor]:
+        tile = self.maker.make(np.random.default_rng((self.recipe.seed, index)))
+        assert tile.defect is not None
+        return {"image": torch.from_numpy(tile.image)[None], "defect": torch.from_numpy(tile.defect)[None].float()}
+
+
+def overlap_loss(network: nn.Module, batch: dict[str, Tensor]) -> Tensor:
+    """Binary cross-entropy plus soft Dice (Milletari et al. 2016) over the whole batch, so that clean tiles count in both."""
+    logits, defect = network(batch["image"]), batch["defect"]
+    probability = logits.sigmoid()
+    dice = (2 * (probability * defect).sum() + 1) / (probability.sum() + defect.sum() + 1)
+    return F.binary_cross_entropy_with_logits(logits, defect) + 0.5 * (1 - dice)
+
+
+def fit_segmenter(specimens: Sequence[Specimen], taxonomy: Taxonomy, recipe: SegmentRecipe, weights: Path | None, run: Path) -> nn.Module:
+    """A segmenter fitted to all outlined ones of `specimens`."""
+    patches = load_patches(specimens, taxonomy, outlined=True)
+    maker = TileMaker(load_frames(specimens, taxonomy), patches, recipe.patch_share, recipe.clean_share)
+    return fit(MobileUNet(recipe.encoder, weights), overlap_loss, TrainingTiles(maker, recipe), recipe, run)
+
+
+def judged_tiles(specimens: Sequence[Specimen], taxonomy: Taxonomy) -> list[KnownTile]:
+    """The tiles on which a segmenter is judged: the grid of each outlined frame, each outlined patch enlarged to a tile."""
+    frames = [tile for frame in load_frames(specimens, taxonomy) for tile in frame.grid()]
+    return frames + [patch.whole() for patch in load_patches(specimens, taxonomy, outlined=True)]
+
+
+@dataclass(frozen=True)
+class Overlap:
+    """Pixel counts per threshold step t: a pixel is called where its byte is >= t. Arrays (tiles, 256) and (tiles,)."""
+
+    called: NDArray[np.int64]
+    hit: NDArray[np.int64]
+    defect: NDArray[np.int64]
+    source: NDArray[np.str_]
+    file: NDArray[np.str_]
+
+    def dice(self, rows: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Dice over all pixels of `rows`, for each of the 256 steps."""
+        return 2 * self.hit[rows].sum(0) / np.maximum(self.called[rows].sum(0) + self.defect[rows].sum(), 1)
+
+
+def measure(network: nn.Module, tiles: Sequence[KnownTile]) -> Overlap:
+    """Calls and hits of `network` on `tiles` at every threshold."""
+    shipped = ByteProbability(network).eval()
+    called, hit = np.zeros((len(tiles), 256), np.int64), np.zeros((len(tiles), 256), np.int64)
+    with torch.inference_mode():
+        for row, tile in enumerate(tiles):
+            byte = shipped(torch.from_numpy(tile.image)[None, None]).numpy()[0]
+            called[row] = np.bincount(byte.ravel(), minlength=256)[::-1].cumsum()[::-1]
+            hit[row] = np.bincount(byte[tile.defect == 1], minlength=256)[::-1].cumsum()[::-1]
+    defect = np.array([int(tile.defect.sum()) for tile in tiles])  # type: ignore[union-attr]
+    return Overlap(called, hit, defect, np.array([tile.source for tile in tiles]), np.array([tile.file for tile in tiles]))
+
+
+def joined(parts: Sequence[Overlap]) -> Overlap:
+    return Overlap(*(np.concatenate([getattr(part, name) for part in parts]) for name in Overlap.__dataclass_fields__))
+
+
+def best_threshold(overlap: Overlap) -> float:
+    """The threshold of the highest Dice, averaged over the sources so that no set outvotes another."""
+    curves = [overlap.dice(np.flatnonzero(overlap.source == name)) for name in np.unique(overlap.source)]
+    return float(np.mean(curves, axis=0)[1:].argmax() + 1) / 255
+
+
+def judge(overlap: Overlap, threshold: float) -> dict[str, float]:
+    """Figures per source at `threshold`.
+
+    SET_dice, SET_iou: over all pixels of the set's tiles. severstal_found: share of defective tiles with at least a tenth of their defect
+    called. severstal_clean_false_area: share of the pixels of clean tiles called. severstal_clean_called: share of clean tiles with at
+    least 64 pixels called. *_low, *_high: 95 % bootstrap over files.
+    """
+    step = int(np.ceil(threshold * 255))
+    figures: dict[str, float] = {}
+    for name in np.unique(overlap.source):
+        rows = np.flatnonzero(overlap.source == name)
+        files, where = np.unique(overlap.file[rows], return_inverse=True)
+        sums = np.stack([np.bincount(where, counts[rows]) for counts in (overlap.hit[:, step], overlap.called[:, step], overlap.defect)])
+        drawn = np.random.default_rng(0).integers(0, len(files), (1000, len(files)))
+        dice = _dice(sums.sum(-1))
+        low, high = np.percentile(_dice(sums[:, drawn].sum(-1)), [2.5, 97.5])
+        figures |= {f"{name}_dice": float(dice), f"{name}_dice_low": float(low), f"{name}_dice_high": float(high)}
+        figures[f"{name}_iou"] = float(dice / (2 - dice))
+    rows = np.flatnonzero(overlap.source == "severstal")
+    if len(rows):
+        clean, defective = rows[overlap.defect[rows] == 0], rows[overlap.defect[rows] >= FALSE_AREA_PX]
+        if len(defective):
+            figures["severstal_found"] = float((overlap.hit[defective, step] >= 0.1 * overlap.defect[defective]).mean())
+        if len(clean):
+            figures["severstal_clean_false_area"] = float(overlap.called[clean, step].sum() / overlap.called[clean, 0].sum())
+            figures["severstal_clean_called"] = float((overlap.called[clean, step] >= FALSE_AREA_PX).mean())
+    return figures
+
+
+def _dice(sums: NDArray) -> NDArray[np.float64]:
+    hit, called, defect = sums
+    return 2 * hit / np.maximum(called + defect, 1)
+
+
+def train(data: Path, out: Path, recipe: SegmentRecipe, run: Path) -> None:
+    """The whole of it: calibration networks, threshold, the shipped network, its figures, the engine folder."""
+    taxonomy = Taxonomy.read()
+    specimens = [one for name in ADAPTERS for one in read_set(name, data) if one.knowledge is Knowledge.OUTLINED]
+    weights = data / "imagenet_weights"
+    usable = [fold for fold in range(FOLDS) if fold != HELD_OUT_FOLD]
+
+    unseen = []
+    for fold in recipe.calibration_folds:
+        seen = [one for one in specimens if one.fold in usable and one.fold != fold]
+        network = fit_segmenter(seen, taxonomy, recipe, weights, run / f"without-{fold}")
+        unseen.append(measure(network, judged_tiles([one for one in specimens if one.fold == fold], taxonomy)))
+    calibration = joined(unseen)
+    threshold = best_threshold(calibration)
+
+    seen = [one for one in specimens if one.fold in usable]
+    network = fit_segmenter(seen, taxonomy, recipe, weights, run / "shipped")
+    held_out = judged_tiles([one for one in specimens if one.fold == HELD_OUT_FOLD], taxonomy)
+    figures = judge(measure(network, held_out), threshold)
+    facts = EngineFacts(
+        name=out.name,
+        version="1",
+        task=Task.SEGMENT,
+        nominal_mm_per_px=UNKNOWN_SCALE_MM_PER_PX,
+        normalisation=NORMALISATION,
+        thresholds={"defect": threshold},
+        training=_record(seen, recipe),
+        metrics=figures,
+        terms=TERMS,
+    )
+    examples = np.stack([tile.image for tile in held_out[:: max(len(held_out) // 16, 1)]])[:, None]
+    export_engine(ByteProbability(network), facts, _card(facts, figures, judge(calibration, threshold), recipe), examples, out)
+
+
+def _record(seen: Sequence[Specimen], recipe: SegmentRecipe) -> TrainingRecord:
+    names = {"neu": "NEU surface defect database, patches with masks", "severstal": "Severstal, labelled frames"}
+    return TrainingRecord(
+        recipe=f"linewatch.training.segment {recipe.model_dump_json()}",
+        encoder=f"{recipe.encoder}, ImageNet",
+        seed=recipe.seed,
+        data=tuple(TrainingSource(name=names[name], part="folds 0-3", count=sum(one.data_set == name for one in seen)) for name in names),
+        split=SPLIT,
+    )
+
+
+def _card(facts: EngineFacts, figures: dict[str, float], calibration: dict[str, float], recipe: SegmentRecipe) -> str:
+    def dice(name: str, of: dict[str, float]) -> str:
+        return f"{of[name]:.3f} ({of[name + '_low']:.3f}-{of[name + '_high']:.3f})"
+
+    rows: list[list[object]] = [[f"{name}: Dice", dice(f"{name}_dice", figures), dice(f"{name}_dice", calibration)] for name in ("severstal", "neu")]
+    for key, words in (
+        ("severstal_iou", "severstal: IoU"),
+        ("neu_iou", "neu: IoU"),
+        ("severstal_found", "severstal: defective tiles (>= 64 px) with a tenth of the defect called"),
+        ("severstal_clean_called", "severstal: clean tiles with >= 64 px called"),
+        ("severstal_clean_false_area", "severstal: area of clean tiles called"),
+    ):
+        rows.append([words, figures[key], calibration[key]])
+    folds = ", ".join(str(fold) for fold in recipe.calibration_folds)
+    return f"""# Engine `{facts.name}`: which pixels of a tile are defect?
+
+U-Net for 256 x 256 gray tiles, of any class: `image` uint8 (n, 1, 256, 256) to `probability` uint8 (n, 256, 256), probability x 255.
+{facts.normalisation}. It works at half size and enlarges its answer. Threshold: {facts.thresholds["defect"]:.3f}.
+
+## How it was made
+{recipe.encoder} from ImageNet as encoder, light decoder, {recipe.steps} steps of {recipe.batch} tiles, binary cross-entropy and Dice, seed {recipe.seed}, by `linewatch.training.segment`.
+A third of the tiles hold NEU patches (filling the tile, or laid on clean strip with or without their surroundings), the rest are cut from Severstal frames at random scale; about a third show clean strip.
+Data: {", ".join(f"{source.name} {source.count} ({source.part})" for source in facts.training.data)}. Split: {facts.training.split}.
+
+## Figures
+Fold 4 was never seen. The last column are networks that did not see the calibration fold ({folds}), on that fold, where the threshold was chosen (highest Dice,
+mean of the sources). Over all pixels of the tiles, clean ones included; in brackets 95 % bootstrap over files.
+
+{table(["figure", "fold 4", "calibration"], rows)}
+
+## Limits
+- Severstal's outlines are coarse polygons, NEU's follow the defect; an outline of either kind may come out.
+- Crazing, pitted surface, rolled-in scale and X-SDD's classes have no outlines in the data: where the network finds nothing there, the classifier's tile stands for the instance.
+- Fold 4 of Severstal is 21 frames of one mill: rough figures. Kaggle's label noise is in both training and figures.
+
+## Terms
+{facts.terms}
+"""
+
+
+def main() -> None:
+    found = arguments(__doc__ or "", SegmentRecipe)
+    train(found.data, found.out, SegmentRecipe.with_settings(found.set), found.run)
+
+
+if __name__ == "__main__":
+    main()
