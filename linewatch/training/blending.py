@@ -1,8 +1,9 @@
 """Lay real defects onto real clean strip, because strip without defects is plentiful where labelled defects are scarce.
 
-A defect is carried over as relief: its gray relative to the steel around it, laid onto the host's own local gray through a feathered
-mask. So exposure and illumination are the host's, no seam shows, and the network can't tell a blend by its border (after the
-cut-paste of Dwibedi et al. 2017, arXiv:1708.01642; cheaper than Poisson blending, Perez et al. 2003, and without its colour bleeding).
+A defect is carried over as relief: its gray relative to the steel around it, laid onto the host's own local gray
+through a feathered mask. So exposure and illumination are the host's, no seam shows, and the network can't tell a
+blend by its border (after the cut-paste of Dwibedi et al. 2017, arXiv:1708.01642; cheaper than Poisson blending,
+Perez et al. 2003, and without its colour bleeding).
 """
 
 from __future__ import annotations
@@ -27,8 +28,12 @@ class Donor:
     mask: NDArray[np.bool_]
 
 
-def donors(image: NDArray[np.uint8], mask: NDArray[np.generic], least_px: int = 40, longest_px: int = 400) -> list[Donor]:
-    """Every connected defect of `mask` (nonzero) that has at least `least_px` pixels and no side longer than `longest_px`."""
+def donors(
+    image: NDArray[np.uint8], mask: NDArray[np.generic], least_px: int = 40, longest_px: int = 400
+) -> list[Donor]:
+    """Every connected defect of `mask` (nonzero) that has at least `least_px` pixels and no side longer than
+    `longest_px`.
+    """
     count, labels, boxes, _ = cv2.connectedComponentsWithStats((mask > 0).astype(np.uint8))
     found = []
     for i in range(1, count):
@@ -44,7 +49,9 @@ def donors(image: NDArray[np.uint8], mask: NDArray[np.generic], least_px: int = 
 
 
 def lay(image: NDArray[np.uint8], mask: NDArray[np.uint8], donor: Donor, x: int, y: int) -> None:
-    """Lay `donor` into `image` with its top left corner at (x, y), in place, and set `mask` to 1 there. It must lie inside."""
+    """Lay `donor` into `image` with its top left corner at (x, y), in place, and set `mask` to 1 there. It must lie
+    inside.
+    """
     h, w = donor.mask.shape
     window = np.s_[y : y + h, x : x + w]
     weight = cv2.GaussianBlur(cv2.dilate(donor.mask.astype(np.float32), np.ones((5, 5))), (0, 0), 2.5)
@@ -57,7 +64,9 @@ def lay(image: NDArray[np.uint8], mask: NDArray[np.uint8], donor: Donor, x: int,
 
 @dataclass(frozen=True)
 class Blender:
-    """Lays up to `most` random donors onto a frame, scaled by exp(+-zoom), mirrored, only where steel is and no defect yet."""
+    """Lays up to `most` random donors onto a frame, scaled by exp(+-zoom), mirrored, only where steel is and no defect
+    yet.
+    """
 
     donors: tuple[Donor, ...]
     most: int = 3

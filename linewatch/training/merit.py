@@ -1,14 +1,14 @@
 """The screen's figure of merit: recall on defective tiles against the share of clean on-steel tiles it passes.
 
-A tile is *defective* when its mask holds at least one defect pixel, *clean* when it holds none and at least a quarter of it is steel.
-What is neither (off the steel, or of a frame whose defects are not drawn) does not count.
+A tile is *defective* when its mask holds at least one defect pixel, *clean* when it holds none and at least a
+quarter of it is steel. What is neither (off the steel, or of a frame whose defects are not drawn) does not count.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,7 +31,7 @@ def tile_starts(width: int) -> range:
 
 
 def tile_scores(cells: NDArray[np.floating], cell_px: int, steel: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """(tiles,) the highest of the cells (rows, columns) that overlap each tile and touch the strip; 0 where none does."""
+    """(tiles,) the highest of the cells (rows, columns) that overlap each tile and touch the strip, or 0."""
     columns = np.where(steel.reshape(cells.shape[1], cell_px).any(1), cells.max(0), 0.0)
     return np.array([columns[x // cell_px : -(-(x + TILE_PX) // cell_px)].max() for x in tile_starts(len(steel))])
 
@@ -119,7 +119,9 @@ def plot(curves: dict[str, Merit], path: Path, threshold: float | None = None) -
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(6.4, 4.8), layout="constrained")
-    axes = figure.add_subplot(xlabel="clean on-steel tiles passed", ylabel="recall on defective tiles", xlim=(0, 0.5), ylim=(0.4, 1.01))
+    axes = figure.add_subplot(
+        xlabel="clean on-steel tiles passed", ylabel="recall on defective tiles", xlim=(0, 0.5), ylim=(0.4, 1.01)
+    )
     rates = np.linspace(0, 1, 401)
     for name, merit in curves.items():
         label = f"{name}: {merit.recall_at(0.1):.3f} at 10 %, AUC {merit.auc():.3f}"

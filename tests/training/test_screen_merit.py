@@ -32,7 +32,8 @@ def test_threshold_passes_no_more_than_asked(bad: np.ndarray, good: np.ndarray, 
 def test_recall_grows_with_what_may_pass(bad: np.ndarray, good: np.ndarray) -> None:
     """The curve never falls, and ends at 1 where everything passes."""
     recalls = [merit(bad, good).recall_at(r) for r in np.linspace(0, 1, 21)]
-    assert recalls == sorted(recalls) and recalls[-1] == 1
+    assert recalls == sorted(recalls)
+    assert recalls[-1] == 1
 
 
 @given(scores, scores)
@@ -56,7 +57,9 @@ def test_cells_off_the_strip_do_not_count() -> None:
     cells[3, 2], cells[3, 12] = 1, 0.5
     steel = np.arange(1600) >= 12 * 32 + 20
     found = tile_scores(cells, 32, steel)
-    assert found[0] == 0 and found[1] == 0.5 and not found[2:].any()
+    assert found[0] == 0
+    assert found[1] == 0.5
+    assert not found[2:].any()
 
 
 def test_tiles_cover_the_frame() -> None:
@@ -66,14 +69,17 @@ def test_tiles_cover_the_frame() -> None:
 
 
 def test_truth_sorts_tiles_into_defective_clean_and_neither() -> None:
-    """One pixel makes its tiles defective (two where they overlap); off-steel tiles are neither; least_px drops the barely touched."""
+    """One pixel makes its tiles defective (two where they overlap); off-steel tiles are neither; least_px drops the
+    barely touched.
+    """
     image = np.full((256, 1600), 90, np.uint8)
     image[:, 900:] = 3
     mask = np.zeros((256, 1600), np.uint8)
     mask[10, 240] = 1
     truth = TileTruth.of(mask, steel_columns(image))
     m = Merit.of([np.arange(7.0)], [truth])
-    assert list(m.defective) == [0, 1] and list(m.clean) == [2, 3]
+    assert list(m.defective) == [0, 1]
+    assert list(m.clean) == [2, 3]
     assert len(Merit.of([np.arange(7.0)], [truth], least_px=2).defective) == 0
 
 
