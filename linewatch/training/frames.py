@@ -91,6 +91,38 @@ def rendered(seeds: Sequence[int], frames_each: int = 4) -> list[Known]:
     return found
 
 
+def strip_end(picture: Known, rng: np.random.Generator) -> Known:
+    """The same strip where it ends: beyond a slanting line across the frame there is only the dark. An end is no defect."""
+    gray, known = picture.gray.copy(), picture.known.copy()
+    lines, width = gray.shape
+    end = rng.uniform(0.5, 0.95) * lines + rng.uniform(-0.15, 0.15) * lines * np.linspace(-1, 1, width)
+    beyond = np.arange(lines)[:, None] >= end
+    gray[beyond] = rng.integers(0, 8, int(beyond.sum()))
+    known[beyond] = CLEAN
+    return Known(gray, known)
+
+
+def tread_plate(picture: Known, rng: np.random.Generator) -> Known:
+    """The same strip with a raised pattern all over it, as tread plate has: what is everywhere is no defect."""
+    lines, width = picture.gray.shape
+    pitch_x, pitch_y = rng.uniform(60, 220, 2)
+    long, wide = rng.uniform(0.3, 1.1) * min(pitch_x, pitch_y), rng.uniform(4, 14)
+    lean = rng.uniform(0.2, 1.3)
+    canvas = np.zeros((lines + 400, width + 400), np.float32)
+    for row, y in enumerate(np.arange(0, lines + 400, pitch_y / 2)):
+        angle = lean if row % 2 else -lean
+        along = np.array([np.cos(angle), np.sin(angle)]) * long / 2
+        for x in np.arange((row % 2) * pitch_x / 2, width + 400, pitch_x):
+            ends = [tuple(int(v) for v in np.array([x, y]) + side * along) for side in (-1, 1)]
+            cv2.line(canvas, ends[0], ends[1], 1.0, int(wide))
+    top, left = rng.integers(0, 200, 2)
+    bar = cv2.GaussianBlur(canvas, (0, 0), rng.uniform(1.5, 4))[top : top + lines, left : left + width]
+    lit = cv2.Sobel(bar, cv2.CV_32F, 1, 0) + cv2.Sobel(bar, cv2.CV_32F, 0, 1)
+    relief = rng.uniform(0.3, 1.0) * lit / max(float(np.abs(lit).max()), 1e-3) + rng.uniform(-0.3, 0.3) * bar
+    gray = (picture.gray * (1 + relief)).clip(0, 255).astype(np.uint8)
+    return Known(gray, np.where(picture.known == CLEAN, CLEAN, UNSURE).astype(np.uint8))
+
+
 @dataclass(frozen=True)
 class Shares:
     """How often each kind of training frame comes (what is left are outlined strip frames, `blended` of them with more
@@ -101,6 +133,8 @@ class Shares:
     patches: float = 0.1
     rendered: float = 0.1
     blended: float = 0.3
+    ended: float = 0.05
+    patterned: float = 0.04
     zoom: float = 0.15
     light: float = 0.5
 
@@ -130,6 +164,11 @@ class FrameMaker:
             picture = self._patched(picture, rng)
         elif self.blender and rng.random() < shares.blended:
             picture = Known(*self.blender(picture.gray, picture.known, rng))
+        odd = rng.random()
+        if odd < shares.ended:
+            picture = strip_end(picture, rng)
+        elif odd < shares.ended + shares.patterned:
+            picture = tread_plate(picture, rng)
         return jitter(picture, shares.zoom, shares.light, rng)
 
     def _patched(self, host: Known, rng: np.random.Generator) -> Known:

@@ -58,9 +58,9 @@ class ScreenRecipe(Recipe):
     shrink: int = 2
     width: int = 64
     dropout: float = 0.2
-    relative: bool = False
-    taps: int = 2
-    frozen: int = 0
+    relative: bool = True
+    taps: int = 3
+    frozen: int = 4
     spots: str = ""
     tile_weight: float = 1.0
     area_weight: float = 0.1
@@ -68,9 +68,11 @@ class ScreenRecipe(Recipe):
     touched: float = 0.06
     zoom: float = 0.15
     light: float = 0.5
-    blend: float = 0.3
+    blend: float = 0.2
     patch_share: float = 0.1
     area_share: float = 0.1
+    end_share: float = 0.05
+    pattern_share: float = 0.04
     rendered_share: float = 0.1
     rendered_strips: int = 12
     pass_rate: float = 0.1
@@ -168,7 +170,14 @@ class Sources:
         patches = [*self.of(folds, "neu"), *self.of(folds, "xsdd")] if recipe.patch_share else []
         return FrameMaker(
             Shares(
-                recipe.area_share, recipe.patch_share, recipe.rendered_share, recipe.blend, recipe.zoom, recipe.light
+                areas=recipe.area_share,
+                patches=recipe.patch_share,
+                rendered=recipe.rendered_share,
+                blended=recipe.blend,
+                ended=recipe.end_share,
+                patterned=recipe.pattern_share,
+                zoom=recipe.zoom,
+                light=recipe.light,
             ),
             strip,
             areas=[known_picture(one) for one in areas],
