@@ -44,12 +44,12 @@ from linewatch.training.words import NORMALISATION, SPLIT, TERMS, UNKNOWN_SCALE_
 class ClassifyRecipe(Recipe):
     """The classifier's recipe."""
 
-    steps: PositiveInt = 500
+    steps: PositiveInt = 600
     batch: PositiveInt = 32
-    patch_share: float = 0.6
+    patch_share: float = 0.5
     clean_share: float = 0.35
     rendered_share: float = 0.08
-    calibration_folds: tuple[int, ...] = (3,)
+    calibration_folds: tuple[int, ...] = (2, 3)
 
 
 class TrainingTiles(Dataset):
