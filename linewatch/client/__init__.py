@@ -1,0 +1,5 @@
+"""What a consumer of the wire imports. Knows the wire's schema and nothing else of linewatch."""
+
+from linewatch.client.subscriber import ClientKeys, Lost, Position, Subscriber
+
+__all__ = ["ClientKeys", "Lost", "Position", "Subscriber"]

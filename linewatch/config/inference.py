@@ -21,12 +21,13 @@ class InferenceSettings(Settings):
     workers: int = Field(
         default=0, ge=0, le=64, description="threads that run engines; 0: one per core that this process may use"
     )
-    ladder: Ladder = (1, 2, 4, 8)
+    ladder: Ladder = (1,)  # on a CPU a row costs no less in a batch (benchmarks/backends.py), so waiting only delays it
     batch_deadline_ms: float = Field(
         default=5.0, gt=0, le=1000, description="the oldest tile of a batch waits no longer"
     )
-    tile_lines: int = Field(default=256, ge=16, le=4096)
-    tile_width_px: int = Field(default=256, ge=16, le=4096)
+    tile_overlap_px: int = Field(
+        default=16, ge=0, le=1024, description="neighbouring tiles share at least this; their size is the engine's"
+    )
     screen_threshold: float | None = Field(default=None, ge=0, le=1, description="overrides the screen's manifest")
 
     @model_validator(mode="after")

@@ -1,5 +1,6 @@
 """The whole configuration file of one camera's service."""
 
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -23,6 +24,9 @@ class LogSettings(Settings):
 class ServiceSettings(Settings):
     """`linewatch run CONFIG` reads exactly this."""
 
+    taxonomy: Annotated[Path, Field(strict=False)] | None = Field(
+        default=None, description="the house's classes: which are pseudo-defects that never alarm"
+    )
     line: LineSettings = LineSettings()
     source: SourceSettings | None = None
     capture: CaptureSettings = CaptureSettings()

@@ -1,13 +1,14 @@
 """The ports: what a room needs of the outside, without knowing who gives it."""
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+import threading
+from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
 
 from linewatch.contracts.frame import Grab
 from linewatch.contracts.manifest import EngineManifest
+from linewatch.contracts.record import Record, RecordSpan
 
 
 class Clock(Protocol):
@@ -17,8 +18,8 @@ class Clock(Protocol):
         """Monotonic nanoseconds."""
         ...
 
-    def wait_until_ns(self, deadline_ns: int) -> None:
-        """Return at or after `deadline_ns`."""
+    def wait_until_ns(self, deadline_ns: int, stop: threading.Event | None = None) -> bool:
+        """True at or after `deadline_ns`; False at once when `stop` is set."""
         ...
 
 
@@ -30,6 +31,7 @@ class Camera(Protocol):
     """
 
     live: bool
+    grabs: int | None  # how many there will be; None where the source does not know
 
     def read(self) -> Grab | None:
         """Block for the next grab; None at the end of the source. Raises SourceError when the source is gone."""
@@ -47,10 +49,11 @@ class Camera(Protocol):
 class Executor(Protocol):
     """One engine, ready to run on one worker thread."""
 
-    def run(self, pixels: np.ndarray) -> Mapping[str, np.ndarray]:
-        """Run uint8 (n, 1, lines, width), n a rung of the ladder; outputs by manifest name, each with leading axis n.
+    def run(self, pixels: np.ndarray, rows: int) -> np.ndarray:
+        """The manifest's output for the first `rows` rows of uint8 (n, 1, lines, width), n a rung of the ladder.
 
-        The arrays may be overwritten by the next `run`. Raises EngineError when the device fails.
+        A new array (rows, ...) that the caller owns. A row's bytes depend on that row alone: not on n, its place or its
+        neighbours. Rows from `rows` on are padding, which a backend may skip. Raises EngineError when the device fails.
         """
         ...
 
@@ -66,6 +69,28 @@ class Backend(Protocol):
         """Weights hash, backend and its version, precision, instruction set or GPU: equal identity, equal bytes."""
         ...
 
-    def open(self, manifest: EngineManifest, model: Path, ladder: Sequence[int]) -> "Executor":
-        """Compile for every rung; once per worker. Raises EngineError when the model does not fit the manifest."""
+    def check(self, manifest: EngineManifest, model: bytes) -> None:
+        """Raise EngineError when this ONNX model cannot be read or its inputs and outputs are not the manifest's."""
+        ...
+
+    def open(
+        self, manifest: EngineManifest, model: bytes, ladder: Sequence[int], workers: int
+    ) -> "tuple[Executor, ...]":
+        """Check and compile once; one executor per worker, to be used at the same time. Raises EngineError."""
+        ...
+
+
+class RecordStore(Protocol):
+    """What has been published and is still kept. Safe to use from any thread while another one appends."""
+
+    def read(self, epoch: int, topic: str, first_sequence: int, limit_bytes: int) -> list[Record]:
+        """Records from `first_sequence` on, in order: at most `limit_bytes`, but one record however large."""
+        ...
+
+    def span(self, epoch: int, topic: str) -> RecordSpan | None:
+        """What is kept of a topic; None when nothing at all is kept of that epoch."""
+        ...
+
+    def epochs(self) -> list[int]:
+        """Epochs of which something is kept, ascending; the last one is the running daemon's."""
         ...

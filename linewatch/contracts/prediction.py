@@ -17,7 +17,7 @@ class Timing:
     screened_ns: int = 0
     predicted_ns: int = 0
     decided_ns: int = 0
-    published_ns: int = 0
+    published_ns: int = 0  # handed to journal and socket
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,7 @@ class Prediction:
     passed: bool (len(tiles),), which tiles the screen handed on.
     class_scores: float32 (passed.sum(), len(classes)), independent probabilities; row order as in `tiles[passed]`.
     probability: uint8 (passed.sum(), tile lines, tile width), probability of "defect" x 255; same row order.
-    degraded: None, or why only the screen looked at this frame's passed tiles.
+    degraded: None, or why only the screen looked at this frame's passed tiles; class scores and probability are then 0.
     failed: None, or why the frame could not be inspected at all (its valid lines become `missed`).
     """
 

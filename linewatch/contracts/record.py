@@ -12,3 +12,11 @@ class Record:
     sequence: int  # per topic, from 0 in every epoch, without gaps
     header: bytes
     payload: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class RecordSpan:
+    """Which sequences of one topic in one epoch are still kept: [oldest, next). Empty when oldest == next."""
+
+    oldest: int
+    next: int

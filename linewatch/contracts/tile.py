@@ -24,7 +24,7 @@ class TileRef:
     tile: Tile
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Batch:
     """Tiles for one call of one engine.
 
@@ -35,3 +35,17 @@ class Batch:
     engine: str  # role: "screen" | "classify" | "segment"
     refs: tuple[TileRef, ...]
     pixels: np.ndarray
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class BatchResult:
+    """What came of one `Batch`.
+
+    `output`: (len(batch.refs), ...) as the engine's task says, row i belongs to `batch.refs[i]`; None when `error`
+    says why the engine failed. `identity`: of the engine that ran, or was to run.
+    """
+
+    batch: Batch
+    identity: str
+    output: np.ndarray | None
+    error: str | None = None

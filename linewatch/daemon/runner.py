@@ -1,11 +1,12 @@
-"""The only place that makes threads and queues: it runs the rows of the topology until the source ends or is stopped."""
+"""The only place that makes threads and queues: it runs the rows of the topology until the source ends."""
 
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import suppress
-from dataclasses import dataclass, replace
+from contextlib import AbstractContextManager, suppress
+from dataclasses import dataclass
+from functools import partial
 from queue import Empty, Full, Queue, SimpleQueue
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import structlog
 
@@ -13,7 +14,7 @@ from linewatch.contracts.errors import LinewatchError, StageError
 from linewatch.contracts.frame import Frame
 from linewatch.contracts.ports import Clock
 from linewatch.contracts.prediction import Prediction
-from linewatch.contracts.tile import Batch
+from linewatch.contracts.tile import Batch, BatchResult
 from linewatch.contracts.verdict import Decided
 from linewatch.daemon.health import Health
 from linewatch.daemon.topology import (
@@ -27,6 +28,7 @@ from linewatch.daemon.topology import (
     OUTLET,
     TICK_S,
 )
+from linewatch.wire.schema import ServiceState
 
 log = structlog.get_logger()
 T = TypeVar("T")
@@ -35,35 +37,55 @@ END = None
 """Travels down the queues behind the last item."""
 
 
+class CascadeStep(Protocol):
+    """The state machine between frames and predictions; `inference.cascade.Cascade` is one."""
+
+    @property
+    def pending(self) -> int: ...
+    def done(self, result: BatchResult, now_ns: int) -> tuple[Batch, ...]: ...
+    def due(self, now_ns: int) -> tuple[Batch, ...]: ...
+    def flush(self) -> tuple[Batch, ...]: ...
+    def next_deadline_ns(self) -> int | None: ...
+    def take_ready(self) -> list[Prediction]: ...
+
+
+class OutletStep(Protocol):
+    """Makes what was decided durable, then publishes it."""
+
+    def __call__(self, decided: Decided) -> None: ...
+    def heartbeat(self) -> float:
+        """Beat if it is time, and give the seconds until it wants to be called again."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Work:
     """The work of each stage, as plain callables; the runner adds threads, queues, ticks and the order to stop in.
 
-    capture: next frames in strip order, () when none came within a tick, None at the end of the source.
-    cascade: feed / done / due give batches to run, ready gives predictions in strip order, idle once all are given.
-    engine: runs a batch on a worker's own executor; never raises for what an engine does wrong.
-    decide, finish: prediction -> what was decided; the end of the source -> the last coil's notice.
-    outlet, heartbeat: make it durable and publish it; `heartbeat` returns seconds until it wants to be called again.
-    serve: answer requests for at most `timeout_s`.
+    capture: next frames in strip order, () when none came within `timeout_s`, None at the end of the source.
+    feed: a frame into the cascade, at a time; gives the batches that it made ready. `cascade` does the rest.
+    engine: run a batch on a worker's own executor; never raises for what an engine does wrong.
+    decide, finish: a prediction, or the end of the source, -> what is decided.
+    open_outlet, open_catchup: opened, used and closed on the stage's own thread, as ZeroMQ's sockets want it.
     """
 
     capture: Callable[[float], tuple[Frame, ...] | None]
     stop_capture: Callable[[], None]
-    cascade: Any
-    engine: Callable[[int, Batch], Any]
+    feed: Callable[[Frame, int], tuple[Batch, ...]]
+    cascade: CascadeStep
+    engine: Callable[[int, Batch], BatchResult]
     decide: Callable[[Prediction], tuple[Decided, ...]]
     finish: Callable[[], tuple[Decided, ...]]
-    outlet: Callable[[Decided], None]
-    heartbeat: Callable[[], float]
-    serve: Callable[[float], None]
+    open_outlet: Callable[[], AbstractContextManager[OutletStep]]
+    open_catchup: Callable[[], AbstractContextManager[Callable[[float], None]]]
     workers: int
 
 
 class Runner:
     """Runs `work` until the source ends, `stop()` is called or a stage fails.
 
-    The first failure is kept, everything is stopped in order, and `run` raises it as StageError. What was decided before
-    has gone through the outlet by then, unless the outlet itself is what failed.
+    The first failure is kept, everything is stopped in order, and `run` raises it as StageError. What was decided
+    before has gone through the outlet by then, unless the outlet itself is what failed.
     """
 
     def __init__(self, work: Work, clock: Clock) -> None:
@@ -75,8 +97,12 @@ class Runner:
         self._decided: Queue[Decided | None] = Queue(DECIDED_QUEUE)
         self._abort = threading.Event()  # a stage failed: finish without draining
         self._drained = threading.Event()  # the outlet has had the last item
-        self._failure: StageError | None = None
+        self._stopped = threading.Event()  # somebody asked for the end
+        self._failure: LinewatchError | None = None
+        self._opened = {OUTLET.name: threading.Event(), CATCHUP.name: threading.Event()}
         self._failing = threading.Lock()
+        self.state = ServiceState.STARTING
+        self._started_ns = self._ended_ns = 0
         self.engines = tuple(f"{ENGINE.name}-{i}" for i in range(work.workers))
         rows = (CAPTURE, CASCADE, DECISION, OUTLET, CATCHUP)
         limits = {row.name: row.silence_limit_s for row in rows} | dict.fromkeys(self.engines, ENGINE.silence_limit_s)
@@ -84,6 +110,8 @@ class Runner:
 
     def stop(self) -> None:
         """End capture; what was captured is still decided and published. From any thread or a signal handler."""
+        self.state = ServiceState.DRAINING
+        self._stopped.set()
         self._work.stop_capture()
 
     def queue_fill(self) -> dict[str, int]:
@@ -95,63 +123,93 @@ class Runner:
             "decided": self._decided.qsize(),
         }
 
-    def run(self, watch: Callable[[], None], every_s: float) -> None:
-        """Block until all is drained, calling `watch` every `every_s` seconds on this thread. Raises StageError."""
-        loops: list[tuple[str, Callable[[], None]]] = [
-            (OUTLET.name, self._run_outlet),
-            (DECISION.name, self._run_decision),
-            *((name, lambda worker=i: self._run_engine(worker)) for i, name in enumerate(self.engines)),  # type: ignore[misc]
-            (CASCADE.name, self._run_cascade),
-            (CAPTURE.name, self._run_capture),
-            (CATCHUP.name, self._run_catchup),
+    def run(self, ready: Callable[[], None], watch: Callable[[], None], every_s: float, hold_s: float = 0.0) -> None:
+        """Block until all is drained, then serve consumers for `hold_s` more, or until `stop`.
+
+        `ready` is called once the sockets are bound, `watch` every `every_s` seconds.
+
+        Raises StageError; what keeps a socket from being bound is raised as it is.
+        """
+        outward = [self._thread(OUTLET.name, self._run_outlet), self._thread(CATCHUP.name, self._run_catchup)]
+        inward = [
+            self._thread(DECISION.name, self._run_decision),
+            *(self._thread(name, partial(self._run_engine, i)) for i, name in enumerate(self.engines)),
+            self._thread(CASCADE.name, self._run_cascade),
+            self._thread(CAPTURE.name, self._run_capture),
         ]
-        threads = [threading.Thread(target=self._guard, args=row, name=row[0], daemon=True) for row in loops]
-        for thread in threads:
+        for thread in outward:
             thread.start()
+        while not all(opened.wait(TICK_S) for opened in self._opened.values()) and not self._abort.is_set():
+            pass
+        if not self._abort.is_set():
+            self.state = ServiceState.RUNNING
+            self._started_ns = self._clock.now_ns()
+            ready()
+            for thread in inward:
+                thread.start()
         while not self._drained.wait(every_s) and not self._abort.is_set():
             watch()
+        if self._drained.is_set():
+            self._stopped.wait(hold_s)
         self._work.stop_capture()
         self._abort.set()
         deadline_ns = self._clock.now_ns() + int(DRAIN_LIMIT_S * 1e9)
-        for thread in threads:
+        for thread in [*inward, *outward]:
+            if thread.ident is None:
+                continue
             thread.join(max(0.0, (deadline_ns - self._clock.now_ns()) / 1e9))
             if thread.is_alive():
                 self._fail(StageError(f"stage {thread.name} did not end within {DRAIN_LIMIT_S:.0f} s; it is hung"))
         if self._failure is not None:
             raise self._failure
 
+    @property
+    def elapsed_s(self) -> float:
+        """From the first read of the source until all was published; until now while it runs."""
+        if not self._started_ns:
+            return 0.0
+        return ((self._ended_ns or self._clock.now_ns()) - self._started_ns) / 1e9
+
+    @property
+    def failure(self) -> LinewatchError | None:
+        """The first failure of a stage, if one failed."""
+        return self._failure
+
+    def _thread(self, stage: str, loop: Callable[[], None]) -> threading.Thread:
+        return threading.Thread(target=self._guard, args=(stage, loop), name=stage, daemon=True)
+
     def _guard(self, stage: str, loop: Callable[[], None]) -> None:
         try:
             loop()
             self.health.finish(stage)
         except LinewatchError as error:
-            self._fail(StageError(f"stage {stage} failed: {error}"), error)
+            opening = stage in self._opened and not self._opened[stage].is_set()
+            self._fail(error if opening else StageError(f"stage {stage} failed: {error}"), error)
         except Exception as error:
             log.exception("stage_failed", stage=stage)
             self._fail(StageError(f"stage {stage} failed: {type(error).__name__}: {error}"), error)
 
-    def _fail(self, failure: StageError, cause: BaseException | None = None) -> None:
+    def _fail(self, failure: LinewatchError, cause: BaseException | None = None) -> None:
         with self._failing:
             if self._failure is None:
-                failure.__cause__ = cause
+                if cause is not failure:
+                    failure.__cause__ = cause
                 self._failure = failure
         self._abort.set()
 
     def _run_capture(self) -> None:
-        ordinal = 0
         while not self._abort.is_set():
             frames = self._work.capture(TICK_S)
             self.health.tick(CAPTURE.name)
             if frames is None:
                 break
             for frame in frames:
-                self._inbox.put(replace(frame, ordinal=ordinal))
-                ordinal += 1
+                self._inbox.put(frame)
         self._inbox.put(END)
 
     def _run_cascade(self) -> None:
         cascade, ended = self._work.cascade, False
-        while not (ended and cascade.idle) and not self._abort.is_set():
+        while not (ended and not cascade.pending) and not self._abort.is_set():
             now_ns = self._clock.now_ns()
             deadline_ns = cascade.next_deadline_ns()
             wait_s = TICK_S if deadline_ns is None else min(TICK_S, max(0.0, (deadline_ns - now_ns) / 1e9))
@@ -195,28 +253,30 @@ class Runner:
             self.health.tick(DECISION.name)
 
     def _run_outlet(self) -> None:
-        wait_s = 0.0
-        while not self._abort.is_set():
+        with self._work.open_outlet() as outlet:
+            self._opened[OUTLET.name].set()
+            wait_s = 0.0
+            while not self._abort.is_set():
+                with suppress(Empty):
+                    decided = self._decided.get(timeout=wait_s)
+                    if decided is END:
+                        break
+                    outlet(decided)
+                self.health.tick(OUTLET.name)
+                wait_s = outlet.heartbeat()
+            # Another stage failed: what was decided before that is still journaled and published.
             with suppress(Empty):
-                decided = self._decided.get(timeout=wait_s)
-                if decided is END:
-                    break
-                self._work.outlet(decided)
-            self.health.tick(OUTLET.name)
-            wait_s = self._work.heartbeat()
-        self._flush_decided()
+                while (decided := self._decided.get_nowait()) is not END:
+                    outlet(decided)
+        self._ended_ns = self._clock.now_ns()
         self._drained.set()
 
-    def _flush_decided(self) -> None:
-        """Another stage failed: what was decided before that is still journaled and published."""
-        with suppress(Empty):
-            while (decided := self._decided.get_nowait()) is not END:
-                self._work.outlet(decided)
-
     def _run_catchup(self) -> None:
-        while not self._drained.is_set() and not self._abort.is_set():
-            self._work.serve(TICK_S)
-            self.health.tick(CATCHUP.name)
+        with self._work.open_catchup() as serve:
+            self._opened[CATCHUP.name].set()
+            while not self._abort.is_set():
+                serve(TICK_S)
+                self.health.tick(CATCHUP.name)
 
     def _taken(self, queue: SimpleQueue[T | None], stage: str) -> Iterator[T]:
         """Items of `queue` until END or abort, ticking for `stage` before each and while idle."""

@@ -3,7 +3,7 @@
 from collections import Counter
 from dataclasses import dataclass, field
 
-from linewatch.contracts.verdict import AlarmState, CoilNotice, Decided, DefectState, Quality
+from linewatch.contracts.verdict import AlarmState, Decided, DefectState, Quality, Verdict
 
 
 @dataclass(slots=True)
@@ -13,26 +13,32 @@ class Tally:
     frames: int = 0
     tiles: int = 0
     tiles_passed: int = 0
+    lines: dict[Quality, int] = field(default_factory=lambda: dict.fromkeys(Quality, 0))
+    lines_by_cause: Counter[str] = field(default_factory=Counter)  # of lines that were not inspected
     mm: dict[Quality, float] = field(default_factory=lambda: dict.fromkeys(Quality, 0.0))
-    missed_lines: Counter[str] = field(default_factory=Counter)
     defects: Counter[str] = field(default_factory=Counter)
+    opened: int = 0  # defects, those included that merged into others later
     alarms_raised: int = 0
+    quality: Quality = Quality.INSPECTED  # of the newest lines
     coil: str = ""
     along_mm: float = 0.0
 
     def add(self, decided: Decided) -> None:
         """Account for one verdict or coil notice."""
-        if not isinstance(decided, CoilNotice):
+        if isinstance(decided, Verdict):
             self.frames += 1
             self.tiles += decided.tiles
             self.tiles_passed += decided.tiles_passed
             self.along_mm = decided.along_mm[1]
             for span in decided.spans:
                 self.mm[span.quality] += span.along_mm[1] - span.along_mm[0]
-                if span.quality is Quality.MISSED and span.cause is not None:
-                    self.missed_lines[span.cause] += span.lines
+                self.lines[span.quality] += span.lines
+                if span.cause is not None:
+                    self.lines_by_cause[span.cause.value] += span.lines
         self.coil = decided.coil
+        self.quality = decided.spans[-1].quality if isinstance(decided, Verdict) and decided.spans else self.quality
         for event in decided.defects:
+            self.opened += event.state is DefectState.OPENED
             if event.state is DefectState.CLOSED and event.merged_into is None:
                 self.defects[event.defect.defect_class] += 1
         self.alarms_raised += sum(alarm.state is AlarmState.RAISED for alarm in decided.alarms)

@@ -7,11 +7,16 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from linewatch.config.line import LineSettings
 from linewatch.contracts.errors import SourceError
+from linewatch.contracts.ports import Camera
 from linewatch.contracts.verdict import StripBox
+from linewatch.history.found import CoilFindings
 
-PALETTE = ((66, 135, 245), (60, 180, 75), (245, 130, 48), (240, 50, 230), (70, 240, 240), (40, 200, 255), (180, 105, 255),
-           (0, 215, 160), (255, 190, 120), (120, 120, 255), (140, 200, 60), (200, 160, 255))  # fmt: skip
+PALETTE = (
+    *((66, 135, 245), (60, 180, 75), (245, 130, 48), (240, 50, 230), (70, 240, 240), (40, 200, 255)),
+    *((180, 105, 255), (0, 215, 160), (255, 190, 120), (120, 120, 255), (140, 200, 60), (200, 160, 255)),
+)
 TRUTH = (255, 255, 255)
 MISSED = (40, 40, 230)
 MARGIN_PX = 8
@@ -140,3 +145,20 @@ class CoilPicture:
                 1,
                 cv2.LINE_AA,
             )
+
+
+def draw_coil(
+    camera: Camera, line: LineSettings, findings: CoilFindings, truth: Sequence[StripBox], path: Path
+) -> None:
+    """The coil with what was found, what was missed and, where known, the truth. Raises SourceError."""
+    picture = CoilPicture(findings.length_mm, line.width_px * line.mm_per_px, across_mm=line.across_offset_mm)
+    with camera:
+        while (grab := camera.read()) is not None:
+            if grab.image is not None and grab.image.ndim == 2:
+                picture.add_lines(grab.image, grab.along_mm, grab.mm_per_line)
+    for span in findings.missed_mm:
+        picture.add_missed(span)
+    picture.add_truth(truth)
+    found = [(defect.defect_class, defect.box) for defect in findings.defects]
+    picture.add_found(found, sorted({name for name, _ in found}))
+    picture.write(path)

@@ -1,8 +1,9 @@
 """MobileNet encoders that start from ImageNet.
 
-MobileNet v1 (Howard et al. 2017, arXiv:1704.04861) and v2 (Sandler et al. 2018, arXiv:1801.04381) in the form of TensorFlow's
-checkpoints: batch norm folded into the convolutions, ReLU6, inputs scaled to +-1, stride-2 convolutions padded at the bottom and
-right only. Stock modules misload such weights silently, so the shape of this file follows the checkpoint: layers in its order.
+MobileNet v1 (Howard et al. 2017, arXiv:1704.04861) and v2 (Sandler et al. 2018, arXiv:1801.04381) in the form of
+TensorFlow's checkpoints: batch norm folded into the convolutions, ReLU6, inputs scaled to +-1, stride-2 convolutions
+padded at the bottom and right only. Stock modules misload such weights silently, so the shape of this file follows
+the checkpoint: layers in its order.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ class WeightsMismatch(LinewatchError):
 class _Conv(nn.Module):
     """Convolution with TensorFlow's SAME padding for even sizes, then ReLU6 unless `linear`."""
 
-    def __init__(self, cin: int, cout: int, kernel: int = 1, stride: int = 1, groups: int = 1, linear: bool = False):
+    def __init__(self, cin: int, cout: int, kernel: int = 1, stride: int = 1, *, groups: int = 1, linear: bool = False):
         super().__init__()
         self.conv = nn.Conv2d(cin, cout, kernel, stride, padding=kernel // 2 if stride == 1 else 0, groups=groups)
         self.pad = (0, 1, 0, 1) if stride == 2 else None
@@ -68,15 +69,15 @@ class Tap(NamedTuple):
 class MobileNet(nn.Module):
     """A MobileNet trunk, cut after the last block of `last_stride`.
 
-    `forward` takes float32 (n, 3, h, w) in [-1, 1], h and w multiples of 32, and gives one feature map per entry of `taps`, from
-    fine to coarse: the last block's output at strides 2, 4, 8 ... `last_stride`.
+    `forward` takes float32 (n, 3, h, w) in [-1, 1], h and w multiples of 32, and gives one feature map per entry of
+    `taps`, from fine to coarse: the last block's output at strides 2, 4, 8 ... `last_stride`.
     """
 
     def __init__(self, blocks: list[nn.Module], plan: list[Tap], last_stride: int):
         super().__init__()
         kept = [tap for tap in plan if tap.stride <= last_stride]
         self.blocks = nn.ModuleList(blocks[: len(kept)])
-        self.taps = [a for a, b in zip(kept, [*kept[1:], None]) if b is None or b.stride != a.stride]
+        self.taps = [a for a, b in zip(kept, [*kept[1:], None], strict=False) if b is None or b.stride != a.stride]
 
     def forward(self, x: Tensor) -> list[Tensor]:
         ends = {tap.block for tap in self.taps}
@@ -88,9 +89,13 @@ class MobileNet(nn.Module):
         return out
 
     def load_imagenet(self, weights: Path) -> None:
-        """Load the leading layers of `weights` (safetensors `convNN.weight|bias`). Raises WeightsMismatch if they do not fit."""
+        """Load the leading layers of `weights` (safetensors `convNN.weight|bias`). Raises WeightsMismatch if they do
+        not fit.
+        """
         if not weights.is_file():
-            raise WeightsMismatch(f"{weights}: no such weights file; expected one of imagenet_weights/*.safetensors in LINEWATCH_DATA")
+            raise WeightsMismatch(
+                f"{weights}: no such weights file; expected one of imagenet_weights/*.safetensors in LINEWATCH_DATA"
+            )
         stored = load_file(weights)
         with torch.no_grad():
             for i, conv in enumerate(m for m in self.modules() if isinstance(m, nn.Conv2d)):
@@ -111,7 +116,7 @@ def _v1(width: float, last_stride: int) -> MobileNet:
     cin, stride = int(32 * width), 2
     blocks: list[nn.Module] = [_Conv(3, cin, 3, 2)]
     plan = [Tap(0, 2, cin)]
-    for out, step in zip(outs, strides):
+    for out, step in zip(outs, strides, strict=False):
         cout, stride = int(out * width), stride * step
         blocks.append(_Separable(cin, cout, step))
         plan.append(Tap(len(plan), stride, cout))
@@ -145,7 +150,8 @@ ENCODERS = {
 
 
 def make_encoder(name: str, last_stride: int = 32, weights: Path | None = None, last_conv: bool = False) -> MobileNet:
-    """The encoder `name` of ENCODERS, cut after `last_stride`; `weights` is the folder `imagenet_weights`, None leaves it random.
+    """The encoder `name` of ENCODERS, cut after `last_stride`; `weights` is the folder `imagenet_weights`, None
+    leaves it random.
 
     `last_conv` keeps v2's wide 1280-channel convolution, which ImageNet's classifier reads and dense tasks rarely need.
     """
@@ -159,7 +165,8 @@ def make_encoder(name: str, last_stride: int = 32, weights: Path | None = None, 
 
 
 def fold_gray(encoder: MobileNet, planes: int = 1) -> None:
-    """Make the first convolution take `planes` channels that each show the gray image, with the same answer as three equal ones.
+    """Make the first convolution take `planes` channels that each show the gray image, with the same answer as three
+    equal ones.
 
     A gray strip needs no three channels: their weights are summed, and shared out evenly over `planes`.
     """
@@ -169,6 +176,7 @@ def fold_gray(encoder: MobileNet, planes: int = 1) -> None:
     new = nn.Conv2d(planes, old.out_channels, 3, 2)
     with torch.no_grad():
         new.weight.copy_(old.weight.sum(1, keepdim=True).expand_as(new.weight) / planes)
-        assert old.bias is not None and new.bias is not None
+        assert old.bias is not None
+        assert new.bias is not None
         new.bias.copy_(old.bias)
     stem.conv = new

@@ -1,6 +1,7 @@
 """How the defects of rolled strip look: one function per class, after the NEU, X-SDD and Severstal sets.
 
-A drawing is in camera pixels: the sets do not say their scale, and a network knows pixels only.
+Names are the house classes of `configs/taxonomy.toml`. A drawing is in camera pixels: the sets do not say their
+scale, and a network knows pixels only.
 """
 
 from collections.abc import Callable, Mapping
@@ -195,7 +196,7 @@ def crazing(rng: np.random.Generator) -> Stamp:
     return _stamp(gain, np.zeros_like(gain), (envelope > 0.3).astype(np.uint8))
 
 
-def lap(rng: np.random.Generator) -> Stamp:
+def sliver(rng: np.random.Generator) -> Stamp:
     """Steel torn or folded and rolled over: a rough patch, black in its folds, bright on its ridges."""
     lines, width = int(rng.uniform(50, 200)), int(rng.uniform(60, 260))
     form = _ragged(rng, lines, width, 0.25)
@@ -227,8 +228,8 @@ def edge_mark(rng: np.random.Generator) -> Stamp:
     return _stamp(1 - 0.7 * seam, 28 * burr, mask)
 
 
-def spot(rng: np.random.Generator) -> Stamp:
-    """A small spot of rough scale: a dark core with bright grains, in a close group."""
+def torn_spot(rng: np.random.Generator) -> Stamp:
+    """A small torn or pressed-in spot: a rough dark core with bright grains."""
     lines, width = int(rng.uniform(30, 70)), int(rng.uniform(26, 54))
     form = _ragged(rng, lines, width, 0.3)
     core = np.clip(form * 2.2, 0, 1)
@@ -247,8 +248,8 @@ def water(rng: np.random.Generator) -> Stamp:
     return _stamp(1 + 0.1 * body, body * float(rng.uniform(90, 200)), mask)
 
 
-def stain(rng: np.random.Generator) -> Stamp:
-    """A dried stain or a breath of scale dust: a soft shade without relief. Not a defect."""
+def oil(rng: np.random.Generator) -> Stamp:
+    """An oil film or a dried stain: a soft shade without relief. Not a defect."""
     lines, width = int(rng.uniform(100, 400)), int(rng.uniform(60, 240))
     cloud = np.clip(_dome(lines, width) * 1.6 + 0.25 * _smooth(rng, lines, width, 30, 18), 0, 1)
     cloud = cv2.GaussianBlur(cloud, (0, 0), 7) * _taper(lines, width, 3)
@@ -265,9 +266,9 @@ DEFECTS: Mapping[str, Draw] = MappingProxyType(
         "pitted_surface": pitted_surface,
         "rolled_in_scale": rolled_in_scale,
         "crazing": crazing,
-        "lap": lap,
+        "sliver": sliver,
         "edge_mark": edge_mark,
-        "spot": spot,
+        "torn_spot": torn_spot,
     }
 )
-PSEUDO_DEFECTS: Mapping[str, Draw] = MappingProxyType({"water": water, "stain": stain})
+PSEUDO_DEFECTS: Mapping[str, Draw] = MappingProxyType({"water": water, "oil": oil})

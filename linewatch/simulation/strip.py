@@ -10,6 +10,7 @@ import numpy as np
 from linewatch.config.line import LineSettings
 from linewatch.contracts.verdict import StripBox
 from linewatch.simulation.defects import DEFECTS, PSEUDO_DEFECTS, Stamp
+from linewatch.simulation.patches import RealPatch
 from linewatch.simulation.steel import BLOCK_LINES, SteelLook
 from linewatch.simulation.truth import CoilTruth, TrueDefect
 
@@ -21,14 +22,6 @@ _TRIES = 40
 _KEPT_BLOCKS = 4
 _KEPT_STRETCHES = 3
 _RIM_PX = 24
-
-
-@dataclass(frozen=True, slots=True)
-class RealPatch:
-    """A defect cut from a real image, ready to be blended in."""
-
-    defect_class: str
-    stamp: Stamp
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +37,9 @@ class Strip:
     """`lines(first, count)` does not depend on how the strip is cut into frames, and is the same for equal arguments
     of the constructor. Used by one thread.
 
-    About `defects_per_m` defects of every house class and a few pseudo-defects (water, stains) lie on it, clear of each
-    other and on steel; `truth()` lists them, `mask()` draws them. Raises ValueError for lines beyond the strip.
+    About `defects_per_m` defects of every house class that is drawn and a few pseudo-defects (water, oil) lie on it,
+    clear of each other and on steel; where there are `patches` of a class, every other one is such a real piece.
+    `truth()` lists them, `mask()` draws them. Raises ValueError for lines beyond the strip.
     """
 
     def __init__(

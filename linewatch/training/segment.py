@@ -25,7 +25,7 @@ from linewatch.training.datasets import ADAPTERS, Knowledge, Specimen, read_set
 from linewatch.training.export import EngineFacts, export_engine, table
 from linewatch.training.fit import Recipe, arguments, fit, seeded
 from linewatch.training.splits import FOLDS, HELD_OUT_FOLD
-from linewatch.training.taxonomy import Taxonomy
+from linewatch.config.taxonomy import Taxonomy
 from linewatch.training.tiles import (
     RENDERED_JUDGING_SEEDS,
     RENDERED_TRAINING_SEEDS,

@@ -29,4 +29,4 @@ def test_the_watchdog_is_slower_than_a_stage_may_be_silent() -> None:
         next(line for line in UNIT.read_text().splitlines() if line.startswith("WatchdogSec=")).split("=")[1]
     )
     assert max(row.silence_limit_s for row in TOPOLOGY if row.name != "capture") < seconds
-    assert all(TICK_S * 5 < row.silence_limit_s for row in TOPOLOGY)
+    assert all(row.silence_limit_s > TICK_S * 5 for row in TOPOLOGY)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from linewatch.training.splits import Assignment, Split
-from linewatch.training.taxonomy import Taxonomy
+from linewatch.config.taxonomy import Taxonomy
 
 REPO = Path(__file__).parents[2]
 

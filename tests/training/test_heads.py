@@ -17,7 +17,7 @@ from linewatch.training import classify, segment
 from linewatch.training.datasets import ADAPTERS, read_set
 from linewatch.training.export import check_parity, write_onnx
 from linewatch.training.fit import Recipe
-from linewatch.training.taxonomy import Taxonomy
+from linewatch.config.taxonomy import Taxonomy
 
 TINY = {"encoder": "mobilenet_v1_0.25", "steps": 2, "batch": 4, "workers": 0, "threads": 1, "rendered_share": 0.0}
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from linewatch.contracts.errors import ConfigError
-from linewatch.training.taxonomy import Taxonomy
+from linewatch.config.taxonomy import Taxonomy
 
 
 def test_every_label_of_the_real_sets_has_a_house_class(taxonomy: Taxonomy, real_data: Path) -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from linewatch.training.datasets import read_set
-from linewatch.training.taxonomy import Taxonomy
+from linewatch.config.taxonomy import Taxonomy
 from linewatch.training.tiles import GRID_X0, KnownTile, TileMaker, load_frames, load_patches
 
 

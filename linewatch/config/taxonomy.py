@@ -80,6 +80,11 @@ class Taxonomy(_Closed):
         labelled = {house for one in self.sets.values() for house in one.labels.values()}
         return tuple(name for name, one in self.classes.items() if name in labelled and not one.pseudo)
 
+    @property
+    def pseudo_classes(self) -> tuple[str, ...]:
+        """What looks like a defect and is none."""
+        return tuple(name for name, one in self.classes.items() if one.pseudo)
+
     def house_class(self, data_set: str, label: str) -> str:
         """The house's word for a set's label; `ConfigError` if the set has no such label."""
         labels = self._set(data_set).labels

@@ -1,0 +1,222 @@
+"""From what a camera gave to what can be inspected: every check on a grab, and the account of every line."""
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+import cv2
+import numpy as np
+
+from linewatch.capture.ring import FrameRing
+from linewatch.config.capture import CaptureSettings
+from linewatch.config.line import LineSettings
+from linewatch.contracts.frame import Cause, Frame, Grab
+from linewatch.contracts.ports import Camera
+
+_BRIGHT_SHARE = 0.001
+
+
+@dataclass(slots=True)
+class AdmissionCounts:
+    """What was let in and what was not, so far."""
+
+    grabs: int = 0
+    lines: int = 0  # that passed, whether seen or not
+    repeated_lines: int = 0  # that were given a second time (the strip ran back) and are not counted again
+    faults: Counter[Cause] = field(default_factory=Counter)
+    missed_lines: Counter[Cause] = field(default_factory=Counter)
+
+
+@dataclass(frozen=True, slots=True)
+class _Sight:
+    """What a grab's image is worth: leading lines that can be inspected, and why not all."""
+
+    gray: np.ndarray | None
+    fault: Cause | None
+
+
+class Admission:
+    """`Grab` -> `Frame`s, in strip order. Used by the capture thread only.
+
+    Every line that passed is in exactly one frame: lines that never reached us (a jump of `first_line`, or of
+    `sequence` over a change of coil) are a frame of their own with cause LOST; a grab that cannot be inspected is a
+    frame without pixels and its cause; without a free ring slot that cause is OVERRUN. Never raises for what a grab
+    holds.
+    """
+
+    def __init__(self, line: LineSettings, settings: CaptureSettings, ring: FrameRing) -> None:
+        self.counts = AdmissionCounts()
+        self._line = line
+        self._settings = settings
+        self._ring = ring
+        self._ordinal = 0
+        self._before: Grab | None = None  # the last one that brought new lines
+        self._sequence = 0
+        self._counts_per_line = 0.0
+        self._previous = np.zeros((line.frame_lines, line.width_px), np.uint8)
+        self._previous_lines = 0
+
+    def admit(self, grab: Grab) -> tuple[Frame, ...]:
+        """The frames that this grab accounts for: lost lines before it first, then itself."""
+        self.counts.grabs += 1
+        sequence, self._sequence = self._sequence, grab.sequence
+        if not grab.lines:
+            return ()
+        self._learn_counts_per_line(grab)
+        frames = self._lost(grab, sequence)
+        repeated = self._repeated(grab)
+        self._before = grab if grab.lines > repeated else self._before
+        self.counts.repeated_lines += repeated
+        if repeated >= grab.lines:
+            return tuple(frames)
+        sight = self._sight(grab)
+        shown = 0 if sight.gray is None else len(sight.gray) - repeated
+        slot = self._ring.acquire() if shown > 0 else None
+        fault = sight.fault
+        pixels = None
+        if slot is not None and sight.gray is not None:
+            pixels = self._ring.pixels(slot)
+            pixels[:shown] = sight.gray[repeated:]
+            pixels[shown:] = 0
+            pixels = pixels.view()
+            pixels.flags.writeable = False
+        elif shown > 0:
+            fault = Cause.OVERRUN
+        frames.append(
+            self._frame(
+                grab,
+                pixels=pixels,
+                slot=slot,
+                first_line=grab.first_line + repeated,
+                lines=grab.lines - repeated,
+                valid_lines=shown if pixels is not None else 0,
+                fault=fault,
+            )
+        )
+        return tuple(frames)
+
+    def _lost(self, grab: Grab, sequence: int) -> list[Frame]:
+        before = self._before
+        if before is None:
+            return []
+        reached = before.first_line + before.lines
+        if grab.coil == before.coil:
+            return [self._gap(grab, grab, reached, grab.first_line - reached)] if grab.first_line > reached else []
+        # Lost around a change of coil: the new coil's share is known, the rest was the old coil's tail, by full frames.
+        unseen = max(0, grab.sequence - sequence - 1) * self._line.frame_lines
+        head = min(unseen, grab.first_line)
+        gaps = [self._gap(before, grab, reached, unseen - head)] if unseen > head else []
+        if head:
+            gaps.append(self._gap(grab, grab, grab.first_line - head, head))
+        return gaps
+
+    def _gap(self, of: Grab, grab: Grab, first_line: int, lines: int) -> Frame:
+        """A frame for lines of coil `of.coil` that were missed before `grab` came."""
+        return self._frame(of, grab, first_line=first_line, lines=lines, fault=Cause.LOST)
+
+    def _learn_counts_per_line(self, grab: Grab) -> None:
+        before = self._before
+        if before is not None and before.coil == grab.coil and grab.first_line > before.first_line:
+            counts = grab.encoder_count - before.encoder_count
+            self._counts_per_line = counts / (grab.first_line - before.first_line)
+
+    def _repeated(self, grab: Grab) -> int:
+        before = self._before
+        if before is None or before.coil != grab.coil:
+            return 0
+        return min(grab.lines, max(0, before.first_line + before.lines - grab.first_line))
+
+    def _frame(
+        self,
+        grab: Grab,
+        seen: Grab | None = None,
+        *,
+        first_line: int,
+        lines: int,
+        fault: Cause | None,
+        pixels: np.ndarray | None = None,
+        slot: int | None = None,
+        valid_lines: int = 0,
+    ) -> Frame:
+        ordinal, self._ordinal = self._ordinal, self._ordinal + 1
+        self.counts.lines += lines
+        if fault is not None:
+            self.counts.faults[fault] += 1
+            self.counts.missed_lines[fault] += lines - valid_lines
+        return Frame(
+            pixels=pixels,
+            slot=slot,
+            ordinal=ordinal,
+            coil=grab.coil,
+            side=self._line.side,
+            camera=self._line.camera,
+            sequence=grab.sequence,
+            first_line=first_line,
+            lines=lines,
+            valid_lines=valid_lines,
+            encoder_count=grab.encoder_count + round((first_line - grab.first_line) * self._counts_per_line),
+            along_mm=grab.along_mm + (first_line - grab.first_line) * grab.mm_per_line,
+            mm_per_line=grab.mm_per_line,
+            mm_per_px=self._line.mm_per_px,
+            captured_ns=(seen or grab).captured_ns,
+            encoded=grab.encoded,
+            fault=fault,
+        )
+
+    def _sight(self, grab: Grab) -> _Sight:
+        gray = self._gray(grab)
+        if isinstance(gray, Cause):
+            return _Sight(None, gray)
+        frozen = len(gray) == self._previous_lines and np.array_equal(gray, self._previous[: len(gray)])
+        self._previous[: len(gray)] = gray
+        self._previous_lines = len(gray)
+        if np.count_nonzero(gray > self._settings.black_level) <= _BRIGHT_SHARE * gray.size:
+            return _Sight(None, Cause.BLACK)
+        if frozen:
+            return _Sight(None, Cause.FROZEN)
+        return _Sight(gray, Cause.TRUNCATED if len(gray) < grab.lines else None)
+
+    def _gray(self, grab: Grab) -> np.ndarray | Cause:
+        image = grab.image
+        if image is None or grab.fault not in {None, Cause.TRUNCATED}:
+            return grab.fault or Cause.CORRUPT
+        if image.dtype != np.uint8:
+            return Cause.DEPTH
+        if image.ndim == 3 and not _is_gray(image):
+            return Cause.COLOUR
+        gray = image[..., 0] if image.ndim == 3 else image
+        if gray.shape[1:] != (self._line.width_px,) or not len(gray) <= grab.lines <= self._line.frame_lines:
+            return Cause.WRONG_SIZE
+        return gray if gray.size else Cause.TRUNCATED
+
+
+def _is_gray(image: np.ndarray) -> bool:
+    """Whether the colour channels are all equal: a gray image in a colour container (alpha is ignored)."""
+    if image.shape[2] == 1 or not image.size:
+        return True
+    if image.shape[2] not in {3, 4}:
+        return False
+    blue, green, red = cv2.split(image)[:3]
+    return np.array_equal(blue, green) and np.array_equal(green, red)
+
+
+class Intake:
+    """The capture stage: a camera, its admission, and the rule of who waits for whom.
+
+    A live camera is read whether or not a ring slot is free; any other is not read before one is, so that it loses
+    nothing.
+    """
+
+    def __init__(self, camera: Camera, admission: Admission, ring: FrameRing) -> None:
+        self._camera = camera
+        self._admission = admission
+        self._ring = ring
+
+    def frames(self, timeout_s: float) -> tuple[Frame, ...] | None:
+        """The next frames in strip order; () when no ring slot came free in time; None at the end of the source.
+
+        Waits for the camera as long as it takes (`Camera.stop` ends that). Raises SourceError when the source is gone.
+        """
+        if not self._camera.live and not self._ring.wait_free(timeout_s):
+            return ()
+        grab = self._camera.read()
+        return None if grab is None else self._admission.admit(grab)

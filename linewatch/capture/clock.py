@@ -1,0 +1,74 @@
+"""Time, and cameras that keep it: a recording played at the pace at which it was taken."""
+
+import threading
+import time
+from dataclasses import replace
+from typing import Literal, Self
+
+from linewatch.contracts.frame import Grab
+from linewatch.contracts.ports import Camera, Clock
+
+_LONGEST_STEP_NS = 10_000_000_000
+
+
+class MonotonicClock:
+    """The machine's monotonic clock."""
+
+    def now_ns(self) -> int:
+        """Monotonic nanoseconds."""
+        return time.monotonic_ns()
+
+    def wait_until_ns(self, deadline_ns: int, stop: threading.Event | None = None) -> bool:
+        """True at or after `deadline_ns`; False at once when `stop` is set."""
+        stop = stop or threading.Event()
+        while not stop.is_set():
+            left_ns = deadline_ns - time.monotonic_ns()
+            if left_ns <= 0:
+                return True
+            stop.wait(left_ns / 1e9)
+        return False
+
+
+class PacedCamera:
+    """A camera that is not live, given a clock: each grab's `captured_ns` becomes the moment at which it was due.
+
+    Pace `line-rate` keeps the times between grabs (a pause of more than 10 s, or time running backwards between two
+    recordings in a row, counts as none); `max` gives them as fast as they are read. It stays not live: a reader that is
+    late gets every grab, late.
+    """
+
+    def __init__(self, camera: Camera, clock: Clock, pace: Literal["max", "line-rate"]) -> None:
+        self.live = False
+        self.grabs = camera.grabs
+        self._camera = camera
+        self._clock = clock
+        self._paced = pace == "line-rate"
+        self._stopped = threading.Event()
+        self._taken_ns: int | None = None
+        self._due_ns = 0
+
+    def read(self) -> Grab | None:
+        grab = self._camera.read()
+        if grab is None or self._stopped.is_set():
+            return None
+        if not self._paced:
+            return replace(grab, captured_ns=self._clock.now_ns())
+        if self._taken_ns is None:
+            self._due_ns = self._clock.now_ns()
+        elif 0 <= (step_ns := grab.captured_ns - self._taken_ns) <= _LONGEST_STEP_NS:
+            self._due_ns += step_ns
+        self._taken_ns = grab.captured_ns
+        if not self._clock.wait_until_ns(self._due_ns, self._stopped):
+            return None
+        return replace(grab, captured_ns=self._due_ns)
+
+    def stop(self) -> None:
+        self._stopped.set()
+        self._camera.stop()
+
+    def __enter__(self) -> Self:
+        self._camera.__enter__()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._camera.__exit__(*exc)

@@ -1,0 +1,123 @@
+"""A folder of images as a camera."""
+
+import re
+import threading
+from pathlib import Path
+from typing import Self
+
+import cv2
+import numpy as np
+import structlog
+
+from linewatch.config.line import LineSettings
+from linewatch.contracts.errors import SourceError
+from linewatch.contracts.frame import Cause, Grab
+
+log = structlog.get_logger()
+
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
+
+
+class FolderCamera:
+    """The images of a folder in natural order (`2.png` before `10.png`), laid end to end as one coil.
+
+    Positions follow from the image heights and `mm_per_line`, times from `line_rate_hz`, so grabs are not `encoded`. An
+    image that cannot be decoded, or is cut short, is a grab with fault CORRUPT over a full frame's lines; files that
+    are no images are left out and logged once. Raises SourceError when there is no image at all.
+    """
+
+    live = False
+
+    def __init__(self, path: Path, line: LineSettings, coil: str | None = None) -> None:
+        try:
+            files = [entry for entry in path.iterdir() if entry.is_file() and not entry.name.startswith(".")]
+        except OSError as error:
+            raise SourceError(
+                f"cannot read folder {path}: {error.strerror}; give a folder of images {line.width_px} px wide"
+            ) from error
+        self._images = sorted(
+            (entry for entry in files if entry.suffix.lower() in IMAGE_SUFFIXES), key=lambda entry: _natural(entry.name)
+        )
+        strays = sorted(entry.name for entry in files if entry.suffix.lower() not in IMAGE_SUFFIXES)
+        if not self._images:
+            raise SourceError(
+                f"folder {path} holds no image ({len(files)} other files); expected {', '.join(IMAGE_SUFFIXES)} files"
+            )
+        if strays:
+            log.warning("folder_strays_skipped", folder=str(path), files=len(strays), first=strays[0])
+        self.grabs: int | None = len(self._images)
+        self._line = line
+        self._coil = coil or coil_name(path.resolve().name)
+        self._next = 0
+        self._first_line = 0
+        self._stopped = threading.Event()
+
+    def read(self) -> Grab | None:
+        if self._stopped.is_set() or self._next >= len(self._images):
+            return None
+        image = _decoded(self._images[self._next])
+        lines = self._line.frame_lines if image is None else len(image)
+        first_line, sequence = self._first_line, self._next
+        self._first_line += lines
+        self._next += 1
+        return derived_grab(image, self._line, coil=self._coil, sequence=sequence, first_line=first_line, lines=lines)
+
+    def stop(self) -> None:
+        self._stopped.set()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.stop()
+
+
+def derived_grab(
+    image: np.ndarray | None, line: LineSettings, *, coil: str, sequence: int, first_line: int, lines: int
+) -> Grab:
+    """A grab of a source that has no encoder and no clock: both follow from the line settings. No image is CORRUPT."""
+    return Grab(
+        image=image,
+        coil=coil,
+        sequence=sequence,
+        first_line=first_line,
+        lines=lines,
+        encoder_count=first_line,
+        along_mm=first_line * line.mm_per_line,
+        mm_per_line=line.mm_per_line,
+        captured_ns=round((first_line + lines) / line.line_rate_hz * 1e9),
+        encoded=False,
+        fault=Cause.CORRUPT if image is None else None,
+    )
+
+
+def coil_name(name: str) -> str:
+    """The name with what a coil's name cannot hold replaced by `_`."""
+    return re.sub(r"[^A-Za-z0-9_.-]", "_", name)[:64] or "coil"
+
+
+def _natural(name: str) -> tuple[tuple[tuple[int, str], ...], str]:
+    """Sort key: numbers by value, letters without case; the name itself decides between `1.png` and `01.png`."""
+    parts = re.split(r"([0-9]+)", name)
+    return tuple((int(part), "") if part.isdecimal() else (-1, part.lower()) for part in parts), name
+
+
+def _decoded(path: Path) -> np.ndarray | None:
+    """The image as it is stored, any depth and channels; None when it cannot be decoded or its end is missing.
+
+    OpenCV fills the rest of a JPEG or PNG that was cut short with gray and calls it good.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError:
+        return None
+    tail = data[-64:]
+    if data.startswith(b"\xff\xd8") and b"\xff\xd9" not in tail:
+        return None
+    if data.startswith(b"\x89PNG") and b"IEND" not in tail:
+        return None
+    try:
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED) if data else None
+    except cv2.error:
+        return None
+    return image if image is not None and image.size else None

@@ -1,0 +1,95 @@
+"""What a recording knows of each grab beside its pixels: one JSON line per grab, behind a header."""
+
+import zlib
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from linewatch.config.line import LineSettings
+from linewatch.contracts.errors import SourceError
+from linewatch.contracts.frame import Cause, Grab
+
+
+class _Closed(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class SidecarHeader(_Closed):
+    """The first line."""
+
+    schema_version: Literal[1] = 1
+    line: LineSettings
+
+
+class SidecarGrab(_Closed):
+    """One grab. `video_frame` is None where there are no pixels that the video could hold; `fault` says why."""
+
+    coil: str
+    sequence: int
+    first_line: int = Field(ge=0)
+    lines: int = Field(ge=0)
+    valid_lines: int = Field(ge=0, description="leading lines of the video frame that are the grab's")
+    encoder_count: int
+    along_mm: float
+    mm_per_line: float
+    captured_ns: int
+    encoded: bool
+    fault: Cause | None
+    video_frame: int | None = Field(ge=0)
+    crc32: int | None = Field(description="of the whole video frame's bytes")
+
+    def grab(self, image: np.ndarray | None) -> Grab:
+        """The grab as it was, with `image`; without one where there should be one, it is CORRUPT."""
+        missing = image is None and self.video_frame is not None
+        return Grab(
+            image=image,
+            coil=self.coil,
+            sequence=self.sequence,
+            first_line=self.first_line,
+            lines=self.lines,
+            encoder_count=self.encoder_count,
+            along_mm=self.along_mm,
+            mm_per_line=self.mm_per_line,
+            captured_ns=self.captured_ns,
+            encoded=self.encoded,
+            fault=Cause.CORRUPT if missing else self.fault,
+        )
+
+
+class Sidecar(_Closed):
+    header: SidecarHeader
+    grabs: tuple[SidecarGrab, ...]
+
+
+def sidecar_path(video: Path) -> Path:
+    """`coil.avi` -> `coil.sidecar.jsonl`."""
+    return video.with_suffix(".sidecar.jsonl")
+
+
+def checksum(gray: np.ndarray) -> int:
+    """CRC-32 of a gray image's bytes."""
+    return zlib.crc32(np.ascontiguousarray(gray).data)
+
+
+def read_sidecar(path: Path) -> Sidecar:
+    """A last line that a kill cut short is left out. Raises SourceError when the file is no sidecar."""
+    try:
+        rows = path.read_bytes().splitlines(keepends=True)
+    except OSError as error:
+        raise SourceError(f"cannot read sidecar {path}: {error.strerror}") from error
+    if rows and not rows[-1].endswith(b"\n"):
+        rows.pop()
+    number = 1
+    try:
+        header = SidecarHeader.model_validate_json(rows[0] if rows else b"")
+        grabs = []
+        for number, row in enumerate(rows[1:], start=2):  # noqa: B007 (the error names it)
+            grabs.append(SidecarGrab.model_validate_json(row))
+    except ValidationError as error:
+        raise SourceError(
+            f"sidecar {path}, line {number}: {error.errors()[0]['msg']}; expected what `linewatch record` writes; "
+            "without the file the video is replayed by line rate alone"
+        ) from error
+    return Sidecar(header=header, grabs=tuple(grabs))

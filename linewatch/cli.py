@@ -1,0 +1,252 @@
+"""The commands. Each one's work lives in its own room; here is only what the user types.
+
+Exit codes: 0 done; 2 bad configuration or arguments; 3 source; 4 engine; 5 wire; 6 journal; 7 a stage failed or hangs.
+A user's mistake is a line on stderr, never a traceback.
+"""
+
+import argparse
+import json
+import os
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from linewatch import __version__
+from linewatch.config.load import load_settings
+from linewatch.config.service import ServiceSettings
+from linewatch.config.taxonomy import Taxonomy
+from linewatch.config.wire import WireSettings
+from linewatch.contracts.errors import ConfigError, LinewatchError, StageError
+from linewatch.daemon.logs import configure_logs
+
+ANY_PORT = "tcp://127.0.0.1:*"
+Work = Callable[[argparse.Namespace], int | None]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns its exit code."""
+    options = _parser().parse_args(arguments)
+    try:
+        return int(options.work(options) or 0)
+    except LinewatchError as error:
+        print(f"linewatch: {error}", file=sys.stderr, flush=True)
+        if isinstance(error, StageError) and threading.active_count() > 1:
+            os._exit(error.exit_code)  # a hung stage's thread would hold up the interpreter's exit
+        return error.exit_code
+    except BrokenPipeError:  # `linewatch ... | head`
+        sys.stderr.close()
+        return 0
+    except KeyboardInterrupt:
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:  # noqa: PLR0915 - a list of commands
+    parser = argparse.ArgumentParser(prog="linewatch", description="Real-time surface inspection of steel strip.")
+    parser.add_argument("--version", action="version", version=__version__)
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+
+    def command(name: str, work: Work, about: str) -> argparse.ArgumentParser:
+        sub = commands.add_parser(name, help=about, description=about)
+        sub.set_defaults(work=work)
+        return sub
+
+    run = command("run", _run, "Inspect what the configured source gives, until it ends or SIGTERM comes.")
+    run.add_argument("config", type=Path)
+
+    replay = command("replay", _replay, "Inspect a recording with the same program; loses nothing, at any pace.")
+    replay.add_argument("source", help="a video, a folder of frames, or 'simulator' (the configuration's)")
+    replay.add_argument("--config", type=Path)
+    replay.add_argument("--pace", choices=("max", "line-rate"), default="max")
+    replay.add_argument("--fault", metavar="SPEC", help="make faults, for example drop=3,truncate=2,black=1")
+    replay.add_argument("--out", type=Path, metavar="verdicts.jsonl")
+    replay.add_argument("--workers", type=int, help="engine workers; default: the configuration's")
+    replay.add_argument("--hold-s", type=float, default=0.0, help="go on answering consumers this long after the end")
+    replay.add_argument("--json", action="store_true", help="print the summary as JSON")
+
+    record = command(
+        "record", _record, "Write what a camera gives: lossless video and a sidecar that replay reads back."
+    )
+    record.add_argument("config", type=Path, help="its [source] is recorded")
+    record.add_argument("--out", type=Path, required=True, metavar="FILE.avi")
+    record.add_argument("--max-mb", type=float, default=4096.0, help="stop before the video is larger")
+    record.add_argument("--max-s", type=float, help="stop after this long")
+    record.add_argument("--json", action="store_true")
+
+    watch = command("watch", _watch, "Show a running service's defects, alarms and health in the terminal.")
+    watch.add_argument("endpoint", nargs="?", default="tcp://127.0.0.1:5570", help="its wire.publish")
+    watch.add_argument("--serve", help="its wire.serve; default: the port above")
+    watch.add_argument("--json", action="store_true", help="one message per line instead of a table")
+    watch.add_argument("--for-s", type=float, help="end after this long")
+
+    simulate = command("simulate", _simulate, "Render a strip with known defects to a recording, and write the truth.")
+    simulate.add_argument("--out", type=Path, required=True, metavar="FILE.avi")
+    simulate.add_argument("--truth", type=Path, required=True, metavar="FILE.json")
+    simulate.add_argument("--length-m", type=float, default=100.0)
+    simulate.add_argument("--seed", type=int, default=7)
+    simulate.add_argument("--defects-per-m", type=float, default=1.0)
+    simulate.add_argument("--config", type=Path, help="its [line] gives width, pitch and line rate")
+    simulate.add_argument("--json", action="store_true")
+
+    check = command("check", _check, "Check a configuration without starting anything.")
+    check.add_argument("config", type=Path)
+    check.add_argument("--json", action="store_true", help="print it with all defaults")
+
+    engines = command("engines", _engines, "List the engines and verify each against its manifest.")
+    engines.add_argument("--dir", type=Path, default=Path("engines"))
+    engines.add_argument("--backend", default="openvino", help="that shall run them")
+    engines.add_argument("--json", action="store_true")
+
+    picture = command("picture", _picture, "Draw a coil with its found defects.")
+    picture.add_argument("verdicts", type=Path, help="what `linewatch replay --out` wrote")
+    picture.add_argument("--source", required=True, help="the recording or folder that was replayed")
+    picture.add_argument("--truth", type=Path)
+    picture.add_argument("--config", type=Path)
+    picture.add_argument("--out", type=Path, required=True, metavar="FILE.png")
+
+    schema = command("schema", _schema, "Print the JSON Schema of every message on the wire.")
+    schema.add_argument("--out", type=Path)
+
+    demo = command(
+        "demo", _demo, "Render a coil, inspect it at line rate with the shipped engines, show what was found."
+    )
+    demo.add_argument("--out", type=Path, default=Path("out/demo"))
+    demo.add_argument("--length-m", type=float, default=100.0)
+    demo.add_argument("--config", type=Path, default=Path("configs/simulator.toml"))
+    demo.add_argument("--seed", type=int, default=7)
+    return parser
+
+
+def _settings(path: Path | None) -> ServiceSettings:
+    return ServiceSettings() if path is None else load_settings(path)
+
+
+def _run(options: argparse.Namespace) -> None:
+    from linewatch.daemon.run import run
+
+    settings = load_settings(options.config)
+    configure_logs(settings.log.level)
+    run(settings)
+
+
+def _replay(options: argparse.Namespace) -> None:
+    from linewatch.daemon.replay import replay
+    from linewatch.daemon.sources import with_source
+    from linewatch.tables import summary_table
+
+    settings = with_source(_settings(options.config), options.source, own_line=options.config is None)
+    if options.config is None:  # nobody waits at the usual ports
+        settings = settings.model_copy(update={"wire": WireSettings(publish=ANY_PORT, serve=ANY_PORT)})
+    if options.workers is not None:
+        if not 1 <= options.workers <= 64:
+            raise ConfigError(f"--workers is {options.workers}, expected 1 to 64")
+        inference = settings.inference.model_copy(update={"workers": options.workers})
+        settings = settings.model_copy(update={"inference": inference})
+    configure_logs("warning" if sys.stderr.isatty() else settings.log.level)
+    summary = replay(settings, pace=options.pace, fault=options.fault, out=options.out, hold_s=options.hold_s)
+    if options.json:
+        print(json.dumps(asdict(summary)))
+    else:
+        summary_table(summary)
+
+
+def _record(options: argparse.Namespace) -> None:
+    from linewatch.daemon.record import record_source
+
+    summary = record_source(load_settings(options.config), options.out, max_mb=options.max_mb, max_s=options.max_s)
+    if options.json:
+        print(json.dumps({**asdict(summary), "path": str(summary.path)}))
+    else:
+        print(
+            f"{summary.path}: {summary.grabs} grabs, {summary.lines} lines, {summary.size_mb:.1f} MB, "
+            f"ended by its {summary.ended}"
+        )
+
+
+def _watch(options: argparse.Namespace) -> None:
+    from linewatch.client.watch import watch
+
+    watch(options.endpoint, options.serve, for_s=options.for_s, as_json=options.json)
+
+
+def _simulate(options: argparse.Namespace) -> None:
+    from linewatch.daemon.simulate import render, simulator_source
+
+    settings = _settings(options.config)
+    source = simulator_source(options.seed, options.length_m, options.defects_per_m)
+    truth = render(source, settings.line, options.out, options.truth)
+    if options.json:
+        print(truth.model_dump_json())
+    else:
+        print(
+            f"{options.out}: {truth.length_mm / 1000:.1f} m with {len(truth.defects)} defects; truth in {options.truth}"
+        )
+
+
+def _check(options: argparse.Namespace) -> None:
+    settings = load_settings(options.config)
+    if settings.taxonomy is not None:
+        Taxonomy.read(settings.taxonomy)
+    print(settings.model_dump_json(indent=1) if options.json else f"{options.config}: good")
+
+
+def _engines(options: argparse.Namespace) -> int:
+    from linewatch.inference.backends import open_backend
+    from linewatch.inference.engines import verify_all
+    from linewatch.tables import engines_table
+
+    reports = verify_all(options.dir, open_backend(options.backend))
+    if options.json:
+        rows = [
+            {
+                "name": report.name,
+                "manifest": report.manifest.model_dump(mode="json") if report.manifest else None,
+                "model_bytes": report.model_bytes,
+                "fault": report.fault,
+            }
+            for report in reports
+        ]
+        print(json.dumps(rows))
+    else:
+        engines_table(reports)
+    return 4 if any(report.fault for report in reports) else 0
+
+
+def _picture(options: argparse.Namespace) -> None:
+    from linewatch.capture.clock import MonotonicClock
+    from linewatch.daemon.sources import camera_for, with_source
+    from linewatch.history.found import read_findings
+    from linewatch.history.picture import draw_coil
+    from linewatch.simulation.truth import CoilTruth
+
+    settings = with_source(_settings(options.config), options.source, own_line=options.config is None)
+    assert settings.source is not None
+    truth = CoilTruth.read(options.truth) if options.truth else None
+    boxes = [defect.box for defect in truth.defects] if truth else []
+    camera = camera_for(settings.source, settings.line, MonotonicClock(), live=False)
+    draw_coil(camera, settings.line, read_findings(options.verdicts), boxes, options.out)
+    print(options.out)
+
+
+def _schema(options: argparse.Namespace) -> None:
+    from linewatch.wire.export import wire_schema
+
+    if options.out is None:
+        print(wire_schema(), end="")
+    else:
+        options.out.write_text(wire_schema())
+
+
+def _demo(options: argparse.Namespace) -> None:
+    from linewatch.demo import demo
+    from linewatch.tables import demo_table
+
+    configure_logs("warning")
+    settings = load_settings(options.config)
+    summary, judgement = demo(options.out, options.length_m, options.seed, settings)
+    demo_table(summary, judgement, options.out)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,105 @@
+"""Asking the service's ROUTER socket: one question at a time, with a time limit."""
+
+import time
+from collections.abc import Callable, Iterator
+
+import zmq
+
+from linewatch.contracts.errors import WireError
+from linewatch.wire.schema import (
+    MAX_HEADER_BYTES,
+    REPLY,
+    SCHEMA_VERSION,
+    AnyMessage,
+    ErrorReply,
+    Message,
+    ReplayReply,
+    ReplayRequest,
+    Reply,
+    Snapshot,
+    SnapshotReply,
+    SnapshotRequest,
+    Topic,
+    canonical,
+    decode,
+)
+
+
+class NoAnswerError(WireError):
+    """The service did not answer in time, or refused."""
+
+
+class Questions:
+    """Opened, used and closed by one thread."""
+
+    def __init__(self, connect: Callable[[], zmq.Socket[bytes]], timeout_s: float) -> None:
+        """`connect` makes a DEALER socket that is connected to the service."""
+        self._connect = connect
+        self._timeout_s = timeout_s
+        self._socket = connect()
+        self._last_id = 0
+
+    def close(self) -> None:
+        """Drop what was asked."""
+        self._socket.close(0)
+
+    def replay(self, topic: Topic, epoch: int, first: int, end: int | None) -> tuple[ReplayReply, list[AnyMessage]]:
+        """One page of kept messages in [first, end). Raises NoAnswerError, or WireError for what is no answer."""
+        reply, parts = self._ask(
+            ReplayRequest(
+                schema_version=SCHEMA_VERSION,
+                request="replay",
+                id=self._next_id(),
+                topic=topic,
+                epoch=epoch,
+                from_sequence=first,
+                to_sequence=end,
+            )
+        )
+        if not isinstance(reply, ReplayReply) or len(parts) != 3 * reply.records:
+            raise WireError(f"a replay was answered by {type(reply).__name__} with {len(parts)} parts")
+        messages = [decode(*parts[at : at + 3]) for at in range(0, len(parts), 3)]
+        behind = first
+        for message in messages:
+            if message.topic != topic or message.epoch != epoch or message.sequence < behind:
+                raise WireError(
+                    f"a replay of {topic} in epoch {epoch} from {behind} held "
+                    f"{message.topic} of epoch {message.epoch}, {message.sequence}"
+                )
+            behind = message.sequence + 1
+        return reply, messages
+
+    def snapshot(self) -> Snapshot:
+        """How things stand. Raises NoAnswerError, or WireError for what is no answer."""
+        reply, _ = self._ask(SnapshotRequest(schema_version=SCHEMA_VERSION, request="snapshot", id=self._next_id()))
+        if not isinstance(reply, SnapshotReply):
+            raise WireError(f"a snapshot was answered by {type(reply).__name__}")
+        return reply.snapshot
+
+    def _next_id(self) -> int:
+        self._last_id += 1
+        return self._last_id
+
+    def _ask(self, request: Message) -> tuple[Reply, list[bytes]]:
+        for header, *parts in self._answers(canonical(request.model_dump())):
+            if len(header) > MAX_HEADER_BYTES:
+                raise WireError(f"a reply of {len(header)} bytes; at most {MAX_HEADER_BYTES} are read")
+            reply = REPLY.validate_json(header)
+            if reply.id not in (self._last_id, 0):
+                continue  # the late answer to a question that was given up
+            if isinstance(reply, ErrorReply):
+                raise NoAnswerError(f"the service refused: {reply.error}: {reply.text}")
+            return reply, parts
+        # What waits in this socket, in either direction, belongs to a question that is given up.
+        self._socket.close(0)
+        self._socket = self._connect()
+        raise NoAnswerError(f"no answer from the service within {self._timeout_s:g} s")
+
+    def _answers(self, question: bytes) -> Iterator[list[bytes]]:
+        deadline = time.monotonic() + self._timeout_s
+        if not self._socket.poll(int(self._timeout_s * 1000), zmq.POLLOUT):
+            return
+        self._socket.send(question)
+        while (left_s := deadline - time.monotonic()) > 0:
+            if self._socket.poll(max(1, int(left_s * 1000))):
+                yield self._socket.recv_multipart()

@@ -1,0 +1,282 @@
+"""Everything the service says, each message once and in order per topic, or a word about what could not be had."""
+
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Literal, Self
+
+import zmq
+import zmq.auth
+from pydantic import ValidationError
+
+from linewatch.client.questions import Questions
+from linewatch.contracts.errors import WireError
+from linewatch.wire.schema import (
+    KEPT_TOPICS,
+    MAX_PAYLOAD_BYTES,
+    AnyMessage,
+    Snapshot,
+    StatusMessage,
+    Topic,
+    decode,
+)
+
+_SILENCE_S = 3.0  # thirty heartbeats
+
+
+@dataclass(frozen=True, slots=True)
+class ClientKeys:
+    """CURVE: this client's secret certificate, and the service's public one."""
+
+    secret_file: Path
+    server_public_file: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """Where a consumer stands in a topic: it has everything before `(epoch, next)`."""
+
+    epoch: int
+    next: int
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """Messages [first, end) of a topic in an epoch that cannot be had any more; `end` None: nobody knows how many."""
+
+    topic: Topic
+    epoch: int
+    first: int
+    end: int | None
+    reason: str
+
+
+class Subscriber:
+    """Connects at once and may wait for a service that is not there yet. Used and closed by one thread.
+
+    Gaps are seen by `(epoch, sequence)`, at the latest by the next heartbeat, and filled from the service's journal
+    before anything newer of that topic is given out. So is what a service decided before it was restarted. `positions`
+    resumes where a former subscriber stood; else `since` says whether a topic begins with its next message or with the
+    epoch.
+    """
+
+    def __init__(
+        self,
+        publish: str,
+        serve: str,
+        topics: Iterable[Topic | str] = tuple(Topic),
+        *,
+        keys: ClientKeys | None = None,
+        since: Literal["live", "epoch"] = "live",
+        positions: Mapping[str, Position] | None = None,
+        answer_timeout_s: float = 5.0,
+        receive_high_water: int = 10_000,
+    ) -> None:
+        """Raises WireError for an endpoint or a key that cannot be used, ValueError for an unknown topic."""
+        self._topics = frozenset(Topic(topic) for topic in topics)
+        self._since = since
+        self._positions = {Topic(topic): position for topic, position in (positions or {}).items()}
+        self._keys = _load(keys) if keys else None
+        self._publish = publish
+        self._serve = serve
+        self._receive_high_water = receive_high_water
+        self._ready: Iterator[AnyMessage | Lost] = iter(())
+        self._heartbeat = (-1, -1)  # epoch and count that were seen last
+        self._heartbeat_s: float | None = None
+        self._heard_s = time.monotonic()
+        self.rejected = 0
+        """Messages that were not of this protocol."""
+        self.filled = 0
+        """Messages that came from the journal instead of live."""
+        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        try:
+            self._socket = self._sub()
+            self._questions = Questions(self._dealer, answer_timeout_s)
+        except BaseException:
+            self._context.destroy(0)
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Disconnect."""
+        self._questions.close()
+        self._context.destroy(0)
+
+    def __iter__(self) -> Iterator[AnyMessage | Lost]:
+        """Every message from now on; ends when the subscriber is closed."""
+        while not self._context.closed:
+            message = self.poll(1.0)
+            if message is not None:
+                yield message
+
+    def poll(self, timeout_s: float) -> AnyMessage | Lost | None:
+        """The next message, or None when none comes in time. Filling a gap may take longer, up to `answer_timeout_s`.
+
+        Raises WireError when the service speaks another schema version.
+        """
+        deadline = time.monotonic() + timeout_s
+        while True:
+            for message in self._ready:
+                return message
+            left_s = max(0.0, deadline - time.monotonic())
+            if self._socket.poll(int(1000 * min(left_s, _SILENCE_S))):
+                self._heard_s = time.monotonic()
+                self._ready = self._settle(self._socket.recv_multipart())
+                continue
+            if time.monotonic() - self._heard_s > _SILENCE_S:
+                self._reconnect()
+            if left_s == 0.0:
+                return None
+
+    @property
+    def heartbeat_age_s(self) -> float:
+        """Seconds since the heartbeat last advanced as seen by `poll`; infinite before the first. Old: nobody looks."""
+        return float("inf") if self._heartbeat_s is None else time.monotonic() - self._heartbeat_s
+
+    @property
+    def positions(self) -> dict[str, Position]:
+        """Where this consumer stands: what `poll` has given out. Kept by the caller, it lets another one resume."""
+        return {topic.value: position for topic, position in self._positions.items()}
+
+    def snapshot(self) -> Snapshot:
+        """How things stand at the service. Raises WireError when it does not answer."""
+        return self._questions.snapshot()
+
+    def _settle(self, parts: list[bytes]) -> Iterator[AnyMessage | Lost]:
+        message = self._decode(parts)
+        if message is None:
+            return
+        if isinstance(message, StatusMessage):
+            self._hear(message)
+            for topic in sorted(self._topics.intersection(KEPT_TOPICS)):
+                if topic.value in message.sequences:
+                    yield from self._catch_up(topic, message.epoch, message.sequences[topic.value])
+            if Topic.STATUS in self._topics:
+                yield message
+            return
+        yield from self._catch_up(message.topic, message.epoch, message.sequence)
+        self._positions[message.topic] = Position(message.epoch, message.sequence + 1)
+        yield message
+
+    def _decode(self, parts: list[bytes]) -> AnyMessage | None:
+        try:
+            if len(parts) != 3:
+                raise WireError(f"a message of {len(parts)} parts; expected topic, header and payload")
+            message = decode(parts[0], parts[1], parts[2])
+        except WireError as error:
+            if str(error).startswith("schema version"):
+                raise
+            self.rejected += 1
+            return None
+        return message
+
+    def _hear(self, status: StatusMessage) -> None:
+        heartbeat = status.epoch, status.heartbeat
+        if heartbeat != self._heartbeat:
+            self._heartbeat = heartbeat
+            self._heartbeat_s = time.monotonic()
+
+    def _catch_up(self, topic: Topic, epoch: int, end: int) -> Iterator[AnyMessage | Lost]:
+        """Give out what lies between where we stand and `(epoch, end)`, which the service has just named."""
+        here = self._positions.setdefault(topic, Position(epoch, 0 if self._since == "epoch" else end))
+        if (here.epoch, here.next) > (epoch, end):
+            # Sequences never go back: this is another journal.
+            yield Lost(topic, here.epoch, here.next, None, "the service began a new journal")
+            self._positions[topic] = Position(epoch, 0)
+        while (here := self._positions[topic]) != Position(epoch, end):
+            upto = end if here.epoch == epoch else None
+            try:
+                reply, messages = self._questions.replay(topic, here.epoch, here.next, upto)
+            except (WireError, ValidationError) as error:
+                yield self._give_up(topic, Position(epoch, end), str(error))
+                return
+            for message in messages:
+                yield from self._skip(topic, message.sequence)
+                self._positions[topic] = Position(message.epoch, message.sequence + 1)
+                self.filled += 1
+                yield message
+            if reply.more and messages:
+                continue
+            if here.epoch == epoch:
+                yield from self._skip(topic, end)
+            else:
+                if reply.next is not None:
+                    yield from self._skip(topic, reply.next)
+                elif here.epoch < reply.oldest_epoch:
+                    yield Lost(topic, here.epoch, here.next, None, _GONE)
+                following = min(reply.next_epoch or epoch, epoch)
+                self._positions[topic] = Position(following, 0)
+
+    def _skip(self, topic: Topic, end: int) -> Iterator[Lost]:
+        """Say that what lies between where we stand and `end` is gone."""
+        here = self._positions[topic]
+        if here.next < end:
+            yield Lost(topic, here.epoch, here.next, end, _GONE)
+            self._positions[topic] = Position(here.epoch, end)
+
+    def _give_up(self, topic: Topic, there: Position, reason: str) -> Lost:
+        here = self._positions[topic]
+        self._positions[topic] = there
+        return Lost(topic, here.epoch, here.next, there.next if here.epoch == there.epoch else None, reason)
+
+    def _reconnect(self) -> None:
+        """libzmq gives a connection up for good when a handshake fails, and a service that comes back is not heard."""
+        self._socket.close(0)
+        self._socket = self._sub()
+        self._heard_s = time.monotonic()
+
+    def _sub(self) -> zmq.Socket[bytes]:
+        socket = self._context.socket(zmq.SUB)
+        socket.rcvhwm = self._receive_high_water
+        socket.setsockopt(zmq.MAXMSGSIZE, MAX_PAYLOAD_BYTES)
+        self._connect(socket, self._publish)
+        for topic in self._topics | {Topic.STATUS}:
+            socket.subscribe(topic.value)
+        return socket
+
+    def _dealer(self) -> zmq.Socket[bytes]:
+        socket = self._context.socket(zmq.DEALER)
+        self._connect(socket, self._serve)
+        return socket
+
+    def _connect(self, socket: zmq.Socket[bytes], endpoint: str) -> None:
+        socket.linger = 0
+        socket.setsockopt(zmq.RECONNECT_IVL, 50)
+        socket.setsockopt(zmq.RECONNECT_IVL_MAX, 1000)
+        socket.setsockopt(zmq.TCP_KEEPALIVE, 1)
+        socket.setsockopt(zmq.TCP_KEEPALIVE_IDLE, 10)
+        if self._keys:
+            socket.curve_publickey, socket.curve_secretkey, socket.curve_serverkey = self._keys
+        try:
+            socket.connect(endpoint)
+        except zmq.ZMQError as error:
+            socket.close(0)
+            raise WireError(
+                f"cannot connect to {endpoint!r}: {error.strerror}; expected tcp://HOST:PORT or ipc://PATH as "
+                "[wire] publish and serve of the service have it"
+            ) from error
+
+
+_GONE = "the journal does not hold it any more"
+
+
+def _load(keys: ClientKeys) -> tuple[bytes, bytes, bytes]:
+    try:
+        public, secret = zmq.auth.load_certificate(keys.secret_file)
+        server, _ = zmq.auth.load_certificate(keys.server_public_file)
+    except (OSError, ValueError) as error:
+        raise WireError(
+            f"no CURVE certificate: {error}; name the client's *.key_secret and the service's *.key"
+        ) from error
+    if secret is None:
+        raise WireError(f"{keys.secret_file} holds no secret key; name the client's *.key_secret file")
+    return public, secret, server

@@ -1,0 +1,133 @@
+"""`linewatch watch`: a running service in the terminal, as any consumer sees it."""
+
+import time
+from collections import deque
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from linewatch.client.subscriber import Lost, Subscriber
+from linewatch.contracts.errors import WireError
+from linewatch.wire.schema import (
+    AlarmMessage,
+    AnyMessage,
+    CoilMessage,
+    DefectMessage,
+    FrameMessage,
+    StatusMessage,
+    canonical,
+)
+
+SHOWN_DEFECTS = 12
+SHOWN_ALARMS = 6
+SILENCE_S = 1.0
+REFRESH_HZ = 4
+
+
+class Board:
+    """What the table shows: the newest of everything."""
+
+    def __init__(self) -> None:
+        self.status: StatusMessage | None = None
+        self.coil = ""
+        self.coverage: dict[str, float] = {}
+        self.defects: deque[DefectMessage] = deque(maxlen=SHOWN_DEFECTS)
+        self.alarms: dict[str, AlarmMessage] = {}
+        self.lost = 0
+
+    def take(self, message: AnyMessage | Lost) -> None:
+        """Follow one message."""
+        match message:
+            case StatusMessage():
+                self.status = message
+            case DefectMessage():
+                kept = [defect for defect in self.defects if defect.id != message.id]
+                self.defects = deque([*kept, message], maxlen=SHOWN_DEFECTS)
+            case AlarmMessage():
+                self.alarms.pop(message.id, None)
+                if message.state == "raised":
+                    self.alarms[message.id] = message
+            case CoilMessage():
+                self.coil = f"{message.coil} {message.state}"
+            case FrameMessage():
+                for span in message.spans:
+                    length_mm = span.along_mm[1] - span.along_mm[0]
+                    self.coverage[span.quality] = self.coverage.get(span.quality, 0.0) + length_mm
+            case Lost():
+                self.lost += 1
+
+    def render(self, heartbeat_age_s: float) -> Group:
+        """The whole board."""
+        return Group(self._head(heartbeat_age_s), self._alarm_table(), self._defect_table())
+
+    def _head(self, age_s: float) -> Text:
+        status = self.status
+        if status is None:
+            return Text("waiting for the service ...", style="yellow")
+        seen = "  ".join(f"{quality} {mm / 1000:.1f} m" for quality, mm in sorted(self.coverage.items()))
+        text = Text()
+        if age_s > SILENCE_S or not status.healthy:
+            text.append(
+                f"NOBODY IS LOOKING: heartbeat {age_s:.1f} s old, {status.failure or status.state}\n", "bold red"
+            )
+        text.append(f"{self.coil}  {(status.along_mm or 0) / 1000:.1f} m  {status.quality}  ", "bold")
+        ring = f"ring {status.ring_free}/{status.ring_slots} free"
+        text.append(f"{status.frames_per_s:.1f} frames/s  {status.defects} defects  {ring}\n")
+        text.append(
+            f"seen here: {seen or 'nothing yet'}" + (f"  {self.lost} gaps could not be filled" if self.lost else "")
+        )
+        return text
+
+    def _alarm_table(self) -> Table:
+        table = Table(title="standing alarms", title_justify="left", expand=True)
+        for column in ("rule", "coil", "at m", "what"):
+            table.add_column(column)
+        for alarm in list(self.alarms.values())[-SHOWN_ALARMS:]:
+            table.add_row(alarm.rule, alarm.coil, f"{alarm.along_mm / 1000:.2f}", alarm.text, style="red")
+        return table
+
+    def _defect_table(self) -> Table:
+        table = Table(title="newest defects", title_justify="left", expand=True)
+        for column in ("class", "state", "along m", "across mm", "mm2", "confidence"):
+            table.add_column(column)
+        for defect in reversed(self.defects):
+            table.add_row(
+                defect.defect_class,
+                defect.state,
+                f"{defect.along_mm[0] / 1000:.3f}-{defect.along_mm[1] / 1000:.3f}",
+                f"{defect.across_mm[0]:.0f}-{defect.across_mm[1]:.0f}",
+                f"{defect.area_mm2:.0f}",
+                f"{defect.confidence:.2f}",
+            )
+        return table
+
+
+def watch(publish: str, serve: str | None, *, for_s: float | None, as_json: bool) -> None:
+    """Follow a service until interrupted, or for `for_s`. Raises WireError for an endpoint that cannot be used."""
+    end_s = time.monotonic() + (for_s if for_s is not None else float("inf"))
+    with Subscriber(publish, serve or _next_port(publish)) as subscriber:
+        if as_json:
+            while time.monotonic() < end_s:
+                message = subscriber.poll(0.2)
+                if message is not None and not isinstance(message, Lost):
+                    print(canonical(message.model_dump()).decode(), flush=True)
+            return
+        board = Board()
+        with Live(board.render(0.0), console=Console(), refresh_per_second=REFRESH_HZ) as live:
+            shown_s = 0.0
+            while time.monotonic() < end_s:
+                message = subscriber.poll(0.1)
+                if message is not None:
+                    board.take(message)
+                if time.monotonic() - shown_s > 1 / REFRESH_HZ:
+                    shown_s = time.monotonic()
+                    live.update(board.render(subscriber.heartbeat_age_s))
+
+
+def _next_port(publish: str) -> str:
+    head, _, port = publish.rpartition(":")
+    if not publish.startswith("tcp://") or not port.isdecimal():
+        raise WireError(f"cannot tell where {publish!r} serves what was missed; say so with --serve ENDPOINT")
+    return f"{head}:{int(port) + 1}"

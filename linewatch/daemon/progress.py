@@ -1,0 +1,49 @@
+"""What a person sees while a coil runs: one line that is redrawn."""
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, TextColumn, TimeRemainingColumn
+
+from linewatch.daemon.tally import Tally
+
+
+@contextmanager
+def progress_bar(about: str, total: int | None, *columns: ProgressColumn) -> Iterator[Callable[[int, str], None]]:
+    """A bar on stderr where that is a terminal, nothing otherwise; call with (done so far, a note)."""
+    console = Console(file=sys.stderr)
+    bar = Progress(
+        TextColumn(f"{about:<10}"),
+        BarColumn(bar_width=30),
+        MofNCompleteColumn(),
+        *columns,
+        TimeRemainingColumn(compact=True),
+        TextColumn("{task.fields[note]}"),
+        console=console,
+        disable=not console.is_terminal,
+    )
+    with bar:
+        task = bar.add_task(about, total=total, note="")
+        yield lambda done, note: bar.update(task, completed=done, note=note)
+
+
+class TallyNote:
+    """ "12.3 m  coverage 100.00 %  41 defects  78 frames/s" of a running service."""
+
+    def __init__(self, tally: Tally) -> None:
+        self._tally = tally
+        self._before = (time.monotonic(), 0)
+
+    def __call__(self) -> str:
+        tally, now_s = self._tally, time.monotonic()
+        since_s, frames = self._before
+        rate = (tally.frames - frames) / max(1e-6, now_s - since_s)
+        if now_s - since_s > 1:
+            self._before = (now_s, tally.frames)
+        return (
+            f"{tally.along_mm / 1000:8.1f} m  coverage {tally.coverage:7.2%}  "
+            f"{tally.opened} defects  {tally.alarms_raised} alarms  {rate:5.1f} frames/s"
+        )

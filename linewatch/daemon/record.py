@@ -1,0 +1,40 @@
+"""`linewatch record`: a source to disk, with live progress, until it ends, is full, late or interrupted."""
+
+import signal
+import threading
+from pathlib import Path
+
+from linewatch.capture.clock import MonotonicClock
+from linewatch.capture.recorder import RecordingSummary, record
+from linewatch.config.service import ServiceSettings
+from linewatch.contracts.errors import ConfigError
+from linewatch.contracts.frame import Grab
+from linewatch.daemon.progress import progress_bar
+from linewatch.daemon.sources import camera_for
+
+
+def record_source(settings: ServiceSettings, path: Path, *, max_mb: float, max_s: float | None) -> RecordingSummary:
+    """Record the configured source. SIGINT and SIGTERM end it with whole files. Raises LinewatchErrors."""
+    if settings.source is None:
+        raise ConfigError("the configuration has no [source]; say what to record")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    camera = camera_for(settings.source, settings.line, MonotonicClock(), live=True)
+    grabs = 0
+    with camera, progress_bar("record", camera.grabs) as show:
+
+        def count(grab: Grab) -> None:
+            nonlocal grabs
+            grabs += 1
+            show(grabs, f"{grab.coil} {(grab.along_mm + grab.lines * grab.mm_per_line) / 1000:.1f} m")
+
+        before = {s: signal.signal(s, lambda *_: camera.stop()) for s in (signal.SIGINT, signal.SIGTERM)}
+        timer = threading.Timer(max_s, camera.stop) if max_s is not None else None
+        try:
+            if timer is not None:
+                timer.start()
+            return record(camera, path, settings.line, max_mb, count)
+        finally:
+            if timer is not None:
+                timer.cancel()
+            for number, handler in before.items():
+                signal.signal(number, handler)

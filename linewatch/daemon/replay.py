@@ -1,0 +1,128 @@
+"""Replay: the service over a recording, at any pace, with the same verdicts."""
+
+import signal
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from threading import Event
+from typing import Literal
+
+import numpy as np
+
+from linewatch.capture.clock import MonotonicClock, PacedCamera
+from linewatch.config.service import ServiceSettings
+from linewatch.contracts.errors import ConfigError
+from linewatch.contracts.ports import Backend, Camera
+from linewatch.contracts.verdict import Quality
+from linewatch.daemon.progress import TallyNote, progress_bar
+from linewatch.daemon.service import Service, open_service
+from linewatch.daemon.sources import camera_for
+from linewatch.simulation.faults import FaultSpec, FaultyCamera
+
+FAULT_SEED = 1
+
+
+@dataclass(frozen=True, slots=True)
+class ReplaySummary:
+    """What came of a run; lengths in metres, latencies from a frame's last line to its publication."""
+
+    coil: str
+    metres: float
+    coverage: float
+    frames: int
+    frames_per_s: float
+    lines_missed_by_cause: dict[str, int]
+    defects_by_class: dict[str, int]
+    alarms: int
+    tiles: int
+    tiles_passed: int
+    latency_p50_ms: float
+    latency_p99_ms: float
+    engines: tuple[str, ...]
+    missed_m: float = 0.0
+    elapsed_s: float = field(default=0.0)
+
+
+def replay(
+    settings: ServiceSettings,
+    *,
+    pace: Literal["max", "line-rate"] = "max",
+    fault: str | None = None,
+    out: Path | None = None,
+    hold_s: float = 0.0,
+    backend: Backend | None = None,
+    watch: Callable[[Service], None] = lambda _service: None,
+) -> ReplaySummary:
+    """Run `settings.source` through the service, losing nothing, and sum it up. SIGINT and SIGTERM end it in order.
+
+    fault: as `FaultSpec.parse` reads it. out: the verdict file. hold_s: go on serving consumers after the end.
+    The journal lies beside `out`, or nowhere that lasts. Raises LinewatchErrors.
+    """
+    if settings.source is None:
+        raise ConfigError("no source to replay; name one, or give the configuration a [source]")
+    clock = MonotonicClock()
+    with ExitStack() as stack:
+        camera: Camera = camera_for(settings.source, settings.line, clock, live=False)
+        if fault is not None:
+            camera = FaultyCamera(camera, FaultSpec.parse(fault), FAULT_SEED)
+        camera = stack.enter_context(PacedCamera(camera, clock, pace))
+        journal = (
+            out.with_suffix(".journal") if out else Path(stack.enter_context(TemporaryDirectory(prefix="linewatch-")))
+        )
+        settings = settings.model_copy(update={"journal": settings.journal.model_copy(update={"dir": journal})})
+        service = stack.enter_context(open_service(settings, camera, clock, verdicts=out, backend=backend))
+        stack.enter_context(stopping(service))
+        note = TallyNote(service.tally)
+        show = stack.enter_context(progress_bar("replay", camera.grabs))
+
+        def look() -> None:
+            show(service.tally.frames, note())
+            watch(service)
+
+        service.run(watch=look, hold_s=hold_s)
+        show(service.tally.frames, note())
+        return summary_of(service)
+
+
+def summary_of(service: Service) -> ReplaySummary:
+    """The sums of a service that has run."""
+    tally, elapsed_s = service.tally, service.runner.elapsed_s
+    latencies_ms = np.array(service.latencies_ns, np.float64) / 1e6
+    p50, p99 = np.percentile(latencies_ms, [50, 99]) if len(latencies_ms) else (0.0, 0.0)
+    return ReplaySummary(
+        coil=tally.coil,
+        metres=sum(tally.mm.values()) / 1000,
+        coverage=tally.coverage,
+        frames=tally.frames,
+        frames_per_s=tally.frames / elapsed_s if elapsed_s else 0.0,
+        lines_missed_by_cause=dict(Counter(tally.lines_by_cause)),
+        defects_by_class=dict(sorted(tally.defects.items())),
+        alarms=tally.alarms_raised,
+        tiles=tally.tiles,
+        tiles_passed=tally.tiles_passed,
+        latency_p50_ms=float(p50),
+        latency_p99_ms=float(p99),
+        engines=tuple(engine.identity for engine in service.engines),
+        missed_m=tally.mm[Quality.MISSED] / 1000,
+        elapsed_s=elapsed_s,
+    )
+
+
+@contextmanager
+def stopping(service: Service) -> Iterator[Event]:
+    """SIGINT and SIGTERM end capture and let the stages drain; the event says that one came. Main thread only."""
+    stopped = Event()
+
+    def stop(_signal: int, _frame: object) -> None:
+        stopped.set()
+        service.stop()
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stopped
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,36 @@
+"""`linewatch run`: the live service until its source ends or it is told to stop."""
+
+from contextlib import ExitStack
+
+import structlog
+
+from linewatch.capture.clock import MonotonicClock, PacedCamera
+from linewatch.config.service import ServiceSettings
+from linewatch.contracts.errors import ConfigError
+from linewatch.contracts.ports import Camera
+from linewatch.daemon.progress import TallyNote, progress_bar
+from linewatch.daemon.replay import ReplaySummary, stopping, summary_of
+from linewatch.daemon.service import open_service
+from linewatch.daemon.sources import camera_for
+
+
+def run(settings: ServiceSettings) -> ReplaySummary:
+    """Inspect the configured source: a live one never waits, a recording is played at line rate and loses nothing.
+
+    Raises ConfigError without a source, and whatever the service raises.
+    """
+    if settings.source is None:
+        raise ConfigError("the configuration has no [source]; say where frames come from")
+    clock = MonotonicClock()
+    with ExitStack() as stack:
+        camera: Camera = camera_for(settings.source, settings.line, clock, live=True)
+        camera = stack.enter_context(camera if camera.live else PacedCamera(camera, clock, "line-rate"))
+        structlog.get_logger().info(
+            "starting", source=settings.source.type, engines_dir=str(settings.inference.engines_dir)
+        )
+        service = stack.enter_context(open_service(settings, camera, clock))
+        stack.enter_context(stopping(service))
+        note = TallyNote(service.tally)
+        show = stack.enter_context(progress_bar("run", camera.grabs))
+        service.run(watch=lambda: show(service.tally.frames, note()))
+        return summary_of(service)

@@ -1,0 +1,204 @@
+"""One camera's service: opens everything in order, hands the work to the runner, closes everything in reverse."""
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import structlog
+import zmq
+
+from linewatch.capture.admission import Admission, Intake
+from linewatch.capture.edges import find_edges
+from linewatch.capture.ring import FrameRing
+from linewatch.config.service import ServiceSettings
+from linewatch.config.taxonomy import Taxonomy
+from linewatch.contracts.frame import Frame
+from linewatch.contracts.ports import Backend, Camera, Clock
+from linewatch.contracts.tile import Batch
+from linewatch.daemon.deciding import Deciding
+from linewatch.daemon.notify import Notifier
+from linewatch.daemon.outlet import Outlet, open_outlet
+from linewatch.daemon.runner import Runner, Work
+from linewatch.daemon.status import StatusReport
+from linewatch.daemon.tally import Tally
+from linewatch.decision.decide import DecisionState
+from linewatch.decision.rules import DecisionRules
+from linewatch.inference.backends import open_backend
+from linewatch.inference.cascade import Cascade
+from linewatch.inference.engines import load_engines
+from linewatch.inference.host import available_cores
+from linewatch.inference.pool import EnginePool
+from linewatch.journal.journal import Journal
+from linewatch.wire.encode import Sequencer, alarm_from
+from linewatch.wire.endpoints import load_keys
+from linewatch.wire.publisher import Publisher
+from linewatch.wire.schema import EngineStatus
+from linewatch.wire.server import Server
+from linewatch.wire.snapshot import Standing
+from linewatch.wire.verdict_file import VerdictFile
+
+log = structlog.get_logger()
+
+LATENCIES_KEPT = 1 << 16
+
+WATCH_S = 0.25
+"""How often the main thread looks at the stages' health and feeds the watchdog."""
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """An opened service. `run` blocks; `stop` may be called from a signal handler or another thread."""
+
+    runner: Runner
+    tally: Tally
+    publisher: Publisher
+    server: Server
+    engines: tuple[EngineStatus, ...]
+    latencies_ns: deque[int]  # of the newest frames: last line to publication
+
+    def stop(self) -> None:
+        """End capture; what was captured is still decided and published."""
+        self.runner.stop()
+
+    def run(
+        self,
+        ready: Callable[[], None] = lambda: None,
+        watch: Callable[[], None] = lambda: None,
+        hold_s: float = 0.0,
+    ) -> None:
+        """Inspect until the source ends or `stop`, then serve consumers for `hold_s` more.
+
+        `ready` is called once sockets are bound, `watch` a few times a second.
+
+        Raises StageError when a stage failed, WireError when a socket cannot be bound.
+        """
+        notifier, ailing = Notifier(), False
+
+        def up() -> None:
+            log.info("running", publish=self.publisher.endpoint, serve=self.server.endpoint)
+            notifier.ready()
+            ready()
+
+        def look() -> None:
+            nonlocal ailing
+            silent = self.runner.health.silent()
+            if silent and not ailing:
+                log.error("stage_silent", stages=silent)
+            elif ailing and not silent:
+                log.info("stages_tick_again")
+            ailing = bool(silent)
+            (notifier.ailing if silent else notifier.alive)(self._status_line(silent))
+            watch()
+
+        try:
+            self.runner.run(up, look, WATCH_S, hold_s)
+        finally:
+            notifier.stopping()
+            log.info(
+                "stopped",
+                frames=self.tally.frames,
+                coverage=round(self.tally.coverage, 6),
+                lines_by_cause=dict(self.tally.lines_by_cause),
+                failure=str(self.runner.failure) if self.runner.failure else None,
+            )
+
+    def _status_line(self, silent: tuple[str, ...]) -> str:
+        tally = self.tally
+        where = f"{tally.coil} {tally.along_mm / 1000:.1f} m, coverage {tally.coverage:.2%}, {tally.quality}"
+        return f"UNHEALTHY, silent: {', '.join(silent)}; {where}" if silent else where
+
+
+@contextmanager
+def open_service(
+    settings: ServiceSettings,
+    camera: Camera,
+    clock: Clock,
+    *,
+    verdicts: Path | None = None,
+    backend: Backend | None = None,
+) -> Iterator[Service]:
+    """Load engines, open journal and sockets' settings around an opened `camera`; close all in reverse.
+
+    verdicts: also write every decision to this file. backend: instead of the configured one. Raises LinewatchErrors.
+    """
+    with ExitStack() as stack:
+        engines = load_engines(settings.inference)
+        taxonomy = Taxonomy.read(settings.taxonomy) if settings.taxonomy else None
+        rules = DecisionRules.join(
+            settings.decision,
+            settings.alarm,
+            settings.line,
+            classify=engines.classify.manifest,
+            segment=engines.segment.manifest,
+            pseudo_classes=taxonomy.pseudo_classes if taxonomy else (),
+        )
+        keys = load_keys(settings.wire)
+        workers = settings.inference.workers or available_cores()
+        pool = stack.enter_context(
+            EnginePool(engines, backend or open_backend(settings.inference.backend), settings.inference.ladder, workers)
+        )
+        cascade = Cascade(engines, settings.inference, settings.line)
+        journal = stack.enter_context(Journal(settings.journal, clock.now_ns))
+        if journal.recovery.torn_bytes:
+            log.warning("journal_recovered", segment=journal.recovery.segment, torn_bytes=journal.recovery.torn_bytes)
+        verdict_file = stack.enter_context(VerdictFile(verdicts)) if verdicts else None
+        context = stack.enter_context(zmq.Context())
+
+        ring = FrameRing(settings.capture.ring_slots, settings.line.frame_lines, settings.line.width_px)
+        intake = Intake(camera, Admission(settings.line, settings.capture, ring), ring)
+        identities = tuple(EngineStatus(role=str(task), identity=name) for task, name in pool.identities.items())
+        standing = Standing(journal.epoch, identities, journal.alarms_standing())
+        tally = Tally()
+        latencies_ns: deque[int] = deque(maxlen=LATENCIES_KEPT)
+        deciding = Deciding(
+            DecisionState.initial(alarm_from(body) for body in standing.alarms), rules, ring.release, tally, clock
+        )
+
+        def feed(frame: Frame, now_ns: int) -> tuple[Batch, ...]:
+            edges = None if frame.pixels is None else find_edges(frame.pixels[: frame.valid_lines], settings.capture)
+            return cascade.feed(frame, edges, now_ns)
+
+        def make_outlet() -> Outlet:
+            report = StatusReport(runner, tally, ring, standing, identities, clock)
+            return Outlet(
+                journal,
+                Sequencer(journal.epoch),
+                publisher,
+                standing,
+                report,
+                clock,
+                heartbeat_hz=settings.wire.heartbeat_hz,
+                verdicts=verdict_file,
+                latencies_ns=latencies_ns,
+            )
+
+        publisher = Publisher(context, settings.wire, keys)
+        server = Server(context, settings.wire, keys, journal, standing.snapshot)
+        runner = Runner(
+            Work(
+                capture=intake.frames,
+                stop_capture=camera.stop,
+                feed=feed,
+                cascade=cascade,
+                engine=pool.run,
+                decide=deciding,
+                finish=deciding.finish,
+                open_outlet=partial(open_outlet, publisher, make_outlet),
+                open_catchup=partial(_open_catchup, server),
+                workers=workers,
+            ),
+            clock,
+        )
+        yield Service(runner, tally, publisher, server, identities, latencies_ns)
+
+
+@contextmanager
+def _open_catchup(server: Server) -> Iterator[Callable[[float], None]]:
+    def serve(timeout_s: float) -> None:
+        server.poll(round(timeout_s * 1000))
+
+    with server:
+        yield serve

@@ -1,0 +1,49 @@
+"""`linewatch simulate`: a rendered strip as a recording, with the truth beside it."""
+
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from linewatch.capture.clock import MonotonicClock
+from linewatch.capture.recorder import record
+from linewatch.capture.sidecar import sidecar_path
+from linewatch.config.line import LineSettings
+from linewatch.config.source import SimulatorSource
+from linewatch.contracts.errors import ConfigError
+from linewatch.daemon.progress import progress_bar
+from linewatch.daemon.sources import camera_for, simulated_strip
+from linewatch.simulation.truth import CoilTruth
+
+
+def simulator_source(seed: int, length_m: float, defects_per_m: float) -> SimulatorSource:
+    """A simulated coil by what a user types. Raises ConfigError for impossible values."""
+    try:
+        return SimulatorSource(
+            type="simulator", seed=seed, length_m=length_m, defects_per_m=defects_per_m, coil=f"SIM-{seed}"
+        )
+    except ValidationError as error:
+        faults = "; ".join(f"{fault['loc'][0]} is {fault['input']!r}: {fault['msg']}" for fault in error.errors())
+        raise ConfigError(f"cannot simulate that: {faults}") from error
+
+
+def render(source: SimulatorSource, line: LineSettings, video: Path, truth: Path, max_mb: float = 8192.0) -> CoilTruth:
+    """Write the source's strip as a lossless recording with its sidecar, and its truth; shows a progress bar.
+
+    Earlier files of these names are replaced. Raises SourceError.
+    """
+    video.parent.mkdir(parents=True, exist_ok=True)
+    for old in (video, sidecar_path(video)):
+        old.unlink(missing_ok=True)
+    camera = camera_for(source, line, MonotonicClock(), live=False)
+    with camera, progress_bar("render", camera.grabs) as show:
+        grabs = 0
+
+        def count(_grab: object) -> None:
+            nonlocal grabs
+            grabs += 1
+            show(grabs, "")
+
+        record(camera, video, line, max_mb, count)
+    coil_truth = simulated_strip(source, line).truth(source.coil)
+    coil_truth.write(truth)
+    return coil_truth

@@ -1,0 +1,55 @@
+"""From a configured source to a camera: the one place that knows cameras and the simulator."""
+
+from pathlib import Path
+
+from linewatch.capture.open import open_camera
+from linewatch.capture.recording import recorded_line
+from linewatch.config.line import LineSettings
+from linewatch.config.service import ServiceSettings
+from linewatch.config.source import FolderSource, RecordingSource, SimulatorSource, SourceSettings
+from linewatch.contracts.errors import ConfigError, SourceError
+from linewatch.contracts.ports import Camera, Clock
+from linewatch.simulation.camera import SimulatorCamera
+from linewatch.simulation.encoder import SpeedProfile
+from linewatch.simulation.strip import Strip
+
+SIMULATOR = "simulator"
+"""As a replay's source: the configuration's simulated strip."""
+
+
+def camera_for(source: SourceSettings, line: LineSettings, clock: Clock, *, live: bool) -> Camera:
+    """A camera over the source, not yet entered. Raises SourceError when it cannot be opened or does not fit `line`."""
+    if not isinstance(source, SimulatorSource):
+        return open_camera(source, line)
+    strip = simulated_strip(source, line)
+    length_mm = strip.total_lines * line.mm_per_line
+    return SimulatorCamera(strip, SpeedProfile.typical(length_mm, speed_mm_per_s(line)), clock, source.coil, live)
+
+
+def simulated_strip(source: SimulatorSource, line: LineSettings) -> Strip:
+    """The strip that a simulator source means."""
+    return Strip(source.seed, source.length_m, source.defects_per_m, line)
+
+
+def speed_mm_per_s(line: LineSettings) -> float:
+    """The strip's speed at the configured line rate."""
+    return line.line_rate_hz * line.mm_per_line
+
+
+def with_source(settings: ServiceSettings, name: str, *, own_line: bool) -> ServiceSettings:
+    """Settings that read the recording, folder or "simulator" that a user named.
+
+    own_line: take the line's geometry from the recording's sidecar where it has one.
+    """
+    if name == SIMULATOR:
+        if not isinstance(settings.source, SimulatorSource):
+            raise ConfigError('the configuration has no simulator; give one with [source] type = "simulator"')
+        return settings
+    path = Path(name)
+    if path.is_dir():
+        return settings.model_copy(update={"source": FolderSource(type="folder", path=path)})
+    if not path.is_file():
+        raise SourceError(f"{path}: no such file or folder; give a video, a folder of frames, or '{SIMULATOR}'")
+    recorded = recorded_line(path) if own_line else None
+    changes = {"source": RecordingSource(type="recording", path=path), "line": recorded or settings.line}
+    return settings.model_copy(update=changes)

@@ -1,0 +1,203 @@
+"""Defects over frame borders: one physical defect keeps one id from where it was first seen to where it ends.
+
+A piece joins a defect of earlier frames when their pixels are within the merge gap, as in one large frame. Where one
+of the two has its outline from a tile, they must also be of one class: a tile's box says little about where in it the
+defect is.
+
+An open defect is sums, a box and, of each column, its last line near the border: its size does not grow with its
+length, so a scratch as long as the coil costs no more than a short one. There are at most `components.MAX_PIECES` of
+them per frame within the merge gap.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from linewatch.contracts.frame import Frame
+from linewatch.contracts.prediction import Prediction
+from linewatch.contracts.verdict import Defect, DefectEvent, DefectState, Extent, RunMask, StripBox
+from linewatch.decision.components import Piece
+from linewatch.decision.groups import groups
+from linewatch.decision.rules import DecisionRules
+from linewatch.geometry.runs import area_px, first_per_column, last_per_column, near, union
+from linewatch.geometry.strip import StripScale
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Track:
+    """A defect that the next frame may continue.
+
+    opened: it was published; until then it is smaller than `min_area_mm2` and may never be.
+    born: (line, column) on the coil where it was first seen: what makes its id, and its age.
+    scores, weight: as in `Piece`, over its life. border: runs in coil lines, what later lines can be near to.
+    """
+
+    defect: Defect
+    opened: bool
+    born: tuple[int, int]
+    scores: np.ndarray
+    weight: int
+    first_ordinal: int
+    last_ordinal: int
+    border: np.ndarray
+
+
+def follow(
+    tracks: tuple[Track, ...],
+    pieces: Sequence[Piece],
+    prediction: Prediction,
+    rules: DecisionRules,
+    *,
+    continues: bool,
+) -> tuple[tuple[Track, ...], tuple[DefectEvent, ...]]:
+    """Carry the open defects through one frame, whose first line follows the last one that they know of.
+
+    Returns those that the next frame may continue, oldest first, and what happened, oldest defect first: `opened` or
+    `updated` with the mask in this frame, then `closed` for what the next frame cannot continue; that is everything
+    unless the frame `continues`, because nobody knows how a defect went on where the strip was not looked at. Of
+    defects that turn out to be one, the oldest published id survives; the others close with `merged_into`.
+    """
+    frame, classes = prediction.frame, prediction.classes
+    reach_lines = rules.reach(frame.mm_per_line)
+    next_line = frame.first_line + frame.lines
+    fresh = [_begin(piece, prediction, rules) for piece in pieces]
+    nodes = [*tracks, *fresh]
+    kept: list[Track] = []
+    steps: list[tuple[Track, list[DefectEvent]]] = []
+    for members in groups(len(nodes), _continuations(tracks, pieces, fresh, frame, rules)):
+        old = [nodes[i] for i in members if i < len(tracks)]
+        new = [i - len(tracks) for i in members if i >= len(tracks)]
+        track = _merge([nodes[i] for i in members], classes, rules)
+        events: list[DefectEvent] = []
+        if new:
+            mask = RunMask(frame.first_line, union([pieces[i].runs for i in new]))
+            track, events = _publish(track, mask, old, rules)
+        border = track.border[next_line - track.border[:, 0] <= reach_lines] if continues else track.border[:0]
+        if len(border):
+            kept.append(replace(track, border=border))
+        else:
+            events.extend(close_all((track,)))
+        steps.append((track, events))
+    kept.sort(key=lambda track: track.born)
+    steps.sort(key=lambda step: step[0].born)
+    return tuple(kept), tuple(event for _, events in steps for event in events)
+
+
+def close_all(tracks: tuple[Track, ...]) -> tuple[DefectEvent, ...]:
+    """What is open ends here: behind it lies strip that was not looked at, or the coil's end."""
+    return tuple(DefectEvent(DefectState.CLOSED, track.defect, None) for track in tracks if track.opened)
+
+
+def _begin(piece: Piece, prediction: Prediction, rules: DecisionRules) -> Track:
+    frame, edges = prediction.frame, prediction.edges
+    scale = StripScale.of(frame, rules.across_offset_mm)
+    line, column = frame.first_line + piece.born[0], piece.born[1]
+    left, right = piece.left, piece.right
+    distances = []
+    if edges is not None:
+        distances += [(left - edges.left_px) * scale.mm_per_px] if edges.left_found else []
+        distances += [(edges.right_px - right) * scale.mm_per_px] if edges.right_found else []
+    defect_class, confidence = rules.choose_class(prediction.classes, piece.scores / piece.weight)
+    border = piece.runs[piece.runs[:, 0] >= frame.lines - rules.reach(frame.mm_per_line)]
+    return Track(
+        defect=Defect(
+            id=f"{frame.coil}/{frame.side}/{frame.camera}/{line}.{column}",
+            coil=frame.coil,
+            side=frame.side,
+            camera=frame.camera,
+            defect_class=defect_class,
+            confidence=confidence,
+            peak=piece.peak / 255,
+            box=scale.box(left, right, piece.top, piece.bottom),
+            area_mm2=area_px(piece.runs) * scale.mm2_per_px,
+            edge_mm=min(distances) if distances else None,
+            extent=piece.extent,
+            frames=1,
+        ),
+        opened=False,
+        born=(line, column),
+        scores=piece.scores,
+        weight=piece.weight,
+        first_ordinal=frame.ordinal,
+        last_ordinal=frame.ordinal,
+        border=last_per_column(border) + np.array([frame.first_line, 0, 0], dtype=np.int32),
+    )
+
+
+def _continuations(
+    tracks: tuple[Track, ...], pieces: Sequence[Piece], fresh: Sequence[Track], frame: Frame, rules: DecisionRules
+) -> list[tuple[int, int]]:
+    """Pairs (track, len(tracks) + piece) that are one defect."""
+    reach_lines = rules.reach(frame.mm_per_line)
+    heads = [first_per_column(piece.runs[piece.runs[:, 0] < reach_lines]) for piece in pieces]
+    if not tracks or not any(len(head) for head in heads):
+        return []
+    border, track_of = _stacked([track.border for track in tracks])
+    head, piece_of = _stacked(heads)
+    touching = near(border - [frame.first_line, 0, 0], head, rules.reach(frame.mm_per_px), reach_lines)
+    rows, columns = np.nonzero(touching)
+    joined = np.zeros((len(tracks), len(pieces)), dtype=bool)
+    joined[track_of[rows], piece_of[columns]] = True
+    return [
+        (i, len(tracks) + j) for i, j in np.argwhere(joined).tolist() if _compatible(tracks[i].defect, fresh[j].defect)
+    ]
+
+
+def _stacked(parts: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    return np.concatenate(parts), np.repeat(np.arange(len(parts)), [len(part) for part in parts])
+
+
+def _compatible(one: Defect, other: Defect) -> bool:
+    return one.extent is other.extent is Extent.MASK or one.defect_class == other.defect_class
+
+
+def _merge(parts: list[Track], classes: tuple[str, ...], rules: DecisionRules) -> Track:
+    """One track of several, with the id of the oldest that was published (else of the oldest)."""
+    if len(parts) == 1:
+        return parts[0]
+    parts = sorted(parts, key=lambda track: (not track.opened, track.born))
+    defects = [track.defect for track in parts]
+    scores = np.sum([track.scores for track in parts], axis=0)
+    weight = sum(track.weight for track in parts)
+    defect_class, confidence = rules.choose_class(classes, scores / weight)
+    first, last = min(track.first_ordinal for track in parts), max(track.last_ordinal for track in parts)
+    edges = [defect.edge_mm for defect in defects if defect.edge_mm is not None]
+    return replace(
+        parts[0],
+        defect=replace(
+            defects[0],
+            defect_class=defect_class,
+            confidence=confidence,
+            peak=max(defect.peak for defect in defects),
+            box=_hull([defect.box for defect in defects]),
+            area_mm2=sum(defect.area_mm2 for defect in defects),
+            edge_mm=min(edges) if edges else None,
+            extent=Extent.MASK if all(defect.extent is Extent.MASK for defect in defects) else Extent.TILE,
+            frames=last - first + 1,
+        ),
+        scores=scores,
+        weight=weight,
+        first_ordinal=first,
+        last_ordinal=last,
+        border=last_per_column(union([track.border for track in parts])),
+    )
+
+
+def _hull(boxes: list[StripBox]) -> StripBox:
+    return StripBox(
+        across_mm=(min(box.across_mm[0] for box in boxes), max(box.across_mm[1] for box in boxes)),
+        along_mm=(min(box.along_mm[0] for box in boxes), max(box.along_mm[1] for box in boxes)),
+    )
+
+
+def _publish(track: Track, mask: RunMask, old: list[Track], rules: DecisionRules) -> tuple[Track, list[DefectEvent]]:
+    if not track.opened and track.defect.area_mm2 < rules.min_area_mm2:
+        return track, []
+    state = DefectState.UPDATED if track.opened else DefectState.OPENED
+    absorbed = [
+        DefectEvent(DefectState.CLOSED, part.defect, None, merged_into=track.defect.id)
+        for part in old
+        if part.opened and part.born != track.born
+    ]
+    return replace(track, opened=True), [DefectEvent(state, track.defect, mask), *absorbed]

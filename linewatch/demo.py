@@ -1,0 +1,37 @@
+"""`linewatch demo`: a rendered coil through the real service with the shipped engines, and what came of it."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+from linewatch.capture.recording import RecordingCamera
+from linewatch.config.service import ServiceSettings
+from linewatch.config.source import RecordingSource, SimulatorSource
+from linewatch.config.wire import WireSettings
+from linewatch.daemon.replay import ReplaySummary, replay
+from linewatch.daemon.simulate import render
+from linewatch.history.found import read_findings
+from linewatch.history.judge import Judgement, judge
+from linewatch.history.picture import draw_coil
+
+ANY_PORT = "tcp://127.0.0.1:*"
+
+
+def demo(out: Path, length_m: float, seed: int, settings: ServiceSettings) -> tuple[ReplaySummary, Judgement]:
+    """Render, inspect at line rate, judge, draw; everything lies in `out` afterwards. Raises LinewatchErrors."""
+    source = SimulatorSource(type="simulator", seed=seed, length_m=length_m, coil=f"DEMO-{seed}")
+    video, verdicts = out / "coil.avi", out / "verdicts.jsonl"
+    truth = render(source, settings.line, video, out / "truth.json")
+    settings = settings.model_copy(
+        update={
+            "source": RecordingSource(type="recording", path=video),
+            "wire": WireSettings(publish=ANY_PORT, serve=ANY_PORT),
+        }
+    )
+    summary = replay(settings, pace="line-rate", out=verdicts)
+    findings = read_findings(verdicts)
+    judgement = judge(findings, truth)
+    true_boxes = [defect.box for defect in truth.defects]
+    draw_coil(RecordingCamera(video, settings.line), settings.line, findings, true_boxes, out / "coil.png")
+    (out / "summary.json").write_text(json.dumps({**asdict(summary), **asdict(judgement)}, indent=1) + "\n")
+    return summary, judgement

@@ -1,0 +1,40 @@
+"""The grid of tiles over a frame: which rectangles an engine looks at, and which of them show steel."""
+
+from linewatch.contracts.errors import ConfigError
+from linewatch.contracts.frame import StripEdges
+from linewatch.contracts.tile import Tile
+
+
+def tile_grid(lines: int, width: int, tile_lines: int, tile_width: int, min_overlap: int = 0) -> tuple[Tile, ...]:
+    """The fewest tiles of one size that cover a frame of (lines, width) pixels exactly, evenly spread, left to right.
+
+    Neighbours overlap by at least `min_overlap` pixels. No tile leaves the frame: a frame smaller than a tile raises
+    ConfigError, because an engine would otherwise judge pixels that nobody saw.
+    """
+    if tile_lines > lines or tile_width > width:
+        raise ConfigError(
+            f"a tile of {tile_lines} lines x {tile_width} px does not fit a frame of {lines} lines x {width} px; "
+            "make line.frame_lines and line.width_px at least as large as the engine's input, or take a smaller engine"
+        )
+    if not 0 <= min_overlap < min(tile_lines, tile_width):
+        raise ConfigError(f"tiles cannot overlap by {min_overlap} px; expected 0 to {min(tile_lines, tile_width) - 1}")
+    return tuple(
+        Tile(x, y, tile_width, tile_lines)
+        for x in _starts(width, tile_width, min_overlap)
+        for y in _starts(lines, tile_lines, min_overlap)
+    )
+
+
+def _starts(extent: int, tile: int, min_overlap: int) -> list[int]:
+    steps = -(-(extent - tile) // (tile - min_overlap))
+    return [i * (extent - tile) // steps for i in range(steps + 1)] if steps else [0]
+
+
+def tiles_on(tiles: tuple[Tile, ...], edges: StripEdges, valid_lines: int | None = None) -> tuple[Tile, ...]:
+    """Those tiles, in order, that show any of the strip (and any of the frame's first `valid_lines` lines)."""
+    return tuple(
+        tile
+        for tile in tiles
+        if max(tile.x, edges.left_px) < min(tile.x + tile.width, edges.right_px)
+        and (valid_lines is None or tile.y < valid_lines)
+    )

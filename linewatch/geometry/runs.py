@@ -1,0 +1,93 @@
+"""Run-length masks: int32 (n, 3) rows (line, start_px, stop_px), sorted, [start, stop) half-open, never touching.
+
+The same pixels always give the same rows, so masks can be compared and stored by their runs.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+
+def to_runs(mask: np.ndarray) -> np.ndarray:
+    """Runs of the nonzero pixels of a mask (lines, width)."""
+    lines, width = mask.shape
+    stride = width + 1  # a blank column ends each line's last run
+    flat = np.zeros(lines * stride + 1, dtype=bool)  # and a blank pixel lets the first line's first run begin
+    flat[1:].reshape(lines, stride)[:, :width] = mask
+    changes = np.flatnonzero(flat[1:] != flat[:-1])
+    runs = np.empty((len(changes) // 2, 3), dtype=np.int32)
+    runs[:, 0] = changes[::2] // stride
+    runs[:, 1] = changes[::2] % stride
+    runs[:, 2] = changes[1::2] % stride
+    return runs
+
+
+def to_mask(runs: np.ndarray, lines: int, width: int) -> np.ndarray:
+    """The inverse of `to_runs`: a bool mask (lines, width). The runs must lie within it."""
+    mask = np.zeros((lines, width), dtype=bool)
+    line, start, stop = runs.astype(np.int64).T
+    lengths = stop - start
+    ends = np.cumsum(lengths)
+    mask.ravel()[np.repeat(line * width + start - ends + lengths, lengths) + np.arange(lengths.sum())] = True
+    return mask
+
+
+def rectangle(left: int, top: int, right: int, bottom: int) -> np.ndarray:
+    """Runs of columns [left, right) on lines [top, bottom)."""
+    line = np.arange(top, bottom, dtype=np.int32)
+    return np.stack([line, np.full_like(line, left), np.full_like(line, right)], axis=1)
+
+
+def union(parts: Sequence[np.ndarray]) -> np.ndarray:
+    """Runs of every pixel that is in any of the parts."""
+    if len(parts) == 1:
+        return parts[0]
+    runs = np.concatenate(parts).astype(np.int64)
+    stride = int(runs[:, 2].max(initial=0)) + 1  # so that a run never reaches the next line's
+    starts, stops = runs[:, 0] * stride + runs[:, 1], runs[:, 0] * stride + runs[:, 2]
+    order = np.argsort(starts, kind="stable")
+    starts, reach = starts[order], np.maximum.accumulate(stops[order])
+    opens = np.ones(len(starts), dtype=bool)
+    opens[1:] = starts[1:] > reach[:-1]
+    firsts = np.flatnonzero(opens)
+    starts, stops = starts[firsts], reach[np.append(firsts[1:], len(reach)) - 1] if len(firsts) else reach
+    return np.stack([starts // stride, starts % stride, stops % stride], axis=1).astype(np.int32)
+
+
+def area_px(runs: np.ndarray) -> int:
+    """How many pixels the runs hold."""
+    return int((runs[:, 2] - runs[:, 1]).sum())
+
+
+def last_per_column(runs: np.ndarray) -> np.ndarray:
+    """Of each column only its last pixel: all that a later line can be near to."""
+    return _one_per_column(runs)
+
+
+def first_per_column(runs: np.ndarray) -> np.ndarray:
+    """Of each column only its first pixel: all that an earlier line can be near to."""
+    return _one_per_column(runs[::-1])
+
+
+def _one_per_column(runs: np.ndarray) -> np.ndarray:
+    if len(runs) == 0:
+        return runs
+    left = int(runs[:, 1].min())
+    columns = np.full(int(runs[:, 2].max()) - left + 2, -1, dtype=np.int32)  # blank at both ends
+    for line, start, stop in runs.tolist():
+        columns[start - left + 1 : stop - left + 1] = line  # the last to write stays
+    changes = np.flatnonzero(columns[1:] != columns[:-1])
+    line = columns[changes + 1]
+    profile = np.stack([line, changes + left, np.append(changes[1:], 0) + left], axis=1)[line >= 0]
+    return profile[np.lexsort((profile[:, 1], profile[:, 0]))].astype(np.int32)
+
+
+def near(one: np.ndarray, other: np.ndarray, reach_px: int, reach_lines: int) -> np.ndarray:
+    """bool (len(one), len(other)): which runs have pixels at most `reach_px` columns and `reach_lines` lines apart.
+
+    A reach of 1 and 1 is 8-connectivity.
+    """
+    line, start, stop = one.T[:, :, None]
+    return (
+        (np.abs(line - other[:, 0]) <= reach_lines) & (start - other[:, 2] < reach_px) & (other[:, 1] - stop < reach_px)
+    )

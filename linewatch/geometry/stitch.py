@@ -1,0 +1,45 @@
+"""Between tiles and the frame that they were cut from."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from linewatch.contracts.frame import StripEdges
+from linewatch.contracts.tile import Tile
+
+
+def cut(pixels: np.ndarray, tile: Tile) -> np.ndarray:
+    """The tile's view (tile.lines, tile.width) of a frame's pixels (lines, width). No copy."""
+    return pixels[tile.y : tile.y + tile.lines, tile.x : tile.x + tile.width]
+
+
+def stitch(tiles: Sequence[Tile], parts: np.ndarray, lines: int, width: int) -> np.ndarray:
+    """The inverse of `cut`: parts (len(tiles), tile.lines, tile.width) laid into a new frame (lines, width).
+
+    Same dtype. Where tiles overlap the highest value wins, where none lies it is 0; the order of tiles does not matter.
+    """
+    frame = np.zeros((lines, width), dtype=parts.dtype)
+    for tile, part in zip(tiles, parts, strict=True):
+        view = cut(frame, tile)
+        np.maximum(view, part, out=view)
+    return frame
+
+
+def screen_tile_scores(
+    score_map: np.ndarray, cell_px: int, tiles: Sequence[Tile], edges: StripEdges, valid_lines: int | None = None
+) -> np.ndarray:
+    """What a whole-frame screen says of each tile: float32 (len(tiles),), the highest cell that shows it and the strip.
+
+    score_map: float (frame lines / cell_px, frame width / cell_px). A cell counts for every tile that it touches; cells
+    wholly off the strip (or wholly at and after `valid_lines`) are ignored, and a tile left without cells scores 0.
+    """
+    scores = np.zeros(len(tiles), dtype=np.float32)
+    for i, tile in enumerate(tiles):
+        top, bottom = tile.y, tile.y + tile.lines
+        if valid_lines is not None:
+            bottom = min(bottom, valid_lines)
+        left, right = max(tile.x, edges.left_px), min(tile.x + tile.width, edges.right_px)
+        if left < right and top < bottom:
+            cells = score_map[top // cell_px : -(-bottom // cell_px), left // cell_px : -(-right // cell_px)]
+            scores[i] = cells.max(initial=0.0)
+    return scores

@@ -1,0 +1,140 @@
+"""Engines on disk: `engines/NAME/` holds a model, its manifest and its card. Nothing unverified is opened."""
+
+import hashlib
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from linewatch.config.inference import InferenceSettings
+from linewatch.contracts.errors import EngineError
+from linewatch.contracts.manifest import EngineManifest, Task
+from linewatch.contracts.ports import Backend
+
+MANIFEST = "manifest.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """A verified engine: `model` holds the very bytes whose hash its manifest names."""
+
+    manifest: EngineManifest
+    directory: Path
+    model: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class EngineSet:
+    """The three engines of a cascade."""
+
+    screen: Engine
+    classify: Engine
+    segment: Engine
+
+    def by_task(self) -> dict[Task, Engine]:
+        """Each engine under the task that it has in the cascade."""
+        return {Task.SCREEN: self.screen, Task.CLASSIFY: self.classify, Task.SEGMENT: self.segment}
+
+
+@dataclass(frozen=True, slots=True)
+class EngineReport:
+    """One row of `linewatch engines`. `fault`: why the engine cannot be used, or None."""
+
+    name: str
+    manifest: EngineManifest | None
+    model_bytes: int
+    fault: str | None
+
+
+def load_engine(engines_dir: Path, name: str, task: Task) -> Engine:
+    """Read and verify `engines_dir/name/`. Raises EngineError for what is missing, damaged or made for another task."""
+    directory = engines_dir / name
+    manifest = _read_manifest(directory, engines_dir)
+    if manifest.task is not task:
+        raise EngineError(
+            f"engine {name}: its task is {manifest.task}, but inference.{task} needs a {task} engine; "
+            f"name one of {_names(engines_dir)} that is"
+        )
+    return Engine(manifest, directory, _read_model(directory, manifest))
+
+
+def load_engines(settings: InferenceSettings) -> EngineSet:
+    """The engines that `[inference]` names. Raises EngineError; classify and segment must look at equal tiles."""
+    engines = EngineSet(
+        load_engine(settings.engines_dir, settings.screen, Task.SCREEN),
+        load_engine(settings.engines_dir, settings.classify, Task.CLASSIFY),
+        load_engine(settings.engines_dir, settings.segment, Task.SEGMENT),
+    )
+    classify, segment = engines.classify.manifest.input, engines.segment.manifest.input
+    if (classify.lines, classify.width) != (segment.lines, segment.width):
+        raise EngineError(
+            f"engine {settings.classify} takes tiles of {classify.lines} lines x {classify.width} px and "
+            f"{settings.segment} of {segment.lines} x {segment.width}; both look at the same tiles: "
+            "choose engines of one size"
+        )
+    return engines
+
+
+def verify_all(engines_dir: Path, backend: Backend) -> tuple[EngineReport, ...]:
+    """Every engine under `engines_dir` by name, verified as at the service's start. EngineError if it is no folder."""
+    if not engines_dir.is_dir():
+        raise EngineError(f"{engines_dir}: no such folder; expected engines/NAME/; set inference.engines_dir")
+    return tuple(_report(directory, backend) for directory in sorted(engines_dir.iterdir()) if directory.is_dir())
+
+
+def _report(directory: Path, backend: Backend) -> EngineReport:
+    manifest, model = None, b""
+    try:
+        manifest = _read_manifest(directory, directory.parent)
+        model = _read_model(directory, manifest)
+        backend.check(manifest, model)
+    except EngineError as fault:
+        return EngineReport(directory.name, manifest, len(model), str(fault))
+    return EngineReport(directory.name, manifest, len(model), None)
+
+
+def _read_manifest(directory: Path, engines_dir: Path) -> EngineManifest:
+    path = directory / MANIFEST
+    if not directory.is_dir():
+        raise EngineError(
+            f"{directory}: no such engine; there are {_names(engines_dir)}; set inference.engines_dir or the name"
+        )
+    try:
+        manifest = EngineManifest.model_validate_json(path.read_bytes())
+    except OSError as error:
+        raise EngineError(
+            f"{path}: cannot be read ({error.strerror}); an engine is a folder with {MANIFEST} and its model"
+        ) from error
+    except ValidationError as error:
+        faults = "; ".join(f"{'.'.join(map(str, f['loc'])) or 'file'}: {f['msg']}" for f in error.errors())
+        raise EngineError(f"{path}: is not an engine manifest ({faults}); export the engine again") from error
+    if manifest.name != directory.name:
+        raise EngineError(f"{path}: names itself {manifest.name}, expected its folder's name; rename one of the two")
+    return manifest
+
+
+def _read_model(directory: Path, manifest: EngineManifest) -> bytes:
+    path = directory / manifest.model.file
+    if path.parent != directory:
+        raise EngineError(
+            f"engine {manifest.name}: model.file is {manifest.model.file!r}, expected a file beside "
+            f"{MANIFEST}; correct it there"
+        )
+    try:
+        model = path.read_bytes()
+    except OSError as error:
+        raise EngineError(
+            f"{path}: cannot be read ({error.strerror}); its manifest promises it; export or copy the engine again"
+        ) from error
+    found = hashlib.sha256(model).hexdigest()
+    if found != manifest.model.sha256:
+        raise EngineError(
+            f"{path}: sha256 is {found[:12]}..., its manifest promises {manifest.model.sha256[:12]}...; "
+            "the file is damaged or not this engine's: export or copy the engine again"
+        )
+    return model
+
+
+def _names(engines_dir: Path) -> str:
+    names = sorted(p.parent.name for p in engines_dir.glob(f"*/{MANIFEST}"))
+    return ", ".join(names) if names else f"none in {engines_dir}"

@@ -1,0 +1,80 @@
+"""ONNX Runtime on the CPU: one session per engine, run on the workers' own threads, row by row.
+
+Why row by row: see `openvino_backend`.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from linewatch.contracts.errors import EngineError
+from linewatch.contracts.manifest import EngineManifest
+from linewatch.contracts.ports import Executor
+from linewatch.inference.fit import ModelPort, check_fit, unreadable
+from linewatch.inference.host import cpu_identity
+
+DTYPES = {"tensor(float)": "float32", "tensor(uint8)": "uint8", "tensor(float16)": "float16"}
+
+
+class OnnxRuntimeBackend:
+    """Backend `onnxruntime`."""
+
+    name = "onnxruntime"
+
+    def __init__(self) -> None:
+        try:
+            import onnxruntime
+        except ImportError as error:
+            raise EngineError(
+                f"backend onnxruntime cannot be imported ({error}); install linewatch's pinned requirements again, "
+                'or set inference.backend = "openvino"'
+            ) from error
+        self._ort = onnxruntime
+
+    def identity(self, manifest: EngineManifest) -> str:
+        return cpu_identity(manifest, f"onnxruntime-{self._ort.__version__}")
+
+    def check(self, manifest: EngineManifest, model: bytes) -> None:
+        self._session(manifest, model)
+
+    def open(self, manifest: EngineManifest, model: bytes, ladder: Sequence[int], workers: int) -> tuple[Executor, ...]:
+        session = self._session(manifest, model)  # may be run by many threads at once
+        return tuple(_OnnxRuntimeExecutor(session, manifest) for _ in range(workers))
+
+    def _session(self, manifest: EngineManifest, model: bytes) -> Any:
+        options = self._ort.SessionOptions()
+        options.intra_op_num_threads = 1  # 1: the calling thread itself
+        options.inter_op_num_threads = 1
+        options.use_deterministic_compute = True
+        options.log_severity_level = 3  # errors
+        try:
+            session = self._ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # its exceptions have no public base
+            raise unreadable(manifest, error) from error
+        check_fit(manifest, [_port(p) for p in session.get_inputs()], [_port(p) for p in session.get_outputs()])
+        return session
+
+
+class _OnnxRuntimeExecutor:
+    def __init__(self, session: Any, manifest: EngineManifest) -> None:
+        self._session = session
+        self._name = manifest.name
+        self._input, self._output = manifest.input.name, manifest.output
+
+    def run(self, pixels: np.ndarray, rows: int) -> np.ndarray:
+        try:
+            outputs = [
+                self._session.run([self._output], {self._input: pixels[row : row + 1]})[0] for row in range(rows)
+            ]
+        except Exception as error:
+            raise EngineError(f"engine {self._name}: ONNX Runtime failed: {error}") from error
+        return outputs[0] if rows == 1 else np.concatenate(outputs)
+
+    def close(self) -> None:
+        self._session = None
+
+
+def _port(port: Any) -> ModelPort:
+    dims = tuple(d if isinstance(d, int) else None for d in port.shape)
+    return ModelPort(port.name, DTYPES.get(port.type, port.type), dims)

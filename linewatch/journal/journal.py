@@ -1,0 +1,335 @@
+"""The daemon's append-only record of what it decided: written before it is published, served to whoever missed it."""
+
+import errno
+import fcntl
+import os
+import re
+import threading
+import time
+from array import array
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import zip_longest
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from linewatch.config.journal import JournalSettings
+from linewatch.contracts.errors import JournalError
+from linewatch.contracts.record import Record, RecordSpan
+from linewatch.journal.segment import (
+    HEAD_BYTES,
+    Entry,
+    Kind,
+    SegmentIndex,
+    commit_at,
+    pack_commit,
+    pack_head,
+    scan,
+    starting_positions,
+)
+from linewatch.journal.standing import StandingAlarms
+
+_NAME = re.compile(r"(\d{10})-(\d{6})\.segment")
+
+
+@dataclass(frozen=True, slots=True)
+class Recovery:
+    """What opening found of the runs before: `torn_bytes` at the end of `segment`, a write cut short, were removed."""
+
+    epoch: int  # 0: there was none
+    segment: str
+    kept_bytes: int
+    torn_bytes: int
+
+
+@dataclass(slots=True)
+class _Segment:
+    path: Path
+    epoch: int
+    ordinal: int
+    size: int
+    index: SegmentIndex | None = None  # of an older opening's segment: made when it is first read
+    started_at: dict[str, int] | None = None  # the same
+
+
+class Journal:
+    """Segment files in `settings.dir`, opened, written, synced and closed by one thread.
+
+    `read`, `span` and `epochs` may be called by other threads at any time. Every opening is one epoch, the last one's
+    number plus one. Raises JournalError when the folder is in use by another process, or cannot be written.
+    """
+
+    def __init__(self, settings: JournalSettings, now_ns: Callable[[], int] = time.monotonic_ns) -> None:
+        self._dir = settings.dir
+        self._max_bytes = settings.max_mb << 20
+        self._segment_bytes = min(settings.segment_mb << 20, self._max_bytes // 4)
+        self._group_commit_ns = int(settings.group_commit_ms * 1e6)
+        self._now_ns = now_ns
+        self._lock = threading.Lock()  # guards `_segments` and the current segment's index
+        self._segments: list[_Segment] = []
+        self._live_index = SegmentIndex()  # of the current segment
+        self._standing = StandingAlarms()
+        self._file = -1
+        self._lock_file = -1
+        self._unsynced_since_ns: int | None = None
+        self._failed: str | None = None
+        self.epoch = 0
+        self.recovery = Recovery(0, "", 0, 0)
+
+    def __enter__(self) -> Self:
+        try:
+            self._dir.mkdir(parents=True, exist_ok=True)
+            self._take_lock()
+            self._recover()
+            self._start_segment(0)
+            self._drop_empty()
+        except OSError as error:
+            self._close_files()
+            raise JournalError(f"cannot open the journal in {self._dir}: {_remedy(error)}") from error
+        except BaseException:
+            self._close_files()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            if self._failed is None:
+                self.sync()
+        finally:
+            self._close_files()
+
+    def append(self, records: Sequence[Record], *, sync: bool) -> None:
+        """Write records as one commit, whole or not at all; they can be read at once. `sync`: and are on disk.
+
+        Sequences of a topic ascend. Raises JournalError when the disk is full or fails: nothing of these records is
+        kept then, all earlier ones are, and a later call may succeed unless the disk itself failed.
+        """
+        if self._failed is not None:
+            raise JournalError(self._failed)
+        if not records:
+            return
+        commit = pack_commit(Entry(Kind.RECORD, record) for record in records)
+        try:
+            if self._current.size + len(commit) > self._segment_bytes and self._live_index.topics:
+                self._start_segment(self._current.ordinal + 1)
+            self._write(self._file, commit, self._current.size)
+        except OSError as error:
+            raise JournalError(
+                f"cannot write to the journal in {self._dir}: {_remedy(error)}; what was written before stays readable"
+            ) from error
+        with self._lock:
+            segment = self._current
+            offset, segment.size = segment.size, segment.size + len(commit)
+            self._live_index.add((Entry(Kind.RECORD, record) for record in records), offset, segment.size)
+        for record in records:
+            self._standing.take(record)
+        if self._unsynced_since_ns is None:
+            self._unsynced_since_ns = self._now_ns()
+        if sync:
+            self.sync()
+
+    def sync_if_due(self, now_ns: int) -> None:
+        """Sync when something has been unsynced for the group commit's time. The owner calls it at least that often."""
+        if self._unsynced_since_ns is not None and now_ns - self._unsynced_since_ns >= self._group_commit_ns:
+            self.sync()
+
+    def sync(self) -> None:
+        """Return when everything appended is on disk. Raises JournalError, for good, when the disk fails."""
+        if self._unsynced_since_ns is None:
+            return
+        try:
+            os.fdatasync(self._file)
+        except OSError as error:
+            # After a failed sync nobody knows what is on disk, and a second try would succeed without it.
+            self._failed = f"cannot sync the journal in {self._dir}: {_remedy(error)}"
+            raise JournalError(self._failed) from error
+        self._unsynced_since_ns = None
+
+    def alarms_standing(self) -> list[Record]:
+        """The last record of every alarm that is raised, of this epoch or an earlier one, oldest first."""
+        return self._standing.records()
+
+    def read(self, epoch: int, topic: str, first_sequence: int, limit_bytes: int) -> list[Record]:
+        """Records from `first_sequence` on, in order: at most `limit_bytes`, but one record however large."""
+        found: list[Record] = []
+        size = 0
+        for record in self._records(epoch, topic, first_sequence):
+            size += len(record.header) + len(record.payload)
+            if found and size > limit_bytes:
+                break
+            found.append(record)
+        return found
+
+    def span(self, epoch: int, topic: str) -> RecordSpan | None:
+        """What is kept of a topic; None when nothing at all is kept of that epoch."""
+        while segments := self._of(epoch):
+            try:
+                oldest, last = self._start(segments[0]).get(topic, 0), self._index(segments[-1])
+            except FileNotFoundError:
+                continue  # dropped since we looked: look again
+            with self._lock:
+                return RecordSpan(oldest, last.next_sequences().get(topic, oldest))
+        return None
+
+    def epochs(self) -> list[int]:
+        """Epochs of which something is kept, ascending; the last one is this opening's."""
+        with self._lock:
+            return sorted({segment.epoch for segment in self._segments})
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of all segments on disk."""
+        with self._lock:
+            return sum(segment.size for segment in self._segments)
+
+    @property
+    def _current(self) -> _Segment:
+        return self._segments[-1]
+
+    def _of(self, epoch: int) -> list[_Segment]:
+        with self._lock:
+            return [segment for segment in self._segments if segment.epoch == epoch]
+
+    def _index(self, segment: _Segment) -> SegmentIndex:
+        if segment.index is None:
+            segment.index = scan(segment.path)[0]
+        return segment.index
+
+    def _start(self, segment: _Segment) -> dict[str, int]:
+        if segment.started_at is None:
+            segment.started_at = starting_positions(segment.path)
+        return segment.started_at
+
+    def _records(self, epoch: int, topic: str, first_sequence: int) -> Iterator[Record]:
+        segments = self._of(epoch)
+        for segment, following in zip_longest(segments, segments[1:]):
+            try:
+                if following is not None and self._start(following).get(topic, 0) <= first_sequence:
+                    continue  # and so an index is made only of segments that hold what is asked for
+                index = self._index(segment)
+                with self._lock:
+                    offsets = index.offsets_from(topic, first_sequence)
+                yield from _read_commits(segment.path, offsets, topic, first_sequence)
+            except FileNotFoundError:
+                continue  # dropped since we looked: no longer kept
+
+    def _take_lock(self) -> None:
+        self._lock_file = os.open(self._dir / "lock", os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            fcntl.flock(self._lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            owner = os.pread(self._lock_file, 20, 0).decode("ascii", "replace").strip() or "unknown"
+            raise JournalError(
+                f"the journal in {self._dir} is in use by process {owner}; one journal belongs to one service: "
+                "stop that process, or set another [journal] dir"
+            ) from error
+        os.ftruncate(self._lock_file, 0)
+        os.pwrite(self._lock_file, f"{os.getpid()}\n".encode(), 0)
+
+    def _recover(self) -> None:
+        for path in sorted(self._dir.iterdir()):
+            if match := _NAME.fullmatch(path.name):
+                self._segments.append(_Segment(path, int(match[1]), int(match[2]), path.stat().st_size))
+        self.epoch = max((segment.epoch for segment in self._segments), default=0) + 1
+        # Only the last segment can be torn: each one is synced before the next is made.
+        for segment in reversed(self._segments):
+            segment.index, self._standing = scan(segment.path)
+            if torn := segment.size - segment.index.end:
+                with segment.path.open("r+b") as file:
+                    file.truncate(segment.index.end)
+                    os.fsync(file.fileno())
+                segment.size = segment.index.end
+            if torn or not self.recovery.epoch:
+                self.recovery = Recovery(segment.epoch, segment.path.name, segment.size, torn)
+            if segment.index.end > HEAD_BYTES:
+                break
+
+    def _start_segment(self, ordinal: int) -> None:
+        """Make the next segment durable and current, then let go of the oldest that no longer fit."""
+        positions = self._live_index.next_sequences()
+        epoch = self.epoch
+        carried = [Entry(Kind.POSITION, Record(epoch, topic, at, b"", b"")) for topic, at in sorted(positions.items())]
+        carried += [Entry(Kind.CARRIED, record) for record in self._standing.records()]
+        start = pack_head(epoch) + (pack_commit(carried) if carried else b"")
+        self.sync()
+        path = self._dir / f"{epoch:010d}-{ordinal:06d}.segment"
+        file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o644)
+        try:
+            self._write(file, start, 0)
+            os.fsync(file)
+            self._sync_dir()
+        except OSError:
+            os.close(file)
+            path.unlink()
+            raise
+        if self._file >= 0:
+            os.close(self._file)
+        self._file = file
+        with self._lock:
+            self._live_index = SegmentIndex(end=len(start), started_at=positions)
+            self._segments.append(_Segment(path, epoch, ordinal, len(start), self._live_index, positions))
+            dropped = []
+            kept_bytes = sum(segment.size for segment in self._segments)
+            while len(self._segments) > 1 and kept_bytes + self._segment_bytes > self._max_bytes:
+                dropped.append(self._segments.pop(0))
+                kept_bytes -= dropped[-1].size
+        for segment in dropped:
+            segment.path.unlink()
+
+    def _drop_empty(self) -> None:
+        """Segments without records add nothing: a service that restarts in a loop leaves no trail."""
+        with self._lock:
+            empty = [s for s in self._segments[:-1] if s.index is not None and not s.index.topics]
+            self._segments = [s for s in self._segments if s not in empty]
+        for segment in empty:
+            segment.path.unlink()
+
+    def _write(self, file: int, data: bytes, offset: int) -> None:
+        """All of `data` at `offset`, or nothing."""
+        view, at = memoryview(data), offset
+        try:
+            while view:
+                written = os.pwrite(file, view, at)
+                view, at = view[written:], at + written
+        except OSError:
+            try:
+                os.ftruncate(file, offset)
+            except OSError as error:
+                self._failed = f"cannot undo a partial write to the journal in {self._dir}: {_remedy(error)}"
+            raise
+
+    def _sync_dir(self) -> None:
+        folder = os.open(self._dir, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+    def _close_files(self) -> None:
+        for file in (self._file, self._lock_file):
+            if file >= 0:
+                os.close(file)
+        self._file = self._lock_file = -1
+
+
+def _read_commits(path: Path, offsets: array, topic: str, first_sequence: int) -> Iterator[Record]:
+    if not offsets:
+        return
+    file = os.open(path, os.O_RDONLY)
+    try:
+        for offset in offsets:
+            for entry in commit_at(file, offset):
+                record = entry.record
+                if entry.kind is Kind.RECORD and record.topic == topic and record.sequence >= first_sequence:
+                    yield record
+    finally:
+        os.close(file)
+
+
+def _remedy(error: OSError) -> str:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return f"the disk is full ({error.strerror}); free space there, or lower [journal] max_mb"
+    return f"{error.strerror or error}; the folder must exist on a sound disk and be writable by the service"

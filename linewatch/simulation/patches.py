@@ -1,0 +1,71 @@
+"""Defects cut out of real images, to be blended into a rendered strip where the image folder is at hand."""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from linewatch.contracts.errors import SourceError
+from linewatch.simulation.defects import Stamp
+
+_HOUSE_CLASS = {"inclusion": "inclusion", "patches": "patches", "scratches": "scratch"}
+_SMALLEST_PX = 60
+_RIM_PX = 6
+
+
+@dataclass(frozen=True, slots=True)
+class RealPatch:
+    """A defect cut from a real image."""
+
+    defect_class: str
+    stamp: Stamp
+
+
+def real_patches(neu: Path, names: Collection[str] | None = None) -> tuple[RealPatch, ...]:
+    """Every outlined defect in NEU's `masks/` that lies within its image of `images/`, by name in order.
+
+    names: file stems to use, for a caller who must keep to one side of a split; None takes all.
+    Raises SourceError when the folder is not there or has nothing to give.
+    """
+    masks = sorted((neu / "masks").glob("*.png"))
+    patches: list[RealPatch] = []
+    for path in masks:
+        house_class = _HOUSE_CLASS.get(path.stem.rpartition("_")[0])
+        if house_class is None or (names is not None and path.stem not in names):
+            continue
+        mask = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
+        image = cv2.imread(str(neu / "images" / f"{path.stem}.jpg"), cv2.IMREAD_GRAYSCALE)
+        if mask is None or image is None or mask.shape != image.shape:
+            raise SourceError(
+                f"NEU mask {path} has no image of its size in {neu / 'images'}; restore the pair or leave it out"
+            )
+        patches.extend(RealPatch(house_class, stamp) for stamp in _cut(image, (mask > 0).astype(np.uint8)))
+    if not patches:
+        raise SourceError(
+            f"{neu} gives no defect patches ({len(masks)} masks found); expected NEU's images/ and masks/"
+        )
+    return tuple(patches)
+
+
+def _cut(image: np.ndarray, mask: np.ndarray) -> list[Stamp]:
+    """One stamp for each outlined piece that the image's border does not cut."""
+    kernel = np.ones((2 * _RIM_PX - 1, 2 * _RIM_PX - 1), np.uint8)
+    plain = image[cv2.dilate(mask, kernel) == 0]
+    if plain.size < image.size // 10:
+        return []
+    steel = max(8.0, float(np.median(plain)))
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)
+    stamps = []
+    for piece in range(1, count):
+        left, top, width, lines, area = (int(value) for value in stats[piece])
+        window = (slice(top - _RIM_PX, top + lines + _RIM_PX), slice(left - _RIM_PX, left + width + _RIM_PX))
+        inside = min(top, left, image.shape[0] - top - lines, image.shape[1] - left - width) >= _RIM_PX
+        if area < _SMALLEST_PX or not inside:
+            continue
+        own = (labels[window] == piece).astype(np.uint8)
+        blend = cv2.GaussianBlur(cv2.dilate(own, np.ones((3, 3), np.uint8)).astype(np.float32), (0, 0), 1.5)
+        gain = 1 + blend * (np.clip(image[window].astype(np.float32) / steel, 0.1, 3.0) - 1)
+        stamps.append(Stamp(gain, np.zeros_like(gain), own))
+    return stamps

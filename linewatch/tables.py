@@ -1,0 +1,86 @@
+"""Short tables for people at a terminal."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from linewatch.daemon.replay import ReplaySummary
+from linewatch.history.judge import Judgement
+from linewatch.inference.engines import EngineReport
+
+
+def _pairs(title: str, rows: Sequence[tuple[str, str]]) -> None:
+    table = Table(title=title, show_header=False, title_justify="left", box=None, pad_edge=False)
+    for name, value in rows:
+        table.add_row(name, value)
+    Console().print(table)
+
+
+def _summary_rows(summary: ReplaySummary) -> list[tuple[str, str]]:
+    counted = ", ".join(f"{name} {count}" for name, count in summary.defects_by_class.items()) or "none"
+    missed = ", ".join(f"{cause} {lines} lines" for cause, lines in summary.lines_missed_by_cause.items())
+    return [
+        ("coil", summary.coil),
+        ("length", f"{summary.metres:.1f} m in {summary.frames} frames"),
+        ("coverage", f"{summary.coverage:.2%}" + (f"  (not inspected: {missed})" if missed else "")),
+        ("defects by class", counted),
+        ("alarms raised", str(summary.alarms)),
+        ("tiles", f"{summary.tiles} on the strip, {summary.tiles_passed} passed the screen"),
+        ("speed", f"{summary.frames_per_s:.1f} frames/s"),
+        (
+            "latency",
+            f"p50 {summary.latency_p50_ms:.0f} ms, p99 {summary.latency_p99_ms:.0f} ms, last line to publication",
+        ),
+    ]
+
+
+def summary_table(summary: ReplaySummary) -> None:
+    """What came of a replay."""
+    _pairs("replay", _summary_rows(summary))
+
+
+def demo_table(summary: ReplaySummary, judgement: Judgement, out: Path) -> None:
+    """What came of the demo, against the rendered truth, and where everything lies."""
+    by_class = ", ".join(f"{name} {hit}/{true}" for name, (hit, true) in judgement.hit_by_class.items())
+    _pairs(
+        "linewatch demo",
+        [
+            *_summary_rows(summary),
+            (
+                "instance recall",
+                f"{judgement.recall:.1%}  ({judgement.hit} of {judgement.true} rendered defects: {by_class})",
+            ),
+            (
+                "instance precision",
+                f"{judgement.precision:.1%}  ({judgement.right} of {judgement.found} found are right)",
+            ),
+            ("verdicts", str(out / "verdicts.jsonl")),
+            ("picture", f"{out / 'coil.png'}  (white: rendered truth, coloured: found)"),
+            ("recording, truth", f"{out / 'coil.avi'}, {out / 'truth.json'}"),
+        ],
+    )
+
+
+def engines_table(reports: Sequence[EngineReport]) -> None:
+    """Every engine of a folder, and whether it can be trusted."""
+    table = Table(title="engines", title_justify="left")
+    for column in ("name", "task", "input", "precision", "MB", "threshold", "verified"):
+        table.add_column(column)
+    for report in reports:
+        manifest = report.manifest
+        if manifest is None:
+            table.add_row(report.name, *["?"] * 5, report.fault or "")
+            continue
+        table.add_row(
+            report.name,
+            manifest.task,
+            f"{manifest.input.lines} x {manifest.input.width}",
+            manifest.precision,
+            f"{report.model_bytes / 1e6:.1f}",
+            ", ".join(f"{name} {value:.2f}" for name, value in list(manifest.thresholds.items())[:3])
+            + (" ..." if len(manifest.thresholds) > 3 else ""),
+            report.fault or f"sha256 {manifest.model.sha256[:12]}",
+        )
+    Console().print(table)

@@ -1,0 +1,233 @@
+"""From what was decided to bytes: canonical JSON headers, run-length payloads, sequences."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from linewatch.contracts.prediction import Timing
+from linewatch.contracts.record import Record
+from linewatch.contracts.verdict import Alarm, CoilNotice, CoverageSpan, Decided, Defect, DefectEvent, RunMask, Verdict
+from linewatch.wire.schema import (
+    KEPT_TOPICS,
+    MAX_MASK_RUNS,
+    SCHEMA_VERSION,
+    AlarmBody,
+    CoilBody,
+    CoilLine,
+    DefectBody,
+    DefectLine,
+    FrameBody,
+    IntervalMm,
+    MaskBody,
+    Message,
+    SpanBody,
+    StatusBody,
+    TimingBody,
+    Topic,
+    VerdictLine,
+    canonical,
+    encode_runs,
+)
+
+_NO_RUNS = np.empty((0, 3), np.int32)
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A message that has no sequence yet."""
+
+    topic: Topic
+    body: FrameBody | DefectBody | AlarmBody | CoilBody
+    timing: TimingBody
+    payload: bytes = b""
+
+
+class Sequencer:
+    """Names every message of one epoch: per topic from 0, without gaps. Used by one thread."""
+
+    def __init__(self, epoch: int) -> None:
+        self.epoch = epoch
+        self._next = dict.fromkeys(Topic, 0)
+
+    @property
+    def sequences(self) -> dict[str, int]:
+        """The next sequence of every journaled topic."""
+        return {topic.value: self._next[topic] for topic in KEPT_TOPICS}
+
+    def record(self, draft: Draft) -> Record:
+        """The message as it is journaled and published."""
+        return self._record(draft.topic, draft.body, {"timing": draft.timing.model_dump()}, draft.payload)
+
+    def status(self, body: StatusBody) -> Record:
+        """The heartbeat, with where every topic stands; made right before it is sent, by whoever sends the rest."""
+        return self._record(Topic.STATUS, body, {"sequences": self.sequences}, b"")
+
+    def _record(self, topic: Topic, body: Message, more: dict[str, Any], payload: bytes) -> Record:
+        sequence = self._next[topic]
+        self._next[topic] = sequence + 1
+        envelope = {"schema_version": SCHEMA_VERSION, "topic": topic, "epoch": self.epoch, "sequence": sequence}
+        return Record(self.epoch, topic.value, sequence, canonical(body.model_dump() | envelope | more), payload)
+
+
+def drafts(decided: Decided) -> list[Draft]:
+    """The messages of one decision in the order in which they are published: itself, its defects, its alarms."""
+    timing = _timing(decided.timing)
+    ordinal = decided.ordinal if isinstance(decided, Verdict) else None
+    if isinstance(decided, Verdict):
+        messages = [Draft(Topic.FRAME, FrameBody(**_frame(decided)), timing)]
+    else:
+        messages = [Draft(Topic.COIL, CoilBody(**_coil(decided)), timing)]
+    for event in decided.defects:
+        mask, dropped = _bounded(event.mask)
+        body = DefectBody(**_defect(event, ordinal, mask, dropped))
+        messages.append(Draft(Topic.DEFECT, body, timing, encode_runs(mask.runs) if mask else b""))
+    messages += [Draft(Topic.ALARM, _alarm(alarm, ordinal), timing) for alarm in decided.alarms]
+    return messages
+
+
+def line(decided: Decided) -> VerdictLine | CoilLine:
+    """The same decision as one line of a verdict file."""
+    ordinal = decided.ordinal if isinstance(decided, Verdict) else None
+    parts: dict[str, Any] = {
+        "defects": tuple(_defect_line(event, ordinal) for event in decided.defects),
+        "alarms": tuple(_alarm(alarm, ordinal) for alarm in decided.alarms),
+        "timing": _timing(decided.timing),
+    }
+    if isinstance(decided, Verdict):
+        return VerdictLine(**_frame(decided), **parts)
+    return CoilLine(**_coil(decided), **parts)
+
+
+def _frame(verdict: Verdict) -> dict[str, Any]:
+    return {
+        "ordinal": int(verdict.ordinal),
+        "camera_sequence": int(verdict.sequence),
+        "coil": verdict.coil,
+        "side": verdict.side,
+        "camera": verdict.camera,
+        "first_line": int(verdict.first_line),
+        "lines": int(verdict.lines),
+        "valid_lines": int(verdict.valid_lines),
+        "along_mm": _interval(verdict.along_mm),
+        "encoded": bool(verdict.encoded),
+        "strip_mm": _interval(verdict.strip_mm) if verdict.strip_mm else None,
+        "spans": tuple(_span(span) for span in verdict.spans),
+        "tiles": int(verdict.tiles),
+        "tiles_passed": int(verdict.tiles_passed),
+        "screen_peak": _score(verdict.screen_peak),
+        "defect_ids": tuple(event.defect.id for event in verdict.defects),
+        "alarm_ids": tuple(alarm.id for alarm in verdict.alarms),
+        "engines": tuple(verdict.engines),
+    }
+
+
+def _coil(notice: CoilNotice) -> dict[str, Any]:
+    return {
+        "state": notice.state,
+        "coil": notice.coil,
+        "side": notice.side,
+        "camera": notice.camera,
+        "along_mm": _mm(notice.along_mm),
+        "inspected_mm": _mm(notice.inspected_mm),
+        "degraded_mm": _mm(notice.degraded_mm),
+        "missed_mm": _mm(notice.missed_mm),
+        "missed_lines_by_cause": {str(cause): int(lines) for cause, lines in notice.missed_lines_by_cause.items()},
+        "defects_by_class": {name: int(count) for name, count in notice.defects_by_class.items()},
+        "defect_ids": tuple(event.defect.id for event in notice.defects),
+        "alarm_ids": tuple(alarm.id for alarm in notice.alarms),
+    }
+
+
+def _span(span: CoverageSpan) -> SpanBody:
+    return SpanBody(
+        first_line=int(span.first_line),
+        lines=int(span.lines),
+        along_mm=_interval(span.along_mm),
+        quality=span.quality,
+        cause=span.cause,
+    )
+
+
+def _defect(event: DefectEvent, ordinal: int | None, mask: RunMask | None, mask_dropped: bool) -> dict[str, Any]:
+    defect: Defect = event.defect
+    return {
+        "state": event.state,
+        "id": defect.id,
+        "ordinal": ordinal,
+        "coil": defect.coil,
+        "side": defect.side,
+        "camera": defect.camera,
+        "defect_class": defect.defect_class,
+        "confidence": _score(defect.confidence),
+        "peak": _score(defect.peak),
+        "across_mm": _interval(defect.box.across_mm),
+        "along_mm": _interval(defect.box.along_mm),
+        "area_mm2": _mm(defect.area_mm2),
+        "edge_mm": None if defect.edge_mm is None else _mm(defect.edge_mm),
+        "extent": defect.extent,
+        "frames": int(defect.frames),
+        "merged_into": event.merged_into,
+        "mask": MaskBody(first_line=int(mask.first_line), runs=len(mask.runs)) if mask else None,
+        "mask_dropped": mask_dropped,
+    }
+
+
+def _defect_line(event: DefectEvent, ordinal: int | None) -> DefectLine:
+    mask, dropped = _bounded(event.mask)
+    runs = mask.runs if mask else _NO_RUNS
+    return DefectLine(**_defect(event, ordinal, mask, dropped), runs=tuple(runs.ravel().tolist()))
+
+
+def _bounded(mask: RunMask | None) -> tuple[RunMask | None, bool]:
+    """The mask, unless it is larger than a message may be; and whether it is left out for that."""
+    dropped = mask is not None and len(mask.runs) > MAX_MASK_RUNS
+    return (None if dropped else mask), dropped
+
+
+def _alarm(alarm: Alarm, ordinal: int | None) -> AlarmBody:
+    return AlarmBody(
+        state=alarm.state,
+        id=alarm.id,
+        ordinal=ordinal,
+        rule=alarm.rule,
+        latched=bool(alarm.latched),
+        coil=alarm.coil,
+        side=alarm.side,
+        camera=alarm.camera,
+        along_mm=_mm(alarm.along_mm),
+        defect_ids=tuple(alarm.defect_ids),
+        text=alarm.text,
+    )
+
+
+def alarm_from(body: AlarmBody) -> Alarm:
+    """The alarm that a journaled message tells of: what still stands after a restart."""
+    return Alarm(
+        id=body.id,
+        rule=body.rule,
+        state=body.state,
+        latched=body.latched,
+        coil=body.coil,
+        side=body.side,
+        camera=body.camera,
+        along_mm=body.along_mm,
+        defect_ids=body.defect_ids,
+        text=body.text,
+    )
+
+
+def _timing(timing: Timing) -> TimingBody:
+    return TimingBody(**asdict(timing))
+
+
+def _mm(value: float) -> float:
+    return round(float(value), 3) + 0.0  # never -0.0
+
+
+def _score(value: float) -> float:
+    return round(float(value), 4) + 0.0
+
+
+def _interval(interval: IntervalMm) -> IntervalMm:
+    return _mm(interval[0]), _mm(interval[1])

@@ -1,0 +1,45 @@
+"""JSON Schema of everything on the wire and in a verdict file, for consumers that are not written in Python."""
+
+import json
+
+from pydantic.json_schema import models_json_schema
+
+from linewatch.wire.schema import (
+    SCHEMA_VERSION,
+    AlarmMessage,
+    CoilLine,
+    CoilMessage,
+    DefectMessage,
+    ErrorReply,
+    FrameMessage,
+    ReplayReply,
+    ReplayRequest,
+    SnapshotReply,
+    SnapshotRequest,
+    StatusMessage,
+    VerdictLine,
+)
+
+_EXPORTED = (
+    FrameMessage,
+    DefectMessage,
+    AlarmMessage,
+    CoilMessage,
+    StatusMessage,
+    ReplayRequest,
+    SnapshotRequest,
+    ReplayReply,
+    SnapshotReply,
+    ErrorReply,
+    VerdictLine,
+    CoilLine,
+)
+
+
+def wire_schema() -> str:
+    """The schema as text: one definition per model under `$defs`, stable from run to run."""
+    _, definitions = models_json_schema(
+        [(model, "validation") for model in _EXPORTED], title=f"linewatch wire, schema version {SCHEMA_VERSION}"
+    )
+    definitions["$schema"] = "https://json-schema.org/draft/2020-12/schema"
+    return json.dumps(definitions, indent=2, sort_keys=True) + "\n"

@@ -1,0 +1,53 @@
+"""The PUB socket: tells whoever listens, waits for nobody."""
+
+from types import TracebackType
+from typing import Self
+
+import zmq
+
+from linewatch.config.wire import WireSettings
+from linewatch.contracts.record import Record
+from linewatch.wire.endpoints import ServerKeys, bind, keep_alive
+
+_FAREWELL_MS = 500
+_MAX_SUBSCRIPTION_BYTES = 4096
+
+
+class Publisher:
+    """Opened, used and closed by one thread. A subscriber that does not read misses messages and never slows `send`.
+
+    With keys, subscribers get in once the `Server` of the same context runs: it answers whether a key is known.
+    """
+
+    def __init__(
+        self, context: zmq.Context[zmq.Socket[bytes]], settings: WireSettings, keys: ServerKeys | None
+    ) -> None:
+        self._context = context
+        self._settings = settings
+        self._keys = keys
+        self.endpoint = settings.publish
+
+    def __enter__(self) -> Self:
+        """Bind. Raises WireError when the endpoint is in use or cannot be bound."""
+        self._socket = self._context.socket(zmq.PUB)
+        try:
+            self._socket.sndhwm = self._settings.send_high_water
+            self._socket.linger = _FAREWELL_MS
+            self._socket.setsockopt(zmq.MAXMSGSIZE, _MAX_SUBSCRIPTION_BYTES)
+            keep_alive(self._socket)
+            if self._keys:
+                self._keys.arm(self._socket)
+            self.endpoint = bind(self._socket, self._settings.publish, "publish")
+        except BaseException:
+            self._socket.close(0)
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._socket.close()
+
+    def send(self, record: Record) -> None:
+        """Publish `topic | header | payload`; never blocks."""
+        self._socket.send_multipart([record.topic.encode("ascii"), record.header, record.payload], zmq.DONTWAIT)

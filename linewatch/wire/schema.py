@@ -1,0 +1,472 @@
+"""Every message on the wire and every line of a verdict file: closed, versioned models.
+
+Positions are strip millimetres, *along* from the head of the coil and *across* from the mill's datum; intervals are
+half-open. Numbers are rounded when they are encoded: millimetres to 3 decimals, scores to 4. What may differ between
+two replays of one recording stands under `timing`, and in the envelope.
+"""
+
+import json
+from enum import StrEnum
+from typing import Annotated, Any, Final, Literal, TypeVar
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, TypeAdapter, ValidationError
+
+from linewatch.contracts.errors import WireError
+from linewatch.contracts.frame import Cause
+from linewatch.contracts.verdict import AlarmState, CoilState, DefectState, Extent, Quality
+
+SCHEMA_VERSION: Final = 1
+MAX_HEADER_BYTES = 1 << 20
+MAX_MASK_RUNS = 1 << 20
+MAX_PAYLOAD_BYTES = 12 * MAX_MASK_RUNS  # int32 triples
+
+
+class Topic(StrEnum):
+    """What a consumer subscribes to. No topic is a prefix of another."""
+
+    FRAME = "frame"
+    DEFECT = "defect"
+    ALARM = "alarm"
+    COIL = "coil"
+    STATUS = "status"
+
+
+KEPT_TOPICS = (Topic.FRAME, Topic.DEFECT, Topic.ALARM, Topic.COIL)
+"""Topics that are journaled and can be asked for again; a status is only worth something while it is fresh."""
+
+Count = Annotated[int, Field(ge=0)]
+Score = Annotated[float, Field(ge=0, le=1)]
+IntervalMm = tuple[float, float]
+Version = Annotated[Literal[1], Field(description="of this schema; a consumer refuses another")]
+
+
+class Message(BaseModel):
+    """Base of everything here. Unknown keys are refused, values are not coerced, no number is NaN or infinite."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+
+class TimingBody(Message):
+    """Monotonic nanoseconds of the service's host at which a frame left each stage; 0: it did not go through."""
+
+    captured_ns: int = 0
+    queued_ns: int = 0
+    screened_ns: int = 0
+    predicted_ns: int = 0
+    decided_ns: int = 0
+    published_ns: int = 0
+
+
+class SpanBody(Message):
+    """Lines that were all looked at in the same way."""
+
+    first_line: Count
+    lines: Count
+    along_mm: IntervalMm
+    quality: Quality
+    cause: Cause | None = Field(description="why it was not inspected; null exactly when it was")
+
+
+class FrameBody(Message):
+    """What is known of one frame of strip once it has been decided."""
+
+    ordinal: Count = Field(description="of the frame in this run, from 0 without gaps")
+    camera_sequence: int = Field(description="the camera's own counter")
+    coil: str
+    side: str
+    camera: str
+    first_line: Count = Field(description="since the head of the coil")
+    lines: Count = Field(description="that passed")
+    valid_lines: Count = Field(description="of them, the leading ones that the camera delivered")
+    along_mm: IntervalMm
+    encoded: bool = Field(description="false: there is no encoder, positions derive from line rate and pitch")
+    strip_mm: IntervalMm | None = Field(description="the strip's edges across; null when there was nothing to look at")
+    spans: tuple[SpanBody, ...] = Field(description="tile the frame's lines without overlap")
+    tiles: Count = Field(description="on the strip")
+    tiles_passed: Count = Field(description="by the screen to the heavier engines")
+    screen_peak: Score
+    defect_ids: tuple[str, ...] = Field(description="of the defect messages that follow, in their order")
+    alarm_ids: tuple[str, ...] = Field(description="of the alarm messages that follow, in their order")
+    engines: tuple[str, ...] = Field(description="identities of the engines that served this frame")
+
+
+class MaskBody(Message):
+    """The defect's mask in this frame; its runs are the message's payload."""
+
+    first_line: Count = Field(description="strip line from which the runs' lines count")
+    runs: Annotated[int, Field(ge=0, le=MAX_MASK_RUNS)]
+
+
+class DefectBody(Message):
+    """A step in one defect's life; its figures are those of the whole defect as known so far."""
+
+    state: DefectState
+    id: str
+    ordinal: Count | None = Field(description="of the frame that brought this step; null at the end of the coil")
+    coil: str
+    side: str
+    camera: str
+    defect_class: str
+    confidence: Score
+    peak: Score = Field(description="highest defect probability in it")
+    across_mm: IntervalMm
+    along_mm: IntervalMm
+    area_mm2: Annotated[float, Field(ge=0)]
+    edge_mm: float | None = Field(description="from the nearest strip edge that was seen; null when none was")
+    extent: Extent
+    frames: Count = Field(description="that it spans")
+    merged_into: str | None = Field(description="the defect that this one grew into; only when closed")
+    mask: MaskBody | None = Field(description="null when this frame adds nothing; the payload is empty then")
+    mask_dropped: bool = Field(default=False, description="there was a mask, of more runs than a message may hold")
+
+
+class AlarmBody(Message):
+    """A transition of one alarm."""
+
+    state: AlarmState
+    id: str
+    ordinal: Count | None = Field(description="of the frame that brought it; null at the end of the coil")
+    rule: str
+    latched: bool = Field(description="stays raised until acknowledged or the coil ends")
+    coil: str
+    side: str
+    camera: str
+    along_mm: float
+    defect_ids: tuple[str, ...]
+    text: str
+
+
+class CoilBody(Message):
+    """A coil begins or has ended. inspected_mm + degraded_mm + missed_mm is the length that passed."""
+
+    state: CoilState
+    coil: str
+    side: str
+    camera: str
+    along_mm: float
+    inspected_mm: float
+    degraded_mm: float
+    missed_mm: float
+    missed_lines_by_cause: dict[str, Count]
+    defects_by_class: dict[str, Count]
+    defect_ids: tuple[str, ...] = Field(description="of the defect messages that follow, in their order")
+    alarm_ids: tuple[str, ...] = Field(description="of the alarm messages that follow, in their order")
+
+
+class ServiceState(StrEnum):
+    """What the service is doing."""
+
+    STARTING = "starting"
+    RUNNING = "running"
+    DRAINING = "draining"
+    FAILED = "failed"
+
+
+class StageState(StrEnum):
+    """What one stage is doing."""
+
+    STARTING = "starting"
+    TICKING = "ticking"
+    LATE = "late"  # has not ticked within its deadline
+    DONE = "done"
+    FAILED = "failed"
+
+
+class StageStatus(Message):
+    """One stage of the service."""
+
+    name: str
+    state: StageState
+    tick_age_ms: Annotated[float, Field(ge=0)]
+    deadline_ms: Annotated[float, Field(ge=0)] = Field(description="an older tick makes the service unhealthy")
+    queued: Count = Field(description="items that wait for it")
+    queue_size: Count
+    done: Count
+    dropped: Count
+
+
+class EngineStatus(Message):
+    """An engine that serves."""
+
+    role: str
+    identity: str
+
+
+class StatusBody(Message):
+    """The heartbeat, and how the service is."""
+
+    heartbeat: Count = Field(description="counts only while every stage ticks: when it stands still, nobody is looking")
+    healthy: bool
+    state: ServiceState
+    failure: str | None = Field(description="the first failure, in words")
+    quality: Quality = Field(description="how strip is looked at now")
+    uptime_s: Annotated[float, Field(ge=0)]
+    now_ns: int = Field(description="the host's monotonic clock, the one of `timing`")
+    now_unix_ns: int = Field(description="the same instant on the wall clock")
+    coil: str | None
+    along_mm: float | None
+    frames: Count
+    frames_per_s: Annotated[float, Field(ge=0)]
+    tiles_per_s: Annotated[float, Field(ge=0)]
+    lines_by_quality: dict[str, Count]
+    lines_by_cause: dict[str, Count] = Field(description="that were not inspected")
+    defects: Count = Field(description="opened since the start")
+    alarms_standing: Count
+    ring_free: Count = Field(description="frame slots")
+    ring_slots: Count
+    stages: tuple[StageStatus, ...]
+    engines: tuple[EngineStatus, ...]
+
+
+class Envelope(Message):
+    """What names a message for ever: `(epoch, topic, sequence)`."""
+
+    schema_version: Version
+    topic: Topic
+    epoch: Count = Field(description="one start of the daemon; ascends")
+    sequence: Count = Field(description="of the topic in this epoch, from 0 without gaps")
+
+
+class Timed(Envelope):
+    """A message about strip."""
+
+    timing: TimingBody
+
+
+class FrameMessage(FrameBody, Timed):
+    """Topic `frame`."""
+
+    topic: Literal[Topic.FRAME]
+
+
+class DefectMessage(DefectBody, Timed):
+    """Topic `defect`. `runs` holds the mask, decoded from the payload."""
+
+    topic: Literal[Topic.DEFECT]
+    _runs: np.ndarray = PrivateAttr(default_factory=lambda: np.empty((0, 3), np.int32))
+
+    @property
+    def runs(self) -> np.ndarray:
+        """int32 (n, 3), rows (line, start_px, stop_px): line from `mask.first_line`, columns [start, stop)."""
+        return self._runs
+
+
+class AlarmMessage(AlarmBody, Timed):
+    """Topic `alarm`."""
+
+    topic: Literal[Topic.ALARM]
+
+
+class CoilMessage(CoilBody, Timed):
+    """Topic `coil`."""
+
+    topic: Literal[Topic.COIL]
+
+
+class StatusMessage(StatusBody, Envelope):
+    """Topic `status`, not journaled: a missed one is not served again."""
+
+    topic: Literal[Topic.STATUS]
+    sequences: dict[str, Count] = Field(
+        description="the next sequence of every journaled topic: shows a gap at the end of a topic that is silent now"
+    )
+
+
+AnyMessage = FrameMessage | DefectMessage | AlarmMessage | CoilMessage | StatusMessage
+
+_MODELS: dict[str, type[AnyMessage]] = {
+    Topic.FRAME: FrameMessage,
+    Topic.DEFECT: DefectMessage,
+    Topic.ALARM: AlarmMessage,
+    Topic.COIL: CoilMessage,
+    Topic.STATUS: StatusMessage,
+}
+
+
+class ReplayRequest(Message):
+    """Asks for kept records of one topic from `from_sequence` on."""
+
+    schema_version: Version
+    request: Literal["replay"]
+    id: Count = Field(default=0, description="comes back in the reply")
+    topic: Topic
+    epoch: Count
+    from_sequence: Count
+    to_sequence: Count | None = Field(default=None, description="exclusive; null: to the newest")
+
+
+class SnapshotRequest(Message):
+    """Asks how things stand."""
+
+    schema_version: Version
+    request: Literal["snapshot"]
+    id: Count = Field(default=0, description="comes back in the reply")
+
+
+class ReplayReply(Message):
+    """Followed by `records` x (topic, header, payload), as they were published."""
+
+    schema_version: Version
+    reply: Literal["replay"]
+    id: Count
+    topic: Topic
+    epoch: Count
+    records: Count
+    more: bool = Field(description="ask again from behind the last record")
+    oldest: Count | None = Field(description="oldest sequence still kept; null: nothing is kept of that epoch")
+    next: Count | None = Field(description="the sequence behind the newest")
+    next_epoch: Count | None = Field(
+        description="the following epoch of which something is kept; null: this is the last"
+    )
+    oldest_epoch: Count = Field(description="of which something is kept")
+
+
+class CoilSoFar(Message):
+    """The coil under the camera, up to the last frame that was decided."""
+
+    coil: str
+    side: str
+    camera: str
+    along_mm: float = Field(description="the end of the last frame")
+    inspected_mm: float
+    degraded_mm: float
+    missed_mm: float
+    missed_lines_by_cause: dict[str, Count]
+    defects_by_class: dict[str, Count] = Field(description="as each was last seen; merged ones count once")
+
+
+class Snapshot(Message):
+    """How things stand behind the last message of each topic: continue from `sequences`."""
+
+    epoch: Count
+    sequences: dict[str, Count] = Field(description="the next sequence of every journaled topic")
+    coil: CoilSoFar | None
+    open_defects: tuple[DefectBody, ...] = Field(description="without their masks")
+    open_defects_left_out: Count = Field(description="more are open than a snapshot holds")
+    standing_alarms: tuple[AlarmBody, ...]
+    engines: tuple[EngineStatus, ...]
+
+
+class SnapshotReply(Message):
+    """How things stand."""
+
+    schema_version: Version
+    reply: Literal["snapshot"]
+    id: Count
+    snapshot: Snapshot
+
+
+class ErrorCode(StrEnum):
+    """Why a request got no answer."""
+
+    BAD_REQUEST = "bad_request"
+    TOO_LARGE = "too_large"
+    NOT_KEPT = "not_kept"
+    UNAVAILABLE = "unavailable"
+
+
+class ErrorReply(Message):
+    """What is wrong with a request."""
+
+    schema_version: Version
+    reply: Literal["error"]
+    id: Count
+    error: ErrorCode
+    text: str
+
+
+Request = ReplayRequest | SnapshotRequest
+Reply = ReplayReply | SnapshotReply | ErrorReply
+
+REQUEST: TypeAdapter[Request] = TypeAdapter(Annotated[Request, Field(discriminator="request")])
+REPLY: TypeAdapter[Reply] = TypeAdapter(Annotated[Reply, Field(discriminator="reply")])
+
+
+class DefectLine(DefectBody):
+    """A defect in a verdict file: its mask's runs stand in the line itself."""
+
+    runs: tuple[int, ...] = Field(description="line, start_px, stop_px, line, start_px, ...")
+
+
+class VerdictLine(FrameBody):
+    """One frame in a verdict file."""
+
+    kind: Literal["verdict"] = "verdict"
+    defects: tuple[DefectLine, ...]
+    alarms: tuple[AlarmBody, ...]
+    timing: TimingBody
+
+
+class CoilLine(CoilBody):
+    """The beginning or the end of a coil in a verdict file."""
+
+    kind: Literal["coil"] = "coil"
+    defects: tuple[DefectLine, ...]
+    alarms: tuple[AlarmBody, ...]
+    timing: TimingBody
+
+
+Line = VerdictLine | CoilLine
+
+LINE: TypeAdapter[Line] = TypeAdapter(Annotated[Line, Field(discriminator="kind")])
+
+M = TypeVar("M", bound=BaseModel)
+
+
+def canonical(fields: Any) -> bytes:
+    """JSON with sorted keys and no spaces: equal values, equal bytes. Raises ValueError for NaN and infinity."""
+    return json.dumps(fields, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
+
+
+def encode_runs(runs: np.ndarray) -> bytes:
+    """Payload of a defect: little-endian int32 triples (line, start_px, stop_px)."""
+    return np.ascontiguousarray(runs, "<i4").tobytes()
+
+
+def decode_runs(payload: bytes) -> np.ndarray:
+    """int32 (n, 3) of a payload. Raises WireError when it is no mask: too large, ragged, unsorted or overlapping."""
+    if len(payload) > MAX_PAYLOAD_BYTES or len(payload) % 12:
+        raise WireError(f"a mask of {len(payload)} bytes; expected int32 triples, at most {MAX_MASK_RUNS} of them")
+    runs = np.frombuffer(payload, "<i4").reshape(-1, 3)
+    line, start, stop = runs.T
+    ascends = (line[1:] > line[:-1]) | ((line[1:] == line[:-1]) & (start[1:] >= stop[:-1]))
+    if (runs < 0).any() or (start >= stop).any() or not ascends.all():
+        raise WireError("a mask whose runs are not sorted, half-open and disjoint")
+    return runs
+
+
+def decode(topic: bytes, header: bytes, payload: bytes) -> AnyMessage:
+    """A message from its three parts. Raises WireError when it is not one of ours, or of another schema version."""
+    model = _MODELS.get(topic.decode("ascii", "replace"))
+    if model is None:
+        raise WireError(f"a message on topic {topic[:32]!r}; expected one of {', '.join(Topic)}")
+    if len(header) > MAX_HEADER_BYTES:
+        raise WireError(f"a header of {len(header)} bytes; at most {MAX_HEADER_BYTES} are read")
+    message = parse(model, header)
+    if isinstance(message, DefectMessage):
+        runs = decode_runs(payload)
+        if len(runs) != (message.mask.runs if message.mask else 0):
+            raise WireError(f"defect {message.id} came with {len(runs)} runs; its header says {message.mask}")
+        message._runs = runs
+    elif payload:
+        raise WireError(f"a {message.topic} message with a payload of {len(payload)} bytes; expected none")
+    return message
+
+
+def parse(model: type[M], data: bytes) -> M:
+    """A model from JSON bytes. Raises WireError that says what does not fit."""
+    try:
+        return model.model_validate_json(data)
+    except ValidationError as error:
+        raise WireError(explain(error)) from error
+
+
+def explain(error: ValidationError) -> str:
+    """One line about what does not fit; a message of another schema version is named as such."""
+    for fault in error.errors(include_url=False, include_context=False):
+        if fault["loc"][-1:] == ("schema_version",) and fault["type"] == "literal_error":
+            return f"schema version {fault['input']!r}; this side speaks {SCHEMA_VERSION}: upgrade the older one"
+    first = error.errors(include_url=False, include_context=False)[0]
+    where = ".".join(str(part) for part in first["loc"]) or "message"
+    return f"{where}: {first['msg']} ({error.error_count()} faults in all)"

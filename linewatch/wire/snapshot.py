@@ -1,0 +1,122 @@
+"""How things stand, followed message by message: the coil so far, open defects, standing alarms."""
+
+import threading
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+from linewatch.contracts.record import Record
+from linewatch.contracts.verdict import AlarmState, CoilState, DefectState, Quality
+from linewatch.wire.encode import Draft
+from linewatch.wire.schema import (
+    KEPT_TOPICS,
+    AlarmBody,
+    AlarmMessage,
+    CoilBody,
+    CoilSoFar,
+    DefectBody,
+    EngineStatus,
+    FrameBody,
+    Snapshot,
+    parse,
+)
+
+MAX_OPEN_DEFECTS = 1000
+
+
+class Standing:
+    """Followed by the thread that publishes, asked by the one that serves."""
+
+    def __init__(self, epoch: int, engines: Sequence[EngineStatus], alarms: Iterable[Record] = ()) -> None:
+        """`alarms`: journaled records of alarms that stand since before this start."""
+        self._lock = threading.Lock()
+        self._epoch = epoch
+        self._engines = tuple(engines)
+        self._sequences: dict[str, int] = {topic.value: 0 for topic in KEPT_TOPICS}
+        self._coil: CoilBody | None = None
+        self._end_mm = 0.0
+        self._mm = dict.fromkeys(Quality, 0.0)
+        self._missed_lines: Counter[str] = Counter()
+        self._classes: Counter[str] = Counter()
+        self._open: dict[str, DefectBody] = {}
+        self._alarms = {body.id: body for body in map(_alarm_body, alarms)}
+
+    @property
+    def alarms(self) -> tuple[AlarmBody, ...]:
+        """Those that stand."""
+        with self._lock:
+            return tuple(self._alarms.values())
+
+    def follow(self, drafts: Iterable[Draft], sequences: dict[str, int]) -> None:
+        """Take in the messages of one decision once they are journaled; `sequences`: the next ones behind them."""
+        with self._lock:
+            for draft in drafts:
+                match draft.body:
+                    case FrameBody() as frame:
+                        self._add_frame(frame)
+                    case DefectBody() as defect:
+                        self._add_defect(defect)
+                    case AlarmBody(state=AlarmState.RAISED) as alarm:
+                        self._alarms[alarm.id] = alarm
+                    case AlarmBody() as alarm:
+                        self._alarms.pop(alarm.id, None)
+                    case CoilBody() as coil:
+                        self._turn(coil)
+            self._sequences = sequences
+
+    def snapshot(self) -> Snapshot:
+        """How things stand now."""
+        with self._lock:
+            shown = tuple(list(self._open.values())[:MAX_OPEN_DEFECTS])
+            return Snapshot(
+                epoch=self._epoch,
+                sequences=self._sequences,
+                coil=self._coil_so_far(),
+                open_defects=shown,
+                open_defects_left_out=len(self._open) - len(shown),
+                standing_alarms=tuple(self._alarms.values()),
+                engines=self._engines,
+            )
+
+    def _turn(self, coil: CoilBody) -> None:
+        self._coil = coil if coil.state is CoilState.STARTED else None
+        self._end_mm = coil.along_mm
+        self._mm = dict.fromkeys(Quality, 0.0)
+        self._missed_lines.clear()
+        self._classes.clear()
+        self._open.clear()
+
+    def _add_frame(self, frame: FrameBody) -> None:
+        self._end_mm = frame.along_mm[1]
+        for span in frame.spans:
+            self._mm[span.quality] += span.along_mm[1] - span.along_mm[0]
+            if span.cause is not None and span.quality is Quality.MISSED:
+                self._missed_lines[span.cause.value] += span.lines
+
+    def _add_defect(self, defect: DefectBody) -> None:
+        before = self._open.pop(defect.id, None)
+        if before is not None:
+            self._classes[before.defect_class] -= 1
+        if defect.state is not DefectState.CLOSED:
+            self._open[defect.id] = defect.model_copy(update={"mask": None})
+        if before is not None or defect.state is DefectState.OPENED:
+            self._classes[defect.defect_class] += defect.merged_into is None
+
+    def _coil_so_far(self) -> CoilSoFar | None:
+        if self._coil is None:
+            return None
+        return CoilSoFar(
+            coil=self._coil.coil,
+            side=self._coil.side,
+            camera=self._coil.camera,
+            along_mm=self._end_mm,
+            inspected_mm=round(self._mm[Quality.INSPECTED], 3),
+            degraded_mm=round(self._mm[Quality.DEGRADED], 3),
+            missed_mm=round(self._mm[Quality.MISSED], 3),
+            missed_lines_by_cause=dict(self._missed_lines),
+            defects_by_class=dict(+self._classes),
+        )
+
+
+def _alarm_body(record: Record) -> AlarmBody:
+    message = parse(AlarmMessage, record.header)
+    return AlarmBody(**{name: getattr(message, name) for name in AlarmBody.model_fields})

@@ -1,0 +1,81 @@
+"""The strip-edge finder, on made and on real frames."""
+
+import os
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from linewatch.capture.edges import find_edges
+from linewatch.config.capture import CaptureSettings
+from linewatch.contracts.frame import StripEdges
+
+SETTINGS = CaptureSettings()
+RNG = np.random.default_rng(3)
+
+
+def strip(left: int, right: int, level: int = 90, width: int = 1600) -> np.ndarray:
+    pixels = RNG.integers(0, 6, (256, width)).astype(np.uint8)
+    pixels[:, left:right] = RNG.normal(level, 8, (256, right - left)).clip(0, 255)
+    return pixels
+
+
+@settings(max_examples=30, deadline=None)
+@given(left=st.integers(0, 800), width=st.integers(40, 800), level=st.integers(26, 240))
+def test_strip_is_found_to_the_pixel(left: int, width: int, level: int) -> None:
+    found = find_edges(strip(left, left + width, level), SETTINGS)
+    assert found == StripEdges(left, left + width, left > 0, left + width < 1600)
+
+
+def test_strip_that_fills_the_view_has_no_edge_in_it() -> None:
+    assert find_edges(strip(0, 1600), SETTINGS) == StripEdges(0, 1600, False, False)
+
+
+def test_dark_stripes_on_the_strip_do_not_end_it() -> None:
+    pixels = strip(100, 1500)
+    for column in (140, 600, 603, 610, 1400):
+        pixels[:, column : column + 40] = 3
+    assert find_edges(pixels, SETTINGS) == StripEdges(100, 1500, True, True)
+
+
+def test_narrow_reflection_beside_the_strip_is_not_the_strip() -> None:
+    pixels = strip(400, 1200)
+    pixels[:, 100:115] = 200
+    pixels[:, 1590:] = 200
+    assert find_edges(pixels, SETTINGS) == StripEdges(400, 1200, True, True)
+
+
+@pytest.mark.parametrize("lines", [0, 1, 256])
+def test_nothing_in_view_is_empty(lines: int) -> None:
+    found = find_edges(np.zeros((lines, 1600), np.uint8), SETTINGS)
+    assert found.left_px == found.right_px
+    assert not found.left_found
+    assert not found.right_found
+
+
+def test_only_narrow_steel_is_empty() -> None:
+    found = find_edges(strip(800, 820), SETTINGS)
+    assert found.left_px == found.right_px
+
+
+@pytest.mark.data
+@pytest.mark.skipif("LINEWATCH_DATA" not in os.environ, reason="LINEWATCH_DATA is not set")
+def test_real_frames_with_black_margins() -> None:
+    """Severstal frames: the margin outside the found edges is dark throughout, and just inside it is steel."""
+    folder = Path(os.environ["LINEWATCH_DATA"]) / "severstal" / "images"
+    margins = 0
+    for path in sorted(folder.iterdir()):
+        image = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
+        assert image is not None
+        edges = find_edges(image, SETTINGS)
+        assert edges.right_px - edges.left_px >= 60, path.name
+        means = image.mean(0)
+        margins += (edges.left_found and edges.left_px > 200) + (edges.right_found and edges.right_px < 1400)
+        for outside in (means[: max(0, edges.left_px - 8)], means[edges.right_px + 8 :]):
+            if edges.right_px - edges.left_px < 1600 and outside.size:
+                assert np.median(outside) <= SETTINGS.edge_level, path.name
+        assert np.median(means[edges.left_px : edges.right_px]) > SETTINGS.edge_level, path.name
+    assert margins >= 10

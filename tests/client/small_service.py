@@ -1,0 +1,116 @@
+"""Commands, one a line: `frames N RUNS` (each with a defect), `alarm`, `unheard` (an alarm that no subscriber gets),
+`garbage`, `newer` (a message of schema version 2), `mute` (no more heartbeats), `deaf` (the server stops)."""
+
+import select
+import sys
+import threading
+import time
+from pathlib import Path
+
+import zmq
+from decisions import alarm, defect_event, verdict
+
+from linewatch.config.journal import JournalSettings
+from linewatch.config.wire import WireSettings
+from linewatch.contracts.record import Record
+from linewatch.contracts.verdict import Quality
+from linewatch.journal.journal import Journal
+from linewatch.wire.encode import Sequencer, drafts
+from linewatch.wire.publisher import Publisher
+from linewatch.wire.schema import ServiceState, StatusBody
+from linewatch.wire.server import Server
+from linewatch.wire.snapshot import Standing
+
+HEARTBEAT_S = 0.05
+
+
+def status(heartbeat: int) -> StatusBody:
+    return StatusBody(
+        heartbeat=heartbeat,
+        healthy=True,
+        state=ServiceState.RUNNING,
+        failure=None,
+        quality=Quality.INSPECTED,
+        uptime_s=1.0,
+        now_ns=time.monotonic_ns(),
+        now_unix_ns=time.time_ns(),
+        coil="C1",
+        along_mm=0.0,
+        frames=0,
+        frames_per_s=0.0,
+        tiles_per_s=0.0,
+        lines_by_quality={},
+        lines_by_cause={},
+        defects=0,
+        alarms_standing=0,
+        ring_free=1,
+        ring_slots=1,
+        stages=(),
+        engines=(),
+    )
+
+
+def main(folder: Path, publish: str, serve: str, high_water: int) -> None:  # noqa: PLR0912 - a table of commands
+    settings = WireSettings(publish=publish, serve=serve, send_high_water=high_water)
+    with (
+        zmq.Context() as context,
+        Journal(JournalSettings(dir=folder, max_mb=8, segment_mb=1)) as journal,
+        Publisher(context, settings, None) as publisher,
+    ):
+        standing = Standing(journal.epoch, [], journal.alarms_standing())
+        sequencer = Sequencer(journal.epoch)
+        ready, stop, addresses = threading.Event(), threading.Event(), []
+
+        def serve_requests() -> None:
+            with Server(context, settings, None, journal, standing.snapshot) as server:
+                addresses.append(server.endpoint)
+                ready.set()
+                while not stop.is_set():
+                    server.poll(20)
+
+        def decide(decided, heard: bool = True) -> None:
+            messages = drafts(decided)
+            records = [sequencer.record(draft) for draft in messages]
+            journal.append(records, sync=bool(decided.alarms))
+            standing.follow(messages, sequencer.sequences)
+            for record in records if heard else ():
+                publisher.send(record)
+
+        threading.Thread(target=serve_requests, daemon=True).start()
+        ready.wait()
+        print(publisher.endpoint, addresses[0], flush=True)
+        heartbeat = ordinal = 0
+        muted = False
+        while True:
+            if not select.select([sys.stdin], [], [], HEARTBEAT_S)[0]:
+                heartbeat += 1
+                if not muted:
+                    publisher.send(sequencer.status(status(heartbeat)))
+                continue
+            match sys.stdin.readline().split():
+                case ["frames", count, runs]:
+                    for _ in range(int(count)):
+                        decide(verdict(ordinal, (defect_event(ordinal, runs=int(runs)),)))
+                        ordinal += 1
+                case ["alarm"]:
+                    decide(verdict(ordinal, (), (alarm(ordinal, name=f"{journal.epoch}/{ordinal}"),)))
+                    ordinal += 1
+                case ["unheard"]:
+                    decide(verdict(ordinal, (), (alarm(ordinal, name=f"{journal.epoch}/{ordinal}"),)), heard=False)
+                    ordinal += 1
+                case ["garbage"]:
+                    for header in (b"", b"{}", b"\xff\x00", b'{"schema_version":1}'):
+                        publisher.send(Record(1, "defect", 0, header, b"abc"))
+                case ["newer"]:
+                    publisher.send(Record(1, "frame", 0, b'{"schema_version":2}', b""))
+                case ["mute"]:
+                    muted = True
+                case ["deaf"]:
+                    stop.set()
+                case _:
+                    return
+            print("done", flush=True)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), *sys.argv[2:4], int(sys.argv[4]))

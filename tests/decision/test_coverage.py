@@ -1,0 +1,91 @@
+"""Every line that passed is in exactly one span, and the coil's sums are its length."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from known_strip import notices, paint, predict, run, verdicts
+
+from linewatch.contracts.frame import Cause
+from linewatch.contracts.verdict import CoilState, Quality
+from linewatch.decision.coverage import spans_of
+
+CAUSES = st.sampled_from(list(Cause))
+
+
+@st.composite
+def faulty_frames(draw):
+    predictions, line = [], 0
+    for ordinal in range(draw(st.integers(1, 12))):
+        lines = draw(st.integers(0, 30))
+        valid = draw(st.sampled_from([0, lines // 2, lines]))
+        fault = draw(CAUSES) if valid < lines else None
+        trouble = draw(st.sampled_from(["none", "degraded", "failed"]))
+        predictions.append(
+            predict(
+                paint(lines, 16, (0, lines, 3, 5)),
+                first_line=line,
+                ordinal=ordinal,
+                valid_lines=valid,
+                fault=fault,
+                degraded=draw(CAUSES) if trouble == "degraded" else None,
+                failed=draw(CAUSES) if trouble == "failed" else None,
+                mm_per_line=0.8,
+            )
+        )
+        line += lines
+    return predictions
+
+
+@given(faulty_frames())
+def test_spans_tile_the_coil_and_the_sums_are_its_length(predictions):
+    decided = run(predictions)
+    line, missed = 0, {}
+    for verdict in verdicts(decided):
+        assert verdict.first_line == line
+        for span in verdict.spans:
+            assert span.first_line == line
+            assert span.lines > 0
+            assert span.along_mm == pytest.approx((0.8 * line, 0.8 * (line + span.lines)))
+            assert (span.cause is None) == (span.quality is Quality.INSPECTED)
+            line += span.lines
+            if span.quality is Quality.MISSED:
+                missed[span.cause.value] = missed.get(span.cause.value, 0) + span.lines
+        assert line == verdict.first_line + verdict.lines
+    end = notices(decided)[-1]
+    assert end.state is CoilState.ENDED
+    assert end.missed_lines_by_cause == missed
+    assert end.missed_mm == pytest.approx(0.8 * sum(missed.values()))
+    assert end.inspected_mm + end.degraded_mm + end.missed_mm == pytest.approx(0.8 * line)
+
+
+def spans(**kwargs):
+    return [
+        (s.first_line, s.lines, s.quality, s.cause) for s in spans_of(predict(paint(10, 16), first_line=100, **kwargs))
+    ]
+
+
+def test_a_whole_frame_is_inspected():
+    assert spans() == [(100, 10, Quality.INSPECTED, None)]
+
+
+def test_a_truncated_frame_is_missed_from_its_last_valid_line():
+    assert spans(valid_lines=7, fault=Cause.TRUNCATED) == [
+        (100, 7, Quality.INSPECTED, None),
+        (107, 3, Quality.MISSED, Cause.TRUNCATED),
+    ]
+
+
+def test_lost_lines_are_one_missed_span():
+    assert spans(valid_lines=0, fault=Cause.LOST) == [(100, 10, Quality.MISSED, Cause.LOST)]
+
+
+def test_a_screened_frame_is_degraded_and_says_why():
+    assert spans(degraded=Cause.OVERLOAD) == [(100, 10, Quality.DEGRADED, Cause.OVERLOAD)]
+
+
+def test_a_failed_frame_is_missed_for_the_engine_and_the_rest_for_its_own_fault():
+    assert spans(failed=Cause.ENGINE, valid_lines=4, fault=Cause.TRUNCATED) == [
+        (100, 4, Quality.MISSED, Cause.ENGINE),
+        (104, 6, Quality.MISSED, Cause.TRUNCATED),
+    ]
+    assert spans(failed=Cause.ENGINE, valid_lines=4, fault=Cause.ENGINE) == [(100, 10, Quality.MISSED, Cause.ENGINE)]

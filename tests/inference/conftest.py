@@ -1,0 +1,47 @@
+"""One set of small random engines for the room's tests, written once as they lie in `engines/`."""
+
+from pathlib import Path
+
+import nets
+import pytest
+
+from linewatch.config.inference import InferenceSettings
+from linewatch.config.line import LineSettings
+from linewatch.contracts.manifest import Task
+from linewatch.contracts.ports import Backend
+from linewatch.inference.backends import open_backend
+from linewatch.inference.engines import EngineSet, load_engines
+
+LINES, WIDTH, TILE = 64, 208, 64
+
+
+@pytest.fixture(scope="session")
+def line() -> LineSettings:
+    return LineSettings(width_px=WIDTH, frame_lines=LINES)
+
+
+@pytest.fixture(scope="session")
+def engines_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """screen (whole frame), screen-tiles (a smaller screen), classify and segment, for frames of 64 x 208."""
+    folder = tmp_path_factory.mktemp("engines")
+    nets.write(folder, Task.SCREEN, nets.screen(LINES, WIDTH), LINES, WIDTH)
+    nets.write(folder, Task.SCREEN, nets.screen(32, 96), 32, 96, name="screen-tiles")
+    nets.write(folder, Task.CLASSIFY, nets.classify(TILE, TILE), TILE, TILE)
+    nets.write(folder, Task.SEGMENT, nets.segment(TILE, TILE), TILE, TILE)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def settings(engines_dir: Path) -> InferenceSettings:
+    return InferenceSettings(engines_dir=engines_dir)
+
+
+@pytest.fixture(scope="session")
+def engines(settings: InferenceSettings) -> EngineSet:
+    return load_engines(settings)
+
+
+@pytest.fixture(scope="session", params=["openvino", "onnxruntime"])
+def backend(request: pytest.FixtureRequest) -> Backend:
+    """Every backend that this machine can run."""
+    return open_backend(request.param)

@@ -1,0 +1,156 @@
+"""The promises that every backend keeps, on synthetic engines and on the shipped ones."""
+
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import get_args
+
+import nets
+import numpy as np
+import pytest
+
+from linewatch.config.inference import InferenceSettings
+from linewatch.contracts.errors import EngineError
+from linewatch.contracts.manifest import EngineManifest, Task
+from linewatch.contracts.ports import Backend
+from linewatch.inference.backends import NAMES, open_backend
+from linewatch.inference.engines import load_engine
+from linewatch.inference.host import available_cores
+from linewatch.inference.openvino_backend import OpenVinoBackend
+
+LADDER = (1, 2, 4, 8)
+SHIPPED = Path(__file__).parents[2] / "engines"
+
+
+def _synthetic(task: Task) -> tuple[EngineManifest, bytes]:
+    lines, width = (64, 208) if task is Task.SCREEN else (64, 64)
+    model = {Task.SCREEN: nets.screen, Task.CLASSIFY: nets.classify, Task.SEGMENT: nets.segment}[task](lines, width)
+    return nets.manifest(task, model, lines, width), model
+
+
+def _shipped(name: str) -> tuple[EngineManifest, bytes]:
+    task = EngineManifest.model_validate_json((SHIPPED / name / "manifest.json").read_bytes()).task
+    engine = load_engine(SHIPPED, name, task)
+    return engine.manifest, engine.model
+
+
+ENGINES = [pytest.param(_synthetic, task, id=f"synthetic-{task}") for task in Task] + [
+    pytest.param(_shipped, path.parent.name, id=f"shipped-{path.parent.name}")
+    for path in sorted(SHIPPED.glob("*/manifest.json"))
+]
+
+
+@pytest.mark.parametrize(("make", "which"), ENGINES)
+def test_a_row_has_the_same_bytes_in_any_batch_place_fill_and_worker(make, which, backend: Backend) -> None:  # type: ignore[no-untyped-def]
+    manifest, model = make(which)
+    rng = np.random.default_rng(5)
+    rows = rng.integers(0, 256, (8, 1, manifest.input.lines, manifest.input.width), dtype=np.uint8)
+    alone = backend.open(manifest, model, (1,), 1)[0]
+    expected = np.concatenate([alone.run(rows[i : i + 1], 1) for i in range(8)])
+    alone.close()
+    assert len({row.tobytes() for row in expected}) == 8  # a test on equal rows would prove nothing
+
+    executors = backend.open(manifest, model, LADDER, 3)
+    found: dict[tuple[int, int, int], bool] = {}
+
+    def work(worker: int) -> None:
+        for rung in LADDER:
+            for fill in {1, rung // 2 + 1, rung}:
+                order = np.random.default_rng(worker * 100 + rung).permutation(8)[:rung]
+                output = executors[worker].run(np.ascontiguousarray(rows[order]), fill)
+                found[worker, rung, fill] = output.tobytes() == expected[order[:fill]].tobytes()
+
+    threads = [threading.Thread(target=work, args=(worker,)) for worker in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for executor in executors:
+        executor.close()
+    assert len(found) == 3 * (1 + 2 + 3 + 3)
+    assert all(found.values()), [key for key, equal in found.items() if not equal]
+
+
+def test_results_are_the_callers_own(backend: Backend) -> None:
+    """A later run leaves an earlier result alone, and read-only pixels are taken."""
+    manifest, model = _synthetic(Task.SEGMENT)
+    executor = backend.open(manifest, model, (1,), 1)[0]
+    pixels = np.random.default_rng(1).integers(0, 256, (2, 1, 64, 64), dtype=np.uint8)
+    pixels.flags.writeable = False
+    first = executor.run(pixels[:1], 1)
+    before = first.copy()
+    second = executor.run(pixels[1:], 1)
+    assert not np.shares_memory(first, second)
+    assert (first == before).all()
+    assert (first != second).any()
+
+
+def test_backends_agree_to_within_rounding() -> None:
+    pixels = np.random.default_rng(2).integers(0, 256, (1, 1, 64, 208), dtype=np.uint8)
+    manifest, model = _synthetic(Task.SCREEN)
+    outputs = [open_backend(n).open(manifest, model, (1,), 1)[0].run(pixels, 1) for n in ("openvino", "onnxruntime")]
+    np.testing.assert_allclose(outputs[0], outputs[1], atol=1e-5)
+
+
+def test_the_identity_names_weights_runtime_precision_and_instruction_set(backend: Backend) -> None:
+    manifest, _ = _synthetic(Task.SCREEN)
+    weights, runtime, precision, isa = backend.identity(manifest).split("/")
+    assert weights == f"screen@{manifest.model.sha256[:12]}"
+    assert runtime.startswith(f"{backend.name}-")
+    assert precision == "fp32"
+    assert isa
+
+
+def test_the_configuration_offers_exactly_the_registered_backends() -> None:
+    assert get_args(InferenceSettings.model_fields["backend"].annotation) == NAMES
+    with pytest.raises(EngineError, match="expected one of openvino, onnxruntime, tensorrt"):
+        open_backend("caffe")
+
+
+def test_a_missing_runtime_is_explained() -> None:
+    with pytest.raises(EngineError, match=r"backend tensorrt: .* or set inference\.backend"):
+        open_backend("tensorrt")
+
+
+THREADS = """
+import os, threading, numpy as np, nets
+from linewatch.contracts.manifest import Task
+from linewatch.inference.backends import open_backend
+backend = open_backend({name!r})
+model = nets.segment(64, 64)
+before = len(os.listdir("/proc/self/task"))
+executors = backend.open(nets.manifest(Task.SEGMENT, model, 64, 64), model, (1, 2), 2)
+pixels = np.zeros((1, 1, 64, 64), np.uint8)
+for executor in executors:
+    executor.run(pixels, 1)
+print(len(os.listdir("/proc/self/task")) - before)
+import sys
+print("openvino_telemetry" in sys.modules)
+"""
+
+
+def _fresh(name: str) -> list[str]:
+    """Lines that a fresh interpreter prints: the runtime must not have been imported by another test."""
+    here = Path(__file__).parent
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(here), str(here.parents[1])])}
+    program = [sys.executable, "-c", THREADS.format(name=name)]
+    return subprocess.run(program, capture_output=True, text=True, check=True, env=environment).stdout.split()
+
+
+def test_openvino_runs_one_thread_for_each_worker() -> None:
+    """Or workers would wait for one another."""
+    manifest, model = _synthetic(Task.CLASSIFY)
+    workers = min(2, available_cores())
+    compiled = OpenVinoBackend().open(manifest, model, (1,), workers)[0]._request.get_compiled_model()  # type: ignore[attr-defined]
+    assert (compiled.get_property("NUM_STREAMS"), compiled.get_property("INFERENCE_NUM_THREADS")) == (workers, workers)
+    assert str(compiled.get_property("INFERENCE_PRECISION_HINT").to_dtype()) == "float32"
+
+
+def test_onnxruntime_runs_on_the_workers_threads_only() -> None:
+    assert _fresh("onnxruntime")[0] == "0"
+
+
+def test_openvino_does_not_load_its_telemetry() -> None:
+    assert _fresh("openvino")[1] == "False"

@@ -1,0 +1,330 @@
+"""The cascade predicts the same of a frame whatever the order, batches and time, and gives frames back in order."""
+
+import random
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import hypothesis.strategies as st
+import nets
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import settings as limits
+
+from linewatch.config.inference import InferenceSettings
+from linewatch.config.line import LineSettings
+from linewatch.contracts.errors import ConfigError
+from linewatch.contracts.frame import Cause, Frame, StripEdges
+from linewatch.contracts.manifest import Task
+from linewatch.contracts.ports import Backend
+from linewatch.contracts.prediction import Prediction
+from linewatch.contracts.tile import Batch, BatchResult
+from linewatch.geometry.grid import tile_grid, tiles_on
+from linewatch.geometry.stitch import cut, screen_tile_scores
+from linewatch.inference.backends import open_backend
+from linewatch.inference.cascade import Cascade
+from linewatch.inference.engines import EngineSet, load_engines
+from linewatch.inference.pool import EnginePool
+
+LINES, WIDTH, TILE = 64, 208, 64
+LADDER = (1, 2, 4)
+MS = 1_000_000
+
+
+def _frame(ordinal: int, valid_lines: int = LINES) -> Frame:
+    """Random steel; every fourth frame is dull."""
+    rng = np.random.default_rng(ordinal)
+    level = 10 if ordinal % 4 == 3 else 120
+    pixels = rng.integers(level - 8, level + level, (LINES, WIDTH), dtype=np.uint8)
+    pixels[valid_lines:] = 0
+    pixels.flags.writeable = False
+    return Frame(
+        pixels=pixels if valid_lines else None,
+        slot=ordinal if valid_lines else None,
+        ordinal=ordinal,
+        coil="C1",
+        side="top",
+        camera="cam1",
+        sequence=ordinal,
+        first_line=ordinal * LINES,
+        lines=LINES,
+        valid_lines=valid_lines,
+        encoder_count=0,
+        along_mm=0.0,
+        mm_per_line=1.0,
+        mm_per_px=0.5,
+        captured_ns=7,
+        fault=None if valid_lines == LINES else Cause.TRUNCATED,
+    )
+
+
+EDGES = (
+    StripEdges(0, WIDTH, False, False),
+    StripEdges(20, 180, True, True),
+    StripEdges(70, 120, True, True),
+    StripEdges(0, 0, False, False),
+)
+
+
+def _input(ordinal: int) -> tuple[Frame, StripEdges | None]:
+    valid_lines = {5: 0, 6: 40, 10: 1}.get(ordinal % 12, LINES)
+    return _frame(ordinal, valid_lines), None if valid_lines == 0 else EDGES[ordinal % 5 % 4]
+
+
+@pytest.fixture(scope="module")
+def pool(engines: EngineSet, backend: Backend) -> Iterator[EnginePool]:
+    with EnginePool(engines, backend, LADDER, workers=1) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def tuned(settings: InferenceSettings) -> InferenceSettings:
+    """At a threshold that some of the tiles pass."""
+    return settings.model_copy(update={"screen_threshold": 0.6, "ladder": LADDER})
+
+
+def _oracle(frame: Frame, edges: StripEdges | None, pool: EnginePool, threshold: float) -> tuple[np.ndarray, ...]:
+    """Screen scores, passed, class scores and masks, straight: one frame, one tile after the other."""
+    tiles = tiles_on(tile_grid(LINES, WIDTH, TILE, TILE, 16), edges, frame.valid_lines) if edges else ()
+    scores = np.zeros(len(tiles), np.float32)
+    if tiles and frame.pixels is not None and edges is not None:
+        score_map = pool._executors[Task.SCREEN][0].run(frame.pixels[None, None], 1)[0]
+        scores = screen_tile_scores(score_map, 16, tiles, edges, frame.valid_lines)
+    passed = scores >= threshold
+    class_scores = np.zeros((passed.sum(), len(nets.CLASSES)), np.float32)
+    masks = np.zeros((passed.sum(), TILE, TILE), np.uint8)
+    for i, tile in enumerate(t for t, p in zip(tiles, passed, strict=True) if p):
+        assert frame.pixels is not None
+        pixels = np.ascontiguousarray(cut(frame.pixels, tile))[None, None]
+        class_scores[i] = pool._executors[Task.CLASSIFY][0].run(pixels, 1)[0]
+        masks[i] = pool._executors[Task.SEGMENT][0].run(pixels, 1)[0]
+    return scores, passed, class_scores, masks
+
+
+def _arrays(p: Prediction) -> tuple[np.ndarray, ...]:
+    return p.screen_scores, p.passed, p.class_scores, p.probability
+
+
+def _drive(cascade: Cascade, pool: EnginePool, count: int, shuffle: random.Random) -> list[Prediction]:
+    """Feed `count` frames, letting results, deadlines and frames come in any order."""
+    running: list[Batch] = []
+    out: list[Prediction] = []
+    fed, now_ns = 0, 0
+    while fed < count or cascade.pending:
+        now_ns += shuffle.randrange(3) * MS
+        choices = ["due", "feed"] if fed < count else ["due", "flush"]
+        choices += ["run"] * 2 * bool(running)
+        match shuffle.choice(choices):
+            case "feed":
+                running += cascade.feed(*_input(fed), now_ns)
+                fed += 1
+            case "due":
+                running += cascade.due(now_ns)
+            case "flush":
+                running += cascade.flush()
+            case "run":
+                batch = running.pop(shuffle.randrange(len(running)))
+                running += cascade.done(pool.run(0, batch), now_ns)
+        out += cascade.take_ready()
+    assert not running
+    return out
+
+
+@given(seed=st.integers(0, 2**32))
+@limits(max_examples=15, deadline=None)
+def test_any_interleaving_gives_the_same_predictions_in_order(
+    engines: EngineSet, tuned: InferenceSettings, line: LineSettings, pool: EnginePool, seed: int
+) -> None:
+    out = _drive(Cascade(engines, tuned, line), pool, 12, random.Random(seed))
+    assert [p.frame.ordinal for p in out] == list(range(12))
+    assert 0 < sum(p.passed.sum() for p in out) < sum(len(p.tiles) for p in out)
+    for prediction in out:
+        for found, expected in zip(
+            _arrays(prediction), _oracle(*_input(prediction.frame.ordinal), pool, 0.6), strict=True
+        ):
+            assert found.dtype == expected.dtype
+            assert found.shape == expected.shape
+            assert found.tobytes() == expected.tobytes()
+
+
+def test_a_prediction_names_the_engines_that_served_it(
+    engines: EngineSet, tuned: InferenceSettings, line: LineSettings, pool: EnginePool
+) -> None:
+    every = tuple(pool.identities.values())
+    for prediction in _drive(Cascade(engines, tuned, line), pool, 12, random.Random(1)):
+        served = every if prediction.passed.any() else every[:1] if prediction.tiles else ()
+        assert prediction.engines == served
+        assert prediction.classes == nets.CLASSES
+        assert prediction.timing.captured_ns == 7
+
+
+def test_frames_without_lines_or_strip_pass_through_in_their_turn(
+    engines: EngineSet, tuned: InferenceSettings, line: LineSettings, pool: EnginePool
+) -> None:
+    cascade = Cascade(engines, tuned, line)
+    batches = cascade.feed(_frame(0), EDGES[0], 0)
+    assert cascade.feed(_frame(1, valid_lines=0), None, 0) == ()
+    assert cascade.feed(_frame(2), EDGES[3], 0) == ()
+    assert cascade.take_ready() == []
+    assert cascade.pending == 3
+    more = cascade.done(pool.run(0, batches[0]), 1) + cascade.flush()
+    for batch in more:
+        cascade.done(pool.run(0, batch), 2)
+    out = cascade.take_ready()
+    assert [p.frame.ordinal for p in out] == [0, 1, 2]
+    assert [p.tiles for p in out[1:]] == [(), ()]
+    assert out[1].edges is None
+    assert cascade.pending == 0
+
+
+def test_the_whole_frame_goes_to_the_screen_without_a_copy(
+    engines: EngineSet, tuned: InferenceSettings, line: LineSettings
+) -> None:
+    frame = _frame(0)
+    (batch,) = Cascade(engines, tuned, line).feed(frame, EDGES[0], 0)
+    assert batch.engine == Task.SCREEN
+    assert frame.pixels is not None
+    assert np.shares_memory(batch.pixels, frame.pixels)
+
+
+def test_waiting_tiles_leave_by_their_deadline(
+    engines: EngineSet, tuned: InferenceSettings, line: LineSettings, pool: EnginePool
+) -> None:
+    cascade = Cascade(engines, tuned.model_copy(update={"screen_threshold": 0.0, "ladder": (1, 2, 8)}), line)
+    (screen,) = cascade.feed(_frame(0), EDGES[0], 0)
+    assert cascade.next_deadline_ns() is None
+    assert cascade.done(pool.run(0, screen), 20 * MS) == ()
+    assert cascade.next_deadline_ns() == 25 * MS
+    assert cascade.due(25 * MS - 1) == ()
+    classify, segment = cascade.due(25 * MS)
+    assert (classify.engine, segment.engine, len(classify.refs), len(classify.pixels)) == ("classify", "segment", 4, 8)
+
+
+def test_a_screen_that_fails_fails_its_frame_alone(
+    engines: EngineSet, tuned: InferenceSettings, line: LineSettings, pool: EnginePool
+) -> None:
+    cascade = Cascade(engines, tuned, line)
+    (first,), (second,) = cascade.feed(_frame(0), EDGES[0], 0), cascade.feed(_frame(1), EDGES[0], 0)
+    assert cascade.done(BatchResult(first, "screen@x", None, "the device is gone"), 1) == ()
+    for batch in cascade.done(pool.run(0, second), 1) + cascade.flush():
+        cascade.done(pool.run(0, batch), 2)
+    failed, served = cascade.take_ready()
+    assert failed.failed is Cause.ENGINE
+    assert failed.engines == ()
+    assert len(failed.tiles) == len(failed.passed) == 4
+    assert not failed.passed.any()
+    assert served.failed is None
+    assert served.engines
+
+
+@pytest.mark.parametrize("broken", ["classify", "segment"])
+def test_a_head_that_fails_degrades_its_frames_to_the_screen(
+    broken: str, engines: EngineSet, tuned: InferenceSettings, line: LineSettings, pool: EnginePool
+) -> None:
+    cascade = Cascade(engines, tuned.model_copy(update={"screen_threshold": 0.0}), line)
+    (screen,) = cascade.feed(_frame(0), EDGES[0], 0)
+    for batch in cascade.done(pool.run(0, screen), 1) + cascade.flush():
+        result = pool.run(0, batch)
+        cascade.done(replace(result, output=None, error="out of memory") if batch.engine == broken else result, 2)
+    (prediction,) = cascade.take_ready()
+    assert prediction.degraded is Cause.ENGINE
+    assert prediction.failed is None
+    assert prediction.passed.sum() == len(prediction.class_scores) == len(prediction.probability) == 4
+    assert not prediction.class_scores.any()
+    assert not prediction.probability.any()
+    assert prediction.engines == (pool.identities[Task.SCREEN],)
+
+
+def test_under_overload_only_frames_with_something_to_look_at_are_degraded(
+    engines: EngineSet, tuned: InferenceSettings, line: LineSettings, pool: EnginePool
+) -> None:
+    for threshold, degraded in ((0.0, Cause.OVERLOAD), (1.0, None)):
+        cascade = Cascade(engines, tuned.model_copy(update={"screen_threshold": threshold}), line)
+        (screen,) = cascade.feed(_frame(0), EDGES[0], 0, screen_only=Cause.OVERLOAD)
+        assert cascade.done(pool.run(0, screen), 1) == ()
+        (prediction,) = cascade.take_ready()
+        assert prediction.degraded is degraded
+
+
+def test_the_threshold_is_the_manifests_unless_configured(
+    engines: EngineSet, settings: InferenceSettings, line: LineSettings
+) -> None:
+    assert Cascade(engines, settings, line).screen_threshold == 0.5
+    assert Cascade(engines, settings.model_copy(update={"screen_threshold": 0.9}), line).screen_threshold == 0.9
+
+
+def test_a_score_at_the_threshold_passes(
+    engines: EngineSet, tuned: InferenceSettings, line: LineSettings, pool: EnginePool
+) -> None:
+    scores = _oracle(_frame(0), EDGES[0], pool, 0.5)[0]
+    cascade = Cascade(engines, tuned.model_copy(update={"screen_threshold": float(scores.max())}), line)
+    (screen,) = cascade.feed(_frame(0), EDGES[0], 0)
+    for batch in cascade.done(pool.run(0, screen), 1) + cascade.flush():
+        cascade.done(pool.run(0, batch), 2)
+    (prediction,) = cascade.take_ready()
+    assert prediction.passed.tolist() == (scores == scores.max()).tolist()
+
+
+def test_engines_that_do_not_fit_the_line_are_refused(
+    engines: EngineSet, settings: InferenceSettings, line: LineSettings
+) -> None:
+    with pytest.raises(ConfigError, match="does not fit a frame"):
+        Cascade(engines, settings, line.model_copy(update={"width_px": 128}))
+
+
+def test_batches_are_taken_back(
+    engines: EngineSet, tuned: InferenceSettings, line: LineSettings, pool: EnginePool
+) -> None:
+    """Frames without end go through a handful of pixel buffers."""
+    cascade = Cascade(engines, tuned.model_copy(update={"screen_threshold": 0.0, "ladder": (1, 2)}), line)
+    buffers: dict[int, object] = {}  # kept, so that an address is not given out twice
+    for ordinal in range(40):
+        (screen,) = cascade.feed(replace(_frame(0), ordinal=ordinal), EDGES[0], 0)
+        for batch in cascade.done(pool.run(0, screen), 1) + cascade.flush():
+            buffers[id(batch.pixels.base)] = batch.pixels.base
+            cascade.done(pool.run(0, batch), 2)
+        assert len(cascade.take_ready()) == 1
+    assert len(buffers) <= 4
+
+
+def test_one_failing_tile_of_a_screen_fails_the_whole_frame(
+    engines_dir: Path, tuned: InferenceSettings, line: LineSettings
+) -> None:
+    settings = tuned.model_copy(update={"screen": "screen-tiles", "ladder": (1,)})
+    engines = load_engines(settings)
+    with EnginePool(engines, open_backend("onnxruntime"), (1,), workers=1) as pool:
+        cascade = Cascade(engines, settings, line)
+        first, *others = cascade.feed(_frame(0), EDGES[0], 0)
+        for batch in others:
+            assert cascade.done(pool.run(0, batch), 1) == ()
+        assert cascade.done(BatchResult(first, "screen@x", None, "the device is gone"), 1) == ()
+    (prediction,) = cascade.take_ready()
+    assert prediction.failed is Cause.ENGINE
+    assert prediction.engines == ()
+    assert not prediction.screen_scores.any()
+
+
+def test_a_screen_of_smaller_tiles_says_of_each_tile_the_highest_cell_on_the_strip(
+    engines_dir: Path, tuned: InferenceSettings, line: LineSettings
+) -> None:
+    """Against a pixel map: each screen tile's cells painted into the frame, highest where they overlap."""
+    settings = tuned.model_copy(update={"screen": "screen-tiles"})
+    engines = load_engines(settings)
+    with EnginePool(engines, open_backend("onnxruntime"), LADDER, workers=1) as pool:
+        for prediction in _drive(Cascade(engines, settings, line), pool, 12, random.Random(4)):
+            frame, edges = prediction.frame, prediction.edges
+            if frame.pixels is None or edges is None:
+                continue
+            painted = np.zeros((LINES, WIDTH), np.float32)
+            for tile in tile_grid(LINES, WIDTH, 32, 96, settings.tile_overlap_px):
+                cells = pool._executors[Task.SCREEN][0].run(
+                    np.ascontiguousarray(cut(frame.pixels, tile))[None, None], 1
+                )
+                view = cut(painted, tile)
+                np.maximum(view, np.kron(cells[0], np.ones((16, 16), np.float32)), out=view)
+            painted[frame.valid_lines :] = 0
+            painted[:, : edges.left_px] = 0
+            painted[:, edges.right_px :] = 0
+            expected = [cut(painted, tile).max() for tile in prediction.tiles]
+            assert prediction.screen_scores.tolist() == expected

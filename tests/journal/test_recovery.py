@@ -1,0 +1,212 @@
+"""The journal after a kill, a torn write or a full disk: what was appended is there, and nothing else is."""
+
+import os
+import random
+import resource
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from journal_writer import commit
+
+import linewatch
+from linewatch.config.journal import JournalSettings
+from linewatch.contracts.errors import JournalError
+from linewatch.contracts.record import Record
+from linewatch.journal.journal import Journal
+
+ALL_BYTES = 1 << 40
+WRITER = Path(__file__).with_name("journal_writer.py")
+
+
+def journal(folder: Path) -> Journal:
+    return Journal(JournalSettings(dir=folder, max_mb=8, segment_mb=1))
+
+
+def frame(epoch: int, sequence: int, size: int = 0) -> Record:
+    return Record(epoch, "frame", sequence, b'{"n":%d}' % sequence, bytes(size))
+
+
+def test_after_sigkill_nothing_that_was_appended_is_missing_and_no_alarm_is_lost_or_doubled(tmp_path):
+    dice = random.Random(20261121)
+    standing: list[Record] = []  # as the commits that reached the disk say
+    for cycle in range(1, 13):
+        writer = subprocess.Popen(
+            [sys.executable, WRITER, str(tmp_path)],
+            stdout=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "PYTHONPATH": str(Path(linewatch.__file__).parents[1])},
+        )
+        assert writer.stdout is not None
+        told = [writer.stdout.readline() for _ in range(dice.randrange(2, 150))]
+        writer.kill()
+        told += [line for line in writer.communicate()[0].splitlines(keepends=True) if line.endswith("\n")]
+        with journal(tmp_path) as it:
+            epoch = it.epoch - 1
+            assert epoch == 2 * cycle - 1
+            span = it.span(epoch, "frame")
+            assert span.next >= int(told[-1]) + 1, "what was told was appended before"
+            alarms = 0
+            expected: dict[str, list[Record]] = {"frame": [], "defect": [], "alarm": []}
+            for ordinal in range(span.next):
+                records, alarms = commit(epoch, ordinal, alarms)
+                for record in records:
+                    expected[record.topic].append(record)
+            for topic, records in expected.items():
+                kept = it.span(epoch, topic)
+                assert kept.next == len(records), "a commit is kept as a whole"
+                assert it.read(epoch, topic, 0, ALL_BYTES) == records[kept.oldest :]
+            if len(expected["alarm"]) % 2:
+                standing.append(expected["alarm"][-1])
+            assert it.alarms_standing() == standing
+
+
+def test_a_tail_torn_at_any_byte_is_cut_off_and_reported(tmp_path):
+    whole = tmp_path / "whole"
+    with journal(whole) as it:
+        it.append([frame(1, 0)], sync=True)
+        kept_bytes = it.size_bytes
+        it.append([frame(1, 1), Record(1, "alarm", 0, b'{"id":"a","state":"raised"}', b"")], sync=True)
+        size = it.size_bytes
+    for end in range(kept_bytes, size):
+        torn = tmp_path / "torn"
+        shutil.copytree(whole, torn)
+        with next(torn.glob("*.segment")).open("r+b") as file:
+            file.truncate(end)
+        with journal(torn) as it:
+            assert it.read(1, "frame", 0, ALL_BYTES) == [frame(1, 0)]
+            assert it.alarms_standing() == []
+            assert (it.recovery.kept_bytes, it.recovery.torn_bytes) == (kept_bytes, end - kept_bytes)
+            it.append([frame(2, 0)], sync=True)
+            assert it.read(2, "frame", 0, ALL_BYTES) == [frame(2, 0)]
+        shutil.rmtree(torn)
+
+
+def test_a_segment_torn_within_its_first_bytes_leaves_the_one_before_in_force(tmp_path):
+    whole = tmp_path / "whole"
+    raised = Record(1, "alarm", 0, b'{"id":"a","state":"raised"}', b"")
+    with journal(whole) as it:
+        it.append([raised], sync=True)
+    keep = next(whole.glob("*.segment")).read_bytes()
+    with journal(whole) as it:
+        pass
+    start = (whole / "0000000002-000000.segment").read_bytes()
+    for end in range(len(start)):
+        torn = tmp_path / "torn"
+        shutil.copytree(whole, torn)
+        (torn / "0000000001-000000.segment").write_bytes(keep)
+        (torn / "0000000002-000000.segment").write_bytes(start[:end])
+        with journal(torn) as it:
+            assert it.epoch == 3
+            assert it.alarms_standing() == [raised]
+        shutil.rmtree(torn)
+
+
+def test_any_flipped_bit_in_the_tail_is_found(tmp_path):
+    whole = tmp_path / "whole"
+    with journal(whole) as it:
+        it.append([frame(1, 0)], sync=True)
+        kept_bytes = it.size_bytes
+        it.append([frame(1, 1)], sync=True)
+        size = it.size_bytes
+    for at in range(kept_bytes, size):
+        torn = tmp_path / "torn"
+        shutil.copytree(whole, torn)
+        path = next(torn.glob("*.segment"))
+        data = bytearray(path.read_bytes())
+        data[at] ^= 0x10
+        path.write_bytes(data)
+        with journal(torn) as it:
+            assert it.read(1, "frame", 0, ALL_BYTES) == [frame(1, 0)]
+            assert it.recovery.torn_bytes == size - kept_bytes
+        shutil.rmtree(torn)
+
+
+def test_a_tail_of_zeros_as_a_power_cut_leaves_it_is_cut_off(tmp_path):
+    with journal(tmp_path) as it:
+        it.append([frame(1, 0)], sync=True)
+    with next(tmp_path.glob("*.segment")).open("ab") as file:
+        file.write(bytes(4096))
+    with journal(tmp_path) as it:
+        assert it.recovery.torn_bytes == 4096
+        assert it.read(1, "frame", 0, ALL_BYTES) == [frame(1, 0)]
+
+
+def test_damage_in_an_older_segment_costs_only_what_lies_behind_it_there(tmp_path):
+    with journal(tmp_path) as it:
+        for n in range(6):
+            it.append([frame(1, n, 400_000)], sync=False)
+        assert len(list(tmp_path.glob("*.segment"))) == 3
+    path = tmp_path / "0000000001-000001.segment"
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(data)
+    with journal(tmp_path) as it:
+        assert [record.sequence for record in it.read(1, "frame", 0, ALL_BYTES)] == [0, 1, 2, 4, 5]
+
+
+@pytest.fixture(params=["tmpfs", "rlimit"])
+def small_disk(request, tmp_path) -> Iterator[tuple[Path, int]]:
+    """A folder in which a file can grow to about 600 kB, and the bytes that fill the disk up."""
+    if request.param == "rlimit":
+        limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (600_000, limits[1]))
+        try:
+            yield tmp_path
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        return
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=600k", "linewatch-test", str(disk)], capture_output=True, check=False
+    )
+    if mount.returncode:
+        pytest.skip(f"a small tmpfs cannot be mounted here: {mount.stderr.decode().strip()}")
+    try:
+        yield disk
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)
+
+
+def test_a_full_disk_is_an_error_that_keeps_what_was_written_and_the_service_can_go_on(small_disk):
+    folder = small_disk / "journal"
+    with journal(folder) as it:
+        written: list[Record] = []
+
+        def fill() -> None:
+            for n in range(100):
+                it.append([frame(1, n, 50_000)], sync=False)
+                written.append(frame(1, n, 50_000))
+
+        with pytest.raises(JournalError, match=r"the disk is full.*what was written before stays readable"):
+            fill()
+        assert len(written) > 5
+        assert it.read(1, "frame", 0, ALL_BYTES) == written
+        small = Record(1, "alarm", 0, b'{"id":"a","state":"raised"}', b"")
+        it.append([small], sync=True)  # there is room for this one: the partial write was undone
+        assert it.read(1, "alarm", 0, ALL_BYTES) == [small]
+    resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
+    with journal(folder) as it:
+        assert it.recovery.torn_bytes == 0
+        assert it.read(1, "frame", 0, ALL_BYTES) == written
+        assert it.alarms_standing() == [small]
+
+
+def test_a_disk_that_is_full_at_the_start_is_an_error_and_leaves_the_journal_as_it_was(tmp_path):
+    with journal(tmp_path) as it:
+        it.append([frame(1, 0)], sync=True)
+    before = sorted(path.name for path in tmp_path.iterdir())
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (8, limits[1]))
+    try:
+        with pytest.raises(JournalError, match="the disk is full"):
+            journal(tmp_path).__enter__()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert sorted(path.name for path in tmp_path.iterdir()) == before
+    with journal(tmp_path) as it:
+        assert it.epoch == 2

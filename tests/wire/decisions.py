@@ -1,0 +1,99 @@
+"""Decisions as the decision room makes them, for the tests of the wire and the client."""
+
+import numpy as np
+
+from linewatch.contracts.frame import Cause
+from linewatch.contracts.prediction import Timing
+from linewatch.contracts.verdict import (
+    Alarm,
+    AlarmState,
+    CoilNotice,
+    CoilState,
+    CoverageSpan,
+    Defect,
+    DefectEvent,
+    DefectState,
+    Extent,
+    Quality,
+    RunMask,
+    StripBox,
+    Verdict,
+)
+
+LINES = 256
+
+
+def defect_event(
+    ordinal: int, state: DefectState = DefectState.OPENED, runs: int = 3, name: str | None = None
+) -> DefectEvent:
+    first = ordinal * LINES
+    box = StripBox((100.0, 130.25), (float(first), first + runs + 0.12345))
+    defect = Defect(
+        name or f"C1/top/cam1/{first}.200",
+        *("C1", "top", "cam1", "scratch"),
+        confidence=np.float32(0.9123456),
+        peak=0.99,
+        box=box,
+        area_mm2=12.5,
+        edge_mm=None,
+        extent=Extent.MASK,
+        frames=1,
+    )
+    rows = np.array([[row // 8, 16 * (row % 8), 16 * (row % 8) + 5] for row in range(runs)], np.int32).reshape(-1, 3)
+    return DefectEvent(state, defect, RunMask(first, rows) if runs else None)
+
+
+def alarm(ordinal: int, state: AlarmState = AlarmState.RAISED, name: str | None = None) -> Alarm:
+    return Alarm(
+        name or f"scratches/C1/{ordinal}",
+        rule="scratches",
+        state=state,
+        latched=True,
+        coil="C1",
+        side="top",
+        camera="cam1",
+        along_mm=ordinal * LINES + 0.5,
+        defect_ids=(f"C1/top/cam1/{ordinal * LINES}.200",),
+        text="3 scratches within 1 m",
+    )
+
+
+def verdict(
+    ordinal: int,
+    defects: tuple[DefectEvent, ...] = (),
+    alarms: tuple[Alarm, ...] = (),
+    missed_lines: int = 0,
+    timing: Timing | None = None,
+) -> Verdict:
+    first, end = ordinal * LINES, (ordinal + 1) * LINES
+    seen = end - missed_lines
+    spans = [CoverageSpan(first, LINES - missed_lines, (float(first), float(seen)), Quality.INSPECTED, None)]
+    if missed_lines:
+        spans.append(CoverageSpan(seen, missed_lines, (float(seen), float(end)), Quality.MISSED, Cause.TRUNCATED))
+    return Verdict(
+        ordinal=ordinal,
+        sequence=ordinal + 10,
+        coil="C1",
+        side="top",
+        camera="cam1",
+        first_line=first,
+        lines=LINES,
+        valid_lines=LINES - missed_lines,
+        along_mm=(float(first), float(end)),
+        encoded=True,
+        strip_mm=(10.0, 790.0),
+        spans=tuple(spans),
+        tiles=7,
+        tiles_passed=np.int64(len(defects)),
+        screen_peak=np.float32(0.25),
+        defects=defects,
+        alarms=alarms,
+        engines=("openvino@0123456789ab/openvino-2026.4.1/int8/avx512_vnni",),
+        timing=timing or Timing(captured_ns=1000 + ordinal),
+    )
+
+
+def coil_notice(state: CoilState, along_mm: float = 0.0, defects: tuple[DefectEvent, ...] = ()) -> CoilNotice:
+    return CoilNotice(
+        state, "C1", "top", "cam1", along_mm, along_mm, 0.0, 0.0, {}, {"scratch": len(defects)}, defects, (), Timing()
+    )

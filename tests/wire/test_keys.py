@@ -1,0 +1,133 @@
+"""With keys, a known client gets everything and anybody else nothing."""
+
+import threading
+
+import pytest
+import zmq
+import zmq.auth
+from decisions import verdict
+from zmq.utils.monitor import recv_monitor_message
+
+from linewatch.config.journal import JournalSettings
+from linewatch.config.wire import KeySettings, WireSettings
+from linewatch.journal.journal import Journal
+from linewatch.wire.encode import Sequencer, drafts
+from linewatch.wire.endpoints import load_keys
+from linewatch.wire.publisher import Publisher
+from linewatch.wire.schema import canonical
+from linewatch.wire.server import Server
+from linewatch.wire.snapshot import Standing
+
+SNAPSHOT = canonical({"schema_version": 1, "request": "snapshot"})
+
+
+@pytest.fixture
+def folder(tmp_path):
+    for name in ("service", "hmi", "stranger"):
+        zmq.auth.create_certificates(tmp_path, name)
+    clients = tmp_path / "clients"
+    clients.mkdir()
+    (tmp_path / "hmi.key").rename(clients / "hmi.key")
+    return tmp_path
+
+
+@pytest.fixture
+def endpoints(folder):
+    """An armed publisher and server; publishes until the test ends."""
+    settings = WireSettings(
+        publish="tcp://127.0.0.1:*",
+        serve="tcp://127.0.0.1:*",
+        keys=KeySettings(server_secret_file=folder / "service.key_secret", clients_dir=folder / "clients"),
+    )
+    context, ready, stop, found = zmq.Context(), threading.Event(), threading.Event(), []
+
+    def serve():
+        keys = load_keys(settings)
+        with (
+            Journal(JournalSettings(dir=folder / "journal")) as journal,
+            Publisher(context, settings, keys) as publisher,
+            Server(context, settings, keys, journal, Standing(journal.epoch, []).snapshot) as server,
+        ):
+            found.extend([publisher.endpoint, server.endpoint])
+            ready.set()
+            sequencer = Sequencer(journal.epoch)
+            while not stop.is_set():
+                server.poll(5)
+                publisher.send(sequencer.record(drafts(verdict(0))[0]))
+
+    thread = threading.Thread(target=serve)
+    thread.start()
+    assert ready.wait(10)
+    yield found
+    stop.set()
+    thread.join(10)
+    context.destroy(0)
+
+
+def connect(context, kind, endpoint, folder, name=None):
+    socket = context.socket(kind)
+    socket.linger = 0
+    if name is not None:
+        public, secret = zmq.auth.load_certificate(folder / f"{name}.key_secret")
+        server, _ = zmq.auth.load_certificate(folder / "service.key")
+        socket.curve_publickey, socket.curve_secretkey, socket.curve_serverkey = public, secret, server
+    events = socket.get_monitor_socket(zmq.EVENT_HANDSHAKE_SUCCEEDED | REFUSED)
+    if kind == zmq.SUB:
+        socket.subscribe(b"")
+    socket.connect(endpoint)
+    return socket, events
+
+
+REFUSED = (
+    zmq.EVENT_HANDSHAKE_FAILED_AUTH
+    | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
+    | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
+    | zmq.EVENT_DISCONNECTED
+)
+
+
+def handshake_succeeded(events) -> bool:
+    assert events.poll(10_000), "no handshake at all"
+    return recv_monitor_message(events)["event"] == zmq.EVENT_HANDSHAKE_SUCCEEDED
+
+
+def test_a_known_client_hears_and_is_answered(folder, endpoints):
+    with zmq.Context() as context:
+        sub, _ = connect(context, zmq.SUB, endpoints[0], folder, "hmi")
+        assert sub.poll(10_000)
+        assert sub.recv_multipart()[0] == b"frame"
+        dealer, _ = connect(context, zmq.DEALER, endpoints[1], folder, "hmi")
+        dealer.send(SNAPSHOT)
+        assert dealer.poll(10_000)
+        assert b'"reply":"snapshot"' in dealer.recv_multipart()[0]
+        context.destroy(0)
+
+
+@pytest.mark.parametrize("name", [None, "stranger"])
+def test_an_unencrypted_or_unknown_client_gets_nothing(folder, endpoints, name):
+    with zmq.Context() as context:
+        sub, sub_events = connect(context, zmq.SUB, endpoints[0], folder, name)
+        dealer, dealer_events = connect(context, zmq.DEALER, endpoints[1], folder, name)
+        dealer.send(SNAPSHOT)
+        assert not handshake_succeeded(sub_events)
+        assert not handshake_succeeded(dealer_events)
+        known, _ = connect(context, zmq.SUB, endpoints[0], folder, "hmi")
+        assert known.poll(10_000), "messages do flow"
+        assert sub.poll(200) == 0
+        assert dealer.poll(200) == 0
+        context.destroy(0)
+
+
+def test_a_certificate_that_is_put_there_or_taken_away_counts_from_the_next_connection(folder, endpoints):
+    with zmq.Context() as context:
+        (folder / "stranger.key").rename(folder / "clients" / "stranger.key")
+        arrived, events = connect(context, zmq.DEALER, endpoints[1], folder, "stranger")
+        assert handshake_succeeded(events)
+        (folder / "clients" / "stranger.key").unlink()
+        refused, events = connect(context, zmq.DEALER, endpoints[1], folder, "stranger")
+        assert not handshake_succeeded(events)
+        known, events = connect(context, zmq.DEALER, endpoints[1], folder, "hmi")
+        assert handshake_succeeded(events)
+        for socket in (arrived, refused, known):
+            socket.close()
+        context.destroy(0)

@@ -1,0 +1,165 @@
+"""What is encoded is what is decoded, byte-stable, and nothing else is let in."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from decisions import alarm, coil_notice, defect_event, verdict
+from hypothesis import given
+from hypothesis import strategies as st
+
+from linewatch.contracts.errors import WireError
+from linewatch.contracts.frame import Cause
+from linewatch.contracts.prediction import Timing
+from linewatch.contracts.verdict import CoilState, DefectState, RunMask
+from linewatch.wire import encode as encoding
+from linewatch.wire.encode import Sequencer, alarm_from, drafts
+from linewatch.wire.export import wire_schema
+from linewatch.wire.schema import (
+    AlarmMessage,
+    CoilMessage,
+    DefectMessage,
+    FrameMessage,
+    Topic,
+    canonical,
+    decode,
+    decode_runs,
+    encode_runs,
+)
+
+
+def messages(decided, epoch=1):
+    sequencer = Sequencer(epoch)
+    return [
+        decode(r.topic.encode(), r.header, r.payload) for r in [sequencer.record(draft) for draft in drafts(decided)]
+    ]
+
+
+def test_a_verdict_becomes_its_frame_its_defects_and_its_alarms_in_order():
+    decided = verdict(4, (defect_event(4), defect_event(4, DefectState.CLOSED, runs=0)), (alarm(4),), missed_lines=56)
+    frame, opened, closed, raised = messages(decided)
+    assert isinstance(frame, FrameMessage)
+    assert frame.along_mm == (1024.0, 1280.0)
+    assert frame.camera_sequence == 14
+    assert [(s.lines, s.cause) for s in frame.spans] == [(200, None), (56, Cause.TRUNCATED)]
+    assert frame.defect_ids == (opened.id, closed.id)
+    assert frame.alarm_ids == (raised.id,)
+    assert frame.timing.captured_ns == 1004
+    assert isinstance(opened, DefectMessage)
+    assert (opened.epoch, opened.sequence, closed.sequence) == (1, 0, 1)
+    assert (opened.confidence, opened.along_mm, opened.ordinal) == (0.9123, (1024.0, 1027.123), 4)
+    assert np.array_equal(opened.runs, defect_event(4).mask.runs)
+    assert closed.mask is None
+    assert len(closed.runs) == 0
+    assert isinstance(raised, AlarmMessage)
+    assert alarm_from(raised) == alarm(4)
+
+
+def test_a_coil_notice_brings_its_last_defects_without_an_ordinal():
+    coil, closed = messages(coil_notice(CoilState.ENDED, 512.0, (defect_event(1, DefectState.CLOSED, runs=0),)))
+    assert isinstance(coil, CoilMessage)
+    assert coil.defects_by_class == {"scratch": 1}
+    assert closed.ordinal is None
+
+
+def test_sequences_count_per_topic_and_the_heartbeat_names_the_next_ones():
+    sequencer = Sequencer(7)
+    for ordinal in range(3):
+        for draft in drafts(verdict(ordinal, (defect_event(ordinal),) * ordinal)):
+            sequencer.record(draft)
+    assert sequencer.sequences == {"frame": 3, "defect": 3, "alarm": 0, "coil": 0}
+
+
+def test_two_runs_differ_in_timing_and_nowhere_else():
+    decided = verdict(1, (defect_event(1),), (alarm(1),))
+    later = replace(decided, timing=Timing(*range(100, 106)))
+    for one, other in zip(drafts(decided), drafts(later), strict=True):
+        assert (one.body, one.payload) == (other.body, other.payload)
+        assert one.timing != other.timing
+
+
+def test_headers_are_canonical_json():
+    header = Sequencer(1).record(drafts(verdict(0))[0]).header
+    assert header == canonical(json.loads(header))
+    assert b'"screen_peak":0.25' in header
+    with pytest.raises(ValueError, match="Out of range float"):
+        canonical({"peak": float("nan")})
+
+
+def test_minus_zero_is_written_as_zero():
+    header = Sequencer(1).record(drafts(coil_notice(CoilState.STARTED, -0.0))[0]).header
+    assert b"-0.0" not in header
+
+
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 300), st.integers(0, 100), st.integers(1, 50)), max_size=50, unique_by=lambda r: r[0]
+    )
+)
+def test_runs_survive_the_wire(rows):
+    runs = np.array(sorted((line, start, start + length) for line, start, length in rows), np.int32).reshape(-1, 3)
+    assert np.array_equal(decode_runs(encode_runs(runs)), runs)
+
+
+@pytest.mark.parametrize(
+    "runs",
+    [
+        [[1, 5, 5]],
+        [[1, 6, 5]],
+        [[-1, 0, 5]],
+        [[1, -2, 5]],
+        [[2, 0, 5], [1, 0, 5]],
+        [[1, 0, 5], [1, 4, 9]],
+        [[1, 0, 5], [1, 0, 5]],
+    ],
+)
+def test_a_mask_that_is_none_is_refused(runs):
+    with pytest.raises(WireError, match="sorted, half-open and disjoint"):
+        decode_runs(encode_runs(np.array(runs)))
+
+
+@given(st.binary(max_size=64), st.binary(max_size=200), st.binary(max_size=64))
+def test_garbage_is_refused_with_one_kind_of_error(topic, header, payload):
+    for name in (topic, *(t.value.encode() for t in Topic)):
+        with pytest.raises(WireError):
+            decode(name, header, payload)
+
+
+def test_unknown_keys_wrong_sizes_and_stray_payloads_are_refused():
+    record = Sequencer(1).record(drafts(verdict(0, (defect_event(0),)))[1])
+    fields = json.loads(record.header)
+    with pytest.raises(WireError, match="colour"):
+        decode(b"defect", canonical(fields | {"colour": 1}), record.payload)
+    with pytest.raises(WireError, match="topic"):
+        decode(b"defect", canonical(fields | {"topic": "alarm"}), record.payload)
+    with pytest.raises(WireError, match="came with 2 runs"):
+        decode(b"defect", record.header, record.payload[12:])
+    with pytest.raises(WireError, match="int32 triples"):
+        decode(b"defect", record.header, record.payload[1:])
+    frame = Sequencer(1).record(drafts(verdict(0))[0])
+    with pytest.raises(WireError, match="with a payload of 3 bytes"):
+        decode(b"frame", frame.header, b"abc")
+    with pytest.raises(WireError, match="at most 1048576 are read"):
+        decode(b"frame", b" " * (1 << 21), b"")
+
+
+def test_another_schema_version_is_named_before_anything_else():
+    fields = json.loads(Sequencer(1).record(drafts(verdict(0))[0]).header)
+    with pytest.raises(WireError, match=r"schema version 2; this side speaks 1: upgrade"):
+        decode(b"frame", canonical(fields | {"schema_version": 2, "new": 1}), b"")
+
+
+def test_a_mask_too_large_for_a_message_is_left_out_and_said(monkeypatch):
+    monkeypatch.setattr(encoding, "MAX_MASK_RUNS", 4)
+    event = defect_event(0)
+    large = replace(event, mask=RunMask(0, defect_event(0, runs=5).mask.runs))
+    _, kept, dropped = messages(verdict(0, (event, large)))
+    assert (kept.mask_dropped, len(kept.runs)) == (False, 3)
+    assert (dropped.mask_dropped, dropped.mask, len(dropped.runs)) == (True, None, 0)
+
+
+def test_the_published_schema_is_the_one_in_the_docs():
+    docs = Path(__file__).parents[2] / "docs" / "wire.schema.json"
+    assert docs.read_text() == wire_schema(), "run: linewatch schema --out docs/wire.schema.json"
