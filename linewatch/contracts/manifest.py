@@ -63,7 +63,9 @@ class EngineManifest(_Closed):
     input: InputSpec
     output: str = Field(description="name of the graph's output: score, scores or probability")
     cell_px: int | None = Field(default=None, gt=0, description="screen only: side of a score cell in frame pixels")
-    classes: tuple[str, ...] = Field(default=(), description="classify only: house classes in output order")
+    classes: tuple[str, ...] = Field(
+        default=(), description="classify: house classes in output order; segment: those whose outlines it learned"
+    )
     thresholds: dict[str, Annotated[float, Field(ge=0, le=1)]] = Field(
         description="screen: {'pass': t}; classify: one per class; segment: {'defect': t}"
     )

@@ -181,10 +181,11 @@ def _shows(tile: Tile, parts: Sequence[np.ndarray]) -> bool:
 
 
 def _tile_piece(view: _View, i: int) -> Piece | None:
-    tile, steel, scores = view.tiles[i], view.steel, view.scores[i]
+    classes = view.prediction.classes
+    tile, steel, scores = view.tiles[i], view.steel, view.scores[i] * view.rules.unoutlined(classes)
     left, right = max(tile.x, steel.x), min(tile.x + tile.width, steel.x + steel.width)
     top, bottom = tile.y, min(tile.y + tile.lines, steel.lines)
-    if left >= right or top >= bottom or not view.rules.claimed(view.prediction.classes, scores).any():
+    if left >= right or top >= bottom or not view.rules.claimed(classes, scores).any():
         return None
     seen = view.prediction.probability[i, : bottom - top, left - tile.x : right - tile.x]
     weight = (right - left) * (bottom - top)

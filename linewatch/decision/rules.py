@@ -23,6 +23,8 @@ class DecisionRules:
     defect_threshold_u8: a pixel of `Prediction.probability` at or above it is defect; 1..255.
     class_thresholds: for every class of the classifier, the score from which it claims that class.
     pseudo_classes: what looks like a defect and is none (water, oil ...): reported, never alarmed.
+    outlined_classes: those that the segmenter knows: without an outline there is no such defect (false calls come first).
+        Of the others the classifier's tile speaks alone.
     """
 
     defect_threshold_u8: int
@@ -30,6 +32,7 @@ class DecisionRules:
     min_area_mm2: float
     merge_gap_mm: float
     pseudo_classes: frozenset[str] = frozenset()
+    outlined_classes: frozenset[str] = frozenset()
     alarms: tuple[AlarmRule, ...] = ()
     across_offset_mm: float = 0.0
 
@@ -68,6 +71,7 @@ class DecisionRules:
             min_area_mm2=settings.min_area_mm2,
             merge_gap_mm=settings.merge_gap_mm,
             pseudo_classes=frozenset(pseudo_classes),
+            outlined_classes=frozenset(segment.classes),
             alarms=tuple(alarms),
             across_offset_mm=line.across_offset_mm,
         )
@@ -79,6 +83,10 @@ class DecisionRules:
     def claimed(self, classes: tuple[str, ...], scores: np.ndarray) -> np.ndarray:
         """bool (len(classes),): the classes whose score reaches their threshold."""
         return scores >= np.array([self.class_thresholds[name] for name in classes])
+
+    def unoutlined(self, classes: tuple[str, ...]) -> np.ndarray:
+        """bool (len(classes),): the classes that a tile without an outline may hold."""
+        return np.array([name not in self.outlined_classes for name in classes])
 
     def choose_class(self, classes: tuple[str, ...], scores: np.ndarray) -> tuple[str, float]:
         """The class that scores (len(classes),) speak for, and its score.

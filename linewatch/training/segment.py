@@ -38,6 +38,8 @@ from linewatch.training.tiles import (
 from linewatch.training.words import NORMALISATION, SPLIT, TERMS, UNKNOWN_SCALE_MM_PER_PX
 
 FALSE_AREA_PX = 64
+OUTLINED_CLASSES = ("inclusion", "patches", "scratch", "torn_spot", "edge_mark", "sliver")
+"""House classes with outlines in the real data (NEU's masks, Severstal's): of the others the classifier's tile speaks."""
 """A clean tile counts as falsely called from this many pixels over the threshold on."""
 
 
@@ -223,6 +225,7 @@ def make_engine(
         nominal_mm_per_px=UNKNOWN_SCALE_MM_PER_PX,
         normalisation=NORMALISATION,
         thresholds={"defect": threshold},
+        classes=OUTLINED_CLASSES,
         training=_record(seen, recipe),
         metrics=figures,
         terms=TERMS,
