@@ -38,9 +38,10 @@ from linewatch.training.tiles import (
 from linewatch.training.words import NORMALISATION, SPLIT, TERMS, UNKNOWN_SCALE_MM_PER_PX
 
 FALSE_AREA_PX = 64
+"""A clean tile counts as falsely called from this many pixels over the threshold on."""
+
 OUTLINED_CLASSES = ("inclusion", "patches", "scratch", "torn_spot", "edge_mark", "sliver")
 """House classes with outlines in the real data (NEU's masks, Severstal's): of the others the classifier's tile speaks."""
-"""A clean tile counts as falsely called from this many pixels over the threshold on."""
 
 
 class SegmentRecipe(Recipe):
