@@ -22,13 +22,13 @@ from torch.nn import functional as F
 from torch.utils.data import Dataset
 from torchmetrics.functional.classification import binary_auroc
 
+from linewatch.config.taxonomy import Taxonomy
 from linewatch.contracts.manifest import Task, TrainingRecord, TrainingSource
 from linewatch.networks.classifier import Scores, TileClassifier
 from linewatch.training.datasets import ADAPTERS, Specimen, read_set
 from linewatch.training.export import EngineFacts, export_engine, table
 from linewatch.training.fit import Recipe, arguments, fit, seeded
 from linewatch.training.splits import FOLDS, HELD_OUT_FOLD
-from linewatch.config.taxonomy import Taxonomy
 from linewatch.training.tiles import (
     RENDERED_JUDGING_SEEDS,
     RENDERED_TRAINING_SEEDS,
@@ -44,12 +44,12 @@ from linewatch.training.words import NORMALISATION, SPLIT, TERMS, UNKNOWN_SCALE_
 class ClassifyRecipe(Recipe):
     """The classifier's recipe."""
 
-    steps: PositiveInt = 500
+    steps: PositiveInt = 600
     batch: PositiveInt = 32
-    patch_share: float = 0.6
+    patch_share: float = 0.5
     clean_share: float = 0.35
     rendered_share: float = 0.08
-    calibration_folds: tuple[int, ...] = (3,)
+    calibration_folds: tuple[int, ...] = (2, 3)
 
 
 class TrainingTiles(Dataset):

@@ -19,13 +19,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import Dataset
 
+from linewatch.config.taxonomy import Taxonomy
 from linewatch.contracts.manifest import Task, TrainingRecord, TrainingSource
 from linewatch.networks.unet import ByteProbability, MobileUNet
 from linewatch.training.datasets import ADAPTERS, Knowledge, Specimen, read_set
 from linewatch.training.export import EngineFacts, export_engine, table
 from linewatch.training.fit import Recipe, arguments, fit, seeded
 from linewatch.training.splits import FOLDS, HELD_OUT_FOLD
-from linewatch.config.taxonomy import Taxonomy
 from linewatch.training.tiles import (
     RENDERED_JUDGING_SEEDS,
     RENDERED_TRAINING_SEEDS,
@@ -38,9 +38,10 @@ from linewatch.training.tiles import (
 from linewatch.training.words import NORMALISATION, SPLIT, TERMS, UNKNOWN_SCALE_MM_PER_PX
 
 FALSE_AREA_PX = 64
+"""A clean tile counts as falsely called from this many pixels over the threshold on."""
+
 OUTLINED_CLASSES = ("inclusion", "patches", "scratch", "torn_spot", "edge_mark", "sliver")
 """House classes with outlines in the real data (NEU's masks, Severstal's): of the others the classifier's tile speaks."""
-"""A clean tile counts as falsely called from this many pixels over the threshold on."""
 
 
 class SegmentRecipe(Recipe):
@@ -113,6 +114,7 @@ class Overlap:
     defect: NDArray[np.int64]
     source: NDArray[np.str_]
     file: NDArray[np.str_]
+    there: NDArray[np.bool_]  # (tiles, classes)
 
     def dice(self, rows: NDArray[np.int64]) -> NDArray[np.float64]:
         """Dice over all pixels of `rows`, for each of the 256 steps."""
@@ -129,9 +131,8 @@ def measure(network: nn.Module, tiles: Sequence[KnownTile]) -> Overlap:
             called[row] = np.bincount(byte.ravel(), minlength=256)[::-1].cumsum()[::-1]
             hit[row] = np.bincount(byte[tile.defect == 1], minlength=256)[::-1].cumsum()[::-1]
     defect = np.array([int(tile.defect.sum()) for tile in tiles])  # type: ignore[union-attr]
-    return Overlap(
-        called, hit, defect, np.array([tile.source for tile in tiles]), np.array([tile.file for tile in tiles])
-    )
+    source, file = np.array([tile.source for tile in tiles]), np.array([tile.file for tile in tiles])
+    return Overlap(called, hit, defect, source, file, np.stack([tile.target for tile in tiles]) > 0)
 
 
 def joined(parts: Sequence[Overlap]) -> Overlap:
@@ -144,13 +145,13 @@ def best_threshold(overlap: Overlap) -> float:
     return float(np.mean(curves, axis=0)[1:].argmax() + 1) / 255
 
 
-def judge(overlap: Overlap, threshold: float) -> dict[str, float]:
+def judge(overlap: Overlap, threshold: float, classes: Sequence[str]) -> dict[str, float]:
     """Figures per source at `threshold`.
 
-    SET_dice, SET_iou: over all pixels of the set's tiles. severstal_found: share of defective tiles with at least a
-    tenth of their defect called. severstal_clean_false_area: share of the pixels of clean tiles called.
-    severstal_clean_called: share of clean tiles with at least 64 pixels called. *_low, *_high: 95 % bootstrap over
-    files.
+    SET_dice, SET_iou: over all pixels of the set's tiles; SET_dice_CLASS: of tiles that show that class alone.
+    severstal_found: share of defective tiles with at least a tenth of their defect called.
+    severstal_clean_false_area: share of the pixels of clean tiles called. severstal_clean_called: share of clean
+    tiles with at least 64 pixels called. *_low, *_high: 95 % bootstrap over files.
     """
     step = int(np.ceil(threshold * 255))
     figures: dict[str, float] = {}
@@ -168,6 +169,10 @@ def judge(overlap: Overlap, threshold: float) -> dict[str, float]:
         low, high = np.percentile(_dice(sums[:, drawn].sum(-1)), [2.5, 97.5])
         figures |= {f"{name}_dice": float(dice), f"{name}_dice_low": float(low), f"{name}_dice_high": float(high)}
         figures[f"{name}_iou"] = float(dice / (2 - dice))
+        alone = rows[overlap.there[rows].sum(1) == 1]
+        for index in np.unique(overlap.there[alone].argmax(1)):
+            of_class = alone[overlap.there[alone, index]]
+            figures[f"{name}_dice_{classes[index]}"] = float(overlap.dice(of_class)[step])
     for name in ("severstal", "rendered"):
         rows = np.flatnonzero(overlap.source == name)
         clean, defective = rows[overlap.defect[rows] == 0], rows[overlap.defect[rows] >= FALSE_AREA_PX]
@@ -212,7 +217,8 @@ def make_engine(
     held_out = judged_tiles([one for one in specimens if one.fold == HELD_OUT_FOLD], taxonomy)
     if recipe.rendered_share:
         held_out += [tile for frame in rendered_frames(RENDERED_JUDGING_SEEDS, taxonomy) for tile in frame.grid()]
-    figures = judge(measure(network, held_out), threshold)
+    figures = judge(measure(network, held_out), threshold, taxonomy.trained_classes)
+    calibrated = judge(calibration, threshold, taxonomy.trained_classes)
     facts = EngineFacts(
         name=out.name,
         version="1",
@@ -226,9 +232,7 @@ def make_engine(
         terms=TERMS,
     )
     examples = np.stack([tile.image for tile in held_out[:: max(len(held_out) // 16, 1)]])[:, None]
-    export_engine(
-        ByteProbability(network), facts, _card(facts, figures, judge(calibration, threshold), recipe), examples, out
-    )
+    export_engine(ByteProbability(network), facts, _card(facts, figures, calibrated, recipe), examples, out)
 
 
 def _record(seen: Sequence[Specimen], recipe: SegmentRecipe) -> TrainingRecord:
@@ -263,6 +267,12 @@ def _card(facts: EngineFacts, figures: dict[str, float], calibration: dict[str, 
         ("rendered_clean_called", "rendered: clean tiles with >= 64 px called"),
     ):
         rows.append([words, figures.get(key, "-"), calibration.get(key, "-")])
+    for name in ("severstal", "neu", "rendered"):
+        prefix = f"{name}_dice_"
+        for key, value in figures.items():
+            if key.startswith(prefix) and key not in (prefix + "low", prefix + "high"):
+                house = key.removeprefix(prefix)
+                rows.append([f"{name}: Dice of {house} alone", value, calibration.get(key, "-")])
     folds = ", ".join(str(fold) for fold in recipe.calibration_folds)
     data = ", ".join(f"{source.name} {source.count} ({source.part})" for source in facts.training.data)
     return f"""# Engine `{facts.name}`: which pixels of a tile are defect?
@@ -288,6 +298,8 @@ in brackets 95 % bootstrap over files.
 - Severstal's outlines are coarse polygons, NEU's follow the defect; an outline of either kind may come out.
 - Crazing, pitted surface, rolled-in scale and X-SDD's classes have no outlines in the real data: where the network
   finds nothing there, the classifier's tile stands for the instance.
+- A class with a low Dice above is poorly outlined: bright scratches and small spots first of all. Its instances rest on
+  the classifier's tile too.
 - Fold 4 of Severstal is 21 frames of one mill: rough figures. Kaggle's label noise is in both training and figures.
 
 ## Terms

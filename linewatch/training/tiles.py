@@ -19,9 +19,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from linewatch.config.line import LineSettings
+from linewatch.config.taxonomy import Taxonomy
 from linewatch.simulation.strip import CLASSES, Strip
 from linewatch.training.datasets import DatasetError, Knowledge, Specimen
-from linewatch.config.taxonomy import Taxonomy
 
 TILE_PX = 256
 GRID_X0 = (0, 224, 448, 672, 896, 1120, 1344)

@@ -8,8 +8,8 @@ import cv2
 import numpy as np
 import pytest
 
-from linewatch.training.splits import Assignment, Split
 from linewatch.config.taxonomy import Taxonomy
+from linewatch.training.splits import Assignment, Split
 
 REPO = Path(__file__).parents[2]
 

@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import nn
 
+from linewatch.config.taxonomy import Taxonomy
 from linewatch.contracts.errors import ConfigError, EngineError
 from linewatch.contracts.manifest import EngineManifest, Task
 from linewatch.networks.classifier import Scores, TileClassifier
@@ -17,7 +18,6 @@ from linewatch.training import classify, segment
 from linewatch.training.datasets import ADAPTERS, read_set
 from linewatch.training.export import check_parity, write_onnx
 from linewatch.training.fit import Recipe
-from linewatch.config.taxonomy import Taxonomy
 
 TINY = {"encoder": "mobilenet_v1_0.25", "steps": 2, "batch": 4, "workers": 0, "threads": 1, "rendered_share": 0.0}
 
@@ -64,7 +64,7 @@ def test_half_size_start_is_the_imagenet_network_on_the_halved_tile() -> None:
 @pytest.mark.parametrize(
     ("module", "recipe"), [(classify, classify.ClassifyRecipe(**TINY)), (segment, segment.SegmentRecipe(**TINY))]
 )
-def test_a_training_ends_in_an_engine_that_its_manifest_describes(  # noqa: PLR0917 (fixtures)
+def test_a_training_ends_in_an_engine_that_its_manifest_describes(
     module, recipe: Recipe, made_data: Path, made_splits: Path, tmp_path: Path, taxonomy: Taxonomy
 ) -> None:
     specimens = [one for name in ADAPTERS for one in read_set(name, made_data, made_splits)]
@@ -126,8 +126,10 @@ def test_overlap_counts_give_dice_and_clean_calls() -> None:
     called, hit = np.zeros((2, 256), np.int64), np.zeros((2, 256), np.int64)
     called[0, :129], hit[0, :129] = 200, 100
     called[:, 0] = 65536
-    overlap = segment.Overlap(called, hit, np.array([100, 0]), np.array(["severstal"] * 2), np.array(["a", "b"]))
-    figures = segment.judge(overlap, 128 / 255)
-    assert figures["severstal_dice"] == pytest.approx(200 / 300)
+    overlap = segment.Overlap(
+        called, hit, np.array([100, 0]), np.array(["severstal"] * 2), np.array(["a", "b"]), np.array([[True], [False]])
+    )
+    figures = segment.judge(overlap, 128 / 255, ["scratch"])
+    assert figures["severstal_dice"] == pytest.approx(200 / 300) == figures["severstal_dice_scratch"]
     assert figures["severstal_clean_called"] == 0
     assert figures["severstal_found"] == 1

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from linewatch.contracts.errors import ConfigError
 from linewatch.config.taxonomy import Taxonomy
+from linewatch.contracts.errors import ConfigError
 
 
 def test_every_label_of_the_real_sets_has_a_house_class(taxonomy: Taxonomy, real_data: Path) -> None:

@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from linewatch.training.datasets import read_set
 from linewatch.config.taxonomy import Taxonomy
+from linewatch.training.datasets import read_set
 from linewatch.training.tiles import GRID_X0, KnownTile, TileMaker, load_frames, load_patches
 
 
