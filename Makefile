@@ -46,5 +46,11 @@ check: install-dev ## Lint, types, import rules, tests
 bench: install-dev ## Benchmarks: table and JSON under out/
 	$(BIN)/python -m benchmarks.run $(ARGS)
 
+coil: install ## A coil of held-out real frames through the service: figures and a picture (needs LINEWATCH_DATA)
+	$(BIN)/python -m linewatch.training.coil build --data "$(LINEWATCH_DATA)" --out out/coil
+	$(BIN)/linewatch replay out/coil/coil.avi --out out/coil/verdicts.jsonl
+	$(BIN)/python -m linewatch.training.coil judge --coil out/coil --verdicts out/coil/verdicts.jsonl
+	$(BIN)/linewatch picture out/coil/verdicts.jsonl --source out/coil/coil.avi --truth out/coil/truth.json --out out/coil/coil.png
+
 clean: ## Remove the environment and all outputs
 	rm -rf $(VENV) out runs build

@@ -88,8 +88,8 @@ def manager(tmp_path: Path) -> Iterator[Manager]:
 def test_a_hung_engine_worker_stops_heartbeat_and_watchdog(
     settings: ServiceSettings, manager: Manager, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Unhealthy within 2 s, the heartbeat's count stands, the watchdog is unfed, the stage is named, the end is an error."""
-    monkeypatch.setattr(runner, "DRAIN_LIMIT_S", 1.0)
+    """Unhealthy within 2 s, the heartbeat stands, the watchdog is unfed, the stage is named, the end is an error."""
+    monkeypatch.setattr(runner, "DRAIN_LIMIT_S", 3.0)
     backend = HungBackend(open_backend("openvino"), at=40)
     assert settings.source is not None
     source = settings.source.model_copy(update={"length_m": 1000.0})
@@ -120,11 +120,9 @@ def test_a_hung_engine_worker_stops_heartbeat_and_watchdog(
         def watch() -> None:
             if backend.hung.is_set():
                 hung_s.append(time.monotonic())
-                if hung_s[-1] - hung_s[0] > 4.0:
-                    service.stop()
 
         try:
-            with pytest.raises(StageError, match=r"did not end within|engine"):
+            with pytest.raises(StageError, match=r"engine-\d is hung"):
                 service.run(ready, watch)
         finally:
             backend.released.set()

@@ -1,4 +1,4 @@
-"""Replay is the same program: the same verdicts at any pace, worker count and delay; faults cost exactly their lines."""
+"""Replay is the same program: the same verdicts at any pace and worker count; faults cost exactly their lines."""
 
 import json
 from collections.abc import Callable
