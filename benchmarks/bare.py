@@ -13,7 +13,7 @@ from linewatch.config.service import ServiceSettings
 from linewatch.contracts.frame import Frame
 from linewatch.contracts.manifest import Task
 from linewatch.contracts.ports import Executor
-from linewatch.contracts.tile import Batch
+from linewatch.contracts.tile import Batch, BatchResult
 from linewatch.inference.backends import open_backend
 from linewatch.inference.cascade import Cascade
 from linewatch.inference.engines import load_engines
@@ -54,8 +54,6 @@ class BareEngines:
 
     def _of_the_service(self, cascade: Cascade, settings: ServiceSettings, frames: Sequence[np.ndarray]) -> list[Batch]:
         """Every batch that the service's own cascade asks for, in order."""
-        from linewatch.contracts.tile import BatchResult
-
         kept: list[Batch] = []
         for number, pixels in enumerate(frames):
             queue = list(cascade.feed(_frame(settings, pixels, number), find_edges(pixels, settings.capture), 0))

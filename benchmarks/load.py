@@ -92,8 +92,8 @@ def simulated_frames(count: int, defects_per_m: float, line: LineSettings) -> tu
 
 
 def real_frames(line: LineSettings) -> list[np.ndarray]:
-    """The Severstal frames under LINEWATCH_DATA, in order of their names; empty where there are none."""
+    """The labelled Severstal frames under LINEWATCH_DATA, in order of their names; empty where there are none."""
     root = os.environ.get("LINEWATCH_DATA")
-    paths = sorted(p for p in Path(root).glob("severstal/**/*") if p.suffix in (".jpg", ".png")) if root else []
-    read = (cv2.imread(str(path), cv2.IMREAD_GRAYSCALE) for path in paths if "mask" not in str(path))
+    paths = sorted(Path(root).glob("severstal/images/*.jpg")) if root else []
+    read = (cv2.imread(str(path), cv2.IMREAD_GRAYSCALE) for path in paths)
     return [image for image in read if image is not None and image.shape == (line.frame_lines, line.width_px)]

@@ -1,4 +1,4 @@
-"""How fast is the service? `python -m benchmarks.run` prints tables, writes out/bench.json, and fails on a broken budget.
+"""How fast is the service? `python -m benchmarks.run` prints tables and JSON, and fails when a budget is broken.
 
 Frames are made before the clock starts and repeat; the subscriber is a real one in its own process, on the same cores.
 `--sustain-s 600` is the soak: the fixed line rate for that long, and nothing else.
@@ -11,6 +11,7 @@ import platform
 import statistics
 import sys
 import threading
+import time
 import tomllib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -21,6 +22,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks import backends
 from benchmarks.bare import BareEngines
 from benchmarks.listener import Heard, Listener
 from benchmarks.load import MemoryCamera, real_frames, simulated_frames
@@ -31,7 +33,7 @@ from linewatch.daemon.service import Service, open_service
 from linewatch.inference.host import available_cores, instruction_set
 
 FRAMES = 400
-DEFECTS_PER_M = 1.1
+DEFECTS_PER_M = 0.8
 """So that about 5 % of the rendered tiles are defective; the share that came of it is printed."""
 RATE_ON_4_CORES_HZ = 78.125  # 20 m/s at 1 mm per line and 256 lines a frame
 STAGES = ("captured", "queued", "screened", "predicted", "decided", "published")
@@ -52,6 +54,7 @@ class Run:
     latency_p99_ms: float
     latency_p999_ms: float
     cpu_ms_per_frame: float
+    others_cores: float  # cores that all other processes used meanwhile, the listener's among them
     cpu_share_by_thread: dict[str, float]  # of the service's CPU time
     stage_p50_ms: dict[str, float]  # time between leaving the stage before and leaving this one
     rss_mb: float
@@ -65,13 +68,23 @@ class Meter:
         self._first: dict[int, int] = _ticks()
         self._last: dict[int, int] = dict(self._first)
         self._names: dict[int, str] = {}
+        self._started = (time.monotonic(), time.process_time(), _busy_s())
+        self.others_cores = 0.0
+        self.cpu_s = 0.0  # of the whole process
         self.rss_mb: list[tuple[float, float]] = []
 
     def look(self, service: Service) -> None:
         self._names |= {t.native_id: t.name.partition("-")[0] for t in threading.enumerate() if t.native_id}
         self._last |= _ticks()
+        self.finish()
         pages = int(Path("/proc/self/statm").read_text().split()[1])
         self.rss_mb.append((service.runner.elapsed_s, pages * os.sysconf("SC_PAGE_SIZE") / 1e6))
+
+    def finish(self) -> None:
+        """Take the CPU time of this process, and of all others, as it stands."""
+        wall_s, own_s, busy_s = self._started
+        self.cpu_s = time.process_time() - own_s
+        self.others_cores = (_busy_s() - busy_s - self.cpu_s) / max(1e-3, time.monotonic() - wall_s)
 
     def by_thread_s(self) -> dict[str, float]:
         spent: dict[str, float] = {}
@@ -86,6 +99,14 @@ class Meter:
             return None
         seconds, mb = np.array(half).T
         return float(np.polyfit(seconds, mb, 1)[0] * 60)
+
+
+def _busy_s() -> float:
+    """CPU time that all processes of the machine have used."""
+    user, nice, system, _idle, _iowait, irq, softirq, *_ = map(
+        int, Path("/proc/stat").read_text().splitlines()[0].split()[1:]
+    )
+    return (user + nice + system + irq + softirq) / TICKS_PER_S
 
 
 def _ticks() -> dict[int, int]:
@@ -115,6 +136,7 @@ def run_service(settings: ServiceSettings, frames: list[np.ndarray], grabs: int,
                 meter.append(Meter())
 
             service.run(ready, lambda: meter[0].look(service) if meter else None, hold_s=1.0)
+            meter[0].finish()
     assert listener is not None
     heard = listener.heard()
     return _sum_up(service, meter[0], heard)
@@ -138,7 +160,8 @@ def _sum_up(service: Service, meter: Meter, heard: Heard) -> Run:
         latency_p50_ms=float(p50),
         latency_p99_ms=float(p99),
         latency_p999_ms=float(p999),
-        cpu_ms_per_frame=1e3 * total_s / tally.frames,
+        cpu_ms_per_frame=1e3 * meter.cpu_s / tally.frames,
+        others_cores=meter.others_cores,
         cpu_share_by_thread={name: spent / total_s for name, spent in cpu_s.items()},
         stage_p50_ms={stage: float(np.median(steps[:, i])) for i, stage in enumerate(STAGES[1:])},
         rss_mb=max(mb for _, mb in meter.rss_mb),
@@ -155,23 +178,27 @@ class Ratio:
     ratio: float  # median of rounds
     low: float  # bootstrap of that median, 95 %
     high: float
+    cpu_ratio: float  # engines' CPU time per frame over the service's: other work on the machine hardly moves it
 
 
 def throughput(settings: ServiceSettings, frames: list[np.ndarray], rounds: int, workers: int) -> tuple[Ratio, Run]:
     """Alternating rounds; each service round stands between two bare ones and is held against their mean."""
     bare = BareEngines(settings, frames, workers)
     bare.frames_per_s()
-    runs, before, service, alone = [], bare.frames_per_s(), [], []
+    runs, before, service, alone, cpu_ms = [], bare.frames_per_s(), [], [], []
     for _ in range(rounds):
         runs.append(run_service(settings, frames, len(frames)))
+        started_s = time.process_time()
         after = bare.frames_per_s()
+        cpu_ms.append(1e3 * (time.process_time() - started_s) / len(frames))
         service.append(runs[-1].frames_per_s)
         alone.append((before + after) / 2)
         before = after
     ratios = np.array(service) / np.array(alone)
     draws = np.median(np.random.default_rng(0).choice(ratios, (2000, rounds)), axis=1)
     low, high = np.percentile(draws, [2.5, 97.5])
-    ratio = Ratio(service, alone, float(np.median(ratios)), float(low), float(high))
+    cpu_ratio = statistics.median(cpu_ms) / statistics.median(run.cpu_ms_per_frame for run in runs)
+    ratio = Ratio(service, alone, float(np.median(ratios)), float(low), float(high), cpu_ratio)
     return ratio, sorted(runs, key=lambda run: run.frames_per_s)[rounds // 2]
 
 
@@ -211,7 +238,7 @@ def show(title: str, run: Run, console: Console) -> None:
     table.add_row("lines missed, messages lost", f"{run.missed_lines} of {run.frames} frames', {run.lost_messages}")
     latencies = f"{run.latency_p50_ms:.1f} / {run.latency_p99_ms:.1f} / {run.latency_p999_ms:.1f} ms"
     table.add_row("latency p50 / p99 / p99.9", latencies)
-    table.add_row("CPU per frame", f"{run.cpu_ms_per_frame:.1f} ms")
+    table.add_row("CPU per frame", f"{run.cpu_ms_per_frame:.1f} ms; other processes {run.others_cores:.1f} cores")
     table.add_row("CPU by thread", ", ".join(f"{n} {s:.1%}" for n, s in run.cpu_share_by_thread.items() if s > 0.002))
     table.add_row("stage p50", ", ".join(f"{name} {ms:.1f} ms" for name, ms in run.stage_p50_ms.items()))
     slope = "" if run.rss_slope_mb_per_min is None else f", {run.rss_slope_mb_per_min:+.1f} MB/min"
@@ -228,6 +255,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--rate-hz", type=float, help="frames per second; default 78.125 x cores / 4, at most 78.125")
     parser.add_argument("--workers", type=int, default=0)
     parser.add_argument("--frames", type=int, default=FRAMES)
+    parser.add_argument("--no-backends", action="store_true", help="leave their table out")
     parser.add_argument("--out", type=Path, default=Path("out/bench.json"))
     options = parser.parse_args(arguments)
     console = Console(width=120)
@@ -249,11 +277,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.sustain_s is None:
         report["throughput"], report["as_fast_as_read"] = throughput(settings, frames, options.rounds, workers)
         ratio = report["throughput"]
-        assert isinstance(ratio, Ratio) and isinstance(report["as_fast_as_read"], Run)
+        assert isinstance(ratio, Ratio)
+        assert isinstance(report["as_fast_as_read"], Run)
         console.print(
             f"end to end {statistics.median(ratio.service_frames_per_s):.1f} frames/s, bare engines "
             f"{statistics.median(ratio.bare_frames_per_s):.1f}: ratio {ratio.ratio:.3f} "
-            f"({ratio.low:.3f} to {ratio.high:.3f}, {options.rounds} rounds)"
+            f"({ratio.low:.3f} to {ratio.high:.3f}, {options.rounds} rounds); of CPU time {ratio.cpu_ratio:.3f}"
         )
         show("As fast as read (median round)", report["as_fast_as_read"], console)
     paced_s = options.sustain_s or options.paced_s
@@ -261,12 +290,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     show(f"Open loop, {rate_hz:.1f} frames/s for {paced_s:.0f} s", paced, console)
     real = real_frames(settings.line) if options.sustain_s is None else []
     if real:
-        report["real_throughput"], report["real"] = throughput(settings, real, max(1, options.rounds // 2), workers)
+        report["real_throughput"], report["real"] = throughput(settings, real, options.rounds, workers)
         real_ratio = report["real_throughput"]
-        assert isinstance(real_ratio, Ratio) and isinstance(report["real"], Run)
-        console.print(f"real frames: ratio {real_ratio.ratio:.3f} ({real_ratio.low:.3f} to {real_ratio.high:.3f})")
+        assert isinstance(real_ratio, Ratio)
+        assert isinstance(report["real"], Run)
+        console.print(
+            f"real frames: ratio {real_ratio.ratio:.3f} ({real_ratio.low:.3f} to {real_ratio.high:.3f})"
+            f"; of CPU time {real_ratio.cpu_ratio:.3f}"
+        )
         show(f"Coil of {len(real)} real frames, as fast as read", report["real"], console)
 
+    report["load_after"] = os.getloadavg()[0]
+    if options.sustain_s is None and not options.no_backends:
+        report["backends"] = backends.measure(settings.inference.engines_dir, console)
     faults = broken(report, tomllib.loads(Path(__file__).with_name("budgets.toml").read_text())["budgets"])
     report["broken_budgets"] = faults
     options.out.parent.mkdir(parents=True, exist_ok=True)
