@@ -51,6 +51,7 @@ coil: install ## A coil of held-out real frames through the service: figures and
 	$(BIN)/linewatch replay out/coil/coil.avi --out out/coil/verdicts.jsonl
 	$(BIN)/python -m linewatch.training.coil judge --coil out/coil --verdicts out/coil/verdicts.jsonl
 	$(BIN)/linewatch picture out/coil/verdicts.jsonl --source out/coil/coil.avi --truth out/coil/truth.json --out out/coil/coil.png
+
 soak: install-dev ## Ten minutes at the line rate: nothing missed, p99, memory
 	$(BIN)/python -m benchmarks.run --sustain-s 600 --out out/soak.json $(ARGS)
 
