@@ -10,7 +10,7 @@ export LINEWATCH_DATA := $(abspath $(DATA))
 endif
 endif
 
-.PHONY: help install install-dev demo test check bench coil clean
+.PHONY: help install install-dev demo test check bench soak coil clean
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/'
 
@@ -45,6 +45,15 @@ check: install-dev ## Lint, types, import rules, tests
 
 bench: install-dev ## Benchmarks: table and JSON under out/
 	$(BIN)/python -m benchmarks.run $(ARGS)
+
+coil: install ## A coil of held-out real frames through the service: figures and a picture (needs LINEWATCH_DATA)
+	$(BIN)/python -m linewatch.training.coil build --data "$(LINEWATCH_DATA)" --out out/coil
+	$(BIN)/linewatch replay out/coil/coil.avi --out out/coil/verdicts.jsonl
+	$(BIN)/python -m linewatch.training.coil judge --coil out/coil --verdicts out/coil/verdicts.jsonl
+	$(BIN)/linewatch picture out/coil/verdicts.jsonl --source out/coil/coil.avi --truth out/coil/truth.json --out out/coil/coil.png
+
+soak: install-dev ## Ten minutes at the line rate: nothing missed, p99, memory
+	$(BIN)/python -m benchmarks.run --sustain-s 600 --out out/soak.json $(ARGS)
 
 clean: ## Remove the environment and all outputs
 	rm -rf $(VENV) out runs build

@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -95,7 +96,7 @@ def worker_rows(engine: Engine) -> list[WorkerRow]:
     rates: dict[tuple[str, int], list[float]] = {key: [] for key in opened}
     for _ in track(range(ROUNDS), f"{engine.manifest.name}: workers", transient=True):
         for key, executors in opened.items():
-            rates[key].append(_rate([lambda e=e: e.run(pixels, 1) for e in executors]))
+            rates[key].append(_rate([partial(e.run, pixels, 1) for e in executors]))
     return [WorkerRow(engine.manifest.name, r, w, statistics.median(rates[r, w])) for r, w in opened]
 
 
@@ -146,7 +147,12 @@ def _onnxruntime_call(engine: Engine, rung: int) -> Callable[[np.ndarray], np.nd
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     session = onnxruntime.InferenceSession(engine.model, options, providers=["CPUExecutionProvider"])
     manifest = engine.manifest
-    return lambda pixels: session.run([manifest.output], {manifest.input.name: pixels})[0]
+
+    def call(pixels: np.ndarray) -> np.ndarray:
+        output: np.ndarray = session.run([manifest.output], {manifest.input.name: pixels})[0]
+        return output
+
+    return call
 
 
 def show(batches: list[BatchRow], workers: list[WorkerRow], console: Console) -> None:
@@ -171,25 +177,28 @@ def show(batches: list[BatchRow], workers: list[WorkerRow], console: Console) ->
     console.print(table)
 
 
+def measure(folder: Path, console: Console) -> dict[str, Any]:
+    """Both tables for the engines in `folder`, shown and as data."""
+    engines = []
+    for path in sorted(folder.glob("*/manifest.json")):
+        task = EngineManifest.model_validate_json(path.read_bytes()).task
+        engines.append(load_engine(folder, path.parent.name, task))
+    if not engines:
+        raise SystemExit(f"no engines in {folder}; expected NAME/manifest.json")
+    batches = [row for engine in engines for row in batch_rows(engine)]
+    workers = [row for engine in engines for row in worker_rows(engine)]
+    show(batches, workers, console)
+    return {"batches": [asdict(row) for row in batches], "workers": [asdict(row) for row in workers]}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--engines", type=Path, default=Path("engines"))
     parser.add_argument("--out", type=Path, default=Path("out/bench-backends.json"))
     arguments = parser.parse_args()
-    engines = []
-    for path in sorted(arguments.engines.glob("*/manifest.json")):
-        task = EngineManifest.model_validate_json(path.read_bytes()).task
-        engines.append(load_engine(arguments.engines, path.parent.name, task))
-    if not engines:
-        raise SystemExit(f"no engines in {arguments.engines}; expected NAME/manifest.json")
-    batches = [row for engine in engines for row in batch_rows(engine)]
-    workers = [row for engine in engines for row in worker_rows(engine)]
-    show(batches, workers, Console(width=120))
     result: dict[str, Any] = {
-        "machine": {"cores": available_cores(), "isa": instruction_set(), "python": platform.python_version()},
-        "batches": [asdict(row) for row in batches],
-        "workers": [asdict(row) for row in workers],
-    }
+        "machine": {"cores": available_cores(), "isa": instruction_set(), "python": platform.python_version()}
+    } | measure(arguments.engines, Console(width=120))
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     arguments.out.write_text(json.dumps(result, indent=1) + "\n")
 

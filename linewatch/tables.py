@@ -18,7 +18,7 @@ def _pairs(title: str, rows: Sequence[tuple[str, str]]) -> None:
     Console().print(table)
 
 
-def _summary_rows(summary: ReplaySummary) -> list[tuple[str, str]]:
+def _summary_rows(summary: ReplaySummary, pace: str = "") -> list[tuple[str, str]]:
     counted = ", ".join(f"{name} {count}" for name, count in summary.defects_by_class.items()) or "none"
     missed = ", ".join(f"{cause} {lines} lines" for cause, lines in summary.lines_missed_by_cause.items())
     return [
@@ -28,7 +28,7 @@ def _summary_rows(summary: ReplaySummary) -> list[tuple[str, str]]:
         ("defects by class", counted),
         ("alarms raised", str(summary.alarms)),
         ("tiles", f"{summary.tiles} on the strip, {summary.tiles_passed} passed the screen"),
-        ("speed", f"{summary.frames_per_s:.1f} frames/s"),
+        ("speed", f"{summary.frames_per_s:.1f} frames/s{pace}"),
         (
             "latency",
             f"p50 {summary.latency_p50_ms:.0f} ms, p99 {summary.latency_p99_ms:.0f} ms, last line to publication",
@@ -47,7 +47,7 @@ def demo_table(summary: ReplaySummary, judgement: Judgement, out: Path) -> None:
     _pairs(
         "linewatch demo",
         [
-            *_summary_rows(summary),
+            *_summary_rows(summary, ", the line's own pace: threading, running, tailing out"),
             (
                 "instance recall",
                 f"{judgement.recall:.1%}  ({judgement.hit} of {judgement.true} rendered defects: {by_class})",

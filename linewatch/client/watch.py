@@ -72,7 +72,7 @@ class Board:
             text.append(
                 f"NOBODY IS LOOKING: heartbeat {age_s:.1f} s old, {status.failure or status.state}\n", "bold red"
             )
-        text.append(f"{self.coil}  {(status.along_mm or 0) / 1000:.1f} m  {status.quality}  ", "bold")
+        text.append(f"{self.coil or status.coil}  {(status.along_mm or 0) / 1000:.1f} m  {status.quality}  ", "bold")
         ring = f"ring {status.ring_free}/{status.ring_slots} free"
         text.append(f"{status.frames_per_s:.1f} frames/s  {status.defects} defects  {ring}\n")
         text.append(

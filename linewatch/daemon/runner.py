@@ -149,6 +149,7 @@ class Runner:
                 thread.start()
         while not self._drained.wait(every_s) and not self._abort.is_set():
             watch()
+            self._end_if_hung()
         if self._drained.is_set():
             self._stopped.wait(hold_s)
         self._work.stop_capture()
@@ -162,6 +163,13 @@ class Runner:
                 self._fail(StageError(f"stage {thread.name} did not end within {DRAIN_LIMIT_S:.0f} s; it is hung"))
         if self._failure is not None:
             raise self._failure
+
+    def _end_if_hung(self) -> None:
+        """A stage that is silent for so long will not come back. A silent camera may: the line stands."""
+        ages_s = self.health.ages_s()
+        hung = [name for name in self.health.silent() if name != CAPTURE.name and ages_s[name] > DRAIN_LIMIT_S]
+        if hung:
+            self._fail(StageError(f"stage {', '.join(hung)} is hung: silent for more than {DRAIN_LIMIT_S:.0f} s"))
 
     @property
     def elapsed_s(self) -> float:

@@ -18,6 +18,7 @@ from linewatch.config.taxonomy import Taxonomy
 from linewatch.contracts.frame import Frame
 from linewatch.contracts.ports import Backend, Camera, Clock
 from linewatch.contracts.tile import Batch
+from linewatch.contracts.verdict import Quality
 from linewatch.daemon.deciding import Deciding
 from linewatch.daemon.notify import Notifier
 from linewatch.daemon.outlet import Outlet, open_outlet
@@ -76,6 +77,7 @@ class Service:
         Raises StageError when a stage failed, WireError when a socket cannot be bound.
         """
         notifier, ailing = Notifier(), False
+        missed_lines, missing = 0, False
 
         def up() -> None:
             log.info("running", publish=self.publisher.endpoint, serve=self.server.endpoint)
@@ -83,13 +85,19 @@ class Service:
             ready()
 
         def look() -> None:
-            nonlocal ailing
+            nonlocal ailing, missing, missed_lines
             silent = self.runner.health.silent()
             if silent and not ailing:
                 log.error("stage_silent", stages=silent)
             elif ailing and not silent:
                 log.info("stages_tick_again")
             ailing = bool(silent)
+            before, missed_lines = missed_lines, self.tally.lines[Quality.MISSED]
+            if missed_lines > before and not missing:
+                log.warning("lines_missed", lines_by_cause=dict(self.tally.lines_by_cause))
+            elif missed_lines == before and missing:
+                log.info("inspecting_again", lines_by_cause=dict(self.tally.lines_by_cause))
+            missing = missed_lines > before
             (notifier.ailing if silent else notifier.alive)(self._status_line(silent))
             watch()
 

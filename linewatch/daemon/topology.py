@@ -51,4 +51,4 @@ TICK_S = 0.1
 """How long an idle stage waits before it ticks again; well below every silence limit."""
 
 DRAIN_LIMIT_S = 10.0
-"""After the source has ended or SIGTERM came, all stages finish within this, or the service exits with an error."""
+"""A stage that is silent for longer is hung, and after an end stages finish within this: else the exit is an error."""

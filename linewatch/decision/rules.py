@@ -23,8 +23,8 @@ class DecisionRules:
     defect_threshold_u8: a pixel of `Prediction.probability` at or above it is defect; 1..255.
     class_thresholds: for every class of the classifier, the score from which it claims that class.
     pseudo_classes: what looks like a defect and is none (water, oil ...): reported, never alarmed.
-    outlined_classes: those that the segmenter knows: without an outline there is no such defect (false calls come first).
-        Of the others the classifier's tile speaks alone.
+    outlined_classes: those that the segmenter knows: without an outline there is no such defect (false calls come
+        first). For the others the classifier's tile speaks alone.
     """
 
     defect_threshold_u8: int

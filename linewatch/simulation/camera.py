@@ -10,8 +10,8 @@ from linewatch.contracts.ports import Clock
 from linewatch.simulation.encoder import SpeedProfile, encoder_count
 from linewatch.simulation.strip import Strip
 
-BUFFER_GRABS = 4
-"""Grabs that wait inside a live camera; an older one is overwritten, as in a camera's own memory."""
+BUFFER_GRABS = 16
+"""Grabs that wait in a live camera's transfer buffers; an older one is overwritten."""
 
 
 class SimulatorCamera:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -28,9 +29,7 @@ class Donor:
     mask: NDArray[np.bool_]
 
 
-def donors(
-    image: NDArray[np.uint8], mask: NDArray[np.generic], least_px: int = 40, longest_px: int = 400
-) -> list[Donor]:
+def donors(image: NDArray[np.uint8], mask: NDArray[Any], least_px: int = 40, longest_px: int = 400) -> list[Donor]:
     """Every connected defect of `mask` (nonzero) that has at least `least_px` pixels and no side longer than
     `longest_px`.
     """

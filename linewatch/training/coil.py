@@ -1,152 +1,282 @@
-"""A recorded coil of real strip that nothing shipped was trained on: fold 4, with its truth.
+"""A recorded coil of real strip that no shipped engine has seen: held-out Severstal frames, then held-out NEU patches.
 
-Pixels are read from the data folder and written to the recording only; they are never committed.
+``python -m linewatch.training.coil build --data "$LINEWATCH_DATA" --out out/coil`` writes `coil.avi` with its sidecar,
+`truth.json` and `truth.npz`; replay it with ``linewatch replay``; ``python -m linewatch.training.coil judge --coil
+out/coil --verdicts out/coil/verdicts.jsonl`` prints how well the service did, beside what the engines' cards promise.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-from enum import StrEnum
-from itertools import cycle
+import argparse
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Self
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from linewatch.capture.recorder import Recorder
+from linewatch.capture.recorder import record
 from linewatch.capture.sidecar import sidecar_path
 from linewatch.config.line import LineSettings
 from linewatch.config.taxonomy import Taxonomy
+from linewatch.contracts.errors import SourceError
 from linewatch.contracts.frame import Grab
 from linewatch.contracts.verdict import StripBox
+from linewatch.geometry.grid import tile_grid
 from linewatch.simulation.truth import CoilTruth, TrueDefect
 from linewatch.training.datasets import Knowledge, Specimen, read_set
+from linewatch.training.merit import steel_columns
+from linewatch.training.splits import HELD_OUT_FOLD
+from linewatch.wire.schema import VerdictLine
+from linewatch.wire.verdict_file import read_verdicts
 
-HELD_OUT_FOLD = 4
-COIL = "REAL-4"
-PATCH_PX = 256
-"""NEU's 200 px patches are enlarged to a tile, as they were for the figures in the engine cards."""
-PATCH_STARTS = (0, 448, 896, 1344)
-"""Every other tile of a 1600 px frame: clean strip lies between the patches."""
-LEAST_PX = 64
-"""Smaller pieces of a Severstal outline are no instances of their own, as in the engine cards."""
-LINE = LineSettings(width_px=1600, frame_lines=256, mm_per_px=1.0, mm_per_line=1.0)
-"""No set tells its scale: one millimetre a pixel is nominal, as in the manifests."""
-
-
-class Stretch(StrEnum):
-    """What a frame of the coil is made of."""
-
-    CLEAN = "severstal clean"
-    DEFECTIVE = "severstal defective"
-    PATCHES = "neu patches"
-    SPACER = "clean spacer"  # between frames of patches, so that they stay instances of their own
+COIL = "REAL"
+TILE_PX = 256
+PATCH_PX, PATCH_LINE, PATCH_COLUMNS = 192, 32, (16, 480, 928, 1392)
+"""Where patches lie in a frame: within every second tile of the grid, and in no other; clean strip between them."""
+LEAST_STEEL = 0.25
+"""A clean tile counts when at least so much of it is steel."""
 
 
 @dataclass(frozen=True)
 class RealFrame:
-    """A frame of the coil: uint8 (256, 1600), and its defects with their boxes in frame pixels (x0, y0, x1, y1)."""
+    """256 lines of the coil. truth: uint8, 0 clean, else 1 + index into the taxonomy's trained classes."""
 
-    stretch: Stretch
+    source: str
     gray: NDArray[np.uint8]
-    defects: tuple[tuple[str, tuple[float, float, float, float], float], ...] = ()
+    truth: NDArray[np.uint8]
 
 
-@dataclass(frozen=True)
-class RealCoil:
-    """What was recorded: the truth in strip millimetres, and what each frame of `LINE.frame_lines` lines is made of."""
+class FrameCamera:
+    """Frames of an array as a camera gives them; not live."""
 
-    truth: CoilTruth
-    stretches: tuple[Stretch, ...]
+    live = False
+
+    def __init__(self, frames: Sequence[RealFrame], line: LineSettings) -> None:
+        self.grabs: int | None = len(frames)
+        self._frames: Iterator[tuple[int, RealFrame | None]] = iter(enumerate(frames))
+        self._line = line
+
+    def read(self) -> Grab | None:
+        number, frame = next(self._frames, (0, None))
+        if frame is None:
+            return None
+        first_line = number * self._line.frame_lines
+        return Grab(
+            image=frame.gray,
+            coil=COIL,
+            sequence=number,
+            first_line=first_line,
+            lines=len(frame.gray),
+            encoder_count=first_line,
+            along_mm=first_line * self._line.mm_per_line,
+            mm_per_line=self._line.mm_per_line,
+            captured_ns=round((first_line + len(frame.gray)) / self._line.line_rate_hz * 1e9),
+        )
+
+    def stop(self) -> None:
+        self._frames = iter(())
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.stop()
 
 
-def record_real_coil(data: Path, video: Path, truth: Path, taxonomy: Taxonomy) -> RealCoil:
-    """Write the held-out coil as a lossless recording with sidecar, and its truth. The same data, the same bytes.
+def held_out_frames(data: Path, taxonomy: Taxonomy) -> list[RealFrame]:
+    """Fold 4 of Severstal in the order of its names, then fold 4 of NEU on fold 4's clean frames, four to a frame."""
+    strip = [one for one in read_set("severstal", data) if one.fold == HELD_OUT_FOLD]
+    strip = sorted((one for one in strip if one.knowledge is Knowledge.OUTLINED), key=lambda one: one.file)
+    patches = [one for one in read_set("neu", data) if one.fold == HELD_OUT_FOLD]
+    frames = [RealFrame("severstal", one.gray(), _truth(one, taxonomy)) for one in strip]
+    hosts = [frame.gray for frame in frames if not frame.truth.any() and _all_steel(frame.gray)]
+    # A stride through the list: neighbours in it are of one class.
+    order = np.random.default_rng(4).permutation(len(patches))
+    per_frame = len(PATCH_COLUMNS)
+    for number, first in enumerate(range(0, len(order) - per_frame + 1, per_frame)):
+        chosen = [patches[int(i)] for i in order[first : first + per_frame]]
+        frames.append(_patched(hosts[number % len(hosts)], chosen, taxonomy, number))
+    return frames
 
-    Files of these names are replaced. Raises DatasetError, SourceError.
-    """
-    video.parent.mkdir(parents=True, exist_ok=True)
+
+def _all_steel(gray: NDArray[np.uint8]) -> bool:
+    """No strip end or edge in the picture."""
+    return bool(steel_columns(gray).mean() > 0.95 and gray.mean(axis=1).min() > 20)
+
+
+def _patched(host: NDArray[np.uint8], patches: Sequence[Specimen], taxonomy: Taxonomy, number: int) -> RealFrame:
+    gray = host[:: -1 if number % 2 else 1, :: -1 if number % 4 > 1 else 1].copy()
+    truth = np.zeros_like(gray)
+    for x, patch in zip(PATCH_COLUMNS, patches, strict=True):
+        window = np.s_[PATCH_LINE : PATCH_LINE + PATCH_PX, x : x + PATCH_PX]
+        size = (PATCH_PX, PATCH_PX)
+        gray[window] = cv2.resize(patch.gray(), size, interpolation=cv2.INTER_AREA)
+        truth[window] = cv2.resize(_truth(patch, taxonomy), size, interpolation=cv2.INTER_NEAREST)
+    return RealFrame("neu", gray, truth)
+
+
+def _truth(one: Specimen, taxonomy: Taxonomy) -> NDArray[np.uint8]:
+    def value(label: str) -> int:
+        return 1 + taxonomy.trained_classes.index(taxonomy.house_class(one.data_set, label))
+
+    truth = np.zeros_like(one.gray())
+    if one.mask_path is not None:
+        values = np.array([0, *(value(label) for label in one.mask_labels)], np.uint8)
+        return values[one.mask()]
+    for box in one.boxes:
+        truth[box.y0 : box.y1, box.x0 : box.x1] = value(box.label)
+    return truth
+
+
+def instances(frames: Sequence[RealFrame], line: LineSettings, taxonomy: Taxonomy) -> Iterator[TrueDefect]:
+    """Connected pieces of each class in each frame, in strip millimetres."""
+    number = 0
+    for index, frame in enumerate(frames):
+        for value in np.unique(frame.truth[frame.truth > 0]).tolist():
+            count, _, boxes, _ = cv2.connectedComponentsWithStats((frame.truth == value).astype(np.uint8))
+            for x, y, width, lines, area in boxes[1:count].tolist():
+                along = (index * line.frame_lines + y) * line.mm_per_line
+                yield TrueDefect(
+                    id=number,
+                    defect_class=taxonomy.trained_classes[value - 1],
+                    box=StripBox(
+                        (x * line.mm_per_px, (x + width) * line.mm_per_px), (along, along + lines * line.mm_per_line)
+                    ),
+                    area_mm2=area * line.mm_per_px * line.mm_per_line,
+                )
+                number += 1
+
+
+def build(data: Path, out: Path, line: LineSettings, taxonomy: Taxonomy) -> CoilTruth:
+    """Write the recording and its truth into the folder `out`; earlier ones are replaced."""
+    out.mkdir(parents=True, exist_ok=True)
+    frames = held_out_frames(data, taxonomy)
+    video = out / "coil.avi"
     for old in (video, sidecar_path(video)):
         old.unlink(missing_ok=True)
-    stretches: list[Stretch] = []
-    defects: list[TrueDefect] = []
-    with Recorder(video, LINE, max_mb=4096.0) as recorder:
-        for ordinal, frame in enumerate(_frames(data, taxonomy)):
-            first_line = ordinal * LINE.frame_lines
-            recorder.write(_grab(frame.gray, ordinal))
-            stretches.append(frame.stretch)
-            for name, (x0, y0, x1, y1), area_px in frame.defects:
-                box = StripBox((x0, x1), (first_line + y0, first_line + y1))
-                defects.append(TrueDefect(id=len(defects), defect_class=name, box=box, area_mm2=area_px))
-    lines = len(stretches) * LINE.frame_lines
-    coil_truth = CoilTruth(
+    record(FrameCamera(frames, line), video, line, 4096.0)
+    lines = len(frames) * line.frame_lines
+    truth = CoilTruth(
         coil=COIL,
         seed=0,
         lines=lines,
-        length_mm=lines * LINE.mm_per_line,
-        mm_per_px=LINE.mm_per_px,
-        mm_per_line=LINE.mm_per_line,
-        defects=tuple(defects),
+        length_mm=lines * line.mm_per_line,
+        mm_per_px=line.mm_per_px,
+        mm_per_line=line.mm_per_line,
+        defects=tuple(instances(frames, line, taxonomy)),
         pseudo_defects=(),
     )
-    coil_truth.write(truth)
-    return RealCoil(coil_truth, tuple(stretches))
-
-
-def _frames(data: Path, taxonomy: Taxonomy) -> Iterator[RealFrame]:
-    held_out = [
-        one for one in read_set("severstal", data) if one.fold == HELD_OUT_FOLD and one.knowledge is Knowledge.OUTLINED
-    ]
-    clean = [one.gray() for one in held_out if not one.mask().any()]
-    for gray in clean:
-        yield RealFrame(Stretch.CLEAN, gray)
-    for one in held_out:
-        if one.mask().any():
-            yield RealFrame(Stretch.DEFECTIVE, one.gray(), tuple(_outlined(one, taxonomy)))
-    # Spacers and backgrounds must be full width: strip that ends within the frame would put patches beside it.
-    full = [gray for gray in clean if np.median(gray, axis=0).min() > 20] or clean
-    background = cycle(full)
-    patches = [one for one in read_set("neu", data) if one.fold == HELD_OUT_FOLD]
-    for first in range(0, len(patches), len(PATCH_STARTS)):
-        yield RealFrame(Stretch.SPACER, next(background))
-        yield _sheet(patches[first : first + len(PATCH_STARTS)], next(background), taxonomy)
-
-
-def _outlined(one: Specimen, taxonomy: Taxonomy) -> Iterator[tuple[str, tuple[float, float, float, float], float]]:
-    mask = one.mask()
-    for value, label in enumerate(one.mask_labels, start=1):
-        _, _, parts, _ = cv2.connectedComponentsWithStats((mask == value).astype(np.uint8), connectivity=8)
-        for x, y, width, height, area in parts[1:].tolist():
-            if area >= LEAST_PX:
-                yield taxonomy.house_class(one.data_set, label), (x, y, x + width, y + height), area
-
-
-def _sheet(patches: list[Specimen], background: NDArray[np.uint8], taxonomy: Taxonomy) -> RealFrame:
-    gray, defects = background.copy(), []
-    for one, start in zip(patches, PATCH_STARTS, strict=False):
-        patch = one.gray()
-        scale = PATCH_PX / patch.shape[0]
-        gray[:, start : start + PATCH_PX] = cv2.resize(patch, (PATCH_PX, PATCH_PX), interpolation=cv2.INTER_LINEAR)
-        boxes = [(box.label, (box.x0, box.y0, box.x1, box.y1)) for box in one.boxes]
-        for label, box in boxes or [(one.labels[0], (0, 0, patch.shape[1], patch.shape[0]))]:
-            x0, y0, x1, y1 = (scale * edge for edge in box)
-            name = taxonomy.house_class(one.data_set, label)
-            defects.append((name, (start + x0, y0, start + x1, y1), (x1 - x0) * (y1 - y0)))
-    return RealFrame(Stretch.PATCHES, gray, tuple(defects))
-
-
-def _grab(gray: NDArray[np.uint8], ordinal: int) -> Grab:
-    first_line = ordinal * LINE.frame_lines
-    return Grab(
-        image=gray,
-        coil=COIL,
-        sequence=ordinal,
-        first_line=first_line,
-        lines=LINE.frame_lines,
-        encoder_count=first_line,
-        along_mm=first_line * LINE.mm_per_line,
-        mm_per_line=LINE.mm_per_line,
-        captured_ns=round((first_line + LINE.frame_lines) / LINE.line_rate_hz * 1e9),
+    truth.write(out / "truth.json")
+    np.savez_compressed(
+        out / "truth.npz",
+        sources=np.array([frame.source for frame in frames]),
+        truth=np.stack([frame.truth for frame in frames]),
+        steel=np.stack([steel_columns(frame.gray) for frame in frames]),
     )
+    return truth
+
+
+@dataclass(frozen=True, slots=True)
+class TileFigures:
+    """What the service's outlines say of a source's tiles: a tile is called when a found outline has a pixel in it."""
+
+    frames: int
+    defective: int
+    defective_called: int
+    clean: int
+    clean_called: int
+    classes_right: int  # of the called defective tiles, those where a called class is one of the true ones
+
+    @property
+    def recall(self) -> float:
+        return self.defective_called / self.defective if self.defective else 1.0
+
+    @property
+    def false_share(self) -> float:
+        return self.clean_called / self.clean if self.clean else 0.0
+
+
+def judge(coil: Path, verdicts: Path, taxonomy: Taxonomy) -> dict[str, TileFigures]:
+    """Figures by source. Raises SourceError when the verdicts are not of this coil."""
+    known = np.load(coil / "truth.npz")
+    sources, truth, steel = known["sources"], known["truth"], known["steel"]
+    tiles = tile_grid(truth.shape[1], truth.shape[2], TILE_PX, TILE_PX)
+    sums = {str(source): np.zeros(6, np.int64) for source in dict.fromkeys(sources.tolist())}
+    found = _found(verdicts, truth.shape)
+    if len(found) != len(truth):
+        raise SourceError(f"{verdicts}: has {len(found)} frames, the coil has {len(truth)}; replay this coil again")
+    for source, real, columns, called in zip(sources, truth, steel, found, strict=True):
+        row = sums[str(source)]
+        row[0] += 1
+        for tile in tiles:
+            window = np.s_[tile.y : tile.y + tile.lines, tile.x : tile.x + tile.width]
+            true = {taxonomy.trained_classes[value - 1] for value in np.unique(real[window]).tolist() if value}
+            names = {name for name, mask in called.items() if mask[window].any()}
+            if true:
+                row[1:3] += (1, bool(names))
+                row[5] += bool(names & true)
+            elif columns[tile.x : tile.x + tile.width].mean() >= LEAST_STEEL:
+                row[3:5] += (1, bool(names))
+    return {source: TileFigures(*row.tolist()) for source, row in sums.items()}
+
+
+def _found(verdicts: Path, shape: tuple[int, int, int]) -> list[dict[str, NDArray[np.bool_]]]:
+    """By frame: the outlines of each class, the class being the defect's last one."""
+    frames: list[list[tuple[str, NDArray[np.int64]]]] = []
+    final: dict[str, str] = {}
+    for line in read_verdicts(verdicts):
+        parts = []
+        for event in line.defects:
+            final[event.id] = event.defect_class
+            if event.mask is not None and isinstance(line, VerdictLine):
+                runs = np.array(event.runs, np.int64).reshape(-1, 3)
+                runs[:, 0] += event.mask.first_line - line.first_line
+                parts.append((event.id, runs))
+        if isinstance(line, VerdictLine):
+            frames.append(parts)
+    called = []
+    for parts in frames:
+        masks: dict[str, NDArray[np.bool_]] = {}
+        for defect, runs in parts:
+            mask = masks.setdefault(final[defect], np.zeros(shape[1:], bool))
+            for at, start, stop in runs.tolist():
+                mask[at, start:stop] = True
+        called.append(masks)
+    return called
+
+
+def main() -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parts = parser.add_subparsers(required=True, dest="part")
+    builder = parts.add_parser("build")
+    builder.add_argument("--data", type=Path, required=True)
+    builder.add_argument("--out", type=Path, required=True)
+    judging = parts.add_parser("judge")
+    judging.add_argument("--coil", type=Path, required=True)
+    judging.add_argument("--verdicts", type=Path, required=True)
+    judging.add_argument("--json", action="store_true")
+    options = parser.parse_args()
+    taxonomy = Taxonomy.read()
+    if options.part == "build":
+        truth = build(options.data, options.out, LineSettings(), taxonomy)
+        print(f"{options.out}/coil.avi: {truth.length_mm / 1000:.1f} m, {len(truth.defects)} true pieces")  # noqa: T201
+        return
+    figures = judge(options.coil, options.verdicts, taxonomy)
+    if options.json:
+        print(json.dumps({source: asdict(row) for source, row in figures.items()}))  # noqa: T201
+        return
+    for source, row in figures.items():
+        print(  # noqa: T201
+            f"{source:<10} {row.frames} frames: {row.defective_called} of {row.defective} defective tiles called "
+            f"({row.recall:.1%}), right class in {row.classes_right}; {row.clean_called} of {row.clean} clean tiles "
+            f"called ({row.false_share:.1%})"
+        )
+
+
+if __name__ == "__main__":
+    main()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -52,7 +53,8 @@ def known_picture(specimen: Specimen) -> Known:
 
 def jitter(picture: Known, zoom: float, light: float, rng: np.random.Generator) -> Known:
     """One random look at the same strip: flips, a little scale and shift, another exposure, gradient and noise."""
-    image, mask = picture.gray, picture.known
+    image: NDArray[Any] = picture.gray
+    mask: NDArray[Any] = picture.known
     if rng.random() < 0.5:
         image, mask = image[:, ::-1], mask[:, ::-1]
     if rng.random() < 0.5:
@@ -61,7 +63,7 @@ def jitter(picture: Known, zoom: float, light: float, rng: np.random.Generator) 
     if zoom:
         sx, sy = np.exp(rng.uniform(-zoom, zoom, 2))
         tx, ty = rng.uniform(-0.06, 0.06) * width, rng.uniform(-0.3, 0.3) * height
-        warp = np.float32([[sx, 0, (1 - sx) * width / 2 + tx], [0, sy, (1 - sy) * height / 2 + ty]])
+        warp = np.array([[sx, 0, (1 - sx) * width / 2 + tx], [0, sy, (1 - sy) * height / 2 + ty]], np.float32)
         image = cv2.warpAffine(np.ascontiguousarray(image), warp, (width, height), borderMode=cv2.BORDER_REFLECT_101)
         mask = cv2.warpAffine(
             np.ascontiguousarray(mask),
@@ -92,7 +94,7 @@ def rendered(seeds: Sequence[int], frames_each: int = 4) -> list[Known]:
 
 
 def strip_end(picture: Known, rng: np.random.Generator) -> Known:
-    """The same strip where it ends: beyond a slanting line across the frame there is only the dark. An end is no defect."""
+    """The same strip where it ends: beyond a slanting line across the frame there is only the dark; no defect."""
     gray, known = picture.gray.copy(), picture.known.copy()
     lines, width = gray.shape
     end = rng.uniform(0.5, 0.95) * lines + rng.uniform(-0.15, 0.15) * lines * np.linspace(-1, 1, width)
@@ -156,10 +158,10 @@ class FrameMaker:
         """One frame; the same generator state gives the same frame."""
         shares, draw = self.shares, rng.random()
         if self.areas and draw < shares.areas:
-            return jitter(self.areas[rng.integers(len(self.areas))], shares.zoom, shares.light, rng)
+            return jitter(self.areas[int(rng.integers(len(self.areas)))], shares.zoom, shares.light, rng)
         if self.rendered and draw < shares.areas + shares.rendered:
-            return jitter(self.rendered[rng.integers(len(self.rendered))], shares.zoom, shares.light, rng)
-        picture = self.strip[rng.integers(len(self.strip))]
+            return jitter(self.rendered[int(rng.integers(len(self.rendered)))], shares.zoom, shares.light, rng)
+        picture = self.strip[int(rng.integers(len(self.strip)))]
         if self.patches and draw > 1 - shares.patches:
             picture = self._patched(picture, rng)
         elif self.blender and rng.random() < shares.blended:
@@ -180,14 +182,14 @@ class FrameMaker:
         for slot in range(int(rng.integers(0, 128)), FRAME[1] - TILE_PX + 1, TILE_PX):
             if rng.random() < 0.25:
                 continue
-            patch = self.patches[rng.integers(len(self.patches))]
+            patch = self.patches[int(rng.integers(len(self.patches)))]
             side = int(rng.integers(180, TILE_PX + 1))
             picture = cv2.resize(patch.gray, (side, side), interpolation=cv2.INTER_LINEAR)
             told = cv2.resize(patch.known, (side, side), interpolation=cv2.INTER_NEAREST)
             if (told == AREA).any():
                 told = told + np.uint8(areas)
                 areas += 1
-            y, x = (int(at) for at in rng.integers(0, TILE_PX - side + 1, 2) + (0, slot))
+            y, x = (int(at) for at in rng.integers(0, TILE_PX - side + 1, 2) + np.array([0, slot]))
             window = np.s_[y : y + side, x : x + side]
             level = max(gray[window].mean(), 20) * np.exp(rng.uniform(-0.3, 0.6))
             gray[window], known[window] = cv2.convertScaleAbs(picture, alpha=level / max(picture.mean(), 1)), told

@@ -106,7 +106,7 @@ class Merit:
     def interval(self, pass_rate: float, draws: int = 1000, seed: int = 0) -> tuple[float, float]:
         """95 % bootstrap interval over frames of `recall_at(pass_rate)`."""
         rng = np.random.default_rng(seed)
-        recalls = []
+        recalls: list[float] = []
         while len(recalls) < draws:
             drawn = self.resampled(rng)
             if len(drawn.defective) and len(drawn.clean):

@@ -41,7 +41,7 @@ FALSE_AREA_PX = 64
 """A clean tile counts as falsely called from this many pixels over the threshold on."""
 
 OUTLINED_CLASSES = ("inclusion", "patches", "scratch", "torn_spot", "edge_mark", "sliver")
-"""House classes with outlines in the real data (NEU's masks, Severstal's): of the others the classifier's tile speaks."""
+"""House classes with outlines in the real data (NEU, Severstal); the classifier's tile speaks for the others."""
 
 
 class SegmentRecipe(Recipe):

@@ -66,5 +66,5 @@ def test_missing_weights_are_an_error(tmp_path: Path) -> None:
 
 def test_unknown_encoder_names_the_known() -> None:
     """A typo in the encoder's name is answered with the valid names."""
-    with pytest.raises(WeightsMismatch, match="mobilenet_v2_1.0"):
+    with pytest.raises(WeightsMismatch, match=r"mobilenet_v2_1\.0"):
         make_encoder("mobilenet_v9")

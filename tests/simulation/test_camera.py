@@ -66,16 +66,16 @@ def test_live_waits_for_the_strip(strip: Strip) -> None:
 
 
 def test_live_loses_what_is_not_read_in_time(strip: Strip) -> None:
-    """After a reader has slept through ten grabs, its camera still holds the last few; the others are a jump."""
+    """After a reader has slept through eighteen grabs, its camera still holds the last few; the others are a jump."""
     clock = HandClock()
     camera = simulator(strip, clock, live=True)
     assert camera.read() is not None
-    clock.time_ns += 1_000_000_000
+    clock.time_ns += 1_800_000_000
     later = read_all(camera)
-    assert later[0].sequence == 11 - BUFFER_GRABS
+    assert later[0].sequence == 19 - BUFFER_GRABS
     assert later[0].first_line == later[0].sequence * 100
     assert np.array_equal(later[0].image, strip.lines(later[0].first_line, 100))  # type: ignore[arg-type]
-    assert [grab.sequence for grab in later] == list(range(11 - BUFFER_GRABS, 20))
+    assert [grab.sequence for grab in later] == list(range(19 - BUFFER_GRABS, 20))
 
 
 def test_stop_wakes_a_reader_that_waits(strip: Strip) -> None:

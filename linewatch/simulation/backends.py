@@ -1,0 +1,76 @@
+"""Backends that misbehave on purpose: late at random, or hung. What they compute is the wrapped backend's."""
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from linewatch.contracts.manifest import EngineManifest
+from linewatch.contracts.ports import Backend, Executor
+
+
+class _Wrapped:
+    def __init__(self, inner: Executor, before: Callable[[], None]) -> None:
+        self._inner = inner
+        self._before = before
+
+    def run(self, pixels: np.ndarray, rows: int) -> np.ndarray:
+        self._before()
+        return self._inner.run(pixels, rows)
+
+    def close(self) -> None:
+        self._inner.close()
+
+
+class _WrappingBackend:
+    """Delegates to `inner`; every run of any executor calls `before` first."""
+
+    def __init__(self, inner: Backend) -> None:
+        self.name = inner.name
+        self._inner = inner
+
+    def identity(self, manifest: EngineManifest) -> str:
+        return self._inner.identity(manifest)
+
+    def check(self, manifest: EngineManifest, model: bytes) -> None:
+        self._inner.check(manifest, model)
+
+    def open(self, manifest: EngineManifest, model: bytes, ladder: Sequence[int], workers: int) -> tuple[Executor, ...]:
+        return tuple(_Wrapped(executor, self.before) for executor in self._inner.open(manifest, model, ladder, workers))
+
+    def before(self) -> None:
+        raise NotImplementedError
+
+
+class LateBackend(_WrappingBackend):
+    """Every run takes up to `max_delay_s` longer, at random: results come back in another order each time."""
+
+    def __init__(self, inner: Backend, max_delay_s: float, seed: int) -> None:
+        super().__init__(inner)
+        self._max_delay_s = max_delay_s
+        self._rng = np.random.default_rng(seed)
+        self._lock = threading.Lock()
+
+    def before(self) -> None:
+        with self._lock:
+            delay_s = self._rng.uniform(0, self._max_delay_s)
+        time.sleep(delay_s)
+
+
+class HungBackend(_WrappingBackend):
+    """Run number `at` (counted over all executors) hangs until `released` is set; `hung` says that it has begun to."""
+
+    def __init__(self, inner: Backend, at: int) -> None:
+        super().__init__(inner)
+        self.hung, self.released = threading.Event(), threading.Event()
+        self._left = at
+        self._lock = threading.Lock()
+
+    def before(self) -> None:
+        with self._lock:
+            self._left -= 1
+            hangs = self._left == 0
+        if hangs:
+            self.hung.set()
+            self.released.wait()

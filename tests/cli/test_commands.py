@@ -1,0 +1,262 @@
+"""The commands as a user types them: what they print, how they end, and no traceback for a user's mistake."""
+
+import json
+import os
+import resource
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+def linewatch(*arguments: str | Path, timeout_s: float = 120.0, **options: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "linewatch.cli", *map(str, arguments)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=timeout_s,
+        check=False,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        **options,  # type: ignore[call-overload]
+    )
+
+
+def refused(ended: subprocess.CompletedProcess[str], code: int, *said: str) -> None:
+    """It ended with that code and a line that says what is wrong; no traceback."""
+    assert ended.returncode == code, ended.stderr
+    assert "Traceback" not in ended.stderr
+    last = ended.stderr.strip().splitlines()[-1]
+    assert last.startswith("linewatch: "), ended.stderr
+    for words in said:
+        assert words in last
+
+
+@pytest.fixture(scope="module")
+def coil(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A short simulated recording and its truth."""
+    folder = tmp_path_factory.mktemp("coil")
+    made = linewatch(
+        "simulate", "--out", folder / "c.avi", "--truth", folder / "c.json", "--length-m", "6", "--seed", "3", "--json"
+    )
+    assert made.returncode == 0, made.stderr
+    assert json.loads(made.stdout)["lines"] == 6000
+    return folder / "c.avi", folder / "c.json"
+
+
+def test_simulate_replay_and_picture_make_what_they_promise(coil: tuple[Path, Path], tmp_path: Path) -> None:
+    video, truth = coil
+    out = tmp_path / "v.jsonl"
+    replayed = linewatch("replay", video, "--out", out, "--workers", "2", "--json")
+    assert replayed.returncode == 0, replayed.stderr
+    summary = json.loads(replayed.stdout)
+    assert (summary["frames"], summary["coverage"], summary["coil"]) == (24, 1.0, "SIM-3")
+    assert all(json.loads(line) for line in replayed.stderr.splitlines())  # logs are JSON when nobody watches
+    drawn = linewatch("picture", out, "--source", video, "--truth", truth, "--out", tmp_path / "coil.png")
+    assert drawn.returncode == 0, drawn.stderr
+    assert cv2.imread(str(tmp_path / "coil.png")).std() > 10
+
+
+def test_simulating_twice_gives_the_same_truth_and_pixels(coil: tuple[Path, Path], tmp_path: Path) -> None:
+    again = tmp_path / "again.avi"
+    linewatch("simulate", "--out", again, "--truth", tmp_path / "t.json", "--length-m", "6", "--seed", "3")
+    assert (tmp_path / "t.json").read_text() == coil[1].read_text()
+    one, other = cv2.VideoCapture(str(coil[0])), cv2.VideoCapture(str(again))
+    for _ in range(24):
+        assert np.array_equal(one.read()[1], other.read()[1])
+
+
+def test_a_recording_of_a_source_replays_as_the_source_does(tmp_path: Path) -> None:
+    """`record`, then `replay`, gives the verdicts of replaying the source itself, byte for byte but for timing."""
+    config = tmp_path / "c.toml"
+    config.write_text(
+        '[source]\ntype = "simulator"\nlength_m = 4.0\nseed = 11\ncoil = "REC-11"\n[inference]\nworkers = 2\n'
+    )
+    recorded = linewatch("record", config, "--out", tmp_path / "r.avi", "--json")
+    assert recorded.returncode == 0, recorded.stderr
+    assert json.loads(recorded.stdout)["lines"] == 4000
+    for source, out in (("simulator", "a.jsonl"), (tmp_path / "r.avi", "b.jsonl")):
+        ended = linewatch("replay", source, "--config", config, "--out", tmp_path / out)
+        assert ended.returncode == 0, ended.stderr
+
+    def timeless(name: str) -> list[dict[str, object]]:
+        return [
+            {key: value for key, value in json.loads(line).items() if key != "timing"}
+            for line in (tmp_path / name).read_text().splitlines()
+        ]
+
+    assert timeless("a.jsonl") == timeless("b.jsonl")
+
+
+def test_recording_stops_at_its_size_bound(tmp_path: Path) -> None:
+    config = tmp_path / "c.toml"
+    config.write_text('[source]\ntype = "simulator"\nlength_m = 500.0\n')
+    ended = linewatch("record", config, "--out", tmp_path / "r.avi", "--max-mb", "6", "--json")
+    assert ended.returncode == 0, ended.stderr
+    assert json.loads(ended.stdout)["ended"] == "size"
+    assert sum(path.stat().st_size for path in tmp_path.glob("r.*")) <= 6_000_000
+
+
+def test_check_accepts_the_shipped_configuration_and_refuses_a_bad_one(tmp_path: Path) -> None:
+    good = linewatch("check", "configs/simulator.toml", "--json")
+    assert good.returncode == 0
+    assert json.loads(good.stdout)["line"]["width_px"] == 1600
+    bad = tmp_path / "bad.toml"
+    bad.write_text("[wire]\npublsh = 1\n")
+    refused(linewatch("check", bad), 2, "unknown key", "did you mean publish?")
+    refused(linewatch("check", tmp_path / "none.toml"), 2, "cannot be read")
+
+
+def test_engines_are_verified(tmp_path: Path) -> None:
+    shipped = linewatch("engines", "--json")
+    assert shipped.returncode == 0, shipped.stdout
+    assert {row["name"] for row in json.loads(shipped.stdout)} == {"classify", "screen", "segment"}
+    assert all(row["fault"] is None and row["model_bytes"] <= 10_000_000 for row in json.loads(shipped.stdout))
+    shutil.copytree(ROOT / "engines", tmp_path / "engines")
+    model = tmp_path / "engines" / "screen" / "model.onnx"
+    model.write_bytes(model.read_bytes()[:-1] + b"x")
+    tampered = linewatch("engines", "--dir", tmp_path / "engines", "--json")
+    assert tampered.returncode == 4
+    (fault,) = [row["fault"] for row in json.loads(tampered.stdout) if row["name"] == "screen"]
+    assert "sha256" in fault
+    config = tmp_path / "c.toml"
+    config.write_text(f'[source]\ntype = "simulator"\n[inference]\nengines_dir = "{tmp_path}/engines"\n')
+    refused(linewatch("run", config), 4, "sha256", "export or copy the engine again")
+
+
+def test_the_schema_command_prints_the_documented_schema() -> None:
+    assert linewatch("schema").stdout == (ROOT / "docs" / "wire.schema.json").read_text()
+
+
+def test_watch_prints_what_a_service_says_as_json_lines(tmp_path: Path) -> None:
+    config = tmp_path / "c.toml"
+    config.write_text(
+        f'[source]\ntype = "simulator"\nlength_m = 500.0\n[inference]\nworkers = 2\n[journal]\ndir = "{tmp_path}/j"\n'
+        f'[wire]\npublish = "ipc://{tmp_path}/pub"\nserve = "ipc://{tmp_path}/rep"\n'
+    )
+    running = subprocess.Popen(
+        [sys.executable, "-m", "linewatch.cli", "run", str(config)],
+        cwd=ROOT,
+        stderr=subprocess.DEVNULL,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+    try:
+        watched = linewatch(
+            "watch", f"ipc://{tmp_path}/pub", "--serve", f"ipc://{tmp_path}/rep", "--json", "--for-s", "12"
+        )
+        table = linewatch("watch", f"ipc://{tmp_path}/pub", "--serve", f"ipc://{tmp_path}/rep", "--for-s", "2")
+    finally:
+        running.terminate()
+        running.wait(60)
+    topics = {json.loads(line)["topic"] for line in watched.stdout.splitlines()}
+    assert {"frame", "status"} <= topics
+    assert "newest defects" in table.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (["replay", "/nowhere/at/all.avi"], 3, "no such file or folder"),
+        (["replay", "{empty}"], 3, "{empty}"),
+        (["replay", "{text}"], 3, "{text}"),
+        (["replay", "simulator"], 2, "has no simulator"),
+        (["replay", "{video}", "--fault", "explode=1"], 2, "expected names: drop"),
+        (["replay", "{video}", "--workers", "0"], 2, "expected 1 to 64"),
+        (["replay", "{video}", "--out", "/proc/nothing/v.jsonl"], 6, "cannot"),
+        (["simulate", "--out", "{tmp}/x.avi", "--truth", "{tmp}/x.json", "--length-m", "-1"], 2, "length_m"),
+        (["picture", "{text}", "--source", "{video}", "--out", "{tmp}/p.png"], 6, "expected a line of a verdict file"),
+        (["watch", "nonsense"], 5, "nonsense"),
+        (["run", "{nosource}"], 2, "no [source]"),
+        (["run", "{open}"], 5, "keys"),
+    ],
+)
+def test_a_users_mistake_is_one_line_that_says_what_to_do(
+    arguments: list[str], code: int, said: str, coil: tuple[Path, Path], tmp_path: Path
+) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "text.avi").write_text("not a video\n")
+    (tmp_path / "nosource.toml").write_text("")
+    (tmp_path / "open.toml").write_text('[source]\ntype = "simulator"\n[wire]\npublish = "tcp://0.0.0.0:5599"\n')
+    places = {
+        "tmp": str(tmp_path),
+        "empty": str(tmp_path / "empty"),
+        "text": str(tmp_path / "text.avi"),
+        "nosource": str(tmp_path / "nosource.toml"),
+        "open": str(tmp_path / "open.toml"),
+        "video": str(coil[0]),
+    }
+    refused(linewatch(*(word.format(**places) for word in arguments)), code, said.format(**places))
+
+
+def test_an_unknown_command_is_told_the_known_ones() -> None:
+    ended = linewatch("inspect")
+    assert ended.returncode == 2
+    assert "replay" in ended.stderr
+
+
+def test_a_port_in_use_is_named(tmp_path: Path) -> None:
+    import socket
+
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        config = tmp_path / "c.toml"
+        config.write_text(
+            f'[source]\ntype = "simulator"\n[journal]\ndir = "{tmp_path}/j"\n'
+            f'[wire]\npublish = "tcp://127.0.0.1:{port}"\nserve = "tcp://127.0.0.1:*"\n'
+        )
+        refused(linewatch("run", config), 5, str(port))
+
+
+def test_a_corrupt_video_costs_the_damaged_frames_and_no_more(coil: tuple[Path, Path], tmp_path: Path) -> None:
+    """Bytes in the middle are overwritten: some lines are missed for a cause, all are accounted for, it ends well."""
+    for path in coil[0].parent.iterdir():
+        shutil.copy(path, tmp_path / path.name)
+    video = tmp_path / coil[0].name
+    data = bytearray(video.read_bytes())
+    middle = len(data) // 2
+    data[middle : middle + 4000] = bytes(4000)
+    video.write_bytes(data)
+    ended = linewatch("replay", video, "--json", "--out", tmp_path / "v.jsonl")
+    assert ended.returncode == 0, ended.stderr
+    summary = json.loads(ended.stdout)
+    assert 0 < sum(summary["lines_missed_by_cause"].values()) < 6000
+    assert set(summary["lines_missed_by_cause"]) <= {"corrupt", "lost"}
+    spans = [s for line in (tmp_path / "v.jsonl").read_text().splitlines() for s in json.loads(line).get("spans", ())]
+    assert sum(span["lines"] for span in spans) == 6000
+
+
+def test_a_stray_text_file_in_a_folder_of_frames_does_no_harm(tmp_path: Path) -> None:
+    frames = tmp_path / "frames"
+    frames.mkdir()
+    rng = np.random.default_rng(1)
+    for number in (1, 2, 10):
+        cv2.imwrite(str(frames / f"{number}.png"), rng.integers(60, 120, (256, 1600), dtype=np.uint8))
+    (frames / "notes.txt").write_text("shift B\n")
+    (frames / "3.png").write_bytes(b"not a picture")
+    ended = linewatch("replay", frames, "--json", "--out", tmp_path / "v.jsonl")
+    assert ended.returncode == 0, ended.stderr
+    summary = json.loads(ended.stdout)
+    assert summary["frames"] == 4
+    assert summary["lines_missed_by_cause"] == {"corrupt": 256}
+
+
+def test_a_full_disk_ends_a_replay_with_what_was_decided(coil: tuple[Path, Path], tmp_path: Path) -> None:
+    """The verdict file may not grow past a bound: exit 7 names the disk, and the file holds whole lines."""
+    out = tmp_path / "v.jsonl"
+
+    def small_files_only() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (12_000, 12_000))
+
+    ended = linewatch("replay", coil[0], "--out", out, preexec_fn=small_files_only)
+    refused(ended, 7, "disk is full")
+    lines = out.read_bytes()
+    assert lines.endswith(b"\n")
+    assert all(json.loads(line) for line in lines.splitlines())

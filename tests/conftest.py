@@ -1,0 +1,32 @@
+"""The shipped engines and a service's settings, for tests of the whole."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from linewatch.config.load import settings_from
+from linewatch.config.service import ServiceSettings
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_service_manager() -> None:
+    """A service manager that runs the tests is not told about the services in them."""
+    os.environ.pop("NOTIFY_SOCKET", None)
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> ServiceSettings:
+    """A short simulated coil through the shipped engines, on free ports, journaled under the test's folder."""
+    return settings_from(
+        {
+            "taxonomy": str(ROOT / "configs" / "taxonomy.toml"),
+            "source": {"type": "simulator", "length_m": 10.0, "defects_per_m": 2.0, "coil": "TEST-7"},
+            "inference": {"engines_dir": str(ROOT / "engines"), "workers": 2},
+            "journal": {"dir": str(tmp_path / "journal")},
+            "wire": {"publish": "tcp://127.0.0.1:*", "serve": "tcp://127.0.0.1:*"},
+        },
+        "tests",
+    )

@@ -1,0 +1,143 @@
+"""Silence is unsafe: a hung stage is noticed within two seconds, and nothing says that all is well meanwhile."""
+
+import os
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from linewatch.capture.clock import MonotonicClock
+from linewatch.client import Lost, Subscriber
+from linewatch.config.service import ServiceSettings
+from linewatch.contracts.errors import StageError
+from linewatch.daemon import runner
+from linewatch.daemon.health import Health
+from linewatch.daemon.service import open_service
+from linewatch.daemon.sources import camera_for
+from linewatch.inference.backends import open_backend
+from linewatch.simulation.backends import HungBackend
+from linewatch.wire.schema import StatusMessage
+
+
+class SetClock:
+    """A clock that stands where the test puts it."""
+
+    def __init__(self) -> None:
+        self.ns = 0
+
+    def now_ns(self) -> int:
+        return self.ns
+
+    def wait_until_ns(self, deadline_ns: int, stop: threading.Event | None = None) -> bool:
+        self.ns = max(self.ns, deadline_ns)
+        return True
+
+
+def test_a_stage_is_silent_after_its_own_limit() -> None:
+    clock = SetClock()
+    health = Health({"capture": 10.0, "engine-0": 1.5}, clock)
+    clock.ns = 1_500_000_000
+    assert health.silent() == ()
+    clock.ns += 1
+    assert health.silent() == ("engine-0",)
+    health.tick("engine-0")
+    assert health.silent() == ()
+    clock.ns = 20_000_000_000
+    health.finish("capture")
+    assert health.silent() == ("engine-0",)
+
+
+class Manager:
+    """What systemd would hear: (time, message), in order."""
+
+    def __init__(self, path: Path) -> None:
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._socket.bind(str(path))
+        self._socket.settimeout(0.1)
+        self._stop = threading.Event()
+        self.heard: list[tuple[float, str]] = []
+        self._thread = threading.Thread(target=self._listen)
+        self._thread.start()
+
+    def _listen(self) -> None:
+        while not self._stop.is_set():
+            try:
+                self.heard.append((time.monotonic(), self._socket.recv(4096).decode()))
+            except TimeoutError:
+                continue
+
+    def close(self) -> None:
+        self._stop.set()
+        self._thread.join()
+        self._socket.close()
+
+
+@pytest.fixture
+def manager(tmp_path: Path) -> Iterator[Manager]:
+    path = tmp_path / "notify"
+    listening = Manager(path)
+    os.environ["NOTIFY_SOCKET"] = str(path)
+    yield listening
+    del os.environ["NOTIFY_SOCKET"]
+    listening.close()
+
+
+def test_a_hung_engine_worker_stops_heartbeat_and_watchdog(
+    settings: ServiceSettings, manager: Manager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Unhealthy within 2 s, the heartbeat stands, the watchdog is unfed, the stage is named, the end is an error."""
+    monkeypatch.setattr(runner, "DRAIN_LIMIT_S", 3.0)
+    backend = HungBackend(open_backend("openvino"), at=40)
+    assert settings.source is not None
+    source = settings.source.model_copy(update={"length_m": 1000.0})
+    clock = MonotonicClock()
+    statuses: list[tuple[float, StatusMessage]] = []
+    hung_s: list[float] = []
+    finished = threading.Event()
+
+    def listen(publish: str, serve: str) -> None:
+        with Subscriber(publish, serve, topics=["status"]) as subscriber:
+            while not finished.is_set():
+                message = subscriber.poll(0.1)
+                if isinstance(message, StatusMessage) and not isinstance(message, Lost):
+                    statuses.append((time.monotonic(), message))
+
+    listeners: list[threading.Thread] = []
+    with (
+        camera_for(source, settings.line, clock, live=True) as camera,
+        open_service(settings, camera, clock, backend=backend) as service,
+    ):
+
+        def ready() -> None:
+            listeners.append(
+                threading.Thread(target=listen, args=(service.publisher.endpoint, service.server.endpoint))
+            )
+            listeners[0].start()
+
+        def watch() -> None:
+            if backend.hung.is_set():
+                hung_s.append(time.monotonic())
+
+        try:
+            with pytest.raises(StageError, match=r"engine-\d is hung"):
+                service.run(ready, watch)
+        finally:
+            backend.released.set()
+            finished.set()
+            listeners[0].join()
+
+    ailing = [(at, status) for at, status in statuses if not status.healthy]
+    assert ailing, "no status said that the service is unhealthy"
+    assert ailing[0][0] - hung_s[0] < 2.5  # 2 s, and what `hung_s` and this listener are late
+    assert "engine-" in (ailing[0][1].failure or "")
+    assert len({status.heartbeat for _, status in ailing}) == 1
+    assert [status for _, status in statuses if status.healthy], "it never was healthy"
+    first = [text for _, text in manager.heard if "READY=1" in text]
+    assert first, "systemd was never told READY=1"
+    fed = [at for at, text in manager.heard if "WATCHDOG=1" in text]
+    assert fed
+    assert max(fed) - hung_s[0] < 2.5
+    assert any("UNHEALTHY, silent: engine-" in text for _, text in manager.heard)

@@ -1,0 +1,115 @@
+"""Real strip that no shipped engine has seen, through the real service to a real consumer: the cards' figures hold."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from linewatch.config.line import LineSettings
+from linewatch.config.taxonomy import Taxonomy
+from linewatch.contracts.manifest import EngineManifest
+from linewatch.training.coil import TileFigures, build, judge
+from linewatch.wire.verdict_file import read_verdicts
+
+ROOT = Path(__file__).parents[2]
+pytestmark = pytest.mark.skipif(
+    not Path(os.environ.get("LINEWATCH_DATA", "/nowhere")).is_dir(),
+    reason="LINEWATCH_DATA names no folder of real sets",
+)
+
+
+def metrics(engine: str) -> dict[str, float]:
+    return EngineManifest.model_validate_json((ROOT / "engines" / engine / "manifest.json").read_bytes()).metrics
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture(scope="module")
+def coil(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The recorded coil of held-out frames."""
+    folder = tmp_path_factory.mktemp("coil")
+    build(Path(os.environ["LINEWATCH_DATA"]), folder, LineSettings(), Taxonomy.read(ROOT / "configs" / "taxonomy.toml"))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def account(coil: Path) -> dict[str, object]:
+    """What a subscriber process heard over TCP while `linewatch replay` ran in another."""
+    publish, serve = free_port(), free_port()
+    config = coil / "coil.toml"
+    config.write_text(
+        f'[inference]\nengines_dir = "{ROOT}/engines"\n'
+        f'[wire]\npublish = "tcp://127.0.0.1:{publish}"\nserve = "tcp://127.0.0.1:{serve}"\n'
+    )
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    endpoints = [f"tcp://127.0.0.1:{port}" for port in (publish, serve)]
+    consumer = subprocess.Popen(
+        [sys.executable, str(Path(__file__).with_name("listening.py")), *endpoints, "200"],
+        stdout=subprocess.PIPE,
+        text=True,
+        env=environment,
+    )
+    command = ["replay", str(coil / "coil.avi"), "--config", str(config), "--out", str(coil / "v.jsonl")]
+    replayed = subprocess.run(
+        [sys.executable, "-m", "linewatch.cli", *command, "--hold-s", "10", "--json"],
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+        cwd=ROOT,
+        env=environment,
+    )
+    assert replayed.returncode == 0, replayed.stderr
+    said, _ = consumer.communicate(timeout=60)
+    return {"summary": json.loads(replayed.stdout), **json.loads(said)}
+
+
+@pytest.fixture(scope="module")
+def figures(coil: Path, account: dict[str, object]) -> dict[str, TileFigures]:
+    assert account
+    return judge(coil, coil / "v.jsonl", Taxonomy.read(ROOT / "configs" / "taxonomy.toml"))
+
+
+def test_every_millimetre_was_inspected_and_every_message_heard_once(account: dict, coil: Path) -> None:  # type: ignore[type-arg]
+    """Coverage 100 %, and the consumer has every sequence of every topic, once, in order."""
+    assert account["summary"]["coverage"] == 1.0
+    assert account["lost"] == 0
+    frames = [line for line in read_verdicts(coil / "v.jsonl") if line.kind == "verdict"]
+    defects = sum(len(line.defects) for line in read_verdicts(coil / "v.jsonl"))
+    assert account["heard"]["frame"] == list(range(len(frames)))
+    assert account["heard"]["defect"] == list(range(defects))
+    assert account["heard"]["coil"] == [0, 1]
+    assert account["coil"]["missed_mm"] == 0
+    assert account["coil"]["inspected_mm"] == pytest.approx(len(frames) * 256.0)
+
+
+def test_defective_strip_is_called_as_the_cards_say(figures: dict[str, TileFigures]) -> None:
+    """A defective tile is called when the screen passes it and a head then calls it: the product of the cards' figures.
+
+    Less the half width of the screen's own bootstrap interval: fold 4 is 21 frames.
+    """
+    screen, segment = metrics("screen"), metrics("segment")
+    spread = (screen["recall_at_10pct_cv_high"] - screen["recall_at_10pct_cv_low"]) / 2
+    assert figures["severstal"].recall >= screen["recall_fold4"] * segment["severstal_found"] - spread
+    assert figures["neu"].recall >= screen["recall_neu_fold4"] - spread
+
+
+def test_clean_strip_is_called_no_more_than_the_cards_say(figures: dict[str, TileFigures]) -> None:
+    """A clean tile can only be called when the screen passed it; a defect next door may reach over its border."""
+    screen = metrics("screen")
+    spread = (screen["recall_at_10pct_cv_high"] - screen["recall_at_10pct_cv_low"]) / 2
+    assert figures["severstal"].false_share <= screen["pass_rate_fold4"] + spread
+
+
+def test_called_tiles_carry_the_right_class(figures: dict[str, TileFigures]) -> None:
+    """Of NEU's tiles that are called, most hold a true class: the classifier's card less ten points for the scale."""
+    neu = figures["neu"]
+    assert neu.classes_right / neu.defective_called >= metrics("classify")["neu_top1_low"] - 0.1
