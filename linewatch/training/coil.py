@@ -24,8 +24,9 @@ from linewatch.config.line import LineSettings
 from linewatch.config.taxonomy import Taxonomy
 from linewatch.contracts.errors import SourceError
 from linewatch.contracts.frame import Grab
-from linewatch.contracts.verdict import StripBox
+from linewatch.contracts.verdict import DefectState, StripBox
 from linewatch.geometry.grid import tile_grid
+from linewatch.geometry.matching import match
 from linewatch.simulation.truth import CoilTruth, TrueDefect
 from linewatch.training.datasets import Knowledge, Specimen, read_set
 from linewatch.training.merit import steel_columns
@@ -37,6 +38,8 @@ COIL = "REAL"
 TILE_PX = 256
 PATCH_PX, PATCH_LINE, PATCH_COLUMNS = 192, 32, (16, 480, 928, 1392)
 """Where patches lie in a frame: within every second tile of the grid, and in no other; clean strip between them."""
+TOLERANCE_MM = 5.0
+"""An outline this far beside the truth still is the same defect."""
 LEAST_STEEL = 0.25
 """A clean tile counts when at least so much of it is steel."""
 
@@ -224,6 +227,62 @@ def judge(coil: Path, verdicts: Path, taxonomy: Taxonomy) -> dict[str, TileFigur
     return {source: TileFigures(*row.tolist()) for source, row in sums.items()}
 
 
+@dataclass(frozen=True, slots=True)
+class InstanceFigures:
+    """Found defects of a source against its true pieces, as `linewatch.geometry.matching` pairs them.
+
+    found: closed defects; a piece of another one that it merged into does not count.
+    """
+
+    metres: float
+    true: int
+    hit: int
+    classes_right: int  # of the hit ones, those with a found defect of their class on them
+    found: int
+    false_calls: int  # found where nothing is drawn
+
+    @property
+    def recall(self) -> float:
+        return self.hit / self.true if self.true else 1.0
+
+    @property
+    def false_per_m(self) -> float:
+        return self.false_calls / self.metres
+
+
+def judge_instances(coil: Path, verdicts: Path) -> dict[str, InstanceFigures]:
+    """Figures by source; a defect belongs where its middle lies."""
+    truth = CoilTruth.read(coil / "truth.json")
+    sources = np.load(coil / "truth.npz")["sources"]
+    frame_mm = truth.length_mm / len(sources)
+    closed = [
+        event
+        for line in read_verdicts(verdicts)
+        for event in line.defects
+        if event.state is DefectState.CLOSED and event.merged_into is None
+    ]
+    found = [(event.defect_class, StripBox(event.across_mm, event.along_mm)) for event in closed]
+    true = [(defect.defect_class, defect.box) for defect in truth.defects]
+
+    def of(source: str, instances: list[tuple[str, StripBox]]) -> list[tuple[str, StripBox]]:
+        at = [min(int(sum(box.along_mm) / 2 / frame_mm), len(sources) - 1) for _, box in instances]
+        return [one for one, frame in zip(instances, at, strict=True) if sources[frame] == source]
+
+    figures = {}
+    for source in dict.fromkeys(sources.tolist()):
+        here, real = of(source, found), of(source, true)
+        matching = match([box for _, box in here], [box for _, box in real], tolerance_mm=TOLERANCE_MM)
+        figures[source] = InstanceFigures(
+            metres=float((sources == source).sum() * frame_mm / 1000),
+            true=len(real),
+            hit=len(matching.hit),
+            classes_right=len({pair.true for pair in matching.pairs if here[pair.found][0] == real[pair.true][0]}),
+            found=len(here),
+            false_calls=len(here) - len(matching.right),
+        )
+    return figures
+
+
 def _found(verdicts: Path, shape: tuple[int, int, int]) -> list[dict[str, NDArray[np.bool_]]]:
     """By frame: the outlines of each class, the class being the defect's last one."""
     frames: list[list[tuple[str, NDArray[np.int64]]]] = []
@@ -267,14 +326,22 @@ def main() -> None:
         print(f"{options.out}/coil.avi: {truth.length_mm / 1000:.1f} m, {len(truth.defects)} true pieces")  # noqa: T201
         return
     figures = judge(options.coil, options.verdicts, taxonomy)
+    instances_of = judge_instances(options.coil, options.verdicts)
     if options.json:
-        print(json.dumps({source: asdict(row) for source, row in figures.items()}))  # noqa: T201
+        rows = {source: {**asdict(row), "instances": asdict(instances_of[source])} for source, row in figures.items()}
+        print(json.dumps(rows))  # noqa: T201
         return
     for source, row in figures.items():
         print(  # noqa: T201
             f"{source:<10} {row.frames} frames: {row.defective_called} of {row.defective} defective tiles called "
             f"({row.recall:.1%}), right class in {row.classes_right}; {row.clean_called} of {row.clean} clean tiles "
             f"called ({row.false_share:.1%})"
+        )
+        one = instances_of[source]
+        print(  # noqa: T201
+            f"{'':<10} {one.metres:.1f} m: {one.hit} of {one.true} true pieces found ({one.recall:.1%}), right class "
+            f"on {one.classes_right}; {one.false_calls} of {one.found} found are false calls "
+            f"({one.false_per_m:.1f} per m)"
         )
 
 

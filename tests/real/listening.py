@@ -11,6 +11,7 @@ from linewatch.wire.schema import CoilMessage, StatusMessage
 publish, serve, limit_s = sys.argv[1], sys.argv[2], float(sys.argv[3])
 heard: dict[str, list[int]] = defaultdict(list)
 lost = 0
+epochs: set[int] = set()
 coil = None
 with Subscriber(publish, serve, since="epoch") as wire:
     end_s = time.monotonic() + limit_s
@@ -22,6 +23,7 @@ with Subscriber(publish, serve, since="epoch") as wire:
             lost += 1
             continue
         heard[message.topic].append(message.sequence)
+        epochs.add(message.epoch)
         if isinstance(message, CoilMessage) and message.state == "ended":
             coil = message.model_dump(mode="json")
     while (message := wire.poll(1.0)) is not None:  # what was published with the end
@@ -29,6 +31,7 @@ with Subscriber(publish, serve, since="epoch") as wire:
             lost += 1
         elif not isinstance(message, StatusMessage):
             heard[message.topic].append(message.sequence)
+            epochs.add(message.epoch)
         else:
             break
-print(json.dumps({"heard": heard, "lost": lost, "coil": coil}))
+print(json.dumps({"heard": heard, "lost": lost, "epochs": sorted(epochs), "coil": coil}))

@@ -12,7 +12,7 @@ import pytest
 from linewatch.config.line import LineSettings
 from linewatch.config.taxonomy import Taxonomy
 from linewatch.contracts.manifest import EngineManifest
-from linewatch.training.coil import TileFigures, build, judge
+from linewatch.training.coil import InstanceFigures, TileFigures, build, judge, judge_instances
 from linewatch.wire.verdict_file import read_verdicts
 
 ROOT = Path(__file__).parents[2]
@@ -78,12 +78,19 @@ def figures(coil: Path, account: dict[str, object]) -> dict[str, TileFigures]:
     return judge(coil, coil / "v.jsonl", Taxonomy.read(ROOT / "configs" / "taxonomy.toml"))
 
 
+@pytest.fixture(scope="module")
+def pieces(coil: Path, account: dict[str, object]) -> dict[str, InstanceFigures]:
+    assert account
+    return judge_instances(coil, coil / "v.jsonl")
+
+
 def test_every_millimetre_was_inspected_and_every_message_heard_once(account: dict, coil: Path) -> None:  # type: ignore[type-arg]
     """Coverage 100 %, and the consumer has every sequence of every topic, once, in order."""
     assert account["summary"]["coverage"] == 1.0
     assert account["lost"] == 0
     frames = [line for line in read_verdicts(coil / "v.jsonl") if line.kind == "verdict"]
     defects = sum(len(line.defects) for line in read_verdicts(coil / "v.jsonl"))
+    assert len(account["epochs"]) == 1
     assert account["heard"]["frame"] == list(range(len(frames)))
     assert account["heard"]["defect"] == list(range(defects))
     assert account["heard"]["coil"] == [0, 1]
@@ -100,6 +107,14 @@ def test_defective_strip_is_called_as_the_cards_say(figures: dict[str, TileFigur
     spread = (screen["recall_at_10pct_cv_high"] - screen["recall_at_10pct_cv_low"]) / 2
     assert figures["severstal"].recall >= screen["recall_fold4"] * segment["severstal_found"] - spread
     assert figures["neu"].recall >= screen["recall_neu_fold4"] - spread
+
+
+def test_true_pieces_are_found_as_the_cards_say(pieces: dict[str, InstanceFigures]) -> None:
+    """Instances, matched by their boxes, against the same product: a piece is found in some tile, or it is not."""
+    screen, segment = metrics("screen"), metrics("segment")
+    spread = (screen["recall_at_10pct_cv_high"] - screen["recall_at_10pct_cv_low"]) / 2
+    assert pieces["severstal"].recall >= screen["recall_fold4"] * segment["severstal_found"] - spread
+    assert pieces["neu"].recall >= screen["recall_neu_fold4"] - spread
 
 
 def test_clean_strip_is_called_no_more_than_the_cards_say(figures: dict[str, TileFigures]) -> None:
