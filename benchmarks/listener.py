@@ -11,11 +11,12 @@ from linewatch.wire.schema import FrameMessage, TimingBody
 
 @dataclass
 class Heard:
-    """One entry per frame in each list."""
+    """One entry per frame in the first two lists."""
 
     received_ns: list[int] = field(default_factory=list)
     timings: list[TimingBody] = field(default_factory=list)
-    lost: int = 0
+    missed_ns: list[int] = field(default_factory=list)  # when frames with missed lines were captured
+    lost: int = 0  # messages
 
 
 class Listener:
@@ -50,6 +51,8 @@ def _listen(pipe: Connection, publish: str, serve: str) -> None:
             if isinstance(message, FrameMessage):
                 heard.received_ns.append(received_ns)
                 heard.timings.append(message.timing)
+                if any(span.cause is not None for span in message.spans):
+                    heard.missed_ns.append(message.timing.captured_ns)
             elif isinstance(message, Lost):
                 heard.lost += 1
     pipe.send(heard)

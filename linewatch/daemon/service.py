@@ -23,6 +23,7 @@ from linewatch.daemon.deciding import Deciding
 from linewatch.daemon.notify import Notifier
 from linewatch.daemon.outlet import Outlet, open_outlet
 from linewatch.daemon.runner import Runner, Work
+from linewatch.daemon.running import Running
 from linewatch.daemon.status import StatusReport
 from linewatch.daemon.tally import Tally
 from linewatch.decision.decide import DecisionState
@@ -191,7 +192,7 @@ def open_service(
                 stop_capture=camera.stop,
                 feed=feed,
                 cascade=cascade,
-                engine=pool.run,
+                engine=Running(pool),
                 decide=deciding,
                 finish=deciding.finish,
                 open_outlet=partial(open_outlet, publisher, make_outlet),

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from linewatch.contracts.errors import EngineError
 from linewatch.contracts.manifest import EngineManifest
 from linewatch.contracts.ports import Backend, Executor
 
@@ -56,6 +57,23 @@ class LateBackend(_WrappingBackend):
         with self._lock:
             delay_s = self._rng.uniform(0, self._max_delay_s)
         time.sleep(delay_s)
+
+
+class FailingBackend(_WrappingBackend):
+    """Runs number `first` to `last` (counted over all executors) fail as a lost device does."""
+
+    def __init__(self, inner: Backend, first: int, last: int) -> None:
+        super().__init__(inner)
+        self._failing = range(first, last + 1)
+        self._run = 0
+        self._lock = threading.Lock()
+
+    def before(self) -> None:
+        with self._lock:
+            self._run += 1
+            fails = self._run in self._failing
+        if fails:
+            raise EngineError(f"{self.name}: the device is lost (made on purpose)")
 
 
 class HungBackend(_WrappingBackend):

@@ -1,0 +1,60 @@
+"""Too slow or broken behind the camera: lines are missed with their cause, each once, and the service goes on."""
+
+import json
+from pathlib import Path
+
+import pytest
+import structlog
+from structlog.testing import capture_logs
+
+from linewatch.capture.clock import MonotonicClock
+from linewatch.config.service import ServiceSettings
+from linewatch.contracts.verdict import Quality
+from linewatch.daemon.replay import replay
+from linewatch.daemon.service import open_service
+from linewatch.daemon.sources import camera_for
+from linewatch.inference.backends import open_backend
+from linewatch.simulation.backends import FailingBackend, LateBackend
+
+
+def spans(path: Path) -> list[dict[str, object]]:
+    return [span for text in path.read_text().splitlines() for span in json.loads(text).get("spans", ())]
+
+
+def test_live_capture_never_waits_and_counts_every_line_it_misses(settings: ServiceSettings, tmp_path: Path) -> None:
+    """Engines far too slow for the line: the coil passes in its own time, and every line is accounted for once."""
+    assert settings.source is not None
+    settings = settings.model_copy(update={"capture": settings.capture.model_copy(update={"ring_slots": 8})})
+    source = settings.source.model_copy(update={"length_m": 60.0})
+    backend, clock = LateBackend(open_backend("openvino"), 0.4, seed=1), MonotonicClock()
+    beats: list[bool] = []
+    with (
+        capture_logs() as logs,
+        camera_for(source, settings.line, clock, live=True) as camera,
+        open_service(settings, camera, clock, verdicts=tmp_path / "v.jsonl", backend=backend) as service,
+    ):
+        service.run(watch=lambda: beats.append(not service.runner.health.silent()))
+    found = spans(tmp_path / "v.jsonl")
+    lines = [line for span in found for line in range(span["first_line"], span["first_line"] + span["lines"])]  # type: ignore[call-overload]
+    assert lines == list(range(60_000))
+    missed = [span for span in found if span["quality"] == Quality.MISSED]
+    assert missed, "engines were fast enough"
+    assert {span["cause"] for span in missed} <= {"overrun", "lost"}
+    assert any(span["quality"] == Quality.INSPECTED for span in found)
+    assert all(beats), "a stage fell silent under overload"
+    assert "lines_missed" in [event["event"] for event in logs]
+
+
+def test_a_failing_engine_costs_its_frames_and_is_told_once(settings: ServiceSettings, tmp_path: Path) -> None:
+    """Frames that the screen failed on are missed, cause engine; one event when it begins and one when it is well."""
+    structlog.reset_defaults()
+    one = settings.inference.model_copy(update={"workers": 1})
+    backend = FailingBackend(open_backend("openvino"), first=10, last=14)  # the first three warm the engines up
+    with capture_logs() as logs:
+        summary = replay(settings.model_copy(update={"inference": one}), out=tmp_path / "v.jsonl", backend=backend)
+    events = [event["event"] for event in logs]
+    assert "engine_failing" in events
+    assert events.count("engine_failing") == events.count("engine_well_again")
+    assert set(summary.lines_missed_by_cause) == {"engine"}
+    assert 0 < summary.lines_missed_by_cause["engine"] <= 5 * 256
+    assert summary.metres == pytest.approx(10.0)
