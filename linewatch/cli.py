@@ -95,7 +95,7 @@ def _parser() -> argparse.ArgumentParser:  # noqa: PLR0915 - a list of commands
 
     engines = command("engines", _engines, "List the engines and verify each against its manifest.")
     engines.add_argument("--dir", type=Path, default=Path("engines"))
-    engines.add_argument("--backend", default="openvino", help="that shall run them")
+    engines.add_argument("--backend", default="onnxruntime", help="that shall run them")
     engines.add_argument("--json", action="store_true")
 
     picture = command("picture", _picture, "Draw a coil with its found defects.")

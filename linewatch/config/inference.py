@@ -17,7 +17,7 @@ class InferenceSettings(Settings):
     screen: str = "screen"
     classify: str = "classify"
     segment: str = "segment"
-    backend: Literal["openvino", "onnxruntime", "tensorrt"] = "openvino"
+    backend: Literal["openvino", "onnxruntime", "tensorrt"] = "onnxruntime"
     workers: int = Field(
         default=0, ge=0, le=64, description="threads that run engines; 0: one per core that this process may use"
     )

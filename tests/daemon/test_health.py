@@ -90,7 +90,7 @@ def test_a_hung_engine_worker_stops_heartbeat_and_watchdog(
 ) -> None:
     """Unhealthy within 2 s, the heartbeat stands, the watchdog is unfed, the stage is named, the end is an error."""
     monkeypatch.setattr(runner, "DRAIN_LIMIT_S", 3.0)
-    backend = HungBackend(open_backend("openvino"), at=40)
+    backend = HungBackend(open_backend(settings.inference.backend), at=40)
     assert settings.source is not None
     source = settings.source.model_copy(update={"length_m": 1000.0})
     clock = MonotonicClock()

@@ -26,7 +26,7 @@ def test_live_capture_never_waits_and_counts_every_line_it_misses(settings: Serv
     assert settings.source is not None
     settings = settings.model_copy(update={"capture": settings.capture.model_copy(update={"ring_slots": 8})})
     source = settings.source.model_copy(update={"length_m": 60.0})
-    backend, clock = LateBackend(open_backend("openvino"), 0.4, seed=1), MonotonicClock()
+    backend, clock = LateBackend(open_backend(settings.inference.backend), 0.4, seed=1), MonotonicClock()
     beats: list[bool] = []
     with (
         capture_logs() as logs,
@@ -49,7 +49,9 @@ def test_a_failing_engine_costs_its_frames_and_is_told_once(settings: ServiceSet
     """Frames that the screen failed on are missed, cause engine; one event when it begins and one when it is well."""
     structlog.reset_defaults()
     one = settings.inference.model_copy(update={"workers": 1})
-    backend = FailingBackend(open_backend("openvino"), first=10, last=14)  # the first three warm the engines up
+    backend = FailingBackend(
+        open_backend(settings.inference.backend), first=10, last=14
+    )  # the first three warm the engines up
     with capture_logs() as logs:
         summary = replay(settings.model_copy(update={"inference": one}), out=tmp_path / "v.jsonl", backend=backend)
     events = [event["event"] for event in logs]

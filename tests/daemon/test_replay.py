@@ -44,16 +44,16 @@ def test_verdicts_are_the_same_bytes_at_any_pace_worker_count_and_delay(
 ) -> None:
     """500 frames with more than 200 defects: runs, paces, 1, 2 and 4 workers, batch ladders and random delays."""
     settings = with_(settings, source={"length_m": LENGTH_M, "defects_per_m": 2.5})
-    openvino = open_backend("openvino")
+    usual = open_backend(settings.inference.backend)
     runs: dict[str, Callable[[], object]] = {
         "one worker": lambda: replay(with_(settings, inference={"workers": 1}), out=tmp_path / "one worker"),
         "two workers, late": lambda: replay(
-            settings, out=tmp_path / "two workers, late", backend=LateBackend(openvino, 0.02, 1)
+            settings, out=tmp_path / "two workers, late", backend=LateBackend(usual, 0.02, 1)
         ),
         "four workers, late, ladder": lambda: replay(
             with_(settings, inference={"workers": 4, "ladder": (1, 2, 4, 8)}),
             out=tmp_path / "four workers, late, ladder",
-            backend=LateBackend(openvino, 0.03, 2),
+            backend=LateBackend(usual, 0.03, 2),
         ),
         "line rate": lambda: replay(
             with_(settings, inference={"workers": 4}), pace="line-rate", out=tmp_path / "line rate"
