@@ -6,7 +6,7 @@ from linewatch.capture.ring import FrameRing
 from linewatch.contracts.ports import Clock
 from linewatch.daemon.runner import Runner
 from linewatch.daemon.tally import Tally
-from linewatch.daemon.topology import DECIDED_QUEUE, TOPOLOGY
+from linewatch.daemon.topology import CAPTURE, DECIDED_QUEUE, TOPOLOGY
 from linewatch.wire.schema import EngineStatus, ServiceState, StageState, StageStatus, StatusBody
 from linewatch.wire.snapshot import Standing
 
@@ -88,7 +88,7 @@ class StatusReport:
                 queued=fill.get(row.takes, 0),
                 queue_size=DECIDED_QUEUE if row.takes == "decided" else self._ring.slots,
                 done=self._tally.frames,
-                dropped=0,
+                dropped=self._tally.frames_overrun if row is CAPTURE else 0,  # no other stage drops
             )
             for name, age_s in self._runner.health.ages_s().items()
         )

@@ -3,6 +3,7 @@
 from collections import Counter
 from dataclasses import dataclass, field
 
+from linewatch.contracts.frame import Cause
 from linewatch.contracts.verdict import AlarmState, Decided, DefectState, Quality, Verdict
 
 
@@ -11,6 +12,7 @@ class Tally:
     """Written by the decision stage only; others read it and may see it one frame old."""
 
     frames: int = 0
+    frames_overrun: int = 0  # that found no free ring slot
     tiles: int = 0
     tiles_passed: int = 0
     lines: dict[Quality, int] = field(default_factory=lambda: dict.fromkeys(Quality, 0))
@@ -30,6 +32,7 @@ class Tally:
             self.tiles += decided.tiles
             self.tiles_passed += decided.tiles_passed
             self.along_mm = decided.along_mm[1]
+            self.frames_overrun += any(span.cause is Cause.OVERRUN for span in decided.spans)
             for span in decided.spans:
                 self.mm[span.quality] += span.along_mm[1] - span.along_mm[0]
                 self.lines[span.quality] += span.lines
