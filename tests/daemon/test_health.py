@@ -103,7 +103,6 @@ def test_a_hung_engine_worker_stops_heartbeat_and_watchdog(
     source = settings.source.model_copy(update={"length_m": 1000.0})
     clock = MonotonicClock()
     statuses: list[tuple[float, StatusMessage]] = []
-    hung_s: list[float] = []
     finished = threading.Event()
 
     def listen(publish: str, serve: str) -> None:
@@ -125,13 +124,9 @@ def test_a_hung_engine_worker_stops_heartbeat_and_watchdog(
             )
             listeners[0].start()
 
-        def watch() -> None:
-            if backend.hung.is_set():
-                hung_s.append(time.monotonic())
-
         try:
             with pytest.raises(StageError, match=r"engine-\d is hung"):
-                service.run(ready, watch)
+                service.run(ready)
         finally:
             backend.released.set()
             finished.set()
