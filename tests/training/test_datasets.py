@@ -4,10 +4,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import write_table
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from made_pictures import write_table
 
 from linewatch.training.datasets import ADAPTERS, DatasetError, Knowledge, decode_kaggle_rle, read_set
 from linewatch.training.splits import SplitError

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import REPO, texture
 from hypothesis import given
 from hypothesis import strategies as st
+from made_pictures import REPO, texture
 
 from linewatch.training.splits import (
     FOLDS,
