@@ -76,7 +76,8 @@ def main(folder: Path, publish: str, serve: str, high_water: int) -> None:  # no
             for record in records if heard else ():
                 publisher.send(record)
 
-        threading.Thread(target=serve_requests, daemon=True).start()
+        server = threading.Thread(target=serve_requests, daemon=True)
+        server.start()
         ready.wait()
         print(publisher.endpoint, addresses[0], flush=True)
         heartbeat = ordinal = 0
@@ -107,6 +108,7 @@ def main(folder: Path, publish: str, serve: str, high_water: int) -> None:  # no
                     muted = True
                 case ["deaf"]:
                     stop.set()
+                    server.join()
                 case _:
                     return
             print("done", flush=True)
