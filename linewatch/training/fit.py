@@ -1,142 +1,356 @@
-"""One way to fit a network, shared by the trainings: Lightning's trainer, a warm-up and a cosine, averaged weights, a
-run folder.
+"""The one training loop: Lightning's trainer over phases, for the house's networks and the papers' alike.
 
-Training items are made, not stored: item `i` of a run is a function of the run's seed and `i`, so a run repeats
-whatever the number of loading workers.
+A run repeats: training item `i` of epoch `e` is a function of the run's seed, `e` and `i` whatever the number of
+loading workers, and every epoch starts from its own seed. So a run that was killed and goes on from its last
+checkpoint ends with the very weights of one that was not.
 """
 
 from __future__ import annotations
 
-import argparse
-from collections.abc import Callable, Sequence
+import csv
+import json
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import Any, Literal, Self, TypeVar
 
 import lightning
 import torch
-from lightning.pytorch.callbacks import EMAWeightAveraging, LearningRateMonitor, RichProgressBar
-from lightning.pytorch.loggers import CSVLogger
-from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
+from lightning.pytorch.callbacks import Callback, EarlyStopping, EMAWeightAveraging, ModelCheckpoint
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+from torch.utils.data import DataLoader, Dataset, Sampler
 
 from linewatch.contracts.errors import ConfigError
+from linewatch.networks.paper import PaperNetwork
+from linewatch.training.progress import RunProgress
 
 Network = TypeVar("Network", bound=nn.Module)
+Loss = Callable[[nn.Module, Any], Tensor]
+Score = Callable[[nn.Module, Any], Mapping[str, Tensor]]
+HISTORY = "history.csv"
+_STEPS_PER_EPOCH = 50
 
 
-class Recipe(BaseModel):
-    """How a network is fitted; each training extends it. Every field can be set with `--set name=value`."""
+class Settings(BaseModel):
+    """What can be set of any training. Every field can be set with `--set name=value`."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     seed: int = 20261121
+    batch: PositiveInt = 32
+    threads: PositiveInt = Field(default_factory=lambda: os.cpu_count() or 1, description="torch threads on a CPU")
+    workers: int = Field(1, ge=0, description="processes that load and augment")
+    precision: Literal["auto", "32-true", "16-mixed", "bf16-mixed"] = Field(
+        "auto", description="auto: bf16-mixed on a GPU, 32-true on a CPU"
+    )
+
+    def with_settings(self, settings: Sequence[str]) -> Self:
+        """These settings changed by `name=value` texts; `ConfigError` names one that does not fit."""
+        fields = type(self).model_fields
+        values: dict[str, Any] = {name: getattr(self, name) for name in self.model_fields_set}
+        for setting in settings:
+            name, equals, value = setting.partition("=")
+            if not equals or name not in fields:
+                raise ConfigError(f"--set {setting}: expected name=value with a name of {', '.join(fields)}")
+            sequence = "tuple" in str(fields[name].annotation)
+            values[name] = [one for one in value.split(",") if one] if sequence else value
+        try:
+            return type(self).model_validate(values)
+        except ValidationError as error:
+            first = error.errors()[0]
+            raise ConfigError(f"--set {first['loc'][0]}: {first['msg']}, found {first['input']!r}") from error
+
+
+class Recipe(Settings):
+    """How the house's networks are fitted: so many steps of made items, a warm-up and a cosine, averaged weights."""
+
     encoder: str = "mobilenet_v2_1.0"
     steps: PositiveInt = 1000
-    batch: PositiveInt = 32
     peak_rate: float = Field(5e-4, gt=0)
     weight_decay: float = Field(0.02, ge=0)
     average: float = Field(
         0.99, ge=0, lt=1, description="share of the running average of the weights kept at each step"
     )
     threads: PositiveInt = 2
-    workers: int = Field(1, ge=0)
 
-    @classmethod
-    def with_settings(cls, settings: Sequence[str]) -> Self:
-        """The recipe with `name=value` settings; `ConfigError` names one that does not fit."""
-        values: dict[str, Any] = {}
-        for setting in settings:
-            name, equals, value = setting.partition("=")
-            if not equals or name not in cls.model_fields:
-                raise ConfigError(f"--set {setting}: expected name=value with a name of {', '.join(cls.model_fields)}")
-            values[name] = (
-                value.split(",")
-                if value and cls.model_fields[name].annotation not in (int, float, str, bool)
-                else value
-            )
-        try:
-            return cls.model_validate(values)
-        except ValidationError as error:
-            first = error.errors()[0]
-            raise ConfigError(f"--set {first['loc'][0]}: {first['msg']}, found {first['input']!r}") from error
+
+@dataclass(frozen=True)
+class Phase:
+    """One stretch of a training. `schedule` is stepped `per` step or epoch. With `patience`, training stops after so
+    many epochs in which `monitor` has not fallen (risen, if `rising`) by more than `min_delta`; it stops as well when
+    `monitor` reaches `enough`. The best epoch's weights are kept.
+    """
+
+    name: str
+    epochs: int
+    optimizer: Callable[[Iterable[nn.Parameter]], Optimizer]
+    schedule: Callable[[Optimizer], LRScheduler] | None = None
+    per: Literal["step", "epoch"] = "epoch"
+    trunk_frozen: bool = False
+    patience: int | None = None
+    min_delta: float = 0.0
+    monitor: str = "validation_loss"
+    rising: bool = False
+    enough: float | None = None
+    average: float | None = None
+    steps: int = -1
+
+
+class Shuffled(Sampler[tuple[int, int]]):
+    """Every item once an epoch, as (epoch, index), in an order of the seed and the epoch; shared out over devices."""
+
+    def __init__(self, count: int, seed: int):
+        self.count, self.seed, self.epoch = count, seed, 0
+
+    def set_epoch(self, epoch: int) -> None:
+        self.epoch = epoch
+
+    def __iter__(self) -> Iterator[tuple[int, int]]:
+        order = torch.randperm(self.count, generator=torch.Generator().manual_seed(self.seed * 10_007 + self.epoch))
+        rank, devices = _rank()
+        return iter([(self.epoch, int(index)) for index in order[rank::devices]])
+
+    def __len__(self) -> int:
+        return -(-self.count // _rank()[1])
+
+
+class Endless(Sampler[int]):
+    """The next `per_epoch` of endlessly many items, by number; shared out over devices."""
+
+    def __init__(self, per_epoch: int):
+        self.per_epoch, self.epoch = per_epoch, 0
+
+    def set_epoch(self, epoch: int) -> None:
+        self.epoch = epoch
+
+    def __iter__(self) -> Iterator[int]:
+        rank, devices = _rank()
+        return iter(range(self.epoch * self.per_epoch + rank, (self.epoch + 1) * self.per_epoch, devices))
+
+    def __len__(self) -> int:
+        return -(-self.per_epoch // _rank()[1])
+
+
+def _rank() -> tuple[int, int]:
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        return torch.distributed.get_rank(), torch.distributed.get_world_size()
+    return 0, 1
 
 
 class _Fit(lightning.LightningModule):
-    def __init__(self, network: nn.Module, loss: Callable[[nn.Module, Any], Tensor], recipe: Recipe):
+    def __init__(self, network: nn.Module, loss: Loss, score: Score | None, phase: Phase, seed: int):
         super().__init__()
-        self.network, self.loss, self.recipe = network, loss, recipe
+        self.network, self.loss, self.score, self.phase, self.seed = network, loss, score, phase, seed
+
+    def on_train_epoch_start(self) -> None:
+        torch.manual_seed(self.seed * 10_007 + self.current_epoch)
 
     def training_step(self, batch: Any, index: int) -> Tensor:
         loss = self.loss(self.network, batch)
-        self.log("loss", loss, prog_bar=True)
+        self.log("loss", loss, on_step=False, on_epoch=True, batch_size=_size(batch))
         return loss
 
-    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
-        recipe = self.recipe
-        optimizer = torch.optim.AdamW(self.parameters(), lr=recipe.peak_rate, weight_decay=recipe.weight_decay)
-        schedule = torch.optim.lr_scheduler.OneCycleLR(
-            optimizer, recipe.peak_rate, total_steps=recipe.steps, pct_start=min(0.1, 100 / recipe.steps + 0.02)
-        )
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+    def validation_step(self, batch: Any, index: int) -> None:
+        seen = {"loss": self.loss(self.network, batch), **(self.score(self.network, batch) if self.score else {})}
+        for name, value in seen.items():
+            self.log(f"validation_{name}", value, batch_size=_size(batch), sync_dist=True)
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        optimizer = self.phase.optimizer([each for each in self.network.parameters() if each.requires_grad])
+        if self.phase.schedule is None:
+            return optimizer
+        schedule = {"scheduler": self.phase.schedule(optimizer), "interval": self.phase.per}
+        if isinstance(schedule["scheduler"], torch.optim.lr_scheduler.ReduceLROnPlateau):
+            schedule["monitor"] = self.phase.monitor
+        return {"optimizer": optimizer, "lr_scheduler": schedule}  # type: ignore[return-value]
 
 
-def fit(
-    network: Network, loss: Callable[[nn.Module, Any], Tensor], items: Dataset, recipe: Recipe, run: Path
-) -> Network:
-    """Fits `network` to `steps` x `batch` items and gives it with the averaged weights, in eval mode.
+def _size(batch: Any) -> int:
+    return len(next(iter(batch.values())) if isinstance(batch, dict) else batch[0])
 
-    `loss(network, batch)` is a scalar. Logs go to the folder `run`. Depthwise networks train 1.7 times as fast
-    on a CPU in channels-last memory, so that is how they run. A run folder that holds the weights of this very recipe
-    is not run again: delete it after a change of code or data.
+
+class History(Callback):
+    """One line per epoch in `history.csv`: phase, epoch, seconds, rate and every figure logged. A run that goes on
+    keeps the lines of the epochs that count.
     """
-    done, weights = run / "recipe.json", run / "weights.pt"
-    if weights.is_file() and done.is_file() and done.read_text() == recipe.model_dump_json():
-        network.load_state_dict(torch.load(weights, weights_only=True))
-        return network.eval()
+
+    def __init__(self, file: Path, phase: str):
+        self.file, self.phase, self.started = file, phase, 0.0
+
+    def on_train_epoch_start(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
+        self.started = time.monotonic()
+
+    def on_train_epoch_end(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
+        if not trainer.is_global_zero:
+            return
+        rows = [row for row in read_history(self.file) if (row["phase"], row["epoch"]) != (self.phase, str(trainer.current_epoch))]
+        rows.append(
+            {
+                "phase": self.phase,
+                "epoch": str(trainer.current_epoch),
+                "seconds": f"{time.monotonic() - self.started:.3f}",
+                "rate": f"{trainer.optimizers[0].param_groups[0]['lr']:.3g}",
+                **{name: f"{float(value):.6g}" for name, value in sorted(trainer.callback_metrics.items())},
+            }
+        )
+        part = self.file.with_suffix(".part")
+        with part.open("w", newline="") as handle:
+            writer = csv.DictWriter(handle, list(dict.fromkeys(name for row in rows for name in row)), restval="")
+            writer.writeheader()
+            writer.writerows(rows)
+        part.replace(self.file)
+
+
+def read_history(file: Path) -> list[dict[str, str]]:
+    """The lines of a `history.csv`; none where there is no file."""
+    if not file.is_file():
+        return []
+    with file.open(newline="") as handle:
+        return list(csv.DictReader(handle))
+
+
+def fit_phases(
+    network: Network,
+    loss: Loss,
+    phases: Sequence[Phase],
+    training: DataLoader,
+    run: Path,
+    settings: Settings,
+    validation: DataLoader | None = None,
+    score: Score | None = None,
+) -> Network:
+    """Fits `network` phase after phase and gives it in eval mode, with each phase's best weights where there is
+    `validation`, else its last (averaged, if it averages).
+
+    `loss(network, batch)` is a scalar, `score` gives more figures of a validation batch. The folder `run` gets
+    `history.csv` and per phase the checkpoints `last.ckpt` and `best.ckpt`, written at every epoch's end in one piece.
+    A run folder goes on where it was: an empty one from the start, a finished one not at all.
+    """
     run.mkdir(parents=True, exist_ok=True)
-    torch.set_num_threads(recipe.threads)
-    lightning.seed_everything(recipe.seed, verbose=False)
-    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    module = _Fit(network, loss, recipe)
-    averaging = EMAWeightAveraging(decay=recipe.average)
+    torch.set_num_threads(settings.threads)
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # depthwise nets: 1.7 times as fast
+    for number, phase in enumerate(phases):
+        folder = run / phase.name
+        finished = folder / "weights.pt"
+        if not finished.is_file():
+            _fit_phase(network, loss, score, phase, settings.seed + number, training, validation, run, settings)
+            kept = folder / ("best.ckpt" if validation is not None else "last.ckpt")
+            state = torch.load(kept, weights_only=False, map_location="cpu")["state_dict"]
+            part = finished.with_suffix(".part")
+            torch.save({name.removeprefix("network."): value for name, value in state.items()}, part)
+            part.replace(finished)
+        network.load_state_dict(torch.load(finished, weights_only=True))
+    return network.cpu().eval()
+
+
+def _fit_phase(
+    network: nn.Module,
+    loss: Loss,
+    score: Score | None,
+    phase: Phase,
+    seed: int,
+    training: DataLoader,
+    validation: DataLoader | None,
+    run: Path,
+    settings: Settings,
+) -> None:
+    if isinstance(network, PaperNetwork):
+        network.freeze_trunk(phase.trunk_frozen)
+    lightning.seed_everything(seed, verbose=False)
+    folder = run / phase.name
+    mode: Literal["min", "max"] = "max" if phase.rising else "min"
+    callbacks: list[Callback] = [
+        RunProgress(phase.name, phase.epochs),
+        History(run / HISTORY, phase.name),
+        ModelCheckpoint(folder, filename="last", save_top_k=1, enable_version_counter=False),
+    ]
+    if validation is not None:
+        callbacks.append(
+            ModelCheckpoint(folder, filename="best", monitor=phase.monitor, mode=mode, enable_version_counter=False)
+        )
+    if validation is not None and (phase.patience is not None or phase.enough is not None):
+        patience = phase.epochs if phase.patience is None else phase.patience
+        callbacks.append(
+            EarlyStopping(phase.monitor, phase.min_delta, patience, mode=mode, stopping_threshold=phase.enough)
+        )
+    if phase.average is not None:
+        callbacks.append(EMAWeightAveraging(decay=phase.average))
+    on_gpu = torch.cuda.is_available()
     trainer = lightning.Trainer(
-        accelerator="cpu",
-        max_steps=recipe.steps,
-        max_epochs=1,
-        callbacks=[averaging, LearningRateMonitor(), RichProgressBar(refresh_rate=20)],
-        logger=CSVLogger(run, name="", version=""),
-        log_every_n_steps=20,
+        accelerator="gpu" if on_gpu else "cpu",
+        devices="auto" if on_gpu else 1,
+        precision=("bf16-mixed" if on_gpu else "32-true") if settings.precision == "auto" else settings.precision,
+        max_epochs=phase.epochs,
+        max_steps=phase.steps,
+        callbacks=callbacks,
+        logger=False,
         gradient_clip_val=1.0,
-        enable_checkpointing=False,
         enable_model_summary=False,
+        enable_progress_bar=False,
+        num_sanity_val_steps=0,
         use_distributed_sampler=False,
     )
-    loader = DataLoader(items, batch_size=recipe.batch, num_workers=recipe.workers, persistent_workers=False)
-    trainer.fit(module, loader)
-    torch.save(network.eval().state_dict(), weights)
-    done.write_text(recipe.model_dump_json())
-    return network
+    last = folder / "last.ckpt"
+    trainer.fit(
+        _Fit(network, loss, score, phase, seed),
+        training,
+        validation,
+        ckpt_path=last if last.is_file() else None,
+        weights_only=False,
+    )
 
 
-def seeded(build: Callable[[], Network], recipe: Recipe) -> Network:
+def loader(items: Dataset, settings: Settings, order: Sampler | None = None) -> DataLoader:
+    """Batches of `items` in `order`, or one after the other; workers are spawned once."""
+    return DataLoader(
+        items,
+        batch_size=settings.batch,
+        sampler=order,
+        num_workers=settings.workers,
+        persistent_workers=settings.workers > 0,
+        multiprocessing_context="fork" if settings.workers else None,
+    )
+
+
+def fit(network: Network, loss: Loss, items: Dataset, recipe: Recipe, run: Path) -> Network:
+    """Fits `network` to `steps` x `batch` made items and gives it with the averaged weights, in eval mode.
+
+    A run folder of this very recipe goes on where it was; one of another recipe starts again.
+    """
+    told = run / "recipe.json"
+    if told.is_file() and told.read_text() != recipe.model_dump_json():
+        raise ConfigError(f"{run}: holds a run with other settings; name another --run folder, or delete it")
+    run.mkdir(parents=True, exist_ok=True)
+    told.write_text(recipe.model_dump_json())
+    per_epoch = min(_STEPS_PER_EPOCH, recipe.steps)
+    phase = Phase(
+        name="fit",
+        epochs=-(-recipe.steps // per_epoch),
+        steps=recipe.steps,
+        optimizer=lambda weights: torch.optim.AdamW(weights, recipe.peak_rate, weight_decay=recipe.weight_decay),
+        schedule=lambda optimizer: torch.optim.lr_scheduler.OneCycleLR(
+            optimizer, recipe.peak_rate, total_steps=recipe.steps, pct_start=min(0.1, 100 / recipe.steps + 0.02)
+        ),
+        per="step",
+        average=recipe.average,
+    )
+    return fit_phases(
+        network, loss, [phase], loader(items, recipe, Endless(per_epoch * recipe.batch)), run, recipe
+    )
+
+
+def seeded(build: Callable[[], Network], recipe: Settings) -> Network:
     """What `build` builds, with the random weights of the recipe's seed."""
     lightning.seed_everything(recipe.seed, verbose=False)
     return build()
 
 
-def arguments(description: str, recipe: type[Recipe]) -> argparse.Namespace:
-    """The command line that every training has: --data, --out, --set, --run."""
-    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument(
-        "--data", type=Path, required=True, help="folder that holds neu, xsdd, severstal, imagenet_weights"
-    )
-    parser.add_argument("--out", type=Path, required=True, help="engine folder to write, such as engines/classify")
-    parser.add_argument(
-        "--set", action="append", default=[], metavar="NAME=VALUE", help=f"one of {', '.join(recipe.model_fields)}"
-    )
-    parser.add_argument("--run", type=Path, help="folder for logs and weights (default: runs/ and the engine's name)")
-    found = parser.parse_args()
-    found.run = found.run or Path("runs") / found.out.name
-    return found
+def settings_record(settings: Settings) -> str:
+    """The settings as one line of JSON, as manifests and run folders keep them."""
+    return json.dumps(settings.model_dump(mode="json"))
