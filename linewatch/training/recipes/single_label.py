@@ -26,7 +26,7 @@ from linewatch.training.fit import Phase
 from linewatch.training.judging import labels as judging
 from linewatch.training.judging.judgement import Judgement
 from linewatch.training.predictor import Softmax, scores_of
-from linewatch.training.recipes.study import Looks, PaperSettings, Pictures
+from linewatch.training.recipes.study import Judged, Looks, PaperSettings, Pictures
 
 
 class SingleLabelSettings(PaperSettings):
@@ -179,16 +179,10 @@ class SingleLabel:
         """0.5 each: more likely than all others together."""
         return dict.fromkeys(self.classes, 0.5)
 
-    def judge(
-        self, network: nn.Module, specimens: Sequence[Specimen], thresholds: Mapping[str, float], gallery: Path | None
-    ) -> Judgement:
-        pictures = self._pictures(specimens)
-        return judging.judge(
-            scores_of(self.shipped(network), pictures),
-            self.truth(specimens),
-            self.classes,
-            [specimen.file for specimen in specimens],
-        )
+    def judge(self, judged: Sequence[Judged], pictures: Path | None) -> Judgement:
+        scores = np.concatenate([scores_of(self.shipped(one.network), self._pictures(one.specimens)) for one in judged])
+        specimens = [specimen for one in judged for specimen in one.specimens]
+        return judging.judge(scores, self.truth(specimens), self.classes, [specimen.file for specimen in specimens])
 
     def truth(self, specimens: Sequence[Specimen]) -> np.ndarray:
         return np.array([self._number[specimen.labels[0]] for specimen in specimens], np.int64)

@@ -140,8 +140,17 @@ class Looks(Dataset[dict[str, Tensor]]):
         return {"image": torch.from_numpy(gray)[None], "target": torch.as_tensor(self.targets[index])}
 
 
+@dataclass(frozen=True)
+class Judged:
+    """A fitted network, the thresholds chosen on its validation part, and specimens that it has not seen."""
+
+    network: nn.Module
+    thresholds: Mapping[str, float]
+    specimens: Sequence[Specimen]
+
+
 class Study(Protocol):
-    """A paper's protocol on one data set."""
+    """A paper's protocol on one data set; built as `study(settings, data_set)`, of which it keeps name and labels."""
 
     settings: PaperSettings
     classes: tuple[str, ...]
@@ -175,8 +184,8 @@ class Study(Protocol):
         """What the manifest will say, chosen on the validation part."""
         ...
 
-    def judge(
-        self, network: nn.Module, specimens: Sequence[Specimen], thresholds: Mapping[str, float], gallery: Path | None
-    ) -> Judgement:
-        """The paper's own figures; with `gallery`, its pictures are drawn into that folder."""
+    def judge(self, judged: Sequence[Judged], pictures: Path | None) -> Judgement:
+        """The paper's own figures over all folds' unseen specimens together; with `pictures`, its plots and galleries
+        are drawn into that folder.
+        """
         ...
