@@ -9,9 +9,13 @@ import json
 import os
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
+
+from rich.console import Console
 
 from linewatch import __version__
 from linewatch.config.load import load_settings
@@ -107,6 +111,31 @@ def _parser() -> argparse.ArgumentParser:  # noqa: PLR0915 - a list of commands
 
     schema = command("schema", _schema, "Print the JSON Schema of every message on the wire.")
     schema.add_argument("--out", type=Path)
+
+    train = command("train", _train, "Train a network by a recipe: a paper's protocol or the house's.")
+    train.add_argument("recipe", help="one of `linewatch networks`, or screen, classify, segment")
+    train.add_argument("--data", action="append", default=[], metavar="NAME=DIR", help="a set, or a folder of sets")
+    train.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change a setting of the recipe")
+    train.add_argument("--weights", metavar="imagenet|FILE", help="start from these instead of random weights")
+    train.add_argument("--run", type=Path, metavar="DIR", help="run folder; default: runs/RECIPE-SET")
+    train.add_argument("--kfold", type=int, metavar="N", help="N networks, each judged on the fold it has not seen")
+    train.add_argument("--resume", action="store_true", help="go on with the run folder")
+    train.add_argument("--out", type=Path, metavar="DIR", help="screen, classify, segment: engine folder to write")
+    train.add_argument("--json", action="store_true", help="print the judgement as JSON")
+
+    evaluate = command("evaluate", _evaluate, "Judge an engine or a checkpoint on labelled pictures.")
+    evaluate.add_argument("target", metavar="CHECKPOINT|ENGINE")
+    evaluate.add_argument("--data", action="append", default=[], metavar="NAME=DIR", help="a set, or a folder of sets")
+    evaluate.add_argument("--kfold", type=int, metavar="N", help="train the checkpoint's recipe N times on the set instead")
+    evaluate.add_argument("--all", action="store_true", help="judge on pictures that it was trained on, too")
+    evaluate.add_argument("--engines", type=Path, default=Path("engines"), metavar="DIR")
+    evaluate.add_argument("--backend", default="onnxruntime")
+    evaluate.add_argument("--json", action="store_true")
+
+    export = command("export", _export, "Make an engine of a checkpoint: ONNX, manifest, card.")
+    export.add_argument("checkpoint", type=Path)
+    export.add_argument("--name", required=True)
+    export.add_argument("--engines", type=Path, default=Path("engines"), metavar="DIR")
 
     demo = command(
         "demo", _demo, "Render a coil, inspect it at line rate with the shipped engines, show what was found."
@@ -236,6 +265,67 @@ def _schema(options: argparse.Namespace) -> None:
         print(wire_schema(), end="")
     else:
         options.out.write_text(wire_schema())
+
+
+def _train(options: argparse.Namespace) -> None:
+    with _training():
+        from linewatch.training.commands import train
+
+        judgement = train(
+            options.recipe,
+            data=options.data,
+            changes=options.set,
+            weights=options.weights,
+            run=options.run,
+            folds=options.kfold,
+            resume=options.resume,
+            out=options.out,
+        )
+        _judged(judgement, options.json)
+
+
+def _evaluate(options: argparse.Namespace) -> None:
+    with _training():
+        from linewatch.training.commands import evaluate
+
+        judgements = evaluate(
+            options.target,
+            data=options.data,
+            folds=options.kfold,
+            everything=options.all,
+            engines_dir=options.engines,
+            backend=options.backend,
+        )
+        for judgement in judgements:
+            _judged(judgement, options.json)
+
+
+def _judged(judgement: Any, as_json: bool) -> None:
+    from linewatch.training.judging.judgement import side_by_side
+
+    if as_json:
+        print(judgement.model_dump_json(exclude_none=True))
+    else:
+        Console().print(side_by_side(judgement))
+
+
+def _export(options: argparse.Namespace) -> None:
+    with _training():
+        from linewatch.training.shipping import export_checkpoint
+
+        manifest = export_checkpoint(options.checkpoint, options.name, options.engines)
+        print(f"{options.engines / manifest.name}: {manifest.task}, sha256 {manifest.model.sha256[:12]}, checked against torch")
+
+
+@contextmanager
+def _training() -> Iterator[None]:
+    """What needs the extra `train` says so where it is missing."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if (error.name or "").startswith("linewatch"):
+            raise
+        raise ConfigError(f"needs {error.name}, which is not installed; pip install 'linewatch[train]'") from error
 
 
 def _demo(options: argparse.Namespace) -> None:

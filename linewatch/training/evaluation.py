@@ -1,0 +1,235 @@
+"""Judges an engine or a checkpoint on any labelled set, by its task alone, with one code for both.
+
+What was trained on is left out: pictures whose fingerprints the checkpoint (or the engine's ``seen.csv``) holds, and
+for the shipped engines the pictures of folds 0-3 of ``configs/splits``.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from linewatch.config.taxonomy import Taxonomy
+from linewatch.contracts.errors import EngineError
+from linewatch.contracts.manifest import EngineManifest, Task
+from linewatch.inference.backends import open_backend
+from linewatch.inference.engines import Engine, load_engine
+from linewatch.training.datasets import DataSet, DatasetError, Knowledge, Specimen
+from linewatch.training.judging import labels, masks, multi_label, windows
+from linewatch.training.judging.judgement import Judgement
+from linewatch.training.merit import TILE_STEP_PX, steel_columns
+from linewatch.training.predictor import Predictor, TorchPredictor, answers
+from linewatch.training.recipes.study import resized
+from linewatch.training.runs import Trained, fingerprint, is_checkpoint, load, with_claims
+from linewatch.training.recipes.registry import PAPER_RECIPES
+from linewatch.training.splits import HELD_OUT_FOLD
+
+MANIFEST, SEEN = "manifest.json", "seen.csv"
+SURE_PX = 64
+"""A tile shows a class from this many of its pixels on; with fewer, but some, the tile is not judged for it."""
+
+
+@dataclass(frozen=True)
+class Judgeable:
+    """What can be judged: a predictor, and what is known of its inputs, outputs and past."""
+
+    name: str
+    task: Task
+    classes: tuple[str, ...]
+    thresholds: dict[str, float]
+    lines: int
+    width: int
+    predict: Predictor
+    seen: frozenset[str]
+    """Fingerprints of the pictures that it was fitted to; empty where only folds are known."""
+    trained: Trained | None = None
+    cell_px: int | None = None
+
+
+class EnginePredictor:
+    """An engine on a backend, one row at a time, as the service runs it."""
+
+    def __init__(self, engine: Engine, backend: str = "onnxruntime"):
+        (self.executor,) = open_backend(backend).open(engine.manifest, engine.model, (1,), 1)
+
+    def __call__(self, images: NDArray[np.uint8]) -> NDArray:
+        return np.concatenate([self.executor.run(np.ascontiguousarray(row[None]), 1) for row in images])
+
+
+def open_judgeable(target: str, engines_dir: Path = Path("engines"), backend: str = "onnxruntime") -> Judgeable:
+    """A run folder, a `network.ckpt`, an engine's folder or an engine's name under `engines_dir`."""
+    path = Path(target)
+    if is_checkpoint(path):
+        return of_checkpoint(load(path), target)
+    folder = path if (path / MANIFEST).is_file() else engines_dir / target
+    if not (folder / MANIFEST).is_file():
+        raise EngineError(
+            f"{target}: neither a run folder, nor a network.ckpt, nor an engine's folder, nor one of {engines_dir}"
+        )
+    return of_engine(folder, backend)
+
+
+def of_checkpoint(trained: Trained, name: str) -> Judgeable:
+    settings, study = trained.study.settings, trained.study
+    return Judgeable(
+        name,
+        study.task,
+        study.classes,
+        trained.record.thresholds,
+        settings.lines,
+        settings.width,
+        TorchPredictor(study.shipped(trained.network)),
+        frozenset(trained.record.seen),
+        trained,
+    )
+
+
+def of_engine(folder: Path, backend: str = "onnxruntime") -> Judgeable:
+    manifest = EngineManifest.model_validate_json((folder / MANIFEST).read_bytes())
+    engine = load_engine(folder.resolve().parent, folder.resolve().name, manifest.task)
+    return Judgeable(
+        manifest.name,
+        manifest.task,
+        manifest.classes,
+        manifest.thresholds,
+        manifest.input.lines,
+        manifest.input.width,
+        EnginePredictor(engine, backend),
+        _seen(folder),
+        cell_px=manifest.cell_px,
+    )
+
+
+def _seen(folder: Path) -> frozenset[str]:
+    if not (folder / SEEN).is_file():
+        return frozenset()
+    with (folder / SEEN).open(newline="") as handle:
+        return frozenset(row["sha256"] for row in csv.DictReader(handle))
+
+
+def unseen(judgeable: Judgeable, data_set: DataSet) -> list[Specimen]:
+    """The specimens that `judgeable` was not fitted to."""
+    if judgeable.seen:
+        return [one for one in data_set.specimens if fingerprint(one.path) not in judgeable.seen]
+    return [one for one in data_set.specimens if one.fold is None or one.fold == HELD_OUT_FOLD]
+
+
+def evaluate(judgeable: Judgeable, data_set: DataSet, specimens: Sequence[Specimen], taxonomy: Taxonomy) -> Judgement:
+    """The task's figures on `specimens`; of a checkpoint on the set that it was trained on, its paper's as well."""
+    if not specimens:
+        raise DatasetError(
+            f"{data_set.name}: {judgeable.name} was trained on every picture there; --all judges it on them all the same"
+        )
+    judge = {Task.CLASSIFY: _classify, Task.SEGMENT: _segment, Task.SCREEN: _screen}[judgeable.task]
+    found = judge(judgeable, data_set, specimens, taxonomy)
+    trained = judgeable.trained
+    if trained is not None and trained.record.data_set == data_set.name and set(trained.record.classes) == set(data_set.labels):
+        own = trained.study.judge([trained.judged(specimens)], None)
+        update = {name: value for name, value in own.model_dump(exclude_none=True).items() if getattr(found, name) is None}
+        found = Judgement.model_validate({**found.model_dump(exclude_none=True), **update})
+        found = with_claims(found, PAPER_RECIPES[trained.record.recipe], data_set.name)
+    return found
+
+
+def column_of(label: str, judgeable: Judgeable, data_set: str, taxonomy: Taxonomy) -> int:
+    """The output of `judgeable` that means the set's `label`: by its own name, or by the taxonomy's."""
+    house = taxonomy.sets[data_set].labels.get(label) if data_set in taxonomy.sets else None
+    for name in (label, house):
+        if name in judgeable.classes:
+            return judgeable.classes.index(name)
+    raise DatasetError(
+        f"{data_set}: label {label!r} is no class of {judgeable.name}, which knows {', '.join(judgeable.classes)}; "
+        "map it in configs/taxonomy.toml, or judge another network"
+    )
+
+
+def _classify(judgeable: Judgeable, data_set: DataSet, specimens: Sequence[Specimen], taxonomy: Taxonomy) -> Judgement:
+    if any(one.knowledge is Knowledge.OUTLINED and len(one.mask_labels) > 1 for one in specimens):
+        return _classify_frames(judgeable, data_set, specimens, taxonomy)
+    specimens = [one for one in specimens if one.labels]
+    columns = {label: column_of(label, judgeable, data_set.name, taxonomy) for label in data_set.labels}
+    order = list(dict.fromkeys(columns.values()))
+    size = (judgeable.width, judgeable.lines)
+    scores = answers(judgeable.predict, [resized(one.gray(), size) for one in specimens])
+    truth = np.array([order.index(columns[one.labels[0]]) for one in specimens])
+    return labels.judge(
+        scores[:, order], truth, [judgeable.classes[c] for c in order], [one.file for one in specimens]
+    )
+
+
+def _classify_frames(
+    judgeable: Judgeable, data_set: DataSet, specimens: Sequence[Specimen], taxonomy: Taxonomy
+) -> Judgement:
+    """Over the grid tiles of outlined frames that lie on the strip."""
+    frames = [one for one in specimens if one.knowledge is Knowledge.OUTLINED]
+    names = list(dict.fromkeys(label for one in frames for label in one.mask_labels))
+    columns = [column_of(label, judgeable, data_set.name, taxonomy) for label in names]
+    images, truth, known, files = [], [], [], []
+    for frame in frames:
+        gray, mask = frame.gray(), frame.mask()
+        steel = steel_columns(gray)
+        for x in range(0, gray.shape[1] - judgeable.width + 1, min(TILE_STEP_PX, judgeable.width)):
+            if steel[x : x + judgeable.width].mean() < 0.25:
+                continue
+            window = np.s_[: judgeable.lines, x : x + judgeable.width]
+            area = np.bincount(mask[window].ravel(), minlength=len(frame.mask_labels) + 1)[1:]
+            images.append(resized(gray[window], (judgeable.width, judgeable.lines)))
+            truth.append(area >= SURE_PX)
+            known.append((area == 0) | (area >= SURE_PX))
+            files.append(frame.file)
+    scores = answers(judgeable.predict, images)[:, columns]
+    limits = [judgeable.thresholds[judgeable.classes[c]] for c in columns]
+    sure = np.all(known, axis=1)
+    return multi_label.judge(
+        scores[sure], np.array(truth)[sure], names, limits, [file for file, keep in zip(files, sure, strict=True) if keep]
+    )
+
+
+def _segment(judgeable: Judgeable, data_set: DataSet, specimens: Sequence[Specimen], taxonomy: Taxonomy) -> Judgement:
+    """Over whole pictures, at their own size."""
+    outlined = [one for one in specimens if one.knowledge is Knowledge.OUTLINED]
+    if not outlined:
+        raise DatasetError(f"{data_set.name}: has no masks, but {judgeable.name} is judged by them; name a set with masks")
+    called, true, files, kinds = [], [], [], []
+    for one in outlined:
+        mask = one.mask()
+        called.append(probability(judgeable, one.gray()) >= judgeable.thresholds["defect"] * 255)
+        true.append(mask > 0)
+        files.append(one.file)
+        kinds.append(one.labels)
+    return masks.judge_any(called, true, files, kinds)
+
+
+def probability(judgeable: Judgeable, gray: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Defect probability x 255, of the picture's own shape: tile by tile over a strip frame, a patch at one go."""
+    lines, width = gray.shape
+    if width < 2 * judgeable.width:
+        whole = judgeable.predict(resized(gray, (judgeable.width, judgeable.lines))[None, None])[0]
+        return cv2.resize(whole, (width, lines), interpolation=cv2.INTER_LINEAR).astype(np.uint8, copy=False)
+    found = np.zeros_like(gray)
+    for x in [*range(0, width - judgeable.width, TILE_STEP_PX), width - judgeable.width]:
+        tile = gray[: judgeable.lines, x : x + judgeable.width]
+        window = found[: judgeable.lines, x : x + judgeable.width]
+        np.maximum(window, judgeable.predict(np.ascontiguousarray(tile)[None, None])[0], out=window)
+    return found
+
+
+def _screen(judgeable: Judgeable, data_set: DataSet, specimens: Sequence[Specimen], taxonomy: Taxonomy) -> Judgement:
+    frames = [one for one in specimens if one.knowledge is Knowledge.OUTLINED]
+    shape = (judgeable.lines, judgeable.width)
+    pictures = [(one.gray(), one.mask(), one.file) for one in frames]
+    pictures = [each for each in pictures if each[0].shape == shape]
+    if not pictures:
+        raise DatasetError(
+            f"{data_set.name}: has no outlined frames of {shape[0]} x {shape[1]}, but {judgeable.name} is judged by such; "
+            "name a set of strip frames"
+        )
+    cells = answers(judgeable.predict, [gray for gray, _, _ in pictures])
+    assert judgeable.cell_px is not None
+    return windows.judge(cells, pictures, judgeable.cell_px, judgeable.thresholds["pass"])
