@@ -281,7 +281,8 @@ def _train(options: argparse.Namespace) -> None:
             resume=options.resume,
             out=options.out,
         )
-        _judged(judgement, options.json)
+        if judgement is not None:
+            _judged(judgement, options.json)
 
 
 def _evaluate(options: argparse.Namespace) -> None:

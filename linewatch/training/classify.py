@@ -1,6 +1,6 @@
 """Trains, judges and exports the classify engine: which house classes does a tile show?
 
-``python -m linewatch.training.classify --data "$LINEWATCH_DATA" --out engines/classify [--set steps=500]``
+``linewatch train classify --data "$LINEWATCH_DATA" [--set steps=500]``
 
 Thresholds come from folds that the judged network has not seen (`calibration_folds`, each predicted by a network
 fitted without it); the shipped network is fitted to folds 0-3, and fold 4 gives the card's figures only.
@@ -25,9 +25,9 @@ from torchmetrics.functional.classification import binary_auroc
 from linewatch.config.taxonomy import Taxonomy
 from linewatch.contracts.manifest import Task, TrainingRecord, TrainingSource
 from linewatch.networks.classifier import Scores, TileClassifier
-from linewatch.training.datasets import ADAPTERS, Specimen, read_set
+from linewatch.training.datasets import HOUSE_SETS, Specimen, read_set
 from linewatch.training.export import EngineFacts, export_engine, table
-from linewatch.training.fit import Recipe, arguments, fit, seeded
+from linewatch.training.fit import Recipe, fit, seeded
 from linewatch.training.splits import FOLDS, HELD_OUT_FOLD
 from linewatch.training.tiles import (
     RENDERED_JUDGING_SEEDS,
@@ -279,7 +279,7 @@ def _record(seen: Sequence[Specimen], recipe: ClassifyRecipe) -> TrainingRecord:
         for name in names
     }
     return TrainingRecord(
-        recipe=f"linewatch.training.classify {recipe.model_dump_json()}",
+        recipe=f"linewatch train classify {recipe.model_dump_json()}",
         encoder=f"{recipe.encoder}, ImageNet",
         seed=recipe.seed,
         data=tuple(TrainingSource(name=names[name], part="folds 0-3", count=count[name]) for name in names),
@@ -324,7 +324,7 @@ Multi-label classifier for 256 x 256 gray tiles: `image` uint8 (n, 1, 256, 256) 
 
 ## How it was made
 {recipe.encoder} from ImageNet, {recipe.steps} steps of {recipe.batch} tiles, seed {recipe.seed}, by
-`linewatch.training.classify`. Labels by `configs/taxonomy.toml`; a class that a set does not label is masked in the
+`linewatch train classify`. Labels by `configs/taxonomy.toml`; a class that a set does not label is masked in the
 loss. Patches come at random scale, fill the tile, are mirrored, lie on clean strip or share the tile, so that the set
 cannot be read off the padding. Data: {data}. Split: {facts.training.split}.
 
@@ -353,17 +353,13 @@ Thresholds: {", ".join(f"{name} {value:.2f}" for name, value in facts.thresholds
 """
 
 
-def main() -> None:
-    found = arguments(__doc__ or "", ClassifyRecipe)
+def train(data: Path, out: Path, recipe: ClassifyRecipe, run: Path) -> None:
+    """`make_engine` from a folder that holds the sets and `imagenet_weights`."""
     make_engine(
-        specimens=[one for name in ADAPTERS for one in read_set(name, found.data)],
+        specimens=[one for name in HOUSE_SETS for one in read_set(name, data)],
         taxonomy=Taxonomy.read(),
-        weights=found.data / "imagenet_weights",
-        out=found.out,
-        recipe=ClassifyRecipe.with_settings(found.set),
-        run=found.run,
+        weights=data / "imagenet_weights",
+        out=out,
+        recipe=recipe,
+        run=run,
     )
-
-
-if __name__ == "__main__":
-    main()

@@ -30,10 +30,11 @@ def train(
     folds: int | None = None,
     resume: bool = False,
     out: Path | None = None,
-) -> Judgement:
-    """Trains by the recipe `name` into a run folder and gives how good it is."""
+) -> Judgement | None:
+    """Trains by the recipe `name` into a run folder and gives how good it is; of the house's, the engine's card tells."""
     if name in HOUSE_RECIPES:
-        return train_house(name, named_folders(data), changes, weights, run or RUNS / name, out or Path("engines") / name)
+        train_house(name, named_folders(data), changes, weights, run or RUNS / name, out or Path("engines") / name)
+        return None
     if name not in PAPER_RECIPES:
         raise ConfigError(f"no recipe {name!r}, expected one of {', '.join([*PAPER_RECIPES, *HOUSE_RECIPES])}")
     recipe = PAPER_RECIPES[name]

@@ -1,6 +1,6 @@
 """Train the screen: where in a strip frame must the heavy networks look?
 
-``python -m linewatch.training.screen --data "$LINEWATCH_DATA" --out engines/screen [--set steps=500]``
+``linewatch train screen --data "$LINEWATCH_DATA" [--set steps=500]``
 
 Cells learn from masks, windows of a tile's size from the smooth maximum of their cells, areas of which only is known
 that a defect is somewhere in them (class-only frames, X-SDD patches) from the smooth maximum of the area. The figure of
@@ -26,9 +26,9 @@ from torch.utils.data import Dataset
 from linewatch.contracts.manifest import Task, TrainingRecord, TrainingSource
 from linewatch.networks.screen import Screen
 from linewatch.training.blending import Blender
-from linewatch.training.datasets import ADAPTERS, Knowledge, Specimen, read_set
+from linewatch.training.datasets import HOUSE_SETS, Knowledge, Specimen, read_set
 from linewatch.training.export import EngineFacts, export_engine, table
-from linewatch.training.fit import Recipe, arguments, fit, seeded
+from linewatch.training.fit import Recipe, fit, seeded
 from linewatch.training.frames import (
     DEFECT,
     FrameMaker,
@@ -157,7 +157,7 @@ class Sources:
     @classmethod
     def read(cls, data: Path) -> Sources:
         """The sets under the data folder."""
-        return cls([one for name in ADAPTERS for one in read_set(name, data)], data / "imagenet_weights")
+        return cls([one for name in HOUSE_SETS for one in read_set(name, data)], data / "imagenet_weights")
 
     def of(self, folds: Sequence[int], data_set: str, *knowledge: Knowledge) -> list[Specimen]:
         """Specimens of one set in `folds`, of any of the kinds of knowledge (all, if none is named)."""
@@ -213,17 +213,12 @@ def new_screen(recipe: ScreenRecipe, weights: Path | None) -> Screen:
 
 
 def fit_without(data: Path, unseen: tuple[int, ...], recipe: ScreenRecipe, run: Path) -> Path:
-    """Fit a screen on all folds but `unseen`; gives the weights file. An earlier run with the same recipe is kept."""
+    """Fits a screen on all folds but `unseen`; gives the weights file. A run that was done is kept."""
     run = run / f"without-{'-'.join(map(str, unseen))}"
-    weights, told = run / "weights.pt", run / "recipe.json"
-    if not (weights.is_file() and told.is_file() and told.read_text() == recipe.model_dump_json()):
-        run.mkdir(parents=True, exist_ok=True)
-        sources = Sources.read(data)
-        fit_screen(
-            sources.maker([fold for fold in range(FOLDS) if fold not in unseen], recipe), recipe, sources.weights, run
-        )
-        told.write_text(recipe.model_dump_json())
-    return weights
+    sources = Sources.read(data)
+    maker = sources.maker([fold for fold in range(FOLDS) if fold not in unseen], recipe)
+    fit_screen(maker, recipe, sources.weights, run)
+    return run / "fit" / "weights.pt"
 
 
 def load_screen(weights: Path, recipe: ScreenRecipe) -> Screen:
@@ -350,7 +345,7 @@ def _record(sources: Sources, folds: Sequence[int], recipe: ScreenRecipe) -> Tra
         seeds = TRAIN_SEEDS[: recipe.rendered_strips]
         data.append(TrainingSource(name="rendered strip", part=f"seeds {seeds[0]}-{seeds[-1]}", count=4 * len(seeds)))
     return TrainingRecord(
-        recipe=f"linewatch.training.screen {recipe.model_dump_json()}",
+        recipe=f"linewatch train screen {recipe.model_dump_json()}",
         encoder=f"{recipe.encoder}, ImageNet",
         seed=recipe.seed,
         data=tuple(data),
@@ -391,7 +386,7 @@ One pass over the whole frame: `image` uint8 (n, 1, 256, 1600) to `score` float3
 holds a defect. A tile's score is the highest of the cells that overlap it and touch the strip; it passes at {facts.thresholds["pass"]:.4f} or above. {facts.normalisation}.
 
 ## How it was made
-{recipe.encoder} from ImageNet, cut at stride 16, {recipe.steps} steps of {recipe.batch} frames, seed {recipe.seed}, by `linewatch.training.screen`. Cells learn from masks, windows of a tile's size from the
+{recipe.encoder} from ImageNet, cut at stride 16, {recipe.steps} steps of {recipe.batch} frames, seed {recipe.seed}, by `linewatch train screen`. Cells learn from masks, windows of a tile's size from the
 smooth maximum of their cells, areas that hold a defect somewhere (class-only frames, X-SDD patches) from the area's. Frames: {recipe.patch_share:.0%} strip with NEU and X-SDD patches on it,
 {recipe.area_share:.0%} class-only, {recipe.rendered_share:.0%} rendered, the rest outlined Severstal frames, {recipe.blend:.0%} of those with more Severstal defects blended in. Random exposure, flips and scale.
 Data: {", ".join(f"{source.name} {source.count} ({source.part})" for source in facts.training.data)}. Split: {facts.training.split}.
@@ -412,13 +407,3 @@ nothing that ships; the threshold passes {recipe.pass_rate:.0%} of the clean til
 ## Terms
 {facts.terms}
 """  # noqa: E501 - a line of a card is a line of Markdown
-
-
-def main() -> None:
-    """The command line."""
-    found = arguments(__doc__ or "", ScreenRecipe)
-    train(found.data, found.out, ScreenRecipe.with_settings(found.set), found.run)
-
-
-if __name__ == "__main__":
-    main()

@@ -1,6 +1,6 @@
 """Trains, judges and exports the segment engine: which pixels of a tile are defect, of whatever class?
 
-``python -m linewatch.training.segment --data "$LINEWATCH_DATA" --out engines/segment [--set steps=500]``
+``linewatch train segment --data "$LINEWATCH_DATA" [--set steps=500]``
 
 Outlines are Severstal's (coarse polygons) and NEU's (fine, three classes). Threshold and figures: as for classify.
 """
@@ -22,9 +22,9 @@ from torch.utils.data import Dataset
 from linewatch.config.taxonomy import Taxonomy
 from linewatch.contracts.manifest import Task, TrainingRecord, TrainingSource
 from linewatch.networks.unet import ByteProbability, MobileUNet
-from linewatch.training.datasets import ADAPTERS, Knowledge, Specimen, read_set
+from linewatch.training.datasets import HOUSE_SETS, Knowledge, Specimen, read_set
 from linewatch.training.export import EngineFacts, export_engine, table
-from linewatch.training.fit import Recipe, arguments, fit, seeded
+from linewatch.training.fit import Recipe, fit, seeded
 from linewatch.training.splits import FOLDS, HELD_OUT_FOLD
 from linewatch.training.tiles import (
     RENDERED_JUDGING_SEEDS,
@@ -238,7 +238,7 @@ def make_engine(
 def _record(seen: Sequence[Specimen], recipe: SegmentRecipe) -> TrainingRecord:
     names = {"neu": "NEU surface defect database, patches with masks", "severstal": "Severstal, labelled frames"}
     return TrainingRecord(
-        recipe=f"linewatch.training.segment {recipe.model_dump_json()}",
+        recipe=f"linewatch train segment {recipe.model_dump_json()}",
         encoder=f"{recipe.encoder}, ImageNet",
         seed=recipe.seed,
         data=tuple(
@@ -283,7 +283,7 @@ probability x 255. {facts.normalisation}. It works at half size and enlarges its
 
 ## How it was made
 {recipe.encoder} from ImageNet as encoder, light decoder, {recipe.steps} steps of {recipe.batch} tiles, binary
-cross-entropy and Dice, seed {recipe.seed}, by `linewatch.training.segment`. A third of the tiles hold NEU patches
+cross-entropy and Dice, seed {recipe.seed}, by `linewatch train segment`. A third of the tiles hold NEU patches
 (filling the tile, or laid on clean strip with or without their surroundings), the rest are cut from Severstal frames
 at random scale; about a third show clean strip. Data: {data}. Split: {facts.training.split}.
 
@@ -307,17 +307,13 @@ in brackets 95 % bootstrap over files.
 """
 
 
-def main() -> None:
-    found = arguments(__doc__ or "", SegmentRecipe)
+def train(data: Path, out: Path, recipe: SegmentRecipe, run: Path) -> None:
+    """`make_engine` from a folder that holds the sets and `imagenet_weights`."""
     make_engine(
-        specimens=[one for name in ADAPTERS for one in read_set(name, found.data)],
+        specimens=[one for name in HOUSE_SETS for one in read_set(name, data)],
         taxonomy=Taxonomy.read(),
-        weights=found.data / "imagenet_weights",
-        out=found.out,
-        recipe=SegmentRecipe.with_settings(found.set),
-        run=found.run,
+        weights=data / "imagenet_weights",
+        out=out,
+        recipe=recipe,
+        run=run,
     )
-
-
-if __name__ == "__main__":
-    main()
