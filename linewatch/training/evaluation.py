@@ -23,7 +23,7 @@ from linewatch.inference.engines import Engine, load_engine
 from linewatch.training.datasets import DataSet, DatasetError, Knowledge, Specimen
 from linewatch.training.judging import labels, masks, multi_label, windows
 from linewatch.training.judging.judgement import Judgement
-from linewatch.training.merit import TILE_STEP_PX, steel_columns
+from linewatch.training.merit import STEEL_SHARE, TILE_STEP_PX, TileTruth, steel_columns, tile_scores
 from linewatch.training.predictor import Predictor, TorchPredictor, answers
 from linewatch.training.recipes.study import resized
 from linewatch.training.runs import Trained, fingerprint, is_checkpoint, load, with_claims
@@ -131,9 +131,7 @@ def evaluate(judgeable: Judgeable, data_set: DataSet, specimens: Sequence[Specim
     trained = judgeable.trained
     if trained is not None and trained.record.data_set == data_set.name and set(trained.record.classes) == set(data_set.labels):
         own = trained.study.judge([trained.judged(specimens)], None)
-        update = {name: value for name, value in own.model_dump(exclude_none=True).items() if getattr(found, name) is None}
-        found = Judgement.model_validate({**found.model_dump(exclude_none=True), **update})
-        found = with_claims(found, PAPER_RECIPES[trained.record.recipe], data_set.name)
+        found = with_claims(own, PAPER_RECIPES[trained.record.recipe], data_set.name)
     return found
 
 
@@ -184,11 +182,9 @@ def _classify_frames(
             known.append((area == 0) | (area >= SURE_PX))
             files.append(frame.file)
     scores = answers(judgeable.predict, images)[:, columns]
-    limits = [judgeable.thresholds[judgeable.classes[c]] for c in columns]
+    limits = [judgeable.thresholds[judgeable.classes[column]] for column in columns]
     sure = np.all(known, axis=1)
-    return multi_label.judge(
-        scores[sure], np.array(truth)[sure], names, limits, [file for file, keep in zip(files, sure, strict=True) if keep]
-    )
+    return multi_label.judge(scores[sure], np.array(truth)[sure], names, limits, np.array(files)[sure])
 
 
 def _segment(judgeable: Judgeable, data_set: DataSet, specimens: Sequence[Specimen], taxonomy: Taxonomy) -> Judgement:
@@ -196,14 +192,22 @@ def _segment(judgeable: Judgeable, data_set: DataSet, specimens: Sequence[Specim
     outlined = [one for one in specimens if one.knowledge is Knowledge.OUTLINED]
     if not outlined:
         raise DatasetError(f"{data_set.name}: has no masks, but {judgeable.name} is judged by them; name a set with masks")
-    called, true, files, kinds = [], [], [], []
+    parts = []
     for one in outlined:
-        mask = one.mask()
-        called.append(probability(judgeable, one.gray()) >= judgeable.thresholds["defect"] * 255)
-        true.append(mask > 0)
-        files.append(one.file)
-        kinds.append(one.labels)
-    return masks.judge_any(called, true, files, kinds)
+        called = probability(judgeable, one.gray())
+        parts.append(masks.Overlap.of(called[None], one.mask()[None] > 0, judgeable.thresholds["defect"]))
+    overlap = masks.Overlap.joined(parts)
+    found = masks.judge(overlap, ["defect"], groups=[one.file for one in outlined])
+    return found.model_copy(update={"dice_per_class": _dice_by_label(overlap.image_dice(), outlined)})
+
+
+def _dice_by_label(dice: NDArray[np.float64], specimens: Sequence[Specimen]) -> dict[str, float | None]:
+    """Mean Dice of the pictures that show one label only, by label."""
+    of: dict[str, list[float]] = {}
+    for value, one in zip(dice, specimens, strict=True):
+        if len(one.labels) == 1 and not np.isnan(value):
+            of.setdefault(one.labels[0], []).append(float(value))
+    return {label: float(np.mean(values)) for label, values in sorted(of.items())}
 
 
 def probability(judgeable: Judgeable, gray: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -230,6 +234,14 @@ def _screen(judgeable: Judgeable, data_set: DataSet, specimens: Sequence[Specime
             f"{data_set.name}: has no outlined frames of {shape[0]} x {shape[1]}, but {judgeable.name} is judged by such; "
             "name a set of strip frames"
         )
-    cells = answers(judgeable.predict, [gray for gray, _, _ in pictures])
     assert judgeable.cell_px is not None
-    return windows.judge(cells, pictures, judgeable.cell_px, judgeable.thresholds["pass"])
+    cells = answers(judgeable.predict, [gray for gray, _, _ in pictures])
+    scores, defective, files = [], [], []
+    for (gray, mask, file), of in zip(pictures, cells, strict=True):
+        steel = steel_columns(gray)
+        truth = TileTruth.of(mask, steel)
+        counts = (truth.defect_px > 0) | (truth.steel_share >= STEEL_SHARE)
+        scores.append(tile_scores(of, judgeable.cell_px, steel)[counts])
+        defective.append(truth.defect_px[counts] > 0)
+        files += [file] * int(counts.sum())
+    return windows.judge(np.concatenate(scores), np.concatenate(defective), files)

@@ -228,17 +228,11 @@ def device_name() -> str:
 
 def card(record: RunRecord, judgement: Judgement, recipe: PaperRecipe) -> str:
     """The model card as Markdown."""
-    figures = [
-        (name, value)
-        for name, value in judgement.model_dump(exclude_none=True).items()
-        if isinstance(value, float)
-    ]
     rows = []
-    for name, value in figures:
-        low, high = (judgement.intervals or {}).get(name, (None, None))
-        claim = (judgement.paper or {}).get(name)
-        interval = "" if low is None else f"{low:.3f} to {high:.3f}"
-        rows.append(f"| {name} | {value:.3f} | {interval} | {'' if claim is None else f'{claim:.3f}'} |")
+    for name, value in judgement.figures().items():
+        interval = "" if name not in judgement.intervals else "{:.3f} to {:.3f}".format(*judgement.intervals[name])
+        claim = f"{judgement.paper[name]:.3f}" if name in judgement.paper else ""
+        rows.append(f"| {name} | {value:.3f} | {interval} | {claim} |")
     epochs = ", ".join(f"{phase} {count}" for phase, count in record.epochs.items())
     settings = "\n".join(f"- `{name}`: {value}" for name, value in record.settings.items())
     return f"""# {record.recipe} on {record.data_set}

@@ -35,8 +35,8 @@ def export_checkpoint(path: Path, name: str, engines_dir: Path) -> EngineManifes
     record, study = trained.record, trained.study
     told = (path if path.is_dir() else path.parent) / JUDGEMENT
     judgement = Judgement.model_validate_json(told.read_text()) if told.is_file() else None
-    figures = {} if judgement is None else judgement.model_dump(exclude_none=True)
-    metrics = {key: float(value) for key, value in figures.items() if isinstance(value, float)}
+    if judgement is None:
+        judgement = Judgement(count=0, task=study.task, classes=study.classes)
     facts = EngineFacts(
         name=name,
         version="1",
@@ -52,12 +52,12 @@ def export_checkpoint(path: Path, name: str, engines_dir: Path) -> EngineManifes
             data=(TrainingSource(name=record.data_set, part="training", count=record.counts["training"]),),
             split=f"{SEEN}: what it was trained on",
         ),
-        metrics=metrics,
+        metrics=judgement.figures(),
         terms=f"Trained on {record.data_set}: docs/datasets.md has its terms. Started from: {record.pretrained}.",
     )
     folder = engines_dir / name
     written = (path if path.is_dir() else path.parent) / CARD
-    text = written.read_text() if written.is_file() else card(record, Judgement.model_validate(figures), PAPER_RECIPES[record.recipe])
+    text = written.read_text() if written.is_file() else card(record, judgement, PAPER_RECIPES[record.recipe])
     manifest = export_engine(
         study.shipped(trained.network),
         facts,
