@@ -1,0 +1,51 @@
+"""VGG11, VGG16, VGG19 (Simonyan & Zisserman 2014, arXiv:1409.1556), the last layer replaced, as Dorzhiev & Feiler and
+Apostolopoulos & Tzani fine-tune them. Layers and weights are torchvision's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import torchvision
+from torch import Tensor, nn
+
+from linewatch.networks.paper import GrayPlanes, PaperNetwork
+from linewatch.networks.pretrained import HUB_ERRORS, Source, hub_unreachable, load_trunk
+
+DEPTHS = {11: torchvision.models.vgg11, 16: torchvision.models.vgg16, 19: torchvision.models.vgg19}
+_WEIGHTS = {depth: f"VGG{depth}_Weights" for depth in DEPTHS}
+
+
+def vgg_body(depth: int, weights: Source) -> torchvision.models.VGG:
+    """torchvision's whole VGG; from the hub with `imagenet`, otherwise random. WeightsMismatch without a hub."""
+    try:
+        return DEPTHS[depth](weights="IMAGENET1K_V1" if weights == "imagenet" else None)
+    except HUB_ERRORS as error:
+        raise hub_unreachable(f"VGG{depth}", error) from error
+
+
+class Vgg(PaperNetwork):
+    """uint8 (n, 1, h, w), h and w at least 32, to logits (n, classes). The trunk is all but the last layer; features of
+    any size are pooled to 7 x 7, so 200 px pictures go in as they are.
+    """
+
+    def __init__(self, depth: int, classes: int = 6, weights: Source = None):
+        super().__init__()
+        body = vgg_body(depth, weights)
+        self.planes = GrayPlanes()
+        self.trunk = nn.Sequential()
+        self.trunk.add_module("features", body.features)
+        self.trunk.add_module("avgpool", body.avgpool)
+        self.trunk.add_module("flatten", nn.Flatten())
+        self.trunk.add_module("classifier", body.classifier[:6])
+        if isinstance(weights, Path):
+            load_trunk(self.trunk, weights)
+        self.head = nn.Linear(4096, classes)
+
+    def forward(self, image: Tensor) -> Tensor:
+        return self.head(self.trunk(self.planes(image)))
+
+    def stages(self) -> Mapping[str, nn.Module]:
+        pools = [layer for layer in self.trunk.features if isinstance(layer, nn.MaxPool2d)]  # type: ignore[union-attr]
+        return {f"pool {number}": pool for number, pool in enumerate(pools, 1)}
