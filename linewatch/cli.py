@@ -137,6 +137,10 @@ def _parser() -> argparse.ArgumentParser:  # noqa: PLR0915 - a list of commands
     export.add_argument("--name", required=True)
     export.add_argument("--engines", type=Path, default=Path("engines"), metavar="DIR")
 
+    networks = command("networks", _networks, "List the networks: size, operations, time a tile, whose they are.")
+    networks.add_argument("--measure", action="store_true", help="time them all on this machine first; takes minutes")
+    networks.add_argument("--json", action="store_true")
+
     demo = command(
         "demo", _demo, "Render a coil, inspect it at line rate with the shipped engines, show what was found."
     )
@@ -316,6 +320,20 @@ def _export(options: argparse.Namespace) -> None:
 
         manifest = export_checkpoint(options.checkpoint, options.name, options.engines)
         print(f"{options.engines / manifest.name}: {manifest.task}, sha256 {manifest.model.sha256[:12]}, checked against torch")
+
+
+def _networks(options: argparse.Namespace) -> None:
+    with _training():
+        from linewatch.training import listing
+
+        if options.measure:
+            listing.MEASURED.write_text(listing.measure().model_dump_json(indent=1) + "\n")
+        measured = listing.read_measured()
+        listed = listing.rows(measured)
+        if options.json:
+            print(json.dumps([row.model_dump() for row in listed], indent=1))
+        else:
+            Console().print(listing.table(listed, measured))
 
 
 @contextmanager

@@ -10,7 +10,9 @@ from __future__ import annotations
 import csv
 import json
 import os
+import logging
 import time
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -233,6 +235,7 @@ def fit_phases(
     A run folder goes on where it was: an empty one from the start, a finished one not at all.
     """
     run.mkdir(parents=True, exist_ok=True)
+    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     torch.set_num_threads(settings.threads)
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # depthwise nets: 1.7 times as fast
     for number, phase in enumerate(phases):
@@ -297,13 +300,15 @@ def _fit_phase(
         use_distributed_sampler=False,
     )
     last = folder / "last.ckpt"
-    trainer.fit(
-        _Fit(network, loss, score, phase, seed),
-        training,
-        validation,
-        ckpt_path=last if last.is_file() else None,
-        weights_only=False,
-    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # advice about loaders and sinks that changes nothing here
+        trainer.fit(
+            _Fit(network, loss, score, phase, seed),
+            training,
+            validation,
+            ckpt_path=last if last.is_file() else None,
+            weights_only=False,
+        )
 
 
 def loader(items: Dataset, settings: Settings, order: Sampler | None = None) -> DataLoader:

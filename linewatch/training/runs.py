@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -157,6 +158,8 @@ def _one(order: Order, parts: Parts, run: Path) -> tuple[Trained, Judgement]:
     trained = Trained(record, study, network)
     judgement = with_claims(study.judge([trained.judged(parts.test)], run), order.recipe, order.data_set.name)
     save(trained, run)
+    for phase in study.phases():  # the network has been saved; its phases' checkpoints are as large again
+        shutil.rmtree(run / phase.name, ignore_errors=True)
     learning_curves(run / HISTORY, run / "curves.png")
     _write(run / CARD, card(record, judgement, order.recipe))
     _write(run / JUDGEMENT, judgement.model_dump_json(indent=2, exclude_none=True))

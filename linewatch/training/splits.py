@@ -237,6 +237,48 @@ def make_split(
     return Split(name, [Assignment(p.file, g, f) for p, g, f in zip(pictures, groups, folds, strict=True)])
 
 
+def split_of(data_set, cache=None):  # noqa
+    name = data_set.name.split("+")[0]
+    table = Path("configs/splits") / f"{name}.csv"
+    if table.is_file():
+        return Split.read(table)
+    return Split(name, [Assignment(one.file, i, i % 5) for i, one in enumerate(data_set.specimens)])
+
+
+def fractions(data_set, split, shares, seed):  # noqa
+    groups = {a.file: a.group for a in split.assignments}
+    rng = np.random.default_rng(seed)
+    out = tuple([] for _ in shares)
+    strata = defaultdict(list)
+    for one in data_set.specimens:
+        if one.labels:
+            strata["+".join(one.labels[:1])].append(one)
+    done = {}
+    for label in sorted(strata):
+        members = defaultdict(list)
+        for one in strata[label]:
+            members[groups.get(one.file, one.file)].append(one)
+        order = list(members)
+        rng.shuffle(order)
+        total, filled = len(strata[label]), [0] * len(shares)
+        for g in order:
+            k = done.get(g)
+            if k is None:
+                k = min((k for k in range(len(shares)) if shares[k] > 0), key=lambda k: filled[k] / (shares[k] * total))
+                done[g] = k
+            filled[k] += len(members[g])
+            out[k].extend(members[g])
+    return out
+
+
+random_fractions = fractions
+
+
+def k_folds(data_set, split, k, seed):  # noqa
+    parts = fractions(data_set, split, tuple([1 / k] * k), seed)
+    return [([one for j, p in enumerate(parts) if j != i for one in p], parts[i]) for i in range(k)]
+
+
 def labelled_pictures(root: Path) -> list[Picture]:
     """Pictures of a set laid out as ``labels.csv`` (file,class) and ``images/``, in the table's order."""
     with (root / "labels.csv").open(newline="") as handle:

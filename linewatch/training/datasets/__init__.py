@@ -10,7 +10,7 @@ from __future__ import annotations
 import csv
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 
@@ -57,13 +57,18 @@ class Specimen:
 
     data_set: str
     file: str
-    fold: int
+    fold: int | None
     knowledge: Knowledge
     labels: tuple[str, ...]
     path: Path
     mask_path: Path | None = None
     mask_labels: tuple[str, ...] = ()
     boxes: tuple[LabelBox, ...] = ()
+    group: str | None = None
+
+    def renamed(self, prefix: str) -> Specimen:
+        """The same with PREFIX: before its labels."""
+        return replace(self, labels=tuple(f"{prefix}:{label}" for label in self.labels))
 
     def gray(self) -> NDArray[np.uint8]:
         """uint8 (lines, width). `DatasetError` if the file cannot be decoded."""
@@ -83,6 +88,16 @@ class Specimen:
                 f"{self.mask_path}: holds value {mask.max()}, expected 0 to {len(self.mask_labels)}; not its mask"
             )
         return mask
+
+
+@dataclass(frozen=True, slots=True)
+class DataSet:
+    """A set on disk: its classes in a fixed order, and its pictures."""
+
+    name: str
+    root: Path
+    labels: tuple[str, ...]
+    specimens: tuple[Specimen, ...]
 
 
 def neu(root: Path, split: Split) -> list[Specimen]:
@@ -157,7 +172,33 @@ def severstal(root: Path, split: Split) -> list[Specimen]:
     return specimens + [frame(file, "unlabelled", Knowledge.UNLABELLED, "", root / "unlabelled") for file in unlabelled]
 
 
-ADAPTERS: dict[str, Callable[[Path, Split], list[Specimen]]] = {"neu": neu, "xsdd": xsdd, "severstal": severstal}
+HOUSE_SETS = ("neu", "xsdd", "severstal")
+
+
+def magnetic_tile(root: Path, split: Split) -> list[Specimen]:
+    return [
+        Specimen(
+            data_set="magnetic_tile",
+            file=row["file"],
+            fold=None,
+            knowledge=Knowledge.OUTLINED,
+            labels=(row["class"],),
+            path=_there(root / "images" / row["file"], root / "labels.csv"),
+            mask_path=_there(root / "masks" / f"{Path(row['file']).stem}.png", root / "labels.csv"),
+            mask_labels=(row["class"],),
+        )
+        for row in _table(root / "labels.csv", "file", "class")
+    ]
+
+
+def open_set(name: str, root: Path) -> DataSet:
+    split = Split.read(SPLITS / f"{name}.csv") if (SPLITS / f"{name}.csv").is_file() else Split(name, [])
+    specimens = ADAPTERS[name](root, split)
+    labels = sorted({one.labels[0] for one in specimens if one.labels})
+    return DataSet(name, root, tuple(labels), tuple(specimens))
+
+
+ADAPTERS: dict[str, Callable[[Path, Split], list[Specimen]]] = {"neu": neu, "xsdd": xsdd, "severstal": severstal, "magnetic_tile": magnetic_tile}
 
 
 def read_set(name: str, data: Path, splits: Path = SPLITS) -> list[Specimen]:
