@@ -62,3 +62,14 @@ def answers(predict: Predictor, images: Images | Sequence[NDArray[np.uint8]]) ->
 def scores_of(shipped: nn.Module, images: Images | Sequence[NDArray[np.uint8]]) -> NDArray:
     """`answers` of a network in its shipped form."""
     return answers(TorchPredictor(shipped), images)
+
+
+class PixelBytes(nn.Module):
+    """A joint network as a segment engine: `probability` uint8 (n, h, w), the likeliest class's x 255, rounded."""
+
+    def __init__(self, network: nn.Module):
+        super().__init__()
+        self.network = network
+
+    def forward(self, image: Tensor) -> Tensor:
+        return (self.network(image).pixels.amax(1).sigmoid() * 255).round().to(torch.uint8)
