@@ -73,3 +73,25 @@ class PixelBytes(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         return (self.network(image).pixels.amax(1).sigmoid() * 255).round().to(torch.uint8)
+
+
+class Presence(nn.Module):
+    """A network of counts as a classify engine: `scores` float32 (n, classes), the counts clipped to [0, 1]."""
+
+    def __init__(self, network: nn.Module):
+        super().__init__()
+        self.network = network
+
+    def forward(self, image: Tensor) -> Tensor:
+        return self.network(image).clamp(0, 1)
+
+
+class Sigmoid(nn.Module):
+    """A multi-label network as a classify engine: `scores` float32 (n, classes) in [0, 1]."""
+
+    def __init__(self, network: nn.Module):
+        super().__init__()
+        self.network = network
+
+    def forward(self, image: Tensor) -> Tensor:
+        return self.network(image).sigmoid()
