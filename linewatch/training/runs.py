@@ -32,7 +32,7 @@ from linewatch.training.judging.judgement import Judgement
 from linewatch.training.judging.plots import learning_curves
 from linewatch.training.recipes.registry import PaperRecipe, paper_recipe
 from linewatch.training.recipes.study import Judged, PaperSettings, Parts, Study, folded_parts, parts_of
-from linewatch.training.splits import split_of
+from linewatch.training.parts import split_of
 
 CHECKPOINT = "network.ckpt"
 RECORD, JUDGEMENT, CARD = "run.json", "judgement.json", "CARD.md"

@@ -39,6 +39,7 @@ _MIN_OVERLAP = 0.25
 _PROFILE_PX = 800
 _PROFILE_SHIFT_PX = 12
 _COIL_NEIGHBOUR = 0.60
+_HASH_BITS_APART = 4
 
 
 class SplitError(LinewatchError):
@@ -208,6 +209,11 @@ def connect(count: int, pairs: Iterable[tuple[int, int]]) -> list[int]:
 
 def assign_folds(groups: Sequence[int], strata: Sequence[str], folds: int = FOLDS, seed: int = SEED) -> list[int]:
     """Fold of each item: groups stay whole, strata are spread as evenly as whole groups allow, ties fall by `seed`."""
+    return assign_parts(groups, strata, [1 / folds] * folds, seed)
+
+
+def assign_parts(groups: Sequence[int], strata: Sequence[str], shares: Sequence[float], seed: int = SEED) -> list[int]:
+    """Part of each item, parts being about as large as their shares, in every stratum; a share of 0 gets nothing."""
     members: dict[int, list[int]] = defaultdict(list)
     for item, group in enumerate(groups):
         members[group].append(item)
@@ -215,17 +221,22 @@ def assign_folds(groups: Sequence[int], strata: Sequence[str], folds: int = FOLD
     np.random.default_rng(seed).shuffle(order)
     order.sort(key=lambda group: -len(members[group]))
     total = Counter(strata)
-    filled = [Counter[str]() for _ in range(folds)]
-    fold_of: dict[int, int] = {}
+    parts = [part for part, share in enumerate(shares) if share > 0]
+    relative = [share * len(shares) for share in shares]
+    filled = [Counter[str]() for _ in shares]
+    part_of: dict[int, int] = {}
     for group in order:
         content = Counter(strata[item] for item in members[group])
-        fold = min(
-            range(folds),
-            key=lambda f: (sum(n * filled[f][s] / total[s] for s, n in content.items()), filled[f].total()),
+        chosen = min(
+            parts,
+            key=lambda part: (
+                sum(n * filled[part][s] / total[s] for s, n in content.items()) / relative[part],
+                filled[part].total() / relative[part],
+            ),
         )
-        filled[fold] += content
-        fold_of[group] = fold
-    return [fold_of[group] for group in groups]
+        filled[chosen] += content
+        part_of[group] = chosen
+    return [part_of[group] for group in groups]
 
 
 def make_split(
@@ -237,46 +248,31 @@ def make_split(
     return Split(name, [Assignment(p.file, g, f) for p, g, f in zip(pictures, groups, folds, strict=True)])
 
 
-def split_of(data_set, cache=None):  # noqa
-    name = data_set.name.split("+")[0]
-    table = Path("configs/splits") / f"{name}.csv"
-    if table.is_file():
-        return Split.read(table)
-    return Split(name, [Assignment(one.file, i, i % 5) for i, one in enumerate(data_set.specimens)])
+def perceptual_pairs(pictures: Iterable[Picture]) -> list[tuple[int, int]]:
+    """Pairs that look alike by a 64-bit hash of their low frequencies (pHash), at most 4 bits apart.
+
+    For sets too large to correlate every pair: only pictures that agree in one of five bands of bits are compared, which
+    any two at most 4 bits apart do. It finds copies and other codings of a picture, not shifted cut-outs.
+    """
+    hashes = np.array([_perceptual_hash(one.gray) for one in pictures], np.uint64)
+    pairs: set[tuple[int, int]] = set()
+    for band in range(5):
+        bits = (hashes >> np.uint64(13 * band)) & np.uint64((1 << 13) - 1)
+        buckets: dict[int, list[int]] = defaultdict(list)
+        for index, key in enumerate(bits.tolist()):
+            buckets[key].append(index)
+        for members in buckets.values():
+            for at, first in enumerate(members[:-1]):
+                others = np.array(members[at + 1 :])
+                apart = np.bitwise_count(hashes[others] ^ hashes[first])
+                pairs.update((first, int(other)) for other in others[apart <= _HASH_BITS_APART])
+    return sorted(pairs)
 
 
-def fractions(data_set, split, shares, seed):  # noqa
-    groups = {a.file: a.group for a in split.assignments}
-    rng = np.random.default_rng(seed)
-    out = tuple([] for _ in shares)
-    strata = defaultdict(list)
-    for one in data_set.specimens:
-        if one.labels:
-            strata["+".join(one.labels[:1])].append(one)
-    done = {}
-    for label in sorted(strata):
-        members = defaultdict(list)
-        for one in strata[label]:
-            members[groups.get(one.file, one.file)].append(one)
-        order = list(members)
-        rng.shuffle(order)
-        total, filled = len(strata[label]), [0] * len(shares)
-        for g in order:
-            k = done.get(g)
-            if k is None:
-                k = min((k for k in range(len(shares)) if shares[k] > 0), key=lambda k: filled[k] / (shares[k] * total))
-                done[g] = k
-            filled[k] += len(members[g])
-            out[k].extend(members[g])
-    return out
-
-
-random_fractions = fractions
-
-
-def k_folds(data_set, split, k, seed):  # noqa
-    parts = fractions(data_set, split, tuple([1 / k] * k), seed)
-    return [([one for j, p in enumerate(parts) if j != i for one in p], parts[i]) for i in range(k)]
+def _perceptual_hash(gray: NDArray[np.uint8]) -> int:
+    small = cv2.resize(gray, (32, 32), interpolation=cv2.INTER_AREA).astype(np.float32)
+    low = cv2.dct(small)[:9, :9].ravel()[1:65]
+    return int(np.packbits(low > np.median(low)).view(">u8")[0])
 
 
 def labelled_pictures(root: Path) -> list[Picture]:

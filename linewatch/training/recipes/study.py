@@ -23,7 +23,8 @@ from linewatch.training.augmentation import Augmentation
 from linewatch.training.datasets import DataSet, Specimen
 from linewatch.training.fit import Phase, Settings
 from linewatch.training.judging.judgement import Judgement
-from linewatch.training.splits import Split, fractions, k_folds, random_fractions
+from linewatch.training.parts import fractions, k_folds, random_fractions
+from linewatch.training.splits import Split
 
 _HELD_IN_MEMORY = 6000
 
