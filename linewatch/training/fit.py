@@ -1,7 +1,7 @@
 """The one training loop: Lightning's trainer over phases, for the house's networks and the papers' alike.
 
 A run repeats: training item `i` of epoch `e` is a function of the run's seed, `e` and `i` whatever the number of
-loading workers, and every epoch starts from its own seed. So a run that was killed and goes on from its last
+loading workers, and every step draws from its own seed. So a run that was killed and goes on from its last
 checkpoint ends with the very weights of one that was not.
 """
 
@@ -150,10 +150,8 @@ class _Fit(lightning.LightningModule):
         super().__init__()
         self.network, self.loss, self.score, self.phase, self.seed = network, loss, score, phase, seed
 
-    def on_train_epoch_start(self) -> None:
-        torch.manual_seed(self.seed * 10_007 + self.current_epoch)
-
     def training_step(self, batch: Any, index: int) -> Tensor:
+        torch.manual_seed(self.seed * 1_000_003 + self.global_step)  # dropout repeats, wherever a run was resumed
         loss = self.loss(self.network, batch)
         self.log("loss", loss, on_step=False, on_epoch=True, batch_size=_size(batch))
         return loss
@@ -300,6 +298,9 @@ def _fit_phase(
         use_distributed_sampler=False,
     )
     last = folder / "last.ckpt"
+    begun = torch.load(last, weights_only=False, map_location="cpu")["epoch"] + 1 if last.is_file() else 0
+    if isinstance(training.sampler, Shuffled | Endless):
+        training.sampler.set_epoch(begun)  # the trainer sets it as well, but its first items may be asked for before
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # advice about loaders and sinks that changes nothing here
         trainer.fit(
