@@ -1,1 +1,0 @@
-def learning_curves(*a): ...  # noqa

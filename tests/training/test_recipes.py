@@ -1,0 +1,261 @@
+"""Each paper's protocol, end to end on made pictures: it runs, it can overfit, its parts keep the paper's promises."""
+
+import csv
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from made_pictures import texture, write_table
+
+from linewatch.contracts.errors import ConfigError
+from linewatch.training.commands import evaluate, train
+from linewatch.training.datasets import DataSet, Knowledge, Specimen, open_set
+from linewatch.training.fit import HISTORY, fit_phases, loader, read_history
+from linewatch.training.parts import fractions, k_folds, made_split, random_fractions, split_of
+from linewatch.training.recipes.counts import Counts, CountsSettings, Mosaics
+from linewatch.training.recipes.crops import Crops, CropsSettings, RandomCrops, rescaled
+from linewatch.training.recipes.joint import Joint, JointSettings
+from linewatch.training.recipes.registry import PAPER_RECIPES
+from linewatch.training.recipes.single_label import NasnetSettings, SingleLabel, SingleLabelSettings
+from linewatch.training.runs import load
+from linewatch.training.shipping import export_checkpoint
+
+CPU = {"threads": 1, "workers": 0}
+
+
+@pytest.fixture
+def stripes(tmp_path: Path) -> Path:
+    """A set that anything can learn: stripes along, stripes across, and spots, with masks of the stripes and spots."""
+    root = tmp_path / "stripes"
+    (root / "images").mkdir(parents=True)
+    (root / "masks").mkdir()
+    rows = []
+    for number in range(24):
+        label = ("across", "along", "spot")[number % 3]
+        gray, mask = texture(number, 64, 64) // 2, np.zeros((64, 64), np.uint8)
+        place = 8 + 2 * (number % 20)
+        window = {"across": np.s_[place : place + 8], "along": np.s_[:, place : place + 8], "spot": np.s_[place : place + 12, 20:32]}
+        mask[window[label]] = 255
+        gray[mask > 0] = 250
+        cv2.imwrite(str(root / "images" / f"{label}_{number}.png"), gray)
+        cv2.imwrite(str(root / "masks" / f"{label}_{number}.png"), mask)
+        rows.append([f"{label}_{number}.png", label])
+    write_table(root / "labels.csv", ["file", "class"], rows)
+    return root
+
+
+@pytest.fixture
+def frames(tmp_path: Path) -> Path:
+    """Strip frames of 256 x 512 in the layout of the Severstal set, each second one with a bright mark of class 3 or 4."""
+    root = tmp_path / "severstal"
+    for folder in ("images", "masks"):
+        (root / folder).mkdir(parents=True)
+    rows = []
+    for number in range(8):
+        label = ("ok", "3", "ok", "4")[number % 4]
+        gray, mask = texture(900 + number, 256, 512), np.zeros((256, 512), np.uint8)
+        if label != "ok":
+            mask[60:200, 100 + 20 * number : 180 + 20 * number] = int(label)
+            gray[mask > 0] = 250 if label == "3" else 10
+        cv2.imwrite(str(root / "images" / f"f{number}.png"), gray)
+        cv2.imwrite(str(root / "masks" / f"f{number}.png"), mask)
+        rows.append([f"f{number}.png", label, 0])
+    write_table(root / "labels.csv", ["file", "defect_classes", "mask_fraction"], rows)
+    return root
+
+
+def losses(study, items, run: Path) -> list[float]:  # type: ignore[no-untyped-def]
+    """The loss of each epoch over the same few pictures, shown again and again without augmentation."""
+    torch.manual_seed(1)
+    fit_phases(study.network(None), study.loss, study.phases(), loader(items, study.settings), run, study.settings)
+    return [float(row["loss"]) for row in read_history(run / HISTORY)]
+
+
+def test_a_single_label_network_overfits(stripes: Path, tmp_path: Path) -> None:
+    data = open_set("stripes", stripes)
+    settings = SingleLabelSettings(network="resnet34", lines=64, width=64, epochs=6, batch=8, rate=1e-3, **CPU)
+    study = SingleLabel(settings, data)
+    seen = losses(study, study.validation(data.specimens), tmp_path / "run")
+    assert seen[-1] < 0.2 * seen[0]
+
+
+def test_a_joint_network_overfits(stripes: Path, tmp_path: Path) -> None:
+    data = open_set("stripes", stripes)
+    settings = JointSettings(encoder="mobilenet_v1_0.25", lines=64, width=64, epochs=10, batch=8, rate=3e-3, patience=99, **CPU)
+    study = Joint(settings, data)
+    assert study.classes == ("across", "along", "spot")
+    seen = losses(study, study.validation(data.specimens), tmp_path / "run")
+    assert seen[-1] < 0.5 * seen[0]
+
+
+def test_a_network_of_crops_overfits(frames: Path, tmp_path: Path) -> None:
+    data = open_set("severstal", frames, splits=tmp_path)
+    settings = CropsSettings(
+        network="resnet34", lines=64, width=64, epochs=5, rate=1e-3, crops_per_frame=2, aimed=1.0, **CPU
+    )
+    study = Crops(settings, data)
+    assert study.classes == ("I", "II", "III")
+    seen = losses(study, study.validation(data.specimens), tmp_path / "run")
+    assert seen[-1] < 0.4 * seen[0]
+
+
+def test_a_network_of_counts_overfits(stripes: Path, tmp_path: Path) -> None:
+    data = open_set("stripes", stripes)
+    settings = CountsSettings(
+        network="resnet34", lines=64, width=64, epochs=8, batch=8, rate=2e-3, mosaics=20, shares=(0.6, 0.2, 0.2), **CPU
+    )
+    study = Counts(settings, data)
+    seen = losses(study, Mosaics(study, data.specimens, "training"), tmp_path / "run")
+    assert seen[-1] < 0.3 * seen[0]
+
+
+def test_no_vector_of_counts_and_no_sample_is_in_two_parts(stripes: Path) -> None:
+    data = open_set("stripes", stripes)
+    six = DataSet("six", stripes, tuple("abcdef"), ())
+    study = Counts(CountsSettings(), six)
+    parts = {part: {tuple(v) for v in study.vectors(part)} for part in ("training", "validation", "test")}  # type: ignore[arg-type]
+    assert sum(map(len, parts.values())) == 126
+    assert len(set().union(*parts.values())) == 126
+    assert len(parts["test"]) == pytest.approx(0.2 * 126, abs=1)
+    small = Counts(CountsSettings(lines=64, width=64, mosaics=40), data)
+    mosaics = Mosaics(small, data.specimens, "test")
+    allowed = {tuple(v) for v in small.vectors("test")}
+    for index in range(len(mosaics)):
+        mosaic, counts = mosaics.mosaic(index)
+        assert mosaic.shape == (64, 64)
+        assert counts.sum() == 4
+        assert tuple(counts) in allowed
+    again, _ = Mosaics(small, data.specimens, "test").mosaic(3)
+    assert np.array_equal(again, mosaics.mosaic(3)[0])
+
+
+def test_crops_lie_on_the_steel_and_tell_what_they_show(frames: Path, tmp_path: Path) -> None:
+    data = open_set("severstal", frames, splits=tmp_path)
+    study = Crops(CropsSettings(crop_px=128, lines=128, width=128, crops_per_frame=10), data)
+    crops = RandomCrops(study, data.specimens, aimed=0.0)
+    assert len(crops) == 80
+    for index in range(0, 80, 7):
+        gray, mask, labels = crops.crop(index)
+        assert gray.shape == mask.shape == (128, 128)
+        told = study.shown(mask, labels)
+        assert told[1] == float((mask == 3).sum() >= 64)
+        assert told[2] == float((mask == 4).sum() >= 64)
+    with pytest.raises(ConfigError, match="classes names 9"):
+        Crops(CropsSettings(classes=("1", "9")), data)
+
+
+def test_rescaled_scores_are_called_at_one_half_as_at_their_own_limits() -> None:
+    rng = np.random.default_rng(0)
+    scores, limits = rng.random((200, 3)), np.tile(rng.uniform(0.05, 0.95, 3), (200, 1))
+    bent = rescaled(scores, limits)
+    assert np.array_equal(bent >= 0.5, scores >= limits)
+    assert ((bent >= 0) & (bent <= 1)).all()
+    for column in range(3):
+        assert np.array_equal(np.argsort(bent[:, column]), np.argsort(scores[:, column]))
+
+
+def test_nasnets_schedule_is_table_2s() -> None:
+    frozen, fine = NasnetSettings().phases()
+    weights = [torch.nn.Parameter(torch.zeros(1))]
+    assert (frozen.epochs, frozen.trunk_frozen, frozen.patience, frozen.min_delta) == (20, True, 10, 0.005)
+    assert isinstance(frozen.optimizer(weights), torch.optim.Adam)
+    paper = NasnetSettings(fine_rate=0.1, fine_least_rate=0.01).phases()[1]
+    optimizer = paper.optimizer(weights)
+    assert isinstance(optimizer, torch.optim.Adamax)
+    assert paper.schedule is not None
+    schedule, rates = paper.schedule(optimizer), []
+    for _ in range(100):
+        rates.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        schedule.step()
+    assert rates[0] == pytest.approx(0.1)
+    assert rates[20] == pytest.approx(0.05)
+    assert rates[99] == pytest.approx(0.01)
+    assert isinstance(NasnetSettings(fine_optimizer="adam").phases()[1].optimizer(weights), torch.optim.Adam)
+    assert not fine.trunk_frozen
+
+
+@pytest.mark.parametrize("name", PAPER_RECIPES)
+def test_the_recipes_are_whole(name: str) -> None:
+    recipe = PAPER_RECIPES[name]
+    assert sum(recipe.settings.shares) == pytest.approx(1)
+    assert recipe.settings.with_settings(["seed=5"]).seed == 5
+    phases = recipe.open(recipe.settings, DataSet("none", Path(), tuple("abcdef"), ())).phases()
+    assert all(phase.epochs > 0 for phase in phases)
+
+
+def made_specimens(count: int) -> DataSet:
+    specimens = [
+        Specimen("made", f"p{i}", None, Knowledge.LABELLED, ("ab"[i % 2],), Path(f"p{i}"), group=f"g{i // 3}")
+        for i in range(count)
+    ]
+    return DataSet("made", Path(), ("a", "b"), tuple(specimens))
+
+
+def test_parts_keep_groups_whole_and_use_everything_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = made_specimens(90)
+    monkeypatch.setattr(Specimen, "gray", lambda self: texture(int(self.file[1:]), 40, 40))
+    split = made_split(data)
+    group = {one.file: one.group for one in split.assignments}
+    assert all(group[f"p{3 * i}"] == group[f"p{3 * i + 1}"] == group[f"p{3 * i + 2}"] for i in range(30))
+    parts = fractions(data, split, (0.7, 0.1, 0.2), 1)
+    assert [len(part) for part in parts] == [pytest.approx(n, abs=6) for n in (63, 9, 18)]
+    assert sorted(one.file for part in parts for one in part) == sorted(one.file for one in data.specimens)
+    sides = [{group[one.file] for one in part} for part in parts]
+    assert not (sides[0] & sides[1] or sides[0] & sides[2] or sides[1] & sides[2])
+    assert [[one.file for one in part] for part in fractions(data, split, (0.7, 0.1, 0.2), 1)] == [
+        [one.file for one in part] for part in parts
+    ]
+    loose = random_fractions(data, split, (0.5, 0.0, 0.5), 1)
+    assert {group[one.file] for one in loose[0]} & {group[one.file] for one in loose[2]}
+    tests = [test for _, test in k_folds(data, split, 5, 1)]
+    assert sorted(one.file for test in tests for one in test) == sorted(one.file for one in data.specimens)
+    for rest, test in k_folds(data, split, 5, 1):
+        assert not {group[one.file] for one in rest} & {group[one.file] for one in test}
+    kept = split_of(data, tmp_path / "split.csv")
+    assert split_of(data, tmp_path / "split.csv").assignments == kept.assignments
+
+
+def test_from_a_training_to_an_engine_that_agrees(stripes: Path, tmp_path: Path) -> None:
+    """The commands in a row: train, refuse to run over it, resume, evaluate, export, evaluate the engine."""
+    run, engines, data = tmp_path / "run", tmp_path / "engines", [f"stripes={stripes}"]
+    changes = ["network=resnet34", "lines=64", "width=64", "epochs=2", "batch=8", "rate=0.001", "threads=1", "workers=0"]
+    told = train("custom_cnn", data=data, changes=changes, run=run)
+    assert told is not None
+    with pytest.raises(ConfigError, match="holds a run already"):
+        train("custom_cnn", data=data, changes=changes, run=run)
+    assert train("custom_cnn", data=data, changes=changes, run=run, resume=True) == told
+    with pytest.raises(ConfigError, match="another recipe, settings or data"):
+        train("custom_cnn", data=data, changes=[*changes, "seed=3"], run=run, resume=True)
+    made = {path.name for path in run.iterdir()}
+    assert {"run.json", "network.ckpt", "split.csv", "history.csv", "curves.png", "judgement.json", "CARD.md"} <= made
+    trained = load(run)
+    manifest = export_checkpoint(run, "stripes", engines)
+    assert manifest.classes == ("across", "along", "spot") == trained.study.classes
+    (of_run,) = evaluate(str(run), data=data)
+    (of_engine,) = evaluate("stripes", data=data, engines_dir=engines)
+    assert of_run.count == of_engine.count == told.count
+    assert of_run.top1 == of_engine.top1 == told.top1
+    assert of_run.auc == pytest.approx(of_engine.auc, abs=1e-4)
+    (everything,) = evaluate("stripes", data=data, engines_dir=engines, everything=True)
+    assert everything.count == 24
+    (folded,) = evaluate(str(run), data=data, folds=2)
+    assert folded.count == 24
+
+
+def test_dice_by_picture_is_kept_for_comparisons(stripes: Path, tmp_path: Path) -> None:
+    changes = ["encoder=mobilenet_v1_0.25", "lines=64", "width=64", "epochs=1", "batch=8", "threads=1", "workers=0"]
+    judged = train("tlu_net", data=[f"stripes={stripes}"], changes=changes, run=tmp_path / "run")
+    assert judged is not None
+    with (tmp_path / "run" / "per_image.csv").open(newline="") as handle:
+        rows = list(csv.DictReader(handle))
+    assert len(rows) == judged.count
+    assert judged.dice == pytest.approx(np.mean([float(row["dice"]) for row in rows]), abs=1e-4)
+    manifest = export_checkpoint(tmp_path / "run", "joint", tmp_path / "engines")
+    assert manifest.task == "segment"
+    (of_run,), (of_engine,) = (
+        evaluate(target, data=[f"stripes={stripes}"], engines_dir=tmp_path / "engines") for target in (str(tmp_path / "run"), "joint")
+    )
+    assert of_run.count == of_engine.count
