@@ -4,10 +4,15 @@ import csv
 from pathlib import Path
 
 import cv2
+import lightning
 import numpy as np
 import pytest
+import torch
+from lightning.pytorch.callbacks import LearningRateMonitor
+from lightning.pytorch.loggers import CSVLogger
 
 from linewatch.training.judging import multi_label, plots
+from linewatch.training.judging.plots import curves
 
 SCALE_CLASSES = ("crazing", "inclusion", "patches", "pitted_surface", "rolled-in_scale", "scratches")
 
@@ -67,6 +72,42 @@ def test_learning_curves_by_step_are_smoothed(tmp_path: Path) -> None:
     (tmp_path / "metrics.csv").write_text("\n".join(["epoch,step,loss", *rows]))
     plots.learning_curves(tmp_path / "metrics.csv", tmp_path / "steps.png")
     written(tmp_path / "steps.png")
+
+
+class Line(lightning.LightningModule):
+    """Fits a line; logs as recipes do."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = torch.nn.Linear(1, 1)
+
+    def training_step(self, batch: list[torch.Tensor], index: int) -> torch.Tensor:
+        loss = (self.layer(batch[0]) - 2).square().mean()
+        self.log("train_loss", loss, on_step=True, on_epoch=True)
+        return loss
+
+    def validation_step(self, batch: list[torch.Tensor], index: int) -> None:
+        self.log("val_loss", (self.layer(batch[0]) - 2).square().mean())
+
+    def configure_optimizers(self) -> dict[str, object]:
+        optimizer = torch.optim.SGD(self.parameters(), 0.1)
+        return {"optimizer": optimizer, "lr_scheduler": torch.optim.lr_scheduler.ExponentialLR(optimizer, 0.7)}
+
+
+def test_learning_curves_read_what_lightning_writes(tmp_path: Path) -> None:
+    """A real run's file: loss by epoch, and the rate, which Lightning logs without its epoch, beside it."""
+    items = torch.utils.data.DataLoader(torch.utils.data.TensorDataset(torch.rand(8, 1)), batch_size=4)
+    log = CSVLogger(tmp_path, "", "")
+    quiet = {"enable_progress_bar": False, "enable_model_summary": False, "enable_checkpointing": False}
+    trainer = lightning.Trainer(
+        max_epochs=4, accelerator="cpu", logger=log, callbacks=[LearningRateMonitor()], log_every_n_steps=1, **quiet
+    )
+    trainer.fit(Line(), items, items)
+    found = curves.logged(tmp_path / "metrics.csv")
+    assert set(found) >= {"epoch", "step", "train_loss_step", "train_loss_epoch", "val_loss", "lr-SGD"}
+    assert found["epoch"][~np.isnan(found["lr-SGD"])].tolist() == [0, 1, 2, 3]
+    plots.learning_curves(tmp_path / "metrics.csv", tmp_path / "real.png")
+    written(tmp_path / "real.png")
 
 
 @pytest.mark.parametrize("told", ["", "epoch,step,loss\n", "epoch,step,loss\n0,0,\n"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from linewatch.training.judging.plots.drawing import (
     BLACK,
     BLUE,
     GRAY,
+    HALO,
     SKY,
     VERMILION,
     NothingToDraw,
@@ -51,7 +53,7 @@ def confusion(counts: ArrayLike, classes: Sequence[str], out: Path) -> None:
                     fontweight="normal" if row == column else "bold",
                 )
         right = int(np.trace(table))
-        axes.set_title(f"{right} of {table.sum()} right, share of each true class")
+        axes.set_title(f"{right} of {table.sum()} right; in each cell the count and its share of the true class")
 
 
 def box_plots(figures: Mapping[str, Mapping[str, ArrayLike]], out: Path) -> None:
@@ -78,10 +80,11 @@ def box_plots(figures: Mapping[str, Mapping[str, ArrayLike]], out: Path) -> None
             )
             axes.set(title=figure, xlim=(-0.02, 1.02))
             axes.invert_yaxis()
-            names = [
-                f"{name}  (mean {one.mean():.3f})" if len(one) else name for name, one in zip(of, values, strict=True)
-            ]
-            axes.set_yticks(range(1, len(of) + 1), names)
+            axes.set_yticks(range(1, len(of) + 1), list(of) if axes is sheet.axes[0] else [""] * len(of))
+            for at, one in enumerate(values, start=1):
+                if len(one):
+                    mean = f"mean {one.mean():.3f}"
+                    axes.text(1.03, at, mean, ha="left", va="center", fontsize=10)
             axes.grid(visible=False, axis="y")
 
 
@@ -147,7 +150,7 @@ def tradeoff(candidates: Sequence[Candidate], out: Path, ms_of: str = "frame", f
             axes.plot([], [], "*", color=VERMILION, markersize=14, label="shipped")
         axes.plot([], [], color=SKY, linestyle="-", label="none is both faster and better")
         axes.legend(loc="lower right")
-        _name(axes, candidates)
+        _name(axes, candidates, best)
 
 
 def _unbeaten(candidates: Sequence[Candidate]) -> list[Candidate]:
@@ -158,8 +161,8 @@ def _unbeaten(candidates: Sequence[Candidate]) -> list[Candidate]:
     return found
 
 
-def _name(axes: Axes, candidates: Sequence[Candidate]) -> None:
-    """Writes each name beside its point, at the place around it that covers least of the names, points, intervals and
+def _name(axes: Axes, candidates: Sequence[Candidate], joined: Sequence[Candidate]) -> None:
+    """Writes each name beside its point, at the place around it that covers least of the names, points, lines and
     legend so far.
     """
     figure = axes.figure
@@ -176,9 +179,12 @@ def _name(axes: Axes, candidates: Sequence[Candidate]) -> None:
         if one.interval:
             x, low, high = at[one.name][0], *axes.transData.transform([(one.ms, end) for end in one.interval])[:, 1]
             taken.append(Bbox.from_extents(x - 2, low, x + 2, high))
+    for one, after in pairwise(joined):
+        (x0, y0), (x1, y1) = at[one.name], at[after.name]
+        taken += [Bbox.from_extents(x0, y0 - 2, x1, y0 + 2), Bbox.from_extents(x1 - 2, y0, x1 + 2, y1)]
     inside = axes.get_window_extent(renderer)
     for one in sorted(candidates, key=lambda one: not one.shipped):
-        best: tuple[float, Annotation, Bbox] | None = None
+        chosen: tuple[float, Annotation, Bbox] | None = None
         for radius in (11, 20, 32, 46):
             for angle in np.deg2rad([0, 180, 90, 270, 30, 330, 150, 210, 60, 300]):
                 across, up = radius * np.cos(angle), radius * np.sin(angle)
@@ -189,6 +195,7 @@ def _name(axes: Axes, candidates: Sequence[Candidate]) -> None:
                     textcoords="offset points",
                     ha="center" if abs(across) < 3 else "left" if across > 0 else "right",
                     va="center" if abs(up) < 3 else "bottom" if up > 0 else "top",
+                    path_effects=HALO,
                     fontweight="bold" if one.shipped else "normal",
                     arrowprops={"arrowstyle": "-", "color": "0.7", "lw": 0.8} if radius > 20 else None,
                 )
@@ -199,14 +206,14 @@ def _name(axes: Axes, candidates: Sequence[Candidate]) -> None:
                     text.width * text.height - _shared(text, inside)
                 )
                 cost = covered + radius
-                if best is None or cost < best[0]:
-                    if best:
-                        best[1].remove()
-                    best = (cost, note, text)
+                if chosen is None or cost < chosen[0]:
+                    if chosen:
+                        chosen[1].remove()
+                    chosen = (cost, note, text)
                 else:
                     note.remove()
-        assert best
-        taken.append(best[2])
+        assert chosen
+        taken.append(chosen[2])
 
 
 def _shared(one: Bbox, other: Bbox) -> float:

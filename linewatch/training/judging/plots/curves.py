@@ -18,6 +18,7 @@ from linewatch.training.judging.plots.drawing import (
     BLUE,
     GRAY,
     GREEN,
+    HALO,
     PALE,
     VERMILION,
     NothingToDraw,
@@ -41,14 +42,13 @@ def learning_curves(metrics_csv: Path, out: Path, kept_epoch: int | None = None)
     and `_epoch`; without a part it is training's. Against epochs, or against steps if some are logged within epochs.
     `kept_epoch` marks the epoch whose weights were kept. `NothingToDraw` where nothing was logged.
     """
-    columns = _logged(metrics_csv)
-    names = [name for name in columns if name not in _COORDINATES]
+    columns = logged(metrics_csv)
+    names = [name for name in columns if name not in _COORDINATES and not _also_by_epoch(name, columns)]
     axis = "step" if any(_within_epochs(columns, name) for name in names) else "epoch"
     of_figure: dict[str, dict[str, Series]] = {}
     for name in names:
-        figure, part = _figure_and_part(name, names)
-        if figure:
-            of_figure.setdefault(figure, {})[part] = _series(columns, name, axis)
+        figure, part = _figure_and_part(name)
+        of_figure.setdefault(figure, {})[part] = _series(columns, name, axis)
     order = sorted(of_figure, key=lambda figure: ("loss" not in figure, figure.startswith("lr"), figure))
     rows = -(-len(order) // 2)
     with drawing(out, 1100 if len(order) > 1 else 800, 120 + 330 * rows) as sheet:
@@ -74,7 +74,7 @@ def convergence(runs: Mapping[str, Path], figure: str, out: Path) -> None:
         axes = sheet.add_subplot(xlabel="epoch", ylabel=figure)
         whole_epochs(axes)
         for name, path in runs.items():
-            columns = _logged(path)
+            columns = logged(path)
             if figure not in columns:
                 raise NothingToDraw(f"{path}: no column {figure}, expected one of {', '.join(columns)}")
             at, values = _series(columns, figure, "epoch")
@@ -145,6 +145,7 @@ def threshold_curves(
                 textcoords="offset points",
                 ha=beside[1],
                 color=GREEN,
+                path_effects=HALO,
             )
         sheet.legend(*sheet.axes[0].get_legend_handles_labels(), loc="outside upper right", ncols=3)
 
@@ -159,8 +160,10 @@ def _curve(scores: NDArray[np.float64], truth: NDArray[np.bool_]) -> tuple[torch
     return binary_precision_recall_curve(*_ranked(scores, truth))
 
 
-def _logged(metrics_csv: Path) -> dict[str, NDArray[np.float64]]:
-    """Columns with a number in them, nan where a row has none."""
+def logged(metrics_csv: Path) -> dict[str, NDArray[np.float64]]:
+    """Columns of a metrics.csv with a number in them, float64 (rows,), nan where a row has none but for `epoch`, which
+    all have. `NothingToDraw` names a file with no figure.
+    """
     with metrics_csv.open(newline="") as file:
         rows = list(csv.DictReader(file))
     names = rows[0].keys() if rows else ()
@@ -168,7 +171,17 @@ def _logged(metrics_csv: Path) -> dict[str, NDArray[np.float64]]:
     columns = {name: column for name, column in columns.items() if not np.isnan(column).all()}
     if not columns.keys() - set(_COORDINATES):
         raise NothingToDraw(f"{metrics_csv}: no figure was logged, expected at least a loss; train at least one epoch")
+    _fill_epochs(columns)
     return columns
+
+
+def _fill_epochs(columns: dict[str, NDArray[np.float64]]) -> None:
+    """Learning rates are logged by step alone: their epoch is that of the next row that tells one."""
+    step, epoch = columns["step"], columns.get("epoch", columns["step"])
+    known = ~np.isnan(epoch)
+    after = np.searchsorted(np.maximum.accumulate(step[known]), step[~known]).clip(0, int(known.sum()) - 1)
+    epoch[~known] = epoch[known][after]
+    columns["epoch"] = epoch
 
 
 def _within_epochs(columns: Mapping[str, NDArray[np.float64]], name: str) -> bool:
@@ -181,12 +194,13 @@ def _series(columns: Mapping[str, NDArray[np.float64]], name: str, axis: str) ->
     return columns[axis][told], columns[name][told]
 
 
-def _figure_and_part(name: str, names: Sequence[str]) -> tuple[str, str]:
-    """`val_loss` is ("loss", "val"). What Lightning logs both by step and by epoch is drawn by epoch only: of the other
-    the figure is empty.
-    """
-    if name.endswith("_step") and f"{name.removesuffix('_step')}_epoch" in names:
-        return "", ""
+def _also_by_epoch(name: str, columns: Mapping[str, NDArray[np.float64]]) -> bool:
+    """Of what Lightning logs both by step and by epoch, the epochs are drawn."""
+    return name.endswith("_step") and f"{name.removesuffix('_step')}_epoch" in columns
+
+
+def _figure_and_part(name: str) -> tuple[str, str]:
+    """`val_loss` is ("loss", "val")."""
     plain = name.removesuffix("_step").removesuffix("_epoch")
     for part in _PARTS:
         if plain.startswith((f"{part}_", f"{part}/")):

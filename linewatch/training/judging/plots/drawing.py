@@ -12,6 +12,7 @@ from cycler import cycler
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
 from matplotlib.ticker import MaxNLocator
 
 from linewatch.contracts.errors import LinewatchError
@@ -29,6 +30,8 @@ COLOURS = (BLUE, VERMILION, GREEN, ORANGE, PURPLE, SKY, BLACK)
 """Okabe & Ito's, less the yellow that white swallows."""
 PALE = "0.72"
 GRAY = "0.45"
+HALO = [withStroke(linewidth=3, foreground="white")]
+"""Keeps text legible over lines."""
 
 _STYLE: Any = {
     "font.size": 11,

@@ -73,8 +73,8 @@ def feature_maps(gray: NDArray[np.uint8], stages: Sequence[Stage], out: Path) ->
             strongest = np.argsort(-stage.maps.std((1, 2)), kind="stable")[:columns]
             for at, (axes, channel) in enumerate(zip(row, strongest, strict=False)):
                 axes.imshow(heat(gray, stage.maps[channel]))
-                name = f"{stage.name}, {channels} of {high}×{wide}: " if at == 0 else ""
-                axes.set_title(f"{name}{channel}", fontsize=9)
+                name = f"{stage.name} ({channels}×{high}×{wide}): " if at == 0 else ""
+                axes.set_title(f"{name}channel {channel}", fontsize=9)
 
 
 def heat(gray: NDArray[np.uint8], activation: NDArray[np.floating]) -> NDArray[np.uint8]:
