@@ -69,8 +69,8 @@ def with_intervals(
     """`judge` of all samples, with the interval of every figure that it defines. `draws` = 0: no intervals.
 
     Where every draw says the same (no error at all, say) the bootstrap knows nothing. A share of samples at 0 or 1 then
-    gets the exact one-sided bound for as many groups ("rule of three": 300 groups without an error are 0.990 or more), any
-    other figure no interval.
+    gets the exact one-sided 95 % bound of as many groups (300 groups without an error: 0.990 or more), any other figure
+    no interval.
     """
     point = judge(np.arange(len(np.asarray(groups))))
     found = intervals(lambda indices: judge(indices).figures(), groups, draws, seed)
