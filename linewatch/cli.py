@@ -127,6 +127,8 @@ def _parser() -> argparse.ArgumentParser:  # noqa: PLR0915 - a list of commands
     evaluate.add_argument("target", metavar="CHECKPOINT|ENGINE")
     evaluate.add_argument("--data", action="append", default=[], metavar="NAME=DIR", help="a set, or a folder of sets")
     evaluate.add_argument("--kfold", type=int, metavar="N", help="train the checkpoint's recipe N times on the set instead")
+    evaluate.add_argument("--run", type=Path, metavar="DIR", help="run folder of --kfold")
+    evaluate.add_argument("--weights", metavar="imagenet|FILE", help="what the networks of --kfold start from")
     evaluate.add_argument("--all", action="store_true", help="judge on pictures that it was trained on, too")
     evaluate.add_argument("--engines", type=Path, default=Path("engines"), metavar="DIR")
     evaluate.add_argument("--backend", default="onnxruntime")
@@ -297,6 +299,8 @@ def _evaluate(options: argparse.Namespace) -> None:
             options.target,
             data=options.data,
             folds=options.kfold,
+            weights=options.weights,
+            run=options.run,
             everything=options.all,
             engines_dir=options.engines,
             backend=options.backend,

@@ -55,11 +55,13 @@ def evaluate(
     *,
     data: Sequence[str],
     folds: int | None = None,
+    weights: str | None = None,
     everything: bool = False,
     engines_dir: Path = Path("engines"),
     backend: str = "onnxruntime",
+    run: Path | None = None,
 ) -> list[Judgement]:
-    """Judges `target` on every set that `data` names; with `folds`, its recipe, trained so many times."""
+    """Judges `target` on every set that `data` names; with `folds`, its recipe, trained so many times into `run`."""
     judgeable, taxonomy = open_judgeable(target, engines_dir, backend), Taxonomy.read()
     found = []
     for data_set in open_sets(data):
@@ -70,8 +72,9 @@ def evaluate(
         if judgeable.trained is None:
             raise ConfigError(f"--kfold trains anew, which needs a checkpoint with its recipe; {target} is an engine")
         record = judgeable.trained.record
-        run = RUNS / f"{record.recipe}-{data_set.name}-{folds}-fold"
-        order = Order(PAPER_RECIPES[record.recipe], judgeable.trained.study.settings, data_set, run, None, resume=True)
+        folder = run or RUNS / f"{record.recipe}-{data_set.name}-{folds}-fold"
+        settings = judgeable.trained.study.settings
+        order = Order(PAPER_RECIPES[record.recipe], settings, data_set, folder, _source(weights), resume=True)
         found.append(cross_validate(order, _folds(folds)))
     return found
 

@@ -97,7 +97,7 @@ class Phase:
     trunk_frozen: bool = False
     patience: int | None = None
     min_delta: float = 0.0
-    monitor: str = "validation_loss"
+    monitor: str = "val_loss"
     rising: bool = False
     enough: float | None = None
     average: float | None = None
@@ -153,13 +153,13 @@ class _Fit(lightning.LightningModule):
     def training_step(self, batch: Any, index: int) -> Tensor:
         torch.manual_seed(self.seed * 1_000_003 + self.global_step)  # dropout repeats, wherever a run was resumed
         loss = self.loss(self.network, batch)
-        self.log("loss", loss, on_step=False, on_epoch=True, batch_size=_size(batch))
+        self.log("train_loss", loss, on_step=False, on_epoch=True, batch_size=_size(batch))
         return loss
 
     def validation_step(self, batch: Any, index: int) -> None:
         seen = {"loss": self.loss(self.network, batch), **(self.score(self.network, batch) if self.score else {})}
         for name, value in seen.items():
-            self.log(f"validation_{name}", value, batch_size=_size(batch), sync_dist=True)
+            self.log(f"val_{name}", value, batch_size=_size(batch), sync_dist=True)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         optimizer = self.phase.optimizer([each for each in self.network.parameters() if each.requires_grad])
@@ -176,8 +176,8 @@ def _size(batch: Any) -> int:
 
 
 class History(Callback):
-    """One line per epoch in `history.csv`: phase, epoch, seconds, rate and every figure logged. A run that goes on
-    keeps the lines of the epochs that count.
+    """One line per epoch in `history.csv`: phase, epoch (of all phases), seconds, rate and every figure logged. A run
+    that goes on keeps the lines of the epochs that count.
     """
 
     def __init__(self, file: Path, phase: str):
@@ -189,11 +189,16 @@ class History(Callback):
     def on_train_epoch_end(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
         if not trainer.is_global_zero:
             return
-        rows = [row for row in read_history(self.file) if (row["phase"], row["epoch"]) != (self.phase, str(trainer.current_epoch))]
+        before = read_history(self.file)
+        earlier = [row for row in before if row["phase"] != self.phase]
+        epoch = len(earlier) + trainer.current_epoch
+        step = (int(earlier[-1]["step"]) if earlier else 0) + trainer.global_step
+        rows = [row for row in before if int(row["epoch"]) < epoch]
         rows.append(
             {
                 "phase": self.phase,
-                "epoch": str(trainer.current_epoch),
+                "epoch": str(epoch),
+                "step": str(step),
                 "seconds": f"{time.monotonic() - self.started:.3f}",
                 "rate": f"{trainer.optimizers[0].param_groups[0]['lr']:.3g}",
                 **{name: f"{float(value):.6g}" for name, value in sorted(trainer.callback_metrics.items())},

@@ -65,7 +65,7 @@ def equal(one: nn.Module, other: nn.Module) -> bool:
 def test_a_run_repeats_and_learns(tmp_path: Path) -> None:
     first, again = run(tmp_path / "a", phase(30)), run(tmp_path / "b", phase(30))
     assert equal(first, again)
-    losses = [float(row["loss"]) for row in read_history(tmp_path / "a" / HISTORY)]
+    losses = [float(row["train_loss"]) for row in read_history(tmp_path / "a" / HISTORY)]
     assert len(losses) == 30
     assert losses[-1] < 0.3 * losses[0]
 
@@ -121,7 +121,7 @@ def test_training_stops_early_and_the_best_epoch_is_kept(tmp_path: Path) -> None
     )
     rows = read_history(tmp_path / HISTORY)
     assert len(rows) == 4
-    figures = [float(row["validation_loss"]) for row in rows]
+    figures = [float(row["val_loss"]) for row in rows]
     assert min(figures) == figures[0]
     with torch.no_grad():
         seen = np.mean([float(loss(best, batch)) for batch in loader(items, SETTINGS)])
@@ -135,8 +135,8 @@ def test_phases_follow_each_other_with_their_own_rates(tmp_path: Path) -> None:
     assert [(row["phase"], row["epoch"], float(row["rate"])) for row in rows] == [
         ("fit", "0", 0.02),
         ("fit", "1", 0.02),
-        ("second", "0", 0.5),
-        ("second", "1", 0.5),
+        ("second", "2", 0.5),
+        ("second", "3", 0.5),
     ]
 
 

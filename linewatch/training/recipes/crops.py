@@ -10,6 +10,7 @@ for example "1,2,3,4". The paper's counts (1,919, 6,667 and 6,238 images of 14,8
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -21,12 +22,23 @@ from torch.utils.data import Dataset
 
 from linewatch.contracts.errors import ConfigError
 from linewatch.contracts.manifest import Task
+from linewatch.networks.paper import PaperNetwork
 from linewatch.networks.pretrained import Source
 from linewatch.training.augmentation import Augmentation
 from linewatch.training.datasets import DataSet, Specimen
 from linewatch.training.fit import Phase
 from linewatch.training.judging import multi_label
 from linewatch.training.judging.judgement import Judgement
+from linewatch.training.judging.plots import (
+    Called,
+    NothingToDraw,
+    Stage,
+    confusion,
+    feature_maps,
+    gallery,
+    pr_and_roc,
+    threshold_curves,
+)
 from linewatch.training.losses import focal_loss
 from linewatch.training.merit import steel_columns
 from linewatch.training.predictor import Sigmoid, scores_of
@@ -34,6 +46,7 @@ from linewatch.training.recipes.joint import outlined
 from linewatch.training.recipes.study import Judged, PaperSettings, resized
 
 NAMES = ("I", "II", "III", "IV")
+_GALLERY = 24
 
 
 class CropsSettings(PaperSettings):
@@ -120,7 +133,52 @@ class Crops:
         thresholds = limits[0]
         if len(judged) > 1:
             scores, thresholds = rescaled(scores, limits), np.full(len(self.classes), 0.5)
-        return multi_label.judge(scores, truth, self.classes, thresholds, files)
+        found = multi_label.judge(scores, truth, self.classes, thresholds, files)
+        if pictures is not None:
+            self._draw(found, scores, truth, thresholds, [crops for _, crops in parts], pictures)
+            self._draw_depths(judged[0].network, parts[0][1], pictures)
+        return found
+
+    def _draw(
+        self,
+        found: Judgement,
+        scores: NDArray,
+        truth: NDArray,
+        thresholds: NDArray,
+        crops: Sequence[RandomCrops],
+        pictures: Path,
+    ) -> None:
+        """Curves, the 4-way confusion, and a gallery of what was called wrongly (section 6 of the paper)."""
+        with suppress(NothingToDraw):
+            pr_and_roc(scores, truth, self.classes, pictures / "pr_roc.png")
+        threshold_curves(scores, truth, self.classes, thresholds, pictures / "thresholds.png")
+        if found.confusion is not None and found.confusion_classes is not None:
+            confusion(found.confusion, found.confusion_classes, pictures / "confusion.png")
+        images = [image for part in crops for image in part.images()]
+        called = scores >= thresholds
+        wrong = np.flatnonzero((called != truth).any(axis=1))
+        if len(wrong):
+            kept = wrong[np.linspace(0, len(wrong) - 1, min(len(wrong), _GALLERY)).astype(int)]
+            gallery([Called(images[k], self._words(truth[k]), self._words(called[k])) for k in kept], pictures / "errors.png")
+
+    def _words(self, there: NDArray) -> str:
+        return "+".join(name for name, one in zip(self.classes, there, strict=True) if one) or "defect-free"
+
+    @torch.inference_mode()
+    def _draw_depths(self, network: nn.Module, crops: RandomCrops, pictures: Path) -> None:
+        """What each depth of the network sees of the most defective crop (section 5 of the paper)."""
+        truth = crops.truth()
+        index = int(np.argmax(truth.sum(axis=1)))
+        gray, seen = crops.images()[index], []
+        hooks = [
+            module.register_forward_hook(lambda _, __, out, name=name: seen.append(Stage(name, out[0].float().numpy())))
+            for name, module in (network.stages() if isinstance(network, PaperNetwork) else {}).items()
+        ]
+        network(torch.from_numpy(gray)[None, None])
+        for hook in hooks:
+            hook.remove()
+        if seen:
+            feature_maps(gray, seen, pictures / "depths.png")
 
     def shown(self, mask: NDArray[np.uint8], labels: Sequence[str]) -> NDArray[np.float32]:
         """Which classes a mask of the set's labels shows, float32 (classes,)."""

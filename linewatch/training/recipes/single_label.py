@@ -8,6 +8,7 @@ that the test part has chosen nothing.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 
@@ -25,6 +26,7 @@ from linewatch.training.datasets import DataSet, Specimen
 from linewatch.training.fit import Phase
 from linewatch.training.judging import labels as judging
 from linewatch.training.judging.judgement import Judgement
+from linewatch.training.judging.plots import NothingToDraw, confusion, pr_and_roc
 from linewatch.training.predictor import Softmax, scores_of
 from linewatch.training.recipes.study import Judged, Looks, PaperSettings, Pictures
 
@@ -68,7 +70,7 @@ class SingleLabelSettings(PaperSettings):
                 optimizer=lambda weights: torch.optim.Adam(weights, self.rate),
                 trunk_frozen=self.trunk == "frozen",
                 patience=self.patience,
-                monitor="validation_top1",
+                monitor="val_top1",
                 rising=True,
                 enough=self.enough,
             )
@@ -182,7 +184,13 @@ class SingleLabel:
     def judge(self, judged: Sequence[Judged], pictures: Path | None) -> Judgement:
         scores = np.concatenate([scores_of(self.shipped(one.network), self._pictures(one.specimens)) for one in judged])
         specimens = [specimen for one in judged for specimen in one.specimens]
-        return judging.judge(scores, self.truth(specimens), self.classes, [specimen.file for specimen in specimens])
+        truth = self.truth(specimens)
+        found = judging.judge(scores, truth, self.classes, [specimen.file for specimen in specimens])
+        if pictures is not None and found.confusion is not None:
+            confusion(found.confusion, self.classes, pictures / "confusion.png")
+            with suppress(NothingToDraw):
+                pr_and_roc(scores, truth[:, None] == np.arange(len(self.classes)), self.classes, pictures / "pr_roc.png")
+        return found
 
     def truth(self, specimens: Sequence[Specimen]) -> np.ndarray:
         return np.array([self._number[specimen.labels[0]] for specimen in specimens], np.int64)

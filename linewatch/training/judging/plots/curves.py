@@ -166,7 +166,7 @@ def logged(metrics_csv: Path) -> dict[str, NDArray[np.float64]]:
     """
     with metrics_csv.open(newline="") as file:
         rows = list(csv.DictReader(file))
-    names = rows[0].keys() if rows else ()
+    names = [name for name in (rows[0] if rows else ()) if name != "phase"]
     columns = {name: np.array([float(row[name] or "nan") for row in rows]) for name in names}
     columns = {name: column for name, column in columns.items() if not np.isnan(column).all()}
     if not columns.keys() - set(_COORDINATES):
