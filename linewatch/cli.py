@@ -139,6 +139,11 @@ def _parser() -> argparse.ArgumentParser:  # noqa: PLR0915 - a list of commands
     export.add_argument("--name", required=True)
     export.add_argument("--engines", type=Path, default=Path("engines"), metavar="DIR")
 
+    compare = command("compare", _compare, "Set runs of tlu_net side by side, picture by picture; the first is the measure.")
+    compare.add_argument("runs", type=Path, nargs="+", metavar="RUN")
+    compare.add_argument("--out", type=Path, required=True, metavar="DIR")
+    compare.add_argument("--json", action="store_true")
+
     networks = command("networks", _networks, "List the networks: size, operations, time a tile, whose they are.")
     networks.add_argument("--measure", action="store_true", help="time them all on this machine first; takes minutes")
     networks.add_argument("--json", action="store_true")
@@ -324,6 +329,20 @@ def _export(options: argparse.Namespace) -> None:
 
         manifest = export_checkpoint(options.checkpoint, options.name, options.engines)
         print(f"{options.engines / manifest.name}: {manifest.task}, sha256 {manifest.model.sha256[:12]}, checked against torch")
+
+
+def _compare(options: argparse.Namespace) -> None:
+    with _training():
+        from linewatch.training.recipes.comparison import compare
+
+        found = compare(options.runs, options.out)
+        if options.json:
+            print(json.dumps({name: asdict(of) for name, of in found.items()}))
+            return
+        for name, of in found.items():
+            low, high = of.interval or (float("nan"), float("nan"))
+            print(f"{name}: Dice {of.difference:+.3f} ({low:+.3f} to {high:+.3f}), better on {of.improved:.0%} of the pictures")
+        print(options.out)
 
 
 def _networks(options: argparse.Namespace) -> None:
