@@ -139,6 +139,12 @@ def _parser() -> argparse.ArgumentParser:  # noqa: PLR0915 - a list of commands
     export.add_argument("--name", required=True)
     export.add_argument("--engines", type=Path, default=Path("engines"), metavar="DIR")
 
+    explain = command("explain", _explain, "Draw where an engine or a checkpoint looks in a picture.")
+    explain.add_argument("target", metavar="CHECKPOINT|ENGINE")
+    explain.add_argument("image", type=Path)
+    explain.add_argument("--out", type=Path, default=Path("out/explain.png"), metavar="FILE.png")
+    explain.add_argument("--engines", type=Path, default=Path("engines"), metavar="DIR")
+
     compare = command("compare", _compare, "Set runs of tlu_net side by side, picture by picture; the first is the measure.")
     compare.add_argument("runs", type=Path, nargs="+", metavar="RUN")
     compare.add_argument("--out", type=Path, required=True, metavar="DIR")
@@ -329,6 +335,17 @@ def _export(options: argparse.Namespace) -> None:
 
         manifest = export_checkpoint(options.checkpoint, options.name, options.engines)
         print(f"{options.engines / manifest.name}: {manifest.task}, sha256 {manifest.model.sha256[:12]}, checked against torch")
+
+
+def _explain(options: argparse.Namespace) -> None:
+    with _training():
+        from linewatch.training.explain import explain
+
+        options.out.parent.mkdir(parents=True, exist_ok=True)
+        found = explain(options.target, options.image, options.out, options.engines)
+        for name, score in list(found.scores.items())[:3]:
+            print(f"{name} {score:.3f}")
+        print(options.out)
 
 
 def _compare(options: argparse.Namespace) -> None:

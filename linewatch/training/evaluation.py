@@ -7,11 +7,10 @@ for the shipped engines the pictures of folds 0-3 of ``configs/splits``.
 from __future__ import annotations
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -21,6 +20,7 @@ from linewatch.contracts.manifest import EngineManifest, Task
 from linewatch.inference.backends import open_backend
 from linewatch.inference.engines import Engine, load_engine
 from linewatch.training.datasets import DataSet, DatasetError, Knowledge, Specimen
+from linewatch.training.export import OUTPUT_OF, onnx_bytes
 from linewatch.training.judging import labels, masks, multi_label, windows
 from linewatch.training.judging.judgement import Judgement
 from linewatch.training.merit import STEEL_SHARE, TILE_STEP_PX, TileTruth, steel_columns, tile_scores
@@ -46,6 +46,8 @@ class Judgeable:
     lines: int
     width: int
     predict: Predictor
+    onnx: Callable[[], bytes]
+    """Its graph."""
     seen: frozenset[str]
     """Fingerprints of the pictures that it was fitted to; empty where only folds are known."""
     trained: Trained | None = None
@@ -85,6 +87,7 @@ def of_checkpoint(trained: Trained, name: str) -> Judgeable:
         settings.lines,
         settings.width,
         TorchPredictor(study.shipped(trained.network)),
+        lambda: onnx_bytes(study.shipped(trained.network), settings.lines, settings.width, OUTPUT_OF[study.task]),
         frozenset(trained.record.seen),
         trained,
     )
@@ -101,6 +104,7 @@ def of_engine(folder: Path, backend: str = "onnxruntime") -> Judgeable:
         manifest.input.lines,
         manifest.input.width,
         EnginePredictor(engine, backend),
+        lambda: engine.model,
         _seen(folder),
         cell_px=manifest.cell_px,
     )
@@ -212,16 +216,23 @@ def _dice_by_label(dice: NDArray[np.float64], specimens: Sequence[Specimen]) -> 
 
 def probability(judgeable: Judgeable, gray: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Defect probability x 255, of the picture's own shape: tile by tile over a strip frame, a patch at one go."""
-    lines, width = gray.shape
-    if width < 2 * judgeable.width:
-        whole = judgeable.predict(resized(gray, (judgeable.width, judgeable.lines))[None, None])[0]
-        return cv2.resize(whole, (width, lines), interpolation=cv2.INTER_LINEAR).astype(np.uint8, copy=False)
     found = np.zeros_like(gray)
-    for x in [*range(0, width - judgeable.width, TILE_STEP_PX), width - judgeable.width]:
-        tile = gray[: judgeable.lines, x : x + judgeable.width]
-        window = found[: judgeable.lines, x : x + judgeable.width]
-        np.maximum(window, judgeable.predict(np.ascontiguousarray(tile)[None, None])[0], out=window)
+    for window in windows_of(gray.shape, judgeable.lines, judgeable.width):
+        tile = np.ascontiguousarray(gray[window])
+        answer = judgeable.predict(resized(tile, (judgeable.width, judgeable.lines))[None, None])[0]
+        np.maximum(found[window], resized(answer, tile.shape[::-1]), out=found[window])
     return found
+
+
+def windows_of(shape: tuple[int, ...], lines: int, width: int) -> Iterator[tuple[slice, slice]]:
+    """Where a network of lines x width looks in a picture: at all of a patch; at a frame of twice its width or more in
+    overlapping windows of its own size.
+    """
+    if shape[1] < 2 * width:
+        yield np.s_[:, :]
+        return
+    for x in dict.fromkeys([*range(0, shape[1] - width, min(TILE_STEP_PX, width)), shape[1] - width]):
+        yield np.s_[: min(lines, shape[0]), x : x + width]
 
 
 def _screen(judgeable: Judgeable, data_set: DataSet, specimens: Sequence[Specimen], taxonomy: Taxonomy) -> Judgement:

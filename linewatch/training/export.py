@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import tempfile
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -120,6 +121,15 @@ def write_onnx(shipped: nn.Module, examples: NDArray[np.uint8], output: str, pat
     del model.graph.value_info[:]
     onnx.checker.check_model(model)
     path.write_bytes(model.SerializeToString())
+
+
+def onnx_bytes(shipped: nn.Module, lines: int, width: int, output: str) -> bytes:
+    """The graph of a network in its shipped form, unchecked."""
+    image = np.random.default_rng(0).integers(0, 256, (2, 1, lines, width), np.uint8)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.onnx"
+        write_onnx(shipped, image, output, path)
+        return path.read_bytes()
 
 
 def check_parity(shipped: nn.Module, path: Path, examples: NDArray[np.uint8]) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import statistics
-import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,7 +15,7 @@ from torch import nn
 
 from linewatch.networks.count import size_of
 from linewatch.networks.registry import NETWORKS, NetworkCard
-from linewatch.training.export import write_onnx
+from linewatch.training.export import onnx_bytes
 from linewatch.training.runs import device_name
 
 MEASURED = Path("benchmarks/networks.json")
@@ -124,16 +123,14 @@ class _FirstOutput(nn.Module):
 
 
 def _ms(network: nn.Module, lines: int, width: int) -> float:
-    image = np.random.default_rng(0).integers(0, 256, (2, 1, lines, width), np.uint8)
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "model.onnx"
-        write_onnx(_FirstOutput(network), image, "answer", path)
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = options.inter_op_num_threads = 1
-        session = onnxruntime.InferenceSession(path.read_bytes(), options, providers=["CPUExecutionProvider"])
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    model = onnx_bytes(_FirstOutput(network), lines, width, "answer")
+    session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    image = np.random.default_rng(0).integers(0, 256, (1, 1, lines, width), np.uint8)
     times = []
     for _ in range(_ROUNDS + 1):
         started = time.perf_counter()
-        session.run(None, {"image": image[:1]})
+        session.run(None, {"image": image})
         times.append(1000 * (time.perf_counter() - started))
     return statistics.median(times[1:])
