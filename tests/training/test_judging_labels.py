@@ -120,6 +120,9 @@ def test_confusion_tells_what_a_sample_was_taken_for() -> None:
     truth = [[0, 1, 0], [1, 0, 0], [0, 0, 0], [1, 1, 0]]
     found = multi_label.judge(scores, truth, CLASSES, draws=0).confusion
     assert found == ((0, 0, 0, 1), (1, 0, 0, 0), (0, 0, 0, 0), (0, 0, 1, 0))
+    strict = multi_label.judge(scores[:1], truth[:1], CLASSES, [0.95, 0.5, 0.5], draws=0).confusion
+    assert strict is not None
+    assert strict[1] == (0, 1, 0, 0)  # 0.9 is more probable than 0.8, and yet not called
 
 
 @given(label_sets())

@@ -74,7 +74,8 @@ def test_an_engine_in_bytes_is_judged_like_its_network() -> None:
     rng = np.random.default_rng(0)
     as_bytes = rng.integers(0, 256, (3, 8, 8)).astype(np.uint8)
     truth = rng.random((3, 8, 8)) < 0.3
-    found, want = Overlap.of(as_bytes, truth), Overlap.of(as_bytes[:, None] / 255, truth[:, None])
+    as_bytes[0, 0, 0] = 230  # 0.902
+    found, want = Overlap.of(as_bytes, truth, 0.9), Overlap.of(as_bytes[:, None] / 255, truth[:, None], 0.9)
     np.testing.assert_array_equal(found.called, want.called)
     np.testing.assert_array_equal(found.both, want.both)
 

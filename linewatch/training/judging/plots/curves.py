@@ -147,7 +147,8 @@ def threshold_curves(
                 color=GREEN,
                 path_effects=HALO,
             )
-        sheet.legend(*sheet.axes[0].get_legend_handles_labels(), loc="outside upper right", ncols=3)
+        drawn = max(sheet.axes, key=lambda axes: len(axes.lines))
+        sheet.legend(*drawn.get_legend_handles_labels(), loc="outside upper right", ncols=3)
 
 
 def _ranked(scores: NDArray[np.float64], truth: NDArray[np.bool_]) -> tuple[torch.Tensor, torch.Tensor]:
