@@ -131,20 +131,29 @@ def evaluate(judgeable: Judgeable, data_set: DataSet, specimens: Sequence[Specim
             f"{data_set.name}: {judgeable.name} was trained on every picture there; --all judges it on them all the same"
         )
     judge = {Task.CLASSIFY: _classify, Task.SEGMENT: _segment, Task.SCREEN: _screen}[judgeable.task]
-    found = judge(judgeable, data_set, specimens, taxonomy)
-    trained = judgeable.trained
-    if trained is not None and trained.record.data_set == data_set.name and set(trained.record.classes) == set(data_set.labels):
-        own = trained.study.judge([trained.judged(specimens)], None)
-        found = with_claims(own, PAPER_RECIPES[trained.record.recipe], data_set.name)
-    return found
+    found, trained = judge(judgeable, data_set, specimens, taxonomy), judgeable.trained
+    if trained is None or trained.record.data_set != data_set.name:
+        return found
+    own = trained.study.judge([trained.judged(specimens)], None)
+    return with_claims(_completed(found, own), PAPER_RECIPES[trained.record.recipe], data_set.name)
+
+
+def _completed(found: Judgement, own: Judgement) -> Judgement:
+    """The task's figures, which an engine has as well, and beside them those that only the paper's protocol gives."""
+    lacking = {name: value for name, value in dict(own).items() if getattr(found, name) in (None, {}) and value}
+    known = Judgement.model_validate({**dict(found), **lacking, "intervals": {}, "paper": {}}).figures()
+    intervals = {name: at for name, at in own.intervals.items() if name in known and name.split(".")[0] in lacking}
+    return Judgement.model_validate({**dict(found), **lacking, "intervals": {**found.intervals, **intervals}, "paper": {}})
 
 
 def column_of(label: str, judgeable: Judgeable, data_set: str, taxonomy: Taxonomy) -> int:
-    """The output of `judgeable` that means the set's `label`: by its own name, or by the taxonomy's."""
+    """The output of `judgeable` that means the set's `label`: by its own name, or one joined of several
+    (`2+3`), or by the taxonomy's.
+    """
     house = taxonomy.sets[data_set].labels.get(label) if data_set in taxonomy.sets else None
-    for name in (label, house):
-        if name in judgeable.classes:
-            return judgeable.classes.index(name)
+    for number, name in enumerate(judgeable.classes):
+        if name in (label, house) or label in name.split("+"):
+            return number
     raise DatasetError(
         f"{data_set}: label {label!r} is no class of {judgeable.name}, which knows {', '.join(judgeable.classes)}; "
         "map it in configs/taxonomy.toml, or judge another network"
@@ -170,8 +179,11 @@ def _classify_frames(
 ) -> Judgement:
     """Over the grid tiles of outlined frames that lie on the strip."""
     frames = [one for one in specimens if one.knowledge is Knowledge.OUTLINED]
-    names = list(dict.fromkeys(label for one in frames for label in one.mask_labels))
-    columns = [column_of(label, judgeable, data_set.name, taxonomy) for label in names]
+    column = {
+        label: column_of(label, judgeable, data_set.name, taxonomy)
+        for label in dict.fromkeys(label for one in frames for label in one.mask_labels)
+    }
+    columns = sorted(set(column.values()))
     images, truth, known, files = [], [], [], []
     for frame in frames:
         gray, mask = frame.gray(), frame.mask()
@@ -180,13 +192,16 @@ def _classify_frames(
             if steel[x : x + judgeable.width].mean() < 0.25:
                 continue
             window = np.s_[: judgeable.lines, x : x + judgeable.width]
-            area = np.bincount(mask[window].ravel(), minlength=len(frame.mask_labels) + 1)[1:]
+            area = np.zeros(len(columns), np.int64)
+            for value, label in enumerate(frame.mask_labels, 1):
+                area[columns.index(column[label])] += int((mask[window] == value).sum())
             images.append(resized(gray[window], (judgeable.width, judgeable.lines)))
             truth.append(area >= SURE_PX)
             known.append((area == 0) | (area >= SURE_PX))
             files.append(frame.file)
     scores = answers(judgeable.predict, images)[:, columns]
-    limits = [judgeable.thresholds[judgeable.classes[column]] for column in columns]
+    names = [judgeable.classes[column] for column in columns]
+    limits = [judgeable.thresholds[name] for name in names]
     sure = np.all(known, axis=1)
     return multi_label.judge(scores[sure], np.array(truth)[sure], names, limits, np.array(files)[sure])
 

@@ -216,8 +216,9 @@ def fingerprint(picture: Path) -> str:
 
 
 def with_claims(judgement: Judgement, recipe: PaperRecipe, data_set: str) -> Judgement:
-    """The judgement beside what the paper claims on that data set."""
-    return judgement.model_copy(update={"paper": dict(recipe.claims.get(data_set, {}))})
+    """The judgement beside what the paper claims on that data set, as far as both have the figure."""
+    claims = {name: value for name, value in recipe.claims.get(data_set, {}).items() if name in judgement.figures()}
+    return judgement.model_copy(update={"paper": claims})
 
 
 def device_name() -> str:

@@ -45,7 +45,6 @@ from linewatch.training.predictor import Sigmoid, scores_of
 from linewatch.training.recipes.joint import outlined
 from linewatch.training.recipes.study import Judged, PaperSettings, resized
 
-NAMES = ("I", "II", "III", "IV")
 _GALLERY = 24
 
 
@@ -81,11 +80,12 @@ class Crops:
     def __init__(self, settings: CropsSettings, data_set: DataSet):
         self.settings = settings
         self.members = [frozenset(one.split("+")) for one in settings.classes]
-        known = set(data_set.labels) | set(NAMES)
-        unknown = sorted(set().union(*self.members) - known) if data_set.specimens else []
+        unknown = sorted(set().union(*self.members) - set(data_set.labels)) if data_set.specimens else []
         if unknown:
-            raise ConfigError(f"classes names {', '.join(unknown)}, expected labels of {data_set.name}: {sorted(known)}")
-        self.classes = NAMES[: len(self.members)] if len(self.members) <= len(NAMES) else settings.classes
+            raise ConfigError(
+                f"classes names {', '.join(unknown)}, expected labels of {data_set.name}: {', '.join(data_set.labels)}"
+            )
+        self.classes = settings.classes
 
     def network(self, source: Source) -> nn.Module:
         return self.settings.build(len(self.classes), source)
