@@ -140,7 +140,7 @@ def evaluate(judgeable: Judgeable, data_set: DataSet, specimens: Sequence[Specim
 
 def _completed(found: Judgement, own: Judgement) -> Judgement:
     """The task's figures, which an engine has as well, and beside them those that only the paper's protocol gives."""
-    lacking = {name: value for name, value in dict(own).items() if getattr(found, name) in (None, {}) and value}
+    lacking = {name: value for name, value in dict(own).items() if getattr(found, name) in (None, {}) and value not in (None, {})}
     known = Judgement.model_validate({**dict(found), **lacking, "intervals": {}, "paper": {}}).figures()
     intervals = {name: at for name, at in own.intervals.items() if name in known and name.split(".")[0] in lacking}
     return Judgement.model_validate({**dict(found), **lacking, "intervals": {**found.intervals, **intervals}, "paper": {}})
