@@ -126,7 +126,9 @@ def _parser() -> argparse.ArgumentParser:  # noqa: PLR0915 - a list of commands
     evaluate = command("evaluate", _evaluate, "Judge an engine or a checkpoint on labelled pictures.")
     evaluate.add_argument("target", metavar="CHECKPOINT|ENGINE")
     evaluate.add_argument("--data", action="append", default=[], metavar="NAME=DIR", help="a set, or a folder of sets")
-    evaluate.add_argument("--kfold", type=int, metavar="N", help="train the checkpoint's recipe N times on the set instead")
+    evaluate.add_argument(
+        "--kfold", type=int, metavar="N", help="train the checkpoint's recipe N times on the set instead"
+    )
     evaluate.add_argument("--run", type=Path, metavar="DIR", help="run folder of --kfold")
     evaluate.add_argument("--weights", metavar="imagenet|FILE", help="what the networks of --kfold start from")
     evaluate.add_argument("--all", action="store_true", help="judge on pictures that it was trained on, too")
@@ -145,7 +147,9 @@ def _parser() -> argparse.ArgumentParser:  # noqa: PLR0915 - a list of commands
     explain.add_argument("--out", type=Path, default=Path("out/explain.png"), metavar="FILE.png")
     explain.add_argument("--engines", type=Path, default=Path("engines"), metavar="DIR")
 
-    compare = command("compare", _compare, "Set runs of tlu_net side by side, picture by picture; the first is the measure.")
+    compare = command(
+        "compare", _compare, "Set runs of tlu_net side by side, picture by picture; the first is the measure."
+    )
     compare.add_argument("runs", type=Path, nargs="+", metavar="RUN")
     compare.add_argument("--out", type=Path, required=True, metavar="DIR")
     compare.add_argument("--json", action="store_true")
@@ -334,7 +338,7 @@ def _export(options: argparse.Namespace) -> None:
         from linewatch.training.shipping import export_checkpoint
 
         manifest = export_checkpoint(options.checkpoint, options.name, options.engines)
-        print(f"{options.engines / manifest.name}: {manifest.task}, sha256 {manifest.model.sha256[:12]}, checked against torch")
+        print(f"{options.engines / manifest.name}: {manifest.task} engine, checked against torch")
 
 
 def _explain(options: argparse.Namespace) -> None:
@@ -358,7 +362,7 @@ def _compare(options: argparse.Namespace) -> None:
             return
         for name, of in found.items():
             low, high = of.interval or (float("nan"), float("nan"))
-            print(f"{name}: Dice {of.difference:+.3f} ({low:+.3f} to {high:+.3f}), better on {of.improved:.0%} of the pictures")
+            print(f"{name}: Dice {of.difference:+.3f} ({low:+.3f} to {high:+.3f}), better on {of.improved:.0%} of them")
         print(options.out)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import nn
@@ -27,11 +28,13 @@ def parameters(network: nn.Module) -> int:
 
 
 def keras_parameters(network: nn.Module) -> int:
-    statistics = [each.numel() for name, each in network.named_buffers() if name.endswith(("running_mean", "running_var"))]
+    statistics = [
+        each.numel() for name, each in network.named_buffers() if name.endswith(("running_mean", "running_var"))
+    ]
     return parameters(network) + sum(statistics)
 
 
-def size_of(card: NetworkCard, **options: str) -> NetworkSize:
+def size_of(card: NetworkCard, **options: Any) -> NetworkSize:
     """Of the network as its paper has it; a paper's on the `meta` device, the house's small ones for real."""
     with torch.device("cpu" if card.paper == "linewatch" else "meta"):  # meta knows no autocast
         network = card.build(**options).eval()

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Mapping
+from pathlib import Path
 
 from torch import Tensor, nn
 
 from linewatch.networks.paper import PaperNetwork, SignedPlanes
 from linewatch.networks.pretrained import Source, load_trunk
-from pathlib import Path
 
 
 class CustomCnn(PaperNetwork):

@@ -104,7 +104,7 @@ class _Cell(nn.Module):
 
 
 class _Normal(_Cell):
-    def __init__(self, cin: int, before: int, filters: int, halve: bool):
+    def __init__(self, cin: int, before: int | None, filters: int, halve: bool):
         super().__init__(cin, before, filters, halve)
         self.out = 6 * filters
         self.left1, self.right1 = _Separable(filters, filters, 5), _Separable(self.before, filters, 3)
@@ -153,11 +153,14 @@ class NasnetTrunk(nn.Module):
         self.conv, self.norm = nn.Conv2d(3, 32, 3, 2, bias=False), _norm(32)
         cells: list[_Normal | _Reduction] = []
         last, before, halved = 32, None, False
-        plan = [(_Reduction, filters // 4), (_Reduction, filters // 2)]
+        plan: list[tuple[type[_Normal] | type[_Reduction], int]] = [
+            (_Reduction, filters // 4),
+            (_Reduction, filters // 2),
+        ]
         for scale in (1, 2, 4):
             plan += ([(_Reduction, filters * scale)] if scale > 1 else []) + [(_Normal, filters * scale)] * repeats
         for kind, width in plan:
-            cell = kind(last, before, width, halved)  # type: ignore[arg-type]
+            cell = kind(last, before, width, halved)
             cells.append(cell)
             last, before, halved = cell.out, last, kind is _Reduction
         self.cells = nn.ModuleList(cells)
@@ -183,8 +186,8 @@ class NasnetMobile(PaperNetwork):
         self.planes, self.trunk = SignedPlanes(3), NasnetTrunk()
         if weights == "imagenet":
             raise WeightsMismatch(
-                "no hub has NASNet-Mobile's ImageNet weights for torch; train a trunk with `linewatch train nasnet_mobile` "
-                "on other sets and name its trunk.safetensors with --weights"
+                "no hub has NASNet-Mobile's ImageNet weights for torch; train a trunk with "
+                "`linewatch train nasnet_mobile` on other sets and name its trunk.safetensors with --weights"
             )
         if isinstance(weights, Path):
             load_trunk(self.trunk, weights)
@@ -201,5 +204,5 @@ class NasnetMobile(PaperNetwork):
         return self.head(self.trunk(self.planes(image)))
 
     def stages(self) -> Mapping[str, nn.Module]:
-        cells = self.trunk.cells
-        return {f"cell {number}": cells[number] for number in (1, 5, 6, 10, 11, 15)}  # type: ignore[index]
+        assert isinstance(self.trunk, NasnetTrunk)
+        return {f"cell {number}": self.trunk.cells[number] for number in (1, 5, 6, 10, 11, 15)}

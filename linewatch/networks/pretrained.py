@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 from urllib.error import URLError
 
 import torch
@@ -22,14 +23,22 @@ def state_of(file: Path) -> dict[str, Tensor]:
     unpickled but tensors. `WeightsMismatch` if there is none, or it holds something else.
     """
     if not file.is_file():
-        raise WeightsMismatch(f"{file}: no such weights file; --weights takes 'imagenet', or a .pth or .safetensors file")
+        raise WeightsMismatch(
+            f"{file}: no such weights file; --weights takes 'imagenet', or a .pth or .safetensors file"
+        )
     try:
-        stored = load_file(file) if file.suffix == ".safetensors" else torch.load(file, weights_only=True, map_location="cpu")
+        stored = (
+            load_file(file)
+            if file.suffix == ".safetensors"
+            else torch.load(file, weights_only=True, map_location="cpu")
+        )
     except (OSError, RuntimeError, ValueError, EOFError, SafetensorError, ModuleNotFoundError) as error:
         raise WeightsMismatch(f"{file}: holds no weights that can be read ({type(error).__name__}: {error})") from error
     except Exception as error:  # torch's unpickler refuses with errors of its own kinds
-        raise WeightsMismatch(f"{file}: is refused, since it holds more than tensors ({type(error).__name__})") from error
-    state = stored.get("state", stored.get("state_dict", stored)) if isinstance(stored, dict) else {}
+        raise WeightsMismatch(
+            f"{file}: is refused, since it holds more than tensors ({type(error).__name__})"
+        ) from error
+    state: Any = stored.get("state", stored.get("state_dict", stored)) if isinstance(stored, dict) else {}
     of_trunk = {name.removeprefix("trunk."): value for name, value in state.items() if name.startswith("trunk.")}
     state = of_trunk or state
     if not state or not all(isinstance(value, Tensor) for value in state.values()):

@@ -28,7 +28,7 @@ class ResNet(PaperNetwork):
         except HUB_ERRORS as error:
             raise hub_unreachable(f"ResNet{depth}", error) from error
         features = body.fc.in_features
-        body.fc = nn.Identity()  # type: ignore[assignment]
+        body.fc = nn.Identity()
         self.planes, self.trunk = GrayPlanes(), body
         if isinstance(weights, Path):
             load_trunk(self.trunk, weights)

@@ -31,9 +31,9 @@ class TluNet(PaperNetwork):
     """uint8 (n, 1, h, w) of any size to `JointLogits`: five encoder and decoder stages with skip connections (the
     library's, Iakubovskii 2019), and a linear classifier of the bottleneck's average.
 
-    encoder: resnet18 (11 million parameters, as the paper's), densenet121, mobilenet_v2, with weights from the library's
-    hub or a file of the usual names; or mobilenet_v2_1.0, mobilenet_v1_0.5, mobilenet_v1_0.25, our MobileNets in
-    TensorFlow's form, whose weights are a file or a folder `imagenet_weights`.
+    encoder: resnet18 (11 million parameters, as the paper's), densenet121, mobilenet_v2, with weights from the
+    library's hub or a file of the usual names; or mobilenet_v2_1.0, mobilenet_v1_0.5, mobilenet_v1_0.25, our
+    MobileNets in TensorFlow's form, whose weights are a file or a folder `imagenet_weights`.
     """
 
     def __init__(self, classes: int = 4, weights: Source = None, encoder: str = "resnet18"):
@@ -43,7 +43,9 @@ class TluNet(PaperNetwork):
             self.planes, self.trunk = SignedPlanes(3), make_encoder(encoder)
             channels = [3, *(tap.channels for tap in self.trunk.taps)]
             if weights == "imagenet":
-                raise WeightsMismatch(f"{encoder} has no hub; name the folder imagenet_weights, or its file, with --weights")
+                raise WeightsMismatch(
+                    f"{encoder} has no hub; name the folder imagenet_weights, or its file, with --weights"
+                )
             if isinstance(weights, Path):
                 load_mobilenet(self.trunk, encoder, weights)
         elif encoder in LIBRARY_ENCODERS:
@@ -55,7 +57,7 @@ class TluNet(PaperNetwork):
                 if weights != "imagenet":
                     raise
                 raise hub_unreachable(encoder, error) from error
-            self.planes, channels = GrayPlanes(), list(self.trunk.out_channels)
+            self.planes, channels = GrayPlanes(), [int(width) for width in self.trunk.out_channels]  # type: ignore[union-attr]
             if isinstance(weights, Path):
                 load_trunk(self.trunk, weights)
         else:

@@ -31,7 +31,8 @@ def train(
     resume: bool = False,
     out: Path | None = None,
 ) -> Judgement | None:
-    """Trains by the recipe `name` into a run folder and gives how good it is; of the house's, the engine's card tells."""
+    """Trains by the recipe `name` into a run folder and gives how good it is; of the house's, the engine's card
+    tells."""
     if name in HOUSE_RECIPES:
         train_house(name, named_folders(data), changes, weights, run or RUNS / name, out or Path("engines") / name)
         return None

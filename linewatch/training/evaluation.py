@@ -25,9 +25,9 @@ from linewatch.training.judging import labels, masks, multi_label, windows
 from linewatch.training.judging.judgement import Judgement
 from linewatch.training.merit import STEEL_SHARE, TILE_STEP_PX, TileTruth, steel_columns, tile_scores
 from linewatch.training.predictor import Predictor, TorchPredictor, answers
+from linewatch.training.recipes.registry import PAPER_RECIPES
 from linewatch.training.recipes.study import resized
 from linewatch.training.runs import Trained, fingerprint, is_checkpoint, load, with_claims
-from linewatch.training.recipes.registry import PAPER_RECIPES
 from linewatch.training.splits import HELD_OUT_FOLD
 
 MANIFEST, SEEN = "manifest.json", "seen.csv"
@@ -128,7 +128,7 @@ def evaluate(judgeable: Judgeable, data_set: DataSet, specimens: Sequence[Specim
     """The task's figures on `specimens`; of a checkpoint on the set that it was trained on, its paper's as well."""
     if not specimens:
         raise DatasetError(
-            f"{data_set.name}: {judgeable.name} was trained on every picture there; --all judges it on them all the same"
+            f"{data_set.name}: {judgeable.name} was trained on all of its pictures; --all judges on them all the same"
         )
     judge = {Task.CLASSIFY: _classify, Task.SEGMENT: _segment, Task.SCREEN: _screen}[judgeable.task]
     found, trained = judge(judgeable, data_set, specimens, taxonomy), judgeable.trained
@@ -140,10 +140,16 @@ def evaluate(judgeable: Judgeable, data_set: DataSet, specimens: Sequence[Specim
 
 def _completed(found: Judgement, own: Judgement) -> Judgement:
     """The task's figures, which an engine has as well, and beside them those that only the paper's protocol gives."""
-    lacking = {name: value for name, value in dict(own).items() if getattr(found, name) in (None, {}) and value not in (None, {})}
+    lacking = {
+        name: value
+        for name, value in dict(own).items()
+        if getattr(found, name) in (None, {}) and value not in (None, {})
+    }
     known = Judgement.model_validate({**dict(found), **lacking, "intervals": {}, "paper": {}}).figures()
     intervals = {name: at for name, at in own.intervals.items() if name in known and name.split(".")[0] in lacking}
-    return Judgement.model_validate({**dict(found), **lacking, "intervals": {**found.intervals, **intervals}, "paper": {}})
+    return Judgement.model_validate(
+        {**dict(found), **lacking, "intervals": {**found.intervals, **intervals}, "paper": {}}
+    )
 
 
 def column_of(label: str, judgeable: Judgeable, data_set: str, taxonomy: Taxonomy) -> int:
@@ -169,9 +175,7 @@ def _classify(judgeable: Judgeable, data_set: DataSet, specimens: Sequence[Speci
     size = (judgeable.width, judgeable.lines)
     scores = answers(judgeable.predict, [resized(one.gray(), size) for one in specimens])
     truth = np.array([order.index(columns[one.labels[0]]) for one in specimens])
-    return labels.judge(
-        scores[:, order], truth, [judgeable.classes[c] for c in order], [one.file for one in specimens]
-    )
+    return labels.judge(scores[:, order], truth, [judgeable.classes[c] for c in order], [one.file for one in specimens])
 
 
 def _classify_frames(
@@ -210,7 +214,9 @@ def _segment(judgeable: Judgeable, data_set: DataSet, specimens: Sequence[Specim
     """Over whole pictures, at their own size."""
     outlined = [one for one in specimens if one.knowledge is Knowledge.OUTLINED]
     if not outlined:
-        raise DatasetError(f"{data_set.name}: has no masks, but {judgeable.name} is judged by them; name a set with masks")
+        raise DatasetError(
+            f"{data_set.name}: has no masks, but {judgeable.name} is judged by them; name a set with masks"
+        )
     parts = []
     for one in outlined:
         called = probability(judgeable, one.gray())
@@ -257,7 +263,7 @@ def _screen(judgeable: Judgeable, data_set: DataSet, specimens: Sequence[Specime
     pictures = [each for each in pictures if each[0].shape == shape]
     if not pictures:
         raise DatasetError(
-            f"{data_set.name}: has no outlined frames of {shape[0]} x {shape[1]}, but {judgeable.name} is judged by such; "
+            f"{data_set.name}: has no outlined frames of {shape[0]} x {shape[1]}, which {judgeable.name} is judged by; "
             "name a set of strip frames"
         )
     assert judgeable.cell_px is not None

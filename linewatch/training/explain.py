@@ -49,7 +49,7 @@ def explain(target: str, picture: Path, out: Path, engines_dir: Path = Path("eng
 
 def _own_map(judgeable: Judgeable, gray: NDArray[np.uint8]) -> NDArray[np.float32]:
     if judgeable.task is Task.SEGMENT:
-        return probability(judgeable, gray).astype(np.float32) / 255
+        return (probability(judgeable, gray) / 255).astype(np.float32)
     fitted = resized(gray, (judgeable.width, judgeable.lines))
     cells = judgeable.predict(fitted[None, None])[0].astype(np.float32)
     return _enlarged(cells, gray.shape)
@@ -72,7 +72,8 @@ def _activation(features: NDArray, kinds: NDArray | None, weights: NDArray | Non
     """(h, w) from features (c, h, w), the last layer's answers (k,) and its weights (k, c)."""
     if kinds is None or weights is None:
         return np.abs(features).mean(0).astype(np.float32)
-    return np.maximum(np.tensordot(weights[int(kinds.argmax())], features, 1), 0).astype(np.float32)
+    weighted: NDArray[np.float32] = np.tensordot(weights[int(kinds.argmax())], features, 1).astype(np.float32)
+    return np.maximum(weighted, 0)
 
 
 def _opened(model: bytes, judgeable: Judgeable) -> tuple[onnxruntime.InferenceSession, NDArray | None]:
@@ -80,9 +81,7 @@ def _opened(model: bytes, judgeable: Judgeable) -> tuple[onnxruntime.InferenceSe
     that layer's answers as third, with its weights (k, c).
     """
     graph = onnx.shape_inference.infer_shapes(onnx.load_from_string(model))
-    spatial = {
-        info.name: [dim.dim_value for dim in info.type.tensor_type.shape.dim] for info in graph.graph.value_info
-    }
+    spatial = {info.name: [dim.dim_value for dim in info.type.tensor_type.shape.dim] for info in graph.graph.value_info}
     deep = [
         out
         for node in graph.graph.node

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 import logging
+import os
 import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -47,9 +47,9 @@ class Settings(BaseModel):
     seed: int = 20261121
     batch: PositiveInt = 32
     threads: PositiveInt = Field(default_factory=lambda: os.cpu_count() or 1, description="torch threads on a CPU")
-    workers: int = Field(1, ge=0, description="processes that load and augment")
+    workers: int = Field(default=1, ge=0, description="processes that load and augment")
     precision: Literal["auto", "32-true", "16-mixed", "bf16-mixed"] = Field(
-        "auto", description="auto: bf16-mixed on a GPU, 32-true on a CPU"
+        default="auto", description="auto: bf16-mixed on a GPU, 32-true on a CPU"
     )
 
     def with_settings(self, settings: Sequence[str]) -> Self:
@@ -74,10 +74,10 @@ class Recipe(Settings):
 
     encoder: str = "mobilenet_v2_1.0"
     steps: PositiveInt = 1000
-    peak_rate: float = Field(5e-4, gt=0)
-    weight_decay: float = Field(0.02, ge=0)
+    peak_rate: float = Field(default=5e-4, gt=0)
+    weight_decay: float = Field(default=0.02, ge=0)
     average: float = Field(
-        0.99, ge=0, lt=1, description="share of the running average of the weights kept at each step"
+        default=0.99, ge=0, lt=1, description="share of the running average of the weights kept at each step"
     )
     threads: PositiveInt = 2
 
@@ -119,7 +119,8 @@ class Shuffled(Sampler[tuple[int, int]]):
         return iter([(self.epoch, int(index)) for index in order[rank::devices]])
 
     def __len__(self) -> int:
-        return -(-self.count // _rank()[1])
+        rank, devices = _rank()
+        return len(range(rank, self.count, devices))
 
 
 class Endless(Sampler[int]):
@@ -136,7 +137,8 @@ class Endless(Sampler[int]):
         return iter(range(self.epoch * self.per_epoch + rank, (self.epoch + 1) * self.per_epoch, devices))
 
     def __len__(self) -> int:
-        return -(-self.per_epoch // _rank()[1])
+        rank, devices = _rank()
+        return len(range(rank, self.per_epoch, devices))
 
 
 def _rank() -> tuple[int, int]:
@@ -165,7 +167,7 @@ class _Fit(lightning.LightningModule):
         optimizer = self.phase.optimizer([each for each in self.network.parameters() if each.requires_grad])
         if self.phase.schedule is None:
             return optimizer
-        schedule = {"scheduler": self.phase.schedule(optimizer), "interval": self.phase.per}
+        schedule: dict[str, Any] = {"scheduler": self.phase.schedule(optimizer), "interval": self.phase.per}
         if isinstance(schedule["scheduler"], torch.optim.lr_scheduler.ReduceLROnPlateau):
             schedule["monitor"] = self.phase.monitor
         return {"optimizer": optimizer, "lr_scheduler": schedule}  # type: ignore[return-value]
@@ -351,9 +353,7 @@ def fit(network: Network, loss: Loss, items: Dataset, recipe: Recipe, run: Path)
         per="step",
         average=recipe.average,
     )
-    return fit_phases(
-        network, loss, [phase], loader(items, recipe, Endless(per_epoch * recipe.batch)), run, recipe
-    )
+    return fit_phases(network, loss, [phase], loader(items, recipe, Endless(per_epoch * recipe.batch)), run, recipe)
 
 
 def seeded(build: Callable[[], Network], recipe: Settings) -> Network:

@@ -6,6 +6,7 @@ import statistics
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnxruntime
@@ -90,7 +91,9 @@ def table(listed: list[Row], measured: Measured | None) -> Table:
     told = "" if measured is None else f"ms: one thread of {measured.runtime} on {measured.device}"
     found = Table(title="networks", caption=told, title_justify="left", caption_justify="left")
     for column in ("name", "task", "input", "parameters", "Keras' count", "GFLOP", "ms/tile", "paper", "recipe"):
-        found.add_column(column, justify="right" if column in ("parameters", "Keras' count", "GFLOP", "ms/tile") else "left")
+        found.add_column(
+            column, justify="right" if column in ("parameters", "Keras' count", "GFLOP", "ms/tile") else "left"
+        )
     for row in listed:
         found.add_row(
             row.name,
@@ -106,7 +109,7 @@ def table(listed: list[Row], measured: Measured | None) -> Table:
     return found
 
 
-def _variants() -> Iterator[tuple[str, NetworkCard, dict[str, str]]]:
+def _variants() -> Iterator[tuple[str, NetworkCard, dict[str, Any]]]:
     for name, card in NETWORKS.items():
         for option in card.options or ("",):
             yield (f"{name} {option}".strip(), card, {"encoder": option} if option else {})

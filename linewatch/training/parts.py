@@ -72,9 +72,7 @@ def fractions(data_set: DataSet, split: Split, shares: Sequence[float], seed: in
     return _divided(specimens, [groups[one.file] for one in specimens], shares, seed)
 
 
-def random_fractions(
-    data_set: DataSet, split: Split, shares: Sequence[float], seed: int
-) -> tuple[list[Specimen], ...]:
+def random_fractions(data_set: DataSet, split: Split, shares: Sequence[float], seed: int) -> tuple[list[Specimen], ...]:
     """The papers' plain stratified split: pictures of the same steel may come on both sides, which flatters figures."""
     specimens = _labelled(data_set)
     return _divided(specimens, list(range(len(specimens))), shares, seed)
@@ -93,9 +91,7 @@ def _divided(
     if not np.isclose(sum(shares), 1) or min(shares) < 0:
         raise ValueError(f"shares {tuple(shares)}, expected none below 0 and 1 together")
     part_of = assign_parts(groups, [_stratum(one) for one in specimens], shares, seed)
-    return tuple(
-        [one for one, of in zip(specimens, part_of, strict=True) if of == part] for part in range(len(shares))
-    )
+    return tuple([one for one, of in zip(specimens, part_of, strict=True) if of == part] for part in range(len(shares)))
 
 
 def _labelled(data_set: DataSet) -> list[Specimen]:

@@ -25,14 +25,14 @@ from linewatch import __version__
 from linewatch.contracts.errors import ConfigError, LinewatchError
 from linewatch.networks.paper import PaperNetwork
 from linewatch.networks.pretrained import Source
-from linewatch.training.datasets import DatasetError, DataSet, Specimen
+from linewatch.training.datasets import DataSet, DatasetError, Specimen
 from linewatch.training.datasets.check import faults
 from linewatch.training.fit import HISTORY, Shuffled, fit_phases, loader, read_history
 from linewatch.training.judging.judgement import Judgement
 from linewatch.training.judging.plots import learning_curves
+from linewatch.training.parts import split_of
 from linewatch.training.recipes.registry import PaperRecipe, paper_recipe
 from linewatch.training.recipes.study import Judged, PaperSettings, Parts, Study, folded_parts, parts_of
-from linewatch.training.parts import split_of
 
 CHECKPOINT = "network.ckpt"
 RECORD, JUDGEMENT, CARD = "run.json", "judgement.json", "CARD.md"
@@ -128,7 +128,9 @@ def _begin(order: Order) -> Any:
     if found:
         lines = [f"{fault.path}: {fault.what}" for fault in found[:_FAULTS_TOLD]]
         more = f"\n  and {len(found) - _FAULTS_TOLD} more" if len(found) > _FAULTS_TOLD else ""
-        raise DatasetError(f"{order.data_set.name}: {len(found)} faults, mend them first\n  " + "\n  ".join(lines) + more)
+        raise DatasetError(
+            f"{order.data_set.name}: {len(found)} faults, mend them first\n  " + "\n  ".join(lines) + more
+        )
     order.run.mkdir(parents=True, exist_ok=True)
     _write(told, wanted)
     return split_of(order.data_set, order.run / "split.csv")
@@ -151,7 +153,9 @@ def _one(order: Order, parts: Parts, run: Path) -> tuple[Trained, Judgement]:
         counts={name: len(getattr(parts, name)) for name in ("training", "validation", "test")},
         seen=tuple(sorted(fingerprint(one.path) for one in (*parts.training, *parts.validation))),
         thresholds=study.thresholds(network, parts.validation or parts.training),
-        epochs={phase: sum(row["phase"] == phase for row in history) for phase in dict.fromkeys(r["phase"] for r in history)},
+        epochs={
+            phase: sum(row["phase"] == phase for row in history) for phase in dict.fromkeys(r["phase"] for r in history)
+        },
         seconds=round(sum(float(row["seconds"]) for row in history) or time.monotonic() - started, 1),
         device=device_name(),
     )
@@ -173,7 +177,14 @@ def _fit(study: Study, network: nn.Module, parts: Parts, run: Path) -> nn.Module
     if parts.validation:
         validation = DataLoader(study.validation(parts.validation), batch_size=study.settings.batch)
     return fit_phases(
-        network, study.loss, study.phases(), loader(items, study.settings, order), run, study.settings, validation, study.score
+        network,
+        study.loss,
+        study.phases(),
+        loader(items, study.settings, order),
+        run,
+        study.settings,
+        validation,
+        study.score,
     )
 
 
@@ -185,7 +196,10 @@ def save(trained: Trained, run: Path) -> None:
     torch.save({"record": trained.record.model_dump_json(), "state": state}, part)
     part.replace(run / CHECKPOINT)
     if isinstance(trained.network, PaperNetwork):
-        save_file({n: v.contiguous().clone() for n, v in trained.network.trunk.state_dict().items()}, run / "trunk.safetensors")
+        save_file(
+            {n: v.contiguous().clone() for n, v in trained.network.trunk.state_dict().items()},
+            run / "trunk.safetensors",
+        )
 
 
 def is_checkpoint(path: Path) -> bool:
@@ -200,7 +214,7 @@ def load(path: Path) -> Trained:
         record = RunRecord.model_validate_json(stored["record"])
     except (OSError, KeyError, TypeError, RuntimeError, ValueError, EOFError, ValidationError) as error:
         raise CheckpointError(
-            f"{file}: is no checkpoint that linewatch wrote ({type(error).__name__}); name a run folder or its {CHECKPOINT}"
+            f"{file}: no checkpoint of linewatch's ({type(error).__name__}); name a run folder or a {CHECKPOINT}"
         ) from error
     recipe = paper_recipe(record.recipe)
     settings = type(recipe.settings).model_validate(record.settings)
@@ -243,8 +257,9 @@ def card(record: RunRecord, judgement: Judgement, recipe: PaperRecipe) -> str:
 
 {recipe.about}, after {recipe.paper}.
 
-Started from: {record.pretrained}. Fitted to {record.counts["training"]} specimens, {record.counts["validation"]} for validation, judged on {record.counts["test"]} that it has not seen
-(`split.csv`). Epochs really run: {epochs}; {record.seconds:.0f} s on {record.device}; torch {record.torch}. Classes: {", ".join(record.classes)}.
+Started from: {record.pretrained}. Fitted to {record.counts["training"]} specimens, {record.counts["validation"]} for
+validation, judged on {record.counts["test"]} that it has not seen (`split.csv`). Epochs really run: {epochs};
+{record.seconds:.0f} s on {record.device}; torch {record.torch}. Classes: {", ".join(record.classes)}.
 
 | figure | here | 95 % interval | paper |
 | --- | --- | --- | --- |

@@ -14,18 +14,18 @@ from linewatch.contracts.manifest import EngineManifest, Task, TrainingRecord, T
 from linewatch.simulation.strip import Strip
 from linewatch.training.evaluation import SEEN
 from linewatch.training.export import EngineFacts, export_engine
+from linewatch.training.judging.judgement import Judgement
 from linewatch.training.recipes.registry import PAPER_RECIPES
 from linewatch.training.recipes.study import resized
 from linewatch.training.runs import CARD, JUDGEMENT, card, load
-from linewatch.training.judging.judgement import Judgement
 from linewatch.training.words import UNKNOWN_SCALE_MM_PER_PX
 
 _EXAMPLES = 4
 
 
 def export_checkpoint(path: Path, name: str, engines_dir: Path) -> EngineManifest:
-    """Writes `engines_dir/name/`: model.onnx (free batch, checked against torch on ONNX Runtime and OpenVINO), manifest,
-    card, and `seen.csv`, the fingerprints of what it was trained on.
+    """Writes `engines_dir/name/`: model.onnx (free batch, checked against torch on ONNX Runtime and OpenVINO),
+    manifest, card, and `seen.csv`, the fingerprints of what it was trained on.
 
     `ConfigError` for a name that no engine may have, `EngineError` if a runtime disagrees with torch.
     """

@@ -26,9 +26,9 @@ def named_folders(data: Sequence[str]) -> dict[str, Path]:
         found |= inside
     if not found:
         raise ConfigError("--data is missing: name the pictures, for example --data neu=DIR")
-    for name, folder in found.items():
-        if not folder.is_dir():
-            raise ConfigError(f"--data {name}={folder}: no such folder")
+    for name, path in found.items():
+        if not path.is_dir():
+            raise ConfigError(f"--data {name}={path}: no such folder")
     return found
 
 

@@ -251,8 +251,8 @@ def make_split(
 def perceptual_pairs(pictures: Iterable[Picture]) -> list[tuple[int, int]]:
     """Pairs that look alike by a 64-bit hash of their low frequencies (pHash), at most 4 bits apart.
 
-    For sets too large to correlate every pair: only pictures that agree in one of five bands of bits are compared, which
-    any two at most 4 bits apart do. It finds copies and other codings of a picture, not shifted cut-outs.
+    For sets too large to correlate every pair: only pictures that agree in one of five bands of bits are compared,
+    which any two at most 4 bits apart do. It finds copies and other codings of a picture, not shifted cut-outs.
     """
     hashes = np.array([_perceptual_hash(one.gray) for one in pictures], np.uint64)
     pairs: set[tuple[int, int]] = set()

@@ -151,7 +151,11 @@ def test_every_network_has_its_recipe() -> None:
 
 @pytest.mark.parametrize(("lines", "width"), [(100, 72), (33, 200)])
 def test_tlu_net_takes_any_size(lines: int, width: int) -> None:
-    answer = NETWORKS["tlu_net"].build(encoder="mobilenet_v2_1.0").eval()(torch.zeros((1, 1, lines, width), dtype=torch.uint8))
+    answer = (
+        NETWORKS["tlu_net"]
+        .build(encoder="mobilenet_v2_1.0")
+        .eval()(torch.zeros((1, 1, lines, width), dtype=torch.uint8))
+    )
     assert answer.pixels.shape == (1, 4, lines, width)
 
 

@@ -15,7 +15,18 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from linewatch.contracts.errors import ConfigError
-from linewatch.training.fit import HISTORY, Endless, Phase, Recipe, Settings, Shuffled, fit, fit_phases, loader, read_history
+from linewatch.training.fit import (
+    HISTORY,
+    Endless,
+    Phase,
+    Recipe,
+    Settings,
+    Shuffled,
+    fit,
+    fit_phases,
+    loader,
+    read_history,
+)
 
 SETTINGS = Settings(batch=4, workers=0, threads=1)
 
@@ -117,7 +128,13 @@ def test_training_stops_early_and_the_best_epoch_is_kept(tmp_path: Path) -> None
 
     items = Numbers()
     best = fit_phases(
-        Line(), worse, [phase(50, patience=3)], loader(items, SETTINGS, Shuffled(16, 7)), tmp_path, SETTINGS, loader(items, SETTINGS)
+        Line(),
+        worse,
+        [phase(50, patience=3)],
+        loader(items, SETTINGS, Shuffled(16, 7)),
+        tmp_path,
+        SETTINGS,
+        loader(items, SETTINGS),
     )
     rows = read_history(tmp_path / HISTORY)
     assert len(rows) == 4
@@ -164,7 +181,11 @@ def test_orders_take_every_item_and_differ_by_epoch() -> None:
 def test_a_setting_that_does_not_fit_is_named() -> None:
     settings = Settings(batch=7).with_settings(["seed=3"])
     assert (settings.batch, settings.seed) == (7, 3)
-    for text, told in (("batch", "name=value"), ("batches=3", "with a name of seed, batch"), ("batch=0", "greater than")):
+    for text, told in (
+        ("batch", "name=value"),
+        ("batches=3", "with a name of seed, batch"),
+        ("batch=0", "greater than"),
+    ):
         with pytest.raises(ConfigError, match=told):
             Settings().with_settings([text])
 

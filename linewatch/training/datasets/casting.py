@@ -1,6 +1,8 @@
-"""Casting products (Dabhi 2020): pump impellers from above, 7,348 pictures of 300 x 300 px (some of 512), `defective` or `ok`.
+"""Casting products (Dabhi 2020): pump impellers from above, 7,348 pictures of 300 x 300 px (some of 512), `defective`
+or `ok`.
 
-From https://www.kaggle.com/datasets/ravirajsinh45/real-life-industrial-dataset-of-casting-product. Terms: CC BY-NC-ND 4.0.
+From https://www.kaggle.com/datasets/ravirajsinh45/real-life-industrial-dataset-of-casting-product. Terms: CC
+BY-NC-ND 4.0.
 Layouts: ``casting_data/{train,test}/{def_front,ok_front}`` or any folder above or below that; ``labels.csv`` and
 ``images/``. The download's pictures are partly turned copies of one another, which only looking finds.
 """

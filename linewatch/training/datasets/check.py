@@ -27,15 +27,13 @@ class Fault:
 
 
 def faults(data_set: DataSet) -> list[Fault]:
-    """Pictures that are missing or do not decode, masks missing, of another size or with run lengths out of bounds, boxes
-    outside their picture, pictures named twice, pictures without a label, classes without a picture.
+    """Pictures that are missing or do not decode, masks missing, of another size or with run lengths out of bounds,
+    boxes outside their picture, pictures named twice, pictures without a label, classes without a picture.
 
     Every picture is decoded, by a few threads; large sets show a progress bar.
     """
     named = Counter(one.path for one in data_set.specimens)
-    found = [
-        Fault(path, f"named {count} times; take the other rows out") for path, count in named.items() if count > 1
-    ]
+    found = [Fault(path, f"named {count} times; take the other rows out") for path, count in named.items() if count > 1]
     found += _unlabelled(data_set)
     counts = Counter(label for one in data_set.specimens for label in one.labels)
     found += [
@@ -76,7 +74,10 @@ def _of_one(one: Specimen) -> list[Fault]:
     except DatasetError:
         return [Fault(one.path, "does not decode; restore the picture")]
     found = [
-        Fault(one.path, f"box {box.label} ({box.x0}, {box.y0}, {box.x1}, {box.y1}) leaves the picture of {width} x {lines}; correct it")
+        Fault(
+            one.path,
+            f"box {box.label} ({box.x0}, {box.y0}, {box.x1}, {box.y1}) leaves the picture, {width} x {lines}",
+        )
         for box in one.boxes
         if not (0 <= box.x0 < box.x1 <= width + 1 and 0 <= box.y0 < box.y1 <= lines + 1)
     ]
@@ -92,5 +93,10 @@ def _of_mask(one: Specimen, shape: tuple[int, int]) -> list[Fault]:
     except DatasetError as error:
         return [Fault(told, str(error).removeprefix(f"{told}: "))]
     if mask.shape != shape:
-        return [Fault(told, f"a mask of {mask.shape[1]} x {mask.shape[0]} for a picture of {shape[1]} x {shape[0]}; not its mask")]
+        return [
+            Fault(
+                told,
+                f"a mask of {mask.shape[1]} x {mask.shape[0]} for a picture of {shape[1]} x {shape[0]}; not its mask",
+            )
+        ]
     return []

@@ -1,5 +1,5 @@
-"""ELPV (Buerhop-Lutz et al. 2018; Deitsch et al. 2019): 2,624 solar cells in electroluminescence, 300 x 300 px, each with
-a probability of being defective, 0, 1/3, 2/3 or 1.
+"""ELPV (Buerhop-Lutz et al. 2018; Deitsch et al. 2019): 2,624 solar cells in electroluminescence, 300 x 300 px, each
+with a probability of being defective, 0, 1/3, 2/3 or 1.
 
 From https://github.com/zae-bayern/elpv-dataset. Terms: CC BY-NC-SA 4.0, so nothing trained on it is shipped.
 Layouts: ``labels.csv`` (file,defect_prob,type) with ``images/``; the download's ``labels.csv``, blanks between

@@ -1,4 +1,5 @@
-"""Any set of the user's own: ``labels.csv`` (file,class) with ``images/`` and perhaps ``masks/``, or a folder per class.
+"""Any set of the user's own: ``labels.csv`` (file,class) with ``images/`` and perhaps ``masks/``, or a folder per
+class.
 
 With ``masks/`` every picture has a mask of its name (.png), nonzero where the picture's class is.
 """

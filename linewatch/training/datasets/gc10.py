@@ -1,9 +1,9 @@
-"""GC10-DET (Lv et al. 2020, Sensors 20, 1562), the "Defect" set of Apostolopoulos & Tzani: sheet steel, 3,570 gray pictures
-of 2048 x 1000 px of ten classes, with boxes.
+"""GC10-DET (Lv et al. 2020, Sensors 20, 1562), the "Defect" set of Apostolopoulos & Tzani: sheet steel, 3,570 gray
+pictures of 2048 x 1000 px of ten classes, with boxes.
 
 From https://github.com/lvxiaoming2019/GC10-DET-Metallic-Surface-Defect-Datasets. Terms: for research; cite the paper.
-Layouts: folders ``1`` to ``10`` with pictures and ``lable/*.xml`` (sic; or ``label``), as downloaded; ``labels.csv`` and
-``images/``. A picture lies in the folder of its class; boxes may name others as well. Names like
+Layouts: folders ``1`` to ``10`` with pictures and ``lable/*.xml`` (sic; or ``label``), as downloaded; ``labels.csv``
+and ``images/``. A picture lies in the folder of its class; boxes may name others as well. Names like
 ``img_02_425508300_00018.jpg`` are camera, recording and frame: a recording is one group.
 """
 

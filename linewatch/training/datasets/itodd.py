@@ -1,9 +1,10 @@
-"""MVTec ITODD (Drost et al. 2017), the "Tech" set of Apostolopoulos & Tzani: 28 industrial objects, of which they take ten.
+"""MVTec ITODD (Drost et al. 2017), the "Tech" set of Apostolopoulos & Tzani: 28 industrial objects, of which they
+take ten.
 
-From https://www.mvtec.com/company/research/datasets/mvtec-itodd. Terms: CC BY-NC-SA 4.0.
-The download holds scenes with poses, not pictures by object, and the paper does not say how it cut them: a folder per
-object with that object's pictures is what is read, ``cylinder/*.png`` ...; or ``labels.csv`` and ``images/``. Folders of
-the other 18 objects are left out.
+From https://www.mvtec.com/company/research/datasets/mvtec-itodd. Terms: CC BY-NC-SA 4.0. The download holds scenes
+with poses, not pictures by object, and the paper does not say how it cut them: a folder per object with that object's
+pictures is what is read, ``cylinder/*.png`` ...; or ``labels.csv`` and ``images/``. Folders of the other 18 objects
+are left out.
 """
 
 from __future__ import annotations

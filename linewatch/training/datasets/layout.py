@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import csv
-import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from xml.etree import ElementTree
 
 from linewatch.training.datasets.specimen import DatasetError, Knowledge, LabelBox, Specimen
 
@@ -28,7 +28,9 @@ def table(path: Path, *columns: str) -> list[dict[str, str]]:
             f"{path}: cannot be read ({error.strerror}); point --data NAME=DIR at the set's own folder"
         ) from error
     except UnicodeDecodeError as error:
-        raise DatasetError(f"{path}: expected a table in UTF-8, found {error.reason}; save it again as UTF-8") from error
+        raise DatasetError(
+            f"{path}: expected a table in UTF-8, found {error.reason}; save it again as UTF-8"
+        ) from error
 
 
 def whole(path: Path, text: str | None) -> int:
@@ -41,7 +43,9 @@ def whole(path: Path, text: str | None) -> int:
 
 def pictures(folder: Path) -> list[Path]:
     """The pictures right in a folder, in the order of their names with numbers as numbers."""
-    return sorted((path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES), key=lambda path: _natural(path.name))
+    return sorted(
+        (path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES), key=lambda path: _natural(path.name)
+    )
 
 
 def _natural(name: str) -> tuple[tuple[int, int | str], ...]:

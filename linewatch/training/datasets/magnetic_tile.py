@@ -1,8 +1,8 @@
 """Magnetic-tile defects (Huang et al. 2018): 1,344 gray pictures of magnets, 103-632 x 222-403 px, with masks.
 
-From https://github.com/abin24/Magnetic-tile-defect-datasets. Terms: "It is welcomed to use our dataset"; cite the paper.
-Layouts: ``labels.csv``, ``images/``, ``masks/``; the download's, ``MT_Blowhole/Imgs/*.jpg`` with a mask ``.png`` beside each.
-A tile was taken under up to six exposures, ``exp1_num_108719``: one number is one group.
+From https://github.com/abin24/Magnetic-tile-defect-datasets. Terms: "It is welcomed to use our dataset"; cite the
+paper. Layouts: ``labels.csv``, ``images/``, ``masks/``; the download's, ``MT_Blowhole/Imgs/*.jpg`` with a mask
+``.png`` beside each. A tile was taken under up to six exposures, ``exp1_num_108719``: one number is one group.
 """
 
 from __future__ import annotations
@@ -21,7 +21,12 @@ def read(root: Path) -> list[Specimen]:
     """One label each, and a mask, empty for free tiles."""
     if (root / "labels.csv").is_file():
         return [
-            _specimen(row["file"], row["class"], root / "images" / row["file"], root / "masks" / f"{Path(row['file']).stem}.png")
+            _specimen(
+                row["file"],
+                row["class"],
+                root / "images" / row["file"],
+                root / "masks" / f"{Path(row['file']).stem}.png",
+            )
             for row in table(root / "labels.csv", "file", "class")
         ]
     folders = folders_of(root, [f"MT_{label}" for label in LABELS])

@@ -4,8 +4,8 @@ From http://faculty.neu.edu.cn/songkechen/zh_CN/zdylm/263270 (NEU-CLS, and NEU-D
 (kaustubhdikshit/neu-surface-defect-database). Terms: "the open surface defect database"; cite Song & Yan 2013. Masks of
 three classes: SD-saliency-900 (Song, Song & Yan 2020).
 
-Layouts: ``labels.csv``, ``images/``, ``boxes.csv``, ``masks/``; NEU-CLS, ``Cr_1.bmp`` or ``crazing_1.jpg`` in one folder;
-NEU-DET, ``IMAGES/`` and ``ANNOTATIONS/*.xml``; Kaggle's, ``train|validation/{images/CLASS,annotations}``.
+Layouts: ``labels.csv``, ``images/``, ``boxes.csv``, ``masks/``; NEU-CLS, ``Cr_1.bmp`` or ``crazing_1.jpg`` in one
+folder; NEU-DET, ``IMAGES/`` and ``ANNOTATIONS/*.xml``; Kaggle's, ``train|validation/{images/CLASS,annotations}``.
 """
 
 from __future__ import annotations

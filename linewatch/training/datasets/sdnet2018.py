@@ -1,9 +1,9 @@
-"""SDNET2018 (Maguire et al. 2018, doi:10.15142/T3TD19), the "Bridge" set of Apostolopoulos & Tzani: over 56,000 pictures of
-concrete decks, pavements and walls, 256 x 256 px, `cracked` or `ok`.
+"""SDNET2018 (Maguire et al. 2018, doi:10.15142/T3TD19), the "Bridge" set of Apostolopoulos & Tzani: over 56,000
+pictures of concrete decks, pavements and walls, 256 x 256 px, `cracked` or `ok`.
 
-From https://digitalcommons.usu.edu/all_datasets/48. Terms: CC BY 4.0.
-Layouts: ``D|P|W`` with ``CD|UD``, ``CP|UP``, ``CW|UW`` in them, as downloaded; ``labels.csv`` and ``images/``. A picture
-``7001-115.jpg`` is piece 115 of photograph 7001, which is one group.
+From https://digitalcommons.usu.edu/all_datasets/48. Terms: CC BY 4.0. Layouts: ``D|P|W`` with ``CD|UD``, ``CP|UP``,
+``CW|UW`` in them, as downloaded; ``labels.csv`` and ``images/``. A picture ``7001-115.jpg`` is piece 115 of
+photograph 7001, which is one group.
 """
 
 from __future__ import annotations

@@ -3,8 +3,8 @@
 From https://www.kaggle.com/c/severstal-steel-defect-detection. Terms, its owner's: "If you need to use the dataset in
 your research you are entitled to do it without any restrictions except those established by the applicable law."
 Layouts: ``labels.csv``, ``images/``, ``masks/`` (values 0-4), beside them ``class_only.csv`` with ``class_only/`` and
-``unlabelled/``; Kaggle's, ``train.csv`` (ImageId,ClassId,EncodedPixels; or the older ImageId_ClassId,EncodedPixels) with
-``train_images/``, where a frame without a row is free of defects, and ``test_images/`` without labels.
+``unlabelled/``; Kaggle's, ``train.csv`` (ImageId,ClassId,EncodedPixels; or the older ImageId_ClassId,EncodedPixels)
+with ``train_images/``, where a frame without a row is free of defects, and ``test_images/`` without labels.
 """
 
 from __future__ import annotations

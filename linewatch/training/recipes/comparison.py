@@ -1,5 +1,5 @@
-"""Runs side by side, picture by picture: box plots, convergence, and what pretraining gives (Damacharla et al., figures 4,
-8 and 9).
+"""Runs side by side, picture by picture: box plots, convergence, and what pretraining gives (Damacharla et al.,
+figures 4, 8 and 9).
 
 ``linewatch compare RUN RUN ... --out DIR``; the first run is the one that the others are compared with.
 """
@@ -26,13 +26,12 @@ def read_per_image(run: Path) -> dict[str, tuple[float, float]]:
     if not path.is_file():
         raise ConfigError(f"{path}: not there; only runs of tlu_net keep Dice by picture")
     with path.open(newline="") as handle:
-        return {
-            row["file"]: (float(row["dice"]), float(row["iou"])) for row in csv.DictReader(handle) if row["dice"]
-        }
+        return {row["file"]: (float(row["dice"]), float(row["iou"])) for row in csv.DictReader(handle) if row["dice"]}
 
 
 def compare(runs: Sequence[Path], out: Path) -> dict[str, Paired]:
-    """Draws `boxes.png`, `convergence.png` and `differences.png`; gives each later run's Dice minus the first's, paired.
+    """Draws `boxes.png`, `convergence.png` and `differences.png`; gives each later run's Dice minus the first's,
+    paired.
 
     `ConfigError` unless there are two runs or more, judged on the same pictures.
     """
@@ -42,10 +41,15 @@ def compare(runs: Sequence[Path], out: Path) -> dict[str, Paired]:
     files = sorted(next(iter(told.values())))
     for name, of in told.items():
         if sorted(of) != files:
-            raise ConfigError(f"{name}: judged on other pictures than {runs[0].name}; train both with one split and seed")
+            raise ConfigError(
+                f"{name}: judged on other pictures than {runs[0].name}; train both with one split and seed"
+            )
     values = {name: np.array([of[file] for file in files]) for name, of in told.items()}
     out.mkdir(parents=True, exist_ok=True)
-    box_plots({figure: {name: of[:, k] for name, of in values.items()} for k, figure in enumerate(("Dice", "IoU"))}, out / "boxes.png")
+    box_plots(
+        {figure: {name: of[:, k] for name, of in values.items()} for k, figure in enumerate(("Dice", "IoU"))},
+        out / "boxes.png",
+    )
     convergence({run.name: run / HISTORY for run in runs}, "val_dice", out / "convergence.png")
     first, *others = values
     differences: dict[str, NDArray[np.float64]] = {

@@ -47,7 +47,7 @@ class CountsSettings(PaperSettings):
     batch: int = 50
     rate: float = 1e-4
     shares: tuple[float, float, float] = (0.7, 0.1, 0.2)
-    mosaics: PositiveInt = Field(1294, description="of all parts together")
+    mosaics: PositiveInt = Field(default=1294, description="of all parts together")
     rotation: bool = True
     trunk: Literal["free", "frozen"] = "free"
 
@@ -104,7 +104,9 @@ class Counts:
     def vectors(self, part: Part) -> list[NDArray[np.int64]]:
         """The part's vectors of counts; no vector is in two parts."""
         classes = len(self.classes)
-        every = [np.bincount(four, minlength=classes) for four in combinations_with_replacement(range(classes), SAMPLES)]
+        every = [
+            np.bincount(four, minlength=classes) for four in combinations_with_replacement(range(classes), SAMPLES)
+        ]
         order = np.random.default_rng(self.settings.seed).permutation(len(every))
         first, second, _ = (round(share * len(every)) for share in self.settings.shares)
         at = {"training": order[:first], "validation": order[first : first + second], "test": order[first + second :]}

@@ -3,8 +3,8 @@
 Their three classes are I, small round spots; II, lines, scratches and abrasions; III, rolling films that look torn. Of
 Kaggle's four, 1 are small spots, 3 scratches and abrasions, 4 torn or rolled-over patches, and 2 thin marks along the
 strip near its edge. The default joins 2 to 3, since the paper counts every line among II; `classes` can say otherwise,
-for example "1,2,3,4". The paper's counts (1,919, 6,667 and 6,238 images of 14,830) are not Kaggle's (897, 247, 5,150 and
-801 of 12,568) under any mapping: its experts marked the images anew.
+for example "1,2,3,4". The paper's counts (1,919, 6,667 and 6,238 images of 14,830) are not Kaggle's (897, 247, 5,150
+and 801 of 12,568) under any mapping: its experts marked the images anew.
 """
 
 from __future__ import annotations
@@ -56,19 +56,19 @@ class CropsSettings(PaperSettings):
     network: str = "resnet34"
     lines: int = 256
     width: int = 256
-    crop_px: PositiveInt = Field(256, description="side of a crop in the frame; scaled to lines x width")
+    crop_px: PositiveInt = Field(default=256, description="side of a crop in the frame; scaled to lines x width")
     epochs: int = 30
     batch: int = 16
     rate: float = 1e-4
     shares: tuple[float, float, float] = (0.707, 0.188, 0.105)
-    classes: tuple[str, ...] = Field(("1", "2+3", "4"), description="the set's labels that make each class")
-    gamma: float = Field(2.0, ge=0)
-    alpha: float = Field(0.25, ge=0, le=1)
+    classes: tuple[str, ...] = Field(default=("1", "2+3", "4"), description="the set's labels that make each class")
+    gamma: float = Field(default=2.0, ge=0)
+    alpha: float = Field(default=0.25, ge=0, le=1)
     aimed: float = Field(
-        0.5, ge=0, le=1, description="share of crops laid about a defect; the paper's are all at random, 0"
+        default=0.5, ge=0, le=1, description="share of crops laid about a defect; the paper's are all at random, 0"
     )
-    crops_per_frame: PositiveInt = Field(10, description="of a test frame, as the paper; and of one epoch")
-    present_px: PositiveInt = Field(64, description="so many pixels of a class in a crop, and it is there")
+    crops_per_frame: PositiveInt = Field(default=10, description="of a test frame, as the paper; and of one epoch")
+    present_px: PositiveInt = Field(default=64, description="so many pixels of a class in a crop, and it is there")
 
 
 class Crops:
@@ -159,7 +159,10 @@ class Crops:
         wrong = np.flatnonzero((called != truth).any(axis=1))
         if len(wrong):
             kept = wrong[np.linspace(0, len(wrong) - 1, min(len(wrong), _GALLERY)).astype(int)]
-            gallery([Called(images[k], self._words(truth[k]), self._words(called[k])) for k in kept], pictures / "errors.png")
+            gallery(
+                [Called(images[k], self._words(truth[k]), self._words(called[k])) for k in kept],
+                pictures / "errors.png",
+            )
 
     def _words(self, there: NDArray) -> str:
         return "+".join(name for name, one in zip(self.classes, there, strict=True) if one) or "defect-free"
@@ -194,7 +197,8 @@ def rescaled(scores: NDArray, limits: NDArray) -> NDArray:
 
 
 class RandomCrops(Dataset[dict[str, Tensor]]):
-    """`crops_per_frame` random crops of each outlined frame, on the steel; new ones each epoch where they are augmented."""
+    """`crops_per_frame` random crops of each outlined frame, on the steel; new ones each epoch where they are
+    augmented."""
 
     def __init__(
         self,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from linewatch.contracts.errors import ConfigError
 from linewatch.training import classify, screen, segment
@@ -21,7 +22,7 @@ class HouseRecipe:
     about: str
     settings: Recipe
     sets: tuple[str, ...]
-    train: Callable[[Path, Path, Recipe, Path], None]
+    train: Callable[[Path, Path, Any, Path], None]
     """Data folder (sets and `imagenet_weights` by name), engine folder, settings, run folder."""
 
 

@@ -40,16 +40,16 @@ class JointSettings(PaperSettings):
 
     network: str = "tlu_net"
     encoder: str = "resnet18"
-    lines: int = Field(256, ge=0)
-    width: int = Field(1600, ge=0)
+    lines: int = Field(default=256, ge=0)
+    width: int = Field(default=1600, ge=0)
     epochs: int = 10
     batch: int = 16
     rate: float = 5e-4
     betas: tuple[float, float] = (0.99, 0.99)
     patience: int = 3
     shares: tuple[float, float, float] = (0.75, 0.125, 0.125)
-    pixel_weight: float = Field(1.0, ge=0)
-    threshold: float = Field(0.5, gt=0, lt=1)
+    pixel_weight: float = Field(default=1.0, ge=0)
+    threshold: float = Field(default=0.5, gt=0, lt=1)
 
 
 class Outlined(Dataset[dict[str, Tensor]]):

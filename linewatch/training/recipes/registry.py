@@ -50,8 +50,12 @@ class PaperRecipe:
         return self.study(settings, data_set)
 
 
-def _single(name: str, about: str, paper: str, claims: Mapping[str, Mapping[str, float]], **settings: object) -> PaperRecipe:
-    return PaperRecipe(name, about, paper, SingleLabelSettings.model_validate({"network": name, **settings}), SingleLabel, claims)
+def _single(
+    name: str, about: str, paper: str, claims: Mapping[str, Mapping[str, float]], **settings: object
+) -> PaperRecipe:
+    return PaperRecipe(
+        name, about, paper, SingleLabelSettings.model_validate({"network": name, **settings}), SingleLabel, claims
+    )
 
 
 def _apostolopoulos(name: str, claims: Mapping[str, Mapping[str, float]], about: str) -> PaperRecipe:

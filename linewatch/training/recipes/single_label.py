@@ -43,7 +43,7 @@ class SingleLabelSettings(PaperSettings):
     batch: int = 50
     rate: float = 1e-4
     shares: tuple[float, float, float] = (0.63, 0.07, 0.30)
-    enough: float | None = Field(None, description="stop at this validation accuracy")
+    enough: float | None = Field(default=None, description="stop at this validation accuracy")
     patience: int | None = None
     trunk: Literal["free", "frozen"] = "free"
     right_angles: bool = True
@@ -106,10 +106,10 @@ class NasnetSettings(SingleLabelSettings):
     zoom: float = 0.2
     activation: Literal["elu", "relu", "sigmoid", "tanh"] = "elu"
     fine_optimizer: Literal["adamax", "adam"] = "adamax"
-    fine_epochs: int = Field(100, ge=0)
-    fine_rate: float = Field(1e-3, gt=0)
-    fine_least_rate: float = Field(1e-4, gt=0)
-    fine_decay: float = Field(0.5, gt=0, lt=1)
+    fine_epochs: int = Field(default=100, ge=0)
+    fine_rate: float = Field(default=1e-3, gt=0)
+    fine_least_rate: float = Field(default=1e-4, gt=0)
+    fine_decay: float = Field(default=0.5, gt=0, lt=1)
     fine_decay_epochs: int = 20
 
     def augmentation(self) -> Augmentation:
@@ -161,9 +161,7 @@ class SingleLabel:
         return self.settings.phases()
 
     def training(self, specimens: Sequence[Specimen]) -> Dataset:
-        return Looks(
-            self._pictures(specimens), self.truth(specimens), self.settings.seed, self.settings.augmentation()
-        )
+        return Looks(self._pictures(specimens), self.truth(specimens), self.settings.seed, self.settings.augmentation())
 
     def validation(self, specimens: Sequence[Specimen]) -> Dataset:
         return Looks(self._pictures(specimens), self.truth(specimens), self.settings.seed)
@@ -189,7 +187,9 @@ class SingleLabel:
         if pictures is not None and found.confusion is not None:
             confusion(found.confusion, self.classes, pictures / "confusion.png")
             with suppress(NothingToDraw):
-                pr_and_roc(scores, truth[:, None] == np.arange(len(self.classes)), self.classes, pictures / "pr_roc.png")
+                pr_and_roc(
+                    scores, truth[:, None] == np.arange(len(self.classes)), self.classes, pictures / "pr_roc.png"
+                )
         return found
 
     def truth(self, specimens: Sequence[Specimen]) -> np.ndarray:

@@ -39,10 +39,12 @@ class PaperSettings(Settings):
     width: PositiveInt
     shares: tuple[float, float, float] = Field(description="training, validation, test")
     split: Literal["grouped", "random"] = Field(
-        "grouped", description="grouped: pictures of the same steel stay together; random: as the papers split"
+        default="grouped", description="grouped: pictures of the same steel stay together; random: as the papers split"
     )
-    training_share: float = Field(1.0, gt=0, le=1, description="how much of the training part is used")
-    validation_share: float = Field(0.1, gt=0, lt=1, description="of the training part, where folds are the test")
+    training_share: float = Field(default=1.0, gt=0, le=1, description="how much of the training part is used")
+    validation_share: float = Field(
+        default=0.1, gt=0, lt=1, description="of the training part, where folds are the test"
+    )
 
     def build(self, classes: int, source: Source, **options: Any) -> nn.Module:
         """The network with random weights of the seed, or those of `source`; ConfigError for an unknown name."""
@@ -125,9 +127,7 @@ def resized(gray: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]
 class Looks(Dataset[dict[str, Tensor]]):
     """Pictures with a target each: augmented by (epoch, index) for training, plain by index for validation."""
 
-    def __init__(
-        self, pictures: Pictures, targets: NDArray[Any], seed: int, augmentation: Augmentation | None = None
-    ):
+    def __init__(self, pictures: Pictures, targets: NDArray[Any], seed: int, augmentation: Augmentation | None = None):
         self.pictures, self.targets, self.seed, self.augmentation = pictures, targets, seed, augmentation
 
     def __len__(self) -> int:
@@ -153,9 +153,14 @@ class Judged:
 class Study(Protocol):
     """A paper's protocol on one data set; built as `study(settings, data_set)`, of which it keeps name and labels."""
 
-    settings: PaperSettings
-    classes: tuple[str, ...]
-    task: Task
+    @property
+    def settings(self) -> PaperSettings: ...
+
+    @property
+    def classes(self) -> tuple[str, ...]: ...
+
+    @property
+    def task(self) -> Task: ...
 
     def network(self, source: Source) -> nn.Module:
         """The network to train."""
