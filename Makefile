@@ -10,7 +10,7 @@ export LINEWATCH_DATA := $(abspath $(DATA))
 endif
 endif
 
-.PHONY: help install install-dev demo test check bench soak coil clean
+.PHONY: help install install-dev demo test test-networks check bench soak coil clean
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/'
 
@@ -35,6 +35,9 @@ demo: install ## Render a coil, inspect it with the shipped engines, show what w
 
 test: install-dev ## All tests
 	$(BIN)/python -m pytest -q $(ARGS)
+
+test-networks: install-dev ## The networks too large for every change: VGG, ResNet50 and 152, DenseNet121
+	$(BIN)/python -m pytest -q -m heavy $(ARGS)
 
 check: install-dev ## Lint, types, import rules, tests
 	$(BIN)/ruff check .
