@@ -30,14 +30,15 @@ class _Up(nn.Module):
 class MobileUNet(nn.Module):
     """uint8 (n, 1, h, w), h and w multiples of 64, to defect logits float32 (n, 1, h, w), of any class.
 
-    It works at half size, whose 2 x 2 pixels come as planes, and enlarges its logits at the end.
+    It works at half size, whose 2 x 2 pixels come as planes and leave as planes: four logits for each pixel of the
+    half-size map (sub-pixel convolution, Shi et al. 2016, arXiv:1609.05158).
     """
 
     def __init__(
         self,
         encoder: str = "mobilenet_v2_1.0",
         weights: Path | None = None,
-        decoder: tuple[int, ...] = (64, 48, 32, 16, 8),
+        decoder: tuple[int, ...] = (64, 48, 32, 24, 16),
     ):
         super().__init__()
         self.encoder = make_encoder(encoder, weights=weights)
@@ -45,7 +46,10 @@ class MobileUNet(nn.Module):
         skips = [HALVING_PLANES, *(tap.channels for tap in self.encoder.taps[:-1])][::-1]
         belows = [self.encoder.taps[-1].channels, *decoder[:-1]]
         self.ups = nn.ModuleList(_Up(*channels) for channels in zip(belows, skips, decoder, strict=True))
-        self.head = nn.Conv2d(decoder[-1], 1, 1)
+        self.fine = nn.Sequential(
+            nn.Conv2d(decoder[-1] + HALVING_PLANES, 16, 3, padding=1, bias=False), nn.BatchNorm2d(16), nn.ReLU(inplace=True)
+        )
+        self.head = nn.Conv2d(16, HALVING_PLANES, 3, padding=1)
 
     def forward(self, image: Tensor) -> Tensor:
         planes = half_size_planes(image)
@@ -53,7 +57,7 @@ class MobileUNet(nn.Module):
         *skips, x = [planes, *maps]
         for up, skip in zip(self.ups, reversed(skips), strict=True):
             x = up(x, skip)
-        return F.interpolate(self.head(x), scale_factor=2.0, mode="bilinear", align_corners=False)
+        return F.pixel_shuffle(self.head(self.fine(torch.cat([x, planes], 1))), 2)
 
 
 class ByteProbability(nn.Module):

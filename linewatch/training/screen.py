@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from pydantic import PositiveInt
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import Dataset
@@ -55,13 +56,14 @@ NORMALISATION = (
 class ScreenRecipe(Recipe):
     """The screen's recipe. Shares are of the training frames; what is left are outlined strip frames."""
 
-    steps: int = 450
-    batch: int = 4
+    steps: PositiveInt = 1800
+    batch: PositiveInt = 4
+    average: float = 0.997
     peak_rate: float = 5e-4
     weight_decay: float = 0.05
     shrink: int = 2
     width: int = 64
-    dropout: float = 0.2
+    dropout: float = 0.3
     relative: bool = True
     taps: int = 3
     frozen: int = 4
@@ -70,9 +72,9 @@ class ScreenRecipe(Recipe):
     area_weight: float = 0.1
     sharpness: float = 2.0
     touched: float = 0.06
-    zoom: float = 0.15
+    zoom: float = 0.25
     light: float = 0.5
-    blend: float = 0.2
+    blend: float = 0.35
     patch_share: float = 0.1
     area_share: float = 0.1
     end_share: float = 0.05
@@ -311,7 +313,7 @@ def train(data: Path, out: Path, recipe: ScreenRecipe, run: Path) -> None:
             figures["pass_rate_neu_box_free_fold4"] = float((free[~np.isnan(free)] >= threshold).mean())
     facts = EngineFacts(
         name=out.name,
-        version="1",
+        version="2",
         task=Task.SCREEN,
         nominal_mm_per_px=UNKNOWN_SCALE_MM_PER_PX,
         normalisation=NORMALISATION,

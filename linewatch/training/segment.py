@@ -47,9 +47,11 @@ OUTLINED_CLASSES = ("inclusion", "patches", "scratch", "torn_spot", "edge_mark",
 class SegmentRecipe(Recipe):
     """The segmenter's recipe."""
 
-    steps: PositiveInt = 350
-    batch: PositiveInt = 24
-    patch_share: float = 0.35
+    steps: PositiveInt = 1500
+    batch: PositiveInt = 20
+    average: float = 0.997
+    peak_rate: float = 8e-4
+    patch_share: float = 0.5
     clean_share: float = 0.35
     rendered_share: float = 0.08
     calibration_folds: tuple[int, ...] = (3,)
@@ -221,7 +223,7 @@ def make_engine(
     calibrated = judge(calibration, threshold, taxonomy.trained_classes)
     facts = EngineFacts(
         name=out.name,
-        version="1",
+        version="2",
         task=Task.SEGMENT,
         nominal_mm_per_px=UNKNOWN_SCALE_MM_PER_PX,
         normalisation=NORMALISATION,
