@@ -1,35 +1,51 @@
-"""Multi-label tile classifier: MobileNet features, pooled by mean and by maximum, then one linear layer."""
+"""Multi-label tile classifier: MobileNet features, pooled by mean and by maximum, one linear layer over kinds."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
-from linewatch.networks.heads import HALVING_PLANES, half_size_planes
 from linewatch.networks.mobilenet import fold_gray, make_encoder
 
 
 class TileClassifier(nn.Module):
-    """uint8 (n, 1, h, w), h and w multiples of 64, to logits float32 (n, classes), one independent logit per class.
+    """uint8 (n, 1, h, w) to logits float32 (n, classes), one independent logit per class.
 
-    The mean tells what covers the tile, the maximum what is small in it.
+    The tile is scaled to `side` px, the size of ImageNet's pictures. The mean tells what covers it, the maximum what
+    is small in it. A class may look like several different things (a scratch in one mill's pictures, in another's):
+    each entry of `kinds` says how many; every kind has a direction of its own, and the class's logit is its likeliest
+    kind's. The first `frozen` blocks keep their ImageNet weights.
     """
 
     def __init__(
-        self, classes: int, encoder: str = "mobilenet_v2_1.0", weights: Path | None = None, dropout: float = 0.2
+        self,
+        kinds: Sequence[int],
+        encoder: str = "mobilenet_v2_1.0",
+        weights: Path | None = None,
+        dropout: float = 0.2,
+        side: int = 224,
+        frozen: int = 4,
     ):
         super().__init__()
-        self.encoder = make_encoder(encoder, weights=weights)
-        fold_gray(self.encoder, planes=HALVING_PLANES)
+        self.kinds, self.side = tuple(kinds), side
+        self.encoder = make_encoder(encoder, weights=weights, last_conv="v2" in encoder)
+        fold_gray(self.encoder)
+        self.encoder.blocks[:frozen].requires_grad_(False)
         self.dropout = nn.Dropout(dropout)
-        self.head = nn.Linear(2 * self.encoder.taps[-1].channels, classes)
+        self.head = nn.Linear(2 * self.encoder.taps[-1].channels, sum(self.kinds))
 
     def forward(self, image: Tensor) -> Tensor:
-        features = self.encoder(half_size_planes(image))[-1]
+        x = image.float() / 127.5 - 1
+        if image.shape[-2:] != (self.side, self.side):
+            x = F.interpolate(x, size=(self.side, self.side), mode="bilinear", align_corners=False)
+        features = self.encoder(x)[-1]
         pooled = torch.cat([features.mean((2, 3)), features.amax((2, 3))], 1)
-        return self.head(self.dropout(pooled))
+        kinds = self.head(self.dropout(pooled))
+        return torch.stack([own.amax(1) for own in kinds.split(self.kinds, 1)], 1)
 
 
 class Scores(nn.Module):

@@ -46,7 +46,7 @@ def _screen(classes: int, weights: Source) -> Screen:
 
 
 def _tile_classifier(classes: int, weights: Source) -> TileClassifier:
-    return TileClassifier(classes)
+    return TileClassifier([2] * classes)
 
 
 def _mobile_unet(classes: int, weights: Source) -> MobileUNet:

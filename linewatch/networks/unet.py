@@ -47,7 +47,9 @@ class MobileUNet(nn.Module):
         belows = [self.encoder.taps[-1].channels, *decoder[:-1]]
         self.ups = nn.ModuleList(_Up(*channels) for channels in zip(belows, skips, decoder, strict=True))
         self.fine = nn.Sequential(
-            nn.Conv2d(decoder[-1] + HALVING_PLANES, 16, 3, padding=1, bias=False), nn.BatchNorm2d(16), nn.ReLU(inplace=True)
+            nn.Conv2d(decoder[-1] + HALVING_PLANES, 16, 3, padding=1, bias=False),
+            nn.BatchNorm2d(16),
+            nn.ReLU(inplace=True),
         )
         self.head = nn.Conv2d(16, HALVING_PLANES, 3, padding=1)
 

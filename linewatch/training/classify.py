@@ -27,7 +27,7 @@ from linewatch.contracts.manifest import Task, TrainingRecord, TrainingSource
 from linewatch.networks.classifier import Scores, TileClassifier
 from linewatch.training.datasets import HOUSE_SETS, Specimen, read_set
 from linewatch.training.export import EngineFacts, export_engine, table
-from linewatch.training.fit import Recipe, fit, seeded
+from linewatch.training.fit import Loss, Recipe, fit, seeded
 from linewatch.training.splits import FOLDS, HELD_OUT_FOLD
 from linewatch.training.tiles import (
     RENDERED_JUDGING_SEEDS,
@@ -40,16 +40,24 @@ from linewatch.training.tiles import (
 )
 from linewatch.training.words import NORMALISATION, SPLIT, TERMS, UNKNOWN_SCALE_MM_PER_PX
 
+_FAR, _SMOOTHING = 30.0, 0.02
+
 
 class ClassifyRecipe(Recipe):
     """The classifier's recipe."""
 
-    steps: PositiveInt = 600
+    steps: PositiveInt = 900
     batch: PositiveInt = 32
+    average: float = 0.995
+    peak_rate: float = 3e-4
+    side: PositiveInt = 224
+    frozen: int = 4
+    ranking_weight: float = 0.5
     patch_share: float = 0.5
-    clean_share: float = 0.35
+    plain_share: float = 0.5
+    clean_share: float = 0.4
     rendered_share: float = 0.08
-    calibration_folds: tuple[int, ...] = (2, 3)
+    calibration_folds: tuple[int, ...] = (3,)
 
 
 class TrainingTiles(Dataset):
@@ -70,11 +78,30 @@ class TrainingTiles(Dataset):
         }
 
 
-def masked_loss(network: nn.Module, batch: dict[str, Tensor]) -> Tensor:
-    """Binary cross-entropy of each class over the tiles that say something about it."""
-    logits = network(batch["image"])
-    losses = F.binary_cross_entropy_with_logits(logits, batch["target"], reduction="none")
-    return (losses * batch["weight"]).sum() / batch["weight"].sum().clamp(min=1)
+def masked_loss(ranking_weight: float) -> Loss:
+    """Binary cross-entropy of each class over the tiles that say something about it; and for tiles that show one class,
+    `ranking_weight` times the cross-entropy of that one among all that the tile says something about.
+    """
+
+    def loss(network: nn.Module, batch: dict[str, Tensor]) -> Tensor:
+        logits, known = network(batch["image"]), batch["weight"] > 0
+        losses = F.binary_cross_entropy_with_logits(logits, batch["target"], reduction="none")
+        total = (losses * batch["weight"]).sum() / batch["weight"].sum().clamp(min=1)
+        there = (batch["target"] > 0) & known
+        single = there.sum(1) == 1
+        if single.any():
+            among = logits.masked_fill(~known, -_FAR)[single]
+            ranked = F.cross_entropy(among, there[single].float().argmax(1), label_smoothing=_SMOOTHING)
+            total = total + ranking_weight * ranked
+        return total
+
+    return loss
+
+
+def kinds_of(taxonomy: Taxonomy) -> list[int]:
+    """How many different looks each trained class has: one for every set that labels it."""
+    named = [house for one in taxonomy.sets.values() for house in set(one.labels.values())]
+    return [named.count(house) for house in taxonomy.trained_classes]
 
 
 def fit_classifier(
@@ -88,10 +115,14 @@ def fit_classifier(
         recipe.clean_share,
         rendered_frames(RENDERED_TRAINING_SEEDS, taxonomy) if recipe.rendered_share else [],
         recipe.rendered_share,
+        recipe.plain_share,
     )
     return fit(
-        seeded(lambda: TileClassifier(len(taxonomy.trained_classes), recipe.encoder, weights), recipe),
-        masked_loss,
+        seeded(
+            lambda: TileClassifier(kinds_of(taxonomy), recipe.encoder, weights, side=recipe.side, frozen=recipe.frozen),
+            recipe,
+        ),
+        masked_loss(recipe.ranking_weight),
         TrainingTiles(maker, recipe),
         recipe,
         run,
@@ -258,7 +289,7 @@ def make_engine(
     calibration = judge(np.concatenate(scores), unseen, taxonomy, thresholds)
     facts = EngineFacts(
         name=out.name,
-        version="1",
+        version="2",
         task=Task.CLASSIFY,
         nominal_mm_per_px=UNKNOWN_SCALE_MM_PER_PX,
         normalisation=NORMALISATION,

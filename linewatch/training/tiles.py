@@ -34,6 +34,7 @@ SURE_PX = 150
 """A class with fewer pixels than this in a training tile is neither called there nor not there."""
 
 _ON_STRIP_GRAY = 20
+_PATCH_SETS = ("neu", "xsdd")
 T = TypeVar("T")
 
 
@@ -143,7 +144,9 @@ class TileMaker:
     """Makes endless training tiles from frames and patches; the same `rng` state makes the same tile.
 
     patch_share: how many of the tiles are made of patches, the rest are cut from frames. clean_share: how many of the
-    frame tiles are aimed at clean strip. Classes are drawn evenly, then a specimen of that class.
+    frame tiles are aimed at clean strip. plain_share: how many of the patches come as they are judged, filling the
+    tile, and how many of their tiles under the lamp that they were taken with. Classes are drawn evenly, then a
+    specimen of that class.
     """
 
     frames: Sequence[StripFrame]
@@ -152,6 +155,7 @@ class TileMaker:
     clean_share: float = 0.4
     rendered: Sequence[StripFrame] = ()
     rendered_share: float = 0.0
+    plain_share: float = 0.0
 
     def make(self, rng: np.random.Generator) -> KnownTile:
         draw = rng.random()
@@ -161,6 +165,8 @@ class TileMaker:
             tile = self._of_frame(rng, self.rendered, self._rendered_by_value)
         else:
             tile = self._of_frame(rng, self.frames, self._frames_by_value)
+        if tile.source in _PATCH_SETS and rng.random() < self.plain_share:
+            return tile
         return replace(tile, image=_relight(tile.image, rng))
 
     @cached_property
@@ -190,6 +196,10 @@ class TileMaker:
         return frame.window(_aim(rng, frame.gray.shape, column + rng.uniform(-80, 80), line + rng.uniform(-80, 80)))
 
     def _of_patches(self, rng: np.random.Generator) -> KnownTile:
+        if rng.random() < self.plain_share:
+            patch = self._any_patch(rng)
+            zoom = 1.0 if rng.random() < 0.5 else rng.uniform(1.0, 1.1)
+            return patch.window(_flip(rng) @ _square(_fill_matrix(patch.gray.shape, zoom)))
         way = rng.random()
         if way < 0.35 or not self.frames:
             return self._fill(rng, self._any_patch(rng))
