@@ -15,7 +15,7 @@ from linewatch.contracts.manifest import EngineManifest, Task
 from linewatch.networks.classifier import Scores, TileClassifier
 from linewatch.networks.unet import ByteProbability, MobileUNet
 from linewatch.training import classify, segment
-from linewatch.training.datasets import ADAPTERS, read_set
+from linewatch.training.datasets import HOUSE_SETS, read_set
 from linewatch.training.export import check_parity, write_onnx
 from linewatch.training.fit import Recipe
 
@@ -30,7 +30,7 @@ def tiles() -> np.ndarray:
 @pytest.mark.parametrize(
     ("shipped", "output"),
     [
-        (Scores(TileClassifier(4, "mobilenet_v1_0.25")), "scores"),
+        (Scores(TileClassifier([1, 2, 1, 2], "mobilenet_v1_0.25")), "scores"),
         (ByteProbability(MobileUNet("mobilenet_v1_0.25")), "probability"),
     ],
 )
@@ -46,19 +46,28 @@ def test_runtimes_answer_as_torch_does_at_any_batch(
 
 def test_a_model_that_answers_otherwise_is_no_engine(tiles: np.ndarray, tmp_path: Path) -> None:
     torch.manual_seed(0)
-    one, other = (Scores(TileClassifier(4, "mobilenet_v1_0.25")).eval() for _ in range(2))
+    one, other = (Scores(TileClassifier([1, 2, 1, 2], "mobilenet_v1_0.25")).eval() for _ in range(2))
     write_onnx(one, tiles, "scores", tmp_path / "model.onnx")
     with pytest.raises(EngineError, match="differs from torch"):
         check_parity(other, tmp_path / "model.onnx", tiles)
 
 
-def test_half_size_start_is_the_imagenet_network_on_the_halved_tile() -> None:
-    """The four planes of a fresh network act as the mean of each 2 x 2 block."""
-    network = TileClassifier(3, "mobilenet_v1_0.25").eval()
-    tile = torch.randint(0, 256, (1, 1, 256, 256), dtype=torch.uint8)
-    halved = tile.float().unfold(2, 2, 2).unfold(3, 2, 2).mean((4, 5)).repeat_interleave(2, 2).repeat_interleave(2, 3)
+def test_a_class_is_as_likely_as_its_likeliest_kind() -> None:
+    network = TileClassifier([1, 2], "mobilenet_v1_0.25").eval()
+    tile = torch.randint(0, 256, (3, 1, 256, 256), dtype=torch.uint8)
     with torch.no_grad():
-        assert torch.allclose(network(tile), network(halved), atol=1e-4)
+        network.head.weight.zero_()
+        network.head.bias.copy_(torch.tensor([0.5, -2.0, 3.0]))
+        assert network(tile).tolist() == [[0.5, 3.0]] * 3
+
+
+def test_the_ranking_looks_only_at_what_a_tile_says_something_about() -> None:
+    logits = torch.tensor([[2.0, 9.0, -1.0]])
+    tile = {"image": logits, "target": torch.tensor([[1.0, 0.0, 0.0]]), "weight": torch.tensor([[1.0, 0.0, 1.0]])}
+    plain, ranked = (float(classify.masked_loss(weight)(nn.Identity(), tile)) for weight in (0.0, 1.0))
+    entropy = (np.log1p(np.exp(-2.0)) + np.log1p(np.exp(-1.0))) / 2
+    assert plain == pytest.approx(entropy, rel=1e-5)
+    assert 0 < ranked - plain < 1.5  # the masked class, though the highest, is no rival
 
 
 @pytest.mark.parametrize(
@@ -67,7 +76,7 @@ def test_half_size_start_is_the_imagenet_network_on_the_halved_tile() -> None:
 def test_a_training_ends_in_an_engine_that_its_manifest_describes(
     module, recipe: Recipe, made_data: Path, made_splits: Path, tmp_path: Path, taxonomy: Taxonomy
 ) -> None:
-    specimens = [one for name in ADAPTERS for one in read_set(name, made_data, made_splits)]
+    specimens = [one for name in HOUSE_SETS for one in read_set(name, made_data, made_splits)]
     out = tmp_path / "engine"
     module.make_engine(
         specimens=specimens, taxonomy=taxonomy, weights=None, out=out, recipe=recipe, run=tmp_path / "run"
@@ -84,14 +93,14 @@ def test_a_training_ends_in_an_engine_that_its_manifest_describes(
     else:
         assert answer.shape == (3, 256, 256)
         assert answer.dtype == np.uint8
-    weights = torch.load(tmp_path / "run/shipped/weights.pt")
+    weights = torch.load(tmp_path / "run/shipped/fit/weights.pt")
     assert all(torch.isfinite(each).all() for each in weights.values())
 
 
 def test_fitting_repeats_and_learns_something(
     made_data: Path, made_splits: Path, tmp_path: Path, taxonomy: Taxonomy
 ) -> None:
-    specimens = [one for name in ADAPTERS for one in read_set(name, made_data, made_splits)]
+    specimens = [one for name in HOUSE_SETS for one in read_set(name, made_data, made_splits)]
     recipe = classify.ClassifyRecipe(**TINY)
     first, again = (
         classify.fit_classifier(specimens, taxonomy, recipe, None, tmp_path / name).state_dict() for name in "ab"
@@ -100,7 +109,7 @@ def test_fitting_repeats_and_learns_something(
 
 
 def test_a_setting_that_the_recipe_does_not_know_is_refused() -> None:
-    assert classify.ClassifyRecipe.with_settings(["steps=7", "calibration_folds=1,2"]).calibration_folds == (1, 2)
+    assert classify.ClassifyRecipe().with_settings(["steps=7", "calibration_folds=1,2"]).calibration_folds == (1, 2)
     for setting, complaint in (
         ("step=7", "expected name=value"),
         ("steps", "expected name=value"),
@@ -108,7 +117,7 @@ def test_a_setting_that_the_recipe_does_not_know_is_refused() -> None:
         ("batch=0", "batch"),
     ):
         with pytest.raises(ConfigError, match=complaint):
-            classify.ClassifyRecipe.with_settings([setting])
+            classify.ClassifyRecipe().with_settings([setting])
 
 
 def test_a_threshold_parts_what_is_there_from_what_is_not() -> None:

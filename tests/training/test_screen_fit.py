@@ -49,7 +49,7 @@ def test_saved_weights_give_the_same_scores(fitted: tuple[Screen, Path]) -> None
     network, run = fitted
     image = torch.from_numpy(strip(60).gray)[None, None]
     with torch.inference_mode():
-        torch.testing.assert_close(load_screen(run / "weights.pt", TINY)(image), network(image))
+        torch.testing.assert_close(load_screen(run / "fit" / "weights.pt", TINY)(image), network(image))
 
 
 def test_patches_are_judged_one_by_one(fitted: tuple[Screen, Path]) -> None:
@@ -105,4 +105,4 @@ def test_smooth_maximum_lies_between_mean_and_maximum() -> None:
 def test_an_unknown_setting_is_refused() -> None:
     """A typo in --set names the known settings."""
     with pytest.raises(ConfigError, match="steps"):
-        ScreenRecipe.with_settings(["stepz=3"])
+        ScreenRecipe().with_settings(["stepz=3"])
