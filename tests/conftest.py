@@ -7,8 +7,11 @@ import pytest
 
 from linewatch.config.load import settings_from
 from linewatch.config.service import ServiceSettings
+from linewatch.networks.torchvision_operators import declare
 
 ROOT = Path(__file__).parents[1]
+
+declare()  # before any test module imports lightning or torchmetrics by itself
 
 
 @pytest.fixture(scope="session", autouse=True)
