@@ -150,7 +150,7 @@ def _one(order: Order, parts: Parts, run: Path) -> tuple[Trained, Judgement]:
         data_set=order.data_set.name,
         classes=study.classes,
         pretrained=_told(order.source),
-        counts={name: len(getattr(parts, name)) for name in ("training", "validation", "test")},
+        counts={name: len(study.usable(getattr(parts, name))) for name in ("training", "validation", "test")},
         seen=tuple(sorted(fingerprint(one.path) for one in (*parts.training, *parts.validation))),
         thresholds=study.thresholds(network, parts.validation or parts.training),
         epochs={

@@ -281,9 +281,7 @@ def train(data: Path, out: Path, recipe: ScreenRecipe, run: Path) -> None:
     judged = [(networks[(fold, HELD_OUT_FOLD)], strip[fold]) for fold in usable]
     calibration = merged(judged)
     threshold = calibration.threshold(recipe.pass_rate)
-    validation = {
-        least: merged([*judged, (shipped, strip[HELD_OUT_FOLD])], least) for least in (1, SURE_PX)
-    }
+    validation = {least: merged([*judged, (shipped, strip[HELD_OUT_FOLD])], least) for least in (1, SURE_PX)}
     held_out = merit_of(shipped, strip[HELD_OUT_FOLD])
     aside = rendered(HELD_OUT_SEEDS)
     on_rendered = merit_of(shipped, aside)

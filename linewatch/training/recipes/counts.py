@@ -112,6 +112,9 @@ class Counts:
         at = {"training": order[:first], "validation": order[first : first + second], "test": order[first + second :]}
         return [every[index] for index in at[part]]
 
+    def usable(self, specimens: Sequence[Specimen]) -> Sequence[Specimen]:
+        return specimens
+
     def network(self, source: Source) -> nn.Module:
         return self.settings.build(len(self.classes), source)
 

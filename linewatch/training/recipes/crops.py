@@ -87,6 +87,9 @@ class Crops:
             )
         self.classes = settings.classes
 
+    def usable(self, specimens: Sequence[Specimen]) -> Sequence[Specimen]:
+        return outlined(specimens)
+
     def network(self, source: Source) -> nn.Module:
         return self.settings.build(len(self.classes), source)
 

@@ -89,6 +89,9 @@ class Joint:
         if data_set.specimens and not drawn:
             raise DatasetError(f"{data_set.name}: has no masks, which this recipe learns from; name a set with masks")
 
+    def usable(self, specimens: Sequence[Specimen]) -> Sequence[Specimen]:
+        return outlined(specimens)
+
     def network(self, source: Source) -> nn.Module:
         return self.settings.build(len(self.classes), source, encoder=self.settings.encoder)
 

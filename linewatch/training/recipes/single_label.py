@@ -154,6 +154,9 @@ class SingleLabel:
         self.settings, self.classes = settings, data_set.labels
         self._number = {label: number for number, label in enumerate(data_set.labels)}
 
+    def usable(self, specimens: Sequence[Specimen]) -> Sequence[Specimen]:
+        return specimens
+
     def network(self, source: Source) -> nn.Module:
         return self.settings.build(len(self.classes), source, **self.settings.options())
 

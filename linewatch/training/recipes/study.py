@@ -162,6 +162,10 @@ class Study(Protocol):
     @property
     def task(self) -> Task: ...
 
+    def usable(self, specimens: Sequence[Specimen]) -> Sequence[Specimen]:
+        """Those of the specimens that the protocol can use: all, or those with outlines."""
+        ...
+
     def network(self, source: Source) -> nn.Module:
         """The network to train."""
         ...
