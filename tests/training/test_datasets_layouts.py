@@ -25,8 +25,8 @@ def labels_of(name: str, root: Path) -> Counter[str]:
     return Counter("+".join(one.labels) for one in open_set(name, root, splits=root).specimens)
 
 
-VOC = """<annotation><object><name>{name}</name><bndbox><xmin>2</xmin><ymin>3</ymin><xmax>20</xmax><ymax>30</ymax></bndbox>
-</object></annotation>"""
+VOC = """<annotation><object><name>{name}</name>
+<bndbox><xmin>2</xmin><ymin>3</ymin><xmax>20</xmax><ymax>30</ymax></bndbox></object></annotation>"""
 
 
 def test_neu_cls_by_short_and_long_names(tmp_path: Path) -> None:
