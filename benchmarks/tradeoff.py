@@ -34,7 +34,9 @@ def main() -> None:
         for key, words in figures.items():
             known = [row for row in rows if key in row]
             if len(known) > 1:
-                candidates = [Candidate(row["name"], row["ms_one_thread"], row[key], shipped=row["shipped"]) for row in known]
+                candidates = [
+                    Candidate(row["name"], row["ms_one_thread"], row[key], shipped=row["shipped"]) for row in known
+                ]
                 tradeoff(candidates, OUT / f"tradeoff-{task}-{key}.png", of, words)
                 print(OUT / f"tradeoff-{task}-{key}.png")
 

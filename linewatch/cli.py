@@ -325,12 +325,14 @@ def _evaluate(options: argparse.Namespace) -> None:
 
 
 def _judged(judgement: Any, as_json: bool) -> None:
-    from linewatch.training.judging.judgement import side_by_side
+    from linewatch.training.judging.judgement import class_table, side_by_side
 
     if as_json:
         print(judgement.model_dump_json(exclude_none=True))
     else:
         Console().print(side_by_side(judgement))
+        if judgement.per_class:
+            Console().print(class_table(judgement))
 
 
 def _export(options: argparse.Namespace) -> None:

@@ -14,7 +14,6 @@ from linewatch.networks.paper import GrayPlanes, PaperNetwork
 from linewatch.networks.pretrained import HUB_ERRORS, Source, hub_unreachable, load_trunk
 
 DEPTHS = {11: torchvision.models.vgg11, 16: torchvision.models.vgg16, 19: torchvision.models.vgg19}
-_WEIGHTS = {depth: f"VGG{depth}_Weights" for depth in DEPTHS}
 
 
 def vgg_body(depth: int, weights: Source) -> torchvision.models.VGG:

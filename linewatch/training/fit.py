@@ -8,7 +8,6 @@ checkpoint ends with the very weights of one that was not.
 from __future__ import annotations
 
 import csv
-import json
 import logging
 import os
 import time
@@ -360,8 +359,3 @@ def seeded(build: Callable[[], Network], recipe: Settings) -> Network:
     """What `build` builds, with the random weights of the recipe's seed."""
     lightning.seed_everything(recipe.seed, verbose=False)
     return build()
-
-
-def settings_record(settings: Settings) -> str:
-    """The settings as one line of JSON, as manifests and run folders keep them."""
-    return json.dumps(settings.model_dump(mode="json"))

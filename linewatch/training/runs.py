@@ -28,7 +28,7 @@ from linewatch.networks.pretrained import Source
 from linewatch.training.datasets import DataSet, DatasetError, Specimen
 from linewatch.training.datasets.check import faults
 from linewatch.training.fit import HISTORY, Shuffled, fit_phases, loader, read_history
-from linewatch.training.judging.judgement import Judgement
+from linewatch.training.judging.judgement import Judgement, fold_spread
 from linewatch.training.judging.plots import learning_curves
 from linewatch.training.parts import split_of
 from linewatch.training.recipes.registry import PaperRecipe, paper_recipe
@@ -97,15 +97,21 @@ def train(order: Order) -> Judgement:
 
 
 def cross_validate(order: Order, folds: int) -> Judgement:
-    """`folds` networks, each judged on the fold that it has not seen; the run folder gets one folder a fold."""
+    """`folds` networks, each judged on the fold that it has not seen; the run folder gets one folder a fold.
+
+    The judgement is of all folds' pictures together; `folds.json` has the mean and the deviation over the folds, as
+    Apostolopoulos & Tzani give them.
+    """
     split = _begin(order)
     study = order.recipe.open(order.settings, order.data_set)
-    judged = []
+    judged, alone = [], []
     for number, parts in enumerate(folded_parts(order.data_set, split, order.settings, folds)):
-        trained, _ = _one(order, parts, order.run / f"fold-{number}")
+        trained, of_fold = _one(order, parts, order.run / f"fold-{number}")
         judged.append(trained.judged(parts.test))
+        alone.append(of_fold)
     judgement = with_claims(study.judge(judged, order.run), order.recipe, order.data_set.name)
     _write(order.run / JUDGEMENT, judgement.model_dump_json(indent=2, exclude_none=True))
+    _write(order.run / "folds.json", json.dumps({"mean and deviation over folds": fold_spread(alone)}, indent=2))
     return judgement
 
 

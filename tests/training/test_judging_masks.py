@@ -113,22 +113,6 @@ def test_labels_of_a_joint_network_are_judged_beside_its_masks() -> None:
     assert bare.per_class == {}
 
 
-def test_paired_dice_tells_who_outlines_better() -> None:
-    """Only defective images are paired; ties are not improvements."""
-    truth = np.zeros((4, 1, 4, 4), bool)
-    truth[:3, :, :2] = True
-    random, pretrained = truth.copy(), truth.copy()
-    random[0, :, 0] = False
-    random[1, :, 1:3] = False
-    pretrained[3] = True  # a false call on the clean image
-    found, differences = masks.paired_dice(Overlap.of(pretrained, truth), Overlap.of(random, truth))
-    assert differences == pytest.approx([1 / 3, 1 / 3, 0])
-    assert found.difference == pytest.approx(2 / 9)
-    assert found.improved == pytest.approx(2 / 3)
-    with pytest.raises(ValueError, match="same images"):
-        masks.paired_dice(Overlap.of(pretrained, truth), Overlap.of(random, ~truth))
-
-
 def test_masks_that_do_not_fit_are_refused() -> None:
     """Shapes must agree, and planes be as many as classes."""
     with pytest.raises(ValueError, match="expected"):

@@ -258,6 +258,7 @@ def test_from_a_training_to_an_engine_that_agrees(stripes: Path, tmp_path: Path)
     assert everything.count == 24
     (folded,) = evaluate(str(run), data=data, folds=2, run=tmp_path / "folds")
     assert folded.count == 24
+    assert "top1" in (tmp_path / "folds" / "folds.json").read_text()
 
 
 def test_dice_by_picture_is_kept_for_comparisons(stripes: Path, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from linewatch.training.judging import multi_label
 from linewatch.training.judging.classes import mean, one_per_sample, ratio
-from linewatch.training.judging.intervals import DRAWS, Paired, paired, with_intervals
+from linewatch.training.judging.intervals import DRAWS, with_intervals
 from linewatch.training.judging.judgement import Judgement
 
 MASK_THRESHOLD = 0.5
@@ -120,24 +120,6 @@ def judge(
         return Judgement.model_validate(dict(base) | own)
 
     return with_intervals(judged, one_per_sample(images, groups), draws, seed)
-
-
-def paired_dice(
-    pretrained: Overlap,
-    random: Overlap,
-    groups: Sequence[object] | ArrayLike | None = None,
-    draws: int = DRAWS,
-    seed: int = 0,
-) -> tuple[Paired, NDArray[np.float64]]:
-    """Pretrained against random encoder on the same images, by the Dice of each image that has a defect (Damacharla et
-    al., fig. 9): the comparison, and the differences, (defective images,), for its histogram.
-    """
-    if not np.array_equal(pretrained.true, random.true):
-        raise ValueError("the two networks were not judged on the same images")
-    defective = pretrained.true.sum(1) > 0
-    first, second = random.image_dice()[defective], pretrained.image_dice()[defective]
-    group = one_per_sample(len(defective), groups)[defective]
-    return paired(first, second, group, draws, seed), second - first
 
 
 def _where_defect(part: NDArray[np.int64], whole: NDArray[np.int64], true: NDArray[np.int64]) -> NDArray[np.float64]:
