@@ -56,56 +56,56 @@ def _own_map(judgeable: Judgeable, gray: NDArray[np.uint8]) -> NDArray[np.float3
 
 
 def _of_classifier(judgeable: Judgeable, gray: NDArray[np.uint8]) -> Explanation:
-    session, weights = _opened(judgeable.onnx(), judgeable)
+    opened = _Opened(judgeable)
     activation, scores = np.zeros(gray.shape, np.float32), np.zeros(len(judgeable.classes), np.float32)
     for window in windows_of(gray.shape, judgeable.lines, judgeable.width):
         tile = np.ascontiguousarray(gray[window])
-        answer = session.run(None, {"image": resized(tile, (judgeable.width, judgeable.lines))[None, None]})
-        seen = _activation(answer[1][0], answer[2][0] if len(answer) > 2 else None, weights)
+        answer, seen = opened(resized(tile, (judgeable.width, judgeable.lines)))
         np.maximum(activation[window], _enlarged(seen, tile.shape), out=activation[window])
-        scores = np.maximum(scores, answer[0][0])
+        scores = np.maximum(scores, answer)
     order = np.argsort(-scores)
     return Explanation(gray, activation, {judgeable.classes[k]: float(scores[k]) for k in order})
 
 
-def _activation(features: NDArray, kinds: NDArray | None, weights: NDArray | None) -> NDArray[np.float32]:
-    """(h, w) from features (c, h, w), the last layer's answers (k,) and its weights (k, c)."""
-    if kinds is None or weights is None:
-        return np.abs(features).mean(0).astype(np.float32)
-    weighted: NDArray[np.float32] = np.tensordot(weights[int(kinds.argmax())], features, 1).astype(np.float32)
-    return np.maximum(weighted, 0)
+class _Opened:
+    """A classifier's graph that also gives its deepest feature maps, and the answers of its last linear layer."""
+
+    def __init__(self, judgeable: Judgeable):
+        graph = onnx.load_from_string(judgeable.onnx())
+        nodes, self.name = list(graph.graph.node), judgeable.name
+        averaged = [node.input[0] for node in nodes if node.op_type in _AVERAGES]
+        self.maps = averaged[-1:] or [node.output[0] for node in nodes if node.op_type in _MAPS][-_DEEPEST:]
+        values = {one.name: onnx.numpy_helper.to_array(one) for one in graph.graph.initializer}
+        linear = [node for node in nodes if node.op_type == "Gemm" and node.input[1] in values]
+        self.answers: list[str] = [linear[-1].output[0]] if averaged and linear else []
+        if self.answers:
+            matrix = values[linear[-1].input[1]]
+            turned = any(one.name == "transB" and one.i for one in linear[-1].attribute)
+            self.weights = matrix if turned else matrix.T
+        self.scores = graph.graph.output[0].name
+        for name in (*self.maps, *self.answers):
+            graph.graph.output.append(onnx.helper.make_empty_tensor_value_info(name))
+        self.session = onnxruntime.InferenceSession(graph.SerializeToString(), providers=["CPUExecutionProvider"])
+
+    def __call__(self, tile: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Scores (classes,) and activation (h, w), lowest 0. `EngineError` if no layer has a map."""
+        scores, *seen = self.session.run([self.scores, *self.maps, *self.answers], {"image": tile[None, None]})
+        spatial = [one[0] for one in seen[: len(self.maps)] if one.ndim == 4 and min(one.shape[2:]) > 1]
+        if not spatial:
+            raise EngineError(f"{self.name}: its graph has no feature map to show; explain another engine")
+        features = spatial[-1]
+        channels = len(features)
+        # The last layer reads the features' mean, or the mean and then the maximum; else it is a layer further on.
+        if self.answers and self.weights.shape[1] in (channels, 2 * channels):
+            weighted = np.tensordot(self.weights[int(seen[-1][0].argmax()), :channels], features, 1)
+        else:
+            weighted = np.abs(features).mean(0)
+        return scores[0], (weighted - weighted.min()).astype(np.float32)
 
 
-def _opened(model: bytes, judgeable: Judgeable) -> tuple[onnxruntime.InferenceSession, NDArray | None]:
-    """The graph with its deepest spatial features as second output; and, where the last layer is linear in their mean,
-    that layer's answers as third, with its weights (k, c).
-    """
-    graph = onnx.shape_inference.infer_shapes(onnx.load_from_string(model))
-    spatial = {info.name: [dim.dim_value for dim in info.type.tensor_type.shape.dim] for info in graph.graph.value_info}
-    deep = [
-        out
-        for node in graph.graph.node
-        for out in node.output
-        if len(spatial.get(out, ())) == 4 and min(spatial[out][2:]) > 1 and node.op_type in _FEATURES
-    ]
-    if not deep:
-        raise EngineError(f"{judgeable.name}: its graph has no feature map to show; explain another engine")
-    channels = spatial[deep[-1]][1]
-    graph.graph.output.append(onnx.helper.make_empty_tensor_value_info(deep[-1]))
-    values = {one.name: onnx.numpy_helper.to_array(one) for one in graph.graph.initializer}
-    linear = [node for node in graph.graph.node if node.op_type == "Gemm" and node.input[1] in values]
-    weights = None
-    if linear:
-        matrix = values[linear[-1].input[1]]
-        turned = any(one.name == "transB" and one.i for one in linear[-1].attribute)
-        matrix = matrix if turned else matrix.T
-        if matrix.shape[1] in (channels, 2 * channels):  # the mean, or the mean beside the maximum
-            weights = matrix[:, :channels]
-            graph.graph.output.append(onnx.helper.make_empty_tensor_value_info(linear[-1].output[0]))
-    return onnxruntime.InferenceSession(graph.SerializeToString(), providers=["CPUExecutionProvider"]), weights
-
-
-_FEATURES = {"Conv", "Relu", "Clip", "Add", "BatchNormalization", "Concat", "MaxPool"}
+_AVERAGES = {"ReduceMean", "GlobalAveragePool"}
+_MAPS = {"Conv", "Relu", "Clip", "BatchNormalization", "MaxPool"}
+_DEEPEST = 6
 
 
 def _enlarged(small: NDArray[np.float32], shape: tuple[int, ...]) -> NDArray[np.float32]:

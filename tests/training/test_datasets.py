@@ -83,9 +83,9 @@ def test_a_table_without_its_columns_or_a_set_without_its_table_is_named(made_da
     write_table(made_data / "xsdd/labels.csv", ["file", "kind"], [["a.png", "x"]])
     with pytest.raises(DatasetError, match=r"labels.csv: expected columns file, class, found no class"):
         read_set("xsdd", made_data, made_splits)
-    (made_data / "neu/labels.csv").unlink()
-    with pytest.raises(DatasetError, match=r"no layout of neu; looked for labels.csv"):
-        read_set("neu", made_data, made_splits)
+    (made_data / "xsdd/labels.csv").unlink()
+    with pytest.raises(DatasetError, match=r"no layout of xsdd; looked for labels.csv"):
+        read_set("xsdd", made_data, made_splits)
     with pytest.raises(DatasetError, match=r"no adapter for a set 'kolektor'"):
         read_set("kolektor", made_data, made_splits)
 
