@@ -26,6 +26,7 @@ from linewatch.contracts.errors import ConfigError, LinewatchError, StageError
 from linewatch.daemon.logs import configure_logs
 
 ANY_PORT = "tcp://127.0.0.1:*"
+_WIDE = 150  # columns of a table that goes to a file
 Work = Callable[[argparse.Namespace], int | None]
 
 
@@ -379,7 +380,8 @@ def _networks(options: argparse.Namespace) -> None:
         if options.json:
             print(json.dumps([row.model_dump() for row in listed], indent=1))
         else:
-            Console().print(listing.table(listed, measured))
+            wide = None if sys.stdout.isatty() else _WIDE
+            Console(width=wide).print(listing.table(listed, measured))
 
 
 @contextmanager

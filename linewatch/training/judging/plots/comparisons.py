@@ -141,7 +141,7 @@ def tradeoff(candidates: Sequence[Candidate], out: Path, ms_of: str = "frame", f
                 color=colour,
                 markersize=17 if one.shipped else 8,
                 markeredgecolor="white",
-                zorder=3,
+                zorder=4 if one.shipped else 3,
             )
         axes.set_xlim(min(one.ms for one in candidates) / 1.5, max(one.ms for one in candidates) * 1.7)
         axes.xaxis.set_major_formatter(FuncFormatter(lambda ms, _: f"{ms:g}"))
