@@ -20,17 +20,15 @@ from linewatch.networks.paper import PaperNetwork, SignedPlanes
 from linewatch.networks.pretrained import Source, load_trunk
 
 _FILTERS = 1056 // 24
-_MOMENTUM = 0.01
-"""Keras' 0.0003 is for millions of ImageNet steps; a fine-tuning of a thousand would never leave its first statistics,
-which may be the instability that the paper reports after its fine-tuning.
-"""
-
 Activation = Literal["elu", "relu", "sigmoid", "tanh"]
 _ACTIVATIONS: dict[str, type[nn.Module]] = {"elu": nn.ELU, "relu": nn.ReLU, "sigmoid": nn.Sigmoid, "tanh": nn.Tanh}
 
 
 def _norm(channels: int) -> nn.BatchNorm2d:
-    return nn.BatchNorm2d(channels, eps=1e-3, momentum=_MOMENTUM)
+    """torch's momentum of 0.1: Keras' 0.0003 is for millions of ImageNet steps, and a fine-tuning of a thousand would
+    never leave its first statistics, which may be the instability that the paper reports.
+    """
+    return nn.BatchNorm2d(channels, eps=1e-3)
 
 
 def _padded(x: Tensor, kernel: int) -> Tensor:
