@@ -97,7 +97,9 @@ def test_a_slow_reader_loses_nothing(start_service):
         service.tell("alarm")
         # Order holds within a topic only: the tail of one that was dropped shows at the next heartbeat.
         last = {(Topic.FRAME, 500), (Topic.DEFECT, 499), (Topic.ALARM, 0)}
-        messages = read_until(subscriber, lambda m: isinstance(m, Lost) or last.discard((m.topic, m.sequence)) or not last)
+        messages = read_until(
+            subscriber, lambda m: isinstance(m, Lost) or last.discard((m.topic, m.sequence)) or not last
+        )
         assert not [m for m in messages if isinstance(m, Lost)]
         assert names(messages)[Topic.FRAME] == [(1, n) for n in range(501)]
         assert names(messages)[Topic.DEFECT] == [(1, n) for n in range(500)]
