@@ -11,7 +11,7 @@ Ladder = Annotated[tuple[Annotated[int, Field(ge=1, le=256)], ...], Field(min_le
 
 
 class InferenceSettings(Settings):
-    """The engine pool and the cascade screen -> classify + segment."""
+    """The engine pool and the cascade screen -> classify -> segment."""
 
     engines_dir: Annotated[Path, Field(strict=False)] = Path("engines")
     screen: str = "screen"
@@ -29,6 +29,18 @@ class InferenceSettings(Settings):
         default=16, ge=0, le=1024, description="neighbouring tiles share at least this; their size is the engine's"
     )
     screen_threshold: float | None = Field(default=None, ge=0, le=1, description="overrides the screen's manifest")
+    claim_share: float = Field(
+        default=0.5,
+        ge=0,
+        le=1,
+        description="a tile is segmented when a class scores at least this share of its threshold; 0: all that pass",
+    )
+    deadline_ms: float = Field(
+        default=200.0,
+        gt=0,
+        le=60_000,
+        description="live: from a frame's last line to its prediction; what would be later is shed",
+    )
 
     @model_validator(mode="after")
     def _ladder_ascends(self) -> Self:

@@ -1,6 +1,7 @@
 """What inference says of one frame, columnar; row i of the per-tile arrays belongs to `tiles[i]`."""
 
 from dataclasses import dataclass, field
+from enum import IntEnum
 
 import numpy as np
 
@@ -20,6 +21,14 @@ class Timing:
     published_ns: int = 0  # handed to journal and socket
 
 
+class Depth(IntEnum):
+    """How far a frame was looked at. Each includes those before it."""
+
+    SCREENED = 1
+    CLASSIFIED = 2
+    SEGMENTED = 3
+
+
 @dataclass(frozen=True, slots=True)
 class Prediction:
     """Screen score, class scores and mask of a frame's tiles.
@@ -28,8 +37,9 @@ class Prediction:
     screen_scores: float32 (len(tiles),), the screen's highest cell on the strip in each tile; 0..1.
     passed: bool (len(tiles),), which tiles the screen handed on.
     class_scores: float32 (passed.sum(), len(classes)), independent probabilities; row order as in `tiles[passed]`.
-    probability: uint8 (passed.sum(), tile lines, tile width), probability of "defect" x 255; same row order.
-    degraded: None, or why only the screen looked at this frame's passed tiles; class scores and probability are then 0.
+    probability: uint8 (passed.sum(), tile lines, tile width), probability of "defect" x 255; same row order. 0 in tiles
+        in which the classifier came near no class: these are not segmented.
+    degraded: None, or why passed tiles were not looked at to the full `depth`; what is beyond `depth` is 0.
     failed: None, or why the frame could not be inspected at all (its valid lines become `missed`).
     """
 
@@ -43,5 +53,6 @@ class Prediction:
     classes: tuple[str, ...]
     engines: tuple[str, ...]  # identities of the engines that served this frame
     degraded: Cause | None = None
+    depth: Depth = Depth.SEGMENTED
     failed: Cause | None = None
     timing: Timing = field(default_factory=Timing)

@@ -42,10 +42,11 @@ class BatchResult:
     """What came of one `Batch`.
 
     `output`: (len(batch.refs), ...) as the engine's task says, row i belongs to `batch.refs[i]`; None when `error`
-    says why the engine failed. `identity`: of the engine that ran, or was to run.
+    says why the engine failed. `identity`: of the engine that ran, or was to run. `took_ns`: on its worker.
     """
 
     batch: Batch
     identity: str
     output: np.ndarray | None
     error: str | None = None
+    took_ns: int = 0

@@ -17,7 +17,7 @@ class Quality(StrEnum):
     """How a span of strip was looked at. "No defect" and "not looked" are never the same message."""
 
     INSPECTED = "inspected"
-    DEGRADED = "degraded"  # screened only
+    DEGRADED = "degraded"  # screened, perhaps classified, not segmented
     MISSED = "missed"
 
 

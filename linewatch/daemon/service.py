@@ -32,6 +32,7 @@ from linewatch.inference.backends import open_backend
 from linewatch.inference.cascade import Cascade
 from linewatch.inference.engines import load_engines
 from linewatch.inference.host import available_cores
+from linewatch.inference.load import Load
 from linewatch.inference.pool import EnginePool
 from linewatch.journal.journal import Journal
 from linewatch.wire.encode import Sequencer, alarm_from
@@ -60,6 +61,7 @@ class Service:
     server: Server
     engines: tuple[EngineStatus, ...]
     latencies_ns: deque[int]  # of the newest frames: last line to publication
+    load: Load | None  # None: nothing is ever shed
 
     def stop(self) -> None:
         """End capture; what was captured is still decided and published."""
@@ -79,6 +81,7 @@ class Service:
         """
         notifier, ailing = Notifier(), False
         missed_lines, missing = 0, False
+        shed: tuple[str, ...] = ()
 
         def up() -> None:
             log.info("running", publish=self.publisher.endpoint, serve=self.server.endpoint)
@@ -86,7 +89,7 @@ class Service:
             ready()
 
         def look() -> None:
-            nonlocal ailing, missing, missed_lines
+            nonlocal ailing, missing, missed_lines, shed
             silent = self.runner.health.silent()
             if silent and not ailing:
                 log.error("stage_silent", stages=silent)
@@ -99,6 +102,9 @@ class Service:
             elif missed_lines == before and missing:
                 log.info("inspecting_again", lines_by_cause=dict(self.tally.lines_by_cause))
             missing = missed_lines > before
+            before_shed, shed = shed, tuple(map(str, self.load.shed)) if self.load else ()
+            if shed != before_shed:
+                (log.warning if shed else log.info)("shedding" if shed else "nothing_shed", work=shed)
             (notifier.ailing if silent else notifier.alive)(self._status_line(silent))
             watch()
 
@@ -149,7 +155,8 @@ def open_service(
         pool = stack.enter_context(
             EnginePool(engines, backend or open_backend(settings.inference.backend), settings.inference.ladder, workers)
         )
-        cascade = Cascade(engines, settings.inference, settings.line)
+        load = Load(workers, settings.inference.deadline_ms) if camera.live else None  # a recording waits
+        cascade = Cascade(engines, settings.inference, settings.line, load)
         journal = stack.enter_context(Journal(settings.journal, clock.now_ns))
         if journal.recovery.torn_bytes:
             log.warning("journal_recovered", segment=journal.recovery.segment, torn_bytes=journal.recovery.torn_bytes)
@@ -171,7 +178,7 @@ def open_service(
             return cascade.feed(frame, edges, now_ns)
 
         def make_outlet() -> Outlet:
-            report = StatusReport(runner, tally, ring, standing, identities, clock)
+            report = StatusReport(runner, tally, ring, standing, identities, load, clock)
             return Outlet(
                 journal,
                 Sequencer(journal.epoch),
@@ -201,7 +208,7 @@ def open_service(
             ),
             clock,
         )
-        yield Service(runner, tally, publisher, server, identities, latencies_ns)
+        yield Service(runner, tally, publisher, server, identities, latencies_ns, load)
 
 
 @contextmanager

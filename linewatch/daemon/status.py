@@ -7,6 +7,7 @@ from linewatch.contracts.ports import Clock
 from linewatch.daemon.runner import Runner
 from linewatch.daemon.tally import Tally
 from linewatch.daemon.topology import CAPTURE, DECIDED_QUEUE, TOPOLOGY
+from linewatch.inference.load import Load
 from linewatch.wire.schema import EngineStatus, ServiceState, StageState, StageStatus, StatusBody
 from linewatch.wire.snapshot import Standing
 
@@ -24,6 +25,7 @@ class StatusReport:
         ring: FrameRing,
         standing: Standing,
         engines: tuple[EngineStatus, ...],
+        load: Load | None,
         clock: Clock,
     ) -> None:
         self._runner = runner
@@ -31,6 +33,7 @@ class StatusReport:
         self._ring = ring
         self._standing = standing
         self._engines = engines
+        self._load = load
         self._clock = clock
         self._started_ns = clock.now_ns()
         self._beats = 0
@@ -61,6 +64,7 @@ class StatusReport:
             tiles_per_s=self._rates[1],
             lines_by_quality={quality.value: lines for quality, lines in tally.lines.items()},
             lines_by_cause=dict(tally.lines_by_cause),
+            shed=self._load.shed if self._load else (),
             defects=tally.opened,
             alarms_standing=len(self._standing.alarms),
             ring_free=self._ring.free,

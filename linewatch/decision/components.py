@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from linewatch.contracts.prediction import Prediction
+from linewatch.contracts.prediction import Depth, Prediction
 from linewatch.contracts.tile import Tile
 from linewatch.contracts.verdict import Extent
 from linewatch.decision.groups import groups
@@ -56,10 +56,11 @@ def find_pieces(prediction: Prediction, rules: DecisionRules) -> list[Piece]:
     Pixels count inside the strip and the valid lines. Pieces of the mask nearer than the merge gap are one. One below
     `min_area_mm2` is dropped, unless the neighbour frame may hold the rest of it. A passed tile without a piece whose
     classifier claims a class is a piece of its own, the tile's box on the strip (`Extent.TILE`); such tiles and
-    pieces of one class that are near each other are one. A frame that failed or was only screened has none.
+    pieces of one class that are near each other are one. A frame that failed or was only screened has none; in one that
+    was classified and not segmented the classifier speaks alone, of every class.
     """
     frame, edges = prediction.frame, prediction.edges
-    if prediction.failed or prediction.degraded or edges is None or not len(prediction.probability):
+    if prediction.failed or prediction.depth is Depth.SCREENED or edges is None or not len(prediction.probability):
         return []
     view = _View(
         prediction=prediction,
@@ -182,7 +183,9 @@ def _shows(tile: Tile, parts: Sequence[np.ndarray]) -> bool:
 
 def _tile_piece(view: _View, i: int) -> Piece | None:
     classes = view.prediction.classes
-    tile, steel, scores = view.tiles[i], view.steel, view.scores[i] * view.rules.unoutlined(classes)
+    tile, steel, scores = view.tiles[i], view.steel, view.scores[i]
+    if view.prediction.depth is Depth.SEGMENTED:
+        scores = scores * view.rules.unoutlined(classes)
     left, right = max(tile.x, steel.x), min(tile.x + tile.width, steel.x + steel.width)
     top, bottom = tile.y, min(tile.y + tile.lines, steel.lines)
     if left >= right or top >= bottom or not view.rules.claimed(classes, scores).any():

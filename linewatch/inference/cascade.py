@@ -1,6 +1,8 @@
-"""The cascade: the screen looks at everything, what passes goes to classify and segment, frames come out in order."""
+"""The cascade: the screen looks at everything, what passes is classified, what comes near a class is segmented; frames
+come out in order.
+"""
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -9,14 +11,14 @@ from linewatch.config.inference import InferenceSettings
 from linewatch.config.line import LineSettings
 from linewatch.contracts.frame import Cause, Frame, StripEdges
 from linewatch.contracts.manifest import Task
-from linewatch.contracts.prediction import Prediction, Timing
+from linewatch.contracts.prediction import Depth, Prediction, Timing
 from linewatch.contracts.tile import Batch, BatchResult, Tile, TileRef
 from linewatch.geometry.grid import tile_grid, tiles_on
 from linewatch.geometry.stitch import cut, screen_tile_scores
 from linewatch.inference.batcher import Batcher
 from linewatch.inference.engines import EngineSet
+from linewatch.inference.load import Load
 
-HEADS = (Task.CLASSIFY, Task.SEGMENT)
 NO_STRIP = StripEdges(0, 0, False, False)
 
 
@@ -34,23 +36,31 @@ class _Pending:
     class_scores: np.ndarray
     probability: np.ndarray
     timing: Timing
-    screen_only: Cause | None
+    stage: Task = Task.SCREEN  # whose results are awaited
     awaited: int = 0  # results to come
     identities: dict[str, str] = field(default_factory=dict)  # task -> engine that served
     failed: Cause | None = None
     degraded: Cause | None = None
+    depth: Depth = Depth.SEGMENTED
+
+    def cut_short(self, cause: Cause, depth: Depth) -> None:
+        """This frame is not looked at further than `depth`."""
+        self.degraded, self.depth = cause, depth
 
 
 class Cascade:
     """A state machine owned by one thread: frames go in, batches to run come out; results go in, predictions come out.
 
-    What is predicted of a frame depends on its pixels alone: not on the order of results, on time or on other frames.
+    Without a `load`, what is predicted of a frame depends on its pixels alone: not on the order of results, on time or
+    on other frames. With one (live), work that would be late is left out, and the prediction says so.
     A screen that looks at the whole frame gets the frame's own pixels, alone; other engines get tiles, in batches.
     Rows at and after a frame's `valid_lines` are zero (capture sees to it) and count as no steel: tiles and screen
     cells wholly below are left out.
     """
 
-    def __init__(self, engines: EngineSet, settings: InferenceSettings, line: LineSettings) -> None:
+    def __init__(
+        self, engines: EngineSet, settings: InferenceSettings, line: LineSettings, load: Load | None = None
+    ) -> None:
         """The grids follow the engines' input shapes. Raises ConfigError when one does not fit the frame."""
         screen, head = engines.screen.manifest, engines.classify.manifest
         frame_lines, width = line.frame_lines, line.width_px
@@ -58,18 +68,19 @@ class Cascade:
         self.screen_threshold = (
             screen.thresholds["pass"] if settings.screen_threshold is None else settings.screen_threshold
         )
+        claims = [head.thresholds[name] for name in head.classes]
+        self._near_claims = np.array(claims, np.float32) * np.float32(settings.claim_share)
+        self._load = load
         self._cell_px = screen.cell_px or 1
         overlap_px = settings.tile_overlap_px
         self._tiles = tile_grid(frame_lines, width, head.input.lines, head.input.width, overlap_px)
         self._screen_tiles = tile_grid(frame_lines, width, screen.input.lines, screen.input.width, overlap_px)
-        self._heads = Batcher(HEADS, head.input.lines, head.input.width, settings.ladder, settings.batch_deadline_ms)
-        self._screens = (  # None: the screen takes the whole frame
-            None
-            if len(self._screen_tiles) == 1
-            else Batcher(
-                (Task.SCREEN,), screen.input.lines, screen.input.width, settings.ladder, settings.batch_deadline_ms
-            )
-        )
+        self._batchers = {
+            task: Batcher(task, engine.lines, engine.width, settings.ladder, settings.batch_deadline_ms)
+            for task, engine in ((Task.SCREEN, screen.input), (Task.CLASSIFY, head.input), (Task.SEGMENT, head.input))
+        }
+        if len(self._screen_tiles) == 1:  # the screen takes the whole frame
+            del self._batchers[Task.SCREEN]
         self._pending: dict[int, _Pending] = {}  # by ordinal, in order
 
     @property
@@ -77,13 +88,11 @@ class Cascade:
         """Frames that went in and have not come out."""
         return len(self._pending)
 
-    def feed(
-        self, frame: Frame, edges: StripEdges | None, now_ns: int, screen_only: Cause | None = None
-    ) -> tuple[Batch, ...]:
+    def feed(self, frame: Frame, edges: StripEdges | None, now_ns: int) -> tuple[Batch, ...]:
         """Take in the next frame (ordinals ascend); the batches that it made ready to run.
 
-        `edges`: None when nothing of the frame can be inspected. `screen_only`: why tiles that pass the screen are not
-        to be looked at further (overload), or None. `frame.pixels` must stay as they are until its prediction came out.
+        `edges`: None when nothing of the frame can be inspected. `frame.pixels` must stay as they are until its
+        prediction came out.
         """
         strip = NO_STRIP if frame.pixels is None or edges is None else edges
         tiles = tiles_on(self._tiles, strip, frame.valid_lines)
@@ -98,53 +107,46 @@ class Cascade:
             class_scores=self._no_scores(0),
             probability=self._no_masks(0),
             timing=Timing(captured_ns=frame.captured_ns, queued_ns=now_ns),
-            screen_only=screen_only,
         )
         self._pending[frame.ordinal] = pending
-        pending.awaited = len(pending.screen_tiles)
-        if self._screens is None:
-            return tuple(_whole(frame, tile) for tile in pending.screen_tiles)
-        return _spread(self._screens, pending.screen_tiles, frame, now_ns)
+        seen = pending.screen_tiles
+        if not self._affords(Task.SCREEN, len(seen), frame, now_ns):
+            pending.failed = Cause.OVERLOAD
+            self._conclude(pending, now_ns)
+            return ()
+        return self._hand_out(Task.SCREEN, pending, seen, range(len(seen)), now_ns)
 
     def done(self, result: BatchResult, now_ns: int) -> tuple[Batch, ...]:
         """Take in what came of a batch; the batches that it made ready to run."""
         batch = result.batch
+        task = Task(batch.engine)
         ready: list[Batch] = []
+        if self._load is not None:
+            self._load.end(task, len(batch.refs), result.took_ns)
         for row, ref in enumerate(batch.refs):
             pending = self._pending[ref.ordinal]
             pending.awaited -= 1
-            if batch.engine == Task.SCREEN:
-                self._screened(pending, ref, None if result.output is None else result.output[row])
-                if not pending.awaited:
-                    ready += self._gate(pending, now_ns)
-            elif result.output is None:
-                pending.degraded = Cause.ENGINE
-            else:
-                (pending.class_scores if batch.engine == Task.CLASSIFY else pending.probability)[ref.index] = (
-                    result.output[row]
-                )
+            self._take(task, pending, ref, None if result.output is None else result.output[row])
             if result.output is not None:
-                pending.identities[batch.engine] = result.identity
+                pending.identities[task] = result.identity
             if not pending.awaited:
-                self._conclude(pending, now_ns)
-        if batch.engine != Task.SCREEN:
-            self._heads.recycle(batch)
-        elif self._screens is not None:
-            self._screens.recycle(batch)
+                ready += self._go_on(pending, now_ns)
+        if task in self._batchers:
+            self._batchers[task].recycle(batch)
         return tuple(ready)
 
     def next_deadline_ns(self) -> int | None:
         """When `due` will give a batch; None while no tile waits."""
-        deadlines = [d for batcher in self._batchers() if (d := batcher.next_deadline_ns) is not None]
+        deadlines = [d for batcher in self._batchers.values() if (d := batcher.next_deadline_ns) is not None]
         return min(deadlines, default=None)
 
     def due(self, now_ns: int) -> tuple[Batch, ...]:
         """The batches whose oldest tile has waited for the deadline."""
-        return tuple(batch for batcher in self._batchers() for batch in batcher.due(now_ns))
+        return tuple(batch for batcher in self._batchers.values() for batch in batcher.due(now_ns))
 
     def flush(self) -> tuple[Batch, ...]:
         """Whatever waits, at once: at the end of the stream, or when workers are idle."""
-        return tuple(batch for batcher in self._batchers() for batch in batcher.flush())
+        return tuple(batch for batcher in self._batchers.values() for batch in batcher.flush())
 
     def take_ready(self) -> list[Prediction]:
         """The predictions that are complete, in order of ordinals; a frame waits for all before it."""
@@ -157,37 +159,81 @@ class Cascade:
             ready.append(self._prediction(pending))
         return ready
 
-    def _screened(self, pending: _Pending, ref: TileRef, score_map: np.ndarray | None) -> None:
-        if score_map is None:
-            pending.failed = Cause.ENGINE
-            return
-        scores = _scores_from(score_map, self._cell_px, ref.tile, pending)
-        np.maximum(pending.screen_scores, scores, out=pending.screen_scores)
+    def _take(self, task: Task, pending: _Pending, ref: TileRef, output: np.ndarray | None) -> None:
+        """One row's output into its frame; None: the engine failed."""
+        if task is Task.SCREEN:
+            if output is None:
+                pending.failed = Cause.ENGINE
+            else:
+                scores = _scores_from(output, self._cell_px, ref.tile, pending)
+                np.maximum(pending.screen_scores, scores, out=pending.screen_scores)
+        elif output is None:
+            pending.cut_short(Cause.ENGINE, Depth.SCREENED if task is Task.CLASSIFY else Depth.CLASSIFIED)
+        else:
+            (pending.class_scores if task is Task.CLASSIFY else pending.probability)[ref.index] = output
 
-    def _gate(self, pending: _Pending, now_ns: int) -> Iterable[Batch]:
-        """All of the screen is in: which tiles go on?"""
-        pending.timing.screened_ns = now_ns
-        if pending.failed is not None:
+    def _go_on(self, pending: _Pending, now_ns: int) -> tuple[Batch, ...]:
+        """All that one stage says of a frame is in: which tiles go to the next?"""
+        if pending.stage is Task.SCREEN:
+            pending.timing.screened_ns = now_ns
+            if pending.failed is None:
+                pending.passed = pending.screen_scores >= self.screen_threshold
+            tiles = int(pending.passed.sum())
+            pending.class_scores, pending.probability = self._no_scores(tiles), self._no_masks(tiles)
+            ready = self._next(Task.CLASSIFY, pending, range(tiles), now_ns)
+        elif pending.stage is Task.CLASSIFY and pending.degraded is None:
+            near = np.flatnonzero((pending.class_scores >= self._near_claims).any(axis=1))
+            ready = self._next(Task.SEGMENT, pending, near.tolist(), now_ns)
+        else:
+            ready = ()
+        if not pending.awaited:
+            self._conclude(pending, now_ns)
+        return ready
+
+    def _next(self, task: Task, pending: _Pending, rows: Sequence[int], now_ns: int) -> tuple[Batch, ...]:
+        """Hand out the passed tiles `rows`, unless they would be late."""
+        pending.stage = task
+        if not self._affords(task, len(rows), pending.frame, now_ns):
+            pending.cut_short(Cause.OVERLOAD, Depth.SCREENED if task is Task.CLASSIFY else Depth.CLASSIFIED)
             return ()
-        pending.passed = pending.screen_scores >= self.screen_threshold
-        tiles = tuple(tile for tile, passed in zip(pending.tiles, pending.passed, strict=True) if passed)
-        pending.class_scores, pending.probability = self._no_scores(len(tiles)), self._no_masks(len(tiles))
-        if pending.screen_only is not None:
-            pending.degraded = pending.screen_only if tiles else None
+        passed = [tile for tile, passes in zip(pending.tiles, pending.passed, strict=True) if passes]
+        return self._hand_out(task, pending, passed, rows, now_ns)
+
+    def _hand_out(
+        self, task: Task, pending: _Pending, tiles: Sequence[Tile], rows: Sequence[int], now_ns: int
+    ) -> tuple[Batch, ...]:
+        """`rows` of `tiles` to the engine; the batches that this made ready. The frame awaits them all."""
+        pending.awaited = len(rows)
+        if self._load is not None:
+            self._load.begin(task, len(rows))
+        frame = pending.frame
+        if task not in self._batchers:
+            return tuple(_whole(frame, tiles[row]) for row in rows)
+        if not rows:
             return ()
-        pending.awaited = len(tiles) * len(HEADS)
-        return _spread(self._heads, tiles, pending.frame, now_ns)
+        assert frame.pixels is not None
+        return tuple(
+            batch
+            for row in rows
+            for batch in self._batchers[task].add(
+                TileRef(frame.ordinal, row, tiles[row]), cut(frame.pixels, tiles[row]), now_ns
+            )
+        )
+
+    def _affords(self, task: Task, rows: int, frame: Frame, now_ns: int) -> bool:
+        return self._load is None or self._load.affords(task, rows, frame.captured_ns, now_ns)
 
     def _conclude(self, pending: _Pending, now_ns: int) -> None:
         pending.timing.predicted_ns = now_ns
         if pending.failed is not None:
             pending.screen_scores[:] = 0
             pending.identities.clear()
-        if pending.degraded is not None:  # half of an answer is none
-            pending.class_scores[:] = 0
+        if pending.depth < Depth.SEGMENTED:  # half of an answer is none
             pending.probability[:] = 0
-            for task in HEADS:
-                pending.identities.pop(task, None)
+            pending.identities.pop(Task.SEGMENT, None)
+        if pending.depth < Depth.CLASSIFIED:
+            pending.class_scores[:] = 0
+            pending.identities.pop(Task.CLASSIFY, None)
 
     def _prediction(self, pending: _Pending) -> Prediction:
         return Prediction(
@@ -201,12 +247,10 @@ class Cascade:
             classes=self.classes,
             engines=tuple(pending.identities[task] for task in Task if task in pending.identities),
             degraded=pending.degraded,
+            depth=pending.depth,
             failed=pending.failed,
             timing=pending.timing,
         )
-
-    def _batchers(self) -> tuple[Batcher, ...]:
-        return (self._heads,) if self._screens is None else (self._screens, self._heads)
 
     def _no_scores(self, tiles: int) -> np.ndarray:
         return np.zeros((tiles, len(self.classes)), np.float32)
@@ -219,17 +263,6 @@ class Cascade:
 def _whole(frame: Frame, tile: Tile) -> Batch:
     assert frame.pixels is not None
     return Batch(Task.SCREEN, (TileRef(frame.ordinal, 0, tile),), frame.pixels[np.newaxis, np.newaxis])
-
-
-def _spread(batcher: Batcher, tiles: tuple[Tile, ...], frame: Frame, now_ns: int) -> tuple[Batch, ...]:
-    if not tiles:
-        return ()
-    assert frame.pixels is not None
-    return tuple(
-        batch
-        for index, tile in enumerate(tiles)
-        for batch in batcher.add(TileRef(frame.ordinal, index, tile), cut(frame.pixels, tile), now_ns)
-    )
 
 
 def _scores_from(score_map: np.ndarray, cell_px: int, seen: Tile, pending: _Pending) -> np.ndarray:

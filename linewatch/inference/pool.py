@@ -1,6 +1,7 @@
 """The engines of a service on one backend, ready to be run by several workers at once."""
 
 import threading
+import time
 from collections.abc import Sequence
 
 import numpy as np
@@ -42,13 +43,15 @@ class EnginePool:
         with self._busy[worker]:
             if not self._open:
                 return BatchResult(batch, identity, None, "the engine pool is closed")
+            started_ns = time.perf_counter_ns()
             try:
                 output = self._executors[task][worker].run(batch.pixels, len(batch.refs))
             except EngineError as error:
                 return BatchResult(batch, identity, None, str(error))
+            took_ns = time.perf_counter_ns() - started_ns
         if output.dtype.kind == "f" and not np.isfinite(output).all():
             return BatchResult(batch, identity, None, f"engine {task}: gave scores that are not finite numbers")
-        return BatchResult(batch, identity, output)
+        return BatchResult(batch, identity, output, took_ns=took_ns)
 
     def close(self, timeout_s: float = 10.0) -> None:
         """Let every worker finish its batch, then close its executors; one that hangs longer is left behind."""

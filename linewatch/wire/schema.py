@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, TypeAdapter, Val
 
 from linewatch.contracts.errors import WireError
 from linewatch.contracts.frame import Cause
+from linewatch.contracts.manifest import Task
 from linewatch.contracts.verdict import AlarmState, CoilState, DefectState, Extent, Quality
 
 SCHEMA_VERSION: Final = 1
@@ -211,6 +212,9 @@ class StatusBody(Message):
     tiles_per_s: Annotated[float, Field(ge=0)]
     lines_by_quality: dict[str, Count]
     lines_by_cause: dict[str, Count] = Field(description="that were not inspected")
+    shed: tuple[Task, ...] = Field(
+        default=(), description="work that is left out now to keep up with the line, in the order in which it is shed"
+    )
     defects: Count = Field(description="opened since the start")
     alarms_standing: Count
     ring_free: Count = Field(description="frame slots")

@@ -39,10 +39,33 @@ def test_live_capture_never_waits_and_counts_every_line_it_misses(settings: Serv
     assert lines == list(range(60_000))
     missed = [span for span in found if span["quality"] == Quality.MISSED]
     assert missed, "engines were fast enough"
-    assert {span["cause"] for span in missed} <= {"overrun", "lost"}
+    assert {span["cause"] for span in missed} <= {"overload", "overrun", "lost"}
     assert any(span["quality"] == Quality.INSPECTED for span in found)
     assert all(beats), "a stage fell silent under overload"
     assert "lines_missed" in [event["event"] for event in logs]
+
+
+def test_the_heavy_engines_work_is_shed_before_strip_is_missed(settings: ServiceSettings, tmp_path: Path) -> None:
+    """Every tile passes and is to be segmented, at some 20 ms a call, which the screen alone can keep up with."""
+    assert settings.source is not None
+    inference = settings.inference.model_copy(update={"screen_threshold": 0.0, "claim_share": 0.0, "workers": 2})
+    line = settings.line.model_copy(update={"line_rate_hz": 4000.0})
+    settings = settings.model_copy(update={"inference": inference, "line": line})
+    source = settings.source.model_copy(update={"length_m": 12.0})
+    backend, clock = LateBackend(open_backend(settings.inference.backend), 0.04, seed=1), MonotonicClock()
+    with (
+        capture_logs() as logs,
+        camera_for(source, settings.line, clock, live=True) as camera,
+        open_service(settings, camera, clock, verdicts=tmp_path / "v.jsonl", backend=backend) as service,
+    ):
+        service.run()
+    found = spans(tmp_path / "v.jsonl")
+    assert sum(span["lines"] for span in found) == 12_000  # type: ignore[misc]
+    degraded = [span for span in found if span["quality"] == Quality.DEGRADED]
+    missed = [span for span in found if span["quality"] == Quality.MISSED]
+    assert {span["cause"] for span in degraded} == {"overload"}
+    assert len(degraded) > len(missed)
+    assert "shedding" in [event["event"] for event in logs]
 
 
 def test_a_failing_engine_costs_its_frames_and_is_told_once(settings: ServiceSettings, tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from linewatch.contracts.frame import Cause, Frame, StripEdges
-from linewatch.contracts.prediction import Prediction
+from linewatch.contracts.prediction import Depth, Prediction
 from linewatch.contracts.verdict import CoilNotice, Decided, DefectEvent, DefectState, Verdict
 from linewatch.decision.decide import DecisionState, decide, finish
 from linewatch.decision.rules import DecisionRules
@@ -86,6 +86,7 @@ def predict(
         classes=CLASSES,
         engines=("screen@0", "classify@0", "segment@0"),
         degraded=degraded,
+        depth=Depth.SCREENED if degraded else Depth.SEGMENTED,
         failed=failed,
     )
 

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from known_strip import RULES, cut_strip, events, instances, paint, predict, run, verdicts
 
 from linewatch.contracts.frame import Cause, StripEdges
+from linewatch.contracts.prediction import Depth
 from linewatch.contracts.verdict import DefectState, Extent, StripBox
 from linewatch.decision import components
 from linewatch.geometry.runs import area_px, to_mask
@@ -251,6 +252,17 @@ def test_a_tile_with_an_outline_makes_no_second_defect():
     strip = paint(16, 16, (4, 8, 4, 8))
     decided = run([predict(strip, scores=(0.9, 0.8, 0.0))])
     assert [d.extent for d in instances(decided)] == [Extent.MASK]
+
+
+@pytest.mark.parametrize(("depth", "found"), [(Depth.SCREENED, 0), (Depth.CLASSIFIED, 1), (Depth.SEGMENTED, 0)])
+def test_a_class_that_wants_an_outline_is_its_tile_where_a_frame_was_classified_only(depth, found):
+    prediction = replace(
+        predict(paint(16, 16), scores=(0.7, 0.0, 0.0)),
+        depth=depth,
+        degraded=None if depth is Depth.SEGMENTED else Cause.OVERLOAD,
+    )
+    decided = run([prediction], replace(RULES, outlined_classes=frozenset({"scratches"})))
+    assert [(d.extent, d.defect_class) for d in instances(decided)] == [(Extent.TILE, "scratches")] * found
 
 
 def test_neighbouring_tiles_of_one_class_are_one_defect_and_of_two_classes_two():

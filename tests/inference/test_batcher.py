@@ -12,8 +12,8 @@ MS = 1_000_000
 LADDER = (1, 2, 4, 8)
 
 
-def _batcher(ladder: tuple[int, ...] = LADDER, tasks: tuple[Task, ...] = (Task.CLASSIFY, Task.SEGMENT)) -> Batcher:
-    return Batcher(tasks, 4, 6, ladder, deadline_ms=5.0)
+def _batcher(ladder: tuple[int, ...] = LADDER, task: Task = Task.CLASSIFY) -> Batcher:
+    return Batcher(task, 4, 6, ladder, deadline_ms=5.0)
 
 
 def _add(batcher: Batcher, number: int, now_ns: int = 0) -> tuple[Batch, ...]:
@@ -21,12 +21,11 @@ def _add(batcher: Batcher, number: int, now_ns: int = 0) -> tuple[Batch, ...]:
     return batcher.add(ref, np.full((4, 6), number % 256, np.uint8), now_ns)
 
 
-def test_a_full_batch_leaves_at_once_and_goes_to_every_task_with_the_same_pixels() -> None:
+def test_a_full_batch_leaves_at_once() -> None:
     batcher = _batcher()
     assert [_add(batcher, i) for i in range(7)] == [()] * 7
-    classify, segment = _add(batcher, 7)
-    assert (classify.engine, segment.engine) == (Task.CLASSIFY, Task.SEGMENT)
-    assert np.shares_memory(classify.pixels, segment.pixels)
+    (classify,) = _add(batcher, 7)
+    assert classify.engine == Task.CLASSIFY
     assert classify.pixels.shape == (8, 1, 4, 6)
     assert [ref.ordinal for ref in classify.refs] == list(range(8))
     assert [row[0, 0, 0] for row in classify.pixels] == list(range(8))
@@ -39,7 +38,7 @@ def test_the_oldest_tile_waits_no_longer_than_the_deadline() -> None:
     _add(batcher, 1, now_ns=14 * MS)
     assert batcher.next_deadline_ns == 15 * MS
     assert batcher.due(15 * MS - 1) == ()
-    batch, _ = batcher.due(15 * MS)
+    (batch,) = batcher.due(15 * MS)
     assert len(batch.refs) == 2
     assert batcher.next_deadline_ns is None
     assert batcher.due(99 * MS) == ()
@@ -50,30 +49,28 @@ def test_a_late_batch_takes_the_smallest_rung_that_holds_it() -> None:
         batcher = _batcher()
         for i in range(fill):
             _add(batcher, i)
-        batch, _ = batcher.flush()
+        (batch,) = batcher.flush()
         assert (len(batch.refs), len(batch.pixels)) == (fill, rung)
         assert batch.pixels.flags.c_contiguous
 
 
 def test_one_rung_of_one_never_waits() -> None:
     batcher = _batcher(ladder=(1,))
-    assert len(_add(batcher, 3)) == 2
+    assert len(_add(batcher, 3)) == 1
     assert batcher.next_deadline_ns is None
 
 
-def test_pixels_are_reused_only_after_every_task_gave_them_back() -> None:
+def test_pixels_are_reused_only_after_their_batch_came_back() -> None:
     batcher = _batcher(ladder=(1,))
-    classify, segment = _add(batcher, 1)
-    batcher.recycle(classify)
-    other, _ = _add(batcher, 2)
-    third, _ = _add(batcher, 3)
-    assert not np.shares_memory(other.pixels, classify.pixels)
-    assert not np.shares_memory(third.pixels, classify.pixels)
-    assert segment.pixels[0, 0, 0, 0] == 1
-    batcher.recycle(segment)
+    (first,) = _add(batcher, 1)
+    (second,), (third,) = _add(batcher, 2), _add(batcher, 3)
+    assert not np.shares_memory(second.pixels, first.pixels)
+    assert not np.shares_memory(third.pixels, first.pixels)
+    assert first.pixels[0, 0, 0, 0] == 1
+    batcher.recycle(first)
     _add(batcher, 4)
-    reused, _ = _add(batcher, 5)
-    assert np.shares_memory(reused.pixels, classify.pixels)
+    (reused,) = _add(batcher, 5)
+    assert np.shares_memory(reused.pixels, first.pixels)
 
 
 def test_a_steady_state_allocates_no_pixels() -> None:
@@ -94,7 +91,7 @@ def test_every_tile_leaves_exactly_once_in_order_with_its_own_pixels(
     steps: list[tuple[str, int]], ladder: tuple[int, ...]
 ) -> None:
     """Whatever the order of arrivals, deadlines and returns; and no batch on its way is ever written to."""
-    batcher, now_ns, fed, out = _batcher(ladder, (Task.SCREEN,)), 0, 0, []
+    batcher, now_ns, fed, out = _batcher(ladder, Task.SCREEN), 0, 0, []
     waiting: list[Batch] = []
     for what, amount in [*steps, ("flush", 0)]:
         batches: tuple[Batch, ...] = ()

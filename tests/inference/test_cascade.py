@@ -1,7 +1,7 @@
 """The cascade predicts the same of a frame whatever the order, batches and time, and gives frames back in order."""
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from linewatch.contracts.errors import ConfigError
 from linewatch.contracts.frame import Cause, Frame, StripEdges
 from linewatch.contracts.manifest import Task
 from linewatch.contracts.ports import Backend
-from linewatch.contracts.prediction import Prediction
+from linewatch.contracts.prediction import Depth, Prediction
 from linewatch.contracts.tile import Batch, BatchResult
 from linewatch.geometry.grid import tile_grid, tiles_on
 from linewatch.geometry.stitch import cut, screen_tile_scores
@@ -80,8 +80,8 @@ def pool(engines: EngineSet, backend: Backend) -> Iterator[EnginePool]:
 
 @pytest.fixture(scope="module")
 def tuned(settings: InferenceSettings) -> InferenceSettings:
-    """At a threshold that some of the tiles pass."""
-    return settings.model_copy(update={"screen_threshold": 0.6, "ladder": LADDER})
+    """At a threshold that some of the tiles pass, and a share of the classes' that some of these reach."""
+    return settings.model_copy(update={"screen_threshold": 0.6, "claim_share": 1.0, "ladder": LADDER})
 
 
 def _oracle(frame: Frame, edges: StripEdges | None, pool: EnginePool, threshold: float) -> tuple[np.ndarray, ...]:
@@ -98,7 +98,8 @@ def _oracle(frame: Frame, edges: StripEdges | None, pool: EnginePool, threshold:
         assert frame.pixels is not None
         pixels = np.ascontiguousarray(cut(frame.pixels, tile))[None, None]
         class_scores[i] = pool._executors[Task.CLASSIFY][0].run(pixels, 1)[0]
-        masks[i] = pool._executors[Task.SEGMENT][0].run(pixels, 1)[0]
+        if (class_scores[i] >= np.float32(nets.CLAIM)).any():
+            masks[i] = pool._executors[Task.SEGMENT][0].run(pixels, 1)[0]
     return scores, passed, class_scores, masks
 
 
@@ -131,6 +132,16 @@ def _drive(cascade: Cascade, pool: EnginePool, count: int, shuffle: random.Rando
     return out
 
 
+def _finish(cascade: Cascade, pool: EnginePool, batches: Sequence[Batch], broken: Task | None = None) -> None:
+    """Run `batches` and all that comes of them; the engine `broken` fails."""
+    running = list(batches)
+    while running:
+        result = pool.run(0, running.pop(0))
+        if result.batch.engine == broken:
+            result = replace(result, output=None, error="out of memory")
+        running += cascade.done(result, 2) + cascade.flush()
+
+
 @given(seed=st.integers(0, 2**32))
 @limits(max_examples=15, deadline=None)
 def test_any_interleaving_gives_the_same_predictions_in_order(
@@ -139,6 +150,8 @@ def test_any_interleaving_gives_the_same_predictions_in_order(
     out = _drive(Cascade(engines, tuned, line), pool, 12, random.Random(seed))
     assert [p.frame.ordinal for p in out] == list(range(12))
     assert 0 < sum(p.passed.sum() for p in out) < sum(len(p.tiles) for p in out)
+    segmented = [mask.any() for p in out for mask in p.probability]
+    assert 0 < sum(segmented) < len(segmented)
     for prediction in out:
         for found, expected in zip(
             _arrays(prediction), _oracle(*_input(prediction.frame.ordinal), pool, 0.6), strict=True
@@ -153,7 +166,8 @@ def test_a_prediction_names_the_engines_that_served_it(
 ) -> None:
     every = tuple(pool.identities.values())
     for prediction in _drive(Cascade(engines, tuned, line), pool, 12, random.Random(1)):
-        served = every if prediction.passed.any() else every[:1] if prediction.tiles else ()
+        depth = 3 if prediction.probability.any() else 2 if prediction.passed.any() else 1 if prediction.tiles else 0
+        served = every[:depth]
         assert prediction.engines == served
         assert prediction.classes == nets.CLASSES
         assert prediction.timing.captured_ns == 7
@@ -169,8 +183,7 @@ def test_frames_without_lines_or_strip_pass_through_in_their_turn(
     assert cascade.take_ready() == []
     assert cascade.pending == 3
     more = cascade.done(pool.run(0, batches[0]), 1) + cascade.flush()
-    for batch in more:
-        cascade.done(pool.run(0, batch), 2)
+    _finish(cascade, pool, more)
     out = cascade.take_ready()
     assert [p.frame.ordinal for p in out] == [0, 1, 2]
     assert [p.tiles for p in out[1:]] == [(), ()]
@@ -197,8 +210,8 @@ def test_waiting_tiles_leave_by_their_deadline(
     assert cascade.done(pool.run(0, screen), 20 * MS) == ()
     assert cascade.next_deadline_ns() == 25 * MS
     assert cascade.due(25 * MS - 1) == ()
-    classify, segment = cascade.due(25 * MS)
-    assert (classify.engine, segment.engine, len(classify.refs), len(classify.pixels)) == ("classify", "segment", 4, 8)
+    (classify,) = cascade.due(25 * MS)
+    assert (classify.engine, len(classify.refs), len(classify.pixels)) == ("classify", 4, 8)
 
 
 def test_a_screen_that_fails_fails_its_frame_alone(
@@ -207,8 +220,7 @@ def test_a_screen_that_fails_fails_its_frame_alone(
     cascade = Cascade(engines, tuned, line)
     (first,), (second,) = cascade.feed(_frame(0), EDGES[0], 0), cascade.feed(_frame(1), EDGES[0], 0)
     assert cascade.done(BatchResult(first, "screen@x", None, "the device is gone"), 1) == ()
-    for batch in cascade.done(pool.run(0, second), 1) + cascade.flush():
-        cascade.done(pool.run(0, batch), 2)
+    _finish(cascade, pool, cascade.done(pool.run(0, second), 1) + cascade.flush())
     failed, served = cascade.take_ready()
     assert failed.failed is Cause.ENGINE
     assert failed.engines == ()
@@ -218,33 +230,64 @@ def test_a_screen_that_fails_fails_its_frame_alone(
     assert served.engines
 
 
-@pytest.mark.parametrize("broken", ["classify", "segment"])
-def test_a_head_that_fails_degrades_its_frames_to_the_screen(
-    broken: str, engines: EngineSet, tuned: InferenceSettings, line: LineSettings, pool: EnginePool
+@pytest.mark.parametrize(("broken", "depth"), [(Task.CLASSIFY, Depth.SCREENED), (Task.SEGMENT, Depth.CLASSIFIED)])
+def test_an_engine_that_fails_degrades_its_frames_to_the_depth_before_it(
+    broken: Task, depth: Depth, engines: EngineSet, tuned: InferenceSettings, line: LineSettings, pool: EnginePool
 ) -> None:
-    cascade = Cascade(engines, tuned.model_copy(update={"screen_threshold": 0.0}), line)
-    (screen,) = cascade.feed(_frame(0), EDGES[0], 0)
-    for batch in cascade.done(pool.run(0, screen), 1) + cascade.flush():
-        result = pool.run(0, batch)
-        cascade.done(replace(result, output=None, error="out of memory") if batch.engine == broken else result, 2)
+    cascade = Cascade(engines, tuned.model_copy(update={"screen_threshold": 0.0, "claim_share": 0.0}), line)
+    _finish(cascade, pool, cascade.feed(_frame(0), EDGES[0], 0), broken)
     (prediction,) = cascade.take_ready()
     assert prediction.degraded is Cause.ENGINE
+    assert prediction.depth is depth
     assert prediction.failed is None
     assert prediction.passed.sum() == len(prediction.class_scores) == len(prediction.probability) == 4
-    assert not prediction.class_scores.any()
+    assert prediction.class_scores.any() == (depth is Depth.CLASSIFIED)
     assert not prediction.probability.any()
-    assert prediction.engines == (pool.identities[Task.SCREEN],)
+    assert prediction.engines == tuple(pool.identities.values())[:depth]
 
 
-def test_under_overload_only_frames_with_something_to_look_at_are_degraded(
-    engines: EngineSet, tuned: InferenceSettings, line: LineSettings, pool: EnginePool
+class _Affording:
+    """A load that affords all tasks before `limit`."""
+
+    def __init__(self, limit: Task) -> None:
+        self.limit, self.rows = limit, dict.fromkeys(Task, 0)
+
+    def affords(self, task: Task, rows: int, captured_ns: int, now_ns: int) -> bool:
+        return not rows or list(Task).index(task) < list(Task).index(self.limit)
+
+    def begin(self, task: Task, rows: int) -> None:
+        self.rows[task] += rows
+
+    def end(self, task: Task, rows: int, took_ns: int) -> None:
+        assert took_ns > 0
+        self.rows[task] -= rows
+
+
+@pytest.mark.parametrize("limit", list(Task))
+@pytest.mark.parametrize("threshold", [0.0, 1.0])
+def test_what_would_be_late_is_left_out_and_told(
+    limit: Task,
+    threshold: float,
+    engines: EngineSet,
+    tuned: InferenceSettings,
+    line: LineSettings,
+    pool: EnginePool,
 ) -> None:
-    for threshold, degraded in ((0.0, Cause.OVERLOAD), (1.0, None)):
-        cascade = Cascade(engines, tuned.model_copy(update={"screen_threshold": threshold}), line)
-        (screen,) = cascade.feed(_frame(0), EDGES[0], 0, screen_only=Cause.OVERLOAD)
-        assert cascade.done(pool.run(0, screen), 1) == ()
-        (prediction,) = cascade.take_ready()
-        assert prediction.degraded is degraded
+    """Only of frames that have something to look at: a clean frame is inspected when it is screened."""
+    load = _Affording(limit)
+    at = tuned.model_copy(update={"screen_threshold": threshold, "claim_share": 0.0})
+    cascade = Cascade(engines, at, line, load)  # type: ignore[arg-type]
+    _finish(cascade, pool, cascade.feed(_frame(0), EDGES[0], 0))
+    (prediction,) = cascade.take_ready()
+    assert not any(load.rows.values())
+    if limit is Task.SCREEN:
+        assert (prediction.failed, prediction.degraded, prediction.engines) == (Cause.OVERLOAD, None, ())
+    elif threshold == 1.0:
+        assert (prediction.failed, prediction.degraded, prediction.depth) == (None, None, Depth.SEGMENTED)
+    else:
+        assert (prediction.failed, prediction.degraded) == (None, Cause.OVERLOAD)
+        assert prediction.depth == list(Task).index(limit)
+        assert len(prediction.engines) == prediction.depth
 
 
 def test_the_threshold_is_the_manifests_unless_configured(
@@ -260,8 +303,7 @@ def test_a_score_at_the_threshold_passes(
     scores = _oracle(_frame(0), EDGES[0], pool, 0.5)[0]
     cascade = Cascade(engines, tuned.model_copy(update={"screen_threshold": float(scores.max())}), line)
     (screen,) = cascade.feed(_frame(0), EDGES[0], 0)
-    for batch in cascade.done(pool.run(0, screen), 1) + cascade.flush():
-        cascade.done(pool.run(0, batch), 2)
+    _finish(cascade, pool, [screen])
     (prediction,) = cascade.take_ready()
     assert prediction.passed.tolist() == (scores == scores.max()).tolist()
 
@@ -281,11 +323,13 @@ def test_batches_are_taken_back(
     buffers: dict[int, object] = {}  # kept, so that an address is not given out twice
     for ordinal in range(40):
         (screen,) = cascade.feed(replace(_frame(0), ordinal=ordinal), EDGES[0], 0)
-        for batch in cascade.done(pool.run(0, screen), 1) + cascade.flush():
+        running = cascade.done(pool.run(0, screen), 1) + cascade.flush()
+        while running:
+            batch, *rest = running
             buffers[id(batch.pixels.base)] = batch.pixels.base
-            cascade.done(pool.run(0, batch), 2)
+            running = (*rest, *cascade.done(pool.run(0, batch), 2), *cascade.flush())
         assert len(cascade.take_ready()) == 1
-    assert len(buffers) <= 4
+    assert len(buffers) <= 6
 
 
 def test_one_failing_tile_of_a_screen_fails_the_whole_frame(
