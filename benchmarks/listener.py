@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 
 from linewatch.client.subscriber import Lost, Subscriber
+from linewatch.contracts.verdict import Quality
 from linewatch.wire.schema import FrameMessage, TimingBody
 
 
@@ -51,7 +52,7 @@ def _listen(pipe: Connection, publish: str, serve: str) -> None:
             if isinstance(message, FrameMessage):
                 heard.received_ns.append(received_ns)
                 heard.timings.append(message.timing)
-                if any(span.cause is not None for span in message.spans):
+                if any(span.quality is Quality.MISSED for span in message.spans):
                     heard.missed_ns.append(message.timing.captured_ns)
             elif isinstance(message, Lost):
                 heard.lost += 1

@@ -29,6 +29,7 @@ from benchmarks.load import MemoryCamera, real_frames, simulated_frames
 from linewatch.capture.clock import MonotonicClock
 from linewatch.config.load import load_settings
 from linewatch.config.service import ServiceSettings
+from linewatch.contracts.verdict import Quality
 from linewatch.daemon.service import Service, open_service
 from linewatch.inference.host import available_cores, instruction_set
 
@@ -48,7 +49,8 @@ class Run:
     frames_per_s: float
     tiles_per_s: float
     tiles_passed_share: float
-    missed_lines: int
+    lines: dict[str, int]  # by quality
+    tiles_passed: int
     missed_at_s: list[float]  # since the first frame
     lost_messages: int
     latency_p50_ms: float
@@ -156,7 +158,8 @@ def _sum_up(service: Service, meter: Meter, heard: Heard) -> Run:
         frames_per_s=tally.frames / elapsed_s,
         tiles_per_s=tally.tiles / elapsed_s,
         tiles_passed_share=tally.tiles_passed / max(1, tally.tiles),
-        missed_lines=sum(tally.lines_by_cause.values()),
+        lines={quality.value: lines for quality, lines in tally.lines.items()},
+        tiles_passed=tally.tiles_passed,
         missed_at_s=[round((at - stamps[0, 0]) / 1e9, 1) for at in heard.missed_ns],
         lost_messages=heard.lost,
         latency_p50_ms=float(p50),
@@ -213,8 +216,9 @@ def broken(report: dict[str, object], budgets: dict[str, float]) -> list[str]:
     if isinstance(paced, Run):
         if paced.latency_p99_ms > budgets["latency_p99_ms_max"]:
             faults.append(f"latency p99 {paced.latency_p99_ms:.0f} ms > {budgets['latency_p99_ms_max']:.0f} ms")
-        if paced.missed_lines > budgets["missed_lines_max"]:
-            faults.append(f"{paced.missed_lines} lines missed > {budgets['missed_lines_max']}")
+        for quality in (Quality.DEGRADED, Quality.MISSED):
+            if paced.lines[quality] > budgets[f"{quality}_lines_max"]:
+                faults.append(f"{paced.lines[quality]} lines {quality} > {budgets[f'{quality}_lines_max']}")
     return faults
 
 
@@ -237,7 +241,8 @@ def show(title: str, run: Run, console: Console) -> None:
     table = Table("figure", "value", title=title)
     table.add_row("frames/s, tiles/s", f"{run.frames_per_s:.1f}, {run.tiles_per_s:.0f}")
     table.add_row("tiles passed by the screen", f"{run.tiles_passed_share:.2%}")
-    table.add_row("lines missed, messages lost", f"{run.missed_lines} at s {run.missed_at_s}, {run.lost_messages}")
+    table.add_row("lines", ", ".join(f"{lines} {quality}" for quality, lines in run.lines.items()))
+    table.add_row("missed at s; messages lost", f"{run.missed_at_s}; {run.lost_messages}")
     latencies = f"{run.latency_p50_ms:.1f} / {run.latency_p99_ms:.1f} / {run.latency_p999_ms:.1f} ms"
     table.add_row("latency p50 / p99 / p99.9", latencies)
     table.add_row("CPU per frame", f"{run.cpu_ms_per_frame:.1f} ms; other processes {run.others_cores:.1f} cores")

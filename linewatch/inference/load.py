@@ -1,18 +1,20 @@
 """What the engines can still afford: measured costs, work under way, and the deadline of every frame.
 
-Each stage of the cascade asks before it hands work on whether that work would be done before the frame's deadline.
-A frame's segmentation asks last, when most of its time is gone, its classification before that, its screening first:
-so with a growing backlog segmentation is shed first, then classification, then whole frames.
+Each stage of the cascade asks before it hands work on whether that work would be done in time. What is to be shed first
+may use the least of a frame's time: so with a growing backlog segmentation goes first, then classification, then whole
+frames, and the screen finds room as long as it alone fits.
 """
 
 from linewatch.contracts.manifest import Task
 
 NS_PER_MS = 1_000_000
+SHARES = {Task.SEGMENT: 0.6, Task.CLASSIFY: 0.8, Task.SCREEN: 1.0}
+"""Of the deadline, by which each must be done. In the order in which they are shed."""
 HOLD_NS, LONGEST_HOLD_NS = 500 * NS_PER_MS, 8_000 * NS_PER_MS
 """Work stays shed for so long after it would last have been late; each time that it comes back and is soon late again,
 for twice as long, so that a lasting overload does not make it flap.
 """
-CALM_SHARE = 0.5
+CALM_SHARE = 0.3
 """What waits must be done within this share of the deadline before shed work comes back."""
 _Shed = tuple[int, int]  # when it would last have been late, and for how long it is held from then on
 _REMEMBERED = 0.9
@@ -36,8 +38,10 @@ class Load:
     @property
     def shed(self) -> tuple[Task, ...]:
         """What is being shed now, in the order in which it is shed. May be read by any thread."""
-        shed = tuple(self._shed)
-        return tuple(task for task in (Task.SEGMENT, Task.CLASSIFY, Task.SCREEN) if task in shed)
+        shed = set(self._shed)
+        if Task.CLASSIFY in shed:
+            shed.add(Task.SEGMENT)  # which needs the classes
+        return tuple(task for task in SHARES if task in shed)
 
     def cost_ms(self, task: Task) -> float:
         """The running average of what one row takes on one worker; 0 before the first one."""
@@ -56,7 +60,7 @@ class Load:
         self._cost_ns[task] = known_ns + (1 - _REMEMBERED) * (cost_ns - known_ns) if known_ns else cost_ns
 
     def affords(self, task: Task, rows: int, captured_ns: int, now_ns: int) -> bool:
-        """Whether `rows` rows of a frame captured then, handed out now, are done by its deadline.
+        """Whether `rows` rows of a frame captured then, handed out now, are done by their share of its deadline.
 
         If not, they are to be shed, and rows of that task of later frames until it has been calm for a while; but
         frames, the screen's rows, are shed one by one.
@@ -64,7 +68,7 @@ class Load:
         waiting_ns = sum(self._rows[kind] * self._cost_ns[kind] for kind in Task) / self._workers
         self._bring_back(waiting_ns, now_ns)
         own_ns = -(-rows // self._workers) * self._cost_ns[task]
-        if rows and now_ns - captured_ns + waiting_ns + own_ns > self._deadline_ns:
+        if rows and now_ns - captured_ns + waiting_ns + own_ns > SHARES[task] * self._deadline_ns:
             self._shed[task] = self._shed_again(task, now_ns)
             return False
         return not rows or task is Task.SCREEN or task not in self._shed
