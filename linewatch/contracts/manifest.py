@@ -1,8 +1,10 @@
 """The engine manifest: an engine is data, and this is what it promises. `engines/NAME/manifest.json`."""
 
+import math
 from enum import StrEnum
 from typing import Annotated, Literal, Self
 
+import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
@@ -75,6 +77,10 @@ class EngineManifest(_Closed):
     metrics: dict[str, float]
     terms: str
 
+    def claims(self) -> np.ndarray:
+        """float32 (len(classes),): the score from which a classifier claims each class."""
+        return np.array([self.thresholds[name] for name in self.classes], np.float32)
+
     @model_validator(mode="after")
     def _fits_task(self) -> Self:
         wanted = {Task.SCREEN: {"pass"}, Task.CLASSIFY: set(self.classes), Task.SEGMENT: {"defect"}}[self.task]
@@ -88,3 +94,8 @@ class EngineManifest(_Closed):
             if self.input.lines % self.cell_px or self.input.width % self.cell_px:
                 raise ValueError(f"cell_px {self.cell_px} does not divide {self.input.lines} x {self.input.width}")
         return self
+
+
+def byte_threshold(probability: float) -> int:
+    """The least byte of `probability` x 255, rounded, that stands for at least this probability; 1..255."""
+    return min(max(math.ceil(round(probability * 255, 6)), 1), 255)

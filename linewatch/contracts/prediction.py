@@ -41,6 +41,7 @@ class Prediction:
         in which the classifier came near no class: these are not segmented.
     degraded: None, or why passed tiles were not looked at to the full `depth`; what is beyond `depth` is 0.
     failed: None, or why the frame could not be inspected at all (its valid lines become `missed`).
+    lineup: serial of the line-up of engines that looked at it: their thresholds decide.
     """
 
     frame: Frame
@@ -55,4 +56,5 @@ class Prediction:
     degraded: Cause | None = None
     depth: Depth = Depth.SEGMENTED
     failed: Cause | None = None
+    lineup: int = 0
     timing: Timing = field(default_factory=Timing)

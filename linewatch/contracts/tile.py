@@ -26,7 +26,7 @@ class TileRef:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Batch:
-    """Tiles for one call of one engine.
+    """Tiles for one call of one engine: number `generation` of those that were loaded for its task.
 
     `pixels`: uint8 (rung, 1, lines, width), C-contiguous, rung being a rung of the shape ladder; rows from `len(refs)`
     on are padding and their results are dropped.
@@ -35,6 +35,7 @@ class Batch:
     engine: str  # role: "screen" | "classify" | "segment"
     refs: tuple[TileRef, ...]
     pixels: np.ndarray
+    generation: int = 0
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -16,6 +16,7 @@ from linewatch.capture.ring import FrameRing
 from linewatch.config.service import ServiceSettings
 from linewatch.config.taxonomy import Taxonomy
 from linewatch.contracts.frame import Frame
+from linewatch.contracts.manifest import Task
 from linewatch.contracts.ports import Backend, Camera, Clock
 from linewatch.contracts.tile import Batch
 from linewatch.contracts.verdict import Quality
@@ -165,7 +166,9 @@ def open_service(
 
         ring = FrameRing(settings.capture.ring_slots, settings.line.frame_lines, settings.line.width_px)
         intake = Intake(camera, Admission(settings.line, settings.capture, ring), ring)
-        identities = tuple(EngineStatus(role=str(task), identity=name) for task, name in pool.identities.items())
+        identities = tuple(
+            EngineStatus(role=str(task), identity=name) for task in Task for name in [pool.identity(task)]
+        )
         standing = Standing(journal.epoch, identities, journal.alarms_standing())
         tally = Tally()
         latencies_ns: deque[int] = deque(maxlen=LATENCIES_KEPT)

@@ -10,7 +10,7 @@ import numpy as np
 from linewatch.config.decision import AlarmRule, DecisionSettings
 from linewatch.config.line import LineSettings
 from linewatch.contracts.errors import ConfigError
-from linewatch.contracts.manifest import EngineManifest
+from linewatch.contracts.manifest import EngineManifest, byte_threshold
 
 UNCLASSIFIED = "unclassified"
 """The class of a defect when no engine names classes."""
@@ -66,7 +66,7 @@ class DecisionRules:
         """The rules of one service. A setting overrides its manifest; raises ConfigError as above."""
         threshold = segment.thresholds["defect"] if settings.defect_threshold is None else settings.defect_threshold
         return cls(
-            defect_threshold_u8=min(max(math.ceil(round(threshold * 255, 6)), 1), 255),
+            defect_threshold_u8=byte_threshold(threshold),
             class_thresholds=dict(classify.thresholds),
             min_area_mm2=settings.min_area_mm2,
             merge_gap_mm=settings.merge_gap_mm,

@@ -17,8 +17,10 @@ class Batcher:
     their batch, so a steady state allocates no pixels. Not thread-safe.
     """
 
-    def __init__(self, task: Task, lines: int, width: int, ladder: Sequence[int], deadline_ms: float) -> None:
-        self._task = task
+    def __init__(
+        self, task: Task, lines: int, width: int, ladder: Sequence[int], deadline_ms: float, generation: int = 0
+    ) -> None:
+        self._task, self._generation = task, generation
         self._ladder = tuple(ladder)
         self._shape = (ladder[-1], 1, lines, width)
         self._deadline_ns = round(deadline_ms * NS_PER_MS)
@@ -53,7 +55,7 @@ class Batcher:
         refs, pixels = tuple(self._refs), self._buffer[:rung]
         self._buffer = self._free.pop() if self._free else np.empty(self._shape, np.uint8)
         self._refs = []
-        return (Batch(self._task, refs, pixels),)
+        return (Batch(self._task, refs, pixels, self._generation),)
 
     def recycle(self, batch: Batch) -> None:
         """Take back the pixels of a batch that its engine is done with."""

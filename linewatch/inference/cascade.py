@@ -17,6 +17,7 @@ from linewatch.geometry.grid import tile_grid, tiles_on
 from linewatch.geometry.stitch import cut, screen_tile_scores
 from linewatch.inference.batcher import Batcher
 from linewatch.inference.engines import EngineSet
+from linewatch.inference.lineup import Lineup
 from linewatch.inference.load import Load
 
 NO_STRIP = StripEdges(0, 0, False, False)
@@ -27,6 +28,7 @@ class _Pending:
     """A frame on its way through the engines."""
 
     frame: Frame
+    lineup: Lineup
     edges: StripEdges | None
     strip: StripEdges  # the edges, or none of it
     tiles: tuple[Tile, ...]  # of the inspection grid
@@ -38,6 +40,7 @@ class _Pending:
     timing: Timing
     stage: Task = Task.SCREEN  # whose results are awaited
     awaited: int = 0  # results to come
+    shadowed: dict[TileRef, np.ndarray] = field(default_factory=dict)  # what the shadow says of this stage's tiles
     identities: dict[str, str] = field(default_factory=dict)  # task -> engine that served
     failed: Cause | None = None
     degraded: Cause | None = None
@@ -62,26 +65,37 @@ class Cascade:
         self, engines: EngineSet, settings: InferenceSettings, line: LineSettings, load: Load | None = None
     ) -> None:
         """The grids follow the engines' input shapes. Raises ConfigError when one does not fit the frame."""
-        screen, head = engines.screen.manifest, engines.classify.manifest
-        frame_lines, width = line.frame_lines, line.width_px
-        self.classes = head.classes
-        self.screen_threshold = (
-            screen.thresholds["pass"] if settings.screen_threshold is None else settings.screen_threshold
-        )
-        claims = [head.thresholds[name] for name in head.classes]
-        self._near_claims = np.array(claims, np.float32) * np.float32(settings.claim_share)
-        self._load = load
-        self._cell_px = screen.cell_px or 1
+        screen, head = engines.screen.manifest.input, engines.classify.manifest.input
         overlap_px = settings.tile_overlap_px
-        self._tiles = tile_grid(frame_lines, width, head.input.lines, head.input.width, overlap_px)
-        self._screen_tiles = tile_grid(frame_lines, width, screen.input.lines, screen.input.width, overlap_px)
-        self._batchers = {
-            task: Batcher(task, engine.lines, engine.width, settings.ladder, settings.batch_deadline_ms)
-            for task, engine in ((Task.SCREEN, screen.input), (Task.CLASSIFY, head.input), (Task.SEGMENT, head.input))
-        }
-        if len(self._screen_tiles) == 1:  # the screen takes the whole frame
-            del self._batchers[Task.SCREEN]
+        self._tiles = tile_grid(line.frame_lines, line.width_px, head.lines, head.width, overlap_px)
+        self._screen_tiles = tile_grid(line.frame_lines, line.width_px, screen.lines, screen.width, overlap_px)
+        self._settings = settings
+        self._load = load
+        self._batchers: dict[tuple[Task, int], Batcher] = {}
         self._pending: dict[int, _Pending] = {}  # by ordinal, in order
+        self._oldest = 0
+        self.use(Lineup.first(engines, settings))
+
+    def use(self, lineup: Lineup) -> None:
+        """Frames that are fed from now on are looked at by this line-up; those on their way go on with theirs."""
+        self.lineup = lineup
+        for task, generation in lineup.loaded - set(self._batchers):
+            engine = lineup.engines.by_task()[task].manifest.input
+            if task is not Task.SCREEN or len(self._screen_tiles) > 1:  # else it takes the whole frame
+                self._batchers[task, generation] = Batcher(
+                    task,
+                    engine.lines,
+                    engine.width,
+                    self._settings.ladder,
+                    self._settings.batch_deadline_ms,
+                    generation,
+                )
+        self._look_back()
+
+    @property
+    def oldest_lineup(self) -> int:
+        """Serial of the oldest line-up that a frame on its way, or the next one, needs. May be read by any thread."""
+        return self._oldest
 
     @property
     def pending(self) -> int:
@@ -98,6 +112,7 @@ class Cascade:
         tiles = tiles_on(self._tiles, strip, frame.valid_lines)
         pending = _Pending(
             frame=frame,
+            lineup=self.lineup,
             edges=edges,
             tiles=tiles,
             strip=strip,
@@ -122,17 +137,21 @@ class Cascade:
         task = Task(batch.engine)
         ready: list[Batch] = []
         if self._load is not None:
-            self._load.end(task, len(batch.refs), result.took_ns)
+            self._load.end(task, len(batch.refs), result.took_ns if self._decides(batch) else 0)
         for row, ref in enumerate(batch.refs):
             pending = self._pending[ref.ordinal]
             pending.awaited -= 1
-            self._take(task, pending, ref, None if result.output is None else result.output[row])
-            if result.output is not None:
-                pending.identities[task] = result.identity
+            output = None if result.output is None else result.output[row]
+            if batch.generation != pending.lineup.generations[task]:
+                self._take_shadow(pending, ref, output)
+            else:
+                self._take(task, pending, ref, output)
+                if output is not None:
+                    pending.identities[task] = result.identity
             if not pending.awaited:
                 ready += self._go_on(pending, now_ns)
-        if task in self._batchers:
-            self._batchers[task].recycle(batch)
+        if (task, batch.generation) in self._batchers:
+            self._batchers[task, batch.generation].recycle(batch)
         return tuple(ready)
 
     def next_deadline_ns(self) -> int | None:
@@ -157,7 +176,22 @@ class Cascade:
                 break
             del self._pending[ordinal]
             ready.append(self._prediction(pending))
+        if ready:
+            self._look_back()
         return ready
+
+    def _look_back(self) -> None:
+        """Which line-ups are still needed; batchers of others are let go."""
+        oldest = next(iter(self._pending.values())).lineup if self._pending else self.lineup
+        if oldest.serial == self._oldest:
+            return
+        self._oldest = oldest.serial
+        needed = {oldest, self.lineup, *(pending.lineup for pending in self._pending.values())}
+        used = {pair for lineup in needed for pair in lineup.loaded}
+        self._batchers = {pair: batcher for pair, batcher in self._batchers.items() if pair in used}
+
+    def _decides(self, batch: Batch) -> bool:
+        return batch.generation == self._pending[batch.refs[0].ordinal].lineup.generations[Task(batch.engine)]
 
     def _take(self, task: Task, pending: _Pending, ref: TileRef, output: np.ndarray | None) -> None:
         """One row's output into its frame; None: the engine failed."""
@@ -165,24 +199,53 @@ class Cascade:
             if output is None:
                 pending.failed = Cause.ENGINE
             else:
-                scores = _scores_from(output, self._cell_px, ref.tile, pending)
+                scores = _scores_from(output, pending.lineup.cell_px, ref.tile, pending)
                 np.maximum(pending.screen_scores, scores, out=pending.screen_scores)
         elif output is None:
             pending.cut_short(Cause.ENGINE, Depth.SCREENED if task is Task.CLASSIFY else Depth.CLASSIFIED)
         else:
             (pending.class_scores if task is Task.CLASSIFY else pending.probability)[ref.index] = output
 
+    def _take_shadow(self, pending: _Pending, ref: TileRef, output: np.ndarray | None) -> None:
+        shadow = pending.lineup.shadow
+        assert shadow is not None
+        if output is None:
+            shadow.agreement.failed += 1
+        else:
+            pending.shadowed[ref] = output
+
+    def _compare(self, pending: _Pending) -> None:
+        """Both have looked at this stage's tiles, where neither failed."""
+        shadow, said = pending.lineup.shadow, pending.shadowed
+        if shadow is None or not said:
+            return
+        rows = [ref.index for ref in said]
+        if pending.stage is Task.SCREEN:
+            if pending.failed is None and len(said) == len(pending.screen_tiles):
+                scores = np.zeros_like(pending.screen_scores)
+                cell_px = shadow.engine.manifest.cell_px or 1
+                for ref, output in said.items():
+                    np.maximum(scores, _scores_from(output, cell_px, ref.tile, pending), out=scores)
+                shadow.compare(pending.screen_scores, scores)
+        elif pending.degraded is None:
+            ours = pending.class_scores if pending.stage is Task.CLASSIFY else pending.probability
+            shadow.compare(ours[rows], np.stack(list(said.values())))
+        said.clear()
+
     def _go_on(self, pending: _Pending, now_ns: int) -> tuple[Batch, ...]:
         """All that one stage says of a frame is in: which tiles go to the next?"""
+        self._compare(pending)
+        lineup = pending.lineup
         if pending.stage is Task.SCREEN:
             pending.timing.screened_ns = now_ns
             if pending.failed is None:
-                pending.passed = pending.screen_scores >= self.screen_threshold
+                pending.passed = pending.screen_scores >= lineup.screen_threshold
             tiles = int(pending.passed.sum())
             pending.class_scores, pending.probability = self._no_scores(tiles), self._no_masks(tiles)
             ready = self._next(Task.CLASSIFY, pending, range(tiles), now_ns)
         elif pending.stage is Task.CLASSIFY and pending.degraded is None:
-            near = np.flatnonzero((pending.class_scores >= self._near_claims).any(axis=1))
+            near_claims = lineup.claims * np.float32(self._settings.claim_share)
+            near = np.flatnonzero((pending.class_scores >= near_claims).any(axis=1))
             ready = self._next(Task.SEGMENT, pending, near.tolist(), now_ns)
         else:
             ready = ()
@@ -202,23 +265,30 @@ class Cascade:
     def _hand_out(
         self, task: Task, pending: _Pending, tiles: Sequence[Tile], rows: Sequence[int], now_ns: int
     ) -> tuple[Batch, ...]:
-        """`rows` of `tiles` to the engine; the batches that this made ready. The frame awaits them all."""
-        pending.awaited = len(rows)
+        """`rows` of `tiles` to the engine, and to its shadow when there is room; the batches that this made ready. The
+        frame awaits them all.
+        """
+        lineup = pending.lineup
+        generations = [lineup.generations[task]]
+        if lineup.shadow and lineup.shadow.task is task and (self._load is None or self._load.calm):
+            generations.append(lineup.shadow.generation)
+        pending.awaited = len(rows) * len(generations)
         if self._load is not None:
-            self._load.begin(task, len(rows))
+            self._load.begin(task, pending.awaited)
         frame = pending.frame
-        if task not in self._batchers:
-            return tuple(_whole(frame, tiles[row]) for row in rows)
         if not rows:
             return ()
         assert frame.pixels is not None
-        return tuple(
-            batch
-            for row in rows
-            for batch in self._batchers[task].add(
-                TileRef(frame.ordinal, row, tiles[row]), cut(frame.pixels, tiles[row]), now_ns
-            )
-        )
+        ready: list[Batch] = []
+        for generation in generations:
+            batcher = self._batchers.get((task, generation))
+            for row in rows:
+                ref = TileRef(frame.ordinal, row, tiles[row])
+                if batcher is None:  # the screen takes the frame as it lies in the ring
+                    ready.append(Batch(task, (ref,), frame.pixels[np.newaxis, np.newaxis], generation))
+                else:
+                    ready += batcher.add(ref, cut(frame.pixels, tiles[row]), now_ns)
+        return tuple(ready)
 
     def _affords(self, task: Task, rows: int, frame: Frame, now_ns: int) -> bool:
         return self._load is None or self._load.affords(task, rows, frame.captured_ns, now_ns)
@@ -244,25 +314,21 @@ class Cascade:
             passed=pending.passed,
             class_scores=pending.class_scores,
             probability=pending.probability,
-            classes=self.classes,
+            classes=pending.lineup.classes,
             engines=tuple(pending.identities[task] for task in Task if task in pending.identities),
             degraded=pending.degraded,
             depth=pending.depth,
             failed=pending.failed,
+            lineup=pending.lineup.serial,
             timing=pending.timing,
         )
 
     def _no_scores(self, tiles: int) -> np.ndarray:
-        return np.zeros((tiles, len(self.classes)), np.float32)
+        return np.zeros((tiles, len(self.lineup.classes)), np.float32)
 
     def _no_masks(self, tiles: int) -> np.ndarray:
         tile = self._tiles[0]
         return np.zeros((tiles, tile.lines, tile.width), np.uint8)
-
-
-def _whole(frame: Frame, tile: Tile) -> Batch:
-    assert frame.pixels is not None
-    return Batch(Task.SCREEN, (TileRef(frame.ordinal, 0, tile),), frame.pixels[np.newaxis, np.newaxis])
 
 
 def _scores_from(score_map: np.ndarray, cell_px: int, seen: Tile, pending: _Pending) -> np.ndarray:

@@ -33,7 +33,13 @@ class Load:
         self._cost_ns = dict.fromkeys(Task, 0.0)  # of one row
         self._rows = dict.fromkeys(Task, 0)  # handed out and not done
         self._shed: dict[Task, _Shed] = {}
+        self._calm = True
         self._holds_ns: dict[Task, tuple[int, int]] = {}  # of work that came back: how long it was held, and until when
+
+    @property
+    def calm(self) -> bool:
+        """Whether there was room, when it was last asked for, for work that nobody waits for."""
+        return self._calm and not self._shed
 
     @property
     def shed(self) -> tuple[Task, ...]:
@@ -52,7 +58,7 @@ class Load:
         self._rows[task] += rows
 
     def end(self, task: Task, rows: int, took_ns: int) -> None:
-        """A batch of `rows` rows is done, after `took_ns` on its worker; 0 when it failed, which teaches nothing."""
+        """A batch of `rows` rows is done, after `took_ns` on its worker; 0 where that teaches nothing."""
         self._rows[task] -= rows
         if not took_ns:
             return
@@ -74,7 +80,8 @@ class Load:
         return not rows or task is Task.SCREEN or task not in self._shed
 
     def _bring_back(self, waiting_ns: float, now_ns: int) -> None:
-        if waiting_ns > CALM_SHARE * self._deadline_ns:
+        self._calm = waiting_ns <= CALM_SHARE * self._deadline_ns
+        if not self._calm:
             return
         for task, (late_ns, hold_ns) in tuple(self._shed.items()):
             if now_ns - late_ns >= hold_ns:

@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -10,12 +11,18 @@ from linewatch.contracts.errors import EngineError
 from linewatch.contracts.manifest import EngineManifest, Task
 from linewatch.contracts.ports import Backend, Executor
 from linewatch.contracts.tile import Batch, BatchResult
-from linewatch.inference.engines import EngineSet
+from linewatch.inference.engines import Engine, EngineSet
 from linewatch.inference.fit import promised_output
 
 
+@dataclass(frozen=True, slots=True)
+class _Loaded:
+    identity: str
+    executors: tuple[Executor, ...]
+
+
 class EnginePool:
-    """One executor per engine and worker. Makes no thread: each worker number is a thread of its owner's.
+    """One executor per loaded engine and worker. Makes no thread: each worker number is a thread of its owner's.
 
     Opening compiles and runs every executor once, so that a first frame costs no more than a later one; it raises
     EngineError.
@@ -23,15 +30,32 @@ class EnginePool:
 
     def __init__(self, engines: EngineSet, backend: Backend, ladder: Sequence[int], workers: int) -> None:
         self.workers = workers
-        self.identities: dict[Task, str] = {}
-        self._executors: dict[Task, tuple[Executor, ...]] = {}
+        self._ladder = tuple(ladder)
+        self._loaded: dict[tuple[Task, int], _Loaded] = {}
         self._busy = [threading.Lock() for _ in range(workers)]
         self._open = True
-        for task, engine in engines.by_task().items():
-            self.identities[task] = backend.identity(engine.manifest)
-            self._executors[task] = backend.open(engine.manifest, engine.model, ladder, workers)
-            for executor in self._executors[task]:
-                _warm(executor, engine.manifest)
+        for engine in engines.by_task().values():
+            self.load(engine, 0, backend)
+
+    def load(self, engine: Engine, generation: int, backend: Backend) -> str:
+        """Open an engine beside those of its task, while they run; its identity. On EngineError nothing changed."""
+        executors = backend.open(engine.manifest, engine.model, self._ladder, self.workers)
+        for executor in executors:
+            _warm(executor, engine.manifest)
+        identity = backend.identity(engine.manifest)
+        self._loaded[engine.manifest.task, generation] = _Loaded(identity, executors)
+        return identity
+
+    def drop(self, task: Task, generation: int) -> None:
+        """Close an engine that no batch needs any more."""
+        loaded = self._loaded.pop((task, generation))
+        for busy, executor in zip(self._busy, loaded.executors, strict=True):
+            with busy:
+                executor.close()
+
+    def identity(self, task: Task, generation: int = 0) -> str:
+        """Of an engine that is loaded."""
+        return self._loaded[task, generation].identity
 
     def run(self, worker: int, batch: Batch) -> BatchResult:
         """Run a batch on the calling thread, as `worker`. A failing engine is a result with an error, not an exception.
@@ -39,13 +63,14 @@ class EnginePool:
         A score that is not a number is a failure as well: it would pass for clean steel.
         """
         task = Task(batch.engine)
-        identity = self.identities[task]
+        loaded = self._loaded[task, batch.generation]
+        identity = loaded.identity
         with self._busy[worker]:
             if not self._open:
                 return BatchResult(batch, identity, None, "the engine pool is closed")
             started_ns = time.perf_counter_ns()
             try:
-                output = self._executors[task][worker].run(batch.pixels, len(batch.refs))
+                output = loaded.executors[worker].run(batch.pixels, len(batch.refs))
             except EngineError as error:
                 return BatchResult(batch, identity, None, str(error))
             took_ns = time.perf_counter_ns() - started_ns
@@ -59,8 +84,8 @@ class EnginePool:
         for worker, busy in enumerate(self._busy):
             if busy.acquire(timeout=timeout_s):
                 try:
-                    for executors in self._executors.values():
-                        executors[worker].close()
+                    for loaded in self._loaded.values():
+                        loaded.executors[worker].close()
                 finally:
                     busy.release()
 

@@ -89,7 +89,7 @@ def _oracle(frame: Frame, edges: StripEdges | None, pool: EnginePool, threshold:
     tiles = tiles_on(tile_grid(LINES, WIDTH, TILE, TILE, 16), edges, frame.valid_lines) if edges else ()
     scores = np.zeros(len(tiles), np.float32)
     if tiles and frame.pixels is not None and edges is not None:
-        score_map = pool._executors[Task.SCREEN][0].run(frame.pixels[None, None], 1)[0]
+        score_map = pool._loaded[Task.SCREEN, 0].executors[0].run(frame.pixels[None, None], 1)[0]
         scores = screen_tile_scores(score_map, 16, tiles, edges, frame.valid_lines)
     passed = scores >= threshold
     class_scores = np.zeros((passed.sum(), len(nets.CLASSES)), np.float32)
@@ -97,9 +97,9 @@ def _oracle(frame: Frame, edges: StripEdges | None, pool: EnginePool, threshold:
     for i, tile in enumerate(t for t, p in zip(tiles, passed, strict=True) if p):
         assert frame.pixels is not None
         pixels = np.ascontiguousarray(cut(frame.pixels, tile))[None, None]
-        class_scores[i] = pool._executors[Task.CLASSIFY][0].run(pixels, 1)[0]
+        class_scores[i] = pool._loaded[Task.CLASSIFY, 0].executors[0].run(pixels, 1)[0]
         if (class_scores[i] >= np.float32(nets.CLAIM)).any():
-            masks[i] = pool._executors[Task.SEGMENT][0].run(pixels, 1)[0]
+            masks[i] = pool._loaded[Task.SEGMENT, 0].executors[0].run(pixels, 1)[0]
     return scores, passed, class_scores, masks
 
 
@@ -164,7 +164,7 @@ def test_any_interleaving_gives_the_same_predictions_in_order(
 def test_a_prediction_names_the_engines_that_served_it(
     engines: EngineSet, tuned: InferenceSettings, line: LineSettings, pool: EnginePool
 ) -> None:
-    every = tuple(pool.identities.values())
+    every = tuple(pool.identity(task) for task in Task)
     for prediction in _drive(Cascade(engines, tuned, line), pool, 12, random.Random(1)):
         depth = 3 if prediction.probability.any() else 2 if prediction.passed.any() else 1 if prediction.tiles else 0
         served = every[:depth]
@@ -243,7 +243,7 @@ def test_an_engine_that_fails_degrades_its_frames_to_the_depth_before_it(
     assert prediction.passed.sum() == len(prediction.class_scores) == len(prediction.probability) == 4
     assert prediction.class_scores.any() == (depth is Depth.CLASSIFIED)
     assert not prediction.probability.any()
-    assert prediction.engines == tuple(pool.identities.values())[:depth]
+    assert prediction.engines == tuple(pool.identity(task) for task in Task)[:depth]
 
 
 class _Affording:
@@ -293,8 +293,8 @@ def test_what_would_be_late_is_left_out_and_told(
 def test_the_threshold_is_the_manifests_unless_configured(
     engines: EngineSet, settings: InferenceSettings, line: LineSettings
 ) -> None:
-    assert Cascade(engines, settings, line).screen_threshold == 0.5
-    assert Cascade(engines, settings.model_copy(update={"screen_threshold": 0.9}), line).screen_threshold == 0.9
+    assert Cascade(engines, settings, line).lineup.screen_threshold == 0.5
+    assert Cascade(engines, settings.model_copy(update={"screen_threshold": 0.9}), line).lineup.screen_threshold == 0.9
 
 
 def test_a_score_at_the_threshold_passes(
@@ -362,8 +362,10 @@ def test_a_screen_of_smaller_tiles_says_of_each_tile_the_highest_cell_on_the_str
                 continue
             painted = np.zeros((LINES, WIDTH), np.float32)
             for tile in tile_grid(LINES, WIDTH, 32, 96, settings.tile_overlap_px):
-                cells = pool._executors[Task.SCREEN][0].run(
-                    np.ascontiguousarray(cut(frame.pixels, tile))[None, None], 1
+                cells = (
+                    pool._loaded[Task.SCREEN, 0]
+                    .executors[0]
+                    .run(np.ascontiguousarray(cut(frame.pixels, tile))[None, None], 1)
                 )
                 view = cut(painted, tile)
                 np.maximum(view, np.kron(cells[0], np.ones((16, 16), np.float32)), out=view)

@@ -32,7 +32,7 @@ def test_only_the_filled_rows_come_back(engines: EngineSet, backend: Backend) ->
         assert result.error is None
         assert result.output is not None
         assert result.output.shape == (3, len(nets.CLASSES))
-        assert result.identity == pool.identities[Task.CLASSIFY]
+        assert result.identity == pool.identity(Task.CLASSIFY)
         assert result.identity.startswith("classify@")
 
 

@@ -1,0 +1,86 @@
+"""Which engines look at a frame, and what the cascade reads in their manifests. It changes between two frames only."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Self
+
+import numpy as np
+
+from linewatch.config.inference import InferenceSettings
+from linewatch.contracts.errors import EngineError
+from linewatch.contracts.manifest import Task
+from linewatch.inference.engines import Engine, EngineSet
+from linewatch.inference.shadow import Shadow
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Lineup:
+    """serial: of this line-up in this run, from 0. generations: which of the engines that were loaded for a task."""
+
+    serial: int
+    engines: EngineSet
+    generations: Mapping[Task, int]
+    shadow: Shadow | None
+    settings: InferenceSettings
+
+    @classmethod
+    def first(cls, engines: EngineSet, settings: InferenceSettings) -> Self:
+        """The engines that the service starts with."""
+        return cls(0, engines, dict.fromkeys(Task, 0), None, settings)
+
+    @property
+    def screen_threshold(self) -> float:
+        own = self.engines.screen.manifest.thresholds["pass"]
+        return own if self.settings.screen_threshold is None else self.settings.screen_threshold
+
+    @property
+    def cell_px(self) -> int:
+        return self.engines.screen.manifest.cell_px or 1
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        return self.engines.classify.manifest.classes
+
+    @property
+    def claims(self) -> np.ndarray:
+        """float32 (len(classes),): the score from which each class is claimed."""
+        return self.engines.classify.manifest.claims()
+
+    @property
+    def loaded(self) -> frozenset[tuple[Task, int]]:
+        """Task and generation of every engine in it, its shadow included."""
+        shadow = {(self.shadow.task, self.shadow.generation)} if self.shadow else set()
+        return frozenset({*self.generations.items()} | shadow)
+
+    def beside(self, shadow: Shadow | None) -> Self:
+        """The next line-up: the same engines, with this shadow or with none."""
+        return replace(self, serial=self.serial + 1, shadow=shadow)
+
+    def promoted(self, engine: Engine, generation: int) -> Self:
+        """The next line-up: `engine` in its task's place, no shadow."""
+        task = engine.manifest.task
+        engines = replace(self.engines, **{task.value: engine})
+        return replace(
+            self,
+            serial=self.serial + 1,
+            engines=engines,
+            generations={**self.generations, task: generation},
+            shadow=None,
+        )
+
+    def admit(self, engine: Engine) -> None:
+        """Raise EngineError unless `engine` can take its task's place while the service runs: it must look at equal
+        pixels, and a classifier must know the same classes, since open defects carry their scores.
+        """
+        ours, theirs = self.engines.by_task()[engine.manifest.task].manifest, engine.manifest
+        if (ours.input.lines, ours.input.width) != (theirs.input.lines, theirs.input.width):
+            raise EngineError(
+                f"engine {theirs.name} takes {theirs.input.lines} x {theirs.input.width} px, the running {ours.name} "
+                f"{ours.input.lines} x {ours.input.width}; expected the same: name it in [inference] and start again"
+            )
+        if theirs.task is Task.CLASSIFY and ours.classes != theirs.classes:
+            differing = sorted(set(ours.classes) ^ set(theirs.classes)) or ["their order"]
+            raise EngineError(
+                f"engine {theirs.name} has other classes than the running {ours.name} ({', '.join(differing)}); "
+                "expected the same: name it in [inference] and start again"
+            )
