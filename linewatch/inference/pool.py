@@ -27,8 +27,8 @@ class EnginePool:
         self._busy = [threading.Lock() for _ in range(workers)]
         self._open = True
         for task, engine in engines.by_task().items():
-            self.identities[task] = backend.identity(engine.manifest)
             self._executors[task] = backend.open(engine.manifest, engine.model, ladder, workers)
+            self.identities[task] = backend.identity(engine.manifest)
             for executor in self._executors[task]:
                 _warm(executor, engine.manifest)
 
