@@ -7,7 +7,6 @@ from typing import Any, Literal
 
 from linewatch.contracts.errors import EngineError
 from linewatch.contracts.manifest import EngineManifest
-from linewatch.contracts.ports import Executor
 from linewatch.inference.tensorrt.build import BuildWatch
 from linewatch.inference.tensorrt.executor import TensorRtExecutor
 from linewatch.inference.tensorrt.gpu import find_gpu
@@ -57,7 +56,9 @@ class TensorRtBackend:
         key = self._key(manifest, ladder)
         return self._plans.find(key) or self._plans.make(key, manifest, model, watch, stop)
 
-    def open(self, manifest: EngineManifest, model: bytes, ladder: Sequence[int], workers: int) -> tuple[Executor, ...]:
+    def open(
+        self, manifest: EngineManifest, model: bytes, ladder: Sequence[int], workers: int
+    ) -> tuple[TensorRtExecutor, ...]:
         plan = self.prepare(manifest, model, ladder)
         engine = self._load(plan)
         if engine is None and plan.was_ready:  # whole, but not for this GPU after all

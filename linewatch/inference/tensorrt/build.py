@@ -11,6 +11,11 @@ from linewatch.inference.tensorrt.half import to_half
 from linewatch.inference.tensorrt.library import Library
 from linewatch.inference.tensorrt.network import LayerPrecisions, fix_rows, layer_precisions, parse
 
+WANTED_FLAGS = (
+    "DISTRIBUTIVE_INDEPENDENCE",  # equal rows of a batch give equal bytes, wherever they stand
+    "REQUIRE_USER_ALLOCATION",  # RTX: or its runs cannot be put in a CUDA graph
+)
+
 
 class BuildWatch(Protocol):
     """Who looks on while a plan is built. Called from the building thread; phases nest."""
@@ -57,8 +62,9 @@ def build(
     precisions = layer_precisions(network)
     config = builder.create_builder_config()
     config.clear_flag(api.BuilderFlag.TF32)  # FP32 is FP32; who wants less asks for FP16
-    if hasattr(api.BuilderFlag, "REQUIRE_USER_ALLOCATION"):  # RTX: or its runs cannot be put in a CUDA graph
-        config.set_flag(api.BuilderFlag.REQUIRE_USER_ALLOCATION)
+    for name in WANTED_FLAGS:
+        if hasattr(api.BuilderFlag, name):  # not every flavour and version has or needs them
+            config.set_flag(getattr(api.BuilderFlag, name))
     config.profiling_verbosity = api.ProfilingVerbosity.DETAILED
     config.progress_monitor = _monitor(api, watch, stop)
     plan = builder.build_serialized_network(network, config)

@@ -22,6 +22,7 @@ from linewatch.inference.tensorrt.library import Library
 from linewatch.inference.tensorrt.network import LayerPrecisions
 
 Precision = Literal["fp32", "fp16", "int8"]
+RECIPE = 1  # count on when `build` or `half` make another plan of the same model
 
 
 class PlanKey(BaseModel):
@@ -33,6 +34,7 @@ class PlanKey(BaseModel):
     model_sha256: str
     precision: Precision
     rows: int
+    recipe: int = RECIPE
     gpu: str | None  # None: built without one
     compute_capability: str | None
     driver: str | None
