@@ -43,7 +43,7 @@ ROUNDS = 7
 ROUND_S = 0.2  # one variant's turn
 TOLERANCE = {  # largest difference to ONNX Runtime's FP32: of a probability, of a level of the segmenter's 255
     "fp32": (1e-4, 1),
-    "fp16": (1e-2, 3),
+    "fp16": (2e-2, 8),
     "int8": (2e-2, 8),  # to ONNX Runtime on the same Q/DQ model, whose roundings may fall the other way
 }
 

@@ -21,9 +21,9 @@ ENGINES = Path(__file__).parents[2] / "engines"
 SHIPPED = sorted(path.parent.name for path in ENGINES.glob("*/manifest.json"))
 TOLERANCE = {  # of probabilities in 0..1, and of the segmenter's levels in 0..255
     ("fp32", "float32"): 1e-4,
-    ("fp16", "float32"): 1e-2,
+    ("fp16", "float32"): 2e-2,
     ("fp32", "uint8"): 1,
-    ("fp16", "uint8"): 3,
+    ("fp16", "uint8"): 8,
 }
 
 
@@ -86,7 +86,7 @@ def test_an_unloadable_plan_is_built_again(tmp_path: Path) -> None:
     plan = backend.prepare(manifest, model, (1,))
     assert backend.plan_ready(manifest, (1,))
     record = plan.record.model_dump_json()
-    plan.path.write_bytes(plan.data[: len(plan.data) // 2])
+    plan.path.write_bytes(b"no plan " * 100)
     digest = hashlib.sha256(plan.path.read_bytes()).hexdigest()
     plan.path.with_suffix(".json").write_text(record.replace(plan.record.plan_sha256, digest))
     assert backend.plan_ready(manifest, (1,))

@@ -53,14 +53,17 @@ class TensorRtExecutor:
         self._stream.close()
 
     def _new_context(self, engine: Any) -> Any:
+        """A context that works in memory of ours, so that a lack of it is noticed here and a run allocates nothing."""
         self._library.complaints.clear()
-        context = engine.create_execution_context()
+        context = engine.create_execution_context(self._library.api.ExecutionContextAllocationStrategy.USER_MANAGED)
         if context is None:
             raise EngineError(
                 f"engine {self._name}: {self._library.flavour} cannot make an execution context "
                 f"({self._library.last_complaint or 'it gave no reason'}); expected enough free memory on the GPU; "
                 "end other programs there, or lower inference.workers or inference.ladder"
             )
+        if count_bytes := engine.device_memory_size_v2:
+            context.set_device_memory(self._stream.device_memory(count_bytes), count_bytes)
         return context
 
     def _bind(self, engine: Any, manifest: EngineManifest) -> None:
