@@ -10,7 +10,7 @@ export LINEWATCH_DATA := $(abspath $(DATA))
 endif
 endif
 
-.PHONY: help install install-dev demo test test-networks check bench soak coil clean
+.PHONY: help install install-dev demo test test-networks check bench gpu-check soak coil clean
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/'
 
@@ -48,6 +48,9 @@ check: install-dev ## Lint, types, import rules, tests
 
 bench: install-dev ## Benchmarks: table and JSON under out/
 	$(BIN)/python -m benchmarks.run $(ARGS)
+
+gpu-check: install-dev ## The engines on this machine's GPU: build, parity, speed; says so where there is none
+	$(BIN)/python -m benchmarks.gpu $(ARGS)
 
 coil: install ## A coil of held-out real frames through the service: figures and a picture (needs LINEWATCH_DATA)
 	$(BIN)/python -m linewatch.training.coil build --data "$(LINEWATCH_DATA)" --out out/coil

@@ -103,6 +103,15 @@ def _parser() -> argparse.ArgumentParser:  # noqa: PLR0915 - a list of commands
     engines.add_argument("--backend", default="onnxruntime", help="that shall run them")
     engines.add_argument("--json", action="store_true")
 
+    build = command("build", _build, "Build an engine's TensorRT plan ahead of the service's start.")
+    build.add_argument("engine")
+    build.add_argument("--backend", choices=("tensorrt",), default="tensorrt", help="others build nothing ahead")
+    build.add_argument("--precision", choices=("fp32", "fp16", "int8"), help="default: the configuration's")
+    build.add_argument("--config", type=Path, help="its [inference] gives ladder, precision and folders")
+    build.add_argument("--engines", type=Path, metavar="DIR", help="instead of inference.engines_dir")
+    build.add_argument("--plans", type=Path, metavar="DIR", help="instead of inference.plan_dir")
+    build.add_argument("--json", action="store_true")
+
     picture = command("picture", _picture, "Draw a coil with its found defects.")
     picture.add_argument("verdicts", type=Path, help="what `linewatch replay --out` wrote")
     picture.add_argument("--source", required=True, help="the recording or folder that was replayed")
@@ -262,6 +271,23 @@ def _engines(options: argparse.Namespace) -> int:
     else:
         engines_table(reports)
     return 4 if any(report.fault for report in reports) else 0
+
+
+def _build(options: argparse.Namespace) -> None:
+    from linewatch.inference.tensorrt.ahead import build_ahead
+    from linewatch.inference.tensorrt.progress import build_progress
+    from linewatch.tables import plan_table
+
+    settings = _settings(options.config).inference
+    folders = {"engines_dir": options.engines, "plan_dir": options.plans}
+    settings = settings.model_copy(update={name: folder for name, folder in folders.items() if folder is not None})
+    with build_progress() as watch:
+        plan = build_ahead(options.engine, settings, options.precision, watch)
+    if options.json:
+        facts = {"path": str(plan.path), "bytes": len(plan.data), "was_ready": plan.was_ready}
+        print(json.dumps({**facts, **plan.record.model_dump(mode="json")}))
+    else:
+        plan_table(plan)
 
 
 def _picture(options: argparse.Namespace) -> None:

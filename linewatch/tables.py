@@ -9,6 +9,7 @@ from rich.table import Table
 from linewatch.daemon.replay import ReplaySummary
 from linewatch.history.judge import Judgement
 from linewatch.inference.engines import EngineReport
+from linewatch.inference.tensorrt.plans import Plan
 
 
 def _pairs(title: str, rows: Sequence[tuple[str, str]]) -> None:
@@ -84,3 +85,26 @@ def engines_table(reports: Sequence[EngineReport]) -> None:
             report.fault or f"sha256 {manifest.model.sha256[:12]}",
         )
     Console().print(table)
+
+
+def plan_table(plan: Plan) -> None:
+    """A TensorRT plan: where it lies, for what, and in which precision its layers compute."""
+    key, precisions = plan.record.key, plan.record.precisions
+    gpu = f"{key.gpu}, compute capability {key.compute_capability}, driver {key.driver}"
+    _pairs(
+        f"plan of {key.engine}",
+        [
+            ("path", str(plan.path)),
+            ("size", f"{len(plan.data) / 1e6:.1f} MB"),
+            ("built", f"in {plan.record.built_in_s:.1f} s" + (", before; it is up to date" if plan.was_ready else "")),
+            ("precision", f"{key.precision}, {key.rows} rows a run"),
+            ("convolutions, products", _counted(precisions.products)),
+            ("other layers", _counted(precisions.others)),
+            ("TensorRT", f"{key.library} {key.library_version}"),
+            ("GPU", gpu if key.gpu else "none: this shows that it builds; a GPU host builds its own when it starts"),
+        ],
+    )
+
+
+def _counted(counts: dict[str, int]) -> str:
+    return ", ".join(f"{count} {name}" for name, count in sorted(counts.items())) or "none"

@@ -1,17 +1,38 @@
 """The shipped engines and a service's settings, for tests of the whole."""
 
 import os
+from functools import cache
 from pathlib import Path
 
 import pytest
 
 from linewatch.config.load import settings_from
 from linewatch.config.service import ServiceSettings
+from linewatch.contracts.errors import EngineError
+from linewatch.inference.tensorrt.gpu import find_gpu
+from linewatch.inference.tensorrt.library import import_library
 from linewatch.networks.torchvision_operators import declare
 
 ROOT = Path(__file__).parents[1]
 
 declare()  # before any test module imports lightning or torchmetrics by itself
+
+
+@pytest.hookimpl(tryfirst=True)  # before fixtures that need the GPU
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Tests marked `gpu` run wherever there is one, and say elsewhere why they do not."""
+    if item.get_closest_marker("gpu") and (missing := _missing_for_gpu()):
+        pytest.skip(missing)
+
+
+@cache
+def _missing_for_gpu() -> str | None:
+    try:
+        import_library()
+        find_gpu()
+    except EngineError as missing:
+        return str(missing)
+    return None
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -18,6 +18,10 @@ class InferenceSettings(Settings):
     classify: str = "classify"
     segment: str = "segment"
     backend: Literal["openvino", "onnxruntime", "tensorrt"] = "onnxruntime"
+    plan_dir: Annotated[Path, Field(strict=False)] = Path("out/plans")  # what TensorRT builds of the engines
+    plan_precision: Literal["fp32", "fp16"] = Field(
+        default="fp32", description="what FP32 engines run in on TensorRT; engines of another precision keep theirs"
+    )
     workers: int = Field(
         default=0, ge=0, le=64, description="threads that run engines; 0: one per core that this process may use"
     )

@@ -154,7 +154,12 @@ def open_service(
         keys = load_keys(settings.wire)
         workers = settings.inference.workers or available_cores()
         pool = stack.enter_context(
-            EnginePool(engines, backend or open_backend(settings.inference.backend), settings.inference.ladder, workers)
+            EnginePool(
+                engines,
+                backend or open_backend(settings.inference.backend, settings.inference),
+                settings.inference.ladder,
+                workers,
+            )
         )
         load = Load(workers, settings.inference.deadline_ms) if camera.live else None  # a recording waits
         cascade = Cascade(engines, settings.inference, settings.line, load)

@@ -1,13 +1,18 @@
 """The backends by their name in `inference.backend`. A runtime is imported when it is asked for."""
 
+from linewatch.config.inference import InferenceSettings
 from linewatch.contracts.errors import EngineError
 from linewatch.contracts.ports import Backend
 
 NAMES = ("openvino", "onnxruntime", "tensorrt")
 
 
-def open_backend(name: str) -> Backend:
-    """The backend of that name. Raises EngineError when it is unknown, or when its runtime or device is missing."""
+def open_backend(name: str, settings: InferenceSettings | None = None) -> Backend:
+    """The backend of that name, set up as `settings` say (default: their defaults).
+
+    Raises EngineError when it is unknown, or when its runtime or device is missing.
+    """
+    settings = settings or InferenceSettings()
     match name:
         case "openvino":
             from linewatch.inference.openvino_backend import OpenVinoBackend
@@ -20,5 +25,5 @@ def open_backend(name: str) -> Backend:
         case "tensorrt":
             from linewatch.inference.tensorrt_backend import TensorRtBackend
 
-            return TensorRtBackend()
+            return TensorRtBackend(settings.plan_dir, settings.plan_precision)
     raise EngineError(f"inference.backend is {name!r}, expected one of {', '.join(NAMES)}")

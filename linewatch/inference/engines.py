@@ -46,16 +46,22 @@ class EngineReport:
     fault: str | None
 
 
-def load_engine(engines_dir: Path, name: str, task: Task) -> Engine:
-    """Read and verify `engines_dir/name/`. Raises EngineError for what is missing, damaged or made for another task."""
+def find_engine(engines_dir: Path, name: str) -> Engine:
+    """Read and verify `engines_dir/name/`, whatever its task. Raises EngineError for what is missing or damaged."""
     directory = engines_dir / name
     manifest = _read_manifest(directory, engines_dir)
-    if manifest.task is not task:
+    return Engine(manifest, directory, _read_model(directory, manifest))
+
+
+def load_engine(engines_dir: Path, name: str, task: Task) -> Engine:
+    """The engine `name` for that task. Raises EngineError as `find_engine` does, and for another task."""
+    engine = find_engine(engines_dir, name)
+    if engine.manifest.task is not task:
         raise EngineError(
-            f"engine {name}: its task is {manifest.task}, but inference.{task} needs a {task} engine; "
+            f"engine {name}: its task is {engine.manifest.task}, but inference.{task} needs a {task} engine; "
             f"name one of {_names(engines_dir)} that is"
         )
-    return Engine(manifest, directory, _read_model(directory, manifest))
+    return engine
 
 
 def load_engines(settings: InferenceSettings) -> EngineSet:

@@ -41,7 +41,7 @@ def engines(settings: InferenceSettings) -> EngineSet:
     return load_engines(settings)
 
 
-@pytest.fixture(scope="session", params=["openvino", "onnxruntime"])
-def backend(request: pytest.FixtureRequest) -> Backend:
+@pytest.fixture(scope="session", params=["openvino", "onnxruntime", pytest.param("tensorrt", marks=pytest.mark.gpu)])
+def backend(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Backend:
     """Every backend that this machine can run."""
-    return open_backend(request.param)
+    return open_backend(request.param, InferenceSettings(plan_dir=tmp_path_factory.mktemp("plans")))

@@ -47,7 +47,8 @@ def test_a_row_has_the_same_bytes_in_any_batch_place_fill_and_worker(make, which
     manifest, model = make(which)
     rng = np.random.default_rng(5)
     rows = rng.integers(0, 256, (8, 1, manifest.input.lines, manifest.input.width), dtype=np.uint8)
-    alone = backend.open(manifest, model, (1,), 1)[0]
+    # A GPU plan has one batch shape, which the ladder gives and the identity names (decision 13).
+    alone = backend.open(manifest, model, LADDER if backend.name == "tensorrt" else (1,), 1)[0]
     expected = np.concatenate([alone.run(rows[i : i + 1], 1) for i in range(8)])
     alone.close()
     assert len({row.tobytes() for row in expected}) == 8  # a test on equal rows would prove nothing
@@ -98,7 +99,7 @@ def test_the_identity_names_weights_runtime_precision_and_instruction_set(backen
     manifest, _ = _synthetic(Task.SCREEN)
     weights, runtime, precision, isa = backend.identity(manifest).split("/")
     assert weights == f"screen@{manifest.model.sha256[:12]}"
-    assert runtime.startswith(f"{backend.name}-")
+    assert runtime.startswith(f"{backend.name}-")  # "tensorrt-rtx-1.7", too
     assert precision == "fp32"
     assert isa
 
@@ -107,11 +108,6 @@ def test_the_configuration_offers_exactly_the_registered_backends() -> None:
     assert get_args(InferenceSettings.model_fields["backend"].annotation) == NAMES
     with pytest.raises(EngineError, match="expected one of openvino, onnxruntime, tensorrt"):
         open_backend("caffe")
-
-
-def test_a_missing_runtime_is_explained() -> None:
-    with pytest.raises(EngineError, match=r"backend tensorrt: .* or set inference\.backend"):
-        open_backend("tensorrt")
 
 
 THREADS = """
