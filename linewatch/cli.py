@@ -112,6 +112,13 @@ def _parser() -> argparse.ArgumentParser:  # noqa: PLR0915 - a list of commands
     build.add_argument("--plans", type=Path, metavar="DIR", help="instead of inference.plan_dir")
     build.add_argument("--json", action="store_true")
 
+    engine = command("engine", _engine, "Load an engine beside those of a running service; then promote or drop it.")
+    engine.add_argument("action", choices=("load", "promote", "drop", "show"))
+    engine.add_argument("name", nargs="?", default="", help="to load: a folder under its inference.engines_dir")
+    engine.add_argument("--shadow", action="store_true", help="compare it with the running engine of its task")
+    engine.add_argument("--commands", default="tcp://127.0.0.1:5572", metavar="ENDPOINT", help="its wire.commands")
+    engine.add_argument("--json", action="store_true")
+
     picture = command("picture", _picture, "Draw a coil with its found defects.")
     picture.add_argument("verdicts", type=Path, help="what `linewatch replay --out` wrote")
     picture.add_argument("--source", required=True, help="the recording or folder that was replayed")
@@ -288,6 +295,22 @@ def _build(options: argparse.Namespace) -> None:
         print(json.dumps({**facts, **plan.record.model_dump(mode="json")}))
     else:
         plan_table(plan)
+
+
+def _engine(options: argparse.Namespace) -> None:
+    from linewatch.client import Commander
+    from linewatch.tables import lineup_table
+    from linewatch.wire.schema import EngineAction
+
+    action = EngineAction(options.action)
+    if (action is EngineAction.LOAD) != bool(options.name):
+        raise ConfigError(f"engine {action}: expected {'a' if action is EngineAction.LOAD else 'no'} name of an engine")
+    with Commander(options.commands) as commander:
+        reply = commander.engine(action, options.name, shadow=options.shadow)
+    if options.json:
+        print(reply.model_dump_json())
+    else:
+        lineup_table(reply.engines, reply.beside)
 
 
 def _picture(options: argparse.Namespace) -> None:

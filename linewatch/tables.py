@@ -10,6 +10,7 @@ from linewatch.daemon.replay import ReplaySummary
 from linewatch.history.judge import Judgement
 from linewatch.inference.engines import EngineReport
 from linewatch.inference.tensorrt.plans import Plan
+from linewatch.wire.schema import EngineBeside, EngineStatus
 
 
 def _pairs(title: str, rows: Sequence[tuple[str, str]]) -> None:
@@ -62,6 +63,22 @@ def demo_table(summary: ReplaySummary, judgement: Judgement, out: Path) -> None:
             ("recording, truth", f"{out / 'coil.avi'}, {out / 'truth.json'}"),
         ],
     )
+
+
+def lineup_table(engines: Sequence[EngineStatus], beside: EngineBeside | None) -> None:
+    """The engines of a running service, and the one that is tried beside them."""
+    rows = [(engine.role, engine.identity) for engine in engines]
+    if beside is not None:
+        rows.append(("beside them", f"{beside.name}: {beside.text or beside.identity or ''} ({beside.state})"))
+    if beside is not None and beside.tiles:
+        rows.append(
+            (
+                "compared",
+                f"{beside.agreed} of {beside.tiles} tiles alike ({beside.agreed / beside.tiles:.1%}); called by the "
+                f"running engine alone {beside.running_only}, by {beside.name} alone {beside.shadow_only}",
+            )
+        )
+    _pairs("engines", rows)
 
 
 def engines_table(reports: Sequence[EngineReport]) -> None:

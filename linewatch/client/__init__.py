@@ -1,5 +1,6 @@
 """What a consumer of the wire imports. Knows the wire's schema and nothing else of linewatch."""
 
+from linewatch.client.commander import Commander
 from linewatch.client.subscriber import ClientKeys, Lost, Position, Subscriber
 
-__all__ = ["ClientKeys", "Lost", "Position", "Subscriber"]
+__all__ = ["ClientKeys", "Commander", "Lost", "Position", "Subscriber"]

@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Iterator
 
 import zmq
+from pydantic import ValidationError
 
 from linewatch.contracts.errors import WireError
 from linewatch.wire.schema import (
@@ -11,6 +12,9 @@ from linewatch.wire.schema import (
     REPLY,
     SCHEMA_VERSION,
     AnyMessage,
+    EngineAction,
+    EngineCommand,
+    EngineReply,
     ErrorReply,
     Message,
     ReplayReply,
@@ -22,6 +26,7 @@ from linewatch.wire.schema import (
     Topic,
     canonical,
     decode,
+    explain,
 )
 
 
@@ -75,6 +80,26 @@ class Questions:
         if not isinstance(reply, SnapshotReply):
             raise WireError(f"a snapshot was answered by {type(reply).__name__}")
         return reply.snapshot
+
+    def engine(self, action: EngineAction, name: str = "", *, shadow: bool = False) -> EngineReply:
+        """Of the command socket: load an engine beside the running ones, promote or drop it. The reply says that it was
+        taken, not that it is done. Raises NoAnswerError when it is refused, or WireError for what is no answer.
+        """
+        try:
+            command = EngineCommand(
+                schema_version=SCHEMA_VERSION,
+                request="engine",
+                id=self._next_id(),
+                action=action,
+                name=name,
+                shadow=shadow,
+            )
+        except ValidationError as error:
+            raise WireError(f"engine {action} {name!r} is no command: {explain(error)}") from error
+        reply, _ = self._ask(command)
+        if not isinstance(reply, EngineReply):
+            raise WireError(f"a command was answered by {type(reply).__name__}")
+        return reply
 
     def _next_id(self) -> int:
         self._last_id += 1

@@ -75,6 +75,12 @@ class Board:
         text.append(f"{self.coil or status.coil}  {(status.along_mm or 0) / 1000:.1f} m  {status.quality}  ", "bold")
         ring = f"ring {status.ring_free}/{status.ring_slots} free"
         text.append(f"{status.frames_per_s:.1f} frames/s  {status.defects} defects  {ring}\n")
+        if status.shed:
+            text.append(f"more strip than can be inspected: left out are {', '.join(status.shed)}\n", "yellow")
+        if status.beside is not None:
+            beside = status.beside
+            share = f", {beside.agreed} of {beside.tiles} tiles as the running one" if beside.tiles else ""
+            text.append(f"beside: {beside.name} {beside.state}{share}\n")
         text.append(
             f"seen here: {seen or 'nothing yet'}" + (f"  {self.lost} gaps could not be filled" if self.lost else "")
         )

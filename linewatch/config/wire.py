@@ -28,10 +28,11 @@ class KeySettings(Settings):
 
 
 class WireSettings(Settings):
-    """Where verdicts are published (PUB) and where a consumer catches up (ROUTER)."""
+    """Where verdicts are published (PUB), where a consumer catches up and where commands are taken (ROUTER)."""
 
     publish: Endpoint = "tcp://127.0.0.1:5570"
     serve: Endpoint = "tcp://127.0.0.1:5571"
+    commands: Endpoint | None = Field(default=None, description="loopback or ipc only; none: no commands are taken")
     heartbeat_hz: float = Field(default=10.0, gt=0, le=100)
     send_high_water: int = Field(
         default=2_000,

@@ -17,14 +17,18 @@ class Deciding:
         self, state: DecisionState, rules: DecisionRules, release: Callable[[int], None], tally: Tally, clock: Clock
     ) -> None:
         self._state = state
-        self._rules = rules
+        self._rules = {0: rules}  # by serial of the line-up
         self._release = release
         self._tally = tally
         self._clock = clock
 
+    def use(self, lineup: int, rules: DecisionRules) -> None:
+        """Frames that the line-up with this serial looked at are decided by these rules. From any thread, in time."""
+        self._rules[lineup] = rules
+
     def __call__(self, prediction: Prediction) -> tuple[Decided, ...]:
         """Decide one frame. Its pixels may change afterwards."""
-        self._state, decided = decide(self._state, prediction, self._rules)
+        self._state, decided = decide(self._state, prediction, self._rules[prediction.lineup])
         if prediction.frame.slot is not None:
             self._release(prediction.frame.slot)
         return self._account(decided)

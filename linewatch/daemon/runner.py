@@ -21,10 +21,12 @@ from linewatch.daemon.topology import (
     CAPTURE,
     CASCADE,
     CATCHUP,
+    COMMANDS,
     DECIDED_QUEUE,
     DECISION,
     DRAIN_LIMIT_S,
     ENGINE,
+    EXCHANGE,
     OUTLET,
     TICK_S,
 )
@@ -66,7 +68,9 @@ class Work:
     feed: a frame into the cascade, at a time; gives the batches that it made ready. `cascade` does the rest.
     engine: run a batch on a worker's own executor; never raises for what an engine does wrong.
     decide, finish: a prediction, or the end of the source, -> what is decided.
-    open_outlet, open_catchup: opened, used and closed on the stage's own thread, as ZeroMQ's sockets want it.
+    open_outlet, open_catchup, open_commands: opened, used and closed on the stage's own thread, as ZeroMQ's sockets
+    want it. exchange: carry out what the commands ask for, waiting at most so long for one. Without a command socket
+    neither of the last two is there.
     """
 
     capture: Callable[[float], tuple[Frame, ...] | None]
@@ -79,6 +83,8 @@ class Work:
     open_outlet: Callable[[], AbstractContextManager[OutletStep]]
     open_catchup: Callable[[], AbstractContextManager[Callable[[float], None]]]
     workers: int
+    open_commands: Callable[[], AbstractContextManager[Callable[[float], None]]] | None = None
+    exchange: Callable[[float], None] | None = None
 
 
 class Runner:
@@ -91,7 +97,8 @@ class Runner:
     def __init__(self, work: Work, clock: Clock) -> None:
         self._work = work
         self._clock = clock
-        self._inbox: SimpleQueue[Frame | BatchResult | None] = SimpleQueue()  # frames and results, for the cascade
+        # For the cascade: frames, results, and what is to be done between two frames.
+        self._inbox: SimpleQueue[Frame | BatchResult | Callable[[], None] | None] = SimpleQueue()
         self._jobs: SimpleQueue[Batch | None] = SimpleQueue()
         self._predictions: SimpleQueue[Prediction | None] = SimpleQueue()
         self._decided: Queue[Decided | None] = Queue(DECIDED_QUEUE)
@@ -99,12 +106,18 @@ class Runner:
         self._drained = threading.Event()  # the outlet has had the last item
         self._stopped = threading.Event()  # somebody asked for the end
         self._failure: LinewatchError | None = None
-        self._opened = {OUTLET.name: threading.Event(), CATCHUP.name: threading.Event()}
+        serving = {CATCHUP.name: work.open_catchup}
+        if work.open_commands is not None:
+            serving[COMMANDS.name] = work.open_commands
+        self._serving = serving
+        self._opened = {name: threading.Event() for name in (OUTLET.name, *serving)}
         self._failing = threading.Lock()
         self.state = ServiceState.STARTING
         self._started_ns = self._ended_ns = 0
         self.engines = tuple(f"{ENGINE.name}-{i}" for i in range(work.workers))
-        rows = (CAPTURE, CASCADE, DECISION, OUTLET, CATCHUP)
+        rows = [CAPTURE, CASCADE, DECISION, OUTLET, CATCHUP]
+        rows += [COMMANDS] if work.open_commands is not None else []
+        rows += [EXCHANGE] if work.exchange is not None else []
         limits = {row.name: row.silence_limit_s for row in rows} | dict.fromkeys(self.engines, ENGINE.silence_limit_s)
         self.health = Health(limits, clock)
 
@@ -113,6 +126,10 @@ class Runner:
         self.state = ServiceState.DRAINING
         self._stopped.set()
         self._work.stop_capture()
+
+    def between_frames(self, action: Callable[[], None]) -> None:
+        """Have `action` done on the cascade's thread between two frames. From any thread."""
+        self._inbox.put(action)
 
     def queue_fill(self) -> dict[str, int]:
         """Items waiting in each queue now."""
@@ -130,13 +147,18 @@ class Runner:
 
         Raises StageError; what keeps a socket from being bound is raised as it is.
         """
-        outward = [self._thread(OUTLET.name, self._run_outlet), self._thread(CATCHUP.name, self._run_catchup)]
+        outward = [
+            self._thread(OUTLET.name, self._run_outlet),
+            *(self._thread(name, partial(self._run_serving, name, opened)) for name, opened in self._serving.items()),
+        ]
         inward = [
             self._thread(DECISION.name, self._run_decision),
             *(self._thread(name, partial(self._run_engine, i)) for i, name in enumerate(self.engines)),
             self._thread(CASCADE.name, self._run_cascade),
             self._thread(CAPTURE.name, self._run_capture),
         ]
+        if self._work.exchange is not None:
+            self._thread(EXCHANGE.name, partial(self._run_exchange, self._work.exchange)).start()  # ends by itself
         for thread in outward:
             thread.start()
         while not all(opened.wait(TICK_S) for opened in self._opened.values()) and not self._abort.is_set():
@@ -229,8 +251,10 @@ class Runner:
                     ended = True
                 elif isinstance(item, Frame):
                     batches += self._work.feed(item, now_ns)
-                else:
+                elif isinstance(item, BatchResult):
                     batches += cascade.done(item, now_ns)
+                else:
+                    item()
             self.health.tick(CASCADE.name)
             batches += cascade.flush() if ended else cascade.due(self._clock.now_ns())
             for batch in batches:
@@ -279,12 +303,17 @@ class Runner:
         self._ended_ns = self._clock.now_ns()
         self._drained.set()
 
-    def _run_catchup(self) -> None:
-        with self._work.open_catchup() as serve:
-            self._opened[CATCHUP.name].set()
+    def _run_serving(self, stage: str, opened: Callable[[], AbstractContextManager[Callable[[float], None]]]) -> None:
+        with opened() as serve:
+            self._opened[stage].set()
             while not self._abort.is_set():
                 serve(TICK_S)
-                self.health.tick(CATCHUP.name)
+                self.health.tick(stage)
+
+    def _run_exchange(self, exchange: Callable[[float], None]) -> None:
+        while not self._abort.is_set():
+            exchange(TICK_S)
+            self.health.tick(EXCHANGE.name)
 
     def _taken(self, queue: SimpleQueue[T | None], stage: str) -> Iterator[T]:
         """Items of `queue` until END or abort, ticking for `stage` before each and while idle."""

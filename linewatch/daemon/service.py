@@ -6,6 +6,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import structlog
 import zmq
@@ -16,11 +17,11 @@ from linewatch.capture.ring import FrameRing
 from linewatch.config.service import ServiceSettings
 from linewatch.config.taxonomy import Taxonomy
 from linewatch.contracts.frame import Frame
-from linewatch.contracts.manifest import Task
 from linewatch.contracts.ports import Backend, Camera, Clock
 from linewatch.contracts.tile import Batch
 from linewatch.contracts.verdict import Quality
 from linewatch.daemon.deciding import Deciding
+from linewatch.daemon.exchange import Exchange, running
 from linewatch.daemon.notify import Notifier
 from linewatch.daemon.outlet import Outlet, open_outlet
 from linewatch.daemon.runner import Runner, Work
@@ -31,14 +32,17 @@ from linewatch.decision.decide import DecisionState
 from linewatch.decision.rules import DecisionRules
 from linewatch.inference.backends import open_backend
 from linewatch.inference.cascade import Cascade
-from linewatch.inference.engines import load_engines
+from linewatch.inference.engines import EngineSet, load_engines
 from linewatch.inference.host import available_cores
+from linewatch.inference.lineup import Lineup
 from linewatch.inference.load import Load
 from linewatch.inference.pool import EnginePool
 from linewatch.journal.journal import Journal
+from linewatch.wire.commands import CommandServer
 from linewatch.wire.encode import Sequencer, alarm_from
 from linewatch.wire.endpoints import load_keys
 from linewatch.wire.publisher import Publisher
+from linewatch.wire.router import Router
 from linewatch.wire.schema import EngineStatus
 from linewatch.wire.server import Server
 from linewatch.wire.snapshot import Standing
@@ -63,6 +67,7 @@ class Service:
     engines: tuple[EngineStatus, ...]
     latencies_ns: deque[int]  # of the newest frames: last line to publication
     load: Load | None  # None: nothing is ever shed
+    commands: CommandServer | None
 
     def stop(self) -> None:
         """End capture; what was captured is still decided and published."""
@@ -143,24 +148,11 @@ def open_service(
     with ExitStack() as stack:
         engines = load_engines(settings.inference)
         taxonomy = Taxonomy.read(settings.taxonomy) if settings.taxonomy else None
-        rules = DecisionRules.join(
-            settings.decision,
-            settings.alarm,
-            settings.line,
-            classify=engines.classify.manifest,
-            segment=engines.segment.manifest,
-            pseudo_classes=taxonomy.pseudo_classes if taxonomy else (),
-        )
+        rules = rules_of(settings, engines, taxonomy)
         keys = load_keys(settings.wire)
         workers = settings.inference.workers or available_cores()
-        pool = stack.enter_context(
-            EnginePool(
-                engines,
-                backend or open_backend(settings.inference.backend, settings.inference),
-                settings.inference.ladder,
-                workers,
-            )
-        )
+        backend = backend or open_backend(settings.inference.backend, settings.inference)
+        pool = stack.enter_context(EnginePool(engines, backend, settings.inference.ladder, workers))
         load = Load(workers, settings.inference.deadline_ms) if camera.live else None  # a recording waits
         cascade = Cascade(engines, settings.inference, settings.line, load)
         journal = stack.enter_context(Journal(settings.journal, clock.now_ns))
@@ -171,9 +163,7 @@ def open_service(
 
         ring = FrameRing(settings.capture.ring_slots, settings.line.frame_lines, settings.line.width_px)
         intake = Intake(camera, Admission(settings.line, settings.capture, ring), ring)
-        identities = tuple(
-            EngineStatus(role=str(task), identity=name) for task in Task for name in [pool.identity(task)]
-        )
+        identities = running(pool, cascade.lineup)
         standing = Standing(journal.epoch, identities, journal.alarms_standing())
         tally = Tally()
         latencies_ns: deque[int] = deque(maxlen=LATENCIES_KEPT)
@@ -181,12 +171,19 @@ def open_service(
             DecisionState.initial(alarm_from(body) for body in standing.alarms), rules, ring.release, tally, clock
         )
 
+        def take_up(lineup: Lineup) -> None:
+            deciding.use(lineup.serial, rules_of(settings, lineup.engines, taxonomy))
+            standing.use(running(pool, lineup))
+            runner.between_frames(partial(cascade.use, lineup))
+
+        exchange = Exchange(pool, cascade, backend, settings.inference, take_up)
+
         def feed(frame: Frame, now_ns: int) -> tuple[Batch, ...]:
             edges = None if frame.pixels is None else find_edges(frame.pixels[: frame.valid_lines], settings.capture)
             return cascade.feed(frame, edges, now_ns)
 
         def make_outlet() -> Outlet:
-            report = StatusReport(runner, tally, ring, standing, identities, load, clock)
+            report = StatusReport(runner, tally, ring, standing, exchange, load, clock)
             return Outlet(
                 journal,
                 Sequencer(journal.epoch),
@@ -201,6 +198,7 @@ def open_service(
 
         publisher = Publisher(context, settings.wire, keys)
         server = Server(context, settings.wire, keys, journal, standing.snapshot)
+        commands = CommandServer(context, settings.wire.commands, exchange) if settings.wire.commands else None
         runner = Runner(
             Work(
                 capture=intake.frames,
@@ -211,18 +209,32 @@ def open_service(
                 decide=deciding,
                 finish=deciding.finish,
                 open_outlet=partial(open_outlet, publisher, make_outlet),
-                open_catchup=partial(_open_catchup, server),
+                open_catchup=partial(_open_serving, server),
                 workers=workers,
+                open_commands=partial(_open_serving, commands) if commands else None,
+                exchange=exchange.work if commands else None,
             ),
             clock,
         )
-        yield Service(runner, tally, publisher, server, identities, latencies_ns, load)
+        yield Service(runner, tally, publisher, server, identities, latencies_ns, load, commands)
+
+
+def rules_of(settings: ServiceSettings, engines: EngineSet, taxonomy: Taxonomy | None) -> DecisionRules:
+    """What decides of frames that these engines looked at. Raises ConfigError."""
+    return DecisionRules.join(
+        settings.decision,
+        settings.alarm,
+        settings.line,
+        classify=engines.classify.manifest,
+        segment=engines.segment.manifest,
+        pseudo_classes=taxonomy.pseudo_classes if taxonomy else (),
+    )
 
 
 @contextmanager
-def _open_catchup(server: Server) -> Iterator[Callable[[float], None]]:
+def _open_serving(router: Router[Any]) -> Iterator[Callable[[float], None]]:
     def serve(timeout_s: float) -> None:
-        server.poll(round(timeout_s * 1000))
+        router.poll(round(timeout_s * 1000))
 
-    with server:
+    with router:
         yield serve

@@ -4,11 +4,12 @@ import time
 
 from linewatch.capture.ring import FrameRing
 from linewatch.contracts.ports import Clock
+from linewatch.daemon.exchange import Exchange
 from linewatch.daemon.runner import Runner
 from linewatch.daemon.tally import Tally
 from linewatch.daemon.topology import CAPTURE, DECIDED_QUEUE, TOPOLOGY
 from linewatch.inference.load import Load
-from linewatch.wire.schema import EngineStatus, ServiceState, StageState, StageStatus, StatusBody
+from linewatch.wire.schema import ServiceState, StageState, StageStatus, StatusBody
 from linewatch.wire.snapshot import Standing
 
 RATE_WINDOW_NS = 2_000_000_000
@@ -24,7 +25,7 @@ class StatusReport:
         tally: Tally,
         ring: FrameRing,
         standing: Standing,
-        engines: tuple[EngineStatus, ...],
+        exchange: Exchange,
         load: Load | None,
         clock: Clock,
     ) -> None:
@@ -32,7 +33,7 @@ class StatusReport:
         self._tally = tally
         self._ring = ring
         self._standing = standing
-        self._engines = engines
+        self._exchange = exchange
         self._load = load
         self._clock = clock
         self._started_ns = clock.now_ns()
@@ -70,7 +71,8 @@ class StatusReport:
             ring_free=self._ring.free,
             ring_slots=self._ring.slots,
             stages=self._stages(silent),
-            engines=self._engines,
+            engines=self._exchange.engines,
+            beside=self._exchange.beside,
         )
 
     def _update_rates(self, now_ns: int) -> None:

@@ -5,6 +5,7 @@
                                    predictions -> [decision] -> decided -> [outlet] -> journal, PUB, verdict file
                                                                                ^ snapshot
                                                                            [catchup] <-> ROUTER
+    command socket <-> [commands] -> [exchange] -> a new line-up of engines for the cascade, between two frames
 
 A frame holds its ring slot from capture until its verdict, so the ring bounds everything between the two. Queue sizes
 below are therefore reached only by the ring's own bound, but for `decided`.
@@ -41,8 +42,11 @@ ENGINE = Stage("engine", "inference.pool", "jobs", "results", WhenFull.NEVER, Wh
 DECISION = Stage("decision", "decision.decide", "predictions", "decided", WhenFull.BLOCK, WhenFull.BLOCK, 1.5)
 OUTLET = Stage("outlet", "daemon.outlet", "decided", "wire", WhenFull.MISS, WhenFull.MISS, 1.5)
 CATCHUP = Stage("catchup", "wire.server", "requests", "replies", WhenFull.MISS, WhenFull.MISS, 1.5)
+COMMANDS = Stage("commands", "wire.commands", "commands", "orders", WhenFull.MISS, WhenFull.MISS, 1.5)
+EXCHANGE = Stage("exchange", "daemon.exchange", "orders", "line-ups", WhenFull.NEVER, WhenFull.NEVER, 3600.0)
+"""Loading an engine may take as long as building its plan."""
 
-TOPOLOGY = (CAPTURE, CASCADE, ENGINE, DECISION, OUTLET, CATCHUP)
+TOPOLOGY = (CAPTURE, CASCADE, ENGINE, DECISION, OUTLET, CATCHUP, COMMANDS, EXCHANGE)
 
 DECIDED_QUEUE = 256
 """Verdicts that may wait for a slow disk before pressure reaches the ring."""

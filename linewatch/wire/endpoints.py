@@ -55,6 +55,11 @@ def load_keys(settings: WireSettings) -> ServerKeys | None:
     """The keys that are configured. Raises WireError when they cannot be used, or an endpoint needs them."""
     for name in ("publish", "serve"):
         check(getattr(settings, name), settings.keys is not None, name)
+    if settings.commands is not None and not is_local(settings.commands):
+        raise WireError(
+            f"[wire] commands = {settings.commands!r} can be reached from other hosts; expected loopback "
+            "(tcp://127.0.0.1:...) or ipc://, since commands are not tied to keys yet"
+        )
     return ServerKeys.load(settings.keys) if settings.keys else None
 
 

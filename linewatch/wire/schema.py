@@ -7,10 +7,10 @@ two replays of one recording stands under `timing`, and in the envelope.
 
 import json
 from enum import StrEnum
-from typing import Annotated, Any, Final, Literal, TypeVar
+from typing import Annotated, Any, Final, Literal, Self, TypeVar
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, TypeAdapter, ValidationError, model_validator
 
 from linewatch.contracts.errors import WireError
 from linewatch.contracts.frame import Cause
@@ -194,6 +194,32 @@ class EngineStatus(Message):
     identity: str
 
 
+class BesideState(StrEnum):
+    """How far an engine is that was loaded beside the running ones."""
+
+    LOADING = "loading"
+    READY = "ready"  # looks at nothing, can be promoted
+    COMPARED = "compared"  # looks at what the running engine looks at, can be promoted
+    FAILED = "failed"  # was not loaded
+
+
+class EngineBeside(Message):
+    """An engine beside the running ones. It decides nothing. A tile is called when it passes the screen, when a class
+    is claimed, when a pixel is defect; alike: with the same classes, with an intersection over union of 0.5 or more.
+    """
+
+    name: str
+    state: BesideState
+    role: str | None = None
+    identity: str | None = None
+    text: str | None = Field(default=None, description="why it was not loaded")
+    tiles: Count = Field(default=0, description="that both looked at; none under overload")
+    agreed: Count = Field(default=0, description="called by both alike, or by neither")
+    running_only: Count = Field(default=0, description="called by the running engine alone")
+    shadow_only: Count = Field(default=0, description="called by this engine alone")
+    failed: Count = Field(default=0, description="tiles of which it gave no answer")
+
+
 class StatusBody(Message):
     """The heartbeat, and how the service is."""
 
@@ -221,6 +247,7 @@ class StatusBody(Message):
     ring_slots: Count
     stages: tuple[StageStatus, ...]
     engines: tuple[EngineStatus, ...]
+    beside: EngineBeside | None = Field(default=None, description="an engine that is tried beside them")
 
 
 class Envelope(Message):
@@ -368,6 +395,7 @@ class ErrorCode(StrEnum):
     TOO_LARGE = "too_large"
     NOT_KEPT = "not_kept"
     UNAVAILABLE = "unavailable"
+    REFUSED = "refused"
 
 
 class ErrorReply(Message):
@@ -380,10 +408,47 @@ class ErrorReply(Message):
     text: str
 
 
+class EngineAction(StrEnum):
+    """What can be done with an engine while the service runs."""
+
+    LOAD = "load"
+    PROMOTE = "promote"
+    DROP = "drop"
+    SHOW = "show"  # change nothing
+
+
+class EngineCommand(Message):
+    """To the command socket: one engine is loaded beside the running ones, and then promoted or dropped."""
+
+    schema_version: Version
+    request: Literal["engine"]
+    id: Count = Field(default=0, description="comes back in the reply")
+    action: EngineAction
+    name: str = Field(default="", pattern=r"^([A-Za-z0-9_][A-Za-z0-9_.-]{0,63})?$", description="to load; a folder")
+    shadow: bool = Field(default=False, description="compare it with the running engine of its task")
+
+    @model_validator(mode="after")
+    def _names_what_it_loads(self) -> Self:
+        if (self.action is EngineAction.LOAD) != bool(self.name):
+            raise ValueError("load needs a name, the others have none")
+        return self
+
+
+class EngineReply(Message):
+    """The command was taken and is being carried out: `status` tells how far it is."""
+
+    schema_version: Version
+    reply: Literal["engine"]
+    id: Count
+    engines: tuple[EngineStatus, ...]
+    beside: EngineBeside | None
+
+
 Request = ReplayRequest | SnapshotRequest
-Reply = ReplayReply | SnapshotReply | ErrorReply
+Reply = ReplayReply | SnapshotReply | EngineReply | ErrorReply
 
 REQUEST: TypeAdapter[Request] = TypeAdapter(Annotated[Request, Field(discriminator="request")])
+COMMAND: TypeAdapter[EngineCommand] = TypeAdapter(EngineCommand)
 REPLY: TypeAdapter[Reply] = TypeAdapter(Annotated[Reply, Field(discriminator="reply")])
 
 

@@ -40,6 +40,11 @@ class Standing:
         self._open: dict[str, DefectBody] = {}
         self._alarms = {body.id: body for body in map(_alarm_body, alarms)}
 
+    def use(self, engines: Sequence[EngineStatus]) -> None:
+        """These serve from now on."""
+        with self._lock:
+            self._engines = tuple(engines)
+
     @property
     def alarms(self) -> tuple[AlarmBody, ...]:
         """Those that stand."""

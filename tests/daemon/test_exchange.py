@@ -1,0 +1,168 @@
+"""Over the command socket of a running service: load beside, compare, promote, drop; not a line of strip is lost."""
+
+import json
+import shutil
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from linewatch import cli
+from linewatch.capture.clock import MonotonicClock
+from linewatch.client import Commander, Subscriber
+from linewatch.client.questions import NoAnswerError
+from linewatch.config.service import ServiceSettings
+from linewatch.contracts.errors import WireError
+from linewatch.contracts.verdict import Quality
+from linewatch.daemon.service import open_service
+from linewatch.daemon.sources import camera_for
+from linewatch.wire.schema import BesideState, EngineAction, EngineBeside, StatusMessage
+
+ROOT = Path(__file__).parents[2]
+PATIENCE_S = 60.0
+
+
+def copy_engine(folder: Path, name: str, other: str) -> None:
+    """Another engine of the same weights: only its name, and so its identity, differs."""
+    shutil.copytree(ROOT / "engines" / name, folder / other)
+    manifest = json.loads((folder / other / "manifest.json").read_text())
+    (folder / other / "manifest.json").write_text(json.dumps({**manifest, "name": other}))
+
+
+@pytest.fixture
+def service(settings: ServiceSettings, tmp_path: Path) -> Iterator[SimpleNamespace]:
+    """A live strip at a slow line rate, stopped at the end of the test; its verdicts, sockets and thread."""
+    folder = tmp_path / "engines"
+    for name in ("screen", "classify", "segment"):
+        shutil.copytree(ROOT / "engines" / name, folder / name)
+    copy_engine(folder, "segment", "segment-b")
+    copy_engine(folder, "screen", "screen-b")
+    shutil.copytree(folder / "segment", folder / "damaged")
+    assert settings.source is not None
+    changed = settings.model_copy(
+        update={
+            "inference": settings.inference.model_copy(update={"engines_dir": folder, "deadline_ms": 60_000.0}),
+            "line": settings.line.model_copy(update={"line_rate_hz": 2500.0}),
+            "wire": settings.wire.model_copy(update={"commands": "tcp://127.0.0.1:*"}),
+        }
+    )
+    source = settings.source.model_copy(update={"length_m": 2000.0})
+    clock, found, ready = MonotonicClock(), SimpleNamespace(verdicts=tmp_path / "v.jsonl"), threading.Event()
+
+    def run() -> None:
+        with (
+            camera_for(source, changed.line, clock, live=True) as camera,
+            open_service(changed, camera, clock, verdicts=found.verdicts) as opened,
+        ):
+            found.service = opened
+            opened.run(ready.set)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    assert ready.wait(PATIENCE_S)
+    found.commands = found.service.commands.endpoint
+    found.publish, found.serve = found.service.publisher.endpoint, found.service.server.endpoint
+    found.stop = lambda: (found.service.stop(), thread.join(PATIENCE_S))
+    try:
+        yield found
+    finally:
+        found.stop()
+        assert not thread.is_alive()
+
+
+def beside(service: SimpleNamespace, enough: Callable[[EngineBeside | None], bool]) -> StatusMessage:
+    """The first status in which the engine beside the others is as it should be."""
+    deadline = time.monotonic() + PATIENCE_S
+    status = None
+    with Subscriber(service.publish, service.serve, topics=["status"]) as subscriber:
+        while time.monotonic() < deadline:
+            status = subscriber.poll(0.5)
+            if isinstance(status, StatusMessage) and enough(status.beside):
+                return status
+    raise AssertionError(f"never; last {status}")
+
+
+def verdicts(service: SimpleNamespace) -> list[dict]:
+    return [
+        line for text in service.verdicts.read_text().splitlines() if (line := json.loads(text))["kind"] == "verdict"
+    ]
+
+
+def test_an_engine_is_loaded_compared_and_promoted_without_losing_a_line(service: SimpleNamespace) -> None:
+    with Commander(service.commands) as commander:
+        reply = commander.engine(EngineAction.LOAD, "screen-b", shadow=True)
+        assert [engine.role for engine in reply.engines] == ["screen", "classify", "segment"]
+        assert reply.beside == EngineBeside(name="screen-b", state=BesideState.LOADING)
+        status = beside(service, lambda found: found is not None and found.tiles > 50)
+        assert status.beside is not None
+        assert (status.beside.state, status.beside.role) == (BesideState.COMPARED, "screen")
+        assert status.beside.agreed == status.beside.tiles, "an engine agrees with its copy"
+        before = [engine.identity for engine in status.engines]
+        commander.engine(EngineAction.PROMOTE)
+        status = beside(service, lambda found: found is None)
+        after = [engine.identity for engine in status.engines]
+        assert after[0].startswith("screen-b@")
+        assert after[1:] == before[1:]
+        time.sleep(1.0)
+        service.stop()
+    found = verdicts(service)
+    seen = [line["engines"][0] for line in found if line["engines"]]
+    turn = seen.index(after[0])
+    assert set(seen[:turn]) == {before[0]}
+    assert set(seen[turn:]) == {after[0]}
+    spans = [span for line in found for span in line["spans"]]
+    assert {span["quality"] for span in spans} == {Quality.INSPECTED}
+    ends = [span["first_line"] + span["lines"] for span in spans]
+    assert [span["first_line"] for span in spans] == [0, *ends[:-1]]
+
+
+def test_what_cannot_be_is_refused_and_changes_nothing(service: SimpleNamespace) -> None:
+    with Commander(service.commands) as commander:
+        with pytest.raises(NoAnswerError, match="no engine is ready"):
+            commander.engine(EngineAction.PROMOTE)
+        commander.engine(EngineAction.LOAD, "nobody")
+        status = beside(service, lambda found: found is not None and found.state is BesideState.FAILED)
+        assert status.beside is not None
+        assert "no such engine" in (status.beside.text or "")
+        commander.engine(EngineAction.LOAD, "damaged")
+        status = beside(service, lambda found: found is not None and found.name == "damaged" and bool(found.text))
+        commander.engine(EngineAction.LOAD, "segment-b")
+        beside(service, lambda found: found is not None and found.state is BesideState.READY)
+        with pytest.raises(NoAnswerError, match="is beside the running ones already"):
+            commander.engine(EngineAction.LOAD, "screen-b")
+        commander.engine(EngineAction.DROP)
+        status = beside(service, lambda found: found is None)
+        assert [engine.identity.partition("@")[0] for engine in status.engines] == ["screen", "classify", "segment"]
+        assert commander.engine(EngineAction.DROP).beside is None, "there is nothing to drop: that is what was asked"
+        assert status.healthy
+
+
+def test_the_command_line_says_what_came_of_it(service: SimpleNamespace, capsys: pytest.CaptureFixture[str]) -> None:
+    where = ["--commands", service.commands]
+    assert cli.main(["engine", "load", "segment-b", "--shadow", *where]) == 0
+    assert "segment-b" in capsys.readouterr().out
+    beside(service, lambda found: found is not None and found.state is BesideState.COMPARED)
+    assert cli.main(["engine", "show", "--json", *where]) == 0
+    answer = capsys.readouterr().out.splitlines()[-1]  # behind the service's own log
+    assert json.loads(answer)["beside"]["name"] == "segment-b"
+    assert cli.main(["engine", "load", "screen-b", *where]) == WireError.exit_code
+    assert "beside the running ones already" in capsys.readouterr().err
+    assert cli.main(["engine", "load", *where]) == 2
+    assert cli.main(["engine", "load", "../screen", *where]) == WireError.exit_code
+    assert "../screen" in capsys.readouterr().err
+    assert cli.main(["engine", "drop", *where]) == 0
+
+
+def test_commands_are_taken_from_this_host_only(settings: ServiceSettings) -> None:
+    wire = settings.wire.model_copy(update={"commands": "tcp://0.0.0.0:5572"})
+    clock = MonotonicClock()
+    assert settings.source is not None
+    with (
+        camera_for(settings.source, settings.line, clock, live=False) as camera,
+        pytest.raises(WireError, match=r"commands = .* can be reached from other hosts"),
+        open_service(settings.model_copy(update={"wire": wire}), camera, clock),
+    ):
+        pass
