@@ -117,7 +117,6 @@ class Runner:
         self.engines = tuple(f"{ENGINE.name}-{i}" for i in range(work.workers))
         rows = [CAPTURE, CASCADE, DECISION, OUTLET, CATCHUP]
         rows += [COMMANDS] if work.open_commands is not None else []
-        rows += [EXCHANGE] if work.exchange is not None else []
         limits = {row.name: row.silence_limit_s for row in rows} | dict.fromkeys(self.engines, ENGINE.silence_limit_s)
         self.health = Health(limits, clock)
 
@@ -313,7 +312,6 @@ class Runner:
     def _run_exchange(self, exchange: Callable[[float], None]) -> None:
         while not self._abort.is_set():
             exchange(TICK_S)
-            self.health.tick(EXCHANGE.name)
 
     def _taken(self, queue: SimpleQueue[T | None], stage: str) -> Iterator[T]:
         """Items of `queue` until END or abort, ticking for `stage` before each and while idle."""

@@ -13,6 +13,7 @@ below are therefore reached only by the ring's own bound, but for `decided`.
 
 from dataclasses import dataclass
 from enum import StrEnum
+from math import inf
 
 
 class WhenFull(StrEnum):
@@ -33,7 +34,7 @@ class Stage:
     gives: str  # queue that it fills
     live: WhenFull
     replay: WhenFull
-    silence_limit_s: float  # without a tick for longer, the service is unhealthy and its heartbeat stops
+    silence_limit_s: float  # without a tick for longer, the service is unhealthy and its heartbeat stops; inf: never
 
 
 CAPTURE = Stage("capture", "capture.admission", "camera", "frames", WhenFull.MISS, WhenFull.BLOCK, 10.0)
@@ -43,8 +44,8 @@ DECISION = Stage("decision", "decision.decide", "predictions", "decided", WhenFu
 OUTLET = Stage("outlet", "daemon.outlet", "decided", "wire", WhenFull.MISS, WhenFull.MISS, 1.5)
 CATCHUP = Stage("catchup", "wire.server", "requests", "replies", WhenFull.MISS, WhenFull.MISS, 1.5)
 COMMANDS = Stage("commands", "wire.commands", "commands", "orders", WhenFull.MISS, WhenFull.MISS, 1.5)
-EXCHANGE = Stage("exchange", "daemon.exchange", "orders", "line-ups", WhenFull.NEVER, WhenFull.NEVER, 3600.0)
-"""Loading an engine may take as long as building its plan."""
+EXCHANGE = Stage("exchange", "daemon.exchange", "orders", "line-ups", WhenFull.NEVER, WhenFull.NEVER, inf)
+"""Loading an engine takes as long as building its plan, and the strip is looked at all the while."""
 
 TOPOLOGY = (CAPTURE, CASCADE, ENGINE, DECISION, OUTLET, CATCHUP, COMMANDS, EXCHANGE)
 
