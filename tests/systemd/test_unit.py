@@ -23,7 +23,7 @@ def test_systemd_finds_nothing_wrong_with_the_unit(tmp_path: Path) -> None:
 
 def test_the_watchdog_is_slower_than_a_stage_may_be_silent() -> None:
     """systemd restarts a hung service soon after its heartbeat stops, and never a healthy one."""
-    from linewatch.daemon.topology import TICK_S, TOPOLOGY
+    from linewatch.daemon.topology import CAPTURE, EXCHANGE, TICK_S, TOPOLOGY
 
     seconds = float(
         next(line for line in UNIT.read_text().splitlines() if line.startswith("WatchdogSec=")).split("=")[1]
