@@ -18,6 +18,10 @@ class InferenceSettings(Settings):
     classify: str = "classify"
     segment: str = "segment"
     backend: Literal["openvino", "onnxruntime", "tensorrt"] = "onnxruntime"
+    fallback: Annotated[tuple[Literal["openvino", "onnxruntime"], ...], Field(strict=False)] = Field(
+        default=("onnxruntime",),
+        description="live: what serves, in this order, while the backend makes its engines ready, and when it is lost",
+    )
     plan_dir: Annotated[Path, Field(strict=False)] = Path("out/plans")  # what TensorRT builds of the engines
     plan_precision: Literal["fp32", "fp16"] = Field(
         default="fp32", description="what FP32 engines run in on TensorRT; engines of another precision keep theirs"

@@ -73,6 +73,10 @@ class Backend(Protocol):
         """Raise EngineError when this ONNX model cannot be read or its inputs and outputs are not the manifest's."""
         ...
 
+    def ready(self, manifest: EngineManifest, ladder: Sequence[int]) -> bool:
+        """Whether `open` takes a moment, and not the minutes of building something first."""
+        ...
+
     def open(
         self, manifest: EngineManifest, model: bytes, ladder: Sequence[int], workers: int
     ) -> "tuple[Executor, ...]":

@@ -1,10 +1,13 @@
-"""Engines change while the service runs: one is loaded beside the running one, compared, promoted or dropped.
+"""Engines change while the service runs: one is loaded beside the running one, compared, promoted or dropped; all of
+them move to the backend that they should run on when it is ready, and to another one when it is lost.
 
-Commands come on the command socket's thread and wait here; loading takes seconds, building a plan minutes, so a thread
-of its own does what they ask. Frames never wait: the cascade takes a new line-up between two of them.
+What is to be done waits here for a thread of its own, since loading takes seconds and building a plan minutes. Frames
+never wait: the cascade takes a new line-up between two of them.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from functools import partial
 from queue import Empty, SimpleQueue
 
 import structlog
@@ -18,7 +21,15 @@ from linewatch.inference.engines import Engine, find_engine
 from linewatch.inference.lineup import Lineup
 from linewatch.inference.pool import EnginePool
 from linewatch.inference.shadow import Shadow
-from linewatch.wire.schema import BesideState, EngineAction, EngineBeside, EngineCommand, EngineStatus
+from linewatch.wire.schema import (
+    BackendState,
+    BackendStatus,
+    BesideState,
+    EngineAction,
+    EngineBeside,
+    EngineCommand,
+    EngineStatus,
+)
 
 log = structlog.get_logger()
 
@@ -38,19 +49,41 @@ class Exchange:
         self,
         pool: EnginePool,
         cascade: Cascade,
-        backend: Backend,
+        backends: Sequence[Backend],
+        serving: Backend,
         settings: InferenceSettings,
         take_up: Callable[[Lineup], None],
     ) -> None:
-        """take_up: have a line-up look at the frames to come, and its engines' thresholds decide of them."""
-        self._pool, self._cascade, self._backend, self._settings = pool, cascade, backend, settings
+        """backends: by preference; the pool's engines run on `serving`. take_up: have a line-up look at the frames to
+        come, and its engines' thresholds decide of them.
+        """
+        self._pool, self._cascade, self._settings = pool, cascade, settings
+        self._backends, self._backend = tuple(backends), serving
+        self._lost: set[Backend] = set()
+        self._why: str | None = None  # it is not the first of the backends
         self._hand_on = take_up
         self._lineup = cascade.lineup
-        self._waiting: SimpleQueue[EngineCommand] = SimpleQueue()
+        self._waiting: SimpleQueue[tuple[str, Callable[[], None]]] = SimpleQueue()
         self._beside: tuple[Engine, int] | None = None
         self._retired: list[tuple[int, Task, int]] = []  # needed by line-ups before this serial
         self._loads = 0
         self._state: EngineBeside | None = None
+        if serving is not self._backends[0]:
+            self._waiting.put((self._backends[0].name, partial(self._move, self._backends[0])))
+
+    @property
+    def backend(self) -> BackendStatus:
+        """What the engines run on."""
+        first = self._backends[0]
+        if self._backend in self._lost or first in self._lost:
+            state = BackendState.LOST
+        else:
+            state = BackendState.SERVING if self._backend is first else BackendState.PREPARING
+        return BackendStatus(name=self._backend.name, state=state, text=self._why)
+
+    def lose(self, why: str) -> None:
+        """The engines cannot run on their backend any more: have them move to the next one. From any thread."""
+        self._waiting.put((self._backend.name, partial(self._leave, self._backend, why)))
 
     @property
     def engines(self) -> tuple[EngineStatus, ...]:
@@ -88,28 +121,69 @@ class Exchange:
             return "no engine is ready beside the running ones; load one, and wait until the status says so"
         elif command.action is EngineAction.SHOW or (command.action is EngineAction.DROP and state is None):
             return None  # nothing is to be done
-        self._waiting.put(command)
+        steps: dict[EngineAction, Callable[[], None]] = {
+            EngineAction.LOAD: partial(self._load, command.name, command.shadow),
+            EngineAction.PROMOTE: self._promote,
+            EngineAction.DROP: self._drop,
+        }
+        self._waiting.put((command.name or (state.name if state else ""), partial(self._step, steps[command.action])))
         return None
 
     def work(self, timeout_s: float) -> None:
-        """Carry out the next command, if one comes in time; close engines that no frame needs any more."""
+        """Do the next thing, if one comes in time; close engines that no frame needs any more."""
         try:
-            command = self._waiting.get(timeout=timeout_s)
+            name, step = self._waiting.get(timeout=timeout_s)
         except Empty:
             self._close_retired()
             return
         try:
-            if command.action is EngineAction.LOAD:
-                self._load(command.name, command.shadow)
-            elif command.action is EngineAction.PROMOTE:
-                self._promote()
-            else:
-                self._drop()
+            step()
         except LinewatchError as error:
-            name = self._state.name if self._state else command.name
-            log.error("engine_refused", engine=name, action=command.action.value, error=str(error))
+            log.error("engine_refused", name=name, error=str(error))
+
+    def _step(self, step: Callable[[], None]) -> None:
+        try:
+            step()
+        except LinewatchError as error:
+            name = self._state.name if self._state else ""
             self._drop()
             self._state = EngineBeside(name=name, state=BesideState.FAILED, text=str(error))
+            raise
+
+    def _move(self, backend: Backend) -> None:
+        """All engines to another backend; on EngineError they stay where they are."""
+        self._why = f"engines are being made ready on {backend.name}"
+        self._loads += 1
+        loaded: list[Task] = []
+        try:
+            for task, engine in self._lineup.engines.by_task().items():
+                self._pool.load(engine, self._loads, backend)
+                loaded.append(task)
+        except LinewatchError as error:
+            for task in loaded:
+                self._pool.drop(task, self._loads)
+            self._lost.add(backend)
+            self._why = str(error)
+            raise
+        before = self._lineup.generations
+        self._take_up(self._lineup.moved(self._loads))
+        self._retired += [(self._lineup.serial, task, generation) for task, generation in before.items()]
+        self._backend = backend
+        if backend is self._backends[0]:
+            self._why = None
+        log.info("engines_moved", backend=backend.name, identities=[engine.identity for engine in self.engines])
+
+    def _leave(self, backend: Backend, why: str) -> None:
+        if backend is not self._backend:
+            return  # it was left before
+        self._lost.add(backend)
+        log.error("backend_lost", backend=backend.name, error=why)
+        for other in self._backends:
+            if other not in self._lost:
+                with suppress(LinewatchError):  # then it is lost as well, and told so in the status
+                    self._move(other)
+                    break
+        self._why = f"{backend.name} is lost: {why}"
 
     def _load(self, name: str, shadow: bool) -> None:
         engine = find_engine(self._settings.engines_dir, name)

@@ -73,7 +73,9 @@ def replay(
             out.with_suffix(".journal") if out else Path(stack.enter_context(TemporaryDirectory(prefix="linewatch-")))
         )
         settings = settings.model_copy(update={"journal": settings.journal.model_copy(update={"dir": journal})})
-        service = stack.enter_context(open_service(settings, camera, clock, verdicts=out, backend=backend))
+        service = stack.enter_context(
+            open_service(settings, camera, clock, verdicts=out, backends=[backend] if backend else ())
+        )
         stack.enter_context(stopping(service))
         note = TallyNote(service.tally)
         show = stack.enter_context(progress_bar("replay", camera.grabs))

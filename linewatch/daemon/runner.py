@@ -69,8 +69,7 @@ class Work:
     engine: run a batch on a worker's own executor; never raises for what an engine does wrong.
     decide, finish: a prediction, or the end of the source, -> what is decided.
     open_outlet, open_catchup, open_commands: opened, used and closed on the stage's own thread, as ZeroMQ's sockets
-    want it. exchange: carry out what the commands ask for, waiting at most so long for one. Without a command socket
-    neither of the last two is there.
+    want it. exchange: do what is to be done with engines, waiting at most so long for something.
     """
 
     capture: Callable[[float], tuple[Frame, ...] | None]

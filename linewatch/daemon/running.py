@@ -1,6 +1,7 @@
 """The engine stage: runs batches, and says once when an engine begins to fail and once when it is well again."""
 
 import threading
+from collections.abc import Callable
 
 import structlog
 
@@ -9,12 +10,17 @@ from linewatch.inference.pool import EnginePool
 
 log = structlog.get_logger()
 
+LOST_AFTER = 5
+"""Failures of one engine in a row: a device that is gone fails every time, a bad moment once or twice."""
+
 
 class Running:
     """`pool.run` for the runner; used by all workers at once."""
 
-    def __init__(self, pool: EnginePool) -> None:
-        self._pool = pool
+    def __init__(self, pool: EnginePool, lose: Callable[[str], None] = lambda why: None) -> None:
+        """lose: told once why an engine failed time after time."""
+        self._pool, self._lose = pool, lose
+        self._failures: dict[tuple[str, int], int] = {}  # in a row, of (engine, generation)
         self._failing: set[str] = set()
         self._lock = threading.Lock()
 
@@ -23,7 +29,18 @@ class Running:
         result = self._pool.run(worker, batch)
         if (result.error is None) is (batch.engine in self._failing):
             self._turn(batch.engine, result.error)
+        if result.error is not None or self._failures:
+            self._count((batch.engine, batch.generation), result.error)
         return result
+
+    def _count(self, engine: tuple[str, int], error: str | None) -> None:
+        with self._lock:
+            failures = 0 if error is None else self._failures.get(engine, 0) + 1
+            self._failures[engine] = failures
+            if not failures:
+                del self._failures[engine]
+        if failures == LOST_AFTER:
+            self._lose(str(error))
 
     def _turn(self, engine: str, error: str | None) -> None:
         with self._lock:

@@ -1,7 +1,7 @@
 """One camera's service: opens everything in order, hands the work to the runner, closes everything in reverse."""
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -14,6 +14,7 @@ import zmq
 from linewatch.capture.admission import Admission, Intake
 from linewatch.capture.edges import find_edges
 from linewatch.capture.ring import FrameRing
+from linewatch.config.inference import InferenceSettings
 from linewatch.config.service import ServiceSettings
 from linewatch.config.taxonomy import Taxonomy
 from linewatch.contracts.frame import Frame
@@ -30,7 +31,7 @@ from linewatch.daemon.status import StatusReport
 from linewatch.daemon.tally import Tally
 from linewatch.decision.decide import DecisionState
 from linewatch.decision.rules import DecisionRules
-from linewatch.inference.backends import open_backend
+from linewatch.inference.backends import open_backend, open_backends
 from linewatch.inference.cascade import Cascade
 from linewatch.inference.engines import EngineSet, load_engines
 from linewatch.inference.host import available_cores
@@ -68,6 +69,7 @@ class Service:
     latencies_ns: deque[int]  # of the newest frames: last line to publication
     load: Load | None  # None: nothing is ever shed
     commands: CommandServer | None
+    exchange: Exchange
 
     def stop(self) -> None:
         """End capture; what was captured is still decided and published."""
@@ -139,11 +141,12 @@ def open_service(
     clock: Clock,
     *,
     verdicts: Path | None = None,
-    backend: Backend | None = None,
+    backends: Sequence[Backend] = (),
 ) -> Iterator[Service]:
     """Load engines, open journal and sockets' settings around an opened `camera`; close all in reverse.
 
-    verdicts: also write every decision to this file. backend: instead of the configured one. Raises LinewatchErrors.
+    verdicts: also write every decision to this file. backends: by preference, instead of the configured ones. Raises
+    LinewatchErrors.
     """
     with ExitStack() as stack:
         engines = load_engines(settings.inference)
@@ -151,8 +154,9 @@ def open_service(
         rules = rules_of(settings, engines, taxonomy)
         keys = load_keys(settings.wire)
         workers = settings.inference.workers or available_cores()
-        backend = backend or open_backend(settings.inference.backend, settings.inference)
-        pool = stack.enter_context(EnginePool(engines, backend, settings.inference.ladder, workers))
+        backends = tuple(backends) or _backends(settings.inference, camera)
+        serving = _ready(backends, engines, settings.inference)
+        pool = stack.enter_context(EnginePool(engines, serving, settings.inference.ladder, workers))
         load = Load(workers, settings.inference.deadline_ms) if camera.live else None  # a recording waits
         cascade = Cascade(engines, settings.inference, settings.line, load)
         journal = stack.enter_context(Journal(settings.journal, clock.now_ns))
@@ -176,7 +180,7 @@ def open_service(
             standing.use(running(pool, lineup))
             runner.between_frames(partial(cascade.use, lineup))
 
-        exchange = Exchange(pool, cascade, backend, settings.inference, take_up)
+        exchange = Exchange(pool, cascade, backends, serving, settings.inference, take_up)
 
         def feed(frame: Frame, now_ns: int) -> tuple[Batch, ...]:
             edges = None if frame.pixels is None else find_edges(frame.pixels[: frame.valid_lines], settings.capture)
@@ -205,18 +209,36 @@ def open_service(
                 stop_capture=camera.stop,
                 feed=feed,
                 cascade=cascade,
-                engine=Running(pool),
+                engine=Running(pool, exchange.lose),
                 decide=deciding,
                 finish=deciding.finish,
                 open_outlet=partial(open_outlet, publisher, make_outlet),
                 open_catchup=partial(_open_serving, server),
                 workers=workers,
                 open_commands=partial(_open_serving, commands) if commands else None,
-                exchange=exchange.work if commands else None,
+                exchange=exchange.work,
             ),
             clock,
         )
-        yield Service(runner, tally, publisher, server, identities, latencies_ns, load, commands)
+        yield Service(runner, tally, publisher, server, identities, latencies_ns, load, commands, exchange)
+
+
+def _backends(settings: InferenceSettings, camera: Camera) -> tuple[Backend, ...]:
+    """The configured backend; for a live camera, which cannot wait, also those that may serve in its place."""
+    if not camera.live:
+        return (open_backend(settings.backend, settings),)
+    backends, errors = open_backends(settings)
+    for error in errors:
+        log.error("backend_unavailable", error=str(error))
+    return backends
+
+
+def _ready(backends: Sequence[Backend], engines: EngineSet, settings: InferenceSettings) -> Backend:
+    """The first backend that can serve at once; the first of all, if none can."""
+    for backend in backends:
+        if all(backend.ready(engine.manifest, settings.ladder) for engine in engines.by_task().values()):
+            return backend
+    return backends[0]
 
 
 def rules_of(settings: ServiceSettings, engines: EngineSet, taxonomy: Taxonomy | None) -> DecisionRules:

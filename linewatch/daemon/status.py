@@ -72,6 +72,7 @@ class StatusReport:
             ring_slots=self._ring.slots,
             stages=self._stages(silent),
             engines=self._exchange.engines,
+            backend=self._exchange.backend,
             beside=self._exchange.beside,
         )
 

@@ -27,3 +27,20 @@ def open_backend(name: str, settings: InferenceSettings | None = None) -> Backen
 
             return TensorRtBackend(settings.plan_dir, settings.plan_precision)
     raise EngineError(f"inference.backend is {name!r}, expected one of {', '.join(NAMES)}")
+
+
+def open_backends(settings: InferenceSettings) -> tuple[tuple[Backend, ...], tuple[EngineError, ...]]:
+    """The configured backend and those that may serve in its place, in order; and why others cannot be opened.
+
+    Raises EngineError, the first one, when none can.
+    """
+    opened: list[Backend] = []
+    errors: list[EngineError] = []
+    for name in dict.fromkeys((settings.backend, *settings.fallback)):
+        try:
+            opened.append(open_backend(name, settings))
+        except EngineError as error:
+            errors.append(error)
+    if not opened:
+        raise errors[0]
+    return tuple(opened), tuple(errors)

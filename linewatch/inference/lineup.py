@@ -56,6 +56,10 @@ class Lineup:
         """The next line-up: the same engines, with this shadow or with none."""
         return replace(self, serial=self.serial + 1, shadow=shadow)
 
+    def moved(self, generation: int) -> Self:
+        """The next line-up: the same engines, all loaded anew under this number."""
+        return replace(self, serial=self.serial + 1, generations=dict.fromkeys(Task, generation))
+
     def promoted(self, engine: Engine, generation: int) -> Self:
         """The next line-up: `engine` in its task's place, no shadow."""
         task = engine.manifest.task

@@ -38,6 +38,9 @@ class OnnxRuntimeBackend:
     def check(self, manifest: EngineManifest, model: bytes) -> None:
         self._session(manifest, model)
 
+    def ready(self, manifest: EngineManifest, ladder: Sequence[int]) -> bool:
+        return True
+
     def open(self, manifest: EngineManifest, model: bytes, ladder: Sequence[int], workers: int) -> tuple[Executor, ...]:
         session = self._session(manifest, model)  # may be run by many threads at once
         return tuple(_OnnxRuntimeExecutor(session, manifest) for _ in range(workers))

@@ -33,6 +33,9 @@ class OpenVinoBackend:
     def check(self, manifest: EngineManifest, model: bytes) -> None:
         self._read(manifest, model)
 
+    def ready(self, manifest: EngineManifest, ladder: Sequence[int]) -> bool:
+        return True
+
     def open(self, manifest: EngineManifest, model: bytes, ladder: Sequence[int], workers: int) -> tuple[Executor, ...]:
         graph = self._read(manifest, model)
         settings = {

@@ -40,8 +40,8 @@ class TensorRtBackend:
     def check(self, manifest: EngineManifest, model: bytes) -> None:
         parse(self._library, self._library.api.Builder(self._library.log), manifest, model)
 
-    def plan_ready(self, manifest: EngineManifest, ladder: Sequence[int]) -> bool:
-        """Whether `open` finds its plan on disk, and so takes a moment and not minutes."""
+    def ready(self, manifest: EngineManifest, ladder: Sequence[int]) -> bool:
+        """Whether `open` finds its plan on disk."""
         return self._plans.find(self._key(manifest, ladder)) is not None
 
     def prepare(

@@ -37,6 +37,9 @@ class _WrappingBackend:
     def check(self, manifest: EngineManifest, model: bytes) -> None:
         self._inner.check(manifest, model)
 
+    def ready(self, manifest: EngineManifest, ladder: Sequence[int]) -> bool:
+        return self._inner.ready(manifest, ladder)
+
     def open(self, manifest: EngineManifest, model: bytes, ladder: Sequence[int], workers: int) -> tuple[Executor, ...]:
         return tuple(_Wrapped(executor, self.before) for executor in self._inner.open(manifest, model, ladder, workers))
 
@@ -74,6 +77,27 @@ class FailingBackend(_WrappingBackend):
             fails = self._run in self._failing
         if fails:
             raise EngineError(f"{self.name}: the device is lost (made on purpose)")
+
+
+class BuildingBackend(_WrappingBackend):
+    """Has to build each engine first, which ends when `built` is set; its engines' identities begin with `built-`."""
+
+    def __init__(self, inner: Backend) -> None:
+        super().__init__(inner)
+        self.name = f"built-{inner.name}"
+        self.built = threading.Event()
+
+    def identity(self, manifest: EngineManifest) -> str:
+        return f"built-{self._inner.identity(manifest)}"
+
+    def ready(self, manifest: EngineManifest, ladder: Sequence[int]) -> bool:
+        return self.built.is_set()
+
+    def open(self, manifest: EngineManifest, model: bytes, ladder: Sequence[int], workers: int) -> tuple[Executor, ...]:
+        self.built.wait()
+        return super().open(manifest, model, ladder, workers)
+
+    def before(self) -> None: ...
 
 
 class HungBackend(_WrappingBackend):

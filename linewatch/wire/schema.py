@@ -220,6 +220,22 @@ class EngineBeside(Message):
     failed: Count = Field(default=0, description="tiles of which it gave no answer")
 
 
+class BackendState(StrEnum):
+    """Whether the engines run where they should."""
+
+    SERVING = "serving"  # on the configured backend
+    PREPARING = "preparing"  # on another one, while the configured one makes its engines ready
+    LOST = "lost"  # on another one, or on none that works: the configured one cannot be used
+
+
+class BackendStatus(Message):
+    """What the engines run on."""
+
+    name: str
+    state: BackendState
+    text: str | None = Field(default=None, description="why it is not the configured one")
+
+
 class StatusBody(Message):
     """The heartbeat, and how the service is."""
 
@@ -247,6 +263,7 @@ class StatusBody(Message):
     ring_slots: Count
     stages: tuple[StageStatus, ...]
     engines: tuple[EngineStatus, ...]
+    backend: BackendStatus | None = None
     beside: EngineBeside | None = Field(default=None, description="an engine that is tried beside them")
 
 

@@ -115,7 +115,7 @@ def test_a_hung_engine_worker_stops_heartbeat_and_watchdog(
     listeners: list[threading.Thread] = []
     with (
         camera_for(source, settings.line, clock, live=True) as camera,
-        open_service(settings, camera, clock, backend=backend) as service,
+        open_service(settings, camera, clock, backends=[backend]) as service,
     ):
 
         def ready() -> None:

@@ -31,7 +31,7 @@ def test_live_capture_never_waits_and_counts_every_line_it_misses(settings: Serv
     with (
         capture_logs() as logs,
         camera_for(source, settings.line, clock, live=True) as camera,
-        open_service(settings, camera, clock, verdicts=tmp_path / "v.jsonl", backend=backend) as service,
+        open_service(settings, camera, clock, verdicts=tmp_path / "v.jsonl", backends=[backend]) as service,
     ):
         service.run(watch=lambda: beats.append(not service.runner.health.silent()))
     found = spans(tmp_path / "v.jsonl")
@@ -56,7 +56,7 @@ def test_the_heavy_engines_work_is_shed_before_strip_is_missed(settings: Service
     with (
         capture_logs() as logs,
         camera_for(source, settings.line, clock, live=True) as camera,
-        open_service(settings, camera, clock, verdicts=tmp_path / "v.jsonl", backend=backend) as service,
+        open_service(settings, camera, clock, verdicts=tmp_path / "v.jsonl", backends=[backend]) as service,
     ):
         service.run()
     found = spans(tmp_path / "v.jsonl")
