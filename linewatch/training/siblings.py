@@ -72,13 +72,12 @@ def quantize(
         raise ConfigError(f"--bound is {bound}, expected more than 0 and less than 1")
     source = _source(engines_dir, name)
     work = _Work(source, open_sets(data), bound, calibration_dir, tiles)
-    drafts = {kind: work.draft(new_name if kind is Activations.INT8 else f"{name}-uint8", kind) for kind in Activations}
-    signed, unsigned = drafts[Activations.INT8], drafts[Activations.UINT8]
+    signed = work.accepted(work.draft(new_name, Activations.INT8))
+    unsigned = work.draft(f"{name}-uint8", Activations.UINT8)
     ms = ms_per_row({"fp32": source, "int8": signed.engine, "uint8": unsigned.engine})
-    wanted = [signed]
+    accepted = [signed]
     if any(ms["uint8", one] < UNSIGNED_GAIN * ms["int8", one] for one in CPU_BACKENDS):
-        wanted.append(unsigned)
-    accepted = [work.accepted(draft) for draft in wanted]
+        accepted.append(work.accepted(unsigned))
     return [Sibling(work.write(draft, engines_dir, ms), ms) for draft in accepted]
 
 
