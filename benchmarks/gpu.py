@@ -258,6 +258,8 @@ def main() -> int:
     with TemporaryDirectory(prefix="linewatch-plans-") as fresh:
         for name in names:
             engine = find_engine(arguments.engines, name)
+            if engine.manifest.quantisation is not None and engine.manifest.quantisation.activations == "uint8":
+                continue  # for CPUs alone
             for precision in ("fp32", "fp16") if engine.manifest.precision == "fp32" else ("fp32",):
                 print(f"{name} {precision} ...", file=sys.stderr, flush=True)
                 all_checked.append(check_engine(engine, precision, arguments.plans or Path(fresh)))

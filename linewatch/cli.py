@@ -158,6 +158,16 @@ def _parser() -> argparse.ArgumentParser:  # noqa: PLR0915 - a list of commands
     export.add_argument("--name", required=True)
     export.add_argument("--engines", type=Path, default=Path("engines"), metavar="DIR")
 
+    quantize = command("quantize", _quantize, "Make the INT8 sibling of an FP32 engine, or say why it is not as good.")
+    quantize.add_argument("engine", help="name of an FP32 engine")
+    quantize.add_argument("--data", action="append", default=[], metavar="NAME=DIR", help="a set, or a folder of sets")
+    quantize.add_argument("--name", metavar="NEW", help="of the sibling; default: ENGINE-int8")
+    quantize.add_argument(
+        "--bound", type=float, help="how far a figure may drop, by the upper end of its 95 %% interval"
+    )
+    quantize.add_argument("--engines", type=Path, default=Path("engines"), metavar="DIR")
+    quantize.add_argument("--calibration", type=Path, default=Path("calibration/int8"), metavar="DIR")
+
     explain = command("explain", _explain, "Draw where an engine or a checkpoint looks in a picture.")
     explain.add_argument("target", metavar="CHECKPOINT|ENGINE")
     explain.add_argument("image", type=Path)
@@ -391,6 +401,21 @@ def _export(options: argparse.Namespace) -> None:
 
         manifest = export_checkpoint(options.checkpoint, options.name, options.engines)
         print(f"{options.engines / manifest.name}: {manifest.task} engine, checked against torch")
+
+
+def _quantize(options: argparse.Namespace) -> None:
+    with _training():
+        from linewatch.training.siblings import quantize, siblings_table
+
+        siblings = quantize(
+            options.engine,
+            data=options.data,
+            new_name=options.name,
+            bound=options.bound,
+            engines_dir=options.engines,
+            calibration_dir=options.calibration,
+        )
+        Console(width=None if sys.stdout.isatty() else _WIDE).print(siblings_table(siblings))
 
 
 def _explain(options: argparse.Namespace) -> None:

@@ -54,6 +54,30 @@ class TrainingRecord(_Closed):
     split: str = Field(description="where the split is written down")
 
 
+class Acceptance(_Closed):
+    """One figure of an INT8 engine beside its FP32 source, on the same held-out pictures."""
+
+    data: str
+    figure: str = Field(description="recall_at_10pct, top1 or dice")
+    backend: str
+    count: int = Field(ge=0, description="windows or pictures judged")
+    fp32: float
+    int8: float
+    drop_high: float = Field(description="upper end of the drop's 95 % interval, paired bootstrap")
+    bound: float = Field(gt=0, description="drop_high is not above it")
+
+
+class Quantisation(_Closed):
+    """How an INT8 engine came from an FP32 one."""
+
+    source: str = Field(description="name of the FP32 engine")
+    source_sha256: Sha256
+    activations: Literal["int8", "uint8"] = Field(description="int8: for every backend; uint8: for CPUs alone")
+    left_fp32: tuple[str, ...] = Field(description="weighted nodes that stayed FP32")
+    calibration: str = Field(description="file with the calibration tiles and the scales")
+    acceptance: tuple[Acceptance, ...]
+
+
 class EngineManifest(_Closed):
     """Everything that the loader needs to trust an engine; a mismatch with the model is refused at start."""
 
@@ -76,6 +100,7 @@ class EngineManifest(_Closed):
     training: TrainingRecord
     metrics: dict[str, float]
     terms: str
+    quantisation: Quantisation | None = Field(default=None, description="of an INT8 engine")
 
     def claims(self) -> np.ndarray:
         """float32 (len(classes),): the score from which a classifier claims each class."""

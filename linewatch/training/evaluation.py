@@ -19,7 +19,7 @@ from linewatch.contracts.errors import EngineError
 from linewatch.contracts.manifest import EngineManifest, Task
 from linewatch.inference.backends import open_backend
 from linewatch.inference.engines import Engine, load_engine
-from linewatch.training.datasets import DataSet, DatasetError, Knowledge, Specimen
+from linewatch.training.datasets import HOUSE_SETS, DataSet, DatasetError, Knowledge, Specimen
 from linewatch.training.export import OUTPUT_OF, onnx_bytes
 from linewatch.training.judging import labels, masks, multi_label, windows
 from linewatch.training.judging.judgement import Judgement
@@ -95,7 +95,11 @@ def of_checkpoint(trained: Trained, name: str) -> Judgeable:
 
 def of_engine(folder: Path, backend: str = "onnxruntime") -> Judgeable:
     manifest = EngineManifest.model_validate_json((folder / MANIFEST).read_bytes())
-    engine = load_engine(folder.resolve().parent, folder.resolve().name, manifest.task)
+    return of_loaded(load_engine(folder.resolve().parent, folder.resolve().name, manifest.task), backend)
+
+
+def of_loaded(engine: Engine, backend: str = "onnxruntime") -> Judgeable:
+    manifest = engine.manifest
     return Judgeable(
         manifest.name,
         manifest.task,
@@ -105,7 +109,7 @@ def of_engine(folder: Path, backend: str = "onnxruntime") -> Judgeable:
         manifest.input.width,
         EnginePredictor(engine, backend),
         lambda: engine.model,
-        _seen(folder),
+        _seen(engine.directory),
         cell_px=manifest.cell_px,
     )
 
@@ -122,6 +126,57 @@ def unseen(judgeable: Judgeable, data_set: DataSet) -> list[Specimen]:
     if judgeable.seen:
         return [one for one in data_set.specimens if fingerprint(one.path) not in judgeable.seen]
     return [one for one in data_set.specimens if one.fold is None or one.fold == HELD_OUT_FOLD]
+
+
+def seen(judgeable: Judgeable, data_set: DataSet) -> list[Specimen]:
+    """The specimens that `judgeable` is known to have been fitted to; of the shipped engines, folds 0-3."""
+    if judgeable.seen:
+        return [one for one in data_set.specimens if fingerprint(one.path) in judgeable.seen]
+    if data_set.name not in HOUSE_SETS:
+        return []
+    return [one for one in data_set.specimens if one.fold is not None and one.fold != HELD_OUT_FOLD]
+
+
+@dataclass(frozen=True)
+class Headline:
+    """The one figure that an engine is accepted by on a set, for any draw of its samples.
+
+    of: the figure of the samples at these indices, None where they do not define it. groups: the picture of each
+    sample. right: of a figure that is a share, the samples with it.
+    """
+
+    name: str
+    of: Callable[[NDArray[np.intp]], float | None]
+    groups: Sequence[str]
+    right: NDArray[np.bool_] | None = None
+
+
+def headline(
+    judgeable: Judgeable, data_set: DataSet, specimens: Sequence[Specimen], taxonomy: Taxonomy
+) -> Headline | None:
+    """Screen: recall where a tenth of the clean windows pass. Classify: top 1. Segment: mean Dice of the defective
+    pictures. None where the set does not tell it.
+    """
+    outlined = [one for one in specimens if one.knowledge is Knowledge.OUTLINED]
+    match judgeable.task:
+        case Task.CLASSIFY if not any(len(one.mask_labels) > 1 for one in outlined):
+            scores, truth, _, files = _label_scores(judgeable, data_set, specimens, taxonomy)
+            right = scores.argmax(1) == truth
+            return Headline("top1", lambda at: float(right[at].mean()), files, right)
+        case Task.SEGMENT if outlined:
+            dice = _overlap(judgeable, outlined).image_dice()
+            files = [one.file for one in outlined]
+            return Headline("dice", lambda at: None if np.isnan(dice[at]).all() else float(np.nanmean(dice[at])), files)
+        case Task.SCREEN if outlined and all(
+            one.gray().shape == (judgeable.lines, judgeable.width) for one in outlined
+        ):
+            windowed, defective, files = _window_scores(judgeable, data_set, outlined)
+            return Headline(
+                "recall_at_10pct",
+                lambda at: windows.recall_at_pass_rates(windowed[at], defective[at])["0.10"],
+                files,
+            )
+    return None
 
 
 def evaluate(judgeable: Judgeable, data_set: DataSet, specimens: Sequence[Specimen], taxonomy: Taxonomy) -> Judgement:
@@ -169,13 +224,21 @@ def column_of(label: str, judgeable: Judgeable, data_set: str, taxonomy: Taxonom
 def _classify(judgeable: Judgeable, data_set: DataSet, specimens: Sequence[Specimen], taxonomy: Taxonomy) -> Judgement:
     if any(one.knowledge is Knowledge.OUTLINED and len(one.mask_labels) > 1 for one in specimens):
         return _classify_frames(judgeable, data_set, specimens, taxonomy)
+    scores, truth, names, files = _label_scores(judgeable, data_set, specimens, taxonomy)
+    return labels.judge(scores, truth, names, files)
+
+
+def _label_scores(
+    judgeable: Judgeable, data_set: DataSet, specimens: Sequence[Specimen], taxonomy: Taxonomy
+) -> tuple[NDArray, NDArray[np.intp], list[str], list[str]]:
+    """Scores (n, the set's classes), true class numbers, the classes' names, files."""
     specimens = [one for one in specimens if one.labels]
     columns = {label: column_of(label, judgeable, data_set.name, taxonomy) for label in data_set.labels}
     order = list(dict.fromkeys(columns.values()))
     size = (judgeable.width, judgeable.lines)
     scores = answers(judgeable.predict, [resized(one.gray(), size) for one in specimens])
     truth = np.array([order.index(columns[one.labels[0]]) for one in specimens])
-    return labels.judge(scores[:, order], truth, [judgeable.classes[c] for c in order], [one.file for one in specimens])
+    return scores[:, order], truth, [judgeable.classes[c] for c in order], [one.file for one in specimens]
 
 
 def _classify_frames(
@@ -217,13 +280,17 @@ def _segment(judgeable: Judgeable, data_set: DataSet, specimens: Sequence[Specim
         raise DatasetError(
             f"{data_set.name}: has no masks, but {judgeable.name} is judged by them; name a set with masks"
         )
+    overlap = _overlap(judgeable, outlined)
+    found = masks.judge(overlap, ["defect"], groups=[one.file for one in outlined])
+    return found.model_copy(update={"dice_per_class": _dice_by_label(overlap.image_dice(), outlined)})
+
+
+def _overlap(judgeable: Judgeable, outlined: Sequence[Specimen]) -> masks.Overlap:
     parts = []
     for one in outlined:
         called = probability(judgeable, one.gray())
         parts.append(masks.Overlap.of(called[None], one.mask()[None] > 0, judgeable.thresholds["defect"]))
-    overlap = masks.Overlap.joined(parts)
-    found = masks.judge(overlap, ["defect"], groups=[one.file for one in outlined])
-    return found.model_copy(update={"dice_per_class": _dice_by_label(overlap.image_dice(), outlined)})
+    return masks.Overlap.joined(parts)
 
 
 def _dice_by_label(dice: NDArray[np.float64], specimens: Sequence[Specimen]) -> dict[str, float | None]:
@@ -257,6 +324,13 @@ def windows_of(shape: tuple[int, ...], lines: int, width: int) -> Iterator[tuple
 
 
 def _screen(judgeable: Judgeable, data_set: DataSet, specimens: Sequence[Specimen], taxonomy: Taxonomy) -> Judgement:
+    return windows.judge(*_window_scores(judgeable, data_set, specimens))
+
+
+def _window_scores(
+    judgeable: Judgeable, data_set: DataSet, specimens: Sequence[Specimen]
+) -> tuple[NDArray[np.float64], NDArray[np.bool_], list[str]]:
+    """Score, truth and file of each window that counts."""
     frames = [one for one in specimens if one.knowledge is Knowledge.OUTLINED]
     shape = (judgeable.lines, judgeable.width)
     pictures = [(one.gray(), one.mask(), one.file) for one in frames]
@@ -276,4 +350,4 @@ def _screen(judgeable: Judgeable, data_set: DataSet, specimens: Sequence[Specime
         scores.append(tile_scores(of, judgeable.cell_px, steel)[counts])
         defective.append(truth.defect_px[counts] > 0)
         files += [file] * int(counts.sum())
-    return windows.judge(np.concatenate(scores), np.concatenate(defective), files)
+    return np.concatenate(scores), np.concatenate(defective), files

@@ -27,7 +27,9 @@ from linewatch.inference.tensorrt.library import FLAVOURS, Library, import_libra
 from linewatch.inference.tensorrt.plans import PlanCache, PlanKey, Precision, rows_per_run
 
 ROOT = Path(__file__).parents[2]
-SHIPPED = sorted(path.parent.name for path in (ROOT / "engines").glob("*/manifest.json"))
+ENGINES = [find_engine(ROOT / "engines", path.parent.name) for path in (ROOT / "engines").glob("*/manifest.json")]
+SHIPPED = sorted(engine.manifest.name for engine in ENGINES if engine.manifest.precision == "fp32")
+QUANTISED = {engine.manifest.name: quantisation for engine in ENGINES if (quantisation := engine.manifest.quantisation)}
 H200 = Gpu("NVIDIA H200", "9.0", "580.1", 140_000)
 
 
@@ -62,6 +64,22 @@ def test_every_shipped_engine_builds_in_the_precision_asked_for(
     nodes = onnx.load_from_string(engine.model).graph.node
     assert built.precisions.products == {precision: sum(node.op_type in {"Conv", "Gemm"} for node in nodes)}
     assert len(built.plan) > len(engine.model) * (0.9 if precision == "fp32" else 0.45)
+
+
+@pytest.mark.parametrize("name", sorted(name for name, how in QUANTISED.items() if how.activations == "int8"))
+def test_every_shipped_int8_engine_builds_with_int8_convolutions(library: Library, name: str) -> None:
+    """All but those that its manifest says were left in FP32."""
+    engine = find_engine(ROOT / "engines", name)
+    products = build(library, engine.manifest, engine.model, precision="int8", rows=2).precisions.products
+    assert products["int8"] > 3 * products.get("fp32", 0)
+    assert products.get("fp32", 0) <= len(QUANTISED[name].left_fp32)
+
+
+@pytest.mark.parametrize("name", sorted(name for name, how in QUANTISED.items() if how.activations == "uint8"))
+def test_an_engine_with_unsigned_activations_is_refused(library: Library, name: str) -> None:
+    engine = find_engine(ROOT / "engines", name)
+    with pytest.raises(EngineError, match="has unsigned activations, which are for CPUs alone"):
+        build(library, engine.manifest, engine.model, precision="int8", rows=1)
 
 
 class Levels(quantization.CalibrationDataReader):

@@ -26,6 +26,12 @@ class LayerPrecisions(BaseModel):
 
 def parse(library: Library, builder: Any, manifest: EngineManifest, model: bytes) -> tuple[Any, Any]:
     """The network, and the parser that must live as long. Raises EngineError: what is wrong, and in which node."""
+    quantisation = manifest.quantisation
+    if quantisation is not None and quantisation.activations == "uint8":
+        raise EngineError(
+            f"engine {manifest.name} has unsigned activations, which are for CPUs alone; expected signed ones: "
+            f"use the INT8 sibling of {quantisation.source} that `linewatch quantize` makes for every backend"
+        )
     api = library.api
     typed = getattr(api.NetworkDefinitionCreationFlag, "STRONGLY_TYPED", None)
     network = builder.create_network(0 if typed is None else 1 << int(typed))
