@@ -37,6 +37,9 @@ from linewatch.training.tiles import (
 )
 from linewatch.training.words import NORMALISATION, SPLIT, TERMS, UNKNOWN_SCALE_MM_PER_PX
 
+_SMALL_PX = 50
+"""Added to both sides of a tile's Dice: outlines of fewer pixels weigh less."""
+
 FALSE_AREA_PX = 64
 """A clean tile counts as falsely called from this many pixels over the threshold on."""
 
@@ -47,7 +50,7 @@ OUTLINED_CLASSES = ("inclusion", "patches", "scratch", "torn_spot", "edge_mark",
 class SegmentRecipe(Recipe):
     """The segmenter's recipe."""
 
-    steps: PositiveInt = 1500
+    steps: PositiveInt = 1800
     batch: PositiveInt = 20
     average: float = 0.997
     peak_rate: float = 8e-4
@@ -73,11 +76,17 @@ class TrainingTiles(Dataset):
 
 
 def overlap_loss(network: nn.Module, batch: dict[str, Tensor]) -> Tensor:
-    """Binary cross-entropy plus soft Dice (Milletari et al. 2016) over the whole batch: clean tiles count in both."""
+    """Binary cross-entropy plus soft Dice (Milletari et al. 2016), of the whole batch, in which clean tiles count, and
+    of each defective tile, so that a small defect weighs as much as a large one.
+    """
     logits, defect = network(batch["image"]), batch["defect"]
     probability = logits.sigmoid()
-    dice = (2 * (probability * defect).sum() + 1) / (probability.sum() + defect.sum() + 1)
-    return F.binary_cross_entropy_with_logits(logits, defect) + 0.5 * (1 - dice)
+    hit, size = (probability * defect).sum((1, 2, 3)), (probability + defect).sum((1, 2, 3))
+    defective = defect.flatten(1).any(1)
+    of_batch = (2 * hit.sum() + 1) / (size.sum() + 1)
+    of_tiles = (2 * hit[defective] + _SMALL_PX) / (size[defective] + _SMALL_PX)
+    loss = F.binary_cross_entropy_with_logits(logits, defect) + 0.25 * (1 - of_batch)
+    return loss + 0.5 * (1 - of_tiles).mean() if defective.any() else loss
 
 
 def fit_segmenter(
@@ -285,7 +294,8 @@ probability x 255. {facts.normalisation}. It works at half size and enlarges its
 
 ## How it was made
 {recipe.encoder} from ImageNet as encoder, light decoder, {recipe.steps} steps of {recipe.batch} tiles, binary
-cross-entropy and Dice, seed {recipe.seed}, by `linewatch train segment`. A third of the tiles hold NEU patches
+cross-entropy, Dice of the batch and of each defective tile, seed {recipe.seed},
+by `linewatch train segment`. A third of the tiles hold NEU patches
 (filling the tile, or laid on clean strip with or without their surroundings), the rest are cut from Severstal frames
 at random scale; about a third show clean strip. Data: {data}. Split: {facts.training.split}.
 

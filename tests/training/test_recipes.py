@@ -96,6 +96,18 @@ def test_a_joint_network_overfits(stripes: Path, tmp_path: Path) -> None:
     assert seen[-1] < 0.6 * seen[0]
 
 
+def test_an_untrained_joint_network_can_start_from_a_prior(stripes: Path) -> None:
+    data = open_set("stripes", stripes)
+    small = {"encoder": "mobilenet_v1_0.25", "lines": 64, "width": 64, **CPU}
+    image = torch.full((1, 1, 64, 64), 128, dtype=torch.uint8)
+
+    def mean(settings: JointSettings) -> float:
+        return Joint(settings, data).network(None).eval()(image).pixels.sigmoid().mean().item()
+
+    assert 0.2 < mean(JointSettings(**small)) < 0.8
+    assert mean(JointSettings(prior=0.01, **small)) < 0.05
+
+
 def test_a_network_of_crops_overfits(frames: Path, tmp_path: Path) -> None:
     data = open_set("severstal", frames, splits=tmp_path)
     settings = CropsSettings(

@@ -8,6 +8,7 @@ can be compared picture by picture (`comparison`).
 from __future__ import annotations
 
 import csv
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -50,6 +51,13 @@ class JointSettings(PaperSettings):
     shares: tuple[float, float, float] = (0.75, 0.125, 0.125)
     pixel_weight: float = Field(default=1.0, ge=0)
     threshold: float = Field(default=0.5, gt=0, lt=1)
+    prior: float = Field(
+        default=0.5,
+        gt=0,
+        lt=1,
+        description="probability that the untrained network gives a pixel, by its last bias (Lin et al. 2017, 3.3); "
+        "0.5: none, the paper's. Where defects are few pixels in a hundred a short training spends itself on that bias",
+    )
 
 
 class Outlined(Dataset[dict[str, Tensor]]):
@@ -93,7 +101,10 @@ class Joint:
         return outlined(specimens)
 
     def network(self, source: Source) -> nn.Module:
-        return self.settings.build(len(self.classes), source, encoder=self.settings.encoder)
+        network = self.settings.build(len(self.classes), source, encoder=self.settings.encoder)
+        if self.settings.prior != 0.5:
+            nn.init.constant_(network.head.bias, math.log(self.settings.prior / (1 - self.settings.prior)))
+        return network
 
     def phases(self) -> Sequence[Phase]:
         settings = self.settings
