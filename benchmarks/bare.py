@@ -24,8 +24,8 @@ class BareEngines:
 
     def __init__(self, settings: ServiceSettings, frames: Sequence[np.ndarray], workers: int) -> None:
         inference = settings.inference
-        engines = load_engines(inference)
         backend = open_backend(inference.backend, inference)
+        engines = load_engines(inference, backend.siblings)
         self._executors: dict[Task, tuple[Executor, ...]] = {
             task: backend.open(engine.manifest, engine.model, inference.ladder, workers)
             for task, engine in engines.by_task().items()

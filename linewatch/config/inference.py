@@ -18,6 +18,9 @@ class InferenceSettings(Settings):
     classify: str = "classify"
     segment: str = "segment"
     backend: Literal["openvino", "onnxruntime", "tensorrt"] = "onnxruntime"
+    precision: Literal["int8", "fp32"] = Field(
+        default="int8", description="int8: an engine's INT8 sibling, where one was accepted and the backend gains by it"
+    )
     fallback: Annotated[tuple[Literal["openvino", "onnxruntime"], ...], Field(strict=False)] = Field(
         default=("onnxruntime",),
         description="live: what serves, in this order, while the backend makes its engines ready, and when it is lost",

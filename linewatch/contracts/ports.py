@@ -61,9 +61,13 @@ class Executor(Protocol):
 
 
 class Backend(Protocol):
-    """A runtime that engines run on."""
+    """A runtime that engines run on.
+
+    siblings: endings of the INT8 siblings that it runs faster than the FP32 engine, and rightly; best first.
+    """
 
     name: str
+    siblings: tuple[str, ...]
 
     def identity(self, manifest: EngineManifest) -> str:
         """Weights hash, backend and its version, precision, instruction set or GPU: equal identity, equal bytes."""

@@ -17,7 +17,7 @@ from linewatch.contracts.errors import LinewatchError
 from linewatch.contracts.manifest import Task
 from linewatch.contracts.ports import Backend
 from linewatch.inference.cascade import Cascade
-from linewatch.inference.engines import Engine, find_engine
+from linewatch.inference.engines import Engine, EngineSet, best_sibling, find_engine
 from linewatch.inference.lineup import Lineup
 from linewatch.inference.pool import EnginePool
 from linewatch.inference.shadow import Shadow
@@ -156,7 +156,8 @@ class Exchange:
         self._loads += 1
         loaded: list[Task] = []
         try:
-            for task, engine in self._lineup.engines.by_task().items():
+            engines = self._for(backend)
+            for task, engine in engines.by_task().items():
                 self._pool.load(engine, self._loads, backend)
                 loaded.append(task)
         except LinewatchError as error:
@@ -166,12 +167,22 @@ class Exchange:
             self._why = str(error)
             raise
         before = self._lineup.generations
-        self._take_up(self._lineup.moved(self._loads))
+        self._take_up(self._lineup.moved(engines, self._loads))
         self._retired += [(self._lineup.serial, task, generation) for task, generation in before.items()]
         self._backend = backend
         if backend is self._backends[0]:
             self._why = None
         log.info("engines_moved", backend=backend.name, identities=[engine.identity for engine in self.engines])
+
+    def _for(self, backend: Backend) -> EngineSet:
+        """The running engines as this backend runs them best: an INT8 sibling, or what it was made of."""
+        endings = backend.siblings if self._settings.precision == "int8" else ()
+        found = {}
+        for task, engine in self._lineup.engines.by_task().items():
+            made_of = engine.manifest.quantisation
+            source = find_engine(self._settings.engines_dir, made_of.source) if made_of else engine
+            found[task.value] = best_sibling(source, endings)
+        return EngineSet(**found)
 
     def _leave(self, backend: Backend, why: str) -> None:
         if backend is not self._backend:

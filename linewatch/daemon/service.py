@@ -149,13 +149,12 @@ def open_service(
     LinewatchErrors.
     """
     with ExitStack() as stack:
-        engines = load_engines(settings.inference)
+        backends = tuple(backends) or _backends(settings.inference, camera)
+        serving, engines = _ready(backends, settings.inference)
         taxonomy = Taxonomy.read(settings.taxonomy) if settings.taxonomy else None
         rules = rules_of(settings, engines, taxonomy)
         keys = load_keys(settings.wire)
         workers = settings.inference.workers or available_cores()
-        backends = tuple(backends) or _backends(settings.inference, camera)
-        serving = _ready(backends, engines, settings.inference)
         pool = stack.enter_context(EnginePool(engines, serving, settings.inference.ladder, workers))
         load = Load(workers, settings.inference.deadline_ms) if camera.live else None  # a recording waits
         cascade = Cascade(engines, settings.inference, settings.line, load)
@@ -233,12 +232,13 @@ def _backends(settings: InferenceSettings, camera: Camera) -> tuple[Backend, ...
     return backends
 
 
-def _ready(backends: Sequence[Backend], engines: EngineSet, settings: InferenceSettings) -> Backend:
-    """The first backend that can serve at once; the first of all, if none can."""
+def _ready(backends: Sequence[Backend], settings: InferenceSettings) -> tuple[Backend, EngineSet]:
+    """The first backend that can serve at once, else the first of all, and the engines as it runs them best."""
     for backend in backends:
+        engines = load_engines(settings, backend.siblings)
         if all(backend.ready(engine.manifest, settings.ladder) for engine in engines.by_task().values()):
-            return backend
-    return backends[0]
+            return backend, engines
+    return backends[0], load_engines(settings, backends[0].siblings)
 
 
 def rules_of(settings: ServiceSettings, engines: EngineSet, taxonomy: Taxonomy | None) -> DecisionRules:

@@ -1,6 +1,7 @@
 """Engines on disk: `engines/NAME/` holds a model, its manifest and its card. Nothing unverified is opened."""
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -64,21 +65,43 @@ def load_engine(engines_dir: Path, name: str, task: Task) -> Engine:
     return engine
 
 
-def load_engines(settings: InferenceSettings) -> EngineSet:
-    """The engines that `[inference]` names. Raises EngineError; classify and segment must look at equal tiles."""
-    engines = EngineSet(
-        load_engine(settings.engines_dir, settings.screen, Task.SCREEN),
-        load_engine(settings.engines_dir, settings.classify, Task.CLASSIFY),
-        load_engine(settings.engines_dir, settings.segment, Task.SEGMENT),
+def best_sibling(engine: Engine, endings: Sequence[str]) -> Engine:
+    """The first INT8 sibling with one of these endings that was made of this very engine, else the engine itself.
+
+    Raises EngineError for a sibling that is damaged.
+    """
+    for ending in endings:
+        directory = engine.directory.with_name(f"{engine.manifest.name}-{ending}")
+        if (directory / MANIFEST).is_file():
+            sibling = find_engine(directory.parent, directory.name)
+            made_of = sibling.manifest.quantisation
+            if made_of is not None and made_of.source_sha256 == engine.manifest.model.sha256:
+                return sibling
+    return engine
+
+
+def load_engines(settings: InferenceSettings, siblings: Sequence[str] = ()) -> EngineSet:
+    """The engines that `[inference]` names, or their `siblings` (endings, best first) where its precision is int8.
+
+    Raises EngineError; classify and segment must look at equal tiles.
+    """
+    endings = siblings if settings.precision == "int8" else ()
+    screen, classify, segment = (
+        best_sibling(load_engine(settings.engines_dir, name, task), endings)
+        for name, task in (
+            (settings.screen, Task.SCREEN),
+            (settings.classify, Task.CLASSIFY),
+            (settings.segment, Task.SEGMENT),
+        )
     )
-    classify, segment = engines.classify.manifest.input, engines.segment.manifest.input
-    if (classify.lines, classify.width) != (segment.lines, segment.width):
+    ours, theirs = classify.manifest.input, segment.manifest.input
+    if (ours.lines, ours.width) != (theirs.lines, theirs.width):
         raise EngineError(
-            f"engine {settings.classify} takes tiles of {classify.lines} lines x {classify.width} px and "
-            f"{settings.segment} of {segment.lines} x {segment.width}; both look at the same tiles: "
+            f"engine {settings.classify} takes tiles of {ours.lines} lines x {ours.width} px and "
+            f"{settings.segment} of {theirs.lines} x {theirs.width}; both look at the same tiles: "
             "choose engines of one size"
         )
-    return engines
+    return EngineSet(screen, classify, segment)
 
 
 def verify_all(engines_dir: Path, backend: Backend) -> tuple[EngineReport, ...]:

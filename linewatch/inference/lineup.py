@@ -56,9 +56,9 @@ class Lineup:
         """The next line-up: the same engines, with this shadow or with none."""
         return replace(self, serial=self.serial + 1, shadow=shadow)
 
-    def moved(self, generation: int) -> Self:
-        """The next line-up: the same engines, all loaded anew under this number."""
-        return replace(self, serial=self.serial + 1, generations=dict.fromkeys(Task, generation))
+    def moved(self, engines: EngineSet, generation: int) -> Self:
+        """The next line-up: these engines, all loaded under this number."""
+        return replace(self, serial=self.serial + 1, engines=engines, generations=dict.fromkeys(Task, generation))
 
     def promoted(self, engine: Engine, generation: int) -> Self:
         """The next line-up: `engine` in its task's place, no shadow."""

@@ -12,7 +12,7 @@ from linewatch.contracts.errors import EngineError
 from linewatch.contracts.manifest import EngineManifest
 from linewatch.contracts.ports import Executor
 from linewatch.inference.fit import ModelPort, check_fit, unreadable
-from linewatch.inference.host import cpu_identity
+from linewatch.inference.host import cpu_identity, multiplies_bytes
 
 DTYPES = {"tensor(float)": "float32", "tensor(uint8)": "uint8", "tensor(float16)": "float16"}
 
@@ -31,6 +31,9 @@ class OnnxRuntimeBackend:
                 'or set inference.backend = "openvino"'
             ) from error
         self._ort = onnxruntime
+        self.siblings: tuple[str, ...] = (
+            ("uint8",) if multiplies_bytes() else ()
+        )  # signed activations are slower than FP32 here
 
     def identity(self, manifest: EngineManifest) -> str:
         return cpu_identity(manifest, f"onnxruntime-{self._ort.__version__}")

@@ -15,7 +15,7 @@ from linewatch.contracts.errors import EngineError
 from linewatch.contracts.manifest import EngineManifest
 from linewatch.contracts.ports import Executor
 from linewatch.inference.fit import ModelPort, check_fit, unreadable
-from linewatch.inference.host import cpu_identity
+from linewatch.inference.host import cpu_identity, multiplies_bytes
 
 
 class OpenVinoBackend:
@@ -26,6 +26,7 @@ class OpenVinoBackend:
     def __init__(self) -> None:
         self._ov = _import_openvino()
         self._core = self._ov.Core()
+        self.siblings: tuple[str, ...] = ("uint8", "int8") if multiplies_bytes() else ()
 
     def identity(self, manifest: EngineManifest) -> str:
         return cpu_identity(manifest, f"openvino-{self._ov.__version__.partition('-')[0]}")

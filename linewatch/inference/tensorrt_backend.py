@@ -22,6 +22,7 @@ class TensorRtBackend:
     """
 
     name = "tensorrt"
+    siblings: tuple[str, ...] = ()  # none has been run on a GPU yet: name one in [inference] to try it
 
     def __init__(self, plan_dir: Path, fp32_as: Literal["fp32", "fp16"] = "fp32", *, graphs: bool = True) -> None:
         self._library = import_library()

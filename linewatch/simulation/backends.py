@@ -28,7 +28,7 @@ class _WrappingBackend:
     """Delegates to `inner`; every run of any executor calls `before` first."""
 
     def __init__(self, inner: Backend) -> None:
-        self.name = inner.name
+        self.name, self.siblings = inner.name, inner.siblings
         self._inner = inner
 
     def identity(self, manifest: EngineManifest) -> str:

@@ -10,7 +10,7 @@ import pytest
 
 from linewatch.config.inference import InferenceSettings
 from linewatch.contracts.errors import EngineError
-from linewatch.contracts.manifest import Task
+from linewatch.contracts.manifest import Quantisation, Task
 from linewatch.contracts.ports import Backend
 from linewatch.inference.engines import load_engine, load_engines, verify_all
 from linewatch.inference.pool import EnginePool
@@ -71,6 +71,42 @@ def test_classify_and_segment_must_look_at_equal_tiles(own_dir: Path) -> None:
     nets.write(own_dir, Task.SEGMENT, nets.segment(32, 32), 32, 32, name="small")
     with pytest.raises(EngineError, match="both look at the same tiles"):
         load_engines(InferenceSettings(engines_dir=own_dir, segment="small"))
+
+
+def _sibling(folder: Path, name: str, made_of: str, seed: int = 5) -> None:
+    how = Quantisation(
+        source="classify",
+        source_sha256=made_of,
+        activations="uint8",
+        left_fp32=(),
+        calibration="none",
+        acceptance=(),
+    )
+    model = nets.classify(64, 64, seed=seed)
+    nets.write(folder, Task.CLASSIFY, model, 64, 64, name=name, precision="int8", quantisation=how)
+
+
+def test_the_first_int8_sibling_made_of_this_very_engine_serves(own_dir: Path) -> None:
+    settings = InferenceSettings(engines_dir=own_dir)
+    source = load_engine(own_dir, "classify", Task.CLASSIFY).manifest.model.sha256
+    _sibling(own_dir, "classify-uint8", "0" * 64)
+    assert load_engines(settings, ("uint8", "int8")).classify.manifest.name == "classify", "of an older engine"
+    _sibling(own_dir, "classify-int8", source)
+    assert load_engines(settings, ("uint8", "int8")).classify.manifest.name == "classify-int8"
+    shutil.rmtree(own_dir / "classify-uint8")
+    _sibling(own_dir, "classify-uint8", source)
+    engines = load_engines(settings, ("uint8", "int8"))
+    assert [engine.manifest.name for engine in engines.by_task().values()] == ["screen", "classify-uint8", "segment"]
+    assert load_engines(settings).classify.manifest.name == "classify"
+    in_fp32 = settings.model_copy(update={"precision": "fp32"})
+    assert load_engines(in_fp32, ("uint8",)).classify.manifest.name == "classify"
+
+
+def test_a_damaged_sibling_is_refused(own_dir: Path) -> None:
+    _sibling(own_dir, "classify-uint8", load_engine(own_dir, "classify", Task.CLASSIFY).manifest.model.sha256)
+    (own_dir / "classify-uint8" / "model.onnx").write_bytes(b"damaged")
+    with pytest.raises(EngineError, match="sha256"):
+        load_engines(InferenceSettings(engines_dir=own_dir), ("uint8",))
 
 
 LIARS: dict[str, tuple[Task, dict[str, object], str]] = {

@@ -103,6 +103,8 @@ class Joint:
     def network(self, source: Source) -> nn.Module:
         network = self.settings.build(len(self.classes), source, encoder=self.settings.encoder)
         if self.settings.prior != 0.5:
+            assert isinstance(network.head, nn.Conv2d)
+            assert network.head.bias is not None
             nn.init.constant_(network.head.bias, math.log(self.settings.prior / (1 - self.settings.prior)))
         return network
 
