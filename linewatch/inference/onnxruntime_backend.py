@@ -31,9 +31,8 @@ class OnnxRuntimeBackend:
                 'or set inference.backend = "openvino"'
             ) from error
         self._ort = onnxruntime
-        self.siblings: tuple[str, ...] = (
-            ("uint8",) if multiplies_bytes() else ()
-        )  # signed activations are slower than FP32 here
+        # Signed activations are slower than FP32 here: docs/results.md, INT8.
+        self.siblings: tuple[str, ...] = ("uint8",) if multiplies_bytes() else ()
 
     def identity(self, manifest: EngineManifest) -> str:
         return cpu_identity(manifest, f"onnxruntime-{self._ort.__version__}")
