@@ -7,6 +7,7 @@ from typing import Annotated, Literal, Self
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+ENGINE_NAME = r"^[a-z0-9][a-z0-9_-]*$"
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
@@ -82,7 +83,7 @@ class EngineManifest(_Closed):
     """Everything that the loader needs to trust an engine; a mismatch with the model is refused at start."""
 
     schema_version: Literal[1] = 1
-    name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")
+    name: str = Field(pattern=ENGINE_NAME)
     version: str
     task: Task
     model: ModelFile

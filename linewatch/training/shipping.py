@@ -10,7 +10,7 @@ import numpy as np
 
 from linewatch.config.line import LineSettings
 from linewatch.contracts.errors import ConfigError
-from linewatch.contracts.manifest import EngineManifest, Task, TrainingRecord, TrainingSource
+from linewatch.contracts.manifest import ENGINE_NAME, EngineManifest, Task, TrainingRecord, TrainingSource
 from linewatch.simulation.strip import Strip
 from linewatch.training.evaluation import SEEN
 from linewatch.training.export import EngineFacts, export_engine
@@ -29,7 +29,7 @@ def export_checkpoint(path: Path, name: str, engines_dir: Path) -> EngineManifes
 
     `ConfigError` for a name that no engine may have, `EngineError` if a runtime disagrees with torch.
     """
-    if not re.fullmatch(r"[a-z0-9][a-z0-9_-]*", name):
+    if not re.fullmatch(ENGINE_NAME, name):
         raise ConfigError(f"--name {name}: expected lower-case letters, digits, - and _")
     trained = load(path)
     record, study = trained.record, trained.study

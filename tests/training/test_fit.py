@@ -27,6 +27,7 @@ from linewatch.training.fit import (
     loader,
     read_history,
 )
+from linewatch.training.recipes.house import train_house
 
 SETTINGS = Settings(batch=4, workers=0, threads=1)
 
@@ -212,3 +213,9 @@ def test_two_processes_share_an_epoch(tmp_path: Path) -> None:
     orders = [eval(line.split("] [")[0] + "]") for line in told]
     assert sorted(orders[0] + orders[1]) == list(range(10))
     assert ["[0, 2, 4]" in told[0], "[1, 3, 5]" in told[1]] == [True, True]
+
+
+def test_a_name_that_no_engine_may_have_is_refused_before_the_training(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="becomes the engine's name"):
+        train_house("screen", {}, [], None, tmp_path / "run", tmp_path / "screen-v1.0")
+    assert not (tmp_path / "run").exists()

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from linewatch.contracts.errors import ConfigError
+from linewatch.contracts.manifest import ENGINE_NAME
 from linewatch.training import classify, screen, segment
 from linewatch.training.fit import Recipe
 
@@ -55,6 +57,10 @@ def train_house(
 ) -> None:
     """Trains one of the house's engines into `out`. `weights`: the folder imagenet_weights, else beside the sets."""
     recipe = HOUSE_RECIPES[name]
+    if not re.fullmatch(ENGINE_NAME, out.name):
+        raise ConfigError(
+            f"--out {out}: its last part becomes the engine's name; expected lower-case letters, digits, - and _"
+        )
     missing = [one for one in recipe.sets if one not in folders]
     if missing:
         raise ConfigError(
