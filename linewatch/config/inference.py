@@ -17,7 +17,7 @@ class InferenceSettings(Settings):
     screen: str = "screen"
     classify: str = "classify"
     segment: str = "segment"
-    backend: Literal["openvino", "onnxruntime", "tensorrt"] = "onnxruntime"
+    backend: Literal["openvino", "onnxruntime", "onnxruntime-cuda", "tensorrt"] = "onnxruntime"
     precision: Literal["int8", "fp32"] = Field(
         default="int8", description="int8: an engine's INT8 sibling, where one was accepted and the backend gains by it"
     )

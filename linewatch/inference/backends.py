@@ -4,7 +4,7 @@ from linewatch.config.inference import InferenceSettings
 from linewatch.contracts.errors import EngineError
 from linewatch.contracts.ports import Backend
 
-NAMES = ("openvino", "onnxruntime", "tensorrt")
+NAMES = ("openvino", "onnxruntime", "onnxruntime-cuda", "tensorrt")
 
 
 def open_backend(name: str, settings: InferenceSettings | None = None) -> Backend:
@@ -22,6 +22,10 @@ def open_backend(name: str, settings: InferenceSettings | None = None) -> Backen
             from linewatch.inference.onnxruntime_backend import OnnxRuntimeBackend
 
             return OnnxRuntimeBackend()
+        case "onnxruntime-cuda":
+            from linewatch.inference.onnxruntime_cuda_backend import OnnxRuntimeCudaBackend
+
+            return OnnxRuntimeCudaBackend()
         case "tensorrt":
             from linewatch.inference.tensorrt_backend import TensorRtBackend
 

@@ -31,6 +31,7 @@ class OnnxRuntimeBackend:
                 'or set inference.backend = "openvino"'
             ) from error
         self._ort = onnxruntime
+        self._providers: list[Any] = ["CPUExecutionProvider"]
         # Signed activations are slower than FP32 here: docs/results.md, INT8.
         self.siblings: tuple[str, ...] = ("uint8",) if multiplies_bytes() else ()
 
@@ -54,7 +55,7 @@ class OnnxRuntimeBackend:
         options.use_deterministic_compute = True
         options.log_severity_level = 3  # errors
         try:
-            session = self._ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+            session = self._ort.InferenceSession(model, options, providers=self._providers)
         except Exception as error:  # its exceptions have no public base
             raise unreadable(manifest, error) from error
         check_fit(manifest, [_port(p) for p in session.get_inputs()], [_port(p) for p in session.get_outputs()])

@@ -7,6 +7,7 @@ import pytest
 
 from linewatch.config.inference import InferenceSettings
 from linewatch.config.line import LineSettings
+from linewatch.contracts.errors import EngineError
 from linewatch.contracts.manifest import Task
 from linewatch.contracts.ports import Backend
 from linewatch.inference.backends import open_backend
@@ -41,7 +42,20 @@ def engines(settings: InferenceSettings) -> EngineSet:
     return load_engines(settings)
 
 
-@pytest.fixture(scope="session", params=["openvino", "onnxruntime", pytest.param("tensorrt", marks=pytest.mark.gpu)])
+@pytest.fixture(
+    scope="session",
+    params=[
+        "openvino",
+        "onnxruntime",
+        pytest.param("onnxruntime-cuda", marks=pytest.mark.gpu),
+        pytest.param("tensorrt", marks=pytest.mark.gpu),
+    ],
+)
 def backend(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Backend:
     """Every backend that this machine can run."""
-    return open_backend(request.param, InferenceSettings(plan_dir=tmp_path_factory.mktemp("plans")))
+    try:
+        return open_backend(request.param, InferenceSettings(plan_dir=tmp_path_factory.mktemp("plans")))
+    except EngineError as missing:
+        if request.param != "onnxruntime-cuda":  # which shares its package's name with the CPU's
+            raise
+        pytest.skip(str(missing))

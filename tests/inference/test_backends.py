@@ -9,6 +9,7 @@ from typing import get_args
 
 import nets
 import numpy as np
+import onnxruntime
 import pytest
 
 from linewatch.config.inference import InferenceSettings
@@ -106,8 +107,15 @@ def test_the_identity_names_weights_runtime_precision_and_instruction_set(backen
 
 def test_the_configuration_offers_exactly_the_registered_backends() -> None:
     assert get_args(InferenceSettings.model_fields["backend"].annotation) == NAMES
-    with pytest.raises(EngineError, match="expected one of openvino, onnxruntime, tensorrt"):
+    with pytest.raises(EngineError, match="expected one of openvino, onnxruntime, onnxruntime-cuda, tensorrt"):
         open_backend("caffe")
+
+
+def test_without_the_cuda_provider_its_backend_says_what_to_install() -> None:
+    if "CUDAExecutionProvider" in onnxruntime.get_available_providers():
+        pytest.skip("the CUDA provider is here")
+    with pytest.raises(EngineError, match="install onnxruntime-gpu in place of onnxruntime"):
+        open_backend("onnxruntime-cuda")
 
 
 THREADS = """
