@@ -53,6 +53,7 @@ class Admission:
         self._sequence = 0
         self._counts_per_line = 0.0
         self._previous = np.zeros((line.frame_lines, line.width_px), np.uint8)
+        self._bright = np.zeros_like(self._previous)
         self._previous_lines = 0
 
     def admit(self, grab: Grab) -> tuple[Frame, ...]:
@@ -166,10 +167,13 @@ class Admission:
         gray = self._gray(grab)
         if isinstance(gray, Cause):
             return _Sight(None, gray)
-        frozen = len(gray) == self._previous_lines and np.array_equal(gray, self._previous[: len(gray)])
+        # OpenCV compares and counts without an array of its own for every pixel.
+        frozen = len(gray) == self._previous_lines and not cv2.norm(gray, self._previous[: len(gray)], cv2.NORM_INF)
         self._previous[: len(gray)] = gray
         self._previous_lines = len(gray)
-        if np.count_nonzero(gray > self._settings.black_level) <= _BRIGHT_SHARE * gray.size:
+        bright = self._bright[: len(gray)]
+        cv2.threshold(gray, self._settings.black_level, 1, cv2.THRESH_BINARY, dst=bright)
+        if cv2.countNonZero(bright) <= _BRIGHT_SHARE * gray.size:
             return _Sight(None, Cause.BLACK)
         if frozen:
             return _Sight(None, Cause.FROZEN)

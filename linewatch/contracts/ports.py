@@ -49,10 +49,11 @@ class Camera(Protocol):
 class Executor(Protocol):
     """One engine, ready to run on one worker thread."""
 
-    def run(self, pixels: np.ndarray, rows: int) -> np.ndarray:
+    def run(self, pixels: np.ndarray, rows: int, out: np.ndarray | None = None) -> np.ndarray:
         """The manifest's output for the first `rows` rows of uint8 (n, 1, lines, width), n a rung of the ladder.
 
-        A new array (rows, ...) that the caller owns. A row's bytes depend on that row alone: not on n, its place or its
+        An array (rows, ...) that the caller owns: the first rows of `out`, C-contiguous (n, ...) of the output's dtype,
+        or a new one. A row's bytes depend on that row alone: not on n, its place or its
         neighbours. Rows from `rows` on are padding, which a backend may skip. Raises EngineError when the device fails.
         """
         ...

@@ -38,7 +38,7 @@ class Prediction:
     passed: bool (len(tiles),), which tiles the screen handed on.
     class_scores: float32 (passed.sum(), len(classes)), independent probabilities; row order as in `tiles[passed]`.
     probability: uint8 (passed.sum(), tile lines, tile width), probability of "defect" x 255; same row order. 0 in tiles
-        in which the classifier came near no class: these are not segmented.
+        in which the classifier came near no class: these are not segmented. Valid until the frame's slot is released.
     degraded: None, or why passed tiles were not looked at to the full `depth`; what is beyond `depth` is 0.
     failed: None, or why the frame could not be inspected at all (its valid lines become `missed`).
     lineup: serial of the line-up of engines that looked at it: their thresholds decide.

@@ -29,13 +29,14 @@ class Batch:
     """Tiles for one call of one engine: number `generation` of those that were loaded for its task.
 
     `pixels`: uint8 (rung, 1, lines, width), C-contiguous, rung being a rung of the shape ladder; rows from `len(refs)`
-    on are padding and their results are dropped.
+    on are padding and their results are dropped. `out`: where the output is to go, (rung, ...), or None: a new array.
     """
 
     engine: str  # role: "screen" | "classify" | "segment"
     refs: tuple[TileRef, ...]
     pixels: np.ndarray
     generation: int = 0
+    out: np.ndarray | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)

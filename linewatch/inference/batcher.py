@@ -15,17 +15,28 @@ class Batcher:
 
     A batch's shape is the smallest rung of `ladder` that holds its tiles. Buffers are reused once `recycle` has seen
     their batch, so a steady state allocates no pixels. Not thread-safe.
+
+    masks: every row's output is as large as its pixels, uint8, and gets a buffer that goes with them.
     """
 
     def __init__(
-        self, task: Task, lines: int, width: int, ladder: Sequence[int], deadline_ms: float, generation: int = 0
+        self,
+        task: Task,
+        lines: int,
+        width: int,
+        ladder: Sequence[int],
+        deadline_ms: float,
+        generation: int = 0,
+        *,
+        masks: bool = False,
     ) -> None:
         self._task, self._generation = task, generation
         self._ladder = tuple(ladder)
         self._shape = (ladder[-1], 1, lines, width)
         self._deadline_ns = round(deadline_ms * NS_PER_MS)
+        self._masks = masks
         self._free: list[np.ndarray] = []
-        self._buffer = np.empty(self._shape, np.uint8)
+        self._buffer = self._new()
         self._refs: list[TileRef] = []
         self._oldest_ns = 0
 
@@ -38,7 +49,7 @@ class Batcher:
         """Copy a tile's pixels, uint8 (lines, width), in; the batch that it filled, or nothing."""
         if not self._refs:
             self._oldest_ns = now_ns
-        self._buffer[len(self._refs), 0] = pixels
+        self._buffer[0, len(self._refs), 0] = pixels
         self._refs.append(ref)
         return self.flush() if len(self._refs) == self._ladder[-1] else ()
 
@@ -52,12 +63,16 @@ class Batcher:
         if not self._refs:
             return ()
         rung = next(rung for rung in self._ladder if rung >= len(self._refs))
-        refs, pixels = tuple(self._refs), self._buffer[:rung]
-        self._buffer = self._free.pop() if self._free else np.empty(self._shape, np.uint8)
+        refs, pixels = tuple(self._refs), self._buffer[0, :rung]
+        out = self._buffer[1, :rung, 0] if self._masks else None
+        self._buffer = self._free.pop() if self._free else self._new()
         self._refs = []
-        return (Batch(self._task, refs, pixels, self._generation),)
+        return (Batch(self._task, refs, pixels, self._generation, out),)
 
     def recycle(self, batch: Batch) -> None:
-        """Take back the pixels of a batch that its engine is done with."""
+        """Take back the pixels of a batch that its engine is done with, and the output that was read."""
         assert batch.pixels.base is not None
         self._free.append(batch.pixels.base)
+
+    def _new(self) -> np.ndarray:
+        return np.empty((2 if self._masks else 1, *self._shape), np.uint8)

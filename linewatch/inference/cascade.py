@@ -73,6 +73,7 @@ class Cascade:
         self._load = load
         self._batchers: dict[tuple[Task, int], Batcher] = {}
         self._pending: dict[int, _Pending] = {}  # by ordinal, in order
+        self._masks: dict[int, np.ndarray] = {}  # by ring slot: whoever has the slot has these
         self._oldest = 0
         self.use(Lineup.first(engines, settings))
 
@@ -89,6 +90,7 @@ class Cascade:
                     self._settings.ladder,
                     self._settings.batch_deadline_ms,
                     generation,
+                    masks=task is Task.SEGMENT,
                 )
         self._look_back()
 
@@ -212,7 +214,7 @@ class Cascade:
         if output is None:
             shadow.agreement.failed += 1
         else:
-            pending.shadowed[ref] = output
+            pending.shadowed[ref] = output.copy()  # its buffer is taken back
 
     def _compare(self, pending: _Pending) -> None:
         """Both have looked at this stage's tiles, where neither failed."""
@@ -241,7 +243,8 @@ class Cascade:
             if pending.failed is None:
                 pending.passed = pending.screen_scores >= lineup.screen_threshold
             tiles = int(pending.passed.sum())
-            pending.class_scores, pending.probability = self._no_scores(tiles), self._no_masks(tiles)
+            pending.class_scores = self._no_scores(tiles)
+            pending.probability = self._masks_of(pending.frame.slot, tiles)
             ready = self._next(Task.CLASSIFY, pending, range(tiles), now_ns)
         elif pending.stage is Task.CLASSIFY and pending.degraded is None:
             near_claims = lineup.claims * np.float32(self._settings.claim_share)
@@ -325,6 +328,16 @@ class Cascade:
 
     def _no_scores(self, tiles: int) -> np.ndarray:
         return np.zeros((tiles, len(self.lineup.classes)), np.float32)
+
+    def _masks_of(self, slot: int | None, tiles: int) -> np.ndarray:
+        """Zeros that stay as they are until the slot is released, and so at least until the frame is decided."""
+        if slot is None:
+            return self._no_masks(tiles)
+        if slot not in self._masks:
+            self._masks[slot] = self._no_masks(len(self._tiles))
+        masks = self._masks[slot][:tiles]
+        masks[:] = 0
+        return masks
 
     def _no_masks(self, tiles: int) -> np.ndarray:
         tile = self._tiles[0]

@@ -11,7 +11,7 @@ import numpy as np
 from linewatch.contracts.errors import EngineError
 from linewatch.contracts.manifest import EngineManifest
 from linewatch.contracts.ports import Executor
-from linewatch.inference.fit import ModelPort, check_fit, unreadable
+from linewatch.inference.fit import ModelPort, check_fit, promised_output, unreadable
 from linewatch.inference.host import cpu_identity, multiplies_bytes
 
 DTYPES = {"tensor(float)": "float32", "tensor(uint8)": "uint8", "tensor(float16)": "float16"}
@@ -46,7 +46,8 @@ class OnnxRuntimeBackend:
 
     def open(self, manifest: EngineManifest, model: bytes, ladder: Sequence[int], workers: int) -> tuple[Executor, ...]:
         session = self._session(manifest, model)  # may be run by many threads at once
-        return tuple(_OnnxRuntimeExecutor(session, manifest) for _ in range(workers))
+        element = {"uint8": np.uint8, "float32": np.float32}[promised_output(manifest).dtype]
+        return tuple(_OnnxRuntimeExecutor(session, manifest, element) for _ in range(workers))
 
     def _session(self, manifest: EngineManifest, model: bytes) -> Any:
         options = self._ort.SessionOptions()
@@ -63,19 +64,26 @@ class OnnxRuntimeBackend:
 
 
 class _OnnxRuntimeExecutor:
-    def __init__(self, session: Any, manifest: EngineManifest) -> None:
+    def __init__(self, session: Any, manifest: EngineManifest, element: type) -> None:
         self._session = session
         self._name = manifest.name
         self._input, self._output = manifest.input.name, manifest.output
+        self._row_shape = tuple(dim or 0 for dim in promised_output(manifest).dims[1:])  # all but the rows are known
+        self._element = element
 
-    def run(self, pixels: np.ndarray, rows: int) -> np.ndarray:
+    def run(self, pixels: np.ndarray, rows: int, out: np.ndarray | None = None) -> np.ndarray:
+        if out is None:
+            out = np.empty((rows, *self._row_shape), self._element)
         try:
-            outputs = [
-                self._session.run([self._output], {self._input: pixels[row : row + 1]})[0] for row in range(rows)
-            ]
+            for row in range(rows):
+                binding = self._session.io_binding()
+                binding.bind_cpu_input(self._input, pixels[row : row + 1])
+                address = out[row : row + 1].ctypes.data
+                binding.bind_output(self._output, "cpu", 0, self._element, (1, *self._row_shape), address)
+                self._session.run_with_iobinding(binding)
         except Exception as error:
             raise EngineError(f"engine {self._name}: ONNX Runtime failed: {error}") from error
-        return outputs[0] if rows == 1 else np.concatenate(outputs)
+        return out[:rows]
 
     def close(self) -> None:
         self._session = None

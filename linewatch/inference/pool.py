@@ -70,7 +70,7 @@ class EnginePool:
                 return BatchResult(batch, identity, None, "the engine pool is closed")
             started_ns = time.perf_counter_ns()
             try:
-                output = loaded.executors[worker].run(batch.pixels, len(batch.refs))
+                output = loaded.executors[worker].run(batch.pixels, len(batch.refs), batch.out)
             except EngineError as error:
                 return BatchResult(batch, identity, None, str(error))
             took_ns = time.perf_counter_ns() - started_ns

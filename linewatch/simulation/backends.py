@@ -16,9 +16,9 @@ class _Wrapped:
         self._inner = inner
         self._before = before
 
-    def run(self, pixels: np.ndarray, rows: int) -> np.ndarray:
+    def run(self, pixels: np.ndarray, rows: int, out: np.ndarray | None = None) -> np.ndarray:
         self._before()
-        return self._inner.run(pixels, rows)
+        return self._inner.run(pixels, rows, out)
 
     def close(self) -> None:
         self._inner.close()

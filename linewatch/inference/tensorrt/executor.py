@@ -33,10 +33,11 @@ class TensorRtExecutor:
         self.has_graph = recorded is not None
         self._launch = recorded or self._begin
 
-    def run(self, pixels: np.ndarray, rows: int) -> np.ndarray:
+    def run(self, pixels: np.ndarray, rows: int, out: np.ndarray | None = None) -> np.ndarray:
         if self._context is None:
             raise EngineError(f"engine {self._name}: its executor is closed; open the engine again")
-        output = np.empty((rows, *self._to_host.shape[1:]), self._to_host.dtype)
+        shape, dtype = (rows, *self._to_host.shape[1:]), self._to_host.dtype
+        output = np.empty(shape, dtype) if out is None else out[:rows]
         for first in range(0, rows, len(self._from_host)):
             count = min(len(self._from_host), rows - first)
             np.copyto(self._from_host[:count], pixels[first : first + count])
