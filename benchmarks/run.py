@@ -26,6 +26,7 @@ from benchmarks import backends
 from benchmarks.bare import BareEngines
 from benchmarks.listener import Heard, Listener
 from benchmarks.load import MemoryCamera, real_frames, simulated_frames
+from benchmarks.plain import PlainLoop
 from linewatch.capture.clock import MonotonicClock
 from linewatch.config.load import load_settings
 from linewatch.config.service import ServiceSettings
@@ -34,6 +35,7 @@ from linewatch.daemon.service import Service, open_service
 from linewatch.inference.host import available_cores, instruction_set
 
 FRAMES = 400
+PLAIN_FRAMES = 100
 DEFECTS_PER_M = 0.8
 """So that about 5 % of the rendered tiles are defective; the share that came of it is printed."""
 RATE_ON_4_CORES_HZ = 78.125  # 20 m/s at 1 mm per line and 256 lines a frame
@@ -184,13 +186,18 @@ class Ratio:
     low: float  # bootstrap of that median, 95 %
     high: float
     cpu_ratio: float  # engines' CPU time per frame over the service's: other work on the machine hardly moves it
+    plain_frames_per_s: list[float]  # of the loop that one would write
+    plain_ratio: float  # service over it, median of rounds
+    plain_low: float
+    plain_high: float
 
 
 def throughput(settings: ServiceSettings, frames: list[np.ndarray], rounds: int, workers: int) -> tuple[Ratio, Run]:
     """Alternating rounds; each service round stands between two bare ones and is held against their mean."""
-    bare = BareEngines(settings, frames, workers)
+    bare, loop = BareEngines(settings, frames, workers), PlainLoop(settings)
     bare.frames_per_s()
-    runs, before, service, alone, cpu_ms = [], bare.frames_per_s(), [], [], []
+    loop.frames_per_s(frames[:20])
+    runs, before, service, alone, cpu_ms, plain = [], bare.frames_per_s(), [], [], [], []
     for _ in range(rounds):
         runs.append(run_service(settings, frames, len(frames)))
         started_s = time.process_time()
@@ -199,12 +206,18 @@ def throughput(settings: ServiceSettings, frames: list[np.ndarray], rounds: int,
         service.append(runs[-1].frames_per_s)
         alone.append((before + after) / 2)
         before = after
-    ratios = np.array(service) / np.array(alone)
-    draws = np.median(np.random.default_rng(0).choice(ratios, (2000, rounds)), axis=1)
-    low, high = np.percentile(draws, [2.5, 97.5])
+        plain.append(loop.frames_per_s(frames[:: max(1, len(frames) // PLAIN_FRAMES)]))
     cpu_ratio = statistics.median(cpu_ms) / statistics.median(run.cpu_ms_per_frame for run in runs)
-    ratio = Ratio(service, alone, float(np.median(ratios)), float(low), float(high), cpu_ratio)
+    ratio = Ratio(service, alone, *_median(service, alone), cpu_ratio, plain, *_median(service, plain))
     return ratio, sorted(runs, key=lambda run: run.frames_per_s)[rounds // 2]
+
+
+def _median(ours: list[float], theirs: list[float]) -> tuple[float, float, float]:
+    """Median of the rounds' ratios, with the 95 % bootstrap of that median."""
+    ratios = np.array(ours) / np.array(theirs)
+    draws = np.median(np.random.default_rng(0).choice(ratios, (2000, len(ratios))), axis=1)
+    low, high = np.percentile(draws, [2.5, 97.5])
+    return float(np.median(ratios)), float(low), float(high)
 
 
 def broken(report: dict[str, object], budgets: dict[str, float]) -> list[str]:
@@ -290,6 +303,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             f"end to end {statistics.median(ratio.service_frames_per_s):.1f} frames/s, bare engines "
             f"{statistics.median(ratio.bare_frames_per_s):.1f}: ratio {ratio.ratio:.3f} "
             f"({ratio.low:.3f} to {ratio.high:.3f}, {options.rounds} rounds); of CPU time {ratio.cpu_ratio:.3f}"
+        )
+        console.print(
+            f"a plain FP32 loop {statistics.median(ratio.plain_frames_per_s):.1f} frames/s: "
+            f"we are {ratio.plain_ratio:.2f} times as fast ({ratio.plain_low:.2f} to {ratio.plain_high:.2f})"
         )
         show("As fast as read (median round)", report["as_fast_as_read"], console)
     paced_s = options.sustain_s or options.paced_s
