@@ -18,8 +18,7 @@ from rich.progress import track
 from rich.table import Table
 
 from benchmarks.load import simulated_frames
-from benchmarks.run import DEFECTS_PER_M, machine, run_service
-from linewatch.config.load import load_settings
+from benchmarks.run import DEFECTS_PER_M, machine, on_any_port, run_service
 from linewatch.contracts.verdict import Quality
 from linewatch.inference.host import available_cores
 
@@ -53,9 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     console = Console(width=120)
 
-    settings = load_settings(options.config)
-    wire = settings.wire.model_copy(update={"publish": "tcp://127.0.0.1:*", "serve": "tcp://127.0.0.1:*"})
-    settings = settings.model_copy(update={"wire": wire})
+    settings = on_any_port(options.config)
     frames, _ = simulated_frames(options.frames, DEFECTS_PER_M, settings.line)
     rest = [run_service(settings, frames, len(frames)) for _ in range(3)]
     sustained_hz = statistics.median(run.frames_per_s for run in rest)

@@ -235,6 +235,13 @@ def broken(report: dict[str, object], budgets: dict[str, float]) -> list[str]:
     return faults
 
 
+def on_any_port(config: Path) -> ServiceSettings:
+    """A configuration whose sockets are nobody else's."""
+    settings = load_settings(config)
+    wire = settings.wire.model_copy(update={"publish": "tcp://127.0.0.1:*", "serve": "tcp://127.0.0.1:*"})
+    return settings.model_copy(update={"wire": wire})
+
+
 def machine(settings: ServiceSettings, workers: int) -> dict[str, object]:
     """What the figures depend on."""
     lines = Path("/proc/cpuinfo").read_text().splitlines()
@@ -280,11 +287,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     console = Console(width=120)
 
-    settings = load_settings(options.config)
-    wire = settings.wire.model_copy(update={"publish": "tcp://127.0.0.1:*", "serve": "tcp://127.0.0.1:*"})
+    settings = on_any_port(options.config)
     workers = options.workers or settings.inference.workers or available_cores()
     inference = settings.inference.model_copy(update={"workers": workers})
-    settings = settings.model_copy(update={"wire": wire, "inference": inference})
+    settings = settings.model_copy(update={"inference": inference})
     rate_hz = options.rate_hz or RATE_ON_4_CORES_HZ * min(1.0, available_cores() / 4)
 
     frames, defective = simulated_frames(options.frames, DEFECTS_PER_M, settings.line)

@@ -19,8 +19,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.load import simulated_frames
-from benchmarks.run import DEFECTS_PER_M, machine, run_service
-from linewatch.config.load import load_settings
+from benchmarks.run import DEFECTS_PER_M, machine, on_any_port, run_service
 from linewatch.config.service import ServiceSettings
 from linewatch.inference.backends import open_backend
 from linewatch.inference.engines import load_engines
@@ -135,9 +134,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, default=Path("out/scaling.json"))
     options = parser.parse_args(arguments)
     console = Console(width=120)
-    settings = load_settings(options.config)
-    wire = settings.wire.model_copy(update={"publish": "tcp://127.0.0.1:*", "serve": "tcp://127.0.0.1:*"})
-    settings = settings.model_copy(update={"wire": wire})
+    settings = on_any_port(options.config)
 
     peak, roof = roofline(settings)
     table = Table("engine", "ms a row", "GFLOP/s", "of the peak", title=f"One core; peak {peak:.0f} GFLOP/s")
