@@ -165,6 +165,9 @@ def _parser() -> argparse.ArgumentParser:  # noqa: PLR0915 - a list of commands
     quantize.add_argument(
         "--bound", type=float, help="how far a figure may drop, by the upper end of its 95 %% interval"
     )
+    quantize.add_argument(
+        "--folds", type=Path, metavar="RUN", help="screen: judge over the folds of its training's run folder"
+    )
     quantize.add_argument("--engines", type=Path, default=Path("engines"), metavar="DIR")
     quantize.add_argument("--calibration", type=Path, default=Path("calibration/int8"), metavar="DIR")
 
@@ -414,6 +417,7 @@ def _quantize(options: argparse.Namespace) -> None:
             bound=options.bound,
             engines_dir=options.engines,
             calibration_dir=options.calibration,
+            folds=options.folds,
         )
         Console(width=None if sys.stdout.isatty() else _WIDE).print(siblings_table(siblings))
 

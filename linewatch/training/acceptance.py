@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from linewatch.config.taxonomy import Taxonomy
 from linewatch.contracts.errors import ConfigError, EngineError
 from linewatch.contracts.manifest import Acceptance
-from linewatch.training.datasets import DataSet
-from linewatch.training.evaluation import Headline, Judgeable, headline, unseen
+from linewatch.training.datasets import DataSet, Specimen
+from linewatch.training.evaluation import Headline, Judgeable, headline, unseen, window_headline
 from linewatch.training.judging.intervals import intervals
 
 BOUNDS = {"recall_at_10pct": 0.05, "top1": 0.02, "dice": 0.02}
@@ -34,28 +34,44 @@ def compare(
         second = headline(int8, data_set, specimens, taxonomy) if first else None
         if first is None or second is None:
             continue
-        everything = np.arange(len(first.groups))
-        before, after = first.of(everything), second.of(everything)
-        if before is None or after is None:
+        if first.of(np.arange(len(first.groups))) is None or second.of(np.arange(len(second.groups))) is None:
             continue
-        found.append(
-            Acceptance(
-                data=data_set.name,
-                figure=first.name,
-                backend=backend,
-                count=len(everything),
-                fp32=round(before, 4),
-                int8=round(after, 4),
-                drop_high=round(drop_high(first, second), 4),
-                bound=BOUNDS[first.name] if bound is None else bound,
-            )
-        )
+        found.append(_accept(data_set.name, backend, first, second, bound))
     if not found:
         raise ConfigError(
             f"--data: none of {', '.join(one.name for one in sets)} has held-out pictures that {fp32.name} can be "
             "judged by (screen: outlined frames; classify: labels; segment: outlines); name one that has"
         )
     return found
+
+
+def compare_over_folds(
+    judged: Sequence[tuple[Judgeable, Judgeable, Sequence[Specimen]]],
+    backend: str,
+    data_set: DataSet,
+    bound: float | None = None,
+) -> Acceptance:
+    """FP32 and INT8 of the networks of a cross-validation, each on the frames of the fold that it has not seen."""
+    first = window_headline([(fp32, frames) for fp32, _, frames in judged], data_set)
+    second = window_headline([(int8, frames) for _, int8, frames in judged], data_set)
+    return _accept(f"{data_set.name}, {len(judged)} folds", backend, first, second, bound)
+
+
+def _accept(data: str, backend: str, first: Headline, second: Headline, bound: float | None) -> Acceptance:
+    everything = np.arange(len(first.groups))
+    before, after = first.of(everything), second.of(everything)
+    assert before is not None
+    assert after is not None
+    return Acceptance(
+        data=data,
+        figure=first.name,
+        backend=backend,
+        count=len(everything),
+        fp32=round(before, 4),
+        int8=round(after, 4),
+        drop_high=round(drop_high(first, second), 4),
+        bound=BOUNDS[first.name] if bound is None else bound,
+    )
 
 
 def drop_high(first: Headline, second: Headline) -> float:

@@ -170,13 +170,18 @@ def headline(
         case Task.SCREEN if outlined and all(
             one.gray().shape == (judgeable.lines, judgeable.width) for one in outlined
         ):
-            windowed, defective, files = _window_scores(judgeable, data_set, outlined)
-            return Headline(
-                "recall_at_10pct",
-                lambda at: windows.recall_at_pass_rates(windowed[at], defective[at])["0.10"],
-                files,
-            )
+            return window_headline([(judgeable, outlined)], data_set)
     return None
+
+
+def window_headline(judged: Sequence[tuple[Judgeable, Sequence[Specimen]]], data_set: DataSet) -> Headline:
+    """Recall where a tenth of the clean windows pass, over several screens, each on frames of its own."""
+    found = [_window_scores(judgeable, data_set, specimens) for judgeable, specimens in judged]
+    scores, defective = (np.concatenate([each[part] for each in found]) for part in (0, 1))
+    files = [file for _, _, names in found for file in names]
+    return Headline(
+        "recall_at_10pct", lambda at: windows.recall_at_pass_rates(scores[at], defective[at])["0.10"], files
+    )
 
 
 def evaluate(judgeable: Judgeable, data_set: DataSet, specimens: Sequence[Specimen], taxonomy: Taxonomy) -> Judgement:

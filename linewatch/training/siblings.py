@@ -21,11 +21,12 @@ from linewatch.config.taxonomy import Taxonomy
 from linewatch.contracts.errors import ConfigError, EngineError
 from linewatch.contracts.manifest import Acceptance, EngineManifest, ModelFile, Quantisation
 from linewatch.inference.engines import MANIFEST, Engine, load_engine
-from linewatch.training.acceptance import compare, refuse_beyond
+from linewatch.training.acceptance import compare, compare_over_folds, refuse_beyond
 from linewatch.training.calibration import CALIBRATION, TILES, Calibration, draw
-from linewatch.training.datasets import DataSet
+from linewatch.training.datasets import DataSet, Knowledge
 from linewatch.training.evaluation import SEEN, EnginePredictor, of_loaded
 from linewatch.training.export import table
+from linewatch.training.fold_networks import fold_networks
 from linewatch.training.predictor import answers
 from linewatch.training.quantization import Activations, Quantiser, activation_scales
 from linewatch.training.runs import CARD
@@ -58,9 +59,13 @@ def quantize(
     engines_dir: Path = Path("engines"),
     calibration_dir: Path = CALIBRATION,
     tiles: int = TILES,
+    folds: Path | None = None,
 ) -> list[Sibling]:
     """Writes `engines_dir/NAME-int8/` and, where it is faster on a CPU, `engines_dir/NAME-uint8/`, each with its
     `calibration_dir/*.json`.
+
+    folds: of a screen, the run folder of its training. Its networks of the cross-validation are then quantised alike
+    and judged, each on the fold that it has not seen, in place of the one engine on the held-out fold.
 
     `ConfigError` for a name or data that cannot serve; `EngineError` if the source is not FP32, or if a figure may drop
     by more than its bound: then nothing is written.
@@ -71,7 +76,7 @@ def quantize(
     if bound is not None and not 0 < bound < 1:
         raise ConfigError(f"--bound is {bound}, expected more than 0 and less than 1")
     source = _source(engines_dir, name)
-    work = _Work(source, open_sets(data), bound, calibration_dir, tiles)
+    work = _Work(source, open_sets(data), bound, calibration_dir, tiles, folds)
     signed = work.accepted(work.draft(new_name, Activations.INT8))
     unsigned = work.draft(f"{name}-uint8", Activations.UINT8)
     ms = ms_per_row({"fp32": source, "int8": signed.engine, "uint8": unsigned.engine})
@@ -125,12 +130,19 @@ class _Work:
     """What every draft of one source shares: tiles, their FP32 outputs, the sets to judge on."""
 
     def __init__(
-        self, source: Engine, sets: Sequence[DataSet], bound: float | None, calibration_dir: Path, tiles: int
+        self,
+        source: Engine,
+        sets: Sequence[DataSet],
+        bound: float | None,
+        calibration_dir: Path,
+        tiles: int,
+        folds: Path | None,
     ) -> None:
         self.source, self.sets, self.bound, self.folder = source, sets, bound, calibration_dir
         self.tiles, self.pixels = draw(of_loaded(source), sets, tiles)
         self.probe = self.pixels[::_PROBE_EVERY]
         self.expected = _outputs(source, self.probe)
+        self.networks = list(fold_networks(folds, source)) if folds else []
 
     def draft(self, name: str, activations: Activations) -> _Draft:
         """The graph with the fewest nodes in FP32 that keeps the deviation; the best, where none does."""
@@ -159,24 +171,54 @@ class _Work:
     def accepted(self, draft: _Draft) -> _Draft:
         """With what it was accepted by, on every CPU backend; `EngineError` beyond a bound."""
         taxonomy = Taxonomy.read()
+        manifest = draft.engine.manifest
         found = [
             one
             for backend in CPU_BACKENDS
-            for one in compare(
-                of_loaded(self.source, backend),
-                of_loaded(draft.engine, backend),
-                backend,
-                self.sets,
-                taxonomy,
-                self.bound,
+            for one in (
+                self._over_folds(draft, backend)
+                if self.networks
+                else compare(
+                    of_loaded(self.source, backend),
+                    of_loaded(draft.engine, backend),
+                    backend,
+                    self.sets,
+                    taxonomy,
+                    self.bound,
+                )
             )
         ]
-        manifest = draft.engine.manifest
         refuse_beyond(manifest.name, found)
         assert manifest.quantisation is not None
         quantisation = manifest.quantisation.model_copy(update={"acceptance": tuple(found)})
         manifest = manifest.model_copy(update={"quantisation": quantisation, "metrics": _metrics(found)})
         return replace(draft, engine=replace(draft.engine, manifest=manifest))
+
+    def _over_folds(self, draft: _Draft, backend: str) -> list[Acceptance]:
+        """Each network quantised as the draft was, by the tiles that are not of the fold that judges it."""
+        how = draft.engine.manifest.quantisation
+        assert how is not None
+        found = []
+        for data_set in self.sets:
+            fold_of = {one.file: one.fold for one in data_set.specimens}
+            frames = [one for one in data_set.specimens if one.knowledge is Knowledge.OUTLINED]
+            frames = [one for one in frames if one.gray().shape == self.pixels[0].shape]
+            judged = []
+            for network in self.networks:
+                own = zip(self.tiles, self.pixels, strict=True)
+                pixels = [gray for tile, gray in own if fold_of.get(tile.file) != network.fold]
+                with Quantiser(network.model, pixels) as quantiser:
+                    model = quantiser.quantised(how.left_fp32, Activations(how.activations))
+                judged.append(
+                    (
+                        of_loaded(replace(self.source, model=network.model), backend),
+                        of_loaded(replace(draft.engine, model=model), backend),
+                        [one for one in frames if one.fold == network.fold],
+                    )
+                )
+            if frames:
+                found.append(compare_over_folds(judged, backend, data_set, self.bound))
+        return found
 
     def write(self, draft: _Draft, engines_dir: Path, ms: Mapping[tuple[str, str], float]) -> EngineManifest:
         """The engine's folder, whole or not at all, and its calibration file."""

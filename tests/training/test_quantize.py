@@ -7,10 +7,11 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+import torch
 from made_pictures import REPO, texture
 
 from linewatch import cli
-from linewatch.contracts.errors import EngineError
+from linewatch.contracts.errors import ConfigError, EngineError
 from linewatch.contracts.manifest import Acceptance, EngineManifest, Task
 from linewatch.inference.backends import open_backend
 from linewatch.inference.engines import Engine, load_engine
@@ -18,7 +19,9 @@ from linewatch.training.acceptance import drop_high, refuse_beyond
 from linewatch.training.calibration import Calibration, draw
 from linewatch.training.datasets import open_set
 from linewatch.training.evaluation import Headline, of_engine, of_loaded
+from linewatch.training.fold_networks import fold_networks
 from linewatch.training.quantization import Activations, Quantiser, activation_scales, q_dq
+from linewatch.training.screen import ScreenRecipe, new_screen
 from linewatch.training.siblings import DEVIATION, quantize
 from linewatch.training.splits import HELD_OUT_FOLD, Split
 
@@ -228,3 +231,23 @@ def test_every_figure_beyond_its_bound_is_named() -> None:
     with pytest.raises(EngineError, match=r"x is refused .* openvino 0\.800 -> 0\.790, a drop of up to 0\.021") as told:
         refuse_beyond("x", [judged("openvino", 0.021), judged("onnxruntime", 0.001)])
     assert "onnxruntime" not in str(told.value)
+
+
+def test_a_screens_networks_without_a_fold_are_found_in_its_run(tmp_path: Path) -> None:
+    source = _engine("screen")
+    recipe = ScreenRecipe.model_validate_json(source.manifest.training.recipe.removeprefix("linewatch train screen "))
+    with pytest.raises(ConfigError, match="holds no networks without a fold"):
+        list(fold_networks(tmp_path, source))
+    for folds in ("4", "1-4"):
+        folder = tmp_path / f"without-{folds}" / "fit"
+        folder.mkdir(parents=True)
+        torch.save(new_screen(recipe, None).state_dict(), folder / "weights.pt")
+    found = list(fold_networks(tmp_path, source))
+    assert [one.fold for one in found] == [1, 4]
+    for one in found:
+        open_backend("onnxruntime").check(source.manifest, one.model)
+    with pytest.raises(ConfigError, match="only screens are cross-validated"):
+        list(fold_networks(tmp_path, _engine("segment")))
+    torch.save({"other": torch.zeros(1)}, tmp_path / "without-4" / "fit" / "weights.pt")
+    with pytest.raises(ConfigError, match="not those of screen's recipe"):
+        list(fold_networks(tmp_path, source))
