@@ -50,10 +50,18 @@ def compare(runs: Sequence[Path], out: Path) -> dict[str, Paired]:
         {figure: {name: of[:, k] for name, of in values.items()} for k, figure in enumerate(("Dice", "IoU"))},
         out / "boxes.png",
     )
-    convergence({run.name: run / HISTORY for run in runs}, "val_dice", out / "convergence.png")
+    histories = {name: path for run in runs for name, path in _histories(run).items()}
+    convergence(histories, "val_dice", out / "convergence.png")
     first, *others = values
     differences: dict[str, NDArray[np.float64]] = {
         f"{other} minus {first}": values[other][:, 0] - values[first][:, 0] for other in others
     }
     paired_histogram(differences, out / "differences.png")
     return {other: paired(values[first][:, 0], values[other][:, 0], files) for other in others}
+
+
+def _histories(run: Path) -> dict[str, Path]:
+    """Of the run, or of each of its folds."""
+    if (run / HISTORY).is_file():
+        return {run.name: run / HISTORY}
+    return {f"{run.name}, {path.parent.name}": path for path in sorted(run.glob(f"fold-*/{HISTORY}"))}
