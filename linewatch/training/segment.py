@@ -232,7 +232,7 @@ def make_engine(
     calibrated = judge(calibration, threshold, taxonomy.trained_classes)
     facts = EngineFacts(
         name=out.name,
-        version="2",
+        version="3",
         task=Task.SEGMENT,
         nominal_mm_per_px=UNKNOWN_SCALE_MM_PER_PX,
         normalisation=NORMALISATION,
