@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.load import simulated_frames
-from benchmarks.run import DEFECTS_PER_M, machine, on_any_port, run_service
+from benchmarks.run import DEFECTS_PER_M, LAPS, machine, on_any_port, run_service
 from linewatch.config.service import ServiceSettings
 from linewatch.inference.backends import open_backend
 from linewatch.inference.engines import load_engines
@@ -71,7 +71,7 @@ def by_cores(settings: ServiceSettings, frames: list[np.ndarray]) -> list[CoresR
             os.sched_setaffinity(0, own[:count])
             inference = settings.inference.model_copy(update={"workers": count})
             at = settings.model_copy(update={"inference": inference})
-            speed = statistics.median(run_service(at, frames, len(frames)).frames_per_s for _ in range(ROUNDS))
+            speed = statistics.median(run_service(at, frames, LAPS * len(frames)).frames_per_s for _ in range(ROUNDS))
             rows.append(CoresRow(count, speed, speed / (count * (rows[0].frames_per_s if rows else speed))))
     finally:
         os.sched_setaffinity(0, own)
@@ -83,7 +83,9 @@ def by_defects(settings: ServiceSettings, count: int) -> list[DefectsRow]:
     rows = []
     for density in DENSITIES_PER_M:
         frames, defective = simulated_frames(count, density, settings.line)
-        runs = sorted((run_service(settings, frames, count) for _ in range(ROUNDS)), key=lambda run: run.frames_per_s)
+        runs = sorted(
+            (run_service(settings, frames, LAPS * count) for _ in range(ROUNDS)), key=lambda run: run.frames_per_s
+        )
         run = runs[ROUNDS // 2]
         rows.append(DefectsRow(defective, run.tiles_passed_share, run.frames_per_s, run.cpu_ms_per_frame))
     return rows

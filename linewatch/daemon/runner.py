@@ -5,7 +5,9 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from functools import partial
-from queue import Empty, Full, Queue, SimpleQueue
+from itertools import count
+from math import inf
+from queue import Empty, Full, PriorityQueue, Queue, SimpleQueue
 from typing import Protocol, TypeVar
 
 import structlog
@@ -98,7 +100,9 @@ class Runner:
         self._clock = clock
         # For the cascade: frames, results, and what is to be done between two frames.
         self._inbox: SimpleQueue[Frame | BatchResult | Callable[[], None] | None] = SimpleQueue()
-        self._jobs: SimpleQueue[Batch | None] = SimpleQueue()
+        # The oldest frame's work first: frames leave in order, so whatever overtakes it only waits for it.
+        self._jobs: PriorityQueue[tuple[float, int, Batch | None]] = PriorityQueue()
+        self._job_number = count()
         self._predictions: SimpleQueue[Prediction | None] = SimpleQueue()
         self._decided: Queue[Decided | None] = Queue(DECIDED_QUEUE)
         self._abort = threading.Event()  # a stage failed: finish without draining
@@ -256,16 +260,21 @@ class Runner:
             self.health.tick(CASCADE.name)
             batches += cascade.flush() if ended else cascade.due(self._clock.now_ns())
             for batch in batches:
-                self._jobs.put(batch)
+                self._jobs.put((min(ref.ordinal for ref in batch.refs), next(self._job_number), batch))
             for prediction in cascade.take_ready():
                 self._predictions.put(prediction)
         for _ in self.engines:
-            self._jobs.put(END)
+            self._jobs.put((inf, next(self._job_number), END))
         self._predictions.put(END)
 
     def _run_engine(self, worker: int) -> None:
-        for batch in self._taken(self._jobs, self.engines[worker]):
-            self._inbox.put(self._work.engine(worker, batch))
+        while not self._abort.is_set():
+            self.health.tick(self.engines[worker])
+            with suppress(Empty):
+                _, _, batch = self._jobs.get(timeout=TICK_S)
+                if batch is END:
+                    return
+                self._inbox.put(self._work.engine(worker, batch))
 
     def _run_decision(self) -> None:
         for prediction in self._taken(self._predictions, DECISION.name):
