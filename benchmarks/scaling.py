@@ -83,10 +83,8 @@ def by_defects(settings: ServiceSettings, count: int) -> list[DefectsRow]:
     rows = []
     for density in DENSITIES_PER_M:
         frames, defective = simulated_frames(count, density, settings.line)
-        runs = sorted(
-            (run_service(settings, frames, LAPS * count) for _ in range(ROUNDS)), key=lambda run: run.frames_per_s
-        )
-        run = runs[ROUNDS // 2]
+        runs = [run_service(settings, frames, LAPS * count) for _ in range(ROUNDS)]
+        run = sorted(runs, key=lambda run: run.frames_per_s)[ROUNDS // 2]
         rows.append(DefectsRow(defective, run.tiles_passed_share, run.frames_per_s, run.cpu_ms_per_frame))
     return rows
 
