@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import cv2
 import structlog
 import zmq
 
@@ -148,6 +149,7 @@ def open_service(
     verdicts: also write every decision to this file. backends: by preference, instead of the configured ones. Raises
     LinewatchErrors.
     """
+    cv2.setNumThreads(1)  # a stage is one thread: OpenCV's own would spin beside the engines' after every call
     with ExitStack() as stack:
         backends = tuple(backends) or _backends(settings.inference, camera)
         serving, engines = _ready(backends, settings.inference)
