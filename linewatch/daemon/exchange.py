@@ -16,6 +16,7 @@ from linewatch.config.inference import InferenceSettings
 from linewatch.contracts.errors import LinewatchError
 from linewatch.contracts.manifest import Task
 from linewatch.contracts.ports import Backend
+from linewatch.contracts.tile import Batch
 from linewatch.inference.cascade import Cascade
 from linewatch.inference.engines import Engine, EngineSet, best_sibling, find_engine
 from linewatch.inference.lineup import Lineup
@@ -81,8 +82,12 @@ class Exchange:
             state = BackendState.SERVING if self._backend is first else BackendState.PREPARING
         return BackendStatus(name=self._backend.name, state=state, text=self._why)
 
-    def lose(self, why: str) -> None:
-        """The engines cannot run on their backend any more: have them move to the next one. From any thread."""
+    def lose(self, batch: Batch, why: str) -> None:
+        """The engine that was to run `batch` cannot run any more. If it is one that decides, have all move to the next
+        backend; a shadow's trouble is its own. From any thread.
+        """
+        if self._lineup.generations[Task(batch.engine)] != batch.generation:
+            return
         self._waiting.put((self._backend.name, partial(self._leave, self._backend, why)))
 
     @property
@@ -130,21 +135,26 @@ class Exchange:
         return None
 
     def work(self, timeout_s: float) -> None:
-        """Do the next thing, if one comes in time; close engines that no frame needs any more."""
+        """Do the next thing, if one comes in time; close engines that no frame needs any more.
+
+        Never raises: whatever an engine does wrong while it comes or goes, the running ones look at the strip.
+        """
+        name = ""
         try:
             name, step = self._waiting.get(timeout=timeout_s)
-        except Empty:
-            self._close_retired()
-            return
-        try:
             step()
+        except Empty:
+            with suppress(LinewatchError):  # of a device that is gone
+                self._close_retired()
         except LinewatchError as error:
             log.error("engine_refused", name=name, error=str(error))
+        except Exception:
+            log.exception("engine_refused", name=name)
 
     def _step(self, step: Callable[[], None]) -> None:
         try:
             step()
-        except LinewatchError as error:
+        except Exception as error:
             name = self._state.name if self._state else ""
             self._drop()
             self._state = EngineBeside(name=name, state=BesideState.FAILED, text=str(error))
@@ -240,5 +250,5 @@ class Exchange:
     def _close_retired(self) -> None:
         for serial, task, generation in tuple(self._retired):
             if self._cascade.oldest_lineup >= serial:
-                self._pool.drop(task, generation)
                 self._retired.remove((serial, task, generation))
+                self._pool.drop(task, generation)

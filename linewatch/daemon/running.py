@@ -17,8 +17,8 @@ LOST_AFTER = 5
 class Running:
     """`pool.run` for the runner; used by all workers at once."""
 
-    def __init__(self, pool: EnginePool, lose: Callable[[str], None] = lambda why: None) -> None:
-        """lose: told once why an engine failed time after time."""
+    def __init__(self, pool: EnginePool, lose: Callable[[Batch, str], None] = lambda batch, why: None) -> None:
+        """lose: told once which engine failed time after time, by its batch, and why."""
         self._pool, self._lose = pool, lose
         self._failures: dict[tuple[str, int], int] = {}  # in a row, of (engine, generation)
         self._failing: set[str] = set()
@@ -30,17 +30,18 @@ class Running:
         if (result.error is None) is (batch.engine in self._failing):
             self._turn(batch.engine, result.error)
         if result.error is not None or self._failures:
-            self._count((batch.engine, batch.generation), result.error)
+            self._count(batch, result.error)
         return result
 
-    def _count(self, engine: tuple[str, int], error: str | None) -> None:
+    def _count(self, batch: Batch, error: str | None) -> None:
+        engine = (batch.engine, batch.generation)
         with self._lock:
             failures = 0 if error is None else self._failures.get(engine, 0) + 1
             self._failures[engine] = failures
             if not failures:
                 del self._failures[engine]
         if failures == LOST_AFTER:
-            self._lose(str(error))
+            self._lose(batch, str(error))
 
     def _turn(self, engine: str, error: str | None) -> None:
         with self._lock:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 from linewatch import cli
@@ -16,10 +17,12 @@ from linewatch.client import Commander, Subscriber
 from linewatch.client.questions import NoAnswerError
 from linewatch.config.service import ServiceSettings
 from linewatch.contracts.errors import WireError
+from linewatch.contracts.manifest import Task
+from linewatch.contracts.tile import Batch
 from linewatch.contracts.verdict import Quality
 from linewatch.daemon.service import open_service
 from linewatch.daemon.sources import camera_for
-from linewatch.wire.schema import BesideState, EngineAction, EngineBeside, StatusMessage
+from linewatch.wire.schema import BackendState, BesideState, EngineAction, EngineBeside, StatusMessage
 
 ROOT = Path(__file__).parents[2]
 PATIENCE_S = 60.0
@@ -138,6 +141,15 @@ def test_what_cannot_be_is_refused_and_changes_nothing(service: SimpleNamespace)
         assert [engine.identity.partition("@")[0] for engine in status.engines] == ["screen", "classify", "segment"]
         assert commander.engine(EngineAction.DROP).beside is None, "there is nothing to drop: that is what was asked"
         assert status.healthy
+
+
+def test_a_shadow_that_fails_moves_nobody(service: SimpleNamespace) -> None:
+    exchange = service.service.exchange
+    batch = Batch(Task.SCREEN, (), np.zeros((1, 1, 256, 1600), np.uint8), generation=7)
+    exchange.lose(batch, "the shadow gave nothing")
+    beside(service, lambda found: found is None)
+    time.sleep(0.5)
+    assert exchange.backend.state is BackendState.SERVING
 
 
 def test_the_command_line_says_what_came_of_it(service: SimpleNamespace, capsys: pytest.CaptureFixture[str]) -> None:
