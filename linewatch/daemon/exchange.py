@@ -35,7 +35,7 @@ from linewatch.wire.schema import (
 log = structlog.get_logger()
 
 
-def running(pool: EnginePool, lineup: Lineup) -> tuple[EngineStatus, ...]:
+def statuses_of(pool: EnginePool, lineup: Lineup) -> tuple[EngineStatus, ...]:
     """The engines of a line-up by their identities."""
     return tuple(
         EngineStatus(role=task.value, identity=pool.identity(task, generation))
@@ -44,7 +44,7 @@ def running(pool: EnginePool, lineup: Lineup) -> tuple[EngineStatus, ...]:
 
 
 class Exchange:
-    """`command` and `status` may be called by any thread, `work` by one."""
+    """`command`, `lose`, `backend`, `engines` and `beside` may be called by any thread, `work` by one."""
 
     def __init__(
         self,
@@ -93,7 +93,7 @@ class Exchange:
     @property
     def engines(self) -> tuple[EngineStatus, ...]:
         """The engines that decide of the next frame."""
-        return running(self._pool, self._lineup)
+        return statuses_of(self._pool, self._lineup)
 
     @property
     def beside(self) -> EngineBeside | None:

@@ -23,7 +23,7 @@ from linewatch.contracts.ports import Backend, Camera, Clock
 from linewatch.contracts.tile import Batch
 from linewatch.contracts.verdict import Quality
 from linewatch.daemon.deciding import Deciding
-from linewatch.daemon.exchange import Exchange, running
+from linewatch.daemon.exchange import Exchange, statuses_of
 from linewatch.daemon.notify import Notifier
 from linewatch.daemon.outlet import Outlet, open_outlet
 from linewatch.daemon.runner import Runner, Work
@@ -37,8 +37,8 @@ from linewatch.inference.cascade import Cascade
 from linewatch.inference.engines import EngineSet, load_engines
 from linewatch.inference.host import available_cores
 from linewatch.inference.lineup import Lineup
-from linewatch.inference.load import Load
 from linewatch.inference.pool import EnginePool
+from linewatch.inference.workload import Workload
 from linewatch.journal.journal import Journal
 from linewatch.wire.commands import CommandServer
 from linewatch.wire.encode import Sequencer, alarm_from
@@ -68,7 +68,7 @@ class Service:
     server: Server
     engines: tuple[EngineStatus, ...]
     latencies_ns: deque[int]  # of the newest frames: last line to publication
-    load: Load | None  # None: nothing is ever shed
+    workload: Workload | None  # None: nothing is ever shed
     commands: CommandServer | None
     exchange: Exchange
 
@@ -111,7 +111,7 @@ class Service:
             elif missed_lines == before and missing:
                 log.info("inspecting_again", lines_by_cause=dict(self.tally.lines_by_cause))
             missing = missed_lines > before
-            before_shed, shed = shed, tuple(map(str, self.load.shed)) if self.load else ()
+            before_shed, shed = shed, tuple(map(str, self.workload.shed)) if self.workload else ()
             if shed != before_shed:
                 (log.warning if shed else log.info)("shedding" if shed else "nothing_shed", work=shed)
             (notifier.ailing if silent else notifier.alive)(self._status_line(silent))
@@ -158,8 +158,8 @@ def open_service(
         keys = load_keys(settings.wire)
         workers = settings.inference.workers or available_cores()
         pool = stack.enter_context(EnginePool(engines, serving, settings.inference.ladder, workers))
-        load = Load(workers, settings.inference.deadline_ms) if camera.live else None  # a recording waits
-        cascade = Cascade(engines, settings.inference, settings.line, load)
+        workload = Workload(workers, settings.inference.deadline_ms) if camera.live else None  # a recording waits
+        cascade = Cascade(engines, settings.inference, settings.line, workload)
         journal = stack.enter_context(Journal(settings.journal, clock.now_ns))
         if journal.recovery.torn_bytes:
             log.warning("journal_recovered", segment=journal.recovery.segment, torn_bytes=journal.recovery.torn_bytes)
@@ -168,7 +168,7 @@ def open_service(
 
         ring = FrameRing(settings.capture.ring_slots, settings.line.frame_lines, settings.line.width_px)
         intake = Intake(camera, Admission(settings.line, settings.capture, ring), ring)
-        identities = running(pool, cascade.lineup)
+        identities = statuses_of(pool, cascade.lineup)
         standing = Standing(journal.epoch, identities, journal.alarms_standing())
         tally = Tally()
         latencies_ns: deque[int] = deque(maxlen=LATENCIES_KEPT)
@@ -178,7 +178,7 @@ def open_service(
 
         def take_up(lineup: Lineup) -> None:
             deciding.use(lineup.serial, rules_of(settings, lineup.engines, taxonomy))
-            standing.use(running(pool, lineup))
+            standing.use(statuses_of(pool, lineup))
             runner.between_frames(partial(cascade.use, lineup))
 
         exchange = Exchange(pool, cascade, backends, serving, settings.inference, take_up)
@@ -188,7 +188,7 @@ def open_service(
             return cascade.feed(frame, edges, now_ns)
 
         def make_outlet() -> Outlet:
-            report = StatusReport(runner, tally, ring, standing, exchange, load, clock)
+            report = StatusReport(runner, tally, ring, standing, exchange, workload, clock)
             return Outlet(
                 journal,
                 Sequencer(journal.epoch),
@@ -221,7 +221,7 @@ def open_service(
             ),
             clock,
         )
-        yield Service(runner, tally, publisher, server, identities, latencies_ns, load, commands, exchange)
+        yield Service(runner, tally, publisher, server, identities, latencies_ns, workload, commands, exchange)
 
 
 def _backends(settings: InferenceSettings, camera: Camera) -> tuple[Backend, ...]:

@@ -8,7 +8,7 @@ from linewatch.daemon.exchange import Exchange
 from linewatch.daemon.runner import Runner
 from linewatch.daemon.tally import Tally
 from linewatch.daemon.topology import CAPTURE, DECIDED_QUEUE, TOPOLOGY
-from linewatch.inference.load import Load
+from linewatch.inference.workload import Workload
 from linewatch.wire.schema import ServiceState, StageState, StageStatus, StatusBody
 from linewatch.wire.snapshot import Standing
 
@@ -26,7 +26,7 @@ class StatusReport:
         ring: FrameRing,
         standing: Standing,
         exchange: Exchange,
-        load: Load | None,
+        workload: Workload | None,
         clock: Clock,
     ) -> None:
         self._runner = runner
@@ -34,7 +34,7 @@ class StatusReport:
         self._ring = ring
         self._standing = standing
         self._exchange = exchange
-        self._load = load
+        self._workload = workload
         self._clock = clock
         self._started_ns = clock.now_ns()
         self._beats = 0
@@ -65,7 +65,7 @@ class StatusReport:
             tiles_per_s=self._rates[1],
             lines_by_quality={quality.value: lines for quality, lines in tally.lines.items()},
             lines_by_cause=dict(tally.lines_by_cause),
-            shed=self._load.shed if self._load else (),
+            shed=self._workload.shed if self._workload else (),
             defects=tally.opened,
             alarms_standing=len(self._standing.alarms),
             ring_free=self._ring.free,

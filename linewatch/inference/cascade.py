@@ -18,7 +18,7 @@ from linewatch.geometry.stitch import cut, screen_tile_scores
 from linewatch.inference.batcher import Batcher
 from linewatch.inference.engines import EngineSet
 from linewatch.inference.lineup import Lineup
-from linewatch.inference.load import Load
+from linewatch.inference.workload import Workload
 
 NO_STRIP = StripEdges(0, 0, False, False)
 
@@ -54,15 +54,15 @@ class _Pending:
 class Cascade:
     """A state machine owned by one thread: frames go in, batches to run come out; results go in, predictions come out.
 
-    Without a `load`, what is predicted of a frame depends on its pixels alone: not on the order of results, on time or
-    on other frames. With one (live), work that would be late is left out, and the prediction says so.
+    Without a `workload`, what is predicted of a frame depends on its pixels alone: not on the order of results, on time
+    or on other frames. With one (live), work that would be late is left out, and the prediction says so.
     A screen that looks at the whole frame gets the frame's own pixels, alone; other engines get tiles, in batches.
     Rows at and after a frame's `valid_lines` are zero (capture sees to it) and count as no steel: tiles and screen
     cells wholly below are left out.
     """
 
     def __init__(
-        self, engines: EngineSet, settings: InferenceSettings, line: LineSettings, load: Load | None = None
+        self, engines: EngineSet, settings: InferenceSettings, line: LineSettings, workload: Workload | None = None
     ) -> None:
         """The grids follow the engines' input shapes. Raises ConfigError when one does not fit the frame."""
         screen, head = engines.screen.manifest.input, engines.classify.manifest.input
@@ -70,7 +70,7 @@ class Cascade:
         self._tiles = tile_grid(line.frame_lines, line.width_px, head.lines, head.width, overlap_px)
         self._screen_tiles = tile_grid(line.frame_lines, line.width_px, screen.lines, screen.width, overlap_px)
         self._settings = settings
-        self._load = load
+        self._workload = workload
         self._batchers: dict[tuple[Task, int], Batcher] = {}
         self._pending: dict[int, _Pending] = {}  # by ordinal, in order
         self._masks: dict[int, np.ndarray] = {}  # by ring slot: whoever has the slot has these
@@ -138,8 +138,8 @@ class Cascade:
         batch = result.batch
         task = Task(batch.engine)
         ready: list[Batch] = []
-        if self._load is not None:
-            self._load.end(task, len(batch.refs), result.took_ns if self._decides(batch) else 0)
+        if self._workload is not None:
+            self._workload.end(task, len(batch.refs), result.took_ns if self._decides(batch) else 0)
         for row, ref in enumerate(batch.refs):
             pending = self._pending[ref.ordinal]
             pending.awaited -= 1
@@ -273,11 +273,11 @@ class Cascade:
         """
         lineup = pending.lineup
         generations = [lineup.generations[task]]
-        if lineup.shadow and lineup.shadow.task is task and (self._load is None or self._load.calm):
+        if lineup.shadow and lineup.shadow.task is task and (self._workload is None or self._workload.calm):
             generations.append(lineup.shadow.generation)
         pending.awaited = len(rows) * len(generations)
-        if self._load is not None:
-            self._load.begin(task, pending.awaited)
+        if self._workload is not None:
+            self._workload.begin(task, pending.awaited)
         frame = pending.frame
         if not rows:
             return ()
@@ -294,7 +294,7 @@ class Cascade:
         return tuple(ready)
 
     def _affords(self, task: Task, rows: int, frame: Frame, now_ns: int) -> bool:
-        return self._load is None or self._load.affords(task, rows, frame.captured_ns, now_ns)
+        return self._workload is None or self._workload.affords(task, rows, frame.captured_ns, now_ns)
 
     def _conclude(self, pending: _Pending, now_ns: int) -> None:
         pending.timing.predicted_ns = now_ns

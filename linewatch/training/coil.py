@@ -29,6 +29,8 @@ from linewatch.geometry.grid import tile_grid
 from linewatch.geometry.matching import match
 from linewatch.simulation.truth import CoilTruth, TrueDefect
 from linewatch.training.datasets import Knowledge, Specimen, read_set
+from linewatch.training.judging.judgement import Interval
+from linewatch.training.judging.windows import false_instances_per_1000_m2
 from linewatch.training.merit import steel_columns
 from linewatch.training.splits import HELD_OUT_FOLD
 from linewatch.wire.schema import VerdictLine
@@ -240,6 +242,11 @@ class InstanceFigures:
     classes_right: int  # of the hit ones, those with a found defect of their class on them
     found: int
     false_calls: int  # found where nothing is drawn
+    clean_frames: int  # without a true piece
+    clean_m2: float
+    false_on_clean: int  # instances found on those
+    false_on_clean_per_1000_m2: float | None  # by the recording's nominal millimetres; None without a clean frame
+    interval: Interval | None  # of that rate, 95 %, bootstrap over frames
 
     @property
     def recall(self) -> float:
@@ -264,12 +271,20 @@ def judge_instances(coil: Path, verdicts: Path) -> dict[str, InstanceFigures]:
     found = [(event.defect_class, StripBox(event.across_mm, event.along_mm)) for event in closed]
     true = [(defect.defect_class, defect.box) for defect in truth.defects]
 
-    def of(source: str, instances: list[tuple[str, StripBox]]) -> list[tuple[str, StripBox]]:
-        at = [min(int(sum(box.along_mm) / 2 / frame_mm), len(sources) - 1) for _, box in instances]
-        return [one for one, frame in zip(instances, at, strict=True) if sources[frame] == source]
+    def frame_of(box: StripBox) -> int:
+        return min(int(sum(box.along_mm) / 2 / frame_mm), len(sources) - 1)
 
+    def of(source: str, instances: list[tuple[str, StripBox]]) -> list[tuple[str, StripBox]]:
+        return [one for one in instances if sources[frame_of(one[1])] == source]
+
+    line = LineSettings()
+    frame_m2 = line.width_px * line.mm_per_px * frame_mm / 1e6
+    clean = ~np.load(coil / "truth.npz")["truth"].any(axis=(1, 2))
+    calls = np.bincount([frame_of(box) for _, box in found], minlength=len(sources))
     figures = {}
     for source in dict.fromkeys(sources.tolist()):
+        quiet = calls[clean & (sources == source)]
+        rate, interval = false_instances_per_1000_m2(quiet, np.full(len(quiet), frame_m2))
         here, real = of(source, found), of(source, true)
         matching = match([box for _, box in here], [box for _, box in real], tolerance_mm=TOLERANCE_MM)
         figures[source] = InstanceFigures(
@@ -279,6 +294,11 @@ def judge_instances(coil: Path, verdicts: Path) -> dict[str, InstanceFigures]:
             classes_right=len({pair.true for pair in matching.pairs if here[pair.found][0] == real[pair.true][0]}),
             found=len(here),
             false_calls=len(here) - len(matching.right),
+            clean_frames=len(quiet),
+            clean_m2=len(quiet) * frame_m2,
+            false_on_clean=int(quiet.sum()),
+            false_on_clean_per_1000_m2=rate,
+            interval=interval,
         )
     return figures
 
@@ -343,6 +363,13 @@ def main() -> None:
             f"on {one.classes_right}; {one.false_calls} of {one.found} found are false calls "
             f"({one.false_per_m:.1f} per m)"
         )
+        if one.false_on_clean_per_1000_m2 is not None and one.interval is not None:
+            low, high = one.interval
+            print(  # noqa: T201
+                f"{'':<10} {one.clean_frames} clean frames, {one.clean_m2:.2f} m2 at nominal millimetres: "
+                f"{one.false_on_clean} found there, {one.false_on_clean_per_1000_m2:.0f} per 1,000 m2 "
+                f"({low:.0f} to {high:.0f})"
+            )
 
 
 if __name__ == "__main__":

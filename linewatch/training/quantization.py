@@ -98,13 +98,8 @@ class Quantiser:
 
 def activation_scales(model: bytes) -> dict[str, float]:
     """The scale of each quantised activation, by the tensor's name."""
-    graph = onnx.load_from_string(model).graph
-    constants = {one.name: one for one in graph.initializer}
-    return {
-        node.input[0]: float(numpy_helper.to_array(constants[node.input[1]]))
-        for node in graph.node
-        if node.op_type == "QuantizeLinear"
-    }
+    pairs = q_dq(onnx.load_from_string(model))
+    return {node.input[0]: float(scale) for node, scale, _ in pairs if node.op_type == "QuantizeLinear"}
 
 
 def _with_walls(model: ModelProto) -> ModelProto:

@@ -19,11 +19,11 @@ from rich.table import Table
 
 from linewatch.config.taxonomy import Taxonomy
 from linewatch.contracts.errors import ConfigError, EngineError
-from linewatch.contracts.manifest import Acceptance, EngineManifest, ModelFile, Quantisation
-from linewatch.inference.engines import MANIFEST, Engine, load_engine
+from linewatch.contracts.manifest import ENGINE_NAME, Acceptance, EngineManifest, ModelFile, Quantisation
+from linewatch.inference.engines import MANIFEST, Engine, find_engine
 from linewatch.training.acceptance import compare, compare_over_folds, refuse_beyond
 from linewatch.training.calibration import CALIBRATION, TILES, Calibration, draw
-from linewatch.training.datasets import DataSet, Knowledge
+from linewatch.training.datasets import DataSet, Knowledge, Specimen
 from linewatch.training.evaluation import SEEN, EnginePredictor, of_loaded
 from linewatch.training.export import table
 from linewatch.training.fold_networks import fold_networks
@@ -71,7 +71,7 @@ def quantize(
     by more than its bound: then nothing is written.
     """
     new_name = new_name or f"{name}-int8"
-    if not re.fullmatch(r"[a-z0-9][a-z0-9_-]*", new_name) or new_name == name:
+    if not re.fullmatch(ENGINE_NAME, new_name) or new_name == name:
         raise ConfigError(f"--name {new_name}: expected lower-case letters, digits, - and _, other than {name}")
     if bound is not None and not 0 < bound < 1:
         raise ConfigError(f"--bound is {bound}, expected more than 0 and less than 1")
@@ -109,13 +109,11 @@ def siblings_table(siblings: Sequence[Sibling]) -> Table:
 
 
 def _source(engines_dir: Path, name: str) -> Engine:
-    path = engines_dir / name / MANIFEST
-    if not path.is_file():
-        raise EngineError(f"{path}: no such engine; expected one of {engines_dir} with an FP32 model")
-    manifest = EngineManifest.model_validate_json(path.read_bytes())
-    if manifest.precision != "fp32":
-        raise EngineError(f"engine {name}: its precision is {manifest.precision}, expected fp32; name its FP32 source")
-    return load_engine(engines_dir, name, manifest.task)
+    engine = find_engine(engines_dir, name)
+    precision = engine.manifest.precision
+    if precision != "fp32":
+        raise EngineError(f"engine {name}: its precision is {precision}, expected fp32; name its FP32 source")
+    return engine
 
 
 @dataclass(frozen=True)
@@ -143,6 +141,12 @@ class _Work:
         self.probe = self.pixels[::_PROBE_EVERY]
         self.expected = _outputs(source, self.probe)
         self.networks = list(fold_networks(folds, source)) if folds else []
+        if self.networks and not any(map(self._outlined, sets)):
+            lines, width = self.pixels[0].shape
+            raise ConfigError(
+                f"--data: none of {', '.join(one.name for one in sets)} has outlined frames of {lines} lines x "
+                f"{width} px, by which a screen is judged over its folds; name one that has"
+            )
 
     def draft(self, name: str, activations: Activations) -> _Draft:
         """The graph with the fewest nodes in FP32 that keeps the deviation; the best, where none does."""
@@ -201,8 +205,7 @@ class _Work:
         found = []
         for data_set in self.sets:
             fold_of = {one.file: one.fold for one in data_set.specimens}
-            frames = [one for one in data_set.specimens if one.knowledge is Knowledge.OUTLINED]
-            frames = [one for one in frames if one.gray().shape == self.pixels[0].shape]
+            frames = self._outlined(data_set)
             judged = []
             for network in self.networks:
                 own = zip(self.tiles, self.pixels, strict=True)
@@ -219,6 +222,11 @@ class _Work:
             if frames:
                 found.append(compare_over_folds(judged, backend, data_set, self.bound))
         return found
+
+    def _outlined(self, data_set: DataSet) -> list[Specimen]:
+        """The frames of the engine's size whose outlines are drawn."""
+        frames = [one for one in data_set.specimens if one.knowledge is Knowledge.OUTLINED]
+        return [one for one in frames if one.gray().shape == self.pixels[0].shape]
 
     def write(self, draft: _Draft, engines_dir: Path, ms: Mapping[tuple[str, str], float]) -> EngineManifest:
         """The engine's folder, whole or not at all, and its calibration file."""

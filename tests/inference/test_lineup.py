@@ -19,9 +19,9 @@ from linewatch.inference.backends import open_backend
 from linewatch.inference.cascade import Cascade
 from linewatch.inference.engines import Engine, EngineSet, find_engine
 from linewatch.inference.lineup import Lineup
-from linewatch.inference.load import Load
 from linewatch.inference.pool import EnginePool
 from linewatch.inference.shadow import Shadow
+from linewatch.inference.workload import Workload
 
 WHOLE = StripEdges(0, 208, False, False)
 
@@ -48,6 +48,11 @@ def pool(engines: EngineSet, backend: Backend, others: dict[Task, Engine]) -> It
         for engine in others.values():
             opened.load(engine, 1, backend)
         yield opened
+
+
+@pytest.fixture
+def cascade(engines: EngineSet, open_settings: InferenceSettings, line: LineSettings) -> Cascade:
+    return Cascade(engines, open_settings, line)
 
 
 @pytest.mark.parametrize("task", list(Task))
@@ -91,13 +96,8 @@ def test_an_engine_agrees_with_itself(
 
 
 def test_a_failing_shadow_costs_nothing(
-    engines: EngineSet,
-    others: dict[Task, Engine],
-    open_settings: InferenceSettings,
-    line: LineSettings,
-    pool: EnginePool,
+    cascade: Cascade, engines: EngineSet, others: dict[Task, Engine], pool: EnginePool
 ) -> None:
-    cascade = Cascade(engines, open_settings, line)
     shadow = Shadow(others[Task.CLASSIFY], 1, engines.classify, None)
     cascade.use(cascade.lineup.beside(shadow))
     running = list(cascade.feed(_frame(0), WHOLE, 0))
@@ -113,29 +113,20 @@ def test_a_failing_shadow_costs_nothing(
 
 
 def test_a_shadow_stands_back_while_there_is_much_to_do(
-    engines: EngineSet,
-    others: dict[Task, Engine],
-    open_settings: InferenceSettings,
-    line: LineSettings,
-    pool: EnginePool,
+    engines: EngineSet, others: dict[Task, Engine], open_settings: InferenceSettings, line: LineSettings
 ) -> None:
-    load = Load(workers=1, deadline_ms=100.0)
-    load.begin(Task.SCREEN, 1)
-    load.end(Task.SCREEN, 1, 50_000_000)
-    load.begin(Task.SCREEN, 1)  # half of the deadline waits
-    cascade = Cascade(engines, open_settings, line, load)
+    workload = Workload(workers=1, deadline_ms=100.0)
+    workload.begin(Task.SCREEN, 1)
+    workload.end(Task.SCREEN, 1, 50_000_000)
+    workload.begin(Task.SCREEN, 1)  # half of the deadline waits
+    cascade = Cascade(engines, open_settings, line, workload)
     cascade.use(cascade.lineup.beside(Shadow(others[Task.SCREEN], 1, engines.screen, None)))
     assert [batch.generation for batch in cascade.feed(replace(_frame(0), captured_ns=0), WHOLE, 0)] == [0]
 
 
 def test_frames_on_their_way_end_with_the_engines_that_they_began_with(
-    engines: EngineSet,
-    others: dict[Task, Engine],
-    open_settings: InferenceSettings,
-    line: LineSettings,
-    pool: EnginePool,
+    cascade: Cascade, others: dict[Task, Engine], pool: EnginePool
 ) -> None:
-    cascade = Cascade(engines, open_settings, line)
     before = cascade.feed(_frame(0), WHOLE, 0)
     for task in Task:
         cascade.use(cascade.lineup.promoted(others[task], 1))
@@ -156,14 +147,13 @@ def test_frames_on_their_way_end_with_the_engines_that_they_began_with(
 
 
 def test_after_a_promotion_the_predictions_are_those_of_a_service_that_began_so(
-    engines: EngineSet,
+    cascade: Cascade,
     others: dict[Task, Engine],
     open_settings: InferenceSettings,
     line: LineSettings,
     pool: EnginePool,
     backend: Backend,
 ) -> None:
-    cascade = Cascade(engines, open_settings, line)
     for task in Task:
         cascade.use(cascade.lineup.promoted(others[task], 1))
     swapped = _drive(cascade, pool, 8, random.Random(5))

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ from linewatch.inference.backends import open_backend
 from linewatch.inference.engines import Engine, load_engine
 from linewatch.training.acceptance import drop_high, refuse_beyond
 from linewatch.training.calibration import Calibration, draw
-from linewatch.training.datasets import open_set
+from linewatch.training.datasets import Knowledge, open_set
 from linewatch.training.evaluation import Headline, of_engine, of_loaded
 from linewatch.training.fold_networks import fold_networks
 from linewatch.training.quantization import Activations, Quantiser, activation_scales, q_dq
@@ -201,9 +202,31 @@ def test_a_sibling_that_may_be_worse_is_refused_and_leaves_no_trace(
     assert not (tmp_path / "int8").exists()
 
 
+def test_a_screen_is_not_accepted_over_its_folds_by_frames_without_outlines(
+    made_data: Path, made_splits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(REPO)
+    frames = open_set("severstal", made_data / "severstal", made_splits)
+    plain = [replace(one, knowledge=Knowledge.UNLABELLED) for one in frames.specimens]
+    monkeypatch.setattr("linewatch.training.siblings.open_sets", lambda _: [replace(frames, specimens=plain)])
+    _leave_networks(tmp_path / "run", "4")
+    with pytest.raises(ConfigError, match="none of severstal has outlined frames of 256 lines x 1600 px"):
+        quantize("screen", data=["made"], calibration_dir=tmp_path, tiles=2, folds=tmp_path / "run")
+
+
 def test_an_int8_engine_is_no_source(tmp_path: Path) -> None:
     with pytest.raises(EngineError, match="precision is int8, expected fp32"):
         quantize(SIBLINGS[0], data=[], new_name="twice", engines_dir=ENGINES, calibration_dir=tmp_path)
+
+
+def _leave_networks(run: Path, *without: str) -> None:
+    """Untrained networks of the shipped screen's recipe, as a training leaves them."""
+    said = _engine("screen").manifest.training.recipe
+    recipe = ScreenRecipe.model_validate_json(said.removeprefix("linewatch train screen "))
+    for folds in without:
+        folder = run / f"without-{folds}" / "fit"
+        folder.mkdir(parents=True)
+        torch.save(new_screen(recipe, None).state_dict(), folder / "weights.pt")
 
 
 def _share(right: list[bool]) -> Headline:
@@ -235,13 +258,9 @@ def test_every_figure_beyond_its_bound_is_named() -> None:
 
 def test_a_screens_networks_without_a_fold_are_found_in_its_run(tmp_path: Path) -> None:
     source = _engine("screen")
-    recipe = ScreenRecipe.model_validate_json(source.manifest.training.recipe.removeprefix("linewatch train screen "))
     with pytest.raises(ConfigError, match="holds no networks without a fold"):
         list(fold_networks(tmp_path, source))
-    for folds in ("4", "1-4"):
-        folder = tmp_path / f"without-{folds}" / "fit"
-        folder.mkdir(parents=True)
-        torch.save(new_screen(recipe, None).state_dict(), folder / "weights.pt")
+    _leave_networks(tmp_path, "4", "1-4")
     found = list(fold_networks(tmp_path, source))
     assert [one.fold for one in found] == [1, 4]
     for one in found:

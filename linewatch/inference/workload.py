@@ -21,7 +21,7 @@ _REMEMBERED = 0.9
 """Share of the old cost in the running average."""
 
 
-class Load:
+class Workload:
     """Work that was handed to `workers` equal workers, and whether more can be. Without a clock; not thread-safe.
 
     Costs are learned from what batches took; work whose cost is not known yet is affordable.
@@ -30,7 +30,7 @@ class Load:
     def __init__(self, workers: int, deadline_ms: float) -> None:
         self._workers = workers
         self._deadline_ns = round(deadline_ms * NS_PER_MS)
-        self._cost_ns = dict.fromkeys(Task, 0.0)  # of one row
+        self._cost_ns = dict.fromkeys(Task, 0.0)  # of one row on one worker, a running average
         self._rows = dict.fromkeys(Task, 0)  # handed out and not done
         self._shed: dict[Task, _Shed] = {}
         self._calm = True
@@ -48,10 +48,6 @@ class Load:
         if Task.CLASSIFY in shed:
             shed.add(Task.SEGMENT)  # which needs the classes
         return tuple(task for task in SHARES if task in shed)
-
-    def cost_ms(self, task: Task) -> float:
-        """The running average of what one row takes on one worker; 0 before the first one."""
-        return self._cost_ns[task] / NS_PER_MS
 
     def begin(self, task: Task, rows: int) -> None:
         """`rows` rows are handed to the workers."""
