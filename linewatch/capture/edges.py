@@ -21,7 +21,9 @@ def find_edges(pixels: np.ndarray, settings: CaptureSettings) -> StripEdges:
         return StripEdges(0, 0, False, False)
     width = pixels.shape[1]
     mean = cv2.reduce(pixels[::_EVERY_LINES], 0, cv2.REDUCE_AVG, dtype=cv2.CV_32F)[0]
-    bounds = np.flatnonzero(np.diff(mean > settings.edge_level, prepend=False, append=False))
+    steel = np.zeros(width + 2, bool)  # with a column of none on either side
+    np.greater(mean, settings.edge_level, out=steel[1:-1])
+    bounds = np.flatnonzero(steel[1:] != steel[:-1])
     starts, stops = bounds[::2], bounds[1::2]
     apart = starts[1:] - stops[:-1] > _GAP_PX
     starts = starts[np.concatenate([[True], apart])] if len(starts) else starts

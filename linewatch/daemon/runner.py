@@ -167,8 +167,8 @@ class Runner:
             pass
         if not self._abort.is_set():
             self.state = ServiceState.RUNNING
-            self._started_ns = self._clock.now_ns()
             ready()
+            self._started_ns = self._clock.now_ns()
             for thread in inward:
                 thread.start()
         while not self._drained.wait(every_s) and not self._abort.is_set():

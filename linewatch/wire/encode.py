@@ -1,6 +1,6 @@
 """From what was decided to bytes: canonical JSON headers, run-length payloads, sequences."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -218,7 +218,14 @@ def alarm_from(body: AlarmBody) -> Alarm:
 
 
 def _timing(timing: Timing) -> TimingBody:
-    return TimingBody(**asdict(timing))
+    return TimingBody(
+        captured_ns=timing.captured_ns,
+        queued_ns=timing.queued_ns,
+        screened_ns=timing.screened_ns,
+        predicted_ns=timing.predicted_ns,
+        decided_ns=timing.decided_ns,
+        published_ns=timing.published_ns,
+    )
 
 
 def _mm(value: float) -> float:
