@@ -4,7 +4,7 @@ from linewatch.config.inference import InferenceSettings
 from linewatch.contracts.errors import EngineError
 from linewatch.contracts.ports import Backend
 
-NAMES = ("openvino", "onnxruntime", "onnxruntime-cuda", "tensorrt")
+NAMES = ("cpu", "openvino", "onnxruntime", "onnxruntime-cuda", "tensorrt")
 
 
 def open_backend(name: str, settings: InferenceSettings | None = None) -> Backend:
@@ -14,6 +14,10 @@ def open_backend(name: str, settings: InferenceSettings | None = None) -> Backen
     """
     settings = settings or InferenceSettings()
     match name:
+        case "cpu":
+            from linewatch.inference.cpu_backend import CpuBackend
+
+            return CpuBackend()
         case "openvino":
             from linewatch.inference.openvino_backend import OpenVinoBackend
 

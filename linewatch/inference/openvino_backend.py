@@ -1,4 +1,4 @@
-"""OpenVINO on the CPU: one compiled model per engine, one single-threaded stream per worker, row by row.
+"""OpenVINO on the CPU: one compiled model of one thread per engine and worker, row by row.
 
 A batch's rows are run one by one: with one thread a larger batch costs as much per row or more (see
 `benchmarks/backends.py`), a late batch costs only the rows that it holds, and a row's bytes cannot depend on its
@@ -40,15 +40,15 @@ class OpenVinoBackend:
     def open(self, manifest: EngineManifest, model: bytes, ladder: Sequence[int], workers: int) -> tuple[Executor, ...]:
         graph = self._read(manifest, model)
         settings = {
-            "NUM_STREAMS": workers,
-            "INFERENCE_NUM_THREADS": workers,  # so one thread a stream
+            # Rows run on the thread that asks: on streams of OpenVINO's own each would wait for two wake-ups.
+            "NUM_STREAMS": 0,
             "ENABLE_CPU_PINNING": False,  # other services share the machine
             "INFERENCE_PRECISION_HINT": "f32",  # never bf16 where the CPU happens to have it
         }
         try:
             graph.reshape([1, 1, manifest.input.lines, manifest.input.width])
-            compiled = self._core.compile_model(graph, "CPU", settings)
-            return tuple(_OpenVinoExecutor(self._ov, compiled.create_infer_request(), manifest) for _ in range(workers))
+            compiled = [self._core.compile_model(graph, "CPU", settings) for _ in range(workers)]
+            return tuple(_OpenVinoExecutor(self._ov, one.create_infer_request(), manifest) for one in compiled)
         except RuntimeError as error:
             raise unreadable(manifest, error) from error
 

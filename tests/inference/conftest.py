@@ -45,6 +45,7 @@ def engines(settings: InferenceSettings) -> EngineSet:
 @pytest.fixture(
     scope="session",
     params=[
+        "cpu",
         "openvino",
         "onnxruntime",
         pytest.param("onnxruntime-cuda", marks=pytest.mark.gpu),
