@@ -33,12 +33,8 @@ install-dev: $(VENV)/.dev ## With training and the tools of the developers
 demo: install ## Render a coil, inspect it with the shipped engines, show what was found
 	$(BIN)/linewatch demo
 
-# Quantisation has a process of its own: after it, a training in the same process ended in a segmentation fault in native
-# code, twice of two, for a reason not found yet.
-QUANTIZE := tests/training/test_quantize.py
 test: install-dev ## All tests
-	$(BIN)/python -m pytest -q --ignore $(QUANTIZE) $(ARGS)
-	$(BIN)/python -m pytest -q $(QUANTIZE)
+	$(BIN)/python -m pytest -q $(ARGS)
 
 test-networks: install-dev ## The networks too large for every change: VGG, ResNet50 and 152, DenseNet121
 	$(BIN)/python -m pytest -q -m heavy $(ARGS)

@@ -25,6 +25,7 @@ from linewatch.contracts.manifest import EngineManifest
 from linewatch.inference.backends import open_backend
 from linewatch.inference.engines import Engine, load_engine
 from linewatch.inference.host import available_cores, instruction_set
+from linewatch.inference.openvino_backend import shared_core
 
 RUNTIMES = ("openvino", "onnxruntime")
 LADDER = (1, 2, 4, 8)
@@ -126,7 +127,7 @@ def _openvino_call(engine: Engine, rung: int) -> Callable[[np.ndarray], np.ndarr
     import openvino
 
     manifest: EngineManifest = engine.manifest
-    core = openvino.Core()
+    core = shared_core()
     graph = core.read_model(engine.model)
     graph.reshape([rung, 1, manifest.input.lines, manifest.input.width])
     settings = {"NUM_STREAMS": 1, "INFERENCE_NUM_THREADS": 1, "INFERENCE_PRECISION_HINT": "f32"}

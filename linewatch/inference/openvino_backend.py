@@ -7,6 +7,7 @@ neighbours.
 
 import sys
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -25,7 +26,7 @@ class OpenVinoBackend:
 
     def __init__(self) -> None:
         self._ov = _import_openvino()
-        self._core = self._ov.Core()
+        self._core = shared_core()
         self.siblings: tuple[str, ...] = ("uint8", "int8") if multiplies_bytes() else ()
 
     def identity(self, manifest: EngineManifest) -> str:
@@ -91,6 +92,17 @@ def _port(port: Any) -> ModelPort:
     dims = tuple(None if d.is_dynamic else d.get_length() for d in port.partial_shape)
     names = port.get_names()
     return ModelPort(min(names) if names else "?", str(port.element_type.to_dtype()), dims)
+
+
+@cache
+def shared_core() -> Any:
+    """The one `openvino.Core` of this process; make no other.
+
+    A Core's CPU plugin gives the thread that loads it an alternate signal stack and unmaps it when the Core goes. Where
+    Cores do not go in the reverse order of their coming, or go in another thread, the stack that is left in place is
+    unmapped memory, and the thread's next signal, a child's end or SIGTERM, ends the process (2026.4).
+    """
+    return _import_openvino().Core()
 
 
 def _import_openvino() -> Any:

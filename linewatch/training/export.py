@@ -17,13 +17,13 @@ from pathlib import Path
 import numpy as np
 import onnx
 import onnxruntime
-import openvino
 import torch
 from numpy.typing import NDArray
 from torch import nn
 
 from linewatch.contracts.errors import EngineError
 from linewatch.contracts.manifest import EngineManifest, InputSpec, ModelFile, Task, TrainingRecord
+from linewatch.inference.openvino_backend import shared_core
 
 OUTPUT_OF = {Task.SCREEN: "score", Task.CLASSIFY: "scores", Task.SEGMENT: "probability"}
 MAX_MODEL_BYTES = 10_000_000
@@ -140,7 +140,7 @@ def check_parity(shipped: nn.Module, path: Path, examples: NDArray[np.uint8]) ->
     onnx_answer = onnxruntime.InferenceSession(data, providers=["CPUExecutionProvider"]).run(None, {"image": examples})[
         0
     ]
-    core = openvino.Core()
+    core = shared_core()
     openvino_answer = core.compile_model(core.read_model(data, b""), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})(
         examples
     )[0]

@@ -180,5 +180,31 @@ def test_onnxruntime_runs_on_the_workers_threads_only() -> None:
     assert _fresh("onnxruntime")[0] == "0"
 
 
+SIGNAL = """
+import gc, signal
+from pathlib import Path
+from linewatch.inference.backends import open_backend
+from linewatch.inference.engines import find_engine
+
+engine = find_engine(Path("{engines}"), "classify")
+backends = [open_backend("openvino") for _ in range(2)]
+for backend in backends:
+    backend.open(engine.manifest, engine.model, (1,), 1)
+del backend
+while backends:
+    backends.pop(0)
+    gc.collect()
+signal.signal(signal.SIGUSR1, lambda *_: print("handled"))
+signal.raise_signal(signal.SIGUSR1)
+"""
+
+
+def test_a_signal_is_handled_after_openvino_backends_are_dropped_in_the_order_of_their_coming() -> None:
+    """Each with a Core of its own, the second restored the first's signal stack, which was gone: exit code -11."""
+    program = [sys.executable, "-c", SIGNAL.format(engines=SHIPPED)]
+    done = subprocess.run(program, capture_output=True, text=True, check=False, cwd=SHIPPED.parent)
+    assert (done.returncode, done.stdout) == (0, "handled\n"), done.stderr
+
+
 def test_openvino_does_not_load_its_telemetry() -> None:
     assert _fresh("openvino")[1] == "False"
