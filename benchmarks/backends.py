@@ -97,18 +97,18 @@ def worker_rows(engine: Engine) -> list[WorkerRow]:
     rates: dict[tuple[str, int], list[float]] = {key: [] for key in opened}
     for _ in track(range(ROUNDS), f"{engine.manifest.name}: workers", transient=True):
         for key, executors in opened.items():
-            rates[key].append(_rate([partial(e.run, pixels, 1) for e in executors]))
+            rates[key].append(rows_per_s([partial(e.run, pixels, 1) for e in executors], ROUND_S))
     return [WorkerRow(engine.manifest.name, r, w, statistics.median(rates[r, w])) for r, w in opened]
 
 
-def _rate(calls: list[Callable[[], object]]) -> float:
-    """Calls per second of all threads together, each making its own call for one turn."""
+def rows_per_s(calls: list[Callable[[], object]], turn_s: float) -> float:
+    """Calls per second of all threads together, each making its own call of one row for `turn_s`."""
     counts = [0] * len(calls)
     barrier = threading.Barrier(len(calls) + 1)
 
     def work(number: int) -> None:
         barrier.wait()
-        end = time.perf_counter() + ROUND_S
+        end = time.perf_counter() + turn_s
         while time.perf_counter() < end:
             calls[number]()
             counts[number] += 1

@@ -8,6 +8,7 @@ import argparse
 import json
 import os
 import platform
+import random
 import statistics
 import sys
 import threading
@@ -26,7 +27,8 @@ from benchmarks import backends
 from benchmarks.bare import BareEngines
 from benchmarks.listener import Heard, Listener
 from benchmarks.load import MemoryCamera, real_frames, simulated_frames
-from benchmarks.plain import PlainLoop
+from benchmarks.plain import PlainLoop, on_onnxruntime, on_torch
+from benchmarks.ratio import median_ratio
 from linewatch.capture.clock import MonotonicClock
 from linewatch.config.load import load_settings
 from linewatch.config.service import ServiceSettings
@@ -35,7 +37,8 @@ from linewatch.daemon.service import Service, open_service
 from linewatch.inference.host import available_cores, instruction_set
 
 FRAMES = 400
-PLAIN_FRAMES = 100
+PLAIN_FRAMES, TORCH_FRAMES = 100, 25  # of a round's frames, drawn by chance: slow loops
+TORCH_CHOICE_MOST_S, TORCH_MOST_S = 5.0, 30.0  # where other work slows torch's threads a hundredfold
 LAPS = 4
 """Of the frames in a round of the service: in a shorter one the 64 frames on their way at its end count for much."""
 DEFECTS_PER_M = 0.8
@@ -192,15 +195,24 @@ class Ratio:
     plain_ratio: float  # service over it, median of rounds
     plain_low: float
     plain_high: float
+    torch_frames_per_s: list[float]  # of the same loop in torch eager
+    torch_ratio: float
+    torch_low: float
+    torch_high: float
+    torch_threads: int  # its own number or one, whichever was faster
 
 
 def throughput(settings: ServiceSettings, frames: list[np.ndarray], rounds: int, workers: int) -> tuple[Ratio, Run]:
     """Alternating rounds; each service round stands between two bare ones and is held against their mean."""
-    bare, loop = BareEngines(settings, frames, workers), PlainLoop(settings)
+    from benchmarks.eager import choose_threads  # here: a soak's memory is the service's alone, without torch
+
+    bare = BareEngines(settings, frames, workers)
+    plain_loop, torch_loop = PlainLoop(settings, on_onnxruntime), PlainLoop(settings, on_torch)
     bare.frames_per_s()
-    loop.frames_per_s(frames[:20])
-    runs, before, service, alone, cpu_ms, plain = [], bare.frames_per_s(), [], [], [], []
-    for _ in range(rounds):
+    plain_loop.frames_per_s(frames[:20])
+    torch_threads = choose_threads(lambda: torch_loop.frames_per_s(frames[:TORCH_FRAMES], TORCH_CHOICE_MOST_S))
+    runs, before, service, alone, cpu_ms, plain, torch = [], bare.frames_per_s(), [], [], [], [], []
+    for number in range(rounds):
         runs.append(run_service(settings, frames, LAPS * len(frames)))
         started_s = time.process_time()
         after = bare.frames_per_s()
@@ -208,18 +220,21 @@ def throughput(settings: ServiceSettings, frames: list[np.ndarray], rounds: int,
         service.append(runs[-1].frames_per_s)
         alone.append((before + after) / 2)
         before = after
-        plain.append(loop.frames_per_s(frames[:: max(1, len(frames) // PLAIN_FRAMES)]))
-    cpu_ratio = statistics.median(cpu_ms) / statistics.median(run.cpu_ms_per_frame for run in runs)
-    ratio = Ratio(service, alone, *_median(service, alone), cpu_ratio, plain, *_median(service, plain))
+        drawn = random.Random(number).sample(frames, min(PLAIN_FRAMES, len(frames)))
+        plain.append(plain_loop.frames_per_s(drawn))
+        torch.append(torch_loop.frames_per_s(drawn[:TORCH_FRAMES], TORCH_MOST_S))
+    ratio = Ratio(
+        service,
+        alone,
+        *median_ratio(service, alone),
+        statistics.median(cpu_ms) / statistics.median(run.cpu_ms_per_frame for run in runs),
+        plain,
+        *median_ratio(service, plain),
+        torch,
+        *median_ratio(service, torch),
+        torch_threads,
+    )
     return ratio, sorted(runs, key=lambda run: run.frames_per_s)[rounds // 2]
-
-
-def _median(ours: list[float], theirs: list[float]) -> tuple[float, float, float]:
-    """Median of the rounds' ratios, with the 95 % bootstrap of that median."""
-    ratios = np.array(ours) / np.array(theirs)
-    draws = np.median(np.random.default_rng(0).choice(ratios, (2000, len(ratios))), axis=1)
-    low, high = np.percentile(draws, [2.5, 97.5])
-    return float(np.median(ratios)), float(low), float(high)
 
 
 def broken(report: dict[str, object], budgets: dict[str, float]) -> list[str]:
@@ -316,6 +331,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             f"a plain FP32 loop {statistics.median(ratio.plain_frames_per_s):.1f} frames/s: "
             f"we are {ratio.plain_ratio:.2f} times as fast ({ratio.plain_low:.2f} to {ratio.plain_high:.2f})"
         )
+        console.print(
+            f"the same in torch eager ({ratio.torch_threads} threads) "
+            f"{statistics.median(ratio.torch_frames_per_s):.1f} frames/s: "
+            f"we are {ratio.torch_ratio:.2f} times as fast ({ratio.torch_low:.2f} to {ratio.torch_high:.2f})"
+        )
         show("As fast as read (median round)", report["as_fast_as_read"], console)
     paced_s = options.sustain_s or options.paced_s
     report["open_loop"] = paced = run_service(settings, frames, round(paced_s * rate_hz), rate_hz)
@@ -329,7 +349,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         assert isinstance(report["real"], Run)
         console.print(
             f"real frames: ratio {real_ratio.ratio:.3f} ({real_ratio.low:.3f} to {real_ratio.high:.3f})"
-            f"; of CPU time {real_ratio.cpu_ratio:.3f}"
+            f"; of CPU time {real_ratio.cpu_ratio:.3f}; to the plain loop {real_ratio.plain_ratio:.2f}, "
+            f"to torch eager ({real_ratio.torch_threads} threads) {real_ratio.torch_ratio:.2f} "
+            f"({real_ratio.torch_low:.2f} to {real_ratio.torch_high:.2f})"
         )
         show(f"Coil of {len(real)} real frames, as fast as read", report["real"], console)
 
