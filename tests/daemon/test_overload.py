@@ -1,6 +1,8 @@
 """Too slow or broken behind the camera: lines are missed with their cause, each once, and the service goes on."""
 
 import json
+import os
+import threading
 from pathlib import Path
 
 import pytest
@@ -9,10 +11,12 @@ from structlog.testing import capture_logs
 
 from linewatch.capture.clock import MonotonicClock
 from linewatch.config.service import ServiceSettings
+from linewatch.contracts.ports import Backend
 from linewatch.contracts.verdict import Quality
 from linewatch.daemon.replay import replay
 from linewatch.daemon.service import open_service
 from linewatch.daemon.sources import camera_for
+from linewatch.daemon.topology import ENGINE
 from linewatch.inference.backends import open_backend
 from linewatch.simulation.backends import FailingBackend, LateBackend
 
@@ -66,6 +70,27 @@ def test_the_heavy_engines_work_is_shed_before_strip_is_missed(settings: Service
     assert {span["cause"] for span in degraded} == {"overload"}
     assert len(degraded) > len(missed)
     assert "shedding" in [event["event"] for event in logs]
+
+
+class PriorityBackend(LateBackend):
+    """Notes the priority of every thread that runs an engine."""
+
+    def __init__(self, inner: Backend) -> None:
+        super().__init__(inner, 0.0, seed=0)
+        self.nice: set[int] = set()
+
+    def before(self) -> None:
+        if threading.current_thread() is not threading.main_thread():  # which warms them up
+            self.nice.add(os.getpriority(os.PRIO_PROCESS, threading.get_native_id()))
+
+
+def test_engines_stand_back_for_the_stages_around_them(settings: ServiceSettings, tmp_path: Path) -> None:
+    own = os.getpriority(os.PRIO_PROCESS, 0)
+    backend = PriorityBackend(open_backend(settings.inference.backend))
+    replay(settings, out=tmp_path / "v.jsonl", backend=backend)
+    assert backend.nice == {min(19, own + ENGINE.nice)}
+    assert ENGINE.nice > 0
+    assert os.getpriority(os.PRIO_PROCESS, 0) == own
 
 
 def test_a_failing_engine_costs_its_frames_and_is_told_once(settings: ServiceSettings, tmp_path: Path) -> None:
