@@ -13,6 +13,9 @@ class DecisionSettings(Settings):
     defect_threshold: float | None = Field(default=None, ge=0, le=1, description="overrides the segmenter's manifest")
     min_area_mm2: float = Field(default=4.0, ge=0, description="smaller components are noise")
     merge_gap_mm: float = Field(default=2.0, ge=0, le=100, description="components nearer than this are one defect")
+    part_m: float = Field(
+        default=100.0, ge=1, le=10_000, description="a defect that is longer is closed in parts, each of which names it"
+    )
 
 
 class AlarmRule(Settings):

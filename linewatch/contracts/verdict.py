@@ -80,6 +80,12 @@ class Defect:
     edge_mm: float | None  # from the nearest strip edge that was seen; None when none was
     extent: Extent
     frames: int  # that it spans
+    class_scores: tuple[tuple[str, float], ...] = ()  # the highest ones, weighted alike, highest first
+    length_mm: float = 0.0  # of the rectangle with its second moments, whatever way it lies
+    width_mm: float = 0.0
+    orientation_deg: float = 0.0  # of the length from the rolling direction, (-90, 90]; see `geometry.moments`
+    contrast: float | None = None  # mean gray less that of the steel around it, -1..1; None when no steel was seen
+    part_of: str | None = None  # the defect's first part, where it is so long that it was closed in parts
 
 
 @dataclass(frozen=True, slots=True)

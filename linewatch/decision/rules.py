@@ -23,6 +23,7 @@ class DecisionRules:
     defect_threshold_u8: a pixel of `Prediction.probability` at or above it is defect; 1..255.
     class_thresholds: for every class of the classifier, the score from which it claims that class.
     pseudo_classes: what looks like a defect and is none (water, oil ...): reported, never alarmed.
+    part_mm: a defect that has grown to this length along the strip is closed, and goes on as a part of its own.
     outlined_classes: those that the segmenter knows: without an outline there is no such defect (false calls come
         first). For the others the classifier's tile speaks alone.
     """
@@ -35,6 +36,7 @@ class DecisionRules:
     outlined_classes: frozenset[str] = frozenset()
     alarms: tuple[AlarmRule, ...] = ()
     across_offset_mm: float = 0.0
+    part_mm: float = math.inf
 
     def __post_init__(self) -> None:
         """Raises ConfigError for an alarm rule that could never be raised, or that shares its name with another."""
@@ -74,6 +76,7 @@ class DecisionRules:
             outlined_classes=frozenset(segment.classes),
             alarms=tuple(alarms),
             across_offset_mm=line.across_offset_mm,
+            part_mm=settings.part_m * 1000,
         )
 
     def reach(self, mm_per_step: float) -> int:

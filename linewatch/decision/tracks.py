@@ -6,7 +6,8 @@ defect is.
 
 An open defect is sums, a box and, of each column, its last line near the border: its size does not grow with its
 length, so a scratch as long as the coil costs no more than a short one. There are at most `components.MAX_PIECES` of
-them per frame within the merge gap.
+them per frame within the merge gap. One that has grown to `DecisionRules.part_mm` is closed all the same, and what
+goes on is a part that names the first: nothing is held open for ever.
 """
 
 from collections.abc import Sequence
@@ -20,8 +21,13 @@ from linewatch.contracts.verdict import Defect, DefectEvent, DefectState, Extent
 from linewatch.decision.components import Piece
 from linewatch.decision.groups import groups
 from linewatch.decision.rules import DecisionRules
+from linewatch.decision.tone import Tone, tones_of
+from linewatch.geometry.moments import Moments
 from linewatch.geometry.runs import area_px, first_per_column, last_per_column, near, union
 from linewatch.geometry.strip import StripScale
+
+CLASSES_TOLD = 3
+"""A defect tells the scores of so many classes, the most likely ones."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -30,7 +36,8 @@ class Track:
 
     opened: it was published; until then it is smaller than `min_area_mm2` and may never be.
     born: (line, column) on the coil where it was first seen: what makes its id, and its age.
-    scores, weight: as in `Piece`, over its life. border: runs in coil lines, what later lines can be near to.
+    scores, weight: as in `Piece`, over its life. moments: in coil lines. border: runs in coil lines, what later lines
+    can be near to. cut: it was closed for its length, and what is near to its border begins the next part.
     """
 
     defect: Defect
@@ -40,7 +47,10 @@ class Track:
     weight: int
     first_ordinal: int
     last_ordinal: int
+    moments: Moments
+    tone: Tone
     border: np.ndarray
+    cut: bool = False
 
 
 def follow(
@@ -61,23 +71,27 @@ def follow(
     frame, classes = prediction.frame, prediction.classes
     reach_lines = rules.reach(frame.mm_per_line)
     next_line = frame.first_line + frame.lines
-    fresh = [_begin(piece, prediction, rules) for piece in pieces]
+    fresh = _begin(pieces, prediction, rules)
     nodes = [*tracks, *fresh]
     kept: list[Track] = []
     steps: list[tuple[Track, list[DefectEvent]]] = []
     for members in groups(len(nodes), _continuations(tracks, pieces, fresh, frame, rules)):
         old = [nodes[i] for i in members if i < len(tracks)]
+        cut, live = [track for track in old if track.cut], [track for track in old if not track.cut]
         new = [i - len(tracks) for i in members if i >= len(tracks)]
-        track = _merge([nodes[i] for i in members], classes, rules)
+        track = _merge([*live, *(fresh[i] for i in new)] or cut, classes, rules)
         events: list[DefectEvent] = []
         if new:
+            track = _described(track, cut, prediction)
             mask = RunMask(frame.first_line, union([pieces[i].runs for i in new]))
-            track, events = _publish(track, mask, old, rules)
+            track, events = _publish(track, mask, live, rules)
         border = track.border[next_line - track.border[:, 0] <= reach_lines] if continues else track.border[:0]
-        if len(border):
-            kept.append(replace(track, border=border))
-        else:
+        begin_mm, end_mm = track.defect.box.along_mm
+        ends_part = new and track.opened and end_mm - begin_mm >= rules.part_mm
+        if ends_part or not len(border):
             events.extend(close_all((track,)))
+        if len(border):
+            kept.append(replace(track, border=border, cut=track.cut or bool(ends_part)))
         steps.append((track, events))
     kept.sort(key=lambda track: track.born)
     steps.sort(key=lambda step: step[0].born)
@@ -86,10 +100,23 @@ def follow(
 
 def close_all(tracks: tuple[Track, ...]) -> tuple[DefectEvent, ...]:
     """What is open ends here: behind it lies strip that was not looked at, or the coil's end."""
-    return tuple(DefectEvent(DefectState.CLOSED, track.defect, None) for track in tracks if track.opened)
+    return tuple(
+        DefectEvent(DefectState.CLOSED, track.defect, None) for track in tracks if track.opened and not track.cut
+    )
 
 
-def _begin(piece: Piece, prediction: Prediction, rules: DecisionRules) -> Track:
+def _begin(pieces: Sequence[Piece], prediction: Prediction, rules: DecisionRules) -> list[Track]:
+    if not pieces:
+        return []
+    runs = [piece.runs for piece in pieces]
+    moments, tones = Moments.of_each(runs), tones_of(runs, prediction.frame, prediction.edges)
+    return [
+        _begun(piece, spread, tone, prediction, rules)
+        for piece, spread, tone in zip(pieces, moments, tones, strict=True)
+    ]
+
+
+def _begun(piece: Piece, moments: Moments, tone: Tone, prediction: Prediction, rules: DecisionRules) -> Track:
     frame, edges = prediction.frame, prediction.edges
     scale = StripScale.of(frame, rules.across_offset_mm)
     line, column = frame.first_line + piece.born[0], piece.born[1]
@@ -121,6 +148,8 @@ def _begin(piece: Piece, prediction: Prediction, rules: DecisionRules) -> Track:
         weight=piece.weight,
         first_ordinal=frame.ordinal,
         last_ordinal=frame.ordinal,
+        moments=moments.moved(frame.first_line),
+        tone=tone,
         border=last_per_column(border) + np.array([frame.first_line, 0, 0], dtype=np.int32),
     )
 
@@ -180,8 +209,28 @@ def _merge(parts: list[Track], classes: tuple[str, ...], rules: DecisionRules) -
         weight=weight,
         first_ordinal=first,
         last_ordinal=last,
+        moments=sum((track.moments for track in parts), Moments()),
+        tone=sum((track.tone for track in parts), Tone()),
         border=last_per_column(union([track.border for track in parts])),
     )
+
+
+def _described(track: Track, cut: Sequence[Track], prediction: Prediction) -> Track:
+    """With what its sums say of it. cut: the parts before it, if it goes on from some."""
+    frame = prediction.frame
+    spread = track.moments.spread(frame.mm_per_px, frame.mm_per_line)
+    shares = zip(prediction.classes, (track.scores / track.weight).tolist(), strict=True)
+    before = min(cut, key=lambda part: part.born).defect if cut else None
+    defect = replace(
+        track.defect,
+        class_scores=tuple(sorted(shares, key=lambda share: (-share[1], share[0]))[:CLASSES_TOLD]),
+        length_mm=spread.length_mm,
+        width_mm=spread.width_mm,
+        orientation_deg=spread.orientation_deg,
+        contrast=track.tone.contrast,
+        part_of=track.defect.part_of or (before.part_of or before.id if before else None),
+    )
+    return replace(track, defect=defect)
 
 
 def _hull(boxes: list[StripBox]) -> StripBox:

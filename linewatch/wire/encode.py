@@ -167,6 +167,12 @@ def _defect(event: DefectEvent, ordinal: int | None, mask: RunMask | None, mask_
         "edge_mm": None if defect.edge_mm is None else _mm(defect.edge_mm),
         "extent": defect.extent,
         "frames": int(defect.frames),
+        "class_scores": {name: _score(score) for name, score in defect.class_scores},
+        "length_mm": _mm(defect.length_mm),
+        "width_mm": _mm(defect.width_mm),
+        "orientation_deg": _angle(defect.orientation_deg),
+        "contrast": None if defect.contrast is None else _score(defect.contrast),
+        "part_of": defect.part_of,
         "merged_into": event.merged_into,
         "mask": MaskBody(first_line=int(mask.first_line), runs=len(mask.runs)) if mask else None,
         "mask_dropped": mask_dropped,
@@ -226,6 +232,11 @@ def _timing(timing: Timing) -> TimingBody:
         decided_ns=timing.decided_ns,
         published_ns=timing.published_ns,
     )
+
+
+def _angle(value: float) -> float:
+    degrees = round(float(value), 1) + 0.0
+    return 90.0 if degrees == -90 else degrees
 
 
 def _mm(value: float) -> float:

@@ -117,6 +117,18 @@ class DefectBody(Message):
     edge_mm: float | None = Field(description="from the nearest strip edge that was seen; null when none was")
     extent: Extent
     frames: Count = Field(description="that it spans")
+    class_scores: dict[str, Score] = Field(default={}, description="of the most likely classes")
+    length_mm: Annotated[float, Field(ge=0)] = Field(
+        default=0.0, description="of the rectangle with the outline's second moments, whatever way it lies"
+    )
+    width_mm: Annotated[float, Field(ge=0)] = 0.0
+    orientation_deg: Annotated[float, Field(gt=-90, le=90)] = Field(
+        default=0.0, description="of the length: 0 along the strip, 90 across; positive: across grows with along"
+    )
+    contrast: Annotated[float, Field(ge=-1, le=1)] | None = Field(
+        default=None, description="mean gray less that of the steel around it, of full scale; null when not known"
+    )
+    part_of: str | None = Field(default=None, description="first part of a defect so long that it is closed in parts")
     merged_into: str | None = Field(description="the defect that this one grew into; only when closed")
     mask: MaskBody | None = Field(description="null when this frame adds nothing; the payload is empty then")
     mask_dropped: bool = Field(default=False, description="there was a mask, of more runs than a message may hold")

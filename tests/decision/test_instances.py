@@ -25,7 +25,19 @@ def life(decided):
 
 
 def shapes(decided):
-    return sorted((d.box.along_mm, d.box.across_mm, d.area_mm2, d.defect_class, d.peak) for d in instances(decided))
+    return sorted(
+        (
+            d.box.along_mm,
+            d.box.across_mm,
+            d.area_mm2,
+            d.length_mm,
+            d.width_mm,
+            d.orientation_deg,
+            d.defect_class,
+            d.peak,
+        )
+        for d in instances(decided)
+    )
 
 
 @st.composite
@@ -102,6 +114,42 @@ def test_a_long_scratch_keeps_the_id_of_where_it_began():
     (scratch,) = instances(decided)
     assert scratch.box.along_mm == (5.0, 45.0)
     assert scratch.frames == 5
+
+
+def test_what_a_defect_tells_of_itself():
+    decided = run([predict(paint(40, 30, (5, 35, 10, 12)), scores=(0.4, 0.7, 0.1), mm_per_px=0.5)])
+    (defect,) = instances(decided)
+    assert (defect.length_mm, defect.width_mm, defect.orientation_deg) == pytest.approx((30.0, 1.0, 0.0))
+    assert [name for name, _ in defect.class_scores] == ["inclusion", "scratches", "water"]
+    assert defect.class_scores[0][1] == pytest.approx(defect.confidence) == pytest.approx(0.7)
+    assert (defect.part_of, defect.contrast) == (None, None)
+
+
+def test_a_defect_without_end_is_closed_in_parts_that_name_the_first():
+    decided = run(cut_strip(paint(95, 30, (5, 90, 10, 12)), [10] * 9), replace(RULES, part_mm=20.0))
+    closed = [e.defect for e in events(decided) if e.state is CLOSED]
+    assert [d.box.along_mm for d in closed] == [(5.0, 30.0), (30.0, 50.0), (50.0, 70.0), (70.0, 90.0)]
+    assert [d.part_of for d in closed] == [None, *["C1/top/cam1/5.10"] * 3]
+    assert len({d.id for d in closed}) == 4
+    assert [d.frames for d in closed] == [3, 2, 2, 2]
+
+
+@given(
+    strips(), st.lists(st.integers(1, 20), max_size=8), st.sampled_from([0.0, 2.5]), st.sampled_from([1.0, 4.0, 15.0])
+)
+def test_parts_lose_no_pixel_and_live_as_whole_defects_do(probability, heights, gap_mm, part_mm):
+    decided = run(cut_strip(probability, heights), replace(RULES, merge_gap_mm=gap_mm, part_mm=part_mm))
+    seen, lives = np.zeros(probability.shape, int), {}
+    for event in events(decided):
+        lives.setdefault(event.defect.id, []).append(event)
+        if event.mask is not None:
+            part = seen[event.mask.first_line :]
+            part += to_mask(event.mask.runs, *part.shape)
+    assert np.array_equal(seen, probability > 0)
+    assert sum(d.area_mm2 for d in instances(decided)) == seen.sum()
+    for one in lives.values():
+        assert [event.state for event in one] == [OPENED, *[UPDATED] * (len(one) - 2), CLOSED]
+        assert one[-1].defect.part_of is None or one[-1].defect.part_of in lives
 
 
 def test_two_legs_of_a_u_become_the_older_one():

@@ -1,0 +1,88 @@
+"""How a mask's pixels are spread: their length, width and direction, from sums that add up over its parts."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+
+
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """The rectangle with the same second moments as a mask: exact for a straight bar at any angle.
+
+    orientation_deg: of its long side from the rolling direction, in (-90, 90]: 0 along the strip, 90 across it,
+    positive where it leads to higher *across* with growing *along*.
+    """
+
+    length_mm: float
+    width_mm: float
+    orientation_deg: float
+
+
+@dataclass(frozen=True, slots=True)
+class Moments:
+    """Sums over a mask's pixels of 1, x, y, x^2, x y and y^2, x being 2 column + 1 and y 2 line + 1: whole numbers of
+    any size, so a mask's sums are those of its parts, however it was cut.
+    """
+
+    count: int = 0
+    x: int = 0
+    y: int = 0
+    xx: int = 0
+    xy: int = 0
+    yy: int = 0
+
+    @classmethod
+    def of(cls, runs: np.ndarray) -> Self:
+        """Of runs int32 (n, 3) as in `geometry.runs`, of lines below 2**20."""
+        return cls.of_each([runs])[0] if len(runs) else cls()
+
+    @classmethod
+    def of_each(cls, parts: Sequence[np.ndarray]) -> list[Self]:
+        """The same of several masks at once, none of them empty."""
+        line, start, stop = np.concatenate(parts).astype(np.int64).T
+        y, count = 2 * line + 1, stop - start
+        x = stop * stop - start * start
+        xx = (stop * (4 * stop * stop - 1) - start * (4 * start * start - 1)) // 3
+        rows = np.stack([count, x, count * y, xx, x * y, count * y * y], axis=1)
+        begins = np.cumsum([0, *(len(part) for part in parts[:-1])])
+        return [cls(*sums) for sums in np.add.reduceat(rows, begins).tolist()]
+
+    def moved(self, lines: int) -> "Moments":
+        """The same mask, so many lines later."""
+        by = 2 * lines
+        return Moments(
+            count=self.count,
+            x=self.x,
+            y=self.y + by * self.count,
+            xx=self.xx,
+            xy=self.xy + by * self.x,
+            yy=self.yy + 2 * by * self.y + by * by * self.count,
+        )
+
+    def __add__(self, other: "Moments") -> "Moments":
+        return Moments(
+            count=self.count + other.count,
+            x=self.x + other.x,
+            y=self.y + other.y,
+            xx=self.xx + other.xx,
+            xy=self.xy + other.xy,
+            yy=self.yy + other.yy,
+        )
+
+    def spread(self, mm_per_px: float, mm_per_line: float) -> Spread:
+        """In millimetres on the strip, of a mask that has pixels."""
+        square = 4 * self.count * self.count  # of half steps
+        # A pixel is an area, not a point: it has a twelfth of its side squared of its own.
+        across = ((self.count * self.xx - self.x * self.x) / square + 1 / 12) * mm_per_px**2
+        along = ((self.count * self.yy - self.y * self.y) / square + 1 / 12) * mm_per_line**2
+        both = (self.count * self.xy - self.x * self.y) / square * mm_per_px * mm_per_line
+        middle, apart = (along + across) / 2, math.hypot((along - across) / 2, both)
+        angle = math.degrees(math.atan2(2 * both, along - across) / 2)
+        return Spread(
+            length_mm=math.sqrt(12 * (middle + apart)),
+            width_mm=math.sqrt(12 * max(0.0, middle - apart)),
+            orientation_deg=90.0 if angle <= -90 else angle,
+        )
