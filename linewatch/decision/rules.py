@@ -99,8 +99,7 @@ class DecisionRules:
         """
         if not classes:
             return UNCLASSIFIED, 0.0
-        claimed = self.claimed(classes, scores)
-        real = claimed & np.array([name not in self.pseudo_classes for name in classes])
-        candidates = real if real.any() else claimed if claimed.any() else np.ones_like(claimed)
-        index = int(np.argmax(np.where(candidates, scores, -np.inf)))
-        return classes[index], float(scores[index])
+        shares = list(zip(classes, scores.tolist(), strict=True))
+        claimed = [share for share in shares if share[1] >= self.class_thresholds[share[0]]]
+        real = [share for share in claimed if share[0] not in self.pseudo_classes]
+        return max(real or claimed or shares, key=lambda share: share[1])

@@ -67,8 +67,8 @@ def tones_of(parts: Sequence[np.ndarray], frame: Frame, edges: StripEdges | None
 
 
 def _integral(image: np.ndarray) -> np.ndarray:
-    """Whole numbers in float64: exact for every frame."""
-    return cv2.integral(image, sdepth=cv2.CV_64F)
+    """Exact: whole numbers, in float64 where they may be too large for 32 bits."""
+    return cv2.integral(image, sdepth=cv2.CV_32S if image.size * 255 < 2**31 else cv2.CV_64F)
 
 
 def _sums(integral: np.ndarray, x0: np.ndarray, y0: np.ndarray, x1: np.ndarray, y1: np.ndarray) -> np.ndarray:

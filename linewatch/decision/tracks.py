@@ -23,9 +23,10 @@ from linewatch.decision.groups import groups
 from linewatch.decision.rules import DecisionRules
 from linewatch.decision.tone import Tone, tones_of
 from linewatch.geometry.moments import Moments
-from linewatch.geometry.runs import area_px, first_per_column, last_per_column, near, union
+from linewatch.geometry.runs import first_per_column, last_per_column, near, union
 from linewatch.geometry.strip import StripScale
 
+_NOTHING = np.empty((0, 3), np.int32)
 CLASSES_TOLD = 3
 """A defect tells the scores of so many classes, the most likely ones."""
 
@@ -81,11 +82,12 @@ def follow(
         new = [i - len(tracks) for i in members if i >= len(tracks)]
         track = _merge([*live, *(fresh[i] for i in new)] or cut, classes, rules)
         events: list[DefectEvent] = []
-        if new:
-            track = _described(track, cut, prediction)
+        if new and (track.opened or track.defect.area_mm2 >= rules.min_area_mm2):
             mask = RunMask(frame.first_line, union([pieces[i].runs for i in new]))
-            track, events = _publish(track, mask, live, rules)
-        border = track.border[next_line - track.border[:, 0] <= reach_lines] if continues else track.border[:0]
+            track, events = _published(track, mask, live, cut, prediction)
+        border = _NOTHING
+        if continues and len(track.border):
+            border = track.border[next_line - track.border[:, 0] <= reach_lines]
         begin_mm, end_mm = track.defect.box.along_mm
         ends_part = new and track.opened and end_mm - begin_mm >= rules.part_mm
         if ends_part or not len(border):
@@ -108,25 +110,34 @@ def close_all(tracks: tuple[Track, ...]) -> tuple[DefectEvent, ...]:
 def _begin(pieces: Sequence[Piece], prediction: Prediction, rules: DecisionRules) -> list[Track]:
     if not pieces:
         return []
-    runs = [piece.runs for piece in pieces]
-    moments, tones = Moments.of_each(runs), tones_of(runs, prediction.frame, prediction.edges)
-    return [
-        _begun(piece, spread, tone, prediction, rules)
-        for piece, spread, tone in zip(pieces, moments, tones, strict=True)
-    ]
+    parts = [piece.runs for piece in pieces]
+    runs, begins = np.concatenate(parts), np.cumsum([0, *(len(part) for part in parts[:-1])])
+    of_each = zip(
+        pieces,
+        np.minimum.reduceat(runs[:, 1], begins).tolist(),
+        np.maximum.reduceat(runs[:, 2], begins).tolist(),
+        Moments.of_each(parts),
+        tones_of(parts, prediction.frame, prediction.edges),
+        strict=True,
+    )
+    return [_begun(*one, prediction, rules) for one in of_each]
 
 
-def _begun(piece: Piece, moments: Moments, tone: Tone, prediction: Prediction, rules: DecisionRules) -> Track:
+def _begun(
+    piece: Piece, left: int, right: int, moments: Moments, tone: Tone, prediction: Prediction, rules: DecisionRules
+) -> Track:
     frame, edges = prediction.frame, prediction.edges
     scale = StripScale.of(frame, rules.across_offset_mm)
     line, column = frame.first_line + piece.born[0], piece.born[1]
-    left, right = piece.left, piece.right
     distances = []
     if edges is not None:
         distances += [(left - edges.left_px) * scale.mm_per_px] if edges.left_found else []
         distances += [(edges.right_px - right) * scale.mm_per_px] if edges.right_found else []
     defect_class, confidence = rules.choose_class(prediction.classes, piece.scores / piece.weight)
-    border = piece.runs[piece.runs[:, 0] >= frame.lines - rules.reach(frame.mm_per_line)]
+    border = _NOTHING
+    if piece.bottom > frame.lines - rules.reach(frame.mm_per_line):
+        border = last_per_column(piece.runs[piece.runs[:, 0] >= frame.lines - rules.reach(frame.mm_per_line)])
+        border = border + np.array([frame.first_line, 0, 0], dtype=np.int32)
     return Track(
         defect=Defect(
             id=f"{frame.coil}/{frame.side}/{frame.camera}/{line}.{column}",
@@ -137,7 +148,7 @@ def _begun(piece: Piece, moments: Moments, tone: Tone, prediction: Prediction, r
             confidence=confidence,
             peak=piece.peak / 255,
             box=scale.box(left, right, piece.top, piece.bottom),
-            area_mm2=area_px(piece.runs) * scale.mm2_per_px,
+            area_mm2=moments.count * scale.mm2_per_px,
             edge_mm=min(distances) if distances else None,
             extent=piece.extent,
             frames=1,
@@ -150,7 +161,7 @@ def _begun(piece: Piece, moments: Moments, tone: Tone, prediction: Prediction, r
         last_ordinal=frame.ordinal,
         moments=moments.moved(frame.first_line),
         tone=tone,
-        border=last_per_column(border) + np.array([frame.first_line, 0, 0], dtype=np.int32),
+        border=border,
     )
 
 
@@ -215,8 +226,17 @@ def _merge(parts: list[Track], classes: tuple[str, ...], rules: DecisionRules) -
     )
 
 
-def _described(track: Track, cut: Sequence[Track], prediction: Prediction) -> Track:
-    """With what its sums say of it. cut: the parts before it, if it goes on from some."""
+def _hull(boxes: list[StripBox]) -> StripBox:
+    return StripBox(
+        across_mm=(min(box.across_mm[0] for box in boxes), max(box.across_mm[1] for box in boxes)),
+        along_mm=(min(box.along_mm[0] for box in boxes), max(box.along_mm[1] for box in boxes)),
+    )
+
+
+def _published(
+    track: Track, mask: RunMask, live: Sequence[Track], cut: Sequence[Track], prediction: Prediction
+) -> tuple[Track, list[DefectEvent]]:
+    """With what its sums say of it. live: what it was made of; cut: the parts before it, if it goes on from some."""
     frame = prediction.frame
     spread = track.moments.spread(frame.mm_per_px, frame.mm_per_line)
     shares = zip(prediction.classes, (track.scores / track.weight).tolist(), strict=True)
@@ -230,23 +250,10 @@ def _described(track: Track, cut: Sequence[Track], prediction: Prediction) -> Tr
         contrast=track.tone.contrast,
         part_of=track.defect.part_of or (before.part_of or before.id if before else None),
     )
-    return replace(track, defect=defect)
-
-
-def _hull(boxes: list[StripBox]) -> StripBox:
-    return StripBox(
-        across_mm=(min(box.across_mm[0] for box in boxes), max(box.across_mm[1] for box in boxes)),
-        along_mm=(min(box.along_mm[0] for box in boxes), max(box.along_mm[1] for box in boxes)),
-    )
-
-
-def _publish(track: Track, mask: RunMask, old: list[Track], rules: DecisionRules) -> tuple[Track, list[DefectEvent]]:
-    if not track.opened and track.defect.area_mm2 < rules.min_area_mm2:
-        return track, []
     state = DefectState.UPDATED if track.opened else DefectState.OPENED
     absorbed = [
-        DefectEvent(DefectState.CLOSED, part.defect, None, merged_into=track.defect.id)
-        for part in old
+        DefectEvent(DefectState.CLOSED, part.defect, None, merged_into=defect.id)
+        for part in live
         if part.opened and part.born != track.born
     ]
-    return replace(track, opened=True), [DefectEvent(state, track.defect, mask), *absorbed]
+    return replace(track, defect=defect, opened=True), [DefectEvent(state, defect, mask), *absorbed]
