@@ -12,6 +12,7 @@ goes on is a part that names the first: nothing is held open for ever.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -35,7 +36,8 @@ CLASSES_TOLD = 3
 class Track:
     """A defect that the next frame may continue.
 
-    opened: it was published; until then it is smaller than `min_area_mm2` and may never be.
+    opened: it was published (of a defect that began in this frame: it will be); until then it is smaller than
+    `min_area_mm2` and may never be.
     born: (line, column) on the coil where it was first seen: what makes its id, and its age.
     scores, weight: as in `Piece`, over its life. moments: in coil lines. border: runs in coil lines, what later lines
     can be near to. cut: it was closed for its length, and what is near to its border begins the next part.
@@ -69,7 +71,7 @@ def follow(
     unless the frame `continues`, because nobody knows how a defect went on where the strip was not looked at. Of
     defects that turn out to be one, the oldest published id survives; the others close with `merged_into`.
     """
-    frame, classes = prediction.frame, prediction.classes
+    frame = prediction.frame
     reach_lines = rules.reach(frame.mm_per_line)
     next_line = frame.first_line + frame.lines
     fresh = _begin(pieces, prediction, rules)
@@ -78,13 +80,19 @@ def follow(
     steps: list[tuple[Track, list[DefectEvent]]] = []
     for members in groups(len(nodes), _continuations(tracks, pieces, fresh, frame, rules)):
         old = [nodes[i] for i in members if i < len(tracks)]
-        cut, live = [track for track in old if track.cut], [track for track in old if not track.cut]
         new = [i - len(tracks) for i in members if i >= len(tracks)]
-        track = _merge([*live, *(fresh[i] for i in new)] or cut, classes, rules)
         events: list[DefectEvent] = []
-        if new and (track.opened or track.defect.area_mm2 >= rules.min_area_mm2):
-            mask = RunMask(frame.first_line, union([pieces[i].runs for i in new]))
-            track, events = _published(track, mask, live, cut, prediction)
+        if old:
+            cut, live = [track for track in old if track.cut], [track for track in old if not track.cut]
+            track = _merge([*live, *(replace(fresh[i], opened=False) for i in new)] or cut, rules, prediction)
+            if new and (track.opened or track.defect.area_mm2 >= rules.min_area_mm2):
+                mask = RunMask(frame.first_line, union([pieces[i].runs for i in new]))
+                track, events = _published(track, mask, live, cut)
+        else:
+            (at,) = new  # pieces of one frame that are near each other are one already
+            track = fresh[at]
+            if track.opened:
+                events = [DefectEvent(DefectState.OPENED, track.defect, RunMask(frame.first_line, pieces[at].runs))]
         border = _NOTHING
         if continues and len(track.border):
             border = track.border[next_line - track.border[:, 0] <= reach_lines]
@@ -134,6 +142,7 @@ def _begun(
         distances += [(left - edges.left_px) * scale.mm_per_px] if edges.left_found else []
         distances += [(edges.right_px - right) * scale.mm_per_px] if edges.right_found else []
     defect_class, confidence = rules.choose_class(prediction.classes, piece.scores / piece.weight)
+    area_mm2 = moments.count * scale.mm2_per_px
     border = _NOTHING
     if piece.bottom > frame.lines - rules.reach(frame.mm_per_line):
         border = last_per_column(piece.runs[piece.runs[:, 0] >= frame.lines - rules.reach(frame.mm_per_line)])
@@ -148,12 +157,13 @@ def _begun(
             confidence=confidence,
             peak=piece.peak / 255,
             box=scale.box(left, right, piece.top, piece.bottom),
-            area_mm2=moments.count * scale.mm2_per_px,
+            area_mm2=area_mm2,
             edge_mm=min(distances) if distances else None,
             extent=piece.extent,
             frames=1,
+            **_told(moments, tone, piece.scores, piece.weight, prediction),
         ),
-        opened=False,
+        opened=area_mm2 >= rules.min_area_mm2,
         born=(line, column),
         scores=piece.scores,
         weight=piece.weight,
@@ -192,7 +202,7 @@ def _compatible(one: Defect, other: Defect) -> bool:
     return one.extent is other.extent is Extent.MASK or one.defect_class == other.defect_class
 
 
-def _merge(parts: list[Track], classes: tuple[str, ...], rules: DecisionRules) -> Track:
+def _merge(parts: list[Track], rules: DecisionRules, prediction: Prediction) -> Track:
     """One track of several, with the id of the oldest that was published (else of the oldest)."""
     if len(parts) == 1:
         return parts[0]
@@ -200,7 +210,9 @@ def _merge(parts: list[Track], classes: tuple[str, ...], rules: DecisionRules) -
     defects = [track.defect for track in parts]
     scores = np.sum([track.scores for track in parts], axis=0)
     weight = sum(track.weight for track in parts)
-    defect_class, confidence = rules.choose_class(classes, scores / weight)
+    moments = sum((track.moments for track in parts), Moments())
+    tone = sum((track.tone for track in parts), Tone())
+    defect_class, confidence = rules.choose_class(prediction.classes, scores / weight)
     first, last = min(track.first_ordinal for track in parts), max(track.last_ordinal for track in parts)
     edges = [defect.edge_mm for defect in defects if defect.edge_mm is not None]
     return replace(
@@ -215,13 +227,14 @@ def _merge(parts: list[Track], classes: tuple[str, ...], rules: DecisionRules) -
             edge_mm=min(edges) if edges else None,
             extent=Extent.MASK if all(defect.extent is Extent.MASK for defect in defects) else Extent.TILE,
             frames=last - first + 1,
+            **_told(moments, tone, scores, weight, prediction),
         ),
         scores=scores,
         weight=weight,
         first_ordinal=first,
         last_ordinal=last,
-        moments=sum((track.moments for track in parts), Moments()),
-        tone=sum((track.tone for track in parts), Tone()),
+        moments=moments,
+        tone=tone,
         border=last_per_column(union([track.border for track in parts])),
     )
 
@@ -234,26 +247,29 @@ def _hull(boxes: list[StripBox]) -> StripBox:
 
 
 def _published(
-    track: Track, mask: RunMask, live: Sequence[Track], cut: Sequence[Track], prediction: Prediction
+    track: Track, mask: RunMask, live: Sequence[Track], cut: Sequence[Track]
 ) -> tuple[Track, list[DefectEvent]]:
-    """With what its sums say of it. live: what it was made of; cut: the parts before it, if it goes on from some."""
-    frame = prediction.frame
-    spread = track.moments.spread(frame.mm_per_px, frame.mm_per_line)
-    shares = zip(prediction.classes, (track.scores / track.weight).tolist(), strict=True)
-    before = min(cut, key=lambda part: part.born).defect if cut else None
-    defect = replace(
-        track.defect,
-        class_scores=tuple(sorted(shares, key=lambda share: (-share[1], share[0]))[:CLASSES_TOLD]),
-        length_mm=spread.length_mm,
-        width_mm=spread.width_mm,
-        orientation_deg=spread.orientation_deg,
-        contrast=track.tone.contrast,
-        part_of=track.defect.part_of or (before.part_of or before.id if before else None),
-    )
+    """live: what it was made of; cut: the parts before it, if it goes on from some."""
+    if cut and track.defect.part_of is None:
+        before = min(cut, key=lambda part: part.born).defect
+        track = replace(track, defect=replace(track.defect, part_of=before.part_of or before.id))
     state = DefectState.UPDATED if track.opened else DefectState.OPENED
     absorbed = [
-        DefectEvent(DefectState.CLOSED, part.defect, None, merged_into=defect.id)
+        DefectEvent(DefectState.CLOSED, part.defect, None, merged_into=track.defect.id)
         for part in live
         if part.opened and part.born != track.born
     ]
-    return replace(track, defect=defect, opened=True), [DefectEvent(state, defect, mask), *absorbed]
+    return replace(track, opened=True), [DefectEvent(state, track.defect, mask), *absorbed]
+
+
+def _told(moments: Moments, tone: Tone, scores: np.ndarray, weight: int, prediction: Prediction) -> dict[str, Any]:
+    """What a defect's sums say of it, as fields of `Defect`."""
+    spread = moments.spread(prediction.frame.mm_per_px, prediction.frame.mm_per_line)
+    shares = sorted(zip((-scores / weight).tolist(), prediction.classes, strict=True))
+    return {
+        "class_scores": tuple((name, -share) for share, name in shares[:CLASSES_TOLD]),
+        "length_mm": spread.length_mm,
+        "width_mm": spread.width_mm,
+        "orientation_deg": spread.orientation_deg,
+        "contrast": tone.contrast,
+    }
