@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 
 from linewatch.contracts.frame import Frame, StripEdges
-from linewatch.geometry.runs import to_mask
+from linewatch.geometry.runs import places, to_mask
 
 AROUND_MM = 10.0
 """The steel beside a defect: so far from its box, where no other defect is."""
@@ -54,12 +54,13 @@ def tones_of(parts: Sequence[np.ndarray], frame: Frame, edges: StripEdges | None
     left, top = int(x0.min()), int(y0.min())  # nothing beyond the boxes is looked at
     gray = frame.pixels[top : y1.max(), left : x1.max()]
     mask = to_mask(runs - np.array([top, left, left], np.int32), *gray.shape)
-    grays, steel = _integral(gray), _integral(np.where(mask, np.uint8(0), gray))
-    masked = _integral(mask.view(np.uint8))
-    line, start, stop, x0, x1, y0, y1 = line - top, start - left, stop - left, x0 - left, x1 - left, y0 - top, y1 - top
+    steel, masked = _integral(np.where(mask, np.uint8(0), gray)), _integral(mask.view(np.uint8))
+    inside_px = np.add.reduceat(stop - start, begins, dtype=np.int64)
+    levels = frame.pixels.ravel()[places(runs, frame.pixels.shape[1])]
+    x0, x1, y0, y1 = x0 - left, x1 - left, y0 - top, y1 - top
     sums = (
-        np.add.reduceat(_sums(grays, start, line, stop, line + 1), begins),
-        np.add.reduceat(stop - start, begins),
+        np.add.reduceat(levels, np.cumsum(inside_px) - inside_px, dtype=np.int64),
+        inside_px,
         _sums(steel, x0, y0, x1, y1),
         (x1 - x0) * (y1 - y0) - _sums(masked, x0, y0, x1, y1),
     )

@@ -25,11 +25,16 @@ def to_runs(mask: np.ndarray) -> np.ndarray:
 def to_mask(runs: np.ndarray, lines: int, width: int) -> np.ndarray:
     """The inverse of `to_runs`: a bool mask (lines, width). The runs must lie within it."""
     mask = np.zeros((lines, width), dtype=bool)
+    mask.ravel()[places(runs, width)] = True
+    return mask
+
+
+def places(runs: np.ndarray, width: int) -> np.ndarray:
+    """int64 (pixels,): where the runs' pixels lie in an array (lines, width) that is laid out flat, in their order."""
     line, start, stop = runs.astype(np.int64).T
     lengths = stop - start
     ends = np.cumsum(lengths)
-    mask.ravel()[np.repeat(line * width + start - ends + lengths, lengths) + np.arange(lengths.sum())] = True
-    return mask
+    return np.repeat(line * width + start - ends + lengths, lengths) + np.arange(lengths.sum())
 
 
 def rectangle(left: int, top: int, right: int, bottom: int) -> np.ndarray:
