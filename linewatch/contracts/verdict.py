@@ -80,6 +80,7 @@ class Defect:
     edge_mm: float | None  # from the nearest strip edge that was seen; None when none was
     extent: Extent
     frames: int  # that it spans
+    severity: int | None = None  # 1 (hardly seen) .. 5 (never delivered) by the grading rules; None: not graded
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +139,35 @@ class Verdict:
     timing: Timing
 
 
+@dataclass(frozen=True, slots=True)
+class GradeReason:
+    """A limit that a coil exceeds."""
+
+    rule: str
+    grade: str  # that the rule gives
+    text: str
+    defect_ids: tuple[str, ...]  # the worst of the defects that it is about; few of them
+
+
+@dataclass(frozen=True, slots=True)
+class CoilGrade:
+    """What a coil is worth by one file of rules, and how much of it that was told from.
+
+    inspected_share: of the graded length, which is the coil without its excluded ends. Strip that was not inspected
+    may hold anything: a grade speaks of the rest alone.
+    """
+
+    grade: str
+    text: str  # with the share that was inspected
+    rules: str  # name@digest of the rules' content
+    product: str
+    customer: str
+    graded_mm: tuple[float, float]
+    inspected_share: float
+    defects_by_severity: dict[int, int]
+    reasons: tuple[GradeReason, ...]  # worst grade first
+
+
 class CoilState(StrEnum):
     STARTED = "started"
     ENDED = "ended"
@@ -163,6 +193,7 @@ class CoilNotice:
     defects: tuple[DefectEvent, ...]
     alarms: tuple[Alarm, ...]
     timing: Timing
+    grade: CoilGrade | None = None  # at the end, where the service has grading rules
 
 
 Decided = Verdict | CoilNotice

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Self
 
 import numpy as np
@@ -11,6 +11,9 @@ from linewatch.config.decision import AlarmRule, DecisionSettings
 from linewatch.config.line import LineSettings
 from linewatch.contracts.errors import ConfigError
 from linewatch.contracts.manifest import EngineManifest, byte_threshold
+from linewatch.contracts.verdict import Defect
+from linewatch.decision.grading import GradingRules
+from linewatch.decision.sensitivity import Place, Sensitivity
 
 UNCLASSIFIED = "unclassified"
 """The class of a defect when no engine names classes."""
@@ -35,6 +38,8 @@ class DecisionRules:
     outlined_classes: frozenset[str] = frozenset()
     alarms: tuple[AlarmRule, ...] = ()
     across_offset_mm: float = 0.0
+    sensitivity: Sensitivity = field(default_factory=Sensitivity)
+    grading: GradingRules | None = None
 
     def __post_init__(self) -> None:
         """Raises ConfigError for an alarm rule that could never be raised, or that shares its name with another."""
@@ -62,6 +67,7 @@ class DecisionRules:
         classify: EngineManifest,
         segment: EngineManifest,
         pseudo_classes: Iterable[str] = (),
+        grading: GradingRules | None = None,
     ) -> Self:
         """The rules of one service. A setting overrides its manifest; raises ConfigError as above."""
         threshold = segment.thresholds["defect"] if settings.defect_threshold is None else settings.defect_threshold
@@ -74,29 +80,43 @@ class DecisionRules:
             outlined_classes=frozenset(segment.classes),
             alarms=tuple(alarms),
             across_offset_mm=line.across_offset_mm,
+            sensitivity=Sensitivity.of(settings, classify.classes),
+            grading=grading,
         )
 
     def reach(self, mm_per_step: float) -> int:
         """How many pixels (or lines) apart two defect pixels may be and still be one defect; 1 is touching."""
         return math.floor(self.merge_gap_mm / mm_per_step + 1e-9) + 1
 
-    def claimed(self, classes: tuple[str, ...], scores: np.ndarray) -> np.ndarray:
-        """bool (len(classes),): the classes whose score reaches their threshold."""
-        return scores >= np.array([self.class_thresholds[name] for name in classes])
+    def claimed(self, classes: tuple[str, ...], scores: np.ndarray, place: Place) -> np.ndarray:
+        """bool (len(classes),): the classes whose score reaches their threshold at this place."""
+        return scores >= self.sensitivity.thresholds(classes, self.class_thresholds, place)
+
+    def least_area_mm2(self, name: str, place: Place) -> float:
+        """The area from which a defect of this class is reported at this place."""
+        rule = self.sensitivity.rule_for(name, place)
+        return self.min_area_mm2 if rule is None or rule.min_area_mm2 is None else rule.min_area_mm2
+
+    def reports(self, defect: Defect) -> bool:
+        """Whether what is known of a defect suffices to report it."""
+        place = Place(defect.box.across_mm, defect.edge_mm)
+        rule = self.sensitivity.rule_for(defect.defect_class, place)
+        sure = rule is None or rule.min_confidence is None or defect.confidence >= rule.min_confidence
+        return sure and defect.area_mm2 >= self.least_area_mm2(defect.defect_class, place)
 
     def unoutlined(self, classes: tuple[str, ...]) -> np.ndarray:
         """bool (len(classes),): the classes that a tile without an outline may hold."""
         return np.array([name not in self.outlined_classes for name in classes])
 
-    def choose_class(self, classes: tuple[str, ...], scores: np.ndarray) -> tuple[str, float]:
-        """The class that scores (len(classes),) speak for, and its score.
+    def choose_class(self, classes: tuple[str, ...], scores: np.ndarray, place: Place) -> tuple[str, float]:
+        """The class that scores (len(classes),) speak for at this place, and its score.
 
         The highest of the claimed real defect classes; failing that of the claimed pseudo-defects (so water never
         hides a scratch); failing that of all, and the low confidence tells.
         """
         if not classes:
             return UNCLASSIFIED, 0.0
-        claimed = self.claimed(classes, scores)
+        claimed = self.claimed(classes, scores, place)
         real = claimed & np.array([name not in self.pseudo_classes for name in classes])
         candidates = real if real.any() else claimed if claimed.any() else np.ones_like(claimed)
         index = int(np.argmax(np.where(candidates, scores, -np.inf)))

@@ -20,6 +20,7 @@ from linewatch.contracts.verdict import Defect, DefectEvent, DefectState, Extent
 from linewatch.decision.components import Piece
 from linewatch.decision.groups import groups
 from linewatch.decision.rules import DecisionRules
+from linewatch.decision.sensitivity import Place
 from linewatch.geometry.runs import area_px, first_per_column, last_per_column, near, union
 from linewatch.geometry.strip import StripScale
 
@@ -28,7 +29,7 @@ from linewatch.geometry.strip import StripScale
 class Track:
     """A defect that the next frame may continue.
 
-    opened: it was published; until then it is smaller than `min_area_mm2` and may never be.
+    opened: it was published; until then it does not reach what a defect must (`DecisionRules.reports`) and may never.
     born: (line, column) on the coil where it was first seen: what makes its id, and its age.
     scores, weight: as in `Piece`, over its life. border: runs in coil lines, what later lines can be near to.
     """
@@ -90,15 +91,11 @@ def close_all(tracks: tuple[Track, ...]) -> tuple[DefectEvent, ...]:
 
 
 def _begin(piece: Piece, prediction: Prediction, rules: DecisionRules) -> Track:
-    frame, edges = prediction.frame, prediction.edges
+    frame = prediction.frame
     scale = StripScale.of(frame, rules.across_offset_mm)
     line, column = frame.first_line + piece.born[0], piece.born[1]
-    left, right = piece.left, piece.right
-    distances = []
-    if edges is not None:
-        distances += [(left - edges.left_px) * scale.mm_per_px] if edges.left_found else []
-        distances += [(edges.right_px - right) * scale.mm_per_px] if edges.right_found else []
-    defect_class, confidence = rules.choose_class(prediction.classes, piece.scores / piece.weight)
+    place = Place.of(piece.left, piece.right, scale, prediction.edges)
+    defect_class, confidence = rules.choose_class(prediction.classes, piece.scores / piece.weight, place)
     border = piece.runs[piece.runs[:, 0] >= frame.lines - rules.reach(frame.mm_per_line)]
     return Track(
         defect=Defect(
@@ -109,9 +106,9 @@ def _begin(piece: Piece, prediction: Prediction, rules: DecisionRules) -> Track:
             defect_class=defect_class,
             confidence=confidence,
             peak=piece.peak / 255,
-            box=scale.box(left, right, piece.top, piece.bottom),
+            box=scale.box(piece.left, piece.right, piece.top, piece.bottom),
             area_mm2=area_px(piece.runs) * scale.mm2_per_px,
-            edge_mm=min(distances) if distances else None,
+            edge_mm=place.edge_mm,
             extent=piece.extent,
             frames=1,
         ),
@@ -160,9 +157,10 @@ def _merge(parts: list[Track], classes: tuple[str, ...], rules: DecisionRules) -
     defects = [track.defect for track in parts]
     scores = np.sum([track.scores for track in parts], axis=0)
     weight = sum(track.weight for track in parts)
-    defect_class, confidence = rules.choose_class(classes, scores / weight)
+    box, edges = _hull([defect.box for defect in defects]), [d.edge_mm for d in defects if d.edge_mm is not None]
+    edge_mm = min(edges) if edges else None
+    defect_class, confidence = rules.choose_class(classes, scores / weight, Place(box.across_mm, edge_mm))
     first, last = min(track.first_ordinal for track in parts), max(track.last_ordinal for track in parts)
-    edges = [defect.edge_mm for defect in defects if defect.edge_mm is not None]
     return replace(
         parts[0],
         defect=replace(
@@ -170,9 +168,9 @@ def _merge(parts: list[Track], classes: tuple[str, ...], rules: DecisionRules) -
             defect_class=defect_class,
             confidence=confidence,
             peak=max(defect.peak for defect in defects),
-            box=_hull([defect.box for defect in defects]),
+            box=box,
             area_mm2=sum(defect.area_mm2 for defect in defects),
-            edge_mm=min(edges) if edges else None,
+            edge_mm=edge_mm,
             extent=Extent.MASK if all(defect.extent is Extent.MASK for defect in defects) else Extent.TILE,
             frames=last - first + 1,
         ),
@@ -192,7 +190,7 @@ def _hull(boxes: list[StripBox]) -> StripBox:
 
 
 def _publish(track: Track, mask: RunMask, old: list[Track], rules: DecisionRules) -> tuple[Track, list[DefectEvent]]:
-    if not track.opened and track.defect.area_mm2 < rules.min_area_mm2:
+    if not track.opened and not rules.reports(track.defect):
         return track, []
     state = DefectState.UPDATED if track.opened else DefectState.OPENED
     absorbed = [
