@@ -39,15 +39,15 @@ def load_grading(path: Path, taxonomy: Taxonomy) -> GradingSettings:
 
 def grading_from(tree: Mapping[str, Any], origin: str, taxonomy: Taxonomy) -> GradingSettings:
     """Rules of a tree as TOML gives it; `origin` names it in errors. Raises ConfigError as above."""
-    severities, severity_faults = _sound(SeverityRule, "severity", tree, origin)
-    limits, limit_faults = _sound(LimitRule, "limit", tree, origin)
+    severities, severity_faults = _sound(SeverityRule, "severity", tree, origin, taxonomy)
+    limits, limit_faults = _sound(LimitRule, "limit", tree, origin, taxonomy)
     frame = {key: value for key, value in tree.items() if key not in ("severity", "limit")}
     placeholder = {"name": "x", "grade": "x", "more_than": 0}
     _, head_faults = validated(GradingSettings, frame | {"limit": [placeholder]}, origin)
     faults = [*head_faults, *severity_faults, *limit_faults]
     if not tree.get("limit"):
         faults.append(f"{origin}: no [[limit]]; every coil would have the best grade: state what makes one worse")
-    told = [*_rule_faults([*severities, *limits], taxonomy), *_severity_faults(severities, taxonomy)]
+    told = [*_rule_faults([*severities, *limits]), *_severity_faults(severities, taxonomy)]
     grades = tree.get("grades")
     known = tuple(grades) if isinstance(grades, list) and all(isinstance(grade, str) for grade in grades) else None
     told += _limit_faults(limits, severities, known or None, taxonomy)
@@ -80,37 +80,44 @@ def is_grading(tree: Mapping[str, Any]) -> bool:
     return len(GradingSettings.model_fields.keys() & tree) > len(ServiceSettings.model_fields.keys() & tree)
 
 
-def _sound(model: type[R], key: str, tree: Mapping[str, Any], origin: str) -> tuple[list[R], list[str]]:
-    """The rules under `key` that are well formed, and the faults of the others."""
+def _sound(
+    model: type[R], key: str, tree: Mapping[str, Any], origin: str, taxonomy: Taxonomy
+) -> tuple[list[R], list[str]]:
+    """The rules under `key` that are well formed, and the faults of the others; and of all the unknown classes."""
     found = tree.get(key, [])
     if not isinstance(found, list):
         return [], [f"{origin}: {key}: found {found!r:.40}, expected rules, each under a [[{key}]] of its own"]
     rules, faults = [], []
     for number, item in enumerate(found, start=1):
         name = item.get("name") if isinstance(item, dict) else None
-        rule, wrong = validated(model, item, f"{origin}: [[{key}]] {repr(name) if name else number}")
+        where = f"{origin}: [[{key}]] {repr(name) if name else number}"
+        rule, wrong = validated(model, item, where)
         rules += [rule] if rule else []
-        faults += wrong
+        classes = item.get("classes", ()) if isinstance(item, dict) else ()
+        faults += wrong + [f"{where}: {fault}" for fault in _class_faults(classes, taxonomy)]
     return rules, faults
 
 
-def _rule_faults(rules: Iterable[Selection], taxonomy: Taxonomy) -> list[str]:
+def _class_faults(classes: object, taxonomy: Taxonomy) -> list[str]:
+    real = [name for name, one in taxonomy.classes.items() if not one.pseudo]
+    named = [name for name in classes if isinstance(name, str)] if isinstance(classes, list) else []
+    return [
+        f"class {name!r} is {'a pseudo-defect, which is never graded' if name in taxonomy.classes else 'unknown'}, "
+        f"expected some of {', '.join(real)}"
+        for name in named
+        if name not in real
+    ]
+
+
+def _rule_faults(rules: Iterable[Selection]) -> list[str]:
     """What is wrong with a rule by itself."""
     faults = []
     named: set[str] = set()
-    real = ", ".join(name for name, one in taxonomy.classes.items() if not one.pseudo)
     for rule in rules:
         where = _place(rule)
         if rule.name in named:
             faults.append(f"{where}: two rules have this name; give each its own, reasons are told by it")
         named.add(rule.name)
-        for name in rule.classes:
-            if name not in taxonomy.classes:
-                faults.append(f"{where}: class {name!r} is unknown, expected some of {real}")
-            elif taxonomy.classes[name].pseudo:
-                faults.append(
-                    f"{where}: class {name!r} is a pseudo-defect, which is never graded; expected some of {real}"
-                )
         for size in _SIZES:
             least, most = getattr(rule, f"min_{size}"), getattr(rule, f"max_{size}")
             if most is not None and least > most:

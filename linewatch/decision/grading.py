@@ -23,7 +23,7 @@ from linewatch.config.taxonomy import Taxonomy
 from linewatch.contracts.verdict import CoilGrade, CoverageSpan, Defect, GradeReason, Quality
 from linewatch.geometry.stretches import Stretches
 
-KEPT = 16_384
+KEPT = 8_192
 MAX_STRETCHES = 65_536
 NAMED = 8
 """So many defects are named in a reason."""
@@ -196,8 +196,8 @@ def finish_grading(state: GradingState) -> CoilGrade:
     begin_mm, end_mm = rules.head_mm, max(rules.head_mm, state.end_mm - rules.tail_mm)
     graded = state.rows.begin_mm < end_mm
     sums, by_severity = _summed(state, graded, graded)
-    length_mm = end_mm - begin_mm
-    seen_mm = state.inspected.length_mm(end_mm)
+    length_mm = round(end_mm - begin_mm, 3)
+    seen_mm = round(state.inspected.length_mm(end_mm), 3)
     share = min(1.0, math.floor(seen_mm / length_mm * 1e4 + 1e-6) / 1e4) if length_mm else 0.0
     reasons = [
         reason
@@ -403,7 +403,7 @@ def _reason(limit: LimitRule, sums: LimitSums, length_mm: float, end_mm: float, 
     """Why the limit is exceeded, or None."""
     text, ids = None, tuple(name for *_, name in sums.worst)
     count, at_mm, crowded = sums.crowd
-    affected_mm = sums.affected.length_mm(end_mm)
+    affected_mm = round(sums.affected.length_mm(end_mm), 3)
     if limit.more_than is not None and limit.within_m is not None:
         if count > limit.more_than:
             stretch = f"in {limit.within_m:g} m at {at_mm / 1000:.3f} m"
@@ -417,7 +417,7 @@ def _reason(limit: LimitRule, sums: LimitSums, length_mm: float, end_mm: float, 
             of = f"{sums.count} in {_metres(length_mm)}"
             text = f"{mean:.3g} {_in_words(limit)} per metre ({of}), more than {limit.more_than_per_m:g}"
     elif limit.affected_over_mm is not None:
-        if affected_mm > limit.affected_over_mm + 5e-7:
+        if affected_mm > limit.affected_over_mm:
             text = f"{affected_mm:.0f} mm affected by {_in_words(limit)}, more than {limit.affected_over_mm:g} mm"
     elif limit.affected_over_share is not None:
         if length_mm and affected_mm / length_mm > limit.affected_over_share:

@@ -1,4 +1,4 @@
-"""A simulated coil, graded as it is inspected and again from its verdict file alone: the same grade, by the same code."""
+"""A simulated coil, graded as it is inspected and again from its verdict file: the same grade, by the same code."""
 
 import json
 from pathlib import Path
