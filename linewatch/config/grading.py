@@ -19,7 +19,7 @@ UNKNOWN_SEVERITY = 3
 """Of a defect whose class the taxonomy does not know, or that no engine named."""
 
 UNGRADED = "ungraded"
-"""Instead of a grade: no strip was looked at that could be graded."""
+"""Instead of a grade: next to no strip was looked at that could be graded."""
 
 WIDEST_STRIP_MM = 3_000.0
 LONGEST_COIL_M = 50_000.0

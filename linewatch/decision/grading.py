@@ -174,9 +174,7 @@ def observe(
 
     periodic: ids of defects that have closed, now or earlier, and are now known to belong to a roll mark.
     """
-    looked = tuple(
-        (round(span.along_mm[0], 3), round(span.along_mm[1], 3)) for span in spans if span.quality is Quality.INSPECTED
-    )
+    looked = [span.along_mm for span in spans if span.quality is Quality.INSPECTED]
     state = replace(
         state,
         pending=(*state.pending, *closed),
@@ -210,7 +208,7 @@ def finish_grading(state: GradingState) -> CoilGrade:
     if not length_mm:
         grade, text = UNGRADED, f"{UNGRADED}: no strip between the excluded ends"
     elif not share:
-        grade, text = UNGRADED, f"{UNGRADED}: of {_metres(length_mm)} nothing was inspected"
+        grade, text = UNGRADED, f"{UNGRADED}: of {_metres(length_mm)} less than 0.01 % was inspected"
     else:
         text = f"{grade}, of {math.floor(share * 1000 + 1e-6) / 10:.1f} % inspected"
     return CoilGrade(
@@ -247,7 +245,8 @@ def grade_coil(
 def _extended(spans: tuple[IntervalMm, ...], more: Iterable[IntervalMm]) -> tuple[IntervalMm, ...]:
     """Spans in strip order, those that touch in one: an uninterrupted coil is one span."""
     kept = list(spans)
-    for begin, end in more:
+    for one in more:
+        begin, end = round(one[0], 3), round(one[1], 3)
         if kept and kept[-1][0] <= begin <= kept[-1][1] + _JOIN_MM:
             kept[-1] = (kept[-1][0], max(kept[-1][1], end))
         else:

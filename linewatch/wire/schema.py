@@ -152,7 +152,7 @@ class GradeReasonBody(Message):
 class GradeBody(Message):
     """What a coil is worth by one file of rules. Strip that was not inspected may hold anything."""
 
-    grade: str = Field(description="`ungraded`: nothing was inspected that could be graded")
+    grade: str = Field(description="`ungraded`: next to nothing was inspected")
     text: str
     rules: str = Field(description="name@digest of the rules' content")
     product: str
