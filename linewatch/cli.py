@@ -356,7 +356,7 @@ def _picture(options: argparse.Namespace) -> None:
 
 def _regrade(options: argparse.Namespace) -> None:
     from linewatch.config.grading_load import load_grading
-    from linewatch.decision.grading import GradingRules
+    from linewatch.decision.severity import GradingRules
     from linewatch.history.regrade import regrade, stored_coils
     from linewatch.tables import regraded_table
 

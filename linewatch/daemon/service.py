@@ -32,8 +32,8 @@ from linewatch.daemon.running import Running
 from linewatch.daemon.status import StatusReport
 from linewatch.daemon.tally import Tally
 from linewatch.decision.decide import DecisionState
-from linewatch.decision.grading import GradingRules
 from linewatch.decision.rules import DecisionRules
+from linewatch.decision.severity import GradingRules
 from linewatch.inference.backends import open_backend, open_backends
 from linewatch.inference.cascade import Cascade
 from linewatch.inference.engines import EngineSet, load_engines

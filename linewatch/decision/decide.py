@@ -21,8 +21,9 @@ from linewatch.contracts.verdict import (
 from linewatch.decision.alarms import Watch, end_watches, judge, start_watches
 from linewatch.decision.components import find_pieces
 from linewatch.decision.coverage import CoverageSums, spans_of
-from linewatch.decision.grading import GradingState, finish_grading, observe, severities_of
+from linewatch.decision.grading import GradingState, finish_grading, observe
 from linewatch.decision.rules import DecisionRules
+from linewatch.decision.severity import severities_of
 from linewatch.decision.tracks import Track, close_all, follow
 from linewatch.geometry.strip import StripScale
 

@@ -12,8 +12,8 @@ from linewatch.config.line import LineSettings
 from linewatch.contracts.errors import ConfigError
 from linewatch.contracts.manifest import EngineManifest, byte_threshold
 from linewatch.contracts.verdict import Defect
-from linewatch.decision.grading import GradingRules
 from linewatch.decision.sensitivity import Place, Sensitivity
+from linewatch.decision.severity import GradingRules
 
 UNCLASSIFIED = "unclassified"
 """The class of a defect when no engine names classes."""

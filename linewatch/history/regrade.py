@@ -6,7 +6,8 @@ from pathlib import Path
 
 from linewatch.contracts.errors import JournalError
 from linewatch.contracts.verdict import CoilGrade, CoilState, Defect, DefectState, Quality
-from linewatch.decision.grading import GradingRules, grade_coil, severities_of
+from linewatch.decision.grading import grade_coil
+from linewatch.decision.severity import GradingRules, severities_of
 from linewatch.wire.encode import defect_from
 from linewatch.wire.schema import CoilLine, GradeBody, Line
 from linewatch.wire.verdict_file import read_verdicts

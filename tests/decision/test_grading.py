@@ -15,7 +15,8 @@ from linewatch.config.taxonomy import Taxonomy
 from linewatch.contracts.frame import Cause
 from linewatch.contracts.verdict import CoverageSpan, Defect, DefectState, Extent, Quality, StripBox
 from linewatch.decision import grading
-from linewatch.decision.grading import GradingRules, GradingState, finish_grading, grade_coil, observe, severities_of
+from linewatch.decision.grading import GradingState, finish_grading, grade_coil, observe
+from linewatch.decision.severity import GradingRules, instances_of, severities_of
 
 TAXONOMY = Taxonomy.model_validate(
     {
@@ -352,7 +353,7 @@ def test_decide_grades_a_coil_at_its_end_and_rates_every_defect():
 
 
 def test_no_edge_is_nan_and_not_zero():
-    found = grading.instances_of([defect(edge_mm=None), defect("e", 2000.0, edge_mm=0.0)], WILD)
+    found = instances_of([defect(edge_mm=None), defect("e", 2000.0, edge_mm=0.0)], WILD)
     assert math.isnan(found.edge_mm[0])
     assert found.edge_mm[1] == 0.0
     assert all(one <= other for one, other in pairwise(found.begin_mm))

@@ -11,7 +11,7 @@ from linewatch.config.taxonomy import Taxonomy
 from linewatch.contracts.errors import JournalError
 from linewatch.contracts.verdict import CoilGrade
 from linewatch.daemon.replay import replay
-from linewatch.decision.grading import GradingRules
+from linewatch.decision.severity import GradingRules
 from linewatch.history.regrade import StoredCoil, regrade, stored_coils
 from linewatch.wire.schema import GradeBody
 
