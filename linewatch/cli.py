@@ -11,16 +11,18 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
 from linewatch import __version__
-from linewatch.config.load import load_settings
+from linewatch.config.base import Settings
+from linewatch.config.grading_load import grading_for, grading_from, is_grading
+from linewatch.config.load import load_settings, read_toml, settings_from
 from linewatch.config.service import ServiceSettings
-from linewatch.config.taxonomy import Taxonomy
+from linewatch.config.taxonomy import TAXONOMY, Taxonomy
 from linewatch.config.wire import WireSettings
 from linewatch.contracts.errors import ConfigError, LinewatchError, StageError
 from linewatch.daemon.logs import configure_logs
@@ -94,8 +96,9 @@ def _parser() -> argparse.ArgumentParser:  # noqa: PLR0915 - a list of commands
     simulate.add_argument("--config", type=Path, help="its [line] gives width, pitch and line rate")
     simulate.add_argument("--json", action="store_true")
 
-    check = command("check", _check, "Check a configuration without starting anything.")
-    check.add_argument("config", type=Path)
+    check = command("check", _check, "Check a configuration or grading rules without starting anything.")
+    check.add_argument("config", type=Path, help="of a service, or a file of grading rules")
+    check.add_argument("--taxonomy", type=Path, default=TAXONOMY, metavar="FILE.toml", help="for grading rules")
     check.add_argument("--json", action="store_true", help="print it with all defaults")
 
     engines = command("engines", _engines, "List the engines and verify each against its manifest.")
@@ -125,6 +128,12 @@ def _parser() -> argparse.ArgumentParser:  # noqa: PLR0915 - a list of commands
     picture.add_argument("--truth", type=Path)
     picture.add_argument("--config", type=Path)
     picture.add_argument("--out", type=Path, required=True, metavar="FILE.png")
+
+    regrade = command("regrade", _regrade, "Grade stored coils again by other rules, without pixels.")
+    regrade.add_argument("verdicts", type=Path, help="what `linewatch replay --out` wrote")
+    regrade.add_argument("--rules", type=Path, required=True, metavar="FILE.toml")
+    regrade.add_argument("--taxonomy", type=Path, default=TAXONOMY, metavar="FILE.toml")
+    regrade.add_argument("--json", action="store_true", help="a coil a line")
 
     schema = command("schema", _schema, "Print the JSON Schema of every message on the wire.")
     schema.add_argument("--out", type=Path)
@@ -265,9 +274,12 @@ def _simulate(options: argparse.Namespace) -> None:
 
 
 def _check(options: argparse.Namespace) -> None:
-    settings = load_settings(options.config)
-    if settings.taxonomy is not None:
-        Taxonomy.read(settings.taxonomy)
+    settings: Settings
+    if is_grading(tree := read_toml(options.config)):
+        settings = grading_from(tree, str(options.config), Taxonomy.read(options.taxonomy))
+    else:
+        settings = settings_from(tree, str(options.config))
+        grading_for(settings, Taxonomy.read(settings.taxonomy) if settings.taxonomy is not None else None)
     print(settings.model_dump_json(indent=1) if options.json else f"{options.config}: good")
 
 
@@ -340,6 +352,24 @@ def _picture(options: argparse.Namespace) -> None:
     camera = camera_for(settings.source, settings.line, MonotonicClock(), live=False)
     draw_coil(camera, settings.line, read_findings(options.verdicts), boxes, options.out)
     print(options.out)
+
+
+def _regrade(options: argparse.Namespace) -> None:
+    from linewatch.config.grading_load import load_grading
+    from linewatch.decision.severity import GradingRules
+    from linewatch.history.regrade import regrade, stored_coils
+    from linewatch.tables import regraded_table
+
+    taxonomy = Taxonomy.read(options.taxonomy)
+    rules = GradingRules.of(load_grading(options.rules, taxonomy), taxonomy)
+    for coil in stored_coils(options.verdicts):
+        found = regrade(coil, rules)
+        if options.json:
+            before = found.before.model_dump(mode="json") if found.before else None
+            extra = {"before": before, "changed": found.changed, "added": found.added, "dropped": found.dropped}
+            print(json.dumps({**asdict(replace(found, before=None)), **extra}))
+        else:
+            regraded_table(found)
 
 
 def _schema(options: argparse.Namespace) -> None:

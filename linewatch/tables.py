@@ -6,8 +6,10 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from linewatch.contracts.verdict import CoilGrade, GradeReason
 from linewatch.daemon.replay import ReplaySummary
 from linewatch.history.judge import Judgement
+from linewatch.history.regrade import Regraded
 from linewatch.inference.engines import EngineReport
 from linewatch.inference.tensorrt.plans import Plan
 from linewatch.wire.schema import EngineBeside, EngineStatus
@@ -20,6 +22,35 @@ def _pairs(title: str, rows: Sequence[tuple[str, str]]) -> None:
     Console().print(table)
 
 
+def _grade_rows(grade: CoilGrade | None) -> list[tuple[str, str]]:
+    """The grade, and under it why; nothing where there are no rules."""
+    if grade is None:
+        return []
+    reasons = [f"{reason.grade}, {reason.rule}: {reason.text}{_named(reason)}" for reason in grade.reasons]
+    return [(f"grade by {grade.rules}", grade.text), *(("", reason) for reason in reasons)]
+
+
+def _named(reason: GradeReason) -> str:
+    ids = reason.defect_ids
+    return f" (worst: {ids[0]}{', ...' if len(ids) > 1 else ''})" if ids else ""
+
+
+def regraded_table(found: Regraded) -> None:
+    """A coil's grade now beside the stored one."""
+    before = f"{found.before.text} (by {found.before.rules})" if found.before else "none"
+    changes = [f"now also {', '.join(found.added)}"] if found.added else []
+    changes += [f"no longer {', '.join(found.dropped)}"] if found.dropped else []
+    changes += [f"{found.changed_severities} defects have another severity"] if found.changed_severities else []
+    _pairs(
+        f"{found.coil}, {found.side}, {found.camera}" + ("" if found.ended else ": its end is not in the file"),
+        [
+            ("stored grade", before),
+            *_grade_rows(found.now),
+            ("changed", "; ".join(["the grade" if found.changed else "not the grade", *changes])),
+        ],
+    )
+
+
 def _summary_rows(summary: ReplaySummary, pace: str = "") -> list[tuple[str, str]]:
     counted = ", ".join(f"{name} {count}" for name, count in summary.defects_by_class.items()) or "none"
     missed = ", ".join(f"{cause} {lines} lines" for cause, lines in summary.lines_missed_by_cause.items())
@@ -28,6 +59,7 @@ def _summary_rows(summary: ReplaySummary, pace: str = "") -> list[tuple[str, str
         ("length", f"{summary.metres:.1f} m in {summary.frames} frames"),
         ("coverage", f"{summary.coverage:.2%}" + (f"  (not inspected: {missed})" if missed else "")),
         ("defects by class", counted),
+        *_grade_rows(summary.grade),
         ("alarms raised", str(summary.alarms)),
         ("tiles", f"{summary.tiles} on the strip, {summary.tiles_passed} passed the screen"),
         ("speed", f"{summary.frames_per_s:.1f} frames/s{pace}"),

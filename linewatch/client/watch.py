@@ -50,7 +50,7 @@ class Board:
                 if message.state == "raised":
                     self.alarms[message.id] = message
             case CoilMessage():
-                self.coil = f"{message.coil} {message.state}"
+                self.coil = f"{message.coil} {message.state}" + (f", {message.grade.text}" if message.grade else "")
             case FrameMessage():
                 for span in message.spans:
                     length_mm = span.along_mm[1] - span.along_mm[0]

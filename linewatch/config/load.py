@@ -4,7 +4,7 @@ import difflib
 import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
@@ -23,6 +23,7 @@ UNITS = {
     "s": "seconds",
     "mb": "megabytes",
 }
+S = TypeVar("S", bound=BaseModel)
 OTHER_UNITS = {"um", "cm", "km", "inch", "in", "khz", "mhz", "us", "ns", "kb", "gb", "min", "mps"} | set(UNITS)
 
 
@@ -31,6 +32,11 @@ def load_settings(path: Path) -> ServiceSettings:
 
     Raises ConfigError naming file, place, what was found, what was expected and the remedy, for all faults at once.
     """
+    return settings_from(read_toml(path), str(path))
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """What is in a TOML file. Raises ConfigError."""
     try:
         text = path.read_bytes()
     except OSError as error:
@@ -38,29 +44,35 @@ def load_settings(path: Path) -> ServiceSettings:
             f"{path}: cannot be read ({error.strerror}); give the path of a TOML configuration"
         ) from error
     try:
-        tree = tomllib.loads(text.decode())
+        return tomllib.loads(text.decode())
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: is not TOML: {error}") from error
-    return settings_from(tree, str(path))
 
 
 def settings_from(tree: Mapping[str, Any], origin: str) -> ServiceSettings:
     """Validate a tree as TOML gives it. `origin` names it in errors. Raises ConfigError."""
+    settings, faults = validated(ServiceSettings, dict(tree), origin)
+    if settings is None:
+        raise ConfigError("\n".join(faults))
+    return settings
+
+
+def validated(model: type[S], tree: Any, origin: str) -> tuple[S | None, list[str]]:
+    """The tree as a model, or None and a line for each of its faults."""
     try:
-        return ServiceSettings.model_validate(dict(tree))
+        return model.model_validate(tree), []
     except ValidationError as error:
-        faults = "\n".join(f"{origin}: {_explain(fault)}" for fault in error.errors())
-        raise ConfigError(faults) from error
+        return None, [f"{origin}: {_explain(fault, model)}" for fault in error.errors()]
 
 
-def _explain(fault: ErrorDetails) -> str:
+def _explain(fault: ErrorDetails, root: type[BaseModel]) -> str:
     loc = [str(part) for part in fault["loc"]]
     if loc and loc[0] == "source" and len(loc) > 1:
         loc.pop(1)  # the union's tag is not a place in the file
     place = f"[{'.'.join(loc[:-1])}] {loc[-1]}" if len(loc) > 1 else loc[-1] if loc else "the file"
     found = fault["input"]
     if fault["type"] == "extra_forbidden":
-        return f"{place}: unknown key; {_remedy(loc[-1], _known_keys(loc[:-1]))}"
+        return f"{place}: unknown key; {_remedy(loc[-1], _known_keys(loc[:-1], root))}"
     if fault["type"] == "missing":
         return f"{place}: is missing; it has no default"
     expected = fault["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
@@ -79,6 +91,9 @@ def _remedy(key: str, known: list[str]) -> str:
     for name in known:
         if unit in OTHER_UNITS and stem and name.rpartition("_")[0] == stem:
             return f"the unit here is {_unit_in_words(name)}: write {name}"
+    for name in known:
+        if _unit(name) in UNITS and name.rpartition("_")[0] == key:
+            return f"its unit is missing: write {name}, in {_unit_in_words(name)}"
     close = difflib.get_close_matches(key, known, n=1)
     if close:
         return f"did you mean {close[0]}?"
@@ -97,8 +112,8 @@ def _unit_in_words(key: str) -> str:
     return UNITS.get(_unit(key), "")
 
 
-def _known_keys(parents: list[str]) -> list[str]:
-    models: list[type[BaseModel]] = [ServiceSettings]
+def _known_keys(parents: list[str], root: type[BaseModel]) -> list[str]:
+    models: list[type[BaseModel]] = [root]
     for parent in parents:
         if not parent.isdigit():
             models = [inner for model in models if parent in model.model_fields

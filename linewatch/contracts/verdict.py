@@ -86,6 +86,7 @@ class Defect:
     orientation_deg: float = 0.0  # of the length from the rolling direction, (-90, 90]; see `geometry.moments`
     contrast: float | None = None  # mean gray less that of the steel around it, -1..1; None when no steel was seen
     part_of: str | None = None  # the defect's first part, where it is so long that it was closed in parts
+    severity: int | None = None  # 1 (hardly seen) .. 5 (never delivered) by the grading rules; None: not graded
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +145,35 @@ class Verdict:
     timing: Timing
 
 
+@dataclass(frozen=True, slots=True)
+class GradeReason:
+    """A limit that a coil exceeds."""
+
+    rule: str
+    grade: str  # that the rule gives
+    text: str
+    defect_ids: tuple[str, ...]  # the worst of the defects that it is about; few of them
+
+
+@dataclass(frozen=True, slots=True)
+class CoilGrade:
+    """What a coil is worth by one file of rules, and how much of it that was told from.
+
+    inspected_share: of the graded length, which is the coil without its excluded ends. Strip that was not inspected
+    may hold anything: a grade speaks of the rest alone.
+    """
+
+    grade: str
+    text: str  # with the share that was inspected
+    rules: str  # name@digest of the rules' content
+    product: str
+    customer: str
+    graded_mm: tuple[float, float]
+    inspected_share: float
+    defects_by_severity: dict[int, int]
+    reasons: tuple[GradeReason, ...]  # worst grade first
+
+
 class CoilState(StrEnum):
     STARTED = "started"
     ENDED = "ended"
@@ -169,6 +199,7 @@ class CoilNotice:
     defects: tuple[DefectEvent, ...]
     alarms: tuple[Alarm, ...]
     timing: Timing
+    grade: CoilGrade | None = None  # at the end, where the service has grading rules
 
 
 Decided = Verdict | CoilNotice

@@ -16,7 +16,7 @@ from linewatch.capture.clock import MonotonicClock, PacedCamera
 from linewatch.config.service import ServiceSettings
 from linewatch.contracts.errors import ConfigError
 from linewatch.contracts.ports import Backend, Camera
-from linewatch.contracts.verdict import Quality
+from linewatch.contracts.verdict import CoilGrade, Quality
 from linewatch.daemon.progress import TallyNote, progress_bar
 from linewatch.daemon.service import Service, open_service
 from linewatch.daemon.sources import camera_for
@@ -44,6 +44,7 @@ class ReplaySummary:
     engines: tuple[str, ...]
     missed_m: float = 0.0
     elapsed_s: float = field(default=0.0)
+    grade: CoilGrade | None = None  # of the last coil
 
 
 def replay(
@@ -110,6 +111,7 @@ def summary_of(service: Service) -> ReplaySummary:
         engines=tuple(engine.identity for engine in service.engines),
         missed_m=tally.mm[Quality.MISSED] / 1000,
         elapsed_s=elapsed_s,
+        grade=tally.grade,
     )
 
 

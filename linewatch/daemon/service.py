@@ -15,6 +15,7 @@ import zmq
 from linewatch.capture.admission import Admission, Intake
 from linewatch.capture.edges import find_edges
 from linewatch.capture.ring import FrameRing
+from linewatch.config.grading_load import grading_for
 from linewatch.config.inference import InferenceSettings
 from linewatch.config.service import ServiceSettings
 from linewatch.config.taxonomy import Taxonomy
@@ -32,6 +33,7 @@ from linewatch.daemon.status import StatusReport
 from linewatch.daemon.tally import Tally
 from linewatch.decision.decide import DecisionState
 from linewatch.decision.rules import DecisionRules
+from linewatch.decision.severity import GradingRules
 from linewatch.inference.backends import open_backend, open_backends
 from linewatch.inference.cascade import Cascade
 from linewatch.inference.engines import EngineSet, load_engines
@@ -154,7 +156,9 @@ def open_service(
         backends = tuple(backends) or _backends(settings.inference, camera)
         serving, engines = _ready(backends, settings.inference)
         taxonomy = Taxonomy.read(settings.taxonomy) if settings.taxonomy else None
-        rules = rules_of(settings, engines, taxonomy)
+        graded_by = grading_for(settings, taxonomy)
+        grading = GradingRules.of(graded_by, taxonomy) if graded_by and taxonomy else None
+        rules = rules_of(settings, engines, taxonomy, grading)
         keys = load_keys(settings.wire)
         workers = settings.inference.workers or available_cores()
         pool = stack.enter_context(EnginePool(engines, serving, settings.inference.ladder, workers))
@@ -177,7 +181,7 @@ def open_service(
         )
 
         def take_up(lineup: Lineup) -> None:
-            deciding.use(lineup.serial, rules_of(settings, lineup.engines, taxonomy))
+            deciding.use(lineup.serial, rules_of(settings, lineup.engines, taxonomy, grading))
             standing.use(statuses_of(pool, lineup))
             runner.between_frames(partial(cascade.use, lineup))
 
@@ -243,7 +247,9 @@ def _ready(backends: Sequence[Backend], settings: InferenceSettings) -> tuple[Ba
     return backends[0], load_engines(settings, backends[0].siblings)
 
 
-def rules_of(settings: ServiceSettings, engines: EngineSet, taxonomy: Taxonomy | None) -> DecisionRules:
+def rules_of(
+    settings: ServiceSettings, engines: EngineSet, taxonomy: Taxonomy | None, grading: GradingRules | None = None
+) -> DecisionRules:
     """What decides of frames that these engines looked at. Raises ConfigError."""
     return DecisionRules.join(
         settings.decision,
@@ -252,6 +258,7 @@ def rules_of(settings: ServiceSettings, engines: EngineSet, taxonomy: Taxonomy |
         classify=engines.classify.manifest,
         segment=engines.segment.manifest,
         pseudo_classes=taxonomy.pseudo_classes if taxonomy else (),
+        grading=grading,
     )
 
 

@@ -4,7 +4,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 from linewatch.contracts.frame import Cause
-from linewatch.contracts.verdict import AlarmState, Decided, DefectState, Quality, Verdict
+from linewatch.contracts.verdict import AlarmState, CoilGrade, Decided, DefectState, Quality, Verdict
 
 
 @dataclass(slots=True)
@@ -24,6 +24,7 @@ class Tally:
     quality: Quality = Quality.INSPECTED  # of the newest lines
     coil: str = ""
     along_mm: float = 0.0
+    grade: CoilGrade | None = None  # of the newest coil that has ended
 
     def add(self, decided: Decided) -> None:
         """Account for one verdict or coil notice."""
@@ -38,6 +39,8 @@ class Tally:
                 self.lines[span.quality] += span.lines
                 if span.cause is not None:
                     self.lines_by_cause[span.cause.value] += span.lines
+        else:
+            self.grade = decided.grade or self.grade
         self.coil = decided.coil
         self.quality = decided.spans[-1].quality if isinstance(decided, Verdict) and decided.spans else self.quality
         for event in decided.defects:

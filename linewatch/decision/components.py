@@ -11,8 +11,10 @@ from linewatch.contracts.tile import Tile
 from linewatch.contracts.verdict import Extent
 from linewatch.decision.groups import groups
 from linewatch.decision.rules import DecisionRules
+from linewatch.decision.sensitivity import Place
 from linewatch.geometry.runs import area_px, rectangle, to_runs, union
 from linewatch.geometry.stitch import stitch
+from linewatch.geometry.strip import StripScale
 
 MAX_PIECES = 256
 """Of one frame. When there are more, the smallest of them count as one widespread defect: nothing is hidden."""
@@ -70,10 +72,10 @@ def find_pieces(prediction: Prediction, rules: DecisionRules) -> list[Piece]:
         scores=prediction.class_scores.astype(np.float64),
         reach_px=rules.reach(frame.mm_per_px),
         reach_lines=rules.reach(frame.mm_per_line),
-        large_px=rules.min_area_mm2 / (frame.mm_per_px * frame.mm_per_line),
+        scale=StripScale.of(frame, rules.across_offset_mm),
     )
     pieces = _bounded(_mask_pieces(view))
-    outlined = [piece.runs for piece in pieces if area_px(piece.runs) >= view.large_px]
+    outlined = [piece.runs for piece in pieces if view.large(piece)]
     silent = [i for i, tile in enumerate(view.tiles) if not _shows(tile, outlined)]
     claims = {i: piece for i in silent if (piece := _tile_piece(view, i)) is not None}
     if claims:
@@ -81,7 +83,7 @@ def find_pieces(prediction: Prediction, rules: DecisionRules) -> list[Piece]:
         pieces = [
             piece
             for piece in pieces
-            if area_px(piece.runs) >= view.large_px or not any(_shows(view.tiles[i], [piece.runs]) for i in claims)
+            if view.large(piece) or not any(_shows(view.tiles[i], [piece.runs]) for i in claims)
         ]
         pieces = _bounded(_join_by_class(view, [*pieces, *claims.values()]))
     return sorted(pieces, key=lambda piece: piece.born)
@@ -113,7 +115,24 @@ class _View:
     scores: np.ndarray
     reach_px: int
     reach_lines: int
-    large_px: float
+    scale: StripScale
+
+    def place(self, left: int, right: int) -> Place:
+        return Place.of(left, right, self.scale, self.prediction.edges)
+
+    def class_of(self, piece: Piece) -> str:
+        place = self.place(piece.left, piece.right)
+        return self.rules.choose_class(self.prediction.classes, piece.scores / piece.weight, place)[0]
+
+    def px(self, area_mm2: float) -> float:
+        return area_mm2 / self.scale.mm2_per_px
+
+    def large(self, piece: Piece) -> bool:
+        """Whether it can stand alone."""
+        least_mm2 = self.rules.min_area_mm2
+        if self.rules.sensitivity.rules:
+            least_mm2 = self.rules.least_area_mm2(self.class_of(piece), self.place(piece.left, piece.right))
+        return area_px(piece.runs) >= self.px(least_mm2)
 
 
 def _mask_pieces(view: _View) -> list[Piece]:
@@ -145,7 +164,7 @@ def _mask_pieces(view: _View) -> list[Piece]:
     # A plain sum over tiles, in their order: a matrix product may add in another one.
     sums = (shown[:, :, None] * view.scores[None, :, :]).sum(axis=1)
 
-    keep = areas >= view.large_px
+    keep = areas >= view.px(view.rules.sensitivity.least_area_mm2(view.rules.min_area_mm2))
     keep |= (runs[begins, 0] < view.reach_lines) | (runs[ends - 1, 0] >= steel.lines - view.reach_lines)
     pieces = [
         Piece(
@@ -188,7 +207,7 @@ def _tile_piece(view: _View, i: int) -> Piece | None:
         scores = scores * view.rules.unoutlined(classes)
     left, right = max(tile.x, steel.x), min(tile.x + tile.width, steel.x + steel.width)
     top, bottom = tile.y, min(tile.y + tile.lines, steel.lines)
-    if left >= right or top >= bottom or not view.rules.claimed(classes, scores).any():
+    if left >= right or top >= bottom or not view.rules.claimed(classes, scores, view.place(left, right)).any():
         return None
     seen = view.prediction.probability[i, : bottom - top, left - tile.x : right - tile.x]
     weight = (right - left) * (bottom - top)
@@ -204,8 +223,7 @@ def _tile_piece(view: _View, i: int) -> Piece | None:
 
 def _join_by_class(view: _View, pieces: list[Piece]) -> list[Piece]:
     """Pieces of one class that are near each other become one, where either of two is a tile's."""
-    classes = view.prediction.classes
-    names = [view.rules.choose_class(classes, piece.scores / piece.weight)[0] for piece in pieces]
+    names = [view.class_of(piece) for piece in pieces]
     pairs = [
         (i, j)
         for i, rectangular in enumerate(pieces)

@@ -8,8 +8,10 @@ from linewatch.contracts.frame import StripEdges
 from linewatch.contracts.prediction import Prediction, Timing
 from linewatch.contracts.verdict import (
     Alarm,
+    CoilGrade,
     CoilNotice,
     CoilState,
+    CoverageSpan,
     Decided,
     DefectEvent,
     DefectState,
@@ -19,7 +21,9 @@ from linewatch.contracts.verdict import (
 from linewatch.decision.alarms import Watch, end_watches, judge, start_watches
 from linewatch.decision.components import find_pieces
 from linewatch.decision.coverage import CoverageSums, spans_of
+from linewatch.decision.grading import GradingState, finish_grading, observe
 from linewatch.decision.rules import DecisionRules
+from linewatch.decision.severity import severities_of
 from linewatch.decision.tracks import Track, close_all, follow
 from linewatch.geometry.strip import StripScale
 
@@ -39,6 +43,7 @@ class CoilSoFar:
     watches: tuple[Watch, ...] = ()
     sums: CoverageSums = field(default_factory=CoverageSums)
     defects_by_class: tuple[tuple[str, int], ...] = ()
+    grading: GradingState | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +82,7 @@ def decide(
             end_mm=frame.along_mm,
             captured_ns=frame.captured_ns,
             watches=watches,
+            grading=None if rules.grading is None else GradingState.begin(rules.grading),
         )
         notices.append(_notice(coil, CoilState.STARTED, (), cleared))
     coil, verdict = _decide_frame(coil, prediction, rules)
@@ -87,9 +93,11 @@ def finish(state: DecisionState) -> tuple[CoilNotice, ...]:
     """The end of the stream or of a coil: its notice with sums, defects closed, alarms cleared; () without a coil."""
     if state.coil is None:
         return ()
-    events = close_all(state.coil.tracks)
+    events = _rated(state.coil, close_all(state.coil.tracks))
     coil = _count(state.coil, events)
-    return (_notice(coil, CoilState.ENDED, events, end_watches(coil.watches)),)
+    grading = _graded(coil, events)
+    grade = None if grading is None else finish_grading(grading)
+    return (_notice(coil, CoilState.ENDED, events, end_watches(coil.watches), grade),)
 
 
 def _decide_frame(coil: CoilSoFar, prediction: Prediction, rules: DecisionRules) -> tuple[CoilSoFar, Verdict]:
@@ -102,7 +110,7 @@ def _decide_frame(coil: CoilSoFar, prediction: Prediction, rules: DecisionRules)
     looked_through = all(span.quality is Quality.INSPECTED for span in spans)
     cut_off = close_all(coil.tracks) if broken else ()
     tracks, events = follow(() if broken else coil.tracks, pieces, prediction, rules, continues=looked_through)
-    events = (*cut_off, *events)
+    events = _rated(coil, (*cut_off, *events))
 
     scale = StripScale.of(frame, rules.across_offset_mm)
     verdict = Verdict(
@@ -136,6 +144,7 @@ def _decide_frame(coil: CoilSoFar, prediction: Prediction, rules: DecisionRules)
         tracks=tracks,
         watches=watches,
         sums=coil.sums.plus(spans, frame.mm_per_line),
+        grading=_graded(coil, events, spans, verdict.along_mm[1]),
     )
     return coil, replace(verdict, alarms=alarms)
 
@@ -150,13 +159,40 @@ def _count(coil: CoilSoFar, events: tuple[DefectEvent, ...]) -> CoilSoFar:
     """A defect counts when it closes: then its class is final. One that merged counts as the other."""
     counts = dict(coil.defects_by_class)
     for event in events:
-        if event.state is DefectState.CLOSED and event.merged_into is None:
+        if _closed_for_good(event):
             counts[event.defect.defect_class] = counts.get(event.defect.defect_class, 0) + 1
     return replace(coil, defects_by_class=tuple(sorted(counts.items())))
 
 
+def _rated(coil: CoilSoFar, events: tuple[DefectEvent, ...]) -> tuple[DefectEvent, ...]:
+    """The events with their defects' severities, where the coil is graded."""
+    if coil.grading is None or not events:
+        return events
+    severities = severities_of([event.defect for event in events], coil.grading.rules)
+    return tuple(
+        replace(event, defect=replace(event.defect, severity=severity))
+        for event, severity in zip(events, severities, strict=True)
+    )
+
+
+def _graded(
+    coil: CoilSoFar, events: tuple[DefectEvent, ...], spans: tuple[CoverageSpan, ...] = (), end_mm: float = 0.0
+) -> GradingState | None:
+    if coil.grading is None:
+        return None
+    return observe(coil.grading, [event.defect for event in events if _closed_for_good(event)], spans, end_mm)
+
+
+def _closed_for_good(event: DefectEvent) -> bool:
+    return event.state is DefectState.CLOSED and event.merged_into is None
+
+
 def _notice(
-    coil: CoilSoFar, state: CoilState, defects: tuple[DefectEvent, ...], alarms: tuple[Alarm, ...]
+    coil: CoilSoFar,
+    state: CoilState,
+    defects: tuple[DefectEvent, ...],
+    alarms: tuple[Alarm, ...],
+    grade: CoilGrade | None = None,
 ) -> CoilNotice:
     return CoilNotice(
         state=state,
@@ -172,4 +208,5 @@ def _notice(
         defects=defects,
         alarms=alarms,
         timing=Timing(captured_ns=coil.captured_ns),
+        grade=grade,
     )

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Self
 
 import numpy as np
@@ -11,6 +11,9 @@ from linewatch.config.decision import AlarmRule, DecisionSettings
 from linewatch.config.line import LineSettings
 from linewatch.contracts.errors import ConfigError
 from linewatch.contracts.manifest import EngineManifest, byte_threshold
+from linewatch.contracts.verdict import Defect
+from linewatch.decision.sensitivity import Place, Sensitivity
+from linewatch.decision.severity import GradingRules
 
 UNCLASSIFIED = "unclassified"
 """The class of a defect when no engine names classes."""
@@ -37,6 +40,8 @@ class DecisionRules:
     alarms: tuple[AlarmRule, ...] = ()
     across_offset_mm: float = 0.0
     part_mm: float = math.inf
+    sensitivity: Sensitivity = field(default_factory=Sensitivity)
+    grading: GradingRules | None = None
 
     def __post_init__(self) -> None:
         """Raises ConfigError for an alarm rule that could never be raised, or that shares its name with another."""
@@ -64,6 +69,7 @@ class DecisionRules:
         classify: EngineManifest,
         segment: EngineManifest,
         pseudo_classes: Iterable[str] = (),
+        grading: GradingRules | None = None,
     ) -> Self:
         """The rules of one service. A setting overrides its manifest; raises ConfigError as above."""
         threshold = segment.thresholds["defect"] if settings.defect_threshold is None else settings.defect_threshold
@@ -77,29 +83,44 @@ class DecisionRules:
             alarms=tuple(alarms),
             across_offset_mm=line.across_offset_mm,
             part_mm=settings.part_m * 1000,
+            sensitivity=Sensitivity.of(settings, classify.classes),
+            grading=grading,
         )
 
     def reach(self, mm_per_step: float) -> int:
         """How many pixels (or lines) apart two defect pixels may be and still be one defect; 1 is touching."""
         return math.floor(self.merge_gap_mm / mm_per_step + 1e-9) + 1
 
-    def claimed(self, classes: tuple[str, ...], scores: np.ndarray) -> np.ndarray:
-        """bool (len(classes),): the classes whose score reaches their threshold."""
-        return scores >= np.array([self.class_thresholds[name] for name in classes])
+    def claimed(self, classes: tuple[str, ...], scores: np.ndarray, place: Place) -> np.ndarray:
+        """bool (len(classes),): the classes whose score reaches their threshold at this place."""
+        return scores >= self.sensitivity.thresholds(classes, self.class_thresholds, place)
+
+    def least_area_mm2(self, name: str, place: Place) -> float:
+        """The area from which a defect of this class is reported at this place."""
+        rule = self.sensitivity.rule_for(name, place)
+        return self.min_area_mm2 if rule is None or rule.min_area_mm2 is None else rule.min_area_mm2
+
+    def reports(self, defect: Defect) -> bool:
+        """Whether what is known of a defect suffices to report it."""
+        place = Place(defect.box.across_mm, defect.edge_mm)
+        rule = self.sensitivity.rule_for(defect.defect_class, place)
+        sure = rule is None or rule.min_confidence is None or defect.confidence >= rule.min_confidence
+        return sure and defect.area_mm2 >= self.least_area_mm2(defect.defect_class, place)
 
     def unoutlined(self, classes: tuple[str, ...]) -> np.ndarray:
         """bool (len(classes),): the classes that a tile without an outline may hold."""
         return np.array([name not in self.outlined_classes for name in classes])
 
-    def choose_class(self, classes: tuple[str, ...], scores: np.ndarray) -> tuple[str, float]:
-        """The class that scores (len(classes),) speak for, and its score.
+    def choose_class(self, classes: tuple[str, ...], scores: np.ndarray, place: Place) -> tuple[str, float]:
+        """The class that scores (len(classes),) speak for at this place, and its score.
 
         The highest of the claimed real defect classes; failing that of the claimed pseudo-defects (so water never
         hides a scratch); failing that of all, and the low confidence tells.
         """
         if not classes:
             return UNCLASSIFIED, 0.0
+        least = self.sensitivity.thresholds(classes, self.class_thresholds, place).tolist()
         shares = list(zip(classes, scores.tolist(), strict=True))
-        claimed = [share for share in shares if share[1] >= self.class_thresholds[share[0]]]
+        claimed = [share for share, score in zip(shares, least, strict=True) if share[1] >= score]
         real = [share for share in claimed if share[0] not in self.pseudo_classes]
         return max(real or claimed or shares, key=lambda share: share[1])

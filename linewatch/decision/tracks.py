@@ -22,6 +22,7 @@ from linewatch.contracts.verdict import Defect, DefectEvent, DefectState, Extent
 from linewatch.decision.components import Piece
 from linewatch.decision.groups import groups
 from linewatch.decision.rules import DecisionRules
+from linewatch.decision.sensitivity import Place
 from linewatch.decision.tone import Tone, tones_of
 from linewatch.geometry.moments import Moments
 from linewatch.geometry.runs import first_per_column, last_per_column, near, union
@@ -36,8 +37,8 @@ CLASSES_TOLD = 3
 class Track:
     """A defect that the next frame may continue.
 
-    opened: it was published (of a defect that began in this frame: it will be); until then it is smaller than
-    `min_area_mm2` and may never be.
+    opened: it was published (of a defect that began in this frame: it will be); until then it does not reach what a
+    defect must (`DecisionRules.reports`) and may never.
     born: (line, column) on the coil where it was first seen: what makes its id, and its age.
     scores, weight: as in `Piece`, over its life. moments: in coil lines. border: runs in coil lines, what later lines
     can be near to. cut: it was closed for its length, and what is near to its border begins the next part.
@@ -85,7 +86,7 @@ def follow(
         if old:
             cut, live = [track for track in old if track.cut], [track for track in old if not track.cut]
             track = _merge([*live, *(replace(fresh[i], opened=False) for i in new)] or cut, rules, prediction)
-            if new and (track.opened or track.defect.area_mm2 >= rules.min_area_mm2):
+            if new and (track.opened or rules.reports(track.defect)):
                 mask = RunMask(frame.first_line, union([pieces[i].runs for i in new]))
                 track, events = _published(track, mask, live, cut)
         else:
@@ -134,36 +135,33 @@ def _begin(pieces: Sequence[Piece], prediction: Prediction, rules: DecisionRules
 def _begun(
     piece: Piece, left: int, right: int, moments: Moments, tone: Tone, prediction: Prediction, rules: DecisionRules
 ) -> Track:
-    frame, edges = prediction.frame, prediction.edges
+    frame = prediction.frame
     scale = StripScale.of(frame, rules.across_offset_mm)
     line, column = frame.first_line + piece.born[0], piece.born[1]
-    distances = []
-    if edges is not None:
-        distances += [(left - edges.left_px) * scale.mm_per_px] if edges.left_found else []
-        distances += [(edges.right_px - right) * scale.mm_per_px] if edges.right_found else []
-    defect_class, confidence = rules.choose_class(prediction.classes, piece.scores / piece.weight)
-    area_mm2 = moments.count * scale.mm2_per_px
+    place = Place.of(left, right, scale, prediction.edges)
+    defect_class, confidence = rules.choose_class(prediction.classes, piece.scores / piece.weight, place)
     border = _NOTHING
     if piece.bottom > frame.lines - rules.reach(frame.mm_per_line):
         border = last_per_column(piece.runs[piece.runs[:, 0] >= frame.lines - rules.reach(frame.mm_per_line)])
         border = border + np.array([frame.first_line, 0, 0], dtype=np.int32)
+    defect = Defect(
+        id=f"{frame.coil}/{frame.side}/{frame.camera}/{line}.{column}",
+        coil=frame.coil,
+        side=frame.side,
+        camera=frame.camera,
+        defect_class=defect_class,
+        confidence=confidence,
+        peak=piece.peak / 255,
+        box=scale.box(left, right, piece.top, piece.bottom),
+        area_mm2=moments.count * scale.mm2_per_px,
+        edge_mm=place.edge_mm,
+        extent=piece.extent,
+        frames=1,
+        **_told(moments, tone, piece.scores, piece.weight, prediction),
+    )
     return Track(
-        defect=Defect(
-            id=f"{frame.coil}/{frame.side}/{frame.camera}/{line}.{column}",
-            coil=frame.coil,
-            side=frame.side,
-            camera=frame.camera,
-            defect_class=defect_class,
-            confidence=confidence,
-            peak=piece.peak / 255,
-            box=scale.box(left, right, piece.top, piece.bottom),
-            area_mm2=area_mm2,
-            edge_mm=min(distances) if distances else None,
-            extent=piece.extent,
-            frames=1,
-            **_told(moments, tone, piece.scores, piece.weight, prediction),
-        ),
-        opened=area_mm2 >= rules.min_area_mm2,
+        defect=defect,
+        opened=rules.reports(defect),
         born=(line, column),
         scores=piece.scores,
         weight=piece.weight,
@@ -212,9 +210,10 @@ def _merge(parts: list[Track], rules: DecisionRules, prediction: Prediction) -> 
     weight = sum(track.weight for track in parts)
     moments = sum((track.moments for track in parts), Moments())
     tone = sum((track.tone for track in parts), Tone())
-    defect_class, confidence = rules.choose_class(prediction.classes, scores / weight)
+    box, edges = _hull([defect.box for defect in defects]), [d.edge_mm for d in defects if d.edge_mm is not None]
+    edge_mm = min(edges) if edges else None
+    defect_class, confidence = rules.choose_class(prediction.classes, scores / weight, Place(box.across_mm, edge_mm))
     first, last = min(track.first_ordinal for track in parts), max(track.last_ordinal for track in parts)
-    edges = [defect.edge_mm for defect in defects if defect.edge_mm is not None]
     return replace(
         parts[0],
         defect=replace(
@@ -222,9 +221,9 @@ def _merge(parts: list[Track], rules: DecisionRules, prediction: Prediction) -> 
             defect_class=defect_class,
             confidence=confidence,
             peak=max(defect.peak for defect in defects),
-            box=_hull([defect.box for defect in defects]),
+            box=box,
             area_mm2=sum(defect.area_mm2 for defect in defects),
-            edge_mm=min(edges) if edges else None,
+            edge_mm=edge_mm,
             extent=Extent.MASK if all(defect.extent is Extent.MASK for defect in defects) else Extent.TILE,
             frames=last - first + 1,
             **_told(moments, tone, scores, weight, prediction),

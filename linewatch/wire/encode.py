@@ -1,13 +1,24 @@
 """From what was decided to bytes: canonical JSON headers, run-length payloads, sequences."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 
 from linewatch.contracts.prediction import Timing
 from linewatch.contracts.record import Record
-from linewatch.contracts.verdict import Alarm, CoilNotice, CoverageSpan, Decided, Defect, DefectEvent, RunMask, Verdict
+from linewatch.contracts.verdict import (
+    Alarm,
+    CoilGrade,
+    CoilNotice,
+    CoverageSpan,
+    Decided,
+    Defect,
+    DefectEvent,
+    RunMask,
+    StripBox,
+    Verdict,
+)
 from linewatch.wire.schema import (
     KEPT_TOPICS,
     MAX_MASK_RUNS,
@@ -18,6 +29,8 @@ from linewatch.wire.schema import (
     DefectBody,
     DefectLine,
     FrameBody,
+    GradeBody,
+    GradeReasonBody,
     IntervalMm,
     MaskBody,
     Message,
@@ -136,7 +149,22 @@ def _coil(notice: CoilNotice) -> dict[str, Any]:
         "defects_by_class": {name: int(count) for name, count in notice.defects_by_class.items()},
         "defect_ids": tuple(event.defect.id for event in notice.defects),
         "alarm_ids": tuple(alarm.id for alarm in notice.alarms),
+        "grade": _grade(notice.grade) if notice.grade else None,
     }
+
+
+def _grade(grade: CoilGrade) -> GradeBody:
+    return GradeBody(
+        grade=grade.grade,
+        text=grade.text,
+        rules=grade.rules,
+        product=grade.product,
+        customer=grade.customer,
+        graded_mm=_interval(grade.graded_mm),
+        inspected_share=float(grade.inspected_share),
+        defects_by_severity={str(severity): int(count) for severity, count in grade.defects_by_severity.items()},
+        reasons=tuple(GradeReasonBody(**asdict(reason)) for reason in grade.reasons),
+    )
 
 
 def _span(span: CoverageSpan) -> SpanBody:
@@ -176,6 +204,7 @@ def _defect(event: DefectEvent, ordinal: int | None, mask: RunMask | None, mask_
         "merged_into": event.merged_into,
         "mask": MaskBody(first_line=int(mask.first_line), runs=len(mask.runs)) if mask else None,
         "mask_dropped": mask_dropped,
+        "severity": defect.severity,
     }
 
 
@@ -220,6 +249,25 @@ def alarm_from(body: AlarmBody) -> Alarm:
         along_mm=body.along_mm,
         defect_ids=body.defect_ids,
         text=body.text,
+    )
+
+
+def defect_from(body: DefectBody) -> Defect:
+    """The defect that a message or a line of a verdict file tells of."""
+    return Defect(
+        id=body.id,
+        coil=body.coil,
+        side=body.side,
+        camera=body.camera,
+        defect_class=body.defect_class,
+        confidence=body.confidence,
+        peak=body.peak,
+        box=StripBox(body.across_mm, body.along_mm),
+        area_mm2=body.area_mm2,
+        edge_mm=body.edge_mm,
+        extent=body.extent,
+        frames=body.frames,
+        severity=body.severity,
     )
 
 

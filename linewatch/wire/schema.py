@@ -38,6 +38,7 @@ KEPT_TOPICS = (Topic.FRAME, Topic.DEFECT, Topic.ALARM, Topic.COIL)
 
 Count = Annotated[int, Field(ge=0)]
 Score = Annotated[float, Field(ge=0, le=1)]
+Severity = Annotated[int, Field(ge=1, le=5, description="1: hardly seen, 5: never delivered")]
 IntervalMm = tuple[float, float]
 Version = Annotated[Literal[1], Field(description="of this schema; a consumer refuses another")]
 
@@ -132,6 +133,7 @@ class DefectBody(Message):
     merged_into: str | None = Field(description="the defect that this one grew into; only when closed")
     mask: MaskBody | None = Field(description="null when this frame adds nothing; the payload is empty then")
     mask_dropped: bool = Field(default=False, description="there was a mask, of more runs than a message may hold")
+    severity: Severity | None = Field(default=None, description="by the grading rules; null: not graded")
 
 
 class AlarmBody(Message):
@@ -150,6 +152,29 @@ class AlarmBody(Message):
     text: str
 
 
+class GradeReasonBody(Message):
+    """A limit of the grading rules that a coil exceeds."""
+
+    rule: str
+    grade: str = Field(description="that the rule gives")
+    text: str
+    defect_ids: tuple[str, ...] = Field(description="the worst of the defects that it is about, at most 8")
+
+
+class GradeBody(Message):
+    """What a coil is worth by one file of rules. Strip that was not inspected may hold anything."""
+
+    grade: str = Field(description="`ungraded`: next to nothing was inspected")
+    text: str
+    rules: str = Field(description="name@digest of the rules' content")
+    product: str
+    customer: str
+    graded_mm: IntervalMm = Field(description="the coil without its excluded ends")
+    inspected_share: Score = Field(description="of the graded length, rounded down")
+    defects_by_severity: dict[str, Count] = Field(description="of the graded length; pseudo-defects have none")
+    reasons: tuple[GradeReasonBody, ...] = Field(description="worst grade first")
+
+
 class CoilBody(Message):
     """A coil begins or has ended. inspected_mm + degraded_mm + missed_mm is the length that passed."""
 
@@ -165,6 +190,7 @@ class CoilBody(Message):
     defects_by_class: dict[str, Count]
     defect_ids: tuple[str, ...] = Field(description="of the defect messages that follow, in their order")
     alarm_ids: tuple[str, ...] = Field(description="of the alarm messages that follow, in their order")
+    grade: GradeBody | None = Field(default=None, description="at the end, where the service has grading rules")
 
 
 class ServiceState(StrEnum):

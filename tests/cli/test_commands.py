@@ -113,6 +113,52 @@ def test_check_accepts_the_shipped_configuration_and_refuses_a_bad_one(tmp_path:
     refused(linewatch("check", tmp_path / "none.toml"), 2, "cannot be read")
 
 
+def test_check_knows_grading_rules_and_tells_all_their_faults(tmp_path: Path) -> None:
+    good = linewatch("check", "configs/grading/example.toml")
+    assert (good.returncode, good.stdout) == (0, "configs/grading/example.toml: good\n")
+    bad = tmp_path / "bad.toml"
+    text = (ROOT / "configs" / "grading" / "example.toml").read_text()
+    bad.write_text(text.replace('["scratch"]', '["scrach"]').replace("min_length_mm", "min_length_cm"))
+    service = tmp_path / "service.toml"
+    service.write_text(f'taxonomy = "configs/taxonomy.toml"\n[decision]\ngrading = "{bad}"\n')
+    for path in (bad, service):
+        told = linewatch("check", path)
+        assert told.returncode == 2
+        unit, unknown = told.stderr.splitlines()
+        assert unit.startswith(f"linewatch: {bad}: [[severity]] 'long-scratch': min_length_cm: unknown key;")
+        assert unknown.startswith(f"{bad}: [[severity]] 'long-scratch': class 'scrach' is unknown, expected some of")
+    service.write_text('[decision]\ngrading = "configs/grading/example.toml"\n')
+    refused(linewatch("check", service), 2, 'write taxonomy = "configs/taxonomy.toml"')
+    service.write_text(
+        'taxonomy = "configs/taxonomy.toml"\n[decision]\nproduct = "x"\ngrading = "configs/grading/example.toml"\n'
+    )
+    refused(linewatch("check", service), 2, "is for product 'cold rolled strip, unexposed'", "name rules for that one")
+
+
+def test_a_coil_is_graded_and_graded_again_by_other_rules(coil: tuple[Path, Path], tmp_path: Path) -> None:
+    out, rules = tmp_path / "v.jsonl", "configs/grading/example.toml"
+    config = tmp_path / "c.toml"
+    config.write_text(f'taxonomy = "configs/taxonomy.toml"\n[decision]\ngrading = "{rules}"\n')
+    replayed = linewatch("replay", coil[0], "--config", config, "--out", out, "--json")
+    assert replayed.returncode == 0, replayed.stderr
+    grade = json.loads(replayed.stdout)["grade"]
+    same = linewatch("regrade", out, "--rules", rules, "--json")
+    assert same.returncode == 0, same.stderr
+    told = json.loads(same.stdout)
+    assert (told["changed"], told["now"], told["before"]) == (False, grade, grade)
+    other = tmp_path / "strict.toml"
+    other.write_text(
+        'name = "strict"\nproduct = "p"\ngrades = ["good", "bad"]\n'
+        '[[limit]]\nname = "none"\nmore_than = 0\ngrade = "bad"\n'
+    )
+    shown = linewatch("regrade", out, "--rules", other)
+    assert shown.returncode == 0, shown.stderr
+    assert "bad, of 100.0 % inspected" in shown.stdout
+    assert grade["text"] in shown.stdout
+    refused(linewatch("regrade", coil[0], "--rules", other), 6, "expected a line of a verdict file")
+    refused(linewatch("regrade", out, "--rules", tmp_path / "none.toml"), 2, "cannot be read")
+
+
 def test_engines_are_verified(tmp_path: Path) -> None:
     shipped = linewatch("engines", "--json")
     assert shipped.returncode == 0, shipped.stdout

@@ -7,6 +7,7 @@ from linewatch.contracts.prediction import Timing
 from linewatch.contracts.verdict import (
     Alarm,
     AlarmState,
+    CoilGrade,
     CoilNotice,
     CoilState,
     CoverageSpan,
@@ -14,6 +15,7 @@ from linewatch.contracts.verdict import (
     DefectEvent,
     DefectState,
     Extent,
+    GradeReason,
     Quality,
     RunMask,
     StripBox,
@@ -96,4 +98,19 @@ def verdict(
 def coil_notice(state: CoilState, along_mm: float = 0.0, defects: tuple[DefectEvent, ...] = ()) -> CoilNotice:
     return CoilNotice(
         state, "C1", "top", "cam1", along_mm, along_mm, 0.0, 0.0, {}, {"scratch": len(defects)}, defects, (), Timing()
+    )
+
+
+def coil_grade() -> CoilGrade:
+    reason = GradeReason("long-scratches", "C", "3 scratch defects, more than 2", ("C1/top/cam1/0.200",))
+    return CoilGrade(
+        grade="C",
+        text="C, of 97.2 % inspected",
+        rules="customer@0123456789ab",
+        product="DC04",
+        customer="any",
+        graded_mm=(1000.0, 99_000.00049),
+        inspected_share=0.9721,
+        defects_by_severity={2: 4, 4: 3},
+        reasons=(reason,),
     )

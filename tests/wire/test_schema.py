@@ -6,16 +6,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from decisions import alarm, coil_notice, defect_event, verdict
+from decisions import alarm, coil_grade, coil_notice, defect_event, verdict
 from hypothesis import given
 from hypothesis import strategies as st
 
 from linewatch.contracts.errors import WireError
 from linewatch.contracts.frame import Cause
 from linewatch.contracts.prediction import Timing
-from linewatch.contracts.verdict import CoilState, DefectState, RunMask
+from linewatch.contracts.verdict import CoilState, DefectState, RunMask, StripBox
 from linewatch.wire import encode as encoding
-from linewatch.wire.encode import Sequencer, alarm_from, drafts
+from linewatch.wire.encode import Sequencer, alarm_from, defect_from, drafts
 from linewatch.wire.export import wire_schema
 from linewatch.wire.schema import (
     AlarmMessage,
@@ -62,6 +62,27 @@ def test_a_coil_notice_brings_its_last_defects_without_an_ordinal():
     assert isinstance(coil, CoilMessage)
     assert coil.defects_by_class == {"scratch": 1}
     assert closed.ordinal is None
+
+
+def test_a_coils_grade_goes_with_its_end_and_a_severity_with_its_defect():
+    closed = defect_event(1, DefectState.CLOSED, runs=0)
+    closed = replace(closed, defect=replace(closed.defect, severity=4))
+    ended = replace(coil_notice(CoilState.ENDED, 512.0, (closed,)), grade=coil_grade())
+    coil, told = messages(ended)
+    assert coil.grade.text == "C, of 97.2 % inspected"
+    assert coil.grade.graded_mm == (1000.0, 99000.0)
+    assert coil.grade.defects_by_severity == {"2": 4, "4": 3}
+    assert coil.grade.reasons[0].defect_ids == ("C1/top/cam1/0.200",)
+    assert told.severity == 4
+    assert defect_from(told).severity == 4
+    assert messages(coil_notice(CoilState.STARTED))[0].grade is None
+
+
+def test_a_defect_survives_the_wire_but_for_rounding():
+    (_, told) = messages(verdict(1, (defect_event(1),)))
+    defect = defect_event(1).defect
+    box = StripBox((100.0, 130.25), (256.0, 259.123))
+    assert defect_from(told) == replace(defect, confidence=0.9123, box=box)
 
 
 def test_sequences_count_per_topic_and_the_heartbeat_names_the_next_ones():

@@ -1,0 +1,51 @@
+"""Stretches of strip: how much length intervals cover together."""
+
+from dataclasses import dataclass, field
+from typing import Self
+
+import numpy as np
+
+
+def union(intervals: np.ndarray, gap_mm: float = 0.0) -> np.ndarray:
+    """float64 (n, 2), [begin, end) -> float64 (m, 2), ascending: those that overlap, or have at most the gap between
+    them, are one. Empty ones are left out.
+    """
+    intervals = intervals[intervals[:, 1] > intervals[:, 0]]
+    if not len(intervals):
+        return intervals
+    intervals = intervals[np.argsort(intervals[:, 0], kind="stable")]
+    reached = np.maximum.accumulate(intervals[:, 1])
+    first = np.append(True, intervals[1:, 0] > reached[:-1] + gap_mm)
+    return np.stack([intervals[first, 0], reached[np.append(np.flatnonzero(first)[1:] - 1, len(reached) - 1)]], axis=1)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Stretches:
+    """The union of intervals of a strip that goes by, in bounded memory.
+
+    kept: float64 (n, 2), disjoint, ascending. settled_mm: the length of what lies before `settled_to_mm`, of which no
+    more is known: the part of a later interval that reaches back behind it does not count.
+    """
+
+    kept: np.ndarray = field(default_factory=lambda: np.empty((0, 2)))
+    settled_mm: float = 0.0
+    settled_to_mm: float = -np.inf
+
+    def add(self, intervals: np.ndarray, gap_mm: float = 0.0) -> Self:
+        """With float64 (n, 2) more; gaps up to `gap_mm` are closed."""
+        if not len(intervals):
+            return self
+        intervals = np.maximum(intervals, self.settled_to_mm)
+        return type(self)(union(np.concatenate([self.kept, intervals]), gap_mm), self.settled_mm, self.settled_to_mm)
+
+    def settle(self, most: int) -> Self:
+        """Keep the `most` stretches that lie furthest along, and of the others their length."""
+        if len(self.kept) <= most:
+            return self
+        old, kept = self.kept[:-most], self.kept[-most:]
+        return type(self)(kept, self.settled_mm + float((old[:, 1] - old[:, 0]).sum()), float(old[-1, 1]))
+
+    def length_mm(self, end_mm: float = np.inf) -> float:
+        """Covered length before `end_mm`, which does not lie before what is settled."""
+        begins, ends = np.minimum(self.kept, end_mm).T
+        return self.settled_mm + float((ends - begins).sum())
