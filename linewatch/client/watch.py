@@ -81,6 +81,8 @@ class Board:
             beside = status.beside
             share = f", {beside.agreed} of {beside.tiles} tiles as the running one" if beside.tiles else ""
             text.append(f"beside: {beside.name} {beside.state}{share}\n")
+        if status.alarms_unacknowledged:
+            text.append(f"{status.alarms_unacknowledged} alarms to acknowledge\n", "bold red")
         text.append(
             f"seen here: {seen or 'nothing yet'}" + (f"  {self.lost} gaps could not be filled" if self.lost else "")
         )
@@ -88,10 +90,12 @@ class Board:
 
     def _alarm_table(self) -> Table:
         table = Table(title="standing alarms", title_justify="left", expand=True)
-        for column in ("rule", "coil", "at m", "what"):
+        for column in ("priority", "rule", "coil", "at m", "what"):
             table.add_column(column)
         for alarm in list(self.alarms.values())[-SHOWN_ALARMS:]:
-            table.add_row(alarm.rule, alarm.coil, f"{alarm.along_mm / 1000:.2f}", alarm.text, style="red")
+            style = "yellow" if alarm.acked_state else "red"
+            what = f"acknowledged: {alarm.text}" if alarm.acked_state else alarm.text
+            table.add_row(alarm.priority, alarm.rule, alarm.coil, f"{alarm.along_mm / 1000:.2f}", what, style=style)
         return table
 
     def _defect_table(self) -> Table:

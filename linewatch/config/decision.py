@@ -56,7 +56,10 @@ class AlarmSettings(Settings):
         default=0.0, ge=0, le=1000, description="threading: defects that lie within it do not alarm"
     )
     flood_count: int | None = Field(
-        default=None, ge=1, le=10_000, description="more alarms within flood_window_m are one alarm 'flood'; none: never"
+        default=None,
+        ge=1,
+        le=10_000,
+        description="more alarms within flood_window_m are one, 'flood'; none: never",
     )
     flood_window_m: float = Field(default=50.0, gt=0, le=10_000)
     max_shelve_minutes: float = Field(default=480.0, gt=0, le=10_080, description="no alarm is shelved for longer")
@@ -85,7 +88,7 @@ class SystemAlarmSettings(Settings):
     def _can_end(self) -> Self:
         if self.coverage_below is not None and self.coverage_below + self.coverage_deadband > 1.0:
             raise ValueError(
-                f"coverage_below {self.coverage_below:g} plus coverage_deadband {self.coverage_deadband:g} is more than "
-                "1: the alarm would never be over; lower one of them"
+                f"coverage_below {self.coverage_below:g} plus coverage_deadband {self.coverage_deadband:g} is more "
+                "than 1: the alarm would never be over; lower one of them"
             )
         return self

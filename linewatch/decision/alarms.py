@@ -6,7 +6,7 @@ shelving is by the clock, which comes in from outside. What is decided within a 
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from linewatch.config.decision import AlarmRule
 from linewatch.contracts.alarm import (
@@ -39,7 +39,7 @@ class Alarms:
     rules: DecisionRules | None = None
     coil: str = ""
     end_mm: float = 0.0
-    uninspected: Uninspected = Uninspected()
+    uninspected: Uninspected = field(default_factory=Uninspected)
     lately_mm: tuple[float, ...] = ()
 
     @property
@@ -168,9 +168,7 @@ def attend(alarms: Alarms, host: HostState, rules: DecisionRules) -> tuple[Alarm
     return replace(alarms, watches=tuple(watches)), tuple(told)
 
 
-def obey(
-    alarms: Alarms, order: AlarmOrder, rules: DecisionRules
-) -> tuple[Alarms, tuple[Alarm, ...], Refusal | None]:
+def obey(alarms: Alarms, order: AlarmOrder, rules: DecisionRules) -> tuple[Alarms, tuple[Alarm, ...], Refusal | None]:
     """The transitions that a command brings. None at all, without a refusal: it is so already."""
     alarms, gone = settle(alarms, rules)
     meant = [i for i, watch in enumerate(alarms.watches) if _is_meant(watch, order)]

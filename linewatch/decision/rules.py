@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Self
 
 import numpy as np
@@ -36,7 +36,7 @@ class DecisionRules:
     outlined_classes: frozenset[str] = frozenset()
     alarms: tuple[AlarmRule, ...] = ()
     across_offset_mm: float = 0.0
-    alarm_settings: AlarmSettings = AlarmSettings()
+    alarm_settings: AlarmSettings = field(default_factory=AlarmSettings)
     system_alarms: SystemAlarmSettings | None = None
     side: str = ""
     camera: str = ""
@@ -95,7 +95,7 @@ class DecisionRules:
         classify: EngineManifest,
         segment: EngineManifest,
         pseudo_classes: Iterable[str] = (),
-        alarm_settings: AlarmSettings = AlarmSettings(),
+        alarm_settings: AlarmSettings | None = None,
         system_alarms: SystemAlarmSettings | None = None,
     ) -> Self:
         """The rules of one service. A setting overrides its manifest; raises ConfigError as above."""
@@ -109,7 +109,7 @@ class DecisionRules:
             outlined_classes=frozenset(segment.classes),
             alarms=tuple(alarms),
             across_offset_mm=line.across_offset_mm,
-            alarm_settings=alarm_settings,
+            alarm_settings=alarm_settings or AlarmSettings(),
             system_alarms=system_alarms,
             side=line.side,
             camera=line.camera,

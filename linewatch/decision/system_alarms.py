@@ -39,9 +39,7 @@ def system_rules(settings: SystemAlarmSettings | None, alarms: AlarmSettings) ->
             rules.append(SystemRule(CAMERA_LOST, Priority.HIGH, on_strip=True, on_delay_m=settings.camera_lost_m))
         if settings.coverage_below is not None:
             rules.append(SystemRule(COVERAGE_LOW, Priority.MEDIUM, on_strip=True))
-        rules.append(
-            SystemRule(ENGINE_FAILING, Priority.HIGH, on_strip=True, off_delay_m=settings.engine_off_delay_m)
-        )
+        rules.append(SystemRule(ENGINE_FAILING, Priority.HIGH, on_strip=True, off_delay_m=settings.engine_off_delay_m))
         rules.append(SystemRule(FAILED_OVER, Priority.MEDIUM, on_strip=False))
         if settings.disk_free_below_mb is not None:
             rules.append(SystemRule(DISK_LOW, Priority.HIGH, on_strip=False))

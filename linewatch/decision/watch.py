@@ -70,17 +70,12 @@ class Watch:
         before = watch.alarm
         if before is not None and not watch.states.active:
             acked = before.acked_state or (command is not None and command.action is AlarmAction.ACKNOWLEDGE)
-            told.append(replace(over(before, command), acked_state=acked, **watch._seen()))
+            told.append(replace(watch._dress(over(before, command)), acked_state=acked))
             watch = replace(watch, alarm=None)
         elif watch.states.active and (before is not None or begin is not None):
             base = before if before is not None else begin()  # type: ignore[misc]
-            now = replace(
-                base,
-                state=AlarmState.RAISED if watch.states.asks else AlarmState.CLEARED,
-                acked_state=watch.states.acked,
-                command=command,
-                **watch._seen(),
-            )
+            state = AlarmState.RAISED if watch.states.asks else AlarmState.CLEARED
+            now = replace(watch._dress(base), state=state, acked_state=watch.states.acked, command=command)
             change = AlarmChange.ACTIVE if before is None else _change(before, now)
             if change is not None:
                 now = replace(now, change=change)
@@ -88,12 +83,13 @@ class Watch:
                 watch = replace(watch, alarm=now)
         return watch, tuple(told)
 
-    def _seen(self) -> dict[str, object]:
-        return {
-            "shelving_state": self.states.shelving,
-            "shelved_until_unix_ns": self.shelf.shelved_until_unix_ns if self.shelf else None,
-            "suppressed_state": self.states.suppressed,
-        }
+    def _dress(self, alarm: Alarm) -> Alarm:
+        return replace(
+            alarm,
+            shelving_state=self.states.shelving,
+            shelved_until_unix_ns=self.shelf.shelved_until_unix_ns if self.shelf else None,
+            suppressed_state=self.states.suppressed,
+        )
 
 
 def over(alarm: Alarm, command: AlarmCommand | None = None) -> Alarm:

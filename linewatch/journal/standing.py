@@ -12,7 +12,7 @@ COMMANDED_RECORDS = 256
 
 
 class StandingAlarms:
-    """The last record of every alarm that is retained, in the order in which they were raised, and what commands brought.
+    """The last record of every alarm that is retained, as they were raised, and what commands brought.
 
     Reads `id`, `state`, `retain` and `command` of an alarm's header and nothing else of it.
     """

@@ -52,6 +52,11 @@ class Standing:
         with self._lock:
             return tuple(self._alarms.values())
 
+    @property
+    def asking(self) -> tuple[AlarmBody, ...]:
+        """Those that stand: they ask for an operator."""
+        return tuple(alarm for alarm in self.alarms if alarm.state is AlarmState.RAISED)
+
     def follow(self, drafts: Iterable[Draft], sequences: dict[str, int]) -> None:
         """Take in the messages of one decision once they are journaled; `sequences`: the next ones behind them."""
         with self._lock:

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from known_strip import RULES, alarms, cut_strip, instances, notices, paint, predict, run, verdicts
 
 from linewatch.config.decision import AlarmRule
-from linewatch.contracts.errors import ConfigError
 from linewatch.contracts.alarm import AlarmState
+from linewatch.contracts.errors import ConfigError
 from linewatch.contracts.verdict import CoilState
 from linewatch.decision.decide import DecisionState
 
