@@ -2,6 +2,7 @@
 
 import time
 from collections import deque
+from contextlib import suppress
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -11,11 +12,13 @@ from rich.text import Text
 from linewatch.client.subscriber import Lost, Subscriber
 from linewatch.contracts.errors import WireError
 from linewatch.wire.schema import (
+    AlarmBody,
     AlarmMessage,
     AnyMessage,
     CoilMessage,
     DefectMessage,
     FrameMessage,
+    Snapshot,
     StatusMessage,
     canonical,
 )
@@ -34,7 +37,7 @@ class Board:
         self.coil = ""
         self.coverage: dict[str, float] = {}
         self.defects: deque[DefectMessage] = deque(maxlen=SHOWN_DEFECTS)
-        self.alarms: dict[str, AlarmMessage] = {}
+        self.alarms: dict[str, AlarmBody] = {}
         self.lost = 0
 
     def take(self, message: AnyMessage | Lost) -> None:
@@ -57,6 +60,10 @@ class Board:
                     self.coverage[span.quality] = self.coverage.get(span.quality, 0.0) + length_mm
             case Lost():
                 self.lost += 1
+
+    def stand(self, snapshot: Snapshot) -> None:
+        """Show the alarms that stand since before."""
+        self.alarms = {alarm.id: alarm for alarm in snapshot.standing_alarms}
 
     def render(self, heartbeat_age_s: float) -> Group:
         """The whole board."""
@@ -130,7 +137,13 @@ def watch(publish: str, serve: str | None, *, for_s: float | None, as_json: bool
             while time.monotonic() < end_s:
                 message = subscriber.poll(0.1)
                 if message is not None:
+                    new = isinstance(message, StatusMessage) and (
+                        board.status is None or board.status.epoch != message.epoch
+                    )
                     board.take(message)
+                    if new:
+                        with suppress(WireError):  # then what is new is shown, and what stands is not
+                            board.stand(subscriber.snapshot())
                 if time.monotonic() - shown_s > 1 / REFRESH_HZ:
                     shown_s = time.monotonic()
                     live.update(board.render(subscriber.heartbeat_age_s))

@@ -10,9 +10,13 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
+import structlog
+
 from linewatch.contracts.alarm import Alarm, AlarmAction, AlarmCommand, AlarmNotice, AlarmOrder
 from linewatch.wire.encode import alarm_body
 from linewatch.wire.schema import AlarmBody, AlarmRequest
+
+log = structlog.get_logger()
 
 ANSWERS_KEPT = 1024
 ON_THEIR_WAY = 64
@@ -91,6 +95,15 @@ class Orders:
         outcome.changed = [alarm_body(alarm, None) for alarm in alarms]
         outcome.done = True
         self._waiting -= 1
+        if outcome.order is not None:
+            log.info(
+                "alarm_command",
+                action=outcome.action.value,
+                alarm=outcome.order.alarm,
+                by=outcome.order.command.by,
+                refused=refused,
+                changed=[body.id for body in outcome.changed],
+            )
 
 
 def _is_the_same(known: Outcome, request: AlarmRequest) -> bool:
