@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -22,7 +23,7 @@ from linewatch.client.questions import NoAnswerError, RefusedError, ask_snapshot
 from linewatch.config.journal import JournalSettings
 from linewatch.contracts.errors import WireError
 from linewatch.journal.journal import Journal
-from linewatch.wire.schema import AlarmReply, Snapshot
+from linewatch.wire.schema import AlarmMessage, AlarmReply, Snapshot
 
 ROOT = Path(__file__).parents[2]
 KILLS = int(os.environ.get("LINEWATCH_KILLS", "12"))
@@ -117,21 +118,30 @@ def _standing(retained: dict[str, dict]) -> dict[str, tuple]:
     return {name: (record["acked_state"], record["shelved_until_unix_ns"]) for name, record in retained.items()}
 
 
-def kill_and_kill(config: Path, operator: Operator, dice: random.Random) -> list[Snapshot]:
-    """Services one after another, each killed while alarms come and go and commands are sent; how things stood."""
+def kill_and_kill(config: Path, operator: Operator, dice: random.Random) -> tuple[list[Snapshot], list[dict]]:
+    """Services one after another, each killed while alarms come and go and commands are sent; how things stood, and
+    what was heard live."""
     serve, seen, failures = f"ipc://{config.parent}/rep", [], []
+    heard: list[dict] = []
 
-    def operate(stop: threading.Event) -> None:
+    def listen(stop: threading.Event) -> None:
+        with Subscriber(f"ipc://{config.parent}/pub", serve, ["alarm"], answer_timeout_s=0.5) as live:
+            while not stop.is_set():
+                if isinstance(message := live.poll(0.1), AlarmMessage):
+                    heard.append(message.model_dump(mode="json"))
+
+    def guarded(work: Callable[[threading.Event], None], stop: threading.Event) -> None:
         try:
-            operator.work(stop)
+            work(stop)
         except BaseException as error:
             failures.append(error)
 
     for cycle in range(KILLS):
         stop = threading.Event()
         service = start(config)
-        thread = threading.Thread(target=operate, args=(stop,))
-        thread.start()
+        threads = [threading.Thread(target=guarded, args=(work, stop)) for work in (operator.work, listen)]
+        for thread in threads:
+            thread.start()
         try:
             if cycle % 6 == 5:
                 time.sleep(dice.uniform(0, 1.5))  # while it starts
@@ -144,9 +154,10 @@ def kill_and_kill(config: Path, operator: Operator, dice: random.Random) -> list
             service.send_signal(signal.SIGKILL)
             service.wait(60)
             stop.set()
-            thread.join(30)
+            for thread in threads:
+                thread.join(30)
         assert not failures, failures
-    return seen
+    return seen, heard
 
 
 def hear_all(config: Path) -> tuple[Snapshot, list[dict]]:
@@ -159,6 +170,7 @@ def hear_all(config: Path) -> tuple[Snapshot, list[dict]]:
             f"ipc://{config.parent}/pub", serve, ["alarm"], positions={"alarm": Position(1, 0)}, answer_timeout_s=10.0
         ) as fresh:
             while (message := fresh.poll(20.0)) is not None and message.epoch < last.epoch:
+                assert isinstance(message, AlarmMessage), message
                 heard.append(message.model_dump(mode="json"))
         service.send_signal(signal.SIGTERM)
         service.wait(60)
@@ -203,11 +215,13 @@ def test_killed_at_any_instruction_no_transition_is_lost_or_doubled(tmp_path: Pa
     dice = random.Random(20261121)
     config = write_service(tmp_path, frames=900, frames_per_s=60)
     operator = Operator(f"ipc://{tmp_path}/cmd", dice)
-    seen = kill_and_kill(config, operator, dice)
+    seen, live = kill_and_kill(config, operator, dice)
     last, heard = hear_all(config)
     records = journaled(config)
     before = [record for record in records if record["epoch"] < last.epoch]
     assert heard == before
+    assert len(live) > KILLS
+    assert all(message in before for message in live), "published, so journaled before"
     assert len(before) > 10 * KILLS, "hardly anything happened"
     assert sum(record["change"] == "acknowledged" for record in records) > KILLS
 
