@@ -134,8 +134,11 @@ def step(states: AlarmStates, event: Event, *, latches: bool) -> AlarmStates:
     life = _LIFE[states.life].get(event, states.life)
     if life is Life.LATCHED and states.life is not Life.LATCHED and (not latches or states.suppressed_or_shelved):
         life = Life.NORMAL
-    after = replace(states, life=life, suppressed=_SUPPRESSED.get(event, states.suppressed))
+    suppressed = _SUPPRESSED.get(event, states.suppressed)
     shelving = _SHELVING[states.shelving].get(event, states.shelving)
+    if life is states.life and suppressed is states.suppressed and shelving is states.shelving:
+        return states
+    after = AlarmStates(life, shelving, suppressed)
     if states.active and not after.active:
-        shelving = _SHELVING[shelving].get(Event.BECAME_INACTIVE, shelving)
-    return replace(after, shelving=shelving)
+        after = replace(after, shelving=_SHELVING[shelving].get(Event.BECAME_INACTIVE, shelving))
+    return after

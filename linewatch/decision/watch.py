@@ -43,7 +43,7 @@ class Watch:
     def after(self, event: Event) -> "Watch":
         """Behind an event that nobody is told of yet."""
         states = step(self.states, event, latches=self.rule.latch)
-        return self if states == self.states else replace(self, states=states)
+        return self if states is self.states else replace(self, states=states)
 
     def observe(self, true: bool, at_mm: float) -> "Watch":
         """Behind a frame that ends at `at_mm`, in which the rule is `true` or not. A delay counts from the end of the
