@@ -122,6 +122,27 @@ def _parser() -> argparse.ArgumentParser:  # noqa: PLR0915 - a list of commands
     engine.add_argument("--commands", default="tcp://127.0.0.1:5572", metavar="ENDPOINT", help="its wire.commands")
     engine.add_argument("--json", action="store_true")
 
+    alarms = command("alarms", _alarms, "List the alarms of a running service: those that stand, and what is shelved.")
+    alarms.add_argument("--serve", default="tcp://127.0.0.1:5571", metavar="ENDPOINT", help="its wire.serve")
+    alarms.add_argument("--json", action="store_true")
+
+    def alarm_command(name: str, work: Work, about: str, **options: Any) -> argparse.ArgumentParser:
+        sub = command(name, work, about)
+        sub.add_argument("alarm", metavar="ID", help="an alarm's id, or its rule's name", **options)
+        sub.add_argument("--commands", default="tcp://127.0.0.1:5572", metavar="ENDPOINT", help="its wire.commands")
+        sub.add_argument("--by", metavar="NAME", help="who asks, for the record; default: this user and host")
+        sub.add_argument(
+            "--token", help="to send a command again that nobody answered: it is carried out once, however often sent"
+        )
+        sub.add_argument("--json", action="store_true")
+        return sub
+
+    ack = alarm_command("ack", _ack, "Acknowledge an alarm of a running service, or all.", nargs="?")
+    ack.add_argument("--all", action="store_true", help="all that stand")
+    shelve = alarm_command("shelve", _shelve, "Keep a rule's alarms from asking for an operator, for a while.")
+    shelve.add_argument("--minutes", type=float, help="for how long; default: until the alarm is over")
+    alarm_command("unshelve", _unshelve, "Let a rule's alarms ask for an operator again.")
+
     picture = command("picture", _picture, "Draw a coil with its found defects.")
     picture.add_argument("verdicts", type=Path, help="what `linewatch replay --out` wrote")
     picture.add_argument("--source", required=True, help="the recording or folder that was replayed")
@@ -336,6 +357,47 @@ def _engine(options: argparse.Namespace) -> None:
         print(reply.model_dump_json())
     else:
         lineup_table(reply.engines, reply.beside)
+
+
+def _alarms(options: argparse.Namespace) -> None:
+    from linewatch.client.questions import ask_snapshot
+    from linewatch.tables import alarms_table
+
+    found = ask_snapshot(options.serve)
+    if options.json:
+        rows = {"standing": found.standing_alarms, "suppressed_or_shelved": found.suppressed_or_shelved}
+        print(json.dumps({name: [row.model_dump(mode="json") for row in of] for name, of in rows.items()}))
+    else:
+        alarms_table(found.standing_alarms, found.suppressed_or_shelved)
+
+
+def _ack(options: argparse.Namespace) -> None:
+    if options.all == (options.alarm is not None):
+        raise ConfigError("ack: expected the ID of one alarm, or --all; `linewatch alarms` lists them")
+    _command(options, lambda to: to.acknowledge(options.alarm, token=options.token, by=options.by))
+
+
+def _shelve(options: argparse.Namespace) -> None:
+    _command(options, lambda to: to.shelve(options.alarm, options.minutes, token=options.token, by=options.by))
+
+
+def _unshelve(options: argparse.Namespace) -> None:
+    _command(options, lambda to: to.unshelve(options.alarm, token=options.token, by=options.by))
+
+
+def _command(options: argparse.Namespace, send: Callable[[Any], Any]) -> None:
+    from linewatch.client import Commander
+    from linewatch.tables import alarm_state
+
+    with Commander(options.commands) as commander:
+        reply = send(commander)
+    if options.json:
+        print(reply.model_dump_json())
+        return
+    for alarm in reply.changed:
+        print(f"{alarm.id}: {alarm_state(alarm)}")
+    if not reply.changed:
+        print("nothing to change: it is so already")
 
 
 def _picture(options: argparse.Namespace) -> None:

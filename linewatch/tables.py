@@ -1,18 +1,23 @@
 """Short tables for people at a terminal."""
 
+import sys
 from collections.abc import Sequence
+from datetime import datetime
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
+from linewatch.contracts.alarm import Priority, ShelvingState
 from linewatch.contracts.verdict import CoilGrade, GradeReason
 from linewatch.daemon.replay import ReplaySummary
 from linewatch.history.judge import Judgement
 from linewatch.history.regrade import Regraded
 from linewatch.inference.engines import EngineReport
 from linewatch.inference.tensorrt.plans import Plan
-from linewatch.wire.schema import EngineBeside, EngineStatus
+from linewatch.wire.schema import AlarmBody, EngineBeside, EngineStatus
+
+_WIDE = 160  # columns of a table that goes to a file
 
 
 def _pairs(title: str, rows: Sequence[tuple[str, str]]) -> None:
@@ -111,6 +116,35 @@ def lineup_table(engines: Sequence[EngineStatus], beside: EngineBeside | None) -
             )
         )
     _pairs("engines", rows)
+
+
+def alarms_table(standing: Sequence[AlarmBody], held_back: Sequence[AlarmBody]) -> None:
+    """Alarms that ask for an operator, most urgent first; then what is held back, and why."""
+    table = Table(title="alarms", title_justify="left")
+    for column in ("priority", "state", "coil", "at m", "what", "id"):
+        table.add_column(column, overflow="fold")
+    rows = sorted(standing, key=lambda alarm: -list(Priority).index(alarm.priority))
+    for alarm in [*rows, *held_back]:
+        where = f"{alarm.along_mm / 1000:.2f}" if alarm.coil else ""
+        table.add_row(alarm.priority, alarm_state(alarm), alarm.coil, where, alarm.text, alarm.id)
+    if table.row_count:
+        Console(width=None if sys.stdout.isatty() else _WIDE).print(table)
+    else:
+        Console().print("no alarms")
+
+
+def alarm_state(alarm: AlarmBody) -> str:
+    """An alarm's state in an operator's words."""
+    if alarm.shelving_state is ShelvingState.TIMED_SHELVED and alarm.shelved_until_unix_ns is not None:
+        until = datetime.fromtimestamp(alarm.shelved_until_unix_ns / 1e9).astimezone()
+        return f"shelved until {until:%H:%M}"
+    if alarm.shelving_state is ShelvingState.ONE_SHOT_SHELVED:
+        return "shelved until it is over"
+    if alarm.suppressed_state:
+        return "suppressed"
+    if not alarm.active_state:
+        return "over"
+    return "acknowledged" if alarm.acked_state else "to acknowledge"
 
 
 def engines_table(reports: Sequence[EngineReport]) -> None:

@@ -5,6 +5,7 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+from hypothesis import settings as hypothesis_settings
 
 from linewatch.config.load import settings_from
 from linewatch.config.service import ServiceSettings
@@ -14,6 +15,9 @@ from linewatch.inference.tensorrt.library import import_library
 from linewatch.networks.torchvision_operators import declare
 
 ROOT = Path(__file__).parents[1]
+
+hypothesis_settings.register_profile("shared", deadline=None)  # a busy machine is no failure
+hypothesis_settings.load_profile("shared")
 
 declare()  # before any test module imports lightning or torchmetrics by itself
 

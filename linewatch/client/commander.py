@@ -1,13 +1,16 @@
 """Commands to a running service on this host."""
 
+import getpass
+import secrets
+import socket
 from types import TracebackType
 from typing import Self
 
 import zmq
 
-from linewatch.client.questions import Questions
-from linewatch.contracts.errors import WireError
-from linewatch.wire.schema import EngineAction, EngineReply
+from linewatch.client.questions import NoAnswerError, Questions, RefusedError, connected_dealer
+from linewatch.contracts.alarm import AlarmAction
+from linewatch.wire.schema import AlarmReply, EngineAction, EngineReply
 
 
 class Commander:
@@ -40,15 +43,44 @@ class Commander:
         """
         return self._questions.engine(action, name, shadow=shadow)
 
-    def _dealer(self) -> zmq.Socket[bytes]:
-        socket = self._context.socket(zmq.DEALER)
-        socket.linger = 0
+    def acknowledge(self, alarm: str | None = None, *, token: str | None = None, by: str | None = None) -> AlarmReply:
+        """Acknowledge an alarm, by its id or its rule's name; None: all that stand. See `_alarm`."""
+        return self._alarm(AlarmAction.ACKNOWLEDGE, alarm, None, token, by)
+
+    def shelve(
+        self, alarm: str, minutes: float | None = None, *, token: str | None = None, by: str | None = None
+    ) -> AlarmReply:
+        """Shelve a rule's alarms for so long; None: until the alarm becomes inactive. See `_alarm`."""
+        return self._alarm(AlarmAction.SHELVE, alarm, minutes, token, by)
+
+    def unshelve(self, alarm: str, *, token: str | None = None, by: str | None = None) -> AlarmReply:
+        """Let a rule's alarms ask for an operator again. See `_alarm`."""
+        return self._alarm(AlarmAction.UNSHELVE, alarm, None, token, by)
+
+    def _alarm(
+        self, action: AlarmAction, alarm: str | None, minutes: float | None, token: str | None, by: str | None
+    ) -> AlarmReply:
+        """The reply comes when what changed is on disk. by: who asks, for the record; default: this user and host.
+
+        Raises RefusedError; or NoAnswerError, and nobody knows whether it was carried out: it may be sent again with
+        the same `token`, which the error names, and is carried out once, however often it is sent.
+        """
+        token = token or secrets.token_hex(16)
+        who = _whoami() if by is None else by
         try:
-            socket.connect(self._endpoint)
-        except zmq.ZMQError as error:
-            socket.close(0)
-            raise WireError(
-                f"cannot connect to {self._endpoint!r}: {error.strerror}; expected tcp://HOST:PORT or ipc://PATH as "
-                "[wire] commands of the service has it"
-            ) from error
-        return socket
+            return self._questions.alarm(action, alarm, token=token, minutes=minutes, by=who)
+        except RefusedError:
+            raise
+        except NoAnswerError as error:
+            raise NoAnswerError(f"{error}; it may have been carried out: send it again with token {token}") from error
+
+    def _dealer(self) -> zmq.Socket[bytes]:
+        return connected_dealer(self._context, self._endpoint, "commands")
+
+
+def _whoami() -> str:
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):  # a process without a name
+        user = "unknown"
+    return f"{user}@{socket.gethostname()}"[:64]

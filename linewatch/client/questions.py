@@ -6,11 +6,14 @@ from collections.abc import Callable, Iterator
 import zmq
 from pydantic import ValidationError
 
+from linewatch.contracts.alarm import AlarmAction
 from linewatch.contracts.errors import WireError
 from linewatch.wire.schema import (
     MAX_HEADER_BYTES,
     REPLY,
     SCHEMA_VERSION,
+    AlarmReply,
+    AlarmRequest,
     AnyMessage,
     EngineAction,
     EngineCommand,
@@ -32,6 +35,39 @@ from linewatch.wire.schema import (
 
 class NoAnswerError(WireError):
     """The service did not answer in time, or refused."""
+
+
+class RefusedError(NoAnswerError):
+    """The service answered, and refused."""
+
+
+def ask_snapshot(endpoint: str, timeout_s: float = 5.0) -> Snapshot:
+    """How things stand at the service whose [wire] serve is `endpoint`. Raises WireError when it does not answer."""
+    with zmq.Context() as context:
+
+        def dealer() -> zmq.Socket[bytes]:
+            return connected_dealer(context, endpoint, "serve")
+
+        questions = Questions(dealer, timeout_s)
+        try:
+            return questions.snapshot()
+        finally:
+            questions.close()
+
+
+def connected_dealer(context: "zmq.Context[zmq.Socket[bytes]]", endpoint: str, setting: str) -> zmq.Socket[bytes]:
+    """A DEALER socket that is connected. Raises WireError that names the service's setting for what is no endpoint."""
+    dealer = context.socket(zmq.DEALER)
+    dealer.linger = 0
+    try:
+        dealer.connect(endpoint)
+    except zmq.ZMQError as error:
+        dealer.close(0)
+        raise WireError(
+            f"cannot connect to {endpoint!r}: {error.strerror}; expected tcp://HOST:PORT or ipc://PATH as "
+            f"[wire] {setting} of the service has it"
+        ) from error
+    return dealer
 
 
 class Questions:
@@ -101,6 +137,30 @@ class Questions:
             raise WireError(f"a command was answered by {type(reply).__name__}")
         return reply
 
+    def alarm(
+        self, action: AlarmAction, alarm: str | None, *, token: str, minutes: float | None, by: str
+    ) -> AlarmReply:
+        """Of the command socket: acknowledge, shelve or unshelve. The reply says that it is done and on disk. Raises
+        NoAnswerError when it is refused or nobody answered, WireError for what is no command or no answer.
+        """
+        try:
+            request = AlarmRequest(
+                schema_version=SCHEMA_VERSION,
+                request="alarm",
+                id=self._next_id(),
+                token=token,
+                action=action,
+                alarm=alarm,
+                minutes=minutes,
+                by=by,
+            )
+        except ValidationError as error:
+            raise WireError(f"{action} {alarm!r} is no command: {explain(error)}") from error
+        reply, _ = self._ask(request)
+        if not isinstance(reply, AlarmReply):
+            raise WireError(f"a command was answered by {type(reply).__name__}")
+        return reply
+
     def _next_id(self) -> int:
         self._last_id += 1
         return self._last_id
@@ -113,7 +173,7 @@ class Questions:
             if reply.id not in (self._last_id, 0):
                 continue  # the late answer to a question that was given up
             if isinstance(reply, ErrorReply):
-                raise NoAnswerError(f"the service refused: {reply.error}: {reply.text}")
+                raise RefusedError(f"the service refused: {reply.error}: {reply.text}")
             return reply, parts
         # What waits in this socket, in either direction, belongs to a question that is given up.
         self._socket.close(0)

@@ -2,6 +2,7 @@
 
 import time
 from collections import deque
+from contextlib import suppress
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -11,11 +12,13 @@ from rich.text import Text
 from linewatch.client.subscriber import Lost, Subscriber
 from linewatch.contracts.errors import WireError
 from linewatch.wire.schema import (
+    AlarmBody,
     AlarmMessage,
     AnyMessage,
     CoilMessage,
     DefectMessage,
     FrameMessage,
+    Snapshot,
     StatusMessage,
     canonical,
 )
@@ -34,7 +37,7 @@ class Board:
         self.coil = ""
         self.coverage: dict[str, float] = {}
         self.defects: deque[DefectMessage] = deque(maxlen=SHOWN_DEFECTS)
-        self.alarms: dict[str, AlarmMessage] = {}
+        self.alarms: dict[str, AlarmBody] = {}
         self.lost = 0
 
     def take(self, message: AnyMessage | Lost) -> None:
@@ -57,6 +60,10 @@ class Board:
                     self.coverage[span.quality] = self.coverage.get(span.quality, 0.0) + length_mm
             case Lost():
                 self.lost += 1
+
+    def stand(self, snapshot: Snapshot) -> None:
+        """Show the alarms that stand since before."""
+        self.alarms = {alarm.id: alarm for alarm in snapshot.standing_alarms}
 
     def render(self, heartbeat_age_s: float) -> Group:
         """The whole board."""
@@ -81,6 +88,8 @@ class Board:
             beside = status.beside
             share = f", {beside.agreed} of {beside.tiles} tiles as the running one" if beside.tiles else ""
             text.append(f"beside: {beside.name} {beside.state}{share}\n")
+        if status.alarms_unacknowledged:
+            text.append(f"{status.alarms_unacknowledged} alarms to acknowledge\n", "bold red")
         text.append(
             f"seen here: {seen or 'nothing yet'}" + (f"  {self.lost} gaps could not be filled" if self.lost else "")
         )
@@ -88,10 +97,12 @@ class Board:
 
     def _alarm_table(self) -> Table:
         table = Table(title="standing alarms", title_justify="left", expand=True)
-        for column in ("rule", "coil", "at m", "what"):
+        for column in ("priority", "rule", "coil", "at m", "what"):
             table.add_column(column)
         for alarm in list(self.alarms.values())[-SHOWN_ALARMS:]:
-            table.add_row(alarm.rule, alarm.coil, f"{alarm.along_mm / 1000:.2f}", alarm.text, style="red")
+            style = "yellow" if alarm.acked_state else "red"
+            what = f"acknowledged: {alarm.text}" if alarm.acked_state else alarm.text
+            table.add_row(alarm.priority, alarm.rule, alarm.coil, f"{alarm.along_mm / 1000:.2f}", what, style=style)
         return table
 
     def _defect_table(self) -> Table:
@@ -126,7 +137,13 @@ def watch(publish: str, serve: str | None, *, for_s: float | None, as_json: bool
             while time.monotonic() < end_s:
                 message = subscriber.poll(0.1)
                 if message is not None:
+                    new = isinstance(message, StatusMessage) and (
+                        board.status is None or board.status.epoch != message.epoch
+                    )
                     board.take(message)
+                    if new:
+                        with suppress(WireError):  # then what is new is shown, and what stands is not
+                            board.stand(subscriber.snapshot())
                 if time.monotonic() - shown_s > 1 / REFRESH_HZ:
                     shown_s = time.monotonic()
                     live.update(board.render(subscriber.heartbeat_age_s))

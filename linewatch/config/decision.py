@@ -6,6 +6,7 @@ from typing import Annotated, Self
 from pydantic import Field, model_validator
 
 from linewatch.config.base import Settings
+from linewatch.contracts.alarm import Priority
 
 
 class SensitivityRule(Settings):
@@ -63,4 +64,67 @@ class AlarmRule(Settings):
     min_confidence: float = Field(default=0.0, ge=0, le=1)
     min_count: int = Field(default=1, ge=1)
     within_m: float = Field(default=1.0, gt=0, description="the count's window; not used when min_count is 1")
-    latch: bool = True
+    latch: bool = Field(default=True, description="stands until acknowledged or the coil ends; false: ends by itself")
+    priority: Annotated[Priority, Field(strict=False)] = Priority.MEDIUM
+    group: str | None = Field(
+        default=None,
+        pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$",
+        description="of rules that one cause makes true: the first of them to alarm is marked",
+    )
+    on_delay_m: float = Field(default=0.0, ge=0, le=10_000, description="true for so much strip before it alarms")
+    off_delay_m: float = Field(default=0.0, ge=0, le=10_000, description="false for so much strip before it is over")
+    deadband_count: int = Field(default=0, ge=0, description="over only below min_count by more than this")
+
+    @model_validator(mode="after")
+    def _can_end(self) -> Self:
+        if self.deadband_count >= self.min_count:
+            raise ValueError(
+                f"deadband_count {self.deadband_count} with min_count {self.min_count}: the alarm would never be over; "
+                f"expected at most {self.min_count - 1}"
+            )
+        return self
+
+
+class AlarmSettings(Settings):
+    """`[alarms]`: what holds for all alarms."""
+
+    head_exclusion_m: float = Field(
+        default=0.0, ge=0, le=1000, description="threading: defects that lie within it do not alarm"
+    )
+    flood_count: int | None = Field(
+        default=None,
+        ge=1,
+        le=10_000,
+        description="more alarms within flood_window_m are one, 'flood'; none: never",
+    )
+    flood_window_m: float = Field(default=50.0, gt=0, le=10_000)
+    max_shelve_minutes: float = Field(default=480.0, gt=0, le=10_080, description="no alarm is shelved for longer")
+
+
+class SystemAlarmSettings(Settings):
+    """`[system_alarms]`: what is wrong with the inspection itself. Where it is left out, there are none of these."""
+
+    camera_silent_s: float | None = Field(
+        default=30.0, gt=0, le=86_400, description="live: camera-silent when no grab came for so long; none: never"
+    )
+    camera_lost_m: float | None = Field(
+        default=10.0, ge=0, le=10_000, description="camera-lost when so much strip came without a usable picture"
+    )
+    coverage_below: float | None = Field(
+        default=0.95, gt=0, le=1, description="coverage-low when a smaller share was inspected"
+    )
+    coverage_within_m: float = Field(default=100.0, gt=0, le=10_000, description="of the last metres")
+    coverage_deadband: float = Field(default=0.02, ge=0, lt=1, description="over at coverage_below plus this")
+    engine_off_delay_m: float = Field(
+        default=10.0, ge=0, le=10_000, description="engine-failing is over after so much strip without a failure"
+    )
+    disk_free_below_mb: float | None = Field(default=1024.0, gt=0, description="live: disk-low, of the journal's disk")
+
+    @model_validator(mode="after")
+    def _can_end(self) -> Self:
+        if self.coverage_below is not None and self.coverage_below + self.coverage_deadband > 1.0:
+            raise ValueError(
+                f"coverage_below {self.coverage_below:g} plus coverage_deadband {self.coverage_deadband:g} is more "
+                "than 1: the alarm would never be over; lower one of them"
+            )
+        return self

@@ -7,7 +7,7 @@ from pydantic import Field
 
 from linewatch.config.base import Settings
 from linewatch.config.capture import CaptureSettings
-from linewatch.config.decision import AlarmRule, DecisionSettings
+from linewatch.config.decision import AlarmRule, AlarmSettings, DecisionSettings, SystemAlarmSettings
 from linewatch.config.inference import InferenceSettings
 from linewatch.config.journal import JournalSettings
 from linewatch.config.line import LineSettings
@@ -33,6 +33,8 @@ class ServiceSettings(Settings):
     inference: InferenceSettings = InferenceSettings()
     decision: DecisionSettings = DecisionSettings()
     alarm: Annotated[tuple[AlarmRule, ...], Field(strict=False)] = ()
+    alarms: AlarmSettings = AlarmSettings()
+    system_alarms: SystemAlarmSettings | None = None
     journal: JournalSettings = JournalSettings()
     wire: WireSettings = WireSettings()
     log: LogSettings = LogSettings()

@@ -9,6 +9,7 @@ from enum import StrEnum
 
 import numpy as np
 
+from linewatch.contracts.alarm import Alarm, AlarmNotice
 from linewatch.contracts.frame import Cause
 from linewatch.contracts.prediction import Timing
 
@@ -99,27 +100,6 @@ class DefectEvent:
     merged_into: str | None = None
 
 
-class AlarmState(StrEnum):
-    RAISED = "raised"
-    CLEARED = "cleared"
-
-
-@dataclass(frozen=True, slots=True)
-class Alarm:
-    """A transition of one alarm: an event that asks for an operator's action (ISA-18.2)."""
-
-    id: str  # stable: rule, coil and where it was raised
-    rule: str
-    state: AlarmState
-    latched: bool  # stays raised until acknowledged or the coil ends
-    coil: str
-    side: str
-    camera: str
-    along_mm: float
-    defect_ids: tuple[str, ...]  # that made the rule true
-    text: str
-
-
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """What is known of one frame once it has been decided. One per `Frame`, in strip order."""
@@ -202,5 +182,5 @@ class CoilNotice:
     grade: CoilGrade | None = None  # at the end, where the service has grading rules
 
 
-Decided = Verdict | CoilNotice
+Decided = Verdict | CoilNotice | AlarmNotice
 """What the decision room hands to the journal, in order."""

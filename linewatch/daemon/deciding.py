@@ -2,39 +2,66 @@
 
 from collections.abc import Callable
 
+from linewatch.contracts.alarm import AlarmOrder, HostState
 from linewatch.contracts.ports import Clock
 from linewatch.contracts.prediction import Prediction
 from linewatch.contracts.verdict import Decided
+from linewatch.daemon.orders import Orders
 from linewatch.daemon.tally import Tally
-from linewatch.decision.decide import DecisionState, decide, finish
+from linewatch.decision.decide import DecisionState, attend, decide, finish, obey
 from linewatch.decision.rules import DecisionRules
 
 
 class Deciding:
-    """Prediction in, what was decided out; used by one thread."""
+    """Predictions and operators' orders in, what was decided out; used by one thread."""
 
     def __init__(
-        self, state: DecisionState, rules: DecisionRules, release: Callable[[int], None], tally: Tally, clock: Clock
+        self,
+        state: DecisionState,
+        rules: DecisionRules,
+        release: Callable[[int], None],
+        tally: Tally,
+        clock: Clock,
+        orders: Orders,
+        host: Callable[[], HostState | None],
     ) -> None:
+        """host: how things stand there, if that is news."""
         self._state = state
         self._rules = {0: rules}  # by serial of the line-up
+        self._newest = rules
         self._release = release
         self._tally = tally
         self._clock = clock
+        self._orders = orders
+        self._host = host
 
     def use(self, lineup: int, rules: DecisionRules) -> None:
         """Frames that the line-up with this serial looked at are decided by these rules. From any thread, in time."""
         self._rules[lineup] = rules
 
-    def __call__(self, prediction: Prediction) -> tuple[Decided, ...]:
-        """Decide one frame. Its pixels may change afterwards."""
-        self._state, decided = decide(self._state, prediction, self._rules[prediction.lineup])
-        if prediction.frame.slot is not None:
-            self._release(prediction.frame.slot)
+    def __call__(self, item: Prediction | AlarmOrder) -> tuple[Decided, ...]:
+        """Decide one frame, whose pixels may change afterwards; or carry out an order between two."""
+        if isinstance(item, AlarmOrder):
+            self._orders.begin(item)
+            self._state, notice = obey(self._state, item, self._newest)
+            return self._account((notice,))
+        self._newest = self._rules[item.lineup]
+        self._state, decided = decide(self._state, item, self._newest)
+        if item.frame.slot is not None:
+            self._release(item.frame.slot)
+        return self._account(decided)
+
+    def attend(self) -> tuple[Decided, ...]:
+        """What the time and the host bring; called between items, and while none comes."""
+        host = self._host()
+        if host is None:
+            return ()
+        self._state, decided = attend(self._state, host, self._newest)
         return self._account(decided)
 
     def finish(self) -> tuple[Decided, ...]:
         """The source has ended: the last coil's notice."""
+        self._orders.close()
         decided = finish(self._state)
         return self._account(decided)
 

@@ -4,6 +4,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from linewatch.contracts.alarm import AlarmNotice
 from linewatch.contracts.ports import Clock
 from linewatch.contracts.verdict import Decided, Verdict
 from linewatch.journal.journal import Journal
@@ -33,7 +34,10 @@ class Outlet:
         heartbeat_hz: float,
         verdicts: VerdictFile | None,
         latencies_ns: deque[int],
+        settle: Callable[[AlarmNotice], None],
     ) -> None:
+        """settle: told of what commands brought, once it is on disk."""
+        self._settle = settle
         self._journal = journal
         self._sequencer = sequencer
         self._publisher = publisher
@@ -54,9 +58,11 @@ class Outlet:
         self._standing.follow(messages, self._sequencer.sequences)
         for record in records:
             self._publisher.send(record)
-        if isinstance(decided, Verdict):
+        if isinstance(decided, AlarmNotice):
+            self._settle(decided)
+        elif isinstance(decided, Verdict):
             self._latencies_ns.append(self._clock.now_ns() - decided.timing.captured_ns)
-        if self._verdicts is not None:
+        if self._verdicts is not None and (messages or not isinstance(decided, AlarmNotice)):
             self._verdicts.write(decided)
 
     def heartbeat(self) -> float:

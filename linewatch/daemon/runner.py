@@ -2,17 +2,18 @@
 
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from functools import partial
 from itertools import count
 from math import inf
 from queue import Empty, Full, PriorityQueue, Queue, SimpleQueue
-from typing import Protocol, TypeVar
+from typing import Protocol
 
 import structlog
 
+from linewatch.contracts.alarm import AlarmOrder
 from linewatch.contracts.errors import LinewatchError, StageError
 from linewatch.contracts.frame import Frame
 from linewatch.contracts.ports import Clock
@@ -36,7 +37,6 @@ from linewatch.daemon.topology import (
 from linewatch.wire.schema import ServiceState
 
 log = structlog.get_logger()
-T = TypeVar("T")
 
 END = None
 """Travels down the queues behind the last item."""
@@ -70,7 +70,8 @@ class Work:
     capture: next frames in strip order, () when none came within `timeout_s`, None at the end of the source.
     feed: a frame into the cascade, at a time; gives the batches that it made ready. `cascade` does the rest.
     engine: run a batch on a worker's own executor; never raises for what an engine does wrong.
-    decide, finish: a prediction, or the end of the source, -> what is decided.
+    decide, finish: a prediction or an operator's order, or the end of the source, -> what is decided. attend: called
+    between these, and while none comes -> the same.
     open_outlet, open_catchup, open_commands: opened, used and closed on the stage's own thread, as ZeroMQ's sockets
     want it. exchange: do what is to be done with engines, waiting at most so long for something.
     """
@@ -80,7 +81,8 @@ class Work:
     feed: Callable[[Frame, int], tuple[Batch, ...]]
     cascade: CascadeStep
     engine: Callable[[int, Batch], BatchResult]
-    decide: Callable[[Prediction], tuple[Decided, ...]]
+    decide: Callable[[Prediction | AlarmOrder], tuple[Decided, ...]]
+    attend: Callable[[], tuple[Decided, ...]]
     finish: Callable[[], tuple[Decided, ...]]
     open_outlet: Callable[[], AbstractContextManager[OutletStep]]
     open_catchup: Callable[[], AbstractContextManager[Callable[[float], None]]]
@@ -104,7 +106,7 @@ class Runner:
         # The oldest frame's work first: frames leave in order, so whatever overtakes it only waits for it.
         self._jobs: PriorityQueue[tuple[float, int, Batch | None]] = PriorityQueue()
         self._job_number = count()
-        self._predictions: SimpleQueue[Prediction | None] = SimpleQueue()
+        self._predictions: SimpleQueue[Prediction | AlarmOrder | None] = SimpleQueue()
         self._decided: Queue[Decided | None] = Queue(DECIDED_QUEUE)
         self._abort = threading.Event()  # a stage failed: finish without draining
         self._drained = threading.Event()  # the outlet has had the last item
@@ -133,6 +135,10 @@ class Runner:
     def between_frames(self, action: Callable[[], None]) -> None:
         """Have `action` done on the cascade's thread between two frames. From any thread."""
         self._inbox.put(action)
+
+    def order(self, order: AlarmOrder) -> None:
+        """Have an order carried out on the decision's thread between two frames. From any thread."""
+        self._predictions.put(order)
 
     def queue_fill(self) -> dict[str, int]:
         """Items waiting in each queue now."""
@@ -279,12 +285,20 @@ class Runner:
                 self._inbox.put(self._work.engine(worker, batch))
 
     def _run_decision(self) -> None:
-        for prediction in self._taken(self._predictions, DECISION.name):
-            for decided in self._work.decide(prediction):
-                self._hand_on(decided)
-        for decided in self._work.finish():
-            self._hand_on(decided)
+        while not self._abort.is_set():
+            self.health.tick(DECISION.name)
+            self._hand_all_on(self._work.attend())
+            with suppress(Empty):
+                item = self._predictions.get(timeout=TICK_S)
+                if item is END:
+                    break
+                self._hand_all_on(self._work.decide(item))
+        self._hand_all_on(self._work.finish())
         self._hand_on(END)
+
+    def _hand_all_on(self, decided: tuple[Decided, ...]) -> None:
+        for item in decided:
+            self._hand_on(item)
 
     def _hand_on(self, decided: Decided | None) -> None:
         while not self._abort.is_set():
@@ -322,16 +336,6 @@ class Runner:
     def _run_exchange(self, exchange: Callable[[float], None]) -> None:
         while not self._abort.is_set():
             exchange(TICK_S)
-
-    def _taken(self, queue: SimpleQueue[T | None], stage: str) -> Iterator[T]:
-        """Items of `queue` until END or abort, ticking for `stage` before each and while idle."""
-        while not self._abort.is_set():
-            self.health.tick(stage)
-            with suppress(Empty):
-                item = queue.get(timeout=TICK_S)
-                if item is END:
-                    return
-                yield item
 
 
 def _stand_back(nice: int) -> None:

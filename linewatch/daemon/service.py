@@ -25,12 +25,15 @@ from linewatch.contracts.tile import Batch
 from linewatch.contracts.verdict import Quality
 from linewatch.daemon.deciding import Deciding
 from linewatch.daemon.exchange import Exchange, statuses_of
+from linewatch.daemon.host import Host
 from linewatch.daemon.notify import Notifier
+from linewatch.daemon.orders import Orders
 from linewatch.daemon.outlet import Outlet, open_outlet
 from linewatch.daemon.runner import Runner, Work
 from linewatch.daemon.running import Running
 from linewatch.daemon.status import StatusReport
 from linewatch.daemon.tally import Tally
+from linewatch.daemon.topology import CAPTURE
 from linewatch.decision.decide import DecisionState
 from linewatch.decision.rules import DecisionRules
 from linewatch.decision.severity import GradingRules
@@ -49,7 +52,7 @@ from linewatch.wire.publisher import Publisher
 from linewatch.wire.router import Router
 from linewatch.wire.schema import EngineStatus
 from linewatch.wire.server import Server
-from linewatch.wire.snapshot import Standing
+from linewatch.wire.snapshot import Standing, alarm_of
 from linewatch.wire.verdict_file import VerdictFile
 
 log = structlog.get_logger()
@@ -176,8 +179,22 @@ def open_service(
         standing = Standing(journal.epoch, identities, journal.alarms_standing())
         tally = Tally()
         latencies_ns: deque[int] = deque(maxlen=LATENCIES_KEPT)
+        orders = Orders(map(alarm_of, journal.commanded()), lambda order: runner.order(order))  # noqa: PLW0108 - made below
+        host = Host(
+            clock,
+            settings.journal.dir,
+            lambda: runner.health.ages_s()[CAPTURE.name],
+            lambda: exchange.backend,
+            live=camera.live,
+        )
         deciding = Deciding(
-            DecisionState.initial(alarm_from(body) for body in standing.alarms), rules, ring.release, tally, clock
+            DecisionState.initial(alarm_from(body) for body in standing.alarms),
+            rules,
+            ring.release,
+            tally,
+            clock,
+            orders,
+            host.look,
         )
 
         def take_up(lineup: Lineup) -> None:
@@ -203,11 +220,12 @@ def open_service(
                 heartbeat_hz=settings.wire.heartbeat_hz,
                 verdicts=verdict_file,
                 latencies_ns=latencies_ns,
+                settle=orders.settle,
             )
 
         publisher = Publisher(context, settings.wire, keys)
         server = Server(context, settings.wire, keys, journal, standing.snapshot)
-        commands = CommandServer(context, settings.wire.commands, exchange) if settings.wire.commands else None
+        commands = CommandServer(context, settings.wire.commands, exchange, orders) if settings.wire.commands else None
         runner = Runner(
             Work(
                 capture=intake.frames,
@@ -216,6 +234,7 @@ def open_service(
                 cascade=cascade,
                 engine=Running(pool, exchange.lose),
                 decide=deciding,
+                attend=deciding.attend,
                 finish=deciding.finish,
                 open_outlet=partial(open_outlet, publisher, make_outlet),
                 open_catchup=partial(_open_serving, server),
@@ -259,6 +278,8 @@ def rules_of(
         segment=engines.segment.manifest,
         pseudo_classes=taxonomy.pseudo_classes if taxonomy else (),
         grading=grading,
+        alarm_settings=settings.alarms,
+        system_alarms=settings.system_alarms,
     )
 
 

@@ -48,7 +48,7 @@ class StatusReport:
         healthy = not silent and self._runner.failure is None
         self._beats += healthy
         self._update_rates(now_ns)
-        tally = self._tally
+        tally, standing = self._tally, self._standing.asking
         return StatusBody(
             heartbeat=self._beats,
             healthy=healthy,
@@ -67,7 +67,8 @@ class StatusReport:
             lines_by_cause=dict(tally.lines_by_cause),
             shed=self._workload.shed if self._workload else (),
             defects=tally.opened,
-            alarms_standing=len(self._standing.alarms),
+            alarms_standing=len(standing),
+            alarms_unacknowledged=sum(not alarm.acked_state for alarm in standing),
             ring_free=self._ring.free,
             ring_slots=self._ring.slots,
             stages=self._stages(silent),

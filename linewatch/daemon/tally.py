@@ -3,8 +3,9 @@
 from collections import Counter
 from dataclasses import dataclass, field
 
+from linewatch.contracts.alarm import AlarmChange, AlarmNotice, AlarmState
 from linewatch.contracts.frame import Cause
-from linewatch.contracts.verdict import AlarmState, CoilGrade, Decided, DefectState, Quality, Verdict
+from linewatch.contracts.verdict import CoilGrade, Decided, DefectState, Quality, Verdict
 
 
 @dataclass(slots=True)
@@ -27,7 +28,13 @@ class Tally:
     grade: CoilGrade | None = None  # of the newest coil that has ended
 
     def add(self, decided: Decided) -> None:
-        """Account for one verdict or coil notice."""
+        """Account for one decision."""
+        self.alarms_raised += sum(
+            alarm.state is AlarmState.RAISED and alarm.change is not AlarmChange.ACKNOWLEDGED
+            for alarm in decided.alarms
+        )
+        if isinstance(decided, AlarmNotice):
+            return
         if isinstance(decided, Verdict):
             self.frames += 1
             self.tiles += decided.tiles
@@ -47,7 +54,6 @@ class Tally:
             self.opened += event.state is DefectState.OPENED
             if event.state is DefectState.CLOSED and event.merged_into is None:
                 self.defects[event.defect.defect_class] += 1
-        self.alarms_raised += sum(alarm.state is AlarmState.RAISED for alarm in decided.alarms)
 
     @property
     def coverage(self) -> float:

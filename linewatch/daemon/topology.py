@@ -1,4 +1,4 @@
-"""The map of the running service: one row per stage. Read it and you can draw the system.
+r"""The map of the running service: one row per stage. Read it and you can draw the system.
 
     camera -> [capture] -> frames -> [cascade] <-> jobs/results <-> [engine] x N
                                         |
@@ -6,6 +6,7 @@
                                                                                ^ snapshot
                                                                            [catchup] <-> ROUTER
     command socket <-> [commands] -> [exchange] -> a new line-up of engines for the cascade, between two frames
+                                 \-> predictions: an operator's order, between two frames; answered behind the outlet
 
 A frame holds its ring slot from capture until its verdict, so the ring bounds everything between the two. Queue sizes
 below are therefore reached only by the ring's own bound, but for `decided`.

@@ -4,10 +4,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Self
 
+from linewatch.contracts.alarm import Alarm, AlarmNotice, AlarmOrder, HostState
 from linewatch.contracts.frame import StripEdges
 from linewatch.contracts.prediction import Prediction, Timing
 from linewatch.contracts.verdict import (
-    Alarm,
     CoilGrade,
     CoilNotice,
     CoilState,
@@ -18,7 +18,8 @@ from linewatch.contracts.verdict import (
     Quality,
     Verdict,
 )
-from linewatch.decision.alarms import Watch, end_watches, judge, start_watches
+from linewatch.decision import alarms as alarming
+from linewatch.decision.alarms import Alarms
 from linewatch.decision.components import find_pieces
 from linewatch.decision.coverage import CoverageSums, spans_of
 from linewatch.decision.grading import GradingState, finish_grading, observe
@@ -40,7 +41,6 @@ class CoilSoFar:
     captured_ns: int
     classes: tuple[str, ...] = ()
     tracks: tuple[Track, ...] = ()
-    watches: tuple[Watch, ...] = ()
     sums: CoverageSums = field(default_factory=CoverageSums)
     defects_by_class: tuple[tuple[str, int], ...] = ()
     grading: GradingState | None = None
@@ -48,15 +48,15 @@ class CoilSoFar:
 
 @dataclass(frozen=True, slots=True)
 class DecisionState:
-    """All that decisions remember between frames. standing: alarms of an earlier run, until the first coil is known."""
+    """All that decisions remember between frames."""
 
     coil: CoilSoFar | None = None
-    standing: tuple[Alarm, ...] = ()
+    alarms: Alarms = field(default_factory=Alarms)
 
     @classmethod
     def initial(cls, standing: Iterable[Alarm] = ()) -> Self:
-        """Before the first frame. standing: alarms that the journal knows as raised (restart after a crash)."""
-        return cls(standing=tuple(standing))
+        """Before the first frame. standing: alarms and shelves that the journal retains (restart after a crash)."""
+        return cls(alarms=alarming.initial(standing))
 
 
 def decide(
@@ -68,12 +68,13 @@ def decide(
     """
     frame = prediction.frame
     notices: list[CoilNotice] = []
-    coil = state.coil
+    coil, alarms = state.coil, state.alarms
     if coil is not None and coil.coil != frame.coil:
-        notices += finish(state)
+        alarms, notice = _end(coil, alarms)
+        notices.append(notice)
         coil = None
     if coil is None:
-        watches, cleared = start_watches(rules, state.standing, frame.coil, frame.side, frame.camera)
+        alarms, cleared = alarming.start_coil(alarms, rules, frame.coil, frame.side, frame.camera)
         coil = CoilSoFar(
             coil=frame.coil,
             side=frame.side,
@@ -81,23 +82,42 @@ def decide(
             next_line=frame.first_line,
             end_mm=frame.along_mm,
             captured_ns=frame.captured_ns,
-            watches=watches,
             grading=None if rules.grading is None else GradingState.begin(rules.grading),
         )
         notices.append(_notice(coil, CoilState.STARTED, (), cleared))
     coil, verdict = _decide_frame(coil, prediction, rules)
-    return DecisionState(coil), (*notices, verdict)
+    alarms, transitions = alarming.judge(alarms, verdict, rules)
+    return DecisionState(coil, alarms), (*notices, replace(verdict, alarms=transitions) if transitions else verdict)
+
+
+def attend(
+    state: DecisionState, host: HostState, rules: DecisionRules
+) -> tuple[DecisionState, tuple[AlarmNotice, ...]]:
+    """What the time and the host's state bring, between two frames; mostly nothing."""
+    alarms, transitions = alarming.attend(state.alarms, host, rules)
+    notices = (AlarmNotice(transitions, Timing()),) if transitions else ()
+    return replace(state, alarms=alarms), notices
+
+
+def obey(state: DecisionState, order: AlarmOrder, rules: DecisionRules) -> tuple[DecisionState, AlarmNotice]:
+    """An operator's command, between two frames: always answered by one notice."""
+    alarms, transitions, refusal = alarming.obey(state.alarms, order, rules)
+    notice = AlarmNotice(transitions, Timing(), order.command, refusal.text if refusal else None)
+    return replace(state, alarms=alarms), notice
 
 
 def finish(state: DecisionState) -> tuple[CoilNotice, ...]:
     """The end of the stream or of a coil: its notice with sums, defects closed, alarms cleared; () without a coil."""
-    if state.coil is None:
-        return ()
-    events = _rated(state.coil, close_all(state.coil.tracks))
-    coil = _count(state.coil, events)
+    return () if state.coil is None else (_end(state.coil, state.alarms)[1],)
+
+
+def _end(coil: CoilSoFar, alarms: Alarms) -> tuple[Alarms, CoilNotice]:
+    events = _rated(coil, close_all(coil.tracks))
+    alarms, cleared = alarming.end_coil(alarms)
+    coil = _count(coil, events)
     grading = _graded(coil, events)
     grade = None if grading is None else finish_grading(grading)
-    return (_notice(coil, CoilState.ENDED, events, end_watches(coil.watches), grade),)
+    return alarms, _notice(coil, CoilState.ENDED, events, cleared, grade)
 
 
 def _decide_frame(coil: CoilSoFar, prediction: Prediction, rules: DecisionRules) -> tuple[CoilSoFar, Verdict]:
@@ -134,7 +154,6 @@ def _decide_frame(coil: CoilSoFar, prediction: Prediction, rules: DecisionRules)
         engines=prediction.engines,
         timing=prediction.timing,
     )
-    watches, alarms = judge(coil.watches, verdict, rules)
     coil = replace(
         _count(coil, events),
         next_line=frame.first_line + frame.lines,
@@ -142,11 +161,10 @@ def _decide_frame(coil: CoilSoFar, prediction: Prediction, rules: DecisionRules)
         captured_ns=frame.captured_ns,
         classes=prediction.classes if pieces else coil.classes,
         tracks=tracks,
-        watches=watches,
         sums=coil.sums.plus(spans, frame.mm_per_line),
         grading=_graded(coil, events, spans, verdict.along_mm[1]),
     )
-    return coil, replace(verdict, alarms=alarms)
+    return coil, verdict
 
 
 def _strip_mm(edges: StripEdges | None, scale: StripScale) -> tuple[float, float] | None:

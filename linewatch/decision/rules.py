@@ -7,13 +7,14 @@ from typing import Self
 
 import numpy as np
 
-from linewatch.config.decision import AlarmRule, DecisionSettings
+from linewatch.config.decision import AlarmRule, AlarmSettings, DecisionSettings, SystemAlarmSettings
 from linewatch.config.line import LineSettings
 from linewatch.contracts.errors import ConfigError
 from linewatch.contracts.manifest import EngineManifest, byte_threshold
 from linewatch.contracts.verdict import Defect
 from linewatch.decision.sensitivity import Place, Sensitivity
 from linewatch.decision.severity import GradingRules
+from linewatch.decision.system_alarms import NAMES
 
 UNCLASSIFIED = "unclassified"
 """The class of a defect when no engine names classes."""
@@ -42,15 +43,25 @@ class DecisionRules:
     part_mm: float = math.inf
     sensitivity: Sensitivity = field(default_factory=Sensitivity)
     grading: GradingRules | None = None
+    alarm_settings: AlarmSettings = field(default_factory=AlarmSettings)
+    system_alarms: SystemAlarmSettings | None = None
+    side: str = ""
+    camera: str = ""
 
     def __post_init__(self) -> None:
-        """Raises ConfigError for an alarm rule that could never be raised, or that shares its name with another."""
+        """Raises ConfigError for alarm rules that could never be raised, or contradict each other."""
+        self._agree()
         alarming = sorted(set(self.class_thresholds) - self.pseudo_classes)
         names: set[str] = set()
         for rule in self.alarms:
             if rule.name in names:
                 raise ConfigError(f"two [[alarm]] rules are named '{rule.name}'; give each its own name")
             names.add(rule.name)
+            if rule.name in NAMES:
+                raise ConfigError(
+                    f"an [[alarm]] rule is named '{rule.name}', as a built-in alarm is; give it another name "
+                    f"(built in: {', '.join(NAMES)})"
+                )
             for name in rule.classes:
                 if name not in alarming:
                     reason = "is a pseudo-defect, which never alarms" if name in self.pseudo_classes else "is unknown"
@@ -58,6 +69,28 @@ class DecisionRules:
                         f"[[alarm]] '{rule.name}': class '{name}' {reason}; the engines' classes that may alarm are "
                         f"{', '.join(alarming) or 'none'}: name some of these, or none for all of them"
                     )
+
+    def _agree(self) -> None:
+        groups: dict[str, list[str]] = {}
+        meanings: dict[tuple[object, ...], AlarmRule] = {}
+        for rule in self.alarms:
+            if rule.group is not None:
+                groups.setdefault(rule.group, []).append(rule.name)
+            size = rule.min_area_mm2, rule.min_length_mm, rule.min_confidence
+            count = rule.min_count, rule.within_m if rule.min_count > 1 else None
+            other = meanings.setdefault((frozenset(rule.classes), size, count), rule)
+            if other.priority is not rule.priority:
+                raise ConfigError(
+                    f"[[alarm]] '{other.name}' and '{rule.name}' are true of the same defects, one with priority "
+                    f"{other.priority}, the other with {rule.priority}; keep one of them, or tell them apart by class, "
+                    "size or count"
+                )
+        for group, members in groups.items():
+            if len(members) == 1:
+                raise ConfigError(
+                    f"[[alarm]] '{members[0]}' is alone in group '{group}'; expected the same group in another rule: "
+                    f"the groups are {', '.join(sorted(groups))}"
+                )
 
     @classmethod
     def join(
@@ -70,6 +103,8 @@ class DecisionRules:
         segment: EngineManifest,
         pseudo_classes: Iterable[str] = (),
         grading: GradingRules | None = None,
+        alarm_settings: AlarmSettings | None = None,
+        system_alarms: SystemAlarmSettings | None = None,
     ) -> Self:
         """The rules of one service. A setting overrides its manifest; raises ConfigError as above."""
         threshold = segment.thresholds["defect"] if settings.defect_threshold is None else settings.defect_threshold
@@ -85,6 +120,10 @@ class DecisionRules:
             part_mm=settings.part_m * 1000,
             sensitivity=Sensitivity.of(settings, classify.classes),
             grading=grading,
+            alarm_settings=alarm_settings or AlarmSettings(),
+            system_alarms=system_alarms,
+            side=line.side,
+            camera=line.camera,
         )
 
     def reach(self, mm_per_step: float) -> int:

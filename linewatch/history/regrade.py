@@ -9,7 +9,7 @@ from linewatch.contracts.verdict import CoilGrade, CoilState, Defect, DefectStat
 from linewatch.decision.grading import grade_coil
 from linewatch.decision.severity import GradingRules, severities_of
 from linewatch.wire.encode import defect_from
-from linewatch.wire.schema import CoilLine, GradeBody, Line
+from linewatch.wire.schema import AlarmsLine, CoilLine, GradeBody, VerdictLine
 from linewatch.wire.verdict_file import read_verdicts
 
 
@@ -67,9 +67,11 @@ def regrade(coil: StoredCoil, rules: GradingRules) -> Regraded:
 
 def stored_coils(path: Path) -> Iterator[StoredCoil]:
     """The coils of a verdict file, in their order. Raises JournalError when it is none, or holds no coil."""
-    lines: list[Line] = []
+    lines: list[VerdictLine | CoilLine] = []
     found = False
     for line in read_verdicts(path):
+        if isinstance(line, AlarmsLine):
+            continue
         if isinstance(line, CoilLine) and line.state is CoilState.STARTED and lines:
             yield _stored(lines)
             lines = []
@@ -80,7 +82,7 @@ def stored_coils(path: Path) -> Iterator[StoredCoil]:
     yield _stored(lines)
 
 
-def _stored(lines: list[Line]) -> StoredCoil:
+def _stored(lines: list[VerdictLine | CoilLine]) -> StoredCoil:
     last = lines[-1]
     end = last if isinstance(last, CoilLine) else None
     spans = [span for line in lines if not isinstance(line, CoilLine) for span in line.spans]

@@ -149,8 +149,12 @@ class Journal:
         self._unsynced_since_ns = None
 
     def alarms_standing(self) -> list[Record]:
-        """The last record of every alarm that is raised, of this epoch or an earlier one, oldest first."""
+        """The last record of every alarm that is retained, of this epoch or an earlier one, oldest first."""
         return self._standing.records()
+
+    def commanded(self) -> list[Record]:
+        """The newest alarm records that commands brought, of this epoch or an earlier one, oldest first."""
+        return self._standing.commanded()
 
     def read(self, epoch: int, topic: str, first_sequence: int, limit_bytes: int) -> list[Record]:
         """Records from `first_sequence` on, in order: at most `limit_bytes`, but one record however large."""
@@ -252,6 +256,7 @@ class Journal:
         positions = self._live_index.next_sequences()
         epoch = self.epoch
         carried = [Entry(Kind.POSITION, Record(epoch, topic, at, b"", b"")) for topic, at in sorted(positions.items())]
+        carried += [Entry(Kind.COMMANDED, record) for record in self._standing.commanded()]
         carried += [Entry(Kind.CARRIED, record) for record in self._standing.records()]
         start = pack_head(epoch) + (pack_commit(carried) if carried else b"")
         self.sync()

@@ -7,8 +7,8 @@ all little-endian, crc32 being zlib's over the body. The body is one or more ent
     | topic | header | payload
 
 A commit stands or falls as a whole, so a verdict is never kept without its alarms. A segment holds records of one
-epoch; its first commit repeats what must outlive older segments: alarms that are still raised, and where each topic
-stood.
+epoch; its first commit repeats what must outlive older segments: alarms that are retained, what the newest commands
+brought, and where each topic stood.
 """
 
 import mmap
@@ -39,8 +39,9 @@ class Kind(IntEnum):
     """What an entry is there for."""
 
     RECORD = 0
-    CARRIED = 1  # an alarm of an older segment that is still raised
+    CARRIED = 1  # an alarm of an older segment that is retained
     POSITION = 2  # `sequence` is what the topic's next record will have
+    COMMANDED = 3  # an alarm's record of an older segment that a command brought
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,8 +158,10 @@ def scan(path: Path) -> tuple[SegmentIndex, StandingAlarms]:
                 entries, end = commit
                 index.add(entries, index.end, end)
                 for entry in entries:
-                    if entry.kind is not Kind.POSITION:
+                    if entry.kind is Kind.RECORD:
                         standing.take(entry.record)
+                    elif entry.kind is not Kind.POSITION:
+                        standing.carry(entry.record, commanded=entry.kind is Kind.COMMANDED)
     return index, standing
 
 

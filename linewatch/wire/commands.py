@@ -1,13 +1,17 @@
-"""The command socket: what an engineer on this host asks of the running service."""
+"""The command socket: what operators and engineers on this host ask of the running service."""
 
 from typing import Protocol
 
 import zmq
 
-from linewatch.wire.router import Answer, Router, refusal
+from linewatch.wire.router import Answer, Later, Router, refusal
 from linewatch.wire.schema import (
     COMMAND,
     SCHEMA_VERSION,
+    AlarmBody,
+    AlarmReply,
+    AlarmRequest,
+    Command,
     EngineBeside,
     EngineCommand,
     EngineReply,
@@ -17,7 +21,7 @@ from linewatch.wire.schema import (
 
 
 class Engines(Protocol):
-    """What carries the commands out."""
+    """What carries the commands about engines out."""
 
     @property
     def engines(self) -> tuple[EngineStatus, ...]: ...
@@ -26,14 +30,37 @@ class Engines(Protocol):
     def command(self, command: EngineCommand) -> str | None: ...
 
 
-class CommandServer(Router[EngineCommand]):
-    """Takes commands; what was taken is answered at once and carried out later."""
+class Outcome(Protocol):
+    """What becomes of a command about alarms; refused and changed hold once it is `done`."""
 
-    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], endpoint: str, engines: Engines) -> None:
+    @property
+    def done(self) -> bool: ...
+    @property
+    def refused(self) -> str | None: ...
+    @property
+    def changed(self) -> list[AlarmBody]: ...
+
+
+class Alarms(Protocol):
+    """What carries the commands about alarms out."""
+
+    def take(self, request: AlarmRequest) -> Outcome: ...
+
+
+class CommandServer(Router[Command]):
+    """A command about engines is answered when it is taken, one about alarms when what it brought is on disk."""
+
+    def __init__(
+        self, context: zmq.Context[zmq.Socket[bytes]], endpoint: str, engines: Engines, alarms: Alarms
+    ) -> None:
         super().__init__(context, endpoint, None, setting="commands", requests=COMMAND)
         self._engines = engines
+        self._alarms = alarms
 
-    def answer(self, request: EngineCommand) -> Answer:
+    def answer(self, request: Command) -> Answer | Later:
+        if isinstance(request, AlarmRequest):
+            outcome = self._alarms.take(request)
+            return lambda: _answer(request, outcome) if outcome.done else None
         refused = self._engines.command(request)
         if refused is not None:
             return refusal(request.id, ErrorCode.REFUSED, refused)
@@ -44,3 +71,15 @@ class CommandServer(Router[EngineCommand]):
             engines=self._engines.engines,
             beside=self._engines.beside,
         ), ()
+
+
+def _answer(request: AlarmRequest, outcome: Outcome) -> Answer:
+    if outcome.refused is not None:
+        return refusal(request.id, ErrorCode.REFUSED, outcome.refused)
+    return AlarmReply(
+        schema_version=SCHEMA_VERSION,
+        reply="alarm",
+        id=request.id,
+        token=request.token,
+        changed=tuple(outcome.changed),
+    ), ()

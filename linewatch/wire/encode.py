@@ -1,14 +1,14 @@
 """From what was decided to bytes: canonical JSON headers, run-length payloads, sequences."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 import numpy as np
 
+from linewatch.contracts.alarm import Alarm, AlarmCommand, AlarmNotice
 from linewatch.contracts.prediction import Timing
 from linewatch.contracts.record import Record
 from linewatch.contracts.verdict import (
-    Alarm,
     CoilGrade,
     CoilNotice,
     CoverageSpan,
@@ -24,8 +24,10 @@ from linewatch.wire.schema import (
     MAX_MASK_RUNS,
     SCHEMA_VERSION,
     AlarmBody,
+    AlarmsLine,
     CoilBody,
     CoilLine,
+    CommandMark,
     DefectBody,
     DefectLine,
     FrameBody,
@@ -44,6 +46,7 @@ from linewatch.wire.schema import (
 )
 
 _NO_RUNS = np.empty((0, 3), np.int32)
+_ALARM_FIELDS = tuple(field.name for field in fields(Alarm))
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +89,8 @@ class Sequencer:
 def drafts(decided: Decided) -> list[Draft]:
     """The messages of one decision in the order in which they are published: itself, its defects, its alarms."""
     timing = _timing(decided.timing)
+    if isinstance(decided, AlarmNotice):
+        return [Draft(Topic.ALARM, alarm_body(alarm, None), timing) for alarm in decided.alarms]
     ordinal = decided.ordinal if isinstance(decided, Verdict) else None
     if isinstance(decided, Verdict):
         messages = [Draft(Topic.FRAME, FrameBody(**_frame(decided)), timing)]
@@ -95,16 +100,19 @@ def drafts(decided: Decided) -> list[Draft]:
         mask, dropped = _bounded(event.mask)
         body = DefectBody(**_defect(event, ordinal, mask, dropped))
         messages.append(Draft(Topic.DEFECT, body, timing, encode_runs(mask.runs) if mask else b""))
-    messages += [Draft(Topic.ALARM, _alarm(alarm, ordinal), timing) for alarm in decided.alarms]
+    messages += [Draft(Topic.ALARM, alarm_body(alarm, ordinal), timing) for alarm in decided.alarms]
     return messages
 
 
-def line(decided: Decided) -> VerdictLine | CoilLine:
+def line(decided: Decided) -> VerdictLine | CoilLine | AlarmsLine:
     """The same decision as one line of a verdict file."""
+    if isinstance(decided, AlarmNotice):
+        alarms = tuple(alarm_body(alarm, None) for alarm in decided.alarms)
+        return AlarmsLine(alarms=alarms, timing=_timing(decided.timing))
     ordinal = decided.ordinal if isinstance(decided, Verdict) else None
     parts: dict[str, Any] = {
         "defects": tuple(_defect_line(event, ordinal) for event in decided.defects),
-        "alarms": tuple(_alarm(alarm, ordinal) for alarm in decided.alarms),
+        "alarms": tuple(alarm_body(alarm, ordinal) for alarm in decided.alarms),
         "timing": _timing(decided.timing),
     }
     if isinstance(decided, Verdict):
@@ -220,36 +228,17 @@ def _bounded(mask: RunMask | None) -> tuple[RunMask | None, bool]:
     return (None if dropped else mask), dropped
 
 
-def _alarm(alarm: Alarm, ordinal: int | None) -> AlarmBody:
-    return AlarmBody(
-        state=alarm.state,
-        id=alarm.id,
-        ordinal=ordinal,
-        rule=alarm.rule,
-        latched=bool(alarm.latched),
-        coil=alarm.coil,
-        side=alarm.side,
-        camera=alarm.camera,
-        along_mm=_mm(alarm.along_mm),
-        defect_ids=tuple(alarm.defect_ids),
-        text=alarm.text,
-    )
+def alarm_body(alarm: Alarm, ordinal: int | None) -> AlarmBody:
+    """The transition as it is told."""
+    known = {name: getattr(alarm, name) for name in _ALARM_FIELDS}
+    mark = CommandMark(**asdict(alarm.command)) if alarm.command else None
+    return AlarmBody(**{**known, "ordinal": ordinal, "along_mm": _mm(alarm.along_mm), "command": mark})
 
 
 def alarm_from(body: AlarmBody) -> Alarm:
     """The alarm that a journaled message tells of: what still stands after a restart."""
-    return Alarm(
-        id=body.id,
-        rule=body.rule,
-        state=body.state,
-        latched=body.latched,
-        coil=body.coil,
-        side=body.side,
-        camera=body.camera,
-        along_mm=body.along_mm,
-        defect_ids=body.defect_ids,
-        text=body.text,
-    )
+    known = {name: getattr(body, name) for name in _ALARM_FIELDS}
+    return Alarm(**{**known, "command": AlarmCommand(**body.command.model_dump()) if body.command else None})
 
 
 def defect_from(body: DefectBody) -> Defect:
@@ -267,6 +256,12 @@ def defect_from(body: DefectBody) -> Defect:
         edge_mm=body.edge_mm,
         extent=body.extent,
         frames=body.frames,
+        class_scores=tuple(sorted(body.class_scores.items(), key=lambda one: (-one[1], one[0]))),
+        length_mm=body.length_mm,
+        width_mm=body.width_mm,
+        orientation_deg=body.orientation_deg,
+        contrast=body.contrast,
+        part_of=body.part_of,
         severity=body.severity,
     )
 

@@ -7,6 +7,9 @@ from pydantic.json_schema import models_json_schema
 from linewatch.wire.schema import (
     SCHEMA_VERSION,
     AlarmMessage,
+    AlarmReply,
+    AlarmRequest,
+    AlarmsLine,
     CoilLine,
     CoilMessage,
     DefectMessage,
@@ -34,9 +37,12 @@ _EXPORTED = (
     SnapshotReply,
     EngineCommand,
     EngineReply,
+    AlarmRequest,
+    AlarmReply,
     ErrorReply,
     VerdictLine,
     CoilLine,
+    AlarmsLine,
 )
 
 

@@ -1,7 +1,7 @@
 """A ROUTER socket that answers requests: one JSON object each, bounded, and always answered."""
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
 from types import TracebackType
 from typing import Generic, Self, TypeVar
@@ -19,7 +19,12 @@ _REFUSED_BYTES = 64 << 10  # a longer request costs its sender the connection
 _REPLIES_WAITING = 16  # for one consumer that asks and does not read; more are dropped
 _BURST = 64  # requests answered before the caller gets its thread back
 
+_ANSWERS_OWED = 256  # to requests that take a while; more are refused
+_OWING_POLL_MS = 5
+
 Answer = tuple[Message, Sequence[Record]]
+Later = Callable[[], Answer | None]
+"""Asked again and again, until it gives the answer."""
 R = TypeVar("R")
 
 
@@ -41,11 +46,12 @@ class Router(Generic[R]):
         """setting: of [wire], the one that names the endpoint."""
         self._context, self._keys = context, keys
         self._setting, self._requests = setting, requests
+        self._owed: list[tuple[Sequence[bytes], Later]] = []
         self.endpoint = endpoint
 
     @abstractmethod
-    def answer(self, request: R) -> Answer:
-        """The reply to a request that is well formed, and records that follow it."""
+    def answer(self, request: R) -> Answer | Later:
+        """The reply to a request that is well formed, and records that follow it; or where to ask for these."""
 
     def __enter__(self) -> Self:
         """Bind. Raises WireError when the endpoint is in use or cannot be bound."""
@@ -75,7 +81,7 @@ class Router(Generic[R]):
 
     def poll(self, timeout_ms: int) -> int:
         """Wait at most so long for requests, answer those that are there, and return how many they were."""
-        ready = dict(self._poller.poll(timeout_ms))
+        ready = dict(self._poller.poll(min(timeout_ms, _OWING_POLL_MS) if self._owed else timeout_ms))
         if self._doorkeeper and self._doorkeeper.socket in ready:
             self._doorkeeper.answer()
         answered = 0
@@ -85,9 +91,24 @@ class Router(Generic[R]):
             except zmq.Again:
                 break
             envelope = [peer, b""] if parts[:1] == [b""] and len(parts) > 1 else [peer]  # a REQ socket's delimiter
-            self._reply(envelope, self._answer(parts[len(envelope) - 1 :]))
-            answered += 1
-        return answered
+            answer = self._answer(parts[len(envelope) - 1 :])
+            if callable(answer):
+                self._owed.append((envelope, answer))
+            else:
+                self._reply(envelope, answer)
+                answered += 1
+        return answered + self._pay()
+
+    def _pay(self) -> int:
+        """Send the answers that have come since."""
+        owed, self._owed = self._owed, []
+        for envelope, later in owed:
+            answer = later()
+            if answer is None:
+                self._owed.append((envelope, later))
+            else:
+                self._reply(envelope, answer)
+        return len(owed) - len(self._owed)
 
     def _reply(self, envelope: Sequence[bytes], answer: Answer) -> None:
         header, records = answer
@@ -97,7 +118,7 @@ class Router(Generic[R]):
         with suppress(zmq.Again):  # from one who asks and does not read
             self._socket.send_multipart(parts, zmq.DONTWAIT)
 
-    def _answer(self, parts: Sequence[bytes]) -> Answer:
+    def _answer(self, parts: Sequence[bytes]) -> Answer | Later:
         if len(parts) != 1:
             return refusal(0, ErrorCode.BAD_REQUEST, f"a request of {len(parts)} parts; expected one JSON object")
         if len(parts[0]) > MAX_REQUEST_BYTES:
@@ -106,6 +127,8 @@ class Router(Generic[R]):
             request = self._requests.validate_json(parts[0])
         except ValidationError as error:
             return refusal(0, ErrorCode.BAD_REQUEST, explain(error))
+        if len(self._owed) >= _ANSWERS_OWED:
+            return refusal(0, ErrorCode.UNAVAILABLE, f"{len(self._owed)} answers are owed already; try again")
         return self.answer(request)
 
 

@@ -12,10 +12,11 @@ from typing import Annotated, Any, Final, Literal, Self, TypeVar
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, TypeAdapter, ValidationError, model_validator
 
+from linewatch.contracts.alarm import AlarmAction, AlarmChange, AlarmState, Priority, ShelvingState
 from linewatch.contracts.errors import WireError
 from linewatch.contracts.frame import Cause
 from linewatch.contracts.manifest import Task
-from linewatch.contracts.verdict import AlarmState, CoilState, DefectState, Extent, Quality
+from linewatch.contracts.verdict import CoilState, DefectState, Extent, Quality
 
 SCHEMA_VERSION: Final = 1
 MAX_HEADER_BYTES = 1 << 20
@@ -136,20 +137,43 @@ class DefectBody(Message):
     severity: Severity | None = Field(default=None, description="by the grading rules; null: not graded")
 
 
-class AlarmBody(Message):
-    """A transition of one alarm."""
+class CommandMark(Message):
+    """Which request brought a transition: who, what and when."""
 
-    state: AlarmState
+    token: str
+    action: AlarmAction
+    by: str
+    at_unix_ns: int
+
+
+class AlarmBody(Message):
+    """A transition of one alarm, and how the alarm stands behind it. States by the names of OPC UA Part 9.
+
+    A rule that is shelved has a record of its own, whose `id` is the rule's name: it is retained while that lasts.
+    """
+
+    state: AlarmState = Field(description="raised: it asks for an operator: active, and neither shelved nor suppressed")
     id: str
-    ordinal: Count | None = Field(description="of the frame that brought it; null at the end of the coil")
+    ordinal: Count | None = Field(description="of the frame that brought it; null where no frame did")
     rule: str
-    latched: bool = Field(description="stays raised until acknowledged or the coil ends")
+    latched: bool = Field(description="stays active until acknowledged or the coil ends")
     coil: str
     side: str
     camera: str
     along_mm: float
     defect_ids: tuple[str, ...]
     text: str
+    change: AlarmChange = Field(default=AlarmChange.ACTIVE, description="what this transition changed")
+    retain: bool = Field(default=True, description="more is to come of it; false: this is the last that is told")
+    priority: Priority = Priority.MEDIUM
+    active_state: bool = Field(default=True, description="its condition is true, or it is latched; false of a shelf")
+    acked_state: bool = Field(default=False, description="an operator has acknowledged it")
+    shelving_state: ShelvingState = ShelvingState.UNSHELVED
+    shelved_until_unix_ns: int | None = Field(default=None, description="the shelving's limit by the wall clock")
+    suppressed_state: bool = Field(default=False, description="held back by threading or a flood")
+    first_in_group: bool = Field(default=False, description="no other rule of its group was active")
+    count: Count = Field(default=0, description="of a flood: alarms that it stands for")
+    command: CommandMark | None = Field(default=None, description="the request that brought this transition")
 
 
 class GradeReasonBody(Message):
@@ -297,6 +321,7 @@ class StatusBody(Message):
     )
     defects: Count = Field(description="opened since the start")
     alarms_standing: Count
+    alarms_unacknowledged: Count = Field(default=0, description="of those that stand")
     ring_free: Count = Field(description="frame slots")
     ring_slots: Count
     stages: tuple[StageStatus, ...]
@@ -430,7 +455,10 @@ class Snapshot(Message):
     coil: CoilSoFar | None
     open_defects: tuple[DefectBody, ...] = Field(description="without their masks")
     open_defects_left_out: Count = Field(description="more are open than a snapshot holds")
-    standing_alarms: tuple[AlarmBody, ...]
+    standing_alarms: tuple[AlarmBody, ...] = Field(description="that ask for an operator")
+    suppressed_or_shelved: tuple[AlarmBody, ...] = Field(
+        default=(), description="active alarms that are held back, and the rules that are shelved"
+    )
     engines: tuple[EngineStatus, ...]
 
 
@@ -499,11 +527,52 @@ class EngineReply(Message):
     beside: EngineBeside | None
 
 
+Token = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{8,64}$")]
+
+
+class AlarmRequest(Message):
+    """To the command socket: acknowledge an alarm or all, shelve or unshelve a rule's alarms."""
+
+    schema_version: Version
+    request: Literal["alarm"]
+    id: Count = Field(default=0, description="comes back in the reply")
+    token: Token = Field(
+        description="names the request for ever: sent again, it is answered as before and changes nothing"
+    )
+    action: AlarmAction
+    alarm: Annotated[str, Field(min_length=1, max_length=512)] | None = Field(
+        default=None, description="an alarm's id, or its rule's name; null, to acknowledge: all that stand"
+    )
+    minutes: Annotated[float, Field(gt=0, le=10_080)] | None = Field(
+        default=None, description="to shelve for; null: until the alarm becomes inactive"
+    )
+    by: Annotated[str, Field(max_length=64)] = Field(default="", description="who asks, for the record")
+
+    @model_validator(mode="after")
+    def _means_something(self) -> Self:
+        if self.alarm is None and self.action is not AlarmAction.ACKNOWLEDGE:
+            raise ValueError(f"{self.action} needs an alarm")
+        if self.minutes is not None and self.action is not AlarmAction.SHELVE:
+            raise ValueError(f"{self.action} has no minutes")
+        return self
+
+
+class AlarmReply(Message):
+    """The command is carried out and its transitions are on disk; none: it was so already."""
+
+    schema_version: Version
+    reply: Literal["alarm"]
+    id: Count
+    token: str
+    changed: tuple[AlarmBody, ...] = Field(description="how the alarms stand that the command changed")
+
+
 Request = ReplayRequest | SnapshotRequest
-Reply = ReplayReply | SnapshotReply | EngineReply | ErrorReply
+Command = EngineCommand | AlarmRequest
+Reply = ReplayReply | SnapshotReply | EngineReply | AlarmReply | ErrorReply
 
 REQUEST: TypeAdapter[Request] = TypeAdapter(Annotated[Request, Field(discriminator="request")])
-COMMAND: TypeAdapter[EngineCommand] = TypeAdapter(EngineCommand)
+COMMAND: TypeAdapter[Command] = TypeAdapter(Annotated[Command, Field(discriminator="request")])
 REPLY: TypeAdapter[Reply] = TypeAdapter(Annotated[Reply, Field(discriminator="reply")])
 
 
@@ -531,7 +600,16 @@ class CoilLine(CoilBody):
     timing: TimingBody
 
 
-Line = VerdictLine | CoilLine
+class AlarmsLine(Message):
+    """Alarms' transitions that no frame brought, in a verdict file: a command's, or of what the host tells."""
+
+    kind: Literal["alarms"] = "alarms"
+    defects: tuple[DefectLine, ...] = Field(default=(), description="none, ever: every line has them")
+    alarms: tuple[AlarmBody, ...]
+    timing: TimingBody
+
+
+Line = VerdictLine | CoilLine | AlarmsLine
 
 LINE: TypeAdapter[Line] = TypeAdapter(Annotated[Line, Field(discriminator="kind")])
 

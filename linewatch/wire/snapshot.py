@@ -4,8 +4,9 @@ import threading
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
+from linewatch.contracts.alarm import AlarmState
 from linewatch.contracts.record import Record
-from linewatch.contracts.verdict import AlarmState, CoilState, DefectState, Quality
+from linewatch.contracts.verdict import CoilState, DefectState, Quality
 from linewatch.wire.encode import Draft
 from linewatch.wire.schema import (
     KEPT_TOPICS,
@@ -27,7 +28,7 @@ class Standing:
     """Followed by the thread that publishes, asked by the one that serves."""
 
     def __init__(self, epoch: int, engines: Sequence[EngineStatus], alarms: Iterable[Record] = ()) -> None:
-        """`alarms`: journaled records of alarms that stand since before this start."""
+        """`alarms`: journaled records of alarms that are retained since before this start."""
         self._lock = threading.Lock()
         self._epoch = epoch
         self._engines = tuple(engines)
@@ -38,7 +39,7 @@ class Standing:
         self._missed_lines: Counter[str] = Counter()
         self._classes: Counter[str] = Counter()
         self._open: dict[str, DefectBody] = {}
-        self._alarms = {body.id: body for body in map(_alarm_body, alarms)}
+        self._alarms = {body.id: body for body in map(alarm_of, alarms)}
 
     def use(self, engines: Sequence[EngineStatus]) -> None:
         """These serve from now on."""
@@ -47,9 +48,14 @@ class Standing:
 
     @property
     def alarms(self) -> tuple[AlarmBody, ...]:
-        """Those that stand."""
+        """Those that are retained: they stand, or are held back, or are a rule's shelf."""
         with self._lock:
             return tuple(self._alarms.values())
+
+    @property
+    def asking(self) -> tuple[AlarmBody, ...]:
+        """Those that stand: they ask for an operator."""
+        return tuple(alarm for alarm in self.alarms if alarm.state is AlarmState.RAISED)
 
     def follow(self, drafts: Iterable[Draft], sequences: dict[str, int]) -> None:
         """Take in the messages of one decision once they are journaled; `sequences`: the next ones behind them."""
@@ -60,7 +66,7 @@ class Standing:
                         self._add_frame(frame)
                     case DefectBody() as defect:
                         self._add_defect(defect)
-                    case AlarmBody(state=AlarmState.RAISED) as alarm:
+                    case AlarmBody(retain=True) as alarm:
                         self._alarms[alarm.id] = alarm
                     case AlarmBody() as alarm:
                         self._alarms.pop(alarm.id, None)
@@ -78,7 +84,8 @@ class Standing:
                 coil=self._coil_so_far(),
                 open_defects=shown,
                 open_defects_left_out=len(self._open) - len(shown),
-                standing_alarms=tuple(self._alarms.values()),
+                standing_alarms=tuple(a for a in self._alarms.values() if a.state is AlarmState.RAISED),
+                suppressed_or_shelved=tuple(a for a in self._alarms.values() if a.state is not AlarmState.RAISED),
                 engines=self._engines,
             )
 
@@ -122,6 +129,7 @@ class Standing:
         )
 
 
-def _alarm_body(record: Record) -> AlarmBody:
+def alarm_of(record: Record) -> AlarmBody:
+    """What a journaled alarm's record tells."""
     message = parse(AlarmMessage, record.header)
     return AlarmBody(**{name: getattr(message, name) for name in AlarmBody.model_fields})

@@ -24,6 +24,13 @@ from linewatch.contracts.errors import ConfigError
         ({"source": {"type": "folder"}}, "[source] path: is missing"),
         ({"wire": {"publish": "5570"}}, "'5570' is not an endpoint; write tcp://HOST:PORT"),
         (
+            {"alarm": [{"name": "a", "min_count": 2, "deadband_count": 2}]},
+            "deadband_count 2 with min_count 2: the alarm would never be over; expected at most 1",
+        ),
+        ({"alarm": [{"name": "a", "priority": "hgih"}]}, "found 'hgih', expected 'low', 'medium', 'high' or 'urgent'"),
+        ({"alarm": [{"name": "a", "on_delay_s": 2.0}]}, "the unit here is metres: write on_delay_m"),
+        ({"system_alarms": {"disk_free_below_gb": 1}}, "the unit here is megabytes: write disk_free_below_mb"),
+        (
             {"alarm": [{"name": "ok"}, {"name": "b", "class": "x"}]},
             "[alarm.1] class: unknown key; did you mean classes?",
         ),

@@ -16,7 +16,7 @@ import pytest
 
 from linewatch.client import Subscriber
 from linewatch.config.journal import JournalSettings
-from linewatch.contracts.verdict import AlarmState
+from linewatch.contracts.alarm import AlarmState
 from linewatch.journal.journal import Journal
 from linewatch.wire.schema import AlarmMessage
 

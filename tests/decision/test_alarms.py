@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from known_strip import RULES, alarms, cut_strip, instances, notices, paint, predict, run, verdicts
 
 from linewatch.config.decision import AlarmRule
+from linewatch.contracts.alarm import AlarmState
 from linewatch.contracts.errors import ConfigError
-from linewatch.contracts.verdict import AlarmState, CoilState
+from linewatch.contracts.verdict import CoilState
 from linewatch.decision.decide import DecisionState
 
 RAISED, CLEARED = AlarmState.RAISED, AlarmState.CLEARED
@@ -164,7 +165,7 @@ def test_a_flood_makes_one_transition_per_rule_and_frame_and_remembers_little():
     for prediction in cut_strip(specks, [LINES] * 20):
         state, (*_, verdict) = decide(state, prediction, rules)
     opened = sum(event.state.value == "opened" for event in verdict.defects)
-    assert [len(watch.candidates) <= 5 + opened for watch in state.coil.watches] == [True, True]
+    assert [len(watch.candidates) <= 5 + opened for watch in state.alarms.watches] == [True, True]
 
 
 @given(

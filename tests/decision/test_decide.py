@@ -10,9 +10,10 @@ from known_strip import CLASSES, RULES, events, notices, paint, predict, run, ve
 
 from linewatch.config.decision import AlarmRule, DecisionSettings
 from linewatch.config.line import LineSettings
+from linewatch.contracts.alarm import AlarmState
 from linewatch.contracts.frame import Cause, StripEdges
 from linewatch.contracts.manifest import EngineManifest
-from linewatch.contracts.verdict import AlarmState, CoilState, DefectState, Verdict
+from linewatch.contracts.verdict import CoilState, DefectState, Verdict
 from linewatch.decision.decide import DecisionState, decide, finish
 from linewatch.decision.rules import DecisionRules
 

@@ -1,5 +1,6 @@
 """The journal keeps what it was given, in order, within its bound, for the next start of the daemon."""
 
+import json
 import os
 import subprocess
 import sys
@@ -221,3 +222,24 @@ def test_it_answers_as_a_list_would_for_what_it_still_keeps(tmp_path_factory, st
         assert it.read(epoch, topic, 0, ALL_BYTES) == kept
         assert epoch < it.epoch - len(it.epochs()) or span is not None or it.epochs()[0] > epoch
     it.__exit__(None, None, None)
+
+
+def test_what_commands_brought_and_retained_alarms_outlive_segments_and_restarts(tmp_path):
+    """Also a shelf, whose state asks nobody; and a command's older record does not bring its alarm back."""
+
+    def record(n, name, retain, token=None):
+        header = {"id": name, "state": "cleared", "retain": retain, "command": token and {"token": token}}
+        return Record(1, "alarm", n, json.dumps(header).encode(), b"")
+
+    acked, over = record(0, "a", True, "t1"), record(1, "a", False)
+    shelf = record(2, "rule", True, "t2")
+    with Journal(JournalSettings(dir=tmp_path, max_mb=8, segment_mb=1)) as it:
+        for told in (acked, over, shelf):
+            it.append([told], sync=True)
+        for n in range(40):
+            it.append([Record(1, "frame", n, b"{}", bytes(400_000))], sync=False)
+        assert it.read(1, "alarm", 0, 1 << 30) == [], "their segment is gone"
+    for _ in range(2):
+        with Journal(JournalSettings(dir=tmp_path, max_mb=8, segment_mb=1)) as it:
+            assert it.alarms_standing() == [shelf]
+            assert it.commanded() == [acked, shelf]

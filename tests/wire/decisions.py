@@ -2,11 +2,10 @@
 
 import numpy as np
 
+from linewatch.contracts.alarm import Alarm, AlarmState
 from linewatch.contracts.frame import Cause
 from linewatch.contracts.prediction import Timing
 from linewatch.contracts.verdict import (
-    Alarm,
-    AlarmState,
     CoilGrade,
     CoilNotice,
     CoilState,
@@ -57,6 +56,7 @@ def alarm(ordinal: int, state: AlarmState = AlarmState.RAISED, name: str | None 
         along_mm=ordinal * LINES + 0.5,
         defect_ids=(f"C1/top/cam1/{ordinal * LINES}.200",),
         text="3 scratches within 1 m",
+        retain=state is AlarmState.RAISED,
     )
 
 

@@ -4,7 +4,8 @@ from dataclasses import replace
 
 from decisions import alarm, coil_notice, defect_event, verdict
 
-from linewatch.contracts.verdict import AlarmState, CoilState, DefectState
+from linewatch.contracts.alarm import AlarmState
+from linewatch.contracts.verdict import CoilState, DefectState
 from linewatch.wire.encode import Sequencer, drafts
 from linewatch.wire.schema import EngineStatus
 from linewatch.wire.snapshot import Standing

@@ -1,0 +1,108 @@
+"""What makes a rule of defects true: enough defects that satisfy it, near enough to each other.
+
+A rule is true while some stretch of `within_m` metres, reaching the frame that is decided, touches `min_count`
+defects that each satisfy it; with a count of 1, while a defect in that frame does. Once it has alarmed it stays true
+until there are fewer by more than `deadband_count`. It remembers `min_count` closed defects and those that are open.
+"""
+
+from dataclasses import dataclass
+
+from linewatch.config.decision import AlarmRule
+from linewatch.contracts.verdict import Defect, DefectState, Verdict
+from linewatch.decision.rules import DecisionRules
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Why a rule is true: where, by which defects, in words."""
+
+    along_mm: float
+    defect_ids: tuple[str, ...]
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A defect that satisfies a rule on its own, and whether it is open."""
+
+    defect: Defect
+    open: bool
+
+    @property
+    def begin_mm(self) -> float:
+        return self.defect.box.along_mm[0]
+
+    @property
+    def end_mm(self) -> float:
+        return self.defect.box.along_mm[1]
+
+
+def find(
+    rule: AlarmRule, before: tuple[Candidate, ...], verdict: Verdict, rules: DecisionRules, *, active: bool
+) -> tuple[tuple[Candidate, ...], Finding | None]:
+    """The rule's candidates behind this verdict, and why it is true, if it is. `active`: it has alarmed."""
+    if not before and not verdict.defects:
+        return (), None
+    window_mm = rule.within_m * 1000 if rule.min_count > 1 else 0.0
+    candidates = _recall(rule, before, verdict, rules, window_mm)
+    members = _together(candidates, rule.min_count - (rule.deadband_count if active else 0), window_mm)
+    return candidates, _finding(rule, members) if members else None
+
+
+def _recall(
+    rule: AlarmRule, before: tuple[Candidate, ...], verdict: Verdict, rules: DecisionRules, window_mm: float
+) -> tuple[Candidate, ...]:
+    """What satisfies the rule and can share a stretch with this frame, by place."""
+    known = {candidate.defect.id: candidate for candidate in before}
+    for event in verdict.defects:
+        defect, is_open = event.defect, event.state is not DefectState.CLOSED
+        known.pop(defect.id, None)
+        if event.merged_into is None and _satisfies(defect, rule, rules):
+            known[defect.id] = Candidate(defect, is_open)
+    here_mm = verdict.along_mm[0]
+    in_sight = [
+        c
+        for c in known.values()
+        if c.open or c.end_mm > here_mm or (rule.min_count > 1 and c.end_mm >= here_mm - window_mm)
+    ]
+    # Of the closed ones the newest `min_count` suffice: a stretch that reaches an older one reaches these too.
+    closed = sorted((c for c in in_sight if not c.open), key=lambda c: (c.end_mm, c.defect.id))[-rule.min_count :]
+    return tuple(sorted([*(c for c in in_sight if c.open), *closed], key=lambda c: (c.begin_mm, c.defect.id)))
+
+
+def _satisfies(defect: Defect, rule: AlarmRule, rules: DecisionRules) -> bool:
+    begin_mm, end_mm = defect.box.along_mm
+    return (
+        defect.defect_class not in rules.pseudo_classes
+        and (not rule.classes or defect.defect_class in rule.classes)
+        and defect.area_mm2 >= rule.min_area_mm2
+        and (end_mm - begin_mm >= rule.min_length_mm or defect.part_of is not None)  # a part goes on from a longer one
+        and defect.confidence >= rule.min_confidence
+        and end_mm > rules.alarm_settings.head_exclusion_m * 1000
+    )
+
+
+def _together(candidates: tuple[Candidate, ...], count: int, window_mm: float) -> list[Candidate]:
+    """The first `count` or more candidates (by place) that one stretch touches; none if there is no such stretch."""
+    if len(candidates) < count:
+        return []
+    for i, last in enumerate(candidates):
+        members = [c for c in candidates[: i + 1] if c.end_mm >= last.begin_mm - window_mm]
+        if len(members) >= count:
+            return members
+    return []
+
+
+def _finding(rule: AlarmRule, members: list[Candidate]) -> Finding:
+    first = members[0].defect
+    (left_mm, right_mm), (begin_mm, end_mm) = first.box.across_mm, first.box.along_mm
+    what = (
+        f"{first.defect_class}, {end_mm - begin_mm:.0f} mm long, {right_mm - left_mm:.0f} mm wide"
+        if rule.min_count == 1
+        else f"{len(members)} defects within {rule.within_m:g} m"
+    )
+    return Finding(
+        begin_mm,
+        tuple(member.defect.id for member in members),
+        f"{rule.name}: {what} at {begin_mm / 1000:.3f} m",
+    )

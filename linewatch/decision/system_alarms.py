@@ -1,0 +1,104 @@
+"""What is wrong with the inspection itself: told by the verdicts, or by what only the host knows."""
+
+from dataclasses import dataclass
+
+from linewatch.config.decision import AlarmSettings, SystemAlarmSettings
+from linewatch.contracts.alarm import HostState, Priority
+from linewatch.contracts.frame import Cause
+from linewatch.contracts.verdict import Quality, Verdict
+
+CAMERA_SILENT, DISK_LOW, FAILED_OVER = "camera-silent", "disk-low", "engine-failed-over"
+CAMERA_LOST, COVERAGE_LOW, ENGINE_FAILING = "camera-lost", "coverage-low", "engine-failing"
+FLOOD = "flood"
+NAMES = (CAMERA_SILENT, CAMERA_LOST, COVERAGE_LOW, ENGINE_FAILING, FAILED_OVER, DISK_LOW, FLOOD)
+
+_OURS = (Cause.OVERRUN, Cause.OVERLOAD, Cause.ENGINE)  # the camera is not to blame
+_DISK_DEADBAND = 1.1
+
+
+@dataclass(frozen=True, slots=True)
+class SystemRule:
+    """A rule that is built in. on_strip: told by verdicts, and over with the coil; otherwise by the host."""
+
+    name: str
+    priority: Priority
+    on_strip: bool
+    on_delay_m: float = 0.0
+    off_delay_m: float = 0.0
+    latch: bool = False
+    group: str | None = None
+
+
+def system_rules(settings: SystemAlarmSettings | None, alarms: AlarmSettings) -> tuple[SystemRule, ...]:
+    """The built-in rules that the settings ask for."""
+    rules: list[SystemRule] = []
+    if settings is not None:
+        if settings.camera_silent_s is not None:
+            rules.append(SystemRule(CAMERA_SILENT, Priority.HIGH, on_strip=False))
+        if settings.camera_lost_m is not None:
+            rules.append(SystemRule(CAMERA_LOST, Priority.HIGH, on_strip=True, on_delay_m=settings.camera_lost_m))
+        if settings.coverage_below is not None:
+            rules.append(SystemRule(COVERAGE_LOW, Priority.MEDIUM, on_strip=True))
+        rules.append(SystemRule(ENGINE_FAILING, Priority.HIGH, on_strip=True, off_delay_m=settings.engine_off_delay_m))
+        rules.append(SystemRule(FAILED_OVER, Priority.MEDIUM, on_strip=False))
+        if settings.disk_free_below_mb is not None:
+            rules.append(SystemRule(DISK_LOW, Priority.HIGH, on_strip=False))
+    if alarms.flood_count is not None:
+        rules.append(SystemRule(FLOOD, Priority.HIGH, on_strip=True))
+    return tuple(rules)
+
+
+@dataclass(frozen=True, slots=True)
+class Uninspected:
+    """Stretches of the last metres that were not inspected, in order."""
+
+    stretches_mm: tuple[tuple[float, float], ...] = ()
+
+    def plus(self, verdict: Verdict, within_mm: float) -> "Uninspected":
+        """Behind this verdict; what lies further back than `within_mm` is forgotten."""
+        more = [span.along_mm for span in verdict.spans if span.quality is not Quality.INSPECTED]
+        if not more and not self.stretches_mm:
+            return self
+        from_mm = verdict.along_mm[1] - within_mm
+        kept: list[tuple[float, float]] = []
+        for begin_mm, end_mm in (*self.stretches_mm, *more):
+            if end_mm <= from_mm:
+                continue
+            if kept and kept[-1][1] == begin_mm:
+                kept[-1] = (kept[-1][0], end_mm)
+            else:
+                kept.append((max(begin_mm, from_mm), end_mm))
+        return Uninspected(tuple(kept))
+
+    def coverage(self, end_mm: float, within_mm: float) -> float:
+        """Share of the last `within_mm` that was inspected. What lies before the coil's head counts as inspected."""
+        missed_mm = sum(end - max(begin, end_mm - within_mm) for begin, end in self.stretches_mm)
+        return 1.0 - missed_mm / within_mm
+
+
+def strip_text(
+    name: str, verdict: Verdict, uninspected: Uninspected, settings: SystemAlarmSettings, *, active: bool
+) -> str | None:
+    """Why a built-in rule of the strip is true in this verdict; None: it is not."""
+    spans = verdict.spans
+    if name == CAMERA_LOST:
+        lost = spans and all(span.quality is Quality.MISSED and span.cause not in _OURS for span in spans)
+        return f"no usable picture: {spans[0].cause}" if lost else None
+    if name == ENGINE_FAILING:
+        failing = any(span.cause is Cause.ENGINE for span in spans)
+        return "an engine fails: strip is not fully inspected" if failing else None
+    limit = (settings.coverage_below or 0.0) + (settings.coverage_deadband if active else 0.0)
+    coverage = uninspected.coverage(verdict.along_mm[1], settings.coverage_within_m * 1000)
+    return f"{coverage:.1%} of the last {settings.coverage_within_m:g} m inspected" if coverage < limit else None
+
+
+def host_text(name: str, host: HostState, settings: SystemAlarmSettings, *, active: bool) -> tuple[bool, str] | None:
+    """Whether a built-in rule of the host is true, and in which words; None: the host does not know."""
+    if name == CAMERA_SILENT and host.camera_silent_s is not None and settings.camera_silent_s is not None:
+        return host.camera_silent_s >= settings.camera_silent_s, f"no grab for {host.camera_silent_s:.0f} s"
+    if name == FAILED_OVER and host.backend_lost is not None:
+        return bool(host.backend_lost), host.backend_lost
+    if name == DISK_LOW and host.disk_free_mb is not None and settings.disk_free_below_mb is not None:
+        limit_mb = settings.disk_free_below_mb * (_DISK_DEADBAND if active else 1.0)
+        return host.disk_free_mb < limit_mb, f"{host.disk_free_mb:.0f} MB free on the journal's disk"
+    return None
