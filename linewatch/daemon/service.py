@@ -252,6 +252,8 @@ def rules_of(settings: ServiceSettings, engines: EngineSet, taxonomy: Taxonomy |
         classify=engines.classify.manifest,
         segment=engines.segment.manifest,
         pseudo_classes=taxonomy.pseudo_classes if taxonomy else (),
+        periodic=settings.periodic,
+        rolls=settings.roll,
     )
 
 

@@ -11,6 +11,7 @@ from linewatch.contracts.verdict import (
     CoilNotice,
     CoilState,
     Decided,
+    Defect,
     DefectEvent,
     DefectState,
     Quality,
@@ -19,6 +20,7 @@ from linewatch.contracts.verdict import (
 from linewatch.decision.alarms import Watch, end_watches, judge, start_watches
 from linewatch.decision.components import find_pieces
 from linewatch.decision.coverage import CoverageSums, spans_of
+from linewatch.decision.rollmarks import Recurrence, end_rolls, follow_rolls
 from linewatch.decision.rules import DecisionRules
 from linewatch.decision.tracks import Track, close_all, follow
 from linewatch.geometry.strip import StripScale
@@ -34,6 +36,7 @@ class CoilSoFar:
     next_line: int
     end_mm: float
     captured_ns: int
+    recurrence: Recurrence
     classes: tuple[str, ...] = ()
     tracks: tuple[Track, ...] = ()
     watches: tuple[Watch, ...] = ()
@@ -76,6 +79,7 @@ def decide(
             next_line=frame.first_line,
             end_mm=frame.along_mm,
             captured_ns=frame.captured_ns,
+            recurrence=Recurrence.initial(frame.along_mm, rules.periodic, rules.rolls),
             watches=watches,
         )
         notices.append(_notice(coil, CoilState.STARTED, (), cleared))
@@ -84,12 +88,15 @@ def decide(
 
 
 def finish(state: DecisionState) -> tuple[CoilNotice, ...]:
-    """The end of the stream or of a coil: its notice with sums, defects closed, alarms cleared; () without a coil."""
+    """The end of the stream or of a coil: its notice with sums, defects closed, roll marks ended, alarms cleared; ()
+    without a coil.
+    """
     if state.coil is None:
         return ()
     events = close_all(state.coil.tracks)
     coil = _count(state.coil, events)
-    return (_notice(coil, CoilState.ENDED, events, end_watches(coil.watches)),)
+    notice = _notice(coil, CoilState.ENDED, events, end_watches(coil.watches))
+    return (replace(notice, roll_marks=end_rolls(coil.recurrence)),)
 
 
 def _decide_frame(coil: CoilSoFar, prediction: Prediction, rules: DecisionRules) -> tuple[CoilSoFar, Verdict]:
@@ -105,6 +112,7 @@ def _decide_frame(coil: CoilSoFar, prediction: Prediction, rules: DecisionRules)
     events = (*cut_off, *events)
 
     scale = StripScale.of(frame, rules.across_offset_mm)
+    recurrence, roll_marks = follow_rolls(coil.recurrence, _genuine(events, rules), scale.along(frame.lines))
     verdict = Verdict(
         ordinal=frame.ordinal,
         sequence=frame.sequence,
@@ -125,6 +133,7 @@ def _decide_frame(coil: CoilSoFar, prediction: Prediction, rules: DecisionRules)
         alarms=(),
         engines=prediction.engines,
         timing=prediction.timing,
+        roll_marks=roll_marks,
     )
     watches, alarms = judge(coil.watches, verdict, rules)
     coil = replace(
@@ -134,6 +143,7 @@ def _decide_frame(coil: CoilSoFar, prediction: Prediction, rules: DecisionRules)
         captured_ns=frame.captured_ns,
         classes=prediction.classes if pieces else coil.classes,
         tracks=tracks,
+        recurrence=recurrence,
         watches=watches,
         sums=coil.sums.plus(spans, frame.mm_per_line),
     )
@@ -144,6 +154,17 @@ def _strip_mm(edges: StripEdges | None, scale: StripScale) -> tuple[float, float
     if edges is None or edges.left_px >= edges.right_px:
         return None
     return scale.across(edges.left_px), scale.across(edges.right_px)
+
+
+def _genuine(events: tuple[DefectEvent, ...], rules: DecisionRules) -> list[Defect]:
+    """Defects that are complete, each once: what a roll mark may be made of."""
+    return [
+        event.defect
+        for event in events
+        if event.state is DefectState.CLOSED
+        and event.merged_into is None
+        and event.defect.defect_class not in rules.pseudo_classes
+    ]
 
 
 def _count(coil: CoilSoFar, events: tuple[DefectEvent, ...]) -> CoilSoFar:

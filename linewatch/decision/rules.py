@@ -9,6 +9,7 @@ import numpy as np
 
 from linewatch.config.decision import AlarmRule, DecisionSettings
 from linewatch.config.line import LineSettings
+from linewatch.config.roll import PeriodicSettings, RollSettings
 from linewatch.contracts.errors import ConfigError
 from linewatch.contracts.manifest import EngineManifest, byte_threshold
 
@@ -35,6 +36,8 @@ class DecisionRules:
     outlined_classes: frozenset[str] = frozenset()
     alarms: tuple[AlarmRule, ...] = ()
     across_offset_mm: float = 0.0
+    periodic: PeriodicSettings = PeriodicSettings()
+    rolls: tuple[RollSettings, ...] = ()
 
     def __post_init__(self) -> None:
         """Raises ConfigError for an alarm rule that could never be raised, or that shares its name with another."""
@@ -62,6 +65,8 @@ class DecisionRules:
         classify: EngineManifest,
         segment: EngineManifest,
         pseudo_classes: Iterable[str] = (),
+        periodic: PeriodicSettings | None = None,
+        rolls: Iterable[RollSettings] = (),
     ) -> Self:
         """The rules of one service. A setting overrides its manifest; raises ConfigError as above."""
         threshold = segment.thresholds["defect"] if settings.defect_threshold is None else settings.defect_threshold
@@ -74,6 +79,8 @@ class DecisionRules:
             outlined_classes=frozenset(segment.classes),
             alarms=tuple(alarms),
             across_offset_mm=line.across_offset_mm,
+            periodic=periodic or PeriodicSettings(),
+            rolls=tuple(rolls),
         )
 
     def reach(self, mm_per_step: float) -> int:

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from linewatch.contracts.record import Record
-from linewatch.contracts.verdict import AlarmState, CoilState, DefectState, Quality
+from linewatch.contracts.verdict import AlarmState, CoilState, DefectState, Quality, RollMarkState
 from linewatch.wire.encode import Draft
 from linewatch.wire.schema import (
     KEPT_TOPICS,
@@ -16,6 +16,7 @@ from linewatch.wire.schema import (
     DefectBody,
     EngineStatus,
     FrameBody,
+    RollMarkBody,
     Snapshot,
     parse,
 )
@@ -38,6 +39,7 @@ class Standing:
         self._missed_lines: Counter[str] = Counter()
         self._classes: Counter[str] = Counter()
         self._open: dict[str, DefectBody] = {}
+        self._rolls: dict[str, RollMarkBody] = {}
         self._alarms = {body.id: body for body in map(_alarm_body, alarms)}
 
     def use(self, engines: Sequence[EngineStatus]) -> None:
@@ -60,6 +62,10 @@ class Standing:
                         self._add_frame(frame)
                     case DefectBody() as defect:
                         self._add_defect(defect)
+                    case RollMarkBody(state=RollMarkState.ENDED) as roll:
+                        self._rolls.pop(roll.id, None)
+                    case RollMarkBody() as roll:
+                        self._rolls[roll.id] = roll
                     case AlarmBody(state=AlarmState.RAISED) as alarm:
                         self._alarms[alarm.id] = alarm
                     case AlarmBody() as alarm:
@@ -79,6 +85,7 @@ class Standing:
                 open_defects=shown,
                 open_defects_left_out=len(self._open) - len(shown),
                 standing_alarms=tuple(self._alarms.values()),
+                roll_marks=tuple(self._rolls.values()),
                 engines=self._engines,
             )
 
@@ -89,6 +96,7 @@ class Standing:
         self._missed_lines.clear()
         self._classes.clear()
         self._open.clear()
+        self._rolls.clear()
 
     def _add_frame(self, frame: FrameBody) -> None:
         self._end_mm = frame.along_mm[1]

@@ -69,7 +69,7 @@ def test_sequences_count_per_topic_and_the_heartbeat_names_the_next_ones():
     for ordinal in range(3):
         for draft in drafts(verdict(ordinal, (defect_event(ordinal),) * ordinal)):
             sequencer.record(draft)
-    assert sequencer.sequences == {"frame": 3, "defect": 3, "alarm": 0, "coil": 0}
+    assert sequencer.sequences == {"frame": 3, "defect": 3, "alarm": 0, "coil": 0, "roll_mark": 0}
 
 
 def test_two_runs_differ_in_timing_and_nowhere_else():

@@ -36,7 +36,7 @@ def test_the_coil_so_far_adds_up():
     assert coil.missed_lines_by_cause == {"truncated": 56}
     assert coil.defects_by_class == {"scratch": 2}
     assert [(defect.id, defect.mask) for defect in snapshot.open_defects] == [("a", None)]
-    assert snapshot.sequences == {"frame": 3, "defect": 6, "alarm": 0, "coil": 1}
+    assert snapshot.sequences == {"frame": 3, "defect": 6, "alarm": 0, "coil": 1, "roll_mark": 0}
     assert snapshot.engines == tuple(ENGINES)
 
 
