@@ -10,8 +10,17 @@ import numpy as np
 from linewatch.contracts.verdict import Defect, Extent, StripBox
 
 FRAME_MM = 256.0
-CLASSES = ("inclusion", "scratch", "patches", "rolled_in_scale", "torn_spot", "pitted_surface", "sliver", "crazing",
-           "roll_mark")  # fmt: skip
+CLASSES = (
+    "inclusion",
+    "scratch",
+    "patches",
+    "rolled_in_scale",
+    "torn_spot",
+    "pitted_surface",
+    "sliver",
+    "crazing",
+    "roll_mark",
+)
 FREQUENCY = np.array([0.28, 0.2, 0.14, 0.12, 0.1, 0.06, 0.05, 0.03, 0.02])
 WIDTH_MM = np.array([6, 4, 30, 40, 14, 45, 40, 60, 12], np.float64)  # medians
 LENGTH_MM = np.array([40, 90, 70, 60, 16, 70, 60, 80, 14], np.float64)
@@ -51,7 +60,9 @@ class Marks:
     split: float = 0.05  # share of marks found in two pieces
 
 
-def _defects(x: np.ndarray, y: np.ndarray, width: np.ndarray, length: np.ndarray, code: np.ndarray, tag: str) -> list[Defect]:  # fmt: skip
+def _defects(
+    x: np.ndarray, y: np.ndarray, width: np.ndarray, length: np.ndarray, code: np.ndarray, tag: str
+) -> list[Defect]:
     return [
         Defect(
             *(f"{tag}{i}", "C1", "top", "cam1", CLASSES[c]),
@@ -125,12 +136,14 @@ def marks(rng: np.random.Generator, end_mm: float, of: Marks, tag: str = "m") ->
     first = np.where(halves, (length - gap).clip(2) * rng.uniform(0.3, 0.7, count), length)
     second = (length - gap - first).clip(1)
     whole = _defects(x, np.where(halves, y - length / 2 + first / 2, y), width, first, code, tag)
-    rest = _defects(x[halves], (y + length / 2 - second / 2)[halves], width[halves], second[halves], code[halves], tag + "+")  # fmt: skip
+    rest = _defects(
+        x[halves], (y + length / 2 - second / 2)[halves], width[halves], second[halves], code[halves], tag + "+"
+    )
     return whole + rest, place
 
 
 def random_marks(rng: np.random.Generator, strip_width_mm: float, first_mm: float, **changes: float) -> Marks:
-    """A spot anywhere across, of a pitch between 0.6 and 10 m (log-uniform), looking like any defect of the background."""
+    """A spot anywhere across, of a pitch between 0.6 and 10 m (log-uniform), looking like any random defect."""
     code = _classes(rng, 1)
     width, length = sizes_of(rng, code)
     pitch_mm = float(np.exp(rng.uniform(np.log(600), np.log(10_000))))

@@ -44,7 +44,7 @@ class SimulatedRollMark(Settings):
     @model_validator(mode="after")
     def _stays_in_step(self) -> Self:
         if 10 * self.jitter_mm > self.pitch_mm:
-            raise ValueError(f"jitter_mm {self.jitter_mm:g} is above a tenth of pitch_mm {self.pitch_mm:g}: no pitch left")
+            raise ValueError(f"jitter_mm {self.jitter_mm:g} is above a tenth of pitch_mm {self.pitch_mm:g}")
         return self
 
 

@@ -19,8 +19,8 @@ from linewatch.simulation.truth import CoilTruth
 def simulator_source(
     seed: int, length_m: float, defects_per_m: float, roll_marks: Sequence[str] = ()
 ) -> SimulatorSource:
-    """A simulated coil by what a user types; a roll mark as `pitch_mm=1900,across_mm=400,missed=0.1`. Raises ConfigError
-    for impossible values.
+    """A simulated coil by what a user types; a roll mark as `pitch_mm=1900,across_mm=400,missed=0.1`. Raises
+    ConfigError for impossible values.
     """
     try:
         return SimulatorSource(

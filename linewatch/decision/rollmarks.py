@@ -8,13 +8,13 @@ import math
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 
 from linewatch.config.roll import PeriodicSettings, RollSettings
-from linewatch.contracts.verdict import Defect, RollMark, RollMarkState
-from linewatch.decision.chains import CLASS, LOG_LENGTH, LOG_WIDTH, MAX_TURNS, NUMBER, Chain, X, Y, find_chains, log_nfa
+from linewatch.contracts.verdict import Defect, Extent, RollMark, RollMarkState
+from linewatch.decision.chains import MAX_TURNS, NUMBER, Chain, X, Y, find_chains, log_nfa
 from linewatch.decision.suspects import suspects
 
 MAX_REMEMBERED: Final = 2048
@@ -87,11 +87,14 @@ def follow_rolls(
 ) -> tuple[Recurrence, tuple[RollMark, ...]]:
     """Take in the defects that have closed; `along_mm` is the end of the strip that was looked at.
 
+    Left out are those that are longer than the shortest pitch, and those whose outline is a tile's: nobody knows where
+    in it they are, and tiles themselves lie in rows.
+
     Returns what happened to the rows, oldest row first: recognised, updated by further marks, or ended.
     """
     settings, rolls = before.settings, before.rolls
     fresh = sorted(
-        (defect for defect in closed if _length_mm(defect) <= settings.min_pitch_mm),
+        (one for one in closed if one.extent is Extent.MASK and _length_mm(one) <= settings.min_pitch_mm),
         key=lambda defect: (*defect.box.along_mm, *defect.box.across_mm, defect.id),
     )
     if not fresh and not before.rows:
@@ -122,10 +125,8 @@ def follow_rolls(
         after = _forget(after, taken)
     ended = {row.id: RollMarkState.ENDED for row in _over(rows, along_mm)}
     events = tuple(
-        _event(row, (touched | ended)[row.id], rolls)
-        for row in rows
-        if row.id in touched or row.id in ended
-    )  # fmt: skip
+        _event(row, (touched | ended)[row.id], rolls) for row in rows if row.id in touched or row.id in ended
+    )
     return replace(after, rows=tuple(row for row in rows if row.id not in ended)), events
 
 
@@ -154,7 +155,8 @@ def _about(pitch_mm: float) -> tuple[float, float]:
     return pitch_mm * (1 - _SAME_PITCH), pitch_mm * (1 + _SAME_PITCH)
 
 
-def _tolerance_mm(settings: PeriodicSettings, distance_mm: float) -> float:
+def _tolerance_mm(settings: PeriodicSettings, distance_mm: Any) -> Any:
+    """How far off its place a mark may lie, so far from another one; a float, or an array of them."""
     return settings.along_tolerance_mm + settings.pitch_tolerance * distance_mm
 
 
@@ -250,9 +252,7 @@ def _join(rows: list[Row], row: Row, settings: PeriodicSettings) -> tuple[int, R
     pitch is the one that both share: the roll's own.
     """
     for at, known in enumerate(rows):
-        if abs(known.x_mm - row.x_mm) > settings.across_tolerance_mm or not _alike(
-            known.last.defect, row.last.defect
-        ):
+        if abs(known.x_mm - row.x_mm) > settings.across_tolerance_mm or not _alike(known.last.defect, row.last.defect):
             continue
         for divisor in range(1, _MAX_DIVISOR + 1):
             pitch_mm = known.pitch_mm / divisor
@@ -261,7 +261,9 @@ def _join(rows: list[Row], row: Row, settings: PeriodicSettings) -> tuple[int, R
             marks = sorted([*known.newest, *row.newest], key=lambda mark: (mark.y_mm, mark.defect.id))
             away = np.array([mark.y_mm for mark in marks]) - known.last.y_mm
             slots = np.rint(away / pitch_mm)
-            if (np.abs(away - slots * pitch_mm) <= _tolerance_mm(settings, 0) + settings.pitch_tolerance * np.maximum(np.abs(away), pitch_mm)).all():  # fmt: skip
+            off_mm = np.abs(away - slots * pitch_mm)
+            near_mm = _tolerance_mm(settings, np.maximum(np.abs(away), pitch_mm))
+            if (off_mm <= near_mm).all():
                 origin = known.last.slot * divisor
                 both = {origin + int(slot): mark for slot, mark in zip(slots, marks, strict=True)}
                 classes = Counter(dict(known.classes)) + Counter(dict(row.classes))

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Self
 
 import numpy as np
@@ -36,7 +36,7 @@ class DecisionRules:
     outlined_classes: frozenset[str] = frozenset()
     alarms: tuple[AlarmRule, ...] = ()
     across_offset_mm: float = 0.0
-    periodic: PeriodicSettings = PeriodicSettings()
+    periodic: PeriodicSettings = field(default_factory=PeriodicSettings)
     rolls: tuple[RollSettings, ...] = ()
 
     def __post_init__(self) -> None:

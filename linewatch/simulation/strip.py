@@ -207,10 +207,11 @@ class Strip:
     def _check_on_steel(self, mark: SimulatedRollMark, stamp: Stamp) -> None:
         wander = self._waves.sum(1).max() + 4
         half_mm = stamp.mask.shape[1] / 2 * self.line.mm_per_px
-        low, high = (self.line.across_offset_mm + side * self.line.mm_per_px for side in self._sides + [wander, -wander])
+        inner = self._sides + np.array([wander, -wander])
+        low, high = (self.line.across_offset_mm + side * self.line.mm_per_px for side in inner)
         if not low + half_mm <= mark.across_mm <= high - half_mm:
             raise ConfigError(
-                f"a roll mark at across_mm = {mark.across_mm:g}, {2 * half_mm:.0f} mm wide, is not on this strip's steel; "
+                f"a roll mark at across_mm = {mark.across_mm:g}, {2 * half_mm:.0f} mm wide, is not on this steel; "
                 f"give {low + half_mm:.0f} to {high - half_mm:.0f} mm"
             )
 

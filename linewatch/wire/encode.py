@@ -84,7 +84,7 @@ class Sequencer:
 
 
 def drafts(decided: Decided) -> list[Draft]:
-    """The messages of one decision in the order in which they are published: itself, its defects, its roll marks, its alarms."""
+    """The messages of one decision in the order they are published in: itself, its defects, roll marks, alarms."""
     timing = _timing(decided.timing)
     ordinal = decided.ordinal if isinstance(decided, Verdict) else None
     if isinstance(decided, Verdict):

@@ -15,6 +15,9 @@ from linewatch.contracts.verdict import (
     DefectState,
     Extent,
     Quality,
+    RollMark,
+    RollMarkState,
+    RollSuspect,
     RunMask,
     StripBox,
     Verdict,
@@ -96,4 +99,21 @@ def verdict(
 def coil_notice(state: CoilState, along_mm: float = 0.0, defects: tuple[DefectEvent, ...] = ()) -> CoilNotice:
     return CoilNotice(
         state, "C1", "top", "cam1", along_mm, along_mm, 0.0, 0.0, {}, {"scratch": len(defects)}, defects, (), Timing()
+    )
+
+
+def roll_mark(state: RollMarkState = RollMarkState.RECOGNISED, name: str = "C1/top/cam1/0.200/roll") -> RollMark:
+    return RollMark(
+        name,
+        state,
+        *("C1", "top", "cam1", "torn_spot"),
+        pitch_mm=1900.12345,
+        pitch_error_mm=0.5,
+        confidence=np.float64(0.99987),
+        marks=5,
+        marks_due=6,
+        across_mm=(100.0, 112.5),
+        along_mm=(0.0, 9512.0),
+        defect_ids=("C1/top/cam1/0.200", "C1/top/cam1/1900.200"),
+        suspects=(RollSuspect("F7 top", "F7", (1800.0, 2100.0), (600.0, 610.5), 1, 1.0),),
     )
