@@ -4,7 +4,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 from linewatch.contracts.frame import Cause
-from linewatch.contracts.verdict import AlarmState, Decided, DefectState, Quality, Verdict
+from linewatch.contracts.verdict import AlarmState, Decided, DefectState, Quality, RollMarkState, Verdict
 
 
 @dataclass(slots=True)
@@ -21,6 +21,7 @@ class Tally:
     defects: Counter[str] = field(default_factory=Counter)
     opened: int = 0  # defects, those included that merged into others later
     alarms_raised: int = 0
+    roll_marks: int = 0  # recognised
     quality: Quality = Quality.INSPECTED  # of the newest lines
     coil: str = ""
     along_mm: float = 0.0
@@ -44,6 +45,7 @@ class Tally:
             self.opened += event.state is DefectState.OPENED
             if event.state is DefectState.CLOSED and event.merged_into is None:
                 self.defects[event.defect.defect_class] += 1
+        self.roll_marks += sum(mark.state is RollMarkState.RECOGNISED for mark in decided.roll_marks)
         self.alarms_raised += sum(alarm.state is AlarmState.RAISED for alarm in decided.alarms)
 
     @property

@@ -95,7 +95,7 @@ def follow_rolls(
     settings, rolls = before.settings, before.rolls
     fresh = sorted(
         (one for one in closed if one.extent is Extent.MASK and _length_mm(one) <= settings.min_pitch_mm),
-        key=lambda defect: (*defect.box.along_mm, *defect.box.across_mm, defect.id),
+        key=lambda defect: (defect.box.along_mm, defect.box.across_mm, defect.id),
     )
     if not fresh and not before.rows:
         return before, ()
