@@ -23,6 +23,7 @@ MAX_ROWS: Final = 64
 LOST_AFTER: Final = 20
 """Turns without a mark after which a row has ended: the roll was changed, or the mark has worn off."""
 KEPT_MARKS: Final = 16
+_SETTLED_MARKS: Final = 8
 _MAX_DIVISOR: Final = 4  # of a pitch that was first seen as a multiple of the roll's
 _SAME_SIZE: Final = 1.0  # ln: a mark may be found in part, or with something beside it
 _SAME_PITCH: Final = 0.01
@@ -195,15 +196,28 @@ def _grow(row: Row, defect: Defect) -> Row:
     mark = Mark(row.last.slot + slots, _middle(defect.box.across_mm), y_mm, defect)
     classes = Counter(dict(row.classes))
     classes[defect.defect_class] += 1
-    return _fitted(
-        replace(
-            row,
-            seen=row.seen + 1,
-            across_mm=_hull(row.across_mm, defect.box.across_mm),
-            classes=tuple(sorted(classes.items())),
-            newest=(*row.newest, mark)[-KEPT_MARKS:],
+    return _coarsened(
+        _fitted(
+            replace(
+                row,
+                seen=row.seen + 1,
+                across_mm=_hull(row.across_mm, defect.box.across_mm),
+                classes=tuple(sorted(classes.items())),
+                newest=(*row.newest, mark)[-KEPT_MARKS:],
+            )
         )
     )
+
+
+def _coarsened(row: Row) -> Row:
+    """With a multiple of its pitch when all of its newest marks lie on that: what lay between was a stranger."""
+    newest = row.newest[-_SETTLED_MARKS:]
+    begin = newest[0].slot
+    divisor = math.gcd(*(mark.slot - begin for mark in newest))
+    if len(newest) < _SETTLED_MARKS or divisor < 2:
+        return row
+    newest = tuple(replace(mark, slot=(mark.slot - begin) // divisor + begin // divisor) for mark in newest)
+    return _fitted(replace(row, seen=min(row.seen, newest[-1].slot + 1), newest=newest))
 
 
 def _hull(one: tuple[float, float], other: tuple[float, float]) -> tuple[float, float]:

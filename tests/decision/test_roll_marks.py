@@ -115,6 +115,17 @@ def test_a_row_seen_every_second_turn_gets_its_own_pitch_when_the_others_show():
     assert last.marks == len(marks)
 
 
+def test_strangers_between_the_first_marks_are_forgotten():
+    """Defects just like the mark between its first turns halve the pitch; when no more come, it is the roll's own."""
+    strangers = [defect(400.0, 20_000.0 + 2000.0 * turn + 1000.0) for turn in range(4)]
+    events = follow(clutter(3) + strangers + row(2000.0, first_mm=20_000.0, marks=20), length_mm=60_000.0)[1]
+    (first,) = recognised(events)
+    assert first.pitch_mm == pytest.approx(1000, abs=1)
+    assert events[-1].id == first.id
+    assert events[-1].pitch_mm == pytest.approx(2000, abs=1)
+    assert events[-1].marks <= events[-1].marks_due <= 21
+
+
 def test_marks_missed_at_random_give_the_fundamental():
     """Never a multiple nor a fraction of the pitch, though a third of the marks is missing."""
     for seed in range(8):
