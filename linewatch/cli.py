@@ -93,6 +93,13 @@ def _parser() -> argparse.ArgumentParser:  # noqa: PLR0915 - a list of commands
     simulate.add_argument("--length-m", type=float, default=100.0)
     simulate.add_argument("--seed", type=int, default=7)
     simulate.add_argument("--defects-per-m", type=float, default=1.0)
+    simulate.add_argument(
+        "--roll-mark",
+        action="append",
+        default=[],
+        metavar="pitch_mm=1900,across_mm=400,missed=0.1,...",
+        help="let a damaged roll print one spot again and again; may be repeated",
+    )
     simulate.add_argument("--config", type=Path, help="its [line] gives width, pitch and line rate")
     simulate.add_argument("--json", action="store_true")
 
@@ -284,7 +291,7 @@ def _simulate(options: argparse.Namespace) -> None:
     from linewatch.daemon.simulate import render, simulator_source
 
     settings = _settings(options.config)
-    source = simulator_source(options.seed, options.length_m, options.defects_per_m)
+    source = simulator_source(options.seed, options.length_m, options.defects_per_m, options.roll_mark)
     truth = render(source, settings.line, options.out, options.truth)
     if options.json:
         print(truth.model_dump_json())
@@ -301,7 +308,13 @@ def _check(options: argparse.Namespace) -> None:
     else:
         settings = settings_from(tree, str(options.config))
         grading_for(settings, Taxonomy.read(settings.taxonomy) if settings.taxonomy is not None else None)
-    print(settings.model_dump_json(indent=1) if options.json else f"{options.config}: good")
+    if options.json:
+        print(settings.model_dump_json(indent=1))
+        return
+    print(f"{options.config}: good")
+    for roll in settings.roll if isinstance(settings, ServiceSettings) else ():
+        low, high = roll.pitch_mm
+        print(f"  roll {roll.name}, stand {roll.stand}: marks every {low:.0f} to {high:.0f} mm")
 
 
 def _engines(options: argparse.Namespace) -> int:

@@ -18,6 +18,7 @@ from linewatch.wire.schema import (
     CoilMessage,
     DefectMessage,
     FrameMessage,
+    RollMarkMessage,
     Snapshot,
     StatusMessage,
     canonical,
@@ -25,6 +26,7 @@ from linewatch.wire.schema import (
 
 SHOWN_DEFECTS = 12
 SHOWN_ALARMS = 6
+SHOWN_ROLLS = 4
 SILENCE_S = 1.0
 REFRESH_HZ = 4
 
@@ -38,6 +40,7 @@ class Board:
         self.coverage: dict[str, float] = {}
         self.defects: deque[DefectMessage] = deque(maxlen=SHOWN_DEFECTS)
         self.alarms: dict[str, AlarmBody] = {}
+        self.rolls: dict[str, RollMarkMessage] = {}
         self.lost = 0
 
     def take(self, message: AnyMessage | Lost) -> None:
@@ -52,6 +55,10 @@ class Board:
                 self.alarms.pop(message.id, None)
                 if message.state == "raised":
                     self.alarms[message.id] = message
+            case RollMarkMessage():
+                self.rolls.pop(message.id, None)
+                if message.state != "ended":
+                    self.rolls[message.id] = message
             case CoilMessage():
                 self.coil = f"{message.coil} {message.state}" + (f", {message.grade.text}" if message.grade else "")
             case FrameMessage():
@@ -67,7 +74,8 @@ class Board:
 
     def render(self, heartbeat_age_s: float) -> Group:
         """The whole board."""
-        return Group(self._head(heartbeat_age_s), self._alarm_table(), self._defect_table())
+        rolls = [self._roll_table()] if self.rolls else []
+        return Group(self._head(heartbeat_age_s), self._alarm_table(), *rolls, self._defect_table())
 
     def _head(self, age_s: float) -> Text:
         status = self.status
@@ -103,6 +111,23 @@ class Board:
             style = "yellow" if alarm.acked_state else "red"
             what = f"acknowledged: {alarm.text}" if alarm.acked_state else alarm.text
             table.add_row(alarm.priority, alarm.rule, alarm.coil, f"{alarm.along_mm / 1000:.2f}", what, style=style)
+        return table
+
+    def _roll_table(self) -> Table:
+        table = Table(title="roll marks", title_justify="left", expand=True)
+        for column in ("class", "pitch mm", "across mm", "since m", "marks", "suspected rolls"):
+            table.add_column(column)
+        for roll in list(self.rolls.values())[-SHOWN_ROLLS:]:
+            suspects = ", ".join(f"{s.roll} ({s.stand}) {s.share:.0%}" for s in roll.suspects[:3])
+            table.add_row(
+                roll.defect_class,
+                f"{roll.pitch_mm:.1f} ± {roll.pitch_error_mm:.1f}",
+                f"{roll.across_mm[0]:.0f}-{roll.across_mm[1]:.0f}",
+                f"{roll.along_mm[0] / 1000:.2f}",
+                f"{roll.marks} of {roll.marks_due}",
+                suspects or "none configured fits",
+                style="magenta",
+            )
         return table
 
     def _defect_table(self) -> Table:

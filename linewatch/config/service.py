@@ -1,9 +1,9 @@
 """The whole configuration file of one camera's service."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from linewatch.config.base import Settings
 from linewatch.config.capture import CaptureSettings
@@ -11,6 +11,7 @@ from linewatch.config.decision import AlarmRule, AlarmSettings, DecisionSettings
 from linewatch.config.inference import InferenceSettings
 from linewatch.config.journal import JournalSettings
 from linewatch.config.line import LineSettings
+from linewatch.config.roll import PeriodicSettings, RollSettings
 from linewatch.config.source import SourceSettings
 from linewatch.config.wire import WireSettings
 
@@ -35,6 +36,23 @@ class ServiceSettings(Settings):
     alarm: Annotated[tuple[AlarmRule, ...], Field(strict=False)] = ()
     alarms: AlarmSettings = AlarmSettings()
     system_alarms: SystemAlarmSettings | None = None
+    roll: Annotated[tuple[RollSettings, ...], Field(strict=False)] = ()
+    periodic: PeriodicSettings = PeriodicSettings()
     journal: JournalSettings = JournalSettings()
     wire: WireSettings = WireSettings()
     log: LogSettings = LogSettings()
+
+    @model_validator(mode="after")
+    def _rolls_can_be_told(self) -> Self:
+        names = [roll.name for roll in self.roll]
+        for roll in self.roll:
+            if names.count(roll.name) > 1:
+                raise ValueError(f"two [[roll]] are named '{roll.name}'; give each its own name")
+            low, high = roll.pitch_mm
+            if low < self.periodic.min_pitch_mm or high > self.periodic.max_pitch_mm:
+                raise ValueError(
+                    f"[[roll]] '{roll.name}' leaves marks every {low:.0f} to {high:.0f} mm, but [periodic] looks for "
+                    f"{self.periodic.min_pitch_mm:g} to {self.periodic.max_pitch_mm:g} mm only: widen min_pitch_mm or "
+                    "max_pitch_mm, or correct the roll's diameters and thicknesses"
+                )
+        return self

@@ -1,9 +1,9 @@
 """`[source]`: where frames come from, chosen by `type`."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from linewatch.config.base import Settings
 
@@ -28,6 +28,26 @@ class FolderSource(Settings):
     coil: CoilName | None = Field(default=None, description="default: the folder's name")
 
 
+class SimulatedRollMark(Settings):
+    """A damaged spot on a roll: one drawing, printed again each turn."""
+
+    pitch_mm: float = Field(ge=50, le=50_000)
+    across_mm: float = Field(description="of its middle, in mill coordinates")
+    first_mm: float = Field(default=0.0, ge=0, description="where along it begins")
+    last_mm: float | None = Field(default=None, gt=0, description="where the roll is changed; default: never")
+    jitter_mm: float = Field(default=2.0, ge=0, le=50, description="standard deviation of each mark's place along")
+    missed: float = Field(default=0.0, ge=0, lt=1, description="share of turns that leave no mark")
+    defect_class: Literal["torn_spot", "inclusion", "patches", "pitted_surface", "rolled_in_scale", "sliver"] = Field(
+        default="torn_spot", description="how it looks"
+    )
+
+    @model_validator(mode="after")
+    def _stays_in_step(self) -> Self:
+        if 10 * self.jitter_mm > self.pitch_mm:
+            raise ValueError(f"jitter_mm {self.jitter_mm:g} is above a tenth of pitch_mm {self.pitch_mm:g}")
+        return self
+
+
 class SimulatorSource(Settings):
     """A rendered strip with known defects."""
 
@@ -36,6 +56,7 @@ class SimulatorSource(Settings):
     length_m: float = Field(default=100.0, gt=0, le=20_000)
     defects_per_m: float = Field(default=1.0, ge=0, le=50)
     coil: CoilName = "SIM-7"
+    roll_mark: Annotated[tuple[SimulatedRollMark, ...], Field(strict=False)] = ()
 
 
 SourceSettings = Annotated[RecordingSource | FolderSource | SimulatorSource, Field(discriminator="type")]

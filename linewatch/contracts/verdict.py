@@ -100,6 +100,45 @@ class DefectEvent:
     merged_into: str | None = None
 
 
+class RollMarkState(StrEnum):
+    RECOGNISED = "recognised"
+    UPDATED = "updated"
+    ENDED = "ended"
+
+
+@dataclass(frozen=True, slots=True)
+class RollSuspect:
+    """A configured roll that would leave marks at such a pitch."""
+
+    roll: str
+    stand: str
+    pitch_mm: tuple[float, float]  # of its marks, over its range of diameter and the error of its slip
+    diameter_mm: tuple[float, float]  # that it has if it is the one
+    turns: int  # of the roll from mark to mark; above 1: it would be seen every so many turns only
+    share: float  # of the likelihood among all suspects, 0..1
+
+
+@dataclass(frozen=True, slots=True)
+class RollMark:
+    """Defects that come back at one cross position with a constant pitch; the whole row as known so far."""
+
+    id: str  # stable; made of its first mark's
+    state: RollMarkState
+    coil: str
+    side: str
+    camera: str
+    defect_class: str  # the most frequent of its marks
+    pitch_mm: float
+    pitch_error_mm: float  # standard error
+    confidence: float  # 1 - the number of such rows that chance would give on 100 km of such strip; 0..1
+    marks: int  # seen
+    marks_due: int  # from the first to the newest, the missed ones included
+    across_mm: tuple[float, float]  # hull of its marks
+    along_mm: tuple[float, float]  # from its first mark to its newest
+    defect_ids: tuple[str, ...]  # of its newest marks, in order along
+    suspects: tuple[RollSuspect, ...]  # likeliest first
+
+
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """What is known of one frame once it has been decided. One per `Frame`, in strip order."""
@@ -123,6 +162,7 @@ class Verdict:
     alarms: tuple[Alarm, ...]
     engines: tuple[str, ...]
     timing: Timing
+    roll_marks: tuple[RollMark, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,6 +220,7 @@ class CoilNotice:
     alarms: tuple[Alarm, ...]
     timing: Timing
     grade: CoilGrade | None = None  # at the end, where the service has grading rules
+    roll_marks: tuple[RollMark, ...] = ()
 
 
 Decided = Verdict | CoilNotice | AlarmNotice

@@ -43,6 +43,7 @@ class ReplaySummary:
     latency_p99_ms: float
     engines: tuple[str, ...]
     missed_m: float = 0.0
+    roll_marks: int = 0
     elapsed_s: float = field(default=0.0)
     grade: CoilGrade | None = None  # of the last coil
 
@@ -110,6 +111,7 @@ def summary_of(service: Service) -> ReplaySummary:
         latency_p99_ms=float(p99),
         engines=tuple(engine.identity for engine in service.engines),
         missed_m=tally.mm[Quality.MISSED] / 1000,
+        roll_marks=tally.roll_marks,
         elapsed_s=elapsed_s,
         grade=tally.grade,
     )

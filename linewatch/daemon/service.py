@@ -280,6 +280,8 @@ def rules_of(
         grading=grading,
         alarm_settings=settings.alarms,
         system_alarms=settings.system_alarms,
+        periodic=settings.periodic,
+        rolls=settings.roll,
     )
 
 

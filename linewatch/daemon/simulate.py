@@ -1,5 +1,6 @@
 """`linewatch simulate`: a rendered strip as a recording, with the truth beside it."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -8,22 +9,50 @@ from linewatch.capture.clock import MonotonicClock
 from linewatch.capture.recorder import record
 from linewatch.capture.sidecar import sidecar_path
 from linewatch.config.line import LineSettings
-from linewatch.config.source import SimulatorSource
+from linewatch.config.source import SimulatedRollMark, SimulatorSource
 from linewatch.contracts.errors import ConfigError
 from linewatch.daemon.progress import progress_bar
 from linewatch.daemon.sources import camera_for, simulated_strip
 from linewatch.simulation.truth import CoilTruth
 
 
-def simulator_source(seed: int, length_m: float, defects_per_m: float) -> SimulatorSource:
-    """A simulated coil by what a user types. Raises ConfigError for impossible values."""
+def simulator_source(
+    seed: int, length_m: float, defects_per_m: float, roll_marks: Sequence[str] = ()
+) -> SimulatorSource:
+    """A simulated coil by what a user types; a roll mark as `pitch_mm=1900,across_mm=400,missed=0.1`. Raises
+    ConfigError for impossible values.
+    """
     try:
         return SimulatorSource(
-            type="simulator", seed=seed, length_m=length_m, defects_per_m=defects_per_m, coil=f"SIM-{seed}"
+            type="simulator",
+            seed=seed,
+            length_m=length_m,
+            defects_per_m=defects_per_m,
+            coil=f"SIM-{seed}",
+            roll_mark=tuple(_roll_mark(text) for text in roll_marks),
         )
     except ValidationError as error:
-        faults = "; ".join(f"{fault['loc'][0]} is {fault['input']!r}: {fault['msg']}" for fault in error.errors())
+        faults = "; ".join(
+            f"{fault['loc'][0] if fault['loc'] else 'roll mark'} is {fault['input']!r}: {fault['msg']}"
+            for fault in error.errors()
+        )
         raise ConfigError(f"cannot simulate that: {faults}") from error
+
+
+def _roll_mark(text: str) -> SimulatedRollMark:
+    fields: dict[str, object] = {}
+    for part in text.split(","):
+        name, _, value = part.strip().partition("=")
+        if name not in SimulatedRollMark.model_fields or not value or name in fields:
+            raise ConfigError(
+                f"roll mark {part.strip()!r} is not NAME=VALUE, each name once; expected names: "
+                f"{', '.join(SimulatedRollMark.model_fields)}; e.g. pitch_mm=1900,across_mm=400,missed=0.1"
+            )
+        try:
+            fields[name] = value if name == "defect_class" else float(value)
+        except ValueError:
+            raise ConfigError(f"roll mark: {name} is {value!r}, expected a number without a unit") from None
+    return SimulatedRollMark(**fields)  # type: ignore[arg-type]
 
 
 def render(source: SimulatorSource, line: LineSettings, video: Path, truth: Path, max_mb: float = 8192.0) -> CoilTruth:

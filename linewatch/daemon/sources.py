@@ -28,7 +28,7 @@ def camera_for(source: SourceSettings, line: LineSettings, clock: Clock, *, live
 
 def simulated_strip(source: SimulatorSource, line: LineSettings) -> Strip:
     """The strip that a simulator source means."""
-    return Strip(source.seed, source.length_m, source.defects_per_m, line)
+    return Strip(source.seed, source.length_m, source.defects_per_m, line, roll_marks=source.roll_mark)
 
 
 def speed_mm_per_s(line: LineSettings) -> float:

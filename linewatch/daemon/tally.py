@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from linewatch.contracts.alarm import AlarmChange, AlarmNotice, AlarmState
 from linewatch.contracts.frame import Cause
-from linewatch.contracts.verdict import CoilGrade, Decided, DefectState, Quality, Verdict
+from linewatch.contracts.verdict import CoilGrade, Decided, DefectState, Quality, RollMarkState, Verdict
 
 
 @dataclass(slots=True)
@@ -22,6 +22,7 @@ class Tally:
     defects: Counter[str] = field(default_factory=Counter)
     opened: int = 0  # defects, those included that merged into others later
     alarms_raised: int = 0
+    roll_marks: int = 0  # recognised
     quality: Quality = Quality.INSPECTED  # of the newest lines
     coil: str = ""
     along_mm: float = 0.0
@@ -54,6 +55,7 @@ class Tally:
             self.opened += event.state is DefectState.OPENED
             if event.state is DefectState.CLOSED and event.merged_into is None:
                 self.defects[event.defect.defect_class] += 1
+        self.roll_marks += sum(mark.state is RollMarkState.RECOGNISED for mark in decided.roll_marks)
 
     @property
     def coverage(self) -> float:

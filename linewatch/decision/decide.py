@@ -13,9 +13,11 @@ from linewatch.contracts.verdict import (
     CoilState,
     CoverageSpan,
     Decided,
+    Defect,
     DefectEvent,
     DefectState,
     Quality,
+    RollMark,
     Verdict,
 )
 from linewatch.decision import alarms as alarming
@@ -23,6 +25,7 @@ from linewatch.decision.alarms import Alarms
 from linewatch.decision.components import find_pieces
 from linewatch.decision.coverage import CoverageSums, spans_of
 from linewatch.decision.grading import GradingState, finish_grading, observe
+from linewatch.decision.rollmarks import Recurrence, end_rolls, follow_rolls
 from linewatch.decision.rules import DecisionRules
 from linewatch.decision.severity import severities_of
 from linewatch.decision.tracks import Track, close_all, follow
@@ -39,6 +42,7 @@ class CoilSoFar:
     next_line: int
     end_mm: float
     captured_ns: int
+    recurrence: Recurrence
     classes: tuple[str, ...] = ()
     tracks: tuple[Track, ...] = ()
     sums: CoverageSums = field(default_factory=CoverageSums)
@@ -83,6 +87,7 @@ def decide(
             end_mm=frame.along_mm,
             captured_ns=frame.captured_ns,
             grading=None if rules.grading is None else GradingState.begin(rules.grading),
+            recurrence=Recurrence.initial(frame.along_mm, rules.periodic, rules.rolls),
         )
         notices.append(_notice(coil, CoilState.STARTED, (), cleared))
     coil, verdict = _decide_frame(coil, prediction, rules)
@@ -107,7 +112,9 @@ def obey(state: DecisionState, order: AlarmOrder, rules: DecisionRules) -> tuple
 
 
 def finish(state: DecisionState) -> tuple[CoilNotice, ...]:
-    """The end of the stream or of a coil: its notice with sums, defects closed, alarms cleared; () without a coil."""
+    """The end of the stream or of a coil: its notice with sums, defects closed, roll marks ended, alarms cleared; ()
+    without a coil.
+    """
     return () if state.coil is None else (_end(state.coil, state.alarms)[1],)
 
 
@@ -115,9 +122,10 @@ def _end(coil: CoilSoFar, alarms: Alarms) -> tuple[Alarms, CoilNotice]:
     events = _rated(coil, close_all(coil.tracks))
     alarms, cleared = alarming.end_coil(alarms)
     coil = _count(coil, events)
-    grading = _graded(coil, events)
+    roll_marks = end_rolls(coil.recurrence)
+    grading = _graded(coil, events, roll_marks)
     grade = None if grading is None else finish_grading(grading)
-    return alarms, _notice(coil, CoilState.ENDED, events, cleared, grade)
+    return alarms, replace(_notice(coil, CoilState.ENDED, events, cleared, grade), roll_marks=roll_marks)
 
 
 def _decide_frame(coil: CoilSoFar, prediction: Prediction, rules: DecisionRules) -> tuple[CoilSoFar, Verdict]:
@@ -133,6 +141,7 @@ def _decide_frame(coil: CoilSoFar, prediction: Prediction, rules: DecisionRules)
     events = _rated(coil, (*cut_off, *events))
 
     scale = StripScale.of(frame, rules.across_offset_mm)
+    recurrence, roll_marks = follow_rolls(coil.recurrence, _genuine(events, rules), scale.along(frame.lines))
     verdict = Verdict(
         ordinal=frame.ordinal,
         sequence=frame.sequence,
@@ -153,6 +162,7 @@ def _decide_frame(coil: CoilSoFar, prediction: Prediction, rules: DecisionRules)
         alarms=(),
         engines=prediction.engines,
         timing=prediction.timing,
+        roll_marks=roll_marks,
     )
     coil = replace(
         _count(coil, events),
@@ -161,8 +171,9 @@ def _decide_frame(coil: CoilSoFar, prediction: Prediction, rules: DecisionRules)
         captured_ns=frame.captured_ns,
         classes=prediction.classes if pieces else coil.classes,
         tracks=tracks,
+        recurrence=recurrence,
         sums=coil.sums.plus(spans, frame.mm_per_line),
-        grading=_graded(coil, events, spans, verdict.along_mm[1]),
+        grading=_graded(coil, events, roll_marks, spans, verdict.along_mm[1]),
     )
     return coil, verdict
 
@@ -171,6 +182,15 @@ def _strip_mm(edges: StripEdges | None, scale: StripScale) -> tuple[float, float
     if edges is None or edges.left_px >= edges.right_px:
         return None
     return scale.across(edges.left_px), scale.across(edges.right_px)
+
+
+def _genuine(events: tuple[DefectEvent, ...], rules: DecisionRules) -> list[Defect]:
+    """Defects that are complete, each once: what a roll mark may be made of."""
+    return [
+        event.defect
+        for event in events
+        if _closed_for_good(event) and event.defect.defect_class not in rules.pseudo_classes
+    ]
 
 
 def _count(coil: CoilSoFar, events: tuple[DefectEvent, ...]) -> CoilSoFar:
@@ -194,11 +214,16 @@ def _rated(coil: CoilSoFar, events: tuple[DefectEvent, ...]) -> tuple[DefectEven
 
 
 def _graded(
-    coil: CoilSoFar, events: tuple[DefectEvent, ...], spans: tuple[CoverageSpan, ...] = (), end_mm: float = 0.0
+    coil: CoilSoFar,
+    events: tuple[DefectEvent, ...],
+    roll_marks: tuple[RollMark, ...],
+    spans: tuple[CoverageSpan, ...] = (),
+    end_mm: float = 0.0,
 ) -> GradingState | None:
     if coil.grading is None:
         return None
-    return observe(coil.grading, [event.defect for event in events if _closed_for_good(event)], spans, end_mm)
+    closed = [event.defect for event in events if _closed_for_good(event)]
+    return observe(coil.grading, closed, spans, end_mm, {name for mark in roll_marks for name in mark.defect_ids})
 
 
 def _closed_for_good(event: DefectEvent) -> bool:

@@ -9,6 +9,7 @@ import numpy as np
 
 from linewatch.config.decision import AlarmRule, AlarmSettings, DecisionSettings, SystemAlarmSettings
 from linewatch.config.line import LineSettings
+from linewatch.config.roll import PeriodicSettings, RollSettings
 from linewatch.contracts.errors import ConfigError
 from linewatch.contracts.manifest import EngineManifest, byte_threshold
 from linewatch.contracts.verdict import Defect
@@ -47,6 +48,8 @@ class DecisionRules:
     system_alarms: SystemAlarmSettings | None = None
     side: str = ""
     camera: str = ""
+    periodic: PeriodicSettings = field(default_factory=PeriodicSettings)
+    rolls: tuple[RollSettings, ...] = ()
 
     def __post_init__(self) -> None:
         """Raises ConfigError for alarm rules that could never be raised, or contradict each other."""
@@ -105,6 +108,8 @@ class DecisionRules:
         grading: GradingRules | None = None,
         alarm_settings: AlarmSettings | None = None,
         system_alarms: SystemAlarmSettings | None = None,
+        periodic: PeriodicSettings | None = None,
+        rolls: Iterable[RollSettings] = (),
     ) -> Self:
         """The rules of one service. A setting overrides its manifest; raises ConfigError as above."""
         threshold = segment.thresholds["defect"] if settings.defect_threshold is None else settings.defect_threshold
@@ -124,6 +129,8 @@ class DecisionRules:
             system_alarms=system_alarms,
             side=line.side,
             camera=line.camera,
+            periodic=periodic or PeriodicSettings(),
+            rolls=tuple(rolls),
         )
 
     def reach(self, mm_per_step: float) -> int:

@@ -21,6 +21,7 @@ class StoredCoil:
     side: str
     camera: str
     defects: tuple[Defect, ...]  # closed, without those that merged into others
+    periodic: frozenset[str]  # ids of those that belong to a roll mark
     inspected_mm: tuple[tuple[float, float], ...]
     end_mm: float
     ended: bool
@@ -59,7 +60,7 @@ class Regraded:
 
 def regrade(coil: StoredCoil, rules: GradingRules) -> Regraded:
     """The coil by these rules."""
-    now = grade_coil(rules, coil.defects, coil.inspected_mm, coil.end_mm)
+    now = grade_coil(rules, coil.defects, coil.inspected_mm, coil.end_mm, coil.periodic)
     severities = severities_of(coil.defects, rules)
     changed = sum(defect.severity != severity for defect, severity in zip(coil.defects, severities, strict=True))
     return Regraded(coil.coil, coil.side, coil.camera, coil.ended, coil.grade, now, changed)
@@ -96,6 +97,7 @@ def _stored(lines: list[VerdictLine | CoilLine]) -> StoredCoil:
             for event in line.defects
             if event.state is DefectState.CLOSED and event.merged_into is None
         ),
+        periodic=frozenset(name for line in lines for mark in line.roll_marks for name in mark.defect_ids),
         inspected_mm=tuple(span.along_mm for span in spans if span.quality is Quality.INSPECTED),
         end_mm=max((line.along_mm[1] for line in lines if not isinstance(line, CoilLine)), default=0.0),
         ended=end is not None and end.state is CoilState.ENDED,

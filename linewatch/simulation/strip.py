@@ -8,11 +8,13 @@ import cv2
 import numpy as np
 
 from linewatch.config.line import LineSettings
+from linewatch.config.source import SimulatedRollMark
+from linewatch.contracts.errors import ConfigError
 from linewatch.contracts.verdict import StripBox
 from linewatch.simulation.defects import DEFECTS, PSEUDO_DEFECTS, Stamp
 from linewatch.simulation.patches import RealPatch
 from linewatch.simulation.steel import BLOCK_LINES, SteelLook
-from linewatch.simulation.truth import CoilTruth, TrueDefect
+from linewatch.simulation.truth import CoilTruth, TrueDefect, TrueRollMark
 
 CLASSES: tuple[str, ...] = tuple(DEFECTS)
 PSEUDO_PER_M = 0.15
@@ -31,6 +33,7 @@ class _Placed:
     line: int
     column: int
     stamp: Stamp
+    roll_mark: int | None = None  # which one it is a mark of
 
 
 class Strip:
@@ -39,6 +42,7 @@ class Strip:
 
     About `defects_per_m` defects of every house class that is drawn and a few pseudo-defects (water, oil) lie on it,
     clear of each other and on steel; where there are `patches` of a class, every other one is such a real piece.
+    The marks of `roll_marks` lie where the roll prints them, clear of the rest of the defects though not of each other.
     `truth()` lists them, `mask()` draws them. Raises ValueError for lines beyond the strip.
     """
 
@@ -49,7 +53,9 @@ class Strip:
         defects_per_m: float,
         line: LineSettings,
         patches: Sequence[RealPatch] = (),
+        roll_marks: Sequence[SimulatedRollMark] = (),
     ) -> None:
+        """Raises ConfigError for a roll mark that does not lie on the steel."""
         self.seed = seed
         self.line = line
         self.width = line.width_px
@@ -64,6 +70,12 @@ class Strip:
         self._waves = rng.uniform(0.5, 1.0, (2, 3)) * np.array([0.005, 0.0012, 0.0004]) * self.width
         self._periods = rng.uniform(0.8, 1.3, (2, 3)) * np.array([9000.0, 900.0, 110.0])
         self._phases = rng.uniform(0, 2 * np.pi, (2, 3))
+        self._roll_marks = tuple(
+            (mark, self._draw(mark.defect_class, np.random.default_rng([seed, 4, number])))
+            for number, mark in enumerate(roll_marks)
+        )
+        for mark, stamp in self._roll_marks:
+            self._check_on_steel(mark, stamp)
         self._blocks: OrderedDict[int, np.ndarray] = OrderedDict()
         self._stretches: OrderedDict[int, tuple[_Placed, ...]] = OrderedDict()
 
@@ -97,10 +109,13 @@ class Strip:
         """Everything that lies on the strip, in order along it. Draws every defect: milliseconds per metre."""
         genuine: list[TrueDefect] = []
         pseudo: list[TrueDefect] = []
-        for stretch in range(-(-self.total_lines // _STRETCH_LINES)):
-            for placed in self._stretch(stretch):
-                into = genuine if placed.genuine else pseudo
-                into.append(self._described(placed, len(into)))
+        marks: list[list[int]] = [[] for _ in self._roll_marks]
+        every = [p for stretch in range(-(-self.total_lines // _STRETCH_LINES)) for p in self._stretch(stretch)]
+        for placed in sorted([*every, *self._prints_on(0, self.total_lines)], key=lambda p: (p.line, p.column)):
+            if placed.roll_mark is not None:
+                marks[placed.roll_mark].append(len(genuine))
+            into = genuine if placed.genuine else pseudo
+            into.append(self._described(placed, len(into)))
         return CoilTruth(
             coil=coil,
             seed=self.seed,
@@ -110,6 +125,16 @@ class Strip:
             mm_per_line=self.line.mm_per_line,
             defects=tuple(genuine),
             pseudo_defects=tuple(pseudo),
+            roll_marks=tuple(
+                TrueRollMark(
+                    id=number,
+                    pitch_mm=mark.pitch_mm,
+                    across_mm=mark.across_mm,
+                    due=len(self._turns(mark, stamp, 0, self.total_lines)),
+                    defect_ids=tuple(marks[number]),
+                )
+                for number, (mark, stamp) in enumerate(self._roll_marks)
+            ),
         )
 
     def _check(self, first_line: int, count: int) -> None:
@@ -153,6 +178,42 @@ class Strip:
             for placed in self._stretch(stretch):
                 if placed.line < first_line + count and placed.line + len(placed.stamp.mask) > first_line:
                     yield placed
+        yield from self._prints_on(first_line, count)
+
+    def _prints_on(self, first_line: int, count: int) -> Iterator[_Placed]:
+        """The marks of rolls that touch these lines; each turn has its own dice, so any line can be asked for."""
+        for number, (mark, stamp) in enumerate(self._roll_marks):
+            lines, width = stamp.mask.shape
+            column = round((mark.across_mm - self.line.across_offset_mm) / self.line.mm_per_px - width / 2)
+            for turn in self._turns(mark, stamp, first_line, count):
+                rng = np.random.default_rng([self.seed, 5, number, turn])
+                off_mm = float(np.clip(rng.standard_normal(), -4, 4)) * mark.jitter_mm
+                line = round((mark.first_mm + turn * mark.pitch_mm + off_mm) / self.line.mm_per_line)
+                line = min(max(line, 0), self.total_lines - lines)
+                seen = rng.random() >= mark.missed
+                if seen and line < first_line + count and line + lines > first_line:
+                    yield _Placed(mark.defect_class, True, line, column, stamp, number)
+
+    def _turns(self, mark: SimulatedRollMark, stamp: Stamp, first_line: int, count: int) -> range:
+        """The turns whose marks may touch these lines; over the whole strip, those that lie on it."""
+        lines, mm = len(stamp.mask), self.line.mm_per_line
+        last_mm = min(self.total_lines - lines, first_line + count + 4 * mark.jitter_mm / mm) * mm
+        if mark.last_mm is not None:
+            last_mm = min(last_mm, mark.last_mm)
+        first_mm = (first_line - lines) * mm - 4 * mark.jitter_mm
+        first = max(0, int(np.ceil((first_mm - mark.first_mm) / mark.pitch_mm)))
+        return range(first, max(first, int(np.floor((last_mm - mark.first_mm) / mark.pitch_mm)) + 1))
+
+    def _check_on_steel(self, mark: SimulatedRollMark, stamp: Stamp) -> None:
+        wander = self._waves.sum(1).max() + 4
+        half_mm = stamp.mask.shape[1] / 2 * self.line.mm_per_px
+        inner = self._sides + np.array([wander, -wander])
+        low, high = (self.line.across_offset_mm + side * self.line.mm_per_px for side in inner)
+        if not low + half_mm <= mark.across_mm <= high - half_mm:
+            raise ConfigError(
+                f"a roll mark at across_mm = {mark.across_mm:g}, {2 * half_mm:.0f} mm wide, is not on this steel; "
+                f"give {low + half_mm:.0f} to {high - half_mm:.0f} mm"
+            )
 
     def _stretch(self, index: int) -> tuple[_Placed, ...]:
         if index in self._stretches:
@@ -171,6 +232,7 @@ class Strip:
         left, right = int(np.ceil(self._sides[0] + wander)), int(self._sides[1] - wander)
         names = [str(name) for name in rng.choice(CLASSES, _due(first, last, self._per_line))]
         names += [str(name) for name in rng.choice(list(PSEUDO_DEFECTS), _due(first, last, self._pseudo_per_line))]
+        prints = list(self._prints_on(first, last - first))
         placed: list[_Placed] = []
         for name in names:
             stamp = self._draw(name, rng)
@@ -183,7 +245,7 @@ class Strip:
                 if name == "edge_mark":
                     column = left if rng.random() < 0.5 else right - width
                 candidate = _Placed(name, name in DEFECTS, line, column, stamp)
-                if not any(_near(candidate, other) for other in placed):
+                if not any(_near(candidate, other) for other in (*prints, *placed)):
                     placed.append(candidate)
                     break
         return tuple(sorted(placed, key=lambda item: (item.line, item.column)))

@@ -22,6 +22,16 @@ class TrueDefect(_Closed):
     area_mm2: float = Field(gt=0)
 
 
+class TrueRollMark(_Closed):
+    """One damaged spot on a roll; its marks are among the coil's defects."""
+
+    id: int = Field(ge=0)
+    pitch_mm: float = Field(gt=0)
+    across_mm: float
+    due: int = Field(ge=0, description="turns on the coil, those that left no mark included")
+    defect_ids: tuple[int, ...] = Field(description="its marks, in order along")
+
+
 class CoilTruth(_Closed):
     """All defects of a coil in order along it. Calling one of `pseudo_defects` is a false call."""
 
@@ -34,6 +44,7 @@ class CoilTruth(_Closed):
     mm_per_line: float = Field(gt=0)
     defects: tuple[TrueDefect, ...]
     pseudo_defects: tuple[TrueDefect, ...]
+    roll_marks: tuple[TrueRollMark, ...] = ()
 
     def write(self, path: Path) -> None:
         """As JSON."""

@@ -15,6 +15,8 @@ from linewatch.contracts.verdict import (
     Decided,
     Defect,
     DefectEvent,
+    RollMark,
+    RollSuspect,
     RunMask,
     StripBox,
     Verdict,
@@ -36,6 +38,8 @@ from linewatch.wire.schema import (
     IntervalMm,
     MaskBody,
     Message,
+    RollMarkBody,
+    RollSuspectBody,
     SpanBody,
     StatusBody,
     TimingBody,
@@ -54,7 +58,7 @@ class Draft:
     """A message that has no sequence yet."""
 
     topic: Topic
-    body: FrameBody | DefectBody | AlarmBody | CoilBody
+    body: FrameBody | DefectBody | AlarmBody | CoilBody | RollMarkBody
     timing: TimingBody
     payload: bytes = b""
 
@@ -87,7 +91,7 @@ class Sequencer:
 
 
 def drafts(decided: Decided) -> list[Draft]:
-    """The messages of one decision in the order in which they are published: itself, its defects, its alarms."""
+    """The messages of one decision in the order they are published in: itself, its defects, roll marks, alarms."""
     timing = _timing(decided.timing)
     if isinstance(decided, AlarmNotice):
         return [Draft(Topic.ALARM, alarm_body(alarm, None), timing) for alarm in decided.alarms]
@@ -100,6 +104,7 @@ def drafts(decided: Decided) -> list[Draft]:
         mask, dropped = _bounded(event.mask)
         body = DefectBody(**_defect(event, ordinal, mask, dropped))
         messages.append(Draft(Topic.DEFECT, body, timing, encode_runs(mask.runs) if mask else b""))
+    messages += [Draft(Topic.ROLL_MARK, _roll_mark(mark, ordinal), timing) for mark in decided.roll_marks]
     messages += [Draft(Topic.ALARM, alarm_body(alarm, ordinal), timing) for alarm in decided.alarms]
     return messages
 
@@ -113,6 +118,7 @@ def line(decided: Decided) -> VerdictLine | CoilLine | AlarmsLine:
     parts: dict[str, Any] = {
         "defects": tuple(_defect_line(event, ordinal) for event in decided.defects),
         "alarms": tuple(alarm_body(alarm, ordinal) for alarm in decided.alarms),
+        "roll_marks": tuple(_roll_mark(mark, ordinal) for mark in decided.roll_marks),
         "timing": _timing(decided.timing),
     }
     if isinstance(decided, Verdict):
@@ -226,6 +232,38 @@ def _bounded(mask: RunMask | None) -> tuple[RunMask | None, bool]:
     """The mask, unless it is larger than a message may be; and whether it is left out for that."""
     dropped = mask is not None and len(mask.runs) > MAX_MASK_RUNS
     return (None if dropped else mask), dropped
+
+
+def _roll_mark(mark: RollMark, ordinal: int | None) -> RollMarkBody:
+    return RollMarkBody(
+        state=mark.state,
+        id=mark.id,
+        ordinal=ordinal,
+        coil=mark.coil,
+        side=mark.side,
+        camera=mark.camera,
+        defect_class=mark.defect_class,
+        pitch_mm=_mm(mark.pitch_mm),
+        pitch_error_mm=_mm(mark.pitch_error_mm),
+        confidence=_score(mark.confidence),
+        marks=int(mark.marks),
+        marks_due=int(mark.marks_due),
+        across_mm=_interval(mark.across_mm),
+        along_mm=_interval(mark.along_mm),
+        defect_ids=tuple(mark.defect_ids),
+        suspects=tuple(_suspect(suspect) for suspect in mark.suspects),
+    )
+
+
+def _suspect(suspect: RollSuspect) -> RollSuspectBody:
+    return RollSuspectBody(
+        roll=suspect.roll,
+        stand=suspect.stand,
+        pitch_mm=_interval(suspect.pitch_mm),
+        diameter_mm=_interval(suspect.diameter_mm),
+        turns=int(suspect.turns),
+        share=_score(suspect.share),
+    )
 
 
 def alarm_body(alarm: Alarm, ordinal: int | None) -> AlarmBody:

@@ -16,7 +16,7 @@ from linewatch.contracts.alarm import AlarmAction, AlarmChange, AlarmState, Prio
 from linewatch.contracts.errors import WireError
 from linewatch.contracts.frame import Cause
 from linewatch.contracts.manifest import Task
-from linewatch.contracts.verdict import CoilState, DefectState, Extent, Quality
+from linewatch.contracts.verdict import CoilState, DefectState, Extent, Quality, RollMarkState
 
 SCHEMA_VERSION: Final = 1
 MAX_HEADER_BYTES = 1 << 20
@@ -31,10 +31,11 @@ class Topic(StrEnum):
     DEFECT = "defect"
     ALARM = "alarm"
     COIL = "coil"
+    ROLL_MARK = "roll_mark"
     STATUS = "status"
 
 
-KEPT_TOPICS = (Topic.FRAME, Topic.DEFECT, Topic.ALARM, Topic.COIL)
+KEPT_TOPICS = (Topic.FRAME, Topic.DEFECT, Topic.ALARM, Topic.COIL, Topic.ROLL_MARK)
 """Topics that are journaled and can be asked for again; a status is only worth something while it is fresh."""
 
 Count = Annotated[int, Field(ge=0)]
@@ -217,6 +218,38 @@ class CoilBody(Message):
     grade: GradeBody | None = Field(default=None, description="at the end, where the service has grading rules")
 
 
+class RollSuspectBody(Message):
+    """A configured roll that would leave marks at such a pitch."""
+
+    roll: str
+    stand: str
+    pitch_mm: IntervalMm = Field(description="of its marks, over its range of diameter and the error of its slip")
+    diameter_mm: IntervalMm = Field(description="that it has if it is the one")
+    turns: Annotated[int, Field(ge=1)] = Field(description="of the roll from mark to mark")
+    share: Score = Field(description="of the likelihood among all suspects")
+
+
+class RollMarkBody(Message):
+    """Defects that come back at one cross position with a constant pitch; the whole row as known so far."""
+
+    state: RollMarkState
+    id: str
+    ordinal: Count | None = Field(description="of the frame that brought this step; null at the end of the coil")
+    coil: str
+    side: str
+    camera: str
+    defect_class: str = Field(description="the most frequent of its marks")
+    pitch_mm: Annotated[float, Field(gt=0)]
+    pitch_error_mm: Annotated[float, Field(ge=0)] = Field(description="standard error")
+    confidence: Score = Field(description="1 - the number of such rows that chance would give on 100 km of such strip")
+    marks: Count = Field(description="seen")
+    marks_due: Count = Field(description="from the first to the newest, the missed ones included")
+    across_mm: IntervalMm
+    along_mm: IntervalMm = Field(description="from its first mark to its newest")
+    defect_ids: tuple[str, ...] = Field(description="of its newest marks, in order along")
+    suspects: tuple[RollSuspectBody, ...] = Field(description="likeliest first; empty when no roll would do this")
+
+
 class ServiceState(StrEnum):
     """What the service is doing."""
 
@@ -375,6 +408,12 @@ class CoilMessage(CoilBody, Timed):
     topic: Literal[Topic.COIL]
 
 
+class RollMarkMessage(RollMarkBody, Timed):
+    """Topic `roll_mark`."""
+
+    topic: Literal[Topic.ROLL_MARK]
+
+
 class StatusMessage(StatusBody, Envelope):
     """Topic `status`, not journaled: a missed one is not served again."""
 
@@ -384,13 +423,14 @@ class StatusMessage(StatusBody, Envelope):
     )
 
 
-AnyMessage = FrameMessage | DefectMessage | AlarmMessage | CoilMessage | StatusMessage
+AnyMessage = FrameMessage | DefectMessage | AlarmMessage | CoilMessage | RollMarkMessage | StatusMessage
 
 _MODELS: dict[str, type[AnyMessage]] = {
     Topic.FRAME: FrameMessage,
     Topic.DEFECT: DefectMessage,
     Topic.ALARM: AlarmMessage,
     Topic.COIL: CoilMessage,
+    Topic.ROLL_MARK: RollMarkMessage,
     Topic.STATUS: StatusMessage,
 }
 
@@ -459,6 +499,7 @@ class Snapshot(Message):
     suppressed_or_shelved: tuple[AlarmBody, ...] = Field(
         default=(), description="active alarms that are held back, and the rules that are shelved"
     )
+    roll_marks: tuple[RollMarkBody, ...] = Field(default=(), description="that are being followed")
     engines: tuple[EngineStatus, ...]
 
 
@@ -588,6 +629,7 @@ class VerdictLine(FrameBody):
     kind: Literal["verdict"] = "verdict"
     defects: tuple[DefectLine, ...]
     alarms: tuple[AlarmBody, ...]
+    roll_marks: tuple[RollMarkBody, ...] = ()
     timing: TimingBody
 
 
@@ -597,6 +639,7 @@ class CoilLine(CoilBody):
     kind: Literal["coil"] = "coil"
     defects: tuple[DefectLine, ...]
     alarms: tuple[AlarmBody, ...]
+    roll_marks: tuple[RollMarkBody, ...] = ()
     timing: TimingBody
 
 

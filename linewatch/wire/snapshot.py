@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from linewatch.contracts.alarm import AlarmState
 from linewatch.contracts.record import Record
-from linewatch.contracts.verdict import CoilState, DefectState, Quality
+from linewatch.contracts.verdict import CoilState, DefectState, Quality, RollMarkState
 from linewatch.wire.encode import Draft
 from linewatch.wire.schema import (
     KEPT_TOPICS,
@@ -17,6 +17,7 @@ from linewatch.wire.schema import (
     DefectBody,
     EngineStatus,
     FrameBody,
+    RollMarkBody,
     Snapshot,
     parse,
 )
@@ -39,6 +40,7 @@ class Standing:
         self._missed_lines: Counter[str] = Counter()
         self._classes: Counter[str] = Counter()
         self._open: dict[str, DefectBody] = {}
+        self._rolls: dict[str, RollMarkBody] = {}
         self._alarms = {body.id: body for body in map(alarm_of, alarms)}
 
     def use(self, engines: Sequence[EngineStatus]) -> None:
@@ -66,6 +68,10 @@ class Standing:
                         self._add_frame(frame)
                     case DefectBody() as defect:
                         self._add_defect(defect)
+                    case RollMarkBody(state=RollMarkState.ENDED) as roll:
+                        self._rolls.pop(roll.id, None)
+                    case RollMarkBody() as roll:
+                        self._rolls[roll.id] = roll
                     case AlarmBody(retain=True) as alarm:
                         self._alarms[alarm.id] = alarm
                     case AlarmBody() as alarm:
@@ -86,6 +92,7 @@ class Standing:
                 open_defects_left_out=len(self._open) - len(shown),
                 standing_alarms=tuple(a for a in self._alarms.values() if a.state is AlarmState.RAISED),
                 suppressed_or_shelved=tuple(a for a in self._alarms.values() if a.state is not AlarmState.RAISED),
+                roll_marks=tuple(self._rolls.values()),
                 engines=self._engines,
             )
 
@@ -96,6 +103,7 @@ class Standing:
         self._missed_lines.clear()
         self._classes.clear()
         self._open.clear()
+        self._rolls.clear()
 
     def _add_frame(self, frame: FrameBody) -> None:
         self._end_mm = frame.along_mm[1]

@@ -103,6 +103,22 @@ def test_recording_stops_at_its_size_bound(tmp_path: Path) -> None:
     assert sum(path.stat().st_size for path in tmp_path.glob("r.*")) <= 6_000_000
 
 
+def test_check_shows_the_pitch_that_each_roll_would_leave(tmp_path: Path) -> None:
+    config = tmp_path / "c.toml"
+    config.write_text(
+        '[[roll]]\nname = "F7 top"\nstand = "F7"\ndiameter_min_mm = 600.0\ndiameter_max_mm = 680.0\n'
+        "forward_slip = 0.04\nh_stand_mm = 2.5\nh_exit_mm = 2.5\n"
+    )
+    assert "roll F7 top, stand F7: marks every 1923 to 2264 mm" in linewatch("check", config).stdout
+
+
+def test_a_roll_mark_that_cannot_be_simulated_is_refused(tmp_path: Path) -> None:
+    files = "--out", tmp_path / "s.avi", "--truth", tmp_path / "t.json"
+    refused(linewatch("simulate", *files, "--roll-mark", "pitch=3"), 2, "'pitch=3' is not NAME=VALUE", "pitch_mm")
+    refused(linewatch("simulate", *files, "--roll-mark", "pitch_mm=2m"), 2, "pitch_mm is '2m', expected a number")
+    refused(linewatch("simulate", *files, "--roll-mark", "pitch_mm=10,across_mm=4"), 2, "pitch_mm")
+
+
 def test_check_accepts_the_shipped_configuration_and_refuses_a_bad_one(tmp_path: Path) -> None:
     good = linewatch("check", "configs/simulator.toml", "--json")
     assert good.returncode == 0

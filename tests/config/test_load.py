@@ -43,6 +43,41 @@ def test_refused_with_found_expected_and_remedy(tree: dict, said: str) -> None:
     assert str(refused.value).startswith("c.toml: ")
 
 
+ROLL = {
+    "name": "F7 top",
+    "stand": "F7",
+    "diameter_min_mm": 600.0,
+    "diameter_max_mm": 680.0,
+    "h_stand_mm": 2.5,
+    "h_exit_mm": 2.5,
+}
+
+
+@pytest.mark.parametrize(
+    ("tree", "said"),
+    [
+        ({"roll": [ROLL | {"diameter_min_mm": 700.0}]}, "diameter_min_mm 700 is above diameter_max_mm 680"),
+        (
+            {"roll": [ROLL | {"h_stand_mm": 2.0}]},
+            "h_stand_mm 2 is below h_exit_mm 2.5, but strip is never rolled thicker",
+        ),
+        ({"roll": [ROLL | {"diameter_max_m": 0.68}]}, "the unit here is millimetres: write diameter_max_mm"),
+        ({"roll": [ROLL | {"forward_slip": 4.0}]}, "forward_slip: found 4.0, expected less than or equal to 0.3"),
+        ({"roll": [ROLL, ROLL]}, "two [[roll]] are named 'F7 top'"),
+        (
+            {"roll": [ROLL | {"h_stand_mm": 25.0}]},
+            "'F7 top' leaves marks every 18473 to 21790 mm, but [periodic] looks for",
+        ),
+        ({"periodic": {"min_pitch_mm": 9000.0, "max_pitch_mm": 800.0}}, "min_pitch_mm 9000 must be below max_pitch_mm"),
+        ({"periodic": {"min_pitch_mm": 50.0, "along_tolerance_mm": 20.0}}, "cannot be told apart"),
+    ],
+)
+def test_rolls_that_cannot_be_are_refused(tree: dict, said: str) -> None:
+    with pytest.raises(ConfigError) as refused:
+        settings_from(tree, "c.toml")
+    assert said in str(refused.value)
+
+
 def test_all_faults_are_told_at_once() -> None:
     with pytest.raises(ConfigError) as refused:
         settings_from({"wire": {"publsh": 1}, "line": {"widht_px": 1}}, "c.toml")

@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from linewatch.config.line import LineSettings
-from linewatch.contracts.errors import SourceError
+from linewatch.config.source import SimulatedRollMark
+from linewatch.contracts.errors import ConfigError, SourceError
 from linewatch.simulation.defects import DEFECTS
 from linewatch.simulation.strip import CLASSES, Strip
 from linewatch.simulation.truth import CoilTruth
@@ -148,3 +149,46 @@ def test_unreadable_truth_is_one_clear_error(content: bytes | None, tmp_path) ->
         path.write_bytes(content)
     with pytest.raises(SourceError, match="linewatch simulate"):
         CoilTruth.read(path)
+
+
+@pytest.fixture(scope="module")
+def rolled() -> Strip:
+    return printed()
+
+
+def printed() -> Strip:
+    mark = SimulatedRollMark(pitch_mm=700.0, across_mm=160.0, first_mm=500.0, jitter_mm=3.0, missed=0.2)
+    other = SimulatedRollMark(pitch_mm=1000.0, across_mm=80.0, last_mm=8000.0, defect_class="inclusion")
+    return Strip(seed=7, length_m=12.345, defects_per_m=5.0, line=LINE, roll_marks=[mark, other])
+
+
+@settings(max_examples=8, deadline=None)
+@given(cuts=st.lists(st.integers(1, 12_000), max_size=12, unique=True))
+def test_roll_marks_are_the_same_however_the_strip_is_cut(rolled: Strip, cuts: list[int]) -> None:
+    assert digest(printed(), cuts) == digest(rolled, [])
+
+
+def test_roll_marks_lie_where_the_roll_prints_them_and_are_in_the_truth(rolled: Strip) -> None:
+    truth = rolled.truth("A")
+    one, other = truth.roll_marks
+    assert (one.pitch_mm, one.across_mm, other.due) == (700.0, 160.0, 9)
+    assert len(other.defect_ids) == 9
+    assert 0.5 * one.due < len(one.defect_ids) < one.due
+    for mark, first_mm in ((one, 500.0), (other, 0.0)):
+        boxes = [truth.defects[i].box for i in mark.defect_ids]
+        assert len({round(box.across_mm[0], 6) for box in boxes}) == 1
+        assert len({round(box.along_mm[1] - box.along_mm[0], 6) for box in boxes}) == 1
+        turns = [(box.along_mm[0] - first_mm) / mark.pitch_mm for box in boxes]
+        assert max(abs(turn - round(turn)) for turn in turns) * mark.pitch_mm < 25
+    mask = rolled.mask(0, rolled.total_lines)
+    for defect in truth.defects:
+        (left, right), (top, bottom) = defect.box.across_mm, defect.box.along_mm
+        window = mask[round(top) : round(bottom), round(left / 0.5) : round(right / 0.5)]
+        assert np.count_nonzero(window) * 0.5 == pytest.approx(defect.area_mm2)
+        window[:] = 0
+    assert not mask.any()
+
+
+def test_a_roll_mark_beside_the_steel_is_refused() -> None:
+    with pytest.raises(ConfigError, match="is not on this steel; give"):
+        Strip(1, 5, 1, LINE, roll_marks=[SimulatedRollMark(pitch_mm=700.0, across_mm=900.0)])

@@ -16,6 +16,9 @@ from linewatch.contracts.verdict import (
     Extent,
     GradeReason,
     Quality,
+    RollMark,
+    RollMarkState,
+    RollSuspect,
     RunMask,
     StripBox,
     Verdict,
@@ -113,4 +116,21 @@ def coil_grade() -> CoilGrade:
         inspected_share=0.9721,
         defects_by_severity={2: 4, 4: 3},
         reasons=(reason,),
+    )
+
+
+def roll_mark(state: RollMarkState = RollMarkState.RECOGNISED, name: str = "C1/top/cam1/0.200/roll") -> RollMark:
+    return RollMark(
+        name,
+        state,
+        *("C1", "top", "cam1", "torn_spot"),
+        pitch_mm=1900.12345,
+        pitch_error_mm=0.5,
+        confidence=np.float64(0.99987),
+        marks=5,
+        marks_due=6,
+        across_mm=(100.0, 112.5),
+        along_mm=(0.0, 9512.0),
+        defect_ids=("C1/top/cam1/0.200", "C1/top/cam1/1900.200"),
+        suspects=(RollSuspect("F7 top", "F7", (1800.0, 2100.0), (600.0, 610.5), 1, 1.0),),
     )

@@ -6,14 +6,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from decisions import alarm, coil_grade, coil_notice, defect_event, verdict
+from decisions import alarm, coil_grade, coil_notice, defect_event, roll_mark, verdict
 from hypothesis import given
 from hypothesis import strategies as st
 
 from linewatch.contracts.errors import WireError
 from linewatch.contracts.frame import Cause
 from linewatch.contracts.prediction import Timing
-from linewatch.contracts.verdict import CoilState, DefectState, RunMask, StripBox
+from linewatch.contracts.verdict import CoilState, DefectState, RollMarkState, RunMask, StripBox
 from linewatch.wire import encode as encoding
 from linewatch.wire.encode import Sequencer, alarm_from, defect_from, drafts
 from linewatch.wire.export import wire_schema
@@ -22,6 +22,7 @@ from linewatch.wire.schema import (
     CoilMessage,
     DefectMessage,
     FrameMessage,
+    RollMarkMessage,
     Topic,
     canonical,
     decode,
@@ -85,12 +86,23 @@ def test_a_defect_survives_the_wire_but_for_rounding():
     assert defect_from(told) == replace(defect, confidence=0.9123, box=box)
 
 
+def test_a_roll_mark_has_a_topic_of_its_own_between_defects_and_alarms():
+    decided = replace(verdict(4, (defect_event(4),), (alarm(4),)), roll_marks=(roll_mark(),))
+    _, _, mark, raised = messages(decided)
+    assert isinstance(mark, RollMarkMessage)
+    assert isinstance(raised, AlarmMessage)
+    assert (mark.state, mark.ordinal, mark.pitch_mm, mark.marks, mark.marks_due) == ("recognised", 4, 1900.123, 5, 6)
+    assert (mark.suspects[0].roll, mark.suspects[0].diameter_mm) == ("F7 top", (600.0, 610.5))
+    ended = replace(coil_notice(CoilState.ENDED, 512.0), roll_marks=(roll_mark(RollMarkState.ENDED),))
+    assert messages(ended)[1].ordinal is None
+
+
 def test_sequences_count_per_topic_and_the_heartbeat_names_the_next_ones():
     sequencer = Sequencer(7)
     for ordinal in range(3):
         for draft in drafts(verdict(ordinal, (defect_event(ordinal),) * ordinal)):
             sequencer.record(draft)
-    assert sequencer.sequences == {"frame": 3, "defect": 3, "alarm": 0, "coil": 0}
+    assert sequencer.sequences == {"frame": 3, "defect": 3, "alarm": 0, "coil": 0, "roll_mark": 0}
 
 
 def test_two_runs_differ_in_timing_and_nowhere_else():

@@ -125,7 +125,7 @@ def test_an_epoch_of_which_nothing_is_kept_is_said_to_be_so(service):
 def test_the_snapshot_says_where_to_go_on(service):
     reply, _ = ask(service.dealer, {"request": "snapshot"})
     assert isinstance(reply, SnapshotReply)
-    assert reply.snapshot.sequences == {"frame": 100, "defect": 100, "alarm": 3, "coil": 1}
+    assert reply.snapshot.sequences == {"frame": 100, "defect": 100, "alarm": 3, "coil": 1, "roll_mark": 0}
     assert len(reply.snapshot.standing_alarms) == 3
 
 

@@ -2,10 +2,10 @@
 
 from dataclasses import replace
 
-from decisions import alarm, coil_notice, defect_event, verdict
+from decisions import alarm, coil_notice, defect_event, roll_mark, verdict
 
 from linewatch.contracts.alarm import AlarmState
-from linewatch.contracts.verdict import CoilState, DefectState
+from linewatch.contracts.verdict import CoilState, DefectState, RollMarkState
 from linewatch.wire.encode import Sequencer, drafts
 from linewatch.wire.schema import EngineStatus
 from linewatch.wire.snapshot import Standing
@@ -37,7 +37,7 @@ def test_the_coil_so_far_adds_up():
     assert coil.missed_lines_by_cause == {"truncated": 56}
     assert coil.defects_by_class == {"scratch": 2}
     assert [(defect.id, defect.mask) for defect in snapshot.open_defects] == [("a", None)]
-    assert snapshot.sequences == {"frame": 3, "defect": 6, "alarm": 0, "coil": 1}
+    assert snapshot.sequences == {"frame": 3, "defect": 6, "alarm": 0, "coil": 1, "roll_mark": 0}
     assert snapshot.engines == tuple(ENGINES)
 
 
@@ -62,3 +62,11 @@ def test_a_snapshot_is_bounded_and_says_what_it_leaves_out():
     many = tuple(defect_event(0, runs=1, name=f"d{n}") for n in range(1005))
     snapshot = follow(coil_notice(CoilState.STARTED), verdict(0, many))
     assert (len(snapshot.open_defects), snapshot.open_defects_left_out) == (1000, 5)
+
+
+def test_roll_marks_stand_until_they_end_or_their_coil_does():
+    begun = coil_notice(CoilState.STARTED), replace(verdict(0), roll_marks=(roll_mark(),))
+    grown = replace(verdict(1), roll_marks=(replace(roll_mark(RollMarkState.UPDATED), marks=6),))
+    assert [(mark.marks, mark.state) for mark in follow(*begun, grown).roll_marks] == [(6, "updated")]
+    assert follow(*begun, replace(verdict(1), roll_marks=(roll_mark(RollMarkState.ENDED),))).roll_marks == ()
+    assert follow(*begun, coil_notice(CoilState.ENDED, 256.0)).roll_marks == ()

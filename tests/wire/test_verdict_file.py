@@ -2,10 +2,11 @@
 
 import json
 import resource
+from dataclasses import replace
 
 import numpy as np
 import pytest
-from decisions import alarm, coil_notice, defect_event, verdict
+from decisions import alarm, coil_notice, defect_event, roll_mark, verdict
 
 from linewatch.contracts.errors import JournalError
 from linewatch.contracts.prediction import Timing
@@ -34,6 +35,13 @@ def test_what_is_written_is_read_back(tmp_path):
     assert [d.id for d in lines[3].defects] == list(lines[3].defect_ids)
     assert np.array_equal(np.reshape(lines[3].defects[0].runs, (-1, 3)), defect_event(2).mask.runs)
     assert [a.id for a in lines[2].alarms] == ["scratches/C1/1"]
+
+
+def test_roll_marks_are_kept_and_an_older_file_has_none(tmp_path):
+    path = write(tmp_path / "v.jsonl", [replace(verdict(0), roll_marks=(roll_mark(),)), verdict(1)])
+    assert [[mark.pitch_mm for mark in line.roll_marks] for line in read_verdicts(path)] == [[1900.123], []]
+    path.write_text(path.read_text().splitlines()[1].replace('"roll_marks":[],', "") + "\n")
+    assert [line.roll_marks for line in read_verdicts(path)] == [()]
 
 
 def test_two_runs_are_byte_identical_but_for_timing(tmp_path):
