@@ -1,7 +1,9 @@
 """The whole configuration file of one camera's service."""
 
+import hashlib
+import json
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import Field
 
@@ -36,3 +38,18 @@ class ServiceSettings(Settings):
     journal: JournalSettings = JournalSettings()
     wire: WireSettings = WireSettings()
     log: LogSettings = LogSettings()
+
+    def identity(self) -> str:
+        """12 hex digits that change with whatever in these settings, or in the taxonomy's file, changes a decision."""
+        tree = self.model_dump(mode="json", include=_DECIDING)
+        tree["taxonomy"] = self.taxonomy.read_text() if self.taxonomy else ""
+        return hashlib.sha256(json.dumps(tree, sort_keys=True).encode()).hexdigest()[:12]
+
+
+_DECIDING: Final = {
+    "line": True,
+    "decision": True,
+    "alarm": True,
+    "inference": {"screen", "classify", "segment", "tile_overlap_px", "screen_threshold", "claim_share"},
+}
+"""The engines themselves have identities of their own."""
