@@ -201,8 +201,8 @@ class Subscriber:
         here = self._positions.setdefault(topic, begins[self._since])
         if (here.epoch, here.next) > (epoch, end):
             # Sequences never go back: this is another journal.
-            yield Lost(topic, here.epoch, here.next, None, "the service began a new journal", Loss.NEW_JOURNAL)
             self._positions[topic] = Position(epoch, 0)
+            yield Lost(topic, here.epoch, here.next, None, "the service began a new journal", Loss.NEW_JOURNAL)
         while (here := self._positions[topic]) != Position(epoch, end):
             upto = end if here.epoch == epoch else None
             try:
@@ -223,17 +223,17 @@ class Subscriber:
             else:
                 if reply.next is not None:
                     yield from self._skip(topic, reply.next)
-                elif _BEFORE_ALL.epoch < here.epoch < reply.oldest_epoch:
-                    yield Lost(topic, here.epoch, here.next, None, _GONE)
                 following = min(reply.next_epoch or epoch, epoch)
                 self._positions[topic] = Position(following, 0)
+                if reply.next is None and _BEFORE_ALL.epoch < here.epoch < reply.oldest_epoch:
+                    yield Lost(topic, here.epoch, here.next, None, _GONE)
 
     def _skip(self, topic: Topic, end: int) -> Iterator[Lost]:
         """Say that what lies between where we stand and `end` is gone."""
         here = self._positions[topic]
         if here.next < end:
-            yield Lost(topic, here.epoch, here.next, end, _GONE)
             self._positions[topic] = Position(here.epoch, end)
+            yield Lost(topic, here.epoch, here.next, end, _GONE)
 
     def _give_up(self, topic: Topic, there: Position, reason: str, loss: Loss) -> Lost:
         here = self._positions[topic]

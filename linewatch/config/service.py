@@ -41,7 +41,7 @@ class ServiceSettings(Settings):
 
     def identity(self) -> str:
         """12 hex digits that change with whatever in these settings, or in the taxonomy's file, changes a decision."""
-        tree = self.model_dump(mode="json", include=_DECIDING)
+        tree = self.model_dump(mode="json", include=_DECIDING)  # type: ignore[arg-type]  # pydantic's type is too narrow
         tree["taxonomy"] = self.taxonomy.read_text() if self.taxonomy else ""
         return hashlib.sha256(json.dumps(tree, sort_keys=True).encode()).hexdigest()[:12]
 

@@ -54,7 +54,7 @@ class Draft:
 
 
 class Sequencer:
-    """Names every message of one epoch: per topic from 0, without gaps; and every passage of a coil. Used by one thread.
+    """Names every message of one epoch, per topic from 0 without gaps, and every coil passage. Used by one thread.
 
     config: identity of the settings that decide, told with every coil.
     """
