@@ -37,6 +37,8 @@ def writing(url: str) -> Iterator[sa.Engine]:
         with explained(url):
             with engine.begin() as connection:
                 _migrate(connection, url)
+                if engine.dialect.name == "sqlite":
+                    connection.exec_driver_sql("PRAGMA user_version = 1")  # a write: a file that takes none says so now
             yield engine
     finally:
         engine.dispose()

@@ -105,8 +105,9 @@ def coils(
     for row in connection.execute(counted.order_by(CLASS_COUNT.c.defect_class)):
         counts[row.coil_id][row.defect_class] = row.defects
     alarms = dict.fromkeys(numbers, 0)
-    alarms |= dict(
-        connection.execute(
+    alarms |= {
+        number: count
+        for number, count in connection.execute(
             sa.select(COIL.c.id, sa.func.count(ALARM.c.name.distinct()))
             .join(
                 ALARM,
@@ -117,8 +118,8 @@ def coils(
             )
             .where(COIL.c.id.in_(numbers))
             .group_by(COIL.c.id)
-        ).tuples()
-    )
+        )
+    }
     return [_coil(row, counts[row.id], alarms[row.id]) for row in rows]
 
 

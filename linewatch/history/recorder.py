@@ -27,6 +27,7 @@ _Strip = FrameMessage | DefectMessage | AlarmMessage | CoilMessage
 _MM: Final = {Quality.INSPECTED: "inspected_mm", Quality.DEGRADED: "degraded_mm", Quality.MISSED: "missed_mm"}
 _ENVELOPE: Final = {"schema_version", "topic", "epoch", "sequence", "timing", "coil_ordinal"}
 _IN_COLUMNS: Final = _ENVELOPE | {"coil", "side", "camera", "ordinal", "mask", "id", "across_mm", "along_mm"}
+_COILS_REMEMBERED: Final = 16
 _NAMES_AT_ONCE: Final = 500  # of a query; SQLite binds 32,766 values
 
 
@@ -59,7 +60,7 @@ class Recorder:
         self._stored = stored
         self._positions = dict(stored.positions)
         self._wall_ns: int | None = None  # what turns the service's monotonic clock into a time of day
-        self._coils: dict[tuple[int, int], int] = {}  # (epoch, ordinal) -> row, of the newest ones
+        self._coils: dict[tuple[int, int], int] = {}  # (epoch, ordinal) -> row
         self._engines: dict[tuple[str, ...], int] = {}
 
     def hear(self, status: StatusMessage) -> None:
@@ -74,6 +75,8 @@ class Recorder:
         Raises HistoryError when another process has written for this service meanwhile.
         """
         self._move(connection, positions)
+        for oldest in list(self._coils)[:-_COILS_REMEMBERED]:
+            del self._coils[oldest]
         of_strip = [message for message in messages if isinstance(message, _Strip)]
         self._find_coils(connection, [m for m in of_strip if not isinstance(m, AlarmMessage)])
         self._frames(connection, [m for m in of_strip if isinstance(m, FrameMessage)])
@@ -132,8 +135,6 @@ class Recorder:
                 inserted = connection.execute(sa.insert(COIL).values(**named, **new)).inserted_primary_key
                 assert inserted is not None
                 found = inserted[0]
-            while len(self._coils) >= 16:
-                del self._coils[next(iter(self._coils))]
             self._coils[key] = found
 
     def _coil_of(self, message: _Strip) -> int:

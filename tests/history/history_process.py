@@ -16,6 +16,6 @@ def write_config(path: Path, settings: HistorySettings) -> Path:
 
 
 def start_history(config: Path) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-m", "linewatch.cli", "history", str(config)], stderr=subprocess.PIPE, text=True
-    )
+    """Its log goes to a file beside the configuration."""
+    with config.with_suffix(".log").open("a") as log:
+        return subprocess.Popen([sys.executable, "-m", "linewatch.cli", "history", str(config)], stderr=log, text=True)
