@@ -129,6 +129,7 @@ def queries(coil_count: int) -> dict[str, Callable[[sa.Connection], object]]:
 
     def behind_half(c: sa.Connection) -> object:
         half = sa.select(DEFECT.c.id).where(DEFECT.c.coil_id == coil_count // 2 + 1, DEFECT.c.along_begin_mm > 1e6)
+        half = half.where(DEFECT.c.merged_into.is_(None))
         return defects(c, passage(c), after=c.execute(half.order_by(DEFECT.c.along_begin_mm).limit(1)).scalar())
 
     return {
@@ -164,7 +165,7 @@ def measure(url: str, coil_count: int, repeat: int) -> list[dict[str, Any]]:
 
 
 def record(url: str, frames: int, per_frame: int) -> dict[str, float]:
-    """Instances a second through the recorder, opened and closed, with masks of 30 runs, a commit every 2,000 messages."""
+    """Instances a second through the recorder, opened and closed, with masks of 30 runs; 2,000 messages a commit."""
     messages = list(_strip(frames, per_frame))
     with writing(url) as engine:
         with engine.begin() as connection:

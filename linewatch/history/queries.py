@@ -101,25 +101,24 @@ def coils(
     rows = connection.execute(wanted).all()
     numbers = [row.id for row in rows]
     counts: dict[int, dict[str, int]] = {number: {} for number in numbers}
-    counted = sa.select(CLASS_COUNT).where(CLASS_COUNT.c.coil_id.in_(numbers), CLASS_COUNT.c.defects > 0)
-    for row in connection.execute(counted.order_by(CLASS_COUNT.c.defect_class)):
+    of_class = sa.select(CLASS_COUNT).where(CLASS_COUNT.c.coil_id.in_(numbers), CLASS_COUNT.c.defects > 0)
+    for row in connection.execute(of_class.order_by(CLASS_COUNT.c.defect_class)):
         counts[row.coil_id][row.defect_class] = row.defects
     alarms = dict.fromkeys(numbers, 0)
-    alarms |= {
-        number: count
-        for number, count in connection.execute(
-            sa.select(COIL.c.id, sa.func.count(ALARM.c.name.distinct()))
-            .join(
-                ALARM,
-                sa.and_(
-                    *(ALARM.c[name] == COIL.c[name] for name in ("service_id", "journal", "epoch", "coil")),
-                    ALARM.c.coil_ordinal == COIL.c.ordinal,
-                ),
-            )
-            .where(COIL.c.id.in_(numbers))
-            .group_by(COIL.c.id)
+    counted = (
+        sa.select(COIL.c.id, sa.func.count(ALARM.c.name.distinct()).label("alarms"))
+        .join(
+            ALARM,
+            sa.and_(
+                *(ALARM.c[name] == COIL.c[name] for name in ("service_id", "journal", "epoch", "coil")),
+                ALARM.c.coil_ordinal == COIL.c.ordinal,
+            ),
         )
-    }
+        .where(COIL.c.id.in_(numbers))
+        .group_by(COIL.c.id)
+    )
+    for row in connection.execute(counted):
+        alarms[row.id] = row.alarms
     return [_coil(row, counts[row.id], alarms[row.id]) for row in rows]
 
 

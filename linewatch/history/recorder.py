@@ -249,7 +249,8 @@ class Recorder:
                 .where(MASK.c.defect_id.in_(before[at : at + _NAMES_AT_ONCE]))
                 .group_by(MASK.c.defect_id)
             )
-            parts.update({defect_id: count for defect_id, count in counted})
+            for defect_id, count in counted:
+                parts[defect_id] = count
         masks = []
         for message in messages:
             if message.mask is None:
