@@ -53,6 +53,7 @@ check: install-dev ## Lint, types, import rules, tests
 bench: install-dev ## Benchmarks: tables and JSON under out/: speed against peers, overload, cores, roofline
 	$(BIN)/python -m benchmarks.overload
 	$(BIN)/python -m benchmarks.scaling
+	$(BIN)/python -m benchmarks.history
 	$(BIN)/python -m benchmarks.run $(ARGS)
 
 gpu-check: install-dev ## The engines on this machine's GPU: build, parity, speed; says so where there is none

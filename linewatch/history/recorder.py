@@ -27,6 +27,7 @@ _Strip = FrameMessage | DefectMessage | AlarmMessage | CoilMessage
 _MM: Final = {Quality.INSPECTED: "inspected_mm", Quality.DEGRADED: "degraded_mm", Quality.MISSED: "missed_mm"}
 _ENVELOPE: Final = {"schema_version", "topic", "epoch", "sequence", "timing", "coil_ordinal"}
 _IN_COLUMNS: Final = _ENVELOPE | {"coil", "side", "camera", "ordinal", "mask", "id", "across_mm", "along_mm"}
+_COLUMNS: Final = {column.name for column in DEFECT.c}
 _COILS_REMEMBERED: Final = 16
 _NAMES_AT_ONCE: Final = 500  # of a query; SQLite binds 32,766 values
 
@@ -329,7 +330,7 @@ def _continues(before: Mapping[str, Any], span: Mapping[str, Any]) -> bool:
 def _defect(message: DefectMessage) -> dict[str, Any]:
     """The columns that a message changes."""
     told = message.model_dump(mode="json", exclude=_IN_COLUMNS)
-    columns = {name: told.pop(name) for name in DEFECT.c.keys() if name in told}
+    columns = {name: told.pop(name) for name in _COLUMNS & set(told)}
     for axis in ("across", "along"):
         begin_mm, end_mm = getattr(message, f"{axis}_mm")
         columns |= {f"{axis}_begin_mm": begin_mm, f"{axis}_end_mm": end_mm}

@@ -16,7 +16,7 @@ _DAY_NS: Final = 86_400 * 1_000_000_000
 
 
 def expire_step(connection: sa.Connection, keep: KeepSettings, now_ns: int | None = None) -> str | None:
-    """Delete a part of the oldest coil that must go; the id of a coil that is gone, "" for a part of one, None for nothing.
+    """Delete a part of the oldest coil that must go: "" for a part, its id when it is gone, None when nothing must go.
 
     Call it again until None. The newest coil of every service is never deleted.
     """

@@ -1,4 +1,4 @@
-"""A database that cannot be used is refused with what was found and what to do; one that fails for a while is waited for."""
+"""A database that cannot be used is refused, with what to do; one that fails for a while is waited for."""
 
 import os
 import signal
@@ -61,7 +61,7 @@ def test_a_database_of_something_else(url, file):
     with sqlite3.connect(file) as other:
         other.execute("CREATE TABLE invoices (id INTEGER)")
     other.close()
-    with pytest.raises(HistoryError, match="holds other tables .invoices .* name a database of its own"):
+    with pytest.raises(HistoryError, match=r"holds other tables .invoices .* name a database of its own"):
         opened(url)
 
 
@@ -71,7 +71,7 @@ def test_a_newer_version(url, file):
         later.execute("UPDATE alembic_version SET version_num = '0099'")
     later.close()
     for use in (writing, reading):
-        with pytest.raises(HistoryError, match="newer linewatch .revision 0099, this one knows up to 0001"), use(url):
+        with pytest.raises(HistoryError, match=r"newer linewatch .revision 0099, this one knows up to 0001"), use(url):
             pass
 
 
@@ -123,19 +123,10 @@ def test_what_cannot_be_written_for_a_while_is_written_afterwards(
     settings: HistorySettings = history_of(service, database=f"sqlite:///{file}")
 
     def mill():
-        def wait(condition):
-            deadline = time.monotonic() + 60
-            while not condition() and time.monotonic() < deadline:
-                time.sleep(0.05)
-
-        def frames():
-            with sqlite3.connect(file) as look:
-                return look.execute("SELECT sum(frames) FROM coil").fetchone()[0]
-
         try:
             service.tell("coil started")
             service.tell("frames 3 3")
-            wait(lambda: file.exists() and _has_tables(file) and frames() == 3)
+            wait(lambda: file.exists() and _has_tables(file) and frames_in(file) == 3)
             full.set()
             other = sqlite3.connect(file, isolation_level=None)
             if trouble == "locked":
@@ -146,7 +137,7 @@ def test_what_cannot_be_written_for_a_while_is_written_afterwards(
                 other.execute("ROLLBACK")
             other.close()
             full.clear()
-            wait(lambda: frames() == 203)
+            wait(lambda: frames_in(file) == 203)
         finally:
             os.kill(os.getpid(), signal.SIGTERM)
 
@@ -163,6 +154,17 @@ def test_what_cannot_be_written_for_a_while_is_written_afterwards(
         assert connection.execute(sa.select(COIL.c.frames)).scalar() == 203
         (row,) = coils(connection)
         assert row.defects_by_class == {"scratch": 203}
+
+
+def wait(condition):
+    deadline = time.monotonic() + 60
+    while not condition() and time.monotonic() < deadline:
+        time.sleep(0.05)
+
+
+def frames_in(file):
+    with sqlite3.connect(file) as look:
+        return look.execute("SELECT sum(frames) FROM coil").fetchone()[0]
 
 
 def _has_tables(file):

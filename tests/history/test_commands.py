@@ -55,8 +55,10 @@ def inspected(tmp_path_factory):
     history = start_history(config)
     verdicts = folder / "verdicts.jsonl"
     replay = subprocess.Popen(
-        [sys.executable, "-m", "linewatch.cli", "replay", "simulator"]
-        + ["--config", str(service), "--out", str(verdicts), "--hold-s", "120"],
+        [
+            *(sys.executable, "-m", "linewatch.cli", "replay", "simulator"),
+            *("--config", str(service), "--out", str(verdicts), "--hold-s", "120"),
+        ],
         cwd=ROOT,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,

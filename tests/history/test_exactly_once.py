@@ -115,7 +115,7 @@ def test_two_histories_of_one_service_in_one_database_do_not_both_store(start_se
     service.tell("coil started")
     first = start_history(config)
     service.tell("frames 5 1")
-    wait_for(lambda: (tmp_path / "history.sqlite").exists())
+    wait_for((tmp_path / "history.sqlite").exists)
     second = start_history(config)
     total, ended = 5, None
     deadline = time.monotonic() + PATIENCE_S
