@@ -7,11 +7,21 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "client"))
 
+from history_process import STARTED
 from small_services import SmallService, start_service
 
 from linewatch.config.history import HeardService, HistorySettings
 
 __all__ = ["start_service"]
+
+
+@pytest.fixture(autouse=True)
+def _no_process_is_left():
+    """Also when a test fails."""
+    yield
+    while STARTED:
+        STARTED[-1].kill()
+        STARTED.pop().wait()
 
 
 @pytest.fixture

@@ -6,6 +6,8 @@ from pathlib import Path
 
 from linewatch.config.history import HistorySettings
 
+STARTED: list[subprocess.Popen[bytes]] = []
+
 
 def write_config(path: Path, settings: HistorySettings) -> Path:
     services = "".join(
@@ -15,7 +17,8 @@ def write_config(path: Path, settings: HistorySettings) -> Path:
     return path
 
 
-def start_history(config: Path) -> subprocess.Popen[str]:
+def start_history(config: Path) -> subprocess.Popen[bytes]:
     """Its log goes to a file beside the configuration."""
     with config.with_suffix(".log").open("a") as log:
-        return subprocess.Popen([sys.executable, "-m", "linewatch.cli", "history", str(config)], stderr=log, text=True)
+        STARTED.append(subprocess.Popen([sys.executable, "-m", "linewatch.cli", "history", str(config)], stderr=log))
+    return STARTED[-1]
