@@ -24,7 +24,7 @@ $(VENV)/.base: $(PINS)
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.base
-	$(BIN)/pip install -q --disable-pip-version-check -c constraints.txt -e '.[train,dev]'
+	$(BIN)/pip install -q --disable-pip-version-check -c constraints.txt -e '.[train,history,dev]'
 	@touch $@
 
 install: $(VENV)/.base ## The service alone, in .venv
@@ -50,6 +50,7 @@ bench: install-dev ## Benchmarks: tables and JSON under out/: speed against peer
 	$(BIN)/python -m benchmarks.overload
 	$(BIN)/python -m benchmarks.scaling
 	$(BIN)/python -m benchmarks.runtimes
+	$(BIN)/python -m benchmarks.history
 	$(BIN)/python -m benchmarks.run $(ARGS)
 
 gpu-check: install-dev ## The engines on this machine's GPU: build, parity, speed; says so where there is none

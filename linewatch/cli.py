@@ -1,10 +1,12 @@
 """The commands. Each one's work lives in its own room; here is only what the user types.
 
-Exit codes: 0 done; 2 bad configuration or arguments; 3 source; 4 engine; 5 wire; 6 journal; 7 a stage failed or hangs.
+Exit codes: 0 done; 2 bad configuration or arguments; 3 source; 4 engine; 5 wire; 6 journal; 7 a stage failed or hangs;
+8 history.
 A user's mistake is a line on stderr, never a traceback.
 """
 
 import argparse
+import getpass
 import json
 import os
 import sys
@@ -20,7 +22,8 @@ from rich.console import Console
 from linewatch import __version__
 from linewatch.config.base import Settings
 from linewatch.config.grading_load import grading_for, grading_from, is_grading
-from linewatch.config.load import load_settings, read_toml, settings_from
+from linewatch.config.history import HistorySettings
+from linewatch.config.load import load, load_settings, read_toml, settings_from
 from linewatch.config.service import ServiceSettings
 from linewatch.config.taxonomy import TAXONOMY, Taxonomy
 from linewatch.config.wire import WireSettings
@@ -162,6 +165,31 @@ def _parser() -> argparse.ArgumentParser:  # noqa: PLR0915 - a list of commands
     regrade.add_argument("--rules", type=Path, required=True, metavar="FILE.toml")
     regrade.add_argument("--taxonomy", type=Path, default=TAXONOMY, metavar="FILE.toml")
     regrade.add_argument("--json", action="store_true", help="a coil a line")
+    history = command("history", _history, "Store what running services say in a database, until SIGTERM comes.")
+    history.add_argument("config", type=Path)
+
+    coils = _queried(command("coils", _coils, "List the coils of the history, the newest first."))
+    coils.add_argument("--coil", metavar="ID", help="only this one")
+    coils.add_argument("--limit", type=int, default=100)
+    coils.add_argument("--after", type=int, metavar="PASSAGE", help="the page behind this one")
+
+    defects = _queried(command("defects", _defects, "List the defects of a coil in the history, along it."))
+    which = defects.add_mutually_exclusive_group(required=True)
+    which.add_argument("--coil", metavar="ID", help="its newest passage under each camera")
+    which.add_argument("--passage", type=int, metavar="NUMBER", help="one passage, as `linewatch coils` numbers them")
+    defects.add_argument("--class", dest="defect_class", metavar="CLASS")
+    defects.add_argument("--limit", type=int, default=100)
+    defects.add_argument("--after", type=int, metavar="DEFECT", help="the page behind this one")
+
+    label = _queried(command("label", _label, "Say that a defect of the history is of another class, or none."))
+    label.add_argument("defect", help="its number, or its id on the wire")
+    label.add_argument("verdict", choices=("wrong-class", "not-a-defect"))
+    label.add_argument("--class", dest="right_class", metavar="CLASS", help="the right one")
+    label.add_argument("--who", help="says so; default: the user of this shell")
+
+    labels = _queried(command("labels", _labels, "Write what people said of defects to a file, for retraining."))
+    labels.add_argument("action", choices=("export",))
+    labels.add_argument("--out", type=Path, required=True, metavar="FILE.csv|FILE.jsonl")
 
     schema = command("schema", _schema, "Print the JSON Schema of every message on the wire.")
     schema.add_argument("--out", type=Path)
@@ -233,6 +261,12 @@ def _parser() -> argparse.ArgumentParser:  # noqa: PLR0915 - a list of commands
     demo.add_argument("--config", type=Path, default=Path("configs/simulator.toml"))
     demo.add_argument("--seed", type=int, default=7)
     return parser
+
+
+def _queried(sub: argparse.ArgumentParser) -> argparse.ArgumentParser:
+    sub.add_argument("--config", type=Path, default=Path("configs/history.toml"), help="of `linewatch history`")
+    sub.add_argument("--json", action="store_true")
+    return sub
 
 
 def _settings(path: Path | None) -> ServiceSettings:
@@ -447,6 +481,81 @@ def _regrade(options: argparse.Namespace) -> None:
             regraded_table(found)
 
 
+def _history(options: argparse.Namespace) -> None:
+    settings = load(options.config, HistorySettings)
+    configure_logs(settings.log.level)
+    with _extra("history"):
+        from linewatch.history.run import run_history
+
+    run_history(settings)
+
+
+def _coils(options: argparse.Namespace) -> None:
+    with _extra("history"):
+        from linewatch.history.database import reading
+        from linewatch.history.listing import coils_json, coils_table
+        from linewatch.history.queries import coils, gaps
+
+    with reading(load(options.config, HistorySettings).database) as connection:
+        rows = coils(connection, options.coil, after=options.after, limit=_page(options.limit))
+        lost = gaps(connection)
+    if options.json:
+        print(coils_json(rows, lost))
+    else:
+        Console(width=None if sys.stdout.isatty() else _WIDE).print(coils_table(rows, lost))
+
+
+def _defects(options: argparse.Namespace) -> None:
+    with _extra("history"):
+        from linewatch.history.database import reading
+        from linewatch.history.listing import defects_json, defects_table
+        from linewatch.history.queries import defects, passage, passages_of
+
+    limit = _page(options.limit)
+    with reading(load(options.config, HistorySettings).database) as connection:
+        if options.coil is None:
+            passages, older = [passage(connection, options.passage)], 0
+        else:
+            passages, older = passages_of(connection, options.coil)
+        numbers = [row.passage for row in passages]
+        rows = defects(connection, numbers, options.defect_class, after=options.after, limit=limit)
+    if options.json:
+        print(defects_json(passages, older, rows, limit))
+    else:
+        Console(width=None if sys.stdout.isatty() else _WIDE).print(defects_table(passages, older, rows, limit))
+
+
+def _label(options: argparse.Namespace) -> None:
+    with _extra("history"):
+        from linewatch.history.database import explained, writing
+        from linewatch.history.labels import LabelVerdict, label
+
+    url = load(options.config, HistorySettings).database
+    with writing(url) as database, explained(url), database.begin() as connection:
+        who = options.who or getpass.getuser()
+        said = label(connection, options.defect, LabelVerdict(options.verdict), options.right_class, who)
+    if options.json:
+        print(json.dumps(asdict(said)))
+    else:
+        print(f"{said.name}: {said.found_class} is {said.right_class or 'not a defect'}, says {said.who}")
+
+
+def _labels(options: argparse.Namespace) -> None:
+    with _extra("history"):
+        from linewatch.history.database import reading
+        from linewatch.history.labels import export_labels
+
+    with reading(load(options.config, HistorySettings).database) as connection:
+        count = export_labels(connection, options.out)
+    print(json.dumps({"path": str(options.out), "labels": count}) if options.json else f"{options.out}: {count} labels")
+
+
+def _page(limit: int) -> int:
+    if not 1 <= limit <= 10_000:
+        raise ConfigError(f"--limit is {limit}, expected 1 to 10000; --after gives what is behind a page")
+    return limit
+
+
 def _schema(options: argparse.Namespace) -> None:
     from linewatch.wire.export import wire_schema
 
@@ -569,13 +678,19 @@ def _networks(options: argparse.Namespace) -> None:
 
 @contextmanager
 def _training() -> Iterator[None]:
-    """What needs the extra `train` says so where it is missing."""
+    with _extra("train"):
+        yield
+
+
+@contextmanager
+def _extra(name: str) -> Iterator[None]:
+    """What needs an extra says so where it is missing."""
     try:
         yield
     except ModuleNotFoundError as error:
         if (error.name or "").startswith("linewatch"):
             raise
-        raise ConfigError(f"needs {error.name}, which is not installed; pip install 'linewatch[train]'") from error
+        raise ConfigError(f"needs {error.name}, which is not installed; pip install 'linewatch[{name}]'") from error
 
 
 def _demo(options: argparse.Namespace) -> None:

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self
@@ -11,7 +12,7 @@ import zmq
 import zmq.auth
 from pydantic import ValidationError
 
-from linewatch.client.questions import Questions
+from linewatch.client.questions import NoAnswerError, Questions
 from linewatch.contracts.errors import WireError
 from linewatch.wire.schema import (
     KEPT_TOPICS,
@@ -42,15 +43,24 @@ class Position:
     next: int
 
 
+class Loss(StrEnum):
+    """Why messages were not given out."""
+
+    GONE = "gone"  # the journal does not hold them any more
+    NO_ANSWER = "no answer"  # nobody said so: who subscribes again from where it stood before may still have them
+    NEW_JOURNAL = "new journal"  # the service begins to count again: what is called alike is not the same
+
+
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """Messages [first, end) of a topic in an epoch that cannot be had any more; `end` None: nobody knows how many."""
+    """Messages [first, end) of a topic in an epoch that were not to be had; `end` None: nobody knows how many."""
 
     topic: Topic
     epoch: int
     first: int
     end: int | None
     reason: str
+    loss: Loss = Loss.GONE
 
 
 class Subscriber:
@@ -58,8 +68,8 @@ class Subscriber:
 
     Gaps are seen by `(epoch, sequence)`, at the latest by the next heartbeat, and filled from the service's journal
     before anything newer of that topic is given out. So is what a service decided before it was restarted. `positions`
-    resumes where a former subscriber stood; else `since` says whether a topic begins with its next message or with the
-    epoch.
+    resumes where a former subscriber stood; else `since` says whether a topic begins with its next message, with the
+    epoch or with the oldest that the journal holds.
     """
 
     def __init__(
@@ -69,7 +79,7 @@ class Subscriber:
         topics: Iterable[Topic | str] = tuple(Topic),
         *,
         keys: ClientKeys | None = None,
-        since: Literal["live", "epoch"] = "live",
+        since: Literal["live", "epoch", "journal"] = "live",
         positions: Mapping[str, Position] | None = None,
         answer_timeout_s: float = 5.0,
         receive_high_water: int = 10_000,
@@ -187,17 +197,19 @@ class Subscriber:
 
     def _catch_up(self, topic: Topic, epoch: int, end: int) -> Iterator[AnyMessage | Lost]:
         """Give out what lies between where we stand and `(epoch, end)`, which the service has just named."""
-        here = self._positions.setdefault(topic, Position(epoch, 0 if self._since == "epoch" else end))
+        begins = {"live": Position(epoch, end), "epoch": Position(epoch, 0), "journal": _BEFORE_ALL}
+        here = self._positions.setdefault(topic, begins[self._since])
         if (here.epoch, here.next) > (epoch, end):
             # Sequences never go back: this is another journal.
-            yield Lost(topic, here.epoch, here.next, None, "the service began a new journal")
             self._positions[topic] = Position(epoch, 0)
+            yield Lost(topic, here.epoch, here.next, None, "the service began a new journal", Loss.NEW_JOURNAL)
         while (here := self._positions[topic]) != Position(epoch, end):
             upto = end if here.epoch == epoch else None
             try:
                 reply, messages = self._questions.replay(topic, here.epoch, here.next, upto)
             except (WireError, ValidationError) as error:
-                yield self._give_up(topic, Position(epoch, end), str(error))
+                loss = Loss.NO_ANSWER if isinstance(error, NoAnswerError) else Loss.GONE
+                yield self._give_up(topic, Position(epoch, end), str(error), loss)
                 return
             for message in messages:
                 yield from self._skip(topic, message.sequence)
@@ -211,22 +223,22 @@ class Subscriber:
             else:
                 if reply.next is not None:
                     yield from self._skip(topic, reply.next)
-                elif here.epoch < reply.oldest_epoch:
-                    yield Lost(topic, here.epoch, here.next, None, _GONE)
                 following = min(reply.next_epoch or epoch, epoch)
                 self._positions[topic] = Position(following, 0)
+                if reply.next is None and _BEFORE_ALL.epoch < here.epoch < reply.oldest_epoch:
+                    yield Lost(topic, here.epoch, here.next, None, _GONE)
 
     def _skip(self, topic: Topic, end: int) -> Iterator[Lost]:
         """Say that what lies between where we stand and `end` is gone."""
         here = self._positions[topic]
         if here.next < end:
-            yield Lost(topic, here.epoch, here.next, end, _GONE)
             self._positions[topic] = Position(here.epoch, end)
+            yield Lost(topic, here.epoch, here.next, end, _GONE)
 
-    def _give_up(self, topic: Topic, there: Position, reason: str) -> Lost:
+    def _give_up(self, topic: Topic, there: Position, reason: str, loss: Loss) -> Lost:
         here = self._positions[topic]
         self._positions[topic] = there
-        return Lost(topic, here.epoch, here.next, there.next if here.epoch == there.epoch else None, reason)
+        return Lost(topic, here.epoch, here.next, there.next if here.epoch == there.epoch else None, reason, loss)
 
     def _reconnect(self) -> None:
         """libzmq gives a connection up for good when a handshake fails, and a service that comes back is not heard."""
@@ -267,6 +279,7 @@ class Subscriber:
 
 
 _GONE = "the journal does not hold it any more"
+_BEFORE_ALL = Position(0, 0)  # the first start of a service is epoch 1
 
 
 def _load(keys: ClientKeys) -> tuple[bytes, bytes, bytes]:

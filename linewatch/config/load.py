@@ -22,6 +22,7 @@ UNITS = {
     "ms": "milliseconds",
     "s": "seconds",
     "mb": "megabytes",
+    "days": "days",
 }
 S = TypeVar("S", bound=BaseModel)
 OTHER_UNITS = {"um", "cm", "km", "inch", "in", "khz", "mhz", "us", "ns", "kb", "gb", "min", "mps"} | set(UNITS)
@@ -32,7 +33,12 @@ def load_settings(path: Path) -> ServiceSettings:
 
     Raises ConfigError naming file, place, what was found, what was expected and the remedy, for all faults at once.
     """
-    return settings_from(read_toml(path), str(path))
+    return load(path, ServiceSettings)
+
+
+def load(path: Path, model: type[S]) -> S:
+    """The settings of that kind in the TOML file `path`, as `load_settings` does."""
+    return _told(read_toml(path), str(path), model)
 
 
 def read_toml(path: Path) -> dict[str, Any]:
@@ -51,7 +57,11 @@ def read_toml(path: Path) -> dict[str, Any]:
 
 def settings_from(tree: Mapping[str, Any], origin: str) -> ServiceSettings:
     """Validate a tree as TOML gives it. `origin` names it in errors. Raises ConfigError."""
-    settings, faults = validated(ServiceSettings, dict(tree), origin)
+    return _told(tree, origin, ServiceSettings)
+
+
+def _told(tree: Mapping[str, Any], origin: str, model: type[S]) -> S:
+    settings, faults = validated(model, dict(tree), origin)
     if settings is None:
         raise ConfigError("\n".join(faults))
     return settings

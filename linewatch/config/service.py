@@ -1,7 +1,9 @@
 """The whole configuration file of one camera's service."""
 
+import hashlib
+import json
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Final, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -56,3 +58,23 @@ class ServiceSettings(Settings):
                     "max_pitch_mm, or correct the roll's diameters and thicknesses"
                 )
         return self
+
+    def identity(self) -> str:
+        """12 hex digits that change with whatever in these settings, or in the files that they name, changes a decision."""
+        tree = self.model_dump(mode="json", include=_DECIDING)  # type: ignore[arg-type]  # pydantic's type is too narrow
+        for name, path in (("taxonomy", self.taxonomy), ("grading", self.decision.grading)):
+            tree[name] = path.read_text() if path else ""
+        return hashlib.sha256(json.dumps(tree, sort_keys=True).encode()).hexdigest()[:12]
+
+
+_DECIDING: Final = {
+    "line": True,
+    "decision": True,
+    "alarm": True,
+    "alarms": True,
+    "system_alarms": True,
+    "roll": True,
+    "periodic": True,
+    "inference": {"screen", "classify", "segment", "tile_overlap_px", "screen_threshold", "claim_share"},
+}
+"""The engines themselves have identities of their own."""

@@ -40,6 +40,12 @@ class JournalError(LinewatchError):
     exit_code = 6
 
 
+class HistoryError(LinewatchError):
+    """The history's database cannot be opened, read or written, or does not hold what was asked for."""
+
+    exit_code = 8
+
+
 class StageError(LinewatchError):
     """A stage of the running service failed or stopped ticking."""
 

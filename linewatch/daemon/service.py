@@ -212,7 +212,7 @@ def open_service(
             report = StatusReport(runner, tally, ring, standing, exchange, workload, clock)
             return Outlet(
                 journal,
-                Sequencer(journal.epoch),
+                Sequencer(journal.epoch, settings.identity()),
                 publisher,
                 standing,
                 report,

@@ -11,6 +11,7 @@ from linewatch.contracts.record import Record
 from linewatch.contracts.verdict import (
     CoilGrade,
     CoilNotice,
+    CoilState,
     CoverageSpan,
     Decided,
     Defect,
@@ -64,10 +65,15 @@ class Draft:
 
 
 class Sequencer:
-    """Names every message of one epoch: per topic from 0, without gaps. Used by one thread."""
+    """Names every message of one epoch, per topic from 0 without gaps, and every coil passage. Used by one thread.
 
-    def __init__(self, epoch: int) -> None:
+    config: identity of the settings that decide, told with every coil.
+    """
+
+    def __init__(self, epoch: int, config: str = "") -> None:
         self.epoch = epoch
+        self._config = config
+        self._coil_ordinal: int | None = None
         self._next = dict.fromkeys(Topic, 0)
 
     @property
@@ -77,7 +83,13 @@ class Sequencer:
 
     def record(self, draft: Draft) -> Record:
         """The message as it is journaled and published."""
-        return self._record(draft.topic, draft.body, {"timing": draft.timing.model_dump()}, draft.payload)
+        more: dict[str, Any] = {"timing": draft.timing.model_dump()}
+        if isinstance(draft.body, CoilBody):
+            more["config"] = self._config
+            if draft.body.state is CoilState.STARTED:
+                self._coil_ordinal = 0 if self._coil_ordinal is None else self._coil_ordinal + 1
+        more["coil_ordinal"] = self._coil_ordinal
+        return self._record(draft.topic, draft.body, more, draft.payload)
 
     def status(self, body: StatusBody) -> Record:
         """The heartbeat, with where every topic stands; made right before it is sent, by whoever sends the rest."""

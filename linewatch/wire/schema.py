@@ -373,8 +373,12 @@ class Envelope(Message):
 
 
 class Timed(Envelope):
-    """A message about strip."""
+    """A message about strip. `(epoch, coil_ordinal)` names one passage of a coil for ever; its id may come again."""
 
+    coil_ordinal: Count | None = Field(
+        default=None,
+        description="of the coil in this epoch, from 0, also for what follows its end; null before the first",
+    )
     timing: TimingBody
 
 
@@ -406,6 +410,7 @@ class CoilMessage(CoilBody, Timed):
     """Topic `coil`."""
 
     topic: Literal[Topic.COIL]
+    config: str = Field(default="", description="identity of the settings that decide; empty: not told")
 
 
 class RollMarkMessage(RollMarkBody, Timed):

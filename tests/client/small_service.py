@@ -1,5 +1,6 @@
 """Commands, one a line: `frames N RUNS` (each with a defect), `alarm`, `unheard` (an alarm that no subscriber gets),
-`garbage`, `newer` (a message of schema version 2), `mute` (no more heartbeats), `deaf` (the server stops)."""
+`coil started`, `coil ended`, `garbage`, `newer` (a message of schema version 2), `mute` (no more heartbeats), `deaf`
+(the server stops)."""
 
 import select
 import sys
@@ -8,12 +9,12 @@ import time
 from pathlib import Path
 
 import zmq
-from decisions import alarm, defect_event, verdict
+from decisions import LINES, alarm, coil_notice, defect_event, verdict
 
 from linewatch.config.journal import JournalSettings
 from linewatch.config.wire import WireSettings
 from linewatch.contracts.record import Record
-from linewatch.contracts.verdict import Quality
+from linewatch.contracts.verdict import CoilState, Quality
 from linewatch.journal.journal import Journal
 from linewatch.wire.encode import Sequencer, drafts
 from linewatch.wire.publisher import Publisher
@@ -50,7 +51,7 @@ def status(heartbeat: int) -> StatusBody:
     )
 
 
-def main(folder: Path, publish: str, serve: str, high_water: int) -> None:  # noqa: PLR0912 - a table of commands
+def main(folder: Path, publish: str, serve: str, high_water: int) -> None:  # noqa: PLR0912, PLR0915 - a table of commands
     settings = WireSettings(publish=publish, serve=serve, send_high_water=high_water)
     with (
         zmq.Context() as context,
@@ -99,6 +100,8 @@ def main(folder: Path, publish: str, serve: str, high_water: int) -> None:  # no
                 case ["unheard"]:
                     decide(verdict(ordinal, (), (alarm(ordinal, name=f"{journal.epoch}/{ordinal}"),)), heard=False)
                     ordinal += 1
+                case ["coil", state]:
+                    decide(coil_notice(CoilState(state), along_mm=float(ordinal * LINES)))
                 case ["garbage"]:
                     for header in (b"", b"{}", b"\xff\x00", b'{"schema_version":1}'):
                         publisher.send(Record(1, "defect", 0, header, b"abc"))

@@ -6,7 +6,7 @@ from collections import defaultdict
 
 import pytest
 
-from linewatch.client import Lost, Position, Subscriber
+from linewatch.client import Loss, Lost, Position, Subscriber
 from linewatch.contracts.errors import WireError
 from linewatch.wire.schema import AlarmMessage, DefectMessage, FrameMessage, StatusMessage, Topic
 
@@ -257,3 +257,29 @@ def test_a_heartbeat_that_stops_grows_old(start_service):
 def test_an_endpoint_that_is_none_is_an_error_with_a_remedy():
     with pytest.raises(WireError, match="expected tcp://HOST:PORT"):
         Subscriber("5570", "tcp://127.0.0.1:5571")
+
+
+def test_a_new_consumer_can_have_all_that_the_journal_holds(start_service):
+    service = start_service()
+    for _ in range(3):
+        service.tell("frames 2 1")
+        service.restart()
+    service.tell("frames 2 1")
+    with Subscriber(service.publish, service.serve, ["frame"], since="journal") as subscriber:
+        messages = read_until(subscriber, is_frame(4, 1))
+    assert names(messages) == {"frame": [(epoch, sequence) for epoch in (1, 2, 3, 4) for sequence in (0, 1)]}
+
+
+def test_who_got_no_answer_can_have_it_by_subscribing_again(start_service):
+    service = start_service()
+    service.tell("frames 3 1")
+    service.tell("deaf")
+    start = {"frame": Position(1, 0)}
+    with Subscriber(service.publish, service.serve, ["frame"], positions=start, answer_timeout_s=0.3) as subscriber:
+        (lost,) = read_until(subscriber, lambda m: isinstance(m, Lost))
+    assert lost.loss is Loss.NO_ANSWER
+    service.restart()
+    with Subscriber(service.publish, service.serve, ["frame"], positions=start) as subscriber:
+        service.tell("frames 1 1")
+        messages = read_until(subscriber, is_frame(2, 0))
+    assert names(messages) == {"frame": [(1, 0), (1, 1), (1, 2), (2, 0)]}

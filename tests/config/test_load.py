@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from linewatch.config.load import load_settings, settings_from
+from linewatch.config.history import HistorySettings
+from linewatch.config.load import load, load_settings, settings_from
 from linewatch.contracts.errors import ConfigError
 
 
@@ -98,10 +99,42 @@ def test_a_file_that_is_missing_or_not_toml_is_named(tmp_path: Path) -> None:
 
 def test_every_shipped_configuration_is_accepted() -> None:
     shipped = sorted((Path(__file__).parents[2] / "configs").glob("*.toml"))
-    services = [path for path in shipped if path.name != "taxonomy.toml"]
+    services = [path for path in shipped if path.name not in ("taxonomy.toml", "history.toml")]
     assert services, "configs/ holds no service configuration"
     for path in services:
         load_settings(path)
+    load(shipped[0].with_name("history.toml"), HistorySettings)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "service: is missing"),
+        ('[[service]]\nname = "a"\npublsh = "x"', "[service.0] publsh: unknown key; did you mean publish?"),
+        ('[[service]]\nname = "a"\n[[service]]\nname = "a"', "two [[service]] are called a"),
+        (
+            'database = "mysql://x"\n[[service]]\nname = "a"',
+            "database: found 'mysql://x', expected string should match",
+        ),
+        ('[[service]]\nname = "a"\n[keep]\nmax_gb = 3', "the unit here is megabytes: write max_mb"),
+        (
+            'database = "postgresql+psycopg://h/d"\n[[service]]\nname = "a"\n[keep]\nmax_mb = 30',
+            "PostgreSQL gives space back when it likes",
+        ),
+    ],
+)
+def test_a_history_configuration_is_refused_alike(text: str, said: str, tmp_path: Path) -> None:
+    (tmp_path / "h.toml").write_text(text)
+    with pytest.raises(ConfigError) as refused:
+        load(tmp_path / "h.toml", HistorySettings)
+    assert said.lower() in str(refused.value).lower()
+
+
+def test_the_identity_of_settings_changes_with_what_decides_and_with_nothing_else(tmp_path: Path) -> None:
+    plain = settings_from({}, "c.toml").identity()
+    assert settings_from({"wire": {"heartbeat_hz": 5.0}, "inference": {"workers": 3}}, "c").identity() == plain
+    for tree in ({"alarm": [{"name": "a"}]}, {"line": {"mm_per_px": 0.25}}, {"inference": {"claim_share": 0.1}}):
+        assert settings_from(tree, "c.toml").identity() != plain
 
 
 def test_settings_are_frozen() -> None:

@@ -196,3 +196,21 @@ def test_a_mask_too_large_for_a_message_is_left_out_and_said(monkeypatch):
 def test_the_published_schema_is_the_one_in_the_docs():
     docs = Path(__file__).parents[2] / "docs" / "wire.schema.json"
     assert docs.read_text() == wire_schema(), "run: linewatch schema --out docs/wire.schema.json"
+
+
+def test_every_message_about_strip_names_the_passage_of_its_coil():
+    """The id may come again, `(epoch, coil_ordinal)` does not; what ends a coil still belongs to it."""
+    sequencer = Sequencer(1, "0123456789ab")
+    decided = [
+        coil_notice(CoilState.STARTED),
+        verdict(0, (defect_event(0),), (alarm(0),)),
+        coil_notice(CoilState.ENDED, 256.0, (defect_event(0, DefectState.CLOSED),)),
+        coil_notice(CoilState.STARTED),
+        verdict(0),
+    ]
+    records = [sequencer.record(draft) for one in decided for draft in drafts(one)]
+    told = [decode(r.topic.encode(), r.header, r.payload) for r in records]
+    assert [message.coil_ordinal for message in told] == [0, 0, 0, 0, 0, 0, 1, 1]
+    assert {message.config for message in told if isinstance(message, CoilMessage)} == {"0123456789ab"}
+    before_any = Sequencer(1).record(drafts(verdict(0))[0])
+    assert decode(b"frame", before_any.header, b"").coil_ordinal is None

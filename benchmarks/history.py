@@ -1,0 +1,260 @@
+"""How long a page of the history takes: a real SQLite file with millions of instances, and the queries of the commands.
+
+    python -m benchmarks.history --instances 10000000 --coil 200000 --file out/bench/history.sqlite
+
+Rows are written in bulk, past the recorder, with all their columns and indices, and one mask of a few runs each for
+`--masks` of them. Each query is run on a new connection, first with SQLite's own cache empty and then `--repeat` times;
+what the operating system still holds of the file is not emptied. Recording itself is timed through the recorder.
+"""
+
+import argparse
+import json
+import sqlite3
+import statistics
+import time
+import zlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import sqlalchemy as sa
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+
+from linewatch.client import Position
+from linewatch.contracts.frame import Cause
+from linewatch.contracts.prediction import Timing
+from linewatch.contracts.verdict import (
+    CoilNotice,
+    CoilState,
+    CoverageSpan,
+    Defect,
+    DefectEvent,
+    DefectState,
+    Extent,
+    Quality,
+    RunMask,
+    StripBox,
+    Verdict,
+)
+from linewatch.history.database import reading, writing
+from linewatch.history.labels import newest_labels
+from linewatch.history.queries import coils, defects, gaps, masks, passages_of, spans
+from linewatch.history.recorder import Recorder, standing_of
+from linewatch.history.tables import COIL, DEFECT
+from linewatch.wire.encode import Sequencer, drafts
+from linewatch.wire.schema import decode
+
+BUDGET_MS = 100.0
+CLASSES = ("scratch", "inclusion", "crazing", "patch", "pitted", "scale", "dent")
+SHARES = (0.5, 0.2, 0.15, 0.1, 0.04, 0.0099, 0.0001)
+CHUNK = 50_000
+
+
+def fill(url: str, instances: int, per_coil: int, masked: float) -> None:
+    """`instances` of which `per_coil` lie on each coil of 2 km."""
+    with writing(url) as engine, engine.begin() as connection:
+        standing_of(connection, "top-cam1")
+        connection.exec_driver_sql("INSERT INTO engines (identities) VALUES ('screen@0'), ('screen@1')")
+    dice = np.random.default_rng(7)
+    database = sqlite3.connect(sa.make_url(url).database or "", isolation_level=None)
+    database.execute("PRAGMA synchronous = OFF")
+    packed = zlib.compress(np.arange(36, dtype="<i4").tobytes())
+    columns = [column.name for column in DEFECT.c if column.name != "merged_into"]
+    insert = f"INSERT INTO defect ({', '.join(columns)}) VALUES ({', '.join('?' * len(columns))})"
+    for coil in track(range(-(-instances // per_coil)), "filling"):
+        database.execute("BEGIN")
+        count = min(per_coil, instances - coil * per_coil)
+        name, number = f"C{coil:05d}", coil + 1
+        _coil(database, number, name)
+        along = np.round(dice.uniform(0, 2e6, count), 3)
+        across = np.round(dice.uniform(0, 780, count), 3)
+        classes = dice.choice(len(CLASSES), count, p=SHARES)
+        first = coil * per_coil + 1
+        for at in range(0, count, CHUNK):
+            rows = (
+                (
+                    *(
+                        first + i,
+                        number,
+                        f"{name}/top/cam1/{int(along[i])}.{i}",
+                        "closed",
+                        CLASSES[classes[i]],
+                        0.9,
+                        0.99,
+                    ),
+                    *(across[i], across[i] + 9.5, along[i], along[i] + 12.5, 80.5, across[i], "mask", 1, None),
+                )
+                for i in range(at, min(at + CHUNK, count))
+            )
+            database.executemany(insert, rows)
+        some = (first + i for i in range(int(count * masked)))
+        database.executemany("INSERT INTO mask VALUES (?, 0, 0, 12, ?)", ((defect, packed) for defect in some))
+        of_class = np.bincount(classes, minlength=len(CLASSES)).tolist()
+        counts = [(number, CLASSES[i], of_class[i]) for i in range(len(CLASSES)) if of_class[i]]
+        database.executemany("INSERT INTO class_count VALUES (?, ?, ?)", counts)
+        database.execute("COMMIT")
+    database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    database.close()
+
+
+def _coil(database: sqlite3.Connection, number: int, name: str) -> None:
+    row = (number, 1, 0, 1, number, name, "top", "cam1", number * 10**9, number * 10**9, 2e6, 1.9e6, 9e4, 1e4, 7813)
+    insert = f"INSERT INTO coil ({', '.join(column.name for column in COIL.c if column.name != 'more')})"
+    database.execute(f"{insert} VALUES ({', '.join('?' * 19)})", (*row, 54_000, 5_400, True, "0123456789ab"))
+    spans = (
+        (
+            number,
+            1000 * i,
+            1000,
+            1e3 * i,
+            1e3 * (i + 1),
+            "inspected" if i % 20 else "missed",
+            None if i % 20 else "overrun",
+        )
+        for i in range(2000)
+    )
+    of_span = "coil_id, first_line, lines, along_begin_mm, along_end_mm, quality, cause, engines_id"
+    database.executemany(f"INSERT INTO span ({of_span}) VALUES (?, ?, ?, ?, ?, ?, ?, 1)", spans)
+
+
+def queries(coil_count: int) -> dict[str, Callable[[sa.Connection], object]]:
+    """Every list that the commands show, and pages from within."""
+    name = f"C{coil_count // 2:05d}"
+
+    def passage(c: sa.Connection) -> list[int]:
+        return [row.passage for row in passages_of(c, name)[0]]
+
+    def behind_half(c: sa.Connection) -> object:
+        half = sa.select(DEFECT.c.id).where(DEFECT.c.coil_id == coil_count // 2 + 1, DEFECT.c.along_begin_mm > 1e6)
+        half = half.where(DEFECT.c.merged_into.is_(None))
+        return defects(c, passage(c), after=c.execute(half.order_by(DEFECT.c.along_begin_mm).limit(1)).scalar())
+
+    return {
+        "coils": coils,
+        "coils behind the middle": lambda c: coils(c, after=coil_count // 2),
+        "one coil by its id": lambda c: coils(c, name),
+        "defects of a coil": lambda c: defects(c, passage(c)),
+        "defects of a coil, 1 of 10,000 classes": lambda c: defects(c, passage(c), "dent"),
+        "defects of a coil, half are of the class": lambda c: defects(c, passage(c), "scratch"),
+        "defects of a coil, behind the middle": behind_half,
+        "defects of a coil, a class that is not there": lambda c: defects(c, passage(c), "none"),
+        "spans of a coil (all 2,000)": lambda c: spans(c, coil_count // 2 + 1),
+        "masks of a defect": lambda c: list(masks(c, 1)),
+        "gaps": gaps,
+        "labels": lambda c: list(newest_labels(c)),
+    }
+
+
+def measure(url: str, coil_count: int, repeat: int) -> list[dict[str, Any]]:
+    """First and median milliseconds of each query, opening the file not counted."""
+    rows = []
+    for name, query in queries(coil_count).items():
+        taken = []
+        for _ in range(repeat + 1):
+            with reading(url) as connection:
+                begin = time.perf_counter()
+                query(connection)
+                taken.append(1e3 * (time.perf_counter() - begin))
+        rows.append(
+            {"query": name, "first_ms": taken[0], "median_ms": statistics.median(taken[1:]), "max_ms": max(taken)}
+        )
+    return rows
+
+
+def record(url: str, frames: int, per_frame: int) -> dict[str, float]:
+    """Instances a second through the recorder, opened and closed, with masks of 30 runs; 2,000 messages a commit."""
+    messages = list(_strip(frames, per_frame))
+    with writing(url) as engine:
+        with engine.begin() as connection:
+            recorder = Recorder(standing_of(connection, "bench"))
+        begin = time.perf_counter()
+        for at in range(0, len(messages), 2000):
+            batch = messages[at : at + 2000]
+            behind = {m.topic.value: Position(m.epoch, m.sequence + 1) for m in messages[: at + 2000]}
+            with engine.begin() as connection:
+                recorder.store(connection, batch, behind)
+        taken_s = time.perf_counter() - begin
+    return {"messages_per_s": len(messages) / taken_s, "frames_per_s": frames / taken_s, "defects_a_frame": per_frame}
+
+
+def _strip(frames: int, per_frame: int) -> Iterator[Any]:
+    sequencer = Sequencer(1)
+    started = CoilNotice(CoilState.STARTED, "LIVE", "top", "cam1", 0.0, 0.0, 0.0, 0.0, {}, {}, (), (), Timing())
+    runs = np.array([[line, 10, 40] for line in range(30)], np.int32)
+    for decided in (started, *(_verdict(ordinal, per_frame, runs) for ordinal in range(frames))):
+        for draft in drafts(decided):
+            record = sequencer.record(draft)
+            yield decode(record.topic.encode(), record.header, record.payload)
+
+
+def _verdict(ordinal: int, per_frame: int, runs: np.ndarray) -> Verdict:
+    begin, end = 256.0 * ordinal, 256.0 * (ordinal + 1)
+    box = StripBox((10.0, 25.0), (begin, begin + 30))
+    events = tuple(
+        DefectEvent(
+            state,
+            Defect(
+                f"LIVE/top/cam1/{256 * ordinal}.{i}",
+                *("LIVE", "top", "cam1", CLASSES[i % 7], 0.9, 0.99, box, 80.0, None, Extent.MASK, 1),
+            ),
+            RunMask(256 * ordinal, runs) if state is DefectState.OPENED else None,
+        )
+        for state in (DefectState.OPENED, DefectState.CLOSED)
+        for i in range(per_frame)
+    )
+    quality, cause = (Quality.MISSED, Cause.OVERRUN) if ordinal % 50 == 0 else (Quality.INSPECTED, None)
+    span = CoverageSpan(256 * ordinal, 256, (begin, end), quality, cause)
+    where = ("LIVE", "top", "cam1", 256 * ordinal, 256, 256, (begin, end), True, (0.0, 800.0), (span,))
+    return Verdict(ordinal, ordinal, *where, 7, 1, 0.5, events, (), ("screen@0",), Timing())
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--instances", type=int, default=1_000_000)
+    parser.add_argument("--coil", type=int, default=200_000, help="instances on one coil")
+    parser.add_argument("--masks", type=float, default=0.1, help="share of instances that have one")
+    parser.add_argument("--repeat", type=int, default=20)
+    parser.add_argument("--file", type=Path, default=Path("out/bench/history.sqlite"))
+    parser.add_argument("--keep", action="store_true", help="use the file that is there, and leave it")
+    parser.add_argument("--out", type=Path, default=Path("out/bench/history.json"))
+    options = parser.parse_args()
+    url = f"sqlite:///{options.file}"
+    filled_s = 0.0
+    if not (options.keep and options.file.exists()):
+        for part in ("", "-wal", "-shm"):
+            Path(f"{options.file}{part}").unlink(missing_ok=True)
+        begin = time.perf_counter()
+        fill(url, options.instances, options.coil, options.masks)
+        filled_s = time.perf_counter() - begin
+    size_gb = options.file.stat().st_size / 1e9
+    rows = measure(url, -(-options.instances // options.coil), options.repeat)
+    recorded = [record(url, frames, per_frame) for frames, per_frame in ((4000, 0), (1000, 5), (100, 100))]
+    table = Table(
+        title=f"{options.instances:,} instances, {options.coil:,} a coil, {size_gb:.2f} GB", title_justify="left"
+    )
+    for column in ("first page of", "first ms", "median ms", "max ms", f"< {BUDGET_MS:g} ms"):
+        table.add_column(column)
+    for row in rows:
+        times = (f"{row[name]:.1f}" for name in ("first_ms", "median_ms", "max_ms"))
+        table.add_row(row["query"], *times, "yes" if row["max_ms"] < BUDGET_MS else "NO")
+    Console().print(table)
+    for one in recorded:
+        print(f"recorded at {one['frames_per_s']:.0f} frames/s with {one['defects_a_frame']} defects a frame")
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    figures = {
+        "instances": options.instances,
+        "gb": size_gb,
+        "filled_s": filled_s,
+        "queries": rows,
+        "recorded": recorded,
+    }
+    options.out.write_text(json.dumps(figures, indent=1) + "\n")
+    if not options.keep:
+        options.file.unlink()
+
+
+if __name__ == "__main__":
+    main()

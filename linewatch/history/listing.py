@@ -1,0 +1,98 @@
+"""The history's lists, for people and for programs."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+
+from rich.console import Group
+from rich.table import Table
+from rich.text import Text
+
+from linewatch.history.queries import CoilRow, DefectRow, GapRow
+
+
+def coils_json(rows: Sequence[CoilRow], gaps: Sequence[GapRow]) -> str:
+    """One object: `coils`, and the `gaps` of the whole history."""
+    coils = [asdict(row) | {"inspected_share": round(row.inspected_share, 6)} for row in rows]
+    return json.dumps({"coils": coils, "gaps": [asdict(gap) for gap in gaps]}, indent=1)
+
+
+def coils_table(rows: Sequence[CoilRow], gaps: Sequence[GapRow]) -> Group:
+    """A line per passage; under it what could not be had."""
+    table = Table()
+    for column in ("passage", "coil", "side", "camera", "begun (UTC)", "length", "inspected", "defects", "alarms"):
+        table.add_column(column)
+    for row in rows:
+        parts = {"degraded": row.degraded_mm, "missed": row.missed_mm, "not recorded": row.unrecorded_mm}
+        others = "".join(f", {_metres(mm)} {name}" for name, mm in parts.items() if mm)
+        counts = sorted(row.defects_by_class.items(), key=lambda count: -count[1])
+        table.add_row(
+            str(row.passage),
+            row.coil,
+            row.side,
+            row.camera,
+            f"{datetime.fromtimestamp(row.begun_unix_ns / 1e9, UTC):%Y-%m-%d %H:%M:%S}",
+            _metres(row.passed_mm) + ("" if row.ended_unix_ns else " so far"),
+            f"{row.inspected_share:.2%}{others}",
+            ", ".join(f"{name} {count}" for name, count in counts) or "none",
+            str(row.alarms),
+        )
+    lost = [
+        Text(
+            f"lost: {gap.service}, {gap.topic} of epoch {gap.epoch} from {gap.first}"
+            f"{'' if gap.end is None else f' to {gap.end}'}: {gap.reason}",
+            "yellow",
+        )
+        for gap in gaps
+    ]
+    return Group(table, *lost)
+
+
+def defects_json(passages: Sequence[CoilRow], older: int, rows: Sequence[DefectRow], limit: int) -> str:
+    """One object: `passages`, how many `older_passages` there are, `defects`, and `after` for the next page or null."""
+    page = {
+        "passages": [asdict(row) for row in passages],
+        "older_passages": older,
+        "defects": [asdict(row) for row in rows],
+        "after": _after(rows, limit),
+    }
+    return json.dumps(page, indent=1)
+
+
+def defects_table(passages: Sequence[CoilRow], older: int, rows: Sequence[DefectRow], limit: int) -> Group:
+    """A line per instance, and how to get what is not shown."""
+    named = {row.passage: row for row in passages}
+    table = Table()
+    for column in ("defect", "side", "camera", "class", "confidence", "along", "across", "area", "from edge", "state"):
+        table.add_column(column)
+    for row in rows:
+        coil = named[row.passage]
+        table.add_row(
+            str(row.defect),
+            coil.side,
+            coil.camera,
+            row.defect_class,
+            f"{row.confidence:.2f}",
+            f"{row.along_mm[0] / 1000:.3f} to {row.along_mm[1] / 1000:.3f} m",
+            f"{row.across_mm[0]:.1f} to {row.across_mm[1]:.1f} mm",
+            f"{row.area_mm2:.1f} mm²",
+            "" if row.edge_mm is None else f"{row.edge_mm:.1f} mm",
+            row.state,
+        )
+    notes = []
+    if older:
+        notes.append(
+            f"the coil came before, {older} more: `linewatch coils --coil`, then `linewatch defects --passage`"
+        )
+    if (after := _after(rows, limit)) is not None:
+        notes.append(f"there may be more: --after {after}")
+    return Group(table, *(Text(note, "yellow") for note in notes))
+
+
+def _after(rows: Sequence[DefectRow], limit: int) -> int | None:
+    return rows[-1].defect if len(rows) == limit else None
+
+
+def _metres(length_mm: float) -> str:
+    return f"{length_mm / 1000:.1f} m"

@@ -1,0 +1,252 @@
+"""What the history is asked. Lists come in pages by key: a page costs the same wherever it lies in the list."""
+
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import sqlalchemy as sa
+
+from linewatch.contracts.errors import HistoryError
+from linewatch.contracts.verdict import RunMask
+from linewatch.history.tables import ALARM, CLASS_COUNT, COIL, DEFECT, ENGINES, GAP, MASK, SERVICE, SPAN
+from linewatch.wire.schema import decode_runs
+
+PAGE: Final = 100
+MAX_PAGE: Final = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class CoilRow:
+    """One passage of a coil under one camera. `passage` is its number; a coil id may come again."""
+
+    passage: int
+    coil: str
+    service: str
+    side: str
+    camera: str
+    begun_unix_ns: int
+    ended_unix_ns: int | None  # None: under the camera, or cut off by the service's end
+    passed_mm: float
+    inspected_mm: float
+    degraded_mm: float
+    missed_mm: float
+    unrecorded_mm: float  # passed, and what became of it could not be had from the service
+    encoded: bool
+    config: str
+    defects_by_class: dict[str, int]
+    alarms: int
+
+    @property
+    def inspected_share(self) -> float:
+        """Of what passed; 0 of nothing."""
+        return self.inspected_mm / self.passed_mm if self.passed_mm else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class DefectRow:
+    """An instance as it was last told. `defect` is its number, what `linewatch label` takes."""
+
+    defect: int
+    passage: int
+    name: str
+    state: str
+    defect_class: str
+    confidence: float
+    peak: float
+    across_mm: tuple[float, float]
+    along_mm: tuple[float, float]
+    area_mm2: float
+    edge_mm: float | None
+    extent: str
+    frames: int
+    more: dict[str, Any]  # what a later service tells of it
+
+
+@dataclass(frozen=True, slots=True)
+class SpanRow:
+    """A stretch that was looked at alike by the same engines."""
+
+    first_line: int
+    lines: int
+    along_mm: tuple[float, float]
+    quality: str
+    cause: str | None
+    engines: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class GapRow:
+    """Messages [first, end) of a service's topic that the history could not get; end None: nobody knows how many."""
+
+    service: str
+    topic: str
+    epoch: int
+    first: int
+    end: int | None
+    reason: str
+    noticed_unix_ns: int
+
+
+def coils(
+    connection: sa.Connection, coil: str | None = None, *, after: int | None = None, limit: int = PAGE
+) -> list[CoilRow]:
+    """Passages, the newest first: of the coil with that id, or of all; those behind the passage numbered `after`."""
+    wanted = sa.select(COIL, SERVICE.c.name.label("service")).join(SERVICE).order_by(COIL.c.id.desc()).limit(limit)
+    if coil is not None:
+        wanted = wanted.where(COIL.c.coil == coil)
+    if after is not None:
+        wanted = wanted.where(COIL.c.id < after)
+    rows = connection.execute(wanted).all()
+    numbers = [row.id for row in rows]
+    counts: dict[int, dict[str, int]] = {number: {} for number in numbers}
+    of_class = sa.select(CLASS_COUNT).where(CLASS_COUNT.c.coil_id.in_(numbers), CLASS_COUNT.c.defects > 0)
+    for row in connection.execute(of_class.order_by(CLASS_COUNT.c.defect_class)):
+        counts[row.coil_id][row.defect_class] = row.defects
+    alarms = dict.fromkeys(numbers, 0)
+    counted = (
+        sa.select(COIL.c.id, sa.func.count(ALARM.c.name.distinct()).label("alarms"))
+        .join(
+            ALARM,
+            sa.and_(
+                *(ALARM.c[name] == COIL.c[name] for name in ("service_id", "journal", "epoch", "coil")),
+                ALARM.c.coil_ordinal == COIL.c.ordinal,
+            ),
+        )
+        .where(COIL.c.id.in_(numbers))
+        .group_by(COIL.c.id)
+    )
+    for row in connection.execute(counted):
+        alarms[row.id] = row.alarms
+    return [_coil(row, counts[row.id], alarms[row.id]) for row in rows]
+
+
+def passages_of(connection: sa.Connection, coil: str) -> tuple[list[CoilRow], int]:
+    """The newest passage of a coil under each camera, and how many older ones there are. Raises HistoryError: none."""
+    every = coils(connection, coil, limit=MAX_PAGE)
+    if not every:
+        raise HistoryError(f"no coil {coil!r} in this history; `linewatch coils` lists those that are")
+    newest = {row.service: row for row in reversed(every)}
+    return sorted(newest.values(), key=lambda row: row.passage), len(every) - len(newest)
+
+
+def passage(connection: sa.Connection, number: int) -> CoilRow:
+    """The passage of that number. Raises HistoryError where there is none."""
+    for row in coils(connection, after=number + 1, limit=1):
+        if row.passage == number:
+            return row
+    raise HistoryError(f"no passage {number} in this history; `linewatch coils` lists those that are")
+
+
+def defects(
+    connection: sa.Connection,
+    passages: Sequence[int],
+    defect_class: str | None = None,
+    *,
+    after: int | None = None,
+    limit: int = PAGE,
+) -> list[DefectRow]:
+    """Instances of passages, along each; those behind the defect numbered `after`. Merged ones are part of another.
+
+    Raises HistoryError when `after` is no defect of theirs.
+    """
+    ordered = sorted(passages)
+    behind: tuple[float, int] | None = None
+    if after is not None:
+        at = connection.execute(sa.select(DEFECT.c.coil_id, DEFECT.c.along_begin_mm).filter_by(id=after)).first()
+        if at is None or at.coil_id not in ordered:
+            raise HistoryError(f"--after {after} is no defect of this coil; give the last one of the page before")
+        ordered = ordered[ordered.index(at.coil_id) :]
+        behind = at.along_begin_mm, after
+    found: list[DefectRow] = []
+    for number in ordered:
+        wanted = (
+            sa.select(DEFECT)
+            .where(DEFECT.c.coil_id == number, DEFECT.c.merged_into.is_(None))
+            .order_by(DEFECT.c.along_begin_mm, DEFECT.c.id)
+            .limit(limit - len(found))
+        )
+        if defect_class is not None:
+            wanted = wanted.where(DEFECT.c.defect_class == defect_class)
+        if behind is not None:
+            wanted = wanted.where(sa.tuple_(DEFECT.c.along_begin_mm, DEFECT.c.id) > sa.tuple_(*behind))
+            behind = None
+        found += [_defect(row) for row in connection.execute(wanted)]
+        if len(found) >= limit:
+            break
+    return found
+
+
+def masks(connection: sa.Connection, defect: int) -> Iterator[RunMask]:
+    """The parts of a defect's mask, in the order in which they were told."""
+    for row in connection.execute(sa.select(MASK).filter_by(defect_id=defect).order_by(MASK.c.part)):
+        runs: np.ndarray = decode_runs(zlib.decompress(row.packed))
+        yield RunMask(row.first_line, runs)
+
+
+def spans(connection: sa.Connection, number: int) -> list[SpanRow]:
+    """How a passage was looked at, along it."""
+    wanted = sa.select(SPAN, ENGINES.c.identities).join(ENGINES).filter(SPAN.c.coil_id == number)
+    return [
+        SpanRow(
+            row.first_line,
+            row.lines,
+            (row.along_begin_mm, row.along_end_mm),
+            row.quality,
+            row.cause,
+            tuple(row.identities.split("\n")) if row.identities else (),
+        )
+        for row in connection.execute(wanted.order_by(SPAN.c.first_line))
+    ]
+
+
+def gaps(connection: sa.Connection, limit: int = PAGE) -> list[GapRow]:
+    """What could not be had from the services, the newest first."""
+    wanted = sa.select(GAP, SERVICE.c.name.label("service")).join(SERVICE).order_by(GAP.c.id.desc()).limit(limit)
+    return [
+        GapRow(row.service, row.topic, row.epoch, row.first, row.end, row.reason, row.noticed_unix_ns)
+        for row in connection.execute(wanted)
+    ]
+
+
+def _coil(row: Any, counts: dict[str, int], alarms: int) -> CoilRow:
+    recorded_mm = row.inspected_mm + row.degraded_mm + row.missed_mm
+    passed_mm = recorded_mm if row.passed_mm is None else row.passed_mm
+    return CoilRow(
+        passage=row.id,
+        coil=row.coil,
+        service=row.service,
+        side=row.side,
+        camera=row.camera,
+        begun_unix_ns=row.begun_unix_ns,
+        ended_unix_ns=row.ended_unix_ns,
+        passed_mm=round(passed_mm, 3),
+        inspected_mm=round(row.inspected_mm, 3),
+        degraded_mm=round(row.degraded_mm, 3),
+        missed_mm=round(row.missed_mm, 3),
+        unrecorded_mm=max(0.0, round(passed_mm - recorded_mm, 1)),
+        encoded=row.encoded,
+        config=row.config,
+        defects_by_class=counts,
+        alarms=alarms,
+    )
+
+
+def _defect(row: Any) -> DefectRow:
+    return DefectRow(
+        defect=row.id,
+        passage=row.coil_id,
+        name=row.name,
+        state=row.state,
+        defect_class=row.defect_class,
+        confidence=row.confidence,
+        peak=row.peak,
+        across_mm=(row.across_begin_mm, row.across_end_mm),
+        along_mm=(row.along_begin_mm, row.along_end_mm),
+        area_mm2=row.area_mm2,
+        edge_mm=row.edge_mm,
+        extent=row.extent,
+        frames=row.frames,
+        more=row.more or {},
+    )

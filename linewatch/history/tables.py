@@ -1,0 +1,202 @@
+"""The history's tables. What changes here needs a migration: `migrations/versions`, held to this by a test.
+
+Positions are strip millimetres as on the wire; times are Unix nanoseconds. A *coil* row is one passage of a coil under
+one camera: a coil id that comes again is another row.
+"""
+
+from typing import Final
+
+import sqlalchemy as sa
+
+METADATA: Final = sa.MetaData(
+    naming_convention={
+        "pk": "pk_%(table_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s",
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+    }
+)
+
+_Key = sa.BigInteger().with_variant(sa.Integer(), "sqlite")  # SQLite numbers rows by an INTEGER only
+
+
+def _of_coil() -> sa.Column[int]:
+    return sa.Column("coil_id", _Key, sa.ForeignKey("coil.id", ondelete="CASCADE"), nullable=False)
+
+
+SERVICE: Final = sa.Table(
+    "service",
+    METADATA,
+    sa.Column("id", _Key, primary_key=True),
+    sa.Column("name", sa.String, nullable=False, unique=True),
+    sa.Column("journal", sa.Integer, nullable=False),  # counts the journals that it began: epochs of each start at 1
+)
+
+POSITION: Final = sa.Table(
+    "position",  # everything before (epoch, next) of a service's topic is stored
+    METADATA,
+    sa.Column("service_id", _Key, sa.ForeignKey("service.id"), primary_key=True),
+    sa.Column("topic", sa.String, primary_key=True),
+    sa.Column("epoch", sa.BigInteger, nullable=False),
+    sa.Column("next", sa.BigInteger, nullable=False),
+)
+
+GAP: Final = sa.Table(
+    "gap",  # messages [first, end) that could not be had; end NULL: nobody knows how many
+    METADATA,
+    sa.Column("id", _Key, primary_key=True),
+    sa.Column("service_id", _Key, sa.ForeignKey("service.id"), nullable=False),
+    sa.Column("journal", sa.Integer, nullable=False),
+    sa.Column("topic", sa.String, nullable=False),
+    sa.Column("epoch", sa.BigInteger, nullable=False),
+    sa.Column("first", sa.BigInteger, nullable=False),
+    sa.Column("end", sa.BigInteger),
+    sa.Column("reason", sa.String, nullable=False),
+    sa.Column("noticed_unix_ns", sa.BigInteger, nullable=False),
+    sa.Index(None, "service_id", "journal", "epoch"),
+)
+
+ENGINES: Final = sa.Table(
+    "engines",  # the identities that served together
+    METADATA,
+    sa.Column("id", _Key, primary_key=True),
+    sa.Column("identities", sa.String, nullable=False, unique=True),  # sorted, one a line
+)
+
+COIL: Final = sa.Table(
+    "coil",
+    METADATA,
+    sa.Column("id", _Key, primary_key=True),
+    sa.Column("service_id", _Key, sa.ForeignKey("service.id"), nullable=False),
+    sa.Column("journal", sa.Integer, nullable=False),
+    sa.Column("epoch", sa.BigInteger, nullable=False),
+    sa.Column("ordinal", sa.BigInteger, nullable=False),  # of the coil in the epoch
+    sa.Column("coil", sa.String, nullable=False),
+    sa.Column("side", sa.String, nullable=False),
+    sa.Column("camera", sa.String, nullable=False),
+    sa.Column("begun_unix_ns", sa.BigInteger, nullable=False),
+    sa.Column("ended_unix_ns", sa.BigInteger),
+    sa.Column("passed_mm", sa.Double),  # what the service says passed; NULL until it ended
+    sa.Column("inspected_mm", sa.Double, nullable=False),  # of the frames that are stored, these three
+    sa.Column("degraded_mm", sa.Double, nullable=False),
+    sa.Column("missed_mm", sa.Double, nullable=False),
+    sa.Column("frames", sa.BigInteger, nullable=False),
+    sa.Column("tiles", sa.BigInteger, nullable=False),
+    sa.Column("tiles_passed", sa.BigInteger, nullable=False),
+    sa.Column("encoded", sa.Boolean, nullable=False),  # false: positions derive from line rate and pitch
+    sa.Column("config", sa.String, nullable=False),  # identity of the settings that decided; empty: not told
+    sa.Column("more", sa.JSON),  # of the coil messages: fields without a column
+    sa.UniqueConstraint("service_id", "journal", "epoch", "ordinal"),
+    sa.Index(None, "coil", "id"),
+)
+
+SPAN: Final = sa.Table(
+    "span",  # lines of a coil that were looked at alike, by the same engines; no overlaps
+    METADATA,
+    sa.Column("id", _Key, primary_key=True),
+    _of_coil(),
+    sa.Column("first_line", sa.BigInteger, nullable=False),
+    sa.Column("lines", sa.BigInteger, nullable=False),
+    sa.Column("along_begin_mm", sa.Double, nullable=False),
+    sa.Column("along_end_mm", sa.Double, nullable=False),
+    sa.Column("quality", sa.String, nullable=False),
+    sa.Column("cause", sa.String),
+    sa.Column("engines_id", _Key, sa.ForeignKey("engines.id"), nullable=False),
+    sa.Index(None, "coil_id", "first_line"),
+)
+
+DEFECT: Final = sa.Table(
+    "defect",  # an instance as it was last told
+    METADATA,
+    sa.Column("id", _Key, primary_key=True),
+    _of_coil(),
+    sa.Column("name", sa.String, nullable=False),  # its id on the wire, unique in its coil
+    sa.Column("state", sa.String, nullable=False),
+    sa.Column("merged_into", sa.String),  # the name of the instance that it became part of
+    sa.Column("defect_class", sa.String, nullable=False),
+    sa.Column("confidence", sa.Double, nullable=False),
+    sa.Column("peak", sa.Double, nullable=False),
+    sa.Column("across_begin_mm", sa.Double, nullable=False),
+    sa.Column("across_end_mm", sa.Double, nullable=False),
+    sa.Column("along_begin_mm", sa.Double, nullable=False),
+    sa.Column("along_end_mm", sa.Double, nullable=False),
+    sa.Column("area_mm2", sa.Double, nullable=False),
+    sa.Column("edge_mm", sa.Double),
+    sa.Column("extent", sa.String, nullable=False),
+    sa.Column("frames", sa.BigInteger, nullable=False),
+    sa.Column("more", sa.JSON),  # fields of the message without a column
+    sa.UniqueConstraint("coil_id", "name"),
+    sa.Index(
+        "ix_defect_along",
+        *("coil_id", "along_begin_mm", "id"),
+        sqlite_where=sa.text("merged_into IS NULL"),
+        postgresql_where=sa.text("merged_into IS NULL"),
+    ),
+    sa.Index(
+        "ix_defect_class_along",
+        *("coil_id", "defect_class", "along_begin_mm", "id"),
+        sqlite_where=sa.text("merged_into IS NULL"),
+        postgresql_where=sa.text("merged_into IS NULL"),
+    ),
+)
+
+MASK: Final = sa.Table(
+    "mask",  # a part of a defect's mask, one per message that brought one
+    METADATA,
+    sa.Column("defect_id", _Key, sa.ForeignKey("defect.id", ondelete="CASCADE"), primary_key=True),
+    sa.Column("part", sa.Integer, primary_key=True),
+    sa.Column("first_line", sa.BigInteger, nullable=False),
+    sa.Column("runs", sa.Integer, nullable=False),
+    sa.Column("packed", sa.LargeBinary, nullable=False),  # zlib of little-endian int32 (line, start_px, stop_px)
+)
+
+CLASS_COUNT: Final = sa.Table(
+    "class_count",  # instances of a coil by class, without those that merged: kept, as counting them takes too long
+    METADATA,
+    sa.Column("coil_id", _Key, sa.ForeignKey("coil.id", ondelete="CASCADE"), primary_key=True),
+    sa.Column("defect_class", sa.String, primary_key=True),
+    sa.Column("defects", sa.BigInteger, nullable=False),
+)
+
+ALARM: Final = sa.Table(
+    "alarm",  # a transition
+    METADATA,
+    sa.Column("id", _Key, primary_key=True),
+    sa.Column("service_id", _Key, sa.ForeignKey("service.id"), nullable=False),
+    sa.Column("journal", sa.Integer, nullable=False),
+    sa.Column("epoch", sa.BigInteger, nullable=False),
+    sa.Column("sequence", sa.BigInteger, nullable=False),
+    sa.Column("coil_ordinal", sa.BigInteger, nullable=False),  # of the coil under the camera then
+    sa.Column("coil", sa.String, nullable=False),  # that it is about: another one when it is cleared late
+    sa.Column("name", sa.String, nullable=False),  # its id on the wire
+    sa.Column("rule", sa.String, nullable=False),
+    sa.Column("state", sa.String, nullable=False),
+    sa.Column("along_mm", sa.Double, nullable=False),
+    sa.Column("happened_unix_ns", sa.BigInteger, nullable=False),
+    sa.Column("body", sa.JSON, nullable=False),  # all of the message
+    sa.UniqueConstraint("service_id", "journal", "epoch", "sequence"),
+    sa.Index(None, "service_id", "journal", "epoch", "coil_ordinal"),
+)
+
+LABEL: Final = sa.Table(
+    "label",  # what a person says of an instance; a copy of it, since it outlives its coil
+    METADATA,
+    sa.Column("id", _Key, primary_key=True),
+    sa.Column("defect_id", _Key, sa.ForeignKey("defect.id", ondelete="SET NULL"), index=True),
+    sa.Column("verdict", sa.String, nullable=False),
+    sa.Column("right_class", sa.String),  # for a wrong class
+    sa.Column("who", sa.String, nullable=False),
+    sa.Column("said_unix_ns", sa.BigInteger, nullable=False),
+    sa.Column("service", sa.String, nullable=False),
+    sa.Column("coil", sa.String, nullable=False),
+    sa.Column("side", sa.String, nullable=False),
+    sa.Column("camera", sa.String, nullable=False),
+    sa.Column("begun_unix_ns", sa.BigInteger, nullable=False),  # of the coil: tells passages of one id apart
+    sa.Column("name", sa.String, nullable=False),
+    sa.Column("found_class", sa.String, nullable=False),
+    sa.Column("confidence", sa.Double, nullable=False),
+    sa.Column("across_begin_mm", sa.Double, nullable=False),
+    sa.Column("across_end_mm", sa.Double, nullable=False),
+    sa.Column("along_begin_mm", sa.Double, nullable=False),
+    sa.Column("along_end_mm", sa.Double, nullable=False),
+)

@@ -1,0 +1,169 @@
+"""From the strip to the lists: the shipped engines' service, its history, and what the commands say of it."""
+
+import csv
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from history_process import start_history
+
+from linewatch.history.found import read_findings
+
+ROOT = Path(__file__).parents[2]
+
+
+def linewatch(*arguments, **options):
+    return subprocess.run(
+        [sys.executable, "-m", "linewatch.cli", *map(str, arguments)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=200,
+        check=False,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        **options,
+    )
+
+
+@pytest.fixture(scope="module")
+def inspected(tmp_path_factory):
+    """A coil that was inspected while the history listened: the history's configuration, and the verdict file."""
+    folder = tmp_path_factory.mktemp("mill")
+    ports = []
+    for _ in range(2):
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            ports.append(free.getsockname()[1])
+    publish, serve = (f"tcp://127.0.0.1:{port}" for port in ports)
+    service = folder / "service.toml"
+    service.write_text(
+        f'taxonomy = "configs/taxonomy.toml"\n[source]\ntype = "simulator"\nlength_m = 8.0\ndefects_per_m = 2.0\n'
+        f'coil = "MILL-7"\n[[alarm]]\nname = "any"\n[journal]\ndir = "{folder / "journal"}"\n'
+        f'[wire]\npublish = "{publish}"\nserve = "{serve}"\n'
+    )
+    config = folder / "history.toml"
+    config.write_text(
+        f'database = "sqlite:///{folder / "history.sqlite"}"\n[[service]]\nname = "top"\npublish = "{publish}"\n'
+        f'serve = "{serve}"\n'
+    )
+    history = start_history(config)
+    verdicts = folder / "verdicts.jsonl"
+    replay = subprocess.Popen(
+        [
+            *(sys.executable, "-m", "linewatch.cli", "replay", "simulator"),
+            *("--config", str(service), "--out", str(verdicts), "--hold-s", "120"),
+        ],
+        cwd=ROOT,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        deadline = time.monotonic() + 150
+        while time.monotonic() < deadline and replay.poll() is None:
+            listed = linewatch("coils", "--config", config, "--json")
+            if listed.returncode == 0 and any(row["ended_unix_ns"] for row in json.loads(listed.stdout)["coils"]):
+                break
+    finally:
+        replay.send_signal(signal.SIGINT)
+        replay.wait(60)
+        history.send_signal(signal.SIGTERM)
+        assert history.wait(60) == 0
+    return config, verdicts
+
+
+def listed(*arguments):
+    ended = linewatch(*arguments, "--json")
+    assert ended.returncode == 0, ended.stderr
+    return json.loads(ended.stdout)
+
+
+def test_what_the_history_lists_is_what_the_verdict_file_holds(inspected):
+    config, verdicts = inspected
+    found = read_findings(verdicts)
+    assert len(found.defects) > 3
+    (coil,) = listed("coils", "--config", config)["coils"]
+    assert (coil["coil"], coil["service"], coil["side"]) == ("MILL-7", "top", "top")
+    assert coil["passed_mm"] == coil["inspected_mm"] == found.length_mm == 8000.0
+    assert sum(coil["defects_by_class"].values()) == len(found.defects)
+    assert coil["alarms"] > 0
+    assert len(coil["config"]) == 12
+    assert 0 < time.time() - coil["begun_unix_ns"] / 1e9 < 600
+    page = listed("defects", "--config", config, "--coil", "MILL-7")
+    assert page["after"] is None
+    assert {(d["name"], d["defect_class"], d["area_mm2"]) for d in page["defects"]} == {
+        (d.id, d.defect_class, d.area_mm2) for d in found.defects
+    }
+    name = page["defects"][0]["defect_class"]
+    of_class = listed("defects", "--config", config, "--passage", coil["passage"], "--class", name)["defects"]
+    assert of_class == [d for d in page["defects"] if d["defect_class"] == name]
+    first = listed("defects", "--config", config, "--coil", "MILL-7", "--limit", 2)
+    rest = listed("defects", "--config", config, "--coil", "MILL-7", "--after", first["after"])
+    assert first["defects"] + rest["defects"] == page["defects"]
+
+
+def test_lists_for_people(inspected):
+    config, _ = inspected
+    coils = linewatch("coils", "--config", config).stdout
+    assert "MILL-7" in coils
+    assert "100.00%" in coils
+    defects = linewatch("defects", "--config", config, "--coil", "MILL-7", "--limit", "1").stdout
+    assert "there may be more: --after" in defects
+
+
+def test_labels_are_kept_and_exported(inspected, tmp_path):
+    config, _ = inspected
+    first, second = listed("defects", "--config", config, "--coil", "MILL-7", "--limit", 2)["defects"]
+    said = listed("label", first["defect"], "wrong-class", "--class", "tarnish", "--who", "eva", "--config", config)
+    assert (said["name"], said["found_class"], said["right_class"]) == (first["name"], first["defect_class"], "tarnish")
+    assert linewatch("label", second["name"], "not-a-defect", "--who", "eva", "--config", config).returncode == 0
+    out = tmp_path / "labels.csv"
+    assert listed("labels", "export", "--out", out, "--config", config) == {"path": str(out), "labels": 2}
+    with out.open() as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["verdict"], row["right_class"], row["who"]) for row in rows] == [
+        ("wrong-class", "tarnish", "eva"),
+        ("not-a-defect", "", "eva"),
+    ]
+    assert float(rows[0]["along_begin_mm"]) == first["along_mm"][0]
+    lines = tmp_path / "labels.jsonl"
+    assert linewatch("labels", "export", "--out", lines, "--config", config).returncode == 0
+    assert [json.loads(line)["coil"] for line in lines.read_text().splitlines()] == ["MILL-7"] * 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (["defects", "--coil", "NONE"], 8, "no coil 'NONE' in this history"),
+        (["defects", "--passage", "99"], 8, "no passage 99"),
+        (["coils", "--limit", "0"], 2, "--limit is 0, expected 1 to 10000"),
+        (["label", "99999", "not-a-defect"], 8, "no defect '99999'"),
+        (["labels", "export", "--out", "labels.xls"], 8, "ends in .csv or .jsonl"),
+    ],
+)
+def test_mistakes_are_named(inspected, arguments, code, said):
+    ended = linewatch(*arguments, "--config", inspected[0])
+    assert (ended.returncode, "Traceback" in ended.stderr) == (code, False)
+    assert said in ended.stderr
+
+
+def test_without_the_extra_its_name_is_told(inspected):
+    """Where SQLAlchemy cannot be imported, as in the service's own install."""
+    program = (
+        "import sys; sys.modules['sqlalchemy'] = None; from linewatch.cli import main; sys.exit(main(sys.argv[1:]))"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", program, "coils", "--config", str(inspected[0])],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+    assert ended.returncode == 2
+    assert "needs sqlalchemy, which is not installed; pip install 'linewatch[history]'" in ended.stderr

@@ -1,0 +1,78 @@
+"""The same history in a real PostgreSQL, where Debian's is installed."""
+
+import os
+import pwd
+import shutil
+import socket
+import subprocess
+from pathlib import Path
+
+import pytest
+from test_recorder import a_coil, look, store
+
+from linewatch.contracts.errors import HistoryError
+from linewatch.history.database import reading, writing
+from linewatch.history.labels import LabelVerdict, export_labels, label
+from linewatch.history.queries import coils, defects
+from linewatch.wire.encode import Sequencer
+
+BINARIES = max(Path("/usr/lib/postgresql").glob("*/bin/initdb"), default=Path("none")).parent
+
+
+def _as_server(*command: object) -> None:
+    """initdb and the server refuse to run as root."""
+    user = "postgres" if os.getuid() == 0 else None
+    subprocess.run([str(part) for part in command], check=True, capture_output=True, user=user, timeout=120)
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    """A server of its own: the URL of one of its databases."""
+    if not (BINARIES / "initdb").exists():
+        pytest.skip("no PostgreSQL under /usr/lib/postgresql: apt-get install postgresql")
+    if os.getuid() == 0 and "postgres" not in {user.pw_name for user in pwd.getpwall()}:
+        pytest.skip("PostgreSQL does not run as root and there is no user postgres")
+    folder = (
+        Path("/tmp") / f"linewatch-postgresql-{os.getpid()}"
+    )  # a socket's path is short, and not below a private folder
+    folder.mkdir(mode=0o755)
+    if os.getuid() == 0:
+        shutil.chown(folder, "postgres")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    _as_server(BINARIES / "initdb", "-D", folder / "data", "-A", "trust", "-U", "mill", "--no-sync")
+    options = f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={folder} -c fsync=off"
+    try:
+        _as_server(BINARIES / "pg_ctl", "-D", folder / "data", "-w", "-l", folder / "log", "-o", options, "start")
+        yield f"postgresql+psycopg://mill@127.0.0.1:{port}/postgres"
+    finally:
+        _as_server(BINARIES / "pg_ctl", "-D", folder / "data", "-m", "immediate", "stop")
+        shutil.rmtree(folder)
+
+
+def test_postgresql_holds_what_sqlite_holds(server, tmp_path):
+    file = f"sqlite:///{tmp_path / 'h.sqlite'}"
+    for url in (server, file):
+        sequencer = Sequencer(1, "abc")
+        with writing(url) as engine:
+            for _ in range(3):
+                messages = a_coil(sequencer)
+                store(engine, messages[:5])
+                store(engine, messages[5:])
+    assert look(server) == look(file)
+
+    with writing(server) as engine, engine.begin() as connection:
+        (found,) = defects(connection, [coils(connection)[0].passage], "scratch", limit=1)
+        label(connection, str(found.defect), LabelVerdict.WRONG_CLASS, "dent", "eva")
+        label(connection, str(found.defect), LabelVerdict.NOT_A_DEFECT, None, "eva")
+    with reading(server) as connection:
+        assert export_labels(connection, tmp_path / "labels.csv") == 1
+    assert "not-a-defect,scratch,," in (tmp_path / "labels.csv").read_text()
+
+
+def test_a_password_is_never_shown(server):
+    wrong = server.replace("mill@", "mill:secret@").replace("/postgres", "/none")
+    with pytest.raises(HistoryError, match='database "none" does not exist') as refused, writing(wrong):
+        pass
+    assert "secret" not in str(refused.value)

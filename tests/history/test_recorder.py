@@ -1,0 +1,244 @@
+"""Messages in any order of their topics, in any batches, give the same rows; what is new in a message is kept."""
+
+import random
+
+import numpy as np
+import pytest
+import sqlalchemy as sa
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+from decisions import LINES, alarm, coil_notice, defect_event, verdict
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from linewatch.client import Position
+from linewatch.config.history import KeepSettings
+from linewatch.contracts.errors import HistoryError
+from linewatch.contracts.verdict import CoilState, DefectState
+from linewatch.history.database import reading, writing
+from linewatch.history.labels import LabelVerdict, label, newest_labels
+from linewatch.history.queries import coils, defects, masks, passages_of, spans
+from linewatch.history.recorder import Recorder, standing_of
+from linewatch.history.retention import expire_step
+from linewatch.history.tables import METADATA
+from linewatch.wire.encode import Sequencer, drafts
+from linewatch.wire.schema import DefectMessage, decode
+
+
+def told(*decided, epoch=1, sequencer=None):
+    sequencer = sequencer or Sequencer(epoch, "abc")
+    records = [sequencer.record(draft) for one in decided for draft in drafts(one)]
+    return [decode(r.topic.encode(), r.header, r.payload) for r in records]
+
+
+def a_coil(sequencer):
+    """Started, four frames of which one is missed in part, a defect over two of them, another that merges, ended."""
+    grown = defect_event(1, DefectState.UPDATED, name="C1/top/cam1/0.200")
+    merged = defect_event(2, DefectState.CLOSED, runs=0, name="C1/top/cam1/256.7")
+    merged = type(merged)(merged.state, merged.defect, None, merged_into="C1/top/cam1/0.200")
+    return told(
+        coil_notice(CoilState.STARTED),
+        verdict(0, (defect_event(0),)),
+        verdict(1, (grown, defect_event(1, name="C1/top/cam1/256.7")), (alarm(1),)),
+        verdict(2, (merged,), missed_lines=56),
+        verdict(3),
+        coil_notice(CoilState.ENDED, 4.0 * LINES),
+        sequencer=sequencer,
+    )
+
+
+def positions_behind(messages):
+    return {m.topic.value: Position(m.epoch, m.sequence + 1) for m in messages}
+
+
+def store(engine, messages, name="svc"):
+    with engine.begin() as connection:
+        recorder = Recorder(standing_of(connection, name))
+        recorder.store(connection, messages, {**standing_of(connection, name).positions, **positions_behind(messages)})
+
+
+@pytest.fixture
+def url(tmp_path):
+    return f"sqlite:///{tmp_path / 'h.sqlite'}"
+
+
+def look(url):
+    """All that is asked of a history, without numbers and times."""
+    with reading(url) as connection:
+        found = []
+        for row in coils(connection):
+            instances = defects(connection, [row.passage])
+            of = [
+                (d.name, d.state, d.along_mm, d.more, [m.runs.tolist() for m in masks(connection, d.defect)])
+                for d in instances
+            ]
+            sums = row.passed_mm, row.inspected_mm, row.missed_mm, row.unrecorded_mm, row.alarms, row.config
+            found.append((row.coil, sums, row.defects_by_class, of, spans(connection, row.passage)))
+        return found
+
+
+def test_a_coil_is_stored_with_all_that_was_told_of_it(url):
+    with writing(url) as engine:
+        store(engine, a_coil(Sequencer(1, "abc")))
+    ((coil, sums, counts, instances, stretches),) = look(url)
+    assert coil == "C1"
+    assert sums == (4.0 * LINES, 4.0 * LINES - 56, 56.0, 0.0, 1, "abc")
+    assert counts == {"scratch": 1}
+    ((name, state, along_mm, more, parts),) = instances
+    assert (name, state, more) == ("C1/top/cam1/0.200", "updated", {})
+    assert along_mm == (256.0, 259.123)
+    assert parts == [defect_event(0).mask.runs.tolist()] * 2
+    assert [(s.first_line, s.lines, s.quality, s.cause) for s in stretches] == [
+        (0, 712, "inspected", None),
+        (712, 56, "missed", "truncated"),
+        (768, 256, "inspected", None),
+    ]
+    assert stretches[0].engines == ("openvino@0123456789ab/openvino-2026.4.1/int8/avx512_vnni",)
+
+
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(seed=st.integers(0, 2**32))
+def test_neither_batches_nor_the_order_of_topics_change_what_is_stored(seed, tmp_path_factory):
+    dice, sequencer = random.Random(seed), Sequencer(1, "abc")
+    messages = [*a_coil(sequencer), *a_coil(sequencer)]
+    at_once = f"sqlite:///{tmp_path_factory.mktemp('a') / 'h.sqlite'}"
+    with writing(at_once) as engine:
+        store(engine, messages)
+    waiting = {topic: [m for m in messages if m.topic == topic] for topic in {m.topic for m in messages}}
+    in_parts = f"sqlite:///{tmp_path_factory.mktemp('b') / 'h.sqlite'}"
+    with writing(in_parts) as engine:
+        while any(waiting.values()):
+            batch = []
+            for topic in dice.sample(sorted(waiting), len(waiting)):
+                count = dice.randint(0, len(waiting[topic]))
+                batch += waiting[topic][:count]
+                del waiting[topic][:count]
+            store(engine, batch)
+    assert sorted(look(in_parts), key=str) == sorted(look(at_once), key=str)
+
+
+def test_a_coil_id_that_comes_again_is_another_passage_with_its_own_defects(url):
+    sequencer = Sequencer(1)
+    with writing(url) as engine:
+        store(engine, [*a_coil(sequencer), *a_coil(sequencer)])
+        store(engine, a_coil(Sequencer(2)))
+        store(engine, a_coil(Sequencer(1)), name="bottom")
+    with reading(url) as connection:
+        rows = coils(connection, "C1")
+        assert len(rows) == 4
+        numbers = [defects(connection, [row.passage])[0].defect for row in rows]
+        assert len(set(numbers)) == 4
+        newest, older = passages_of(connection, "C1")
+        assert ([row.service for row in newest], older) == (["svc", "bottom"], 2)
+        with pytest.raises(HistoryError, match="no coil 'C9'"):
+            passages_of(connection, "C9")
+
+
+def test_a_field_that_this_version_has_no_column_for_is_kept(url):
+    class Later(DefectMessage):
+        roll_mark: str | None = None
+
+    messages = a_coil(Sequencer(1))
+    messages = [
+        Later.model_validate({**m.model_dump(), "roll_mark": "stand 4"}) if isinstance(m, DefectMessage) else m
+        for m in messages
+    ]
+    messages = [
+        m for m in messages if not isinstance(m, Later) or m.mask is None or setattr(m, "_runs", _runs()) is None
+    ]
+    with writing(url) as engine:
+        store(engine, messages)
+    ((_, _, _, ((_, _, _, more, _),), _),) = look(url)
+    assert more == {"roll_mark": "stand 4"}
+
+
+def _runs():
+    return np.array([[0, 0, 5], [0, 16, 21], [0, 32, 37]], np.int32)
+
+
+def test_what_another_process_has_stored_is_not_stored_again(url):
+    messages = a_coil(Sequencer(1))
+    with writing(url) as engine:
+        with engine.begin() as connection:
+            late = Recorder(standing_of(connection, "svc"))
+        store(engine, messages[:3])
+        with pytest.raises(sa.exc.IntegrityError), engine.begin() as connection:  # both believe to be the first
+            late.store(connection, messages[:3], positions_behind(messages[:3]))
+        with engine.begin() as connection:
+            late = Recorder(standing_of(connection, "svc"))
+        store(engine, messages[3:5])
+        with pytest.raises(HistoryError, match="another process stores"), engine.begin() as connection:
+            late.store(connection, messages[3:5], positions_behind(messages[3:5]))
+    assert look(url)[0][2] == {"scratch": 1}
+
+
+def test_pages_by_key_give_every_defect_once_and_in_order(url):
+    sequencer = Sequencer(1)
+    events = [defect_event(i % 7, name=f"C1/top/cam1/{i}.1") for i in range(50)]
+    with writing(url) as engine:
+        store(engine, told(coil_notice(CoilState.STARTED), verdict(0, tuple(events)), sequencer=sequencer))
+        store(engine, a_coil(Sequencer(1)), name="bottom")
+    with reading(url) as connection:
+        numbers = [row.passage for row in coils(connection)]
+        pages, after = [], None
+        while page := defects(connection, numbers, after=after, limit=7):
+            pages.append(page)
+            after = page[-1].defect
+        found = [d for page in pages for d in page]
+        assert found == defects(connection, numbers, limit=1000)
+        assert len({d.defect for d in found}) == 51
+        assert defects(connection, numbers, "dent") == []
+        assert [d.passage for d in found] == sorted(d.passage for d in found)
+        with pytest.raises(HistoryError, match="--after 99999 is no defect"):
+            defects(connection, numbers, after=99999)
+
+
+def test_the_oldest_coils_expire_by_age_and_by_room_and_their_labels_stay(url):
+    sequencer = Sequencer(1)
+    with writing(url) as engine:
+        for _ in range(3):
+            store(engine, a_coil(sequencer))
+        with engine.begin() as connection:
+            oldest = coils(connection)[-1]
+            name = defects(connection, [oldest.passage])[0]
+            label(connection, str(name.defect), LabelVerdict.NOT_A_DEFECT, None, "eva")
+            later_ns = oldest.begun_unix_ns + 2 * 86_400 * 10**9
+            assert expire_step(connection, KeepSettings(days=3.0)) is None
+            gone = []
+            while (step := expire_step(connection, KeepSettings(days=1.0), now_ns=later_ns)) is not None:
+                gone.append(step)
+            assert gone == ["C1", "C1"]
+            assert len(coils(connection)) == 1  # the newest is being written
+            (said,) = newest_labels(connection)
+            assert (said.coil, said.name, said.who) == ("C1", name.name, "eva")
+            for table in ("defect", "mask", "span", "alarm", "class_count"):
+                assert (
+                    connection.exec_driver_sql(f"SELECT count(*) FROM {table}").scalar()
+                    == {
+                        "defect": 2,
+                        "mask": 3,
+                        "span": 3,
+                        "alarm": 1,
+                        "class_count": 1,
+                    }[table]
+                )
+
+
+def test_room_is_bounded(url):
+    sequencer = Sequencer(1)
+    events = tuple(defect_event(0, runs=2000, name=f"C1/top/cam1/{i}.1") for i in range(2000))
+    with writing(url) as engine:
+        for _ in range(4):
+            store(engine, told(coil_notice(CoilState.STARTED), verdict(0, events), sequencer=sequencer))
+        with engine.begin() as connection:
+            while expire_step(connection, KeepSettings(max_mb=16)) is not None:
+                pass
+            left = len(coils(connection))
+            pages, free = (connection.exec_driver_sql(f"PRAGMA {n}").scalar() for n in ("page_count", "freelist_count"))
+            assert 1 <= left < 4
+            assert (pages - free) * 4096 <= 16e6
+
+
+def test_the_migrations_make_the_tables_that_the_program_uses(url):
+    with writing(url) as engine, engine.connect() as connection:
+        assert compare_metadata(MigrationContext.configure(connection), METADATA) == []
