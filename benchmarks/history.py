@@ -50,6 +50,7 @@ from linewatch.wire.schema import decode
 BUDGET_MS = 100.0
 CLASSES = ("scratch", "inclusion", "crazing", "patch", "pitted", "scale", "dent")
 SHARES = (0.5, 0.2, 0.15, 0.1, 0.04, 0.0099, 0.0001)
+SCORES = '{"scratch":0.9,"dent":0.05,"spot":0.02}'
 CHUNK = 50_000
 
 
@@ -85,7 +86,8 @@ def fill(url: str, instances: int, per_coil: int, masked: float) -> None:
                         0.9,
                         0.99,
                     ),
-                    *(across[i], across[i] + 9.5, along[i], along[i] + 12.5, 80.5, across[i], "mask", 1, None),
+                    *(across[i], across[i] + 9.5, along[i], along[i] + 12.5, 80.5, across[i], "mask", 1),
+                    *(SCORES, 12.7, 9.4, 12.5, -0.13, None, 3, None),
                 )
                 for i in range(at, min(at + CHUNK, count))
             )

@@ -61,6 +61,13 @@ class DefectRow:
     edge_mm: float | None
     extent: str
     frames: int
+    class_scores: dict[str, float]
+    length_mm: float
+    width_mm: float
+    orientation_deg: float
+    contrast: float | None
+    part_of: str | None
+    severity: int | None
     more: dict[str, Any]  # what a later service tells of it
 
 
@@ -248,5 +255,12 @@ def _defect(row: Any) -> DefectRow:
         edge_mm=row.edge_mm,
         extent=row.extent,
         frames=row.frames,
+        class_scores=row.class_scores,
+        length_mm=row.length_mm,
+        width_mm=row.width_mm,
+        orientation_deg=row.orientation_deg,
+        contrast=row.contrast,
+        part_of=row.part_of,
+        severity=row.severity,
         more=row.more or {},
     )

@@ -124,6 +124,13 @@ DEFECT: Final = sa.Table(
     sa.Column("edge_mm", sa.Double),
     sa.Column("extent", sa.String, nullable=False),
     sa.Column("frames", sa.BigInteger, nullable=False),
+    sa.Column("class_scores", sa.JSON, nullable=False),
+    sa.Column("length_mm", sa.Double, nullable=False),
+    sa.Column("width_mm", sa.Double, nullable=False),
+    sa.Column("orientation_deg", sa.Double, nullable=False),
+    sa.Column("contrast", sa.Double),
+    sa.Column("part_of", sa.String),  # the name of the first part of an instance that was closed for its length
+    sa.Column("severity", sa.Integer),
     sa.Column("more", sa.JSON),  # fields of the message without a column
     sa.UniqueConstraint("coil_id", "name"),
     sa.Index(
