@@ -24,11 +24,11 @@ $(VENV)/.base: $(PINS)
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.base
-	$(BIN)/pip install -q --disable-pip-version-check -c constraints.txt -e '.[train,dev]'
+	$(BIN)/pip install -q --disable-pip-version-check -c constraints.txt -e '.[train,plant,dev]'
 	@touch $@
 
 install: $(VENV)/.base ## The service alone, in .venv
-install-dev: $(VENV)/.dev ## With training and the tools of the developers
+install-dev: $(VENV)/.dev ## With training, the plant's bridges and the tools of the developers
 
 demo: install ## Render a coil, inspect it with the shipped engines, show what was found
 	$(BIN)/linewatch demo

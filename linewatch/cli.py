@@ -10,7 +10,7 @@ import os
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,8 @@ from typing import Any
 from rich.console import Console
 
 from linewatch import __version__
-from linewatch.config.load import load_settings
+from linewatch.config.load import load_settings, read_settings
+from linewatch.config.modbus import ModbusSettings
 from linewatch.config.service import ServiceSettings
 from linewatch.config.taxonomy import Taxonomy
 from linewatch.config.wire import WireSettings
@@ -118,6 +119,12 @@ def _parser() -> argparse.ArgumentParser:  # noqa: PLR0915 - a list of commands
     engine.add_argument("--shadow", action="store_true", help="compare it with the running engine of its task")
     engine.add_argument("--commands", default="tcp://127.0.0.1:5572", metavar="ENDPOINT", help="its wire.commands")
     engine.add_argument("--json", action="store_true")
+
+    bridge = command("bridge", _bridge, "Show a running service to a plant's controllers, in a process of its own.")
+    bridge.add_argument("protocol", choices=("modbus",))
+    bridge.add_argument("config", type=Path, nargs="?")
+    bridge.add_argument("--check", action="store_true", help="check the configuration and end")
+    bridge.add_argument("--map", type=Path, metavar="FILE.csv", help="write the map of registers and end; - prints it")
 
     picture = command("picture", _picture, "Draw a coil with its found defects.")
     picture.add_argument("verdicts", type=Path, help="what `linewatch replay --out` wrote")
@@ -326,6 +333,27 @@ def _engine(options: argparse.Namespace) -> None:
         lineup_table(reply.engines, reply.beside)
 
 
+def _bridge(options: argparse.Namespace) -> None:
+    settings = ModbusSettings() if options.config is None else read_settings(options.config, ModbusSettings)
+    if options.map is not None:
+        from linewatch.plant.modbus.registers import map_csv
+
+        if str(options.map) == "-":
+            print(map_csv(settings), end="")
+        else:
+            options.map.write_text(map_csv(settings))
+    elif options.check:
+        print(f"{options.config or 'the defaults'}: good")
+    elif options.config is None:
+        raise ConfigError("bridge modbus: expected a configuration, for example configs/plant/modbus.toml")
+    else:
+        with _extra("plant"):
+            from linewatch.plant.modbus.bridge import run_bridge
+
+            configure_logs(settings.log.level)
+            run_bridge(settings)
+
+
 def _picture(options: argparse.Namespace) -> None:
     from linewatch.capture.clock import MonotonicClock
     from linewatch.daemon.sources import camera_for, with_source
@@ -462,15 +490,19 @@ def _networks(options: argparse.Namespace) -> None:
             Console(width=wide).print(listing.table(listed, measured))
 
 
+def _training() -> AbstractContextManager[None]:
+    return _extra("train")
+
+
 @contextmanager
-def _training() -> Iterator[None]:
-    """What needs the extra `train` says so where it is missing."""
+def _extra(name: str) -> Iterator[None]:
+    """What needs the extra `name` says so where it is missing."""
     try:
         yield
     except ModuleNotFoundError as error:
         if (error.name or "").startswith("linewatch"):
             raise
-        raise ConfigError(f"needs {error.name}, which is not installed; pip install 'linewatch[train]'") from error
+        raise ConfigError(f"needs {error.name}, which is not installed; pip install 'linewatch[{name}]'") from error
 
 
 def _demo(options: argparse.Namespace) -> None:

@@ -4,13 +4,16 @@ import difflib
 import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from linewatch.config.base import Settings
 from linewatch.config.service import ServiceSettings
 from linewatch.contracts.errors import ConfigError
+
+S = TypeVar("S", bound=Settings)
 
 UNITS = {
     "mm": "millimetres",
@@ -27,6 +30,11 @@ OTHER_UNITS = {"um", "cm", "km", "inch", "in", "khz", "mhz", "us", "ns", "kb", "
 
 
 def load_settings(path: Path) -> ServiceSettings:
+    """The settings of a service; see `read_settings`."""
+    return read_settings(path, ServiceSettings)
+
+
+def read_settings(path: Path, model: type[S]) -> S:
     """The settings in the TOML file `path`; relative paths in it count from the working directory.
 
     Raises ConfigError naming file, place, what was found, what was expected and the remedy, for all faults at once.
@@ -41,26 +49,31 @@ def load_settings(path: Path) -> ServiceSettings:
         tree = tomllib.loads(text.decode())
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: is not TOML: {error}") from error
-    return settings_from(tree, str(path))
+    return validate_settings(tree, str(path), model)
 
 
 def settings_from(tree: Mapping[str, Any], origin: str) -> ServiceSettings:
+    """Validate a service's tree as TOML gives it. `origin` names it in errors. Raises ConfigError."""
+    return validate_settings(tree, origin, ServiceSettings)
+
+
+def validate_settings(tree: Mapping[str, Any], origin: str, model: type[S]) -> S:
     """Validate a tree as TOML gives it. `origin` names it in errors. Raises ConfigError."""
     try:
-        return ServiceSettings.model_validate(dict(tree))
+        return model.model_validate(dict(tree))
     except ValidationError as error:
-        faults = "\n".join(f"{origin}: {_explain(fault)}" for fault in error.errors())
+        faults = "\n".join(f"{origin}: {_explain(fault, model)}" for fault in error.errors())
         raise ConfigError(faults) from error
 
 
-def _explain(fault: ErrorDetails) -> str:
+def _explain(fault: ErrorDetails, model: type[Settings]) -> str:
     loc = [str(part) for part in fault["loc"]]
     if loc and loc[0] == "source" and len(loc) > 1:
         loc.pop(1)  # the union's tag is not a place in the file
     place = f"[{'.'.join(loc[:-1])}] {loc[-1]}" if len(loc) > 1 else loc[-1] if loc else "the file"
     found = fault["input"]
     if fault["type"] == "extra_forbidden":
-        return f"{place}: unknown key; {_remedy(loc[-1], _known_keys(loc[:-1]))}"
+        return f"{place}: unknown key; {_remedy(loc[-1], _known_keys(model, loc[:-1]))}"
     if fault["type"] == "missing":
         return f"{place}: is missing; it has no default"
     expected = fault["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
@@ -97,8 +110,8 @@ def _unit_in_words(key: str) -> str:
     return UNITS.get(_unit(key), "")
 
 
-def _known_keys(parents: list[str]) -> list[str]:
-    models: list[type[BaseModel]] = [ServiceSettings]
+def _known_keys(model: type[Settings], parents: list[str]) -> list[str]:
+    models: list[type[BaseModel]] = [model]
     for parent in parents:
         if not parent.isdigit():
             models = [inner for model in models if parent in model.model_fields
