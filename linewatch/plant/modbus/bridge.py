@@ -119,7 +119,7 @@ async def _serve(settings: ModbusSettings) -> None:
         finally:
             notifier.notify("STOPPING=1")
             follower.stop()
-            log.info("stopped")
+    log.info("stopped")
 
 
 async def _watch(

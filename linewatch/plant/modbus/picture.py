@@ -155,7 +155,7 @@ class Picture:
             "messages_lost": self._lost,
             "along": coil.along_mm,
             "defects_opened": status.defects if status else 0,
-            "alarm_bits": bits,
+            "alarm_words": bits,
             "coil_state": coil.state,
             "coil_inspected": coil.length_mm[Quality.INSPECTED],
             "coil_degraded": coil.length_mm[Quality.DEGRADED],

@@ -128,7 +128,7 @@ REGISTERS: tuple[Register, ...] = (
     Register("messages_lost", 6, 1, Kind.UINT16, "gaps that could not be filled; stops at 65535"),
     Register("along", 8, 2, Kind.INT32, "end of the strip that was decided, from the head of the coil", "mm"),
     Register("defects_opened", 10, 2, Kind.UINT32, "by the service since its start"),
-    Register("alarm_bits", 16, ALARM_BITS // REGISTER_BITS, Kind.BITS, "1: an alarm of this rule stands"),
+    Register("alarm_words", 16, ALARM_BITS // REGISTER_BITS, Kind.BITS, "1: an alarm of this rule stands"),
     Register("coil_state", 24, 1, Kind.UINT16, _codes(CoilStateCode)),
     Register("coil_inspected", 26, 2, Kind.UINT32, "of this coil so far", "mm"),
     Register("coil_degraded", 28, 2, Kind.UINT32, "of this coil so far", "mm"),
@@ -194,7 +194,7 @@ def _words(register: Register, value: Value, word_order: WordOrder) -> list[int]
         ]
     assert isinstance(value, int | float)
     low, high = _RANGES[register.kind]
-    number = min(high, max(low, round(value * register.per_unit)))
+    number = round(min(high, max(low, value * register.per_unit)))  # a hostile figure may be infinite by now
     if register.count == 1:
         return [number]
     halves = [number >> REGISTER_BITS & 0xFFFF, number & 0xFFFF]
