@@ -46,10 +46,11 @@ check: install-dev ## Lint, types, import rules, tests
 	$(BIN)/lint-imports
 	$(MAKE) test
 
-bench: install-dev ## Benchmarks: tables and JSON under out/: speed against peers, overload, cores, roofline
+bench: install-dev ## Benchmarks: tables and JSON under out/: speed against peers, overload, cores, roofline, Modbus
 	$(BIN)/python -m benchmarks.overload
 	$(BIN)/python -m benchmarks.scaling
 	$(BIN)/python -m benchmarks.runtimes
+	$(BIN)/python -m benchmarks.modbus
 	$(BIN)/python -m benchmarks.run $(ARGS)
 
 gpu-check: install-dev ## The engines on this machine's GPU: build, parity, speed; says so where there is none

@@ -22,12 +22,12 @@ PATIENCE_S = 30.0
 class Bridge:
     """`linewatch bridge modbus` as a user starts it, on a free port."""
 
-    def __init__(self, config: Path) -> None:
+    def __init__(self, config: Path, **environment: str) -> None:
         self.process = subprocess.Popen(
             [sys.executable, "-m", "linewatch.cli", "bridge", "modbus", config],
             stderr=subprocess.PIPE,
             text=True,
-            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            env={**os.environ, "PYTHONPATH": str(ROOT)} | environment,
         )
         self.events: list[dict] = []
         self._news = threading.Condition()

@@ -4,9 +4,10 @@ import signal
 import socket
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
-from bridge_and_plc import ROOT
+from bridge_and_plc import PATIENCE_S, ROOT, Bridge, config_for
 
 SILENT, RUNNING, UNHEALTHY = 0, 2, 5
 SCRATCH, SCRATCHES_BIT = 8, 17
@@ -137,6 +138,22 @@ def test_sigterm_ends_it_well(start_service, start_bridge, connect):
     bridge.wait_for("plc_connected")
     assert bridge.end() == 0
     assert bridge.events[-1]["event"] == "stopped"
+
+
+def test_the_service_manager_hears_that_it_is_ready_alive_and_stopping(tmp_path):
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(tmp_path / "notify"))
+        manager.settimeout(PATIENCE_S)
+        nowhere = SimpleNamespace(publish=f"ipc://{tmp_path}/p", serve=f"ipc://{tmp_path}/s")
+        bridge = Bridge(config_for(tmp_path, nowhere), NOTIFY_SOCKET=str(tmp_path / "notify"))
+        try:
+            assert manager.recv(1000) == b"READY=1"
+            assert manager.recv(1000) == b"WATCHDOG=1\nSTATUS=service silent, 0 PLCs connected"
+        finally:
+            assert bridge.end() == 0
+        while (told := manager.recv(1000)).startswith(b"WATCHDOG"):
+            pass
+        assert told == b"STOPPING=1"
 
 
 def test_a_service_of_another_schema_version_ends_the_bridge_with_a_word(start_service, start_bridge):

@@ -1,4 +1,4 @@
-"""The shipped unit is one that systemd accepts."""
+"""The shipped units are ones that systemd accepts."""
 
 import shutil
 import subprocess
@@ -7,14 +7,16 @@ from pathlib import Path
 
 import pytest
 
-UNIT = Path(__file__).parents[2] / "systemd" / "linewatch.service"
+UNITS = Path(__file__).parents[2] / "systemd"
+UNIT = UNITS / "linewatch.service"
 
 
+@pytest.mark.parametrize("unit", sorted(UNITS.glob("*.service")), ids=lambda unit: unit.name)
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not on this machine")
-def test_systemd_finds_nothing_wrong_with_the_unit(tmp_path: Path) -> None:
+def test_systemd_finds_nothing_wrong_with_the_unit(unit: Path, tmp_path: Path) -> None:
     """`systemd-analyze verify` is silent, the program's path apart, which only an installed host has."""
-    installed = tmp_path / UNIT.name
-    installed.write_text(UNIT.read_text().replace("/opt/linewatch/.venv/bin/linewatch", sys.executable))
+    installed = tmp_path / unit.name
+    installed.write_text(unit.read_text().replace("/opt/linewatch/.venv/bin/linewatch", sys.executable))
     verified = subprocess.run(
         ["systemd-analyze", "verify", str(installed)], capture_output=True, text=True, check=False, timeout=60
     )
