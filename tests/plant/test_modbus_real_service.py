@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 
+import pytest
 import zmq.auth
 from bridge_and_plc import ROOT, Bridge
 
@@ -42,24 +43,30 @@ def test_a_plc_reads_at_the_end_of_a_coil_what_the_verdicts_say(tmp_path, connec
     )
     try:
         plc = connect(bridge)
-        beat = plc.wait_for(coil_state=2, state=2)["heartbeat"]
-        values = plc.wait_for(heartbeat=beat + 2)  # behind what was published with the coil's end
+        plc.wait_for(coil_state=2, state=0)  # heartbeats end with the coil, questions are answered for a minute more
+        plc.wait_for(**expected_at_the_end(out))
     finally:
         service.terminate()
         service.wait(60)
         bridge.end()
-    lines = list(read_verdicts(out))
+
+
+def expected_at_the_end(verdicts):
+    lines = list(read_verdicts(verdicts))
     coil = next(line for line in lines if isinstance(line, CoilLine) and line.state is CoilState.ENDED)
-    assert values["coil_id"] == "SIM-5"
-    assert values["messages_lost"] == 0
-    sums = [values[f"coil_{name}"] for name in ("inspected", "degraded", "missed")]
-    assert sums == [round(mm) for mm in (coil.inspected_mm, coil.degraded_mm, coil.missed_mm)]
-    assert sum(sums) == values["along"] == 20_000
+    sums_mm = {"inspected": coil.inspected_mm, "degraded": coil.degraded_mm, "missed": coil.missed_mm}
+    assert sum(sums_mm.values()) == pytest.approx(20_000)
+    expected = {f"coil_{name}": round(mm) for name, mm in sums_mm.items()}
+    expected |= {"coil_id": "SIM-5", "along": 20_000, "messages_lost": 0, "alarms_standing": 0}
     opened = [defect for line in lines for defect in line.defects if defect.state is DefectState.OPENED]
-    ended = {defect.id: defect for line in lines for defect in line.defects}
-    assert values["defects_opened"] == len(opened) > 6
-    for slot, defect in enumerate(reversed(opened[-6:]), 1):
-        last = ended[defect.id]
-        assert values[f"defect_{slot}_along_end"] == round(10 * last.along_mm[1])
-        assert values[f"defect_{slot}_area"] == round(10 * last.area_mm2)
-        assert values[f"defect_{slot}_state"] == (3 if last.merged_into else 2)
+    last = {defect.id: defect for line in lines for defect in line.defects}
+    assert len(opened) > 6
+    for slot, defect in enumerate((last[defect.id] for defect in reversed(opened[-6:])), 1):
+        expected |= {
+            f"defect_{slot}_along_end": round(10 * defect.along_mm[1]),
+            f"defect_{slot}_across_begin": round(10 * defect.across_mm[0]),
+            f"defect_{slot}_area": round(10 * defect.area_mm2),
+            f"defect_{slot}_confidence": round(10_000 * defect.confidence),
+            f"defect_{slot}_state": 3 if defect.merged_into else 2,
+        }
+    return expected
