@@ -1,8 +1,8 @@
 """The PLCs' side: Modbus TCP connections (Modbus Messaging on TCP/IP 1.0b), each served by a task of one event loop.
 
-pymodbus decodes and encodes; connections are ours, so that one PLC that hangs or floods costs the others nothing:
+pymodbus decodes and encodes; connections are ours, so that one PLC that hangs or floods does not hold up the others:
 requests that come together are all answered, one at a time and in turn with the other connections, and nothing more is
-read from who does not take its answers (decision 18).
+read from who does not take its answers (docs/decisions: our own Modbus connections).
 """
 
 import asyncio
