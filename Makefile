@@ -24,11 +24,11 @@ $(VENV)/.base: $(PINS)
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.base
-	$(BIN)/pip install -q --disable-pip-version-check -c constraints.txt -e '.[train,history,dev]'
+	$(BIN)/pip install -q --disable-pip-version-check -c constraints.txt -e '.[train,history,plant,dev]'
 	@touch $@
 
 install: $(VENV)/.base ## The service alone, in .venv
-install-dev: $(VENV)/.dev ## With training and the tools of the developers
+install-dev: $(VENV)/.dev ## With training, the plant's bridges and the tools of the developers
 
 demo: install ## Render a coil, inspect it with the shipped engines, show what was found
 	$(BIN)/linewatch demo
@@ -46,11 +46,12 @@ check: install-dev ## Lint, types, import rules, tests
 	$(BIN)/lint-imports
 	$(MAKE) test
 
-bench: install-dev ## Benchmarks: tables and JSON under out/: speed against peers, overload, cores, roofline
+bench: install-dev ## Benchmarks: tables and JSON under out/: speed against peers, overload, cores, roofline, Modbus
 	$(BIN)/python -m benchmarks.overload
 	$(BIN)/python -m benchmarks.scaling
 	$(BIN)/python -m benchmarks.runtimes
 	$(BIN)/python -m benchmarks.history
+	$(BIN)/python -m benchmarks.modbus
 	$(BIN)/python -m benchmarks.run $(ARGS)
 
 gpu-check: install-dev ## The engines on this machine's GPU: build, parity, speed; says so where there is none

@@ -12,7 +12,7 @@ import os
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from linewatch.config.base import Settings
 from linewatch.config.grading_load import grading_for, grading_from, is_grading
 from linewatch.config.history import HistorySettings
 from linewatch.config.load import load, load_settings, read_toml, settings_from
+from linewatch.config.modbus import ModbusSettings
 from linewatch.config.service import ServiceSettings
 from linewatch.config.taxonomy import TAXONOMY, Taxonomy
 from linewatch.config.wire import WireSettings
@@ -152,6 +153,11 @@ def _parser() -> argparse.ArgumentParser:  # noqa: PLR0915 - a list of commands
     shelve = alarm_command("shelve", _shelve, "Keep a rule's alarms from asking for an operator, for a while.")
     shelve.add_argument("--minutes", type=float, help="for how long; default: until the alarm is over")
     alarm_command("unshelve", _unshelve, "Let a rule's alarms ask for an operator again.")
+    bridge = command("bridge", _bridge, "Show a running service to a plant's controllers, in a process of its own.")
+    bridge.add_argument("protocol", choices=("modbus",))
+    bridge.add_argument("config", type=Path, nargs="?")
+    bridge.add_argument("--check", action="store_true", help="check the configuration and end")
+    bridge.add_argument("--map", type=Path, metavar="FILE.csv", help="write the map of registers and end; - prints it")
 
     picture = command("picture", _picture, "Draw a coil with its found defects.")
     picture.add_argument("verdicts", type=Path, help="what `linewatch replay --out` wrote")
@@ -447,6 +453,27 @@ def _command(options: argparse.Namespace, send: Callable[[Any], Any]) -> None:
         print("nothing to change: it is so already")
 
 
+def _bridge(options: argparse.Namespace) -> None:
+    settings = ModbusSettings() if options.config is None else load(options.config, ModbusSettings)
+    if options.map is not None:
+        from linewatch.plant.modbus.registers import map_csv
+
+        if str(options.map) == "-":
+            print(map_csv(settings), end="")
+        else:
+            options.map.write_text(map_csv(settings))
+    elif options.check:
+        print(f"{options.config or 'the defaults'}: good")
+    elif options.config is None:
+        raise ConfigError("bridge modbus: expected a configuration, for example configs/plant/modbus.toml")
+    else:
+        with _extra("plant"):
+            from linewatch.plant.modbus.bridge import run_bridge
+
+            configure_logs(settings.log.level)
+            run_bridge(settings)
+
+
 def _picture(options: argparse.Namespace) -> None:
     from linewatch.capture.clock import MonotonicClock
     from linewatch.daemon.sources import camera_for, with_source
@@ -676,15 +703,13 @@ def _networks(options: argparse.Namespace) -> None:
             Console(width=wide).print(listing.table(listed, measured))
 
 
-@contextmanager
-def _training() -> Iterator[None]:
-    with _extra("train"):
-        yield
+def _training() -> AbstractContextManager[None]:
+    return _extra("train")
 
 
 @contextmanager
 def _extra(name: str) -> Iterator[None]:
-    """What needs an extra says so where it is missing."""
+    """What needs the extra `name` says so where it is missing."""
     try:
         yield
     except ModuleNotFoundError as error:

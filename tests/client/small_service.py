@@ -1,6 +1,6 @@
-"""Commands, one a line: `frames N RUNS` (each with a defect), `alarm`, `unheard` (an alarm that no subscriber gets),
-`coil started`, `coil ended`, `garbage`, `newer` (a message of schema version 2), `mute` (no more heartbeats), `deaf`
-(the server stops)."""
+"""Commands, one a line: `frames N RUNS` (each with a defect), `alarm`, `clear` (the last alarm), `coil started|ended`,
+`ailing` (the heartbeat stands, unhealthy), `unheard` (an alarm that no subscriber gets), `garbage`, `newer` (a
+message of schema version 2), `mute` (no more heartbeats), `deaf` (the server stops)."""
 
 import select
 import sys
@@ -13,6 +13,7 @@ from decisions import LINES, alarm, coil_notice, defect_event, verdict
 
 from linewatch.config.journal import JournalSettings
 from linewatch.config.wire import WireSettings
+from linewatch.contracts.alarm import AlarmState
 from linewatch.contracts.record import Record
 from linewatch.contracts.verdict import CoilState, Quality
 from linewatch.journal.journal import Journal
@@ -25,12 +26,12 @@ from linewatch.wire.snapshot import Standing
 HEARTBEAT_S = 0.05
 
 
-def status(heartbeat: int) -> StatusBody:
+def status(heartbeat: int, healthy: bool = True) -> StatusBody:
     return StatusBody(
         heartbeat=heartbeat,
-        healthy=True,
+        healthy=healthy,
         state=ServiceState.RUNNING,
-        failure=None,
+        failure=None if healthy else "silent: decision",
         quality=Quality.INSPECTED,
         uptime_s=1.0,
         now_ns=time.monotonic_ns(),
@@ -82,12 +83,12 @@ def main(folder: Path, publish: str, serve: str, high_water: int) -> None:  # no
         ready.wait()
         print(publisher.endpoint, addresses[0], flush=True)
         heartbeat = ordinal = 0
-        muted = False
+        muted, healthy = False, True
         while True:
             if not select.select([sys.stdin], [], [], HEARTBEAT_S)[0]:
-                heartbeat += 1
+                heartbeat += healthy
                 if not muted:
-                    publisher.send(sequencer.status(status(heartbeat)))
+                    publisher.send(sequencer.status(status(heartbeat, healthy)))
                 continue
             match sys.stdin.readline().split():
                 case ["frames", count, runs]:
@@ -97,11 +98,17 @@ def main(folder: Path, publish: str, serve: str, high_water: int) -> None:  # no
                 case ["alarm"]:
                     decide(verdict(ordinal, (), (alarm(ordinal, name=f"{journal.epoch}/{ordinal}"),)))
                     ordinal += 1
+                case ["clear"]:
+                    name = f"{journal.epoch}/{ordinal - 1}"
+                    decide(verdict(ordinal, (), (alarm(ordinal, AlarmState.CLEARED, name),)))
+                    ordinal += 1
+                case ["coil", state]:
+                    decide(coil_notice(CoilState(state), float(ordinal * LINES)))
+                case ["ailing"]:
+                    healthy = False
                 case ["unheard"]:
                     decide(verdict(ordinal, (), (alarm(ordinal, name=f"{journal.epoch}/{ordinal}"),)), heard=False)
                     ordinal += 1
-                case ["coil", state]:
-                    decide(coil_notice(CoilState(state), along_mm=float(ordinal * LINES)))
                 case ["garbage"]:
                     for header in (b"", b"{}", b"\xff\x00", b'{"schema_version":1}'):
                         publisher.send(Record(1, "defect", 0, header, b"abc"))

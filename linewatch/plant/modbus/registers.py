@@ -1,0 +1,223 @@
+"""The register map: what stands at which address, and how a value becomes registers.
+
+This table is the only place that knows an address; `linewatch bridge modbus --map` writes it as CSV.
+"""
+
+import csv
+import io
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from enum import IntEnum, StrEnum
+
+from linewatch.config.modbus import ALARM_BITS, CLASS_WITHOUT_CODE, NO_CLASS, ModbusSettings, WordOrder
+
+MAP_VERSION = 1
+DEFECTS_SHOWN = 6
+COIL_ID_REGISTERS = 16
+REGISTER_BITS = 16
+
+
+class BridgeState(IntEnum):
+    """What a PLC reads as state. Strip is looked at in 2 and 3 only, and the heartbeat counts."""
+
+    SILENT = 0  # no status from the service
+    STARTING = 1
+    RUNNING = 2
+    DRAINING = 3
+    FAILED = 4
+    UNHEALTHY = 5  # a stage does not tick
+    CATCHING_UP = 6  # heard, but the registers do not hold all of it yet
+
+
+class StripQuality(IntEnum):
+    """How strip is looked at now."""
+
+    NOT_LOOKED_AT = 0
+    INSPECTED = 1
+    DEGRADED = 2
+    MISSED = 3
+
+
+class CoilStateCode(IntEnum):
+    """Whether the coil's figures are final."""
+
+    NONE = 0
+    RUNNING = 1
+    ENDED = 2
+
+
+class DefectStateCode(IntEnum):
+    """Whether a defect may still grow."""
+
+    NONE = 0
+    OPEN = 1
+    CLOSED = 2
+    MERGED = 3  # it grew into another defect
+
+
+class Kind(StrEnum):
+    """How a value lies in its registers."""
+
+    UINT16 = "UINT16"
+    UINT32 = "UINT32"
+    INT32 = "INT32"
+    BITS = "BITS"  # bit n is bit n % 16 of register n // 16, bit 0 the least significant
+    ASCII = "ASCII"  # two characters a register, the first in the high byte; rest NUL
+
+
+@dataclass(frozen=True, slots=True)
+class Register:
+    """A value of the map. `per_unit`: the register counts 1/per_unit of the unit, so 10 means tenths."""
+
+    name: str
+    address: int
+    count: int
+    kind: Kind
+    meaning: str
+    unit: str = ""
+    per_unit: int = 1
+
+
+def _codes(codes: type[IntEnum]) -> str:
+    return ", ".join(f"{code.value} {code.name.lower().replace('_', ' ')}" for code in codes)
+
+
+_DEFECTS, _DEFECT_REGISTERS = 100, 16
+
+
+def _defect(slot: int) -> Iterator[Register]:
+    at = _DEFECTS + slot * _DEFECT_REGISTERS
+    name = f"defect_{slot + 1}"
+    which = "newest defect" if slot == 0 else f"defect {slot} before the newest"
+    yield Register(
+        f"{name}_class",
+        at,
+        1,
+        Kind.UINT16,
+        f"{which}: class by [class_codes]; {NO_CLASS} none, {CLASS_WITHOUT_CODE} without code",
+    )
+    yield Register(f"{name}_state", at + 1, 1, Kind.UINT16, _codes(DefectStateCode))
+    yield Register(f"{name}_along_begin", at + 2, 2, Kind.INT32, "its begin, from the head of the coil", "mm", 10)
+    yield Register(f"{name}_along_end", at + 4, 2, Kind.INT32, "its end, as known so far", "mm", 10)
+    yield Register(f"{name}_across_begin", at + 6, 2, Kind.INT32, "from the mill's datum", "mm", 10)
+    yield Register(f"{name}_across_end", at + 8, 2, Kind.INT32, "from the mill's datum", "mm", 10)
+    yield Register(f"{name}_area", at + 10, 2, Kind.UINT32, "as known so far", "mm2", 10)
+    yield Register(f"{name}_confidence", at + 12, 1, Kind.UINT16, "of the class, 0 to 1", "1", 10_000)
+    yield Register(
+        f"{name}_number",
+        at + 14,
+        2,
+        Kind.UINT32,
+        "counts the defects since the bridge was started; written last; 0: nothing here",
+    )
+
+
+REGISTERS: tuple[Register, ...] = (
+    Register("map_version", 0, 1, Kind.UINT16, f"of this map: {MAP_VERSION}"),
+    Register(
+        "heartbeat",
+        1,
+        1,
+        Kind.UINT16,
+        "counts while the service is heard and healthy, from 65535 on to 0",
+    ),
+    Register("state", 2, 1, Kind.UINT16, _codes(BridgeState)),
+    Register("quality", 3, 1, Kind.UINT16, f"how strip is looked at now: {_codes(StripQuality)}"),
+    Register("alarms_standing", 4, 1, Kind.UINT16, "all of them, with a bit or without"),
+    Register("alarms_without_bit", 5, 1, Kind.UINT16, "of them, those whose rule is not in [alarm_bits]"),
+    Register("messages_lost", 6, 1, Kind.UINT16, "gaps that could not be filled; stops at 65535"),
+    Register("along", 8, 2, Kind.INT32, "end of the strip that was decided, from the head of the coil", "mm"),
+    Register("defects_opened", 10, 2, Kind.UINT32, "by the service since its start"),
+    Register("alarm_words", 16, ALARM_BITS // REGISTER_BITS, Kind.BITS, "1: an alarm of this rule stands"),
+    Register("coil_state", 24, 1, Kind.UINT16, _codes(CoilStateCode)),
+    Register("coil_inspected", 26, 2, Kind.UINT32, "of this coil so far", "mm"),
+    Register("coil_degraded", 28, 2, Kind.UINT32, "of this coil so far", "mm"),
+    Register("coil_missed", 30, 2, Kind.UINT32, "of this coil so far", "mm"),
+    Register("coil_id", 32, COIL_ID_REGISTERS, Kind.ASCII, "what is not ASCII shows as ?; a longer id is cut"),
+    *(register for slot in range(DEFECTS_SHOWN) for register in _defect(slot)),
+    Register(
+        "defect_changes",
+        _DEFECTS + DEFECTS_SHOWN * _DEFECT_REGISTERS,
+        2,
+        Kind.UINT32,
+        "counts every change of the defects above; written last",
+    ),
+)
+"""Read by function 3 or 4, all at addresses from 0. What lies between reads as 0."""
+
+SIZE = REGISTERS[-1].address + REGISTERS[-1].count
+_BY_NAME = {register.name: register for register in REGISTERS}
+
+Value = int | float | str | list[bool]
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """Everything that a PLC can read at one moment."""
+
+    registers: tuple[int, ...]
+    alarm_bits: tuple[bool, ...]
+
+    def silenced(self) -> "Image":
+        """The same when the service is not heard any more: nobody is looking, the rest is as it was last known."""
+        registers = list(self.registers)
+        registers[_BY_NAME["state"].address] = BridgeState.SILENT
+        registers[_BY_NAME["quality"].address] = StripQuality.NOT_LOOKED_AT
+        return replace(self, registers=tuple(registers))
+
+
+def image_of(values: Mapping[str, Value], alarm_bits: Sequence[bool], word_order: WordOrder) -> Image:
+    """Registers of `values` by name, those without a value 0. Raises KeyError for a name that is not in the map.
+
+    A number is rounded to its register's step, and is its nearest end where it does not fit.
+    """
+    words = [0] * SIZE
+    for name, value in values.items():
+        register = _BY_NAME[name]
+        words[register.address : register.address + register.count] = _words(register, value, word_order)
+    return Image(tuple(words), tuple(alarm_bits))
+
+
+_RANGES = {Kind.UINT16: (0, 0xFFFF), Kind.UINT32: (0, 0xFFFF_FFFF), Kind.INT32: (-0x8000_0000, 0x7FFF_FFFF)}
+
+
+def _words(register: Register, value: Value, word_order: WordOrder) -> list[int]:
+    if register.kind is Kind.ASCII:
+        assert isinstance(value, str)
+        text = value.encode("ascii", "replace")[: 2 * register.count].ljust(2 * register.count, b"\0")
+        return [int.from_bytes(text[at : at + 2], "big") for at in range(0, len(text), 2)]
+    if register.kind is Kind.BITS:
+        assert isinstance(value, list)
+        return [
+            sum(int(bit) << n for n, bit in enumerate(value[at : at + REGISTER_BITS]))
+            for at in range(0, register.count * REGISTER_BITS, REGISTER_BITS)
+        ]
+    assert isinstance(value, int | float)
+    low, high = _RANGES[register.kind]
+    number = round(min(high, max(low, value * register.per_unit)))  # a hostile figure may be infinite by now
+    if register.count == 1:
+        return [number]
+    halves = [number >> REGISTER_BITS & 0xFFFF, number & 0xFFFF]
+    return halves if word_order == "high-first" else halves[::-1]
+
+
+def map_csv(settings: ModbusSettings) -> str:
+    """The map as CSV, with the rules and classes of `settings`: one row per value, addresses from 0."""
+    out = io.StringIO()
+    table = csv.writer(out, lineterminator="\n")
+    table.writerow(("table", "functions", "address", "count", "type", "unit", "scale", "name", "meaning"))
+    codes = ", ".join(f"{code} {name}" for name, code in sorted(settings.class_codes.items(), key=lambda item: item[1]))
+    for register in REGISTERS:
+        where = "register", "3 4", register.address, register.count
+        order = f" {settings.word_order}" if register.kind in (Kind.UINT32, Kind.INT32) else ""
+        scale = f"{1 / register.per_unit:g}" if register.unit else ""
+        meaning = f"{register.meaning}; {codes}" if register.name == "defect_1_class" and codes else register.meaning
+        table.writerow((*where, f"{register.kind}{order}", register.unit, scale, register.name, meaning))
+    inputs = "discrete input", "2"
+    meaning = "1: an alarm of this rule stands; the bits of the alarm words, one each"
+    table.writerow((*inputs, 0, ALARM_BITS, "BIT", "", "", "alarm_bits", meaning))
+    for bit, rule in sorted((bit, rule) for rule, bit in settings.alarm_bits.items()):
+        table.writerow((*inputs, bit, 1, "BIT", "", "", f"alarm {rule}", "1: an alarm of this rule stands"))
+    meaning = "reserved: to acknowledge the alarm of the same bit; answered by exception 2 today"
+    table.writerow(("coil", "1 5 15", 0, ALARM_BITS, "BIT", "", "", "acknowledge_bits", meaning))
+    return out.getvalue()

@@ -1,0 +1,117 @@
+"""A bridge in its process, and a PLC that knows the map's CSV and nothing else of ours."""
+
+import csv
+import json
+import os
+import signal
+import struct
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from pymodbus.client import ModbusTcpClient
+
+ROOT = Path(__file__).parents[2]
+MAP = {row["name"]: row for row in csv.DictReader((ROOT / "docs" / "modbus-map.csv").open())}
+PATIENCE_S = 30.0
+
+
+class Bridge:
+    """`linewatch bridge modbus` as a user starts it, on a free port."""
+
+    def __init__(self, config: Path, **environment: str) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "linewatch.cli", "bridge", "modbus", config],
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "PYTHONPATH": str(ROOT)} | environment,
+        )
+        self.events: list[dict] = []
+        self._news = threading.Condition()
+        self._reader = threading.Thread(target=self._read)
+        self._reader.start()
+        self.port = self.wait_for("listening")["port"]
+
+    def wait_for(self, event: str, times: int = 1) -> dict:
+        """The log's line about it."""
+        with self._news:
+            self._news.wait_for(lambda: len(self._of(event)) >= times or not self._reader.is_alive(), PATIENCE_S)
+            assert len(self._of(event)) >= times, f"{event} is not in {self.events}"
+            return self._of(event)[times - 1]
+
+    def end(self, number: int = signal.SIGTERM) -> int:
+        self.process.send_signal(number)
+        return self.join()
+
+    def join(self) -> int:
+        """Wait until it ends by itself; its exit code."""
+        code = self.process.wait(PATIENCE_S)
+        self._reader.join()
+        return code
+
+    def _of(self, event: str) -> list[dict]:
+        return [found for found in self.events if found["event"] == event]
+
+    def _read(self) -> None:
+        for line in self.process.stderr:
+            with self._news:
+                self.events.append(json.loads(line) if line.startswith("{") else {"event": "text", "text": line})
+                self._news.notify_all()
+        self.process.stderr.close()
+
+
+class Plc:
+    """A real Modbus client that reads by the CSV, word order high first."""
+
+    def __init__(self, port: int) -> None:
+        self.client = ModbusTcpClient("127.0.0.1", port=port, timeout=10)
+        assert self.client.connect()
+
+    def read(self) -> dict[str, int | str]:
+        """All values by name, in the registers' own steps, each block in one request."""
+        values = {}
+        for first, count in ((0, 48), (100, 98)):
+            values |= values_of(self.client.read_input_registers(first, count=count).registers, first)
+        return values
+
+    def wait_for(self, **expected: int | str) -> dict[str, int | str]:
+        """The values once those named are as expected."""
+        deadline = time.monotonic() + PATIENCE_S
+        while time.monotonic() < deadline:
+            values = self.read()
+            if expected.items() <= values.items():
+                return values
+            time.sleep(0.02)
+        raise AssertionError({name: (values[name], value) for name, value in expected.items()})
+
+
+def values_of(registers: Sequence[int], first: int = 0) -> dict[str, int | str]:
+    """By the CSV, what stands in registers from address `first` on."""
+    values = {}
+    for name, row in MAP.items():
+        at = int(row["address"]) - first
+        if row["table"] == "register" and 0 <= at < len(registers):
+            values[name] = _value(row["type"].split()[0], registers[at : at + int(row["count"])])
+    return values
+
+
+def _value(kind: str, registers: Sequence[int]) -> int | str:
+    data = struct.pack(f">{len(registers)}H", *registers)
+    if kind == "ASCII":
+        return data.rstrip(b"\0").decode("ascii")
+    if kind == "BITS":
+        return sum(word << 16 * n for n, word in enumerate(registers))
+    return struct.unpack({"UINT16": ">H", "UINT32": ">I", "INT32": ">i"}[kind], data)[0]
+
+
+def config_for(folder: Path, service, listen: str = "", more: str = "") -> Path:
+    """A bridge's configuration for a small service."""
+    path = folder / "modbus.toml"
+    path.write_text(
+        f'{more}\n[service]\npublish = "{service.publish}"\nserve = "{service.serve}"\n'
+        f"[listen]\nport = 0\n{listen}\n[alarm_bits]\nscratches = 17\n[class_codes]\nscratch = 8\n"
+    )
+    return path

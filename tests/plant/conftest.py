@@ -1,0 +1,41 @@
+"""Bridges and PLCs that end with the test, beside the client tests' small service."""
+
+import sys
+
+import pytest
+from bridge_and_plc import ROOT, Bridge, Plc, config_for
+
+sys.path.insert(0, str(ROOT / "tests" / "client"))
+
+from small_services import start_service
+
+__all__ = ["start_service"]
+
+
+@pytest.fixture
+def start_bridge(tmp_path):
+    """Starts bridges that end with the test."""
+    started = []
+
+    def start(service, listen: str = "", more: str = "") -> Bridge:
+        started.append(Bridge(config_for(tmp_path, service, listen, more)))
+        return started[-1]
+
+    yield start
+    for bridge in started:
+        bridge.process.kill()
+        bridge.join()
+
+
+@pytest.fixture
+def connect():
+    """PLCs, disconnected at the end."""
+    plcs = []
+
+    def connect(bridge: Bridge) -> Plc:
+        plcs.append(Plc(bridge.port))
+        return plcs[-1]
+
+    yield connect
+    for plc in plcs:
+        plc.client.close()
