@@ -125,6 +125,7 @@ def _decide_frame(coil: CoilSoFar, prediction: Prediction, rules: DecisionRules)
         alarms=(),
         engines=prediction.engines,
         timing=prediction.timing,
+        position_fault=frame.position_fault,
     )
     watches, alarms = judge(coil.watches, verdict, rules)
     coil = replace(
