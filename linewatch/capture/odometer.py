@@ -10,10 +10,14 @@ from enum import StrEnum
 from linewatch.config.line import EncoderSettings, LineSettings
 from linewatch.contracts.frame import PositionFault
 
-SLACK_LINES = 2
-"""Image and count are latched a tick apart: so small a difference is none. It does not add up: counts are absolute."""
+SLACK_COUNTS = 2
+"""Image and count are latched a tick apart: so small a difference is none. It does not add up: counts are absolute.
+A strip that turns within so little is not seen to; with few counts per line, that may be a line or two.
+"""
 SLACK_FRAMES = 2
 """How much strip may come at once before its speed is judged: buffers and clocks jitter."""
+STUCK_FRAMES = 3
+"""A count that comes back to where it was over more lines than this does not swing, it is stuck."""
 PITCH_FRAMES = 16
 PITCH_SHARE = 0.01
 """Over so many frames, lines and counts agree on the pitch within this share, or one of the two is set up wrongly."""
@@ -64,9 +68,10 @@ class Odometer:
     travelled: int = 0  # counts that were believed
     presumed_lines: int = 0  # that were counted instead where they were not
     next_line: int = 0
-    reached: int = 0  # the farthest line that any grab was placed at
+    reached: int = 0  # how far grabs have accounted for the strip
     excess_mm: float = 0.0  # beyond what the line could have run
     stood_lines: int = 0
+    pitch_first: float = 0.0  # counts per line in the first grab of the stretch that is compared
     pitch_counts: int = 0
     pitch_lines: int = 0
     measured_pitch: float | None = None
@@ -74,10 +79,11 @@ class Odometer:
     def step(self, reading: Reading, line: LineSettings, encoder: EncoderSettings) -> "tuple[Odometer, Place]":
         """The next grab's place. Never raises, whatever the counter says."""
         pitch, lines = encoder.counts_per_line, reading.lines
+        slack = SLACK_COUNTS / pitch
         elapsed_s = 0.0 if self.captured_ns is None else max(0, reading.captured_ns - self.captured_ns) / 1e9
         slack_mm = SLACK_FRAMES * line.frame_lines * encoder.mm_per_line
         run_mm = line.max_speed_m_per_s * 1000 * elapsed_s
-        believed_lines = SLACK_LINES + min(encoder.max_reverse_m * 1000, run_mm + slack_mm) / encoder.mm_per_line
+        believed_lines = slack + min(encoder.max_reverse_m * 1000, run_mm + slack_mm) / encoder.mm_per_line
 
         # Between the grabs: grabs that were lost, and what moved without a line.
         lost = 0 if self.sequence is None else max(0, reading.sequence - self.sequence - 1) * line.frame_lines
@@ -93,19 +99,20 @@ class Odometer:
 
         stood = lines > 0 and (within == 0 if told else reading.count == self.first_count)
         stood_lines = self.stood_lines + lines if stood else 0
-        stuck = stood_lines > line.frame_lines
+        stuck_lines = STUCK_FRAMES * line.frame_lines
+        stuck = stood_lines > stuck_lines
         travelled, presumed = self.travelled, self.presumed_lines
         if stuck:
             # Lines that were held back until it was clear come in as a gap before this grab.
             between = within = 0
-            held = lines if self.stood_lines > line.frame_lines else stood_lines
+            held = lines if self.stood_lines > stuck_lines else stood_lines
             presumed += held - lines
         elif jumped:
             between = 0
             presumed += lost
         travelled += between
         at = travelled / pitch + presumed
-        first = self.next_line if abs(at - self.next_line) <= SLACK_LINES else round(at)
+        first = self.next_line if abs(at - self.next_line) <= slack else round(at)
         count = travelled
 
         if stuck or jumped_within:
@@ -113,7 +120,7 @@ class Odometer:
             run, shown, next_line = Run.FORWARD, lines, first + lines
         else:
             travelled += within
-            run, first, shown, next_line = self._run(first, lines, within / pitch)
+            run, first, shown, next_line = self._run(first, lines, within / pitch, slack)
             count += within if run is Run.BACK else 0
         jumped = (jumped or jumped_within) and not stuck
         moved_mm = lines if stuck or jumped else (abs(between) + abs(within)) / pitch
@@ -127,7 +134,7 @@ class Odometer:
             travelled=travelled,
             presumed_lines=presumed,
             next_line=next_line,
-            reached=max(self.reached, first + shown),
+            reached=max(self.reached, first + shown) if shown else self.reached,
             excess_mm=excess_mm,
             stood_lines=stood_lines,
         )._compare(0 if stuck or jumped else within, lines, line.frame_lines, encoder)
@@ -144,9 +151,9 @@ class Odometer:
         )
         return after, Place(first, shown, run, count, fault)
 
-    def _run(self, first: int, lines: int, moved_lines: float) -> tuple[Run, int, int, int]:
+    def _run(self, first: int, lines: int, moved_lines: float, slack: float) -> tuple[Run, int, int, int]:
         """How it ran, the lines that it accounts for (first, how many), and where the next grab is expected."""
-        slack = min(SLACK_LINES, lines / 2)
+        slack = min(slack, lines / 2)
         if moved_lines >= lines - slack:
             return Run.FORWARD, first, lines, first + lines
         end = first + round(moved_lines)
@@ -156,12 +163,16 @@ class Odometer:
         return Run.TURNED, first, max(0, end - first), end
 
     def _compare(self, counts: int, lines: int, frame_lines: int, encoder: EncoderSettings) -> "Odometer":
-        """Lines and counts of a stretch that ran forward, against the pitch that the settings say."""
-        if counts <= 0:
+        """The pitch of a stretch in which every grab had the same, unlike one that turned, against the settings."""
+        if counts <= 0 or not lines:
             return replace(self, pitch_counts=0, pitch_lines=0)
+        tolerance = max(PITCH_SHARE * encoder.counts_per_line, SLACK_COUNTS / lines)
+        first = self.pitch_first if self.pitch_lines else counts / lines
+        if abs(counts / lines - first) > tolerance:
+            return replace(self, pitch_first=counts / lines, pitch_counts=counts, pitch_lines=lines)
         counts, lines = self.pitch_counts + counts, self.pitch_lines + lines
         if lines < PITCH_FRAMES * frame_lines:
-            return replace(self, pitch_counts=counts, pitch_lines=lines)
+            return replace(self, pitch_first=first, pitch_counts=counts, pitch_lines=lines)
         found = counts / lines
         off = abs(found / encoder.counts_per_line - 1) > PITCH_SHARE
         return replace(self, pitch_counts=0, pitch_lines=0, measured_pitch=found if off else None)

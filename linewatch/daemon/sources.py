@@ -26,15 +26,14 @@ def camera_for(source: SourceSettings, line: LineSettings, clock: Clock, *, live
     if not isinstance(source, SimulatorSource):
         return open_camera(source, line)
     strip = simulated_strip(source, line)
-    length_mm = strip.total_lines * line.mm_per_line
-    profile = SpeedProfile.typical(length_mm, speed_mm_per_s(line))
+    course = Course.of(source.turns, strip.total_lines, line.mm_per_line)
+    profile = SpeedProfile.typical(course.rows * line.mm_per_line, speed_mm_per_s(line))
     if line.encoder is None:
         if source.turns or source.welds_m:
             raise ConfigError(
                 "[source] turns and welds_m are told by an encoder; give the configuration [line.encoder]"
             )
         return SimulatorCamera(strip, profile, clock, source.coil, live)
-    course = Course.of(source.turns, strip.total_lines, line.mm_per_line)
     welds = [round(weld * 1000 / line.mm_per_line) for weld in source.welds_m]
     return EncodedCamera(SimulatorCamera(strip, profile, clock, source.coil, live, course, welds), line)
 

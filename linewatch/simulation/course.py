@@ -11,7 +11,7 @@ from linewatch.simulation.encoder import SpeedProfile
 
 @dataclass(frozen=True, slots=True)
 class Stretch:
-    """`rows` lines of the camera over lines [first_line, first_line + rows) of the strip, the last one first if `back`."""
+    """`rows` lines of the camera over the strip's lines from `first_line` on, the last one first if `back`."""
 
     first_line: int
     rows: int
