@@ -91,7 +91,7 @@ def _parser() -> argparse.ArgumentParser:  # noqa: PLR0915 - a list of commands
     simulate.add_argument("--length-m", type=float, default=100.0)
     simulate.add_argument("--seed", type=int, default=7)
     simulate.add_argument("--defects-per-m", type=float, default=1.0)
-    simulate.add_argument("--config", type=Path, help="its [line] gives width, pitch and line rate")
+    simulate.add_argument("--config", type=Path, help="its [line] holds, and a simulator's turns and welds")
     simulate.add_argument("--json", action="store_true")
 
     check = command("check", _check, "Check a configuration without starting anything.")
@@ -124,6 +124,10 @@ def _parser() -> argparse.ArgumentParser:  # noqa: PLR0915 - a list of commands
     picture.add_argument("--source", required=True, help="the recording or folder that was replayed")
     picture.add_argument("--truth", type=Path)
     picture.add_argument("--config", type=Path)
+    picture.add_argument("--coil", help="where the verdicts are of several")
+    picture.add_argument(
+        "--from", dest="end", choices=("head", "tail"), default="head", help="which end of the coil is at 0"
+    )
     picture.add_argument("--out", type=Path, required=True, metavar="FILE.png")
 
     schema = command("schema", _schema, "Print the JSON Schema of every message on the wire.")
@@ -254,7 +258,7 @@ def _simulate(options: argparse.Namespace) -> None:
     from linewatch.daemon.simulate import render, simulator_source
 
     settings = _settings(options.config)
-    source = simulator_source(options.seed, options.length_m, options.defects_per_m)
+    source = simulator_source(options.seed, options.length_m, options.defects_per_m, settings.source)
     truth = render(source, settings.line, options.out, options.truth)
     if options.json:
         print(truth.model_dump_json())
@@ -338,7 +342,8 @@ def _picture(options: argparse.Namespace) -> None:
     truth = CoilTruth.read(options.truth) if options.truth else None
     boxes = [defect.box for defect in truth.defects] if truth else []
     camera = camera_for(settings.source, settings.line, MonotonicClock(), live=False)
-    draw_coil(camera, settings.line, read_findings(options.verdicts), boxes, options.out)
+    findings = read_findings(options.verdicts, options.coil)
+    draw_coil(camera, settings.line, findings, boxes, options.out, tail_first=options.end == "tail")
     print(options.out)
 
 

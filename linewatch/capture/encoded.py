@@ -17,8 +17,8 @@ class EncodedCamera:
     """`camera`'s grabs, placed by their `encoder_count` and `encoder_stop`; the places that it gave are not looked at.
 
     A coil begins where the camera's coil changes. A grab during which the strip turned shows nothing that could be
-    placed: what passed for good meanwhile is a fault TURNED, the rest comes again. Grabs of strip that runs back are
-    given on, where they lie: admission does not count a line twice. Used by one thread.
+    placed: it is empty, and what does not come again is a grab of its own with fault TURNED. Grabs of strip that runs
+    back are given on, where they lie: admission does not count a line twice. Used by one thread.
     """
 
     def __init__(self, camera: Camera, line: LineSettings) -> None:
@@ -31,16 +31,24 @@ class EncodedCamera:
         self._encoder = line.encoder
         self._mm_per_line = line.encoder.mm_per_line
         self._odometer: Odometer | None = None
-        self._coil: str | None = None
+        self._coil = ""
         self._head = 0  # of the coil, in the odometer's lines
         self._fault: PositionFault | None = None
         self._waiting: Grab | None = None
+        self._turned: Grab | None = None  # the newest grab that turned, since strip was last accounted for
+        self._turned_weld: int | None = None  # where a weld passed in it, if the strip ran forward to its end
 
     def read(self) -> Grab | None:
         grab, self._waiting = self._waiting, None
-        if grab is None and (grab := self._camera.read()) is not None:
-            grab = self._placed(grab)
-        return grab
+        if grab is not None:
+            return grab
+        if (grab := self._camera.read()) is not None:
+            return self._placed(grab)
+        turned, self._turned = self._turned, None
+        odometer = self._odometer
+        if turned is None or odometer is None or odometer.next_line <= odometer.reached:
+            return None
+        return self._unseen(turned, odometer.reached, odometer.next_line, Cause.TURNED)
 
     def stop(self) -> None:
         self._camera.stop()
@@ -57,21 +65,29 @@ class EncodedCamera:
         reading = Reading(grab.sequence, grab.lines, grab.encoder_count, grab.encoder_stop, grab.captured_ns)
         self._odometer, place = before.step(reading, self._line, self._encoder)
         self._tell(place.fault, grab)
-        ended, old_head = self._coil, self._head
-        if grab.coil != ended:
-            self._coil, self._head = grab.coil, max(before.reached, place.first_line)
+        unseen = None
+        if not self._coil:
+            self._coil = grab.coil
+        elif grab.coil != self._coil or (self._turned and place.lines and place.first_line > before.reached):
+            # What passed unseen before a coil's first line was the old coil's; without any, an empty grab says so.
+            cause = Cause.TURNED if self._turned else Cause.LOST
+            unseen = self._unseen(grab, before.reached, max(before.reached, place.first_line), cause)
+            if grab.coil != self._coil:
+                self._coil, self._head = grab.coil, max(before.reached, place.first_line)
         turned = place.run is Run.TURNED
-        cut = min(max(0, self._head - place.first_line), place.lines)  # before the coil's head: the last one's tail
-        image, change = grab.image, grab.change_line
+        change = grab.change_line
         if turned:
-            image = None
-        elif image is not None and cut:
-            image = image[cut:] if len(image) > cut else None
-        if change is not None and (place.run is Run.BACK or not cut <= change < place.lines):
-            change = None  # strip that is not accounted for yet brings its weld again
+            self._turned = grab
+            self._turned_weld = None if change is None else place.first_line - grab.lines + change
+        elif place.lines:
+            self._turned = self._turned_weld = None
+        cut = min(max(0, self._head - place.first_line), place.lines)  # before the coil's head: the last one's tail
+        image = None if turned or grab.image is None or len(grab.image) <= cut else grab.image[cut:]
         fault = grab.fault
         if image is None and place.lines > cut:
-            fault = Cause.TURNED if turned else fault or Cause.TRUNCATED
+            fault = fault or Cause.TRUNCATED
+        if change is not None and (place.run is not Run.FORWARD or not cut <= change < place.lines):
+            change = None  # strip that is not accounted for yet brings its weld again
         first_line = max(0, place.first_line - self._head)
         placed = replace(
             grab,
@@ -87,20 +103,29 @@ class EncodedCamera:
             position_fault=place.fault,
             change_line=None if change is None else change - cut,
         )
-        if ended is None or grab.coil == ended or place.first_line <= before.reached:
+        if unseen is None:
             return placed
-        # What passed unseen where a coil changed was the old coil's tail.
         self._waiting = placed
+        return unseen
+
+    def _unseen(self, grab: Grab, first_line: int, stop_line: int, cause: Cause) -> Grab:
+        """An empty grab before `grab` for strip of the coil so far that passed without being shown."""
+        weld = self._turned_weld
         return replace(
-            placed,
+            grab,
             image=None,
-            coil=ended,
+            coil=self._coil,
             sequence=grab.sequence - 1,
-            first_line=before.reached - old_head,
-            lines=place.first_line - before.reached,
-            along_mm=(before.reached - old_head) * self._mm_per_line,
-            fault=Cause.LOST,
-            change_line=None,
+            first_line=first_line - self._head,
+            lines=stop_line - first_line,
+            encoder_count=round(first_line * self._encoder.counts_per_line),
+            encoder_stop=None,
+            along_mm=(first_line - self._head) * self._mm_per_line,
+            mm_per_line=self._mm_per_line,
+            encoded=self._fault is None,
+            fault=cause,
+            position_fault=self._fault,
+            change_line=weld - first_line if weld is not None and first_line <= weld < stop_line else None,
         )
 
     def _tell(self, fault: PositionFault | None, grab: Grab) -> None:

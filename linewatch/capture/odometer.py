@@ -46,8 +46,8 @@ class Reading:
 class Place:
     """A grab shows [first_line, first_line + lines), in lines since the odometer began; negative before that.
 
-    count: at that first line, unrolled, since the odometer began. Of a grab that TURNED, the lines are the strip that
-    passed for good meanwhile; there may be none.
+    count: at that first line, unrolled, since the odometer began. A grab that TURNED has no lines; the strip stands
+    before `first_line` at its end, and comes again, or went by unseen.
     """
 
     first_line: int
@@ -121,7 +121,7 @@ class Odometer:
         else:
             travelled += within
             run, first, shown, next_line = self._run(first, lines, within / pitch, slack)
-            count += within if run is Run.BACK else 0
+            count += 0 if run is Run.FORWARD else within
         jumped = (jumped or jumped_within) and not stuck
         moved_mm = lines if stuck or jumped else (abs(between) + abs(within)) / pitch
         excess_mm = min(2 * slack_mm, max(0.0, self.excess_mm + moved_mm * encoder.mm_per_line - run_mm))
@@ -157,10 +157,10 @@ class Odometer:
         if moved_lines >= lines - slack:
             return Run.FORWARD, first, lines, first + lines
         end = first + round(moved_lines)
-        if moved_lines <= slack - lines:
-            # Strip that ran on unseen, and shows itself for the first time while it runs back, is mirrored.
-            return (Run.BACK if first <= self.reached else Run.TURNED), end, first - end, end
-        return Run.TURNED, first, max(0, end - first), end
+        # Strip that ran on unseen, and shows itself for the first time while it runs back, is mirrored.
+        if moved_lines <= slack - lines and first <= self.reached:
+            return Run.BACK, end, first - end, end
+        return Run.TURNED, end, 0, end
 
     def _compare(self, counts: int, lines: int, frame_lines: int, encoder: EncoderSettings) -> "Odometer":
         """The pitch of a stretch in which every grab had the same, unlike one that turned, against the settings."""

@@ -1,6 +1,7 @@
 """`linewatch simulate`: a rendered strip as a recording, with the truth beside it."""
 
 from pathlib import Path
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -8,18 +9,21 @@ from linewatch.capture.clock import MonotonicClock
 from linewatch.capture.recorder import record
 from linewatch.capture.sidecar import sidecar_path
 from linewatch.config.line import LineSettings
-from linewatch.config.source import SimulatorSource
+from linewatch.config.source import SimulatorSource, SourceSettings
 from linewatch.contracts.errors import ConfigError
 from linewatch.daemon.progress import progress_bar
 from linewatch.daemon.sources import camera_for, simulated_strip
 from linewatch.simulation.truth import CoilTruth
 
 
-def simulator_source(seed: int, length_m: float, defects_per_m: float) -> SimulatorSource:
-    """A simulated coil by what a user types. Raises ConfigError for impossible values."""
+def simulator_source(
+    seed: int, length_m: float, defects_per_m: float, like: SourceSettings | None = None
+) -> SimulatorSource:
+    """A simulated coil by what a user types; turns and welds as in `like`. Raises ConfigError for impossible values."""
+    course: dict[str, Any] = {"turns": like.turns, "welds_m": like.welds_m} if isinstance(like, SimulatorSource) else {}
     try:
         return SimulatorSource(
-            type="simulator", seed=seed, length_m=length_m, defects_per_m=defects_per_m, coil=f"SIM-{seed}"
+            type="simulator", seed=seed, length_m=length_m, defects_per_m=defects_per_m, coil=f"SIM-{seed}", **course
         )
     except ValidationError as error:
         faults = "; ".join(f"{fault['loc'][0]} is {fault['input']!r}: {fault['msg']}" for fault in error.errors())

@@ -88,7 +88,7 @@ class Grabs:
 
 
 def accounted(frames: Sequence[Frame], off_lines: int = 0) -> dict[int, bool]:
-    """Strip line -> whether it was seen; each line once, in one row of coils end to end, and at most so far from its place."""
+    """Strip line -> whether it was seen. Each line once, coils end to end, nothing farther than that from its place."""
     lines: dict[int, bool] = {}
     head, before = 0, None
     for frame in frames:

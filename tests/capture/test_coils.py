@@ -1,5 +1,6 @@
 """Coils that begin within a grab: divided to the line, each counted from its head, nothing lost and nothing twice."""
 
+import itertools
 from dataclasses import replace
 
 import numpy as np
@@ -233,7 +234,7 @@ def test_any_sequence_of_coils_and_faults_keeps_the_account(orders, welds, lost,
 
     assert [frame.ordinal for frame in frames] == list(range(len(frames)))
     assert all(frame.lines > 0 for frame in frames)
-    assert len(set(coils := [frame.coil for frame in frames])) == 1 + sum(a != b for a, b in zip(coils, coils[1:]))
+    assert len(set(coils := [frame.coil for frame in frames])) == 1 + sum(a != b for a, b in itertools.pairwise(coils))
     head = 0
     for coil, lines in coils_of(frames).items():
         of_coil = [frame for frame in frames if frame.coil == coil]
