@@ -68,7 +68,8 @@ class EncodedCamera:
         unseen = None
         if not self._coil:
             self._coil = grab.coil
-        elif place.lines and (grab.coil != self._coil or (self._turned and place.first_line > before.reached)):
+        brings = place.lines > 0 and place.first_line + place.lines > before.reached
+        if brings and (grab.coil != self._coil or (self._turned and place.first_line > before.reached)):
             # What passed unseen before a coil's first line was the old coil's; without any, an empty grab says so.
             cause = Cause.TURNED if self._turned else Cause.LOST
             unseen = self._unseen(grab, before.reached, max(before.reached, place.first_line), cause)
@@ -92,7 +93,7 @@ class EncodedCamera:
         placed = replace(
             grab,
             image=image,
-            coil=self._coil,  # an empty grab is not yet of the next one
+            coil=self._coil,  # a grab without new strip is not yet of the next one
             first_line=first_line,
             lines=place.lines - cut,
             encoder_count=place.count,
