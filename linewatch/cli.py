@@ -339,6 +339,7 @@ def _picture(options: argparse.Namespace) -> None:
 
     settings = with_source(_settings(options.config), options.source, own_line=options.config is None)
     assert settings.source is not None
+    configure_logs("warning")
     truth = CoilTruth.read(options.truth) if options.truth else None
     boxes = [defect.box for defect in truth.defects] if truth else []
     camera = camera_for(settings.source, settings.line, MonotonicClock(), live=False)

@@ -12,13 +12,13 @@ from structlog.testing import capture_logs
 from linewatch.capture.clock import MonotonicClock
 from linewatch.capture.encoded import EncodedCamera
 from linewatch.capture.recorder import record
-from linewatch.client import Subscriber
+from linewatch.client import Subscriber, from_tail
 from linewatch.config.service import ServiceSettings
 from linewatch.config.source import RecordingSource, SimulatorSource
 from linewatch.contracts.errors import ConfigError
 from linewatch.contracts.frame import Cause, Grab, PositionFault
 from linewatch.contracts.ports import Camera
-from linewatch.contracts.verdict import CoilState, DefectState, Quality, StripBox, from_tail
+from linewatch.contracts.verdict import CoilState, DefectState, Quality, StripBox
 from linewatch.daemon.replay import replay
 from linewatch.daemon.service import open_service
 from linewatch.daemon.sources import camera_for, simulated_strip
