@@ -104,7 +104,7 @@ def _parser() -> argparse.ArgumentParser:  # noqa: PLR0915 - a list of commands
         metavar="pitch_mm=1900,across_mm=400,missed=0.1,...",
         help="let a damaged roll print one spot again and again; may be repeated",
     )
-    simulate.add_argument("--config", type=Path, help="its [line] gives width, pitch and line rate")
+    simulate.add_argument("--config", type=Path, help="its [line] holds, and a simulator's turns and welds")
     simulate.add_argument("--json", action="store_true")
 
     check = command("check", _check, "Check a configuration or grading rules without starting anything.")
@@ -164,6 +164,10 @@ def _parser() -> argparse.ArgumentParser:  # noqa: PLR0915 - a list of commands
     picture.add_argument("--source", required=True, help="the recording or folder that was replayed")
     picture.add_argument("--truth", type=Path)
     picture.add_argument("--config", type=Path)
+    picture.add_argument("--coil", help="where the verdicts are of several")
+    picture.add_argument(
+        "--from", dest="end", choices=("head", "tail"), default="head", help="which end of the coil is at 0"
+    )
     picture.add_argument("--out", type=Path, required=True, metavar="FILE.png")
 
     regrade = command("regrade", _regrade, "Grade stored coils again by other rules, without pixels.")
@@ -331,7 +335,9 @@ def _simulate(options: argparse.Namespace) -> None:
     from linewatch.daemon.simulate import render, simulator_source
 
     settings = _settings(options.config)
-    source = simulator_source(options.seed, options.length_m, options.defects_per_m, options.roll_mark)
+    source = simulator_source(
+        options.seed, options.length_m, options.defects_per_m, options.roll_mark, like=settings.source
+    )
     truth = render(source, settings.line, options.out, options.truth)
     if options.json:
         print(truth.model_dump_json())
@@ -483,10 +489,12 @@ def _picture(options: argparse.Namespace) -> None:
 
     settings = with_source(_settings(options.config), options.source, own_line=options.config is None)
     assert settings.source is not None
+    configure_logs("warning")
     truth = CoilTruth.read(options.truth) if options.truth else None
     boxes = [defect.box for defect in truth.defects] if truth else []
     camera = camera_for(settings.source, settings.line, MonotonicClock(), live=False)
-    draw_coil(camera, settings.line, read_findings(options.verdicts), boxes, options.out)
+    findings = read_findings(options.verdicts, options.coil)
+    draw_coil(camera, settings.line, findings, boxes, options.out, tail_first=options.end == "tail")
     print(options.out)
 
 

@@ -1,15 +1,17 @@
 """From what a camera gave to what can be inspected: every check on a grab, and the account of every line."""
 
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import cv2
 import numpy as np
 
+from linewatch.capture.coils import CoilAccount, CoilPart
 from linewatch.capture.ring import FrameRing
 from linewatch.config.capture import CaptureSettings
 from linewatch.config.line import LineSettings
-from linewatch.contracts.frame import Cause, Frame, Grab
+from linewatch.contracts.frame import Cause, Frame, Grab, PositionFault
 from linewatch.contracts.ports import Camera
 
 _BRIGHT_SHARE = 0.001
@@ -24,6 +26,8 @@ class AdmissionCounts:
     repeated_lines: int = 0  # that were given a second time (the strip ran back) and are not counted again
     faults: Counter[Cause] = field(default_factory=Counter)
     missed_lines: Counter[Cause] = field(default_factory=Counter)
+    encoded: bool = False  # whether an encoder placed the newest grab
+    position_fault: PositionFault | None = None  # and why it is not believed
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,21 +39,23 @@ class _Sight:
 
 
 class Admission:
-    """`Grab` -> `Frame`s, in strip order. Used by the capture thread only.
+    """`Grab` -> `Frame`s, in strip order. Used by the capture thread only, but for `coils`.
 
     Every line that passed is in exactly one frame: lines that never reached us (a jump of `first_line`, or of
     `sequence` over a change of coil) are a frame of their own with cause LOST; a grab that cannot be inspected is a
-    frame without pixels and its cause; without a free ring slot that cause is OVERRUN. Never raises for what a grab
-    holds.
+    frame without pixels and its cause; without a free ring slot that cause is OVERRUN. A grab in which a coil begins
+    is divided there: a frame is of one coil. Never raises for what a grab holds.
     """
 
     def __init__(self, line: LineSettings, settings: CaptureSettings, ring: FrameRing) -> None:
         self.counts = AdmissionCounts()
+        self.coils = CoilAccount()
         self._line = line
         self._settings = settings
         self._ring = ring
         self._ordinal = 0
         self._before: Grab | None = None  # the last one that brought new lines
+        self._captured_ns: int | None = None
         self._sequence = 0
         self._counts_per_line = 0.0
         self._previous = np.zeros((line.frame_lines, line.width_px), np.uint8)
@@ -58,61 +64,61 @@ class Admission:
 
     def admit(self, grab: Grab) -> tuple[Frame, ...]:
         """The frames that this grab accounts for: lost lines before it first, then itself."""
+        return tuple(self.frames(grab))
+
+    def frames(self, grab: Grab) -> Iterator[Frame]:
+        """The same, one at a time: each takes its ring slot when it is asked for. Use them up before the next grab."""
         self.counts.grabs += 1
+        self.counts.encoded, self.counts.position_fault = grab.encoded, grab.position_fault
         sequence, self._sequence = self._sequence, grab.sequence
+        since_ns, self._captured_ns = self._captured_ns, grab.captured_ns
         if not grab.lines:
-            return ()
+            return
         self._learn_counts_per_line(grab)
-        frames = self._lost(grab, sequence)
-        repeated = self._repeated(grab)
-        self._before = grab if grab.lines > repeated else self._before
+        before, repeated = self._before, self._repeated(grab)
+        self._before = grab if grab.lines > repeated else before
         self.counts.repeated_lines += repeated
+        begin = grab.first_line + repeated
+        if before is None:
+            self.coils.enter(grab.coil)
+        elif grab.coil == before.coil:
+            begin = min(begin, before.first_line + before.lines)
+        else:
+            # Lost around a change of coil: the new coil's share is known, the rest was the old one's tail, by full
+            # frames.
+            unseen = max(0, grab.sequence - sequence - 1) * self._line.frame_lines
+            begin -= min(unseen, grab.first_line)
+            tail = unseen - (grab.first_line - begin)
+            for part in self.coils.parts(before, before.first_line + before.lines, tail):
+                yield self._frame(before, part, captured_ns=grab.captured_ns, fault=Cause.LOST)
+            self.coils.enter(grab.coil)
         if repeated >= grab.lines:
-            return tuple(frames)
+            return
+        self.coils.note(grab, begin, since_ns)
+        seen = grab.first_line + repeated
+        for part in self.coils.parts(grab, begin, seen - begin):
+            yield self._frame(grab, part, fault=Cause.LOST)
         sight = self._sight(grab)
-        shown = 0 if sight.gray is None else len(sight.gray) - repeated
-        slot = self._ring.acquire() if shown > 0 else None
-        fault = sight.fault
+        for part in self.coils.parts(grab, seen, grab.lines - repeated):
+            yield self._seen(grab, part, sight)
+
+    def _seen(self, grab: Grab, part: CoilPart, sight: _Sight) -> Frame:
+        """A frame of the part of a grab that came, with its pixels where there are any and a slot is free."""
+        first, stop = part.first_line - grab.first_line, part.stop_line - grab.first_line
+        rows = None if sight.gray is None else sight.gray[first:stop]
+        shown = 0 if rows is None else len(rows)
+        fault = sight.fault if shown < stop - first else None
+        slot = self._ring.acquire() if shown else None
         pixels = None
-        if slot is not None and sight.gray is not None:
+        if slot is not None:
             pixels = self._ring.pixels(slot)
-            pixels[:shown] = sight.gray[repeated:]
+            pixels[:shown] = rows
             pixels[shown:] = 0
             pixels = pixels.view()
             pixels.flags.writeable = False
-        elif shown > 0:
-            fault = Cause.OVERRUN
-        frames.append(
-            self._frame(
-                grab,
-                pixels=pixels,
-                slot=slot,
-                first_line=grab.first_line + repeated,
-                lines=grab.lines - repeated,
-                valid_lines=shown if pixels is not None else 0,
-                fault=fault,
-            )
-        )
-        return tuple(frames)
-
-    def _lost(self, grab: Grab, sequence: int) -> list[Frame]:
-        before = self._before
-        if before is None:
-            return []
-        reached = before.first_line + before.lines
-        if grab.coil == before.coil:
-            return [self._gap(grab, grab, reached, grab.first_line - reached)] if grab.first_line > reached else []
-        # Lost around a change of coil: the new coil's share is known, the rest was the old coil's tail, by full frames.
-        unseen = max(0, grab.sequence - sequence - 1) * self._line.frame_lines
-        head = min(unseen, grab.first_line)
-        gaps = [self._gap(before, grab, reached, unseen - head)] if unseen > head else []
-        if head:
-            gaps.append(self._gap(grab, grab, grab.first_line - head, head))
-        return gaps
-
-    def _gap(self, of: Grab, grab: Grab, first_line: int, lines: int) -> Frame:
-        """A frame for lines of coil `of.coil` that were missed before `grab` came."""
-        return self._frame(of, grab, first_line=first_line, lines=lines, fault=Cause.LOST)
+        elif shown:
+            fault, shown = Cause.OVERRUN, 0
+        return self._frame(grab, part, pixels=pixels, slot=slot, valid_lines=shown, fault=fault)
 
     def _learn_counts_per_line(self, grab: Grab) -> None:
         before = self._before
@@ -129,16 +135,16 @@ class Admission:
     def _frame(
         self,
         grab: Grab,
-        seen: Grab | None = None,
+        part: CoilPart,
         *,
-        first_line: int,
-        lines: int,
         fault: Cause | None,
         pixels: np.ndarray | None = None,
         slot: int | None = None,
         valid_lines: int = 0,
+        captured_ns: int | None = None,
     ) -> Frame:
         ordinal, self._ordinal = self._ordinal, self._ordinal + 1
+        lines, ahead = part.stop_line - part.first_line, part.first_line - grab.first_line
         self.counts.lines += lines
         if fault is not None:
             self.counts.faults[fault] += 1
@@ -147,20 +153,21 @@ class Admission:
             pixels=pixels,
             slot=slot,
             ordinal=ordinal,
-            coil=grab.coil,
+            coil=part.coil,
             side=self._line.side,
             camera=self._line.camera,
             sequence=grab.sequence,
-            first_line=first_line,
+            first_line=part.first_line - part.head_line,
             lines=lines,
             valid_lines=valid_lines,
-            encoder_count=grab.encoder_count + round((first_line - grab.first_line) * self._counts_per_line),
-            along_mm=grab.along_mm + (first_line - grab.first_line) * grab.mm_per_line,
+            encoder_count=grab.encoder_count + round(ahead * self._counts_per_line),
+            along_mm=grab.along_mm + ahead * grab.mm_per_line - part.head_mm,
             mm_per_line=grab.mm_per_line,
             mm_per_px=self._line.mm_per_px,
-            captured_ns=(seen or grab).captured_ns,
+            captured_ns=grab.captured_ns if captured_ns is None else captured_ns,
             encoded=grab.encoded,
             fault=fault,
+            position_fault=grab.position_fault,
         )
 
     def _sight(self, grab: Grab) -> _Sight:
@@ -214,13 +221,23 @@ class Intake:
         self._camera = camera
         self._admission = admission
         self._ring = ring
+        self._rest: Iterator[Frame] = iter(())  # of the grab in hand
 
     def frames(self, timeout_s: float) -> tuple[Frame, ...] | None:
         """The next frames in strip order; () when no ring slot came free in time; None at the end of the source.
 
         Waits for the camera as long as it takes (`Camera.stop` ends that). Raises SourceError when the source is gone.
         """
-        if not self._camera.live and not self._ring.wait_free(timeout_s):
+        if self._camera.live:
+            grab = self._camera.read()
+            return None if grab is None else self._admission.admit(grab)
+        if not self._ring.wait_free(timeout_s):
             return ()
-        grab = self._camera.read()
-        return None if grab is None else self._admission.admit(grab)
+        frame = next(self._rest, None)
+        if frame is None:
+            grab = self._camera.read()
+            if grab is None:
+                return None
+            self._rest = self._admission.frames(grab)
+            frame = next(self._rest, None)
+        return () if frame is None else (frame,)

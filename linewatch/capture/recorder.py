@@ -105,6 +105,8 @@ class Recorder:
             fault=fault,
             video_frame=None if gray is None else self._frames,
             crc32=None if gray is None else checksum(frame),
+            position_fault=grab.position_fault,
+            change_line=grab.change_line,
         )
         self._note(entry.model_dump_json())
         self._frames += gray is not None

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from linewatch.config.line import LineSettings
 from linewatch.contracts.errors import SourceError
-from linewatch.contracts.frame import Cause, Grab
+from linewatch.contracts.frame import Cause, Grab, PositionFault
 
 
 class _Closed(BaseModel):
@@ -39,6 +39,8 @@ class SidecarGrab(_Closed):
     fault: Cause | None
     video_frame: int | None = Field(ge=0)
     crc32: int | None = Field(description="of the whole video frame's bytes")
+    position_fault: PositionFault | None = None
+    change_line: int | None = Field(default=None, ge=0, description="the first line behind a weld")
 
     def grab(self, image: np.ndarray | None) -> Grab:
         """The grab as it was, with `image`; without one where there should be one, it is CORRUPT."""
@@ -55,6 +57,8 @@ class SidecarGrab(_Closed):
             captured_ns=self.captured_ns,
             encoded=self.encoded,
             fault=Cause.CORRUPT if missing else self.fault,
+            position_fault=self.position_fault,
+            change_line=self.change_line,
         )
 
 

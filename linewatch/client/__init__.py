@@ -2,5 +2,6 @@
 
 from linewatch.client.commander import Commander
 from linewatch.client.subscriber import ClientKeys, Loss, Lost, Position, Subscriber
+from linewatch.contracts.verdict import from_tail
 
-__all__ = ["ClientKeys", "Commander", "Loss", "Lost", "Position", "Subscriber"]
+__all__ = ["ClientKeys", "Commander", "Loss", "Lost", "Position", "Subscriber", "from_tail"]

@@ -1,10 +1,33 @@
 """`[line]`: the strip and the camera's place over it."""
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from linewatch.config.base import Settings
+
+PITCH_TOLERANCE = 0.1
+"""The encoder's pitch may differ from `mm_per_line`, which engines and sources are set up for, by this share."""
+COUNTER_FRAMES = 8
+"""A counter that rolls over in fewer frames than this can be misread by a whole turn."""
+
+
+class EncoderSettings(Settings):
+    """`[line.encoder]`: the measuring roll whose encoder triggers the camera's lines, and how the camera counts it."""
+
+    bits: Literal[16, 24, 32] = Field(default=32, description="of the counter, which rolls over")
+    counts_up: bool = Field(default=True, description="while the strip runs forward")
+    counts_per_mm: float = Field(gt=0, le=10_000, description="of the measuring roll's circumference")
+    counts_per_line: float = Field(ge=1, le=100_000, description="that trigger one line of the camera")
+    strip_mm_per_roll_mm: float = Field(
+        default=1.0, ge=0.9, le=1.1, description="calibration for slip and wear: a known length over the roll's"
+    )
+    max_reverse_m: float = Field(default=10.0, gt=0, le=1000, description="farther back, or ahead, unseen is a jump")
+
+    @property
+    def mm_per_line(self) -> float:
+        """Strip between two lines."""
+        return self.counts_per_line / self.counts_per_mm * self.strip_mm_per_roll_mm
 
 
 class LineSettings(Settings):
@@ -18,3 +41,22 @@ class LineSettings(Settings):
     mm_per_line: float = Field(default=1.0, gt=0, le=10, description="along the strip, for sources without an encoder")
     line_rate_hz: float = Field(default=20_000.0, gt=0, le=1e6, description="for sources without a clock of their own")
     across_offset_mm: float = Field(default=0.0, description="mill coordinate of the camera's first pixel")
+    max_speed_m_per_s: float = Field(default=50.0, gt=0, le=200, description="an encoder is not believed above it")
+    encoder: EncoderSettings | None = None
+
+    @model_validator(mode="after")
+    def _encoder_fits(self) -> Self:
+        if self.encoder is None:
+            return self
+        pitch_mm, counts = self.encoder.mm_per_line, self.encoder.counts_per_line * self.frame_lines * COUNTER_FRAMES
+        if not 1 - PITCH_TOLERANCE <= pitch_mm / self.mm_per_line <= 1 + PITCH_TOLERANCE:
+            raise ValueError(
+                f"[line.encoder] gives a line every {pitch_mm:.4g} mm, mm_per_line is {self.mm_per_line:.4g}: "
+                "counts_per_line / counts_per_mm is the pitch; correct the one that is wrong"
+            )
+        if counts > 1 << self.encoder.bits:
+            raise ValueError(
+                f"[line.encoder] a counter of {self.encoder.bits} bits rolls over within {COUNTER_FRAMES} frames "
+                f"({counts:.0f} counts), so rollovers could be miscounted; use a wider counter or shorter frames"
+            )
+        return self

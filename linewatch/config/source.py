@@ -48,8 +48,16 @@ class SimulatedRollMark(Settings):
         return self
 
 
+class Turn(Settings):
+    """The strip stops where `at_m` is under the camera, stands, runs back by `back_m`, and comes again."""
+
+    at_m: float = Field(gt=0)
+    back_m: float = Field(default=0.0, ge=0, description="0: it only stops")
+    pause_s: float = Field(default=0.0, ge=0, le=3600, description="for which it stands each time")
+
+
 class SimulatorSource(Settings):
-    """A rendered strip with known defects."""
+    """A rendered strip with known defects. Its turns and welds are told by the encoder: `[line.encoder]`."""
 
     type: Literal["simulator"]
     seed: int = Field(default=7, ge=0)
@@ -57,6 +65,10 @@ class SimulatorSource(Settings):
     defects_per_m: float = Field(default=1.0, ge=0, le=50)
     coil: CoilName = "SIM-7"
     roll_mark: Annotated[tuple[SimulatedRollMark, ...], Field(strict=False)] = ()
+    turns: Annotated[tuple[Turn, ...], Field(strict=False)] = ()
+    welds_m: Annotated[tuple[float, ...], Field(strict=False)] = Field(
+        default=(), description="another coil begins behind each; the camera's input tells of it"
+    )
 
 
 SourceSettings = Annotated[RecordingSource | FolderSource | SimulatorSource, Field(discriminator="type")]

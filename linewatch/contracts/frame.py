@@ -20,6 +20,16 @@ class Cause(StrEnum):
     CORRUPT = "corrupt"  # could not be decoded
     ENGINE = "engine"  # an engine failed on this frame
     OVERLOAD = "overload"  # shed on purpose to keep up
+    TURNED = "turned"  # the strip turned during the grab: which of its lines show what is not known
+
+
+class PositionFault(StrEnum):
+    """Why the encoder is not believed; the position is then a presumption, and says so (`encoded` false)."""
+
+    STUCK = "stuck"  # lines come, but the count stands
+    JUMPED = "jumped"  # the count moved in a way that no strip can
+    TOO_FAST = "too_fast"  # lines and count agree on a speed that the line cannot run
+    PITCH = "pitch"  # lines and count disagree on the distance between two lines, steadily
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +51,9 @@ class Grab:
     captured_ns: int  # when the last line arrived (the camera's Clock)
     encoded: bool = True  # False: `along_mm` derives from line rate and pitch, there is no encoder
     fault: Cause | None = None
+    position_fault: PositionFault | None = None
+    encoder_stop: int | None = None  # the counter behind the last line, where the camera tells it
+    change_line: int | None = None  # the first of its lines behind a weld, or an input that tells of a new coil
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +81,7 @@ class Frame:
     captured_ns: int
     encoded: bool = True
     fault: Cause | None = None  # why `valid_lines` < `lines`
+    position_fault: PositionFault | None = None
 
 
 @dataclass(frozen=True, slots=True)

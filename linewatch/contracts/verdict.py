@@ -10,7 +10,7 @@ from enum import StrEnum
 import numpy as np
 
 from linewatch.contracts.alarm import Alarm, AlarmNotice
-from linewatch.contracts.frame import Cause
+from linewatch.contracts.frame import Cause, PositionFault
 from linewatch.contracts.prediction import Timing
 
 
@@ -163,6 +163,7 @@ class Verdict:
     engines: tuple[str, ...]
     timing: Timing
     roll_marks: tuple[RollMark, ...] = ()
+    position_fault: PositionFault | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,3 +226,11 @@ class CoilNotice:
 
 Decided = Verdict | CoilNotice | AlarmNotice
 """What the decision room hands to the journal, in order."""
+
+
+def from_tail(along_mm: tuple[float, float], length_mm: float) -> tuple[float, float]:
+    """The same stretch counted from the tail of a coil of that length: what the customer uncoils first is at 0.
+
+    The length is `along_mm` of the coil's `ended` notice. Its own inverse.
+    """
+    return length_mm - along_mm[1], length_mm - along_mm[0]

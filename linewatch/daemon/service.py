@@ -13,6 +13,7 @@ import structlog
 import zmq
 
 from linewatch.capture.admission import Admission, Intake
+from linewatch.capture.coils import CoilAccount
 from linewatch.capture.edges import find_edges
 from linewatch.capture.ring import FrameRing
 from linewatch.config.grading_load import grading_for
@@ -31,6 +32,7 @@ from linewatch.daemon.orders import Orders
 from linewatch.daemon.outlet import Outlet, open_outlet
 from linewatch.daemon.runner import Runner, Work
 from linewatch.daemon.running import Running
+from linewatch.daemon.sources import position_source
 from linewatch.daemon.status import StatusReport
 from linewatch.daemon.tally import Tally
 from linewatch.daemon.topology import CAPTURE
@@ -76,6 +78,7 @@ class Service:
     workload: Workload | None  # None: nothing is ever shed
     commands: CommandServer | None
     exchange: Exchange
+    coils: CoilAccount  # `starts` and `announce`: a coil begins, by order of whoever knows
 
     def stop(self) -> None:
         """End capture; what was captured is still decided and published."""
@@ -174,10 +177,11 @@ def open_service(
         context = stack.enter_context(zmq.Context())
 
         ring = FrameRing(settings.capture.ring_slots, settings.line.frame_lines, settings.line.width_px)
-        intake = Intake(camera, Admission(settings.line, settings.capture, ring), ring)
+        admission = Admission(settings.line, settings.capture, ring)
+        intake = Intake(camera, admission, ring)
         identities = statuses_of(pool, cascade.lineup)
         standing = Standing(journal.epoch, identities, journal.alarms_standing())
-        tally = Tally()
+        tally, positions = Tally(), position_source(settings)
         latencies_ns: deque[int] = deque(maxlen=LATENCIES_KEPT)
         orders = Orders(map(alarm_of, journal.commanded()), lambda order: runner.order(order))  # noqa: PLW0108 - made below
         host = Host(
@@ -209,7 +213,7 @@ def open_service(
             return cascade.feed(frame, edges, now_ns)
 
         def make_outlet() -> Outlet:
-            report = StatusReport(runner, tally, ring, standing, exchange, workload, clock)
+            report = StatusReport(runner, tally, ring, standing, exchange, workload, clock, admission.counts, positions)
             return Outlet(
                 journal,
                 Sequencer(journal.epoch, settings.identity()),
@@ -244,7 +248,9 @@ def open_service(
             ),
             clock,
         )
-        yield Service(runner, tally, publisher, server, identities, latencies_ns, workload, commands, exchange)
+        yield Service(
+            runner, tally, publisher, server, identities, latencies_ns, workload, commands, exchange, admission.coils
+        )
 
 
 def _backends(settings: InferenceSettings, camera: Camera) -> tuple[Backend, ...]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -9,7 +10,7 @@ from linewatch.capture.clock import MonotonicClock
 from linewatch.capture.recorder import record
 from linewatch.capture.sidecar import sidecar_path
 from linewatch.config.line import LineSettings
-from linewatch.config.source import SimulatedRollMark, SimulatorSource
+from linewatch.config.source import SimulatedRollMark, SimulatorSource, SourceSettings
 from linewatch.contracts.errors import ConfigError
 from linewatch.daemon.progress import progress_bar
 from linewatch.daemon.sources import camera_for, simulated_strip
@@ -17,11 +18,17 @@ from linewatch.simulation.truth import CoilTruth
 
 
 def simulator_source(
-    seed: int, length_m: float, defects_per_m: float, roll_marks: Sequence[str] = ()
+    seed: int,
+    length_m: float,
+    defects_per_m: float,
+    roll_marks: Sequence[str] = (),
+    *,
+    like: SourceSettings | None = None,
 ) -> SimulatorSource:
-    """A simulated coil by what a user types; a roll mark as `pitch_mm=1900,across_mm=400,missed=0.1`. Raises
-    ConfigError for impossible values.
+    """A simulated coil by what a user types; a roll mark as `pitch_mm=1900,across_mm=400,missed=0.1`; turns and welds
+    as in `like`. Raises ConfigError for impossible values.
     """
+    course: dict[str, Any] = {"turns": like.turns, "welds_m": like.welds_m} if isinstance(like, SimulatorSource) else {}
     try:
         return SimulatorSource(
             type="simulator",
@@ -30,6 +37,7 @@ def simulator_source(
             defects_per_m=defects_per_m,
             coil=f"SIM-{seed}",
             roll_mark=tuple(_roll_mark(text) for text in roll_marks),
+            **course,
         )
     except ValidationError as error:
         faults = "; ".join(

@@ -2,16 +2,20 @@
 
 from pathlib import Path
 
+from linewatch.capture.encoded import EncodedCamera
 from linewatch.capture.open import open_camera
 from linewatch.capture.recording import recorded_line
+from linewatch.capture.sidecar import sidecar_path
 from linewatch.config.line import LineSettings
 from linewatch.config.service import ServiceSettings
 from linewatch.config.source import FolderSource, RecordingSource, SimulatorSource, SourceSettings
 from linewatch.contracts.errors import ConfigError, SourceError
 from linewatch.contracts.ports import Camera, Clock
 from linewatch.simulation.camera import SimulatorCamera
+from linewatch.simulation.course import Course
 from linewatch.simulation.encoder import SpeedProfile
 from linewatch.simulation.strip import Strip
+from linewatch.wire.schema import PositionSource
 
 SIMULATOR = "simulator"
 """As a replay's source: the configuration's simulated strip."""
@@ -22,8 +26,26 @@ def camera_for(source: SourceSettings, line: LineSettings, clock: Clock, *, live
     if not isinstance(source, SimulatorSource):
         return open_camera(source, line)
     strip = simulated_strip(source, line)
-    length_mm = strip.total_lines * line.mm_per_line
-    return SimulatorCamera(strip, SpeedProfile.typical(length_mm, speed_mm_per_s(line)), clock, source.coil, live)
+    course = Course.of(source.turns, strip.total_lines, line.mm_per_line)
+    profile = SpeedProfile.typical(course.rows * line.mm_per_line, speed_mm_per_s(line))
+    if line.encoder is None:
+        if source.turns or source.welds_m:
+            raise ConfigError(
+                "[source] turns and welds_m are told by an encoder; give the configuration [line.encoder]"
+            )
+        return SimulatorCamera(strip, profile, clock, source.coil, live)
+    welds = [round(weld * 1000 / line.mm_per_line) for weld in source.welds_m]
+    return EncodedCamera(SimulatorCamera(strip, profile, clock, source.coil, live, course, welds), line)
+
+
+def position_source(settings: ServiceSettings) -> PositionSource:
+    """What the places of `settings.source` on the strip come from."""
+    source = settings.source
+    if isinstance(source, RecordingSource) and sidecar_path(source.path).exists():
+        return PositionSource.SIDECAR
+    if isinstance(source, SimulatorSource):
+        return PositionSource.ENCODER
+    return PositionSource.LINE_RATE
 
 
 def simulated_strip(source: SimulatorSource, line: LineSettings) -> Strip:

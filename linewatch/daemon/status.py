@@ -2,6 +2,7 @@
 
 import time
 
+from linewatch.capture.admission import AdmissionCounts
 from linewatch.capture.ring import FrameRing
 from linewatch.contracts.ports import Clock
 from linewatch.daemon.exchange import Exchange
@@ -9,7 +10,7 @@ from linewatch.daemon.runner import Runner
 from linewatch.daemon.tally import Tally
 from linewatch.daemon.topology import CAPTURE, DECIDED_QUEUE, TOPOLOGY
 from linewatch.inference.workload import Workload
-from linewatch.wire.schema import ServiceState, StageState, StageStatus, StatusBody
+from linewatch.wire.schema import PositionSource, PositionStatus, ServiceState, StageState, StageStatus, StatusBody
 from linewatch.wire.snapshot import Standing
 
 RATE_WINDOW_NS = 2_000_000_000
@@ -28,6 +29,8 @@ class StatusReport:
         exchange: Exchange,
         workload: Workload | None,
         clock: Clock,
+        admitted: AdmissionCounts,
+        position_source: PositionSource,
     ) -> None:
         self._runner = runner
         self._tally = tally
@@ -36,6 +39,8 @@ class StatusReport:
         self._exchange = exchange
         self._workload = workload
         self._clock = clock
+        self._admitted = admitted
+        self._position_source = position_source
         self._started_ns = clock.now_ns()
         self._beats = 0
         self._window = (self._started_ns, 0, 0)
@@ -75,6 +80,12 @@ class StatusReport:
             engines=self._exchange.engines,
             backend=self._exchange.backend,
             beside=self._exchange.beside,
+            position=PositionStatus(
+                source=self._position_source,
+                encoded=self._admitted.encoded,
+                fault=self._admitted.position_fault,
+                repeated_lines=self._admitted.repeated_lines,
+            ),
         )
 
     def _update_rates(self, now_ns: int) -> None:

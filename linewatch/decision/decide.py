@@ -163,6 +163,7 @@ def _decide_frame(coil: CoilSoFar, prediction: Prediction, rules: DecisionRules)
         engines=prediction.engines,
         timing=prediction.timing,
         roll_marks=roll_marks,
+        position_fault=frame.position_fault,
     )
     coil = replace(
         _count(coil, events),

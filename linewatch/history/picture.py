@@ -7,10 +7,14 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from linewatch.capture.admission import Admission
+from linewatch.capture.ring import FrameRing
+from linewatch.config.capture import CaptureSettings
 from linewatch.config.line import LineSettings
 from linewatch.contracts.errors import SourceError
+from linewatch.contracts.frame import Frame
 from linewatch.contracts.ports import Camera
-from linewatch.contracts.verdict import StripBox
+from linewatch.contracts.verdict import StripBox, from_tail
 from linewatch.history.found import CoilFindings
 
 PALETTE = (
@@ -148,17 +152,45 @@ class CoilPicture:
 
 
 def draw_coil(
-    camera: Camera, line: LineSettings, findings: CoilFindings, truth: Sequence[StripBox], path: Path
+    camera: Camera,
+    line: LineSettings,
+    findings: CoilFindings,
+    truth: Sequence[StripBox],
+    path: Path,
+    *,
+    tail_first: bool = False,
 ) -> None:
-    """The coil with what was found, what was missed and, where known, the truth. Raises SourceError."""
+    """The coil with what was found, what was missed and, where known, the truth; tail_first: counted from its tail.
+
+    Raises SourceError.
+    """
+    if tail_first:
+        length_mm = findings.length_mm
+        findings = findings.from_tail()
+        truth = [StripBox(box.across_mm, from_tail(box.along_mm, length_mm)) for box in truth]
     picture = CoilPicture(findings.length_mm, line.width_px * line.mm_per_px, across_mm=line.across_offset_mm)
+    ring = FrameRing(2, line.frame_lines, line.width_px)
+    admission = Admission(line, CaptureSettings(), ring)
     with camera:
         while (grab := camera.read()) is not None:
-            if grab.image is not None and grab.image.ndim == 2:
-                picture.add_lines(grab.image, grab.along_mm, grab.mm_per_line)
+            for frame in admission.frames(grab):
+                _lay(picture, frame, findings, tail_first=tail_first)
+                if frame.slot is not None:
+                    ring.release(frame.slot)
     for span in findings.missed_mm:
         picture.add_missed(span)
     picture.add_truth(truth)
     found = [(defect.defect_class, defect.box) for defect in findings.defects]
     picture.add_found(found, sorted({name for name, _ in found}))
     picture.write(path)
+
+
+def _lay(picture: CoilPicture, frame: Frame, findings: CoilFindings, *, tail_first: bool) -> None:
+    """What a frame shows of the coil, where it lies."""
+    if frame.pixels is None or frame.coil != findings.coil:
+        return
+    pixels = frame.pixels[: frame.valid_lines]
+    along_mm = frame.along_mm, frame.along_mm + len(pixels) * frame.mm_per_line
+    if tail_first:
+        pixels, along_mm = pixels[::-1], from_tail(along_mm, findings.length_mm)
+    picture.add_lines(pixels, along_mm[0], frame.mm_per_line)

@@ -1,12 +1,14 @@
 """A camera over a rendered strip."""
 
 import threading
+from collections.abc import Sequence
 from typing import Self
 
 import numpy as np
 
 from linewatch.contracts.frame import Grab
 from linewatch.contracts.ports import Clock
+from linewatch.simulation.course import Course, counter
 from linewatch.simulation.encoder import SpeedProfile, encoder_count
 from linewatch.simulation.strip import Strip
 
@@ -20,16 +22,30 @@ class SimulatorCamera:
     Live: a grab can be read when the strip has passed by the clock, from the first `read` on; a reader who is more
     than `BUFFER_GRABS` late loses the oldest, and `sequence` jumps. Not live: as fast as read; `captured_ns` then
     counts from 0.
+
+    With `[line.encoder]` it gives what such a camera knows: the lines that were taken on `course`, there and back, and
+    the encoder's counter; `change_line` where a weld passes. Places are then for the reader to find.
     """
 
-    def __init__(self, strip: Strip, profile: SpeedProfile, clock: Clock, coil: str, live: bool) -> None:
+    def __init__(
+        self,
+        strip: Strip,
+        profile: SpeedProfile,
+        clock: Clock,
+        coil: str,
+        live: bool,
+        course: Course | None = None,
+        weld_lines: Sequence[int] = (),
+    ) -> None:
         self.live = live
         self._strip = strip
         self._profile = profile
         self._clock = clock
         self._coil = coil
         self._frame_lines = strip.line.frame_lines
-        self._total = -(-strip.total_lines // self._frame_lines)
+        self._course = course or Course(strip.total_lines)
+        self._weld_lines = tuple(weld_lines)
+        self._total = -(-self._course.rows // self._frame_lines)
         self.grabs: int | None = self._total
         self._next = 0
         self._start_ns: int | None = None
@@ -43,7 +59,7 @@ class SimulatorCamera:
         sequence, self._next = self._next, self._next + 1
         first_line = sequence * self._frame_lines
         lines = self._lines(sequence)
-        image = self._strip.lines(first_line, lines)  # before the wait: light takes no time, rendering does
+        image = self._image(first_line, lines)  # before the wait: light takes no time, rendering does
         captured_ns = self._done_ns(sequence)
         if self.live and not self._clock.wait_until_ns(captured_ns, self._stopped):
             return None
@@ -59,26 +75,50 @@ class SimulatorCamera:
         self.stop()
 
     def _grab(self, image: np.ndarray, sequence: int, first_line: int, lines: int, captured_ns: int) -> Grab:
-        mm_per_line = self._strip.line.mm_per_line
+        mm_per_line, encoder = self._strip.line.mm_per_line, self._strip.line.encoder
+        count, stop = encoder_count(first_line * mm_per_line), None
+        if encoder is not None:
+            edges = self._course.edge(first_line), self._course.edge(first_line + lines)
+            count, stop = (counter(encoder, edge, self._frame_lines) for edge in edges)
         return Grab(
             image=image,
             coil=self._coil,
             sequence=sequence,
             first_line=first_line,
             lines=lines,
-            encoder_count=encoder_count(first_line * mm_per_line),
+            encoder_count=count,
             along_mm=first_line * mm_per_line,
             mm_per_line=mm_per_line,
             captured_ns=captured_ns,
+            encoder_stop=stop,
+            change_line=self._weld(first_line, lines),
         )
 
+    def _image(self, first_row: int, rows: int) -> np.ndarray:
+        parts = [
+            self._strip.lines(part.first_line, part.rows)[:: -1 if part.back else 1]
+            for part in self._course.stretches(first_row, rows)
+        ]
+        return parts[0] if len(parts) == 1 else np.vstack(parts)
+
+    def _weld(self, first_row: int, rows: int) -> int | None:
+        """The row of a grab at which a weld passes, either way."""
+        at = 0
+        for part in self._course.stretches(first_row, rows):
+            for line in self._weld_lines:
+                if part.first_line <= line < part.first_line + part.rows:
+                    return at + (part.first_line + part.rows - 1 - line if part.back else line - part.first_line)
+            at += part.rows
+        return None
+
     def _lines(self, sequence: int) -> int:
-        return min(self._frame_lines, self._strip.total_lines - sequence * self._frame_lines)
+        return min(self._frame_lines, self._course.rows - sequence * self._frame_lines)
 
     def _done_ns(self, sequence: int) -> int:
         """When the last line of that grab has passed."""
         last_line = sequence * self._frame_lines + self._lines(sequence)
-        return (self._start_ns or 0) + round(self._profile.elapsed_s(last_line * self._strip.line.mm_per_line) * 1e9)
+        elapsed_s = self._course.elapsed_s(last_line, self._profile, self._strip.line.mm_per_line)
+        return (self._start_ns or 0) + round(elapsed_s * 1e9)
 
     def _skip_overwritten(self) -> None:
         now_ns = self._clock.now_ns()

@@ -158,6 +158,7 @@ def _frame(verdict: Verdict) -> dict[str, Any]:
         "defect_ids": tuple(event.defect.id for event in verdict.defects),
         "alarm_ids": tuple(alarm.id for alarm in verdict.alarms),
         "engines": tuple(verdict.engines),
+        "position_fault": verdict.position_fault,
     }
 
 

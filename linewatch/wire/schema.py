@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, TypeAdapter, Val
 
 from linewatch.contracts.alarm import AlarmAction, AlarmChange, AlarmState, Priority, ShelvingState
 from linewatch.contracts.errors import WireError
-from linewatch.contracts.frame import Cause
+from linewatch.contracts.frame import Cause, PositionFault
 from linewatch.contracts.manifest import Task
 from linewatch.contracts.verdict import CoilState, DefectState, Extent, Quality, RollMarkState
 
@@ -84,7 +84,7 @@ class FrameBody(Message):
     lines: Count = Field(description="that passed")
     valid_lines: Count = Field(description="of them, the leading ones that the camera delivered")
     along_mm: IntervalMm
-    encoded: bool = Field(description="false: there is no encoder, positions derive from line rate and pitch")
+    encoded: bool = Field(description="false: no encoder, or not believed: positions derive from lines and pitch")
     strip_mm: IntervalMm | None = Field(description="the strip's edges across; null when there was nothing to look at")
     spans: tuple[SpanBody, ...] = Field(description="tile the frame's lines without overlap")
     tiles: Count = Field(description="on the strip")
@@ -93,6 +93,7 @@ class FrameBody(Message):
     defect_ids: tuple[str, ...] = Field(description="of the defect messages that follow, in their order")
     alarm_ids: tuple[str, ...] = Field(description="of the alarm messages that follow, in their order")
     engines: tuple[str, ...] = Field(description="identities of the engines that served this frame")
+    position_fault: PositionFault | None = Field(default=None, description="why the encoder is not believed")
 
 
 class MaskBody(Message):
@@ -331,6 +332,23 @@ class BackendStatus(Message):
     text: str | None = Field(default=None, description="why it is not the configured one")
 
 
+class PositionSource(StrEnum):
+    """What positions along the strip come from."""
+
+    ENCODER = "encoder"
+    LINE_RATE = "line_rate"  # lines, pitch and line rate
+    SIDECAR = "sidecar"  # what was recorded with each grab
+
+
+class PositionStatus(Message):
+    """Where positions come from, and how good they are now."""
+
+    source: PositionSource
+    encoded: bool = Field(description="of the newest grab; false: positions derive from lines and pitch")
+    fault: PositionFault | None = Field(default=None, description="why the encoder is not believed")
+    repeated_lines: Count = Field(default=0, description="strip that ran back and came again; it counts once")
+
+
 class StatusBody(Message):
     """The heartbeat, and how the service is."""
 
@@ -361,6 +379,7 @@ class StatusBody(Message):
     engines: tuple[EngineStatus, ...]
     backend: BackendStatus | None = None
     beside: EngineBeside | None = Field(default=None, description="an engine that is tried beside them")
+    position: PositionStatus | None = None
 
 
 class Envelope(Message):

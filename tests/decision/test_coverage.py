@@ -58,6 +58,55 @@ def test_spans_tile_the_coil_and_the_sums_are_its_length(predictions):
     assert end.inspected_mm + end.degraded_mm + end.missed_mm == pytest.approx(0.8 * line)
 
 
+@st.composite
+def coils_of_faulty_frames(draw):
+    """Coils one after another, the frame at each border divided anywhere, some strip spoilt and some defective."""
+    predictions, truth = [], {}
+    for number in range(draw(st.integers(1, 5))):
+        coil, line = f"C{number}", 0
+        for _ in range(draw(st.integers(1, 6))):
+            lines = draw(st.integers(1, 30))
+            valid = draw(st.sampled_from([0, lines // 2, lines, lines]))
+            predictions.append(
+                predict(
+                    paint(lines, 16, (0, lines, 3, 5)),  # a scratch from end to end, over every border
+                    coil=coil,
+                    first_line=line,
+                    ordinal=len(predictions),
+                    valid_lines=valid,
+                    fault=draw(CAUSES) if valid < lines else None,
+                    degraded=Cause.OVERLOAD if draw(st.booleans()) and draw(st.booleans()) else None,
+                    mm_per_line=0.8,
+                )
+            )
+            line += lines
+        truth[coil] = line
+    return predictions, truth
+
+
+@given(coils_of_faulty_frames())
+def test_each_coil_accounts_for_its_own_lines_and_no_defect_crosses(drawn):
+    """Per coil and in sum: the spans are the lines that passed, from 0 on, and what was found lies between its ends."""
+    predictions, truth = drawn
+    decided = run(predictions)
+    covered = dict.fromkeys(truth, 0)
+    for verdict in verdicts(decided):
+        for span in verdict.spans:
+            assert span.first_line == covered[verdict.coil]
+            covered[verdict.coil] += span.lines
+    assert covered == truth
+    ended = [notice for notice in notices(decided) if notice.state is CoilState.ENDED]
+    assert [notice.coil for notice in ended] == list(truth)
+    for notice in ended:
+        length_mm = pytest.approx(0.8 * truth[notice.coil])
+        assert notice.along_mm == length_mm
+        assert notice.inspected_mm + notice.degraded_mm + notice.missed_mm == length_mm
+    for item in decided:
+        for event in item.defects:
+            assert event.defect.coil == item.coil
+            assert 0 <= event.defect.box.along_mm[0] < event.defect.box.along_mm[1] <= 0.8 * truth[item.coil] + 1e-6
+
+
 def spans(**kwargs):
     return [
         (s.first_line, s.lines, s.quality, s.cause) for s in spans_of(predict(paint(10, 16), first_line=100, **kwargs))

@@ -1,0 +1,141 @@
+"""Where coils begin: by an order, by a weld or an input that the camera tells of, to the line."""
+
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import structlog
+
+from linewatch.capture.folder import coil_name
+from linewatch.contracts.frame import Grab
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class CoilPart:
+    """Lines [first_line, stop_line) of the source, all of one coil, whose head is at `head_line`, `head_mm`."""
+
+    coil: str
+    head_line: int
+    head_mm: float
+    first_line: int
+    stop_line: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Order:
+    coil: str
+    at_line: int | None
+    at_ns: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Cut:
+    line: int
+    coil: str
+
+
+class CoilAccount:
+    """Divides what a source calls one coil. `starts` and `announce` may be called by any thread, the rest by capture's.
+
+    Without an order every line is of the source's coil, counted from where the source counts.
+    """
+
+    def __init__(self) -> None:
+        self._orders: deque[_Order] = deque()
+        self._announced: deque[str] = deque()
+        self._cuts: list[_Cut] = []
+        self._source = ""
+        self._serial = 1
+        self._used: set[str] = set()
+        self._coil = ""
+        self._head_line = 0
+        self._head_mm = 0.0
+
+    @property
+    def coil(self) -> str:
+        """The coil under the camera; empty before the first line."""
+        return self._coil
+
+    def starts(self, coil: str, *, at_line: int | None = None, at_ns: int | None = None) -> str | None:
+        """A coil begins: at that line of the coil under the camera, or with the line that passed at that moment.
+
+        Without either, with the next line that is taken in; so it does where the place has passed already. Within a
+        grab, moments are told apart as if the strip had run evenly. Returns why it is refused, or None.
+        """
+        if (refused := self._refused(coil)) is not None:
+            return refused
+        if at_line is not None and (at_line < 0 or at_ns is not None):
+            return f"coil {coil} starts at line {at_line}; give a line from 0 on or a moment, not both"
+        self._used.add(coil)
+        self._orders.append(_Order(coil, at_line, at_ns))
+        return None
+
+    def announce(self, coil: str) -> str | None:
+        """The coil behind the next weld. Without a name, that coil gets one of ours. Returns why it is refused."""
+        if (refused := self._refused(coil)) is not None:
+            return refused
+        self._used.add(coil)
+        self._announced.append(coil)
+        return None
+
+    def enter(self, source_coil: str) -> None:
+        """The source's own coil changes: its name holds from here on, and its lines."""
+        if self._cuts:
+            log.warning("coil_start_dropped", coils=[cut.coil for cut in self._cuts], ended=self._coil)
+        self._cuts.clear()
+        self._source, self._serial = source_coil, 1
+        self._used.add(source_coil)
+        self._coil, self._head_line, self._head_mm = source_coil, 0, 0.0
+
+    def note(self, grab: Grab, begin: int, since_ns: int | None) -> None:
+        """Find what begins within the new lines [begin, end of the grab), the first of them taken after `since_ns`."""
+        stop = grab.first_line + grab.lines
+        waiting: list[_Order] = []
+        while self._orders:
+            order = self._orders.popleft()
+            if order.at_ns is not None and order.at_ns > grab.captured_ns:
+                waiting.append(order)
+                continue
+            line = begin
+            if order.at_line is not None:
+                line = self._head_line + order.at_line
+            elif order.at_ns is not None and since_ns is not None and grab.captured_ns > since_ns:
+                share = max(0, order.at_ns - since_ns) / (grab.captured_ns - since_ns)
+                line = min(stop - 1, begin + int(share * (stop - begin)))
+            if line < begin:
+                log.warning("coil_start_late", coil=order.coil, lines=begin - line)
+            self._cuts.append(_Cut(max(line, begin), order.coil))
+        self._orders.extendleft(reversed(waiting))
+        if grab.change_line is not None and begin <= (line := grab.first_line + grab.change_line) < stop:
+            self._cuts.append(_Cut(line, self._announced.popleft() if self._announced else self._own_name()))
+        self._cuts.sort(key=lambda cut: cut.line)
+
+    def parts(self, grab: Grab, first_line: int, lines: int) -> Iterator[CoilPart]:
+        """These lines by coil, in order; `grab` tells where they are in millimetres. Each line is asked for once."""
+        stop = first_line + lines
+        while first_line < stop:
+            while self._cuts and self._cuts[0].line <= first_line:
+                cut = self._cuts.pop(0)
+                self._coil, self._head_line = cut.coil, first_line
+                self._head_mm = grab.along_mm + (first_line - grab.first_line) * grab.mm_per_line
+                log.info("coil_starts", coil=cut.coil, source_coil=self._source, source_line=first_line)
+            end = min(stop, self._cuts[0].line) if self._cuts else stop
+            yield CoilPart(self._coil, self._head_line, self._head_mm, first_line, end)
+            first_line = end
+
+    def _refused(self, coil: str) -> str | None:
+        if coil_name(coil) != coil:
+            return f"{coil!r} is no coil's name; expected 1 to 64 letters, digits, '_', '.', '-'"
+        if coil in self._used:
+            return f"coil {coil} has passed or is ordered already; give it another name, such as {coil}-2"
+        return None
+
+    def _own_name(self) -> str:
+        while True:
+            self._serial += 1
+            name = f"{self._source[:56]}.{self._serial}"
+            if name not in self._used:
+                self._used.add(name)
+                return name

@@ -1,0 +1,186 @@
+"""Where a camera's lines lie on the strip, by the counter of a measuring roll. Pure: state in, state out; no clock.
+
+The encoder triggers the lines, forward or back, so lines and counts watch each other: lines without counts are a stuck
+encoder, counts without lines are strip that nobody saw or a jump, fewer counts than lines are a strip that turned.
+"""
+
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+from linewatch.config.line import EncoderSettings, LineSettings
+from linewatch.contracts.frame import PositionFault
+
+SLACK_COUNTS = 2
+"""Image and count are latched a tick apart: so small a difference is none. It does not add up: counts are absolute.
+A strip that turns within so little is not seen to; with few counts per line, that may be a line or two.
+"""
+SLACK_FRAMES = 2
+"""How much strip may come at once before its speed is judged: buffers and clocks jitter."""
+STUCK_FRAMES = 3
+"""A count that comes back to where it was over more lines than this does not swing, it is stuck."""
+PITCH_FRAMES = 16
+PITCH_SHARE = 0.01
+"""Over so many frames, lines and counts agree on the pitch within this share, or one of the two is set up wrongly."""
+
+
+class Run(StrEnum):
+    """How the strip ran while a grab was taken."""
+
+    FORWARD = "forward"
+    BACK = "back"
+    TURNED = "turned"  # to and fro, or it stood: which line shows what is not known
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What a camera tells with one grab. Counts are as wide as the counter; they roll over."""
+
+    sequence: int
+    lines: int
+    count: int  # at the first line
+    count_behind: int | None  # behind the last one; None: not told, then a turn shows with the next grab only
+    captured_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A grab shows [first_line, first_line + lines), in lines since the odometer began; negative before that.
+
+    count: at that first line, unrolled, since the odometer began. A grab that TURNED has no lines; the strip stands
+    before `first_line` at its end, and comes again, or went by unseen.
+    """
+
+    first_line: int
+    lines: int
+    run: Run
+    count: int
+    fault: PositionFault | None
+
+
+@dataclass(frozen=True, slots=True)
+class Odometer:
+    """What is remembered between grabs; `measured_pitch` is counts per line where that is not what the settings say."""
+
+    count: int  # behind the last grab, as the counter shows it
+    first_count: int | None = None  # at the last grab's first line
+    sequence: int | None = None
+    captured_ns: int | None = None
+    travelled: int = 0  # counts that were believed
+    presumed_lines: int = 0  # that were counted instead where they were not
+    next_line: int = 0
+    reached: int = 0  # how far grabs have accounted for the strip
+    excess_mm: float = 0.0  # beyond what the line could have run
+    stood_lines: int = 0
+    pitch_first: float = 0.0  # counts per line in the first grab of the stretch that is compared
+    pitch_counts: int = 0
+    pitch_lines: int = 0
+    measured_pitch: float | None = None
+
+    def step(self, reading: Reading, line: LineSettings, encoder: EncoderSettings) -> "tuple[Odometer, Place]":
+        """The next grab's place. Never raises, whatever the counter says."""
+        pitch, lines = encoder.counts_per_line, reading.lines
+        slack = SLACK_COUNTS / pitch
+        elapsed_s = 0.0 if self.captured_ns is None else max(0, reading.captured_ns - self.captured_ns) / 1e9
+        slack_mm = SLACK_FRAMES * line.frame_lines * encoder.mm_per_line
+        run_mm = line.max_speed_m_per_s * 1000 * elapsed_s
+        believed_lines = slack + min(encoder.max_reverse_m * 1000, run_mm + slack_mm) / encoder.mm_per_line
+
+        # Between the grabs: grabs that were lost, and what moved without a line.
+        lost = 0 if self.sequence is None else max(0, reading.sequence - self.sequence - 1) * line.frame_lines
+        between = _moved(encoder, self.count, reading.count, lost)
+        jumped = abs(between) / pitch - lost > believed_lines
+        # During the grab.
+        told = reading.count_behind is not None
+        behind = reading.count_behind
+        if behind is None:
+            behind = reading.count + round(lines * pitch) * (1 if encoder.counts_up else -1)
+        within = _moved(encoder, reading.count, behind, lines)
+        jumped_within = abs(within) / pitch - lines > believed_lines
+
+        stood = lines > 0 and (within == 0 if told else reading.count == self.first_count)
+        stood_lines = self.stood_lines + lines if stood else 0
+        stuck_lines = STUCK_FRAMES * line.frame_lines
+        stuck = stood_lines > stuck_lines
+        travelled, presumed = self.travelled, self.presumed_lines
+        if stuck:
+            # Lines that were held back until it was clear come in as a gap before this grab.
+            between = within = 0
+            held = lines if self.stood_lines > stuck_lines else stood_lines
+            presumed += held - lines
+        elif jumped:
+            between = 0
+            presumed += lost
+        travelled += between
+        at = travelled / pitch + presumed
+        first = self.next_line if abs(at - self.next_line) <= slack else round(at)
+        count = travelled
+
+        if stuck or jumped_within:
+            presumed += lines
+            run, shown, next_line = Run.FORWARD, lines, first + lines
+        else:
+            travelled += within
+            run, first, shown, next_line = self._run(first, lines, within / pitch, slack)
+            count += 0 if run is Run.FORWARD else within
+        jumped = (jumped or jumped_within) and not stuck
+        moved_mm = lines if stuck or jumped else (abs(between) + abs(within)) / pitch
+        excess_mm = min(2 * slack_mm, max(0.0, self.excess_mm + moved_mm * encoder.mm_per_line - run_mm))
+        after = replace(
+            self,
+            count=behind,
+            first_count=reading.count,
+            sequence=reading.sequence,
+            captured_ns=reading.captured_ns,
+            travelled=travelled,
+            presumed_lines=presumed,
+            next_line=next_line,
+            reached=max(self.reached, first + shown) if shown else self.reached,
+            excess_mm=excess_mm,
+            stood_lines=stood_lines,
+        )._compare(0 if stuck or jumped else within, lines, line.frame_lines, encoder)
+        fault = (
+            PositionFault.STUCK
+            if stuck
+            else PositionFault.JUMPED
+            if jumped
+            else PositionFault.TOO_FAST
+            if excess_mm > slack_mm
+            else PositionFault.PITCH
+            if after.measured_pitch is not None
+            else None
+        )
+        return after, Place(first, shown, run, count, fault)
+
+    def _run(self, first: int, lines: int, moved_lines: float, slack: float) -> tuple[Run, int, int, int]:
+        """How it ran, the lines that it accounts for (first, how many), and where the next grab is expected."""
+        slack = min(slack, lines / 2)
+        if moved_lines >= lines - slack:
+            return Run.FORWARD, first, lines, first + lines
+        end = first + round(moved_lines)
+        # Strip that ran on unseen, and shows itself for the first time while it runs back, is mirrored.
+        if moved_lines <= slack - lines and first <= self.reached:
+            return Run.BACK, end, first - end, end
+        return Run.TURNED, end, 0, end
+
+    def _compare(self, counts: int, lines: int, frame_lines: int, encoder: EncoderSettings) -> "Odometer":
+        """The pitch of a stretch in which every grab had the same, unlike one that turned, against the settings."""
+        if counts <= 0 or not lines:
+            return replace(self, pitch_counts=0, pitch_lines=0)
+        tolerance = max(PITCH_SHARE * encoder.counts_per_line, SLACK_COUNTS / lines)
+        first = self.pitch_first if self.pitch_lines else counts / lines
+        if abs(counts / lines - first) > tolerance:
+            return replace(self, pitch_first=counts / lines, pitch_counts=counts, pitch_lines=lines)
+        counts, lines = self.pitch_counts + counts, self.pitch_lines + lines
+        if lines < PITCH_FRAMES * frame_lines:
+            return replace(self, pitch_first=first, pitch_counts=counts, pitch_lines=lines)
+        found = counts / lines
+        off = abs(found / encoder.counts_per_line - 1) > PITCH_SHARE
+        return replace(self, pitch_counts=0, pitch_lines=0, measured_pitch=found if off else None)
+
+
+def _moved(encoder: EncoderSettings, before: int, after: int, expected_lines: int) -> int:
+    """Counts forward from one reading to the next. Of the turns that the counter may have made, the likeliest."""
+    turn = 1 << encoder.bits
+    counts = (after - before) * (1 if encoder.counts_up else -1)
+    expected = round(expected_lines * encoder.counts_per_line)
+    return expected + (counts - expected + turn // 2) % turn - turn // 2

@@ -1,0 +1,86 @@
+"""How a strip runs under a camera: forward, to a stop, back and forward again; and what an encoder counts of it."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Self
+
+from linewatch.config.line import EncoderSettings
+from linewatch.config.source import Turn
+from linewatch.simulation.encoder import SpeedProfile
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """`rows` lines of the camera over the strip's lines from `first_line` on, the last one first if `back`."""
+
+    first_line: int
+    rows: int
+    back: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Course:
+    """Lines that the encoder triggers, over a strip of `total_lines`. turns: (line, lines back, pause s), ascending."""
+
+    total_lines: int
+    turns: tuple[tuple[int, int, float], ...] = ()
+
+    @classmethod
+    def of(cls, turns: Sequence[Turn], total_lines: int, mm_per_line: float) -> Self:
+        """Turns beyond the strip's end are left out; none runs back beyond its head."""
+        in_lines = []
+        for turn in sorted(turns, key=lambda turn: turn.at_m):
+            at = round(turn.at_m * 1000 / mm_per_line)
+            if at < total_lines:
+                in_lines.append((at, min(at, round(turn.back_m * 1000 / mm_per_line)), turn.pause_s))
+        return cls(total_lines, tuple(in_lines))
+
+    @property
+    def rows(self) -> int:
+        """Lines that the camera takes in all, those of strip that comes again included."""
+        return self.total_lines + 2 * sum(back for _, back, _ in self.turns)
+
+    def stretches(self, first_row: int, rows: int) -> Iterator[Stretch]:
+        """What the rows [first_row, first_row + rows) show."""
+        at, stop = 0, first_row + rows
+        for begin, end in self._legs():
+            length = abs(end - begin)
+            low, high = max(first_row, at) - at, min(stop, at + length) - at
+            if low < high:
+                back = end < begin
+                yield Stretch(begin - high if back else begin + low, high - low, back)
+            at += length
+
+    def edge(self, row: int) -> int:
+        """The strip's line that is under the camera when so many rows were taken."""
+        for begin, end in self._legs():
+            length = abs(end - begin)
+            if row <= length:
+                return begin + row if end >= begin else begin - row
+            row -= length
+        return self.total_lines
+
+    def elapsed_s(self, row: int, profile: SpeedProfile, mm_per_line: float) -> float:
+        """When so many rows were taken, at the profile's speed and with the pauses before."""
+        paused, at = 0.0, 0
+        line = 0
+        for turn, back, pause_s in self.turns:
+            at += turn - line
+            paused += pause_s * (row > at) + pause_s * (back > 0 and row > at + back)
+            at, line = at + back, turn - back
+        return profile.elapsed_s(row * mm_per_line) + paused
+
+    def _legs(self) -> Iterator[tuple[int, int]]:
+        line = 0
+        for turn, back, _ in self.turns:
+            yield line, turn
+            yield turn, turn - back
+            line = turn - back
+        yield line, self.total_lines
+
+
+def counter(encoder: EncoderSettings, edge: int, frame_lines: int) -> int:
+    """What the encoder's counter shows there. It rolls over within the second frame."""
+    counts = round(edge * encoder.counts_per_line)
+    turn, ahead = 1 << encoder.bits, round(1.5 * frame_lines * encoder.counts_per_line)
+    return (turn - ahead + counts) % turn if encoder.counts_up else (ahead - counts) % turn
