@@ -53,7 +53,9 @@ class DecisionSettings(Settings):
 
 
 class AlarmRule(Settings):
-    """Raised while a coil holds `min_count` defects of `classes`, each at least so big, within `within_m` metres."""
+    """Raised while a coil holds `min_count` defects of `classes`, each at least so big, within `within_m` metres; or,
+    with `roll_mark`, while a roll leaves marks of these classes, `min_count` of them or more.
+    """
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")
     classes: Annotated[tuple[str, ...], Field(strict=False)] = Field(
@@ -74,6 +76,15 @@ class AlarmRule(Settings):
     on_delay_m: float = Field(default=0.0, ge=0, le=10_000, description="true for so much strip before it alarms")
     off_delay_m: float = Field(default=0.0, ge=0, le=10_000, description="false for so much strip before it is over")
     deadband_count: int = Field(default=0, ge=0, description="over only below min_count by more than this")
+    roll_mark: bool = Field(default=False, description="of a row of marks that a roll left, not of single defects")
+
+    @model_validator(mode="after")
+    def _can_be_meant(self) -> Self:
+        if self.roll_mark:
+            for name in ("min_area_mm2", "min_length_mm", "min_confidence", "within_m", "deadband_count"):
+                if getattr(self, name) != AlarmRule.model_fields[name].default:
+                    raise ValueError(f"{name} says nothing of a roll mark; leave it out, or take roll_mark out")
+        return self
 
     @model_validator(mode="after")
     def _can_end(self) -> Self:

@@ -19,9 +19,9 @@ from linewatch.contracts.alarm import (
     Priority,
     ShelvingState,
 )
-from linewatch.contracts.verdict import Verdict
+from linewatch.contracts.verdict import RollMark, RollMarkState, Verdict
 from linewatch.decision.alarm_states import Event
-from linewatch.decision.conditions import Finding, find
+from linewatch.decision.conditions import Finding, find, find_roll_mark
 from linewatch.decision.rules import DecisionRules
 from linewatch.decision.system_alarms import FLOOD, Uninspected, host_text, strip_text, system_rules
 from linewatch.decision.watch import Rule, Watch, over, released
@@ -32,7 +32,9 @@ _CLOCK_SLACK_NS = NS_PER_MINUTE  # a clock that stepped back further than this e
 
 @dataclass(frozen=True, slots=True)
 class Alarms:
-    """standing: told of in an earlier run, until the rules are known. lately_mm: where the newest alarms began."""
+    """standing: told of in an earlier run, until the rules are known. lately_mm: where the newest alarms began.
+    rolls: the rows of roll marks that are followed.
+    """
 
     watches: tuple[Watch, ...] = ()
     standing: tuple[Alarm, ...] = ()
@@ -41,6 +43,7 @@ class Alarms:
     end_mm: float = 0.0
     uninspected: Uninspected = field(default_factory=Uninspected)
     lately_mm: tuple[float, ...] = ()
+    rolls: tuple[RollMark, ...] = ()
 
     @property
     def shelved(self) -> bool:
@@ -71,7 +74,9 @@ def start_coil(
             watch, ended = watch.after(Event.COIL_END).tell()  # noqa: PLW2901
             told += ended
         watches.append(watch)
-    alarms = replace(alarms, watches=tuple(watches), coil=coil, end_mm=0.0, uninspected=Uninspected(), lately_mm=())
+    alarms = replace(
+        alarms, watches=tuple(watches), coil=coil, end_mm=0.0, uninspected=Uninspected(), lately_mm=(), rolls=()
+    )
     return alarms, tuple(sorted(told, key=lambda alarm: alarm.id))
 
 
@@ -102,6 +107,7 @@ def judge(alarms: Alarms, verdict: Verdict, rules: DecisionRules) -> tuple[Alarm
     uninspected = alarms.uninspected
     if rules.system_alarms is not None and not threading:
         uninspected = uninspected.plus(verdict, rules.system_alarms.coverage_within_m * 1000)
+    rolls = _followed(alarms.rolls, verdict.roll_marks)
     busy_groups = {watch.rule.group for watch in alarms.watches if watch.states.active}
     window_mm = settings.flood_window_m * 1000
     lately = [at_mm for at_mm in alarms.lately_mm if at_mm > end_mm - window_mm]
@@ -112,7 +118,7 @@ def judge(alarms: Alarms, verdict: Verdict, rules: DecisionRules) -> tuple[Alarm
         if not watch.on_strip or watch.rule.name == FLOOD:
             watches.append(watch)
             continue
-        watch, finding = _look(watch, verdict, uninspected, rules)  # noqa: PLW2901
+        watch, finding = _look(watch, verdict, uninspected, rolls, rules)  # noqa: PLW2901
         now = watch.observe(finding is not None, end_mm)
         if now.states.active and not watch.states.active:
             lately.append(end_mm)
@@ -127,7 +133,7 @@ def judge(alarms: Alarms, verdict: Verdict, rules: DecisionRules) -> tuple[Alarm
             busy_groups.add(now.rule.group)
         watches.append(now)
         told += transitions
-    alarms = replace(alarms, watches=tuple(watches), end_mm=end_mm, uninspected=uninspected)
+    alarms = replace(alarms, watches=tuple(watches), end_mm=end_mm, uninspected=uninspected, rolls=rolls)
     if settings.flood_count is not None:
         alarms, transitions = _flood(alarms, lately, len(lately) - before, verdict, settings.flood_count, window_mm)
         told += transitions
@@ -193,11 +199,20 @@ def obey(alarms: Alarms, order: AlarmOrder, rules: DecisionRules) -> tuple[Alarm
     return replace(alarms, watches=tuple(watches)), tuple(told), None
 
 
+def _followed(before: tuple[RollMark, ...], news: tuple[RollMark, ...]) -> tuple[RollMark, ...]:
+    if not news:
+        return before
+    rolls = {roll.id: roll for roll in (*before, *news)}
+    return tuple(roll for roll in rolls.values() if roll.state is not RollMarkState.ENDED)
+
+
 def _look(
-    watch: Watch, verdict: Verdict, uninspected: Uninspected, rules: DecisionRules
+    watch: Watch, verdict: Verdict, uninspected: Uninspected, rolls: tuple[RollMark, ...], rules: DecisionRules
 ) -> tuple[Watch, Finding | None]:
     """The watch with its memory of this verdict, and why its rule is true, if it is."""
     rule = watch.rule
+    if isinstance(rule, AlarmRule) and rule.roll_mark:
+        return watch, find_roll_mark(rule, rolls)
     if isinstance(rule, AlarmRule):
         candidates, finding = find(rule, watch.candidates, verdict, rules, active=watch.states.active)
         return (watch if candidates == watch.candidates else replace(watch, candidates=candidates)), finding

@@ -8,7 +8,7 @@ until there are fewer by more than `deadband_count`. It remembers `min_count` cl
 from dataclasses import dataclass
 
 from linewatch.config.decision import AlarmRule
-from linewatch.contracts.verdict import Defect, DefectState, Verdict
+from linewatch.contracts.verdict import Defect, DefectState, RollMark, Verdict
 from linewatch.decision.rules import DecisionRules
 
 
@@ -47,6 +47,20 @@ def find(
     candidates = _recall(rule, before, verdict, rules, window_mm)
     members = _together(candidates, rule.min_count - (rule.deadband_count if active else 0), window_mm)
     return candidates, _finding(rule, members) if members else None
+
+
+def find_roll_mark(rule: AlarmRule, rolls: tuple[RollMark, ...]) -> Finding | None:
+    """Why a rule about roll marks is true while these rows are followed: by the first of them that it is about."""
+    for roll in rolls:
+        if roll.marks >= rule.min_count and (not rule.classes or roll.defect_class in rule.classes):
+            begin_mm, suspects = roll.along_mm[0], " or ".join(one.roll for one in roll.suspects[:2])
+            return Finding(
+                begin_mm,
+                roll.defect_ids,
+                f"{rule.name}: {roll.defect_class} every {roll.pitch_mm:.0f} mm at {roll.across_mm[0]:.0f} mm across "
+                f"since {begin_mm / 1000:.3f} m, {suspects or 'no configured roll fits'}",
+            )
+    return None
 
 
 def _recall(

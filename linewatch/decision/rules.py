@@ -81,7 +81,7 @@ class DecisionRules:
                 groups.setdefault(rule.group, []).append(rule.name)
             size = rule.min_area_mm2, rule.min_length_mm, rule.min_confidence
             count = rule.min_count, rule.within_m if rule.min_count > 1 else None
-            other = meanings.setdefault((frozenset(rule.classes), size, count), rule)
+            other = meanings.setdefault((rule.roll_mark, frozenset(rule.classes), size, count), rule)
             if other.priority is not rule.priority:
                 raise ConfigError(
                     f"[[alarm]] '{other.name}' and '{rule.name}' are true of the same defects, one with priority "

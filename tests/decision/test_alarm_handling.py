@@ -5,7 +5,8 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from known_strip import RULES, alarms, cut_strip, paint, predict
+from known_strip import RULES, alarms, cut_strip, paint, predict, run, verdicts
+from pydantic import ValidationError
 
 from linewatch.config.decision import AlarmRule, AlarmSettings, SystemAlarmSettings
 from linewatch.contracts.alarm import (
@@ -20,6 +21,8 @@ from linewatch.contracts.alarm import (
 )
 from linewatch.contracts.errors import ConfigError
 from linewatch.contracts.frame import Cause
+from linewatch.contracts.verdict import RollMark, RollMarkState, RollSuspect
+from linewatch.decision.alarms import Alarms, judge, start_coil
 from linewatch.decision.decide import DecisionState, attend, decide, finish, obey
 
 LINES = 16
@@ -134,6 +137,39 @@ def test_acknowledging_twice_changes_nothing_and_what_does_not_stand_is_refused(
     assert "no such alarm stands" in line.order(AlarmAction.ACKNOWLEDGE, "any/C9").refused
     assert "the rules are any" in line.order(AlarmAction.SHELVE, "nobody", 5).refused
     assert "at most 480" in line.order(AlarmAction.SHELVE, "any", 481).refused
+
+
+def _roll(state, marks):
+    return RollMark(
+        *("C1/top/cam1/0.3/roll", state, "C1", "top", "cam1", "scratches"),
+        pitch_mm=1900.2,
+        pitch_error_mm=0.5,
+        confidence=0.999,
+        marks=marks,
+        marks_due=marks,
+        across_mm=(3.0, 5.0),
+        along_mm=(250.0, 250.0 + 1900.0 * marks),
+        defect_ids=("C1/top/cam1/250.3",),
+        suspects=(RollSuspect("F7 top", "F7", (1800.0, 2100.0), (600.0, 610.5), 1, 1.0),),
+    )
+
+
+def test_a_roll_mark_alarms_while_its_row_is_followed_and_names_the_roll():
+    rules = rules_of(AlarmRule(name="roll", roll_mark=True, classes=("scratches",), min_count=4, latch=False))
+    (verdict,) = verdicts(run([predict(paint(LINES, 32))]))
+    standing, _ = start_coil(Alarms(), rules, "C1", "top", "cam1")
+    told = []
+    for state, marks in (("recognised", 3), ("updated", 4), (None, 0), ("updated", 5), ("ended", 5), (None, 0)):
+        news = (_roll(RollMarkState(state), marks),) if state else ()
+        standing, transitions = judge(standing, replace(verdict, roll_marks=news), rules)
+        told.append([(alarm.change, alarm.along_mm, alarm.text) for alarm in transitions])
+    text = "roll: scratches every 1900 mm at 3 mm across since 0.250 m, F7 top"
+    assert told == [[], [(ON, 250.0, text)], [], [], [(OFF, 250.0, text)], []]
+
+
+def test_a_rule_about_roll_marks_takes_no_sizes_of_defects():
+    with pytest.raises(ValidationError, match="min_length_mm says nothing of a roll mark"):
+        AlarmRule(name="roll", roll_mark=True, min_length_mm=5.0)
 
 
 def test_a_shelved_rule_asks_nobody_until_its_time_is_over():
