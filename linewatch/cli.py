@@ -10,7 +10,7 @@ import os
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from rich.console import Console
 from linewatch import __version__
 from linewatch.config.load import load_settings
 from linewatch.config.service import ServiceSettings
-from linewatch.config.taxonomy import Taxonomy
+from linewatch.config.taxonomy import TAXONOMY, Taxonomy
 from linewatch.config.wire import WireSettings
 from linewatch.contracts.errors import ConfigError, LinewatchError, StageError
 from linewatch.daemon.logs import configure_logs
@@ -125,6 +125,15 @@ def _parser() -> argparse.ArgumentParser:  # noqa: PLR0915 - a list of commands
     picture.add_argument("--truth", type=Path)
     picture.add_argument("--config", type=Path)
     picture.add_argument("--out", type=Path, required=True, metavar="FILE.png")
+
+    report = command("report", _report, "Write a coil's report: a page that prints well, a PDF, tables.")
+    report.add_argument("--verdicts", type=Path, required=True, metavar="FILE", help="what `replay --out` wrote")
+    report.add_argument("--coil", metavar="ID", help="needed where the file holds several")
+    report.add_argument("--source", help="the recording or folder that was replayed: pictures are cut from it")
+    report.add_argument("--config", type=Path, help="its taxonomy rates the classes, its [line] reads the source")
+    report.add_argument("--html", type=Path, metavar="FILE")
+    report.add_argument("--pdf", type=Path, metavar="FILE", help="printed by the installed Chromium, Chrome or Edge")
+    report.add_argument("--csv", type=Path, metavar="DIR", help="defects.csv, spans.csv, alarms.csv")
 
     schema = command("schema", _schema, "Print the JSON Schema of every message on the wire.")
     schema.add_argument("--out", type=Path)
@@ -342,6 +351,33 @@ def _picture(options: argparse.Namespace) -> None:
     print(options.out)
 
 
+def _report(options: argparse.Namespace) -> None:
+    with _extra("history"):
+        from linewatch.history.report.write import Recording, ReportFiles, write_report
+    from linewatch.capture.clock import MonotonicClock
+    from linewatch.daemon.sources import camera_for, with_source
+    from linewatch.history.coil import ClassSeverities
+    from linewatch.history.verdicts import read_coil
+
+    files = ReportFiles(options.html, options.pdf, options.csv)
+    wanted = [path for path in (files.html, files.pdf, files.csv) if path is not None]
+    if not wanted:
+        raise ConfigError("nothing to write; give at least one of --html FILE, --pdf FILE, --csv DIR")
+    settings = _settings(options.config)
+    taxonomy = settings.taxonomy or (TAXONOMY if TAXONOMY.is_file() else None)
+    severities = ClassSeverities() if taxonomy is None else ClassSeverities.read(taxonomy)
+    record = read_coil(options.verdicts, severities, options.coil)
+    recording = None
+    if options.source is not None:
+        settings = with_source(settings, options.source, own_line=options.config is None)
+        assert settings.source is not None
+        camera = camera_for(settings.source, settings.line, MonotonicClock(), live=False)
+        recording = Recording(camera, settings.line)
+    write_report(record, files, recording)
+    for path in wanted:
+        print(path)
+
+
 def _schema(options: argparse.Namespace) -> None:
     from linewatch.wire.export import wire_schema
 
@@ -462,15 +498,19 @@ def _networks(options: argparse.Namespace) -> None:
             Console(width=wide).print(listing.table(listed, measured))
 
 
+def _training() -> AbstractContextManager[None]:
+    return _extra("train")
+
+
 @contextmanager
-def _training() -> Iterator[None]:
-    """What needs the extra `train` says so where it is missing."""
+def _extra(name: str) -> Iterator[None]:
+    """What needs an extra says so where it is missing."""
     try:
         yield
     except ModuleNotFoundError as error:
         if (error.name or "").startswith("linewatch"):
             raise
-        raise ConfigError(f"needs {error.name}, which is not installed; pip install 'linewatch[train]'") from error
+        raise ConfigError(f"needs {error.name}, which is not installed; pip install 'linewatch[{name}]'") from error
 
 
 def _demo(options: argparse.Namespace) -> None:

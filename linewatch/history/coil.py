@@ -1,0 +1,167 @@
+"""One passage of a coil under one camera, as a report or a list needs it, wherever it was stored."""
+
+import hashlib
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from types import MappingProxyType
+
+import numpy as np
+
+from linewatch.config.taxonomy import Severity, Taxonomy
+from linewatch.contracts.verdict import Alarm, CoverageSpan, Defect, Quality
+
+SEVERITIES = {Severity.MINOR: 2, Severity.MAJOR: 3, Severity.CRITICAL: 5}
+"""The taxonomy's words on the scale 1 (hardly seen) .. 5 (never delivered)."""
+
+UNKNOWN_SEVERITY = 3
+"""Of a defect whose class the taxonomy does not know."""
+
+PSEUDO_SEVERITY = 0
+
+IntervalMm = tuple[float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class ClassSeverities:
+    """How bad a defect is by its class alone. identity: of the taxonomy that says so."""
+
+    by_class: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
+    pseudo: frozenset[str] = frozenset()
+    identity: str | None = None
+
+    @classmethod
+    def of(cls, taxonomy: Taxonomy, identity: str) -> "ClassSeverities":
+        by_class = {name: SEVERITIES[one.severity] for name, one in taxonomy.classes.items() if not one.pseudo}
+        return cls(MappingProxyType(by_class), frozenset(taxonomy.pseudo_classes), identity)
+
+    @classmethod
+    def read(cls, path: Path) -> "ClassSeverities":
+        """Of a taxonomy's file. Raises ConfigError when it cannot be used."""
+        taxonomy = Taxonomy.read(path)
+        digest = hashlib.sha256(taxonomy.model_dump_json().encode()).hexdigest()[:12]
+        return cls.of(taxonomy, f"{path.name}@{digest}")
+
+    def __call__(self, defect: Defect) -> int:
+        """1..5; `PSEUDO_SEVERITY` for what only looks like a defect."""
+        if defect.defect_class in self.pseudo:
+            return PSEUDO_SEVERITY
+        return self.by_class.get(defect.defect_class, UNKNOWN_SEVERITY)
+
+    def badness(self, defect: Defect) -> tuple[int, float]:
+        """Ascends with severity, then with area."""
+        return self(defect), defect.area_mm2
+
+
+@dataclass(frozen=True, slots=True)
+class GradeReason:
+    """A limit that the coil exceeds."""
+
+    rule: str
+    grade: str  # that the rule gives
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class CoilGrade:
+    """What the coil is worth by one file of rules."""
+
+    grade: str
+    text: str
+    rules: str  # their identity
+    reasons: tuple[GradeReason, ...]  # worst grade first
+
+
+@dataclass(frozen=True, slots=True)
+class RollSuspect:
+    """A configured roll that would leave marks at such a pitch."""
+
+    roll: str
+    stand: str
+    diameter_mm: IntervalMm  # that it has if it is the one
+    share: float  # of the likelihood among all suspects, 0..1
+
+
+@dataclass(frozen=True, slots=True)
+class RollMark:
+    """Defects that come back at one cross position with a constant pitch."""
+
+    id: str
+    defect_class: str  # the most frequent of its marks
+    pitch_mm: float
+    pitch_error_mm: float  # standard error
+    confidence: float
+    marks: int  # seen
+    marks_due: int  # from the first to the newest, the missed ones included
+    across_mm: IntervalMm
+    along_mm: IntervalMm
+    suspects: tuple[RollSuspect, ...]  # likeliest first
+
+
+@dataclass(frozen=True, slots=True)
+class EngineUse:
+    """The engines that served together, and for what length of the coil."""
+
+    engines: tuple[str, ...]
+    length_mm: float
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Of something else that had a say: configuration, calibration, rules."""
+
+    what: str
+    identity: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CoilRecord:
+    """What was decided of one coil. Millimetres along from its head, across from the mill's datum.
+
+    defects: as they closed, those that merged into others left out; where the end of the coil is not known also those
+    that were open last, named in `still_open`. masks: of the worst ones, int32 (n, 3) rows (line, start_px, stop_px)
+    over all their frames; the bounds of a mask are the bounds of its defect's box.
+    """
+
+    coil: str
+    side: str
+    camera: str
+    source: str  # where this was read, in words
+    severities: ClassSeverities
+    length_mm: float = 0.0
+    complete: bool = True  # the end of the coil was seen
+    encoded: bool = True  # positions come from an encoder, not from line rate and pitch
+    inspected_at: datetime | None = None
+    strip_mm: IntervalMm | None = None  # its outermost edges; None when no strip was looked at
+    width_mm: float | None = None  # the median
+    spans: tuple[CoverageSpan, ...] = ()  # tile the length; neighbours differ
+    defects: tuple[Defect, ...] = ()
+    still_open: frozenset[str] = frozenset()
+    masks: Mapping[str, np.ndarray] = field(default_factory=lambda: MappingProxyType({}))
+    alarms: tuple[Alarm, ...] = ()  # transitions, in order
+    engines: tuple[EngineUse, ...] = ()
+    identities: tuple[Identity, ...] = ()
+    grade: CoilGrade | None = None
+    roll_marks: tuple[RollMark, ...] = ()
+    notes: tuple[str, ...] = ()  # what a reader has to know before he trusts a figure
+
+    def looked_mm(self, quality: Quality) -> float:
+        """The length that was looked at in this way."""
+        return sum(span.along_mm[1] - span.along_mm[0] for span in self.spans if span.quality is quality)
+
+    @property
+    def inspected_share(self) -> float | None:
+        """Of the length that passed; None of nothing."""
+        return self.looked_mm(Quality.INSPECTED) / self.length_mm if self.length_mm > 0 else None
+
+    def counts(self) -> Counter[str]:
+        """Physical defects by class; one that was closed in parts counts once."""
+        return Counter(defect.defect_class for defect in self.defects if defect.part_of is None)
+
+    def worst_first(self) -> list[Defect]:
+        """By severity, then by area; equal ones by where they begin."""
+        return sorted(
+            self.defects, key=lambda one: (*(-bad for bad in self.severities.badness(one)), one.box.along_mm, one.id)
+        )
