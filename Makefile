@@ -24,7 +24,7 @@ $(VENV)/.base: $(PINS)
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.base
-	$(BIN)/pip install -q --disable-pip-version-check -c constraints.txt -e '.[train,dev]'
+	$(BIN)/pip install -q --disable-pip-version-check -c constraints.txt -e '.[train,history,dev]'
 	@touch $@
 
 install: $(VENV)/.base ## The service alone, in .venv

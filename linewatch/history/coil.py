@@ -50,9 +50,9 @@ class ClassSeverities:
             return PSEUDO_SEVERITY
         return self.by_class.get(defect.defect_class, UNKNOWN_SEVERITY)
 
-    def badness(self, defect: Defect) -> tuple[int, float]:
-        """Ascends with severity, then with area."""
-        return self(defect), defect.area_mm2
+    def badness(self, defect: Defect) -> tuple[int, float, float, str]:
+        """Ascends with severity, then with area; of equal ones the first along the coil is worse."""
+        return self(defect), defect.area_mm2, -defect.box.along_mm[0], defect.id
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,9 +102,10 @@ class RollMark:
 
 @dataclass(frozen=True, slots=True)
 class EngineUse:
-    """The engines that served together, and for what length of the coil."""
+    """An engine, its place in the cascade, and the length of the frames in which it looked at something."""
 
-    engines: tuple[str, ...]
+    engine: str
+    place: int
     length_mm: float
 
 
@@ -156,12 +157,15 @@ class CoilRecord:
         """Of the length that passed; None of nothing."""
         return self.looked_mm(Quality.INSPECTED) / self.length_mm if self.length_mm > 0 else None
 
+    @property
+    def mixed_engines(self) -> bool:
+        """Whether more than one engine held the same place in the cascade."""
+        return len({use.place for use in self.engines}) < len(self.engines)
+
     def counts(self) -> Counter[str]:
         """Physical defects by class; one that was closed in parts counts once."""
         return Counter(defect.defect_class for defect in self.defects if defect.part_of is None)
 
     def worst_first(self) -> list[Defect]:
-        """By severity, then by area; equal ones by where they begin."""
-        return sorted(
-            self.defects, key=lambda one: (*(-bad for bad in self.severities.badness(one)), one.box.along_mm, one.id)
-        )
+        """By severity, then by area."""
+        return sorted(self.defects, key=self.severities.badness, reverse=True)

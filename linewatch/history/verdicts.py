@@ -62,6 +62,14 @@ def _written(path: Path) -> str:
     return datetime.fromtimestamp(path.stat().st_mtime, UTC).strftime("%Y-%m-%d %H:%M UTC")
 
 
+_Part = tuple[int, tuple[int, ...]]  # a frame's first line, and its runs as they stand in the file
+
+
+def _mask(parts: Iterable[_Part]) -> np.ndarray:
+    runs = [np.array(flat, np.int32).reshape(-1, 3) + np.array([first, 0, 0], np.int32) for first, flat in parts]
+    return np.concatenate(runs)
+
+
 class _Passage:
     """Everything of one passage, line by line; masks of open defects and of the worst closed ones."""
 
@@ -78,10 +86,10 @@ class _Passage:
         self._closed: list[Defect] = []
         self._open: dict[str, DefectLine] = {}
         self._grown_into: dict[str, str] = {}
-        self._parts: defaultdict[str, list[np.ndarray]] = defaultdict(list)
-        self._worst: list[tuple[tuple[int, float], str]] = []  # a heap, the least bad first
+        self._parts: defaultdict[str, list[_Part]] = defaultdict(list)
+        self._worst: list[tuple[tuple[int, float, float, str], str]] = []  # a heap, the least bad first
         self._alarms: list[Alarm] = []
-        self._engines: dict[tuple[str, ...], float] = {}
+        self._engines: dict[tuple[int, str], float] = {}  # by place in the cascade
 
     def add(self, line: Line) -> None:
         if isinstance(line, VerdictLine):
@@ -90,7 +98,7 @@ class _Passage:
             self._ended = True
             self._length_mm = max(self._length_mm, line.along_mm)
         # Those that grew into another one give it their masks before it closes.
-        for event in sorted(line.defects, key=lambda one: one.merged_into is None):
+        for event in sorted(line.defects, key=lambda one: (one.state is DefectState.CLOSED, one.merged_into is None)):
             self._defect(event)
         self._alarms += [alarm_from(alarm) for alarm in line.alarms]
 
@@ -113,9 +121,9 @@ class _Passage:
             spans=tuple(self._spans),
             defects=(*self._closed, *still_open),
             still_open=frozenset(self._open),
-            masks={name: np.concatenate(parts) for _, name in self._worst if (parts := self._parts.get(name))},
+            masks={name: _mask(parts) for _, name in self._worst if (parts := self._parts.get(name))},
             alarms=tuple(self._alarms),
-            engines=tuple(EngineUse(names, length_mm) for names, length_mm in self._engines.items()),
+            engines=tuple(EngineUse(name, place, mm) for (place, name), mm in sorted(self._engines.items())),
         )
 
     def _frame(self, line: VerdictLine) -> None:
@@ -123,9 +131,9 @@ class _Passage:
         self._length_mm = max(self._length_mm, line.along_mm[1])
         if line.strip_mm is not None:
             self._edges.append(line.strip_mm)
-        if line.engines:
+        for served in enumerate(line.engines):
             passed_mm = line.along_mm[1] - line.along_mm[0]
-            self._engines[line.engines] = self._engines.get(line.engines, 0.0) + passed_mm
+            self._engines[served] = self._engines.get(served, 0.0) + passed_mm
         for body in line.spans:
             span = CoverageSpan(body.first_line, body.lines, body.along_mm, body.quality, body.cause)
             self._spans[-1:] = joined([*self._spans[-1:], span])
@@ -133,9 +141,7 @@ class _Passage:
     def _defect(self, event: DefectLine) -> None:
         name = self._survivor(event.id)
         if event.runs and event.mask is not None and self._kept:
-            runs = np.array(event.runs, np.int32).reshape(-1, 3)
-            runs[:, 0] += event.mask.first_line
-            self._parts[name].append(runs)
+            self._parts[name].append((event.mask.first_line, event.runs))
         if event.state is not DefectState.CLOSED:
             self._open[event.id] = event
             return
@@ -159,9 +165,11 @@ class _Passage:
     def _keep_mask(self, defect: Defect) -> None:
         if defect.id not in self._parts:
             return
-        heapq.heappush(self._worst, (self._severities.badness(defect), defect.id))
-        if len(self._worst) > self._kept:
-            _, dropped = heapq.heappop(self._worst)
+        one = (self._severities.badness(defect), defect.id)
+        if len(self._worst) < self._kept:
+            heapq.heappush(self._worst, one)
+        else:
+            _, dropped = heapq.heappushpop(self._worst, one)
             self._parts.pop(dropped, None)
 
 

@@ -27,7 +27,9 @@ def radius_px(severity: int) -> float:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class MarkedDefects:
-    """n defects, the worst first. along_mm, across_mm: (n, 2). class_code: place in `classes`, the most frequent first."""
+    """n defects, the worst first. along_mm, across_mm: (n, 2). class_code: place in `classes`, which has the most
+    frequent first.
+    """
 
     classes: tuple[str, ...]
     class_code: np.ndarray

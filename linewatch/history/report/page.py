@@ -16,7 +16,7 @@ from linewatch.contracts.verdict import Alarm, AlarmState, CoverageSpan, Defect,
 from linewatch.history.coil import CoilRecord
 from linewatch.history.report.histogram import histogram
 from linewatch.history.report.marks import MarkedDefects, colour, radius_px, shape
-from linewatch.history.report.strip_map import NUMBERED, across_shown, strip_map
+from linewatch.history.report.strip_map import NUMBERED, SHADES, across_shown, strip_map
 from linewatch.history.report.thumbnail import Thumbnail
 
 SPANS_AT_MOST = 40
@@ -88,6 +88,7 @@ def render(
             other_alarms=len(alarms[ALARMS_AT_MOST:]),
             Quality=Quality,
             numbered=NUMBERED,
+            shades=SHADES,
             version=__version__,
         )
     )

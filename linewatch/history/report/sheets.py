@@ -1,4 +1,4 @@
-"""The report's tables for a spreadsheet: `defects.csv`, `spans.csv`, `alarms.csv`; units stand in the columns' names."""
+"""The report's tables for a spreadsheet: `defects.csv`, `spans.csv`, `alarms.csv`; units stand in their columns' names."""
 
 import csv
 import io
@@ -27,13 +27,19 @@ def write_sheets(record: CoilRecord, worst_first: Sequence[Defect], folder: Path
     _write(
         folder / "spans.csv",
         SPAN_COLUMNS,
-        ((record.coil, span.first_line, span.lines, *span.along_mm, span.quality, span.cause) for span in record.spans),
+        (
+            (_inert(record.coil), span.first_line, span.lines, *span.along_mm, span.quality, span.cause)
+            for span in record.spans
+        ),
     )
     _write(
         folder / "alarms.csv",
         ALARM_COLUMNS,
         (
-            (record.coil, one.id, one.rule, one.state, one.latched, one.along_mm, " ".join(one.defect_ids), one.text)
+            (
+                *(_inert(record.coil), _inert(one.id), _inert(one.rule), one.state, one.latched, one.along_mm),
+                *(_inert(" ".join(one.defect_ids)), _inert(one.text)),
+            )
             for one in record.alarms
         ),
     )
@@ -43,20 +49,21 @@ def _write(path: Path, columns: Sequence[str], rows: Iterable[Sequence[Cell]]) -
     text = io.StringIO()
     writer = csv.writer(text)
     writer.writerow(columns)
-    writer.writerows([_inert(cell) for cell in row] for row in rows)
+    writer.writerows(rows)
     path.write_text(text.getvalue(), encoding="utf-8", newline="")
 
 
-def _inert(cell: Cell) -> Cell:
-    """A string that a spreadsheet would take for a formula gets an apostrophe before it."""
-    return f"'{cell}" if isinstance(cell, str) and cell.startswith(("=", "+", "-", "@", "\t", "\r")) else cell
+def _inert(text: str) -> str:
+    """What a spreadsheet would take for a formula gets an apostrophe before it."""
+    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
 
 
 def _defect(defect: Defect, record: CoilRecord) -> tuple[Cell, ...]:
     return (
-        *(defect.id, defect.coil, defect.side, defect.camera, defect.defect_class, record.severities(defect)),
+        *map(_inert, (defect.id, defect.coil, defect.side, defect.camera, defect.defect_class)),
+        record.severities(defect),
         *(defect.confidence, defect.peak, *defect.box.along_mm, *defect.box.across_mm, defect.edge_mm),
         *(defect.length_mm, defect.width_mm, defect.orientation_deg, defect.area_mm2, defect.contrast),
-        *(defect.extent, defect.frames, defect.part_of, defect.id in record.still_open),
-        " ".join(f"{name}={score:g}" for name, score in defect.class_scores),
+        *(defect.extent, defect.frames, _inert(defect.part_of or ""), defect.id in record.still_open),
+        _inert(" ".join(f"{name}={score:g}" for name, score in defect.class_scores)),
     )

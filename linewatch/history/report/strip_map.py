@@ -15,6 +15,7 @@ from linewatch.history.report.marks import MarkedDefects, radius_px, rectangle, 
 
 PLOT_PX = 930.0
 LEFT_PX = 52.0
+RIGHT_PX = 20.0
 TOP_PX = 12.0
 AXIS_PX = 22.0
 ROW_MM = 400_000.0
@@ -23,7 +24,9 @@ SINGLE_ROW_PX, ROW_PX = 170.0, 104.0
 MARKS_AT_MOST = 3_000
 MARKS_ABOVE_DENSITY = 600
 CELL_PX = (5.0, 6.5)
-SHADES = 5
+SHADES = (0.1, 0.25, 0.42, 0.62, 0.85)
+"""Opacity of the density's steps."""
+
 NUMBERED = 12
 _THINNEST_PX = 1.5
 
@@ -38,11 +41,12 @@ class Tick:
 
 @dataclass(frozen=True, slots=True)
 class MarkGroup:
-    """The marks of one class and one severity as one path."""
+    """One class at one severity: marks that all can see, and the true extents of what is larger than its mark."""
 
     class_code: int
     severity: int
-    path: str
+    marks: str
+    extents: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +77,7 @@ class MapRow:
 
 @dataclass(frozen=True, slots=True)
 class StripMap:
-    """All rows. shades_per_m2: bounds of the density's shades, one more than there are shades; empty without density."""
+    """All rows. shades_per_m2: bounds of the density's shades, one more than those; empty without density."""
 
     rows: tuple[MapRow, ...]
     width_px: float
@@ -102,7 +106,8 @@ class _Scale:
 
 @dataclass(slots=True)
 class _Drawing:
-    paths: defaultdict[tuple[int, int], list[str]] = field(default_factory=lambda: defaultdict(list))
+    marks: defaultdict[tuple[int, int], list[str]] = field(default_factory=lambda: defaultdict(list))
+    extents: defaultdict[tuple[int, int], list[str]] = field(default_factory=lambda: defaultdict(list))
     listed: list[Listed] = field(default_factory=list)
 
 
@@ -136,12 +141,15 @@ def strip_map(record: CoilRecord, defects: MarkedDefects, listed: int) -> StripM
                 missed=_bands(record.spans, Quality.MISSED, scale),
                 degraded=_bands(record.spans, Quality.DEGRADED, scale),
                 density=density,
-                marks=tuple(MarkGroup(*key, "".join(paths)) for key, paths in sorted(drawing.paths.items())),
+                marks=tuple(
+                    MarkGroup(*key, "".join(marks), "".join(drawing.extents[key]))
+                    for key, marks in sorted(drawing.marks.items())
+                ),
                 listed=tuple(drawing.listed),
             )
             for scale, density, drawing in zip(scales, densities, drawings, strict=True)
         ),
-        width_px=LEFT_PX + PLOT_PX + 10,
+        width_px=LEFT_PX + PLOT_PX + RIGHT_PX,
         row_px=TOP_PX + height_px + AXIS_PX,
         shades_per_m2=bounds,
         marked=len(marked),
@@ -169,18 +177,15 @@ def _draw(defects: MarkedDefects, scales: list[_Scale], row_mm: float, listed: i
             x, y, radius = (left + right) / 2, (top + bottom) / 2, radius_px(severity)
             half_width, half_height = max((right - left) / 2, 0.6), max((bottom - top) / 2, 0.6)
             if half_width > radius or half_height > radius:
-                path = rectangle(x - half_width, y - half_height, x + half_width, y + half_height)
-            else:
-                path = shape(code, x, y, radius)
-            drawing.paths[code, severity].append(path)
+                extent = rectangle(x - half_width, y - half_height, x + half_width, y + half_height)
+                drawing.extents[code, severity].append(extent)
+            drawing.marks[code, severity].append(shape(code, x, y, radius))
             if number <= listed and row == first:
                 drawing.listed.append(Listed(number, x, y, max(half_width, radius), max(half_height, radius)))
     return drawings
 
 
-def _densities(
-    defects: MarkedDefects, scales: list[_Scale]
-) -> tuple[list[tuple[str, ...]], tuple[float, ...]]:
+def _densities(defects: MarkedDefects, scales: list[_Scale]) -> tuple[list[tuple[str, ...]], tuple[float, ...]]:
     """Per row one path per shade, and the bounds of the shades in defects per m2: equal steps of the logarithm."""
     along, across = defects.along_mm.mean(1), defects.across_mm.mean(1)
     counts, edges = [], []
@@ -196,12 +201,12 @@ def _densities(
         counts.append(np.histogram2d(x, y, bins)[0])
         edges.append(bins)
     peak = max(float(count.max(initial=0)) for count in counts)
-    bounds = np.geomspace(1, max(peak, 2.0) * (1 + 1e-9), SHADES + 1)
+    bounds = np.geomspace(1, max(peak, 2.0) * (1 + 1e-9), len(SHADES) + 1)
     scale = scales[0]
     low, high = scale.across_mm
     cell_m2 = CELL_PX[0] / scale.px_per_mm * CELL_PX[1] / scale.height_px * (high - low) / 1e6
     shaded = [
-        tuple(_cells(np.digitize(count, bounds) == shade, *bins) for shade in range(1, SHADES + 1))
+        tuple(_cells(np.digitize(count, bounds) == shade, *bins) for shade in range(1, len(SHADES) + 1))
         for count, bins in zip(counts, edges, strict=True)
     ]
     return shaded, tuple(float(bound) for bound in bounds / cell_m2)

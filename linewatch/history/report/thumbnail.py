@@ -123,7 +123,7 @@ def _laid(
 
 def _data_uri(canvas: np.ndarray) -> str:
     _, data = cv2.imencode(".jpg", canvas.T, _JPEG)
-    return "data:image/jpeg;base64," + base64.b64encode(data).decode()
+    return "data:image/jpeg;base64," + base64.b64encode(data.tobytes()).decode()
 
 
 def _mask_path(runs: np.ndarray, box: StripBox, window: StripBox) -> str:
