@@ -1,5 +1,6 @@
 """A coil out of a verdict file: every defect once, every millimetre once, masks of the worst, and clear refusals."""
 
+from itertools import pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -119,7 +120,7 @@ def test_joined_spans_tile_the_same_length_and_neighbours_differ(parts: list[tup
     for quality in Quality:
         lines = sum(span.lines for span in spans if span.quality is quality)
         assert sum(span.lines for span in found if span.quality is quality) == lines
-    for before, after in zip(found, found[1:], strict=False):
+    for before, after in pairwise(found):
         assert before.quality is not after.quality
         assert (before.first_line + before.lines, before.along_mm[1]) == (after.first_line, after.along_mm[0])
 
@@ -137,7 +138,14 @@ def test_coverage_is_what_the_frames_say(tmp_path: Path) -> None:
 
 
 def test_one_coil_of_several_is_read_by_name(tmp_path: Path) -> None:
-    frames = [begins("A"), frame(0, coil="A"), ends(256.0, coil="A"), begins("B"), frame(0, coil="B"), frame(1, coil="B")]
+    frames = [
+        begins("A"),
+        frame(0, coil="A"),
+        ends(256.0, coil="A"),
+        begins("B"),
+        frame(0, coil="B"),
+        frame(1, coil="B"),
+    ]
     path = write(tmp_path / "v.jsonl", frames)
     assert read_coil(path, UNRATED, "A").length_mm == 256.0
     assert read_coil(path, UNRATED, "B").length_mm == 512.0
@@ -165,5 +173,5 @@ def test_what_is_no_verdict_file_is_refused(tmp_path: Path) -> None:
         with pytest.raises(ConfigError, match="holds no decision; expected what `linewatch replay --out` wrote"):
             read_coil(path, UNRATED)
     path.write_bytes(b"id,class\n1,scratch\n")
-    with pytest.raises(JournalError, match="line 1: .*expected a line of a verdict file"):
+    with pytest.raises(JournalError, match=r"line 1: .*expected a line of a verdict file"):
         read_coil(path, UNRATED)

@@ -1,4 +1,4 @@
-"""The report's tables for a spreadsheet: `defects.csv`, `spans.csv`, `alarms.csv`; units stand in their columns' names."""
+"""The report's tables for a spreadsheet: `defects.csv`, `spans.csv`, `alarms.csv`; units in the columns' names."""
 
 import csv
 import io
