@@ -37,7 +37,8 @@ document.getElementById("page").onload = event => {
   const wide = [...page.querySelectorAll("body *")].filter(e => right(e) > root.clientWidth + 1);
   const found = {scroll: root.scrollWidth, client: root.clientWidth,
     wide: wide.slice(0, 5).map(e => e.outerHTML.slice(0, 80)),
-    scripts: page.scripts.length, images: page.images.length, title: page.title, h1: page.querySelector("h1").textContent,
+    scripts: page.scripts.length,
+    images: page.images.length, title: page.title, h1: page.querySelector("h1").textContent,
     rows: page.querySelectorAll(".worst tbody tr").length, owned: String(window.owned),
     fetched: event.target.contentWindow.performance.getEntriesByType("resource").map(e => e.name.slice(0, 40)),
     marks: [...page.querySelectorAll(".mark")].map(e => e.getBoundingClientRect().width)};
