@@ -200,6 +200,14 @@ def _parser() -> argparse.ArgumentParser:  # noqa: PLR0915 - a list of commands
     labels = _queried(command("labels", _labels, "Write what people said of defects to a file, for retraining."))
     labels.add_argument("action", choices=("export",))
     labels.add_argument("--out", type=Path, required=True, metavar="FILE.csv|FILE.jsonl")
+    report = command("report", _report, "Write a coil's report: a page that prints well, a PDF, tables.")
+    report.add_argument("--verdicts", type=Path, required=True, metavar="FILE", help="what `replay --out` wrote")
+    report.add_argument("--coil", metavar="ID", help="needed where the file holds several")
+    report.add_argument("--source", help="the recording or folder that was replayed: pictures are cut from it")
+    report.add_argument("--config", type=Path, help="its taxonomy rates the classes, its [line] reads the source")
+    report.add_argument("--html", type=Path, metavar="FILE")
+    report.add_argument("--pdf", type=Path, metavar="FILE", help="printed by the installed Chromium, Chrome or Edge")
+    report.add_argument("--csv", type=Path, metavar="DIR", help="defects.csv, spans.csv, alarms.csv")
 
     schema = command("schema", _schema, "Print the JSON Schema of every message on the wire.")
     schema.add_argument("--out", type=Path)
@@ -589,6 +597,33 @@ def _page(limit: int) -> int:
     if not 1 <= limit <= 10_000:
         raise ConfigError(f"--limit is {limit}, expected 1 to 10000; --after gives what is behind a page")
     return limit
+
+
+def _report(options: argparse.Namespace) -> None:
+    with _extra("history"):
+        from linewatch.history.report.write import Recording, ReportFiles, write_report
+    from linewatch.capture.clock import MonotonicClock
+    from linewatch.daemon.sources import camera_for, with_source
+    from linewatch.history.coil import ClassSeverities
+    from linewatch.history.verdicts import read_coil
+
+    files = ReportFiles(options.html, options.pdf, options.csv)
+    wanted = [path for path in (files.html, files.pdf, files.csv) if path is not None]
+    if not wanted:
+        raise ConfigError("nothing to write; give at least one of --html FILE, --pdf FILE, --csv DIR")
+    settings = _settings(options.config)
+    taxonomy = settings.taxonomy or (TAXONOMY if TAXONOMY.is_file() else None)
+    severities = ClassSeverities() if taxonomy is None else ClassSeverities.read(taxonomy)
+    record = read_coil(options.verdicts, severities, options.coil)
+    recording = None
+    if options.source is not None:
+        settings = with_source(settings, options.source, own_line=options.config is None)
+        assert settings.source is not None
+        camera = camera_for(settings.source, settings.line, MonotonicClock(), live=False)
+        recording = Recording(camera, settings.line)
+    write_report(record, files, recording)
+    for path in wanted:
+        print(path)
 
 
 def _schema(options: argparse.Namespace) -> None:

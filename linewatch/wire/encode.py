@@ -16,6 +16,7 @@ from linewatch.contracts.verdict import (
     Decided,
     Defect,
     DefectEvent,
+    GradeReason,
     RollMark,
     RollSuspect,
     RunMask,
@@ -52,6 +53,7 @@ from linewatch.wire.schema import (
 
 _NO_RUNS = np.empty((0, 3), np.int32)
 _ALARM_FIELDS = tuple(field.name for field in fields(Alarm))
+_ROLL_MARK_FIELDS = tuple(field.name for field in fields(RollMark))
 
 
 @dataclass(frozen=True, slots=True)
@@ -315,6 +317,20 @@ def defect_from(body: DefectBody) -> Defect:
         part_of=body.part_of,
         severity=body.severity,
     )
+
+
+def grade_from(body: GradeBody) -> CoilGrade:
+    """The coil's grade that a message or a line of a verdict file tells of."""
+    known = body.model_dump()
+    by_severity = {int(severity): count for severity, count in body.defects_by_severity.items()}
+    reasons = tuple(GradeReason(**reason) for reason in known["reasons"])
+    return CoilGrade(**{**known, "defects_by_severity": by_severity, "reasons": reasons})
+
+
+def roll_mark_from(body: RollMarkBody) -> RollMark:
+    """The row of roll marks that a message or a line of a verdict file tells of."""
+    known = {name: getattr(body, name) for name in _ROLL_MARK_FIELDS}
+    return RollMark(**{**known, "suspects": tuple(RollSuspect(**suspect.model_dump()) for suspect in body.suspects)})
 
 
 def _timing(timing: Timing) -> TimingBody:

@@ -63,6 +63,29 @@ def test_simulate_replay_and_picture_make_what_they_promise(coil: tuple[Path, Pa
     assert cv2.imread(str(tmp_path / "coil.png")).std() > 10
 
 
+def test_report_makes_a_page_with_pictures_and_tables(coil: tuple[Path, Path], tmp_path: Path) -> None:
+    out, page = tmp_path / "v.jsonl", tmp_path / "new" / "coil.html"
+    assert linewatch("replay", coil[0], "--out", out, "--workers", "2", "--json").returncode == 0
+    made = linewatch("report", "--verdicts", out, "--source", coil[0], "--html", page, "--csv", tmp_path / "csv")
+    assert made.returncode == 0, made.stderr
+    text = page.read_text()
+    assert "Coil SIM-3" in text
+    assert text.count("data:image/jpeg;base64,") == text.count('<tr id="d') > 0
+    assert (tmp_path / "csv" / "spans.csv").is_file()
+    refused(linewatch("report", "--verdicts", out), 2, "nothing to write", "--html FILE")
+    refused(linewatch("report", "--verdicts", out, "--coil", "X", "--html", page), 2, "'X'", "'SIM-3'")
+    refused(linewatch("report", "--verdicts", coil[1], "--html", page), 6, "expected a line of a verdict file")
+    bare = "import sys; sys.modules['jinja2'] = None; from linewatch.cli import main; sys.exit(main(sys.argv[1:]))"
+    ended = subprocess.run(
+        [sys.executable, "-c", bare, "report", "--verdicts", str(out), "--html", str(page)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    refused(ended, 2, "jinja2", "pip install 'linewatch[history]'")
+
+
 def test_simulating_twice_gives_the_same_truth_and_pixels(coil: tuple[Path, Path], tmp_path: Path) -> None:
     again = tmp_path / "again.avi"
     linewatch("simulate", "--out", again, "--truth", tmp_path / "t.json", "--length-m", "6", "--seed", "3")

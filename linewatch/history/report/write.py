@@ -1,0 +1,84 @@
+"""A coil's report into the files that were asked for."""
+
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from linewatch.config.line import LineSettings
+from linewatch.contracts.errors import ConfigError
+from linewatch.contracts.ports import Camera
+from linewatch.contracts.verdict import Defect
+from linewatch.history.coil import CoilRecord
+from linewatch.history.report.page import render
+from linewatch.history.report.pdf import print_pdf
+from linewatch.history.report.sheets import write_sheets
+from linewatch.history.report.thumbnail import cut_out, thumbnails, window_of
+
+LISTED = 40
+"""So many of the worst defects stand in the table with a picture."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReportFiles:
+    """Where the report goes; None: not wanted."""
+
+    html: Path | None = None
+    pdf: Path | None = None
+    csv: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """What the coil was inspected from, to cut pictures out of."""
+
+    camera: Camera
+    line: LineSettings
+
+
+def write_report(
+    record: CoilRecord, files: ReportFiles, recording: Recording | None = None, *, listed: int = LISTED
+) -> None:
+    """Write the files; one that is there is replaced as a whole.
+
+    Raises ConfigError when a file cannot be written or no browser prints the PDF, SourceError when the recording does
+    not show the coil.
+    """
+    worst_first = record.worst_first()
+    if files.html is not None or files.pdf is not None:
+        page = _page(record, worst_first, recording, listed).encode()
+        if files.html is not None:
+            _replace(files.html, page)
+        if files.pdf is not None:
+            with TemporaryDirectory(prefix="linewatch-report-") as folder:
+                printed = Path(folder) / "report.html"
+                printed.write_bytes(page)
+                _replace(files.pdf, print_pdf(printed))
+    if files.csv is not None:
+        try:
+            write_sheets(record, worst_first, files.csv)
+        except OSError as error:
+            raise ConfigError(f"cannot write tables to {files.csv}: {error.strerror}; name another folder") from error
+
+
+def _page(record: CoilRecord, worst_first: Sequence[Defect], recording: Recording | None, listed: int) -> str:
+    shown = worst_first[:listed]
+    pictures: Sequence[str | None] = ()
+    if recording is not None:
+        windows = [window_of(defect.box) for defect in shown]
+        pictures = cut_out(recording.camera, recording.line, record.coil, windows)
+    return render(record, worst_first, thumbnails(record, shown, pictures), datetime.now(UTC))
+
+
+def _replace(path: Path, data: bytes) -> None:
+    half = path.with_name(path.name + ".part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        half.write_bytes(data)
+        half.replace(path)
+    except OSError as error:
+        with suppress(OSError):
+            half.unlink(missing_ok=True)
+        raise ConfigError(f"cannot write {path}: {error.strerror}; name another file") from error

@@ -1,0 +1,116 @@
+"""Verdict files of small coils, written by the service's own writer."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from linewatch.contracts.alarm import Alarm
+from linewatch.contracts.frame import Cause
+from linewatch.contracts.prediction import Timing
+from linewatch.contracts.verdict import (
+    CoilNotice,
+    CoilState,
+    CoverageSpan,
+    Decided,
+    Defect,
+    DefectEvent,
+    DefectState,
+    Extent,
+    Quality,
+    RunMask,
+    StripBox,
+    Verdict,
+)
+from linewatch.geometry.runs import rectangle
+from linewatch.wire.verdict_file import VerdictFile
+
+LINES = 256
+
+
+def defect(name: str, along: float, across: float, **changes: object) -> Defect:
+    """20 mm long and 10 mm wide."""
+    one = Defect(
+        name,
+        *("C1", "top", "cam1", "scratch"),
+        confidence=0.9,
+        peak=0.95,
+        box=StripBox((across, across + 10.0), (along, along + 20.0)),
+        area_mm2=200.0,
+        edge_mm=across,
+        extent=Extent.MASK,
+        frames=1,
+        class_scores=(("scratch", 0.9), ("inclusion", 0.1)),
+        length_mm=20.0,
+        width_mm=10.0,
+    )
+    return replace(one, **changes)  # type: ignore[arg-type]
+
+
+def opened(one: Defect) -> DefectEvent:
+    """With a mask that fills its box: 1 mm a line, 0.5 mm a pixel."""
+    (left, right), (begin, end) = one.box.across_mm, one.box.along_mm
+    first = int(begin) // LINES * LINES
+    runs = rectangle(round(2 * left), round(begin) - first, round(2 * right), round(end) - first)
+    return DefectEvent(DefectState.OPENED, one, RunMask(first, runs))
+
+
+def closed(one: Defect, merged_into: str | None = None) -> DefectEvent:
+    return DefectEvent(DefectState.CLOSED, one, None, merged_into)
+
+
+def frame(
+    ordinal: int,
+    events: Sequence[DefectEvent] = (),
+    coil: str = "C1",
+    quality: Quality = Quality.INSPECTED,
+    alarms: Sequence[Alarm] = (),
+    engines: tuple[str, ...] = ("screen@1", "classify@2"),
+) -> Verdict:
+    """1 mm a line."""
+    first = ordinal * LINES
+    along = (float(first), float(first + LINES))
+    cause = {Quality.INSPECTED: None, Quality.DEGRADED: Cause.OVERLOAD, Quality.MISSED: Cause.LOST}[quality]
+    return Verdict(
+        ordinal=ordinal,
+        sequence=ordinal,
+        coil=coil,
+        side="top",
+        camera="cam1",
+        first_line=first,
+        lines=LINES,
+        valid_lines=LINES,
+        along_mm=along,
+        encoded=True,
+        strip_mm=None if quality is Quality.MISSED else (10.0, 790.0),
+        spans=(CoverageSpan(first, LINES, along, quality, cause),),
+        tiles=7,
+        tiles_passed=0,
+        screen_peak=0.1,
+        defects=tuple(events),
+        alarms=tuple(alarms),
+        engines=engines if quality is not Quality.MISSED else (),
+        timing=Timing(),
+    )
+
+
+def begins(coil: str = "C1") -> CoilNotice:
+    return CoilNotice(CoilState.STARTED, coil, "top", "cam1", 0.0, 0.0, 0.0, 0.0, {}, {}, (), (), Timing())
+
+
+def ends(along_mm: float, events: Sequence[DefectEvent] = (), coil: str = "C1") -> CoilNotice:
+    state = CoilState.ENDED
+    return CoilNotice(state, coil, "top", "cam1", along_mm, along_mm, 0.0, 0.0, {}, {}, tuple(events), (), Timing())
+
+
+def write(path: Path, decisions: Sequence[Decided]) -> Path:
+    with VerdictFile(path) as file:
+        for decided in decisions:
+            file.write(decided)
+    return path
+
+
+def bounds(runs: np.ndarray) -> tuple[int, int, int, int]:
+    """First line, last line, first column, behind the last column."""
+    return int(runs[:, 0].min()), int(runs[:, 0].max()), int(runs[:, 1].min()), int(runs[:, 2].max())
