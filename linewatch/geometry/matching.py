@@ -103,7 +103,9 @@ def _begin_within(
         stop = max(start + 1, int(np.searchsorted(ends, before + _MEETINGS_AT_ONCE, "right")))
         window = counts[start:stop]
         host = np.repeat(np.arange(start, stop), window)
-        guest = order[np.repeat(first[start:stop] - (ends[start:stop] - window - before), window) + np.arange(len(host))]
+        guest = order[
+            np.repeat(first[start:stop] - (ends[start:stop] - window - before), window) + np.arange(len(host))
+        ]
         kept = guests[guest, 1] > guests[guest, 0]  # an empty one shares no ground
         yield host[kept], guest[kept]
         start = stop

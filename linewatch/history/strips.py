@@ -1,15 +1,16 @@
-"""A verdict file as the strips in it: their physical defects with outlines, what was looked at, and by which engines."""
+"""A verdict file as the strips in it: physical defects with outlines, what was looked at, and by which engines."""
 
-
+import re
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import zip_longest
 from pathlib import Path
 from typing import NamedTuple
-import re
 
 import numpy as np
 
 from linewatch.contracts.errors import JournalError
+from linewatch.contracts.manifest import Task
 from linewatch.contracts.verdict import CoilState, Quality, StripBox
 from linewatch.geometry.outlines import UM_PER_MM, Outlines, rungs_of
 from linewatch.geometry.stretches import united
@@ -39,32 +40,39 @@ class StripFindings:
 
     defects: one per physical defect, by position: those that merged are one, and so are the parts of one that was
     closed for its length (its class is the one with the larger area). One without an end, in a file that was cut short,
-    is as it was last told. outlines: theirs, in the same order. inspected, degraded, missed: stretches in mm.
-    engines: inspected and degraded mm by the set of identities that served.
+    is as it was last told. outlines: theirs, in the same order. members: from other ids that one was told by, to
+    its own. inspected, degraded, missed: stretches in mm.
+    engines: of each task, the mm that each engine identity looked at.
     """
 
     key: StripKey
     defects: tuple[FoundDefect, ...]
     outlines: Outlines
+    members: dict[str, str]
     inspected: np.ndarray
     degraded: np.ndarray
     missed: np.ndarray
-    engines: dict[tuple[str, ...], float]
+    engines: dict[Task, dict[str, float]]
 
 
 def read_strips(path: Path) -> tuple[StripFindings, ...]:
     """All strips of a verdict file, in the order in which they came. Raises JournalError when it is none."""
     strips: dict[StripKey, _Strip] = {}
+    for key, line in lines_of_strips(path):
+        strips.setdefault(key, _Strip(key)).add(line)
+    if not strips:
+        raise JournalError(f"{path}: holds no verdicts; expected what `linewatch replay --out` writes")
+    return tuple(strip.findings() for strip in strips.values())
+
+
+def lines_of_strips(path: Path) -> Iterator[tuple[StripKey, Line]]:
+    """Every line of a verdict file with the strip that it is about. Raises JournalError as `read_verdicts` does."""
     passages: dict[tuple[str, str, str], int] = {}
     for line in read_verdicts(path):
         name = (line.coil, line.side, line.camera)
         if isinstance(line, CoilLine) and line.state is CoilState.STARTED:
             passages[name] = passages.get(name, -1) + 1
-        key = StripKey(*name, passages.setdefault(name, 0))
-        strips.setdefault(key, _Strip(key)).add(line)
-    if not strips:
-        raise JournalError(f"{path}: holds no verdicts; expected what `linewatch replay --out` writes")
-    return tuple(strip.findings() for strip in strips.values())
+        yield StripKey(*name, passages.setdefault(name, 0)), line
 
 
 def same_verdicts(one: Path, other: Path) -> bool:
@@ -90,7 +98,7 @@ class _Strip:
     rungs: list[tuple[np.ndarray, np.ndarray]] = field(default_factory=list)
     without_mask: set[str] = field(default_factory=set)
     stretches: dict[Quality, list[tuple[float, float]]] = field(default_factory=lambda: {one: [] for one in Quality})
-    engines: dict[tuple[str, ...], float] = field(default_factory=dict)
+    engines: dict[Task, dict[str, float]] = field(default_factory=dict)
 
     def add(self, line: Line) -> None:
         for event in line.defects:
@@ -106,8 +114,9 @@ class _Strip:
         for span in line.spans:
             _extend(self.stretches[span.quality], span.along_mm)
             if span.quality is not Quality.MISSED:
-                served_mm = span.along_mm[1] - span.along_mm[0]
-                self.engines[line.engines] = self.engines.get(line.engines, 0.0) + served_mm
+                for task, identity in zip(Task, line.engines, strict=False):  # a frame names them in this order
+                    served = self.engines.setdefault(task, {})
+                    served[identity] = served.get(identity, 0.0) + span.along_mm[1] - span.along_mm[0]
 
     def _outline(self, line: VerdictLine) -> None:
         masked = [event for event in line.defects if event.mask and event.runs]
@@ -139,10 +148,13 @@ class _Strip:
         boxed = {place[self._root(name)] for name in self.without_mask}
         ordered = tuple(defects[root] for root in order)
         return StripFindings(
-            self.key,
-            ordered,
-            _outlines(ordered, rank, self.rungs, boxed),
-            *(united(self.stretches[quality]) for quality in (Quality.INSPECTED, Quality.DEGRADED, Quality.MISSED)),
+            key=self.key,
+            defects=ordered,
+            outlines=_outlines(ordered, rank, self.rungs, boxed),
+            members={name: self._root(name) for name in self.goes_to},
+            inspected=united(self.stretches[Quality.INSPECTED]),
+            degraded=united(self.stretches[Quality.DEGRADED]),
+            missed=united(self.stretches[Quality.MISSED]),
             engines=self.engines,
         )
 
