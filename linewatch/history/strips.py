@@ -15,7 +15,7 @@ from linewatch.contracts.verdict import CoilState, Quality, StripBox
 from linewatch.geometry.outlines import UM_PER_MM, Outlines, rungs_of
 from linewatch.geometry.stretches import united
 from linewatch.history.found import FoundDefect
-from linewatch.wire.schema import CoilLine, DefectLine, Line, VerdictLine
+from linewatch.wire.schema import CoilLine, Line, VerdictLine
 from linewatch.wire.verdict_file import read_verdicts
 
 _TIMING = re.compile(rb'"timing":\{[^}]*\}')
@@ -92,7 +92,8 @@ class _Strip:
     """A strip while its lines are read. rungs: (of, rungs in um and columns) of each frame."""
 
     key: StripKey
-    told: dict[str, DefectLine] = field(default_factory=dict)
+    told: dict[str, FoundDefect] = field(default_factory=dict)
+    absorbed: set[str] = field(default_factory=set)
     numbers: dict[str, int] = field(default_factory=dict)
     goes_to: dict[str, str] = field(default_factory=dict)
     rungs: list[tuple[np.ndarray, np.ndarray]] = field(default_factory=list)
@@ -103,7 +104,10 @@ class _Strip:
     def add(self, line: Line) -> None:
         for event in line.defects:
             self.numbers.setdefault(event.id, len(self.numbers))
-            self.told[event.id] = event if not event.runs else event.model_copy(update={"runs": ()})
+            box = StripBox(event.across_mm, event.along_mm)
+            self.told[event.id] = FoundDefect(event.id, event.defect_class, event.confidence, event.area_mm2, box)
+            if event.merged_into is not None:
+                self.absorbed.add(event.id)
             if event.mask_dropped:
                 self.without_mask.add(event.id)
             if (into := event.merged_into or event.part_of) is not None and into != event.id:
@@ -132,16 +136,16 @@ class _Strip:
         self.rungs.append(rungs_of(along_mm, stacked, of, mm_per_line))
 
     def findings(self) -> StripFindings:
-        members: dict[str, list[DefectLine]] = {}
-        for name, event in self.told.items():
-            members.setdefault(self._root(name), [])
-            if event.merged_into is None:
-                members[self._root(name)].append(event)
+        members: dict[str, list[FoundDefect]] = {}
+        for name, defect in self.told.items():
+            parts = members.setdefault(self._root(name), [])
+            if name not in self.absorbed:
+                parts.append(defect)
         # A survivor that the file does not hold, for it was cut: what merged into it is all that is known.
-        for name, event in self.told.items():
+        for name, defect in self.told.items():
             if not members[self._root(name)]:
-                members[self._root(name)].append(event)
-        defects = {root: _as_one(root, events) for root, events in members.items()}
+                members[self._root(name)].append(defect)
+        defects = {root: _as_one(root, parts) for root, parts in members.items()}
         order = sorted(defects, key=lambda root: (defects[root].box.along_mm, defects[root].box.across_mm, root))
         place = {root: number for number, root in enumerate(order)}
         rank = np.array([place[self._root(name)] for name in self.numbers], np.int64)
@@ -175,7 +179,9 @@ def _extend(stretches: list[tuple[float, float]], along_mm: tuple[float, float])
         stretches.append(along_mm)
 
 
-def _as_one(name: str, parts: list[DefectLine]) -> FoundDefect:
+def _as_one(name: str, parts: list[FoundDefect]) -> FoundDefect:
+    if len(parts) == 1 and parts[0].id == name:
+        return parts[0]
     area_of: dict[str, float] = {}
     for part in parts:
         area_of[part.defect_class] = area_of.get(part.defect_class, 0.0) + part.area_mm2
@@ -185,8 +191,8 @@ def _as_one(name: str, parts: list[DefectLine]) -> FoundDefect:
         confidence=max(part.confidence for part in parts),
         area_mm2=sum(part.area_mm2 for part in parts),
         box=StripBox(
-            (min(part.across_mm[0] for part in parts), max(part.across_mm[1] for part in parts)),
-            (min(part.along_mm[0] for part in parts), max(part.along_mm[1] for part in parts)),
+            (min(part.box.across_mm[0] for part in parts), max(part.box.across_mm[1] for part in parts)),
+            (min(part.box.along_mm[0] for part in parts), max(part.box.along_mm[1] for part in parts)),
         ),
     )
 
