@@ -160,7 +160,7 @@ def comparison_table(
     _pairs("linewatch compare", rows)
     table = Table(title_justify="left")
     table.add_column("class")
-    for column in ("A", "B", "lost", "new", "renamed", "named so", "resized"):
+    for column in ("A", "B", "lost", "new", "to other", "from other", "resized"):
         table.add_column(column, justify="right")
     lines = [*comparison.by_class.items(), ("all", total)]
     for number, (name, of) in enumerate(lines, start=1):
