@@ -1,7 +1,7 @@
 """The commands. Each one's work lives in its own room; here is only what the user types.
 
 Exit codes: 0 done; 2 bad configuration or arguments; 3 source; 4 engine; 5 wire; 6 journal; 7 a stage failed or hangs;
-8 history.
+8 history, 9 `compare` found more differences than its limits allow.
 A user's mistake is a line on stderr, never a traceback.
 """
 
@@ -32,6 +32,7 @@ from linewatch.contracts.errors import ConfigError, LinewatchError, StageError
 from linewatch.daemon.logs import configure_logs
 
 ANY_PORT = "tcp://127.0.0.1:*"
+BEYOND_LIMITS = 9  # exit code of `compare`
 _WIDE = 150  # columns of a table that goes to a file
 Work = Callable[[argparse.Namespace], int | None]
 
@@ -261,10 +262,24 @@ def _parser() -> argparse.ArgumentParser:  # noqa: PLR0915 - a list of commands
     explain.add_argument("--engines", type=Path, default=Path("engines"), metavar="DIR")
 
     compare = command(
-        "compare", _compare, "Set runs of tlu_net side by side, picture by picture; the first is the measure."
+        "compare",
+        _compare,
+        "Two verdict files of one recording: what B lost, found anew, calls or sizes otherwise than A. Or run folders "
+        "of tlu_net, picture by picture. The first is the measure. Exit code 9: beyond a --fail limit.",
     )
-    compare.add_argument("runs", type=Path, nargs="+", metavar="RUN")
-    compare.add_argument("--out", type=Path, required=True, metavar="DIR")
+    compare.add_argument("paths", type=Path, nargs="+", metavar="A B", help="verdict files, or two run folders or more")
+    compare.add_argument("--out", type=Path, metavar="DIR", help="pictures; verdict files need --source for them")
+    compare.add_argument("--source", help="the recording or folder that both were made of")
+    compare.add_argument("--config", type=Path, help="its [line] is the source's, where no sidecar tells")
+    compare.add_argument("--truth", type=Path, help="adds recall and precision of both")
+    compare.add_argument("--tolerance-mm", type=float, help="outlines so near still are one defect; default: 5")
+    compare.add_argument(
+        "--size-tolerance", type=float, metavar="SHARE", help="areas that differ by more are told; default: 0.5"
+    )
+    for kind in ("lost", "new", "reclassified"):
+        compare.add_argument(
+            f"--fail-{kind}", type=float, metavar="SHARE", help=f"exit code 9 when more of A's defects are {kind}"
+        )
     compare.add_argument("--json", action="store_true")
 
     networks = command("networks", _networks, "List the networks: size, operations, time a tile, whose they are.")
@@ -717,11 +732,38 @@ def _explain(options: argparse.Namespace) -> None:
         print(options.out)
 
 
-def _compare(options: argparse.Namespace) -> None:
+_VERDICTS_ONLY = (
+    *("source", "config", "truth", "tolerance_mm", "size_tolerance"),
+    *("fail_lost", "fail_new", "fail_reclassified"),
+)
+
+
+def _compare(options: argparse.Namespace) -> int | None:
+    """Verdict files are files, runs are folders."""
+    for path in options.paths:
+        if not path.exists():
+            raise ConfigError(f"{path}: no such file or folder; compare two verdict files, or run folders")
+    folders = [path for path in options.paths if path.is_dir()]
+    if len(folders) == len(options.paths):
+        _compare_runs(options)
+        return None
+    if folders:
+        held = sorted(folders[0].glob("*.jsonl"))
+        remedy = f"name the file in it, {held[0]}" if held else "compare two of a kind"
+        raise ConfigError(f"{folders[0]} is a folder, the others are verdict files; {remedy}")
+    return _compare_verdicts(options)
+
+
+def _compare_runs(options: argparse.Namespace) -> None:
+    if alien := [name for name in _VERDICTS_ONLY if getattr(options, name) is not None]:
+        named = f"--{alien[0].replace('_', '-')}"
+        raise ConfigError(f"{named} is for verdict files, {options.paths[0]} is a folder; leave it out, or name files")
+    if options.out is None:
+        raise ConfigError("runs are compared in pictures; give --out DIR for them")
     with _training():
         from linewatch.training.recipes.comparison import compare
 
-        found = compare(options.runs, options.out)
+        found = compare(options.paths, options.out)
         if options.json:
             print(json.dumps({name: asdict(of) for name, of in found.items()}))
             return
@@ -729,6 +771,65 @@ def _compare(options: argparse.Namespace) -> None:
             low, high = of.interval or (float("nan"), float("nan"))
             print(f"{name}: Dice {of.difference:+.3f} ({low:+.3f} to {high:+.3f}), better on {of.improved:.0%} of them")
         print(options.out)
+
+
+def _compare_verdicts(options: argparse.Namespace) -> int:
+    from linewatch.history.comparison import SIZE_TOLERANCE, Limits, as_json, compare, judge_both
+    from linewatch.history.judge import TOLERANCE_MM
+    from linewatch.history.strips import read_strips, same_verdicts
+    from linewatch.simulation.truth import CoilTruth
+    from linewatch.tables import comparison_table
+
+    if len(options.paths) != 2:
+        raise ConfigError(f"{len(options.paths)} verdict file(s), expected two: A, which is the measure, and B")
+    if (options.out is None) != (options.source is None):
+        raise ConfigError("pictures need --source, the recording, and --out, the folder that they go to; give both")
+    tolerance_mm = _bounded(options, "tolerance_mm", TOLERANCE_MM, 100.0)
+    size_tolerance = _bounded(options, "size_tolerance", SIZE_TOLERANCE, 100.0)
+    limits = Limits(*(_bounded(options, f"fail_{kind}", None, 1.0) for kind in ("lost", "new", "reclassified")))
+    one, other = options.paths
+    identical = same_verdicts(one, other)
+    if identical and not options.json:
+        print("A and B are the same verdicts, byte for byte but for the timing", flush=True)
+    a = read_strips(one)
+    b = a if identical else read_strips(other)
+    comparison = compare(a, b, tolerance_mm=tolerance_mm, size_tolerance=size_tolerance)
+    judgements = judge_both(comparison, CoilTruth.read(options.truth)) if options.truth else None
+    broken = limits.broken(comparison)
+    pictures = _differences(options, comparison, a, b) if options.out else ()
+    if options.json:
+        facts = as_json(comparison, judgements)
+        print(
+            json.dumps(
+                {"identical": identical, **facts, "beyond_limits": broken, "pictures": [str(path) for path in pictures]}
+            )
+        )
+    else:
+        comparison_table(comparison, judgements, (one, other))
+        for path in pictures:
+            print(path)
+    for words in broken:
+        print(f"linewatch: {words}", file=sys.stderr)
+    return BEYOND_LIMITS if broken else 0
+
+
+def _bounded(options: argparse.Namespace, name: str, default: Any, most: float) -> Any:
+    value = getattr(options, name)
+    if value is not None and not 0 <= value <= most:
+        raise ConfigError(f"--{name.replace('_', '-')} is {value}, expected 0 to {most:g}")
+    return default if value is None else value
+
+
+def _differences(options: argparse.Namespace, comparison: Any, a: Any, b: Any) -> tuple[Path, ...]:
+    from linewatch.capture.clock import MonotonicClock
+    from linewatch.daemon.sources import camera_for, with_source
+    from linewatch.history.differences import Verdicts, draw_differences
+
+    settings = with_source(_settings(options.config), options.source, own_line=options.config is None)
+    assert settings.source is not None
+    camera = camera_for(settings.source, settings.line, MonotonicClock(), live=False)
+    one, other = options.paths
+    return draw_differences(comparison, Verdicts(one, a), Verdicts(other, b), camera, settings.line, options.out)
 
 
 def _networks(options: argparse.Namespace) -> None:

@@ -1,13 +1,15 @@
 """Found defects against true ones, in strip millimetres. Comparing instances, not bytes or pixels."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
 from linewatch.contracts.verdict import StripBox
 
 MIN_OVERLAP = 0.1
+_MEETINGS_AT_ONCE = 1 << 21  # what `meetings` holds of them, unless one interval alone meets more
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,19 +63,67 @@ def match(
     """
     grown = _corners(found) + np.array([-tolerance_mm, tolerance_mm, -tolerance_mm, tolerance_mm])
     truth = _corners(true)
-    shared = _overlap_mm(grown[:, None, 0:2], truth[None, :, 0:2]) * _overlap_mm(
-        grown[:, None, 2:4], truth[None, :, 2:4]
+    rows, columns, overlaps = _joined(
+        _overlapping(grown, truth, i, j, min_overlap) for i, j in meetings(grown[:, 2:4], truth[:, 2:4])
     )
-    smaller = np.minimum(_area_mm2(grown)[:, None], _area_mm2(truth)[None, :])
-    overlap = np.divide(shared, smaller, out=np.zeros_like(shared), where=smaller > 0)
-    rows, columns = np.nonzero((overlap >= min_overlap) & (shared > 0))
+    order = np.lexsort((columns, rows))
+    triples = zip(rows[order].tolist(), columns[order].tolist(), overlaps[order].tolist(), strict=True)
     return Matching(
-        pairs=tuple(Pair(int(i), int(j), float(overlap[i, j])) for i, j in zip(rows, columns, strict=True)),
+        pairs=tuple(Pair(i, j, overlap) for i, j, overlap in triples),
         hit=tuple(np.unique(columns).tolist()),
         right=tuple(np.unique(rows).tolist()),
         found_count=len(found),
         true_count=len(true),
     )
+
+
+def meetings(one: np.ndarray, other: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Indices (i, j) of all half-open intervals `one[i]` and `other[j]`, rows (begin, end), that share ground.
+
+    Every pair once, a window's worth at a time: memory follows what meets, not the product of both lengths.
+    """
+    # Of two intervals that share ground either the later begins within the earlier, or they begin alike.
+    yield from _begin_within(one, other, "left")
+    for j, i in _begin_within(other, one, "right"):
+        yield i, j
+
+
+def _begin_within(
+    hosts: np.ndarray, guests: np.ndarray, side: Literal["left", "right"]
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """(host, guest) of all guests that begin within a host; where both begin alike only for side "left"."""
+    order = np.argsort(guests[:, 0], kind="stable")
+    begins = guests[order, 0]
+    first = np.searchsorted(begins, hosts[:, 0], side)
+    counts = np.maximum(np.searchsorted(begins, hosts[:, 1], "left") - first, 0)
+    ends = np.cumsum(counts)
+    start = 0
+    while start < len(hosts):
+        before = ends[start] - counts[start]
+        stop = max(start + 1, int(np.searchsorted(ends, before + _MEETINGS_AT_ONCE, "right")))
+        window = counts[start:stop]
+        host = np.repeat(np.arange(start, stop), window)
+        guest = order[
+            np.repeat(first[start:stop] - (ends[start:stop] - window - before), window) + np.arange(len(host))
+        ]
+        kept = guests[guest, 1] > guests[guest, 0]  # an empty one shares no ground
+        yield host[kept], guest[kept]
+        start = stop
+
+
+def _overlapping(
+    grown: np.ndarray, truth: np.ndarray, i: np.ndarray, j: np.ndarray, min_overlap: float
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    shared = _overlap_mm(grown[i, 0:2], truth[j, 0:2]) * _overlap_mm(grown[i, 2:4], truth[j, 2:4])
+    smaller = np.minimum(_area_mm2(grown)[i], _area_mm2(truth)[j])
+    overlap = np.divide(shared, smaller, out=np.zeros_like(shared), where=smaller > 0)
+    kept = (overlap >= min_overlap) & (shared > 0)
+    return i[kept], j[kept], overlap[kept]
+
+
+def _joined(parts: Iterable[tuple[np.ndarray, np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    rows, columns, overlaps = zip((np.empty(0, np.intp), np.empty(0, np.intp), np.empty(0)), *parts, strict=True)
+    return np.concatenate(rows), np.concatenate(columns), np.concatenate(overlaps)
 
 
 def _corners(boxes: Sequence[StripBox]) -> np.ndarray:

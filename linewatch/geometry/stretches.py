@@ -1,4 +1,4 @@
-"""Stretches of strip: how much length intervals cover together."""
+"""Stretches of strip: half-open intervals along it, as float64 (n, 2) millimetres; how much they cover together."""
 
 from dataclasses import dataclass, field
 from typing import Self
@@ -17,6 +17,36 @@ def union(intervals: np.ndarray, gap_mm: float = 0.0) -> np.ndarray:
     reached = np.maximum.accumulate(intervals[:, 1])
     first = np.append(True, intervals[1:, 0] > reached[:-1] + gap_mm)
     return np.stack([intervals[first, 0], reached[np.append(np.flatnonzero(first)[1:] - 1, len(reached) - 1)]], axis=1)
+
+
+def shared(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """What both cover, of disjoint ascending ones."""
+    kept, i, j = [], 0, 0
+    while i < len(one) and j < len(other):
+        begin, end = max(one[i, 0], other[j, 0]), min(one[i, 1], other[j, 1])
+        if end > begin:
+            kept.append((begin, end))
+        if one[i, 1] <= other[j, 1]:
+            i += 1
+        else:
+            j += 1
+    return np.array(kept, np.float64).reshape(-1, 2)
+
+
+def length_mm(stretches: np.ndarray) -> float:
+    """How long they are together."""
+    return float((stretches[:, 1] - stretches[:, 0]).sum())
+
+
+def covered_mm(stretches: np.ndarray, begin_mm: np.ndarray, end_mm: np.ndarray) -> np.ndarray:
+    """How much of each interval [begin, end) they cover."""
+    if not len(stretches):
+        return np.zeros(len(begin_mm))
+    before = np.repeat(np.cumsum(stretches[:, 1] - stretches[:, 0]), 2)
+    before[0::2] -= stretches[:, 1] - stretches[:, 0]
+    bounds = stretches.ravel()
+    covered = np.interp(end_mm, bounds, before) - np.interp(begin_mm, bounds, before)
+    return np.asarray(covered, np.float64)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -5,8 +5,7 @@ from pathlib import Path
 
 from linewatch.contracts.errors import JournalError
 from linewatch.contracts.verdict import DefectState, Quality, StripBox, from_tail
-from linewatch.wire.schema import AlarmsLine
-from linewatch.wire.verdict_file import read_verdicts
+from linewatch.wire.verdict_file import read_strip
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,9 +49,7 @@ def read_findings(path: Path, coil: str | None = None) -> CoilFindings:
     defects: list[FoundDefect] = []
     missed: list[tuple[float, float]] = []
     length_mm = 0.0
-    for line in read_verdicts(path):
-        if isinstance(line, AlarmsLine):
-            continue
+    for line in read_strip(path):
         coils[line.coil] = None
         if line.coil != (coil or next(iter(coils))):
             continue

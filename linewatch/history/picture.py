@@ -26,6 +26,8 @@ MISSED = (40, 40, 230)
 MARGIN_PX = 8
 LEGEND_PX = 34
 RULER_PX = 16
+RULER_LABEL_PX = 60  # from one number to the next at least
+RULER_M = (1, 2, 5, 10, 20, 50, 100)
 
 
 class CoilPicture:
@@ -44,6 +46,7 @@ class CoilPicture:
         px_per_mm: float = 0.25,
         row_mm: float = 6400.0,
     ) -> None:
+        self.length_mm = length_mm
         self._scale = px_per_mm
         self._across_mm = across_mm
         self._row_mm = min(row_mm, max(length_mm, 1.0))
@@ -53,6 +56,7 @@ class CoilPicture:
         columns = round(self._row_mm * px_per_mm)
         self._canvas = np.full((LEGEND_PX + rows * self._pitch_px, columns + 2 * MARGIN_PX, 3), 24, np.uint8)
         self._counts: Counter[str] = Counter()
+        self._legend_end = MARGIN_PX
         for row in range(rows):
             self._ruler(row)
 
@@ -92,6 +96,12 @@ class CoilPicture:
                 self._canvas, text, (x + 20, 22), cv2.FONT_HERSHEY_SIMPLEX, 0.45, (235, 235, 235), 1, cv2.LINE_AA
             )
             x += 34 + 8 * len(text)
+        self._legend_end = x
+
+    def add_note(self, text: str) -> None:
+        """Write a line behind the legend."""
+        at = (self._legend_end, 22)
+        cv2.putText(self._canvas, text, at, cv2.FONT_HERSHEY_SIMPLEX, 0.45, (170, 170, 170), 1, cv2.LINE_AA)
 
     def add_truth(self, boxes: Iterable[StripBox]) -> None:
         """Outline where defects truly are, thin and white."""
@@ -100,15 +110,7 @@ class CoilPicture:
 
     def write(self, path: Path) -> None:
         """Write the picture; the ending chooses the format. Raises SourceError when it cannot be written."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            written = cv2.imwrite(str(path), self._canvas)
-        except cv2.error:  # an ending that OpenCV does not know
-            written = False
-        if not written:
-            raise SourceError(
-                f"{path}: the picture cannot be written; check the folder, the disk and the ending (.png)"
-            )
+        write_picture(self._canvas, path)
 
     def _outline(self, box: StripBox, colour: tuple[int, int, int], *, grow_px: int, thickness: int) -> None:
         low, high = (round((mm - self._across_mm) * self._scale) for mm in box.across_mm)
@@ -135,8 +137,11 @@ class CoilPicture:
 
     def _ruler(self, row: int) -> None:
         y = self._top(row) + self._strip_px
-        metres = np.arange(np.ceil(row * self._row_mm / 1000), (row + 1) * self._row_mm / 1000 + 1e-9)
-        for metre in metres:
+        step_m = next(step for step in RULER_M if step * 1000 * self._scale >= RULER_LABEL_PX or step == RULER_M[-1])
+        begin, end = np.array([row, row + 1]) * self._row_mm / 1000 / step_m
+        for metre in np.arange(np.ceil(begin), end + 1e-9) * step_m:
+            if metre * 1000 > self.length_mm:
+                break
             x = MARGIN_PX + round((metre * 1000 - row * self._row_mm) * self._scale)
             cv2.line(self._canvas, (x, y), (x, y + 4), (150, 150, 150), 1)
             cv2.putText(
@@ -149,6 +154,17 @@ class CoilPicture:
                 1,
                 cv2.LINE_AA,
             )
+
+
+def write_picture(pixels: np.ndarray, path: Path) -> None:
+    """Write BGR pixels; the ending chooses the format. Raises SourceError when they cannot be written."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        written = cv2.imwrite(str(path), pixels)
+    except (OSError, cv2.error):  # no folder to write to; an ending that OpenCV does not know
+        written = False
+    if not written:
+        raise SourceError(f"{path}: the picture cannot be written; check the folder, the disk and the ending (.png)")
 
 
 def draw_coil(

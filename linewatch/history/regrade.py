@@ -9,8 +9,8 @@ from linewatch.contracts.verdict import CoilGrade, CoilState, Defect, DefectStat
 from linewatch.decision.grading import grade_coil
 from linewatch.decision.severity import GradingRules, severities_of
 from linewatch.wire.encode import defect_from
-from linewatch.wire.schema import AlarmsLine, CoilLine, GradeBody, VerdictLine
-from linewatch.wire.verdict_file import read_verdicts
+from linewatch.wire.schema import CoilLine, GradeBody, VerdictLine
+from linewatch.wire.verdict_file import read_strip
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,9 +70,7 @@ def stored_coils(path: Path) -> Iterator[StoredCoil]:
     """The coils of a verdict file, in their order. Raises JournalError when it is none, or holds no coil."""
     lines: list[VerdictLine | CoilLine] = []
     found = False
-    for line in read_verdicts(path):
-        if isinstance(line, AlarmsLine):
-            continue
+    for line in read_strip(path):
         if isinstance(line, CoilLine) and line.state is CoilState.STARTED and lines:
             yield _stored(lines)
             lines = []

@@ -15,8 +15,8 @@ from linewatch.contracts.errors import ConfigError
 from linewatch.contracts.verdict import CoilGrade, CoilState, CoverageSpan, Defect, DefectState, RollMark
 from linewatch.history.coil import ClassSeverities, CoilRecord, EngineUse
 from linewatch.wire.encode import alarm_from, defect_from, grade_from, roll_mark_from
-from linewatch.wire.schema import AlarmsLine, CoilLine, DefectLine, VerdictLine
-from linewatch.wire.verdict_file import read_verdicts
+from linewatch.wire.schema import CoilLine, DefectLine, VerdictLine
+from linewatch.wire.verdict_file import read_strip
 
 NAMED_COILS = 10
 MASKS = 40
@@ -32,9 +32,7 @@ def read_coil(path: Path, severities: ClassSeverities, coil: str | None = None, 
     passage: _Passage | None = None
     names: dict[str, int] = {}  # passages of each
     under_camera: str | None = None
-    for line in read_verdicts(path):
-        if isinstance(line, AlarmsLine):
-            continue  # of the operator and the host, not of a coil
+    for line in read_strip(path):
         if line.coil != under_camera or (isinstance(line, CoilLine) and line.state is CoilState.STARTED):
             names[line.coil] = names.get(line.coil, 0) + 1
             under_camera = line.coil

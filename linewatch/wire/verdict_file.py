@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from linewatch.contracts.errors import JournalError
 from linewatch.contracts.verdict import Decided
 from linewatch.wire.encode import line
-from linewatch.wire.schema import LINE, Line, canonical, explain
+from linewatch.wire.schema import LINE, AlarmsLine, CoilLine, Line, VerdictLine, canonical, explain
 
 
 class VerdictFile:
@@ -83,3 +83,8 @@ def read_verdicts(path: Path) -> Iterator[Line]:
         raise JournalError(f"cannot read {path}: {error.strerror}; expected a verdict file") from error
     except ValidationError as error:
         raise JournalError(f"{path}, line {number}: {explain(error)}; expected a line of a verdict file") from error
+
+
+def read_strip(path: Path) -> Iterator[VerdictLine | CoilLine]:
+    """The lines that are about strip: without those of operators and the host. Raises JournalError as above."""
+    return (line for line in read_verdicts(path) if not isinstance(line, AlarmsLine))

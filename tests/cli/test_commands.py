@@ -86,6 +86,49 @@ def test_report_makes_a_page_with_pictures_and_tables(coil: tuple[Path, Path], t
     refused(ended, 2, "jinja2", "pip install 'linewatch[history]'")
 
 
+def test_two_replays_are_compared_and_a_limit_ends_it_with_its_own_code(
+    coil: tuple[Path, Path], tmp_path: Path
+) -> None:
+    video, truth = coil
+    strict = tmp_path / "strict.toml"
+    strict.write_text("[inference]\nworkers = 2\nscreen_threshold = 1.0\n")
+    a, again, b = tmp_path / "a.jsonl", tmp_path / "again.jsonl", tmp_path / "b.jsonl"
+    for out, more in ((a, ("--workers", "2")), (again, ("--workers", "1")), (b, ("--config", strict))):
+        replayed = linewatch("replay", video, "--out", out, *more, "--json")
+        assert replayed.returncode == 0, replayed.stderr
+
+    same = linewatch("compare", a, again, "--fail-lost", "0", "--fail-new", "0")
+    assert same.returncode == 0, same.stderr
+    assert same.stdout.startswith("A and B are the same verdicts, byte for byte but for the timing\n")
+
+    pictures = ("--source", video, "--out", tmp_path / "out")
+    differ = linewatch("compare", a, b, *pictures, "--truth", truth, "--fail-lost", "0.5", "--json")
+    assert differ.returncode == 9, differ.stderr
+    facts = json.loads(differ.stdout)
+    assert facts["total"]["in_a"] == facts["total"]["lost"] == len(facts["lost"]) > 0
+    assert facts["truth"]["a"]["recall"] > facts["truth"]["b"]["recall"] == 0.0
+    assert facts["compared_mm"] == 6000.0
+    assert "lost: " in differ.stderr
+    for path in facts["pictures"]:
+        assert cv2.imread(path).std() > 10
+
+
+def test_compare_says_what_it_cannot_compare(tmp_path: Path) -> None:
+    file, folder = tmp_path / "v.jsonl", tmp_path / "run"
+    file.write_text("{}\n")
+    folder.mkdir()
+    (folder / "verdicts.jsonl").touch()
+    refused(linewatch("compare", file, folder), 2, "is a folder", "name the file in it", "verdicts.jsonl")
+    refused(linewatch("compare", file, tmp_path / "absent"), 2, "no such file or folder")
+    refused(linewatch("compare", file), 2, "expected two")
+    refused(linewatch("compare", file, file), 6, "expected a line of a verdict file")
+    refused(linewatch("compare", file, file, "--out", tmp_path), 2, "--source")
+    refused(linewatch("compare", file, file, "--fail-lost", "5"), 2, "--fail-lost is 5.0, expected 0 to 1")
+    refused(linewatch("compare", folder, folder), 2, "--out DIR")
+    refused(linewatch("compare", folder, folder, "--out", tmp_path, "--fail-new", "0"), 2, "--fail-new is for verdict")
+    refused(linewatch("compare", folder, folder, "--out", tmp_path / "o"), 2, "only runs of tlu_net")
+
+
 def test_simulating_twice_gives_the_same_truth_and_pixels(coil: tuple[Path, Path], tmp_path: Path) -> None:
     again = tmp_path / "again.avi"
     linewatch("simulate", "--out", again, "--truth", tmp_path / "t.json", "--length-m", "6", "--seed", "3")
