@@ -315,14 +315,19 @@ class Runner:
                 with suppress(Empty):
                     decided = self._decided.get(timeout=wait_s)
                     if decided is END:
-                        break
-                    outlet(decided)
+                        self._all_is_out()  # and the heartbeat goes on while consumers are served
+                    else:
+                        outlet(decided)
                 self.health.tick(OUTLET.name)
                 wait_s = outlet.heartbeat()
             # Another stage failed: what was decided before that is still journaled and published.
             with suppress(Empty):
                 while (decided := self._decided.get_nowait()) is not END:
                     outlet(decided)
+        if not self._drained.is_set():
+            self._all_is_out()
+
+    def _all_is_out(self) -> None:
         self._ended_ns = self._clock.now_ns()
         self._drained.set()
 

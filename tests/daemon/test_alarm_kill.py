@@ -26,7 +26,7 @@ from linewatch.journal.journal import Journal
 from linewatch.wire.schema import AlarmMessage, AlarmReply, Snapshot
 
 ROOT = Path(__file__).parents[2]
-KILLS = int(os.environ.get("LINEWATCH_KILLS", "12"))
+KILLS = int(os.environ.get("LINEWATCH_KILLS", "8"))
 RULES = ("square", "latched", "many")
 
 

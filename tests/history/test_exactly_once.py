@@ -14,7 +14,7 @@ from linewatch.history.database import reading
 from linewatch.history.queries import coils, defects, gaps, masks, spans
 from linewatch.history.tables import ALARM, COIL, DEFECT, MASK
 
-KILLS = 20
+KILLS = 12
 PATIENCE_S = 40.0
 
 
