@@ -328,6 +328,7 @@ class Runner:
             self._all_is_out()
 
     def _all_is_out(self) -> None:
+        self.state = ServiceState.DRAINING
         self._ended_ns = self._clock.now_ns()
         self._drained.set()
 

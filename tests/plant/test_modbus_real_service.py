@@ -43,7 +43,7 @@ def test_a_plc_reads_at_the_end_of_a_coil_what_the_verdicts_say(tmp_path, connec
     )
     try:
         plc = connect(bridge)
-        plc.wait_for(coil_state=2, state=0)  # heartbeats end with the coil, questions are answered for a minute more
+        plc.wait_for(coil_state=2, state=3)  # draining: all of it is out, questions are answered for a minute
         plc.wait_for(**expected_at_the_end(out))
     finally:
         service.terminate()
