@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator
+from typing import TypeVar
 
 import zmq
 from pydantic import ValidationError
@@ -31,6 +32,8 @@ from linewatch.wire.schema import (
     decode,
     explain,
 )
+
+R = TypeVar("R", bound=Message)
 
 
 class NoAnswerError(WireError):
@@ -112,10 +115,8 @@ class Questions:
 
     def snapshot(self) -> Snapshot:
         """How things stand. Raises NoAnswerError, or WireError for what is no answer."""
-        reply, _ = self._ask(SnapshotRequest(schema_version=SCHEMA_VERSION, request="snapshot", id=self._next_id()))
-        if not isinstance(reply, SnapshotReply):
-            raise WireError(f"a snapshot was answered by {type(reply).__name__}")
-        return reply.snapshot
+        request = SnapshotRequest(schema_version=SCHEMA_VERSION, request="snapshot", id=self._next_id())
+        return self._answer(request, SnapshotReply).snapshot
 
     def engine(self, action: EngineAction, name: str = "", *, shadow: bool = False) -> EngineReply:
         """Of the command socket: load an engine beside the running ones, promote or drop it. The reply says that it was
@@ -132,10 +133,7 @@ class Questions:
             )
         except ValidationError as error:
             raise WireError(f"engine {action} {name!r} is no command: {explain(error)}") from error
-        reply, _ = self._ask(command)
-        if not isinstance(reply, EngineReply):
-            raise WireError(f"a command was answered by {type(reply).__name__}")
-        return reply
+        return self._answer(command, EngineReply)
 
     def alarm(
         self, action: AlarmAction, alarm: str | None, *, token: str, minutes: float | None, by: str
@@ -156,9 +154,12 @@ class Questions:
             )
         except ValidationError as error:
             raise WireError(f"{action} {alarm!r} is no command: {explain(error)}") from error
+        return self._answer(request, AlarmReply)
+
+    def _answer(self, request: Message, kind: type[R]) -> R:
         reply, _ = self._ask(request)
-        if not isinstance(reply, AlarmReply):
-            raise WireError(f"a command was answered by {type(reply).__name__}")
+        if not isinstance(reply, kind):
+            raise WireError(f"a {type(request).__name__} was answered by {type(reply).__name__}")
         return reply
 
     def _next_id(self) -> int:

@@ -42,8 +42,8 @@ class Stage:
 CAPTURE = Stage("capture", "capture.admission", "camera", "frames", WhenFull.MISS, WhenFull.BLOCK, 10.0)
 CASCADE = Stage("cascade", "inference.cascade", "frames", "predictions", WhenFull.NEVER, WhenFull.NEVER, 1.5)
 ENGINE = Stage("engine", "inference.pool", "jobs", "results", WhenFull.NEVER, WhenFull.NEVER, 1.5, nice=5)
-"""As many threads as cores, and always busy under load: a stage that waited for one of them to be preempted would hold
-up the interpreter for all (at 260 frames/s on 4 cores: p99 59 ms for 76, docs/results.md).
+"""As many threads as cores, and always busy under load: a stage that holds the interpreter and waits for a core would
+hold up all of them (docs/results.md).
 """
 DECISION = Stage("decision", "decision.decide", "predictions", "decided", WhenFull.BLOCK, WhenFull.BLOCK, 1.5)
 OUTLET = Stage("outlet", "daemon.outlet", "decided", "wire", WhenFull.MISS, WhenFull.MISS, 1.5)
