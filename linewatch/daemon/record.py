@@ -1,6 +1,5 @@
 """`linewatch record`: a source to disk, with live progress, until it ends, is full, late or interrupted."""
 
-import signal
 import threading
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from linewatch.contracts.errors import ConfigError
 from linewatch.contracts.frame import Grab
 from linewatch.daemon.progress import progress_bar
 from linewatch.daemon.sources import camera_for
+from linewatch.signals import on_end
 
 
 def record_source(settings: ServiceSettings, path: Path, *, max_mb: float, max_s: float | None) -> RecordingSummary:
@@ -27,14 +27,12 @@ def record_source(settings: ServiceSettings, path: Path, *, max_mb: float, max_s
             grabs += 1
             show(grabs, f"{grab.coil} {(grab.along_mm + grab.lines * grab.mm_per_line) / 1000:.1f} m")
 
-        before = {s: signal.signal(s, lambda *_: camera.stop()) for s in (signal.SIGINT, signal.SIGTERM)}
         timer = threading.Timer(max_s, camera.stop) if max_s is not None else None
-        try:
-            if timer is not None:
-                timer.start()
-            return record(camera, path, settings.line, max_mb, count)
-        finally:
-            if timer is not None:
-                timer.cancel()
-            for number, handler in before.items():
-                signal.signal(number, handler)
+        with on_end(camera.stop):
+            try:
+                if timer is not None:
+                    timer.start()
+                return record(camera, path, settings.line, max_mb, count)
+            finally:
+                if timer is not None:
+                    timer.cancel()

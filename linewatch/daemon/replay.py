@@ -1,13 +1,11 @@
 """Replay: the service over a recording, at any pace, with the same verdicts."""
 
-import signal
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from threading import Event
 from typing import Literal
 
 import numpy as np
@@ -20,6 +18,7 @@ from linewatch.contracts.verdict import CoilGrade, Quality
 from linewatch.daemon.progress import TallyNote, progress_bar
 from linewatch.daemon.service import Service, open_service
 from linewatch.daemon.sources import camera_for
+from linewatch.signals import on_end
 from linewatch.simulation.faults import FaultSpec, FaultyCamera
 
 FAULT_SEED = 1
@@ -78,7 +77,7 @@ def replay(
         service = stack.enter_context(
             open_service(settings, camera, clock, verdicts=out, backends=[backend] if backend else ())
         )
-        stack.enter_context(stopping(service))
+        stack.enter_context(on_end(service.stop))
         note = TallyNote(service.tally)
         show = stack.enter_context(progress_bar("replay", camera.grabs))
 
@@ -115,20 +114,3 @@ def summary_of(service: Service) -> ReplaySummary:
         elapsed_s=elapsed_s,
         grade=tally.grade,
     )
-
-
-@contextmanager
-def stopping(service: Service) -> Iterator[Event]:
-    """SIGINT and SIGTERM end capture and let the stages drain; the event says that one came. Main thread only."""
-    stopped = Event()
-
-    def stop(_signal: int, _frame: object) -> None:
-        stopped.set()
-        service.stop()
-
-    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield stopped
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -9,9 +9,10 @@ from linewatch.config.service import ServiceSettings
 from linewatch.contracts.errors import ConfigError
 from linewatch.contracts.ports import Camera
 from linewatch.daemon.progress import TallyNote, progress_bar
-from linewatch.daemon.replay import ReplaySummary, stopping, summary_of
+from linewatch.daemon.replay import ReplaySummary, summary_of
 from linewatch.daemon.service import open_service
 from linewatch.daemon.sources import camera_for
+from linewatch.signals import on_end
 
 
 def run(settings: ServiceSettings) -> ReplaySummary:
@@ -29,7 +30,7 @@ def run(settings: ServiceSettings) -> ReplaySummary:
             "starting", source=settings.source.type, engines_dir=str(settings.inference.engines_dir)
         )
         service = stack.enter_context(open_service(settings, camera, clock))
-        stack.enter_context(stopping(service))
+        stack.enter_context(on_end(service.stop))
         note = TallyNote(service.tally)
         show = stack.enter_context(progress_bar("run", camera.grabs))
         service.run(watch=lambda: show(service.tally.frames, note()))

@@ -1,9 +1,7 @@
 """`linewatch history`: listens to every service of its configuration and stores what they say, until SIGTERM comes."""
 
-import signal
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack
 from threading import Event
 from typing import Final
 
@@ -17,6 +15,7 @@ from linewatch.contracts.errors import HistoryError
 from linewatch.history.database import explained, is_passing, writing
 from linewatch.history.recorder import Recorder, standing_of
 from linewatch.history.retention import expire_step
+from linewatch.signals import on_end
 from linewatch.wire.schema import AnyMessage, DefectMessage, StatusMessage
 
 log = structlog.get_logger()
@@ -40,7 +39,8 @@ def run_history(settings: HistorySettings) -> None:
 
     A database that is locked, full or away for a while is waited for: the services' journals hold what is not stored.
     """
-    with _stopping() as stop, writing(settings.database) as engine, ExitStack() as stack:
+    stop = Event()
+    with on_end(stop.set), writing(settings.database) as engine, ExitStack() as stack:
         ears = [stack.enter_context(_Ear(service, engine)) for service in settings.service]
         notify = sdnotify.SystemdNotifier().notify
         notify("READY=1")
@@ -180,17 +180,3 @@ def _expire(engine: sa.Engine, settings: HistorySettings) -> bool:
     if gone:
         log.info("coil expired", coil=gone)
     return gone is not None
-
-
-@contextmanager
-def _stopping() -> Iterator[Event]:
-    """SIGINT and SIGTERM set the event. Main thread only; elsewhere whoever runs it has no signals to take."""
-    stop = Event()
-    before = {}
-    with suppress(ValueError):
-        before = {number: signal.signal(number, lambda *_: stop.set()) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield stop
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -106,6 +106,18 @@ def test_a_stopped_service_drains_and_ends_well(tmp_path: Path, number: signal.S
     assert all(a[0] + a[1] == b[0] for a, b in pairwise(lines))
 
 
+def test_signals_in_a_burst_end_it_as_well_as_one(tmp_path: Path) -> None:
+    """Ctrl-C again and again, and a supervisor's SIGTERM on top: each comes while the one before is being handled."""
+    with subscriber(tmp_path) as listening, linewatch("run", write_config(tmp_path)) as process:
+        first_alarm(listening)
+        for _ in range(300):
+            process.send_signal(random.choice((signal.SIGTERM, signal.SIGINT)))
+            time.sleep(random.uniform(0, 0.0005))
+        _, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err
+    assert [json.loads(line)["event"] for line in err.splitlines()][-1] == "stopped"
+
+
 def test_after_kill_9_a_standing_alarm_is_neither_lost_nor_doubled(tmp_path: Path) -> None:
     """The next start on the same coil shows the alarm as standing, and does not raise it again."""
     config = write_config(tmp_path)
