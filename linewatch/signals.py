@@ -6,6 +6,9 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
+LONGEST_STOP_S = 5.0
+"""A `stop` that hangs, in a camera's driver, does not hold up the end longer."""
+
 
 @contextmanager
 def on_end(stop: Callable[[], None]) -> Iterator[None]:
@@ -33,5 +36,6 @@ def on_end(stop: Callable[[], None]) -> Iterator[None]:
         for number, handler in before.items():
             signal.signal(number, handler)
         os.close(writing)
-        waiting.join()
-        os.close(reading)
+        waiting.join(LONGEST_STOP_S)
+        if not waiting.is_alive():
+            os.close(reading)
