@@ -36,7 +36,7 @@ demo: install ## Render a coil, inspect it with the shipped engines, show what w
 test: install-dev ## All tests
 	$(BIN)/python -m pytest -q $(ARGS)
 
-test-networks: install-dev ## The networks too large for every change: VGG, ResNet50 and 152, DenseNet121
+test-networks: install-dev ## The networks too large for every change: NASNet, VGG, ResNet50 and 152, DenseNet121
 	$(BIN)/python -m pytest -q -m heavy $(ARGS)
 
 check: install-dev ## Lint, types, import rules, tests

@@ -28,7 +28,7 @@ COUNTS = {  # trained parameters, and Keras' count: computed by hand from the la
     "nasnet_mobile": (4_339_284, 4_376_022),
 }
 SIDE = {"custom_cnn": (200, 200), "screen": (256, 1600)}
-HEAVY = {"vgg11", "vgg16", "vgg19", "mvgg19", "resnet50", "resnet152", "tlu_net densenet121"}
+HEAVY = {"nasnet_mobile", "vgg11", "vgg16", "vgg19", "mvgg19", "resnet50", "resnet152", "tlu_net densenet121"}
 
 
 def variants() -> list:
