@@ -229,7 +229,11 @@ def open_service(
 
         publisher = Publisher(context, settings.wire, keys)
         server = Server(context, settings.wire, keys, journal, standing.snapshot)
-        commands = CommandServer(context, settings.wire.commands, exchange, orders) if settings.wire.commands else None
+        commands = (
+            CommandServer(context, settings.wire.commands, settings.wire, keys, exchange, orders)
+            if settings.wire.commands
+            else None
+        )
         runner = Runner(
             Work(
                 capture=intake.frames,
