@@ -46,10 +46,10 @@ class Audit:
             changed=[alarm.id for alarm in reply.changed] if isinstance(reply, AlarmReply) else None,
         )
 
-    def sum_up(self) -> None:
-        """Tell how many more there were; to be called now and then."""
+    def sum_up(self, *, last: bool = False) -> None:
+        """Tell how many more there were; to be called now and then, and at last."""
         for key, second in tuple(self._in_vain.items()):
-            if self._now_s() - second.began_s >= 1.0:
+            if last or self._now_s() - second.began_s >= 1.0:
                 del self._in_vain[key]
                 if second.more:
                     log.warning("commands_in_vain", key=key, more=second.more)

@@ -1,6 +1,7 @@
 """The command socket: what operators and engineers ask of the running service."""
 
 from collections.abc import Mapping
+from types import TracebackType
 from typing import Final, Protocol
 
 import zmq
@@ -92,6 +93,12 @@ class CommandServer(Router[Command]):
         self._engines = engines
         self._alarms = alarms
         self._audit = Audit()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        super().__exit__(kind, error, trace)
+        self._audit.sum_up(last=True)
 
     def poll(self, timeout_ms: int) -> int:
         answered = super().poll(timeout_ms)
