@@ -17,9 +17,9 @@ from linewatch.wire.certificates import NAME, read_certificate
 log = structlog.get_logger()
 
 _SETTLED_NS = 50_000_000
-"""Files younger than this may change again within one tick of the file system's clock, and look the same."""
-
-_Seen = tuple[tuple[str, int, int, int, int], ...]
+"""A folder that changed so lately may change again within one tick of the file system's clock, and look the same."""
+_READ_AGAIN_S = 1.0
+"""For a file that somebody edits where it lies, which its folder does not show."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +71,8 @@ def _names(keys: list[AllowedKey], like: AllowedKey) -> str:
 
 
 class AllowList:
-    """Always as its folder is: what is added, changed or taken away there counts from the next look on.
+    """Always as its folder is: what comes, is replaced or goes there counts from the next look on, what is edited where
+    it lies within a second.
 
     From any thread. A file that is at fault lets nobody in and keeps nobody else out.
     """
@@ -79,31 +80,29 @@ class AllowList:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._lock = threading.Lock()
-        self._seen: _Seen | None = None
+        self._seen: tuple[int, int, int] | None = None
+        self._read_s = float("-inf")
         self._keys: tuple[AllowedKey, ...] | None = None
         self._callers: Mapping[bytes, Caller] = {}
 
     def find(self, public: bytes) -> Caller | None:
         """Whose key this is; None: nobody's who may connect."""
         with self._lock:
-            seen, newest_ns = self._look()
-            if seen != self._seen:
+            seen, now_s = self._look(), time.monotonic()
+            if seen is None or seen != self._seen or now_s - self._read_s > _READ_AGAIN_S:
                 self._read_again()
-                self._seen = seen if time.time_ns() - newest_ns > _SETTLED_NS else None
+                self._seen, self._read_s = seen, now_s
             return self._callers.get(public)
 
-    def _look(self) -> tuple[_Seen, int]:
-        found, newest_ns = [], 0
+    def _look(self) -> tuple[int, int, int] | None:
+        """What changes with the folder; None: not to be relied on."""
         try:
-            with os.scandir(self.folder) as files:
-                for file in files:
-                    if file.name.endswith(".key"):
-                        about = file.stat()
-                        found.append((file.name, about.st_ino, about.st_size, about.st_mtime_ns, about.st_ctime_ns))
-                        newest_ns = max(newest_ns, about.st_ctime_ns)
-        except OSError:  # the folder, or a file in it, is gone now
-            return (), time.time_ns()
-        return tuple(sorted(found)), newest_ns
+            about = os.stat(self.folder)
+        except OSError:
+            return None
+        if time.time_ns() - about.st_mtime_ns < _SETTLED_NS:
+            return None
+        return about.st_dev, about.st_ino, about.st_mtime_ns
 
     def _read_again(self) -> None:
         unreadable = None

@@ -1,5 +1,6 @@
 """A ROUTER socket that answers requests: one JSON object each, bounded, and always answered."""
 
+import time
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
@@ -29,7 +30,7 @@ MAX_REQUEST_BYTES = 4096
 _REFUSED_BYTES = 64 << 10  # a longer request costs its sender the connection
 _REPLIES_WAITING = 16  # for one consumer that asks and does not read; more are dropped
 _BURST = 64  # requests answered before the caller gets its thread back
-
+_RESPITE_S = 0.01  # behind a burst of errors: a flood of them leaves the interpreter to those who inspect
 _ANSWERS_OWED = 256  # to requests that take a while; more are refused
 _OWING_POLL_MS = 5
 
@@ -118,7 +119,7 @@ class Router(Generic[R]):
         ready = dict(self._poller.poll(min(timeout_ms, _OWING_POLL_MS) if self._owed else timeout_ms))
         if self._doorkeeper and self._doorkeeper.socket in ready:
             self._doorkeeper.answer()
-        answered = 0
+        answered = errors = 0
         while self._socket in ready and answered < _BURST:
             try:
                 frames = self._socket.recv_multipart(zmq.DONTWAIT, copy=False)
@@ -134,6 +135,9 @@ class Router(Generic[R]):
             else:
                 self._reply(asked, answer)
                 answered += 1
+                errors += isinstance(answer[0], ErrorReply)
+        if errors > _BURST // 2:
+            time.sleep(_RESPITE_S)
         return answered + self._pay()
 
     def _pay(self) -> int:

@@ -351,6 +351,7 @@ def test_a_request_that_looks_like_one_is_a_command_or_an_error(noisy, fields):
 
 FLOOD = """
 import sys
+from itertools import count
 from pathlib import Path
 import zmq
 from linewatch.client.keys import ClientKeys, Credentials
@@ -362,9 +363,12 @@ observer, stranger = (
 context = zmq.Context()
 dealers = [connected_dealer(context, endpoint, "commands", observer) for _ in range(8)]
 request = b'{"schema_version": 1, "request": "engine", "action": "drop"}'
-told = False
-while True:
-    knocking = connected_dealer(context, endpoint, "commands", stranger)
+told, knocking = False, None
+for lap in count():
+    if lap % 50 == 0:
+        if knocking is not None:
+            knocking.close()
+        knocking = connected_dealer(context, endpoint, "commands", stranger)
     for dealer in dealers:
         for _ in range(50):
             try:
@@ -376,7 +380,6 @@ while True:
             if not told:
                 told = True
                 print("refused", flush=True)
-    knocking.close()
 """
 
 
