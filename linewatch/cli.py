@@ -424,12 +424,15 @@ def _simulate(options: argparse.Namespace) -> None:
 
 
 def _check(options: argparse.Namespace) -> None:
+    from linewatch.wire.endpoints import load_keys
+
     settings: Settings
     if is_grading(tree := read_toml(options.config)):
         settings = grading_from(tree, str(options.config), Taxonomy.read(options.taxonomy))
     else:
         settings = settings_from(tree, str(options.config))
         grading_for(settings, Taxonomy.read(settings.taxonomy) if settings.taxonomy is not None else None)
+        load_keys(settings.wire)
     if options.json:
         print(settings.model_dump_json(indent=1))
         return
@@ -551,8 +554,9 @@ def _keys(options: argparse.Namespace) -> int:
             key = keyring.allow(folder, options.file, Role(options.role), options.name)
             facts, said = {"name": key.name, "role": key.role}, f"{key.name}: allowed as {key.role}"
         case "revoke":
-            keyring.revoke(folder, options.name)
+            left = keyring.revoke(folder, options.name)
             facts, said = {"name": options.name, "role": None}, f"{options.name}: not allowed any more"
+            said += "" if left else "; none is left, and the service does not start without one"
         case "list":
             keys = read_allow_list(keyring.allow_list_of(folder))
             if options.json:

@@ -71,8 +71,8 @@ def allow(folder: Path, file: Path, role: Role, name: str | None = None) -> Allo
     return AllowedKey(name, certificate.public, role)
 
 
-def revoke(folder: Path, name: str) -> None:
-    """Take a key out of the allow-list. Raises WireError when it is not there."""
+def revoke(folder: Path, name: str) -> int:
+    """Take a key out of the allow-list; how many are left. Raises WireError when it is not there."""
     clients = allow_list_of(folder)
     known = [key.name for key in read_allow_list(clients)]
     if name not in known:
@@ -81,6 +81,7 @@ def revoke(folder: Path, name: str) -> None:
         (clients / f"{name}.key").unlink()
     except OSError as error:
         raise WireError(f"cannot remove {clients / name}.key: {error.strerror}") from error
+    return len(known) - 1
 
 
 def _check(name: str) -> None:

@@ -244,6 +244,9 @@ def test_a_request_that_comes_again_is_carried_out_once_and_its_token_is_its_sen
     assert (stolen.error, stolen.text) == (ErrorCode.REFUSED, "its token names another request")
     ours = [order.command for order in service.taken.orders]
     assert [(c.token, c.by, c.said_by) for c in ours] == [(shelve["token"], "operator", "ann")]
+    dealer.send(canonical({"schema_version": 1, **shelve, "token": "another-one"}))
+    ask(dealer, show)
+    assert len(service.taken.orders) == 2, "an id that comes again is no more than an id"
 
 
 def test_without_keys_everybody_here_has_the_role_that_is_configured():
