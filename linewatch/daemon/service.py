@@ -230,7 +230,14 @@ def open_service(
         publisher = Publisher(context, settings.wire, keys)
         server = Server(context, settings.wire, keys, journal, standing.snapshot)
         commands = (
-            CommandServer(context, settings.wire.commands, settings.wire, keys, exchange, orders)
+            CommandServer(
+                context,
+                settings.wire.commands,
+                keys,
+                exchange,
+                orders,
+                role_without_keys=settings.wire.role_without_keys,
+            )
             if settings.wire.commands
             else None
         )

@@ -100,7 +100,7 @@ class AllowList:
             about = os.stat(self.folder)
         except OSError:
             return None
-        if time.time_ns() - about.st_mtime_ns < _SETTLED_NS:
+        if abs(time.time_ns() - about.st_mtime_ns) < _SETTLED_NS:
             return None
         return about.st_dev, about.st_ino, about.st_mtime_ns
 

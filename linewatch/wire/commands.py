@@ -6,7 +6,6 @@ from typing import Final, Protocol
 
 import zmq
 
-from linewatch.config.wire import WireSettings
 from linewatch.contracts.access import Caller, Role
 from linewatch.contracts.alarm import AlarmAction
 from linewatch.wire.audit import Audit
@@ -25,6 +24,7 @@ from linewatch.wire.schema import (
     EngineReply,
     EngineStatus,
     ErrorCode,
+    ErrorReply,
     Message,
 )
 
@@ -70,17 +70,19 @@ class Alarms(Protocol):
 class CommandServer(Router[Command]):
     """A command about engines is answered when it is taken, one about alarms when what it brought is on disk.
 
-    Each is audited. With keys, clients get in once the `Server` of the same context runs.
+    Each is audited, but for a look that changes nothing. With keys, clients get in once the `Server` of the same
+    context runs.
     """
 
     def __init__(
         self,
         context: zmq.Context[zmq.Socket[bytes]],
         endpoint: str,
-        settings: WireSettings,
         keys: ServerKeys | None,
         engines: Engines,
         alarms: Alarms,
+        *,
+        role_without_keys: Role = Role.ENGINEER,
     ) -> None:
         super().__init__(
             context,
@@ -88,7 +90,7 @@ class CommandServer(Router[Command]):
             keys,
             setting="commands",
             requests=COMMAND,
-            role_without_keys=settings.role_without_keys,
+            role_without_keys=role_without_keys,
         )
         self._engines = engines
         self._alarms = alarms
@@ -109,7 +111,9 @@ class CommandServer(Router[Command]):
         return LEAST_ROLE.get((request.request, getattr(request, "action", "")), Role.ENGINEER)
 
     def answered(self, caller: Caller, request: Command | None, reply: Message) -> None:
-        self._audit.tell(caller, request, reply)
+        looked = request is not None and self.least_role(request) is Role.OBSERVER
+        if not looked or isinstance(reply, ErrorReply):
+            self._audit.tell(caller, request, reply)
 
     def answer(self, request: Command, caller: Caller) -> Answer | Later:
         if isinstance(request, AlarmRequest):

@@ -85,7 +85,7 @@ def serving(folder, **wire):
     context, stop, keys, taken = zmq.Context(), threading.Event(), load_keys(configured), Taken()
     routers = (
         Server(context, configured, keys, EmptyStore(), Standing(1, []).snapshot),
-        CommandServer(context, configured.commands, configured, keys, taken, taken.alarms),
+        CommandServer(context, configured.commands, keys, taken, taken.alarms),
     )
     ready = [threading.Event() for _ in routers]
 
@@ -251,11 +251,10 @@ def test_a_request_that_comes_again_is_carried_out_once_and_its_token_is_its_sen
 
 def test_without_keys_everybody_here_has_the_role_that_is_configured():
     for role in Role:
-        wire = WireSettings(commands="tcp://127.0.0.1:*", role_without_keys=role)
         taken, answers = Taken(), []
         with (
             zmq.Context() as context,
-            CommandServer(context, wire.commands, wire, None, taken, taken.alarms) as server,
+            CommandServer(context, "tcp://127.0.0.1:*", None, taken, taken.alarms, role_without_keys=role) as server,
             context.socket(zmq.DEALER) as dealer,
         ):
             dealer.connect(server.endpoint)
@@ -280,15 +279,16 @@ def test_every_command_is_audited_with_its_key_what_it_asked_and_what_became_of_
         ask(operator, b"{}")
         operator.send(canonical({"schema_version": 1, **command("alarm", "acknowledge", {"by": "ann"})}))
         ask(operator, command("engine", "show", {}, 8))
+        ask(service.dealer("engineer"), command("engine", "promote", {}))
         service.taken.finish()
         assert operator.poll(10_000)
         assert REPLY.validate_json(operator.recv()).error is ErrorCode.REFUSED
-    forbidden, nonsense, shown, acknowledged = events(logs)
+    forbidden, nonsense, promoted, acknowledged = events(logs)
     assert (forbidden["key"], forbidden["role"], forbidden["outcome"]) == ("observer", "observer", "forbidden")
     assert forbidden["asked"]["name"] == "screen-b"
     assert forbidden["log_level"] == "warning"
     assert (nonsense["key"], nonsense["asked"], nonsense["outcome"]) == ("operator", None, "bad_request")
-    assert (shown["outcome"], shown["asked"]["action"], shown["log_level"]) == ("accepted", "show", "info")
+    assert (promoted["outcome"], promoted["asked"]["action"], promoted["log_level"]) == ("accepted", "promote", "info")
     assert (acknowledged["key"], acknowledged["asked"]["by"]) == ("operator", "ann")
     assert (acknowledged["outcome"], acknowledged["why"]) == (
         "refused",
