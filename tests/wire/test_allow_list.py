@@ -91,6 +91,17 @@ def test_every_look_sees_the_folder_as_it_is_then(tmp_path_factory, steps):
             assert allowed.find(public) == (Caller(f"k{n}", expected[n]) if n in expected else None)
 
 
+def test_what_went_a_while_ago_is_gone_at_the_next_look(tmp_path):
+    public = key(tmp_path, "ann", Role.OPERATOR)
+    allowed = AllowList(tmp_path)
+    for _ in range(3):
+        time.sleep(0.1)  # the folder has settled
+        assert allowed.find(public) == Caller("ann", Role.OPERATOR)
+    (tmp_path / "ann.key").unlink()
+    time.sleep(0.1)
+    assert allowed.find(public) is None
+
+
 def test_a_file_that_is_edited_where_it_lies_counts_soon(tmp_path):
     public = key(tmp_path, "ann", Role.OBSERVER)
     allowed = AllowList(tmp_path)

@@ -33,13 +33,16 @@ def test_what_is_written_is_what_zmq_auth_reads_and_the_other_way_round(tmp_path
     assert read_certificate(tmp_path / "theirs.key").public == zmq.auth.load_certificate(public)[0]
 
 
-def test_a_secret_is_its_owners_alone_whatever_the_umask(tmp_path, pair):
-    before = os.umask(0)
+@pytest.mark.parametrize("umask", [0, 0o077])
+def test_a_secret_is_its_owners_alone_and_the_public_half_everybodys_whatever_the_umask(tmp_path, pair, umask):
+    before = os.umask(umask)
     try:
         write_secret(tmp_path / "a.key_secret", pair)
+        write_public(tmp_path / "a.key", pair)
     finally:
         os.umask(before)
     assert (tmp_path / "a.key_secret").stat().st_mode & 0o777 == 0o600
+    assert (tmp_path / "a.key").stat().st_mode & 0o777 == 0o644
     with pytest.raises(FileExistsError):
         write_secret(tmp_path / "a.key_secret", Certificate(*zmq.curve_keypair()))
     assert read_secret(tmp_path / "a.key_secret") == pair
