@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
@@ -28,8 +28,12 @@ from linewatch.config.modbus import ModbusSettings
 from linewatch.config.service import ServiceSettings
 from linewatch.config.taxonomy import TAXONOMY, Taxonomy
 from linewatch.config.wire import WireSettings
-from linewatch.contracts.errors import ConfigError, LinewatchError, StageError
+from linewatch.contracts.access import Role
+from linewatch.contracts.errors import ConfigError, LinewatchError, StageError, WireError
 from linewatch.daemon.logs import configure_logs
+
+if TYPE_CHECKING:
+    from linewatch.client import ClientKeys
 
 ANY_PORT = "tcp://127.0.0.1:*"
 BEYOND_LIMITS = 9  # exit code of `compare`
@@ -91,6 +95,7 @@ def _parser() -> argparse.ArgumentParser:  # noqa: PLR0915 - a list of commands
     watch.add_argument("--serve", help="its wire.serve; default: the port above")
     watch.add_argument("--json", action="store_true", help="one message per line instead of a table")
     watch.add_argument("--for-s", type=float, help="end after this long")
+    _keyed(watch)
 
     simulate = command("simulate", _simulate, "Render a strip with known defects to a recording, and write the truth.")
     simulate.add_argument("--out", type=Path, required=True, metavar="FILE.avi")
@@ -133,10 +138,12 @@ def _parser() -> argparse.ArgumentParser:  # noqa: PLR0915 - a list of commands
     engine.add_argument("--shadow", action="store_true", help="compare it with the running engine of its task")
     engine.add_argument("--commands", default="tcp://127.0.0.1:5572", metavar="ENDPOINT", help="its wire.commands")
     engine.add_argument("--json", action="store_true")
+    _keyed(engine)
 
     alarms = command("alarms", _alarms, "List the alarms of a running service: those that stand, and what is shelved.")
     alarms.add_argument("--serve", default="tcp://127.0.0.1:5571", metavar="ENDPOINT", help="its wire.serve")
     alarms.add_argument("--json", action="store_true")
+    _keyed(alarms)
 
     def alarm_command(name: str, work: Work, about: str, **options: Any) -> argparse.ArgumentParser:
         sub = command(name, work, about)
@@ -147,13 +154,36 @@ def _parser() -> argparse.ArgumentParser:  # noqa: PLR0915 - a list of commands
             "--token", help="to send a command again that nobody answered: it is carried out once, however often sent"
         )
         sub.add_argument("--json", action="store_true")
-        return sub
+        return _keyed(sub)
 
     ack = alarm_command("ack", _ack, "Acknowledge an alarm of a running service, or all.", nargs="?")
     ack.add_argument("--all", action="store_true", help="all that stand")
     shelve = alarm_command("shelve", _shelve, "Keep a rule's alarms from asking for an operator, for a while.")
     shelve.add_argument("--minutes", type=float, help="for how long; default: until the alarm is over")
     alarm_command("unshelve", _unshelve, "Let a rule's alarms ask for an operator again.")
+
+    keys = command("keys", _keys, "Make keys, and say who may do what: new, allow, list, revoke.")
+    key_commands = keys.add_subparsers(dest="action", required=True, metavar="ACTION")
+
+    def key_command(action: str, about: str) -> argparse.ArgumentParser:
+        sub = key_commands.add_parser(action, help=about, description=about)
+        sub.add_argument(
+            "--dir", type=Path, default=Path("keys"), help="folder of keys; its clients/ is [wire.keys] clients_dir"
+        )
+        sub.add_argument("--json", action="store_true")
+        return sub
+
+    new = key_command("new", "Make a key pair; with a role it is allowed at once. 'server': the service's own.")
+    new.add_argument("name")
+    new.add_argument("--role", choices=tuple(Role))
+    allow = key_command("allow", "Let the key of a public certificate in; or change the role of one that is.")
+    allow.add_argument("file", type=Path, help="the client's NAME.key")
+    allow.add_argument("--role", choices=tuple(Role), required=True)
+    allow.add_argument("--name", help="to go by in the list; default: the file's")
+    key_command("list", "List the keys that may connect, and their roles.")
+    revoke = key_command("revoke", "Take a key's permission away, on connections that are open, too.")
+    revoke.add_argument("name")
+
     bridge = command("bridge", _bridge, "Show a running service to a plant's controllers, in a process of its own.")
     bridge.add_argument("protocol", choices=("modbus",))
     bridge.add_argument("config", type=Path, nargs="?")
@@ -296,6 +326,29 @@ def _parser() -> argparse.ArgumentParser:  # noqa: PLR0915 - a list of commands
     return parser
 
 
+def _keyed(sub: argparse.ArgumentParser) -> argparse.ArgumentParser:
+    for option, variable, about in (
+        ("--key", "LINEWATCH_KEY", "this client's *.key_secret, where the service has keys"),
+        ("--server-key", "LINEWATCH_SERVER_KEY", "the service's own server.key"),
+    ):
+        sub.add_argument(
+            option,
+            type=Path,
+            metavar="FILE",
+            default=os.environ.get(variable) or None,
+            help=f"{about}; default: ${variable}",
+        )
+    return sub
+
+
+def _client_keys(options: argparse.Namespace) -> "ClientKeys | None":
+    from linewatch.client import ClientKeys
+
+    if (options.key is None) != (options.server_key is None):
+        raise ConfigError("expected both --key FILE.key_secret and --server-key FILE.key, or neither")
+    return ClientKeys(options.key, options.server_key) if options.key else None
+
+
 def _queried(sub: argparse.ArgumentParser) -> argparse.ArgumentParser:
     sub.add_argument("--config", type=Path, default=Path("configs/history.toml"), help="of `linewatch history`")
     sub.add_argument("--json", action="store_true")
@@ -351,7 +404,7 @@ def _record(options: argparse.Namespace) -> None:
 def _watch(options: argparse.Namespace) -> None:
     from linewatch.client.watch import watch
 
-    watch(options.endpoint, options.serve, for_s=options.for_s, as_json=options.json)
+    watch(options.endpoint, options.serve, for_s=options.for_s, as_json=options.json, keys=_client_keys(options))
 
 
 def _simulate(options: argparse.Namespace) -> None:
@@ -371,12 +424,15 @@ def _simulate(options: argparse.Namespace) -> None:
 
 
 def _check(options: argparse.Namespace) -> None:
+    from linewatch.wire.endpoints import load_keys
+
     settings: Settings
     if is_grading(tree := read_toml(options.config)):
         settings = grading_from(tree, str(options.config), Taxonomy.read(options.taxonomy))
     else:
         settings = settings_from(tree, str(options.config))
         grading_for(settings, Taxonomy.read(settings.taxonomy) if settings.taxonomy is not None else None)
+        load_keys(settings.wire)
     if options.json:
         print(settings.model_dump_json(indent=1))
         return
@@ -433,7 +489,7 @@ def _engine(options: argparse.Namespace) -> None:
     action = EngineAction(options.action)
     if (action is EngineAction.LOAD) != bool(options.name):
         raise ConfigError(f"engine {action}: expected {'a' if action is EngineAction.LOAD else 'no'} name of an engine")
-    with Commander(options.commands) as commander:
+    with Commander(options.commands, keys=_client_keys(options)) as commander:
         reply = commander.engine(action, options.name, shadow=options.shadow)
     if options.json:
         print(reply.model_dump_json())
@@ -445,7 +501,7 @@ def _alarms(options: argparse.Namespace) -> None:
     from linewatch.client.questions import ask_snapshot
     from linewatch.tables import alarms_table
 
-    found = ask_snapshot(options.serve)
+    found = ask_snapshot(options.serve, keys=_client_keys(options))
     if options.json:
         rows = {"standing": found.standing_alarms, "suppressed_or_shelved": found.suppressed_or_shelved}
         print(json.dumps({name: [row.model_dump(mode="json") for row in of] for name, of in rows.items()}))
@@ -471,7 +527,7 @@ def _command(options: argparse.Namespace, send: Callable[[Any], Any]) -> None:
     from linewatch.client import Commander
     from linewatch.tables import alarm_state
 
-    with Commander(options.commands) as commander:
+    with Commander(options.commands, keys=_client_keys(options)) as commander:
         reply = send(commander)
     if options.json:
         print(reply.model_dump_json())
@@ -480,6 +536,36 @@ def _command(options: argparse.Namespace, send: Callable[[Any], Any]) -> None:
         print(f"{alarm.id}: {alarm_state(alarm)}")
     if not reply.changed:
         print("nothing to change: it is so already")
+
+
+def _keys(options: argparse.Namespace) -> int:
+    from linewatch.tables import keys_table
+    from linewatch.wire import keyring
+    from linewatch.wire.allow_list import read_allow_list
+
+    folder, facts, said = options.dir, {}, ""
+    match options.action:
+        case "new":
+            role = Role(options.role) if options.role else None
+            private, public = keyring.make_pair(folder, options.name, role)
+            facts = {"name": options.name, "role": role, "secret_file": str(private), "public_file": str(public)}
+            said = f"{private}: for its owner alone\n{public}: {f'allowed as {role}' if role else 'for the other side'}"
+        case "allow":
+            key = keyring.allow(folder, options.file, Role(options.role), options.name)
+            facts, said = {"name": key.name, "role": key.role}, f"{key.name}: allowed as {key.role}"
+        case "revoke":
+            left = keyring.revoke(folder, options.name)
+            facts, said = {"name": options.name, "role": None}, f"{options.name}: not allowed any more"
+            said += "" if left else "; none is left, and the service does not start without one"
+        case "list":
+            keys = read_allow_list(keyring.allow_list_of(folder))
+            if options.json:
+                print(json.dumps([{**asdict(key), "public": key.public and key.public.decode()} for key in keys]))
+            else:
+                keys_table(keys)
+            return WireError.exit_code if any(key.fault for key in keys) else 0
+    print(json.dumps(facts) if options.json else said)
+    return 0
 
 
 def _bridge(options: argparse.Namespace) -> None:

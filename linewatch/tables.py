@@ -7,6 +7,7 @@ from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from linewatch.contracts.alarm import Priority, ShelvingState
 from linewatch.contracts.verdict import CoilGrade, GradeReason
@@ -16,6 +17,7 @@ from linewatch.history.judge import Judgement
 from linewatch.history.regrade import Regraded
 from linewatch.inference.engines import EngineReport
 from linewatch.inference.tensorrt.plans import Plan
+from linewatch.wire.allow_list import AllowedKey
 from linewatch.wire.schema import AlarmBody, EngineBeside, EngineStatus
 
 _WIDE = 160  # columns of a table that goes to a file
@@ -118,6 +120,17 @@ def lineup_table(engines: Sequence[EngineStatus], beside: EngineBeside | None) -
             )
         )
     _pairs("engines", rows)
+
+
+def keys_table(keys: Sequence[AllowedKey]) -> None:
+    """Whose keys may connect, or why not."""
+    table = Table(title_justify="left")
+    for column in ("name", "role", "public key", "fault"):
+        table.add_column(column, overflow="fold")
+    for key in keys:
+        public = key.public.decode() if key.public else ""
+        table.add_row(key.name, None if key.fault else key.role, Text(public), Text(key.fault or ""))
+    Console().print(table)
 
 
 def alarms_table(standing: Sequence[AlarmBody], held_back: Sequence[AlarmBody]) -> None:

@@ -1,7 +1,8 @@
 """What a consumer of the wire imports. Knows the wire's schema and nothing else of linewatch."""
 
 from linewatch.client.commander import Commander
-from linewatch.client.subscriber import ClientKeys, Loss, Lost, Position, Subscriber
+from linewatch.client.keys import ClientKeys
+from linewatch.client.subscriber import Loss, Lost, Position, Subscriber
 from linewatch.contracts.verdict import from_tail
 
 __all__ = ["ClientKeys", "Commander", "Loss", "Lost", "Position", "Subscriber", "from_tail"]

@@ -1,4 +1,4 @@
-"""Commands to a running service on this host."""
+"""Commands to a running service."""
 
 import getpass
 import secrets
@@ -8,6 +8,7 @@ from typing import Self
 
 import zmq
 
+from linewatch.client.keys import ClientKeys, Credentials
 from linewatch.client.questions import NoAnswerError, Questions, RefusedError, connected_dealer
 from linewatch.contracts.alarm import AlarmAction
 from linewatch.wire.schema import AlarmReply, EngineAction, EngineReply
@@ -16,12 +17,13 @@ from linewatch.wire.schema import AlarmReply, EngineAction, EngineReply
 class Commander:
     """Connected to a service's command socket; opened, used and closed by one thread."""
 
-    def __init__(self, endpoint: str, answer_timeout_s: float = 5.0) -> None:
-        """`endpoint`: the service's [wire] commands. Raises WireError for what is no endpoint."""
+    def __init__(self, endpoint: str, answer_timeout_s: float = 5.0, *, keys: ClientKeys | None = None) -> None:
+        """`endpoint`: the service's [wire] commands. Raises WireError for what is no endpoint, or no key."""
+        self._credentials = Credentials(keys)
         self._endpoint = endpoint
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         try:
-            self._questions = Questions(self._dealer, answer_timeout_s)
+            self._questions = Questions(self._dealer, answer_timeout_s, self._credentials.hint)
         except BaseException:
             self._context.destroy(0)
             raise
@@ -75,7 +77,7 @@ class Commander:
             raise NoAnswerError(f"{error}; it may have been carried out: send it again with token {token}") from error
 
     def _dealer(self) -> zmq.Socket[bytes]:
-        return connected_dealer(self._context, self._endpoint, "commands")
+        return connected_dealer(self._context, self._endpoint, "commands", self._credentials)
 
 
 def _whoami() -> str:

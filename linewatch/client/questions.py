@@ -7,6 +7,7 @@ from typing import TypeVar
 import zmq
 from pydantic import ValidationError
 
+from linewatch.client.keys import ClientKeys, Credentials
 from linewatch.contracts.alarm import AlarmAction
 from linewatch.contracts.errors import WireError
 from linewatch.wire.schema import (
@@ -44,24 +45,28 @@ class RefusedError(NoAnswerError):
     """The service answered, and refused."""
 
 
-def ask_snapshot(endpoint: str, timeout_s: float = 5.0) -> Snapshot:
+def ask_snapshot(endpoint: str, timeout_s: float = 5.0, *, keys: ClientKeys | None = None) -> Snapshot:
     """How things stand at the service whose [wire] serve is `endpoint`. Raises WireError when it does not answer."""
+    credentials = Credentials(keys)
     with zmq.Context() as context:
 
         def dealer() -> zmq.Socket[bytes]:
-            return connected_dealer(context, endpoint, "serve")
+            return connected_dealer(context, endpoint, "serve", credentials)
 
-        questions = Questions(dealer, timeout_s)
+        questions = Questions(dealer, timeout_s, credentials.hint)
         try:
             return questions.snapshot()
         finally:
             questions.close()
 
 
-def connected_dealer(context: "zmq.Context[zmq.Socket[bytes]]", endpoint: str, setting: str) -> zmq.Socket[bytes]:
+def connected_dealer(
+    context: "zmq.Context[zmq.Socket[bytes]]", endpoint: str, setting: str, credentials: Credentials
+) -> zmq.Socket[bytes]:
     """A DEALER socket that is connected. Raises WireError that names the service's setting for what is no endpoint."""
     dealer = context.socket(zmq.DEALER)
     dealer.linger = 0
+    credentials.arm(dealer)
     try:
         dealer.connect(endpoint)
     except zmq.ZMQError as error:
@@ -76,8 +81,9 @@ def connected_dealer(context: "zmq.Context[zmq.Socket[bytes]]", endpoint: str, s
 class Questions:
     """Opened, used and closed by one thread."""
 
-    def __init__(self, connect: Callable[[], zmq.Socket[bytes]], timeout_s: float) -> None:
-        """`connect` makes a DEALER socket that is connected to the service."""
+    def __init__(self, connect: Callable[[], zmq.Socket[bytes]], timeout_s: float, hint: str) -> None:
+        """`connect` makes a DEALER socket that is connected to the service. hint: what may be wrong if none answers."""
+        self._hint = hint
         self._connect = connect
         self._timeout_s = timeout_s
         self._socket = connect()
@@ -179,7 +185,7 @@ class Questions:
         # What waits in this socket, in either direction, belongs to a question that is given up.
         self._socket.close(0)
         self._socket = self._connect()
-        raise NoAnswerError(f"no answer from the service within {self._timeout_s:g} s")
+        raise NoAnswerError(f"no answer from the service within {self._timeout_s:g} s: {self._hint}")
 
     def _answers(self, question: bytes) -> Iterator[list[bytes]]:
         deadline = time.monotonic() + self._timeout_s

@@ -4,14 +4,13 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self
 
 import zmq
-import zmq.auth
 from pydantic import ValidationError
 
+from linewatch.client.keys import ClientKeys, Credentials
 from linewatch.client.questions import NoAnswerError, Questions
 from linewatch.contracts.errors import WireError
 from linewatch.wire.schema import (
@@ -25,14 +24,6 @@ from linewatch.wire.schema import (
 )
 
 _SILENCE_S = 3.0  # thirty heartbeats
-
-
-@dataclass(frozen=True, slots=True)
-class ClientKeys:
-    """CURVE: this client's secret certificate, and the service's public one."""
-
-    secret_file: Path
-    server_public_file: Path
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +79,7 @@ class Subscriber:
         self._topics = frozenset(Topic(topic) for topic in topics)
         self._since = since
         self._positions = {Topic(topic): position for topic, position in (positions or {}).items()}
-        self._keys = _load(keys) if keys else None
+        self._credentials = Credentials(keys)
         self._publish = publish
         self._serve = serve
         self._receive_high_water = receive_high_water
@@ -103,7 +94,7 @@ class Subscriber:
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         try:
             self._socket = self._sub()
-            self._questions = Questions(self._dealer, answer_timeout_s)
+            self._questions = Questions(self._dealer, answer_timeout_s, self._credentials.hint)
         except BaseException:
             self._context.destroy(0)
             raise
@@ -266,8 +257,7 @@ class Subscriber:
         socket.setsockopt(zmq.RECONNECT_IVL_MAX, 1000)
         socket.setsockopt(zmq.TCP_KEEPALIVE, 1)
         socket.setsockopt(zmq.TCP_KEEPALIVE_IDLE, 10)
-        if self._keys:
-            socket.curve_publickey, socket.curve_secretkey, socket.curve_serverkey = self._keys
+        self._credentials.arm(socket)
         try:
             socket.connect(endpoint)
         except zmq.ZMQError as error:
@@ -280,16 +270,3 @@ class Subscriber:
 
 _GONE = "the journal does not hold it any more"
 _BEFORE_ALL = Position(0, 0)  # the first start of a service is epoch 1
-
-
-def _load(keys: ClientKeys) -> tuple[bytes, bytes, bytes]:
-    try:
-        public, secret = zmq.auth.load_certificate(keys.secret_file)
-        server, _ = zmq.auth.load_certificate(keys.server_public_file)
-    except (OSError, ValueError) as error:
-        raise WireError(
-            f"no CURVE certificate: {error}; name the client's *.key_secret and the service's *.key"
-        ) from error
-    if secret is None:
-        raise WireError(f"{keys.secret_file} holds no secret key; name the client's *.key_secret file")
-    return public, secret, server

@@ -9,6 +9,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from linewatch.client.keys import ClientKeys
 from linewatch.client.subscriber import Lost, Subscriber
 from linewatch.contracts.errors import WireError
 from linewatch.wire.schema import (
@@ -146,10 +147,12 @@ class Board:
         return table
 
 
-def watch(publish: str, serve: str | None, *, for_s: float | None, as_json: bool) -> None:
-    """Follow a service until interrupted, or for `for_s`. Raises WireError for an endpoint that cannot be used."""
+def watch(
+    publish: str, serve: str | None, *, for_s: float | None, as_json: bool, keys: ClientKeys | None = None
+) -> None:
+    """Follow a service until interrupted, or for `for_s`. Raises WireError for an endpoint or key that is no good."""
     end_s = time.monotonic() + (for_s if for_s is not None else float("inf"))
-    with Subscriber(publish, serve or _next_port(publish)) as subscriber:
+    with Subscriber(publish, serve or _next_port(publish), keys=keys) as subscriber:
         if as_json:
             while time.monotonic() < end_s:
                 message = subscriber.poll(0.2)

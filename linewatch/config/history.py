@@ -1,20 +1,12 @@
 """The configuration file of `linewatch history`: what it listens to, where it keeps it, and for how long."""
 
-from pathlib import Path
 from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
 from linewatch.config.base import Settings
 from linewatch.config.service import LogSettings
-from linewatch.config.wire import Endpoint
-
-
-class ClientKeySettings(Settings):
-    """CURVE: the history's own secret certificate, and the service's public one."""
-
-    secret_file: Annotated[Path, Field(strict=False)]
-    server_public_file: Annotated[Path, Field(strict=False)]
+from linewatch.config.wire import ClientKeySettings, Endpoint
 
 
 class HeardService(Settings):

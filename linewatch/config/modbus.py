@@ -1,14 +1,13 @@
 """The whole configuration file of a Modbus TCP bridge: which service it listens to, and what it shows to a PLC."""
 
 import ipaddress
-from pathlib import Path
 from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
 from linewatch.config.base import Settings
 from linewatch.config.service import LogSettings
-from linewatch.config.wire import Endpoint
+from linewatch.config.wire import ClientKeySettings, Endpoint
 
 ALARM_BITS = 64
 NO_CLASS, CLASS_WITHOUT_CODE = 0, 65535
@@ -40,13 +39,6 @@ HostAddress = Annotated[str, AfterValidator(_host_address)]
 Bit = Annotated[int, Field(ge=0, lt=ALARM_BITS)]
 WordOrder = Literal["high-first", "low-first"]
 Code = Annotated[int, Field(gt=NO_CLASS, lt=CLASS_WITHOUT_CODE)]
-
-
-class ClientKeySettings(Settings):
-    """CURVE: the bridge's own secret certificate, and the service's public one."""
-
-    secret_file: Annotated[Path, Field(strict=False)]
-    server_public_file: Annotated[Path, Field(strict=False)]
 
 
 class ServedBySettings(Settings):

@@ -60,8 +60,19 @@ class AlarmCommand:
 
     token: str  # names the request for ever
     action: AlarmAction
-    by: str
+    by: str  # the name of the key that it came with; without keys, who it said it was
     at_unix_ns: int
+    said_by: str | None = None  # who it said it was, where `by` is the name of a key
+
+    @property
+    def key(self) -> str | None:
+        """The name of the key that it came with; None: whoever asked could say any name."""
+        return None if self.said_by is None else self.by
+
+    @property
+    def asker(self) -> str:
+        """Who asked, in words."""
+        return f"{self.said_by} (key {self.by})" if self.said_by else self.by or "nobody named"
 
 
 @dataclass(frozen=True, slots=True)

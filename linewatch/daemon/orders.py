@@ -10,13 +10,10 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
-import structlog
-
+from linewatch.contracts.access import Caller
 from linewatch.contracts.alarm import Alarm, AlarmAction, AlarmCommand, AlarmNotice, AlarmOrder
 from linewatch.wire.encode import alarm_body
 from linewatch.wire.schema import AlarmBody, AlarmRequest
-
-log = structlog.get_logger()
 
 ANSWERS_KEPT = 1024
 ON_THEIR_WAY = 64
@@ -28,6 +25,7 @@ class Outcome:
     """What became of a request; `done` once its transitions are on disk, or it is refused."""
 
     action: AlarmAction
+    key: str | None = None  # that it came with
     order: AlarmOrder | None = None  # None: of an earlier run
     begun: bool = False
     done: bool = False
@@ -47,22 +45,26 @@ class Orders:
         self._closed = False
         for body in told:
             if body.command is not None:
-                outcome = self._outcomes.setdefault(body.command.token, Outcome(body.command.action, done=True))
-                outcome.changed.append(body)
+                command = AlarmCommand(**body.command.model_dump())
+                earlier = Outcome(command.action, command.key, done=True)
+                self._outcomes.setdefault(command.token, earlier).changed.append(body)
 
-    def take(self, request: AlarmRequest) -> Outcome:
+    def take(self, request: AlarmRequest, caller: Caller) -> Outcome:
         """What becomes of the request, now or later; an outcome of its own that is refused when it cannot be taken."""
         with self._lock:
             known = self._outcomes.get(request.token)
+            if known is not None and not _is_the_same(known, request, caller):
+                return _refusal(request, "its token names another request")
             if known is not None:
-                return known if _is_the_same(known, request) else _refusal(request, "its token names another request")
+                return known
             if self._closed:
                 return _refusal(request, OVER)
             if self._waiting >= ON_THEIR_WAY:
                 return _refusal(request, f"{self._waiting} commands are on their way already; try again")
-            command = AlarmCommand(request.token, request.action, request.by, time.time_ns())
+            by, said_by = (request.by, None) if caller.key is None else (caller.key, request.by)
+            command = AlarmCommand(request.token, request.action, by, time.time_ns(), said_by)
             order = AlarmOrder(command, request.alarm, request.minutes)
-            outcome = self._outcomes[request.token] = Outcome(request.action, order)
+            outcome = self._outcomes[request.token] = Outcome(request.action, caller.key, order)
             self._waiting += 1
             while len(self._outcomes) > ANSWERS_KEPT and next(iter(self._outcomes.values())).done:
                 self._outcomes.popitem(last=False)
@@ -95,19 +97,12 @@ class Orders:
         outcome.changed = [alarm_body(alarm, None) for alarm in alarms]
         outcome.done = True
         self._waiting -= 1
-        if outcome.order is not None:
-            log.info(
-                "alarm_command",
-                action=outcome.action.value,
-                alarm=outcome.order.alarm,
-                by=outcome.order.command.by,
-                refused=refused,
-                changed=[body.id for body in outcome.changed],
-            )
 
 
-def _is_the_same(known: Outcome, request: AlarmRequest) -> bool:
+def _is_the_same(known: Outcome, request: AlarmRequest, caller: Caller) -> bool:
     order = known.order
+    if known.key != caller.key:
+        return False
     if order is None:
         return known.action is request.action
     return (known.action, order.alarm, order.minutes) == (request.action, request.alarm, request.minutes)

@@ -229,7 +229,18 @@ def open_service(
 
         publisher = Publisher(context, settings.wire, keys)
         server = Server(context, settings.wire, keys, journal, standing.snapshot)
-        commands = CommandServer(context, settings.wire.commands, exchange, orders) if settings.wire.commands else None
+        commands = (
+            CommandServer(
+                context,
+                settings.wire.commands,
+                keys,
+                exchange,
+                orders,
+                role_without_keys=settings.wire.role_without_keys,
+            )
+            if settings.wire.commands
+            else None
+        )
         runner = Runner(
             Work(
                 capture=intake.frames,

@@ -312,7 +312,7 @@ def _shelf(watch: Watch, order: AlarmOrder, alarms: Alarms, rules: DecisionRules
         camera=rules.camera,
         along_mm=alarms.end_mm,
         defect_ids=(),
-        text=f"{name}: shelved {length} by {command.by or 'nobody named'}",
+        text=f"{name}: shelved {length} by {command.asker}",
         change=AlarmChange.SHELVED,
         priority=watch.rule.priority,
         active_state=False,

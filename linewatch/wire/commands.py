@@ -1,9 +1,15 @@
-"""The command socket: what operators and engineers on this host ask of the running service."""
+"""The command socket: what operators and engineers ask of the running service."""
 
-from typing import Protocol
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Final, Protocol
 
 import zmq
 
+from linewatch.contracts.access import Caller, Role
+from linewatch.contracts.alarm import AlarmAction
+from linewatch.wire.audit import Audit
+from linewatch.wire.endpoints import ServerKeys
 from linewatch.wire.router import Answer, Later, Router, refusal
 from linewatch.wire.schema import (
     COMMAND,
@@ -12,12 +18,26 @@ from linewatch.wire.schema import (
     AlarmReply,
     AlarmRequest,
     Command,
+    EngineAction,
     EngineBeside,
     EngineCommand,
     EngineReply,
     EngineStatus,
     ErrorCode,
+    ErrorReply,
+    Message,
 )
+
+LEAST_ROLE: Final[Mapping[tuple[str, str], Role]] = {
+    ("alarm", AlarmAction.ACKNOWLEDGE): Role.OPERATOR,
+    ("alarm", AlarmAction.SHELVE): Role.OPERATOR,
+    ("alarm", AlarmAction.UNSHELVE): Role.OPERATOR,
+    ("engine", EngineAction.SHOW): Role.OBSERVER,
+    ("engine", EngineAction.LOAD): Role.ENGINEER,
+    ("engine", EngineAction.PROMOTE): Role.ENGINEER,
+    ("engine", EngineAction.DROP): Role.ENGINEER,
+}
+"""What role each command needs, by its `request` and its `action` ("" where it has none)."""
 
 
 class Engines(Protocol):
@@ -44,22 +64,60 @@ class Outcome(Protocol):
 class Alarms(Protocol):
     """What carries the commands about alarms out."""
 
-    def take(self, request: AlarmRequest) -> Outcome: ...
+    def take(self, request: AlarmRequest, caller: Caller) -> Outcome: ...
 
 
 class CommandServer(Router[Command]):
-    """A command about engines is answered when it is taken, one about alarms when what it brought is on disk."""
+    """A command about engines is answered when it is taken, one about alarms when what it brought is on disk.
+
+    Each is audited, but for a look that changes nothing. With keys, clients get in once the `Server` of the same
+    context runs.
+    """
 
     def __init__(
-        self, context: zmq.Context[zmq.Socket[bytes]], endpoint: str, engines: Engines, alarms: Alarms
+        self,
+        context: zmq.Context[zmq.Socket[bytes]],
+        endpoint: str,
+        keys: ServerKeys | None,
+        engines: Engines,
+        alarms: Alarms,
+        *,
+        role_without_keys: Role = Role.ENGINEER,
     ) -> None:
-        super().__init__(context, endpoint, None, setting="commands", requests=COMMAND)
+        super().__init__(
+            context,
+            endpoint,
+            keys,
+            setting="commands",
+            requests=COMMAND,
+            role_without_keys=role_without_keys,
+        )
         self._engines = engines
         self._alarms = alarms
+        self._audit = Audit()
 
-    def answer(self, request: Command) -> Answer | Later:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        super().__exit__(kind, error, trace)
+        self._audit.sum_up(last=True)
+
+    def poll(self, timeout_ms: int) -> int:
+        answered = super().poll(timeout_ms)
+        self._audit.sum_up()
+        return answered
+
+    def least_role(self, request: Command) -> Role:
+        return LEAST_ROLE.get((request.request, getattr(request, "action", "")), Role.ENGINEER)
+
+    def answered(self, caller: Caller, request: Command | None, reply: Message) -> None:
+        looked = request is not None and self.least_role(request) is Role.OBSERVER
+        if not looked or isinstance(reply, ErrorReply):
+            self._audit.tell(caller, request, reply)
+
+    def answer(self, request: Command, caller: Caller) -> Answer | Later:
         if isinstance(request, AlarmRequest):
-            outcome = self._alarms.take(request)
+            outcome = self._alarms.take(request, caller)
             return lambda: _answer(request, outcome) if outcome.done else None
         refused = self._engines.command(request)
         if refused is not None:

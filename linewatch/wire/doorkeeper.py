@@ -1,13 +1,12 @@
 """Answers libzmq whether a CURVE key may connect (ZeroMQ RFC 27, ZAP)."""
 
-from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 import zmq
-import zmq.auth
 from zmq.utils import z85
 
+from linewatch.wire.allow_list import AllowList
 from linewatch.wire.endpoints import ZAP_DOMAIN
 
 _ADDRESS = "inproc://zeromq.zap.01"
@@ -16,13 +15,12 @@ _ADDRESS = "inproc://zeromq.zap.01"
 class Doorkeeper:
     """Serves every armed socket of one context; opened, answered and closed by one thread.
 
-    A client is known while its public certificate (`*.key`) lies in `clients_dir`: files that come and go count from
-    the next handshake on.
+    Every message of a connection that it let in bears the public key, in Z85, as its `User-Id`.
     """
 
-    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], clients_dir: Path) -> None:
+    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], allowed: AllowList) -> None:
         self._context = context
-        self._clients_dir = clients_dir
+        self._allowed = allowed
 
     def __enter__(self) -> Self:
         self.socket = self._context.socket(zmq.REP)
@@ -38,17 +36,7 @@ class Doorkeeper:
     def answer(self) -> None:
         """Answer one handshake that waits. libzmq is the only one who can ask: the address is within the process."""
         version, request_id, domain, _, _, mechanism, *credentials = self.socket.recv_multipart()
-        known = domain == ZAP_DOMAIN and mechanism == b"CURVE" and self._is_known(z85.encode(credentials[0]))
-        status = (b"200", b"OK") if known else (b"400", b"this key is not known")
-        self.socket.send_multipart([version, request_id, *status, b"", b""])
-
-    def _is_known(self, key: bytes) -> bool:
-        return any(_public_key(path) == key for path in self._clients_dir.glob("*.key"))
-
-
-def _public_key(path: Path) -> bytes | None:
-    """A file that is no certificate lets nobody in and keeps nobody else out."""
-    try:
-        return zmq.auth.load_certificate(path)[0]
-    except (OSError, ValueError):
-        return None
+        key = z85.encode(credentials[0]) if domain == ZAP_DOMAIN and mechanism == b"CURVE" else b""
+        known = self._allowed.find(key) is not None
+        status = (b"200", b"OK", key) if known else (b"400", b"this key is not allowed", b"")
+        self.socket.send_multipart([version, request_id, *status, b""])

@@ -3,45 +3,49 @@
 import errno
 import ipaddress
 import socket as sockets
+import stat
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Self
 
 import zmq
-import zmq.auth
 
 from linewatch.config.wire import KeySettings, WireSettings
 from linewatch.contracts.errors import WireError
+from linewatch.wire.allow_list import AllowList, read_allow_list
+from linewatch.wire.certificates import read_secret
 
 ZAP_DOMAIN = b"linewatch"
 
 
 @dataclass(frozen=True, slots=True)
 class ServerKeys:
-    """The service's CURVE key pair, and the folder of the public certificates that may connect."""
+    """The service's CURVE key pair, and whose keys may connect."""
 
     public: bytes
     secret: bytes
-    clients_dir: Path
+    allowed: AllowList
 
     @classmethod
     def load(cls, settings: KeySettings) -> Self:
-        """Raises WireError when a certificate is missing or is none."""
-        public, secret = _certificate(settings.server_secret_file, "[wire.keys] server_secret_file")
-        if secret is None:
+        """Raises WireError when a certificate is missing, is none or could be anybody's."""
+        folder = settings.clients_dir
+        try:
+            own = read_secret(settings.server_secret_file)
+            keys = read_allow_list(folder)
+        except WireError as error:
+            raise WireError(f"[wire.keys]: {error}") from error
+        if folder.stat().st_mode & stat.S_IWOTH:
+            raise WireError(f"anybody on this host may add keys to [wire.keys] clients_dir = {folder}; chmod o-w it")
+        if not keys:
             raise WireError(
-                f"{settings.server_secret_file} holds no secret key; expected the service's own *.key_secret file: "
-                "set [wire.keys] server_secret_file to it"
+                f"no client certificate (*.key) in [wire.keys] clients_dir = {folder}; nobody could connect: "
+                "`linewatch keys new NAME --role ROLE` makes one, `linewatch keys allow FILE --role ROLE` takes one in"
             )
-        clients = sorted(settings.clients_dir.glob("*.key"))
-        if not clients:
-            raise WireError(
-                f"no client certificate (*.key) in {settings.clients_dir}; nobody could connect: "
-                "copy the public certificate of each client there"
-            )
-        for client in clients:
-            _certificate(client, "each file in [wire.keys] clients_dir")
-        return cls(public, secret, settings.clients_dir)
+        for key in keys:
+            if key.fault:
+                raise WireError(f"[wire.keys] clients_dir: {key.fault}")
+        assert own.secret is not None
+        return cls(own.public, own.secret, AllowList(folder))
 
     def arm(self, socket: zmq.Socket[bytes]) -> None:
         """Let only known keys in, and nobody while there is no authenticator to ask."""
@@ -53,13 +57,9 @@ class ServerKeys:
 
 def load_keys(settings: WireSettings) -> ServerKeys | None:
     """The keys that are configured. Raises WireError when they cannot be used, or an endpoint needs them."""
-    for name in ("publish", "serve"):
-        check(getattr(settings, name), settings.keys is not None, name)
-    if settings.commands is not None and not is_local(settings.commands):
-        raise WireError(
-            f"[wire] commands = {settings.commands!r} can be reached from other hosts; expected loopback "
-            "(tcp://127.0.0.1:...) or ipc://, since commands are not tied to keys yet"
-        )
+    for name in ("publish", "serve", "commands"):
+        if (endpoint := getattr(settings, name)) is not None:
+            check(endpoint, settings.keys is not None, name)
     return ServerKeys.load(settings.keys) if settings.keys else None
 
 
@@ -126,11 +126,3 @@ def _answers(path: str) -> bool:
         except OSError:
             return False
     return True
-
-
-def _certificate(path: Path, name: str) -> tuple[bytes, bytes | None]:
-    try:
-        public, secret = zmq.auth.load_certificate(path)
-    except (OSError, ValueError) as error:
-        raise WireError(f"{name}: {path} is no CURVE certificate ({error}); make one with zmq.auth") from error
-    return public, secret

@@ -1,37 +1,59 @@
 """A ROUTER socket that answers requests: one JSON object each, bounded, and always answered."""
 
+import time
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Generic, Self, TypeVar
 
 import zmq
 from pydantic import TypeAdapter, ValidationError
 
+from linewatch.contracts.access import Caller, Role
 from linewatch.contracts.record import Record
 from linewatch.wire.doorkeeper import Doorkeeper
 from linewatch.wire.endpoints import ServerKeys, bind, keep_alive
-from linewatch.wire.schema import SCHEMA_VERSION, ErrorCode, ErrorReply, Message, canonical, explain
+from linewatch.wire.schema import (
+    SCHEMA_VERSION,
+    Command,
+    ErrorCode,
+    ErrorReply,
+    Message,
+    Request,
+    canonical,
+    explain,
+)
 
 MAX_REQUEST_BYTES = 4096
 _REFUSED_BYTES = 64 << 10  # a longer request costs its sender the connection
 _REPLIES_WAITING = 16  # for one consumer that asks and does not read; more are dropped
 _BURST = 64  # requests answered before the caller gets its thread back
-
+_RESPITE_S = 0.01  # behind a burst of errors: a flood of them leaves the interpreter to those who inspect
 _ANSWERS_OWED = 256  # to requests that take a while; more are refused
 _OWING_POLL_MS = 5
 
 Answer = tuple[Message, Sequence[Record]]
 Later = Callable[[], Answer | None]
 """Asked again and again, until it gives the answer."""
-R = TypeVar("R")
+R = TypeVar("R", bound=Request | Command)
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked(Generic[R]):
+    """request: None, if it was none."""
+
+    envelope: Sequence[bytes]
+    caller: Caller
+    request: R | None = None
 
 
 class Router(Generic[R]):
     """Opened, polled and closed by one thread. Every request gets a reply, a bad one an error reply.
 
-    A subclass says what a request is and how it is answered.
+    A subclass says what a request is, what role it needs and how it is answered. Who asks is known by the connection's
+    key, and what that key may do is looked up for each request: a key that is revoked is refused from then on.
     """
 
     def __init__(
@@ -42,23 +64,34 @@ class Router(Generic[R]):
         *,
         setting: str,
         requests: TypeAdapter[R],
+        doorkeeper: Doorkeeper | None = None,
+        role_without_keys: Role = Role.ENGINEER,
     ) -> None:
-        """setting: of [wire], the one that names the endpoint."""
-        self._context, self._keys = context, keys
+        """setting: of [wire], the one that names the endpoint. doorkeeper: of the context, to be served here."""
+        self._context, self._keys, self._doorkeeper = context, keys, doorkeeper
         self._setting, self._requests = setting, requests
-        self._owed: list[tuple[Sequence[bytes], Later]] = []
+        self._anybody = Caller(None, role_without_keys)
+        self._owed: list[tuple[_Asked[R], Later]] = []
         self.endpoint = endpoint
 
     @abstractmethod
-    def answer(self, request: R) -> Answer | Later:
-        """The reply to a request that is well formed, and records that follow it; or where to ask for these."""
+    def answer(self, request: R, caller: Caller) -> Answer | Later:
+        """The reply to a request that is well formed and allowed, and records that follow it; or where to ask for
+        these.
+        """
+
+    def least_role(self, request: R) -> Role:
+        """That the request needs."""
+        return Role.OBSERVER
+
+    def answered(self, caller: Caller, request: R | None, reply: Message) -> None:
+        """Told of every reply; request: None, if it was none."""
 
     def __enter__(self) -> Self:
         """Bind. Raises WireError when the endpoint is in use or cannot be bound."""
         with ExitStack() as stack:
-            self._doorkeeper = None
-            if self._keys:
-                self._doorkeeper = stack.enter_context(Doorkeeper(self._context, self._keys.clients_dir))
+            if self._doorkeeper:
+                stack.enter_context(self._doorkeeper)
             self._socket = stack.enter_context(self._context.socket(zmq.ROUTER))
             self._socket.linger = 0
             self._socket.sndhwm = _REPLIES_WAITING
@@ -77,6 +110,8 @@ class Router(Generic[R]):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if kind is None:
+            self._pay()
         self._opened.close()
 
     def poll(self, timeout_ms: int) -> int:
@@ -84,52 +119,77 @@ class Router(Generic[R]):
         ready = dict(self._poller.poll(min(timeout_ms, _OWING_POLL_MS) if self._owed else timeout_ms))
         if self._doorkeeper and self._doorkeeper.socket in ready:
             self._doorkeeper.answer()
-        answered = 0
+        answered = errors = 0
         while self._socket in ready and answered < _BURST:
             try:
-                peer, *parts = self._socket.recv_multipart(zmq.DONTWAIT)
+                frames = self._socket.recv_multipart(zmq.DONTWAIT, copy=False)
             except zmq.Again:
                 break
+            caller = self._caller(frames[0])
+            peer, *parts = [frame.bytes for frame in frames]
             envelope = [peer, b""] if parts[:1] == [b""] and len(parts) > 1 else [peer]  # a REQ socket's delimiter
-            answer = self._answer(parts[len(envelope) - 1 :])
+            request, answer = self._answer(parts[len(envelope) - 1 :], caller)
+            asked = _Asked(envelope, caller, request)
             if callable(answer):
-                self._owed.append((envelope, answer))
+                self._owed.append((asked, answer))
             else:
-                self._reply(envelope, answer)
+                self._reply(asked, answer)
                 answered += 1
+                errors += isinstance(answer[0], ErrorReply)
+        if errors > _BURST // 2:
+            time.sleep(_RESPITE_S)
         return answered + self._pay()
 
     def _pay(self) -> int:
         """Send the answers that have come since."""
         owed, self._owed = self._owed, []
-        for envelope, later in owed:
+        for asked, later in owed:
             answer = later()
             if answer is None:
-                self._owed.append((envelope, later))
+                self._owed.append((asked, later))
             else:
-                self._reply(envelope, answer)
+                self._reply(asked, answer)
         return len(owed) - len(self._owed)
 
-    def _reply(self, envelope: Sequence[bytes], answer: Answer) -> None:
+    def _caller(self, frame: zmq.Frame) -> Caller:
+        if self._keys is None:
+            return self._anybody
+        public = str(frame.get("User-Id"))  # the doorkeeper's word
+        return self._keys.allowed.find(public.encode()) or Caller(public, None)
+
+    def _reply(self, asked: _Asked[R], answer: Answer) -> None:
         header, records = answer
-        parts = [*envelope, canonical(header.model_dump())]
+        self.answered(asked.caller, asked.request, header)
+        parts = [*asked.envelope, canonical(header.model_dump())]
         for record in records:
             parts += [record.topic.encode("ascii"), record.header, record.payload]
         with suppress(zmq.Again):  # from one who asks and does not read
             self._socket.send_multipart(parts, zmq.DONTWAIT)
 
-    def _answer(self, parts: Sequence[bytes]) -> Answer | Later:
-        if len(parts) != 1:
-            return refusal(0, ErrorCode.BAD_REQUEST, f"a request of {len(parts)} parts; expected one JSON object")
-        if len(parts[0]) > MAX_REQUEST_BYTES:
-            return refusal(0, ErrorCode.TOO_LARGE, f"{len(parts[0])} bytes; at most {MAX_REQUEST_BYTES} are read")
+    def _answer(self, parts: Sequence[bytes], caller: Caller) -> tuple[R | None, Answer | Later]:
+        if caller.role is None:
+            return None, refusal(0, ErrorCode.FORBIDDEN, "this key is not allowed any more")
+        if misshapen := _misshapen(parts):
+            return None, misshapen
         try:
             request = self._requests.validate_json(parts[0])
         except ValidationError as error:
-            return refusal(0, ErrorCode.BAD_REQUEST, explain(error))
+            return None, refusal(0, ErrorCode.BAD_REQUEST, explain(error))
+        if not caller.may(least := self.least_role(request)):
+            who = f"key {caller.key!r} is" if caller.key else "without keys, everybody here is"
+            return request, refusal(request.id, ErrorCode.FORBIDDEN, f"it needs the role {least}; {who} {caller.role}")
         if len(self._owed) >= _ANSWERS_OWED:
-            return refusal(0, ErrorCode.UNAVAILABLE, f"{len(self._owed)} answers are owed already; try again")
-        return self.answer(request)
+            why = f"{len(self._owed)} answers are owed already; try again"
+            return request, refusal(request.id, ErrorCode.UNAVAILABLE, why)
+        return request, self.answer(request, caller)
+
+
+def _misshapen(parts: Sequence[bytes]) -> Answer | None:
+    if len(parts) != 1:
+        return refusal(0, ErrorCode.BAD_REQUEST, f"a request of {len(parts)} parts; expected one JSON object")
+    if len(parts[0]) > MAX_REQUEST_BYTES:
+        return refusal(0, ErrorCode.TOO_LARGE, f"{len(parts[0])} bytes; at most {MAX_REQUEST_BYTES} are read")
+    return None
 
 
 def refusal(request_id: int, code: ErrorCode, text: str) -> Answer:

@@ -144,8 +144,11 @@ class CommandMark(Message):
 
     token: str
     action: AlarmAction
-    by: str
+    by: str = Field(description="the name of the key that it came with; without keys: who it said it was")
     at_unix_ns: int
+    said_by: str | None = Field(
+        default=None, description="who it said it was, where `by` is the name of a key; null: `by` is unproven"
+    )
 
 
 class AlarmBody(Message):
@@ -544,6 +547,7 @@ class ErrorCode(StrEnum):
     NOT_KEPT = "not_kept"
     UNAVAILABLE = "unavailable"
     REFUSED = "refused"
+    FORBIDDEN = "forbidden"  # to the key's role
 
 
 class ErrorReply(Message):

@@ -5,9 +5,11 @@ from collections.abc import Callable
 import zmq
 
 from linewatch.config.wire import WireSettings
+from linewatch.contracts.access import Caller
 from linewatch.contracts.errors import JournalError
 from linewatch.contracts.ports import RecordStore
 from linewatch.contracts.record import Record
+from linewatch.wire.doorkeeper import Doorkeeper
 from linewatch.wire.endpoints import ServerKeys
 from linewatch.wire.router import Answer, Router, refusal
 from linewatch.wire.schema import (
@@ -36,11 +38,12 @@ class Server(Router[ReplayRequest | SnapshotRequest]):
         store: RecordStore,
         snapshot: Callable[[], Snapshot],
     ) -> None:
-        super().__init__(context, settings.serve, keys, setting="serve", requests=REQUEST)
+        door = Doorkeeper(context, keys.allowed) if keys else None
+        super().__init__(context, settings.serve, keys, setting="serve", requests=REQUEST, doorkeeper=door)
         self._store = store
         self._snapshot = snapshot
 
-    def answer(self, request: ReplayRequest | SnapshotRequest) -> Answer:
+    def answer(self, request: ReplayRequest | SnapshotRequest, caller: Caller) -> Answer:
         try:
             if isinstance(request, ReplayRequest):
                 return self._replay(request)

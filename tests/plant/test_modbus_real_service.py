@@ -5,19 +5,18 @@ import subprocess
 import sys
 
 import pytest
-import zmq.auth
 from bridge_and_plc import ROOT, Bridge
 
+from linewatch.contracts.access import Role
 from linewatch.contracts.verdict import CoilState, DefectState
+from linewatch.wire.keyring import make_pair
 from linewatch.wire.schema import CoilLine
 from linewatch.wire.verdict_file import read_verdicts
 
 
 def test_a_plc_reads_at_the_end_of_a_coil_what_the_verdicts_say(tmp_path, connect):
-    (tmp_path / "clients").mkdir()
-    service_public, service_secret = zmq.auth.create_certificates(tmp_path, "service")
-    bridge_public, bridge_secret = zmq.auth.create_certificates(tmp_path, "bridge")
-    os.rename(bridge_public, tmp_path / "clients" / "bridge.key")
+    service_secret, service_public = make_pair(tmp_path, "server")
+    bridge_secret, _ = make_pair(tmp_path, "bridge", Role.OBSERVER)
     publish, serve = f"ipc://{tmp_path}/pub", f"ipc://{tmp_path}/rep"
     config = tmp_path / "service.toml"
     config.write_text(

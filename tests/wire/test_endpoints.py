@@ -6,11 +6,12 @@ import sys
 
 import pytest
 import zmq
-import zmq.auth
 
 from linewatch.config.wire import KeySettings, WireSettings
+from linewatch.contracts.access import Role
 from linewatch.contracts.errors import WireError
 from linewatch.wire.endpoints import bind, is_local, load_keys
+from linewatch.wire.keyring import make_pair
 from linewatch.wire.publisher import Publisher
 
 
@@ -26,7 +27,7 @@ def context():
     ["tcp://0.0.0.0:5570", "tcp://*:5570", "tcp://eth0:5570", "tcp://192.168.0.4:5570", "tcp://[::]:5570"],
 )
 def test_an_endpoint_that_others_can_reach_is_refused_without_keys(endpoint):
-    for name in ("publish", "serve"):
+    for name in ("publish", "serve", "commands"):
         with pytest.raises(WireError, match=r"reached from other hosts.*configure \[wire.keys\], or bind to loopback"):
             load_keys(WireSettings(**{name: endpoint}))
 
@@ -40,33 +41,58 @@ def test_loopback_and_ipc_need_no_keys(endpoint):
 
 
 def test_with_keys_any_endpoint_may_be_bound(tmp_path):
-    _, secret = zmq.auth.create_certificates(tmp_path, "service")
-    clients = tmp_path / "clients"
-    clients.mkdir()
-    zmq.auth.create_certificates(clients, "hmi")
-    keys = load_keys(
-        WireSettings(publish="tcp://*:5570", keys=KeySettings(server_secret_file=secret, clients_dir=clients))
-    )
-    assert keys.clients_dir == clients
+    secret, _ = make_pair(tmp_path, "server")
+    make_pair(tmp_path, "hmi", Role.OBSERVER)
+    configured = KeySettings(server_secret_file=secret, clients_dir=tmp_path / "clients")
+    keys = load_keys(WireSettings(publish="tcp://*:5570", commands="tcp://10.0.0.7:5572", keys=configured))
+    assert keys.allowed.folder == tmp_path / "clients"
 
 
 def test_keys_that_cannot_be_used_are_refused_with_a_remedy(tmp_path):
-    public, secret = zmq.auth.create_certificates(tmp_path, "service")
+    secret, public = make_pair(tmp_path, "server")
+    _, stranger = make_pair(tmp_path, "stranger")
     clients = tmp_path / "clients"
-    clients.mkdir()
 
-    def load(secret_file):
+    def load(secret_file=secret):
         load_keys(WireSettings(keys=KeySettings(server_secret_file=secret_file, clients_dir=clients)))
 
-    with pytest.raises(WireError, match="nobody could connect: copy the public certificate"):
-        load(secret)
+    with pytest.raises(WireError, match=r"\[wire.keys\]: .*clients cannot be read as a folder of keys"):
+        load()
+    clients.mkdir()
+    with pytest.raises(WireError, match="nobody could connect: `linewatch keys new NAME --role ROLE` makes one"):
+        load()
     (clients / "stray.key").write_text("not a certificate")
     with pytest.raises(WireError, match=r"stray\.key is no CURVE certificate"):
-        load(secret)
+        load()
+    (clients / "stray.key").write_text('metadata\n    role = "boss"\n' + stranger.read_text())
+    with pytest.raises(WireError, match=r"role 'boss'; expected observer, operator, engineer"):
+        load()
+    for name in ("stray.key", "twice.key"):
+        (clients / name).write_text(stranger.read_text())
+    with pytest.raises(WireError, match="under several names: stray, twice; keep one"):
+        load()
+    (clients / "twice.key").unlink()
     with pytest.raises(WireError, match="is no CURVE certificate"):
         load(tmp_path / "absent")
     with pytest.raises(WireError, match="holds no secret key"):
         load(public)
+    clients.chmod(0o777)
+    with pytest.raises(WireError, match="anybody on this host may add keys"):
+        load()
+    clients.chmod(0o700)
+    load()
+    secret.chmod(0o644)
+    with pytest.raises(WireError, match=r"mode 0644: others on this host can read .* expected 0600.*chmod 600"):
+        load()
+
+
+def test_there_is_one_source_of_roles(tmp_path):
+    keys = KeySettings(server_secret_file=tmp_path / "s", clients_dir=tmp_path)
+    assert WireSettings(role_without_keys="operator").role_without_keys is Role.OPERATOR
+    with pytest.raises(ValueError, match="role_without_keys says nothing where there are"):
+        WireSettings(keys=keys, role_without_keys="operator")
+    with pytest.raises(ValueError, match="'observer', 'operator' or 'engineer'"):
+        WireSettings(role_without_keys="boss")
 
 
 def test_a_port_in_use_names_the_port_and_the_remedy(context):

@@ -4,15 +4,17 @@ import threading
 
 import pytest
 import zmq
-import zmq.auth
 from decisions import verdict
 from zmq.utils.monitor import recv_monitor_message
 
+from linewatch.client.keys import ClientKeys, Credentials
 from linewatch.config.journal import JournalSettings
 from linewatch.config.wire import KeySettings, WireSettings
+from linewatch.contracts.access import Role
 from linewatch.journal.journal import Journal
 from linewatch.wire.encode import Sequencer, drafts
 from linewatch.wire.endpoints import load_keys
+from linewatch.wire.keyring import make_pair
 from linewatch.wire.publisher import Publisher
 from linewatch.wire.schema import canonical
 from linewatch.wire.server import Server
@@ -23,11 +25,9 @@ SNAPSHOT = canonical({"schema_version": 1, "request": "snapshot"})
 
 @pytest.fixture
 def folder(tmp_path):
-    for name in ("service", "hmi", "stranger"):
-        zmq.auth.create_certificates(tmp_path, name)
-    clients = tmp_path / "clients"
-    clients.mkdir()
-    (tmp_path / "hmi.key").rename(clients / "hmi.key")
+    make_pair(tmp_path, "server")
+    make_pair(tmp_path, "stranger")
+    make_pair(tmp_path, "hmi", Role.OBSERVER)
     return tmp_path
 
 
@@ -37,7 +37,7 @@ def endpoints(folder):
     settings = WireSettings(
         publish="tcp://127.0.0.1:*",
         serve="tcp://127.0.0.1:*",
-        keys=KeySettings(server_secret_file=folder / "service.key_secret", clients_dir=folder / "clients"),
+        keys=KeySettings(server_secret_file=folder / "server.key_secret", clients_dir=folder / "clients"),
     )
     context, ready, stop, found = zmq.Context(), threading.Event(), threading.Event(), []
 
@@ -68,9 +68,7 @@ def connect(context, kind, endpoint, folder, name=None):
     socket = context.socket(kind)
     socket.linger = 0
     if name is not None:
-        public, secret = zmq.auth.load_certificate(folder / f"{name}.key_secret")
-        server, _ = zmq.auth.load_certificate(folder / "service.key")
-        socket.curve_publickey, socket.curve_secretkey, socket.curve_serverkey = public, secret, server
+        Credentials(ClientKeys(folder / f"{name}.key_secret", folder / "server.key")).arm(socket)
     events = socket.get_monitor_socket(zmq.EVENT_HANDSHAKE_SUCCEEDED | REFUSED)
     if kind == zmq.SUB:
         socket.subscribe(b"")

@@ -1,0 +1,113 @@
+"""CURVE certificates in files, as zmq.auth has them: `NAME.key` holds a public key, `NAME.key_secret` both.
+
+A public certificate in an allow-list also has a `role`, under `metadata`.
+"""
+
+import os
+import re
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+
+import zmq
+
+from linewatch.contracts.errors import WireError
+
+NAME: re.Pattern[str] = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}")
+_KEY = re.compile(r"[0-9a-zA-Z.\-:+=^!/*?&<>()\[\]{}@%$#]{40}")  # Z85 of 32 bytes
+_ENTRY = re.compile(r"""^[ \t]*(public-key|secret-key|role)[ \t]*=[ \t]*["']?([^"'\s]*)["']?[ \t]*$""", re.MULTILINE)
+_MAX_BYTES = 16 << 10
+
+
+@dataclass(frozen=True, slots=True)
+class Certificate:
+    """Keys in Z85, 40 characters each. role: as it stands there, if it does."""
+
+    public: bytes
+    secret: bytes | None = None
+    role: str | None = None
+
+
+def read_certificate(path: Path) -> Certificate:
+    """Raises WireError when the file is missing, cannot be read or is no certificate."""
+    try:
+        if not path.is_file():
+            raise ValueError("there is no such file")
+        with path.open("rb") as file:
+            text = file.read(_MAX_BYTES + 1)
+        return _parse(text)
+    except (OSError, ValueError) as error:
+        raise WireError(
+            f"{path} is no CURVE certificate ({error}); expected a file as `linewatch keys new` makes it"
+        ) from error
+
+
+def read_secret(path: Path) -> Certificate:
+    """A certificate that holds a secret key and is nobody else's to read. Raises WireError."""
+    certificate = read_certificate(path)
+    if certificate.secret is None:
+        raise WireError(f"{path} holds no secret key; expected the *.key_secret file beside it")
+    if zmq.curve_public(certificate.secret) != certificate.public:
+        raise WireError(f"{path}: its public key is not that of its secret key; make a new pair: `linewatch keys new`")
+    mode = stat.S_IMODE(path.stat().st_mode)
+    if mode & (stat.S_IRWXO | stat.S_IWGRP):
+        raise WireError(
+            f"{path} has mode {mode:04o}: others on this host can read or change the secret key; expected 0600. "
+            f"If somebody may have read it, revoke it and make a new one; else chmod 600 {path}"
+        )
+    return certificate
+
+
+def _parse(text: bytes) -> Certificate:
+    if len(text) > _MAX_BYTES:
+        raise ValueError(f"more than {_MAX_BYTES} bytes")
+    entries = _ENTRY.findall(text.decode("utf-8", "replace"))
+    found = dict(entries)
+    if len(found) < len(entries):
+        raise ValueError("a key or role stands there twice")
+    if "public-key" not in found:
+        raise ValueError("no public key in it")
+    for name in ("public-key", "secret-key"):
+        if name in found and not _KEY.fullmatch(found[name]):
+            raise ValueError(f"its {name} is not 40 characters of Z85")
+    secret = found["secret-key"].encode() if "secret-key" in found else None
+    return Certificate(found["public-key"].encode(), secret, found.get("role"))
+
+
+def write_secret(path: Path, certificate: Certificate) -> None:
+    """For the owner's eyes only. Raises FileExistsError rather than write over one, or OSError."""
+    if certificate.secret is None:
+        raise ValueError("a certificate without a secret key")
+    _write_new(path, 0o600, _text(certificate, "SECRET certificate: give it to nobody, keep its permissions"))
+
+
+def write_public(path: Path, certificate: Certificate, *, replace: bool = False) -> None:
+    """All of it at once, without the secret key. Raises FileExistsError where one is there and not to be replaced."""
+    public = Certificate(certificate.public, None, certificate.role)
+    part = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        _write_new(part, 0o644, _text(public, "public certificate"))
+        if replace:
+            part.replace(path)
+        else:
+            os.link(part, path)  # unlike a rename, it fails where there is one
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _write_new(path: Path, mode: int, text: str) -> None:
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "w") as file:
+        os.fchmod(file.fileno(), mode)  # whatever the umask
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _text(certificate: Certificate, what: str) -> str:
+    lines = [f"# linewatch, CURVE {what}", "metadata"]
+    if certificate.role is not None:
+        lines.append(f'    role = "{certificate.role}"')
+    lines += ["curve", f'    public-key = "{certificate.public.decode()}"']
+    if certificate.secret is not None:
+        lines.append(f'    secret-key = "{certificate.secret.decode()}"')
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,115 @@
+"""The list is always as its folder is, and a file that is at fault harms nobody else."""
+
+import time
+
+import pytest
+import zmq
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from structlog.testing import capture_logs
+
+from linewatch.contracts.access import Caller, Role
+from linewatch.wire.allow_list import AllowList, read_allow_list
+from linewatch.wire.certificates import Certificate, write_public
+
+
+def key(folder, name, role=None, public=None):
+    """A public key in the list under that name."""
+    public = public or zmq.curve_keypair()[0]
+    write_public(folder / f"{name}.key", Certificate(public, None, role), replace=True)
+    return public
+
+
+@pytest.mark.parametrize("least", list(Role))
+def test_a_role_may_do_what_those_before_it_may(least):
+    ascending = [Role.OBSERVER, Role.OPERATOR, Role.ENGINEER]
+    for role in Role:
+        assert Caller("ann", role).may(least) == (ascending.index(role) >= ascending.index(least))
+    assert not Caller("nobody", None).may(least)
+
+
+def test_who_is_allowed_and_as_what(tmp_path):
+    known = {role: key(tmp_path, role, role) for role in Role}
+    bare = key(tmp_path, "bare")
+    allowed = AllowList(tmp_path)
+    assert {role: allowed.find(public) for role, public in known.items()} == {r: Caller(r, r) for r in Role}
+    assert allowed.find(bare) == Caller("bare", Role.OBSERVER), "without a role: the least"
+    assert allowed.find(zmq.curve_keypair()[0]) is None
+    assert allowed.find(b"") is None
+
+
+def test_a_file_at_fault_lets_nobody_in_and_keeps_nobody_out(tmp_path):
+    good = key(tmp_path, "good", Role.OPERATOR)
+    boss = key(tmp_path, "boss", "boss")
+    twice = key(tmp_path, "one", Role.OBSERVER)
+    key(tmp_path, "two", Role.ENGINEER, twice)
+    odd = key(tmp_path, "a b", Role.ENGINEER)
+    (tmp_path / "noise.key").write_bytes(bytes(range(256)))
+    (tmp_path / "folder.key").mkdir()
+    (tmp_path / "notes.txt").write_text("no certificate, and none is meant")
+    allowed = AllowList(tmp_path)
+    with capture_logs() as logs:
+        assert allowed.find(good) == Caller("good", Role.OPERATOR)
+        assert [allowed.find(public) for public in (boss, twice, odd)] == [None] * 3
+    told = {event["name"]: event["fault"] for event in logs if event["event"] == "key_not_allowed"}
+    assert told.keys() == {"boss", "one", "two", "a b", "noise", "folder"}, "each once"
+    assert "role 'boss'; expected observer, operator, engineer" in told["boss"]
+    assert "under several names: one, two; keep one" in told["one"]
+    assert [event["allowed"] for event in logs if event["event"] == "allow_list"] == [{"good": Role.OPERATOR}]
+    assert {entry.name for entry in read_allow_list(tmp_path) if entry.fault} == told.keys()
+
+
+def test_without_a_folder_nobody_is_allowed_until_it_is_there(tmp_path):
+    allowed, folder = AllowList(tmp_path / "clients"), tmp_path / "clients"
+    public = zmq.curve_keypair()[0]
+    assert allowed.find(public) is None
+    folder.mkdir()
+    key(folder, "ann", Role.OPERATOR, public)
+    assert allowed.find(public) == Caller("ann", Role.OPERATOR)
+
+
+@settings(max_examples=20)
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 2), st.booleans(), st.sampled_from(list(Role))),
+        max_size=40,
+    )
+)
+def test_every_look_sees_the_folder_as_it_is_then(tmp_path_factory, steps):
+    """However fast it changes: all roles have eight letters, so neither name nor size tells one file from another."""
+    folder = tmp_path_factory.mktemp("clients")
+    publics = [zmq.curve_keypair()[0] for _ in range(3)]
+    allowed, expected = AllowList(folder), {}
+    for who, removed, role in steps:
+        if removed:
+            (folder / f"k{who}.key").unlink(missing_ok=True)
+            expected.pop(who, None)
+        else:
+            key(folder, f"k{who}", role, publics[who])
+            expected[who] = role
+        for n, public in enumerate(publics):
+            assert allowed.find(public) == (Caller(f"k{n}", expected[n]) if n in expected else None)
+
+
+def test_what_went_a_while_ago_is_gone_at_the_next_look(tmp_path):
+    public = key(tmp_path, "ann", Role.OPERATOR)
+    allowed = AllowList(tmp_path)
+    for _ in range(3):
+        time.sleep(0.1)  # the folder has settled
+        assert allowed.find(public) == Caller("ann", Role.OPERATOR)
+    (tmp_path / "ann.key").unlink()
+    time.sleep(0.1)
+    assert allowed.find(public) is None
+
+
+def test_a_file_that_is_edited_where_it_lies_counts_soon(tmp_path):
+    public = key(tmp_path, "ann", Role.OBSERVER)
+    allowed = AllowList(tmp_path)
+    time.sleep(0.1)  # the folder has settled
+    assert allowed.find(public) == Caller("ann", Role.OBSERVER)
+    text = (tmp_path / "ann.key").read_text()
+    with (tmp_path / "ann.key").open("r+") as file:
+        file.write(text.replace("observer", "operator"))
+    deadline = time.monotonic() + 60
+    while allowed.find(public) != Caller("ann", Role.OPERATOR):
+        assert time.monotonic() < deadline, "it never counts"

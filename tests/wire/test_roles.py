@@ -1,0 +1,421 @@
+"""What a key may ask of the command socket is what its role allows, at every request; and every command is audited."""
+
+import contextlib
+import json
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from types import SimpleNamespace
+from typing import get_args
+
+import pytest
+import zmq
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from structlog.testing import capture_logs
+
+import linewatch
+from linewatch.client.keys import ClientKeys, Credentials
+from linewatch.client.questions import connected_dealer
+from linewatch.config.wire import KeySettings, WireSettings
+from linewatch.contracts.access import Caller, Role
+from linewatch.daemon.orders import Orders
+from linewatch.wire import audit
+from linewatch.wire.audit import NOT_DONE_PER_S, Audit
+from linewatch.wire.commands import LEAST_ROLE, CommandServer
+from linewatch.wire.endpoints import load_keys
+from linewatch.wire.keyring import allow, make_pair, revoke
+from linewatch.wire.router import refusal
+from linewatch.wire.schema import (
+    REPLY,
+    AlarmRequest,
+    Command,
+    EngineCommand,
+    EngineReply,
+    ErrorCode,
+    ErrorReply,
+    SnapshotReply,
+    canonical,
+)
+from linewatch.wire.server import Server
+from linewatch.wire.snapshot import Standing
+
+ENGINES = {"load": {"name": "screen-b"}, "promote": {}, "drop": {}, "show": {}}
+ALARMS = {"acknowledge": {}, "shelve": {"alarm": "square"}, "unshelve": {"alarm": "square"}}
+COMMANDS = [("engine", action, more) for action, more in ENGINES.items()] + [
+    ("alarm", action, more) for action, more in ALARMS.items()
+]
+
+
+class Taken:
+    """Stands where the service's rooms carry out what the socket lets through; remembers it."""
+
+    engines, beside = (), None
+
+    def __init__(self):
+        self.commands, self.orders = [], []
+        self.alarms = Orders([], self.orders.append)
+
+    def command(self, command):
+        self.commands.append(command)
+
+    def finish(self):
+        """What waits for the decision is answered: the service decides nothing any more."""
+        self.alarms.close()
+
+
+class EmptyStore:
+    def epochs(self):
+        return [1]
+
+    def span(self, epoch, topic):
+        return None
+
+
+@contextlib.contextmanager
+def serving(folder, **wire):
+    """A service's two ROUTER sockets with the keys of `folder`, each on a thread of its own, as the daemon has them."""
+    configured = WireSettings(
+        serve="tcp://127.0.0.1:*",
+        commands="tcp://127.0.0.1:*",
+        keys=KeySettings(server_secret_file=folder / "server.key_secret", clients_dir=folder / "clients"),
+        **wire,
+    )
+    context, stop, keys, taken = zmq.Context(), threading.Event(), load_keys(configured), Taken()
+    routers = (
+        Server(context, configured, keys, EmptyStore(), Standing(1, []).snapshot),
+        CommandServer(context, configured.commands, keys, taken, taken.alarms),
+    )
+    ready = [threading.Event() for _ in routers]
+
+    def run(router, opened):
+        with router:
+            opened.set()
+            while not stop.is_set():
+                router.poll(20)
+
+    threads = [threading.Thread(target=run, args=pair) for pair in zip(routers, ready, strict=True)]
+    for thread in threads:
+        thread.start()
+    assert all(opened.wait(10) for opened in ready)
+    clients = zmq.Context()
+    found = SimpleNamespace(serve=routers[0].endpoint, commands=routers[1].endpoint, taken=taken, folder=folder)
+
+    def dealer(name, endpoint=found.commands):
+        return connected_dealer(clients, endpoint, "commands", Credentials(keys_of(folder, name)))
+
+    found.dealer = dealer
+    try:
+        yield found
+    finally:
+        clients.destroy(0)
+        stop.set()
+        for thread in threads:
+            thread.join(10)
+            assert not thread.is_alive()
+        context.destroy(0)
+
+
+def keys_of(folder, name):
+    return ClientKeys(folder / f"{name}.key_secret", folder / "server.key")
+
+
+@pytest.fixture
+def folder(tmp_path):
+    make_pair(tmp_path, "server")
+    for role in Role:
+        make_pair(tmp_path, role.value, role)
+    return tmp_path
+
+
+@pytest.fixture
+def service(folder):
+    with serving(folder) as found:
+        yield found
+
+
+def ask(dealer, request):
+    dealer.send(request if isinstance(request, bytes) else json.dumps({"schema_version": 1, **request}).encode())
+    assert dealer.poll(10_000), "no reply"
+    return REPLY.validate_json(dealer.recv_multipart()[-1])
+
+
+def command(kind, action, more, number=7):
+    named = {"token": f"token-{number:04}-{action}"} if kind == "alarm" else {}
+    return {"request": kind, "id": number, "action": action, **named, **more}
+
+
+def test_every_command_has_a_least_role():
+    kinds = {model.model_fields["request"].annotation: model for model in get_args(Command)}
+    expected = set()
+    for kind, model in kinds.items():
+        action = model.model_fields.get("action")
+        expected |= {(get_args(kind)[0], act) for act in (action.annotation if action else [""])}
+    assert set(LEAST_ROLE) == expected
+    assert {(kind, action) for kind, action, _ in COMMANDS} == expected, "and is tried below"
+
+
+@pytest.mark.parametrize("role", list(Role))
+def test_a_role_gets_what_it_may_have_and_nothing_is_done_beyond(service, role):
+    dealer, endorsed = service.dealer(role.value), []
+    for number, (kind, action, more) in enumerate(COMMANDS, 1):
+        asked = command(kind, action, more, number)
+        may = role.covers(LEAST_ROLE[kind, action])
+        if kind == "alarm" and may:
+            dealer.send(json.dumps({"schema_version": 1, **asked}).encode())
+            endorsed.append(action)
+            continue  # it is answered when the decision has had it
+        reply = ask(dealer, asked)
+        if may:
+            assert isinstance(reply, EngineReply)
+            endorsed.append(action)
+        else:
+            assert (reply.error, reply.id) == (ErrorCode.FORBIDDEN, number)
+            assert f"needs the role {LEAST_ROLE[kind, action]}; key '{role}' is {role}" in reply.text
+    ask(dealer, {"request": "engine", "action": "show"})  # behind all others
+    done = [taken.action for taken in service.taken.commands[:-1]]
+    assert sorted(done + [order.command.action for order in service.taken.orders]) == sorted(endorsed)
+    assert all((order.command.by, order.command.said_by) == (role, "") for order in service.taken.orders)
+
+
+@pytest.mark.parametrize("role", list(Role))
+def test_every_role_may_see_how_things_stand(service, role):
+    assert isinstance(ask(service.dealer(role.value, service.serve), {"request": "snapshot"}), SnapshotReply)
+
+
+def test_what_a_request_says_of_its_sender_proves_nothing(service):
+    dealer = service.dealer("observer")
+    for claim in ({"by": "engineer"}, {"role": "engineer"}, {"key": "engineer"}, {"User-Id": "engineer"}):
+        reply = ask(dealer, command("alarm", "acknowledge", claim))
+        assert reply.error is (ErrorCode.FORBIDDEN if "by" in claim else ErrorCode.BAD_REQUEST)
+    named = service.dealer("observer")
+    named.disconnect(service.commands)
+    named.routing_id = b"engineer"
+    named.connect(service.commands)
+    assert ask(named, command("engine", "drop", {})).error is ErrorCode.FORBIDDEN
+    assert not service.taken.commands
+    assert not service.taken.orders
+
+
+def test_a_role_that_is_changed_and_a_key_that_is_revoked_count_on_open_connections(service):
+    dealer, serve = service.dealer("observer"), service.dealer("observer", service.serve)
+    drop = command("engine", "drop", {})
+    assert ask(dealer, drop).error is ErrorCode.FORBIDDEN
+    assert isinstance(ask(serve, {"request": "snapshot"}), SnapshotReply)
+    public = service.folder / "clients" / "observer.key"
+    for _ in range(20):
+        allow(service.folder, public, Role.ENGINEER)
+        assert isinstance(ask(dealer, drop), EngineReply)
+        allow(service.folder, public, Role.OPERATOR)
+        assert ask(dealer, drop).error is ErrorCode.FORBIDDEN
+    revoke(service.folder, "observer")
+    for socket, request in ((dealer, drop), (dealer, b"\xff"), (serve, {"request": "snapshot"})):
+        reply = ask(socket, request)
+        assert (reply.error, reply.text) == (ErrorCode.FORBIDDEN, "this key is not allowed any more")
+    late = service.dealer("observer")
+    late.send(canonical({"schema_version": 1, **drop}))
+    assert isinstance(ask(service.dealer("engineer"), drop), EngineReply), "others are answered"
+    assert late.poll(300) == 0, "and it does not even connect"
+
+
+def test_a_key_that_is_in_the_list_twice_is_nobodys(service):
+    dealer = service.dealer("operator")
+    shelve = command("alarm", "shelve", {"alarm": "square"})
+    ask(dealer, {"request": "engine", "action": "show"})
+    twice = service.folder / "clients" / "again.key"
+    twice.write_text((service.folder / "clients" / "operator.key").read_text().replace("operator", "engineer"))
+    assert ask(dealer, shelve).error is ErrorCode.FORBIDDEN
+    twice.unlink()
+    dealer.send(canonical({"schema_version": 1, **shelve}))
+    ask(dealer, {"request": "engine", "action": "show"})
+    assert len(service.taken.orders) == 1
+
+
+def test_a_request_that_comes_again_is_carried_out_once_and_its_token_is_its_senders(service):
+    make_pair(service.folder, "colleague", Role.OPERATOR)
+    dealer, colleague = service.dealer("operator"), service.dealer("colleague")
+    shelve = command("alarm", "shelve", {"alarm": "square", "by": "ann"})
+    show = {"request": "engine", "action": "show"}
+    for again in (dealer, dealer, service.dealer("operator")):  # the same id and token
+        again.send(canonical({"schema_version": 1, **shelve}))
+        ask(again, show)
+    stolen = ask(colleague, shelve)
+    assert (stolen.error, stolen.text) == (ErrorCode.REFUSED, "its token names another request")
+    ours = [order.command for order in service.taken.orders]
+    assert [(c.token, c.by, c.said_by) for c in ours] == [(shelve["token"], "operator", "ann")]
+    dealer.send(canonical({"schema_version": 1, **shelve, "token": "another-one"}))
+    ask(dealer, show)
+    assert len(service.taken.orders) == 2, "an id that comes again is no more than an id"
+
+
+def test_without_keys_everybody_here_has_the_role_that_is_configured():
+    for role in Role:
+        taken, answers = Taken(), []
+        with (
+            zmq.Context() as context,
+            CommandServer(context, "tcp://127.0.0.1:*", None, taken, taken.alarms, role_without_keys=role) as server,
+            context.socket(zmq.DEALER) as dealer,
+        ):
+            dealer.connect(server.endpoint)
+            dealer.send(canonical({"schema_version": 1, **command("engine", "drop", {})}))
+            while not dealer.poll(0):
+                server.poll(20)
+            answers.append(REPLY.validate_json(dealer.recv()))
+        if role is Role.ENGINEER:
+            assert isinstance(answers[0], EngineReply)
+        else:
+            assert f"it needs the role engineer; without keys, everybody here is {role}" in answers[0].text
+
+
+def events(logs, name="command"):
+    return [event for event in logs if event["event"] == name]
+
+
+def test_every_command_is_audited_with_its_key_what_it_asked_and_what_became_of_it(service):
+    with capture_logs() as logs:
+        operator, observer = service.dealer("operator"), service.dealer("observer")
+        ask(observer, command("engine", "load", {"name": "screen-b"}))
+        ask(operator, b"{}")
+        operator.send(canonical({"schema_version": 1, **command("alarm", "acknowledge", {"by": "ann"})}))
+        ask(operator, command("engine", "show", {}, 8))
+        ask(service.dealer("engineer"), command("engine", "promote", {}))
+        service.taken.finish()
+        assert operator.poll(10_000)
+        assert REPLY.validate_json(operator.recv()).error is ErrorCode.REFUSED
+    forbidden, nonsense, promoted, acknowledged = events(logs)
+    assert (forbidden["key"], forbidden["role"], forbidden["outcome"]) == ("observer", "observer", "forbidden")
+    assert forbidden["asked"]["name"] == "screen-b"
+    assert forbidden["log_level"] == "warning"
+    assert (nonsense["key"], nonsense["asked"], nonsense["outcome"]) == ("operator", None, "bad_request")
+    assert (promoted["outcome"], promoted["asked"]["action"], promoted["log_level"]) == ("accepted", "promote", "info")
+    assert (acknowledged["key"], acknowledged["asked"]["by"]) == ("operator", "ann")
+    assert (acknowledged["outcome"], acknowledged["why"]) == (
+        "refused",
+        "the service decides nothing any more: its source has ended",
+    )
+
+
+def test_the_audit_of_a_flood_is_bounded_and_complete(monkeypatch):
+    now_s, written = 0.0, []
+    trail = Audit(lambda: now_s)
+    monkeypatch.setattr(audit, "log", SimpleNamespace(info=None, warning=lambda *a, **b: written.append((a, b))))
+    caller = Caller("hmi", Role.OBSERVER)
+    no = refusal(0, ErrorCode.FORBIDDEN, "no")[0]
+    for _ in range(1000):
+        trail.tell(caller, None, no)
+        trail.sum_up()
+    trail.tell(Caller("other", Role.OBSERVER), None, no)
+    assert len(written) == NOT_DONE_PER_S + 1, "another key's is told beside it"
+    now_s = 1.0
+    trail.sum_up()
+    assert written[-1] == (("commands_in_vain",), {"key": "hmi", "more": 1000 - NOT_DONE_PER_S})
+    trail.sum_up()
+    assert len(written) == NOT_DONE_PER_S + 2
+
+
+@pytest.fixture(scope="module")
+def noisy(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("keys")
+    make_pair(folder, "server")
+    make_pair(folder, "engineer", Role.ENGINEER)
+    with serving(folder) as found:
+        found.ours = found.dealer("engineer")
+        yield found
+
+
+@settings(max_examples=100)
+@given(
+    st.lists(st.binary(max_size=300), min_size=1, max_size=4)
+    | st.lists(st.binary(min_size=4000, max_size=6000), min_size=1, max_size=1)
+)
+def test_whatever_arrives_at_the_command_socket_is_answered_and_does_nothing(noisy, parts):
+    noisy.ours.send_multipart(parts)
+    assert noisy.ours.poll(10_000)
+    assert isinstance(REPLY.validate_json(noisy.ours.recv_multipart()[-1]), ErrorReply)
+    assert not noisy.taken.commands
+    assert not noisy.taken.orders
+
+
+@settings(max_examples=100)
+@given(
+    st.dictionaries(
+        st.sampled_from([*AlarmRequest.model_fields, *EngineCommand.model_fields, "role", "x"]),
+        st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20) | st.just([{}]),
+        max_size=9,
+    )
+)
+def test_a_request_that_looks_like_one_is_a_command_or_an_error(noisy, fields):
+    noisy.ours.send(json.dumps({"schema_version": 1, "request": "engine", "action": "show", **fields}).encode())
+    assert noisy.ours.poll(10_000)
+    REPLY.validate_json(noisy.ours.recv_multipart()[-1])
+    assert all(taken.action != "promote" for taken in noisy.taken.commands)
+
+
+FLOOD = """
+import sys
+from itertools import count
+from pathlib import Path
+import zmq
+from linewatch.client.keys import ClientKeys, Credentials
+from linewatch.client.questions import connected_dealer
+folder, endpoint = Path(sys.argv[1]), sys.argv[2]
+observer, stranger = (
+    Credentials(ClientKeys(folder / f"{name}.key_secret", folder / "server.key")) for name in ("observer", "stranger")
+)
+context = zmq.Context()
+dealers = [connected_dealer(context, endpoint, "commands", observer) for _ in range(8)]
+request = b'{"schema_version": 1, "request": "engine", "action": "drop"}'
+told, knocking = False, None
+for lap in count():
+    if lap % 50 == 0:
+        if knocking is not None:
+            knocking.close()
+        knocking = connected_dealer(context, endpoint, "commands", stranger)
+    for dealer in dealers:
+        for _ in range(50):
+            try:
+                dealer.send(request, zmq.DONTWAIT)
+            except zmq.Again:
+                break
+        while dealer.poll(0):
+            dealer.recv()
+            if not told:
+                told = True
+                print("refused", flush=True)
+"""
+
+
+def test_a_flood_of_forbidden_requests_does_not_keep_an_operator_out(folder):
+    """From processes of their own, on many connections, among strangers that knock: the operator's new connections are
+    let in, and answered.
+    """
+    make_pair(folder, "stranger")
+    with capture_logs() as logs, serving(folder) as service:
+        floods = [
+            subprocess.Popen(
+                [sys.executable, "-c", FLOOD, service.folder, service.commands],
+                stdout=subprocess.PIPE,
+                env={"PYTHONPATH": str(Path(linewatch.__file__).parents[1])},
+            )
+            for _ in range(2)
+        ]
+        try:
+            assert all(flood.stdout.readline() == b"refused\n" for flood in floods)
+            for number in range(30):
+                operator = service.dealer("operator")
+                shelve = command("alarm", "shelve", {"alarm": "square"}, number)
+                operator.send(canonical({"schema_version": 1, **shelve}))
+                reply = ask(operator, command("engine", "show", {}, number))
+                assert (reply.reply, reply.id) == ("engine", number)
+                operator.close()
+            assert all(flood.poll() is None for flood in floods), "the flood goes on all the while"
+        finally:
+            for flood in floods:
+                flood.kill()
+                flood.communicate()
+    assert len(service.taken.orders) == 30
+    assert {taken.action for taken in service.taken.commands} == {"show"}
+    in_vain = sum(event["more"] for event in events(logs, "commands_in_vain"))
+    one_by_one = [event for event in events(logs) if event["outcome"] == "forbidden"]
+    assert in_vain > len(one_by_one), "most of the flood is told by its sum"
