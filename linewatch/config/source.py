@@ -10,6 +10,14 @@ from linewatch.config.base import Settings
 CoilName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,64}$")]
 
 
+LongestGap = Annotated[
+    float,
+    Field(
+        gt=0, le=3600, description="with times: no strip passes between two grabs that lie farther apart, in seconds"
+    ),
+]
+
+
 class RecordingSource(Settings):
     """A recorded video (FFV1, HFYU or MJPG in AVI/MKV), with the sidecar of `linewatch record` for positions."""
 
@@ -18,6 +26,10 @@ class RecordingSource(Settings):
     coil: CoilName | None = Field(
         default=None, description="for a recording without a sidecar; default: the file's name"
     )
+    times: Literal["sidecar"] | None = Field(
+        default=None, description="place grabs by when they were taken and line_rate_hz, not where the sidecar says"
+    )
+    longest_gap_s: LongestGap = 1.0
 
 
 class FolderSource(Settings):
@@ -26,6 +38,12 @@ class FolderSource(Settings):
     type: Literal["folder"]
     path: Annotated[Path, Field(strict=False)]
     coil: CoilName | None = Field(default=None, description="default: the folder's name")
+    times: Literal["name", "mtime"] | None = Field(
+        default=None,
+        description="place images by when they were taken, as told by their names or files, and line_rate_hz; none: "
+        "one lies behind the other",
+    )
+    longest_gap_s: LongestGap = 1.0
 
 
 class SimulatedRollMark(Settings):
