@@ -87,8 +87,9 @@ def overlaps(box: StripBox, begin_mm: float, end_mm: float) -> bool:
 
 
 @pytest.mark.timeout(600)
+@pytest.mark.parametrize("triggers", [True, False], ids=["triggered", "free-running"])
 def test_each_defect_is_found_once_at_its_place_whatever_way_the_strip_came(
-    settings: ServiceSettings, tmp_path: Path
+    settings: ServiceSettings, tmp_path: Path, triggers: bool
 ) -> None:
     """30 m with two turns back, one of them over a weld within a frame, a stop, a quiver and a 16-bit counter.
 
@@ -97,7 +98,8 @@ def test_each_defect_is_found_once_at_its_place_whatever_way_the_strip_came(
     """
     source = {"length_m": LENGTH_MM / 1000, "defects_per_m": 2.0, "coil": "T"}
     straight = changed(settings, source, {})
-    toured = changed(settings, source | {"welds_m": [WELD_MM / 1000], "turns": TURNS}, {"encoder": ENCODER})
+    encoder = ENCODER | {"triggers": triggers}
+    toured = changed(settings, source | {"welds_m": [WELD_MM / 1000], "turns": TURNS}, {"encoder": encoder})
     assert isinstance(straight.source, SimulatorSource)
     replay(straight, out=tmp_path / "straight.jsonl")
     summary = replay(toured, out=tmp_path / "toured.jsonl")
@@ -111,7 +113,7 @@ def test_each_defect_is_found_once_at_its_place_whatever_way_the_strip_came(
         assert first == at
         at += lines
     assert at == LENGTH_MM
-    assert {cause for _, _, _, cause in run.spans} == {None, Cause.TURNED}
+    assert {cause for _, _, _, cause in run.spans} == ({None, Cause.TURNED} if triggers else {None})
     missed = [(first, first + lines) for first, lines, quality, _ in run.spans if quality is Quality.MISSED]
     assert sum(end - begin for begin, end in missed) <= 2 * toured.line.frame_lines
     assert run.encoded
