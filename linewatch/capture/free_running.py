@@ -62,8 +62,8 @@ class Measure:
     def step(self, exposure: Exposure, line: LineSettings) -> "tuple[Measure, Sweep]":
         """The next grab's lines. Never raises, whatever the counter says; no line comes twice.
 
-        A count that moves faster than `max_speed_m_per_s` is not believed: once, the strip went on as before (JUMPED);
-        grab after grab, it runs as fast as rows can be taken (TOO_FAST).
+        A count that moves faster than `max_speed_m_per_s` is not believed (JUMPED; grab after grab, TOO_FAST): the
+        strip is presumed to go on as it last ran, or a line a row where that is not known.
         """
         encoder = line.encoder
         assert encoder is not None
@@ -74,8 +74,9 @@ class Measure:
         within = moved_counts(encoder, begun, exposure.count_behind, 0)
         believed = abs(within) <= most
         if not believed:
-            full = round(exposure.rows * encoder.counts_per_line)
-            within, between = full if self.disbelieved or self.pace is None else self.pace, 0
+            between, within = 0, self.pace or 0
+            if self.pace is None or (self.disbelieved and not within):
+                within = round(exposure.rows * encoder.counts_per_line)
         start = self.travelled + between
         if not exposure.rows:
             start += within  # with nothing to see of it

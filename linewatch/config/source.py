@@ -74,6 +74,14 @@ class Turn(Settings):
     pause_s: float = Field(default=0.0, ge=0, le=3600, description="for which it stands each time")
 
 
+class CounterFault(Settings):
+    """The encoder's counter fails from a grab on, to try what is then said of positions."""
+
+    kind: Literal["stuck", "jump", "tenfold"] = Field(description="it stands, is elsewhere, counts ten times too fast")
+    from_grab: int = Field(ge=0)
+    jump_m: float = Field(default=-1.0, ge=-100_000, le=100_000, description="of kind jump: how far, forward or back")
+
+
 class SimulatorSource(Settings):
     """A rendered strip with known defects. Its turns and welds are told by the encoder: `[line.encoder]`."""
 
@@ -87,6 +95,7 @@ class SimulatorSource(Settings):
     welds_m: Annotated[tuple[float, ...], Field(strict=False)] = Field(
         default=(), description="another coil begins behind each; the camera's input tells of it"
     )
+    counter_faults: Annotated[tuple[CounterFault, ...], Field(strict=False)] = ()
 
 
 SourceSettings = Annotated[RecordingSource | FolderSource | SimulatorSource, Field(discriminator="type")]

@@ -13,6 +13,7 @@ from linewatch.config.source import FolderSource, RecordingSource, SimulatorSour
 from linewatch.contracts.errors import ConfigError, SourceError
 from linewatch.contracts.ports import Camera, Clock
 from linewatch.simulation.camera import SimulatorCamera
+from linewatch.simulation.counter_faults import FaultyCounter
 from linewatch.simulation.course import Course
 from linewatch.simulation.encoder import SpeedProfile
 from linewatch.simulation.free_running import FreeRunningSimulator
@@ -31,15 +32,18 @@ def camera_for(source: SourceSettings, line: LineSettings, clock: Clock, *, live
     course = Course.of(source.turns, strip.total_lines, line.mm_per_line)
     profile = SpeedProfile.typical(course.rows * line.mm_per_line, speed_mm_per_s(line))
     if line.encoder is None:
-        if source.turns or source.welds_m:
+        if source.turns or source.welds_m or source.counter_faults:
             raise ConfigError(
-                "[source] turns and welds_m are told by an encoder; give the configuration [line.encoder]"
+                "[source] turns, welds_m and counter_faults are told by an encoder; give the configuration "
+                "[line.encoder]"
             )
         return SimulatorCamera(strip, profile, clock, source.coil, live)
     welds = [round(weld * 1000 / line.mm_per_line) for weld in source.welds_m]
-    if not line.encoder.triggers:
-        return FreeRunningCamera(FreeRunningSimulator(strip, profile, clock, source.coil, live, course, welds), line)
-    return EncodedCamera(SimulatorCamera(strip, profile, clock, source.coil, live, course, welds), line)
+    simulator = SimulatorCamera if line.encoder.triggers else FreeRunningSimulator
+    camera = FaultyCounter(
+        simulator(strip, profile, clock, source.coil, live, course, welds), line.encoder, source.counter_faults
+    )
+    return EncodedCamera(camera, line) if line.encoder.triggers else FreeRunningCamera(camera, line)
 
 
 def position_source(settings: ServiceSettings) -> PositionSource:
