@@ -91,7 +91,7 @@ class Acknowledger:
         steady = [alarm.id for alarm in alarms if now_s - alarm.since_s >= self._settings.steady_s]
         if steady:
             self._waits[coil] = True
-            self._worker.submit(self._carry_out, coil, steady, by).add_done_callback(self._done)
+            self._worker.submit(self._carry_out, coil, steady, by, now_s).add_done_callback(self._done)
         elif alarms:
             self._results[coil] = AcknowledgeResult.TOO_NEW
         elif self._shown.state in _IN_THE_DARK:
@@ -99,26 +99,33 @@ class Acknowledger:
         else:
             self._results[coil] = AcknowledgeResult.NOTHING
 
-    def _carry_out(self, coil: int, alarms: list[str], by: str) -> None:
+    def _carry_out(self, coil: int, alarms: list[str], by: str, heard_s: float) -> None:
+        results = set()
         with Commander(self._settings.commands, ANSWER_TIMEOUT_S) as commander:
-            results = {self._acknowledge(commander, alarm, by) for alarm in alarms}
+            for alarm in alarms:
+                results.add(self._acknowledge(commander, alarm, by, heard_s + self._settings.give_up_s))
+                if AcknowledgeResult.NO_ANSWER in results:
+                    break
+                heard_s = time.monotonic()
         result = next(result for result in _WORST_FIRST if result in results)
         with self._lock:
             self._results[coil] = result
             self._waits[coil] = False
         log.info("acknowledge", coil=coil, alarms=alarms, by=by, result=result.name.lower())
 
-    def _acknowledge(self, commander: Commander, alarm: str, by: str) -> AcknowledgeResult:
+    def _acknowledge(self, commander: Commander, alarm: str, by: str, give_up_s: float) -> AcknowledgeResult:
+        """Asked once, and again until `give_up_s`."""
         token = secrets.token_hex(16)  # the service carries it out once, however often it is asked and restarted
-        give_up_s = time.monotonic() + self._settings.give_up_s
-        while not self._stop.is_set() and time.monotonic() < give_up_s:
+        while not self._stop.is_set():
             try:
                 commander.acknowledge(alarm, token=token, by=by)
             except RefusedError as error:
                 log.warning("not_acknowledged", alarm=alarm, by=by, why=str(error))
                 return AcknowledgeResult.REFUSED
             except NoAnswerError:
-                continue
+                if time.monotonic() < give_up_s:
+                    continue
+                break
             except WireError as error:
                 log.warning("no_such_command", alarm=alarm, by=by, why=str(error))
                 return AcknowledgeResult.REFUSED

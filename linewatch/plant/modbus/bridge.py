@@ -133,9 +133,11 @@ async def _serve(settings: ModbusSettings) -> None:
             await _watch(follower, server, stop, notifier)
         finally:
             notifier.notify("STOPPING=1")
-            follower.stop()
-            if acknowledger is not None:
-                acknowledger.stop()
+            try:
+                follower.stop()
+            finally:
+                if acknowledger is not None:
+                    acknowledger.stop()
     log.info("stopped")
 
 
