@@ -10,7 +10,7 @@ export LINEWATCH_DATA := $(abspath $(DATA))
 endif
 endif
 
-.PHONY: help install install-dev demo test test-networks check bench gpu-check soak coil clean
+.PHONY: help install install-dev demo test test-networks check bench gpu-check soak kills coil clean
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/'
 
@@ -65,6 +65,9 @@ coil: install ## A coil of held-out real frames through the service: figures and
 
 soak: install-dev ## Ten minutes at the line rate: nothing missed, p99, memory
 	$(BIN)/python -m benchmarks.run --sustain-s 600 --out out/soak.json $(ARGS)
+
+kills: install-dev ## Kill a service 500 times while alarms come and go and commands are sent: none lost, none doubled (half an hour)
+	LINEWATCH_KILLS=500 $(BIN)/python -m pytest -q -s tests/daemon/test_alarm_kill.py $(ARGS)
 
 clean: ## Remove the environment and all outputs
 	rm -rf $(VENV) out runs build

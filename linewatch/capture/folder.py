@@ -52,6 +52,11 @@ class FolderCamera:
         self._first_line = 0
         self._stopped = threading.Event()
 
+    @property
+    def images(self) -> tuple[Path, ...]:
+        """The files, one a grab, in order."""
+        return tuple(self._images)
+
     def read(self) -> Grab | None:
         if self._stopped.is_set() or self._next >= len(self._images):
             return None

@@ -87,14 +87,14 @@ class Odometer:
 
         # Between the grabs: grabs that were lost, and what moved without a line.
         lost = 0 if self.sequence is None else max(0, reading.sequence - self.sequence - 1) * line.frame_lines
-        between = _moved(encoder, self.count, reading.count, lost)
+        between = moved_counts(encoder, self.count, reading.count, lost)
         jumped = abs(between) / pitch - lost > believed_lines
         # During the grab.
         told = reading.count_behind is not None
         behind = reading.count_behind
         if behind is None:
             behind = reading.count + round(lines * pitch) * (1 if encoder.counts_up else -1)
-        within = _moved(encoder, reading.count, behind, lines)
+        within = moved_counts(encoder, reading.count, behind, lines)
         jumped_within = abs(within) / pitch - lines > believed_lines
 
         stood = lines > 0 and (within == 0 if told else reading.count == self.first_count)
@@ -178,7 +178,7 @@ class Odometer:
         return replace(self, pitch_counts=0, pitch_lines=0, measured_pitch=found if off else None)
 
 
-def _moved(encoder: EncoderSettings, before: int, after: int, expected_lines: int) -> int:
+def moved_counts(encoder: EncoderSettings, before: int, after: int, expected_lines: int) -> int:
     """Counts forward from one reading to the next. Of the turns that the counter may have made, the likeliest."""
     turn = 1 << encoder.bits
     counts = (after - before) * (1 if encoder.counts_up else -1)

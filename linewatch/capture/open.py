@@ -2,13 +2,25 @@
 
 from linewatch.capture.folder import FolderCamera
 from linewatch.capture.recording import RecordingCamera
+from linewatch.capture.timed import TimedCamera, times_of
 from linewatch.config.line import LineSettings
 from linewatch.config.source import FolderSource, RecordingSource
+from linewatch.contracts.errors import SourceError
 from linewatch.contracts.ports import Camera
 
 
 def open_camera(source: RecordingSource | FolderSource, line: LineSettings) -> Camera:
     """A camera over the recording or folder. Raises SourceError when it cannot be opened or does not fit `line`."""
     if isinstance(source, RecordingSource):
-        return RecordingCamera(source.path, line, source.coil)
-    return FolderCamera(source.path, line, source.coil)
+        recording = RecordingCamera(source.path, line, source.coil)
+        if source.times is None:
+            return recording
+        try:
+            return TimedCamera(recording, line, recording.times_ns(), source.longest_gap_s)
+        except SourceError:
+            recording.stop()
+            raise
+    folder = FolderCamera(source.path, line, source.coil)
+    if source.times is None:
+        return folder
+    return TimedCamera(folder, line, times_of(folder.images, source.times), source.longest_gap_s)

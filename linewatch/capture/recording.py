@@ -31,6 +31,7 @@ class RecordingCamera:
     live = False
 
     def __init__(self, path: Path, line: LineSettings, coil: str | None = None) -> None:
+        self._path = path
         self._line = line
         self._coil = coil or coil_name(path.stem)
         self._sidecar = read_sidecar(sidecar_path(path)) if sidecar_path(path).exists() else None
@@ -53,6 +54,20 @@ class RecordingCamera:
         if self._sidecar is None:
             return self._derived(number)
         return self._recorded(self._sidecar, number)
+
+    def times_ns(self) -> tuple[int, ...]:
+        """When each grab was taken, as the sidecar tells. Raises SourceError without one, or where an encoder saw."""
+        if self._sidecar is None:
+            raise SourceError(
+                f"[source] times = 'sidecar', but {self._path} has none; expected {sidecar_path(self._path).name} "
+                "beside it, or leave times out: then its frames lie one behind the other"
+            )
+        if any(entry.encoded for entry in self._sidecar.grabs):
+            raise SourceError(
+                f"[source] times = 'sidecar', but an encoder placed grabs of {self._path}; leave times out: the "
+                "sidecar's places are better than any that follow from times"
+            )
+        return tuple(entry.captured_ns for entry in self._sidecar.grabs)
 
     def stop(self) -> None:
         self._stopped.set()

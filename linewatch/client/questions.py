@@ -159,7 +159,8 @@ class Questions:
                 by=by,
             )
         except ValidationError as error:
-            raise WireError(f"{action} {alarm!r} is no command: {explain(error)}") from error
+            what = "all" if alarm is None else repr(alarm[:64])
+            raise WireError(f"{action} {what} is no command: {explain(error)}") from error
         return self._answer(request, AlarmReply)
 
     def _answer(self, request: Message, kind: type[R]) -> R:

@@ -13,12 +13,18 @@ COUNTER_FRAMES = 8
 
 
 class EncoderSettings(Settings):
-    """`[line.encoder]`: the measuring roll whose encoder triggers the camera's lines, and how the camera counts it."""
+    """`[line.encoder]`: the measuring roll, whose encoder triggers the camera's lines, and how the camera counts it."""
+
+    triggers: bool = Field(
+        default=True, description="false: the camera runs free at line_rate_hz, and is resampled to this pitch"
+    )
 
     bits: Literal[16, 24, 32] = Field(default=32, description="of the counter, which rolls over")
     counts_up: bool = Field(default=True, description="while the strip runs forward")
     counts_per_mm: float = Field(gt=0, le=10_000, description="of the measuring roll's circumference")
-    counts_per_line: float = Field(ge=1, le=100_000, description="that trigger one line of the camera")
+    counts_per_line: float = Field(
+        ge=1, le=100_000, description="that trigger one line of the camera, or lie between two lines"
+    )
     strip_mm_per_roll_mm: float = Field(
         default=1.0, ge=0.9, le=1.1, description="calibration for slip and wear: a known length over the roll's"
     )
@@ -39,7 +45,9 @@ class LineSettings(Settings):
     frame_lines: int = Field(default=256, ge=16, le=4096)
     mm_per_px: float = Field(default=0.5, gt=0, le=10, description="across the strip")
     mm_per_line: float = Field(default=1.0, gt=0, le=10, description="along the strip, for sources without an encoder")
-    line_rate_hz: float = Field(default=20_000.0, gt=0, le=1e6, description="for sources without a clock of their own")
+    line_rate_hz: float = Field(
+        default=20_000.0, gt=0, le=1e6, description="of a source without a clock, or a camera that runs free"
+    )
     across_offset_mm: float = Field(default=0.0, description="mill coordinate of the camera's first pixel")
     max_speed_m_per_s: float = Field(default=50.0, gt=0, le=200, description="an encoder is not believed above it")
     encoder: EncoderSettings | None = None

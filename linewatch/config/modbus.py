@@ -53,7 +53,9 @@ class ServedBySettings(Settings):
 
 
 class ListenSettings(Settings):
-    """`[listen]`: where PLCs connect. Modbus has no keys and no passwords: whoever connects can read."""
+    """`[listen]`: where PLCs connect. Modbus has no keys and no passwords: whoever connects can read, and acknowledge
+    where `[acknowledge]` lets PLCs.
+    """
 
     address: HostAddress = "127.0.0.1"
     port: int = Field(default=502, ge=0, le=65535, description="0: any free one, told in the log")
@@ -78,11 +80,27 @@ class ListenSettings(Settings):
         return self
 
 
+class AcknowledgeSettings(Settings):
+    """`[acknowledge]`: PLCs may acknowledge alarms by coils. Left out, there are no coils."""
+
+    commands: PeerEndpoint = Field(description="[wire] commands of the service")
+    steady_s: float = Field(
+        default=1.0,
+        ge=0.1,
+        le=60,
+        description="an alarm must have been in the registers for so long; longer than a PLC takes from read to write",
+    )
+    give_up_s: float = Field(
+        default=10.0, ge=1, le=300, description="without an answer of the service for so long, the result is 3"
+    )
+
+
 class ModbusSettings(Settings):
     """`linewatch bridge modbus CONFIG` reads exactly this."""
 
     service: ServedBySettings = ServedBySettings()
     listen: ListenSettings = ListenSettings()
+    acknowledge: AcknowledgeSettings | None = None
     word_order: WordOrder = Field(
         default="high-first", description="which half of a 32 bit value has the lower address"
     )
@@ -93,3 +111,12 @@ class ModbusSettings(Settings):
         default={}, description="defect class -> code"
     )
     log: LogSettings = LogSettings()
+
+    @model_validator(mode="after")
+    def _only_plcs_acknowledge(self) -> Self:
+        if self.acknowledge is not None and self.listen.open_to_network and not self.listen.clients:
+            raise ValueError(
+                "with [acknowledge] and [listen] open_to_network, anybody in the network could acknowledge alarms; "
+                "name the PLCs in [listen] clients"
+            )
+        return self

@@ -60,7 +60,10 @@ class ServiceSettings(Settings):
         return self
 
     def identity(self) -> str:
-        """12 hex digits that change with whatever in these settings, or in the files they name, changes a decision."""
+        """12 hex digits that change with whatever in these settings, or in the files they name, changes a decision.
+
+        Reads those files as they are now: to be asked when they are read, and kept.
+        """
         tree = self.model_dump(mode="json", include=_DECIDING)  # type: ignore[arg-type]  # pydantic's type is too narrow
         for name, path in (("taxonomy", self.taxonomy), ("grading", self.decision.grading)):
             tree[name] = path.read_text() if path else ""

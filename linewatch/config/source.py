@@ -10,6 +10,14 @@ from linewatch.config.base import Settings
 CoilName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,64}$")]
 
 
+LongestGap = Annotated[
+    float,
+    Field(
+        gt=0, le=3600, description="with times: no strip passes between two grabs that lie farther apart, in seconds"
+    ),
+]
+
+
 class RecordingSource(Settings):
     """A recorded video (FFV1, HFYU or MJPG in AVI/MKV), with the sidecar of `linewatch record` for positions."""
 
@@ -18,6 +26,10 @@ class RecordingSource(Settings):
     coil: CoilName | None = Field(
         default=None, description="for a recording without a sidecar; default: the file's name"
     )
+    times: Literal["sidecar"] | None = Field(
+        default=None, description="place grabs by when they were taken and line_rate_hz, not where the sidecar says"
+    )
+    longest_gap_s: LongestGap = 1.0
 
 
 class FolderSource(Settings):
@@ -26,6 +38,12 @@ class FolderSource(Settings):
     type: Literal["folder"]
     path: Annotated[Path, Field(strict=False)]
     coil: CoilName | None = Field(default=None, description="default: the folder's name")
+    times: Literal["name", "mtime"] | None = Field(
+        default=None,
+        description="place images by when they were taken, as told by their names or files, and line_rate_hz; none: "
+        "one lies behind the other",
+    )
+    longest_gap_s: LongestGap = 1.0
 
 
 class SimulatedRollMark(Settings):
@@ -56,6 +74,14 @@ class Turn(Settings):
     pause_s: float = Field(default=0.0, ge=0, le=3600, description="for which it stands each time")
 
 
+class CounterFault(Settings):
+    """The encoder's counter fails from a grab on, to try what is then said of positions."""
+
+    kind: Literal["stuck", "jump", "tenfold"] = Field(description="it stands, is elsewhere, counts ten times too fast")
+    from_grab: int = Field(ge=0)
+    jump_m: float = Field(default=-1.0, ge=-100_000, le=100_000, description="of kind jump: how far, forward or back")
+
+
 class SimulatorSource(Settings):
     """A rendered strip with known defects. Its turns and welds are told by the encoder: `[line.encoder]`."""
 
@@ -69,6 +95,7 @@ class SimulatorSource(Settings):
     welds_m: Annotated[tuple[float, ...], Field(strict=False)] = Field(
         default=(), description="another coil begins behind each; the camera's input tells of it"
     )
+    counter_faults: Annotated[tuple[CounterFault, ...], Field(strict=False)] = ()
 
 
 SourceSettings = Annotated[RecordingSource | FolderSource | SimulatorSource, Field(discriminator="type")]

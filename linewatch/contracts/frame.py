@@ -24,7 +24,7 @@ class Cause(StrEnum):
 
 
 class PositionFault(StrEnum):
-    """Why the encoder is not believed; the position is then a presumption, and says so (`encoded` false)."""
+    """Why an encoder, or a time stamp, is not believed; the position is then a presumption (`encoded` is false)."""
 
     STUCK = "stuck"  # lines come, but the count stands
     JUMPED = "jumped"  # the count moved in a way that no strip can

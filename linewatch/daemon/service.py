@@ -164,6 +164,7 @@ def open_service(
         taxonomy = Taxonomy.read(settings.taxonomy) if settings.taxonomy else None
         graded_by = grading_for(settings, taxonomy)
         grading = GradingRules.of(graded_by, taxonomy) if graded_by and taxonomy else None
+        identity = settings.identity()  # reads the same files: now, not when they may have been edited
         rules = rules_of(settings, engines, taxonomy, grading)
         keys = load_keys(settings.wire)
         workers = settings.inference.workers or available_cores()
@@ -216,7 +217,7 @@ def open_service(
             report = StatusReport(runner, tally, ring, standing, exchange, workload, clock, admission.counts, positions)
             return Outlet(
                 journal,
-                Sequencer(journal.epoch, settings.identity()),
+                Sequencer(journal.epoch, identity),
                 publisher,
                 standing,
                 report,

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from linewatch.capture.encoded import EncodedCamera
+from linewatch.capture.free_running import FreeRunningCamera
 from linewatch.capture.open import open_camera
 from linewatch.capture.recording import recorded_line
 from linewatch.capture.sidecar import sidecar_path
@@ -12,8 +13,10 @@ from linewatch.config.source import FolderSource, RecordingSource, SimulatorSour
 from linewatch.contracts.errors import ConfigError, SourceError
 from linewatch.contracts.ports import Camera, Clock
 from linewatch.simulation.camera import SimulatorCamera
+from linewatch.simulation.counter_faults import FaultyCounter
 from linewatch.simulation.course import Course
 from linewatch.simulation.encoder import SpeedProfile
+from linewatch.simulation.free_running import FreeRunningSimulator
 from linewatch.simulation.strip import Strip
 from linewatch.wire.schema import PositionSource
 
@@ -29,18 +32,25 @@ def camera_for(source: SourceSettings, line: LineSettings, clock: Clock, *, live
     course = Course.of(source.turns, strip.total_lines, line.mm_per_line)
     profile = SpeedProfile.typical(course.rows * line.mm_per_line, speed_mm_per_s(line))
     if line.encoder is None:
-        if source.turns or source.welds_m:
+        if source.turns or source.welds_m or source.counter_faults:
             raise ConfigError(
-                "[source] turns and welds_m are told by an encoder; give the configuration [line.encoder]"
+                "[source] turns, welds_m and counter_faults are told by an encoder; give the configuration "
+                "[line.encoder]"
             )
         return SimulatorCamera(strip, profile, clock, source.coil, live)
     welds = [round(weld * 1000 / line.mm_per_line) for weld in source.welds_m]
-    return EncodedCamera(SimulatorCamera(strip, profile, clock, source.coil, live, course, welds), line)
+    simulator = SimulatorCamera if line.encoder.triggers else FreeRunningSimulator
+    camera = FaultyCounter(
+        simulator(strip, profile, clock, source.coil, live, course, welds), line.encoder, source.counter_faults
+    )
+    return EncodedCamera(camera, line) if line.encoder.triggers else FreeRunningCamera(camera, line)
 
 
 def position_source(settings: ServiceSettings) -> PositionSource:
     """What the places of `settings.source` on the strip come from."""
     source = settings.source
+    if isinstance(source, RecordingSource | FolderSource) and source.times is not None:
+        return PositionSource.TIMESTAMPS
     if isinstance(source, RecordingSource) and sidecar_path(source.path).exists():
         return PositionSource.SIDECAR
     if isinstance(source, SimulatorSource):
@@ -59,7 +69,7 @@ def speed_mm_per_s(line: LineSettings) -> float:
 
 
 def with_source(settings: ServiceSettings, name: str, *, own_line: bool) -> ServiceSettings:
-    """Settings that read the recording, folder or "simulator" that a user named.
+    """Settings that read the recording, folder or "simulator" that a user named; how times are told is as configured.
 
     own_line: take the line's geometry from the recording's sidecar where it has one.
     """
@@ -67,11 +77,16 @@ def with_source(settings: ServiceSettings, name: str, *, own_line: bool) -> Serv
         if not isinstance(settings.source, SimulatorSource):
             raise ConfigError('the configuration has no simulator; give one with [source] type = "simulator"')
         return settings
-    path = Path(name)
+    path, configured = Path(name), settings.source
     if path.is_dir():
-        return settings.model_copy(update={"source": FolderSource(type="folder", path=path)})
+        folder = FolderSource(type="folder", path=path)
+        if isinstance(configured, FolderSource):
+            folder = configured.model_copy(update={"path": path, "coil": None})
+        return settings.model_copy(update={"source": folder})
     if not path.is_file():
         raise SourceError(f"{path}: no such file or folder; give a video, a folder of frames, or '{SIMULATOR}'")
     recorded = recorded_line(path) if own_line else None
-    changes = {"source": RecordingSource(type="recording", path=path), "line": recorded or settings.line}
-    return settings.model_copy(update=changes)
+    recording = RecordingSource(type="recording", path=path)
+    if isinstance(configured, RecordingSource):
+        recording = configured.model_copy(update={"path": path, "coil": None})
+    return settings.model_copy(update={"source": recording, "line": recorded or settings.line})

@@ -51,7 +51,7 @@ class Course:
                 yield Stretch(begin - high if back else begin + low, high - low, back)
             at += length
 
-    def edge(self, row: int) -> int:
+    def edge(self, row: float) -> float:
         """The strip's line that is under the camera when so many rows were taken."""
         for begin, end in self._legs():
             length = abs(end - begin)
@@ -60,7 +60,7 @@ class Course:
             row -= length
         return self.total_lines
 
-    def elapsed_s(self, row: int, profile: SpeedProfile, mm_per_line: float) -> float:
+    def elapsed_s(self, row: float, profile: SpeedProfile, mm_per_line: float) -> float:
         """When so many rows were taken, at the profile's speed and with the pauses before."""
         paused, at = 0.0, 0
         line = 0
@@ -79,7 +79,7 @@ class Course:
         yield line, self.total_lines
 
 
-def counter(encoder: EncoderSettings, edge: int, frame_lines: int) -> int:
+def counter(encoder: EncoderSettings, edge: float, frame_lines: int) -> int:
     """What the encoder's counter shows there. It rolls over within the second frame."""
     counts = round(edge * encoder.counts_per_line)
     turn, ahead = 1 << encoder.bits, round(1.5 * frame_lines * encoder.counts_per_line)

@@ -341,6 +341,7 @@ class PositionSource(StrEnum):
     ENCODER = "encoder"
     LINE_RATE = "line_rate"  # lines, pitch and line rate
     SIDECAR = "sidecar"  # what was recorded with each grab
+    TIMESTAMPS = "timestamps"  # when each grab was taken, and the line rate
 
 
 class PositionStatus(Message):

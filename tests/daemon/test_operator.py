@@ -21,6 +21,7 @@ from linewatch.contracts.alarm import AlarmState, ShelvingState
 from linewatch.contracts.errors import WireError
 from linewatch.daemon.service import open_service
 from linewatch.daemon.sources import camera_for
+from linewatch.journal.journal import Journal
 from linewatch.wire.schema import REPLY, AlarmMessage, AlarmReply, ErrorReply
 
 PATIENCE_S = 60.0
@@ -247,3 +248,24 @@ def test_a_live_service_tells_of_its_host(settings, tmp_path: Path) -> None:
     finally:
         found.service.stop()
         thread.join(PATIENCE_S)
+
+
+def test_a_file_that_is_edited_under_a_service_does_not_change_whose_decisions_they_are_said_to_be(
+    tmp_path: Path,
+) -> None:
+    """`config` of a coil names the taxonomy and rules that were read at the start."""
+    config = write_service(tmp_path, frames=20, frames_per_s=200)
+    taxonomy = tmp_path / "taxonomy.toml"
+    taxonomy.write_text((Path(__file__).parents[2] / "configs" / "taxonomy.toml").read_text())
+    config.write_text(f'taxonomy = "{taxonomy}"\n{config.read_text()}')
+    settings, clock = load_settings(config), MonotonicClock()
+    assert settings.source is not None
+    read = settings.identity()
+    camera = camera_for(settings.source, settings.line, clock, live=False)
+    with open_service(settings, camera, clock) as service:
+        taxonomy.write_text(taxonomy.read_text() + "\n# edited\n")
+        service.run(lambda: None)
+    assert settings.identity() != read
+    with Journal(settings.journal) as journal:
+        told = {json.loads(record.header)["config"] for record in journal.read(1, "coil", 0, 1 << 40)}
+    assert told == {read}

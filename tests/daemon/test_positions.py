@@ -1,35 +1,34 @@
 """Strip that stops, runs back, and is welded, under a counter that rolls over: each defect once, at its place."""
 
+import json
+import os
 import statistics
+import subprocess
+import sys
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
 
 import pytest
 from structlog.testing import capture_logs
 
 from linewatch.capture.clock import MonotonicClock
-from linewatch.capture.encoded import EncodedCamera
 from linewatch.capture.recorder import record
 from linewatch.client import Subscriber, from_tail
 from linewatch.config.service import ServiceSettings
 from linewatch.config.source import RecordingSource, SimulatorSource
 from linewatch.contracts.errors import ConfigError
-from linewatch.contracts.frame import Cause, Grab, PositionFault
-from linewatch.contracts.ports import Camera
+from linewatch.contracts.frame import Cause, PositionFault
 from linewatch.contracts.verdict import CoilState, DefectState, Quality, StripBox
 from linewatch.daemon.replay import replay
 from linewatch.daemon.service import open_service
 from linewatch.daemon.sources import camera_for, simulated_strip
 from linewatch.geometry.matching import match
 from linewatch.history.found import read_findings
-from linewatch.simulation.camera import SimulatorCamera
-from linewatch.simulation.course import Course
-from linewatch.simulation.encoder import SpeedProfile
 from linewatch.wire.schema import CoilLine, PositionSource, PositionStatus, StatusMessage, VerdictLine
 from linewatch.wire.verdict_file import read_verdicts
 
+ROOT = Path(__file__).parents[2]
 WELD_MM = 17_300
 LENGTH_MM = 30_000
 TURNS = (
@@ -87,8 +86,9 @@ def overlaps(box: StripBox, begin_mm: float, end_mm: float) -> bool:
 
 
 @pytest.mark.timeout(600)
+@pytest.mark.parametrize("triggers", [True, False], ids=["triggered", "free-running"])
 def test_each_defect_is_found_once_at_its_place_whatever_way_the_strip_came(
-    settings: ServiceSettings, tmp_path: Path
+    settings: ServiceSettings, tmp_path: Path, triggers: bool
 ) -> None:
     """30 m with two turns back, one of them over a weld within a frame, a stop, a quiver and a 16-bit counter.
 
@@ -97,7 +97,8 @@ def test_each_defect_is_found_once_at_its_place_whatever_way_the_strip_came(
     """
     source = {"length_m": LENGTH_MM / 1000, "defects_per_m": 2.0, "coil": "T"}
     straight = changed(settings, source, {})
-    toured = changed(settings, source | {"welds_m": [WELD_MM / 1000], "turns": TURNS}, {"encoder": ENCODER})
+    encoder = ENCODER | {"triggers": triggers}
+    toured = changed(settings, source | {"welds_m": [WELD_MM / 1000], "turns": TURNS}, {"encoder": encoder})
     assert isinstance(straight.source, SimulatorSource)
     replay(straight, out=tmp_path / "straight.jsonl")
     summary = replay(toured, out=tmp_path / "toured.jsonl")
@@ -111,7 +112,7 @@ def test_each_defect_is_found_once_at_its_place_whatever_way_the_strip_came(
         assert first == at
         at += lines
     assert at == LENGTH_MM
-    assert {cause for _, _, _, cause in run.spans} == {None, Cause.TURNED}
+    assert {cause for _, _, _, cause in run.spans} == ({None, Cause.TURNED} if triggers else {None})
     missed = [(first, first + lines) for first, lines, quality, _ in run.spans if quality is Quality.MISSED]
     assert sum(end - begin for begin, end in missed) <= 2 * toured.line.frame_lines
     assert run.encoded
@@ -192,47 +193,17 @@ def test_a_welded_recording_replays_as_it_was(settings: ServiceSettings, tmp_pat
 
 
 def test_turns_without_an_encoder_are_refused(settings: ServiceSettings) -> None:
-    with pytest.raises(ConfigError, match=r"told by an encoder; give the configuration \[line.encoder\]"):
+    with pytest.raises(ConfigError, match=r"told by an encoder; give the configuration\s*\[line.encoder\]"):
         replay(changed(settings, {"turns": [{"at_m": 1.0}]}, {}))
-
-
-class StuckCamera:
-    """A camera whose counter stands from a grab on."""
-
-    live = False
-
-    def __init__(self, camera: Camera, from_grab: int) -> None:
-        self.grabs = camera.grabs
-        self._camera = camera
-        self._from_grab = from_grab
-        self._stands: int | None = None
-
-    def read(self) -> Grab | None:
-        grab = self._camera.read()
-        if grab is None or grab.sequence < self._from_grab:
-            return grab
-        if self._stands is None:
-            self._stands = grab.encoder_count
-        return replace(grab, encoder_count=self._stands, encoder_stop=self._stands)
-
-    def stop(self) -> None:
-        self._camera.stop()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exc: object) -> None: ...
 
 
 def test_a_stuck_encoder_is_in_the_frames_the_status_and_the_log(settings: ServiceSettings, tmp_path: Path) -> None:
     """20 m, from 10 m on without counts: the strip is still inspected, its length still accounted for, and said."""
-    settings = changed(settings, {"length_m": 20.0}, {"encoder": ENCODER})
-    assert isinstance(settings.source, SimulatorSource)
+    stuck = {"counter_faults": [{"kind": "stuck", "from_grab": 40}]}
+    settings = changed(settings, {"length_m": 20.0} | stuck, {"encoder": ENCODER})
+    assert settings.source is not None
     clock = MonotonicClock()
-    strip = simulated_strip(settings.source, settings.line)
-    profile = SpeedProfile.steady(20_000, 20_000)
-    raw = SimulatorCamera(strip, profile, clock, "T", False, Course(strip.total_lines))
-    camera = EncodedCamera(StuckCamera(raw, 40), settings.line)
+    camera = camera_for(settings.source, settings.line, clock, live=False)
     with (
         capture_logs() as logs,
         open_service(settings, camera, clock, verdicts=tmp_path / "v.jsonl") as service,
@@ -272,3 +243,51 @@ def test_a_stuck_encoder_is_in_the_frames_the_status_and_the_log(settings: Servi
     for line in lines:
         assert line.first_line == at
         at += line.lines
+
+
+@pytest.mark.parametrize(
+    ("faults", "triggers", "told"),
+    [
+        ([{"kind": "jump", "from_grab": 10, "jump_m": -30.0}], True, {"jumped"}),
+        ([{"kind": "tenfold", "from_grab": 10}], True, {"jumped", "too_fast"}),
+        ([{"kind": "jump", "from_grab": 10, "jump_m": 300.0}], False, {"jumped"}),
+        ([{"kind": "tenfold", "from_grab": 10}], False, {"jumped", "too_fast"}),
+    ],
+)
+def test_a_counter_that_jumps_or_runs_away_is_told_by_the_command_line(
+    tmp_path: Path, faults: list[dict], triggers: bool, told: set[str]
+) -> None:
+    """`linewatch replay simulator` of 15 m: what verdicts say, and that no millimetre is left out or comes twice."""
+    config = tmp_path / "c.toml"
+    rows = ", ".join(
+        "{" + ", ".join(f"{key} = {json.dumps(value)}" for key, value in one.items()) + "}" for one in faults
+    )
+    config.write_text(
+        f'taxonomy = "{ROOT}/configs/taxonomy.toml"\n[line]\nmax_speed_m_per_s = 25.0\n[line.encoder]\n'
+        f"triggers = {str(triggers).lower()}\n"
+        "counts_per_mm = 4.0\ncounts_per_line = 4.0\n"
+        f'[source]\ntype = "simulator"\nlength_m = 15.0\ncounter_faults = [{rows}]\n'
+        f'[inference]\nengines_dir = "{ROOT}/engines"\nworkers = 1\n[journal]\ndir = "{tmp_path}/journal"\n'
+        f'[wire]\npublish = "ipc://{tmp_path}/pub"\nserve = "ipc://{tmp_path}/rep"\n'
+    )
+    out = tmp_path / "v.jsonl"
+    subprocess.run(
+        [sys.executable, "-m", "linewatch.cli", "replay", "simulator", "--config", config, "--out", out],
+        check=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        cwd=tmp_path,
+        capture_output=True,
+        timeout=300,
+    )
+    lines = [line for line in read_verdicts(out) if isinstance(line, VerdictLine)]
+    assert {str(line.position_fault) for line in lines if line.position_fault} <= told
+    assert {line.position_fault for line in lines} >= {None, PositionFault.JUMPED}
+    assert all(line.encoded == (line.position_fault is None) for line in lines)
+    at = 0
+    for line in lines:
+        assert line.first_line == at
+        at += line.lines
+    if triggers or faults[0]["kind"] == "jump":
+        assert at == pytest.approx(15_000, abs=2 * 256)
+    else:  # presumed to go on as it threaded when the counter ran away
+        assert 2_000 < at < 15_000

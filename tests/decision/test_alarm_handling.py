@@ -189,6 +189,15 @@ def test_a_shelved_rule_asks_nobody_until_its_time_is_over():
     assert not line.state.alarms.shelved
 
 
+@pytest.mark.parametrize(("back_minutes", "shelved"), [(0.5, True), (2, False), (100, False)])
+def test_a_clock_that_steps_back_ends_a_shelving_rather_than_make_it_longer(back_minutes, shelved):
+    """To before the request, and by more than clocks are set right by: nobody knows when its time would be over."""
+    line = Line(rules_of(AlarmRule(name="any", latch=False))).spot()
+    line.order(AlarmAction.SHELVE, "any", 30)
+    line.changes()
+    assert line.host(-back_minutes).changes() == ([] if shelved else [(UN, False), (UN, True)])
+
+
 def test_a_shelf_outlives_the_coil_and_unshelving_ends_it():
     line = Line(rules_of(AlarmRule(name="any", latch=False)))
     line.order(AlarmAction.SHELVE, "any", 30)

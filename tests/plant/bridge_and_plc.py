@@ -73,7 +73,7 @@ class Plc:
     def read(self) -> dict[str, int | str]:
         """All values by name, in the registers' own steps, each block in one request."""
         values = {}
-        for first, count in ((0, 48), (100, 98)):
+        for first, count in ((0, 48), (100, 98), (200, 64), (300, 65)):
             values |= values_of(self.client.read_input_registers(first, count=count).registers, first)
         return values
 
@@ -98,20 +98,22 @@ def values_of(registers: Sequence[int], first: int = 0) -> dict[str, int | str]:
     return values
 
 
-def _value(kind: str, registers: Sequence[int]) -> int | str:
+def _value(kind: str, registers: Sequence[int]) -> int | str | tuple[int, ...]:
     data = struct.pack(f">{len(registers)}H", *registers)
     if kind == "ASCII":
         return data.rstrip(b"\0").decode("ascii")
     if kind == "BITS":
         return sum(word << 16 * n for n, word in enumerate(registers))
+    if kind == "UINT16[]":
+        return tuple(registers)
     return struct.unpack({"UINT16": ">H", "UINT32": ">I", "INT32": ">i"}[kind], data)[0]
 
 
-def config_for(folder: Path, service, listen: str = "", more: str = "") -> Path:
+def config_for(folder: Path, service, listen: str = "", more: str = "", bits: str = "scratches = 17") -> Path:
     """A bridge's configuration for a small service."""
     path = folder / "modbus.toml"
     path.write_text(
         f'{more}\n[service]\npublish = "{service.publish}"\nserve = "{service.serve}"\n'
-        f"[listen]\nport = 0\n{listen}\n[alarm_bits]\nscratches = 17\n[class_codes]\nscratch = 8\n"
+        f"[listen]\nport = 0\n{listen}\n[alarm_bits]\n{bits}\n[class_codes]\nscratch = 8\n"
     )
     return path

@@ -5,7 +5,7 @@ import sys
 import pytest
 from bridge_and_plc import ROOT, Bridge, Plc, config_for
 
-sys.path.insert(0, str(ROOT / "tests" / "client"))
+sys.path += [str(ROOT / "tests" / "client"), str(ROOT / "tests" / "daemon")]
 
 from small_services import start_service
 
@@ -17,8 +17,8 @@ def start_bridge(tmp_path):
     """Starts bridges that end with the test."""
     started = []
 
-    def start(service, listen: str = "", more: str = "") -> Bridge:
-        started.append(Bridge(config_for(tmp_path, service, listen, more)))
+    def start(service, **options: str) -> Bridge:
+        started.append(Bridge(config_for(tmp_path, service, **options)))
         return started[-1]
 
     yield start

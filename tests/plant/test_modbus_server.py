@@ -59,10 +59,10 @@ def idle_bridge(tmp_path_factory):
 @pytest.mark.parametrize(
     ("pdu", "code"),
     [
-        (struct.pack(">BHH", 3, 197, 2), 2),
+        (struct.pack(">BHH", 3, 364, 2), 2),
         (struct.pack(">BHH", 4, 65535, 1), 2),
         (struct.pack(">BHH", 2, 60, 5), 2),
-        (struct.pack(">BHH", 1, 0, 1), 2),  # coils are reserved
+        (struct.pack(">BHH", 1, 0, 1), 2),  # without [acknowledge] there are no coils
         (struct.pack(">BHH", 5, 17, 0xFF00), 2),
         (struct.pack(">BHHBB", 15, 0, 8, 1, 255), 2),
         (struct.pack(">BHH", 6, 0, 1), 1),
@@ -70,6 +70,7 @@ def idle_bridge(tmp_path_factory):
         (b"\x2b\x0e\x01\x00", 1),
         (b"\x00\x00", 1),
         (b"\x83\x01", 1),
+        (struct.pack(">BHH", 5, 17, 0x0001), 3),
         (struct.pack(">BHH", 3, 0, 0), 3),
         (struct.pack(">BHH", 3, 0, 126), 3),
         (struct.pack(">BHH", 3, 0, 65535), 3),

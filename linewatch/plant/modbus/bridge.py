@@ -1,4 +1,6 @@
-"""`linewatch bridge modbus`: a thread follows the service, the event loop answers PLCs; neither waits for the other."""
+"""`linewatch bridge modbus`: a thread follows the service, one carries PLCs' commands to it, the event loop answers
+PLCs; none waits for another.
+"""
 
 import asyncio
 import signal
@@ -12,7 +14,8 @@ import structlog
 from linewatch.client import ClientKeys, Subscriber
 from linewatch.config.modbus import ModbusSettings
 from linewatch.contracts.errors import WireError
-from linewatch.plant.modbus.picture import Picture
+from linewatch.plant.modbus.acknowledge import Acknowledger
+from linewatch.plant.modbus.picture import Picture, StandingAlarm
 from linewatch.plant.modbus.registers import BridgeState, Image
 from linewatch.plant.modbus.server import ModbusServer
 from linewatch.wire.schema import StatusMessage, Topic
@@ -36,7 +39,7 @@ class Follower:
         self._stop = Event()
         self._thread = Thread(target=self._run, name="follower")
         self._picture = Picture(settings)
-        self._shown = self._picture.image(), self._picture.state
+        self._shown = self._picture.image(), self._picture.state, self._picture.alarms
         self._heard_s = float("-inf")
         self.ticked_s = time.monotonic()
         self.failure: BaseException | None = None
@@ -53,12 +56,17 @@ class Follower:
 
     def image(self) -> Image:
         """The registers now: what was last known, and whether the service is still heard."""
-        image, _ = self._shown
+        image = self._shown[0]
         return image.silenced() if self._is_silent() else image
 
     @property
     def state(self) -> BridgeState:
         return BridgeState.SILENT if self._is_silent() else self._shown[1]
+
+    @property
+    def alarms(self) -> tuple[StandingAlarm, ...]:
+        """Those in the registers."""
+        return self._shown[2]
 
     def _is_silent(self) -> bool:
         return time.monotonic() - self._heard_s > self._settings.service.silence_s
@@ -87,7 +95,7 @@ class Follower:
                     if self._picture.wants_snapshot and self.ticked_s >= ask_s:
                         ask_s = self.ticked_s + ASK_AGAIN_S
                         self._sync(subscriber)
-                self._shown = self._picture.image(), self._picture.state
+                self._shown = self._picture.image(), self._picture.state, self._picture.alarms
 
     def _sync(self, subscriber: Subscriber) -> None:
         try:
@@ -109,8 +117,15 @@ async def _serve(settings: ModbusSettings) -> None:
     loop, stop, notifier = asyncio.get_running_loop(), asyncio.Event(), sdnotify.SystemdNotifier()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    follower = Follower(settings, lambda: loop.call_soon_threadsafe(stop.set))
-    async with ModbusServer(settings.listen, follower.image) as server:
+
+    def ended() -> None:
+        loop.call_soon_threadsafe(stop.set)
+
+    follower = Follower(settings, ended)
+    acknowledger = None if settings.acknowledge is None else Acknowledger(settings, follower, ended)
+    image = follower.image if acknowledger is None else acknowledger.image
+    write = None if acknowledger is None else acknowledger.write
+    async with ModbusServer(settings.listen, image, write) as server:
         follower.start()
         try:
             log.info("listening", address=settings.listen.address, port=server.port)
@@ -118,7 +133,11 @@ async def _serve(settings: ModbusSettings) -> None:
             await _watch(follower, server, stop, notifier)
         finally:
             notifier.notify("STOPPING=1")
-            follower.stop()
+            try:
+                follower.stop()
+            finally:
+                if acknowledger is not None:
+                    acknowledger.stop()
     log.info("stopped")
 
 
@@ -130,8 +149,8 @@ async def _watch(
     while not stop.is_set():
         state = follower.state
         if state is not before:
-            looking = state in (BridgeState.RUNNING, BridgeState.DRAINING)
-            (log.info if looking else log.warning)("service_state", state=state.name.lower())
+            expected = state in (BridgeState.RUNNING, BridgeState.DRAINING)
+            (log.info if expected else log.warning)("service_state", state=state.name.lower())
             before = state
         if time.monotonic() - follower.ticked_s < HUNG_S:
             notifier.notify(f"WATCHDOG=1\nSTATUS=service {state.name.lower()}, {server.connections} PLCs connected")

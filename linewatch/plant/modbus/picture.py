@@ -1,6 +1,8 @@
 """What is known of the service, followed message by message: the values behind the registers."""
 
+import time
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from linewatch.client import Lost
@@ -19,6 +21,7 @@ from linewatch.plant.modbus.registers import (
     image_of,
 )
 from linewatch.wire.schema import (
+    AlarmBody,
     AlarmMessage,
     AnyMessage,
     CoilMessage,
@@ -64,18 +67,31 @@ class _Shown:
     defect: DefectMessage
 
 
+@dataclass(frozen=True, slots=True)
+class StandingAlarm:
+    """An alarm in the registers."""
+
+    id: str
+    rule: str
+    number: int  # since the bridge was started; from 65535 on to 1
+    acknowledged: bool
+    since_s: float  # in the registers, by the picture's clock
+
+
 class Picture:
     """Starts empty. Whoever feeds it asks `wants_snapshot` after each message and, if so, gives it one."""
 
-    def __init__(self, settings: ModbusSettings) -> None:
+    def __init__(self, settings: ModbusSettings, clock: Callable[[], float] = time.monotonic) -> None:
         self._settings = settings
+        self._clock = clock
         self._status: StatusMessage | None = None
         self._since: Snapshot | None = None  # everything before it is in the picture
         self._torn = True  # something is missing that only a snapshot can tell
         self._beats = 0
         self._last_beat = (-1, -1)  # epoch and count
         self._coil = _Coil()
-        self._alarms: dict[str, str] = {}  # id -> rule, of those that stand
+        self._alarms: dict[str, StandingAlarm] = {}  # by id, in the order of their numbers
+        self._alarms_numbered = 0
         self._defects: deque[_Shown] = deque(maxlen=DEFECTS_SHOWN)  # newest first
         self._numbered = 0
         self._changes = 0
@@ -115,9 +131,10 @@ class Picture:
             case FrameMessage():
                 self._pass(message)
             case AlarmMessage():
-                self._alarms.pop(message.id, None)
-                if message.state is not AlarmState.CLEARED:
-                    self._alarms[message.id] = message.rule
+                if message.state is AlarmState.CLEARED:
+                    self._alarms.pop(message.id, None)
+                else:
+                    self._alarms[message.id] = self._standing(message)
             case CoilMessage():
                 running = message.state is CoilState.STARTED
                 self._coil = _Coil(
@@ -130,7 +147,8 @@ class Picture:
     def sync(self, snapshot: Snapshot) -> None:
         """Alarms and coil stand as in `snapshot`; what comes later is followed from there."""
         self._since, self._torn = snapshot, False
-        self._alarms = {alarm.id: alarm.rule for alarm in snapshot.standing_alarms}
+        alarms = [self._standing(alarm) for alarm in snapshot.standing_alarms]
+        self._alarms = {alarm.id: alarm for alarm in sorted(alarms, key=lambda alarm: alarm.since_s)}
         coil = snapshot.coil
         if coil is not None:
             sums = _lengths(coil.inspected_mm, coil.degraded_mm, coil.missed_mm)
@@ -138,28 +156,38 @@ class Picture:
         elif self._coil.state is CoilStateCode.RUNNING:
             self._coil = replace(self._coil, state=CoilStateCode.ENDED)
 
+    @property
+    def alarms(self) -> tuple[StandingAlarm, ...]:
+        """Those that stand, with a bit or without, the newest last."""
+        return tuple(self._alarms.values())
+
     def image(self) -> Image:
         """The registers now."""
-        bits = [False] * ALARM_BITS
+        bits, unacknowledged, numbers = [False] * ALARM_BITS, [False] * ALARM_BITS, [0] * ALARM_BITS
         without_bit = 0
-        for rule in self._alarms.values():
-            if rule in self._settings.alarm_bits:
-                bits[self._settings.alarm_bits[rule]] = True
-            else:
+        for alarm in self._alarms.values():
+            bit = self._settings.alarm_bits.get(alarm.rule)
+            if bit is None:
                 without_bit += 1
+                continue
+            bits[bit], numbers[bit] = True, alarm.number
+            unacknowledged[bit] |= not alarm.acknowledged
         status, coil, state = self._status, self._coil, self.state
-        looking = status is not None and state in (BridgeState.RUNNING, BridgeState.DRAINING)
         values: dict[str, Value] = {
             "map_version": MAP_VERSION,
             "heartbeat": self._beats,
             "state": state,
-            "quality": _QUALITIES[status.quality] if status and looking else StripQuality.NOT_LOOKED_AT,
+            "quality": _QUALITIES[status.quality]
+            if status and state is BridgeState.RUNNING
+            else StripQuality.NOT_LOOKED_AT,
             "alarms_standing": len(self._alarms),
             "alarms_without_bit": without_bit,
             "messages_lost": self._lost,
             "along": coil.along_mm,
             "defects_opened": status.defects if status else 0,
             "alarm_words": bits,
+            "unacknowledged_words": unacknowledged,
+            "alarm_numbers": numbers,
             "coil_state": coil.state,
             "coil_inspected": coil.length_mm[Quality.INSPECTED],
             "coil_degraded": coil.length_mm[Quality.DEGRADED],
@@ -185,6 +213,13 @@ class Picture:
         if since is None:
             return True  # the snapshot that is still to come holds it
         return (message.epoch, message.sequence) < (since.epoch, since.sequences.get(message.topic, 0))
+
+    def _standing(self, alarm: AlarmBody) -> StandingAlarm:
+        known = self._alarms.get(alarm.id)
+        if known is not None:
+            return replace(known, acknowledged=alarm.acked_state)
+        self._alarms_numbered = self._alarms_numbered % _MAX_UINT16 + 1
+        return StandingAlarm(alarm.id, alarm.rule, self._alarms_numbered, alarm.acked_state, self._clock())
 
     def _pass(self, frame: FrameMessage) -> None:
         if frame.coil != self._coil.name or self._coil.state is not CoilStateCode.RUNNING:

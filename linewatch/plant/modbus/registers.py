@@ -15,10 +15,12 @@ MAP_VERSION = 1
 DEFECTS_SHOWN = 6
 COIL_ID_REGISTERS = 16
 REGISTER_BITS = 16
+ACKNOWLEDGE_ALL = ALARM_BITS
+COILS = ALARM_BITS + 1
 
 
 class BridgeState(IntEnum):
-    """What a PLC reads as state. Strip is looked at in 2 and 3 only, and the heartbeat counts."""
+    """What a PLC reads as state. The strip that passes is looked at in 2 only; the heartbeat counts in 1 to 3."""
 
     SILENT = 0  # no status from the service
     STARTING = 1
@@ -55,10 +57,22 @@ class DefectStateCode(IntEnum):
     MERGED = 3  # it grew into another defect
 
 
+class AcknowledgeResult(IntEnum):
+    """What became of the newest write to a coil."""
+
+    NONE = 0  # none since the bridge was started
+    OK = 1  # acknowledged, and on the service's disk
+    REFUSED = 2  # by the service, for one alarm at least: it is over, or may not be acknowledged from here
+    NO_ANSWER = 3  # of the service, for one alarm at least: whether it is acknowledged, its bit tells
+    NOTHING = 4  # no alarm of this coil waits for it
+    TOO_NEW = 5  # all that wait came into the registers a moment ago: the PLC may have meant another
+
+
 class Kind(StrEnum):
     """How a value lies in its registers."""
 
     UINT16 = "UINT16"
+    UINT16S = "UINT16[]"  # one number each
     UINT32 = "UINT32"
     INT32 = "INT32"
     BITS = "BITS"  # bit n is bit n % 16 of register n // 16, bit 0 the least significant
@@ -129,6 +143,13 @@ REGISTERS: tuple[Register, ...] = (
     Register("along", 8, 2, Kind.INT32, "end of the strip that was decided, from the head of the coil", "mm"),
     Register("defects_opened", 10, 2, Kind.UINT32, "by the service since its start"),
     Register("alarm_words", 16, ALARM_BITS // REGISTER_BITS, Kind.BITS, "1: an alarm of this rule stands"),
+    Register(
+        "unacknowledged_words",
+        20,
+        ALARM_BITS // REGISTER_BITS,
+        Kind.BITS,
+        "1: an alarm of this rule stands that nobody has acknowledged",
+    ),
     Register("coil_state", 24, 1, Kind.UINT16, _codes(CoilStateCode)),
     Register("coil_inspected", 26, 2, Kind.UINT32, "of this coil so far", "mm"),
     Register("coil_degraded", 28, 2, Kind.UINT32, "of this coil so far", "mm"),
@@ -142,13 +163,27 @@ REGISTERS: tuple[Register, ...] = (
         Kind.UINT32,
         "counts every change of the defects above; written last",
     ),
+    Register(
+        "alarm_numbers",
+        200,
+        ALARM_BITS,
+        Kind.UINT16S,
+        "one a bit: the newest alarm that stands, by number since the bridge was started; 0 none",
+    ),
+    Register(
+        "acknowledge_results",
+        300,
+        COILS,
+        Kind.UINT16S,
+        f"one a coil, of its newest write: {_codes(AcknowledgeResult)}",
+    ),
 )
 """Read by function 3 or 4, all at addresses from 0. What lies between reads as 0."""
 
 SIZE = REGISTERS[-1].address + REGISTERS[-1].count
 _BY_NAME = {register.name: register for register in REGISTERS}
 
-Value = int | float | str | list[bool]
+Value = int | float | str | list[bool] | list[int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +192,7 @@ class Image:
 
     registers: tuple[int, ...]
     alarm_bits: tuple[bool, ...]
+    coils: tuple[bool, ...] = ()
 
     def silenced(self) -> "Image":
         """The same when the service is not heard any more: nobody is looking, the rest is as it was last known."""
@@ -164,6 +200,12 @@ class Image:
         registers[_BY_NAME["state"].address] = BridgeState.SILENT
         registers[_BY_NAME["quality"].address] = StripQuality.NOT_LOOKED_AT
         return replace(self, registers=tuple(registers))
+
+    def acknowledging(self, coils: tuple[bool, ...], results: tuple[int, ...]) -> "Image":
+        """The same with what becomes of writes to coils."""
+        at = _BY_NAME["acknowledge_results"].address
+        registers = self.registers[:at] + results + self.registers[at + len(results) :]
+        return replace(self, registers=registers, coils=coils)
 
 
 def image_of(values: Mapping[str, Value], alarm_bits: Sequence[bool], word_order: WordOrder) -> Image:
@@ -186,6 +228,9 @@ def _words(register: Register, value: Value, word_order: WordOrder) -> list[int]
         assert isinstance(value, str)
         text = value.encode("ascii", "replace")[: 2 * register.count].ljust(2 * register.count, b"\0")
         return [int.from_bytes(text[at : at + 2], "big") for at in range(0, len(text), 2)]
+    if register.kind is Kind.UINT16S:
+        assert isinstance(value, list)
+        return [int(number) for number in value]
     if register.kind is Kind.BITS:
         assert isinstance(value, list)
         return [
@@ -218,6 +263,9 @@ def map_csv(settings: ModbusSettings) -> str:
     table.writerow((*inputs, 0, ALARM_BITS, "BIT", "", "", "alarm_bits", meaning))
     for bit, rule in sorted((bit, rule) for rule, bit in settings.alarm_bits.items()):
         table.writerow((*inputs, bit, 1, "BIT", "", "", f"alarm {rule}", "1: an alarm of this rule stands"))
-    meaning = "reserved: to acknowledge the alarm of the same bit; answered by exception 2 today"
-    table.writerow(("coil", "1 5 15", 0, ALARM_BITS, "BIT", "", "", "acknowledge_bits", meaning))
+    coils = "coil", "1 5 15"
+    meaning = "write 1: acknowledge the alarms of the same bit; reads 1 until that is done or refused"
+    table.writerow((*coils, 0, ALARM_BITS, "BIT", "", "", "acknowledge_bits", meaning))
+    meaning = "write 1: acknowledge all alarms, with a bit or without; reads 1 until that is done or refused"
+    table.writerow((*coils, ACKNOWLEDGE_ALL, 1, "BIT", "", "", "acknowledge_all", meaning))
     return out.getvalue()

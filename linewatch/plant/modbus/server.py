@@ -9,7 +9,7 @@ import asyncio
 import logging
 import struct
 from asyncio import StreamReader, StreamWriter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from enum import IntEnum
 from types import TracebackType
 from typing import Self
@@ -21,7 +21,7 @@ from pymodbus.pdu import DecodePDU, ExceptionResponse, ModbusPDU
 
 from linewatch.config.modbus import ListenSettings
 from linewatch.contracts.errors import WireError
-from linewatch.plant.modbus.registers import Image
+from linewatch.plant.modbus.registers import COILS, Image
 
 MODBUS_PROTOCOL = 0
 _HEADER = struct.Struct(">HHHB")  # transaction, protocol, bytes that follow, unit
@@ -45,17 +45,25 @@ class Function(IntEnum):
 
 
 _FUNCTIONS = frozenset(Function)
+_COIL_VALUES = (b"\xff\x00", b"\x00\x00")  # to pymodbus, everything that is not 0 is 1
 
 
 class _NotModbusError(Exception):
     """What came is not Modbus TCP; there is no telling where the next request begins."""
 
 
-class _Tables:
-    """What a request reads and writes, as pymodbus' requests ask for it. Any unit answers."""
+Write = Callable[[int, Sequence[bool], str], None]
+"""What takes the values that a PLC, named by its address, wrote to coils from the first one on."""
 
-    def __init__(self, image: Callable[[], Image]) -> None:
+
+class _Tables:
+    """What a PLC's requests read and write, as pymodbus asks for it. Any unit answers."""
+
+    def __init__(self, image: Callable[[], Image], write: Write | None, peer: str) -> None:
         self._image = image
+        self._write = write
+        self._peer = peer
+        self._written: list[bool] = []
 
     async def async_getValues(
         self, _unit: int, function: int, address: int, count: int = 1
@@ -66,20 +74,28 @@ class _Tables:
                 table: tuple[int, ...] | tuple[bool, ...] = image.registers
             case Function.READ_DISCRETE_INPUTS:
                 table = image.alarm_bits
+            case Function.WRITE_COIL:
+                return self._written  # its answer is what was written, not what became of it
             case _:
-                table = ()  # ACKNOWLEDGE: coils come with acknowledging
+                table = image.coils
         return list(table[address : address + count]) if address + count <= len(table) else ExcCodes.ILLEGAL_ADDRESS
 
-    async def async_setValues(self, _unit: int, _function: int, _address: int, _values: list[bool]) -> ExcCodes | None:
-        return ExcCodes.ILLEGAL_ADDRESS  # ACKNOWLEDGE: the coils' values go to the service from here
+    async def async_setValues(self, _unit: int, _function: int, address: int, values: list[bool]) -> ExcCodes | None:
+        if self._write is None or address + len(values) > COILS:
+            return ExcCodes.ILLEGAL_ADDRESS
+        self._write(address, values, self._peer)
+        self._written = values
+        return None
 
 
 class ModbusServer:
     """Opened in a running event loop; answers from then on, each request out of one image."""
 
-    def __init__(self, settings: ListenSettings, image: Callable[[], Image]) -> None:
+    def __init__(self, settings: ListenSettings, image: Callable[[], Image], write: Write | None) -> None:
+        """`write` must not wait; None: coils cannot be written."""
         self._settings = settings
-        self._tables = _Tables(image)
+        self._image = image
+        self._write = write
         self._codec = FramerSocket(DecodePDU(True))
         self._connections: dict[StreamWriter, asyncio.Task[None]] = {}  # who asked last comes last
 
@@ -130,7 +146,7 @@ class ModbusServer:
         log.info("plc_connected", peer=peer[0], connections=len(self._connections))
         why = "closed"
         try:
-            await self._serve(reader, writer)
+            await self._serve(reader, writer, _Tables(self._image, self._write, peer[0]))
         except (asyncio.IncompleteReadError, ConnectionError):
             pass
         except TimeoutError:
@@ -144,24 +160,25 @@ class ModbusServer:
             writer.transport.abort()  # whoever does not read would hold up a close
             log.info("plc_disconnected", peer=peer[0], why=why, connections=len(self._connections))
 
-    async def _serve(self, reader: StreamReader, writer: StreamWriter) -> None:
+    async def _serve(self, reader: StreamReader, writer: StreamWriter, tables: _Tables) -> None:
         writer.transport.set_write_buffer_limits(_UNREAD_ANSWERS_BYTES)
         while True:
             async with asyncio.timeout(self._settings.idle_s):
                 request = await _read_request(reader)
                 self._connections[writer] = self._connections.pop(writer)
-                writer.write(await self._answer(*request))
+                writer.write(await self._answer(tables, *request))
                 await writer.drain()
             await asyncio.sleep(0)  # the other connections' turn, however many requests wait in this one
 
-    async def _answer(self, transaction: int, unit: int, pdu: bytes) -> bytes:
+    async def _answer(self, tables: _Tables, transaction: int, unit: int, pdu: bytes) -> bytes:
         function = pdu[0]
-        request = self._codec.decoder.decode(pdu) if function in _FUNCTIONS else None
+        good = function in _FUNCTIONS and (function != Function.WRITE_COIL or pdu[3:5] in _COIL_VALUES)
+        request = self._codec.decoder.decode(pdu) if good else None
         if request is None:
             code = ExcCodes.ILLEGAL_VALUE if function in _FUNCTIONS else ExcCodes.ILLEGAL_FUNCTION
             response: ModbusPDU = ExceptionResponse(function, code)
         else:
-            response = await request.datastore_update(self._tables, unit)  # type: ignore[arg-type] # all it asks for
+            response = await request.datastore_update(tables, unit)  # type: ignore[arg-type] # all it asks for
         response.transaction_id, response.dev_id = transaction, unit
         return self._codec.buildFrame(response)
 

@@ -1,0 +1,59 @@
+"""An encoder that fails on purpose: its counter stands, jumps or runs away while the camera goes on."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Self
+
+from linewatch.config.line import EncoderSettings
+from linewatch.config.source import CounterFault
+from linewatch.contracts.frame import Grab
+from linewatch.contracts.ports import Camera
+
+
+class FaultyCounter:
+    """`camera`'s grabs with the counts that such an encoder tells; each fault lasts until the next one begins."""
+
+    def __init__(self, camera: Camera, encoder: EncoderSettings, faults: Sequence[CounterFault]) -> None:
+        self.live = camera.live
+        self.grabs = camera.grabs
+        self._camera = camera
+        self._encoder = encoder
+        self._faults = sorted(faults, key=lambda fault: fault.from_grab)
+        self._fault: CounterFault | None = None
+        self._begun = 0  # the count when it began
+
+    def read(self) -> Grab | None:
+        grab = self._camera.read()
+        if grab is None:
+            return None
+        while self._faults and self._faults[0].from_grab <= grab.sequence:
+            self._fault, self._begun = self._faults.pop(0), grab.encoder_count
+        stop = grab.encoder_stop
+        return replace(
+            grab,
+            encoder_count=self._told(grab.encoder_count),
+            encoder_stop=None if stop is None else self._told(stop),
+        )
+
+    def stop(self) -> None:
+        self._camera.stop()
+
+    def __enter__(self) -> Self:
+        self._camera.__enter__()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._camera.__exit__(*exc)
+
+    def _told(self, count: int) -> int:
+        turn, forward = 1 << self._encoder.bits, 1 if self._encoder.counts_up else -1
+        match self._fault:
+            case None:
+                return count
+            case CounterFault(kind="stuck"):
+                return self._begun
+            case CounterFault(kind="jump", jump_m=metres):
+                moved = metres * 1000 / self._encoder.mm_per_line * self._encoder.counts_per_line
+                return (count + forward * round(moved)) % turn
+            case CounterFault():
+                return (self._begun + 10 * ((count - self._begun + turn // 2) % turn - turn // 2)) % turn
