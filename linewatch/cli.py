@@ -21,7 +21,7 @@ from rich.console import Console
 
 from linewatch import __version__
 from linewatch.config.base import Settings
-from linewatch.config.grading_load import grading_for, grading_from, is_grading
+from linewatch.config.grading_load import grading_from, gradings_for, is_grading
 from linewatch.config.history import HistorySettings
 from linewatch.config.load import load, load_settings, read_toml, settings_from
 from linewatch.config.modbus import ModbusSettings
@@ -376,7 +376,7 @@ def _check(options: argparse.Namespace) -> None:
         settings = grading_from(tree, str(options.config), Taxonomy.read(options.taxonomy))
     else:
         settings = settings_from(tree, str(options.config))
-        grading_for(settings, Taxonomy.read(settings.taxonomy) if settings.taxonomy is not None else None)
+        gradings_for(settings, Taxonomy.read(settings.taxonomy) if settings.taxonomy is not None else None)
     if options.json:
         print(settings.model_dump_json(indent=1))
         return

@@ -10,6 +10,7 @@ import numpy as np
 from linewatch.config.decision import AlarmRule, AlarmSettings, DecisionSettings, SystemAlarmSettings
 from linewatch.config.line import LineSettings
 from linewatch.config.roll import PeriodicSettings, RollSettings
+from linewatch.contracts.coil import Passage
 from linewatch.contracts.errors import ConfigError
 from linewatch.contracts.manifest import EngineManifest, byte_threshold
 from linewatch.contracts.verdict import Defect
@@ -50,6 +51,8 @@ class DecisionRules:
     camera: str = ""
     periodic: PeriodicSettings = field(default_factory=PeriodicSettings)
     rolls: tuple[RollSettings, ...] = ()
+    passage: Passage = field(default_factory=Passage)
+    config: str = ""
 
     def __post_init__(self) -> None:
         """Raises ConfigError for alarm rules that could never be raised, or contradict each other."""
