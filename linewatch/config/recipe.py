@@ -124,17 +124,20 @@ def recipe_faults(recipes: Sequence[RecipeSettings]) -> list[str]:
             faults.append(f"two [[recipe]] are named '{one.name}'; give each its own name")
         elif one.within(other) and other.within(one):
             faults.append(f"[[recipe]] '{one.name}' and '{other.name}' are about the same coils; keep one of them")
-        elif one.meets(other) and not one.within(other) and not other.within(one):
-            if not any(third.within(one) and third.within(other) and _spans(third, one, other) for third in recipes):
-                faults.append(
-                    f"[[recipe]] '{one.name}' and '{other.name}' both fit {_shared(one, other)}, and neither is the "
-                    "more specific; add a recipe for just that, or narrow one of them"
-                )
+        elif _contend(one, other) and not any(_settles(third, one, other) for third in recipes):
+            faults.append(
+                f"[[recipe]] '{one.name}' and '{other.name}' both fit {_shared(one, other)}, and neither is the "
+                "more specific; add a recipe for just that, or narrow one of them"
+            )
     return faults
 
 
-def _spans(third: RecipeSettings, one: RecipeSettings, other: RecipeSettings) -> bool:
-    """Whether `third`, which lies within both, is about all that they share."""
+def _contend(one: RecipeSettings, other: RecipeSettings) -> bool:
+    return one.meets(other) and not one.within(other) and not other.within(one)
+
+
+def _settles(third: RecipeSettings, one: RecipeSettings, other: RecipeSettings) -> bool:
+    """Whether `third` is about just what both are about."""
     words = tuple(ours or theirs for ours, theirs in zip(one.words, other.words, strict=True))
     return third.words == words and third.range_mm == _shared_mm(one, other)
 

@@ -32,7 +32,6 @@ from linewatch.decision.severity import severities_of
 from linewatch.decision.tracks import Track, close_all, follow
 from linewatch.geometry.strip import StripScale
 
-
 NAMES_KEPT = 1_024
 AGAIN = "another coil of this name has passed: coil_ordinal tells them apart"
 GRADED_AS_BEGUN = "graded by the rules that it began with: too many defects had passed when its data came"
@@ -112,7 +111,8 @@ def decide(
     if coil.passage.data != before.passage.data:
         verdict = replace(verdict, coil_data=coil.passage.data)
     alarms, transitions = alarming.judge(alarms, verdict, rules)
-    return DecisionState(coil, alarms, passed), (*notices, replace(verdict, alarms=transitions) if transitions else verdict)
+    verdict = replace(verdict, alarms=transitions) if transitions else verdict
+    return DecisionState(coil, alarms, passed), (*notices, verdict)
 
 
 def attend(
@@ -169,6 +169,8 @@ def _end(coil: CoilSoFar, alarms: Alarms) -> tuple[Alarms, CoilNotice]:
     roll_marks = end_rolls(coil.recurrence)
     grading = _graded(coil, events, roll_marks)
     grade = None if grading is None else finish_grading(grading)
+    if grade is not None and coil.passage.notes:
+        grade = replace(grade, text="; ".join((grade.text, *coil.passage.notes)))
     return alarms, replace(_notice(coil, CoilState.ENDED, events, cleared, grade), roll_marks=roll_marks)
 
 
@@ -248,9 +250,7 @@ def _count(coil: CoilSoFar, events: tuple[DefectEvent, ...]) -> CoilSoFar:
     return replace(coil, defects_by_class=tuple(sorted(counts.items())))
 
 
-def _rated(
-    coil: CoilSoFar, events: tuple[DefectEvent, ...], end_mm: float | None = None
-) -> tuple[DefectEvent, ...]:
+def _rated(coil: CoilSoFar, events: tuple[DefectEvent, ...], end_mm: float | None = None) -> tuple[DefectEvent, ...]:
     """The events with their defects' severities, where the coil is graded; and marked where they are excluded."""
     passage = coil.passage
     if passage.head_mm or passage.tail_mm:

@@ -84,9 +84,7 @@ def regraded(state: GradingState, rules: GradingRules) -> GradingState | None:
     state = _taken_up(state)
     if state.settled:
         return None
-    return replace(
-        state, rules=rules, rows=rated(state.rows, rules), sums=(LimitSums(),) * len(rules.settings.limit)
-    )
+    return replace(state, rules=rules, rows=rated(state.rows, rules), sums=(LimitSums(),) * len(rules.settings.limit))
 
 
 def finish_grading(state: GradingState) -> CoilGrade:

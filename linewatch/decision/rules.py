@@ -113,6 +113,8 @@ class DecisionRules:
         system_alarms: SystemAlarmSettings | None = None,
         periodic: PeriodicSettings | None = None,
         rolls: Iterable[RollSettings] = (),
+        passage: Passage | None = None,
+        config: str = "",
     ) -> Self:
         """The rules of one service. A setting overrides its manifest; raises ConfigError as above."""
         threshold = segment.thresholds["defect"] if settings.defect_threshold is None else settings.defect_threshold
@@ -134,6 +136,8 @@ class DecisionRules:
             camera=line.camera,
             periodic=periodic or PeriodicSettings(),
             rolls=tuple(rolls),
+            passage=passage or Passage(),
+            config=config,
         )
 
     def reach(self, mm_per_step: float) -> int:
