@@ -93,10 +93,8 @@ class CoilAccount:
         Without any, with the next line that is taken in; so it does where the place has passed already. Within a
         grab, moments are told apart as if the strip had run evenly. Returns why it is refused, or None.
         """
-        if (refused := self._refused(coil)) is not None:
+        if (refused := self.refuses_start(coil)) is not None:
             return refused
-        if len(self._orders) >= ORDERS_KEPT:
-            return f"{len(self._orders)} coils are ordered already and wait for their place; expected fewer"
         if sum(place is not None for place in (at_line, at_mm, at_ns)) > 1 or (at_line or 0) < 0 or (at_mm or 0.0) < 0:
             place = f"{at_mm} mm" if at_mm is not None else f"line {at_line}"
             return f"coil {coil} starts at {place}; give a place from 0 on or a moment, not both"
@@ -104,16 +102,26 @@ class CoilAccount:
         self._orders.append(_Order(coil, at_line, at_mm, at_ns))
         return None
 
-    def ends(self, coil: str | None = None, *, at_mm: float | None = None) -> str | None:
-        """The coil under the camera ends, at that place of it or with the next line; what follows is of no coil until
-        the next one starts. coil: that it is meant to be. Returns why it is refused, or None.
-        """
+    def refuses_start(self, coil: str) -> str | None:
+        """Why `starts` would refuse, or None."""
+        if (refused := self._refused(coil)) is not None:
+            return refused
+        return self._full()
+
+    def refuses_end(self, coil: str | None = None) -> str | None:
+        """Why `ends` would refuse, or None."""
         if not self._coil or self._between:
             return "no coil is under the camera; start one first"
         if coil not in (None, self._coil):
             return f"coil {coil} is not under the camera, {self._coil} is; end that one, or none by name"
-        if len(self._orders) >= ORDERS_KEPT:
-            return f"{len(self._orders)} orders wait for their place; expected fewer"
+        return self._full()
+
+    def ends(self, coil: str | None = None, *, at_mm: float | None = None) -> str | None:
+        """The coil under the camera ends, at that place of it or with the next line; what follows is of no coil until
+        the next one starts. coil: that it is meant to be. Returns why it is refused, or None.
+        """
+        if (refused := self.refuses_end(coil)) is not None:
+            return refused
         if at_mm is not None and at_mm < 0:
             return f"{at_mm} mm is before the coil's head; give a place from 0 on"
         self._orders.append(_Order("", at_mm=at_mm, between=True))
@@ -188,6 +196,10 @@ class CoilAccount:
                 self._coil, self._head_line, self._head_mm, first_line, end, self._source, between=self._between
             )
             first_line = end
+
+    def _full(self) -> str | None:
+        waiting = len(self._orders) + len(self._cuts)
+        return f"{waiting} orders wait for their place already; expected fewer" if waiting >= ORDERS_KEPT else None
 
     def _refused(self, coil: str) -> str | None:
         if coil_name(coil) != coil:

@@ -119,6 +119,7 @@ class Recipes:
         self._key: tuple[Any, ...] = ()
         self._check(files)
         self.newest = rules_of(files, engines, taxonomy, grading=files.gradings.get(DEFAULT))
+        self.now = "", self.newest.passage  # the coil under the camera, and how it is inspected
 
     def use(self, lineup: int, engines: EngineSet) -> None:
         """Frames that the line-up with this serial looked at were looked at by these engines. In time."""
@@ -141,6 +142,7 @@ class Recipes:
                 passage=passage,
             )
             self._key = key
+            self.now = frame.coil, passage
         return self.newest
 
     def reload(self, read: Callable[[], ServiceSettings], by: str) -> tuple[RuleFiles, tuple[str, ...]]:
