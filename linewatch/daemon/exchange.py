@@ -86,13 +86,13 @@ class Exchange:
             self._waiting.put((self._backends[0].name, partial(self._move, self._backends[0])))
 
     def prepare(self, wanted: Mapping[str, RecipeEngines], *, wait: bool) -> None:
-        """Load the engines that recipes name, by recipe. wait: now, or when there is time, for building a plan takes
-        minutes. One that cannot be loaded is told in `trouble`, and the default's stays in its place.
+        """Load the engines that recipes name, by recipe. Without `wait` they come later where a plan must be built
+        first, which takes minutes. One that cannot be loaded is told in `trouble`, and the default's stays in its place.
         """
         self._wanted = {name: engines for name, engines in wanted.items() if engines.names}
         if not self._wanted:
             return
-        if wait:
+        if wait or self._at_once():
             self._load_recipes(self._backend)
         else:
             self._waiting.put(("recipes", lambda: None if self._of_recipes else self._load_recipes(self._backend)))
@@ -287,6 +287,14 @@ class Exchange:
                 self._retire([{engine.manifest.task: (engine, generation)}])
             log.info("engine_dropped", engine=engine.manifest.name)
         self._state = None
+
+    def _at_once(self) -> bool:
+        names = {name for wanted in self._wanted.values() for name in wanted.names}
+        try:
+            found = [find_engine(self._settings.engines_dir, name).manifest for name in names]
+        except LinewatchError:
+            return True  # and why not is told at once
+        return all(self._backend.ready(manifest, self._settings.ladder) for manifest in found)
 
     def _load_recipes(self, backend: Backend) -> None:
         """The engines of each recipe on this backend. Never raises: where one cannot be had, the default's stays."""
