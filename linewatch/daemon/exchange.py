@@ -87,7 +87,7 @@ class Exchange:
 
     def prepare(self, wanted: Mapping[str, RecipeEngines], *, wait: bool) -> None:
         """Load the engines that recipes name, by recipe. Without `wait` they come later where a plan must be built
-        first, which takes minutes. One that cannot be loaded is told in `trouble`, and the default's stays in its place.
+        first, which takes minutes. One that cannot be loaded is told in `trouble`; the default's stays in its place.
         """
         self._wanted = {name: engines for name, engines in wanted.items() if engines.names}
         if not self._wanted:
