@@ -27,10 +27,12 @@ from linewatch.history.regrade import regrade, stored_coils
 from linewatch.history.strips import same_verdicts
 from linewatch.wire.schema import (
     REPLY,
+    BesideState,
     CoilDataBody,
     CoilLine,
     CoilMessage,
     CoilReply,
+    EngineAction,
     ErrorReply,
     StatusMessage,
     VerdictLine,
@@ -429,6 +431,40 @@ def test_an_engine_that_a_recipe_lacks_is_told_and_the_running_one_stays(config:
     assert segmenters(line for line in lines if isinstance(line, VerdictLine)) == {"segment"}
     assert troubles
     assert "no such engine" in str(troubles[-1])
+
+
+def test_what_an_operator_promotes_stays_the_default_and_a_recipe_still_has_its_own(config: Path) -> None:
+    engine = config.parent / "engines" / "screen-b"
+    shutil.copytree(config.parent / "engines" / "screen", engine)
+    manifest = json.loads((engine / "manifest.json").read_text())
+    (engine / "manifest.json").write_text(json.dumps({**manifest, "name": "screen-b"}))
+    service = Running(config, config.parent / "v.jsonl")
+    with Commander(service.commands) as commander:
+        commander.tell_coil(CoilDataBody(coil="C-1", product="strict"))
+        commander.start_coil("C-1")
+        service.under_the_camera("C-1")
+        commander.engine(EngineAction.LOAD, "screen-b", shadow=True)
+        service.status(lambda found: found.beside is not None and found.beside.state is BesideState.COMPARED)
+        commander.start_coil("C-2")
+        service.under_the_camera("C-2")  # the engine beside them is compared with whatever runs
+        commander.engine(EngineAction.PROMOTE)
+        service.status(lambda found: found.beside is None)
+        commander.tell_coil(CoilDataBody(coil="C-3", product="strict"))
+        commander.start_coil("C-3")
+        service.under_the_camera("C-3")
+        commander.start_coil("C-4")
+        service.under_the_camera("C-4")
+        status = service.status(lambda found: found.coil == "C-4")
+    service.stop()
+    assert [one.identity.split("@")[0] for one in status.engines] == ["screen-b", "classify", "segment"]
+    lines = [line for line in read_strip(service.out) if isinstance(line, VerdictLine)]
+    names = {
+        coil: [{identity.split("@")[0] for identity in line.engines} for line in lines if line.coil == coil]
+        for coil in ("C-1", "C-3", "C-4")
+    }
+    assert set().union(*names["C-1"]) <= {"screen", "classify", "segment-b"}
+    assert set().union(*names["C-3"]) <= {"screen-b", "classify", "segment-b"}
+    assert set().union(*names["C-4"]) <= {"screen-b", "classify", "segment"}
 
 
 def test_the_command_line(service: Running, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
