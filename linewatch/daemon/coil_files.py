@@ -2,6 +2,7 @@
 
 import json
 import os
+import threading
 import time
 import tomllib
 from collections.abc import Callable
@@ -61,17 +62,18 @@ class CoilFolder:
         self._folder, self._look_s, self._tell = settings.folder, settings.look_s, tell
         self._seen: dict[tuple[str, int, int], None] = {}  # files that could not be moved away
         self._next_s = 0.0
+        self._idle = threading.Event()  # never set: whoever calls has the end in hand
         self.trouble: str | None = None  # of the folder itself
 
     def look(self, timeout_s: float) -> None:
         """Take up new files when it is time, else wait."""
         if (wait_s := self._next_s - time.monotonic()) > 0:
-            time.sleep(min(wait_s, timeout_s))
+            self._idle.wait(min(wait_s, timeout_s))
             return
         try:
             trouble = None if self._folder.is_dir() else f"{self._folder}: no such folder; no coil's data come by file"
             for path in coil_files(self._folder)[:_A_LOOK]:
-                self._take(path)
+                trouble = self._take(path) or trouble
         except OSError as error:
             trouble = f"{self._folder}: {error.strerror}; no coil's data come by file"
         if trouble != self.trouble:
@@ -79,11 +81,12 @@ class CoilFolder:
         self.trouble = trouble
         self._next_s = time.monotonic() + self._look_s
 
-    def _take(self, path: Path) -> None:
+    def _take(self, path: Path) -> str | None:
+        """Why it could not be taken up although it is good; it stays then, and is tried again."""
         found = path.stat()
         key = path.name, found.st_mtime_ns, found.st_size
         if key in self._seen:
-            return
+            return None
         try:
             data = read_coil_file(path)
             token = sha256(f"{key} {data.model_dump_json()}".encode()).hexdigest()[:40]
@@ -97,14 +100,13 @@ class CoilFolder:
             )
             refused = self._tell(request)
             if isinstance(refused, str):
-                self.trouble = refused  # the disk, not the file: it stays and is tried again
-                log.error("coil_file_waits", path=str(path), error=refused)
-                return
+                return f"{path}: {refused}"
         except ConfigError as error:
             log.error("coil_file_rejected", path=str(path), error=str(error))
             self._move(path, key, REJECTED, str(error))
         else:
             self._move(path, key, TAKEN)
+        return None
 
     def _move(self, path: Path, key: tuple[str, int, int], where: str, reason: str | None = None) -> None:
         folder = self._folder / where

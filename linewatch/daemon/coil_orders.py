@@ -5,6 +5,7 @@ The file (`coil-orders.jsonl` in the journal's folder) is the audit trail, and w
 
 import os
 from collections import OrderedDict
+from contextlib import suppress
 from pathlib import Path
 from threading import Lock
 from time import time_ns
@@ -127,7 +128,8 @@ class CoilOrders:
         while len(self._orders) > ORDERS_KEPT:
             self._orders.popitem(last=False)
         if self._written > _ORDERS_WRITTEN:
-            self._rewrite()
+            with suppress(OSError):  # the order itself is on disk; the next one tries again
+                self._rewrite()
 
     def _rewrite(self) -> None:
         fresh = self._path.with_suffix(".new")

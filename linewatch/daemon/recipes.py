@@ -141,6 +141,8 @@ class Recipes:
                 grading=self._begun.grading_of(passage),
                 passage=passage,
             )
+            for old in [serial for serial in list(self._engines) if serial < prediction.lineup]:
+                del self._engines[old]  # predictions come in order: no frame needs it any more
             self._key = key
             self.now = frame.coil, passage
         return self.newest

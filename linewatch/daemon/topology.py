@@ -6,8 +6,9 @@ r"""The map of the running service: one row per stage. Read it and you can draw 
                                                                                ^ snapshot
                                                                            [catchup] <-> ROUTER
     command socket <-> [commands] -> [exchange] -> a new line-up of engines for the cascade, between two frames
-    folder, where configured -> [coil-files] -> what is known of coils, which each frame is given on its way in
                                  \-> predictions: an operator's order, between two frames; answered behind the outlet
+                                 \-> what is known of coils, which each frame is given on its way into the cascade
+    Level 2's folder -> [coil-files] -^
 
 A frame holds its ring slot from capture until its verdict, so the ring bounds everything between the two. Queue sizes
 below are therefore reached only by the ring's own bound, but for `decided`.
