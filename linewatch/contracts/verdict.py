@@ -167,7 +167,7 @@ class Verdict:
     roll_marks: tuple[RollMark, ...] = ()
     position_fault: PositionFault | None = None
     coil_data: CoilData | None = None  # with the frame from which they hold, where that is not the coil's first
-    config: str = ""  # identity of the settings that decided
+    config: str = ""  # identity of the settings that decide from here on, where they changed while the coil runs
 
 
 @dataclass(frozen=True, slots=True)

@@ -110,6 +110,8 @@ def decide(
     coil, verdict = _decide_frame(coil, prediction, rules)
     if coil.passage.data != before.passage.data:
         verdict = replace(verdict, coil_data=coil.passage.data)
+    if coil.config != before.config:
+        verdict = replace(verdict, config=coil.config)
     alarms, transitions = alarming.judge(alarms, verdict, rules)
     verdict = replace(verdict, alarms=transitions) if transitions else verdict
     return DecisionState(coil, alarms, passed), (*notices, verdict)
@@ -210,7 +212,6 @@ def _decide_frame(coil: CoilSoFar, prediction: Prediction, rules: DecisionRules)
         timing=prediction.timing,
         roll_marks=roll_marks,
         position_fault=frame.position_fault,
-        config=rules.config,
     )
     coil = replace(
         _count(coil, events),

@@ -131,7 +131,9 @@ class FrameBody(Message):
     coil_data: CoilDataBody | None = Field(
         default=None, description="that hold from this frame on, where they came or changed while the coil runs"
     )
-    config: str = Field(default="", description="identity of the settings that decided; empty: not told")
+    config: str = Field(
+        default="", description="identity of the settings that decide from this frame on, where they changed"
+    )
 
 
 class MaskBody(Message):

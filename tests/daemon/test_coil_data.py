@@ -34,6 +34,7 @@ from linewatch.wire.schema import (
     CoilReply,
     EngineAction,
     ErrorReply,
+    FrameMessage,
     StatusMessage,
     VerdictLine,
 )
@@ -397,6 +398,12 @@ def test_rules_are_read_again_and_bad_ones_refused(service: Running) -> None:
         reply = commander.reload_rules(by="ann")
         assert reply.gradings[0].startswith("newer@")
         assert reply.left == ("alarm",)
+        with Subscriber(service.publish, service.serve, ["frame"], since="epoch") as listening:
+            frame = listening.poll(PATIENCE_S)
+            while isinstance(frame, FrameMessage) and not frame.config:
+                frame = listening.poll(PATIENCE_S)
+        assert isinstance(frame, FrameMessage)
+        assert (frame.coil, frame.config) == ("C-1", reply.config)
         with Subscriber(service.publish, service.serve, ["coil"], since="epoch") as listening:
             commander.start_coil("C-2")
             service.under_the_camera("C-2")
