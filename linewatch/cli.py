@@ -21,9 +21,9 @@ from rich.console import Console
 
 from linewatch import __version__
 from linewatch.config.base import Settings
-from linewatch.config.grading_load import grading_for, grading_from, is_grading
+from linewatch.config.grading_load import grading_from, gradings_for, is_grading
 from linewatch.config.history import HistorySettings
-from linewatch.config.load import load, load_settings, read_toml, settings_from
+from linewatch.config.load import load, load_settings, read_toml, settings_from, validated
 from linewatch.config.modbus import ModbusSettings
 from linewatch.config.service import ServiceSettings
 from linewatch.config.taxonomy import TAXONOMY, Taxonomy
@@ -31,6 +31,7 @@ from linewatch.config.wire import WireSettings
 from linewatch.contracts.access import Role
 from linewatch.contracts.errors import ConfigError, LinewatchError, StageError, WireError
 from linewatch.daemon.logs import configure_logs
+from linewatch.wire.schema import CoilDataBody
 
 if TYPE_CHECKING:
     from linewatch.client import ClientKeys
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 ANY_PORT = "tcp://127.0.0.1:*"
 BEYOND_LIMITS = 9  # exit code of `compare`
 _WIDE = 150  # columns of a table that goes to a file
+_COIL_FACTS = tuple(name for name in CoilDataBody.model_fields if name != "coil")
 Work = Callable[[argparse.Namespace], int | None]
 
 
@@ -77,6 +79,13 @@ def _parser() -> argparse.ArgumentParser:  # noqa: PLR0915 - a list of commands
     replay.add_argument("--pace", choices=("max", "line-rate"), default="max")
     replay.add_argument("--fault", metavar="SPEC", help="make faults, for example drop=3,truncate=2,black=1")
     replay.add_argument("--out", type=Path, metavar="verdicts.jsonl")
+    replay.add_argument(
+        "--coil-data",
+        type=Path,
+        metavar="FILE",
+        help="what is known of the coils: a coil's .json or .toml, a folder of them, or what an earlier run knew "
+        "(its journal's coils-*.jsonl, a verdict file)",
+    )
     replay.add_argument("--workers", type=int, help="engine workers; default: the configuration's")
     replay.add_argument("--hold-s", type=float, default=0.0, help="go on answering consumers this long after the end")
     replay.add_argument("--json", action="store_true", help="print the summary as JSON")
@@ -183,6 +192,26 @@ def _parser() -> argparse.ArgumentParser:  # noqa: PLR0915 - a list of commands
     key_command("list", "List the keys that may connect, and their roles.")
     revoke = key_command("revoke", "Take a key's permission away, on connections that are open, too.")
     revoke.add_argument("name")
+    coil = command("coil", _coil, "Tell a running service of coils: one starts or ends, or what the mill knows of it.")
+    coil.add_argument("action", choices=("start", "end", "data", "show"))
+    coil.add_argument("coil", nargs="?", metavar="ID")
+    coil.add_argument("--at-mm", type=float, help="start, end: along the coil under the camera; default: now")
+    coil.add_argument("--file", type=Path, metavar="FILE.json|FILE.toml", help="data: of a file in place of options")
+    for name in _COIL_FACTS:
+        number = name.endswith("_mm")
+        coil.add_argument(f"--{name.replace('_', '-')}", type=float if number else str, help="data")
+    coil.add_argument("--commands", default="tcp://127.0.0.1:5572", metavar="ENDPOINT", help="its wire.commands")
+    coil.add_argument("--by", metavar="NAME", help="who asks, for the record; default: this user and host")
+    coil.add_argument("--token", help="to send a command again that nobody answered: it is taken up once")
+    coil.add_argument("--json", action="store_true")
+    _keyed(coil)
+
+    reload = command("reload", _reload, "Have a running service read its rules again from its files.")
+    reload.add_argument("what", choices=("rules",), help="grading rules, sensitivity, recipes")
+    reload.add_argument("--commands", default="tcp://127.0.0.1:5572", metavar="ENDPOINT", help="its wire.commands")
+    reload.add_argument("--by", metavar="NAME", help="who asks, for the record; default: this user and host")
+    reload.add_argument("--json", action="store_true")
+    _keyed(reload)
 
     bridge = command("bridge", _bridge, "Show a running service to a plant's controllers, in a process of its own.")
     bridge.add_argument("protocol", choices=("modbus",))
@@ -364,7 +393,7 @@ def _run(options: argparse.Namespace) -> None:
 
     settings = load_settings(options.config)
     configure_logs(settings.log.level)
-    run(settings)
+    run(settings, lambda: load_settings(options.config))
 
 
 def _replay(options: argparse.Namespace) -> None:
@@ -381,7 +410,14 @@ def _replay(options: argparse.Namespace) -> None:
         inference = settings.inference.model_copy(update={"workers": options.workers})
         settings = settings.model_copy(update={"inference": inference})
     configure_logs("warning" if sys.stderr.isatty() else settings.log.level)
-    summary = replay(settings, pace=options.pace, fault=options.fault, out=options.out, hold_s=options.hold_s)
+    summary = replay(
+        settings,
+        pace=options.pace,
+        fault=options.fault,
+        out=options.out,
+        hold_s=options.hold_s,
+        coil_data=options.coil_data,
+    )
     if options.json:
         print(json.dumps(asdict(summary)))
     else:
@@ -431,7 +467,7 @@ def _check(options: argparse.Namespace) -> None:
         settings = grading_from(tree, str(options.config), Taxonomy.read(options.taxonomy))
     else:
         settings = settings_from(tree, str(options.config))
-        grading_for(settings, Taxonomy.read(settings.taxonomy) if settings.taxonomy is not None else None)
+        gradings_for(settings, Taxonomy.read(settings.taxonomy) if settings.taxonomy is not None else None)
         load_keys(settings.wire)
     if options.json:
         print(settings.model_dump_json(indent=1))
@@ -521,6 +557,66 @@ def _shelve(options: argparse.Namespace) -> None:
 
 def _unshelve(options: argparse.Namespace) -> None:
     _command(options, lambda to: to.unshelve(options.alarm, token=options.token, by=options.by))
+
+
+def _coil(options: argparse.Namespace) -> None:
+    from linewatch.client import Commander
+    from linewatch.tables import coil_table
+
+    facts = {name: getattr(options, name) for name in _COIL_FACTS}
+    told = {name: value for name, value in facts.items() if value is not None}
+    given = {"coil": options.coil is not None, "at_mm": options.at_mm is not None, "file": options.file is not None}
+    usable = {"start": {"coil", "at_mm"}, "end": {"coil", "at_mm"}, "data": {"coil", "file"}, "show": set()}
+    alien = [name for name, there in given.items() if there and name not in usable[options.action]]
+    if alien or (told and options.action != "data"):
+        raise ConfigError(f"coil {options.action} has no {(alien or sorted(told))[0].replace('_', '-')}; leave it out")
+    if options.action in ("start", "data") and (options.coil is None) == (options.file is None):
+        raise ConfigError(
+            f"coil {options.action}: expected the ID of the coil{', or --file' * (options.action == 'data')}"
+        )
+    known = {"token": options.token, "by": options.by}
+    with Commander(options.commands, keys=_client_keys(options)) as commander:
+        match options.action:
+            case "start":
+                reply = commander.start_coil(options.coil, options.at_mm, **known)
+            case "end":
+                reply = commander.end_coil(options.coil, options.at_mm, **known)
+            case "data":
+                reply = commander.tell_coil(_coil_data(options, told), **known)
+            case _:
+                reply = commander.show_coil()
+    if options.json:
+        print(reply.model_dump_json())
+    else:
+        coil_table(reply)
+
+
+def _coil_data(options: argparse.Namespace, told: dict[str, Any]) -> CoilDataBody:
+    if options.file is not None:
+        from linewatch.daemon.coil_files import read_coil_file
+
+        if told:
+            raise ConfigError(
+                f"coil data --file has no {sorted(told)[0].replace('_', '-')} beside the file; write it there"
+            )
+        return read_coil_file(options.file)
+    data, faults = validated(CoilDataBody, {"coil": options.coil, **told}, "coil data")
+    if data is None:
+        raise ConfigError("\n".join(faults))
+    return data
+
+
+def _reload(options: argparse.Namespace) -> None:
+    from linewatch.client import Commander
+
+    with Commander(options.commands, keys=_client_keys(options)) as commander:
+        reply = commander.reload_rules(by=options.by)
+    if options.json:
+        print(reply.model_dump_json())
+        return
+    print(f"taken up: settings {reply.config}; grading rules {', '.join(reply.gradings) or 'none'}")
+    for name in reply.left:
+        print(f"left until a restart: {name} is another in the file")
 
 
 def _command(options: argparse.Namespace, send: Callable[[Any], Any]) -> None:

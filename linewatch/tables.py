@@ -18,7 +18,7 @@ from linewatch.history.regrade import Regraded
 from linewatch.inference.engines import EngineReport
 from linewatch.inference.tensorrt.plans import Plan
 from linewatch.wire.allow_list import AllowedKey
-from linewatch.wire.schema import AlarmBody, EngineBeside, EngineStatus
+from linewatch.wire.schema import AlarmBody, CoilReply, EngineBeside, EngineStatus
 
 _WIDE = 160  # columns of a table that goes to a file
 
@@ -160,6 +160,28 @@ def alarm_state(alarm: AlarmBody) -> str:
     if not alarm.active_state:
         return "over"
     return "acknowledged" if alarm.acked_state else "to acknowledge"
+
+
+def coil_table(reply: CoilReply) -> None:
+    """How the coil under the camera is inspected; above it, what was answered of another's data."""
+    if reply.token is not None:
+        taken = f"recipe {reply.recipe}" if reply.recipe else "the default"
+        Console().print(
+            "; ".join((f"taken (token {reply.token})", taken, *reply.notes))
+            if reply.notes or reply.recipe
+            else f"taken (token {reply.token})"
+        )
+    now = reply.now
+    data = now.data.model_dump(exclude_none=True, exclude={"coil"}) if now.data else {}
+    between = ", between two coils: alarms are suppressed" if now.between_coils else ""
+    rows = [
+        ("coil", (now.coil or "none yet") + between),
+        ("recipe", now.recipe or "default"),
+        ("data", ", ".join(f"{name} {value}" for name, value in data.items()) or "none"),
+        *(("note", note) for note in now.notes),
+        ("coils known", str(now.known)),
+    ]
+    _pairs("Under the camera", [*rows, ("trouble", now.trouble)] if now.trouble else rows)
 
 
 def engines_table(reports: Sequence[EngineReport]) -> None:

@@ -47,9 +47,11 @@ class Admission:
     is divided there: a frame is of one coil. Never raises for what a grab holds.
     """
 
-    def __init__(self, line: LineSettings, settings: CaptureSettings, ring: FrameRing) -> None:
+    def __init__(
+        self, line: LineSettings, settings: CaptureSettings, ring: FrameRing, coils: CoilAccount | None = None
+    ) -> None:
         self.counts = AdmissionCounts()
-        self.coils = CoilAccount()
+        self.coils = coils or CoilAccount()
         self._line = line
         self._settings = settings
         self._ring = ring
@@ -168,6 +170,9 @@ class Admission:
             encoded=grab.encoded,
             fault=fault,
             position_fault=grab.position_fault,
+            source_coil=part.source_coil,
+            head_line=part.head_line,
+            between_coils=part.between,
         )
 
     def _sight(self, grab: Grab) -> _Sight:

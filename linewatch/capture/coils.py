@@ -1,7 +1,8 @@
 """Where coils begin: by an order, by a weld or an input that the camera tells of, to the line."""
 
+import math
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import structlog
@@ -11,38 +12,63 @@ from linewatch.contracts.frame import Grab
 
 log = structlog.get_logger()
 
+ORDERS_KEPT = 256
+_ROUNDING_LINES = 1e-6
+
 
 @dataclass(frozen=True, slots=True)
 class CoilPart:
-    """Lines [first_line, stop_line) of the source, all of one coil, whose head is at `head_line`, `head_mm`."""
+    """Lines [first_line, stop_line) of the source, all of one coil, whose head is at `head_line`, `head_mm`.
+
+    between: of the strip behind an ordered end, which gets a name of ours.
+    """
 
     coil: str
     head_line: int
     head_mm: float
     first_line: int
     stop_line: int
+    source_coil: str = ""
+    between: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class SourceStart:
+    """Where a coil began in an earlier run: a line of the source."""
+
+    coil: str
+    source_coil: str
+    source_line: int
+    between: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class _Order:
     coil: str
-    at_line: int | None
-    at_ns: int | None
+    at_line: int | None = None
+    at_mm: float | None = None
+    at_ns: int | None = None
+    between: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class _Cut:
     line: int
     coil: str
+    between: bool = False
 
 
 class CoilAccount:
-    """Divides what a source calls one coil. `starts` and `announce` may be called by any thread, the rest by capture's.
+    """Divides what a source calls one coil. `starts`, `ends` and `announce` may be called by any thread, the rest by
+    capture's.
 
     Without an order every line is of the source's coil, counted from where the source counts.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, script: Iterable[SourceStart] = ()) -> None:
+        """script: coils that begin again where they began in an earlier run."""
+        self._script = list(script)
+        self._between = False
         self._orders: deque[_Order] = deque()
         self._announced: deque[str] = deque()
         self._cuts: list[_Cut] = []
@@ -58,18 +84,47 @@ class CoilAccount:
         """The coil under the camera; empty before the first line."""
         return self._coil
 
-    def starts(self, coil: str, *, at_line: int | None = None, at_ns: int | None = None) -> str | None:
-        """A coil begins: at that line of the coil under the camera, or with the line that passed at that moment.
+    def starts(
+        self, coil: str, *, at_line: int | None = None, at_mm: float | None = None, at_ns: int | None = None
+    ) -> str | None:
+        """A coil begins: at that line or place of the coil under the camera, or with the line that passed at that
+        moment.
 
-        Without either, with the next line that is taken in; so it does where the place has passed already. Within a
+        Without any, with the next line that is taken in; so it does where the place has passed already. Within a
         grab, moments are told apart as if the strip had run evenly. Returns why it is refused, or None.
         """
+        if (refused := self.refuses_start(coil)) is not None:
+            return refused
+        if sum(place is not None for place in (at_line, at_mm, at_ns)) > 1 or (at_line or 0) < 0 or (at_mm or 0.0) < 0:
+            place = f"{at_mm} mm" if at_mm is not None else f"line {at_line}"
+            return f"coil {coil} starts at {place}; give a place from 0 on or a moment, not both"
+        self._used.add(coil)
+        self._orders.append(_Order(coil, at_line, at_mm, at_ns))
+        return None
+
+    def refuses_start(self, coil: str) -> str | None:
+        """Why `starts` would refuse, or None."""
         if (refused := self._refused(coil)) is not None:
             return refused
-        if at_line is not None and (at_line < 0 or at_ns is not None):
-            return f"coil {coil} starts at line {at_line}; give a line from 0 on or a moment, not both"
-        self._used.add(coil)
-        self._orders.append(_Order(coil, at_line, at_ns))
+        return self._full()
+
+    def refuses_end(self, coil: str | None = None) -> str | None:
+        """Why `ends` would refuse, or None."""
+        if not self._coil or self._between:
+            return "no coil is under the camera; start one first"
+        if coil not in (None, self._coil):
+            return f"coil {coil} is not under the camera, {self._coil} is; end that one, or none by name"
+        return self._full()
+
+    def ends(self, coil: str | None = None, *, at_mm: float | None = None) -> str | None:
+        """The coil under the camera ends, at that place of it or with the next line; what follows is of no coil until
+        the next one starts. coil: that it is meant to be. Returns why it is refused, or None.
+        """
+        if (refused := self.refuses_end(coil)) is not None:
+            return refused
+        if at_mm is not None and at_mm < 0:
+            return f"{at_mm} mm is before the coil's head; give a place from 0 on"
+        self._orders.append(_Order("", at_mm=at_mm, between=True))
         return None
 
     def announce(self, coil: str) -> str | None:
@@ -87,7 +142,7 @@ class CoilAccount:
         self._cuts.clear()
         self._source, self._serial = source_coil, 1
         self._used.add(source_coil)
-        self._coil, self._head_line, self._head_mm = source_coil, 0, 0.0
+        self._coil, self._head_line, self._head_mm, self._between = source_coil, 0, 0.0, False
 
     def note(self, grab: Grab, begin: int, since_ns: int | None) -> None:
         """Find what begins within the new lines [begin, end of the grab), the first of them taken after `since_ns`."""
@@ -101,14 +156,23 @@ class CoilAccount:
             line = begin
             if order.at_line is not None:
                 line = self._head_line + order.at_line
+            elif order.at_mm is not None:
+                ahead_mm = self._head_mm + order.at_mm - grab.along_mm
+                line = grab.first_line + math.ceil(ahead_mm / grab.mm_per_line - _ROUNDING_LINES)
             elif order.at_ns is not None and since_ns is not None and grab.captured_ns > since_ns:
                 share = max(0, order.at_ns - since_ns) / (grab.captured_ns - since_ns)
                 line = min(stop - 1, begin + int(share * (stop - begin)))
             if line < begin:
                 log.warning("coil_start_late", coil=order.coil, lines=begin - line)
-            self._cuts.append(_Cut(max(line, begin), order.coil))
+            self._cuts.append(_Cut(max(line, begin), order.coil, order.between))
         self._orders.extendleft(reversed(waiting))
-        if grab.change_line is not None and begin <= (line := grab.first_line + grab.change_line) < stop:
+        told = [one for one in self._script if one.source_coil == self._source and one.source_line < stop]
+        for one in told:
+            self._script.remove(one)
+            self._used.add(one.coil)
+            self._cuts.append(_Cut(max(one.source_line, begin), one.coil, one.between))
+        changed = None if grab.change_line is None else grab.first_line + grab.change_line
+        if changed is not None and begin <= (line := changed) < stop and line not in {one.source_line for one in told}:
             self._cuts.append(_Cut(line, self._announced.popleft() if self._announced else self._own_name()))
         self._cuts.sort(key=lambda cut: cut.line)
 
@@ -118,12 +182,24 @@ class CoilAccount:
         while first_line < stop:
             while self._cuts and self._cuts[0].line <= first_line:
                 cut = self._cuts.pop(0)
-                self._coil, self._head_line = cut.coil, first_line
+                self._coil, self._head_line, self._between = cut.coil or self._own_name(), first_line, cut.between
                 self._head_mm = grab.along_mm + (first_line - grab.first_line) * grab.mm_per_line
-                log.info("coil_starts", coil=cut.coil, source_coil=self._source, source_line=first_line)
+                log.info(
+                    "coil_starts",
+                    coil=self._coil,
+                    between=cut.between,
+                    source_coil=self._source,
+                    source_line=first_line,
+                )
             end = min(stop, self._cuts[0].line) if self._cuts else stop
-            yield CoilPart(self._coil, self._head_line, self._head_mm, first_line, end)
+            yield CoilPart(
+                self._coil, self._head_line, self._head_mm, first_line, end, self._source, between=self._between
+            )
             first_line = end
+
+    def _full(self) -> str | None:
+        waiting = len(self._orders) + len(self._cuts)
+        return f"{waiting} orders wait for their place already; expected fewer" if waiting >= ORDERS_KEPT else None
 
     def _refused(self, coil: str) -> str | None:
         if coil_name(coil) != coil:

@@ -3,15 +3,25 @@
 import getpass
 import secrets
 import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import zmq
 
 from linewatch.client.keys import ClientKeys, Credentials
 from linewatch.client.questions import NoAnswerError, Questions, RefusedError, connected_dealer
 from linewatch.contracts.alarm import AlarmAction
-from linewatch.wire.schema import AlarmReply, EngineAction, EngineReply
+from linewatch.wire.schema import (
+    AlarmReply,
+    CoilAction,
+    CoilDataBody,
+    CoilReply,
+    EngineAction,
+    EngineReply,
+    RulesReply,
+)
 
 
 class Commander:
@@ -59,6 +69,39 @@ class Commander:
         """Let a rule's alarms ask for an operator again. See `_alarm`."""
         return self._alarm(AlarmAction.UNSHELVE, alarm, None, token, by)
 
+    def start_coil(
+        self, coil: str, at_mm: float | None = None, *, token: str | None = None, by: str | None = None
+    ) -> CoilReply:
+        """A coil starts: where the coil under the camera comes to `at_mm`, or with the next line. See `_coil`."""
+        return self._coil(CoilAction.START, coil, at_mm=at_mm, token=token, by=by)
+
+    def end_coil(
+        self, coil: str | None = None, at_mm: float | None = None, *, token: str | None = None, by: str | None = None
+    ) -> CoilReply:
+        """The coil under the camera ends; what follows is of none until one starts. See `_coil`."""
+        return self._coil(CoilAction.END, coil, at_mm=at_mm, token=token, by=by)
+
+    def tell_coil(self, data: CoilDataBody, *, token: str | None = None, by: str | None = None) -> CoilReply:
+        """What the mill knows of a coil, before it comes or while it runs. See `_coil`."""
+        return self._coil(CoilAction.DATA, data=data, token=token, by=by)
+
+    def show_coil(self) -> CoilReply:
+        """By what the coil under the camera is inspected. Changes nothing. Raises NoAnswerError."""
+        return self._questions.coil(CoilAction.SHOW)
+
+    def reload_rules(self, *, by: str | None = None) -> RulesReply:
+        """Have grading rules, sensitivity and recipes read again. Raises RefusedError: the old ones hold."""
+        return self._questions.reload_rules(_whoami() if by is None else by)
+
+    def _coil(
+        self, action: CoilAction, coil: str | None = None, *, token: str | None, by: str | None, **more: Any
+    ) -> CoilReply:
+        """The reply comes when the command is on disk. Raises as `_alarm` does, and is safe to send again alike."""
+        token = token or secrets.token_hex(16)
+        who = _whoami() if by is None else by
+        with _naming(token):
+            return self._questions.coil(action, coil, token=token, by=who, **more)
+
     def _alarm(
         self, action: AlarmAction, alarm: str | None, minutes: float | None, token: str | None, by: str | None
     ) -> AlarmReply:
@@ -69,15 +112,22 @@ class Commander:
         """
         token = token or secrets.token_hex(16)
         who = _whoami() if by is None else by
-        try:
+        with _naming(token):
             return self._questions.alarm(action, alarm, token=token, minutes=minutes, by=who)
-        except RefusedError:
-            raise
-        except NoAnswerError as error:
-            raise NoAnswerError(f"{error}; it may have been carried out: send it again with token {token}") from error
 
     def _dealer(self) -> zmq.Socket[bytes]:
         return connected_dealer(self._context, self._endpoint, "commands", self._credentials)
+
+
+@contextmanager
+def _naming(token: str) -> Iterator[None]:
+    """Without an answer the error names the token."""
+    try:
+        yield
+    except RefusedError:
+        raise
+    except NoAnswerError as error:
+        raise NoAnswerError(f"{error}; it may have been carried out: send it again with token {token}") from error
 
 
 def _whoami() -> str:

@@ -17,6 +17,10 @@ from linewatch.wire.schema import (
     AlarmReply,
     AlarmRequest,
     AnyMessage,
+    CoilAction,
+    CoilDataBody,
+    CoilReply,
+    CoilRequest,
     EngineAction,
     EngineCommand,
     EngineReply,
@@ -25,6 +29,8 @@ from linewatch.wire.schema import (
     ReplayReply,
     ReplayRequest,
     Reply,
+    RulesReply,
+    RulesRequest,
     Snapshot,
     SnapshotReply,
     SnapshotRequest,
@@ -162,6 +168,42 @@ class Questions:
             what = "all" if alarm is None else repr(alarm[:64])
             raise WireError(f"{action} {what} is no command: {explain(error)}") from error
         return self._answer(request, AlarmReply)
+
+    def coil(
+        self,
+        action: CoilAction,
+        coil: str | None = None,
+        *,
+        token: str | None = None,
+        at_mm: float | None = None,
+        data: CoilDataBody | None = None,
+        by: str = "",
+    ) -> CoilReply:
+        """Of the command socket: a coil starts or ends, or what is known of one. The reply says that it is on disk.
+        Raises NoAnswerError when it is refused or nobody answered, WireError for what is no command or no answer.
+        """
+        try:
+            request = CoilRequest(
+                schema_version=SCHEMA_VERSION,
+                request="coil",
+                id=self._next_id(),
+                token=token,
+                action=action,
+                coil=coil,
+                at_mm=at_mm,
+                data=data,
+                by=by,
+            )
+        except ValidationError as error:
+            raise WireError(f"coil {action} is no command: {explain(error)}") from error
+        return self._answer(request, CoilReply)
+
+    def reload_rules(self, by: str = "") -> RulesReply:
+        """Of the command socket: read the rules again. Raises RefusedError with what is wrong with them."""
+        request = RulesRequest(
+            schema_version=SCHEMA_VERSION, request="rules", id=self._next_id(), action="reload", by=by
+        )
+        return self._answer(request, RulesReply)
 
     def _answer(self, request: Message, kind: type[R]) -> R:
         reply, _ = self._ask(request)

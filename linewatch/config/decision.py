@@ -47,6 +47,10 @@ class DecisionSettings(Settings):
         default=None, min_length=1, max_length=64, description="on the line; chooses among the sensitivity rules"
     )
     sensitivity: Annotated[tuple[SensitivityRule, ...], Field(strict=False)] = ()
+    head_excluded_m: float = Field(
+        default=0.0, ge=0, le=1_000, description="of each coil: what lies in it neither grades nor alarms"
+    )
+    tail_excluded_m: float = Field(default=0.0, ge=0, le=200, description="the same at its tail")
     grading: Annotated[Path, Field(strict=False)] | None = Field(
         default=None, description="grading rules of the product and customer; none: coils are not graded"
     )

@@ -58,20 +58,31 @@ def grading_from(tree: Mapping[str, Any], origin: str, taxonomy: Taxonomy) -> Gr
     return GradingSettings.model_validate(dict(tree))
 
 
-def grading_for(settings: ServiceSettings, taxonomy: Taxonomy | None) -> GradingSettings | None:
-    """The rules that a service's configuration names; None when it names none. Raises ConfigError as above."""
-    path, product = settings.decision.grading, settings.decision.product
-    if path is None:
-        return None
-    if taxonomy is None:
-        raise ConfigError(
-            '[decision] grading needs the classes that its rules name; write taxonomy = "configs/taxonomy.toml", too'
-        )
-    found = load_grading(path, taxonomy)
-    if product is not None and found.product != product:
-        raise ConfigError(
-            f"{path}: is for product {found.product!r}, [decision] product is {product!r}; name rules for that one"
-        )
+DEFAULT = ""
+"""In place of a recipe's name: what holds for coils that none is about."""
+
+
+def gradings_for(settings: ServiceSettings, taxonomy: Taxonomy | None) -> dict[str, GradingSettings]:
+    """The rules that a service's configuration names, by the recipe that names them, or `DEFAULT`.
+
+    Raises ConfigError as above.
+    """
+    default = settings.decision
+    named = [(DEFAULT, "[decision]", default.grading, default.product)]
+    named += [(one.name, f"[[recipe]] '{one.name}'", one.grading, one.product) for one in settings.recipe]
+    found = {}
+    for name, place, path, product in named:
+        if path is None:
+            continue
+        if taxonomy is None:
+            raise ConfigError(
+                f'{place} grading needs the classes that its rules name; write taxonomy = "configs/taxonomy.toml", too'
+            )
+        rules = found[name] = load_grading(path, taxonomy)
+        if product is not None and rules.product != product:
+            raise ConfigError(
+                f"{path}: is for product {rules.product!r}, {place} product is {product!r}; name rules for that one"
+            )
     return found
 
 

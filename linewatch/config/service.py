@@ -9,10 +9,12 @@ from pydantic import Field, model_validator
 
 from linewatch.config.base import Settings
 from linewatch.config.capture import CaptureSettings
+from linewatch.config.coil_data import CoilDataSettings
 from linewatch.config.decision import AlarmRule, AlarmSettings, DecisionSettings, SystemAlarmSettings
 from linewatch.config.inference import InferenceSettings
 from linewatch.config.journal import JournalSettings
 from linewatch.config.line import LineSettings
+from linewatch.config.recipe import MOST_RECIPES, RecipeSettings, recipe_faults
 from linewatch.config.roll import PeriodicSettings, RollSettings
 from linewatch.config.source import SourceSettings
 from linewatch.config.wire import WireSettings
@@ -40,6 +42,8 @@ class ServiceSettings(Settings):
     system_alarms: SystemAlarmSettings | None = None
     roll: Annotated[tuple[RollSettings, ...], Field(strict=False)] = ()
     periodic: PeriodicSettings = PeriodicSettings()
+    recipe: Annotated[tuple[RecipeSettings, ...], Field(strict=False, max_length=MOST_RECIPES)] = ()
+    coil_data: CoilDataSettings | None = None
     journal: JournalSettings = JournalSettings()
     wire: WireSettings = WireSettings()
     log: LogSettings = LogSettings()
@@ -59,13 +63,22 @@ class ServiceSettings(Settings):
                 )
         return self
 
+    @model_validator(mode="after")
+    def _recipes_can_be_told(self) -> Self:
+        if faults := recipe_faults(self.recipe):
+            raise ValueError("; ".join(faults))
+        return self
+
     def identity(self) -> str:
         """12 hex digits that change with whatever in these settings, or in the files they name, changes a decision.
 
         Reads those files as they are now: to be asked when they are read, and kept.
         """
         tree = self.model_dump(mode="json", include=_DECIDING)  # type: ignore[arg-type]  # pydantic's type is too narrow
-        for name, path in (("taxonomy", self.taxonomy), ("grading", self.decision.grading)):
+        if not self.recipe:
+            del tree["recipe"]
+        gradings = [(f"grading of {recipe.name}", recipe.grading) for recipe in self.recipe if recipe.grading]
+        for name, path in (("taxonomy", self.taxonomy), ("grading", self.decision.grading), *gradings):
             tree[name] = path.read_text() if path else ""
         return hashlib.sha256(json.dumps(tree, sort_keys=True).encode()).hexdigest()[:12]
 
@@ -78,6 +91,7 @@ _DECIDING: Final = {
     "system_alarms": True,
     "roll": True,
     "periodic": True,
+    "recipe": True,
     "inference": {"screen", "classify", "segment", "tile_overlap_px", "screen_threshold", "claim_share"},
 }
 """The engines themselves have identities of their own."""

@@ -28,6 +28,10 @@ class Caller:
     key: str | None
     role: Role | None
 
+    def named(self, said: str) -> tuple[str, str | None]:
+        """Who asks, for the record, and, beside a key's name, who it said it was."""
+        return (said, None) if self.key is None else (self.key, said)
+
     def may(self, least: Role) -> bool:
         """Whether it may ask for what needs at least this role."""
         return self.role is not None and self.role.covers(least)

@@ -138,3 +138,4 @@ class HostState:
     camera_silent_s: float | None = None  # since the last grab
     disk_free_mb: float | None = None  # where the journal lies
     backend_lost: str | None = None  # why the engines do not run on the configured backend; "": they do
+    recipe_lacking: str | None = None  # why a recipe's engine does not run; "": all can

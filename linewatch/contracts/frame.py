@@ -5,6 +5,8 @@ from enum import StrEnum
 
 import numpy as np
 
+from linewatch.contracts.coil import CoilData
+
 
 class Cause(StrEnum):
     """Why a line of strip was not fully inspected. Counted, published, never silent."""
@@ -82,6 +84,10 @@ class Frame:
     encoded: bool = True
     fault: Cause | None = None  # why `valid_lines` < `lines`
     position_fault: PositionFault | None = None
+    source_coil: str = ""  # what the source calls the coil
+    head_line: int = 0  # the source's line at which the coil begins, where it does not begin with the source's
+    between_coils: bool = False  # an order said that the coil ended, and none began yet
+    data: CoilData | None = None  # of the coil, as far as they are known now
 
 
 @dataclass(frozen=True, slots=True)

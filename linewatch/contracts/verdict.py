@@ -4,12 +4,13 @@ Positions are strip millimetres: *along* from the head of the coil, *across* fro
 pixel plus its configured offset). Intervals are half-open.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 import numpy as np
 
 from linewatch.contracts.alarm import Alarm, AlarmNotice
+from linewatch.contracts.coil import CoilData, Passage
 from linewatch.contracts.frame import Cause, PositionFault
 from linewatch.contracts.prediction import Timing
 
@@ -88,6 +89,7 @@ class Defect:
     contrast: float | None = None  # mean gray less that of the steel around it, -1..1; None when no steel was seen
     part_of: str | None = None  # the defect's first part, where it is so long that it was closed in parts
     severity: int | None = None  # 1 (hardly seen) .. 5 (never delivered) by the grading rules; None: not graded
+    excluded: bool = False  # all of it lies in an excluded end of the coil: it neither grades nor alarms
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +166,8 @@ class Verdict:
     timing: Timing
     roll_marks: tuple[RollMark, ...] = ()
     position_fault: PositionFault | None = None
+    coil_data: CoilData | None = None  # with the frame from which they hold, where that is not the coil's first
+    config: str = ""  # identity of the settings that decide from here on, where they changed while the coil runs
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,6 +226,10 @@ class CoilNotice:
     timing: Timing
     grade: CoilGrade | None = None  # at the end, where the service has grading rules
     roll_marks: tuple[RollMark, ...] = ()
+    passage: Passage = field(default_factory=Passage)  # as it holds now
+    source_coil: str = ""
+    head_line: int = 0
+    config: str = ""
 
 
 Decided = Verdict | CoilNotice | AlarmNotice

@@ -7,9 +7,9 @@ from linewatch.contracts.ports import Clock
 from linewatch.contracts.prediction import Prediction
 from linewatch.contracts.verdict import Decided
 from linewatch.daemon.orders import Orders
+from linewatch.daemon.recipes import Recipes
 from linewatch.daemon.tally import Tally
 from linewatch.decision.decide import DecisionState, attend, decide, finish, obey
-from linewatch.decision.rules import DecisionRules
 
 
 class Deciding:
@@ -18,7 +18,7 @@ class Deciding:
     def __init__(
         self,
         state: DecisionState,
-        rules: DecisionRules,
+        rules: Recipes,
         release: Callable[[int], None],
         tally: Tally,
         clock: Clock,
@@ -27,26 +27,20 @@ class Deciding:
     ) -> None:
         """host: how things stand there, if that is news."""
         self._state = state
-        self._rules = {0: rules}  # by serial of the line-up
-        self._newest = rules
+        self._rules = rules
         self._release = release
         self._tally = tally
         self._clock = clock
         self._orders = orders
         self._host = host
 
-    def use(self, lineup: int, rules: DecisionRules) -> None:
-        """Frames that the line-up with this serial looked at are decided by these rules. From any thread, in time."""
-        self._rules[lineup] = rules
-
     def __call__(self, item: Prediction | AlarmOrder) -> tuple[Decided, ...]:
         """Decide one frame, whose pixels may change afterwards; or carry out an order between two."""
         if isinstance(item, AlarmOrder):
             self._orders.begin(item)
-            self._state, notice = obey(self._state, item, self._newest)
+            self._state, notice = obey(self._state, item, self._rules.newest)
             return self._account((notice,))
-        self._newest = self._rules[item.lineup]
-        self._state, decided = decide(self._state, item, self._newest)
+        self._state, decided = decide(self._state, item, self._rules(item))
         if item.frame.slot is not None:
             self._release(item.frame.slot)
         return self._account(decided)
@@ -56,7 +50,7 @@ class Deciding:
         host = self._host()
         if host is None:
             return ()
-        self._state, decided = attend(self._state, host, self._newest)
+        self._state, decided = attend(self._state, host, self._rules.newest)
         return self._account(decided)
 
     def finish(self) -> tuple[Decided, ...]:

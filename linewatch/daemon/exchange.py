@@ -5,7 +5,8 @@ What is to be done waits here for a thread of its own, since loading takes secon
 never wait: the cascade takes a new line-up between two of them.
 """
 
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from queue import Empty, SimpleQueue
@@ -13,12 +14,13 @@ from queue import Empty, SimpleQueue
 import structlog
 
 from linewatch.config.inference import InferenceSettings
+from linewatch.config.recipe import RecipeEngines
 from linewatch.contracts.errors import LinewatchError
 from linewatch.contracts.manifest import Task
 from linewatch.contracts.ports import Backend
 from linewatch.contracts.tile import Batch
 from linewatch.inference.cascade import Cascade
-from linewatch.inference.engines import Engine, EngineSet, best_sibling, find_engine
+from linewatch.inference.engines import Engine, EngineSet, best_sibling, find_engine, load_engine
 from linewatch.inference.lineup import Lineup
 from linewatch.inference.pool import EnginePool
 from linewatch.inference.shadow import Shadow
@@ -33,6 +35,10 @@ from linewatch.wire.schema import (
 )
 
 log = structlog.get_logger()
+
+Slot = tuple[Engine, int]
+"""An engine, and the number that it was loaded under."""
+Slots = dict[Task, Slot]
 
 
 def statuses_of(pool: EnginePool, lineup: Lineup) -> tuple[EngineStatus, ...]:
@@ -54,16 +60,23 @@ class Exchange:
         serving: Backend,
         settings: InferenceSettings,
         take_up: Callable[[Lineup], None],
+        tell: Callable[[Lineup], None],
     ) -> None:
         """backends: by preference; the pool's engines run on `serving`. take_up: have a line-up look at the frames to
-        come, and its engines' thresholds decide of them.
+        come, and its engines' thresholds decide of them. tell: only the latter, of one that looks at them already.
         """
         self._pool, self._cascade, self._settings = pool, cascade, settings
         self._backends, self._backend = tuple(backends), serving
         self._lost: set[Backend] = set()
         self._why: str | None = None  # it is not the first of the backends
-        self._hand_on = take_up
+        self._hand_on, self._tell = take_up, tell
+        self._changing = threading.Lock()  # of the line-up
         self._lineup = cascade.lineup
+        self._default = self._slots_of(self._lineup)
+        self._recipe: str | None = None
+        self._wanted: dict[str, RecipeEngines] = {}
+        self._of_recipes: dict[str, Slots] = {}
+        self.trouble: str | None = None  # a recipe's engine that cannot be used
         self._waiting: SimpleQueue[tuple[str, Callable[[], None]]] = SimpleQueue()
         self._beside: tuple[Engine, int] | None = None
         self._retired: list[tuple[int, Task, int]] = []  # needed by line-ups before this serial
@@ -71,6 +84,32 @@ class Exchange:
         self._state: EngineBeside | None = None
         if serving is not self._backends[0]:
             self._waiting.put((self._backends[0].name, partial(self._move, self._backends[0])))
+
+    def prepare(self, wanted: Mapping[str, RecipeEngines], *, wait: bool) -> None:
+        """Load the engines that recipes name, by recipe. Without `wait` they come later where a plan must be built
+        first, which takes minutes. One that cannot be loaded is told in `trouble`; the default's stays in its place.
+        """
+        self._wanted = {name: engines for name, engines in wanted.items() if engines.names}
+        if not self._wanted:
+            return
+        if wait or self._at_once():
+            self._load_recipes(self._backend)
+        else:
+            self._waiting.put(("recipes", lambda: None if self._of_recipes else self._load_recipes(self._backend)))
+
+    def turn(self, recipe: str | None) -> Lineup | None:
+        """A coil begins that this recipe holds for: the line-up that looks at it from its first frame on; None: it is
+        the one that does so already. For the thread that feeds frames, and at a coil's beginning only.
+        """
+        if not self._wanted:
+            return None
+        with self._changing:
+            self._recipe = recipe
+            lineup = self._turned()
+            if lineup is not None:
+                self._tell(lineup)
+                self._lineup = lineup
+            return lineup
 
     @property
     def backend(self) -> BackendStatus:
@@ -176,10 +215,14 @@ class Exchange:
             self._lost.add(backend)
             self._why = str(error)
             raise
-        before = self._lineup.generations
-        self._take_up(self._lineup.moved(engines, self._loads))
-        self._retired += [(self._lineup.serial, task, generation) for task, generation in before.items()]
+        with self._changing:
+            before = [self._default, *self._of_recipes.values()]
+            self._of_recipes = {}  # they run on the backend that is left
+            self._default = {task: (engine, self._loads) for task, engine in engines.by_task().items()}
+            self._take_up(self._lineup.moved(engines, self._loads))
+            self._retire(before)
         self._backend = backend
+        self._load_recipes(backend)
         if backend is self._backends[0]:
             self._why = None
         log.info("engines_moved", backend=backend.name, identities=[engine.identity for engine in self.engines])
@@ -188,7 +231,7 @@ class Exchange:
         """The running engines as this backend runs them best: an INT8 sibling, or what it was made of."""
         endings = backend.siblings if self._settings.precision == "int8" else ()
         found = {}
-        for task, engine in self._lineup.engines.by_task().items():
+        for task, (engine, _) in self._default.items():
             made_of = engine.manifest.quantisation
             source = find_engine(self._settings.engines_dir, made_of.source) if made_of else engine
             found[task.value] = best_sibling(source, endings)
@@ -214,8 +257,8 @@ class Exchange:
         self._beside = (engine, self._loads)
         task = engine.manifest.task
         if shadow:
-            running = self._lineup.engines.by_task()[task]
-            self._take_up(self._lineup.beside(Shadow(engine, self._loads, running, self._settings.screen_threshold)))
+            with self._changing:
+                self._take_up(self._lineup.beside(self._shadow(engine, self._loads, self._lineup.engines)))
         self._state = EngineBeside(
             name=name,
             role=task.value,
@@ -229,19 +272,76 @@ class Exchange:
             return
         engine, generation = self._beside
         task = engine.manifest.task
-        before = self._lineup.generations[task]
-        self._take_up(self._lineup.promoted(engine, generation))
-        self._retired.append((self._lineup.serial, task, before))
+        with self._changing:
+            before, self._default = self._default, {**self._default, task: (engine, generation)}
+            self._take_up(self._lineup.promoted(engine, generation))
+            self._retire([{task: before[task]}])
         self._beside = self._state = None
         log.info("engine_promoted", engine=engine.manifest.name, identity=self._pool.identity(task, generation))
 
     def _drop(self) -> None:
         if self._beside is not None:
             (engine, generation), self._beside = self._beside, None
-            self._take_up(self._lineup.beside(None))
-            self._retired.append((self._lineup.serial, engine.manifest.task, generation))
+            with self._changing:
+                self._take_up(self._lineup.beside(None))
+                self._retire([{engine.manifest.task: (engine, generation)}])
             log.info("engine_dropped", engine=engine.manifest.name)
         self._state = None
+
+    def _at_once(self) -> bool:
+        names = {name for wanted in self._wanted.values() for name in wanted.names}
+        try:
+            found = [find_engine(self._settings.engines_dir, name).manifest for name in names]
+        except LinewatchError:
+            return True  # and why not is told at once
+        return all(self._backend.ready(manifest, self._settings.ladder) for manifest in found)
+
+    def _load_recipes(self, backend: Backend) -> None:
+        """The engines of each recipe on this backend. Never raises: where one cannot be had, the default's stays."""
+        endings = backend.siblings if self._settings.precision == "int8" else ()
+        slots: dict[tuple[Task, str], Slot] = {}
+        of_recipes: dict[str, Slots] = {}
+        trouble = None
+        for recipe, wanted in self._wanted.items():
+            of_recipes[recipe] = {}
+            for task, name in ((task, getattr(wanted, task.value)) for task in Task):
+                if name is None:
+                    continue
+                try:
+                    if (task, name) not in slots:
+                        engine = best_sibling(load_engine(self._settings.engines_dir, name, task), endings)
+                        self._lineup.admit(engine)
+                        self._loads += 1
+                        self._pool.load(engine, self._loads, backend)
+                        slots[task, name] = engine, self._loads
+                    of_recipes[recipe][task] = slots[task, name]
+                except LinewatchError as error:
+                    trouble = f"recipe {recipe}: {error}"
+                    log.error("recipe_engine_refused", recipe=recipe, engine=name, error=str(error))
+        with self._changing:
+            self._of_recipes, self.trouble = of_recipes, trouble
+
+    def _turned(self) -> Lineup | None:
+        """The line-up for the recipe that holds, if it is another than the present one."""
+        slots = {**self._default, **self._of_recipes.get(self._recipe or "", {})}
+        if slots == self._slots_of(self._lineup):
+            return None
+        engines = EngineSet(**{task.value: engine for task, (engine, _) in slots.items()})
+        shadow = self._lineup.shadow
+        if shadow is not None:  # it is compared with whatever runs
+            shadow = self._shadow(shadow.engine, shadow.generation, engines)
+        return self._lineup.turned(engines, {task: generation for task, (_, generation) in slots.items()}, shadow)
+
+    def _shadow(self, engine: Engine, generation: int, running: EngineSet) -> Shadow:
+        return Shadow(engine, generation, running.by_task()[engine.manifest.task], self._settings.screen_threshold)
+
+    def _slots_of(self, lineup: Lineup) -> "Slots":
+        return {task: (engine, lineup.generations[task]) for task, engine in lineup.engines.by_task().items()}
+
+    def _retire(self, slots: Iterable["Slots"]) -> None:
+        """Close these when no frame needs them any more."""
+        gone = {(task, generation) for one in slots for task, (_, generation) in one.items()}
+        self._retired += [(self._lineup.serial, task, generation) for task, generation in sorted(gone)]
 
     def _take_up(self, lineup: Lineup) -> None:
         self._hand_on(lineup)

@@ -21,10 +21,12 @@ class Host:
         journal_dir: Path,
         silent_s: Callable[[], float],
         backend: Callable[[], BackendStatus],
+        lacking: Callable[[], str | None],
         *,
         live: bool,
     ) -> None:
-        """silent_s: since the camera's last grab."""
+        """silent_s: since the camera's last grab. lacking: why a recipe's engine does not run."""
+        self._lacking = lacking
         self._clock, self._journal_dir = clock, journal_dir
         self._silent_s, self._backend, self._live = silent_s, backend, live
         self._next_ns = clock.now_ns()
@@ -46,6 +48,7 @@ class Host:
             backend_lost=f"engines run on {backend.name}: {backend.text or 'the configured backend is lost'}"
             if lost
             else "",
+            recipe_lacking=self._lacking() or "",
         )
 
 

@@ -61,7 +61,7 @@ class Orders:
                 return _refusal(request, OVER)
             if self._waiting >= ON_THEIR_WAY:
                 return _refusal(request, f"{self._waiting} commands are on their way already; try again")
-            by, said_by = (request.by, None) if caller.key is None else (caller.key, request.by)
+            by, said_by = caller.named(request.by)
             command = AlarmCommand(request.token, request.action, by, time.time_ns(), said_by)
             order = AlarmOrder(command, request.alarm, request.minutes)
             outcome = self._outcomes[request.token] = Outcome(request.action, caller.key, order)

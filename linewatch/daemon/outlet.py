@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from linewatch.contracts.alarm import AlarmNotice
 from linewatch.contracts.ports import Clock
 from linewatch.contracts.verdict import Decided, Verdict
+from linewatch.daemon.coil_script import CoilTrace
 from linewatch.journal.journal import Journal
 from linewatch.wire.encode import Sequencer, drafts
 from linewatch.wire.publisher import Publisher
@@ -35,9 +36,11 @@ class Outlet:
         verdicts: VerdictFile | None,
         latencies_ns: deque[int],
         settle: Callable[[AlarmNotice], None],
+        trace: CoilTrace,
     ) -> None:
         """settle: told of what commands brought, once it is on disk."""
         self._settle = settle
+        self._trace = trace
         self._journal = journal
         self._sequencer = sequencer
         self._publisher = publisher
@@ -64,6 +67,7 @@ class Outlet:
             self._latencies_ns.append(self._clock.now_ns() - decided.timing.captured_ns)
         if self._verdicts is not None and (messages or not isinstance(decided, AlarmNotice)):
             self._verdicts.write(decided)
+        self._trace.write(decided)
 
     def heartbeat(self) -> float:
         """Publish the status when it is due, sync the journal when that is; seconds until the next of these.

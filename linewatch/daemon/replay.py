@@ -15,6 +15,7 @@ from linewatch.config.service import ServiceSettings
 from linewatch.contracts.errors import ConfigError
 from linewatch.contracts.ports import Backend, Camera
 from linewatch.contracts.verdict import CoilGrade, Quality
+from linewatch.daemon.coil_script import CoilScript, read_script
 from linewatch.daemon.progress import TallyNote, progress_bar
 from linewatch.daemon.service import Service, open_service
 from linewatch.daemon.sources import camera_for
@@ -55,15 +56,20 @@ def replay(
     out: Path | None = None,
     hold_s: float = 0.0,
     backend: Backend | None = None,
+    coil_data: Path | None = None,
     watch: Callable[[Service], None] = lambda _service: None,
 ) -> ReplaySummary:
     """Run `settings.source` through the service, losing nothing, and sum it up. SIGINT and SIGTERM end it in order.
 
     fault: as `FaultSpec.parse` reads it. out: the verdict file. hold_s: go on serving consumers after the end.
+    coil_data: what is known of the coils, as `read_script` reads it; without it, the configured folder.
     The journal lies beside `out`, or nowhere that lasts. Raises LinewatchErrors.
     """
     if settings.source is None:
         raise ConfigError("no source to replay; name one, or give the configuration a [source]")
+    if coil_data is None and settings.coil_data is not None:
+        coil_data = settings.coil_data.folder
+    script = CoilScript() if coil_data is None else read_script(coil_data)
     clock = MonotonicClock()
     with ExitStack() as stack:
         camera: Camera = camera_for(settings.source, settings.line, clock, live=False)
@@ -75,7 +81,7 @@ def replay(
         )
         settings = settings.model_copy(update={"journal": settings.journal.model_copy(update={"dir": journal})})
         service = stack.enter_context(
-            open_service(settings, camera, clock, verdicts=out, backends=[backend] if backend else ())
+            open_service(settings, camera, clock, verdicts=out, backends=[backend] if backend else (), script=script)
         )
         stack.enter_context(on_end(service.stop))
         note = TallyNote(service.tally)

@@ -1,5 +1,6 @@
 """`linewatch run`: the live service until its source ends or it is told to stop."""
 
+from collections.abc import Callable
 from contextlib import ExitStack
 
 import structlog
@@ -15,8 +16,10 @@ from linewatch.daemon.sources import camera_for
 from linewatch.signals import on_end
 
 
-def run(settings: ServiceSettings) -> ReplaySummary:
+def run(settings: ServiceSettings, reread: Callable[[], ServiceSettings] | None = None) -> ReplaySummary:
     """Inspect the configured source: a live one never waits, a recording is played at line rate and loses nothing.
+
+    reread: the settings from the file that they came from, for rules that are read again.
 
     Raises ConfigError without a source, and whatever the service raises.
     """
@@ -29,7 +32,7 @@ def run(settings: ServiceSettings) -> ReplaySummary:
         structlog.get_logger().info(
             "starting", source=settings.source.type, engines_dir=str(settings.inference.engines_dir)
         )
-        service = stack.enter_context(open_service(settings, camera, clock))
+        service = stack.enter_context(open_service(settings, camera, clock, reread=reread))
         stack.enter_context(on_end(service.stop))
         note = TallyNote(service.tally)
         show = stack.enter_context(progress_bar("run", camera.grabs))

@@ -25,6 +25,7 @@ from linewatch.daemon.topology import (
     CAPTURE,
     CASCADE,
     CATCHUP,
+    COIL_FILES,
     COMMANDS,
     DECIDED_QUEUE,
     DECISION,
@@ -73,7 +74,8 @@ class Work:
     decide, finish: a prediction or an operator's order, or the end of the source, -> what is decided. attend: called
     between these, and while none comes -> the same.
     open_outlet, open_catchup, open_commands: opened, used and closed on the stage's own thread, as ZeroMQ's sockets
-    want it. exchange: do what is to be done with engines, waiting at most so long for something.
+    want it. exchange: do what is to be done with engines, waiting at most so long for something; coil_files: the same
+    with files about coils.
     """
 
     capture: Callable[[float], tuple[Frame, ...] | None]
@@ -89,6 +91,7 @@ class Work:
     workers: int
     open_commands: Callable[[], AbstractContextManager[Callable[[float], None]]] | None = None
     exchange: Callable[[float], None] | None = None
+    coil_files: Callable[[float], None] | None = None
 
 
 class Runner:
@@ -166,8 +169,9 @@ class Runner:
             self._thread(CASCADE.name, self._run_cascade),
             self._thread(CAPTURE.name, self._run_capture),
         ]
-        if self._work.exchange is not None:
-            self._thread(EXCHANGE.name, partial(self._run_exchange, self._work.exchange)).start()  # ends by itself
+        for row, step in ((EXCHANGE, self._work.exchange), (COIL_FILES, self._work.coil_files)):
+            if step is not None:
+                self._thread(row.name, partial(self._run_aside, step)).start()  # ends by itself
         for thread in outward:
             thread.start()
         while not all(opened.wait(TICK_S) for opened in self._opened.values()) and not self._abort.is_set():
@@ -339,9 +343,9 @@ class Runner:
                 serve(TICK_S)
                 self.health.tick(stage)
 
-    def _run_exchange(self, exchange: Callable[[float], None]) -> None:
+    def _run_aside(self, step: Callable[[float], None]) -> None:
         while not self._abort.is_set():
-            exchange(TICK_S)
+            step(TICK_S)
 
 
 def _stand_back(nice: int) -> None:

@@ -14,22 +14,22 @@ import zmq
 
 from linewatch.capture.admission import Admission, Intake
 from linewatch.capture.coils import CoilAccount
-from linewatch.capture.edges import find_edges
 from linewatch.capture.ring import FrameRing
-from linewatch.config.grading_load import grading_for
 from linewatch.config.inference import InferenceSettings
 from linewatch.config.service import ServiceSettings
 from linewatch.config.taxonomy import Taxonomy
-from linewatch.contracts.frame import Frame
 from linewatch.contracts.ports import Backend, Camera, Clock
-from linewatch.contracts.tile import Batch
 from linewatch.contracts.verdict import Quality
+from linewatch.daemon.coil_desk import CoilDesk
+from linewatch.daemon.coil_script import CoilScript, CoilTrace
 from linewatch.daemon.deciding import Deciding
 from linewatch.daemon.exchange import Exchange, statuses_of
+from linewatch.daemon.feeding import Feeding
 from linewatch.daemon.host import Host
 from linewatch.daemon.notify import Notifier
 from linewatch.daemon.orders import Orders
 from linewatch.daemon.outlet import Outlet, open_outlet
+from linewatch.daemon.recipes import Recipes, RuleFiles
 from linewatch.daemon.runner import Runner, Work
 from linewatch.daemon.running import Running
 from linewatch.daemon.sources import position_source
@@ -37,8 +37,6 @@ from linewatch.daemon.status import StatusReport
 from linewatch.daemon.tally import Tally
 from linewatch.daemon.topology import CAPTURE
 from linewatch.decision.decide import DecisionState
-from linewatch.decision.rules import DecisionRules
-from linewatch.decision.severity import GradingRules
 from linewatch.inference.backends import open_backend, open_backends
 from linewatch.inference.cascade import Cascade
 from linewatch.inference.engines import EngineSet, load_engines
@@ -151,21 +149,21 @@ def open_service(
     *,
     verdicts: Path | None = None,
     backends: Sequence[Backend] = (),
+    script: CoilScript | None = None,
+    reread: Callable[[], ServiceSettings] | None = None,
 ) -> Iterator[Service]:
     """Load engines, open journal and sockets' settings around an opened `camera`; close all in reverse.
 
-    verdicts: also write every decision to this file. backends: by preference, instead of the configured ones. Raises
-    LinewatchErrors.
+    verdicts: also write every decision to this file. backends: by preference, instead of the configured ones. script:
+    of a replay: what is known of the coils; files and orders of earlier runs are left alone. reread: the settings from
+    the file that they came from. Raises LinewatchErrors.
     """
     cv2.setNumThreads(1)  # a stage is one thread: OpenCV's own would spin beside the engines' after every call
     with ExitStack() as stack:
         backends = tuple(backends) or _backends(settings.inference, camera)
         serving, engines = _ready(backends, settings.inference)
         taxonomy = Taxonomy.read(settings.taxonomy) if settings.taxonomy else None
-        graded_by = grading_for(settings, taxonomy)
-        grading = GradingRules.of(graded_by, taxonomy) if graded_by and taxonomy else None
-        identity = settings.identity()  # reads the same files: now, not when they may have been edited
-        rules = rules_of(settings, engines, taxonomy, grading)
+        recipes = Recipes(RuleFiles.read(settings, taxonomy), taxonomy, engines)
         keys = load_keys(settings.wire)
         workers = settings.inference.workers or available_cores()
         pool = stack.enter_context(EnginePool(engines, serving, settings.inference.ladder, workers))
@@ -178,7 +176,10 @@ def open_service(
         context = stack.enter_context(zmq.Context())
 
         ring = FrameRing(settings.capture.ring_slots, settings.line.frame_lines, settings.line.width_px)
-        admission = Admission(settings.line, settings.capture, ring)
+        trace = CoilTrace(settings.journal.dir, journal.epoch)
+        stack.enter_context(trace.file)
+        desk = CoilDesk(settings, journal.epoch, recipes, script, reread, lambda: exchange.trouble)
+        admission = Admission(settings.line, settings.capture, ring, desk.account)
         intake = Intake(camera, admission, ring)
         identities = statuses_of(pool, cascade.lineup)
         standing = Standing(journal.epoch, identities, journal.alarms_standing())
@@ -190,11 +191,12 @@ def open_service(
             settings.journal.dir,
             lambda: runner.health.ages_s()[CAPTURE.name],
             lambda: exchange.backend,
+            lambda: exchange.trouble,
             live=camera.live,
         )
         deciding = Deciding(
             DecisionState.initial(alarm_from(body) for body in standing.alarms),
-            rules,
+            recipes,
             ring.release,
             tally,
             clock,
@@ -202,22 +204,24 @@ def open_service(
             host.look,
         )
 
-        def take_up(lineup: Lineup) -> None:
-            deciding.use(lineup.serial, rules_of(settings, lineup.engines, taxonomy, grading))
+        def tell(lineup: Lineup) -> None:
+            recipes.use(lineup.serial, lineup.engines)
             standing.use(statuses_of(pool, lineup))
+
+        def take_up(lineup: Lineup) -> None:
+            tell(lineup)
             runner.between_frames(partial(cascade.use, lineup))
 
-        exchange = Exchange(pool, cascade, backends, serving, settings.inference, take_up)
-
-        def feed(frame: Frame, now_ns: int) -> tuple[Batch, ...]:
-            edges = None if frame.pixels is None else find_edges(frame.pixels[: frame.valid_lines], settings.capture)
-            return cascade.feed(frame, edges, now_ns)
+        exchange = Exchange(pool, cascade, backends, serving, settings.inference, take_up, tell)
+        exchange.prepare({one.name: one.engines for one in settings.recipe}, wait=not camera.live)
 
         def make_outlet() -> Outlet:
-            report = StatusReport(runner, tally, ring, standing, exchange, workload, clock, admission.counts, positions)
+            report = StatusReport(
+                runner, tally, ring, standing, exchange, workload, clock, admission.counts, positions, desk.status
+            )
             return Outlet(
                 journal,
-                Sequencer(journal.epoch, identity),
+                Sequencer(journal.epoch, recipes.files.identity),
                 publisher,
                 standing,
                 report,
@@ -226,27 +230,22 @@ def open_service(
                 verdicts=verdict_file,
                 latencies_ns=latencies_ns,
                 settle=orders.settle,
+                trace=trace,
             )
 
         publisher = Publisher(context, settings.wire, keys)
         server = Server(context, settings.wire, keys, journal, standing.snapshot)
-        commands = (
-            CommandServer(
-                context,
-                settings.wire.commands,
-                keys,
-                exchange,
-                orders,
-                role_without_keys=settings.wire.role_without_keys,
+        commands = None
+        if settings.wire.commands:
+            role = settings.wire.role_without_keys
+            commands = CommandServer(
+                context, settings.wire.commands, keys, exchange, orders, desk, role_without_keys=role
             )
-            if settings.wire.commands
-            else None
-        )
         runner = Runner(
             Work(
                 capture=intake.frames,
                 stop_capture=camera.stop,
-                feed=feed,
+                feed=Feeding(settings.capture, cascade, exchange, desk.book, recipes),
                 cascade=cascade,
                 engine=Running(pool, exchange.lose),
                 decide=deciding,
@@ -257,6 +256,7 @@ def open_service(
                 workers=workers,
                 open_commands=partial(_open_serving, commands) if commands else None,
                 exchange=exchange.work,
+                coil_files=desk.folder.look if desk.folder else None,
             ),
             clock,
         )
@@ -282,25 +282,6 @@ def _ready(backends: Sequence[Backend], settings: InferenceSettings) -> tuple[Ba
         if all(backend.ready(engine.manifest, settings.ladder) for engine in engines.by_task().values()):
             return backend, engines
     return backends[0], load_engines(settings, backends[0].siblings)
-
-
-def rules_of(
-    settings: ServiceSettings, engines: EngineSet, taxonomy: Taxonomy | None, grading: GradingRules | None = None
-) -> DecisionRules:
-    """What decides of frames that these engines looked at. Raises ConfigError."""
-    return DecisionRules.join(
-        settings.decision,
-        settings.alarm,
-        settings.line,
-        classify=engines.classify.manifest,
-        segment=engines.segment.manifest,
-        pseudo_classes=taxonomy.pseudo_classes if taxonomy else (),
-        grading=grading,
-        alarm_settings=settings.alarms,
-        system_alarms=settings.system_alarms,
-        periodic=settings.periodic,
-        rolls=settings.roll,
-    )
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 """What the heartbeat says: the service's state, read from the running stages."""
 
 import time
+from collections.abc import Callable
 
 from linewatch.capture.admission import AdmissionCounts
 from linewatch.capture.ring import FrameRing
@@ -10,7 +11,15 @@ from linewatch.daemon.runner import Runner
 from linewatch.daemon.tally import Tally
 from linewatch.daemon.topology import CAPTURE, DECIDED_QUEUE, TOPOLOGY
 from linewatch.inference.workload import Workload
-from linewatch.wire.schema import PositionSource, PositionStatus, ServiceState, StageState, StageStatus, StatusBody
+from linewatch.wire.schema import (
+    CoilStatus,
+    PositionSource,
+    PositionStatus,
+    ServiceState,
+    StageState,
+    StageStatus,
+    StatusBody,
+)
 from linewatch.wire.snapshot import Standing
 
 RATE_WINDOW_NS = 2_000_000_000
@@ -31,6 +40,7 @@ class StatusReport:
         clock: Clock,
         admitted: AdmissionCounts,
         position_source: PositionSource,
+        coil: Callable[[], CoilStatus],
     ) -> None:
         self._runner = runner
         self._tally = tally
@@ -41,6 +51,7 @@ class StatusReport:
         self._clock = clock
         self._admitted = admitted
         self._position_source = position_source
+        self._coil = coil
         self._started_ns = clock.now_ns()
         self._beats = 0
         self._window = (self._started_ns, 0, 0)
@@ -86,6 +97,7 @@ class StatusReport:
                 fault=self._admitted.position_fault,
                 repeated_lines=self._admitted.repeated_lines,
             ),
+            coil_status=self._coil(),
         )
 
     def _update_rates(self, now_ns: int) -> None:

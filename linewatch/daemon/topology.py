@@ -7,6 +7,8 @@ r"""The map of the running service: one row per stage. Read it and you can draw 
                                                                            [catchup] <-> ROUTER
     command socket <-> [commands] -> [exchange] -> a new line-up of engines for the cascade, between two frames
                                  \-> predictions: an operator's order, between two frames; answered behind the outlet
+                                 \-> what is known of coils, which each frame is given on its way into the cascade
+    Level 2's folder -> [coil-files] -^
 
 A frame holds its ring slot from capture until its verdict, so the ring bounds everything between the two. Queue sizes
 below are therefore reached only by the ring's own bound, but for `decided`.
@@ -52,7 +54,10 @@ COMMANDS = Stage("commands", "wire.commands", "commands", "orders", WhenFull.MIS
 EXCHANGE = Stage("exchange", "daemon.exchange", "orders", "line-ups", WhenFull.NEVER, WhenFull.NEVER, inf)
 """Loading an engine takes as long as building its plan, and the strip is looked at all the while."""
 
-TOPOLOGY = (CAPTURE, CASCADE, ENGINE, DECISION, OUTLET, CATCHUP, COMMANDS, EXCHANGE)
+COIL_FILES = Stage("coil-files", "daemon.coil_files", "folder", "orders", WhenFull.NEVER, WhenFull.NEVER, inf)
+"""A folder on the mill's network may hang for as long as it likes."""
+
+TOPOLOGY = (CAPTURE, CASCADE, ENGINE, DECISION, OUTLET, CATCHUP, COMMANDS, EXCHANGE, COIL_FILES)
 
 DECIDED_QUEUE = 256
 """Verdicts that may wait for a slow disk before pressure reaches the ring."""

@@ -103,7 +103,8 @@ def judge(alarms: Alarms, verdict: Verdict, rules: DecisionRules) -> tuple[Alarm
     """The transitions that a verdict brings whose `defects` are decided."""
     alarms, gone = settle(alarms, rules)
     end_mm, settings = verdict.along_mm[1], rules.alarm_settings
-    threading = end_mm <= settings.head_exclusion_m * 1000
+    passage = rules.passage
+    threading = end_mm <= settings.head_exclusion_m * 1000 or passage.between or passage.excludes(verdict.along_mm)
     uninspected = alarms.uninspected
     if rules.system_alarms is not None and not threading:
         uninspected = uninspected.plus(verdict, rules.system_alarms.coverage_within_m * 1000)

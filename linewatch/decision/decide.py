@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from typing import Self
 
 from linewatch.contracts.alarm import Alarm, AlarmNotice, AlarmOrder, HostState
+from linewatch.contracts.coil import Passage
 from linewatch.contracts.frame import StripEdges
 from linewatch.contracts.prediction import Prediction, Timing
 from linewatch.contracts.verdict import (
@@ -24,12 +25,17 @@ from linewatch.decision import alarms as alarming
 from linewatch.decision.alarms import Alarms
 from linewatch.decision.components import find_pieces
 from linewatch.decision.coverage import CoverageSums, spans_of
-from linewatch.decision.grading import GradingState, finish_grading, observe
+from linewatch.decision.grading import GradingState, finish_grading, observe, regraded
 from linewatch.decision.rollmarks import Recurrence, end_rolls, follow_rolls
 from linewatch.decision.rules import DecisionRules
 from linewatch.decision.severity import severities_of
 from linewatch.decision.tracks import Track, close_all, follow
 from linewatch.geometry.strip import StripScale
+
+NAMES_KEPT = 1_024
+AGAIN = "another coil of this name has passed: coil_ordinal tells them apart"
+GRADED_AS_BEGUN = "graded by the rules that it began with: too many defects had passed when its data came"
+GRADED_LATE = "graded from where its data came: there were no rules before"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +54,10 @@ class CoilSoFar:
     sums: CoverageSums = field(default_factory=CoverageSums)
     defects_by_class: tuple[tuple[str, int], ...] = ()
     grading: GradingState | None = None
+    passage: Passage = field(default_factory=Passage)
+    source_coil: str = ""
+    head_line: int = 0
+    config: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +66,7 @@ class DecisionState:
 
     coil: CoilSoFar | None = None
     alarms: Alarms = field(default_factory=Alarms)
+    passed: tuple[str, ...] = ()  # names of the newest coils that ended
 
     @classmethod
     def initial(cls, standing: Iterable[Alarm] = ()) -> Self:
@@ -72,10 +83,11 @@ def decide(
     """
     frame = prediction.frame
     notices: list[CoilNotice] = []
-    coil, alarms = state.coil, state.alarms
+    coil, alarms, passed = state.coil, state.alarms, state.passed
     if coil is not None and coil.coil != frame.coil:
         alarms, notice = _end(coil, alarms)
         notices.append(notice)
+        passed = (*passed, coil.coil)[-NAMES_KEPT:]
         coil = None
     if coil is None:
         alarms, cleared = alarming.start_coil(alarms, rules, frame.coil, frame.side, frame.camera)
@@ -88,11 +100,21 @@ def decide(
             captured_ns=frame.captured_ns,
             grading=None if rules.grading is None else GradingState.begin(rules.grading),
             recurrence=Recurrence.initial(frame.along_mm, rules.periodic, rules.rolls),
+            passage=_noted(rules.passage, (AGAIN,)) if frame.coil in passed else rules.passage,
+            source_coil=frame.source_coil,
+            head_line=frame.head_line,
+            config=rules.config,
         )
         notices.append(_notice(coil, CoilState.STARTED, (), cleared))
+    before, coil = coil, _led_by(coil, rules)
     coil, verdict = _decide_frame(coil, prediction, rules)
+    if coil.passage.data != before.passage.data:
+        verdict = replace(verdict, coil_data=coil.passage.data)
+    if coil.config != before.config:
+        verdict = replace(verdict, config=coil.config)
     alarms, transitions = alarming.judge(alarms, verdict, rules)
-    return DecisionState(coil, alarms), (*notices, replace(verdict, alarms=transitions) if transitions else verdict)
+    verdict = replace(verdict, alarms=transitions) if transitions else verdict
+    return DecisionState(coil, alarms, passed), (*notices, verdict)
 
 
 def attend(
@@ -118,13 +140,39 @@ def finish(state: DecisionState) -> tuple[CoilNotice, ...]:
     return () if state.coil is None else (_end(state.coil, state.alarms)[1],)
 
 
+def _led_by(coil: CoilSoFar, rules: DecisionRules) -> CoilSoFar:
+    """The coil by the rules of its next frame: its data may have come while it runs, and hold for all of its grade."""
+    if coil.config != rules.config:
+        coil = replace(coil, config=rules.config)
+    now, then = rules.passage, coil.passage
+    if (now.data, now.recipe, now.head_mm, now.tail_mm) == (then.data, then.recipe, then.head_mm, then.tail_mm):
+        return coil
+    notes = tuple(note for note in then.notes if note in (AGAIN, GRADED_AS_BEGUN, GRADED_LATE))
+    grading = coil.grading
+    if rules.grading is None:
+        grading = None
+    elif grading is None:
+        grading, notes = GradingState.begin(rules.grading), (*notes, GRADED_LATE)
+    elif grading.rules != rules.grading:
+        grading = regraded(grading, rules.grading)
+        if grading is None:
+            grading, notes = coil.grading, (*notes, GRADED_AS_BEGUN)
+    return replace(coil, grading=grading, passage=_noted(now, notes))
+
+
+def _noted(passage: Passage, notes: tuple[str, ...]) -> Passage:
+    return replace(passage, notes=tuple(dict.fromkeys((*passage.notes, *notes))))
+
+
 def _end(coil: CoilSoFar, alarms: Alarms) -> tuple[Alarms, CoilNotice]:
-    events = _rated(coil, close_all(coil.tracks))
+    events = _rated(coil, close_all(coil.tracks), coil.end_mm)
     alarms, cleared = alarming.end_coil(alarms)
     coil = _count(coil, events)
     roll_marks = end_rolls(coil.recurrence)
     grading = _graded(coil, events, roll_marks)
     grade = None if grading is None else finish_grading(grading)
+    if grade is not None and coil.passage.notes:
+        grade = replace(grade, text="; ".join((grade.text, *coil.passage.notes)))
     return alarms, replace(_notice(coil, CoilState.ENDED, events, cleared, grade), roll_marks=roll_marks)
 
 
@@ -203,8 +251,16 @@ def _count(coil: CoilSoFar, events: tuple[DefectEvent, ...]) -> CoilSoFar:
     return replace(coil, defects_by_class=tuple(sorted(counts.items())))
 
 
-def _rated(coil: CoilSoFar, events: tuple[DefectEvent, ...]) -> tuple[DefectEvent, ...]:
-    """The events with their defects' severities, where the coil is graded."""
+def _rated(coil: CoilSoFar, events: tuple[DefectEvent, ...], end_mm: float | None = None) -> tuple[DefectEvent, ...]:
+    """The events with their defects' severities, where the coil is graded; and marked where they are excluded."""
+    passage = coil.passage
+    if passage.head_mm or passage.tail_mm:
+        events = tuple(
+            replace(event, defect=replace(event.defect, excluded=True))
+            if passage.excludes(event.defect.box.along_mm, end_mm)
+            else event
+            for event in events
+        )
     if coil.grading is None or not events:
         return events
     severities = severities_of([event.defect for event in events], coil.grading.rules)
@@ -253,4 +309,8 @@ def _notice(
         alarms=alarms,
         timing=Timing(captured_ns=coil.captured_ns),
         grade=grade,
+        passage=coil.passage,
+        source_coil=coil.source_coil,
+        head_line=coil.head_line,
+        config=coil.config,
     )

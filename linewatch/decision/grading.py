@@ -46,6 +46,7 @@ class GradingState:
     inspected: Stretches = field(default_factory=Stretches)
     spans: tuple[IntervalMm, ...] = ()
     end_mm: float = 0.0
+    settled: bool = False  # some of it is kept in sums only
 
     @classmethod
     def begin(cls, rules: GradingRules) -> Self:
@@ -78,14 +79,22 @@ def observe(
     return _settled(state) if len(state.rows) > 2 * KEPT or len(state.inspected.kept) > MAX_STRETCHES else state
 
 
+def regraded(state: GradingState, rules: GradingRules) -> GradingState | None:
+    """The same coil by other rules, its defects rated anew; None when too much of it is kept in sums only."""
+    state = _taken_up(state)
+    if state.settled:
+        return None
+    return replace(state, rules=rules, rows=rated(state.rows, rules), sums=(LimitSums(),) * len(rules.settings.limit))
+
+
 def finish_grading(state: GradingState) -> CoilGrade:
     """The grade of the coil, which ends at `state.end_mm`."""
     state, rules = _taken_up(state), state.rules
     begin_mm, end_mm = rules.head_mm, max(rules.head_mm, state.end_mm - rules.tail_mm)
-    graded = state.rows.begin_mm < end_mm
+    graded = (state.rows.begin_mm < end_mm) & (state.rows.end_mm > begin_mm)
     sums, by_severity = _summed(state, graded, graded)
     length_mm = round(end_mm - begin_mm, 3)
-    seen_mm = round(state.inspected.length_mm(end_mm), 3)
+    seen_mm = round(state.inspected.behind(begin_mm).length_mm(end_mm), 3)
     share = min(1.0, math.floor(seen_mm / length_mm * 1e4 + 1e-6) / 1e4) if length_mm else 0.0
     reasons = [
         reason
@@ -145,15 +154,14 @@ def _extended(spans: tuple[IntervalMm, ...], more: Iterable[IntervalMm]) -> tupl
 
 
 def _taken_up(state: GradingState) -> GradingState:
-    """Pending defects and spans are in their columns; what lies before the graded length is gone."""
+    """Pending defects and spans are in their columns."""
     rules, rows = state.rules, state.rows
     if state.pending:
         rows = joined(rows, instances_of(state.pending, rules, state.periodic))
-        rows = rows.take(rows.end_mm > rules.head_mm)
     if state.periodic:
         flagged = rows.periodic | np.array([name in state.periodic for name in rows.ids.tolist()], bool)
         rows = rated(replace(rows, periodic=flagged), rules)
-    spans = np.maximum(np.array(state.spans, np.float64).reshape(-1, 2), rules.head_mm)
+    spans = np.array(state.spans, np.float64).reshape(-1, 2)
     return replace(state, rows=rows, inspected=state.inspected.add(spans, _JOIN_MM), pending=(), spans=state.spans[-1:])
 
 
@@ -163,7 +171,8 @@ def _settled(state: GradingState) -> GradingState:
     certain_mm = state.end_mm - rules.tail_mm
     old = rows.begin_mm + rules.reach_mm <= certain_mm
     old[max(0, len(rows) - KEPT) :] = False
-    sums, by_severity = _summed(state, old, rows.begin_mm < certain_mm)
+    graded = rows.end_mm > rules.head_mm
+    sums, by_severity = _summed(state, old & graded, graded & (rows.begin_mm < certain_mm))
     kept = rows.take(~old)
     return replace(
         state,
@@ -171,7 +180,8 @@ def _settled(state: GradingState) -> GradingState:
         sums=tuple(replace(one, affected=one.affected.settle(MAX_STRETCHES)) for one in sums),
         by_severity=by_severity,
         periodic=state.periodic.intersection(kept.ids.tolist()),
-        inspected=state.inspected.settle(MAX_STRETCHES // 2),
+        inspected=state.inspected.behind(rules.head_mm).settle(MAX_STRETCHES // 2),
+        settled=True,
     )
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from linewatch.config.decision import AlarmRule, AlarmSettings, DecisionSettings, SystemAlarmSettings
 from linewatch.config.line import LineSettings
 from linewatch.config.roll import PeriodicSettings, RollSettings
+from linewatch.contracts.coil import Passage
 from linewatch.contracts.errors import ConfigError
 from linewatch.contracts.manifest import EngineManifest, byte_threshold
 from linewatch.contracts.verdict import Defect
@@ -50,6 +51,8 @@ class DecisionRules:
     camera: str = ""
     periodic: PeriodicSettings = field(default_factory=PeriodicSettings)
     rolls: tuple[RollSettings, ...] = ()
+    passage: Passage = field(default_factory=Passage)
+    config: str = ""
 
     def __post_init__(self) -> None:
         """Raises ConfigError for alarm rules that could never be raised, or contradict each other."""
@@ -110,6 +113,8 @@ class DecisionRules:
         system_alarms: SystemAlarmSettings | None = None,
         periodic: PeriodicSettings | None = None,
         rolls: Iterable[RollSettings] = (),
+        passage: Passage | None = None,
+        config: str = "",
     ) -> Self:
         """The rules of one service. A setting overrides its manifest; raises ConfigError as above."""
         threshold = segment.thresholds["defect"] if settings.defect_threshold is None else settings.defect_threshold
@@ -131,6 +136,8 @@ class DecisionRules:
             camera=line.camera,
             periodic=periodic or PeriodicSettings(),
             rolls=tuple(rolls),
+            passage=passage or Passage(),
+            config=config,
         )
 
     def reach(self, mm_per_step: float) -> int:

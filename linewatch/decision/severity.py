@@ -21,6 +21,11 @@ class GradingRules:
     identity: str
     class_severities: Mapping[str, int]  # of the real classes, in the taxonomy's order
     pseudo_classes: frozenset[str]
+    ends_mm: tuple[float, float] = (0.0, 0.0)  # excluded at head and tail whatever the rules say
+
+    def excluding(self, head_mm: float, tail_mm: float) -> Self:
+        """The same for a coil of which these ends are excluded; where the rules exclude more, they do."""
+        return replace(self, ends_mm=(head_mm, tail_mm))
 
     @classmethod
     def of(cls, settings: GradingSettings, taxonomy: Taxonomy) -> Self:
@@ -31,11 +36,11 @@ class GradingRules:
 
     @property
     def head_mm(self) -> float:
-        return self.settings.head_excluded_m * 1000
+        return max(self.settings.head_excluded_m * 1000, self.ends_mm[0])
 
     @property
     def tail_mm(self) -> float:
-        return self.settings.tail_excluded_m * 1000
+        return max(self.settings.tail_excluded_m * 1000, self.ends_mm[1])
 
     @property
     def reach_mm(self) -> float:

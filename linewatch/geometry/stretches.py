@@ -68,6 +68,10 @@ class Stretches:
         intervals = np.maximum(intervals, self.settled_to_mm)
         return type(self)(union(np.concatenate([self.kept, intervals]), gap_mm), self.settled_mm, self.settled_to_mm)
 
+    def behind(self, begin_mm: float) -> Self:
+        """Without what of `kept` lies before that place."""
+        return type(self)(union(np.maximum(self.kept, begin_mm)), self.settled_mm, self.settled_to_mm)
+
     def settle(self, most: int) -> Self:
         """Keep the `most` stretches that lie furthest along, and of the others their length."""
         if len(self.kept) <= most:

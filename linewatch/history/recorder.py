@@ -334,8 +334,9 @@ def _defect(message: DefectMessage) -> dict[str, Any]:
     for axis in ("across", "along"):
         begin_mm, end_mm = getattr(message, f"{axis}_mm")
         columns |= {f"{axis}_begin_mm": begin_mm, f"{axis}_end_mm": end_mm}
-    if not told["mask_dropped"]:
-        del told["mask_dropped"]
+    for flag in ("mask_dropped", "excluded"):
+        if not told[flag]:
+            del told[flag]
     return columns | {"more": told or None}
 
 

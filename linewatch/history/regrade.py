@@ -26,6 +26,7 @@ class StoredCoil:
     end_mm: float
     ended: bool
     grade: GradeBody | None
+    excluded_mm: tuple[float, float] = (0.0, 0.0)  # its ends, as its recipe and data had them
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +60,8 @@ class Regraded:
 
 
 def regrade(coil: StoredCoil, rules: GradingRules) -> Regraded:
-    """The coil by these rules."""
+    """The coil by these rules, without the ends that were excluded when it passed."""
+    rules = rules.excluding(*coil.excluded_mm)
     now = grade_coil(rules, coil.defects, coil.inspected_mm, coil.end_mm, coil.periodic)
     severities = severities_of(coil.defects, rules)
     changed = sum(defect.severity != severity for defect, severity in zip(coil.defects, severities, strict=True))
@@ -100,4 +102,8 @@ def _stored(lines: list[VerdictLine | CoilLine]) -> StoredCoil:
         end_mm=max((line.along_mm[1] for line in lines if not isinstance(line, CoilLine)), default=0.0),
         ended=end is not None and end.state is CoilState.ENDED,
         grade=end.grade if end is not None else None,
+        excluded_mm=next(
+            ((line.head_excluded_mm, line.tail_excluded_mm) for line in reversed(lines) if isinstance(line, CoilLine)),
+            (0.0, 0.0),
+        ),
     )

@@ -75,10 +75,15 @@ class Cascade:
         self._pending: dict[int, _Pending] = {}  # by ordinal, in order
         self._masks: dict[int, np.ndarray] = {}  # by ring slot: whoever has the slot has these
         self._oldest = 0
-        self.use(Lineup.first(engines, settings))
+        self.lineup = Lineup.first(engines, settings)
+        self.use(self.lineup)
 
     def use(self, lineup: Lineup) -> None:
-        """Frames that are fed from now on are looked at by this line-up; those on their way go on with theirs."""
+        """Frames that are fed from now on are looked at by this line-up; those on their way go on with theirs. One
+        that is older than the present one comes too late: what it changed is in the newer one.
+        """
+        if lineup.serial < self.lineup.serial:
+            return
         self.lineup = lineup
         for task, generation in lineup.loaded - set(self._batchers):
             engine = lineup.engines.by_task()[task].manifest.input

@@ -60,6 +60,10 @@ class Lineup:
         """The next line-up: these engines, all loaded under this number."""
         return replace(self, serial=self.serial + 1, engines=engines, generations=dict.fromkeys(Task, generation))
 
+    def turned(self, engines: EngineSet, generations: Mapping[Task, int], shadow: Shadow | None) -> Self:
+        """The next line-up: these engines, loaded under these numbers."""
+        return replace(self, serial=self.serial + 1, engines=engines, generations=generations, shadow=shadow)
+
     def promoted(self, engine: Engine, generation: int) -> Self:
         """The next line-up: `engine` in its task's place, no shadow."""
         task = engine.manifest.task

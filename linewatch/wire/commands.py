@@ -17,6 +17,9 @@ from linewatch.wire.schema import (
     AlarmBody,
     AlarmReply,
     AlarmRequest,
+    CoilAction,
+    CoilReply,
+    CoilRequest,
     Command,
     EngineAction,
     EngineBeside,
@@ -26,12 +29,19 @@ from linewatch.wire.schema import (
     ErrorCode,
     ErrorReply,
     Message,
+    RulesReply,
+    RulesRequest,
 )
 
 LEAST_ROLE: Final[Mapping[tuple[str, str], Role]] = {
     ("alarm", AlarmAction.ACKNOWLEDGE): Role.OPERATOR,
     ("alarm", AlarmAction.SHELVE): Role.OPERATOR,
     ("alarm", AlarmAction.UNSHELVE): Role.OPERATOR,
+    ("coil", CoilAction.START): Role.OPERATOR,
+    ("coil", CoilAction.END): Role.OPERATOR,
+    ("coil", CoilAction.DATA): Role.OPERATOR,
+    ("coil", CoilAction.SHOW): Role.OBSERVER,
+    ("rules", "reload"): Role.ENGINEER,
     ("engine", EngineAction.SHOW): Role.OBSERVER,
     ("engine", EngineAction.LOAD): Role.ENGINEER,
     ("engine", EngineAction.PROMOTE): Role.ENGINEER,
@@ -67,8 +77,16 @@ class Alarms(Protocol):
     def take(self, request: AlarmRequest, caller: Caller) -> Outcome: ...
 
 
+class Coils(Protocol):
+    """What carries the commands about coils and their rules out; a text says why one is refused."""
+
+    def take(self, request: CoilRequest, caller: Caller) -> CoilReply | str: ...
+    def reload(self, request: RulesRequest, caller: Caller) -> RulesReply | str: ...
+
+
 class CommandServer(Router[Command]):
-    """A command about engines is answered when it is taken, one about alarms when what it brought is on disk.
+    """A command about engines is answered when it is taken, one about alarms when what it brought is on disk, one about
+    a coil when it is on disk, one about rules when they are taken up.
 
     Each is audited, but for a look that changes nothing. With keys, clients get in once the `Server` of the same
     context runs.
@@ -81,6 +99,7 @@ class CommandServer(Router[Command]):
         keys: ServerKeys | None,
         engines: Engines,
         alarms: Alarms,
+        coils: Coils,
         *,
         role_without_keys: Role = Role.ENGINEER,
     ) -> None:
@@ -94,6 +113,7 @@ class CommandServer(Router[Command]):
         )
         self._engines = engines
         self._alarms = alarms
+        self._coils = coils
         self._audit = Audit()
 
     def __exit__(
@@ -119,6 +139,13 @@ class CommandServer(Router[Command]):
         if isinstance(request, AlarmRequest):
             outcome = self._alarms.take(request, caller)
             return lambda: _answer(request, outcome) if outcome.done else None
+        if isinstance(request, CoilRequest | RulesRequest):
+            reply: CoilReply | RulesReply | str
+            if isinstance(request, CoilRequest):
+                reply = self._coils.take(request, caller)
+            else:
+                reply = self._coils.reload(request, caller)
+            return refusal(request.id, ErrorCode.REFUSED, reply) if isinstance(reply, str) else (reply, ())
         refused = self._engines.command(request)
         if refused is not None:
             return refusal(request.id, ErrorCode.REFUSED, refused)

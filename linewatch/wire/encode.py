@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from linewatch.contracts.alarm import Alarm, AlarmCommand, AlarmNotice
+from linewatch.contracts.coil import CoilData
 from linewatch.contracts.prediction import Timing
 from linewatch.contracts.record import Record
 from linewatch.contracts.verdict import (
@@ -30,6 +31,7 @@ from linewatch.wire.schema import (
     AlarmBody,
     AlarmsLine,
     CoilBody,
+    CoilDataBody,
     CoilLine,
     CommandMark,
     DefectBody,
@@ -64,6 +66,7 @@ class Draft:
     body: FrameBody | DefectBody | AlarmBody | CoilBody | RollMarkBody
     timing: TimingBody
     payload: bytes = b""
+    config: str = ""
 
 
 class Sequencer:
@@ -87,7 +90,7 @@ class Sequencer:
         """The message as it is journaled and published."""
         more: dict[str, Any] = {"timing": draft.timing.model_dump()}
         if isinstance(draft.body, CoilBody):
-            more["config"] = self._config
+            more["config"] = draft.config or self._config
             if draft.body.state is CoilState.STARTED:
                 self._coil_ordinal = 0 if self._coil_ordinal is None else self._coil_ordinal + 1
         more["coil_ordinal"] = self._coil_ordinal
@@ -113,7 +116,7 @@ def drafts(decided: Decided) -> list[Draft]:
     if isinstance(decided, Verdict):
         messages = [Draft(Topic.FRAME, FrameBody(**_frame(decided)), timing)]
     else:
-        messages = [Draft(Topic.COIL, CoilBody(**_coil(decided)), timing)]
+        messages = [Draft(Topic.COIL, CoilBody(**_coil(decided)), timing, config=decided.config)]
     for event in decided.defects:
         mask, dropped = _bounded(event.mask)
         body = DefectBody(**_defect(event, ordinal, mask, dropped))
@@ -161,6 +164,8 @@ def _frame(verdict: Verdict) -> dict[str, Any]:
         "alarm_ids": tuple(alarm.id for alarm in verdict.alarms),
         "engines": tuple(verdict.engines),
         "position_fault": verdict.position_fault,
+        "coil_data": coil_data_body(verdict.coil_data),
+        "config": verdict.config,
     }
 
 
@@ -179,7 +184,25 @@ def _coil(notice: CoilNotice) -> dict[str, Any]:
         "defect_ids": tuple(event.defect.id for event in notice.defects),
         "alarm_ids": tuple(alarm.id for alarm in notice.alarms),
         "grade": _grade(notice.grade) if notice.grade else None,
+        "data": coil_data_body(notice.passage.data),
+        "recipe": notice.passage.recipe,
+        "head_excluded_mm": _mm(notice.passage.head_mm),
+        "tail_excluded_mm": _mm(notice.passage.tail_mm),
+        "between_coils": notice.passage.between,
+        "notes": notice.passage.notes,
+        "source_coil": notice.source_coil,
+        "source_line": int(notice.head_line),
     }
+
+
+def coil_data_body(data: CoilData | None) -> CoilDataBody | None:
+    """A coil's data as they are told."""
+    return None if data is None else CoilDataBody(**asdict(data))
+
+
+def coil_data_from(body: CoilDataBody) -> CoilData:
+    """The coil's data that a message or a file tells of."""
+    return CoilData(**body.model_dump())
 
 
 def _grade(grade: CoilGrade) -> GradeBody:
@@ -234,6 +257,7 @@ def _defect(event: DefectEvent, ordinal: int | None, mask: RunMask | None, mask_
         "mask": MaskBody(first_line=int(mask.first_line), runs=len(mask.runs)) if mask else None,
         "mask_dropped": mask_dropped,
         "severity": defect.severity,
+        "excluded": defect.excluded,
     }
 
 
@@ -316,6 +340,7 @@ def defect_from(body: DefectBody) -> Defect:
         contrast=body.contrast,
         part_of=body.part_of,
         severity=body.severity,
+        excluded=body.excluded,
     )
 
 

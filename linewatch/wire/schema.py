@@ -72,6 +72,40 @@ class SpanBody(Message):
     cause: Cause | None = Field(description="why it was not inspected; null exactly when it was")
 
 
+CoilId = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,64}$")]
+Words = Annotated[str, Field(min_length=1, max_length=64)]
+
+
+class CoilDataBody(Message):
+    """What the mill (Level 2) knows of one coil, by a file, by a command, in a message. Null: not told."""
+
+    coil: CoilId
+    steel_grade: Words | None = None
+    product: Words | None = None
+    customer: Words | None = None
+    thickness_mm: Annotated[float, Field(ge=0.01, le=100)] | None = None
+    width_mm: Annotated[float, Field(ge=10, le=3_000)] | None = None
+    length_mm: Annotated[float, Field(ge=100, le=5e7)] | None = Field(
+        default=None, description="of the strip that will pass; then the tail is known before it comes"
+    )
+    head_crop_mm: Annotated[float, Field(ge=0, le=1e6)] | None = Field(
+        default=None, description="cut off before delivery: excluded, where the recipe does not exclude more"
+    )
+    tail_crop_mm: Annotated[float, Field(ge=0, le=2e5)] | None = None
+
+    @model_validator(mode="after")
+    def _can_be_meant(self) -> Self:
+        if not self.model_dump(exclude_none=True, exclude={"coil"}):
+            raise ValueError(f"nothing is told of coil {self.coil}; give at least one of its data")
+        crops_mm = (self.head_crop_mm or 0.0) + (self.tail_crop_mm or 0.0)
+        if self.length_mm is not None and crops_mm >= self.length_mm:
+            raise ValueError(
+                f"head_crop_mm and tail_crop_mm are {crops_mm:g} together, the coil's length_mm is {self.length_mm:g}: "
+                "nothing would be left of it"
+            )
+        return self
+
+
 class FrameBody(Message):
     """What is known of one frame of strip once it has been decided."""
 
@@ -94,6 +128,12 @@ class FrameBody(Message):
     alarm_ids: tuple[str, ...] = Field(description="of the alarm messages that follow, in their order")
     engines: tuple[str, ...] = Field(description="identities of the engines that served this frame")
     position_fault: PositionFault | None = Field(default=None, description="why the encoder is not believed")
+    coil_data: CoilDataBody | None = Field(
+        default=None, description="that hold from this frame on, where they came or changed while the coil runs"
+    )
+    config: str = Field(
+        default="", description="identity of the settings that decide from this frame on, where they changed"
+    )
 
 
 class MaskBody(Message):
@@ -137,6 +177,10 @@ class DefectBody(Message):
     mask: MaskBody | None = Field(description="null when this frame adds nothing; the payload is empty then")
     mask_dropped: bool = Field(default=False, description="there was a mask, of more runs than a message may hold")
     severity: Severity | None = Field(default=None, description="by the grading rules; null: not graded")
+    excluded: bool = Field(
+        default=False,
+        description="all of it lies in an excluded end: it neither grades nor alarms",
+    )
 
 
 class CommandMark(Message):
@@ -220,6 +264,16 @@ class CoilBody(Message):
     defect_ids: tuple[str, ...] = Field(description="of the defect messages that follow, in their order")
     alarm_ids: tuple[str, ...] = Field(description="of the alarm messages that follow, in their order")
     grade: GradeBody | None = Field(default=None, description="at the end, where the service has grading rules")
+    data: CoilDataBody | None = Field(default=None, description="of the coil, as far as known; null: it had none")
+    recipe: str | None = Field(default=None, description="by which it is inspected; null: the default")
+    head_excluded_mm: Annotated[float, Field(ge=0)] = Field(
+        default=0.0, description="the excluded ends; a defect wholly within them neither grades nor alarms"
+    )
+    tail_excluded_mm: Annotated[float, Field(ge=0)] = 0.0
+    between_coils: bool = Field(default=False, description="strip behind a coil that was ended by order: no alarms")
+    notes: tuple[str, ...] = Field(default=(), description="what one should know, such as why it is the default")
+    source_coil: str = Field(default="", description="what the source calls it, and where in that it begins")
+    source_line: Count = 0
 
 
 class RollSuspectBody(Message):
@@ -353,6 +407,18 @@ class PositionStatus(Message):
     repeated_lines: Count = Field(default=0, description="strip that ran back and came again; it counts once")
 
 
+class CoilStatus(Message):
+    """By what the coil under the camera is inspected, as the newest frame was."""
+
+    coil: str | None
+    data: CoilDataBody | None = Field(description="null: none are known, it runs on the default")
+    recipe: str | None = Field(description="null: the default")
+    between_coils: bool
+    notes: tuple[str, ...]
+    known: Count = Field(description="coils of which data are kept, those that passed included")
+    trouble: str | None = Field(default=None, description="of an engine that a recipe names, or of the data's folder")
+
+
 class StatusBody(Message):
     """The heartbeat, and how the service is."""
 
@@ -384,6 +450,7 @@ class StatusBody(Message):
     backend: BackendStatus | None = None
     beside: EngineBeside | None = Field(default=None, description="an engine that is tried beside them")
     position: PositionStatus | None = None
+    coil_status: CoilStatus | None = None
 
 
 class Envelope(Message):
@@ -637,9 +704,86 @@ class AlarmReply(Message):
     changed: tuple[AlarmBody, ...] = Field(description="how the alarms stand that the command changed")
 
 
+class CoilAction(StrEnum):
+    """What can be said of a coil."""
+
+    START = "start"
+    END = "end"
+    DATA = "data"
+    SHOW = "show"  # change nothing
+
+
+class CoilRequest(Message):
+    """To the command socket: a coil starts or ends under the camera, or what the mill knows of one."""
+
+    schema_version: Version
+    request: Literal["coil"]
+    id: Count = Field(default=0, description="comes back in the reply")
+    token: Token | None = Field(
+        default=None,
+        description="names the request for ever: sent again, it is answered as before and changes nothing; "
+        "needed but to show",
+    )
+    action: CoilAction
+    coil: CoilId | None = Field(default=None, description="that starts; or that ends, to be sure that it is this one")
+    at_mm: Annotated[float, Field(ge=0, le=5e7)] | None = Field(
+        default=None, description="along the coil under the camera; null: with the next line"
+    )
+    data: CoilDataBody | None = None
+    by: Annotated[str, Field(max_length=64)] = Field(default="", description="who asks, for the record")
+
+    @model_validator(mode="after")
+    def _means_something(self) -> Self:
+        action = self.action
+        if (self.token is None) != (action is CoilAction.SHOW):
+            raise ValueError(f"{action} {'has no' if action is CoilAction.SHOW else 'needs a'} token")
+        if (self.data is not None) != (action is CoilAction.DATA):
+            raise ValueError(f"{action} {'needs' if action is CoilAction.DATA else 'has no'} data")
+        if self.coil is None and action is CoilAction.START:
+            raise ValueError("start needs a coil")
+        if self.coil is not None and action not in (CoilAction.START, CoilAction.END):
+            raise ValueError(f"{action} has no coil beside its data's")
+        if self.at_mm is not None and action not in (CoilAction.START, CoilAction.END):
+            raise ValueError(f"{action} has no at_mm")
+        return self
+
+
+class CoilReply(Message):
+    """The command is on disk, and taken up: by the next frames, or where its coil comes to `at_mm`."""
+
+    schema_version: Version
+    reply: Literal["coil"]
+    id: Count
+    token: str | None
+    recipe: str | None = Field(description="of data: by which the coil will be inspected; null: the default")
+    notes: tuple[str, ...] = Field(description="of data: what one should know, such as why it is the default")
+    now: CoilStatus
+
+
+class RulesRequest(Message):
+    """To the command socket: read the rules again from the files that the service was started with."""
+
+    schema_version: Version
+    request: Literal["rules"]
+    id: Count = Field(default=0, description="comes back in the reply")
+    action: Literal["reload"]
+    by: Annotated[str, Field(max_length=64)] = Field(default="", description="who asks, for the record")
+
+
+class RulesReply(Message):
+    """The rules are good and taken up: sensitivity by the next frame, grading and ends by the next coil."""
+
+    schema_version: Version
+    reply: Literal["rules"]
+    id: Count
+    config: str = Field(description="identity of the settings that decide from now on")
+    gradings: tuple[str, ...] = Field(description="name@digest of the grading rules, the default's first")
+    left: tuple[str, ...] = Field(description="what else differs in the file and needs a restart")
+
+
 Request = ReplayRequest | SnapshotRequest
-Command = EngineCommand | AlarmRequest
-Reply = ReplayReply | SnapshotReply | EngineReply | AlarmReply | ErrorReply
+Command = EngineCommand | AlarmRequest | CoilRequest | RulesRequest
+Reply = ReplayReply | SnapshotReply | EngineReply | AlarmReply | CoilReply | RulesReply | ErrorReply
 
 REQUEST: TypeAdapter[Request] = TypeAdapter(Annotated[Request, Field(discriminator="request")])
 COMMAND: TypeAdapter[Command] = TypeAdapter(Annotated[Command, Field(discriminator="request")])

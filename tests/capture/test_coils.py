@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from numbered_strip import Grabs, accounted, admitted, course, line_numbers, line_settings, raw_camera
 
 from linewatch.capture.admission import Admission, Intake
+from linewatch.capture.coils import CoilAccount, SourceStart
 from linewatch.capture.ring import FrameRing
 from linewatch.config.capture import CaptureSettings
 from linewatch.contracts.frame import Cause, Frame, Grab
@@ -116,8 +117,8 @@ def test_an_order_for_a_line_that_the_coil_does_not_reach_ends_with_it():
         ({"coil": "A"}, "coil A has passed or is ordered already"),
         ({"coil": "no name"}, "'no name' is no coil's name; expected 1 to 64 letters"),
         ({"coil": ""}, "'' is no coil's name"),
-        ({"coil": "B", "at_line": -1}, "give a line from 0 on or a moment, not both"),
-        ({"coil": "B", "at_line": 1, "at_ns": 1}, "give a line from 0 on or a moment, not both"),
+        ({"coil": "B", "at_line": -1}, "give a place from 0 on or a moment, not both"),
+        ({"coil": "B", "at_line": 1, "at_ns": 1}, "give a place from 0 on or a moment, not both"),
     ],
 )
 def test_an_order_that_cannot_be_is_refused_and_changes_nothing(order, says):
@@ -277,3 +278,54 @@ def test_lines_say_which_they_are():
     image = grabs[-1].image
     assert image is not None
     assert line_numbers(image) == list(range(40_096, 40_100))
+
+
+def test_a_coil_starts_and_ends_at_a_place_of_the_one_before_it():
+    admit, _ = admission()
+    assert admit.coils.ends() == "no coil is under the camera; start one first"
+    first, *rest = grabs_of(160)
+    frames = list(admit.admit(first))
+    assert admit.coils.starts("B", at_mm=40.0) is None
+    for grab in rest[:3]:
+        frames += admit.admit(grab)
+    assert "B is; end that one" in (admit.coils.ends("A") or "")
+    assert admit.coils.ends("B", at_mm=30.5) is None  # within a line: that line is B's still
+    for grab in rest[3:6]:
+        frames += admit.admit(grab)
+    assert admit.coils.ends() == "no coil is under the camera; start one first"
+    assert admit.coils.starts("C") is None
+    for grab in rest[6:]:
+        frames += admit.admit(grab)
+    assert coils_of(frames) == {"A": 40, "B": 31, "A.2": 41, "C": 48}
+    assert {frame.coil for frame in frames if frame.between_coils} == {"A.2"}
+    assert all(accounted(frames).values())
+    assert {(frame.coil, frame.source_coil, frame.head_line) for frame in frames} == {
+        ("A", "A", 0),
+        ("B", "A", 40),
+        ("A.2", "A", 71),
+        ("C", "A", 112),
+    }
+
+
+@settings(max_examples=80)
+@given(st.lists(st.integers(1, 159), max_size=5, unique=True), st.lists(st.integers(1, 159), max_size=3, unique=True))
+def test_coils_begin_again_where_they_began(places, welds):
+    """By the script of what was ordered, on the same strip, whatever else tells of coils."""
+    grabs = grabs_of(160, tuple(sorted(welds)))
+    admit, _ = admission()
+    assert admit.coils.announce("W-1") is None
+    frames = [*admit.admit(grabs[0])]
+    for number, place in enumerate(sorted(places)):
+        order = admit.coils.starts(f"B-{number}", at_line=place) if number % 2 else admit.coils.ends(at_mm=float(place))
+        assert order is None or "no coil" in order
+    frames += [frame for grab in grabs[1:] for frame in admit.admit(grab)]
+    heads = {(one.coil, one.source_coil, one.head_line, one.between_coils) for one in frames if one.coil != "A"}
+    script = [SourceStart(coil, source, line, between) for coil, source, line, between in sorted(heads)]
+    ring = FrameRing(4096, LINE.frame_lines, LINE.width_px)
+    again = Admission(LINE, CaptureSettings(), ring, CoilAccount(script))
+    repeated = [frame for grab in grabs for frame in again.admit(grab)]
+    told = [
+        [(one.coil, one.first_line, one.lines, one.head_line, one.between_coils, one.ordinal) for one in of]
+        for of in (frames, repeated)
+    ]
+    assert told[0] == told[1]

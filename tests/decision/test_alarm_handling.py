@@ -306,6 +306,8 @@ def test_the_host_is_told_of_once_and_what_it_does_not_know_changes_nothing():
     assert line.host(disk_free_mb=105.0, camera_silent_s=0.1).changes() == [(OFF, False)]
     assert line.host(disk_free_mb=111.0).changes() == [(OFF, False)]
     assert line.host(backend_lost="gone").changes("engine-failed-over") == [(ON, True)]
+    assert line.host(recipe_lacking="no such engine").changes("recipe-engine-lacking") == [(ON, True)]
+    assert line.host(recipe_lacking="").changes("recipe-engine-lacking") == [(OFF, False)]
 
 
 @given(

@@ -43,9 +43,9 @@ from linewatch.wire.snapshot import Standing
 
 ENGINES = {"load": {"name": "screen-b"}, "promote": {}, "drop": {}, "show": {}}
 ALARMS = {"acknowledge": {}, "shelve": {"alarm": "square"}, "unshelve": {"alarm": "square"}}
-COMMANDS = [("engine", action, more) for action, more in ENGINES.items()] + [
-    ("alarm", action, more) for action, more in ALARMS.items()
-]
+COILS = {"start": {"coil": "C-1"}, "end": {}, "data": {"data": {"coil": "C-1", "product": "tin"}}, "show": {}}
+ALL = {"engine": ENGINES, "alarm": ALARMS, "coil": COILS, "rules": {"reload": {}}}
+COMMANDS = [(kind, action, more) for kind, actions in ALL.items() for action, more in actions.items()]
 
 
 class Taken:
@@ -54,11 +54,17 @@ class Taken:
     engines, beside = (), None
 
     def __init__(self):
-        self.commands, self.orders = [], []
+        self.commands, self.orders, self.coils = [], [], []
         self.alarms = Orders([], self.orders.append)
 
     def command(self, command):
         self.commands.append(command)
+
+    def take(self, request, caller):
+        self.coils.append(request.action)
+        return f"asked by {caller.key}"
+
+    reload = take
 
     def finish(self):
         """What waits for the decision is answered: the service decides nothing any more."""
@@ -85,7 +91,7 @@ def serving(folder, **wire):
     context, stop, keys, taken = zmq.Context(), threading.Event(), load_keys(configured), Taken()
     routers = (
         Server(context, configured, keys, EmptyStore(), Standing(1, []).snapshot),
-        CommandServer(context, configured.commands, keys, taken, taken.alarms),
+        CommandServer(context, configured.commands, keys, taken, taken.alarms, taken),
     )
     ready = [threading.Event() for _ in routers]
 
@@ -142,7 +148,7 @@ def ask(dealer, request):
 
 
 def command(kind, action, more, number=7):
-    named = {"token": f"token-{number:04}-{action}"} if kind == "alarm" else {}
+    named = {"token": f"token-{number:04}-{action}"} if kind in ("alarm", "coil") and action != "show" else {}
     return {"request": kind, "id": number, "action": action, **named, **more}
 
 
@@ -150,8 +156,8 @@ def test_every_command_has_a_least_role():
     kinds = {model.model_fields["request"].annotation: model for model in get_args(Command)}
     expected = set()
     for kind, model in kinds.items():
-        action = model.model_fields.get("action")
-        expected |= {(get_args(kind)[0], act) for act in (action.annotation if action else [""])}
+        actions = model.model_fields["action"].annotation
+        expected |= {(get_args(kind)[0], action) for action in get_args(actions) or actions}
     assert set(LEAST_ROLE) == expected
     assert {(kind, action) for kind, action, _ in COMMANDS} == expected, "and is tried below"
 
@@ -168,14 +174,15 @@ def test_a_role_gets_what_it_may_have_and_nothing_is_done_beyond(service, role):
             continue  # it is answered when the decision has had it
         reply = ask(dealer, asked)
         if may:
-            assert isinstance(reply, EngineReply)
+            assert isinstance(reply, EngineReply) or reply.text == f"asked by {role}"
             endorsed.append(action)
         else:
             assert (reply.error, reply.id) == (ErrorCode.FORBIDDEN, number)
             assert f"needs the role {LEAST_ROLE[kind, action]}; key '{role}' is {role}" in reply.text
     ask(dealer, {"request": "engine", "action": "show"})  # behind all others
     done = [taken.action for taken in service.taken.commands[:-1]]
-    assert sorted(done + [order.command.action for order in service.taken.orders]) == sorted(endorsed)
+    ordered = [order.command.action for order in service.taken.orders]
+    assert sorted(done + ordered + service.taken.coils) == sorted(endorsed)
     assert all((order.command.by, order.command.said_by) == (role, "") for order in service.taken.orders)
 
 
@@ -254,7 +261,9 @@ def test_without_keys_everybody_here_has_the_role_that_is_configured():
         taken, answers = Taken(), []
         with (
             zmq.Context() as context,
-            CommandServer(context, "tcp://127.0.0.1:*", None, taken, taken.alarms, role_without_keys=role) as server,
+            CommandServer(
+                context, "tcp://127.0.0.1:*", None, taken, taken.alarms, taken, role_without_keys=role
+            ) as server,
             context.socket(zmq.DEALER) as dealer,
         ):
             dealer.connect(server.endpoint)

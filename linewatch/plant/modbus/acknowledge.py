@@ -14,7 +14,7 @@ from typing import Protocol
 
 import structlog
 
-from linewatch.client import Commander
+from linewatch.client import ClientKeys, Commander
 from linewatch.client.questions import NoAnswerError, RefusedError
 from linewatch.config.modbus import ModbusSettings
 from linewatch.contracts.errors import WireError
@@ -41,11 +41,14 @@ class Shown(Protocol):
 class Acknowledger:
     """`write` and `image` are the Modbus server's and never wait; the commands are sent by one thread, one by one."""
 
-    def __init__(self, settings: ModbusSettings, shown: Shown, ended: Callable[[], object]) -> None:
-        """`ended` is called when the thread fails; `stop` then says why."""
+    def __init__(
+        self, settings: ModbusSettings, keys: ClientKeys | None, shown: Shown, ended: Callable[[], object]
+    ) -> None:
+        """keys: an operator's. `ended` is called when the thread fails; `stop` then says why."""
         if settings.acknowledge is None:
             raise ValueError("acknowledging needs [acknowledge]")
         self._settings = settings.acknowledge
+        self._keys = keys
         self._bits = settings.alarm_bits
         self._shown = shown
         self._ended = ended
@@ -101,7 +104,7 @@ class Acknowledger:
 
     def _carry_out(self, coil: int, alarms: list[str], by: str, heard_s: float) -> None:
         results = set()
-        with Commander(self._settings.commands, ANSWER_TIMEOUT_S) as commander:
+        with Commander(self._settings.commands, ANSWER_TIMEOUT_S, keys=self._keys) as commander:
             for alarm in alarms:
                 results.add(self._acknowledge(commander, alarm, by, heard_s + self._settings.give_up_s))
                 if AcknowledgeResult.NO_ANSWER in results:

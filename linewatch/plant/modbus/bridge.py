@@ -32,9 +32,10 @@ log = structlog.get_logger()
 class Follower:
     """A thread that keeps an image of the service. `image` may be called from another one at any time."""
 
-    def __init__(self, settings: ModbusSettings, ended: Callable[[], object]) -> None:
+    def __init__(self, settings: ModbusSettings, keys: ClientKeys | None, ended: Callable[[], object]) -> None:
         """`ended` is called from the thread when it fails; `failure` then says why."""
         self._settings = settings
+        self._keys = keys
         self._ended = ended
         self._stop = Event()
         self._thread = Thread(target=self._run, name="follower")
@@ -80,9 +81,8 @@ class Follower:
 
     def _follow(self) -> None:
         service, ask_s = self._settings.service, 0.0
-        keys = ClientKeys(service.keys.secret_file, service.keys.server_public_file) if service.keys else None
         with Subscriber(
-            service.publish, service.serve, tuple(Topic), keys=keys, answer_timeout_s=ANSWER_TIMEOUT_S
+            service.publish, service.serve, tuple(Topic), keys=self._keys, answer_timeout_s=ANSWER_TIMEOUT_S
         ) as subscriber:
             while not self._stop.is_set():
                 message = subscriber.poll(POLL_S)
@@ -121,8 +121,10 @@ async def _serve(settings: ModbusSettings) -> None:
     def ended() -> None:
         loop.call_soon_threadsafe(stop.set)
 
-    follower = Follower(settings, ended)
-    acknowledger = None if settings.acknowledge is None else Acknowledger(settings, follower, ended)
+    files = settings.service.keys
+    keys = ClientKeys(files.secret_file, files.server_public_file) if files else None
+    follower = Follower(settings, keys, ended)
+    acknowledger = None if settings.acknowledge is None else Acknowledger(settings, keys, follower, ended)
     image = follower.image if acknowledger is None else acknowledger.image
     write = None if acknowledger is None else acknowledger.write
     async with ModbusServer(settings.listen, image, write) as server:

@@ -1,0 +1,126 @@
+"""Level 2 by files: one per coil in a folder, renamed in when complete, moved on when taken or refused."""
+
+import json
+import os
+import threading
+import time
+import tomllib
+from collections.abc import Callable
+from hashlib import sha256
+from pathlib import Path
+
+import structlog
+
+from linewatch.config.coil_data import CoilDataSettings
+from linewatch.config.load import validated
+from linewatch.contracts.errors import ConfigError
+from linewatch.wire.schema import SCHEMA_VERSION, CoilAction, CoilDataBody, CoilRequest
+
+log = structlog.get_logger()
+
+TAKEN, REJECTED = "taken", "rejected"
+MAX_FILE_BYTES = 64 << 10
+MOVED_KEPT = 256
+"""Files that are kept in each of the two folders; of more, the oldest go."""
+_A_LOOK = 64  # files that are read before the folder is looked at again
+
+
+def coil_files(folder: Path) -> list[Path]:
+    """The coils' files in a folder, the oldest first; hidden ones are not complete yet."""
+    found = [
+        (entry.stat().st_mtime_ns, entry.name)
+        for entry in (os.scandir(folder) if folder.is_dir() else ())
+        if entry.name.endswith((".json", ".toml")) and not entry.name.startswith(".") and entry.is_file()
+    ]
+    return [folder / name for _, name in sorted(found)]
+
+
+def read_coil_file(path: Path) -> CoilDataBody:
+    """The coil's data in a *.json or *.toml. Raises ConfigError with a line for each fault."""
+    try:
+        with path.open("rb") as file:
+            content = file.read(MAX_FILE_BYTES + 1)
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read ({error.strerror}); expected one coil's data") from error
+    if len(content) > MAX_FILE_BYTES:
+        raise ConfigError(f"{path}: is larger than {MAX_FILE_BYTES} bytes; expected one coil's data")
+    try:
+        tree = tomllib.loads(content.decode()) if path.suffix == ".toml" else json.loads(content)
+    except (ValueError, RecursionError) as error:
+        raise ConfigError(f"{path}: is not {path.suffix[1:].upper()}: {error}") from error
+    data, faults = validated(CoilDataBody, tree, str(path))
+    if data is None:
+        raise ConfigError("\n".join(faults))
+    return data
+
+
+class CoilFolder:
+    """Used by one thread. Never raises: whatever lies in the folder, the strip is looked at."""
+
+    def __init__(self, settings: CoilDataSettings, tell: Callable[[CoilRequest], object | str]) -> None:
+        """tell: take data up; a text says why they are refused."""
+        self._folder, self._look_s, self._tell = settings.folder, settings.look_s, tell
+        self._seen: dict[tuple[str, int, int], None] = {}  # files that could not be moved away
+        self._next_s = 0.0
+        self._idle = threading.Event()  # never set: whoever calls has the end in hand
+        self.trouble: str | None = None  # of the folder itself
+
+    def look(self, timeout_s: float) -> None:
+        """Take up new files when it is time, else wait."""
+        if (wait_s := self._next_s - time.monotonic()) > 0:
+            self._idle.wait(min(wait_s, timeout_s))
+            return
+        try:
+            trouble = None if self._folder.is_dir() else f"{self._folder}: no such folder; no coil's data come by file"
+            for path in coil_files(self._folder)[:_A_LOOK]:
+                trouble = self._take(path) or trouble
+        except OSError as error:
+            trouble = f"{self._folder}: {error.strerror}; no coil's data come by file"
+        if trouble != self.trouble:
+            (log.error if trouble else log.info)("coil_folder", trouble=trouble)
+        self.trouble = trouble
+        self._next_s = time.monotonic() + self._look_s
+
+    def _take(self, path: Path) -> str | None:
+        """Why it could not be taken up although it is good; it stays then, and is tried again."""
+        found = path.stat()
+        key = path.name, found.st_mtime_ns, found.st_size
+        if key in self._seen:
+            return None
+        try:
+            data = read_coil_file(path)
+            token = sha256(f"{key} {data.model_dump_json()}".encode()).hexdigest()[:40]
+            request = CoilRequest(
+                schema_version=SCHEMA_VERSION,
+                request="coil",
+                token=token,
+                action=CoilAction.DATA,
+                data=data,
+                by=f"file {path.name}"[:64],
+            )
+            refused = self._tell(request)
+            if isinstance(refused, str):
+                return f"{path}: {refused}"
+            log.info("coil_file_taken", path=str(path), data=data.model_dump(exclude_none=True))
+        except ConfigError as error:
+            log.error("coil_file_rejected", path=str(path), error=str(error))
+            self._move(path, key, REJECTED, str(error))
+        else:
+            self._move(path, key, TAKEN)
+        return None
+
+    def _move(self, path: Path, key: tuple[str, int, int], where: str, reason: str | None = None) -> None:
+        folder = self._folder / where
+        try:
+            folder.mkdir(exist_ok=True)
+            if reason is not None:
+                (folder / f"{path.name}.reason").write_text(reason + "\n")
+            path.replace(folder / path.name)
+            for old in coil_files(folder)[:-MOVED_KEPT]:
+                old.unlink(missing_ok=True)
+                old.with_name(f"{old.name}.reason").unlink(missing_ok=True)
+        except OSError as error:
+            log.error("coil_file_stays", path=str(path), error=str(error))
+            self._seen[key] = None
+            while len(self._seen) > MOVED_KEPT:
+                del self._seen[next(iter(self._seen))]

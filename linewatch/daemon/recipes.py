@@ -1,0 +1,194 @@
+"""Which rules decide of a frame: by the engines that looked at it, by its coil's data, by the newest rule files."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+
+from linewatch.config.grading_load import DEFAULT, gradings_for
+from linewatch.config.recipe import RecipeSettings, choose_recipe
+from linewatch.config.service import ServiceSettings
+from linewatch.config.taxonomy import Taxonomy
+from linewatch.contracts.coil import CoilData, Passage
+from linewatch.contracts.errors import ConfigError
+from linewatch.contracts.prediction import Prediction
+from linewatch.decision.rules import DecisionRules
+from linewatch.decision.severity import GradingRules
+from linewatch.inference.engines import EngineSet
+
+log = structlog.get_logger()
+
+NO_DATA = "no data of this coil: it is inspected by the default"
+_RELOADED = ("sensitivity", "product", "grading", "head_excluded_m", "tail_excluded_m")
+"""Of `[decision]`; and all of `[[recipe]]` but its engines."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RuleFiles:
+    """What the rule files say: one reading of them. gradings: by the recipe's name, or `DEFAULT`."""
+
+    settings: ServiceSettings
+    gradings: Mapping[str, GradingRules]
+    identity: str
+
+    @classmethod
+    def read(cls, settings: ServiceSettings, taxonomy: Taxonomy | None) -> "RuleFiles":
+        """Raises ConfigError for grading rules that cannot be used."""
+        found = gradings_for(settings, taxonomy)
+        gradings = {name: GradingRules.of(rules, taxonomy) for name, rules in found.items()} if taxonomy else {}
+        return cls(settings, gradings, settings.identity())
+
+    def recipe_of(self, data: CoilData | None) -> RecipeSettings | None:
+        """None: the default."""
+        return choose_recipe(self.settings.recipe, data)
+
+    def passage_of(self, data: CoilData | None, *, between: bool = False) -> Passage:
+        """How a coil with these data is inspected."""
+        default, recipe = self.settings.decision, self.recipe_of(data)
+        head_m, tail_m = default.head_excluded_m, default.tail_excluded_m
+        if recipe is not None:
+            head_m = head_m if recipe.head_excluded_m is None else recipe.head_excluded_m
+            tail_m = tail_m if recipe.tail_excluded_m is None else recipe.tail_excluded_m
+        return Passage(
+            data=data,
+            recipe=recipe.name if recipe else None,
+            head_mm=max(head_m * 1000, (data.head_crop_mm or 0.0) if data else 0.0),
+            tail_mm=max(tail_m * 1000, (data.tail_crop_mm or 0.0) if data else 0.0),
+            between=between,
+            notes=() if recipe or between or not self.settings.recipe else (self._why_default(data),),
+        )
+
+    def grading_of(self, passage: Passage) -> GradingRules | None:
+        """The rules that grade such a coil."""
+        rules = self.gradings.get(passage.recipe or DEFAULT) or self.gradings.get(DEFAULT)
+        return None if rules is None else rules.excluding(passage.head_mm, passage.tail_mm)
+
+    def _why_default(self, data: CoilData | None) -> str:
+        if data is None:
+            return NO_DATA
+        for name in ("product", "steel_grade", "customer"):
+            told = getattr(data, name)
+            named = sorted({value for one in self.settings.recipe if (value := getattr(one, name)) is not None})
+            if told is not None and named and told not in named:
+                return f"no recipe is for {name} {told!r} ({', '.join(named)}): it is inspected by the default"
+        return "no recipe is for such a coil: it is inspected by the default"
+
+
+def rules_of(
+    files: RuleFiles,
+    engines: EngineSet,
+    taxonomy: Taxonomy | None,
+    data: CoilData | None = None,
+    *,
+    grading: GradingRules | None = None,
+    passage: Passage | None = None,
+) -> DecisionRules:
+    """What decides of frames of such a coil that these engines looked at. Raises ConfigError."""
+    settings, recipe = files.settings, files.recipe_of(data)
+    decision = settings.decision
+    if recipe is not None and recipe.sensitivity:
+        decision = decision.model_copy(update={"sensitivity": recipe.sensitivity})
+    if data is not None and data.product is not None:
+        decision = decision.model_copy(update={"product": data.product})
+    return DecisionRules.join(
+        decision,
+        settings.alarm,
+        settings.line,
+        classify=engines.classify.manifest,
+        segment=engines.segment.manifest,
+        pseudo_classes=taxonomy.pseudo_classes if taxonomy else (),
+        grading=grading,
+        alarm_settings=settings.alarms,
+        system_alarms=settings.system_alarms,
+        periodic=settings.periodic,
+        rolls=settings.roll,
+        passage=passage,
+        config=files.identity,
+    )
+
+
+class Recipes:
+    """`use` and `reload` are for any thread, calling it is for the decision's."""
+
+    def __init__(self, files: RuleFiles, taxonomy: Taxonomy | None, engines: EngineSet) -> None:
+        """Raises ConfigError for rules that these engines cannot be decided by."""
+        self._taxonomy = taxonomy
+        self._engines = {0: engines}  # by serial of the line-up
+        self._begun = self.files = files  # those that the coil under the camera began with; the newest
+        self._key: tuple[Any, ...] = ()
+        self._check(files)
+        self.newest = rules_of(files, engines, taxonomy, grading=files.gradings.get(DEFAULT))
+        self.now = "", self.newest.passage  # the coil under the camera, and how it is inspected
+
+    def use(self, lineup: int, engines: EngineSet) -> None:
+        """Frames that the line-up with this serial looked at were looked at by these engines. In time."""
+        self._engines[lineup] = engines
+
+    def __call__(self, prediction: Prediction) -> DecisionRules:
+        """Sensitivity is by the newest files; a coil's grading and ends are by those that it began with."""
+        frame, files = prediction.frame, self.files
+        key = (frame.coil, prediction.lineup, frame.data, frame.between_coils, files)
+        if key != self._key:
+            if not self._key or frame.coil != self._key[0]:
+                self._begun = files
+            passage = self._begun.passage_of(frame.data, between=frame.between_coils)
+            self.newest = rules_of(
+                files,
+                self._engines[prediction.lineup],
+                self._taxonomy,
+                frame.data,
+                grading=self._begun.grading_of(passage),
+                passage=passage,
+            )
+            for old in [serial for serial in list(self._engines) if serial < prediction.lineup]:
+                del self._engines[old]  # predictions come in order: no frame needs it any more
+            self._key = key
+            self.now = frame.coil, passage
+        return self.newest
+
+    def reload(self, read: Callable[[], ServiceSettings], by: str) -> tuple[RuleFiles, tuple[str, ...]]:
+        """Take up what the files say now; and what else in them differs and is left until a restart.
+
+        Raises ConfigError, and nothing has changed.
+        """
+        now, fresh = self.files.settings, read()
+        engines = {one.name: one.engines for one in now.recipe}
+        recipes = tuple(
+            one.model_copy(update={"engines": engines[one.name]}) if one.name in engines else one
+            for one in fresh.recipe
+        )
+        decision = now.decision.model_copy(update={name: getattr(fresh.decision, name) for name in _RELOADED})
+        settings = now.model_copy(update={"decision": decision, "recipe": recipes})
+        files = RuleFiles.read(settings, self._taxonomy)
+        self._check(files)
+        left = _left(settings, fresh, engines)
+        self.files = files
+        log.info("rules_reloaded", by=by, config=files.identity, left=left)
+        return files, left
+
+    def _check(self, files: RuleFiles) -> None:
+        engines = next(reversed(self._engines.values()))
+        rules_of(files, engines, self._taxonomy)
+        for recipe in files.settings.recipe:
+            if recipe.sensitivity:
+                alone = files.settings.decision.model_copy(update={"sensitivity": recipe.sensitivity})
+                settings = files.settings.model_copy(update={"decision": alone})
+                try:
+                    rules_of(RuleFiles(settings, {}, ""), engines, self._taxonomy)
+                except ConfigError as error:
+                    raise ConfigError(f"[[recipe]] '{recipe.name}': {error}") from error
+
+
+def _left(taken: ServiceSettings, fresh: ServiceSettings, engines: Mapping[str, Any]) -> tuple[str, ...]:
+    """What is not as the file says."""
+    ours, theirs = taken.model_dump(exclude={"recipe", "decision"}), fresh.model_dump(exclude={"recipe", "decision"})
+    left = [name for name, value in theirs.items() if ours[name] != value]
+    ours, theirs = taken.decision.model_dump(), fresh.decision.model_dump()
+    left += [f"decision.{name}" for name, value in theirs.items() if ours[name] != value]
+    left += [
+        f"recipe.{one.name}.engines"
+        for one in fresh.recipe
+        if (engines[one.name] != one.engines if one.name in engines else one.engines.names)
+    ]
+    return tuple(left)
