@@ -44,6 +44,9 @@ class EnginePool:
             _warm(executor, engine.manifest)
         identity = backend.identity(engine.manifest)
         self._loaded[engine.manifest.task, generation] = _Loaded(identity, executors)
+        if not self._open:
+            self.drop(engine.manifest.task, generation)
+            raise EngineError(f"engine {engine.manifest.name}: the service ended while it was loaded")
         return identity
 
     def drop(self, task: Task, generation: int) -> None:
@@ -84,7 +87,7 @@ class EnginePool:
         for worker, busy in enumerate(self._busy):
             if busy.acquire(timeout=timeout_s):
                 try:
-                    for loaded in self._loaded.values():
+                    for loaded in tuple(self._loaded.values()):
                         loaded.executors[worker].close()
                 finally:
                     busy.release()
