@@ -1,0 +1,179 @@
+"""The defects of one passage in columns: a coil may have hundreds of thousands, of which a reader looks at a few."""
+
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, fields
+from operator import attrgetter
+from typing import Any, NamedTuple, Self
+
+import numpy as np
+
+from linewatch.contracts.verdict import Defect, DefectState, Extent, StripBox
+
+
+class ToldDefect(NamedTuple):
+    """An instance as it was last told: the history's columns of these names, whatever it was read from."""
+
+    name: str
+    state: str
+    merged_into: str | None
+    defect_class: str
+    confidence: float
+    peak: float
+    across_begin_mm: float
+    across_end_mm: float
+    along_begin_mm: float
+    along_end_mm: float
+    area_mm2: float
+    edge_mm: float | None
+    extent: str
+    frames: int
+    class_scores: dict[str, float]
+    length_mm: float
+    width_mm: float
+    orientation_deg: float
+    contrast: float | None
+    part_of: str | None
+    severity: int | None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Defects:
+    """n instances. across_mm, along_mm: float64 (n, 2), the others (n,): objects, float64, int64 frames, int8 severity.
+
+    edge_mm, contrast: NaN where not known. severity: 0 where not graded.
+    """
+
+    coil: str
+    side: str
+    camera: str
+    ids: np.ndarray
+    classes: np.ndarray
+    confidence: np.ndarray
+    peak: np.ndarray
+    across_mm: np.ndarray
+    along_mm: np.ndarray
+    area_mm2: np.ndarray
+    edge_mm: np.ndarray
+    extents: np.ndarray
+    frames: np.ndarray
+    class_scores: np.ndarray
+    length_mm: np.ndarray
+    width_mm: np.ndarray
+    orientation_deg: np.ndarray
+    contrast: np.ndarray
+    part_of: np.ndarray
+    severity: np.ndarray
+
+    @classmethod
+    def of(cls, coil: str, side: str, camera: str, told: Collection[ToldDefect] = ()) -> Self:
+        """The columns, in that order."""
+        columns = list(zip(*told, strict=True)) or [()] * len(ToldDefect._fields)
+        by_name: dict[str, Sequence[Any]] = dict(zip(ToldDefect._fields, columns, strict=True))
+
+        def floats(*names: str) -> np.ndarray:
+            """None becomes NaN."""
+            arrays = [np.array(by_name[name], np.float64) for name in names]
+            return arrays[0] if len(arrays) == 1 else np.stack(arrays, axis=1)
+
+        def objects(name: str) -> np.ndarray:
+            made = np.empty(len(told), object)
+            made[:] = by_name[name]
+            return made
+
+        return cls(
+            *(coil, side, camera),
+            ids=objects("name"),
+            classes=objects("defect_class"),
+            confidence=floats("confidence"),
+            peak=floats("peak"),
+            across_mm=floats("across_begin_mm", "across_end_mm"),
+            along_mm=floats("along_begin_mm", "along_end_mm"),
+            area_mm2=floats("area_mm2"),
+            edge_mm=floats("edge_mm"),
+            extents=objects("extent"),
+            frames=np.array(by_name["frames"], np.int64),
+            class_scores=objects("class_scores"),
+            length_mm=floats("length_mm"),
+            width_mm=floats("width_mm"),
+            orientation_deg=floats("orientation_deg"),
+            contrast=floats("contrast"),
+            part_of=objects("part_of"),
+            severity=np.array([one or 0 for one in by_name["severity"]], np.int8),
+        )
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def __iter__(self) -> Iterator[Defect]:
+        return (self[row] for row in range(len(self)))
+
+    def __getitem__(self, row: int) -> Defect:
+        """As it was decided."""
+        edge_mm, contrast = float(self.edge_mm[row]), float(self.contrast[row])
+        across_mm, along_mm = self.across_mm[row].tolist(), self.along_mm[row].tolist()
+        return Defect(
+            id=self.ids[row],
+            coil=self.coil,
+            side=self.side,
+            camera=self.camera,
+            defect_class=self.classes[row],
+            confidence=float(self.confidence[row]),
+            peak=float(self.peak[row]),
+            box=StripBox((across_mm[0], across_mm[1]), (along_mm[0], along_mm[1])),
+            area_mm2=float(self.area_mm2[row]),
+            edge_mm=None if np.isnan(edge_mm) else edge_mm,
+            extent=Extent(self.extents[row]),
+            frames=int(self.frames[row]),
+            class_scores=highest_first(self.class_scores[row]),
+            length_mm=float(self.length_mm[row]),
+            width_mm=float(self.width_mm[row]),
+            orientation_deg=float(self.orientation_deg[row]),
+            contrast=None if np.isnan(contrast) else contrast,
+            part_of=self.part_of[row],
+            severity=int(self.severity[row]) or None,
+        )
+
+    def take(self, rows: np.ndarray | slice) -> Self:
+        """Those of places, of a mask or of a slice."""
+        columns = (getattr(self, one.name)[rows] for one in fields(self)[3:])
+        return type(self)(self.coil, self.side, self.camera, *columns)
+
+
+def highest_first(scores: dict[str, float]) -> tuple[tuple[str, float], ...]:
+    """Class scores as a defect carries them."""
+    return tuple(sorted(scores.items(), key=lambda one: (-one[1], one[0])))
+
+
+@dataclass(frozen=True, slots=True)
+class PhysicalDefects:
+    """What remains of all that was told, by where it begins. told: each once, what merged into another left out.
+
+    merged: from the name of one that merged to the one in `told` that it became part of.
+    """
+
+    told: tuple[ToldDefect, ...]
+    merged: dict[str, str]
+
+    @classmethod
+    def among(cls, every: Collection[ToldDefect]) -> Self:
+        """What merged into something that was never told stays: nothing else is known of that defect."""
+        into = {one.name: one.merged_into for one in every if one.merged_into is not None}
+        known = {one.name for one in every}
+        merged, lost = {}, set()
+        for name in into:
+            ends_in, seen = name, set()
+            while ends_in in into and ends_in not in seen:
+                seen.add(ends_in)
+                ends_in = into[ends_in]
+            if ends_in in known:  # a ring, which no service tells, ends in one that merged: none of it is kept
+                merged[name] = ends_in
+            else:
+                lost.add(name)
+        kept = [one for one in every if one.merged_into is None or one.name in lost]
+        kept.sort(key=attrgetter("along_begin_mm", "name"))
+        return cls(tuple(kept), merged)
+
+    @property
+    def still_open(self) -> frozenset[str]:
+        """Whose end was not told."""
+        return frozenset(one.name for one in self.told if one.state != DefectState.CLOSED)
