@@ -144,7 +144,7 @@ def queries(coil_count: int) -> dict[str, Callable[[sa.Connection], object]]:
         "defects of a coil, behind the middle": behind_half,
         "defects of a coil, a class that is not there": lambda c: defects(c, passage(c), "none"),
         "spans of a coil (all 2,000)": lambda c: spans(c, coil_count // 2 + 1),
-        "masks of a defect": lambda c: list(masks(c, 1)),
+        "masks of a defect": lambda c: list(masks(c, [1])),
         "gaps": gaps,
         "labels": lambda c: list(newest_labels(c)),
     }

@@ -43,8 +43,9 @@ class CoilRecord:
     """What was decided of one passage. Millimetres along from its head, across from the mill's datum.
 
     defects: by where they begin, those that merged into others left out; where the end of the coil is not known also
-    those that were open last, named in `still_open`. masks: of those that were asked for, int32 (n, 3) rows (line,
-    start_px, stop_px) over all their frames; the bounds of a mask are the bounds of its defect's box.
+    those that were open last, named in `still_open`. masks: of those that were asked for, in the parts that they were
+    told in, one or more per frame: int32 (n, 3) rows (line, start_px, stop_px), lines from the head of the coil; their
+    bounds are the bounds of the defect's box.
     """
 
     coil: str
@@ -60,7 +61,7 @@ class CoilRecord:
     width_mm: float | None = None  # the median of the frames' widths, each in whole millimetres
     spans: tuple[CoverageSpan, ...] = ()  # in order, without overlap; neighbours differ
     still_open: frozenset[str] = frozenset()
-    masks: Mapping[str, np.ndarray] = field(default_factory=lambda: MappingProxyType({}))
+    masks: Mapping[str, Sequence[np.ndarray]] = field(default_factory=lambda: MappingProxyType({}))
     mask_dropped: frozenset[str] = frozenset()  # a part of their mask had more runs than a message may hold
     alarms: tuple[Alarm, ...] = ()  # transitions, in order
     engines: tuple[EngineUse, ...] = ()
@@ -100,10 +101,9 @@ def shown_alarms(coil: str, told: Collection[Alarm]) -> tuple[Alarm, ...]:
     return tuple(alarm for alarm in told if alarm.coil == coil and alarm.id != alarm.rule)
 
 
-def whole_mask(parts: Sequence[RunMask]) -> np.ndarray:
-    """int32 (n, 3) rows (line, start_px, stop_px), sorted: a defect's mask over all its frames."""
-    runs = np.concatenate([part.runs + np.array([part.first_line, 0, 0], np.int32) for part in parts])
-    return runs[np.lexsort((runs[:, 1], runs[:, 0]))]
+def on_coil(part: RunMask) -> np.ndarray:
+    """Its runs, with lines that count from the head of the coil."""
+    return part.runs + np.array([part.first_line, 0, 0], np.int32)
 
 
 def median_width_mm(frames_by_width: Mapping[int, int]) -> float | None:

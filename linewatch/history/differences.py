@@ -187,8 +187,8 @@ def _outline(crops: Sequence[_Crop], side: Verdicts, number: int) -> None:
             subjects = {one.id for one in (crop.told.a, crop.told.b)[number]}
             for row in np.flatnonzero((along_mm[:, 0] < end_mm) & (along_mm[:, 1] > crop.along_mm)).tolist():
                 name = strip.record.defects.ids[row]
-                if (runs := strip.record.masks.get(name)) is not None and len(runs):
-                    layer = _laid(crop, runs, *along_mm[row].tolist())
+                if parts := strip.record.masks.get(name):
+                    layer = _laid(crop, np.concatenate(parts), *along_mm[row].tolist())
                     subject = strip.owner[row] in subjects
                     np.maximum(crop.outlines[number], layer * (1 + subject), out=crop.outlines[number])
 

@@ -14,8 +14,8 @@ import sqlalchemy as sa
 from linewatch.contracts.alarm import Alarm
 from linewatch.contracts.errors import HistoryError
 from linewatch.contracts.frame import Cause
-from linewatch.contracts.verdict import CoilGrade, CoverageSpan, Quality, RollMark, RunMask
-from linewatch.history.coil import CoilRecord, Identity, Masked, median_width_mm, no_masks, shown_alarms, whole_mask
+from linewatch.contracts.verdict import CoilGrade, CoverageSpan, Quality, RollMark
+from linewatch.history.coil import CoilRecord, Identity, Masked, median_width_mm, no_masks, on_coil, shown_alarms
 from linewatch.history.database import reading, shown
 from linewatch.history.defects import Defects, PhysicalDefects, ToldDefect
 from linewatch.history.queries import CoilRow, masks, passage, passage_of_each_camera, several_passages, spans
@@ -120,13 +120,13 @@ def _told(connection: sa.Connection, number: int) -> tuple[list[ToldDefect], dic
 
 def _masks(
     connection: sa.Connection, wanted: set[str], merged: dict[str, str], numbers: dict[str, int]
-) -> dict[str, np.ndarray]:
+) -> dict[str, list[np.ndarray]]:
     owners = {numbers[name]: name for name in wanted}
     owners |= {numbers[name]: owner for name, owner in merged.items() if owner in wanted}
-    parts: defaultdict[str, list[RunMask]] = defaultdict(list)
+    parts: defaultdict[str, list[np.ndarray]] = defaultdict(list)
     for defect, part in masks(connection, sorted(owners)):
-        parts[owners[defect]].append(part)
-    return {name: whole_mask(those) for name, those in parts.items()}
+        parts[owners[defect]].append(on_coil(part))
+    return dict(parts)
 
 
 def _coverage(connection: sa.Connection, number: int) -> Coverage:

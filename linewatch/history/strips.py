@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
@@ -147,32 +147,37 @@ def _outlines(record: CoilRecord, whole: np.ndarray, count: int) -> Outlines:
     defects = record.defects
     boxes_um = np.rint(np.hstack([defects.along_mm, defects.across_mm]) * UM_PER_MM).astype(np.int64)
     boxes_um[:, 1::2] = np.maximum(boxes_um[:, 1::2], boxes_um[:, 0::2] + 1)
-    masks = [None if name in record.mask_dropped else record.masks.get(name) for name in defects.ids]
-    masked = np.array([mask is not None and len(mask) > 0 for mask in masks], bool)
+    parts = [() if name in record.mask_dropped else record.masks.get(name, ()) for name in defects.ids]
+    masked = np.array([bool(those) for those in parts], bool)
     of, rungs = np.flatnonzero(~masked), boxes_um[~masked]
     if masked.any():
-        runs = [mask for mask, there in zip(masks, masked, strict=True) if mask is not None and there]
-        whose, ladders = _ladders(runs, np.flatnonzero(masked), boxes_um)
+        whose, ladders = _ladders(parts, boxes_um)
         of, rungs = np.concatenate([of, whose]), np.concatenate([rungs, ladders])
     of = whole[of]
     order = np.argsort(of, kind="stable")
     return Outlines(count, of[order], rungs[order])
 
 
-def _ladders(masks: list[np.ndarray], of: np.ndarray, boxes_um: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Of masks their rungs, as `geometry.outlines` has them, laid over the boxes of the defects `of`."""
-    counts = [len(mask) for mask in masks]
-    starts = np.cumsum([0, *counts[:-1]])
-    runs = np.concatenate(masks).astype(np.int64)
-    first, last = np.minimum.reduceat(runs[:, 0], starts), np.maximum.reduceat(runs[:, 0], starts)
-    left, right = np.minimum.reduceat(runs[:, 1], starts), np.maximum.reduceat(runs[:, 2], starts)
+def _ladders(parts: Sequence[Sequence[np.ndarray]], boxes_um: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Of the masks of defects their rungs, as `geometry.outlines` has them, each part's apart; laid over the boxes."""
+    flat = [part for those in parts for part in those]
+    part = np.repeat(np.arange(len(flat)), [len(one) for one in flat])
+    of_part = np.repeat(np.arange(len(parts)), [len(those) for those in parts])
+    runs, of = np.concatenate(flat).astype(np.int64), of_part[part]
+    first, left = np.full((2, len(parts)), np.iinfo(np.int64).max)
+    last, right = np.full((2, len(parts)), np.iinfo(np.int64).min)
+    np.minimum.at(first, of, runs[:, 0])
+    np.maximum.at(last, of, runs[:, 0])
+    np.minimum.at(left, of, runs[:, 1])
+    np.maximum.at(right, of, runs[:, 2])
     boxes = boxes_um[of]
-    line_mm = (boxes[:, 1] - boxes[:, 0]) / (last + 1 - first) / UM_PER_MM
-    um_per_px = (boxes[:, 3] - boxes[:, 2]) / (right - left)
-    number = np.repeat(np.arange(len(masks)), counts)
-    along_mm = boxes[number, 0] / UM_PER_MM + (runs[:, 0] - first[number]) * line_mm[number]
-    whose, rungs = rungs_of(along_mm, runs, number, line_mm[number])
+    line_mm = (boxes[:, 1] - boxes[:, 0]) / (last + 1 - first)[of] / UM_PER_MM
+    along_mm = boxes[:, 0] / UM_PER_MM + (runs[:, 0] - first[of]) * line_mm
+    whose, rungs = rungs_of(along_mm, runs, part, line_mm)
+    whose = of_part[whose]
+    boxes = boxes_um[whose]
+    um_per_px = (boxes[:, 3] - boxes[:, 2]) / (right - left)[whose]
     for column in (2, 3):
-        rungs[:, column] = np.rint(boxes[whose, 2] + (rungs[:, column] - left[whose]) * um_per_px[whose])
+        rungs[:, column] = np.rint(boxes[:, 2] + (rungs[:, column] - left[whose]) * um_per_px)
     rungs[:, 3] = np.maximum(rungs[:, 3], rungs[:, 2] + 1)
-    return of[whose], rungs
+    return whose, rungs

@@ -12,7 +12,7 @@ import numpy as np
 from linewatch.contracts.alarm import Alarm
 from linewatch.contracts.errors import ConfigError, JournalError
 from linewatch.contracts.verdict import CoilGrade, CoilState, CoverageSpan, DefectState, RollMark, RunMask
-from linewatch.history.coil import CoilRecord, Masked, median_width_mm, no_masks, shown_alarms, whole_mask
+from linewatch.history.coil import CoilRecord, Masked, median_width_mm, no_masks, on_coil, shown_alarms
 from linewatch.history.defects import Defects, PhysicalDefects, ToldDefect
 from linewatch.history.spans import Coverage
 from linewatch.wire.encode import alarm_from, grade_from, roll_mark_from
@@ -169,13 +169,14 @@ class _Passage:
         else:
             self._open[event.id] = event
 
-    def _masks(self, wanted: set[str], merged: dict[str, str]) -> dict[str, np.ndarray]:
+    def _masks(self, wanted: set[str], merged: dict[str, str]) -> dict[str, list[np.ndarray]]:
         runs = np.array(self._runs, np.int32)
-        parts: defaultdict[str, list[RunMask]] = defaultdict(list)
+        parts: defaultdict[str, list[np.ndarray]] = defaultdict(list)
         for name, places in self._parts.items():
             if (owner := merged.get(name, name)) in wanted:
-                parts[owner] += (RunMask(first, runs[begin:end].reshape(-1, 3)) for first, begin, end in places)
-        return {name: whole_mask(those) for name, those in parts.items()}
+                told = (RunMask(first, runs[begin:end].reshape(-1, 3)) for first, begin, end in places)
+                parts[owner] += map(on_coil, told)
+        return dict(parts)
 
 
 def _told(event: DefectLine) -> ToldDefect:

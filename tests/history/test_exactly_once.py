@@ -98,7 +98,7 @@ def test_nothing_is_lost_or_doubled_when_the_history_is_killed_at_random_points(
             assert row.alarms + len(found) == told
             assert row.defects_by_class == ({"scratch": len(found)} if found else {})
             for defect in found[:3]:
-                (mask,) = masks(connection, defect.defect)
+                ((_, mask),) = masks(connection, [defect.defect])
                 assert len(mask.runs) > 0
             (span,) = spans(connection, row.passage)
             assert (span.lines, row.inspected_mm) == (256 * told, 256.0 * told)

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from history_process import start_history
 
-from linewatch.history.found import read_findings
+from linewatch.history.verdicts import read_coil
 
 ROOT = Path(__file__).parents[2]
 
@@ -85,7 +85,7 @@ def listed(*arguments):
 
 def test_what_the_history_lists_is_what_the_verdict_file_holds(inspected):
     config, verdicts = inspected
-    found = read_findings(verdicts)
+    found = read_coil(verdicts)
     assert len(found.defects) > 3
     (coil,) = listed("coils", "--config", config)["coils"]
     assert (coil["coil"], coil["service"], coil["side"]) == ("MILL-7", "top", "top")

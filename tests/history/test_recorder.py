@@ -69,7 +69,7 @@ def look(url):
         for row in coils(connection):
             instances = defects(connection, [row.passage])
             of = [
-                (d.name, d.state, d.along_mm, d.more, [m.runs.tolist() for m in masks(connection, d.defect)])
+                (d.name, d.state, d.along_mm, d.more, [m.runs.tolist() for _, m in masks(connection, [d.defect])])
                 for d in instances
             ]
             sums = row.passed_mm, row.inspected_mm, row.missed_mm, row.unrecorded_mm, row.alarms, row.config
