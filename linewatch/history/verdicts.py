@@ -167,6 +167,7 @@ class _Passage:
             self._open.pop(event.id, None)
             self._closed[event.id] = _told(event)
         else:
+            self._closed.pop(event.id, None)
             self._open[event.id] = event
 
     def _masks(self, wanted: set[str], merged: dict[str, str]) -> dict[str, list[np.ndarray]]:
