@@ -164,9 +164,7 @@ def store(url: str, batch_of: Iterable[AnyMessage], service: str) -> float:
             recorder = Recorder(standing_of(connection, service))
         while batch := list(islice(waiting, 2000)):
             begin = time.perf_counter()
-            behind |= {
-                m.topic.value: Position(m.epoch, m.sequence + 1) for m in batch if not isinstance(m, StatusMessage)
-            }
+            behind |= {m.topic.value: Position(m.epoch, m.sequence + 1) for m in batch}
             with engine.begin() as connection:
                 recorder.store(connection, batch, behind)
             taken_s += time.perf_counter() - begin
