@@ -1,8 +1,8 @@
 """The defects of one passage in columns: a coil may have hundreds of thousands, of which a reader looks at a few."""
 
-from collections.abc import Collection, Iterator, Sequence
+import json
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
-from operator import attrgetter
 from typing import Any, NamedTuple, Self
 
 import numpy as np
@@ -11,7 +11,10 @@ from linewatch.contracts.verdict import Defect, DefectState, Extent, StripBox
 
 
 class ToldDefect(NamedTuple):
-    """An instance as it was last told: the history's columns of these names, whatever it was read from."""
+    """An instance as it was last told: the history's columns of these names, whatever it was read from.
+
+    class_scores: by class, or the JSON of that: of most defects nobody asks for them.
+    """
 
     name: str
     state: str
@@ -27,7 +30,7 @@ class ToldDefect(NamedTuple):
     edge_mm: float | None
     extent: str
     frames: int
-    class_scores: dict[str, float]
+    class_scores: dict[str, float] | str
     length_mm: float
     width_mm: float
     orientation_deg: float
@@ -65,10 +68,9 @@ class Defects:
     severity: np.ndarray
 
     @classmethod
-    def of(cls, coil: str, side: str, camera: str, told: Collection[ToldDefect] = ()) -> Self:
-        """The columns, in that order."""
-        columns = list(zip(*told, strict=True)) or [()] * len(ToldDefect._fields)
-        by_name: dict[str, Sequence[Any]] = dict(zip(ToldDefect._fields, columns, strict=True))
+    def of(cls, coil: str, side: str, camera: str, told: "ToldColumns") -> Self:
+        """All that was told, in that order."""
+        by_name = told.columns
 
         def floats(*names: str) -> np.ndarray:
             """None becomes NaN."""
@@ -76,7 +78,7 @@ class Defects:
             return arrays[0] if len(arrays) == 1 else np.stack(arrays, axis=1)
 
         def objects(name: str) -> np.ndarray:
-            made = np.empty(len(told), object)
+            made = np.empty(len(by_name[name]), object)
             made[:] = by_name[name]
             return made
 
@@ -124,7 +126,7 @@ class Defects:
             edge_mm=None if np.isnan(edge_mm) else edge_mm,
             extent=Extent(self.extents[row]),
             frames=int(self.frames[row]),
-            class_scores=highest_first(self.class_scores[row]),
+            class_scores=_highest_first(self.class_scores[row]),
             length_mm=float(self.length_mm[row]),
             width_mm=float(self.width_mm[row]),
             orientation_deg=float(self.orientation_deg[row]),
@@ -139,41 +141,59 @@ class Defects:
         return type(self)(self.coil, self.side, self.camera, *columns)
 
 
-def highest_first(scores: dict[str, float]) -> tuple[tuple[str, float], ...]:
-    """Class scores as a defect carries them."""
-    return tuple(sorted(scores.items(), key=lambda one: (-one[1], one[0])))
+class ToldColumns:
+    """Gathers what was told of a passage's defects, each once, in columns by the names of `ToldDefect`."""
+
+    def __init__(self) -> None:
+        self.columns: dict[str, list[Any]] = {name: [] for name in ToldDefect._fields}
+
+    def add(self, columns: Sequence[Sequence[Any]]) -> None:
+        """More of them, in columns in the order of `ToldDefect`'s."""
+        for column, values in zip(self.columns.values(), columns, strict=True):
+            column.extend(values)
 
 
 @dataclass(frozen=True, slots=True)
 class PhysicalDefects:
-    """What remains of all that was told, by where it begins. told: each once, what merged into another left out.
+    """What remains of all that was told: defects by where they begin, without those that merged into another.
 
-    merged: from the name of one that merged to the one in `told` that it became part of.
+    merged: from the name of one that merged to the one in `defects` that it became part of. still_open: names of those
+    whose end was not told.
     """
 
-    told: tuple[ToldDefect, ...]
+    defects: Defects
     merged: dict[str, str]
+    still_open: frozenset[str]
 
     @classmethod
-    def among(cls, every: Collection[ToldDefect]) -> Self:
+    def among(cls, coil: str, side: str, camera: str, told: ToldColumns) -> Self:
         """What merged into something that was never told stays: nothing else is known of that defect."""
-        into = {one.name: one.merged_into for one in every if one.merged_into is not None}
-        known = {one.name for one in every}
-        merged, lost = {}, set()
-        for name in into:
-            ends_in, seen = name, set()
-            while ends_in in into and ends_in not in seen:
-                seen.add(ends_in)
-                ends_in = into[ends_in]
-            if ends_in in known:  # a ring, which no service tells, ends in one that merged: none of it is kept
-                merged[name] = ends_in
-            else:
-                lost.add(name)
-        kept = [one for one in every if one.merged_into is None or one.name in lost]
-        kept.sort(key=attrgetter("along_begin_mm", "name"))
-        return cls(tuple(kept), merged)
+        columns = told.columns
+        names, along_mm = columns["name"], columns["along_begin_mm"]
+        into = {name: other for name, other in zip(names, columns["merged_into"], strict=True) if other is not None}
+        merged = _merged(into, set(names)) if into else {}
+        # A ring, which no service tells, leads to one that merged itself: none of it is kept.
+        kept = [row for row, name in enumerate(names) if name not in merged]
+        kept.sort(key=names.__getitem__)
+        kept.sort(key=along_mm.__getitem__)
+        still_open = frozenset(names[row] for row in kept if columns["state"][row] != DefectState.CLOSED)
+        return cls(Defects.of(coil, side, camera, told).take(np.array(kept, np.int64)), merged, still_open)
 
-    @property
-    def still_open(self) -> frozenset[str]:
-        """Whose end was not told."""
-        return frozenset(one.name for one in self.told if one.state != DefectState.CLOSED)
+
+def _merged(into: dict[str, str], known: set[str]) -> dict[str, str]:
+    """Where each leads to, of those that lead to something known."""
+    ends = {}
+    for name in into:
+        end, seen = name, set()
+        while end in into and end not in seen:
+            seen.add(end)
+            end = into[end]
+        if end in known:
+            ends[name] = end
+    return ends
+
+
+def _highest_first(scores: dict[str, float] | str) -> tuple[tuple[str, float], ...]:
+    """As a defect carries them."""
+    by_class: dict[str, float] = json.loads(scores) if isinstance(scores, str) else scores
+    return tuple(sorted(by_class.items(), key=lambda one: (-one[1], one[0])))

@@ -200,8 +200,8 @@ class Recorder:
             engines_id = self._engines_id(connection, frame.engines)
             for body in frame.spans:
                 span = CoverageSpan(body.first_line, body.lines, body.along_mm, body.quality, body.cause)
-                before = spans[-1] if spans else (None, 0)
-                if before[0] is not None and before[1] == engines_id and (both := in_one(before[0], span)) is not None:
+                both = in_one(spans[-1][0], span) if spans and spans[-1][1] == engines_id else None
+                if both is not None:
                     spans[-1] = (both, engines_id)
                 else:
                     spans.append((span, engines_id))

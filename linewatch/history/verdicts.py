@@ -13,7 +13,7 @@ from linewatch.contracts.alarm import Alarm
 from linewatch.contracts.errors import ConfigError, JournalError
 from linewatch.contracts.verdict import CoilGrade, CoilState, CoverageSpan, DefectState, RollMark, RunMask
 from linewatch.history.coil import CoilRecord, Masked, median_width_mm, no_masks, on_coil, shown_alarms
-from linewatch.history.defects import Defects, PhysicalDefects, ToldDefect
+from linewatch.history.defects import PhysicalDefects, ToldColumns, ToldDefect
 from linewatch.history.spans import Coverage
 from linewatch.wire.encode import alarm_from, grade_from, roll_mark_from
 from linewatch.wire.schema import AlarmsLine, CoilLine, DefectLine, VerdictLine
@@ -121,14 +121,16 @@ class _Passage:
 
     def record(self, path: Path, masked: Masked) -> CoilRecord:
         first = self._first
-        found = PhysicalDefects.among([*self._closed.values(), *map(_told, self._open.values())])
-        defects = Defects.of(first.coil, first.side, first.camera, found.told)
+        told = ToldColumns()
+        if every := [*self._closed.values(), *map(_told, self._open.values())]:
+            told.add(list(zip(*every, strict=True)))
+        found = PhysicalDefects.among(first.coil, first.side, first.camera, told)
         return CoilRecord(
             coil=first.coil,
             side=first.side,
             camera=first.camera,
             source=f"{path.name}, written {_written(path)}",
-            defects=defects,
+            defects=found.defects,
             length_mm=self._length_mm,
             complete=self._ended,
             encoded=self._encoded,
@@ -136,7 +138,7 @@ class _Passage:
             width_mm=median_width_mm(self._widths),
             spans=self._coverage.spans,
             still_open=found.still_open,
-            masks=self._masks(set(masked(defects)), found.merged),
+            masks=self._masks(set(masked(found.defects)), found.merged),
             mask_dropped=frozenset(found.merged.get(name, name) for name in self._mask_dropped),
             alarms=shown_alarms(first.coil, self.alarms),
             engines=self._coverage.engines,

@@ -7,7 +7,7 @@ import numpy as np
 
 from linewatch.contracts.verdict import Defect, DefectState
 from linewatch.history.coil import CoilRecord
-from linewatch.history.defects import Defects, ToldDefect
+from linewatch.history.defects import Defects, ToldColumns, ToldDefect
 
 
 def columns(defects: Sequence[Defect]) -> Defects:
@@ -25,7 +25,10 @@ def columns(defects: Sequence[Defect]) -> Defects:
         )._replace(class_scores=dict(one.class_scores))
         for one in defects
     ]
-    return Defects.of("C1", "top", "cam1", told)
+    gathered = ToldColumns()
+    if told:
+        gathered.add(list(zip(*told, strict=True)))
+    return Defects.of("C1", "top", "cam1", gathered)
 
 
 def record_of(defects: Sequence[Defect] = (), coil: str = "C1", **more: Any) -> CoilRecord:
