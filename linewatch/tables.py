@@ -255,6 +255,7 @@ def _side_rows(name: str, side: Side, source: str) -> list[tuple[str, str]]:
     if side.degraded_mm or side.missed_mm:
         looked += f", {side.degraded_mm / 1000:.1f} m degraded, {side.missed_mm / 1000:.1f} m missed"
     rows = [(name, source), ("", f"{strips}: {side.defects} defects, {looked}")]
+    rows += [("", f"the end of {strip} is not known") for strip in side.unfinished]
     for task, served in side.engines.items():
         if task in side.mixed:
             parts = ", ".join(f"{identity} on {mm / 1000:.1f} m" for identity, mm in sorted(served.items()))

@@ -65,10 +65,11 @@ class ClassCounts:
 class Side:
     """What one of the two looked at, in mm, and by what. left_out: its defects on strip that is not compared.
 
-    strips: by name. engines: of each task, mm by engine identity.
+    strips: by name. unfinished: those of them whose end is not known. engines: of each task, mm by engine identity.
     """
 
     strips: tuple[str, ...]
+    unfinished: tuple[str, ...]
     inspected_mm: float
     degraded_mm: float
     missed_mm: float
@@ -328,6 +329,7 @@ def _side(strips: Sequence[StripFindings], counted: int) -> Side:
     found = sum(len(strip.defects) for strip in strips)
     return Side(
         strips=tuple(str(strip.key) for strip in strips),
+        unfinished=tuple(str(strip.key) for strip in strips if not strip.record.complete),
         inspected_mm=sum(stretches.length_mm(strip.inspected) for strip in strips),
         degraded_mm=sum(stretches.length_mm(strip.degraded) for strip in strips),
         missed_mm=sum(stretches.length_mm(strip.missed) for strip in strips),

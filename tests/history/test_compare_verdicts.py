@@ -131,6 +131,7 @@ def test_strip_that_only_one_inspected_is_left_out_and_said(tmp_path: Path) -> N
     assert (found.compared_mm, found.only_a_mm, found.only_b_mm) == (7 * 256.0, 256.0, 0.0)
     assert (found.total.in_a, found.total.lost, found.a.left_out, found.b.left_out) == (1, 0, 1, 0)
     assert found.b.missed_mm == 256.0
+    assert found.b.unfinished == ("C1 top cam1",)  # no file of these tests has an end
 
 
 def test_nothing_that_both_inspected_is_an_error_and_no_agreement(tmp_path: Path) -> None:
