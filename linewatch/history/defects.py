@@ -1,7 +1,7 @@
 """The defects of one passage in columns: a coil may have hundreds of thousands, of which a reader looks at a few."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, NamedTuple, Self
 
@@ -142,14 +142,14 @@ class Defects:
 
 
 class ToldColumns:
-    """Gathers what was told of a passage's defects, each once, in columns by the names of `ToldDefect`."""
+    """Gathers what was told of a passage's defects, in columns by the names of `ToldDefect`; the last word counts."""
 
     def __init__(self) -> None:
         self.columns: dict[str, list[Any]] = {name: [] for name in ToldDefect._fields}
 
-    def add(self, columns: Sequence[Sequence[Any]]) -> None:
-        """More of them, in columns in the order of `ToldDefect`'s."""
-        for column, values in zip(self.columns.values(), columns, strict=True):
+    def add(self, columns: Iterable[Sequence[Any]]) -> None:
+        """More of them, in columns in the order of `ToldDefect`'s; none of no defects."""
+        for column, values in zip(self.columns.values(), columns, strict=False):
             column.extend(values)
 
 
@@ -170,17 +170,18 @@ class PhysicalDefects:
         """What merged into something that was never told stays: nothing else is known of that defect."""
         columns = told.columns
         names, along_mm = columns["name"], columns["along_begin_mm"]
-        into = {name: other for name, other in zip(names, columns["merged_into"], strict=True) if other is not None}
-        merged = _merged(into, set(names)) if into else {}
+        last = {name: row for row, name in enumerate(names)}
+        into = {names[row]: other for row in last.values() if (other := columns["merged_into"][row]) is not None}
+        merged = _merged(into, last) if into else {}
         # A ring, which no service tells, leads to one that merged itself: none of it is kept.
-        kept = [row for row, name in enumerate(names) if name not in merged]
+        kept = [row for name, row in last.items() if name not in merged]
         kept.sort(key=names.__getitem__)
         kept.sort(key=along_mm.__getitem__)
         still_open = frozenset(names[row] for row in kept if columns["state"][row] != DefectState.CLOSED)
         return cls(Defects.of(coil, side, camera, told).take(np.array(kept, np.int64)), merged, still_open)
 
 
-def _merged(into: dict[str, str], known: set[str]) -> dict[str, str]:
+def _merged(into: dict[str, str], known: Collection[str]) -> dict[str, str]:
     """Where each leads to, of those that lead to something known."""
     ends = {}
     for name in into:

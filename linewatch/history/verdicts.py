@@ -20,6 +20,7 @@ from linewatch.wire.schema import AlarmsLine, CoilLine, DefectLine, VerdictLine
 from linewatch.wire.verdict_file import read_verdicts
 
 NAMED_COILS = 10
+ROWS_AT_ONCE = 4_096
 
 
 def read_coils(path: Path, coil: str | None = None, masked: Masked = no_masks) -> Iterator[CoilRecord]:
@@ -99,7 +100,8 @@ class _Passage:
         self._coverage = Coverage()
         self._edges: tuple[float, float] | None = None
         self._widths: Counter[int] = Counter()
-        self._closed: dict[str, ToldDefect] = {}
+        self._told = ToldColumns()
+        self._closed: list[ToldDefect] = []  # not yet in those
         self._open: dict[str, DefectLine] = {}
         self._mask_dropped: set[str] = set()
         self._runs = array("i")  # of all masks, one after the other
@@ -121,10 +123,9 @@ class _Passage:
 
     def record(self, path: Path, masked: Masked) -> CoilRecord:
         first = self._first
-        told = ToldColumns()
-        if every := [*self._closed.values(), *map(_told, self._open.values())]:
-            told.add(list(zip(*every, strict=True)))
-        found = PhysicalDefects.among(first.coil, first.side, first.camera, told)
+        self._closed += map(_told, self._open.values())
+        self._take_up()
+        found = PhysicalDefects.among(first.coil, first.side, first.camera, self._told)
         return CoilRecord(
             coil=first.coil,
             side=first.side,
@@ -167,18 +168,25 @@ class _Passage:
             self._mask_dropped.add(event.id)
         if event.state is DefectState.CLOSED:
             self._open.pop(event.id, None)
-            self._closed[event.id] = _told(event)
+            self._closed.append(_told(event))
+            if len(self._closed) >= ROWS_AT_ONCE:
+                self._take_up()
         else:
-            self._closed.pop(event.id, None)
             self._open[event.id] = event
+
+    def _take_up(self) -> None:
+        """Into columns: hundreds of thousands of rows would be gone over by every garbage collection."""
+        self._told.add(zip(*self._closed, strict=True))
+        self._closed = []
 
     def _masks(self, wanted: set[str], merged: dict[str, str]) -> dict[str, list[np.ndarray]]:
         runs = np.array(self._runs, np.int32)
         parts: defaultdict[str, list[np.ndarray]] = defaultdict(list)
+        owners = {name: owner for name, owner in merged.items() if owner in wanted} | {name: name for name in wanted}
         for name, places in self._parts.items():
-            if (owner := merged.get(name, name)) in wanted:
+            if name in owners:
                 told = (RunMask(first, runs[begin:end].reshape(-1, 3)) for first, begin, end in places)
-                parts[owner] += map(on_coil, told)
+                parts[owners[name]] += map(on_coil, told)
         return dict(parts)
 
 

@@ -26,8 +26,7 @@ def columns(defects: Sequence[Defect]) -> Defects:
         for one in defects
     ]
     gathered = ToldColumns()
-    if told:
-        gathered.add(list(zip(*told, strict=True)))
+    gathered.add(zip(*told, strict=True))
     return Defects.of("C1", "top", "cam1", gathered)
 
 
