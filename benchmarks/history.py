@@ -11,11 +11,13 @@ import argparse
 import json
 import sqlite3
 import statistics
+import subprocess
+import sys
 import time
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import sqlalchemy as sa
@@ -23,29 +25,16 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
+from benchmarks.coil_file import LINES, begins, closed, defect, frame, opened
 from linewatch.client import Position
-from linewatch.contracts.frame import Cause
-from linewatch.contracts.prediction import Timing
-from linewatch.contracts.verdict import (
-    CoilNotice,
-    CoilState,
-    CoverageSpan,
-    Defect,
-    DefectEvent,
-    DefectState,
-    Extent,
-    Quality,
-    RunMask,
-    StripBox,
-    Verdict,
-)
+from linewatch.contracts.verdict import Decided, Quality, StripBox, Verdict
 from linewatch.history.database import reading, writing
 from linewatch.history.labels import newest_labels
 from linewatch.history.queries import coils, defects, gaps, masks, passages_of, spans
 from linewatch.history.recorder import Recorder, standing_of
 from linewatch.history.tables import COIL, DEFECT
 from linewatch.wire.encode import Sequencer, drafts
-from linewatch.wire.schema import decode
+from linewatch.wire.schema import AnyMessage, decode
 
 BUDGET_MS = 100.0
 CLASSES = ("scratch", "inclusion", "crazing", "patch", "pitted", "scale", "dent")
@@ -87,7 +76,7 @@ def fill(url: str, instances: int, per_coil: int, masked: float) -> None:
                         0.99,
                     ),
                     *(across[i], across[i] + 9.5, along[i], along[i] + 12.5, 80.5, across[i], "mask", 1),
-                    *(SCORES, 12.7, 9.4, 12.5, -0.13, None, 3, None),
+                    *(SCORES, 12.7, 9.4, 12.5, -0.13, None, 3, False, "null"),
                 )
                 for i in range(at, min(at + CHUNK, count))
             )
@@ -104,8 +93,9 @@ def fill(url: str, instances: int, per_coil: int, masked: float) -> None:
 
 def _coil(database: sqlite3.Connection, number: int, name: str) -> None:
     row = (number, 1, 0, 1, number, name, "top", "cam1", number * 10**9, number * 10**9, 2e6, 1.9e6, 9e4, 1e4, 7813)
-    insert = f"INSERT INTO coil ({', '.join(column.name for column in COIL.c if column.name != 'more')})"
-    database.execute(f"{insert} VALUES ({', '.join('?' * 19)})", (*row, 54_000, 5_400, True, "0123456789ab"))
+    insert = f"INSERT INTO coil ({', '.join(column.name for column in COIL.c)})"
+    more = (54_000, 5_400, True, 0.0, 800.0, "0123456789ab", json.dumps({"along_mm": 2e6}))
+    database.execute(f"{insert} VALUES ({', '.join('?' * 22)})", (*row, *more))
     spans = (
         (
             number,
@@ -144,13 +134,13 @@ def queries(coil_count: int) -> dict[str, Callable[[sa.Connection], object]]:
         "defects of a coil, behind the middle": behind_half,
         "defects of a coil, a class that is not there": lambda c: defects(c, passage(c), "none"),
         "spans of a coil (all 2,000)": lambda c: spans(c, coil_count // 2 + 1),
-        "masks of a defect": lambda c: list(masks(c, 1)),
+        "masks of a defect": lambda c: list(masks(c, [1])),
         "gaps": gaps,
         "labels": lambda c: list(newest_labels(c)),
     }
 
 
-def measure(url: str, coil_count: int, repeat: int) -> list[dict[str, Any]]:
+def measure(url: str, coil_count: int, repeat: int) -> list[dict[str, float | str]]:
     """First and median milliseconds of each query, opening the file not counted."""
     rows = []
     for name, query in queries(coil_count).items():
@@ -166,51 +156,54 @@ def measure(url: str, coil_count: int, repeat: int) -> list[dict[str, Any]]:
     return rows
 
 
-def record(url: str, frames: int, per_frame: int) -> dict[str, float]:
-    """Instances a second through the recorder, opened and closed, with masks of 30 runs; 2,000 messages a commit."""
-    messages = list(_strip(frames, per_frame))
+def store(url: str, batch_of: Iterable[AnyMessage], service: str) -> float:
+    """Through the recorder, 2,000 messages a commit: seconds that it took."""
+    taken_s, behind, waiting = 0.0, dict[str, Position](), iter(batch_of)
     with writing(url) as engine:
         with engine.begin() as connection:
-            recorder = Recorder(standing_of(connection, "bench"))
-        begin = time.perf_counter()
-        for at in range(0, len(messages), 2000):
-            batch = messages[at : at + 2000]
-            behind = {m.topic.value: Position(m.epoch, m.sequence + 1) for m in messages[: at + 2000]}
+            recorder = Recorder(standing_of(connection, service))
+        while batch := list(islice(waiting, 2000)):
+            begin = time.perf_counter()
+            behind |= {m.topic.value: Position(m.epoch, m.sequence + 1) for m in batch}
             with engine.begin() as connection:
                 recorder.store(connection, batch, behind)
-        taken_s = time.perf_counter() - begin
-    return {"messages_per_s": len(messages) / taken_s, "frames_per_s": frames / taken_s, "defects_a_frame": per_frame}
+            taken_s += time.perf_counter() - begin
+    return taken_s
 
 
-def _strip(frames: int, per_frame: int) -> Iterator[Any]:
+def messages(decisions: Iterable[Decided]) -> Iterator[AnyMessage]:
+    """As a client of a service that began with them gets them."""
     sequencer = Sequencer(1)
-    started = CoilNotice(CoilState.STARTED, "LIVE", "top", "cam1", 0.0, 0.0, 0.0, 0.0, {}, {}, (), (), Timing())
-    runs = np.array([[line, 10, 40] for line in range(30)], np.int32)
-    for decided in (started, *(_verdict(ordinal, per_frame, runs) for ordinal in range(frames))):
+    for decided in decisions:
         for draft in drafts(decided):
             record = sequencer.record(draft)
             yield decode(record.topic.encode(), record.header, record.payload)
 
 
-def _verdict(ordinal: int, per_frame: int, runs: np.ndarray) -> Verdict:
-    begin, end = 256.0 * ordinal, 256.0 * (ordinal + 1)
+def command_s(url: str, coil: str, html: Path) -> float:
+    """Seconds that a user waits for the report of a coil of the history, from the command to its end: median of 3."""
+    command = [sys.executable, "-m", "linewatch.cli", "report", coil, "--database", url, "--html", str(html)]
+    taken = []
+    for _ in range(3):
+        begin = time.perf_counter()
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+        taken.append(time.perf_counter() - begin)
+    return statistics.median(taken)
+
+
+def record(url: str, frames: int, per_frame: int) -> dict[str, float]:
+    """Frames a second through the recorder, each defect opened and closed, with a mask of 30 runs."""
+    told = list(messages([begins("LIVE"), *(_verdict(ordinal, per_frame) for ordinal in range(frames))]))
+    return {"frames_per_s": frames / store(url, told, f"bench-{time.time_ns()}"), "defects_a_frame": per_frame}
+
+
+def _verdict(ordinal: int, per_frame: int) -> Verdict:
+    begin = float(LINES * ordinal)
     box = StripBox((10.0, 25.0), (begin, begin + 30))
-    events = tuple(
-        DefectEvent(
-            state,
-            Defect(
-                f"LIVE/top/cam1/{256 * ordinal}.{i}",
-                *("LIVE", "top", "cam1", CLASSES[i % 7], 0.9, 0.99, box, 80.0, None, Extent.MASK, 1),
-            ),
-            RunMask(256 * ordinal, runs) if state is DefectState.OPENED else None,
-        )
-        for state in (DefectState.OPENED, DefectState.CLOSED)
-        for i in range(per_frame)
-    )
-    quality, cause = (Quality.MISSED, Cause.OVERRUN) if ordinal % 50 == 0 else (Quality.INSPECTED, None)
-    span = CoverageSpan(256 * ordinal, 256, (begin, end), quality, cause)
-    where = ("LIVE", "top", "cam1", 256 * ordinal, 256, 256, (begin, end), True, (0.0, 800.0), (span,))
-    return Verdict(ordinal, ordinal, *where, 7, 1, 0.5, events, (), ("screen@0",), Timing())
+    found = [defect(f"LIVE/top/cam1/{LINES * ordinal}.{i}", 0.0, 0.0, box=box) for i in range(per_frame)]
+    events = (*map(opened, found), *map(closed, found))
+    quality = Quality.MISSED if ordinal % 50 == 0 else Quality.INSPECTED
+    return frame(ordinal, events, "LIVE", quality)
 
 
 def main() -> None:
@@ -233,6 +226,7 @@ def main() -> None:
         filled_s = time.perf_counter() - begin
     size_gb = options.file.stat().st_size / 1e9
     rows = measure(url, -(-options.instances // options.coil), options.repeat)
+    report_s = command_s(url, f"C{options.instances // options.coil // 2:05d}", options.out.with_suffix(".html"))
     recorded = [record(url, frames, per_frame) for frames, per_frame in ((4000, 0), (1000, 5), (100, 100))]
     table = Table(
         title=f"{options.instances:,} instances, {options.coil:,} a coil, {size_gb:.2f} GB", title_justify="left"
@@ -243,6 +237,7 @@ def main() -> None:
         times = (f"{row[name]:.1f}" for name in ("first_ms", "median_ms", "max_ms"))
         table.add_row(row["query"], *times, "yes" if row["max_ms"] < BUDGET_MS else "NO")
     Console().print(table)
+    print(f"the report of one coil: {report_s:.2f} s, from the command to its end")
     for one in recorded:
         print(f"recorded at {one['frames_per_s']:.0f} frames/s with {one['defects_a_frame']} defects a frame")
     options.out.parent.mkdir(parents=True, exist_ok=True)
@@ -251,6 +246,7 @@ def main() -> None:
         "gb": size_gb,
         "filled_s": filled_s,
         "queries": rows,
+        "report_s": report_s,
         "recorded": recorded,
     }
     options.out.write_text(json.dumps(figures, indent=1) + "\n")

@@ -1,5 +1,6 @@
 """What a coil's report costs: `python -m benchmarks.report` writes verdict files of made-up coils through the service's
-own writer, and prints seconds to read one, to make the page and the tables, and how large they are.
+own writer, stores the same decisions in a history through its recorder, and prints seconds to read a coil from either,
+to make the page and the tables, how large they are, and what the command takes as a user waits for it.
 """
 
 import argparse
@@ -18,31 +19,16 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
+from benchmarks.coil_file import LINES, begins, closed, defect, ends, frame, opened, write
+from benchmarks.history import command_s, messages, store
 from linewatch.config.taxonomy import TAXONOMY, Taxonomy
-from linewatch.contracts.frame import Cause
-from linewatch.contracts.prediction import Timing
-from linewatch.contracts.verdict import (
-    CoilNotice,
-    CoilState,
-    CoverageSpan,
-    Decided,
-    Defect,
-    DefectEvent,
-    DefectState,
-    Extent,
-    Quality,
-    RunMask,
-    StripBox,
-    Verdict,
-)
-from linewatch.history.coil import ClassSeverities
+from linewatch.contracts.verdict import Decided, Defect, Quality, StripBox
 from linewatch.history.report.pdf import find_browser
-from linewatch.history.report.write import ReportFiles, write_report
-from linewatch.history.verdicts import read_coil
-from linewatch.wire.verdict_file import VerdictFile
+from linewatch.history.report.write import ReportFiles, listed_masks, write_report
+from linewatch.history.severities import ClassSeverities
+from linewatch.history.sources import InFile
+from linewatch.history.stored import InHistory
 
-COIL = ("BENCH-1", "top", "cam1")
-FRAME_LINES = 256
 WIDTH_MM = 800.0
 T = TypeVar("T")
 SIZES = ((100.0, 1_000), (2_000.0, 20_000), (2_000.0, 200_000))
@@ -66,10 +52,12 @@ class Cost:
     length_m: float
     defects: int
     verdicts_mb: float
-    read: "Spent"
+    read_file: "Spent"
+    read_history: "Spent"
     html: "Spent"
     csv: "Spent"
     pdf: "Spent | None"  # of which the page; None: no browser
+    command_s: float  # on the clock: `linewatch report COIL --html`, of the history, from its start to its end
     html_mb: float
     csv_mb: float
     peak_mb: float
@@ -79,41 +67,33 @@ def decisions(length_m: float, defects: int, classes: tuple[str, ...], seed: int
     """A coil whose defects lie everywhere, more of them near the edges; each is seen in one frame, closed in the next;
     one frame in fifty is missed."""
     rng = np.random.default_rng(seed)
-    frames = round(length_m * 1000 / FRAME_LINES)
+    frames = round(length_m * 1000 / LINES)
     seen = np.flatnonzero(np.arange(frames) % 50 != 49)
     per_frame = np.bincount(rng.choice(seen, defects), minlength=frames)
-    yield _notice(CoilState.STARTED, 0.0, ())
+    yield begins()
     open_before: tuple[Defect, ...] = ()
-    for ordinal in track(range(frames), "writing", transient=True):
-        first = ordinal * FRAME_LINES
-        found = tuple(_defect(rng, first, number, classes) for number in range(per_frame[ordinal]))
-        closed = [DefectEvent(DefectState.CLOSED, defect, None) for defect in open_before]
-        opened = [DefectEvent(DefectState.OPENED, defect, _mask(defect, first)) for defect in found]
-        missed = ordinal % 50 == 49
-        yield _verdict(ordinal, (*closed, *opened), missed)
+    for ordinal in track(range(frames), "deciding", transient=True):
+        found = tuple(_defect(rng, ordinal * LINES, number, classes) for number in range(per_frame[ordinal]))
+        quality = Quality.MISSED if ordinal % 50 == 49 else Quality.INSPECTED
+        yield frame(ordinal, (*map(closed, open_before), *map(opened, found)), quality=quality)
         open_before = found
-    last = tuple(DefectEvent(DefectState.CLOSED, defect, None) for defect in open_before)
-    yield _notice(CoilState.ENDED, frames * float(FRAME_LINES), last)
+    yield ends(frames * float(LINES), tuple(map(closed, open_before)))
 
 
 def _defect(rng: np.random.Generator, first: int, number: int, classes: tuple[str, ...]) -> Defect:
     length, width = (float(side) for side in np.minimum(rng.lognormal(2.0, 0.8, 2), 120.0) + 2)
     across = WIDTH_MM * float(rng.beta(0.6, 0.6) if rng.random() < 0.5 else rng.random())
     across = min(across, WIDTH_MM - width)
-    along = first + float(rng.random()) * (FRAME_LINES - length)
+    along = first + float(rng.random()) * (LINES - length - 1)
     scores = rng.random(3)
-    name = classes[int(rng.integers(len(classes)))]
-    return Defect(
-        f"{'/'.join(COIL)}/{first}.{number}",
-        *COIL,
-        name,
+    return defect(
+        f"C1/top/cam1/{first}.{number}",
+        *(along, across),
+        defect_class=classes[int(rng.integers(len(classes)))],
         confidence=float(scores[0]),
-        peak=0.99,
         box=StripBox((across, across + width), (along, along + length)),
         area_mm2=0.7 * length * width,
         edge_mm=min(across, WIDTH_MM - across - width),
-        extent=Extent.MASK,
-        frames=1,
         class_scores=tuple(zip(classes[:3], scores.tolist(), strict=True)),
         length_mm=max(length, width),
         width_mm=min(length, width),
@@ -122,63 +102,31 @@ def _defect(rng: np.random.Generator, first: int, number: int, classes: tuple[st
     )
 
 
-def _mask(defect: Defect, first: int) -> RunMask:
-    (left, right), (begin, end) = defect.box.across_mm, defect.box.along_mm
-    lines = np.arange(int(begin), max(int(begin) + 1, int(end))) - first
-    runs = np.stack([lines, np.full_like(lines, int(2 * left)), np.full_like(lines, int(2 * right) + 1)], axis=1)
-    return RunMask(first, runs.astype(np.int32))
-
-
-def _verdict(ordinal: int, events: tuple[DefectEvent, ...], missed: bool) -> Verdict:
-    first = ordinal * FRAME_LINES
-    along = (float(first), float(first + FRAME_LINES))
-    quality, cause = (Quality.MISSED, Cause.LOST) if missed else (Quality.INSPECTED, None)
-    return Verdict(
-        ordinal=ordinal,
-        sequence=ordinal,
-        coil=COIL[0],
-        side=COIL[1],
-        camera=COIL[2],
-        first_line=first,
-        lines=FRAME_LINES,
-        valid_lines=0 if missed else FRAME_LINES,
-        along_mm=along,
-        encoded=True,
-        strip_mm=None if missed else (0.0, WIDTH_MM),
-        spans=(CoverageSpan(first, FRAME_LINES, along, quality, cause),),
-        tiles=7,
-        tiles_passed=min(7, len(events)),
-        screen_peak=0.5,
-        defects=events,
-        alarms=(),
-        engines=("screen@1", "classify@2", "segment@3"),
-        timing=Timing(),
-    )
-
-
-def _notice(state: CoilState, along_mm: float, events: tuple[DefectEvent, ...]) -> CoilNotice:
-    return CoilNotice(state, *COIL, along_mm, along_mm, 0.0, 0.0, {}, {}, events, (), Timing())
-
-
 def cost(length_m: float, defects: int, folder: Path) -> Cost:
     taxonomy = Taxonomy.read(TAXONOMY)
-    verdicts, html, csv, pdf = (folder / name for name in ("verdicts.jsonl", "coil.html", "csv", "coil.pdf"))
-    with VerdictFile(verdicts) as file:
-        for decided in decisions(length_m, defects, taxonomy.trained_classes):
-            file.write(decided)
-    record, read = _timed(lambda: read_coil(verdicts, ClassSeverities.read(TAXONOMY)))
+    names = ("verdicts.jsonl", "history.sqlite", "coil.html", "csv", "coil.pdf")
+    verdicts, history, html, csv, pdf = (folder / name for name in names)
+    url = f"sqlite:///{history}"
+    write(verdicts, decisions(length_m, defects, taxonomy.trained_classes))
+    store(url, messages(decisions(length_m, defects, taxonomy.trained_classes)), "report")
+    severities = ClassSeverities.read(TAXONOMY)
+    masked = listed_masks(severities)
+    _, read_file = _timed(lambda: InFile(verdicts).record(masked))
+    record, read_history = _timed(lambda: InHistory(url, "C1").record(masked))
     assert len(record.defects) == defects
-    _, html_spent = _timed(lambda: write_report(record, ReportFiles(html=html)))
-    _, csv_spent = _timed(lambda: write_report(record, ReportFiles(csv=csv)))
-    pdf_spent = _timed(lambda: write_report(record, ReportFiles(pdf=pdf)))[1] if find_browser() else None
+    _, html_spent = _timed(lambda: write_report(record, severities, ReportFiles(html=html)))
+    _, csv_spent = _timed(lambda: write_report(record, severities, ReportFiles(csv=csv)))
+    pdf_spent = _timed(lambda: write_report(record, severities, ReportFiles(pdf=pdf)))[1] if find_browser() else None
     return Cost(
         length_m,
         defects,
         _mb(verdicts),
-        read,
+        read_file,
+        read_history,
         html_spent,
         csv_spent,
         pdf_spent,
+        command_s(url, "C1", html),
         _mb(html),
         sum(_mb(path) for path in csv.iterdir()),
         resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000,
@@ -201,7 +149,8 @@ def main() -> None:
     parser.add_argument("--keep", type=Path, metavar="DIR", help="leave the largest coil's files here")
     options = parser.parse_args()
     table = Table(
-        *("m", "defects", "verdicts MB", "read", "page", "tables", "page, PDF", "page MB", "tables MB", "peak MB"),
+        *("m", "defects", "verdicts MB", "read file", "read history", "page", "tables", "page, PDF", "command"),
+        *("page MB", "tables MB", "peak MB"),
         title="Report of a coil: seconds (of them this process's own)",
     )
     costs = []
@@ -212,7 +161,7 @@ def main() -> None:
             costs.append(cost(length_m, defects, keep))
         row = (getattr(costs[-1], field.name) for field in fields(Cost))
         table.add_row(*(f"{value:,.4g}" if isinstance(value, float) else str(value) for value in row))
-    Console(width=130).print(table)
+    Console(width=150).print(table)
     options.out.parent.mkdir(parents=True, exist_ok=True)
     report = {"python": platform.python_version(), "costs": [asdict(one) for one in costs]}
     options.out.write_text(json.dumps(report, indent=1) + "\n")

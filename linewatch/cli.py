@@ -9,11 +9,12 @@ import argparse
 import getpass
 import json
 import os
+import re
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +23,7 @@ from rich.console import Console
 from linewatch import __version__
 from linewatch.config.base import Settings
 from linewatch.config.grading_load import grading_from, gradings_for, is_grading
-from linewatch.config.history import HistorySettings
+from linewatch.config.history import DATABASE_URL, DATABASE_URLS, HistorySettings
 from linewatch.config.load import load, load_settings, read_toml, settings_from, validated
 from linewatch.config.modbus import ModbusSettings
 from linewatch.config.service import ServiceSettings
@@ -40,6 +41,7 @@ ANY_PORT = "tcp://127.0.0.1:*"
 BEYOND_LIMITS = 9  # exit code of `compare`
 _WIDE = 150  # columns of a table that goes to a file
 _COIL_FACTS = tuple(name for name in CoilDataBody.model_fields if name != "coil")
+_WHERE = "a verdict file, or history:COIL or history:#PASSAGE"
 Work = Callable[[argparse.Namespace], int | None]
 
 
@@ -219,19 +221,21 @@ def _parser() -> argparse.ArgumentParser:  # noqa: PLR0915 - a list of commands
     bridge.add_argument("--check", action="store_true", help="check the configuration and end")
     bridge.add_argument("--map", type=Path, metavar="FILE.csv", help="write the map of registers and end; - prints it")
 
-    picture = command("picture", _picture, "Draw a coil with its found defects.")
-    picture.add_argument("verdicts", type=Path, help="what `linewatch replay --out` wrote")
+    picture = _stored(command("picture", _picture, "Draw a coil with its found defects."))
+    picture.add_argument("verdicts", help=_WHERE)
     picture.add_argument("--source", required=True, help="the recording or folder that was replayed")
     picture.add_argument("--truth", type=Path)
     picture.add_argument("--config", type=Path)
-    picture.add_argument("--coil", help="where the verdicts are of several")
+    picture.add_argument("--coil", metavar="ID", help="where a verdict file holds several")
     picture.add_argument(
         "--from", dest="end", choices=("head", "tail"), default="head", help="which end of the coil is at 0"
     )
     picture.add_argument("--out", type=Path, required=True, metavar="FILE.png")
 
-    regrade = command("regrade", _regrade, "Grade stored coils again by other rules, without pixels.")
-    regrade.add_argument("verdicts", type=Path, help="what `linewatch replay --out` wrote")
+    regrade = _stored(command("regrade", _regrade, "Grade stored coils again by other rules, without pixels."))
+    regrade.add_argument("verdicts", nargs="?", help=f"{_WHERE}; none: the history's --coil or --passage")
+    regrade.add_argument("--coil", metavar="ID", help="of a verdict file: this one only")
+    regrade.add_argument("--passage", type=int, metavar="NUMBER", help="as `linewatch coils` numbers them")
     regrade.add_argument("--rules", type=Path, required=True, metavar="FILE.toml")
     regrade.add_argument("--taxonomy", type=Path, default=TAXONOMY, metavar="FILE.toml")
     regrade.add_argument("--json", action="store_true", help="a coil a line")
@@ -260,9 +264,10 @@ def _parser() -> argparse.ArgumentParser:  # noqa: PLR0915 - a list of commands
     labels = _queried(command("labels", _labels, "Write what people said of defects to a file, for retraining."))
     labels.add_argument("action", choices=("export",))
     labels.add_argument("--out", type=Path, required=True, metavar="FILE.csv|FILE.jsonl")
-    report = command("report", _report, "Write a coil's report: a page that prints well, a PDF, tables.")
-    report.add_argument("--verdicts", type=Path, required=True, metavar="FILE", help="what `replay --out` wrote")
-    report.add_argument("--coil", metavar="ID", help="needed where the file holds several")
+    report = _stored(command("report", _report, "Write a coil's report: a page that prints well, a PDF, tables."))
+    report.add_argument("coil", nargs="?", metavar="COIL", help="of the history, or where --verdicts holds several")
+    report.add_argument("--passage", type=int, metavar="NUMBER", help="as `linewatch coils` numbers them")
+    report.add_argument("--verdicts", type=Path, metavar="FILE", help="what `replay --out` wrote, not the history")
     report.add_argument("--source", help="the recording or folder that was replayed: pictures are cut from it")
     report.add_argument("--config", type=Path, help="its taxonomy rates the classes, its [line] reads the source")
     report.add_argument("--html", type=Path, metavar="FILE")
@@ -320,13 +325,15 @@ def _parser() -> argparse.ArgumentParser:  # noqa: PLR0915 - a list of commands
     explain.add_argument("--out", type=Path, default=Path("out/explain.png"), metavar="FILE.png")
     explain.add_argument("--engines", type=Path, default=Path("engines"), metavar="DIR")
 
-    compare = command(
-        "compare",
-        _compare,
-        "Two verdict files of one recording: what B lost, found anew, calls or sizes otherwise than A. Or run folders "
-        "of tlu_net, picture by picture. The first is the measure. Exit code 9: beyond a --fail limit.",
+    compare = _stored(
+        command(
+            "compare",
+            _compare,
+            "Two records of one recording: what B lost, found anew, calls or sizes otherwise than A. Or run folders "
+            "of tlu_net, picture by picture. The first is the measure. Exit code 9: beyond a --fail limit.",
+        )
     )
-    compare.add_argument("paths", type=Path, nargs="+", metavar="A B", help="verdict files, or two run folders or more")
+    compare.add_argument("paths", nargs="+", metavar="A B", help=f"{_WHERE}; or two run folders or more")
     compare.add_argument("--out", type=Path, metavar="DIR", help="pictures; verdict files need --source for them")
     compare.add_argument("--source", help="the recording or folder that both were made of")
     compare.add_argument("--config", type=Path, help="its [line] is the source's, where no sidecar tells")
@@ -376,6 +383,12 @@ def _client_keys(options: argparse.Namespace) -> "ClientKeys | None":
     if (options.key is None) != (options.server_key is None):
         raise ConfigError("expected both --key FILE.key_secret and --server-key FILE.key, or neither")
     return ClientKeys(options.key, options.server_key) if options.key else None
+
+
+def _stored(sub: argparse.ArgumentParser) -> argparse.ArgumentParser:
+    sub.add_argument("--history", type=Path, default=Path("configs/history.toml"), help="of `linewatch history`")
+    sub.add_argument("--database", metavar="URL", help="of the history, instead")
+    return sub
 
 
 def _queried(sub: argparse.ArgumentParser) -> argparse.ArgumentParser:
@@ -685,10 +698,33 @@ def _bridge(options: argparse.Namespace) -> None:
             run_bridge(settings)
 
 
+def _database(options: argparse.Namespace) -> str:
+    if options.database is None:
+        return load(options.history, HistorySettings).database
+    if not re.match(DATABASE_URL, options.database):
+        raise ConfigError(f"--database {options.database}: expected {DATABASE_URLS}")
+    return str(options.database)
+
+
+def _source(options: argparse.Namespace, text: str | None, coil: str | None = None, passage: int | None = None) -> Any:
+    """Where a coil is read from: what `text` names, or the history's coil or passage."""
+    from linewatch.history.sources import source_of
+
+    with _extra("history"):
+        if text is None:
+            from linewatch.history.stored import InHistory
+
+            if coil is None and passage is None:
+                raise ConfigError("no coil is named; give its id or --passage, for the history, or a verdict file")
+            return InHistory(_database(options), coil, passage)
+        if passage is not None:
+            raise ConfigError(f"--passage {passage} is of the history, {text} is not; leave one of them out")
+        return source_of(text, lambda: _database(options), coil)
+
+
 def _picture(options: argparse.Namespace) -> None:
     from linewatch.capture.clock import MonotonicClock
     from linewatch.daemon.sources import camera_for, with_source
-    from linewatch.history.found import read_findings
     from linewatch.history.picture import draw_coil
     from linewatch.simulation.truth import CoilTruth
 
@@ -697,26 +733,25 @@ def _picture(options: argparse.Namespace) -> None:
     configure_logs("warning")
     truth = CoilTruth.read(options.truth) if options.truth else None
     boxes = [defect.box for defect in truth.defects] if truth else []
+    record = _source(options, options.verdicts, options.coil).record()
     camera = camera_for(settings.source, settings.line, MonotonicClock(), live=False)
-    findings = read_findings(options.verdicts, options.coil)
-    draw_coil(camera, settings.line, findings, boxes, options.out, tail_first=options.end == "tail")
+    draw_coil(camera, settings.line, record, boxes, options.out, tail_first=options.end == "tail")
     print(options.out)
 
 
 def _regrade(options: argparse.Namespace) -> None:
     from linewatch.config.grading_load import load_grading
     from linewatch.decision.severity import GradingRules
-    from linewatch.history.regrade import regrade, stored_coils
+    from linewatch.history.regrade import regrade
     from linewatch.tables import regraded_table
 
     taxonomy = Taxonomy.read(options.taxonomy)
     rules = GradingRules.of(load_grading(options.rules, taxonomy), taxonomy)
-    for coil in stored_coils(options.verdicts):
+    for coil in _source(options, options.verdicts, options.coil, options.passage).records():
         found = regrade(coil, rules)
         if options.json:
-            before = found.before.model_dump(mode="json") if found.before else None
-            extra = {"before": before, "changed": found.changed, "added": found.added, "dropped": found.dropped}
-            print(json.dumps({**asdict(replace(found, before=None)), **extra}))
+            extra = {"changed": found.changed, "added": found.added, "dropped": found.dropped}
+            print(json.dumps({**asdict(found), **extra}))
         else:
             regraded_table(found)
 
@@ -798,11 +833,10 @@ def _page(limit: int) -> int:
 
 def _report(options: argparse.Namespace) -> None:
     with _extra("history"):
-        from linewatch.history.report.write import Recording, ReportFiles, write_report
+        from linewatch.history.report.write import Recording, ReportFiles, listed_masks, write_report
     from linewatch.capture.clock import MonotonicClock
     from linewatch.daemon.sources import camera_for, with_source
-    from linewatch.history.coil import ClassSeverities
-    from linewatch.history.verdicts import read_coil
+    from linewatch.history.severities import ClassSeverities
 
     files = ReportFiles(options.html, options.pdf, options.csv)
     wanted = [path for path in (files.html, files.pdf, files.csv) if path is not None]
@@ -811,14 +845,15 @@ def _report(options: argparse.Namespace) -> None:
     settings = _settings(options.config)
     taxonomy = settings.taxonomy or (TAXONOMY if TAXONOMY.is_file() else None)
     severities = ClassSeverities() if taxonomy is None else ClassSeverities.read(taxonomy)
-    record = read_coil(options.verdicts, severities, options.coil)
+    verdicts = None if options.verdicts is None else str(options.verdicts)
+    record = _source(options, verdicts, options.coil, options.passage).record(listed_masks(severities))
     recording = None
     if options.source is not None:
         settings = with_source(settings, options.source, own_line=options.config is None)
         assert settings.source is not None
         camera = camera_for(settings.source, settings.line, MonotonicClock(), live=False)
         recording = Recording(camera, settings.line)
-    write_report(record, files, recording)
+    write_report(record, severities, files, recording)
     for path in wanted:
         print(path)
 
@@ -915,24 +950,31 @@ def _explain(options: argparse.Namespace) -> None:
 
 
 _VERDICTS_ONLY = (
-    *("source", "config", "truth", "tolerance_mm", "size_tolerance"),
+    *("source", "config", "truth", "tolerance_mm", "size_tolerance", "database"),
     *("fail_lost", "fail_new", "fail_reclassified"),
 )
 
 
 def _compare(options: argparse.Namespace) -> int | None:
     """Verdict files are files, runs are folders."""
-    for path in options.paths:
+    from linewatch.history.sources import PREFIX
+
+    paths = [Path(text) for text in options.paths if not text.startswith(PREFIX)]
+    for path in paths:
         if not path.exists():
-            raise ConfigError(f"{path}: no such file or folder; compare two verdict files, or run folders")
-    folders = [path for path in options.paths if path.is_dir()]
+            raise ConfigError(
+                f"{path}: no such file or folder; compare two verdict files or coils of the history "
+                f"({PREFIX}COIL), or run folders"
+            )
+    folders = [path for path in paths if path.is_dir()]
     if len(folders) == len(options.paths):
+        options.paths = folders
         _compare_runs(options)
         return None
     if folders:
         held = sorted(folders[0].glob("*.jsonl"))
         remedy = f"name the file in it, {held[0]}" if held else "compare two of a kind"
-        raise ConfigError(f"{folders[0]} is a folder, the others are verdict files; {remedy}")
+        raise ConfigError(f"{folders[0]} is a folder, the others are verdicts; {remedy}")
     return _compare_verdicts(options)
 
 
@@ -956,25 +998,27 @@ def _compare_runs(options: argparse.Namespace) -> None:
 
 
 def _compare_verdicts(options: argparse.Namespace) -> int:
+    from linewatch.history.coil import all_masks
     from linewatch.history.comparison import SIZE_TOLERANCE, Limits, as_json, compare, judge_both
     from linewatch.history.judge import TOLERANCE_MM
-    from linewatch.history.strips import read_strips, same_verdicts
+    from linewatch.history.sources import InFile
+    from linewatch.history.strips import same_verdicts, strips_of
     from linewatch.simulation.truth import CoilTruth
     from linewatch.tables import comparison_table
 
     if len(options.paths) != 2:
-        raise ConfigError(f"{len(options.paths)} verdict file(s), expected two: A, which is the measure, and B")
+        raise ConfigError(f"{len(options.paths)} verdict file or coil, expected two: A, which is the measure, and B")
     if (options.out is None) != (options.source is None):
         raise ConfigError("pictures need --source, the recording, and --out, the folder that they go to; give both")
     tolerance_mm = _bounded(options, "tolerance_mm", TOLERANCE_MM, 100.0)
     size_tolerance = _bounded(options, "size_tolerance", SIZE_TOLERANCE, 100.0)
     limits = Limits(*(_bounded(options, f"fail_{kind}", None, 1.0) for kind in ("lost", "new", "reclassified")))
-    one, other = options.paths
-    identical = same_verdicts(one, other)
+    one, other = (_source(options, text) for text in options.paths)
+    identical = isinstance(one, InFile) and isinstance(other, InFile) and same_verdicts(one.path, other.path)
     if identical and not options.json:
         print("A and B are the same verdicts, byte for byte but for the timing", flush=True)
-    a = read_strips(one)
-    b = a if identical else read_strips(other)
+    a = strips_of(one.records(all_masks))
+    b = a if identical else strips_of(other.records(all_masks))
     comparison = compare(a, b, tolerance_mm=tolerance_mm, size_tolerance=size_tolerance)
     judgements = judge_both(comparison, CoilTruth.read(options.truth)) if options.truth else None
     broken = limits.broken(comparison)
@@ -987,7 +1031,7 @@ def _compare_verdicts(options: argparse.Namespace) -> int:
             )
         )
     else:
-        comparison_table(comparison, judgements, (one, other))
+        comparison_table(comparison, judgements, (str(one), str(other)))
         for path in pictures:
             print(path)
     for words in broken:

@@ -10,9 +10,9 @@ from linewatch.config.source import RecordingSource, SimulatorSource
 from linewatch.config.wire import WireSettings
 from linewatch.daemon.replay import ReplaySummary, replay
 from linewatch.daemon.simulate import render
-from linewatch.history.found import read_findings
 from linewatch.history.judge import Judgement, judge
 from linewatch.history.picture import draw_coil
+from linewatch.history.verdicts import read_coil
 
 ANY_PORT = "tcp://127.0.0.1:*"
 
@@ -29,9 +29,9 @@ def demo(out: Path, length_m: float, seed: int, settings: ServiceSettings) -> tu
         }
     )
     summary = replay(settings, pace="line-rate", out=verdicts)
-    findings = read_findings(verdicts)
-    judgement = judge(findings, truth)
+    record = read_coil(verdicts)
+    judgement = judge([defect.box for defect in record.defects], truth)
     true_boxes = [defect.box for defect in truth.defects]
-    draw_coil(RecordingCamera(video, settings.line), settings.line, findings, true_boxes, out / "coil.png")
+    draw_coil(RecordingCamera(video, settings.line), settings.line, record, true_boxes, out / "coil.png")
     (out / "summary.json").write_text(json.dumps({**asdict(summary), **asdict(judgement)}, indent=1) + "\n")
     return summary, judgement

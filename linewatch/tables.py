@@ -50,7 +50,7 @@ def regraded_table(found: Regraded) -> None:
     changes += [f"no longer {', '.join(found.dropped)}"] if found.dropped else []
     changes += [f"{found.changed_severities} defects have another severity"] if found.changed_severities else []
     _pairs(
-        f"{found.coil}, {found.side}, {found.camera}" + ("" if found.ended else ": its end is not in the file"),
+        f"{found.coil}, {found.side}, {found.camera}" + ("" if found.ended else ": its end is not known"),
         [
             ("stored grade", before),
             *_grade_rows(found.now),
@@ -227,13 +227,13 @@ def plan_table(plan: Plan) -> None:
 
 
 def comparison_table(
-    comparison: Comparison, judgements: tuple[Judgement, Judgement] | None, paths: tuple[Path, Path]
+    comparison: Comparison, judgements: tuple[Judgement, Judgement] | None, sources: tuple[str, str]
 ) -> None:
     """What both looked at and by what, what was compared, the account by class, and the truth where it is known."""
     rows = [
         row
-        for name, side, path in zip("AB", (comparison.a, comparison.b), paths, strict=True)
-        for row in _side_rows(name, side, path)
+        for name, side, source in zip("AB", (comparison.a, comparison.b), sources, strict=True)
+        for row in _side_rows(name, side, source)
     ]
     rows.append(("compared", f"{comparison.compared_mm / 1000:.1f} m that both inspected"))
     if comparison.only_a_mm or comparison.only_b_mm or comparison.a.left_out or comparison.b.left_out:
@@ -283,13 +283,14 @@ def comparison_table(
         )
 
 
-def _side_rows(name: str, side: Side, path: Path) -> list[tuple[str, str]]:
+def _side_rows(name: str, side: Side, source: str) -> list[tuple[str, str]]:
     strips = side.strips[0] if len(side.strips) == 1 else f"{len(side.strips)} strips"
     passed_mm = side.inspected_mm + side.degraded_mm + side.missed_mm
     looked = f"{side.inspected_mm / max(passed_mm, 1e-9):.2%} of {passed_mm / 1000:.1f} m inspected"
     if side.degraded_mm or side.missed_mm:
         looked += f", {side.degraded_mm / 1000:.1f} m degraded, {side.missed_mm / 1000:.1f} m missed"
-    rows = [(name, str(path)), ("", f"{strips}: {side.defects} defects, {looked}")]
+    rows = [(name, source), ("", f"{strips}: {side.defects} defects, {looked}")]
+    rows += [("", f"the end of {strip} is not known") for strip in side.unfinished]
     for task, served in side.engines.items():
         if task in side.mixed:
             parts = ", ".join(f"{identity} on {mm / 1000:.1f} m" for identity, mm in sorted(served.items()))

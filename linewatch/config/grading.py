@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from linewatch.config.base import Settings
-from linewatch.config.taxonomy import Severity
+from linewatch.config.taxonomy import Severity, Taxonomy
 
 SEVERITIES = {Severity.MINOR: 2, Severity.MAJOR: 3, Severity.CRITICAL: 5}
 """What the taxonomy's words are in numbers."""
@@ -95,3 +95,8 @@ class GradingSettings(Settings):
 
 MEASURES = ("more_than", "more_than_per_m", "affected_over_mm", "affected_over_share", "inspected_below_share")
 """Of which a limit has one."""
+
+
+def class_severities(taxonomy: Taxonomy) -> dict[str, int]:
+    """Of the real classes, in the taxonomy's order."""
+    return {name: SEVERITIES[one.severity] for name, one in taxonomy.classes.items() if not one.pseudo}

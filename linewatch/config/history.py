@@ -8,6 +8,9 @@ from linewatch.config.base import Settings
 from linewatch.config.service import LogSettings
 from linewatch.config.wire import ClientKeySettings, Endpoint
 
+DATABASE_URL = r"^(sqlite:///.+|postgresql\+psycopg://.+)$"
+DATABASE_URLS = "sqlite:///PATH (absolute: four slashes) or postgresql+psycopg://USER@HOST/NAME"
+
 
 class HeardService(Settings):
     """`[[service]]`: one camera's service. Its name is what its records are kept under: do not change it later."""
@@ -28,11 +31,7 @@ class KeepSettings(Settings):
 class HistorySettings(Settings):
     """`linewatch history CONFIG` reads exactly this."""
 
-    database: str = Field(
-        default="sqlite:///out/history.sqlite",
-        pattern=r"^(sqlite:///.+|postgresql\+psycopg://.+)$",
-        description="sqlite:///PATH (absolute: four slashes) or postgresql+psycopg://USER@HOST/NAME",
-    )
+    database: str = Field(default="sqlite:///out/history.sqlite", pattern=DATABASE_URL, description=DATABASE_URLS)
     commit_ms: float = Field(
         default=250.0, ge=10, le=10_000, description="longest time that what is heard is unwritten"
     )

@@ -8,7 +8,7 @@ from typing import Self
 
 import numpy as np
 
-from linewatch.config.grading import SEVERITIES, UNKNOWN_SEVERITY, GradingSettings, Selection
+from linewatch.config.grading import UNKNOWN_SEVERITY, GradingSettings, Selection, class_severities
 from linewatch.config.taxonomy import Taxonomy
 from linewatch.contracts.verdict import Defect
 
@@ -31,8 +31,8 @@ class GradingRules:
     def of(cls, settings: GradingSettings, taxonomy: Taxonomy) -> Self:
         """Of rules that `load_grading` has checked against this taxonomy."""
         digest = hashlib.sha256(settings.model_dump_json().encode()).hexdigest()[:12]
-        real = {name: SEVERITIES[one.severity] for name, one in taxonomy.classes.items() if not one.pseudo}
-        return cls(settings, f"{settings.name}@{digest}", real, frozenset(taxonomy.pseudo_classes))
+        pseudo = frozenset(taxonomy.pseudo_classes)
+        return cls(settings, f"{settings.name}@{digest}", class_severities(taxonomy), pseudo)
 
     @property
     def head_mm(self) -> float:

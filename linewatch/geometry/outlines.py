@@ -73,11 +73,13 @@ def overlaps(one: Outlines, other: Outlines) -> Overlaps:
     return Overlaps(key // max(other.count, 1), key % max(other.count, 1), total)
 
 
-def rungs_of(line: np.ndarray, runs: np.ndarray, of: np.ndarray, mm_per_line: float) -> tuple[np.ndarray, np.ndarray]:
+def rungs_of(
+    line: np.ndarray, runs: np.ndarray, of: np.ndarray, mm_per_line: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """Runs as rungs: (of, int64 (n, 4) begin, end in um, left, right in columns), RUNG_MM long or less.
 
     line: (n,) where each run lies along the strip, in mm; runs: (n, 3) as in `geometry.runs`, sorted within each `of`;
-    of: whose they are, each one's together.
+    of: whose they are, each one's together; mm_per_line: (n,).
     """
     rung = np.floor(line / RUNG_MM).astype(np.int64)
     changes = np.ones(len(line), dtype=bool)
@@ -85,7 +87,7 @@ def rungs_of(line: np.ndarray, runs: np.ndarray, of: np.ndarray, mm_per_line: fl
     first = np.flatnonzero(changes)
     last = np.append(first[1:], len(line)) - 1
     begin = np.rint(line[first] * UM_PER_MM)
-    end = np.maximum(np.rint((line[last] + mm_per_line) * UM_PER_MM), begin + 1)
+    end = np.maximum(np.rint((line[last] + mm_per_line[last]) * UM_PER_MM), begin + 1)
     left, right = np.minimum.reduceat(runs[:, 1], first), np.maximum.reduceat(runs[:, 2], first)
     return of[first], np.stack([begin, end, left, right], axis=1).astype(np.int64)
 

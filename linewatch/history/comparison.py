@@ -11,9 +11,8 @@ from linewatch.contracts.errors import ConfigError
 from linewatch.contracts.manifest import Task
 from linewatch.geometry import stretches
 from linewatch.geometry.outlines import UM_PER_MM, Outlines
-from linewatch.history.found import CoilFindings, FoundDefect
 from linewatch.history.judge import TOLERANCE_MM, Judgement, judge
-from linewatch.history.pairing import Group, Record, pair_up
+from linewatch.history.pairing import FoundDefect, Group, Record, pair_up
 from linewatch.history.strips import StripFindings, StripKey
 from linewatch.simulation.truth import CoilTruth
 
@@ -66,10 +65,11 @@ class ClassCounts:
 class Side:
     """What one of the two looked at, in mm, and by what. left_out: its defects on strip that is not compared.
 
-    strips: by name. engines: of each task, mm by engine identity.
+    strips: by name. unfinished: those of them whose end is not known. engines: of each task, mm by engine identity.
     """
 
     strips: tuple[str, ...]
+    unfinished: tuple[str, ...]
     inspected_mm: float
     degraded_mm: float
     missed_mm: float
@@ -197,10 +197,8 @@ def judge_both(comparison: Comparison, truth: CoilTruth) -> tuple[Judgement, Jud
     kept = {real: tuple(one for one in those if _mostly_on(ground, one.box.along_mm)) for real, those in boxes.items()}
     truth = truth.model_copy(update={"defects": kept[True], "pseudo_defects": kept[False]})
     here = [one for one in comparison.told if one.strip == keys[0]]
-    a = tuple(defect for one in here for defect in one.a)
-    b = tuple(defect for one in here for defect in one.b)
-    return judge(CoilFindings(truth.coil, a, (), truth.length_mm), truth), judge(
-        CoilFindings(truth.coil, b, (), truth.length_mm), truth
+    return judge([defect.box for one in here for defect in one.a], truth), judge(
+        [defect.box for one in here for defect in one.b], truth
     )
 
 
@@ -331,6 +329,7 @@ def _side(strips: Sequence[StripFindings], counted: int) -> Side:
     found = sum(len(strip.defects) for strip in strips)
     return Side(
         strips=tuple(str(strip.key) for strip in strips),
+        unfinished=tuple(str(strip.key) for strip in strips if not strip.record.complete),
         inspected_mm=sum(stretches.length_mm(strip.inspected) for strip in strips),
         degraded_mm=sum(stretches.length_mm(strip.degraded) for strip in strips),
         missed_mm=sum(stretches.length_mm(strip.missed) for strip in strips),

@@ -56,7 +56,7 @@ def reading(url: str) -> Iterator[sa.Connection]:
             found, known = _revision(connection, url), _head()
             if found != known:
                 raise HistoryError(
-                    f"{_shown(url)}: is of revision {found}, this linewatch reads {known}; "
+                    f"{shown(url)}: is of revision {found}, this linewatch reads {known}; "
                     "start its `linewatch history` once, which brings it up to date"
                 )
             yield connection
@@ -70,7 +70,7 @@ def explained(url: str) -> Iterator[None]:
     try:
         yield
     except sa.exc.DBAPIError as error:
-        raise HistoryError(f"{_shown(url)}: {_remedy(error)}") from error
+        raise HistoryError(f"{shown(url)}: {_remedy(error)}") from error
 
 
 def is_passing(error: BaseException) -> bool:
@@ -130,14 +130,14 @@ def _revision(connection: sa.Connection, url: str) -> str | None:
     found = MigrationContext.configure(connection).get_current_revision()
     if found is None and (tables := sa.inspect(connection).get_table_names()):
         raise HistoryError(
-            f"{_shown(url)}: holds other tables ({', '.join(sorted(tables)[:3])} ...) and no history; "
+            f"{shown(url)}: holds other tables ({', '.join(sorted(tables)[:3])} ...) and no history; "
             "name a database of its own"
         )
     try:
         ScriptDirectory.from_config(_migrations()).get_revision(found or "base")
     except CommandError as error:
         raise HistoryError(
-            f"{_shown(url)}: was written by a newer linewatch (revision {found}, this one knows up to {_head()}); "
+            f"{shown(url)}: was written by a newer linewatch (revision {found}, this one knows up to {_head()}); "
             "upgrade linewatch, or name another database"
         ) from error
     return found
@@ -156,7 +156,8 @@ def _file(url: str) -> Path | None:
     return Path(parsed.database) if parsed.drivername == "sqlite" and parsed.database and not parsed.query else None
 
 
-def _shown(url: str) -> str:
+def shown(url: str) -> str:
+    """A database for people, without its password."""
     return str(_file(url) or sa.make_url(url).render_as_string(hide_password=True))
 
 

@@ -1,7 +1,7 @@
 """The worst differences of two records as pictures: a sheet of crops with both outlines, and a map of each strip."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
@@ -16,10 +16,9 @@ from linewatch.contracts.ports import Camera
 from linewatch.contracts.verdict import StripBox
 from linewatch.geometry.runs import to_mask
 from linewatch.history.comparison import KINDS, Comparison, Told
-from linewatch.history.found import FoundDefect
+from linewatch.history.pairing import FoundDefect
 from linewatch.history.picture import CoilPicture, write_picture
-from linewatch.history.strips import StripFindings, StripKey, lines_of_strips
-from linewatch.wire.schema import VerdictLine
+from linewatch.history.strips import StripFindings, StripKey
 
 WORST = 8
 """Of each kind so many are drawn, the largest ones."""
@@ -38,9 +37,9 @@ _MAP_PX, _MAP_ROWS, _MAP_PX_PER_MM = 1600, 96, 0.25
 
 @dataclass(frozen=True, slots=True)
 class Verdicts:
-    """One side: the file and what was read of it."""
+    """One side: its name, and what was read of it."""
 
-    path: Path
+    name: str
     strips: Sequence[StripFindings]
 
 
@@ -73,7 +72,7 @@ def draw_differences(
         _outline(crops, side, number)
     written = []
     if crops:
-        write_picture(_sheet(crops, a.path, b.path, several=len(maps) > 1), out / SHEET)
+        write_picture(_sheet(crops, a.name, b.name, several=len(maps) > 1), out / SHEET)
         written.append(out / SHEET)
     for number, (key, picture) in enumerate(maps.items(), start=1):
         path = out / (MAP if number == 1 else MAP.replace(".", f"-{number}."))
@@ -178,30 +177,34 @@ def _grabs(camera: Camera, line: LineSettings) -> Iterator[tuple[StripKey, Grab]
 
 
 def _outline(crops: Sequence[_Crop], side: Verdicts, number: int) -> None:
-    """Lay the masks of one side's file over the crops that they reach into."""
-    members: Mapping[StripKey, Mapping[str, str]] = {strip.key: strip.members for strip in side.strips}
-    for key, line in lines_of_strips(side.path):
-        if not isinstance(line, VerdictLine) or not line.defects:
-            continue
-        begin, end = line.along_mm
-        here = [
-            crop
-            for crop in crops
-            if crop.told.strip == key and begin < crop.along_mm + _WIDTH_PX / crop.px_per_mm and end > crop.along_mm
-        ]
-        for event in line.defects if here else ():
-            if not event.mask or not event.runs:
+    """Lay the masks of one side over the crops that they reach into."""
+    for strip in side.strips:
+        along_mm = strip.record.defects.along_mm
+        for crop in crops:
+            if crop.told.strip != strip.key:
                 continue
-            name = members[key].get(event.id, event.id)
-            runs = np.array(event.runs, np.int32).reshape(-1, 3)
-            runs[:, 0] += event.mask.first_line - line.first_line
-            for crop in here:
-                width = crop.line.width_px
-                mask = to_mask(runs, line.lines, width).astype(np.uint8)
-                layer = np.zeros_like(crop.pixels)
-                crop.paste(layer, mask, begin, (end - begin) / line.lines, cv2.INTER_NEAREST)
-                subject = any(name == one.id for one in (crop.told.a, crop.told.b)[number])
-                np.maximum(crop.outlines[number], layer * (1 + subject), out=crop.outlines[number])
+            end_mm = crop.along_mm + _WIDTH_PX / crop.px_per_mm
+            subjects = {one.id for one in (crop.told.a, crop.told.b)[number]}
+            for row in np.flatnonzero((along_mm[:, 0] < end_mm) & (along_mm[:, 1] > crop.along_mm)).tolist():
+                name = strip.record.defects.ids[row]
+                if parts := strip.record.masks.get(name):
+                    layer = _laid(crop, np.concatenate(parts), *along_mm[row].tolist())
+                    subject = strip.owner[row] in subjects
+                    np.maximum(crop.outlines[number], layer * (1 + subject), out=crop.outlines[number])
+
+
+def _laid(crop: _Crop, runs: np.ndarray, begin_mm: float, end_mm: float) -> np.ndarray:
+    """uint8 as the crop: a mask that fills [begin_mm, end_mm) along."""
+    first, lines = int(runs[:, 0].min()), int(np.ptp(runs[:, 0])) + 1
+    mm_per_line = (end_mm - begin_mm) / lines
+    reach_mm = np.array([crop.along_mm, crop.along_mm + _WIDTH_PX / crop.px_per_mm]) - begin_mm
+    low, high = np.clip(np.rint(reach_mm / mm_per_line + (-1, 1)), 0, lines).astype(int).tolist()
+    runs = runs[(runs[:, 0] >= first + low) & (runs[:, 0] < first + high)]
+    layer = np.zeros_like(crop.pixels)
+    if high > low and len(runs):
+        mask = to_mask(runs - np.array([first + low, 0, 0], np.int32), high - low, crop.line.width_px)
+        crop.paste(layer, mask.astype(np.uint8), begin_mm + low * mm_per_line, mm_per_line, cv2.INTER_NEAREST)
+    return layer
 
 
 def _map(key: StripKey, comparison: Comparison, sides: tuple[Verdicts, Verdicts], line: LineSettings) -> CoilPicture:
@@ -230,7 +233,7 @@ def _add_differences(picture: CoilPicture, key: StripKey, comparison: Comparison
     picture.add_note("hatched: not compared, for only one inspected it, or none")
 
 
-def _sheet(crops: Sequence[_Crop], a: Path, b: Path, *, several: bool) -> np.ndarray:
+def _sheet(crops: Sequence[_Crop], a: str, b: str, *, several: bool) -> np.ndarray:
     """The crops of each kind below its heading, in rows."""
     by_kind = {kind: list(those) for kind, those in groupby(crops, key=lambda crop: crop.kind)}
     columns = min(max(2, *map(len, by_kind.values())), _COLUMNS)
@@ -271,13 +274,13 @@ def _said(told: Told) -> str:
     return " -> ".join(of(side) for side in (told.a, told.b) if side)
 
 
-def _legend(a: Path, b: Path, columns: int) -> np.ndarray:
+def _legend(a: str, b: str, columns: int) -> np.ndarray:
     band = np.full((_HEADING_PX + 22, columns * (_WIDTH_PX + 2 * _GAP_PX), 3), _GROUND, np.uint8)
     said = ("outlines stand off what they enclose", "dark ones: what else A and B found there")
-    for number, (name, path, colour) in enumerate((("A", a, A_COLOUR), ("B", b, B_COLOUR))):
+    for number, (letter, name, colour) in enumerate((("A", a, A_COLOUR), ("B", b, B_COLOUR))):
         y = 18 + 20 * number
         cv2.line(band, (_GAP_PX, y - 4), (_GAP_PX + 26, y - 4), colour, 2, cv2.LINE_AA)
-        _write_text(band, f"{name}  {path}", (_GAP_PX + 36, y), _TEXT)
+        _write_text(band, f"{letter}  {name}", (_GAP_PX + 36, y), _TEXT)
         _write_text(band, said[number], (band.shape[1] - 320, y), _QUIET)
     return band
 

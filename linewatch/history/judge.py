@@ -1,10 +1,11 @@
 """Found instances against a known truth."""
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+from linewatch.contracts.verdict import StripBox
 from linewatch.geometry.matching import match
-from linewatch.history.found import CoilFindings
 from linewatch.simulation.truth import CoilTruth
 
 TOLERANCE_MM = 5.0
@@ -31,9 +32,8 @@ class Judgement:
         return self.right / self.found if self.found else 1.0
 
 
-def judge(findings: CoilFindings, truth: CoilTruth) -> Judgement:
+def judge(found: Sequence[StripBox], truth: CoilTruth) -> Judgement:
     """Match what was found to what is there."""
-    found = [defect.box for defect in findings.defects]
     matching = match(found, [defect.box for defect in truth.defects], tolerance_mm=TOLERANCE_MM)
     pseudo = match(found, [defect.box for defect in truth.pseudo_defects], tolerance_mm=TOLERANCE_MM)
     right = set(matching.right)

@@ -21,7 +21,18 @@ def coils_json(rows: Sequence[CoilRow], gaps: Sequence[GapRow]) -> str:
 def coils_table(rows: Sequence[CoilRow], gaps: Sequence[GapRow]) -> Group:
     """A line per passage; under it what could not be had."""
     table = Table()
-    for column in ("passage", "coil", "side", "camera", "begun (UTC)", "length", "inspected", "defects", "alarms"):
+    for column in (
+        "passage",
+        "coil",
+        "side",
+        "camera",
+        "begun (UTC)",
+        "length",
+        "inspected",
+        "grade",
+        "defects",
+        "alarms",
+    ):
         table.add_column(column)
     for row in rows:
         parts = {"degraded": row.degraded_mm, "missed": row.missed_mm, "not recorded": row.unrecorded_mm}
@@ -35,6 +46,7 @@ def coils_table(rows: Sequence[CoilRow], gaps: Sequence[GapRow]) -> Group:
             f"{datetime.fromtimestamp(row.begun_unix_ns / 1e9, UTC):%Y-%m-%d %H:%M:%S}",
             _metres(row.passed_mm) + ("" if row.ended_unix_ns else " so far"),
             f"{row.inspected_share:.2%}{others}",
+            row.grade or "",
             ", ".join(f"{name} {count}" for name, count in counts) or "none",
             str(row.alarms),
         )

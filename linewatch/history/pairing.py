@@ -9,12 +9,23 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from linewatch.contracts.verdict import StripBox
 from linewatch.geometry.matching import MIN_OVERLAP
 from linewatch.geometry.outlines import Outlines, overlaps
-from linewatch.history.found import FoundDefect
 
 PIECE_OVERLAP = 0.5
 """A piece of a defect that is paired already shares this much of the smaller of the two."""
+
+
+@dataclass(frozen=True, slots=True)
+class FoundDefect:
+    """One physical defect, as it is compared."""
+
+    id: str
+    defect_class: str
+    confidence: float
+    area_mm2: float
+    box: StripBox
 
 
 @dataclass(frozen=True, slots=True)

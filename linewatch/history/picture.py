@@ -12,10 +12,9 @@ from linewatch.capture.ring import FrameRing
 from linewatch.config.capture import CaptureSettings
 from linewatch.config.line import LineSettings
 from linewatch.contracts.errors import SourceError
-from linewatch.contracts.frame import Frame
 from linewatch.contracts.ports import Camera
-from linewatch.contracts.verdict import StripBox, from_tail
-from linewatch.history.found import CoilFindings
+from linewatch.contracts.verdict import Quality, StripBox, from_tail
+from linewatch.history.coil import CoilRecord
 
 PALETTE = (
     *((66, 135, 245), (60, 180, 75), (245, 130, 48), (240, 50, 230), (70, 240, 240), (40, 200, 255)),
@@ -170,7 +169,7 @@ def write_picture(pixels: np.ndarray, path: Path) -> None:
 def draw_coil(
     camera: Camera,
     line: LineSettings,
-    findings: CoilFindings,
+    record: CoilRecord,
     truth: Sequence[StripBox],
     path: Path,
     *,
@@ -180,33 +179,26 @@ def draw_coil(
 
     Raises SourceError.
     """
-    if tail_first:
-        length_mm = findings.length_mm
-        findings = findings.from_tail()
-        truth = [StripBox(box.across_mm, from_tail(box.along_mm, length_mm)) for box in truth]
-    picture = CoilPicture(findings.length_mm, line.width_px * line.mm_per_px, across_mm=line.across_offset_mm)
+
+    def placed(along_mm: tuple[float, float]) -> tuple[float, float]:
+        return from_tail(along_mm, record.length_mm) if tail_first else along_mm
+
+    picture = CoilPicture(record.length_mm, line.width_px * line.mm_per_px, across_mm=line.across_offset_mm)
     ring = FrameRing(2, line.frame_lines, line.width_px)
     admission = Admission(line, CaptureSettings(), ring)
     with camera:
         while (grab := camera.read()) is not None:
             for frame in admission.frames(grab):
-                _lay(picture, frame, findings, tail_first=tail_first)
+                if frame.pixels is not None and frame.coil == record.coil:
+                    pixels = frame.pixels[: frame.valid_lines]
+                    along_mm = placed((frame.along_mm, frame.along_mm + len(pixels) * frame.mm_per_line))
+                    picture.add_lines(pixels[::-1] if tail_first else pixels, along_mm[0], frame.mm_per_line)
                 if frame.slot is not None:
                     ring.release(frame.slot)
-    for span in findings.missed_mm:
-        picture.add_missed(span)
-    picture.add_truth(truth)
-    found = [(defect.defect_class, defect.box) for defect in findings.defects]
+    for span in record.spans:
+        if span.quality is Quality.MISSED:
+            picture.add_missed(placed(span.along_mm))
+    picture.add_truth(StripBox(box.across_mm, placed(box.along_mm)) for box in truth)
+    found = [(one.defect_class, StripBox(one.box.across_mm, placed(one.box.along_mm))) for one in record.defects]
     picture.add_found(found, sorted({name for name, _ in found}))
     picture.write(path)
-
-
-def _lay(picture: CoilPicture, frame: Frame, findings: CoilFindings, *, tail_first: bool) -> None:
-    """What a frame shows of the coil, where it lies."""
-    if frame.pixels is None or frame.coil != findings.coil:
-        return
-    pixels = frame.pixels[: frame.valid_lines]
-    along_mm = frame.along_mm, frame.along_mm + len(pixels) * frame.mm_per_line
-    if tail_first:
-        pixels, along_mm = pixels[::-1], from_tail(along_mm, findings.length_mm)
-    picture.add_lines(pixels, along_mm[0], frame.mm_per_line)

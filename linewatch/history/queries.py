@@ -3,9 +3,9 @@
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any, Final
 
-import numpy as np
 import sqlalchemy as sa
 
 from linewatch.contracts.errors import HistoryError
@@ -15,6 +15,8 @@ from linewatch.wire.schema import decode_runs
 
 PAGE: Final = 100
 MAX_PAGE: Final = 10_000
+_NAMED: Final = 8  # passages in an error
+_AT_ONCE: Final = 500  # numbers in a query; SQLite binds 32,766 values
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +37,7 @@ class CoilRow:
     unrecorded_mm: float  # passed, and what became of it could not be had from the service
     encoded: bool
     config: str
+    grade: str | None  # None: not ended, or graded by no rules
     defects_by_class: dict[str, int]
     alarms: int
 
@@ -138,6 +141,28 @@ def passages_of(connection: sa.Connection, coil: str) -> tuple[list[CoilRow], in
     return sorted(newest.values(), key=lambda row: row.passage), len(every) - len(newest)
 
 
+def passage_of_each_camera(connection: sa.Connection, coil: str) -> list[CoilRow]:
+    """The passage of a coil under each camera. Raises HistoryError where it came again, or never, with what to name."""
+    newest, older = passages_of(connection, coil)
+    if older:
+        raise several_passages(coil, coils(connection, coil, limit=MAX_PAGE))
+    return newest
+
+
+def several_passages(coil: str, rows: Sequence[CoilRow]) -> HistoryError:
+    """The error that asks for one of them."""
+    begun = [datetime.fromtimestamp(row.begun_unix_ns / 1e9, UTC) for row in rows[:_NAMED]]
+    named = [
+        f"{row.passage} ({row.side}, {row.camera}, {at:%Y-%m-%d %H:%M} UTC)"
+        for row, at in zip(rows, begun, strict=False)
+    ]
+    more = f" and {len(rows) - _NAMED} older ones" if len(rows) > _NAMED else ""
+    return HistoryError(
+        f"coil {coil!r} has {len(rows)} passages in this history: {', '.join(named)}{more}; name one by its number: "
+        "--passage NUMBER, or history:#NUMBER"
+    )
+
+
 def passage(connection: sa.Connection, number: int) -> CoilRow:
     """The passage of that number. Raises HistoryError where there is none."""
     for row in coils(connection, after=number + 1, limit=1):
@@ -185,11 +210,16 @@ def defects(
     return found
 
 
-def masks(connection: sa.Connection, defect: int) -> Iterator[RunMask]:
-    """The parts of a defect's mask, in the order in which they were told."""
-    for row in connection.execute(sa.select(MASK).filter_by(defect_id=defect).order_by(MASK.c.part)):
-        runs: np.ndarray = decode_runs(zlib.decompress(row.packed))
-        yield RunMask(row.first_line, runs)
+def masks(connection: sa.Connection, defects: Sequence[int]) -> Iterator[tuple[int, RunMask]]:
+    """The parts of the masks of defects, each with its defect's number; those of one in the order they were told in."""
+    for at in range(0, len(defects), _AT_ONCE):
+        wanted = (
+            sa.select(MASK)
+            .where(MASK.c.defect_id.in_(defects[at : at + _AT_ONCE]))
+            .order_by(MASK.c.defect_id, MASK.c.part)
+        )
+        for row in connection.execute(wanted):
+            yield row.defect_id, RunMask(row.first_line, decode_runs(zlib.decompress(row.packed)))
 
 
 def spans(connection: sa.Connection, number: int) -> list[SpanRow]:
@@ -235,6 +265,7 @@ def _coil(row: Any, counts: dict[str, int], alarms: int) -> CoilRow:
         unrecorded_mm=max(0.0, round(passed_mm - recorded_mm, 1)),
         encoded=row.encoded,
         config=row.config,
+        grade=((row.more or {}).get("grade") or {}).get("grade"),
         defects_by_class=counts,
         alarms=alarms,
     )

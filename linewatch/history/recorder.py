@@ -11,22 +11,40 @@ import sqlalchemy as sa
 
 from linewatch.client import Loss, Lost, Position
 from linewatch.contracts.errors import HistoryError
-from linewatch.contracts.verdict import CoilState, Quality
-from linewatch.history.tables import ALARM, CLASS_COUNT, COIL, DEFECT, ENGINES, GAP, MASK, POSITION, SERVICE, SPAN
+from linewatch.contracts.frame import Cause
+from linewatch.contracts.verdict import CoilState, CoverageSpan, Quality
+from linewatch.history.spans import in_one
+from linewatch.history.tables import (
+    ALARM,
+    CLASS_COUNT,
+    COIL,
+    DEFECT,
+    ENGINES,
+    GAP,
+    MASK,
+    POSITION,
+    ROLL_MARK,
+    ROLL_MARK_DEFECT,
+    SERVICE,
+    SPAN,
+    STRIP_WIDTH,
+)
 from linewatch.wire.schema import (
     AlarmMessage,
     AnyMessage,
     CoilMessage,
     DefectMessage,
     FrameMessage,
+    RollMarkMessage,
     StatusMessage,
     encode_runs,
 )
 
-_Strip = FrameMessage | DefectMessage | AlarmMessage | CoilMessage
+_Strip = FrameMessage | DefectMessage | AlarmMessage | CoilMessage | RollMarkMessage
 _MM: Final = {Quality.INSPECTED: "inspected_mm", Quality.DEGRADED: "degraded_mm", Quality.MISSED: "missed_mm"}
 _ENVELOPE: Final = {"schema_version", "topic", "epoch", "sequence", "timing", "coil_ordinal"}
 _IN_COLUMNS: Final = _ENVELOPE | {"coil", "side", "camera", "ordinal", "mask", "id", "across_mm", "along_mm"}
+_OF_ROLL_MARK: Final = ("state", "defect_class", "pitch_mm", "pitch_error_mm", "confidence", "marks", "marks_due")
 _COLUMNS: Final = {column.name for column in DEFECT.c}
 _COILS_REMEMBERED: Final = 16
 _NAMES_AT_ONCE: Final = 500  # of a query; SQLite binds 32,766 values
@@ -82,6 +100,7 @@ class Recorder:
         self._find_coils(connection, [m for m in of_strip if not isinstance(m, AlarmMessage)])
         self._frames(connection, [m for m in of_strip if isinstance(m, FrameMessage)])
         self._defects(connection, [m for m in of_strip if isinstance(m, DefectMessage)])
+        self._roll_marks(connection, [m for m in of_strip if isinstance(m, RollMarkMessage)])
         self._alarms(connection, [m for m in of_strip if isinstance(m, AlarmMessage)])
         self._ends(connection, [m for m in of_strip if isinstance(m, CoilMessage)])
         gaps = [self._gap(lost) for lost in messages if isinstance(lost, Lost)]
@@ -133,9 +152,7 @@ class Recorder:
                 new: dict[str, Any] = dict.fromkeys([*_MM.values(), "frames", "tiles", "tiles_passed"], 0)
                 new |= {"coil": message.coil, "side": message.side, "camera": message.camera}
                 new |= {"begun_unix_ns": self._unix_ns(message), "encoded": True, "config": ""}
-                inserted = connection.execute(sa.insert(COIL).values(**named, **new)).inserted_primary_key
-                assert inserted is not None
-                found = inserted[0]
+                found = _inserted(connection, COIL, named | new)
             self._coils[key] = found
 
     def _coil_of(self, message: _Strip) -> int:
@@ -157,53 +174,69 @@ class Recorder:
                 values[name] = COIL.c[name] + sum(lengths_mm)
             if not all(frame.encoded for frame in of_coil):
                 values["encoded"] = False
+            values |= self._edges(connection, coil_id, of_coil)
             connection.execute(sa.update(COIL).filter_by(id=coil_id).values(values))
             self._spans(connection, coil_id, of_coil)
+
+    def _edges(self, connection: sa.Connection, coil_id: int, frames: Sequence[FrameMessage]) -> dict[str, float]:
+        """The columns for the strip's outermost edges; counts the frames by the strip's width."""
+        seen = [frame.strip_mm for frame in frames if frame.strip_mm is not None]
+        if not seen:
+            return {}
+        widths = Counter((coil_id, round(right - left)) for left, right in seen)
+        _count(connection, STRIP_WIDTH, ("coil_id", "width_mm"), "frames", widths)
+        edges = sa.select(COIL.c.strip_left_mm, COIL.c.strip_right_mm).filter_by(id=coil_id)
+        left, right = connection.execute(edges).one()
+        seen += [] if left is None else [(left, right)]
+        return {"strip_left_mm": min(left for left, _ in seen), "strip_right_mm": max(right for _, right in seen)}
 
     def _spans(self, connection: sa.Connection, coil_id: int, frames: Sequence[FrameMessage]) -> None:
         """Neighbours that were looked at alike become one."""
         last = connection.execute(
             sa.select(SPAN).filter_by(coil_id=coil_id).order_by(SPAN.c.first_line.desc()).limit(1)
         ).first()
-        spans: list[dict[str, Any]] = [dict(last._mapping)] if last is not None else []
+        spans: list[tuple[CoverageSpan, int]] = [(_span(last), last.engines_id)] if last is not None else []
         for frame in frames:
             engines_id = self._engines_id(connection, frame.engines)
             for body in frame.spans:
-                span = {
-                    "coil_id": coil_id,
-                    "first_line": body.first_line,
-                    "lines": body.lines,
-                    "along_begin_mm": body.along_mm[0],
-                    "along_end_mm": body.along_mm[1],
-                    "quality": body.quality.value,
-                    "cause": body.cause.value if body.cause else None,
-                    "engines_id": engines_id,
-                }
-                if spans and _continues(spans[-1], span):
-                    spans[-1]["lines"] += span["lines"]
-                    spans[-1]["along_end_mm"] = span["along_end_mm"]
+                span = CoverageSpan(body.first_line, body.lines, body.along_mm, body.quality, body.cause)
+                both = in_one(spans[-1][0], span) if spans and spans[-1][1] == engines_id else None
+                if both is not None:
+                    spans[-1] = (both, engines_id)
                 else:
-                    spans.append(span)
+                    spans.append((span, engines_id))
         if last is not None:
-            grown = spans.pop(0)
+            grown, _ = spans.pop(0)
             connection.execute(
-                sa.update(SPAN).filter_by(id=last.id).values(lines=grown["lines"], along_end_mm=grown["along_end_mm"])
+                sa.update(SPAN).filter_by(id=last.id).values(lines=grown.lines, along_end_mm=grown.along_mm[1])
             )
-        _insert(connection, SPAN, spans)
+        rows = [
+            {
+                "coil_id": coil_id,
+                "first_line": span.first_line,
+                "lines": span.lines,
+                "along_begin_mm": span.along_mm[0],
+                "along_end_mm": span.along_mm[1],
+                "quality": span.quality.value,
+                "cause": span.cause.value if span.cause else None,
+                "engines_id": engines_id,
+            }
+            for span, engines_id in spans
+        ]
+        _insert(connection, SPAN, rows)
 
     def _engines_id(self, connection: sa.Connection, engines: tuple[str, ...]) -> int:
         if engines not in self._engines:
-            identities = "\n".join(sorted(engines))
+            identities = "\n".join(engines)
             found = connection.execute(sa.select(ENGINES.c.id).filter_by(identities=identities)).scalar()
             if found is None:
-                inserted = connection.execute(sa.insert(ENGINES).values(identities=identities)).inserted_primary_key
-                assert inserted is not None
-                found = inserted[0]
+                found = _inserted(connection, ENGINES, {"identities": identities})
             self._engines[engines] = found
         return self._engines[engines]
 
     def _defects(self, connection: sa.Connection, messages: Sequence[DefectMessage]) -> None:
         newest = {(self._coil_of(message), message.id): message for message in messages}
+        dropped = {(self._coil_of(message), message.id) for message in messages if message.mask_dropped}
         rows: dict[tuple[int, str], Any] = {}
         for coil_id in {coil_id for coil_id, _ in newest}:
             names = [name for of, name in newest if of == coil_id]
@@ -219,11 +252,11 @@ class Recorder:
         new, known = [], []
         for key, message in newest.items():
             if key in rows:
-                known.append({"row": ids[key], **_defect(message)})
+                known.append({"row": ids[key], **_defect(message), "mask_dropped": key in dropped})
                 if rows[key].merged_into is None:
                     counts[key[0], rows[key].defect_class] -= 1
             else:
-                new.append({"coil_id": key[0], "name": key[1], **_defect(message)})
+                new.append({"coil_id": key[0], "name": key[1], **_defect(message), "mask_dropped": key in dropped})
             if message.merged_into is None:
                 counts[key[0], message.defect_class] += 1
         if new:
@@ -231,9 +264,10 @@ class Recorder:
             ids |= {(row.coil_id, row.name): row.id for row in added}
         if known:
             changed: dict[str, Any] = {name: sa.bindparam(name) for name in known[0] if name != "row"}
+            changed["mask_dropped"] = sa.or_(DEFECT.c.mask_dropped, sa.bindparam("mask_dropped"))
             connection.execute(sa.update(DEFECT).where(DEFECT.c.id == sa.bindparam("row")).values(changed), known)
         self._masks(connection, messages, ids, set(rows))
-        _count(connection, counts)
+        _count(connection, CLASS_COUNT, ("coil_id", "defect_class"), "defects", counts)
 
     def _masks(
         self,
@@ -269,6 +303,26 @@ class Recorder:
             parts[defect_id] += 1
         _insert(connection, MASK, masks)
 
+    def _roll_marks(self, connection: sa.Connection, messages: Sequence[RollMarkMessage]) -> None:
+        """Each row as it was last told, and every defect that was ever named as a mark of it."""
+        marks: dict[tuple[int, str], set[str]] = {}
+        newest = {(self._coil_of(message), message.id): message for message in messages}
+        for message in messages:
+            marks.setdefault((self._coil_of(message), message.id), set()).update(message.defect_ids)
+        for key, message in newest.items():
+            named = {"coil_id": key[0], "name": key[1]}
+            body = message.model_dump(mode="json")
+            values = {name: body[name] for name in _OF_ROLL_MARK} | {"body": body}
+            values |= {"along_begin_mm": message.along_mm[0], "along_end_mm": message.along_mm[1]}
+            row = connection.execute(sa.select(ROLL_MARK.c.id).filter_by(**named)).scalar()
+            if row is None:
+                row = _inserted(connection, ROLL_MARK, named | values)
+            else:
+                connection.execute(sa.update(ROLL_MARK).filter_by(id=row).values(values))
+            known = connection.execute(sa.select(ROLL_MARK_DEFECT.c.defect).filter_by(roll_mark_id=row)).scalars()
+            new = sorted(marks[key].difference(known))
+            _insert(connection, ROLL_MARK_DEFECT, [{"roll_mark_id": row, "defect": defect} for defect in new])
+
     def _alarms(self, connection: sa.Connection, messages: Sequence[AlarmMessage]) -> None:
         rows = [
             {
@@ -291,13 +345,13 @@ class Recorder:
 
     def _ends(self, connection: sa.Connection, messages: Sequence[CoilMessage]) -> None:
         for message in messages:
-            values: dict[str, Any] = {"config": message.config}
+            more = message.model_dump(mode="json", exclude=_ENVELOPE)
+            values: dict[str, Any] = {"config": message.config, "more": more}
             if message.state is CoilState.STARTED:
                 values["begun_unix_ns"] = self._unix_ns(message)
             else:
                 values["ended_unix_ns"] = self._unix_ns(message)
                 values["passed_mm"] = message.inspected_mm + message.degraded_mm + message.missed_mm
-                values["more"] = message.model_dump(mode="json", exclude=_ENVELOPE)
             connection.execute(sa.update(COIL).filter_by(id=self._coil_of(message)).values(values))
 
     def _gap(self, lost: Lost) -> dict[str, Any]:
@@ -322,11 +376,6 @@ def _ordinal(message: _Strip) -> int:
     return -1 if message.coil_ordinal is None else message.coil_ordinal
 
 
-def _continues(before: Mapping[str, Any], span: Mapping[str, Any]) -> bool:
-    alike = all(before[name] == span[name] for name in ("quality", "cause", "engines_id"))
-    return alike and before["first_line"] + before["lines"] == span["first_line"]
-
-
 def _defect(message: DefectMessage) -> dict[str, Any]:
     """The columns that a message changes."""
     told = message.model_dump(mode="json", exclude=_IN_COLUMNS)
@@ -334,22 +383,36 @@ def _defect(message: DefectMessage) -> dict[str, Any]:
     for axis in ("across", "along"):
         begin_mm, end_mm = getattr(message, f"{axis}_mm")
         columns |= {f"{axis}_begin_mm": begin_mm, f"{axis}_end_mm": end_mm}
-    for flag in ("mask_dropped", "excluded"):
-        if not told[flag]:
-            del told[flag]
     return columns | {"more": told or None}
 
 
-def _count(connection: sa.Connection, changes: Mapping[tuple[int, str], int]) -> None:
-    for (coil_id, defect_class), change in changes.items():
+def _span(row: Any) -> CoverageSpan:
+    cause = Cause(row.cause) if row.cause else None
+    return CoverageSpan(row.first_line, row.lines, (row.along_begin_mm, row.along_end_mm), Quality(row.quality), cause)
+
+
+def _count(
+    connection: sa.Connection,
+    table: sa.Table,
+    keys: tuple[str, str],
+    counted: str,
+    changes: Mapping[tuple[int, Any], int],
+) -> None:
+    """Add to the counts of `table`; rows that are not there yet are made."""
+    for key, change in changes.items():
         if change == 0:
             continue
-        key = {"coil_id": coil_id, "defect_class": defect_class}
-        counted = connection.execute(
-            sa.update(CLASS_COUNT).filter_by(**key).values(defects=CLASS_COUNT.c.defects + change)
-        )
-        if counted.rowcount == 0:
-            connection.execute(sa.insert(CLASS_COUNT).values(**key, defects=change))
+        named = dict(zip(keys, key, strict=True))
+        values = {counted: table.c[counted] + change}
+        if connection.execute(sa.update(table).filter_by(**named).values(values)).rowcount == 0:
+            connection.execute(sa.insert(table).values(**named, **{counted: change}))
+
+
+def _inserted(connection: sa.Connection, table: sa.Table, values: Mapping[str, Any]) -> int:
+    """The new row's number."""
+    key = connection.execute(sa.insert(table).values(values)).inserted_primary_key
+    assert key is not None
+    return int(key[0])
 
 
 def _insert(connection: sa.Connection, table: sa.Table, rows: list[dict[str, Any]]) -> None:

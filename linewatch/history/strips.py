@@ -1,8 +1,9 @@
-"""A verdict file as the strips in it: physical defects with outlines, what was looked at, and by which engines."""
+"""Coil records as the strips that are compared: physical defects with outlines, what was looked at, by what."""
 
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
 from typing import NamedTuple
@@ -11,18 +12,18 @@ import numpy as np
 
 from linewatch.contracts.errors import JournalError
 from linewatch.contracts.manifest import Task
-from linewatch.contracts.verdict import CoilState, Quality, StripBox
+from linewatch.contracts.verdict import Quality, StripBox
 from linewatch.geometry.outlines import UM_PER_MM, Outlines, rungs_of
-from linewatch.geometry.stretches import union
-from linewatch.history.found import FoundDefect
-from linewatch.wire.schema import CoilLine, VerdictLine
-from linewatch.wire.verdict_file import read_strip
+from linewatch.history.coil import CoilRecord
+from linewatch.history.defects import Defects
+from linewatch.history.pairing import FoundDefect
+from linewatch.history.spans import stretches_of
 
 _TIMING = re.compile(rb'"timing":\{[^}]*\}')
 
 
 class StripKey(NamedTuple):
-    """One passage of one side of a coil below one camera. passage: 0, then 1 where the file has that coil again."""
+    """One passage of one side of a coil below one camera. passage: 0, then 1 where a file has that coil again."""
 
     coil: str
     side: str
@@ -36,43 +37,34 @@ class StripKey(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class StripFindings:
-    """What a verdict file tells of one strip.
+    """What a record, which has all masks, tells of one strip.
 
-    defects: one per physical defect, by position: those that merged are one, and so are the parts of one that was
-    closed for its length (its class is the one with the larger area). One without an end, in a file that was cut short,
-    is as it was last told. outlines: theirs, in the same order. members: from other ids that one was told by, to
-    its own. inspected, degraded, missed: stretches in mm.
-    engines: of each task, the mm that each engine identity looked at.
+    defects: one per physical defect, by position: the parts of one that was closed for its length are one (its class is
+    the one with the larger area). outlines: theirs, in the same order. owner: of each of the record's defects the id in
+    `defects`. inspected, degraded, missed: stretches in mm. engines: of each task, the mm that each engine identity
+    looked at.
     """
 
     key: StripKey
+    record: CoilRecord
     defects: tuple[FoundDefect, ...]
     outlines: Outlines
-    members: dict[str, str]
+    owner: tuple[str, ...]
     inspected: np.ndarray
     degraded: np.ndarray
     missed: np.ndarray
     engines: dict[Task, dict[str, float]]
 
 
-def read_strips(path: Path) -> tuple[StripFindings, ...]:
-    """All strips of a verdict file, in the order in which they came. Raises JournalError when it is none."""
-    strips: dict[StripKey, _Strip] = {}
-    for key, line in lines_of_strips(path):
-        strips.setdefault(key, _Strip(key)).add(line)
-    if not strips:
-        raise JournalError(f"{path}: holds no verdicts; expected what `linewatch replay --out` writes")
-    return tuple(strip.findings() for strip in strips.values())
-
-
-def lines_of_strips(path: Path) -> Iterator[tuple[StripKey, VerdictLine | CoilLine]]:
-    """Every line of a verdict file with the strip that it is about. Raises JournalError as `read_strip` does."""
-    passages: dict[tuple[str, str, str], int] = {}
-    for line in read_strip(path):
-        name = (line.coil, line.side, line.camera)
-        if isinstance(line, CoilLine) and line.state is CoilState.STARTED:
-            passages[name] = passages.get(name, -1) + 1
-        yield StripKey(*name, passages.setdefault(name, 0)), line
+def strips_of(records: Iterable[CoilRecord]) -> tuple[StripFindings, ...]:
+    """Their strips, in the order in which they came."""
+    passages: Counter[tuple[str, str, str]] = Counter()
+    strips = []
+    for record in records:
+        name = (record.coil, record.side, record.camera)
+        strips.append(_strip(StripKey(*name, passages[name]), record))
+        passages[name] += 1
+    return tuple(strips)
 
 
 def same_verdicts(one: Path, other: Path) -> bool:
@@ -87,96 +79,45 @@ def same_verdicts(one: Path, other: Path) -> bool:
         raise JournalError(f"cannot read {error.filename}: {error.strerror}; expected a verdict file") from error
 
 
-@dataclass(slots=True)
-class _Strip:
-    """A strip while its lines are read. rungs: (of, rungs in um and columns) of each frame."""
+def _strip(key: StripKey, record: CoilRecord) -> StripFindings:
+    owner = _owners(record.defects)
+    parts: dict[str, list[FoundDefect]] = {}
+    for one, root in zip(record.defects, owner, strict=True):
+        found = FoundDefect(one.id, one.defect_class, one.confidence, one.area_mm2, one.box)
+        parts.setdefault(root, []).append(found)
+    wholes = {root: _as_one(root, those) for root, those in parts.items()}
+    order = sorted(wholes, key=lambda root: (wholes[root].box.along_mm, wholes[root].box.across_mm, root))
+    place = {root: number for number, root in enumerate(order)}
+    engines: dict[Task, dict[str, float]] = {}
+    tasks = tuple(Task)  # a frame names its engines in this order
+    for use in record.engines:
+        if use.place < len(tasks):
+            engines.setdefault(tasks[use.place], {})[use.engine] = use.length_mm
+    return StripFindings(
+        key=key,
+        record=record,
+        defects=tuple(wholes[root] for root in order),
+        outlines=_outlines(record, np.array([place[root] for root in owner], np.int64), len(order)),
+        owner=owner,
+        inspected=stretches_of(record.spans, Quality.INSPECTED),
+        degraded=stretches_of(record.spans, Quality.DEGRADED),
+        missed=stretches_of(record.spans, Quality.MISSED),
+        engines=engines,
+    )
 
-    key: StripKey
-    told: dict[str, FoundDefect] = field(default_factory=dict)
-    absorbed: set[str] = field(default_factory=set)
-    numbers: dict[str, int] = field(default_factory=dict)
-    goes_to: dict[str, str] = field(default_factory=dict)
-    rungs: list[tuple[np.ndarray, np.ndarray]] = field(default_factory=list)
-    without_mask: set[str] = field(default_factory=set)
-    stretches: dict[Quality, list[tuple[float, float]]] = field(default_factory=lambda: {one: [] for one in Quality})
-    engines: dict[Task, dict[str, float]] = field(default_factory=dict)
 
-    def add(self, line: VerdictLine | CoilLine) -> None:
-        for event in line.defects:
-            self.numbers.setdefault(event.id, len(self.numbers))
-            box = StripBox(event.across_mm, event.along_mm)
-            self.told[event.id] = FoundDefect(event.id, event.defect_class, event.confidence, event.area_mm2, box)
-            if event.merged_into is not None:
-                self.absorbed.add(event.id)
-            if event.mask_dropped:
-                self.without_mask.add(event.id)
-            if (into := event.merged_into or event.part_of) is not None and into != event.id:
-                self.goes_to[event.id] = into
-        if not isinstance(line, VerdictLine):
-            return
-        self._outline(line)
-        for span in line.spans:
-            _extend(self.stretches[span.quality], span.along_mm)
-            if span.quality is not Quality.MISSED:
-                for task, identity in zip(Task, line.engines, strict=False):  # a frame names them in this order
-                    served = self.engines.setdefault(task, {})
-                    served[identity] = served.get(identity, 0.0) + span.along_mm[1] - span.along_mm[0]
+def _owners(defects: Defects) -> tuple[str, ...]:
+    """Of each defect itself, or where being a part leads to; a ring, which no service tells, ends where it closes."""
+    part_of = {name: first for name, first in zip(defects.ids, defects.part_of, strict=True) if first is not None}
 
-    def _outline(self, line: VerdictLine) -> None:
-        masked = [event for event in line.defects if event.mask and event.runs]
-        if not masked:
-            return
-        runs = [np.array(event.runs, np.int64).reshape(-1, 3) for event in masked]
-        mm_per_line = (line.along_mm[1] - line.along_mm[0]) / max(line.lines, 1)
-        first = [event.mask.first_line - line.first_line for event in masked if event.mask]
-        lengths = [len(part) for part in runs]
-        stacked = np.concatenate(runs)
-        along_mm = line.along_mm[0] + (stacked[:, 0] + np.repeat(first, lengths)) * mm_per_line
-        of = np.repeat([self.numbers[event.id] for event in masked], lengths)
-        self.rungs.append(rungs_of(along_mm, stacked, of, mm_per_line))
-
-    def findings(self) -> StripFindings:
-        members: dict[str, list[FoundDefect]] = {}
-        for name, defect in self.told.items():
-            parts = members.setdefault(self._root(name), [])
-            if name not in self.absorbed:
-                parts.append(defect)
-        # A survivor that the file does not hold, for it was cut: what merged into it is all that is known.
-        for name, defect in self.told.items():
-            if not members[self._root(name)]:
-                members[self._root(name)].append(defect)
-        defects = {root: _as_one(root, parts) for root, parts in members.items()}
-        order = sorted(defects, key=lambda root: (defects[root].box.along_mm, defects[root].box.across_mm, root))
-        place = {root: number for number, root in enumerate(order)}
-        rank = np.array([place[self._root(name)] for name in self.numbers], np.int64)
-        boxed = {place[self._root(name)] for name in self.without_mask}
-        ordered = tuple(defects[root] for root in order)
-        return StripFindings(
-            key=self.key,
-            defects=ordered,
-            outlines=_outlines(ordered, rank, self.rungs, boxed),
-            members={name: self._root(name) for name in self.goes_to},
-            inspected=_union(self.stretches[Quality.INSPECTED]),
-            degraded=_union(self.stretches[Quality.DEGRADED]),
-            missed=_union(self.stretches[Quality.MISSED]),
-            engines=self.engines,
-        )
-
-    def _root(self, name: str) -> str:
-        """Where merging and parts lead to; a ring, which no service writes, ends where it closes."""
+    def root(name: str) -> str:
         seen = {name}
-        while (into := self.goes_to.get(name)) is not None and into not in seen:
-            seen.add(into)
-            name = into
+        while (first := part_of.get(name)) is not None and first not in seen:
+            seen.add(first)
+            name = first
         return name
 
-
-def _extend(stretches: list[tuple[float, float]], along_mm: tuple[float, float]) -> None:
-    """Frames follow one another: what they look at alike is one stretch."""
-    if stretches and stretches[-1][1] == along_mm[0]:
-        stretches[-1] = (stretches[-1][0], along_mm[1])
-    else:
-        stretches.append(along_mm)
+    return tuple(root(name) for name in defects.ids)
 
 
 def _as_one(name: str, parts: list[FoundDefect]) -> FoundDefect:
@@ -197,30 +138,46 @@ def _as_one(name: str, parts: list[FoundDefect]) -> FoundDefect:
     )
 
 
-def _outlines(
-    defects: tuple[FoundDefect, ...], rank: np.ndarray, frames: list[tuple[np.ndarray, np.ndarray]], boxed: set[int]
-) -> Outlines:
-    """Of all defects, by rank. A mask's columns are laid over the box, which knows where they are in mm."""
-    count = len(defects)
-    of = np.concatenate([np.empty(0, np.int64), *(rank[one] for one, _ in frames)])
-    rungs = np.concatenate([np.empty((0, 4), np.int64), *(of_frame for _, of_frame in frames)])
-    kept = ~np.isin(of, list(boxed))
-    of, rungs = of[kept], rungs[kept]
-    boxes = np.array([(*one.box.along_mm, *one.box.across_mm) for one in defects], np.float64).reshape(-1, 4)
-    boxes_um = np.rint(boxes * UM_PER_MM).astype(np.int64)
+def _outlines(record: CoilRecord, whole: np.ndarray, count: int) -> Outlines:
+    """Of all whole defects. whole: of each of the record's defects the place among them.
+
+    A mask fills the box of its defect, which knows where its lines and columns are in mm; without one, or without all
+    of it, the box is the outline.
+    """
+    defects = record.defects
+    boxes_um = np.rint(np.hstack([defects.along_mm, defects.across_mm]) * UM_PER_MM).astype(np.int64)
     boxes_um[:, 1::2] = np.maximum(boxes_um[:, 1::2], boxes_um[:, 0::2] + 1)
-    left, right = np.full(count, np.iinfo(np.int64).max), np.full(count, np.iinfo(np.int64).min)
-    np.minimum.at(left, of, rungs[:, 2])
-    np.maximum.at(right, of, rungs[:, 3])
-    um_per_px = (boxes_um[:, 3] - boxes_um[:, 2])[of] / (right - left)[of]
-    for column in (2, 3):
-        rungs[:, column] = np.rint(boxes_um[of, 2] + (rungs[:, column] - left[of]) * um_per_px)
-    rungs[:, 3] = np.maximum(rungs[:, 3], rungs[:, 2] + 1)
-    bare = np.setdiff1d(np.arange(count), of)
-    of, rungs = np.concatenate([of, bare]), np.concatenate([rungs, boxes_um[bare]])
+    parts = [() if name in record.mask_dropped else record.masks.get(name, ()) for name in defects.ids]
+    masked = np.array([bool(those) for those in parts], bool)
+    of, rungs = np.flatnonzero(~masked), boxes_um[~masked]
+    if masked.any():
+        whose, ladders = _ladders(parts, boxes_um)
+        of, rungs = np.concatenate([of, whose]), np.concatenate([rungs, ladders])
+    of = whole[of]
     order = np.argsort(of, kind="stable")
     return Outlines(count, of[order], rungs[order])
 
 
-def _union(stretches: list[tuple[float, float]]) -> np.ndarray:
-    return union(np.array(stretches, np.float64).reshape(-1, 2))
+def _ladders(parts: Sequence[Sequence[np.ndarray]], boxes_um: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Of the masks of defects their rungs, as `geometry.outlines` has them, each part's apart; laid over the boxes."""
+    flat = [part for those in parts for part in those]
+    part = np.repeat(np.arange(len(flat)), [len(one) for one in flat])
+    of_part = np.repeat(np.arange(len(parts)), [len(those) for those in parts])
+    runs, of = np.concatenate(flat).astype(np.int64), of_part[part]
+    first, left = np.full((2, len(parts)), np.iinfo(np.int64).max)
+    last, right = np.full((2, len(parts)), np.iinfo(np.int64).min)
+    np.minimum.at(first, of, runs[:, 0])
+    np.maximum.at(last, of, runs[:, 0])
+    np.minimum.at(left, of, runs[:, 1])
+    np.maximum.at(right, of, runs[:, 2])
+    boxes = boxes_um[of]
+    line_mm = (boxes[:, 1] - boxes[:, 0]) / (last + 1 - first)[of] / UM_PER_MM
+    along_mm = boxes[:, 0] / UM_PER_MM + (runs[:, 0] - first[of]) * line_mm
+    whose, rungs = rungs_of(along_mm, runs, part, line_mm)
+    whose = of_part[whose]
+    boxes = boxes_um[whose]
+    um_per_px = (boxes[:, 3] - boxes[:, 2]) / (right - left)[whose]
+    for column in (2, 3):
+        rungs[:, column] = np.rint(boxes[:, 2] + (rungs[:, column] - left[whose]) * um_per_px)
+    rungs[:, 3] = np.maximum(rungs[:, 3], rungs[:, 2] + 1)
+    return whose, rungs

@@ -60,7 +60,7 @@ ENGINES: Final = sa.Table(
     "engines",  # the identities that served together
     METADATA,
     sa.Column("id", _Key, primary_key=True),
-    sa.Column("identities", sa.String, nullable=False, unique=True),  # sorted, one a line
+    sa.Column("identities", sa.String, nullable=False, unique=True),  # one a line, in the cascade's order
 )
 
 COIL: Final = sa.Table(
@@ -84,6 +84,8 @@ COIL: Final = sa.Table(
     sa.Column("tiles", sa.BigInteger, nullable=False),
     sa.Column("tiles_passed", sa.BigInteger, nullable=False),
     sa.Column("encoded", sa.Boolean, nullable=False),  # false: positions derive from line rate and pitch
+    sa.Column("strip_left_mm", sa.Double),  # the outermost edges that were seen; NULL where none was
+    sa.Column("strip_right_mm", sa.Double),
     sa.Column("config", sa.String, nullable=False),  # identity of the settings that decided; empty: not told
     sa.Column("more", sa.JSON),  # of the coil messages: fields without a column
     sa.UniqueConstraint("service_id", "journal", "epoch", "ordinal"),
@@ -131,6 +133,9 @@ DEFECT: Final = sa.Table(
     sa.Column("contrast", sa.Double),
     sa.Column("part_of", sa.String),  # the name of the first part of an instance that was closed for its length
     sa.Column("severity", sa.Integer),
+    sa.Column("excluded", sa.Boolean, nullable=False, server_default=sa.false()),  # in an excluded end of the coil
+    # Some part of its mask had more runs than a message may hold.
+    sa.Column("mask_dropped", sa.Boolean, nullable=False, server_default=sa.false()),
     sa.Column("more", sa.JSON),  # fields of the message without a column
     sa.UniqueConstraint("coil_id", "name"),
     sa.Index(
@@ -163,6 +168,40 @@ CLASS_COUNT: Final = sa.Table(
     sa.Column("coil_id", _Key, sa.ForeignKey("coil.id", ondelete="CASCADE"), primary_key=True),
     sa.Column("defect_class", sa.String, primary_key=True),
     sa.Column("defects", sa.BigInteger, nullable=False),
+)
+
+STRIP_WIDTH: Final = sa.Table(
+    "strip_width",  # frames of a coil by the width of the strip in them, in whole millimetres
+    METADATA,
+    sa.Column("coil_id", _Key, sa.ForeignKey("coil.id", ondelete="CASCADE"), primary_key=True),
+    sa.Column("width_mm", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("frames", sa.BigInteger, nullable=False),
+)
+
+ROLL_MARK: Final = sa.Table(
+    "roll_mark",  # a row of roll marks as it was last told
+    METADATA,
+    sa.Column("id", _Key, primary_key=True),
+    _of_coil(),
+    sa.Column("name", sa.String, nullable=False),  # its id on the wire, unique in its coil
+    sa.Column("state", sa.String, nullable=False),
+    sa.Column("defect_class", sa.String, nullable=False),
+    sa.Column("pitch_mm", sa.Double, nullable=False),
+    sa.Column("pitch_error_mm", sa.Double, nullable=False),
+    sa.Column("confidence", sa.Double, nullable=False),
+    sa.Column("marks", sa.BigInteger, nullable=False),
+    sa.Column("marks_due", sa.BigInteger, nullable=False),
+    sa.Column("along_begin_mm", sa.Double, nullable=False),
+    sa.Column("along_end_mm", sa.Double, nullable=False),
+    sa.Column("body", sa.JSON, nullable=False),  # all of the message
+    sa.UniqueConstraint("coil_id", "name"),
+)
+
+ROLL_MARK_DEFECT: Final = sa.Table(
+    "roll_mark_defect",  # every defect that was ever told as a mark of it: a message names the newest only
+    METADATA,
+    sa.Column("roll_mark_id", _Key, sa.ForeignKey("roll_mark.id", ondelete="CASCADE"), primary_key=True),
+    sa.Column("defect", sa.String, primary_key=True),  # its name; it may be told later than the roll mark
 )
 
 ALARM: Final = sa.Table(

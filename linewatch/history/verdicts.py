@@ -1,57 +1,61 @@
-"""A coil out of a verdict file, in one reading and with masks of the worst defects only."""
+"""Coils out of a verdict file."""
 
-import heapq
-from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from array import array
+from collections import Counter, defaultdict
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from statistics import median
 
 import numpy as np
 
 from linewatch.contracts.alarm import Alarm
-from linewatch.contracts.errors import ConfigError
-from linewatch.contracts.verdict import CoilGrade, CoilState, CoverageSpan, Defect, DefectState, RollMark
-from linewatch.history.coil import ClassSeverities, CoilRecord, EngineUse
-from linewatch.wire.encode import alarm_from, defect_from, grade_from, roll_mark_from
-from linewatch.wire.schema import CoilLine, DefectLine, VerdictLine
-from linewatch.wire.verdict_file import read_strip
+from linewatch.contracts.errors import ConfigError, JournalError
+from linewatch.contracts.verdict import CoilGrade, CoilState, CoverageSpan, DefectState, RollMark, RunMask
+from linewatch.history.coil import CoilRecord, Masked, median_width_mm, no_masks, on_coil, shown_alarms
+from linewatch.history.defects import PhysicalDefects, ToldColumns, ToldDefect
+from linewatch.history.spans import Coverage
+from linewatch.wire.encode import alarm_from, grade_from, roll_mark_from
+from linewatch.wire.schema import AlarmsLine, CoilLine, DefectLine, VerdictLine
+from linewatch.wire.verdict_file import read_verdicts
 
 NAMED_COILS = 10
-MASKS = 40
-"""So many are kept, if the caller does not say otherwise."""
+ROWS_AT_ONCE = 4_096
 
 
-def read_coil(path: Path, severities: ClassSeverities, coil: str | None = None, *, masks: int = MASKS) -> CoilRecord:
-    """The coil of that name, or the only one, with the masks of its `masks` worst defects.
+def read_coils(path: Path, coil: str | None = None, masked: Masked = no_masks) -> Iterator[CoilRecord]:
+    """Every passage, or those of the coil of that name, in their order.
 
-    Where it passes several times, the last passage is read and a note says so. Raises JournalError when the file is no
-    verdict file, ConfigError when it does not hold the coil, or several and none is named.
+    Raises JournalError when the file is no verdict file or holds no coil, ConfigError when it does not hold that one.
     """
-    passage: _Passage | None = None
-    names: dict[str, int] = {}  # passages of each
-    under_camera: str | None = None
-    for line in read_strip(path):
-        if line.coil != under_camera or (isinstance(line, CoilLine) and line.state is CoilState.STARTED):
-            names[line.coil] = names.get(line.coil, 0) + 1
-            under_camera = line.coil
-            if line.coil == coil or (coil is None and len(names) == 1):
-                passage = _Passage(line, severities, masks)
-        if passage is not None and line.coil == passage.coil:
-            passage.add(line)
-    if passage is None or (coil is None and len(names) > 1):
+    names: Counter[str] = Counter()
+    for passage in _passages(path, coil, names):
+        yield passage.record(path, masked)
+    if coil not in (None, *names) or not names:
         raise _not_there(path, coil, list(names))
-    record = passage.record(f"{path.name}, written {_written(path)}")
+
+
+def read_coil(path: Path, coil: str | None = None, masked: Masked = no_masks) -> CoilRecord:
+    """The coil of that name, or the only one. Where it passes several times, the last passage, and a note says so.
+
+    Raises as above, and ConfigError when the file holds several coils and none is named.
+    """
+    names: Counter[str] = Counter()
+    last: _Passage | None = None
+    for last in _passages(path, coil, names):  # noqa: B007 - the last one is wanted
+        pass
+    if last is None or (coil is None and len(names) > 1):
+        raise _not_there(path, coil, list(names))
+    record = last.record(path, masked)
     if names[record.coil] > 1:
         note = f"This coil passes {names[record.coil]} times in {path.name}; this is the last passage."
         record = replace(record, notes=(*record.notes, note))
     return record
 
 
-def _not_there(path: Path, coil: str | None, names: list[str]) -> ConfigError:
+def _not_there(path: Path, coil: str | None, names: list[str]) -> ConfigError | JournalError:
     if not names:
-        return ConfigError(f"{path} holds no decision; expected what `linewatch replay --out` wrote")
+        return JournalError(f"{path}: holds no coil; expected what `linewatch replay --out` wrote")
     more = f" and {len(names) - NAMED_COILS} more" if len(names) > NAMED_COILS else ""
     held = ", ".join(repr(name) for name in names[:NAMED_COILS]) + more
     if coil is None:
@@ -59,40 +63,50 @@ def _not_there(path: Path, coil: str | None, names: list[str]) -> ConfigError:
     return ConfigError(f"{path} does not hold coil {coil!r}; expected one of {held}")
 
 
-def _written(path: Path) -> str:
-    return datetime.fromtimestamp(path.stat().st_mtime, UTC).strftime("%Y-%m-%d %H:%M UTC")
-
-
-_Part = tuple[int, tuple[int, ...]]  # a frame's first line, and its runs as they stand in the file
-
-
-def _mask(parts: Iterable[_Part]) -> np.ndarray:
-    runs = [np.array(flat, np.int32).reshape(-1, 3) + np.array([first, 0, 0], np.int32) for first, flat in parts]
-    return np.concatenate(runs)
+def _passages(path: Path, coil: str | None, names: Counter[str]) -> Iterator["_Passage"]:
+    """Those that are wanted, each when its last line was read; counts all of them in `names`."""
+    passage: _Passage | None = None
+    under_camera: tuple[str, str, str] | None = None
+    for line in read_verdicts(path):
+        if isinstance(line, AlarmsLine):
+            if passage is not None:
+                passage.alarms += [alarm_from(alarm) for alarm in line.alarms]
+            continue
+        key = (line.coil, line.side, line.camera)
+        if key != under_camera or (isinstance(line, CoilLine) and line.state is CoilState.STARTED):
+            if passage is not None:
+                yield passage
+            under_camera = key
+            names[line.coil] += 1
+            passage = _Passage(line) if coil in (None, line.coil) else None
+        if passage is not None:
+            passage.add(line)
+    if passage is not None:
+        yield passage
 
 
 class _Passage:
-    """Everything of one passage, line by line; masks of open defects and of the worst closed ones."""
+    """Everything of one passage, line by line."""
 
-    def __init__(self, first: VerdictLine | CoilLine, severities: ClassSeverities, masks: int) -> None:
-        self.coil = first.coil
+    def __init__(self, first: VerdictLine | CoilLine) -> None:
+        self.alarms: list[Alarm] = []
         self._first = first
-        self._severities = severities
-        self._kept = masks
         self._ended = False
         self._grade: CoilGrade | None = None
         self._rolls: dict[str, RollMark] = {}
+        self._periodic: set[str] = set()
+        self._excluded_mm = (0.0, 0.0)
         self._encoded = True
         self._length_mm = 0.0
-        self._spans: list[CoverageSpan] = []
-        self._edges: list[tuple[float, float]] = []
-        self._closed: list[Defect] = []
+        self._coverage = Coverage()
+        self._edges: tuple[float, float] | None = None
+        self._widths: Counter[int] = Counter()
+        self._told = ToldColumns()
+        self._closed: list[ToldDefect] = []  # not yet in those
         self._open: dict[str, DefectLine] = {}
-        self._grown_into: dict[str, str] = {}
-        self._parts: defaultdict[str, list[_Part]] = defaultdict(list)
-        self._worst: list[tuple[tuple[int, float, float, str], str]] = []  # a heap, the least bad first
-        self._alarms: list[Alarm] = []
-        self._engines: dict[tuple[int, str], float] = {}  # by place in the cascade
+        self._mask_dropped: set[str] = set()
+        self._runs = array("i")  # of all masks, one after the other
+        self._parts: defaultdict[str, list[tuple[int, int, int]]] = defaultdict(list)  # frame's line, place in `_runs`
 
     def add(self, line: VerdictLine | CoilLine) -> None:
         if isinstance(line, VerdictLine):
@@ -101,95 +115,109 @@ class _Passage:
             self._ended = True
             self._grade = grade_from(line.grade) if line.grade is not None else None
             self._length_mm = max(self._length_mm, line.along_mm)
-        # Those that grew into another one give it their masks before it closes.
-        for event in sorted(line.defects, key=lambda one: (one.state is DefectState.CLOSED, one.merged_into is None)):
+        if isinstance(line, CoilLine):
+            self._excluded_mm = line.head_excluded_mm, line.tail_excluded_mm
+        for event in line.defects:
             self._defect(event)
-        self._alarms += [alarm_from(alarm) for alarm in line.alarms]
-        self._rolls |= {body.id: roll_mark_from(body) for body in line.roll_marks}
+        self.alarms += [alarm_from(alarm) for alarm in line.alarms]
+        for body in line.roll_marks:
+            self._rolls[body.id] = roll_mark_from(body)
+            self._periodic.update(body.defect_ids)
 
-    def record(self, source: str) -> CoilRecord:
-        still_open = [defect_from(event) for event in self._open.values()]
-        for defect in still_open:
-            self._keep_mask(defect)
-        widths = [right - left for left, right in self._edges]
+    def record(self, path: Path, masked: Masked) -> CoilRecord:
+        first = self._first
+        self._closed += map(_told, self._open.values())
+        self._take_up()
+        found = PhysicalDefects.among(first.coil, first.side, first.camera, self._told)
         return CoilRecord(
-            coil=self.coil,
-            side=self._first.side,
-            camera=self._first.camera,
-            source=source,
-            severities=self._severities,
+            coil=first.coil,
+            side=first.side,
+            camera=first.camera,
+            source=f"{path.name}, written {_written(path)}",
+            defects=found.defects,
             length_mm=self._length_mm,
             complete=self._ended,
             encoded=self._encoded,
-            strip_mm=(min(left for left, _ in self._edges), max(right for _, right in self._edges)) if widths else None,
-            width_mm=median(widths) if widths else None,
-            spans=tuple(self._spans),
-            defects=(*self._closed, *still_open),
-            still_open=frozenset(self._open),
-            masks={name: _mask(parts) for _, name in self._worst if (parts := self._parts.get(name))},
-            alarms=tuple(self._alarms),
+            strip_mm=self._edges,
+            width_mm=median_width_mm(self._widths),
+            spans=self._coverage.spans,
+            still_open=found.still_open,
+            masks=self._masks(set(masked(found.defects)), found.merged),
+            mask_dropped=frozenset(found.merged.get(name, name) for name in self._mask_dropped),
+            alarms=shown_alarms(first.coil, self.alarms),
+            engines=self._coverage.engines,
             grade=self._grade,
+            excluded_mm=self._excluded_mm,
             roll_marks=tuple(self._rolls.values()),
-            engines=tuple(EngineUse(name, place, mm) for (place, name), mm in sorted(self._engines.items())),
+            periodic=frozenset(self._periodic),
         )
 
     def _frame(self, line: VerdictLine) -> None:
         self._encoded = self._encoded and line.encoded
         self._length_mm = max(self._length_mm, line.along_mm[1])
         if line.strip_mm is not None:
-            self._edges.append(line.strip_mm)
-        for served in enumerate(line.engines):
-            passed_mm = line.along_mm[1] - line.along_mm[0]
-            self._engines[served] = self._engines.get(served, 0.0) + passed_mm
+            left, right = self._edges or line.strip_mm
+            self._edges = min(left, line.strip_mm[0]), max(right, line.strip_mm[1])
+            self._widths[round(line.strip_mm[1] - line.strip_mm[0])] += 1
         for body in line.spans:
             span = CoverageSpan(body.first_line, body.lines, body.along_mm, body.quality, body.cause)
-            self._spans[-1:] = joined([*self._spans[-1:], span])
+            self._coverage.add(span, line.engines)
 
     def _defect(self, event: DefectLine) -> None:
-        name = self._survivor(event.id)
-        if event.runs and event.mask is not None and self._kept:
-            self._parts[name].append((event.mask.first_line, event.runs))
-        if event.state is not DefectState.CLOSED:
-            self._open[event.id] = event
-            return
-        self._open.pop(event.id, None)
-        if event.merged_into is None:
-            self._closed.append(defect_from(event))
-            self._keep_mask(self._closed[-1])
-            return
-        target = self._survivor(event.merged_into)
-        if target == event.id:
-            return  # no service says so, a file may
-        self._grown_into[event.id] = target
-        if parts := self._parts.pop(event.id, None):
-            self._parts[target] += parts
-
-    def _survivor(self, name: str) -> str:
-        while name in self._grown_into:
-            name = self._grown_into[name]
-        return name
-
-    def _keep_mask(self, defect: Defect) -> None:
-        if defect.id not in self._parts:
-            return
-        one = (self._severities.badness(defect), defect.id)
-        if len(self._worst) < self._kept:
-            heapq.heappush(self._worst, one)
+        if event.runs and event.mask is not None:
+            begin = len(self._runs)
+            self._runs.extend(event.runs)
+            self._parts[event.id].append((event.mask.first_line, begin, len(self._runs)))
+        if event.mask_dropped:
+            self._mask_dropped.add(event.id)
+        if event.state is DefectState.CLOSED:
+            self._open.pop(event.id, None)
+            self._closed.append(_told(event))
+            if len(self._closed) >= ROWS_AT_ONCE:
+                self._take_up()
         else:
-            _, dropped = heapq.heappushpop(self._worst, one)
-            self._parts.pop(dropped, None)
+            self._open[event.id] = event
+
+    def _take_up(self) -> None:
+        """Into columns: hundreds of thousands of rows would be gone over by every garbage collection."""
+        self._told.add(zip(*self._closed, strict=True))
+        self._closed = []
+
+    def _masks(self, wanted: set[str], merged: dict[str, str]) -> dict[str, list[np.ndarray]]:
+        runs = np.array(self._runs, np.int32)
+        parts: defaultdict[str, list[np.ndarray]] = defaultdict(list)
+        owners = {name: owner for name, owner in merged.items() if owner in wanted} | {name: name for name in wanted}
+        for name, places in self._parts.items():
+            if name in owners:
+                told = (RunMask(first, runs[begin:end].reshape(-1, 3)) for first, begin, end in places)
+                parts[owners[name]] += map(on_coil, told)
+        return dict(parts)
 
 
-def joined(spans: Iterable[CoverageSpan]) -> Iterator[CoverageSpan]:
-    """Neighbours that were looked at alike as one span."""
-    last: CoverageSpan | None = None
-    for span in spans:
-        alike = last is not None and (last.quality, last.cause) == (span.quality, span.cause)
-        if last is not None and alike and last.first_line + last.lines == span.first_line:
-            last = replace(last, lines=last.lines + span.lines, along_mm=(last.along_mm[0], span.along_mm[1]))
-            continue
-        if last is not None:
-            yield last
-        last = span
-    if last is not None:
-        yield last
+def _told(event: DefectLine) -> ToldDefect:
+    return ToldDefect(
+        event.id,
+        event.state,
+        event.merged_into,
+        event.defect_class,
+        event.confidence,
+        event.peak,
+        *event.across_mm,
+        *event.along_mm,
+        event.area_mm2,
+        event.edge_mm,
+        event.extent,
+        event.frames,
+        event.class_scores,
+        event.length_mm,
+        event.width_mm,
+        event.orientation_deg,
+        event.contrast,
+        event.part_of,
+        event.severity,
+        event.excluded,
+    )
+
+
+def _written(path: Path) -> str:
+    return datetime.fromtimestamp(path.stat().st_mtime, UTC).strftime("%Y-%m-%d %H:%M UTC")

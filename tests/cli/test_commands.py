@@ -73,7 +73,7 @@ def test_report_makes_a_page_with_pictures_and_tables(coil: tuple[Path, Path], t
     assert text.count("data:image/jpeg;base64,") == text.count('<tr id="d') > 0
     assert (tmp_path / "csv" / "spans.csv").is_file()
     refused(linewatch("report", "--verdicts", out), 2, "nothing to write", "--html FILE")
-    refused(linewatch("report", "--verdicts", out, "--coil", "X", "--html", page), 2, "'X'", "'SIM-3'")
+    refused(linewatch("report", "X", "--verdicts", out, "--html", page), 2, "'X'", "'SIM-3'")
     refused(linewatch("report", "--verdicts", coil[1], "--html", page), 6, "expected a line of a verdict file")
     bare = "import sys; sys.modules['jinja2'] = None; from linewatch.cli import main; sys.exit(main(sys.argv[1:]))"
     ended = subprocess.run(

@@ -1,15 +1,16 @@
-"""Commands, one a line: `frames N RUNS` (each with a defect), `alarm`, `clear` (the last alarm), `coil started|ended`,
-`ailing` (the heartbeat stands, unhealthy), `unheard` (an alarm that no subscriber gets), `garbage`, `newer` (a
-message of schema version 2), `mute` (no more heartbeats), `deaf` (the server stops)."""
+"""Commands, one a line: `frames N RUNS` (each with a defect), `alarm`, `clear` (the last alarm), `roll` (a roll mark's
+next mark), `coil started|ended`, `ailing` (the heartbeat stands, unhealthy), `unheard` (an alarm that no subscriber
+gets), `garbage`, `newer` (a message of schema version 2), `mute` (no more heartbeats), `deaf` (the server stops)."""
 
 import select
 import sys
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import zmq
-from decisions import LINES, alarm, coil_notice, defect_event, verdict
+from decisions import LINES, alarm, coil_notice, defect_event, roll_mark, verdict
 
 from linewatch.config.journal import JournalSettings
 from linewatch.config.wire import WireSettings
@@ -101,6 +102,10 @@ def main(folder: Path, publish: str, serve: str, high_water: int) -> None:  # no
                 case ["clear"]:
                     name = f"{journal.epoch}/{ordinal - 1}"
                     decide(verdict(ordinal, (), (alarm(ordinal, AlarmState.CLEARED, name),)))
+                    ordinal += 1
+                case ["roll"]:
+                    mark = replace(roll_mark(name="roll"), defect_ids=(f"{journal.epoch}/{ordinal}",))
+                    decide(replace(verdict(ordinal), roll_marks=(mark,)))
                     ordinal += 1
                 case ["coil", state]:
                     decide(coil_notice(CoilState(state), float(ordinal * LINES)))

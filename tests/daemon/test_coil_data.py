@@ -23,7 +23,8 @@ from linewatch.daemon.recipes import RuleFiles
 from linewatch.daemon.replay import replay
 from linewatch.daemon.service import open_service
 from linewatch.daemon.sources import camera_for
-from linewatch.history.regrade import regrade, stored_coils
+from linewatch.history.regrade import regrade
+from linewatch.history.verdicts import read_coils
 from linewatch.history.strips import same_verdicts
 from linewatch.wire.schema import (
     REPLY,
@@ -210,7 +211,7 @@ def test_a_replay_that_knows_what_the_service_knew_decides_the_same(config: Path
     assert looked["C-3"] == {"segment-b"}
     assert looked["C-1"] == looked["C-2"] == {"segment"}
     files = RuleFiles.read(settings, Taxonomy.read(folder / "taxonomy.toml"))
-    for coil in stored_coils(service.out):
+    for coil in read_coils(service.out):
         assert coil.grade is not None
         name = coil.grade.rules.split("@")[0]
         again_graded = regrade(coil, files.gradings["exposed" if name == "exposed" else ""])

@@ -24,7 +24,7 @@ from linewatch.daemon.replay import replay
 from linewatch.daemon.service import open_service
 from linewatch.daemon.sources import camera_for, simulated_strip
 from linewatch.geometry.matching import match
-from linewatch.history.found import read_findings
+from linewatch.history.verdicts import read_coil
 from linewatch.wire.schema import CoilLine, PositionSource, PositionStatus, StatusMessage, VerdictLine
 from linewatch.wire.verdict_file import read_verdicts
 
@@ -159,7 +159,7 @@ def test_a_coil_that_is_ordered_begins_at_its_line_and_counts_from_there(
         assert service.coils.coil == "C-1002"
     run = read(out, {"TEST-7": 0, "C-1002": 3333})
     assert run.coils == {"TEST-7": 3333, "C-1002": 6667}
-    findings = read_findings(out, "C-1002")
+    findings = read_coil(out, "C-1002")
     assert findings.length_mm == pytest.approx(6667)
     tail = findings.from_tail()
     assert findings.defects

@@ -7,85 +7,53 @@ import cv2
 import numpy as np
 import pytest
 
+from benchmarks.coil_file import LINES, NO_TIMING, begins, closed, defect, frame, opened, write
 from linewatch.config.line import LineSettings
 from linewatch.contracts.errors import ConfigError, JournalError, SourceError
-from linewatch.contracts.frame import Cause, Grab
+from linewatch.contracts.frame import Grab
 from linewatch.contracts.manifest import Task
 from linewatch.contracts.prediction import Timing
-from linewatch.contracts.verdict import (
-    CoilNotice,
-    CoilState,
-    CoverageSpan,
-    Defect,
-    DefectEvent,
-    DefectState,
-    Extent,
-    Quality,
-    RunMask,
-    StripBox,
-    Verdict,
-)
+from linewatch.contracts.verdict import DefectEvent, DefectState, Quality, RunMask, StripBox
 from linewatch.geometry.runs import rectangle
+from linewatch.history.coil import all_masks
 from linewatch.history.comparison import Limits, Side, compare, judge_both
 from linewatch.history.differences import A_COLOUR, B_COLOUR, Verdicts, draw_differences
-from linewatch.history.strips import read_strips, same_verdicts
+from linewatch.history.strips import StripFindings, same_verdicts, strips_of
+from linewatch.history.verdicts import read_coils
 from linewatch.simulation.truth import CoilTruth, TrueDefect
-from linewatch.wire.verdict_file import VerdictFile
 
 LINE = LineSettings(width_px=400, mm_per_px=0.5, mm_per_line=1.0)
-LINES = 256
 FRAMES = 8
+TWO_ENGINES = ("s@1", "c@1")
 
 
 def event(
     left: int, top: int, right: int, bottom: int, name: str = "scratch", state: DefectState = DefectState.OPENED, **more
 ) -> DefectEvent:
     """In one frame: columns and coil lines, half a millimetre and one millimetre each."""
-    defect = Defect(
-        more.pop("id", f"C1/top/cam1/{top}.{left}"),
-        *("C1", "top", "cam1", name),
-        confidence=0.9,
-        peak=0.9,
-        box=StripBox((left / 2, right / 2), (float(top), float(bottom))),
-        area_mm2=(right - left) * (bottom - top) / 2,
-        edge_mm=None,
-        extent=Extent.MASK,
-        frames=1,
-        part_of=more.pop("part_of", None),
-    )
-    frame_line = top // LINES * LINES
-    mask = RunMask(frame_line, rectangle(left, top - frame_line, right, bottom - frame_line))
-    return DefectEvent(state, defect, None if state is DefectState.CLOSED else mask, **more)
+    box = StripBox((left / 2, right / 2), (float(top), float(bottom)))
+    more = {"id": f"C1/top/cam1/{top}.{left}", "area_mm2": (right - left) * (bottom - top) / 2} | more
+    return opened(defect("", 0.0, 0.0, box=box, defect_class=name, edge_mm=None, **more), state)
 
 
-def closed(opened: DefectEvent, merged_into: str | None = None) -> DefectEvent:
-    return DefectEvent(DefectState.CLOSED, opened.defect, None, merged_into)
-
-
-def written(path: Path, *events: DefectEvent, missed=(), engines=("s@1", "c@1"), coil="C1", timing=Timing()) -> Path:  # noqa: B008
+def written(path: Path, *events: DefectEvent, missed=(), engines=TWO_ENGINES, coil="C1", timing=NO_TIMING) -> Path:
     """A verdict file of FRAMES frames; each event stands in the frame in which its defect ends."""
-    with VerdictFile(path) as file:
-        notice = CoilNotice(CoilState.STARTED, coil, "top", "cam1", *(0.0,) * 4, {}, {}, (), (), timing)
-        file.write(notice)
-        for n in range(FRAMES):
-            first = n * LINES
-            along_mm = (float(first), float(first + LINES))
-            quality, cause = (Quality.MISSED, Cause.LOST) if n in missed else (Quality.INSPECTED, None)
-            served = engines[n % len(engines)] if isinstance(engines[0], tuple) else engines
-            file.write(
-                Verdict(
-                    *(n, n, coil, "top", "cam1", first, LINES, LINES, along_mm, True, None),
-                    spans=(CoverageSpan(first, LINES, along_mm, quality, cause),),
-                    tiles=1,
-                    tiles_passed=1,
-                    screen_peak=0.5,
-                    defects=tuple(one for one in events if int(one.defect.box.along_mm[1] - 1) // LINES == n),
-                    alarms=(),
-                    engines=served,
-                    timing=timing,
-                )
-            )
-    return path
+    frames = [
+        frame(
+            n,
+            [one for one in events if int(one.defect.box.along_mm[1] - 1) // LINES == n],
+            coil,
+            Quality.MISSED if n in missed else Quality.INSPECTED,
+            engines=engines[n % len(engines)] if isinstance(engines[0], tuple) else engines,
+            timing=timing,
+        )
+        for n in range(FRAMES)
+    ]
+    return write(path, [begins(coil, timing), *frames])
+
+
+def read_strips(path: Path) -> tuple[StripFindings, ...]:
+    return strips_of(read_coils(path, masked=all_masks))
 
 
 def compared(a: Path, b: Path):
@@ -147,7 +115,7 @@ def test_what_merged_is_one_defect_with_both_outlines(tmp_path: Path) -> None:
     left, right = event(10, 10, 30, 200), event(60, 10, 80, 200)
     hull = replace(left.defect, box=StripBox((5.0, 40.0), (10.0, 210.0)), area_mm2=4000.0)
     both = DefectEvent(DefectState.UPDATED, hull, RunMask(0, rectangle(10, 200, 80, 210)))
-    path = written(tmp_path / "a", left, right, both, closed(right, merged_into=left.defect.id))
+    path = written(tmp_path / "a", left, right, both, closed(right.defect, merged_into=left.defect.id))
     (strip,) = read_strips(path)
     assert [one.id for one in strip.defects] == [left.defect.id]
     assert strip.outlines.rungs[:, 2].min() == 5000
@@ -163,6 +131,7 @@ def test_strip_that_only_one_inspected_is_left_out_and_said(tmp_path: Path) -> N
     assert (found.compared_mm, found.only_a_mm, found.only_b_mm) == (7 * 256.0, 256.0, 0.0)
     assert (found.total.in_a, found.total.lost, found.a.left_out, found.b.left_out) == (1, 0, 1, 0)
     assert found.b.missed_mm == 256.0
+    assert found.b.unfinished == ("C1 top cam1",)  # no file of these tests has an end
 
 
 def test_nothing_that_both_inspected_is_an_error_and_no_agreement(tmp_path: Path) -> None:
@@ -172,7 +141,7 @@ def test_nothing_that_both_inspected_is_an_error_and_no_agreement(tmp_path: Path
     with pytest.raises(ConfigError, match="no strip that both inspected"):
         compared(a, written(tmp_path / "c", missed=range(FRAMES)))
     (tmp_path / "empty").write_text("")
-    with pytest.raises(JournalError, match="holds no verdicts"):
+    with pytest.raises(JournalError, match="holds no coil"):
         read_strips(tmp_path / "empty")
 
 
@@ -251,7 +220,7 @@ class Plain:
 def test_the_worst_are_drawn_with_both_outlines(tmp_path: Path) -> None:
     a = written(tmp_path / "a", event(10, 10, 60, 60), event(200, 900, 300, 1000))
     b = written(tmp_path / "b", event(200, 900, 300, 1000, "sliver"), missed=(7,))
-    sides = Verdicts(a, read_strips(a)), Verdicts(b, read_strips(b))
+    sides = Verdicts("a", read_strips(a)), Verdicts("b", read_strips(b))
     found = compare(sides[0].strips, sides[1].strips)
     sheet, strip_map = draw_differences(found, *sides, Plain(), LINE, tmp_path / "out")
     pixels = cv2.imread(str(sheet))

@@ -12,6 +12,7 @@ from history_process import start_history, write_config
 from linewatch.contracts.errors import HistoryError
 from linewatch.history.database import reading
 from linewatch.history.queries import coils, defects, gaps, masks, spans
+from linewatch.history.stored import read_passage
 from linewatch.history.tables import ALARM, COIL, DEFECT, MASK
 
 KILLS = 12
@@ -38,7 +39,8 @@ class _Mill(threading.Thread):
                 count = dice.randrange(1, 12)
                 self.service.tell(f"frames {count} {dice.randrange(1, 40)}")
                 self.service.tell("alarm")
-                self.passages[-1] += count + 1
+                self.service.tell("roll")
+                self.passages[-1] += count + 2
                 self.alarms += 1
                 self.stop.wait(0.1)
             turn += 1
@@ -94,18 +96,20 @@ def test_nothing_is_lost_or_doubled_when_the_history_is_killed_at_random_points(
         assert frames == mill.passages
         for told, row in zip(frames, passages, strict=True):
             found = defects(connection, [row.passage], limit=10_000)
-            # A frame of `alarm` has no defect; every defect has one mask.
-            assert row.alarms + len(found) == told
+            record = read_passage(connection, row.passage)
+            assert len(record.roll_marks) == 1
+            # A frame of `alarm` or `roll` has no defect; every defect has one mask, every roll names a mark.
+            assert row.alarms + len(record.periodic) + len(found) == told
             assert row.defects_by_class == ({"scratch": len(found)} if found else {})
             for defect in found[:3]:
-                (mask,) = masks(connection, defect.defect)
+                ((_, mask),) = masks(connection, [defect.defect])
                 assert len(mask.runs) > 0
             (span,) = spans(connection, row.passage)
             assert (span.lines, row.inspected_mm) == (256 * told, 256.0 * told)
         assert sum(row.ended_unix_ns is not None for row in passages) == len(mill.ended)
         assert connection.execute(sa.select(sa.func.count()).select_from(ALARM)).scalar() == mill.alarms
         count = [connection.execute(sa.select(sa.func.count()).select_from(t)).scalar() for t in (DEFECT, MASK)]
-        assert count == [expected - mill.alarms] * 2
+        assert count == [expected - 2 * mill.alarms] * 2  # with each alarm a roll
 
 
 def test_two_histories_of_one_service_in_one_database_do_not_both_store(start_service, history_of, tmp_path):

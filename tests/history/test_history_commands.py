@@ -8,12 +8,14 @@ import socket
 import subprocess
 import sys
 import time
+import tomllib
 from pathlib import Path
 
+import cv2
 import pytest
 from history_process import start_history
 
-from linewatch.history.found import read_findings
+from linewatch.history.verdicts import read_coil
 
 ROOT = Path(__file__).parents[2]
 
@@ -85,13 +87,14 @@ def listed(*arguments):
 
 def test_what_the_history_lists_is_what_the_verdict_file_holds(inspected):
     config, verdicts = inspected
-    found = read_findings(verdicts)
+    found = read_coil(verdicts)
     assert len(found.defects) > 3
     (coil,) = listed("coils", "--config", config)["coils"]
     assert (coil["coil"], coil["service"], coil["side"]) == ("MILL-7", "top", "top")
     assert coil["passed_mm"] == coil["inspected_mm"] == found.length_mm == 8000.0
     assert sum(coil["defects_by_class"].values()) == len(found.defects)
     assert coil["alarms"] > 0
+    assert coil["grade"] is None
     assert len(coil["config"]) == 12
     assert 0 < time.time() - coil["begun_unix_ns"] / 1e9 < 600
     page = listed("defects", "--config", config, "--coil", "MILL-7")
@@ -134,6 +137,68 @@ def test_labels_are_kept_and_exported(inspected, tmp_path):
     lines = tmp_path / "labels.jsonl"
     assert linewatch("labels", "export", "--out", lines, "--config", config).returncode == 0
     assert [json.loads(line)["coil"] for line in lines.read_text().splitlines()] == ["MILL-7"] * 2
+
+
+def test_report_regrade_and_compare_read_the_history_as_they_read_the_verdict_file(inspected, tmp_path):
+    config, verdicts = inspected
+    for name, source in (("file", ["--verdicts", verdicts]), ("history", ["MILL-7", "--history", config])):
+        folder = tmp_path / name
+        made = linewatch("report", *source, "--html", folder / "coil.html", "--csv", folder)
+        assert made.returncode == 0, made.stderr
+    for table in ("defects.csv", "spans.csv", "alarms.csv"):
+        lines = (tmp_path / "history" / table).read_text()
+        assert lines == (tmp_path / "file" / table).read_text()
+        assert lines.count("\n") > 1
+    assert "passage 1 of the history" in (tmp_path / "history" / "coil.html").read_text()
+
+    rules = ("--rules", "configs/grading/example.toml", "--json")
+    ours = linewatch("regrade", verdicts, *rules)
+    theirs = linewatch("regrade", "--coil", "MILL-7", "--history", config, *rules)
+    assert ours.returncode == 0, ours.stderr
+    assert json.loads(ours.stdout) == json.loads(theirs.stdout)
+
+    url = tomllib.loads(config.read_text())["database"]
+    limits = ("--fail-lost", "0", "--fail-new", "0", "--fail-reclassified", "0")
+    same = linewatch("compare", "history:MILL-7", verdicts, "--database", url, *limits)
+    assert same.returncode == 0, same.stderr
+    assert "history:MILL-7" in same.stdout
+    facts = listed("compare", verdicts, "history:#1", "--database", url)
+    assert facts["compared_mm"] == 8000.0
+    assert facts["total"]["in_a"] == facts["total"]["in_b"] == facts["matched"] > 3
+    assert facts["resized"] == []
+
+
+def test_a_picture_is_drawn_of_a_coil_of_the_history(inspected, tmp_path):
+    config, verdicts = inspected
+    pixels = []
+    for source in (verdicts, "history:MILL-7"):
+        out = tmp_path / "coil.png"
+        more = ("--source", "simulator", "--config", config.with_name("service.toml"), "--history", config)
+        drawn = linewatch("picture", source, *more, "--out", out)
+        assert drawn.returncode == 0, drawn.stderr
+        pixels.append(cv2.imread(str(out)))
+    assert pixels[0].std() > 10
+    assert (pixels[0] == pixels[1]).all()
+
+
+def test_stored_coils_that_cannot_be_meant(inspected, tmp_path):
+    rules = ("--rules", "configs/grading/example.toml")
+    page = ("--html", tmp_path / "c.html")
+    for arguments, code, said in (
+        (("report", *page), 2, "no coil is named; give its id or --passage"),
+        (("report", "NONE", *page), 8, "no coil 'NONE' in this history"),
+        (("report", "--passage", "9", *page), 8, "no passage 9"),
+        (("report", "--passage", "1", "--verdicts", inspected[1], *page), 2, "--passage 1 is of the history"),
+        (("report", "MILL-7", "--database", "mysql://x", *page), 2, "--database mysql://x: expected sqlite:///PATH"),
+        (("report", "MILL-7", "--database", "sqlite:////nowhere/h", *page), 8, "there is no history yet"),
+        (("regrade", *rules), 2, "no coil is named"),
+        (("regrade", "history:NONE", *rules), 8, "no coil 'NONE'"),
+        (("compare", "history:NONE", inspected[1]), 8, "no coil 'NONE'"),
+        (("compare", "history:#x", inspected[1]), 2, "expected a number behind #"),
+    ):
+        ended = linewatch(*arguments, "--history", inspected[0])
+        assert (ended.returncode, "Traceback" in ended.stderr) == (code, False), ended.stderr
+        assert said in ended.stderr
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,7 @@ from hypothesis import strategies as st
 
 from linewatch.contracts.verdict import StripBox
 from linewatch.geometry.outlines import UM_PER_MM, Outlines, overlaps
-from linewatch.history.found import FoundDefect
-from linewatch.history.pairing import Group, Record, pair_up
+from linewatch.history.pairing import FoundDefect, Group, Record, pair_up
 
 Rungs = list[tuple[int, int, int, int]]
 

@@ -5,15 +5,13 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from records import record_of
 
 from linewatch.config.line import LineSettings
-from linewatch.contracts.errors import JournalError, SourceError
-from linewatch.contracts.frame import Grab
-from linewatch.contracts.prediction import Timing
-from linewatch.contracts.verdict import StripBox, Verdict
-from linewatch.history.found import CoilFindings, read_findings
+from linewatch.contracts.errors import SourceError
+from linewatch.contracts.frame import Cause, Grab
+from linewatch.contracts.verdict import CoverageSpan, Quality, StripBox
 from linewatch.history.picture import LEGEND_PX, MARGIN_PX, MISSED, PALETTE, CoilPicture, draw_coil
-from linewatch.wire.verdict_file import VerdictFile
 
 
 def drawn(picture: CoilPicture, tmp_path: Path) -> np.ndarray:
@@ -60,11 +58,12 @@ def test_a_coil_is_drawn_from_either_end(tmp_path: Path, coil: str, head_line: i
         Grab(pixels[n : n + 100], "T", n // 100, n, 100, n, float(n), 1.0, n, change_line=0 if n == 600 else None)
         for n in range(0, 1200, 100)
     ]
-    findings = CoilFindings(coil, (), ((200.0, 250.0),), 600.0)
+    missed = CoverageSpan(200, 50, (200.0, 250.0), Quality.MISSED, Cause.LOST)
+    record = record_of(coil=coil, spans=(missed,), length_mm=600.0)
     bright, hatched = {}, {}
     for tail in (False, True):
         camera = _Grabs(grabs)
-        draw_coil(camera, line, findings, (), tmp_path / "coil.png", tail_first=tail)
+        draw_coil(camera, line, record, (), tmp_path / "coil.png", tail_first=tail)
         image = cv2.imread(str(tmp_path / "coil.png"))[LEGEND_PX : LEGEND_PX + 14, MARGIN_PX : MARGIN_PX + 150]
         bright[tail] = np.flatnonzero((image.min(2) > 200).all(0)).mean()
         hatched[tail] = np.flatnonzero((image == MISSED).all(2).any(0)).mean()
@@ -92,42 +91,6 @@ class _Grabs:
         return self
 
     def __exit__(self, *exc: object) -> None: ...
-
-
-def test_verdicts_of_several_coils_are_summed_up_one_at_a_time(tmp_path: Path) -> None:
-    path = tmp_path / "v.jsonl"
-    with VerdictFile(path) as file:
-        for coil in ("A", "B"):
-            file.write(verdict_of(coil))
-    with pytest.raises(JournalError, match="holds 2 coils, name one of them: A, B"):
-        read_findings(path)
-    with pytest.raises(JournalError, match="holds no coil C; it holds A, B"):
-        read_findings(path, "C")
-    assert read_findings(path, "B").coil == "B"
-
-
-def verdict_of(coil: str) -> Verdict:
-    return Verdict(
-        ordinal=0,
-        sequence=0,
-        coil=coil,
-        side="top",
-        camera="c",
-        first_line=0,
-        lines=0,
-        valid_lines=0,
-        along_mm=(0.0, 0.0),
-        encoded=True,
-        strip_mm=None,
-        spans=(),
-        tiles=0,
-        tiles_passed=0,
-        screen_peak=0.0,
-        defects=(),
-        alarms=(),
-        engines=(),
-        timing=Timing(0),
-    )
 
 
 def test_a_picture_that_cannot_be_written_is_said_in_one_sentence(tmp_path: Path) -> None:

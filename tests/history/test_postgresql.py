@@ -9,11 +9,14 @@ from pathlib import Path
 
 import pytest
 from test_recorder import a_coil, look, store
+from test_stored_coils import assert_same
 
 from linewatch.contracts.errors import HistoryError
+from linewatch.history.coil import all_masks
 from linewatch.history.database import reading, writing
 from linewatch.history.labels import LabelVerdict, export_labels, label
 from linewatch.history.queries import coils, defects
+from linewatch.history.stored import read_passage
 from linewatch.wire.encode import Sequencer
 
 BINARIES = max(Path("/usr/lib/postgresql").glob("*/bin/initdb"), default=Path("none")).parent
@@ -51,6 +54,11 @@ def server(tmp_path_factory):
         shutil.rmtree(folder)
 
 
+def read_passage_of(url):
+    with reading(url) as connection:
+        return read_passage(connection, coils(connection)[-1].passage, all_masks)
+
+
 def test_postgresql_holds_what_sqlite_holds(server, tmp_path):
     file = f"sqlite:///{tmp_path / 'h.sqlite'}"
     for url in (server, file):
@@ -61,6 +69,9 @@ def test_postgresql_holds_what_sqlite_holds(server, tmp_path):
                 store(engine, messages[:5])
                 store(engine, messages[5:])
     assert look(server) == look(file)
+    ours, theirs = (read_passage_of(url) for url in (server, file))
+    assert_same(ours, theirs)
+    assert len(ours.masks) == 1
 
     with writing(server) as engine, engine.begin() as connection:
         (found,) = defects(connection, [coils(connection)[0].passage], "scratch", limit=1)

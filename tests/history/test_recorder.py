@@ -1,25 +1,27 @@
 """Messages in any order of their topics, in any batches, give the same rows; what is new in a message is kept."""
 
 import random
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
-from decisions import LINES, alarm, coil_notice, defect_event, verdict
+from decisions import LINES, alarm, coil_notice, defect_event, roll_mark, verdict
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from linewatch.client import Position
 from linewatch.config.history import KeepSettings
 from linewatch.contracts.errors import HistoryError
-from linewatch.contracts.verdict import CoilState, DefectState
+from linewatch.contracts.verdict import CoilState, DefectState, RollMarkState
 from linewatch.history.database import reading, writing
 from linewatch.history.labels import LabelVerdict, label, newest_labels
 from linewatch.history.queries import coils, defects, masks, passages_of, spans
 from linewatch.history.recorder import Recorder, standing_of
 from linewatch.history.retention import expire_step
+from linewatch.history.stored import read_passage
 from linewatch.history.tables import METADATA
 from linewatch.wire.encode import Sequencer, drafts
 from linewatch.wire.schema import DefectMessage, decode
@@ -41,8 +43,11 @@ def a_coil(sequencer):
         verdict(0, (defect_event(0),)),
         verdict(1, (grown, defect_event(1, name="C1/top/cam1/256.7")), (alarm(1),)),
         verdict(2, (merged,), missed_lines=56),
-        verdict(3),
-        coil_notice(CoilState.ENDED, 4.0 * LINES),
+        replace(verdict(3), roll_marks=(roll_mark(name="r"),)),
+        replace(
+            coil_notice(CoilState.ENDED, 4.0 * LINES),
+            roll_marks=(replace(roll_mark(RollMarkState.ENDED, "r"), marks=6, defect_ids=("b", "a")),),
+        ),
         sequencer=sequencer,
     )
 
@@ -69,18 +74,22 @@ def look(url):
         for row in coils(connection):
             instances = defects(connection, [row.passage])
             of = [
-                (d.name, d.state, d.along_mm, d.more, [m.runs.tolist() for m in masks(connection, d.defect)])
+                (d.name, d.state, d.along_mm, d.more, [m.runs.tolist() for _, m in masks(connection, [d.defect])])
                 for d in instances
             ]
             sums = row.passed_mm, row.inspected_mm, row.missed_mm, row.unrecorded_mm, row.alarms, row.config
-            found.append((row.coil, sums, row.defects_by_class, of, spans(connection, row.passage)))
+            record = read_passage(connection, row.passage)
+            rolls = [(mark.state, mark.marks) for mark in record.roll_marks], sorted(record.periodic)
+            seen = record.strip_mm, record.width_mm, rolls
+            found.append((row.coil, sums, row.defects_by_class, of, spans(connection, row.passage), seen))
         return found
 
 
 def test_a_coil_is_stored_with_all_that_was_told_of_it(url):
     with writing(url) as engine:
         store(engine, a_coil(Sequencer(1, "abc")))
-    ((coil, sums, counts, instances, stretches),) = look(url)
+    ((coil, sums, counts, instances, stretches, seen),) = look(url)
+    assert seen == ((10.0, 790.0), 780.0, ([("ended", 6)], sorted(["a", "b", *roll_mark().defect_ids])))
     assert coil == "C1"
     assert sums == (4.0 * LINES, 4.0 * LINES - 56, 56.0, 0.0, 1, "abc")
     assert counts == {"scratch": 1}
@@ -148,7 +157,7 @@ def test_a_field_that_this_version_has_no_column_for_is_kept(url):
     ]
     with writing(url) as engine:
         store(engine, messages)
-    ((_, _, _, ((_, _, _, more, _),), _),) = look(url)
+    ((_, _, _, ((_, _, _, more, _),), _, _),) = look(url)
     assert more == {"roll_mark": "stand 4"}
 
 

@@ -9,11 +9,10 @@ from linewatch.config.grading_load import load_grading
 from linewatch.config.service import ServiceSettings
 from linewatch.config.taxonomy import Taxonomy
 from linewatch.contracts.errors import JournalError
-from linewatch.contracts.verdict import CoilGrade
 from linewatch.daemon.replay import replay
 from linewatch.decision.severity import GradingRules
-from linewatch.history.regrade import StoredCoil, regrade, stored_coils
-from linewatch.wire.schema import GradeBody
+from linewatch.history.regrade import regrade
+from linewatch.history.verdicts import read_coil, read_coils
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "configs" / "grading" / "example.toml"
@@ -22,18 +21,6 @@ EXAMPLE = ROOT / "configs" / "grading" / "example.toml"
 def rules_in(path: Path) -> GradingRules:
     taxonomy = Taxonomy.read(ROOT / "configs" / "taxonomy.toml")
     return GradingRules.of(load_grading(path, taxonomy), taxonomy)
-
-
-def same(stored: GradeBody, now: CoilGrade) -> bool:
-    """Whether a grade on file and one made now say the same, to the last figure."""
-    return GradeBody.model_validate_json(now_as_json(now)) == stored
-
-
-def now_as_json(now: CoilGrade) -> str:
-    fields = {name: getattr(now, name) for name in GradeBody.model_fields if name not in ("reasons",)}
-    fields["defects_by_severity"] = {str(key): count for key, count in now.defects_by_severity.items()}
-    reasons = [{name: getattr(one, name) for name in one.__slots__} for one in now.reasons]
-    return json.dumps(fields | {"reasons": reasons})
 
 
 @pytest.fixture
@@ -48,13 +35,13 @@ def graded(settings: ServiceSettings, tmp_path: Path) -> Path:
 
 
 def test_a_stored_coil_regrades_as_it_was_graded_and_otherwise_by_other_rules(graded: Path, tmp_path: Path) -> None:
-    (coil,) = stored_coils(graded)
+    coil = read_coil(graded)
     assert len(coil.defects) > 5
     assert coil.grade is not None
     assert 0 < coil.grade.inspected_share < 1
     assert coil.grade.reasons, "nothing exceeded: the coil says too little"
     again = regrade(coil, rules_in(EXAMPLE))
-    assert same(coil.grade, again.now)
+    assert again.now == coil.grade
     assert (again.changed, again.changed_severities, again.added, again.dropped) == (False, 0, (), ())
 
     lenient = tmp_path / "lenient.toml"
@@ -72,22 +59,21 @@ def test_a_coil_whose_end_is_not_on_file_is_graded_as_far_as_it_goes(graded: Pat
     lines = graded.read_bytes().splitlines(keepends=True)
     cut = tmp_path / "cut.jsonl"
     cut.write_bytes(b"".join(lines[: len(lines) // 2]))
-    (coil,) = stored_coils(cut)
-    assert (coil.ended, coil.grade) == (False, None)
+    coil = read_coil(cut)
+    assert (coil.complete, coil.grade) == (False, None)
     found = regrade(coil, rules_in(EXAMPLE))
     assert found.changed
-    assert found.now.graded_mm[1] == coil.end_mm - 1000.0
+    assert found.now.graded_mm[1] == coil.length_mm - 1000.0
 
 
 def test_the_coils_of_a_file_are_told_apart(graded: Path, tmp_path: Path) -> None:
     twice = tmp_path / "twice.jsonl"
     twice.write_bytes(graded.read_bytes() * 2)
-    one, other = stored_coils(twice)
-    assert isinstance(one, StoredCoil)
+    one, other = (regrade(coil, rules_in(EXAMPLE)) for coil in read_coils(twice))
     assert one == other
     (tmp_path / "empty.jsonl").write_bytes(b"")
     with pytest.raises(JournalError, match="holds no coil; expected what"):
-        list(stored_coils(tmp_path / "empty.jsonl"))
+        list(read_coils(tmp_path / "empty.jsonl"))
 
 
 def test_without_rules_verdicts_are_those_of_a_service_with_rules_but_for_grade_and_severity(

@@ -8,39 +8,30 @@ from typing import Self
 import cv2
 import numpy as np
 import pytest
-from coil_file import bounds, defect
 from hypothesis import given
 from hypothesis import strategies as st
+from records import record_of
 
+from benchmarks.coil_file import defect
 from linewatch.config.line import LineSettings
 from linewatch.contracts.errors import SourceError
 from linewatch.contracts.frame import Cause, Grab
 from linewatch.contracts.verdict import CoverageSpan, Defect, Quality, StripBox
 from linewatch.geometry.runs import rectangle
-from linewatch.history.coil import ClassSeverities, CoilRecord
 from linewatch.history.report.axes import round_step, ticks
 from linewatch.history.report.histogram import HEIGHT_PX, histogram
 from linewatch.history.report.marks import SHAPES, MarkedDefects, shape
 from linewatch.history.report.strip_map import LEFT_PX, MARKS_AT_MOST, PLOT_PX, StripMap, strip_map
 from linewatch.history.report.thumbnail import LARGEST_MM, cut_out, thumbnails, window_of
+from linewatch.history.severities import ClassSeverities, RatedDefects
 
 NUMBER = re.compile(r"-?[\d.]+")
 RECTANGLE = re.compile(r"M([\d.]+) ([\d.]+)H([\d.]+)V([\d.]+)H[\d.]+z")
 
 
-def record_of(defects: Sequence[Defect], length_mm: float, spans: Sequence[CoverageSpan] = ()) -> CoilRecord:
-    return CoilRecord(
-        *("C1", "top", "cam1", "a test"),
-        ClassSeverities(),
-        length_mm=length_mm,
-        strip_mm=(0.0, 800.0),
-        spans=tuple(spans),
-        defects=tuple(defects),
-    )
-
-
-def drawn(record: CoilRecord, listed: int = 0) -> StripMap:
-    return strip_map(record, MarkedDefects.of(record.worst_first(), record), listed)
+def drawn(defects: Sequence[Defect], length_mm: float, spans: Sequence[CoverageSpan] = (), listed: int = 0) -> StripMap:
+    record = record_of(defects, length_mm=length_mm, strip_mm=(0.0, 800.0), spans=tuple(spans))
+    return strip_map(record, MarkedDefects.of(RatedDefects.of(record.defects, ClassSeverities())), listed)
 
 
 def rectangles(path: str) -> list[tuple[float, float, float, float]]:
@@ -57,7 +48,7 @@ def test_steps_are_round_and_as_small_as_they_may_be(span: float, steps: int) ->
 
 
 def test_a_defect_is_marked_where_it_lies() -> None:
-    found = drawn(record_of([defect("a", 24_990.0, 195.0)], 100_000.0), listed=1).rows[0]
+    found = drawn([defect("a", 24_990.0, 195.0)], 100_000.0, listed=1).rows[0]
     (one,) = found.listed
     assert one.number == 1
     assert one.x_px == pytest.approx(LEFT_PX + 0.25 * PLOT_PX)
@@ -71,7 +62,7 @@ def test_a_defect_is_marked_where_it_lies() -> None:
 
 def test_a_defect_larger_than_its_mark_is_drawn_in_its_true_size_over_rows() -> None:
     scratch = defect("a", 0.0, 0.0, box=StripBox((100.0, 110.0), (300_000.0, 500_000.0)))
-    rows = drawn(record_of([scratch], 800_000.0), listed=1).rows
+    rows = drawn([scratch], 800_000.0, listed=1).rows
     assert len(rows) == 2
     (first,), (second,) = (rectangles(row.marks[0].extents) for row in rows)
     assert (first[0], first[2]) == pytest.approx((LEFT_PX + 0.75 * PLOT_PX, LEFT_PX + PLOT_PX), abs=0.1)
@@ -90,7 +81,7 @@ def test_every_mark_lies_in_the_drawing_and_rows_tile_the_length(
         defect(f"d{n}", 0.0, 0.0, box=StripBox((across, across + 10), (along, along + length)))
         for n, (along, across, length) in enumerate(places)
     ]
-    found = drawn(record_of(defects, length_mm), listed=5)
+    found = drawn(defects, length_mm, listed=5)
     assert sum(len(row.listed) for row in found.rows) == min(5, len(defects))
     for row in found.rows:
         assert LEFT_PX <= row.end_px <= found.width_px
@@ -108,7 +99,7 @@ def test_every_mark_lies_in_the_drawing_and_rows_tile_the_length(
 def test_too_many_to_tell_apart_become_a_density_and_the_worst_stay_marks() -> None:
     crowd = [defect(f"d{n}", 49_990.0, 395.0) for n in range(MARKS_AT_MOST)]
     alone = defect("alone", 90_000.0, 100.0, area_mm2=1000.0)
-    found = drawn(record_of([*crowd, alone], 100_000.0), listed=1)
+    found = drawn([*crowd, alone], 100_000.0, listed=1)
     row = found.rows[0]
     ((left, top, right, bottom),) = rectangles(row.density[-1])  # the darkest
     assert left - 0.1 <= LEFT_PX + 0.5 * PLOT_PX <= right + 0.1
@@ -117,7 +108,7 @@ def test_too_many_to_tell_apart_become_a_density_and_the_worst_stay_marks() -> N
     assert row.listed[0].x_px == pytest.approx(LEFT_PX + PLOT_PX * 90.01 / 100)
     assert found.marked < MARKS_AT_MOST
     assert sorted(found.shades_per_m2) == list(found.shades_per_m2)
-    few = drawn(record_of(crowd, 100_000.0))
+    few = drawn(crowd, 100_000.0)
     assert few.shades_per_m2 == ()
     assert few.marked == MARKS_AT_MOST
 
@@ -128,7 +119,7 @@ def test_a_millimetre_that_was_missed_is_seen_on_two_kilometres() -> None:
         CoverageSpan(999_999, 1, (999_999.0, 1_000_000.0), Quality.MISSED, Cause.LOST),
         CoverageSpan(1_000_000, 1_000_000, (1_000_000.0, 2_000_000.0), Quality.DEGRADED, Cause.OVERLOAD),
     ]
-    rows = drawn(record_of([], 2_000_000.0, spans)).rows
+    rows = drawn([], 2_000_000.0, spans).rows
     missed = [row for row in rows if row.missed]
     assert len(missed) == 1
     ((left, top, right, bottom),) = rectangles(missed[0].missed)
@@ -156,7 +147,7 @@ def test_the_bars_of_a_histogram_hold_every_defect_once(found: list[tuple[float,
 
 def test_a_mask_is_drawn_in_its_box_and_a_defect_without_one_as_its_box() -> None:
     one, bare = defect("a", 1000.0, 200.0), defect("b", 1000.0, 200.0)
-    record = CoilRecord(*("C1", "top", "cam1", "t"), ClassSeverities(), masks={"a": rectangle(400, 1000, 420, 1020)})
+    record = record_of(masks={"a": [rectangle(400, 1000, 420, 1020)]})
     masked, boxed = thumbnails(record, [one, bare])
     assert (masked.exact, boxed.exact) == (True, False)
     for drawing in (masked, boxed):
@@ -172,9 +163,8 @@ def test_a_mask_is_drawn_in_its_box_and_a_defect_without_one_as_its_box() -> Non
 def test_of_a_long_defect_the_beginning_is_shown() -> None:
     lines = np.arange(30_000)
     runs = np.stack([lines, np.full_like(lines, 400), np.full_like(lines, 406)], axis=1)
-    assert bounds(runs) == (0, 29_999, 400, 406)
     one = defect("a", 0.0, 0.0, box=StripBox((200.0, 203.0), (5_000.0, 35_000.0)))
-    record = CoilRecord(*("C1", "top", "cam1", "t"), ClassSeverities(), masks={"a": runs})
+    record = record_of(masks={"a": [runs[:9_000], runs[9_000:]]})
     (drawing,) = thumbnails(record, [one])
     assert drawing.cut
     assert drawing.exact

@@ -11,16 +11,18 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from coil_file import begins, closed, defect, ends, frame, opened, write
 
+from benchmarks.coil_file import begins, closed, defect, ends, frame, opened, write
 from linewatch.contracts.alarm import Alarm, AlarmState
 from linewatch.contracts.errors import ConfigError
 from linewatch.contracts.verdict import CoilGrade, GradeReason, Quality, RollMark, RollMarkState, RollSuspect
-from linewatch.history.coil import ClassSeverities, CoilRecord, Identity
+from linewatch.history.coil import CoilRecord, Identity, all_masks
 from linewatch.history.report.pdf import browser_arguments, find_browser
 from linewatch.history.report.write import ReportFiles, write_report
+from linewatch.history.severities import ClassSeverities
 from linewatch.history.verdicts import read_coil
 
+UNRATED = ClassSeverities()
 needs_browser = pytest.mark.skipif(find_browser() is None, reason="no Chromium, Chrome or Edge is installed")
 
 LOOK = """<!DOCTYPE html><body><iframe id="page" style="border:0;width:%dpx;height:3000px" src="%s"></iframe><script>
@@ -83,7 +85,7 @@ def record_of(tmp_path: Path, text: str = "C1") -> CoilRecord:
     one = defect("a", 100.0, 100.0, coil=text, defect_class=text)
     long = defect(text, 300.0, 500.0, part_of=text)
     states = [(100.0, AlarmState.RAISED), (400.0, AlarmState.CLEARED)]
-    alarms = [Alarm(text, text, state, True, text, "top", "cam1", at, ("a",), text) for at, state in states]
+    alarms = [Alarm(f"{text}/1", text, state, True, text, "top", "cam1", at, ("a",), text) for at, state in states]
     path = write(
         tmp_path / "v.jsonl",
         [
@@ -105,7 +107,7 @@ def record_of(tmp_path: Path, text: str = "C1") -> CoilRecord:
     )
     reason = GradeReason(text, text, text, (text,))
     return replace(
-        read_coil(path, ClassSeverities()),
+        read_coil(path, masked=all_masks),
         grade=CoilGrade(text, text, text, text, text, (0.0, 1024.0), 0.5, {3: 2}, (reason,)),
         roll_marks=(roll,),
         identities=(Identity(text, text),),
@@ -122,7 +124,7 @@ def test_a_hostile_coil_neither_runs_nor_fetches_nor_overflows(tmp_path: Path, w
         f"\"'><style>@import url(http://127.0.0.1:{port}/y)</style>{{{{7*7}}}}"
     )
     page = tmp_path / "coil.html"
-    write_report(record_of(tmp_path, hostile), ReportFiles(html=page))
+    write_report(record_of(tmp_path, hostile), UNRATED, ReportFiles(html=page))
     found = looked_at(page, width_px)
     assert found["h1"] == f"Coil {hostile}"[: len(found["h1"])]
     assert (found["scripts"], found["images"], found["owned"]) == (0, 0, "undefined")
@@ -138,14 +140,14 @@ def test_a_hostile_coil_neither_runs_nor_fetches_nor_overflows(tmp_path: Path, w
 @needs_browser
 def test_the_pdf_is_a4(tmp_path: Path) -> None:
     out = tmp_path / "coil.pdf"
-    write_report(record_of(tmp_path), ReportFiles(pdf=out))
+    write_report(record_of(tmp_path), UNRATED, ReportFiles(pdf=out))
     width, height = re.findall(rb"/MediaBox \[0 0 ([\d.]+) ([\d.]+)\]", out.read_bytes())[0]
     assert (float(width), float(height)) == pytest.approx((595.3, 841.9), abs=1.0)
 
 
 def test_every_string_is_escaped_and_everything_is_told(tmp_path: Path) -> None:
     page = tmp_path / "coil.html"
-    write_report(record_of(tmp_path, "<i>&'\"x"), ReportFiles(html=page))
+    write_report(record_of(tmp_path, "<i>&'\"x"), UNRATED, ReportFiles(html=page))
     text = page.read_text()
     assert "<i>" not in text
     assert "&lt;i&gt;&amp;" in text
@@ -155,8 +157,8 @@ def test_every_string_is_escaped_and_everything_is_told(tmp_path: Path) -> None:
 
 
 def test_a_coil_of_which_nothing_is_known_still_makes_a_page(tmp_path: Path) -> None:
-    empty = read_coil(write(tmp_path / "v.jsonl", [begins(), ends(0.0)]), ClassSeverities())
-    write_report(empty, ReportFiles(html=tmp_path / "coil.html", csv=tmp_path / "csv"))
+    empty = read_coil(write(tmp_path / "v.jsonl", [begins(), ends(0.0)]))
+    write_report(empty, UNRATED, ReportFiles(html=tmp_path / "coil.html", csv=tmp_path / "csv"))
     text = (tmp_path / "coil.html").read_text()
     assert "No strip passed." in text
     assert "all of the strip was inspected" not in text
@@ -166,7 +168,7 @@ def test_a_coil_of_which_nothing_is_known_still_makes_a_page(tmp_path: Path) -> 
 def test_a_coil_without_end_is_named_as_such(tmp_path: Path) -> None:
     one = defect("a", 10.0, 10.0)
     path = write(tmp_path / "v.jsonl", [begins(), frame(0, [opened(one)])])
-    write_report(read_coil(path, ClassSeverities()), ReportFiles(html=tmp_path / "coil.html"))
+    write_report(read_coil(path), UNRATED, ReportFiles(html=tmp_path / "coil.html"))
     text = (tmp_path / "coil.html").read_text()
     assert "The end of this coil is not in what this was read from" in text
     assert "still open" in text
@@ -174,13 +176,13 @@ def test_a_coil_without_end_is_named_as_such(tmp_path: Path) -> None:
 
 def test_the_tables_hold_everything_and_no_formula(tmp_path: Path) -> None:
     record = record_of(tmp_path, "=cmd|' /C calc'!A1")
-    write_report(record, ReportFiles(csv=tmp_path / "csv"))
+    write_report(record, UNRATED, ReportFiles(csv=tmp_path / "csv"))
     tables = {}
     for name in ("defects", "spans", "alarms"):
         with (tmp_path / "csv" / f"{name}.csv").open(newline="", encoding="utf-8") as file:
             tables[name] = list(csv.DictReader(file))
     assert not any(cell.startswith("=") for rows in tables.values() for row in rows for cell in row.values())
-    assert [row["coil"] for row in tables["defects"]] == ["'=cmd|' /C calc'!A1", "C1"]
+    assert [row["coil"] for row in tables["defects"]] == ["'=cmd|' /C calc'!A1"] * 2
     row = next(row for row in tables["defects"] if row["id"] == "a")
     assert (float(row["along_begin_mm"]), float(row["across_end_mm"]), float(row["area_mm2"])) == (100.0, 110.0, 200.0)
     assert sum(float(row["along_end_mm"]) - float(row["along_begin_mm"]) for row in tables["spans"]) == 1024.0
@@ -190,7 +192,7 @@ def test_the_tables_hold_everything_and_no_formula(tmp_path: Path) -> None:
 def test_without_a_browser_the_pdf_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(ConfigError, match=r"none is installed; install one .* or write --html and print that"):
-        write_report(record_of(tmp_path), ReportFiles(pdf=tmp_path / "coil.pdf"))
+        write_report(record_of(tmp_path), UNRATED, ReportFiles(pdf=tmp_path / "coil.pdf"))
     assert not (tmp_path / "coil.pdf").exists()
 
 
@@ -200,11 +202,11 @@ def test_a_browser_that_fails_is_told_by_its_last_word(tmp_path: Path, monkeypat
     browser.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(ConfigError, match="printed no PDF: no display; write --html"):
-        write_report(record_of(tmp_path), ReportFiles(pdf=tmp_path / "coil.pdf"))
+        write_report(record_of(tmp_path), UNRATED, ReportFiles(pdf=tmp_path / "coil.pdf"))
 
 
 def test_a_file_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     for files in (ReportFiles(html=tmp_path / "file" / "c.html"), ReportFiles(csv=tmp_path / "file")):
         with pytest.raises(ConfigError, match=r"cannot write .*name another"):
-            write_report(record_of(tmp_path), files)
+            write_report(record_of(tmp_path), UNRATED, files)

@@ -1,14 +1,11 @@
 """Defects in columns, and the shapes that stand for them. Paths are SVG's, in the drawing's own pixels."""
 
-from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
 
-from linewatch.contracts.verdict import Defect
-from linewatch.history.coil import CoilRecord
+from linewatch.history.severities import RatedDefects
 
 COLOURS = (
     *("#0072b2", "#d55e00", "#009e73", "#aa4499", "#b8860b", "#56b4e9", "#cc3311", "#117733", "#332288"),
@@ -38,17 +35,13 @@ class MarkedDefects:
     across_mm: np.ndarray
 
     @classmethod
-    def of(cls, worst_first: Sequence[Defect], record: CoilRecord) -> Self:
-        counts = Counter(defect.defect_class for defect in worst_first)
-        classes = tuple(sorted(counts, key=lambda name: (-counts[name], name)))
-        codes = {name: code for code, name in enumerate(classes)}
-        return cls(
-            classes,
-            np.array([codes[defect.defect_class] for defect in worst_first], np.int32),
-            np.array([record.severities(defect) for defect in worst_first], np.int32),
-            np.array([defect.box.along_mm for defect in worst_first], np.float64).reshape(-1, 2),
-            np.array([defect.box.across_mm for defect in worst_first], np.float64).reshape(-1, 2),
-        )
+    def of(cls, rated: RatedDefects) -> Self:
+        names, codes, counts = np.unique(rated.defects.classes.astype(str), return_inverse=True, return_counts=True)
+        order = np.lexsort((names, -counts))
+        place = np.empty(len(names), np.int32)
+        place[order] = np.arange(len(names))
+        defects = rated.defects
+        return cls(tuple(names[order].tolist()), place[codes], rated.severity, defects.along_mm, defects.across_mm)
 
     def __len__(self) -> int:
         return len(self.class_code)

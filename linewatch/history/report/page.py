@@ -12,13 +12,14 @@ import jinja2
 import numpy as np
 
 from linewatch import __version__
-from linewatch.contracts.alarm import Alarm, AlarmState
-from linewatch.contracts.verdict import CoverageSpan, Defect, Quality
+from linewatch.contracts.alarm import Alarm, AlarmChange, AlarmState
+from linewatch.contracts.verdict import CoverageSpan, Quality
 from linewatch.history.coil import CoilRecord
 from linewatch.history.report.histogram import histogram
 from linewatch.history.report.marks import MarkedDefects, colour, radius_px, shape
 from linewatch.history.report.strip_map import NUMBERED, SHADES, across_shown, strip_map
 from linewatch.history.report.thumbnail import Thumbnail
+from linewatch.history.severities import RatedDefects
 
 SPANS_AT_MOST = 40
 ALARMS_AT_MOST = 60
@@ -50,15 +51,24 @@ class AlarmRow:
     later: tuple[Alarm, ...]
 
     @property
+    def then(self) -> list[str]:
+        """What became of it, in words."""
+        plain = (AlarmChange.ACTIVE, AlarmChange.INACTIVE)
+        return [
+            f"{step.state if step.change in plain else step.change} at {_metres(step.along_mm)} m"
+            + (f" by {step.command.by}" if step.command is not None and step.command.by else "")
+            for step in self.later
+        ]
+
+    @property
     def standing(self) -> bool:
         return (self.later or (self.first,))[-1].state is not AlarmState.CLEARED
 
 
-def render(
-    record: CoilRecord, worst_first: Sequence[Defect], thumbnails: Sequence[Thumbnail], made_at: datetime
-) -> str:
-    """The page. `thumbnails` are those of the first of `worst_first`: so many stand in its table."""
-    marked = MarkedDefects.of(worst_first, record)
+def render(record: CoilRecord, rated: RatedDefects, thumbnails: Sequence[Thumbnail], made_at: datetime) -> str:
+    """The page. `thumbnails` are those of the worst defects: so many stand in its table."""
+    marked = MarkedDefects.of(rated)
+    listed = len(thumbnails)
     across_mm = across_shown(record, marked)
     middles = marked.along_mm.mean(1), marked.across_mm.mean(1)
     classes = len(marked.classes)
@@ -66,23 +76,29 @@ def render(
         (span for span in record.spans if span.quality is not Quality.INSPECTED), key=lambda span: -_length(span)
     )
     alarms = _alarm_rows(record.alarms)
+    worst = zip(
+        rated.defects.take(slice(listed)),
+        rated.severity[:listed].tolist(),
+        marked.class_code[:listed].tolist(),
+        thumbnails,
+        strict=True,
+    )
     return (
         _environment()
         .get_template("coil.html")
         .render(
             record=record,
             made_at=made_at,
-            counts=_class_rows(record, worst_first, marked),
-            pseudo=record.severities.pseudo,
+            counts=_class_rows(record, rated, marked),
+            severities=rated.by,
             looked={quality: record.looked_mm(quality) for quality in Quality},
-            map=strip_map(record, marked, len(thumbnails)),
+            map=strip_map(record, marked, listed),
             along=histogram(
                 middles[0], marked.class_code, classes, 0.0, record.length_mm, bins=LENGTH_BINS, unit_mm=1000.0
             ),
             across=histogram(middles[1], marked.class_code, classes, *across_mm, bins=WIDTH_BINS, unit_mm=1.0),
-            worst=list(zip(worst_first, thumbnails, strict=False)),
-            codes=marked.class_code[: len(thumbnails)].tolist(),
-            defects=len(worst_first),
+            worst=list(worst),
+            defects=len(rated),
             spans=sorted(spans[:SPANS_AT_MOST], key=lambda span: span.first_line),
             other_spans=(len(spans[SPANS_AT_MOST:]), sum(map(_length, spans[SPANS_AT_MOST:]))),
             alarms=alarms[:ALARMS_AT_MOST],
@@ -129,11 +145,10 @@ def _length(span: CoverageSpan) -> float:
     return span.along_mm[1] - span.along_mm[0]
 
 
-def _class_rows(record: CoilRecord, defects: Sequence[Defect], marked: MarkedDefects) -> list[ClassRow]:
-    counts = record.counts()
-    area = np.array([defect.area_mm2 for defect in defects])
-    length = np.array([max(defect.length_mm, *_sides(defect)) for defect in defects])
-    confidence = np.array([defect.confidence for defect in defects])
+def _class_rows(record: CoilRecord, rated: RatedDefects, marked: MarkedDefects) -> list[ClassRow]:
+    counts, defects, by = record.counts(), rated.defects, rated.by
+    sides_mm = np.hstack([np.diff(defects.along_mm), np.diff(defects.across_mm), defects.length_mm[:, None]])
+    longest_mm = sides_mm.max(axis=1)
     rows = []
     for code, name in enumerate(marked.classes):
         of = marked.class_code == code
@@ -142,20 +157,15 @@ def _class_rows(record: CoilRecord, defects: Sequence[Defect], marked: MarkedDef
                 name,
                 code,
                 int(marked.severity[of][0]),
-                name in record.severities.by_class or name in record.severities.pseudo,
+                name in by.by_class or name in by.pseudo,
                 counts[name],
                 counts[name] / record.length_mm * 1e5 if record.length_mm > 0 else None,
-                float(area[of].sum()),
-                float(length[of].max()),
-                float(confidence[of].mean()),
+                float(defects.area_mm2[of].sum()),
+                float(longest_mm[of].max()),
+                float(defects.confidence[of].mean()),
             )
         )
     return rows
-
-
-def _sides(defect: Defect) -> tuple[float, float]:
-    (left, right), (begin, end) = defect.box.across_mm, defect.box.along_mm
-    return right - left, end - begin
 
 
 def _alarm_rows(alarms: Sequence[Alarm]) -> list[AlarmRow]:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from linewatch.contracts.verdict import Defect
 from linewatch.history.coil import CoilRecord
+from linewatch.history.severities import RatedDefects
 
 DEFECT_COLUMNS = (
     *("id", "coil", "side", "camera", "class", "severity_0_to_5", "confidence", "peak"),
@@ -20,10 +21,12 @@ ALARM_COLUMNS = ("coil", "id", "rule", "state", "latched", "along_mm", "defects"
 Cell = str | float | int | bool | None
 
 
-def write_sheets(record: CoilRecord, worst_first: Sequence[Defect], folder: Path) -> None:
-    """Write the three tables, the defects in that order. Raises OSError."""
+def write_sheets(record: CoilRecord, rated: RatedDefects, folder: Path) -> None:
+    """Write the three tables, the worst defects first. Raises OSError."""
     folder.mkdir(parents=True, exist_ok=True)
-    _write(folder / "defects.csv", DEFECT_COLUMNS, (_defect(defect, record) for defect in worst_first))
+    severities = rated.severity.tolist()
+    rows = (_defect(one, severity, record) for one, severity in zip(rated.defects, severities, strict=True))
+    _write(folder / "defects.csv", DEFECT_COLUMNS, rows)
     _write(
         folder / "spans.csv",
         SPAN_COLUMNS,
@@ -58,10 +61,10 @@ def _inert(text: str) -> str:
     return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
 
 
-def _defect(defect: Defect, record: CoilRecord) -> tuple[Cell, ...]:
+def _defect(defect: Defect, severity: int, record: CoilRecord) -> tuple[Cell, ...]:
     return (
         *map(_inert, (defect.id, defect.coil, defect.side, defect.camera, defect.defect_class)),
-        record.severities(defect),
+        severity,
         *(defect.confidence, defect.peak, *defect.box.along_mm, *defect.box.across_mm, defect.edge_mm),
         *(defect.length_mm, defect.width_mm, defect.orientation_deg, defect.area_mm2, defect.contrast),
         *(defect.extent, defect.frames, _inert(defect.part_of or ""), defect.id in record.still_open),

@@ -51,10 +51,10 @@ def thumbnails(record: CoilRecord, defects: Sequence[Defect], pictures: Sequence
     made = []
     for defect, picture in zip(defects, pictures or [None] * len(defects), strict=True):
         window = window_of(defect.box)
-        runs = record.masks.get(defect.id)
+        parts = record.masks.get(defect.id)
         cut = defect.box.along_mm[1] > window.along_mm[1]
         bar_mm = round_step(_size(window.along_mm), 4)
-        outline = _mask_path(runs, defect.box, window) if runs is not None else ""
+        outline = _mask_path(np.concatenate(parts), defect.box, window) if parts else ""
         exact = bool(outline)
         made.append(Thumbnail(window, outline or _box_path(defect.box, window), exact, cut, bar_mm, picture))
     return made

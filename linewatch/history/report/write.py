@@ -1,6 +1,6 @@
 """A coil's report into the files that were asked for."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -10,12 +10,13 @@ from tempfile import TemporaryDirectory
 from linewatch.config.line import LineSettings
 from linewatch.contracts.errors import ConfigError
 from linewatch.contracts.ports import Camera
-from linewatch.contracts.verdict import Defect
-from linewatch.history.coil import CoilRecord
+from linewatch.history.coil import CoilRecord, Masked
+from linewatch.history.defects import Defects
 from linewatch.history.report.page import render
 from linewatch.history.report.pdf import print_pdf
 from linewatch.history.report.sheets import write_sheets
 from linewatch.history.report.thumbnail import cut_out, thumbnails, window_of
+from linewatch.history.severities import ClassSeverities, RatedDefects
 
 LISTED = 40
 """So many of the worst defects stand in the table with a picture."""
@@ -38,17 +39,27 @@ class Recording:
     line: LineSettings
 
 
+def listed_masks(severities: ClassSeverities) -> Masked:
+    """The masks that the report draws."""
+
+    def of(defects: Defects) -> Collection[str]:
+        listed: list[str] = RatedDefects.of(defects, severities).defects.ids[:LISTED].tolist()
+        return listed
+
+    return of
+
+
 def write_report(
-    record: CoilRecord, files: ReportFiles, recording: Recording | None = None, *, listed: int = LISTED
+    record: CoilRecord, severities: ClassSeverities, files: ReportFiles, recording: Recording | None = None
 ) -> None:
-    """Write the files; one that is there is replaced as a whole.
+    """Write the files; one that is there is replaced as a whole. The record has at least `listed_masks`.
 
     Raises ConfigError when a file cannot be written or no browser prints the PDF, SourceError when the recording does
     not show the coil.
     """
-    worst_first = record.worst_first()
+    rated = RatedDefects.of(record.defects, severities)
     if files.html is not None or files.pdf is not None:
-        page = _page(record, worst_first, recording, listed).encode()
+        page = _page(record, rated, recording).encode()
         if files.html is not None:
             _replace(files.html, page)
         if files.pdf is not None:
@@ -58,18 +69,18 @@ def write_report(
                 _replace(files.pdf, print_pdf(printed))
     if files.csv is not None:
         try:
-            write_sheets(record, worst_first, files.csv)
+            write_sheets(record, rated, files.csv)
         except OSError as error:
             raise ConfigError(f"cannot write tables to {files.csv}: {error.strerror}; name another folder") from error
 
 
-def _page(record: CoilRecord, worst_first: Sequence[Defect], recording: Recording | None, listed: int) -> str:
-    shown = worst_first[:listed]
+def _page(record: CoilRecord, rated: RatedDefects, recording: Recording | None) -> str:
+    shown = list(rated.defects.take(slice(LISTED)))
     pictures: Sequence[str | None] = ()
     if recording is not None:
         windows = [window_of(defect.box) for defect in shown]
         pictures = cut_out(recording.camera, recording.line, record.coil, windows)
-    return render(record, worst_first, thumbnails(record, shown, pictures), datetime.now(UTC))
+    return render(record, rated, thumbnails(record, shown, pictures), datetime.now(UTC))
 
 
 def _replace(path: Path, data: bytes) -> None:

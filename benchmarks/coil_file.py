@@ -1,10 +1,11 @@
-"""Verdict files of small coils, written by the service's own writer."""
+"""Decisions of made-up coils, and their verdict files by the service's own writer: for tests and benchmarks of what
+reads them. 1 mm a line, 0.5 mm a pixel, frames of 256 lines.
+"""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
-
-import numpy as np
+from typing import Any
 
 from linewatch.contracts.alarm import Alarm
 from linewatch.contracts.frame import Cause
@@ -27,9 +28,10 @@ from linewatch.geometry.runs import rectangle
 from linewatch.wire.verdict_file import VerdictFile
 
 LINES = 256
+NO_TIMING = Timing()
 
 
-def defect(name: str, along: float, across: float, **changes: object) -> Defect:
+def defect(name: str, along: float, across: float, **changes: Any) -> Defect:
     """20 mm long and 10 mm wide."""
     one = Defect(
         name,
@@ -45,15 +47,15 @@ def defect(name: str, along: float, across: float, **changes: object) -> Defect:
         length_mm=20.0,
         width_mm=10.0,
     )
-    return replace(one, **changes)  # type: ignore[arg-type]
+    return replace(one, **changes)
 
 
-def opened(one: Defect) -> DefectEvent:
-    """With a mask that fills its box: 1 mm a line, 0.5 mm a pixel."""
+def opened(one: Defect, state: DefectState = DefectState.OPENED) -> DefectEvent:
+    """With a mask that fills its box; so far the whole of it lies in one frame."""
     (left, right), (begin, end) = one.box.across_mm, one.box.along_mm
     first = int(begin) // LINES * LINES
     runs = rectangle(round(2 * left), round(begin) - first, round(2 * right), round(end) - first)
-    return DefectEvent(DefectState.OPENED, one, RunMask(first, runs))
+    return DefectEvent(state, one, RunMask(first, runs))
 
 
 def closed(one: Defect, merged_into: str | None = None) -> DefectEvent:
@@ -67,8 +69,9 @@ def frame(
     quality: Quality = Quality.INSPECTED,
     alarms: Sequence[Alarm] = (),
     engines: tuple[str, ...] = ("screen@1", "classify@2"),
+    timing: Timing = NO_TIMING,
+    **more: Any,
 ) -> Verdict:
-    """1 mm a line."""
     first = ordinal * LINES
     along = (float(first), float(first + LINES))
     cause = {Quality.INSPECTED: None, Quality.DEGRADED: Cause.OVERLOAD, Quality.MISSED: Cause.LOST}[quality]
@@ -91,26 +94,22 @@ def frame(
         defects=tuple(events),
         alarms=tuple(alarms),
         engines=engines if quality is not Quality.MISSED else (),
-        timing=Timing(),
+        timing=timing,
+        **more,
     )
 
 
-def begins(coil: str = "C1") -> CoilNotice:
-    return CoilNotice(CoilState.STARTED, coil, "top", "cam1", 0.0, 0.0, 0.0, 0.0, {}, {}, (), (), Timing())
+def begins(coil: str = "C1", timing: Timing = NO_TIMING) -> CoilNotice:
+    return CoilNotice(CoilState.STARTED, coil, "top", "cam1", 0.0, 0.0, 0.0, 0.0, {}, {}, (), (), timing)
 
 
-def ends(along_mm: float, events: Sequence[DefectEvent] = (), coil: str = "C1") -> CoilNotice:
-    state = CoilState.ENDED
-    return CoilNotice(state, coil, "top", "cam1", along_mm, along_mm, 0.0, 0.0, {}, {}, tuple(events), (), Timing())
+def ends(along_mm: float, events: Sequence[DefectEvent] = (), coil: str = "C1", **more: Any) -> CoilNotice:
+    state, sums = CoilState.ENDED, (along_mm, along_mm, 0.0, 0.0, {}, {})
+    return CoilNotice(state, coil, "top", "cam1", *sums, tuple(events), (), NO_TIMING, **more)
 
 
-def write(path: Path, decisions: Sequence[Decided]) -> Path:
+def write(path: Path, decisions: Iterable[Decided]) -> Path:
     with VerdictFile(path) as file:
         for decided in decisions:
             file.write(decided)
     return path
-
-
-def bounds(runs: np.ndarray) -> tuple[int, int, int, int]:
-    """First line, last line, first column, behind the last column."""
-    return int(runs[:, 0].min()), int(runs[:, 0].max()), int(runs[:, 1].min()), int(runs[:, 2].max())
