@@ -185,6 +185,8 @@ def test_a_replay_that_knows_what_the_service_knew_decides_the_same(config: Path
     again = load_settings(write_mill(_fresh(folder / "again"), frames=frames))
     settings = load_settings(config).model_copy(update={"source": again.source})  # as far as the service came
     for source, out in ((script, "by_script.jsonl"), (service.out, "by_verdicts.jsonl")):
+        workers = {"workers": 1 if source is script else 3}
+        settings = settings.model_copy(update={"inference": settings.inference.model_copy(update=workers)})
         replay(settings, out=folder / out, coil_data=source)
         assert same_verdicts(service.out, folder / out)
     coils = [line for line in read_strip(service.out) if isinstance(line, CoilLine)]
