@@ -167,6 +167,7 @@ def test_a_replay_that_knows_what_the_service_knew_decides_the_same(config: Path
     with Commander(service.commands) as commander:
         told = commander.tell_coil(CoilDataBody(coil="C-1", product="exposed", thickness_mm=0.8, width_mm=900.0))
         assert (told.recipe, told.notes) == ("exposed", ())
+        service.under_the_camera("strip")
         commander.start_coil("C-1")
         service.under_the_camera("C-1")
         commander.start_coil("C-2", at_mm=20 * FRAME_MM + 11.0)
