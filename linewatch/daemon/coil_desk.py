@@ -66,7 +66,7 @@ class CoilDesk:
             return "the service was started without a configuration file; there is nothing to read again"
         try:
             files, left = self._recipes.reload(self._reread, caller.key or request.by)
-        except LinewatchError as error:
+        except (LinewatchError, OSError, ValueError) as error:  # of files that change under our eyes
             return f"{error}\nthe rules are as they were"
         gradings = sorted(files.gradings.items(), key=lambda one: (one[0] != DEFAULT, one[0]))
         return RulesReply(

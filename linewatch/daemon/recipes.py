@@ -168,7 +168,7 @@ class Recipes:
         return files, left
 
     def _check(self, files: RuleFiles) -> None:
-        engines = next(reversed(self._engines.values()))
+        engines = self._engines[max(list(self._engines))]
         rules_of(files, engines, self._taxonomy)
         for recipe in files.settings.recipe:
             if recipe.sensitivity:

@@ -67,7 +67,7 @@ def replay(
     """
     if settings.source is None:
         raise ConfigError("no source to replay; name one, or give the configuration a [source]")
-    if coil_data is None and settings.coil_data is not None:
+    if coil_data is None and settings.coil_data is not None and settings.coil_data.folder.is_dir():
         coil_data = settings.coil_data.folder
     script = CoilScript() if coil_data is None else read_script(coil_data)
     clock = MonotonicClock()

@@ -168,6 +168,7 @@ def test_a_replay_that_knows_what_the_service_knew_decides_the_same(config: Path
     with Commander(service.commands) as commander:
         told = commander.tell_coil(CoilDataBody(coil="C-1", product="exposed", thickness_mm=0.8, width_mm=900.0))
         assert (told.recipe, told.notes) == ("exposed", ())
+        service.under_the_camera("strip")
         commander.start_coil("C-1")
         service.under_the_camera("C-1")
         commander.start_coil("C-2", at_mm=20 * FRAME_MM + 11.0)
@@ -186,6 +187,8 @@ def test_a_replay_that_knows_what_the_service_knew_decides_the_same(config: Path
     again = load_settings(write_mill(_fresh(folder / "again"), frames=frames))
     settings = load_settings(config).model_copy(update={"source": again.source})  # as far as the service came
     for source, out in ((script, "by_script.jsonl"), (service.out, "by_verdicts.jsonl")):
+        workers = {"workers": 1 if source is script else 3}
+        settings = settings.model_copy(update={"inference": settings.inference.model_copy(update=workers)})
         replay(settings, out=folder / out, coil_data=source)
         assert same_verdicts(service.out, folder / out)
     coils = [line for line in read_strip(service.out) if isinstance(line, CoilLine)]
