@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from linewatch.client.questions import NoAnswerError, Questions
 from linewatch.contracts.errors import WireError
 from linewatch.wire.schema import (
+    DECIDED_TOPICS,
     KEPT_TOPICS,
     MAX_PAYLOAD_BYTES,
     AnyMessage,
@@ -76,7 +77,7 @@ class Subscriber:
         self,
         publish: str,
         serve: str,
-        topics: Iterable[Topic | str] = tuple(Topic),
+        topics: Iterable[Topic | str] = DECIDED_TOPICS,
         *,
         keys: ClientKeys | None = None,
         since: Literal["live", "epoch", "journal"] = "live",
@@ -173,8 +174,9 @@ class Subscriber:
             if Topic.STATUS in self._topics:
                 yield message
             return
-        yield from self._catch_up(message.topic, message.epoch, message.sequence)
-        self._positions[message.topic] = Position(message.epoch, message.sequence + 1)
+        if message.topic in KEPT_TOPICS:
+            yield from self._catch_up(message.topic, message.epoch, message.sequence)
+            self._positions[message.topic] = Position(message.epoch, message.sequence + 1)
         yield message
 
     def _decode(self, parts: list[bytes]) -> AnyMessage | None:

@@ -6,6 +6,7 @@ from linewatch.contracts.alarm import AlarmOrder, HostState
 from linewatch.contracts.ports import Clock
 from linewatch.contracts.prediction import Prediction
 from linewatch.contracts.verdict import Decided
+from linewatch.daemon.looks import Looks
 from linewatch.daemon.orders import Orders
 from linewatch.daemon.tally import Tally
 from linewatch.decision.decide import DecisionState, attend, decide, finish, obey
@@ -24,8 +25,9 @@ class Deciding:
         clock: Clock,
         orders: Orders,
         host: Callable[[], HostState | None],
+        looks: Looks | None = None,
     ) -> None:
-        """host: how things stand there, if that is news."""
+        """host: how things stand there, if that is news. looks: takes pictures of defects."""
         self._state = state
         self._rules = {0: rules}  # by serial of the line-up
         self._newest = rules
@@ -34,6 +36,7 @@ class Deciding:
         self._clock = clock
         self._orders = orders
         self._host = host
+        self._looks = looks
 
     def use(self, lineup: int, rules: DecisionRules) -> None:
         """Frames that the line-up with this serial looked at are decided by these rules. From any thread, in time."""
@@ -47,6 +50,8 @@ class Deciding:
             return self._account((notice,))
         self._newest = self._rules[item.lineup]
         self._state, decided = decide(self._state, item, self._newest)
+        if self._looks is not None:
+            self._looks.follow(item.frame, decided)
         if item.frame.slot is not None:
             self._release(item.frame.slot)
         return self._account(decided)
@@ -63,6 +68,8 @@ class Deciding:
         """The source has ended: the last coil's notice."""
         self._orders.close()
         decided = finish(self._state)
+        if self._looks is not None:
+            self._looks.follow(None, decided)
         return self._account(decided)
 
     def _account(self, decided: tuple[Decided, ...]) -> tuple[Decided, ...]:

@@ -27,6 +27,7 @@ from linewatch.contracts.verdict import Quality
 from linewatch.daemon.deciding import Deciding
 from linewatch.daemon.exchange import Exchange, statuses_of
 from linewatch.daemon.host import Host
+from linewatch.daemon.looks import Looks
 from linewatch.daemon.notify import Notifier
 from linewatch.daemon.orders import Orders
 from linewatch.daemon.outlet import Outlet, open_outlet
@@ -191,6 +192,7 @@ def open_service(
             lambda: exchange.backend,
             live=camera.live,
         )
+        looks = Looks(settings.crops, settings.line.across_offset_mm) if settings.crops else None
         deciding = Deciding(
             DecisionState.initial(alarm_from(body) for body in standing.alarms),
             rules,
@@ -199,6 +201,7 @@ def open_service(
             clock,
             orders,
             host.look,
+            looks,
         )
 
         def take_up(lineup: Lineup) -> None:
@@ -213,7 +216,9 @@ def open_service(
             return cascade.feed(frame, edges, now_ns)
 
         def make_outlet() -> Outlet:
-            report = StatusReport(runner, tally, ring, standing, exchange, workload, clock, admission.counts, positions)
+            report = StatusReport(
+                runner, tally, ring, standing, exchange, workload, clock, admission.counts, positions, looks
+            )
             return Outlet(
                 journal,
                 Sequencer(journal.epoch, settings.identity()),
@@ -225,6 +230,7 @@ def open_service(
                 verdicts=verdict_file,
                 latencies_ns=latencies_ns,
                 settle=orders.settle,
+                looks=looks,
             )
 
         publisher = Publisher(context, settings.wire, keys)

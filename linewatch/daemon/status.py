@@ -6,11 +6,20 @@ from linewatch.capture.admission import AdmissionCounts
 from linewatch.capture.ring import FrameRing
 from linewatch.contracts.ports import Clock
 from linewatch.daemon.exchange import Exchange
+from linewatch.daemon.looks import Looks
 from linewatch.daemon.runner import Runner
 from linewatch.daemon.tally import Tally
 from linewatch.daemon.topology import CAPTURE, DECIDED_QUEUE, TOPOLOGY
 from linewatch.inference.workload import Workload
-from linewatch.wire.schema import PositionSource, PositionStatus, ServiceState, StageState, StageStatus, StatusBody
+from linewatch.wire.schema import (
+    CropStatus,
+    PositionSource,
+    PositionStatus,
+    ServiceState,
+    StageState,
+    StageStatus,
+    StatusBody,
+)
 from linewatch.wire.snapshot import Standing
 
 RATE_WINDOW_NS = 2_000_000_000
@@ -31,6 +40,7 @@ class StatusReport:
         clock: Clock,
         admitted: AdmissionCounts,
         position_source: PositionSource,
+        looks: Looks | None = None,
     ) -> None:
         self._runner = runner
         self._tally = tally
@@ -41,6 +51,7 @@ class StatusReport:
         self._clock = clock
         self._admitted = admitted
         self._position_source = position_source
+        self._looks = looks
         self._started_ns = clock.now_ns()
         self._beats = 0
         self._window = (self._started_ns, 0, 0)
@@ -86,6 +97,7 @@ class StatusReport:
                 fault=self._admitted.position_fault,
                 repeated_lines=self._admitted.repeated_lines,
             ),
+            crops=_crops(self._looks),
         )
 
     def _update_rates(self, now_ns: int) -> None:
@@ -111,6 +123,10 @@ class StatusReport:
             )
             for name, age_s in self._runner.health.ages_s().items()
         )
+
+
+def _crops(looks: Looks | None) -> CropStatus | None:
+    return CropStatus(made=looks.made, waiting=looks.waiting, not_made=looks.not_made) if looks else None
 
 
 def _silence(silent: tuple[str, ...]) -> str | None:

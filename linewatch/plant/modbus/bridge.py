@@ -15,7 +15,7 @@ from linewatch.contracts.errors import WireError
 from linewatch.plant.modbus.picture import Picture
 from linewatch.plant.modbus.registers import BridgeState, Image
 from linewatch.plant.modbus.server import ModbusServer
-from linewatch.wire.schema import StatusMessage, Topic
+from linewatch.wire.schema import StatusMessage
 
 ANSWER_TIMEOUT_S = 0.5  # of the service; while it is waited for, nothing is followed
 ASK_AGAIN_S = 1.0
@@ -73,9 +73,7 @@ class Follower:
     def _follow(self) -> None:
         service, ask_s = self._settings.service, 0.0
         keys = ClientKeys(service.keys.secret_file, service.keys.server_public_file) if service.keys else None
-        with Subscriber(
-            service.publish, service.serve, tuple(Topic), keys=keys, answer_timeout_s=ANSWER_TIMEOUT_S
-        ) as subscriber:
+        with Subscriber(service.publish, service.serve, keys=keys, answer_timeout_s=ANSWER_TIMEOUT_S) as subscriber:
             while not self._stop.is_set():
                 message = subscriber.poll(POLL_S)
                 self.ticked_s = time.monotonic()
