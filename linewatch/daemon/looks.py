@@ -17,7 +17,17 @@ from linewatch.config.crops import CropSettings
 from linewatch.contracts.alarm import AlarmNotice
 from linewatch.contracts.crop import Crop, CropWindow
 from linewatch.contracts.frame import Frame
-from linewatch.contracts.verdict import CoilNotice, CoilState, Decided, Defect, DefectEvent, DefectState, Verdict
+from linewatch.contracts.verdict import (
+    CoilNotice,
+    CoilState,
+    Decided,
+    Defect,
+    DefectEvent,
+    DefectState,
+    RunMask,
+    Verdict,
+)
+from linewatch.geometry.runs import area_px
 from linewatch.geometry.strip import StripScale
 
 PER_FRAME: Final = 8
@@ -78,7 +88,7 @@ class Looks:
             if isinstance(item, CoilNotice) and item.state is CoilState.STARTED:
                 self._coil_ordinal = 0 if self._coil_ordinal is None else self._coil_ordinal + 1
             if isinstance(item, Verdict) and frame is not None and frame.pixels is not None:
-                self._cut(frame, item.defects)
+                self._cut(frame, frame.pixels, item.defects)
             closed = [event for event in item.defects if event.state is DefectState.CLOSED]
             for event in closed:
                 if event.merged_into is not None and (look := self._release(event.defect.id)) is not None:
@@ -109,28 +119,26 @@ class Looks:
             closed.defect, closed.coil_ordinal, look.ordinal, look.captured_ns, look.window, scale, png.tobytes()
         )
 
-    def _cut(self, frame: Frame, events: Sequence[DefectEvent]) -> None:
+    def _cut(self, frame: Frame, pixels: np.ndarray, events: Sequence[DefectEvent]) -> None:
         shown = [event for event in events if event.mask is not None and len(event.mask.runs)]
         if len(shown) > PER_FRAME:
             shown.sort(key=lambda event: (event.defect.id in self._best, *(-bad for bad in _worth(event.defect))))
         for event in shown[:PER_FRAME]:
             assert event.mask is not None
-            line, start, stop = event.mask.runs.T
-            area_px = int((stop - start).sum())
-            before = self._best.get(event.defect.id)
-            if before is None or area_px > before.area_px:
-                rows = event.mask.first_line - frame.first_line + np.array([line[0], line[-1] + 1])
-                self._hold(event.defect.id, self._look(frame, rows.tolist(), (start.min(), stop.max()), area_px))
+            before, shown_px = self._best.get(event.defect.id), area_px(event.mask.runs)
+            if before is None or shown_px > before.area_px:
+                self._hold(event.defect.id, self._look(frame, pixels, event.mask, shown_px))
 
-    def _look(self, frame: Frame, rows: Sequence[int], columns: Sequence[int], area_px: int) -> _Look:
-        assert frame.pixels is not None
-        margin = self._settings.margin_mm
+    def _look(self, frame: Frame, pixels: np.ndarray, mask: RunMask, shown_px: int) -> _Look:
+        margin, (line, start, stop) = self._settings.margin_mm, mask.runs.T
+        first = mask.first_line - frame.first_line
         around_lines, around_px = ceil(margin / frame.mm_per_line), ceil(margin / frame.mm_per_px)
-        top, bottom = max(0, rows[0] - around_lines), min(frame.valid_lines, rows[1] + around_lines)
-        left, right = max(0, int(columns[0]) - around_px), min(frame.pixels.shape[1], int(columns[1]) + around_px)
+        top = max(0, first + int(line[0]) - around_lines)
+        bottom = min(frame.valid_lines, first + int(line[-1]) + 1 + around_lines)
+        left, right = max(0, int(start.min()) - around_px), min(pixels.shape[1], int(stop.max()) + around_px)
         box = StripScale.of(frame, self._across_offset_mm).box(left, right, top, bottom)
         window = CropWindow(frame.first_line + top, bottom - top, left, right - left, box)
-        return _Look(frame.pixels[top:bottom, left:right].copy(), window, frame.ordinal, frame.captured_ns, area_px)
+        return _Look(pixels[top:bottom, left:right].copy(), window, frame.ordinal, frame.captured_ns, shown_px)
 
     def _hold(self, name: str, look: _Look) -> None:
         before = self._best.get(name)
