@@ -585,7 +585,7 @@ def _defects(options: argparse.Namespace) -> None:
         rows = defects(connection, numbers, options.defect_class, after=options.after, limit=limit)
         shown = None
         if options.images and settings.images is not None:
-            shown = {}
+            shown = dict[int, Path]()
             for number in numbers:
                 named = {row.name: row.defect for row in rows if row.passage == number}
                 found = pictures(connection, settings.images.dir, number, named)

@@ -70,10 +70,10 @@ class Archive:
                         f"[images] dir {folder} holds the pictures of {theirs}, not of {ours}; name another folder, or "
                         f"write the new name into {mark} if the database was moved"
                     )
-            elif any(folder.iterdir()):
+            elif {path.name for path in folder.iterdir()} - {f"{MARK}.part"}:
                 raise HistoryError(f"[images] dir {folder} holds other files; name a folder of its own")
             else:
-                mark.write_text(ours + "\n")
+                _write(mark, f"{ours}\n".encode())
             self._take_stock()
         except OSError as error:
             raise HistoryError(f"[images] dir {folder} cannot be used ({error.strerror}); name another") from error

@@ -6,6 +6,7 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from linewatch.contracts.verdict import Defect
+from linewatch.history.coil import IntervalMm
 from linewatch.history.pictures import pictures
 from linewatch.history.report.thumbnail import as_data_uri, lay_out, window_of
 
@@ -20,8 +21,12 @@ def stored_pictures(
         picture = found.get(defect.id)
         image = picture.read() if picture is not None else None
         window = window_of(defect.box)
-        if picture is None or image is None or picture.box.along_mm[0] >= window.along_mm[1]:
+        if picture is None or image is None or not _meet(picture.box.along_mm, window.along_mm):
             made.append(None)  # of a long defect the beginning is shown: its picture may lie further on
         else:
             made.append(as_data_uri(lay_out(None, image, picture.box, window)))
     return made
+
+
+def _meet(one_mm: IntervalMm, other_mm: IntervalMm) -> bool:
+    return one_mm[0] < other_mm[1] and other_mm[0] < one_mm[1]
