@@ -87,7 +87,7 @@ def defects_table(
     for column in ("defect", "side", "camera", "class", "confidence", "along", "across", "area", "from edge", "state"):
         table.add_column(column)
     if images is not None:
-        table.add_column("image", overflow="fold")
+        table.add_column("image", no_wrap=True)
     for row in rows:
         coil = named[row.passage]
         table.add_row(
@@ -101,16 +101,23 @@ def defects_table(
             f"{row.area_mm2:.1f} mm²",
             "" if row.edge_mm is None else f"{row.edge_mm:.1f} mm",
             row.state,
-            *([str(images.get(row.defect, ""))] if images is not None else []),
+            *([_below(images.get(row.defect))] if images is not None else []),
         )
     notes = []
     if older:
         notes.append(
             f"the coil came before, {older} more: `linewatch coils --coil`, then `linewatch defects --passage`"
         )
+    for folder in sorted({path.parents[2] for path in (images or {}).values()}):
+        notes.append(f"images are in {folder}")
     if (after := _after(rows, limit)) is not None:
         notes.append(f"there may be more: --after {after}")
     return Group(table, *(Text(note, "yellow") for note in notes))
+
+
+def _below(image: Path | None) -> str:
+    """In the archive's folder: day, passage, file."""
+    return "/".join(image.parts[-3:]) if image is not None else ""
 
 
 def _after(rows: Sequence[DefectRow], limit: int) -> int | None:
