@@ -191,6 +191,7 @@ def open_service(
             lambda: runner.health.ages_s()[CAPTURE.name],
             lambda: exchange.backend,
             live=camera.live,
+            disks=settings.system_alarms.disks if settings.system_alarms else (),
         )
         looks = Looks(settings.crops, settings.line.across_offset_mm) if settings.crops else None
         deciding = Deciding(
