@@ -37,7 +37,7 @@ HELD_BYTES: Final = 16 << 20
 WAITING: Final = 64
 """Closed defects that wait for their picture; the least severe makes room for a worse one."""
 
-_PNG: Final = (cv2.IMWRITE_PNG_COMPRESSION, 1, cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_RLE)
+PNG: Final = (cv2.IMWRITE_PNG_COMPRESSION, 1, cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_RLE)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -114,7 +114,7 @@ class Looks:
         if scale < 1.0:
             lines, columns = (max(1, round(length * scale)) for length in pixels.shape)
             pixels = cv2.resize(pixels, (columns, lines), interpolation=cv2.INTER_AREA)
-        _, png = cv2.imencode(".png", pixels, _PNG)
+        _, png = cv2.imencode(".png", pixels, PNG)
         return Crop(
             closed.defect, closed.coil_ordinal, look.ordinal, look.captured_ns, look.window, scale, png.tobytes()
         )
