@@ -70,7 +70,8 @@ class Subscriber:
     Gaps are seen by `(epoch, sequence)`, at the latest by the next heartbeat, and filled from the service's journal
     before anything newer of that topic is given out. So is what a service decided before it was restarted. `positions`
     resumes where a former subscriber stood; else `since` says whether a topic begins with its next message, with the
-    epoch or with the oldest that the journal holds.
+    epoch or with the oldest that the journal holds. Pictures (`crop`), where they are asked for, are given out as they
+    come: none is kept, none is missed aloud.
     """
 
     def __init__(

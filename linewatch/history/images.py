@@ -152,7 +152,11 @@ class Archive:
     def _may_write(self) -> bool:
         if time.monotonic() < self._again_s:
             return False
-        free_mb, least_mb = self._free_mb(), self._settings.min_free_mb
+        try:
+            free_mb, least_mb = self._free_mb(), self._settings.min_free_mb
+        except OSError as error:
+            self._stop(f"{self._settings.dir}: {error.strerror}")
+            return False
         if free_mb < least_mb:
             self._stop(
                 f"{free_mb:.0f} MB are free on the disk of {self._settings.dir}, {least_mb:g} MB stay for records"
@@ -252,7 +256,8 @@ class Archive:
                 else ()
             )
             named = {self._settings.dir / row.path: row for row in rows}
-            sizes = {Path(entry.path): entry.stat(follow_symlinks=False).st_size for entry in os.scandir(folder)}
+            with os.scandir(folder) as entries:
+                sizes = {Path(entry.path): entry.stat().st_size for entry in entries if entry.is_file()}
             damaged = [row for path, row in named.items() if sizes.get(path) != row.bytes]
             connection.execute(sa.delete(IMAGE).where(IMAGE.c.id.in_([row.id for row in damaged])))
         self._bytes -= sum(row.bytes for row in damaged)

@@ -203,7 +203,7 @@ class _Ear:
         assert self._archive is not None
         unknown = self._archive.store(self._stored, tuple(self._pictures))
         self._pictures = deque(unknown, PICTURES_HELD)
-        self._pictures_due_s = time.monotonic() + commit_s
+        self._pictures_due_s = time.monotonic() + (TIDY_EVERY_S if unknown else commit_s)
 
 
 def _expire(engine: sa.Engine, settings: HistorySettings) -> bool:

@@ -158,7 +158,7 @@ MASK: Final = sa.Table(
 )
 
 IMAGE: Final = sa.Table(
-    "image",  # a picture of a defect, in a file of the archive; of which it lies on the masks, see `CropMessage`
+    "image",  # a picture of a defect, in a file of the archive; its window is in lines and columns as masks are
     METADATA,
     sa.Column("id", _Key, primary_key=True),
     sa.Column("coil_id", _Key, sa.ForeignKey("coil.id", ondelete="SET NULL")),  # NULL: expired, the file goes next
