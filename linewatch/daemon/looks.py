@@ -96,6 +96,9 @@ class Looks:
             for event in closed:
                 if event.merged_into is None:
                     self._wait(event.defect)
+            if isinstance(item, CoilNotice):  # a defect is of one coil
+                self._best.clear()
+                self._held_bytes = 0
 
     def make(self, now_ns: int, *, hurry: bool = False) -> Crop | None:
         """The next picture, the worst defect's first; None when none waits, or not yet. hurry: without a pause."""
@@ -142,7 +145,7 @@ class Looks:
 
     def _hold(self, name: str, look: _Look) -> None:
         before = self._best.get(name)
-        if before is not None and before.area_px >= look.area_px:
+        if not look.pixels.size or (before is not None and before.area_px >= look.area_px):
             return
         freed = 0 if before is None else before.pixels.nbytes
         if self._held_bytes - freed + look.pixels.nbytes <= HELD_BYTES:

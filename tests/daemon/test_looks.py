@@ -199,6 +199,14 @@ def test_the_bytes_of_open_defects_are_bounded(monkeypatch):
     assert looks.not_made == 26  # it had none when it closed a second time; and there is room again
 
 
+def test_a_mask_where_nothing_was_delivered_is_no_picture_and_no_failure():
+    frame, looks = frame_of(NOISE, valid_lines=10), Looks(CropSettings(margin_mm=0.0), 0.0)
+    opened = event(DefectState.OPENED, frame, [(12, 5, 9)])
+    looks.follow(frame, (verdict(frame, opened, event(DefectState.CLOSED, frame)),))
+    assert made(looks) == []
+    assert looks.not_made == 1
+
+
 def test_pictures_are_spread_over_time():
     looks, frame = Looks(CropSettings(max_per_s=10.0), 0.0), frame_of(NOISE)
     for n in range(3):
