@@ -46,12 +46,13 @@ check: install-dev ## Lint, types, import rules, tests
 	$(BIN)/lint-imports
 	$(MAKE) test
 
-bench: install-dev ## Benchmarks: tables and JSON under out/: speed against peers, overload, cores, roofline, Modbus
+bench: install-dev ## Benchmarks: tables and JSON under out/: speed against peers, overload, cores, roofline, Modbus, pictures
 	$(BIN)/python -m benchmarks.overload
 	$(BIN)/python -m benchmarks.scaling
 	$(BIN)/python -m benchmarks.runtimes
 	$(BIN)/python -m benchmarks.history
 	$(BIN)/python -m benchmarks.modbus
+	$(BIN)/python -m benchmarks.crops
 	$(BIN)/python -m benchmarks.run $(ARGS)
 
 gpu-check: install-dev ## The engines on this machine's GPU: build, parity, speed; says so where there is none

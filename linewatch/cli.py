@@ -254,6 +254,9 @@ def _parser() -> argparse.ArgumentParser:  # noqa: PLR0915 - a list of commands
     defects.add_argument("--class", dest="defect_class", metavar="CLASS")
     defects.add_argument("--limit", type=int, default=100)
     defects.add_argument("--after", type=int, metavar="DEFECT", help="the page behind this one")
+    defects.add_argument(
+        "--images", action="store_true", help="the file of each one's picture, where [images] kept one"
+    )
 
     label = _queried(command("label", _label, "Say that a defect of the history is of another class, or none."))
     label.add_argument("defect", help="its number, or its id on the wire")
@@ -784,20 +787,31 @@ def _defects(options: argparse.Namespace) -> None:
     with _extra("history"):
         from linewatch.history.database import reading
         from linewatch.history.listing import defects_json, defects_table
+        from linewatch.history.pictures import pictures
         from linewatch.history.queries import defects, passage, passages_of
 
-    limit = _page(options.limit)
-    with reading(load(options.config, HistorySettings).database) as connection:
+    limit, settings = _page(options.limit), load(options.config, HistorySettings)
+    if options.images and settings.images is None:
+        raise ConfigError(f"{options.config} keeps no pictures; they need its [images], and [crops] of the service")
+    with reading(settings.database) as connection:
         if options.coil is None:
             passages, older = [passage(connection, options.passage)], 0
         else:
             passages, older = passages_of(connection, options.coil)
         numbers = [row.passage for row in passages]
         rows = defects(connection, numbers, options.defect_class, after=options.after, limit=limit)
+        shown = None
+        if options.images and settings.images is not None:
+            shown = dict[int, Path]()
+            for number in numbers:
+                named = {row.name: row.defect for row in rows if row.passage == number}
+                found = pictures(connection, settings.images.dir, number, named)
+                shown |= {named[name]: picture.path for name, picture in found.items()}
     if options.json:
-        print(defects_json(passages, older, rows, limit))
+        print(defects_json(passages, older, rows, limit, shown))
     else:
-        Console(width=None if sys.stdout.isatty() else _WIDE).print(defects_table(passages, older, rows, limit))
+        table = defects_table(passages, older, rows, limit, shown)
+        Console(width=None if sys.stdout.isatty() else _WIDE).print(table)
 
 
 def _label(options: argparse.Namespace) -> None:
@@ -820,8 +834,9 @@ def _labels(options: argparse.Namespace) -> None:
         from linewatch.history.database import reading
         from linewatch.history.labels import export_labels
 
-    with reading(load(options.config, HistorySettings).database) as connection:
-        count = export_labels(connection, options.out)
+    settings = load(options.config, HistorySettings)
+    with reading(settings.database) as connection:
+        count = export_labels(connection, options.out, settings.images.dir if settings.images else None)
     print(json.dumps({"path": str(options.out), "labels": count}) if options.json else f"{options.out}: {count} labels")
 
 

@@ -14,6 +14,7 @@ from linewatch.client.keys import ClientKeys, Credentials
 from linewatch.client.questions import NoAnswerError, Questions
 from linewatch.contracts.errors import WireError
 from linewatch.wire.schema import (
+    DECIDED_TOPICS,
     KEPT_TOPICS,
     MAX_PAYLOAD_BYTES,
     AnyMessage,
@@ -60,14 +61,15 @@ class Subscriber:
     Gaps are seen by `(epoch, sequence)`, at the latest by the next heartbeat, and filled from the service's journal
     before anything newer of that topic is given out. So is what a service decided before it was restarted. `positions`
     resumes where a former subscriber stood; else `since` says whether a topic begins with its next message, with the
-    epoch or with the oldest that the journal holds.
+    epoch or with the oldest that the journal holds. Pictures (`crop`), where they are asked for, are given out as they
+    come: none is kept, none is missed aloud.
     """
 
     def __init__(
         self,
         publish: str,
         serve: str,
-        topics: Iterable[Topic | str] = tuple(Topic),
+        topics: Iterable[Topic | str] = DECIDED_TOPICS,
         *,
         keys: ClientKeys | None = None,
         since: Literal["live", "epoch", "journal"] = "live",
@@ -164,8 +166,9 @@ class Subscriber:
             if Topic.STATUS in self._topics:
                 yield message
             return
-        yield from self._catch_up(message.topic, message.epoch, message.sequence)
-        self._positions[message.topic] = Position(message.epoch, message.sequence + 1)
+        if message.topic in KEPT_TOPICS:
+            yield from self._catch_up(message.topic, message.epoch, message.sequence)
+            self._positions[message.topic] = Position(message.epoch, message.sequence + 1)
         yield message
 
     def _decode(self, parts: list[bytes]) -> AnyMessage | None:

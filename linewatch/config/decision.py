@@ -134,6 +134,9 @@ class SystemAlarmSettings(Settings):
         default=10.0, ge=0, le=10_000, description="engine-failing is over after so much strip without a failure"
     )
     disk_free_below_mb: float | None = Field(default=1024.0, gt=0, description="live: disk-low, of the journal's disk")
+    disks: Annotated[tuple[Path, ...], Field(strict=False)] = Field(
+        default=(), description="folders on other disks that disk-low is about, too: the history's, its pictures'"
+    )
 
     @model_validator(mode="after")
     def _can_end(self) -> Self:

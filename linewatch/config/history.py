@@ -1,5 +1,6 @@
 """The configuration file of `linewatch history`: what it listens to, where it keeps it, and for how long."""
 
+from pathlib import Path
 from typing import Annotated, Self
 
 from pydantic import Field, model_validator
@@ -28,6 +29,21 @@ class KeepSettings(Settings):
     max_mb: int | None = Field(default=None, ge=16, description="of records, SQLite only; none: no bound")
 
 
+class ImageSettings(Settings):
+    """`[images]`: pictures of defects, of services that have `[crops]`. Where it is left out, none are kept.
+
+    The oldest and least severe go first: one of severity s is worth 1 + s times the days of one that is not graded.
+    """
+
+    dir: Annotated[Path, Field(strict=False)] = Field(description="a folder of their own; relative to the working one")
+    max_per_coil: int = Field(default=200, ge=1, description="then a worse defect takes the least severe one's place")
+    days: float = Field(default=90.0, gt=0)
+    max_mb: int = Field(default=20_000, ge=1)
+    min_free_mb: float = Field(
+        default=2048.0, ge=16, description="of their disk: below it pictures go and none come, so that records may"
+    )
+
+
 class HistorySettings(Settings):
     """`linewatch history CONFIG` reads exactly this."""
 
@@ -37,6 +53,7 @@ class HistorySettings(Settings):
     )
     service: Annotated[tuple[HeardService, ...], Field(strict=False, min_length=1)]
     keep: KeepSettings = KeepSettings()
+    images: ImageSettings | None = None
     log: LogSettings = LogSettings()
 
     @model_validator(mode="after")

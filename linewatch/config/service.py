@@ -10,6 +10,7 @@ from pydantic import Field, model_validator
 from linewatch.config.base import Settings
 from linewatch.config.capture import CaptureSettings
 from linewatch.config.coil_data import CoilDataSettings
+from linewatch.config.crops import CropSettings
 from linewatch.config.decision import AlarmRule, AlarmSettings, DecisionSettings, SystemAlarmSettings
 from linewatch.config.inference import InferenceSettings
 from linewatch.config.journal import JournalSettings
@@ -46,6 +47,7 @@ class ServiceSettings(Settings):
     coil_data: CoilDataSettings | None = None
     journal: JournalSettings = JournalSettings()
     wire: WireSettings = WireSettings()
+    crops: CropSettings | None = None
     log: LogSettings = LogSettings()
 
     @model_validator(mode="after")

@@ -136,6 +136,7 @@ class HostState:
 
     now_unix_ns: int
     camera_silent_s: float | None = None  # since the last grab
-    disk_free_mb: float | None = None  # where the journal lies
+    disk_free_mb: float | None = None  # of the fullest disk that is watched
+    disk: str = "the journal's disk"  # which it is
     backend_lost: str | None = None  # why the engines do not run on the configured backend; "": they do
     recipe_lacking: str | None = None  # why a recipe's engine does not run; "": all can

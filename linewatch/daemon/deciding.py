@@ -6,6 +6,7 @@ from linewatch.contracts.alarm import AlarmOrder, HostState
 from linewatch.contracts.ports import Clock
 from linewatch.contracts.prediction import Prediction
 from linewatch.contracts.verdict import Decided
+from linewatch.daemon.looks import Looks
 from linewatch.daemon.orders import Orders
 from linewatch.daemon.recipes import Recipes
 from linewatch.daemon.tally import Tally
@@ -24,8 +25,9 @@ class Deciding:
         clock: Clock,
         orders: Orders,
         host: Callable[[], HostState | None],
+        looks: Looks | None = None,
     ) -> None:
-        """host: how things stand there, if that is news."""
+        """host: how things stand there, if that is news. looks: takes pictures of defects."""
         self._state = state
         self._rules = rules
         self._release = release
@@ -33,6 +35,7 @@ class Deciding:
         self._clock = clock
         self._orders = orders
         self._host = host
+        self._looks = looks
 
     def __call__(self, item: Prediction | AlarmOrder) -> tuple[Decided, ...]:
         """Decide one frame, whose pixels may change afterwards; or carry out an order between two."""
@@ -41,6 +44,8 @@ class Deciding:
             self._state, notice = obey(self._state, item, self._rules.newest)
             return self._account((notice,))
         self._state, decided = decide(self._state, item, self._rules(item))
+        if self._looks is not None:
+            self._looks.follow(item.frame, decided)
         if item.frame.slot is not None:
             self._release(item.frame.slot)
         return self._account(decided)
@@ -57,6 +62,8 @@ class Deciding:
         """The source has ended: the last coil's notice."""
         self._orders.close()
         decided = finish(self._state)
+        if self._looks is not None:
+            self._looks.follow(None, decided)
         return self._account(decided)
 
     def _account(self, decided: tuple[Decided, ...]) -> tuple[Decided, ...]:

@@ -2,7 +2,7 @@
 
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from linewatch.contracts.alarm import HostState
@@ -24,10 +24,14 @@ class Host:
         lacking: Callable[[], str | None],
         *,
         live: bool,
+        disks: Sequence[Path] = (),
     ) -> None:
-        """silent_s: since the camera's last grab. lacking: why a recipe's engine does not run."""
+        """silent_s: since the camera's last grab. lacking: why a recipe's engine does not run. disks: folders whose
+        disks are watched like the journal's.
+        """
         self._lacking = lacking
-        self._clock, self._journal_dir = clock, journal_dir
+        self._clock = clock
+        self._disks = {"the journal's disk": journal_dir, **{f"the disk of {folder}": folder for folder in disks}}
         self._silent_s, self._backend, self._live = silent_s, backend, live
         self._next_ns = clock.now_ns()
 
@@ -41,15 +45,22 @@ class Host:
             return HostState(time.time_ns())
         backend = self._backend()
         lost = backend.state is BackendState.LOST
+        free_mb, disk = self._fullest()
         return HostState(
             time.time_ns(),
             camera_silent_s=self._silent_s(),
-            disk_free_mb=_free_mb(self._journal_dir),
+            disk_free_mb=free_mb,
+            disk=disk,
             backend_lost=f"engines run on {backend.name}: {backend.text or 'the configured backend is lost'}"
             if lost
             else "",
             recipe_lacking=self._lacking() or "",
         )
+
+    def _fullest(self) -> tuple[float | None, str]:
+        free = {name: _free_mb(folder) for name, folder in self._disks.items()}
+        known = [(free_mb, name) for name, free_mb in free.items() if free_mb is not None]
+        return min(known, default=(None, ""))
 
 
 def _free_mb(folder: Path) -> float | None:

@@ -8,6 +8,7 @@ from linewatch.contracts.alarm import AlarmNotice
 from linewatch.contracts.ports import Clock
 from linewatch.contracts.verdict import Decided, Verdict
 from linewatch.daemon.coil_script import CoilTrace
+from linewatch.daemon.looks import Looks
 from linewatch.journal.journal import Journal
 from linewatch.wire.encode import Sequencer, drafts
 from linewatch.wire.publisher import Publisher
@@ -37,6 +38,7 @@ class Outlet:
         latencies_ns: deque[int],
         settle: Callable[[AlarmNotice], None],
         trace: CoilTrace,
+        looks: Looks | None = None,
     ) -> None:
         """settle: told of what commands brought, once it is on disk."""
         self._settle = settle
@@ -49,6 +51,7 @@ class Outlet:
         self._clock = clock
         self._verdicts = verdicts
         self._latencies_ns = latencies_ns
+        self._looks = looks
         self._beat_ns = int(1e9 / heartbeat_hz)
         self._next_beat_ns = clock.now_ns()
 
@@ -70,7 +73,8 @@ class Outlet:
         self._trace.write(decided)
 
     def heartbeat(self) -> float:
-        """Publish the status when it is due, sync the journal when that is; seconds until the next of these.
+        """Publish the status when it is due, sync the journal when that is, and at most one picture; seconds until the
+        next of these.
 
         The heartbeat's count stands still while a stage is silent: who sees it stand knows that nobody is looking.
         """
@@ -79,7 +83,20 @@ class Outlet:
         if now_ns >= self._next_beat_ns:
             self._publisher.send(self._sequencer.status(self._status()))
             self._next_beat_ns = max(self._next_beat_ns + self._beat_ns, now_ns)
+        self._show(now_ns)
         return min(0.02, max(0.0, (self._next_beat_ns - now_ns) / 1e9))
+
+    def farewell(self) -> None:
+        """Publish the pictures that still wait, and beat a last time."""
+        while self._show(self._clock.now_ns(), hurry=True):
+            pass
+        self.heartbeat()
+
+    def _show(self, now_ns: int, *, hurry: bool = False) -> bool:
+        crop = self._looks.make(now_ns, hurry=hurry) if self._looks is not None else None
+        if crop is not None:
+            self._publisher.send(self._sequencer.crop(crop, self._clock.now_ns()))
+        return crop is not None
 
 
 @contextmanager
@@ -88,4 +105,4 @@ def open_outlet(publisher: Publisher, make: Callable[[], Outlet]) -> Iterator[Ou
     with publisher:
         outlet = make()
         yield outlet
-        outlet.heartbeat()
+        outlet.farewell()

@@ -26,6 +26,7 @@ from linewatch.daemon.deciding import Deciding
 from linewatch.daemon.exchange import Exchange, statuses_of
 from linewatch.daemon.feeding import Feeding
 from linewatch.daemon.host import Host
+from linewatch.daemon.looks import Looks
 from linewatch.daemon.notify import Notifier
 from linewatch.daemon.orders import Orders
 from linewatch.daemon.outlet import Outlet, open_outlet
@@ -193,7 +194,9 @@ def open_service(
             lambda: exchange.backend,
             lambda: exchange.trouble,
             live=camera.live,
+            disks=settings.system_alarms.disks if settings.system_alarms else (),
         )
+        looks = Looks(settings.crops, settings.line.across_offset_mm) if settings.crops else None
         deciding = Deciding(
             DecisionState.initial(alarm_from(body) for body in standing.alarms),
             recipes,
@@ -202,6 +205,7 @@ def open_service(
             clock,
             orders,
             host.look,
+            looks,
         )
 
         def tell(lineup: Lineup) -> None:
@@ -217,7 +221,17 @@ def open_service(
 
         def make_outlet() -> Outlet:
             report = StatusReport(
-                runner, tally, ring, standing, exchange, workload, clock, admission.counts, positions, desk.status
+                runner,
+                tally,
+                ring,
+                standing,
+                exchange,
+                workload,
+                clock,
+                admission.counts,
+                positions,
+                desk.status,
+                looks,
             )
             return Outlet(
                 journal,
@@ -231,6 +245,7 @@ def open_service(
                 latencies_ns=latencies_ns,
                 settle=orders.settle,
                 trace=trace,
+                looks=looks,
             )
 
         publisher = Publisher(context, settings.wire, keys)

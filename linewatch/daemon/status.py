@@ -7,12 +7,14 @@ from linewatch.capture.admission import AdmissionCounts
 from linewatch.capture.ring import FrameRing
 from linewatch.contracts.ports import Clock
 from linewatch.daemon.exchange import Exchange
+from linewatch.daemon.looks import Looks
 from linewatch.daemon.runner import Runner
 from linewatch.daemon.tally import Tally
 from linewatch.daemon.topology import CAPTURE, DECIDED_QUEUE, TOPOLOGY
 from linewatch.inference.workload import Workload
 from linewatch.wire.schema import (
     CoilStatus,
+    CropStatus,
     PositionSource,
     PositionStatus,
     ServiceState,
@@ -41,6 +43,7 @@ class StatusReport:
         admitted: AdmissionCounts,
         position_source: PositionSource,
         coil: Callable[[], CoilStatus],
+        looks: Looks | None = None,
     ) -> None:
         self._runner = runner
         self._tally = tally
@@ -52,6 +55,7 @@ class StatusReport:
         self._admitted = admitted
         self._position_source = position_source
         self._coil = coil
+        self._looks = looks
         self._started_ns = clock.now_ns()
         self._beats = 0
         self._window = (self._started_ns, 0, 0)
@@ -98,6 +102,7 @@ class StatusReport:
                 repeated_lines=self._admitted.repeated_lines,
             ),
             coil_status=self._coil(),
+            crops=_crops(self._looks),
         )
 
     def _update_rates(self, now_ns: int) -> None:
@@ -123,6 +128,10 @@ class StatusReport:
             )
             for name, age_s in self._runner.health.ages_s().items()
         )
+
+
+def _crops(looks: Looks | None) -> CropStatus | None:
+    return CropStatus(made=looks.made, waiting=looks.waiting, not_made=looks.not_made) if looks else None
 
 
 def _silence(silent: tuple[str, ...]) -> str | None:

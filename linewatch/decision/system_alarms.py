@@ -104,5 +104,5 @@ def host_text(name: str, host: HostState, settings: SystemAlarmSettings, *, acti
         return bool(host.recipe_lacking), host.recipe_lacking
     if name == DISK_LOW and host.disk_free_mb is not None and settings.disk_free_below_mb is not None:
         limit_mb = settings.disk_free_below_mb * (_DISK_DEADBAND if active else 1.0)
-        return host.disk_free_mb < limit_mb, f"{host.disk_free_mb:.0f} MB free on the journal's disk"
+        return host.disk_free_mb < limit_mb, f"{host.disk_free_mb:.0f} MB free on {host.disk}"
     return None

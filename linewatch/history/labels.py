@@ -9,9 +9,12 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+import cv2
 import sqlalchemy as sa
 
 from linewatch.contracts.errors import HistoryError
+from linewatch.history.pictures import pictures
+from linewatch.history.queries import masks
 from linewatch.history.tables import COIL, DEFECT, LABEL, SERVICE
 
 
@@ -68,14 +71,26 @@ def label(connection: sa.Connection, defect: str, verdict: LabelVerdict, right_c
 
 def newest_labels(connection: sa.Connection) -> Iterator[Label]:
     """The newest word about each instance, in the order in which they were said."""
+    return (said for said, _ in _newest(connection))
+
+
+def _newest(connection: sa.Connection) -> Iterator[tuple[Label, int | None]]:
+    """With the number of the instance; None when its coil has expired."""
     newest = sa.select(sa.func.max(LABEL.c.id)).group_by(LABEL.c.service, LABEL.c.begun_unix_ns, LABEL.c.name)
-    wanted = sa.select(*(LABEL.c[name] for name in _FIELDS)).where(LABEL.c.id.in_(newest)).order_by(LABEL.c.id)
-    for row in connection.execute(wanted):
-        yield Label(**row._mapping)
+    columns = (LABEL.c[name] for name in _FIELDS)
+    for row in connection.execute(
+        sa.select(*columns, LABEL.c.defect_id).where(LABEL.c.id.in_(newest)).order_by(LABEL.c.id)
+    ):
+        told = dict(row._mapping)
+        number = told.pop("defect_id")
+        yield Label(**told), number
 
 
-def export_labels(connection: sa.Connection, out: Path) -> int:
+def export_labels(connection: sa.Connection, out: Path, images: Path | None = None) -> int:
     """Write the newest labels, as CSV for a name that ends in .csv and JSON lines for .jsonl; how many they are.
+
+    images: the archive's folder. Then a labelled instance's picture, and its mask on it, are written to the folder
+    `out` + "-images", and `image` and `mask` of a label name the files there.
 
     Raises HistoryError for another name, or a file that cannot be written.
     """
@@ -84,17 +99,34 @@ def export_labels(connection: sa.Connection, out: Path) -> int:
     count = 0
     try:
         with out.open("w", newline="") as file:
-            table = csv.DictWriter(file, _FIELDS)
+            table = csv.DictWriter(file, [*_FIELDS, "image", "mask"])
             if out.suffix == ".csv":
                 table.writeheader()
-            for count, said in enumerate(newest_labels(connection), start=1):  # noqa: B007 - counts
+            for count, (said, number) in enumerate(_newest(connection), start=1):
+                row = asdict(said) | {"image": None, "mask": None}
+                if images is not None and number is not None:
+                    row |= _export_picture(connection, images, number, out.with_name(f"{out.stem}-images"), count)
                 if out.suffix == ".csv":
-                    table.writerow(asdict(said))
+                    table.writerow(row)
                 else:
-                    file.write(json.dumps(asdict(said)) + "\n")
+                    file.write(json.dumps(row) + "\n")
     except OSError as error:
         raise HistoryError(f"--out {out}: cannot be written ({error.strerror})") from error
     return count
+
+
+def _export_picture(connection: sa.Connection, images: Path, defect: int, folder: Path, count: int) -> dict[str, str]:
+    """The names of the files that were written; none when there is no picture."""
+    row = connection.execute(sa.select(DEFECT.c.coil_id, DEFECT.c.name).filter_by(id=defect)).one()
+    picture = pictures(connection, images, row.coil_id, [row.name]).get(row.name)
+    if picture is None or (shown := picture.read()) is None:
+        return {}
+    folder.mkdir(parents=True, exist_ok=True)
+    written = {"image": folder / f"{count:06}.png", "mask": folder / f"{count:06}-mask.png"}
+    for name, pixels in (("image", shown), ("mask", picture.mask(part for _, part in masks(connection, [defect])))):
+        _, packed = cv2.imencode(".png", pixels)
+        written[name].write_bytes(packed.tobytes())
+    return {name: f"{folder.name}/{path.name}" for name, path in written.items()}
 
 
 def _find(connection: sa.Connection, defect: str) -> Any:

@@ -1,9 +1,10 @@
 """The history's lists, for people and for programs."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
+from pathlib import Path
 
 from rich.console import Group
 from rich.table import Table
@@ -61,23 +62,44 @@ def coils_table(rows: Sequence[CoilRow], gaps: Sequence[GapRow]) -> Group:
     return Group(table, *lost)
 
 
-def defects_json(passages: Sequence[CoilRow], older: int, rows: Sequence[DefectRow], limit: int) -> str:
-    """One object: `passages`, how many `older_passages` there are, `defects`, and `after` for the next page or null."""
+def defects_json(
+    passages: Sequence[CoilRow],
+    older: int,
+    rows: Sequence[DefectRow],
+    limit: int,
+    images: Mapping[int, Path] | None = None,
+) -> str:
+    """One object: `passages`, how many `older_passages` there are, `defects`, and `after` for the next page or null.
+
+    images: by defect; then each defect has an `image`, a path or null.
+    """
+    defects = [asdict(row) for row in rows]
+    for defect in defects if images is not None else ():
+        path = images.get(defect["defect"]) if images else None
+        defect["image"] = None if path is None else str(path)
     page = {
         "passages": [asdict(row) for row in passages],
         "older_passages": older,
-        "defects": [asdict(row) for row in rows],
+        "defects": defects,
         "after": _after(rows, limit),
     }
     return json.dumps(page, indent=1)
 
 
-def defects_table(passages: Sequence[CoilRow], older: int, rows: Sequence[DefectRow], limit: int) -> Group:
-    """A line per instance, and how to get what is not shown."""
+def defects_table(
+    passages: Sequence[CoilRow],
+    older: int,
+    rows: Sequence[DefectRow],
+    limit: int,
+    images: Mapping[int, Path] | None = None,
+) -> Group:
+    """A line per instance, and how to get what is not shown. images: by defect; then there is a column for them."""
     named = {row.passage: row for row in passages}
     table = Table()
     for column in ("defect", "side", "camera", "class", "confidence", "along", "across", "area", "from edge", "state"):
         table.add_column(column)
+    if images is not None:
+        table.add_column("image", no_wrap=True)
     for row in rows:
         coil = named[row.passage]
         table.add_row(
@@ -91,15 +113,23 @@ def defects_table(passages: Sequence[CoilRow], older: int, rows: Sequence[Defect
             f"{row.area_mm2:.1f} mm²",
             "" if row.edge_mm is None else f"{row.edge_mm:.1f} mm",
             row.state,
+            *([_below(images.get(row.defect))] if images is not None else []),
         )
     notes = []
     if older:
         notes.append(
             f"the coil came before, {older} more: `linewatch coils --coil`, then `linewatch defects --passage`"
         )
+    for folder in sorted({path.parents[2] for path in (images or {}).values()}):
+        notes.append(f"images are in {folder}")
     if (after := _after(rows, limit)) is not None:
         notes.append(f"there may be more: --after {after}")
     return Group(table, *(Text(note, "yellow") for note in notes))
+
+
+def _below(image: Path | None) -> str:
+    """In the archive's folder: day, passage, file."""
+    return "/".join(image.parts[-3:]) if image is not None else ""
 
 
 def _after(rows: Sequence[DefectRow], limit: int) -> int | None:

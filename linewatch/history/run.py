@@ -1,7 +1,8 @@
 """`linewatch history`: listens to every service of its configuration and stores what they say, until SIGTERM comes."""
 
 import time
-from contextlib import ExitStack
+from collections import deque
+from contextlib import ExitStack, suppress
 from threading import Event
 from typing import Final
 
@@ -13,10 +14,11 @@ from linewatch.client import ClientKeys, Loss, Lost, Subscriber
 from linewatch.config.history import HeardService, HistorySettings
 from linewatch.contracts.errors import HistoryError
 from linewatch.history.database import explained, is_passing, writing
-from linewatch.history.recorder import Recorder, standing_of
+from linewatch.history.images import Archive
+from linewatch.history.recorder import Recorder, Stored, standing_of
 from linewatch.history.retention import expire_step
 from linewatch.signals import on_end
-from linewatch.wire.schema import AnyMessage, DefectMessage, StatusMessage
+from linewatch.wire.schema import DECIDED_TOPICS, AnyMessage, CropMessage, DefectMessage, StatusMessage, Topic
 
 log = structlog.get_logger()
 
@@ -25,6 +27,9 @@ BATCH_MASK_RUNS: Final = 1 << 21  # 24 MiB of them
 ANSWERS_AWAITED: Final = 10
 """How often a service that does not answer is asked for what was missed before that counts as lost."""
 EXPIRE_EVERY_S: Final = 60.0
+TIDY_EVERY_S: Final = 1.0
+PICTURES_HELD: Final = 128
+"""That wait for their coil's row; the oldest are dropped."""
 RETRY_S: Final = (1.0, 30.0)  # after a failure to write: at first, and at most
 WAIT_S: Final = 0.05
 NOTIFY_EVERY_S: Final = 1.0
@@ -41,12 +46,14 @@ def run_history(settings: HistorySettings) -> None:
     """
     stop = Event()
     with on_end(stop.set), writing(settings.database) as engine, ExitStack() as stack:
-        ears = [stack.enter_context(_Ear(service, engine)) for service in settings.service]
+        with explained(settings.database):
+            archive = stack.enter_context(Archive(settings.images, engine)) if settings.images else None
+        ears = [stack.enter_context(_Ear(service, engine, archive)) for service in settings.service]
         notify = sdnotify.SystemdNotifier().notify
         notify("READY=1")
         log.info("history open", database=engine.url.render_as_string(), services=[ear.name for ear in ears])
         troubled_s = RETRY_S[0]
-        next_expiry_s = next_notice_s = time.monotonic()
+        next_expiry_s = next_notice_s = next_tidy_s = time.monotonic()
         commit_s = settings.commit_ms / 1000
         while True:
             stopping = stop.is_set()
@@ -56,20 +63,26 @@ def run_history(settings: HistorySettings) -> None:
                         ear.listen(WAIT_S / len(ears), commit_s, at_once=stopping)
                     if time.monotonic() >= next_expiry_s and not _expire(engine, settings):
                         next_expiry_s = time.monotonic() + EXPIRE_EVERY_S
+                    if archive is not None and time.monotonic() >= next_tidy_s and not archive.tidy():
+                        next_tidy_s = time.monotonic() + TIDY_EVERY_S
                 troubled_s = RETRY_S[0]
             except HistoryError as error:
-                if not is_passing(error):
+                if stopping or not is_passing(error):
                     raise
                 log.error("history not written", error=str(error), retry_s=troubled_s)
                 notify(f"STATUS=cannot write: {error}\nWATCHDOG=1")
                 for ear in ears:
                     ear.forget()
+                if archive is not None:
+                    with suppress(sa.exc.DBAPIError):  # no row can be removed, but files can: pixels go first
+                        archive.tidy()
                 stop.wait(troubled_s)
                 troubled_s = min(2 * troubled_s, RETRY_S[1])
             if stopping:
                 break
             if time.monotonic() >= next_notice_s:
-                notify("WATCHDOG=1\nSTATUS=" + ", ".join(ear.state() for ear in ears))
+                states = [ear.state() for ear in ears] + ([archive.state()] if archive else [])
+                notify("WATCHDOG=1\nSTATUS=" + ", ".join(states))
                 next_notice_s = time.monotonic() + NOTIFY_EVERY_S
         notify("STOPPING=1")
         log.info("history closed", stored={ear.name: ear.stored for ear in ears})
@@ -78,13 +91,17 @@ def run_history(settings: HistorySettings) -> None:
 class _Ear:
     """One service: its subscription, and what was heard and is not yet written."""
 
-    def __init__(self, service: HeardService, engine: sa.Engine) -> None:
+    def __init__(self, service: HeardService, engine: sa.Engine, archive: Archive | None) -> None:
         self.name = service.name
         self.stored = 0
         self._service = service
         self._engine = engine
+        self._archive = archive
+        self._pictures: deque[CropMessage] = deque(maxlen=PICTURES_HELD)
+        self._pictures_due_s = 0.0
         self._wire: Subscriber | None = None
         self._recorder: Recorder
+        self._stored: Stored
         self._heard: list[AnyMessage | Lost] = []
         self._runs = 0
         self._since_s = 0.0
@@ -113,12 +130,15 @@ class _Ear:
                     break
             if self._heard and (at_once or self._is_full() or time.monotonic() - self._since_s >= commit_s):
                 self._write(wire)
+            if self._pictures and not self._heard and (at_once or time.monotonic() >= self._pictures_due_s):
+                self._store_pictures(commit_s)
         except _Missed:
             self.forget()
 
     def forget(self) -> None:
         """Drop what is not written: the next subscription begins where the database stands."""
         self._heard, self._runs = [], 0
+        self._pictures.clear()
         if self._wire is not None:
             self._wire.close()
             self._wire = None
@@ -127,14 +147,20 @@ class _Ear:
         service = self._service
         with self._engine.begin() as connection:
             stored = standing_of(connection, self.name)
-        self._recorder = Recorder(stored)
+        self._stored, self._recorder = stored, Recorder(stored)
         keys = ClientKeys(service.keys.secret_file, service.keys.server_public_file) if service.keys else None
-        self._wire = Subscriber(service.publish, service.serve, keys=keys, since="journal", positions=stored.positions)
+        topics = DECIDED_TOPICS if self._archive is None else (*DECIDED_TOPICS, Topic.CROP)
+        self._wire = Subscriber(
+            service.publish, service.serve, topics, keys=keys, since="journal", positions=stored.positions
+        )
         return self._wire
 
     def _take(self, message: AnyMessage | Lost) -> None:
         if isinstance(message, StatusMessage):
             self._recorder.hear(message)
+            return
+        if isinstance(message, CropMessage):
+            self._pictures.append(message)
             return
         if isinstance(message, Lost):
             if message.loss is Loss.NO_ANSWER and self._unanswered < ANSWERS_AWAITED:
@@ -171,6 +197,13 @@ class _Ear:
         self._heard, self._runs = [], 0
         if began_anew:
             self.forget()
+
+    def _store_pictures(self, commit_s: float) -> None:
+        """A picture is told behind its defect; where that has to be fetched, it waits for its coil."""
+        assert self._archive is not None
+        unknown = self._archive.store(self._stored, tuple(self._pictures))
+        self._pictures = deque(unknown, PICTURES_HELD)
+        self._pictures_due_s = time.monotonic() + (TIDY_EVERY_S if unknown else commit_s)
 
 
 def _expire(engine: sa.Engine, settings: HistorySettings) -> bool:

@@ -162,6 +162,31 @@ MASK: Final = sa.Table(
     sa.Column("packed", sa.LargeBinary, nullable=False),  # zlib of little-endian int32 (line, start_px, stop_px)
 )
 
+IMAGE: Final = sa.Table(
+    "image",  # a picture of a defect, in a file of the archive; its window is in lines and columns as masks are
+    METADATA,
+    sa.Column("id", _Key, primary_key=True),
+    sa.Column("coil_id", _Key, sa.ForeignKey("coil.id", ondelete="SET NULL")),  # NULL: expired, the file goes next
+    sa.Column("name", sa.String, nullable=False),  # the defect's; its row may come later
+    sa.Column("severity", sa.Integer, nullable=False),  # 0: not graded
+    sa.Column("area_mm2", sa.Double, nullable=False),
+    sa.Column("path", sa.String, nullable=False),  # below the archive's folder
+    sa.Column("bytes", sa.BigInteger, nullable=False),
+    sa.Column("stored_unix_ns", sa.BigInteger, nullable=False),
+    sa.Column("first_line", sa.BigInteger, nullable=False),
+    sa.Column("lines", sa.Integer, nullable=False),
+    sa.Column("left_px", sa.Integer, nullable=False),
+    sa.Column("columns", sa.Integer, nullable=False),
+    sa.Column("scale", sa.Double, nullable=False),
+    sa.Column("across_begin_mm", sa.Double, nullable=False),
+    sa.Column("across_end_mm", sa.Double, nullable=False),
+    sa.Column("along_begin_mm", sa.Double, nullable=False),
+    sa.Column("along_end_mm", sa.Double, nullable=False),
+    sa.UniqueConstraint("coil_id", "name"),
+    sa.Index(None, "coil_id", "severity", "area_mm2"),
+    sa.Index(None, "severity", "stored_unix_ns"),
+)
+
 CLASS_COUNT: Final = sa.Table(
     "class_count",  # instances of a coil by class, without those that merged: kept, as counting them takes too long
     METADATA,

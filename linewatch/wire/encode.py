@@ -7,6 +7,7 @@ import numpy as np
 
 from linewatch.contracts.alarm import Alarm, AlarmCommand, AlarmNotice
 from linewatch.contracts.coil import CoilData
+from linewatch.contracts.crop import Crop
 from linewatch.contracts.prediction import Timing
 from linewatch.contracts.record import Record
 from linewatch.contracts.verdict import (
@@ -34,6 +35,7 @@ from linewatch.wire.schema import (
     CoilDataBody,
     CoilLine,
     CommandMark,
+    CropBody,
     DefectBody,
     DefectLine,
     FrameBody,
@@ -99,6 +101,31 @@ class Sequencer:
     def status(self, body: StatusBody) -> Record:
         """The heartbeat, with where every topic stands; made right before it is sent, by whoever sends the rest."""
         return self._record(Topic.STATUS, body, {"sequences": self.sequences}, b"")
+
+    def crop(self, crop: Crop, published_ns: int) -> Record:
+        """A picture as it is published; it is not journaled."""
+        defect, window = crop.defect, crop.window
+        body = CropBody(
+            id=defect.id,
+            ordinal=int(crop.ordinal),
+            coil=defect.coil,
+            side=defect.side,
+            camera=defect.camera,
+            defect_class=defect.defect_class,
+            severity=defect.severity,
+            area_mm2=_mm(defect.area_mm2),
+            across_mm=_interval(window.box.across_mm),
+            along_mm=_interval(window.box.along_mm),
+            first_line=int(window.first_line),
+            lines=int(window.lines),
+            left_px=int(window.left_px),
+            columns=int(window.columns),
+            scale=float(crop.scale),
+            png_bytes=len(crop.png),
+        )
+        timing = TimingBody(captured_ns=crop.captured_ns, published_ns=published_ns)
+        more = {"timing": timing.model_dump(), "coil_ordinal": crop.coil_ordinal}
+        return self._record(Topic.CROP, body, more, crop.png)
 
     def _record(self, topic: Topic, body: Message, more: dict[str, Any], payload: bytes) -> Record:
         sequence = self._next[topic]

@@ -33,10 +33,16 @@ class Topic(StrEnum):
     COIL = "coil"
     ROLL_MARK = "roll_mark"
     STATUS = "status"
+    CROP = "crop"
 
 
 KEPT_TOPICS = (Topic.FRAME, Topic.DEFECT, Topic.ALARM, Topic.COIL, Topic.ROLL_MARK)
-"""Topics that are journaled and can be asked for again; a status is only worth something while it is fresh."""
+"""Topics that are journaled and can be asked for again; a status is only worth something while it is fresh,
+a picture is not worth the journal's room.
+"""
+
+DECIDED_TOPICS = (*KEPT_TOPICS, Topic.STATUS)
+"""All but pictures: what a consumer gets who does not ask for these."""
 
 Count = Annotated[int, Field(ge=0)]
 Score = Annotated[float, Field(ge=0, le=1)]
@@ -308,6 +314,31 @@ class RollMarkBody(Message):
     suspects: tuple[RollSuspectBody, ...] = Field(description="likeliest first; empty when no roll would do this")
 
 
+class CropBody(Message):
+    """A picture of a defect that has closed, by the frame that showed most of it; the payload is a gray PNG.
+
+    Pixel (row, column) is strip line `first_line + row / scale`, camera column `left_px + column / scale`: so the
+    defect's masks lie on it.
+    """
+
+    id: str = Field(description="of the defect")
+    ordinal: Count = Field(description="of the frame")
+    coil: str
+    side: str
+    camera: str
+    defect_class: str
+    severity: Severity | None
+    area_mm2: Annotated[float, Field(ge=0)] = Field(description="of the defect")
+    across_mm: IntervalMm = Field(description="that the picture shows")
+    along_mm: IntervalMm
+    first_line: Count
+    lines: Annotated[int, Field(ge=1)]
+    left_px: Count
+    columns: Annotated[int, Field(ge=1)]
+    scale: Annotated[float, Field(gt=0, le=1)] = Field(description="picture pixels per camera pixel, both ways")
+    png_bytes: Annotated[int, Field(ge=1, le=MAX_PAYLOAD_BYTES)]
+
+
 class ServiceState(StrEnum):
     """What the service is doing."""
 
@@ -419,6 +450,14 @@ class CoilStatus(Message):
     trouble: str | None = Field(default=None, description="of an engine that a recipe names, or of the data's folder")
 
 
+class CropStatus(Message):
+    """Pictures of defects since the start."""
+
+    made: Count
+    waiting: Count = Field(description="defects that have closed")
+    not_made: Count = Field(description="too many defects at once, or no pixels: they have closed without a picture")
+
+
 class StatusBody(Message):
     """The heartbeat, and how the service is."""
 
@@ -451,6 +490,7 @@ class StatusBody(Message):
     beside: EngineBeside | None = Field(default=None, description="an engine that is tried beside them")
     position: PositionStatus | None = None
     coil_status: CoilStatus | None = None
+    crops: CropStatus | None = Field(default=None, description="null: the service makes no pictures")
 
 
 class Envelope(Message):
@@ -509,6 +549,18 @@ class RollMarkMessage(RollMarkBody, Timed):
     topic: Literal[Topic.ROLL_MARK]
 
 
+class CropMessage(CropBody, Timed):
+    """Topic `crop`, not journaled: a missed one is not served again. `png` holds the picture, from the payload."""
+
+    topic: Literal[Topic.CROP]
+    _png: bytes = PrivateAttr(default=b"")
+
+    @property
+    def png(self) -> bytes:
+        """The picture's file."""
+        return self._png
+
+
 class StatusMessage(StatusBody, Envelope):
     """Topic `status`, not journaled: a missed one is not served again."""
 
@@ -518,7 +570,7 @@ class StatusMessage(StatusBody, Envelope):
     )
 
 
-AnyMessage = FrameMessage | DefectMessage | AlarmMessage | CoilMessage | RollMarkMessage | StatusMessage
+AnyMessage = FrameMessage | DefectMessage | AlarmMessage | CoilMessage | RollMarkMessage | StatusMessage | CropMessage
 
 _MODELS: dict[str, type[AnyMessage]] = {
     Topic.FRAME: FrameMessage,
@@ -527,6 +579,7 @@ _MODELS: dict[str, type[AnyMessage]] = {
     Topic.COIL: CoilMessage,
     Topic.ROLL_MARK: RollMarkMessage,
     Topic.STATUS: StatusMessage,
+    Topic.CROP: CropMessage,
 }
 
 
@@ -830,6 +883,7 @@ Line = VerdictLine | CoilLine | AlarmsLine
 LINE: TypeAdapter[Line] = TypeAdapter(Annotated[Line, Field(discriminator="kind")])
 
 M = TypeVar("M", bound=BaseModel)
+_PNG_SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"
 
 
 def canonical(fields: Any) -> bytes:
@@ -867,6 +921,10 @@ def decode(topic: bytes, header: bytes, payload: bytes) -> AnyMessage:
         if len(runs) != (message.mask.runs if message.mask else 0):
             raise WireError(f"defect {message.id} came with {len(runs)} runs; its header says {message.mask}")
         message._runs = runs
+    elif isinstance(message, CropMessage):
+        if len(payload) != message.png_bytes or not payload.startswith(_PNG_SIGNATURE):
+            raise WireError(f"a crop whose payload is no PNG of {message.png_bytes} bytes, as its header says")
+        message._png = payload
     elif payload:
         raise WireError(f"a {message.topic} message with a payload of {len(payload)} bytes; expected none")
     return message

@@ -1,6 +1,7 @@
-"""Commands, one a line: `frames N RUNS` (each with a defect), `alarm`, `clear` (the last alarm), `roll` (a roll mark's
-next mark), `coil started|ended`, `ailing` (the heartbeat stands, unhealthy), `unheard` (an alarm that no subscriber
-gets), `garbage`, `newer` (a message of schema version 2), `mute` (no more heartbeats), `deaf` (the server stops)."""
+"""Commands, one a line: `frames N RUNS` (each with a defect), `crops N PX SEVERITY` (of the newest N frames), `alarm`,
+`clear` (the last alarm), `roll` (a roll mark's next mark), `coil started|ended`, `ailing` (the heartbeat stands,
+unhealthy), `unheard` (an alarm that no subscriber gets), `garbage`, `newer` (a message of schema version 2), `mute` (no
+more heartbeats), `deaf` (the server stops)."""
 
 import select
 import sys
@@ -10,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import zmq
-from decisions import LINES, alarm, coil_notice, defect_event, roll_mark, verdict
+from decisions import LINES, alarm, coil_notice, crop, defect_event, roll_mark, verdict
 
 from linewatch.config.journal import JournalSettings
 from linewatch.config.wire import WireSettings
@@ -84,6 +85,7 @@ def main(folder: Path, publish: str, serve: str, high_water: int) -> None:  # no
         ready.wait()
         print(publisher.endpoint, addresses[0], flush=True)
         heartbeat = ordinal = 0
+        passage = -1
         muted, healthy = False, True
         while True:
             if not select.select([sys.stdin], [], [], HEARTBEAT_S)[0]:
@@ -96,6 +98,9 @@ def main(folder: Path, publish: str, serve: str, high_water: int) -> None:  # no
                     for _ in range(int(count)):
                         decide(verdict(ordinal, (defect_event(ordinal, runs=int(runs)),)))
                         ordinal += 1
+                case ["crops", count, size, severity]:
+                    for at in range(ordinal - int(count), ordinal):
+                        publisher.send(sequencer.crop(crop(at, passage, int(size), int(severity)), 0))
                 case ["alarm"]:
                     decide(verdict(ordinal, (), (alarm(ordinal, name=f"{journal.epoch}/{ordinal}"),)))
                     ordinal += 1
@@ -108,6 +113,7 @@ def main(folder: Path, publish: str, serve: str, high_water: int) -> None:  # no
                     decide(replace(verdict(ordinal), roll_marks=(mark,)))
                     ordinal += 1
                 case ["coil", state]:
+                    passage += state == "started"
                     decide(coil_notice(CoilState(state), float(ordinal * LINES)))
                 case ["ailing"]:
                     healthy = False

@@ -24,8 +24,8 @@ from linewatch.daemon.replay import replay
 from linewatch.daemon.service import open_service
 from linewatch.daemon.sources import camera_for
 from linewatch.history.regrade import regrade
-from linewatch.history.verdicts import read_coils
 from linewatch.history.strips import same_verdicts
+from linewatch.history.verdicts import read_coils
 from linewatch.wire.schema import (
     REPLY,
     BesideState,

@@ -1,5 +1,6 @@
 """`linewatch history` in a process of its own."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +14,11 @@ def write_config(path: Path, settings: HistorySettings) -> Path:
     services = "".join(
         f'[[service]]\nname = "{s.name}"\npublish = "{s.publish}"\nserve = "{s.serve}"\n' for s in settings.service
     )
-    path.write_text(f'database = "{settings.database}"\ncommit_ms = {settings.commit_ms}\n{services}')
+    images = ""
+    if settings.images is not None:
+        fields = settings.images.model_dump(mode="json").items()
+        images = "[images]\n" + "".join(f"{name} = {json.dumps(value)}\n" for name, value in fields)
+    path.write_text(f'database = "{settings.database}"\ncommit_ms = {settings.commit_ms}\n{services}{images}')
     return path
 
 

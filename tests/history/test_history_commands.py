@@ -12,9 +12,16 @@ import tomllib
 from pathlib import Path
 
 import cv2
+import numpy as np
 import pytest
 from history_process import start_history
 
+from linewatch.config.history import HistorySettings
+from linewatch.config.load import load
+from linewatch.history.database import writing
+from linewatch.history.labels import LabelVerdict, export_labels, label
+from linewatch.history.pictures import pictures
+from linewatch.history.queries import coils, defects
 from linewatch.history.verdicts import read_coil
 
 ROOT = Path(__file__).parents[2]
@@ -47,14 +54,17 @@ def inspected(tmp_path_factory):
     service.write_text(
         f'taxonomy = "configs/taxonomy.toml"\n[source]\ntype = "simulator"\nlength_m = 8.0\ndefects_per_m = 2.0\n'
         f'coil = "MILL-7"\n[[alarm]]\nname = "any"\n[journal]\ndir = "{folder / "journal"}"\n'
-        f'[wire]\npublish = "{publish}"\nserve = "{serve}"\n'
+        f'[wire]\npublish = "{publish}"\nserve = "{serve}"\n[crops]\nmax_per_s = 3.0\n'
     )
     config = folder / "history.toml"
     config.write_text(
         f'database = "sqlite:///{folder / "history.sqlite"}"\n[[service]]\nname = "top"\npublish = "{publish}"\n'
-        f'serve = "{serve}"\n'
+        f'serve = "{serve}"\n[images]\ndir = "{folder / "images"}"\n'
     )
     history = start_history(config)
+    deadline = time.monotonic() + 150
+    while "history open" not in config.with_suffix(".log").read_text() and time.monotonic() < deadline:
+        time.sleep(0.05)
     verdicts = folder / "verdicts.jsonl"
     replay = subprocess.Popen(
         [
@@ -66,11 +76,15 @@ def inspected(tmp_path_factory):
         stderr=subprocess.DEVNULL,
     )
     try:
-        deadline = time.monotonic() + 150
         while time.monotonic() < deadline and replay.poll() is None:
             listed = linewatch("coils", "--config", config, "--json")
             if listed.returncode == 0 and any(row["ended_unix_ns"] for row in json.loads(listed.stdout)["coils"]):
                 break
+        told, since = -1, time.monotonic()  # the service tells three pictures a second
+        while time.monotonic() < min(deadline, since + 4.0):
+            if (now := len(list((folder / "images").glob("*/*/*.png")))) != told:
+                told, since = now, time.monotonic()
+            time.sleep(0.1)
     finally:
         replay.send_signal(signal.SIGINT)
         replay.wait(60)
@@ -108,6 +122,31 @@ def test_what_the_history_lists_is_what_the_verdict_file_holds(inspected):
     first = listed("defects", "--config", config, "--coil", "MILL-7", "--limit", 2)
     rest = listed("defects", "--config", config, "--coil", "MILL-7", "--after", first["after"])
     assert first["defects"] + rest["defects"] == page["defects"]
+
+
+def test_every_defect_has_its_picture(inspected):
+    """Of the shipped engines' defects on the simulated strip, stored by the history as they were published."""
+    config, _ = inspected
+    found = listed("defects", "--config", config, "--coil", "MILL-7", "--images")["defects"]
+    pictures = {d["defect"]: cv2.imread(d["image"], cv2.IMREAD_UNCHANGED) for d in found if d["image"]}
+    assert len(pictures) > len(found) / 2  # the history may not have been connected yet when the first were told
+    found = [d for d in found if d["image"]]
+    assert all(picture.dtype == np.uint8 and picture.ndim == 2 for picture in pictures.values())
+    for defect in found:
+        height, width = pictures[defect["defect"]].shape
+        assert min(height, width) >= 16  # a margin around it
+    table = linewatch("defects", "--config", config, "--coil", "MILL-7", "--images").stdout
+    folder, below = found[0]["image"].split("/images/")
+    assert below in table
+    assert f"images are in {folder}/images" in table.replace("\n", "")
+
+
+def test_pictures_that_nobody_keeps_are_named_as_such(inspected, tmp_path):
+    config = tmp_path / "without.toml"
+    config.write_text(inspected[0].read_text().partition("[images]")[0])
+    ended = linewatch("defects", "--config", config, "--coil", "MILL-7", "--images")
+    assert ended.returncode == 2
+    assert "keeps no pictures; they need its [images], and [crops] of the service" in ended.stderr
 
 
 def test_lists_for_people(inspected):
@@ -215,6 +254,37 @@ def test_mistakes_are_named(inspected, arguments, code, said):
     ended = linewatch(*arguments, "--config", inspected[0])
     assert (ended.returncode, "Traceback" in ended.stderr) == (code, False)
     assert said in ended.stderr
+
+
+def test_labels_are_exported_with_pictures_and_masks_that_lie_on_them(inspected, tmp_path):
+    """As the service told of each defect: the mask's area, and how much darker or lighter it is than what is around."""
+    config, _ = inspected
+    settings, out = load(config, HistorySettings), tmp_path / "wrong.jsonl"
+    with writing(settings.database) as engine, engine.begin() as connection:
+        (row,) = coils(connection)
+        found = defects(connection, [row.passage])
+        for defect in found:
+            label(connection, str(defect.defect), LabelVerdict.NOT_A_DEFECT, None, "eva")
+        assert export_labels(connection, out, settings.images.dir) == len(found)
+        kept = pictures(connection, settings.images.dir, row.passage, [defect.name for defect in found])
+    labels = {told["name"]: told for told in map(json.loads, out.read_text().splitlines())}
+    contrasts = []
+    for defect in found:
+        told = labels[defect.name]
+        if defect.name not in kept:
+            assert (told["image"], told["mask"]) == (None, None)
+            continue
+        image, mask = (cv2.imread(str(tmp_path / told[name]), cv2.IMREAD_UNCHANGED) for name in ("image", "mask"))
+        assert np.array_equal(image, kept[defect.name].read())
+        assert mask.shape == image.shape
+        assert set(np.unique(mask)) == {0, 255}
+        if defect.frames == 1:  # all of it is in the one frame that is shown; a pixel has 0.5 mm2
+            assert (mask == 255).sum() * 0.5 == pytest.approx(defect.area_mm2, abs=0.5)
+            contrasts.append(((image[mask == 255].mean() - image[mask == 0].mean()) / 255, defect.contrast or 0.0))
+    seen, contrast = np.array(contrasts).T
+    clear = np.abs(contrast) > 0.05
+    assert clear.any()
+    assert (np.sign(seen) == np.sign(contrast))[clear].all()
 
 
 def test_without_the_extra_its_name_is_told(inspected):

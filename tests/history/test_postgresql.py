@@ -8,16 +8,22 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from decisions import crop
 from test_recorder import a_coil, look, store
 from test_stored_coils import assert_same
 
+from linewatch.config.history import ImageSettings
 from linewatch.contracts.errors import HistoryError
 from linewatch.history.coil import all_masks
 from linewatch.history.database import reading, writing
+from linewatch.history.images import Archive
 from linewatch.history.labels import LabelVerdict, export_labels, label
+from linewatch.history.pictures import pictures
 from linewatch.history.queries import coils, defects
+from linewatch.history.recorder import standing_of
 from linewatch.history.stored import read_passage
 from linewatch.wire.encode import Sequencer
+from linewatch.wire.schema import decode
 
 BINARIES = max(Path("/usr/lib/postgresql").glob("*/bin/initdb"), default=Path("none")).parent
 
@@ -80,6 +86,40 @@ def test_postgresql_holds_what_sqlite_holds(server, tmp_path):
     with reading(server) as connection:
         assert export_labels(connection, tmp_path / "labels.csv") == 1
     assert "not-a-defect,scratch,," in (tmp_path / "labels.csv").read_text()
+
+
+def test_the_image_archive_on_postgresql(server, tmp_path):
+    """Its cap, its retention by bytes and of expired coils, and the sweep, as on SQLite."""
+    sequencer = Sequencer(1)
+    with writing(server) as engine:
+        for _ in range(2):
+            store(engine, a_coil(sequencer), name="pictured")
+        with engine.begin() as connection:
+            known = standing_of(connection, "pictured")
+            newest = coils(connection)[0].passage
+        records = [Sequencer(1).crop(crop(n, 1, 700, n % 5 + 1, name=f"C1/a/b/{n}.1"), 0) for n in range(8)]
+        crops = [decode(b"crop", record.header, record.payload) for record in records]
+        folder = tmp_path / "images"
+        with Archive(ImageSettings(dir=folder, min_free_mb=16.0, max_per_coil=4, max_mb=1), engine) as archive:
+            assert archive.store(known, crops) == []
+            assert sorted(path.name for path in folder.glob("*/*/*.png")) == [
+                "2.1.png",
+                "3.1.png",
+                "4.1.png",
+                "7.1.png",
+            ]
+            while archive.tidy():
+                pass
+            assert archive.used_mb <= 1
+        (stray := next(folder.glob("*/*")) / "9.9.png").write_bytes(b"stray")
+        with Archive(ImageSettings(dir=folder, min_free_mb=16.0, days=1e-9), engine) as archive:
+            while archive.tidy():
+                pass
+            assert archive.used_mb == 0
+        assert not stray.exists()
+        assert list(folder.glob("*/*/*.png")) == []
+    with reading(server) as connection:
+        assert pictures(connection, folder, newest, ["C1/a/b/4.1"]) == {}
 
 
 def test_a_password_is_never_shown(server):

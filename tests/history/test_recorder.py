@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import sqlalchemy as sa
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from decisions import LINES, alarm, coil_notice, defect_event, roll_mark, verdict
@@ -16,13 +17,13 @@ from linewatch.client import Position
 from linewatch.config.history import KeepSettings
 from linewatch.contracts.errors import HistoryError
 from linewatch.contracts.verdict import CoilState, DefectState, RollMarkState
-from linewatch.history.database import reading, writing
+from linewatch.history.database import _migrations, reading, writing
 from linewatch.history.labels import LabelVerdict, label, newest_labels
 from linewatch.history.queries import coils, defects, masks, passages_of, spans
 from linewatch.history.recorder import Recorder, standing_of
 from linewatch.history.retention import expire_step
 from linewatch.history.stored import read_passage
-from linewatch.history.tables import METADATA
+from linewatch.history.tables import COIL, METADATA, SERVICE
 from linewatch.wire.encode import Sequencer, drafts
 from linewatch.wire.schema import DefectMessage, decode
 
@@ -246,6 +247,22 @@ def test_room_is_bounded(url):
             pages, free = (connection.exec_driver_sql(f"PRAGMA {n}").scalar() for n in ("page_count", "freelist_count"))
             assert 1 <= left < 4
             assert (pages - free) * 4096 <= 16e6
+
+
+def test_a_history_of_before_is_brought_up_to_date_with_what_it_holds(url):
+    config = _migrations()
+    engine = sa.create_engine(url)
+    with engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0001")
+        connection.execute(sa.insert(SERVICE).values(name="svc", journal=3))
+    engine.dispose()
+    with pytest.raises(HistoryError, match=r"is of revision 0001, this linewatch reads .*start its"), reading(url):
+        pass
+    with writing(url) as engine:
+        store(engine, a_coil(Sequencer(1)))
+    with reading(url) as connection:
+        assert connection.execute(sa.select(COIL.c.journal)).scalars().all() == [3]
 
 
 def test_the_migrations_make_the_tables_that_the_program_uses(url):

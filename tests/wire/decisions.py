@@ -1,8 +1,12 @@
 """Decisions as the decision room makes them, for the tests of the wire and the client."""
 
+from dataclasses import replace
+
+import cv2
 import numpy as np
 
 from linewatch.contracts.alarm import Alarm, AlarmState
+from linewatch.contracts.crop import Crop, CropWindow
 from linewatch.contracts.frame import Cause
 from linewatch.contracts.prediction import Timing
 from linewatch.contracts.verdict import (
@@ -45,6 +49,18 @@ def defect_event(
     )
     rows = np.array([[row // 8, 16 * (row % 8), 16 * (row % 8) + 5] for row in range(runs)], np.int32).reshape(-1, 3)
     return DefectEvent(state, defect, RunMask(first, rows) if runs else None)
+
+
+def crop(
+    ordinal: int, passage: int = 0, size: int = 40, severity: int | None = None, name: str | None = None, **more
+) -> Crop:
+    """Noise around the defect of that frame: its window begins 5 lines and 10 columns before the mask's origin."""
+    defect = replace(defect_event(ordinal, name=name).defect, severity=severity or None, **more)
+    noise = np.random.default_rng(ordinal).integers(0, 256, (size, size), np.uint8)
+    first = max(0, ordinal * LINES - 5)
+    box = StripBox((95.0, 95.0 + size / 2), (float(first), float(first + size)))
+    _, png = cv2.imencode(".png", noise)
+    return Crop(defect, passage, ordinal, 1, CropWindow(first, size, 0, size, box), 1.0, png.tobytes())
 
 
 def alarm(ordinal: int, state: AlarmState = AlarmState.RAISED, name: str | None = None) -> Alarm:

@@ -4,12 +4,14 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from decisions import alarm, coil_grade, coil_notice, defect_event, roll_mark, verdict
 from hypothesis import given
 from hypothesis import strategies as st
 
+from linewatch.contracts.crop import Crop, CropWindow
 from linewatch.contracts.errors import WireError
 from linewatch.contracts.frame import Cause
 from linewatch.contracts.prediction import Timing
@@ -182,6 +184,19 @@ def test_another_schema_version_is_named_before_anything_else():
     fields = json.loads(Sequencer(1).record(drafts(verdict(0))[0]).header)
     with pytest.raises(WireError, match=r"schema version 2; this side speaks 1: upgrade"):
         decode(b"frame", canonical(fields | {"schema_version": 2, "new": 1}), b"")
+
+
+def test_a_crop_is_a_png_of_the_size_that_its_header_says():
+    _, png = cv2.imencode(".png", np.arange(35, dtype=np.uint8).reshape(5, 7))
+    window = CropWindow(first_line=300, lines=5, left_px=20, columns=7, box=StripBox((10.0, 13.5), (300.0, 305.0)))
+    record = Sequencer(3).crop(Crop(defect_event(0).defect, 1, 4, 99, window, 1.0, png.tobytes()), 123)
+    message = decode(record.topic.encode(), record.header, record.payload)
+    assert (message.epoch, message.sequence, message.coil_ordinal, message.ordinal) == (3, 0, 1, 4)
+    assert message.timing.captured_ns == 99
+    assert cv2.imdecode(np.frombuffer(message.png, np.uint8), cv2.IMREAD_UNCHANGED).tolist()[4][6] == 34
+    for payload in (b"", record.payload[:-1], record.payload + b"x", b"x" * len(record.payload)):
+        with pytest.raises(WireError, match="is no PNG of"):
+            decode(b"crop", record.header, payload)
 
 
 def test_a_mask_too_large_for_a_message_is_left_out_and_said(monkeypatch):

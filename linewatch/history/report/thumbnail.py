@@ -88,40 +88,36 @@ def cut_out(camera: Camera, line: LineSettings, coil: str, windows: Sequence[Str
                 continue
             if grab.along_mm > last_mm:
                 break
-            end_mm = grab.along_mm + grab.image.shape[0] * grab.mm_per_line
+            lines, columns = grab.image.shape
+            across_mm = line.across_offset_mm, line.across_offset_mm + columns * line.mm_per_px
+            seen_box = StripBox(across_mm, (grab.along_mm, grab.along_mm + lines * grab.mm_per_line))
             for number, window in enumerate(windows):
-                if window.along_mm[0] < end_mm and window.along_mm[1] > grab.along_mm:
-                    canvases[number] = _laid(
-                        canvases[number], grab.image, grab.along_mm, grab.mm_per_line, line, window
-                    )
+                if window.along_mm[0] < seen_box.along_mm[1] and window.along_mm[1] > grab.along_mm:
+                    canvases[number] = lay_out(canvases[number], grab.image, seen_box, window)
     if windows and coil not in seen:
         shown = ", ".join(sorted(repr(name) for name in seen)[:10]) or "nothing"
         raise SourceError(f"the source shows {shown}, not coil {coil!r}; give the recording that was replayed")
-    return [None if canvas is None else _data_uri(canvas) for canvas in canvases]
+    return [None if canvas is None else as_data_uri(canvas) for canvas in canvases]
 
 
-def _laid(
-    canvas: np.ndarray | None,
-    image: np.ndarray,
-    along_mm: float,
-    mm_per_line: float,
-    line: LineSettings,
-    window: StripBox,
-) -> np.ndarray:
-    """The canvas (along, across) of a window with what a frame shows of it; gray where nothing was seen."""
+def lay_out(canvas: np.ndarray | None, image: np.ndarray, shown: StripBox, window: StripBox) -> np.ndarray:
+    """The canvas (along, across) of a window, with what an image (lines, columns) that shows `shown` has of it; gray
+    where nothing was seen.
+    """
     columns, rows = _CROP_PX
     if canvas is None:
         canvas = np.full((columns, rows), 225, np.uint8)
     at_along = window.along_mm[0] + (np.arange(columns) + 0.5) / columns * _size(window.along_mm)
     at_across = window.across_mm[0] + (np.arange(rows) + 0.5) / rows * _size(window.across_mm)
-    lines = np.floor((at_along - along_mm) / mm_per_line).astype(int)
-    pixels = np.floor((at_across - line.across_offset_mm) / line.mm_per_px).astype(int)
+    lines = np.floor((at_along - shown.along_mm[0]) / _size(shown.along_mm) * image.shape[0]).astype(int)
+    pixels = np.floor((at_across - shown.across_mm[0]) / _size(shown.across_mm) * image.shape[1]).astype(int)
     here, there = (lines >= 0) & (lines < image.shape[0]), (pixels >= 0) & (pixels < image.shape[1])
     canvas[np.ix_(here, there)] = image[np.ix_(lines[here], pixels[there])]
     return canvas
 
 
-def _data_uri(canvas: np.ndarray) -> str:
+def as_data_uri(canvas: np.ndarray) -> str:
+    """A canvas as a JPEG, along to the right."""
     _, data = cv2.imencode(".jpg", canvas.T, _JPEG)
     return "data:image/jpeg;base64," + base64.b64encode(data.tobytes()).decode()
 

@@ -18,7 +18,7 @@ from linewatch.plant.modbus.acknowledge import Acknowledger
 from linewatch.plant.modbus.picture import Picture, StandingAlarm
 from linewatch.plant.modbus.registers import BridgeState, Image
 from linewatch.plant.modbus.server import ModbusServer
-from linewatch.wire.schema import StatusMessage, Topic
+from linewatch.wire.schema import StatusMessage
 
 ANSWER_TIMEOUT_S = 0.5  # of the service; while it is waited for, nothing is followed
 ASK_AGAIN_S = 1.0
@@ -82,7 +82,7 @@ class Follower:
     def _follow(self) -> None:
         service, ask_s = self._settings.service, 0.0
         with Subscriber(
-            service.publish, service.serve, tuple(Topic), keys=self._keys, answer_timeout_s=ANSWER_TIMEOUT_S
+            service.publish, service.serve, keys=self._keys, answer_timeout_s=ANSWER_TIMEOUT_S
         ) as subscriber:
             while not self._stop.is_set():
                 message = subscriber.poll(POLL_S)

@@ -25,6 +25,7 @@ from linewatch.wire.schema import (
     AlarmMessage,
     AnyMessage,
     CoilMessage,
+    CropMessage,
     DefectMessage,
     FrameMessage,
     RollMarkMessage,
@@ -124,8 +125,8 @@ class Picture:
             case Lost():
                 self._lost = min(_MAX_UINT16, self._lost + max(1, (message.end or 0) - message.first))
                 self._torn |= message.topic is not Topic.DEFECT
-            case RollMarkMessage():
-                pass  # has no registers: its alarm has a bit
+            case RollMarkMessage() | CropMessage():
+                pass  # have no registers: a roll mark's alarm has a bit
             case _ if self._is_known(message):
                 pass
             case FrameMessage():

@@ -1,0 +1,306 @@
+"""The image archive: a PNG per defect in one folder, a row for each; the least worth goes first, before any decision.
+
+A file is written before its row and removed before its row, so what a kill leaves behind is a file that no row names,
+which the sweep after the next start removes, or a row whose file is gone, which is the next to be removed itself.
+"""
+
+import os
+import re
+import shutil
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final, Self
+
+import sqlalchemy as sa
+import structlog
+
+from linewatch.config.history import ImageSettings
+from linewatch.contracts.errors import HistoryError
+from linewatch.history.recorder import Stored
+from linewatch.history.tables import COIL, IMAGE
+from linewatch.wire.schema import CropMessage
+
+log = structlog.get_logger()
+
+MARK: Final = "linewatch-images"
+"""The file that makes a folder an archive: it says of which database."""
+STEP_FILES: Final = 64
+"""Removed in one step: some milliseconds, in which nothing is recorded."""
+RETRY_S: Final = 10.0
+"""How long after a failure to write no picture is tried."""
+ROOM: Final = 1.1
+"""Once the disk is low, so much more than `min_free_mb` is made free."""
+
+_DAY_NS: Final = 86_400 * 1_000_000_000
+_SEVERITIES: Final = range(6)  # 0: not graded
+_UNSAFE: Final = re.compile(r"[^A-Za-z0-9_.-]")
+
+
+class Archive:
+    """Used by one thread. What is wrong with the folder's disk stops pictures, and nothing else.
+
+    stored, removed: pictures so far. not_stored: that came while pictures were stopped. passed_over: less severe than
+    all that their coil has.
+    """
+
+    def __init__(self, settings: ImageSettings, engine: sa.Engine) -> None:
+        self._settings = settings
+        self._engine = engine
+        self._bytes = 0
+        self._unswept: Iterator[Path] = iter(())
+        self._going: Sequence[Any] = ()  # files that are removed, and whose rows may still be there
+        self._in_doubt = False
+        self._again_s = 0.0
+        self.stopped: str | None = None
+        self.stored = self.removed = self.not_stored = self.passed_over = 0
+
+    def __enter__(self) -> Self:
+        """Open the folder, or make it. Raises HistoryError when it cannot be used or is not this database's."""
+        folder, mark = self._settings.dir, self._settings.dir / MARK
+        ours = _database_name(self._engine)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            if mark.exists():
+                theirs = mark.read_text().strip()
+                if theirs != ours:
+                    raise HistoryError(
+                        f"[images] dir {folder} holds the pictures of {theirs}, not of {ours}; name another folder, or "
+                        f"write the new name into {mark} if the database was moved"
+                    )
+            elif {path.name for path in folder.iterdir()} - {f"{MARK}.part"}:
+                raise HistoryError(f"[images] dir {folder} holds other files; name a folder of its own")
+            else:
+                _write(mark, f"{ours}\n".encode())
+            self._take_stock()
+        except OSError as error:
+            raise HistoryError(f"[images] dir {folder} cannot be used ({error.strerror}); name another") from error
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        log.info("pictures closed", stored=self.stored, removed=self.removed, not_stored=self.not_stored)
+
+    @property
+    def used_mb(self) -> float:
+        """By the archive's rows."""
+        return self._bytes / 1e6
+
+    def state(self) -> str:
+        """For `systemctl status`."""
+        return f"PICTURES STOPPED: {self.stopped}" if self.stopped else f"{self.used_mb:.0f} MB of pictures"
+
+    def store(self, service: Stored, crops: Sequence[CropMessage]) -> list[CropMessage]:
+        """Keep what is worth it; the pictures whose coil is not stored yet come back. Raises DBAPIError."""
+        unknown: list[CropMessage] = []
+        self._in_doubt = True
+        with self._engine.begin() as connection:
+            for crop in crops:
+                coil = connection.execute(
+                    sa.select(COIL.c.id, COIL.c.coil, COIL.c.begun_unix_ns).filter_by(
+                        service_id=service.service_id,
+                        journal=service.journal,
+                        epoch=crop.epoch,
+                        ordinal=crop.coil_ordinal,
+                    )
+                ).first()
+                if coil is None:
+                    unknown.append(crop)
+                elif not self._may_write():
+                    self.not_stored += 1
+                else:
+                    self._keep(connection, coil, crop)
+        self._in_doubt = False
+        return unknown
+
+    def tidy(self) -> bool:
+        """Remove a part of what must go; whether there is more. Raises DBAPIError, when the files are gone already."""
+        try:
+            if self._in_doubt:
+                self._take_stock()
+            for folder in self._unswept:
+                self._sweep(folder)
+                return True
+            if not self._going:
+                self._going = self._must_go()
+            for row in self._going:
+                path = self._settings.dir / row.path
+                path.unlink(missing_ok=True)
+                for emptied in path.parents[:2]:
+                    with suppress(OSError):
+                        emptied.rmdir()
+        except OSError as error:
+            self._stop(f"{error.filename or self._settings.dir}: {error.strerror}")
+            return False
+        if not self._going:
+            return False
+        with self._engine.begin() as connection:
+            connection.execute(sa.delete(IMAGE).where(IMAGE.c.id.in_([row.id for row in self._going])))
+        self._bytes -= sum(row.bytes for row in self._going)
+        self.removed += len(self._going)
+        self._going = ()
+        return True
+
+    def _take_stock(self) -> None:
+        """At the start, and when files were written whose rows were not: what there is, and what has to be swept."""
+        with self._engine.begin() as connection:
+            self._bytes = int(connection.execute(sa.select(sa.func.sum(IMAGE.c.bytes))).scalar() or 0)
+        self._unswept = iter(sorted(path for day in _folders(self._settings.dir) for path in _folders(day)))
+        self._in_doubt = False
+
+    def _may_write(self) -> bool:
+        if time.monotonic() < self._again_s:
+            return False
+        try:
+            free_mb, least_mb = self._free_mb(), self._settings.min_free_mb
+        except OSError as error:
+            self._stop(f"{self._settings.dir}: {error.strerror}")
+            return False
+        if free_mb < least_mb:
+            self._stop(
+                f"{free_mb:.0f} MB are free on the disk of {self._settings.dir}, {least_mb:g} MB stay for records"
+            )
+            return False
+        return True
+
+    def _stop(self, why: str) -> None:
+        self._again_s = time.monotonic() + RETRY_S
+        if self.stopped is None:
+            log.error("pictures stopped", why=why, decisions="are stored as before")
+        self.stopped = why
+
+    def _keep(self, connection: sa.Connection, coil: Any, crop: CropMessage) -> None:
+        of_coil = sa.select(IMAGE).where(IMAGE.c.coil_id == coil.id)
+        if connection.execute(of_coil.where(IMAGE.c.name == crop.id)).first() is not None:
+            return
+        severity, displaced = crop.severity or 0, None
+        counted = connection.execute(sa.select(sa.func.count()).select_from(of_coil.subquery())).scalar_one()
+        if counted >= self._settings.max_per_coil:
+            least = of_coil.order_by(IMAGE.c.severity, IMAGE.c.area_mm2, IMAGE.c.id).limit(1)
+            displaced = connection.execute(least).one()
+            if (severity, crop.area_mm2) <= (displaced.severity, displaced.area_mm2):
+                self.passed_over += 1
+                return
+        path = _path(coil, crop)
+        try:
+            _write(self._settings.dir / path, crop.png)
+            if displaced is not None:
+                (self._settings.dir / displaced.path).unlink(missing_ok=True)
+        except OSError as error:
+            self._stop(f"{self._settings.dir}: {error.strerror}")
+            self.not_stored += 1
+            return
+        if displaced is not None:
+            connection.execute(sa.delete(IMAGE).where(IMAGE.c.id == displaced.id))
+            self._bytes -= displaced.bytes
+            self.removed += 1
+        connection.execute(
+            sa.insert(IMAGE).values(
+                coil_id=coil.id,
+                name=crop.id,
+                severity=severity,
+                area_mm2=crop.area_mm2,
+                path=path,
+                bytes=len(crop.png),
+                stored_unix_ns=time.time_ns(),
+                first_line=crop.first_line,
+                lines=crop.lines,
+                left_px=crop.left_px,
+                columns=crop.columns,
+                scale=crop.scale,
+                across_begin_mm=crop.across_mm[0],
+                across_end_mm=crop.across_mm[1],
+                along_begin_mm=crop.along_mm[0],
+                along_end_mm=crop.along_mm[1],
+            )
+        )
+        self._bytes += len(crop.png)
+        self.stored += 1
+        if self.stopped is not None:
+            log.info("pictures stored again", not_stored=self.not_stored)
+            self.stopped = None
+
+    def _must_go(self) -> Sequence[Any]:
+        """The next pictures to remove: of expired coils, too old, or too many for the disk."""
+        columns = IMAGE.c.id, IMAGE.c.path, IMAGE.c.bytes, IMAGE.c.severity, IMAGE.c.stored_unix_ns
+        some, now_ns = sa.select(*columns).limit(STEP_FILES), time.time_ns()
+        by_age = some.order_by(IMAGE.c.stored_unix_ns)
+        with self._engine.begin() as connection:
+            if expired := connection.execute(some.where(IMAGE.c.coil_id.is_(None))).all():
+                return expired
+            each = [connection.execute(by_age.where(IMAGE.c.severity == severity)).all() for severity in _SEVERITIES]
+        oldest = [row for rows in each for row in rows]
+        too_old_ns = now_ns - int(self._settings.days * _DAY_NS)
+        if too_old := [row for row in oldest if row.stored_unix_ns < too_old_ns]:
+            return too_old
+        excess = self._bytes - self._settings.max_mb * 1e6
+        free_mb, least_mb = self._free_mb(), self._settings.min_free_mb
+        if free_mb < least_mb:
+            excess = max(excess, (ROOM * least_mb - free_mb) * 1e6)
+        going: list[Any] = []
+        for row in sorted(oldest, key=lambda row: _worn(row, now_ns), reverse=True)[:STEP_FILES]:
+            if excess <= 0:
+                break
+            going.append(row)
+            excess -= row.bytes
+        return going
+
+    def _sweep(self, folder: Path) -> None:
+        """Remove files without a row, and rows whose file is not as it was written."""
+        passage = folder.name.partition("-")[0]
+        with self._engine.begin() as connection:
+            rows = (
+                connection.execute(sa.select(IMAGE).where(IMAGE.c.coil_id == int(passage))).all()
+                if passage.isdecimal()
+                else ()
+            )
+            named = {self._settings.dir / row.path: row for row in rows}
+            with os.scandir(folder) as entries:
+                sizes = {Path(entry.path): entry.stat().st_size for entry in entries if entry.is_file()}
+            damaged = [row for path, row in named.items() if sizes.get(path) != row.bytes]
+            connection.execute(sa.delete(IMAGE).where(IMAGE.c.id.in_([row.id for row in damaged])))
+        self._bytes -= sum(row.bytes for row in damaged)
+        stray = sizes.keys() - named.keys() | {self._settings.dir / row.path for row in damaged}
+        for path in stray:
+            path.unlink(missing_ok=True)
+        if stray:
+            log.info("pictures swept", folder=str(folder), files=len(stray), rows=len(damaged))
+
+    def _free_mb(self) -> float:
+        return shutil.disk_usage(self._settings.dir).free / 1e6
+
+
+def _worn(row: Any, now_ns: int) -> float:
+    """Its age, by what it is worth: one of severity s has 1 + s times the days of one that is not graded."""
+    return (now_ns - row.stored_unix_ns) / (1 + row.severity)
+
+
+def _path(coil: Any, crop: CropMessage) -> str:
+    """Below the folder: day, passage, and where the defect was first seen; nothing in it can lead elsewhere."""
+    day = datetime.fromtimestamp(coil.begun_unix_ns / 1e9, UTC)
+    passage = f"{coil.id}-{_UNSAFE.sub('_', coil.coil)[:80]}"
+    return f"{day:%Y-%m-%d}/{passage}/{_UNSAFE.sub('_', crop.id.rpartition('/')[2])[:80]}.png"
+
+
+def _write(path: Path, data: bytes) -> None:
+    half = path.with_name(path.name + ".part")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        half.write_bytes(data)
+        half.replace(path)
+    except OSError:
+        with suppress(OSError):
+            half.unlink(missing_ok=True)
+        raise
+
+
+def _folders(folder: Path) -> list[Path]:
+    with os.scandir(folder) as entries:
+        return [Path(entry.path) for entry in entries if entry.is_dir(follow_symlinks=False)]
+
+
+def _database_name(engine: sa.Engine) -> str:
+    if engine.dialect.name == "sqlite" and engine.url.database:
+        return str(Path(engine.url.database.removeprefix("file:")).resolve())
+    return engine.url.render_as_string(hide_password=True)

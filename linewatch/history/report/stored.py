@@ -1,0 +1,32 @@
+"""Pictures for the report out of the image archive, where there is no recording to cut them out of."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import sqlalchemy as sa
+
+from linewatch.contracts.verdict import Defect
+from linewatch.history.coil import IntervalMm
+from linewatch.history.pictures import pictures
+from linewatch.history.report.thumbnail import as_data_uri, lay_out, window_of
+
+
+def stored_pictures(
+    connection: sa.Connection, folder: Path, passage: int, defects: Sequence[Defect]
+) -> list[str | None]:
+    """As `cut_out` gives them, for the windows of these defects of a passage; None where there is none of it."""
+    found = pictures(connection, folder, passage, (defect.id for defect in defects))
+    made: list[str | None] = []
+    for defect in defects:
+        picture = found.get(defect.id)
+        image = picture.read() if picture is not None else None
+        window = window_of(defect.box)
+        if picture is None or image is None or not _meet(picture.box.along_mm, window.along_mm):
+            made.append(None)  # of a long defect the beginning is shown: its picture may lie further on
+        else:
+            made.append(as_data_uri(lay_out(None, image, picture.box, window)))
+    return made
+
+
+def _meet(one_mm: IntervalMm, other_mm: IntervalMm) -> bool:
+    return one_mm[0] < other_mm[1] and other_mm[0] < one_mm[1]
