@@ -185,7 +185,9 @@ def _outline(crops: Sequence[_Crop], side: Verdicts, number: int) -> None:
                 continue
             end_mm = crop.along_mm + _WIDTH_PX / crop.px_per_mm
             subjects = {one.id for one in (crop.told.a, crop.told.b)[number]}
-            for row in np.flatnonzero((along_mm[:, 0] < end_mm) & (along_mm[:, 1] > crop.along_mm)).tolist():
+            begins_mm, ends_mm = along_mm.T
+            here = (begins_mm < end_mm) & (ends_mm > crop.along_mm) & (ends_mm > begins_mm)
+            for row in np.flatnonzero(here).tolist():
                 name = strip.record.defects.ids[row]
                 if parts := strip.record.masks.get(name):
                     layer = _laid(crop, np.concatenate(parts), *along_mm[row].tolist())
