@@ -207,11 +207,13 @@ def _rated(coil: CoilSoFar, events: tuple[DefectEvent, ...]) -> tuple[DefectEven
     """The events with their defects' severities, where the coil is graded."""
     if coil.grading is None or not events:
         return events
-    severities = severities_of([event.defect for event in events], coil.grading.rules)
-    return tuple(
-        replace(event, defect=replace(event.defect, severity=severity))
-        for event, severity in zip(events, severities, strict=True)
-    )
+    defects = {id(event.defect): event.defect for event in events}  # most open and close in one frame
+    severities = severities_of(list(defects.values()), coil.grading.rules)
+    rated = {
+        key: replace(defect, severity=severity)
+        for (key, defect), severity in zip(defects.items(), severities, strict=True)
+    }
+    return tuple(DefectEvent(one.state, rated[id(one.defect)], one.mask, one.merged_into) for one in events)
 
 
 def _graded(

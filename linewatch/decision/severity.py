@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields, replace
 from typing import Self
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from linewatch.config.grading import SEVERITIES, UNKNOWN_SEVERITY, GradingSettings, Selection
 from linewatch.config.taxonomy import Taxonomy
@@ -77,27 +78,34 @@ def instances_of(defects: Iterable[Defect], rules: GradingRules, periodic: Colle
     periodic: ids of those that belong to a roll mark.
     """
     codes = {name: code for code, name in enumerate(rules.class_severities)}
-    rows = [
-        (
-            defect.id,
-            codes.get(defect.defect_class, -1),
-            defect.side == "top",
-            round(defect.box.along_mm[0], 3),
-            round(defect.box.along_mm[1], 3),
-            round(round(defect.box.across_mm[1], 3) - round(defect.box.across_mm[0], 3), 3),
-            round(defect.area_mm2, 3),
-            math.nan if defect.edge_mm is None else round(defect.edge_mm, 3),
-            round(defect.confidence, 4),
-            defect.id in periodic,
-        )
-        for defect in defects
-        if defect.defect_class not in rules.pseudo_classes
-    ]
-    columns = list(zip(*rows, strict=True)) or [()] * 10
-    types = (object, np.int16, bool, *[np.float64] * 6, bool)
-    arrays = [np.array(column, kind) for column, kind in zip(columns, types, strict=True)]
-    found = Instances(*[*arrays, np.zeros(len(rows), np.int8)])
+    real = [defect for defect in defects if defect.defect_class not in rules.pseudo_classes]
+    boxes = [(*defect.box.along_mm, *defect.box.across_mm) for defect in real]
+    begin_mm, end_mm, left_mm, right_mm = _published(boxes, 3).reshape(-1, 4).T
+    found = Instances(
+        ids=np.array([defect.id for defect in real], object),
+        class_code=np.array([codes.get(defect.defect_class, -1) for defect in real], np.int16),
+        top=np.array([defect.side == "top" for defect in real], bool),
+        begin_mm=begin_mm,
+        end_mm=end_mm,
+        width_mm=_published(right_mm - left_mm, 3),
+        area_mm2=_published([defect.area_mm2 for defect in real], 3),
+        edge_mm=_published([math.nan if defect.edge_mm is None else defect.edge_mm for defect in real], 3),
+        confidence=_published([defect.confidence for defect in real], 4),
+        periodic=np.array([defect.id in periodic for defect in real] if periodic else np.zeros(len(real)), bool),
+        severity=np.zeros(len(real), np.int8),
+    )
     return rated(found.take(np.argsort(found.begin_mm, kind="stable")), rules)
+
+
+def _published(values: ArrayLike, digits: int) -> np.ndarray:
+    """float64: what Python's `round` makes of each, as figures are rounded on the wire."""
+    exact = np.array(values, np.float64)
+    scaled = exact * 10**digits
+    rounded = np.rint(scaled) / 10**digits
+    inexact = 1e-3 + 1e-15 * np.abs(scaled)  # scaling may have made, or hidden, a tie
+    for at in np.argwhere(np.abs(scaled - np.floor(scaled) - 0.5) < inexact):
+        rounded[tuple(at)] = round(float(exact[tuple(at)]), digits)
+    return rounded
 
 
 def severities_of(defects: Sequence[Defect], rules: GradingRules) -> list[int | None]:
