@@ -88,8 +88,8 @@ def begin(pieces: Pieces, prediction: Prediction, rules: DecisionRules) -> Begin
 
 def highest(classes: tuple[str, ...], shares: np.ndarray) -> list[tuple[tuple[str, float], ...]]:
     """`Defect.class_scores` of each row of `shares`, float64 (n, classes)."""
-    by_name = np.argsort(np.argsort(classes)) if classes else np.zeros(0, np.int64)
-    best = np.lexsort((np.broadcast_to(by_name, shares.shape), -shares))[:, :CLASSES_TOLD]
-    names = [[classes[at] for at in row] for row in best.tolist()]
-    values = np.take_along_axis(shares, best, axis=1).tolist()
+    by_name = np.argsort(classes) if classes else np.zeros(0, np.int64)  # of equal scores the first by name
+    rank = np.argsort(-shares[:, by_name], axis=1, kind="stable")[:, :CLASSES_TOLD]
+    values = np.take_along_axis(shares, best := by_name[rank], axis=1).tolist()
+    names = np.array(classes, object)[best].tolist()
     return [tuple(zip(*row, strict=True)) for row in zip(names, values, strict=True)]

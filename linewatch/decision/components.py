@@ -4,11 +4,10 @@ All of a frame's pieces lie in columns: each step is one pass over the runs, the
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import Self
 
-import cv2
 import numpy as np
 
 from linewatch.contracts.prediction import Depth, Prediction
@@ -31,8 +30,8 @@ class Pieces:
 
     runs: int32 (m, 3) as in `geometry.runs`, of one piece after the other; counts: how many each has, 1 or more.
     tiled: bool, whether the outline is a tile's (`Extent.TILE`). born: int64 (n, 2), (line, column) that names it.
-    peak: uint8. scores: float64 (n, classes), class scores summed over `weight` pixels (one that two tiles show counts
-    twice).
+    peak: uint8. shown: bool (n, tiles), which of the tiles that passed show some of it. scores: float64 (n, classes),
+    class scores summed over `weight` pixels (one that two tiles show counts twice).
     """
 
     runs: np.ndarray
@@ -40,6 +39,7 @@ class Pieces:
     tiled: np.ndarray
     born: np.ndarray
     peak: np.ndarray
+    shown: np.ndarray
     scores: np.ndarray
     weight: np.ndarray
 
@@ -78,21 +78,16 @@ class Pieces:
         return [self.runs[begin:end] for begin, end in zip(self.begins.tolist(), ends.tolist(), strict=True)]
 
     def take(self, rows: np.ndarray) -> Self:
-        """Those of a mask or of places."""
-        return type(self)(
-            self.runs[ranges(self.begins[rows], self.counts[rows])],
-            *(column[rows] for column in (self.counts, self.tiled, self.born, self.peak, self.scores, self.weight)),
-        )
+        """Those at these places."""
+        columns = (getattr(self, one.name)[rows] for one in fields(self)[1:])
+        return type(self)(self.runs[ranges(self.begins[rows], self.counts[rows])], *columns)
 
     @classmethod
-    def none(cls, classes: int) -> Self:
+    def none(cls, tiles: int, classes: int) -> Self:
         """Of a frame without a defect."""
-        nothing = np.zeros(0, np.int64)
-        return cls(
-            np.zeros((0, 3), np.int32),
-            *(nothing, nothing.astype(bool), np.zeros((0, 2), np.int64), nothing.astype(np.uint8)),
-            *(np.zeros((0, classes)), nothing),
-        )
+        nothing, no_flag = np.zeros(0, np.int64), np.zeros(0, bool)
+        born, shown, scores = nothing.reshape(0, 2), np.zeros((0, tiles), bool), np.zeros((0, classes))
+        return cls(np.zeros((0, 3), np.int32), nothing, no_flag, born, nothing.astype(np.uint8), shown, scores, nothing)
 
 
 def find_pieces(prediction: Prediction, rules: DecisionRules) -> Pieces:
@@ -106,7 +101,7 @@ def find_pieces(prediction: Prediction, rules: DecisionRules) -> Pieces:
     """
     frame, edges = prediction.frame, prediction.edges
     if prediction.failed or prediction.depth is Depth.SCREENED or edges is None or not len(prediction.probability):
-        return Pieces.none(len(prediction.classes))
+        return Pieces.none(0, len(prediction.classes))
     tiles = [tile for tile, passed in zip(prediction.tiles, prediction.passed.tolist(), strict=True) if passed]
     view = _View(
         prediction=prediction,
@@ -119,9 +114,12 @@ def find_pieces(prediction: Prediction, rules: DecisionRules) -> Pieces:
         scale=StripScale.of(frame, rules.across_offset_mm),
     )
     pieces = _bounded(_mask_pieces(view, tiles))
-    claims = _tile_pieces(view)
+    large = view.large(pieces)
+    claims = _tile_pieces(view, ~pieces.shown[large].any(axis=0))
     if len(claims):
-        pieces = _with_claims(view, pieces, claims)
+        # What is too small to stand alone and lies within a tile that now speaks for it is part of that.
+        swallowed = ~large & (pieces.shown & claims.shown.any(axis=0)).any(axis=1)
+        pieces = _bounded(_joined_by_class(view, _both(pieces.take(np.flatnonzero(~swallowed)), claims)))
     in_order = np.lexsort((pieces.born[:, 1], pieces.born[:, 0]))
     return pieces if (np.diff(in_order) == 1).all() else pieces.take(in_order)
 
@@ -154,6 +152,10 @@ class _View:
 
     def large(self, pieces: Pieces) -> np.ndarray:
         """bool: which can stand alone."""
+        if not len(pieces):
+            return np.zeros(0, bool)
+        if not self.rules.sensitivity.rules:
+            return pieces.area_px >= self.px(self.rules.min_area_mm2)
         places = self.places(pieces.left, pieces.right)
         least_mm2 = self.rules.least_area_mm2(self.prediction.classes, self.codes(pieces), places)
         return pieces.area_px >= self.px(least_mm2)
@@ -161,33 +163,25 @@ class _View:
 
 def _mask_pieces(view: _View, tiles: Sequence[Tile]) -> Pieces:
     threshold, steel = view.rules.defect_threshold_u8, view.steel
-    nothing = Pieces.none(len(view.prediction.classes))
+    nothing = Pieces.none(len(tiles), len(view.prediction.classes))
     if int(view.prediction.probability.max(initial=0)) < threshold:
         return nothing
     width, lines = view.tiles[:, 2:].max(axis=0).tolist()
     probability = stitch(tiles, view.prediction.probability, lines, width)
     probability = probability[: steel.lines, steel.x : steel.x + steel.width]
-    mask = (probability >= threshold).view(np.uint8)
-    if not mask.any():
+    runs = to_runs(probability >= threshold)
+    if not len(runs):
         return nothing
-    x, y, width, lines = cv2.boundingRect(mask)  # clean strip around the defects costs nothing
-    mask, probability = mask[y : y + lines, x : x + width], probability[y : y + lines, x : x + width]
-
-    runs = to_runs(mask)
-    labels = _labels(mask, view.reach_px, view.reach_lines)[runs[:, 0], runs[:, 1]]
-    first = np.empty(labels.max() + 1, np.int64)
-    first[labels[::-1]] = np.arange(len(runs))[
-        ::-1
-    ]  # the last to write stays; the order of OpenCV's labels is no promise
-    by_birth = np.argsort(first[labels], kind="stable")  # the order of OpenCV's labels is no promise
-    runs, labels = runs[by_birth], labels[by_birth]
-    begins = np.flatnonzero(np.diff(labels, prepend=0))
+    piece = _labels(runs, view.reach_px, view.reach_lines)
+    in_order = np.argsort(piece, kind="stable")  # by their first runs
+    runs, piece = runs[in_order], piece[in_order]
+    begins = np.flatnonzero(np.diff(piece, prepend=-1))
     counts = np.diff(begins, append=len(runs))
 
     flat = np.append(probability.ravel(), np.uint8(0))  # so that the last run's stop is a place
-    bounds = runs[:, 0:1].astype(np.int64) * width + runs[:, 1:]
+    bounds = runs[:, 0:1].astype(np.int64) * probability.shape[1] + runs[:, 1:]
     peak = np.maximum.reduceat(np.maximum.reduceat(flat, bounds.ravel())[::2], begins)
-    runs += np.array([y, steel.x + x, steel.x + x], dtype=np.int32)
+    runs += np.array([0, steel.x, steel.x], dtype=np.int32)
     shown = np.add.reduceat(_shown_px(view.tiles, runs), begins)
     pieces = Pieces(
         runs=runs,
@@ -195,6 +189,7 @@ def _mask_pieces(view: _View, tiles: Sequence[Tile]) -> Pieces:
         tiled=np.zeros(len(counts), bool),
         born=runs[begins, :2].astype(np.int64),
         peak=peak,
+        shown=shown > 0,
         # A plain sum over tiles, in their order: a matrix product may add in another one.
         scores=(shown[:, :, None] * view.scores[None, :, :]).sum(axis=1),
         weight=shown.sum(axis=1),
@@ -204,14 +199,23 @@ def _mask_pieces(view: _View, tiles: Sequence[Tile]) -> Pieces:
     return pieces if keep.all() else pieces.take(np.flatnonzero(keep))
 
 
-def _labels(mask: np.ndarray, reach_px: int, reach_lines: int) -> np.ndarray:
-    """Labels of the mask's pixels, from 1: those within reach of each other, directly or over others, have the same.
-
-    Each pixel is stretched to a rectangle of (reach_px, reach_lines); two such touch exactly when their pixels are
-    within reach.
+def _labels(runs: np.ndarray, reach_px: int, reach_lines: int) -> np.ndarray:
+    """int64 (runs,): of each run the first of those that belong to it, being within reach of each other, directly or
+    over others.
     """
-    kernel = np.ones((min(reach_lines, mask.shape[0]), min(reach_px, mask.shape[1])), dtype=np.uint8)
-    return cv2.connectedComponents(cv2.dilate(mask, kernel), connectivity=8, ltype=cv2.CV_32S)[1]
+    line, start, stop = runs.astype(np.int64).T
+    # Runs of one line that are within reach are one span. Whatever comes within reach of a span, comes within reach of
+    # its runs, and there are few spans on a line however noisy it is.
+    opens = np.append(True, (line[1:] != line[:-1]) | (start[1:] - stop[:-1] >= reach_px))
+    firsts = np.flatnonzero(opens)
+    line, start, stop = line[firsts], start[firsts], stop[np.append(firsts[1:], len(runs)) - 1]
+    stride = int(stop.max()) + 1  # of a line, as places are counted from here on
+    ahead = (line + np.arange(1, reach_lines + 1)[:, None]) * stride
+    low = np.searchsorted(line * stride + stop, ahead + np.maximum(start - reach_px, 0), side="right")
+    counts = np.searchsorted(line * stride + start, ahead + np.minimum(stop + reach_px, stride)) - low
+    one = np.repeat(np.tile(np.arange(len(firsts)), reach_lines), counts.ravel())
+    root = connected(len(firsts), one, ranges(low.ravel(), counts.ravel()))
+    return firsts[root][np.cumsum(opens) - 1]
 
 
 def _shown_px(tiles: np.ndarray, runs: np.ndarray) -> np.ndarray:
@@ -222,18 +226,20 @@ def _shown_px(tiles: np.ndarray, runs: np.ndarray) -> np.ndarray:
     return np.where((line >= top) & (line < bottom), np.maximum(width, 0), 0)
 
 
-def _tile_pieces(view: _View) -> Pieces:
-    """Of each tile whose classifier claims a class, in the order of the tiles, what lies on the steel."""
-    steel, scores = view.steel, view.scores
+def _tile_pieces(view: _View, silent: np.ndarray) -> Pieces:
+    """Of each of these tiles whose classifier claims a class, in their order, what lies on the steel."""
+    steel, scores, count = view.steel, view.scores, len(view.tiles)
+    if not silent.any():
+        return Pieces.none(count, scores.shape[1])
     if view.prediction.depth is Depth.SEGMENTED:
         scores = scores * view.rules.unoutlined(view.prediction.classes)
     left, top = np.maximum(view.tiles[:, 0], steel.x), view.tiles[:, 1]
     right = np.minimum(view.tiles[:, 2], steel.x + steel.width)
     bottom = np.minimum(view.tiles[:, 3], steel.lines)
     claimed = (scores >= view.rules.thresholds(view.prediction.classes, view.places(left, right))).any(axis=1)
-    rows = np.flatnonzero(claimed & (left < right) & (top < bottom))
+    rows = np.flatnonzero(silent & claimed & (left < right) & (top < bottom))
     if not len(rows):
-        return Pieces.none(scores.shape[1])
+        return Pieces.none(count, scores.shape[1])
     boxes = np.stack([left, top, right, bottom], axis=1)[rows]
     probability = view.prediction.probability[rows]
     seen = [
@@ -249,22 +255,10 @@ def _tile_pieces(view: _View) -> Pieces:
             :, [1, 0]
         ],  # its own corner: two tiles that the strip's edge cuts may share the visible one
         peak=np.array(seen, np.uint8),
+        shown=np.arange(count) == rows[:, None],
         scores=scores[rows] * weight[:, None],
         weight=weight,
     )
-
-
-def _with_claims(view: _View, pieces: Pieces, claims: Pieces) -> Pieces:
-    """The mask's pieces and the tiles that claim a class and show none that can stand alone."""
-    boxes = np.stack([claims.left, claims.top, claims.right, claims.bottom], axis=1)
-    if len(pieces):
-        shows = np.logical_or.reduceat(_shown_px(boxes, pieces.runs) > 0, pieces.begins)
-        large = view.large(pieces)
-        silent = ~shows[large].any(axis=0)
-        claims = claims.take(np.flatnonzero(silent))
-        # What is too small to stand alone and lies within a tile that now speaks for it is part of that.
-        pieces = pieces.take(np.flatnonzero(large | ~shows[:, silent].any(axis=1)))
-    return _bounded(_joined_by_class(view, _both(pieces, claims))) if len(claims) else pieces
 
 
 def _joined_by_class(view: _View, pieces: Pieces) -> Pieces:
@@ -301,15 +295,11 @@ def _regrouped(pieces: Pieces, groups: Sequence[Sequence[int]]) -> Pieces:
         tiled=np.array([pieces.tiled[group].any() for group in groups]),
         born=np.array([min(pieces.born[group].tolist()) for group in groups]),
         peak=np.array([pieces.peak[group].max() for group in groups], np.uint8),
-        scores=np.stack([pieces.scores[group].sum(axis=0) for group in groups]),
+        shown=np.array([pieces.shown[group].any(axis=0) for group in groups]),
+        scores=np.array([pieces.scores[group].sum(axis=0) for group in groups]),
         weight=np.array([pieces.weight[group].sum() for group in groups]),
     )
 
 
 def _both(one: Pieces, other: Pieces) -> Pieces:
-    return Pieces(
-        *(
-            np.concatenate([getattr(one, name), getattr(other, name)])
-            for name in ("runs", "counts", "tiled", "born", "peak", "scores", "weight")
-        )
-    )
+    return Pieces(*(np.concatenate([getattr(one, column.name), getattr(other, column.name)]) for column in fields(one)))
