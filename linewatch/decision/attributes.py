@@ -9,6 +9,7 @@ from linewatch.contracts.verdict import Defect, Extent, StripBox
 from linewatch.decision.components import Pieces
 from linewatch.decision.rules import DecisionRules, named
 from linewatch.decision.sensitivity import Places
+from linewatch.decision.severity import GradingRules, columns_of, rated
 from linewatch.decision.tone import Tone, tones_of
 from linewatch.geometry.moments import Moments
 from linewatch.geometry.strip import StripScale
@@ -32,7 +33,7 @@ class Beginnings:
     tones: list[Tone]
 
 
-def begin(pieces: Pieces, prediction: Prediction, rules: DecisionRules) -> Beginnings:
+def begin(pieces: Pieces, prediction: Prediction, rules: DecisionRules, graded_by: GradingRules | None) -> Beginnings:
     """The defects that these pieces are by themselves."""
     if not len(pieces):
         return Beginnings([], np.zeros(0, bool), [], [], [])
@@ -44,20 +45,37 @@ def begin(pieces: Pieces, prediction: Prediction, rules: DecisionRules) -> Begin
     shares = pieces.scores / pieces.weight[:, None]
     code, confidence = rules.choose_classes(prediction.classes, shares, places)
     area_mm2 = pieces.area_px * scale.mm2_per_px
+    along_mm = np.stack([scale.along(pieces.top), scale.along(pieces.bottom)], axis=1)
+    across_mm = np.stack([places.left_mm, places.right_mm], axis=1)
+    names = [classes[at] for at in code.tolist()]
+    severities: list[int | None] = [None] * len(names)
+    if graded_by is not None:
+        graded = columns_of(
+            graded_by,
+            classes=names,
+            top=np.full(len(names), frame.side == "top"),
+            along_mm=along_mm,
+            across_mm=across_mm,
+            area_mm2=area_mm2,
+            edge_mm=places.edge_mm,
+            confidence=confidence,
+        )
+        rated_as = zip(names, rated(graded, graded_by).severity.tolist(), strict=True)
+        severities = [None if name in graded_by.pseudo_classes else severity for name, severity in rated_as]
     born = [(frame.first_line + line, column) for line, column in pieces.born.tolist()]
     columns = zip(
         born,
-        code.tolist(),
+        names,
         confidence.tolist(),
         (pieces.peak / 255).tolist(),
-        zip(places.left_mm.tolist(), places.right_mm.tolist(), strict=True),
-        zip(scale.along(pieces.top).tolist(), scale.along(pieces.bottom).tolist(), strict=True),
+        map(StripBox, map(tuple, across_mm.tolist()), map(tuple, along_mm.tolist())),
         area_mm2.tolist(),
         [None if edge_mm != edge_mm else edge_mm for edge_mm in places.edge_mm.tolist()],  # noqa: PLR0124  # NaN
         pieces.tiled.tolist(),
         highest(prediction.classes, shares),
         [sums.spread(frame.mm_per_px, frame.mm_per_line) for sums in moments],
         tones,
+        severities,
         strict=True,
     )
     defects = [
@@ -66,10 +84,10 @@ def begin(pieces: Pieces, prediction: Prediction, rules: DecisionRules) -> Begin
             coil=frame.coil,
             side=frame.side,
             camera=frame.camera,
-            defect_class=classes[at],
+            defect_class=name,
             confidence=score,
             peak=peak,
-            box=StripBox(across_mm, along_mm),
+            box=box,
             area_mm2=area,
             edge_mm=edge_mm,
             extent=Extent.TILE if tiled else Extent.MASK,
@@ -79,8 +97,9 @@ def begin(pieces: Pieces, prediction: Prediction, rules: DecisionRules) -> Begin
             width_mm=spread.width_mm,
             orientation_deg=spread.orientation_deg,
             contrast=tone.contrast,
+            severity=severity,
         )
-        for (line, column), at, score, peak, across_mm, along_mm, area, edge_mm, tiled, told, spread, tone in columns
+        for (line, column), name, score, peak, box, area, edge_mm, tiled, told, spread, tone, severity in columns
     ]
     reported = rules.reports(prediction.classes, code, confidence, area_mm2, places)
     return Beginnings(defects, reported, born, moments, tones)

@@ -27,7 +27,6 @@ from linewatch.decision.coverage import CoverageSums, spans_of
 from linewatch.decision.grading import GradingState, finish_grading, observe
 from linewatch.decision.rollmarks import Recurrence, end_rolls, follow_rolls
 from linewatch.decision.rules import DecisionRules
-from linewatch.decision.severity import severities_of
 from linewatch.decision.tracks import Track, close_all, follow
 from linewatch.geometry.strip import StripScale
 
@@ -119,7 +118,7 @@ def finish(state: DecisionState) -> tuple[CoilNotice, ...]:
 
 
 def _end(coil: CoilSoFar, alarms: Alarms) -> tuple[Alarms, CoilNotice]:
-    events = _rated(coil, close_all(coil.tracks))
+    events = close_all(coil.tracks)
     alarms, cleared = alarming.end_coil(alarms)
     coil = _count(coil, events)
     roll_marks = end_rolls(coil.recurrence)
@@ -137,8 +136,9 @@ def _decide_frame(coil: CoilSoFar, prediction: Prediction, rules: DecisionRules)
     broken = engines_changed or frame.first_line != coil.next_line
     looked_through = all(span.quality is Quality.INSPECTED for span in spans)
     cut_off = close_all(coil.tracks) if broken else ()
-    tracks, events = follow(() if broken else coil.tracks, pieces, prediction, rules, continues=looked_through)
-    events = _rated(coil, (*cut_off, *events))
+    known, graded_by = () if broken else coil.tracks, coil.grading.rules if coil.grading else None
+    tracks, events = follow(known, pieces, prediction, rules, graded_by, continues=looked_through)
+    events = (*cut_off, *events)
 
     scale = StripScale.of(frame, rules.across_offset_mm)
     recurrence, roll_marks = follow_rolls(coil.recurrence, _genuine(events, rules), scale.along(frame.lines))
@@ -201,19 +201,6 @@ def _count(coil: CoilSoFar, events: tuple[DefectEvent, ...]) -> CoilSoFar:
         if _closed_for_good(event):
             counts[event.defect.defect_class] = counts.get(event.defect.defect_class, 0) + 1
     return replace(coil, defects_by_class=tuple(sorted(counts.items())))
-
-
-def _rated(coil: CoilSoFar, events: tuple[DefectEvent, ...]) -> tuple[DefectEvent, ...]:
-    """The events with their defects' severities, where the coil is graded."""
-    if coil.grading is None or not events:
-        return events
-    defects = {id(event.defect): event.defect for event in events}  # most open and close in one frame
-    severities = severities_of(list(defects.values()), coil.grading.rules)
-    rated = {
-        key: replace(defect, severity=severity)
-        for (key, defect), severity in zip(defects.items(), severities, strict=True)
-    }
-    return tuple(DefectEvent(one.state, rated[id(one.defect)], one.mask, one.merged_into) for one in events)
 
 
 def _graded(

@@ -7,7 +7,6 @@ from dataclasses import dataclass, fields, replace
 from typing import Self
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 from linewatch.config.grading import SEVERITIES, UNKNOWN_SEVERITY, GradingSettings, Selection
 from linewatch.config.taxonomy import Taxonomy
@@ -77,29 +76,61 @@ def instances_of(defects: Iterable[Defect], rules: GradingRules, periodic: Colle
 
     periodic: ids of those that belong to a roll mark.
     """
-    codes = {name: code for code, name in enumerate(rules.class_severities)}
     real = [defect for defect in defects if defect.defect_class not in rules.pseudo_classes]
-    boxes = [(*defect.box.along_mm, *defect.box.across_mm) for defect in real]
-    begin_mm, end_mm, left_mm, right_mm = _published(boxes, 3).reshape(-1, 4).T
-    found = Instances(
-        ids=np.array([defect.id for defect in real], object),
-        class_code=np.array([codes.get(defect.defect_class, -1) for defect in real], np.int16),
+    boxes = np.array([(*defect.box.along_mm, *defect.box.across_mm) for defect in real]).reshape(-1, 4)
+    found = columns_of(
+        rules,
+        classes=[defect.defect_class for defect in real],
         top=np.array([defect.side == "top" for defect in real], bool),
-        begin_mm=begin_mm,
-        end_mm=end_mm,
-        width_mm=_published(right_mm - left_mm, 3),
-        area_mm2=_published([defect.area_mm2 for defect in real], 3),
-        edge_mm=_published([math.nan if defect.edge_mm is None else defect.edge_mm for defect in real], 3),
-        confidence=_published([defect.confidence for defect in real], 4),
-        periodic=np.array([defect.id in periodic for defect in real] if periodic else np.zeros(len(real)), bool),
-        severity=np.zeros(len(real), np.int8),
+        along_mm=boxes[:, :2],
+        across_mm=boxes[:, 2:],
+        area_mm2=np.array([defect.area_mm2 for defect in real]),
+        edge_mm=np.array([math.nan if defect.edge_mm is None else defect.edge_mm for defect in real]),
+        confidence=np.array([defect.confidence for defect in real]),
+    )
+    found = replace(
+        found,
+        ids=np.array([defect.id for defect in real], object),
+        periodic=np.array([defect.id in periodic for defect in real], bool),
     )
     return rated(found.take(np.argsort(found.begin_mm, kind="stable")), rules)
 
 
-def _published(values: ArrayLike, digits: int) -> np.ndarray:
+def columns_of(
+    rules: GradingRules,
+    *,
+    classes: Sequence[str],
+    top: np.ndarray,
+    along_mm: np.ndarray,
+    across_mm: np.ndarray,
+    area_mm2: np.ndarray,
+    edge_mm: np.ndarray,
+    confidence: np.ndarray,
+) -> Instances:
+    """Defects as they are published, in the order given, of no id and of no roll mark; not `rated` yet. along_mm,
+    across_mm: (n, 2).
+    """
+    codes = {name: code for code, name in enumerate(rules.class_severities)}
+    count = len(classes)
+    left_mm, right_mm = _published(across_mm, 3).T
+    begin_mm, end_mm = _published(along_mm, 3).T
+    return Instances(
+        ids=np.full(count, "", object),
+        class_code=np.array([codes.get(name, -1) for name in classes], np.int16),
+        top=top,
+        begin_mm=begin_mm,
+        end_mm=end_mm,
+        width_mm=_published(right_mm - left_mm, 3),
+        area_mm2=_published(area_mm2, 3),
+        edge_mm=_published(edge_mm, 3),
+        confidence=_published(confidence, 4),
+        periodic=np.zeros(count, bool),
+        severity=np.zeros(count, np.int8),
+    )
+
+
+def _published(exact: np.ndarray, digits: int) -> np.ndarray:
     """float64: what Python's `round` makes of each, as figures are rounded on the wire."""
-    exact = np.array(values, np.float64)
     scaled = exact * 10**digits
     rounded = np.rint(scaled) / 10**digits
     inexact = 1e-3 + 1e-15 * np.abs(scaled)  # scaling may have made, or hidden, a tie

@@ -23,6 +23,7 @@ from linewatch.decision.components import Pieces
 from linewatch.decision.groups import connected, members
 from linewatch.decision.rules import DecisionRules, named
 from linewatch.decision.sensitivity import Places
+from linewatch.decision.severity import GradingRules, severities_of
 from linewatch.decision.tone import Tone
 from linewatch.geometry.moments import Moments
 from linewatch.geometry.runs import first_per_column, last_per_column, near, union
@@ -59,6 +60,7 @@ def follow(
     pieces: Pieces,
     prediction: Prediction,
     rules: DecisionRules,
+    graded_by: GradingRules | None,
     *,
     continues: bool,
 ) -> tuple[tuple[Track, ...], tuple[DefectEvent, ...]]:
@@ -74,7 +76,7 @@ def follow(
     frame, masks = prediction.frame, pieces.masks
     reach_lines = rules.reach(frame.mm_per_line)
     next_line = frame.first_line + frame.lines
-    fresh = begin(pieces, prediction, rules)
+    fresh = begin(pieces, prediction, rules, graded_by)
     old, new = _continuations(tracks, pieces, fresh.defects, frame, rules)
     lasting = np.zeros(len(pieces), bool)  # the others show in this frame only
     lasting[new] = True
@@ -100,7 +102,7 @@ def follow(
         events: list[DefectEvent] = []
         if known:
             cut, live = [track for track in known if track.cut], [track for track in known if not track.cut]
-            track = _merge([*live, *(replace(one, opened=False) for one in added)] or cut, rules, prediction)
+            track = _merge([*live, *(replace(one, opened=False) for one in added)] or cut, rules, prediction, graded_by)
             if added and (track.opened or _reported(track, rules, prediction)):
                 track, events = _published(track, RunMask(frame.first_line, union(runs)), live, cut)
         else:
@@ -175,7 +177,7 @@ def _compatible(one: Defect, other: Defect) -> bool:
     return one.extent is other.extent is Extent.MASK or one.defect_class == other.defect_class
 
 
-def _merge(parts: list[Track], rules: DecisionRules, prediction: Prediction) -> Track:
+def _merge(parts: list[Track], rules: DecisionRules, prediction: Prediction, graded_by: GradingRules | None) -> Track:
     """One track of several, with the id of the oldest that was published (else of the oldest)."""
     if len(parts) == 1:
         return parts[0]
@@ -191,24 +193,27 @@ def _merge(parts: list[Track], rules: DecisionRules, prediction: Prediction) -> 
     code, confidence = rules.choose_classes(prediction.classes, shares, place)
     spread = moments.spread(prediction.frame.mm_per_px, prediction.frame.mm_per_line)
     first, last = min(track.first_ordinal for track in parts), max(track.last_ordinal for track in parts)
+    defect = replace(
+        defects[0],
+        defect_class=named(prediction.classes)[int(code[0])],
+        confidence=float(confidence[0]),
+        peak=max(defect.peak for defect in defects),
+        box=box,
+        area_mm2=sum(defect.area_mm2 for defect in defects),
+        edge_mm=edge_mm,
+        extent=Extent.MASK if all(defect.extent is Extent.MASK for defect in defects) else Extent.TILE,
+        frames=last - first + 1,
+        class_scores=highest(prediction.classes, shares)[0],
+        length_mm=spread.length_mm,
+        width_mm=spread.width_mm,
+        orientation_deg=spread.orientation_deg,
+        contrast=tone.contrast,
+    )
+    if graded_by is not None:
+        defect = replace(defect, severity=severities_of([defect], graded_by)[0])
     return replace(
         parts[0],
-        defect=replace(
-            defects[0],
-            defect_class=named(prediction.classes)[int(code[0])],
-            confidence=float(confidence[0]),
-            peak=max(defect.peak for defect in defects),
-            box=box,
-            area_mm2=sum(defect.area_mm2 for defect in defects),
-            edge_mm=edge_mm,
-            extent=Extent.MASK if all(defect.extent is Extent.MASK for defect in defects) else Extent.TILE,
-            frames=last - first + 1,
-            class_scores=highest(prediction.classes, shares)[0],
-            contrast=tone.contrast,
-            length_mm=spread.length_mm,
-            width_mm=spread.width_mm,
-            orientation_deg=spread.orientation_deg,
-        ),
+        defect=defect,
         scores=scores,
         weight=weight,
         first_ordinal=first,
