@@ -26,7 +26,7 @@ from linewatch.contracts.tile import Batch
 from linewatch.contracts.verdict import Quality
 from linewatch.daemon.deciding import Deciding
 from linewatch.daemon.exchange import Exchange, statuses_of
-from linewatch.daemon.host import Host
+from linewatch.daemon.host import FreeSpace, Host, free_mb
 from linewatch.daemon.notify import Notifier
 from linewatch.daemon.orders import Orders
 from linewatch.daemon.outlet import Outlet, open_outlet
@@ -184,9 +184,10 @@ def open_service(
         tally, positions = Tally(), position_source(settings)
         latencies_ns: deque[int] = deque(maxlen=LATENCIES_KEPT)
         orders = Orders(map(alarm_of, journal.commanded()), lambda order: runner.order(order))  # noqa: PLW0108 - made below
+        space = stack.enter_context(FreeSpace(lambda: free_mb(settings.journal.dir), clock))
         host = Host(
             clock,
-            settings.journal.dir,
+            space.mb,
             lambda: runner.health.ages_s()[CAPTURE.name],
             lambda: exchange.backend,
             live=camera.live,
