@@ -112,8 +112,8 @@ def columns_of(
     """
     codes = {name: code for code, name in enumerate(rules.class_severities)}
     count = len(classes)
-    left_mm, right_mm = _published(across_mm, 3).T
-    begin_mm, end_mm = _published(along_mm, 3).T
+    figures = np.column_stack([along_mm, across_mm, area_mm2, edge_mm])
+    begin_mm, end_mm, left_mm, right_mm, area_mm2, edge_mm = _published(figures, 3).T
     return Instances(
         ids=np.full(count, "", object),
         class_code=np.array([codes.get(name, -1) for name in classes], np.int16),
@@ -121,8 +121,8 @@ def columns_of(
         begin_mm=begin_mm,
         end_mm=end_mm,
         width_mm=_published(right_mm - left_mm, 3),
-        area_mm2=_published(area_mm2, 3),
-        edge_mm=_published(edge_mm, 3),
+        area_mm2=area_mm2,
+        edge_mm=edge_mm,
         confidence=_published(confidence, 4),
         periodic=np.zeros(count, bool),
         severity=np.zeros(count, np.int8),
@@ -165,9 +165,8 @@ def fits(rule: Selection, rows: Instances, rules: GradingRules) -> np.ndarray:
     """bool (n,): which rows satisfy the rule; a limit's `min_severity` apart."""
     fitting = np.ones(len(rows), bool)
     if rule.classes:
-        fitting &= np.isin(
-            rows.class_code, [code for code, name in enumerate(rules.class_severities) if name in rule.classes]
-        )
+        named = np.array([*(name in rule.classes for name in rules.class_severities), False])  # code -1 is the last
+        fitting &= named[rows.class_code]
     if rule.side is not None:
         fitting &= rows.top == (rule.side == "top")
     sizes = {"area_mm2": rows.area_mm2, "length_mm": rows.end_mm - rows.begin_mm, "width_mm": rows.width_mm}
