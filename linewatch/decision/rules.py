@@ -30,6 +30,9 @@ class DecisionRules:
     part_mm: a defect that has grown to this length along the strip is closed, and goes on as a part of its own.
     outlined_classes: those that the segmenter knows: without an outline there is no such defect (false calls come
         first). For the others the classifier's tile speaks alone.
+    sensitivity: where other scores and areas than `class_thresholds` and `min_area_mm2` hold.
+    grading: by which a coil is graded that begins under these rules; None: it is not.
+    side, camera: of alarms that no frame tells of.
     """
 
     defect_threshold_u8: int

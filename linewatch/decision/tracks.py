@@ -38,7 +38,7 @@ class Track:
     opened: it was published (of a defect that began in this frame: it will be); until then it does not reach what a
     defect must (`DecisionRules.reports`) and may never.
     born: (line, column) on the coil where it was first seen: what makes its id, and its age.
-    scores, weight: as in `Piece`, over its life. moments: in coil lines. border: runs in coil lines, what later lines
+    scores, weight: as in `Pieces`, over its life. moments: in coil lines. border: runs in coil lines, what later lines
     can be near to. cut: it was closed for its length, and what is near to its border begins the next part.
     """
 

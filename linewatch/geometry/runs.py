@@ -59,11 +59,6 @@ def union(parts: Sequence[np.ndarray]) -> np.ndarray:
     return np.stack([starts // stride, starts % stride, stops % stride], axis=1).astype(np.int32)
 
 
-def area_px(runs: np.ndarray) -> int:
-    """How many pixels the runs hold."""
-    return int((runs[:, 2] - runs[:, 1]).sum())
-
-
 def last_per_column(runs: np.ndarray) -> np.ndarray:
     """Of each column only its last pixel: all that a later line can be near to."""
     return _one_per_column(runs)

@@ -13,7 +13,7 @@ from linewatch.contracts.prediction import Depth
 from linewatch.contracts.verdict import DefectState, Extent, StripBox
 from linewatch.decision import components
 from linewatch.decision.groups import connected, members
-from linewatch.geometry.runs import area_px, near, to_mask, to_runs
+from linewatch.geometry.runs import near, to_mask, to_runs
 
 OPENED, UPDATED, CLOSED = DefectState.OPENED, DefectState.UPDATED, DefectState.CLOSED
 
@@ -118,7 +118,7 @@ def test_a_defect_within_one_frame_opens_and_closes_there():
     assert opened.defect.box == StripBox((10.0, 16.0), (5.0, 9.0))
     assert (opened.defect.area_mm2, opened.defect.frames, opened.defect.extent) == (24.0, 1, Extent.MASK)
     assert opened.defect.peak == pytest.approx(200 / 255)
-    assert area_px(opened.mask.runs) == 24
+    assert to_mask(opened.mask.runs, 20, 30).sum() == 24
     assert closed.mask is None
 
 
