@@ -1,15 +1,49 @@
 """What the host knows and no frame tells: handed to the decision between two frames."""
 
 import shutil
+import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Self
 
 from linewatch.contracts.alarm import HostState
 from linewatch.contracts.ports import Clock
 from linewatch.wire.schema import BackendState, BackendStatus
 
 LOOK_NS = 250_000_000
+_STALE_NS = 5_000_000_000  # disks that have not answered for so long: nobody knows
+
+FullestDisk = tuple[float | None, str]
+"""Free megabytes, and which disk it is; None, "" where that is not known."""
+
+
+class MeasuredDisks:
+    """Disks are measured on a thread of its own: a network disk that hangs stops no decision."""
+
+    def __init__(self, measure: Callable[[], FullestDisk], clock: Clock) -> None:
+        """measure: may take any time."""
+        self._measure, self._clock = measure, clock
+        self._newest: tuple[int, FullestDisk] = (clock.now_ns(), (None, ""))
+        self._closed = threading.Event()
+
+    def __enter__(self) -> Self:
+        threading.Thread(target=self._watch, name="disk", daemon=True).start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._closed.set()  # not joined: it may hang
+
+    def fullest(self) -> FullestDisk:
+        """As measured last; not known when that is long ago."""
+        at_ns, found = self._newest
+        return found if self._clock.now_ns() - at_ns < _STALE_NS else (None, "")
+
+    def _watch(self) -> None:
+        while True:
+            self._newest = (self._clock.now_ns(), self._measure())
+            if self._closed.wait(LOOK_NS / 1e9):
+                return
 
 
 class Host:
@@ -18,20 +52,17 @@ class Host:
     def __init__(
         self,
         clock: Clock,
-        journal_dir: Path,
+        fullest_disk: Callable[[], FullestDisk],
         silent_s: Callable[[], float],
         backend: Callable[[], BackendStatus],
         lacking: Callable[[], str | None],
         *,
         live: bool,
-        disks: Sequence[Path] = (),
     ) -> None:
-        """silent_s: since the camera's last grab. lacking: why a recipe's engine does not run. disks: folders whose
-        disks are watched like the journal's.
+        """None of these may block: the decision asks. silent_s: since the camera's last grab. lacking: why a recipe's
+        engine does not run.
         """
-        self._lacking = lacking
-        self._clock = clock
-        self._disks = {"the journal's disk": journal_dir, **{f"the disk of {folder}": folder for folder in disks}}
+        self._clock, self._fullest_disk, self._lacking = clock, fullest_disk, lacking
         self._silent_s, self._backend, self._live = silent_s, backend, live
         self._next_ns = clock.now_ns()
 
@@ -45,7 +76,7 @@ class Host:
             return HostState(time.time_ns())
         backend = self._backend()
         lost = backend.state is BackendState.LOST
-        free_mb, disk = self._fullest()
+        free_mb, disk = self._fullest_disk()
         return HostState(
             time.time_ns(),
             camera_silent_s=self._silent_s(),
@@ -57,10 +88,12 @@ class Host:
             recipe_lacking=self._lacking() or "",
         )
 
-    def _fullest(self) -> tuple[float | None, str]:
-        free = {name: _free_mb(folder) for name, folder in self._disks.items()}
-        known = [(free_mb, name) for name, free_mb in free.items() if free_mb is not None]
-        return min(known, default=(None, ""))
+
+def fullest_disk(journal_dir: Path, folders: Iterable[Path] = ()) -> FullestDisk:
+    """Of the journal's disk and of those of the folders; one that cannot be asked is left out."""
+    disks = {"the journal's disk": journal_dir, **{f"the disk of {folder}": folder for folder in folders}}
+    known = [(free_mb, name) for name, folder in disks.items() if (free_mb := _free_mb(folder)) is not None]
+    return min(known, default=(None, ""))
 
 
 def _free_mb(folder: Path) -> float | None:

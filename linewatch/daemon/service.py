@@ -25,7 +25,7 @@ from linewatch.daemon.coil_script import CoilScript, CoilTrace
 from linewatch.daemon.deciding import Deciding
 from linewatch.daemon.exchange import Exchange, statuses_of
 from linewatch.daemon.feeding import Feeding
-from linewatch.daemon.host import Host
+from linewatch.daemon.host import Host, MeasuredDisks, fullest_disk
 from linewatch.daemon.looks import Looks
 from linewatch.daemon.notify import Notifier
 from linewatch.daemon.orders import Orders
@@ -187,14 +187,15 @@ def open_service(
         tally, positions = Tally(), position_source(settings)
         latencies_ns: deque[int] = deque(maxlen=LATENCIES_KEPT)
         orders = Orders(map(alarm_of, journal.commanded()), lambda order: runner.order(order))  # noqa: PLW0108 - made below
+        watched = settings.system_alarms.disks if settings.system_alarms else ()
+        disks = stack.enter_context(MeasuredDisks(partial(fullest_disk, settings.journal.dir, watched), clock))
         host = Host(
             clock,
-            settings.journal.dir,
+            disks.fullest,
             lambda: runner.health.ages_s()[CAPTURE.name],
             lambda: exchange.backend,
             lambda: exchange.trouble,
             live=camera.live,
-            disks=settings.system_alarms.disks if settings.system_alarms else (),
         )
         looks = Looks(settings.crops, settings.line.across_offset_mm) if settings.crops else None
         deciding = Deciding(
@@ -250,12 +251,10 @@ def open_service(
 
         publisher = Publisher(context, settings.wire, keys)
         server = Server(context, settings.wire, keys, journal, standing.snapshot)
-        commands = None
-        if settings.wire.commands:
-            role = settings.wire.role_without_keys
-            commands = CommandServer(
-                context, settings.wire.commands, keys, exchange, orders, desk, role_without_keys=role
-            )
+        role, endpoint = settings.wire.role_without_keys, settings.wire.commands
+        commands = (
+            CommandServer(context, endpoint, keys, exchange, orders, desk, role_without_keys=role) if endpoint else None
+        )
         runner = Runner(
             Work(
                 capture=intake.frames,

@@ -88,33 +88,10 @@ def find_chains(
     table: float64 (n, 6), sorted by X: all that is remembered of the last `length_mm`. fresh: rows of it.
     expected_mm: pitches that rolls are known to make; half of the budget goes to them.
     """
-    rows, columns = _pairs(table[:, X], table[fresh, X], settings.across_tolerance_mm)
-    in_band = np.bincount(rows, minlength=len(fresh))
-    gap_mm = table[fresh, Y][rows] - table[columns, Y]
-    near = np.flatnonzero((gap_mm >= settings.min_pitch_mm) & (gap_mm <= MAX_TURNS * settings.max_pitch_mm))
-    near = near[_alike(_LOOSEST, table, columns[near], fresh[rows[near]])]
-    if len(near) < _LEAST_CANDIDATES:
+    lines = _lines(table, fresh, settings)
+    if lines is None:
         return []
-    near = near[np.lexsort((gap_mm[near], rows[near]))]
-    rows, columns, gap_mm = rows[near], columns[near], gap_mm[near]
-
-    # A line is a fresh defect at one level, with its candidates from the nearest on.
-    level, pair = np.nonzero([_alike(level, table, columns, fresh[rows]) for level in LEVELS])
-    of_line = level * len(fresh) + rows[pair]
-    counts = np.bincount(of_line, minlength=len(LEVELS) * len(fresh))
-    kept = _affordable(counts)
-    if not len(kept):
-        return []
-    rank = np.arange(len(pair)) - np.repeat(np.cumsum(counts) - counts, counts)
-    at_line = np.full(len(counts), -1)
-    at_line[kept] = np.arange(len(kept))
-    chosen = (at_line[of_line] >= 0) & (rank < MAX_CANDIDATES)
-    line, rank, pair = at_line[of_line[chosen]], rank[chosen], pair[chosen]
-    gaps = np.full((len(kept), int(rank.max()) + 1), np.inf)
-    gaps[line, rank] = gap_mm[pair]
-    members = np.zeros(gaps.shape, np.intp)
-    members[line, rank] = columns[pair]
-    level, ends = kept // len(fresh), kept % len(fresh)
+    gaps, members, level, ends, in_band = lines
 
     # Every hypothesis: the row begins with that candidate, so many turns ago.
     pitch_mm = gaps[:, :, None] / _TURNS
@@ -127,16 +104,21 @@ def find_chains(
     at = np.minimum(np.rint(back), MAX_TURNS + 1)
     hit = (np.abs(back - at) * pitch_mm[:, None] <= tolerance_mm[:, None]) & (at < turn[:, None]) & (at >= 1)
     seen = np.bitwise_count(_distinct(at, hit)).astype(np.int64)
+    tests = _tests(fresh[ends][line], pitch_mm, expected_mm, len(table))
+    some = np.flatnonzero(seen)  # two marks are no row
+    if not len(some):
+        return []
+    line, begin, turn, seen, tests = line[some], begin[some], turn[some], seen[some], tests[some]
+    pitch_mm, tolerance_mm, back, at, hit = pitch_mm[some], tolerance_mm[some], back[some], at[some], hit[some]
     strangers = begin - np.count_nonzero(hit, axis=1)
-    chance = _chance(table, fresh[ends], level, in_band[ends], line, seen + 2, length_mm, settings)
+    chance = _chance(table, fresh[ends], level, in_band, line, seen + 2, length_mm, settings)
     p = -np.expm1(-2 * tolerance_mm * np.maximum(chance, strangers / gaps[line, begin]))
     log_p = np.log10(p)
-    tests = _tests(fresh[ends][line], pitch_mm, expected_mm, len(table))
     log_tests = np.log10(tests / _OVERLAP * (len(table) + 1) / length_mm * KM_100)
     log_nfas = log_tests + _log_choose(turn - 1, seen) + seen * log_p
 
     chains: list[Chain] = []
-    significant = (seen > 0) & (log_nfas <= np.log10(settings.false_calls_per_100_km))
+    significant = log_nfas <= np.log10(settings.false_calls_per_100_km)
     for end in np.unique(ends[line[significant]]):
         best = int(np.argmin(np.where(significant & (ends[line] == end), log_nfas, np.inf)))
         own = np.flatnonzero(hit[best])
@@ -154,6 +136,43 @@ def find_chains(
             )
         )
     return sorted(chains, key=lambda chain: (chain.log_nfa, tuple(table[chain.rows, NUMBER])))
+
+
+def _lines(
+    table: np.ndarray, fresh: np.ndarray, settings: PeriodicSettings
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray] | None:
+    """What rows may be made of, a line for each fresh defect and level of likeness that is tested: how far back its
+    candidates lie, the nearest first, and which rows of the table they are; the level; which fresh defect it is; how
+    many defects lie at its place across. None without any.
+    """
+    rows, columns = _pairs(table[:, X], table[fresh, X], settings.across_tolerance_mm)
+    in_band = np.bincount(rows, minlength=len(fresh))
+    gap_mm = table[fresh, Y][rows] - table[columns, Y]
+    near = np.flatnonzero((gap_mm >= settings.min_pitch_mm) & (gap_mm <= MAX_TURNS * settings.max_pitch_mm))
+    near = near[_alike(_LOOSEST, table, columns[near], fresh[rows[near]])]
+    if len(near) < _LEAST_CANDIDATES:
+        return None
+    near = near[np.lexsort((gap_mm[near], rows[near]))]
+    rows, columns, gap_mm = rows[near], columns[near], gap_mm[near]
+
+    # A line is a fresh defect at one level, with its candidates from the nearest on.
+    level, pair = np.nonzero([_alike(level, table, columns, fresh[rows]) for level in LEVELS])
+    of_line = level * len(fresh) + rows[pair]
+    counts = np.bincount(of_line, minlength=len(LEVELS) * len(fresh))
+    kept = _affordable(counts)
+    if not len(kept):
+        return None
+    rank = np.arange(len(pair)) - np.repeat(np.cumsum(counts) - counts, counts)
+    at_line = np.full(len(counts), -1)
+    at_line[kept] = np.arange(len(kept))
+    chosen = (at_line[of_line] >= 0) & (rank < MAX_CANDIDATES)
+    line, rank, pair = at_line[of_line[chosen]], rank[chosen], pair[chosen]
+    gaps = np.full((len(kept), int(rank.max()) + 1), np.inf)
+    gaps[line, rank] = gap_mm[pair]
+    members = np.zeros(gaps.shape, np.intp)
+    members[line, rank] = columns[pair]
+    level, ends = kept // len(fresh), kept % len(fresh)
+    return gaps, members, level, ends, in_band[ends]
 
 
 def _alike(level: Level, table: np.ndarray, ones: np.ndarray, others: np.ndarray) -> np.ndarray:

@@ -67,12 +67,11 @@ def _recall(
     rule: AlarmRule, before: tuple[Candidate, ...], verdict: Verdict, rules: DecisionRules, window_mm: float
 ) -> tuple[Candidate, ...]:
     """What satisfies the rule and can share a stretch with this frame, by place."""
-    known = {candidate.defect.id: candidate for candidate in before}
-    for event in verdict.defects:
-        defect, is_open = event.defect, event.state is not DefectState.CLOSED
-        known.pop(defect.id, None)
-        if event.merged_into is None and _satisfies(defect, rule, rules):
-            known[defect.id] = Candidate(defect, is_open)
+    last = {event.defect.id: event for event in verdict.defects}
+    known = {one.defect.id: one for one in before if one.defect.id not in last}
+    for name, event in last.items():
+        if event.merged_into is None and _satisfies(event.defect, rule, rules):
+            known[name] = Candidate(event.defect, event.state is not DefectState.CLOSED)
     here_mm = verdict.along_mm[0]
     in_sight = [
         c

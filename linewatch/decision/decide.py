@@ -28,7 +28,7 @@ from linewatch.decision.coverage import CoverageSums, spans_of
 from linewatch.decision.grading import GradingState, finish_grading, observe, regraded
 from linewatch.decision.rollmarks import Recurrence, end_rolls, follow_rolls
 from linewatch.decision.rules import DecisionRules
-from linewatch.decision.severity import severities_of
+from linewatch.decision.severity import GradingRules, severities_of
 from linewatch.decision.tracks import Track, close_all, follow
 from linewatch.geometry.strip import StripScale
 
@@ -157,7 +157,10 @@ def _led_by(coil: CoilSoFar, rules: DecisionRules) -> CoilSoFar:
         grading = regraded(grading, rules.grading)
         if grading is None:
             grading, notes = coil.grading, (*notes, GRADED_AS_BEGUN)
-    return replace(coil, grading=grading, passage=_noted(now, notes))
+    tracks = coil.tracks
+    if (grading and grading.rules) != (coil.grading and coil.grading.rules):
+        tracks = _rated(tracks, grading.rules if grading else None)
+    return replace(coil, tracks=tracks, grading=grading, passage=_noted(now, notes))
 
 
 def _noted(passage: Passage, notes: tuple[str, ...]) -> Passage:
@@ -165,7 +168,7 @@ def _noted(passage: Passage, notes: tuple[str, ...]) -> Passage:
 
 
 def _end(coil: CoilSoFar, alarms: Alarms) -> tuple[Alarms, CoilNotice]:
-    events = _rated(coil, close_all(coil.tracks), coil.end_mm)
+    events = _marked(coil, close_all(coil.tracks), coil.end_mm)
     alarms, cleared = alarming.end_coil(alarms)
     coil = _count(coil, events)
     roll_marks = end_rolls(coil.recurrence)
@@ -185,8 +188,9 @@ def _decide_frame(coil: CoilSoFar, prediction: Prediction, rules: DecisionRules)
     broken = engines_changed or frame.first_line != coil.next_line
     looked_through = all(span.quality is Quality.INSPECTED for span in spans)
     cut_off = close_all(coil.tracks) if broken else ()
-    tracks, events = follow(() if broken else coil.tracks, pieces, prediction, rules, continues=looked_through)
-    events = _rated(coil, (*cut_off, *events))
+    known, graded_by = () if broken else coil.tracks, coil.grading.rules if coil.grading else None
+    tracks, events = follow(known, pieces, prediction, rules, graded_by, continues=looked_through)
+    events = _marked(coil, (*cut_off, *events))
 
     scale = StripScale.of(frame, rules.across_offset_mm)
     recurrence, roll_marks = follow_rolls(coil.recurrence, _genuine(events, rules), scale.along(frame.lines))
@@ -251,22 +255,25 @@ def _count(coil: CoilSoFar, events: tuple[DefectEvent, ...]) -> CoilSoFar:
     return replace(coil, defects_by_class=tuple(sorted(counts.items())))
 
 
-def _rated(coil: CoilSoFar, events: tuple[DefectEvent, ...], end_mm: float | None = None) -> tuple[DefectEvent, ...]:
-    """The events with their defects' severities, where the coil is graded; and marked where they are excluded."""
+def _marked(coil: CoilSoFar, events: tuple[DefectEvent, ...], end_mm: float | None = None) -> tuple[DefectEvent, ...]:
+    """The events, with those marked whose defects lie in an excluded end."""
     passage = coil.passage
-    if passage.head_mm or passage.tail_mm:
-        events = tuple(
-            replace(event, defect=replace(event.defect, excluded=True))
-            if passage.excludes(event.defect.box.along_mm, end_mm)
-            else event
-            for event in events
-        )
-    if coil.grading is None or not events:
+    if not (passage.head_mm or passage.tail_mm):
         return events
-    severities = severities_of([event.defect for event in events], coil.grading.rules)
     return tuple(
-        replace(event, defect=replace(event.defect, severity=severity))
-        for event, severity in zip(events, severities, strict=True)
+        replace(event, defect=replace(event.defect, excluded=True))
+        if passage.excludes(event.defect.box.along_mm, end_mm)
+        else event
+        for event in events
+    )
+
+
+def _rated(tracks: tuple[Track, ...], rules: GradingRules | None) -> tuple[Track, ...]:
+    """Open defects with their severities by other rules than before."""
+    severities = severities_of([track.defect for track in tracks], rules) if rules else [None] * len(tracks)
+    return tuple(
+        replace(track, defect=replace(track.defect, severity=severity))
+        for track, severity in zip(tracks, severities, strict=True)
     )
 
 

@@ -13,8 +13,7 @@ from linewatch.config.roll import PeriodicSettings, RollSettings
 from linewatch.contracts.coil import Passage
 from linewatch.contracts.errors import ConfigError
 from linewatch.contracts.manifest import EngineManifest, byte_threshold
-from linewatch.contracts.verdict import Defect
-from linewatch.decision.sensitivity import Place, Sensitivity
+from linewatch.decision.sensitivity import Places, Sensitivity
 from linewatch.decision.severity import GradingRules
 from linewatch.decision.system_alarms import NAMES
 
@@ -32,6 +31,9 @@ class DecisionRules:
     part_mm: a defect that has grown to this length along the strip is closed, and goes on as a part of its own.
     outlined_classes: those that the segmenter knows: without an outline there is no such defect (false calls come
         first). For the others the classifier's tile speaks alone.
+    sensitivity: where other scores and areas than `class_thresholds` and `min_area_mm2` hold.
+    grading: by which a coil is graded that begins under these rules; None: it is not.
+    side, camera: of alarms that no frame tells of.
     """
 
     defect_threshold_u8: int
@@ -144,36 +146,58 @@ class DecisionRules:
         """How many pixels (or lines) apart two defect pixels may be and still be one defect; 1 is touching."""
         return math.floor(self.merge_gap_mm / mm_per_step + 1e-9) + 1
 
-    def claimed(self, classes: tuple[str, ...], scores: np.ndarray, place: Place) -> np.ndarray:
-        """bool (len(classes),): the classes whose score reaches their threshold at this place."""
-        return scores >= self.sensitivity.thresholds(classes, self.class_thresholds, place)
+    def thresholds(self, classes: tuple[str, ...], places: Places) -> np.ndarray:
+        """float64 (len(places), len(classes)): the score from which each class is claimed at each place."""
+        usual = np.array([[self.class_thresholds[name] for name in classes]])
+        if not self.sensitivity.rules:
+            return usual.repeat(len(places), axis=0)
+        confidence, _ = self.sensitivity.minima(classes, places)
+        return np.where(np.isnan(confidence), usual, confidence)
 
-    def least_area_mm2(self, name: str, place: Place) -> float:
-        """The area from which a defect of this class is reported at this place."""
-        rule = self.sensitivity.rule_for(name, place)
-        return self.min_area_mm2 if rule is None or rule.min_area_mm2 is None else rule.min_area_mm2
+    def least_area_mm2(self, classes: tuple[str, ...], code: np.ndarray, places: Places) -> np.ndarray:
+        """float64 (len(places),): the area from which a defect of class `classes[code]` is reported at its place."""
+        if not self.sensitivity.rules:
+            return np.full(len(places), self.min_area_mm2)
+        area_mm2 = self.sensitivity.minima(named(classes), places)[1][np.arange(len(places)), code]
+        return np.where(np.isnan(area_mm2), self.min_area_mm2, area_mm2)
 
-    def reports(self, defect: Defect) -> bool:
-        """Whether what is known of a defect suffices to report it."""
-        place = Place(defect.box.across_mm, defect.edge_mm)
-        rule = self.sensitivity.rule_for(defect.defect_class, place)
-        sure = rule is None or rule.min_confidence is None or defect.confidence >= rule.min_confidence
-        return sure and defect.area_mm2 >= self.least_area_mm2(defect.defect_class, place)
+    def reports(
+        self,
+        classes: tuple[str, ...],
+        code: np.ndarray,
+        confidence: np.ndarray,
+        area_mm2: np.ndarray,
+        places: Places,
+    ) -> np.ndarray:
+        """bool (len(places),): whether what is known of a defect of class `classes[code]` suffices to report it."""
+        reports = area_mm2 >= self.least_area_mm2(classes, code, places)
+        if self.sensitivity.rules:
+            least = self.sensitivity.minima(named(classes), places)[0][np.arange(len(places)), code]
+            reports &= ~(confidence < least)
+        return reports
 
     def unoutlined(self, classes: tuple[str, ...]) -> np.ndarray:
         """bool (len(classes),): the classes that a tile without an outline may hold."""
         return np.array([name not in self.outlined_classes for name in classes])
 
-    def choose_class(self, classes: tuple[str, ...], scores: np.ndarray, place: Place) -> tuple[str, float]:
-        """The class that scores (len(classes),) speak for at this place, and its score.
+    def choose_classes(
+        self, classes: tuple[str, ...], scores: np.ndarray, places: Places
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """The class that scores (len(places), len(classes)) speak for at each place, as its number among `named`, and
+        its score: int64 and float64 (len(places),).
 
         The highest of the claimed real defect classes; failing that of the claimed pseudo-defects (so water never
         hides a scratch); failing that of all, and the low confidence tells.
         """
         if not classes:
-            return UNCLASSIFIED, 0.0
-        least = self.sensitivity.thresholds(classes, self.class_thresholds, place).tolist()
-        shares = list(zip(classes, scores.tolist(), strict=True))
-        claimed = [share for share, score in zip(shares, least, strict=True) if share[1] >= score]
-        real = [share for share in claimed if share[0] not in self.pseudo_classes]
-        return max(real or claimed or shares, key=lambda share: share[1])
+            return np.zeros(len(places), np.int64), np.zeros(len(places))
+        claimed = scores >= self.thresholds(classes, places)
+        rank = claimed * np.array([1 if name in self.pseudo_classes else 2 for name in classes])
+        best = rank == rank.max(axis=1, keepdims=True)
+        code = np.where(best, scores, -np.inf).argmax(axis=1)
+        return code, scores[np.arange(len(code)), code]
+
+
+def named(classes: tuple[str, ...]) -> tuple[str, ...]:
+    """The classes that defects have where the engine names these."""
+    return classes or (UNCLASSIFIED,)

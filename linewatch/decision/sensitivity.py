@@ -1,6 +1,6 @@
 """What a defect must reach to be reported: per class, zone and product."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Self
 
@@ -12,21 +12,34 @@ from linewatch.contracts.frame import StripEdges
 from linewatch.geometry.strip import StripScale
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where a defect lies across the strip. edge_mm: from the nearest strip edge that was seen; None when none was."""
+@dataclass(frozen=True, slots=True, eq=False)
+class Places:
+    """Where defects lie across the strip: float64 (n,) each. edge_mm: from the nearest strip edge that was seen; NaN
+    when none was.
+    """
 
-    across_mm: tuple[float, float]
-    edge_mm: float | None
+    left_mm: np.ndarray
+    right_mm: np.ndarray
+    edge_mm: np.ndarray
 
     @classmethod
-    def of(cls, left_px: int, right_px: int, scale: StripScale, edges: StripEdges | None) -> Self:
+    def of(cls, left_px: np.ndarray, right_px: np.ndarray, scale: StripScale, edges: StripEdges | None) -> Self:
         """Of columns [left_px, right_px)."""
-        distances = []
-        if edges is not None:
-            distances += [(left_px - edges.left_px) * scale.mm_per_px] if edges.left_found else []
-            distances += [(edges.right_px - right_px) * scale.mm_per_px] if edges.right_found else []
-        return cls((scale.across(left_px), scale.across(right_px)), min(distances) if distances else None)
+        edge_mm = np.full(len(left_px), np.nan)
+        if edges is not None and edges.left_found:
+            edge_mm = np.fmin(edge_mm, (left_px - edges.left_px) * scale.mm_per_px)
+        if edges is not None and edges.right_found:
+            edge_mm = np.fmin(edge_mm, (edges.right_px - right_px) * scale.mm_per_px)
+        return cls(scale.across(left_px), scale.across(right_px), edge_mm)
+
+    @classmethod
+    def one(cls, across_mm: tuple[float, float], edge_mm: float | None) -> Self:
+        """Of a single defect."""
+        left_mm, right_mm = across_mm
+        return cls(*np.array([[left_mm], [right_mm], [np.nan if edge_mm is None else edge_mm]]))
+
+    def __len__(self) -> int:
+        return len(self.left_mm)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,35 +66,31 @@ class Sensitivity:
                     )
         return cls(tuple(rule for rule in settings.sensitivity if rule.product in (None, settings.product)))
 
-    def rule_for(self, name: str, place: Place) -> SensitivityRule | None:
-        """The rule that decides of a defect of this class and place."""
-        return next((rule for rule in self.rules if _fits(rule, name, place)), None)
-
-    def thresholds(self, classes: tuple[str, ...], usual: Mapping[str, float], place: Place) -> np.ndarray:
-        """float64 (len(classes),): the score from which each class is claimed there."""
-        found = [usual[name] for name in classes]
-        if self.rules:
-            for i, name in enumerate(classes):
-                rule = self.rule_for(name, place)
-                if rule is not None and rule.min_confidence is not None:
-                    found[i] = rule.min_confidence
-        return np.array(found)
+    def minima(self, classes: tuple[str, ...], places: Places) -> tuple[np.ndarray, np.ndarray]:
+        """Least confidence and least area in mm^2 of each class at each place, float64 (len(places), len(classes));
+        NaN where the usual one holds.
+        """
+        confidence, area_mm2 = np.full((2, len(places), len(classes)), np.nan)
+        for rule in reversed(self.rules):  # the first that fits has the last word
+            meant = np.array([not rule.classes or name in rule.classes for name in classes])
+            fits = np.ix_(_within(rule, places), meant)
+            confidence[fits] = np.nan if rule.min_confidence is None else rule.min_confidence
+            area_mm2[fits] = np.nan if rule.min_area_mm2 is None else rule.min_area_mm2
+        return confidence, area_mm2
 
     def least_area_mm2(self, usual_mm2: float) -> float:
         """No defect is reported below it, wherever it lies."""
         return min([usual_mm2, *(rule.min_area_mm2 for rule in self.rules if rule.min_area_mm2 is not None)])
 
 
-def _fits(rule: SensitivityRule, name: str, place: Place) -> bool:
-    left_mm, right_mm = place.across_mm
-    return (
-        (not rule.classes or name in rule.classes)
-        and (
-            rule.edge_zone_mm is None
-            or (place.edge_mm is not None and place.edge_mm + right_mm - left_mm <= rule.edge_zone_mm)
-        )
-        and (rule.across_mm is None or (rule.across_mm[0] <= left_mm and right_mm <= rule.across_mm[1]))
-    )
+def _within(rule: SensitivityRule, places: Places) -> np.ndarray:
+    """bool (len(places),): which lie in the rule's zone."""
+    within = np.ones(len(places), bool)
+    if rule.edge_zone_mm is not None:
+        within &= places.edge_mm + places.right_mm - places.left_mm <= rule.edge_zone_mm
+    if rule.across_mm is not None:
+        within &= (rule.across_mm[0] <= places.left_mm) & (places.right_mm <= rule.across_mm[1])
+    return within
 
 
 def _hides(earlier: SensitivityRule, later: SensitivityRule) -> bool:

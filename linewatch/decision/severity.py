@@ -81,28 +81,67 @@ def instances_of(defects: Iterable[Defect], rules: GradingRules, periodic: Colle
 
     periodic: ids of those that belong to a roll mark.
     """
-    codes = {name: code for code, name in enumerate(rules.class_severities)}
-    rows = [
-        (
-            defect.id,
-            codes.get(defect.defect_class, -1),
-            defect.side == "top",
-            round(defect.box.along_mm[0], 3),
-            round(defect.box.along_mm[1], 3),
-            round(round(defect.box.across_mm[1], 3) - round(defect.box.across_mm[0], 3), 3),
-            round(defect.area_mm2, 3),
-            math.nan if defect.edge_mm is None else round(defect.edge_mm, 3),
-            round(defect.confidence, 4),
-            defect.id in periodic,
-        )
-        for defect in defects
-        if defect.defect_class not in rules.pseudo_classes
-    ]
-    columns = list(zip(*rows, strict=True)) or [()] * 10
-    types = (object, np.int16, bool, *[np.float64] * 6, bool)
-    arrays = [np.array(column, kind) for column, kind in zip(columns, types, strict=True)]
-    found = Instances(*[*arrays, np.zeros(len(rows), np.int8)])
+    real = [defect for defect in defects if defect.defect_class not in rules.pseudo_classes]
+    boxes = np.array([(*defect.box.along_mm, *defect.box.across_mm) for defect in real]).reshape(-1, 4)
+    found = columns_of(
+        rules,
+        classes=[defect.defect_class for defect in real],
+        top=np.array([defect.side == "top" for defect in real], bool),
+        along_mm=boxes[:, :2],
+        across_mm=boxes[:, 2:],
+        area_mm2=np.array([defect.area_mm2 for defect in real]),
+        edge_mm=np.array([math.nan if defect.edge_mm is None else defect.edge_mm for defect in real]),
+        confidence=np.array([defect.confidence for defect in real]),
+    )
+    found = replace(
+        found,
+        ids=np.array([defect.id for defect in real], object),
+        periodic=np.array([defect.id in periodic for defect in real], bool),
+    )
     return rated(found.take(np.argsort(found.begin_mm, kind="stable")), rules)
+
+
+def columns_of(
+    rules: GradingRules,
+    *,
+    classes: Sequence[str],
+    top: np.ndarray,
+    along_mm: np.ndarray,
+    across_mm: np.ndarray,
+    area_mm2: np.ndarray,
+    edge_mm: np.ndarray,
+    confidence: np.ndarray,
+) -> Instances:
+    """Defects as they are published, in the order given, of no id and of no roll mark; not `rated` yet. along_mm,
+    across_mm: (n, 2).
+    """
+    codes = {name: code for code, name in enumerate(rules.class_severities)}
+    count = len(classes)
+    figures = np.column_stack([along_mm, across_mm, area_mm2, edge_mm])
+    begin_mm, end_mm, left_mm, right_mm, area_mm2, edge_mm = _published(figures, 3).T
+    return Instances(
+        ids=np.full(count, "", object),
+        class_code=np.array([codes.get(name, -1) for name in classes], np.int16),
+        top=top,
+        begin_mm=begin_mm,
+        end_mm=end_mm,
+        width_mm=_published(right_mm - left_mm, 3),
+        area_mm2=area_mm2,
+        edge_mm=edge_mm,
+        confidence=_published(confidence, 4),
+        periodic=np.zeros(count, bool),
+        severity=np.zeros(count, np.int8),
+    )
+
+
+def _published(exact: np.ndarray, digits: int) -> np.ndarray:
+    """float64: what Python's `round` makes of each, as figures are rounded on the wire."""
+    scaled = exact * 10**digits
+    rounded = np.rint(scaled) / 10**digits
+    inexact = 1e-3 + 1e-15 * np.abs(scaled)  # scaling may have made, or hidden, a tie
+    for at in np.argwhere(np.abs(scaled - np.floor(scaled) - 0.5) < inexact):
+        rounded[tuple(at)] = round(float(exact[tuple(at)]), digits)
+    return rounded
 
 
 def severities_of(defects: Sequence[Defect], rules: GradingRules) -> list[int | None]:
@@ -131,9 +170,8 @@ def fits(rule: Selection, rows: Instances, rules: GradingRules) -> np.ndarray:
     """bool (n,): which rows satisfy the rule; a limit's `min_severity` apart."""
     fitting = np.ones(len(rows), bool)
     if rule.classes:
-        fitting &= np.isin(
-            rows.class_code, [code for code, name in enumerate(rules.class_severities) if name in rule.classes]
-        )
+        named = np.array([*(name in rule.classes for name in rules.class_severities), False])  # code -1 is the last
+        fitting &= named[rows.class_code]
     if rule.side is not None:
         fitting &= rows.top == (rule.side == "top")
     sizes = {"area_mm2": rows.area_mm2, "length_mm": rows.end_mm - rows.begin_mm, "width_mm": rows.width_mm}

@@ -1,13 +1,12 @@
 """How dark or bright defects are beside the steel around them."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 
 from linewatch.contracts.frame import Frame, StripEdges
-from linewatch.geometry.runs import places, to_mask
+from linewatch.geometry.runs import places
 
 AROUND_MM = 10.0
 """The steel beside a defect: so far from its box, where no other defect is."""
@@ -38,12 +37,12 @@ class Tone:
         return (self.inside / self.inside_px - self.around / self.around_px) / 255
 
 
-def tones_of(parts: Sequence[np.ndarray], frame: Frame, edges: StripEdges | None) -> list[Tone]:
-    """Of masks in one frame, by their runs int32 (n, 3), none of them empty. Tones that know nothing without pixels."""
-    if frame.pixels is None or edges is None or not parts:
-        return [Tone()] * len(parts)
-    runs = np.concatenate(parts)
-    begins = np.cumsum([0, *(len(part) for part in parts[:-1])])
+def tones_of(runs: np.ndarray, begins: np.ndarray, frame: Frame, edges: StripEdges | None) -> list[Tone]:
+    """Of masks in one frame, none of them empty, by their runs int32 (n, 3) and which of these each begins with. Tones
+    that know nothing without pixels.
+    """
+    if frame.pixels is None or edges is None or not len(begins):
+        return [Tone()] * len(begins)
     line, start, stop = runs.T
     x_reach, y_reach = round(AROUND_MM / frame.mm_per_px), round(AROUND_MM / frame.mm_per_line)
     x0 = np.maximum(np.minimum.reduceat(start, begins) - x_reach, edges.left_px)
@@ -51,20 +50,22 @@ def tones_of(parts: Sequence[np.ndarray], frame: Frame, edges: StripEdges | None
     y0 = np.maximum(np.minimum.reduceat(line, begins) - y_reach, 0)
     y1 = np.minimum(np.maximum.reduceat(line, begins) + 1 + y_reach, frame.valid_lines)
 
+    inside = places(runs, frame.pixels.shape[1])
+    levels = frame.pixels.ravel()[inside]
+    steel, mask = frame.pixels.copy(), np.zeros_like(frame.pixels)
+    steel.ravel()[inside], mask.ravel()[inside] = 0, 1
     left, top = int(x0.min()), int(y0.min())  # nothing beyond the boxes is looked at
-    gray = frame.pixels[top : y1.max(), left : x1.max()]
-    mask = to_mask(runs - np.array([top, left, left], np.int32), *gray.shape)
-    steel, masked = _integral(np.where(mask, np.uint8(0), gray)), _integral(mask.view(np.uint8))
+    seen = slice(top, int(y1.max())), slice(left, int(x1.max()))
+    gray_sums, mask_sums = _integral(steel[seen]), _integral(mask[seen])
     inside_px = np.add.reduceat(stop - start, begins, dtype=np.int64)
-    levels = frame.pixels.ravel()[places(runs, frame.pixels.shape[1])]
     x0, x1, y0, y1 = x0 - left, x1 - left, y0 - top, y1 - top
     sums = (
         np.add.reduceat(levels, np.cumsum(inside_px) - inside_px, dtype=np.int64),
         inside_px,
-        _sums(steel, x0, y0, x1, y1),
-        (x1 - x0) * (y1 - y0) - _sums(masked, x0, y0, x1, y1),
+        _sums(gray_sums, x0, y0, x1, y1),
+        (x1 - x0) * (y1 - y0) - _sums(mask_sums, x0, y0, x1, y1),
     )
-    return [Tone(*map(int, row)) for row in np.stack(sums, axis=1).tolist()]
+    return [Tone(*row) for row in np.stack(sums, axis=1).astype(np.int64).tolist()]
 
 
 def _integral(image: np.ndarray) -> np.ndarray:

@@ -12,25 +12,23 @@ goes on is a part that names the first: nothing is held open for ever.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 
 from linewatch.contracts.frame import Frame
 from linewatch.contracts.prediction import Prediction
 from linewatch.contracts.verdict import Defect, DefectEvent, DefectState, Extent, RunMask, StripBox
-from linewatch.decision.components import Piece
-from linewatch.decision.groups import groups
-from linewatch.decision.rules import DecisionRules
-from linewatch.decision.sensitivity import Place
-from linewatch.decision.tone import Tone, tones_of
+from linewatch.decision.attributes import Beginnings, begin, highest
+from linewatch.decision.components import Pieces
+from linewatch.decision.groups import connected, members
+from linewatch.decision.rules import DecisionRules, named
+from linewatch.decision.sensitivity import Places
+from linewatch.decision.severity import GradingRules, severities_of
+from linewatch.decision.tone import Tone
 from linewatch.geometry.moments import Moments
 from linewatch.geometry.runs import first_per_column, last_per_column, near, union
-from linewatch.geometry.strip import StripScale
 
 _NOTHING = np.empty((0, 3), np.int32)
-CLASSES_TOLD = 3
-"""A defect tells the scores of so many classes, the most likely ones."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -40,7 +38,7 @@ class Track:
     opened: it was published (of a defect that began in this frame: it will be); until then it does not reach what a
     defect must (`DecisionRules.reports`) and may never.
     born: (line, column) on the coil where it was first seen: what makes its id, and its age.
-    scores, weight: as in `Piece`, over its life. moments: in coil lines. border: runs in coil lines, what later lines
+    scores, weight: as in `Pieces`, over its life. moments: in coil lines. border: runs in coil lines, what later lines
     can be near to. cut: it was closed for its length, and what is near to its border begins the next part.
     """
 
@@ -59,9 +57,10 @@ class Track:
 
 def follow(
     tracks: tuple[Track, ...],
-    pieces: Sequence[Piece],
+    pieces: Pieces,
     prediction: Prediction,
     rules: DecisionRules,
+    graded_by: GradingRules | None,
     *,
     continues: bool,
 ) -> tuple[tuple[Track, ...], tuple[DefectEvent, ...]]:
@@ -72,40 +71,56 @@ def follow(
     unless the frame `continues`, because nobody knows how a defect went on where the strip was not looked at. Of
     defects that turn out to be one, the oldest published id survives; the others close with `merged_into`.
     """
-    frame = prediction.frame
+    if not tracks and not len(pieces):
+        return (), ()
+    frame, masks = prediction.frame, pieces.masks
     reach_lines = rules.reach(frame.mm_per_line)
     next_line = frame.first_line + frame.lines
-    fresh = _begin(pieces, prediction, rules)
-    nodes = [*tracks, *fresh]
+    fresh = begin(pieces, prediction, rules, graded_by)
+    old, new = _continuations(tracks, pieces, fresh.defects, frame, rules)
+    lasting = np.zeros(len(pieces), bool)  # the others show in this frame only
+    lasting[new] = True
+    if continues and len(pieces):
+        lasting |= pieces.bottom > frame.lines - reach_lines
+    steps = [
+        (
+            fresh.born[i],
+            [
+                DefectEvent(DefectState.OPENED, fresh.defects[i], RunMask(frame.first_line, masks[i])),
+                DefectEvent(DefectState.CLOSED, fresh.defects[i], None),
+            ],
+        )
+        for i in np.flatnonzero(fresh.reported & ~lasting).tolist()
+    ]
+    nodes = [*tracks, *(_track(i, fresh, pieces, frame, reach_lines) for i in np.flatnonzero(lasting).tolist())]
+    of_node = [None] * len(tracks) + [masks[i] for i in np.flatnonzero(lasting).tolist()]
     kept: list[Track] = []
-    steps: list[tuple[Track, list[DefectEvent]]] = []
-    for members in groups(len(nodes), _continuations(tracks, pieces, fresh, frame, rules)):
-        old = [nodes[i] for i in members if i < len(tracks)]
-        new = [i - len(tracks) for i in members if i >= len(tracks)]
+    for group in members(connected(len(nodes), old, len(tracks) + np.cumsum(lasting)[new] - 1)):
+        known = [nodes[i] for i in group if i < len(tracks)]
+        added = [nodes[i] for i in group if i >= len(tracks)]
+        runs = [mask for i in group if (mask := of_node[i]) is not None]
         events: list[DefectEvent] = []
-        if old:
-            cut, live = [track for track in old if track.cut], [track for track in old if not track.cut]
-            track = _merge([*live, *(replace(fresh[i], opened=False) for i in new)] or cut, rules, prediction)
-            if new and (track.opened or rules.reports(track.defect)):
-                mask = RunMask(frame.first_line, union([pieces[i].runs for i in new]))
-                track, events = _published(track, mask, live, cut)
+        if known:
+            cut, live = [track for track in known if track.cut], [track for track in known if not track.cut]
+            track = _merge([*live, *(replace(one, opened=False) for one in added)] or cut, rules, prediction, graded_by)
+            if added and (track.opened or _reported(track, rules, prediction)):
+                track, events = _published(track, RunMask(frame.first_line, union(runs)), live, cut)
         else:
-            (at,) = new  # pieces of one frame that are near each other are one already
-            track = fresh[at]
+            (track,) = added  # pieces of one frame that are near each other are one already
             if track.opened:
-                events = [DefectEvent(DefectState.OPENED, track.defect, RunMask(frame.first_line, pieces[at].runs))]
+                events = [DefectEvent(DefectState.OPENED, track.defect, RunMask(frame.first_line, runs[0]))]
         border = _NOTHING
         if continues and len(track.border):
             border = track.border[next_line - track.border[:, 0] <= reach_lines]
         begin_mm, end_mm = track.defect.box.along_mm
-        ends_part = new and track.opened and end_mm - begin_mm >= rules.part_mm
+        ends_part = bool(added) and track.opened and end_mm - begin_mm >= rules.part_mm
         if ends_part or not len(border):
             events.extend(close_all((track,)))
         if len(border):
-            kept.append(replace(track, border=border, cut=track.cut or bool(ends_part)))
-        steps.append((track, events))
+            kept.append(replace(track, border=border, cut=track.cut or ends_part))
+        steps.append((track.born, events))
     kept.sort(key=lambda track: track.born)
-    steps.sort(key=lambda step: step[0].born)
+    steps.sort(key=lambda step: step[0])
     return tuple(kept), tuple(event for _, events in steps for event in events)
 
 
@@ -116,80 +131,42 @@ def close_all(tracks: tuple[Track, ...]) -> tuple[DefectEvent, ...]:
     )
 
 
-def _begin(pieces: Sequence[Piece], prediction: Prediction, rules: DecisionRules) -> list[Track]:
-    if not pieces:
-        return []
-    parts = [piece.runs for piece in pieces]
-    runs, begins = np.concatenate(parts), np.cumsum([0, *(len(part) for part in parts[:-1])])
-    of_each = zip(
-        pieces,
-        np.minimum.reduceat(runs[:, 1], begins).tolist(),
-        np.maximum.reduceat(runs[:, 2], begins).tolist(),
-        Moments.of_each(parts),
-        tones_of(parts, prediction.frame, prediction.edges),
-        strict=True,
-    )
-    return [_begun(*one, prediction, rules) for one in of_each]
-
-
-def _begun(
-    piece: Piece, left: int, right: int, moments: Moments, tone: Tone, prediction: Prediction, rules: DecisionRules
-) -> Track:
-    frame = prediction.frame
-    scale = StripScale.of(frame, rules.across_offset_mm)
-    line, column = frame.first_line + piece.born[0], piece.born[1]
-    place = Place.of(left, right, scale, prediction.edges)
-    defect_class, confidence = rules.choose_class(prediction.classes, piece.scores / piece.weight, place)
-    border = _NOTHING
-    if piece.bottom > frame.lines - rules.reach(frame.mm_per_line):
-        border = last_per_column(piece.runs[piece.runs[:, 0] >= frame.lines - rules.reach(frame.mm_per_line)])
-        border = border + np.array([frame.first_line, 0, 0], dtype=np.int32)
-    defect = Defect(
-        id=f"{frame.coil}/{frame.side}/{frame.camera}/{line}.{column}",
-        coil=frame.coil,
-        side=frame.side,
-        camera=frame.camera,
-        defect_class=defect_class,
-        confidence=confidence,
-        peak=piece.peak / 255,
-        box=scale.box(left, right, piece.top, piece.bottom),
-        area_mm2=moments.count * scale.mm2_per_px,
-        edge_mm=place.edge_mm,
-        extent=piece.extent,
-        frames=1,
-        **_told(moments, tone, piece.scores, piece.weight, prediction),
-    )
+def _track(i: int, fresh: Beginnings, pieces: Pieces, frame: Frame, reach_lines: int) -> Track:
+    runs = pieces.masks[i]
+    border = last_per_column(runs[runs[:, 0] >= frame.lines - reach_lines])
     return Track(
-        defect=defect,
-        opened=rules.reports(defect),
-        born=(line, column),
-        scores=piece.scores,
-        weight=piece.weight,
+        defect=fresh.defects[i],
+        opened=bool(fresh.reported[i]),
+        born=fresh.born[i],
+        scores=pieces.scores[i],
+        weight=int(pieces.weight[i]),
         first_ordinal=frame.ordinal,
         last_ordinal=frame.ordinal,
-        moments=moments.moved(frame.first_line),
-        tone=tone,
-        border=border,
+        moments=fresh.moments[i].moved(frame.first_line),
+        tone=fresh.tones[i],
+        border=border + np.array([frame.first_line, 0, 0], dtype=np.int32),
     )
 
 
 def _continuations(
-    tracks: tuple[Track, ...], pieces: Sequence[Piece], fresh: Sequence[Track], frame: Frame, rules: DecisionRules
-) -> list[tuple[int, int]]:
-    """Pairs (track, len(tracks) + piece) that are one defect."""
+    tracks: tuple[Track, ...], pieces: Pieces, fresh: list[Defect], frame: Frame, rules: DecisionRules
+) -> tuple[np.ndarray, np.ndarray]:
+    """Which tracks and which pieces are one defect, pair by pair."""
     reach_lines = rules.reach(frame.mm_per_line)
-    heads = [first_per_column(piece.runs[piece.runs[:, 0] < reach_lines]) for piece in pieces]
-    if not tracks or not any(len(head) for head in heads):
-        return []
+    at_head = np.flatnonzero(pieces.top < reach_lines).tolist() if tracks and len(pieces) else []
+    if not at_head:
+        return np.zeros(0, np.int64), np.zeros(0, np.int64)
+    heads = [pieces.masks[i] for i in at_head]
     border, track_of = _stacked([track.border for track in tracks])
-    head, piece_of = _stacked(heads)
+    head, head_of = _stacked([first_per_column(runs[runs[:, 0] < reach_lines]) for runs in heads])
     touching = near(border - [frame.first_line, 0, 0], head, rules.reach(frame.mm_per_px), reach_lines)
     rows, columns = np.nonzero(touching)
-    joined = np.zeros((len(tracks), len(pieces)), dtype=bool)
-    joined[track_of[rows], piece_of[columns]] = True
-    return [
-        (i, len(tracks) + j) for i, j in np.argwhere(joined).tolist() if _compatible(tracks[i].defect, fresh[j].defect)
-    ]
+    joined = np.zeros((len(tracks), len(heads)), dtype=bool)
+    joined[track_of[rows], head_of[columns]] = True
+    pairs = [(i, at_head[j]) for i, j in np.argwhere(joined).tolist()]
+    pairs = [(i, j) for i, j in pairs if _compatible(tracks[i].defect, fresh[j])]
+    old, new = np.array(pairs, np.int64).reshape(-1, 2).T
+    return old, new
 
 
 def _stacked(parts: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
@@ -200,7 +177,7 @@ def _compatible(one: Defect, other: Defect) -> bool:
     return one.extent is other.extent is Extent.MASK or one.defect_class == other.defect_class
 
 
-def _merge(parts: list[Track], rules: DecisionRules, prediction: Prediction) -> Track:
+def _merge(parts: list[Track], rules: DecisionRules, prediction: Prediction, graded_by: GradingRules | None) -> Track:
     """One track of several, with the id of the oldest that was published (else of the oldest)."""
     if len(parts) == 1:
         return parts[0]
@@ -212,22 +189,31 @@ def _merge(parts: list[Track], rules: DecisionRules, prediction: Prediction) -> 
     tone = sum((track.tone for track in parts), Tone())
     box, edges = _hull([defect.box for defect in defects]), [d.edge_mm for d in defects if d.edge_mm is not None]
     edge_mm = min(edges) if edges else None
-    defect_class, confidence = rules.choose_class(prediction.classes, scores / weight, Place(box.across_mm, edge_mm))
+    place, shares = Places.one(box.across_mm, edge_mm), (scores / weight)[None]
+    code, confidence = rules.choose_classes(prediction.classes, shares, place)
+    spread = moments.spread(prediction.frame.mm_per_px, prediction.frame.mm_per_line)
     first, last = min(track.first_ordinal for track in parts), max(track.last_ordinal for track in parts)
+    defect = replace(
+        defects[0],
+        defect_class=named(prediction.classes)[int(code[0])],
+        confidence=float(confidence[0]),
+        peak=max(defect.peak for defect in defects),
+        box=box,
+        area_mm2=sum(defect.area_mm2 for defect in defects),
+        edge_mm=edge_mm,
+        extent=Extent.MASK if all(defect.extent is Extent.MASK for defect in defects) else Extent.TILE,
+        frames=last - first + 1,
+        class_scores=highest(prediction.classes, shares)[0],
+        length_mm=spread.length_mm,
+        width_mm=spread.width_mm,
+        orientation_deg=spread.orientation_deg,
+        contrast=tone.contrast,
+    )
+    if graded_by is not None:
+        defect = replace(defect, severity=severities_of([defect], graded_by)[0])
     return replace(
         parts[0],
-        defect=replace(
-            defects[0],
-            defect_class=defect_class,
-            confidence=confidence,
-            peak=max(defect.peak for defect in defects),
-            box=box,
-            area_mm2=sum(defect.area_mm2 for defect in defects),
-            edge_mm=edge_mm,
-            extent=Extent.MASK if all(defect.extent is Extent.MASK for defect in defects) else Extent.TILE,
-            frames=last - first + 1,
-            **_told(moments, tone, scores, weight, prediction),
-        ),
+        defect=defect,
         scores=scores,
         weight=weight,
         first_ordinal=first,
@@ -261,14 +247,9 @@ def _published(
     return replace(track, opened=True), [DefectEvent(state, track.defect, mask), *absorbed]
 
 
-def _told(moments: Moments, tone: Tone, scores: np.ndarray, weight: int, prediction: Prediction) -> dict[str, Any]:
-    """What a defect's sums say of it, as fields of `Defect`."""
-    spread = moments.spread(prediction.frame.mm_per_px, prediction.frame.mm_per_line)
-    shares = sorted(zip((-scores / weight).tolist(), prediction.classes, strict=True))
-    return {
-        "class_scores": tuple((name, -share) for share, name in shares[:CLASSES_TOLD]),
-        "length_mm": spread.length_mm,
-        "width_mm": spread.width_mm,
-        "orientation_deg": spread.orientation_deg,
-        "contrast": tone.contrast,
-    }
+def _reported(track: Track, rules: DecisionRules, prediction: Prediction) -> bool:
+    defect, classes = track.defect, prediction.classes
+    code = np.array([named(classes).index(defect.defect_class)])
+    confidence, area_mm2 = np.array([[defect.confidence], [defect.area_mm2]])
+    place = Places.one(defect.box.across_mm, defect.edge_mm)
+    return bool(rules.reports(classes, code, confidence, area_mm2, place)[0])

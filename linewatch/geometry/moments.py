@@ -1,7 +1,6 @@
 """How a mask's pixels are spread: their length, width and direction, from sums that add up over its parts."""
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self
 
@@ -37,17 +36,16 @@ class Moments:
     @classmethod
     def of(cls, runs: np.ndarray) -> Self:
         """Of runs int32 (n, 3) as in `geometry.runs`, of lines below 2**20."""
-        return cls.of_each([runs])[0] if len(runs) else cls()
+        return cls.of_each(runs, np.array([0]))[0] if len(runs) else cls()
 
     @classmethod
-    def of_each(cls, parts: Sequence[np.ndarray]) -> list[Self]:
-        """The same of several masks at once, none of them empty."""
-        line, start, stop = np.concatenate(parts).astype(np.int64).T
+    def of_each(cls, runs: np.ndarray, begins: np.ndarray) -> list[Self]:
+        """The same of several masks at once, none of them empty: which of the runs each begins with."""
+        line, start, stop = runs.astype(np.int64).T
         y, count = 2 * line + 1, stop - start
         x = stop * stop - start * start
         xx = (stop * (4 * stop * stop - 1) - start * (4 * start * start - 1)) // 3
         rows = np.stack([count, x, count * y, xx, x * y, count * y * y], axis=1)
-        begins = np.cumsum([0, *(len(part) for part in parts[:-1])])
         return [cls(*sums) for sums in np.add.reduceat(rows, begins).tolist()]
 
     def moved(self, lines: int) -> "Moments":

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from linewatch.geometry.ranges import ranges
+
 
 def to_runs(mask: np.ndarray) -> np.ndarray:
     """Runs of the nonzero pixels of a mask (lines, width)."""
@@ -32,9 +34,7 @@ def to_mask(runs: np.ndarray, lines: int, width: int) -> np.ndarray:
 def places(runs: np.ndarray, width: int) -> np.ndarray:
     """int64 (pixels,): where the runs' pixels lie in an array (lines, width) that is laid out flat, in their order."""
     line, start, stop = runs.astype(np.int64).T
-    lengths = stop - start
-    ends = np.cumsum(lengths)
-    return np.repeat(line * width + start - ends + lengths, lengths) + np.arange(lengths.sum())
+    return ranges(line * width + start, stop - start)
 
 
 def rectangle(left: int, top: int, right: int, bottom: int) -> np.ndarray:

@@ -1,10 +1,15 @@
 """Between a frame's lines and columns and millimetres on the strip."""
 
 from dataclasses import dataclass
-from typing import Self
+from typing import Self, TypeVar
+
+import numpy as np
 
 from linewatch.contracts.frame import Frame
 from linewatch.contracts.verdict import StripBox
+
+Numbers = TypeVar("Numbers", float, np.ndarray)
+"""One, or many at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,19 +29,19 @@ class StripScale:
     def mm2_per_px(self) -> float:
         return self.mm_per_line * self.mm_per_px
 
-    def along(self, line: float) -> float:
+    def along(self, line: Numbers) -> Numbers:
         """Millimetres from the coil's head to the beginning of a line."""
         return self.along_mm + line * self.mm_per_line
 
-    def across(self, column: float) -> float:
+    def across(self, column: Numbers) -> Numbers:
         """Millimetres from the mill's datum to the left side of a column."""
         return self.across_offset_mm + column * self.mm_per_px
 
-    def line(self, along_mm: float) -> float:
+    def line(self, along_mm: Numbers) -> Numbers:
         """The inverse of `along`."""
         return (along_mm - self.along_mm) / self.mm_per_line
 
-    def column(self, across_mm: float) -> float:
+    def column(self, across_mm: Numbers) -> Numbers:
         """The inverse of `across`."""
         return (across_mm - self.across_offset_mm) / self.mm_per_px
 

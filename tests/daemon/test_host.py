@@ -1,19 +1,28 @@
-"""What the host tells: the fullest of the disks that are watched."""
+"""What the host tells of its disks, and that a disk that hangs keeps nobody waiting."""
 
+import threading
 from pathlib import Path
 
-from linewatch.capture.clock import MonotonicClock
 from linewatch.config.decision import AlarmSettings, SystemAlarmSettings
-from linewatch.daemon.host import Host
+from linewatch.contracts.alarm import HostState
+from linewatch.daemon.host import FullestDisk, Host, MeasuredDisks, fullest_disk
 from linewatch.decision.system_alarms import DISK_LOW, host_text, system_rules
 from linewatch.wire.schema import BackendState, BackendStatus
 
 FULL = Path("/proc")  # of which the kernel says that nothing is free
 
 
-def looked(tmp_path: Path, *disks: Path):
+class SettableClock:
+    ns = 0
+
+    def now_ns(self) -> int:
+        return self.ns
+
+
+def looked(tmp_path: Path, *folders: Path) -> HostState | None:
     backend = BackendStatus(name="openvino", state=BackendState.SERVING)
-    return Host(MonotonicClock(), tmp_path, lambda: 0.0, lambda: backend, live=True, disks=disks).look()
+    found = fullest_disk(tmp_path, folders)
+    return Host(SettableClock(), lambda: found, lambda: 0.0, lambda: backend, lambda: None, live=True).look()
 
 
 def test_disk_low_names_the_fullest_disk(tmp_path: Path) -> None:
@@ -26,5 +35,25 @@ def test_disk_low_names_the_fullest_disk(tmp_path: Path) -> None:
 
 
 def test_a_folder_that_is_not_there_hides_no_other(tmp_path: Path) -> None:
-    assert looked(tmp_path, tmp_path / "nowhere", FULL).disk == "the disk of /proc"
-    assert looked(tmp_path / "nowhere").disk_free_mb is None
+    assert fullest_disk(tmp_path, [tmp_path / "nowhere", FULL])[1] == "the disk of /proc"
+    assert fullest_disk(tmp_path / "nowhere") == (None, "")
+
+
+def test_a_disk_that_hangs_is_not_known_and_nobody_waits_for_it(tmp_path: Path) -> None:
+    asked, answers = threading.Semaphore(0), threading.Semaphore(0)
+
+    def measure() -> FullestDisk:
+        asked.release()
+        answers.acquire()
+        return fullest_disk(tmp_path)
+
+    clock = SettableClock()
+    with MeasuredDisks(measure, clock) as disks:
+        asked.acquire()
+        assert disks.fullest() == (None, "")  # not answered yet
+        answers.release()
+        asked.acquire()  # asked again: the first answer is in
+        assert disks.fullest()[0] > 0
+        clock.ns += 60_000_000_000  # the second never comes
+        assert disks.fullest() == (None, "")
+        answers.release(2)

@@ -118,6 +118,12 @@ def test_the_first_rule_that_fits_decides_and_else_the_class_does():
     assert [severities_of([one], by)[0] for one in usual] == [2, 3, 5, None, 3]
 
 
+@given(st.floats(0, 1e9), st.integers(0, 10**9), st.sampled_from([0.0625, 0.1, 0.3, 0.4999, 0.0005]))
+def test_figures_are_graded_as_they_are_published(area_mm2, steps, mm_per_step):
+    found = instances_of([defect(begin_mm=steps * mm_per_step, area_mm2=area_mm2)], rules({"more_than": 0}))
+    assert (found.begin_mm[0], found.area_mm2[0]) == (round(steps * mm_per_step, 3), round(area_mm2, 3))
+
+
 @pytest.mark.parametrize(
     ("limit", "within", "beyond", "says"),
     [

@@ -12,7 +12,8 @@ from linewatch.contracts.frame import Cause, StripEdges
 from linewatch.contracts.prediction import Depth
 from linewatch.contracts.verdict import DefectState, Extent, StripBox
 from linewatch.decision import components
-from linewatch.geometry.runs import area_px, to_mask
+from linewatch.decision.groups import connected, members
+from linewatch.geometry.runs import near, to_mask, to_runs
 
 OPENED, UPDATED, CLOSED = DefectState.OPENED, DefectState.UPDATED, DefectState.CLOSED
 
@@ -78,6 +79,19 @@ def test_masks_of_all_frames_make_up_exactly_the_defect_pixels(probability, heig
     assert sum(d.area_mm2 for d in instances(decided)) == seen.sum()
 
 
+@given(strips(), st.sampled_from([0.0, 1.0, 2.0, 7.0, 30.0]), st.sampled_from([0.4, 1.0]))
+def test_pixels_are_one_defect_exactly_when_steps_within_the_merge_gap_lead_from_one_to_the_other(
+    probability, gap_mm, mm_per_px
+):
+    rules = replace(RULES, merge_gap_mm=gap_mm)
+    decided = run([predict(probability, mm_per_px=mm_per_px)], rules)
+    found = {frozenset(map(tuple, e.mask.runs.tolist())) for e in events(decided) if e.mask is not None}
+    runs = to_runs(probability > 0)
+    ones, others = np.nonzero(near(runs, runs, rules.reach(mm_per_px), rules.reach(1.0)))
+    expected = members(connected(len(runs), ones, others))
+    assert found == {frozenset(map(tuple, runs[group].tolist())) for group in expected}
+
+
 @given(strips(), st.lists(st.integers(1, 20), max_size=8), st.sampled_from([0.0, 2.5]), st.sampled_from([0.0, 6.0]))
 def test_every_life_is_opened_updated_closed_once_and_ids_are_unique(probability, heights, gap_mm, area_mm2):
     rules = replace(RULES, merge_gap_mm=gap_mm, min_area_mm2=area_mm2)
@@ -104,7 +118,7 @@ def test_a_defect_within_one_frame_opens_and_closes_there():
     assert opened.defect.box == StripBox((10.0, 16.0), (5.0, 9.0))
     assert (opened.defect.area_mm2, opened.defect.frames, opened.defect.extent) == (24.0, 1, Extent.MASK)
     assert opened.defect.peak == pytest.approx(200 / 255)
-    assert area_px(opened.mask.runs) == 24
+    assert to_mask(opened.mask.runs, 20, 30).sum() == 24
     assert closed.mask is None
 
 
