@@ -11,8 +11,8 @@ from linewatch.config.decision import AlarmRule, AlarmSettings, DecisionSettings
 from linewatch.config.line import LineSettings
 from linewatch.config.roll import PeriodicSettings, RollSettings
 from linewatch.contracts.errors import ConfigError
-from linewatch.contracts.manifest import EngineManifest, byte_threshold
-from linewatch.contracts.verdict import Defect
+from linewatch.contracts.manifest import CallLimit, EngineManifest, byte_threshold
+from linewatch.contracts.verdict import Defect, Extent
 from linewatch.decision.sensitivity import Place, Sensitivity
 from linewatch.decision.severity import GradingRules
 from linewatch.decision.system_alarms import NAMES
@@ -29,6 +29,8 @@ class DecisionRules:
     class_thresholds: for every class of the classifier, the score from which it claims that class.
     pseudo_classes: what looks like a defect and is none (water, oil ...): reported, never alarmed.
     part_mm: a defect that has grown to this length along the strip is closed, and goes on as a part of its own.
+    call_limits: of each class, what a defect must reach to be reported where no sensitivity rule fits; none: nothing.
+        Areas in pixels of nominal_mm2_per_px.
     outlined_classes: those that the segmenter knows: without an outline there is no such defect (false calls come
         first). For the others the classifier's tile speaks alone.
     """
@@ -37,6 +39,8 @@ class DecisionRules:
     class_thresholds: Mapping[str, float]
     min_area_mm2: float
     merge_gap_mm: float
+    call_limits: Mapping[str, CallLimit] = field(default_factory=dict)
+    nominal_mm2_per_px: float = 1.0
     pseudo_classes: frozenset[str] = frozenset()
     outlined_classes: frozenset[str] = frozenset()
     alarms: tuple[AlarmRule, ...] = ()
@@ -118,6 +122,8 @@ class DecisionRules:
             class_thresholds=dict(classify.thresholds),
             min_area_mm2=settings.min_area_mm2,
             merge_gap_mm=settings.merge_gap_mm,
+            call_limits=classify.call_limits if settings.operating_point == "quiet" else {},
+            nominal_mm2_per_px=line.mm_per_px * line.mm_per_line,
             pseudo_classes=frozenset(pseudo_classes),
             outlined_classes=frozenset(segment.classes),
             alarms=tuple(alarms),
@@ -150,8 +156,19 @@ class DecisionRules:
         """Whether what is known of a defect suffices to report it."""
         place = Place(defect.box.across_mm, defect.edge_mm)
         rule = self.sensitivity.rule_for(defect.defect_class, place)
-        sure = rule is None or rule.min_confidence is None or defect.confidence >= rule.min_confidence
+        if rule is None:
+            sure = self._called(defect)
+        else:
+            sure = rule.min_confidence is None or defect.confidence >= rule.min_confidence
         return sure and defect.area_mm2 >= self.least_area_mm2(defect.defect_class, place)
+
+    def _called(self, defect: Defect) -> bool:
+        limit = self.call_limits.get(defect.defect_class)
+        return limit is None or (
+            defect.confidence >= limit.confidence
+            and (defect.extent is Extent.TILE or defect.peak >= limit.peak)
+            and defect.area_mm2 >= limit.area_px * self.nominal_mm2_per_px
+        )
 
     def unoutlined(self, classes: tuple[str, ...]) -> np.ndarray:
         """bool (len(classes),): the classes that a tile without an outline may hold."""

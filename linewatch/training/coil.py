@@ -97,37 +97,44 @@ def held_out_frames(data: Path, taxonomy: Taxonomy) -> list[RealFrame]:
     strip = [one for one in read_set("severstal", data) if one.fold == HELD_OUT_FOLD]
     strip = sorted((one for one in strip if one.knowledge is Knowledge.OUTLINED), key=lambda one: one.file)
     patches = [one for one in read_set("neu", data) if one.fold == HELD_OUT_FOLD]
-    frames = [RealFrame("severstal", one.gray(), _truth(one, taxonomy)) for one in strip]
-    hosts = [frame.gray for frame in frames if not frame.truth.any() and _all_steel(frame.gray)]
+    frames = [RealFrame("severstal", one.gray(), true_classes(one, taxonomy)) for one in strip]
+    hosts = [frame.gray for frame in frames if not frame.truth.any() and all_steel(frame.gray)]
     # A stride through the list: neighbours in it are of one class.
     order = np.random.default_rng(4).permutation(len(patches))
     per_frame = len(PATCH_COLUMNS)
     for number, first in enumerate(range(0, len(order) - per_frame + 1, per_frame)):
         chosen = [patches[int(i)] for i in order[first : first + per_frame]]
-        frames.append(_patched(hosts[number % len(hosts)], chosen, taxonomy, number))
+        frames.append(patched(hosts[number % len(hosts)], chosen, taxonomy, number))
     return frames
 
 
-def _all_steel(gray: NDArray[np.uint8]) -> bool:
-    """No strip end or edge in the picture."""
+def all_steel(gray: NDArray[np.uint8]) -> bool:
+    """Whether there is no strip end or edge in the picture."""
     return bool(steel_columns(gray).mean() > 0.95 and gray.mean(axis=1).min() > 20)
 
 
-def _patched(host: NDArray[np.uint8], patches: Sequence[Specimen], taxonomy: Taxonomy, number: int) -> RealFrame:
+def patched(host: NDArray[np.uint8], patches: Sequence[Specimen], taxonomy: Taxonomy, number: int) -> RealFrame:
+    """Four patches, none of which touches another, on the clean frame `host`, mirrored by `number`."""
     gray = host[:: -1 if number % 2 else 1, :: -1 if number % 4 > 1 else 1].copy()
     truth = np.zeros_like(gray)
     for x, patch in zip(PATCH_COLUMNS, patches, strict=True):
         window = np.s_[PATCH_LINE : PATCH_LINE + PATCH_PX, x : x + PATCH_PX]
         size = (PATCH_PX, PATCH_PX)
         gray[window] = cv2.resize(patch.gray(), size, interpolation=cv2.INTER_AREA)
-        truth[window] = cv2.resize(_truth(patch, taxonomy), size, interpolation=cv2.INTER_NEAREST)
+        truth[window] = cv2.resize(true_classes(patch, taxonomy), size, interpolation=cv2.INTER_NEAREST)
     return RealFrame("neu", gray, truth)
 
 
-def _truth(one: Specimen, taxonomy: Taxonomy) -> NDArray[np.uint8]:
+def true_classes(one: Specimen, taxonomy: Taxonomy) -> NDArray[np.uint8]:
+    """What is known of each pixel, as `RealFrame.truth`; a labelled patch with neither outline nor box is its class all
+    over.
+    """
+
     def value(label: str) -> int:
         return 1 + taxonomy.trained_classes.index(taxonomy.house_class(one.data_set, label))
 
+    if one.knowledge is Knowledge.LABELLED and not one.boxes:
+        return np.full_like(one.gray(), value(one.labels[0]))
     truth = np.zeros_like(one.gray())
     if one.mask_path is not None:
         values = np.array([0, *(value(label) for label in one.mask_labels)], np.uint8)
