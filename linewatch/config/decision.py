@@ -12,8 +12,8 @@ from linewatch.contracts.alarm import Priority
 class SensitivityRule(Settings):
     """`[[decision.sensitivity]]`: what a defect must reach to be reported, where the usual thresholds do not suit.
 
-    The first rule that fits a defect's class, place and product decides alone, in place of the operating point as well.
-    A defect is in a zone when all of it
+    The first rule that fits a defect's class, place and product decides alone; what it gives stands in place of the
+    operating point's limit as well. A defect is in a zone when all of it
     is; in an edge zone only where an edge was seen.
     """
 

@@ -29,8 +29,8 @@ class DecisionRules:
     class_thresholds: for every class of the classifier, the score from which it claims that class.
     pseudo_classes: what looks like a defect and is none (water, oil ...): reported, never alarmed.
     part_mm: a defect that has grown to this length along the strip is closed, and goes on as a part of its own.
-    call_limits: of each class, what a defect must reach to be reported where no sensitivity rule fits; none: nothing.
-        Areas in pixels of nominal_mm2_per_px.
+    call_limits: of each class, what a defect must reach to be reported where no sensitivity rule says otherwise;
+        none: nothing. Areas in pixels of nominal_mm2_per_px.
     outlined_classes: those that the segmenter knows: without an outline there is no such defect (false calls come
         first). For the others the classifier's tile speaks alone.
     """
@@ -156,19 +156,17 @@ class DecisionRules:
         """Whether what is known of a defect suffices to report it."""
         place = Place(defect.box.across_mm, defect.edge_mm)
         rule = self.sensitivity.rule_for(defect.defect_class, place)
-        if rule is None:
-            sure = self._called(defect)
-        else:
-            sure = rule.min_confidence is None or defect.confidence >= rule.min_confidence
-        return sure and defect.area_mm2 >= self.least_area_mm2(defect.defect_class, place)
-
-    def _called(self, defect: Defect) -> bool:
         limit = self.call_limits.get(defect.defect_class)
-        return limit is None or (
-            defect.confidence >= limit.confidence
-            and (defect.extent is Extent.TILE or defect.peak >= limit.peak)
-            and defect.area_mm2 >= limit.area_px * self.nominal_mm2_per_px
-        )
+        if rule is not None and rule.min_confidence is not None:
+            sure = defect.confidence >= rule.min_confidence
+        else:
+            sure = limit is None or (
+                defect.confidence >= limit.confidence and (defect.extent is Extent.TILE or defect.peak >= limit.peak)
+            )
+        large = defect.area_mm2 >= self.least_area_mm2(defect.defect_class, place)
+        if limit is not None and (rule is None or rule.min_area_mm2 is None):
+            large = large and defect.area_mm2 >= limit.area_px * self.nominal_mm2_per_px
+        return sure and large
 
     def unoutlined(self, classes: tuple[str, ...]) -> np.ndarray:
         """bool (len(classes),): the classes that a tile without an outline may hold."""

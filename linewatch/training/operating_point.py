@@ -22,7 +22,7 @@ CONFIDENCES = (0.0, 0.3, 0.4, 0.5, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.92, 0
 PEAKS = (0.0, 0.9, 0.97, 0.99)
 AREAS_PX = (0, 50, 100, 200, 400, 800, 1600)
 
-SLACK = 0.03
+SLACK = 0.1
 """Of the limits that find as much but for this share, the strictest are taken: clean strip that nobody has seen yet is
 worse than that which chose them.
 """
