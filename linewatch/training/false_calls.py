@@ -29,7 +29,7 @@ from linewatch.contracts.manifest import EngineManifest, Task
 from linewatch.inference.engines import MANIFEST, EngineSet, load_engine, load_engines
 from linewatch.inference.onnxruntime_backend import OnnxRuntimeBackend
 from linewatch.training.datasets import read_set
-from linewatch.training.fold_engines import TRAINED_FOLDS, fold_folder
+from linewatch.training.fold_engines import fold_folder
 from linewatch.training.inspection import Inspector
 from linewatch.training.judging.plots import OperatingCurve, operating_curves
 from linewatch.training.looks import Looked, Looker, clean_frames, hosts_of
@@ -40,6 +40,8 @@ OUT = Path("out/false_calls")
 CHOOSING_SEEDS, JUDGING_SEEDS = range(20_000, 20_032), range(30_000, 30_128)
 """Of rendered strip; no training has seen either."""
 SIMULATED_FRAMES, DEFECT_SEEDS, DEFECTS_PER_M = 40, 16, 1.5
+CHOOSING_FOLDS = (2, 3)
+"""Operating points are chosen on these, on each of them without it; the others judge only."""
 COMPOSED_FRAMES = 1000
 PARTS = 16
 """The rendered strip is looked at in so many parts."""
@@ -109,24 +111,23 @@ def read_looked(out: Path) -> list[Looked]:
 
 
 def for_choosing(looked: Sequence[Looked], *, without: int | None = None) -> list[Looked]:
-    """What an operating point may be chosen on: the folds that engines learn from, less one, and the seeds for it."""
+    """What an operating point may be chosen on: the folds and the seeds for it, less one fold."""
     seeds = {str(seed) for seed in CHOOSING_SEEDS}
     return [
         one
         for one in looked
-        if (one.fold in TRAINED_FOLDS and one.fold != without) or (one.fold is None and set(one.frames) <= seeds)
+        if (one.fold in CHOOSING_FOLDS and one.fold != without) or (one.fold is None and set(one.frames) <= seeds)
     ]
 
 
 def judged(looked: Sequence[Looked], classes: Sequence[str], budget: float, mm2_per_px: float) -> Judged:
-    """Every fold at limits that were chosen without it, the held-out one and other seeds at those of all the rest."""
-    limits_of = {
-        fold: choose(for_choosing(looked, without=fold), classes, budget, mm2_per_px)
-        for fold in sorted({one.fold for one in looked if one.fold is not None})
+    """Every fold at limits that were chosen without it."""
+    shipped = choose(for_choosing(looked), classes, budget, mm2_per_px)
+    limits_of: dict[int | None, Limits] = {
+        fold: choose(for_choosing(looked, without=fold), classes, budget, mm2_per_px) for fold in CHOOSING_FOLDS
     }
     chosen_on = {id(one) for one in for_choosing(looked) if one.fold is None}
-    shipped = limits_of.get(HELD_OUT_FOLD) or choose(for_choosing(looked), classes, budget, mm2_per_px)
-    parts = [(one, shipped if one.fold is None else limits_of[one.fold]) for one in looked if id(one) not in chosen_on]
+    parts = [(one, limits_of.get(one.fold, shipped)) for one in looked if id(one) not in chosen_on]
     return Judged(parts, mm2_per_px)
 
 

@@ -26,7 +26,7 @@ SLACK = 0.1
 """Of the limits that find as much but for this share, the strictest are taken: clean strip that nobody has seen yet is
 worse than that which chose them.
 """
-USEFUL = 0.25
+USEFUL = 0.1
 """A class keeps at least this share of what it finds without limits: where the budget leaves less, it is exceeded by as
 little as that takes.
 """
