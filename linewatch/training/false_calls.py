@@ -153,6 +153,7 @@ def report(out: Path, engines: Path, picture: Path | None, *, shipping: bool) ->
     say = Console(width=150).print
     say(_points_table(points))
     full, quiet = points[0], points[-1]
+    say(_folds_table(full, quiet))
     for source in CLEAN:
         say(_rates_table(source, full, quiet))
     for source in DEFECTIVE:
@@ -173,6 +174,22 @@ def _points_table(points: Sequence[Judged]) -> Table:
     for budget, point in zip(BUDGETS, points, strict=True):
         rates = [str(point.false_calls(source)["all"]) for source in CLEAN]
         table.add_row(f"{budget:g}", *rates, *(str(point.recall(source)["all"]) for source in DEFECTIVE))
+    return table
+
+
+def _folds_table(full: Judged, quiet: Judged) -> Table:
+    table = Table(title="by fold: false instances per 1,000 m2, and true pieces found", title_justify="left")
+    for head in ("fold", "point", "clean frames", "those with a right label", "composed", "found: severstal"):
+        table.add_column(head)
+    for fold in sorted({one.fold for one, _ in quiet.parts if one.fold is not None}):
+        for name, point in (("full", full), ("quiet", quiet)):
+            part = replace(point, parts=[pair for pair in point.parts if pair[0].fold == fold])
+            rates = (
+                part.false_calls("severstal"),
+                part.false_calls("severstal", mislabelled=False),
+                part.false_calls("composed"),
+            )
+            table.add_row(str(fold), name, *(str(rate["all"]) for rate in rates), str(part.recall("severstal")["all"]))
     return table
 
 
