@@ -34,7 +34,7 @@ from linewatch.training.inspection import Inspector
 from linewatch.training.judging.plots import OperatingCurve, operating_curves
 from linewatch.training.looks import Looked, Looker, clean_frames, hosts_of
 from linewatch.training.operating_point import Judged, Limits, choose
-from linewatch.training.splits import FOLDS, HELD_OUT_FOLD
+from linewatch.training.splits import HELD_OUT_FOLD
 
 OUT = Path("out/false_calls")
 CHOOSING_SEEDS, JUDGING_SEEDS = range(20_000, 20_032), range(30_000, 30_128)

@@ -41,23 +41,20 @@ def fold_folder(engines: Path, fold: int) -> Path:
 
 
 def make_fold_engines(
-    data: Path, run: Path, shipped: Path, folds: Sequence[Sequence[int]], changes: Mapping[Task, Sequence[str]]
+    data: Path, run: Path, shipped: Path, folds: Sequence[int], changes: Mapping[Task, Sequence[str]]
 ) -> list[Path]:
     """Trains what is not trained yet and writes `run/engines/without-F/{screen,classify,segment}/`; gives the folders.
-
-    folds: of each group one classifier and one segmenter are trained, without any of it; screens without one fold each.
 
     changes: `name=value` settings by task, for networks whose run has not begun. `run/screen` may be the run folder of
     `linewatch train screen`, which trains these very networks.
     """
     specimens = [one for name in HOUSE_SETS for one in read_set(name, data)]
     made = []
-    for group in folds:
-        for fold in group:
-            folder = fold_folder(run / "engines", fold)
-            for task, network in _networks(data, specimens, fold, group, run, changes).items():
-                _write(network(), find_engine(shipped, task.value).manifest, folder / task.value)
-            made.append(folder)
+    for fold in folds:
+        folder = fold_folder(run / "engines", fold)
+        for task, network in _networks(data, specimens, fold, run, changes).items():
+            _write(network(), find_engine(shipped, task.value).manifest, folder / task.value)
+        made.append(folder)
     return made
 
 
@@ -65,15 +62,13 @@ def _networks(
     data: Path,
     specimens: Sequence[Specimen],
     fold: int,
-    group: Sequence[int],
     run: Path,
     changes: Mapping[Task, Sequence[str]],
 ) -> dict[Task, Callable[[], nn.Module]]:
     taxonomy, weights = Taxonomy.read(), data / WEIGHTS
-    seen = [one for one in specimens if one.fold in TRAINED_FOLDS and one.fold not in group]
+    seen = [one for one in specimens if one.fold in TRAINED_FOLDS and one.fold != fold]
     outlined = [one for one in seen if one.knowledge is Knowledge.OUTLINED]
-    unseen = {task: (fold,) if task is Task.SCREEN else group for task in Task}
-    runs = {task: run / task / "-".join(map(str, ("without", *unseen[task], HELD_OUT_FOLD))) for task in Task}
+    runs = {task: run / task / f"without-{fold}-{HELD_OUT_FOLD}" for task in Task}
 
     def recipe(task: Task, usual: R) -> R:
         """Of the run that is there; else the usual one, changed."""
@@ -110,15 +105,12 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--run", type=Path, default=Path("runs/folds"))
     parser.add_argument("--engines", type=Path, default=Path("engines"), help="the shipped ones")
-    parser.add_argument(
-        "--folds", action="append", metavar="F[,F...]", help="these alone; folds of one comma list share two networks"
-    )
+    parser.add_argument("--fold", type=int, action="append", choices=TRAINED_FOLDS, help="default: all of them")
     for task in Task:
         parser.add_argument(f"--{task}", action="append", default=[], metavar="KEY=VALUE", help="change its recipe")
     options = parser.parse_args()
     changes = {task: getattr(options, task) for task in Task}
-    folds = [[int(fold) for fold in group.split(",")] for group in options.folds or map(str, TRAINED_FOLDS)]
-    for folder in make_fold_engines(options.data, options.run, options.engines, folds, changes):
+    for folder in make_fold_engines(options.data, options.run, options.engines, options.fold or TRAINED_FOLDS, changes):
         print(folder)  # noqa: T201
 
 

@@ -61,4 +61,4 @@ def operating_curves(out: Path, curves: Sequence[OperatingCurve], marked: dict[s
         axes.xaxis.set_major_locator(FixedLocator([_NONE, *_DECADES]))
         axes.xaxis.set_minor_locator(NullLocator())
         axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: "none" if x == _NONE else f"{x:,.0f}"))
-        axes.legend(loc="lower right")
+        axes.legend(loc="upper left")
