@@ -89,9 +89,10 @@ def _engines(folds: Path, fold: int) -> EngineSet:
 
 def look(data: Path, folds: Path, out: Path, composed: int, processes: int) -> None:
     """Writes what is found into `out/looked/`, a file for each fold and for each part of the rendered strip; those that
-    are there are kept.
+    are there are kept. A fold without engines in `folds` is left out.
     """
-    jobs = {f"fold-{fold}": partial(look_at_fold, data, folds, composed, fold) for fold in range(FOLDS)}
+    unseen = [fold for fold in TRAINED_FOLDS if fold_folder(folds, fold).is_dir()]
+    jobs = {f"fold-{fold}": partial(look_at_fold, data, folds, composed, fold) for fold in (*unseen, HELD_OUT_FOLD)}
     jobs |= {f"simulated-{part:02d}": partial(look_at_simulated, part) for part in range(PARTS)}
     folder = out / "looked"
     folder.mkdir(parents=True, exist_ok=True)
