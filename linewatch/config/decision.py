@@ -13,8 +13,8 @@ class SensitivityRule(Settings):
     """`[[decision.sensitivity]]`: what a defect must reach to be reported, where the usual thresholds do not suit.
 
     The first rule that fits a defect's class, place and product decides alone; what it gives stands in place of the
-    operating point's limit as well. A defect is in a zone when all of it
-    is; in an edge zone only where an edge was seen.
+    operating point's limit as well. A defect is in a zone when all of it is; in an edge zone only where an edge was
+    seen.
     """
 
     classes: Annotated[tuple[str, ...], Field(strict=False)] = Field(default=(), description="empty: every class")

@@ -1,9 +1,10 @@
 """How often the cascade calls a defect where none is, against how many it finds.
 
 ``python -m linewatch.training.false_calls look --data "$LINEWATCH_DATA"`` lets the cascades of `fold_engines` and the
-shipped one look at strip that is new to them and writes what they found; ``judge``
-chooses operating points on what was found outside the judged fold (`linewatch.training.operating_point`) and gives the
-figures at each, with exact intervals; ``judge --ship`` writes `quiet` into the classifiers' manifests.
+shipped one look at strip that is new to them and writes what they found; ``judge`` chooses operating points on what
+was found outside the judged fold (`linewatch.training.operating_point`) and gives the figures at each, with exact
+intervals; ``judge --ship`` writes `quiet` into the classifiers' manifests. What finds nothing calls nothing: read a
+fold's false calls beside its recall.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from linewatch.contracts.manifest import EngineManifest, Task
 from linewatch.inference.engines import MANIFEST, EngineSet, load_engine, load_engines
 from linewatch.inference.onnxruntime_backend import OnnxRuntimeBackend
 from linewatch.training.datasets import read_set
-from linewatch.training.fold_engines import fold_folder
+from linewatch.training.fold_engines import TRAINED_FOLDS, fold_folder
 from linewatch.training.inspection import Inspector
 from linewatch.training.judging.plots import OperatingCurve, operating_curves
 from linewatch.training.looks import Looked, Looker, clean_frames, hosts_of
