@@ -10,7 +10,7 @@ export LINEWATCH_DATA := $(abspath $(DATA))
 endif
 endif
 
-.PHONY: help install install-dev demo test test-networks check bench gpu-check soak kills coil clean
+.PHONY: help install install-dev demo test test-networks check bench gpu-check soak kills coil false-calls clean
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/'
 
@@ -63,6 +63,11 @@ coil: install ## A coil of held-out real frames through the service: figures and
 	$(BIN)/linewatch replay out/coil/coil.avi --out out/coil/verdicts.jsonl
 	$(BIN)/python -m linewatch.training.coil judge --coil out/coil --verdicts out/coil/verdicts.jsonl
 	$(BIN)/linewatch picture out/coil/verdicts.jsonl --source out/coil/coil.avi --truth out/coil/truth.json --out out/coil/coil.png
+
+false-calls: install-dev ## False instances against recall by folds (needs LINEWATCH_DATA; trains for hours unless runs/folds is there)
+	$(BIN)/python -m linewatch.training.fold_engines --data "$(LINEWATCH_DATA)"
+	$(BIN)/python -m linewatch.training.false_calls look --data "$(LINEWATCH_DATA)"
+	$(BIN)/python -m linewatch.training.false_calls judge
 
 soak: install-dev ## Ten minutes at the line rate: nothing missed, p99, memory
 	$(BIN)/python -m benchmarks.run --sustain-s 600 --out out/soak.json $(ARGS)

@@ -137,12 +137,13 @@ class Board:
             table.add_column(column)
         for defect in reversed(self.defects):
             table.add_row(
-                defect.defect_class,
+                f"{defect.defect_class} (tentative)" if defect.tentative else defect.defect_class,
                 defect.state,
                 f"{defect.along_mm[0] / 1000:.3f}-{defect.along_mm[1] / 1000:.3f}",
                 f"{defect.across_mm[0]:.0f}-{defect.across_mm[1]:.0f}",
                 f"{defect.area_mm2:.0f}",
                 f"{defect.confidence:.2f}",
+                style="dim" if defect.tentative else None,
             )
         return table
 

@@ -1,7 +1,7 @@
 """`[decision]` and `[[alarm]]`: what counts as one defect, and which defects ask for an operator."""
 
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -12,8 +12,9 @@ from linewatch.contracts.alarm import Priority
 class SensitivityRule(Settings):
     """`[[decision.sensitivity]]`: what a defect must reach to be reported, where the usual thresholds do not suit.
 
-    The first rule that fits a defect's class, place and product decides alone. A defect is in a zone when all of it
-    is; in an edge zone only where an edge was seen.
+    The first rule that fits a defect's class, place and product decides alone; what it gives stands in place of the
+    operating point's limit as well. A defect is in a zone when all of it is; in an edge zone only where an edge was
+    seen.
     """
 
     classes: Annotated[tuple[str, ...], Field(strict=False)] = Field(default=(), description="empty: every class")
@@ -39,6 +40,11 @@ class DecisionSettings(Settings):
 
     defect_threshold: float | None = Field(default=None, ge=0, le=1, description="overrides the segmenter's manifest")
     min_area_mm2: float = Field(default=4.0, ge=0, description="smaller components are noise")
+    operating_point: Literal["quiet", "full"] = Field(
+        default="quiet",
+        description="quiet: a defect grades and alarms once it reaches the classifier's calibrated call_limits, and is "
+        "tentative below them; full: whatever it claims does",
+    )
     merge_gap_mm: float = Field(default=2.0, ge=0, le=100, description="components nearer than this are one defect")
     part_m: float = Field(
         default=100.0, ge=1, le=10_000, description="a defect that is longer is closed in parts, each of which names it"

@@ -79,6 +79,14 @@ class Quantisation(_Closed):
     acceptance: tuple[Acceptance, ...]
 
 
+class CallLimit(_Closed):
+    """What a defect of a class must reach, as a whole, to be called at an operating point."""
+
+    confidence: float = Field(ge=0, le=1, description="the classifier's score, as `Defect.confidence`")
+    peak: float = Field(default=0.0, ge=0, le=1, description="the segmenter's highest score in it, if it is outlined")
+    area_px: int = Field(default=0, ge=0)
+
+
 class EngineManifest(_Closed):
     """Everything that the loader needs to trust an engine; a mismatch with the model is refused at start."""
 
@@ -95,6 +103,9 @@ class EngineManifest(_Closed):
     )
     thresholds: dict[str, Annotated[float, Field(ge=0, le=1)]] = Field(
         description="screen: {'pass': t}; classify: one per class; segment: {'defect': t}"
+    )
+    call_limits: dict[str, CallLimit] = Field(
+        default={}, description="classify: of each class at the operating point `quiet`; none: whatever is claimed"
     )
     precision: Literal["fp32", "fp16", "int8"]
     normalisation: str = Field(description="what the graph does to a gray level, in words")
@@ -114,6 +125,11 @@ class EngineManifest(_Closed):
             raise ValueError(f"thresholds are {sorted(self.thresholds)}, a {self.task} engine needs {sorted(wanted)}")
         if self.task is Task.CLASSIFY and not self.classes:
             raise ValueError("a classify engine needs its classes")
+        if self.call_limits and set(self.call_limits) != set(self.thresholds if self.task is Task.CLASSIFY else ()):
+            raise ValueError(
+                f"call_limits are of {sorted(self.call_limits)}; a classify engine has one for each class or "
+                "none, others have none"
+            )
         if self.task is Task.SCREEN:
             if self.cell_px is None:
                 raise ValueError("a screen engine needs cell_px")

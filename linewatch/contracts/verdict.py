@@ -89,6 +89,7 @@ class Defect:
     contrast: float | None = None  # mean gray less that of the steel around it, -1..1; None when no steel was seen
     part_of: str | None = None  # the defect's first part, where it is so long that it was closed in parts
     severity: int | None = None  # 1 (hardly seen) .. 5 (never delivered) by the grading rules; None: not graded
+    tentative: bool = False  # below what its class must reach to be called: it neither grades nor alarms
     excluded: bool = False  # all of it lies in an excluded end of the coil: it neither grades nor alarms
 
 

@@ -48,6 +48,8 @@ def begin(pieces: Pieces, prediction: Prediction, rules: DecisionRules, graded_b
     along_mm = np.stack([scale.along(pieces.top), scale.along(pieces.bottom)], axis=1)
     across_mm = np.stack([places.left_mm, places.right_mm], axis=1)
     names = [classes[at] for at in code.tolist()]
+    peak = pieces.peak / 255
+    tentative = rules.tentative(prediction.classes, code, confidence, peak, pieces.tiled, area_mm2, places).tolist()
     severities: list[int | None] = [None] * len(names)
     if graded_by is not None:
         graded = columns_of(
@@ -61,13 +63,16 @@ def begin(pieces: Pieces, prediction: Prediction, rules: DecisionRules, graded_b
             confidence=confidence,
         )
         rated_as = zip(names, rated(graded, graded_by).severity.tolist(), strict=True)
-        severities = [None if name in graded_by.pseudo_classes else severity for name, severity in rated_as]
+        severities = [
+            None if unsure or name in graded_by.pseudo_classes else severity
+            for unsure, (name, severity) in zip(tentative, rated_as, strict=True)
+        ]
     born = [(frame.first_line + line, column) for line, column in pieces.born.tolist()]
     columns = zip(
         born,
         names,
         confidence.tolist(),
-        (pieces.peak / 255).tolist(),
+        peak.tolist(),
         map(StripBox, map(tuple, across_mm.tolist()), map(tuple, along_mm.tolist())),
         area_mm2.tolist(),
         [None if edge_mm != edge_mm else edge_mm for edge_mm in places.edge_mm.tolist()],  # noqa: PLR0124  # NaN
@@ -76,6 +81,7 @@ def begin(pieces: Pieces, prediction: Prediction, rules: DecisionRules, graded_b
         [sums.spread(frame.mm_per_px, frame.mm_per_line) for sums in moments],
         tones,
         severities,
+        tentative,
         strict=True,
     )
     defects = [
@@ -98,8 +104,12 @@ def begin(pieces: Pieces, prediction: Prediction, rules: DecisionRules, graded_b
             orientation_deg=spread.orientation_deg,
             contrast=tone.contrast,
             severity=severity,
+            tentative=unsure,
         )
-        for (line, column), name, score, peak, box, area, edge_mm, tiled, told, spread, tone, severity in columns
+        for (
+            line,
+            column,
+        ), name, score, peak, box, area, edge_mm, tiled, told, spread, tone, severity, unsure in columns
     ]
     reported = rules.reports(prediction.classes, code, confidence, area_mm2, places)
     return Beginnings(defects, reported, born, moments, tones)

@@ -86,7 +86,8 @@ def _recall(
 def _satisfies(defect: Defect, rule: AlarmRule, rules: DecisionRules) -> bool:
     begin_mm, end_mm = defect.box.along_mm
     return (
-        defect.defect_class not in rules.pseudo_classes
+        not defect.tentative
+        and defect.defect_class not in rules.pseudo_classes
         and (not rule.classes or defect.defect_class in rule.classes)
         and defect.area_mm2 >= rule.min_area_mm2
         and (end_mm - begin_mm >= rule.min_length_mm or defect.part_of is not None)  # a part goes on from a longer one

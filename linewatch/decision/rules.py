@@ -12,7 +12,7 @@ from linewatch.config.line import LineSettings
 from linewatch.config.roll import PeriodicSettings, RollSettings
 from linewatch.contracts.coil import Passage
 from linewatch.contracts.errors import ConfigError
-from linewatch.contracts.manifest import EngineManifest, byte_threshold
+from linewatch.contracts.manifest import CallLimit, EngineManifest, byte_threshold
 from linewatch.decision.sensitivity import Places, Sensitivity
 from linewatch.decision.severity import GradingRules
 from linewatch.decision.system_alarms import NAMES
@@ -29,6 +29,8 @@ class DecisionRules:
     class_thresholds: for every class of the classifier, the score from which it claims that class.
     pseudo_classes: what looks like a defect and is none (water, oil ...): reported, never alarmed.
     part_mm: a defect that has grown to this length along the strip is closed, and goes on as a part of its own.
+    call_limits: of each class, what a defect must reach to be called, where no sensitivity rule says otherwise; below
+        it is tentative. None: nothing. Areas in pixels of nominal_mm2_per_px.
     outlined_classes: those that the segmenter knows: without an outline there is no such defect (false calls come
         first). For the others the classifier's tile speaks alone.
     sensitivity: where other scores and areas than `class_thresholds` and `min_area_mm2` hold.
@@ -40,6 +42,8 @@ class DecisionRules:
     class_thresholds: Mapping[str, float]
     min_area_mm2: float
     merge_gap_mm: float
+    call_limits: Mapping[str, CallLimit] = field(default_factory=dict)
+    nominal_mm2_per_px: float = 1.0
     pseudo_classes: frozenset[str] = frozenset()
     outlined_classes: frozenset[str] = frozenset()
     alarms: tuple[AlarmRule, ...] = ()
@@ -125,6 +129,8 @@ class DecisionRules:
             class_thresholds=dict(classify.thresholds),
             min_area_mm2=settings.min_area_mm2,
             merge_gap_mm=settings.merge_gap_mm,
+            call_limits=classify.call_limits if settings.operating_point == "quiet" else {},
+            nominal_mm2_per_px=line.mm_per_px * line.mm_per_line,
             pseudo_classes=frozenset(pseudo_classes),
             outlined_classes=frozenset(segment.classes),
             alarms=tuple(alarms),
@@ -175,6 +181,30 @@ class DecisionRules:
             least = self.sensitivity.minima(named(classes), places)[0][np.arange(len(places)), code]
             reports &= ~(confidence < least)
         return reports
+
+    def tentative(
+        self,
+        classes: tuple[str, ...],
+        code: np.ndarray,
+        confidence: np.ndarray,
+        peak: np.ndarray,
+        tiled: np.ndarray,
+        area_mm2: np.ndarray,
+        places: Places,
+    ) -> np.ndarray:
+        """bool (len(places),): which are below what their class must reach to be called. tiled: it has no outline."""
+        if not self.call_limits:
+            return np.zeros(len(places), bool)
+        of_class = [self.call_limits.get(name, CallLimit(confidence=0.0)) for name in named(classes)]
+        limits = np.array([(limit.confidence, limit.peak, limit.area_px) for limit in of_class], np.float64)
+        least, least_peak, least_px = limits[code].T
+        unsure = (confidence < least) | (~tiled & (peak < least_peak))
+        small = area_mm2 < least_px * self.nominal_mm2_per_px
+        if self.sensitivity.rules:
+            told = self.sensitivity.minima(named(classes), places)
+            by_score, by_area = (np.isnan(one[np.arange(len(places)), code]) for one in told)
+            unsure, small = unsure & by_score, small & by_area
+        return unsure | small
 
     def unoutlined(self, classes: tuple[str, ...]) -> np.ndarray:
         """bool (len(classes),): the classes that a tile without an outline may hold."""

@@ -77,11 +77,11 @@ class Instances:
 
 
 def instances_of(defects: Iterable[Defect], rules: GradingRules, periodic: Collection[str] = ()) -> Instances:
-    """The columns of closed defects, by where they begin; pseudo-defects are left out: they are never graded.
+    """The columns of closed defects, by where they begin, but for pseudo-defects and tentative ones: these never grade.
 
     periodic: ids of those that belong to a roll mark.
     """
-    real = [defect for defect in defects if defect.defect_class not in rules.pseudo_classes]
+    real = [one for one in defects if one.defect_class not in rules.pseudo_classes and not one.tentative]
     boxes = np.array([(*defect.box.along_mm, *defect.box.across_mm) for defect in real]).reshape(-1, 4)
     found = columns_of(
         rules,
@@ -145,7 +145,7 @@ def _published(exact: np.ndarray, digits: int) -> np.ndarray:
 
 
 def severities_of(defects: Sequence[Defect], rules: GradingRules) -> list[int | None]:
-    """The severity of each defect as it is known so far; None for a pseudo-defect."""
+    """The severity of each defect as it is known so far; None for a pseudo-defect or a tentative one."""
     found = instances_of(defects, rules)
     by_id = dict(zip(found.ids.tolist(), found.severity.tolist(), strict=True))
     return [by_id.get(defect.id) for defect in defects]

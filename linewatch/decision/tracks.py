@@ -209,6 +209,7 @@ def _merge(parts: list[Track], rules: DecisionRules, prediction: Prediction, gra
         orientation_deg=spread.orientation_deg,
         contrast=tone.contrast,
     )
+    defect = replace(defect, tentative=_tentative(defect, code, place, rules, prediction))
     if graded_by is not None:
         defect = replace(defect, severity=severities_of([defect], graded_by)[0])
     return replace(
@@ -222,6 +223,12 @@ def _merge(parts: list[Track], rules: DecisionRules, prediction: Prediction, gra
         tone=tone,
         border=last_per_column(union([track.border for track in parts])),
     )
+
+
+def _tentative(defect: Defect, code: np.ndarray, place: Places, rules: DecisionRules, prediction: Prediction) -> bool:
+    confidence, peak, area_mm2 = np.array([[defect.confidence], [defect.peak], [defect.area_mm2]])
+    tiled = np.array([defect.extent is Extent.TILE])
+    return bool(rules.tentative(prediction.classes, code, confidence, peak, tiled, area_mm2, place)[0])
 
 
 def _hull(boxes: list[StripBox]) -> StripBox:

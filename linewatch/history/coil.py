@@ -92,9 +92,18 @@ class CoilRecord:
         return len({use.place for use in self.engines}) < len(self.engines)
 
     def counts(self) -> Counter[str]:
-        """Physical defects by class; one that was closed in parts counts once."""
-        firsts = self.defects.part_of == None  # noqa: E711 - of each object
-        return Counter(self.defects.classes[firsts].tolist())
+        """Physical defects by class, without tentative ones; one that was closed in parts counts once."""
+        return Counter(self.defects.classes[self._firsts & ~self.defects.tentative].tolist())
+
+    @property
+    def tentative(self) -> int:
+        """Physical defects that do not reach what their class must to be called."""
+        return int((self._firsts & self.defects.tentative).sum())
+
+    @property
+    def _firsts(self) -> np.ndarray:
+        firsts: np.ndarray = self.defects.part_of == None  # noqa: E711 - of each object
+        return firsts
 
 
 def shown_alarms(coil: str, told: Collection[Alarm]) -> tuple[Alarm, ...]:

@@ -37,13 +37,14 @@ class ToldDefect(NamedTuple):
     contrast: float | None
     part_of: str | None
     severity: int | None
+    tentative: bool
     excluded: bool
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Defects:
     """n instances. across_mm, along_mm: float64 (n, 2), the others (n,): objects, float64, int64 frames, int8 severity,
-    bool excluded.
+    bool tentative and excluded.
 
     edge_mm, contrast: NaN where not known. severity: 0 where not graded.
     """
@@ -68,6 +69,7 @@ class Defects:
     contrast: np.ndarray
     part_of: np.ndarray
     severity: np.ndarray
+    tentative: np.ndarray
     excluded: np.ndarray
 
     @classmethod
@@ -104,6 +106,7 @@ class Defects:
             contrast=floats("contrast"),
             part_of=objects("part_of"),
             severity=np.array([one or 0 for one in by_name["severity"]], np.int8),
+            tentative=np.array(by_name["tentative"], np.bool_),
             excluded=np.array(by_name["excluded"], np.bool_),
         )
 
@@ -137,6 +140,7 @@ class Defects:
             contrast=None if np.isnan(contrast) else contrast,
             part_of=self.part_of[row],
             severity=int(self.severity[row]) or None,
+            tentative=bool(self.tentative[row]),
             excluded=bool(self.excluded[row]),
         )
 

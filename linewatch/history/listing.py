@@ -106,7 +106,7 @@ def defects_table(
             str(row.defect),
             coil.side,
             coil.camera,
-            row.defect_class,
+            f"{row.defect_class} (tentative)" if row.tentative else row.defect_class,
             f"{row.confidence:.2f}",
             f"{row.along_mm[0] / 1000:.3f} to {row.along_mm[1] / 1000:.3f} m",
             f"{row.across_mm[0]:.1f} to {row.across_mm[1]:.1f} mm",

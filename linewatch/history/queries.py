@@ -71,6 +71,8 @@ class DefectRow:
     contrast: float | None
     part_of: str | None
     severity: int | None
+    tentative: bool
+    excluded: bool
     more: dict[str, Any]  # what a later service tells of it
 
 
@@ -293,5 +295,7 @@ def _defect(row: Any) -> DefectRow:
         contrast=row.contrast,
         part_of=row.part_of,
         severity=row.severity,
+        tentative=row.tentative,
+        excluded=row.excluded,
         more=row.more or {},
     )

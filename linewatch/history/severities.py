@@ -13,8 +13,8 @@ from linewatch.config.grading import UNKNOWN_SEVERITY, class_severities
 from linewatch.config.taxonomy import Taxonomy
 from linewatch.history.defects import Defects
 
-PSEUDO_SEVERITY = 0
-"""Of what only looks like a defect."""
+NO_SEVERITY = 0
+"""Of a pseudo-defect, and of one that is tentative."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,12 +37,12 @@ class ClassSeverities:
         return cls.of(taxonomy, f"{path.name}@{digest}")
 
     def rate(self, defects: Defects) -> np.ndarray:
-        """int8 (n,): 1..5; `PSEUDO_SEVERITY`."""
+        """int8 (n,): 1..5; `NO_SEVERITY`."""
         names, codes = np.unique(defects.classes.astype(str), return_inverse=True)
         of_class = np.array([self.by_class.get(name, UNKNOWN_SEVERITY) for name in names.tolist()], np.int8)
         is_pseudo = np.array([name in self.pseudo for name in names.tolist()], bool)
         rated = np.where(defects.severity > 0, defects.severity, of_class[codes])
-        return np.where(is_pseudo[codes], np.int8(PSEUDO_SEVERITY), rated).astype(np.int8)
+        return np.where(is_pseudo[codes] | defects.tentative, np.int8(NO_SEVERITY), rated).astype(np.int8)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

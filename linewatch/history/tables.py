@@ -133,6 +133,7 @@ DEFECT: Final = sa.Table(
     sa.Column("contrast", sa.Double),
     sa.Column("part_of", sa.String),  # the name of the first part of an instance that was closed for its length
     sa.Column("severity", sa.Integer),
+    sa.Column("tentative", sa.Boolean, nullable=False, server_default=sa.false()),  # neither grades nor alarms
     sa.Column("excluded", sa.Boolean, nullable=False, server_default=sa.false()),  # in an excluded end of the coil
     # Some part of its mask had more runs than a message may hold.
     sa.Column("mask_dropped", sa.Boolean, nullable=False, server_default=sa.false()),

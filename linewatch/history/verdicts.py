@@ -215,6 +215,7 @@ def _told(event: DefectLine) -> ToldDefect:
         event.contrast,
         event.part_of,
         event.severity,
+        event.tentative,
         event.excluded,
     )
 

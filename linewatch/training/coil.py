@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Self
+from typing import Literal, Self
 
 import cv2
 import numpy as np
@@ -24,9 +25,9 @@ from linewatch.config.line import LineSettings
 from linewatch.config.taxonomy import Taxonomy
 from linewatch.contracts.errors import SourceError
 from linewatch.contracts.frame import Grab
-from linewatch.contracts.verdict import DefectState, StripBox
+from linewatch.contracts.verdict import DefectState, Extent, StripBox
 from linewatch.geometry.grid import tile_grid
-from linewatch.geometry.matching import match
+from linewatch.geometry.matching import Matching, match
 from linewatch.simulation.truth import CoilTruth, TrueDefect
 from linewatch.training.datasets import Knowledge, Specimen, read_set
 from linewatch.training.judging.judgement import Interval
@@ -97,37 +98,44 @@ def held_out_frames(data: Path, taxonomy: Taxonomy) -> list[RealFrame]:
     strip = [one for one in read_set("severstal", data) if one.fold == HELD_OUT_FOLD]
     strip = sorted((one for one in strip if one.knowledge is Knowledge.OUTLINED), key=lambda one: one.file)
     patches = [one for one in read_set("neu", data) if one.fold == HELD_OUT_FOLD]
-    frames = [RealFrame("severstal", one.gray(), _truth(one, taxonomy)) for one in strip]
-    hosts = [frame.gray for frame in frames if not frame.truth.any() and _all_steel(frame.gray)]
+    frames = [RealFrame("severstal", one.gray(), true_classes(one, taxonomy)) for one in strip]
+    hosts = [frame.gray for frame in frames if not frame.truth.any() and all_steel(frame.gray)]
     # A stride through the list: neighbours in it are of one class.
     order = np.random.default_rng(4).permutation(len(patches))
     per_frame = len(PATCH_COLUMNS)
     for number, first in enumerate(range(0, len(order) - per_frame + 1, per_frame)):
         chosen = [patches[int(i)] for i in order[first : first + per_frame]]
-        frames.append(_patched(hosts[number % len(hosts)], chosen, taxonomy, number))
+        frames.append(patched(hosts[number % len(hosts)], chosen, taxonomy, number))
     return frames
 
 
-def _all_steel(gray: NDArray[np.uint8]) -> bool:
-    """No strip end or edge in the picture."""
+def all_steel(gray: NDArray[np.uint8]) -> bool:
+    """Whether there is no strip end or edge in the picture."""
     return bool(steel_columns(gray).mean() > 0.95 and gray.mean(axis=1).min() > 20)
 
 
-def _patched(host: NDArray[np.uint8], patches: Sequence[Specimen], taxonomy: Taxonomy, number: int) -> RealFrame:
+def patched(host: NDArray[np.uint8], patches: Sequence[Specimen], taxonomy: Taxonomy, number: int) -> RealFrame:
+    """Four patches, none of which touches another, on the clean frame `host`, mirrored by `number`."""
     gray = host[:: -1 if number % 2 else 1, :: -1 if number % 4 > 1 else 1].copy()
     truth = np.zeros_like(gray)
     for x, patch in zip(PATCH_COLUMNS, patches, strict=True):
         window = np.s_[PATCH_LINE : PATCH_LINE + PATCH_PX, x : x + PATCH_PX]
         size = (PATCH_PX, PATCH_PX)
         gray[window] = cv2.resize(patch.gray(), size, interpolation=cv2.INTER_AREA)
-        truth[window] = cv2.resize(_truth(patch, taxonomy), size, interpolation=cv2.INTER_NEAREST)
+        truth[window] = cv2.resize(true_classes(patch, taxonomy), size, interpolation=cv2.INTER_NEAREST)
     return RealFrame("neu", gray, truth)
 
 
-def _truth(one: Specimen, taxonomy: Taxonomy) -> NDArray[np.uint8]:
+def true_classes(one: Specimen, taxonomy: Taxonomy) -> NDArray[np.uint8]:
+    """What is known of each pixel, as `RealFrame.truth`; a labelled patch with neither outline nor box is its class all
+    over.
+    """
+
     def value(label: str) -> int:
         return 1 + taxonomy.trained_classes.index(taxonomy.house_class(one.data_set, label))
 
+    if one.knowledge is Knowledge.LABELLED and not one.boxes:
+        return np.full_like(one.gray(), value(one.labels[0]))
     truth = np.zeros_like(one.gray())
     if one.mask_path is not None:
         values = np.array([0, *(value(label) for label in one.mask_labels)], np.uint8)
@@ -230,10 +238,47 @@ def judge(coil: Path, verdicts: Path, taxonomy: Taxonomy) -> dict[str, TileFigur
 
 
 @dataclass(frozen=True, slots=True)
+class ClassFigures:
+    """true, hit: pieces of the class, and those with any found defect on them. found, right: defects called so, and
+    those that lie on a piece of the class.
+    """
+
+    true: int
+    hit: int
+    found: int
+    right: int
+
+
+@dataclass(frozen=True, slots=True)
+class PositionError:
+    """Between the middles of the boxes of outlined defects and true pieces that are each other's only partner: where
+    one is in pieces in the other, middles say nothing of places. Absolute, in millimetres; None without a pair.
+    """
+
+    pairs: int
+    along_median_mm: float | None
+    along_p95_mm: float | None
+    across_median_mm: float | None
+    across_p95_mm: float | None
+
+    @classmethod
+    def of(cls, pairs: Sequence[tuple[StripBox, StripBox]]) -> Self:
+        """Of pairs of boxes, found and true."""
+        if not pairs:
+            return cls(0, None, None, None, None)
+
+        def errors(side: Literal["along_mm", "across_mm"]) -> list[float]:
+            return [abs(sum(getattr(one, side)) - sum(getattr(other, side))) / 2 for one, other in pairs]
+
+        along, across = (np.quantile(errors(side), [0.5, 0.95]).tolist() for side in ("along_mm", "across_mm"))
+        return cls(len(pairs), *along, *across)
+
+
+@dataclass(frozen=True, slots=True)
 class InstanceFigures:
     """Found defects of a source against its true pieces, as `linewatch.geometry.matching` pairs them.
 
-    found: closed defects; a piece of another one that it merged into does not count.
+    found: closed defects that are not tentative; a piece of another one that it merged into does not count.
     """
 
     metres: float
@@ -247,6 +292,8 @@ class InstanceFigures:
     false_on_clean: int  # instances found on those
     false_on_clean_per_1000_m2: float | None  # by the recording's nominal millimetres; None without a clean frame
     interval: Interval | None  # of that rate, 95 %, bootstrap over frames
+    by_class: dict[str, ClassFigures]
+    position: PositionError
 
     @property
     def recall(self) -> float:
@@ -266,9 +313,10 @@ def judge_instances(coil: Path, verdicts: Path) -> dict[str, InstanceFigures]:
         event
         for line in read_verdicts(verdicts)
         for event in line.defects
-        if event.state is DefectState.CLOSED and event.merged_into is None
+        if event.state is DefectState.CLOSED and event.merged_into is None and not event.tentative
     ]
     found = [(event.defect_class, StripBox(event.across_mm, event.along_mm)) for event in closed]
+    outlined = {box: event.extent is Extent.MASK for (_, box), event in zip(found, closed, strict=True)}
     true = [(defect.defect_class, defect.box) for defect in truth.defects]
 
     def frame_of(box: StripBox) -> int:
@@ -287,6 +335,12 @@ def judge_instances(coil: Path, verdicts: Path) -> dict[str, InstanceFigures]:
         rate, interval = false_instances_per_1000_m2(quiet, np.full(len(quiet), frame_m2))
         here, real = of(source, found), of(source, true)
         matching = match([box for _, box in here], [box for _, box in real], tolerance_mm=TOLERANCE_MM)
+        partners = [Counter(pair.found for pair in matching.pairs), Counter(pair.true for pair in matching.pairs)]
+        alone = [
+            (here[pair.found][1], real[pair.true][1])
+            for pair in matching.pairs
+            if partners[0][pair.found] == partners[1][pair.true] == 1 and outlined[here[pair.found][1]]
+        ]
         figures[source] = InstanceFigures(
             metres=float((sources == source).sum() * frame_mm / 1000),
             true=len(real),
@@ -299,8 +353,21 @@ def judge_instances(coil: Path, verdicts: Path) -> dict[str, InstanceFigures]:
             false_on_clean=int(quiet.sum()),
             false_on_clean_per_1000_m2=rate,
             interval=interval,
+            by_class=_by_class(here, real, matching),
+            position=PositionError.of(alone),
         )
     return figures
+
+
+def _by_class(
+    found: Sequence[tuple[str, StripBox]], true: Sequence[tuple[str, StripBox]], matching: Matching
+) -> dict[str, ClassFigures]:
+    right = {pair.found for pair in matching.pairs if found[pair.found][0] == true[pair.true][0]}
+    called, there = Counter(name for name, _ in found), Counter(name for name, _ in true)
+    hit, rightly = Counter(true[at][0] for at in matching.hit), Counter(found[at][0] for at in right)
+    return {
+        name: ClassFigures(there[name], hit[name], called[name], rightly[name]) for name in sorted({*called, *there})
+    }
 
 
 def _found(verdicts: Path, shape: tuple[int, int, int]) -> list[dict[str, NDArray[np.bool_]]]:
@@ -363,6 +430,16 @@ def main() -> None:
             f"on {one.classes_right}; {one.false_calls} of {one.found} found are false calls "
             f"({one.false_per_m:.1f} per m)"
         )
+        if (at := one.position).pairs:
+            print(  # noqa: T201
+                f"{'':<10} position, of {at.pairs} pairs, median and 95th percentile: {at.along_median_mm:.1f} and "
+                f"{at.along_p95_mm:.1f} mm along, {at.across_median_mm:.1f} and {at.across_p95_mm:.1f} mm across"
+            )
+        for name, of in one.by_class.items():
+            print(  # noqa: T201
+                f"{'':<10}   {name:<16} found {of.hit:>3} of {of.true:<3}  called {of.found:>3}, on such a piece "
+                f"{of.right}"
+            )
         if one.false_on_clean_per_1000_m2 is not None and one.interval is not None:
             low, high = one.interval
             print(  # noqa: T201

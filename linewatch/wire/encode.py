@@ -284,6 +284,7 @@ def _defect(event: DefectEvent, ordinal: int | None, mask: RunMask | None, mask_
         "mask": MaskBody(first_line=int(mask.first_line), runs=len(mask.runs)) if mask else None,
         "mask_dropped": mask_dropped,
         "severity": defect.severity,
+        "tentative": defect.tentative,
         "excluded": defect.excluded,
     }
 
@@ -367,6 +368,7 @@ def defect_from(body: DefectBody) -> Defect:
         contrast=body.contrast,
         part_of=body.part_of,
         severity=body.severity,
+        tentative=body.tentative,
         excluded=body.excluded,
     )
 

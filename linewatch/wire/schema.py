@@ -183,6 +183,11 @@ class DefectBody(Message):
     mask: MaskBody | None = Field(description="null when this frame adds nothing; the payload is empty then")
     mask_dropped: bool = Field(default=False, description="there was a mask, of more runs than a message may hold")
     severity: Severity | None = Field(default=None, description="by the grading rules; null: not graded")
+    tentative: bool = Field(
+        default=False,
+        description="below what its class must reach to be called (`[decision] operating_point`): it neither grades "
+        "nor alarms",
+    )
     excluded: bool = Field(
         default=False,
         description="all of it lies in an excluded end: it neither grades nor alarms",

@@ -15,7 +15,7 @@ from linewatch.contracts.frame import Cause
 from linewatch.contracts.verdict import CoverageSpan, Quality
 from linewatch.history.coil import all_masks
 from linewatch.history.defects import Defects
-from linewatch.history.severities import PSEUDO_SEVERITY, UNKNOWN_SEVERITY, ClassSeverities, RatedDefects
+from linewatch.history.severities import NO_SEVERITY, UNKNOWN_SEVERITY, ClassSeverities, RatedDefects
 from linewatch.history.spans import Coverage
 from linewatch.history.verdicts import read_coil, read_coils
 
@@ -88,7 +88,7 @@ def test_the_worst_is_the_most_severe_then_the_largest(tmp_path: Path) -> None:
     record = read_coil(path)
     rated = RatedDefects.of(record.defects, severities)
     assert rated.defects.ids.tolist() == ["large sliver", "small sliver", "new", "scratch", "water"]
-    assert rated.severity[[2, 4]].tolist() == [UNKNOWN_SEVERITY, PSEUDO_SEVERITY]
+    assert rated.severity[[2, 4]].tolist() == [UNKNOWN_SEVERITY, NO_SEVERITY]
 
 
 def test_a_coil_without_end_says_so_and_keeps_what_was_open(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ DEFECT_COLUMNS = (
     *("id", "coil", "side", "camera", "class", "severity_0_to_5", "confidence", "peak"),
     *("along_begin_mm", "along_end_mm", "across_begin_mm", "across_end_mm", "edge_mm"),
     *("length_mm", "width_mm", "orientation_deg", "area_mm2", "contrast"),
-    *("extent", "frames", "part_of", "still_open", "class_scores"),
+    *("extent", "frames", "part_of", "still_open", "tentative", "excluded", "class_scores"),
 )
 SPAN_COLUMNS = ("coil", "first_line", "lines", "along_begin_mm", "along_end_mm", "quality", "cause")
 ALARM_COLUMNS = ("coil", "id", "rule", "state", "latched", "along_mm", "defects", "text")
@@ -68,5 +68,6 @@ def _defect(defect: Defect, severity: int, record: CoilRecord) -> tuple[Cell, ..
         *(defect.confidence, defect.peak, *defect.box.along_mm, *defect.box.across_mm, defect.edge_mm),
         *(defect.length_mm, defect.width_mm, defect.orientation_deg, defect.area_mm2, defect.contrast),
         *(defect.extent, defect.frames, _inert(defect.part_of or ""), defect.id in record.still_open),
+        *(defect.tentative, defect.excluded),
         _inert(" ".join(f"{name}={score:g}" for name, score in defect.class_scores)),
     )

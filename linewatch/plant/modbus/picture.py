@@ -94,6 +94,7 @@ class Picture:
         self._alarms: dict[str, StandingAlarm] = {}  # by id, in the order of their numbers
         self._alarms_numbered = 0
         self._defects: deque[_Shown] = deque(maxlen=DEFECTS_SHOWN)  # newest first
+        self._tentative: set[str] = set()  # ids of open ones
         self._numbered = 0
         self._changes = 0
         self._lost = 0
@@ -232,10 +233,17 @@ class Picture:
         self._coil = replace(self._coil, along_mm=frame.along_mm[1], length_mm=length_mm)
 
     def _show(self, defect: DefectMessage) -> None:
+        """A tentative one has no registers until it is called."""
+        was_tentative = defect.id in self._tentative
+        self._tentative.discard(defect.id)
+        if defect.tentative and (was_tentative or defect.state is DefectState.OPENED):
+            if defect.state is not DefectState.CLOSED:
+                self._tentative.add(defect.id)
+            return
         state = DefectStateCode.OPEN
         if defect.state is DefectState.CLOSED:
             state = DefectStateCode.MERGED if defect.merged_into else DefectStateCode.CLOSED
-        if defect.state is DefectState.OPENED:
+        if defect.state is DefectState.OPENED or was_tentative:
             self._numbered += 1
             self._defects.appendleft(_Shown(self._numbered, state, defect))
             self._changes += 1

@@ -1,4 +1,4 @@
-"""Roll marks, the strip's edges, dropped masks, excluded ends, engines in the order of the cascade."""
+"""Roll marks, the strip's edges; tentative and excluded defects; engines in the order of the cascade."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -10,9 +10,10 @@ _KEY = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
 
 def upgrade() -> None:
-    """Roll marks, the strip's edges, dropped masks, excluded ends, engines in the order of the cascade."""
+    """Roll marks, the strip's edges; tentative and excluded defects; engines in the order of the cascade."""
     op.add_column("coil", sa.Column("strip_left_mm", sa.Double(), nullable=True))
     op.add_column("coil", sa.Column("strip_right_mm", sa.Double(), nullable=True))
+    op.add_column("defect", sa.Column("tentative", sa.Boolean(), nullable=False, server_default=sa.false()))
     op.add_column("defect", sa.Column("excluded", sa.Boolean(), nullable=False, server_default=sa.false()))
     op.add_column("defect", sa.Column("mask_dropped", sa.Boolean(), nullable=False, server_default=sa.false()))
     op.create_table(

@@ -3,12 +3,14 @@
 from linewatch.training.judging.plots.comparisons import Candidate, box_plots, confusion, paired_histogram, tradeoff
 from linewatch.training.judging.plots.curves import convergence, learning_curves, pr_and_roc, threshold_curves
 from linewatch.training.judging.plots.drawing import NothingToDraw
+from linewatch.training.judging.plots.operating import OperatingCurve, operating_curves
 from linewatch.training.judging.plots.pictures import Called, Stage, feature_maps, gallery, heat
 
 __all__ = [
     "Called",
     "Candidate",
     "NothingToDraw",
+    "OperatingCurve",
     "Stage",
     "box_plots",
     "confusion",
@@ -17,6 +19,7 @@ __all__ = [
     "gallery",
     "heat",
     "learning_curves",
+    "operating_curves",
     "paired_histogram",
     "pr_and_roc",
     "threshold_curves",
