@@ -34,14 +34,14 @@ def found(url: str) -> list[object]:
     with reading(url) as connection:
         (row,) = coils(connection)
         every = defects(connection, [row.passage], limit=10_000)
-        of_masks = {sum(1 for _ in masks(connection, defect.defect)) for defect in every}
+        of_masks = {sum(1 for _ in masks(connection, [defect.defect])) for defect in every}
         return [len(every), len({defect.name for defect in every}), sorted(of_masks), len(gaps(connection))]
 
 
 def main(folder: Path, megabytes: str, config: str) -> None:
     subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={megabytes}m", "small", folder], check=True)
     print("mounted", flush=True)
-    history = subprocess.Popen([sys.executable, "-m", "linewatch.cli", "history", config])
+    history = subprocess.Popen([sys.executable, "-m", "linewatch.cli", "history", config], stdout=sys.stderr)
     database = folder / "history.sqlite"
     for line in sys.stdin:
         answer: object = None
