@@ -709,6 +709,12 @@ def _database(options: argparse.Namespace) -> str:
     return str(options.database)
 
 
+def _kept_pictures(options: argparse.Namespace) -> Path | None:
+    """The folder of the history's pictures; None where it keeps none, or is named by its database alone."""
+    images = load(options.history, HistorySettings).images if options.database is None else None
+    return None if images is None else images.dir
+
+
 def _source(options: argparse.Namespace, text: str | None, coil: str | None = None, passage: int | None = None) -> Any:
     """Where a coil is read from: what `text` names, or the history's coil or passage."""
     from linewatch.history.sources import source_of
@@ -848,7 +854,8 @@ def _page(limit: int) -> int:
 
 def _report(options: argparse.Namespace) -> None:
     with _extra("history"):
-        from linewatch.history.report.write import Recording, ReportFiles, listed_masks, write_report
+        from linewatch.history.report.stored import InArchive
+        from linewatch.history.report.write import Pictures, Recording, ReportFiles, listed_masks, write_report
     from linewatch.capture.clock import MonotonicClock
     from linewatch.daemon.sources import camera_for, with_source
     from linewatch.history.severities import ClassSeverities
@@ -862,13 +869,15 @@ def _report(options: argparse.Namespace) -> None:
     severities = ClassSeverities() if taxonomy is None else ClassSeverities.read(taxonomy)
     verdicts = None if options.verdicts is None else str(options.verdicts)
     record = _source(options, verdicts, options.coil, options.passage).record(listed_masks(severities))
-    recording = None
+    pictures: Pictures | None = None
     if options.source is not None:
         settings = with_source(settings, options.source, own_line=options.config is None)
         assert settings.source is not None
         camera = camera_for(settings.source, settings.line, MonotonicClock(), live=False)
-        recording = Recording(camera, settings.line)
-    write_report(record, severities, files, recording)
+        pictures = Recording(camera, settings.line)
+    elif record.passage is not None and (kept := _kept_pictures(options)) is not None:
+        pictures = InArchive(_database(options), kept)
+    write_report(record, severities, files, pictures)
     for path in wanted:
         print(path)
 

@@ -53,6 +53,7 @@ class CoilRecord:
     camera: str
     source: str  # where this was read, in words
     defects: Defects
+    passage: int | None = None  # its number in the history; None: it was not read from there
     length_mm: float = 0.0
     complete: bool = True  # the end of the coil was seen
     encoded: bool = True  # positions come from an encoder, not from line rate and pitch

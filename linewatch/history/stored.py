@@ -84,6 +84,7 @@ def read_passage(connection: sa.Connection, number: int, masked: Masked = no_mas
         side=coil.side,
         camera=coil.camera,
         source=f"passage {number} of the history {shown(str(connection.engine.url))}",
+        passage=number,
         defects=found.defects,
         length_mm=max([*reached_mm, coil.more["along_mm"] if ended else 0.0]),
         complete=ended,

@@ -188,7 +188,10 @@ def test_report_regrade_and_compare_read_the_history_as_they_read_the_verdict_fi
         lines = (tmp_path / "history" / table).read_text()
         assert lines == (tmp_path / "file" / table).read_text()
         assert lines.count("\n") > 1
-    assert "passage 1 of the history" in (tmp_path / "history" / "coil.html").read_text()
+    page = (tmp_path / "history" / "coil.html").read_text()
+    assert "passage 1 of the history" in page
+    assert "data:image/jpeg" in page, "steel out of the image archive"
+    assert "data:image/jpeg" not in (tmp_path / "file" / "coil.html").read_text(), "a verdict file holds no steel"
 
     rules = ("--rules", "configs/grading/example.toml", "--json")
     ours = linewatch("regrade", verdicts, *rules)

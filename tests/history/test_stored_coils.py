@@ -34,7 +34,7 @@ from linewatch.history.verdicts import read_coil
 from linewatch.wire.encode import Sequencer
 
 UNRATED = ClassSeverities()
-OF_THE_HISTORY_ALONE = ("source", "inspected_at", "identities")
+OF_THE_HISTORY_ALONE = ("source", "passage", "inspected_at", "identities")
 
 
 def alarm(state: AlarmState, change: AlarmChange, at_mm: float, by: str | None = None) -> Alarm:

@@ -1,14 +1,31 @@
 """Pictures for the report out of the image archive, where there is no recording to cut them out of."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import sqlalchemy as sa
 
 from linewatch.contracts.verdict import Defect
-from linewatch.history.coil import IntervalMm
+from linewatch.history.coil import CoilRecord, IntervalMm
+from linewatch.history.database import reading
 from linewatch.history.pictures import pictures
 from linewatch.history.report.thumbnail import as_data_uri, lay_out, window_of
+
+
+@dataclass(frozen=True, slots=True)
+class InArchive:
+    """The pictures that the history keeps in `folder`."""
+
+    database: str
+    folder: Path
+
+    def of(self, record: CoilRecord, defects: Sequence[Defect]) -> Sequence[str | None]:
+        """Raises HistoryError when the database cannot be read."""
+        if record.passage is None:
+            return [None] * len(defects)
+        with reading(self.database) as connection:
+            return stored_pictures(connection, self.folder, record.passage, defects)
 
 
 def stored_pictures(

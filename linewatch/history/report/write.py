@@ -6,10 +6,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Protocol
 
 from linewatch.config.line import LineSettings
 from linewatch.contracts.errors import ConfigError
 from linewatch.contracts.ports import Camera
+from linewatch.contracts.verdict import Defect
 from linewatch.history.coil import CoilRecord, Masked
 from linewatch.history.defects import Defects
 from linewatch.history.report.page import render
@@ -31,12 +33,22 @@ class ReportFiles:
     csv: Path | None = None
 
 
+class Pictures(Protocol):
+    """Where the steel around defects is to be had from."""
+
+    def of(self, record: CoilRecord, defects: Sequence[Defect]) -> Sequence[str | None]:
+        """A data URI for each one's window (`thumbnail.window_of`), or None. Raises LinewatchErrors."""
+
+
 @dataclass(frozen=True, slots=True)
 class Recording:
-    """What the coil was inspected from, to cut pictures out of."""
+    """What the coil was inspected from: pictures are cut out of it."""
 
     camera: Camera
     line: LineSettings
+
+    def of(self, record: CoilRecord, defects: Sequence[Defect]) -> Sequence[str | None]:
+        return cut_out(self.camera, self.line, record.coil, [window_of(defect.box) for defect in defects])
 
 
 def listed_masks(severities: ClassSeverities) -> Masked:
@@ -50,16 +62,15 @@ def listed_masks(severities: ClassSeverities) -> Masked:
 
 
 def write_report(
-    record: CoilRecord, severities: ClassSeverities, files: ReportFiles, recording: Recording | None = None
+    record: CoilRecord, severities: ClassSeverities, files: ReportFiles, pictures: Pictures | None = None
 ) -> None:
     """Write the files; one that is there is replaced as a whole. The record has at least `listed_masks`.
 
-    Raises ConfigError when a file cannot be written or no browser prints the PDF, SourceError when the recording does
-    not show the coil.
+    Raises ConfigError when a file cannot be written or no browser prints the PDF, what `pictures` raises.
     """
     rated = RatedDefects.of(record.defects, severities)
     if files.html is not None or files.pdf is not None:
-        page = _page(record, rated, recording).encode()
+        page = _page(record, rated, pictures).encode()
         if files.html is not None:
             _replace(files.html, page)
         if files.pdf is not None:
@@ -74,13 +85,10 @@ def write_report(
             raise ConfigError(f"cannot write tables to {files.csv}: {error.strerror}; name another folder") from error
 
 
-def _page(record: CoilRecord, rated: RatedDefects, recording: Recording | None) -> str:
+def _page(record: CoilRecord, rated: RatedDefects, pictures: Pictures | None) -> str:
     shown = list(rated.defects.take(slice(LISTED)))
-    pictures: Sequence[str | None] = ()
-    if recording is not None:
-        windows = [window_of(defect.box) for defect in shown]
-        pictures = cut_out(recording.camera, recording.line, record.coil, windows)
-    return render(record, rated, thumbnails(record, shown, pictures), datetime.now(UTC))
+    steel = pictures.of(record, shown) if pictures is not None else ()
+    return render(record, rated, thumbnails(record, shown, steel), datetime.now(UTC))
 
 
 def _replace(path: Path, data: bytes) -> None:
