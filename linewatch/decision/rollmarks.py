@@ -42,7 +42,10 @@ class Mark:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Row:
-    """A roll mark that is being followed. newest: its last KEPT_MARKS marks; the other figures are over its life."""
+    """A roll mark that is being followed. newest: its last KEPT_MARKS marks; the other figures are over its life.
+
+    called: one of its marks was. Until then nothing is told of it: texture may recur as well.
+    """
 
     id: str
     pitch_mm: float
@@ -54,6 +57,7 @@ class Row:
     log_p: float
     log_tests: float
     newest: tuple[Mark, ...]
+    called: bool
 
     @property
     def last(self) -> Mark:
@@ -91,7 +95,7 @@ def follow_rolls(
     Left out are those that are longer than the shortest pitch, and those whose outline is a tile's: nobody knows where
     in it they are, and tiles themselves lie in rows.
 
-    Returns what happened to the rows, oldest row first: recognised, updated by further marks, or ended.
+    Returns what happened to the rows that are told, oldest row first: recognised, updated by further marks, or ended.
     """
     settings, rolls = before.settings, before.rolls
     fresh = sorted(
@@ -124,16 +128,17 @@ def follow_rolls(
                 touched[row.id] = RollMarkState.RECOGNISED if at == len(rows) else RollMarkState.UPDATED
                 rows[at : at + 1] = [row]
         after = _forget(after, taken)
+    told = {row.id for row in before.rows if row.called}
+    touched = {name: state if name in told else RollMarkState.RECOGNISED for name, state in touched.items()}
     ended = {row.id: RollMarkState.ENDED for row in _over(rows, along_mm)}
-    events = tuple(
-        _event(row, (touched | ended)[row.id], rolls) for row in rows if row.id in touched or row.id in ended
-    )
+    states = touched | ended
+    events = tuple(_event(row, states[row.id], rolls) for row in rows if row.id in states and row.called)
     return replace(after, rows=tuple(row for row in rows if row.id not in ended)), events
 
 
 def end_rolls(state: Recurrence) -> tuple[RollMark, ...]:
     """The coil has ended, and every row with it."""
-    return tuple(_event(row, RollMarkState.ENDED, state.rolls) for row in state.rows)
+    return tuple(_event(row, RollMarkState.ENDED, state.rolls) for row in state.rows if row.called)
 
 
 def _middle(interval: tuple[float, float]) -> float:
@@ -204,6 +209,7 @@ def _grow(row: Row, defect: Defect) -> Row:
                 across_mm=_hull(row.across_mm, defect.box.across_mm),
                 classes=tuple(sorted(classes.items())),
                 newest=(*row.newest, mark)[-KEPT_MARKS:],
+                called=row.called or not defect.tentative,
             )
         )
     )
@@ -257,6 +263,7 @@ def _begin(chain: Chain, state: Recurrence) -> Row:
             log_p=chain.log_p,
             log_tests=chain.log_tests,
             newest=marks,
+            called=not all(defect.tentative for defect in defects),
         )
     )
 
@@ -290,6 +297,7 @@ def _join(rows: list[Row], row: Row, settings: PeriodicSettings) -> tuple[int, R
                         across_mm=_hull(known.across_mm, row.across_mm),
                         classes=tuple(sorted(classes.items())),
                         newest=tuple(replace(both[slot], slot=slot) for slot in sorted(both))[-KEPT_MARKS:],
+                        called=known.called or row.called,
                     )
                 )
     return len(rows), row

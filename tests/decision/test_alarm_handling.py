@@ -21,6 +21,7 @@ from linewatch.contracts.alarm import (
 )
 from linewatch.contracts.errors import ConfigError
 from linewatch.contracts.frame import Cause
+from linewatch.contracts.manifest import CallLimit
 from linewatch.contracts.verdict import RollMark, RollMarkState, RollSuspect
 from linewatch.decision.alarms import Alarms, judge, start_coil
 from linewatch.decision.decide import DecisionState, attend, decide, finish, obey
@@ -93,6 +94,13 @@ class Line:
 def test_an_on_delay_is_metres_of_strip_and_never_shorter_than_configured(frames, raised):
     line = Line(rules_of(AlarmRule(name="run", latch=False, on_delay_m=2 * LINES / 1000)))
     assert line.spot(frames).clean(3).changes() == ([(ON, True), (OFF, False)] if raised else [])
+
+
+def test_a_tentative_defect_does_not_alarm():
+    rule = AlarmRule(name="any", latch=False)
+    unsure = dict.fromkeys(RULES.class_thresholds, CallLimit(confidence=1.0))
+    assert Line(rules_of(rule)).spot().changes() != []
+    assert Line(replace(rules_of(rule), call_limits=unsure)).spot().end().changes() == []
 
 
 def test_a_run_of_defects_with_gaps_is_one_alarm_by_its_off_delay():

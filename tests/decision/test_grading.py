@@ -185,6 +185,14 @@ def test_pseudo_defects_are_not_graded():
     assert (grade.grade, grade.defects_by_severity) == ("A", {})
 
 
+def test_tentative_defects_are_not_graded():
+    unsure = replace(defect("a"), tentative=True)
+    grade = graded(rules({"more_than": 0}), unsure, defect("b"))
+    assert (grade.grade, grade.reasons[0].defect_ids) == ("C", ("b",))
+    assert sum(grade.defects_by_severity.values()) == 1
+    assert graded(rules({"more_than": 0}), unsure).grade == "A"
+
+
 def test_the_worst_grade_counts_and_every_reason_is_told():
     by = rules(
         {"more_than": 0, "grade": "B"},

@@ -93,6 +93,18 @@ def test_clutter_alone_is_not_called(seed):
     assert follow(clutter(100 + seed))[1] == []
 
 
+def test_a_row_is_told_once_one_of_its_marks_is_called():
+    marks = [replace(mark, tentative=True) for mark in row(1900.0)]
+    state, events = follow(clutter(1) + marks)
+    assert events == []
+    assert end_of_coil(state) == ()
+    marks[12] = replace(marks[12], tentative=False)
+    state, events = follow(clutter(1) + marks)
+    assert [event.state for event in events] == [RollMarkState.RECOGNISED] + [RollMarkState.UPDATED] * 7
+    assert events[0].marks == 13
+    assert [event.marks for event in end_of_coil(state)] == [20]
+
+
 def test_missed_marks_are_counted_as_due():
     marks = [mark for turn, mark in enumerate(row(1200.0)) if turn not in (2, 7, 8)]
     events = follow(clutter(2) + marks, length_mm=73_000.0)[1]

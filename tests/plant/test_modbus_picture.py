@@ -1,5 +1,7 @@
 """A bridge that joined late, or lost something, shows what one that heard everything shows."""
 
+from dataclasses import replace
+
 from bridge_and_plc import values_of
 from decisions import LINES, alarm, coil_notice, defect_event, verdict
 from hypothesis import given
@@ -170,6 +172,24 @@ def test_a_defect_keeps_its_number_while_it_grows_and_newer_ones_push_it_on():
     values = shown(picture)
     assert [values[f"defect_{slot}_number"] for slot in range(1, 7)] == [7, 6, 5, 4, 3, 2]
     assert values["defect_changes"] == 8
+
+
+def test_a_tentative_defect_is_shown_from_when_it_is_called():
+    wire, picture = Wire(), Picture(SETTINGS)
+    hear(picture, wire, wire.say(coil_notice(CoilState.STARTED)))
+    steps = [(DefectState.OPENED, True), (DefectState.UPDATED, True), (DefectState.UPDATED, False)]
+    numbers = []
+    for ordinal, (state, tentative) in enumerate([*steps, (DefectState.CLOSED, False)]):
+        event = defect_event(ordinal, state, name="grows")
+        event = replace(event, defect=replace(event.defect, tentative=tentative))
+        passing = replace(
+            defect_event(ordinal, DefectState.OPENED), defect=replace(event.defect, id="n", tentative=True)
+        )
+        closed = replace(passing, state=DefectState.CLOSED)
+        hear(picture, wire, wire.say(verdict(ordinal, (event, passing, closed))))
+        values = shown(picture)
+        numbers.append((values["defect_1_number"], values["defect_1_state"], values["defect_2_number"]))
+    assert numbers == [(0, 0, 0), (0, 0, 0), (1, 1, 0), (1, 2, 0)]
 
 
 def test_a_new_start_of_the_service_is_joined_by_its_snapshot():
