@@ -67,6 +67,7 @@ def _summary_rows(summary: ReplaySummary, pace: str = "") -> list[tuple[str, str
         ("length", f"{summary.metres:.1f} m in {summary.frames} frames"),
         ("coverage", f"{summary.coverage:.2%}" + (f"  (not inspected: {missed})" if missed else "")),
         ("defects by class", counted),
+        ("of these tentative", f"{summary.defects_tentative}: told, but they neither grade nor alarm"),
         ("roll marks", str(summary.roll_marks)),
         *_grade_rows(summary.grade),
         ("alarms raised", str(summary.alarms)),

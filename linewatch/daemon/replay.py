@@ -36,6 +36,7 @@ class ReplaySummary:
     frames_per_s: float
     lines_missed_by_cause: dict[str, int]
     defects_by_class: dict[str, int]
+    defects_tentative: int
     alarms: int
     tiles: int
     tiles_passed: int
@@ -109,6 +110,7 @@ def summary_of(service: Service) -> ReplaySummary:
         frames_per_s=tally.frames / elapsed_s if elapsed_s else 0.0,
         lines_missed_by_cause=dict(Counter(tally.lines_by_cause)),
         defects_by_class=dict(sorted(tally.defects.items())),
+        defects_tentative=tally.tentative,
         alarms=tally.alarms_raised,
         tiles=tally.tiles,
         tiles_passed=tally.tiles_passed,

@@ -20,6 +20,7 @@ class Tally:
     lines_by_cause: Counter[str] = field(default_factory=Counter)  # of lines that were not inspected
     mm: dict[Quality, float] = field(default_factory=lambda: dict.fromkeys(Quality, 0.0))
     defects: Counter[str] = field(default_factory=Counter)
+    tentative: int = 0  # of those
     opened: int = 0  # defects, those included that merged into others later
     alarms_raised: int = 0
     roll_marks: int = 0  # recognised
@@ -55,6 +56,7 @@ class Tally:
             self.opened += event.state is DefectState.OPENED
             if event.state is DefectState.CLOSED and event.merged_into is None:
                 self.defects[event.defect.defect_class] += 1
+                self.tentative += event.defect.tentative
         self.roll_marks += sum(mark.state is RollMarkState.RECOGNISED for mark in decided.roll_marks)
 
     @property

@@ -92,19 +92,10 @@ class CoilRecord:
         """Whether more than one engine held the same place in the cascade."""
         return len({use.place for use in self.engines}) < len(self.engines)
 
-    def counts(self) -> Counter[str]:
-        """Physical defects by class, without tentative ones; one that was closed in parts counts once."""
-        return Counter(self.defects.classes[self._firsts & ~self.defects.tentative].tolist())
-
-    @property
-    def tentative(self) -> int:
-        """Physical defects that do not reach what their class must to be called."""
-        return int((self._firsts & self.defects.tentative).sum())
-
-    @property
-    def _firsts(self) -> np.ndarray:
-        firsts: np.ndarray = self.defects.part_of == None  # noqa: E711 - of each object
-        return firsts
+    def counts(self, *, tentative: bool = False) -> Counter[str]:
+        """Physical defects by class that are called, or those that are tentative; one closed in parts counts once."""
+        firsts = self.defects.part_of == None  # noqa: E711 - of each object
+        return Counter(self.defects.classes[firsts & (self.defects.tentative == tentative)].tolist())
 
 
 def shown_alarms(coil: str, told: Collection[Alarm]) -> tuple[Alarm, ...]:

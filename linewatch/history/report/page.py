@@ -30,13 +30,14 @@ TYPED = 200
 
 @dataclass(frozen=True, slots=True)
 class ClassRow:
-    """What was found of one class."""
+    """What was found of one class. Area, longest and confidence are of the tentative ones, too."""
 
     name: str
     code: int
     severity: int
     known: bool  # to the taxonomy
-    count: int
+    count: int  # that are called
+    tentative: int
     per_100_m: float | None
     area_mm2: float
     longest_mm: float
@@ -146,7 +147,8 @@ def _length(span: CoverageSpan) -> float:
 
 
 def _class_rows(record: CoilRecord, rated: RatedDefects, marked: MarkedDefects) -> list[ClassRow]:
-    counts, defects, by = record.counts(), rated.defects, rated.by
+    counts, tentative = record.counts(), record.counts(tentative=True)
+    defects, by = rated.defects, rated.by
     sides_mm = np.hstack([np.diff(defects.along_mm), np.diff(defects.across_mm), defects.length_mm[:, None]])
     longest_mm = sides_mm.max(axis=1)
     rows = []
@@ -159,6 +161,7 @@ def _class_rows(record: CoilRecord, rated: RatedDefects, marked: MarkedDefects) 
                 int(marked.severity[of][0]),
                 name in by.by_class or name in by.pseudo,
                 counts[name],
+                tentative[name],
                 counts[name] / record.length_mm * 1e5 if record.length_mm > 0 else None,
                 float(defects.area_mm2[of].sum()),
                 float(longest_mm[of].max()),
