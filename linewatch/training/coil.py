@@ -371,13 +371,13 @@ def _by_class(
 
 
 def _found(verdicts: Path, shape: tuple[int, int, int]) -> list[dict[str, NDArray[np.bool_]]]:
-    """By frame: the outlines of each class, the class being the defect's last one."""
+    """By frame: the outlines of each class, the class being the defect's last one; without tentative defects."""
     frames: list[list[tuple[str, NDArray[np.int64]]]] = []
-    final: dict[str, str] = {}
+    final: dict[str, str | None] = {}
     for line in read_verdicts(verdicts):
         parts = []
         for event in line.defects:
-            final[event.id] = event.defect_class
+            final[event.id] = None if event.tentative else event.defect_class
             if event.mask is not None and isinstance(line, VerdictLine):
                 runs = np.array(event.runs, np.int64).reshape(-1, 3)
                 runs[:, 0] += event.mask.first_line - line.first_line
@@ -388,7 +388,9 @@ def _found(verdicts: Path, shape: tuple[int, int, int]) -> list[dict[str, NDArra
     for parts in frames:
         masks: dict[str, NDArray[np.bool_]] = {}
         for defect, runs in parts:
-            mask = masks.setdefault(final[defect], np.zeros(shape[1:], bool))
+            if (name := final[defect]) is None:
+                continue
+            mask = masks.setdefault(name, np.zeros(shape[1:], bool))
             for at, start, stop in runs.tolist():
                 mask[at, start:stop] = True
         called.append(masks)
