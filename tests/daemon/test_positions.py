@@ -145,7 +145,7 @@ def test_each_defect_is_found_once_at_its_place_whatever_way_the_strip_came(
 def test_a_coil_that_is_ordered_begins_at_its_line_and_counts_from_there(
     settings: ServiceSettings, tmp_path: Path
 ) -> None:
-    """By the service's own entry, in the middle of a frame; seen from the tail, the new coil's head is its end."""
+    """By the service's own entry, in the middle of a frame; and back from its tail."""
     out = tmp_path / "v.jsonl"
     clock = MonotonicClock()
     assert settings.source is not None
@@ -161,14 +161,11 @@ def test_a_coil_that_is_ordered_begins_at_its_line_and_counts_from_there(
     assert run.coils == {"TEST-7": 3333, "C-1002": 6667}
     findings = read_coil(out, "C-1002")
     assert findings.length_mm == pytest.approx(6667)
-    tail = findings.from_tail()
-    assert findings.defects
-    for ahead, behind in zip(findings.defects, tail.defects, strict=True):
-        assert behind.box.along_mm == from_tail(ahead.box.along_mm, 6667.0)
-        assert behind.box.along_mm[1] - behind.box.along_mm[0] == pytest.approx(
-            ahead.box.along_mm[1] - ahead.box.along_mm[0]
-        )
-    assert tail.from_tail().missed_mm == findings.missed_mm
+    assert len(findings.defects)
+    for found in findings.defects:
+        begin_mm, end_mm = from_tail(found.box.along_mm, findings.length_mm)
+        assert end_mm - begin_mm == pytest.approx(found.box.along_mm[1] - found.box.along_mm[0])
+        assert from_tail((begin_mm, end_mm), findings.length_mm) == pytest.approx(found.box.along_mm)
 
 
 def test_a_welded_recording_replays_as_it_was(settings: ServiceSettings, tmp_path: Path) -> None:
