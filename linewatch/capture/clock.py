@@ -3,10 +3,10 @@
 import threading
 import time
 from dataclasses import replace
-from typing import Literal, Self
+from typing import Literal
 
 from linewatch.contracts.frame import Grab
-from linewatch.contracts.ports import Camera, Clock
+from linewatch.contracts.ports import Camera, CameraOver, Clock
 
 _LONGEST_STEP_NS = 10_000_000_000
 
@@ -29,7 +29,7 @@ class MonotonicClock:
         return False
 
 
-class PacedCamera:
+class PacedCamera(CameraOver):
     """A camera that is not live, given a clock: each grab's `captured_ns` becomes the moment at which it was due.
 
     Pace `line-rate` keeps the times between grabs (a pause of more than 10 s, or time running backwards between two
@@ -38,9 +38,8 @@ class PacedCamera:
     """
 
     def __init__(self, camera: Camera, clock: Clock, pace: Literal["max", "line-rate"]) -> None:
+        super().__init__(camera)
         self.live = False
-        self.grabs = camera.grabs
-        self._camera = camera
         self._clock = clock
         self._paced = pace == "line-rate"
         self._stopped = threading.Event()
@@ -65,10 +64,3 @@ class PacedCamera:
     def stop(self) -> None:
         self._stopped.set()
         self._camera.stop()
-
-    def __enter__(self) -> Self:
-        self._camera.__enter__()
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self._camera.__exit__(*exc)

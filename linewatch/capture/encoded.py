@@ -1,19 +1,18 @@
 """A camera whose lines an encoder triggers: its counts become places on the strip."""
 
 from dataclasses import replace
-from typing import Self
 
 import structlog
 
 from linewatch.capture.odometer import Odometer, Reading, Run
 from linewatch.config.line import LineSettings
 from linewatch.contracts.frame import Cause, Grab, PositionFault
-from linewatch.contracts.ports import Camera
+from linewatch.contracts.ports import Camera, CameraOver
 
 log = structlog.get_logger()
 
 
-class EncodedCamera:
+class EncodedCamera(CameraOver):
     """`camera`'s grabs, placed by their `encoder_count` and `encoder_stop`; the places that it gave are not looked at.
 
     A coil begins where the camera's coil changes. A grab during which the strip turned shows nothing that could be
@@ -24,9 +23,7 @@ class EncodedCamera:
     def __init__(self, camera: Camera, line: LineSettings) -> None:
         if line.encoder is None:
             raise ValueError("an encoded camera needs [line.encoder]")
-        self.live = camera.live
-        self.grabs = camera.grabs
-        self._camera = camera
+        super().__init__(camera)
         self._line = line
         self._encoder = line.encoder
         self._mm_per_line = line.encoder.mm_per_line
@@ -49,16 +46,6 @@ class EncodedCamera:
         if turned is None or odometer is None or odometer.next_line <= odometer.reached:
             return None
         return self._unseen(turned, odometer.reached, odometer.next_line, Cause.TURNED)
-
-    def stop(self) -> None:
-        self._camera.stop()
-
-    def __enter__(self) -> Self:
-        self._camera.__enter__()
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self._camera.__exit__(*exc)
 
     def _placed(self, grab: Grab) -> Grab:
         before = self._odometer or Odometer(grab.encoder_count)

@@ -7,7 +7,6 @@ whatever counts lines, need them at `[line.encoder]`'s pitch, so each line of th
 from collections import deque
 from dataclasses import dataclass, replace
 from math import floor
-from typing import Self
 
 import numpy as np
 import structlog
@@ -15,7 +14,7 @@ import structlog
 from linewatch.capture.odometer import SLACK_COUNTS, moved_counts
 from linewatch.config.line import LineSettings
 from linewatch.contracts.frame import Cause, Grab, PositionFault
-from linewatch.contracts.ports import Camera
+from linewatch.contracts.ports import Camera, CameraOver
 
 MAX_LINES_PER_ROW = 1.5
 """Where the strip runs farther than this while a row is taken, what lies between two rows was not seen."""
@@ -115,7 +114,7 @@ def _rows_at(counts: np.ndarray, moved: int, moved_before: int, rows: int) -> np
     return np.clip(share * rows, 0, rows - 1).astype(np.int64)
 
 
-class FreeRunningCamera:
+class FreeRunningCamera(CameraOver):
     """`camera`'s grabs, taken at `line_rate_hz` whatever the strip does, as grabs of the strip's lines at the encoder's
     pitch: `frame_lines` each, the last one of a coil, or before lines that nobody saw, shorter.
 
@@ -127,9 +126,8 @@ class FreeRunningCamera:
     def __init__(self, camera: Camera, line: LineSettings) -> None:
         if line.encoder is None or line.encoder.triggers:
             raise ValueError("a free-running camera needs [line.encoder] with triggers = false")
-        self.live = camera.live
+        super().__init__(camera)
         self.grabs: int | None = None
-        self._camera = camera
         self._line = line
         self._encoder = line.encoder
         self._measure: Measure | None = None
@@ -161,16 +159,6 @@ class FreeRunningCamera:
                     follows = grab.sequence == held.sequence + 1
                     self._take(held, grab.encoder_count if follows else held.encoder_count)
         return self._ready.popleft() if self._ready else None
-
-    def stop(self) -> None:
-        self._camera.stop()
-
-    def __enter__(self) -> Self:
-        self._camera.__enter__()
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self._camera.__exit__(*exc)
 
     def _take(self, grab: Grab, count_behind: int) -> None:
         measure = self._measure or Measure(grab.encoder_count)

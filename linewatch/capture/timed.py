@@ -5,14 +5,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal, Self
+from typing import Literal
 
 import structlog
 
 from linewatch.config.line import LineSettings
 from linewatch.contracts.errors import SourceError
 from linewatch.contracts.frame import Grab, PositionFault
-from linewatch.contracts.ports import Camera
+from linewatch.contracts.ports import Camera, CameraOver
 
 SLACK_FRAMES = 0.5
 """Who writes files is late by this and that: a grab so near to its time lies right behind the last."""
@@ -62,7 +62,7 @@ class Timeline:
         return replace(self, next_line=at + lines, time_ns=time_ns), at, None
 
 
-class TimedCamera:
+class TimedCamera(CameraOver):
     """`camera`'s grabs, placed by when they were taken; the places that it gave are not looked at.
 
     No encoder saw them: they are not `encoded`, and `position_fault` says where a time cannot be. Strip that passed
@@ -73,9 +73,7 @@ class TimedCamera:
         self, camera: Camera, line: LineSettings, times_ns: Sequence[int | None], longest_gap_s: float
     ) -> None:
         """times_ns: of each grab, when its last line was taken."""
-        self.live = camera.live
-        self.grabs = camera.grabs
-        self._camera = camera
+        super().__init__(camera)
         self._line = line
         self._times_ns = iter(times_ns)
         self._longest_gap_s = longest_gap_s
@@ -105,16 +103,6 @@ class TimedCamera:
             encoded=False,
             position_fault=fault,
         )
-
-    def stop(self) -> None:
-        self._camera.stop()
-
-    def __enter__(self) -> Self:
-        self._camera.__enter__()
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self._camera.__exit__(*exc)
 
 
 def times_of(images: Sequence[Path], told_by: Literal["name", "mtime"]) -> tuple[int | None, ...]:

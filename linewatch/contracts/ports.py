@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Protocol, Self
 
 import numpy as np
 
@@ -44,6 +44,27 @@ class Camera(Protocol):
     def __enter__(self) -> "Camera": ...
 
     def __exit__(self, *exc: object) -> None: ...
+
+
+class CameraOver:
+    """A camera over another one, which it opens, stops and closes; a class of these says what `read` makes of its
+    grabs.
+    """
+
+    def __init__(self, camera: Camera) -> None:
+        self.live = camera.live
+        self.grabs = camera.grabs
+        self._camera = camera
+
+    def stop(self) -> None:
+        self._camera.stop()
+
+    def __enter__(self) -> Self:
+        self._camera.__enter__()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._camera.__exit__(*exc)
 
 
 class Executor(Protocol):

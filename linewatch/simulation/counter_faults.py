@@ -2,21 +2,18 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Self
 
 from linewatch.config.line import EncoderSettings
 from linewatch.config.source import CounterFault
 from linewatch.contracts.frame import Grab
-from linewatch.contracts.ports import Camera
+from linewatch.contracts.ports import Camera, CameraOver
 
 
-class FaultyCounter:
+class FaultyCounter(CameraOver):
     """`camera`'s grabs with the counts that such an encoder tells; each fault lasts until the next one begins."""
 
     def __init__(self, camera: Camera, encoder: EncoderSettings, faults: Sequence[CounterFault]) -> None:
-        self.live = camera.live
-        self.grabs = camera.grabs
-        self._camera = camera
+        super().__init__(camera)
         self._encoder = encoder
         self._faults = sorted(faults, key=lambda fault: fault.from_grab)
         self._fault: CounterFault | None = None
@@ -34,16 +31,6 @@ class FaultyCounter:
             encoder_count=self._told(grab.encoder_count),
             encoder_stop=None if stop is None else self._told(stop),
         )
-
-    def stop(self) -> None:
-        self._camera.stop()
-
-    def __enter__(self) -> Self:
-        self._camera.__enter__()
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self._camera.__exit__(*exc)
 
     def _told(self, count: int) -> int:
         turn, forward = 1 << self._encoder.bits, 1 if self._encoder.counts_up else -1

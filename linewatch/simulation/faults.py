@@ -4,13 +4,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from types import MappingProxyType
-from typing import Self
 
 import numpy as np
 
 from linewatch.contracts.errors import ConfigError
 from linewatch.contracts.frame import Cause, Grab
-from linewatch.contracts.ports import Camera
+from linewatch.contracts.ports import Camera, CameraOver
 
 
 class Fault(StrEnum):
@@ -77,7 +76,7 @@ class MissedLines:
     cause: Cause
 
 
-class FaultyCamera:
+class FaultyCamera(CameraOver):
     """`camera`, with exactly the faults of `spec`; the same seed puts them at the same grabs.
 
     No two faulty grabs are neighbours, and the first and the last grab stay whole: a loss shows in what comes
@@ -94,10 +93,9 @@ class FaultyCamera:
                 f"{spec.total} faults do not fit into {total} grabs, none beside another; "
                 f"at most {max(0, (total - 1) // 2)} do"
             )
-        self.live = camera.live
+        super().__init__(camera)
         self.grabs: int | None = total - spec.counts.get(Fault.DROP, 0)
         self.missed: list[MissedLines] = []
-        self._camera = camera
         self._rng = np.random.default_rng(seed)
         self._plan = _plan(spec, total, self._rng)
         self._at = 0
@@ -116,16 +114,6 @@ class FaultyCamera:
             if broken is not None:
                 return broken
         return None
-
-    def stop(self) -> None:
-        self._camera.stop()
-
-    def __enter__(self) -> Self:
-        self._camera.__enter__()
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self._camera.__exit__(*exc)
 
     def _broken(self, grab: Grab, fault: Fault) -> Grab | None:
         shown = 0
