@@ -33,8 +33,8 @@ install-dev: $(VENV)/.dev ## With training, the plant's bridges and the tools of
 demo: install ## Render a coil, inspect it with the shipped engines, show what was found
 	$(BIN)/linewatch demo
 
-test: install-dev ## All tests
-	$(BIN)/python -m pytest -q $(ARGS)
+test: install-dev ## All tests, in two processes: many of them wait
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile $(ARGS)
 
 test-networks: install-dev ## The networks too large for every change: NASNet, VGG, ResNet50 and 152, DenseNet121
 	$(BIN)/python -m pytest -q -m heavy $(ARGS)

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
+from linewatch.contracts.alarm import AlarmState
 from linewatch.contracts.errors import HistoryError
 from linewatch.contracts.verdict import RunMask
 from linewatch.history.tables import ALARM, CLASS_COUNT, COIL, DEFECT, ENGINES, GAP, MASK, SERVICE, SPAN
@@ -126,7 +127,7 @@ def coils(
                 ALARM.c.coil_ordinal == COIL.c.ordinal,
             ),
         )
-        .where(COIL.c.id.in_(numbers))
+        .where(COIL.c.id.in_(numbers), ALARM.c.state == AlarmState.RAISED)  # one that was held back asked nobody
         .group_by(COIL.c.id)
     )
     for row in connection.execute(counted):
