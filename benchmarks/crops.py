@@ -14,7 +14,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.decision import DEFECTS, FRAMES, RULES, VARIANTS, at, prediction_of
+from benchmarks.decision import DEFECTS, FRAMES, VARIANTS, Strip
 from benchmarks.load import real_frames, simulated_frames
 from benchmarks.ratio import median_ratio
 from benchmarks.run import DEFECTS_PER_M, on_any_port, run_service
@@ -51,12 +51,12 @@ class Encoded:
     kb: float
 
 
-def cut(defects: int) -> Cut:
-    variants = [prediction_of(defects, seed) for seed in range(VARIANTS)]
+def cut(strip: Strip, defects: int) -> Cut:
+    variants = [strip.prediction(defects, seed) for seed in range(VARIANTS)]
     state, looks, spent_ms = DecisionState.initial(), Looks(CropSettings(), 0.0), []
     for number in range(FRAMES):
-        prediction = at(variants[number % VARIANTS], number)
-        state, decided = decide(state, prediction, RULES)
+        prediction = strip.at(variants[number % VARIANTS], number)
+        state, decided = decide(state, prediction, strip.rules)
         spent_ms.append(_cpu_ms(lambda: looks.follow(prediction.frame, decided)))  # noqa: B023 - called at once
         looks.make(number * 10**9)
     p50, p99 = np.percentile(spent_ms[10:], [50, 99])
@@ -98,7 +98,8 @@ def main() -> None:
     cv2.setNumThreads(1)
     console, settings = Console(width=120), on_any_port(options.config)
 
-    cuts = [cut(defects) for defects in DEFECTS]
+    strip = Strip(options.config)
+    cuts = [cut(strip, defects) for defects in DEFECTS]
     table = Table("defects a frame", "p50 ms", "p99 ms", title="Cutting out, CPU time of the decision's thread")
     for one in cuts:
         table.add_row(str(one.defects_per_frame), f"{one.p50_ms:.3f}", f"{one.p99_ms:.3f}")

@@ -23,17 +23,16 @@ from rich.progress import track
 from rich.table import Table
 
 from linewatch.config.decision import AlarmRule
-from linewatch.config.grading_load import grading_for
+from linewatch.config.grading_load import DEFAULT
 from linewatch.config.load import load_settings
 from linewatch.config.roll import RollSettings
 from linewatch.config.taxonomy import Taxonomy
 from linewatch.contracts.frame import Frame, StripEdges
 from linewatch.contracts.prediction import Prediction
 from linewatch.contracts.verdict import Verdict
-from linewatch.daemon.service import rules_of
+from linewatch.daemon.recipes import RuleFiles, rules_of
 from linewatch.decision.decide import DecisionState, decide
 from linewatch.decision.rules import DecisionRules
-from linewatch.decision.severity import GradingRules
 from linewatch.geometry.grid import tile_grid, tiles_on
 from linewatch.geometry.stitch import cut
 from linewatch.inference.engines import load_engines
@@ -73,13 +72,12 @@ class Strip:
     def __init__(self, config: Path) -> None:
         settings = load_settings(config)
         taxonomy = Taxonomy.read(settings.taxonomy) if settings.taxonomy else None
-        graded_by = grading_for(settings, taxonomy)
-        grading = GradingRules.of(graded_by, taxonomy) if graded_by and taxonomy else None
         engines = load_engines(settings.inference)
         roll_mark = AlarmRule(name="roll-mark", roll_mark=True, min_count=4)
         settings = settings.model_copy(update={"roll": ROLLS, "alarm": (*settings.alarm, roll_mark)})
         self.line = settings.line
-        self.rules: DecisionRules = rules_of(settings, engines, taxonomy, grading)
+        files = RuleFiles.read(settings, taxonomy)
+        self.rules: DecisionRules = rules_of(files, engines, taxonomy, grading=files.gradings.get(DEFAULT))
         self._classify = engines.classify.manifest
 
     def prediction(self, defects: int, seed: int, *, scratch: bool = False, mark: bool = False) -> Prediction:
