@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import zmq
 from pydantic import ValidationError
@@ -134,17 +134,8 @@ class Questions:
         """Of the command socket: load an engine beside the running ones, promote or drop it. The reply says that it was
         taken, not that it is done. Raises NoAnswerError when it is refused, or WireError for what is no answer.
         """
-        try:
-            command = EngineCommand(
-                schema_version=SCHEMA_VERSION,
-                request="engine",
-                id=self._next_id(),
-                action=action,
-                name=name,
-                shadow=shadow,
-            )
-        except ValidationError as error:
-            raise WireError(f"engine {action} {name!r} is no command: {explain(error)}") from error
+        what = f"engine {action} {name!r}"
+        command = self._command(EngineCommand, what, request="engine", action=action, name=name, shadow=shadow)
         return self._answer(command, EngineReply)
 
     def alarm(
@@ -153,21 +144,9 @@ class Questions:
         """Of the command socket: acknowledge, shelve or unshelve. The reply says that it is done and on disk. Raises
         NoAnswerError when it is refused or nobody answered, WireError for what is no command or no answer.
         """
-        try:
-            request = AlarmRequest(
-                schema_version=SCHEMA_VERSION,
-                request="alarm",
-                id=self._next_id(),
-                token=token,
-                action=action,
-                alarm=alarm,
-                minutes=minutes,
-                by=by,
-            )
-        except ValidationError as error:
-            what = "all" if alarm is None else repr(alarm[:64])
-            raise WireError(f"{action} {what} is no command: {explain(error)}") from error
-        return self._answer(request, AlarmReply)
+        what = f"{action} {'all' if alarm is None else repr(alarm[:64])}"
+        asked = {"token": token, "action": action, "alarm": alarm, "minutes": minutes, "by": by}
+        return self._answer(self._command(AlarmRequest, what, request="alarm", **asked), AlarmReply)
 
     def coil(
         self,
@@ -182,28 +161,20 @@ class Questions:
         """Of the command socket: a coil starts or ends, or what is known of one. The reply says that it is on disk.
         Raises NoAnswerError when it is refused or nobody answered, WireError for what is no command or no answer.
         """
-        try:
-            request = CoilRequest(
-                schema_version=SCHEMA_VERSION,
-                request="coil",
-                id=self._next_id(),
-                token=token,
-                action=action,
-                coil=coil,
-                at_mm=at_mm,
-                data=data,
-                by=by,
-            )
-        except ValidationError as error:
-            raise WireError(f"coil {action} is no command: {explain(error)}") from error
-        return self._answer(request, CoilReply)
+        asked = {"token": token, "action": action, "coil": coil, "at_mm": at_mm, "data": data, "by": by}
+        return self._answer(self._command(CoilRequest, f"coil {action}", request="coil", **asked), CoilReply)
 
     def reload_rules(self, by: str = "") -> RulesReply:
         """Of the command socket: read the rules again. Raises RefusedError with what is wrong with them."""
-        request = RulesRequest(
-            schema_version=SCHEMA_VERSION, request="rules", id=self._next_id(), action="reload", by=by
-        )
+        request = self._command(RulesRequest, "reload rules", request="rules", action="reload", by=by)
         return self._answer(request, RulesReply)
+
+    def _command(self, kind: type[R], what: str, **fields: Any) -> R:
+        """Raises WireError, which names it as `what`, when it is none."""
+        try:
+            return kind.model_validate({"schema_version": SCHEMA_VERSION, "id": self._next_id(), **fields})
+        except ValidationError as error:
+            raise WireError(f"{what} is no command: {explain(error)}") from error
 
     def _answer(self, request: Message, kind: type[R]) -> R:
         reply, _ = self._ask(request)

@@ -266,17 +266,23 @@ def _begin(rule: Rule, finding: Finding | None, verdict: Verdict, busy_groups: s
 
 
 def _begin_host(rule: Rule, text: str, alarms: Alarms, host: HostState, rules: DecisionRules) -> Alarm:
+    name = f"{rule.name}/{rules.side}/{rules.camera}/{host.now_unix_ns // 1_000_000}"
+    return _without_frame(name, rule, f"{rule.name}: {text}", AlarmState.RAISED, alarms, rules)
+
+
+def _without_frame(name: str, rule: Rule, text: str, state: AlarmState, alarms: Alarms, rules: DecisionRules) -> Alarm:
+    """Where the strip that was decided ends."""
     return Alarm(
-        id=f"{rule.name}/{rules.side}/{rules.camera}/{host.now_unix_ns // 1_000_000}",
+        id=name,
         rule=rule.name,
-        state=AlarmState.RAISED,
+        state=state,
         latched=rule.latch,
         coil=alarms.coil,
         side=rules.side,
         camera=rules.camera,
         along_mm=alarms.end_mm,
         defect_ids=(),
-        text=f"{rule.name}: {text}",
+        text=text,
         priority=rule.priority,
     )
 
@@ -303,19 +309,10 @@ def _shelf(watch: Watch, order: AlarmOrder, alarms: Alarms, rules: DecisionRules
     name, command = watch.rule.name, order.command
     minutes = rules.alarm_settings.max_shelve_minutes if order.minutes is None else order.minutes
     length = f"for {minutes:g} min" if order.minutes is not None else f"until it is over, for {minutes:g} min at most"
-    return Alarm(
-        id=name,
-        rule=name,
-        state=AlarmState.CLEARED,
-        latched=watch.rule.latch,
-        coil=alarms.coil,
-        side=rules.side,
-        camera=rules.camera,
-        along_mm=alarms.end_mm,
-        defect_ids=(),
-        text=f"{name}: shelved {length} by {command.asker}",
+    text = f"{name}: shelved {length} by {command.asker}"
+    return replace(
+        _without_frame(name, watch.rule, text, AlarmState.CLEARED, alarms, rules),
         change=AlarmChange.SHELVED,
-        priority=watch.rule.priority,
         active_state=False,
         acked_state=True,
         shelving_state=watch.states.shelving,
