@@ -31,7 +31,6 @@ from linewatch.capture.clock import MonotonicClock
 from linewatch.client import Lost, Subscriber
 from linewatch.config.load import load_settings
 from linewatch.config.service import ServiceSettings
-from linewatch.contracts.verdict import DefectState
 from linewatch.daemon.service import open_service
 from linewatch.inference.host import available_cores
 from linewatch.plant.modbus.registers import DEFECTS_SHOWN, REGISTERS
@@ -78,15 +77,16 @@ class Peer:
 
 
 def listen(pipe: Connection, publish: str, serve: str) -> None:
-    """(published_ns, received_ns) of every opened defect, and messages lost."""
-    opened, lost, greeted = [], 0, False
+    """(published_ns, received_ns) of every defect as it was first called, and messages lost."""
+    opened, called, lost, greeted = [], set[str](), 0, False
     with Subscriber(publish, serve, ["defect"], since="epoch") as subscriber:
         while not pipe.poll():
             message = subscriber.poll(0.1)
             if not greeted and subscriber.heartbeat_age_s < 1.0:
                 pipe.send("hearing")
                 greeted = True
-            if isinstance(message, DefectMessage) and message.state is DefectState.OPENED:
+            if isinstance(message, DefectMessage) and not message.tentative and message.id not in called:
+                called.add(message.id)  # from here on it has a number
                 opened.append((message.timing.published_ns, time.monotonic_ns()))
             lost += isinstance(message, Lost)
     pipe.send((opened, lost))

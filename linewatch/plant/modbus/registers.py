@@ -141,7 +141,7 @@ REGISTERS: tuple[Register, ...] = (
     Register("alarms_without_bit", 5, 1, Kind.UINT16, "of them, those whose rule is not in [alarm_bits]"),
     Register("messages_lost", 6, 1, Kind.UINT16, "gaps that could not be filled; stops at 65535"),
     Register("along", 8, 2, Kind.INT32, "end of the strip that was decided, from the head of the coil", "mm"),
-    Register("defects_opened", 10, 2, Kind.UINT32, "by the service since its start"),
+    Register("defects_opened", 10, 2, Kind.UINT32, "by the service since its start, tentative ones too"),
     Register("alarm_words", 16, ALARM_BITS // REGISTER_BITS, Kind.BITS, "1: an alarm of this rule stands"),
     Register(
         "unacknowledged_words",
