@@ -22,10 +22,10 @@ from rich.progress import track
 from rich.table import Table
 
 from linewatch.contracts.manifest import EngineManifest
-from linewatch.inference.backends import open_backend
+from linewatch.inference.backends.openvino import shared_core
+from linewatch.inference.backends.registry import open_backend
 from linewatch.inference.engines import Engine, load_engine
-from linewatch.inference.host import available_cores, instruction_set
-from linewatch.inference.openvino_backend import shared_core
+from linewatch.inference.processor import available_cores, instruction_set
 
 RUNTIMES = ("openvino", "onnxruntime")
 LADDER = (1, 2, 4, 8)

@@ -14,7 +14,7 @@ from linewatch.contracts.frame import Frame
 from linewatch.contracts.manifest import Task
 from linewatch.contracts.ports import Executor
 from linewatch.contracts.tile import Batch, BatchResult
-from linewatch.inference.backends import open_backend
+from linewatch.inference.backends.registry import open_backend
 from linewatch.inference.cascade import Cascade
 from linewatch.inference.engines import load_engines
 

@@ -20,7 +20,7 @@ from benchmarks.ratio import median_ratio
 from benchmarks.run import DEFECTS_PER_M, on_any_port, run_service
 from linewatch.config.crops import CropSettings
 from linewatch.config.line import LineSettings
-from linewatch.daemon.looks import PNG, Looks
+from linewatch.daemon.crops import PNG, Looks
 from linewatch.decision.decide import DecisionState, decide
 
 SIZES = ((64, 64), (128, 128), (256, 256), (256, 512))

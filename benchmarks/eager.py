@@ -17,7 +17,7 @@ from linewatch.contracts.manifest import Task
 from linewatch.inference.engines import Engine
 from linewatch.networks.classifier import Scores, TileClassifier
 from linewatch.networks.unet import ByteProbability, MobileUNet
-from linewatch.training.screen import ScreenRecipe, new_screen
+from linewatch.training.house.screen import ScreenRecipe, new_screen
 
 DEFAULT_THREADS = torch.get_num_threads()
 FOLDED_BIAS = ".weight_bias"  # the exporter's name for the bias that a folded batch norm leaves

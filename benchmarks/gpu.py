@@ -29,13 +29,13 @@ from rich.table import Table
 from linewatch.contracts.errors import EngineError
 from linewatch.contracts.manifest import Task
 from linewatch.contracts.ports import Executor
+from linewatch.inference.backends.onnxruntime import OnnxRuntimeBackend
+from linewatch.inference.backends.tensorrt.backend import TensorRtBackend
+from linewatch.inference.backends.tensorrt.executor import TensorRtExecutor
+from linewatch.inference.backends.tensorrt.gpu import Gpu, find_gpu
+from linewatch.inference.backends.tensorrt.library import Library, import_library
+from linewatch.inference.backends.tensorrt.progress import build_progress
 from linewatch.inference.engines import Engine, find_engine
-from linewatch.inference.onnxruntime_backend import OnnxRuntimeBackend
-from linewatch.inference.tensorrt.executor import TensorRtExecutor
-from linewatch.inference.tensorrt.gpu import Gpu, find_gpu
-from linewatch.inference.tensorrt.library import Library, import_library
-from linewatch.inference.tensorrt.progress import build_progress
-from linewatch.inference.tensorrt_backend import TensorRtBackend
 
 LADDERS = ((1,), (1, 2, 4, 8))
 WORKERS = (1, 2, 4)

@@ -32,7 +32,7 @@ from linewatch.client import Lost, Subscriber
 from linewatch.config.load import load_settings
 from linewatch.config.service import ServiceSettings
 from linewatch.daemon.service import open_service
-from linewatch.inference.host import available_cores
+from linewatch.inference.processor import available_cores
 from linewatch.plant.modbus.registers import DEFECTS_SHOWN, REGISTERS
 from linewatch.wire.schema import DefectMessage
 

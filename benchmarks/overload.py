@@ -20,7 +20,7 @@ from rich.table import Table
 from benchmarks.load import simulated_frames
 from benchmarks.run import DEFECTS_PER_M, LAPS, machine, on_any_port, run_service
 from linewatch.contracts.verdict import Quality
-from linewatch.inference.host import available_cores
+from linewatch.inference.processor import available_cores
 
 matplotlib.use("Agg")
 from matplotlib import pyplot

@@ -23,11 +23,11 @@ from benchmarks.coil_file import LINES, begins, closed, defect, ends, frame, ope
 from benchmarks.history import command_s, messages, store
 from linewatch.config.taxonomy import TAXONOMY, Taxonomy
 from linewatch.contracts.verdict import Decided, Defect, Quality, StripBox
-from linewatch.history.report.pdf import find_browser
-from linewatch.history.report.write import ReportFiles, listed_masks, write_report
-from linewatch.history.severities import ClassSeverities
-from linewatch.history.sources import InFile
-from linewatch.history.stored import InHistory
+from linewatch.review.coil_sources import InFile
+from linewatch.review.from_history import InHistory
+from linewatch.review.report.pdf import find_browser
+from linewatch.review.report.write import ReportFiles, listed_masks, write_report
+from linewatch.review.severities import ClassSeverities
 
 WIDTH_MM = 800.0
 T = TypeVar("T")

@@ -22,7 +22,7 @@ from rich.table import Table
 from benchmarks.rolling import FRAME_MM, Background, Marks, background, frames, marks, random_marks
 from linewatch.config.roll import PeriodicSettings, RollSettings
 from linewatch.contracts.verdict import RollMark, RollMarkState
-from linewatch.decision.rollmarks import Recurrence, follow_rolls
+from linewatch.decision.rollmarks.rows import Recurrence, follow_rolls
 
 JUDGING, TUNING = 1000, 1
 LEAD_MM = 100_000.0  # strip before the first mark

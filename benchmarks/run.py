@@ -34,7 +34,7 @@ from linewatch.config.load import load_settings
 from linewatch.config.service import ServiceSettings
 from linewatch.contracts.verdict import Quality
 from linewatch.daemon.service import Service, open_service
-from linewatch.inference.host import available_cores, instruction_set
+from linewatch.inference.processor import available_cores, instruction_set
 
 FRAMES = 400
 PLAIN_FRAMES, TORCH_FRAMES = 100, 25  # of a round's frames, drawn by chance: slow loops

@@ -26,9 +26,9 @@ from benchmarks.ratio import median_ratio
 from benchmarks.sessions import SessionProcesses
 from linewatch.config.inference import InferenceSettings
 from linewatch.contracts.ports import Backend
-from linewatch.inference.backends import open_backend
+from linewatch.inference.backends.registry import open_backend
 from linewatch.inference.engines import Engine, load_engines
-from linewatch.inference.host import available_cores, instruction_set
+from linewatch.inference.processor import available_cores, instruction_set
 
 ROUNDS, TURN_S = 5, 2
 AIM = 0.95

@@ -23,9 +23,9 @@ from rich.table import Table
 from benchmarks.load import simulated_frames
 from benchmarks.run import DEFECTS_PER_M, LAPS, machine, on_any_port, run_service
 from linewatch.config.service import ServiceSettings
-from linewatch.inference.backends import open_backend
+from linewatch.inference.backends.registry import open_backend
 from linewatch.inference.engines import load_engines
-from linewatch.inference.host import available_cores
+from linewatch.inference.processor import available_cores
 
 ROUNDS = 3
 ENGINE_ROUNDS = 15

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from linewatch.training.judging.plots import Candidate, tradeoff
+from linewatch.metrics.plots import Candidate, tradeoff
 
 FOLDER, OUT = Path("benchmarks/tradeoff"), Path("docs/pictures")
 FIGURES = {

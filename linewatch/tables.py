@@ -12,12 +12,12 @@ from rich.text import Text
 from linewatch.contracts.alarm import Priority, ShelvingState
 from linewatch.contracts.verdict import CoilGrade, GradeReason
 from linewatch.daemon.replay import ReplaySummary
-from linewatch.history.comparison import Comparison, Side
-from linewatch.history.judge import Judgement
-from linewatch.history.regrade import Regraded
+from linewatch.inference.backends.tensorrt.plans import Plan
 from linewatch.inference.engines import EngineReport
-from linewatch.inference.tensorrt.plans import Plan
-from linewatch.wire.allow_list import AllowedKey
+from linewatch.review.against_truth import Judgement
+from linewatch.review.comparison import Comparison, Side
+from linewatch.review.regrade import Regraded
+from linewatch.wire.access.allow_list import AllowedKey
 from linewatch.wire.schema import AlarmBody, CoilReply, EngineBeside, EngineStatus
 
 _WIDE = 160  # columns of a table that goes to a file

@@ -10,9 +10,11 @@ from hypothesis import settings as hypothesis_settings
 from linewatch.config.load import settings_from
 from linewatch.config.service import ServiceSettings
 from linewatch.contracts.errors import EngineError
-from linewatch.inference.tensorrt.gpu import find_gpu
-from linewatch.inference.tensorrt.library import import_library
+from linewatch.inference.backends.tensorrt.gpu import find_gpu
+from linewatch.inference.backends.tensorrt.library import import_library
 from linewatch.networks.torchvision_operators import declare
+
+pytest_plugins = ["made_sets", "small_services"]
 
 ROOT = Path(__file__).parents[1]
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import structlog
 
-from linewatch.capture.folder import coil_name
+from linewatch.capture.cameras.folder import coil_name
 from linewatch.contracts.frame import Grab
 
 log = structlog.get_logger()

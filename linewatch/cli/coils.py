@@ -139,9 +139,9 @@ def _coils(options: argparse.Namespace) -> None:
 
 def _defects(options: argparse.Namespace) -> None:
     with extra("history"):
+        from linewatch.history.archived_pictures import pictures
         from linewatch.history.database import reading
         from linewatch.history.listing import defects_json, defects_table
-        from linewatch.history.pictures import pictures
         from linewatch.history.queries import defects, passage, passages_of
 
     limit, settings = _page(options.limit), load(options.config, HistorySettings)
@@ -202,11 +202,11 @@ def _page(limit: int) -> int:
 
 def _report(options: argparse.Namespace) -> None:
     with extra("history"):
-        from linewatch.history.report.stored import InArchive
-        from linewatch.history.report.write import Pictures, Recording, ReportFiles, listed_masks, write_report
+        from linewatch.review.report.archive_pictures import InArchive
+        from linewatch.review.report.write import Pictures, Recording, ReportFiles, listed_masks, write_report
     from linewatch.capture.clock import MonotonicClock
     from linewatch.daemon.sources import camera_for, with_source
-    from linewatch.history.severities import ClassSeverities
+    from linewatch.review.severities import ClassSeverities
 
     files = ReportFiles(options.html, options.pdf, options.csv)
     wanted = [path for path in (files.html, files.pdf, files.csv) if path is not None]
@@ -232,8 +232,8 @@ def _report(options: argparse.Namespace) -> None:
 
 def _regrade(options: argparse.Namespace) -> None:
     from linewatch.config.grading_load import load_grading
-    from linewatch.decision.severity import GradingRules
-    from linewatch.history.regrade import regrade
+    from linewatch.decision.grading.severity import GradingRules
+    from linewatch.review.regrade import regrade
     from linewatch.tables import regraded_table
 
     taxonomy = Taxonomy.read(options.taxonomy)
@@ -250,7 +250,7 @@ def _regrade(options: argparse.Namespace) -> None:
 def _picture(options: argparse.Namespace) -> None:
     from linewatch.capture.clock import MonotonicClock
     from linewatch.daemon.sources import camera_for, with_source
-    from linewatch.history.picture import draw_coil
+    from linewatch.review.coil_picture import draw_coil
     from linewatch.simulation.truth import CoilTruth
 
     settings = with_source(settings_of(options.config), options.source, own_line=options.config is None)
@@ -266,7 +266,7 @@ def _picture(options: argparse.Namespace) -> None:
 
 def _compare(options: argparse.Namespace) -> int | None:
     """Verdict files are files, runs are folders."""
-    from linewatch.history.sources import PREFIX
+    from linewatch.review.coil_sources import PREFIX
 
     paths = [Path(text) for text in options.paths if not text.startswith(PREFIX)]
     for path in paths:
@@ -294,7 +294,7 @@ def _compare_runs(options: argparse.Namespace) -> None:
     if options.out is None:
         raise ConfigError("runs are compared in pictures; give --out DIR for them")
     with extra("train"):
-        from linewatch.training.recipes.comparison import compare
+        from linewatch.evaluation.run_comparison import compare
 
         found = compare(options.paths, options.out)
         if options.json:
@@ -307,11 +307,11 @@ def _compare_runs(options: argparse.Namespace) -> None:
 
 
 def _compare_verdicts(options: argparse.Namespace) -> int:
-    from linewatch.history.coil import all_masks
-    from linewatch.history.comparison import SIZE_TOLERANCE, Limits, as_json, compare, judge_both
-    from linewatch.history.judge import TOLERANCE_MM
-    from linewatch.history.sources import InFile
-    from linewatch.history.strips import same_verdicts, strips_of
+    from linewatch.review.against_truth import TOLERANCE_MM
+    from linewatch.review.coil_record import all_masks
+    from linewatch.review.coil_sources import InFile
+    from linewatch.review.comparison import SIZE_TOLERANCE, Limits, as_json, compare, judge_both
+    from linewatch.review.strips import same_verdicts, strips_of
     from linewatch.simulation.truth import CoilTruth
     from linewatch.tables import comparison_table
 
@@ -358,7 +358,7 @@ def _bounded(options: argparse.Namespace, name: str, default: Any, most: float) 
 def _differences(options: argparse.Namespace, comparison: Any, a: Any, b: Any) -> tuple[Path, ...]:
     from linewatch.capture.clock import MonotonicClock
     from linewatch.daemon.sources import camera_for, with_source
-    from linewatch.history.differences import Verdicts, draw_differences
+    from linewatch.review.differences import Verdicts, draw_differences
 
     settings = with_source(settings_of(options.config), options.source, own_line=options.config is None)
     assert settings.source is not None
@@ -383,11 +383,11 @@ def _kept_pictures(options: argparse.Namespace) -> Path | None:
 
 def _source(options: argparse.Namespace, text: str | None, coil: str | None = None, passage: int | None = None) -> Any:
     """Where a coil is read from: what `text` names, or the history's coil or passage."""
-    from linewatch.history.sources import source_of
+    from linewatch.review.coil_sources import source_of
 
     with extra("history"):
         if text is None:
-            from linewatch.history.stored import InHistory
+            from linewatch.review.from_history import InHistory
 
             if coil is None and passage is None:
                 raise ConfigError("no coil is named; give its id or --passage, for the history, or a verdict file")

@@ -188,7 +188,7 @@ def _check(options: argparse.Namespace) -> None:
 
 
 def _engines(options: argparse.Namespace) -> int:
-    from linewatch.inference.backends import open_backend
+    from linewatch.inference.backends.registry import open_backend
     from linewatch.inference.engines import verify_all
     from linewatch.tables import engines_table
 
@@ -210,8 +210,8 @@ def _engines(options: argparse.Namespace) -> int:
 
 
 def _build(options: argparse.Namespace) -> None:
-    from linewatch.inference.tensorrt.ahead import build_ahead
-    from linewatch.inference.tensorrt.progress import build_progress
+    from linewatch.inference.backends.tensorrt.ahead import build_ahead
+    from linewatch.inference.backends.tensorrt.progress import build_progress
     from linewatch.tables import plan_table
 
     settings = settings_of(options.config).inference
@@ -227,7 +227,7 @@ def _build(options: argparse.Namespace) -> None:
 
 
 def _schema(options: argparse.Namespace) -> None:
-    from linewatch.wire.export import wire_schema
+    from linewatch.wire.json_schema import wire_schema
 
     if options.out is None:
         print(wire_schema(), end="")

@@ -198,7 +198,7 @@ def _coil(options: argparse.Namespace) -> None:
 
 def _coil_data(options: argparse.Namespace, told: dict[str, Any]) -> CoilDataBody:
     if options.file is not None:
-        from linewatch.daemon.coil_files import read_coil_file
+        from linewatch.daemon.coils.folder import read_coil_file
 
         if told:
             raise ConfigError(
@@ -241,8 +241,8 @@ def _command(options: argparse.Namespace, send: Callable[[Any], Any]) -> None:
 
 def _keys(options: argparse.Namespace) -> int:
     from linewatch.tables import keys_table
-    from linewatch.wire import keyring
-    from linewatch.wire.allow_list import read_allow_list
+    from linewatch.wire.access import keyring
+    from linewatch.wire.access.allow_list import read_allow_list
 
     folder, facts, said = options.dir, {}, ""
     match options.action:

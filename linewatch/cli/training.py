@@ -72,7 +72,7 @@ def add(commands: "Commands") -> None:
 
 def _train(options: argparse.Namespace) -> None:
     with extra("train"):
-        from linewatch.training.commands import train
+        from linewatch.evaluation.commands import train
 
         judgement = train(
             options.recipe,
@@ -90,7 +90,7 @@ def _train(options: argparse.Namespace) -> None:
 
 def _evaluate(options: argparse.Namespace) -> None:
     with extra("train"):
-        from linewatch.training.commands import evaluate
+        from linewatch.evaluation.commands import evaluate
 
         judgements = evaluate(
             options.target,
@@ -107,7 +107,7 @@ def _evaluate(options: argparse.Namespace) -> None:
 
 
 def _judged(judgement: Any, as_json: bool) -> None:
-    from linewatch.training.judging.judgement import class_table, side_by_side
+    from linewatch.metrics.judgement import class_table, side_by_side
 
     if as_json:
         print(judgement.model_dump_json(exclude_none=True))
@@ -119,7 +119,7 @@ def _judged(judgement: Any, as_json: bool) -> None:
 
 def _export(options: argparse.Namespace) -> None:
     with extra("train"):
-        from linewatch.training.shipping import export_checkpoint
+        from linewatch.evaluation.engine_export import export_checkpoint
 
         manifest = export_checkpoint(options.checkpoint, options.name, options.engines)
         print(f"{options.engines / manifest.name}: {manifest.task} engine, checked against torch")
@@ -127,7 +127,7 @@ def _export(options: argparse.Namespace) -> None:
 
 def _quantize(options: argparse.Namespace) -> None:
     with extra("train"):
-        from linewatch.training.siblings import quantize, siblings_table
+        from linewatch.evaluation.quantize import quantize, siblings_table
 
         siblings = quantize(
             options.engine,
@@ -143,7 +143,7 @@ def _quantize(options: argparse.Namespace) -> None:
 
 def _explain(options: argparse.Namespace) -> None:
     with extra("train"):
-        from linewatch.training.explain import explain
+        from linewatch.evaluation.explain import explain
 
         options.out.parent.mkdir(parents=True, exist_ok=True)
         found = explain(options.target, options.image, options.out, options.engines)
@@ -154,7 +154,7 @@ def _explain(options: argparse.Namespace) -> None:
 
 def _networks(options: argparse.Namespace) -> None:
     with extra("train"):
-        from linewatch.training import listing
+        from linewatch.evaluation import network_table as listing
 
         if options.measure:
             listing.MEASURED.write_text(listing.measure().model_dump_json(indent=1) + "\n")

@@ -6,7 +6,7 @@ from pathlib import Path
 import zmq
 
 from linewatch.contracts.errors import WireError
-from linewatch.wire.certificates import read_certificate, read_secret
+from linewatch.wire.access.certificates import read_certificate, read_secret
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, TextColumn, TimeRemainingColumn
 
-from linewatch.daemon.tally import Tally
+from linewatch.daemon.totals import Tally
 
 
 @contextmanager

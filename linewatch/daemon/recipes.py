@@ -13,8 +13,8 @@ from linewatch.config.taxonomy import Taxonomy
 from linewatch.contracts.coil import CoilData, Passage
 from linewatch.contracts.errors import ConfigError
 from linewatch.contracts.prediction import Prediction
+from linewatch.decision.grading.severity import GradingRules
 from linewatch.decision.rules import DecisionRules
-from linewatch.decision.severity import GradingRules
 from linewatch.inference.engines import EngineSet
 
 log = structlog.get_logger()

@@ -15,7 +15,7 @@ from linewatch.config.service import ServiceSettings
 from linewatch.contracts.errors import ConfigError
 from linewatch.contracts.ports import Backend, Camera
 from linewatch.contracts.verdict import CoilGrade, Quality
-from linewatch.daemon.coil_script import CoilScript, read_script
+from linewatch.daemon.coils.recorded import CoilScript, read_script
 from linewatch.daemon.progress import TallyNote, progress_bar
 from linewatch.daemon.service import Service, open_service
 from linewatch.daemon.sources import camera_for

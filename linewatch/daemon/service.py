@@ -20,30 +20,30 @@ from linewatch.config.service import ServiceSettings
 from linewatch.config.taxonomy import Taxonomy
 from linewatch.contracts.ports import Backend, Camera, Clock
 from linewatch.contracts.verdict import Quality
-from linewatch.daemon.coil_desk import CoilDesk
-from linewatch.daemon.coil_script import CoilScript, CoilTrace
-from linewatch.daemon.deciding import Deciding
-from linewatch.daemon.exchange import Exchange, statuses_of
-from linewatch.daemon.feeding import Feeding
-from linewatch.daemon.host import Host, MeasuredDisks, fullest_disk
-from linewatch.daemon.looks import Looks
+from linewatch.daemon.coils.manager import CoilDesk
+from linewatch.daemon.coils.recorded import CoilScript, CoilTrace
+from linewatch.daemon.crops import Looks
+from linewatch.daemon.host_monitor import Host, MeasuredDisks, fullest_disk
 from linewatch.daemon.notify import Notifier
 from linewatch.daemon.orders import Orders
-from linewatch.daemon.outlet import Outlet, open_outlet
 from linewatch.daemon.recipes import Recipes, RuleFiles
 from linewatch.daemon.runner import Runner, Work
-from linewatch.daemon.running import Running
 from linewatch.daemon.sources import position_source
+from linewatch.daemon.stages.cascade import Feeding
+from linewatch.daemon.stages.decision import Deciding
+from linewatch.daemon.stages.engine import Running
+from linewatch.daemon.stages.exchange import Exchange, statuses_of
+from linewatch.daemon.stages.outlet import Outlet, open_outlet
 from linewatch.daemon.status import StatusReport
-from linewatch.daemon.tally import Tally
 from linewatch.daemon.topology import CAPTURE
+from linewatch.daemon.totals import Tally
 from linewatch.decision.decide import DecisionState
-from linewatch.inference.backends import open_backend, open_backends
+from linewatch.inference.backends.registry import open_backend, open_backends
 from linewatch.inference.cascade import Cascade
 from linewatch.inference.engines import EngineSet, load_engines
-from linewatch.inference.host import available_cores
 from linewatch.inference.lineup import Lineup
 from linewatch.inference.pool import EnginePool
+from linewatch.inference.processor import available_cores
 from linewatch.inference.workload import Workload
 from linewatch.journal.journal import Journal
 from linewatch.wire.commands import CommandServer

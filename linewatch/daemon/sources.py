@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from linewatch.capture.encoded import EncodedCamera
-from linewatch.capture.free_running import FreeRunningCamera
-from linewatch.capture.open import open_camera
-from linewatch.capture.recording import recorded_line
+from linewatch.capture.cameras.recording import recorded_line
+from linewatch.capture.cameras.registry import open_camera
+from linewatch.capture.position.encoder_triggered import EncodedCamera
+from linewatch.capture.position.free_running import FreeRunningCamera
 from linewatch.capture.sidecar import sidecar_path
 from linewatch.config.line import LineSettings
 from linewatch.config.service import ServiceSettings

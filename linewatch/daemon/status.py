@@ -6,11 +6,11 @@ from collections.abc import Callable
 from linewatch.capture.admission import AdmissionCounts
 from linewatch.capture.ring import FrameRing
 from linewatch.contracts.ports import Clock
-from linewatch.daemon.exchange import Exchange
-from linewatch.daemon.looks import Looks
+from linewatch.daemon.crops import Looks
 from linewatch.daemon.runner import Runner
-from linewatch.daemon.tally import Tally
+from linewatch.daemon.stages.exchange import Exchange
 from linewatch.daemon.topology import CAPTURE, DECIDED_QUEUE, TOPOLOGY
+from linewatch.daemon.totals import Tally
 from linewatch.inference.workload import Workload
 from linewatch.wire.schema import (
     CoilStatus,

@@ -48,13 +48,13 @@ ENGINE = Stage("engine", "inference.pool", "jobs", "results", WhenFull.NEVER, Wh
 hold up all of them (docs/results.md).
 """
 DECISION = Stage("decision", "decision.decide", "predictions", "decided", WhenFull.BLOCK, WhenFull.BLOCK, 1.5)
-OUTLET = Stage("outlet", "daemon.outlet", "decided", "wire", WhenFull.MISS, WhenFull.MISS, 1.5)
+OUTLET = Stage("outlet", "daemon.stages.outlet", "decided", "wire", WhenFull.MISS, WhenFull.MISS, 1.5)
 CATCHUP = Stage("catchup", "wire.server", "requests", "replies", WhenFull.MISS, WhenFull.MISS, 1.5)
 COMMANDS = Stage("commands", "wire.commands", "commands", "orders", WhenFull.MISS, WhenFull.MISS, 1.5)
-EXCHANGE = Stage("exchange", "daemon.exchange", "orders", "line-ups", WhenFull.NEVER, WhenFull.NEVER, inf)
+EXCHANGE = Stage("exchange", "daemon.stages.exchange", "orders", "line-ups", WhenFull.NEVER, WhenFull.NEVER, inf)
 """Loading an engine takes as long as building its plan, and the strip is looked at all the while."""
 
-COIL_FILES = Stage("coil-files", "daemon.coil_files", "folder", "orders", WhenFull.NEVER, WhenFull.NEVER, inf)
+COIL_FILES = Stage("coil-files", "daemon.coils.folder", "folder", "orders", WhenFull.NEVER, WhenFull.NEVER, inf)
 """A folder on the mill's network may hang for as long as it likes."""
 
 TOPOLOGY = (CAPTURE, CASCADE, ENGINE, DECISION, OUTLET, CATCHUP, COMMANDS, EXCHANGE, COIL_FILES)

@@ -21,15 +21,15 @@ from linewatch.contracts.verdict import (
     RollMark,
     Verdict,
 )
-from linewatch.decision import alarms as alarming
-from linewatch.decision.alarms import Alarms
-from linewatch.decision.components import find_pieces
+from linewatch.decision.alarms import handling as alarming
+from linewatch.decision.alarms.handling import Alarms
 from linewatch.decision.coverage import CoverageSums, spans_of
-from linewatch.decision.grading import GradingState, finish_grading, observe, regraded
-from linewatch.decision.rollmarks import Recurrence, end_rolls, follow_rolls
+from linewatch.decision.defects.components import find_pieces
+from linewatch.decision.defects.tracks import Track, close_all, follow
+from linewatch.decision.grading.grade import GradingState, finish_grading, observe, regraded
+from linewatch.decision.grading.severity import GradingRules, severities_of
+from linewatch.decision.rollmarks.rows import Recurrence, end_rolls, follow_rolls
 from linewatch.decision.rules import DecisionRules
-from linewatch.decision.severity import GradingRules, severities_of
-from linewatch.decision.tracks import Track, close_all, follow
 from linewatch.geometry.strip import StripScale
 
 NAMES_KEPT = 1_024

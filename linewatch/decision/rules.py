@@ -13,9 +13,9 @@ from linewatch.config.roll import PeriodicSettings, RollSettings
 from linewatch.contracts.coil import Passage
 from linewatch.contracts.errors import ConfigError
 from linewatch.contracts.manifest import CallLimit, EngineManifest, byte_threshold
-from linewatch.decision.sensitivity import Places, Sensitivity
-from linewatch.decision.severity import GradingRules
-from linewatch.decision.system_alarms import NAMES
+from linewatch.decision.alarms.system import NAMES
+from linewatch.decision.defects.sensitivity import Places, Sensitivity
+from linewatch.decision.grading.severity import GradingRules
 
 UNCLASSIFIED = "unclassified"
 """The class of a defect when no engine names classes."""

@@ -13,7 +13,7 @@ import cv2
 import sqlalchemy as sa
 
 from linewatch.contracts.errors import HistoryError
-from linewatch.history.pictures import pictures
+from linewatch.history.archived_pictures import pictures
 from linewatch.history.queries import masks
 from linewatch.history.tables import COIL, DEFECT, LABEL, SERVICE
 

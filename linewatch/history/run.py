@@ -13,8 +13,8 @@ import structlog
 from linewatch.client import ClientKeys, Loss, Lost, Subscriber
 from linewatch.config.history import HeardService, HistorySettings
 from linewatch.contracts.errors import HistoryError
+from linewatch.history.archive import Archive
 from linewatch.history.database import explained, is_passing, writing
-from linewatch.history.images import Archive
 from linewatch.history.recorder import Recorder, Stored, standing_of
 from linewatch.history.retention import expire_step
 from linewatch.signals import on_end

@@ -12,7 +12,7 @@ from linewatch.contracts.manifest import EngineManifest, Task
 from linewatch.contracts.ports import Backend, Executor
 from linewatch.contracts.tile import Batch, BatchResult
 from linewatch.inference.engines import Engine, EngineSet
-from linewatch.inference.fit import promised_output
+from linewatch.inference.model_ports import promised_output
 
 
 @dataclass(frozen=True, slots=True)

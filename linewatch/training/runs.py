@@ -23,16 +23,16 @@ from torch.utils.data import DataLoader
 
 from linewatch import __version__
 from linewatch.contracts.errors import ConfigError, LinewatchError
+from linewatch.datasets import DataSet, DatasetError, Specimen
+from linewatch.datasets.check import faults
+from linewatch.datasets.parts import split_of
+from linewatch.metrics.judgement import Judgement, fold_spread
+from linewatch.metrics.plots import learning_curves
 from linewatch.networks.paper import PaperNetwork
 from linewatch.networks.pretrained import Source
-from linewatch.training.datasets import DataSet, DatasetError, Specimen
-from linewatch.training.datasets.check import faults
 from linewatch.training.fit import HISTORY, Shuffled, fit_phases, loader, read_history
-from linewatch.training.judging.judgement import Judgement, fold_spread
-from linewatch.training.judging.plots import learning_curves
-from linewatch.training.parts import split_of
-from linewatch.training.recipes.registry import PaperRecipe, paper_recipe
-from linewatch.training.recipes.study import Judged, PaperSettings, Parts, Study, folded_parts, parts_of
+from linewatch.training.papers.study import Judged, PaperSettings, Parts, Study, folded_parts, parts_of
+from linewatch.training.protocols import PaperRecipe, paper_recipe
 
 CHECKPOINT = "network.ckpt"
 RECORD, JUDGEMENT, CARD = "run.json", "judgement.json", "CARD.md"

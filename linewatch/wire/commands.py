@@ -8,7 +8,7 @@ import zmq
 
 from linewatch.contracts.access import Caller, Role
 from linewatch.contracts.alarm import AlarmAction
-from linewatch.wire.audit import Audit
+from linewatch.wire.access.audit import Audit
 from linewatch.wire.endpoints import ServerKeys
 from linewatch.wire.router import Answer, Later, Router, refusal
 from linewatch.wire.schema import (

@@ -11,8 +11,8 @@ import zmq
 
 from linewatch.config.wire import KeySettings, WireSettings
 from linewatch.contracts.errors import WireError
-from linewatch.wire.allow_list import AllowList, read_allow_list
-from linewatch.wire.certificates import read_secret
+from linewatch.wire.access.allow_list import AllowList, read_allow_list
+from linewatch.wire.access.certificates import read_secret
 
 ZAP_DOMAIN = b"linewatch"
 

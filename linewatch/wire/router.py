@@ -13,7 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from linewatch.contracts.access import Caller, Role
 from linewatch.contracts.record import Record
-from linewatch.wire.doorkeeper import Doorkeeper
+from linewatch.wire.access.zap import Doorkeeper
 from linewatch.wire.endpoints import ServerKeys, bind, keep_alive
 from linewatch.wire.schema import (
     SCHEMA_VERSION,

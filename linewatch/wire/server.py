@@ -9,7 +9,7 @@ from linewatch.contracts.access import Caller
 from linewatch.contracts.errors import JournalError
 from linewatch.contracts.ports import RecordStore
 from linewatch.contracts.record import Record
-from linewatch.wire.doorkeeper import Doorkeeper
+from linewatch.wire.access.zap import Doorkeeper
 from linewatch.wire.endpoints import ServerKeys
 from linewatch.wire.router import Answer, Router, refusal
 from linewatch.wire.schema import (

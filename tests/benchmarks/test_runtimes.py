@@ -6,7 +6,7 @@ from benchmarks.ratio import median_ratio
 from benchmarks.runtimes import compare
 from linewatch.config.service import ServiceSettings
 from linewatch.contracts.manifest import Task
-from linewatch.inference.backends import open_backend
+from linewatch.inference.backends.registry import open_backend
 from linewatch.inference.engines import load_engines
 
 

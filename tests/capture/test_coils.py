@@ -253,7 +253,7 @@ def test_any_sequence_of_coils_and_faults_keeps_the_account(orders, welds, lost,
 
 
 def _placed(grabs: list[Grab]) -> list[Grab]:
-    from linewatch.capture.encoded import EncodedCamera
+    from linewatch.capture.position.encoder_triggered import EncodedCamera
 
     return list(iter(EncodedCamera(Grabs(grabs), LINE).read, None))
 

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from structlog.testing import capture_logs
 
-from linewatch.capture.folder import FolderCamera
-from linewatch.capture.open import open_camera
+from linewatch.capture.cameras.folder import FolderCamera
+from linewatch.capture.cameras.registry import open_camera
 from linewatch.config.line import LineSettings
 from linewatch.config.source import FolderSource
 from linewatch.contracts.errors import SourceError

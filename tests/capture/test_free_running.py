@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from numbered_strip import Grabs, NumberedStrip, accounted, line_numbers, line_settings
 
 from linewatch.capture.admission import Admission
-from linewatch.capture.free_running import Exposure, FreeRunningCamera, Measure
+from linewatch.capture.position.free_running import Exposure, FreeRunningCamera, Measure
 from linewatch.capture.ring import FrameRing
 from linewatch.config.capture import CaptureSettings
 from linewatch.config.line import LineSettings

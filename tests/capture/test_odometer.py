@@ -7,7 +7,7 @@ from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 from numbered_strip import Grabs, accounted, admitted, course, line_settings, raw_camera
 
-from linewatch.capture.odometer import Odometer, Reading
+from linewatch.capture.position.odometer import Odometer, Reading
 from linewatch.config.line import EncoderSettings, LineSettings
 from linewatch.contracts.frame import Cause, Grab, PositionFault
 

@@ -12,9 +12,9 @@ import cv2
 import numpy as np
 import pytest
 
-from linewatch.capture.open import open_camera
+from linewatch.capture.cameras.recording import RecordingCamera, recorded_line
+from linewatch.capture.cameras.registry import open_camera
 from linewatch.capture.recorder import Ended, Recorder, record
-from linewatch.capture.recording import RecordingCamera, recorded_line
 from linewatch.capture.sidecar import read_sidecar, sidecar_path
 from linewatch.config.line import LineSettings
 from linewatch.config.source import RecordingSource

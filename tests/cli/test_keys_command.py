@@ -8,7 +8,7 @@ import pytest
 from linewatch import cli
 from linewatch.contracts.access import Role
 from linewatch.contracts.errors import WireError
-from linewatch.wire.certificates import read_certificate, read_secret
+from linewatch.wire.access.certificates import read_certificate, read_secret
 
 
 @pytest.fixture

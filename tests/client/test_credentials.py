@@ -6,7 +6,7 @@ from linewatch.client import ClientKeys, Commander, Subscriber
 from linewatch.client.questions import ask_snapshot
 from linewatch.contracts.access import Role
 from linewatch.contracts.errors import WireError
-from linewatch.wire.keyring import make_pair
+from linewatch.wire.access.keyring import make_pair
 
 NOBODY = "tcp://127.0.0.1:9"
 

@@ -23,9 +23,9 @@ from linewatch.daemon.recipes import RuleFiles
 from linewatch.daemon.replay import replay
 from linewatch.daemon.service import open_service
 from linewatch.daemon.sources import camera_for
-from linewatch.history.regrade import regrade
-from linewatch.history.strips import same_verdicts
-from linewatch.history.verdicts import read_coils
+from linewatch.review.from_verdicts import read_coils
+from linewatch.review.regrade import regrade
+from linewatch.review.strips import same_verdicts
 from linewatch.wire.schema import (
     REPLY,
     BesideState,

@@ -13,11 +13,12 @@ from linewatch.config.service import ServiceSettings
 from linewatch.contracts.coil import CoilData
 from linewatch.contracts.errors import ConfigError, JournalError
 from linewatch.contracts.frame import Frame
-from linewatch.daemon import coil_book, coil_orders
-from linewatch.daemon.coil_book import CoilBook, Told
-from linewatch.daemon.coil_files import CoilFolder, coil_files
-from linewatch.daemon.coil_orders import ORDERS_FILE, CoilOrder, CoilOrders
-from linewatch.daemon.coil_script import read_script
+from linewatch.daemon.coils import known as coil_book
+from linewatch.daemon.coils import orders as coil_orders
+from linewatch.daemon.coils.folder import CoilFolder, coil_files
+from linewatch.daemon.coils.known import CoilBook, Told
+from linewatch.daemon.coils.orders import ORDERS_FILE, CoilOrder, CoilOrders
+from linewatch.daemon.coils.recorded import read_script
 from linewatch.daemon.recipes import Recipes, RuleFiles
 from linewatch.inference.engines import load_engines
 from linewatch.wire.schema import CoilAction, CoilDataBody, CoilRequest

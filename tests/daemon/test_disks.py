@@ -5,8 +5,8 @@ from pathlib import Path
 
 from linewatch.config.decision import AlarmSettings, SystemAlarmSettings
 from linewatch.contracts.alarm import HostState
-from linewatch.daemon.host import FullestDisk, Host, MeasuredDisks, fullest_disk
-from linewatch.decision.system_alarms import DISK_LOW, host_text, system_rules
+from linewatch.daemon.host_monitor import FullestDisk, Host, MeasuredDisks, fullest_disk
+from linewatch.decision.alarms.system import DISK_LOW, host_text, system_rules
 from linewatch.wire.schema import BackendState, BackendStatus
 
 FULL = Path("/proc")  # of which the kernel says that nothing is free

@@ -15,7 +15,7 @@ from linewatch.contracts.ports import Backend
 from linewatch.contracts.verdict import Quality
 from linewatch.daemon.service import Service, open_service
 from linewatch.daemon.sources import camera_for
-from linewatch.inference.backends import open_backend, open_backends
+from linewatch.inference.backends.registry import open_backend, open_backends
 from linewatch.simulation.backends import BuildingBackend, FailingBackend
 from linewatch.wire.schema import BackendState
 

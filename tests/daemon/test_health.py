@@ -19,7 +19,7 @@ from linewatch.daemon.health import Health
 from linewatch.daemon.service import open_service
 from linewatch.daemon.sources import camera_for
 from linewatch.daemon.topology import CAPTURE, COIL_FILES, EXCHANGE, TICK_S, TOPOLOGY
-from linewatch.inference.backends import open_backend
+from linewatch.inference.backends.registry import open_backend
 from linewatch.simulation.backends import HungBackend
 from linewatch.wire.schema import StatusMessage
 

@@ -17,7 +17,7 @@ from linewatch.daemon.replay import replay
 from linewatch.daemon.service import open_service
 from linewatch.daemon.sources import camera_for
 from linewatch.daemon.topology import ENGINE
-from linewatch.inference.backends import open_backend
+from linewatch.inference.backends.registry import open_backend
 from linewatch.simulation.backends import FailingBackend, LateBackend
 
 

@@ -24,7 +24,7 @@ from linewatch.daemon.replay import replay
 from linewatch.daemon.service import open_service
 from linewatch.daemon.sources import camera_for, simulated_strip
 from linewatch.geometry.matching import match
-from linewatch.history.verdicts import read_coil
+from linewatch.review.from_verdicts import read_coil
 from linewatch.wire.schema import CoilLine, PositionSource, PositionStatus, StatusMessage, VerdictLine
 from linewatch.wire.verdict_file import read_verdicts
 

@@ -13,7 +13,7 @@ from linewatch.contracts.errors import ConfigError
 from linewatch.contracts.verdict import Quality
 from linewatch.daemon.replay import FAULT_SEED, replay
 from linewatch.daemon.sources import camera_for
-from linewatch.inference.backends import open_backend
+from linewatch.inference.backends.registry import open_backend
 from linewatch.simulation.backends import LateBackend
 from linewatch.simulation.faults import FaultSpec, FaultyCamera
 

@@ -12,7 +12,7 @@ from linewatch.capture.ring import FrameRing
 from linewatch.config.service import ServiceSettings
 from linewatch.contracts.frame import Grab
 from linewatch.contracts.prediction import Prediction
-from linewatch.inference.backends import open_backend
+from linewatch.inference.backends.registry import open_backend
 from linewatch.inference.cascade import Cascade
 from linewatch.inference.engines import load_engines
 from linewatch.inference.pool import EnginePool

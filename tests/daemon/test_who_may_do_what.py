@@ -18,7 +18,7 @@ from linewatch.client.questions import NoAnswerError, ask_snapshot
 from linewatch.contracts.access import Role
 from linewatch.contracts.alarm import AlarmState
 from linewatch.contracts.errors import WireError
-from linewatch.wire.keyring import make_pair
+from linewatch.wire.access.keyring import make_pair
 from linewatch.wire.schema import AlarmMessage
 
 ROOT = Path(__file__).parents[2]

@@ -23,7 +23,7 @@ from linewatch.contracts.errors import ConfigError
 from linewatch.contracts.frame import Cause
 from linewatch.contracts.manifest import CallLimit
 from linewatch.contracts.verdict import RollMark, RollMarkState, RollSuspect
-from linewatch.decision.alarms import Alarms, judge, start_coil
+from linewatch.decision.alarms.handling import Alarms, judge, start_coil
 from linewatch.decision.decide import DecisionState, attend, decide, finish, obey
 
 LINES = 16

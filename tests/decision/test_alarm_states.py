@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from linewatch.contracts.alarm import ShelvingState
-from linewatch.decision.alarm_states import AlarmStates, Event, Life, step
+from linewatch.decision.alarms.states import AlarmStates, Event, Life, step
 
 UNSHELVED, TIMED, ONCE = ShelvingState
 ALL = [AlarmStates(*states) for states in product(Life, ShelvingState, (False, True))]

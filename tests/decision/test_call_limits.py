@@ -13,7 +13,7 @@ from test_decide import wild_predictions
 from linewatch.config.decision import DecisionSettings
 from linewatch.contracts.manifest import CallLimit
 from linewatch.contracts.verdict import DefectState, Extent
-from linewatch.decision.sensitivity import Sensitivity
+from linewatch.decision.defects.sensitivity import Sensitivity
 
 WIDTH = 200
 SPOT = (40, 50, 100, 106)  # 60 px, peak 200 of 255

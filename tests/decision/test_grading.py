@@ -14,9 +14,9 @@ from linewatch.config.grading_load import grading_from
 from linewatch.config.taxonomy import Taxonomy
 from linewatch.contracts.frame import Cause
 from linewatch.contracts.verdict import CoverageSpan, Defect, DefectState, Extent, Quality, StripBox
-from linewatch.decision import grading
-from linewatch.decision.grading import GradingState, finish_grading, grade_coil, observe
-from linewatch.decision.severity import GradingRules, instances_of, severities_of
+from linewatch.decision.grading import grade as grading
+from linewatch.decision.grading.grade import GradingState, finish_grading, grade_coil, observe
+from linewatch.decision.grading.severity import GradingRules, instances_of, severities_of
 
 TAXONOMY = Taxonomy.model_validate(
     {

@@ -11,8 +11,8 @@ from known_strip import RULES, cut_strip, events, instances, paint, predict, run
 from linewatch.contracts.frame import Cause, StripEdges
 from linewatch.contracts.prediction import Depth
 from linewatch.contracts.verdict import DefectState, Extent, StripBox
-from linewatch.decision import components
-from linewatch.decision.groups import connected, members
+from linewatch.decision.defects import components
+from linewatch.decision.defects.groups import connected, members
 from linewatch.geometry.runs import near, to_mask, to_runs
 
 OPENED, UPDATED, CLOSED = DefectState.OPENED, DefectState.UPDATED, DefectState.CLOSED

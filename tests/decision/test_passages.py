@@ -13,9 +13,9 @@ from linewatch.config.decision import AlarmRule
 from linewatch.contracts.alarm import AlarmState
 from linewatch.contracts.coil import CoilData, Passage
 from linewatch.contracts.verdict import CoilState, CoverageSpan, DefectState, Quality
-from linewatch.decision import grading
 from linewatch.decision.decide import AGAIN, GRADED_AS_BEGUN, GRADED_LATE, DecisionState, decide, finish
-from linewatch.decision.grading import GradingState, finish_grading, grade_coil, observe, regraded
+from linewatch.decision.grading import grade as grading
+from linewatch.decision.grading.grade import GradingState, finish_grading, grade_coil, observe, regraded
 
 LINES = 16
 LENGTH = 20 * LINES

@@ -13,9 +13,9 @@ from linewatch.config.line import LineSettings
 from linewatch.config.roll import PeriodicSettings, RollSettings
 from linewatch.config.source import SimulatedRollMark
 from linewatch.contracts.verdict import Defect, DefectState, Extent, RollMarkState, StripBox
-from linewatch.decision.rollmarks import KEPT_MARKS, LOST_AFTER, MAX_REMEMBERED, MAX_ROWS, Recurrence, follow_rolls
-from linewatch.decision.rollmarks import end_rolls as end_of_coil
-from linewatch.decision.suspects import suspects
+from linewatch.decision.rollmarks.rows import KEPT_MARKS, LOST_AFTER, MAX_REMEMBERED, MAX_ROWS, Recurrence, follow_rolls
+from linewatch.decision.rollmarks.rows import end_rolls as end_of_coil
+from linewatch.decision.rollmarks.suspects import suspects
 from linewatch.simulation.strip import Strip
 
 LENGTH_MM = 100_000.0

@@ -13,7 +13,7 @@ from linewatch.config.load import settings_from
 from linewatch.contracts.errors import ConfigError
 from linewatch.contracts.frame import StripEdges
 from linewatch.contracts.verdict import Extent
-from linewatch.decision.sensitivity import Sensitivity
+from linewatch.decision.defects.sensitivity import Sensitivity
 
 RULES = replace(TILED, outlined_classes=frozenset({"scratches"}))
 WIDTH = 200

@@ -1,18 +1,10 @@
 """The client tests' small service: a real journal and real sockets, told what to decide."""
 
-import sys
-from pathlib import Path
-
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "client"))
-
 from history_process import STARTED
-from small_services import SmallService, start_service
+from small_services import SmallService
 
 from linewatch.config.history import HeardService, HistorySettings
-
-__all__ = ["start_service"]
 
 
 @pytest.fixture(autouse=True)

@@ -16,7 +16,7 @@ import linewatch
 from linewatch.config.history import ImageSettings
 
 DISK_MB, LEAST_FREE_MB = 48, 20
-PROGRAM = Path(__file__).with_name("small_disk.py")
+PROGRAM = Path(__file__).parents[1] / "support" / "small_disk.py"
 
 
 @pytest.fixture

@@ -12,8 +12,8 @@ from history_process import start_history, write_config
 from linewatch.contracts.errors import HistoryError
 from linewatch.history.database import reading
 from linewatch.history.queries import coils, defects, gaps, masks, spans
-from linewatch.history.stored import read_passage
 from linewatch.history.tables import ALARM, COIL, DEFECT, MASK
+from linewatch.review.from_history import read_passage
 
 KILLS = 12
 PATIENCE_S = 40.0

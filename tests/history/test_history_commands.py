@@ -18,11 +18,11 @@ from history_process import start_history
 
 from linewatch.config.history import HistorySettings
 from linewatch.config.load import load
+from linewatch.history.archived_pictures import pictures
 from linewatch.history.database import writing
 from linewatch.history.labels import LabelVerdict, export_labels, label
-from linewatch.history.pictures import pictures
 from linewatch.history.queries import coils, defects
-from linewatch.history.verdicts import read_coil
+from linewatch.review.from_verdicts import read_coil
 
 ROOT = Path(__file__).parents[2]
 

@@ -9,19 +9,19 @@ from pathlib import Path
 
 import pytest
 from decisions import crop
+from test_from_history import assert_same
 from test_recorder import a_coil, look, store
-from test_stored_coils import assert_same
 
 from linewatch.config.history import ImageSettings
 from linewatch.contracts.errors import HistoryError
-from linewatch.history.coil import all_masks
+from linewatch.history.archive import Archive
+from linewatch.history.archived_pictures import pictures
 from linewatch.history.database import reading, writing
-from linewatch.history.images import Archive
 from linewatch.history.labels import LabelVerdict, export_labels, label
-from linewatch.history.pictures import pictures
 from linewatch.history.queries import coils, defects
 from linewatch.history.recorder import standing_of
-from linewatch.history.stored import read_passage
+from linewatch.review.coil_record import all_masks
+from linewatch.review.from_history import read_passage
 from linewatch.wire.encode import Sequencer
 from linewatch.wire.schema import decode
 

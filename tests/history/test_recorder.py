@@ -22,8 +22,8 @@ from linewatch.history.labels import LabelVerdict, label, newest_labels
 from linewatch.history.queries import coils, defects, masks, passages_of, spans
 from linewatch.history.recorder import Recorder, standing_of
 from linewatch.history.retention import expire_step
-from linewatch.history.stored import read_passage
 from linewatch.history.tables import COIL, METADATA, SERVICE
+from linewatch.review.from_history import read_passage
 from linewatch.wire.encode import Sequencer, drafts
 from linewatch.wire.schema import DefectMessage, decode
 

@@ -10,7 +10,7 @@ from linewatch.config.line import LineSettings
 from linewatch.contracts.errors import EngineError
 from linewatch.contracts.manifest import Task
 from linewatch.contracts.ports import Backend
-from linewatch.inference.backends import open_backend
+from linewatch.inference.backends.registry import open_backend
 from linewatch.inference.engines import EngineSet, load_engines
 
 LINES, WIDTH, TILE = 64, 208, 64

@@ -18,7 +18,7 @@ from linewatch.config.line import LineSettings
 from linewatch.contracts.errors import EngineError
 from linewatch.contracts.manifest import EngineManifest, Task
 from linewatch.contracts.ports import Backend
-from linewatch.inference.backends import NAMES, open_backend
+from linewatch.inference.backends.registry import NAMES, open_backend
 from linewatch.inference.engines import load_engine
 from linewatch.simulation.strip import Strip
 
@@ -142,7 +142,7 @@ def test_without_the_cuda_provider_its_backend_says_what_to_install() -> None:
 THREADS = """
 import os, threading, numpy as np, nets
 from linewatch.contracts.manifest import Task
-from linewatch.inference.backends import open_backend
+from linewatch.inference.backends.registry import open_backend
 backend = open_backend({name!r})
 model = nets.segment(64, 64)
 before = len(os.listdir("/proc/self/task"))
@@ -158,8 +158,8 @@ print("openvino_telemetry" in sys.modules)
 
 def _fresh(name: str) -> list[str]:
     """Lines that a fresh interpreter prints: the runtime must not have been imported by another test."""
-    here = Path(__file__).parent
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(here), str(here.parents[1])])}
+    tests = Path(__file__).parents[1]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tests / "support"), str(tests.parent)])}
     program = [sys.executable, "-c", THREADS.format(name=name)]
     return subprocess.run(program, capture_output=True, text=True, check=True, env=environment).stdout.split()
 
@@ -183,7 +183,7 @@ def test_onnxruntime_runs_on_the_workers_threads_only() -> None:
 SIGNAL = """
 import gc, signal
 from pathlib import Path
-from linewatch.inference.backends import open_backend
+from linewatch.inference.backends.registry import open_backend
 from linewatch.inference.engines import find_engine
 
 engine = find_engine(Path("{engines}"), "classify")

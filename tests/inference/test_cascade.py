@@ -22,7 +22,7 @@ from linewatch.contracts.prediction import Depth, Prediction
 from linewatch.contracts.tile import Batch, BatchResult
 from linewatch.geometry.grid import tile_grid, tiles_on
 from linewatch.geometry.stitch import cut, screen_tile_scores
-from linewatch.inference.backends import open_backend
+from linewatch.inference.backends.registry import open_backend
 from linewatch.inference.cascade import Cascade
 from linewatch.inference.engines import EngineSet, load_engines
 from linewatch.inference.pool import EnginePool

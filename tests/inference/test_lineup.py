@@ -15,7 +15,7 @@ from linewatch.contracts.errors import EngineError
 from linewatch.contracts.frame import StripEdges
 from linewatch.contracts.manifest import Task
 from linewatch.contracts.ports import Backend
-from linewatch.inference.backends import open_backend
+from linewatch.inference.backends.registry import open_backend
 from linewatch.inference.cascade import Cascade
 from linewatch.inference.engines import Engine, EngineSet, find_engine
 from linewatch.inference.lineup import Lineup

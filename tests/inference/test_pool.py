@@ -12,7 +12,7 @@ from linewatch.config.inference import InferenceSettings
 from linewatch.contracts.manifest import Task
 from linewatch.contracts.ports import Backend
 from linewatch.contracts.tile import Batch, Tile, TileRef
-from linewatch.inference.backends import open_backend
+from linewatch.inference.backends.registry import open_backend
 from linewatch.inference.engines import EngineSet, load_engines
 from linewatch.inference.pool import EnginePool
 

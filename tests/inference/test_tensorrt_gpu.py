@@ -9,11 +9,11 @@ import pytest
 
 from linewatch.contracts.errors import EngineError
 from linewatch.contracts.manifest import Task
-from linewatch.inference.backends import open_backend
+from linewatch.inference.backends.registry import open_backend
+from linewatch.inference.backends.tensorrt.backend import TensorRtBackend
+from linewatch.inference.backends.tensorrt.executor import TensorRtExecutor
+from linewatch.inference.backends.tensorrt.gpu import CudaStream, find_gpu
 from linewatch.inference.engines import find_engine
-from linewatch.inference.tensorrt.executor import TensorRtExecutor
-from linewatch.inference.tensorrt.gpu import CudaStream, find_gpu
-from linewatch.inference.tensorrt_backend import TensorRtBackend
 
 pytestmark = pytest.mark.gpu
 

@@ -18,13 +18,13 @@ from onnxruntime import quantization
 from linewatch.config.inference import InferenceSettings
 from linewatch.contracts.errors import EngineError
 from linewatch.contracts.manifest import EngineManifest, Task
+from linewatch.inference.backends.tensorrt.ahead import build_ahead
+from linewatch.inference.backends.tensorrt.build import build
+from linewatch.inference.backends.tensorrt.gpu import Gpu
+from linewatch.inference.backends.tensorrt.half import to_half
+from linewatch.inference.backends.tensorrt.library import FLAVOURS, Library, import_library
+from linewatch.inference.backends.tensorrt.plans import PlanCache, PlanKey, Precision, rows_per_run
 from linewatch.inference.engines import find_engine
-from linewatch.inference.tensorrt.ahead import build_ahead
-from linewatch.inference.tensorrt.build import build
-from linewatch.inference.tensorrt.gpu import Gpu
-from linewatch.inference.tensorrt.half import to_half
-from linewatch.inference.tensorrt.library import FLAVOURS, Library, import_library
-from linewatch.inference.tensorrt.plans import PlanCache, PlanKey, Precision, rows_per_run
 
 ROOT = Path(__file__).parents[2]
 ENGINES = [find_engine(ROOT / "engines", path.parent.name) for path in (ROOT / "engines").glob("*/manifest.json")]
@@ -318,7 +318,7 @@ def test_a_missing_gpu_is_explained(library: Library) -> None:
 
 OPEN = """
 from linewatch.contracts.errors import EngineError
-from linewatch.inference.backends import open_backend
+from linewatch.inference.backends.registry import open_backend
 try:
     open_backend("tensorrt")
 except EngineError as error:

@@ -129,7 +129,7 @@ def test_a_second_process_is_refused_and_told_who_holds_the_journal(tmp_path):
     path = Path(linewatch.__file__).parents[1]
     with journal(tmp_path) as it:
         second = subprocess.run(
-            [sys.executable, Path(__file__).with_name("journal_writer.py"), tmp_path / "journal"],
+            [sys.executable, Path(__file__).parents[1] / "support" / "journal_writer.py", tmp_path / "journal"],
             env={**os.environ, "PYTHONPATH": str(path)},
             capture_output=True,
             text=True,

@@ -19,7 +19,7 @@ from linewatch.contracts.record import Record
 from linewatch.journal.journal import Journal
 
 ALL_BYTES = 1 << 40
-WRITER = Path(__file__).with_name("journal_writer.py")
+WRITER = Path(__file__).parents[1] / "support" / "journal_writer.py"
 
 
 def journal(folder: Path) -> Journal:

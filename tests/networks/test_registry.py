@@ -8,13 +8,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from linewatch.export.engine_folder import write_onnx
 from linewatch.networks.count import keras_parameters, parameters, size_of
 from linewatch.networks.mobilenet import WeightsMismatch
 from linewatch.networks.paper import PaperNetwork
 from linewatch.networks.registry import NETWORKS
-from linewatch.training.export import write_onnx
-from linewatch.training.recipes.house import HOUSE_RECIPES
-from linewatch.training.recipes.registry import PAPER_RECIPES
+from linewatch.training.house.protocols import HOUSE_RECIPES
+from linewatch.training.protocols import PAPER_RECIPES
 
 COUNTS = {  # trained parameters, and Keras' count: computed by hand from the layers or known from the literature
     "custom_cnn": (55_341_894, 55_342_086),  # 32*226 + 2*32 + 64*(32*121 + 1) + 2*64 + (64*41**2 + 1)*512 + 513*6

@@ -1,15 +1,7 @@
 """Bridges and PLCs that end with the test, beside the client tests' small service."""
 
-import sys
-
 import pytest
-from bridge_and_plc import ROOT, Bridge, Plc, config_for
-
-sys.path += [str(ROOT / "tests" / "client"), str(ROOT / "tests" / "daemon")]
-
-from small_services import start_service
-
-__all__ = ["start_service"]
+from bridge_and_plc import Bridge, Plc, config_for
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from bridge_and_plc import ROOT, Bridge
 
 from linewatch.contracts.access import Role
 from linewatch.contracts.verdict import CoilState, DefectState
-from linewatch.wire.keyring import make_pair
+from linewatch.wire.access.keyring import make_pair
 from linewatch.wire.schema import CoilLine
 from linewatch.wire.verdict_file import read_verdicts
 

@@ -12,7 +12,7 @@ import pytest
 from linewatch.config.line import LineSettings
 from linewatch.config.taxonomy import Taxonomy
 from linewatch.contracts.manifest import EngineManifest
-from linewatch.training.coil import InstanceFigures, TileFigures, build, judge, judge_instances
+from linewatch.evaluation.real_coil import InstanceFigures, TileFigures, build, judge, judge_instances
 from linewatch.wire.verdict_file import read_verdicts
 
 ROOT = Path(__file__).parents[2]
@@ -52,7 +52,7 @@ def account(coil: Path) -> dict[str, object]:
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     endpoints = [f"tcp://127.0.0.1:{port}" for port in (publish, serve)]
     consumer = subprocess.Popen(
-        [sys.executable, str(Path(__file__).with_name("listening.py")), *endpoints, "200"],
+        [sys.executable, str(Path(__file__).parents[1] / "support" / "listening.py"), *endpoints, "200"],
         stdout=subprocess.PIPE,
         text=True,
         env=environment,

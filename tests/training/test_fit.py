@@ -27,7 +27,7 @@ from linewatch.training.fit import (
     loader,
     read_history,
 )
-from linewatch.training.recipes.house import train_house
+from linewatch.training.house.protocols import train_house
 
 SETTINGS = Settings(batch=4, workers=0, threads=1)
 

@@ -12,12 +12,12 @@ from torch import nn
 from linewatch.config.taxonomy import Taxonomy
 from linewatch.contracts.errors import ConfigError, EngineError
 from linewatch.contracts.manifest import EngineManifest, Task
+from linewatch.datasets import HOUSE_SETS, read_set
+from linewatch.export.engine_folder import check_parity, write_onnx
 from linewatch.networks.classifier import Scores, TileClassifier
 from linewatch.networks.unet import ByteProbability, MobileUNet
-from linewatch.training import classify, segment
-from linewatch.training.datasets import HOUSE_SETS, read_set
-from linewatch.training.export import check_parity, write_onnx
 from linewatch.training.fit import Recipe
+from linewatch.training.house import classify, segment
 
 TINY = {"encoder": "mobilenet_v1_0.25", "steps": 2, "batch": 4, "workers": 0, "threads": 1, "rendered_share": 0.0}
 

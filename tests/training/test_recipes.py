@@ -10,17 +10,17 @@ import torch
 from made_pictures import texture, write_table
 
 from linewatch.contracts.errors import ConfigError
-from linewatch.training.commands import evaluate, train
-from linewatch.training.datasets import DataSet, Knowledge, Specimen, open_set
+from linewatch.datasets import DataSet, Knowledge, Specimen, open_set
+from linewatch.datasets.parts import fractions, k_folds, made_split, random_fractions, split_of
+from linewatch.evaluation.commands import evaluate, train
+from linewatch.evaluation.engine_export import export_checkpoint
 from linewatch.training.fit import HISTORY, fit_phases, loader, read_history
-from linewatch.training.parts import fractions, k_folds, made_split, random_fractions, split_of
-from linewatch.training.recipes.counts import Counts, CountsSettings, Mosaics
-from linewatch.training.recipes.crops import Crops, CropsSettings, RandomCrops, rescaled
-from linewatch.training.recipes.joint import Joint, JointSettings
-from linewatch.training.recipes.registry import PAPER_RECIPES
-from linewatch.training.recipes.single_label import NasnetSettings, SingleLabel, SingleLabelSettings
+from linewatch.training.papers.counts import Counts, CountsSettings, Mosaics
+from linewatch.training.papers.crops import Crops, CropsSettings, RandomCrops, rescaled
+from linewatch.training.papers.joint import Joint, JointSettings
+from linewatch.training.papers.single_label import NasnetSettings, SingleLabel, SingleLabelSettings
+from linewatch.training.protocols import PAPER_RECIPES
 from linewatch.training.runs import load
-from linewatch.training.shipping import export_checkpoint
 
 CPU = {"threads": 1, "workers": 0}
 

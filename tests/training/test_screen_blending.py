@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from linewatch.training.blending import Blender, Donor, donors, lay
+from linewatch.training.samples.blending import Blender, Donor, donors, lay
 
 
 def picture(seed: int = 0) -> tuple[np.ndarray, np.ndarray]:

@@ -8,10 +8,10 @@ import pytest
 import torch
 
 from linewatch.contracts.errors import ConfigError
+from linewatch.export.engine_folder import check_parity, write_onnx
 from linewatch.networks.screen import Screen
-from linewatch.training.export import check_parity, write_onnx
-from linewatch.training.frames import DEFECT, FrameMaker, Known, Shares
-from linewatch.training.screen import ScreenRecipe, fit_screen, load_screen, merit_of, patch_peaks, smooth_maximum
+from linewatch.training.house.screen import ScreenRecipe, fit_screen, load_screen, merit_of, patch_peaks, smooth_maximum
+from linewatch.training.samples.frames import DEFECT, FrameMaker, Known, Shares
 
 TINY = ScreenRecipe(encoder="mobilenet_v1_0.25", steps=40, batch=2, peak_rate=3e-3, width=16, frozen=0, average=0.8)
 

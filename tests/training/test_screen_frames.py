@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from linewatch.training.blending import Blender
-from linewatch.training.frames import (
+from linewatch.training.samples.blending import Blender
+from linewatch.training.samples.frames import (
     AREA,
     CLEAN,
     DEFECT,

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from linewatch.config.taxonomy import Taxonomy
-from linewatch.training.datasets import read_set
-from linewatch.training.tiles import GRID_X0, KnownTile, TileMaker, load_frames, load_patches
+from linewatch.datasets import read_set
+from linewatch.training.samples.tiles import GRID_X0, KnownTile, TileMaker, load_frames, load_patches
 
 
 @pytest.fixture

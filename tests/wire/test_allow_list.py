@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
 from linewatch.contracts.access import Caller, Role
-from linewatch.wire.allow_list import AllowList, read_allow_list
-from linewatch.wire.certificates import Certificate, write_public
+from linewatch.wire.access.allow_list import AllowList, read_allow_list
+from linewatch.wire.access.certificates import Certificate, write_public
 
 
 def key(folder, name, role=None, public=None):

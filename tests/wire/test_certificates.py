@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from linewatch.contracts.access import Role
 from linewatch.contracts.errors import WireError
-from linewatch.wire.certificates import Certificate, read_certificate, read_secret, write_public, write_secret
+from linewatch.wire.access.certificates import Certificate, read_certificate, read_secret, write_public, write_secret
 
 
 @pytest.fixture

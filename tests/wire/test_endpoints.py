@@ -10,8 +10,8 @@ import zmq
 from linewatch.config.wire import KeySettings, WireSettings
 from linewatch.contracts.access import Role
 from linewatch.contracts.errors import WireError
+from linewatch.wire.access.keyring import make_pair
 from linewatch.wire.endpoints import bind, is_local, load_keys
-from linewatch.wire.keyring import make_pair
 from linewatch.wire.publisher import Publisher
 
 

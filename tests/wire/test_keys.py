@@ -12,9 +12,9 @@ from linewatch.config.journal import JournalSettings
 from linewatch.config.wire import KeySettings, WireSettings
 from linewatch.contracts.access import Role
 from linewatch.journal.journal import Journal
+from linewatch.wire.access.keyring import make_pair
 from linewatch.wire.encode import Sequencer, drafts
 from linewatch.wire.endpoints import load_keys
-from linewatch.wire.keyring import make_pair
 from linewatch.wire.publisher import Publisher
 from linewatch.wire.schema import canonical
 from linewatch.wire.server import Server

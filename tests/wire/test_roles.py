@@ -21,11 +21,11 @@ from linewatch.client.questions import connected_dealer
 from linewatch.config.wire import KeySettings, WireSettings
 from linewatch.contracts.access import Caller, Role
 from linewatch.daemon.orders import Orders
-from linewatch.wire import audit
-from linewatch.wire.audit import NOT_DONE_PER_S, Audit
+from linewatch.wire.access import audit
+from linewatch.wire.access.audit import NOT_DONE_PER_S, Audit
+from linewatch.wire.access.keyring import allow, make_pair, revoke
 from linewatch.wire.commands import LEAST_ROLE, CommandServer
 from linewatch.wire.endpoints import load_keys
-from linewatch.wire.keyring import allow, make_pair, revoke
 from linewatch.wire.router import refusal
 from linewatch.wire.schema import (
     REPLY,

@@ -18,7 +18,7 @@ from linewatch.contracts.prediction import Timing
 from linewatch.contracts.verdict import CoilState, DefectState, RollMarkState, RunMask, StripBox
 from linewatch.wire import encode as encoding
 from linewatch.wire.encode import Sequencer, alarm_from, defect_from, drafts
-from linewatch.wire.export import wire_schema
+from linewatch.wire.json_schema import wire_schema
 from linewatch.wire.schema import (
     AlarmMessage,
     CoilMessage,

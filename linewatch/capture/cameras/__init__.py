@@ -1,0 +1,1 @@
+"""The cameras, one file a kind, and the registry that opens them."""

@@ -1,0 +1,181 @@
+"""A recorded video as a camera."""
+
+import threading
+from pathlib import Path
+from typing import Self
+
+import cv2
+import numpy as np
+
+from linewatch.capture.cameras.folder import coil_name, derived_grab
+from linewatch.capture.sidecar import Sidecar, checksum, read_sidecar, sidecar_path
+from linewatch.config.line import LineSettings
+from linewatch.contracts.errors import SourceError
+from linewatch.contracts.frame import Grab
+
+_REMEDY = "expected an FFV1, HFYU or MJPG video in AVI or MKV"
+_ATTEMPTS = 8
+"""Reads that may fail in a row before the video is over: one fails for each damaged frame, all do at its end."""
+
+
+class RecordingCamera:
+    """The grabs of a video, in order.
+
+    With the sidecar that `linewatch record` writes beside it, exactly the grabs that were recorded: gaps, coils,
+    encoder, times. Without, positions and times follow from the line settings and grabs are not `encoded`. A frame that
+    is damaged (undecodable, missing, or not the bytes that were recorded) is a grab with fault CORRUPT, and reading
+    goes on behind it; without a sidecar, frames whose very headers are gone are missing from the end instead.
+    Raises SourceError when the file is missing, is no video, holds no frame or does not fit `line`.
+    """
+
+    live = False
+
+    def __init__(self, path: Path, line: LineSettings, coil: str | None = None) -> None:
+        self._path = path
+        self._line = line
+        self._coil = coil or coil_name(path.stem)
+        self._sidecar = read_sidecar(sidecar_path(path)) if sidecar_path(path).exists() else None
+        self._video = _Video(path)
+        try:
+            self._check(path)
+        except SourceError:
+            self._video.close()
+            raise
+        grabs = () if self._sidecar is None else self._sidecar.grabs
+        self._last_grab_with = {entry.crc32: number for number, entry in enumerate(grabs) if entry.crc32 is not None}
+        self.grabs: int | None = (self._video.expected or None) if self._sidecar is None else len(grabs)
+        self._next = 0
+        self._stopped = threading.Event()
+
+    def read(self) -> Grab | None:
+        if self._stopped.is_set():
+            return None
+        number, self._next = self._next, self._next + 1
+        if self._sidecar is None:
+            return self._derived(number)
+        return self._recorded(self._sidecar, number)
+
+    def times_ns(self) -> tuple[int, ...]:
+        """When each grab was taken, as the sidecar tells. Raises SourceError without one, or where an encoder saw."""
+        if self._sidecar is None:
+            raise SourceError(
+                f"[source] times = 'sidecar', but {self._path} has none; expected {sidecar_path(self._path).name} "
+                "beside it, or leave times out: then its frames lie one behind the other"
+            )
+        if any(entry.encoded for entry in self._sidecar.grabs):
+            raise SourceError(
+                f"[source] times = 'sidecar', but an encoder placed grabs of {self._path}; leave times out: the "
+                "sidecar's places are better than any that follow from times"
+            )
+        return tuple(entry.captured_ns for entry in self._sidecar.grabs)
+
+    def stop(self) -> None:
+        self._stopped.set()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.stop()
+        self._video.close()
+
+    def _check(self, path: Path) -> None:
+        if self._sidecar is not None:
+            theirs, ours = self._sidecar.header.line, self._line
+            if (theirs.width_px, theirs.frame_lines) != (ours.width_px, ours.frame_lines):
+                raise SourceError(
+                    f"{path} was recorded with {theirs.width_px} px x {theirs.frame_lines} lines, [line] says "
+                    f"{ours.width_px} x {ours.frame_lines}; set width_px and frame_lines as recorded"
+                )
+            if not self._sidecar.grabs:
+                raise SourceError(f"{path} holds no grab: the recording was stopped before its first frame")
+            return
+        if self._video.image is None:
+            raise SourceError(f"{path} holds no frame that can be decoded; {_REMEDY}")
+        if self._video.width != self._line.width_px or self._video.lines > self._line.frame_lines:
+            raise SourceError(
+                f"{path} has frames of {self._video.width} px x {self._video.lines} lines, [line] says "
+                f"{self._line.width_px} x {self._line.frame_lines}; set width_px and frame_lines as in the video"
+            )
+
+    def _derived(self, number: int) -> Grab | None:
+        image = None
+        if self._video.image is None:
+            if number >= self._video.expected:
+                return None
+        elif self._video.number <= number:
+            image = self._video.image
+            self._video.advance()
+        lines = self._video.lines
+        return derived_grab(image, self._line, coil=self._coil, sequence=number, first_line=number * lines, lines=lines)
+
+    def _recorded(self, sidecar: Sidecar, number: int) -> Grab | None:
+        if number >= len(sidecar.grabs):
+            return None
+        entry = sidecar.grabs[number]
+        image = None if entry.crc32 is None else self._matching(entry.crc32, number)
+        return entry.grab(None if image is None else image[: entry.valid_lines])
+
+    def _matching(self, crc32: int, number: int) -> np.ndarray | None:
+        """The next video frame with that checksum, unless one that belongs to a later grab comes first.
+
+        The checksum alone decides which grab a frame is: behind damage neither the decoder's count nor its times hold,
+        and FFV1 finds damage in itself only in part.
+        """
+        while (image := self._video.image) is not None:
+            gray = image if image.ndim == 2 else np.ascontiguousarray(image[..., 0])
+            found = checksum(gray)
+            if found == crc32:
+                self._video.advance()
+                return gray
+            if self._last_grab_with.get(found, -1) > number:
+                return None
+            self._video.advance()
+        return None
+
+
+def recorded_line(path: Path) -> LineSettings | None:
+    """The line settings that the recording `path` was made with; None without a sidecar. Raises SourceError."""
+    return read_sidecar(sidecar_path(path)).header.line if sidecar_path(path).exists() else None
+
+
+class _Video:
+    """A video's frames, one at a time."""
+
+    def __init__(self, path: Path) -> None:
+        if not path.is_file():
+            found = "is not a file" if path.exists() else "does not exist"
+            raise SourceError(f"recording {path} {found}; {_REMEDY}")
+        self._video = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
+        if not self._video.isOpened():
+            raise SourceError(f"{path} cannot be opened as a video; {_REMEDY}")
+        if (int(self._video.get(cv2.CAP_PROP_CODEC_PIXEL_FORMAT)) & 0xFFFFFFFF).to_bytes(4, "little") == b"Y800":
+            self._video.set(cv2.CAP_PROP_CONVERT_RGB, 0)  # gray as it is stored, not blown up to three channels
+        self._hz = self._video.get(cv2.CAP_PROP_FPS)
+        self.width = int(self._video.get(cv2.CAP_PROP_FRAME_WIDTH))
+        self.lines = int(self._video.get(cv2.CAP_PROP_FRAME_HEIGHT))
+        # Only AVI writes down how many frames there are; elsewhere it is an estimate.
+        self.expected = max(0, int(self._video.get(cv2.CAP_PROP_FRAME_COUNT))) if path.suffix.lower() == ".avi" else 0
+        self.number = -1
+        self.image: np.ndarray | None = None
+        self.advance()
+
+    def advance(self) -> None:
+        """Decode the next frame into `image`, None behind the last; `number` counts those that were skipped as well.
+
+        Frames that OpenCV skipped as undecodable are known by the time of the one after them.
+        """
+        attempts = (self._decoded() for _ in range(_ATTEMPTS))
+        self.image = next((image for image in attempts if image is not None), None)
+        by_time = round(self._video.get(cv2.CAP_PROP_POS_MSEC) * self._hz / 1000)
+        self.number = max(self.number + 1, by_time if by_time < self.expected else 0)
+
+    def close(self) -> None:
+        self._video.release()
+
+    def _decoded(self) -> np.ndarray | None:
+        try:
+            there, image = self._video.read()
+        except cv2.error:
+            return None
+        return image if there else None

@@ -1,0 +1,251 @@
+"""A camera that runs free beside an encoder: its rows become lines of the strip, each once, at one pitch.
+
+A row lies where the strip was when it was taken: between two latched counts at the speed that they tell. Engines, and
+whatever counts lines, need them at `[line.encoder]`'s pitch, so each line of the strip shows the row nearest to it.
+"""
+
+from collections import deque
+from dataclasses import dataclass, replace
+from math import floor
+
+import numpy as np
+import structlog
+
+from linewatch.capture.position.odometer import SLACK_COUNTS, moved_counts
+from linewatch.config.line import LineSettings
+from linewatch.contracts.frame import Cause, Grab, PositionFault
+from linewatch.contracts.ports import Camera, CameraOver
+
+MAX_LINES_PER_ROW = 1.5
+"""Where the strip runs farther than this while a row is taken, what lies between two rows was not seen."""
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Exposure:
+    """What a camera tells with one grab, in counts as wide as the counter."""
+
+    rows: int
+    count: int  # at its first row
+    count_behind: int  # behind its last one
+    follows: bool  # no grab was lost before it: then its first row lies where the last one's ended
+
+
+@dataclass(frozen=True, slots=True)
+class Sweep:
+    """Lines [first_line, first_line + len(rows)) come for the first time with this grab, in its rows `rows`, ascending.
+
+    `lost` lines right before them came to pass with no grab. repeats: strip that was seen before came first.
+    too_far_apart: the strip ran faster than rows could be taken.
+    """
+
+    first_line: int
+    rows: np.ndarray  # int, of each line
+    lost: int
+    repeats: bool
+    too_far_apart: bool
+    fault: PositionFault | None
+
+
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """How far the strip has run. Pure: state in, state out; no clock."""
+
+    count: int  # behind the last grab, as the counter shows it
+    travelled: int = 0  # counts that were believed, there and back
+    pace: int | None = None  # counts of the last grab
+    reached: int = 0  # lines that were accounted for
+    disbelieved: bool = False
+
+    def step(self, exposure: Exposure, line: LineSettings) -> "tuple[Measure, Sweep]":
+        """The next grab's lines. Never raises, whatever the counter says; no line comes twice.
+
+        A count that moves faster than `max_speed_m_per_s` is not believed (JUMPED; grab after grab, TOO_FAST): the
+        strip is presumed to go on as it last ran, or a line a row where that is not known.
+        """
+        encoder = line.encoder
+        assert encoder is not None
+        mm_per_count = encoder.mm_per_line / encoder.counts_per_line
+        most = SLACK_COUNTS + line.max_speed_m_per_s * 1000 * exposure.rows / line.line_rate_hz / mm_per_count
+        between = 0 if exposure.follows else moved_counts(encoder, self.count, exposure.count, 0)
+        begun = self.count if exposure.follows else exposure.count
+        within = moved_counts(encoder, begun, exposure.count_behind, 0)
+        believed = abs(within) <= most
+        if not believed:
+            between, within = 0, self.pace or 0
+            if self.pace is None or (self.disbelieved and not within):
+                within = round(exposure.rows * encoder.counts_per_line)
+        start = self.travelled + between
+        if not exposure.rows:
+            start += within  # with nothing to see of it
+            within = 0
+        stop = start + within
+        seen_from, end = _lines_before(start, encoder.counts_per_line), _lines_before(stop, encoder.counts_per_line)
+        first, end = max(self.reached, min(seen_from, end)), max(self.reached, end)
+        lines = (np.arange(first, end) + 0.5) * encoder.counts_per_line - start
+        before = within if self.pace is None or not exposure.follows else self.pace
+        fault = None if believed else PositionFault.TOO_FAST if self.disbelieved else PositionFault.JUMPED
+        sweep = Sweep(
+            first_line=first,
+            rows=_rows_at(lines, within, before, exposure.rows),
+            lost=first - self.reached,
+            repeats=seen_from < self.reached,
+            too_far_apart=within > MAX_LINES_PER_ROW * exposure.rows * encoder.counts_per_line,
+            fault=fault,
+        )
+        return Measure(exposure.count_behind, stop, within, end, not believed), sweep
+
+
+def _lines_before(counts: int, counts_per_line: float) -> int:
+    """Lines whose middle has passed."""
+    return floor(counts / counts_per_line + 0.5)
+
+
+def _rows_at(counts: np.ndarray, moved: int, moved_before: int, rows: int) -> np.ndarray:
+    """The rows at which the strip had moved by `counts`, of `moved` in this grab, if it sped up or slowed down evenly
+    since the one before.
+    """
+    if not len(counts):
+        return np.empty(0, np.int64)
+    begun = min(2 * moved, max(0, (moved + moved_before) / 2))  # speed at the first row, counts a grab
+    root = np.sqrt(np.maximum(0.0, begun * begun + 4 * (moved - begun) * counts))
+    share = 2 * counts / (begun + root)
+    return np.clip(share * rows, 0, rows - 1).astype(np.int64)
+
+
+class FreeRunningCamera(CameraOver):
+    """`camera`'s grabs, taken at `line_rate_hz` whatever the strip does, as grabs of the strip's lines at the encoder's
+    pitch: `frame_lines` each, the last one of a coil, or before lines that nobody saw, shorter.
+
+    Strip that stands or runs back gives none. A camera that tells no `encoder_stop` is given on one
+    grab late, and a grab that none follows shows nothing: how far the strip ran in it is not known. Rows are chosen,
+    not mixed. A counter that is stuck cannot be told from strip that stands. Used by one thread.
+    """
+
+    def __init__(self, camera: Camera, line: LineSettings) -> None:
+        if line.encoder is None or line.encoder.triggers:
+            raise ValueError("a free-running camera needs [line.encoder] with triggers = false")
+        super().__init__(camera)
+        self.grabs: int | None = None
+        self._line = line
+        self._encoder = line.encoder
+        self._measure: Measure | None = None
+        self._held: Grab | None = None  # waits for the count behind it
+        self._sequence: int | None = None
+        self._ready: deque[Grab] = deque()
+        self._ended = False
+        self._coil = ""
+        self._head = 0
+        self._given = 0
+        self._source: Grab | None = None  # the newest grab that gave lines to `_parts`
+        self._parts: list[np.ndarray] = []
+        self._first = self._next = 0  # the lines that `_parts` hold
+        self._weld: int | None = None
+        self._fault: PositionFault | None = None
+
+    def read(self) -> Grab | None:
+        while not self._ready and not self._ended:
+            grab = self._camera.read()
+            if grab is None:
+                self._ended = True
+                self._flush()
+            elif grab.encoder_stop is not None:
+                self._take(grab, grab.encoder_stop)
+            else:
+                image = None if grab.image is None else grab.image.copy()  # it is the camera's again with the next read
+                held, self._held = self._held, replace(grab, image=image)
+                if held is not None:
+                    follows = grab.sequence == held.sequence + 1
+                    self._take(held, grab.encoder_count if follows else held.encoder_count)
+        return self._ready.popleft() if self._ready else None
+
+    def _take(self, grab: Grab, count_behind: int) -> None:
+        measure = self._measure or Measure(grab.encoder_count)
+        follows = self._sequence is not None and grab.sequence == self._sequence + 1
+        self._sequence = grab.sequence
+        if grab.coil != self._coil:
+            self._flush()
+            self._coil, self._head = grab.coil, measure.reached
+        self._measure, sweep = measure.step(Exposure(grab.lines, grab.encoder_count, count_behind, follows), self._line)
+        self._tell(sweep.fault, grab)
+        if sweep.lost:
+            self._miss(grab, measure.reached, sweep.lost, Cause.LOST)
+        stop = sweep.first_line + len(sweep.rows)
+        weld = None
+        if grab.change_line is not None:
+            at = int(np.searchsorted(sweep.rows, grab.change_line))
+            if at < len(sweep.rows) and (at or not sweep.repeats):
+                weld = sweep.first_line + at
+        if sweep.too_far_apart:
+            self._miss(grab, sweep.first_line, len(sweep.rows), Cause.LOST, weld)
+            return
+        image = None if grab.fault not in {None, Cause.TRUNCATED} else grab.image
+        shown = 0 if image is None else int(np.searchsorted(sweep.rows, len(image)))
+        at = 0
+        while image is not None and at < shown:
+            if self._parts and self._parts[0].shape[1:] != image.shape[1:]:
+                self._flush()
+            part = sweep.rows[at : min(shown, at + self._line.frame_lines - (self._next - self._first))]
+            self._keep(grab, image[part], sweep.first_line + at, weld)
+            at += len(part)
+        if shown < len(sweep.rows):
+            cause = grab.fault or (Cause.CORRUPT if image is None else Cause.TRUNCATED)
+            self._miss(grab, sweep.first_line + shown, stop - sweep.first_line - shown, cause, weld)
+
+    def _keep(self, grab: Grab, lines: np.ndarray, first_line: int, weld: int | None) -> None:
+        if not self._parts:
+            self._first = self._next = first_line
+        self._parts.append(lines)
+        self._source, self._next = grab, first_line + len(lines)
+        if weld is not None and first_line <= weld < self._next:
+            self._weld = weld
+        if self._next - self._first == self._line.frame_lines:
+            self._flush()
+
+    def _flush(self) -> None:
+        """Give what was collected."""
+        if self._parts and self._source is not None:
+            image = self._parts[0] if len(self._parts) == 1 else np.concatenate(self._parts)
+            weld, self._weld = self._weld, None
+            self._give(self._source, image, self._first, self._next - self._first, None, weld)
+        self._parts = []
+
+    def _miss(self, grab: Grab, first_line: int, lines: int, cause: Cause, weld: int | None = None) -> None:
+        self._flush()
+        inside = weld is not None and first_line <= weld < first_line + lines
+        self._give(grab, None, first_line, lines, cause, weld if inside else None)
+
+    def _give(
+        self, grab: Grab, image: np.ndarray | None, line: int, lines: int, fault: Cause | None, weld: int | None
+    ) -> None:
+        pitch_mm, first = self._encoder.mm_per_line, line - self._head
+        self._ready.append(
+            replace(
+                grab,
+                image=image,
+                coil=self._coil,
+                sequence=self._given,
+                first_line=first,
+                lines=lines,
+                encoder_count=round(line * self._encoder.counts_per_line),
+                encoder_stop=None,
+                along_mm=first * pitch_mm,
+                mm_per_line=pitch_mm,
+                encoded=self._fault is None,
+                fault=fault,
+                position_fault=self._fault,
+                change_line=None if weld is None else weld - line,
+            )
+        )
+        self._given += 1
+
+    def _tell(self, fault: PositionFault | None, grab: Grab) -> None:
+        if fault is self._fault:
+            return
+        self._flush()  # what was placed before is believed, or not, as it was
+        before, self._fault = self._fault, fault
+        if fault is None:
+            log.info("encoder_believed_again", was=str(before), coil=grab.coil)
+        else:
+            log.error("encoder_not_believed", fault=str(fault), coil=grab.coil, count=grab.encoder_count)

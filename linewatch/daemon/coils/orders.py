@@ -1,0 +1,179 @@
+"""Commands about coils: written to a file, then taken up. A request is named by its token and taken up once.
+
+The file (`coil-orders.jsonl` in the journal's folder) is the audit trail, and what is known of coils over a restart.
+"""
+
+import os
+from collections import OrderedDict
+from contextlib import suppress
+from pathlib import Path
+from threading import Lock
+from time import time_ns
+
+import structlog
+from pydantic import ValidationError
+
+from linewatch.capture.coils import CoilAccount
+from linewatch.contracts.access import Caller, Role
+from linewatch.contracts.errors import JournalError
+from linewatch.daemon.coils.known import CoilBook
+from linewatch.daemon.recipes import Recipes
+from linewatch.wire.encode import coil_data_from
+from linewatch.wire.schema import CoilAction, CoilDataBody, CoilRequest, Message
+
+log = structlog.get_logger()
+
+ORDERS_FILE = "coil-orders.jsonl"
+ORDERS_KEPT = 1_024
+THIS_HOST = Caller(key=None, role=Role.OPERATOR)
+"""Who writes files into the service's folder."""
+_ORDERS_WRITTEN = 4 * ORDERS_KEPT  # then the file is written anew with those that are kept
+
+
+class CoilOrder(Message):
+    """One line of the file: a request as it was taken, and what was answered."""
+
+    epoch: int
+    token: str
+    action: CoilAction
+    coil: str | None
+    at_mm: float | None
+    data: CoilDataBody | None
+    by: str  # the name of the key that it came with; without keys, who it said it was
+    at_unix_ns: int
+    said_by: str | None = None  # who it said it was, where `by` is the name of a key
+    recipe: str | None = None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def key(self) -> str | None:
+        """The name of the key that it came with."""
+        return None if self.said_by is None else self.by
+
+
+class CoilOrders:
+    """For any thread."""
+
+    def __init__(
+        self, folder: Path, epoch: int, account: CoilAccount, book: CoilBook, recipes: Recipes, *, anew: bool
+    ) -> None:
+        """anew: forget what was ordered in earlier runs, as a replay does. Raises JournalError."""
+        self._path = folder / ORDERS_FILE
+        self._epoch, self._account, self._book, self._recipes = epoch, account, book, recipes
+        self._lock = Lock()
+        self._orders: OrderedDict[str, CoilOrder] = OrderedDict()
+        for order in () if anew else _read(self._path):
+            self._orders[order.token] = order
+            if order.data is not None:
+                book.tell(coil_data_from(order.data))
+        try:
+            self._rewrite()
+        except OSError as error:
+            raise JournalError(
+                f"cannot write {self._path}: {error.strerror}; free space, or mend the folder"
+            ) from error
+
+    def take(self, request: CoilRequest, caller: Caller = THIS_HOST) -> CoilOrder | str:
+        """The order once it is on disk and taken up, now or earlier; or why it is refused, and nothing has changed."""
+        assert request.token is not None
+        with self._lock:
+            known = self._orders.get(request.token)
+            if known is not None:
+                return self._again(known, request, caller)
+            return self._take(request, request.token, caller)
+
+    def _again(self, known: CoilOrder, request: CoilRequest, caller: Caller) -> CoilOrder | str:
+        same = ("action", "coil", "at_mm", "data")
+        if known.key != caller.key or any(getattr(known, name) != getattr(request, name) for name in same):
+            return "its token names another request"
+        if known.action is not CoilAction.DATA and known.epoch != self._epoch:
+            return "it was taken before a restart, after which the source's coil began anew; order it by a new token"
+        return known
+
+    def _take(self, request: CoilRequest, token: str, caller: Caller) -> CoilOrder | str:
+        by, said_by = caller.named(request.by)
+        data = None if request.data is None else coil_data_from(request.data)
+        passage = None if data is None else self._recipes.files.passage_of(data)
+        order = CoilOrder(
+            epoch=self._epoch,
+            token=token,
+            action=request.action,
+            coil=request.coil,
+            at_mm=request.at_mm,
+            data=request.data,
+            by=by,
+            said_by=said_by,
+            at_unix_ns=time_ns(),
+            recipe=passage.recipe if passage else None,
+            notes=passage.notes if passage else (),
+        )
+        if (refused := self._refused(request)) is not None:
+            return refused
+        try:
+            self._keep(order)
+        except OSError as error:
+            return f"{self._path} cannot be written ({error.strerror}); nothing was changed"
+        if data is not None:
+            self._book.tell(data)
+            return order
+        if request.action is CoilAction.START:
+            assert request.coil is not None
+            return self._account.starts(request.coil, at_mm=request.at_mm) or order
+        return self._account.ends(request.coil, at_mm=request.at_mm) or order
+
+    def _refused(self, request: CoilRequest) -> str | None:
+        if request.action is CoilAction.DATA:
+            return None
+        if request.action is CoilAction.END:
+            return self._account.refuses_end(request.coil)
+        return self._account.refuses_start(request.coil or "")
+
+    def _keep(self, order: CoilOrder) -> None:
+        _append(self._path, order)
+        self._orders[order.token] = order
+        self._written += 1
+        while len(self._orders) > ORDERS_KEPT:
+            self._orders.popitem(last=False)
+        if self._written > _ORDERS_WRITTEN:
+            with suppress(OSError):  # the order itself is on disk; the next one tries again
+                self._rewrite()
+
+    def _rewrite(self) -> None:
+        fresh = self._path.with_suffix(".new")
+        with fresh.open("wb") as file:
+            file.writelines(order.model_dump_json().encode() + b"\n" for order in self._orders.values())
+            file.flush()
+            os.fsync(file.fileno())
+        fresh.replace(self._path)
+        self._written = len(self._orders)
+
+
+def _append(path: Path, order: CoilOrder) -> None:
+    """On disk when it returns; whole or, after an error, not at all."""
+    with path.open("ab", buffering=0) as file:
+        size = file.tell()
+        line = order.model_dump_json().encode() + b"\n"
+        try:
+            if file.write(line) != len(line):
+                raise OSError(28, "No space left on device")
+            os.fsync(file.fileno())
+        except OSError:
+            file.truncate(size)
+            raise
+
+
+def _read(path: Path) -> list[CoilOrder]:
+    """The newest orders in the file; what a kill cut short, or is none, is left out and told."""
+    try:
+        lines = path.read_bytes().splitlines()[-_ORDERS_WRITTEN:]
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise JournalError(f"cannot read {path}: {error.strerror}; mend it, or take it away") from error
+    orders = []
+    for line in lines:
+        try:
+            orders.append(CoilOrder.model_validate_json(line))
+        except ValidationError as error:
+            log.warning("coil_order_left_out", path=str(path), error=str(error.errors()[0]["msg"]))
+    return orders[-ORDERS_KEPT:]

@@ -1,0 +1,1 @@
+"""From defects and faults to alarms (ISA-18.2)."""

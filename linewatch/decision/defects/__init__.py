@@ -1,0 +1,1 @@
+"""From the pixels of one frame to defects that live over many."""

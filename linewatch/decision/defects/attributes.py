@@ -1,0 +1,124 @@
+"""What defects tell of themselves: class, place, size, shape and contrast, of all that begin in a frame at once."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from linewatch.contracts.prediction import Prediction
+from linewatch.contracts.verdict import Defect, Extent, StripBox
+from linewatch.decision.defects.components import Pieces
+from linewatch.decision.defects.contrast import Tone, tones_of
+from linewatch.decision.defects.sensitivity import Places
+from linewatch.decision.grading.severity import GradingRules, columns_of, rated
+from linewatch.decision.rules import DecisionRules, named
+from linewatch.geometry.moments import Moments
+from linewatch.geometry.strip import StripScale
+
+CLASSES_TOLD = 3
+"""A defect tells the scores of so many classes, the most likely ones."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Beginnings:
+    """A frame's pieces as defects that begin in it, in columns of one length n.
+
+    reported: bool, which reach what a defect must (`DecisionRules.reports`). born: (line, column) on the coil.
+    moments: in the frame's lines.
+    """
+
+    defects: list[Defect]
+    reported: np.ndarray
+    born: list[tuple[int, int]]
+    moments: list[Moments]
+    tones: list[Tone]
+
+
+def begin(pieces: Pieces, prediction: Prediction, rules: DecisionRules, graded_by: GradingRules | None) -> Beginnings:
+    """The defects that these pieces are by themselves."""
+    if not len(pieces):
+        return Beginnings([], np.zeros(0, bool), [], [], [])
+    frame, edges, classes = prediction.frame, prediction.edges, named(prediction.classes)
+    scale = StripScale.of(frame, rules.across_offset_mm)
+    moments = Moments.of_each(pieces.runs, pieces.begins)
+    tones = tones_of(pieces.runs, pieces.begins, frame, edges)
+    places = Places.of(pieces.left, pieces.right, scale, edges)
+    shares = pieces.scores / pieces.weight[:, None]
+    code, confidence = rules.choose_classes(prediction.classes, shares, places)
+    area_mm2 = pieces.area_px * scale.mm2_per_px
+    along_mm = np.stack([scale.along(pieces.top), scale.along(pieces.bottom)], axis=1)
+    across_mm = np.stack([places.left_mm, places.right_mm], axis=1)
+    names = [classes[at] for at in code.tolist()]
+    peak = pieces.peak / 255
+    tentative = rules.tentative(prediction.classes, code, confidence, peak, pieces.tiled, area_mm2, places).tolist()
+    severities: list[int | None] = [None] * len(names)
+    if graded_by is not None:
+        graded = columns_of(
+            graded_by,
+            classes=names,
+            top=np.full(len(names), frame.side == "top"),
+            along_mm=along_mm,
+            across_mm=across_mm,
+            area_mm2=area_mm2,
+            edge_mm=places.edge_mm,
+            confidence=confidence,
+        )
+        rated_as = zip(names, rated(graded, graded_by).severity.tolist(), strict=True)
+        severities = [
+            None if unsure or name in graded_by.pseudo_classes else severity
+            for unsure, (name, severity) in zip(tentative, rated_as, strict=True)
+        ]
+    born = [(frame.first_line + line, column) for line, column in pieces.born.tolist()]
+    columns = zip(
+        born,
+        names,
+        confidence.tolist(),
+        peak.tolist(),
+        map(StripBox, map(tuple, across_mm.tolist()), map(tuple, along_mm.tolist())),
+        area_mm2.tolist(),
+        [None if edge_mm != edge_mm else edge_mm for edge_mm in places.edge_mm.tolist()],  # noqa: PLR0124  # NaN
+        pieces.tiled.tolist(),
+        highest(prediction.classes, shares),
+        [sums.spread(frame.mm_per_px, frame.mm_per_line) for sums in moments],
+        tones,
+        severities,
+        tentative,
+        strict=True,
+    )
+    defects = [
+        Defect(
+            id=f"{frame.coil}/{frame.side}/{frame.camera}/{line}.{column}",
+            coil=frame.coil,
+            side=frame.side,
+            camera=frame.camera,
+            defect_class=name,
+            confidence=score,
+            peak=peak,
+            box=box,
+            area_mm2=area,
+            edge_mm=edge_mm,
+            extent=Extent.TILE if tiled else Extent.MASK,
+            frames=1,
+            class_scores=told,
+            length_mm=spread.length_mm,
+            width_mm=spread.width_mm,
+            orientation_deg=spread.orientation_deg,
+            contrast=tone.contrast,
+            severity=severity,
+            tentative=unsure,
+        )
+        for (
+            line,
+            column,
+        ), name, score, peak, box, area, edge_mm, tiled, told, spread, tone, severity, unsure in columns
+    ]
+    reported = rules.reports(prediction.classes, code, confidence, area_mm2, places)
+    return Beginnings(defects, reported, born, moments, tones)
+
+
+def highest(classes: tuple[str, ...], shares: np.ndarray) -> list[tuple[tuple[str, float], ...]]:
+    """`Defect.class_scores` of each row of `shares`, float64 (n, classes)."""
+    by_name = np.argsort(classes) if classes else np.zeros(0, np.int64)  # of equal scores the first by name
+    rank = np.argsort(-shares[:, by_name], axis=1, kind="stable")[:, :CLASSES_TOLD]
+    values = np.take_along_axis(shares, best := by_name[rank], axis=1).tolist()
+    names = np.array(classes, object)[best].tolist()
+    return [tuple(zip(*row, strict=True)) for row in zip(names, values, strict=True)]

@@ -1,0 +1,262 @@
+"""Defects over frame borders: one physical defect keeps one id from where it was first seen to where it ends.
+
+A piece joins a defect of earlier frames when their pixels are within the merge gap, as in one large frame. Where one
+of the two has its outline from a tile, they must also be of one class: a tile's box says little about where in it the
+defect is.
+
+An open defect is sums, a box and, of each column, its last line near the border: its size does not grow with its
+length, so a scratch as long as the coil costs no more than a short one. There are at most `components.MAX_PIECES` of
+them per frame within the merge gap. One that has grown to `DecisionRules.part_mm` is closed all the same, and what
+goes on is a part that names the first: nothing is held open for ever.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from linewatch.contracts.frame import Frame
+from linewatch.contracts.prediction import Prediction
+from linewatch.contracts.verdict import Defect, DefectEvent, DefectState, Extent, RunMask, StripBox
+from linewatch.decision.defects.attributes import Beginnings, begin, highest
+from linewatch.decision.defects.components import Pieces
+from linewatch.decision.defects.contrast import Tone
+from linewatch.decision.defects.groups import connected, members
+from linewatch.decision.defects.sensitivity import Places
+from linewatch.decision.grading.severity import GradingRules, severities_of
+from linewatch.decision.rules import DecisionRules, named
+from linewatch.geometry.moments import Moments
+from linewatch.geometry.runs import first_per_column, last_per_column, near, union
+
+_NOTHING = np.empty((0, 3), np.int32)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Track:
+    """A defect that the next frame may continue.
+
+    opened: it was published (of a defect that began in this frame: it will be); until then it does not reach what a
+    defect must (`DecisionRules.reports`) and may never.
+    born: (line, column) on the coil where it was first seen: what makes its id, and its age.
+    scores, weight: as in `Pieces`, over its life. moments: in coil lines. border: runs in coil lines, what later lines
+    can be near to. cut: it was closed for its length, and what is near to its border begins the next part.
+    """
+
+    defect: Defect
+    opened: bool
+    born: tuple[int, int]
+    scores: np.ndarray
+    weight: int
+    first_ordinal: int
+    last_ordinal: int
+    moments: Moments
+    tone: Tone
+    border: np.ndarray
+    cut: bool = False
+
+
+def follow(
+    tracks: tuple[Track, ...],
+    pieces: Pieces,
+    prediction: Prediction,
+    rules: DecisionRules,
+    graded_by: GradingRules | None,
+    *,
+    continues: bool,
+) -> tuple[tuple[Track, ...], tuple[DefectEvent, ...]]:
+    """Carry the open defects through one frame, whose first line follows the last one that they know of.
+
+    Returns those that the next frame may continue, oldest first, and what happened, oldest defect first: `opened` or
+    `updated` with the mask in this frame, then `closed` for what the next frame cannot continue; that is everything
+    unless the frame `continues`, because nobody knows how a defect went on where the strip was not looked at. Of
+    defects that turn out to be one, the oldest published id survives; the others close with `merged_into`.
+    """
+    if not tracks and not len(pieces):
+        return (), ()
+    frame, masks = prediction.frame, pieces.masks
+    reach_lines = rules.reach(frame.mm_per_line)
+    next_line = frame.first_line + frame.lines
+    fresh = begin(pieces, prediction, rules, graded_by)
+    old, new = _continuations(tracks, pieces, fresh.defects, frame, rules)
+    lasting = np.zeros(len(pieces), bool)  # the others show in this frame only
+    lasting[new] = True
+    if continues and len(pieces):
+        lasting |= pieces.bottom > frame.lines - reach_lines
+    steps = [
+        (
+            fresh.born[i],
+            [
+                DefectEvent(DefectState.OPENED, fresh.defects[i], RunMask(frame.first_line, masks[i])),
+                DefectEvent(DefectState.CLOSED, fresh.defects[i], None),
+            ],
+        )
+        for i in np.flatnonzero(fresh.reported & ~lasting).tolist()
+    ]
+    nodes = [*tracks, *(_track(i, fresh, pieces, frame, reach_lines) for i in np.flatnonzero(lasting).tolist())]
+    of_node = [None] * len(tracks) + [masks[i] for i in np.flatnonzero(lasting).tolist()]
+    kept: list[Track] = []
+    for group in members(connected(len(nodes), old, len(tracks) + np.cumsum(lasting)[new] - 1)):
+        known = [nodes[i] for i in group if i < len(tracks)]
+        added = [nodes[i] for i in group if i >= len(tracks)]
+        runs = [mask for i in group if (mask := of_node[i]) is not None]
+        events: list[DefectEvent] = []
+        if known:
+            cut, live = [track for track in known if track.cut], [track for track in known if not track.cut]
+            track = _merge([*live, *(replace(one, opened=False) for one in added)] or cut, rules, prediction, graded_by)
+            if added and (track.opened or _reported(track, rules, prediction)):
+                track, events = _published(track, RunMask(frame.first_line, union(runs)), live, cut)
+        else:
+            (track,) = added  # pieces of one frame that are near each other are one already
+            if track.opened:
+                events = [DefectEvent(DefectState.OPENED, track.defect, RunMask(frame.first_line, runs[0]))]
+        border = _NOTHING
+        if continues and len(track.border):
+            border = track.border[next_line - track.border[:, 0] <= reach_lines]
+        begin_mm, end_mm = track.defect.box.along_mm
+        ends_part = bool(added) and track.opened and end_mm - begin_mm >= rules.part_mm
+        if ends_part or not len(border):
+            events.extend(close_all((track,)))
+        if len(border):
+            kept.append(replace(track, border=border, cut=track.cut or ends_part))
+        steps.append((track.born, events))
+    kept.sort(key=lambda track: track.born)
+    steps.sort(key=lambda step: step[0])
+    return tuple(kept), tuple(event for _, events in steps for event in events)
+
+
+def close_all(tracks: tuple[Track, ...]) -> tuple[DefectEvent, ...]:
+    """What is open ends here: behind it lies strip that was not looked at, or the coil's end."""
+    return tuple(
+        DefectEvent(DefectState.CLOSED, track.defect, None) for track in tracks if track.opened and not track.cut
+    )
+
+
+def _track(i: int, fresh: Beginnings, pieces: Pieces, frame: Frame, reach_lines: int) -> Track:
+    runs = pieces.masks[i]
+    border = last_per_column(runs[runs[:, 0] >= frame.lines - reach_lines])
+    return Track(
+        defect=fresh.defects[i],
+        opened=bool(fresh.reported[i]),
+        born=fresh.born[i],
+        scores=pieces.scores[i],
+        weight=int(pieces.weight[i]),
+        first_ordinal=frame.ordinal,
+        last_ordinal=frame.ordinal,
+        moments=fresh.moments[i].moved(frame.first_line),
+        tone=fresh.tones[i],
+        border=border + np.array([frame.first_line, 0, 0], dtype=np.int32),
+    )
+
+
+def _continuations(
+    tracks: tuple[Track, ...], pieces: Pieces, fresh: list[Defect], frame: Frame, rules: DecisionRules
+) -> tuple[np.ndarray, np.ndarray]:
+    """Which tracks and which pieces are one defect, pair by pair."""
+    reach_lines = rules.reach(frame.mm_per_line)
+    at_head = np.flatnonzero(pieces.top < reach_lines).tolist() if tracks and len(pieces) else []
+    if not at_head:
+        return np.zeros(0, np.int64), np.zeros(0, np.int64)
+    heads = [pieces.masks[i] for i in at_head]
+    border, track_of = _stacked([track.border for track in tracks])
+    head, head_of = _stacked([first_per_column(runs[runs[:, 0] < reach_lines]) for runs in heads])
+    touching = near(border - [frame.first_line, 0, 0], head, rules.reach(frame.mm_per_px), reach_lines)
+    rows, columns = np.nonzero(touching)
+    joined = np.zeros((len(tracks), len(heads)), dtype=bool)
+    joined[track_of[rows], head_of[columns]] = True
+    pairs = [(i, at_head[j]) for i, j in np.argwhere(joined).tolist()]
+    pairs = [(i, j) for i, j in pairs if _compatible(tracks[i].defect, fresh[j])]
+    old, new = np.array(pairs, np.int64).reshape(-1, 2).T
+    return old, new
+
+
+def _stacked(parts: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    return np.concatenate(parts), np.repeat(np.arange(len(parts)), [len(part) for part in parts])
+
+
+def _compatible(one: Defect, other: Defect) -> bool:
+    return one.extent is other.extent is Extent.MASK or one.defect_class == other.defect_class
+
+
+def _merge(parts: list[Track], rules: DecisionRules, prediction: Prediction, graded_by: GradingRules | None) -> Track:
+    """One track of several, with the id of the oldest that was published (else of the oldest)."""
+    if len(parts) == 1:
+        return parts[0]
+    parts = sorted(parts, key=lambda track: (not track.opened, track.born))
+    defects = [track.defect for track in parts]
+    scores = np.sum([track.scores for track in parts], axis=0)
+    weight = sum(track.weight for track in parts)
+    moments = sum((track.moments for track in parts), Moments())
+    tone = sum((track.tone for track in parts), Tone())
+    box, edges = _hull([defect.box for defect in defects]), [d.edge_mm for d in defects if d.edge_mm is not None]
+    edge_mm = min(edges) if edges else None
+    place, shares = Places.one(box.across_mm, edge_mm), (scores / weight)[None]
+    code, confidence = rules.choose_classes(prediction.classes, shares, place)
+    spread = moments.spread(prediction.frame.mm_per_px, prediction.frame.mm_per_line)
+    first, last = min(track.first_ordinal for track in parts), max(track.last_ordinal for track in parts)
+    defect = replace(
+        defects[0],
+        defect_class=named(prediction.classes)[int(code[0])],
+        confidence=float(confidence[0]),
+        peak=max(defect.peak for defect in defects),
+        box=box,
+        area_mm2=sum(defect.area_mm2 for defect in defects),
+        edge_mm=edge_mm,
+        extent=Extent.MASK if all(defect.extent is Extent.MASK for defect in defects) else Extent.TILE,
+        frames=last - first + 1,
+        class_scores=highest(prediction.classes, shares)[0],
+        length_mm=spread.length_mm,
+        width_mm=spread.width_mm,
+        orientation_deg=spread.orientation_deg,
+        contrast=tone.contrast,
+    )
+    defect = replace(defect, tentative=_tentative(defect, code, place, rules, prediction))
+    if graded_by is not None:
+        defect = replace(defect, severity=severities_of([defect], graded_by)[0])
+    return replace(
+        parts[0],
+        defect=defect,
+        scores=scores,
+        weight=weight,
+        first_ordinal=first,
+        last_ordinal=last,
+        moments=moments,
+        tone=tone,
+        border=last_per_column(union([track.border for track in parts])),
+    )
+
+
+def _tentative(defect: Defect, code: np.ndarray, place: Places, rules: DecisionRules, prediction: Prediction) -> bool:
+    confidence, peak, area_mm2 = np.array([[defect.confidence], [defect.peak], [defect.area_mm2]])
+    tiled = np.array([defect.extent is Extent.TILE])
+    return bool(rules.tentative(prediction.classes, code, confidence, peak, tiled, area_mm2, place)[0])
+
+
+def _hull(boxes: list[StripBox]) -> StripBox:
+    return StripBox(
+        across_mm=(min(box.across_mm[0] for box in boxes), max(box.across_mm[1] for box in boxes)),
+        along_mm=(min(box.along_mm[0] for box in boxes), max(box.along_mm[1] for box in boxes)),
+    )
+
+
+def _published(
+    track: Track, mask: RunMask, live: Sequence[Track], cut: Sequence[Track]
+) -> tuple[Track, list[DefectEvent]]:
+    """live: what it was made of; cut: the parts before it, if it goes on from some."""
+    if cut and track.defect.part_of is None:
+        before = min(cut, key=lambda part: part.born).defect
+        track = replace(track, defect=replace(track.defect, part_of=before.part_of or before.id))
+    state = DefectState.UPDATED if track.opened else DefectState.OPENED
+    absorbed = [
+        DefectEvent(DefectState.CLOSED, part.defect, None, merged_into=track.defect.id)
+        for part in live
+        if part.opened and part.born != track.born
+    ]
+    return replace(track, opened=True), [DefectEvent(state, track.defect, mask), *absorbed]
+
+
+def _reported(track: Track, rules: DecisionRules, prediction: Prediction) -> bool:
+    defect, classes = track.defect, prediction.classes
+    code = np.array([named(classes).index(defect.defect_class)])
+    confidence, area_mm2 = np.array([[defect.confidence], [defect.area_mm2]])
+    place = Places.one(defect.box.across_mm, defect.edge_mm)
+    return bool(rules.reports(classes, code, confidence, area_mm2, place)[0])

@@ -1,0 +1,1 @@
+"""How bad each defect is, and the grade that follows for the coil."""

@@ -1,0 +1,197 @@
+"""Grading: how bad each defect is, and what that makes of the coil. The same code live, in replay and from a store.
+
+A grade is a function of a set of defects and of what was inspected: neither their order nor how they were dealt out
+over calls changes it, and one defect more never makes it better. Figures are rounded as they are published, so what
+is stored grades as what was decided did.
+
+What is kept of a coil while it runs is bounded, whatever its length: the `KEPT` defects that begin furthest along and
+those of the excluded tail, in columns; of what lies further back one sum per limit; the newest `MAX_STRETCHES`
+separate stretches of each length that a limit is about. The result is exact but for a defect that closes after `KEPT`
+others that began behind its own beginning: these are not seen in one stretch (`within_m`) with it.
+"""
+
+import math
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, field, replace
+from typing import Self
+
+import numpy as np
+
+from linewatch.config.grading import UNGRADED
+from linewatch.contracts.verdict import CoilGrade, CoverageSpan, Defect, Quality
+from linewatch.decision.grading.limits import LimitSums, metres, reason_of, summed
+from linewatch.decision.grading.severity import GradingRules, Instances, instances_of, joined, rated
+from linewatch.geometry.stretches import Stretches
+
+KEPT = 8_192
+MAX_STRETCHES = 65_536
+
+_PENDING = 1_024
+_JOIN_MM = 0.0015
+"""Inspected spans that are nearer than this touch: their ends are rounded to 0.001 mm."""
+
+IntervalMm = tuple[float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class GradingState:
+    """What is kept of one coil, see above; it is graded by the rules that it began with."""
+
+    rules: GradingRules
+    rows: Instances
+    sums: tuple[LimitSums, ...]
+    by_severity: tuple[int, ...] = (0,) * 6
+    pending: tuple[Defect, ...] = ()
+    periodic: frozenset[str] = frozenset()
+    inspected: Stretches = field(default_factory=Stretches)
+    spans: tuple[IntervalMm, ...] = ()
+    end_mm: float = 0.0
+    settled: bool = False  # some of it is kept in sums only
+
+    @classmethod
+    def begin(cls, rules: GradingRules) -> Self:
+        """Before the first defect of a coil."""
+        return cls(rules, instances_of((), rules), (LimitSums(),) * len(rules.settings.limit))
+
+
+def observe(
+    state: GradingState,
+    closed: Iterable[Defect] = (),
+    spans: Iterable[CoverageSpan] = (),
+    end_mm: float = 0.0,
+    periodic: Collection[str] = (),
+) -> GradingState:
+    """A frame more: the defects that closed for good, how its strip was looked at, how far the coil goes.
+
+    periodic: ids of defects that have closed, now or earlier, and are now known to belong to a roll mark.
+    """
+    looked = [span.along_mm for span in spans if span.quality is Quality.INSPECTED]
+    state = replace(
+        state,
+        pending=(*state.pending, *closed),
+        spans=_extended(state.spans, looked),
+        end_mm=max(state.end_mm, round(end_mm, 3)),
+        periodic=state.periodic.union(periodic) if periodic else state.periodic,
+    )
+    if len(state.pending) < _PENDING and len(state.spans) < _PENDING:
+        return state
+    state = _taken_up(state)
+    return _settled(state) if len(state.rows) > 2 * KEPT or len(state.inspected.kept) > MAX_STRETCHES else state
+
+
+def regraded(state: GradingState, rules: GradingRules) -> GradingState | None:
+    """The same coil by other rules, its defects rated anew; None when too much of it is kept in sums only."""
+    state = _taken_up(state)
+    if state.settled:
+        return None
+    return replace(state, rules=rules, rows=rated(state.rows, rules), sums=(LimitSums(),) * len(rules.settings.limit))
+
+
+def finish_grading(state: GradingState) -> CoilGrade:
+    """The grade of the coil, which ends at `state.end_mm`."""
+    state, rules = _taken_up(state), state.rules
+    begin_mm, end_mm = rules.head_mm, max(rules.head_mm, state.end_mm - rules.tail_mm)
+    graded = (state.rows.begin_mm < end_mm) & (state.rows.end_mm > begin_mm)
+    sums, by_severity = _summed(state, graded, graded)
+    length_mm = round(end_mm - begin_mm, 3)
+    seen_mm = round(state.inspected.behind(begin_mm).length_mm(end_mm), 3)
+    share = min(1.0, math.floor(seen_mm / length_mm * 1e4 + 1e-6) / 1e4) if length_mm else 0.0
+    reasons = [
+        reason
+        for limit, total in zip(rules.settings.limit, sums, strict=True)
+        if (reason := reason_of(limit, total, length_mm, end_mm, share)) is not None
+    ]
+    grades = rules.settings.grades
+    reasons.sort(key=lambda reason: -grades.index(reason.grade))
+    grade = reasons[0].grade if reasons else grades[0]
+    if not length_mm:
+        grade, text = UNGRADED, f"{UNGRADED}: no strip between the excluded ends"
+    elif not share:
+        grade, text = UNGRADED, f"{UNGRADED}: of {metres(length_mm)} less than 0.01 % was inspected"
+    else:
+        text = f"{grade}, of {math.floor(share * 1000 + 1e-6) / 10:.1f} % inspected"
+    return CoilGrade(
+        grade=grade,
+        text=text,
+        rules=rules.identity,
+        product=rules.settings.product,
+        customer=rules.settings.customer,
+        graded_mm=(begin_mm, end_mm),
+        inspected_share=share,
+        defects_by_severity={severity: by_severity[severity] for severity in range(1, 6) if by_severity[severity]},
+        reasons=tuple(reasons),
+    )
+
+
+def grade_coil(
+    rules: GradingRules,
+    defects: Iterable[Defect],
+    inspected_mm: Iterable[IntervalMm],
+    end_mm: float,
+    periodic: Collection[str] = (),
+) -> CoilGrade:
+    """The grade of a whole coil at once: its closed defects, its inspected stretches along, its length."""
+    state = replace(
+        GradingState.begin(rules),
+        pending=tuple(defects),
+        periodic=frozenset(periodic),
+        spans=_extended((), inspected_mm),
+        end_mm=round(end_mm, 3),
+    )
+    return finish_grading(state)
+
+
+def _extended(spans: tuple[IntervalMm, ...], more: Iterable[IntervalMm]) -> tuple[IntervalMm, ...]:
+    """Spans in strip order, those that touch in one: an uninterrupted coil is one span."""
+    kept = list(spans)
+    for one in more:
+        begin, end = round(one[0], 3), round(one[1], 3)
+        if kept and kept[-1][0] <= begin <= kept[-1][1] + _JOIN_MM:
+            kept[-1] = (kept[-1][0], max(kept[-1][1], end))
+        else:
+            kept.append((begin, end))
+    return tuple(kept)
+
+
+def _taken_up(state: GradingState) -> GradingState:
+    """Pending defects and spans are in their columns."""
+    rules, rows = state.rules, state.rows
+    if state.pending:
+        rows = joined(rows, instances_of(state.pending, rules, state.periodic))
+    if state.periodic:
+        flagged = rows.periodic | np.array([name in state.periodic for name in rows.ids.tolist()], bool)
+        rows = rated(replace(rows, periodic=flagged), rules)
+    spans = np.array(state.spans, np.float64).reshape(-1, 2)
+    return replace(state, rows=rows, inspected=state.inspected.add(spans, _JOIN_MM), pending=(), spans=state.spans[-1:])
+
+
+def _settled(state: GradingState) -> GradingState:
+    """All but the newest rows are in the sums: those to which nothing can be added any more."""
+    rows, rules = state.rows, state.rules
+    certain_mm = state.end_mm - rules.tail_mm
+    old = rows.begin_mm + rules.reach_mm <= certain_mm
+    old[max(0, len(rows) - KEPT) :] = False
+    graded = rows.end_mm > rules.head_mm
+    sums, by_severity = _summed(state, old & graded, graded & (rows.begin_mm < certain_mm))
+    kept = rows.take(~old)
+    return replace(
+        state,
+        rows=kept,
+        sums=tuple(replace(one, affected=one.affected.settle(MAX_STRETCHES)) for one in sums),
+        by_severity=by_severity,
+        periodic=state.periodic.intersection(kept.ids.tolist()),
+        inspected=state.inspected.behind(rules.head_mm).settle(MAX_STRETCHES // 2),
+        settled=True,
+    )
+
+
+def _summed(state: GradingState, new: np.ndarray, around: np.ndarray) -> tuple[tuple[LimitSums, ...], tuple[int, ...]]:
+    """The sums with the rows `new`, bool (n,); stretches that begin at one of them count the rows `around`, too."""
+    rows = state.rows
+    order = np.lexsort((rows.begin_mm, -rows.area_mm2, -rows.severity.astype(np.int16)))
+    counts = np.bincount(rows.severity[new], minlength=6)
+    sums = tuple(
+        summed(limit, before, rows, state.rules, new, around, order)
+        for limit, before in zip(state.rules.settings.limit, state.sums, strict=True)
+    )
+    return sums, tuple((np.array(state.by_severity) + counts).tolist())

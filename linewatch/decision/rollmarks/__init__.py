@@ -1,0 +1,1 @@
+"""Defects that recur at a roll's pitch."""

@@ -1,0 +1,1 @@
+"""Judges networks, engines and whole cascades, and ships what is good enough."""

@@ -1,0 +1,324 @@
+"""From an FP32 engine to its INT8 sibling: `linewatch quantize`.
+
+Which weighted nodes stay FP32 is found on the calibration tiles, by one rule: the first few, as few as bring the
+outputs within `DEVIATION` of FP32 on average. The held-out pictures only accept or refuse.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.table import Table
+
+from linewatch.config.taxonomy import Taxonomy
+from linewatch.contracts.errors import ConfigError, EngineError
+from linewatch.contracts.manifest import ENGINE_NAME, Acceptance, EngineManifest, ModelFile, Quantisation
+from linewatch.datasets import DataSet, Knowledge, Specimen
+from linewatch.datasets.arguments import open_sets
+from linewatch.datasets.splits import SEED
+from linewatch.evaluation.acceptance import compare, compare_over_folds, refuse_beyond
+from linewatch.evaluation.evaluate import SEEN, EnginePredictor, of_loaded
+from linewatch.evaluation.int8_calibration import CALIBRATION, TILES, Calibration, draw
+from linewatch.evaluation.latency import CPU_BACKENDS, ms_per_row
+from linewatch.evaluation.screen_folds import fold_networks
+from linewatch.export.engine_folder import table
+from linewatch.export.int8 import Activations, Quantiser, activation_scales
+from linewatch.inference.engines import MANIFEST, Engine, find_engine
+from linewatch.training.predictor import answers
+from linewatch.training.runs import CARD
+
+DEVIATION = 0.005
+"""Mean difference of the outputs from FP32, of a full scale of 1, on the calibration tiles."""
+MOST_LEFT_FP32 = 5
+UNSIGNED_GAIN = 0.9
+"""An unsigned sibling is made where a CPU backend runs it in less than this share of the signed one's time."""
+_PROBE_EVERY = 4
+
+
+@dataclass(frozen=True)
+class Sibling:
+    """An INT8 engine that was accepted and written, and milliseconds a row by (precision, backend)."""
+
+    manifest: EngineManifest
+    ms: Mapping[tuple[str, str], float]
+
+
+def quantize(
+    name: str,
+    *,
+    data: Sequence[str],
+    new_name: str | None = None,
+    bound: float | None = None,
+    engines_dir: Path = Path("engines"),
+    calibration_dir: Path = CALIBRATION,
+    tiles: int = TILES,
+    folds: Path | None = None,
+) -> list[Sibling]:
+    """Writes `engines_dir/NAME-int8/` and, where it is faster on a CPU, `engines_dir/NAME-uint8/`, each with its
+    `calibration_dir/*.json`.
+
+    folds: of a screen, the run folder of its training. Its networks of the cross-validation are then quantised alike
+    and judged, each on the fold that it has not seen, in place of the one engine on the held-out fold.
+
+    `ConfigError` for a name or data that cannot serve; `EngineError` if the source is not FP32, or if a figure may drop
+    by more than its bound: then nothing is written.
+    """
+    new_name = new_name or f"{name}-int8"
+    if not re.fullmatch(ENGINE_NAME, new_name) or new_name == name:
+        raise ConfigError(f"--name {new_name}: expected lower-case letters, digits, - and _, other than {name}")
+    if bound is not None and not 0 < bound < 1:
+        raise ConfigError(f"--bound is {bound}, expected more than 0 and less than 1")
+    source = _source(engines_dir, name)
+    work = _Work(source, open_sets(data), bound, calibration_dir, tiles, folds)
+    signed = work.accepted(work.draft(new_name, Activations.INT8))
+    unsigned = work.draft(f"{name}-uint8", Activations.UINT8)
+    ms = ms_per_row({"fp32": source, "int8": signed.engine, "uint8": unsigned.engine})
+    accepted = [signed]
+    if any(ms["uint8", one] < UNSIGNED_GAIN * ms["int8", one] for one in CPU_BACKENDS):
+        accepted.append(work.accepted(unsigned))
+    return [Sibling(work.write(draft, engines_dir, ms), ms) for draft in accepted]
+
+
+def siblings_table(siblings: Sequence[Sibling]) -> Table:
+    """What was accepted, and what it costs a row."""
+    found = Table(title="INT8 siblings", title_justify="left")
+    for column in ("engine", "set", "figure", "backend", "FP32", "INT8", "drop up to", "bound", "FP32 ms", "INT8 ms"):
+        found.add_column(column)
+    for sibling in siblings:
+        quantisation = sibling.manifest.quantisation
+        assert quantisation is not None
+        for one in quantisation.acceptance:
+            figures = (one.fp32, one.int8, one.drop_high, one.bound)
+            ms = (sibling.ms["fp32", one.backend], sibling.ms[quantisation.activations, one.backend])
+            found.add_row(
+                sibling.manifest.name,
+                one.data,
+                one.figure,
+                one.backend,
+                *(f"{value:.4f}" for value in figures),
+                *(f"{value:.2f}" for value in ms),
+            )
+    return found
+
+
+def _source(engines_dir: Path, name: str) -> Engine:
+    engine = find_engine(engines_dir, name)
+    precision = engine.manifest.precision
+    if precision != "fp32":
+        raise EngineError(f"engine {name}: its precision is {precision}, expected fp32; name its FP32 source")
+    return engine
+
+
+@dataclass(frozen=True)
+class _Draft:
+    """An INT8 engine that lies nowhere yet."""
+
+    engine: Engine
+    calibration: Calibration
+
+
+class _Work:
+    """What every draft of one source shares: tiles, their FP32 outputs, the sets to judge on."""
+
+    def __init__(
+        self,
+        source: Engine,
+        sets: Sequence[DataSet],
+        bound: float | None,
+        calibration_dir: Path,
+        tiles: int,
+        folds: Path | None,
+    ) -> None:
+        self.source, self.sets, self.bound, self.folder = source, sets, bound, calibration_dir
+        self.tiles, self.pixels = draw(of_loaded(source), sets, tiles)
+        self.probe = self.pixels[::_PROBE_EVERY]
+        self.expected = _outputs(source, self.probe)
+        self.networks = list(fold_networks(folds, source)) if folds else []
+        if self.networks and not any(map(self._outlined, sets)):
+            lines, width = self.pixels[0].shape
+            raise ConfigError(
+                f"--data: none of {', '.join(one.name for one in sets)} has outlined frames of {lines} lines x "
+                f"{width} px, by which a screen is judged over its folds; name one that has"
+            )
+
+    def draft(self, name: str, activations: Activations) -> _Draft:
+        """The graph with the fewest nodes in FP32 that keeps the deviation; the best, where none does."""
+        least: tuple[float, Engine] | None = None
+        with Quantiser(self.source.model, self.pixels) as quantiser:
+            for count in range(MOST_LEFT_FP32 + 1):
+                left = quantiser.weighted[:count]
+                engine = self._engine(name, quantiser.quantised(left, activations), left, activations)
+                deviation = float(np.abs(_outputs(engine, self.probe) - self.expected).mean())
+                if least is None or deviation < least[0]:
+                    least = deviation, engine
+                if deviation <= DEVIATION:
+                    break
+        assert least is not None
+        engine = least[1]
+        calibration = Calibration(
+            engine=name,
+            source=self.source.manifest.name,
+            source_sha256=self.source.manifest.model.sha256,
+            seed=SEED,
+            tiles=tuple(self.tiles),
+            scales=activation_scales(engine.model),
+        )
+        return _Draft(engine, calibration)
+
+    def accepted(self, draft: _Draft) -> _Draft:
+        """With what it was accepted by, on every CPU backend; `EngineError` beyond a bound."""
+        taxonomy = Taxonomy.read()
+        manifest = draft.engine.manifest
+        found = [
+            one
+            for backend in CPU_BACKENDS
+            for one in (
+                self._over_folds(draft, backend)
+                if self.networks
+                else compare(
+                    of_loaded(self.source, backend),
+                    of_loaded(draft.engine, backend),
+                    backend,
+                    self.sets,
+                    taxonomy,
+                    self.bound,
+                )
+            )
+        ]
+        refuse_beyond(manifest.name, found)
+        assert manifest.quantisation is not None
+        quantisation = manifest.quantisation.model_copy(update={"acceptance": tuple(found)})
+        manifest = manifest.model_copy(update={"quantisation": quantisation, "metrics": _metrics(found)})
+        return replace(draft, engine=replace(draft.engine, manifest=manifest))
+
+    def _over_folds(self, draft: _Draft, backend: str) -> list[Acceptance]:
+        """Each network quantised as the draft was, by the tiles that are not of the fold that judges it."""
+        how = draft.engine.manifest.quantisation
+        assert how is not None
+        found = []
+        for data_set in self.sets:
+            fold_of = {one.file: one.fold for one in data_set.specimens}
+            frames = self._outlined(data_set)
+            judged = []
+            for network in self.networks:
+                own = zip(self.tiles, self.pixels, strict=True)
+                pixels = [gray for tile, gray in own if fold_of.get(tile.file) != network.fold]
+                with Quantiser(network.model, pixels) as quantiser:
+                    model = quantiser.quantised(how.left_fp32, Activations(how.activations))
+                judged.append(
+                    (
+                        of_loaded(replace(self.source, model=network.model), backend),
+                        of_loaded(replace(draft.engine, model=model), backend),
+                        [one for one in frames if one.fold == network.fold],
+                    )
+                )
+            if frames:
+                found.append(compare_over_folds(judged, backend, data_set, self.bound))
+        return found
+
+    def _outlined(self, data_set: DataSet) -> list[Specimen]:
+        """The frames of the engine's size whose outlines are drawn."""
+        frames = [one for one in data_set.specimens if one.knowledge is Knowledge.OUTLINED]
+        return [one for one in frames if one.gray().shape == self.pixels[0].shape]
+
+    def write(self, draft: _Draft, engines_dir: Path, ms: Mapping[tuple[str, str], float]) -> EngineManifest:
+        """The engine's folder, whole or not at all, and its calibration file."""
+        manifest = draft.engine.manifest
+        part, folder = engines_dir / f".{manifest.name}.part", engines_dir / manifest.name
+        shutil.rmtree(part, ignore_errors=True)
+        part.mkdir()
+        (part / manifest.model.file).write_bytes(draft.engine.model)
+        (part / MANIFEST).write_text(manifest.model_dump_json(indent=2, exclude_none=True) + "\n")
+        (part / CARD).write_text(_card(manifest, len(self.tiles), ms))
+        if (self.source.directory / SEEN).is_file():
+            shutil.copy(self.source.directory / SEEN, part / SEEN)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._calibration_file(manifest.name).write_text(draft.calibration.model_dump_json(indent=1) + "\n")
+        shutil.rmtree(folder, ignore_errors=True)
+        part.rename(folder)
+        return manifest
+
+    def _engine(self, name: str, model: bytes, left_fp32: Sequence[str], activations: Activations) -> Engine:
+        source = self.source.manifest
+        manifest = source.model_copy(
+            update={
+                "name": name,
+                "model": ModelFile(sha256=hashlib.sha256(model).hexdigest()),
+                "precision": "int8",
+                "quantisation": Quantisation(
+                    source=source.name,
+                    source_sha256=source.model.sha256,
+                    activations=activations.value,
+                    left_fp32=tuple(left_fp32),
+                    calibration=self._calibration_file(name).as_posix(),
+                    acceptance=(),
+                ),
+            }
+        )
+        return Engine(manifest, self.source.directory, model)  # the source's folder: it has seen the same pictures
+
+    def _calibration_file(self, name: str) -> Path:
+        return self.folder / f"{name}.json"
+
+
+def _outputs(engine: Engine, tiles: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
+    """Its answers, of a full scale of 1."""
+    found = answers(EnginePredictor(engine, "openvino"), tiles)
+    return found.astype(np.float32) / np.float32(255 if found.dtype == np.uint8 else 1)
+
+
+def _metrics(acceptance: Sequence[Acceptance]) -> dict[str, float]:
+    """Both engines' figures; of the INT8 one the worst backend's."""
+    found: dict[str, float] = {}
+    for one in acceptance:
+        key = f"{one.data}_{one.figure}"
+        found[key] = min(one.int8, found.get(key, one.int8))
+        found[f"{key}_fp32"] = one.fp32
+    return found
+
+
+def _card(manifest: EngineManifest, tiles: int, ms: Mapping[tuple[str, str], float]) -> str:
+    quantisation = manifest.quantisation
+    assert quantisation is not None
+    precision = quantisation.activations
+    judged = [
+        [one.data, one.figure, one.backend, one.count, one.fp32, one.int8, one.drop_high, one.bound]
+        for one in quantisation.acceptance
+    ]
+    timed = [[backend, ms["fp32", backend], ms[precision, backend]] for backend in CPU_BACKENDS]
+    left = ", ".join(f"`{name}`" for name in quantisation.left_fp32) or "none"
+    where = (
+        "One file for every backend: OpenVINO, ONNX Runtime, TensorRT."
+        if precision == "int8"
+        else "Unsigned activations: for CPUs alone, TensorRT does not take them."
+    )
+    return f"""# Engine `{manifest.name}`: `{quantisation.source}` in INT8
+
+Same input, output, classes and thresholds as `{quantisation.source}`, whose card says how it was trained and where it
+fails. {where}
+
+## How it was made
+`linewatch quantize {quantisation.source}`, by onnxruntime.quantization: explicit Q/DQ, symmetric int8 weights per
+channel, {precision} activations by minimum and maximum over {tiles} tiles of the training part
+(`{quantisation.calibration}`), FP32 biases. Normalisation and what follows the last weights stay FP32; of the weighted
+nodes: {left}.
+
+## Figures
+Held-out pictures, paired with FP32 (`drop up to`: upper end of the 95 % interval of the drop, bootstrap over pictures).
+
+{table(["set", "figure", "backend", "count", "FP32", "INT8", "drop up to", "bound"], judged)}
+
+Milliseconds a row, one thread, median of nine turns on the machine that made it:
+
+{table(["backend", "FP32", "INT8"], timed)}
+
+## Terms
+{manifest.terms}
+"""

@@ -1,0 +1,1 @@
+"""From a fitted network to an engine folder: ONNX, INT8, manifest and card."""

@@ -1,0 +1,46 @@
+"""Plans made ahead of the service's start: `linewatch build`."""
+
+from linewatch.config.inference import InferenceSettings
+from linewatch.contracts.errors import EngineError
+from linewatch.contracts.manifest import EngineManifest
+from linewatch.inference.backends.tensorrt.build import BuildWatch
+from linewatch.inference.backends.tensorrt.gpu import Gpu, find_gpu
+from linewatch.inference.backends.tensorrt.library import Library, import_library
+from linewatch.inference.backends.tensorrt.plans import Plan, PlanCache, Precision, rows_per_run
+from linewatch.inference.engines import find_engine
+
+
+def build_ahead(
+    name: str, settings: InferenceSettings, precision: Precision | None = None, watch: BuildWatch | None = None
+) -> Plan:
+    """The plan that a service with these settings needs of an engine, from the cache or built now.
+
+    precision: another one than the settings ask for. Raises EngineError.
+    """
+    engine = find_engine(settings.engines_dir, name)
+    library = import_library()
+    cache = PlanCache(settings.plan_dir, library, _gpu_to_build_on(library))
+    asked = precision or (settings.plan_precision if engine.manifest.precision == "fp32" else engine.manifest.precision)
+    _refuse_misfit(engine.manifest, asked)
+    key = cache.key(engine.manifest, asked, rows_per_run(engine.manifest.task, settings.ladder[-1]))
+    return cache.find(key) or cache.make(key, engine.manifest, engine.model, watch)
+
+
+def _gpu_to_build_on(library: Library) -> Gpu | None:
+    """The GPU; None where there is none and TensorRT-RTX builds all the same."""
+    try:
+        return find_gpu()
+    except EngineError:
+        if library.flavour == "tensorrt":
+            raise
+        return None
+
+
+def _refuse_misfit(manifest: EngineManifest, asked: Precision) -> None:
+    if asked == manifest.precision or (manifest.precision, asked) == ("fp32", "fp16"):
+        return
+    remedy = "quantise it first" if asked == "int8" else "leave --precision out, or name the engine that it was made of"
+    raise EngineError(
+        f"engine {manifest.name}: its model is {manifest.precision}, {asked} cannot be made of it (FP16 is made of an "
+        f"FP32 engine, INT8 needs a model with Q/DQ nodes); {remedy}"
+    )

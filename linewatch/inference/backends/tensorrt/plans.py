@@ -1,0 +1,161 @@
+"""Plans on disk: built once per model, precision, batch shape, GPU, driver and TensorRT; rebuilt when in doubt.
+
+A plan is two files: `NAME-PRECISION-KEY.plan`, as TensorRT wrote it, and beside it a JSON record of what it is. The
+record is written last, so a plan without a fitting record is an interrupted one. A plan is code for the GPU: the folder
+must be writable by the service alone.
+"""
+
+import hashlib
+import os
+import threading
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from linewatch.contracts.errors import EngineError
+from linewatch.contracts.manifest import EngineManifest, Task
+from linewatch.inference.backends.tensorrt.build import BuildWatch, build
+from linewatch.inference.backends.tensorrt.gpu import Gpu
+from linewatch.inference.backends.tensorrt.library import Library
+from linewatch.inference.backends.tensorrt.network import LayerPrecisions
+
+Precision = Literal["fp32", "fp16", "int8"]
+RECIPE = 1  # count on when `build` or `half` make another plan of the same model
+
+
+class PlanKey(BaseModel):
+    """All that a plan depends on; another value in any field is another plan."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    engine: str
+    model_sha256: str
+    precision: Precision
+    rows: int
+    recipe: int = RECIPE
+    gpu: str | None  # None: built without one
+    compute_capability: str | None
+    driver: str | None
+    library: str
+    library_version: str
+
+    @property
+    def sha256(self) -> str:
+        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()
+
+
+class PlanRecord(BaseModel):
+    """What lies beside a plan."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    key: PlanKey
+    plan_sha256: str
+    built_in_s: float
+    precisions: LayerPrecisions
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A plan with its record. `was_ready`: it came from the cache."""
+
+    path: Path
+    record: PlanRecord
+    was_ready: bool
+    data: bytes = field(repr=False)
+
+
+def rows_per_run(task: Task, largest_rung: int) -> int:
+    """How many rows a plan computes at once, always: a screen's frames come alone, tiles by the ladder.
+
+    One number and not one per rung, for a row's bytes must not depend on how many came with it:
+    docs/decisions/0013-one-batch-shape-per-plan.md.
+    """
+    return 1 if task is Task.SCREEN else largest_rung
+
+
+@dataclass(frozen=True)
+class PlanCache:
+    """The plans in `folder` of one TensorRT and one GPU. Safe to use from several threads and processes."""
+
+    folder: Path
+    library: Library
+    gpu: Gpu | None  # None: for TensorRT-RTX, which builds without one
+
+    def key(self, manifest: EngineManifest, precision: Precision, rows: int) -> PlanKey:
+        return PlanKey(
+            engine=manifest.name,
+            model_sha256=manifest.model.sha256,
+            precision=precision,
+            rows=rows,
+            gpu=self.gpu.name if self.gpu else None,
+            compute_capability=self.gpu.compute_capability if self.gpu else None,
+            driver=self.gpu.driver if self.gpu else None,
+            library=self.library.flavour,
+            library_version=self.library.version,
+        )
+
+    def path(self, key: PlanKey) -> Path:
+        return self.folder / f"{key.engine}-{key.precision}-{key.sha256[:16]}.plan"
+
+    def find(self, key: PlanKey) -> Plan | None:
+        """The plan of that key; None when there is none, or it or its record is damaged."""
+        path = self.path(key)
+        try:
+            record = PlanRecord.model_validate_json(_record_of(path).read_bytes())
+            data = path.read_bytes()
+        except (OSError, ValidationError):
+            return None
+        if record.key != key or hashlib.sha256(data).hexdigest() != record.plan_sha256:
+            return None
+        return Plan(path, record, was_ready=True, data=data)
+
+    def make(
+        self,
+        key: PlanKey,
+        manifest: EngineManifest,
+        model: bytes,
+        watch: BuildWatch | None = None,
+        stop: threading.Event | None = None,
+    ) -> Plan:
+        """Build the plan of that key and keep it, in place of what may be there. Raises EngineError.
+
+        A reader sees the old plan, the new one or none, never half of one.
+        """
+        built = build(self.library, manifest, model, precision=key.precision, rows=key.rows, watch=watch, stop=stop)
+        record = PlanRecord(
+            key=key,
+            plan_sha256=hashlib.sha256(built.plan).hexdigest(),
+            built_in_s=built.built_in_s,
+            precisions=built.precisions,
+        )
+        path = self.path(key)
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            _replace(path, built.plan)
+            _replace(_record_of(path), record.model_dump_json(indent=1).encode())
+        except OSError as error:
+            raise EngineError(
+                f"{path}: cannot be written ({error.strerror}); expected a folder that the service may write to; "
+                "set inference.plan_dir"
+            ) from error
+        return Plan(path, record, was_ready=False, data=built.plan)
+
+
+def _record_of(path: Path) -> Path:
+    return path.with_suffix(".json")
+
+
+def _replace(path: Path, data: bytes) -> None:
+    """Write a file as a whole or not at all."""
+    partial = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}")
+    try:
+        with partial.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)

@@ -1,0 +1,177 @@
+"""Coils out of the history's database."""
+
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import compress
+from typing import Any, Final
+
+import numpy as np
+import sqlalchemy as sa
+
+from linewatch.contracts.alarm import Alarm
+from linewatch.contracts.errors import HistoryError
+from linewatch.contracts.frame import Cause
+from linewatch.contracts.verdict import CoilGrade, CoverageSpan, Quality, RollMark
+from linewatch.history.database import reading, shown
+from linewatch.history.queries import CoilRow, masks, passage, passage_of_each_camera, several_passages, spans
+from linewatch.history.spans import Coverage
+from linewatch.history.tables import ALARM, COIL, DEFECT, ROLL_MARK, ROLL_MARK_DEFECT, STRIP_WIDTH
+from linewatch.review.coil_record import CoilRecord, Identity, Masked, median_width_mm, no_masks, on_coil, shown_alarms
+from linewatch.review.defect_table import PhysicalDefects, ToldColumns, ToldDefect
+from linewatch.wire.encode import alarm_from, grade_from, roll_mark_from
+from linewatch.wire.schema import AlarmMessage, GradeBody, RollMarkMessage, canonical
+
+_SCORES: Final = ToldDefect._fields.index("class_scores")
+_ROWS_AT_ONCE: Final = 20_000
+
+
+@dataclass(frozen=True, slots=True)
+class InHistory:
+    """A coil of a history's database: by its id, or by the number of the passage that `linewatch coils` lists.
+
+    Reading raises HistoryError when the database cannot be read or does not hold it, and when the id came again: then
+    a passage must be named.
+    """
+
+    database: str
+    coil: str | None = None
+    passage: int | None = None
+
+    def __str__(self) -> str:
+        return f"history:{self.coil if self.passage is None else f'#{self.passage}'}"
+
+    def records(self, masked: Masked = no_masks) -> Iterator[CoilRecord]:
+        """The passage that is named, or the coil's under each camera."""
+        with self._rows() as (connection, rows):
+            for row in rows:
+                yield read_passage(connection, row.passage, masked)
+
+    def record(self, masked: Masked = no_masks) -> CoilRecord:
+        """The passage that is named, or the coil's under the only camera."""
+        with self._rows() as (connection, rows):
+            if len(rows) > 1:
+                raise several_passages(rows[0].coil, rows)
+            return read_passage(connection, rows[0].passage, masked)
+
+    @contextmanager
+    def _rows(self) -> Iterator[tuple[sa.Connection, list[CoilRow]]]:
+        with reading(self.database) as connection:
+            if self.passage is None:
+                assert self.coil is not None
+                yield connection, passage_of_each_camera(connection, self.coil)
+                return
+            row = passage(connection, self.passage)
+            if self.coil not in (None, row.coil):
+                raise HistoryError(
+                    f"passage {self.passage} is of coil {row.coil!r}, not {self.coil!r}; name one of both"
+                )
+            yield connection, [row]
+
+
+def read_passage(connection: sa.Connection, number: int, masked: Masked = no_masks) -> CoilRecord:
+    """The passage of that number, which there is, as far as it is stored."""
+    coil = connection.execute(sa.select(COIL).filter_by(id=number)).one()
+    told, numbers, dropped = _told(connection, number)
+    found = PhysicalDefects.among(coil.coil, coil.side, coil.camera, told)
+    coverage = _coverage(connection, number)
+    reached_mm = [span.along_mm[1] for span in coverage.spans[-1:]]
+    ended = coil.ended_unix_ns is not None
+    return CoilRecord(
+        coil=coil.coil,
+        side=coil.side,
+        camera=coil.camera,
+        source=f"passage {number} of the history {shown(str(connection.engine.url))}",
+        passage=number,
+        defects=found.defects,
+        length_mm=max([*reached_mm, coil.more["along_mm"] if ended else 0.0]),
+        complete=ended,
+        encoded=coil.encoded,
+        inspected_at=datetime.fromtimestamp(coil.begun_unix_ns / 1e9, UTC),
+        strip_mm=None if coil.strip_left_mm is None else (coil.strip_left_mm, coil.strip_right_mm),
+        width_mm=_width_mm(connection, number),
+        spans=coverage.spans,
+        still_open=found.still_open,
+        masks=_masks(connection, set(masked(found.defects)), found.merged, numbers),
+        mask_dropped=frozenset(found.merged.get(name, name) for name in dropped),
+        alarms=shown_alarms(coil.coil, _alarms(connection, coil)),
+        engines=coverage.engines,
+        identities=(Identity("configuration", coil.config),) if coil.config else (),
+        grade=_grade(coil.more),
+        excluded_mm=_excluded_mm(coil.more),
+        roll_marks=_roll_marks(connection, number),
+        periodic=_periodic(connection, number),
+    )
+
+
+def _told(connection: sa.Connection, number: int) -> tuple[ToldColumns, dict[str, int], list[str]]:
+    """All that was told, the rows' numbers by name, and the names of those that lack a part of their mask."""
+    told, numbers, dropped = ToldColumns(), dict[str, int](), list[str]()
+    columns: list[Any] = [DEFECT.c[name] for name in ToldDefect._fields]
+    columns[_SCORES] = sa.cast(DEFECT.c.class_scores, sa.Text)
+    of_coil = sa.select(sa.func.min(DEFECT.c.id), sa.func.max(DEFECT.c.id)).filter_by(coil_id=number)
+    first, last = connection.execute(of_coil).one()
+    # As they lie in the table, which its indices on the coil would keep the database from: that takes twice as long.
+    wanted = sa.select(*columns, DEFECT.c.id, DEFECT.c.mask_dropped).where(DEFECT.c.id.between(first, last))
+    wanted = wanted.where(DEFECT.c.coil_id + 0 == number).order_by(DEFECT.c.id)
+    for rows in connection.execute(wanted, execution_options={"yield_per": _ROWS_AT_ONCE}).partitions():
+        *values, ids, without = zip(*rows, strict=True)
+        told.add(values)
+        numbers.update(zip(values[0], ids, strict=True))
+        dropped += compress(values[0], without)
+    return told, numbers, dropped
+
+
+def _masks(
+    connection: sa.Connection, wanted: set[str], merged: dict[str, str], numbers: dict[str, int]
+) -> dict[str, list[np.ndarray]]:
+    owners = {numbers[name]: name for name in wanted}
+    owners |= {numbers[name]: owner for name, owner in merged.items() if owner in wanted}
+    parts: defaultdict[str, list[np.ndarray]] = defaultdict(list)
+    for defect, part in masks(connection, sorted(owners)):
+        parts[owners[defect]].append(on_coil(part))
+    return dict(parts)
+
+
+def _coverage(connection: sa.Connection, number: int) -> Coverage:
+    coverage = Coverage()
+    for row in spans(connection, number):
+        cause = Cause(row.cause) if row.cause else None
+        coverage.add(CoverageSpan(row.first_line, row.lines, row.along_mm, Quality(row.quality), cause), row.engines)
+    return coverage
+
+
+def _width_mm(connection: sa.Connection, number: int) -> float | None:
+    rows = connection.execute(sa.select(STRIP_WIDTH).filter_by(coil_id=number))
+    return median_width_mm({row.width_mm: row.frames for row in rows})
+
+
+def _alarms(connection: sa.Connection, coil: Any) -> list[Alarm]:
+    """All that were told while it was under the camera."""
+    then = {name: getattr(coil, name) for name in ("service_id", "journal", "epoch")}
+    wanted = sa.select(sa.cast(ALARM.c.body, sa.Text)).filter_by(**then, coil_ordinal=coil.ordinal)
+    bodies = connection.execute(wanted.order_by(ALARM.c.sequence)).scalars()
+    return [alarm_from(AlarmMessage.model_validate_json(body)) for body in bodies]
+
+
+def _grade(more: dict[str, Any] | None) -> CoilGrade | None:
+    body = (more or {}).get("grade")
+    return None if body is None else grade_from(GradeBody.model_validate_json(canonical(body)))
+
+
+def _excluded_mm(more: dict[str, Any] | None) -> tuple[float, float]:
+    told = more or {}
+    return told.get("head_excluded_mm", 0.0), told.get("tail_excluded_mm", 0.0)
+
+
+def _roll_marks(connection: sa.Connection, number: int) -> tuple[RollMark, ...]:
+    wanted = sa.select(sa.cast(ROLL_MARK.c.body, sa.Text)).filter_by(coil_id=number).order_by(ROLL_MARK.c.id)
+    bodies = connection.execute(wanted).scalars()
+    return tuple(roll_mark_from(RollMarkMessage.model_validate_json(body)) for body in bodies)
+
+
+def _periodic(connection: sa.Connection, number: int) -> frozenset[str]:
+    named = sa.select(ROLL_MARK_DEFECT.c.defect).join(ROLL_MARK).where(ROLL_MARK.c.coil_id == number)
+    return frozenset(connection.execute(named).scalars())

@@ -1,0 +1,52 @@
+"""Coils graded again, without their pixels, from what was stored of them; by the code that graded them at first."""
+
+from dataclasses import dataclass
+
+from linewatch.contracts.verdict import CoilGrade, Quality
+from linewatch.decision.grading.grade import grade_coil
+from linewatch.decision.grading.severity import GradingRules, severities_of
+from linewatch.review.coil_record import CoilRecord
+
+
+@dataclass(frozen=True, slots=True)
+class Regraded:
+    """A coil's grade now, beside the stored one.
+
+    ended: its end is known. changed_severities: defects that have another severity now.
+    """
+
+    coil: str
+    side: str
+    camera: str
+    ended: bool
+    before: CoilGrade | None
+    now: CoilGrade
+    changed_severities: int
+
+    @property
+    def changed(self) -> bool:
+        """Whether the grade is another one; a coil that had none has one now."""
+        return self.before is None or self.before.grade != self.now.grade
+
+    @property
+    def added(self) -> tuple[str, ...]:
+        """Limits that are exceeded now and were not."""
+        before = {reason.rule for reason in self.before.reasons} if self.before else set()
+        return tuple(reason.rule for reason in self.now.reasons if reason.rule not in before)
+
+    @property
+    def dropped(self) -> tuple[str, ...]:
+        """Limits that were exceeded and are no longer."""
+        now = {reason.rule for reason in self.now.reasons}
+        return tuple(reason.rule for reason in self.before.reasons if reason.rule not in now) if self.before else ()
+
+
+def regrade(coil: CoilRecord, rules: GradingRules) -> Regraded:
+    """The coil by these rules, without the ends that were excluded when it passed: what was closed of it."""
+    rules = rules.excluding(*coil.excluded_mm)
+    closed = [defect for defect in coil.defects if defect.id not in coil.still_open]
+    inspected = [span.along_mm for span in coil.spans if span.quality is Quality.INSPECTED]
+    now = grade_coil(rules, closed, inspected, coil.length_mm, coil.periodic)
+    severities = severities_of(closed, rules)
+    changed = sum(defect.severity != severity for defect, severity in zip(closed, severities, strict=True))
+    return Regraded(coil.coil, coil.side, coil.camera, coil.complete, coil.grade, now, changed)

@@ -1,0 +1,183 @@
+"""Coil records as the strips that are compared: physical defects with outlines, what was looked at, by what."""
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import zip_longest
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from linewatch.contracts.errors import JournalError
+from linewatch.contracts.manifest import Task
+from linewatch.contracts.verdict import Quality, StripBox
+from linewatch.geometry.outlines import UM_PER_MM, Outlines, rungs_of
+from linewatch.history.spans import stretches_of
+from linewatch.review.coil_record import CoilRecord
+from linewatch.review.defect_table import Defects
+from linewatch.review.pairing import FoundDefect
+
+_TIMING = re.compile(rb'"timing":\{[^}]*\}')
+
+
+class StripKey(NamedTuple):
+    """One passage of one side of a coil below one camera. passage: 0, then 1 where a file has that coil again."""
+
+    coil: str
+    side: str
+    camera: str
+    passage: int
+
+    def __str__(self) -> str:
+        again = f" (passage {self.passage + 1})" if self.passage else ""
+        return f"{self.coil} {self.side} {self.camera}{again}"
+
+
+@dataclass(frozen=True, slots=True)
+class StripFindings:
+    """What a record, which has all masks, tells of one strip.
+
+    defects: one per physical defect, by position: the parts of one that was closed for its length are one (its class is
+    the one with the larger area). outlines: theirs, in the same order. owner: of each of the record's defects the id in
+    `defects`. inspected, degraded, missed: stretches in mm. engines: of each task, the mm that each engine identity
+    looked at.
+    """
+
+    key: StripKey
+    record: CoilRecord
+    defects: tuple[FoundDefect, ...]
+    outlines: Outlines
+    owner: tuple[str, ...]
+    inspected: np.ndarray
+    degraded: np.ndarray
+    missed: np.ndarray
+    engines: dict[Task, dict[str, float]]
+
+
+def strips_of(records: Iterable[CoilRecord]) -> tuple[StripFindings, ...]:
+    """Their strips, in the order in which they came."""
+    passages: Counter[tuple[str, str, str]] = Counter()
+    strips = []
+    for record in records:
+        name = (record.coil, record.side, record.camera)
+        strips.append(_strip(StripKey(*name, passages[name]), record))
+        passages[name] += 1
+    return tuple(strips)
+
+
+def same_verdicts(one: Path, other: Path) -> bool:
+    """Whether two verdict files are the same bytes but for the timing. Raises JournalError when one cannot be read."""
+    try:
+        with one.open("rb") as ours, other.open("rb") as theirs:
+            return all(
+                line == like or _TIMING.sub(b"", line or b"") == _TIMING.sub(b"", like or b"")
+                for line, like in zip_longest(ours, theirs)
+            )
+    except OSError as error:
+        raise JournalError(f"cannot read {error.filename}: {error.strerror}; expected a verdict file") from error
+
+
+def _strip(key: StripKey, record: CoilRecord) -> StripFindings:
+    owner = _owners(record.defects)
+    parts: dict[str, list[FoundDefect]] = {}
+    for one, root in zip(record.defects, owner, strict=True):
+        found = FoundDefect(one.id, one.defect_class, one.confidence, one.area_mm2, one.box)
+        parts.setdefault(root, []).append(found)
+    wholes = {root: _as_one(root, those) for root, those in parts.items()}
+    order = sorted(wholes, key=lambda root: (wholes[root].box.along_mm, wholes[root].box.across_mm, root))
+    place = {root: number for number, root in enumerate(order)}
+    engines: dict[Task, dict[str, float]] = {}
+    tasks = tuple(Task)  # a frame names its engines in this order
+    for use in record.engines:
+        if use.place < len(tasks):
+            engines.setdefault(tasks[use.place], {})[use.engine] = use.length_mm
+    return StripFindings(
+        key=key,
+        record=record,
+        defects=tuple(wholes[root] for root in order),
+        outlines=_outlines(record, np.array([place[root] for root in owner], np.int64), len(order)),
+        owner=owner,
+        inspected=stretches_of(record.spans, Quality.INSPECTED),
+        degraded=stretches_of(record.spans, Quality.DEGRADED),
+        missed=stretches_of(record.spans, Quality.MISSED),
+        engines=engines,
+    )
+
+
+def _owners(defects: Defects) -> tuple[str, ...]:
+    """Of each defect itself, or where being a part leads to; a ring, which no service tells, ends where it closes."""
+    part_of = {name: first for name, first in zip(defects.ids, defects.part_of, strict=True) if first is not None}
+
+    def root(name: str) -> str:
+        seen = {name}
+        while (first := part_of.get(name)) is not None and first not in seen:
+            seen.add(first)
+            name = first
+        return name
+
+    return tuple(root(name) for name in defects.ids)
+
+
+def _as_one(name: str, parts: list[FoundDefect]) -> FoundDefect:
+    if len(parts) == 1 and parts[0].id == name:
+        return parts[0]
+    area_of: dict[str, float] = {}
+    for part in parts:
+        area_of[part.defect_class] = area_of.get(part.defect_class, 0.0) + part.area_mm2
+    return FoundDefect(
+        name,
+        defect_class=min(area_of, key=lambda one: (-area_of[one], one)),
+        confidence=max(part.confidence for part in parts),
+        area_mm2=sum(part.area_mm2 for part in parts),
+        box=StripBox(
+            (min(part.box.across_mm[0] for part in parts), max(part.box.across_mm[1] for part in parts)),
+            (min(part.box.along_mm[0] for part in parts), max(part.box.along_mm[1] for part in parts)),
+        ),
+    )
+
+
+def _outlines(record: CoilRecord, whole: np.ndarray, count: int) -> Outlines:
+    """Of all whole defects. whole: of each of the record's defects the place among them.
+
+    A mask fills the box of its defect, which knows where its lines and columns are in mm; without one, or without all
+    of it, the box is the outline.
+    """
+    defects = record.defects
+    boxes_um = np.rint(np.hstack([defects.along_mm, defects.across_mm]) * UM_PER_MM).astype(np.int64)
+    boxes_um[:, 1::2] = np.maximum(boxes_um[:, 1::2], boxes_um[:, 0::2] + 1)
+    parts = [() if name in record.mask_dropped else record.masks.get(name, ()) for name in defects.ids]
+    masked = np.array([bool(those) for those in parts], bool)
+    of, rungs = np.flatnonzero(~masked), boxes_um[~masked]
+    if masked.any():
+        whose, ladders = _ladders(parts, boxes_um)
+        of, rungs = np.concatenate([of, whose]), np.concatenate([rungs, ladders])
+    of = whole[of]
+    order = np.argsort(of, kind="stable")
+    return Outlines(count, of[order], rungs[order])
+
+
+def _ladders(parts: Sequence[Sequence[np.ndarray]], boxes_um: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Of the masks of defects their rungs, as `geometry.outlines` has them, each part's apart; laid over the boxes."""
+    flat = [part for those in parts for part in those]
+    part = np.repeat(np.arange(len(flat)), [len(one) for one in flat])
+    of_part = np.repeat(np.arange(len(parts)), [len(those) for those in parts])
+    runs, of = np.concatenate(flat).astype(np.int64), of_part[part]
+    first, left = np.full((2, len(parts)), np.iinfo(np.int64).max)
+    last, right = np.full((2, len(parts)), np.iinfo(np.int64).min)
+    np.minimum.at(first, of, runs[:, 0])
+    np.maximum.at(last, of, runs[:, 0])
+    np.minimum.at(left, of, runs[:, 1])
+    np.maximum.at(right, of, runs[:, 2])
+    boxes = boxes_um[of]
+    line_mm = (boxes[:, 1] - boxes[:, 0]) / (last + 1 - first)[of] / UM_PER_MM
+    along_mm = boxes[:, 0] / UM_PER_MM + (runs[:, 0] - first[of]) * line_mm
+    whose, rungs = rungs_of(along_mm, runs, part, line_mm)
+    whose = of_part[whose]
+    boxes = boxes_um[whose]
+    um_per_px = (boxes[:, 3] - boxes[:, 2]) / (right - left)[whose]
+    for column in (2, 3):
+        rungs[:, column] = np.rint(boxes[:, 2] + (rungs[:, column] - left[whose]) * um_per_px)
+    rungs[:, 3] = np.maximum(rungs[:, 3], rungs[:, 2] + 1)
+    return whose, rungs

@@ -1,0 +1,1 @@
+"""The trainings of the shipped engines: screen, classify, segment."""

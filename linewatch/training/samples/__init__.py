@@ -1,0 +1,1 @@
+"""Training samples: cut out of real pictures, composed, augmented."""

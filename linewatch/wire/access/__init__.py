@@ -1,0 +1,1 @@
+"""Who may connect and command: keys, roles and the audit trail."""

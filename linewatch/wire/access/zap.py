@@ -1,0 +1,42 @@
+"""Answers libzmq whether a CURVE key may connect (ZeroMQ RFC 27, ZAP)."""
+
+from types import TracebackType
+from typing import Self
+
+import zmq
+from zmq.utils import z85
+
+from linewatch.wire.access.allow_list import AllowList
+from linewatch.wire.endpoints import ZAP_DOMAIN
+
+_ADDRESS = "inproc://zeromq.zap.01"
+
+
+class Doorkeeper:
+    """Serves every armed socket of one context; opened, answered and closed by one thread.
+
+    Every message of a connection that it let in bears the public key, in Z85, as its `User-Id`.
+    """
+
+    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], allowed: AllowList) -> None:
+        self._context = context
+        self._allowed = allowed
+
+    def __enter__(self) -> Self:
+        self.socket = self._context.socket(zmq.REP)
+        self.socket.linger = 0
+        self.socket.bind(_ADDRESS)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.socket.close()
+
+    def answer(self) -> None:
+        """Answer one handshake that waits. libzmq is the only one who can ask: the address is within the process."""
+        version, request_id, domain, _, _, mechanism, *credentials = self.socket.recv_multipart()
+        key = z85.encode(credentials[0]) if domain == ZAP_DOMAIN and mechanism == b"CURVE" else b""
+        known = self._allowed.find(key) is not None
+        status = (b"200", b"OK", key) if known else (b"400", b"this key is not allowed", b"")
+        self.socket.send_multipart([version, request_id, *status, b""])

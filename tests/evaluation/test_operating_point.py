@@ -1,0 +1,154 @@
+"""Operating points: exact intervals, and limits that keep a budget of false calls where that leaves something."""
+
+import math
+import shutil
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from experiments.false_calls import ship
+from linewatch.contracts.manifest import CallLimit, EngineManifest, Task
+from linewatch.evaluation.findings import Found, Looked
+from linewatch.evaluation.operating_point import (
+    SLACK,
+    USEFUL,
+    Judged,
+    Rate,
+    binomial_interval,
+    calls,
+    choose,
+    poisson_interval,
+)
+
+MM2_PER_PX = 0.5
+scores = st.sampled_from([0.2, 0.45, 0.55, 0.72, 0.88, 0.93, 0.975, 0.995])
+
+
+@pytest.mark.parametrize(
+    ("count", "low", "high"),
+    [(0, 0.0, 3.688879), (1, 0.0253178, 5.5716434), (7, 2.814363, 14.422675), (300, 267.009275, 335.941126)],
+)
+def test_poisson_intervals_are_those_of_the_tables(count, low, high):
+    """Garwood's, by the chi-square quantiles (computed with SciPy 1.17.1)."""
+    assert poisson_interval(count) == pytest.approx((low, high), rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("hits", "count", "low", "high"),
+    [
+        (0, 27, 0.0, 0.1277029),
+        (3, 10, 0.0667395, 0.6524529),
+        (10, 10, 0.6915029, 1.0),
+        (400, 649, 0.5776898, 0.6539126),
+    ],
+)
+def test_binomial_intervals_are_those_of_the_tables(hits, count, low, high):
+    """Clopper and Pearson's, by the beta quantiles (computed with SciPy 1.17.1)."""
+    assert binomial_interval(hits, count) == pytest.approx((low, high), rel=1e-5)
+
+
+def found(frame, confidence, peak=1.0, area_mm2=100.0, true=(), name="scratch"):
+    return Found(
+        frame=frame, defect_class=name, confidence=confidence, peak=peak, area_mm2=area_mm2, tile=False, true=true
+    )
+
+
+def looked(*defects, clean, pieces=0, source="strip", area_m2=1.0, names=None):
+    return Looked(
+        source=source,
+        fold=0,
+        frames=tuple(names or (f"{number}.jpg" for number in range(len(clean)))),
+        clean=clean,
+        area_m2=area_m2,
+        true=("scratch",) * pieces,
+        found=defects,
+    )
+
+
+@st.composite
+def strips(draw):
+    """A clean frame and a defective one of several pieces, with defects of any sureness on both."""
+    pieces = draw(st.integers(1, 12))
+    areas = st.sampled_from([5.0, 40.0, 120.0, 700.0])
+    false = [found(0, c, p, a) for c, p, a in draw(st.lists(st.tuples(scores, scores, areas), max_size=12))]
+    right = [
+        found(1, c, p, a, (n,))
+        for c, p, a, n in draw(st.lists(st.tuples(scores, scores, areas, st.integers(0, pieces - 1)), max_size=20))
+    ]
+    return looked(*false, *right, clean=(True, False), pieces=pieces)
+
+
+@settings(max_examples=40, deadline=None)
+@given(strips(), st.sampled_from([0.0, 1000.0, 4000.0]))
+def test_the_budget_is_kept_or_the_class_has_no_more_than_its_least_share(strip, budget):
+    limits = choose([strip], ["scratch"], budget, MM2_PER_PX)
+    judged = Judged([(strip, limits)], MM2_PER_PX)
+    everything = Judged([(strip, {})], MM2_PER_PX).recall("strip")["all"].hits
+    hits, rate = judged.recall("strip")["all"].hits, judged.false_calls("strip")["all"].per_1000_m2
+    assert rate <= budget or hits >= USEFUL * everything > 0
+
+
+@settings(max_examples=40, deadline=None)
+@given(strips())
+def test_a_larger_budget_finds_no_less_but_for_the_slack(strip):
+    everything = Judged([(strip, {})], MM2_PER_PX).recall("strip")["all"].hits
+    hits = [
+        Judged([(strip, choose([strip], ["scratch"], budget, MM2_PER_PX))], MM2_PER_PX).recall("strip")["all"].hits
+        for budget in (4000.0, 8000.0, math.inf)
+    ]
+    assert hits[2] == everything
+    usual = [one for one in hits[:2] if one >= USEFUL * everything]
+    assert usual == hits[:2]
+    assert hits[1] >= hits[0] - SLACK * everything
+
+
+def test_where_true_and_false_can_be_told_apart_nothing_is_lost():
+    strip = looked(found(0, 0.6), found(1, 0.93, true=(0,)), clean=(True, False), pieces=1)
+    limits = choose([strip], ["scratch"], 0.0, MM2_PER_PX)
+    judged = Judged([(strip, limits)], MM2_PER_PX)
+    assert judged.false_calls("strip")["all"].count == 0
+    assert judged.recall("strip")["all"].hits == 1
+
+
+def test_a_frame_with_a_wrong_label_does_not_choose_but_is_judged():
+    strip = looked(
+        found(0, 0.97), found(1, 0.6, true=(0,)), clean=(True, False), pieces=1, names=("0d1b42754.jpg", "b.jpg")
+    )
+    limits = choose([strip], ["scratch"], 0.0, MM2_PER_PX)
+    judged = Judged([(strip, limits)], MM2_PER_PX)
+    assert judged.recall("strip")["all"].hits == 1
+    assert judged.false_calls("strip")["all"] == Rate(1, 1.0)
+    assert judged.false_calls("strip", mislabelled=False)["all"] == Rate(0, 0.0)
+
+
+def test_a_piece_counts_once_however_many_defects_lie_on_it():
+    strip = looked(found(0, 0.9, true=(0,)), found(0, 0.9, true=(0, 1)), clean=(False,), pieces=3)
+    share = Judged([(strip, {})], MM2_PER_PX).recall("strip")["scratch"]
+    assert (share.hits, share.count) == (2, 3)
+
+
+def test_limits_are_of_the_called_class():
+    limit = {"scratch": CallLimit(confidence=0.9)}
+    assert not calls(found(0, 0.8), limit, MM2_PER_PX)
+    assert calls(found(0, 0.8, name="sliver"), limit, MM2_PER_PX)
+
+
+def test_limits_are_shipped_to_the_classifier_and_its_siblings_alone(tmp_path):
+    shutil.copytree("engines", tmp_path / "engines", ignore=shutil.ignore_patterns("*.onnx", "*.png"))
+    classes = EngineManifest.model_validate_json(Path("engines/classify/manifest.json").read_bytes()).classes
+    limits = {name: CallLimit(confidence=0.5, peak=0.9, area_px=number) for number, name in enumerate(classes)}
+    assert ship(limits, tmp_path / "engines") == ["classify", "classify-int8", "classify-uint8"]
+    for path in sorted((tmp_path / "engines").glob("*/manifest.json")):
+        manifest = EngineManifest.model_validate_json(path.read_bytes())
+        before = EngineManifest.model_validate_json(Path("engines", *path.parts[-2:]).read_bytes())
+        wanted = limits if manifest.task is Task.CLASSIFY else {}
+        assert manifest == before.model_copy(update={"call_limits": wanted})
+
+
+def test_limits_must_be_of_every_class_or_none():
+    told = EngineManifest.model_validate_json(Path("engines/classify/manifest.json").read_bytes()).model_dump()
+    with pytest.raises(ValidationError, match="one for each class"):
+        EngineManifest.model_validate(told | {"call_limits": {"scratch": {"confidence": 0.5}}})

@@ -1,0 +1,109 @@
+"""A strip whose every line says in its pixels which line it is, under a camera that an encoder triggers."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from linewatch.capture.admission import Admission
+from linewatch.capture.position.encoder_triggered import EncodedCamera
+from linewatch.capture.ring import FrameRing
+from linewatch.config.capture import CaptureSettings
+from linewatch.config.line import EncoderSettings, LineSettings
+from linewatch.contracts.frame import Frame, Grab
+from linewatch.contracts.ports import Camera
+from linewatch.simulation.camera import SimulatorCamera
+from linewatch.simulation.course import Course
+from linewatch.simulation.encoder import SpeedProfile
+
+BASE = 200
+
+
+def line_settings(**encoder: object) -> LineSettings:
+    fields: dict = {"counts_per_mm": 4.0, "counts_per_line": 4.0} | encoder
+    return LineSettings(width_px=32, frame_lines=16, mm_per_line=1.0, encoder=EncoderSettings(**fields))
+
+
+class NumberedStrip:
+    """As `simulation.Strip`: lines(first, count) of pixels, from which `line_numbers` reads the lines back."""
+
+    def __init__(self, total_lines: int, line: LineSettings) -> None:
+        self.total_lines = total_lines
+        self.line = line
+
+    def lines(self, first_line: int, count: int) -> np.ndarray:
+        numbers = np.arange(first_line, first_line + count)
+        assert numbers[0] >= 0
+        assert numbers[-1] < self.total_lines
+        out = np.full((count, self.line.width_px), 90, np.uint8)
+        for digit in range(3):
+            out[:, digit] = 20 + numbers // BASE**digit % BASE
+        return out
+
+
+def line_numbers(pixels: np.ndarray) -> list[int]:
+    digits = pixels[:, :3].astype(int) - 20
+    return (digits @ [BASE**digit for digit in range(3)]).tolist()
+
+
+def course(total_lines: int, turns: Sequence[tuple[int, int]] = ()) -> Course:
+    return Course(total_lines, tuple((at, min(at, back), 0.1) for at, back in sorted(turns) if at < total_lines))
+
+
+def raw_camera(route: Course, line: LineSettings, welds: Sequence[int] = (), speed: float = 5000.0) -> SimulatorCamera:
+    """What the camera tells, before anything was placed; 5 m/s."""
+    strip = NumberedStrip(route.total_lines, line)
+    profile = SpeedProfile.steady(route.rows * line.mm_per_line, speed)
+    return SimulatorCamera(strip, profile, None, "A", False, route, welds)  # type: ignore[arg-type]
+
+
+def admitted(camera: Camera, line: LineSettings, admission: Admission | None = None) -> list[Frame]:
+    """All frames of a raw camera's grabs, with a ring slot each."""
+    admission = admission or Admission(line, CaptureSettings(), FrameRing(4096, line.frame_lines, line.width_px))
+    encoded = EncodedCamera(camera, line)
+    frames: list[Frame] = []
+    while (grab := encoded.read()) is not None:
+        frames += admission.admit(grab)
+    return frames
+
+
+class Grabs:
+    """A camera over grabs that are there already."""
+
+    live = False
+
+    def __init__(self, grabs: Sequence[Grab]) -> None:
+        self.grabs: int | None = len(grabs)
+        self._left = iter(grabs)
+
+    def read(self) -> Grab | None:
+        return next(self._left, None)
+
+    def stop(self) -> None:
+        self._left = iter(())
+
+    def __enter__(self) -> "Grabs":
+        return self
+
+    def __exit__(self, *exc: object) -> None: ...
+
+
+def accounted(frames: Sequence[Frame], off_lines: int = 0) -> dict[int, bool]:
+    """Strip line -> whether it was seen. Each line once, coils end to end, nothing farther than that from its place."""
+    lines: dict[int, bool] = {}
+    head, before = 0, None
+    for frame in frames:
+        if before is not None and frame.coil != before.coil:
+            head += before.first_line + before.lines
+            assert frame.first_line == 0
+            assert frame.along_mm == 0.0
+        elif before is not None:
+            assert frame.first_line == before.first_line + before.lines
+        shown = [] if frame.pixels is None else line_numbers(frame.pixels[: frame.valid_lines])
+        for i in range(frame.lines):
+            line = head + frame.first_line + i
+            assert line not in lines
+            lines[line] = i < len(shown)
+            if lines[line]:
+                assert abs(shown[i] - line) <= off_lines, "a line of strip at another line's place"
+        before = frame
+    return lines
