@@ -1,0 +1,1 @@
+"""Decide what predictions mean: defects, roll marks, coverage, grades, alarms. Pure functions; start at `decide`."""

@@ -1,4 +1,4 @@
-"""Every millimetre is accounted for: how each line of a frame was looked at."""
+"""Account for every line of a frame as inspected, degraded or missed."""
 
 from dataclasses import dataclass
 
@@ -9,10 +9,10 @@ from linewatch.geometry.strip import StripScale
 
 
 def spans_of(prediction: Prediction) -> tuple[CoverageSpan, ...]:
-    """Spans that tile the frame's `lines` in order, without overlap and without empty ones.
+    """Return non-empty spans that cover the frame's `lines` in order, without overlap.
 
-    The valid lines are inspected, degraded or (where an engine failed) missed; the rest is missed for the frame's
-    fault.
+    The valid lines are inspected, degraded or, where an engine failed, missed. The remaining lines are missed with the
+    frame's fault as cause.
     """
     frame = prediction.frame
     valid = min(frame.valid_lines, frame.lines)
@@ -34,7 +34,7 @@ def spans_of(prediction: Prediction) -> tuple[CoverageSpan, ...]:
 
 @dataclass(frozen=True, slots=True)
 class CoverageSums:
-    """Millimetres and lines of a coil so far. missed_lines: (cause, lines), by cause."""
+    """Coverage of the coil so far, in millimetres. missed_lines: (cause, lines), sorted by cause."""
 
     inspected_mm: float = 0.0
     degraded_mm: float = 0.0

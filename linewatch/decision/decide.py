@@ -1,4 +1,4 @@
-"""Decisions of one camera: state in, state out. No clock, no I/O, no threads; equal input gives equal output."""
+"""Decide what one camera has seen: state in, state out. No clock, I/O or threads; equal input gives equal output."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
@@ -39,8 +39,8 @@ GRADED_LATE = "graded from where its data came: there were no rules before"
 
 
 @dataclass(frozen=True, slots=True)
-class CoilSoFar:
-    """The coil under the camera. `tracks` are its open defects, which end at `next_line` or go on there."""
+class RunningCoil:
+    """The coil under the camera. `tracks` are its open defects: each ends at `next_line` or continues there."""
 
     coil: str
     side: str
@@ -62,24 +62,24 @@ class CoilSoFar:
 
 @dataclass(frozen=True, slots=True)
 class DecisionState:
-    """All that decisions remember between frames."""
+    """Everything that is remembered between frames."""
 
-    coil: CoilSoFar | None = None
+    coil: RunningCoil | None = None
     alarms: Alarms = field(default_factory=Alarms)
     passed: tuple[str, ...] = ()  # names of the newest coils that ended
 
     @classmethod
     def initial(cls, standing: Iterable[Alarm] = ()) -> Self:
-        """Before the first frame. standing: alarms and shelves that the journal retains (restart after a crash)."""
+        """Return the state before the first frame. standing: alarms and shelves that the journal retained."""
         return cls(alarms=alarming.initial(standing))
 
 
 def decide(
     state: DecisionState, prediction: Prediction, rules: DecisionRules
 ) -> tuple[DecisionState, tuple[Decided, ...]]:
-    """The next frame's verdict, after the notices of a coil that ended and of one that began with it.
+    """Return the next frame's verdict, preceded by the notices of a coil that ended and of one that began with it.
 
-    Predictions come in strip order. Every frame gives exactly one verdict, inspected or not.
+    Predictions must come in strip order. Every frame gives exactly one verdict, whether it was inspected or not.
     """
     frame = prediction.frame
     notices: list[CoilNotice] = []
@@ -91,7 +91,7 @@ def decide(
         coil = None
     if coil is None:
         alarms, cleared = alarming.start_coil(alarms, rules, frame.coil, frame.side, frame.camera)
-        coil = CoilSoFar(
+        coil = RunningCoil(
             coil=frame.coil,
             side=frame.side,
             camera=frame.camera,
@@ -120,28 +120,29 @@ def decide(
 def attend(
     state: DecisionState, host: HostState, rules: DecisionRules
 ) -> tuple[DecisionState, tuple[AlarmNotice, ...]]:
-    """What the time and the host's state bring, between two frames; mostly nothing."""
+    """Return the alarm transitions that the clock and the host's state cause between two frames; usually none."""
     alarms, transitions = alarming.attend(state.alarms, host, rules)
     notices = (AlarmNotice(transitions, Timing()),) if transitions else ()
     return replace(state, alarms=alarms), notices
 
 
 def obey(state: DecisionState, order: AlarmOrder, rules: DecisionRules) -> tuple[DecisionState, AlarmNotice]:
-    """An operator's command, between two frames: always answered by one notice."""
+    """Carry out an operator's command between two frames. Every command is answered by exactly one notice."""
     alarms, transitions, refusal = alarming.obey(state.alarms, order, rules)
     notice = AlarmNotice(transitions, Timing(), order.command, refusal.text if refusal else None)
     return replace(state, alarms=alarms), notice
 
 
 def finish(state: DecisionState) -> tuple[CoilNotice, ...]:
-    """The end of the stream or of a coil: its notice with sums, defects closed, roll marks ended, alarms cleared; ()
-    without a coil.
+    """End the coil: return its notice with all sums, its defects closed, roll marks ended and alarms cleared.
+
+    Return () when no coil is under the camera.
     """
     return () if state.coil is None else (_end(state.coil, state.alarms)[1],)
 
 
-def _led_by(coil: CoilSoFar, rules: DecisionRules) -> CoilSoFar:
-    """The coil by the rules of its next frame: its data may have come while it runs, and hold for all of its grade."""
+def _led_by(coil: RunningCoil, rules: DecisionRules) -> RunningCoil:
+    """Return the coil under the rules of its next frame: data that arrive while it runs hold for its whole grade."""
     if coil.config != rules.config:
         coil = replace(coil, config=rules.config)
     now, then = rules.passage, coil.passage
@@ -167,7 +168,7 @@ def _noted(passage: Passage, notes: tuple[str, ...]) -> Passage:
     return replace(passage, notes=tuple(dict.fromkeys((*passage.notes, *notes))))
 
 
-def _end(coil: CoilSoFar, alarms: Alarms) -> tuple[Alarms, CoilNotice]:
+def _end(coil: RunningCoil, alarms: Alarms) -> tuple[Alarms, CoilNotice]:
     events = _marked(coil, close_all(coil.tracks), coil.end_mm)
     alarms, cleared = alarming.end_coil(alarms)
     coil = _count(coil, events)
@@ -179,11 +180,11 @@ def _end(coil: CoilSoFar, alarms: Alarms) -> tuple[Alarms, CoilNotice]:
     return alarms, replace(_notice(coil, CoilState.ENDED, events, cleared, grade), roll_marks=roll_marks)
 
 
-def _decide_frame(coil: CoilSoFar, prediction: Prediction, rules: DecisionRules) -> tuple[CoilSoFar, Verdict]:
+def _decide_frame(coil: RunningCoil, prediction: Prediction, rules: DecisionRules) -> tuple[RunningCoil, Verdict]:
     frame, edges = prediction.frame, prediction.edges
     spans = spans_of(prediction)
     pieces = find_pieces(prediction, rules)
-    # Class scores of different engines do not add up, nor do defects grow over lines that nobody saw.
+    # Class scores of different engines cannot be added, and a defect does not continue across lines that were missed.
     engines_changed = bool(pieces) and prediction.classes != coil.classes
     broken = engines_changed or frame.first_line != coil.next_line
     looked_through = all(span.quality is Quality.INSPECTED for span in spans)
@@ -238,7 +239,7 @@ def _strip_mm(edges: StripEdges | None, scale: StripScale) -> tuple[float, float
 
 
 def _genuine(events: tuple[DefectEvent, ...], rules: DecisionRules) -> list[Defect]:
-    """Defects that are complete, each once: what a roll mark may be made of."""
+    """Return each complete defect once: the candidates for roll marks."""
     return [
         event.defect
         for event in events
@@ -246,8 +247,8 @@ def _genuine(events: tuple[DefectEvent, ...], rules: DecisionRules) -> list[Defe
     ]
 
 
-def _count(coil: CoilSoFar, events: tuple[DefectEvent, ...]) -> CoilSoFar:
-    """A defect counts when it closes: then its class is final. One that merged counts as the other."""
+def _count(coil: RunningCoil, events: tuple[DefectEvent, ...]) -> RunningCoil:
+    """Count defects when they close, because their class is final then. A merged defect counts as the surviving one."""
     counts = dict(coil.defects_by_class)
     for event in events:
         if _closed_for_good(event):
@@ -255,8 +256,8 @@ def _count(coil: CoilSoFar, events: tuple[DefectEvent, ...]) -> CoilSoFar:
     return replace(coil, defects_by_class=tuple(sorted(counts.items())))
 
 
-def _marked(coil: CoilSoFar, events: tuple[DefectEvent, ...], end_mm: float | None = None) -> tuple[DefectEvent, ...]:
-    """The events, with those marked whose defects lie in an excluded end."""
+def _marked(coil: RunningCoil, events: tuple[DefectEvent, ...], end_mm: float | None = None) -> tuple[DefectEvent, ...]:
+    """Return the events, with `excluded` set on defects that lie in an excluded end of the coil."""
     passage = coil.passage
     if not (passage.head_mm or passage.tail_mm):
         return events
@@ -269,7 +270,7 @@ def _marked(coil: CoilSoFar, events: tuple[DefectEvent, ...], end_mm: float | No
 
 
 def _rated(tracks: tuple[Track, ...], rules: GradingRules | None) -> tuple[Track, ...]:
-    """Open defects with their severities by other rules than before."""
+    """Return open defects with their severities recomputed under other rules."""
     severities = severities_of([track.defect for track in tracks], rules) if rules else [None] * len(tracks)
     return tuple(
         replace(track, defect=replace(track.defect, severity=severity))
@@ -278,7 +279,7 @@ def _rated(tracks: tuple[Track, ...], rules: GradingRules | None) -> tuple[Track
 
 
 def _graded(
-    coil: CoilSoFar,
+    coil: RunningCoil,
     events: tuple[DefectEvent, ...],
     roll_marks: tuple[RollMark, ...],
     spans: tuple[CoverageSpan, ...] = (),
@@ -295,7 +296,7 @@ def _closed_for_good(event: DefectEvent) -> bool:
 
 
 def _notice(
-    coil: CoilSoFar,
+    coil: RunningCoil,
     state: CoilState,
     defects: tuple[DefectEvent, ...],
     alarms: tuple[Alarm, ...],

@@ -1,4 +1,4 @@
-"""What decides: the settings and the engines' thresholds, joined once at start."""
+"""The rules that decisions follow: settings and engine thresholds, joined once at start."""
 
 import math
 from collections.abc import Iterable, Mapping
@@ -29,13 +29,13 @@ class DecisionRules:
     class_thresholds: for every class of the classifier, the score from which it claims that class.
     pseudo_classes: what looks like a defect and is none (water, oil ...): reported, never alarmed.
     part_mm: a defect that has grown to this length along the strip is closed, and goes on as a part of its own.
-    call_limits: of each class, what a defect must reach to be called, where no sensitivity rule says otherwise; below
-        it is tentative. None: nothing. Areas in pixels of nominal_mm2_per_px.
-    outlined_classes: those that the segmenter knows: without an outline there is no such defect (false calls come
-        first). For the others the classifier's tile speaks alone.
-    sensitivity: where other scores and areas than `class_thresholds` and `min_area_mm2` hold.
-    grading: by which a coil is graded that begins under these rules; None: it is not.
-    side, camera: of alarms that no frame tells of.
+    call_limits: what a defect of each class must reach to be called, unless a sensitivity rule overrides it; below the
+        limit it is tentative. A class without an entry has no limit. Areas are in pixels of nominal_mm2_per_px.
+    outlined_classes: the classes that the segmenter knows. Without an outline such a defect is not reported, to keep
+        false calls low; for all other classes the classifier's tile suffices.
+    sensitivity: exceptions to `class_thresholds` and `min_area_mm2`, by class, zone and product.
+    grading: the grading rules of a coil that begins under these rules; None: the coil is not graded.
+    side, camera: used for alarms that do not come from a frame.
     """
 
     defect_threshold_u8: int
@@ -61,7 +61,7 @@ class DecisionRules:
     config: str = ""
 
     def __post_init__(self) -> None:
-        """Raises ConfigError for alarm rules that could never be raised, or contradict each other."""
+        """Raise ConfigError for alarm rules that can never alarm or that contradict each other."""
         self._agree()
         alarming = sorted(set(self.class_thresholds) - self.pseudo_classes)
         names: set[str] = set()
@@ -93,9 +93,9 @@ class DecisionRules:
             other = meanings.setdefault((rule.roll_mark, frozenset(rule.classes), size, count), rule)
             if other.priority is not rule.priority:
                 raise ConfigError(
-                    f"[[alarm]] '{other.name}' and '{rule.name}' are true of the same defects, one with priority "
-                    f"{other.priority}, the other with {rule.priority}; keep one of them, or tell them apart by class, "
-                    "size or count"
+                    f"[[alarm]] '{other.name}' and '{rule.name}' match the same defects, one with priority "
+                    f"{other.priority}, the other with {rule.priority}; keep one of them, or make them differ in "
+                    "class, size or count"
                 )
         for group, members in groups.items():
             if len(members) == 1:
@@ -122,7 +122,7 @@ class DecisionRules:
         passage: Passage | None = None,
         config: str = "",
     ) -> Self:
-        """The rules of one service. A setting overrides its manifest; raises ConfigError as above."""
+        """Join settings and manifests to rules. A setting overrides the manifest. Raises ConfigError as above."""
         threshold = segment.thresholds["defect"] if settings.defect_threshold is None else settings.defect_threshold
         return cls(
             defect_threshold_u8=byte_threshold(threshold),
@@ -149,11 +149,11 @@ class DecisionRules:
         )
 
     def reach(self, mm_per_step: float) -> int:
-        """How many pixels (or lines) apart two defect pixels may be and still be one defect; 1 is touching."""
+        """Return how many pixels (or lines) apart two pixels of one defect may lie; 1 means touching."""
         return math.floor(self.merge_gap_mm / mm_per_step + 1e-9) + 1
 
     def thresholds(self, classes: tuple[str, ...], places: Places) -> np.ndarray:
-        """float64 (len(places), len(classes)): the score from which each class is claimed at each place."""
+        """Return the score from which each class is claimed at each place: float64 (len(places), len(classes))."""
         usual = np.array([[self.class_thresholds[name] for name in classes]])
         if not self.sensitivity.rules:
             return usual.repeat(len(places), axis=0)
@@ -161,7 +161,7 @@ class DecisionRules:
         return np.where(np.isnan(confidence), usual, confidence)
 
     def least_area_mm2(self, classes: tuple[str, ...], code: np.ndarray, places: Places) -> np.ndarray:
-        """float64 (len(places),): the area from which a defect of class `classes[code]` is reported at its place."""
+        """Return the area from which a defect of class `classes[code]` is reported at its place: (len(places),)."""
         if not self.sensitivity.rules:
             return np.full(len(places), self.min_area_mm2)
         area_mm2 = self.sensitivity.minima(named(classes), places)[1][np.arange(len(places)), code]
@@ -175,7 +175,7 @@ class DecisionRules:
         area_mm2: np.ndarray,
         places: Places,
     ) -> np.ndarray:
-        """bool (len(places),): whether what is known of a defect of class `classes[code]` suffices to report it."""
+        """Return which defects of class `classes[code]` reach what is needed to be reported: bool (len(places),)."""
         reports = area_mm2 >= self.least_area_mm2(classes, code, places)
         if self.sensitivity.rules:
             least = self.sensitivity.minima(named(classes), places)[0][np.arange(len(places)), code]
@@ -192,7 +192,7 @@ class DecisionRules:
         area_mm2: np.ndarray,
         places: Places,
     ) -> np.ndarray:
-        """bool (len(places),): which are below what their class must reach to be called. tiled: it has no outline."""
+        """Return which defects stay below their class's call limit: bool (len(places),). tiled: without an outline."""
         if not self.call_limits:
             return np.zeros(len(places), bool)
         of_class = [self.call_limits.get(name, CallLimit(confidence=0.0)) for name in named(classes)]
@@ -207,17 +207,17 @@ class DecisionRules:
         return unsure | small
 
     def unoutlined(self, classes: tuple[str, ...]) -> np.ndarray:
-        """bool (len(classes),): the classes that a tile without an outline may hold."""
+        """Return which classes are reported from a tile without an outline: bool (len(classes),)."""
         return np.array([name not in self.outlined_classes for name in classes])
 
     def choose_classes(
         self, classes: tuple[str, ...], scores: np.ndarray, places: Places
     ) -> tuple[np.ndarray, np.ndarray]:
-        """The class that scores (len(places), len(classes)) speak for at each place, as its number among `named`, and
-        its score: int64 and float64 (len(places),).
+        """Choose the class at each place from scores (len(places), len(classes)).
 
-        The highest of the claimed real defect classes; failing that of the claimed pseudo-defects (so water never
-        hides a scratch); failing that of all, and the low confidence tells.
+        Return its index in `named(classes)` and its score: int64 and float64 (len(places),). The highest-scoring
+        claimed defect class wins. If no defect class is claimed, the highest claimed pseudo-defect wins, so water
+        never hides a scratch. If nothing is claimed, the highest score of all wins, with a correspondingly low score.
         """
         if not classes:
             return np.zeros(len(places), np.int64), np.zeros(len(places))
@@ -229,5 +229,5 @@ class DecisionRules:
 
 
 def named(classes: tuple[str, ...]) -> tuple[str, ...]:
-    """The classes that defects have where the engine names these."""
+    """Return the class names of defects for an engine with these classes; an engine without classes has one."""
     return classes or (UNCLASSIFIED,)

@@ -1,0 +1,1 @@
+"""Pure geometry: tiles, run-length masks, and millimetres on the strip."""

@@ -1,4 +1,4 @@
-"""The grid of tiles over a frame: which rectangles an engine looks at, and which of them show steel."""
+"""The grid of tiles over a frame, and which of its tiles show strip."""
 
 from linewatch.contracts.errors import ConfigError
 from linewatch.contracts.frame import StripEdges
@@ -6,10 +6,10 @@ from linewatch.contracts.tile import Tile
 
 
 def tile_grid(lines: int, width: int, tile_lines: int, tile_width: int, min_overlap: int = 0) -> tuple[Tile, ...]:
-    """The fewest tiles of one size that cover a frame of (lines, width) pixels exactly, evenly spread, left to right.
+    """Return the fewest tiles of one size that cover a frame of (lines, width) pixels, evenly spread, left to right.
 
-    Neighbours overlap by at least `min_overlap` pixels. No tile leaves the frame: a frame smaller than a tile raises
-    ConfigError, because an engine would otherwise judge pixels that nobody saw.
+    Neighbours overlap by at least `min_overlap` pixels. Tiles never extend beyond the frame: a frame smaller than a
+    tile raises ConfigError, because an engine would otherwise judge pixels that do not exist.
     """
     if tile_lines > lines or tile_width > width:
         raise ConfigError(
@@ -31,7 +31,7 @@ def _starts(extent: int, tile: int, min_overlap: int) -> list[int]:
 
 
 def tiles_on(tiles: tuple[Tile, ...], edges: StripEdges, valid_lines: int | None = None) -> tuple[Tile, ...]:
-    """Those tiles, in order, that show any of the strip (and any of the frame's first `valid_lines` lines)."""
+    """Return the tiles, in order, that show part of the strip and, if given, of the first `valid_lines` lines."""
     return tuple(
         tile
         for tile in tiles

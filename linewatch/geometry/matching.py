@@ -1,4 +1,4 @@
-"""Found defects against true ones, in strip millimetres. Comparing instances, not bytes or pixels."""
+"""Match found defects with true ones, instance by instance, in strip millimetres."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -9,12 +9,12 @@ import numpy as np
 from linewatch.contracts.verdict import StripBox
 
 MIN_OVERLAP = 0.1
-_MEETINGS_AT_ONCE = 1 << 21  # what `meetings` holds of them, unless one interval alone meets more
+_MEETINGS_AT_ONCE = 1 << 21  # pairs held at once, unless a single interval meets more
 
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """`found[found]` and `true[true]` are the same defect; `overlap` is the part of the smaller box that both share."""
+    """Indices of a found and a true instance that are the same defect; overlap: shared part of the smaller box."""
 
     found: int
     true: int
@@ -23,11 +23,10 @@ class Pair:
 
 @dataclass(frozen=True, slots=True)
 class Matching:
-    """Which found instances are right, and which true ones were found.
+    """Which found instances are right, and which true instances were found.
 
-    pairs: by (found, true). hit: true instances with any found one on them, each counted once however many pieces hit
-    it.
-    right: found instances on any true one, each counted once however many it covers.
+    pairs: sorted by (found, true). hit: true instances with at least one found instance on them, each listed once.
+    right: found instances on at least one true instance, each listed once.
     """
 
     pairs: tuple[Pair, ...]
@@ -38,12 +37,12 @@ class Matching:
 
     @property
     def recall(self) -> float:
-        """Share of the true instances that were found; 1 when there are none."""
+        """Return the share of true instances that were found; 1 when there are none."""
         return len(self.hit) / self.true_count if self.true_count else 1.0
 
     @property
     def precision(self) -> float:
-        """Share of the found instances that are right; 1 when there are none."""
+        """Return the share of found instances that are right; 1 when there are none."""
         return len(self.right) / self.found_count if self.found_count else 1.0
 
 
@@ -54,12 +53,12 @@ def match(
     tolerance_mm: float = 0.0,
     min_overlap: float = MIN_OVERLAP,
 ) -> Matching:
-    """Pair every found box with every true box that it shares ground with.
+    """Pair every found box with every true box that it overlaps.
 
-    Two boxes, the found one grown by `tolerance_mm` on all sides, are a pair when they overlap by at least
-    `min_overlap` of the smaller one's area (and by more than nothing). Of the smaller: so a coarse box over a small
-    defect counts, and so does a fragment of a large one; intersection over union would refuse both. Classes are not
-    asked: compare them over the pairs.
+    Two boxes, the found one grown by `tolerance_mm` on all sides, are a pair when their overlap is positive and at
+    least `min_overlap` of the smaller box's area. The smaller box is the reference so that a coarse box over a small
+    defect counts, and so does a fragment of a large one; intersection over union would refuse both. Classes are
+    ignored: compare them over the pairs.
     """
     grown = _corners(found) + np.array([-tolerance_mm, tolerance_mm, -tolerance_mm, tolerance_mm])
     truth = _corners(true)
@@ -78,11 +77,11 @@ def match(
 
 
 def meetings(one: np.ndarray, other: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Indices (i, j) of all half-open intervals `one[i]` and `other[j]`, rows (begin, end), that share ground.
+    """Yield indices (i, j) of all half-open intervals `one[i]` and `other[j]`, rows (begin, end), that overlap.
 
-    Every pair once, a window's worth at a time: memory follows what meets, not the product of both lengths.
+    Every pair comes once, in blocks, so memory follows the number of overlaps, not the product of both lengths.
     """
-    # Of two intervals that share ground either the later begins within the earlier, or they begin alike.
+    # Of two overlapping intervals either the later begins within the earlier, or both begin at the same place.
     yield from _begin_within(one, other, "left")
     for j, i in _begin_within(other, one, "right"):
         yield i, j
@@ -91,7 +90,7 @@ def meetings(one: np.ndarray, other: np.ndarray) -> Iterator[tuple[np.ndarray, n
 def _begin_within(
     hosts: np.ndarray, guests: np.ndarray, side: Literal["left", "right"]
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """(host, guest) of all guests that begin within a host; where both begin alike only for side "left"."""
+    """Yield (host, guest) of all guests that begin within a host; at the host's own begin only for side "left"."""
     order = np.argsort(guests[:, 0], kind="stable")
     begins = guests[order, 0]
     first = np.searchsorted(begins, hosts[:, 0], side)
@@ -106,7 +105,7 @@ def _begin_within(
         guest = order[
             np.repeat(first[start:stop] - (ends[start:stop] - window - before), window) + np.arange(len(host))
         ]
-        kept = guests[guest, 1] > guests[guest, 0]  # an empty one shares no ground
+        kept = guests[guest, 1] > guests[guest, 0]  # an empty interval overlaps nothing
         yield host[kept], guest[kept]
         start = stop
 

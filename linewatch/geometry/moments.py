@@ -1,4 +1,4 @@
-"""How a mask's pixels are spread: their length, width and direction, from sums that add up over its parts."""
+"""Length, width and direction of a mask, from moments that can be added over its parts."""
 
 import math
 from dataclasses import dataclass
@@ -11,8 +11,8 @@ import numpy as np
 class Spread:
     """The rectangle with the same second moments as a mask: exact for a straight bar at any angle.
 
-    orientation_deg: of its long side from the rolling direction, in (-90, 90]: 0 along the strip, 90 across it,
-    positive where it leads to higher *across* with growing *along*.
+    orientation_deg: angle of the long side to the rolling direction, in (-90, 90]: 0 along the strip, 90 across it,
+    positive where *across* grows with *along*.
     """
 
     length_mm: float
@@ -22,8 +22,9 @@ class Spread:
 
 @dataclass(frozen=True, slots=True)
 class Moments:
-    """Sums over a mask's pixels of 1, x, y, x^2, x y and y^2, x being 2 column + 1 and y 2 line + 1: whole numbers of
-    any size, so a mask's sums are those of its parts, however it was cut.
+    """Sums over a mask's pixels of 1, x, y, x^2, x y and y^2, with x = 2 column + 1 and y = 2 line + 1.
+
+    The sums are integers of any size, so those of a mask equal the sums of its parts exactly, however it was cut.
     """
 
     count: int = 0
@@ -35,12 +36,12 @@ class Moments:
 
     @classmethod
     def of(cls, runs: np.ndarray) -> Self:
-        """Of runs int32 (n, 3) as in `geometry.runs`, of lines below 2**20."""
+        """Return the moments of runs, int32 (n, 3) as in `geometry.runs`, with lines below 2**20."""
         return cls.of_each(runs, np.array([0]))[0] if len(runs) else cls()
 
     @classmethod
     def of_each(cls, runs: np.ndarray, begins: np.ndarray) -> list[Self]:
-        """The same of several masks at once, none of them empty: which of the runs each begins with."""
+        """Return the moments of several non-empty masks at once. begins: the index of each mask's first run."""
         line, start, stop = runs.astype(np.int64).T
         y, count = 2 * line + 1, stop - start
         x = stop * stop - start * start
@@ -49,7 +50,7 @@ class Moments:
         return [cls(*sums) for sums in np.add.reduceat(rows, begins).tolist()]
 
     def moved(self, lines: int) -> "Moments":
-        """The same mask, so many lines later."""
+        """Return the moments of the mask shifted by a number of lines."""
         by = 2 * lines
         return Moments(
             count=self.count,
@@ -71,9 +72,9 @@ class Moments:
         )
 
     def spread(self, mm_per_px: float, mm_per_line: float) -> Spread:
-        """In millimetres on the strip, of a mask that has pixels."""
-        square = 4 * self.count * self.count  # of half steps
-        # A pixel is an area, not a point: it has a twelfth of its side squared of its own.
+        """Return the spread of a non-empty mask, in millimetres on the strip."""
+        square = 4 * self.count * self.count  # in units of half steps
+        # A pixel is an area, not a point: it adds a twelfth of its side squared.
         across = ((self.count * self.xx - self.x * self.x) / square + 1 / 12) * mm_per_px**2
         along = ((self.count * self.yy - self.y * self.y) / square + 1 / 12) * mm_per_line**2
         both = (self.count * self.xy - self.x * self.y) / square * mm_per_px * mm_per_line

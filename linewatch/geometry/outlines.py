@@ -1,8 +1,8 @@
-"""Outlines as ladders of rectangles: fine enough to tell neighbours apart, coarse enough for a whole coil in memory.
+"""Outlines as ladders of rectangles: fine enough to separate neighbours, coarse enough to hold a whole coil in memory.
 
-A box says little of a scratch that crosses the strip; its mask, read rung by rung along the strip, says nearly all.
-Rungs are int64 rows (begin, end, left, right) in micrometres, begin and end along the strip: sums of them are exact,
-whatever their order.
+A bounding box describes a scratch that crosses the strip poorly; its mask, summarised rung by rung along the strip,
+describes it well. Rungs are int64 rows (begin, end, left, right) in micrometres, begin and end along the strip; integer
+sums are exact in any order.
 """
 
 from dataclasses import dataclass
@@ -24,14 +24,14 @@ class Outlines:
     rungs: np.ndarray
 
     def grown(self, tolerance_mm: float) -> "Outlines":
-        """Larger by half of `tolerance_mm` on every side, so that two which are that near to each other touch.
+        """Return the outlines grown by half of `tolerance_mm` on every side, so that outlines that close touch.
 
-        Between two rungs of one instance at most up to the middle of the gap: what overlaps counts once.
+        Two rungs of one instance grow at most to the middle of the gap between them, so that no area counts twice.
         """
         half = round(tolerance_mm * UM_PER_MM / 2)
         order = np.lexsort((self.rungs[:, 3], self.rungs[:, 2], self.rungs[:, 1], self.rungs[:, 0], self.of))
         of, rungs = self.of[order], self.rungs[order].copy()
-        # The rungs of one instance after another's along one axis, so that one pass over all finds the gaps.
+        # Lay the instances one after the other along one axis, so that one pass finds all gaps.
         offset = of * (np.ptp(rungs[:, 0:2]) + 4 * half + 4 if len(rungs) else 0)
         begin, end = rungs[:, 0] + offset, rungs[:, 1] + offset
         before = np.maximum.accumulate(np.append(np.iinfo(np.int64).min // 2, end[:-1]))
@@ -43,7 +43,7 @@ class Outlines:
         return Outlines(self.count, of, rungs)
 
     def areas(self) -> np.ndarray:
-        """int64 (count,): um^2."""
+        """Return the area of each instance in um^2: int64 (count,)."""
         areas = np.zeros(self.count, np.int64)
         np.add.at(areas, self.of, _area(self.rungs))
         return areas
@@ -51,7 +51,7 @@ class Outlines:
 
 @dataclass(frozen=True, slots=True)
 class Overlaps:
-    """Instances `one[k]` and `other[k]` share `shared[k]` um^2: every pair that shares any, once, sorted."""
+    """Instances `one[k]` and `other[k]` share `shared[k]` um^2. Every overlapping pair is listed once, sorted."""
 
     one: np.ndarray
     other: np.ndarray
@@ -59,7 +59,7 @@ class Overlaps:
 
 
 def overlaps(one: Outlines, other: Outlines) -> Overlaps:
-    """Which instances of both share ground, and how much of it."""
+    """Return which instances of both overlap, and by how much."""
     keys, sums = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
     for i, j in meetings(one.rungs[:, 0:2], other.rungs[:, 0:2]):
         ours, theirs = one.rungs[i], other.rungs[j]
@@ -76,10 +76,10 @@ def overlaps(one: Outlines, other: Outlines) -> Overlaps:
 def rungs_of(
     line: np.ndarray, runs: np.ndarray, of: np.ndarray, mm_per_line: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Runs as rungs: (of, int64 (n, 4) begin, end in um, left, right in columns), RUNG_MM long or less.
+    """Return runs as rungs of at most RUNG_MM: (of, int64 (n, 4): begin and end in um, left and right in columns).
 
-    line: (n,) where each run lies along the strip, in mm; runs: (n, 3) as in `geometry.runs`, sorted within each `of`;
-    of: whose they are, each one's together; mm_per_line: (n,).
+    line: (n,), the place of each run along the strip in mm. runs: (n, 3) as in `geometry.runs`, sorted within each
+    instance. of: (n,), the instance of each run, runs of one instance together. mm_per_line: (n,).
     """
     rung = np.floor(line / RUNG_MM).astype(np.int64)
     changes = np.ones(len(line), dtype=bool)

@@ -1,6 +1,6 @@
-"""Run-length masks: int32 (n, 3) rows (line, start_px, stop_px), sorted, [start, stop) half-open, never touching.
+"""Run-length masks: int32 (n, 3) rows (line, start_px, stop_px), sorted, half-open [start, stop), never touching.
 
-The same pixels always give the same rows, so masks can be compared and stored by their runs.
+Equal masks have equal rows, so masks can be compared and stored by their runs.
 """
 
 from collections.abc import Sequence
@@ -11,10 +11,10 @@ from linewatch.geometry.ranges import ranges
 
 
 def to_runs(mask: np.ndarray) -> np.ndarray:
-    """Runs of the nonzero pixels of a mask (lines, width)."""
+    """Return the runs of the nonzero pixels of a mask (lines, width)."""
     lines, width = mask.shape
     stride = width + 1  # a blank column ends each line's last run
-    flat = np.zeros(lines * stride + 1, dtype=bool)  # and a blank pixel lets the first line's first run begin
+    flat = np.zeros(lines * stride + 1, dtype=bool)  # and a blank pixel before the first line begins its first run
     flat[1:].reshape(lines, stride)[:, :width] = mask
     changes = np.flatnonzero(flat[1:] != flat[:-1])
     runs = np.empty((len(changes) // 2, 3), dtype=np.int32)
@@ -25,26 +25,26 @@ def to_runs(mask: np.ndarray) -> np.ndarray:
 
 
 def to_mask(runs: np.ndarray, lines: int, width: int) -> np.ndarray:
-    """The inverse of `to_runs`: a bool mask (lines, width). The runs must lie within it."""
+    """Return the bool mask (lines, width) of runs: the inverse of `to_runs`. The runs must lie within the mask."""
     mask = np.zeros((lines, width), dtype=bool)
     mask.ravel()[places(runs, width)] = True
     return mask
 
 
 def places(runs: np.ndarray, width: int) -> np.ndarray:
-    """int64 (pixels,): where the runs' pixels lie in an array (lines, width) that is laid out flat, in their order."""
+    """Return the flat indices of the runs' pixels in an array (lines, width), in order: int64 (pixels,)."""
     line, start, stop = runs.astype(np.int64).T
     return ranges(line * width + start, stop - start)
 
 
 def rectangle(left: int, top: int, right: int, bottom: int) -> np.ndarray:
-    """Runs of columns [left, right) on lines [top, bottom)."""
+    """Return the runs of columns [left, right) on lines [top, bottom)."""
     line = np.arange(top, bottom, dtype=np.int32)
     return np.stack([line, np.full_like(line, left), np.full_like(line, right)], axis=1)
 
 
 def union(parts: Sequence[np.ndarray]) -> np.ndarray:
-    """Runs of every pixel that is in any of the parts."""
+    """Return the runs of all pixels that are in at least one part."""
     if len(parts) == 1:
         return parts[0]
     runs = np.concatenate(parts).astype(np.int64)
@@ -60,17 +60,17 @@ def union(parts: Sequence[np.ndarray]) -> np.ndarray:
 
 
 def area_px(runs: np.ndarray) -> int:
-    """How many pixels the runs hold."""
+    """Return the number of pixels in the runs."""
     return int((runs[:, 2] - runs[:, 1]).sum())
 
 
 def last_per_column(runs: np.ndarray) -> np.ndarray:
-    """Of each column only its last pixel: all that a later line can be near to."""
+    """Return only the last pixel of each column, the only one that a later line can be close to."""
     return _one_per_column(runs)
 
 
 def first_per_column(runs: np.ndarray) -> np.ndarray:
-    """Of each column only its first pixel: all that an earlier line can be near to."""
+    """Return only the first pixel of each column, the only one that an earlier line can be close to."""
     return _one_per_column(runs[::-1])
 
 
@@ -80,7 +80,7 @@ def _one_per_column(runs: np.ndarray) -> np.ndarray:
     left = int(runs[:, 1].min())
     columns = np.full(int(runs[:, 2].max()) - left + 2, -1, dtype=np.int32)  # blank at both ends
     for line, start, stop in runs.tolist():
-        columns[start - left + 1 : stop - left + 1] = line  # the last to write stays
+        columns[start - left + 1 : stop - left + 1] = line  # the last run of a column wins
     changes = np.flatnonzero(columns[1:] != columns[:-1])
     line = columns[changes + 1]
     profile = np.stack([line, changes + left, np.append(changes[1:], 0) + left], axis=1)[line >= 0]
@@ -88,9 +88,9 @@ def _one_per_column(runs: np.ndarray) -> np.ndarray:
 
 
 def near(one: np.ndarray, other: np.ndarray, reach_px: int, reach_lines: int) -> np.ndarray:
-    """bool (len(one), len(other)): which runs have pixels at most `reach_px` columns and `reach_lines` lines apart.
+    """Return which runs have pixels at most `reach_px` columns and `reach_lines` lines apart.
 
-    A reach of 1 and 1 is 8-connectivity.
+    The result is bool (len(one), len(other)). A reach of 1 and 1 is 8-connectivity.
     """
     line, start, stop = one.T[:, :, None]
     return (

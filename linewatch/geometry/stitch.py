@@ -1,4 +1,4 @@
-"""Between tiles and the frame that they were cut from."""
+"""Cut tiles out of a frame, and put the engines' answers for tiles back together."""
 
 from collections.abc import Sequence
 
@@ -9,14 +9,14 @@ from linewatch.contracts.tile import Tile
 
 
 def cut(pixels: np.ndarray, tile: Tile) -> np.ndarray:
-    """The tile's view (tile.lines, tile.width) of a frame's pixels (lines, width). No copy."""
+    """Return the tile's view (tile.lines, tile.width) of a frame's pixels (lines, width), without a copy."""
     return pixels[tile.y : tile.y + tile.lines, tile.x : tile.x + tile.width]
 
 
 def stitch(tiles: Sequence[Tile], parts: np.ndarray, lines: int, width: int) -> np.ndarray:
-    """The inverse of `cut`: parts (len(tiles), tile.lines, tile.width) laid into a new frame (lines, width).
+    """Lay parts (len(tiles), tile.lines, tile.width) into a new frame (lines, width) of the same dtype.
 
-    Same dtype. Where tiles overlap the highest value wins, where none lies it is 0; the order of tiles does not matter.
+    Where tiles overlap the highest value wins; where no tile lies the value is 0. The order of tiles does not matter.
     """
     frame = np.zeros((lines, width), dtype=parts.dtype)
     for tile, part in zip(tiles, parts, strict=True):
@@ -28,10 +28,10 @@ def stitch(tiles: Sequence[Tile], parts: np.ndarray, lines: int, width: int) -> 
 def screen_tile_scores(
     score_map: np.ndarray, cell_px: int, tiles: Sequence[Tile], edges: StripEdges, valid_lines: int | None = None
 ) -> np.ndarray:
-    """What a whole-frame screen says of each tile: float32 (len(tiles),), the highest cell that shows it and the strip.
+    """Return the score of each tile from a whole-frame screen: its highest cell on the strip, float32 (len(tiles),).
 
-    score_map: float (frame lines / cell_px, frame width / cell_px). A cell counts for every tile that it touches; cells
-    wholly off the strip (or wholly at and after `valid_lines`) are ignored, and a tile left without cells scores 0.
+    score_map: float (frame lines / cell_px, frame width / cell_px). A cell counts for every tile that it touches. Cells
+    entirely off the strip, or entirely at or after `valid_lines`, are ignored; a tile without cells scores 0.
     """
     scores = np.zeros(len(tiles), dtype=np.float32)
     for i, tile in enumerate(tiles):

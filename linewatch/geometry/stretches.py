@@ -1,4 +1,4 @@
-"""Stretches of strip: half-open intervals along it, as float64 (n, 2) millimetres; how much they cover together."""
+"""Stretches of strip: half-open intervals along it, float64 (n, 2) in millimetres, and their total coverage."""
 
 from dataclasses import dataclass, field
 from typing import Self
@@ -7,8 +7,9 @@ import numpy as np
 
 
 def union(intervals: np.ndarray, gap_mm: float = 0.0) -> np.ndarray:
-    """float64 (n, 2), [begin, end) -> float64 (m, 2), ascending: those that overlap, or have at most the gap between
-    them, are one. Empty ones are left out.
+    """Join intervals that overlap or lie at most `gap_mm` apart, and drop empty ones.
+
+    intervals: float64 (n, 2), [begin, end). The result is float64 (m, 2), ascending and disjoint.
     """
     intervals = intervals[intervals[:, 1] > intervals[:, 0]]
     if not len(intervals):
@@ -20,7 +21,7 @@ def union(intervals: np.ndarray, gap_mm: float = 0.0) -> np.ndarray:
 
 
 def shared(one: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """What both cover, of disjoint ascending ones."""
+    """Return the intersection of two sets of disjoint, ascending stretches."""
     kept, i, j = [], 0, 0
     while i < len(one) and j < len(other):
         begin, end = max(one[i, 0], other[j, 0]), min(one[i, 1], other[j, 1])
@@ -34,12 +35,12 @@ def shared(one: np.ndarray, other: np.ndarray) -> np.ndarray:
 
 
 def length_mm(stretches: np.ndarray) -> float:
-    """How long they are together."""
+    """Return the total length of disjoint stretches."""
     return float((stretches[:, 1] - stretches[:, 0]).sum())
 
 
 def covered_mm(stretches: np.ndarray, begin_mm: np.ndarray, end_mm: np.ndarray) -> np.ndarray:
-    """How much of each interval [begin, end) they cover."""
+    """Return how much of each interval [begin, end) the stretches cover."""
     if not len(stretches):
         return np.zeros(len(begin_mm))
     before = np.repeat(np.cumsum(stretches[:, 1] - stretches[:, 0]), 2)
@@ -51,10 +52,10 @@ def covered_mm(stretches: np.ndarray, begin_mm: np.ndarray, end_mm: np.ndarray) 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Stretches:
-    """The union of intervals of a strip that goes by, in bounded memory.
+    """The union of intervals along a moving strip, in bounded memory.
 
-    kept: float64 (n, 2), disjoint, ascending. settled_mm: the length of what lies before `settled_to_mm`, of which no
-    more is known: the part of a later interval that reaches back behind it does not count.
+    kept: float64 (n, 2), disjoint, ascending. settled_mm: the covered length before `settled_to_mm`, where single
+    intervals are no longer known; the part of a later interval that reaches back before it does not count.
     """
 
     kept: np.ndarray = field(default_factory=lambda: np.empty((0, 2)))
@@ -62,24 +63,24 @@ class Stretches:
     settled_to_mm: float = -np.inf
 
     def add(self, intervals: np.ndarray, gap_mm: float = 0.0) -> Self:
-        """With float64 (n, 2) more; gaps up to `gap_mm` are closed."""
+        """Return the union with further intervals, float64 (n, 2); gaps up to `gap_mm` are closed."""
         if not len(intervals):
             return self
         intervals = np.maximum(intervals, self.settled_to_mm)
         return type(self)(union(np.concatenate([self.kept, intervals]), gap_mm), self.settled_mm, self.settled_to_mm)
 
     def behind(self, begin_mm: float) -> Self:
-        """Without what of `kept` lies before that place."""
+        """Return the stretches without the part of `kept` before `begin_mm`."""
         return type(self)(union(np.maximum(self.kept, begin_mm)), self.settled_mm, self.settled_to_mm)
 
     def settle(self, most: int) -> Self:
-        """Keep the `most` stretches that lie furthest along, and of the others their length."""
+        """Keep the `most` stretches that lie furthest along; keep only the total length of the others."""
         if len(self.kept) <= most:
             return self
         old, kept = self.kept[:-most], self.kept[-most:]
         return type(self)(kept, self.settled_mm + float((old[:, 1] - old[:, 0]).sum()), float(old[-1, 1]))
 
     def length_mm(self, end_mm: float = np.inf) -> float:
-        """Covered length before `end_mm`, which does not lie before what is settled."""
+        """Return the covered length before `end_mm`, which must not lie before `settled_to_mm`."""
         begins, ends = np.minimum(self.kept, end_mm).T
         return self.settled_mm + float((ends - begins).sum())

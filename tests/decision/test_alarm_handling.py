@@ -385,7 +385,7 @@ def test_whatever_happens_alarms_are_told_of_in_order_and_a_restart_changes_noth
             (AlarmRule(name="a", group="g"), AlarmRule(name="b", group="h")),
             "'a' is alone in group 'g'.*the groups are g, h",
         ),
-        ((AlarmRule(name="a", priority=Priority.LOW), AlarmRule(name="b")), "'a' and 'b' are true of the same defects"),
+        ((AlarmRule(name="a", priority=Priority.LOW), AlarmRule(name="b")), "'a' and 'b' match the same defects"),
         ((AlarmRule(name="disk-low"),), "as a built-in alarm is"),
     ],
 )

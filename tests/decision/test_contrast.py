@@ -5,7 +5,7 @@ import pytest
 from known_strip import RULES, cut_strip, predict, run, verdicts
 
 from linewatch.contracts.frame import StripEdges
-from linewatch.decision.defects.contrast import Tone, tones_of
+from linewatch.decision.defects.contrast import ContrastSums, contrast_sums
 from linewatch.geometry.runs import rectangle
 
 
@@ -22,7 +22,7 @@ def test_a_dark_mark_is_as_much_darker_as_it_is_and_its_neighbour_does_not_count
     gray[10:30, 50:60] = 99
     gray[12:28, 63:70] = 252
     prediction = _shown(gray)
-    dark, bright = tones_of(
+    dark, bright = contrast_sums(
         np.concatenate([mark, neighbour]), np.array([0, len(mark)]), prediction.frame, prediction.edges
     )
     assert dark.contrast == pytest.approx((99 - 150) / 255)
@@ -36,15 +36,17 @@ def test_what_lies_beside_the_strip_or_below_the_valid_lines_is_no_steel() -> No
     gray[40:] = 0
     gray[20:40, 40:50] = 100
     prediction = _shown(gray, edges=StripEdges(40, 200, True, False), valid_lines=40)
-    (tone,) = tones_of(rectangle(40, 20, 50, 40), np.array([0]), prediction.frame, prediction.edges)
-    assert tone.contrast == pytest.approx(-50 / 255)
+    (sums,) = contrast_sums(rectangle(40, 20, 50, 40), np.array([0]), prediction.frame, prediction.edges)
+    assert sums.contrast == pytest.approx(-50 / 255)
 
 
 def test_a_defect_that_fills_all_steel_has_no_contrast() -> None:
     prediction = _shown(np.full((20, 30), 90, np.uint8))
-    (tone,) = tones_of(rectangle(0, 0, 30, 20), np.array([0]), prediction.frame, prediction.edges)
-    assert tone.contrast is None
-    assert tones_of(rectangle(0, 0, 3, 2), np.array([0]), predict(np.zeros((20, 30), np.uint8)).frame, None) == [Tone()]
+    (sums,) = contrast_sums(rectangle(0, 0, 30, 20), np.array([0]), prediction.frame, prediction.edges)
+    assert sums.contrast is None
+    assert contrast_sums(rectangle(0, 0, 3, 2), np.array([0]), predict(np.zeros((20, 30), np.uint8)).frame, None) == [
+        ContrastSums()
+    ]
 
 
 def test_tones_add_up_over_frames() -> None:

@@ -1,8 +1,8 @@
-"""What makes a rule of defects true: enough defects that satisfy it, near enough to each other.
+"""The conditions of alarm rules about defects: enough defects that match the rule, close enough to each other.
 
-A rule is true while some stretch of `within_m` metres, reaching the frame that is decided, touches `min_count`
-defects that each satisfy it; with a count of 1, while a defect in that frame does. Once it has alarmed it stays true
-until there are fewer by more than `deadband_count`. It remembers `min_count` closed defects and those that are open.
+A rule is true while a stretch of `within_m` metres that reaches the current frame touches at least `min_count` matching
+defects; with a count of 1, while a matching defect lies in the frame. Once it has alarmed, it stays true until the
+count falls short by more than `deadband_count`. A rule remembers `min_count` closed defects and all open ones.
 """
 
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from linewatch.decision.rules import DecisionRules
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Why a rule is true: where, by which defects, in words."""
+    """Why a rule is true: where on the strip, because of which defects, and as text."""
 
     along_mm: float
     defect_ids: tuple[str, ...]
@@ -22,8 +22,8 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True)
-class Candidate:
-    """A defect that satisfies a rule on its own, and whether it is open."""
+class RuleCandidate:
+    """A defect that matches a rule on its own, and whether it is still open."""
 
     defect: Defect
     open: bool
@@ -38,9 +38,9 @@ class Candidate:
 
 
 def find(
-    rule: AlarmRule, before: tuple[Candidate, ...], verdict: Verdict, rules: DecisionRules, *, active: bool
-) -> tuple[tuple[Candidate, ...], Finding | None]:
-    """The rule's candidates behind this verdict, and why it is true, if it is. `active`: it has alarmed."""
+    rule: AlarmRule, before: tuple[RuleCandidate, ...], verdict: Verdict, rules: DecisionRules, *, active: bool
+) -> tuple[tuple[RuleCandidate, ...], Finding | None]:
+    """Return the rule's candidates after this verdict and, if the rule is true, the reason. active: it has alarmed."""
     if not before and not verdict.defects:
         return (), None
     window_mm = rule.within_m * 1000 if rule.min_count > 1 else 0.0
@@ -50,7 +50,7 @@ def find(
 
 
 def find_roll_mark(rule: AlarmRule, rolls: tuple[RollMark, ...]) -> Finding | None:
-    """Why a rule about roll marks is true while these rows are followed: by the first of them that it is about."""
+    """Return why a rule about roll marks is true, by the first matching roll mark; None if it is false."""
     for roll in rolls:
         if roll.marks >= rule.min_count and (not rule.classes or roll.defect_class in rule.classes):
             begin_mm, suspects = roll.along_mm[0], " or ".join(one.roll for one in roll.suspects[:2])
@@ -64,21 +64,21 @@ def find_roll_mark(rule: AlarmRule, rolls: tuple[RollMark, ...]) -> Finding | No
 
 
 def _recall(
-    rule: AlarmRule, before: tuple[Candidate, ...], verdict: Verdict, rules: DecisionRules, window_mm: float
-) -> tuple[Candidate, ...]:
-    """What satisfies the rule and can share a stretch with this frame, by place."""
+    rule: AlarmRule, before: tuple[RuleCandidate, ...], verdict: Verdict, rules: DecisionRules, window_mm: float
+) -> tuple[RuleCandidate, ...]:
+    """Return the matching defects that can share a stretch with this frame, by place."""
     last = {event.defect.id: event for event in verdict.defects}
     known = {one.defect.id: one for one in before if one.defect.id not in last}
     for name, event in last.items():
         if event.merged_into is None and _satisfies(event.defect, rule, rules):
-            known[name] = Candidate(event.defect, event.state is not DefectState.CLOSED)
+            known[name] = RuleCandidate(event.defect, event.state is not DefectState.CLOSED)
     here_mm = verdict.along_mm[0]
     in_sight = [
         c
         for c in known.values()
         if c.open or c.end_mm > here_mm or (rule.min_count > 1 and c.end_mm >= here_mm - window_mm)
     ]
-    # Of the closed ones the newest `min_count` suffice: a stretch that reaches an older one reaches these too.
+    # The newest `min_count` closed defects suffice: a stretch that reaches an older one reaches these as well.
     closed = sorted((c for c in in_sight if not c.open), key=lambda c: (c.end_mm, c.defect.id))[-rule.min_count :]
     return tuple(sorted([*(c for c in in_sight if c.open), *closed], key=lambda c: (c.begin_mm, c.defect.id)))
 
@@ -90,15 +90,15 @@ def _satisfies(defect: Defect, rule: AlarmRule, rules: DecisionRules) -> bool:
         and defect.defect_class not in rules.pseudo_classes
         and (not rule.classes or defect.defect_class in rule.classes)
         and defect.area_mm2 >= rule.min_area_mm2
-        and (end_mm - begin_mm >= rule.min_length_mm or defect.part_of is not None)  # a part goes on from a longer one
+        and (end_mm - begin_mm >= rule.min_length_mm or defect.part_of is not None)  # a part continues a longer defect
         and defect.confidence >= rule.min_confidence
         and end_mm > rules.alarm_settings.head_exclusion_m * 1000
         and not rules.passage.excludes(defect.box.along_mm)
     )
 
 
-def _together(candidates: tuple[Candidate, ...], count: int, window_mm: float) -> list[Candidate]:
-    """The first `count` or more candidates (by place) that one stretch touches; none if there is no such stretch."""
+def _together(candidates: tuple[RuleCandidate, ...], count: int, window_mm: float) -> list[RuleCandidate]:
+    """Return the first `count` or more candidates, by place, that one stretch touches; [] without such a stretch."""
     if len(candidates) < count:
         return []
     for i, last in enumerate(candidates):
@@ -108,7 +108,7 @@ def _together(candidates: tuple[Candidate, ...], count: int, window_mm: float) -
     return []
 
 
-def _finding(rule: AlarmRule, members: list[Candidate]) -> Finding:
+def _finding(rule: AlarmRule, members: list[RuleCandidate]) -> Finding:
     first = members[0].defect
     (left_mm, right_mm), (begin_mm, end_mm) = first.box.across_mm, first.box.along_mm
     what = (

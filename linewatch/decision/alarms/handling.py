@@ -1,8 +1,8 @@
 """The alarms of one camera: one per rule and run of defects, never one per tile or frame.
 
-Rules of defects, the built-in rules of the inspection itself, an operator's commands and a flood all go through the
-state machine of `alarm_states`. Delays are metres of strip, so that a recording alarms as the live strip did; only
-shelving is by the clock, which comes in from outside. What is decided within a coil ends with it; shelving does not.
+Rules about defects, the built-in rules about the inspection itself, operators' commands and floods all pass through the
+state machine in `states`. Delays are metres of strip, so a recording alarms exactly as the live strip did; only
+shelving follows the clock, whose time is an argument. Alarms about the strip end with the coil; shelving does not.
 """
 
 from collections.abc import Iterable
@@ -21,22 +21,24 @@ from linewatch.contracts.alarm import (
 )
 from linewatch.contracts.verdict import RollMark, RollMarkState, Verdict
 from linewatch.decision.alarms.conditions import Finding, find, find_roll_mark
-from linewatch.decision.alarms.rule_alarm import Rule, Watch, over, released
+from linewatch.decision.alarms.rule_alarm import Rule, RuleAlarm, over, released
 from linewatch.decision.alarms.states import Event
 from linewatch.decision.alarms.system import FLOOD, Uninspected, host_text, strip_text, system_rules
 from linewatch.decision.rules import DecisionRules
 
 NS_PER_MINUTE = 60_000_000_000
-_CLOCK_SLACK_NS = NS_PER_MINUTE  # a clock that stepped back further than this ends a shelving: the safe side
+_CLOCK_SLACK_NS = NS_PER_MINUTE  # a clock that steps back further than this ends shelving, which is the safe side
 
 
 @dataclass(frozen=True, slots=True)
 class Alarms:
-    """standing: told of in an earlier run, until the rules are known. lately_mm: where the newest alarms began.
-    rolls: the rows of roll marks that are followed.
+    """The alarm state of one camera.
+
+    standing: alarms published by an earlier run, kept until the rules are known. lately_mm: where the newest alarms
+    began. rolls: the roll marks that are being followed.
     """
 
-    watches: tuple[Watch, ...] = ()
+    rule_alarms: tuple[RuleAlarm, ...] = ()
     standing: tuple[Alarm, ...] = ()
     rules: DecisionRules | None = None
     coil: str = ""
@@ -47,13 +49,13 @@ class Alarms:
 
     @property
     def shelved(self) -> bool:
-        """Some rule is shelved: somebody has to tell the time."""
-        return any(watch.shelf is not None for watch in self.watches) or bool(self.standing)
+        """Whether a rule is shelved, so that `attend` must be called with the time."""
+        return any(rule_alarm.shelf is not None for rule_alarm in self.rule_alarms) or bool(self.standing)
 
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """Why a command is not carried out."""
+    """Why a command was refused."""
 
     text: str
 
@@ -61,46 +63,46 @@ class Refusal:
 def start_coil(
     alarms: Alarms, rules: DecisionRules, coil: str, side: str, camera: str
 ) -> tuple[Alarms, tuple[Alarm, ...]]:
-    """Alarms for a coil, and the transitions of those that are over.
+    """Begin a coil. Return the alarms and the transitions of those that ended.
 
-    Alarms of an earlier run that are of this coil, side, camera and a rule that still is are taken over and not raised
-    again; others of the strip are cleared.
+    An alarm of an earlier run on the same coil, side and camera is taken over, not raised again, if its rule still
+    exists; other alarms about the strip are cleared.
     """
     alarms, told = settle(alarms, rules)
-    watches: list[Watch] = []
-    for watch in alarms.watches:
-        alarm = watch.alarm
-        if watch.on_strip and alarm is not None and (alarm.coil, alarm.side, alarm.camera) != (coil, side, camera):
-            watch, ended = watch.after(Event.COIL_END).tell()  # noqa: PLW2901
+    rule_alarms: list[RuleAlarm] = []
+    for rule_alarm in alarms.rule_alarms:
+        alarm = rule_alarm.alarm
+        if rule_alarm.on_strip and alarm is not None and (alarm.coil, alarm.side, alarm.camera) != (coil, side, camera):
+            rule_alarm, ended = rule_alarm.after(Event.COIL_END).tell()  # noqa: PLW2901
             told += ended
-        watches.append(watch)
+        rule_alarms.append(rule_alarm)
     alarms = replace(
-        alarms, watches=tuple(watches), coil=coil, end_mm=0.0, uninspected=Uninspected(), lately_mm=(), rolls=()
+        alarms, rule_alarms=tuple(rule_alarms), coil=coil, end_mm=0.0, uninspected=Uninspected(), lately_mm=(), rolls=()
     )
     return alarms, tuple(sorted(told, key=lambda alarm: alarm.id))
 
 
 def settle(alarms: Alarms, rules: DecisionRules) -> tuple[Alarms, tuple[Alarm, ...]]:
-    """Alarms that watch what `rules` ask for, and the last transitions of those that they ask for no more."""
+    """Apply `rules`. Return the alarms, and the last transitions of those whose rule no longer exists."""
     if alarms.rules is rules:
         return alarms, ()
-    known = {watch.rule.name: watch for watch in alarms.watches}
+    known = {rule_alarm.rule.name: rule_alarm for rule_alarm in alarms.rule_alarms}
     wanted: tuple[Rule, ...] = (*rules.alarms, *system_rules(rules.system_alarms, rules.alarm_settings))
-    watches = {rule.name: replace(known.pop(rule.name, Watch(rule)), rule=rule) for rule in wanted}
-    gone = [told for watch in known.values() for told in (watch.shelf, watch.alarm) if told is not None]
+    rule_alarms = {rule.name: replace(known.pop(rule.name, RuleAlarm(rule)), rule=rule) for rule in wanted}
+    gone = [told for rule_alarm in known.values() for told in (rule_alarm.shelf, rule_alarm.alarm) if told is not None]
     for told in alarms.standing:
-        watch = watches.get(told.rule)
-        taken = watch is not None and (watch.shelf if told.id == told.rule else watch.alarm) is None
-        if watch is not None and taken:
-            watches[told.rule] = watch.resume(told)
+        rule_alarm = rule_alarms.get(told.rule)
+        taken = rule_alarm is not None and (rule_alarm.shelf if told.id == told.rule else rule_alarm.alarm) is None
+        if rule_alarm is not None and taken:
+            rule_alarms[told.rule] = rule_alarm.resume(told)
         else:
             gone.append(told)
     ended = tuple(released(told) if told.id == told.rule else over(told) for told in gone)
-    return replace(alarms, watches=tuple(watches.values()), standing=(), rules=rules), ended
+    return replace(alarms, rule_alarms=tuple(rule_alarms.values()), standing=(), rules=rules), ended
 
 
 def judge(alarms: Alarms, verdict: Verdict, rules: DecisionRules) -> tuple[Alarms, tuple[Alarm, ...]]:
-    """The transitions that a verdict brings whose `defects` are decided."""
+    """Return the transitions caused by a verdict whose `defects` are decided."""
     alarms, gone = settle(alarms, rules)
     end_mm, settings = verdict.along_mm[1], rules.alarm_settings
     passage = rules.passage
@@ -109,32 +111,32 @@ def judge(alarms: Alarms, verdict: Verdict, rules: DecisionRules) -> tuple[Alarm
     if rules.system_alarms is not None and not threading:
         uninspected = uninspected.plus(verdict, rules.system_alarms.coverage_within_m * 1000)
     rolls = _followed(alarms.rolls, verdict.roll_marks)
-    busy_groups = {watch.rule.group for watch in alarms.watches if watch.states.active}
+    busy_groups = {rule_alarm.rule.group for rule_alarm in alarms.rule_alarms if rule_alarm.states.active}
     window_mm = settings.flood_window_m * 1000
     lately = [at_mm for at_mm in alarms.lately_mm if at_mm > end_mm - window_mm]
     before = len(lately)
-    watches: list[Watch] = []
+    rule_alarms: list[RuleAlarm] = []
     told: list[Alarm] = list(gone)
-    for watch in alarms.watches:
-        if not watch.on_strip or watch.rule.name == FLOOD:
-            watches.append(watch)
+    for rule_alarm in alarms.rule_alarms:
+        if not rule_alarm.on_strip or rule_alarm.rule.name == FLOOD:
+            rule_alarms.append(rule_alarm)
             continue
-        watch, finding = _look(watch, verdict, uninspected, rolls, rules)  # noqa: PLW2901
-        now = watch.observe(finding is not None, end_mm)
-        if now.states.active and not watch.states.active:
+        rule_alarm, finding = _observe(rule_alarm, verdict, uninspected, rolls, rules)  # noqa: PLW2901
+        now = rule_alarm.observe(finding is not None, end_mm)
+        if now.states.active and not rule_alarm.states.active:
             lately.append(end_mm)
             flooded = settings.flood_count is not None and len(lately) > settings.flood_count
             now = replace(now, held_back=flooded and now.rule.priority is not Priority.URGENT)
         now = now.after(Event.SUPPRESS if threading or now.held_back else Event.UNSUPPRESS)
-        if now is watch:
-            watches.append(now)
+        if now is rule_alarm:
+            rule_alarms.append(now)
             continue
         now, transitions = now.tell(lambda: _begin(now.rule, finding, verdict, busy_groups))  # noqa: B023
         if now.states.active:
             busy_groups.add(now.rule.group)
-        watches.append(now)
+        rule_alarms.append(now)
         told += transitions
-    alarms = replace(alarms, watches=tuple(watches), end_mm=end_mm, uninspected=uninspected, rolls=rolls)
+    alarms = replace(alarms, rule_alarms=tuple(rule_alarms), end_mm=end_mm, uninspected=uninspected, rolls=rolls)
     if settings.flood_count is not None:
         alarms, transitions = _flood(alarms, lately, len(lately) - before, verdict, settings.flood_count, window_mm)
         told += transitions
@@ -142,62 +144,62 @@ def judge(alarms: Alarms, verdict: Verdict, rules: DecisionRules) -> tuple[Alarm
 
 
 def end_coil(alarms: Alarms) -> tuple[Alarms, tuple[Alarm, ...]]:
-    """The coil has ended: whatever of the strip stands is cleared."""
-    watches: list[Watch] = []
+    """End the coil: clear every alarm about the strip."""
+    rule_alarms: list[RuleAlarm] = []
     told: list[Alarm] = []
-    for watch in alarms.watches:
-        if watch.on_strip:
-            watch, ended = replace(watch.after(Event.COIL_END), candidates=(), held_back=False).tell()  # noqa: PLW2901
+    for rule_alarm in alarms.rule_alarms:
+        if rule_alarm.on_strip:
+            rule_alarm, ended = replace(rule_alarm.after(Event.COIL_END), candidates=(), held_back=False).tell()  # noqa: PLW2901
             told += ended
-        watches.append(watch)
-    return replace(alarms, watches=tuple(watches), coil=""), tuple(told)
+        rule_alarms.append(rule_alarm)
+    return replace(alarms, rule_alarms=tuple(rule_alarms), coil=""), tuple(told)
 
 
 def attend(alarms: Alarms, host: HostState, rules: DecisionRules) -> tuple[Alarms, tuple[Alarm, ...]]:
-    """The transitions that the time and the host bring."""
+    """Return the transitions caused by the clock and the host's state."""
     alarms, gone = settle(alarms, rules)
-    watches: list[Watch] = []
+    rule_alarms: list[RuleAlarm] = []
     told: list[Alarm] = list(gone)
-    for watch in alarms.watches:
-        now = watch.after(Event.TIME_LIMIT) if _run_out(watch.shelf, host.now_unix_ns) else watch
+    for rule_alarm in alarms.rule_alarms:
+        now = rule_alarm.after(Event.TIME_LIMIT) if _run_out(rule_alarm.shelf, host.now_unix_ns) else rule_alarm
         found = None
         if not now.on_strip and rules.system_alarms is not None:
             found = host_text(now.rule.name, host, rules.system_alarms, active=now.states.active)
         if found is not None:
             now = now.observe(found[0], 0.0)
-        if now is watch:
-            watches.append(now)
+        if now is rule_alarm:
+            rule_alarms.append(now)
             continue
         text = found[1] if found else ""
         now, transitions = now.tell(lambda: _begin_host(now.rule, text, alarms, host, rules))  # noqa: B023
-        watches.append(now)
+        rule_alarms.append(now)
         told += transitions
-    return replace(alarms, watches=tuple(watches)), tuple(told)
+    return replace(alarms, rule_alarms=tuple(rule_alarms)), tuple(told)
 
 
 def obey(alarms: Alarms, order: AlarmOrder, rules: DecisionRules) -> tuple[Alarms, tuple[Alarm, ...], Refusal | None]:
-    """The transitions that a command brings. None at all, without a refusal: it is so already."""
+    """Return the transitions caused by a command. No transition and no refusal: the command changes nothing."""
     alarms, gone = settle(alarms, rules)
-    meant = [i for i, watch in enumerate(alarms.watches) if _is_meant(watch, order)]
+    meant = [i for i, rule_alarm in enumerate(alarms.rule_alarms) if _is_meant(rule_alarm, order)]
     refusal = _refuse(alarms, meant, order, rules)
     if refusal is not None:
         return alarms, gone, refusal
-    watches, told = list(alarms.watches), list(gone)
+    rule_alarms, told = list(alarms.rule_alarms), list(gone)
     for i in meant:
-        watch = watches[i]
+        rule_alarm = rule_alarms[i]
         match order.command.action:
             case AlarmAction.ACKNOWLEDGE:
-                watch = watch.after(Event.ACKNOWLEDGE)
+                rule_alarm = rule_alarm.after(Event.ACKNOWLEDGE)
             case AlarmAction.UNSHELVE:
-                watch = watch.after(Event.UNSHELVE)
+                rule_alarm = rule_alarm.after(Event.UNSHELVE)
             case AlarmAction.SHELVE:
-                watch = watch.after(Event.SHELVE_ONCE if order.minutes is None else Event.SHELVE_TIMED)
-                shelf = _shelf(watch, order, alarms, rules)
-                watch = replace(watch, shelf=shelf)
+                rule_alarm = rule_alarm.after(Event.SHELVE_ONCE if order.minutes is None else Event.SHELVE_TIMED)
+                shelf = _shelf(rule_alarm, order, alarms, rules)
+                rule_alarm = replace(rule_alarm, shelf=shelf)
                 told.append(shelf)
-        watches[i], transitions = watch.tell(command=order.command)
+        rule_alarms[i], transitions = rule_alarm.tell(command=order.command)
         told += transitions
-    return replace(alarms, watches=tuple(watches)), tuple(told), None
+    return replace(alarms, rule_alarms=tuple(rule_alarms)), tuple(told), None
 
 
 def _followed(before: tuple[RollMark, ...], news: tuple[RollMark, ...]) -> tuple[RollMark, ...]:
@@ -207,48 +209,50 @@ def _followed(before: tuple[RollMark, ...], news: tuple[RollMark, ...]) -> tuple
     return tuple(roll for roll in rolls.values() if roll.state is not RollMarkState.ENDED)
 
 
-def _look(
-    watch: Watch, verdict: Verdict, uninspected: Uninspected, rolls: tuple[RollMark, ...], rules: DecisionRules
-) -> tuple[Watch, Finding | None]:
-    """The watch with its memory of this verdict, and why its rule is true, if it is."""
-    rule = watch.rule
+def _observe(
+    rule_alarm: RuleAlarm, verdict: Verdict, uninspected: Uninspected, rolls: tuple[RollMark, ...], rules: DecisionRules
+) -> tuple[RuleAlarm, Finding | None]:
+    """Return the rule's alarm with this verdict remembered and, if the rule is true, the reason."""
+    rule = rule_alarm.rule
     if isinstance(rule, AlarmRule) and rule.roll_mark:
-        return watch, find_roll_mark(rule, rolls)
+        return rule_alarm, find_roll_mark(rule, rolls)
     if isinstance(rule, AlarmRule):
-        candidates, finding = find(rule, watch.candidates, verdict, rules, active=watch.states.active)
-        return (watch if candidates == watch.candidates else replace(watch, candidates=candidates)), finding
+        candidates, finding = find(rule, rule_alarm.candidates, verdict, rules, active=rule_alarm.states.active)
+        return (
+            rule_alarm if candidates == rule_alarm.candidates else replace(rule_alarm, candidates=candidates)
+        ), finding
     if rules.system_alarms is None:
-        return watch, None
-    text = strip_text(rule.name, verdict, uninspected, rules.system_alarms, active=watch.states.active)
+        return rule_alarm, None
+    text = strip_text(rule.name, verdict, uninspected, rules.system_alarms, active=rule_alarm.states.active)
     at_mm = verdict.along_mm[0]
-    return watch, None if text is None else Finding(at_mm, (), f"{rule.name}: {text} at {at_mm / 1000:.3f} m")
+    return rule_alarm, None if text is None else Finding(at_mm, (), f"{rule.name}: {text} at {at_mm / 1000:.3f} m")
 
 
 def _flood(
     alarms: Alarms, lately: list[float], new: int, verdict: Verdict, limit: int, window_mm: float
 ) -> tuple[Alarms, tuple[Alarm, ...]]:
-    """The flood alarm behind a frame in which `new` alarms began; its end lets those go that it stood for."""
-    at = next(i for i, watch in enumerate(alarms.watches) if watch.rule.name == FLOOD)
-    watch = alarms.watches[at]
-    active = watch.states.active
-    count = (watch.alarm.count + new) if watch.alarm else len(lately)
+    """Step the flood alarm after a frame in which `new` alarms began. Its end releases the alarms that it held back."""
+    at = next(i for i, rule_alarm in enumerate(alarms.rule_alarms) if rule_alarm.rule.name == FLOOD)
+    rule_alarm = alarms.rule_alarms[at]
+    active = rule_alarm.states.active
+    count = (rule_alarm.alarm.count + new) if rule_alarm.alarm else len(lately)
     text = f"{FLOOD}: {count} alarms, more than {limit} within {window_mm / 1000:g} m"
-    if watch.alarm is not None:
-        watch = replace(watch, alarm=replace(watch.alarm, count=count, text=text))
-    watch = watch.observe(len(lately) > (limit // 2 if active else limit), verdict.along_mm[1])
+    if rule_alarm.alarm is not None:
+        rule_alarm = replace(rule_alarm, alarm=replace(rule_alarm.alarm, count=count, text=text))
+    rule_alarm = rule_alarm.observe(len(lately) > (limit // 2 if active else limit), verdict.along_mm[1])
 
     def begin() -> Alarm:
-        return replace(_begin(watch.rule, Finding(verdict.along_mm[0], (), text), verdict, set()), count=count)
+        return replace(_begin(rule_alarm.rule, Finding(verdict.along_mm[0], (), text), verdict, set()), count=count)
 
-    watch, told = watch.tell(begin)
-    watches = [watch if i == at else other for i, other in enumerate(alarms.watches)]
-    if active and not watch.states.active:
-        watches = [replace(other, held_back=False) for other in watches]
-    return replace(alarms, watches=tuple(watches), lately_mm=tuple(lately[-limit - 1 :])), told
+    rule_alarm, told = rule_alarm.tell(begin)
+    rule_alarms = [rule_alarm if i == at else other for i, other in enumerate(alarms.rule_alarms)]
+    if active and not rule_alarm.states.active:
+        rule_alarms = [replace(other, held_back=False) for other in rule_alarms]
+    return replace(alarms, rule_alarms=tuple(rule_alarms), lately_mm=tuple(lately[-limit - 1 :])), told
 
 
 def _begin(rule: Rule, finding: Finding | None, verdict: Verdict, busy_groups: set[str | None]) -> Alarm:
-    assert finding is not None  # what becomes active is true
+    assert finding is not None  # only a true rule becomes active
     return Alarm(
         id=f"{rule.name}/{verdict.coil}/{verdict.side}/{verdict.camera}/{verdict.first_line}",
         rule=rule.name,
@@ -271,7 +275,7 @@ def _begin_host(rule: Rule, text: str, alarms: Alarms, host: HostState, rules: D
 
 
 def _without_frame(name: str, rule: Rule, text: str, state: AlarmState, alarms: Alarms, rules: DecisionRules) -> Alarm:
-    """Where the strip that was decided ends."""
+    """Return an alarm that no frame caused, placed at the end of the decided strip."""
     return Alarm(
         id=name,
         rule=rule.name,
@@ -287,16 +291,19 @@ def _without_frame(name: str, rule: Rule, text: str, state: AlarmState, alarms: 
     )
 
 
-def _is_meant(watch: Watch, order: AlarmOrder) -> bool:
-    if order.command.action is AlarmAction.ACKNOWLEDGE and watch.alarm is None:
+def _is_meant(rule_alarm: RuleAlarm, order: AlarmOrder) -> bool:
+    if order.command.action is AlarmAction.ACKNOWLEDGE and rule_alarm.alarm is None:
         return False
-    return order.alarm is None or order.alarm in (watch.rule.name, watch.alarm.id if watch.alarm else None)
+    return order.alarm is None or order.alarm in (
+        rule_alarm.rule.name,
+        rule_alarm.alarm.id if rule_alarm.alarm else None,
+    )
 
 
 def _refuse(alarms: Alarms, meant: list[int], order: AlarmOrder, rules: DecisionRules) -> Refusal | None:
     acknowledge = order.command.action is AlarmAction.ACKNOWLEDGE
     if not meant and (order.alarm is not None or not acknowledge):
-        known = ", ".join(watch.rule.name for watch in alarms.watches) or "none"
+        known = ", ".join(rule_alarm.rule.name for rule_alarm in alarms.rule_alarms) or "none"
         what = "no such alarm stands" if acknowledge else f"no alarm and no rule has that name; the rules are {known}"
         return Refusal(f"{order.alarm!r}: {what}; `linewatch alarms` lists what stands")
     longest = rules.alarm_settings.max_shelve_minutes
@@ -305,17 +312,17 @@ def _refuse(alarms: Alarms, meant: list[int], order: AlarmOrder, rules: Decision
     return None
 
 
-def _shelf(watch: Watch, order: AlarmOrder, alarms: Alarms, rules: DecisionRules) -> Alarm:
-    name, command = watch.rule.name, order.command
+def _shelf(rule_alarm: RuleAlarm, order: AlarmOrder, alarms: Alarms, rules: DecisionRules) -> Alarm:
+    name, command = rule_alarm.rule.name, order.command
     minutes = rules.alarm_settings.max_shelve_minutes if order.minutes is None else order.minutes
     length = f"for {minutes:g} min" if order.minutes is not None else f"until it is over, for {minutes:g} min at most"
     text = f"{name}: shelved {length} by {command.asker}"
     return replace(
-        _without_frame(name, watch.rule, text, AlarmState.CLEARED, alarms, rules),
+        _without_frame(name, rule_alarm.rule, text, AlarmState.CLEARED, alarms, rules),
         change=AlarmChange.SHELVED,
         active_state=False,
         acked_state=True,
-        shelving_state=watch.states.shelving,
+        shelving_state=rule_alarm.states.shelving,
         shelved_until_unix_ns=command.at_unix_ns + round(minutes * NS_PER_MINUTE),
         command=command,
     )
@@ -329,5 +336,5 @@ def _run_out(shelf: Alarm | None, now_unix_ns: int) -> bool:
 
 
 def initial(standing: Iterable[Alarm]) -> Alarms:
-    """Before the first frame. standing: alarms and shelves that the journal retains."""
+    """Return the state before the first frame. standing: alarms and shelves that the journal retained."""
     return Alarms(standing=tuple(standing))

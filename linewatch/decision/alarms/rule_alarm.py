@@ -1,11 +1,11 @@
-"""One rule's alarm: its states, its delays in metres of strip, and what is told of it."""
+"""The alarm of one rule: its states, its delays in metres of strip, and the transitions that are published."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from linewatch.config.decision import AlarmRule
 from linewatch.contracts.alarm import Alarm, AlarmAction, AlarmChange, AlarmCommand, AlarmState, ShelvingState
-from linewatch.decision.alarms.conditions import Candidate
+from linewatch.decision.alarms.conditions import RuleCandidate
 from linewatch.decision.alarms.states import AlarmStates, Event, Life, step
 from linewatch.decision.alarms.system import SystemRule
 
@@ -13,11 +13,11 @@ Rule = AlarmRule | SystemRule
 
 
 @dataclass(frozen=True, slots=True)
-class Watch:
-    """One rule's memory.
+class RuleAlarm:
+    """The alarm of one rule.
 
-    since_mm: where the delay that is running began. alarm: while it is active, as it was last told of. shelf: while it
-    is shelved, the same. held_back: a flood stands for it.
+    since_mm: where the running delay began. alarm: the active alarm as it was last published. shelf: the shelving as it
+    was last published. held_back: the flood alarm stands for this one.
     """
 
     rule: Rule
@@ -25,29 +25,31 @@ class Watch:
     since_mm: float = 0.0
     alarm: Alarm | None = None
     shelf: Alarm | None = None
-    candidates: tuple[Candidate, ...] = ()
+    candidates: tuple[RuleCandidate, ...] = ()
     held_back: bool = False
 
     @property
     def on_strip(self) -> bool:
-        """It is told of by verdicts, and over with the coil."""
+        """Whether verdicts drive this alarm and the coil's end clears it."""
         return isinstance(self.rule, AlarmRule) or self.rule.on_strip
 
-    def resume(self, told: Alarm) -> "Watch":
-        """Take over what was told of this rule before a restart."""
+    def resume(self, told: Alarm) -> "RuleAlarm":
+        """Take over an alarm or shelf of this rule that was published before a restart."""
         if told.id == self.rule.name:
             return replace(self, shelf=told, states=replace(self.states, shelving=told.shelving_state))
         life = Life.ACKED if told.acked_state else Life.UNACKED
         return replace(self, alarm=told, states=replace(self.states, life=life, suppressed=told.suppressed_state))
 
-    def after(self, event: Event) -> "Watch":
-        """Behind an event that nobody is told of yet."""
+    def after(self, event: Event) -> "RuleAlarm":
+        """Step the states by an event, without publishing anything yet."""
         states = step(self.states, event, latches=self.rule.latch)
         return self if states is self.states else replace(self, states=states)
 
-    def observe(self, true: bool, at_mm: float) -> "Watch":
-        """Behind a frame that ends at `at_mm`, in which the rule is `true` or not. A delay counts from the end of the
-        frame that began it, so it is never shorter than configured, and up to a frame longer.
+    def observe(self, true: bool, at_mm: float) -> "RuleAlarm":
+        """Step the states by a frame that ends at `at_mm` and in which the rule is `true` or not.
+
+        A delay counts from the end of the frame that began it, so it is never shorter than configured and at most one
+        frame longer.
         """
         now = self.after(Event.CONDITION_TRUE if true else Event.CONDITION_FALSE)
         if now.states.delayed and not self.states.delayed:
@@ -61,27 +63,27 @@ class Watch:
 
     def tell(
         self, begin: Callable[[], Alarm] | None = None, command: AlarmCommand | None = None
-    ) -> tuple["Watch", tuple[Alarm, ...]]:
-        """The transitions since it was last told of. begin: the alarm, should it have become active."""
-        watch, told = self, []
-        if watch.shelf is not None and watch.states.shelving is ShelvingState.UNSHELVED:
-            told.append(released(watch.shelf, command))
-            watch = replace(watch, shelf=None)
-        before = watch.alarm
-        if before is not None and not watch.states.active:
+    ) -> tuple["RuleAlarm", tuple[Alarm, ...]]:
+        """Return the transitions since the last call. begin: makes the alarm if it has become active."""
+        rule_alarm, told = self, []
+        if rule_alarm.shelf is not None and rule_alarm.states.shelving is ShelvingState.UNSHELVED:
+            told.append(released(rule_alarm.shelf, command))
+            rule_alarm = replace(rule_alarm, shelf=None)
+        before = rule_alarm.alarm
+        if before is not None and not rule_alarm.states.active:
             acked = before.acked_state or (command is not None and command.action is AlarmAction.ACKNOWLEDGE)
-            told.append(replace(watch._dress(over(before, command)), acked_state=acked))
-            watch = replace(watch, alarm=None)
-        elif watch.states.active and (before is not None or begin is not None):
+            told.append(replace(rule_alarm._dress(over(before, command)), acked_state=acked))
+            rule_alarm = replace(rule_alarm, alarm=None)
+        elif rule_alarm.states.active and (before is not None or begin is not None):
             base = before if before is not None else begin()  # type: ignore[misc]
-            state = AlarmState.RAISED if watch.states.asks else AlarmState.CLEARED
-            now = replace(watch._dress(base), state=state, acked_state=watch.states.acked, command=command)
+            state = AlarmState.RAISED if rule_alarm.states.asks else AlarmState.CLEARED
+            now = replace(rule_alarm._dress(base), state=state, acked_state=rule_alarm.states.acked, command=command)
             change = AlarmChange.ACTIVE if before is None else _change(before, now)
             if change is not None:
                 now = replace(now, change=change)
                 told.append(now)
-                watch = replace(watch, alarm=now)
-        return watch, tuple(told)
+                rule_alarm = replace(rule_alarm, alarm=now)
+        return rule_alarm, tuple(told)
 
     def _dress(self, alarm: Alarm) -> Alarm:
         return replace(
@@ -93,7 +95,7 @@ class Watch:
 
 
 def over(alarm: Alarm, command: AlarmCommand | None = None) -> Alarm:
-    """The last that is told of an alarm."""
+    """Return the final transition of an alarm."""
     return replace(
         alarm,
         state=AlarmState.CLEARED,
@@ -105,7 +107,7 @@ def over(alarm: Alarm, command: AlarmCommand | None = None) -> Alarm:
 
 
 def released(shelf: Alarm, command: AlarmCommand | None = None) -> Alarm:
-    """The last that is told of a shelf."""
+    """Return the final transition of a shelving."""
     return replace(
         shelf,
         change=AlarmChange.UNSHELVED,

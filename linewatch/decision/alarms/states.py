@@ -1,7 +1,7 @@
-"""An alarm's state machine, as tables: ISA-18.2's life of an alarm, states by the names of OPC UA Part 9.
+"""The state machine of an alarm as tables: the life cycle of ISA-18.2, with the state names of OPC UA Part 9.
 
-Three machines side by side, as in Part 9: its life, its shelving, its suppression. An event that a table does not name
-for a state changes nothing.
+Three machines run side by side, as in Part 9: life, shelving and suppression. An event that a table does not list for a
+state leaves that state unchanged.
 """
 
 from dataclasses import dataclass, replace
@@ -13,8 +13,8 @@ from linewatch.contracts.alarm import ShelvingState
 class Life(StrEnum):
     """ActiveState, AckedState and LatchedState, with the delays between them.
 
-    RISING: the condition is true, its on-delay is not over. *_FALLING: it is false again, the off-delay is not over.
-    LATCHED: it is false for good, and the alarm stays active until it is acknowledged.
+    RISING: the condition is true and the on-delay is running. *_FALLING: it is false again and the off-delay is
+    running. LATCHED: the off-delay is over, and the alarm stays active until it is acknowledged.
     """
 
     NORMAL = "normal"
@@ -39,7 +39,7 @@ class Event(StrEnum):
     SHELVE_ONCE = "shelve_once"
     UNSHELVE = "unshelve"
     TIME_LIMIT = "time_limit"  # of the shelving
-    BECAME_INACTIVE = "became_inactive"  # told by `step` itself
+    BECAME_INACTIVE = "became_inactive"  # raised by `step` itself
     SUPPRESS = "suppress"
     UNSUPPRESS = "unsuppress"
 
@@ -97,7 +97,7 @@ _SUPPRESSED = {Event.SUPPRESS: True, Event.UNSUPPRESS: False}
 
 @dataclass(frozen=True, slots=True)
 class AlarmStates:
-    """Where one alarm is in all three machines."""
+    """The state of one alarm in all three machines."""
 
     life: Life = Life.NORMAL
     shelving: ShelvingState = ShelvingState.UNSHELVED
@@ -120,17 +120,17 @@ class AlarmStates:
 
     @property
     def suppressed_or_shelved(self) -> bool:
-        """Part 9's SuppressedOrShelved: nobody is to be asked."""
+        """SuppressedOrShelved of Part 9: no operator is to be asked."""
         return self.suppressed or self.shelving is not ShelvingState.UNSHELVED
 
     @property
     def asks(self) -> bool:
-        """The alarm asks for an operator."""
+        """Whether the alarm asks for an operator's action."""
         return self.active and not self.suppressed_or_shelved
 
 
 def step(states: AlarmStates, event: Event, *, latches: bool) -> AlarmStates:
-    """The states behind `event`. What nobody was asked to look at when its condition went away does not latch."""
+    """Return the states after `event`. An alarm whose condition ends while suppressed or shelved does not latch."""
     life = _LIFE[states.life].get(event, states.life)
     if life is Life.LATCHED and states.life is not Life.LATCHED and (not latches or states.suppressed_or_shelved):
         life = Life.NORMAL

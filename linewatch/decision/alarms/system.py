@@ -1,4 +1,4 @@
-"""What is wrong with the inspection itself: told by the verdicts, or by what only the host knows."""
+"""Built-in alarm rules about the inspection itself, driven by verdicts or by the state of the host."""
 
 from dataclasses import dataclass
 
@@ -13,13 +13,13 @@ CAMERA_LOST, COVERAGE_LOW, ENGINE_FAILING = "camera-lost", "coverage-low", "engi
 FLOOD = "flood"
 NAMES = (CAMERA_SILENT, CAMERA_LOST, COVERAGE_LOW, ENGINE_FAILING, FAILED_OVER, RECIPE_LACKING, DISK_LOW, FLOOD)
 
-_OURS = (Cause.OVERRUN, Cause.OVERLOAD, Cause.ENGINE)  # the camera is not to blame
+_OURS = (Cause.OVERRUN, Cause.OVERLOAD, Cause.ENGINE)  # causes of the inspection, not of the camera
 _DISK_DEADBAND = 1.1
 
 
 @dataclass(frozen=True, slots=True)
 class SystemRule:
-    """A rule that is built in. on_strip: told by verdicts, and over with the coil; otherwise by the host."""
+    """A built-in rule. on_strip: verdicts drive it and the coil's end clears it; otherwise the host drives it."""
 
     name: str
     priority: Priority
@@ -31,7 +31,7 @@ class SystemRule:
 
 
 def system_rules(settings: SystemAlarmSettings | None, alarms: AlarmSettings) -> tuple[SystemRule, ...]:
-    """The built-in rules that the settings ask for."""
+    """Return the built-in rules that the settings enable."""
     rules: list[SystemRule] = []
     if settings is not None:
         if settings.camera_silent_s is not None:
@@ -52,12 +52,12 @@ def system_rules(settings: SystemAlarmSettings | None, alarms: AlarmSettings) ->
 
 @dataclass(frozen=True, slots=True)
 class Uninspected:
-    """Stretches of the last metres that were not inspected, in order."""
+    """The uninspected stretches of the last metres, in order."""
 
     stretches_mm: tuple[tuple[float, float], ...] = ()
 
     def plus(self, verdict: Verdict, within_mm: float) -> "Uninspected":
-        """Behind this verdict; what lies further back than `within_mm` is forgotten."""
+        """Return the stretches after this verdict, without those further back than `within_mm`."""
         more = [span.along_mm for span in verdict.spans if span.quality is not Quality.INSPECTED]
         if not more and not self.stretches_mm:
             return self
@@ -73,7 +73,7 @@ class Uninspected:
         return Uninspected(tuple(kept))
 
     def coverage(self, end_mm: float, within_mm: float) -> float:
-        """Share of the last `within_mm` that was inspected. What lies before the coil's head counts as inspected."""
+        """Return the inspected share of the last `within_mm`. Strip before the coil's head counts as inspected."""
         missed_mm = sum(end - max(begin, end_mm - within_mm) for begin, end in self.stretches_mm)
         return 1.0 - missed_mm / within_mm
 
@@ -81,7 +81,7 @@ class Uninspected:
 def strip_text(
     name: str, verdict: Verdict, uninspected: Uninspected, settings: SystemAlarmSettings, *, active: bool
 ) -> str | None:
-    """Why a built-in rule of the strip is true in this verdict; None: it is not."""
+    """Return why a built-in rule about the strip is true in this verdict; None if it is false."""
     spans = verdict.spans
     if name == CAMERA_LOST:
         lost = spans and all(span.quality is Quality.MISSED and span.cause not in _OURS for span in spans)
@@ -95,7 +95,7 @@ def strip_text(
 
 
 def host_text(name: str, host: HostState, settings: SystemAlarmSettings, *, active: bool) -> tuple[bool, str] | None:
-    """Whether a built-in rule of the host is true, and in which words; None: the host does not know."""
+    """Return whether a built-in rule about the host is true, and its text; None if the host does not know."""
     if name == CAMERA_SILENT and host.camera_silent_s is not None and settings.camera_silent_s is not None:
         return host.camera_silent_s >= settings.camera_silent_s, f"no grab for {host.camera_silent_s:.0f} s"
     if name == FAILED_OVER and host.backend_lost is not None:

@@ -1,4 +1,4 @@
-"""What defects tell of themselves: class, place, size, shape and contrast, of all that begin in a frame at once."""
+"""Attributes of defects: class, place, size, shape and contrast, computed for all defects of a frame at once."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ import numpy as np
 from linewatch.contracts.prediction import Prediction
 from linewatch.contracts.verdict import Defect, Extent, StripBox
 from linewatch.decision.defects.components import Pieces
-from linewatch.decision.defects.contrast import Tone, tones_of
+from linewatch.decision.defects.contrast import ContrastSums, contrast_sums
 from linewatch.decision.defects.sensitivity import Places
 from linewatch.decision.grading.severity import GradingRules, columns_of, rated
 from linewatch.decision.rules import DecisionRules, named
@@ -15,32 +15,31 @@ from linewatch.geometry.moments import Moments
 from linewatch.geometry.strip import StripScale
 
 CLASSES_TOLD = 3
-"""A defect tells the scores of so many classes, the most likely ones."""
+"""Number of class scores that a defect carries, the highest ones."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Beginnings:
-    """A frame's pieces as defects that begin in it, in columns of one length n.
+    """The pieces of a frame as defects that begin in it, in columns of one length n.
 
-    reported: bool, which reach what a defect must (`DecisionRules.reports`). born: (line, column) on the coil.
-    moments: in the frame's lines.
+    reported: bool, whether `DecisionRules.reports` holds. born: (line, column) on the coil. moments: in frame lines.
     """
 
     defects: list[Defect]
     reported: np.ndarray
     born: list[tuple[int, int]]
     moments: list[Moments]
-    tones: list[Tone]
+    contrasts: list[ContrastSums]
 
 
 def begin(pieces: Pieces, prediction: Prediction, rules: DecisionRules, graded_by: GradingRules | None) -> Beginnings:
-    """The defects that these pieces are by themselves."""
+    """Return the defects that these pieces form on their own, before earlier frames are considered."""
     if not len(pieces):
         return Beginnings([], np.zeros(0, bool), [], [], [])
     frame, edges, classes = prediction.frame, prediction.edges, named(prediction.classes)
     scale = StripScale.of(frame, rules.across_offset_mm)
     moments = Moments.of_each(pieces.runs, pieces.begins)
-    tones = tones_of(pieces.runs, pieces.begins, frame, edges)
+    contrasts = contrast_sums(pieces.runs, pieces.begins, frame, edges)
     places = Places.of(pieces.left, pieces.right, scale, edges)
     shares = pieces.scores / pieces.weight[:, None]
     code, confidence = rules.choose_classes(prediction.classes, shares, places)
@@ -68,7 +67,7 @@ def begin(pieces: Pieces, prediction: Prediction, rules: DecisionRules, graded_b
             for unsure, (name, severity) in zip(tentative, rated_as, strict=True)
         ]
     born = [(frame.first_line + line, column) for line, column in pieces.born.tolist()]
-    columns = zip(
+    rows = zip(
         born,
         names,
         confidence.tolist(),
@@ -79,14 +78,14 @@ def begin(pieces: Pieces, prediction: Prediction, rules: DecisionRules, graded_b
         pieces.tiled.tolist(),
         highest(prediction.classes, shares),
         [sums.spread(frame.mm_per_px, frame.mm_per_line) for sums in moments],
-        tones,
+        contrasts,
         severities,
         tentative,
         strict=True,
     )
     defects = [
         Defect(
-            id=f"{frame.coil}/{frame.side}/{frame.camera}/{line}.{column}",
+            id=f"{frame.coil}/{frame.side}/{frame.camera}/{at[0]}.{at[1]}",
             coil=frame.coil,
             side=frame.side,
             camera=frame.camera,
@@ -98,25 +97,22 @@ def begin(pieces: Pieces, prediction: Prediction, rules: DecisionRules, graded_b
             edge_mm=edge_mm,
             extent=Extent.TILE if tiled else Extent.MASK,
             frames=1,
-            class_scores=told,
+            class_scores=scores,
             length_mm=spread.length_mm,
             width_mm=spread.width_mm,
             orientation_deg=spread.orientation_deg,
-            contrast=tone.contrast,
+            contrast=sums.contrast,
             severity=severity,
             tentative=unsure,
         )
-        for (
-            line,
-            column,
-        ), name, score, peak, box, area, edge_mm, tiled, told, spread, tone, severity, unsure in columns
+        for at, name, score, peak, box, area, edge_mm, tiled, scores, spread, sums, severity, unsure in rows
     ]
     reported = rules.reports(prediction.classes, code, confidence, area_mm2, places)
-    return Beginnings(defects, reported, born, moments, tones)
+    return Beginnings(defects, reported, born, moments, contrasts)
 
 
 def highest(classes: tuple[str, ...], shares: np.ndarray) -> list[tuple[tuple[str, float], ...]]:
-    """`Defect.class_scores` of each row of `shares`, float64 (n, classes)."""
+    """Return `Defect.class_scores` for each row of `shares`, float64 (n, classes)."""
     by_name = np.argsort(classes) if classes else np.zeros(0, np.int64)  # of equal scores the first by name
     rank = np.argsort(-shares[:, by_name], axis=1, kind="stable")[:, :CLASSES_TOLD]
     values = np.take_along_axis(shares, best := by_name[rank], axis=1).tolist()

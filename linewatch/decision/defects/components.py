@@ -1,6 +1,6 @@
-"""The defects of one frame: connected pieces of the stitched mask, and tiles that only the classifier speaks of.
+"""Find the defect pieces of one frame: connected regions of the stitched mask, and tiles that were only classified.
 
-All of a frame's pieces lie in columns: each step is one pass over the runs, the tiles or the pieces.
+The pieces of a frame are stored in columns, so each step is one pass over the runs, the tiles or the pieces.
 """
 
 from collections.abc import Sequence
@@ -21,17 +21,17 @@ from linewatch.geometry.stitch import stitch
 from linewatch.geometry.strip import StripScale
 
 MAX_PIECES = 256
-"""Of one frame. When there are more, the smallest of them count as one widespread defect: nothing is hidden."""
+"""Most pieces of one frame. Beyond it, the smallest pieces are joined into one widespread defect; none is dropped."""
 
 
 @dataclass(frozen=True, eq=False)
 class Pieces:
-    """Defects' parts in one frame, in columns of one length n; lines and columns are the frame's.
+    """Pieces of defects in one frame, in columns of one length n; lines and columns count within the frame.
 
-    runs: int32 (m, 3) as in `geometry.runs`, of one piece after the other; counts: how many each has, 1 or more.
-    tiled: bool, whether the outline is a tile's (`Extent.TILE`). born: int64 (n, 2), (line, column) that names it.
-    peak: uint8. shown: bool (n, tiles), which of the tiles that passed show some of it. scores: float64 (n, classes),
-    class scores summed over `weight` pixels (one that two tiles show counts twice).
+    runs: int32 (m, 3) as in `geometry.runs`, piece after piece. counts: number of runs per piece, at least 1.
+    tiled: bool, whether the outline is that of a tile (`Extent.TILE`). born: int64 (n, 2), the (line, column) that
+    names the piece. peak: uint8, highest probability. shown: bool (n, tiles), which passed tiles show part of the
+    piece. scores: float64 (n, classes), class scores summed over `weight` pixels; a pixel in two tiles counts twice.
     """
 
     runs: np.ndarray
@@ -48,7 +48,7 @@ class Pieces:
 
     @cached_property
     def begins(self) -> np.ndarray:
-        """Which of the runs each begins with."""
+        """Return the index of the first run of each piece."""
         return np.cumsum(self.counts) - self.counts
 
     @cached_property
@@ -73,31 +73,32 @@ class Pieces:
 
     @cached_property
     def masks(self) -> list[np.ndarray]:
-        """The runs of each."""
+        """Return the runs of each piece."""
         ends = self.begins + self.counts
         return [self.runs[begin:end] for begin, end in zip(self.begins.tolist(), ends.tolist(), strict=True)]
 
     def take(self, rows: np.ndarray) -> Self:
-        """Those at these places."""
+        """Return the pieces at these indices."""
         columns = (getattr(self, one.name)[rows] for one in fields(self)[1:])
         return type(self)(self.runs[ranges(self.begins[rows], self.counts[rows])], *columns)
 
     @classmethod
     def none(cls, tiles: int, classes: int) -> Self:
-        """Of a frame without a defect."""
+        """Return the empty table of a frame without defects."""
         nothing, no_flag = np.zeros(0, np.int64), np.zeros(0, bool)
         born, shown, scores = nothing.reshape(0, 2), np.zeros((0, tiles), bool), np.zeros((0, classes))
         return cls(np.zeros((0, 3), np.int32), nothing, no_flag, born, nothing.astype(np.uint8), shown, scores, nothing)
 
 
 def find_pieces(prediction: Prediction, rules: DecisionRules) -> Pieces:
-    """The frame's defect pieces by (line, column), at most MAX_PIECES.
+    """Return at most MAX_PIECES defect pieces of the frame, sorted by (line, column).
 
-    Pixels count inside the strip and the valid lines. Pieces of the mask nearer than the merge gap are one. One below
-    `min_area_mm2` is dropped, unless the neighbour frame may hold the rest of it. A passed tile without a piece whose
-    classifier claims a class is a piece of its own, the tile's box on the strip (`Extent.TILE`); such tiles and
-    pieces of one class that are near each other are one. A frame that failed or was only screened has none; in one that
-    was classified and not segmented the classifier speaks alone, of every class.
+    Only pixels on the strip and within the valid lines count. Regions of the mask closer than the merge gap are one
+    piece. A piece below `min_area_mm2` is dropped unless the neighbouring frame may hold the rest of it. A passed tile
+    without a piece, for which the classifier claims a class, is a piece of its own with the tile's box on the strip
+    as outline (`Extent.TILE`); such tiles and pieces of the same class that are close to each other are joined. A frame
+    that failed or was only screened has no pieces. In a frame that was classified but not segmented, the classifier
+    alone decides, for every class.
     """
     frame, edges = prediction.frame, prediction.edges
     if prediction.failed or prediction.depth is Depth.SCREENED or edges is None or not len(prediction.probability):
@@ -117,7 +118,7 @@ def find_pieces(prediction: Prediction, rules: DecisionRules) -> Pieces:
     large = view.large(pieces)
     claims = _tile_pieces(view, ~pieces.shown[large].any(axis=0))
     if len(claims):
-        # What is too small to stand alone and lies within a tile that now speaks for it is part of that.
+        # A piece too small to be reported on its own, inside a tile that is now a piece, becomes part of that tile.
         swallowed = ~large & (pieces.shown & claims.shown.any(axis=0)).any(axis=1)
         pieces = _bounded(_joined_by_class(view, _both(pieces.take(np.flatnonzero(~swallowed)), claims)))
     in_order = np.lexsort((pieces.born[:, 1], pieces.born[:, 0]))
@@ -126,8 +127,10 @@ def find_pieces(prediction: Prediction, rules: DecisionRules) -> Pieces:
 
 @dataclass(frozen=True, slots=True)
 class _View:
-    """A prediction as this module looks at it. tiles: int64 (tiles, 4), those that passed as (left, top, right,
-    bottom); their scores float64 (tiles, classes); the steel.
+    """A prediction prepared for this module.
+
+    tiles: int64 (tiles, 4), the passed tiles as (left, top, right, bottom). steel: the strip within the valid lines.
+    scores: float64 (tiles, classes), of the passed tiles.
     """
 
     prediction: Prediction
@@ -143,7 +146,7 @@ class _View:
         return Places.of(left, right, self.scale, self.prediction.edges)
 
     def codes(self, pieces: Pieces) -> np.ndarray:
-        """The classes of pieces."""
+        """Return the class index of each piece."""
         scores, places = pieces.scores / pieces.weight[:, None], self.places(pieces.left, pieces.right)
         return self.rules.choose_classes(self.prediction.classes, scores, places)[0]
 
@@ -151,7 +154,7 @@ class _View:
         return area_mm2 / self.scale.mm2_per_px
 
     def large(self, pieces: Pieces) -> np.ndarray:
-        """bool: which can stand alone."""
+        """Return which pieces are large enough to be reported on their own: bool (n,)."""
         if not len(pieces):
             return np.zeros(0, bool)
         if not self.rules.sensitivity.rules:
@@ -200,12 +203,13 @@ def _mask_pieces(view: _View, tiles: Sequence[Tile]) -> Pieces:
 
 
 def _labels(runs: np.ndarray, reach_px: int, reach_lines: int) -> np.ndarray:
-    """int64 (runs,): of each run the first of those that belong to it, being within reach of each other, directly or
-    over others.
+    """Return, for each run, the first run of its region: int64 (runs,).
+
+    Runs belong to one region when they are within reach of each other, directly or through other runs.
     """
     line, start, stop = runs.astype(np.int64).T
-    # Runs of one line that are within reach are one span. Whatever comes within reach of a span, comes within reach of
-    # its runs, and there are few spans on a line however noisy it is.
+    # Runs of one line within reach of each other form a span. What is within reach of the span is within reach of one
+    # of its runs, and a line has few spans however noisy it is.
     opens = np.append(True, (line[1:] != line[:-1]) | (start[1:] - stop[:-1] >= reach_px))
     firsts = np.flatnonzero(opens)
     line, start, stop = line[firsts], start[firsts], stop[np.append(firsts[1:], len(runs)) - 1]
@@ -219,7 +223,7 @@ def _labels(runs: np.ndarray, reach_px: int, reach_lines: int) -> np.ndarray:
 
 
 def _shown_px(tiles: np.ndarray, runs: np.ndarray) -> np.ndarray:
-    """int64 (runs, tiles): how many pixels of each run each tile shows."""
+    """Return how many pixels of each run lie in each tile: int64 (runs, tiles)."""
     left, top, right, bottom = tiles.T
     line, start, stop = runs.T[:, :, None]
     width = np.minimum(stop, right) - np.maximum(start, left)
@@ -227,7 +231,7 @@ def _shown_px(tiles: np.ndarray, runs: np.ndarray) -> np.ndarray:
 
 
 def _tile_pieces(view: _View, silent: np.ndarray) -> Pieces:
-    """Of each of these tiles whose classifier claims a class, in their order, what lies on the steel."""
+    """Return a piece for each of these tiles in which the classifier claims a class: the tile's part on the strip."""
     steel, scores, count = view.steel, view.scores, len(view.tiles)
     if not silent.any():
         return Pieces.none(count, scores.shape[1])
@@ -251,9 +255,8 @@ def _tile_pieces(view: _View, silent: np.ndarray) -> Pieces:
         runs=np.concatenate([rectangle(*box) for box in boxes.tolist()]),
         counts=boxes[:, 3] - boxes[:, 1],
         tiled=np.ones(len(rows), bool),
-        born=view.tiles[rows][
-            :, [1, 0]
-        ],  # its own corner: two tiles that the strip's edge cuts may share the visible one
+        # The tile's own corner: two tiles cut by the strip's edge may share the corner of their visible parts.
+        born=view.tiles[rows][:, [1, 0]],
         peak=np.array(seen, np.uint8),
         shown=np.arange(count) == rows[:, None],
         scores=scores[rows] * weight[:, None],
@@ -262,7 +265,7 @@ def _tile_pieces(view: _View, silent: np.ndarray) -> Pieces:
 
 
 def _joined_by_class(view: _View, pieces: Pieces) -> Pieces:
-    """Pieces of one class that are near each other become one, where either of two is a tile's."""
+    """Join pieces of one class that are close to each other where at least one of the two has a tile as outline."""
     of_run = np.repeat(np.arange(len(pieces)), pieces.counts)
     line, start, stop = pieces.runs.T
     pairs = [(np.arange(0), np.arange(0))]
@@ -285,7 +288,7 @@ def _bounded(pieces: Pieces) -> Pieces:
 
 
 def _regrouped(pieces: Pieces, groups: Sequence[Sequence[int]]) -> Pieces:
-    """One piece of each group's. The outline is the mask's only where all of it is."""
+    """Join each group into one piece. Its outline is a mask only if the outline of every member is."""
     if len(groups) == len(pieces):
         return pieces
     runs = [union([pieces.masks[i] for i in group]) for group in groups]

@@ -1,4 +1,4 @@
-"""How dark or bright defects are beside the steel around them."""
+"""Contrast of defects: how dark or bright they are compared with the steel around them."""
 
 from dataclasses import dataclass
 
@@ -9,20 +9,20 @@ from linewatch.contracts.frame import Frame, StripEdges
 from linewatch.geometry.runs import places
 
 AROUND_MM = 10.0
-"""The steel beside a defect: so far from its box, where no other defect is."""
+"""Width of the margin around a defect's box that is taken as surrounding steel, other defects excluded."""
 
 
 @dataclass(frozen=True, slots=True)
-class Tone:
-    """Sums of gray levels and of pixels, of a defect and of the steel around it; they add up over its parts."""
+class ContrastSums:
+    """Sums of gray levels and counts of pixels, of a defect and of the steel around it. Sums of parts can be added."""
 
     inside: int = 0
     inside_px: int = 0
     around: int = 0
     around_px: int = 0
 
-    def __add__(self, other: "Tone") -> "Tone":
-        return Tone(
+    def __add__(self, other: "ContrastSums") -> "ContrastSums":
+        return ContrastSums(
             inside=self.inside + other.inside,
             inside_px=self.inside_px + other.inside_px,
             around=self.around + other.around,
@@ -31,18 +31,19 @@ class Tone:
 
     @property
     def contrast(self) -> float | None:
-        """Mean gray less that of the steel around, of full scale, -1..1: dark is negative. None where none was seen."""
+        """Return mean gray minus that of the steel around, as a share of full scale, -1..1; None without any of it."""
         if not self.inside_px or not self.around_px:
             return None
         return (self.inside / self.inside_px - self.around / self.around_px) / 255
 
 
-def tones_of(runs: np.ndarray, begins: np.ndarray, frame: Frame, edges: StripEdges | None) -> list[Tone]:
-    """Of masks in one frame, none of them empty, by their runs int32 (n, 3) and which of these each begins with. Tones
-    that know nothing without pixels.
+def contrast_sums(runs: np.ndarray, begins: np.ndarray, frame: Frame, edges: StripEdges | None) -> list[ContrastSums]:
+    """Return the sums of each mask in one frame; empty sums where the frame has no pixels or no strip.
+
+    runs: int32 (n, 3), mask after mask, none of them empty. begins: the index of each mask's first run.
     """
     if frame.pixels is None or edges is None or not len(begins):
-        return [Tone()] * len(begins)
+        return [ContrastSums()] * len(begins)
     line, start, stop = runs.T
     x_reach, y_reach = round(AROUND_MM / frame.mm_per_px), round(AROUND_MM / frame.mm_per_line)
     x0 = np.maximum(np.minimum.reduceat(start, begins) - x_reach, edges.left_px)
@@ -54,7 +55,7 @@ def tones_of(runs: np.ndarray, begins: np.ndarray, frame: Frame, edges: StripEdg
     levels = frame.pixels.ravel()[inside]
     steel, mask = frame.pixels.copy(), np.zeros_like(frame.pixels)
     steel.ravel()[inside], mask.ravel()[inside] = 0, 1
-    left, top = int(x0.min()), int(y0.min())  # nothing beyond the boxes is looked at
+    left, top = int(x0.min()), int(y0.min())  # only the boxes are read
     seen = slice(top, int(y1.max())), slice(left, int(x1.max()))
     gray_sums, mask_sums = _integral(steel[seen]), _integral(mask[seen])
     inside_px = np.add.reduceat(stop - start, begins, dtype=np.int64)
@@ -65,11 +66,11 @@ def tones_of(runs: np.ndarray, begins: np.ndarray, frame: Frame, edges: StripEdg
         _sums(gray_sums, x0, y0, x1, y1),
         (x1 - x0) * (y1 - y0) - _sums(mask_sums, x0, y0, x1, y1),
     )
-    return [Tone(*row) for row in np.stack(sums, axis=1).astype(np.int64).tolist()]
+    return [ContrastSums(*row) for row in np.stack(sums, axis=1).astype(np.int64).tolist()]
 
 
 def _integral(image: np.ndarray) -> np.ndarray:
-    """Exact: whole numbers, in float64 where they may be too large for 32 bits."""
+    """Return the exact integral image: whole numbers, in float64 where 32 bits may overflow."""
     return cv2.integral(image, sdepth=cv2.CV_32S if image.size * 255 < 2**31 else cv2.CV_64F)
 
 

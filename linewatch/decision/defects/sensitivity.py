@@ -1,4 +1,4 @@
-"""What a defect must reach to be reported: per class, zone and product."""
+"""What a defect must reach to be reported, by class, zone and product."""
 
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -14,8 +14,8 @@ from linewatch.geometry.strip import StripScale
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Places:
-    """Where defects lie across the strip: float64 (n,) each. edge_mm: from the nearest strip edge that was seen; NaN
-    when none was.
+    """Where defects lie across the strip, float64 (n,) each. edge_mm: distance to the nearest strip edge that was
+    found; NaN when none was found.
     """
 
     left_mm: np.ndarray
@@ -24,7 +24,7 @@ class Places:
 
     @classmethod
     def of(cls, left_px: np.ndarray, right_px: np.ndarray, scale: StripScale, edges: StripEdges | None) -> Self:
-        """Of columns [left_px, right_px)."""
+        """Return the places of columns [left_px, right_px)."""
         edge_mm = np.full(len(left_px), np.nan)
         if edges is not None and edges.left_found:
             edge_mm = np.fmin(edge_mm, (left_px - edges.left_px) * scale.mm_per_px)
@@ -34,7 +34,7 @@ class Places:
 
     @classmethod
     def one(cls, across_mm: tuple[float, float], edge_mm: float | None) -> Self:
-        """Of a single defect."""
+        """Return the place of a single defect."""
         left_mm, right_mm = across_mm
         return cls(*np.array([[left_mm], [right_mm], [np.nan if edge_mm is None else edge_mm]]))
 
@@ -44,13 +44,13 @@ class Places:
 
 @dataclass(frozen=True, slots=True)
 class Sensitivity:
-    """The rules for the product on the line, in their order; none of them: the usual thresholds."""
+    """Sensitivity rules of the product on the line, in order. Where none fits, the usual thresholds hold."""
 
     rules: tuple[SensitivityRule, ...] = ()
 
     @classmethod
     def of(cls, settings: DecisionSettings, classes: Collection[str]) -> Self:
-        """Raises ConfigError for a class that no engine names, or a rule that another hides."""
+        """Select the rules of the product. Raises ConfigError for an unknown class or a rule that is never reached."""
         for number, rule in enumerate(settings.sensitivity, start=1):
             for name in rule.classes:
                 if name not in classes:
@@ -61,17 +61,18 @@ class Sensitivity:
             for place, earlier in enumerate(settings.sensitivity[: number - 1], start=1):
                 if _hides(earlier, rule):
                     raise ConfigError(
-                        f"[[decision.sensitivity]] {number} is never reached: rule {place} before it takes all that it "
-                        "would; put it first, or take it out"
+                        f"[[decision.sensitivity]] {number} is never reached: rule {place} before it covers every "
+                        "case; move it before that rule, or remove it"
                     )
         return cls(tuple(rule for rule in settings.sensitivity if rule.product in (None, settings.product)))
 
     def minima(self, classes: tuple[str, ...], places: Places) -> tuple[np.ndarray, np.ndarray]:
-        """Least confidence and least area in mm^2 of each class at each place, float64 (len(places), len(classes));
-        NaN where the usual one holds.
+        """Return the minimum confidence and the minimum area in mm^2 of each class at each place.
+
+        Both are float64 (len(places), len(classes)), NaN where the usual minimum holds.
         """
         confidence, area_mm2 = np.full((2, len(places), len(classes)), np.nan)
-        for rule in reversed(self.rules):  # the first that fits has the last word
+        for rule in reversed(self.rules):  # the first rule that fits wins
             meant = np.array([not rule.classes or name in rule.classes for name in classes])
             fits = np.ix_(_within(rule, places), meant)
             confidence[fits] = np.nan if rule.min_confidence is None else rule.min_confidence
@@ -79,12 +80,12 @@ class Sensitivity:
         return confidence, area_mm2
 
     def least_area_mm2(self, usual_mm2: float) -> float:
-        """No defect is reported below it, wherever it lies."""
+        """Return the area below which no defect is reported anywhere."""
         return min([usual_mm2, *(rule.min_area_mm2 for rule in self.rules if rule.min_area_mm2 is not None)])
 
 
 def _within(rule: SensitivityRule, places: Places) -> np.ndarray:
-    """bool (len(places),): which lie in the rule's zone."""
+    """Return which places lie in the rule's zone: bool (len(places),)."""
     within = np.ones(len(places), bool)
     if rule.edge_zone_mm is not None:
         within &= places.edge_mm + places.right_mm - places.left_mm <= rule.edge_zone_mm

@@ -1,13 +1,13 @@
-"""Defects over frame borders: one physical defect keeps one id from where it was first seen to where it ends.
+"""Follow defects across frame borders: a physical defect keeps one id from where it was first seen to where it ends.
 
-A piece joins a defect of earlier frames when their pixels are within the merge gap, as in one large frame. Where one
-of the two has its outline from a tile, they must also be of one class: a tile's box says little about where in it the
-defect is.
+A piece joins a defect of earlier frames when their pixels are within the merge gap, as if both lay in one large frame.
+Where the outline of either comes from a tile, both must also be of the same class, because a tile's box says little
+about where in it the defect lies.
 
-An open defect is sums, a box and, of each column, its last line near the border: its size does not grow with its
-length, so a scratch as long as the coil costs no more than a short one. There are at most `components.MAX_PIECES` of
-them per frame within the merge gap. One that has grown to `DecisionRules.part_mm` is closed all the same, and what
-goes on is a part that names the first: nothing is held open for ever.
+An open defect is kept as sums, a box and, for each column, its last line near the border. Its memory does not grow with
+its length, so a scratch as long as the coil costs no more than a short one. At most `components.MAX_PIECES` defects per
+frame within the merge gap are open. A defect that reaches `DecisionRules.part_mm` is closed and continues as a new part
+that names the first, so no defect stays open for ever.
 """
 
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ from linewatch.contracts.prediction import Prediction
 from linewatch.contracts.verdict import Defect, DefectEvent, DefectState, Extent, RunMask, StripBox
 from linewatch.decision.defects.attributes import Beginnings, begin, highest
 from linewatch.decision.defects.components import Pieces
-from linewatch.decision.defects.contrast import Tone
+from linewatch.decision.defects.contrast import ContrastSums
 from linewatch.decision.defects.groups import connected, members
 from linewatch.decision.defects.sensitivity import Places
 from linewatch.decision.grading.severity import GradingRules, severities_of
@@ -35,11 +35,11 @@ _NOTHING = np.empty((0, 3), np.int32)
 class Track:
     """A defect that the next frame may continue.
 
-    opened: it was published (of a defect that began in this frame: it will be); until then it does not reach what a
-    defect must (`DecisionRules.reports`) and may never.
-    born: (line, column) on the coil where it was first seen: what makes its id, and its age.
-    scores, weight: as in `Pieces`, over its life. moments: in coil lines. border: runs in coil lines, what later lines
-    can be near to. cut: it was closed for its length, and what is near to its border begins the next part.
+    opened: the defect was published, or will be with this frame; a defect for which `DecisionRules.reports` does not
+    hold yet is not opened. born: (line, column) on the coil where it was first seen; it gives the defect its id and
+    age. scores, weight: as in `Pieces`, summed over its life. moments: in coil lines. border: runs in coil lines to
+    which later lines can be close. cut: the defect was closed for its length; what touches its border begins the next
+    part.
     """
 
     defect: Defect
@@ -50,7 +50,7 @@ class Track:
     first_ordinal: int
     last_ordinal: int
     moments: Moments
-    tone: Tone
+    contrast: ContrastSums
     border: np.ndarray
     cut: bool = False
 
@@ -64,12 +64,13 @@ def follow(
     *,
     continues: bool,
 ) -> tuple[tuple[Track, ...], tuple[DefectEvent, ...]]:
-    """Carry the open defects through one frame, whose first line follows the last one that they know of.
+    """Carry the open defects through one frame, whose first line follows the last line that they cover.
 
-    Returns those that the next frame may continue, oldest first, and what happened, oldest defect first: `opened` or
-    `updated` with the mask in this frame, then `closed` for what the next frame cannot continue; that is everything
-    unless the frame `continues`, because nobody knows how a defect went on where the strip was not looked at. Of
-    defects that turn out to be one, the oldest published id survives; the others close with `merged_into`.
+    Return the defects that the next frame may continue, oldest first, and the events, oldest defect first: `opened` or
+    `updated` with the mask in this frame, then `closed` for defects that the next frame cannot continue. Unless the
+    frame `continues`, these are all of them, because it is unknown how a defect goes on where the strip was not
+    inspected. When several defects turn out to be one, the oldest published id survives; the others close with
+    `merged_into`.
     """
     if not tracks and not len(pieces):
         return (), ()
@@ -125,7 +126,7 @@ def follow(
 
 
 def close_all(tracks: tuple[Track, ...]) -> tuple[DefectEvent, ...]:
-    """What is open ends here: behind it lies strip that was not looked at, or the coil's end."""
+    """Close every open defect: the strip behind it was not inspected, or the coil has ended."""
     return tuple(
         DefectEvent(DefectState.CLOSED, track.defect, None) for track in tracks if track.opened and not track.cut
     )
@@ -143,7 +144,7 @@ def _track(i: int, fresh: Beginnings, pieces: Pieces, frame: Frame, reach_lines:
         first_ordinal=frame.ordinal,
         last_ordinal=frame.ordinal,
         moments=fresh.moments[i].moved(frame.first_line),
-        tone=fresh.tones[i],
+        contrast=fresh.contrasts[i],
         border=border + np.array([frame.first_line, 0, 0], dtype=np.int32),
     )
 
@@ -151,7 +152,7 @@ def _track(i: int, fresh: Beginnings, pieces: Pieces, frame: Frame, reach_lines:
 def _continuations(
     tracks: tuple[Track, ...], pieces: Pieces, fresh: list[Defect], frame: Frame, rules: DecisionRules
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Which tracks and which pieces are one defect, pair by pair."""
+    """Return the pairs (track, piece) that are one defect."""
     reach_lines = rules.reach(frame.mm_per_line)
     at_head = np.flatnonzero(pieces.top < reach_lines).tolist() if tracks and len(pieces) else []
     if not at_head:
@@ -178,7 +179,7 @@ def _compatible(one: Defect, other: Defect) -> bool:
 
 
 def _merge(parts: list[Track], rules: DecisionRules, prediction: Prediction, graded_by: GradingRules | None) -> Track:
-    """One track of several, with the id of the oldest that was published (else of the oldest)."""
+    """Join tracks into one, with the id of the oldest published one, or of the oldest if none was published."""
     if len(parts) == 1:
         return parts[0]
     parts = sorted(parts, key=lambda track: (not track.opened, track.born))
@@ -186,7 +187,7 @@ def _merge(parts: list[Track], rules: DecisionRules, prediction: Prediction, gra
     scores = np.sum([track.scores for track in parts], axis=0)
     weight = sum(track.weight for track in parts)
     moments = sum((track.moments for track in parts), Moments())
-    tone = sum((track.tone for track in parts), Tone())
+    contrast = sum((track.contrast for track in parts), ContrastSums())
     box, edges = _hull([defect.box for defect in defects]), [d.edge_mm for d in defects if d.edge_mm is not None]
     edge_mm = min(edges) if edges else None
     place, shares = Places.one(box.across_mm, edge_mm), (scores / weight)[None]
@@ -207,7 +208,7 @@ def _merge(parts: list[Track], rules: DecisionRules, prediction: Prediction, gra
         length_mm=spread.length_mm,
         width_mm=spread.width_mm,
         orientation_deg=spread.orientation_deg,
-        contrast=tone.contrast,
+        contrast=contrast.contrast,
     )
     defect = replace(defect, tentative=_tentative(defect, code, place, rules, prediction))
     if graded_by is not None:
@@ -220,7 +221,7 @@ def _merge(parts: list[Track], rules: DecisionRules, prediction: Prediction, gra
         first_ordinal=first,
         last_ordinal=last,
         moments=moments,
-        tone=tone,
+        contrast=contrast,
         border=last_per_column(union([track.border for track in parts])),
     )
 
@@ -241,7 +242,7 @@ def _hull(boxes: list[StripBox]) -> StripBox:
 def _published(
     track: Track, mask: RunMask, live: Sequence[Track], cut: Sequence[Track]
 ) -> tuple[Track, list[DefectEvent]]:
-    """live: what it was made of; cut: the parts before it, if it goes on from some."""
+    """Return the published track and its events. live: the tracks it was made of. cut: the parts that it continues."""
     if cut and track.defect.part_of is None:
         before = min(cut, key=lambda part: part.born).defect
         track = replace(track, defect=replace(track.defect, part_of=before.part_of or before.id))

@@ -1,13 +1,13 @@
-"""Grading: how bad each defect is, and what that makes of the coil. The same code live, in replay and from a store.
+"""Grade a coil from its defects. The same code runs live, in replay and on stored coils.
 
-A grade is a function of a set of defects and of what was inspected: neither their order nor how they were dealt out
-over calls changes it, and one defect more never makes it better. Figures are rounded as they are published, so what
-is stored grades as what was decided did.
+A grade depends on the set of defects and on what was inspected, not on the order of the defects or on how they were
+spread over calls, and an additional defect never improves it. Figures are rounded as they are published, so a stored
+coil is graded as the live one was.
 
-What is kept of a coil while it runs is bounded, whatever its length: the `KEPT` defects that begin furthest along and
-those of the excluded tail, in columns; of what lies further back one sum per limit; the newest `MAX_STRETCHES`
-separate stretches of each length that a limit is about. The result is exact but for a defect that closes after `KEPT`
-others that began behind its own beginning: these are not seen in one stretch (`within_m`) with it.
+The memory of a running coil is bounded whatever its length: the `KEPT` defects that begin furthest along and those of
+the excluded tail are kept in columns; defects further back are kept as one sum per limit; of each length that a limit
+refers to, the newest `MAX_STRETCHES` separate stretches are kept. The result is exact, with one exception: a defect
+that closes after `KEPT` others that began behind it is not counted in one stretch (`within_m`) with them.
 """
 
 import math
@@ -28,14 +28,14 @@ MAX_STRETCHES = 65_536
 
 _PENDING = 1_024
 _JOIN_MM = 0.0015
-"""Inspected spans that are nearer than this touch: their ends are rounded to 0.001 mm."""
+"""Inspected spans closer than this touch, because their ends are rounded to 0.001 mm."""
 
 IntervalMm = tuple[float, float]
 
 
 @dataclass(frozen=True, slots=True)
 class GradingState:
-    """What is kept of one coil, see above; it is graded by the rules that it began with."""
+    """The grading state of one coil, bounded as described above. The coil is graded by the rules that it began with."""
 
     rules: GradingRules
     rows: Instances
@@ -46,11 +46,11 @@ class GradingState:
     inspected: Stretches = field(default_factory=Stretches)
     spans: tuple[IntervalMm, ...] = ()
     end_mm: float = 0.0
-    settled: bool = False  # some of it is kept in sums only
+    settled: bool = False  # some defects are kept as sums only
 
     @classmethod
     def begin(cls, rules: GradingRules) -> Self:
-        """Before the first defect of a coil."""
+        """Return the state before the first defect of a coil."""
         return cls(rules, instances_of((), rules), (LimitSums(),) * len(rules.settings.limit))
 
 
@@ -61,9 +61,9 @@ def observe(
     end_mm: float = 0.0,
     periodic: Collection[str] = (),
 ) -> GradingState:
-    """A frame more: the defects that closed for good, how its strip was looked at, how far the coil goes.
+    """Add a frame: the defects that closed for good, the coverage of its strip, and the length of the coil so far.
 
-    periodic: ids of defects that have closed, now or earlier, and are now known to belong to a roll mark.
+    periodic: ids of defects, closed now or earlier, that are now known to belong to a roll mark.
     """
     looked = [span.along_mm for span in spans if span.quality is Quality.INSPECTED]
     state = replace(
@@ -80,7 +80,7 @@ def observe(
 
 
 def regraded(state: GradingState, rules: GradingRules) -> GradingState | None:
-    """The same coil by other rules, its defects rated anew; None when too much of it is kept in sums only."""
+    """Return the coil under other rules, its defects rated again; None if some defects are kept as sums only."""
     state = _taken_up(state)
     if state.settled:
         return None
@@ -88,7 +88,7 @@ def regraded(state: GradingState, rules: GradingRules) -> GradingState | None:
 
 
 def finish_grading(state: GradingState) -> CoilGrade:
-    """The grade of the coil, which ends at `state.end_mm`."""
+    """Return the grade of the coil, which ends at `state.end_mm`."""
     state, rules = _taken_up(state), state.rules
     begin_mm, end_mm = rules.head_mm, max(rules.head_mm, state.end_mm - rules.tail_mm)
     graded = (state.rows.begin_mm < end_mm) & (state.rows.end_mm > begin_mm)
@@ -130,7 +130,7 @@ def grade_coil(
     end_mm: float,
     periodic: Collection[str] = (),
 ) -> CoilGrade:
-    """The grade of a whole coil at once: its closed defects, its inspected stretches along, its length."""
+    """Grade a whole coil at once, from its closed defects, its inspected stretches along the strip and its length."""
     state = replace(
         GradingState.begin(rules),
         pending=tuple(defects),
@@ -142,7 +142,7 @@ def grade_coil(
 
 
 def _extended(spans: tuple[IntervalMm, ...], more: Iterable[IntervalMm]) -> tuple[IntervalMm, ...]:
-    """Spans in strip order, those that touch in one: an uninterrupted coil is one span."""
+    """Return spans in strip order, joining those that touch: an uninterrupted coil is one span."""
     kept = list(spans)
     for one in more:
         begin, end = round(one[0], 3), round(one[1], 3)
@@ -154,7 +154,7 @@ def _extended(spans: tuple[IntervalMm, ...], more: Iterable[IntervalMm]) -> tupl
 
 
 def _taken_up(state: GradingState) -> GradingState:
-    """Pending defects and spans are in their columns."""
+    """Move pending defects and spans into the columns."""
     rules, rows = state.rules, state.rows
     if state.pending:
         rows = joined(rows, instances_of(state.pending, rules, state.periodic))
@@ -166,7 +166,7 @@ def _taken_up(state: GradingState) -> GradingState:
 
 
 def _settled(state: GradingState) -> GradingState:
-    """All but the newest rows are in the sums: those to which nothing can be added any more."""
+    """Move rows to which nothing can be added any more from the columns into the sums."""
     rows, rules = state.rows, state.rules
     certain_mm = state.end_mm - rules.tail_mm
     old = rows.begin_mm + rules.reach_mm <= certain_mm
@@ -186,7 +186,7 @@ def _settled(state: GradingState) -> GradingState:
 
 
 def _summed(state: GradingState, new: np.ndarray, around: np.ndarray) -> tuple[tuple[LimitSums, ...], tuple[int, ...]]:
-    """The sums with the rows `new`, bool (n,); stretches that begin at one of them count the rows `around`, too."""
+    """Add the rows `new`, bool (n,), to the sums. A stretch that begins at one also counts the rows `around`."""
     rows = state.rows
     order = np.lexsort((rows.begin_mm, -rows.area_mm2, -rows.severity.astype(np.int16)))
     counts = np.bincount(rows.severity[new], minlength=6)

@@ -1,4 +1,4 @@
-"""Limits: what a coil has of the defects that each limit is about, in sums, and the reason when that is too much."""
+"""Limits of grading rules: sums over the defects that a limit refers to, and the reason when it is exceeded."""
 
 from dataclasses import dataclass, field
 
@@ -10,15 +10,15 @@ from linewatch.decision.grading.severity import GradingRules, Instances, fits
 from linewatch.geometry.stretches import Stretches
 
 NAMED = 8
-"""So many defects are named in a reason."""
+"""Most defects that a reason names."""
 
 
 @dataclass(frozen=True, slots=True)
 class LimitSums:
-    """What one limit remembers of the defects that it is about.
+    """Sums over the defects that one limit refers to.
 
-    worst: of the worst ones (-severity, -area_mm2, begin_mm, id), ascending. crowd: the stretch that holds most of
-    them: (count, where it begins, ids).
+    worst: (-severity, -area_mm2, begin_mm, id) of the worst ones, ascending. crowd: the stretch that holds most of the
+    defects, as (count, where it begins, ids).
     """
 
     count: int = 0
@@ -36,9 +36,9 @@ def summed(
     around: np.ndarray,
     order: np.ndarray,
 ) -> LimitSums:
-    """`before` with the rows `new`, bool (n,), that the limit is about.
+    """Return `before` plus those of the rows `new`, bool (n,), that the limit refers to.
 
-    around: rows that a stretch which begins at a new one counts, too. order: all rows, the worst first.
+    around: rows that also count in a stretch that begins at a new one. order: all rows, the worst first.
     """
     if limit.inspected_below_share is not None:
         return before
@@ -68,9 +68,9 @@ def _rank(crowd: tuple[int, float, tuple[str, ...]]) -> tuple[int, float]:
 def _crowd(
     rows: Instances, places: np.ndarray, starts: np.ndarray, within_mm: float, order: np.ndarray
 ) -> tuple[int, float, tuple[str, ...]]:
-    """The fullest stretch of `within_mm` among those that begin where one of `starts` does; the first of several.
+    """Return the fullest stretch of `within_mm` that begins at one of `starts`, the first one of equals.
 
-    A defect counts where it begins. places: ascending rows that count; starts: bool (n,).
+    A defect counts where it begins. places: ascending rows that count. starts: bool (n,).
     """
     begins = rows.begin_mm[places]
     counts = np.searchsorted(begins, begins + within_mm - 5e-7) - np.searchsorted(begins, begins)
@@ -84,7 +84,7 @@ def _crowd(
 
 
 def _worst(rows: Instances, chosen: np.ndarray, order: np.ndarray) -> list[tuple[int, float, float, str]]:
-    """The NAMED worst of the chosen rows, and all that are as bad as the last of them, so that ids can decide."""
+    """Return the NAMED worst of the chosen rows and all that equal the last of them, so that ids break ties."""
     ranked = order[chosen[order]]
     keys = np.stack([-rows.severity[ranked].astype(np.float64), -rows.area_mm2[ranked], rows.begin_mm[ranked]], axis=1)
     alike = (keys[NAMED:] == keys[NAMED - 1]).all(axis=1) if len(ranked) > NAMED else np.zeros(0, bool)
@@ -96,7 +96,7 @@ def _worst(rows: Instances, chosen: np.ndarray, order: np.ndarray) -> list[tuple
 
 
 def reason_of(limit: LimitRule, sums: LimitSums, length_mm: float, end_mm: float, share: float) -> GradeReason | None:
-    """Why the limit is exceeded, or None."""
+    """Return why the limit is exceeded, or None if it is not."""
     text, ids = None, tuple(name for *_, name in sums.worst)
     count, at_mm, crowded = sums.crowd
     affected_mm = round(sums.affected.length_mm(end_mm), 3)
@@ -128,12 +128,12 @@ def reason_of(limit: LimitRule, sums: LimitSums, length_mm: float, end_mm: float
 
 
 def metres(mm: float) -> str:
-    """In words."""
+    """Return a length as text in metres."""
     return f"{mm / 1000:.1f} m"
 
 
 def _in_words(limit: LimitRule, count: int = 2) -> str:
-    """What a limit is about: `scratch or sliver defects of severity 4 or more of at least 300 mm long`."""
+    """Describe what a limit counts: `scratch or sliver defects of severity 4 or more of at least 300 mm long`."""
     words = [*([" or ".join(limit.classes)] if limit.classes else []), "defect" if count == 1 else "defects"]
     if limit.side is not None:
         words.append(f"on the {limit.side} side")

@@ -1,4 +1,4 @@
-"""Severity: how bad each defect is by the grading rules; defects in columns."""
+"""Severity of defects under the grading rules, computed on defects in columns."""
 
 import hashlib
 import math
@@ -15,21 +15,21 @@ from linewatch.contracts.verdict import Defect
 
 @dataclass(frozen=True, slots=True)
 class GradingRules:
-    """A file of rules, joined with the taxonomy. `identity` is name@digest of the rules' content."""
+    """Grading rules of one file, joined with the taxonomy. identity: name@digest of the rules' content."""
 
     settings: GradingSettings
     identity: str
     class_severities: Mapping[str, int]  # of the real classes, in the taxonomy's order
     pseudo_classes: frozenset[str]
-    ends_mm: tuple[float, float] = (0.0, 0.0)  # excluded at head and tail whatever the rules say
+    ends_mm: tuple[float, float] = (0.0, 0.0)  # excluded at head and tail in addition to the rules
 
     def excluding(self, head_mm: float, tail_mm: float) -> Self:
-        """The same for a coil of which these ends are excluded; where the rules exclude more, they do."""
+        """Return the rules for a coil with these ends excluded. Where the rules exclude more, the rules hold."""
         return replace(self, ends_mm=(head_mm, tail_mm))
 
     @classmethod
     def of(cls, settings: GradingSettings, taxonomy: Taxonomy) -> Self:
-        """Of rules that `load_grading` has checked against this taxonomy."""
+        """Join rules that `load_grading` has checked against this taxonomy."""
         digest = hashlib.sha256(settings.model_dump_json().encode()).hexdigest()[:12]
         pseudo = frozenset(taxonomy.pseudo_classes)
         return cls(settings, f"{settings.name}@{digest}", class_severities(taxonomy), pseudo)
@@ -50,10 +50,10 @@ class GradingRules:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Instances:
-    """Closed defects in columns of one length n; millimetres as they are published.
+    """Closed defects in columns of one length n; millimetres are rounded as published.
 
-    class_code: the class's place in `GradingRules.class_severities`, -1 for one that is not there. edge_mm: NaN where
-    no edge was seen. severity: 1..5.
+    class_code: index of the class in `GradingRules.class_severities`, -1 for a class not in it. edge_mm: NaN where no
+    strip edge was found. severity: 1..5.
     """
 
     ids: np.ndarray  # object, str
@@ -72,14 +72,14 @@ class Instances:
         return len(self.ids)
 
     def take(self, rows: np.ndarray) -> Self:
-        """Those of a mask or of places."""
+        """Return the rows that a mask or indices select."""
         return type(self)(**{one.name: getattr(self, one.name)[rows] for one in fields(self)})
 
 
 def instances_of(defects: Iterable[Defect], rules: GradingRules, periodic: Collection[str] = ()) -> Instances:
-    """The columns of closed defects, by where they begin, but for pseudo-defects and tentative ones: these never grade.
+    """Return closed defects in columns, sorted by where they begin, without pseudo-defects and tentative defects.
 
-    periodic: ids of those that belong to a roll mark.
+    Pseudo-defects and tentative defects never affect a grade. periodic: ids of defects that belong to a roll mark.
     """
     real = [one for one in defects if one.defect_class not in rules.pseudo_classes and not one.tentative]
     boxes = np.array([(*defect.box.along_mm, *defect.box.across_mm) for defect in real]).reshape(-1, 4)
@@ -112,8 +112,9 @@ def columns_of(
     edge_mm: np.ndarray,
     confidence: np.ndarray,
 ) -> Instances:
-    """Defects as they are published, in the order given, of no id and of no roll mark; not `rated` yet. along_mm,
-    across_mm: (n, 2).
+    """Return defects with figures as published, in the given order, without ids, roll marks or severities.
+
+    along_mm, across_mm: float64 (n, 2).
     """
     codes = {name: code for code, name in enumerate(rules.class_severities)}
     count = len(classes)
@@ -135,7 +136,7 @@ def columns_of(
 
 
 def _published(exact: np.ndarray, digits: int) -> np.ndarray:
-    """float64: what Python's `round` makes of each, as figures are rounded on the wire."""
+    """Round as Python's `round` does, which is how figures are rounded on the wire: float64."""
     scaled = exact * 10**digits
     rounded = np.rint(scaled) / 10**digits
     inexact = 1e-3 + 1e-15 * np.abs(scaled)  # scaling may have made, or hidden, a tie
@@ -145,20 +146,20 @@ def _published(exact: np.ndarray, digits: int) -> np.ndarray:
 
 
 def severities_of(defects: Sequence[Defect], rules: GradingRules) -> list[int | None]:
-    """The severity of each defect as it is known so far; None for a pseudo-defect or a tentative one."""
+    """Return the severity of each defect as known so far; None for a pseudo-defect or a tentative defect."""
     found = instances_of(defects, rules)
     by_id = dict(zip(found.ids.tolist(), found.severity.tolist(), strict=True))
     return [by_id.get(defect.id) for defect in defects]
 
 
 def joined(one: Instances, other: Instances) -> Instances:
-    """Both, by where they begin."""
+    """Return the rows of both, sorted by where they begin."""
     both = Instances(*(np.concatenate([getattr(one, f.name), getattr(other, f.name)]) for f in fields(one)))
     return both.take(np.argsort(both.begin_mm, kind="stable"))
 
 
 def rated(rows: Instances, rules: GradingRules) -> Instances:
-    """With their severities: of the first rule that fits, else of the class."""
+    """Return the rows with severities: that of the first rule that fits, otherwise that of the class."""
     defaults = np.array([*rules.class_severities.values(), UNKNOWN_SEVERITY], np.int8)  # code -1 is the last
     severity = defaults[rows.class_code]
     for rule in reversed(rules.settings.severity):
@@ -167,7 +168,7 @@ def rated(rows: Instances, rules: GradingRules) -> Instances:
 
 
 def fits(rule: Selection, rows: Instances, rules: GradingRules) -> np.ndarray:
-    """bool (n,): which rows satisfy the rule; a limit's `min_severity` apart."""
+    """Return which rows match the rule, bool (n,), disregarding the `min_severity` of a limit."""
     fitting = np.ones(len(rows), bool)
     if rule.classes:
         named = np.array([*(name in rule.classes for name in rules.class_severities), False])  # code -1 is the last
@@ -178,7 +179,7 @@ def fits(rule: Selection, rows: Instances, rules: GradingRules) -> np.ndarray:
     for name, size in sizes.items():
         least, most = getattr(rule, f"min_{name}"), getattr(rule, f"max_{name}")
         if least:
-            fitting &= size >= least - 5e-7  # a difference of two published figures is not quite a published figure
+            fitting &= size >= least - 5e-7  # the difference of two rounded figures carries a rounding error
         if most is not None:
             fitting &= size <= most + 5e-7
     if rule.min_confidence:

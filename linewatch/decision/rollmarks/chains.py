@@ -1,11 +1,12 @@
-"""Is a row of defects a roll's doing or chance? An a-contrario test (Desolneux, Moisan and Morel, 2000).
+"""Test whether a row of defects comes from a roll or from chance: an a-contrario test (Desolneux, Moisan, Morel, 2000).
 
-A hypothesis is a pair of defects at one place across, alike, some turns of one pitch apart. Between the two lie
-`turns - 1` places where the roll would have left a mark. Were the defects there by chance, each place would be hit with
-a probability p that the strip itself tells: from how dense defects are there across (they crowd at the edges) and how
-common this appearance is among them. The tail of the binomial law, times the number of hypotheses that 100 km of such
-strip hold, is the number of rows as good as this one that chance would give there (NFA, number of false alarms). So
-nothing is tuned to a pitch, a density or a width, and the threshold is a figure an operator understands.
+A hypothesis is a pair of similar defects at one place across the strip, a number of turns of one pitch apart. Between
+the two lie `turns - 1` places where the roll would have left a mark. If the defects lay there by chance, each place
+would be hit with a probability p that is estimated from the strip itself: from the density of defects at that place
+across (defects crowd at the edges) and from how common their appearance is. The tail of the binomial distribution,
+times the number of hypotheses on 100 km of such strip, is the expected number of rows as good as this one that chance
+gives (NFA, number of false alarms). Nothing is tuned to a pitch, a density or a width, and the threshold is a figure
+that an operator understands.
 """
 
 from dataclasses import dataclass
@@ -16,29 +17,29 @@ import numpy as np
 from linewatch.config.roll import PeriodicSettings
 
 MAX_TURNS: Final = 12
-"""Of a hypothesis: how far back a row is looked for."""
+"""Most turns between the two defects of a hypothesis."""
 MAX_CANDIDATES: Final = 16
-"""Earlier defects per defect that a row may begin with, the nearest."""
+"""Most earlier defects, the nearest ones, that are tried as the beginning of a row."""
 KM_100: Final = 1e8  # millimetres
 _DENSITY_WINDOW_MM: Final = 30.0
-_SAMPLE: Final = 256  # defects, at least, that tell how common an appearance is
+_SAMPLE: Final = 256  # least number of defects used to estimate how common an appearance is
 _LEAST_CANDIDATES: Final = 3
-_WORK: Final = 600  # candidates squared, of one frame
+_WORK: Final = 600  # bound on the sum of squared candidate counts of one frame
 _OVERLAP: Final = 20.0
-"""Hypotheses overlap: one pair at eleven numbers of turns and three levels. So their union is rarer than their sum, by
-this factor as measured on random strip (`benchmarks.roll_marks`, tuning seeds)."""
+"""Hypotheses overlap: each pair is tested at eleven numbers of turns and three levels. Their union is therefore rarer
+than their sum, by this factor, measured on random strip (`benchmarks.roll_marks`, tuning seeds)."""
 _TURNS: Final = np.arange(2, MAX_TURNS + 1)
 
 
 class Level(NamedTuple):
-    """How alike the defects of a row are: of one class, or any; lengths and widths within `ratio` of each other."""
+    """A level of similarity: of one class or of any; ln of the ratio of lengths and of widths at most `log_ratio`."""
 
     same_class: bool
     log_ratio: float
 
 
 LEVELS: Final = (Level(True, 0.4), Level(False, 0.3), Level(False, 0.6))
-"""Roll marks look alike but are cut a little differently each time, and now and then classified as something else."""
+"""Roll marks look alike, but their outlines vary and their class is sometimes mistaken."""
 _LOOSEST: Final = Level(False, max(level.log_ratio for level in LEVELS))
 
 X, Y, LOG_WIDTH, LOG_LENGTH, CLASS, NUMBER = range(6)
@@ -47,7 +48,7 @@ X, Y, LOG_WIDTH, LOG_LENGTH, CLASS, NUMBER = range(6)
 
 @dataclass(frozen=True, slots=True)
 class Chain:
-    """A row that chance would not give. rows: the table's, oldest first; slots: the turn of each, from 0."""
+    """A significant row. rows: indices into the table, oldest first. slots: the turn of each mark, from 0."""
 
     rows: np.ndarray
     slots: np.ndarray
@@ -57,12 +58,12 @@ class Chain:
 
     @property
     def log_nfa(self) -> float:
-        """log10 of how many such rows chance would give on 100 km of such strip."""
+        """Return log10 of the expected number of such rows by chance on 100 km of such strip."""
         return log_nfa(int(self.slots[-1]) + 1, len(self.slots), self.log_p, self.log_tests)
 
 
 def log_nfa(due: int, seen: int, log_p: float, log_tests: float) -> float:
-    """log10 NFA of `seen` marks of `due`, of which the first and the last made the hypothesis."""
+    """Return log10 NFA of `seen` marks out of `due`, the first and the last of which form the hypothesis."""
     return float(log_tests + _log_choose(np.array(due - 2), np.array(seen - 2)) + (seen - 2) * log_p)
 
 
@@ -82,18 +83,19 @@ def find_chains(
     settings: PeriodicSettings,
     expected_mm: tuple[tuple[float, float], ...] = (),
 ) -> list[Chain]:
-    """The rows that end in a fresh defect and are expected less often than `false_calls_per_100_km`; at most one each,
-    most significant first.
+    """Return the rows that end in a fresh defect and that chance gives less often than `false_calls_per_100_km`.
 
-    table: float64 (n, 6), sorted by X: all that is remembered of the last `length_mm`. fresh: rows of it.
-    expected_mm: pitches that rolls are known to make; half of the budget goes to them.
+    There is at most one row per fresh defect; the most significant comes first.
+
+    table: float64 (n, 6), sorted by X: the remembered defects of the last `length_mm`. fresh: indices into the table.
+    expected_mm: pitch ranges of known rolls; half of the budget of false calls goes to them.
     """
     lines = _lines(table, fresh, settings)
     if lines is None:
         return []
     gaps, members, level, ends, in_band = lines
 
-    # Every hypothesis: the row begins with that candidate, so many turns ago.
+    # Every hypothesis: the row began with that candidate, a number of turns ago.
     pitch_mm = gaps[:, :, None] / _TURNS
     line, begin, turn = np.nonzero((pitch_mm >= settings.min_pitch_mm) & (pitch_mm <= settings.max_pitch_mm))
     if not len(line):
@@ -105,7 +107,7 @@ def find_chains(
     hit = (np.abs(back - at) * pitch_mm[:, None] <= tolerance_mm[:, None]) & (at < turn[:, None]) & (at >= 1)
     seen = np.bitwise_count(_distinct(at, hit)).astype(np.int64)
     tests = _tests(fresh[ends][line], pitch_mm, expected_mm, len(table))
-    some = np.flatnonzero(seen)  # two marks are no row
+    some = np.flatnonzero(seen)  # two marks do not make a row
     if not len(some):
         return []
     line, begin, turn, seen, tests = line[some], begin[some], turn[some], seen[some], tests[some]
@@ -122,7 +124,7 @@ def find_chains(
     for end in np.unique(ends[line[significant]]):
         best = int(np.argmin(np.where(significant & (ends[line] == end), log_nfas, np.inf)))
         own = np.flatnonzero(hit[best])
-        # Of a mark in pieces, the one nearest to its place.
+        # Of several pieces of one mark, take the one nearest to its expected place.
         own = own[np.argsort(np.abs(back[best] - at[best])[own], kind="stable")]
         slots, nearest = np.unique(turn[best] - at[best][own].astype(np.int64), return_index=True)
         of = members[line[best]]
@@ -141,9 +143,10 @@ def find_chains(
 def _lines(
     table: np.ndarray, fresh: np.ndarray, settings: PeriodicSettings
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray] | None:
-    """What rows may be made of, a line for each fresh defect and level of likeness that is tested: how far back its
-    candidates lie, the nearest first, and which rows of the table they are; the level; which fresh defect it is; how
-    many defects lie at its place across. None without any.
+    """Return the candidates of each fresh defect at each level of similarity, a line each; None if there are none.
+
+    Returned are, per line: the distances back to its candidates, nearest first; their indices into the table; the
+    level; the index of the fresh defect; the number of defects at its place across.
     """
     rows, columns = _pairs(table[:, X], table[fresh, X], settings.across_tolerance_mm)
     in_band = np.bincount(rows, minlength=len(fresh))
@@ -155,7 +158,7 @@ def _lines(
     near = near[np.lexsort((gap_mm[near], rows[near]))]
     rows, columns, gap_mm = rows[near], columns[near], gap_mm[near]
 
-    # A line is a fresh defect at one level, with its candidates from the nearest on.
+    # A line is a fresh defect at one level, with its candidates ordered from the nearest.
     level, pair = np.nonzero([_alike(level, table, columns, fresh[rows]) for level in LEVELS])
     of_line = level * len(fresh) + rows[pair]
     counts = np.bincount(of_line, minlength=len(LEVELS) * len(fresh))
@@ -176,7 +179,7 @@ def _lines(
 
 
 def _alike(level: Level, table: np.ndarray, ones: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """bool: whether rows of the table look alike."""
+    """Return which pairs of table rows look alike at this level: bool."""
     alike = np.abs(table[ones, LOG_WIDTH] - table[others, LOG_WIDTH]) <= level.log_ratio
     alike &= np.abs(table[ones, LOG_LENGTH] - table[others, LOG_LENGTH]) <= level.log_ratio
     if level.same_class:
@@ -185,8 +188,9 @@ def _alike(level: Level, table: np.ndarray, ones: np.ndarray, others: np.ndarray
 
 
 def _affordable(counts: np.ndarray) -> np.ndarray:
-    """The lines to test, of those with candidates enough for a row: those with the fewest first, until the work of one
-    frame is done. Where there are so many defects, rows among many candidates are no evidence.
+    """Return the lines to test: those with enough candidates, fewest first, up to the bound on the work per frame.
+
+    Where defects are that numerous, a row among many candidates is no evidence.
     """
     kept = np.flatnonzero(counts >= _LEAST_CANDIDATES)
     kept = kept[np.argsort(counts[kept], kind="stable")]
@@ -195,7 +199,7 @@ def _affordable(counts: np.ndarray) -> np.ndarray:
 
 
 def _distinct(at: np.ndarray, hit: np.ndarray) -> np.ndarray:
-    """int64 (hypotheses,): the turns that were hit, as bits."""
+    """Return the turns that were hit, as bits: int64 (hypotheses,)."""
     marks = np.zeros(len(at), np.int64)
     bits = np.where(hit, 1 << at.astype(np.int64), 0)
     for column in bits.T:
@@ -204,7 +208,7 @@ def _distinct(at: np.ndarray, hit: np.ndarray) -> np.ndarray:
 
 
 def _pairs(sorted_x: np.ndarray, x: np.ndarray, tolerance_mm: float) -> tuple[np.ndarray, np.ndarray]:
-    """(index into x, index into sorted_x) of all that lie within the tolerance."""
+    """Return all pairs (index into x, index into sorted_x) within the tolerance."""
     low = np.searchsorted(sorted_x, x - tolerance_mm)
     counts = np.searchsorted(sorted_x, x + tolerance_mm, side="right") - low
     first = np.cumsum(counts) - counts
@@ -222,9 +226,10 @@ def _chance(
     length_mm: float,
     settings: PeriodicSettings,
 ) -> np.ndarray:
-    """float64 (hypotheses,): defects of the row's place across and appearance per mm, its `members` left out.
+    """Return the defects per mm with the row's place across and appearance, without its `members`.
 
-    The place's density is the higher of the band's own and of a wider window's, one more being counted than is there.
+    The result is float64 (hypotheses,). The density at the place is the higher of that of the band and that of a wider
+    window, with one defect added.
     """
     low, high = (np.searchsorted(table[:, X], table[end, X] + sign * _DENSITY_WINDOW_MM) for sign in (-1, 1))
     wide = ((high - low)[line] - members).clip(0) + 1
@@ -243,7 +248,7 @@ def _chance(
 def _tests(
     end: np.ndarray, pitch_mm: np.ndarray, expected_mm: tuple[tuple[float, float], ...], ends: int
 ) -> np.ndarray:
-    """float64 (hypotheses,): how many hypotheses its defect has. Half of the budget goes to the expected pitches."""
+    """Return how many hypotheses share each one's defect; half the budget is for expected pitches: (hypotheses,)."""
     of_all = np.bincount(end, minlength=ends)[end].astype(np.float64)
     if not expected_mm:
         return of_all

@@ -1,7 +1,7 @@
-"""Roll marks of a coil as the strip goes by: closed defects in, recognised rows out.
+"""Recognise the roll marks of a coil as the strip goes by: closed defects in, roll marks out.
 
-What is remembered: the defects of the last stretch that belong to no row (at most MAX_REMEMBERED), and of each row that
-is followed its sums and its newest marks. So a coil of any length costs the same.
+A row is a series of marks at one pitch. The state holds the recent defects that belong to no row (at most
+MAX_REMEMBERED), and for each followed row its sums and its newest marks, so its size does not grow with the coil.
 """
 
 import math
@@ -19,13 +19,13 @@ from linewatch.decision.rollmarks.suspects import suspects
 
 MAX_REMEMBERED: Final = 2048
 MAX_ROWS: Final = 64
-"""Rows followed at once. When there are more, the one that has been silent longest ends."""
+"""Most rows followed at once. Beyond it, the row with the longest silence ends."""
 LOST_AFTER: Final = 20
-"""Turns without a mark after which a row has ended: the roll was changed, or the mark has worn off."""
+"""Turns without a mark after which a row ends: the roll was changed, or the mark has worn off."""
 KEPT_MARKS: Final = 16
 _SETTLED_MARKS: Final = 8
-_MAX_DIVISOR: Final = 4  # of a pitch that was first seen as a multiple of the roll's
-_SAME_SIZE: Final = 1.0  # ln: a mark may be found in part, or with something beside it
+_MAX_DIVISOR: Final = 4  # of a pitch that was first seen as a multiple of the true one
+_SAME_SIZE: Final = 1.0  # ln of a size ratio: a mark may be found in part, or joined with a neighbour
 _SAME_PITCH: Final = 0.01
 _LEAST_MM: Final = 1e-3
 
@@ -41,10 +41,10 @@ class Mark:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Row:
-    """A roll mark that is being followed. newest: its last KEPT_MARKS marks; the other figures are over its life.
+class RollMarkRow:
+    """A roll mark that is being followed. newest: its last KEPT_MARKS marks; other figures cover its whole life.
 
-    called: one of its marks was. Until then nothing is told of it: texture may recur as well.
+    called: one of its marks was called. Until then the row is not published, because texture may recur as well.
     """
 
     id: str
@@ -70,7 +70,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Recurrence:
-    """All that is remembered of one coil. table: float64 (n, 6) as in `chains`, of `defects` by their NUMBER."""
+    """The state of one coil. table: float64 (n, 6) as in `chains`, its column NUMBER counting through `defects`."""
 
     settings: PeriodicSettings
     rolls: tuple[RollSettings, ...]
@@ -79,23 +79,23 @@ class Recurrence:
     defects: tuple[Defect, ...] = ()  # number `first` on
     first: int = 0
     classes: tuple[str, ...] = ()  # by code
-    rows: tuple[Row, ...] = ()
+    rows: tuple[RollMarkRow, ...] = ()
 
     @classmethod
     def initial(cls, begin_mm: float, settings: PeriodicSettings, rolls: tuple[RollSettings, ...]) -> "Recurrence":
-        """At the head of a coil, or where looking at it began. The coil keeps these settings and rolls."""
+        """Return the state where inspection of a coil begins. The coil keeps these settings and rolls."""
         return cls(settings, rolls, begin_mm, np.empty((0, 6)))
 
 
 def follow_rolls(
     before: Recurrence, closed: Iterable[Defect], along_mm: float
 ) -> tuple[Recurrence, tuple[RollMark, ...]]:
-    """Take in the defects that have closed; `along_mm` is the end of the strip that was looked at.
+    """Add defects that have closed; `along_mm` is the end of the inspected strip.
 
-    Left out are those that are longer than the shortest pitch, and those whose outline is a tile's: nobody knows where
-    in it they are, and tiles themselves lie in rows.
+    Defects longer than the shortest pitch are left out, and so are those with a tile as outline: their place within the
+    tile is unknown, and tiles themselves lie in rows.
 
-    Returns what happened to the rows that are told, oldest row first: recognised, updated by further marks, or ended.
+    Return the events of published rows, oldest row first: recognised, updated by further marks, or ended.
     """
     settings, rolls = before.settings, before.rolls
     fresh = sorted(
@@ -137,7 +137,7 @@ def follow_rolls(
 
 
 def end_rolls(state: Recurrence) -> tuple[RollMark, ...]:
-    """The coil has ended, and every row with it."""
+    """End every row, because the coil has ended."""
     return tuple(_event(row, RollMarkState.ENDED, state.rolls) for row in state.rows if row.called)
 
 
@@ -162,12 +162,12 @@ def _about(pitch_mm: float) -> tuple[float, float]:
 
 
 def _tolerance_mm(settings: PeriodicSettings, distance_mm: Any) -> Any:
-    """How far off its place a mark may lie, so far from another one; a float, or an array of them."""
+    """Return how far a mark may lie off its expected place at a distance from another mark; a float or an array."""
     return settings.along_tolerance_mm + settings.pitch_tolerance * distance_mm
 
 
-def _owner(rows: list[Row], defect: Defect, settings: PeriodicSettings) -> int | None:
-    """The row that this defect goes on, if any: the one in whose next place it lies best."""
+def _owner(rows: list[RollMarkRow], defect: Defect, settings: PeriodicSettings) -> int | None:
+    """Return the index of the row that this defect continues, the best fitting one; None if there is none."""
     best = None
     x_mm, y_mm = _middle(defect.box.across_mm), _middle(defect.box.along_mm)
     for at, row in enumerate(rows):
@@ -192,8 +192,8 @@ def _alike(one: Defect, other: Defect) -> bool:
     )
 
 
-def _grow(row: Row, defect: Defect) -> Row:
-    """With one mark more; the row itself when this is another piece of its newest one."""
+def _grow(row: RollMarkRow, defect: Defect) -> RollMarkRow:
+    """Return the row with one more mark, or the row itself if the defect is another piece of its newest mark."""
     y_mm = _middle(defect.box.along_mm)
     slots = round((y_mm - row.last.y_mm) / row.pitch_mm)
     if slots < 1:
@@ -215,8 +215,8 @@ def _grow(row: Row, defect: Defect) -> Row:
     )
 
 
-def _coarsened(row: Row) -> Row:
-    """With a multiple of its pitch when all of its newest marks lie on that: what lay between was a stranger."""
+def _coarsened(row: RollMarkRow) -> RollMarkRow:
+    """Return the row with a multiple of its pitch if all of its newest marks lie on that multiple."""
     newest = row.newest[-_SETTLED_MARKS:]
     begin = newest[0].slot
     divisor = math.gcd(*(mark.slot - begin for mark in newest))
@@ -230,8 +230,8 @@ def _hull(one: tuple[float, float], other: tuple[float, float]) -> tuple[float, 
     return min(one[0], other[0]), max(one[1], other[1])
 
 
-def _fitted(row: Row) -> Row:
-    """With the pitch of its newest marks, by least squares, and its standard error."""
+def _fitted(row: RollMarkRow) -> RollMarkRow:
+    """Return the row with the pitch of its newest marks, by least squares, and the standard error of the pitch."""
     slots = np.array([mark.slot for mark in row.newest], np.float64)
     y_mm = np.array([mark.y_mm for mark in row.newest])
     slots -= slots.mean()
@@ -242,7 +242,7 @@ def _fitted(row: Row) -> Row:
     return replace(row, pitch_mm=pitch_mm, error_mm=error_mm)
 
 
-def _begin(chain: Chain, state: Recurrence) -> Row:
+def _begin(chain: Chain, state: Recurrence) -> RollMarkRow:
     defects = [state.defects[number - state.first] for number in state.table[chain.rows, NUMBER].astype(int).tolist()]
     marks = tuple(
         Mark(slot, _middle(defect.box.across_mm), _middle(defect.box.along_mm), defect)
@@ -252,7 +252,7 @@ def _begin(chain: Chain, state: Recurrence) -> Row:
     for defect in defects[1:]:
         across_mm = _hull(across_mm, defect.box.across_mm)
     return _fitted(
-        Row(
+        RollMarkRow(
             id=f"{defects[0].id}/roll",
             pitch_mm=chain.pitch_mm,
             error_mm=0.0,
@@ -268,9 +268,10 @@ def _begin(chain: Chain, state: Recurrence) -> Row:
     )
 
 
-def _join(rows: list[Row], row: Row, settings: PeriodicSettings) -> tuple[int, Row]:
-    """Where the new row stands among those that are followed; one that fills the gaps of another is that one, and the
-    pitch is the one that both share: the roll's own.
+def _join(rows: list[RollMarkRow], row: RollMarkRow, settings: PeriodicSettings) -> tuple[int, RollMarkRow]:
+    """Return the new row's index among the followed rows, and the row to store there.
+
+    A row that fills the gaps of another one is joined with it at the pitch that both share, which is the roll's own.
     """
     for at, known in enumerate(rows):
         if abs(known.x_mm - row.x_mm) > settings.across_tolerance_mm or not _alike(known.last.defect, row.last.defect):
@@ -303,7 +304,7 @@ def _join(rows: list[Row], row: Row, settings: PeriodicSettings) -> tuple[int, R
     return len(rows), row
 
 
-def _over(rows: list[Row], along_mm: float) -> list[Row]:
+def _over(rows: list[RollMarkRow], along_mm: float) -> list[RollMarkRow]:
     silent = [row for row in rows if along_mm - row.last.y_mm > (LOST_AFTER + 1) * row.pitch_mm]
     if len(rows) - len(silent) > MAX_ROWS:
         silent = sorted(rows, key=lambda row: (row.last.y_mm, row.id))[: len(rows) - MAX_ROWS]
@@ -313,7 +314,7 @@ def _over(rows: list[Row], along_mm: float) -> list[Row]:
 def _remember(
     state: Recurrence, free: list[Defect], along_mm: float, settings: PeriodicSettings
 ) -> tuple[Recurrence, np.ndarray]:
-    """With these defects, sorted by X, the old ones forgotten; and which rows of the table the new ones are."""
+    """Add defects to the table, sorted by X, and drop old ones. Return the state and the table rows of the new ones."""
     classes = (*state.classes, *sorted({defect.defect_class for defect in free} - set(state.classes)))
     number = state.first + len(state.defects)
     boxes = np.array([(*defect.box.across_mm, *defect.box.along_mm) for defect in free])
@@ -339,11 +340,11 @@ def _remember(
 
 
 def _forget(state: Recurrence, taken: set[int]) -> Recurrence:
-    """Without those that now belong to a row."""
+    """Drop the defects that now belong to a row."""
     return replace(state, table=state.table[~np.isin(state.table[:, NUMBER], list(taken))]) if taken else state
 
 
-def _event(row: Row, state: RollMarkState, rolls: tuple[RollSettings, ...]) -> RollMark:
+def _event(row: RollMarkRow, state: RollMarkState, rolls: tuple[RollSettings, ...]) -> RollMark:
     last = row.last.defect
     due = row.last.slot + 1
     return RollMark(

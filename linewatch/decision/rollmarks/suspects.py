@@ -1,4 +1,4 @@
-"""Which roll leaves marks at this pitch."""
+"""Which rolls can leave marks at a given pitch."""
 
 import math
 from collections.abc import Iterable
@@ -7,14 +7,14 @@ from linewatch.config.roll import RollSettings
 from linewatch.contracts.verdict import RollSuspect
 
 MAX_TURNS = 3
-_ERRORS = 2.0  # standard errors of the pitch that are allowed for
+_ERRORS = 2.0  # allowance, in standard errors of the pitch
 
 
 def suspects(pitch_mm: float, error_mm: float, rolls: Iterable[RollSettings]) -> tuple[RollSuspect, ...]:
-    """The rolls that may be behind marks of this pitch, likeliest first.
+    """Return the rolls that may have left marks at this pitch, likeliest first.
 
-    A roll's pitch is as likely anywhere in its range, so a narrow range that holds the pitch speaks louder; that a mark
-    shows on every n-th turn only is taken to be n^2 times less likely.
+    The pitch of a roll is taken to be equally likely anywhere in its range, so a narrow range that contains the pitch
+    weighs more. A mark that shows on every n-th turn only is taken to be n^2 times less likely.
     """
     found: list[tuple[float, RollSettings, int, tuple[float, float]]] = []
     for roll in rolls:
