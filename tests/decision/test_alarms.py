@@ -165,7 +165,7 @@ def test_a_flood_makes_one_transition_per_rule_and_frame_and_remembers_little():
     for prediction in cut_strip(specks, [LINES] * 20):
         state, (*_, verdict) = decide(state, prediction, rules)
     opened = sum(event.state.value == "opened" for event in verdict.defects)
-    assert [len(watch.candidates) <= 5 + opened for watch in state.alarms.watches] == [True, True]
+    assert [len(rule_alarm.candidates) <= 5 + opened for rule_alarm in state.alarms.rule_alarms] == [True, True]
 
 
 @given(

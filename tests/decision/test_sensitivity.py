@@ -128,7 +128,7 @@ def test_a_defect_is_reported_whole_once_it_reaches_what_it_must():
         ),
         (
             [{"min_area_mm2": 1.0}, {"min_area_mm2": 2.0, "classes": ["water"]}],
-            "2 is never reached: rule 1 before it takes all that it would",
+            "2 is never reached: rule 1 before it covers every case",
         ),
         (
             [{"min_area_mm2": 1.0, "edge_zone_mm": 9.0}, {"min_area_mm2": 2.0, "edge_zone_mm": 5.0}],
