@@ -22,7 +22,7 @@ from linewatch.wire.schema import (
     StageStatus,
     StatusBody,
 )
-from linewatch.wire.snapshot import Standing
+from linewatch.wire.snapshot import SnapshotTracker
 
 RATE_WINDOW_NS = 2_000_000_000
 NS_PER_S = 1e9
@@ -36,7 +36,7 @@ class StatusReport:
         runner: Runner,
         tally: Tally,
         ring: FrameRing,
-        standing: Standing,
+        standing: SnapshotTracker,
         exchange: Exchange,
         workload: Workload | None,
         clock: Clock,

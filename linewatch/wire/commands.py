@@ -50,7 +50,7 @@ LEAST_ROLE: Final[Mapping[tuple[str, str], Role]] = {
 """What role each command needs, by its `request` and its `action` ("" where it has none)."""
 
 
-class Engines(Protocol):
+class EngineCommandHandler(Protocol):
     """What carries the commands about engines out."""
 
     @property
@@ -60,7 +60,7 @@ class Engines(Protocol):
     def command(self, command: EngineCommand) -> str | None: ...
 
 
-class Outcome(Protocol):
+class AlarmCommandOutcome(Protocol):
     """What becomes of a command about alarms; refused and changed hold once it is `done`."""
 
     @property
@@ -71,13 +71,13 @@ class Outcome(Protocol):
     def changed(self) -> list[AlarmBody]: ...
 
 
-class Alarms(Protocol):
+class AlarmCommandHandler(Protocol):
     """What carries the commands about alarms out."""
 
-    def take(self, request: AlarmRequest, caller: Caller) -> Outcome: ...
+    def take(self, request: AlarmRequest, caller: Caller) -> AlarmCommandOutcome: ...
 
 
-class Coils(Protocol):
+class CoilCommandHandler(Protocol):
     """What carries the commands about coils and their rules out; a text says why one is refused."""
 
     def take(self, request: CoilRequest, caller: Caller) -> CoilReply | str: ...
@@ -97,9 +97,9 @@ class CommandServer(Router[Command]):
         context: zmq.Context[zmq.Socket[bytes]],
         endpoint: str,
         keys: ServerKeys | None,
-        engines: Engines,
-        alarms: Alarms,
-        coils: Coils,
+        engines: EngineCommandHandler,
+        alarms: AlarmCommandHandler,
+        coils: CoilCommandHandler,
         *,
         role_without_keys: Role = Role.ENGINEER,
     ) -> None:
@@ -158,7 +158,7 @@ class CommandServer(Router[Command]):
         ), ()
 
 
-def _answer(request: AlarmRequest, outcome: Outcome) -> Answer:
+def _answer(request: AlarmRequest, outcome: AlarmCommandOutcome) -> Answer:
     if outcome.refused is not None:
         return refusal(request.id, ErrorCode.REFUSED, outcome.refused)
     return AlarmReply(

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from linewatch.contracts.alarm import Alarm, AlarmCommand, AlarmNotice
+from linewatch.contracts.alarm import Alarm, AlarmNotice
 from linewatch.contracts.coil import CoilData
 from linewatch.contracts.crop import Crop
 from linewatch.contracts.prediction import Timing
@@ -18,11 +18,9 @@ from linewatch.contracts.verdict import (
     Decided,
     Defect,
     DefectEvent,
-    GradeReason,
     RollMark,
     RollSuspect,
     RunMask,
-    StripBox,
     Verdict,
 )
 from linewatch.wire.schema import (
@@ -57,7 +55,6 @@ from linewatch.wire.schema import (
 
 _NO_RUNS = np.empty((0, 3), np.int32)
 _ALARM_FIELDS = tuple(field.name for field in fields(Alarm))
-_ROLL_MARK_FIELDS = tuple(field.name for field in fields(RollMark))
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +150,7 @@ def drafts(decided: Decided) -> list[Draft]:
     return messages
 
 
-def line(decided: Decided) -> VerdictLine | CoilLine | AlarmsLine:
+def verdict_line(decided: Decided) -> VerdictLine | CoilLine | AlarmsLine:
     """The same decision as one line of a verdict file."""
     if isinstance(decided, AlarmNotice):
         alarms = tuple(alarm_body(alarm, None) for alarm in decided.alarms)
@@ -225,11 +222,6 @@ def _coil(notice: CoilNotice) -> dict[str, Any]:
 def coil_data_body(data: CoilData | None) -> CoilDataBody | None:
     """A coil's data as they are told."""
     return None if data is None else CoilDataBody(**asdict(data))
-
-
-def coil_data_from(body: CoilDataBody) -> CoilData:
-    """The coil's data that a message or a file tells of."""
-    return CoilData(**body.model_dump())
 
 
 def _grade(grade: CoilGrade) -> GradeBody:
@@ -338,53 +330,6 @@ def alarm_body(alarm: Alarm, ordinal: int | None) -> AlarmBody:
     known = {name: getattr(alarm, name) for name in _ALARM_FIELDS}
     mark = CommandMark(**asdict(alarm.command)) if alarm.command else None
     return AlarmBody(**{**known, "ordinal": ordinal, "along_mm": _mm(alarm.along_mm), "command": mark})
-
-
-def alarm_from(body: AlarmBody) -> Alarm:
-    """The alarm that a journaled message tells of: what still stands after a restart."""
-    known = {name: getattr(body, name) for name in _ALARM_FIELDS}
-    return Alarm(**{**known, "command": AlarmCommand(**body.command.model_dump()) if body.command else None})
-
-
-def defect_from(body: DefectBody) -> Defect:
-    """The defect that a message or a line of a verdict file tells of."""
-    return Defect(
-        id=body.id,
-        coil=body.coil,
-        side=body.side,
-        camera=body.camera,
-        defect_class=body.defect_class,
-        confidence=body.confidence,
-        peak=body.peak,
-        box=StripBox(body.across_mm, body.along_mm),
-        area_mm2=body.area_mm2,
-        edge_mm=body.edge_mm,
-        extent=body.extent,
-        frames=body.frames,
-        class_scores=tuple(sorted(body.class_scores.items(), key=lambda one: (-one[1], one[0]))),
-        length_mm=body.length_mm,
-        width_mm=body.width_mm,
-        orientation_deg=body.orientation_deg,
-        contrast=body.contrast,
-        part_of=body.part_of,
-        severity=body.severity,
-        tentative=body.tentative,
-        excluded=body.excluded,
-    )
-
-
-def grade_from(body: GradeBody) -> CoilGrade:
-    """The coil's grade that a message or a line of a verdict file tells of."""
-    known = body.model_dump()
-    by_severity = {int(severity): count for severity, count in body.defects_by_severity.items()}
-    reasons = tuple(GradeReason(**reason) for reason in known["reasons"])
-    return CoilGrade(**{**known, "defects_by_severity": by_severity, "reasons": reasons})
-
-
-def roll_mark_from(body: RollMarkBody) -> RollMark:
-    """The row of roll marks that a message or a line of a verdict file tells of."""
-    known = {name: getattr(body, name) for name in _ROLL_MARK_FIELDS}
-    return RollMark(**{**known, "suspects": tuple(RollSuspect(**suspect.model_dump()) for suspect in body.suspects)})
 
 
 def _timing(timing: Timing) -> TimingBody:

@@ -13,7 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from linewatch.contracts.access import Caller, Role
 from linewatch.contracts.record import Record
-from linewatch.wire.access.zap import Doorkeeper
+from linewatch.wire.access.zap import ZapAuthenticator
 from linewatch.wire.endpoints import ServerKeys, bind, keep_alive
 from linewatch.wire.schema import (
     SCHEMA_VERSION,
@@ -64,11 +64,11 @@ class Router(Generic[R]):
         *,
         setting: str,
         requests: TypeAdapter[R],
-        doorkeeper: Doorkeeper | None = None,
+        authenticator: ZapAuthenticator | None = None,
         role_without_keys: Role = Role.ENGINEER,
     ) -> None:
-        """setting: of [wire], the one that names the endpoint. doorkeeper: of the context, to be served here."""
-        self._context, self._keys, self._doorkeeper = context, keys, doorkeeper
+        """setting: of [wire], the one that names the endpoint. authenticator: of the context, to be served here."""
+        self._context, self._keys, self._authenticator = context, keys, authenticator
         self._setting, self._requests = setting, requests
         self._anybody = Caller(None, role_without_keys)
         self._owed: list[tuple[_Asked[R], Later]] = []
@@ -90,8 +90,8 @@ class Router(Generic[R]):
     def __enter__(self) -> Self:
         """Bind. Raises WireError when the endpoint is in use or cannot be bound."""
         with ExitStack() as stack:
-            if self._doorkeeper:
-                stack.enter_context(self._doorkeeper)
+            if self._authenticator:
+                stack.enter_context(self._authenticator)
             self._socket = stack.enter_context(self._context.socket(zmq.ROUTER))
             self._socket.linger = 0
             self._socket.sndhwm = _REPLIES_WAITING
@@ -102,8 +102,8 @@ class Router(Generic[R]):
             self.endpoint = bind(self._socket, self.endpoint, self._setting)
             self._poller = zmq.Poller()
             self._poller.register(self._socket, zmq.POLLIN)
-            if self._doorkeeper:
-                self._poller.register(self._doorkeeper.socket, zmq.POLLIN)
+            if self._authenticator:
+                self._poller.register(self._authenticator.socket, zmq.POLLIN)
             self._opened = stack.pop_all()
         return self
 
@@ -117,8 +117,8 @@ class Router(Generic[R]):
     def poll(self, timeout_ms: int) -> int:
         """Wait at most so long for requests, answer those that are there, and return how many they were."""
         ready = dict(self._poller.poll(min(timeout_ms, _OWING_POLL_MS) if self._owed else timeout_ms))
-        if self._doorkeeper and self._doorkeeper.socket in ready:
-            self._doorkeeper.answer()
+        if self._authenticator and self._authenticator.socket in ready:
+            self._authenticator.answer()
         answered = errors = 0
         while self._socket in ready and answered < _BURST:
             try:
@@ -154,7 +154,7 @@ class Router(Generic[R]):
     def _caller(self, frame: zmq.Frame) -> Caller:
         if self._keys is None:
             return self._anybody
-        public = str(frame.get("User-Id"))  # the doorkeeper's word
+        public = str(frame.get("User-Id"))  # the authenticator's word
         return self._keys.allowed.find(public.encode()) or Caller(public, None)
 
     def _reply(self, asked: _Asked[R], answer: Answer) -> None:

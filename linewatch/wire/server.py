@@ -9,7 +9,7 @@ from linewatch.contracts.access import Caller
 from linewatch.contracts.errors import JournalError
 from linewatch.contracts.ports import RecordStore
 from linewatch.contracts.record import Record
-from linewatch.wire.access.zap import Doorkeeper
+from linewatch.wire.access.zap import ZapAuthenticator
 from linewatch.wire.endpoints import ServerKeys
 from linewatch.wire.router import Answer, Router, refusal
 from linewatch.wire.schema import (
@@ -38,8 +38,8 @@ class Server(Router[ReplayRequest | SnapshotRequest]):
         store: RecordStore,
         snapshot: Callable[[], Snapshot],
     ) -> None:
-        door = Doorkeeper(context, keys.allowed) if keys else None
-        super().__init__(context, settings.serve, keys, setting="serve", requests=REQUEST, doorkeeper=door)
+        door = ZapAuthenticator(context, keys.allowed) if keys else None
+        super().__init__(context, settings.serve, keys, setting="serve", requests=REQUEST, authenticator=door)
         self._store = store
         self._snapshot = snapshot
 

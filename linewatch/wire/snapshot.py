@@ -7,25 +7,24 @@ from collections.abc import Iterable, Sequence
 from linewatch.contracts.alarm import AlarmState
 from linewatch.contracts.record import Record
 from linewatch.contracts.verdict import CoilState, DefectState, Quality, RollMarkState
+from linewatch.wire.decode import alarm_body_of
 from linewatch.wire.encode import Draft
 from linewatch.wire.schema import (
     KEPT_TOPICS,
     AlarmBody,
-    AlarmMessage,
     CoilBody,
-    CoilSoFar,
+    CurrentCoil,
     DefectBody,
     EngineStatus,
     FrameBody,
     RollMarkBody,
     Snapshot,
-    parse,
 )
 
 MAX_OPEN_DEFECTS = 1000
 
 
-class Standing:
+class SnapshotTracker:
     """Followed by the thread that publishes, asked by the one that serves."""
 
     def __init__(self, epoch: int, engines: Sequence[EngineStatus], alarms: Iterable[Record] = ()) -> None:
@@ -41,7 +40,7 @@ class Standing:
         self._classes: Counter[str] = Counter()
         self._open: dict[str, DefectBody] = {}
         self._rolls: dict[str, RollMarkBody] = {}
-        self._alarms = {body.id: body for body in map(alarm_of, alarms)}
+        self._alarms = {body.id: body for body in map(alarm_body_of, alarms)}
 
     def use(self, engines: Sequence[EngineStatus]) -> None:
         """These serve from now on."""
@@ -87,7 +86,7 @@ class Standing:
             return Snapshot(
                 epoch=self._epoch,
                 sequences=self._sequences,
-                coil=self._coil_so_far(),
+                coil=self._current_coil(),
                 open_defects=shown,
                 open_defects_left_out=len(self._open) - len(shown),
                 standing_alarms=tuple(a for a in self._alarms.values() if a.state is AlarmState.RAISED),
@@ -121,10 +120,10 @@ class Standing:
         if before is not None or defect.state is DefectState.OPENED:
             self._classes[defect.defect_class] += defect.merged_into is None
 
-    def _coil_so_far(self) -> CoilSoFar | None:
+    def _current_coil(self) -> CurrentCoil | None:
         if self._coil is None:
             return None
-        return CoilSoFar(
+        return CurrentCoil(
             coil=self._coil.coil,
             side=self._coil.side,
             camera=self._coil.camera,
@@ -135,9 +134,3 @@ class Standing:
             missed_lines_by_cause=dict(self._missed_lines),
             defects_by_class=dict(+self._classes),
         )
-
-
-def alarm_of(record: Record) -> AlarmBody:
-    """What a journaled alarm's record tells."""
-    message = parse(AlarmMessage, record.header)
-    return AlarmBody(**{name: getattr(message, name) for name in AlarmBody.model_fields})

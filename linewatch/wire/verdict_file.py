@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from linewatch.contracts.errors import JournalError
 from linewatch.contracts.verdict import Decided
-from linewatch.wire.encode import line
+from linewatch.wire.encode import verdict_line
 from linewatch.wire.schema import LINE, AlarmsLine, CoilLine, Line, VerdictLine, canonical, explain
 
 
@@ -45,7 +45,7 @@ class VerdictFile:
 
     def write(self, decided: Decided) -> None:
         """Append one line."""
-        data = canonical(line(decided).model_dump()) + b"\n"
+        data = canonical(verdict_line(decided).model_dump()) + b"\n"
         left = memoryview(data)
         try:
             while left:

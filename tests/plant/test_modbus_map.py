@@ -12,10 +12,14 @@ from hypothesis import strategies as st
 
 from linewatch.config.load import load
 from linewatch.config.modbus import ModbusSettings
-from linewatch.plant.modbus.registers import REGISTERS, SIZE, Kind, image_of, map_csv
+from linewatch.plant.modbus.registers import REGISTERS, SIZE, ValueType, image_of, map_csv
 
 MOST_REGISTERS_A_READ = 125
-NUMBERS = {register.name: register for register in REGISTERS if register.kind in (Kind.UINT16, Kind.UINT32, Kind.INT32)}
+NUMBERS = {
+    register.name: register
+    for register in REGISTERS
+    if register.kind in (ValueType.UINT16, ValueType.UINT32, ValueType.INT32)
+}
 
 
 def test_the_documented_map_is_the_codes():
@@ -61,7 +65,9 @@ def test_a_number_is_read_back_to_its_step_or_its_ranges_end(values, order):
         data = struct.pack(f">{len(words)}H", *(words if order == "high-first" else words[::-1]))
         (read,) = struct.unpack({"UINT16": ">H", "UINT32": ">I", "INT32": ">i"}[register.kind], data)
         bits = 16 * register.count
-        low, high = (-(1 << bits - 1), (1 << bits - 1) - 1) if register.kind is Kind.INT32 else (0, (1 << bits) - 1)
+        low, high = (
+            (-(1 << bits - 1), (1 << bits - 1) - 1) if register.kind is ValueType.INT32 else (0, (1 << bits) - 1)
+        )
         assert read == round(min(high, max(low, values.get(name, 0.0) * register.per_unit)))
 
 

@@ -15,7 +15,7 @@ from linewatch.plant.modbus.picture import Picture
 from linewatch.plant.modbus.registers import BridgeState
 from linewatch.wire.encode import Sequencer, drafts
 from linewatch.wire.schema import ServiceState, StatusBody, Topic, decode
-from linewatch.wire.snapshot import Standing
+from linewatch.wire.snapshot import SnapshotTracker
 
 SETTINGS = ModbusSettings(alarm_bits={"scratches": 3}, class_codes={"scratch": 8})
 ALARMS = ("alarm_words", "alarms_standing", "alarms_without_bit")
@@ -27,7 +27,7 @@ class Wire:
     """A service's messages and snapshots, without sockets."""
 
     def __init__(self, epoch: int = 1) -> None:
-        self.sequencer, self.standing = Sequencer(epoch), Standing(epoch, ())
+        self.sequencer, self.standing = Sequencer(epoch), SnapshotTracker(epoch, ())
         self.beats = 0
 
     def say(self, decided):

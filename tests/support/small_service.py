@@ -23,7 +23,7 @@ from linewatch.wire.encode import Sequencer, drafts
 from linewatch.wire.publisher import Publisher
 from linewatch.wire.schema import ServiceState, StatusBody
 from linewatch.wire.server import Server
-from linewatch.wire.snapshot import Standing
+from linewatch.wire.snapshot import SnapshotTracker
 
 HEARTBEAT_S = 0.05
 
@@ -61,7 +61,7 @@ def main(folder: Path, publish: str, serve: str, high_water: int) -> None:  # no
         Journal(JournalSettings(dir=folder, max_mb=8, segment_mb=1)) as journal,
         Publisher(context, settings, None) as publisher,
     ):
-        standing = Standing(journal.epoch, [], journal.alarms_standing())
+        standing = SnapshotTracker(journal.epoch, [], journal.retained_alarms())
         sequencer = Sequencer(journal.epoch)
         ready, stop, addresses = threading.Event(), threading.Event(), []
 

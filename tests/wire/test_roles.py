@@ -39,7 +39,7 @@ from linewatch.wire.schema import (
     canonical,
 )
 from linewatch.wire.server import Server
-from linewatch.wire.snapshot import Standing
+from linewatch.wire.snapshot import SnapshotTracker
 
 ENGINES = {"load": {"name": "screen-b"}, "promote": {}, "drop": {}, "show": {}}
 ALARMS = {"acknowledge": {}, "shelve": {"alarm": "square"}, "unshelve": {"alarm": "square"}}
@@ -90,7 +90,7 @@ def serving(folder, **wire):
     )
     context, stop, keys, taken = zmq.Context(), threading.Event(), load_keys(configured), Taken()
     routers = (
-        Server(context, configured, keys, EmptyStore(), Standing(1, []).snapshot),
+        Server(context, configured, keys, EmptyStore(), SnapshotTracker(1, []).snapshot),
         CommandServer(context, configured.commands, keys, taken, taken.alarms, taken),
     )
     ready = [threading.Event() for _ in routers]

@@ -68,7 +68,7 @@ class AcknowledgeResult(IntEnum):
     TOO_NEW = 5  # all that wait came into the registers a moment ago: the PLC may have meant another
 
 
-class Kind(StrEnum):
+class ValueType(StrEnum):
     """How a value lies in its registers."""
 
     UINT16 = "UINT16"
@@ -86,7 +86,7 @@ class Register:
     name: str
     address: int
     count: int
-    kind: Kind
+    kind: ValueType
     meaning: str
     unit: str = ""
     per_unit: int = 1
@@ -107,74 +107,74 @@ def _defect(slot: int) -> Iterator[Register]:
         f"{name}_class",
         at,
         1,
-        Kind.UINT16,
+        ValueType.UINT16,
         f"{which}: class by [class_codes]; {NO_CLASS} none, {CLASS_WITHOUT_CODE} without code",
     )
-    yield Register(f"{name}_state", at + 1, 1, Kind.UINT16, _codes(DefectStateCode))
-    yield Register(f"{name}_along_begin", at + 2, 2, Kind.INT32, "its begin, from the head of the coil", "mm", 10)
-    yield Register(f"{name}_along_end", at + 4, 2, Kind.INT32, "its end, as known so far", "mm", 10)
-    yield Register(f"{name}_across_begin", at + 6, 2, Kind.INT32, "from the mill's datum", "mm", 10)
-    yield Register(f"{name}_across_end", at + 8, 2, Kind.INT32, "from the mill's datum", "mm", 10)
-    yield Register(f"{name}_area", at + 10, 2, Kind.UINT32, "as known so far", "mm2", 10)
-    yield Register(f"{name}_confidence", at + 12, 1, Kind.UINT16, "of the class, 0 to 1", "1", 10_000)
+    yield Register(f"{name}_state", at + 1, 1, ValueType.UINT16, _codes(DefectStateCode))
+    yield Register(f"{name}_along_begin", at + 2, 2, ValueType.INT32, "its begin, from the head of the coil", "mm", 10)
+    yield Register(f"{name}_along_end", at + 4, 2, ValueType.INT32, "its end, as known so far", "mm", 10)
+    yield Register(f"{name}_across_begin", at + 6, 2, ValueType.INT32, "from the mill's datum", "mm", 10)
+    yield Register(f"{name}_across_end", at + 8, 2, ValueType.INT32, "from the mill's datum", "mm", 10)
+    yield Register(f"{name}_area", at + 10, 2, ValueType.UINT32, "as known so far", "mm2", 10)
+    yield Register(f"{name}_confidence", at + 12, 1, ValueType.UINT16, "of the class, 0 to 1", "1", 10_000)
     yield Register(
         f"{name}_number",
         at + 14,
         2,
-        Kind.UINT32,
+        ValueType.UINT32,
         "counts the defects since the bridge was started; written last; 0: nothing here",
     )
 
 
 REGISTERS: tuple[Register, ...] = (
-    Register("map_version", 0, 1, Kind.UINT16, f"of this map: {MAP_VERSION}"),
+    Register("map_version", 0, 1, ValueType.UINT16, f"of this map: {MAP_VERSION}"),
     Register(
         "heartbeat",
         1,
         1,
-        Kind.UINT16,
+        ValueType.UINT16,
         "counts while the service is heard and healthy, from 65535 on to 0",
     ),
-    Register("state", 2, 1, Kind.UINT16, _codes(BridgeState)),
-    Register("quality", 3, 1, Kind.UINT16, f"how strip is looked at now: {_codes(StripQuality)}"),
-    Register("alarms_standing", 4, 1, Kind.UINT16, "all of them, with a bit or without"),
-    Register("alarms_without_bit", 5, 1, Kind.UINT16, "of them, those whose rule is not in [alarm_bits]"),
-    Register("messages_lost", 6, 1, Kind.UINT16, "gaps that could not be filled; stops at 65535"),
-    Register("along", 8, 2, Kind.INT32, "end of the strip that was decided, from the head of the coil", "mm"),
-    Register("defects_opened", 10, 2, Kind.UINT32, "by the service since its start, tentative ones too"),
-    Register("alarm_words", 16, ALARM_BITS // REGISTER_BITS, Kind.BITS, "1: an alarm of this rule stands"),
+    Register("state", 2, 1, ValueType.UINT16, _codes(BridgeState)),
+    Register("quality", 3, 1, ValueType.UINT16, f"how strip is looked at now: {_codes(StripQuality)}"),
+    Register("alarms_standing", 4, 1, ValueType.UINT16, "all of them, with a bit or without"),
+    Register("alarms_without_bit", 5, 1, ValueType.UINT16, "of them, those whose rule is not in [alarm_bits]"),
+    Register("messages_lost", 6, 1, ValueType.UINT16, "gaps that could not be filled; stops at 65535"),
+    Register("along", 8, 2, ValueType.INT32, "end of the strip that was decided, from the head of the coil", "mm"),
+    Register("defects_opened", 10, 2, ValueType.UINT32, "by the service since its start, tentative ones too"),
+    Register("alarm_words", 16, ALARM_BITS // REGISTER_BITS, ValueType.BITS, "1: an alarm of this rule stands"),
     Register(
         "unacknowledged_words",
         20,
         ALARM_BITS // REGISTER_BITS,
-        Kind.BITS,
+        ValueType.BITS,
         "1: an alarm of this rule stands that nobody has acknowledged",
     ),
-    Register("coil_state", 24, 1, Kind.UINT16, _codes(CoilStateCode)),
-    Register("coil_inspected", 26, 2, Kind.UINT32, "of this coil so far", "mm"),
-    Register("coil_degraded", 28, 2, Kind.UINT32, "of this coil so far", "mm"),
-    Register("coil_missed", 30, 2, Kind.UINT32, "of this coil so far", "mm"),
-    Register("coil_id", 32, COIL_ID_REGISTERS, Kind.ASCII, "what is not ASCII shows as ?; a longer id is cut"),
+    Register("coil_state", 24, 1, ValueType.UINT16, _codes(CoilStateCode)),
+    Register("coil_inspected", 26, 2, ValueType.UINT32, "of this coil so far", "mm"),
+    Register("coil_degraded", 28, 2, ValueType.UINT32, "of this coil so far", "mm"),
+    Register("coil_missed", 30, 2, ValueType.UINT32, "of this coil so far", "mm"),
+    Register("coil_id", 32, COIL_ID_REGISTERS, ValueType.ASCII, "what is not ASCII shows as ?; a longer id is cut"),
     *(register for slot in range(DEFECTS_SHOWN) for register in _defect(slot)),
     Register(
         "defect_changes",
         _DEFECTS + DEFECTS_SHOWN * _DEFECT_REGISTERS,
         2,
-        Kind.UINT32,
+        ValueType.UINT32,
         "counts every change of the defects above; written last",
     ),
     Register(
         "alarm_numbers",
         200,
         ALARM_BITS,
-        Kind.UINT16S,
+        ValueType.UINT16S,
         "one a bit: the newest alarm that stands, by number since the bridge was started; 0 none",
     ),
     Register(
         "acknowledge_results",
         300,
         COILS,
-        Kind.UINT16S,
+        ValueType.UINT16S,
         f"one a coil, of its newest write: {_codes(AcknowledgeResult)}",
     ),
 )
@@ -220,18 +220,22 @@ def image_of(values: Mapping[str, Value], alarm_bits: Sequence[bool], word_order
     return Image(tuple(words), tuple(alarm_bits))
 
 
-_RANGES = {Kind.UINT16: (0, 0xFFFF), Kind.UINT32: (0, 0xFFFF_FFFF), Kind.INT32: (-0x8000_0000, 0x7FFF_FFFF)}
+_RANGES = {
+    ValueType.UINT16: (0, 0xFFFF),
+    ValueType.UINT32: (0, 0xFFFF_FFFF),
+    ValueType.INT32: (-0x8000_0000, 0x7FFF_FFFF),
+}
 
 
 def _words(register: Register, value: Value, word_order: WordOrder) -> list[int]:
-    if register.kind is Kind.ASCII:
+    if register.kind is ValueType.ASCII:
         assert isinstance(value, str)
         text = value.encode("ascii", "replace")[: 2 * register.count].ljust(2 * register.count, b"\0")
         return [int.from_bytes(text[at : at + 2], "big") for at in range(0, len(text), 2)]
-    if register.kind is Kind.UINT16S:
+    if register.kind is ValueType.UINT16S:
         assert isinstance(value, list)
         return [int(number) for number in value]
-    if register.kind is Kind.BITS:
+    if register.kind is ValueType.BITS:
         assert isinstance(value, list)
         return [
             sum(int(bit) << n for n, bit in enumerate(value[at : at + REGISTER_BITS]))
@@ -254,7 +258,7 @@ def map_csv(settings: ModbusSettings) -> str:
     codes = ", ".join(f"{code} {name}" for name, code in sorted(settings.class_codes.items(), key=lambda item: item[1]))
     for register in REGISTERS:
         where = "register", "3 4", register.address, register.count
-        order = f" {settings.word_order}" if register.kind in (Kind.UINT32, Kind.INT32) else ""
+        order = f" {settings.word_order}" if register.kind in (ValueType.UINT32, ValueType.INT32) else ""
         scale = f"{1 / register.per_unit:g}" if register.unit else ""
         meaning = f"{register.meaning}; {codes}" if register.name == "defect_1_class" and codes else register.meaning
         table.writerow((*where, f"{register.kind}{order}", register.unit, scale, register.name, meaning))

@@ -12,7 +12,7 @@ from linewatch.wire.endpoints import ZAP_DOMAIN
 _ADDRESS = "inproc://zeromq.zap.01"
 
 
-class Doorkeeper:
+class ZapAuthenticator:
     """Serves every armed socket of one context; opened, answered and closed by one thread.
 
     Every message of a connection that it let in bears the public key, in Z85, as its `User-Id`.

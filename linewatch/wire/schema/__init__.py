@@ -53,7 +53,7 @@ from linewatch.wire.schema.frame import FrameBody, FrameMessage, SpanBody
 from linewatch.wire.schema.messages import AnyMessage, decode
 from linewatch.wire.schema.requests import (
     REQUEST,
-    CoilSoFar,
+    CurrentCoil,
     ErrorCode,
     ErrorReply,
     ReplayReply,
@@ -110,7 +110,6 @@ __all__ = [
     "CoilMessage",
     "CoilReply",
     "CoilRequest",
-    "CoilSoFar",
     "CoilStatus",
     "Command",
     "CommandMark",
@@ -118,6 +117,7 @@ __all__ = [
     "CropBody",
     "CropMessage",
     "CropStatus",
+    "CurrentCoil",
     "DefectBody",
     "DefectLine",
     "DefectMessage",

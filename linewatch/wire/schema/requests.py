@@ -50,7 +50,7 @@ class ReplayReply(Message):
     oldest_epoch: Count = Field(description="of which something is kept")
 
 
-class CoilSoFar(Message):
+class CurrentCoil(Message):
     """The coil under the camera, up to the last frame that was decided."""
 
     coil: str
@@ -69,7 +69,7 @@ class Snapshot(Message):
 
     epoch: Count
     sequences: dict[str, Count] = Field(description="the next sequence of every journaled topic")
-    coil: CoilSoFar | None
+    coil: CurrentCoil | None
     open_defects: tuple[DefectBody, ...] = Field(description="without their masks")
     open_defects_left_out: Count = Field(description="more are open than a snapshot holds")
     standing_alarms: tuple[AlarmBody, ...] = Field(description="that ask for an operator")
