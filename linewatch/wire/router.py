@@ -1,6 +1,5 @@
 """A ROUTER socket that answers requests: one JSON object each, bounded, and always answered."""
 
-import time
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
@@ -30,7 +29,7 @@ MAX_REQUEST_BYTES = 4096
 _REFUSED_BYTES = 64 << 10  # a longer request costs its sender the connection
 _REPLIES_WAITING = 16  # for one consumer that asks and does not read; more are dropped
 _BURST = 64  # requests answered before the caller gets its thread back
-_RESPITE_S = 0.01  # behind a burst of errors: a flood of them leaves the interpreter to those who inspect
+_RESPITE_MS = 10  # after a burst of errors: a flood of bad requests leaves the interpreter to the inspection
 _ANSWERS_OWED = 256  # to requests that take a while; more are refused
 _OWING_POLL_MS = 5
 
@@ -72,6 +71,7 @@ class Router(Generic[R]):
         self._setting, self._requests = setting, requests
         self._anybody = Caller(None, role_without_keys)
         self._owed: list[tuple[_Asked[R], Later]] = []
+        self._flooded = False  # the last burst was mostly errors: the next poll leaves requests waiting
         self.endpoint = endpoint
 
     @abstractmethod
@@ -116,7 +116,12 @@ class Router(Generic[R]):
 
     def poll(self, timeout_ms: int) -> int:
         """Wait at most so long for requests, answer those that are there, and return how many they were."""
-        ready = dict(self._poller.poll(min(timeout_ms, _OWING_POLL_MS) if self._owed else timeout_ms))
+        if self._flooded:
+            timeout_ms = min(timeout_ms, _RESPITE_MS)
+        elif self._owed:
+            timeout_ms = min(timeout_ms, _OWING_POLL_MS)
+        self._poller.modify(self._socket, zmq.POLLERR if self._flooded else zmq.POLLIN)  # POLLERR: never ready
+        ready = dict(self._poller.poll(timeout_ms))
         if self._authenticator and self._authenticator.socket in ready:
             self._authenticator.answer()
         answered = errors = 0
@@ -136,8 +141,7 @@ class Router(Generic[R]):
                 self._reply(asked, answer)
                 answered += 1
                 errors += isinstance(answer[0], ErrorReply)
-        if errors > _BURST // 2:
-            time.sleep(_RESPITE_S)
+        self._flooded = errors > _BURST // 2
         return answered + self._pay()
 
     def _pay(self) -> int:

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from linewatch.config.load import load
-from linewatch.config.modbus import ModbusSettings
-from linewatch.plant.modbus.registers import REGISTERS, SIZE, ValueType, image_of, map_csv
+from linewatch.plant.modbus.registers import REGISTERS, SIZE, ValueType, map_csv, process_image
+from linewatch.plant.modbus.settings import ModbusSettings
 
 MOST_REGISTERS_A_READ = 125
 NUMBERS = {
@@ -59,7 +59,7 @@ def test_the_shipped_codes_are_the_taxonomys_classes():
     st.sampled_from(["high-first", "low-first"]),
 )
 def test_a_number_is_read_back_to_its_step_or_its_ranges_end(values, order):
-    image = image_of(values, [False] * 64, order)
+    image = process_image(values, [False] * 64, order)
     for name, register in NUMBERS.items():
         words = image.registers[register.address : register.address + register.count]
         data = struct.pack(f">{len(words)}H", *(words if order == "high-first" else words[::-1]))
@@ -75,5 +75,5 @@ def test_a_number_is_read_back_to_its_step_or_its_ranges_end(values, order):
     ("name", "shown"), [("Coil 7", b"Coil 7"), ("Bd\u00fc\u20ac", b"Bd??"), ("x" * 40, b"x" * 32), ("", b"")]
 )
 def test_a_coils_id_is_ascii_two_characters_a_register(name, shown):
-    image = image_of({"coil_id": name}, [False] * 64, "low-first")
+    image = process_image({"coil_id": name}, [False] * 64, "low-first")
     assert struct.pack(">16H", *image.registers[32:48]) == shown.ljust(32, b"\0")

@@ -318,7 +318,7 @@ def test_the_audit_of_a_flood_is_bounded_and_complete(monkeypatch):
     assert len(written) == NOT_DONE_PER_S + 1, "another key's is told beside it"
     now_s = 1.0
     trail.sum_up()
-    assert written[-1] == (("commands_in_vain",), {"key": "hmi", "more": 1000 - NOT_DONE_PER_S})
+    assert written[-1] == (("more_commands_refused",), {"key": "hmi", "more": 1000 - NOT_DONE_PER_S})
     trail.sum_up()
     assert len(written) == NOT_DONE_PER_S + 2
 
@@ -425,6 +425,6 @@ def test_a_flood_of_forbidden_requests_does_not_keep_an_operator_out(folder):
                 flood.communicate()
     assert len(service.taken.orders) == 30
     assert {taken.action for taken in service.taken.commands} == {"show"}
-    in_vain = sum(event["more"] for event in events(logs, "commands_in_vain"))
+    in_vain = sum(event["more"] for event in events(logs, "more_commands_refused"))
     one_by_one = [event for event in events(logs) if event["outcome"] == "forbidden"]
     assert in_vain > len(one_by_one), "most of the flood is told by its sum"

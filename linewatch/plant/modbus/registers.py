@@ -9,7 +9,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import IntEnum, StrEnum
 
-from linewatch.config.modbus import ALARM_BITS, CLASS_WITHOUT_CODE, NO_CLASS, ModbusSettings, WordOrder
+from linewatch.plant.modbus.settings import ALARM_BITS, CLASS_WITHOUT_CODE, NO_CLASS, ModbusSettings, WordOrder
+from linewatch.plant.view import BridgeState
 
 MAP_VERSION = 1
 DEFECTS_SHOWN = 6
@@ -17,18 +18,6 @@ COIL_ID_REGISTERS = 16
 REGISTER_BITS = 16
 ACKNOWLEDGE_ALL = ALARM_BITS
 COILS = ALARM_BITS + 1
-
-
-class BridgeState(IntEnum):
-    """What a PLC reads as state. The strip that passes is looked at in 2 only; the heartbeat counts in 1 to 3."""
-
-    SILENT = 0  # no status from the service
-    STARTING = 1
-    RUNNING = 2
-    DRAINING = 3
-    FAILED = 4
-    UNHEALTHY = 5  # a stage does not tick
-    CATCHING_UP = 6  # heard, but the registers do not hold all of it yet
 
 
 class StripQuality(IntEnum):
@@ -187,28 +176,31 @@ Value = int | float | str | list[bool] | list[int]
 
 
 @dataclass(frozen=True, slots=True)
-class Image:
-    """Everything that a PLC can read at one moment."""
+class ProcessImage:
+    """Everything that a PLC can read at one moment.
+
+    registers: `SIZE` words, read by function 3 or 4. alarm_bits: `ALARM_BITS` discrete inputs. coils: as they read.
+    """
 
     registers: tuple[int, ...]
     alarm_bits: tuple[bool, ...]
     coils: tuple[bool, ...] = ()
 
-    def silenced(self) -> "Image":
-        """The same when the service is not heard any more: nobody is looking, the rest is as it was last known."""
+    def silenced(self) -> "ProcessImage":
+        """Return the image of a silent service: state and quality say so, the rest stays as last known."""
         registers = list(self.registers)
         registers[_BY_NAME["state"].address] = BridgeState.SILENT
         registers[_BY_NAME["quality"].address] = StripQuality.NOT_LOOKED_AT
         return replace(self, registers=tuple(registers))
 
-    def acknowledging(self, coils: tuple[bool, ...], results: tuple[int, ...]) -> "Image":
-        """The same with what becomes of writes to coils."""
+    def acknowledging(self, coils: tuple[bool, ...], results: tuple[int, ...]) -> "ProcessImage":
+        """Return this image with coils and the results of writes to them."""
         at = _BY_NAME["acknowledge_results"].address
         registers = self.registers[:at] + results + self.registers[at + len(results) :]
         return replace(self, registers=registers, coils=coils)
 
 
-def image_of(values: Mapping[str, Value], alarm_bits: Sequence[bool], word_order: WordOrder) -> Image:
+def process_image(values: Mapping[str, Value], alarm_bits: Sequence[bool], word_order: WordOrder) -> ProcessImage:
     """Registers of `values` by name, those without a value 0. Raises KeyError for a name that is not in the map.
 
     A number is rounded to its register's step, and is its nearest end where it does not fit.
@@ -217,7 +209,7 @@ def image_of(values: Mapping[str, Value], alarm_bits: Sequence[bool], word_order
     for name, value in values.items():
         register = _BY_NAME[name]
         words[register.address : register.address + register.count] = _words(register, value, word_order)
-    return Image(tuple(words), tuple(alarm_bits))
+    return ProcessImage(tuple(words), tuple(alarm_bits))
 
 
 _RANGES = {

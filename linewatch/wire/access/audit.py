@@ -52,7 +52,7 @@ class Audit:
             if last or self._now_s() - second.began_s >= 1.0:
                 del self._in_vain[key]
                 if second.more:
-                    log.warning("commands_in_vain", key=key, more=second.more)
+                    log.warning("more_commands_refused", key=key, more=second.more)
 
     def _may_tell(self, key: str | None) -> bool:
         second = self._in_vain.setdefault(key, _Second(self._now_s()))
