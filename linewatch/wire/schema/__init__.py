@@ -1,8 +1,8 @@
-"""Every message on the wire and every line of a verdict file: closed, versioned models.
+"""Every message on the wire and every line of a verdict file, as closed and versioned models.
 
-Positions are strip millimetres, *along* from the head of the coil and *across* from the mill's datum; intervals are
-half-open. Numbers are rounded when they are encoded: millimetres to 3 decimals, scores to 4. What may differ between
-two replays of one recording stands under `timing`, and in the envelope.
+Positions are millimetres on the strip: *along* from the head of the coil, *across* from the mill's datum. Intervals are
+half-open. Encoding rounds millimetres to 3 decimals and scores to 4. Two replays of one recording may differ in
+`timing` and in the envelope, and in nothing else.
 """
 
 from linewatch.wire.schema.alarm import AlarmBody, AlarmMessage, CommandMark
@@ -20,12 +20,12 @@ from linewatch.wire.schema.base import (
     Message,
     Score,
     Severity,
+    ShortText,
     Timed,
     TimingBody,
     Token,
     Topic,
     Version,
-    Words,
     canonical,
     explain,
     parse,
@@ -151,6 +151,7 @@ __all__ = [
     "Score",
     "ServiceState",
     "Severity",
+    "ShortText",
     "Snapshot",
     "SnapshotReply",
     "SnapshotRequest",
@@ -165,7 +166,6 @@ __all__ = [
     "Topic",
     "VerdictLine",
     "Version",
-    "Words",
     "canonical",
     "decode",
     "decode_runs",

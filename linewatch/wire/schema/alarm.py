@@ -9,28 +9,33 @@ from linewatch.wire.schema.base import Count, Message, Timed, Topic
 
 
 class CommandMark(Message):
-    """Which request brought a transition: who, what and when."""
+    """The request that caused a transition: who asked for what, and when."""
 
     token: str
     action: AlarmAction
-    by: str = Field(description="the name of the key that it came with; without keys: who it said it was")
+    by: str = Field(
+        description="name of the key that the request came with; without keys, the name that the request gave"
+    )
     at_unix_ns: int
     said_by: str | None = Field(
-        default=None, description="who it said it was, where `by` is the name of a key; null: `by` is unproven"
+        default=None,
+        description="the name that the request gave, where `by` is a key's name; null: `by` is not proven by a key",
     )
 
 
 class AlarmBody(Message):
-    """A transition of one alarm, and how the alarm stands behind it. States by the names of OPC UA Part 9.
+    """A transition of one alarm, and its state after it. The states are named as in OPC UA Part 9.
 
-    A rule that is shelved has a record of its own, whose `id` is the rule's name: it is retained while that lasts.
+    The shelving of a rule is published as an alarm whose `id` is the rule's name, retained while the rule is shelved.
     """
 
-    state: AlarmState = Field(description="raised: it asks for an operator: active, and neither shelved nor suppressed")
+    state: AlarmState = Field(
+        description="raised: the alarm is active, neither shelved nor suppressed, and asks for an operator"
+    )
     id: str
-    ordinal: Count | None = Field(description="of the frame that brought it; null where no frame did")
+    ordinal: Count | None = Field(description="number of the frame that caused the transition; null when no frame did")
     rule: str
-    latched: bool = Field(description="stays active until acknowledged or the coil ends")
+    latched: bool = Field(description="the alarm stays active until it is acknowledged or the coil ends")
     coil: str
     side: str
     camera: str
@@ -38,16 +43,26 @@ class AlarmBody(Message):
     defect_ids: tuple[str, ...]
     text: str
     change: AlarmChange = Field(default=AlarmChange.ACTIVE, description="what this transition changed")
-    retain: bool = Field(default=True, description="more is to come of it; false: this is the last that is told")
+    retain: bool = Field(default=True, description="false: this is the alarm's last transition")
     priority: Priority = Priority.MEDIUM
-    active_state: bool = Field(default=True, description="its condition is true, or it is latched; false of a shelf")
+    active_state: bool = Field(
+        default=True, description="the rule's condition holds or the alarm is latched; false for a shelved rule"
+    )
     acked_state: bool = Field(default=False, description="an operator has acknowledged it")
     shelving_state: ShelvingState = ShelvingState.UNSHELVED
-    shelved_until_unix_ns: int | None = Field(default=None, description="the shelving's limit by the wall clock")
-    suppressed_state: bool = Field(default=False, description="held back by threading or a flood")
-    first_in_group: bool = Field(default=False, description="no other rule of its group was active")
-    count: Count = Field(default=0, description="of a flood: alarms that it stands for")
-    command: CommandMark | None = Field(default=None, description="the request that brought this transition")
+    shelved_until_unix_ns: int | None = Field(
+        default=None, description="when timed shelving ends, in nanoseconds since 1970 (UTC)"
+    )
+    suppressed_state: bool = Field(
+        default=False, description="held back while the strip is threaded or during an alarm flood"
+    )
+    first_in_group: bool = Field(
+        default=False, description="no other rule of its group was active when it became active"
+    )
+    count: Count = Field(default=0, description="flood alarm: number of alarms that it stands for")
+    command: CommandMark | None = Field(
+        default=None, description="the request that caused this transition; null: none did"
+    )
 
 
 class AlarmMessage(AlarmBody, Timed):

@@ -1,4 +1,4 @@
-"""What every model of the wire is built from: its base class, field types, topics, envelope and parsing."""
+"""What every model of the wire shares: base class, field types, topics, envelope and parsing."""
 
 import json
 from enum import StrEnum
@@ -15,7 +15,7 @@ MAX_PAYLOAD_BYTES = 12 * MAX_MASK_RUNS  # int32 triples
 
 
 class Topic(StrEnum):
-    """What a consumer subscribes to. No topic is a prefix of another."""
+    """The topics that a consumer can subscribe to. No topic is a prefix of another."""
 
     FRAME = "frame"
     DEFECT = "defect"
@@ -27,28 +27,28 @@ class Topic(StrEnum):
 
 
 KEPT_TOPICS = (Topic.FRAME, Topic.DEFECT, Topic.ALARM, Topic.COIL, Topic.ROLL_MARK)
-"""Topics that are journaled and can be asked for again; a status is only worth something while it is fresh,
-a picture is not worth the journal's room.
+"""Topics that are journaled and can be replayed. A status is of use only while it is fresh, and pictures would fill the
+journal.
 """
 
 DECIDED_TOPICS = (*KEPT_TOPICS, Topic.STATUS)
-"""All but pictures: what a consumer gets who does not ask for these."""
+"""The topics that a consumer gets by default: all but pictures."""
 
 Count = Annotated[int, Field(ge=0)]
 Score = Annotated[float, Field(ge=0, le=1)]
-Severity = Annotated[int, Field(ge=1, le=5, description="1: hardly seen, 5: never delivered")]
+Severity = Annotated[int, Field(ge=1, le=5, description="1: hardly visible; 5: must never be delivered")]
 IntervalMm = tuple[float, float]
-Version = Annotated[Literal[1], Field(description="of this schema; a consumer refuses another")]
+Version = Annotated[Literal[1], Field(description="version of this schema; a consumer refuses any other")]
 
 
 class Message(BaseModel):
-    """Base of everything here. Unknown keys are refused, values are not coerced, no number is NaN or infinite."""
+    """Base of every model: unknown keys are refused, values are not converted, numbers are finite."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
 class TimingBody(Message):
-    """Monotonic nanoseconds of the service's host at which a frame left each stage; 0: it did not go through."""
+    """When the frame left each stage, in monotonic nanoseconds of the service's host. 0: it did not pass the stage."""
 
     captured_ns: int = 0
     queued_ns: int = 0
@@ -59,24 +59,24 @@ class TimingBody(Message):
 
 
 CoilId = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,64}$")]
-Words = Annotated[str, Field(min_length=1, max_length=64)]
+ShortText = Annotated[str, Field(min_length=1, max_length=64)]
 
 
 class Envelope(Message):
-    """What names a message for ever: `(epoch, topic, sequence)`."""
+    """The permanent name of a message: `(epoch, topic, sequence)`."""
 
     schema_version: Version
     topic: Topic
-    epoch: Count = Field(description="one start of the daemon; ascends")
-    sequence: Count = Field(description="of the topic in this epoch, from 0 without gaps")
+    epoch: Count = Field(description="number of the service's start; each start has a higher one")
+    sequence: Count = Field(description="number of the message in its topic and epoch, from 0 without gaps")
 
 
 class Timed(Envelope):
-    """A message about strip. `(epoch, coil_ordinal)` names one passage of a coil for ever; its id may come again."""
+    """A message about strip. `(epoch, coil_ordinal)` identifies one passage of a coil; a coil's id may come again."""
 
     coil_ordinal: Count | None = Field(
         default=None,
-        description="of the coil in this epoch, from 0, also for what follows its end; null before the first",
+        description="number of the coil in this epoch, from 0, until the next coil starts; null before the first",
     )
     timing: TimingBody
 
@@ -86,12 +86,15 @@ M = TypeVar("M", bound=BaseModel)
 
 
 def canonical(fields: Any) -> bytes:
-    """JSON with sorted keys and no spaces: equal values, equal bytes. Raises ValueError for NaN and infinity."""
+    """Encode as JSON with sorted keys and no spaces, so that equal values give equal bytes.
+
+    Raises ValueError for NaN and infinity.
+    """
     return json.dumps(fields, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
 
 
 def parse(model: type[M], data: bytes) -> M:
-    """A model from JSON bytes. Raises WireError that says what does not fit."""
+    """Parse JSON bytes into a model. Raises WireError, which names the first fault."""
     try:
         return model.model_validate_json(data)
     except ValidationError as error:
@@ -99,7 +102,7 @@ def parse(model: type[M], data: bytes) -> M:
 
 
 def explain(error: ValidationError) -> str:
-    """One line about what does not fit; a message of another schema version is named as such."""
+    """Describe a validation error in one line; another schema version is named as such."""
     for fault in error.errors(include_url=False, include_context=False):
         if fault["loc"][-1:] == ("schema_version",) and fault["type"] == "literal_error":
             return f"schema version {fault['input']!r}; this side speaks {SCHEMA_VERSION}: upgrade the older one"

@@ -1,4 +1,4 @@
-"""The command socket: engines, alarms, coils and rules."""
+"""Requests to the command socket (engines, alarms, coils and rules) and their replies."""
 
 from enum import StrEnum
 from typing import Annotated, Literal, Self
@@ -14,7 +14,7 @@ from linewatch.wire.schema.status import CoilStatus, EngineBeside, EngineStatus
 
 
 class EngineAction(StrEnum):
-    """What can be done with an engine while the service runs."""
+    """What a command does with an engine while the service runs."""
 
     LOAD = "load"
     PROMOTE = "promote"
@@ -23,24 +23,26 @@ class EngineAction(StrEnum):
 
 
 class EngineCommand(Message):
-    """To the command socket: one engine is loaded beside the running ones, and then promoted or dropped."""
+    """Loads an engine beside the running ones, promotes or drops it, or shows the engines."""
 
     schema_version: Version
     request: Literal["engine"]
-    id: Count = Field(default=0, description="comes back in the reply")
+    id: Count = Field(default=0, description="repeated in the reply")
     action: EngineAction
-    name: str = Field(default="", pattern=r"^([A-Za-z0-9_][A-Za-z0-9_.-]{0,63})?$", description="to load; a folder")
-    shadow: bool = Field(default=False, description="compare it with the running engine of its task")
+    name: str = Field(
+        default="", pattern=r"^([A-Za-z0-9_][A-Za-z0-9_.-]{0,63})?$", description="engine to load: a folder's name"
+    )
+    shadow: bool = Field(default=False, description="compare the engine with the running engine of its task")
 
     @model_validator(mode="after")
     def _names_what_it_loads(self) -> Self:
         if (self.action is EngineAction.LOAD) != bool(self.name):
-            raise ValueError("load needs a name, the others have none")
+            raise ValueError("load needs a name, other actions take none")
         return self
 
 
 class EngineReply(Message):
-    """The command was taken and is being carried out: `status` tells how far it is."""
+    """The reply to an engine command: it was accepted and is being carried out. Topic `status` shows its progress."""
 
     schema_version: Version
     reply: Literal["engine"]
@@ -50,25 +52,27 @@ class EngineReply(Message):
 
 
 class AlarmRequest(Message):
-    """To the command socket: acknowledge an alarm or all, shelve or unshelve a rule's alarms."""
+    """Acknowledges an alarm or all alarms, or shelves or unshelves a rule's alarms."""
 
     schema_version: Version
     request: Literal["alarm"]
-    id: Count = Field(default=0, description="comes back in the reply")
+    id: Count = Field(default=0, description="repeated in the reply")
     token: Token = Field(
-        description="names the request for ever: sent again, it is answered as before and changes nothing"
+        description="identifies the request: when sent again, it gets the same answer and changes nothing"
     )
     action: AlarmAction
     alarm: Annotated[str, Field(min_length=1, max_length=512)] | None = Field(
-        default=None, description="an alarm's id, or its rule's name; null, to acknowledge: all that stand"
+        default=None, description="an alarm's id or its rule's name; null: acknowledge all standing alarms"
     )
     minutes: Annotated[float, Field(gt=0, le=10_080)] | None = Field(
-        default=None, description="to shelve for; null: until the alarm becomes inactive"
+        default=None, description="how long to shelve; null: until the alarm becomes inactive"
     )
-    by: Annotated[str, Field(max_length=64)] = Field(default="", description="who asks, for the record")
+    by: Annotated[str, Field(max_length=64)] = Field(
+        default="", description="name of the operator or program that asks, for the record"
+    )
 
     @model_validator(mode="after")
-    def _means_something(self) -> Self:
+    def _is_complete(self) -> Self:
         if self.alarm is None and self.action is not AlarmAction.ACKNOWLEDGE:
             raise ValueError(f"{self.action} needs an alarm")
         if self.minutes is not None and self.action is not AlarmAction.SHELVE:
@@ -77,17 +81,17 @@ class AlarmRequest(Message):
 
 
 class AlarmReply(Message):
-    """The command is carried out and its transitions are on disk; none: it was so already."""
+    """The reply to an alarm command: it is carried out, and its transitions are on disk."""
 
     schema_version: Version
     reply: Literal["alarm"]
     id: Count
     token: str
-    changed: tuple[AlarmBody, ...] = Field(description="how the alarms stand that the command changed")
+    changed: tuple[AlarmBody, ...] = Field(description="new states of the changed alarms; empty: nothing had to change")
 
 
 class CoilAction(StrEnum):
-    """What can be said of a coil."""
+    """What a command says about a coil."""
 
     START = "start"
     END = "end"
@@ -96,26 +100,31 @@ class CoilAction(StrEnum):
 
 
 class CoilRequest(Message):
-    """To the command socket: a coil starts or ends under the camera, or what the mill knows of one."""
+    """Starts or ends a coil under the camera, supplies data of a coil, or shows the current coil."""
 
     schema_version: Version
     request: Literal["coil"]
-    id: Count = Field(default=0, description="comes back in the reply")
+    id: Count = Field(default=0, description="repeated in the reply")
     token: Token | None = Field(
         default=None,
-        description="names the request for ever: sent again, it is answered as before and changes nothing; "
-        "needed but to show",
+        description="identifies the request: when sent again, it gets the same answer and changes nothing; "
+        "required except for `show`",
     )
     action: CoilAction
-    coil: CoilId | None = Field(default=None, description="that starts; or that ends, to be sure that it is this one")
+    coil: CoilId | None = Field(
+        default=None,
+        description="the coil that starts; or the coil that ends, as a safeguard against ending another one",
+    )
     at_mm: Annotated[float, Field(ge=0, le=5e7)] | None = Field(
-        default=None, description="along the coil under the camera; null: with the next line"
+        default=None, description="position along the coil under the camera; null: with the next line"
     )
     data: CoilDataBody | None = None
-    by: Annotated[str, Field(max_length=64)] = Field(default="", description="who asks, for the record")
+    by: Annotated[str, Field(max_length=64)] = Field(
+        default="", description="name of the operator or program that asks, for the record"
+    )
 
     @model_validator(mode="after")
-    def _means_something(self) -> Self:
+    def _is_complete(self) -> Self:
         action = self.action
         if (self.token is None) != (action is CoilAction.SHOW):
             raise ValueError(f"{action} {'has no' if action is CoilAction.SHOW else 'needs a'} token")
@@ -124,43 +133,48 @@ class CoilRequest(Message):
         if self.coil is None and action is CoilAction.START:
             raise ValueError("start needs a coil")
         if self.coil is not None and action not in (CoilAction.START, CoilAction.END):
-            raise ValueError(f"{action} has no coil beside its data's")
+            raise ValueError(f"{action} has no coil besides the one in its data")
         if self.at_mm is not None and action not in (CoilAction.START, CoilAction.END):
             raise ValueError(f"{action} has no at_mm")
         return self
 
 
 class CoilReply(Message):
-    """The command is on disk, and taken up: by the next frames, or where its coil comes to `at_mm`."""
+    """The reply to a coil command: it is on disk, and applies to the next frames or when the coil reaches `at_mm`."""
 
     schema_version: Version
     reply: Literal["coil"]
     id: Count
     token: str | None
-    recipe: str | None = Field(description="of data: by which the coil will be inspected; null: the default")
-    notes: tuple[str, ...] = Field(description="of data: what one should know, such as why it is the default")
-    now: CoilStatus
+    recipe: str | None = Field(description="`data`: the recipe that will apply to the coil; null: the default settings")
+    notes: tuple[str, ...] = Field(description="`data`: remarks, such as why the default settings will apply")
+    now: CoilStatus = Field(description="the coil under the camera now")
 
 
 class RulesRequest(Message):
-    """To the command socket: read the rules again from the files that the service was started with."""
+    """Reads the rules again from the files that the service was started with."""
 
     schema_version: Version
     request: Literal["rules"]
-    id: Count = Field(default=0, description="comes back in the reply")
+    id: Count = Field(default=0, description="repeated in the reply")
     action: Literal["reload"]
-    by: Annotated[str, Field(max_length=64)] = Field(default="", description="who asks, for the record")
+    by: Annotated[str, Field(max_length=64)] = Field(
+        default="", description="name of the operator or program that asks, for the record"
+    )
 
 
 class RulesReply(Message):
-    """The rules are good and taken up: sensitivity by the next frame, grading and ends by the next coil."""
+    """The reply to a reload: the rules are valid.
+
+    Sensitivity applies from the next frame on, grading and excluded ends from the next coil on.
+    """
 
     schema_version: Version
     reply: Literal["rules"]
     id: Count
-    config: str = Field(description="identity of the settings that decide from now on")
-    gradings: tuple[str, ...] = Field(description="name@digest of the grading rules, the default's first")
-    left: tuple[str, ...] = Field(description="what else differs in the file and needs a restart")
+    config: str = Field(description="identity of the settings that apply from now on")
+    gradings: tuple[str, ...] = Field(description="name@digest of the grading rules, default rules first")
+    left: tuple[str, ...] = Field(description="other settings that differ in the file and need a restart")
 
 
 Command = EngineCommand | AlarmRequest | CoilRequest | RulesRequest

@@ -26,7 +26,7 @@ _PNG_SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"
 
 
 def decode(topic: bytes, header: bytes, payload: bytes) -> AnyMessage:
-    """A message from its three parts. Raises WireError when it is not one of ours, or of another schema version."""
+    """Decode a message from its three parts. Raises WireError for an invalid message or another schema version."""
     model = _MODELS.get(topic.decode("ascii", "replace"))
     if model is None:
         raise WireError(f"a message on topic {topic[:32]!r}; expected one of {', '.join(Topic)}")

@@ -9,35 +9,39 @@ from linewatch.wire.schema.base import Count, IntervalMm, Message, Score, Timed,
 
 
 class RollSuspectBody(Message):
-    """A configured roll that would leave marks at such a pitch."""
+    """A configured roll that would leave marks at this pitch."""
 
     roll: str
     stand: str
-    pitch_mm: IntervalMm = Field(description="of its marks, over its range of diameter and the error of its slip")
-    diameter_mm: IntervalMm = Field(description="that it has if it is the one")
-    turns: Annotated[int, Field(ge=1)] = Field(description="of the roll from mark to mark")
-    share: Score = Field(description="of the likelihood among all suspects")
+    pitch_mm: IntervalMm = Field(
+        description="range of the pitch of its marks, from its range of diameters and the tolerance of its slip"
+    )
+    diameter_mm: IntervalMm = Field(description="the diameter that the roll has if it made the marks")
+    turns: Annotated[int, Field(ge=1)] = Field(description="turns of the roll from one mark to the next")
+    share: Score = Field(description="share of the likelihood among all suspects")
 
 
 class RollMarkBody(Message):
-    """Defects that come back at one cross position with a constant pitch; the whole row as known so far."""
+    """Defects that repeat at one cross position with a constant pitch: the whole row of marks as known so far."""
 
     state: RollMarkState
     id: str
-    ordinal: Count | None = Field(description="of the frame that brought this step; null at the end of the coil")
+    ordinal: Count | None = Field(description="number of the frame that caused this step; null at the end of the coil")
     coil: str
     side: str
     camera: str
-    defect_class: str = Field(description="the most frequent of its marks")
+    defect_class: str = Field(description="the most frequent class of its marks")
     pitch_mm: Annotated[float, Field(gt=0)]
-    pitch_error_mm: Annotated[float, Field(ge=0)] = Field(description="standard error")
-    confidence: Score = Field(description="1 - the number of such rows that chance would give on 100 km of such strip")
-    marks: Count = Field(description="seen")
-    marks_due: Count = Field(description="from the first to the newest, the missed ones included")
+    pitch_error_mm: Annotated[float, Field(ge=0)] = Field(description="standard error of the pitch")
+    confidence: Score = Field(description="1 minus the number of such rows expected by chance on 100 km of such strip")
+    marks: Count = Field(description="number of marks found")
+    marks_due: Count = Field(
+        description="number of marks expected from the first to the newest, including missing ones"
+    )
     across_mm: IntervalMm
-    along_mm: IntervalMm = Field(description="from its first mark to its newest")
-    defect_ids: tuple[str, ...] = Field(description="of its newest marks, in order along")
-    suspects: tuple[RollSuspectBody, ...] = Field(description="likeliest first; empty when no roll would do this")
+    along_mm: IntervalMm = Field(description="from the first mark to the newest")
+    defect_ids: tuple[str, ...] = Field(description="ids of the newest marks, in order along the strip")
+    suspects: tuple[RollSuspectBody, ...] = Field(description="most likely first; empty when no configured roll fits")
 
 
 class RollMarkMessage(RollMarkBody, Timed):

@@ -38,138 +38,152 @@ class StageStatus(Message):
     state: StageState
     tick_age_ms: Annotated[float, Field(ge=0)]
     deadline_ms: Annotated[float, Field(ge=0)] = Field(description="an older tick makes the service unhealthy")
-    queued: Count = Field(description="items that wait for it")
+    queued: Count = Field(description="items waiting in its input queue")
     queue_size: Count
     done: Count
     dropped: Count
 
 
 class EngineStatus(Message):
-    """An engine that serves."""
+    """An engine in use."""
 
     role: str
     identity: str
 
 
 class BesideState(StrEnum):
-    """How far an engine is that was loaded beside the running ones."""
+    """The state of an engine that was loaded beside the running ones."""
 
     LOADING = "loading"
-    READY = "ready"  # looks at nothing, can be promoted
-    COMPARED = "compared"  # looks at what the running engine looks at, can be promoted
-    FAILED = "failed"  # was not loaded
+    READY = "ready"  # inspects nothing, can be promoted
+    COMPARED = "compared"  # inspects the same tiles as the running engine, can be promoted
+    FAILED = "failed"  # could not be loaded
 
 
 class EngineBeside(Message):
-    """An engine beside the running ones. It decides nothing. A tile is called when it passes the screen, when a class
-    is claimed, when a pixel is defect; alike: with the same classes, with an intersection over union of 0.5 or more.
+    """An engine beside the running ones; its results decide nothing.
+
+    An engine calls a tile when it passes the screen, when a class reaches its threshold, or when a pixel is a defect,
+    by its task. Two engines agree on a called tile when they call the same classes, or when their masks have an
+    intersection over union of at least 0.5.
     """
 
     name: str
     state: BesideState
     role: str | None = None
     identity: str | None = None
-    text: str | None = Field(default=None, description="why it was not loaded")
-    tiles: Count = Field(default=0, description="that both looked at; none under overload")
-    agreed: Count = Field(default=0, description="called by both alike, or by neither")
-    running_only: Count = Field(default=0, description="called by the running engine alone")
-    shadow_only: Count = Field(default=0, description="called by this engine alone")
-    failed: Count = Field(default=0, description="tiles of which it gave no answer")
+    text: str | None = Field(default=None, description="why it could not be loaded")
+    tiles: Count = Field(default=0, description="tiles that both engines inspected; none are compared under overload")
+    agreed: Count = Field(default=0, description="tiles on which they agree, or that neither calls")
+    running_only: Count = Field(default=0, description="tiles that the running engine alone calls")
+    shadow_only: Count = Field(default=0, description="tiles that this engine alone calls")
+    failed: Count = Field(default=0, description="tiles on which this engine failed")
 
 
 class BackendState(StrEnum):
-    """Whether the engines run where they should."""
+    """Whether the engines run on the configured backend."""
 
     SERVING = "serving"  # on the configured backend
-    PREPARING = "preparing"  # on another one, while the configured one makes its engines ready
-    LOST = "lost"  # on another one, or on none that works: the configured one cannot be used
+    PREPARING = "preparing"  # on another one, while the configured one prepares its engines
+    LOST = "lost"  # the configured one cannot be used; the engines run on another one, or on none
 
 
 class BackendStatus(Message):
-    """What the engines run on."""
+    """The backend that the engines run on."""
 
     name: str
     state: BackendState
-    text: str | None = Field(default=None, description="why it is not the configured one")
+    text: str | None = Field(default=None, description="why this is not the configured backend")
 
 
 class PositionSource(StrEnum):
-    """What positions along the strip come from."""
+    """The source of positions along the strip."""
 
     ENCODER = "encoder"
-    LINE_RATE = "line_rate"  # lines, pitch and line rate
-    SIDECAR = "sidecar"  # what was recorded with each grab
-    TIMESTAMPS = "timestamps"  # when each grab was taken, and the line rate
+    LINE_RATE = "line_rate"  # number of lines, pitch and line rate
+    SIDECAR = "sidecar"  # positions recorded with each grab
+    TIMESTAMPS = "timestamps"  # the time of each grab, and the line rate
 
 
 class PositionStatus(Message):
-    """Where positions come from, and how good they are now."""
+    """The source of positions, and whether they can be trusted now."""
 
     source: PositionSource
-    encoded: bool = Field(description="of the newest grab; false: positions derive from lines and pitch")
-    fault: PositionFault | None = Field(default=None, description="why the encoder is not believed")
-    repeated_lines: Count = Field(default=0, description="strip that ran back and came again; it counts once")
+    encoded: bool = Field(
+        description="true: the newest position comes from the encoder; false: it is computed from lines and pitch"
+    )
+    fault: PositionFault | None = Field(default=None, description="why the encoder is not trusted")
+    repeated_lines: Count = Field(default=0, description="lines that ran back and passed again; they count once")
 
 
 class CoilStatus(Message):
-    """By what the coil under the camera is inspected, as the newest frame was."""
+    """The coil under the camera and what applies to it, as of the newest frame."""
 
     coil: str | None
-    data: CoilDataBody | None = Field(description="null: none are known, it runs on the default")
-    recipe: str | None = Field(description="null: the default")
+    data: CoilDataBody | None = Field(
+        description="the coil's data; null: none are known, and the default settings apply"
+    )
+    recipe: str | None = Field(description="the recipe that applies; null: the default settings")
     between_coils: bool
     notes: tuple[str, ...]
-    known: Count = Field(description="coils of which data are kept, those that passed included")
-    trouble: str | None = Field(default=None, description="of an engine that a recipe names, or of the data's folder")
+    known: Count = Field(description="number of coils whose data are kept, including coils that have passed")
+    trouble: str | None = Field(
+        default=None, description="what is wrong with an engine that a recipe names, or with the folder of coil data"
+    )
 
 
 class CropStatus(Message):
-    """Pictures of defects since the start."""
+    """Pictures of defects since the service started."""
 
     made: Count
-    waiting: Count = Field(description="defects that have closed")
-    not_made: Count = Field(description="too many defects at once, or no pixels: they have closed without a picture")
+    waiting: Count = Field(description="closed defects whose picture is still to be made")
+    not_made: Count = Field(
+        description="defects that closed without a picture, because there were too many at once or no pixels"
+    )
 
 
 class StatusBody(Message):
-    """The heartbeat, and how the service is."""
+    """The heartbeat and the state of the service."""
 
-    heartbeat: Count = Field(description="counts only while every stage ticks: when it stands still, nobody is looking")
+    heartbeat: Count = Field(
+        description="counts while every stage ticks; while it does not change, nothing is inspected"
+    )
     healthy: bool
     state: ServiceState
-    failure: str | None = Field(description="the first failure, in words")
-    quality: Quality = Field(description="how strip is looked at now")
+    failure: str | None = Field(description="the first failure; null: none")
+    quality: Quality = Field(description="how the passing strip is inspected now")
     uptime_s: Annotated[float, Field(ge=0)]
-    now_ns: int = Field(description="the host's monotonic clock, the one of `timing`")
-    now_unix_ns: int = Field(description="the same instant on the wall clock")
+    now_ns: int = Field(description="the host's monotonic clock, as in `timing`")
+    now_unix_ns: int = Field(description="the same instant in nanoseconds since 1970 (UTC)")
     coil: str | None
     along_mm: float | None
     frames: Count
     frames_per_s: Annotated[float, Field(ge=0)]
     tiles_per_s: Annotated[float, Field(ge=0)]
     lines_by_quality: dict[str, Count]
-    lines_by_cause: dict[str, Count] = Field(description="that were not inspected")
+    lines_by_cause: dict[str, Count] = Field(description="lines that were not inspected, by cause")
     shed: tuple[Task, ...] = Field(
-        default=(), description="work that is left out now to keep up with the line, in the order in which it is shed"
+        default=(),
+        description="tasks that are skipped now to keep up with the line, in the order in which they are skipped",
     )
-    defects: Count = Field(description="opened since the start")
+    defects: Count = Field(description="defects opened since the service started")
     alarms_standing: Count
-    alarms_unacknowledged: Count = Field(default=0, description="of those that stand")
-    ring_free: Count = Field(description="frame slots")
+    alarms_unacknowledged: Count = Field(default=0, description="standing alarms that nobody has acknowledged")
+    ring_free: Count = Field(description="free frame slots in the ring")
     ring_slots: Count
     stages: tuple[StageStatus, ...]
     engines: tuple[EngineStatus, ...]
     backend: BackendStatus | None = None
-    beside: EngineBeside | None = Field(default=None, description="an engine that is tried beside them")
+    beside: EngineBeside | None = Field(default=None, description="an engine that was loaded beside the running ones")
     position: PositionStatus | None = None
     coil_status: CoilStatus | None = None
     crops: CropStatus | None = Field(default=None, description="null: the service makes no pictures")
 
 
 class StatusMessage(StatusBody, Envelope):
-    """Topic `status`, not journaled: a missed one is not served again."""
+    """Topic `status`, not journaled: a missed message cannot be replayed."""
 
     topic: Literal[Topic.STATUS]
     sequences: dict[str, Count] = Field(
-        description="the next sequence of every journaled topic: shows a gap at the end of a topic that is silent now"
+        description="the next sequence of every journaled topic; it reveals a loss even in a topic that is silent now"
     )

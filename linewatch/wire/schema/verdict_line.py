@@ -13,9 +13,9 @@ from linewatch.wire.schema.roll_mark import RollMarkBody
 
 
 class DefectLine(DefectBody):
-    """A defect in a verdict file: its mask's runs stand in the line itself."""
+    """A defect in a verdict file, with the runs of its mask."""
 
-    runs: tuple[int, ...] = Field(description="line, start_px, stop_px, line, start_px, ...")
+    runs: tuple[int, ...] = Field(description="the mask's runs: line, start_px, stop_px, line, start_px, ...")
 
 
 class VerdictLine(FrameBody):
@@ -29,7 +29,7 @@ class VerdictLine(FrameBody):
 
 
 class CoilLine(CoilBody):
-    """The beginning or the end of a coil in a verdict file."""
+    """The start or the end of a coil in a verdict file."""
 
     kind: Literal["coil"] = "coil"
     defects: tuple[DefectLine, ...]
@@ -39,10 +39,10 @@ class CoilLine(CoilBody):
 
 
 class AlarmsLine(Message):
-    """Alarms' transitions that no frame brought, in a verdict file: a command's, or of what the host tells."""
+    """Transitions of alarms that no frame caused, in a verdict file: by a command, or by the state of the host."""
 
     kind: Literal["alarms"] = "alarms"
-    defects: tuple[DefectLine, ...] = Field(default=(), description="none, ever: every line has them")
+    defects: tuple[DefectLine, ...] = Field(default=(), description="always empty; every line has this field")
     alarms: tuple[AlarmBody, ...]
     timing: TimingBody
 
