@@ -200,7 +200,7 @@ def open_service(
         )
         looks = Looks(settings.crops, settings.line.across_offset_mm) if settings.crops else None
         deciding = Deciding(
-            DecisionState.initial(alarm_from(body) for body in standing.alarms),
+            DecisionState.initial(alarm_from(body) for body in standing.retained_alarms),
             recipes,
             ring.release,
             tally,
@@ -212,7 +212,7 @@ def open_service(
 
         def tell(lineup: Lineup) -> None:
             recipes.use(lineup.serial, lineup.engines)
-            standing.use(statuses_of(pool, lineup))
+            standing.set_engines(statuses_of(pool, lineup))
 
         def take_up(lineup: Lineup) -> None:
             tell(lineup)

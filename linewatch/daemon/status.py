@@ -68,7 +68,7 @@ class StatusReport:
         healthy = not silent and self._runner.failure is None
         self._beats += healthy
         self._update_rates(now_ns)
-        tally, standing = self._tally, self._standing.asking
+        tally, standing = self._tally, self._standing.standing_alarms
         return StatusBody(
             heartbeat=self._beats,
             healthy=healthy,

@@ -1,4 +1,4 @@
-"""What the decision room made, from the bodies of messages, of verdict lines and of journaled records."""
+"""From bodies of messages and of verdict lines back to the types of `linewatch.contracts`."""
 
 from dataclasses import fields
 
@@ -21,12 +21,12 @@ _ROLL_MARK_FIELDS = tuple(field.name for field in fields(RollMark))
 
 
 def coil_data_from(body: CoilDataBody) -> CoilData:
-    """The coil's data that a message or a file tells of."""
+    """Return the coil's data in a message or file."""
     return CoilData(**body.model_dump())
 
 
 def alarm_from(body: AlarmBody) -> Alarm:
-    """The alarm that a journaled message tells of: what still stands after a restart."""
+    """Return the alarm in a message."""
     known = {name: getattr(body, name) for name in _ALARM_FIELDS}
     return Alarm(**{**known, "command": AlarmCommand(**body.command.model_dump()) if body.command else None})
 
@@ -59,7 +59,7 @@ def defect_from(body: DefectBody) -> Defect:
 
 
 def grade_from(body: GradeBody) -> CoilGrade:
-    """The coil's grade that a message or a line of a verdict file tells of."""
+    """Return the coil's grade in a message or verdict line."""
     known = body.model_dump()
     by_severity = {int(severity): count for severity, count in body.defects_by_severity.items()}
     reasons = tuple(GradeReason(**reason) for reason in known["reasons"])
@@ -67,7 +67,7 @@ def grade_from(body: GradeBody) -> CoilGrade:
 
 
 def roll_mark_from(body: RollMarkBody) -> RollMark:
-    """The row of roll marks that a message or a line of a verdict file tells of."""
+    """Return the row of roll marks in a message or verdict line."""
     known = {name: getattr(body, name) for name in _ROLL_MARK_FIELDS}
     return RollMark(**{**known, "suspects": tuple(RollSuspect(**suspect.model_dump()) for suspect in body.suspects)})
 

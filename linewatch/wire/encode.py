@@ -1,4 +1,4 @@
-"""From what was decided to bytes: canonical JSON headers, run-length payloads, sequences."""
+"""From decisions to messages and lines of a verdict file: bodies, sequences, canonical JSON, run-length payloads."""
 
 from dataclasses import asdict, dataclass, fields
 from typing import Any
@@ -59,7 +59,7 @@ _ALARM_FIELDS = tuple(field.name for field in fields(Alarm))
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """A message that has no sequence yet."""
+    """A message without a sequence yet."""
 
     topic: Topic
     body: FrameBody | DefectBody | AlarmBody | CoilBody | RollMarkBody
@@ -69,9 +69,9 @@ class Draft:
 
 
 class Sequencer:
-    """Names every message of one epoch, per topic from 0 without gaps, and every coil passage. Used by one thread.
+    """Numbers the messages of one epoch, per topic from 0 without gaps, and the coils. Used by one thread.
 
-    config: identity of the settings that decide, told with every coil.
+    config: identity of the settings that apply, published with every coil.
     """
 
     def __init__(self, epoch: int, config: str = "") -> None:
@@ -86,7 +86,7 @@ class Sequencer:
         return {topic.value: self._next[topic] for topic in KEPT_TOPICS}
 
     def record(self, draft: Draft) -> Record:
-        """The message as it is journaled and published."""
+        """Make the message as it is journaled and published."""
         more: dict[str, Any] = {"timing": draft.timing.model_dump()}
         if isinstance(draft.body, CoilBody):
             more["config"] = draft.config or self._config
@@ -96,11 +96,11 @@ class Sequencer:
         return self._record(draft.topic, draft.body, more, draft.payload)
 
     def status(self, body: StatusBody) -> Record:
-        """The heartbeat, with where every topic stands; made right before it is sent, by whoever sends the rest."""
+        """Make the status message. Call it right before sending, in the thread that sends all other messages."""
         return self._record(Topic.STATUS, body, {"sequences": self.sequences}, b"")
 
     def crop(self, crop: Crop, published_ns: int) -> Record:
-        """A picture as it is published; it is not journaled."""
+        """Make the message of a picture, which is published and not journaled."""
         defect, window = crop.defect, crop.window
         body = CropBody(
             id=defect.id,
@@ -132,7 +132,7 @@ class Sequencer:
 
 
 def drafts(decided: Decided) -> list[Draft]:
-    """The messages of one decision in the order they are published in: itself, its defects, roll marks, alarms."""
+    """Make the messages of one decision in publishing order: frame or coil, defects, roll marks, alarms."""
     timing = _timing(decided.timing)
     if isinstance(decided, AlarmNotice):
         return [Draft(Topic.ALARM, alarm_body(alarm, None), timing) for alarm in decided.alarms]
@@ -151,7 +151,7 @@ def drafts(decided: Decided) -> list[Draft]:
 
 
 def verdict_line(decided: Decided) -> VerdictLine | CoilLine | AlarmsLine:
-    """The same decision as one line of a verdict file."""
+    """Make the line of one decision in a verdict file."""
     if isinstance(decided, AlarmNotice):
         alarms = tuple(alarm_body(alarm, None) for alarm in decided.alarms)
         return AlarmsLine(alarms=alarms, timing=_timing(decided.timing))
@@ -220,7 +220,7 @@ def _coil(notice: CoilNotice) -> dict[str, Any]:
 
 
 def coil_data_body(data: CoilData | None) -> CoilDataBody | None:
-    """A coil's data as they are told."""
+    """Make the body of a coil's data."""
     return None if data is None else CoilDataBody(**asdict(data))
 
 
@@ -326,7 +326,7 @@ def _suspect(suspect: RollSuspect) -> RollSuspectBody:
 
 
 def alarm_body(alarm: Alarm, ordinal: int | None) -> AlarmBody:
-    """The transition as it is told."""
+    """Make the body of an alarm's transition. ordinal: of the frame that caused it, if one did."""
     known = {name: getattr(alarm, name) for name in _ALARM_FIELDS}
     mark = CommandMark(**asdict(alarm.command)) if alarm.command else None
     return AlarmBody(**{**known, "ordinal": ordinal, "along_mm": _mm(alarm.along_mm), "command": mark})

@@ -1,4 +1,4 @@
-"""How things stand, followed message by message: the coil so far, open defects, standing alarms."""
+"""The service's state, followed message by message: the current coil, open defects, alarms, roll marks."""
 
 import threading
 from collections import Counter
@@ -25,10 +25,10 @@ MAX_OPEN_DEFECTS = 1000
 
 
 class SnapshotTracker:
-    """Followed by the thread that publishes, asked by the one that serves."""
+    """Collects snapshots. `follow` is called by the publishing thread, `snapshot` by the serving one."""
 
     def __init__(self, epoch: int, engines: Sequence[EngineStatus], alarms: Iterable[Record] = ()) -> None:
-        """`alarms`: journaled records of alarms that are retained since before this start."""
+        """alarms: journaled records of alarms retained from earlier epochs."""
         self._lock = threading.Lock()
         self._epoch = epoch
         self._engines = tuple(engines)
@@ -42,24 +42,24 @@ class SnapshotTracker:
         self._rolls: dict[str, RollMarkBody] = {}
         self._alarms = {body.id: body for body in map(alarm_body_of, alarms)}
 
-    def use(self, engines: Sequence[EngineStatus]) -> None:
-        """These serve from now on."""
+    def set_engines(self, engines: Sequence[EngineStatus]) -> None:
+        """Set the engines in use."""
         with self._lock:
             self._engines = tuple(engines)
 
     @property
-    def alarms(self) -> tuple[AlarmBody, ...]:
-        """Those that are retained: they stand, or are held back, or are a rule's shelf."""
+    def retained_alarms(self) -> tuple[AlarmBody, ...]:
+        """Alarms that stand or are held back, and shelved rules."""
         with self._lock:
             return tuple(self._alarms.values())
 
     @property
-    def asking(self) -> tuple[AlarmBody, ...]:
-        """Those that stand: they ask for an operator."""
-        return tuple(alarm for alarm in self.alarms if alarm.state is AlarmState.RAISED)
+    def standing_alarms(self) -> tuple[AlarmBody, ...]:
+        """Alarms that ask for an operator."""
+        return tuple(alarm for alarm in self.retained_alarms if alarm.state is AlarmState.RAISED)
 
     def follow(self, drafts: Iterable[Draft], sequences: dict[str, int]) -> None:
-        """Take in the messages of one decision once they are journaled; `sequences`: the next ones behind them."""
+        """Take in the messages of one decision once they are journaled. sequences: the next ones after them."""
         with self._lock:
             for draft in drafts:
                 match draft.body:
@@ -76,11 +76,11 @@ class SnapshotTracker:
                     case AlarmBody() as alarm:
                         self._alarms.pop(alarm.id, None)
                     case CoilBody() as coil:
-                        self._turn(coil)
+                        self._start_or_end_coil(coil)
             self._sequences = sequences
 
     def snapshot(self) -> Snapshot:
-        """How things stand now."""
+        """Return the state now."""
         with self._lock:
             shown = tuple(list(self._open.values())[:MAX_OPEN_DEFECTS])
             return Snapshot(
@@ -95,7 +95,7 @@ class SnapshotTracker:
                 engines=self._engines,
             )
 
-    def _turn(self, coil: CoilBody) -> None:
+    def _start_or_end_coil(self, coil: CoilBody) -> None:
         self._coil = coil if coil.state is CoilState.STARTED else None
         self._end_mm = coil.along_mm
         self._mm = dict.fromkeys(Quality, 0.0)

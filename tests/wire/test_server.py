@@ -150,7 +150,7 @@ def test_a_req_socket_may_ask_too(service):
         (replay("frame", -1), ErrorCode.BAD_REQUEST, "from_sequence"),
         (replay("frame", "0"), ErrorCode.BAD_REQUEST, "from_sequence"),
         (replay("weather", 0), ErrorCode.BAD_REQUEST, "topic"),
-        (replay("status", 0), ErrorCode.NOT_KEPT, "not kept"),
+        (replay("status", 0), ErrorCode.NOT_KEPT, "not journaled"),
     ],
 )
 def test_a_bad_request_gets_an_error_reply_that_says_why(service, request_, code, text):
