@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from linewatch.cli.arguments import Work, adder, extra
 from linewatch.config.load import load, validated
-from linewatch.config.modbus import ModbusSettings
 from linewatch.contracts.access import Role
 from linewatch.contracts.errors import ConfigError, WireError
 from linewatch.daemon.logs import configure_logs
+from linewatch.plant.registry import BRIDGES
 from linewatch.wire.schema import CoilDataBody
 
 if TYPE_CHECKING:
@@ -110,7 +110,7 @@ def add(commands: "Commands") -> None:  # noqa: PLR0915 - a list of commands
     revoke.add_argument("name")
 
     bridge = command("bridge", _bridge, "Show a running service to a plant's controllers, in a process of its own.")
-    bridge.add_argument("protocol", choices=("modbus",))
+    bridge.add_argument("kind", choices=tuple(BRIDGES))
     bridge.add_argument("config", type=Path, nargs="?")
     bridge.add_argument("--check", action="store_true", help="check the configuration and end")
     bridge.add_argument("--map", type=Path, metavar="FILE.csv", help="write the map of registers and end; - prints it")
@@ -270,24 +270,26 @@ def _keys(options: argparse.Namespace) -> int:
 
 
 def _bridge(options: argparse.Namespace) -> None:
-    settings = ModbusSettings() if options.config is None else load(options.config, ModbusSettings)
+    kind = BRIDGES[options.kind]
+    settings = kind.settings() if options.config is None else load(options.config, kind.settings)
     if options.map is not None:
-        from linewatch.plant.modbus.registers import map_csv
-
+        if kind.address_map is None:
+            raise ConfigError(f"bridge {options.kind}: this protocol has no map of addresses; leave --map out")
+        addresses = kind.address_map(settings)
         if str(options.map) == "-":
-            print(map_csv(settings), end="")
+            print(addresses, end="")
         else:
-            options.map.write_text(map_csv(settings))
+            options.map.write_text(addresses)
     elif options.check:
         print(f"{options.config or 'the defaults'}: good")
     elif options.config is None:
-        raise ConfigError("bridge modbus: expected a configuration, for example configs/plant/modbus.toml")
+        raise ConfigError(
+            f"bridge {options.kind}: expected a configuration, for example configs/plant/{options.kind}.toml"
+        )
     else:
         with extra("plant"):
-            from linewatch.plant.modbus.bridge import run_bridge
-
             configure_logs(settings.log.level)
-            run_bridge(settings)
+            kind.run(settings)
 
 
 def _keyed(sub: argparse.ArgumentParser) -> argparse.ArgumentParser:

@@ -1,4 +1,4 @@
-"""What a consumer of the wire imports. Knows the wire's schema and nothing else of linewatch."""
+"""The Python client of a running service: subscribe, replay, command. It depends on the wire's schema alone."""
 
 from linewatch.client.commander import Commander
 from linewatch.client.keys import ClientKeys

@@ -1,4 +1,4 @@
-"""Commands to a running service."""
+"""Commands to a running service: engines, alarms, coils, rules."""
 
 import getpass
 import secrets
@@ -28,7 +28,7 @@ class Commander:
     """Connected to a service's command socket; opened, used and closed by one thread."""
 
     def __init__(self, endpoint: str, answer_timeout_s: float = 5.0, *, keys: ClientKeys | None = None) -> None:
-        """`endpoint`: the service's [wire] commands. Raises WireError for what is no endpoint, or no key."""
+        """endpoint: the service's [wire] commands. Raises WireError for an invalid endpoint or key."""
         self._credentials = Credentials(keys)
         self._endpoint = endpoint
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
@@ -48,55 +48,54 @@ class Commander:
         self._context.destroy(0)
 
     def engine(self, action: EngineAction, name: str = "", *, shadow: bool = False) -> EngineReply:
-        """Load an engine beside the running ones, promote or drop it, or show how things stand.
+        """Load an engine beside the running ones, promote or drop it, or show the engines.
 
-        The reply says that the command was taken, not that it is done. Raises NoAnswerError when it was refused or
-        nobody answered.
+        The reply means that the command was accepted, not that it is done. Raises RefusedError or NoAnswerError.
         """
         return self._questions.engine(action, name, shadow=shadow)
 
     def acknowledge(self, alarm: str | None = None, *, token: str | None = None, by: str | None = None) -> AlarmReply:
-        """Acknowledge an alarm, by its id or its rule's name; None: all that stand. See `_alarm`."""
+        """Acknowledge an alarm, by its id or its rule's name; None: all standing alarms. See `_alarm`."""
         return self._alarm(AlarmAction.ACKNOWLEDGE, alarm, None, token, by)
 
     def shelve(
         self, alarm: str, minutes: float | None = None, *, token: str | None = None, by: str | None = None
     ) -> AlarmReply:
-        """Shelve a rule's alarms for so long; None: until the alarm becomes inactive. See `_alarm`."""
+        """Shelve a rule's alarms for `minutes`; None: until the alarm becomes inactive. See `_alarm`."""
         return self._alarm(AlarmAction.SHELVE, alarm, minutes, token, by)
 
     def unshelve(self, alarm: str, *, token: str | None = None, by: str | None = None) -> AlarmReply:
-        """Let a rule's alarms ask for an operator again. See `_alarm`."""
+        """End the shelving of a rule's alarms. See `_alarm`."""
         return self._alarm(AlarmAction.UNSHELVE, alarm, None, token, by)
 
     def start_coil(
         self, coil: str, at_mm: float | None = None, *, token: str | None = None, by: str | None = None
     ) -> CoilReply:
-        """A coil starts: where the coil under the camera comes to `at_mm`, or with the next line. See `_coil`."""
+        """Start a coil when the coil under the camera reaches `at_mm`, or with the next line. See `_coil`."""
         return self._coil(CoilAction.START, coil, at_mm=at_mm, token=token, by=by)
 
     def end_coil(
         self, coil: str | None = None, at_mm: float | None = None, *, token: str | None = None, by: str | None = None
     ) -> CoilReply:
-        """The coil under the camera ends; what follows is of none until one starts. See `_coil`."""
+        """End the coil under the camera; strip after it belongs to no coil until one starts. See `_coil`."""
         return self._coil(CoilAction.END, coil, at_mm=at_mm, token=token, by=by)
 
     def tell_coil(self, data: CoilDataBody, *, token: str | None = None, by: str | None = None) -> CoilReply:
-        """What the mill knows of a coil, before it comes or while it runs. See `_coil`."""
+        """Supply the data of a coil, before or while it passes. See `_coil`."""
         return self._coil(CoilAction.DATA, data=data, token=token, by=by)
 
     def show_coil(self) -> CoilReply:
-        """By what the coil under the camera is inspected. Changes nothing. Raises NoAnswerError."""
+        """Return the coil under the camera with its data and recipe. Raises NoAnswerError."""
         return self._questions.coil(CoilAction.SHOW)
 
     def reload_rules(self, *, by: str | None = None) -> RulesReply:
-        """Have grading rules, sensitivity and recipes read again. Raises RefusedError: the old ones hold."""
+        """Have grading rules, sensitivity and recipes read again. On a RefusedError the old ones stay in force."""
         return self._questions.reload_rules(_whoami() if by is None else by)
 
     def _coil(
         self, action: CoilAction, coil: str | None = None, *, token: str | None, by: str | None, **more: Any
     ) -> CoilReply:
-        """The reply comes when the command is on disk. Raises as `_alarm` does, and is safe to send again alike."""
+        """Send the command; the reply means that it is on disk. Raises and may be repeated as `_alarm`."""
         token = token or secrets.token_hex(16)
         who = _whoami() if by is None else by
         with _naming(token):
@@ -105,10 +104,11 @@ class Commander:
     def _alarm(
         self, action: AlarmAction, alarm: str | None, minutes: float | None, token: str | None, by: str | None
     ) -> AlarmReply:
-        """The reply comes when what changed is on disk. by: who asks, for the record; default: this user and host.
+        """Send the command; the reply means that its transitions are on disk.
 
-        Raises RefusedError; or NoAnswerError, and nobody knows whether it was carried out: it may be sent again with
-        the same `token`, which the error names, and is carried out once, however often it is sent.
+        by: who asks, for the record; default: this user and host. Raises RefusedError, or NoAnswerError when the
+        command may or may not have been carried out. Then send it again with the same `token`, which the error names:
+        it is carried out once, however often it is sent.
         """
         token = token or secrets.token_hex(16)
         who = _whoami() if by is None else by
@@ -121,7 +121,7 @@ class Commander:
 
 @contextmanager
 def _naming(token: str) -> Iterator[None]:
-    """Without an answer the error names the token."""
+    """Name the token in the error of a missing answer."""
     try:
         yield
     except RefusedError:

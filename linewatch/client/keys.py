@@ -1,4 +1,4 @@
-"""What a consumer proves by who it is, where the service has keys."""
+"""The CURVE keys of a client, for a service that has keys."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,17 +11,17 @@ from linewatch.wire.access.certificates import read_certificate, read_secret
 
 @dataclass(frozen=True, slots=True)
 class ClientKeys:
-    """CURVE: this client's secret certificate, and the service's public one."""
+    """Paths of this client's secret certificate and of the service's public one."""
 
     secret_file: Path
     server_public_file: Path
 
 
 class Credentials:
-    """Read once, presented by every socket. Without keys, sockets stay as they are."""
+    """The keys, read once and set on every socket. Without keys, sockets are left unchanged."""
 
     def __init__(self, keys: ClientKeys | None) -> None:
-        """Raises WireError for a file that is no certificate, or whose secret others can read."""
+        """Read the keys. Raises WireError for an invalid certificate, or a secret that other users can read."""
         self._keys = None
         if keys is not None:
             own, server = read_secret(keys.secret_file), read_certificate(keys.server_public_file)
@@ -33,13 +33,13 @@ class Credentials:
             self._keys = own.public, own.secret, server.public
 
     def arm(self, socket: zmq.Socket[bytes]) -> None:
-        """Before it connects."""
+        """Set the keys on a socket. Call it before the socket connects."""
         if self._keys:
             socket.curve_publickey, socket.curve_secretkey, socket.curve_serverkey = self._keys
 
     @property
     def hint(self) -> str:
-        """What may be wrong when nobody answers."""
+        """The likely reason when no answer comes."""
         if self._keys:
-            return "perhaps it does not run, or does not allow this key (`linewatch keys list` there tells)"
-        return "perhaps it does not run, or wants a key"
+            return "perhaps it is not running, or does not allow this key (see `linewatch keys list` on its host)"
+        return "perhaps it is not running, or requires a key"

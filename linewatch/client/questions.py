@@ -1,4 +1,4 @@
-"""Asking the service's ROUTER socket: one question at a time, with a time limit."""
+"""Requests to the service's ROUTER sockets, one at a time and with a time limit."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -52,7 +52,7 @@ class RefusedError(NoAnswerError):
 
 
 def ask_snapshot(endpoint: str, timeout_s: float = 5.0, *, keys: ClientKeys | None = None) -> Snapshot:
-    """How things stand at the service whose [wire] serve is `endpoint`. Raises WireError when it does not answer."""
+    """Return the state of the service whose [wire] serve is `endpoint`. Raises WireError when no answer comes."""
     credentials = Credentials(keys)
     with zmq.Context() as context:
 
@@ -69,7 +69,7 @@ def ask_snapshot(endpoint: str, timeout_s: float = 5.0, *, keys: ClientKeys | No
 def connected_dealer(
     context: "zmq.Context[zmq.Socket[bytes]]", endpoint: str, setting: str, credentials: Credentials
 ) -> zmq.Socket[bytes]:
-    """A DEALER socket that is connected. Raises WireError that names the service's setting for what is no endpoint."""
+    """Return a connected DEALER socket. Raises WireError for an invalid endpoint; it names the service's `setting`."""
     dealer = context.socket(zmq.DEALER)
     dealer.linger = 0
     credentials.arm(dealer)
@@ -88,7 +88,7 @@ class Questions:
     """Opened, used and closed by one thread."""
 
     def __init__(self, connect: Callable[[], zmq.Socket[bytes]], timeout_s: float, hint: str) -> None:
-        """`connect` makes a DEALER socket that is connected to the service. hint: what may be wrong if none answers."""
+        """connect: returns a DEALER socket connected to the service. hint: the likely reason when no answer comes."""
         self._hint = hint
         self._connect = connect
         self._timeout_s = timeout_s
@@ -96,11 +96,11 @@ class Questions:
         self._last_id = 0
 
     def close(self) -> None:
-        """Drop what was asked."""
+        """Close the socket; a pending request is dropped."""
         self._socket.close(0)
 
     def replay(self, topic: Topic, epoch: int, first: int, end: int | None) -> tuple[ReplayReply, list[AnyMessage]]:
-        """One page of kept messages in [first, end). Raises NoAnswerError, or WireError for what is no answer."""
+        """Return one page of journaled messages in [first, end). Raises NoAnswerError, or WireError for a bad reply."""
         reply, parts = self._ask(
             ReplayRequest(
                 schema_version=SCHEMA_VERSION,
@@ -126,13 +126,15 @@ class Questions:
         return reply, messages
 
     def snapshot(self) -> Snapshot:
-        """How things stand. Raises NoAnswerError, or WireError for what is no answer."""
+        """Return the service's state. Raises NoAnswerError, or WireError for a bad reply."""
         request = SnapshotRequest(schema_version=SCHEMA_VERSION, request="snapshot", id=self._next_id())
         return self._answer(request, SnapshotReply).snapshot
 
     def engine(self, action: EngineAction, name: str = "", *, shadow: bool = False) -> EngineReply:
-        """Of the command socket: load an engine beside the running ones, promote or drop it. The reply says that it was
-        taken, not that it is done. Raises NoAnswerError when it is refused, or WireError for what is no answer.
+        """Load an engine beside the running ones, promote or drop it, or show the engines.
+
+        The reply means that the command was accepted, not that it is done. Raises RefusedError, NoAnswerError, or
+        WireError for an invalid command or a bad reply.
         """
         what = f"engine {action} {name!r}"
         command = self._command(EngineCommand, what, request="engine", action=action, name=name, shadow=shadow)
@@ -141,9 +143,7 @@ class Questions:
     def alarm(
         self, action: AlarmAction, alarm: str | None, *, token: str, minutes: float | None, by: str
     ) -> AlarmReply:
-        """Of the command socket: acknowledge, shelve or unshelve. The reply says that it is done and on disk. Raises
-        NoAnswerError when it is refused or nobody answered, WireError for what is no command or no answer.
-        """
+        """Acknowledge, shelve or unshelve. The reply means that it is done and on disk. Raises as `engine` does."""
         what = f"{action} {'all' if alarm is None else repr(alarm[:64])}"
         asked = {"token": token, "action": action, "alarm": alarm, "minutes": minutes, "by": by}
         return self._answer(self._command(AlarmRequest, what, request="alarm", **asked), AlarmReply)
@@ -158,19 +158,17 @@ class Questions:
         data: CoilDataBody | None = None,
         by: str = "",
     ) -> CoilReply:
-        """Of the command socket: a coil starts or ends, or what is known of one. The reply says that it is on disk.
-        Raises NoAnswerError when it is refused or nobody answered, WireError for what is no command or no answer.
-        """
+        """Start or end a coil, supply its data, or show it. The reply means: on disk. Raises as `engine` does."""
         asked = {"token": token, "action": action, "coil": coil, "at_mm": at_mm, "data": data, "by": by}
         return self._answer(self._command(CoilRequest, f"coil {action}", request="coil", **asked), CoilReply)
 
     def reload_rules(self, by: str = "") -> RulesReply:
-        """Of the command socket: read the rules again. Raises RefusedError with what is wrong with them."""
+        """Have the rules read again. Raises RefusedError with the faults of the rules, or as `engine` does."""
         request = self._command(RulesRequest, "reload rules", request="rules", action="reload", by=by)
         return self._answer(request, RulesReply)
 
     def _command(self, kind: type[R], what: str, **fields: Any) -> R:
-        """Raises WireError, which names it as `what`, when it is none."""
+        """Make a command. Raises WireError, which names it as `what`, when it is not valid."""
         try:
             return kind.model_validate({"schema_version": SCHEMA_VERSION, "id": self._next_id(), **fields})
         except ValidationError as error:
@@ -192,20 +190,20 @@ class Questions:
                 raise WireError(f"a reply of {len(header)} bytes; at most {MAX_HEADER_BYTES} are read")
             reply = REPLY.validate_json(header)
             if reply.id not in (self._last_id, 0):
-                continue  # the late answer to a question that was given up
+                continue  # the late reply to an earlier request
             if isinstance(reply, ErrorReply):
                 raise RefusedError(f"the service refused: {reply.error}: {reply.text}")
             return reply, parts
-        # What waits in this socket, in either direction, belongs to a question that is given up.
+        # Whatever waits in this socket, in either direction, belongs to the request that is given up.
         self._socket.close(0)
         self._socket = self._connect()
         raise NoAnswerError(f"no answer from the service within {self._timeout_s:g} s: {self._hint}")
 
-    def _answers(self, question: bytes) -> Iterator[list[bytes]]:
+    def _answers(self, request: bytes) -> Iterator[list[bytes]]:
         deadline = time.monotonic() + self._timeout_s
         if not self._socket.poll(int(self._timeout_s * 1000), zmq.POLLOUT):
             return
-        self._socket.send(question)
+        self._socket.send(request)
         while (left_s := deadline - time.monotonic()) > 0:
             if self._socket.poll(max(1, int(left_s * 1000))):
                 yield self._socket.recv_multipart()

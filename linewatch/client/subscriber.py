@@ -1,4 +1,4 @@
-"""Everything the service says, each message once and in order per topic, or a word about what could not be had."""
+"""The messages of a service, each once and in order per topic, and a notice of every loss."""
 
 import time
 from collections.abc import Iterable, Iterator, Mapping
@@ -29,23 +29,25 @@ _SILENCE_S = 3.0  # thirty heartbeats
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """Where a consumer stands in a topic: it has everything before `(epoch, next)`."""
+    """A consumer's position in a topic: it has every message before `(epoch, next)`."""
 
     epoch: int
     next: int
 
 
 class Loss(StrEnum):
-    """Why messages were not given out."""
+    """Why messages are missing."""
 
-    GONE = "gone"  # the journal does not hold them any more
-    NO_ANSWER = "no answer"  # nobody said so: who subscribes again from where it stood before may still have them
-    NEW_JOURNAL = "new journal"  # the service begins to count again: what is called alike is not the same
+    GONE = "gone"  # no longer in the journal
+    NO_ANSWER = (
+        "no answer"  # the service did not answer: a new subscription from the earlier position may still get them
+    )
+    NEW_JOURNAL = "new journal"  # the service started a new journal: equal names do not mean equal messages
 
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """Messages [first, end) of a topic in an epoch that were not to be had; `end` None: nobody knows how many."""
+    """Messages [first, end) of a topic and epoch that could not be fetched. end: None when their number is unknown."""
 
     topic: Topic
     epoch: int
@@ -56,13 +58,13 @@ class Lost:
 
 
 class Subscriber:
-    """Connects at once and may wait for a service that is not there yet. Used and closed by one thread.
+    """Connects at once, and waits for a service that does not run yet. Used and closed by one thread.
 
-    Gaps are seen by `(epoch, sequence)`, at the latest by the next heartbeat, and filled from the service's journal
-    before anything newer of that topic is given out. So is what a service decided before it was restarted. `positions`
-    resumes where a former subscriber stood; else `since` says whether a topic begins with its next message, with the
-    epoch or with the oldest that the journal holds. Pictures (`crop`), where they are asked for, are given out as they
-    come: none is kept, none is missed aloud.
+    A gap is detected by `(epoch, sequence)`, at the latest with the next heartbeat, and filled from the service's
+    journal before any newer message of that topic is returned; so are messages from before a restart of the service.
+    `positions` resumes an earlier subscription. Without it, `since` selects where a topic begins: with the next message
+    ("live"), with the service's start ("epoch") or with the oldest message in the journal ("journal"). Pictures
+    (`crop`), where subscribed, are returned as they come: they are not journaled, and their loss is not reported.
     """
 
     def __init__(
@@ -90,9 +92,9 @@ class Subscriber:
         self._heartbeat_s: float | None = None
         self._heard_s = time.monotonic()
         self.rejected = 0
-        """Messages that were not of this protocol."""
+        """Number of invalid messages, which were ignored."""
         self.filled = 0
-        """Messages that came from the journal instead of live."""
+        """Number of messages that were fetched from the journal."""
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         try:
             self._socket = self._sub()
@@ -115,14 +117,14 @@ class Subscriber:
         self._context.destroy(0)
 
     def __iter__(self) -> Iterator[AnyMessage | Lost]:
-        """Every message from now on; ends when the subscriber is closed."""
+        """Yield every message from now on, until the subscriber is closed."""
         while not self._context.closed:
             message = self.poll(1.0)
             if message is not None:
                 yield message
 
     def poll(self, timeout_s: float) -> AnyMessage | Lost | None:
-        """The next message, or None when none comes in time. Filling a gap may take longer, up to `answer_timeout_s`.
+        """Return the next message, or None after `timeout_s`. Filling a gap may take up to `answer_timeout_s` longer.
 
         Raises WireError when the service speaks another schema version.
         """
@@ -142,16 +144,16 @@ class Subscriber:
 
     @property
     def heartbeat_age_s(self) -> float:
-        """Seconds since the heartbeat last advanced as seen by `poll`; infinite before the first. Old: nobody looks."""
+        """Seconds since `poll` saw the heartbeat advance; infinite before the first. Old: nothing is inspected."""
         return float("inf") if self._heartbeat_s is None else time.monotonic() - self._heartbeat_s
 
     @property
     def positions(self) -> dict[str, Position]:
-        """Where this consumer stands: what `poll` has given out. Kept by the caller, it lets another one resume."""
+        """The positions after the messages that `poll` returned. Store them to resume with another subscriber."""
         return {topic.value: position for topic, position in self._positions.items()}
 
     def snapshot(self) -> Snapshot:
-        """How things stand at the service. Raises WireError when it does not answer."""
+        """Return the service's state. Raises WireError when no answer comes."""
         return self._questions.snapshot()
 
     def _settle(self, parts: list[bytes]) -> Iterator[AnyMessage | Lost]:
@@ -159,7 +161,7 @@ class Subscriber:
         if message is None:
             return
         if isinstance(message, StatusMessage):
-            self._hear(message)
+            self._take_heartbeat(message)
             for topic in sorted(self._topics.intersection(KEPT_TOPICS)):
                 if topic.value in message.sequences:
                     yield from self._catch_up(topic, message.epoch, message.sequences[topic.value])
@@ -183,18 +185,18 @@ class Subscriber:
             return None
         return message
 
-    def _hear(self, status: StatusMessage) -> None:
+    def _take_heartbeat(self, status: StatusMessage) -> None:
         heartbeat = status.epoch, status.heartbeat
         if heartbeat != self._heartbeat:
             self._heartbeat = heartbeat
             self._heartbeat_s = time.monotonic()
 
     def _catch_up(self, topic: Topic, epoch: int, end: int) -> Iterator[AnyMessage | Lost]:
-        """Give out what lies between where we stand and `(epoch, end)`, which the service has just named."""
+        """Yield the messages between this position and `(epoch, end)`, the service's newest position."""
         begins = {"live": Position(epoch, end), "epoch": Position(epoch, 0), "journal": _BEFORE_ALL}
         here = self._positions.setdefault(topic, begins[self._since])
         if (here.epoch, here.next) > (epoch, end):
-            # Sequences never go back: this is another journal.
+            # Sequences never go back, so this is another journal.
             self._positions[topic] = Position(epoch, 0)
             yield Lost(topic, here.epoch, here.next, None, "the service began a new journal", Loss.NEW_JOURNAL)
         while (here := self._positions[topic]) != Position(epoch, end):
@@ -223,7 +225,7 @@ class Subscriber:
                     yield Lost(topic, here.epoch, here.next, None, _GONE)
 
     def _skip(self, topic: Topic, end: int) -> Iterator[Lost]:
-        """Say that what lies between where we stand and `end` is gone."""
+        """Yield a loss when messages before `end` are missing."""
         here = self._positions[topic]
         if here.next < end:
             self._positions[topic] = Position(here.epoch, end)
@@ -235,7 +237,7 @@ class Subscriber:
         return Lost(topic, here.epoch, here.next, there.next if here.epoch == there.epoch else None, reason, loss)
 
     def _reconnect(self) -> None:
-        """libzmq gives a connection up for good when a handshake fails, and a service that comes back is not heard."""
+        """Replace the socket: libzmq does not retry after a failed handshake, even when the service comes back."""
         self._socket.close(0)
         self._socket = self._sub()
         self._heard_s = time.monotonic()
@@ -271,5 +273,5 @@ class Subscriber:
             ) from error
 
 
-_GONE = "the journal does not hold it any more"
+_GONE = "no longer in the journal"
 _BEFORE_ALL = Position(0, 0)  # the first start of a service is epoch 1

@@ -1,4 +1,4 @@
-"""`linewatch watch`: a running service in the terminal, as any consumer sees it."""
+"""`linewatch watch`: a running service in the terminal."""
 
 import time
 from collections import deque
@@ -33,7 +33,7 @@ REFRESH_HZ = 4
 
 
 class Board:
-    """What the table shows: the newest of everything."""
+    """The content of the display: the newest status, alarms, roll marks and defects."""
 
     def __init__(self) -> None:
         self.status: StatusMessage | None = None
@@ -69,12 +69,12 @@ class Board:
             case Lost():
                 self.lost += 1
 
-    def stand(self, snapshot: Snapshot) -> None:
-        """Show the alarms that stand since before."""
+    def show_standing(self, snapshot: Snapshot) -> None:
+        """Show the alarms that stood before the first message."""
         self.alarms = {alarm.id: alarm for alarm in snapshot.standing_alarms}
 
     def render(self, heartbeat_age_s: float) -> Group:
-        """The whole board."""
+        """Return the whole display."""
         rolls = [self._roll_table()] if self.rolls else []
         return Group(self._head(heartbeat_age_s), self._alarm_table(), *rolls, self._defect_table())
 
@@ -85,28 +85,29 @@ class Board:
         seen = "  ".join(f"{quality} {mm / 1000:.1f} m" for quality, mm in sorted(self.coverage.items()))
         text = Text()
         if age_s > SILENCE_S or not status.healthy:
-            text.append(
-                f"NOBODY IS LOOKING: heartbeat {age_s:.1f} s old, {status.failure or status.state}\n", "bold red"
-            )
+            text.append(f"NOT INSPECTING: heartbeat {age_s:.1f} s old, {status.failure or status.state}\n", "bold red")
         text.append(f"{self.coil or status.coil}  {(status.along_mm or 0) / 1000:.1f} m  {status.quality}  ", "bold")
         ring = f"ring {status.ring_free}/{status.ring_slots} free"
         text.append(f"{status.frames_per_s:.1f} frames/s  {status.defects} defects  {ring}\n")
         if status.shed:
-            text.append(f"more strip than can be inspected: left out are {', '.join(status.shed)}\n", "yellow")
+            text.append(f"overload: skipping {', '.join(status.shed)}\n", "yellow")
         if status.beside is not None:
             beside = status.beside
-            share = f", {beside.agreed} of {beside.tiles} tiles as the running one" if beside.tiles else ""
-            text.append(f"beside: {beside.name} {beside.state}{share}\n")
+            share = (
+                f", agrees with the running engine on {beside.agreed} of {beside.tiles} tiles" if beside.tiles else ""
+            )
+            text.append(f"engine beside: {beside.name} {beside.state}{share}\n")
         if status.alarms_unacknowledged:
             text.append(f"{status.alarms_unacknowledged} alarms to acknowledge\n", "bold red")
         text.append(
-            f"seen here: {seen or 'nothing yet'}" + (f"  {self.lost} gaps could not be filled" if self.lost else "")
+            f"since this display started: {seen or 'nothing yet'}"
+            + (f"  {self.lost} gaps could not be filled" if self.lost else "")
         )
         return text
 
     def _alarm_table(self) -> Table:
         table = Table(title="standing alarms", title_justify="left", expand=True)
-        for column in ("priority", "rule", "coil", "at m", "what"):
+        for column in ("priority", "rule", "coil", "at m", "text"):
             table.add_column(column)
         for alarm in list(self.alarms.values())[-SHOWN_ALARMS:]:
             style = "yellow" if alarm.acked_state else "red"
@@ -151,7 +152,7 @@ class Board:
 def watch(
     publish: str, serve: str | None, *, for_s: float | None, as_json: bool, keys: ClientKeys | None = None
 ) -> None:
-    """Follow a service until interrupted, or for `for_s`. Raises WireError for an endpoint or key that is no good."""
+    """Follow a service until interrupted, or for `for_s`. Raises WireError for an invalid endpoint or key."""
     end_s = time.monotonic() + (for_s if for_s is not None else float("inf"))
     with Subscriber(publish, serve or _next_port(publish), keys=keys) as subscriber:
         if as_json:
@@ -171,8 +172,8 @@ def watch(
                     )
                     board.take(message)
                     if new:
-                        with suppress(WireError):  # then what is new is shown, and what stands is not
-                            board.stand(subscriber.snapshot())
+                        with suppress(WireError):  # then only new alarms are shown
+                            board.show_standing(subscriber.snapshot())
                 if time.monotonic() - shown_s > 1 / REFRESH_HZ:
                     shown_s = time.monotonic()
                     live.update(board.render(subscriber.heartbeat_age_s))
@@ -181,5 +182,5 @@ def watch(
 def _next_port(publish: str) -> str:
     head, _, port = publish.rpartition(":")
     if not publish.startswith("tcp://") or not port.isdecimal():
-        raise WireError(f"cannot tell where {publish!r} serves what was missed; say so with --serve ENDPOINT")
+        raise WireError(f"the serve endpoint that belongs to {publish!r} is unknown; give it with --serve ENDPOINT")
     return f"{head}:{int(port) + 1}"

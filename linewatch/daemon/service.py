@@ -47,13 +47,14 @@ from linewatch.inference.processor import available_cores
 from linewatch.inference.workload import Workload
 from linewatch.journal.journal import Journal
 from linewatch.wire.commands import CommandServer
-from linewatch.wire.encode import Sequencer, alarm_from
+from linewatch.wire.decode import alarm_body_of, alarm_from
+from linewatch.wire.encode import Sequencer
 from linewatch.wire.endpoints import load_keys
 from linewatch.wire.publisher import Publisher
 from linewatch.wire.router import Router
 from linewatch.wire.schema import EngineStatus
 from linewatch.wire.server import Server
-from linewatch.wire.snapshot import Standing, alarm_of
+from linewatch.wire.snapshot import SnapshotTracker
 from linewatch.wire.verdict_file import VerdictFile
 
 log = structlog.get_logger()
@@ -183,10 +184,10 @@ def open_service(
         admission = Admission(settings.line, settings.capture, ring, desk.account)
         intake = Intake(camera, admission, ring)
         identities = statuses_of(pool, cascade.lineup)
-        standing = Standing(journal.epoch, identities, journal.alarms_standing())
+        standing = SnapshotTracker(journal.epoch, identities, journal.retained_alarms())
         tally, positions = Tally(), position_source(settings)
         latencies_ns: deque[int] = deque(maxlen=LATENCIES_KEPT)
-        orders = Orders(map(alarm_of, journal.commanded()), lambda order: runner.order(order))  # noqa: PLW0108 - made below
+        orders = Orders(map(alarm_body_of, journal.commanded()), lambda order: runner.order(order))  # noqa: PLW0108 - made below
         watched = settings.system_alarms.disks if settings.system_alarms else ()
         disks = stack.enter_context(MeasuredDisks(partial(fullest_disk, settings.journal.dir, watched), clock))
         host = Host(
@@ -199,7 +200,7 @@ def open_service(
         )
         looks = Looks(settings.crops, settings.line.across_offset_mm) if settings.crops else None
         deciding = Deciding(
-            DecisionState.initial(alarm_from(body) for body in standing.alarms),
+            DecisionState.initial(alarm_from(body) for body in standing.retained_alarms),
             recipes,
             ring.release,
             tally,
@@ -211,7 +212,7 @@ def open_service(
 
         def tell(lineup: Lineup) -> None:
             recipes.use(lineup.serial, lineup.engines)
-            standing.use(statuses_of(pool, lineup))
+            standing.set_engines(statuses_of(pool, lineup))
 
         def take_up(lineup: Lineup) -> None:
             tell(lineup)

@@ -22,7 +22,7 @@ from linewatch.wire.schema import (
     StageStatus,
     StatusBody,
 )
-from linewatch.wire.snapshot import Standing
+from linewatch.wire.snapshot import SnapshotTracker
 
 RATE_WINDOW_NS = 2_000_000_000
 NS_PER_S = 1e9
@@ -36,7 +36,7 @@ class StatusReport:
         runner: Runner,
         tally: Tally,
         ring: FrameRing,
-        standing: Standing,
+        standing: SnapshotTracker,
         exchange: Exchange,
         workload: Workload | None,
         clock: Clock,
@@ -68,7 +68,7 @@ class StatusReport:
         healthy = not silent and self._runner.failure is None
         self._beats += healthy
         self._update_rates(now_ns)
-        tally, standing = self._tally, self._standing.asking
+        tally, standing = self._tally, self._standing.standing_alarms
         return StatusBody(
             heartbeat=self._beats,
             healthy=healthy,

@@ -1,4 +1,4 @@
-"""Words that every manifest and card repeats."""
+"""ShortText that every manifest and card repeats."""
 
 TERMS = (
     "Weights: Apache-2.0, as the ImageNet weights that they start from (google-coral/test_data). Trained on: "

@@ -17,10 +17,11 @@ from typing import Self
 from linewatch.config.journal import JournalSettings
 from linewatch.contracts.errors import JournalError
 from linewatch.contracts.record import Record, RecordSpan
+from linewatch.journal.retained import RetainedAlarms
 from linewatch.journal.segment import (
     HEAD_BYTES,
     Entry,
-    Kind,
+    EntryKind,
     SegmentIndex,
     commit_at,
     pack_commit,
@@ -28,7 +29,6 @@ from linewatch.journal.segment import (
     scan,
     starting_positions,
 )
-from linewatch.journal.standing import StandingAlarms
 
 _NAME = re.compile(r"(\d{10})-(\d{6})\.segment")
 
@@ -69,7 +69,7 @@ class Journal:
         self._lock = threading.Lock()  # guards `_segments` and the current segment's index
         self._segments: list[_Segment] = []
         self._live_index = SegmentIndex()  # of the current segment
-        self._standing = StandingAlarms()
+        self._retained = RetainedAlarms()
         self._file = -1
         self._lock_file = -1
         self._unsynced_since_ns: int | None = None
@@ -111,7 +111,7 @@ class Journal:
             raise JournalError(self._failed)
         if not records:
             return
-        commit = pack_commit(Entry(Kind.RECORD, record) for record in records)
+        commit = pack_commit(Entry(EntryKind.RECORD, record) for record in records)
         try:
             if self._current.size + len(commit) > self._segment_bytes and self._live_index.topics:
                 self._start_segment(self._current.ordinal + 1)
@@ -123,9 +123,9 @@ class Journal:
         with self._lock:
             segment = self._current
             offset, segment.size = segment.size, segment.size + len(commit)
-            self._live_index.add((Entry(Kind.RECORD, record) for record in records), offset, segment.size)
+            self._live_index.add((Entry(EntryKind.RECORD, record) for record in records), offset, segment.size)
         for record in records:
-            self._standing.take(record)
+            self._retained.take(record)
         if self._unsynced_since_ns is None:
             self._unsynced_since_ns = self._now_ns()
         if sync:
@@ -148,13 +148,13 @@ class Journal:
             raise JournalError(self._failed) from error
         self._unsynced_since_ns = None
 
-    def alarms_standing(self) -> list[Record]:
+    def retained_alarms(self) -> list[Record]:
         """The last record of every alarm that is retained, of this epoch or an earlier one, oldest first."""
-        return self._standing.records()
+        return self._retained.records()
 
     def commanded(self) -> list[Record]:
         """The newest alarm records that commands brought, of this epoch or an earlier one, oldest first."""
-        return self._standing.commanded()
+        return self._retained.commanded()
 
     def read(self, epoch: int, topic: str, first_sequence: int, limit_bytes: int) -> list[Record]:
         """Records from `first_sequence` on, in order: at most `limit_bytes`, but one record however large."""
@@ -240,7 +240,7 @@ class Journal:
         self.epoch = max((segment.epoch for segment in self._segments), default=0) + 1
         # Only the last segment can be torn: each one is synced before the next is made.
         for segment in reversed(self._segments):
-            segment.index, self._standing = scan(segment.path)
+            segment.index, self._retained = scan(segment.path)
             if torn := segment.size - segment.index.end:
                 with segment.path.open("r+b") as file:
                     file.truncate(segment.index.end)
@@ -255,9 +255,11 @@ class Journal:
         """Make the next segment durable and current, then let go of the oldest that no longer fit."""
         positions = self._live_index.next_sequences()
         epoch = self.epoch
-        carried = [Entry(Kind.POSITION, Record(epoch, topic, at, b"", b"")) for topic, at in sorted(positions.items())]
-        carried += [Entry(Kind.COMMANDED, record) for record in self._standing.commanded()]
-        carried += [Entry(Kind.CARRIED, record) for record in self._standing.records()]
+        carried = [
+            Entry(EntryKind.POSITION, Record(epoch, topic, at, b"", b"")) for topic, at in sorted(positions.items())
+        ]
+        carried += [Entry(EntryKind.COMMANDED, record) for record in self._retained.commanded()]
+        carried += [Entry(EntryKind.CARRIED, record) for record in self._retained.records()]
         start = pack_head(epoch) + (pack_commit(carried) if carried else b"")
         self.sync()
         path = self._dir / f"{epoch:010d}-{ordinal:06d}.segment"
@@ -328,7 +330,7 @@ def _read_commits(path: Path, offsets: array, topic: str, first_sequence: int) -
         for offset in offsets:
             for entry in commit_at(file, offset):
                 record = entry.record
-                if entry.kind is Kind.RECORD and record.topic == topic and record.sequence >= first_sequence:
+                if entry.kind is EntryKind.RECORD and record.topic == topic and record.sequence >= first_sequence:
                     yield record
     finally:
         os.close(file)

@@ -23,7 +23,7 @@ from enum import IntEnum
 from pathlib import Path
 
 from linewatch.contracts.record import Record
-from linewatch.journal.standing import StandingAlarms
+from linewatch.journal.retained import RetainedAlarms
 
 MAX_COMMIT_BYTES = 256 << 20
 
@@ -35,7 +35,7 @@ _ENTRY = struct.Struct("<BBIQII")
 HEAD_BYTES = _HEAD.size
 
 
-class Kind(IntEnum):
+class EntryKind(IntEnum):
     """What an entry is there for."""
 
     RECORD = 0
@@ -48,7 +48,7 @@ class Kind(IntEnum):
 class Entry:
     """One entry of a commit."""
 
-    kind: Kind
+    kind: EntryKind
     record: Record
 
 
@@ -98,7 +98,7 @@ def _entries(body: bytes) -> Iterator[Entry]:
         payload = header + header_length
         topic = body[header - topic_length : header].decode("ascii")
         offset = payload + payload_length
-        yield Entry(Kind(kind), Record(epoch, topic, sequence, body[header:payload], body[payload:offset]))
+        yield Entry(EntryKind(kind), Record(epoch, topic, sequence, body[header:payload], body[payload:offset]))
 
 
 @dataclass(slots=True)
@@ -122,9 +122,9 @@ class SegmentIndex:
         """Take in the commit at [offset, end)."""
         for entry in entries:
             record = entry.record
-            if entry.kind is Kind.POSITION:
+            if entry.kind is EntryKind.POSITION:
                 self.started_at[record.topic] = record.sequence
-            elif entry.kind is Kind.RECORD:
+            elif entry.kind is EntryKind.RECORD:
                 topic = self.topics.setdefault(record.topic, TopicIndex())
                 if not topic.offsets or topic.offsets[-1] != offset:
                     topic.sequences.append(record.sequence)
@@ -144,25 +144,25 @@ class SegmentIndex:
         return self.started_at | {name: topic.next for name, topic in self.topics.items()}
 
 
-def scan(path: Path) -> tuple[SegmentIndex, StandingAlarms]:
+def scan(path: Path) -> tuple[SegmentIndex, RetainedAlarms]:
     """Read a segment up to its first commit that is not whole: what it holds, and which alarms are raised then."""
-    index, standing = SegmentIndex(), StandingAlarms()
+    index, retained = SegmentIndex(), RetainedAlarms()
     with path.open("rb") as file:
         if path.stat().st_size < HEAD_BYTES:
-            return index, standing
+            return index, retained
         with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
             if _HEAD.unpack_from(data)[0] != _MAGIC:
-                return index, standing
+                return index, retained
             index.end = HEAD_BYTES
             while (commit := unpack_commit(data, index.end)) is not None:
                 entries, end = commit
                 index.add(entries, index.end, end)
                 for entry in entries:
-                    if entry.kind is Kind.RECORD:
-                        standing.take(entry.record)
-                    elif entry.kind is not Kind.POSITION:
-                        standing.carry(entry.record, commanded=entry.kind is Kind.COMMANDED)
-    return index, standing
+                    if entry.kind is EntryKind.RECORD:
+                        retained.take(entry.record)
+                    elif entry.kind is not EntryKind.POSITION:
+                        retained.carry(entry.record, commanded=entry.kind is EntryKind.COMMANDED)
+    return index, retained
 
 
 def starting_positions(path: Path) -> dict[str, int]:
@@ -172,7 +172,7 @@ def starting_positions(path: Path) -> dict[str, int]:
         entries = commit_at(file, HEAD_BYTES)
     finally:
         os.close(file)
-    return {entry.record.topic: entry.record.sequence for entry in entries if entry.kind is Kind.POSITION}
+    return {entry.record.topic: entry.record.sequence for entry in entries if entry.kind is EntryKind.POSITION}
 
 
 def commit_at(file_no: int, offset: int) -> list[Entry]:

@@ -1,1 +1,1 @@
-"""Bridges to a plant's controllers: clients of the service, each in its own process."""
+"""Bridges from a running service to a plant's controllers: each runs in a process of its own and follows the wire."""

@@ -21,7 +21,7 @@ from linewatch.history.spans import Coverage
 from linewatch.history.tables import ALARM, COIL, DEFECT, ROLL_MARK, ROLL_MARK_DEFECT, STRIP_WIDTH
 from linewatch.review.coil_record import CoilRecord, Identity, Masked, median_width_mm, no_masks, on_coil, shown_alarms
 from linewatch.review.defect_table import PhysicalDefects, ToldColumns, ToldDefect
-from linewatch.wire.encode import alarm_from, grade_from, roll_mark_from
+from linewatch.wire.decode import alarm_from, grade_from, roll_mark_from
 from linewatch.wire.schema import AlarmMessage, GradeBody, RollMarkMessage, canonical
 
 _SCORES: Final = ToldDefect._fields.index("class_scores")

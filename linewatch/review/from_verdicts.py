@@ -15,7 +15,7 @@ from linewatch.contracts.verdict import CoilGrade, CoilState, CoverageSpan, Defe
 from linewatch.history.spans import Coverage
 from linewatch.review.coil_record import CoilRecord, Masked, median_width_mm, no_masks, on_coil, shown_alarms
 from linewatch.review.defect_table import PhysicalDefects, ToldColumns, ToldDefect
-from linewatch.wire.encode import alarm_from, grade_from, roll_mark_from
+from linewatch.wire.decode import alarm_from, grade_from, roll_mark_from
 from linewatch.wire.schema import AlarmsLine, CoilLine, DefectLine, VerdictLine
 from linewatch.wire.verdict_file import read_verdicts
 

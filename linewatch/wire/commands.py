@@ -1,4 +1,4 @@
-"""The command socket: what operators and engineers ask of the running service."""
+"""The command socket: commands of operators and engineers to the running service."""
 
 from collections.abc import Mapping
 from types import TracebackType
@@ -47,11 +47,11 @@ LEAST_ROLE: Final[Mapping[tuple[str, str], Role]] = {
     ("engine", EngineAction.PROMOTE): Role.ENGINEER,
     ("engine", EngineAction.DROP): Role.ENGINEER,
 }
-"""What role each command needs, by its `request` and its `action` ("" where it has none)."""
+"""The role that each command needs at least, by its `request` and `action` ("" where it has none)."""
 
 
-class Engines(Protocol):
-    """What carries the commands about engines out."""
+class EngineCommandHandler(Protocol):
+    """Carries out commands about engines. `command` returns why one is refused, or None."""
 
     @property
     def engines(self) -> tuple[EngineStatus, ...]: ...
@@ -60,8 +60,8 @@ class Engines(Protocol):
     def command(self, command: EngineCommand) -> str | None: ...
 
 
-class Outcome(Protocol):
-    """What becomes of a command about alarms; refused and changed hold once it is `done`."""
+class AlarmCommandOutcome(Protocol):
+    """The outcome of a command about alarms. refused, changed: valid once `done`."""
 
     @property
     def done(self) -> bool: ...
@@ -71,24 +71,24 @@ class Outcome(Protocol):
     def changed(self) -> list[AlarmBody]: ...
 
 
-class Alarms(Protocol):
-    """What carries the commands about alarms out."""
+class AlarmCommandHandler(Protocol):
+    """Carries out commands about alarms."""
 
-    def take(self, request: AlarmRequest, caller: Caller) -> Outcome: ...
+    def take(self, request: AlarmRequest, caller: Caller) -> AlarmCommandOutcome: ...
 
 
-class Coils(Protocol):
-    """What carries the commands about coils and their rules out; a text says why one is refused."""
+class CoilCommandHandler(Protocol):
+    """Carries out commands about coils and rules. A returned text says why a command is refused."""
 
     def take(self, request: CoilRequest, caller: Caller) -> CoilReply | str: ...
     def reload(self, request: RulesRequest, caller: Caller) -> RulesReply | str: ...
 
 
 class CommandServer(Router[Command]):
-    """A command about engines is answered when it is taken, one about alarms when what it brought is on disk, one about
-    a coil when it is on disk, one about rules when they are taken up.
+    """Answers commands and audits them, except accepted ones that only show something.
 
-    Each is audited, but for a look that changes nothing. With keys, clients get in once the `Server` of the same
+    The reply comes when an engine command is accepted, when an alarm command's transitions are on disk, when a coil
+    command is on disk, when the rules are in force. With keys, clients can connect once the `Server` of the same
     context runs.
     """
 
@@ -97,9 +97,9 @@ class CommandServer(Router[Command]):
         context: zmq.Context[zmq.Socket[bytes]],
         endpoint: str,
         keys: ServerKeys | None,
-        engines: Engines,
-        alarms: Alarms,
-        coils: Coils,
+        engines: EngineCommandHandler,
+        alarms: AlarmCommandHandler,
+        coils: CoilCommandHandler,
         *,
         role_without_keys: Role = Role.ENGINEER,
     ) -> None:
@@ -120,25 +120,25 @@ class CommandServer(Router[Command]):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         super().__exit__(kind, error, trace)
-        self._audit.sum_up(last=True)
+        self._audit.log_counts(last=True)
 
     def poll(self, timeout_ms: int) -> int:
         answered = super().poll(timeout_ms)
-        self._audit.sum_up()
+        self._audit.log_counts()
         return answered
 
     def least_role(self, request: Command) -> Role:
         return LEAST_ROLE.get((request.request, getattr(request, "action", "")), Role.ENGINEER)
 
     def answered(self, caller: Caller, request: Command | None, reply: Message) -> None:
-        looked = request is not None and self.least_role(request) is Role.OBSERVER
-        if not looked or isinstance(reply, ErrorReply):
-            self._audit.tell(caller, request, reply)
+        shown = request is not None and self.least_role(request) is Role.OBSERVER
+        if not shown or isinstance(reply, ErrorReply):
+            self._audit.record(caller, request, reply)
 
     def answer(self, request: Command, caller: Caller) -> Answer | Later:
         if isinstance(request, AlarmRequest):
             outcome = self._alarms.take(request, caller)
-            return lambda: _answer(request, outcome) if outcome.done else None
+            return lambda: _alarm_answer(request, outcome) if outcome.done else None
         if isinstance(request, CoilRequest | RulesRequest):
             reply: CoilReply | RulesReply | str
             if isinstance(request, CoilRequest):
@@ -158,7 +158,7 @@ class CommandServer(Router[Command]):
         ), ()
 
 
-def _answer(request: AlarmRequest, outcome: Outcome) -> Answer:
+def _alarm_answer(request: AlarmRequest, outcome: AlarmCommandOutcome) -> Answer:
     if outcome.refused is not None:
         return refusal(request.id, ErrorCode.REFUSED, outcome.refused)
     return AlarmReply(

@@ -1,11 +1,11 @@
-"""From what was decided to bytes: canonical JSON headers, run-length payloads, sequences."""
+"""From decisions to messages and lines of a verdict file: bodies, sequences, canonical JSON, run-length payloads."""
 
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 import numpy as np
 
-from linewatch.contracts.alarm import Alarm, AlarmCommand, AlarmNotice
+from linewatch.contracts.alarm import Alarm, AlarmNotice
 from linewatch.contracts.coil import CoilData
 from linewatch.contracts.crop import Crop
 from linewatch.contracts.prediction import Timing
@@ -18,11 +18,9 @@ from linewatch.contracts.verdict import (
     Decided,
     Defect,
     DefectEvent,
-    GradeReason,
     RollMark,
     RollSuspect,
     RunMask,
-    StripBox,
     Verdict,
 )
 from linewatch.wire.schema import (
@@ -57,12 +55,11 @@ from linewatch.wire.schema import (
 
 _NO_RUNS = np.empty((0, 3), np.int32)
 _ALARM_FIELDS = tuple(field.name for field in fields(Alarm))
-_ROLL_MARK_FIELDS = tuple(field.name for field in fields(RollMark))
 
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """A message that has no sequence yet."""
+    """A message without a sequence yet."""
 
     topic: Topic
     body: FrameBody | DefectBody | AlarmBody | CoilBody | RollMarkBody
@@ -72,9 +69,9 @@ class Draft:
 
 
 class Sequencer:
-    """Names every message of one epoch, per topic from 0 without gaps, and every coil passage. Used by one thread.
+    """Numbers the messages of one epoch, per topic from 0 without gaps, and the coils. Used by one thread.
 
-    config: identity of the settings that decide, told with every coil.
+    config: identity of the settings that apply, published with every coil.
     """
 
     def __init__(self, epoch: int, config: str = "") -> None:
@@ -89,7 +86,7 @@ class Sequencer:
         return {topic.value: self._next[topic] for topic in KEPT_TOPICS}
 
     def record(self, draft: Draft) -> Record:
-        """The message as it is journaled and published."""
+        """Make the message as it is journaled and published."""
         more: dict[str, Any] = {"timing": draft.timing.model_dump()}
         if isinstance(draft.body, CoilBody):
             more["config"] = draft.config or self._config
@@ -99,11 +96,11 @@ class Sequencer:
         return self._record(draft.topic, draft.body, more, draft.payload)
 
     def status(self, body: StatusBody) -> Record:
-        """The heartbeat, with where every topic stands; made right before it is sent, by whoever sends the rest."""
+        """Make the status message. Call it right before sending, in the thread that sends all other messages."""
         return self._record(Topic.STATUS, body, {"sequences": self.sequences}, b"")
 
     def crop(self, crop: Crop, published_ns: int) -> Record:
-        """A picture as it is published; it is not journaled."""
+        """Make the message of a picture, which is published and not journaled."""
         defect, window = crop.defect, crop.window
         body = CropBody(
             id=defect.id,
@@ -135,7 +132,7 @@ class Sequencer:
 
 
 def drafts(decided: Decided) -> list[Draft]:
-    """The messages of one decision in the order they are published in: itself, its defects, roll marks, alarms."""
+    """Make the messages of one decision in publishing order: frame or coil, defects, roll marks, alarms."""
     timing = _timing(decided.timing)
     if isinstance(decided, AlarmNotice):
         return [Draft(Topic.ALARM, alarm_body(alarm, None), timing) for alarm in decided.alarms]
@@ -153,8 +150,8 @@ def drafts(decided: Decided) -> list[Draft]:
     return messages
 
 
-def line(decided: Decided) -> VerdictLine | CoilLine | AlarmsLine:
-    """The same decision as one line of a verdict file."""
+def verdict_line(decided: Decided) -> VerdictLine | CoilLine | AlarmsLine:
+    """Make the line of one decision in a verdict file."""
     if isinstance(decided, AlarmNotice):
         alarms = tuple(alarm_body(alarm, None) for alarm in decided.alarms)
         return AlarmsLine(alarms=alarms, timing=_timing(decided.timing))
@@ -223,13 +220,8 @@ def _coil(notice: CoilNotice) -> dict[str, Any]:
 
 
 def coil_data_body(data: CoilData | None) -> CoilDataBody | None:
-    """A coil's data as they are told."""
+    """Make the body of a coil's data."""
     return None if data is None else CoilDataBody(**asdict(data))
-
-
-def coil_data_from(body: CoilDataBody) -> CoilData:
-    """The coil's data that a message or a file tells of."""
-    return CoilData(**body.model_dump())
 
 
 def _grade(grade: CoilGrade) -> GradeBody:
@@ -334,57 +326,10 @@ def _suspect(suspect: RollSuspect) -> RollSuspectBody:
 
 
 def alarm_body(alarm: Alarm, ordinal: int | None) -> AlarmBody:
-    """The transition as it is told."""
+    """Make the body of an alarm's transition. ordinal: of the frame that caused it, if one did."""
     known = {name: getattr(alarm, name) for name in _ALARM_FIELDS}
     mark = CommandMark(**asdict(alarm.command)) if alarm.command else None
     return AlarmBody(**{**known, "ordinal": ordinal, "along_mm": _mm(alarm.along_mm), "command": mark})
-
-
-def alarm_from(body: AlarmBody) -> Alarm:
-    """The alarm that a journaled message tells of: what still stands after a restart."""
-    known = {name: getattr(body, name) for name in _ALARM_FIELDS}
-    return Alarm(**{**known, "command": AlarmCommand(**body.command.model_dump()) if body.command else None})
-
-
-def defect_from(body: DefectBody) -> Defect:
-    """The defect that a message or a line of a verdict file tells of."""
-    return Defect(
-        id=body.id,
-        coil=body.coil,
-        side=body.side,
-        camera=body.camera,
-        defect_class=body.defect_class,
-        confidence=body.confidence,
-        peak=body.peak,
-        box=StripBox(body.across_mm, body.along_mm),
-        area_mm2=body.area_mm2,
-        edge_mm=body.edge_mm,
-        extent=body.extent,
-        frames=body.frames,
-        class_scores=tuple(sorted(body.class_scores.items(), key=lambda one: (-one[1], one[0]))),
-        length_mm=body.length_mm,
-        width_mm=body.width_mm,
-        orientation_deg=body.orientation_deg,
-        contrast=body.contrast,
-        part_of=body.part_of,
-        severity=body.severity,
-        tentative=body.tentative,
-        excluded=body.excluded,
-    )
-
-
-def grade_from(body: GradeBody) -> CoilGrade:
-    """The coil's grade that a message or a line of a verdict file tells of."""
-    known = body.model_dump()
-    by_severity = {int(severity): count for severity, count in body.defects_by_severity.items()}
-    reasons = tuple(GradeReason(**reason) for reason in known["reasons"])
-    return CoilGrade(**{**known, "defects_by_severity": by_severity, "reasons": reasons})
-
-
-def roll_mark_from(body: RollMarkBody) -> RollMark:
-    """The row of roll marks that a message or a line of a verdict file tells of."""
-    known = {name: getattr(body, name) for name in _ROLL_MARK_FIELDS}
-    return RollMark(**{**known, "suspects": tuple(RollSuspect(**suspect.model_dump()) for suspect in body.suspects)})
 
 
 def _timing(timing: Timing) -> TimingBody:

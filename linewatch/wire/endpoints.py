@@ -1,4 +1,4 @@
-"""Where sockets may be bound, and the keys that anything but this host needs."""
+"""Binding the service's sockets: allowed endpoints, and the keys that other hosts need."""
 
 import errno
 import ipaddress
@@ -19,7 +19,7 @@ ZAP_DOMAIN = b"linewatch"
 
 @dataclass(frozen=True, slots=True)
 class ServerKeys:
-    """The service's CURVE key pair, and whose keys may connect."""
+    """The service's CURVE key pair, and the list of keys that may connect."""
 
     public: bytes
     secret: bytes
@@ -27,7 +27,7 @@ class ServerKeys:
 
     @classmethod
     def load(cls, settings: KeySettings) -> Self:
-        """Raises WireError when a certificate is missing, is none or could be anybody's."""
+        """Load the keys. Raises WireError when a certificate is missing or invalid, or others could have changed it."""
         folder = settings.clients_dir
         try:
             own = read_secret(settings.server_secret_file)
@@ -35,11 +35,11 @@ class ServerKeys:
         except WireError as error:
             raise WireError(f"[wire.keys]: {error}") from error
         if folder.stat().st_mode & stat.S_IWOTH:
-            raise WireError(f"anybody on this host may add keys to [wire.keys] clients_dir = {folder}; chmod o-w it")
+            raise WireError(f"every user of this host may add keys to [wire.keys] clients_dir = {folder}; chmod o-w it")
         if not keys:
             raise WireError(
                 f"no client certificate (*.key) in [wire.keys] clients_dir = {folder}; nobody could connect: "
-                "`linewatch keys new NAME --role ROLE` makes one, `linewatch keys allow FILE --role ROLE` takes one in"
+                "`linewatch keys new NAME --role ROLE` makes one, `linewatch keys allow FILE --role ROLE` adds one"
             )
         for key in keys:
             if key.fault:
@@ -48,7 +48,7 @@ class ServerKeys:
         return cls(own.public, own.secret, AllowList(folder))
 
     def arm(self, socket: zmq.Socket[bytes]) -> None:
-        """Let only known keys in, and nobody while there is no authenticator to ask."""
+        """Secure a socket before it is bound: only allowed keys can connect, and none without an authenticator."""
         socket.curve_server = True
         socket.curve_publickey, socket.curve_secretkey = self.public, self.secret
         socket.zap_domain = ZAP_DOMAIN
@@ -56,7 +56,7 @@ class ServerKeys:
 
 
 def load_keys(settings: WireSettings) -> ServerKeys | None:
-    """The keys that are configured. Raises WireError when they cannot be used, or an endpoint needs them."""
+    """Load the configured keys. Raises WireError when they cannot be used or an endpoint lacks them."""
     for name in ("publish", "serve", "commands"):
         if (endpoint := getattr(settings, name)) is not None:
             check(endpoint, settings.keys is not None, name)
@@ -64,7 +64,7 @@ def load_keys(settings: WireSettings) -> ServerKeys | None:
 
 
 def check(endpoint: str, has_keys: bool, name: str) -> None:
-    """Raises WireError for an endpoint that others could reach while no keys are configured."""
+    """Raise WireError for an endpoint that other hosts could reach while no keys are configured."""
     if not has_keys and not is_local(endpoint):
         raise WireError(
             f"[wire] {name} = {endpoint!r} can be reached from other hosts; without keys only loopback "
@@ -73,7 +73,7 @@ def check(endpoint: str, has_keys: bool, name: str) -> None:
 
 
 def is_local(endpoint: str) -> bool:
-    """Whether only processes on this host can connect. A name other than localhost counts as reachable."""
+    """Return whether only processes on this host can connect. Host names other than localhost count as reachable."""
     scheme, _, address = endpoint.partition("://")
     if scheme != "tcp":
         return scheme in ("ipc", "inproc")
@@ -85,16 +85,16 @@ def is_local(endpoint: str) -> bool:
 
 
 def bind(socket: zmq.Socket[bytes], endpoint: str, name: str) -> str:
-    """Bind and return the endpoint as it is, with the port that was chosen for `*`.
+    """Bind, and return the bound endpoint with the port that was chosen for `*`.
 
-    Raises WireError when it is in use or there is no such address.
+    Raises WireError when the endpoint is in use or there is no such address.
     """
     port = endpoint.rpartition(":")[2]
     try:
         if endpoint.startswith("tcp://") and port.isdigit() and int(port) > 65535:
-            raise zmq.ZMQError(errno.EINVAL)  # libzmq would bind to the remainder
+            raise zmq.ZMQError(errno.EINVAL)  # libzmq would bind to the port modulo 65536
         if endpoint.startswith("ipc://") and _answers(endpoint.removeprefix("ipc://")):
-            raise zmq.ZMQError(errno.EADDRINUSE)  # libzmq would take the path away from its owner
+            raise zmq.ZMQError(errno.EADDRINUSE)  # libzmq would take the path from the process that owns it
         socket.bind(endpoint)
     except zmq.ZMQError as error:
         if error.errno == errno.EADDRINUSE:
@@ -112,7 +112,7 @@ def bind(socket: zmq.Socket[bytes], endpoint: str, name: str) -> str:
 
 
 def keep_alive(socket: zmq.Socket[bytes]) -> None:
-    """Notice peers whose host went away. Not by ZMQ_HEARTBEAT: it makes slow subscribers abort (libzmq #4767)."""
+    """Detect peers whose host is gone, by TCP: ZMQ_HEARTBEAT makes slow subscribers abort (libzmq issue 4767)."""
     socket.setsockopt(zmq.TCP_KEEPALIVE, 1)
     socket.setsockopt(zmq.TCP_KEEPALIVE_IDLE, 10)
     socket.setsockopt(zmq.TCP_KEEPALIVE_INTVL, 5)

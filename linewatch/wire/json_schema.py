@@ -1,4 +1,4 @@
-"""JSON Schema of everything on the wire and in a verdict file, for consumers that are not written in Python."""
+"""JSON Schema of the wire and of verdict files, for consumers that are not written in Python."""
 
 import json
 
@@ -61,7 +61,7 @@ _EXPORTED = (
 
 
 def wire_schema() -> str:
-    """The schema as text: one definition per model under `$defs`, stable from run to run."""
+    """Return the schema as text: one definition per model under `$defs`, equal in every run."""
     _, definitions = models_json_schema(
         [(model, "validation") for model in _EXPORTED], title=f"linewatch wire, schema version {SCHEMA_VERSION}"
     )

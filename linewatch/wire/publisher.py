@@ -1,4 +1,4 @@
-"""The PUB socket: tells whoever listens, waits for nobody."""
+"""The publish socket (PUB): sends every message to all subscribers, and waits for none of them."""
 
 from types import TracebackType
 from typing import Self
@@ -9,14 +9,14 @@ from linewatch.config.wire import WireSettings
 from linewatch.contracts.record import Record
 from linewatch.wire.endpoints import ServerKeys, bind, keep_alive
 
-_FAREWELL_MS = 500
+_LINGER_MS = 500
 _MAX_SUBSCRIPTION_BYTES = 4096
 
 
 class Publisher:
     """Opened, used and closed by one thread. A subscriber that does not read misses messages and never slows `send`.
 
-    With keys, subscribers get in once the `Server` of the same context runs: it answers whether a key is known.
+    With keys, subscribers can connect once the `Server` of the same context runs, which authenticates them.
     """
 
     def __init__(
@@ -32,7 +32,7 @@ class Publisher:
         self._socket = self._context.socket(zmq.PUB)
         try:
             self._socket.sndhwm = self._settings.send_high_water
-            self._socket.linger = _FAREWELL_MS
+            self._socket.linger = _LINGER_MS
             self._socket.setsockopt(zmq.MAXMSGSIZE, _MAX_SUBSCRIPTION_BYTES)
             keep_alive(self._socket)
             if self._keys:

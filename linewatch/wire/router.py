@@ -1,6 +1,5 @@
-"""A ROUTER socket that answers requests: one JSON object each, bounded, and always answered."""
+"""A ROUTER socket that answers requests. Each is one JSON object of bounded size, and each gets a reply."""
 
-import time
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
@@ -13,7 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from linewatch.contracts.access import Caller, Role
 from linewatch.contracts.record import Record
-from linewatch.wire.access.zap import Doorkeeper
+from linewatch.wire.access.zap import ZapAuthenticator
 from linewatch.wire.endpoints import ServerKeys, bind, keep_alive
 from linewatch.wire.schema import (
     SCHEMA_VERSION,
@@ -27,22 +26,22 @@ from linewatch.wire.schema import (
 )
 
 MAX_REQUEST_BYTES = 4096
-_REFUSED_BYTES = 64 << 10  # a longer request costs its sender the connection
-_REPLIES_WAITING = 16  # for one consumer that asks and does not read; more are dropped
-_BURST = 64  # requests answered before the caller gets its thread back
-_RESPITE_S = 0.01  # behind a burst of errors: a flood of them leaves the interpreter to those who inspect
-_ANSWERS_OWED = 256  # to requests that take a while; more are refused
-_OWING_POLL_MS = 5
+_MAX_FRAME_BYTES = 64 << 10  # libzmq closes the connection of a longer request
+_REPLIES_WAITING = 16  # for a consumer that asks and does not read; further replies are dropped
+_BURST = 64  # requests answered in one call of `poll`
+_RESPITE_MS = 10  # after a burst of errors: a flood of bad requests leaves the interpreter to the inspection
+_MAX_PENDING = 256  # requests that are answered later; more are refused
+_PENDING_POLL_MS = 5
 
 Answer = tuple[Message, Sequence[Record]]
 Later = Callable[[], Answer | None]
-"""Asked again and again, until it gives the answer."""
+"""Called in each poll until it returns the answer."""
 R = TypeVar("R", bound=Request | Command)
 
 
 @dataclass(frozen=True, slots=True)
 class _Asked(Generic[R]):
-    """request: None, if it was none."""
+    """A message from a client. request: None when it was not a valid request."""
 
     envelope: Sequence[bytes]
     caller: Caller
@@ -50,10 +49,10 @@ class _Asked(Generic[R]):
 
 
 class Router(Generic[R]):
-    """Opened, polled and closed by one thread. Every request gets a reply, a bad one an error reply.
+    """Opened, polled and closed by one thread. A bad request gets an error reply.
 
-    A subclass says what a request is, what role it needs and how it is answered. Who asks is known by the connection's
-    key, and what that key may do is looked up for each request: a key that is revoked is refused from then on.
+    A subclass defines the requests, the role that each needs and its answer. The caller is known by the connection's
+    key, whose role is looked up for each request, so a revoked key is refused from then on.
     """
 
     def __init__(
@@ -64,46 +63,45 @@ class Router(Generic[R]):
         *,
         setting: str,
         requests: TypeAdapter[R],
-        doorkeeper: Doorkeeper | None = None,
+        authenticator: ZapAuthenticator | None = None,
         role_without_keys: Role = Role.ENGINEER,
     ) -> None:
-        """setting: of [wire], the one that names the endpoint. doorkeeper: of the context, to be served here."""
-        self._context, self._keys, self._doorkeeper = context, keys, doorkeeper
+        """setting: the endpoint's name in [wire]. authenticator: of the context, answered by this router's `poll`."""
+        self._context, self._keys, self._authenticator = context, keys, authenticator
         self._setting, self._requests = setting, requests
         self._anybody = Caller(None, role_without_keys)
-        self._owed: list[tuple[_Asked[R], Later]] = []
+        self._pending: list[tuple[_Asked[R], Later]] = []
+        self._flooded = False  # the last burst was mostly errors: the next poll leaves requests waiting
         self.endpoint = endpoint
 
     @abstractmethod
     def answer(self, request: R, caller: Caller) -> Answer | Later:
-        """The reply to a request that is well formed and allowed, and records that follow it; or where to ask for
-        these.
-        """
+        """Return the reply to a valid and allowed request with the records that follow it, or a function for later."""
 
     def least_role(self, request: R) -> Role:
-        """That the request needs."""
+        """Return the role that the request needs at least."""
         return Role.OBSERVER
 
     def answered(self, caller: Caller, request: R | None, reply: Message) -> None:
-        """Told of every reply; request: None, if it was none."""
+        """Called after every reply. request: None when it was not a valid request."""
 
     def __enter__(self) -> Self:
         """Bind. Raises WireError when the endpoint is in use or cannot be bound."""
         with ExitStack() as stack:
-            if self._doorkeeper:
-                stack.enter_context(self._doorkeeper)
+            if self._authenticator:
+                stack.enter_context(self._authenticator)
             self._socket = stack.enter_context(self._context.socket(zmq.ROUTER))
             self._socket.linger = 0
             self._socket.sndhwm = _REPLIES_WAITING
-            self._socket.setsockopt(zmq.MAXMSGSIZE, _REFUSED_BYTES)
+            self._socket.setsockopt(zmq.MAXMSGSIZE, _MAX_FRAME_BYTES)
             keep_alive(self._socket)
             if self._keys:
                 self._keys.arm(self._socket)
             self.endpoint = bind(self._socket, self.endpoint, self._setting)
             self._poller = zmq.Poller()
             self._poller.register(self._socket, zmq.POLLIN)
-            if self._doorkeeper:
-                self._poller.register(self._doorkeeper.socket, zmq.POLLIN)
+            if self._authenticator:
+                self._poller.register(self._authenticator.socket, zmq.POLLIN)
             self._opened = stack.pop_all()
         return self
 
@@ -111,14 +109,19 @@ class Router(Generic[R]):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if kind is None:
-            self._pay()
+            self._answer_pending()
         self._opened.close()
 
     def poll(self, timeout_ms: int) -> int:
-        """Wait at most so long for requests, answer those that are there, and return how many they were."""
-        ready = dict(self._poller.poll(min(timeout_ms, _OWING_POLL_MS) if self._owed else timeout_ms))
-        if self._doorkeeper and self._doorkeeper.socket in ready:
-            self._doorkeeper.answer()
+        """Wait at most so long for requests, answer those that are there, and return how many were answered."""
+        if self._flooded:
+            timeout_ms = min(timeout_ms, _RESPITE_MS)
+        elif self._pending:
+            timeout_ms = min(timeout_ms, _PENDING_POLL_MS)
+        self._poller.modify(self._socket, zmq.POLLERR if self._flooded else zmq.POLLIN)  # POLLERR: never ready
+        ready = dict(self._poller.poll(timeout_ms))
+        if self._authenticator and self._authenticator.socket in ready:
+            self._authenticator.answer()
         answered = errors = 0
         while self._socket in ready and answered < _BURST:
             try:
@@ -131,30 +134,29 @@ class Router(Generic[R]):
             request, answer = self._answer(parts[len(envelope) - 1 :], caller)
             asked = _Asked(envelope, caller, request)
             if callable(answer):
-                self._owed.append((asked, answer))
+                self._pending.append((asked, answer))
             else:
                 self._reply(asked, answer)
                 answered += 1
                 errors += isinstance(answer[0], ErrorReply)
-        if errors > _BURST // 2:
-            time.sleep(_RESPITE_S)
-        return answered + self._pay()
+        self._flooded = errors > _BURST // 2
+        return answered + self._answer_pending()
 
-    def _pay(self) -> int:
-        """Send the answers that have come since."""
-        owed, self._owed = self._owed, []
-        for asked, later in owed:
+    def _answer_pending(self) -> int:
+        """Send the answers that are ready by now."""
+        pending, self._pending = self._pending, []
+        for asked, later in pending:
             answer = later()
             if answer is None:
-                self._owed.append((asked, later))
+                self._pending.append((asked, later))
             else:
                 self._reply(asked, answer)
-        return len(owed) - len(self._owed)
+        return len(pending) - len(self._pending)
 
     def _caller(self, frame: zmq.Frame) -> Caller:
         if self._keys is None:
             return self._anybody
-        public = str(frame.get("User-Id"))  # the doorkeeper's word
+        public = str(frame.get("User-Id"))  # set by the authenticator
         return self._keys.allowed.find(public.encode()) or Caller(public, None)
 
     def _reply(self, asked: _Asked[R], answer: Answer) -> None:
@@ -163,28 +165,29 @@ class Router(Generic[R]):
         parts = [*asked.envelope, canonical(header.model_dump())]
         for record in records:
             parts += [record.topic.encode("ascii"), record.header, record.payload]
-        with suppress(zmq.Again):  # from one who asks and does not read
+        with suppress(zmq.Again):  # the client does not read its replies
             self._socket.send_multipart(parts, zmq.DONTWAIT)
 
     def _answer(self, parts: Sequence[bytes], caller: Caller) -> tuple[R | None, Answer | Later]:
         if caller.role is None:
-            return None, refusal(0, ErrorCode.FORBIDDEN, "this key is not allowed any more")
-        if misshapen := _misshapen(parts):
-            return None, misshapen
+            return None, refusal(0, ErrorCode.FORBIDDEN, "this key is no longer allowed")
+        if malformed := _malformed(parts):
+            return None, malformed
         try:
             request = self._requests.validate_json(parts[0])
         except ValidationError as error:
             return None, refusal(0, ErrorCode.BAD_REQUEST, explain(error))
         if not caller.may(least := self.least_role(request)):
-            who = f"key {caller.key!r} is" if caller.key else "without keys, everybody here is"
-            return request, refusal(request.id, ErrorCode.FORBIDDEN, f"it needs the role {least}; {who} {caller.role}")
-        if len(self._owed) >= _ANSWERS_OWED:
-            why = f"{len(self._owed)} answers are owed already; try again"
+            who = f"key {caller.key!r} is" if caller.key else "without keys, every caller is"
+            why = f"the request needs the role {least}; {who} {caller.role}"
+            return request, refusal(request.id, ErrorCode.FORBIDDEN, why)
+        if len(self._pending) >= _MAX_PENDING:
+            why = f"{len(self._pending)} requests are pending already; try again"
             return request, refusal(request.id, ErrorCode.UNAVAILABLE, why)
         return request, self.answer(request, caller)
 
 
-def _misshapen(parts: Sequence[bytes]) -> Answer | None:
+def _malformed(parts: Sequence[bytes]) -> Answer | None:
     if len(parts) != 1:
         return refusal(0, ErrorCode.BAD_REQUEST, f"a request of {len(parts)} parts; expected one JSON object")
     if len(parts[0]) > MAX_REQUEST_BYTES:
@@ -193,5 +196,5 @@ def _misshapen(parts: Sequence[bytes]) -> Answer | None:
 
 
 def refusal(request_id: int, code: ErrorCode, text: str) -> Answer:
-    """What is wrong with a request."""
+    """Make the reply that refuses a request."""
     return ErrorReply(schema_version=SCHEMA_VERSION, reply="error", id=request_id, error=code, text=text), ()

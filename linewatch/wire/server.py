@@ -1,4 +1,4 @@
-"""The ROUTER socket: serves what a consumer missed, and how things stand."""
+"""The serve socket: replays messages that a consumer missed, and answers with a snapshot of the service's state."""
 
 from collections.abc import Callable
 
@@ -9,7 +9,7 @@ from linewatch.contracts.access import Caller
 from linewatch.contracts.errors import JournalError
 from linewatch.contracts.ports import RecordStore
 from linewatch.contracts.record import Record
-from linewatch.wire.access.zap import Doorkeeper
+from linewatch.wire.access.zap import ZapAuthenticator
 from linewatch.wire.endpoints import ServerKeys
 from linewatch.wire.router import Answer, Router, refusal
 from linewatch.wire.schema import (
@@ -28,7 +28,7 @@ MAX_REPLY_BYTES = 256 << 10
 
 
 class Server(Router[ReplayRequest | SnapshotRequest]):
-    """Answers `replay` from the store of what was published, `snapshot` by how things stand."""
+    """Answers `replay` from the journal, `snapshot` with the service's state, and whether a key may connect."""
 
     def __init__(
         self,
@@ -38,8 +38,8 @@ class Server(Router[ReplayRequest | SnapshotRequest]):
         store: RecordStore,
         snapshot: Callable[[], Snapshot],
     ) -> None:
-        door = Doorkeeper(context, keys.allowed) if keys else None
-        super().__init__(context, settings.serve, keys, setting="serve", requests=REQUEST, doorkeeper=door)
+        authenticator = ZapAuthenticator(context, keys.allowed) if keys else None
+        super().__init__(context, settings.serve, keys, setting="serve", requests=REQUEST, authenticator=authenticator)
         self._store = store
         self._snapshot = snapshot
 
@@ -55,7 +55,7 @@ class Server(Router[ReplayRequest | SnapshotRequest]):
 
     def _replay(self, request: ReplayRequest) -> Answer:
         if request.topic not in KEPT_TOPICS:
-            return refusal(request.id, ErrorCode.NOT_KEPT, f"{request.topic} is published once and not kept")
+            return refusal(request.id, ErrorCode.NOT_KEPT, f"{request.topic} is not journaled; it is published once")
         epochs = self._store.epochs()
         span = self._store.span(request.epoch, request.topic)
         end = span.next if span else 0

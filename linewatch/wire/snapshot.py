@@ -1,4 +1,4 @@
-"""How things stand, followed message by message: the coil so far, open defects, standing alarms."""
+"""The service's state, followed message by message: the current coil, open defects, alarms, roll marks."""
 
 import threading
 from collections import Counter
@@ -7,29 +7,28 @@ from collections.abc import Iterable, Sequence
 from linewatch.contracts.alarm import AlarmState
 from linewatch.contracts.record import Record
 from linewatch.contracts.verdict import CoilState, DefectState, Quality, RollMarkState
+from linewatch.wire.decode import alarm_body_of
 from linewatch.wire.encode import Draft
 from linewatch.wire.schema import (
     KEPT_TOPICS,
     AlarmBody,
-    AlarmMessage,
     CoilBody,
-    CoilSoFar,
+    CurrentCoil,
     DefectBody,
     EngineStatus,
     FrameBody,
     RollMarkBody,
     Snapshot,
-    parse,
 )
 
 MAX_OPEN_DEFECTS = 1000
 
 
-class Standing:
-    """Followed by the thread that publishes, asked by the one that serves."""
+class SnapshotTracker:
+    """Collects snapshots. `follow` is called by the publishing thread, `snapshot` by the serving one."""
 
     def __init__(self, epoch: int, engines: Sequence[EngineStatus], alarms: Iterable[Record] = ()) -> None:
-        """`alarms`: journaled records of alarms that are retained since before this start."""
+        """alarms: journaled records of alarms retained from earlier epochs."""
         self._lock = threading.Lock()
         self._epoch = epoch
         self._engines = tuple(engines)
@@ -41,26 +40,26 @@ class Standing:
         self._classes: Counter[str] = Counter()
         self._open: dict[str, DefectBody] = {}
         self._rolls: dict[str, RollMarkBody] = {}
-        self._alarms = {body.id: body for body in map(alarm_of, alarms)}
+        self._alarms = {body.id: body for body in map(alarm_body_of, alarms)}
 
-    def use(self, engines: Sequence[EngineStatus]) -> None:
-        """These serve from now on."""
+    def set_engines(self, engines: Sequence[EngineStatus]) -> None:
+        """Set the engines in use."""
         with self._lock:
             self._engines = tuple(engines)
 
     @property
-    def alarms(self) -> tuple[AlarmBody, ...]:
-        """Those that are retained: they stand, or are held back, or are a rule's shelf."""
+    def retained_alarms(self) -> tuple[AlarmBody, ...]:
+        """Alarms that stand or are held back, and shelved rules."""
         with self._lock:
             return tuple(self._alarms.values())
 
     @property
-    def asking(self) -> tuple[AlarmBody, ...]:
-        """Those that stand: they ask for an operator."""
-        return tuple(alarm for alarm in self.alarms if alarm.state is AlarmState.RAISED)
+    def standing_alarms(self) -> tuple[AlarmBody, ...]:
+        """Alarms that ask for an operator."""
+        return tuple(alarm for alarm in self.retained_alarms if alarm.state is AlarmState.RAISED)
 
     def follow(self, drafts: Iterable[Draft], sequences: dict[str, int]) -> None:
-        """Take in the messages of one decision once they are journaled; `sequences`: the next ones behind them."""
+        """Take in the messages of one decision once they are journaled. sequences: the next ones after them."""
         with self._lock:
             for draft in drafts:
                 match draft.body:
@@ -77,17 +76,17 @@ class Standing:
                     case AlarmBody() as alarm:
                         self._alarms.pop(alarm.id, None)
                     case CoilBody() as coil:
-                        self._turn(coil)
+                        self._start_or_end_coil(coil)
             self._sequences = sequences
 
     def snapshot(self) -> Snapshot:
-        """How things stand now."""
+        """Return the state now."""
         with self._lock:
             shown = tuple(list(self._open.values())[:MAX_OPEN_DEFECTS])
             return Snapshot(
                 epoch=self._epoch,
                 sequences=self._sequences,
-                coil=self._coil_so_far(),
+                coil=self._current_coil(),
                 open_defects=shown,
                 open_defects_left_out=len(self._open) - len(shown),
                 standing_alarms=tuple(a for a in self._alarms.values() if a.state is AlarmState.RAISED),
@@ -96,7 +95,7 @@ class Standing:
                 engines=self._engines,
             )
 
-    def _turn(self, coil: CoilBody) -> None:
+    def _start_or_end_coil(self, coil: CoilBody) -> None:
         self._coil = coil if coil.state is CoilState.STARTED else None
         self._end_mm = coil.along_mm
         self._mm = dict.fromkeys(Quality, 0.0)
@@ -121,10 +120,10 @@ class Standing:
         if before is not None or defect.state is DefectState.OPENED:
             self._classes[defect.defect_class] += defect.merged_into is None
 
-    def _coil_so_far(self) -> CoilSoFar | None:
+    def _current_coil(self) -> CurrentCoil | None:
         if self._coil is None:
             return None
-        return CoilSoFar(
+        return CurrentCoil(
             coil=self._coil.coil,
             side=self._coil.side,
             camera=self._coil.camera,
@@ -135,9 +134,3 @@ class Standing:
             missed_lines_by_cause=dict(self._missed_lines),
             defects_by_class=dict(+self._classes),
         )
-
-
-def alarm_of(record: Record) -> AlarmBody:
-    """What a journaled alarm's record tells."""
-    message = parse(AlarmMessage, record.header)
-    return AlarmBody(**{name: getattr(message, name) for name in AlarmBody.model_fields})

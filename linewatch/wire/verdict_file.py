@@ -1,4 +1,4 @@
-"""`verdicts.jsonl`: one line per decision, as bytes that two replays of one recording share but for `timing`."""
+"""`verdicts.jsonl`: one line per decision. Two replays of one recording give equal bytes, except in `timing`."""
 
 import errno
 import os
@@ -11,15 +11,15 @@ from pydantic import ValidationError
 
 from linewatch.contracts.errors import JournalError
 from linewatch.contracts.verdict import Decided
-from linewatch.wire.encode import line
+from linewatch.wire.encode import verdict_line
 from linewatch.wire.schema import LINE, AlarmsLine, CoilLine, Line, VerdictLine, canonical, explain
 
 
 class VerdictFile:
-    """Writes decisions, each at once: what was written is kept when the process is killed.
+    """Writes each decision at once, so that it survives the process.
 
-    A file that is there is replaced. Raises JournalError when it cannot be made or the disk is full; the lines before
-    stay whole.
+    An existing file is replaced. Raises JournalError when it cannot be made or the disk is full; earlier lines stay
+    whole.
     """
 
     def __init__(self, path: Path) -> None:
@@ -45,7 +45,7 @@ class VerdictFile:
 
     def write(self, decided: Decided) -> None:
         """Append one line."""
-        data = canonical(line(decided).model_dump()) + b"\n"
+        data = canonical(verdict_line(decided).model_dump()) + b"\n"
         left = memoryview(data)
         try:
             while left:
@@ -69,9 +69,9 @@ class VerdictFile:
 
 
 def read_verdicts(path: Path) -> Iterator[Line]:
-    """The lines of a verdict file; a last one that was cut short by a kill is left out.
+    """Yield the lines of a verdict file, without a last line that was cut short by a kill.
 
-    Raises JournalError when the file cannot be read, or a line is not one of ours.
+    Raises JournalError when the file cannot be read, or a line is not valid.
     """
     number = 0
     try:
@@ -86,5 +86,5 @@ def read_verdicts(path: Path) -> Iterator[Line]:
 
 
 def read_strip(path: Path) -> Iterator[VerdictLine | CoilLine]:
-    """The lines that are about strip: without those of operators and the host. Raises JournalError as above."""
+    """Yield the lines of frames and coils, without those of commands and the host. Raises like `read_verdicts`."""
     return (line for line in read_verdicts(path) if not isinstance(line, AlarmsLine))

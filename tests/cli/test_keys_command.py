@@ -48,7 +48,7 @@ def test_no_key_is_ever_written_over(keys, tmp_path):
     before = {path: path.read_bytes() for path in folder.rglob("*.key*")}
     for words in (["server"], ["ann"], ["ann", "--role", "engineer"]):
         code, said = keys("new", *words)
-        assert (code, "no key is written over" in said) == (WireError.exit_code, True)
+        assert (code, "no key is overwritten" in said) == (WireError.exit_code, True)
     (folder / "clients" / "bob.key").write_bytes(before[folder / "clients" / "ann.key"])
     assert keys("new", "bob", "--role", "engineer")[0] == WireError.exit_code
     assert {path: path.read_bytes() for path in before} == before
@@ -90,15 +90,15 @@ def test_what_cannot_be_is_said_in_a_line(keys, tmp_path):
     (tmp_path / "noise.key").write_bytes(b"\xff" * 100)
     (tmp_path / "server.key").write_bytes((folder / "server.key").read_bytes())
     for words, why in [
-        (["new", "../ann"], "'../ann' is no name for a key; expected up to 64 letters"),
-        (["new", ".hidden"], "is no name for a key"),
-        (["new", "x" * 65], "is no name for a key"),
+        (["new", "../ann"], "'../ann' is not a valid name for a key; expected up to 64 letters"),
+        (["new", ".hidden"], "is not a valid name for a key"),
+        (["new", "x" * 65], "is not a valid name for a key"),
         (["new", "server", "--role", "engineer"], "'server' is the service's own key and has no role"),
         (["allow", tmp_path / "server.key", "--role", "observer"], "give the client's another name: --name NAME"),
         (["allow", tmp_path / "absent.key", "--role", "observer"], "there is no such file"),
-        (["allow", tmp_path / "noise.key", "--role", "observer"], "no public key in it"),
+        (["allow", tmp_path / "noise.key", "--role", "observer"], "it has no public key"),
         (["allow", folder / "ann.key_secret", "--role", "observer"], "should never leave its owner"),
-        (["allow", folder / "server.key", "--role", "observer", "--name", "a/b"], "is no name for a key"),
+        (["allow", folder / "server.key", "--role", "observer", "--name", "a/b"], "is not a valid name for a key"),
         (["revoke", "../server"], "no key '../server'"),
     ]:
         code, said = keys(*words)

@@ -7,7 +7,7 @@ from linewatch.config.load import load_settings
 from linewatch.config.recipe import choose_recipe
 from linewatch.config.taxonomy import Taxonomy
 from linewatch.daemon.coils.folder import read_coil_file
-from linewatch.wire.encode import coil_data_from
+from linewatch.wire.decode import coil_data_from
 
 ROOT = Path(__file__).parents[2]
 

@@ -8,7 +8,8 @@ from linewatch.contracts.access import Caller, Role
 from linewatch.contracts.alarm import Alarm, AlarmAction, AlarmCommand, AlarmNotice, AlarmState
 from linewatch.contracts.prediction import Timing
 from linewatch.daemon.orders import Orders
-from linewatch.wire.encode import alarm_body, alarm_from
+from linewatch.wire.decode import alarm_from
+from linewatch.wire.encode import alarm_body
 from linewatch.wire.schema import AlarmBody, AlarmRequest, canonical
 
 WITHOUT_KEYS = Caller(None, Role.ENGINEER)

@@ -179,7 +179,7 @@ def test_keys_come_and_go_while_the_service_runs(mill: Mill) -> None:
     for keys in (ClientKeys(Path(own[1]), Path(own[3])), None):
         with Commander(mill.commands, 0.5, keys=keys) as commander, pytest.raises(NoAnswerError) as unanswered:
             commander.acknowledge()
-        assert ("does not allow this key" if keys else "or wants a key") in str(unanswered.value)
+        assert ("does not allow this key" if keys else "or requires a key") in str(unanswered.value)
     assert mill.command("operator", "ack", "--all").returncode == 0, "and others are served all the while"
     Path(own[1]).chmod(0o644)
     _refused(_linewatch(*ack), "others on this host can read or change the secret key", "chmod 600")

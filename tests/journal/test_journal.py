@@ -113,16 +113,16 @@ def test_an_alarm_stands_until_it_is_cleared_through_restarts_and_after_its_segm
         it.append([alarm(1, 2, "gone", "cleared")], sync=True)
     for epoch in (2, 3):
         with journal(tmp_path) as it:
-            assert it.alarms_standing() == [alarm(1, 1, "stays", "raised")]
+            assert it.retained_alarms() == [alarm(1, 1, "stays", "raised")]
             for n in range(40):
                 it.append([frame(epoch, n, bytes(400_000))], sync=False)
             assert it.epochs() == [epoch]
     with journal(tmp_path) as it:
-        assert it.alarms_standing() == [alarm(1, 1, "stays", "raised")]
+        assert it.retained_alarms() == [alarm(1, 1, "stays", "raised")]
         it.append([alarm(4, 0, "stays", "cleared")], sync=True)
-        assert it.alarms_standing() == []
+        assert it.retained_alarms() == []
     with journal(tmp_path) as it:
-        assert it.alarms_standing() == []
+        assert it.retained_alarms() == []
 
 
 def test_a_second_process_is_refused_and_told_who_holds_the_journal(tmp_path):
@@ -241,5 +241,5 @@ def test_what_commands_brought_and_retained_alarms_outlive_segments_and_restarts
         assert it.read(1, "alarm", 0, 1 << 30) == [], "their segment is gone"
     for _ in range(2):
         with Journal(JournalSettings(dir=tmp_path, max_mb=8, segment_mb=1)) as it:
-            assert it.alarms_standing() == [shelf]
+            assert it.retained_alarms() == [shelf]
             assert it.commanded() == [acked, shelf]

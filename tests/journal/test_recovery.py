@@ -61,7 +61,7 @@ def test_after_sigkill_nothing_that_was_appended_is_missing_and_no_alarm_is_lost
                 assert it.read(epoch, topic, 0, ALL_BYTES) == records[kept.oldest :]
             if len(expected["alarm"]) % 2:
                 standing.append(expected["alarm"][-1])
-            assert it.alarms_standing() == standing
+            assert it.retained_alarms() == standing
 
 
 def test_a_tail_torn_at_any_byte_is_cut_off_and_reported(tmp_path):
@@ -78,7 +78,7 @@ def test_a_tail_torn_at_any_byte_is_cut_off_and_reported(tmp_path):
             file.truncate(end)
         with journal(torn) as it:
             assert it.read(1, "frame", 0, ALL_BYTES) == [frame(1, 0)]
-            assert it.alarms_standing() == []
+            assert it.retained_alarms() == []
             assert (it.recovery.kept_bytes, it.recovery.torn_bytes) == (kept_bytes, end - kept_bytes)
             it.append([frame(2, 0)], sync=True)
             assert it.read(2, "frame", 0, ALL_BYTES) == [frame(2, 0)]
@@ -101,7 +101,7 @@ def test_a_segment_torn_within_its_first_bytes_leaves_the_one_before_in_force(tm
         (torn / "0000000002-000000.segment").write_bytes(start[:end])
         with journal(torn) as it:
             assert it.epoch == 3
-            assert it.alarms_standing() == [raised]
+            assert it.retained_alarms() == [raised]
         shutil.rmtree(torn)
 
 
@@ -193,7 +193,7 @@ def test_a_full_disk_is_an_error_that_keeps_what_was_written_and_the_service_can
     with journal(folder) as it:
         assert it.recovery.torn_bytes == 0
         assert it.read(1, "frame", 0, ALL_BYTES) == written
-        assert it.alarms_standing() == [small]
+        assert it.retained_alarms() == [small]
 
 
 def test_a_disk_that_is_full_at_the_start_is_an_error_and_leaves_the_journal_as_it_was(tmp_path):

@@ -1,7 +1,7 @@
 """Bridges and PLCs that end with the test, beside the client tests' small service."""
 
 import pytest
-from bridge_and_plc import Bridge, Plc, config_for
+from bridge_and_plc import ModbusBridge, Plc, config_for
 
 
 @pytest.fixture
@@ -9,8 +9,8 @@ def start_bridge(tmp_path):
     """Starts bridges that end with the test."""
     started = []
 
-    def start(service, **options: str) -> Bridge:
-        started.append(Bridge(config_for(tmp_path, service, **options)))
+    def start(service, **options: str) -> ModbusBridge:
+        started.append(ModbusBridge(config_for(tmp_path, service, **options)))
         return started[-1]
 
     yield start
@@ -24,7 +24,7 @@ def connect():
     """PLCs, disconnected at the end."""
     plcs = []
 
-    def connect(bridge: Bridge) -> Plc:
+    def connect(bridge: ModbusBridge) -> Plc:
         plcs.append(Plc(bridge.port))
         return plcs[-1]
 

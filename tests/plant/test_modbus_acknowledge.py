@@ -12,6 +12,7 @@ from types import SimpleNamespace
 import pytest
 from bridge_and_plc import PATIENCE_S, ROOT
 from bright_strip import write_service
+from waiting import wait_until
 
 from linewatch.config.journal import JournalSettings
 from linewatch.journal.journal import Journal
@@ -70,25 +71,23 @@ def acknowledging(service, give_up_s: float = 60.0, steady_s: float = 0.3) -> st
 
 
 def waiting_alarm(plc, bit: int) -> int:
-    """Its number, once one of that bit waits for an acknowledgement and is no longer new."""
-    deadline, number, since_s = time.monotonic() + PATIENCE_S, 0, 0.0
-    while time.monotonic() < deadline:
+    """Return the number of an alarm of that bit that waits for an acknowledgement and is no longer new."""
+    number, since_s = 0, 0.0
+
+    def steady() -> int:
+        nonlocal number, since_s
         values = plc.read()
         found = values["alarm_numbers"][bit] if values["unacknowledged_words"] >> bit & 1 else 0
         if found != number:
             number, since_s = found, time.monotonic()
-        if number and time.monotonic() - since_s > 0.5:
-            return number
-        time.sleep(0.02)
-    raise AssertionError(values)
+        return number if time.monotonic() - since_s > 0.5 else 0
+
+    return wait_until(steady, PATIENCE_S)
 
 
 def result_of(plc, coil: int) -> int:
-    """Once the coil reads 0 again."""
-    deadline = time.monotonic() + 2 * PATIENCE_S
-    while plc.client.read_coils(coil, count=1).bits[0]:
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    """Return the result of a write once the coil reads 0 again."""
+    wait_until(lambda: not plc.client.read_coils(coil, count=1).bits[0], 2 * PATIENCE_S)
     return plc.client.read_holding_registers(300 + coil, count=1).registers[0]
 
 
@@ -98,11 +97,13 @@ def test_a_coil_acknowledges_the_alarm_of_its_bit(real_service, start_bridge, co
     first = waiting_alarm(plc, SCRATCHES)
     assert not plc.client.write_coil(SCRATCHES, True).isError()
     assert result_of(plc, SCRATCHES) == OK
-    deadline = time.monotonic() + PATIENCE_S
-    while (values := plc.read())["unacknowledged_words"] >> SCRATCHES & 1:  # or the next one, by another number
-        if values["alarm_numbers"][SCRATCHES] != first:
-            break
-        assert time.monotonic() < deadline
+
+    def gone() -> bool:
+        values = plc.read()
+        waits = values["unacknowledged_words"] >> SCRATCHES & 1
+        return not waits or values["alarm_numbers"][SCRATCHES] != first  # or the next alarm, by another number
+
+    wait_until(gone, PATIENCE_S)
     real_service.kill()
     (told,) = real_service.acknowledged()
     assert (told["rule"], told["acked_state"]) == ("latched", True)
@@ -113,11 +114,15 @@ def test_one_coil_acknowledges_all_that_stand_with_a_bit_or_without(real_service
     bridge = start_bridge(real_service, more=acknowledging(real_service), bits="unused = 3")
     plc = connect(bridge)
     plc.wait_for(state=RUNNING)
-    result, deadline = NOTHING, time.monotonic() + PATIENCE_S
-    while result in (NOTHING, TOO_NEW) and time.monotonic() < deadline:
-        time.sleep(0.4)
+
+    def write_anew() -> int:
+        """Return the result of a new edge on the coil, 0 while there is no alarm for it."""
+        assert not plc.client.write_coils(ALL, [False]).isError()
         assert not plc.client.write_coils(ALL, [True]).isError()
         result = result_of(plc, ALL)
+        return 0 if result in (NOTHING, TOO_NEW) else result
+
+    result = wait_until(write_anew, PATIENCE_S)
     real_service.kill()
     told = {record["id"] for record in real_service.acknowledged()}
     assert result in (OK, REFUSED)  # a rule that does not latch may be over by itself in between
@@ -149,7 +154,7 @@ def test_a_service_that_is_killed_while_it_carries_them_out_acknowledges_each_on
         plc = connect(bridge)
         waiting_alarm(plc, SCRATCHES)
         plc.client.write_coil(SCRATCHES, True)
-        time.sleep(0.01 * cycle)
+        plc.client.read_coils(SCRATCHES, count=30 * cycle or 1)  # kill it at another moment in each cycle
         real_service.kill()
         if cycle % 2:
             bridge.end(signal.SIGKILL)
@@ -227,7 +232,6 @@ def test_a_coil_that_is_held_at_one_asks_once_and_zero_asks_for_nothing(start_se
     end_s = time.monotonic() + 3.0
     while time.monotonic() < end_s:
         plc.client.write_coils(0, [coil == SCRATCHES for coil in range(65)])
-        time.sleep(0.02)
     assert result_of(plc, SCRATCHES) == NO_ANSWER
     plc.client.write_coil(0, True)
     assert result_of(plc, 0) == NOTHING

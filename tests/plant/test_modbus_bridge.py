@@ -7,7 +7,7 @@ import sys
 from types import SimpleNamespace
 
 import pytest
-from bridge_and_plc import PATIENCE_S, ROOT, Bridge, config_for
+from bridge_and_plc import PATIENCE_S, ROOT, ModbusBridge, config_for
 
 SILENT, RUNNING, UNHEALTHY = 0, 2, 5
 SCRATCH, SCRATCHES_BIT = 8, 17
@@ -97,7 +97,7 @@ def test_a_service_that_goes_away_is_shown_and_caught_up_with(start_service, sta
     service.tell("unheard")
     back = plc.wait_for(state=RUNNING, alarms_standing=2, coil_state=2)
     plc.wait_for(heartbeat=back["heartbeat"] + 1)
-    assert not [event for event in bridge.events if event["event"] == "no_snapshot"]
+    assert not [event for event in bridge.events if event["event"] == "snapshot_unavailable"]
 
 
 def test_a_service_that_hears_no_questions_is_not_vouched_for(start_service, start_bridge, connect):
@@ -108,7 +108,7 @@ def test_a_service_that_hears_no_questions_is_not_vouched_for(start_service, sta
     bridge = start_bridge(service)
     plc = connect(bridge)
     values = plc.wait_for(state=6)
-    bridge.wait_for("no_snapshot", times=2)
+    bridge.wait_for("snapshot_unavailable", times=2)
     assert plc.read()["heartbeat"] == values["heartbeat"] == 0
     service.restart()
     plc.wait_for(state=RUNNING, alarms_standing=1)
@@ -132,20 +132,12 @@ def test_the_low_word_first_where_it_is_configured_so(start_service, start_bridg
     plc.wait_for(defect_1_number=1 << 16)
 
 
-def test_sigterm_ends_it_well(start_service, start_bridge, connect):
-    bridge = start_bridge(start_service())
-    connect(bridge)
-    bridge.wait_for("plc_connected")
-    assert bridge.end() == 0
-    assert bridge.events[-1]["event"] == "stopped"
-
-
 def test_the_service_manager_hears_that_it_is_ready_alive_and_stopping(tmp_path):
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind(str(tmp_path / "notify"))
         manager.settimeout(PATIENCE_S)
         nowhere = SimpleNamespace(publish=f"ipc://{tmp_path}/p", serve=f"ipc://{tmp_path}/s")
-        bridge = Bridge(config_for(tmp_path, nowhere), NOTIFY_SOCKET=str(tmp_path / "notify"))
+        bridge = ModbusBridge(config_for(tmp_path, nowhere), NOTIFY_SOCKET=str(tmp_path / "notify"))
         try:
             assert manager.recv(1000) == b"READY=1"
             assert manager.recv(1000) == b"WATCHDOG=1\nSTATUS=service silent, 0 PLCs connected"
@@ -154,15 +146,6 @@ def test_the_service_manager_hears_that_it_is_ready_alive_and_stopping(tmp_path)
         while (told := manager.recv(1000)).startswith(b"WATCHDOG"):
             pass
         assert told == b"STOPPING=1"
-
-
-def test_a_service_of_another_schema_version_ends_the_bridge_with_a_word(start_service, start_bridge):
-    service = start_service()
-    bridge = start_bridge(service)
-    bridge.wait_for("in_step_with_the_service")
-    service.tell("newer")
-    assert bridge.join() == 5
-    assert "upgrade the older one" in bridge.events[-1]["text"]
 
 
 def linewatch(*arguments) -> subprocess.CompletedProcess[str]:

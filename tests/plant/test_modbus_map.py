@@ -11,11 +11,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from linewatch.config.load import load
-from linewatch.config.modbus import ModbusSettings
-from linewatch.plant.modbus.registers import REGISTERS, SIZE, Kind, image_of, map_csv
+from linewatch.plant.modbus.registers import REGISTERS, SIZE, ValueType, map_csv, process_image
+from linewatch.plant.modbus.settings import ModbusSettings
 
 MOST_REGISTERS_A_READ = 125
-NUMBERS = {register.name: register for register in REGISTERS if register.kind in (Kind.UINT16, Kind.UINT32, Kind.INT32)}
+NUMBERS = {
+    register.name: register
+    for register in REGISTERS
+    if register.kind in (ValueType.UINT16, ValueType.UINT32, ValueType.INT32)
+}
 
 
 def test_the_documented_map_is_the_codes():
@@ -55,13 +59,15 @@ def test_the_shipped_codes_are_the_taxonomys_classes():
     st.sampled_from(["high-first", "low-first"]),
 )
 def test_a_number_is_read_back_to_its_step_or_its_ranges_end(values, order):
-    image = image_of(values, [False] * 64, order)
+    image = process_image(values, [False] * 64, order)
     for name, register in NUMBERS.items():
         words = image.registers[register.address : register.address + register.count]
         data = struct.pack(f">{len(words)}H", *(words if order == "high-first" else words[::-1]))
         (read,) = struct.unpack({"UINT16": ">H", "UINT32": ">I", "INT32": ">i"}[register.kind], data)
         bits = 16 * register.count
-        low, high = (-(1 << bits - 1), (1 << bits - 1) - 1) if register.kind is Kind.INT32 else (0, (1 << bits) - 1)
+        low, high = (
+            (-(1 << bits - 1), (1 << bits - 1) - 1) if register.kind is ValueType.INT32 else (0, (1 << bits) - 1)
+        )
         assert read == round(min(high, max(low, values.get(name, 0.0) * register.per_unit)))
 
 
@@ -69,5 +75,5 @@ def test_a_number_is_read_back_to_its_step_or_its_ranges_end(values, order):
     ("name", "shown"), [("Coil 7", b"Coil 7"), ("Bd\u00fc\u20ac", b"Bd??"), ("x" * 40, b"x" * 32), ("", b"")]
 )
 def test_a_coils_id_is_ascii_two_characters_a_register(name, shown):
-    image = image_of({"coil_id": name}, [False] * 64, "low-first")
+    image = process_image({"coil_id": name}, [False] * 64, "low-first")
     assert struct.pack(">16H", *image.registers[32:48]) == shown.ljust(32, b"\0")

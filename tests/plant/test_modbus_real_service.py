@@ -5,7 +5,7 @@ import subprocess
 import sys
 
 import pytest
-from bridge_and_plc import ROOT, Bridge
+from bridge_and_plc import ROOT, ModbusBridge
 
 from linewatch.contracts.access import Role
 from linewatch.contracts.verdict import CoilState, DefectState
@@ -35,7 +35,7 @@ def test_a_plc_reads_at_the_end_of_a_coil_what_the_verdicts_say(tmp_path, connec
     )
     out = tmp_path / "v.jsonl"
     replay = [sys.executable, "-m", "linewatch.cli", "replay", "simulator", "--config", config, "--out", out]
-    bridge = Bridge(bridging)
+    bridge = ModbusBridge(bridging)
     service = subprocess.Popen(
         [*replay, "--pace", "line-rate", "--hold-s", "60"],
         env={**os.environ, "PYTHONPATH": str(ROOT)},

@@ -4,11 +4,10 @@ import contextlib
 import select
 import socket
 import struct
-import time
 from types import SimpleNamespace
 
 import pytest
-from bridge_and_plc import Bridge, config_for
+from bridge_and_plc import ModbusBridge, config_for
 
 RUNNING = 2
 PATIENCE_S = 30.0
@@ -39,9 +38,11 @@ def test_requests_that_come_together_or_in_pieces_are_all_answered(start_service
     with raw(bridge) as connection:
         connection.sendall(b"".join(request(n) for n in range(500)))
         assert [transaction for transaction, _ in answers(connection, 500)] == list(range(500))
-        for byte in request(7):
-            connection.sendall(bytes([byte]))
-            time.sleep(0.001)
+        with raw(bridge) as other:
+            for byte in request(7):
+                connection.sendall(bytes([byte]))
+                other.sendall(request(8))
+                answers(other, 1)  # so the bridge has read in between
         ((transaction, pdu),) = answers(connection, 1)
         assert (transaction, pdu[:4]) == (7, b"\x03\x08\x00\x01")
 
@@ -51,7 +52,7 @@ def idle_bridge(tmp_path_factory):
     """A bridge whose service never comes."""
     folder = tmp_path_factory.mktemp("idle")
     service = SimpleNamespace(publish=f"ipc://{folder}/p", serve=f"ipc://{folder}/s")
-    bridge = Bridge(config_for(folder, service))
+    bridge = ModbusBridge(config_for(folder, service))
     yield bridge
     bridge.end()
 

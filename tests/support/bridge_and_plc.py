@@ -1,4 +1,4 @@
-"""A bridge in its process, and a PLC that knows the map's CSV and nothing else of ours."""
+"""A bridge in its process, and a PLC that knows the map's CSV and nothing else of linewatch."""
 
 import csv
 import json
@@ -8,11 +8,11 @@ import struct
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
 from pymodbus.client import ModbusTcpClient
+from waiting import wait_until
 
 ROOT = Path(__file__).parents[2]
 MAP = {row["name"]: row for row in csv.DictReader((ROOT / "docs" / "modbus-map.csv").open())}
@@ -20,11 +20,11 @@ PATIENCE_S = 30.0
 
 
 class Bridge:
-    """`linewatch bridge modbus` as a user starts it, on a free port."""
+    """`linewatch bridge KIND CONFIG` as a user starts it, and the events of its log."""
 
-    def __init__(self, config: Path, **environment: str) -> None:
+    def __init__(self, kind: str, config: Path, **environment: str) -> None:
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "linewatch.cli", "bridge", "modbus", config],
+            [sys.executable, "-m", "linewatch.cli", "bridge", kind, config],
             stderr=subprocess.PIPE,
             text=True,
             env={**os.environ, "PYTHONPATH": str(ROOT)} | environment,
@@ -33,14 +33,17 @@ class Bridge:
         self._news = threading.Condition()
         self._reader = threading.Thread(target=self._read)
         self._reader.start()
-        self.port = self.wait_for("listening")["port"]
 
-    def wait_for(self, event: str, times: int = 1) -> dict:
-        """The log's line about it."""
+    def wait_for(self, event: str, times: int = 1, **fields: object) -> dict:
+        """Return the log's line about it, or the last of so many, once it is there."""
+
+        def found() -> list[dict]:
+            return [line for line in self.events if line.items() >= {"event": event, **fields}.items()]
+
         with self._news:
-            self._news.wait_for(lambda: len(self._of(event)) >= times or not self._reader.is_alive(), PATIENCE_S)
-            assert len(self._of(event)) >= times, f"{event} is not in {self.events}"
-            return self._of(event)[times - 1]
+            self._news.wait_for(lambda: len(found()) >= times or not self._reader.is_alive(), PATIENCE_S)
+            assert len(found()) >= times, f"{event} {fields} is not in {self.events}"
+            return found()[times - 1]
 
     def end(self, number: int = signal.SIGTERM) -> int:
         self.process.send_signal(number)
@@ -52,15 +55,20 @@ class Bridge:
         self._reader.join()
         return code
 
-    def _of(self, event: str) -> list[dict]:
-        return [found for found in self.events if found["event"] == event]
-
     def _read(self) -> None:
         for line in self.process.stderr:
             with self._news:
                 self.events.append(json.loads(line) if line.startswith("{") else {"event": "text", "text": line})
                 self._news.notify_all()
         self.process.stderr.close()
+
+
+class ModbusBridge(Bridge):
+    """`linewatch bridge modbus` on a free port."""
+
+    def __init__(self, config: Path, **environment: str) -> None:
+        super().__init__("modbus", config, **environment)
+        self.port = self.wait_for("listening")["port"]
 
 
 class Plc:
@@ -78,14 +86,18 @@ class Plc:
         return values
 
     def wait_for(self, **expected: int | str) -> dict[str, int | str]:
-        """The values once those named are as expected."""
-        deadline = time.monotonic() + PATIENCE_S
-        while time.monotonic() < deadline:
-            values = self.read()
-            if expected.items() <= values.items():
-                return values
-            time.sleep(0.02)
-        raise AssertionError({name: (values[name], value) for name, value in expected.items()})
+        """Return the values once those named are as expected."""
+        values: dict[str, int | str] = {}
+
+        def come() -> bool:
+            values.update(self.read())
+            return expected.items() <= values.items()
+
+        try:
+            wait_until(come, PATIENCE_S)
+        except AssertionError:
+            raise AssertionError({name: (values[name], value) for name, value in expected.items()}) from None
+        return values
 
 
 def values_of(registers: Sequence[int], first: int = 0) -> dict[str, int | str]:

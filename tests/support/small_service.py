@@ -1,7 +1,10 @@
-"""Commands, one a line: `frames N RUNS` (each with a defect), `crops N PX SEVERITY` (of the newest N frames), `alarm`,
-`clear` (the last alarm), `roll` (a roll mark's next mark), `coil started|ended`, `ailing` (the heartbeat stands,
-unhealthy), `unheard` (an alarm that no subscriber gets), `garbage`, `newer` (a message of schema version 2), `mute` (no
-more heartbeats), `deaf` (the server stops)."""
+"""A small service, told by its standard input what to decide: real journal, real sockets.
+
+Commands, one a line: `frames N RUNS [STATE]` (each with a defect, opened or in that state), `crops N PX SEVERITY` (of
+the newest N frames), `alarm`, `clear` (the last alarm), `roll` (a roll mark's next mark), `coil started|ended`,
+`ailing` (the heartbeat stands, unhealthy), `unheard` (an alarm that no subscriber gets), `garbage`, `newer` (a message
+of schema version 2), `mute` (no more heartbeats), `deaf` (the server stops).
+"""
 
 import select
 import sys
@@ -17,13 +20,13 @@ from linewatch.config.journal import JournalSettings
 from linewatch.config.wire import WireSettings
 from linewatch.contracts.alarm import AlarmState
 from linewatch.contracts.record import Record
-from linewatch.contracts.verdict import CoilState, Quality
+from linewatch.contracts.verdict import CoilState, DefectState, Quality
 from linewatch.journal.journal import Journal
 from linewatch.wire.encode import Sequencer, drafts
 from linewatch.wire.publisher import Publisher
 from linewatch.wire.schema import ServiceState, StatusBody
 from linewatch.wire.server import Server
-from linewatch.wire.snapshot import Standing
+from linewatch.wire.snapshot import SnapshotTracker
 
 HEARTBEAT_S = 0.05
 
@@ -61,7 +64,7 @@ def main(folder: Path, publish: str, serve: str, high_water: int) -> None:  # no
         Journal(JournalSettings(dir=folder, max_mb=8, segment_mb=1)) as journal,
         Publisher(context, settings, None) as publisher,
     ):
-        standing = Standing(journal.epoch, [], journal.alarms_standing())
+        standing = SnapshotTracker(journal.epoch, [], journal.retained_alarms())
         sequencer = Sequencer(journal.epoch)
         ready, stop, addresses = threading.Event(), threading.Event(), []
 
@@ -94,9 +97,10 @@ def main(folder: Path, publish: str, serve: str, high_water: int) -> None:  # no
                     publisher.send(sequencer.status(status(heartbeat, healthy)))
                 continue
             match sys.stdin.readline().split():
-                case ["frames", count, runs]:
+                case ["frames", count, runs, *state]:
                     for _ in range(int(count)):
-                        decide(verdict(ordinal, (defect_event(ordinal, runs=int(runs)),)))
+                        event = defect_event(ordinal, DefectState(*state or ["opened"]), int(runs))
+                        decide(verdict(ordinal, (event,)))
                         ordinal += 1
                 case ["crops", count, size, severity]:
                     for at in range(ordinal - int(count), ordinal):

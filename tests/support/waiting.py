@@ -1,12 +1,18 @@
-"""Wait for a condition instead of sleeping for a guessed time."""
+"""Waiting for a condition, instead of sleeping for a time that is hoped to be enough."""
 
 import time
 from collections.abc import Callable
+from typing import TypeVar
+
+POLL_S = 0.01
+
+T = TypeVar("T")
 
 
-def wait_until(condition: Callable[[], object], within_s: float = 30.0) -> None:
-    """Return as soon as `condition` is true. Raises AssertionError when it is still false after `within_s` seconds."""
+def wait_until(condition: Callable[[], T], within_s: float = 30.0) -> T:
+    """Return the first true value of `condition`; raise AssertionError when there is none within `within_s`."""
     deadline_s = time.monotonic() + within_s
-    while not condition():
-        assert time.monotonic() < deadline_s, f"still not true after {within_s:g} s: {condition}"
-        time.sleep(0.01)
+    while not (value := condition()):
+        assert time.monotonic() < deadline_s, f"not within {within_s:g} s: {condition}"
+        time.sleep(POLL_S)
+    return value

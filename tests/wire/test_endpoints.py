@@ -62,7 +62,7 @@ def test_keys_that_cannot_be_used_are_refused_with_a_remedy(tmp_path):
     with pytest.raises(WireError, match="nobody could connect: `linewatch keys new NAME --role ROLE` makes one"):
         load()
     (clients / "stray.key").write_text("not a certificate")
-    with pytest.raises(WireError, match=r"stray\.key is no CURVE certificate"):
+    with pytest.raises(WireError, match=r"stray\.key is not a CURVE certificate"):
         load()
     (clients / "stray.key").write_text('metadata\n    role = "boss"\n' + stranger.read_text())
     with pytest.raises(WireError, match=r"role 'boss'; expected observer, operator, engineer"):
@@ -72,12 +72,12 @@ def test_keys_that_cannot_be_used_are_refused_with_a_remedy(tmp_path):
     with pytest.raises(WireError, match="under several names: stray, twice; keep one"):
         load()
     (clients / "twice.key").unlink()
-    with pytest.raises(WireError, match="is no CURVE certificate"):
+    with pytest.raises(WireError, match="is not a CURVE certificate"):
         load(tmp_path / "absent")
     with pytest.raises(WireError, match="holds no secret key"):
         load(public)
     clients.chmod(0o777)
-    with pytest.raises(WireError, match="anybody on this host may add keys"):
+    with pytest.raises(WireError, match="every user of this host may add keys"):
         load()
     clients.chmod(0o700)
     load()

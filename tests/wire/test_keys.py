@@ -18,7 +18,7 @@ from linewatch.wire.endpoints import load_keys
 from linewatch.wire.publisher import Publisher
 from linewatch.wire.schema import canonical
 from linewatch.wire.server import Server
-from linewatch.wire.snapshot import Standing
+from linewatch.wire.snapshot import SnapshotTracker
 
 SNAPSHOT = canonical({"schema_version": 1, "request": "snapshot"})
 
@@ -46,7 +46,7 @@ def endpoints(folder):
         with (
             Journal(JournalSettings(dir=folder / "journal")) as journal,
             Publisher(context, settings, keys) as publisher,
-            Server(context, settings, keys, journal, Standing(journal.epoch, []).snapshot) as server,
+            Server(context, settings, keys, journal, SnapshotTracker(journal.epoch, []).snapshot) as server,
         ):
             found.extend([publisher.endpoint, server.endpoint])
             ready.set()

@@ -22,7 +22,7 @@ from linewatch.config.wire import KeySettings, WireSettings
 from linewatch.contracts.access import Caller, Role
 from linewatch.daemon.orders import Orders
 from linewatch.wire.access import audit
-from linewatch.wire.access.audit import NOT_DONE_PER_S, Audit
+from linewatch.wire.access.audit import REFUSED_LOGGED_PER_S, Audit
 from linewatch.wire.access.keyring import allow, make_pair, revoke
 from linewatch.wire.commands import LEAST_ROLE, CommandServer
 from linewatch.wire.endpoints import load_keys
@@ -39,7 +39,7 @@ from linewatch.wire.schema import (
     canonical,
 )
 from linewatch.wire.server import Server
-from linewatch.wire.snapshot import Standing
+from linewatch.wire.snapshot import SnapshotTracker
 
 ENGINES = {"load": {"name": "screen-b"}, "promote": {}, "drop": {}, "show": {}}
 ALARMS = {"acknowledge": {}, "shelve": {"alarm": "square"}, "unshelve": {"alarm": "square"}}
@@ -90,7 +90,7 @@ def serving(folder, **wire):
     )
     context, stop, keys, taken = zmq.Context(), threading.Event(), load_keys(configured), Taken()
     routers = (
-        Server(context, configured, keys, EmptyStore(), Standing(1, []).snapshot),
+        Server(context, configured, keys, EmptyStore(), SnapshotTracker(1, []).snapshot),
         CommandServer(context, configured.commands, keys, taken, taken.alarms, taken),
     )
     ready = [threading.Event() for _ in routers]
@@ -219,7 +219,7 @@ def test_a_role_that_is_changed_and_a_key_that_is_revoked_count_on_open_connecti
     revoke(service.folder, "observer")
     for socket, request in ((dealer, drop), (dealer, b"\xff"), (serve, {"request": "snapshot"})):
         reply = ask(socket, request)
-        assert (reply.error, reply.text) == (ErrorCode.FORBIDDEN, "this key is not allowed any more")
+        assert (reply.error, reply.text) == (ErrorCode.FORBIDDEN, "this key is no longer allowed")
     late = service.dealer("observer")
     late.send(canonical({"schema_version": 1, **drop}))
     assert isinstance(ask(service.dealer("engineer"), drop), EngineReply), "others are answered"
@@ -274,7 +274,7 @@ def test_without_keys_everybody_here_has_the_role_that_is_configured():
         if role is Role.ENGINEER:
             assert isinstance(answers[0], EngineReply)
         else:
-            assert f"it needs the role engineer; without keys, everybody here is {role}" in answers[0].text
+            assert f"needs the role engineer; without keys, every caller is {role}" in answers[0].text
 
 
 def events(logs, name="command"):
@@ -312,15 +312,15 @@ def test_the_audit_of_a_flood_is_bounded_and_complete(monkeypatch):
     caller = Caller("hmi", Role.OBSERVER)
     no = refusal(0, ErrorCode.FORBIDDEN, "no")[0]
     for _ in range(1000):
-        trail.tell(caller, None, no)
-        trail.sum_up()
-    trail.tell(Caller("other", Role.OBSERVER), None, no)
-    assert len(written) == NOT_DONE_PER_S + 1, "another key's is told beside it"
+        trail.record(caller, None, no)
+        trail.log_counts()
+    trail.record(Caller("other", Role.OBSERVER), None, no)
+    assert len(written) == REFUSED_LOGGED_PER_S + 1, "another key's is told beside it"
     now_s = 1.0
-    trail.sum_up()
-    assert written[-1] == (("commands_in_vain",), {"key": "hmi", "more": 1000 - NOT_DONE_PER_S})
-    trail.sum_up()
-    assert len(written) == NOT_DONE_PER_S + 2
+    trail.log_counts()
+    assert written[-1] == (("more_commands_refused",), {"key": "hmi", "more": 1000 - REFUSED_LOGGED_PER_S})
+    trail.log_counts()
+    assert len(written) == REFUSED_LOGGED_PER_S + 2
 
 
 @pytest.fixture(scope="module")
@@ -425,6 +425,6 @@ def test_a_flood_of_forbidden_requests_does_not_keep_an_operator_out(folder):
                 flood.communicate()
     assert len(service.taken.orders) == 30
     assert {taken.action for taken in service.taken.commands} == {"show"}
-    in_vain = sum(event["more"] for event in events(logs, "commands_in_vain"))
+    in_vain = sum(event["more"] for event in events(logs, "more_commands_refused"))
     one_by_one = [event for event in events(logs) if event["outcome"] == "forbidden"]
     assert in_vain > len(one_by_one), "most of the flood is told by its sum"

@@ -17,7 +17,8 @@ from linewatch.contracts.frame import Cause
 from linewatch.contracts.prediction import Timing
 from linewatch.contracts.verdict import CoilState, DefectState, RollMarkState, RunMask, StripBox
 from linewatch.wire import encode as encoding
-from linewatch.wire.encode import Sequencer, alarm_from, defect_from, drafts
+from linewatch.wire.decode import alarm_from, defect_from
+from linewatch.wire.encode import Sequencer, drafts
 from linewatch.wire.json_schema import wire_schema
 from linewatch.wire.schema import (
     AlarmMessage,

@@ -20,7 +20,7 @@ from linewatch.journal.journal import Journal
 from linewatch.wire.encode import Sequencer, drafts
 from linewatch.wire.schema import REPLY, ErrorCode, ErrorReply, ReplayReply, SnapshotReply, canonical
 from linewatch.wire.server import MAX_REPLY_BYTES, Server
-from linewatch.wire.snapshot import Standing
+from linewatch.wire.snapshot import SnapshotTracker
 
 
 class BrokenStore:
@@ -66,7 +66,7 @@ def serving(store, standing):
 @pytest.fixture(scope="module")
 def service(tmp_path_factory):
     with Journal(JournalSettings(dir=tmp_path_factory.mktemp("journal"))) as journal:
-        sequencer, standing = Sequencer(journal.epoch), Standing(journal.epoch, [])
+        sequencer, standing = Sequencer(journal.epoch), SnapshotTracker(journal.epoch, [])
         many = [verdict(n, (defect_event(n, runs=2000),), (alarm(n),) * (n % 40 == 0)) for n in range(100)]
         for decided in [coil_notice(CoilState.STARTED), *many]:
             messages = drafts(decided)
@@ -150,7 +150,7 @@ def test_a_req_socket_may_ask_too(service):
         (replay("frame", -1), ErrorCode.BAD_REQUEST, "from_sequence"),
         (replay("frame", "0"), ErrorCode.BAD_REQUEST, "from_sequence"),
         (replay("weather", 0), ErrorCode.BAD_REQUEST, "topic"),
-        (replay("status", 0), ErrorCode.NOT_KEPT, "not kept"),
+        (replay("status", 0), ErrorCode.NOT_KEPT, "not journaled"),
     ],
 )
 def test_a_bad_request_gets_an_error_reply_that_says_why(service, request_, code, text):
@@ -201,6 +201,6 @@ def test_one_who_asks_and_never_reads_does_not_stop_the_others(service):
 
 
 def test_a_journal_that_cannot_be_read_is_an_error_reply():
-    with serving(BrokenStore(), Standing(1, [])) as found:
+    with serving(BrokenStore(), SnapshotTracker(1, [])) as found:
         reply, _ = ask(found.dealer, replay("frame", 0))
         assert (reply.error, reply.text, reply.id) == (ErrorCode.UNAVAILABLE, "the disk is gone", 5)

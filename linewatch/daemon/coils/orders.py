@@ -18,7 +18,7 @@ from linewatch.contracts.access import Caller, Role
 from linewatch.contracts.errors import JournalError
 from linewatch.daemon.coils.known import CoilBook
 from linewatch.daemon.recipes import Recipes
-from linewatch.wire.encode import coil_data_from
+from linewatch.wire.decode import coil_data_from
 from linewatch.wire.schema import CoilAction, CoilDataBody, CoilRequest, Message
 
 log = structlog.get_logger()

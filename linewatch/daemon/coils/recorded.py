@@ -12,7 +12,7 @@ from linewatch.contracts.errors import ConfigError
 from linewatch.contracts.verdict import CoilNotice, CoilState, Decided, Verdict
 from linewatch.daemon.coils.folder import TAKEN, coil_files, read_coil_file
 from linewatch.daemon.coils.known import Told
-from linewatch.wire.encode import coil_data_from
+from linewatch.wire.decode import coil_data_from
 from linewatch.wire.schema import CoilLine
 from linewatch.wire.verdict_file import VerdictFile, read_strip
 

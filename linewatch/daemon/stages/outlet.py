@@ -13,7 +13,7 @@ from linewatch.journal.journal import Journal
 from linewatch.wire.encode import Sequencer, drafts
 from linewatch.wire.publisher import Publisher
 from linewatch.wire.schema import StatusBody
-from linewatch.wire.snapshot import Standing
+from linewatch.wire.snapshot import SnapshotTracker
 from linewatch.wire.verdict_file import VerdictFile
 
 
@@ -29,7 +29,7 @@ class Outlet:
         journal: Journal,
         sequencer: Sequencer,
         publisher: Publisher,
-        standing: Standing,
+        standing: SnapshotTracker,
         status: Callable[[], StatusBody],
         clock: Clock,
         *,

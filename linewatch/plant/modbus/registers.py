@@ -1,6 +1,6 @@
-"""The register map: what stands at which address, and how a value becomes registers.
+"""The register map: which value has which address, and how it is coded in registers.
 
-This table is the only place that knows an address; `linewatch bridge modbus --map` writes it as CSV.
+No other module knows an address; `linewatch bridge modbus --map` writes it as CSV.
 """
 
 import csv
@@ -9,7 +9,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import IntEnum, StrEnum
 
-from linewatch.config.modbus import ALARM_BITS, CLASS_WITHOUT_CODE, NO_CLASS, ModbusSettings, WordOrder
+from linewatch.plant.modbus.settings import ALARM_BITS, CLASS_WITHOUT_CODE, NO_CLASS, ModbusSettings, WordOrder
+from linewatch.plant.view import BridgeState
 
 MAP_VERSION = 1
 DEFECTS_SHOWN = 6
@@ -19,20 +20,8 @@ ACKNOWLEDGE_ALL = ALARM_BITS
 COILS = ALARM_BITS + 1
 
 
-class BridgeState(IntEnum):
-    """What a PLC reads as state. The strip that passes is looked at in 2 only; the heartbeat counts in 1 to 3."""
-
-    SILENT = 0  # no status from the service
-    STARTING = 1
-    RUNNING = 2
-    DRAINING = 3
-    FAILED = 4
-    UNHEALTHY = 5  # a stage does not tick
-    CATCHING_UP = 6  # heard, but the registers do not hold all of it yet
-
-
 class StripQuality(IntEnum):
-    """How strip is looked at now."""
+    """How the passing strip is inspected now."""
 
     NOT_LOOKED_AT = 0
     INSPECTED = 1
@@ -41,7 +30,7 @@ class StripQuality(IntEnum):
 
 
 class CoilStateCode(IntEnum):
-    """Whether the coil's figures are final."""
+    """Whether the coil's totals are final."""
 
     NONE = 0
     RUNNING = 1
@@ -58,18 +47,18 @@ class DefectStateCode(IntEnum):
 
 
 class AcknowledgeResult(IntEnum):
-    """What became of the newest write to a coil."""
+    """The result of the newest write to a coil."""
 
-    NONE = 0  # none since the bridge was started
+    NONE = 0  # no write since the bridge started
     OK = 1  # acknowledged, and on the service's disk
-    REFUSED = 2  # by the service, for one alarm at least: it is over, or may not be acknowledged from here
-    NO_ANSWER = 3  # of the service, for one alarm at least: whether it is acknowledged, its bit tells
-    NOTHING = 4  # no alarm of this coil waits for it
-    TOO_NEW = 5  # all that wait came into the registers a moment ago: the PLC may have meant another
+    REFUSED = 2  # by the service, at least one alarm: it is over, or this key may not acknowledge
+    NO_ANSWER = 3  # from the service, at least one alarm: its bit in unacknowledged_words tells
+    NOTHING = 4  # no alarm of this coil is unacknowledged
+    TOO_NEW = 5  # all of them are younger than steady_s: the PLC may have meant another one
 
 
-class Kind(StrEnum):
-    """How a value lies in its registers."""
+class ValueType(StrEnum):
+    """How a value is coded in its registers."""
 
     UINT16 = "UINT16"
     UINT16S = "UINT16[]"  # one number each
@@ -81,12 +70,12 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Register:
-    """A value of the map. `per_unit`: the register counts 1/per_unit of the unit, so 10 means tenths."""
+    """A value of the map. `per_unit`: steps of the register per unit, so 10 means tenths."""
 
     name: str
     address: int
     count: int
-    kind: Kind
+    kind: ValueType
     meaning: str
     unit: str = ""
     per_unit: int = 1
@@ -99,86 +88,52 @@ def _codes(codes: type[IntEnum]) -> str:
 _DEFECTS, _DEFECT_REGISTERS = 100, 16
 
 
-def _defect(slot: int) -> Iterator[Register]:
-    at = _DEFECTS + slot * _DEFECT_REGISTERS
-    name = f"defect_{slot + 1}"
-    which = "newest defect" if slot == 0 else f"defect {slot} before the newest"
-    yield Register(
-        f"{name}_class",
-        at,
-        1,
-        Kind.UINT16,
-        f"{which}: class by [class_codes]; {NO_CLASS} none, {CLASS_WITHOUT_CODE} without code",
-    )
-    yield Register(f"{name}_state", at + 1, 1, Kind.UINT16, _codes(DefectStateCode))
-    yield Register(f"{name}_along_begin", at + 2, 2, Kind.INT32, "its begin, from the head of the coil", "mm", 10)
-    yield Register(f"{name}_along_end", at + 4, 2, Kind.INT32, "its end, as known so far", "mm", 10)
-    yield Register(f"{name}_across_begin", at + 6, 2, Kind.INT32, "from the mill's datum", "mm", 10)
-    yield Register(f"{name}_across_end", at + 8, 2, Kind.INT32, "from the mill's datum", "mm", 10)
-    yield Register(f"{name}_area", at + 10, 2, Kind.UINT32, "as known so far", "mm2", 10)
-    yield Register(f"{name}_confidence", at + 12, 1, Kind.UINT16, "of the class, 0 to 1", "1", 10_000)
-    yield Register(
-        f"{name}_number",
-        at + 14,
-        2,
-        Kind.UINT32,
-        "counts the defects since the bridge was started; written last; 0: nothing here",
-    )
+U16, U32, I32 = ValueType.UINT16, ValueType.UINT32, ValueType.INT32
 
+
+def _defect(slot: int) -> Iterator[Register]:
+    at, name = _DEFECTS + slot * _DEFECT_REGISTERS, f"defect_{slot + 1}"
+    which = "newest defect" if slot == 0 else f"defect {slot} before the newest"
+    classes = f"{which}: class code from [class_codes]; {NO_CLASS} no defect, {CLASS_WITHOUT_CODE} class without a code"
+    number = "running number since the bridge started; written last; 0: no defect"
+    yield Register(f"{name}_class", at, 1, U16, classes)
+    yield Register(f"{name}_state", at + 1, 1, U16, _codes(DefectStateCode))
+    yield Register(f"{name}_along_begin", at + 2, 2, I32, "its begin, from the head of the coil", "mm", 10)
+    yield Register(f"{name}_along_end", at + 4, 2, I32, "its end as known so far, from the head of the coil", "mm", 10)
+    yield Register(f"{name}_across_begin", at + 6, 2, I32, "its begin across, from the mill's datum", "mm", 10)
+    yield Register(f"{name}_across_end", at + 8, 2, I32, "its end across, from the mill's datum", "mm", 10)
+    yield Register(f"{name}_area", at + 10, 2, U32, "its area as known so far", "mm2", 10)
+    yield Register(f"{name}_confidence", at + 12, 1, U16, "confidence of its class, 0 to 1", "1", 10_000)
+    yield Register(f"{name}_number", at + 14, 2, U32, number)
+
+
+_WORDS, _DEFECTS_END = ALARM_BITS // REGISTER_BITS, _DEFECTS + DEFECTS_SHOWN * _DEFECT_REGISTERS
+_NUMBERS = "one per bit: number of the newest standing alarm, counted since the bridge started; 0: none"
+_RESULTS = f"one per coil, the result of its newest write: {_codes(AcknowledgeResult)}"
 
 REGISTERS: tuple[Register, ...] = (
-    Register("map_version", 0, 1, Kind.UINT16, f"of this map: {MAP_VERSION}"),
-    Register(
-        "heartbeat",
-        1,
-        1,
-        Kind.UINT16,
-        "counts while the service is heard and healthy, from 65535 on to 0",
-    ),
-    Register("state", 2, 1, Kind.UINT16, _codes(BridgeState)),
-    Register("quality", 3, 1, Kind.UINT16, f"how strip is looked at now: {_codes(StripQuality)}"),
-    Register("alarms_standing", 4, 1, Kind.UINT16, "all of them, with a bit or without"),
-    Register("alarms_without_bit", 5, 1, Kind.UINT16, "of them, those whose rule is not in [alarm_bits]"),
-    Register("messages_lost", 6, 1, Kind.UINT16, "gaps that could not be filled; stops at 65535"),
-    Register("along", 8, 2, Kind.INT32, "end of the strip that was decided, from the head of the coil", "mm"),
-    Register("defects_opened", 10, 2, Kind.UINT32, "by the service since its start, tentative ones too"),
-    Register("alarm_words", 16, ALARM_BITS // REGISTER_BITS, Kind.BITS, "1: an alarm of this rule stands"),
-    Register(
-        "unacknowledged_words",
-        20,
-        ALARM_BITS // REGISTER_BITS,
-        Kind.BITS,
-        "1: an alarm of this rule stands that nobody has acknowledged",
-    ),
-    Register("coil_state", 24, 1, Kind.UINT16, _codes(CoilStateCode)),
-    Register("coil_inspected", 26, 2, Kind.UINT32, "of this coil so far", "mm"),
-    Register("coil_degraded", 28, 2, Kind.UINT32, "of this coil so far", "mm"),
-    Register("coil_missed", 30, 2, Kind.UINT32, "of this coil so far", "mm"),
-    Register("coil_id", 32, COIL_ID_REGISTERS, Kind.ASCII, "what is not ASCII shows as ?; a longer id is cut"),
+    Register("map_version", 0, 1, U16, f"version of this map: {MAP_VERSION}"),
+    Register("heartbeat", 1, 1, U16, "counts while the service is healthy and followed; after 65535 comes 0"),
+    Register("state", 2, 1, U16, _codes(BridgeState)),
+    Register("quality", 3, 1, U16, f"how the passing strip is inspected now: {_codes(StripQuality)}"),
+    Register("alarms_standing", 4, 1, U16, "number of all standing alarms, with or without a bit"),
+    Register("alarms_without_bit", 5, 1, U16, "number of standing alarms whose rule is not in [alarm_bits]"),
+    Register("messages_lost", 6, 1, U16, "messages that could not be fetched again; stops at 65535"),
+    Register("along", 8, 2, I32, "end of the decided strip, from the head of the coil", "mm"),
+    Register("defects_opened", 10, 2, U32, "defects since the service started, tentative ones included"),
+    Register("alarm_words", 16, _WORDS, ValueType.BITS, "1: an alarm of this rule stands"),
+    Register("unacknowledged_words", 20, _WORDS, ValueType.BITS, "1: an unacknowledged alarm of this rule stands"),
+    Register("coil_state", 24, 1, U16, _codes(CoilStateCode)),
+    Register("coil_inspected", 26, 2, U32, "inspected length of this coil so far", "mm"),
+    Register("coil_degraded", 28, 2, U32, "partly inspected length of this coil so far", "mm"),
+    Register("coil_missed", 30, 2, U32, "missed length of this coil so far", "mm"),
+    Register("coil_id", 32, COIL_ID_REGISTERS, ValueType.ASCII, "other characters show as ?; a longer id is cut"),
     *(register for slot in range(DEFECTS_SHOWN) for register in _defect(slot)),
-    Register(
-        "defect_changes",
-        _DEFECTS + DEFECTS_SHOWN * _DEFECT_REGISTERS,
-        2,
-        Kind.UINT32,
-        "counts every change of the defects above; written last",
-    ),
-    Register(
-        "alarm_numbers",
-        200,
-        ALARM_BITS,
-        Kind.UINT16S,
-        "one a bit: the newest alarm that stands, by number since the bridge was started; 0 none",
-    ),
-    Register(
-        "acknowledge_results",
-        300,
-        COILS,
-        Kind.UINT16S,
-        f"one a coil, of its newest write: {_codes(AcknowledgeResult)}",
-    ),
+    Register("defect_changes", _DEFECTS_END, 2, U32, "counts every change of the defects above; written last"),
+    Register("alarm_numbers", 200, ALARM_BITS, ValueType.UINT16S, _NUMBERS),
+    Register("acknowledge_results", 300, COILS, ValueType.UINT16S, _RESULTS),
 )
-"""Read by function 3 or 4, all at addresses from 0. What lies between reads as 0."""
+"""Read by function 3 or 4, addresses from 0. Addresses between them read as 0."""
 
 SIZE = REGISTERS[-1].address + REGISTERS[-1].count
 _BY_NAME = {register.name: register for register in REGISTERS}
@@ -187,51 +142,54 @@ Value = int | float | str | list[bool] | list[int]
 
 
 @dataclass(frozen=True, slots=True)
-class Image:
-    """Everything that a PLC can read at one moment."""
+class ProcessImage:
+    """Everything that a PLC can read at one moment.
+
+    registers: `SIZE` words, read by function 3 or 4. alarm_bits: `ALARM_BITS` discrete inputs. coils: as they read.
+    """
 
     registers: tuple[int, ...]
     alarm_bits: tuple[bool, ...]
     coils: tuple[bool, ...] = ()
 
-    def silenced(self) -> "Image":
-        """The same when the service is not heard any more: nobody is looking, the rest is as it was last known."""
+    def silenced(self) -> "ProcessImage":
+        """Return the image of a silent service: state and quality say so, the rest stays as last known."""
         registers = list(self.registers)
         registers[_BY_NAME["state"].address] = BridgeState.SILENT
         registers[_BY_NAME["quality"].address] = StripQuality.NOT_LOOKED_AT
         return replace(self, registers=tuple(registers))
 
-    def acknowledging(self, coils: tuple[bool, ...], results: tuple[int, ...]) -> "Image":
-        """The same with what becomes of writes to coils."""
+    def acknowledging(self, coils: tuple[bool, ...], results: tuple[int, ...]) -> "ProcessImage":
+        """Return this image with coils and the results of writes to them."""
         at = _BY_NAME["acknowledge_results"].address
         registers = self.registers[:at] + results + self.registers[at + len(results) :]
         return replace(self, registers=registers, coils=coils)
 
 
-def image_of(values: Mapping[str, Value], alarm_bits: Sequence[bool], word_order: WordOrder) -> Image:
-    """Registers of `values` by name, those without a value 0. Raises KeyError for a name that is not in the map.
+def process_image(values: Mapping[str, Value], alarm_bits: Sequence[bool], word_order: WordOrder) -> ProcessImage:
+    """Code `values`, by register name; registers without a value are 0. Raises KeyError for an unknown name.
 
-    A number is rounded to its register's step, and is its nearest end where it does not fit.
+    A number is rounded to its register's step and limited to its register's range.
     """
     words = [0] * SIZE
     for name, value in values.items():
         register = _BY_NAME[name]
         words[register.address : register.address + register.count] = _words(register, value, word_order)
-    return Image(tuple(words), tuple(alarm_bits))
+    return ProcessImage(tuple(words), tuple(alarm_bits))
 
 
-_RANGES = {Kind.UINT16: (0, 0xFFFF), Kind.UINT32: (0, 0xFFFF_FFFF), Kind.INT32: (-0x8000_0000, 0x7FFF_FFFF)}
+_RANGES = {U16: (0, 0xFFFF), U32: (0, 0xFFFF_FFFF), I32: (-0x8000_0000, 0x7FFF_FFFF)}
 
 
 def _words(register: Register, value: Value, word_order: WordOrder) -> list[int]:
-    if register.kind is Kind.ASCII:
+    if register.kind is ValueType.ASCII:
         assert isinstance(value, str)
         text = value.encode("ascii", "replace")[: 2 * register.count].ljust(2 * register.count, b"\0")
         return [int.from_bytes(text[at : at + 2], "big") for at in range(0, len(text), 2)]
-    if register.kind is Kind.UINT16S:
+    if register.kind is ValueType.UINT16S:
         assert isinstance(value, list)
         return [int(number) for number in value]
-    if register.kind is Kind.BITS:
+    if register.kind is ValueType.BITS:
         assert isinstance(value, list)
         return [
             sum(int(bit) << n for n, bit in enumerate(value[at : at + REGISTER_BITS]))
@@ -239,7 +197,7 @@ def _words(register: Register, value: Value, word_order: WordOrder) -> list[int]
         ]
     assert isinstance(value, int | float)
     low, high = _RANGES[register.kind]
-    number = round(min(high, max(low, value * register.per_unit)))  # a hostile figure may be infinite by now
+    number = round(min(high, max(low, value * register.per_unit)))  # a hostile value may be infinite
     if register.count == 1:
         return [number]
     halves = [number >> REGISTER_BITS & 0xFFFF, number & 0xFFFF]
@@ -247,25 +205,25 @@ def _words(register: Register, value: Value, word_order: WordOrder) -> list[int]
 
 
 def map_csv(settings: ModbusSettings) -> str:
-    """The map as CSV, with the rules and classes of `settings`: one row per value, addresses from 0."""
+    """Return the map as CSV with the rules and classes of `settings`: one row per value, addresses from 0."""
     out = io.StringIO()
     table = csv.writer(out, lineterminator="\n")
     table.writerow(("table", "functions", "address", "count", "type", "unit", "scale", "name", "meaning"))
     codes = ", ".join(f"{code} {name}" for name, code in sorted(settings.class_codes.items(), key=lambda item: item[1]))
     for register in REGISTERS:
         where = "register", "3 4", register.address, register.count
-        order = f" {settings.word_order}" if register.kind in (Kind.UINT32, Kind.INT32) else ""
+        order = f" {settings.word_order}" if register.kind in (U32, I32) else ""
         scale = f"{1 / register.per_unit:g}" if register.unit else ""
         meaning = f"{register.meaning}; {codes}" if register.name == "defect_1_class" and codes else register.meaning
         table.writerow((*where, f"{register.kind}{order}", register.unit, scale, register.name, meaning))
     inputs = "discrete input", "2"
-    meaning = "1: an alarm of this rule stands; the bits of the alarm words, one each"
+    meaning = "1: an alarm of this rule stands; the same bits as alarm_words, one each"
     table.writerow((*inputs, 0, ALARM_BITS, "BIT", "", "", "alarm_bits", meaning))
     for bit, rule in sorted((bit, rule) for rule, bit in settings.alarm_bits.items()):
         table.writerow((*inputs, bit, 1, "BIT", "", "", f"alarm {rule}", "1: an alarm of this rule stands"))
     coils = "coil", "1 5 15"
-    meaning = "write 1: acknowledge the alarms of the same bit; reads 1 until that is done or refused"
+    meaning = "write 1: acknowledge the alarms of the same bit; reads 1 until that is finished"
     table.writerow((*coils, 0, ALARM_BITS, "BIT", "", "", "acknowledge_bits", meaning))
-    meaning = "write 1: acknowledge all alarms, with a bit or without; reads 1 until that is done or refused"
+    meaning = "write 1: acknowledge all alarms, with or without a bit; reads 1 until that is finished"
     table.writerow((*coils, ACKNOWLEDGE_ALL, 1, "BIT", "", "", "acknowledge_all", meaning))
     return out.getvalue()

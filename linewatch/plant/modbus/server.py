@@ -1,8 +1,8 @@
-"""The PLCs' side: Modbus TCP connections (Modbus Messaging on TCP/IP 1.0b), each served by a task of one event loop.
+"""The Modbus TCP server (Modbus Messaging on TCP/IP 1.0b): each PLC's connection is a task of one event loop.
 
-pymodbus decodes and encodes; connections are ours, so that one PLC that hangs or floods does not hold up the others:
-requests that come together are all answered, one at a time and in turn with the other connections, and nothing more is
-read from who does not take its answers (docs/decisions: our own Modbus connections).
+pymodbus decodes and encodes; the connections are our own, so that a PLC that hangs or floods does not hold up others:
+requests that arrive together are all answered, one at a time and in turn with the other connections, and nothing more
+is read from a PLC that does not take its answers (docs/decisions/0022-our-own-modbus-connections.md).
 """
 
 import asyncio
@@ -19,9 +19,9 @@ from pymodbus.constants import ExcCodes
 from pymodbus.framer import FramerSocket
 from pymodbus.pdu import DecodePDU, ExceptionResponse, ModbusPDU
 
-from linewatch.config.modbus import ListenSettings
 from linewatch.contracts.errors import WireError
-from linewatch.plant.modbus.registers import COILS, Image
+from linewatch.plant.modbus.registers import COILS, ProcessImage
+from linewatch.plant.modbus.settings import ListenSettings
 
 MODBUS_PROTOCOL = 0
 _HEADER = struct.Struct(">HHHB")  # transaction, protocol, bytes that follow, unit
@@ -30,11 +30,11 @@ _READ_AHEAD_BYTES = 4096
 _UNREAD_ANSWERS_BYTES = 4096
 
 log = structlog.get_logger()
-logging.getLogger("pymodbus").setLevel(logging.CRITICAL)  # it writes a line for every malformed request
+logging.getLogger("pymodbus").setLevel(logging.CRITICAL)  # it logs a line for every malformed request
 
 
 class Function(IntEnum):
-    """What a PLC may ask for; any other is answered by exception 1."""
+    """The Modbus functions that are served; any other is answered by exception 1."""
 
     READ_COILS = 1
     READ_DISCRETE_INPUTS = 2
@@ -49,17 +49,17 @@ _COIL_VALUES = (b"\xff\x00", b"\x00\x00")  # to pymodbus, everything that is not
 
 
 class _NotModbusError(Exception):
-    """What came is not Modbus TCP; there is no telling where the next request begins."""
+    """The bytes are not Modbus TCP, so nobody can tell where the next request begins."""
 
 
 Write = Callable[[int, Sequence[bool], str], None]
-"""What takes the values that a PLC, named by its address, wrote to coils from the first one on."""
+"""Takes (first coil, values from it on, address of the PLC that wrote them)."""
 
 
 class _Tables:
-    """What a PLC's requests read and write, as pymodbus asks for it. Any unit answers."""
+    """The tables that a PLC's requests read and write, as pymodbus asks for them. Every unit id is answered."""
 
-    def __init__(self, image: Callable[[], Image], write: Write | None, peer: str) -> None:
+    def __init__(self, image: Callable[[], ProcessImage], write: Write | None, peer: str) -> None:
         self._image = image
         self._write = write
         self._peer = peer
@@ -75,7 +75,7 @@ class _Tables:
             case Function.READ_DISCRETE_INPUTS:
                 table = image.alarm_bits
             case Function.WRITE_COIL:
-                return self._written  # its answer is what was written, not what became of it
+                return self._written  # the answer echoes what was written, whatever becomes of it
             case _:
                 table = image.coils
         return list(table[address : address + count]) if address + count <= len(table) else ExcCodes.ILLEGAL_ADDRESS
@@ -89,15 +89,15 @@ class _Tables:
 
 
 class ModbusServer:
-    """Opened in a running event loop; answers from then on, each request out of one image."""
+    """Opened in a running event loop, and answers from then on, each request from one process image."""
 
-    def __init__(self, settings: ListenSettings, image: Callable[[], Image], write: Write | None) -> None:
-        """`write` must not wait; None: coils cannot be written."""
+    def __init__(self, settings: ListenSettings, image: Callable[[], ProcessImage], write: Write | None) -> None:
+        """`image` makes the newest process image. `write` must not wait; None: coils cannot be written."""
         self._settings = settings
         self._image = image
         self._write = write
         self._codec = FramerSocket(DecodePDU(True))
-        self._connections: dict[StreamWriter, asyncio.Task[None]] = {}  # who asked last comes last
+        self._connections: dict[StreamWriter, asyncio.Task[None]] = {}  # in the order of their last requests
 
     async def __aenter__(self) -> Self:
         """Raises WireError when the address cannot be bound."""
@@ -110,6 +110,7 @@ class ModbusServer:
                 "this host and a free port, above 1023 unless the process has CAP_NET_BIND_SERVICE (the shipped "
                 "systemd unit gives it)"
             ) from error
+        log.info("listening", address=address, port=self.port)
         return self
 
     async def __aexit__(
@@ -122,12 +123,12 @@ class ModbusServer:
 
     @property
     def port(self) -> int:
-        """The port that was bound."""
+        """The bound port."""
         return int(self._server.sockets[0].getsockname()[1])
 
     @property
     def connections(self) -> int:
-        """PLCs that are connected."""
+        """The number of connected PLCs."""
         return len(self._connections)
 
     async def _accept(self, reader: StreamReader, writer: StreamWriter) -> None:
@@ -154,10 +155,10 @@ class ModbusServer:
         except _NotModbusError as error:
             why = str(error)
         except asyncio.CancelledError:
-            why = "closed by the bridge"  # for another PLC, or at its end; nobody waits for this task
+            why = "closed by the bridge"  # to make room for another PLC, or because the bridge ends
         finally:
             self._connections.pop(writer, None)
-            writer.transport.abort()  # whoever does not read would hold up a close
+            writer.transport.abort()  # a close would wait for a PLC that does not read
             log.info("plc_disconnected", peer=peer[0], why=why, connections=len(self._connections))
 
     async def _serve(self, reader: StreamReader, writer: StreamWriter, tables: _Tables) -> None:
@@ -168,7 +169,7 @@ class ModbusServer:
                 self._connections[writer] = self._connections.pop(writer)
                 writer.write(await self._answer(tables, *request))
                 await writer.drain()
-            await asyncio.sleep(0)  # the other connections' turn, however many requests wait in this one
+            await asyncio.sleep(0)  # give other connections their turn, however many requests wait in this one
 
     async def _answer(self, tables: _Tables, transaction: int, unit: int, pdu: bytes) -> bytes:
         function = pdu[0]
@@ -178,13 +179,13 @@ class ModbusServer:
             code = ExcCodes.ILLEGAL_VALUE if function in _FUNCTIONS else ExcCodes.ILLEGAL_FUNCTION
             response: ModbusPDU = ExceptionResponse(function, code)
         else:
-            response = await request.datastore_update(tables, unit)  # type: ignore[arg-type] # all it asks for
+            response = await request.datastore_update(tables, unit)  # type: ignore[arg-type]  # uses these two methods only
         response.transaction_id, response.dev_id = transaction, unit
         return self._codec.buildFrame(response)
 
 
 async def _read_request(reader: StreamReader) -> tuple[int, int, bytes]:
-    """Transaction, unit and PDU of the next request."""
+    """Return (transaction, unit, PDU) of the next request."""
     transaction, protocol, size, unit = _HEADER.unpack(await reader.readexactly(_HEADER.size))
     if protocol != MODBUS_PROTOCOL or not 2 <= size <= _MAX_PDU_BYTES + 1:
         raise _NotModbusError(f"not Modbus TCP: protocol {protocol}, length {size}")

@@ -1,1 +1,1 @@
-"""Who may connect and command: keys, roles and the audit trail."""
+"""Access control of the wire: keys, roles and the audit trail of commands."""

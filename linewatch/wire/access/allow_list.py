@@ -1,4 +1,4 @@
-"""Whose key may connect, and with which role: the public certificates (`NAME.key`) in one folder."""
+"""The allow-list: the keys that may connect and their roles, as public certificates (`NAME.key`) in one folder."""
 
 import os
 import threading
@@ -17,14 +17,14 @@ from linewatch.wire.access.certificates import NAME, read_certificate
 log = structlog.get_logger()
 
 _SETTLED_NS = 50_000_000
-"""A folder that changed so lately may change again within one tick of the file system's clock, and look the same."""
+"""A folder changed this recently may change again within one tick of the file system's clock, and look unchanged."""
 _READ_AGAIN_S = 1.0
-"""For a file that somebody edits where it lies, which its folder does not show."""
+"""Re-read at least this often, because an edit of a file in place does not change the folder's time stamp."""
 
 
 @dataclass(frozen=True, slots=True)
 class AllowedKey:
-    """One file of the list. fault: why it lets nobody in; then public or role may be missing."""
+    """One file of the list. fault: why its key may not connect; then public or role may be missing."""
 
     name: str
     public: bytes | None = None
@@ -33,8 +33,9 @@ class AllowedKey:
 
 
 def read_allow_list(folder: Path) -> tuple[AllowedKey, ...]:
-    """Every certificate there, by name. One without a role is an observer's. Raises WireError for what is no folder
-    that can be read.
+    """Return the certificates in `folder`, by name. A certificate without a role is an observer's.
+
+    Raises WireError when `folder` is not a readable folder.
     """
     try:
         names = sorted(name for name in os.listdir(folder) if name.endswith(".key") and not name.startswith("."))
@@ -53,7 +54,9 @@ def read_allow_list(folder: Path) -> tuple[AllowedKey, ...]:
 def _read(path: Path) -> AllowedKey:
     name = path.name.removesuffix(".key")
     if not NAME.fullmatch(name):
-        return AllowedKey(name, fault=f"{name!r} is no name for a key; expected letters, digits, '_', '.', '-'")
+        return AllowedKey(
+            name, fault=f"{name!r} is not a valid name for a key; expected letters, digits, '_', '.', '-'"
+        )
     try:
         certificate = read_certificate(path)
     except WireError as error:
@@ -71,10 +74,9 @@ def _names(keys: list[AllowedKey], like: AllowedKey) -> str:
 
 
 class AllowList:
-    """Always as its folder is: what comes, is replaced or goes there counts from the next look on, what is edited where
-    it lies within a second.
+    """Follows its folder: files added, replaced or removed count from the next `find` on, edits in place within 1 s.
 
-    From any thread. A file that is at fault lets nobody in and keeps nobody else out.
+    Thread-safe. A faulty file excludes its own key and no other.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -86,16 +88,16 @@ class AllowList:
         self._callers: Mapping[bytes, Caller] = {}
 
     def find(self, public: bytes) -> Caller | None:
-        """Whose key this is; None: nobody's who may connect."""
+        """Return the owner of a key, or None when it may not connect."""
         with self._lock:
-            seen, now_s = self._look(), time.monotonic()
+            seen, now_s = self._stamp(), time.monotonic()
             if seen is None or seen != self._seen or now_s - self._read_s > _READ_AGAIN_S:
-                self._read_again()
+                self._reload()
                 self._seen, self._read_s = seen, now_s
             return self._callers.get(public)
 
-    def _look(self) -> tuple[int, int, int] | None:
-        """What changes with the folder; None: not to be relied on."""
+    def _stamp(self) -> tuple[int, int, int] | None:
+        """Return a value that changes whenever the folder does; None: it cannot be relied on now."""
         try:
             about = os.stat(self.folder)
         except OSError:
@@ -104,7 +106,7 @@ class AllowList:
             return None
         return about.st_dev, about.st_ino, about.st_mtime_ns
 
-    def _read_again(self) -> None:
+    def _reload(self) -> None:
         unreadable = None
         try:
             keys = read_allow_list(self.folder)

@@ -1,4 +1,4 @@
-"""The audit trail of commands: who asked for what, and what became of it, one log event each."""
+"""The audit trail of commands: one log event for each, with the caller, the command and its outcome."""
 
 import time
 from collections.abc import Callable
@@ -11,30 +11,30 @@ from linewatch.wire.schema import AlarmReply, Command, ErrorReply, Message
 
 log = structlog.get_logger()
 
-NOT_DONE_PER_S = 20
-"""Of one key's commands that were not carried out, so many are told one by one; a flood is told by its sum."""
+REFUSED_LOGGED_PER_S = 20
+"""So many refused commands of one key are logged one by one in each second; the rest of a flood is only counted."""
 
 
 @dataclass(slots=True)
 class _Second:
-    """What one key asked for in vain since `began_s`."""
+    """The refused commands of one key since `began_s`."""
 
     began_s: float
-    told: int = 0
+    logged: int = 0
     more: int = 0
 
 
 class Audit:
-    """Used by one thread. What was carried out is told, always."""
+    """Used by one thread. Commands that were carried out are always logged."""
 
     def __init__(self, monotonic_s: Callable[[], float] = time.monotonic) -> None:
         self._now_s = monotonic_s
-        self._in_vain: dict[str | None, _Second] = {}
+        self._refused: dict[str | None, _Second] = {}
 
-    def tell(self, caller: Caller, command: Command | None, reply: Message) -> None:
-        """One command, None if it was none, and its answer."""
+    def record(self, caller: Caller, command: Command | None, reply: Message) -> None:
+        """Log a command and its reply. command: None when the request was not valid."""
         refused = isinstance(reply, ErrorReply)
-        if refused and not self._may_tell(caller.key):
+        if refused and not self._may_log(caller.key):
             return
         (log.warning if refused else log.info)(
             "command",
@@ -46,18 +46,18 @@ class Audit:
             changed=[alarm.id for alarm in reply.changed] if isinstance(reply, AlarmReply) else None,
         )
 
-    def sum_up(self, *, last: bool = False) -> None:
-        """Tell how many more there were; to be called now and then, and at last."""
-        for key, second in tuple(self._in_vain.items()):
+    def log_counts(self, *, last: bool = False) -> None:
+        """Log how many more commands were refused. Call it at least once a second; `last`: for the rest at the end."""
+        for key, second in tuple(self._refused.items()):
             if last or self._now_s() - second.began_s >= 1.0:
-                del self._in_vain[key]
+                del self._refused[key]
                 if second.more:
-                    log.warning("commands_in_vain", key=key, more=second.more)
+                    log.warning("more_commands_refused", key=key, more=second.more)
 
-    def _may_tell(self, key: str | None) -> bool:
-        second = self._in_vain.setdefault(key, _Second(self._now_s()))
-        if second.told < NOT_DONE_PER_S:
-            second.told += 1
+    def _may_log(self, key: str | None) -> bool:
+        second = self._refused.setdefault(key, _Second(self._now_s()))
+        if second.logged < REFUSED_LOGGED_PER_S:
+            second.logged += 1
             return True
         second.more += 1
         return False

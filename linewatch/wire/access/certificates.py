@@ -1,6 +1,6 @@
-"""CURVE certificates in files, as zmq.auth has them: `NAME.key` holds a public key, `NAME.key_secret` both.
+"""CURVE certificates in files in the format of zmq.auth: `NAME.key` has a public key, `NAME.key_secret` both keys.
 
-A public certificate in an allow-list also has a `role`, under `metadata`.
+In an allow-list, a public certificate also has a `role`, under `metadata`.
 """
 
 import os
@@ -21,7 +21,7 @@ _MAX_BYTES = 16 << 10
 
 @dataclass(frozen=True, slots=True)
 class Certificate:
-    """Keys in Z85, 40 characters each. role: as it stands there, if it does."""
+    """Keys in Z85, 40 characters each. role: as written in the file, unchecked."""
 
     public: bytes
     secret: bytes | None = None
@@ -29,7 +29,7 @@ class Certificate:
 
 
 def read_certificate(path: Path) -> Certificate:
-    """Raises WireError when the file is missing, cannot be read or is no certificate."""
+    """Read a certificate. Raises WireError when the file is missing, unreadable or not a certificate."""
     try:
         if not path.is_file():
             raise ValueError("there is no such file")
@@ -38,12 +38,12 @@ def read_certificate(path: Path) -> Certificate:
         return _parse(text)
     except (OSError, ValueError) as error:
         raise WireError(
-            f"{path} is no CURVE certificate ({error}); expected a file as `linewatch keys new` makes it"
+            f"{path} is not a CURVE certificate ({error}); expected a file as `linewatch keys new` makes it"
         ) from error
 
 
 def read_secret(path: Path) -> Certificate:
-    """A certificate that holds a secret key and is nobody else's to read. Raises WireError."""
+    """Read a certificate with a secret key. Raises WireError, also when other users can read or change the file."""
     certificate = read_certificate(path)
     if certificate.secret is None:
         raise WireError(f"{path} holds no secret key; expected the *.key_secret file beside it")
@@ -53,7 +53,7 @@ def read_secret(path: Path) -> Certificate:
     if mode & (stat.S_IRWXO | stat.S_IWGRP):
         raise WireError(
             f"{path} has mode {mode:04o}: others on this host can read or change the secret key; expected 0600. "
-            f"If somebody may have read it, revoke it and make a new one; else chmod 600 {path}"
+            f"If someone may have read it, revoke it and make a new one; else chmod 600 {path}"
         )
     return certificate
 
@@ -64,9 +64,9 @@ def _parse(text: bytes) -> Certificate:
     entries = _ENTRY.findall(text.decode("utf-8", "replace"))
     found = dict(entries)
     if len(found) < len(entries):
-        raise ValueError("a key or role stands there twice")
+        raise ValueError("it has a key or role twice")
     if "public-key" not in found:
-        raise ValueError("no public key in it")
+        raise ValueError("it has no public key")
     for name in ("public-key", "secret-key"):
         if name in found and not _KEY.fullmatch(found[name]):
             raise ValueError(f"its {name} is not 40 characters of Z85")
@@ -75,14 +75,14 @@ def _parse(text: bytes) -> Certificate:
 
 
 def write_secret(path: Path, certificate: Certificate) -> None:
-    """For the owner's eyes only. Raises FileExistsError rather than write over one, or OSError."""
+    """Write a new secret certificate that only its owner can read. Raises FileExistsError, or OSError."""
     if certificate.secret is None:
         raise ValueError("a certificate without a secret key")
-    _write_new(path, 0o600, _text(certificate, "SECRET certificate: give it to nobody, keep its permissions"))
+    _write_new(path, 0o600, _text(certificate, "SECRET certificate: do not share it, keep its permissions"))
 
 
 def write_public(path: Path, certificate: Certificate, *, replace: bool = False) -> None:
-    """All of it at once, without the secret key. Raises FileExistsError where one is there and not to be replaced."""
+    """Write a public certificate atomically. Raises FileExistsError for an existing one without `replace`."""
     public = Certificate(certificate.public, None, certificate.role)
     part = path.with_name(f".{path.name}.{os.getpid()}")
     try:
@@ -90,14 +90,14 @@ def write_public(path: Path, certificate: Certificate, *, replace: bool = False)
         if replace:
             part.replace(path)
         else:
-            os.link(part, path)  # unlike a rename, it fails where there is one
+            os.link(part, path)  # unlike a rename, this fails when `path` exists
     finally:
         part.unlink(missing_ok=True)
 
 
 def _write_new(path: Path, mode: int, text: str) -> None:
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "w") as file:
-        os.fchmod(file.fileno(), mode)  # whatever the umask
+        os.fchmod(file.fileno(), mode)  # independent of the umask
         file.write(text)
         file.flush()
         os.fsync(file.fileno())

@@ -1,7 +1,7 @@
-"""A folder of keys, kept by `linewatch keys`.
+"""The folder of keys that `linewatch keys` manages.
 
-`server.key_secret` and `server.key` are the service's own pair; `clients/NAME.key` is the allow-list, each with its
-role ([wire.keys] clients_dir). `NAME.key_secret` is a client's secret, `NAME.key` its public key, if made here.
+`server.key_secret` and `server.key` are the service's own pair. `clients/` is the allow-list ([wire.keys] clients_dir):
+`NAME.key` files with roles. `NAME.key_secret` and `NAME.key` are a client's own pair, if it was made here.
 """
 
 from dataclasses import replace
@@ -18,25 +18,27 @@ SERVER = "server"
 
 
 def allow_list_of(folder: Path) -> Path:
-    """Where the allow-list is in a folder of keys."""
+    """Return the allow-list's path in a folder of keys."""
     return folder / "clients"
 
 
 def make_pair(folder: Path, name: str, role: Role | None = None) -> tuple[Path, Path]:
-    """A new key pair; where it lies: the secret certificate, and the public one, in the allow-list if it has a role.
+    """Make a key pair; return the paths of its secret and public certificates. With a role, it is allowed at once.
 
-    Raises WireError when the name cannot be used or was used before: nothing is ever written over.
+    Raises WireError when the name is not valid or was used before: no key is ever overwritten.
     """
     _check(name)
     if name == SERVER and role is not None:
-        raise WireError(f"{SERVER!r} is the service's own key and has no role; leave --role away, or name a client")
+        raise WireError(f"{SERVER!r} is the service's own key and has no role; leave out --role, or name a client")
     public, secret = zmq.curve_keypair()
     certificate = Certificate(public, secret, role)
     at = _made(allow_list_of(folder) if role is not None else folder) / f"{name}.key"
     private = folder / f"{name}.key_secret"
     for path in (at, private):
         if path.exists():
-            raise WireError(f"{path} is there already, and no key is written over; choose another name, or remove it")
+            raise WireError(
+                f"{path} exists already, and no key is overwritten; choose another name, or remove the file"
+            )
     try:
         write_secret(private, replace(certificate, role=None))
         write_public(at, certificate)
@@ -46,9 +48,9 @@ def make_pair(folder: Path, name: str, role: Role | None = None) -> tuple[Path, 
 
 
 def allow(folder: Path, file: Path, role: Role, name: str | None = None) -> AllowedKey:
-    """Let the key of a public certificate in with that role; of one that is in the list, change the role.
+    """Add the key of a public certificate to the allow-list, or change its role there.
 
-    name: to go by in the list, default: the file's. Raises WireError.
+    name: its name in the list; default: the file's. Raises WireError.
     """
     certificate = read_certificate(file)
     if certificate.secret is not None:
@@ -72,11 +74,11 @@ def allow(folder: Path, file: Path, role: Role, name: str | None = None) -> Allo
 
 
 def revoke(folder: Path, name: str) -> int:
-    """Take a key out of the allow-list; how many are left. Raises WireError when it is not there."""
+    """Remove a key from the allow-list; return how many are left. Raises WireError when it is not in the list."""
     clients = allow_list_of(folder)
     known = [key.name for key in read_allow_list(clients)]
     if name not in known:
-        raise WireError(f"no key {name!r} in {clients}; there are {', '.join(known) or 'none'}")
+        raise WireError(f"there is no key {name!r} in {clients}; its keys are {', '.join(known) or 'none'}")
     try:
         (clients / f"{name}.key").unlink()
     except OSError as error:
@@ -86,7 +88,7 @@ def revoke(folder: Path, name: str) -> int:
 
 def _check(name: str) -> None:
     if not NAME.fullmatch(name):
-        raise WireError(f"{name!r} is no name for a key; expected up to 64 letters, digits, '_', '.' and '-'")
+        raise WireError(f"{name!r} is not a valid name for a key; expected up to 64 letters, digits, '_', '.' and '-'")
 
 
 def _made(folder: Path) -> Path:

@@ -1,4 +1,4 @@
-"""Answers libzmq whether a CURVE key may connect (ZeroMQ RFC 27, ZAP)."""
+"""Tells libzmq whether a CURVE key may connect (ZeroMQ RFC 27, ZAP)."""
 
 from types import TracebackType
 from typing import Self
@@ -12,10 +12,10 @@ from linewatch.wire.endpoints import ZAP_DOMAIN
 _ADDRESS = "inproc://zeromq.zap.01"
 
 
-class Doorkeeper:
-    """Serves every armed socket of one context; opened, answered and closed by one thread.
+class ZapAuthenticator:
+    """Authenticates connections to every secured socket of one context; used by one thread.
 
-    Every message of a connection that it let in bears the public key, in Z85, as its `User-Id`.
+    Each message of an accepted connection has the client's public key, in Z85, as its `User-Id`.
     """
 
     def __init__(self, context: zmq.Context[zmq.Socket[bytes]], allowed: AllowList) -> None:
@@ -34,7 +34,7 @@ class Doorkeeper:
         self.socket.close()
 
     def answer(self) -> None:
-        """Answer one handshake that waits. libzmq is the only one who can ask: the address is within the process."""
+        """Answer one waiting handshake. Only libzmq can ask, because the address is inside the process."""
         version, request_id, domain, _, _, mechanism, *credentials = self.socket.recv_multipart()
         key = z85.encode(credentials[0]) if domain == ZAP_DOMAIN and mechanism == b"CURVE" else b""
         known = self._allowed.find(key) is not None

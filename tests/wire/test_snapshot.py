@@ -8,13 +8,13 @@ from linewatch.contracts.alarm import AlarmState
 from linewatch.contracts.verdict import CoilState, DefectState, RollMarkState
 from linewatch.wire.encode import Sequencer, drafts
 from linewatch.wire.schema import EngineStatus
-from linewatch.wire.snapshot import Standing
+from linewatch.wire.snapshot import SnapshotTracker
 
 ENGINES = [EngineStatus(role="screen", identity="openvino@0123")]
 
 
 def follow(*decisions, alarms=()):
-    sequencer, standing = Sequencer(3), Standing(3, ENGINES, alarms)
+    sequencer, standing = Sequencer(3), SnapshotTracker(3, ENGINES, alarms)
     for decided in decisions:
         messages = drafts(decided)
         for draft in messages:

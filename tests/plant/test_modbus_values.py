@@ -8,14 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from linewatch.client import Lost
-from linewatch.config.modbus import ModbusSettings
 from linewatch.contracts.alarm import AlarmState
 from linewatch.contracts.verdict import CoilState, DefectState, Quality
-from linewatch.plant.modbus.picture import Picture
-from linewatch.plant.modbus.registers import BridgeState
+from linewatch.plant.modbus.settings import ModbusSettings
+from linewatch.plant.modbus.values import RegisterValues
+from linewatch.plant.view import BridgeState
 from linewatch.wire.encode import Sequencer, drafts
 from linewatch.wire.schema import ServiceState, StatusBody, Topic, decode
-from linewatch.wire.snapshot import Standing
+from linewatch.wire.snapshot import SnapshotTracker
 
 SETTINGS = ModbusSettings(alarm_bits={"scratches": 3}, class_codes={"scratch": 8})
 ALARMS = ("alarm_words", "alarms_standing", "alarms_without_bit")
@@ -27,7 +27,7 @@ class Wire:
     """A service's messages and snapshots, without sockets."""
 
     def __init__(self, epoch: int = 1) -> None:
-        self.sequencer, self.standing = Sequencer(epoch), Standing(epoch, ())
+        self.sequencer, self.standing = Sequencer(epoch), SnapshotTracker(epoch, ())
         self.beats = 0
 
     def say(self, decided):
@@ -65,16 +65,16 @@ class Wire:
         return decode(record.topic.encode(), record.header, record.payload)
 
 
-def shown(picture):
-    return values_of(picture.image().registers)
+def shown(registers):
+    return values_of(registers.image().registers)
 
 
-def hear(picture, wire, messages):
+def hear(registers, wire, messages):
     for message in messages:
-        picture.take(message)
-    picture.take(wire.status())
-    if picture.wants_snapshot:
-        picture.sync(wire.standing.snapshot())
+        registers.take(message)
+    registers.take(wire.status())
+    if registers.wants_snapshot:
+        registers.sync(wire.standing.snapshot())
 
 
 steps = st.lists(
@@ -109,7 +109,7 @@ def play(wire, script):
 def test_who_joins_late_stands_where_who_heard_all_stands(data, script):
     """The snapshot may be taken later than the status it follows: messages in between are not counted twice."""
     wire = Wire()
-    whole, late = Picture(SETTINGS), Picture(SETTINGS)
+    whole, late = RegisterValues(SETTINGS), RegisterValues(SETTINGS)
     hear(whole, wire, [])
     last = len(list(play(Wire(), script))) - 1
     joins = data.draw(st.integers(0, last), "the first decision that is heard late")
@@ -135,48 +135,48 @@ def test_who_joins_late_stands_where_who_heard_all_stands(data, script):
 
 
 def test_what_was_lost_comes_by_a_snapshot_and_the_heartbeat_waits_for_it():
-    wire, picture = Wire(), Picture(SETTINGS)
-    hear(picture, wire, wire.say(coil_notice(CoilState.STARTED)))
-    hear(picture, wire, [])
-    beats = shown(picture)["heartbeat"]
+    wire, registers = Wire(), RegisterValues(SETTINGS)
+    hear(registers, wire, wire.say(coil_notice(CoilState.STARTED)))
+    hear(registers, wire, [])
+    beats = shown(registers)["heartbeat"]
     wire.say(verdict(0, (), (alarm(0),)))
-    picture.take(Lost(Topic.ALARM, 1, 0, 1, "gone"))
-    picture.take(Lost(Topic.FRAME, 1, 0, 1, "gone"))
-    assert picture.state is BridgeState.CATCHING_UP
-    picture.take(wire.status())
-    assert shown(picture)["heartbeat"] == beats
-    picture.sync(wire.standing.snapshot())
-    picture.take(wire.status())
+    registers.take(Lost(Topic.ALARM, 1, 0, 1, "gone"))
+    registers.take(Lost(Topic.FRAME, 1, 0, 1, "gone"))
+    assert registers.state is BridgeState.CATCHING_UP
+    registers.take(wire.status())
+    assert shown(registers)["heartbeat"] == beats
+    registers.sync(wire.standing.snapshot())
+    registers.take(wire.status())
     expected = {"heartbeat": beats + 1, "alarm_words": 1 << 3, "messages_lost": 2, "coil_inspected": LINES}
-    assert expected.items() <= shown(picture).items()
+    assert expected.items() <= shown(registers).items()
 
 
 def test_a_frame_that_overtook_its_coil_is_mended_by_a_snapshot():
-    wire, picture = Wire(), Picture(SETTINGS)
-    hear(picture, wire, [])
+    wire, registers = Wire(), RegisterValues(SETTINGS)
+    hear(registers, wire, [])
     started = wire.say(coil_notice(CoilState.STARTED))
-    hear(picture, wire, wire.say(verdict(0)) + started)
-    assert shown(picture)["coil_inspected"] == LINES
+    hear(registers, wire, wire.say(verdict(0)) + started)
+    assert shown(registers)["coil_inspected"] == LINES
 
 
 def test_a_defect_keeps_its_number_while_it_grows_and_newer_ones_push_it_on():
-    wire, picture = Wire(), Picture(SETTINGS)
-    hear(picture, wire, wire.say(coil_notice(CoilState.STARTED)))
-    hear(picture, wire, wire.say(verdict(0, (defect_event(0, name="long"),))))
-    hear(picture, wire, wire.say(verdict(1, (defect_event(1, DefectState.UPDATED, name="long"),))))
-    values = shown(picture)
+    wire, registers = Wire(), RegisterValues(SETTINGS)
+    hear(registers, wire, wire.say(coil_notice(CoilState.STARTED)))
+    hear(registers, wire, wire.say(verdict(0, (defect_event(0, name="long"),))))
+    hear(registers, wire, wire.say(verdict(1, (defect_event(1, DefectState.UPDATED, name="long"),))))
+    values = shown(registers)
     assert [values[f"defect_1_{name}"] for name in ("number", "state", "along_begin")] == [1, 1, 2560]
     for ordinal in range(2, 8):
-        hear(picture, wire, wire.say(verdict(ordinal, (defect_event(ordinal),))))
-    hear(picture, wire, wire.say(verdict(8, (defect_event(8, DefectState.CLOSED, name="long"),))))
-    values = shown(picture)
+        hear(registers, wire, wire.say(verdict(ordinal, (defect_event(ordinal),))))
+    hear(registers, wire, wire.say(verdict(8, (defect_event(8, DefectState.CLOSED, name="long"),))))
+    values = shown(registers)
     assert [values[f"defect_{slot}_number"] for slot in range(1, 7)] == [7, 6, 5, 4, 3, 2]
     assert values["defect_changes"] == 8
 
 
 def test_a_tentative_defect_is_shown_from_when_it_is_called():
-    wire, picture = Wire(), Picture(SETTINGS)
-    hear(picture, wire, wire.say(coil_notice(CoilState.STARTED)))
+    wire, registers = Wire(), RegisterValues(SETTINGS)
+    hear(registers, wire, wire.say(coil_notice(CoilState.STARTED)))
     steps = [(DefectState.OPENED, True), (DefectState.UPDATED, True), (DefectState.UPDATED, False)]
     numbers = []
     for ordinal, (state, tentative) in enumerate([*steps, (DefectState.CLOSED, False)]):
@@ -186,32 +186,32 @@ def test_a_tentative_defect_is_shown_from_when_it_is_called():
             defect_event(ordinal, DefectState.OPENED), defect=replace(event.defect, id="n", tentative=True)
         )
         closed = replace(passing, state=DefectState.CLOSED)
-        hear(picture, wire, wire.say(verdict(ordinal, (event, passing, closed))))
-        values = shown(picture)
+        hear(registers, wire, wire.say(verdict(ordinal, (event, passing, closed))))
+        values = shown(registers)
         numbers.append((values["defect_1_number"], values["defect_1_state"], values["defect_2_number"]))
     assert numbers == [(0, 0, 0), (0, 0, 0), (1, 1, 0), (1, 2, 0)]
 
 
 def test_a_new_start_of_the_service_is_joined_by_its_snapshot():
-    wire, picture = Wire(1), Picture(SETTINGS)
-    hear(picture, wire, wire.say(coil_notice(CoilState.STARTED)))
-    hear(picture, wire, wire.say(verdict(0, (), (alarm(0),))))
+    wire, registers = Wire(1), RegisterValues(SETTINGS)
+    hear(registers, wire, wire.say(coil_notice(CoilState.STARTED)))
+    hear(registers, wire, wire.say(verdict(0, (), (alarm(0),))))
     again = Wire(2)
-    picture.take(again.status())
-    assert picture.wants_snapshot
-    picture.sync(again.standing.snapshot())
-    assert (shown(picture)["alarms_standing"], shown(picture)["coil_state"]) == (0, ENDED)
+    registers.take(again.status())
+    assert registers.wants_snapshot
+    registers.sync(again.standing.snapshot())
+    assert (shown(registers)["alarms_standing"], shown(registers)["coil_state"]) == (0, ENDED)
 
 
 def test_a_beat_counts_once_and_only_a_healthy_one():
-    wire, picture = Wire(), Picture(SETTINGS)
-    hear(picture, wire, [])
+    wire, registers = Wire(), RegisterValues(SETTINGS)
+    hear(registers, wire, [])
     first = wire.status()
     for message in (first, first, wire.status(healthy=False), wire.status(healthy=False)):
-        picture.take(message)
-    assert (shown(picture)["heartbeat"], picture.state) == (1, BridgeState.UNHEALTHY)
+        registers.take(message)
+    assert (shown(registers)["heartbeat"], registers.state) == (1, BridgeState.UNHEALTHY)
     wire.beats += 1  # a service that counts on all the same is not believed
-    picture.take(wire.status(healthy=False))
-    assert shown(picture)["heartbeat"] == 1
-    picture.take(wire.status(state=ServiceState.FAILED, healthy=False))
-    assert picture.state is BridgeState.FAILED
+    registers.take(wire.status(healthy=False))
+    assert shown(registers)["heartbeat"] == 1
+    registers.take(wire.status(state=ServiceState.FAILED, healthy=False))
+    assert registers.state is BridgeState.FAILED

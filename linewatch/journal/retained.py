@@ -11,7 +11,7 @@ COMMANDED_RECORDS = 256
 """Newest records that a command brought: a request that is sent again is known by them, also after a restart."""
 
 
-class StandingAlarms:
+class RetainedAlarms:
     """The last record of every alarm that is retained, as they were raised, and what commands brought.
 
     Reads `id`, `state`, `retain` and `command` of an alarm's header and nothing else of it.

@@ -1,0 +1,104 @@
+"""The configuration file of a Modbus TCP bridge: which service it follows, and what it shows to PLCs."""
+
+import ipaddress
+from typing import Annotated, Literal, Self
+
+from pydantic import AfterValidator, Field, model_validator
+
+from linewatch.config.base import Settings
+from linewatch.plant.settings import BridgeSettings, CommandSettings
+
+ALARM_BITS = 64
+NO_CLASS, CLASS_WITHOUT_CODE = 0, 65535
+
+
+def _host_address(text: str) -> str:
+    try:
+        return str(ipaddress.ip_address(text))
+    except ValueError:
+        raise ValueError(f"{text!r} is not an IP address; write for example 127.0.0.1 or 192.168.10.5") from None
+
+
+def _one_use(names: dict[str, int]) -> dict[str, int]:
+    owners: dict[int, str] = {}
+    for name, number in names.items():
+        if owners.setdefault(number, name) != name:
+            raise ValueError(f"{owners[number]!r} and {name!r} both have {number}; give each its own")
+    return names
+
+
+HostAddress = Annotated[str, AfterValidator(_host_address)]
+Bit = Annotated[int, Field(ge=0, lt=ALARM_BITS)]
+WordOrder = Literal["high-first", "low-first"]
+Code = Annotated[int, Field(gt=NO_CLASS, lt=CLASS_WITHOUT_CODE)]
+
+
+class ListenSettings(Settings):
+    """`[listen]`: where PLCs connect.
+
+    Modbus has no keys and no passwords: every client that can connect can read, and acknowledge alarms where
+    `[acknowledge]` is configured.
+    """
+
+    address: HostAddress = "127.0.0.1"
+    port: int = Field(default=502, ge=0, le=65535, description="0: any free port, which the log names")
+    open_to_network: bool = Field(default=False, description="must be true for an address that is not loopback")
+    clients: Annotated[tuple[HostAddress, ...], Field(strict=False)] = Field(
+        default=(), description="only these addresses may connect; empty: every host that can reach `address`"
+    )
+    connections: int = Field(
+        default=16,
+        ge=1,
+        le=256,
+        description="at a time; one more closes the connection that has been silent longest",
+    )
+    idle_s: float = Field(default=60.0, ge=1, le=3600, description="close a connection after so long without a request")
+
+    @model_validator(mode="after")
+    def _opened_on_purpose(self) -> Self:
+        if not self.open_to_network and not ipaddress.ip_address(self.address).is_loopback:
+            raise ValueError(
+                f"address {self.address!r} can be reached from other hosts, and Modbus has no security; "
+                "set open_to_network = true if that is intended (and name the PLCs in clients), or use 127.0.0.1"
+            )
+        return self
+
+
+class AcknowledgeSettings(CommandSettings):
+    """`[acknowledge]`: lets PLCs acknowledge alarms by coils. Without this section there are no coils."""
+
+    steady_s: float = Field(
+        default=1.0,
+        ge=0.1,
+        le=60,
+        description="acknowledge only alarms that have been in the registers for so long; set it longer than the PLC "
+        "takes from its read to its write",
+    )
+    give_up_s: float = Field(
+        default=10.0, ge=1, le=300, description="after so long without an answer of the service, the result is 3"
+    )
+
+
+class ModbusSettings(BridgeSettings):
+    """`linewatch bridge modbus CONFIG` reads exactly this."""
+
+    listen: ListenSettings = ListenSettings()
+    acknowledge: AcknowledgeSettings | None = None
+    word_order: WordOrder = Field(
+        default="high-first", description="which half of a 32-bit value has the lower address"
+    )
+    alarm_bits: Annotated[dict[str, Bit], AfterValidator(_one_use)] = Field(
+        default={}, description="alarm rule -> bit of the alarm words"
+    )
+    class_codes: Annotated[dict[str, Code], AfterValidator(_one_use)] = Field(
+        default={}, description="defect class -> code"
+    )
+
+    @model_validator(mode="after")
+    def _only_plcs_acknowledge(self) -> Self:
+        if self.acknowledge is not None and self.listen.open_to_network and not self.listen.clients:
+            raise ValueError(
+                "with [acknowledge] and [listen] open_to_network, any host in the network could acknowledge alarms; "
+                "name the PLCs in [listen] clients"
+            )
+        return self

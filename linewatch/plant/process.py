@@ -1,0 +1,63 @@
+"""The process of a bridge: it ends on signals, feeds the service manager's watchdog and logs the service's state."""
+
+import asyncio
+import signal
+import time
+from collections.abc import Callable
+from typing import Any
+
+import sdnotify
+import structlog
+
+from linewatch.plant.follower import Follower
+from linewatch.plant.view import BridgeState
+
+WATCH_S = 0.25
+HUNG_S = 5.0
+
+log = structlog.get_logger()
+
+
+class BridgeProcess:
+    """Made in a running event loop, which it lets run until SIGTERM, SIGINT or a call of `end`."""
+
+    def __init__(self) -> None:
+        self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
+        self._manager = sdnotify.SystemdNotifier()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            self._loop.add_signal_handler(number, self._stop.set)
+
+    def end(self) -> None:
+        """End the process. May be called from any thread."""
+        self._loop.call_soon_threadsafe(self._stop.set)
+
+    async def run(self, follower: Follower[Any], connections: Callable[[], str] | None = None) -> None:
+        """Follow the service until the process is to end. Call it once the bridge can be connected to.
+
+        connections: one phrase about them for `systemctl status`. Raises what the follower failed with.
+        """
+        follower.start()
+        try:
+            self._manager.notify("READY=1")
+            await self._watch(follower, connections)
+        finally:
+            self._manager.notify("STOPPING=1")
+            follower.stop()
+        log.info("stopped")
+
+    async def _watch(self, follower: Follower[Any], connections: Callable[[], str] | None) -> None:
+        before: BridgeState | None = None
+        while not self._stop.is_set():
+            state = follower.state
+            if state is not before:
+                expected = state in (BridgeState.RUNNING, BridgeState.DRAINING)
+                (log.info if expected else log.warning)("service_state", state=state.name.lower())
+                before = state
+            if time.monotonic() - follower.ticked_s < HUNG_S:
+                about = f", {connections()}" if connections else ""
+                self._manager.notify(f"WATCHDOG=1\nSTATUS=service {state.name.lower()}{about}")
+            try:
+                async with asyncio.timeout(WATCH_S):
+                    await self._stop.wait()
+            except TimeoutError:
+                pass

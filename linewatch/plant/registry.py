@@ -1,0 +1,10 @@
+"""Every kind of bridge that `linewatch bridge KIND CONFIG` can run: one line each."""
+
+from collections.abc import Mapping
+
+from linewatch.plant.kind import BridgeKind
+from linewatch.plant.modbus import MODBUS
+
+BRIDGES: Mapping[str, BridgeKind] = {
+    "modbus": MODBUS,
+}

@@ -1,0 +1,78 @@
+"""From bodies of messages and of verdict lines back to the types of `linewatch.contracts`."""
+
+from dataclasses import fields
+
+from linewatch.contracts.alarm import Alarm, AlarmCommand
+from linewatch.contracts.coil import CoilData
+from linewatch.contracts.record import Record
+from linewatch.contracts.verdict import CoilGrade, Defect, GradeReason, RollMark, RollSuspect, StripBox
+from linewatch.wire.schema import (
+    AlarmBody,
+    AlarmMessage,
+    CoilDataBody,
+    DefectBody,
+    GradeBody,
+    RollMarkBody,
+    parse,
+)
+
+_ALARM_FIELDS = tuple(field.name for field in fields(Alarm))
+_ROLL_MARK_FIELDS = tuple(field.name for field in fields(RollMark))
+
+
+def coil_data_from(body: CoilDataBody) -> CoilData:
+    """Return the coil's data in a message or file."""
+    return CoilData(**body.model_dump())
+
+
+def alarm_from(body: AlarmBody) -> Alarm:
+    """Return the alarm in a message."""
+    known = {name: getattr(body, name) for name in _ALARM_FIELDS}
+    return Alarm(**{**known, "command": AlarmCommand(**body.command.model_dump()) if body.command else None})
+
+
+def defect_from(body: DefectBody) -> Defect:
+    """The defect that a message or a line of a verdict file tells of."""
+    return Defect(
+        id=body.id,
+        coil=body.coil,
+        side=body.side,
+        camera=body.camera,
+        defect_class=body.defect_class,
+        confidence=body.confidence,
+        peak=body.peak,
+        box=StripBox(body.across_mm, body.along_mm),
+        area_mm2=body.area_mm2,
+        edge_mm=body.edge_mm,
+        extent=body.extent,
+        frames=body.frames,
+        class_scores=tuple(sorted(body.class_scores.items(), key=lambda one: (-one[1], one[0]))),
+        length_mm=body.length_mm,
+        width_mm=body.width_mm,
+        orientation_deg=body.orientation_deg,
+        contrast=body.contrast,
+        part_of=body.part_of,
+        severity=body.severity,
+        tentative=body.tentative,
+        excluded=body.excluded,
+    )
+
+
+def grade_from(body: GradeBody) -> CoilGrade:
+    """Return the coil's grade in a message or verdict line."""
+    known = body.model_dump()
+    by_severity = {int(severity): count for severity, count in body.defects_by_severity.items()}
+    reasons = tuple(GradeReason(**reason) for reason in known["reasons"])
+    return CoilGrade(**{**known, "defects_by_severity": by_severity, "reasons": reasons})
+
+
+def roll_mark_from(body: RollMarkBody) -> RollMark:
+    """Return the row of roll marks in a message or verdict line."""
+    known = {name: getattr(body, name) for name in _ROLL_MARK_FIELDS}
+    return RollMark(**{**known, "suspects": tuple(RollSuspect(**suspect.model_dump()) for suspect in body.suspects)})
+
+
+def alarm_body_of(record: Record) -> AlarmBody:
+    """Return the body of a journaled alarm."""
+    message = parse(AlarmMessage, record.header)
+    return AlarmBody(**{name: getattr(message, name) for name in AlarmBody.model_fields})

@@ -1,0 +1,111 @@
+"""What every model of the wire shares: base class, field types, topics, envelope and parsing."""
+
+import json
+from enum import StrEnum
+from typing import Annotated, Any, Final, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from linewatch.contracts.errors import WireError
+
+SCHEMA_VERSION: Final = 1
+MAX_HEADER_BYTES = 1 << 20
+MAX_MASK_RUNS = 1 << 20
+MAX_PAYLOAD_BYTES = 12 * MAX_MASK_RUNS  # int32 triples
+
+
+class Topic(StrEnum):
+    """The topics that a consumer can subscribe to. No topic is a prefix of another."""
+
+    FRAME = "frame"
+    DEFECT = "defect"
+    ALARM = "alarm"
+    COIL = "coil"
+    ROLL_MARK = "roll_mark"
+    STATUS = "status"
+    CROP = "crop"
+
+
+KEPT_TOPICS = (Topic.FRAME, Topic.DEFECT, Topic.ALARM, Topic.COIL, Topic.ROLL_MARK)
+"""Topics that are journaled and can be replayed. A status is of use only while it is fresh, and pictures would fill the
+journal.
+"""
+
+DECIDED_TOPICS = (*KEPT_TOPICS, Topic.STATUS)
+"""The topics that a consumer gets by default: all but pictures."""
+
+Count = Annotated[int, Field(ge=0)]
+Score = Annotated[float, Field(ge=0, le=1)]
+Severity = Annotated[int, Field(ge=1, le=5, description="1: hardly visible; 5: must never be delivered")]
+IntervalMm = tuple[float, float]
+Version = Annotated[Literal[1], Field(description="version of this schema; a consumer refuses any other")]
+
+
+class Message(BaseModel):
+    """Base of every model: unknown keys are refused, values are not converted, numbers are finite."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+
+class TimingBody(Message):
+    """When the frame left each stage, in monotonic nanoseconds of the service's host. 0: it did not pass the stage."""
+
+    captured_ns: int = 0
+    queued_ns: int = 0
+    screened_ns: int = 0
+    predicted_ns: int = 0
+    decided_ns: int = 0
+    published_ns: int = 0
+
+
+CoilId = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,64}$")]
+ShortText = Annotated[str, Field(min_length=1, max_length=64)]
+
+
+class Envelope(Message):
+    """The permanent name of a message: `(epoch, topic, sequence)`."""
+
+    schema_version: Version
+    topic: Topic
+    epoch: Count = Field(description="number of the service's start; each start has a higher one")
+    sequence: Count = Field(description="number of the message in its topic and epoch, from 0 without gaps")
+
+
+class Timed(Envelope):
+    """A message about strip. `(epoch, coil_ordinal)` identifies one passage of a coil; a coil's id may come again."""
+
+    coil_ordinal: Count | None = Field(
+        default=None,
+        description="number of the coil in this epoch, from 0, until the next coil starts; null before the first",
+    )
+    timing: TimingBody
+
+
+Token = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{8,64}$")]
+M = TypeVar("M", bound=BaseModel)
+
+
+def canonical(fields: Any) -> bytes:
+    """Encode as JSON with sorted keys and no spaces, so that equal values give equal bytes.
+
+    Raises ValueError for NaN and infinity.
+    """
+    return json.dumps(fields, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
+
+
+def parse(model: type[M], data: bytes) -> M:
+    """Parse JSON bytes into a model. Raises WireError, which names the first fault."""
+    try:
+        return model.model_validate_json(data)
+    except ValidationError as error:
+        raise WireError(explain(error)) from error
+
+
+def explain(error: ValidationError) -> str:
+    """Describe a validation error in one line; another schema version is named as such."""
+    for fault in error.errors(include_url=False, include_context=False):
+        if fault["loc"][-1:] == ("schema_version",) and fault["type"] == "literal_error":
+            return f"schema version {fault['input']!r}; this side speaks {SCHEMA_VERSION}: upgrade the older one"
+    first = error.errors(include_url=False, include_context=False)[0]
+    where = ".".join(str(part) for part in first["loc"]) or "message"
+    return f"{where}: {first['msg']} ({error.error_count()} faults in all)"

@@ -1,0 +1,62 @@
+"""Topic `frame`."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from linewatch.contracts.frame import Cause, PositionFault
+from linewatch.contracts.verdict import Quality
+from linewatch.wire.schema.base import Count, IntervalMm, Message, Score, Timed, Topic
+from linewatch.wire.schema.coil import CoilDataBody
+
+
+class SpanBody(Message):
+    """Consecutive lines of the same quality."""
+
+    first_line: Count
+    lines: Count
+    along_mm: IntervalMm
+    quality: Quality
+    cause: Cause | None = Field(description="why the span was not inspected; null exactly when it was")
+
+
+class FrameBody(Message):
+    """The decision on one frame of strip: its position, coverage and engines."""
+
+    ordinal: Count = Field(description="number of the frame in this run, from 0 without gaps")
+    camera_sequence: int = Field(description="the camera's own counter")
+    coil: str
+    side: str
+    camera: str
+    first_line: Count = Field(description="number of the frame's first line, counted from the head of the coil")
+    lines: Count = Field(description="lines of strip that passed during this frame")
+    valid_lines: Count = Field(description="how many of these lines, counted from the first, the camera delivered")
+    along_mm: IntervalMm
+    encoded: bool = Field(
+        description="true: positions come from the encoder; false: they are computed from lines and pitch, because "
+        "there is no encoder or it is not trusted"
+    )
+    strip_mm: IntervalMm | None = Field(
+        description="positions of the strip's edges across; null when no strip could be inspected"
+    )
+    spans: tuple[SpanBody, ...] = Field(description="cover all lines of the frame without overlap")
+    tiles: Count = Field(description="number of inspection tiles on the strip")
+    tiles_passed: Count = Field(description="how many of them the screen engine passed on to the other engines")
+    screen_peak: Score = Field(description="highest score of the screen engine in the frame")
+    defect_ids: tuple[str, ...] = Field(description="ids of the defect messages that follow, in their order")
+    alarm_ids: tuple[str, ...] = Field(description="ids of the alarm messages that follow, in their order")
+    engines: tuple[str, ...] = Field(description="identities of the engines that inspected this frame")
+    position_fault: PositionFault | None = Field(default=None, description="why the encoder is not trusted")
+    coil_data: CoilDataBody | None = Field(
+        default=None,
+        description="the coil's data from this frame on, where they arrived or changed while the coil was running",
+    )
+    config: str = Field(
+        default="", description="identity of the settings that apply from this frame on, where they changed; else empty"
+    )
+
+
+class FrameMessage(FrameBody, Timed):
+    """Topic `frame`."""
+
+    topic: Literal[Topic.FRAME]

@@ -1,0 +1,189 @@
+"""Topic `status`."""
+
+from enum import StrEnum
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from linewatch.contracts.frame import PositionFault
+from linewatch.contracts.manifest import Task
+from linewatch.contracts.verdict import Quality
+from linewatch.wire.schema.base import Count, Envelope, Message, Topic
+from linewatch.wire.schema.coil import CoilDataBody
+
+
+class ServiceState(StrEnum):
+    """What the service is doing."""
+
+    STARTING = "starting"
+    RUNNING = "running"
+    DRAINING = "draining"
+    FAILED = "failed"
+
+
+class StageState(StrEnum):
+    """What one stage is doing."""
+
+    STARTING = "starting"
+    TICKING = "ticking"
+    LATE = "late"  # has not ticked within its deadline
+    DONE = "done"
+    FAILED = "failed"
+
+
+class StageStatus(Message):
+    """One stage of the service."""
+
+    name: str
+    state: StageState
+    tick_age_ms: Annotated[float, Field(ge=0)]
+    deadline_ms: Annotated[float, Field(ge=0)] = Field(description="an older tick makes the service unhealthy")
+    queued: Count = Field(description="items waiting in its input queue")
+    queue_size: Count
+    done: Count
+    dropped: Count
+
+
+class EngineStatus(Message):
+    """An engine in use."""
+
+    role: str
+    identity: str
+
+
+class BesideState(StrEnum):
+    """The state of an engine that was loaded beside the running ones."""
+
+    LOADING = "loading"
+    READY = "ready"  # inspects nothing, can be promoted
+    COMPARED = "compared"  # inspects the same tiles as the running engine, can be promoted
+    FAILED = "failed"  # could not be loaded
+
+
+class EngineBeside(Message):
+    """An engine beside the running ones; its results decide nothing.
+
+    An engine calls a tile when it passes the screen, when a class reaches its threshold, or when a pixel is a defect,
+    by its task. Two engines agree on a called tile when they call the same classes, or when their masks have an
+    intersection over union of at least 0.5.
+    """
+
+    name: str
+    state: BesideState
+    role: str | None = None
+    identity: str | None = None
+    text: str | None = Field(default=None, description="why it could not be loaded")
+    tiles: Count = Field(default=0, description="tiles that both engines inspected; none are compared under overload")
+    agreed: Count = Field(default=0, description="tiles on which they agree, or that neither calls")
+    running_only: Count = Field(default=0, description="tiles that the running engine alone calls")
+    shadow_only: Count = Field(default=0, description="tiles that this engine alone calls")
+    failed: Count = Field(default=0, description="tiles on which this engine failed")
+
+
+class BackendState(StrEnum):
+    """Whether the engines run on the configured backend."""
+
+    SERVING = "serving"  # on the configured backend
+    PREPARING = "preparing"  # on another one, while the configured one prepares its engines
+    LOST = "lost"  # the configured one cannot be used; the engines run on another one, or on none
+
+
+class BackendStatus(Message):
+    """The backend that the engines run on."""
+
+    name: str
+    state: BackendState
+    text: str | None = Field(default=None, description="why this is not the configured backend")
+
+
+class PositionSource(StrEnum):
+    """The source of positions along the strip."""
+
+    ENCODER = "encoder"
+    LINE_RATE = "line_rate"  # number of lines, pitch and line rate
+    SIDECAR = "sidecar"  # positions recorded with each grab
+    TIMESTAMPS = "timestamps"  # the time of each grab, and the line rate
+
+
+class PositionStatus(Message):
+    """The source of positions, and whether they can be trusted now."""
+
+    source: PositionSource
+    encoded: bool = Field(
+        description="true: the newest position comes from the encoder; false: it is computed from lines and pitch"
+    )
+    fault: PositionFault | None = Field(default=None, description="why the encoder is not trusted")
+    repeated_lines: Count = Field(default=0, description="lines that ran back and passed again; they count once")
+
+
+class CoilStatus(Message):
+    """The coil under the camera and what applies to it, as of the newest frame."""
+
+    coil: str | None
+    data: CoilDataBody | None = Field(
+        description="the coil's data; null: none are known, and the default settings apply"
+    )
+    recipe: str | None = Field(description="the recipe that applies; null: the default settings")
+    between_coils: bool
+    notes: tuple[str, ...]
+    known: Count = Field(description="number of coils whose data are kept, including coils that have passed")
+    trouble: str | None = Field(
+        default=None, description="what is wrong with an engine that a recipe names, or with the folder of coil data"
+    )
+
+
+class CropStatus(Message):
+    """Pictures of defects since the service started."""
+
+    made: Count
+    waiting: Count = Field(description="closed defects whose picture is still to be made")
+    not_made: Count = Field(
+        description="defects that closed without a picture, because there were too many at once or no pixels"
+    )
+
+
+class StatusBody(Message):
+    """The heartbeat and the state of the service."""
+
+    heartbeat: Count = Field(
+        description="counts while every stage ticks; while it does not change, nothing is inspected"
+    )
+    healthy: bool
+    state: ServiceState
+    failure: str | None = Field(description="the first failure; null: none")
+    quality: Quality = Field(description="how the passing strip is inspected now")
+    uptime_s: Annotated[float, Field(ge=0)]
+    now_ns: int = Field(description="the host's monotonic clock, as in `timing`")
+    now_unix_ns: int = Field(description="the same instant in nanoseconds since 1970 (UTC)")
+    coil: str | None
+    along_mm: float | None
+    frames: Count
+    frames_per_s: Annotated[float, Field(ge=0)]
+    tiles_per_s: Annotated[float, Field(ge=0)]
+    lines_by_quality: dict[str, Count]
+    lines_by_cause: dict[str, Count] = Field(description="lines that were not inspected, by cause")
+    shed: tuple[Task, ...] = Field(
+        default=(),
+        description="tasks that are skipped now to keep up with the line, in the order in which they are skipped",
+    )
+    defects: Count = Field(description="defects opened since the service started")
+    alarms_standing: Count
+    alarms_unacknowledged: Count = Field(default=0, description="standing alarms that nobody has acknowledged")
+    ring_free: Count = Field(description="free frame slots in the ring")
+    ring_slots: Count
+    stages: tuple[StageStatus, ...]
+    engines: tuple[EngineStatus, ...]
+    backend: BackendStatus | None = None
+    beside: EngineBeside | None = Field(default=None, description="an engine that was loaded beside the running ones")
+    position: PositionStatus | None = None
+    coil_status: CoilStatus | None = None
+    crops: CropStatus | None = Field(default=None, description="null: the service makes no pictures")
+
+
+class StatusMessage(StatusBody, Envelope):
+    """Topic `status`, not journaled: a missed message cannot be replayed."""
+
+    topic: Literal[Topic.STATUS]
+    sequences: dict[str, Count] = Field(
+        description="the next sequence of every journaled topic; it reveals a loss even in a topic that is silent now"
+    )

@@ -1,0 +1,98 @@
+"""The promises that every registered kind of bridge keeps, with its example configuration and a real service."""
+
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from bridge_and_plc import PATIENCE_S, ROOT, Bridge
+
+from linewatch.config.load import load
+from linewatch.plant.registry import BRIDGES
+from linewatch.plant.settings import BridgeSettings
+
+pytestmark = pytest.mark.parametrize("kind", sorted(BRIDGES))
+
+
+def example(kind: str) -> Path:
+    return ROOT / "configs" / "plant" / f"{kind}.toml"
+
+
+@pytest.fixture
+def start(tmp_path):
+    """Starts bridges on their example configurations, with this service and free ports; they end with the test."""
+    started = []
+
+    def start(kind: str, service) -> Bridge:
+        text = example(kind).read_text()
+        for key, value in (("publish", f'"{service.publish}"'), ("serve", f'"{service.serve}"'), ("port", "0")):
+            text = re.sub(rf"^{key} = \S+", f"{key} = {value}", text, flags=re.MULTILINE)
+        config = tmp_path / f"{kind}.toml"
+        config.write_text(text)
+        started.append(Bridge(kind, config))
+        return started[-1]
+
+    yield start
+    for bridge in started:
+        bridge.process.kill()
+        bridge.join()
+
+
+def test_its_example_is_good_and_names_every_section_that_bridges_share(kind):
+    settings = load(example(kind), BRIDGES[kind].settings)
+    assert isinstance(settings, BridgeSettings)
+    assert "[service]" in example(kind).read_text()
+
+
+def test_it_follows_a_service_and_survives_its_restart(kind, start, start_service):
+    service = start_service()
+    bridge = start(kind, service)
+    bridge.wait_for("service_state", state="running")
+    bridge.wait_for("synchronised")
+    service.tell("coil started")
+    service.tell("frames 3 3")
+    service.kill()
+    bridge.wait_for("service_state", state="silent", times=2)
+    service.start()
+    bridge.wait_for("synchronised", times=2)
+    bridge.wait_for("service_state", state="running", times=2)
+    assert bridge.end(signal.SIGTERM) == 0
+    assert bridge.events[-1]["event"] == "stopped"
+
+
+def test_it_waits_for_a_service_that_does_not_run_yet(kind, start, start_service):
+    service = start_service()
+    service.kill()
+    bridge = start(kind, service)
+    bridge.wait_for("service_state", state="silent")
+    service.start()
+    bridge.wait_for("service_state", state="running")
+    assert bridge.end(signal.SIGINT) == 0
+
+
+def test_it_ends_with_an_error_where_the_service_speaks_another_schema_version(kind, start, start_service):
+    service = start_service()
+    bridge = start(kind, service)
+    bridge.wait_for("synchronised")
+    service.tell("newer")
+    assert bridge.join() == 5
+    assert "upgrade the older one" in bridge.events[-1]["text"]
+
+
+def test_it_refuses_a_bad_configuration(kind, tmp_path):
+    config = tmp_path / "bad.toml"
+    config.write_text('[service]\npublish = "tcp://127.0.0.1:*"\nsilence_ms = 3\n')
+    for arguments in ([config], [config, "--check"]):
+        ended = subprocess.run(
+            [sys.executable, "-m", "linewatch.cli", "bridge", kind, *arguments],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=2 * PATIENCE_S,
+        )
+        assert ended.returncode == 2
+        assert "[service] publish: 'tcp://127.0.0.1:*' has no port to connect to" in ended.stderr
+        assert "[service] silence_ms: unknown key" in ended.stderr
