@@ -3,17 +3,17 @@
 import json
 import os
 import re
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 import sqlalchemy as sa
 from alembic import command
 from decisions import coil_grade, roll_mark
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from test_recorder import store, told
+from records import assert_same
+from stored_coils import messages_of, store_messages
 
 from benchmarks.coil_file import LINES, begins, closed, defect, ends, frame, opened, write
 from linewatch.contracts.alarm import Alarm, AlarmAction, AlarmChange, AlarmCommand, AlarmNotice, AlarmState
@@ -34,7 +34,6 @@ from linewatch.review.strips import strips_of
 from linewatch.wire.encode import Sequencer
 
 UNRATED = ClassSeverities()
-OF_THE_HISTORY_ALONE = ("source", "passage", "inspected_at", "identities")
 
 
 def alarm(state: AlarmState, change: AlarmChange, at_mm: float, by: str | None = None) -> Alarm:
@@ -74,7 +73,7 @@ def a_coil() -> list[Decided]:
 
 def record_in(url: str, decisions: list[Decided], service: str = "svc", epoch: int = 1) -> None:
     with writing(url) as engine:
-        store(engine, told(*decisions, sequencer=Sequencer(epoch, "abc")), service)
+        store_messages(engine, messages_of(*decisions, sequencer=Sequencer(epoch, "abc")), service)
 
 
 def both(tmp_path: Path, decisions: list[Decided], url: str = "") -> tuple[CoilRecord, CoilRecord]:
@@ -82,23 +81,6 @@ def both(tmp_path: Path, decisions: list[Decided], url: str = "") -> tuple[CoilR
     record_in(url, decisions)
     path = write(tmp_path / "v.jsonl", decisions)
     return read_coil(path, masked=all_masks), InHistory(url, "C1").record(all_masks)
-
-
-def assert_same(ours: CoilRecord, theirs: CoilRecord) -> None:
-    for field in fields(CoilRecord):
-        one, other = (getattr(record, field.name) for record in (ours, theirs))
-        if field.name == "defects":
-            assert tuple(one) == tuple(other)
-        elif field.name == "masks":
-            assert {name: shape(parts) for name, parts in one.items()} == {
-                name: shape(parts) for name, parts in other.items()
-            }
-        elif field.name not in OF_THE_HISTORY_ALONE:
-            assert one == other, field.name
-
-
-def shape(parts) -> list[list[int]]:
-    return sorted(np.concatenate(parts).tolist())
 
 
 def test_a_coil_is_the_same_by_file_and_by_history(tmp_path: Path) -> None:
