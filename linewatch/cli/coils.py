@@ -158,7 +158,7 @@ def _defects(options: argparse.Namespace) -> None:
         if options.images and settings.images is not None:
             shown = dict[int, Path]()
             for number in numbers:
-                named = {row.name: row.defect for row in rows if row.passage == number}
+                named = {row.defect.id: row.number for row in rows if row.passage == number}
                 found = pictures(connection, settings.images.dir, number, named)
                 shown |= {named[name]: picture.path for name, picture in found.items()}
     if options.json:

@@ -171,10 +171,10 @@ def test_a_label_that_cannot_be_meant(url, tmp_path):
             for defect, verdict, right, said in (
                 ("99999", wrong, "dent", "no defect '99999' in this history"),
                 ("C9/top/cam1/0.1", wrong, "dent", "no defect"),
-                (found.name, wrong, "dent", f"came more than once, as defects {twin.defect}, {found.defect}"),
-                (str(found.defect), wrong, None, "wrong-class needs --class"),
-                (str(found.defect), wrong, "scratch", "was found as scratch"),
-                (str(found.defect), LabelVerdict.NOT_A_DEFECT, "dent", "takes no --class"),
+                (found.defect.id, wrong, "dent", f"came more than once, as defects {twin.number}, {found.number}"),
+                (str(found.number), wrong, None, "wrong-class needs --class"),
+                (str(found.number), wrong, "scratch", "was found as scratch"),
+                (str(found.number), LabelVerdict.NOT_A_DEFECT, "dent", "takes no --class"),
             ):
                 with pytest.raises(HistoryError, match=said):
                     label(connection, defect, verdict, right, "eva")

@@ -87,7 +87,7 @@ def test_nothing_is_lost_or_doubled_when_the_history_is_killed_at_random_points(
             assert row.alarms + len(record.periodic) + len(found) == told
             assert row.defects_by_class == ({"scratch": len(found)} if found else {})
             for defect in found[:3]:
-                ((_, mask),) = masks(connection, [defect.defect])
+                ((_, mask),) = masks(connection, [defect.number])
                 assert len(mask.runs) > 0
             (span,) = spans(connection, row.passage)
             assert (span.lines, row.inspected_mm) == (256 * told, 256.0 * told)
@@ -188,5 +188,5 @@ def test_a_new_journal_is_a_gap_and_its_coils_are_others(start_service, history_
         newer, older = coils(connection)
         assert (older.coil, newer.coil) == ("C1", "C1")
         assert (older.passed_mm, newer.passed_mm) == (9 * 256.0, 4 * 256.0)
-        names = [{d.name for d in defects(connection, [row.passage])} for row in (newer, older)]
+        names = [{d.defect.id for d in defects(connection, [row.passage])} for row in (newer, older)]
         assert names[0] < names[1]  # named alike on the wire, kept apart here

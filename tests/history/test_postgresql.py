@@ -81,8 +81,8 @@ def test_postgresql_holds_what_sqlite_holds(server, tmp_path):
 
     with writing(server) as engine, engine.begin() as connection:
         (found,) = defects(connection, [coils(connection)[0].passage], "scratch", limit=1)
-        label(connection, str(found.defect), LabelVerdict.WRONG_CLASS, "dent", "eva")
-        label(connection, str(found.defect), LabelVerdict.NOT_A_DEFECT, None, "eva")
+        label(connection, str(found.number), LabelVerdict.WRONG_CLASS, "dent", "eva")
+        label(connection, str(found.number), LabelVerdict.NOT_A_DEFECT, None, "eva")
     with reading(server) as connection:
         assert export_labels(connection, tmp_path / "labels.csv") == 1
     assert "not-a-defect,scratch,," in (tmp_path / "labels.csv").read_text()

@@ -81,7 +81,7 @@ def test_a_coil_id_that_comes_again_is_another_passage_with_its_own_defects(url)
     with reading(url) as connection:
         rows = coils(connection, "C1")
         assert len(rows) == 4
-        numbers = [defects(connection, [row.passage])[0].defect for row in rows]
+        numbers = [defects(connection, [row.passage])[0].number for row in rows]
         assert len(set(numbers)) == 4
         newest, older = passages_of(connection, "C1")
         assert ([row.service for row in newest], older) == (["svc", "bottom"], 2)
@@ -140,10 +140,10 @@ def test_pages_by_key_give_every_defect_once_and_in_order(url):
         pages, after = [], None
         while page := defects(connection, numbers, after=after, limit=7):
             pages.append(page)
-            after = page[-1].defect
+            after = page[-1].number
         found = [d for page in pages for d in page]
         assert found == defects(connection, numbers, limit=1000)
-        assert len({d.defect for d in found}) == 51
+        assert len({d.number for d in found}) == 51
         assert defects(connection, numbers, "dent") == []
         assert [d.passage for d in found] == sorted(d.passage for d in found)
         with pytest.raises(HistoryError, match="--after 99999 is no defect"):
@@ -158,7 +158,7 @@ def test_the_oldest_coils_expire_by_age_and_by_room_and_their_labels_stay(url):
         with engine.begin() as connection:
             oldest = coils(connection)[-1]
             name = defects(connection, [oldest.passage])[0]
-            label(connection, str(name.defect), LabelVerdict.NOT_A_DEFECT, None, "eva")
+            label(connection, str(name.number), LabelVerdict.NOT_A_DEFECT, None, "eva")
             later_ns = oldest.begun_unix_ns + 2 * 86_400 * 10**9
             assert expire_step(connection, KeepSettings(days=3.0)) is None
             gone = []
@@ -167,7 +167,7 @@ def test_the_oldest_coils_expire_by_age_and_by_room_and_their_labels_stay(url):
             assert gone == ["C1", "C1"]
             assert len(coils(connection)) == 1  # the newest is being written
             (said,) = newest_labels(connection)
-            assert (said.coil, said.name, said.who) == ("C1", name.name, "eva")
+            assert (said.coil, said.name, said.who) == ("C1", name.defect.id, "eva")
             left = {"defect": 2, "mask": 3, "span": 3, "alarm": 1, "class_count": 1}
             left |= {"strip_width": 1, "roll_mark": 1, "roll_mark_defect": 4}
             for table, rows in left.items():

@@ -59,7 +59,10 @@ def stored_facts(url):
         for row in coils(connection):
             instances = defects(connection, [row.passage])
             of = [
-                (d.name, d.state, d.along_mm, d.more, [m.runs.tolist() for _, m in masks(connection, [d.defect])])
+                (
+                    *(d.defect.id, d.state, d.defect.box.along_mm, d.more),
+                    [mask.runs.tolist() for _, mask in masks(connection, [d.number])],
+                )
                 for d in instances
             ]
             sums = row.passed_mm, row.inspected_mm, row.missed_mm, row.unrecorded_mm, row.alarms, row.config
