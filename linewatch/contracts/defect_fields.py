@@ -6,6 +6,7 @@ interval takes two columns.
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
+from enum import Enum
 from operator import attrgetter
 from typing import Annotated, Any, Final, get_args, get_origin, get_type_hints
 
@@ -65,6 +66,7 @@ DEFECT_FIELDS: Final = tuple(_declared())
 PASSAGE_FIELDS: Final = ("coil", "side", "camera")
 """Fields in which all defects of a passage agree: tables of one passage leave them out."""
 
+_ENUMERATIONS: Final = tuple(field for field in DEFECT_FIELDS if issubclass(field.kind, Enum))
 _OF_DEFECT: Final = attrgetter(*(field.path for field in DEFECT_FIELDS))
 _OF_RECORD: Final = attrgetter(*(field.name for field in DEFECT_FIELDS))
 
@@ -81,10 +83,13 @@ def flat_of(record: Any) -> dict[str, Any]:
 
 def from_flat(values: Mapping[str, Any]) -> Defect:
     """The defect of the values by name; enumerations may be given as their strings. The inverse of `to_flat`."""
-    known = {field.name: _value(field, values[field.name]) for field in DEFECT_FIELDS}
+    known = dict(values)
+    for field in _ENUMERATIONS:
+        known[field.name] = field.kind(known[field.name])
     scores = sorted(known["class_scores"].items(), key=lambda one: (-one[1], one[0]))
+    known["class_scores"] = tuple(scores)
     box = StripBox(known.pop("across_mm"), known.pop("along_mm"))
-    return Defect(**known | {"class_scores": tuple(scores), "box": box})
+    return Defect(**known, box=box)
 
 
 def to_columns(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -104,7 +109,3 @@ def from_columns(columns: Mapping[str, Any]) -> dict[str, Any]:
 
 def _by_name(values: tuple[Any, ...]) -> dict[str, Any]:
     return dict(zip((field.name for field in DEFECT_FIELDS), values, strict=True))
-
-
-def _value(field: DefectField, value: Any) -> Any:
-    return None if value is None and field.nullable else field.kind(value)

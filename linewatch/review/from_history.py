@@ -28,7 +28,7 @@ _ROWS_AT_ONCE: Final = 20_000
 
 
 @dataclass(frozen=True, slots=True)
-class InHistory:
+class CoilInHistory:
     """A coil of a history's database: by its id, or by the number of the passage that `linewatch coils` lists.
 
     Reading raises HistoryError when the database cannot be read or does not hold it, and when the id came again: then

@@ -207,4 +207,5 @@ def test_a_history_of_before_is_brought_up_to_date_with_what_it_holds(url):
 
 def test_the_migrations_make_the_tables_that_the_program_uses(url):
     with writing(url) as engine, engine.connect() as connection:
-        assert compare_metadata(MigrationContext.configure(connection), METADATA) == []
+        missing = compare_metadata(MigrationContext.configure(connection), METADATA)
+    assert missing == [], "write a migration: linewatch/history/migrations/versions"
