@@ -6,10 +6,13 @@ pixel plus its configured offset). Intervals are half-open.
 
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Annotated
 
 import numpy as np
+from pydantic import Field
 
 from linewatch.contracts.alarm import Alarm, AlarmNotice
+from linewatch.contracts.bounds import Count, Score, Severity
 from linewatch.contracts.coil import CoilData, Passage
 from linewatch.contracts.frame import Cause, PositionFault
 from linewatch.contracts.prediction import Timing
@@ -68,29 +71,55 @@ class Extent(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Defect:
-    """One physical defect instance, merged over tiles and frames; the whole of it as known so far."""
+    """One physical defect instance, merged over tiles and frames; the whole of it as known so far.
+
+    Its fields are declared here and nowhere else: the wire's body, the history's columns and the tables of reports
+    derive from them by `contracts.defect_fields`. A `Field` holds the bounds and the description on the wire.
+    """
 
     id: str  # stable; made of coil, side, camera, line and column where it was first seen
     coil: str
     side: str
     camera: str
     defect_class: str
-    confidence: float  # the class's score, 0..1, weighted by area over the tiles that it covers
-    peak: float  # highest defect probability in it, 0..1
+    confidence: Score  # the class's score, weighted by area over the tiles that it covers
+    peak: Annotated[Score, Field(description="highest defect probability in it")]
     box: StripBox
-    area_mm2: float
-    edge_mm: float | None  # from the nearest strip edge that was seen; None when none was
+    area_mm2: Annotated[float, Field(ge=0)]
+    edge_mm: Annotated[float | None, Field(description="from the nearest strip edge that was seen; null when none was")]
     extent: Extent
-    frames: int  # that it spans
-    class_scores: tuple[tuple[str, float], ...] = ()  # the highest ones, weighted alike, highest first
-    length_mm: float = 0.0  # of the rectangle with its second moments, whatever way it lies
-    width_mm: float = 0.0
-    orientation_deg: float = 0.0  # of the length from the rolling direction, (-90, 90]; see `geometry.moments`
-    contrast: float | None = None  # mean gray less that of the steel around it, -1..1; None when no steel was seen
-    part_of: str | None = None  # the defect's first part, where it is so long that it was closed in parts
-    severity: int | None = None  # 1 (hardly seen) .. 5 (never delivered) by the grading rules; None: not graded
-    tentative: bool = False  # below what its class must reach to be called: it neither grades nor alarms
-    excluded: bool = False  # all of it lies in an excluded end of the coil: it neither grades nor alarms
+    frames: Annotated[Count, Field(description="that it spans")]
+    # The highest scores, weighted alike, highest first.
+    class_scores: Annotated[tuple[tuple[str, Score], ...], Field(description="of the most likely classes")] = ()
+    length_mm: Annotated[
+        float,
+        Field(ge=0, description="of the rectangle with the outline's second moments, whatever way it lies"),
+    ] = 0.0
+    width_mm: Annotated[float, Field(ge=0)] = 0.0
+    orientation_deg: Annotated[  # see `geometry.moments`
+        float,
+        Field(
+            gt=-90, le=90, description="of the length: 0 along the strip, 90 across; positive: across grows with along"
+        ),
+    ] = 0.0
+    contrast: Annotated[
+        Annotated[float, Field(ge=-1, le=1)] | None,
+        Field(description="mean gray less that of the steel around it, of full scale; null when not known"),
+    ] = None
+    part_of: Annotated[str | None, Field(description="first part of a defect so long that it is closed in parts")] = (
+        None
+    )
+    severity: Annotated[Severity | None, Field(description="by the grading rules; null: not graded")] = None
+    tentative: Annotated[
+        bool,
+        Field(
+            description="below what its class must reach to be called (`[decision] operating_point`): it neither "
+            "grades nor alarms"
+        ),
+    ] = False
+    excluded: Annotated[bool, Field(description="all of it lies in an excluded end: it neither grades nor alarms")] = (
+        False
+    )
 
 
 @dataclass(frozen=True, slots=True)

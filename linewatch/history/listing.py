@@ -5,11 +5,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from linewatch.contracts.defect_fields import PASSAGE_FIELDS, to_flat
 from linewatch.history.queries import CoilRow, DefectRow, GapRow
 
 
@@ -73,7 +75,7 @@ def defects_json(
 
     images: by defect; then each defect has an `image`, a path or null.
     """
-    defects = [asdict(row) for row in rows]
+    defects = [_defect_json(row) for row in rows]
     for defect in defects if images is not None else ():
         path = images.get(defect["defect"]) if images else None
         defect["image"] = None if path is None else str(path)
@@ -84,6 +86,12 @@ def defects_json(
         "after": _after(rows, limit),
     }
     return json.dumps(page, indent=1)
+
+
+def _defect_json(row: DefectRow) -> dict[str, Any]:
+    values = to_flat(row.defect)
+    named = {"defect": row.number, "passage": row.passage, "name": values.pop("id"), "state": row.state}
+    return named | {name: value for name, value in values.items() if name not in PASSAGE_FIELDS} | {"more": row.more}
 
 
 def defects_table(
@@ -101,19 +109,19 @@ def defects_table(
     if images is not None:
         table.add_column("image", no_wrap=True)
     for row in rows:
-        coil = named[row.passage]
+        coil, defect = named[row.passage], row.defect
         table.add_row(
-            str(row.defect),
+            str(row.number),
             coil.side,
             coil.camera,
-            f"{row.defect_class} (tentative)" if row.tentative else row.defect_class,
-            f"{row.confidence:.2f}",
-            f"{row.along_mm[0] / 1000:.3f} to {row.along_mm[1] / 1000:.3f} m",
-            f"{row.across_mm[0]:.1f} to {row.across_mm[1]:.1f} mm",
-            f"{row.area_mm2:.1f} mm²",
-            "" if row.edge_mm is None else f"{row.edge_mm:.1f} mm",
+            f"{defect.defect_class} (tentative)" if defect.tentative else defect.defect_class,
+            f"{defect.confidence:.2f}",
+            f"{defect.box.along_mm[0] / 1000:.3f} to {defect.box.along_mm[1] / 1000:.3f} m",
+            f"{defect.box.across_mm[0]:.1f} to {defect.box.across_mm[1]:.1f} mm",
+            f"{defect.area_mm2:.1f} mm²",
+            "" if defect.edge_mm is None else f"{defect.edge_mm:.1f} mm",
             row.state,
-            *([_below(images.get(row.defect))] if images is not None else []),
+            *([_below(images.get(row.number))] if images is not None else []),
         )
     notes = []
     if older:
@@ -133,7 +141,7 @@ def _below(image: Path | None) -> str:
 
 
 def _after(rows: Sequence[DefectRow], limit: int) -> int | None:
-    return rows[-1].defect if len(rows) == limit else None
+    return rows[-1].number if len(rows) == limit else None
 
 
 def _metres(length_mm: float) -> str:

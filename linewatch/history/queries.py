@@ -9,8 +9,9 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from linewatch.contracts.alarm import AlarmState
+from linewatch.contracts.defect_fields import PASSAGE_FIELDS, from_columns, from_flat
 from linewatch.contracts.errors import HistoryError
-from linewatch.contracts.verdict import RunMask
+from linewatch.contracts.verdict import Defect, RunMask
 from linewatch.history.tables import ALARM, CLASS_COUNT, COIL, DEFECT, ENGINES, GAP, MASK, SERVICE, SPAN
 from linewatch.wire.schema import decode_runs
 
@@ -50,31 +51,13 @@ class CoilRow:
 
 @dataclass(frozen=True, slots=True)
 class DefectRow:
-    """An instance as it was last told. `defect` is its number, what `linewatch label` takes."""
+    """A defect as the last message about it said. `number` is its number here, which `linewatch label` takes."""
 
-    defect: int
+    number: int
     passage: int
-    name: str
     state: str
-    defect_class: str
-    confidence: float
-    peak: float
-    across_mm: tuple[float, float]
-    along_mm: tuple[float, float]
-    area_mm2: float
-    edge_mm: float | None
-    extent: str
-    frames: int
-    class_scores: dict[str, float]
-    length_mm: float
-    width_mm: float
-    orientation_deg: float
-    contrast: float | None
-    part_of: str | None
-    severity: int | None
-    tentative: bool
-    excluded: bool
-    more: dict[str, Any]  # what a later service tells of it
+    defect: Defect
+    more: dict[str, Any]  # fields of the message that this version has no column for
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,6 +179,8 @@ def defects(
         behind = at.along_begin_mm, after
     found: list[DefectRow] = []
     for number in ordered:
+        passage_columns = connection.execute(sa.select(*(COIL.c[name] for name in PASSAGE_FIELDS)).filter_by(id=number))
+        of_passage = passage_columns.one()._mapping
         wanted = (
             sa.select(DEFECT)
             .where(DEFECT.c.coil_id == number, DEFECT.c.merged_into.is_(None))
@@ -207,7 +192,9 @@ def defects(
         if behind is not None:
             wanted = wanted.where(sa.tuple_(DEFECT.c.along_begin_mm, DEFECT.c.id) > sa.tuple_(*behind))
             behind = None
-        found += [_defect(row) for row in connection.execute(wanted)]
+        for row in connection.execute(wanted):
+            defect = from_flat(from_columns({**row._mapping, **of_passage, "id": row.name}))
+            found.append(DefectRow(row.id, number, row.state, defect, row.more or {}))
         if len(found) >= limit:
             break
     return found
@@ -271,32 +258,4 @@ def _coil(row: Any, counts: dict[str, int], alarms: int) -> CoilRow:
         grade=((row.more or {}).get("grade") or {}).get("grade"),
         defects_by_class=counts,
         alarms=alarms,
-    )
-
-
-def _defect(row: Any) -> DefectRow:
-    return DefectRow(
-        defect=row.id,
-        passage=row.coil_id,
-        name=row.name,
-        state=row.state,
-        defect_class=row.defect_class,
-        confidence=row.confidence,
-        peak=row.peak,
-        across_mm=(row.across_begin_mm, row.across_end_mm),
-        along_mm=(row.along_begin_mm, row.along_end_mm),
-        area_mm2=row.area_mm2,
-        edge_mm=row.edge_mm,
-        extent=row.extent,
-        frames=row.frames,
-        class_scores=row.class_scores,
-        length_mm=row.length_mm,
-        width_mm=row.width_mm,
-        orientation_deg=row.orientation_deg,
-        contrast=row.contrast,
-        part_of=row.part_of,
-        severity=row.severity,
-        tentative=row.tentative,
-        excluded=row.excluded,
-        more=row.more or {},
     )

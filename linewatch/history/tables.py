@@ -4,9 +4,11 @@ Positions are strip millimetres as on the wire; times are Unix nanoseconds. A *c
 one camera: a coil id that comes again is another row.
 """
 
-from typing import Final
+from typing import Any, Final
 
 import sqlalchemy as sa
+
+from linewatch.contracts.defect_fields import DEFECT_FIELDS, PASSAGE_FIELDS, DefectField
 
 METADATA: Final = sa.MetaData(
     naming_convention={
@@ -22,6 +24,26 @@ _Key = sa.BigInteger().with_variant(sa.Integer(), "sqlite")  # SQLite numbers ro
 
 def _of_coil() -> sa.Column[int]:
     return sa.Column("coil_id", _Key, sa.ForeignKey("coil.id", ondelete="CASCADE"), nullable=False)
+
+
+def _defect_columns() -> list[sa.Column[Any]]:
+    """The columns for the fields of a defect, without its id, and without those that it shares with its coil."""
+    made: list[sa.Column[Any]] = []
+    for field in DEFECT_FIELDS:
+        if field.name in ("id", *PASSAGE_FIELDS):
+            continue
+        default = sa.false() if field.kind is bool else None
+        for name in field.columns:
+            made.append(sa.Column(name, _column_type(field), nullable=field.nullable, server_default=default))
+    return made
+
+
+def _column_type(field: DefectField) -> type[sa.types.TypeEngine[Any]]:
+    if issubclass(field.kind, str):  # an enumeration, too
+        return sa.String
+    if field.kind is int:
+        return sa.Integer if field.nullable else sa.BigInteger
+    return {bool: sa.Boolean, float: sa.Double, tuple: sa.Double, dict: sa.JSON}[field.kind]
 
 
 SERVICE: Final = sa.Table(
@@ -115,26 +137,7 @@ DEFECT: Final = sa.Table(
     sa.Column("name", sa.String, nullable=False),  # its id on the wire, unique in its coil
     sa.Column("state", sa.String, nullable=False),
     sa.Column("merged_into", sa.String),  # the name of the instance that it became part of
-    sa.Column("defect_class", sa.String, nullable=False),
-    sa.Column("confidence", sa.Double, nullable=False),
-    sa.Column("peak", sa.Double, nullable=False),
-    sa.Column("across_begin_mm", sa.Double, nullable=False),
-    sa.Column("across_end_mm", sa.Double, nullable=False),
-    sa.Column("along_begin_mm", sa.Double, nullable=False),
-    sa.Column("along_end_mm", sa.Double, nullable=False),
-    sa.Column("area_mm2", sa.Double, nullable=False),
-    sa.Column("edge_mm", sa.Double),
-    sa.Column("extent", sa.String, nullable=False),
-    sa.Column("frames", sa.BigInteger, nullable=False),
-    sa.Column("class_scores", sa.JSON, nullable=False),
-    sa.Column("length_mm", sa.Double, nullable=False),
-    sa.Column("width_mm", sa.Double, nullable=False),
-    sa.Column("orientation_deg", sa.Double, nullable=False),
-    sa.Column("contrast", sa.Double),
-    sa.Column("part_of", sa.String),  # the name of the first part of an instance that was closed for its length
-    sa.Column("severity", sa.Integer),
-    sa.Column("tentative", sa.Boolean, nullable=False, server_default=sa.false()),  # neither grades nor alarms
-    sa.Column("excluded", sa.Boolean, nullable=False, server_default=sa.false()),  # in an excluded end of the coil
+    *_defect_columns(),
     # Some part of its mask had more runs than a message may hold.
     sa.Column("mask_dropped", sa.Boolean, nullable=False, server_default=sa.false()),
     sa.Column("more", sa.JSON),  # fields of the message without a column

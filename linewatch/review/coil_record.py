@@ -26,7 +26,7 @@ def no_masks(_: Defects) -> Collection[str]:
 
 def all_masks(defects: Defects) -> Collection[str]:
     """Every defect's."""
-    ids: list[str] = defects.ids.tolist()
+    ids: list[str] = defects["id"].tolist()
     return ids
 
 
@@ -94,8 +94,8 @@ class CoilRecord:
 
     def counts(self, *, tentative: bool = False) -> Counter[str]:
         """Physical defects by class that are called, or those that are tentative; one closed in parts counts once."""
-        firsts = self.defects.part_of == None  # noqa: E711 - of each object
-        return Counter(self.defects.classes[firsts & (self.defects.tentative == tentative)].tolist())
+        firsts = self.defects["part_of"] == None  # noqa: E711 - of each object
+        return Counter(self.defects["defect_class"][firsts & (self.defects["tentative"] == tentative)].tolist())
 
 
 def shown_alarms(coil: str, told: Collection[Alarm]) -> tuple[Alarm, ...]:

@@ -23,7 +23,7 @@ class CoilSource(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class InFile:
+class CoilInFile:
     """A verdict file; of it one coil, or all. Reads as `history.verdicts` does."""
 
     path: Path
@@ -45,14 +45,14 @@ def source_of(text: str, database: Callable[[], str], coil: str | None = None) -
     Raises ConfigError for a name that is none. Of the history, needs the extra `history`.
     """
     if not text.startswith(PREFIX):
-        return InFile(Path(text), coil)
-    from linewatch.review.from_history import InHistory
+        return CoilInFile(Path(text), coil)
+    from linewatch.review.from_history import CoilInHistory
 
     named = text.removeprefix(PREFIX)
     if not named.startswith("#"):
         if not named:
             raise ConfigError(f"{text}: names no coil; expected {PREFIX}COIL, or {PREFIX}#PASSAGE")
-        return InHistory(database(), named)
+        return CoilInHistory(database(), named)
     if not named[1:].isdecimal():
         raise ConfigError(f"{text}: expected a number behind #, the passage's in `linewatch coils`")
-    return InHistory(database(), passage=int(named[1:]))
+    return CoilInHistory(database(), passage=int(named[1:]))

@@ -179,7 +179,7 @@ def _grabs(camera: Camera, line: LineSettings) -> Iterator[tuple[StripKey, Grab]
 def _outline(crops: Sequence[_Crop], side: Verdicts, number: int) -> None:
     """Lay the masks of one side over the crops that they reach into."""
     for strip in side.strips:
-        along_mm = strip.record.defects.along_mm
+        along_mm = strip.record.defects["along_mm"]
         for crop in crops:
             if crop.told.strip != strip.key:
                 continue
@@ -188,7 +188,7 @@ def _outline(crops: Sequence[_Crop], side: Verdicts, number: int) -> None:
             begins_mm, ends_mm = along_mm.T
             here = (begins_mm < end_mm) & (ends_mm > crop.along_mm) & (ends_mm > begins_mm)
             for row in np.flatnonzero(here).tolist():
-                name = strip.record.defects.ids[row]
+                name = strip.record.defects["id"][row]
                 if parts := strip.record.masks.get(name):
                     layer = _laid(crop, np.concatenate(parts), *along_mm[row].tolist())
                     subject = strip.owner[row] in subjects

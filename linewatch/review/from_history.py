@@ -20,16 +20,15 @@ from linewatch.history.queries import CoilRow, masks, passage, passage_of_each_c
 from linewatch.history.spans import Coverage
 from linewatch.history.tables import ALARM, COIL, DEFECT, ROLL_MARK, ROLL_MARK_DEFECT, STRIP_WIDTH
 from linewatch.review.coil_record import CoilRecord, Identity, Masked, median_width_mm, no_masks, on_coil, shown_alarms
-from linewatch.review.defect_table import PhysicalDefects, ToldColumns, ToldDefect
+from linewatch.review.defect_table import REPORTED_COLUMNS, PhysicalDefects, ReportedColumns
 from linewatch.wire.decode import alarm_from, grade_from, roll_mark_from
 from linewatch.wire.schema import AlarmMessage, GradeBody, RollMarkMessage, canonical
 
-_SCORES: Final = ToldDefect._fields.index("class_scores")
 _ROWS_AT_ONCE: Final = 20_000
 
 
 @dataclass(frozen=True, slots=True)
-class InHistory:
+class CoilInHistory:
     """A coil of a history's database: by its id, or by the number of the passage that `linewatch coils` lists.
 
     Reading raises HistoryError when the database cannot be read or does not hold it, and when the id came again: then
@@ -74,8 +73,8 @@ class InHistory:
 def read_passage(connection: sa.Connection, number: int, masked: Masked = no_masks) -> CoilRecord:
     """The passage of that number, which there is, as far as it is stored."""
     coil = connection.execute(sa.select(COIL).filter_by(id=number)).one()
-    told, numbers, dropped = _told(connection, number)
-    found = PhysicalDefects.among(coil.coil, coil.side, coil.camera, told)
+    reported, numbers, dropped = _reported(connection, number)
+    found = PhysicalDefects.among(coil.coil, coil.side, coil.camera, reported)
     coverage = _coverage(connection, number)
     reached_mm = [span.along_mm[1] for span in coverage.spans[-1:]]
     ended = coil.ended_unix_ns is not None
@@ -106,22 +105,27 @@ def read_passage(connection: sa.Connection, number: int, masked: Masked = no_mas
     )
 
 
-def _told(connection: sa.Connection, number: int) -> tuple[ToldColumns, dict[str, int], list[str]]:
-    """All that was told, the rows' numbers by name, and the names of those that lack a part of their mask."""
-    told, numbers, dropped = ToldColumns(), dict[str, int](), list[str]()
-    columns: list[Any] = [DEFECT.c[name] for name in ToldDefect._fields]
-    columns[_SCORES] = sa.cast(DEFECT.c.class_scores, sa.Text)
+def _reported(connection: sa.Connection, number: int) -> tuple[ReportedColumns, dict[str, int], list[str]]:
+    """All that was reported, the rows' numbers by id, and the ids of those that lack a part of their mask."""
+    reported, numbers, dropped = ReportedColumns(), dict[str, int](), list[str]()
     of_coil = sa.select(sa.func.min(DEFECT.c.id), sa.func.max(DEFECT.c.id)).filter_by(coil_id=number)
     first, last = connection.execute(of_coil).one()
     # As they lie in the table, which its indices on the coil would keep the database from: that takes twice as long.
-    wanted = sa.select(*columns, DEFECT.c.id, DEFECT.c.mask_dropped).where(DEFECT.c.id.between(first, last))
-    wanted = wanted.where(DEFECT.c.coil_id + 0 == number).order_by(DEFECT.c.id)
+    wanted = sa.select(*map(_column, REPORTED_COLUMNS), DEFECT.c.name, DEFECT.c.id, DEFECT.c.mask_dropped)
+    wanted = wanted.where(DEFECT.c.id.between(first, last), DEFECT.c.coil_id + 0 == number).order_by(DEFECT.c.id)
     for rows in connection.execute(wanted, execution_options={"yield_per": _ROWS_AT_ONCE}).partitions():
-        *values, ids, without = zip(*rows, strict=True)
-        told.add(values)
-        numbers.update(zip(values[0], ids, strict=True))
-        dropped += compress(values[0], without)
-    return told, numbers, dropped
+        *values, ids, row_numbers, without = zip(*rows, strict=True)
+        reported.add(values)
+        numbers.update(zip(ids, row_numbers, strict=True))
+        dropped += compress(ids, without)
+    return reported, numbers, dropped
+
+
+def _column(name: str) -> Any:
+    """The history's column for one of `REPORTED_COLUMNS`."""
+    if name == "class_scores":
+        return sa.cast(DEFECT.c.class_scores, sa.Text)
+    return DEFECT.c.name.label("defect") if name == "id" else DEFECT.c[name]
 
 
 def _masks(

@@ -6,15 +6,17 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from linewatch.contracts.alarm import Alarm
+from linewatch.contracts.defect_fields import flat_of, to_columns
 from linewatch.contracts.errors import ConfigError, JournalError
 from linewatch.contracts.verdict import CoilGrade, CoilState, CoverageSpan, DefectState, RollMark, RunMask
 from linewatch.history.spans import Coverage
 from linewatch.review.coil_record import CoilRecord, Masked, median_width_mm, no_masks, on_coil, shown_alarms
-from linewatch.review.defect_table import PhysicalDefects, ToldColumns, ToldDefect
+from linewatch.review.defect_table import REPORTED_COLUMNS, PhysicalDefects, ReportedColumns
 from linewatch.wire.decode import alarm_from, grade_from, roll_mark_from
 from linewatch.wire.schema import AlarmsLine, CoilLine, DefectLine, VerdictLine
 from linewatch.wire.verdict_file import read_verdicts
@@ -101,8 +103,8 @@ class _Passage:
         self._coverage = Coverage()
         self._edges: tuple[float, float] | None = None
         self._widths: Counter[int] = Counter()
-        self._told = ToldColumns()
-        self._closed: list[ToldDefect] = []  # not yet in those
+        self._reported = ReportedColumns()
+        self._closed: list[tuple[Any, ...]] = []  # reports that are not yet in those columns
         self._open: dict[str, DefectLine] = {}
         self._mask_dropped: set[str] = set()
         self._runs = array("i")  # of all masks, one after the other
@@ -126,9 +128,9 @@ class _Passage:
 
     def record(self, path: Path, masked: Masked) -> CoilRecord:
         first = self._first
-        self._closed += map(_told, self._open.values())
+        self._closed += map(_reported, self._open.values())
         self._take_up()
-        found = PhysicalDefects.among(first.coil, first.side, first.camera, self._told)
+        found = PhysicalDefects.among(first.coil, first.side, first.camera, self._reported)
         return CoilRecord(
             coil=first.coil,
             side=first.side,
@@ -172,7 +174,7 @@ class _Passage:
             self._mask_dropped.add(event.id)
         if event.state is DefectState.CLOSED:
             self._open.pop(event.id, None)
-            self._closed.append(_told(event))
+            self._closed.append(_reported(event))
             if len(self._closed) >= ROWS_AT_ONCE:
                 self._take_up()
         else:
@@ -180,7 +182,7 @@ class _Passage:
 
     def _take_up(self) -> None:
         """Into columns: hundreds of thousands of rows would be gone over by every garbage collection."""
-        self._told.add(zip(*self._closed, strict=True))
+        self._reported.add(zip(*self._closed, strict=True))
         self._closed = []
 
     def _masks(self, wanted: set[str], merged: dict[str, str]) -> dict[str, list[np.ndarray]]:
@@ -194,30 +196,10 @@ class _Passage:
         return dict(parts)
 
 
-def _told(event: DefectLine) -> ToldDefect:
-    return ToldDefect(
-        event.id,
-        event.state,
-        event.merged_into,
-        event.defect_class,
-        event.confidence,
-        event.peak,
-        *event.across_mm,
-        *event.along_mm,
-        event.area_mm2,
-        event.edge_mm,
-        event.extent,
-        event.frames,
-        event.class_scores,
-        event.length_mm,
-        event.width_mm,
-        event.orientation_deg,
-        event.contrast,
-        event.part_of,
-        event.severity,
-        event.tentative,
-        event.excluded,
-    )
+def _reported(event: DefectLine) -> tuple[Any, ...]:
+    """The values of `REPORTED_COLUMNS`."""
+    columns = to_columns(flat_of(event)) | {"state": event.state, "merged_into": event.merged_into}
+    return tuple(columns[name] for name in REPORTED_COLUMNS)
 
 
 def _written(path: Path) -> str:

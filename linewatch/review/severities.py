@@ -38,11 +38,11 @@ class ClassSeverities:
 
     def rate(self, defects: Defects) -> np.ndarray:
         """int8 (n,): 1..5; `NO_SEVERITY`."""
-        names, codes = np.unique(defects.classes.astype(str), return_inverse=True)
+        names, codes = np.unique(defects["defect_class"].astype(str), return_inverse=True)
         of_class = np.array([self.by_class.get(name, UNKNOWN_SEVERITY) for name in names.tolist()], np.int8)
         is_pseudo = np.array([name in self.pseudo for name in names.tolist()], bool)
-        rated = np.where(defects.severity > 0, defects.severity, of_class[codes])
-        return np.where(is_pseudo[codes] | defects.tentative, np.int8(NO_SEVERITY), rated).astype(np.int8)
+        rated = np.where(defects["severity"] > 0, defects["severity"], of_class[codes])
+        return np.where(is_pseudo[codes] | defects["tentative"], np.int8(NO_SEVERITY), rated).astype(np.int8)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -56,7 +56,7 @@ class RatedDefects:
     @classmethod
     def of(cls, defects: Defects, by: ClassSeverities) -> Self:
         severity = by.rate(defects)
-        order = np.lexsort((np.arange(len(defects)), -defects.area_mm2, -severity))
+        order = np.lexsort((np.arange(len(defects)), -defects["area_mm2"], -severity))
         return cls(defects.take(order), severity[order], by)
 
     def __len__(self) -> int:

@@ -108,7 +108,7 @@ def _strip(key: StripKey, record: CoilRecord) -> StripFindings:
 
 def _owners(defects: Defects) -> tuple[str, ...]:
     """Of each defect itself, or where being a part leads to; a ring, which no service tells, ends where it closes."""
-    part_of = {name: first for name, first in zip(defects.ids, defects.part_of, strict=True) if first is not None}
+    part_of = {name: first for name, first in zip(defects["id"], defects["part_of"], strict=True) if first is not None}
 
     def root(name: str) -> str:
         seen = {name}
@@ -117,7 +117,7 @@ def _owners(defects: Defects) -> tuple[str, ...]:
             name = first
         return name
 
-    return tuple(root(name) for name in defects.ids)
+    return tuple(root(name) for name in defects["id"])
 
 
 def _as_one(name: str, parts: list[FoundDefect]) -> FoundDefect:
@@ -145,9 +145,9 @@ def _outlines(record: CoilRecord, whole: np.ndarray, count: int) -> Outlines:
     of it, the box is the outline.
     """
     defects = record.defects
-    boxes_um = np.rint(np.hstack([defects.along_mm, defects.across_mm]) * UM_PER_MM).astype(np.int64)
+    boxes_um = np.rint(np.hstack([defects["along_mm"], defects["across_mm"]]) * UM_PER_MM).astype(np.int64)
     boxes_um[:, 1::2] = np.maximum(boxes_um[:, 1::2], boxes_um[:, 0::2] + 1)
-    parts = [() if name in record.mask_dropped else record.masks.get(name, ()) for name in defects.ids]
+    parts = [() if name in record.mask_dropped else record.masks.get(name, ()) for name in defects["id"]]
     masked = np.array([bool(those) for those in parts], bool)
     of, rungs = np.flatnonzero(~masked), boxes_um[~masked]
     if masked.any():

@@ -4,8 +4,9 @@ from dataclasses import fields
 
 from linewatch.contracts.alarm import Alarm, AlarmCommand
 from linewatch.contracts.coil import CoilData
+from linewatch.contracts.defect_fields import flat_of, from_flat
 from linewatch.contracts.record import Record
-from linewatch.contracts.verdict import CoilGrade, Defect, GradeReason, RollMark, RollSuspect, StripBox
+from linewatch.contracts.verdict import CoilGrade, Defect, GradeReason, RollMark, RollSuspect
 from linewatch.wire.schema import (
     AlarmBody,
     AlarmMessage,
@@ -32,30 +33,8 @@ def alarm_from(body: AlarmBody) -> Alarm:
 
 
 def defect_from(body: DefectBody) -> Defect:
-    """The defect that a message or a line of a verdict file tells of."""
-    return Defect(
-        id=body.id,
-        coil=body.coil,
-        side=body.side,
-        camera=body.camera,
-        defect_class=body.defect_class,
-        confidence=body.confidence,
-        peak=body.peak,
-        box=StripBox(body.across_mm, body.along_mm),
-        area_mm2=body.area_mm2,
-        edge_mm=body.edge_mm,
-        extent=body.extent,
-        frames=body.frames,
-        class_scores=tuple(sorted(body.class_scores.items(), key=lambda one: (-one[1], one[0]))),
-        length_mm=body.length_mm,
-        width_mm=body.width_mm,
-        orientation_deg=body.orientation_deg,
-        contrast=body.contrast,
-        part_of=body.part_of,
-        severity=body.severity,
-        tentative=body.tentative,
-        excluded=body.excluded,
-    )
+    """Return the defect in a message or verdict line."""
+    return from_flat(flat_of(body))
 
 
 def grade_from(body: GradeBody) -> CoilGrade:

@@ -8,6 +8,7 @@ import numpy as np
 from linewatch.contracts.alarm import Alarm, AlarmNotice
 from linewatch.contracts.coil import CoilData
 from linewatch.contracts.crop import Crop
+from linewatch.contracts.defect_fields import DEFECT_FIELDS, DefectField, to_flat
 from linewatch.contracts.prediction import Timing
 from linewatch.contracts.record import Record
 from linewatch.contracts.verdict import (
@@ -16,7 +17,6 @@ from linewatch.contracts.verdict import (
     CoilState,
     CoverageSpan,
     Decided,
-    Defect,
     DefectEvent,
     RollMark,
     RollSuspect,
@@ -249,36 +249,29 @@ def _span(span: CoverageSpan) -> SpanBody:
 
 
 def _defect(event: DefectEvent, ordinal: int | None, mask: RunMask | None, mask_dropped: bool) -> dict[str, Any]:
-    defect: Defect = event.defect
-    return {
+    values = to_flat(event.defect)
+    return {field.name: _rounded(field, values[field.name]) for field in DEFECT_FIELDS} | {
         "state": event.state,
-        "id": defect.id,
         "ordinal": ordinal,
-        "coil": defect.coil,
-        "side": defect.side,
-        "camera": defect.camera,
-        "defect_class": defect.defect_class,
-        "confidence": _score(defect.confidence),
-        "peak": _score(defect.peak),
-        "across_mm": _interval(defect.box.across_mm),
-        "along_mm": _interval(defect.box.along_mm),
-        "area_mm2": _mm(defect.area_mm2),
-        "edge_mm": None if defect.edge_mm is None else _mm(defect.edge_mm),
-        "extent": defect.extent,
-        "frames": int(defect.frames),
-        "class_scores": {name: _score(score) for name, score in defect.class_scores},
-        "length_mm": _mm(defect.length_mm),
-        "width_mm": _mm(defect.width_mm),
-        "orientation_deg": _angle(defect.orientation_deg),
-        "contrast": None if defect.contrast is None else _score(defect.contrast),
-        "part_of": defect.part_of,
         "merged_into": event.merged_into,
         "mask": MaskBody(first_line=int(mask.first_line), runs=len(mask.runs)) if mask else None,
         "mask_dropped": mask_dropped,
-        "severity": defect.severity,
-        "tentative": defect.tentative,
-        "excluded": defect.excluded,
     }
+
+
+def _rounded(field: DefectField, value: Any) -> Any:
+    """The value as plain JSON types hold it: millimetres and angles by the unit in the name, else a score."""
+    if value is None or field.kind not in (float, int, tuple, dict):
+        return value
+    if field.kind is int:
+        return int(value)
+    if field.kind is tuple:
+        return _interval(value)
+    if field.kind is dict:
+        return {name: _score(score) for name, score in value.items()}
+    if field.name.endswith("_deg"):
+        return _angle(value)
+    return _mm(value) if field.name.endswith(("_mm", "_mm2")) else _score(value)
 
 
 def _defect_line(event: DefectEvent, ordinal: int | None) -> DefectLine:

@@ -14,7 +14,7 @@ from archive_writer import at_every_event
 from decisions import LINES, coil_notice, crop, defect_event, verdict
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from test_recorder import store, told
+from stored_coils import messages_of, store_messages
 
 from linewatch.config.history import ImageSettings, KeepSettings
 from linewatch.contracts.errors import HistoryError
@@ -55,7 +55,7 @@ def engine(url):
         sequencer = Sequencer(1)
         for _ in range(3):
             events = tuple(defect_event(n) for n in range(4))
-            store(opened, told(coil_notice(CoilState.STARTED), verdict(0, events), sequencer=sequencer))
+            store_messages(opened, messages_of(coil_notice(CoilState.STARTED), verdict(0, events), sequencer=sequencer))
         yield opened
 
 

@@ -4,11 +4,11 @@ import os
 import signal
 import sqlite3
 import threading
-import time
 
 import pytest
 import sqlalchemy as sa
-from test_recorder import a_coil, look, store
+from history_process import stored_frames, wait_for
+from stored_coils import coil_messages, store_messages, stored_facts
 
 from linewatch.config.history import HistorySettings
 from linewatch.contracts.errors import HistoryError
@@ -49,7 +49,7 @@ def test_a_file_that_is_no_database(url, file):
 
 def test_a_damaged_file(url, file):
     with writing(url) as engine:
-        store(engine, a_coil(Sequencer(1)))
+        store_messages(engine, coil_messages(Sequencer(1)))
     raw = bytearray(file.read_bytes())
     raw[4096:] = os.urandom(len(raw) - 4096)
     file.write_bytes(raw)
@@ -107,7 +107,7 @@ def test_a_locked_file_is_named_as_such(url, file, monkeypatch):
 
 @pytest.mark.parametrize("trouble", ["locked", "full"])
 def test_what_cannot_be_written_for_a_while_is_written_afterwards(
-    trouble, start_service, history_of, monkeypatch, file
+    trouble, start_service, history_of, monkeypatch, file, url
 ):
     """The disk is as full as SQLite's own bound on a file makes it: the same error, from the same place."""
     monkeypatch.setattr("linewatch.history.database.BUSY_S", 0.1)
@@ -123,24 +123,24 @@ def test_what_cannot_be_written_for_a_while_is_written_afterwards(
     said = []
     monkeypatch.setattr("linewatch.history.run.log.error", lambda event, **more: said.append(more.get("error", event)))
     service = start_service()
-    settings: HistorySettings = history_of(service, database=f"sqlite:///{file}")
+    settings: HistorySettings = history_of(service, database=url)
 
     def mill():
         try:
             service.tell("coil started")
             service.tell("frames 3 3")
-            wait(lambda: file.exists() and _has_tables(file) and frames_in(file) == 3)
+            wait_for(lambda: stored_frames(url) == 3)
             full.set()
             other = sqlite3.connect(file, isolation_level=None)
             if trouble == "locked":
                 other.execute("BEGIN IMMEDIATE")
             service.tell("frames 200 300")
-            wait(lambda: len(said) >= 2)
+            wait_for(lambda: len(said) >= 2)
             if trouble == "locked":
                 other.execute("ROLLBACK")
             other.close()
             full.clear()
-            wait(lambda: frames_in(file) == 203)
+            wait_for(lambda: stored_frames(url) == 203)
         finally:
             os.kill(os.getpid(), signal.SIGTERM)
 
@@ -159,26 +159,10 @@ def test_what_cannot_be_written_for_a_while_is_written_afterwards(
         assert row.defects_by_class == {"scratch": 203}
 
 
-def wait(condition):
-    deadline = time.monotonic() + 60
-    while not condition() and time.monotonic() < deadline:
-        time.sleep(0.05)
-
-
-def frames_in(file):
-    with sqlite3.connect(file) as look:
-        return look.execute("SELECT sum(frames) FROM coil").fetchone()[0]
-
-
-def _has_tables(file):
-    with sqlite3.connect(file) as look:
-        return look.execute("SELECT count(*) FROM sqlite_master WHERE name = 'label'").fetchone()[0] == 1
-
-
 def test_a_label_that_cannot_be_meant(url, tmp_path):
     sequencer = Sequencer(1)
     with writing(url) as engine:
-        store(engine, [*a_coil(sequencer), *a_coil(sequencer)])
+        store_messages(engine, [*coil_messages(sequencer), *coil_messages(sequencer)])
         with engine.begin() as connection:
             first, second = coils(connection)
             (found,) = defects(connection, [first.passage])
@@ -187,13 +171,13 @@ def test_a_label_that_cannot_be_meant(url, tmp_path):
             for defect, verdict, right, said in (
                 ("99999", wrong, "dent", "no defect '99999' in this history"),
                 ("C9/top/cam1/0.1", wrong, "dent", "no defect"),
-                (found.name, wrong, "dent", f"came more than once, as defects {twin.defect}, {found.defect}"),
-                (str(found.defect), wrong, None, "wrong-class needs --class"),
-                (str(found.defect), wrong, "scratch", "was found as scratch"),
-                (str(found.defect), LabelVerdict.NOT_A_DEFECT, "dent", "takes no --class"),
+                (found.defect.id, wrong, "dent", f"came more than once, as defects {twin.number}, {found.number}"),
+                (str(found.number), wrong, None, "wrong-class needs --class"),
+                (str(found.number), wrong, "scratch", "was found as scratch"),
+                (str(found.number), LabelVerdict.NOT_A_DEFECT, "dent", "takes no --class"),
             ):
                 with pytest.raises(HistoryError, match=said):
                     label(connection, defect, verdict, right, "eva")
             with pytest.raises(HistoryError, match=r"ends in .csv or .jsonl"):
                 export_labels(connection, tmp_path / "labels.xls")
-    assert len(look(url)) == 2
+    assert len(stored_facts(url)) == 2

@@ -9,8 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from history_process import STARTED, start_history, write_config
-from test_exactly_once import stored_frames, wait_for
+from history_process import STARTED, start_history, stored_frames, wait_for, write_config
 
 import linewatch
 from linewatch.config.history import ImageSettings

@@ -7,16 +7,14 @@ import threading
 import time
 
 import sqlalchemy as sa
-from history_process import start_history, write_config
+from history_process import PATIENCE_S, start_history, stored_frames, wait_for, write_config
 
-from linewatch.contracts.errors import HistoryError
 from linewatch.history.database import reading
 from linewatch.history.queries import coils, defects, gaps, masks, spans
 from linewatch.history.tables import ALARM, COIL, DEFECT, MASK
 from linewatch.review.from_history import read_passage
 
 KILLS = 12
-PATIENCE_S = 40.0
 
 
 class _Mill(threading.Thread):
@@ -49,21 +47,6 @@ class _Mill(threading.Thread):
             else:
                 self.service.tell("coil ended")
                 self.ended.append(len(self.passages) - 1)
-
-
-def stored_frames(url):
-    try:
-        with reading(url) as connection:
-            return connection.execute(sa.select(sa.func.sum(COIL.c.frames))).scalar() or 0
-    except HistoryError:  # it is not made yet
-        return 0
-
-
-def wait_for(condition):
-    deadline = time.monotonic() + PATIENCE_S
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
 
 
 def test_nothing_is_lost_or_doubled_when_the_history_is_killed_at_random_points(start_service, history_of, tmp_path):
@@ -104,7 +87,7 @@ def test_nothing_is_lost_or_doubled_when_the_history_is_killed_at_random_points(
             assert row.alarms + len(record.periodic) + len(found) == told
             assert row.defects_by_class == ({"scratch": len(found)} if found else {})
             for defect in found[:3]:
-                ((_, mask),) = masks(connection, [defect.defect])
+                ((_, mask),) = masks(connection, [defect.number])
                 assert len(mask.runs) > 0
             (span,) = spans(connection, row.passage)
             assert (span.lines, row.inspected_mm) == (256 * told, 256.0 * told)
@@ -205,5 +188,5 @@ def test_a_new_journal_is_a_gap_and_its_coils_are_others(start_service, history_
         newer, older = coils(connection)
         assert (older.coil, newer.coil) == ("C1", "C1")
         assert (older.passed_mm, newer.passed_mm) == (9 * 256.0, 4 * 256.0)
-        names = [{d.name for d in defects(connection, [row.passage])} for row in (newer, older)]
+        names = [{d.defect.id for d in defects(connection, [row.passage])} for row in (newer, older)]
         assert names[0] < names[1]  # named alike on the wire, kept apart here

@@ -266,19 +266,19 @@ def test_labels_are_exported_with_pictures_and_masks_that_lie_on_them(inspected,
     with writing(settings.database) as engine, engine.begin() as connection:
         (row,) = coils(connection)
         found = defects(connection, [row.passage])
-        for defect in found:
-            label(connection, str(defect.defect), LabelVerdict.NOT_A_DEFECT, None, "eva")
+        for each in found:
+            label(connection, str(each.number), LabelVerdict.NOT_A_DEFECT, None, "eva")
         assert export_labels(connection, out, settings.images.dir) == len(found)
-        kept = pictures(connection, settings.images.dir, row.passage, [defect.name for defect in found])
+        kept = pictures(connection, settings.images.dir, row.passage, [each.defect.id for each in found])
     labels = {told["name"]: told for told in map(json.loads, out.read_text().splitlines())}
     contrasts = []
-    for defect in found:
-        told = labels[defect.name]
-        if defect.name not in kept:
+    for defect in (each.defect for each in found):
+        told = labels[defect.id]
+        if defect.id not in kept:
             assert (told["image"], told["mask"]) == (None, None)
             continue
         image, mask = (cv2.imread(str(tmp_path / told[name]), cv2.IMREAD_UNCHANGED) for name in ("image", "mask"))
-        assert np.array_equal(image, kept[defect.name].read())
+        assert np.array_equal(image, kept[defect.id].read())
         assert mask.shape == image.shape
         assert set(np.unique(mask)) == {0, 255}
         if defect.frames == 1:  # all of it is in the one frame that is shown; a pixel has 0.5 mm2

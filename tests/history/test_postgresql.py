@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 from decisions import crop
-from test_from_history import assert_same
-from test_recorder import a_coil, look, store
+from records import assert_same
+from stored_coils import coil_messages, store_messages, stored_facts
 
 from linewatch.config.history import ImageSettings
 from linewatch.contracts.errors import HistoryError
@@ -71,18 +71,18 @@ def test_postgresql_holds_what_sqlite_holds(server, tmp_path):
         sequencer = Sequencer(1, "abc")
         with writing(url) as engine:
             for _ in range(3):
-                messages = a_coil(sequencer)
-                store(engine, messages[:5])
-                store(engine, messages[5:])
-    assert look(server) == look(file)
+                messages = coil_messages(sequencer)
+                store_messages(engine, messages[:5])
+                store_messages(engine, messages[5:])
+    assert stored_facts(server) == stored_facts(file)
     ours, theirs = (read_passage_of(url) for url in (server, file))
     assert_same(ours, theirs)
     assert len(ours.masks) == 1
 
     with writing(server) as engine, engine.begin() as connection:
         (found,) = defects(connection, [coils(connection)[0].passage], "scratch", limit=1)
-        label(connection, str(found.defect), LabelVerdict.WRONG_CLASS, "dent", "eva")
-        label(connection, str(found.defect), LabelVerdict.NOT_A_DEFECT, None, "eva")
+        label(connection, str(found.number), LabelVerdict.WRONG_CLASS, "dent", "eva")
+        label(connection, str(found.number), LabelVerdict.NOT_A_DEFECT, None, "eva")
     with reading(server) as connection:
         assert export_labels(connection, tmp_path / "labels.csv") == 1
     assert "not-a-defect,scratch,," in (tmp_path / "labels.csv").read_text()
@@ -93,7 +93,7 @@ def test_the_image_archive_on_postgresql(server, tmp_path):
     sequencer = Sequencer(1)
     with writing(server) as engine:
         for _ in range(2):
-            store(engine, a_coil(sequencer), name="pictured")
+            store_messages(engine, coil_messages(sequencer), name="pictured")
         with engine.begin() as connection:
             known = standing_of(connection, "pictured")
             newest = coils(connection)[0].passage

@@ -1,7 +1,6 @@
 """Messages in any order of their topics, in any batches, give the same rows; what is new in a message is kept."""
 
 import random
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,58 +8,22 @@ import sqlalchemy as sa
 from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
-from decisions import LINES, alarm, coil_notice, defect_event, roll_mark, verdict
+from decisions import LINES, coil_notice, defect_event, roll_mark, verdict
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from stored_coils import coil_messages, messages_of, positions_behind, store_messages, stored_facts
 
-from linewatch.client import Position
 from linewatch.config.history import KeepSettings
 from linewatch.contracts.errors import HistoryError
-from linewatch.contracts.verdict import CoilState, DefectState, RollMarkState
+from linewatch.contracts.verdict import CoilState
 from linewatch.history.database import _migrations, reading, writing
 from linewatch.history.labels import LabelVerdict, label, newest_labels
-from linewatch.history.queries import coils, defects, masks, passages_of, spans
+from linewatch.history.queries import coils, defects, passages_of
 from linewatch.history.recorder import Recorder, standing_of
 from linewatch.history.retention import expire_step
 from linewatch.history.tables import COIL, METADATA, SERVICE
-from linewatch.review.from_history import read_passage
-from linewatch.wire.encode import Sequencer, drafts
-from linewatch.wire.schema import DefectMessage, decode
-
-
-def told(*decided, epoch=1, sequencer=None):
-    sequencer = sequencer or Sequencer(epoch, "abc")
-    records = [sequencer.record(draft) for one in decided for draft in drafts(one)]
-    return [decode(r.topic.encode(), r.header, r.payload) for r in records]
-
-
-def a_coil(sequencer):
-    """Started, four frames of which one is missed in part, a defect over two of them, another that merges, ended."""
-    grown = defect_event(1, DefectState.UPDATED, name="C1/top/cam1/0.200")
-    merged = defect_event(2, DefectState.CLOSED, runs=0, name="C1/top/cam1/256.7")
-    merged = type(merged)(merged.state, merged.defect, None, merged_into="C1/top/cam1/0.200")
-    return told(
-        coil_notice(CoilState.STARTED),
-        verdict(0, (defect_event(0),)),
-        verdict(1, (grown, defect_event(1, name="C1/top/cam1/256.7")), (alarm(1),)),
-        verdict(2, (merged,), missed_lines=56),
-        replace(verdict(3), roll_marks=(roll_mark(name="r"),)),
-        replace(
-            coil_notice(CoilState.ENDED, 4.0 * LINES),
-            roll_marks=(replace(roll_mark(RollMarkState.ENDED, "r"), marks=6, defect_ids=("b", "a")),),
-        ),
-        sequencer=sequencer,
-    )
-
-
-def positions_behind(messages):
-    return {m.topic.value: Position(m.epoch, m.sequence + 1) for m in messages}
-
-
-def store(engine, messages, name="svc"):
-    with engine.begin() as connection:
-        recorder = Recorder(standing_of(connection, name))
-        recorder.store(connection, messages, {**standing_of(connection, name).positions, **positions_behind(messages)})
+from linewatch.wire.encode import Sequencer
+from linewatch.wire.schema import DefectMessage
 
 
 @pytest.fixture
@@ -68,28 +31,10 @@ def url(tmp_path):
     return f"sqlite:///{tmp_path / 'h.sqlite'}"
 
 
-def look(url):
-    """All that is asked of a history, without numbers and times."""
-    with reading(url) as connection:
-        found = []
-        for row in coils(connection):
-            instances = defects(connection, [row.passage])
-            of = [
-                (d.name, d.state, d.along_mm, d.more, [m.runs.tolist() for _, m in masks(connection, [d.defect])])
-                for d in instances
-            ]
-            sums = row.passed_mm, row.inspected_mm, row.missed_mm, row.unrecorded_mm, row.alarms, row.config
-            record = read_passage(connection, row.passage)
-            rolls = [(mark.state, mark.marks) for mark in record.roll_marks], sorted(record.periodic)
-            seen = record.strip_mm, record.width_mm, rolls
-            found.append((row.coil, sums, row.defects_by_class, of, spans(connection, row.passage), seen))
-        return found
-
-
 def test_a_coil_is_stored_with_all_that_was_told_of_it(url):
     with writing(url) as engine:
-        store(engine, a_coil(Sequencer(1, "abc")))
-    ((coil, sums, counts, instances, stretches, seen),) = look(url)
+        store_messages(engine, coil_messages(Sequencer(1, "abc")))
+    ((coil, sums, counts, instances, stretches, seen),) = stored_facts(url)
     assert seen == ((10.0, 790.0), 780.0, ([("ended", 6)], sorted(["a", "b", *roll_mark().defect_ids])))
     assert coil == "C1"
     assert sums == (4.0 * LINES, 4.0 * LINES - 56, 56.0, 0.0, 1, "abc")
@@ -110,10 +55,10 @@ def test_a_coil_is_stored_with_all_that_was_told_of_it(url):
 @given(seed=st.integers(0, 2**32))
 def test_neither_batches_nor_the_order_of_topics_change_what_is_stored(seed, tmp_path_factory):
     dice, sequencer = random.Random(seed), Sequencer(1, "abc")
-    messages = [*a_coil(sequencer), *a_coil(sequencer)]
+    messages = [*coil_messages(sequencer), *coil_messages(sequencer)]
     at_once = f"sqlite:///{tmp_path_factory.mktemp('a') / 'h.sqlite'}"
     with writing(at_once) as engine:
-        store(engine, messages)
+        store_messages(engine, messages)
     waiting = {topic: [m for m in messages if m.topic == topic] for topic in {m.topic for m in messages}}
     in_parts = f"sqlite:///{tmp_path_factory.mktemp('b') / 'h.sqlite'}"
     with writing(in_parts) as engine:
@@ -123,20 +68,20 @@ def test_neither_batches_nor_the_order_of_topics_change_what_is_stored(seed, tmp
                 count = dice.randint(0, len(waiting[topic]))
                 batch += waiting[topic][:count]
                 del waiting[topic][:count]
-            store(engine, batch)
-    assert sorted(look(in_parts), key=str) == sorted(look(at_once), key=str)
+            store_messages(engine, batch)
+    assert sorted(stored_facts(in_parts), key=str) == sorted(stored_facts(at_once), key=str)
 
 
 def test_a_coil_id_that_comes_again_is_another_passage_with_its_own_defects(url):
     sequencer = Sequencer(1)
     with writing(url) as engine:
-        store(engine, [*a_coil(sequencer), *a_coil(sequencer)])
-        store(engine, a_coil(Sequencer(2)))
-        store(engine, a_coil(Sequencer(1)), name="bottom")
+        store_messages(engine, [*coil_messages(sequencer), *coil_messages(sequencer)])
+        store_messages(engine, coil_messages(Sequencer(2)))
+        store_messages(engine, coil_messages(Sequencer(1)), name="bottom")
     with reading(url) as connection:
         rows = coils(connection, "C1")
         assert len(rows) == 4
-        numbers = [defects(connection, [row.passage])[0].defect for row in rows]
+        numbers = [defects(connection, [row.passage])[0].number for row in rows]
         assert len(set(numbers)) == 4
         newest, older = passages_of(connection, "C1")
         assert ([row.service for row in newest], older) == (["svc", "bottom"], 2)
@@ -148,7 +93,7 @@ def test_a_field_that_this_version_has_no_column_for_is_kept(url):
     class Later(DefectMessage):
         roll_mark: str | None = None
 
-    messages = a_coil(Sequencer(1))
+    messages = coil_messages(Sequencer(1))
     messages = [
         Later.model_validate({**m.model_dump(), "roll_mark": "stand 4"}) if isinstance(m, DefectMessage) else m
         for m in messages
@@ -157,8 +102,8 @@ def test_a_field_that_this_version_has_no_column_for_is_kept(url):
         m for m in messages if not isinstance(m, Later) or m.mask is None or setattr(m, "_runs", _runs()) is None
     ]
     with writing(url) as engine:
-        store(engine, messages)
-    ((_, _, _, ((_, _, _, more, _),), _, _),) = look(url)
+        store_messages(engine, messages)
+    ((_, _, _, ((_, _, _, more, _),), _, _),) = stored_facts(url)
     assert more == {"roll_mark": "stand 4"}
 
 
@@ -167,36 +112,38 @@ def _runs():
 
 
 def test_what_another_process_has_stored_is_not_stored_again(url):
-    messages = a_coil(Sequencer(1))
+    messages = coil_messages(Sequencer(1))
     with writing(url) as engine:
         with engine.begin() as connection:
             late = Recorder(standing_of(connection, "svc"))
-        store(engine, messages[:3])
+        store_messages(engine, messages[:3])
         with pytest.raises(sa.exc.IntegrityError), engine.begin() as connection:  # both believe to be the first
             late.store(connection, messages[:3], positions_behind(messages[:3]))
         with engine.begin() as connection:
             late = Recorder(standing_of(connection, "svc"))
-        store(engine, messages[3:5])
+        store_messages(engine, messages[3:5])
         with pytest.raises(HistoryError, match="another process stores"), engine.begin() as connection:
             late.store(connection, messages[3:5], positions_behind(messages[3:5]))
-    assert look(url)[0][2] == {"scratch": 1}
+    assert stored_facts(url)[0][2] == {"scratch": 1}
 
 
 def test_pages_by_key_give_every_defect_once_and_in_order(url):
     sequencer = Sequencer(1)
     events = [defect_event(i % 7, name=f"C1/top/cam1/{i}.1") for i in range(50)]
     with writing(url) as engine:
-        store(engine, told(coil_notice(CoilState.STARTED), verdict(0, tuple(events)), sequencer=sequencer))
-        store(engine, a_coil(Sequencer(1)), name="bottom")
+        store_messages(
+            engine, messages_of(coil_notice(CoilState.STARTED), verdict(0, tuple(events)), sequencer=sequencer)
+        )
+        store_messages(engine, coil_messages(Sequencer(1)), name="bottom")
     with reading(url) as connection:
         numbers = [row.passage for row in coils(connection)]
         pages, after = [], None
         while page := defects(connection, numbers, after=after, limit=7):
             pages.append(page)
-            after = page[-1].defect
+            after = page[-1].number
         found = [d for page in pages for d in page]
         assert found == defects(connection, numbers, limit=1000)
-        assert len({d.defect for d in found}) == 51
+        assert len({d.number for d in found}) == 51
         assert defects(connection, numbers, "dent") == []
         assert [d.passage for d in found] == sorted(d.passage for d in found)
         with pytest.raises(HistoryError, match="--after 99999 is no defect"):
@@ -207,11 +154,11 @@ def test_the_oldest_coils_expire_by_age_and_by_room_and_their_labels_stay(url):
     sequencer = Sequencer(1)
     with writing(url) as engine:
         for _ in range(3):
-            store(engine, a_coil(sequencer))
+            store_messages(engine, coil_messages(sequencer))
         with engine.begin() as connection:
             oldest = coils(connection)[-1]
             name = defects(connection, [oldest.passage])[0]
-            label(connection, str(name.defect), LabelVerdict.NOT_A_DEFECT, None, "eva")
+            label(connection, str(name.number), LabelVerdict.NOT_A_DEFECT, None, "eva")
             later_ns = oldest.begun_unix_ns + 2 * 86_400 * 10**9
             assert expire_step(connection, KeepSettings(days=3.0)) is None
             gone = []
@@ -220,7 +167,7 @@ def test_the_oldest_coils_expire_by_age_and_by_room_and_their_labels_stay(url):
             assert gone == ["C1", "C1"]
             assert len(coils(connection)) == 1  # the newest is being written
             (said,) = newest_labels(connection)
-            assert (said.coil, said.name, said.who) == ("C1", name.name, "eva")
+            assert (said.coil, said.name, said.who) == ("C1", name.defect.id, "eva")
             left = {"defect": 2, "mask": 3, "span": 3, "alarm": 1, "class_count": 1}
             left |= {"strip_width": 1, "roll_mark": 1, "roll_mark_defect": 4}
             for table, rows in left.items():
@@ -232,7 +179,7 @@ def test_room_is_bounded(url):
     events = tuple(defect_event(0, runs=2000, name=f"C1/top/cam1/{i}.1") for i in range(2000))
     with writing(url) as engine:
         for _ in range(4):
-            store(engine, told(coil_notice(CoilState.STARTED), verdict(0, events), sequencer=sequencer))
+            store_messages(engine, messages_of(coil_notice(CoilState.STARTED), verdict(0, events), sequencer=sequencer))
         with engine.begin() as connection:
             while expire_step(connection, KeepSettings(max_mb=16)) is not None:
                 pass
@@ -253,11 +200,12 @@ def test_a_history_of_before_is_brought_up_to_date_with_what_it_holds(url):
     with pytest.raises(HistoryError, match=r"is of revision 0001, this linewatch reads .*start its"), reading(url):
         pass
     with writing(url) as engine:
-        store(engine, a_coil(Sequencer(1)))
+        store_messages(engine, coil_messages(Sequencer(1)))
     with reading(url) as connection:
         assert connection.execute(sa.select(COIL.c.journal)).scalars().all() == [3]
 
 
 def test_the_migrations_make_the_tables_that_the_program_uses(url):
     with writing(url) as engine, engine.connect() as connection:
-        assert compare_metadata(MigrationContext.configure(connection), METADATA) == []
+        missing = compare_metadata(MigrationContext.configure(connection), METADATA)
+    assert missing == [], "write a migration: linewatch/history/migrations/versions"

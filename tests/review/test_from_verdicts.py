@@ -56,7 +56,7 @@ def test_lines_of_a_mask_count_on_over_frames(tmp_path: Path) -> None:
 def test_a_file_in_which_two_defects_merge_into_each_other_is_read(tmp_path: Path) -> None:
     one, two = defect("a", 10.0, 100.0), defect("b", 10.0, 120.0)
     events = [opened(one), opened(two), closed(one, "b"), closed(two, "a"), closed(one, "a")]
-    assert read_coil(write(tmp_path / "v.jsonl", [begins(), frame(0, events)])).defects.ids.tolist() == []
+    assert read_coil(write(tmp_path / "v.jsonl", [begins(), frame(0, events)])).defects["id"].tolist() == []
 
 
 def test_the_masks_that_are_asked_for_are_read_and_no_other(tmp_path: Path) -> None:
@@ -66,7 +66,7 @@ def test_the_masks_that_are_asked_for_are_read_and_no_other(tmp_path: Path) -> N
     path = write(tmp_path / "v.jsonl", [begins(), frame(0, events)])
     record = read_coil(path, masked=lambda of: (asked.append(of), ["d1", "d3"])[1])
     assert sorted(record.masks) == ["d1", "d3"]
-    assert [of.ids.tolist() for of in asked] == [[one.id for one in defects]]
+    assert [of["id"].tolist() for of in asked] == [[one.id for one in defects]]
 
 
 def test_what_merged_into_a_defect_that_the_file_does_not_hold_is_all_that_is_known_of_it(tmp_path: Path) -> None:
@@ -87,7 +87,7 @@ def test_the_worst_is_the_most_severe_then_the_largest(tmp_path: Path) -> None:
     path = write(tmp_path / "v.jsonl", [begins(), frame(0, [closed(one) for one in defects])])
     record = read_coil(path)
     rated = RatedDefects.of(record.defects, severities)
-    assert rated.defects.ids.tolist() == ["large sliver", "small sliver", "new", "scratch", "water"]
+    assert rated.defects["id"].tolist() == ["large sliver", "small sliver", "new", "scratch", "water"]
     assert rated.severity[[2, 4]].tolist() == [UNKNOWN_SEVERITY, NO_SEVERITY]
 
 

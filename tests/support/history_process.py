@@ -1,12 +1,20 @@
-"""`linewatch history` in a process of its own."""
+"""`linewatch history` in a process of its own, and what it has stored so far."""
 
 import json
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
-from linewatch.config.history import HistorySettings
+import sqlalchemy as sa
 
+from linewatch.config.history import HistorySettings
+from linewatch.contracts.errors import HistoryError
+from linewatch.history.database import reading
+from linewatch.history.tables import COIL
+
+PATIENCE_S = 40.0
 STARTED: list[subprocess.Popen[bytes]] = []
 
 
@@ -27,3 +35,18 @@ def start_history(config: Path) -> subprocess.Popen[bytes]:
     with config.with_suffix(".log").open("a") as log:
         STARTED.append(subprocess.Popen([sys.executable, "-m", "linewatch.cli", "history", str(config)], stderr=log))
     return STARTED[-1]
+
+
+def stored_frames(url: str) -> int:
+    try:
+        with reading(url) as connection:
+            return connection.execute(sa.select(sa.func.sum(COIL.c.frames))).scalar() or 0
+    except HistoryError:  # it is not made yet
+        return 0
+
+
+def wait_for(condition: Callable[[], object]) -> None:
+    deadline = time.monotonic() + PATIENCE_S
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)

@@ -34,8 +34,8 @@ def found(url: str) -> list[object]:
     with reading(url) as connection:
         (row,) = coils(connection)
         every = defects(connection, [row.passage], limit=10_000)
-        of_masks = {sum(1 for _ in masks(connection, [defect.defect])) for defect in every}
-        return [len(every), len({defect.name for defect in every}), sorted(of_masks), len(gaps(connection))]
+        of_masks = {sum(1 for _ in masks(connection, [found.number])) for found in every}
+        return [len(every), len({found.defect.id for found in every}), sorted(of_masks), len(gaps(connection))]
 
 
 def main(folder: Path, megabytes: str, config: str) -> None:

@@ -36,12 +36,16 @@ class MarkedDefects:
 
     @classmethod
     def of(cls, rated: RatedDefects) -> Self:
-        names, codes, counts = np.unique(rated.defects.classes.astype(str), return_inverse=True, return_counts=True)
+        names, codes, counts = np.unique(
+            rated.defects["defect_class"].astype(str), return_inverse=True, return_counts=True
+        )
         order = np.lexsort((names, -counts))
         place = np.empty(len(names), np.int32)
         place[order] = np.arange(len(names))
         defects = rated.defects
-        return cls(tuple(names[order].tolist()), place[codes], rated.severity, defects.along_mm, defects.across_mm)
+        return cls(
+            tuple(names[order].tolist()), place[codes], rated.severity, defects["along_mm"], defects["across_mm"]
+        )
 
     def __len__(self) -> int:
         return len(self.class_code)

@@ -149,7 +149,7 @@ def _length(span: CoverageSpan) -> float:
 def _class_rows(record: CoilRecord, rated: RatedDefects, marked: MarkedDefects) -> list[ClassRow]:
     counts, tentative = record.counts(), record.counts(tentative=True)
     defects, by = rated.defects, rated.by
-    sides_mm = np.hstack([np.diff(defects.along_mm), np.diff(defects.across_mm), defects.length_mm[:, None]])
+    sides_mm = np.hstack([np.diff(defects["along_mm"]), np.diff(defects["across_mm"]), defects["length_mm"][:, None]])
     longest_mm = sides_mm.max(axis=1)
     rows = []
     for code, name in enumerate(marked.classes):
@@ -163,9 +163,9 @@ def _class_rows(record: CoilRecord, rated: RatedDefects, marked: MarkedDefects) 
                 counts[name],
                 tentative[name],
                 counts[name] / record.length_mm * 1e5 if record.length_mm > 0 else None,
-                float(defects.area_mm2[of].sum()),
+                float(defects["area_mm2"][of].sum()),
                 float(longest_mm[of].max()),
-                float(defects.confidence[of].mean()),
+                float(defects["confidence"][of].mean()),
             )
         )
     return rows

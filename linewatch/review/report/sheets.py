@@ -5,16 +5,14 @@ import io
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from linewatch.contracts.defect_fields import DEFECT_FIELDS, to_columns, to_flat
 from linewatch.contracts.verdict import Defect
 from linewatch.review.coil_record import CoilRecord
 from linewatch.review.severities import RatedDefects
 
-DEFECT_COLUMNS = (
-    *("id", "coil", "side", "camera", "class", "severity_0_to_5", "confidence", "peak"),
-    *("along_begin_mm", "along_end_mm", "across_begin_mm", "across_end_mm", "edge_mm"),
-    *("length_mm", "width_mm", "orientation_deg", "area_mm2", "contrast"),
-    *("extent", "frames", "part_of", "still_open", "tentative", "excluded", "class_scores"),
-)
+HEADINGS = {"defect_class": "class", "severity": "severity_0_to_5"}
+"""Where a heading is not the column's name; the severity is the one by which the report rates."""
+
 SPAN_COLUMNS = ("coil", "first_line", "lines", "along_begin_mm", "along_end_mm", "quality", "cause")
 ALARM_COLUMNS = ("coil", "id", "rule", "state", "latched", "along_mm", "defects", "text")
 
@@ -25,8 +23,9 @@ def write_sheets(record: CoilRecord, rated: RatedDefects, folder: Path) -> None:
     """Write the three tables, the worst defects first. Raises OSError."""
     folder.mkdir(parents=True, exist_ok=True)
     severities = rated.severity.tolist()
+    headings = [HEADINGS.get(name, name) for field in DEFECT_FIELDS for name in field.columns]
     rows = (_defect(one, severity, record) for one, severity in zip(rated.defects, severities, strict=True))
-    _write(folder / "defects.csv", DEFECT_COLUMNS, rows)
+    _write(folder / "defects.csv", [*headings, "still_open"], (row.values() for row in rows))
     _write(
         folder / "spans.csv",
         SPAN_COLUMNS,
@@ -48,7 +47,7 @@ def write_sheets(record: CoilRecord, rated: RatedDefects, folder: Path) -> None:
     )
 
 
-def _write(path: Path, columns: Sequence[str], rows: Iterable[Sequence[Cell]]) -> None:
+def _write(path: Path, columns: Sequence[str], rows: Iterable[Iterable[Cell]]) -> None:
     text = io.StringIO()
     writer = csv.writer(text)
     writer.writerow(columns)
@@ -61,13 +60,10 @@ def _inert(text: str) -> str:
     return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
 
 
-def _defect(defect: Defect, severity: int, record: CoilRecord) -> tuple[Cell, ...]:
-    return (
-        *map(_inert, (defect.id, defect.coil, defect.side, defect.camera, defect.defect_class)),
-        severity,
-        *(defect.confidence, defect.peak, *defect.box.along_mm, *defect.box.across_mm, defect.edge_mm),
-        *(defect.length_mm, defect.width_mm, defect.orientation_deg, defect.area_mm2, defect.contrast),
-        *(defect.extent, defect.frames, _inert(defect.part_of or ""), defect.id in record.still_open),
-        *(defect.tentative, defect.excluded),
-        _inert(" ".join(f"{name}={score:g}" for name, score in defect.class_scores)),
-    )
+def _defect(defect: Defect, severity: int, record: CoilRecord) -> dict[str, Cell]:
+    """The cells by heading."""
+    columns = to_columns(to_flat(defect)) | {"severity": severity, "still_open": defect.id in record.still_open}
+    columns["class_scores"] = " ".join(f"{name}={score:g}" for name, score in defect.class_scores)
+    return {
+        HEADINGS.get(name, name): _inert(value) if isinstance(value, str) else value for name, value in columns.items()
+    }

@@ -55,7 +55,7 @@ def listed_masks(severities: ClassSeverities) -> Masked:
     """The masks that the report draws."""
 
     def of(defects: Defects) -> Collection[str]:
-        listed: list[str] = RatedDefects.of(defects, severities).defects.ids[:LISTED].tolist()
+        listed: list[str] = RatedDefects.of(defects, severities).defects["id"][:LISTED].tolist()
         return listed
 
     return of

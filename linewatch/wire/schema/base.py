@@ -6,6 +6,7 @@ from typing import Annotated, Any, Final, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from linewatch.contracts.bounds import Count, IntervalMm, Score, Severity  # noqa: F401 - also for the modules of topics
 from linewatch.contracts.errors import WireError
 
 SCHEMA_VERSION: Final = 1
@@ -34,10 +35,6 @@ journal.
 DECIDED_TOPICS = (*KEPT_TOPICS, Topic.STATUS)
 """The topics that a consumer gets by default: all but pictures."""
 
-Count = Annotated[int, Field(ge=0)]
-Score = Annotated[float, Field(ge=0, le=1)]
-Severity = Annotated[int, Field(ge=1, le=5, description="1: hardly visible; 5: must never be delivered")]
-IntervalMm = tuple[float, float]
 Version = Annotated[Literal[1], Field(description="version of this schema; a consumer refuses any other")]
 
 

@@ -1,20 +1,19 @@
 """Topic `defect`, and the mask in its payload."""
 
-from typing import Annotated, Literal
+from dataclasses import MISSING
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
-from pydantic import Field, PrivateAttr
+from pydantic import Field, PrivateAttr, create_model
 
+from linewatch.contracts.defect_fields import DEFECT_FIELDS
 from linewatch.contracts.errors import WireError
-from linewatch.contracts.verdict import DefectState, Extent
+from linewatch.contracts.verdict import DefectState
 from linewatch.wire.schema.base import (
     MAX_MASK_RUNS,
     MAX_PAYLOAD_BYTES,
     Count,
-    IntervalMm,
     Message,
-    Score,
-    Severity,
     Timed,
     Topic,
 )
@@ -27,49 +26,27 @@ class MaskBody(Message):
     runs: Annotated[int, Field(ge=0, le=MAX_MASK_RUNS)]
 
 
-class DefectBody(Message):
+if TYPE_CHECKING:
+
+    class _DefectFields(Message):
+        def __getattr__(self, name: str) -> Any: ...
+
+else:  # the fields of `contracts.verdict.Defect` as a flat record: one that is added there is here as well
+    _DefectFields = create_model(
+        "_DefectFields",
+        __base__=Message,
+        **{one.name: (one.annotation, ... if one.default is MISSING else one.default) for one in DEFECT_FIELDS},
+    )
+
+
+class DefectBody(_DefectFields):
     """A step in one defect's life; its figures are those of the whole defect as known so far."""
 
     state: DefectState
-    id: str
     ordinal: Count | None = Field(description="of the frame that brought this step; null at the end of the coil")
-    coil: str
-    side: str
-    camera: str
-    defect_class: str
-    confidence: Score
-    peak: Score = Field(description="highest defect probability in it")
-    across_mm: IntervalMm
-    along_mm: IntervalMm
-    area_mm2: Annotated[float, Field(ge=0)]
-    edge_mm: float | None = Field(description="from the nearest strip edge that was seen; null when none was")
-    extent: Extent
-    frames: Count = Field(description="that it spans")
-    class_scores: dict[str, Score] = Field(default={}, description="of the most likely classes")
-    length_mm: Annotated[float, Field(ge=0)] = Field(
-        default=0.0, description="of the rectangle with the outline's second moments, whatever way it lies"
-    )
-    width_mm: Annotated[float, Field(ge=0)] = 0.0
-    orientation_deg: Annotated[float, Field(gt=-90, le=90)] = Field(
-        default=0.0, description="of the length: 0 along the strip, 90 across; positive: across grows with along"
-    )
-    contrast: Annotated[float, Field(ge=-1, le=1)] | None = Field(
-        default=None, description="mean gray less that of the steel around it, of full scale; null when not known"
-    )
-    part_of: str | None = Field(default=None, description="first part of a defect so long that it is closed in parts")
     merged_into: str | None = Field(description="the defect that this one grew into; only when closed")
     mask: MaskBody | None = Field(description="null when this frame adds nothing; the payload is empty then")
     mask_dropped: bool = Field(default=False, description="there was a mask, of more runs than a message may hold")
-    severity: Severity | None = Field(default=None, description="by the grading rules; null: not graded")
-    tentative: bool = Field(
-        default=False,
-        description="below what its class must reach to be called (`[decision] operating_point`): it neither grades "
-        "nor alarms",
-    )
-    excluded: bool = Field(
-        default=False,
-        description="all of it lies in an excluded end: it neither grades nor alarms",
-    )
 
 
 class DefectMessage(DefectBody, Timed):
