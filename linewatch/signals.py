@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
+THREAD = "signals"
 LONGEST_STOP_S = 5.0
 """A `stop` that hangs, in a camera's driver, does not hold up the end longer."""
 
@@ -24,7 +25,7 @@ def on_end(stop: Callable[[], None]) -> Iterator[None]:
         while os.read(reading, 1):
             stop()
 
-    waiting = threading.Thread(target=wait, name="signals", daemon=True)
+    waiting = threading.Thread(target=wait, name=THREAD, daemon=True)
     before = {}
     with suppress(ValueError):
         for number in (signal.SIGINT, signal.SIGTERM):

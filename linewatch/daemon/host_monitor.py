@@ -11,6 +11,7 @@ from linewatch.contracts.alarm import HostState
 from linewatch.contracts.ports import Clock
 from linewatch.wire.schema import BackendState, BackendStatus
 
+THREAD = "disk"
 LOOK_NS = 250_000_000
 _STALE_NS = 5_000_000_000  # disks that have not answered for so long: nobody knows
 
@@ -28,7 +29,7 @@ class MeasuredDisks:
         self._closed = threading.Event()
 
     def __enter__(self) -> Self:
-        threading.Thread(target=self._watch, name="disk", daemon=True).start()
+        threading.Thread(target=self._watch, name=THREAD, daemon=True).start()
         return self
 
     def __exit__(self, *error: object) -> None:

@@ -9,7 +9,7 @@ from linewatch.contracts.ports import Clock
 from linewatch.daemon.crops import Looks
 from linewatch.daemon.runner import Runner
 from linewatch.daemon.stages.exchange import Exchange
-from linewatch.daemon.topology import CAPTURE, DECIDED_QUEUE, TOPOLOGY
+from linewatch.daemon.topology import CAPTURE
 from linewatch.daemon.totals import Tally
 from linewatch.inference.workload import Workload
 from linewatch.wire.schema import (
@@ -113,16 +113,14 @@ class StatusReport:
             self._window = (now_ns, self._tally.frames, self._tally.tiles)
 
     def _stages(self, silent: tuple[str, ...]) -> tuple[StageStatus, ...]:
-        fill = self._runner.queue_fill()
-        limits = {row.name: row for row in TOPOLOGY}
         return tuple(
             StageStatus(
                 name=name,
                 state=StageState.LATE if name in silent else StageState.TICKING,
                 tick_age_ms=max(0.0, age_s * 1000),
-                deadline_ms=(row := limits[name.partition("-")[0]]).silence_limit_s * 1000,
-                queued=fill.get(row.takes, 0),
-                queue_size=DECIDED_QUEUE if row.takes == "decided" else self._ring.slots,
+                deadline_ms=(row := self._runner.stages[name]).silence_limit_s * 1000,
+                queued=self._runner.queued(row),
+                queue_size=(row.takes and row.takes.size) or self._ring.slots,
                 done=self._tally.frames,
                 dropped=self._tally.frames_overrun if row is CAPTURE else 0,  # no other stage drops
             )

@@ -18,7 +18,8 @@ from linewatch.daemon import runner
 from linewatch.daemon.health import Health
 from linewatch.daemon.service import open_service
 from linewatch.daemon.sources import camera_for
-from linewatch.daemon.topology import CAPTURE, COIL_FILES, EXCHANGE, TICK_S, TOPOLOGY
+from linewatch.daemon.stages.wiring import TICK_S
+from linewatch.daemon.topology import CAPTURE, COIL_FILES, EXCHANGE, TOPOLOGY
 from linewatch.inference.backends.registry import open_backend
 from linewatch.simulation.backends import HungBackend
 from linewatch.wire.schema import StatusMessage
@@ -47,7 +48,9 @@ def test_a_hung_stage_is_known_within_two_seconds() -> None:
 
 def test_a_stage_is_silent_after_its_own_limit() -> None:
     clock = SetClock()
-    health = Health({"capture": 10.0, "engine-0": 1.5}, clock)
+    health = Health(clock)
+    health.expect("capture", 10.0)
+    health.expect("engine-0", 1.5)
     clock.ns = 1_500_000_000
     assert health.silent() == ()
     clock.ns += 1

@@ -10,7 +10,6 @@ from linewatch.contracts.errors import LinewatchError
 from linewatch.daemon.coils.folder import CoilFolder
 from linewatch.daemon.coils.known import CoilBook
 from linewatch.daemon.coils.orders import CoilOrders
-from linewatch.daemon.coils.recorded import CoilScript
 from linewatch.daemon.recipes import Recipes
 from linewatch.wire.encode import coil_data_body
 from linewatch.wire.schema import (
@@ -31,18 +30,20 @@ class CoilDesk:
         self,
         settings: ServiceSettings,
         epoch: int,
+        account: CoilAccount,
+        book: CoilBook,
         recipes: Recipes,
-        script: CoilScript | None,
+        *,
+        recorded: bool,
         reread: Callable[[], ServiceSettings] | None,
         lacking: Callable[[], str | None],
     ) -> None:
-        """script: of a replay, which knows nothing else of coils. reread: the settings as their file has them now;
-        None: there is no file. lacking: why a recipe's engine does not run. Raises JournalError.
+        """recorded: all that is known of coils comes from an earlier run. reread: the settings as their file has them
+        now; None: there is no file. lacking: why a recipe's engine does not run. Raises JournalError.
         """
-        live, script = script is None, script or CoilScript()
-        self.account, self.book = CoilAccount(script.starts), CoilBook(script.told)
-        self._orders = CoilOrders(settings.journal.dir, epoch, self.account, self.book, recipes, anew=not live)
-        self.folder = CoilFolder(settings.coil_data, self._orders.take) if settings.coil_data and live else None
+        self._book = book
+        self._orders = CoilOrders(settings.journal.dir, epoch, account, book, recipes, anew=recorded)
+        self.folder = CoilFolder(settings.coil_data, self._orders.take) if settings.coil_data and not recorded else None
         self._recipes, self._reread, self._lacking = recipes, reread, lacking
 
     def take(self, request: CoilRequest, caller: Caller) -> CoilReply | str:
@@ -87,6 +88,6 @@ class CoilDesk:
             recipe=passage.recipe,
             between_coils=passage.between,
             notes=passage.notes,
-            known=self.book.known,
+            known=self._book.known,
             trouble=self._lacking() or (self.folder.trouble if self.folder else None),
         )

@@ -1,6 +1,8 @@
 """The decision stage: holds the state between frames, and gives each frame's ring slot back."""
 
 from collections.abc import Callable
+from contextlib import suppress
+from queue import Empty
 
 from linewatch.contracts.alarm import AlarmOrder, HostState
 from linewatch.contracts.ports import Clock
@@ -9,12 +11,13 @@ from linewatch.contracts.verdict import Decided
 from linewatch.daemon.crops import Looks
 from linewatch.daemon.orders import Orders
 from linewatch.daemon.recipes import Recipes
+from linewatch.daemon.stages.wiring import END, Wiring
 from linewatch.daemon.totals import Tally
 from linewatch.decision.decide import DecisionState, attend, decide, finish, obey
 
 
-class Deciding:
-    """Predictions and operators' orders in, what was decided out; used by one thread."""
+class DecisionStage:
+    """Used by one thread. Takes predictions and operators' orders, gives what was decided."""
 
     def __init__(
         self,
@@ -37,7 +40,21 @@ class Deciding:
         self._host = host
         self._looks = looks
 
-    def __call__(self, item: Prediction | AlarmOrder) -> tuple[Decided, ...]:
+    def run(self, wiring: Wiring) -> None:
+        """Decide until the source ends, then end the last coil."""
+        (give,) = wiring.gives
+        while not wiring.aborted:
+            wiring.tick()
+            give(*self._attend())
+            with suppress(Empty):
+                item = wiring.take()
+                if item is END:
+                    break
+                give(*self._decide(item))
+        give(*self._finish())
+        wiring.end()
+
+    def _decide(self, item: Prediction | AlarmOrder) -> tuple[Decided, ...]:
         """Decide one frame, whose pixels may change afterwards; or carry out an order between two."""
         if isinstance(item, AlarmOrder):
             self._orders.begin(item)
@@ -50,7 +67,7 @@ class Deciding:
             self._release(item.frame.slot)
         return self._account(decided)
 
-    def attend(self) -> tuple[Decided, ...]:
+    def _attend(self) -> tuple[Decided, ...]:
         """What the time and the host bring; called between items, and while none comes."""
         host = self._host()
         if host is None:
@@ -58,7 +75,7 @@ class Deciding:
         self._state, decided = attend(self._state, host, self._rules.newest)
         return self._account(decided)
 
-    def finish(self) -> tuple[Decided, ...]:
+    def _finish(self) -> tuple[Decided, ...]:
         """The source has ended: the last coil's notice."""
         self._orders.close()
         decided = finish(self._state)

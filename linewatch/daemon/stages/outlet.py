@@ -1,14 +1,16 @@
 """The outlet stage: what was decided is journaled, published and written to the verdict file; and the heartbeat."""
 
 from collections import deque
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import suppress
+from queue import Empty
 
 from linewatch.contracts.alarm import AlarmNotice
 from linewatch.contracts.ports import Clock
 from linewatch.contracts.verdict import Decided, Verdict
 from linewatch.daemon.coils.recorded import CoilTrace
 from linewatch.daemon.crops import Looks
+from linewatch.daemon.stages.wiring import END, Wiring
 from linewatch.journal.journal import Journal
 from linewatch.wire.encode import Sequencer, drafts
 from linewatch.wire.publisher import Publisher
@@ -18,7 +20,7 @@ from linewatch.wire.verdict_file import VerdictFile
 
 
 class Outlet:
-    """Used by one thread, the one that opened `publisher`.
+    """Used by one thread.
 
     Alarms are on disk before anybody hears of them; verdicts follow within the journal's group commit. Any failure to
     write is raised (JournalError): a service that cannot remember does not go on.
@@ -55,7 +57,30 @@ class Outlet:
         self._beat_ns = int(1e9 / heartbeat_hz)
         self._next_beat_ns = clock.now_ns()
 
-    def __call__(self, decided: Decided) -> None:
+    def run(self, wiring: Wiring) -> None:
+        """Bind the publisher on this thread and make known what was decided. The heartbeat goes on behind END, until
+        the end of the service, while consumers are served.
+        """
+        with self._publisher:
+            wiring.opened.set()
+            wait_s = 0.0
+            while not wiring.aborted:
+                with suppress(Empty):
+                    decided = wiring.take(wait_s)
+                    if decided is END:
+                        wiring.drained()
+                    else:
+                        self._publish(decided)
+                wiring.tick()
+                wait_s = self._heartbeat()
+            # Another stage failed: what was decided before that is still journaled and published.
+            with suppress(Empty):
+                while (decided := wiring.take(0.0)) is not END:
+                    self._publish(decided)
+            self._farewell()
+        wiring.drained()
+
+    def _publish(self, decided: Decided) -> None:
         """Make one decision known."""
         decided.timing.published_ns = self._clock.now_ns()
         messages = drafts(decided)
@@ -72,7 +97,7 @@ class Outlet:
             self._verdicts.write(decided)
         self._trace.write(decided)
 
-    def heartbeat(self) -> float:
+    def _heartbeat(self) -> float:
         """Publish the status when it is due, sync the journal when that is, and at most one picture; seconds until the
         next of these.
 
@@ -86,23 +111,14 @@ class Outlet:
         self._show(now_ns)
         return min(0.02, max(0.0, (self._next_beat_ns - now_ns) / 1e9))
 
-    def farewell(self) -> None:
+    def _farewell(self) -> None:
         """Publish the pictures that still wait, and beat a last time."""
         while self._show(self._clock.now_ns(), hurry=True):
             pass
-        self.heartbeat()
+        self._heartbeat()
 
     def _show(self, now_ns: int, *, hurry: bool = False) -> bool:
         crop = self._looks.make(now_ns, hurry=hurry) if self._looks is not None else None
         if crop is not None:
             self._publisher.send(self._sequencer.crop(crop, self._clock.now_ns()))
         return crop is not None
-
-
-@contextmanager
-def open_outlet(publisher: Publisher, make: Callable[[], Outlet]) -> Iterator[Outlet]:
-    """Bind the publisher on the calling thread, and beat a last time before it closes."""
-    with publisher:
-        outlet = make()
-        yield outlet
-        outlet.farewell()
