@@ -16,7 +16,6 @@ from linewatch.contracts.verdict import Quality
 from linewatch.daemon import topology
 from linewatch.daemon.assembly import open_decisions, open_inspection, open_wire
 from linewatch.daemon.coils.recorded import CoilScript
-from linewatch.daemon.notify import Notifier
 from linewatch.daemon.runner import Runner
 from linewatch.daemon.stages.cascade import CascadeStage
 from linewatch.daemon.stages.engine import EngineStage
@@ -24,6 +23,7 @@ from linewatch.daemon.stages.exchange import Exchange
 from linewatch.daemon.totals import Tally
 from linewatch.inference.processor import available_cores
 from linewatch.inference.workload import Workload
+from linewatch.systemd import Notifier
 from linewatch.wire.commands import CommandServer
 from linewatch.wire.endpoints import load_keys
 from linewatch.wire.publisher import Publisher
@@ -93,7 +93,7 @@ class Service:
             before_shed, shed = shed, tuple(map(str, self.workload.shed)) if self.workload else ()
             if shed != before_shed:
                 (log.warning if shed else log.info)("shedding" if shed else "nothing_shed", work=shed)
-            (notifier.ailing if silent else notifier.alive)(self._status_line(silent))
+            (notifier.unhealthy if silent else notifier.alive)(self._status_line(silent))
             watch()
 
         try:

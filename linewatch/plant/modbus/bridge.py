@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable
 from threading import Event, Thread
 
-import sdnotify
 import structlog
 
 from linewatch.client import ClientKeys, Subscriber
@@ -18,6 +17,7 @@ from linewatch.plant.modbus.acknowledge import Acknowledger
 from linewatch.plant.modbus.picture import Picture, StandingAlarm
 from linewatch.plant.modbus.registers import BridgeState, Image
 from linewatch.plant.modbus.server import ModbusServer
+from linewatch.systemd import Notifier
 from linewatch.wire.schema import StatusMessage
 
 ANSWER_TIMEOUT_S = 0.5  # of the service; while it is waited for, nothing is followed
@@ -114,7 +114,7 @@ def run_bridge(settings: ModbusSettings) -> None:
 
 
 async def _serve(settings: ModbusSettings) -> None:
-    loop, stop, notifier = asyncio.get_running_loop(), asyncio.Event(), sdnotify.SystemdNotifier()
+    loop, stop, notifier = asyncio.get_running_loop(), asyncio.Event(), Notifier()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
 
@@ -131,10 +131,10 @@ async def _serve(settings: ModbusSettings) -> None:
         follower.start()
         try:
             log.info("listening", address=settings.listen.address, port=server.port)
-            notifier.notify("READY=1")
+            notifier.ready()
             await _watch(follower, server, stop, notifier)
         finally:
-            notifier.notify("STOPPING=1")
+            notifier.stopping()
             try:
                 follower.stop()
             finally:
@@ -143,9 +143,7 @@ async def _serve(settings: ModbusSettings) -> None:
     log.info("stopped")
 
 
-async def _watch(
-    follower: Follower, server: ModbusServer, stop: asyncio.Event, notifier: sdnotify.SystemdNotifier
-) -> None:
+async def _watch(follower: Follower, server: ModbusServer, stop: asyncio.Event, notifier: Notifier) -> None:
     """Log what changes, and feed the service manager's watchdog while the follower is alive."""
     before: BridgeState | None = None
     while not stop.is_set():
@@ -155,7 +153,7 @@ async def _watch(
             (log.info if expected else log.warning)("service_state", state=state.name.lower())
             before = state
         if time.monotonic() - follower.ticked_s < HUNG_S:
-            notifier.notify(f"WATCHDOG=1\nSTATUS=service {state.name.lower()}, {server.connections} PLCs connected")
+            notifier.alive(f"service {state.name.lower()}, {server.connections} PLCs connected")
         try:
             async with asyncio.timeout(WATCH_S):
                 await stop.wait()
