@@ -20,21 +20,21 @@ from linewatch.config.inference import InferenceSettings
 from linewatch.config.service import ServiceSettings
 from linewatch.config.taxonomy import Taxonomy
 from linewatch.contracts.ports import Backend, Camera, Clock
-from linewatch.daemon.coils.known import CoilBook
-from linewatch.daemon.coils.manager import CoilDesk
-from linewatch.daemon.coils.recorded import CoilScript, CoilTrace
-from linewatch.daemon.crops import Looks
-from linewatch.daemon.host_monitor import Host, MeasuredDisks, fullest_disk
-from linewatch.daemon.orders import Orders
+from linewatch.daemon.alarm_orders import AlarmOrders
+from linewatch.daemon.coils.known import KnownCoilData
+from linewatch.daemon.coils.manager import CoilManager
+from linewatch.daemon.coils.recorded import CoilDataRecorder, RecordedCoilData
+from linewatch.daemon.crops import DefectCrops
+from linewatch.daemon.host_monitor import DiskMonitor, HostMonitor, fullest_disk
 from linewatch.daemon.recipes import Recipes, RuleFiles
 from linewatch.daemon.runner import Runner
 from linewatch.daemon.sources import position_source
 from linewatch.daemon.stages.decision import DecisionStage
-from linewatch.daemon.stages.exchange import Exchange, statuses_of
+from linewatch.daemon.stages.exchange import EngineExchange, statuses_of
 from linewatch.daemon.stages.outlet import Outlet
 from linewatch.daemon.status import StatusReport
 from linewatch.daemon.topology import CAPTURE
-from linewatch.daemon.totals import Tally
+from linewatch.daemon.totals import Totals
 from linewatch.decision.decide import DecisionState
 from linewatch.inference.backends.registry import open_backend, open_backends
 from linewatch.inference.cascade import Cascade
@@ -67,8 +67,7 @@ class Inspection:
     workload: Workload | None  # None: a recording waits, so that nothing is ever shed
     cascade: Cascade
     ring: FrameRing
-    account: CoilAccount
-    book: CoilBook
+    coil_data: KnownCoilData
     admission: Admission
     intake: Intake
 
@@ -79,7 +78,7 @@ def open_inspection(
     camera: Camera,
     workers: int,
     backends: Sequence[Backend],
-    script: CoilScript,
+    recorded: RecordedCoilData,
 ) -> Inspection:
     """Load the engines with the rules that decide by them, and prepare the intake of frames."""
     backends = tuple(backends) or _backends(settings.inference, camera)
@@ -90,34 +89,22 @@ def open_inspection(
     workload = Workload(workers, settings.inference.deadline_ms) if camera.live else None
     cascade = Cascade(engines, settings.inference, settings.line, workload)
     ring = FrameRing(settings.capture.ring_slots, settings.line.frame_lines, settings.line.width_px)
-    account = CoilAccount(script.starts)
-    admission = Admission(settings.line, settings.capture, ring, account)
-    return Inspection(
-        backends,
-        backend,
-        recipes,
-        pool,
-        workload,
-        cascade,
-        ring,
-        account,
-        CoilBook(script.told),
-        admission,
-        Intake(camera, admission, ring),
-    )
+    admission = Admission(settings.line, settings.capture, ring, CoilAccount(recorded.starts))
+    known, intake = KnownCoilData(recorded.entries), Intake(camera, admission, ring)
+    return Inspection(backends, backend, recipes, pool, workload, cascade, ring, known, admission, intake)
 
 
 @dataclass(frozen=True, slots=True)
 class Decisions:
-    """From predictions to what was decided, what is remembered of it, and what may be ordered."""
+    """From predictions to decisions, with the journal and all that operators may order."""
 
     journal: Journal
     standing: Standing
-    exchange: Exchange
-    desk: CoilDesk
-    orders: Orders
-    tally: Tally
-    looks: Looks | None
+    exchange: EngineExchange
+    coils: CoilManager
+    alarm_orders: AlarmOrders
+    totals: Totals
+    crops: DefectCrops | None
     stage: DecisionStage
 
 
@@ -132,54 +119,49 @@ def open_decisions(
     recorded: bool,
     reread: Callable[[], ServiceSettings] | None,
 ) -> Decisions:
-    """Open the journal, and prepare the decision and whoever takes orders about engines, coils and alarms."""
+    """Open the journal, and prepare the decision and what takes orders about engines, coils and alarms."""
     journal = stack.enter_context(Journal(settings.journal, clock.now_ns))
     if journal.recovery.torn_bytes:
         log.warning("journal_recovered", segment=journal.recovery.segment, torn_bytes=journal.recovery.torn_bytes)
     pool, cascade, recipes = inspection.pool, inspection.cascade, inspection.recipes
     standing = Standing(journal.epoch, statuses_of(pool, cascade.lineup), journal.alarms_standing())
 
-    def tell(lineup: Lineup) -> None:
+    def announce(lineup: Lineup) -> None:
         recipes.use(lineup.serial, lineup.engines)
         standing.use(statuses_of(pool, lineup))
 
     def take_up(lineup: Lineup) -> None:
-        tell(lineup)
+        announce(lineup)
         runner.between_frames(partial(cascade.use, lineup))
 
-    exchange = Exchange(pool, cascade, inspection.backends, inspection.backend, settings.inference, take_up, tell)
+    exchange = EngineExchange(
+        pool, cascade, inspection.backends, inspection.backend, settings.inference, take_up, announce
+    )
     exchange.prepare({one.name: one.engines for one in settings.recipe}, wait=not live)
-    desk = CoilDesk(
-        settings,
-        journal.epoch,
-        inspection.account,
-        inspection.book,
-        recipes,
-        recorded=recorded,
-        reread=reread,
-        lacking=lambda: exchange.trouble,
-    )
-    orders = Orders(map(alarm_of, journal.commanded()), runner.order)
+
+    def lacking() -> str | None:
+        return exchange.trouble
+
+    account, known = inspection.admission.coils, inspection.coil_data
+    coils = CoilManager(settings, journal.epoch, account, known, recipes, recorded, reread, lacking)
+    orders = AlarmOrders(map(alarm_of, journal.commanded()), runner.order)
     watched = settings.system_alarms.disks if settings.system_alarms else ()
-    disks = stack.enter_context(MeasuredDisks(partial(fullest_disk, settings.journal.dir, watched), clock))
-    host = Host(
-        clock,
-        disks.fullest,
-        lambda: runner.health.ages_s()[CAPTURE.name],
-        lambda: exchange.backend,
-        lambda: exchange.trouble,
-        live=live,
-    )
-    tally = Tally()
-    looks = Looks(settings.crops, settings.line.across_offset_mm) if settings.crops else None
+    disks = stack.enter_context(DiskMonitor(partial(fullest_disk, settings.journal.dir, watched), clock))
+
+    def silent_s() -> float:
+        return runner.health.ages_s()[CAPTURE.name]
+
+    host = HostMonitor(clock, disks.fullest, silent_s, lambda: exchange.backend, lacking, live=live)
+    totals = Totals()
+    crops = DefectCrops(settings.crops, settings.line.across_offset_mm) if settings.crops else None
     state = DecisionState.initial(alarm_from(body) for body in standing.alarms)
-    stage = DecisionStage(state, recipes, inspection.ring.release, tally, clock, orders, host.look, looks)
-    return Decisions(journal, standing, exchange, desk, orders, tally, looks, stage)
+    stage = DecisionStage(state, recipes, inspection.ring.release, totals, clock, orders, host.read, crops)
+    return Decisions(journal, standing, exchange, coils, orders, totals, crops, stage)
 
 
 @dataclass(frozen=True, slots=True)
 class Wire:
-    """What others hear of the decisions, and the sockets that answer them."""
+    """What publishes decisions, and the sockets that answer consumers and operators."""
 
     publisher: Publisher
     outlet: Outlet
@@ -201,13 +183,13 @@ def open_wire(
     """Open the verdict file, and prepare the sockets, which their stages bind."""
     journal, standing, exchange = decisions.journal, decisions.standing, decisions.exchange
     context = stack.enter_context(zmq.Context())
-    trace = CoilTrace(settings.journal.dir, journal.epoch)
-    stack.enter_context(trace.file)
+    coil_data = CoilDataRecorder(settings.journal.dir, journal.epoch)
+    stack.enter_context(coil_data.file)
     publisher = Publisher(context, settings.wire, keys)
     latencies_ns: deque[int] = deque(maxlen=LATENCIES_KEPT)
-    report = StatusReport(
+    status = StatusReport(
         runner,
-        decisions.tally,
+        decisions.totals,
         inspection.ring,
         standing,
         exchange,
@@ -215,29 +197,37 @@ def open_wire(
         clock,
         inspection.admission.counts,
         position_source(settings),
-        decisions.desk.status,
-        decisions.looks,
+        decisions.coils.status,
+        decisions.crops,
+        started_ns=clock.now_ns(),
     )
     outlet = Outlet(
         journal,
         Sequencer(journal.epoch, inspection.recipes.files.identity),
         publisher,
         standing,
-        report,
+        status,
         clock,
-        heartbeat_hz=settings.wire.heartbeat_hz,
-        verdicts=stack.enter_context(VerdictFile(verdicts)) if verdicts else None,
-        latencies_ns=latencies_ns,
-        settle=decisions.orders.settle,
-        trace=trace,
-        looks=decisions.looks,
+        decisions.alarm_orders.settle,
+        coil_data,
+        decisions.crops,
+        stack.enter_context(VerdictFile(verdicts)) if verdicts else None,
+        latencies_ns,
+        heartbeat_ns=int(1e9 / settings.wire.heartbeat_hz),
+        next_heartbeat_ns=clock.now_ns(),
     )
     server = Server(context, settings.wire, keys, journal, standing.snapshot)
     commands = None
     if settings.wire.commands:
         role = settings.wire.role_without_keys
         commands = CommandServer(
-            context, settings.wire.commands, keys, exchange, decisions.orders, decisions.desk, role_without_keys=role
+            context,
+            settings.wire.commands,
+            keys,
+            exchange,
+            decisions.alarm_orders,
+            decisions.coils,
+            role_without_keys=role,
         )
     return Wire(publisher, outlet, server, commands, latencies_ns)
 

@@ -15,12 +15,12 @@ from linewatch.contracts.ports import Backend, Camera, Clock
 from linewatch.contracts.verdict import Quality
 from linewatch.daemon import topology
 from linewatch.daemon.assembly import open_decisions, open_inspection, open_wire
-from linewatch.daemon.coils.recorded import CoilScript
+from linewatch.daemon.coils.recorded import RecordedCoilData
 from linewatch.daemon.runner import Runner
 from linewatch.daemon.stages.cascade import CascadeStage
 from linewatch.daemon.stages.engine import EngineStage
-from linewatch.daemon.stages.exchange import Exchange
-from linewatch.daemon.totals import Tally
+from linewatch.daemon.stages.exchange import EngineExchange
+from linewatch.daemon.totals import Totals
 from linewatch.inference.processor import available_cores
 from linewatch.inference.workload import Workload
 from linewatch.systemd import Notifier
@@ -33,7 +33,7 @@ from linewatch.wire.server import Server
 log = structlog.get_logger()
 
 WATCH_S = 0.25
-"""How often the main thread looks at the stages' health and feeds the watchdog."""
+"""How often the main thread checks the stages' health and feeds the watchdog."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,15 +41,15 @@ class Service:
     """An opened service. `run` blocks; `stop` may be called from a signal handler or another thread."""
 
     runner: Runner
-    tally: Tally
+    totals: Totals
     publisher: Publisher
     server: Server
     engines: tuple[EngineStatus, ...]
     latencies_ns: deque[int]  # of the newest frames: last line to publication
     workload: Workload | None  # None: nothing is ever shed
     commands: CommandServer | None
-    exchange: Exchange
-    coils: CoilAccount  # `starts` and `announce`: a coil begins, by order of whoever knows
+    exchange: EngineExchange
+    coils: CoilAccount  # `starts`, `announce`: for an input that knows when a coil begins
 
     def stop(self) -> None:
         """End capture; what was captured is still decided and published."""
@@ -67,7 +67,7 @@ class Service:
 
         Raises StageError when a stage failed, WireError when a socket cannot be bound.
         """
-        notifier, ailing = Notifier(), False
+        notifier, unhealthy = Notifier(), False
         missed_lines, missing = 0, False
         shed: tuple[str, ...] = ()
 
@@ -77,22 +77,22 @@ class Service:
             ready()
 
         def look() -> None:
-            nonlocal ailing, missing, missed_lines, shed
+            nonlocal unhealthy, missing, missed_lines, shed
             silent = self.runner.health.silent()
-            if silent and not ailing:
+            if silent and not unhealthy:
                 log.error("stage_silent", stages=silent)
-            elif ailing and not silent:
-                log.info("stages_tick_again")
-            ailing = bool(silent)
-            before, missed_lines = missed_lines, self.tally.lines[Quality.MISSED]
+            elif unhealthy and not silent:
+                log.info("stages_recovered")
+            unhealthy = bool(silent)
+            before, missed_lines = missed_lines, self.totals.lines[Quality.MISSED]
             if missed_lines > before and not missing:
-                log.warning("lines_missed", lines_by_cause=dict(self.tally.lines_by_cause))
+                log.warning("lines_missed", lines_by_cause=dict(self.totals.lines_by_cause))
             elif missed_lines == before and missing:
-                log.info("inspecting_again", lines_by_cause=dict(self.tally.lines_by_cause))
+                log.info("inspection_resumed", lines_by_cause=dict(self.totals.lines_by_cause))
             missing = missed_lines > before
             before_shed, shed = shed, tuple(map(str, self.workload.shed)) if self.workload else ()
             if shed != before_shed:
-                (log.warning if shed else log.info)("shedding" if shed else "nothing_shed", work=shed)
+                (log.warning if shed else log.info)("shedding" if shed else "shedding_ended", work=shed)
             (notifier.unhealthy if silent else notifier.alive)(self._status_line(silent))
             watch()
 
@@ -102,15 +102,15 @@ class Service:
             notifier.stopping()
             log.info(
                 "stopped",
-                frames=self.tally.frames,
-                coverage=round(self.tally.coverage, 6),
-                lines_by_cause=dict(self.tally.lines_by_cause),
+                frames=self.totals.frames,
+                coverage=round(self.totals.coverage, 6),
+                lines_by_cause=dict(self.totals.lines_by_cause),
                 failure=str(self.runner.failure) if self.runner.failure else None,
             )
 
     def _status_line(self, silent: tuple[str, ...]) -> str:
-        tally = self.tally
-        where = f"{tally.coil} {tally.along_mm / 1000:.1f} m, coverage {tally.coverage:.2%}, {tally.quality}"
+        totals = self.totals
+        where = f"{totals.coil} {totals.along_mm / 1000:.1f} m, coverage {totals.coverage:.2%}, {totals.quality}"
         return f"UNHEALTHY, silent: {', '.join(silent)}; {where}" if silent else where
 
 
@@ -122,13 +122,13 @@ def open_service(
     *,
     verdicts: Path | None = None,
     backends: Sequence[Backend] = (),
-    script: CoilScript | None = None,
+    recorded: RecordedCoilData | None = None,
     reread: Callable[[], ServiceSettings] | None = None,
 ) -> Iterator[Service]:
-    """Load engines, open journal and sockets' settings around an opened `camera`; close all in reverse.
+    """Open everything around an opened `camera` but the sockets, which `run` binds; close all in reverse.
 
-    verdicts: also write every decision to this file. backends: by preference, instead of the configured ones. script:
-    of a replay: what is known of the coils; files and orders of earlier runs are left alone. reread: the settings from
+    verdicts: also write every decision to this file. backends: by preference, instead of the configured ones. recorded:
+    all that a replay knows of its coils; files and orders of earlier runs are left alone. reread: the settings from
     the file that they came from. Raises LinewatchErrors.
     """
     cv2.setNumThreads(1)  # a stage is one thread: OpenCV's own would spin beside the engines' after every call
@@ -136,7 +136,7 @@ def open_service(
     workers = settings.inference.workers or available_cores()
     runner = Runner(clock, workers, camera.stop)
     with ExitStack() as stack:
-        inspection = open_inspection(stack, settings, camera, workers, backends, script or CoilScript())
+        inspection = open_inspection(stack, settings, camera, workers, backends, recorded or RecordedCoilData())
         decisions = open_decisions(
             stack,
             settings,
@@ -144,13 +144,13 @@ def open_service(
             runner,
             inspection,
             live=camera.live,
-            recorded=script is not None,
+            recorded=recorded is not None,
             reread=reread,
         )
         wire = open_wire(stack, settings, clock, runner, inspection, decisions, keys, verdicts)
-        exchange, desk = decisions.exchange, decisions.desk
+        exchange, folder = decisions.exchange, decisions.coils.folder
         cascade = CascadeStage(
-            settings.capture, inspection.cascade, exchange, inspection.book, inspection.recipes, clock
+            settings.capture, inspection.cascade, exchange, inspection.coil_data, inspection.recipes, clock
         )
         runner.add(topology.CAPTURE, inspection.intake.frames)
         runner.add(topology.CASCADE, cascade)
@@ -161,11 +161,11 @@ def open_service(
             runner.add(topology.COMMANDS, wire.commands)
         runner.add(topology.ENGINE, EngineStage(inspection.pool, exchange.lose))
         runner.add(topology.EXCHANGE, exchange.work)
-        if desk.folder is not None:
-            runner.add(topology.COIL_FILES, desk.folder.look)
+        if folder is not None:
+            runner.add(topology.COIL_FILES, folder.scan)
         yield Service(
             runner,
-            decisions.tally,
+            decisions.totals,
             wire.publisher,
             wire.server,
             exchange.engines,
@@ -173,5 +173,5 @@ def open_service(
             inspection.workload,
             wire.commands,
             exchange,
-            inspection.account,
+            inspection.admission.coils,
         )

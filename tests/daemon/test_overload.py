@@ -104,7 +104,7 @@ def test_a_failing_engine_costs_its_frames_and_is_told_once(settings: ServiceSet
         summary = replay(settings.model_copy(update={"inference": one}), out=tmp_path / "v.jsonl", backend=backend)
     events = [event["event"] for event in logs]
     assert "engine_failing" in events
-    assert events.count("engine_failing") == events.count("engine_well_again")
+    assert events.count("engine_failing") == events.count("engine_recovered")
     assert set(summary.lines_missed_by_cause) == {"engine"}
     assert 0 < summary.lines_missed_by_cause["engine"] <= 5 * 256
     assert summary.metres == pytest.approx(10.0)

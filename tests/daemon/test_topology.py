@@ -47,7 +47,7 @@ def test_every_thread_of_a_service_is_in_the_topology(settings: ServiceSettings,
 
         def watch() -> None:
             started.update(thread.name for thread in set(threading.enumerate()) - others)
-            if service.tally.frames:
+            if service.totals.frames:
                 service.stop()
 
         service.run(watch=watch)

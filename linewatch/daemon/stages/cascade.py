@@ -11,9 +11,9 @@ from linewatch.config.capture import CaptureSettings
 from linewatch.contracts.frame import Frame
 from linewatch.contracts.ports import Clock
 from linewatch.contracts.tile import Batch, BatchResult
-from linewatch.daemon.coils.known import CoilBook
+from linewatch.daemon.coils.known import KnownCoilData
 from linewatch.daemon.recipes import Recipes
-from linewatch.daemon.stages.exchange import Exchange
+from linewatch.daemon.stages.exchange import EngineExchange
 from linewatch.daemon.stages.wiring import END, TICK_S, Wiring
 from linewatch.inference.cascade import Cascade
 
@@ -25,13 +25,13 @@ class CascadeStage:
         self,
         settings: CaptureSettings,
         cascade: Cascade,
-        exchange: Exchange,
-        book: CoilBook,
+        exchange: EngineExchange,
+        coil_data: KnownCoilData,
         recipes: Recipes,
         clock: Clock,
     ) -> None:
         self._settings, self._cascade, self._exchange = settings, cascade, exchange
-        self._book, self._recipes, self._clock = book, recipes, clock
+        self._coil_data, self._recipes, self._clock = coil_data, recipes, clock
         self._coil = ""
 
     def run(self, wiring: Wiring) -> None:
@@ -66,11 +66,11 @@ class CascadeStage:
     def _feed(self, frame: Frame) -> tuple[Batch, ...]:
         """Return the batches that this frame made ready to run."""
         now_ns = self._clock.now_ns()
-        frame = self._book.attach(frame)
+        frame = self._coil_data.attach(frame)
         if frame.coil != self._coil:
             self._coil = frame.coil
             recipe = self._recipes.files.recipe_of(frame.data)
-            if (lineup := self._exchange.turn(recipe.name if recipe else None)) is not None:
+            if (lineup := self._exchange.recipe_lineup(recipe.name if recipe else None)) is not None:
                 self._cascade.use(lineup)
         edges = None if frame.pixels is None else find_edges(frame.pixels[: frame.valid_lines], self._settings)
         return self._cascade.feed(frame, edges, now_ns)

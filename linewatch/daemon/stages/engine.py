@@ -14,7 +14,7 @@ from linewatch.inference.pool import EnginePool
 log = structlog.get_logger()
 
 LOST_AFTER = 5
-"""Failures of one engine in a row: a device that is gone fails every time, a bad moment once or twice."""
+"""Failures of one engine in a row until it counts as lost. A device that is gone fails always, another fault passes."""
 
 
 class EngineStage:
@@ -42,7 +42,7 @@ class EngineStage:
         """Run a batch; an engine's error is in the result, never raised."""
         result = self._pool.run(worker, batch)
         if (result.error is None) is (batch.engine in self._failing):
-            self._turn(batch.engine, result.error)
+            self._log_change(batch.engine, result.error)
         if result.error is not None or self._failures:
             self._count(batch, result.error)
         return result
@@ -57,11 +57,11 @@ class EngineStage:
         if failures == LOST_AFTER:
             self._lose(batch, str(error))
 
-    def _turn(self, engine: str, error: str | None) -> None:
+    def _log_change(self, engine: str, error: str | None) -> None:
         with self._lock:
             if error is not None and engine not in self._failing:
                 self._failing.add(engine)
                 log.error("engine_failing", engine=engine, error=error)
             elif error is None and engine in self._failing:
                 self._failing.discard(engine)
-                log.info("engine_well_again", engine=engine)
+                log.info("engine_recovered", engine=engine)
