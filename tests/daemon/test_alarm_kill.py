@@ -119,6 +119,12 @@ def _standing(retained: dict[str, dict]) -> dict[str, tuple]:
     return {name: (record["acked_state"], record["shelved_until_unix_ns"]) for name, record in retained.items()}
 
 
+def run_for(service: subprocess.Popen, seconds: float) -> None:
+    """Wait as long as chance wants before the service is killed; it must not end by itself."""
+    with pytest.raises(subprocess.TimeoutExpired):
+        service.wait(seconds)
+
+
 def kill_and_kill(config: Path, operator: Operator, dice: random.Random) -> tuple[list[Snapshot], list[dict]]:
     """Services one after another, each killed while alarms come and go and commands are sent; how things stood, and
     what was heard live."""
@@ -145,12 +151,12 @@ def kill_and_kill(config: Path, operator: Operator, dice: random.Random) -> tupl
             thread.start()
         try:
             if cycle % 6 == 5:
-                time.sleep(dice.uniform(0, 1.5))  # while it starts
+                run_for(service, dice.uniform(0, 1.5))  # while it starts
             else:
                 seen.append(how_things_stand(serve))
-                time.sleep(dice.uniform(0.3, 2.0))
+                run_for(service, dice.uniform(0.3, 2.0))
                 seen.append(how_things_stand(serve))
-                time.sleep(dice.uniform(0, 0.05))
+                run_for(service, dice.uniform(0, 0.05))
         finally:
             service.send_signal(signal.SIGKILL)
             service.wait(60)

@@ -11,6 +11,7 @@ from types import SimpleNamespace
 import pytest
 import zmq
 from bright_strip import write_service
+from waiting import wait_until
 
 from linewatch import cli
 from linewatch.capture.clock import MonotonicClock, PacedCamera
@@ -364,9 +365,10 @@ def test_files_of_level_2_are_taken_or_refused_with_a_reason(service: Running) -
     wanted = {"unit.json": "its unit is missing: write width_mm, in millimetres", "torn.json": "is not JSON"}
     wanted |= {"deep.json": "", "large.json": "larger than 65536 bytes"}
     for name, reason in wanted.items():
-        _wait(lambda name=name: (folder / "rejected" / f"{name}.reason").exists() and not (folder / name).exists())
-        assert reason in (folder / "rejected" / f"{name}.reason").read_text()
-    _wait((folder / "taken" / "later.toml").exists)
+        rejected = folder / "rejected" / f"{name}.reason"
+        wait_until(lambda file=folder / name, reason=rejected: reason.exists() and not file.exists(), PATIENCE_S)
+        assert reason in rejected.read_text()
+    wait_until((folder / "taken" / "later.toml").exists, PATIENCE_S)
     assert (folder / "notes.txt").exists()
     with Commander(service.commands) as commander:
         assert commander.show_coil().now.known == 1
@@ -378,13 +380,6 @@ def test_files_of_level_2_are_taken_or_refused_with_a_reason(service: Running) -
     gone = service.status(lambda found: found.coil_status is not None and found.coil_status.trouble is not None)
     assert gone.coil_status is not None
     assert gone.healthy
-
-
-def _wait(done: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE_S
-    while not done():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 def test_rules_are_read_again_and_bad_ones_refused(service: Running) -> None:

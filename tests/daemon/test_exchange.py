@@ -10,6 +10,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from waiting import wait_until
 
 from linewatch import cli
 from linewatch.capture.clock import MonotonicClock
@@ -109,7 +110,8 @@ def test_an_engine_is_loaded_compared_and_promoted_without_losing_a_line(service
         after = [engine.identity for engine in status.engines]
         assert after[0].startswith("screen-b@")
         assert after[1:] == before[1:]
-        time.sleep(1.0)
+        decided = service.service.totals.frames
+        wait_until(lambda: service.service.totals.frames >= decided + 10, PATIENCE_S)
         service.stop()
     found = verdicts(service)
     seen = [line["engines"][0] for line in found if line["engines"]]
@@ -147,8 +149,9 @@ def test_a_shadow_that_fails_moves_nobody(service: SimpleNamespace) -> None:
     exchange = service.service.exchange
     batch = Batch(Task.SCREEN, (), np.zeros((1, 1, 256, 1600), np.uint8), generation=7)
     exchange.lose(batch, "the shadow gave nothing")
-    beside(service, lambda found: found is None)
-    time.sleep(0.5)
+    with Commander(service.commands) as commander:
+        commander.engine(EngineAction.LOAD, "nobody")  # done behind whatever the failure might have caused
+    beside(service, lambda found: found is not None and found.state is BesideState.FAILED)
     assert exchange.backend.state is BackendState.SERVING
 
 

@@ -1,0 +1,18 @@
+"""Waiting for a condition, instead of sleeping for a time that is hoped to be enough."""
+
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+POLL_S = 0.01
+
+T = TypeVar("T")
+
+
+def wait_until(condition: Callable[[], T], within_s: float = 30.0) -> T:
+    """Return the first true value of `condition`; raise AssertionError when there is none within `within_s`."""
+    deadline_s = time.monotonic() + within_s
+    while not (value := condition()):
+        assert time.monotonic() < deadline_s, f"not within {within_s:g} s: {condition}"
+        time.sleep(POLL_S)
+    return value
