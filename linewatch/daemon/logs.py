@@ -14,15 +14,19 @@ FORMER_NAMES: Final[Mapping[str, str]] = {
     "coil_folder_failed": "coil_folder",
     "coil_folder_recovered": "coil_folder",
     "coil_order_skipped": "coil_order_left_out",
+    "encoder_implausible": "encoder_not_believed",
+    "encoder_plausible_again": "encoder_believed_again",
     "engine_recovered": "engine_well_again",
     "inspection_resumed": "inspecting_again",
     "more_commands_refused": "commands_in_vain",
+    "non_image_files_skipped": "folder_strays_skipped",
     "shedding_ended": "nothing_shed",
     "snapshot_unavailable": "no_snapshot",
     "stages_recovered": "stages_tick_again",
     "synchronised": "in_step_with_the_service",
+    "timestamp_implausible": "time_not_believed",
 }
-"""Events that were renamed in version 0.2, by their new names; their lines have the old one as `formerly`."""
+"""Renamed events, by their new names. For one version their lines have the former name as `formerly`."""
 
 
 def configure_logs(level: Literal["debug", "info", "warning", "error"]) -> None:

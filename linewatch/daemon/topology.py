@@ -74,7 +74,7 @@ class StageRow(Generic[Step_contra]):
     run: Callable[[Step_contra, Wiring], None]
     takes: QueueRow | None = None
     gives: tuple[QueueRow, ...] = ()
-    silence_limit_s: float = 1.5  # without a tick for longer, it is unhealthy and the heartbeat stops; inf: never
+    silence_limit_s: float = 1.5  # without a tick for longer: unhealthy, no heartbeat. inf: not supervised, nor awaited
     binds: bool = False  # a socket, before the service is ready: it starts first and ends last
     per_worker: bool = False  # as many threads as inference workers
     nice: int = 0  # by how much its threads' priority is lowered
@@ -103,7 +103,7 @@ EXCHANGE = StageRow("exchange", run_aside, silence_limit_s=inf)
 COIL_FILES = StageRow("coil-files", run_aside, silence_limit_s=inf)
 """A folder on the mill's network may hang for as long as it likes."""
 
-TOPOLOGY: tuple[StageRow[Any], ...] = (
+TOPOLOGY: tuple[StageRow[Any], ...] = (  # in the order of the status message
     CAPTURE,
     CASCADE,
     DECISION,

@@ -1,4 +1,4 @@
-"""Whose request it is: the key's, whatever the request says, also when it comes again after a restart."""
+"""A request belongs to the key that it came with, whatever it says itself, also when repeated after a restart."""
 
 import pytest
 from hypothesis import given
@@ -22,7 +22,7 @@ def request(by: str = "ann") -> AlarmRequest:
 
 
 def carried_out(caller: Caller, by: str = "ann") -> AlarmBody:
-    """The transition that such a request brings, as it is journaled."""
+    """Return the transition that such a request causes, as it is journaled."""
     handed_on = []
     orders = AlarmOrders([], handed_on.append)
     outcome = orders.take(request(by), caller)

@@ -1,4 +1,4 @@
-"""A running service is told of coils over its socket and by files; a replay that knows the same decides the same."""
+"""A service takes coils' data over its socket and from files; a replay with the same data decides the same."""
 
 import json
 import shutil
@@ -92,7 +92,7 @@ segment = "segment-z"
 
 
 def write_mill(folder: Path, frames: int = 1500, frames_per_s: float = 100) -> Path:
-    """A service whose coils have recipes, grading rules, a folder for Level 2, and a second engine."""
+    """Write a service with recipes, grading rules, a folder for Level 2 and a second engine."""
     path = write_service(folder, frames, frames_per_s)
     (folder / "taxonomy.toml").write_text(TAXONOMY)
     (folder / "level2").mkdir()
@@ -109,7 +109,7 @@ def write_mill(folder: Path, frames: int = 1500, frames_per_s: float = 100) -> P
 
 
 class Running:
-    """A service at line rate in a thread of its own; its verdicts lie in `out`."""
+    """A service at line rate in a thread of its own; it writes its verdicts to `out`."""
 
     def __init__(self, config: Path, out: Path) -> None:
         self.settings, self.ready, self.out = load_settings(config), threading.Event(), out
@@ -137,7 +137,7 @@ class Running:
         assert not self.thread.is_alive()
 
     def status(self, enough: Callable[[StatusMessage], bool]) -> StatusMessage:
-        """The first status that is as it should be."""
+        """Return the first status that fulfils the condition."""
         message = None
         with Subscriber(self.publish, self.serve, ["status"]) as listening:
             deadline = time.monotonic() + PATIENCE_S
@@ -223,7 +223,7 @@ def test_a_replay_that_knows_what_the_service_knew_decides_the_same(config: Path
 
 
 def segmenters(lines: Iterable[VerdictLine]) -> set[str]:
-    """The engines that outlined something."""
+    """Return the engines that outlined something."""
     names = {identity.split("@")[0] for line in lines for identity in line.engines}
     return {name for name in names if name.startswith("segment")}
 

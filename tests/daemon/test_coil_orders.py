@@ -1,4 +1,4 @@
-"""What is told of coils is bounded, on disk before it holds, and never half taken up."""
+"""Coils' data are bounded, on disk before they hold, and taken entirely or not at all."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -106,7 +106,7 @@ def test_a_good_file_waits_until_it_can_be_taken_up(tmp_path: Path) -> None:
     st.lists(st.sampled_from("AB"), max_size=5),
 )
 def test_recorded_data_hold_in_their_passage_from_their_line(told, coils):
-    """As the newest of its entries, in their order, that the frame has come to."""
+    """A frame has the data of the last entry, in their order, whose line it has reached."""
     recorded = [
         CoilDataEntry(CoilData(coil, product=str(n)), ordinal, line) for n, (coil, ordinal, line) in enumerate(told)
     ]

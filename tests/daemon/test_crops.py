@@ -1,4 +1,4 @@
-"""A defect's picture is what its best frame showed, told once, and never more than is bounded."""
+"""A defect has one picture, cut from the frame that shows most of it; pictures are bounded in number and bytes."""
 
 import json
 import threading
@@ -106,7 +106,7 @@ NOISE = np.random.default_rng(3).integers(0, 256, (64, 200), np.uint8)
     ordinal=st.integers(0, 5),
 )
 def test_a_picture_is_the_frames_pixels_in_its_window(top, left, lines, columns, margin_mm, valid_lines, ordinal):
-    """Also at the borders of frame, strip and valid lines; and its millimetres are those of its pixels."""
+    """Also at the borders of frame, strip and valid lines; its millimetres match its pixels."""
     top, stop = min(top, valid_lines - 1), min(top + lines, valid_lines)
     stop, right = max(stop, top + 1), min(left + columns, 200)
     frame = frame_of(NOISE, ordinal, valid_lines)
@@ -219,7 +219,7 @@ def test_pictures_are_spread_over_time():
 
 @pytest.mark.timeout(180)
 def test_a_running_service_publishes_what_the_camera_saw(tmp_path):
-    """Over its socket: every closed defect of the strip has a picture, and it is cut out of its frame."""
+    """Every closed defect of the strip has a picture on the wire, with the pixels of its frame."""
     config = write_service(tmp_path, frames=60, frames_per_s=40)
     config.write_text(config.read_text() + "\n[crops]\nmax_per_s = 500.0\nmargin_mm = 4.0\n")
     settings, clock, ready = load_settings(config), MonotonicClock(), threading.Event()

@@ -1,4 +1,4 @@
-"""What the host tells of its disks, and that a disk that hangs keeps nobody waiting."""
+"""Disks are measured, and a disk that hangs delays nothing else."""
 
 import threading
 from pathlib import Path

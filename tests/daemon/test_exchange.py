@@ -1,4 +1,4 @@
-"""Over the command socket of a running service: load beside, compare, promote, drop; not a line of strip is lost."""
+"""Engines of a running service are loaded, compared, promoted and dropped by command, without losing a line."""
 
 import json
 import shutil
@@ -30,7 +30,7 @@ PATIENCE_S = 60.0
 
 
 def copy_engine(folder: Path, name: str, other: str) -> None:
-    """Another engine of the same weights: only its name, and so its identity, differs."""
+    """Copy an engine: only its name, and so its identity, differs."""
     shutil.copytree(ROOT / "engines" / name, folder / other)
     manifest = json.loads((folder / other / "manifest.json").read_text())
     (folder / other / "manifest.json").write_text(json.dumps({**manifest, "name": other}))
@@ -78,7 +78,7 @@ def service(settings: ServiceSettings, tmp_path: Path) -> Iterator[SimpleNamespa
 
 
 def beside(service: SimpleNamespace, enough: Callable[[EngineBeside | None], bool]) -> StatusMessage:
-    """The first status in which the engine beside the others is as it should be."""
+    """Return the first status whose engine beside the running ones fulfils the condition."""
     deadline = time.monotonic() + PATIENCE_S
     status = None
     with Subscriber(service.publish, service.serve, topics=["status"]) as subscriber:

@@ -1,4 +1,4 @@
-"""Engines move to their backend when it is ready, and to the next one when it is lost; the strip is looked at."""
+"""Engines move to their backend when it is ready, and to the next one when it is lost; inspection goes on."""
 
 import json
 import threading
@@ -61,7 +61,7 @@ class Watched:
         wait_until(lambda: exchange.backend.state is state, PATIENCE_S)
 
     def frames(self, count: int) -> None:
-        """So many more are decided."""
+        """Wait until that many more frames are decided."""
         assert self.service is not None
         totals, target = self.service.totals, self.service.totals.frames + count
         wait_until(lambda: totals.frames >= target, PATIENCE_S)

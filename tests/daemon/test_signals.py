@@ -1,4 +1,4 @@
-"""Whenever a service ends, and however: what was decided is kept, and no alarm is lost or doubled."""
+"""However a service ends, what was decided is kept, and no alarm is lost or doubled."""
 
 import json
 import os
@@ -85,7 +85,7 @@ def first_alarm(listening: Subscriber) -> AlarmMessage:
 
 
 def journaled(folder: Path, topic: str) -> list[list[dict[str, object]]]:
-    """Headers of a topic as the journal holds them, by epoch."""
+    """Return the headers of a topic as the journal holds them, by epoch."""
     with Journal(JournalSettings(dir=folder / "journal")) as journal:
         epochs = [epoch for epoch in journal.epochs() if epoch != journal.epoch]
         return [[json.loads(record.header) for record in journal.read(e, topic, 0, 1 << 30)] for e in epochs]
@@ -93,7 +93,7 @@ def journaled(folder: Path, topic: str) -> list[list[dict[str, object]]]:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_stopped_service_drains_and_ends_well(tmp_path: Path, number: signal.Signals) -> None:
-    """Exit code 0, the coil's end is told, the verdicts of every line that passed are in the journal."""
+    """Exit code 0; the coil's end and the verdicts of every line that passed are in the journal."""
     with subscriber(tmp_path) as listening, linewatch("run", write_config(tmp_path)) as process:
         first_alarm(listening)
         process.send_signal(number)

@@ -29,7 +29,7 @@ STARTS_A_THREAD = re.compile(r"\b(Thread|Timer|ThreadPoolExecutor)\(")
 
 
 def test_every_thread_of_a_service_is_in_the_topology(settings: ServiceSettings, tmp_path: Path) -> None:
-    """All that may be configured is; what runs then is exactly what the topology says."""
+    """With every optional stage configured, the threads are exactly those of the topology."""
     assert settings.source is not None
     settings = settings.model_copy(
         update={

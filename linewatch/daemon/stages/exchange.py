@@ -36,9 +36,9 @@ from linewatch.wire.schema import (
 
 log = structlog.get_logger()
 
-Slot = tuple[Engine, int]
+LoadedEngine = tuple[Engine, int]
 """An engine and its generation, a number that the pool knows it by."""
-Slots = dict[Task, Slot]
+LoadedEngines = dict[Task, LoadedEngine]
 
 
 def statuses_of(pool: EnginePool, lineup: Lineup) -> tuple[EngineStatus, ...]:
@@ -72,10 +72,10 @@ class EngineExchange:
         self._hand_on, self._announce = take_up, announce
         self._changing = threading.Lock()  # of the line-up
         self._lineup = cascade.lineup
-        self._default = self._slots_of(self._lineup)
+        self._default = self._loaded_engines_of(self._lineup)
         self._recipe: str | None = None
         self._wanted: dict[str, RecipeEngines] = {}
-        self._of_recipes: dict[str, Slots] = {}
+        self._of_recipes: dict[str, LoadedEngines] = {}
         self.trouble: str | None = None  # a recipe's engine that cannot be used
         self._waiting: SimpleQueue[tuple[str, Callable[[], None]]] = SimpleQueue()
         self._beside: tuple[Engine, int] | None = None
@@ -301,8 +301,8 @@ class EngineExchange:
     def _load_recipes(self, backend: Backend) -> None:
         """Load each recipe's engines on this backend. Never raises: in place of one that fails the default's stays."""
         endings = backend.siblings if self._settings.precision == "int8" else ()
-        slots: dict[tuple[Task, str], Slot] = {}
-        of_recipes: dict[str, Slots] = {}
+        loaded: dict[tuple[Task, str], LoadedEngine] = {}
+        of_recipes: dict[str, LoadedEngines] = {}
         trouble = None
         for recipe, wanted in self._wanted.items():
             of_recipes[recipe] = {}
@@ -310,13 +310,13 @@ class EngineExchange:
                 if name is None:
                     continue
                 try:
-                    if (task, name) not in slots:
+                    if (task, name) not in loaded:
                         engine = best_sibling(load_engine(self._settings.engines_dir, name, task), endings)
                         self._lineup.admit(engine)
                         self._loads += 1
                         self._pool.load(engine, self._loads, backend)
-                        slots[task, name] = engine, self._loads
-                    of_recipes[recipe][task] = slots[task, name]
+                        loaded[task, name] = engine, self._loads
+                    of_recipes[recipe][task] = loaded[task, name]
                 except LinewatchError as error:
                     trouble = f"recipe {recipe}: {error}"
                     log.error("recipe_engine_refused", recipe=recipe, engine=name, error=str(error))
@@ -325,24 +325,24 @@ class EngineExchange:
 
     def _recipe_lineup(self) -> Lineup | None:
         """Return the line-up for the present recipe; None if it is the present line-up."""
-        slots = {**self._default, **self._of_recipes.get(self._recipe or "", {})}
-        if slots == self._slots_of(self._lineup):
+        loaded = {**self._default, **self._of_recipes.get(self._recipe or "", {})}
+        if loaded == self._loaded_engines_of(self._lineup):
             return None
-        engines = EngineSet(**{task.value: engine for task, (engine, _) in slots.items()})
+        engines = EngineSet(**{task.value: engine for task, (engine, _) in loaded.items()})
         shadow = self._lineup.shadow
         if shadow is not None:  # it is compared with the engine that runs
             shadow = self._shadow(shadow.engine, shadow.generation, engines)
-        return self._lineup.turned(engines, {task: generation for task, (_, generation) in slots.items()}, shadow)
+        return self._lineup.turned(engines, {task: generation for task, (_, generation) in loaded.items()}, shadow)
 
     def _shadow(self, engine: Engine, generation: int, running: EngineSet) -> Shadow:
         return Shadow(engine, generation, running.by_task()[engine.manifest.task], self._settings.screen_threshold)
 
-    def _slots_of(self, lineup: Lineup) -> "Slots":
+    def _loaded_engines_of(self, lineup: Lineup) -> LoadedEngines:
         return {task: (engine, lineup.generations[task]) for task, engine in lineup.engines.by_task().items()}
 
-    def _retire(self, slots: Iterable["Slots"]) -> None:
+    def _retire(self, loaded: Iterable[LoadedEngines]) -> None:
         """Have these closed once no frame needs them any more."""
-        gone = {(task, generation) for one in slots for task, (_, generation) in one.items()}
+        gone = {(task, generation) for one in loaded for task, (_, generation) in one.items()}
         self._retired += [(self._lineup.serial, task, generation) for task, generation in sorted(gone)]
 
     def _take_up(self, lineup: Lineup) -> None:
