@@ -20,7 +20,7 @@ from benchmarks.ratio import median_ratio
 from benchmarks.run import DEFECTS_PER_M, on_any_port, run_service
 from linewatch.config.crops import CropSettings
 from linewatch.config.line import LineSettings
-from linewatch.daemon.crops import PNG, Looks
+from linewatch.daemon.crops import PNG, DefectCrops
 from linewatch.decision.decide import DecisionState, decide
 
 SIZES = ((64, 64), (128, 128), (256, 256), (256, 512))
@@ -53,12 +53,12 @@ class Encoded:
 
 def cut(strip: Strip, defects: int) -> Cut:
     variants = [strip.prediction(defects, seed) for seed in range(VARIANTS)]
-    state, looks, spent_ms = DecisionState.initial(), Looks(CropSettings(), 0.0), []
+    state, crops, spent_ms = DecisionState.initial(), DefectCrops(CropSettings(), 0.0), []
     for number in range(FRAMES):
         prediction = strip.at(variants[number % VARIANTS], number)
         state, decided = decide(state, prediction, strip.rules)
-        spent_ms.append(_cpu_ms(lambda: looks.follow(prediction.frame, decided)))  # noqa: B023 - called at once
-        looks.make(number * 10**9)
+        spent_ms.append(_cpu_ms(lambda: crops.follow(prediction.frame, decided)))  # noqa: B023 - called at once
+        crops.make(number * 10**9)
     p50, p99 = np.percentile(spent_ms[10:], [50, 99])
     return Cut(defects, float(p50), float(p99))
 

@@ -153,7 +153,7 @@ def run_service(settings: ServiceSettings, frames: list[np.ndarray], grabs: int,
 
 
 def _sum_up(service: Service, meter: Meter, heard: Heard) -> Run:
-    tally, elapsed_s = service.tally, service.runner.elapsed_s
+    totals, elapsed_s = service.totals, service.runner.elapsed_s
     stamps = np.array([[getattr(t, f"{stage}_ns") for stage in STAGES] for t in heard.timings], np.float64)
     latencies_ms = (np.array(heard.received_ns, np.float64) - stamps[:, 0]) / 1e6
     p50, p99, p999 = np.percentile(latencies_ms, [50, 99, 99.9])
@@ -161,18 +161,18 @@ def _sum_up(service: Service, meter: Meter, heard: Heard) -> Run:
     total_s = sum(cpu_s.values())
     steps = np.diff(stamps, axis=1) / 1e6
     return Run(
-        frames=tally.frames,
-        frames_per_s=tally.frames / elapsed_s,
-        tiles_per_s=tally.tiles / elapsed_s,
-        tiles_passed_share=tally.tiles_passed / max(1, tally.tiles),
-        lines={quality.value: lines for quality, lines in tally.lines.items()},
-        tiles_passed=tally.tiles_passed,
+        frames=totals.frames,
+        frames_per_s=totals.frames / elapsed_s,
+        tiles_per_s=totals.tiles / elapsed_s,
+        tiles_passed_share=totals.tiles_passed / max(1, totals.tiles),
+        lines={quality.value: lines for quality, lines in totals.lines.items()},
+        tiles_passed=totals.tiles_passed,
         missed_at_s=[round((at - stamps[0, 0]) / 1e9, 1) for at in heard.missed_ns],
         lost_messages=heard.lost,
         latency_p50_ms=float(p50),
         latency_p99_ms=float(p99),
         latency_p999_ms=float(p999),
-        cpu_ms_per_frame=1e3 * meter.cpu_s / tally.frames,
+        cpu_ms_per_frame=1e3 * meter.cpu_s / totals.frames,
         others_cores=meter.others_cores,
         cpu_share_by_thread={name: spent / total_s for name, spent in cpu_s.items()},
         stage_p50_ms={stage: float(np.median(steps[:, i])) for i, stage in enumerate(STAGES[1:])},

@@ -1,4 +1,4 @@
-"""The end that a user or systemd asks for."""
+"""Handles SIGINT and SIGTERM: the end that a user or systemd asks for."""
 
 import os
 import signal
@@ -6,17 +6,18 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
+THREAD = "signals"
 LONGEST_STOP_S = 5.0
-"""A `stop` that hangs, in a camera's driver, does not hold up the end longer."""
+"""A `stop` that hangs, as in a camera's driver, delays the end by no more than this."""
 
 
 @contextmanager
 def on_end(stop: Callable[[], None]) -> Iterator[None]:
-    """SIGINT and SIGTERM call `stop`, on a thread of its own, each time that one comes.
+    """Call `stop` on a thread of its own each time that SIGINT or SIGTERM comes.
 
-    A handler runs between any two steps of the main thread, another handler's included, and either may hold the very
-    lock that `stop` wants: two SIGTERMs at once would hang a service that sets an Event in its handler. So the handler
-    only writes to a pipe. Used off the main thread it does nothing: whoever runs that thread takes the signals.
+    A signal handler runs between any two steps of the main thread, even of another handler, which may hold the lock
+    that `stop` needs: two SIGTERMs at once would hang a service whose handler sets an Event. So the handler only writes
+    to a pipe. Off the main thread, where Python allows no handlers, this does nothing.
     """
     reading, writing = os.pipe()
 
@@ -24,7 +25,7 @@ def on_end(stop: Callable[[], None]) -> Iterator[None]:
         while os.read(reading, 1):
             stop()
 
-    waiting = threading.Thread(target=wait, name="signals", daemon=True)
+    waiting = threading.Thread(target=wait, name=THREAD, daemon=True)
     before = {}
     with suppress(ValueError):
         for number in (signal.SIGINT, signal.SIGTERM):

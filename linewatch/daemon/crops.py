@@ -1,7 +1,7 @@
-"""Pictures of defects: cut out while their frame is held, made into PNG beside the outlet's work, never waited for.
+"""Pictures of defects: cut from a frame while its pixels are held, and encoded as PNG between the outlet's messages.
 
-A defect is shown once, when it closes, by the frame that showed most of it. Everything here is bounded: pieces cut from
-one frame, bytes held of open defects, closed defects that wait. Beyond it there is no picture, and a count says so.
+A defect has one picture, made when it closes, of the frame that shows most of it. Everything is bounded: cutouts from
+one frame, bytes held for open defects, closed defects that wait. Beyond that a defect has no picture, and is counted.
 """
 
 import threading
@@ -31,18 +31,18 @@ from linewatch.geometry.runs import area_px
 from linewatch.geometry.strip import StripScale
 
 PER_FRAME: Final = 8
-"""Pieces cut from one frame: so many copies of some ten microseconds each stand in the decision's budget."""
+"""Cutouts from one frame: that many copies, of some ten microseconds each, fit the decision's budget."""
 HELD_BYTES: Final = 16 << 20
-"""Of open defects: a picture cannot be told to be the best before its defect has closed."""
+"""Held for open defects: which of its cutouts is the best is known when a defect closes."""
 WAITING: Final = 64
-"""Closed defects that wait for their picture; the least severe makes room for a worse one."""
+"""Closed defects that wait for their picture; beyond that, the least severe is dropped."""
 
 PNG: Final = (cv2.IMWRITE_PNG_COMPRESSION, 1, cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_RLE)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Look:
-    """A defect as one frame shows it; `area_px` of its mask."""
+class _Cutout:
+    """A defect as one frame shows it. pixels: (lines, columns) uint8. area_px: of its mask."""
 
     pixels: np.ndarray
     window: CropWindow
@@ -52,23 +52,23 @@ class _Look:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Closed:
+class _ClosedDefect:
     defect: Defect
     coil_ordinal: int | None
-    look: _Look
+    cutout: _Cutout
 
 
-class Looks:
-    """`follow` is for the decision's thread, `make` for the outlet's, the counts for any."""
+class DefectCrops:
+    """`follow` is for the decision's thread, `make` for the outlet's; any thread may read the counts."""
 
     def __init__(self, settings: CropSettings, across_offset_mm: float) -> None:
         self._settings = settings
         self._across_offset_mm = across_offset_mm
         self._coil_ordinal: int | None = None
-        self._best: dict[str, _Look] = {}  # of open defects
+        self._best: dict[str, _Cutout] = {}  # of open defects
         self._held_bytes = 0
         self._lock = threading.Lock()
-        self._waiting: list[_Closed] = []
+        self._waiting: list[_ClosedDefect] = []
         self._every_ns = int(1e9 / settings.max_per_s)
         self._next_ns = 0
         self.made = 0
@@ -81,7 +81,7 @@ class Looks:
         return len(self._waiting)
 
     def follow(self, frame: Frame | None, decided: Sequence[Decided]) -> None:
-        """Cut out what a frame shows of its defects, before its pixels may change; frame None at the end of all."""
+        """Cut a frame's defects out before its pixels may change. frame: None at the end of the source."""
         for item in decided:
             if isinstance(item, AlarmNotice):
                 continue
@@ -91,8 +91,8 @@ class Looks:
                 self._cut(frame, frame.pixels, item.defects)
             closed = [event for event in item.defects if event.state is DefectState.CLOSED]
             for event in closed:
-                if event.merged_into is not None and (look := self._release(event.defect.id)) is not None:
-                    self._hold(event.merged_into, look)
+                if event.merged_into is not None and (cutout := self._release(event.defect.id)) is not None:
+                    self._hold(event.merged_into, cutout)
             for event in closed:
                 if event.merged_into is None:
                     self._wait(event.defect)
@@ -101,7 +101,7 @@ class Looks:
                 self._held_bytes = 0
 
     def make(self, now_ns: int, *, hurry: bool = False) -> Crop | None:
-        """The next picture, the worst defect's first; None when none waits, or not yet. hurry: without a pause."""
+        """Make the next picture, the worst defect's first. None: none waits, or, without `hurry`, it is too early."""
         if now_ns < self._next_ns and not hurry:
             return None
         with self._lock:
@@ -111,15 +111,15 @@ class Looks:
             self._waiting.remove(closed)
         self._next_ns = now_ns + self._every_ns
         self.made += 1
-        look = closed.look
-        scale = min(1.0, self._settings.max_px / max(look.pixels.shape))
-        pixels = look.pixels
+        cutout = closed.cutout
+        scale = min(1.0, self._settings.max_px / max(cutout.pixels.shape))
+        pixels = cutout.pixels
         if scale < 1.0:
             lines, columns = (max(1, round(length * scale)) for length in pixels.shape)
             pixels = cv2.resize(pixels, (columns, lines), interpolation=cv2.INTER_AREA)
         _, png = cv2.imencode(".png", pixels, PNG)
         return Crop(
-            closed.defect, closed.coil_ordinal, look.ordinal, look.captured_ns, look.window, scale, png.tobytes()
+            closed.defect, closed.coil_ordinal, cutout.ordinal, cutout.captured_ns, cutout.window, scale, png.tobytes()
         )
 
     def _cut(self, frame: Frame, pixels: np.ndarray, events: Sequence[DefectEvent]) -> None:
@@ -130,9 +130,9 @@ class Looks:
             assert event.mask is not None
             before, shown_px = self._best.get(event.defect.id), area_px(event.mask.runs)
             if before is None or shown_px > before.area_px:
-                self._hold(event.defect.id, self._look(frame, pixels, event.mask, shown_px))
+                self._hold(event.defect.id, self._cutout(frame, pixels, event.mask, shown_px))
 
-    def _look(self, frame: Frame, pixels: np.ndarray, mask: RunMask, shown_px: int) -> _Look:
+    def _cutout(self, frame: Frame, pixels: np.ndarray, mask: RunMask, shown_px: int) -> _Cutout:
         margin, (line, start, stop) = self._settings.margin_mm, mask.runs.T
         first = mask.first_line - frame.first_line
         around_lines, around_px = ceil(margin / frame.mm_per_line), ceil(margin / frame.mm_per_px)
@@ -141,30 +141,30 @@ class Looks:
         left, right = max(0, int(start.min()) - around_px), min(pixels.shape[1], int(stop.max()) + around_px)
         box = StripScale.of(frame, self._across_offset_mm).box(left, right, top, bottom)
         window = CropWindow(frame.first_line + top, bottom - top, left, right - left, box)
-        return _Look(pixels[top:bottom, left:right].copy(), window, frame.ordinal, frame.captured_ns, shown_px)
+        return _Cutout(pixels[top:bottom, left:right].copy(), window, frame.ordinal, frame.captured_ns, shown_px)
 
-    def _hold(self, name: str, look: _Look) -> None:
+    def _hold(self, name: str, cutout: _Cutout) -> None:
         before = self._best.get(name)
-        if not look.pixels.size or (before is not None and before.area_px >= look.area_px):
+        if not cutout.pixels.size or (before is not None and before.area_px >= cutout.area_px):
             return
         freed = 0 if before is None else before.pixels.nbytes
-        if self._held_bytes - freed + look.pixels.nbytes <= HELD_BYTES:
-            self._best[name] = look
-            self._held_bytes += look.pixels.nbytes - freed
+        if self._held_bytes - freed + cutout.pixels.nbytes <= HELD_BYTES:
+            self._best[name] = cutout
+            self._held_bytes += cutout.pixels.nbytes - freed
 
-    def _release(self, name: str) -> _Look | None:
-        look = self._best.pop(name, None)
-        if look is not None:
-            self._held_bytes -= look.pixels.nbytes
-        return look
+    def _release(self, name: str) -> _Cutout | None:
+        cutout = self._best.pop(name, None)
+        if cutout is not None:
+            self._held_bytes -= cutout.pixels.nbytes
+        return cutout
 
     def _wait(self, defect: Defect) -> None:
-        look = self._release(defect.id)
-        if look is None:
+        cutout = self._release(defect.id)
+        if cutout is None:
             self.not_made += 1
             return
         with self._lock:
-            self._waiting.append(_Closed(defect, self._coil_ordinal, look))
+            self._waiting.append(_ClosedDefect(defect, self._coil_ordinal, cutout))
             if len(self._waiting) > WAITING:
                 self._waiting.remove(min(self._waiting, key=_badness))
                 self.not_made += 1
@@ -174,5 +174,5 @@ def _worth(defect: Defect) -> tuple[float, float]:
     return defect.severity or 0, defect.area_mm2
 
 
-def _badness(closed: _Closed) -> tuple[float, float]:
+def _badness(closed: _ClosedDefect) -> tuple[float, float]:
     return _worth(closed.defect)

@@ -1,4 +1,4 @@
-"""What the host knows and no frame tells: handed to the decision between two frames."""
+"""The state of the host, on which system alarms depend: disks, backend, silence of the camera."""
 
 import shutil
 import threading
@@ -11,15 +11,16 @@ from linewatch.contracts.alarm import HostState
 from linewatch.contracts.ports import Clock
 from linewatch.wire.schema import BackendState, BackendStatus
 
-LOOK_NS = 250_000_000
-_STALE_NS = 5_000_000_000  # disks that have not answered for so long: nobody knows
+THREAD = "disk"
+EVERY_NS = 250_000_000
+_STALE_NS = 5_000_000_000  # a measurement of disks that is older is not used
 
 FullestDisk = tuple[float | None, str]
-"""Free megabytes, and which disk it is; None, "" where that is not known."""
+"""Free megabytes, and the disk's name; None, "" when not known."""
 
 
-class MeasuredDisks:
-    """Disks are measured on a thread of its own: a network disk that hangs stops no decision."""
+class DiskMonitor:
+    """Measures disks on a thread of its own, so that a network disk that hangs stops no decision."""
 
     def __init__(self, measure: Callable[[], FullestDisk], clock: Clock) -> None:
         """measure: may take any time."""
@@ -28,26 +29,26 @@ class MeasuredDisks:
         self._closed = threading.Event()
 
     def __enter__(self) -> Self:
-        threading.Thread(target=self._watch, name="disk", daemon=True).start()
+        threading.Thread(target=self._watch, name=THREAD, daemon=True).start()
         return self
 
     def __exit__(self, *error: object) -> None:
         self._closed.set()  # not joined: it may hang
 
     def fullest(self) -> FullestDisk:
-        """As measured last; not known when that is long ago."""
+        """Return the last measurement; not known when that is too old."""
         at_ns, found = self._newest
         return found if self._clock.now_ns() - at_ns < _STALE_NS else (None, "")
 
     def _watch(self) -> None:
         while True:
             self._newest = (self._clock.now_ns(), self._measure())
-            if self._closed.wait(LOOK_NS / 1e9):
+            if self._closed.wait(EVERY_NS / 1e9):
                 return
 
 
-class Host:
-    """Looks a few times a second. A recording is judged by itself: of its host only the time is told."""
+class HostMonitor:
+    """Used by the decision's thread. A recording is judged by itself: of its host only the time is read."""
 
     def __init__(
         self,
@@ -59,19 +60,19 @@ class Host:
         *,
         live: bool,
     ) -> None:
-        """None of these may block: the decision asks. silent_s: since the camera's last grab. lacking: why a recipe's
-        engine does not run.
+        """silent_s: seconds since the camera's last grab. lacking: why a recipe's engine does not run. None of the
+        callables may block.
         """
         self._clock, self._fullest_disk, self._lacking = clock, fullest_disk, lacking
         self._silent_s, self._backend, self._live = silent_s, backend, live
         self._next_ns = clock.now_ns()
 
-    def look(self) -> HostState | None:
-        """How things stand; None when that was told a moment ago."""
+    def read(self) -> HostState | None:
+        """Return the host's state; None when it was read a moment ago."""
         now_ns = self._clock.now_ns()
         if now_ns < self._next_ns:
             return None
-        self._next_ns = now_ns + LOOK_NS
+        self._next_ns = now_ns + EVERY_NS
         if not self._live:
             return HostState(time.time_ns())
         backend = self._backend()
@@ -90,7 +91,7 @@ class Host:
 
 
 def fullest_disk(journal_dir: Path, folders: Iterable[Path] = ()) -> FullestDisk:
-    """Of the journal's disk and of those of the folders; one that cannot be asked is left out."""
+    """Measure the journal's disk and those of the folders; one that cannot be measured is left out."""
     disks = {"the journal's disk": journal_dir, **{f"the disk of {folder}": folder for folder in folders}}
     known = [(free_mb, name) for name, folder in disks.items() if (free_mb := _free_mb(folder)) is not None]
     return min(known, default=(None, ""))

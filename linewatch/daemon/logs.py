@@ -2,9 +2,31 @@
 
 import logging
 import sys
-from typing import Literal
+from collections.abc import Mapping
+from typing import Final, Literal
 
 import structlog
+from structlog.typing import EventDict, WrappedLogger
+
+FORMER_NAMES: Final[Mapping[str, str]] = {
+    "coil_data_dropped": "coil_data_forgotten",
+    "coil_file_not_moved": "coil_file_stays",
+    "coil_folder_failed": "coil_folder",
+    "coil_folder_recovered": "coil_folder",
+    "coil_order_skipped": "coil_order_left_out",
+    "encoder_implausible": "encoder_not_believed",
+    "encoder_plausible_again": "encoder_believed_again",
+    "engine_recovered": "engine_well_again",
+    "inspection_resumed": "inspecting_again",
+    "more_commands_refused": "commands_in_vain",
+    "non_image_files_skipped": "folder_strays_skipped",
+    "shedding_ended": "nothing_shed",
+    "snapshot_unavailable": "no_snapshot",
+    "stages_recovered": "stages_tick_again",
+    "synchronised": "in_step_with_the_service",
+    "timestamp_implausible": "time_not_believed",
+}
+"""Renamed events, by their new names. For one version their lines have the former name as `formerly`."""
 
 
 def configure_logs(level: Literal["debug", "info", "warning", "error"]) -> None:
@@ -15,6 +37,7 @@ def configure_logs(level: Literal["debug", "info", "warning", "error"]) -> None:
             structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
+            add_former_name,
             *(
                 [structlog.dev.ConsoleRenderer()]
                 if sys.stderr.isatty()
@@ -24,3 +47,10 @@ def configure_logs(level: Literal["debug", "info", "warning", "error"]) -> None:
         logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
         cache_logger_on_first_use=True,
     )
+
+
+def add_former_name(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """Add the former name of an event that was renamed, for scripts that still wait for that one."""
+    if (former := FORMER_NAMES.get(event["event"])) is not None:
+        event["formerly"] = former
+    return event

@@ -1,4 +1,4 @@
-"""What a person sees while a coil runs: one line that is redrawn."""
+"""A progress bar on the terminal: one line that is redrawn."""
 
 import sys
 import time
@@ -8,12 +8,12 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, TextColumn, TimeRemainingColumn
 
-from linewatch.daemon.totals import Tally
+from linewatch.daemon.totals import Totals
 
 
 @contextmanager
 def progress_bar(about: str, total: int | None, *columns: ProgressColumn) -> Iterator[Callable[[int, str], None]]:
-    """A bar on stderr where that is a terminal, nothing otherwise; call with (done so far, a note)."""
+    """Show a bar on stderr if that is a terminal, else nothing; yield a function of (steps done, a note)."""
     console = Console(file=sys.stderr)
     bar = Progress(
         TextColumn(f"{about:<10}"),
@@ -30,20 +30,20 @@ def progress_bar(about: str, total: int | None, *columns: ProgressColumn) -> Ite
         yield lambda done, note: bar.update(task, completed=done, note=note)
 
 
-class TallyNote:
+class ProgressNote:
     """ "12.3 m  coverage 100.00 %  41 defects  78 frames/s" of a running service."""
 
-    def __init__(self, tally: Tally) -> None:
-        self._tally = tally
+    def __init__(self, totals: Totals) -> None:
+        self._totals = totals
         self._before = (time.monotonic(), 0)
 
     def __call__(self) -> str:
-        tally, now_s = self._tally, time.monotonic()
+        totals, now_s = self._totals, time.monotonic()
         since_s, frames = self._before
-        rate = (tally.frames - frames) / max(1e-6, now_s - since_s)
+        rate = (totals.frames - frames) / max(1e-6, now_s - since_s)
         if now_s - since_s > 1:
-            self._before = (now_s, tally.frames)
+            self._before = (now_s, totals.frames)
         return (
-            f"{tally.along_mm / 1000:8.1f} m  coverage {tally.coverage:7.2%}  "
-            f"{tally.opened} defects  {tally.alarms_raised} alarms  {rate:5.1f} frames/s"
+            f"{totals.along_mm / 1000:8.1f} m  coverage {totals.coverage:7.2%}  "
+            f"{totals.opened} defects  {totals.alarms_raised} alarms  {rate:5.1f} frames/s"
         )

@@ -1,4 +1,4 @@
-"""Which rules decide of a frame: by the engines that looked at it, by its coil's data, by the newest rule files."""
+"""Selects the rules for each frame: by the engines that inspected it, its coil's data and the newest rule files."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -21,12 +21,12 @@ log = structlog.get_logger()
 
 NO_DATA = "no data of this coil: it is inspected by the default"
 _RELOADED = ("sensitivity", "product", "grading", "head_excluded_m", "tail_excluded_m")
-"""Of `[decision]`; and all of `[[recipe]]` but its engines."""
+"""What is read again of `[decision]`; and all of `[[recipe]]` but its engines."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RuleFiles:
-    """What the rule files say: one reading of them. gradings: by the recipe's name, or `DEFAULT`."""
+    """The rule files as read at one time. gradings: by the recipe's name, or `DEFAULT`."""
 
     settings: ServiceSettings
     gradings: Mapping[str, GradingRules]
@@ -34,17 +34,17 @@ class RuleFiles:
 
     @classmethod
     def read(cls, settings: ServiceSettings, taxonomy: Taxonomy | None) -> "RuleFiles":
-        """Raises ConfigError for grading rules that cannot be used."""
+        """Read the grading rules of these settings. Raises ConfigError for rules that cannot be used."""
         found = gradings_for(settings, taxonomy)
         gradings = {name: GradingRules.of(rules, taxonomy) for name, rules in found.items()} if taxonomy else {}
         return cls(settings, gradings, settings.identity())
 
     def recipe_of(self, data: CoilData | None) -> RecipeSettings | None:
-        """None: the default."""
+        """Return the recipe for a coil with these data; None: the default."""
         return choose_recipe(self.settings.recipe, data)
 
     def passage_of(self, data: CoilData | None, *, between: bool = False) -> Passage:
-        """How a coil with these data is inspected."""
+        """Return how a coil with these data is inspected."""
         default, recipe = self.settings.decision, self.recipe_of(data)
         head_m, tail_m = default.head_excluded_m, default.tail_excluded_m
         if recipe is not None:
@@ -60,7 +60,7 @@ class RuleFiles:
         )
 
     def grading_of(self, passage: Passage) -> GradingRules | None:
-        """The rules that grade such a coil."""
+        """Return the rules that grade such a coil; None: it is not graded."""
         rules = self.gradings.get(passage.recipe or DEFAULT) or self.gradings.get(DEFAULT)
         return None if rules is None else rules.excluding(passage.head_mm, passage.tail_mm)
 
@@ -84,7 +84,7 @@ def rules_of(
     grading: GradingRules | None = None,
     passage: Passage | None = None,
 ) -> DecisionRules:
-    """What decides of frames of such a coil that these engines looked at. Raises ConfigError."""
+    """Return the rules for frames of a coil with these data that these engines inspected. Raises ConfigError."""
     settings, recipe = files.settings, files.recipe_of(data)
     decision = settings.decision
     if recipe is not None and recipe.sensitivity:
@@ -109,24 +109,26 @@ def rules_of(
 
 
 class Recipes:
-    """`use` and `reload` are for any thread, calling it is for the decision's."""
+    """`use` and `reload` are for any thread; only the decision's may call the object."""
 
     def __init__(self, files: RuleFiles, taxonomy: Taxonomy | None, engines: EngineSet) -> None:
-        """Raises ConfigError for rules that these engines cannot be decided by."""
+        """Raises ConfigError for rules that do not fit these engines."""
         self._taxonomy = taxonomy
         self._engines = {0: engines}  # by serial of the line-up
-        self._begun = self.files = files  # those that the coil under the camera began with; the newest
+        self._begun = self.files = files  # those that the present coil began with; the newest
         self._key: tuple[Any, ...] = ()
         self._check(files)
         self.newest = rules_of(files, engines, taxonomy, grading=files.gradings.get(DEFAULT))
-        self.now = "", self.newest.passage  # the coil under the camera, and how it is inspected
+        self.now = "", self.newest.passage  # the present coil, and how it is inspected
 
     def use(self, lineup: int, engines: EngineSet) -> None:
-        """Frames that the line-up with this serial looked at were looked at by these engines. In time."""
+        """Record the engines of the line-up with this serial, before a frame that it inspected is decided."""
         self._engines[lineup] = engines
 
     def __call__(self, prediction: Prediction) -> DecisionRules:
-        """Sensitivity is by the newest files; a coil's grading and ends are by those that it began with."""
+        """Return the rules for a frame: its sensitivity from the newest files, its coil's grading and ends from those
+        that the coil began with.
+        """
         frame, files = prediction.frame, self.files
         key = (frame.coil, prediction.lineup, frame.data, frame.between_coils, files)
         if key != self._key:
@@ -148,9 +150,9 @@ class Recipes:
         return self.newest
 
     def reload(self, read: Callable[[], ServiceSettings], by: str) -> tuple[RuleFiles, tuple[str, ...]]:
-        """Take up what the files say now; and what else in them differs and is left until a restart.
+        """Use the files as they are now. Return them, and the settings that differ and wait for a restart.
 
-        Raises ConfigError, and nothing has changed.
+        On ConfigError nothing has changed.
         """
         now, fresh = self.files.settings, read()
         engines = {one.name: one.engines for one in now.recipe}
@@ -181,7 +183,7 @@ class Recipes:
 
 
 def _left(taken: ServiceSettings, fresh: ServiceSettings, engines: Mapping[str, Any]) -> tuple[str, ...]:
-    """What is not as the file says."""
+    """Return the names of the settings that are not as in the file."""
     ours, theirs = taken.model_dump(exclude={"recipe", "decision"}), fresh.model_dump(exclude={"recipe", "decision"})
     left = [name for name, value in theirs.items() if ours[name] != value]
     ours, theirs = taken.decision.model_dump(), fresh.decision.model_dump()

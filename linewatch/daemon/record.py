@@ -1,4 +1,4 @@
-"""`linewatch record`: a source to disk, with live progress, until it ends, is full, late or interrupted."""
+"""`linewatch record`: records a source, until it ends, a limit of size or time is reached, or a signal comes."""
 
 import threading
 from pathlib import Path
@@ -14,9 +14,9 @@ from linewatch.signals import on_end
 
 
 def record_source(settings: ServiceSettings, path: Path, *, max_mb: float, max_s: float | None) -> RecordingSummary:
-    """Record the configured source. SIGINT and SIGTERM end it with whole files. Raises LinewatchErrors."""
+    """Record the configured source. SIGINT and SIGTERM end the recording with whole files. Raises LinewatchErrors."""
     if settings.source is None:
-        raise ConfigError("the configuration has no [source]; say what to record")
+        raise ConfigError("the configuration has no [source]; give it the source to record")
     path.parent.mkdir(parents=True, exist_ok=True)
     camera = camera_for(settings.source, settings.line, MonotonicClock(), live=True)
     grabs = 0

@@ -1,4 +1,4 @@
-"""Replay: the service over a recording, at any pace, with the same verdicts."""
+"""`linewatch replay`: runs the service over a recording, at any pace, with the same verdicts."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -15,8 +15,8 @@ from linewatch.config.service import ServiceSettings
 from linewatch.contracts.errors import ConfigError
 from linewatch.contracts.ports import Backend, Camera
 from linewatch.contracts.verdict import CoilGrade, Quality
-from linewatch.daemon.coils.recorded import CoilScript, read_script
-from linewatch.daemon.progress import TallyNote, progress_bar
+from linewatch.daemon.coils.recorded import RecordedCoilData, read_recorded
+from linewatch.daemon.progress import ProgressNote, progress_bar
 from linewatch.daemon.service import Service, open_service
 from linewatch.daemon.sources import camera_for
 from linewatch.signals import on_end
@@ -27,7 +27,7 @@ FAULT_SEED = 1
 
 @dataclass(frozen=True, slots=True)
 class ReplaySummary:
-    """What came of a run; lengths in metres, latencies from a frame's last line to its publication."""
+    """The results of a run. Latencies are from a frame's last line to its publication."""
 
     coil: str
     metres: float
@@ -60,17 +60,17 @@ def replay(
     coil_data: Path | None = None,
     watch: Callable[[Service], None] = lambda _service: None,
 ) -> ReplaySummary:
-    """Run `settings.source` through the service, losing nothing, and sum it up. SIGINT and SIGTERM end it in order.
+    """Run `settings.source` through the service without losing a line. SIGINT and SIGTERM end it in order.
 
-    fault: as `FaultSpec.parse` reads it. out: the verdict file. hold_s: go on serving consumers after the end.
-    coil_data: what is known of the coils, as `read_script` reads it; without it, the configured folder.
-    The journal lies beside `out`, or nowhere that lasts. Raises LinewatchErrors.
+    fault: as `FaultSpec.parse` reads it. out: the verdict file; the journal is written beside it, without it to a
+    temporary folder. hold_s: how long to serve consumers after the end. coil_data: what is known of the coils, as
+    `read_recorded` reads it; by default the configured folder. Raises LinewatchErrors.
     """
     if settings.source is None:
         raise ConfigError("no source to replay; name one, or give the configuration a [source]")
     if coil_data is None and settings.coil_data is not None and settings.coil_data.folder.is_dir():
         coil_data = settings.coil_data.folder
-    script = CoilScript() if coil_data is None else read_script(coil_data)
+    recorded = RecordedCoilData() if coil_data is None else read_recorded(coil_data)
     clock = MonotonicClock()
     with ExitStack() as stack:
         camera: Camera = camera_for(settings.source, settings.line, clock, live=False)
@@ -82,43 +82,45 @@ def replay(
         )
         settings = settings.model_copy(update={"journal": settings.journal.model_copy(update={"dir": journal})})
         service = stack.enter_context(
-            open_service(settings, camera, clock, verdicts=out, backends=[backend] if backend else (), script=script)
+            open_service(
+                settings, camera, clock, verdicts=out, backends=[backend] if backend else (), recorded=recorded
+            )
         )
         stack.enter_context(on_end(service.stop))
-        note = TallyNote(service.tally)
+        note = ProgressNote(service.totals)
         show = stack.enter_context(progress_bar("replay", camera.grabs))
 
         def look() -> None:
-            show(service.tally.frames, note())
+            show(service.totals.frames, note())
             watch(service)
 
         service.run(watch=look, hold_s=hold_s)
-        show(service.tally.frames, note())
+        show(service.totals.frames, note())
         return summary_of(service)
 
 
 def summary_of(service: Service) -> ReplaySummary:
-    """The sums of a service that has run."""
-    tally, elapsed_s = service.tally, service.runner.elapsed_s
+    """Sum up a service that has run."""
+    totals, elapsed_s = service.totals, service.runner.elapsed_s
     latencies_ms = np.array(service.latencies_ns, np.float64) / 1e6
     p50, p99 = np.percentile(latencies_ms, [50, 99]) if len(latencies_ms) else (0.0, 0.0)
     return ReplaySummary(
-        coil=tally.coil,
-        metres=sum(tally.mm.values()) / 1000,
-        coverage=tally.coverage,
-        frames=tally.frames,
-        frames_per_s=tally.frames / elapsed_s if elapsed_s else 0.0,
-        lines_missed_by_cause=dict(Counter(tally.lines_by_cause)),
-        defects_by_class=dict(sorted(tally.defects.items())),
-        defects_tentative=tally.tentative,
-        alarms=tally.alarms_raised,
-        tiles=tally.tiles,
-        tiles_passed=tally.tiles_passed,
+        coil=totals.coil,
+        metres=sum(totals.mm.values()) / 1000,
+        coverage=totals.coverage,
+        frames=totals.frames,
+        frames_per_s=totals.frames / elapsed_s if elapsed_s else 0.0,
+        lines_missed_by_cause=dict(Counter(totals.lines_by_cause)),
+        defects_by_class=dict(sorted(totals.defects.items())),
+        defects_tentative=totals.tentative,
+        alarms=totals.alarms_raised,
+        tiles=totals.tiles,
+        tiles_passed=totals.tiles_passed,
         latency_p50_ms=float(p50),
         latency_p99_ms=float(p99),
         engines=tuple(engine.identity for engine in service.engines),
-        missed_m=tally.mm[Quality.MISSED] / 1000,
-        roll_marks=tally.roll_marks,
+        missed_m=totals.mm[Quality.MISSED] / 1000,
+        roll_marks=totals.roll_marks,
         elapsed_s=elapsed_s,
-        grade=tally.grade,
+        grade=totals.grade,
     )

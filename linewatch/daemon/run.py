@@ -1,4 +1,4 @@
-"""`linewatch run`: the live service until its source ends or it is told to stop."""
+"""`linewatch run`: the live service, until its source ends or a signal comes."""
 
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -9,7 +9,7 @@ from linewatch.capture.clock import MonotonicClock, PacedCamera
 from linewatch.config.service import ServiceSettings
 from linewatch.contracts.errors import ConfigError
 from linewatch.contracts.ports import Camera
-from linewatch.daemon.progress import TallyNote, progress_bar
+from linewatch.daemon.progress import ProgressNote, progress_bar
 from linewatch.daemon.replay import ReplaySummary, summary_of
 from linewatch.daemon.service import open_service
 from linewatch.daemon.sources import camera_for
@@ -17,11 +17,9 @@ from linewatch.signals import on_end
 
 
 def run(settings: ServiceSettings, reread: Callable[[], ServiceSettings] | None = None) -> ReplaySummary:
-    """Inspect the configured source: a live one never waits, a recording is played at line rate and loses nothing.
+    """Inspect the configured source: a live one never waits; a recording is played at line rate and loses nothing.
 
-    reread: the settings from the file that they came from, for rules that are read again.
-
-    Raises ConfigError without a source, and whatever the service raises.
+    reread: returns the settings as their file has them now, for `linewatch rules reload`. Raises LinewatchErrors.
     """
     if settings.source is None:
         raise ConfigError("the configuration has no [source]; say where frames come from")
@@ -34,7 +32,7 @@ def run(settings: ServiceSettings, reread: Callable[[], ServiceSettings] | None 
         )
         service = stack.enter_context(open_service(settings, camera, clock, reread=reread))
         stack.enter_context(on_end(service.stop))
-        note = TallyNote(service.tally)
+        note = ProgressNote(service.totals)
         show = stack.enter_context(progress_bar("run", camera.grabs))
-        service.run(watch=lambda: show(service.tally.frames, note()))
+        service.run(watch=lambda: show(service.totals.frames, note()))
         return summary_of(service)

@@ -1,4 +1,4 @@
-"""`linewatch simulate`: a rendered strip as a recording, with the truth beside it."""
+"""`linewatch simulate`: renders a strip with known defects as a recording, with the truth beside it."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,8 +25,9 @@ def simulator_source(
     *,
     like: SourceSettings | None = None,
 ) -> SimulatorSource:
-    """A simulated coil by what a user types; a roll mark as `pitch_mm=1900,across_mm=400,missed=0.1`; turns and welds
-    as in `like`. Raises ConfigError for impossible values.
+    """Return a simulated coil from what a user typed, with the turns and welds of `like`.
+
+    roll_marks: each as `pitch_mm=1900,across_mm=400,missed=0.1`. Raises ConfigError for impossible values.
     """
     course: dict[str, Any] = {"turns": like.turns, "welds_m": like.welds_m} if isinstance(like, SimulatorSource) else {}
     try:
@@ -64,9 +65,9 @@ def _roll_mark(text: str) -> SimulatedRollMark:
 
 
 def render(source: SimulatorSource, line: LineSettings, video: Path, truth: Path, max_mb: float = 8192.0) -> CoilTruth:
-    """Write the source's strip as a lossless recording with its sidecar, and its truth; shows a progress bar.
+    """Write the source's strip as a lossless recording with its sidecar, and its truth; show a progress bar.
 
-    Earlier files of these names are replaced. Raises SourceError.
+    Replaces earlier files of these names. Raises SourceError.
     """
     video.parent.mkdir(parents=True, exist_ok=True)
     for old in (video, sidecar_path(video)):

@@ -1,69 +1,119 @@
-r"""The map of the running service: one row per stage. Read it and you can draw the system.
+r"""The map of the running service: the runner makes these queues and starts these stages' threads.
 
-    camera -> [capture] -> frames -> [cascade] <-> jobs/results <-> [engine] x N
+    camera -> [capture] -> frames -> [cascade] <-> jobs/frames <-> [engine] x N
                                         |
                                    predictions -> [decision] -> decided -> [outlet] -> journal, PUB, verdict file
                                                                                ^ snapshot
                                                                            [catchup] <-> ROUTER
-    command socket <-> [commands] -> [exchange] -> a new line-up of engines for the cascade, between two frames
+    command socket <-> [commands] -> [exchange] -> frames: another line-up of engines, between two frames
                                  \-> predictions: an operator's order, between two frames; answered behind the outlet
-                                 \-> what is known of coils, which each frame is given on its way into the cascade
+                                 \-> what is known of coils, which the cascade attaches to each frame
     Level 2's folder -> [coil-files] -^
 
-A frame holds its ring slot from capture until its verdict, so the ring bounds everything between the two. Queue sizes
-below are therefore reached only by the ring's own bound, but for `decided`.
+A frame holds its slot of the frame ring from capture until its verdict, so the ring bounds everything between the two.
+Without a free slot a live camera's lines are missed and counted, and a recording is not read (`Intake`).
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from enum import StrEnum
+from itertools import count
 from math import inf
+from queue import PriorityQueue, Queue, SimpleQueue
+from typing import Any, Generic, TypeVar
+
+from linewatch import signals
+from linewatch.contracts.tile import Batch
+from linewatch.daemon import host_monitor
+from linewatch.daemon.stages.capture import run_capture
+from linewatch.daemon.stages.cascade import CascadeStage
+from linewatch.daemon.stages.decision import DecisionStage
+from linewatch.daemon.stages.engine import EngineStage
+from linewatch.daemon.stages.outlet import Outlet
+from linewatch.daemon.stages.serving import run_aside, run_server
+from linewatch.daemon.stages.wiring import END, AnyQueue, Wiring
+
+Step_contra = TypeVar("Step_contra", contravariant=True)
 
 
-class WhenFull(StrEnum):
-    """What a stage does when the queue behind it is full (for capture: when no ring slot is free)."""
+class OldestFirst(PriorityQueue[Any]):
+    """Batches by their oldest frame, END last: frames leave in order, so whatever overtakes one only waits for it."""
 
-    MISS = "miss"  # count the lines as missed and go on: live capture never waits
-    BLOCK = "block"  # wait: replay loses nothing; inside the service, pressure goes upstream to the ring
-    NEVER = "never"  # cannot be full, the ring bounds it
+    def __init__(self) -> None:
+        super().__init__()
+        self._number = count()
 
+    def _put(self, item: Batch | None) -> None:
+        oldest = inf if item is END else min(ref.ordinal for ref in item.refs)
+        super()._put((oldest, next(self._number), item))
 
-@dataclass(frozen=True, slots=True)
-class Stage:
-    """One row: who takes from which queue, what becomes of the work, and when silence means failure."""
-
-    name: str
-    does: str  # the code that does the work
-    takes: str  # queue that it reads
-    gives: str  # queue that it fills
-    live: WhenFull
-    replay: WhenFull
-    silence_limit_s: float  # without a tick for longer, the service is unhealthy and its heartbeat stops; inf: never
-    nice: int = 0  # by how much its threads stand back for the other stages' where cores are short
+    def _get(self) -> Batch | None:
+        return super()._get()[-1]
 
 
-CAPTURE = Stage("capture", "capture.admission", "camera", "frames", WhenFull.MISS, WhenFull.BLOCK, 10.0)
-CASCADE = Stage("cascade", "inference.cascade", "frames", "predictions", WhenFull.NEVER, WhenFull.NEVER, 1.5)
-ENGINE = Stage("engine", "inference.pool", "jobs", "results", WhenFull.NEVER, WhenFull.NEVER, 1.5, nice=5)
+@dataclass(frozen=True, slots=True, eq=False)
+class QueueRow:
+    """A queue between stages.
+
+    size: a stage that finds so many items in it waits, so that pressure goes upstream to the ring. 0: it is never full,
+    since the ring bounds what can be in it.
+    """
+
+    kind: Callable[..., AnyQueue] = SimpleQueue
+    size: int = 0
+
+    def make(self) -> AnyQueue:
+        """Return an empty queue of this kind and size."""
+        return self.kind(self.size) if self.size else self.kind()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class StageRow(Generic[Step_contra]):
+    """A stage: what its threads run, and when silence means failure."""
+
+    name: str  # of its thread; of an engine's with the worker's number behind it
+    run: Callable[[Step_contra, Wiring], None]
+    takes: QueueRow | None = None
+    gives: tuple[QueueRow, ...] = ()
+    silence_limit_s: float = 1.5  # without a tick for longer: unhealthy, no heartbeat. inf: not supervised, nor awaited
+    binds: bool = False  # a socket, before the service is ready: it starts first and ends last
+    per_worker: bool = False  # as many threads as inference workers
+    nice: int = 0  # by how much its threads' priority is lowered
+
+
+FRAMES = QueueRow()
+"""For the cascade: frames, the engines' results, and what is to be done between two frames."""
+JOBS = QueueRow(OldestFirst)
+PREDICTIONS = QueueRow()
+"""For the decision: predictions, and operators' orders."""
+DECIDED = QueueRow(Queue, size=256)
+"""Verdicts may wait here for a slow disk."""
+
+CAPTURE = StageRow("capture", run_capture, gives=(FRAMES,), silence_limit_s=10.0)
+CASCADE = StageRow("cascade", CascadeStage.run, FRAMES, (JOBS, PREDICTIONS))
+DECISION = StageRow("decision", DecisionStage.run, PREDICTIONS, (DECIDED,))
+OUTLET = StageRow("outlet", Outlet.run, DECIDED, binds=True)
+CATCHUP = StageRow("catchup", run_server, binds=True)
+COMMANDS = StageRow("commands", run_server, binds=True)
+ENGINE = StageRow("engine", EngineStage.run, JOBS, (FRAMES,), per_worker=True, nice=5)
 """As many threads as cores, and always busy under load: a stage that holds the interpreter and waits for a core would
 hold up all of them (docs/results.md).
 """
-DECISION = Stage("decision", "decision.decide", "predictions", "decided", WhenFull.BLOCK, WhenFull.BLOCK, 1.5)
-OUTLET = Stage("outlet", "daemon.stages.outlet", "decided", "wire", WhenFull.MISS, WhenFull.MISS, 1.5)
-CATCHUP = Stage("catchup", "wire.server", "requests", "replies", WhenFull.MISS, WhenFull.MISS, 1.5)
-COMMANDS = Stage("commands", "wire.commands", "commands", "orders", WhenFull.MISS, WhenFull.MISS, 1.5)
-EXCHANGE = Stage("exchange", "daemon.stages.exchange", "orders", "line-ups", WhenFull.NEVER, WhenFull.NEVER, inf)
-"""Loading an engine takes as long as building its plan, and the strip is looked at all the while."""
-
-COIL_FILES = Stage("coil-files", "daemon.coils.folder", "folder", "orders", WhenFull.NEVER, WhenFull.NEVER, inf)
+EXCHANGE = StageRow("exchange", run_aside, silence_limit_s=inf)
+"""Loading an engine takes as long as building its plan; the strip is inspected meanwhile."""
+COIL_FILES = StageRow("coil-files", run_aside, silence_limit_s=inf)
 """A folder on the mill's network may hang for as long as it likes."""
 
-TOPOLOGY = (CAPTURE, CASCADE, ENGINE, DECISION, OUTLET, CATCHUP, COMMANDS, EXCHANGE, COIL_FILES)
+TOPOLOGY: tuple[StageRow[Any], ...] = (  # in the order of the status message
+    CAPTURE,
+    CASCADE,
+    DECISION,
+    OUTLET,
+    CATCHUP,
+    COMMANDS,
+    ENGINE,
+    EXCHANGE,
+    COIL_FILES,
+)
 
-DECIDED_QUEUE = 256
-"""Verdicts that may wait for a slow disk before pressure reaches the ring."""
-
-TICK_S = 0.1
-"""How long an idle stage waits before it ticks again; well below every silence limit."""
-
-DRAIN_LIMIT_S = 10.0
-"""A stage that is silent for longer is hung, and after an end stages finish within this: else the exit is an error."""
+HELPER_THREADS = (signals.THREAD, host_monitor.THREAD)
+"""Threads beside the stages, which may hang without harm: one waits for signals, one measures disks."""

@@ -1,4 +1,4 @@
-"""Running sums of what has been decided: for the status message, the progress bar and the final table."""
+"""Running sums over what was decided: for the status message, the progress bar and the final table."""
 
 from collections import Counter
 from dataclasses import dataclass, field
@@ -9,19 +9,19 @@ from linewatch.contracts.verdict import CoilGrade, Decided, DefectState, Quality
 
 
 @dataclass(slots=True)
-class Tally:
-    """Written by the decision stage only; others read it and may see it one frame old."""
+class Totals:
+    """Written by the decision stage only; other threads may read it one frame late."""
 
     frames: int = 0
-    frames_overrun: int = 0  # that found no free ring slot
+    frames_overrun: int = 0  # missed, since no ring slot was free
     tiles: int = 0
     tiles_passed: int = 0
     lines: dict[Quality, int] = field(default_factory=lambda: dict.fromkeys(Quality, 0))
     lines_by_cause: Counter[str] = field(default_factory=Counter)  # of lines that were not inspected
     mm: dict[Quality, float] = field(default_factory=lambda: dict.fromkeys(Quality, 0.0))
     defects: Counter[str] = field(default_factory=Counter)
-    tentative: int = 0  # of those
-    opened: int = 0  # defects, those included that merged into others later
+    tentative: int = 0  # of `defects`
+    opened: int = 0  # defects, including those that merged into others later
     alarms_raised: int = 0
     roll_marks: int = 0  # recognised
     quality: Quality = Quality.INSPECTED  # of the newest lines
@@ -30,7 +30,7 @@ class Tally:
     grade: CoilGrade | None = None  # of the newest coil that has ended
 
     def add(self, decided: Decided) -> None:
-        """Account for one decision."""
+        """Add one decision."""
         self.alarms_raised += sum(
             alarm.state is AlarmState.RAISED and alarm.change is not AlarmChange.ACKNOWLEDGED
             for alarm in decided.alarms
@@ -61,6 +61,6 @@ class Tally:
 
     @property
     def coverage(self) -> float:
-        """Share of the length that passed which was fully inspected; 1.0 before anything passed."""
+        """The fully inspected share of the length that passed; 1.0 before anything passed."""
         passed = sum(self.mm.values())
         return self.mm[Quality.INSPECTED] / passed if passed else 1.0

@@ -6,7 +6,6 @@ from contextlib import ExitStack, suppress
 from threading import Event
 from typing import Final
 
-import sdnotify
 import sqlalchemy as sa
 import structlog
 
@@ -18,6 +17,7 @@ from linewatch.history.database import explained, is_passing, writing
 from linewatch.history.recorder import Recorder, Stored, standing_of
 from linewatch.history.retention import expire_step
 from linewatch.signals import on_end
+from linewatch.systemd import Notifier
 from linewatch.wire.schema import DECIDED_TOPICS, AnyMessage, CropMessage, DefectMessage, StatusMessage, Topic
 
 log = structlog.get_logger()
@@ -49,8 +49,8 @@ def run_history(settings: HistorySettings) -> None:
         with explained(settings.database):
             archive = stack.enter_context(Archive(settings.images, engine)) if settings.images else None
         ears = [stack.enter_context(_Ear(service, engine, archive)) for service in settings.service]
-        notify = sdnotify.SystemdNotifier().notify
-        notify("READY=1")
+        notifier = Notifier()
+        notifier.ready()
         log.info("history open", database=engine.url.render_as_string(), services=[ear.name for ear in ears])
         troubled_s = RETRY_S[0]
         next_expiry_s = next_notice_s = next_tidy_s = time.monotonic()
@@ -70,7 +70,7 @@ def run_history(settings: HistorySettings) -> None:
                 if stopping or not is_passing(error):
                     raise
                 log.error("history not written", error=str(error), retry_s=troubled_s)
-                notify(f"STATUS=cannot write: {error}\nWATCHDOG=1")
+                notifier.alive(f"cannot write: {error}")
                 for ear in ears:
                     ear.forget()
                 if archive is not None:
@@ -82,9 +82,9 @@ def run_history(settings: HistorySettings) -> None:
                 break
             if time.monotonic() >= next_notice_s:
                 states = [ear.state() for ear in ears] + ([archive.state()] if archive else [])
-                notify("WATCHDOG=1\nSTATUS=" + ", ".join(states))
+                notifier.alive(", ".join(states))
                 next_notice_s = time.monotonic() + NOTIFY_EVERY_S
-        notify("STOPPING=1")
+        notifier.stopping()
         log.info("history closed", stored={ear.name: ear.stored for ear in ears})
 
 

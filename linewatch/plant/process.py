@@ -6,11 +6,11 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-import sdnotify
 import structlog
 
 from linewatch.plant.follower import Follower
 from linewatch.plant.view import BridgeState
+from linewatch.systemd import Notifier
 
 WATCH_S = 0.25
 HUNG_S = 5.0
@@ -23,7 +23,7 @@ class BridgeProcess:
 
     def __init__(self) -> None:
         self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
-        self._manager = sdnotify.SystemdNotifier()
+        self._manager = Notifier()
         for number in (signal.SIGTERM, signal.SIGINT):
             self._loop.add_signal_handler(number, self._stop.set)
 
@@ -38,10 +38,10 @@ class BridgeProcess:
         """
         follower.start()
         try:
-            self._manager.notify("READY=1")
+            self._manager.ready()
             await self._watch(follower, connections)
         finally:
-            self._manager.notify("STOPPING=1")
+            self._manager.stopping()
             follower.stop()
         log.info("stopped")
 
@@ -55,7 +55,7 @@ class BridgeProcess:
                 before = state
             if time.monotonic() - follower.ticked_s < HUNG_S:
                 about = f", {connections()}" if connections else ""
-                self._manager.notify(f"WATCHDOG=1\nSTATUS=service {state.name.lower()}{about}")
+                self._manager.alive(f"service {state.name.lower()}{about}")
             try:
                 async with asyncio.timeout(WATCH_S):
                     await self._stop.wait()

@@ -1,4 +1,4 @@
-"""A service that is killed at any instruction loses no alarm's transition and doubles none, commands included.
+"""A service that is killed at any moment neither loses nor doubles an alarm's transition, commands included.
 
 LINEWATCH_KILLS: how often it is killed; some seconds each.
 """
@@ -33,7 +33,7 @@ RULES = ("square", "latched", "many")
 
 @dataclass
 class Operator:
-    """Sends commands as long as somebody answers; one that nobody answered is sent again to the next service."""
+    """Sends commands until the service is killed; an unanswered one is sent again to the next service."""
 
     endpoint: str
     dice: random.Random
@@ -79,7 +79,7 @@ def start(config: Path) -> subprocess.Popen:
 
 
 def how_things_stand(endpoint: str, limit_s: float = 60.0) -> Snapshot:
-    """As soon as the service answers."""
+    """Return the snapshot as soon as the service answers."""
     deadline = time.monotonic() + limit_s
     while time.monotonic() < deadline:
         try:
@@ -95,7 +95,7 @@ def standing(snapshot: Snapshot) -> dict[str, tuple]:
 
 
 def fold(records: list[dict]) -> dict[tuple[int, int], dict[str, tuple]]:
-    """What is retained before each record, by (epoch, sequence). Fails on a transition that cannot follow."""
+    """Return the retained alarms before each record, by (epoch, sequence). Fails on an impossible transition."""
     retained: dict[str, dict] = {}
     found = {}
     for record in records:
@@ -119,9 +119,15 @@ def _standing(retained: dict[str, dict]) -> dict[str, tuple]:
     return {name: (record["acked_state"], record["shelved_until_unix_ns"]) for name, record in retained.items()}
 
 
+def run_for(service: subprocess.Popen, seconds: float) -> None:
+    """Let the service run for a random time before it is killed; it must not end by itself."""
+    with pytest.raises(subprocess.TimeoutExpired):
+        service.wait(seconds)
+
+
 def kill_and_kill(config: Path, operator: Operator, dice: random.Random) -> tuple[list[Snapshot], list[dict]]:
-    """Services one after another, each killed while alarms come and go and commands are sent; how things stood, and
-    what was heard live."""
+    """Run services one after another, each killed while alarms come and go and commands are sent. Return the snapshots
+    and the messages that were heard live."""
     serve, seen, failures = f"ipc://{config.parent}/rep", [], []
     heard: list[dict] = []
 
@@ -145,12 +151,12 @@ def kill_and_kill(config: Path, operator: Operator, dice: random.Random) -> tupl
             thread.start()
         try:
             if cycle % 6 == 5:
-                time.sleep(dice.uniform(0, 1.5))  # while it starts
+                run_for(service, dice.uniform(0, 1.5))  # while it starts
             else:
                 seen.append(how_things_stand(serve))
-                time.sleep(dice.uniform(0.3, 2.0))
+                run_for(service, dice.uniform(0.3, 2.0))
                 seen.append(how_things_stand(serve))
-                time.sleep(dice.uniform(0, 0.05))
+                run_for(service, dice.uniform(0, 0.05))
         finally:
             service.send_signal(signal.SIGKILL)
             service.wait(60)
@@ -162,7 +168,7 @@ def kill_and_kill(config: Path, operator: Operator, dice: random.Random) -> tupl
 
 
 def hear_all(config: Path) -> tuple[Snapshot, list[dict]]:
-    """Of a last service: how things stand when it starts, and what a fresh subscriber hears of all those before."""
+    """Return a last service's first snapshot, and what a fresh subscriber hears of all services before."""
     serve, heard = f"ipc://{config.parent}/rep", []
     service = start(config)
     try:
@@ -181,7 +187,7 @@ def hear_all(config: Path) -> tuple[Snapshot, list[dict]]:
 
 
 def journaled(config: Path) -> list[dict]:
-    """Every alarm record of all services, in order."""
+    """Return every alarm record of all services, in order."""
     records = []
     with Journal(JournalSettings(dir=config.parent / "journal")) as journal:
         for epoch in journal.epochs():
@@ -192,7 +198,8 @@ def journaled(config: Path) -> list[dict]:
 
 
 def check_commands(records: list[dict], operator: Operator) -> int:
-    """Each was carried out once or not at all, and what was answered is on disk; how many changed something."""
+    """Check that each was carried out once or not at all, and that each answer is on disk; return how many changed
+    something."""
     commanded: dict[str, list[dict]] = {}
     for record in records:
         if record["command"]:

@@ -1,4 +1,4 @@
-"""A running service is told of coils over its socket and by files; a replay that knows the same decides the same."""
+"""A service takes coils' data over its socket and from files; a replay with the same data decides the same."""
 
 import json
 import shutil
@@ -11,6 +11,7 @@ from types import SimpleNamespace
 import pytest
 import zmq
 from bright_strip import write_service
+from waiting import wait_until
 
 from linewatch import cli
 from linewatch.capture.clock import MonotonicClock, PacedCamera
@@ -91,7 +92,7 @@ segment = "segment-z"
 
 
 def write_mill(folder: Path, frames: int = 1500, frames_per_s: float = 100) -> Path:
-    """A service whose coils have recipes, grading rules, a folder for Level 2, and a second engine."""
+    """Write a service with recipes, grading rules, a folder for Level 2 and a second engine."""
     path = write_service(folder, frames, frames_per_s)
     (folder / "taxonomy.toml").write_text(TAXONOMY)
     (folder / "level2").mkdir()
@@ -108,7 +109,7 @@ def write_mill(folder: Path, frames: int = 1500, frames_per_s: float = 100) -> P
 
 
 class Running:
-    """A service at line rate in a thread of its own; its verdicts lie in `out`."""
+    """A service at line rate in a thread of its own; it writes its verdicts to `out`."""
 
     def __init__(self, config: Path, out: Path) -> None:
         self.settings, self.ready, self.out = load_settings(config), threading.Event(), out
@@ -136,7 +137,7 @@ class Running:
         assert not self.thread.is_alive()
 
     def status(self, enough: Callable[[StatusMessage], bool]) -> StatusMessage:
-        """The first status that is as it should be."""
+        """Return the first status that fulfils the condition."""
         message = None
         with Subscriber(self.publish, self.serve, ["status"]) as listening:
             deadline = time.monotonic() + PATIENCE_S
@@ -222,7 +223,7 @@ def test_a_replay_that_knows_what_the_service_knew_decides_the_same(config: Path
 
 
 def segmenters(lines: Iterable[VerdictLine]) -> set[str]:
-    """The engines that outlined something."""
+    """Return the engines that outlined something."""
     names = {identity.split("@")[0] for line in lines for identity in line.engines}
     return {name for name in names if name.startswith("segment")}
 
@@ -364,9 +365,10 @@ def test_files_of_level_2_are_taken_or_refused_with_a_reason(service: Running) -
     wanted = {"unit.json": "its unit is missing: write width_mm, in millimetres", "torn.json": "is not JSON"}
     wanted |= {"deep.json": "", "large.json": "larger than 65536 bytes"}
     for name, reason in wanted.items():
-        _wait(lambda name=name: (folder / "rejected" / f"{name}.reason").exists() and not (folder / name).exists())
-        assert reason in (folder / "rejected" / f"{name}.reason").read_text()
-    _wait((folder / "taken" / "later.toml").exists)
+        rejected = folder / "rejected" / f"{name}.reason"
+        wait_until(lambda file=folder / name, reason=rejected: reason.exists() and not file.exists(), PATIENCE_S)
+        assert reason in rejected.read_text()
+    wait_until((folder / "taken" / "later.toml").exists, PATIENCE_S)
     assert (folder / "notes.txt").exists()
     with Commander(service.commands) as commander:
         assert commander.show_coil().now.known == 1
@@ -378,13 +380,6 @@ def test_files_of_level_2_are_taken_or_refused_with_a_reason(service: Running) -
     gone = service.status(lambda found: found.coil_status is not None and found.coil_status.trouble is not None)
     assert gone.coil_status is not None
     assert gone.healthy
-
-
-def _wait(done: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE_S
-    while not done():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 def test_rules_are_read_again_and_bad_ones_refused(service: Running) -> None:

@@ -1,4 +1,4 @@
-"""What is told of coils is bounded, on disk before it holds, and never half taken up."""
+"""Coils' data are bounded, on disk before they hold, and taken entirely or not at all."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -13,12 +13,12 @@ from linewatch.config.service import ServiceSettings
 from linewatch.contracts.coil import CoilData
 from linewatch.contracts.errors import ConfigError, JournalError
 from linewatch.contracts.frame import Frame
-from linewatch.daemon.coils import known as coil_book
+from linewatch.daemon.coils import known as known_coils
 from linewatch.daemon.coils import orders as coil_orders
 from linewatch.daemon.coils.folder import CoilFolder, coil_files
-from linewatch.daemon.coils.known import CoilBook, Told
+from linewatch.daemon.coils.known import CoilDataEntry, KnownCoilData
 from linewatch.daemon.coils.orders import ORDERS_FILE, CoilOrder, CoilOrders
-from linewatch.daemon.coils.recorded import read_script
+from linewatch.daemon.coils.recorded import read_recorded
 from linewatch.daemon.recipes import Recipes, RuleFiles
 from linewatch.inference.engines import load_engines
 from linewatch.wire.schema import CoilAction, CoilDataBody, CoilRequest
@@ -37,31 +37,31 @@ def data(coil: str, token: str) -> CoilRequest:
     return CoilRequest(schema_version=1, request="coil", token=token, action=CoilAction.DATA, data=body)
 
 
-def orders(folder: Path, recipes: Recipes, book: CoilBook, epoch: int = 1, *, anew: bool = False) -> CoilOrders:
-    return CoilOrders(folder, epoch, CoilAccount(), book, recipes, anew=anew)
+def orders(folder: Path, recipes: Recipes, known: KnownCoilData, epoch: int = 1, *, anew: bool = False) -> CoilOrders:
+    return CoilOrders(folder, epoch, CoilAccount(), known, recipes, anew=anew)
 
 
-def held(book: CoilBook, coil: str, first_line: int = 0) -> CoilData | None:
-    return book.attach(replace(FRAME, coil=coil, first_line=first_line)).data
+def held(known: KnownCoilData, coil: str, first_line: int = 0) -> CoilData | None:
+    return known.attach(replace(FRAME, coil=coil, first_line=first_line)).data
 
 
 def test_what_cannot_be_written_is_refused_and_does_not_hold(tmp_path: Path, recipes: Recipes) -> None:
-    book = CoilBook()
-    taken = orders(tmp_path, recipes, book)
+    known = KnownCoilData()
+    taken = orders(tmp_path, recipes, known)
     (tmp_path / ORDERS_FILE).unlink()
     (tmp_path / ORDERS_FILE).mkdir()
     refused = taken.take(data("C-1", "the-first"))
     assert isinstance(refused, str)
     assert "nothing was changed" in refused
-    assert held(book, "C-1") is None
+    assert held(known, "C-1") is None
     (tmp_path / ORDERS_FILE).rmdir()
     assert isinstance(taken.take(data("C-1", "the-first")), CoilOrder), "and may be sent again"
-    assert held(book, "C-1") == CoilData("C-1", product="p")
+    assert held(known, "C-1") == CoilData("C-1", product="p")
 
 
 def test_a_folder_that_cannot_be_written_is_told_at_the_start(tmp_path: Path, recipes: Recipes) -> None:
     with pytest.raises(JournalError, match="cannot write"):
-        orders(tmp_path / "nowhere", recipes, CoilBook())
+        orders(tmp_path / "nowhere", recipes, KnownCoilData())
 
 
 def test_orders_are_bounded_and_what_is_no_order_is_left_out(
@@ -69,33 +69,33 @@ def test_orders_are_bounded_and_what_is_no_order_is_left_out(
 ) -> None:
     for module, name, bound in ((coil_orders, "ORDERS_KEPT", 16), (coil_orders, "_ORDERS_WRITTEN", 64)):
         monkeypatch.setattr(module, name, bound)
-    monkeypatch.setattr(coil_book, "KNOWN", 8)
-    book = CoilBook()
-    taken = orders(tmp_path, recipes, book)
+    monkeypatch.setattr(known_coils, "COILS_KEPT", 8)
+    known = KnownCoilData()
+    taken = orders(tmp_path, recipes, known)
     for number in range(101):
         assert isinstance(taken.take(data(f"C-{number % 30}", f"token-{number:06}")), CoilOrder)
-    assert book.known == 8
+    assert known.coils == 8
     path = tmp_path / ORDERS_FILE
     assert len(path.read_bytes().splitlines()) <= 65
     path.write_bytes(b'{"epoch": 1}\n' + path.read_bytes() + b'{"epo')
-    again = CoilBook()
+    again = KnownCoilData()
     orders(tmp_path, recipes, again, epoch=2)
-    assert again.known == 8
+    assert again.coils == 8
     newest = "C-10"
-    assert held(again, newest) == held(book, newest) == CoilData(newest, product="p")
-    assert orders(tmp_path, recipes, forgotten := CoilBook(), epoch=3, anew=True)
-    assert forgotten.known == 0
+    assert held(again, newest) == held(known, newest) == CoilData(newest, product="p")
+    assert orders(tmp_path, recipes, forgotten := KnownCoilData(), epoch=3, anew=True)
+    assert forgotten.coils == 0
 
 
 def test_a_good_file_waits_until_it_can_be_taken_up(tmp_path: Path) -> None:
     (tmp_path / "c.toml").write_text('coil = "C-1"\nproduct = "p"\n')
     answers: list[object] = ["the disk is full", object()]
     folder = CoilFolder(CoilDataSettings(folder=tmp_path, look_s=0.001), lambda _request: answers.pop(0))
-    folder.look(0.0)
+    folder.scan(0.0)
     assert folder.trouble == f"{tmp_path / 'c.toml'}: the disk is full"
     assert coil_files(tmp_path) == [tmp_path / "c.toml"]
     for _ in range(100):
-        folder.look(0.01)
+        folder.scan(0.01)
     assert folder.trouble is None
     assert coil_files(tmp_path / "taken") == [tmp_path / "taken" / "c.toml"]
     assert not answers, "it was told once"
@@ -105,25 +105,29 @@ def test_a_good_file_waits_until_it_can_be_taken_up(tmp_path: Path) -> None:
     st.lists(st.tuples(st.sampled_from("AB"), st.integers(0, 3), st.integers(0, 5)), max_size=8),
     st.lists(st.sampled_from("AB"), max_size=5),
 )
-def test_a_script_holds_in_its_passage_from_its_line(told, coils):
-    """As the newest of its entries, in their order, that the frame has come to."""
-    script = [Told(CoilData(coil, product=str(n)), ordinal, line) for n, (coil, ordinal, line) in enumerate(told)]
-    book, ordinal, before = CoilBook(script), -1, ""
+def test_recorded_data_hold_in_their_passage_from_their_line(told, coils):
+    """A frame has the data of the last entry, in their order, whose line it has reached."""
+    recorded = [
+        CoilDataEntry(CoilData(coil, product=str(n)), ordinal, line) for n, (coil, ordinal, line) in enumerate(told)
+    ]
+    known, ordinal, before = KnownCoilData(recorded), -1, ""
     for coil in coils:
         ordinal, before = ordinal + (coil != before), coil
         for line in range(6) if coils.count(coil) == 1 else ():
             reached = [
-                one.data for one in script if (one.data.coil, one.ordinal) == (coil, ordinal) and one.from_line <= line
+                one.data
+                for one in recorded
+                if (one.data.coil, one.ordinal) == (coil, ordinal) and one.from_line <= line
             ]
-            assert held(book, coil, line) == (reached[-1] if reached else None)
-        held(book, coil, 0)
+            assert held(known, coil, line) == (reached[-1] if reached else None)
+        held(known, coil, 0)
 
 
 @pytest.mark.parametrize(
     ("name", "text", "says"),
     [("c.txt", "", "expected .json, .toml, .jsonl or a folder"), ("c.json", "{}", "coil: is missing")],
 )
-def test_a_script_that_is_none_is_refused(tmp_path: Path, name: str, text: str, says: str) -> None:
+def test_a_record_that_is_none_is_refused(tmp_path: Path, name: str, text: str, says: str) -> None:
     (tmp_path / name).write_text(text)
     with pytest.raises(ConfigError, match=says):
-        read_script(tmp_path / name)
+        read_recorded(tmp_path / name)

@@ -1,4 +1,4 @@
-"""A defect's picture is what its best frame showed, told once, and never more than is bounded."""
+"""A defect has one picture, cut from the frame that shows most of it; pictures are bounded in number and bytes."""
 
 import json
 import threading
@@ -28,8 +28,8 @@ from linewatch.contracts.verdict import (
     StripBox,
     Verdict,
 )
-from linewatch.daemon import crops as looking
-from linewatch.daemon.crops import Looks
+from linewatch.daemon import crops as limits
+from linewatch.daemon.crops import DefectCrops
 from linewatch.daemon.replay import replay
 from linewatch.daemon.service import open_service
 from linewatch.daemon.sources import camera_for
@@ -82,11 +82,11 @@ def notice(state: CoilState, *events: DefectEvent) -> CoilNotice:
     return CoilNotice(**{**unread, "state": state, "defects": events})
 
 
-def made(looks: Looks) -> list:
-    crops = []
-    while (crop := looks.make(0, hurry=True)) is not None:
-        crops.append(crop)
-    return crops
+def made(crops: DefectCrops) -> list:
+    pictures = []
+    while (crop := crops.make(0, hurry=True)) is not None:
+        pictures.append(crop)
+    return pictures
 
 
 def picture(crop) -> np.ndarray:
@@ -106,15 +106,15 @@ NOISE = np.random.default_rng(3).integers(0, 256, (64, 200), np.uint8)
     ordinal=st.integers(0, 5),
 )
 def test_a_picture_is_the_frames_pixels_in_its_window(top, left, lines, columns, margin_mm, valid_lines, ordinal):
-    """Also at the borders of frame, strip and valid lines; and its millimetres are those of its pixels."""
+    """Also at the borders of frame, strip and valid lines; its millimetres match its pixels."""
     top, stop = min(top, valid_lines - 1), min(top + lines, valid_lines)
     stop, right = max(stop, top + 1), min(left + columns, 200)
     frame = frame_of(NOISE, ordinal, valid_lines)
-    looks = Looks(CropSettings(margin_mm=margin_mm, max_px=2048), OFFSET_MM)
+    crops = DefectCrops(CropSettings(margin_mm=margin_mm, max_px=2048), OFFSET_MM)
     runs = [(line, left, right) for line in range(top, stop)]
     one = event(DefectState.OPENED, frame, runs)
-    looks.follow(frame, (verdict(frame, one, event(DefectState.CLOSED, frame)),))
-    (crop,) = made(looks)
+    crops.follow(frame, (verdict(frame, one, event(DefectState.CLOSED, frame)),))
+    (crop,) = made(crops)
     window, first = crop.window, crop.window.first_line - frame.first_line
     assert crop.scale == 1.0
     assert np.array_equal(
@@ -128,98 +128,98 @@ def test_a_picture_is_the_frames_pixels_in_its_window(top, left, lines, columns,
 
 def test_pixels_are_those_of_the_frame_although_its_slot_is_used_again():
     pixels = NOISE.copy()
-    frame, looks = frame_of(pixels), Looks(CropSettings(), 0.0)
-    looks.follow(frame, (verdict(frame, event(DefectState.OPENED, frame, [(5, 5, 9)])),))
+    frame, crops = frame_of(pixels), DefectCrops(CropSettings(), 0.0)
+    crops.follow(frame, (verdict(frame, event(DefectState.OPENED, frame, [(5, 5, 9)])),))
     pixels[:] = 0
-    looks.follow(None, (notice(CoilState.ENDED, event(DefectState.CLOSED, frame)),))
-    (crop,) = made(looks)
+    crops.follow(None, (notice(CoilState.ENDED, event(DefectState.CLOSED, frame)),))
+    (crop,) = made(crops)
     assert picture(crop).max() > 200
 
 
 def test_the_frame_that_shows_most_of_it_gives_the_picture_whatever_merged():
-    looks = Looks(CropSettings(margin_mm=0.0), 0.0)
+    crops = DefectCrops(CropSettings(margin_mm=0.0), 0.0)
     frames = [frame_of(NOISE, n) for n in range(4)]
-    looks.follow(
+    crops.follow(
         frames[0],
         (
             notice(CoilState.STARTED),
             verdict(frames[0], event(DefectState.OPENED, frames[0], [(60, 0, 9)], name="old")),
         ),
     )
-    looks.follow(frames[1], (verdict(frames[1], event(DefectState.OPENED, frames[1], [(1, 0, 80)], name="big")),))
+    crops.follow(frames[1], (verdict(frames[1], event(DefectState.OPENED, frames[1], [(1, 0, 80)], name="big")),))
     merged = event(DefectState.CLOSED, frames[2], merged_into="old", name="big")
     grown = event(DefectState.UPDATED, frames[2], [(1, 0, 20)], name="old")
-    looks.follow(frames[2], (verdict(frames[2], grown, merged),))
-    assert made(looks) == []
+    crops.follow(frames[2], (verdict(frames[2], grown, merged),))
+    assert made(crops) == []
     end = event(DefectState.CLOSED, frames[3], name="old", severity=4)
-    looks.follow(None, (notice(CoilState.ENDED, end), notice(CoilState.STARTED)))
-    (crop,) = made(looks)
+    crops.follow(None, (notice(CoilState.ENDED, end), notice(CoilState.STARTED)))
+    (crop,) = made(crops)
     assert (crop.defect.id, crop.defect.severity, crop.ordinal, crop.coil_ordinal) == ("old", 4, 1, 0)
     assert (crop.window.columns, crop.window.lines) == (80, 1)
-    assert looks.not_made == 0
+    assert crops.not_made == 0
 
 
 def test_a_large_picture_is_scaled_down_both_ways_alike():
-    frame, looks = frame_of(NOISE), Looks(CropSettings(margin_mm=0.0, max_px=50), 0.0)
+    frame, crops = frame_of(NOISE), DefectCrops(CropSettings(margin_mm=0.0, max_px=50), 0.0)
     runs = [(line, 0, 200) for line in range(40)]
-    looks.follow(
+    crops.follow(
         frame, (verdict(frame, event(DefectState.OPENED, frame, runs), event(DefectState.CLOSED, frame)),)
     )  # fmt: skip
-    (crop,) = made(looks)
+    (crop,) = made(crops)
     assert (crop.scale, picture(crop).shape, crop.window.columns) == (0.25, (10, 50), 200)
 
 
 def test_what_is_too_much_is_counted_and_the_worst_are_shown(monkeypatch):
-    monkeypatch.setattr(looking, "WAITING", 5)
-    looks, names = Looks(CropSettings(), 0.0), count()
+    monkeypatch.setattr(limits, "WAITING", 5)
+    crops, names = DefectCrops(CropSettings(), 0.0), count()
     for ordinal in range(4):
         frame = frame_of(NOISE, ordinal)
         of = [{"name": str(next(names)), "severity": n % 6 or None, "area_mm2": float(n)} for n in range(20)]
         opened = [event(DefectState.OPENED, frame, [(3, n, n + 2)], **one) for n, one in enumerate(of)]
         closed = [event(DefectState.CLOSED, frame, **one) for one in of]
-        looks.follow(frame, (verdict(frame, *opened, *closed),))
-        assert looks.waiting <= 5
-    crops = made(looks)
-    assert [crop.defect.severity for crop in crops] == [5] * 5
-    assert [crop.defect.area_mm2 for crop in crops] == [17.0, 17.0, 17.0, 17.0, 11.0]
-    assert (looks.made, looks.not_made) == (5, 75)
+        crops.follow(frame, (verdict(frame, *opened, *closed),))
+        assert crops.waiting <= 5
+    pictures = made(crops)
+    assert [crop.defect.severity for crop in pictures] == [5] * 5
+    assert [crop.defect.area_mm2 for crop in pictures] == [17.0, 17.0, 17.0, 17.0, 11.0]
+    assert (crops.made, crops.not_made) == (5, 75)
 
 
 def test_the_bytes_of_open_defects_are_bounded(monkeypatch):
-    monkeypatch.setattr(looking, "HELD_BYTES", 10_000)
-    looks = Looks(CropSettings(margin_mm=0.0), 0.0)
+    monkeypatch.setattr(limits, "HELD_BYTES", 10_000)
+    crops = DefectCrops(CropSettings(margin_mm=0.0), 0.0)
     for n in range(30):
         frame = frame_of(NOISE, n)
-        looks.follow(frame, (verdict(frame, event(DefectState.OPENED, frame, [(0, 0, 100), (19, 0, 9)], name=str(n))),))
+        crops.follow(frame, (verdict(frame, event(DefectState.OPENED, frame, [(0, 0, 100), (19, 0, 9)], name=str(n))),))
     ends = [event(DefectState.CLOSED, frame, name=str(n)) for n in range(30)]
-    looks.follow(None, (notice(CoilState.ENDED, *ends),))
-    assert (looks.waiting, looks.not_made) == (5, 25)
+    crops.follow(None, (notice(CoilState.ENDED, *ends),))
+    assert (crops.waiting, crops.not_made) == (5, 25)
     frame = frame_of(NOISE, 31)
-    looks.follow(frame, (verdict(frame, event(DefectState.OPENED, frame, [(0, 0, 100)]), replace(ends[0])),))
-    assert looks.not_made == 26  # it had none when it closed a second time; and there is room again
+    crops.follow(frame, (verdict(frame, event(DefectState.OPENED, frame, [(0, 0, 100)]), replace(ends[0])),))
+    assert crops.not_made == 26  # it had none when it closed a second time; and there is room again
 
 
 def test_a_mask_where_nothing_was_delivered_is_no_picture_and_no_failure():
-    frame, looks = frame_of(NOISE, valid_lines=10), Looks(CropSettings(margin_mm=0.0), 0.0)
+    frame, crops = frame_of(NOISE, valid_lines=10), DefectCrops(CropSettings(margin_mm=0.0), 0.0)
     opened = event(DefectState.OPENED, frame, [(12, 5, 9)])
-    looks.follow(frame, (verdict(frame, opened, event(DefectState.CLOSED, frame)),))
-    assert made(looks) == []
-    assert looks.not_made == 1
+    crops.follow(frame, (verdict(frame, opened, event(DefectState.CLOSED, frame)),))
+    assert made(crops) == []
+    assert crops.not_made == 1
 
 
 def test_pictures_are_spread_over_time():
-    looks, frame = Looks(CropSettings(max_per_s=10.0), 0.0), frame_of(NOISE)
+    crops, frame = DefectCrops(CropSettings(max_per_s=10.0), 0.0), frame_of(NOISE)
     for n in range(3):
         of = {"name": str(n)}
         pair = event(DefectState.OPENED, frame, [(3, 5, 9)], **of), event(DefectState.CLOSED, frame, **of)
-        looks.follow(frame, (verdict(frame, *pair),))
-    when_ms = [ms for ms in range(300) if looks.make(10**9 + ms * 10**6) is not None]
+        crops.follow(frame, (verdict(frame, *pair),))
+    when_ms = [ms for ms in range(300) if crops.make(10**9 + ms * 10**6) is not None]
     assert when_ms == [0, 100, 200]
 
 
 @pytest.mark.timeout(180)
 def test_a_running_service_publishes_what_the_camera_saw(tmp_path):
-    """Over its socket: every closed defect of the strip has a picture, and it is cut out of its frame."""
+    """Every closed defect of the strip has a picture on the wire, with the pixels of its frame."""
     config = write_service(tmp_path, frames=60, frames_per_s=40)
     config.write_text(config.read_text() + "\n[crops]\nmax_per_s = 500.0\nmargin_mm = 4.0\n")
     settings, clock, ready = load_settings(config), MonotonicClock(), threading.Event()

@@ -1,11 +1,11 @@
-"""What the host tells of its disks, and that a disk that hangs keeps nobody waiting."""
+"""Disks are measured, and a disk that hangs delays nothing else."""
 
 import threading
 from pathlib import Path
 
 from linewatch.config.decision import AlarmSettings, SystemAlarmSettings
 from linewatch.contracts.alarm import HostState
-from linewatch.daemon.host_monitor import FullestDisk, Host, MeasuredDisks, fullest_disk
+from linewatch.daemon.host_monitor import DiskMonitor, FullestDisk, HostMonitor, fullest_disk
 from linewatch.decision.alarms.system import DISK_LOW, host_text, system_rules
 from linewatch.wire.schema import BackendState, BackendStatus
 
@@ -22,7 +22,7 @@ class SettableClock:
 def looked(tmp_path: Path, *folders: Path) -> HostState | None:
     backend = BackendStatus(name="openvino", state=BackendState.SERVING)
     found = fullest_disk(tmp_path, folders)
-    return Host(SettableClock(), lambda: found, lambda: 0.0, lambda: backend, lambda: None, live=True).look()
+    return HostMonitor(SettableClock(), lambda: found, lambda: 0.0, lambda: backend, lambda: None, live=True).read()
 
 
 def test_disk_low_names_the_fullest_disk(tmp_path: Path) -> None:
@@ -48,7 +48,7 @@ def test_a_disk_that_hangs_is_not_known_and_nobody_waits_for_it(tmp_path: Path) 
         return fullest_disk(tmp_path)
 
     clock = SettableClock()
-    with MeasuredDisks(measure, clock) as disks:
+    with DiskMonitor(measure, clock) as disks:
         asked.acquire()
         assert disks.fullest() == (None, "")  # not answered yet
         answers.release()

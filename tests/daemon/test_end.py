@@ -1,4 +1,4 @@
-"""What a signal may interrupt."""
+"""Signals end a service whatever the main thread does at that moment."""
 
 import os
 import signal

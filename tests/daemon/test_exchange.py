@@ -1,4 +1,4 @@
-"""Over the command socket of a running service: load beside, compare, promote, drop; not a line of strip is lost."""
+"""Engines of a running service are loaded, compared, promoted and dropped by command, without losing a line."""
 
 import json
 import shutil
@@ -10,6 +10,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from waiting import wait_until
 
 from linewatch import cli
 from linewatch.capture.clock import MonotonicClock
@@ -29,7 +30,7 @@ PATIENCE_S = 60.0
 
 
 def copy_engine(folder: Path, name: str, other: str) -> None:
-    """Another engine of the same weights: only its name, and so its identity, differs."""
+    """Copy an engine: only its name, and so its identity, differs."""
     shutil.copytree(ROOT / "engines" / name, folder / other)
     manifest = json.loads((folder / other / "manifest.json").read_text())
     (folder / other / "manifest.json").write_text(json.dumps({**manifest, "name": other}))
@@ -77,7 +78,7 @@ def service(settings: ServiceSettings, tmp_path: Path) -> Iterator[SimpleNamespa
 
 
 def beside(service: SimpleNamespace, enough: Callable[[EngineBeside | None], bool]) -> StatusMessage:
-    """The first status in which the engine beside the others is as it should be."""
+    """Return the first status whose engine beside the running ones fulfils the condition."""
     deadline = time.monotonic() + PATIENCE_S
     status = None
     with Subscriber(service.publish, service.serve, topics=["status"]) as subscriber:
@@ -109,7 +110,8 @@ def test_an_engine_is_loaded_compared_and_promoted_without_losing_a_line(service
         after = [engine.identity for engine in status.engines]
         assert after[0].startswith("screen-b@")
         assert after[1:] == before[1:]
-        time.sleep(1.0)
+        decided = service.service.totals.frames
+        wait_until(lambda: service.service.totals.frames >= decided + 10, PATIENCE_S)
         service.stop()
     found = verdicts(service)
     seen = [line["engines"][0] for line in found if line["engines"]]
@@ -147,8 +149,9 @@ def test_a_shadow_that_fails_moves_nobody(service: SimpleNamespace) -> None:
     exchange = service.service.exchange
     batch = Batch(Task.SCREEN, (), np.zeros((1, 1, 256, 1600), np.uint8), generation=7)
     exchange.lose(batch, "the shadow gave nothing")
-    beside(service, lambda found: found is None)
-    time.sleep(0.5)
+    with Commander(service.commands) as commander:
+        commander.engine(EngineAction.LOAD, "nobody")  # done behind whatever the failure might have caused
+    beside(service, lambda found: found is not None and found.state is BesideState.FAILED)
     assert exchange.backend.state is BackendState.SERVING
 
 

@@ -1,12 +1,12 @@
-"""Engines move to their backend when it is ready, and to the next one when it is lost; the strip is looked at."""
+"""Engines move to their backend when it is ready, and to the next one when it is lost; inspection goes on."""
 
 import json
 import threading
-import time
 from pathlib import Path
 
 import pytest
 from structlog.testing import capture_logs
+from waiting import wait_until
 
 from linewatch.capture.clock import MonotonicClock
 from linewatch.config.service import ServiceSettings
@@ -57,18 +57,14 @@ class Watched:
 
     def wait(self, state: BackendState) -> None:
         assert self.service is not None
-        deadline = time.monotonic() + PATIENCE_S
-        while self.service.exchange.backend.state is not state:
-            assert time.monotonic() < deadline, f"never {state}; {self.service.exchange.backend}"
-            time.sleep(0.02)
+        exchange = self.service.exchange
+        wait_until(lambda: exchange.backend.state is state, PATIENCE_S)
 
     def frames(self, count: int) -> None:
-        """So many more are decided."""
+        """Wait until that many more frames are decided."""
         assert self.service is not None
-        deadline, target = time.monotonic() + PATIENCE_S, self.service.tally.frames + count
-        while self.service.tally.frames < target:
-            assert time.monotonic() < deadline
-            time.sleep(0.02)
+        totals, target = self.service.totals, self.service.totals.frames + count
+        wait_until(lambda: totals.frames >= target, PATIENCE_S)
 
 
 def verdicts(path: Path) -> list[dict]:

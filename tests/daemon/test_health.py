@@ -1,4 +1,4 @@
-"""Silence is unsafe: a hung stage is noticed within two seconds, and nothing says that all is well meanwhile."""
+"""A hung stage is noticed within two seconds; from then on heartbeat and watchdog stand still."""
 
 import os
 import socket
@@ -18,14 +18,15 @@ from linewatch.daemon import runner
 from linewatch.daemon.health import Health
 from linewatch.daemon.service import open_service
 from linewatch.daemon.sources import camera_for
-from linewatch.daemon.topology import CAPTURE, COIL_FILES, EXCHANGE, TICK_S, TOPOLOGY
+from linewatch.daemon.stages.wiring import TICK_S
+from linewatch.daemon.topology import CAPTURE, COIL_FILES, EXCHANGE, TOPOLOGY
 from linewatch.inference.backends.registry import open_backend
 from linewatch.simulation.backends import HungBackend
 from linewatch.wire.schema import StatusMessage
 
 
 class SetClock:
-    """A clock that stands where the test puts it."""
+    """A clock that the test sets."""
 
     def __init__(self) -> None:
         self.ns = 0
@@ -39,7 +40,7 @@ class SetClock:
 
 
 def test_a_hung_stage_is_known_within_two_seconds() -> None:
-    """Limit, tick and heartbeat of the topology add up to less; the test below then needs no stopwatch."""
+    """The topology's limit, tick and heartbeat add up to less, so that the test below needs no stopwatch."""
     beat_s = 1 / WireSettings().heartbeat_hz
     aside = (CAPTURE, EXCHANGE, COIL_FILES)
     assert all(row.silence_limit_s + TICK_S + beat_s < 2.0 for row in TOPOLOGY if row not in aside)
@@ -47,7 +48,9 @@ def test_a_hung_stage_is_known_within_two_seconds() -> None:
 
 def test_a_stage_is_silent_after_its_own_limit() -> None:
     clock = SetClock()
-    health = Health({"capture": 10.0, "engine-0": 1.5}, clock)
+    health = Health(clock)
+    health.expect("capture", 10.0)
+    health.expect("engine-0", 1.5)
     clock.ns = 1_500_000_000
     assert health.silent() == ()
     clock.ns += 1
@@ -60,7 +63,7 @@ def test_a_stage_is_silent_after_its_own_limit() -> None:
 
 
 class Manager:
-    """What systemd would hear: (time, message), in order."""
+    """Listens in systemd's place: (time, message), in order."""
 
     def __init__(self, path: Path) -> None:
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)

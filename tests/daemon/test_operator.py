@@ -28,7 +28,7 @@ PATIENCE_S = 60.0
 
 
 class Running:
-    """A service on a bright strip in a thread of its own; started again it goes on with its journal."""
+    """A service on a bright strip in a thread of its own; a second start continues its journal."""
 
     def __init__(self, config: Path, hold_s: float = 0.0) -> None:
         self.settings, self.ready, self.hold_s = load_settings(config), threading.Event(), hold_s
@@ -55,7 +55,7 @@ class Running:
         assert not self.thread.is_alive()
 
     def wait_for(self, rule: str) -> AlarmMessage:
-        """Until an alarm of that rule asks for an operator."""
+        """Wait until an alarm of that rule asks for an operator."""
         with Subscriber(self.publish, self.serve, ["alarm"], since="epoch") as listening:
             for _ in range(600):
                 message = listening.poll(1.0)
@@ -185,7 +185,7 @@ def test_the_command_line(service: Running, capsys: pytest.CaptureFixture[str]) 
 
 
 def test_nobody_answers(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Then nobody knows whether it was carried out: the error names the token to send it again with."""
+    """The command may have been carried out: the error names the token to repeat it with."""
     with (
         Commander(f"ipc://{tmp_path}/nobody", answer_timeout_s=0.2) as commander,
         pytest.raises(NoAnswerError, match="send it again with token the-same"),
@@ -210,7 +210,7 @@ def test_behind_the_end_of_the_source_commands_are_refused(tmp_path: Path) -> No
 
 
 def test_a_live_service_tells_of_its_host(settings, tmp_path: Path) -> None:
-    """Disk low and a silent camera, from what the host really says; journaled, and cleared when all is well."""
+    """A low disk and a silent camera raise alarms from real measurements, journaled and cleared when they end."""
     assert settings.source is not None
     free_mb = os.statvfs(tmp_path).f_bavail * os.statvfs(tmp_path).f_frsize / (1 << 20)
     system = SystemAlarmSettings(disk_free_below_mb=free_mb * 2, camera_silent_s=0.2)

@@ -1,4 +1,4 @@
-"""Too slow or broken behind the camera: lines are missed with their cause, each once, and the service goes on."""
+"""When engines are too slow or fail, lines are missed with their cause, each once, and the service goes on."""
 
 import json
 import os
@@ -26,7 +26,7 @@ def spans(path: Path) -> list[dict[str, object]]:
 
 
 def test_live_capture_never_waits_and_counts_every_line_it_misses(settings: ServiceSettings, tmp_path: Path) -> None:
-    """Engines far too slow for the line: the coil passes in its own time, and every line is accounted for once."""
+    """With engines far too slow for the line, the coil passes at its own pace and every line is accounted for once."""
     assert settings.source is not None
     settings = settings.model_copy(update={"capture": settings.capture.model_copy(update={"ring_slots": 8})})
     source = settings.source.model_copy(update={"length_m": 60.0})
@@ -73,7 +73,7 @@ def test_the_heavy_engines_work_is_shed_before_strip_is_missed(settings: Service
 
 
 class PriorityBackend(LateBackend):
-    """Notes the priority of every thread that runs an engine."""
+    """Records the priority of every thread that runs an engine."""
 
     def __init__(self, inner: Backend) -> None:
         super().__init__(inner, 0.0, seed=0)
@@ -93,8 +93,8 @@ def test_engines_stand_back_for_the_stages_around_them(settings: ServiceSettings
     assert os.getpriority(os.PRIO_PROCESS, 0) == own
 
 
-def test_a_failing_engine_costs_its_frames_and_is_told_once(settings: ServiceSettings, tmp_path: Path) -> None:
-    """Frames that the screen failed on are missed, cause engine; one event when it begins and one when it is well."""
+def test_a_failing_engine_costs_its_frames_and_is_logged_once(settings: ServiceSettings, tmp_path: Path) -> None:
+    """Frames that the screen failed on are missed, cause engine; with one event each for begin and end."""
     structlog.reset_defaults()
     one = settings.inference.model_copy(update={"workers": 1})
     backend = FailingBackend(
@@ -104,7 +104,7 @@ def test_a_failing_engine_costs_its_frames_and_is_told_once(settings: ServiceSet
         summary = replay(settings.model_copy(update={"inference": one}), out=tmp_path / "v.jsonl", backend=backend)
     events = [event["event"] for event in logs]
     assert "engine_failing" in events
-    assert events.count("engine_failing") == events.count("engine_well_again")
+    assert events.count("engine_failing") == events.count("engine_recovered")
     assert set(summary.lines_missed_by_cause) == {"engine"}
     assert 0 < summary.lines_missed_by_cause["engine"] <= 5 * 256
     assert summary.metres == pytest.approx(10.0)

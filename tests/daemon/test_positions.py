@@ -1,4 +1,4 @@
-"""Strip that stops, runs back, and is welded, under a counter that rolls over: each defect once, at its place."""
+"""On strip that stops, runs back and is welded, with a counter that rolls over, each defect is found once, in place."""
 
 import json
 import os
@@ -51,7 +51,7 @@ def changed(settings: ServiceSettings, source: dict, line: dict) -> ServiceSetti
 
 @dataclass
 class Run:
-    """A verdict file, with every place counted from the head of the strip."""
+    """Read a verdict file, with every place counted from the head of the strip."""
 
     found: list[StripBox]
     spans: list[tuple[int, int, Quality, Cause | None]]  # first line, lines
@@ -145,7 +145,7 @@ def test_each_defect_is_found_once_at_its_place_whatever_way_the_strip_came(
 def test_a_coil_that_is_ordered_begins_at_its_line_and_counts_from_there(
     settings: ServiceSettings, tmp_path: Path
 ) -> None:
-    """By the service's own entry, in the middle of a frame; and back from its tail."""
+    """`Service.coils` begins a coil in the middle of a frame; places also count from its tail."""
     out = tmp_path / "v.jsonl"
     clock = MonotonicClock()
     assert settings.source is not None
@@ -169,7 +169,7 @@ def test_a_coil_that_is_ordered_begins_at_its_line_and_counts_from_there(
 
 
 def test_a_welded_recording_replays_as_it_was(settings: ServiceSettings, tmp_path: Path) -> None:
-    """What was placed is recorded: turns, weld and coils come out of the recording again."""
+    """A recording keeps places: turns, weld and coils are the same when it is replayed."""
     toured = changed(
         settings,
         {"length_m": 6.0, "coil": "T", "welds_m": [2.345], "turns": [{"at_m": 3.0, "back_m": 0.9}]},
@@ -195,7 +195,7 @@ def test_turns_without_an_encoder_are_refused(settings: ServiceSettings) -> None
 
 
 def test_a_stuck_encoder_is_in_the_frames_the_status_and_the_log(settings: ServiceSettings, tmp_path: Path) -> None:
-    """20 m, from 10 m on without counts: the strip is still inspected, its length still accounted for, and said."""
+    """20 m, from 10 m on without counts: the strip is still inspected and accounted for, and the fault is published."""
     stuck = {"counter_faults": [{"kind": "stuck", "from_grab": 40}]}
     settings = changed(settings, {"length_m": 20.0} | stuck, {"encoder": ENCODER})
     assert settings.source is not None

@@ -1,4 +1,4 @@
-"""Whenever a service ends, and however: what was decided is kept, and no alarm is lost or doubled."""
+"""However a service ends, what was decided is kept, and no alarm is lost or doubled."""
 
 import json
 import os
@@ -13,6 +13,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from waiting import wait_until
 
 from linewatch.client import Subscriber
 from linewatch.config.journal import JournalSettings
@@ -84,7 +85,7 @@ def first_alarm(listening: Subscriber) -> AlarmMessage:
 
 
 def journaled(folder: Path, topic: str) -> list[list[dict[str, object]]]:
-    """Headers of a topic as the journal holds them, by epoch."""
+    """Return the headers of a topic as the journal holds them, by epoch."""
     with Journal(JournalSettings(dir=folder / "journal")) as journal:
         epochs = [epoch for epoch in journal.epochs() if epoch != journal.epoch]
         return [[json.loads(record.header) for record in journal.read(e, topic, 0, 1 << 30)] for e in epochs]
@@ -92,7 +93,7 @@ def journaled(folder: Path, topic: str) -> list[list[dict[str, object]]]:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_stopped_service_drains_and_ends_well(tmp_path: Path, number: signal.Signals) -> None:
-    """Exit code 0, the coil's end is told, the verdicts of every line that passed are in the journal."""
+    """Exit code 0; the coil's end and the verdicts of every line that passed are in the journal."""
     with subscriber(tmp_path) as listening, linewatch("run", write_config(tmp_path)) as process:
         first_alarm(listening)
         process.send_signal(number)
@@ -154,10 +155,8 @@ def test_a_replay_killed_at_any_time_leaves_whole_lines(tmp_path: Path, seed: in
     out = tmp_path / "v.jsonl"
     config = write_config(tmp_path, length_m=2000.0)
     with linewatch("replay", "simulator", "--config", config, "--out", out) as process:
-        deadline = time.monotonic() + START_LIMIT_S
-        while time.monotonic() < deadline and (not out.exists() or out.stat().st_size < 2000):
-            time.sleep(0.05)
-        time.sleep(random.Random(seed).uniform(0, 1.0))
+        size = random.Random(seed).randrange(2_000, 200_000)
+        wait_until(lambda: out.exists() and out.stat().st_size >= size, START_LIMIT_S)
         process.send_signal(signal.SIGKILL)
         process.wait(60)
     lines = out.read_bytes().splitlines(keepends=True)
@@ -170,9 +169,7 @@ def test_an_interrupted_replay_keeps_what_was_decided_and_says_how_far_it_came(t
     out = tmp_path / "v.jsonl"
     config = write_config(tmp_path, length_m=2000.0)
     with linewatch("replay", "simulator", "--config", config, "--out", out, "--json") as process:
-        deadline = time.monotonic() + START_LIMIT_S
-        while time.monotonic() < deadline and (not out.exists() or out.stat().st_size < 2000):
-            time.sleep(0.05)
+        wait_until(lambda: out.exists() and out.stat().st_size >= 2_000, START_LIMIT_S)
         process.send_signal(signal.SIGINT)
         printed, err = process.communicate(timeout=60)
     assert process.returncode == 0, err

@@ -63,7 +63,7 @@ def step(request: pytest.FixtureRequest, settings: ServiceSettings) -> Iterator[
 
 
 def test_no_pixel_buffer_is_allocated_per_frame(step: Callable[[int], Prediction]) -> None:
-    """Python's and NumPy's memory at its highest within a frame is less than one tile's above where it was before."""
+    """Within a frame, Python's and NumPy's memory rises by less than one tile."""
     for number in range(2 * SLOTS):
         assert step(number).passed.all()
     tracemalloc.start()

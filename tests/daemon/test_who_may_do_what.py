@@ -1,4 +1,4 @@
-"""A service with keys in a process of its own, and the command line of those who have one."""
+"""With keys, a service answers each caller by the role of the caller's key, over its socket and command line."""
 
 import json
 import os
@@ -65,7 +65,7 @@ class Mill:
         return ClientKeys(self.keys / f"desk-{name}.key_secret", self.keys / "server.key")
 
     def type(self, name: str, *words: str) -> subprocess.CompletedProcess[str]:
-        """What somebody types who has this key, in the environment."""
+        """Run a command with this key in the environment."""
         keys = self.of(name)
         return _linewatch(
             *words, LINEWATCH_KEY=str(keys.secret_file), LINEWATCH_SERVER_KEY=str(keys.server_public_file)

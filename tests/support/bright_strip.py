@@ -1,4 +1,4 @@
-"""A strip of white squares on gray, engines that see white, and a service on both that is quick to start."""
+"""Writes a service that starts quickly: a strip of white squares on grey, and engines that find what is white."""
 
 from pathlib import Path
 
@@ -53,7 +53,7 @@ off_delay_m = 0.1
 
 
 def write_service(folder: Path, frames: int, frames_per_s: float) -> Path:
-    """Engines, strip and configuration in `folder`; the path of the configuration."""
+    """Write engines, strip and configuration to `folder`; return the configuration's path."""
     _write_engines(folder / "engines")
     (folder / "strip").mkdir()
     dice = np.random.default_rng(7)

@@ -25,7 +25,8 @@ def test_systemd_finds_nothing_wrong_with_the_unit(unit: Path, tmp_path: Path) -
 
 def test_the_watchdog_is_slower_than_a_stage_may_be_silent() -> None:
     """systemd restarts a hung service soon after its heartbeat stops, and never a healthy one."""
-    from linewatch.daemon.topology import CAPTURE, COIL_FILES, EXCHANGE, TICK_S, TOPOLOGY
+    from linewatch.daemon.stages.wiring import TICK_S
+    from linewatch.daemon.topology import CAPTURE, COIL_FILES, EXCHANGE, TOPOLOGY
 
     seconds = float(
         next(line for line in UNIT.read_text().splitlines() if line.startswith("WatchdogSec=")).split("=")[1]

@@ -20,7 +20,7 @@ from linewatch.client.keys import ClientKeys, Credentials
 from linewatch.client.questions import connected_dealer
 from linewatch.config.wire import KeySettings, WireSettings
 from linewatch.contracts.access import Caller, Role
-from linewatch.daemon.orders import Orders
+from linewatch.daemon.alarm_orders import AlarmOrders
 from linewatch.wire.access import audit
 from linewatch.wire.access.audit import REFUSED_LOGGED_PER_S, Audit
 from linewatch.wire.access.keyring import allow, make_pair, revoke
@@ -55,7 +55,7 @@ class Taken:
 
     def __init__(self):
         self.commands, self.orders, self.coils = [], [], []
-        self.alarms = Orders([], self.orders.append)
+        self.alarms = AlarmOrders([], self.orders.append)
 
     def command(self, command):
         self.commands.append(command)

@@ -1,1 +1,1 @@
-"""What the service is told about coils: by commands, by Level 2's files, or by an earlier run."""
+"""What is known of coils: from commands, from Level 2's files, or from an earlier run."""

@@ -1,4 +1,4 @@
-"""Level 2 by files: one per coil in a folder, renamed in when complete, moved on when taken or refused."""
+"""Takes coils' data from Level 2 by files: one a coil in a folder, moved to a subfolder when taken or rejected."""
 
 import json
 import os
@@ -21,12 +21,12 @@ log = structlog.get_logger()
 TAKEN, REJECTED = "taken", "rejected"
 MAX_FILE_BYTES = 64 << 10
 MOVED_KEPT = 256
-"""Files that are kept in each of the two folders; of more, the oldest go."""
-_A_LOOK = 64  # files that are read before the folder is looked at again
+"""Files kept in each of the two subfolders; beyond that, the oldest are removed."""
+_FILES_A_SCAN = 64  # then the folder is listed again
 
 
 def coil_files(folder: Path) -> list[Path]:
-    """The coils' files in a folder, the oldest first; hidden ones are not complete yet."""
+    """Return the coils' files in a folder, the oldest first. Hidden files are not complete yet and left out."""
     found = [
         (entry.stat().st_mtime_ns, entry.name)
         for entry in (os.scandir(folder) if folder.is_dir() else ())
@@ -36,7 +36,7 @@ def coil_files(folder: Path) -> list[Path]:
 
 
 def read_coil_file(path: Path) -> CoilDataBody:
-    """The coil's data in a *.json or *.toml. Raises ConfigError with a line for each fault."""
+    """Read a coil's data from a *.json or *.toml. Raises ConfigError with a line for each fault."""
     try:
         with path.open("rb") as file:
             content = file.read(MAX_FILE_BYTES + 1)
@@ -55,34 +55,37 @@ def read_coil_file(path: Path) -> CoilDataBody:
 
 
 class CoilFolder:
-    """Used by one thread. Never raises: whatever lies in the folder, the strip is looked at."""
+    """Used by one thread. Never raises: whatever is in the folder, the strip is inspected."""
 
-    def __init__(self, settings: CoilDataSettings, tell: Callable[[CoilRequest], object | str]) -> None:
-        """tell: take data up; a text says why they are refused."""
-        self._folder, self._look_s, self._tell = settings.folder, settings.look_s, tell
+    def __init__(self, settings: CoilDataSettings, take: Callable[[CoilRequest], object | str]) -> None:
+        """take: carry out a request; a text says why it is refused."""
+        self._folder, self._scan_s, self._take_request = settings.folder, settings.look_s, take
         self._seen: dict[tuple[str, int, int], None] = {}  # files that could not be moved away
         self._next_s = 0.0
-        self._idle = threading.Event()  # never set: whoever calls has the end in hand
+        self._idle = threading.Event()  # never set: the caller ends the service
         self.trouble: str | None = None  # of the folder itself
 
-    def look(self, timeout_s: float) -> None:
-        """Take up new files when it is time, else wait."""
+    def scan(self, timeout_s: float) -> None:
+        """Take new files when it is time, else wait for at most `timeout_s`."""
         if (wait_s := self._next_s - time.monotonic()) > 0:
             self._idle.wait(min(wait_s, timeout_s))
             return
         try:
             trouble = None if self._folder.is_dir() else f"{self._folder}: no such folder; no coil's data come by file"
-            for path in coil_files(self._folder)[:_A_LOOK]:
+            for path in coil_files(self._folder)[:_FILES_A_SCAN]:
                 trouble = self._take(path) or trouble
         except OSError as error:
             trouble = f"{self._folder}: {error.strerror}; no coil's data come by file"
         if trouble != self.trouble:
-            (log.error if trouble else log.info)("coil_folder", trouble=trouble)
+            if trouble:
+                log.error("coil_folder_failed", trouble=trouble)
+            else:
+                log.info("coil_folder_recovered")
         self.trouble = trouble
-        self._next_s = time.monotonic() + self._look_s
+        self._next_s = time.monotonic() + self._scan_s
 
     def _take(self, path: Path) -> str | None:
-        """Why it could not be taken up although it is good; it stays then, and is tried again."""
+        """Take one file. Return why a good one is refused; it stays then, and is tried again."""
         found = path.stat()
         key = path.name, found.st_mtime_ns, found.st_size
         if key in self._seen:
@@ -98,7 +101,7 @@ class CoilFolder:
                 data=data,
                 by=f"file {path.name}"[:64],
             )
-            refused = self._tell(request)
+            refused = self._take_request(request)
             if isinstance(refused, str):
                 return f"{path}: {refused}"
             log.info("coil_file_taken", path=str(path), data=data.model_dump(exclude_none=True))
@@ -120,7 +123,7 @@ class CoilFolder:
                 old.unlink(missing_ok=True)
                 old.with_name(f"{old.name}.reason").unlink(missing_ok=True)
         except OSError as error:
-            log.error("coil_file_stays", path=str(path), error=str(error))
+            log.error("coil_file_not_moved", path=str(path), error=str(error))
             self._seen[key] = None
             while len(self._seen) > MOVED_KEPT:
                 del self._seen[next(iter(self._seen))]

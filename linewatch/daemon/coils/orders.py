@@ -1,6 +1,6 @@
-"""Commands about coils: written to a file, then taken up. A request is named by its token and taken up once.
+"""Carries out commands about coils: each is written to a file first, and carried out once, as its token tells.
 
-The file (`coil-orders.jsonl` in the journal's folder) is the audit trail, and what is known of coils over a restart.
+The file (`coil-orders.jsonl` in the journal's folder) is the audit trail, and keeps coils' data over a restart.
 """
 
 import os
@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from linewatch.capture.coils import CoilAccount
 from linewatch.contracts.access import Caller, Role
 from linewatch.contracts.errors import JournalError
-from linewatch.daemon.coils.known import CoilBook
+from linewatch.daemon.coils.known import KnownCoilData
 from linewatch.daemon.recipes import Recipes
 from linewatch.wire.decode import coil_data_from
 from linewatch.wire.schema import CoilAction, CoilDataBody, CoilRequest, Message
@@ -26,12 +26,12 @@ log = structlog.get_logger()
 ORDERS_FILE = "coil-orders.jsonl"
 ORDERS_KEPT = 1_024
 THIS_HOST = Caller(key=None, role=Role.OPERATOR)
-"""Who writes files into the service's folder."""
-_ORDERS_WRITTEN = 4 * ORDERS_KEPT  # then the file is written anew with those that are kept
+"""Whoever writes files into the service's folder."""
+_ORDERS_WRITTEN = 4 * ORDERS_KEPT  # lines; then the file is rewritten with those that are kept
 
 
 class CoilOrder(Message):
-    """One line of the file: a request as it was taken, and what was answered."""
+    """One line of the file: a request as it was taken, and its answer."""
 
     epoch: int
     token: str
@@ -39,56 +39,56 @@ class CoilOrder(Message):
     coil: str | None
     at_mm: float | None
     data: CoilDataBody | None
-    by: str  # the name of the key that it came with; without keys, who it said it was
+    by: str  # the name of the key that it came with; without keys, the name that the request gave
     at_unix_ns: int
-    said_by: str | None = None  # who it said it was, where `by` is the name of a key
+    said_by: str | None = None  # the name that the request gave, where `by` is a key's
     recipe: str | None = None
     notes: tuple[str, ...] = ()
 
     @property
     def key(self) -> str | None:
-        """The name of the key that it came with."""
+        """The name of the key that the request came with; None without keys."""
         return None if self.said_by is None else self.by
 
 
 class CoilOrders:
-    """For any thread."""
+    """May be used by any thread."""
 
     def __init__(
-        self, folder: Path, epoch: int, account: CoilAccount, book: CoilBook, recipes: Recipes, *, anew: bool
+        self, folder: Path, epoch: int, account: CoilAccount, known: KnownCoilData, recipes: Recipes, *, anew: bool
     ) -> None:
-        """anew: forget what was ordered in earlier runs, as a replay does. Raises JournalError."""
+        """anew: forget the orders of earlier runs, as a replay does. Raises JournalError."""
         self._path = folder / ORDERS_FILE
-        self._epoch, self._account, self._book, self._recipes = epoch, account, book, recipes
+        self._epoch, self._account, self._known, self._recipes = epoch, account, known, recipes
         self._lock = Lock()
         self._orders: OrderedDict[str, CoilOrder] = OrderedDict()
         for order in () if anew else _read(self._path):
             self._orders[order.token] = order
             if order.data is not None:
-                book.tell(coil_data_from(order.data))
+                known.add(coil_data_from(order.data))
         try:
             self._rewrite()
         except OSError as error:
             raise JournalError(
-                f"cannot write {self._path}: {error.strerror}; free space, or mend the folder"
+                f"cannot write {self._path}: {error.strerror}; free space, or repair the folder"
             ) from error
 
     def take(self, request: CoilRequest, caller: Caller = THIS_HOST) -> CoilOrder | str:
-        """The order once it is on disk and taken up, now or earlier; or why it is refused, and nothing has changed."""
+        """Carry out a request, unless it was before. Return the order once it is on disk, or why it is refused."""
         assert request.token is not None
         with self._lock:
-            known = self._orders.get(request.token)
-            if known is not None:
-                return self._again(known, request, caller)
+            earlier = self._orders.get(request.token)
+            if earlier is not None:
+                return self._again(earlier, request, caller)
             return self._take(request, request.token, caller)
 
-    def _again(self, known: CoilOrder, request: CoilRequest, caller: Caller) -> CoilOrder | str:
+    def _again(self, earlier: CoilOrder, request: CoilRequest, caller: Caller) -> CoilOrder | str:
         same = ("action", "coil", "at_mm", "data")
-        if known.key != caller.key or any(getattr(known, name) != getattr(request, name) for name in same):
+        if earlier.key != caller.key or any(getattr(earlier, name) != getattr(request, name) for name in same):
             return "its token names another request"
-        if known.action is not CoilAction.DATA and known.epoch != self._epoch:
+        if earlier.action is not CoilAction.DATA and earlier.epoch != self._epoch:
             return "it was taken before a restart, after which the source's coil began anew; order it by a new token"
-        return known
+        return earlier
 
     def _take(self, request: CoilRequest, token: str, caller: Caller) -> CoilOrder | str:
         by, said_by = caller.named(request.by)
@@ -114,7 +114,7 @@ class CoilOrders:
         except OSError as error:
             return f"{self._path} cannot be written ({error.strerror}); nothing was changed"
         if data is not None:
-            self._book.tell(data)
+            self._known.add(data)
             return order
         if request.action is CoilAction.START:
             assert request.coil is not None
@@ -149,7 +149,7 @@ class CoilOrders:
 
 
 def _append(path: Path, order: CoilOrder) -> None:
-    """On disk when it returns; whole or, after an error, not at all."""
+    """Write a line to disk; after an error, none of it is there."""
     with path.open("ab", buffering=0) as file:
         size = file.tell()
         line = order.model_dump_json().encode() + b"\n"
@@ -163,17 +163,17 @@ def _append(path: Path, order: CoilOrder) -> None:
 
 
 def _read(path: Path) -> list[CoilOrder]:
-    """The newest orders in the file; what a kill cut short, or is none, is left out and told."""
+    """Return the newest orders in the file. Lines that are none, as one cut short by a kill, are logged and skipped."""
     try:
         lines = path.read_bytes().splitlines()[-_ORDERS_WRITTEN:]
     except FileNotFoundError:
         return []
     except OSError as error:
-        raise JournalError(f"cannot read {path}: {error.strerror}; mend it, or take it away") from error
+        raise JournalError(f"cannot read {path}: {error.strerror}; repair it, or move it away") from error
     orders = []
     for line in lines:
         try:
             orders.append(CoilOrder.model_validate_json(line))
         except ValidationError as error:
-            log.warning("coil_order_left_out", path=str(path), error=str(error.errors()[0]["msg"]))
+            log.warning("coil_order_skipped", path=str(path), error=str(error.errors()[0]["msg"]))
     return orders[-ORDERS_KEPT:]

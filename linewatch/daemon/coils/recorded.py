@@ -1,6 +1,6 @@
-"""What was known of the coils in an earlier run, and when: so that a replay decides as that run did.
+"""Records what is known of coils in a run, and from where on, so that a replay decides as that run did.
 
-A running service keeps it, one file for each start, as lines of a verdict file: the beginning of each coil, and the
+A running service writes one file for each start, with lines as in a verdict file: the beginning of each coil, and the
 frames from which its data changed. A verdict file holds the same lines.
 """
 
@@ -11,36 +11,36 @@ from linewatch.capture.coils import SourceStart
 from linewatch.contracts.errors import ConfigError
 from linewatch.contracts.verdict import CoilNotice, CoilState, Decided, Verdict
 from linewatch.daemon.coils.folder import TAKEN, coil_files, read_coil_file
-from linewatch.daemon.coils.known import Told
+from linewatch.daemon.coils.known import CoilDataEntry
 from linewatch.wire.decode import coil_data_from
 from linewatch.wire.schema import CoilLine
 from linewatch.wire.verdict_file import VerdictFile, read_strip
 
-SCRIPTS_KEPT = 16
+FILES_KEPT = 16
 
 
 @dataclass(frozen=True, slots=True)
-class CoilScript:
-    """Where coils began within what the source calls one, and what was known of them from where on."""
+class RecordedCoilData:
+    """Where coils began within what the source calls one coil, and what was known of them."""
 
     starts: tuple[SourceStart, ...] = ()
-    told: tuple[Told, ...] = ()
+    entries: tuple[CoilDataEntry, ...] = ()
 
 
-def read_script(path: Path) -> CoilScript:
-    """Of a verdict file or what a service kept (*.jsonl), of one coil's file (*.json, *.toml), or of a folder of them.
+def read_recorded(path: Path) -> RecordedCoilData:
+    """Read a verdict file or a `CoilDataRecorder`'s (*.jsonl), one coil's file (*.json, *.toml), or a folder of these.
 
     Raises ConfigError or JournalError that says what does not fit.
     """
     if path.is_dir():
         files = [*coil_files(path / TAKEN), *coil_files(path)]
-        return CoilScript(told=tuple(Told(coil_data_from(read_coil_file(file))) for file in files))
+        return RecordedCoilData(entries=tuple(CoilDataEntry(coil_data_from(read_coil_file(file))) for file in files))
     if path.suffix in (".json", ".toml"):
-        return CoilScript(told=(Told(coil_data_from(read_coil_file(path))),))
+        return RecordedCoilData(entries=(CoilDataEntry(coil_data_from(read_coil_file(path))),))
     if path.suffix != ".jsonl":
         raise ConfigError(f"{path}: found suffix {path.suffix!r}, expected .json, .toml, .jsonl or a folder")
     starts: list[SourceStart] = []
-    told: list[Told] = []
+    entries: list[CoilDataEntry] = []
     ordinal = -1
     for line in read_strip(path):
         if isinstance(line, CoilLine):
@@ -53,23 +53,23 @@ def read_script(path: Path) -> CoilScript:
         else:
             data, from_line = line.coil_data, line.first_line
         if data is not None:
-            told.append(Told(coil_data_from(data), ordinal, from_line))
-    return CoilScript(tuple(starts), tuple(told))
+            entries.append(CoilDataEntry(coil_data_from(data), ordinal, from_line))
+    return RecordedCoilData(tuple(starts), tuple(entries))
 
 
-class CoilTrace:
-    """Keeps the script of a run; written by the outlet, opened and closed with it. Raises JournalError."""
+class CoilDataRecorder:
+    """Writes what `read_recorded` reads. Used by the outlet. Raises JournalError."""
 
     def __init__(self, folder: Path, epoch: int) -> None:
-        for old in sorted(folder.glob("coils-*.jsonl"))[: -(SCRIPTS_KEPT - 1)]:
+        for old in sorted(folder.glob("coils-*.jsonl"))[: -(FILES_KEPT - 1)]:
             old.unlink(missing_ok=True)
         self.file = VerdictFile(folder / f"coils-{epoch:010d}.jsonl")
 
     def write(self, decided: Decided) -> None:
-        """Keep what was known, if it is news."""
+        """Write the line of a coil's beginning, or of a frame from which its data changed."""
         if isinstance(decided, CoilNotice):
-            news = decided.state is CoilState.STARTED
+            written = decided.state is CoilState.STARTED
         else:
-            news = isinstance(decided, Verdict) and decided.coil_data is not None
-        if news:
+            written = isinstance(decided, Verdict) and decided.coil_data is not None
+        if written:
             self.file.write(decided)

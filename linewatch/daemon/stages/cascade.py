@@ -1,32 +1,76 @@
-"""The cascade stage's way in: a frame is given what is known of its coil, and the engines that its recipe names."""
+"""The cascade stage: frames become batches for the engines, and their results become predictions.
+
+A frame is first given what is known of its coil; a coil's first frame also selects the engines of its recipe.
+"""
+
+from contextlib import suppress
+from queue import Empty
 
 from linewatch.capture.edges import find_edges
 from linewatch.config.capture import CaptureSettings
 from linewatch.contracts.frame import Frame
-from linewatch.contracts.tile import Batch
-from linewatch.daemon.coils.known import CoilBook
+from linewatch.contracts.ports import Clock
+from linewatch.contracts.tile import Batch, BatchResult
+from linewatch.daemon.coils.known import KnownCoilData
 from linewatch.daemon.recipes import Recipes
-from linewatch.daemon.stages.exchange import Exchange
+from linewatch.daemon.stages.exchange import EngineExchange
+from linewatch.daemon.stages.wiring import END, TICK_S, Wiring
 from linewatch.inference.cascade import Cascade
 
 
-class Feeding:
-    """Used by the cascade's thread. What is known of a coil holds from here on, for all stages behind."""
+class CascadeStage:
+    """Used by one thread. The data of a coil that it attaches to a frame hold for all stages behind it."""
 
     def __init__(
-        self, settings: CaptureSettings, cascade: Cascade, exchange: Exchange, book: CoilBook, recipes: Recipes
+        self,
+        settings: CaptureSettings,
+        cascade: Cascade,
+        exchange: EngineExchange,
+        coil_data: KnownCoilData,
+        recipes: Recipes,
+        clock: Clock,
     ) -> None:
         self._settings, self._cascade, self._exchange = settings, cascade, exchange
-        self._book, self._recipes = book, recipes
+        self._coil_data, self._recipes, self._clock = coil_data, recipes, clock
         self._coil = ""
 
-    def __call__(self, frame: Frame, now_ns: int) -> tuple[Batch, ...]:
-        """The batches that this frame made ready to run."""
-        frame = self._book.attach(frame)
+    def run(self, wiring: Wiring) -> None:
+        """Take frames, results and actions from one queue; give batches to one and predictions to the other."""
+        give_jobs, give_predictions = wiring.gives
+        cascade, ended = self._cascade, False
+        while not (ended and not cascade.pending) and not wiring.aborted:
+            batches: list[Batch] = []
+            with suppress(Empty):
+                item = wiring.take(self._wait_s())
+                if item is END:
+                    ended = True
+                elif isinstance(item, Frame):
+                    batches += self._feed(item)
+                elif isinstance(item, BatchResult):
+                    batches += cascade.done(item, self._clock.now_ns())
+                else:
+                    item()  # what is to be done between two frames
+            wiring.tick()
+            batches += cascade.flush() if ended else cascade.due(self._clock.now_ns())
+            give_jobs(*batches)
+            give_predictions(*cascade.take_ready())
+        wiring.end()
+
+    def _wait_s(self) -> float:
+        """Seconds until a batch is due, at most a tick."""
+        deadline_ns = self._cascade.next_deadline_ns()
+        if deadline_ns is None:
+            return TICK_S
+        return min(TICK_S, max(0.0, (deadline_ns - self._clock.now_ns()) / 1e9))
+
+    def _feed(self, frame: Frame) -> tuple[Batch, ...]:
+        """Return the batches that this frame made ready to run."""
+        now_ns = self._clock.now_ns()
+        frame = self._coil_data.attach(frame)
         if frame.coil != self._coil:
             self._coil = frame.coil
             recipe = self._recipes.files.recipe_of(frame.data)
-            if (lineup := self._exchange.turn(recipe.name if recipe else None)) is not None:
+            if (lineup := self._exchange.recipe_lineup(recipe.name if recipe else None)) is not None:
                 self._cascade.use(lineup)
         edges = None if frame.pixels is None else find_edges(frame.pixels[: frame.valid_lines], self._settings)
         return self._cascade.feed(frame, edges, now_ns)

@@ -1,34 +1,48 @@
-"""The engine stage: runs batches, and says once when an engine begins to fail and once when it is well again."""
+"""The engine stage: workers run batches; the log says once when an engine begins to fail and once when it recovers."""
 
 import threading
 from collections.abc import Callable
+from contextlib import suppress
+from queue import Empty
 
 import structlog
 
 from linewatch.contracts.tile import Batch, BatchResult
+from linewatch.daemon.stages.wiring import END, Wiring
 from linewatch.inference.pool import EnginePool
 
 log = structlog.get_logger()
 
 LOST_AFTER = 5
-"""Failures of one engine in a row: a device that is gone fails every time, a bad moment once or twice."""
+"""Failures of one engine in a row until it counts as lost. A device that is gone fails always, another fault passes."""
 
 
-class Running:
-    """`pool.run` for the runner; used by all workers at once."""
+class EngineStage:
+    """Used by all workers at once."""
 
-    def __init__(self, pool: EnginePool, lose: Callable[[Batch, str], None] = lambda batch, why: None) -> None:
-        """lose: told once which engine failed time after time, by its batch, and why."""
+    def __init__(self, pool: EnginePool, lose: Callable[[Batch, str], None]) -> None:
+        """lose: called with a batch of an engine that failed `LOST_AFTER` times in a row, and the last error."""
         self._pool, self._lose = pool, lose
         self._failures: dict[tuple[str, int], int] = {}  # in a row, of (engine, generation)
         self._failing: set[str] = set()
         self._lock = threading.Lock()
 
-    def __call__(self, worker: int, batch: Batch) -> BatchResult:
-        """Run a batch as `worker`. Never raises for what an engine does wrong."""
+    def run(self, wiring: Wiring) -> None:
+        """Run batches as one of the workers, on executors of its own."""
+        (give,) = wiring.gives
+        while not wiring.aborted:
+            wiring.tick()
+            with suppress(Empty):
+                batch = wiring.take()
+                if batch is END:
+                    return
+                give(self._run(wiring.worker, batch))
+
+    def _run(self, worker: int, batch: Batch) -> BatchResult:
+        """Run a batch; an engine's error is in the result, never raised."""
         result = self._pool.run(worker, batch)
         if (result.error is None) is (batch.engine in self._failing):
-            self._turn(batch.engine, result.error)
+            self._log_change(batch.engine, result.error)
         if result.error is not None or self._failures:
             self._count(batch, result.error)
         return result
@@ -43,11 +57,11 @@ class Running:
         if failures == LOST_AFTER:
             self._lose(batch, str(error))
 
-    def _turn(self, engine: str, error: str | None) -> None:
+    def _log_change(self, engine: str, error: str | None) -> None:
         with self._lock:
             if error is not None and engine not in self._failing:
                 self._failing.add(engine)
                 log.error("engine_failing", engine=engine, error=error)
             elif error is None and engine in self._failing:
                 self._failing.discard(engine)
-                log.info("engine_well_again", engine=engine)
+                log.info("engine_recovered", engine=engine)

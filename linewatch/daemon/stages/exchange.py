@@ -1,8 +1,8 @@
-"""Engines change while the service runs: one is loaded beside the running one, compared, promoted or dropped; all of
-them move to the backend that they should run on when it is ready, and to another one when it is lost.
+"""Changes engines while the service runs: loads one beside the running one, compares, promotes or drops it; moves all
+engines to their backend when it is ready, and to another one when it is lost.
 
-What is to be done waits here for a thread of its own, since loading takes seconds and building a plan minutes. Frames
-never wait: the cascade takes a new line-up between two of them.
+The work waits for a thread of its own, since loading takes seconds and building a plan minutes. Frames never wait: the
+cascade takes a new line-up between two of them.
 """
 
 import threading
@@ -36,21 +36,21 @@ from linewatch.wire.schema import (
 
 log = structlog.get_logger()
 
-Slot = tuple[Engine, int]
-"""An engine, and the number that it was loaded under."""
-Slots = dict[Task, Slot]
+LoadedEngine = tuple[Engine, int]
+"""An engine and its generation, a number that the pool knows it by."""
+LoadedEngines = dict[Task, LoadedEngine]
 
 
 def statuses_of(pool: EnginePool, lineup: Lineup) -> tuple[EngineStatus, ...]:
-    """The engines of a line-up by their identities."""
+    """Return the identity of each engine of a line-up."""
     return tuple(
         EngineStatus(role=task.value, identity=pool.identity(task, generation))
         for task, generation in lineup.generations.items()
     )
 
 
-class Exchange:
-    """`command`, `lose`, `backend`, `engines` and `beside` may be called by any thread, `work` by one."""
+class EngineExchange:
+    """`work` is for one thread, `recipe_lineup` for the cascade's, all else for any."""
 
     def __init__(
         self,
@@ -60,22 +60,22 @@ class Exchange:
         serving: Backend,
         settings: InferenceSettings,
         take_up: Callable[[Lineup], None],
-        tell: Callable[[Lineup], None],
+        announce: Callable[[Lineup], None],
     ) -> None:
-        """backends: by preference; the pool's engines run on `serving`. take_up: have a line-up look at the frames to
-        come, and its engines' thresholds decide of them. tell: only the latter, of one that looks at them already.
+        """backends: by preference; the pool's engines run on `serving`. take_up: have a line-up inspect the frames to
+        come, and `announce` it. announce: have frames that it inspected decided by its engines' thresholds.
         """
         self._pool, self._cascade, self._settings = pool, cascade, settings
         self._backends, self._backend = tuple(backends), serving
         self._lost: set[Backend] = set()
-        self._why: str | None = None  # it is not the first of the backends
-        self._hand_on, self._tell = take_up, tell
+        self._why: str | None = None  # why it is not the first of the backends
+        self._hand_on, self._announce = take_up, announce
         self._changing = threading.Lock()  # of the line-up
         self._lineup = cascade.lineup
-        self._default = self._slots_of(self._lineup)
+        self._default = self._loaded_engines_of(self._lineup)
         self._recipe: str | None = None
         self._wanted: dict[str, RecipeEngines] = {}
-        self._of_recipes: dict[str, Slots] = {}
+        self._of_recipes: dict[str, LoadedEngines] = {}
         self.trouble: str | None = None  # a recipe's engine that cannot be used
         self._waiting: SimpleQueue[tuple[str, Callable[[], None]]] = SimpleQueue()
         self._beside: tuple[Engine, int] | None = None
@@ -86,8 +86,8 @@ class Exchange:
             self._waiting.put((self._backends[0].name, partial(self._move, self._backends[0])))
 
     def prepare(self, wanted: Mapping[str, RecipeEngines], *, wait: bool) -> None:
-        """Load the engines that recipes name, by recipe. Without `wait` they come later where a plan must be built
-        first, which takes minutes. One that cannot be loaded is told in `trouble`; the default's stays in its place.
+        """Load the engines that recipes name. wanted: by recipe. wait: also where a plan must be built first, which
+        takes minutes; otherwise those come later. `trouble` says which cannot be loaded; the default's stay in place.
         """
         self._wanted = {name: engines for name, engines in wanted.items() if engines.names}
         if not self._wanted:
@@ -97,23 +97,24 @@ class Exchange:
         else:
             self._waiting.put(("recipes", lambda: None if self._of_recipes else self._load_recipes(self._backend)))
 
-    def turn(self, recipe: str | None) -> Lineup | None:
-        """A coil begins that this recipe holds for: the line-up that looks at it from its first frame on; None: it is
-        the one that does so already. For the thread that feeds frames, and at a coil's beginning only.
+    def recipe_lineup(self, recipe: str | None) -> Lineup | None:
+        """Return the line-up for a coil of this recipe, from its first frame on; None: it stays the present one.
+
+        To be called at a coil's beginning only.
         """
         if not self._wanted:
             return None
         with self._changing:
             self._recipe = recipe
-            lineup = self._turned()
+            lineup = self._recipe_lineup()
             if lineup is not None:
-                self._tell(lineup)
+                self._announce(lineup)
                 self._lineup = lineup
             return lineup
 
     @property
     def backend(self) -> BackendStatus:
-        """What the engines run on."""
+        """The backend that the engines run on."""
         first = self._backends[0]
         if self._backend in self._lost or first in self._lost:
             state = BackendState.LOST
@@ -122,8 +123,9 @@ class Exchange:
         return BackendStatus(name=self._backend.name, state=state, text=self._why)
 
     def lose(self, batch: Batch, why: str) -> None:
-        """The engine that was to run `batch` cannot run any more. If it is one that decides, have all move to the next
-        backend; a shadow's trouble is its own. From any thread.
+        """Move all engines to the next backend, since the engine that was to run `batch` cannot run any more.
+
+        Do nothing if that engine is a shadow, which decides nothing.
         """
         if self._lineup.generations[Task(batch.engine)] != batch.generation:
             return
@@ -131,12 +133,12 @@ class Exchange:
 
     @property
     def engines(self) -> tuple[EngineStatus, ...]:
-        """The engines that decide of the next frame."""
+        """The engines that inspect the next frame."""
         return statuses_of(self._pool, self._lineup)
 
     @property
     def beside(self) -> EngineBeside | None:
-        """The engine beside them, if there is one, and how far it agrees."""
+        """The engine beside the running ones, if there is one, and how far it agrees with the one of its task."""
         state, shadow = self._state, self._lineup.shadow
         if state is None or shadow is None or state.state is not BesideState.COMPARED:
             return state
@@ -152,11 +154,11 @@ class Exchange:
         )
 
     def command(self, command: EngineCommand) -> str | None:
-        """Take a command, which is carried out later. Why it is refused, or None."""
+        """Accept a command, which is carried out later; return why it is refused, or None."""
         state = self._state
-        there = state is not None and state.state is not BesideState.FAILED
+        occupied = state is not None and state.state is not BesideState.FAILED
         if command.action is EngineAction.LOAD:
-            if there and state is not None:
+            if occupied and state is not None:
                 return f"engine {state.name} is beside the running ones already; promote or drop it first"
             self._state = EngineBeside(name=command.name, state=BesideState.LOADING)
         elif command.action is EngineAction.PROMOTE and not (
@@ -164,7 +166,7 @@ class Exchange:
         ):
             return "no engine is ready beside the running ones; load one, and wait until the status says so"
         elif command.action is EngineAction.SHOW or (command.action is EngineAction.DROP and state is None):
-            return None  # nothing is to be done
+            return None  # there is nothing to do
         steps: dict[EngineAction, Callable[[], None]] = {
             EngineAction.LOAD: partial(self._load, command.name, command.shadow),
             EngineAction.PROMOTE: self._promote,
@@ -174,16 +176,16 @@ class Exchange:
         return None
 
     def work(self, timeout_s: float) -> None:
-        """Do the next thing, if one comes in time; close engines that no frame needs any more.
+        """Do the next piece of work, if one comes in time; else close engines that no frame needs any more.
 
-        Never raises: whatever an engine does wrong while it comes or goes, the running ones look at the strip.
+        Never raises: whatever goes wrong with an engine that is loaded or closed, the running ones inspect the strip.
         """
         name = ""
         try:
             name, step = self._waiting.get(timeout=timeout_s)
             step()
         except Empty:
-            with suppress(LinewatchError):  # of a device that is gone
+            with suppress(LinewatchError):  # the device may be gone
                 self._close_retired()
         except LinewatchError as error:
             log.error("engine_refused", name=name, error=str(error))
@@ -200,7 +202,7 @@ class Exchange:
             raise
 
     def _move(self, backend: Backend) -> None:
-        """All engines to another backend; on EngineError they stay where they are."""
+        """Move all engines to another backend; on an error they stay where they are, and it is raised."""
         self._why = f"engines are being made ready on {backend.name}"
         self._loads += 1
         loaded: list[Task] = []
@@ -217,7 +219,7 @@ class Exchange:
             raise
         with self._changing:
             before = [self._default, *self._of_recipes.values()]
-            self._of_recipes = {}  # they run on the backend that is left
+            self._of_recipes = {}  # they run on the old backend
             self._default = {task: (engine, self._loads) for task, engine in engines.by_task().items()}
             self._take_up(self._lineup.moved(engines, self._loads))
             self._retire(before)
@@ -228,7 +230,7 @@ class Exchange:
         log.info("engines_moved", backend=backend.name, identities=[engine.identity for engine in self.engines])
 
     def _for(self, backend: Backend) -> EngineSet:
-        """The running engines as this backend runs them best: an INT8 sibling, or what it was made of."""
+        """Return the running engines as this backend runs them best: INT8 siblings, or what those were made of."""
         endings = backend.siblings if self._settings.precision == "int8" else ()
         found = {}
         for task, (engine, _) in self._default.items():
@@ -239,12 +241,12 @@ class Exchange:
 
     def _leave(self, backend: Backend, why: str) -> None:
         if backend is not self._backend:
-            return  # it was left before
+            return  # the engines moved already
         self._lost.add(backend)
         log.error("backend_lost", backend=backend.name, error=why)
         for other in self._backends:
             if other not in self._lost:
-                with suppress(LinewatchError):  # then it is lost as well, and told so in the status
+                with suppress(LinewatchError):  # then that one is lost as well
                     self._move(other)
                     break
         self._why = f"{backend.name} is lost: {why}"
@@ -293,14 +295,14 @@ class Exchange:
         try:
             found = [find_engine(self._settings.engines_dir, name).manifest for name in names]
         except LinewatchError:
-            return True  # and why not is told at once
+            return True  # so that the error is known at once
         return all(self._backend.ready(manifest, self._settings.ladder) for manifest in found)
 
     def _load_recipes(self, backend: Backend) -> None:
-        """The engines of each recipe on this backend. Never raises: where one cannot be had, the default's stays."""
+        """Load each recipe's engines on this backend. Never raises: in place of one that fails the default's stays."""
         endings = backend.siblings if self._settings.precision == "int8" else ()
-        slots: dict[tuple[Task, str], Slot] = {}
-        of_recipes: dict[str, Slots] = {}
+        loaded: dict[tuple[Task, str], LoadedEngine] = {}
+        of_recipes: dict[str, LoadedEngines] = {}
         trouble = None
         for recipe, wanted in self._wanted.items():
             of_recipes[recipe] = {}
@@ -308,39 +310,39 @@ class Exchange:
                 if name is None:
                     continue
                 try:
-                    if (task, name) not in slots:
+                    if (task, name) not in loaded:
                         engine = best_sibling(load_engine(self._settings.engines_dir, name, task), endings)
                         self._lineup.admit(engine)
                         self._loads += 1
                         self._pool.load(engine, self._loads, backend)
-                        slots[task, name] = engine, self._loads
-                    of_recipes[recipe][task] = slots[task, name]
+                        loaded[task, name] = engine, self._loads
+                    of_recipes[recipe][task] = loaded[task, name]
                 except LinewatchError as error:
                     trouble = f"recipe {recipe}: {error}"
                     log.error("recipe_engine_refused", recipe=recipe, engine=name, error=str(error))
         with self._changing:
             self._of_recipes, self.trouble = of_recipes, trouble
 
-    def _turned(self) -> Lineup | None:
-        """The line-up for the recipe that holds, if it is another than the present one."""
-        slots = {**self._default, **self._of_recipes.get(self._recipe or "", {})}
-        if slots == self._slots_of(self._lineup):
+    def _recipe_lineup(self) -> Lineup | None:
+        """Return the line-up for the present recipe; None if it is the present line-up."""
+        loaded = {**self._default, **self._of_recipes.get(self._recipe or "", {})}
+        if loaded == self._loaded_engines_of(self._lineup):
             return None
-        engines = EngineSet(**{task.value: engine for task, (engine, _) in slots.items()})
+        engines = EngineSet(**{task.value: engine for task, (engine, _) in loaded.items()})
         shadow = self._lineup.shadow
-        if shadow is not None:  # it is compared with whatever runs
+        if shadow is not None:  # it is compared with the engine that runs
             shadow = self._shadow(shadow.engine, shadow.generation, engines)
-        return self._lineup.turned(engines, {task: generation for task, (_, generation) in slots.items()}, shadow)
+        return self._lineup.turned(engines, {task: generation for task, (_, generation) in loaded.items()}, shadow)
 
     def _shadow(self, engine: Engine, generation: int, running: EngineSet) -> Shadow:
         return Shadow(engine, generation, running.by_task()[engine.manifest.task], self._settings.screen_threshold)
 
-    def _slots_of(self, lineup: Lineup) -> "Slots":
+    def _loaded_engines_of(self, lineup: Lineup) -> LoadedEngines:
         return {task: (engine, lineup.generations[task]) for task, engine in lineup.engines.by_task().items()}
 
-    def _retire(self, slots: Iterable["Slots"]) -> None:
-        """Close these when no frame needs them any more."""
-        gone = {(task, generation) for one in slots for task, (_, generation) in one.items()}
+    def _retire(self, loaded: Iterable[LoadedEngines]) -> None:
+        """Have these closed once no frame needs them any more."""
+        gone = {(task, generation) for one in loaded for task, (_, generation) in one.items()}
         self._retired += [(self._lineup.serial, task, generation) for task, generation in sorted(gone)]
 
     def _take_up(self, lineup: Lineup) -> None:

@@ -1,14 +1,17 @@
-"""The outlet stage: what was decided is journaled, published and written to the verdict file; and the heartbeat."""
+"""The outlet stage: journals, publishes and files what was decided, and publishes the heartbeat."""
 
 from collections import deque
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from queue import Empty
 
 from linewatch.contracts.alarm import AlarmNotice
 from linewatch.contracts.ports import Clock
 from linewatch.contracts.verdict import Decided, Verdict
-from linewatch.daemon.coils.recorded import CoilTrace
-from linewatch.daemon.crops import Looks
+from linewatch.daemon.coils.recorded import CoilDataRecorder
+from linewatch.daemon.crops import DefectCrops
+from linewatch.daemon.stages.wiring import END, Wiring
 from linewatch.journal.journal import Journal
 from linewatch.wire.encode import Sequencer, drafts
 from linewatch.wire.publisher import Publisher
@@ -17,92 +20,88 @@ from linewatch.wire.snapshot import SnapshotTracker
 from linewatch.wire.verdict_file import VerdictFile
 
 
+@dataclass(slots=True, eq=False)
 class Outlet:
-    """Used by one thread, the one that opened `publisher`.
+    """Used by one thread.
 
-    Alarms are on disk before anybody hears of them; verdicts follow within the journal's group commit. Any failure to
-    write is raised (JournalError): a service that cannot remember does not go on.
+    Alarms are on disk before they are published; verdicts follow within the journal's group commit. A failure to write
+    is raised as JournalError: a service that cannot remember does not go on.
     """
 
-    def __init__(
-        self,
-        journal: Journal,
-        sequencer: Sequencer,
-        publisher: Publisher,
-        standing: SnapshotTracker,
-        status: Callable[[], StatusBody],
-        clock: Clock,
-        *,
-        heartbeat_hz: float,
-        verdicts: VerdictFile | None,
-        latencies_ns: deque[int],
-        settle: Callable[[AlarmNotice], None],
-        trace: CoilTrace,
-        looks: Looks | None = None,
-    ) -> None:
-        """settle: told of what commands brought, once it is on disk."""
-        self._settle = settle
-        self._trace = trace
-        self._journal = journal
-        self._sequencer = sequencer
-        self._publisher = publisher
-        self._standing = standing
-        self._status = status
-        self._clock = clock
-        self._verdicts = verdicts
-        self._latencies_ns = latencies_ns
-        self._looks = looks
-        self._beat_ns = int(1e9 / heartbeat_hz)
-        self._next_beat_ns = clock.now_ns()
+    journal: Journal
+    sequencer: Sequencer
+    publisher: Publisher
+    standing: SnapshotTracker
+    status: Callable[[], StatusBody]
+    clock: Clock
+    settle: Callable[[AlarmNotice], None]  # called with a command's result, once it is on disk
+    coil_data: CoilDataRecorder
+    crops: DefectCrops | None
+    verdicts: VerdictFile | None
+    latencies_ns: deque[int]  # a frame's, from its last line to its publication
+    heartbeat_ns: int  # from one heartbeat to the next
+    next_heartbeat_ns: int
 
-    def __call__(self, decided: Decided) -> None:
-        """Make one decision known."""
-        decided.timing.published_ns = self._clock.now_ns()
-        messages = drafts(decided)
-        records = [self._sequencer.record(message) for message in messages]
-        self._journal.append(records, sync=bool(decided.alarms))
-        self._standing.follow(messages, self._sequencer.sequences)
-        for record in records:
-            self._publisher.send(record)
-        if isinstance(decided, AlarmNotice):
-            self._settle(decided)
-        elif isinstance(decided, Verdict):
-            self._latencies_ns.append(self._clock.now_ns() - decided.timing.captured_ns)
-        if self._verdicts is not None and (messages or not isinstance(decided, AlarmNotice)):
-            self._verdicts.write(decided)
-        self._trace.write(decided)
+    def run(self, wiring: Wiring) -> None:
+        """Bind the publisher on this thread and publish until the end of the service.
 
-    def heartbeat(self) -> float:
-        """Publish the status when it is due, sync the journal when that is, and at most one picture; seconds until the
-        next of these.
-
-        The heartbeat's count stands still while a stage is silent: who sees it stand knows that nobody is looking.
+        The heartbeat goes on behind END, while consumers are served.
         """
-        now_ns = self._clock.now_ns()
-        self._journal.sync_if_due(now_ns)
-        if now_ns >= self._next_beat_ns:
-            self._publisher.send(self._sequencer.status(self._status()))
-            self._next_beat_ns = max(self._next_beat_ns + self._beat_ns, now_ns)
-        self._show(now_ns)
-        return min(0.02, max(0.0, (self._next_beat_ns - now_ns) / 1e9))
+        with self.publisher:
+            wiring.opened.set()
+            wait_s = 0.0
+            while not wiring.aborted:
+                with suppress(Empty):
+                    decided = wiring.take(wait_s)
+                    if decided is END:
+                        wiring.drained()
+                    else:
+                        self._publish(decided)
+                wiring.tick()
+                wait_s = self._heartbeat()
+            # Another stage failed: what was decided before that is still journaled and published.
+            with suppress(Empty):
+                while (decided := wiring.take(0.0)) is not END:
+                    self._publish(decided)
+            while self._publish_crop(self.clock.now_ns(), hurry=True):
+                pass
+            self._heartbeat()
+        wiring.drained()
 
-    def farewell(self) -> None:
-        """Publish the pictures that still wait, and beat a last time."""
-        while self._show(self._clock.now_ns(), hurry=True):
-            pass
-        self.heartbeat()
+    def _publish(self, decided: Decided) -> None:
+        """Journal one decision, then publish it."""
+        decided.timing.published_ns = self.clock.now_ns()
+        messages = drafts(decided)
+        records = [self.sequencer.record(message) for message in messages]
+        self.journal.append(records, sync=bool(decided.alarms))
+        self.standing.follow(messages, self.sequencer.sequences)
+        for record in records:
+            self.publisher.send(record)
+        if isinstance(decided, AlarmNotice):
+            self.settle(decided)
+        elif isinstance(decided, Verdict):
+            self.latencies_ns.append(self.clock.now_ns() - decided.timing.captured_ns)
+        if self.verdicts is not None and (messages or not isinstance(decided, AlarmNotice)):
+            self.verdicts.write(decided)
+        self.coil_data.write(decided)
 
-    def _show(self, now_ns: int, *, hurry: bool = False) -> bool:
-        crop = self._looks.make(now_ns, hurry=hurry) if self._looks is not None else None
+    def _heartbeat(self) -> float:
+        """Publish the status and sync the journal when they are due, and publish at most one picture.
+
+        Return the seconds until the next call. The heartbeat's count stands still while a stage is silent, so that
+        consumers know that the strip is not inspected.
+        """
+        now_ns = self.clock.now_ns()
+        self.journal.sync_if_due(now_ns)
+        if now_ns >= self.next_heartbeat_ns:
+            self.publisher.send(self.sequencer.status(self.status()))
+            self.next_heartbeat_ns = max(self.next_heartbeat_ns + self.heartbeat_ns, now_ns)
+        self._publish_crop(now_ns)
+        return min(0.02, max(0.0, (self.next_heartbeat_ns - now_ns) / 1e9))
+
+    def _publish_crop(self, now_ns: int, *, hurry: bool = False) -> bool:
+        """Publish the next picture, and return whether there was one."""
+        crop = self.crops.make(now_ns, hurry=hurry) if self.crops is not None else None
         if crop is not None:
-            self._publisher.send(self._sequencer.crop(crop, self._clock.now_ns()))
+            self.publisher.send(self.sequencer.crop(crop, self.clock.now_ns()))
         return crop is not None
-
-
-@contextmanager
-def open_outlet(publisher: Publisher, make: Callable[[], Outlet]) -> Iterator[Outlet]:
-    """Bind the publisher on the calling thread, and beat a last time before it closes."""
-    with publisher:
-        outlet = make()
-        yield outlet
-        outlet.farewell()

@@ -1,7 +1,7 @@
-"""Operators' commands on their way: from the command socket to the decision, and back when they are on disk.
+"""Takes operators' commands about alarms from the command socket to the decision, and their results back from disk.
 
-A request is named by its token. Sent again, it is answered as before and changes nothing, whether it is still on its
-way, was carried out, or was carried out before a restart.
+A request is identified by its token. Sent again, it is answered as before and changes nothing, whether it is pending,
+was carried out, or was carried out before a restart.
 """
 
 import threading
@@ -16,41 +16,41 @@ from linewatch.wire.encode import alarm_body
 from linewatch.wire.schema import AlarmBody, AlarmRequest
 
 ANSWERS_KEPT = 1024
-ON_THEIR_WAY = 64
-OVER = "the service decides nothing any more: its source has ended"
+PENDING_MAX = 64
+SOURCE_ENDED = "the service decides nothing any more: its source has ended"
 
 
 @dataclass(slots=True)
-class Outcome:
-    """What became of a request; `done` once its transitions are on disk, or it is refused."""
+class AlarmOrderOutcome:
+    """The result of a request, complete once it is `done`: its transitions are on disk, or it is refused."""
 
     action: AlarmAction
-    key: str | None = None  # that it came with
-    order: AlarmOrder | None = None  # None: of an earlier run
+    key: str | None = None  # the name of the key that it came with
+    order: AlarmOrder | None = None  # None: it was carried out in an earlier run
     begun: bool = False
     done: bool = False
     refused: str | None = None
     changed: list[AlarmBody] = field(default_factory=list)
 
 
-class Orders:
+class AlarmOrders:
     """`take` is for the command socket's thread, `begin` and `close` for the decision's, `settle` for the outlet's."""
 
-    def __init__(self, told: Iterable[AlarmBody], hand_on: Callable[[AlarmOrder], None]) -> None:
-        """told: what commands brought in earlier runs. hand_on: have the decision carry an order out."""
+    def __init__(self, earlier: Iterable[AlarmBody], hand_on: Callable[[AlarmOrder], None]) -> None:
+        """earlier: alarms as commands left them in earlier runs. hand_on: have the decision carry an order out."""
         self._hand_on = hand_on
         self._lock = threading.Lock()
-        self._outcomes: OrderedDict[str, Outcome] = OrderedDict()
-        self._waiting = 0
+        self._outcomes: OrderedDict[str, AlarmOrderOutcome] = OrderedDict()
+        self._pending = 0
         self._closed = False
-        for body in told:
+        for body in earlier:
             if body.command is not None:
                 command = AlarmCommand(**body.command.model_dump())
-                earlier = Outcome(command.action, command.key, done=True)
-                self._outcomes.setdefault(command.token, earlier).changed.append(body)
+                outcome = AlarmOrderOutcome(command.action, command.key, done=True)
+                self._outcomes.setdefault(command.token, outcome).changed.append(body)
 
-    def take(self, request: AlarmRequest, caller: Caller) -> Outcome:
-        """What becomes of the request, now or later; an outcome of its own that is refused when it cannot be taken."""
+    def take(self, request: AlarmRequest, caller: Caller) -> AlarmOrderOutcome:
+        """Return the request's outcome, done now or later; one that is done and refused if it cannot be taken."""
         with self._lock:
             known = self._outcomes.get(request.token)
             if known is not None and not _is_the_same(known, request, caller):
@@ -58,26 +58,26 @@ class Orders:
             if known is not None:
                 return known
             if self._closed:
-                return _refusal(request, OVER)
-            if self._waiting >= ON_THEIR_WAY:
-                return _refusal(request, f"{self._waiting} commands are on their way already; try again")
+                return _refusal(request, SOURCE_ENDED)
+            if self._pending >= PENDING_MAX:
+                return _refusal(request, f"{self._pending} commands are on their way already; try again")
             by, said_by = caller.named(request.by)
             command = AlarmCommand(request.token, request.action, by, time.time_ns(), said_by)
             order = AlarmOrder(command, request.alarm, request.minutes)
-            outcome = self._outcomes[request.token] = Outcome(request.action, caller.key, order)
-            self._waiting += 1
+            outcome = self._outcomes[request.token] = AlarmOrderOutcome(request.action, caller.key, order)
+            self._pending += 1
             while len(self._outcomes) > ANSWERS_KEPT and next(iter(self._outcomes.values())).done:
                 self._outcomes.popitem(last=False)
             self._hand_on(order)
             return outcome
 
     def begin(self, order: AlarmOrder) -> None:
-        """The decision carries it out: it will be settled."""
+        """Record that the decision carries an order out, and so will settle it."""
         with self._lock:
             self._outcomes[order.command.token].begun = True
 
     def settle(self, notice: AlarmNotice) -> None:
-        """What a command brought is on disk."""
+        """Complete the outcome of a command whose result is on disk."""
         if notice.command is None:
             return
         with self._lock:
@@ -85,21 +85,21 @@ class Orders:
             self._finish(self._outcomes[notice.command.token], notice.refused, ours)
 
     def close(self) -> None:
-        """The decision takes no more orders: those that it has not begun are refused."""
+        """Refuse the orders that the decision has not begun, and all to come."""
         with self._lock:
             self._closed = True
             for outcome in self._outcomes.values():
                 if not outcome.begun and not outcome.done:
-                    self._finish(outcome, OVER, [])
+                    self._finish(outcome, SOURCE_ENDED, [])
 
-    def _finish(self, outcome: Outcome, refused: str | None, alarms: list[Alarm]) -> None:
+    def _finish(self, outcome: AlarmOrderOutcome, refused: str | None, alarms: list[Alarm]) -> None:
         outcome.refused = refused
         outcome.changed = [alarm_body(alarm, None) for alarm in alarms]
         outcome.done = True
-        self._waiting -= 1
+        self._pending -= 1
 
 
-def _is_the_same(known: Outcome, request: AlarmRequest, caller: Caller) -> bool:
+def _is_the_same(known: AlarmOrderOutcome, request: AlarmRequest, caller: Caller) -> bool:
     order = known.order
     if known.key != caller.key:
         return False
@@ -108,5 +108,5 @@ def _is_the_same(known: Outcome, request: AlarmRequest, caller: Caller) -> bool:
     return (known.action, order.alarm, order.minutes) == (request.action, request.alarm, request.minutes)
 
 
-def _refusal(request: AlarmRequest, why: str) -> Outcome:
-    return Outcome(request.action, done=True, refused=why)
+def _refusal(request: AlarmRequest, why: str) -> AlarmOrderOutcome:
+    return AlarmOrderOutcome(request.action, done=True, refused=why)

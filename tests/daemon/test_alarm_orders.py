@@ -1,4 +1,4 @@
-"""Whose request it is: the key's, whatever the request says, also when it comes again after a restart."""
+"""A request belongs to the key that it came with, whatever it says itself, also when repeated after a restart."""
 
 import pytest
 from hypothesis import given
@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from linewatch.contracts.access import Caller, Role
 from linewatch.contracts.alarm import Alarm, AlarmAction, AlarmCommand, AlarmNotice, AlarmState
 from linewatch.contracts.prediction import Timing
-from linewatch.daemon.orders import Orders
+from linewatch.daemon.alarm_orders import AlarmOrders
 from linewatch.wire.decode import alarm_from
 from linewatch.wire.encode import alarm_body
 from linewatch.wire.schema import AlarmBody, AlarmRequest, canonical
@@ -23,9 +23,9 @@ def request(by: str = "ann") -> AlarmRequest:
 
 
 def carried_out(caller: Caller, by: str = "ann") -> AlarmBody:
-    """The transition that such a request brings, as it is journaled."""
+    """Return the transition that such a request causes, as it is journaled."""
     handed_on = []
-    orders = Orders([], handed_on.append)
+    orders = AlarmOrders([], handed_on.append)
     outcome = orders.take(request(by), caller)
     command = handed_on[0].command
     place = {"coil": "C1", "side": "top", "camera": "cam1", "along_mm": 1.0, "defect_ids": (), "text": "square"}
@@ -50,7 +50,7 @@ def test_the_record_has_the_keys_name_and_the_name_that_was_said(caller, by, sai
 def test_after_a_restart_the_same_key_is_answered_as_before_and_no_other(caller):
     body = carried_out(caller)
     handed_on = []
-    again = Orders([body], handed_on.append)
+    again = AlarmOrders([body], handed_on.append)
     for other in {DESK, OTHER, WITHOUT_KEYS} - {caller}:
         assert again.take(request(), other).refused == "its token names another request"
     assert again.take(request(), caller).changed == [body]

@@ -1,0 +1,252 @@
+"""The parts of one camera's service, built in three steps: what inspects, what decides, and what speaks to the outside.
+
+Each step opens its parts on an exit stack, which closes them in reverse, and returns them in a dataclass.
+"""
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import structlog
+import zmq
+
+from linewatch.capture.admission import Admission, Intake
+from linewatch.capture.coils import CoilAccount
+from linewatch.capture.ring import FrameRing
+from linewatch.config.inference import InferenceSettings
+from linewatch.config.service import ServiceSettings
+from linewatch.config.taxonomy import Taxonomy
+from linewatch.contracts.ports import Backend, Camera, Clock
+from linewatch.daemon.alarm_orders import AlarmOrders
+from linewatch.daemon.coils.known import KnownCoilData
+from linewatch.daemon.coils.manager import CoilManager
+from linewatch.daemon.coils.recorded import CoilDataRecorder, RecordedCoilData
+from linewatch.daemon.crops import DefectCrops
+from linewatch.daemon.host_monitor import DiskMonitor, HostMonitor, fullest_disk
+from linewatch.daemon.recipes import Recipes, RuleFiles
+from linewatch.daemon.runner import Runner
+from linewatch.daemon.sources import position_source
+from linewatch.daemon.stages.decision import DecisionStage
+from linewatch.daemon.stages.exchange import EngineExchange, statuses_of
+from linewatch.daemon.stages.outlet import Outlet
+from linewatch.daemon.status import StatusReport
+from linewatch.daemon.topology import CAPTURE
+from linewatch.daemon.totals import Totals
+from linewatch.decision.decide import DecisionState
+from linewatch.inference.backends.registry import open_backend, open_backends
+from linewatch.inference.cascade import Cascade
+from linewatch.inference.engines import EngineSet, load_engines
+from linewatch.inference.lineup import Lineup
+from linewatch.inference.pool import EnginePool
+from linewatch.inference.workload import Workload
+from linewatch.journal.journal import Journal
+from linewatch.wire.commands import CommandServer
+from linewatch.wire.decode import alarm_body_of, alarm_from
+from linewatch.wire.encode import Sequencer
+from linewatch.wire.endpoints import ServerKeys
+from linewatch.wire.publisher import Publisher
+from linewatch.wire.server import Server
+from linewatch.wire.snapshot import SnapshotTracker
+from linewatch.wire.verdict_file import VerdictFile
+
+log = structlog.get_logger()
+
+LATENCIES_KEPT = 1 << 16
+
+
+@dataclass(frozen=True, slots=True)
+class Inspection:
+    """From the camera to predictions."""
+
+    backends: Sequence[Backend]  # by preference
+    backend: Backend  # that serves at first
+    recipes: Recipes
+    pool: EnginePool
+    workload: Workload | None  # None: a recording waits, so that nothing is ever shed
+    cascade: Cascade
+    ring: FrameRing
+    coil_data: KnownCoilData
+    admission: Admission
+    intake: Intake
+
+
+def open_inspection(
+    stack: ExitStack,
+    settings: ServiceSettings,
+    camera: Camera,
+    workers: int,
+    backends: Sequence[Backend],
+    recorded: RecordedCoilData,
+) -> Inspection:
+    """Load the engines with the rules that decide by them, and prepare the intake of frames."""
+    backends = tuple(backends) or _backends(settings.inference, camera)
+    backend, engines = _ready(backends, settings.inference)
+    taxonomy = Taxonomy.read(settings.taxonomy) if settings.taxonomy else None
+    recipes = Recipes(RuleFiles.read(settings, taxonomy), taxonomy, engines)
+    pool = stack.enter_context(EnginePool(engines, backend, settings.inference.ladder, workers))
+    workload = Workload(workers, settings.inference.deadline_ms) if camera.live else None
+    cascade = Cascade(engines, settings.inference, settings.line, workload)
+    ring = FrameRing(settings.capture.ring_slots, settings.line.frame_lines, settings.line.width_px)
+    admission = Admission(settings.line, settings.capture, ring, CoilAccount(recorded.starts))
+    known, intake = KnownCoilData(recorded.entries), Intake(camera, admission, ring)
+    return Inspection(backends, backend, recipes, pool, workload, cascade, ring, known, admission, intake)
+
+
+@dataclass(frozen=True, slots=True)
+class Decisions:
+    """From predictions to decisions, with the journal and all that operators may order."""
+
+    journal: Journal
+    standing: SnapshotTracker
+    exchange: EngineExchange
+    coils: CoilManager
+    alarm_orders: AlarmOrders
+    totals: Totals
+    crops: DefectCrops | None
+    stage: DecisionStage
+
+
+def open_decisions(
+    stack: ExitStack,
+    settings: ServiceSettings,
+    clock: Clock,
+    runner: Runner,
+    inspection: Inspection,
+    *,
+    live: bool,
+    recorded: bool,
+    reread: Callable[[], ServiceSettings] | None,
+) -> Decisions:
+    """Open the journal, and prepare the decision and what takes orders about engines, coils and alarms."""
+    journal = stack.enter_context(Journal(settings.journal, clock.now_ns))
+    if journal.recovery.torn_bytes:
+        log.warning("journal_recovered", segment=journal.recovery.segment, torn_bytes=journal.recovery.torn_bytes)
+    pool, cascade, recipes = inspection.pool, inspection.cascade, inspection.recipes
+    standing = SnapshotTracker(journal.epoch, statuses_of(pool, cascade.lineup), journal.retained_alarms())
+
+    def announce(lineup: Lineup) -> None:
+        recipes.use(lineup.serial, lineup.engines)
+        standing.set_engines(statuses_of(pool, lineup))
+
+    def take_up(lineup: Lineup) -> None:
+        announce(lineup)
+        runner.between_frames(partial(cascade.use, lineup))
+
+    exchange = EngineExchange(
+        pool, cascade, inspection.backends, inspection.backend, settings.inference, take_up, announce
+    )
+    exchange.prepare({one.name: one.engines for one in settings.recipe}, wait=not live)
+
+    def lacking() -> str | None:
+        return exchange.trouble
+
+    account, known = inspection.admission.coils, inspection.coil_data
+    coils = CoilManager(settings, journal.epoch, account, known, recipes, recorded, reread, lacking)
+    orders = AlarmOrders(map(alarm_body_of, journal.commanded()), runner.order)
+    watched = settings.system_alarms.disks if settings.system_alarms else ()
+    disks = stack.enter_context(DiskMonitor(partial(fullest_disk, settings.journal.dir, watched), clock))
+
+    def silent_s() -> float:
+        return runner.health.ages_s()[CAPTURE.name]
+
+    host = HostMonitor(clock, disks.fullest, silent_s, lambda: exchange.backend, lacking, live=live)
+    totals = Totals()
+    crops = DefectCrops(settings.crops, settings.line.across_offset_mm) if settings.crops else None
+    state = DecisionState.initial(alarm_from(body) for body in standing.retained_alarms)
+    stage = DecisionStage(state, recipes, inspection.ring.release, totals, clock, orders, host.read, crops)
+    return Decisions(journal, standing, exchange, coils, orders, totals, crops, stage)
+
+
+@dataclass(frozen=True, slots=True)
+class Wire:
+    """What publishes decisions, and the sockets that answer consumers and operators."""
+
+    publisher: Publisher
+    outlet: Outlet
+    server: Server
+    commands: CommandServer | None
+    latencies_ns: deque[int]
+
+
+def open_wire(
+    stack: ExitStack,
+    settings: ServiceSettings,
+    clock: Clock,
+    runner: Runner,
+    inspection: Inspection,
+    decisions: Decisions,
+    keys: ServerKeys | None,
+    verdicts: Path | None,
+) -> Wire:
+    """Open the verdict file, and prepare the sockets, which their stages bind."""
+    journal, standing, exchange = decisions.journal, decisions.standing, decisions.exchange
+    context = stack.enter_context(zmq.Context())
+    coil_data = CoilDataRecorder(settings.journal.dir, journal.epoch)
+    stack.enter_context(coil_data.file)
+    publisher = Publisher(context, settings.wire, keys)
+    latencies_ns: deque[int] = deque(maxlen=LATENCIES_KEPT)
+    status = StatusReport(
+        runner,
+        decisions.totals,
+        inspection.ring,
+        standing,
+        exchange,
+        inspection.workload,
+        clock,
+        inspection.admission.counts,
+        position_source(settings),
+        decisions.coils.status,
+        decisions.crops,
+        started_ns=clock.now_ns(),
+    )
+    outlet = Outlet(
+        journal,
+        Sequencer(journal.epoch, inspection.recipes.files.identity),
+        publisher,
+        standing,
+        status,
+        clock,
+        decisions.alarm_orders.settle,
+        coil_data,
+        decisions.crops,
+        stack.enter_context(VerdictFile(verdicts)) if verdicts else None,
+        latencies_ns,
+        heartbeat_ns=int(1e9 / settings.wire.heartbeat_hz),
+        next_heartbeat_ns=clock.now_ns(),
+    )
+    server = Server(context, settings.wire, keys, journal, standing.snapshot)
+    commands = None
+    if settings.wire.commands:
+        role = settings.wire.role_without_keys
+        commands = CommandServer(
+            context,
+            settings.wire.commands,
+            keys,
+            exchange,
+            decisions.alarm_orders,
+            decisions.coils,
+            role_without_keys=role,
+        )
+    return Wire(publisher, outlet, server, commands, latencies_ns)
+
+
+def _backends(settings: InferenceSettings, camera: Camera) -> tuple[Backend, ...]:
+    """Open the configured backend; for a live camera, which cannot wait, also those that may serve in its place."""
+    if not camera.live:
+        return (open_backend(settings.backend, settings),)
+    backends, errors = open_backends(settings)
+    for error in errors:
+        log.error("backend_unavailable", error=str(error))
+    return backends
+
+
+def _ready(backends: Sequence[Backend], settings: InferenceSettings) -> tuple[Backend, EngineSet]:
+    """Return the first backend that can serve at once, else the first of all, and the engines as it runs them best."""
+    for backend in backends:
+        engines = load_engines(settings, backend.siblings)
+        if all(backend.ready(engine.manifest, settings.ladder) for engine in engines.by_task().values()):
+            return backend, engines
+    return backends[0], load_engines(settings, backends[0].siblings)
