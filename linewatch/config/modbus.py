@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, Field, model_validator
 
 from linewatch.config.base import Settings
-from linewatch.config.service import LogSettings
+from linewatch.config.log import LogSettings
 from linewatch.config.wire import ClientKeySettings, Endpoint
 
 ALARM_BITS = 64

@@ -15,9 +15,8 @@ import zmq
 from linewatch.capture.admission import Admission, Intake
 from linewatch.capture.coils import CoilAccount
 from linewatch.capture.ring import FrameRing
-from linewatch.config.inference import InferenceSettings
-from linewatch.config.service import ServiceSettings
 from linewatch.config.taxonomy import Taxonomy
+from linewatch.contracts.frame import PositionSource
 from linewatch.contracts.ports import Backend, Camera, Clock
 from linewatch.contracts.verdict import Quality
 from linewatch.daemon.coils.manager import CoilDesk
@@ -28,7 +27,6 @@ from linewatch.daemon.notify import Notifier
 from linewatch.daemon.orders import Orders
 from linewatch.daemon.recipes import Recipes, RuleFiles
 from linewatch.daemon.runner import Runner, Work
-from linewatch.daemon.sources import position_source
 from linewatch.daemon.stages.cascade import Feeding
 from linewatch.daemon.stages.decision import Deciding
 from linewatch.daemon.stages.engine import Running
@@ -44,8 +42,10 @@ from linewatch.inference.engines import EngineSet, load_engines
 from linewatch.inference.lineup import Lineup
 from linewatch.inference.pool import EnginePool
 from linewatch.inference.processor import available_cores
+from linewatch.inference.settings import InferenceSettings
 from linewatch.inference.workload import Workload
 from linewatch.journal.journal import Journal
+from linewatch.service_settings import ServiceSettings
 from linewatch.wire.commands import CommandServer
 from linewatch.wire.encode import Sequencer, alarm_from
 from linewatch.wire.endpoints import load_keys
@@ -184,7 +184,8 @@ def open_service(
         intake = Intake(camera, admission, ring)
         identities = statuses_of(pool, cascade.lineup)
         standing = Standing(journal.epoch, identities, journal.alarms_standing())
-        tally, positions = Tally(), position_source(settings)
+        tally = Tally()
+        positions = settings.source.position_source if settings.source else PositionSource.LINE_RATE
         latencies_ns: deque[int] = deque(maxlen=LATENCIES_KEPT)
         orders = Orders(map(alarm_of, journal.commanded()), lambda order: runner.order(order))  # noqa: PLW0108 - made below
         watched = settings.system_alarms.disks if settings.system_alarms else ()
@@ -283,7 +284,7 @@ def _backends(settings: InferenceSettings, camera: Camera) -> tuple[Backend, ...
     """The configured backend; for a live camera, which cannot wait, also those that may serve in its place."""
     if not camera.live:
         return (open_backend(settings.backend, settings),)
-    backends, errors = open_backends(settings)
+    backends, errors = open_backends((settings.backend, *settings.fallback), settings)
     for error in errors:
         log.error("backend_unavailable", error=str(error))
     return backends

@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 from linewatch.capture.admission import AdmissionCounts
 from linewatch.capture.ring import FrameRing
+from linewatch.contracts.frame import PositionSource
 from linewatch.contracts.ports import Clock
 from linewatch.daemon.crops import Looks
 from linewatch.daemon.runner import Runner
@@ -15,7 +16,6 @@ from linewatch.inference.workload import Workload
 from linewatch.wire.schema import (
     CoilStatus,
     CropStatus,
-    PositionSource,
     PositionStatus,
     ServiceState,
     StageState,

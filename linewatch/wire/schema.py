@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, TypeAdapter, Val
 
 from linewatch.contracts.alarm import AlarmAction, AlarmChange, AlarmState, Priority, ShelvingState
 from linewatch.contracts.errors import WireError
-from linewatch.contracts.frame import Cause, PositionFault
+from linewatch.contracts.frame import Cause, PositionFault, PositionSource
 from linewatch.contracts.manifest import Task
 from linewatch.contracts.verdict import CoilState, DefectState, Extent, Quality, RollMarkState
 
@@ -423,15 +423,6 @@ class BackendStatus(Message):
     name: str
     state: BackendState
     text: str | None = Field(default=None, description="why it is not the configured one")
-
-
-class PositionSource(StrEnum):
-    """What positions along the strip come from."""
-
-    ENCODER = "encoder"
-    LINE_RATE = "line_rate"  # lines, pitch and line rate
-    SIDECAR = "sidecar"  # what was recorded with each grab
-    TIMESTAMPS = "timestamps"  # when each grab was taken, and the line rate
 
 
 class PositionStatus(Message):
