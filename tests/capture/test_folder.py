@@ -85,7 +85,7 @@ def test_stray_files_are_left_out_and_reported_once(tmp_path: Path) -> None:
     with capture_logs() as logs:
         assert len(grabs(tmp_path)) == 1
     assert [(entry["event"], entry["files"], entry["first"]) for entry in logs] == [
-        ("folder_strays_skipped", 1, "notes.txt")
+        ("non_image_files_skipped", 1, "notes.txt")
     ]
 
 

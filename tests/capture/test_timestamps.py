@@ -124,7 +124,7 @@ def test_a_folder_by_the_times_of_its_files(tmp_path: Path) -> None:
         frames = admitted(opened(FolderSource(type="folder", path=folder, times="mtime")))
     shown = [(frame.first_line, frame.position_fault) for frame in frames if frame.pixels is not None]
     assert shown == [(0, None), (48, None), (64, PositionFault.JUMPED)]
-    assert [log["fault"] for log in logs if log["event"] == "time_not_believed"] == ["jumped"]
+    assert [log["fault"] for log in logs if log["event"] == "timestamp_implausible"] == ["jumped"]
 
 
 def test_names_without_a_time_are_said_and_all_without_one_refused(tmp_path: Path) -> None:

@@ -191,7 +191,7 @@ def test_a_welded_recording_replays_as_it_was(settings: ServiceSettings, tmp_pat
 
 
 def test_turns_without_an_encoder_are_refused(settings: ServiceSettings) -> None:
-    with pytest.raises(ConfigError, match=r"told by an encoder; give the configuration\s*\[line.encoder\]"):
+    with pytest.raises(ConfigError, match=r"there is no \[line.encoder\]; give the configuration one"):
         replay(changed(settings, {"turns": [{"at_m": 1.0}]}, {}))
 
 
@@ -234,7 +234,7 @@ def test_a_stuck_encoder_is_in_the_frames_the_status_and_the_log(settings: Servi
     assert statuses[-1].source is PositionSource.ENCODER
     assert statuses[-1].fault is PositionFault.STUCK
     assert not statuses[-1].encoded
-    assert [(log["fault"], log["log_level"]) for log in logs if log["event"] == "encoder_not_believed"] == [
+    assert [(log["fault"], log["log_level"]) for log in logs if log["event"] == "encoder_implausible"] == [
         ("stuck", "error")
     ]
     at = 0

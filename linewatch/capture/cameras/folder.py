@@ -72,7 +72,7 @@ class FolderCamera:
                 f"folder {path} holds no image ({len(files)} other files); expected {', '.join(IMAGE_SUFFIXES)} files"
             )
         if strays:
-            log.warning("folder_strays_skipped", folder=str(path), files=len(strays), first=strays[0])
+            log.warning("non_image_files_skipped", folder=str(path), files=len(strays), first=strays[0])
         self.grabs: int | None = len(self._images)
         self._line = line
         self._coil = coil or coil_name(path.resolve().name)

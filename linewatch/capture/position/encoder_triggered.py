@@ -122,11 +122,11 @@ class EncoderTriggeredCamera(CameraWrapper):
             return
         before, self._fault = self._fault, fault
         if fault is None:
-            log.info("encoder_believed_again", was=str(before), coil=grab.coil)
+            log.info("encoder_plausible_again", was=str(before), coil=grab.coil)
             return
         measured = self._odometer.measured_pitch if self._odometer and fault is PositionFault.PITCH else None
         log.error(
-            "encoder_not_believed",
+            "encoder_implausible",
             fault=str(fault),
             coil=grab.coil,
             count=grab.encoder_count,

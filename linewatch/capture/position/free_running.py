@@ -246,6 +246,6 @@ class FreeRunningCamera(CameraWrapper):
         self._flush()  # what was placed before is believed, or not, as it was
         before, self._fault = self._fault, fault
         if fault is None:
-            log.info("encoder_believed_again", was=str(before), coil=grab.coil)
+            log.info("encoder_plausible_again", was=str(before), coil=grab.coil)
         else:
-            log.error("encoder_not_believed", fault=str(fault), coil=grab.coil, count=grab.encoder_count)
+            log.error("encoder_implausible", fault=str(fault), coil=grab.coil, count=grab.encoder_count)

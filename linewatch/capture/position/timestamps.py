@@ -99,7 +99,7 @@ class TimestampedCamera(CameraWrapper):
         if fault is not self._fault:
             self._fault = fault
             if fault is not None:
-                log.warning("time_not_believed", fault=str(fault), coil=grab.coil, sequence=grab.sequence)
+                log.warning("timestamp_implausible", fault=str(fault), coil=grab.coil, sequence=grab.sequence)
         return replace(
             grab,
             first_line=first,
