@@ -87,7 +87,6 @@ def configured(kind: str, tmp_path: Path) -> Callable[..., ServiceSettings]:
 def test_it_gives_grabs_in_order_until_its_end(configured, encoder: dict | None) -> None:  # type: ignore[no-untyped-def]
     settings = configured(encoder=encoder)
     with opened(settings) as camera:
-        assert not camera.live
         grabs = read_all(camera)
         assert camera.read() is None
         assert camera.grabs is None or camera.grabs >= len(grabs)
@@ -129,7 +128,7 @@ def test_it_may_be_closed_twice_and_opened_again(configured) -> None:  # type: i
     one, other = first
     assert one is not None
     assert other is not None
-    assert replace(one, image=None) == replace(other, image=None)
+    assert replace(one, image=None, captured_ns=0) == replace(other, image=None, captured_ns=0)
     assert np.array_equal(one.image, other.image)  # type: ignore[arg-type]
 
 
@@ -169,11 +168,11 @@ def test_an_encoder_places_the_grabs_of_every_live_camera_that_counts(triggers: 
     from linewatch.capture.position.encoder import placed_by_encoder
 
     line = LineSettings(**LINE, encoder=EncoderSettings(**ENCODER, triggers=triggers))
-    counting = placed_by_encoder(LiveGrabs([_grab(encoded=True)]), line, "acme", PositionSource.ENCODER)
+    counting = placed_by_encoder(LiveGrabs([_grab(encoded=True)]), line, "acme", counted=True)
     (grab,) = read_all(counting)
     assert (grab.lines, grab.mm_per_line, grab.encoder_stop) == (64, 0.5, None)
-    silent = placed_by_encoder(LiveGrabs([_grab(encoded=False)]), line, "acme", PositionSource.ENCODER)
+    silent = placed_by_encoder(LiveGrabs([_grab(encoded=False)]), line, "acme", counted=True)
     with pytest.raises(SourceError, match=r"grab 0 .* no encoder count, \[line.encoder\] expects one .*; switch"):
         silent.read()
     with pytest.raises(ConfigError, match=r"'acme' is a live camera .* no encoder count, \[line.encoder\] expects"):
-        placed_by_encoder(LiveGrabs([]), line, "acme", PositionSource.LINE_RATE)
+        placed_by_encoder(LiveGrabs([]), line, "acme", counted=False)

@@ -27,4 +27,4 @@ def open_camera(source: SourceSettings, line: LineSettings, clock: Clock, *, liv
     Raises SourceError or ConfigError when it cannot be opened or does not fit `line`.
     """
     camera = source.open(line, clock, live=live)
-    return placed_by_encoder(camera, line, source.type, source.position_source)
+    return placed_by_encoder(camera, line, source.type, counted=source.has_encoder_count)

@@ -1,13 +1,12 @@
 """The simulator as a camera: a rendered strip with known defects, for trials without a mill."""
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
 from linewatch.capture.cameras.source import CoilName, SourceSettings
 from linewatch.config.line import LineSettings
 from linewatch.contracts.errors import ConfigError
-from linewatch.contracts.frame import PositionSource
 from linewatch.contracts.ports import Camera, Clock
 from linewatch.simulation.camera import SimulatorCamera
 from linewatch.simulation.counter_faults import CounterFault, FaultyCounterCamera
@@ -21,6 +20,7 @@ class SimulatorSource(SourceSettings):
     """A rendered strip with known defects. Turns, welds and counter faults need `[line.encoder]`, which shows them."""
 
     type: Literal["simulator"]
+    has_encoder_count: ClassVar[bool] = True
     seed: int = Field(default=7, ge=0)
     length_m: float = Field(default=100.0, gt=0, le=20_000)
     defects_per_m: float = Field(default=1.0, ge=0, le=50)
@@ -31,10 +31,6 @@ class SimulatorSource(SourceSettings):
         default=(), description="places behind which another coil begins; the camera's input reports each"
     )
     counter_faults: Annotated[tuple[CounterFault, ...], Field(strict=False)] = ()
-
-    @property
-    def position_source(self) -> PositionSource:
-        return PositionSource.ENCODER
 
     def strip(self, line: LineSettings) -> SimulatedStrip:
         """Return the strip that these settings describe."""

@@ -1,7 +1,7 @@
 """`[source]`: the settings that every camera kind has, and the one thing that they do: open the camera."""
 
 from abc import ABC, abstractmethod
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from pydantic import Field
 
@@ -17,11 +17,13 @@ class SourceSettings(Settings, ABC):
     """Base of every camera kind's settings. A kind narrows `type` to a Literal of its own name."""
 
     type: str
+    has_encoder_count: ClassVar[bool] = False
+    """Whether each grab carries the counter of an encoder, from which `[line.encoder]` derives its position."""
 
     @property
-    @abstractmethod
     def position_source(self) -> PositionSource:
-        """Where the positions of its grabs come from. ENCODER: each grab carries the counter of an encoder."""
+        """Where the positions of its grabs come from."""
+        return PositionSource.ENCODER if self.has_encoder_count else PositionSource.LINE_RATE
 
     @abstractmethod
     def open(self, line: LineSettings, clock: Clock, *, live: bool) -> Camera:

@@ -4,23 +4,23 @@ from linewatch.capture.position.encoder_triggered import EncoderTriggeredCamera
 from linewatch.capture.position.free_running import FreeRunningCamera
 from linewatch.config.line import LineSettings
 from linewatch.contracts.errors import ConfigError, SourceError
-from linewatch.contracts.frame import Grab, PositionSource
+from linewatch.contracts.frame import Grab
 from linewatch.contracts.ports import Camera, CameraWrapper
 
 _REMEDY = "switch the encoder's counter on in the camera, or take [line.encoder] out of the configuration"
 
 
-def placed_by_encoder(camera: Camera, line: LineSettings, kind: str, position_source: PositionSource) -> Camera:
+def placed_by_encoder(camera: Camera, line: LineSettings, kind: str, *, counted: bool) -> Camera:
     """Return the camera as `[line.encoder]` places its grabs: by its counts.
 
-    Without that section, and for recorded grabs, which lie where they were recorded, the camera itself is returned.
-    Raises ConfigError for a live camera that counts no encoder.
+    counted: each grab carries the counter. Without that section, and for recorded grabs, which lie where they were
+    recorded, the camera itself is returned. Raises ConfigError for a live camera of a kind without counts.
     """
     if line.encoder is None:
         return camera
-    if position_source is PositionSource.ENCODER:
-        counted = _CountedCamera(camera)
-        return EncoderTriggeredCamera(counted, line) if line.encoder.triggers else FreeRunningCamera(counted, line)
+    if counted:
+        camera = _CountedCamera(camera)
+        return EncoderTriggeredCamera(camera, line) if line.encoder.triggers else FreeRunningCamera(camera, line)
     if camera.live:
         camera.stop()
         raise ConfigError(
