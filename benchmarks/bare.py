@@ -9,7 +9,6 @@ from dataclasses import replace
 import numpy as np
 
 from linewatch.capture.edges import find_edges
-from linewatch.config.service import ServiceSettings
 from linewatch.contracts.frame import Frame
 from linewatch.contracts.manifest import Task
 from linewatch.contracts.ports import Executor
@@ -17,6 +16,7 @@ from linewatch.contracts.tile import Batch, BatchResult
 from linewatch.inference.backends.registry import open_backend
 from linewatch.inference.cascade import Cascade
 from linewatch.inference.engines import load_engines
+from linewatch.service_settings import ServiceSettings
 
 
 class BareEngines:

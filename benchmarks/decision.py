@@ -24,7 +24,6 @@ from rich.table import Table
 
 from linewatch.config.decision import AlarmRule
 from linewatch.config.grading_load import DEFAULT
-from linewatch.config.load import load_settings
 from linewatch.config.roll import RollSettings
 from linewatch.config.taxonomy import Taxonomy
 from linewatch.contracts.frame import Frame, StripEdges
@@ -36,6 +35,7 @@ from linewatch.decision.rules import DecisionRules
 from linewatch.geometry.grid import tile_grid, tiles_on
 from linewatch.geometry.stitch import cut
 from linewatch.inference.engines import load_engines
+from linewatch.service_settings import load_settings
 
 CONFIG = Path("configs/simulator.toml")
 ROLLS = tuple(

@@ -12,7 +12,7 @@ from linewatch.config.line import LineSettings
 from linewatch.contracts.frame import Grab
 from linewatch.contracts.ports import Clock
 from linewatch.geometry.grid import tile_grid
-from linewatch.simulation.strip import Strip
+from linewatch.simulation.strip import SimulatedStrip
 
 BUFFER_GRABS = 16
 """Grabs that wait in a live camera's transfer buffers before the oldest is overwritten: 0.2 s, 6.5 MB."""
@@ -80,7 +80,7 @@ class MemoryCamera:
 def simulated_frames(count: int, defects_per_m: float, line: LineSettings) -> tuple[list[np.ndarray], float]:
     """Frames of a rendered strip, and the share of their tiles that are defective by its truth."""
     length_m = count * line.frame_lines * line.mm_per_line / 1000
-    strip = Strip(7, length_m, defects_per_m, line)
+    strip = SimulatedStrip(7, length_m, defects_per_m, line)
     tiles = tile_grid(line.frame_lines, line.width_px, TILE_PX, TILE_PX, OVERLAP_PX)
     frames, defective = [], 0
     for number in range(count):

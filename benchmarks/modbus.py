@@ -29,11 +29,10 @@ from benchmarks.load import MemoryCamera, simulated_frames
 from benchmarks.run import DEFECTS_PER_M, machine
 from linewatch.capture.clock import MonotonicClock
 from linewatch.client import Lost, Subscriber
-from linewatch.config.load import load_settings
-from linewatch.config.service import ServiceSettings
 from linewatch.daemon.service import open_service
 from linewatch.inference.processor import available_cores
 from linewatch.plant.modbus.registers import DEFECTS_SHOWN, REGISTERS
+from linewatch.service_settings import ServiceSettings, load_settings
 from linewatch.wire.schema import DefectMessage
 
 FIRST = next(register.address for register in REGISTERS if register.name == "defect_1_class")

@@ -12,9 +12,9 @@ import cv2
 import numpy as np
 import onnxruntime
 
-from linewatch.config.service import ServiceSettings
 from linewatch.contracts.manifest import Task, byte_threshold
 from linewatch.inference.engines import Engine, load_engines
+from linewatch.service_settings import ServiceSettings
 
 STRIDE_PX, TILE_PX = 224, 256
 

@@ -30,11 +30,10 @@ from benchmarks.load import MemoryCamera, real_frames, simulated_frames
 from benchmarks.plain import PlainLoop, on_onnxruntime, on_torch
 from benchmarks.ratio import median_ratio
 from linewatch.capture.clock import MonotonicClock
-from linewatch.config.load import load_settings
-from linewatch.config.service import ServiceSettings
 from linewatch.contracts.verdict import Quality
 from linewatch.daemon.service import Service, open_service
 from linewatch.inference.processor import available_cores, instruction_set
+from linewatch.service_settings import ServiceSettings, load_settings
 
 FRAMES = 400
 PLAIN_FRAMES, TORCH_FRAMES = 100, 25  # of a round's frames, drawn by chance: slow loops

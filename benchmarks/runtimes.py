@@ -24,11 +24,11 @@ from rich.table import Table
 from benchmarks.backends import RUNTIMES, rows_per_s
 from benchmarks.ratio import median_ratio
 from benchmarks.sessions import SessionProcesses
-from linewatch.config.inference import InferenceSettings
 from linewatch.contracts.ports import Backend
 from linewatch.inference.backends.registry import open_backend
 from linewatch.inference.engines import Engine, load_engines
 from linewatch.inference.processor import available_cores, instruction_set
+from linewatch.inference.settings import InferenceSettings
 
 ROUNDS, TURN_S = 5, 2
 AIM = 0.95

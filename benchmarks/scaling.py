@@ -22,10 +22,10 @@ from rich.table import Table
 
 from benchmarks.load import simulated_frames
 from benchmarks.run import DEFECTS_PER_M, LAPS, machine, on_any_port, run_service
-from linewatch.config.service import ServiceSettings
 from linewatch.inference.backends.registry import open_backend
 from linewatch.inference.engines import load_engines
 from linewatch.inference.processor import available_cores
+from linewatch.service_settings import ServiceSettings
 
 ROUNDS = 3
 ENGINE_ROUNDS = 15

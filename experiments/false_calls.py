@@ -24,7 +24,6 @@ from rich.console import Console
 from rich.table import Table
 
 from experiments.fold_engines import TRAINED_FOLDS, fold_folder
-from linewatch.config.service import ServiceSettings
 from linewatch.config.taxonomy import Taxonomy
 from linewatch.contracts.errors import ConfigError
 from linewatch.contracts.manifest import EngineManifest, Task
@@ -36,6 +35,7 @@ from linewatch.evaluation.operating_point import Judged, Limits, choose
 from linewatch.inference.backends.onnxruntime import OnnxRuntimeBackend
 from linewatch.inference.engines import MANIFEST, EngineSet, load_engine, load_engines
 from linewatch.metrics.plots import OperatingCurve, operating_curves
+from linewatch.service_settings import ServiceSettings
 
 OUT = Path("out/false_calls")
 CHOOSING_SEEDS, JUDGING_SEEDS = range(20_000, 20_032), range(30_000, 30_128)

@@ -4,15 +4,15 @@ import json
 from dataclasses import asdict
 from pathlib import Path
 
-from linewatch.capture.cameras.recording import RecordingCamera
-from linewatch.config.service import ServiceSettings
-from linewatch.config.source import RecordingSource, SimulatorSource
+from linewatch.capture.cameras.recording import RecordingCamera, RecordingSource
+from linewatch.capture.cameras.simulator import SimulatorSource
 from linewatch.config.wire import WireSettings
 from linewatch.daemon.replay import ReplaySummary, replay
 from linewatch.daemon.simulate import render
 from linewatch.review.against_truth import Judgement, judge
 from linewatch.review.coil_picture import draw_coil
 from linewatch.review.from_verdicts import read_coil
+from linewatch.service_settings import ServiceSettings
 
 ANY_PORT = "tcp://127.0.0.1:*"
 

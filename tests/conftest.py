@@ -7,12 +7,11 @@ from pathlib import Path
 import pytest
 from hypothesis import settings as hypothesis_settings
 
-from linewatch.config.load import settings_from
-from linewatch.config.service import ServiceSettings
 from linewatch.contracts.errors import EngineError
 from linewatch.inference.backends.tensorrt.gpu import find_gpu
 from linewatch.inference.backends.tensorrt.library import import_library
 from linewatch.networks.torchvision_operators import declare
+from linewatch.service_settings import ServiceSettings, settings_from
 
 pytest_plugins = ["made_sets", "small_services"]
 

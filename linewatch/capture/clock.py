@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Literal
 
 from linewatch.contracts.frame import Grab
-from linewatch.contracts.ports import Camera, CameraOver, Clock
+from linewatch.contracts.ports import Camera, CameraWrapper, Clock
 
 _LONGEST_STEP_NS = 10_000_000_000
 
@@ -29,7 +29,7 @@ class MonotonicClock:
         return False
 
 
-class PacedCamera(CameraOver):
+class PacedCamera(CameraWrapper):
     """A camera that is not live, given a clock: each grab's `captured_ns` becomes the moment at which it was due.
 
     Pace `line-rate` keeps the times between grabs (a pause of more than 10 s, or time running backwards between two

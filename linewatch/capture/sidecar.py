@@ -5,25 +5,22 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from linewatch.config.line import LineSettings
+from linewatch.contracts.closed import ClosedModel
 from linewatch.contracts.errors import SourceError
 from linewatch.contracts.frame import Cause, Grab, PositionFault
 
 
-class _Closed(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class SidecarHeader(_Closed):
+class SidecarHeader(ClosedModel):
     """The first line."""
 
     schema_version: Literal[1] = 1
     line: LineSettings
 
 
-class SidecarGrab(_Closed):
+class SidecarGrab(ClosedModel):
     """One grab. `video_frame` is None where there are no pixels that the video could hold; `fault` says why."""
 
     coil: str
@@ -62,7 +59,7 @@ class SidecarGrab(_Closed):
         )
 
 
-class Sidecar(_Closed):
+class Sidecar(ClosedModel):
     header: SidecarHeader
     grabs: tuple[SidecarGrab, ...]
 

@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from linewatch.config.load import load_settings
-from linewatch.config.service import ServiceSettings
 from linewatch.contracts.errors import ConfigError
+from linewatch.service_settings import ServiceSettings, load_settings
 
 if TYPE_CHECKING:
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]

@@ -204,8 +204,9 @@ def _report(options: argparse.Namespace) -> None:
     with extra("history"):
         from linewatch.review.report.archive_pictures import InArchive
         from linewatch.review.report.write import Pictures, Recording, ReportFiles, listed_masks, write_report
+    from linewatch.capture.cameras.registry import open_camera
     from linewatch.capture.clock import MonotonicClock
-    from linewatch.daemon.sources import camera_for, with_source
+    from linewatch.daemon.sources import with_source
     from linewatch.review.severities import ClassSeverities
 
     files = ReportFiles(options.html, options.pdf, options.csv)
@@ -221,7 +222,7 @@ def _report(options: argparse.Namespace) -> None:
     if options.source is not None:
         settings = with_source(settings, options.source, own_line=options.config is None)
         assert settings.source is not None
-        camera = camera_for(settings.source, settings.line, MonotonicClock(), live=False)
+        camera = open_camera(settings.source, settings.line, MonotonicClock(), live=False)
         pictures = Recording(camera, settings.line)
     elif record.passage is not None and (kept := _kept_pictures(options)) is not None:
         pictures = InArchive(_database(options), kept)
@@ -248,8 +249,9 @@ def _regrade(options: argparse.Namespace) -> None:
 
 
 def _picture(options: argparse.Namespace) -> None:
+    from linewatch.capture.cameras.registry import open_camera
     from linewatch.capture.clock import MonotonicClock
-    from linewatch.daemon.sources import camera_for, with_source
+    from linewatch.daemon.sources import with_source
     from linewatch.review.coil_picture import draw_coil
     from linewatch.simulation.truth import CoilTruth
 
@@ -259,7 +261,7 @@ def _picture(options: argparse.Namespace) -> None:
     truth = CoilTruth.read(options.truth) if options.truth else None
     boxes = [defect.box for defect in truth.defects] if truth else []
     record = _source(options, options.verdicts, options.coil).record()
-    camera = camera_for(settings.source, settings.line, MonotonicClock(), live=False)
+    camera = open_camera(settings.source, settings.line, MonotonicClock(), live=False)
     draw_coil(camera, settings.line, record, boxes, options.out, tail_first=options.end == "tail")
     print(options.out)
 
@@ -356,13 +358,14 @@ def _bounded(options: argparse.Namespace, name: str, default: Any, most: float) 
 
 
 def _differences(options: argparse.Namespace, comparison: Any, a: Any, b: Any) -> tuple[Path, ...]:
+    from linewatch.capture.cameras.registry import open_camera
     from linewatch.capture.clock import MonotonicClock
-    from linewatch.daemon.sources import camera_for, with_source
+    from linewatch.daemon.sources import with_source
     from linewatch.review.differences import Verdicts, draw_differences
 
     settings = with_source(settings_of(options.config), options.source, own_line=options.config is None)
     assert settings.source is not None
-    camera = camera_for(settings.source, settings.line, MonotonicClock(), live=False)
+    camera = open_camera(settings.source, settings.line, MonotonicClock(), live=False)
     one, other = options.paths
     return draw_differences(comparison, Verdicts(one, a), Verdicts(other, b), camera, settings.line, options.out)
 

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 
 from linewatch.cli.arguments import adder, settings_of
 from linewatch.config.base import Settings
-from linewatch.config.grading_load import grading_from, gradings_for, is_grading
-from linewatch.config.load import load_settings, read_toml, settings_from
-from linewatch.config.service import ServiceSettings
+from linewatch.config.grading_load import grading_from
+from linewatch.config.load import read_toml
 from linewatch.config.taxonomy import TAXONOMY, Taxonomy
 from linewatch.config.wire import WireSettings
 from linewatch.contracts.errors import ConfigError
 from linewatch.daemon.logs import configure_logs
+from linewatch.service_settings import ServiceSettings, gradings_for, is_grading, load_settings, settings_from
 
 if TYPE_CHECKING:
     from linewatch.cli.arguments import Commands

@@ -16,7 +16,6 @@ from linewatch.config.grading import (
     SeverityRule,
 )
 from linewatch.config.load import read_toml, validated
-from linewatch.config.service import ServiceSettings
 from linewatch.config.taxonomy import Taxonomy
 from linewatch.contracts.errors import ConfigError
 
@@ -60,35 +59,6 @@ def grading_from(tree: Mapping[str, Any], origin: str, taxonomy: Taxonomy) -> Gr
 
 DEFAULT = ""
 """In place of a recipe's name: what holds for coils that none is about."""
-
-
-def gradings_for(settings: ServiceSettings, taxonomy: Taxonomy | None) -> dict[str, GradingSettings]:
-    """The rules that a service's configuration names, by the recipe that names them, or `DEFAULT`.
-
-    Raises ConfigError as above.
-    """
-    default = settings.decision
-    named = [(DEFAULT, "[decision]", default.grading, default.product)]
-    named += [(one.name, f"[[recipe]] '{one.name}'", one.grading, one.product) for one in settings.recipe]
-    found = {}
-    for name, place, path, product in named:
-        if path is None:
-            continue
-        if taxonomy is None:
-            raise ConfigError(
-                f'{place} grading needs the classes that its rules name; write taxonomy = "configs/taxonomy.toml", too'
-            )
-        rules = found[name] = load_grading(path, taxonomy)
-        if product is not None and rules.product != product:
-            raise ConfigError(
-                f"{path}: is for product {rules.product!r}, {place} product is {product!r}; name rules for that one"
-            )
-    return found
-
-
-def is_grading(tree: Mapping[str, Any]) -> bool:
-    """Whether a TOML file means to hold grading rules, rather than a service's configuration."""
-    return len(GradingSettings.model_fields.keys() & tree) > len(ServiceSettings.model_fields.keys() & tree)
 
 
 def _sound(

@@ -6,7 +6,7 @@ from typing import Annotated, Self
 from pydantic import Field, model_validator
 
 from linewatch.config.base import Settings
-from linewatch.config.service import LogSettings
+from linewatch.config.log import LogSettings
 from linewatch.config.wire import ClientKeySettings, Endpoint
 
 DATABASE_URL = r"^(sqlite:///.+|postgresql\+psycopg://.+)$"

@@ -9,7 +9,6 @@ from typing import Any, TypeVar, get_args
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from linewatch.config.service import ServiceSettings
 from linewatch.contracts.errors import ConfigError
 
 UNITS = {
@@ -28,17 +27,12 @@ S = TypeVar("S", bound=BaseModel)
 OTHER_UNITS = {"um", "cm", "km", "inch", "in", "khz", "mhz", "us", "ns", "kb", "gb", "min", "mps"} | set(UNITS)
 
 
-def load_settings(path: Path) -> ServiceSettings:
-    """The settings in the TOML file `path`; relative paths in it count from the working directory.
+def load(path: Path, model: type[S]) -> S:
+    """Return the settings in the TOML file `path`; relative paths in it count from the working directory.
 
     Raises ConfigError naming file, place, what was found, what was expected and the remedy, for all faults at once.
     """
-    return load(path, ServiceSettings)
-
-
-def load(path: Path, model: type[S]) -> S:
-    """The settings of that kind in the TOML file `path`, as `load_settings` does."""
-    return _told(read_toml(path), str(path), model)
+    return checked(read_toml(path), str(path), model)
 
 
 def read_toml(path: Path) -> dict[str, Any]:
@@ -55,12 +49,8 @@ def read_toml(path: Path) -> dict[str, Any]:
         raise ConfigError(f"{path}: is not TOML: {error}") from error
 
 
-def settings_from(tree: Mapping[str, Any], origin: str) -> ServiceSettings:
+def checked(tree: Mapping[str, Any], origin: str, model: type[S]) -> S:
     """Validate a tree as TOML gives it. `origin` names it in errors. Raises ConfigError."""
-    return _told(tree, origin, ServiceSettings)
-
-
-def _told(tree: Mapping[str, Any], origin: str, model: type[S]) -> S:
     settings, faults = validated(model, dict(tree), origin)
     if settings is None:
         raise ConfigError("\n".join(faults))
@@ -90,6 +80,11 @@ def _explain(fault: ErrorDetails, root: type[BaseModel]) -> str:
         return f"{place}: {expected}"
     if fault["type"] == "union_tag_invalid":
         return f"{place}: type {found.get('type')!r} is unknown, expected one of {fault['ctx']['expected_tags']}"
+    if fault["type"] == "union_tag_not_found":
+        kinds = [
+            repr(kind) for model in _models_at(loc, root) for kind in get_args(model.model_fields["type"].annotation)
+        ]
+        return f"{place}: type is missing, expected one of {', '.join(kinds)}"
     unit = _unit_in_words(loc[-1]) if loc else ""
     in_unit = f", in {unit}" if unit else ""
     bare = " without quotes or unit" if isinstance(found, str) and fault["type"] in {"float_type", "int_type"} else ""
@@ -123,12 +118,16 @@ def _unit_in_words(key: str) -> str:
 
 
 def _known_keys(parents: list[str], root: type[BaseModel]) -> list[str]:
+    return sorted({name for model in _models_at(parents, root) for name in model.model_fields})
+
+
+def _models_at(parents: list[str], root: type[BaseModel]) -> list[type[BaseModel]]:
     models: list[type[BaseModel]] = [root]
     for parent in parents:
         if not parent.isdigit():
             models = [inner for model in models if parent in model.model_fields
                       for inner in _models_in(model.model_fields[parent].annotation)]  # fmt: skip
-    return sorted({name for model in models for name in model.model_fields})
+    return models
 
 
 def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:

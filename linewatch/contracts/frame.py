@@ -34,6 +34,15 @@ class PositionFault(StrEnum):
     PITCH = "pitch"  # lines and count disagree on the distance between two lines, steadily
 
 
+class PositionSource(StrEnum):
+    """What positions along the strip come from."""
+
+    ENCODER = "encoder"
+    LINE_RATE = "line_rate"  # lines, pitch and line rate
+    SIDECAR = "sidecar"  # what was recorded with each grab
+    TIMESTAMPS = "timestamps"  # when each grab was taken, and the line rate
+
+
 @dataclass(frozen=True, slots=True)
 class Grab:
     """One buffer as a camera gave it, before anything was checked.

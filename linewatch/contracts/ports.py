@@ -46,7 +46,7 @@ class Camera(Protocol):
     def __exit__(self, *exc: object) -> None: ...
 
 
-class CameraOver:
+class CameraWrapper:
     """A camera over another one, which it opens, stops and closes; a class of these says what `read` makes of its
     grabs.
     """

@@ -16,9 +16,8 @@ import zmq
 from linewatch.capture.admission import Admission, Intake
 from linewatch.capture.coils import CoilAccount
 from linewatch.capture.ring import FrameRing
-from linewatch.config.inference import InferenceSettings
-from linewatch.config.service import ServiceSettings
 from linewatch.config.taxonomy import Taxonomy
+from linewatch.contracts.frame import PositionSource
 from linewatch.contracts.ports import Backend, Camera, Clock
 from linewatch.daemon.alarm_orders import AlarmOrders
 from linewatch.daemon.coils.known import KnownCoilData
@@ -28,7 +27,6 @@ from linewatch.daemon.crops import DefectCrops
 from linewatch.daemon.host_monitor import DiskMonitor, HostMonitor, fullest_disk
 from linewatch.daemon.recipes import Recipes, RuleFiles
 from linewatch.daemon.runner import Runner
-from linewatch.daemon.sources import position_source
 from linewatch.daemon.stages.decision import DecisionStage
 from linewatch.daemon.stages.exchange import EngineExchange, statuses_of
 from linewatch.daemon.stages.outlet import Outlet
@@ -41,8 +39,10 @@ from linewatch.inference.cascade import Cascade
 from linewatch.inference.engines import EngineSet, load_engines
 from linewatch.inference.lineup import Lineup
 from linewatch.inference.pool import EnginePool
+from linewatch.inference.settings import InferenceSettings
 from linewatch.inference.workload import Workload
 from linewatch.journal.journal import Journal
+from linewatch.service_settings import ServiceSettings
 from linewatch.wire.commands import CommandServer
 from linewatch.wire.decode import alarm_body_of, alarm_from
 from linewatch.wire.encode import Sequencer
@@ -197,7 +197,7 @@ def open_wire(
         inspection.workload,
         clock,
         inspection.admission.counts,
-        position_source(settings),
+        settings.source.position_source if settings.source else PositionSource.LINE_RATE,
         decisions.coils.status,
         decisions.crops,
         started_ns=clock.now_ns(),
@@ -237,7 +237,7 @@ def _backends(settings: InferenceSettings, camera: Camera) -> tuple[Backend, ...
     """Open the configured backend; for a live camera, which cannot wait, also those that may serve in its place."""
     if not camera.live:
         return (open_backend(settings.backend, settings),)
-    backends, errors = open_backends(settings)
+    backends, errors = open_backends((settings.backend, *settings.fallback), settings)
     for error in errors:
         log.error("backend_unavailable", error=str(error))
     return backends

@@ -6,9 +6,8 @@ from typing import Any
 
 import structlog
 
-from linewatch.config.grading_load import DEFAULT, gradings_for
+from linewatch.config.grading_load import DEFAULT
 from linewatch.config.recipe import RecipeSettings, choose_recipe
-from linewatch.config.service import ServiceSettings
 from linewatch.config.taxonomy import Taxonomy
 from linewatch.contracts.coil import CoilData, Passage
 from linewatch.contracts.errors import ConfigError
@@ -16,6 +15,7 @@ from linewatch.contracts.prediction import Prediction
 from linewatch.decision.grading.severity import GradingRules
 from linewatch.decision.rules import DecisionRules
 from linewatch.inference.engines import EngineSet
+from linewatch.service_settings import ServiceSettings, gradings_for
 
 log = structlog.get_logger()
 

@@ -3,13 +3,13 @@
 import threading
 from pathlib import Path
 
+from linewatch.capture.cameras.registry import open_camera
 from linewatch.capture.clock import MonotonicClock
 from linewatch.capture.recorder import RecordingSummary, record
-from linewatch.config.service import ServiceSettings
 from linewatch.contracts.errors import ConfigError
 from linewatch.contracts.frame import Grab
 from linewatch.daemon.progress import progress_bar
-from linewatch.daemon.sources import camera_for
+from linewatch.service_settings import ServiceSettings
 from linewatch.signals import on_end
 
 
@@ -18,7 +18,7 @@ def record_source(settings: ServiceSettings, path: Path, *, max_mb: float, max_s
     if settings.source is None:
         raise ConfigError("the configuration has no [source]; give it the source to record")
     path.parent.mkdir(parents=True, exist_ok=True)
-    camera = camera_for(settings.source, settings.line, MonotonicClock(), live=True)
+    camera = open_camera(settings.source, settings.line, MonotonicClock(), live=True)
     grabs = 0
     with camera, progress_bar("record", camera.grabs) as show:
 

@@ -10,15 +10,15 @@ from typing import Literal
 
 import numpy as np
 
+from linewatch.capture.cameras.registry import open_camera
 from linewatch.capture.clock import MonotonicClock, PacedCamera
-from linewatch.config.service import ServiceSettings
 from linewatch.contracts.errors import ConfigError
 from linewatch.contracts.ports import Backend, Camera
 from linewatch.contracts.verdict import CoilGrade, Quality
 from linewatch.daemon.coils.recorded import RecordedCoilData, read_recorded
 from linewatch.daemon.progress import ProgressNote, progress_bar
 from linewatch.daemon.service import Service, open_service
-from linewatch.daemon.sources import camera_for
+from linewatch.service_settings import ServiceSettings
 from linewatch.signals import on_end
 from linewatch.simulation.faults import FaultSpec, FaultyCamera
 
@@ -73,7 +73,7 @@ def replay(
     recorded = RecordedCoilData() if coil_data is None else read_recorded(coil_data)
     clock = MonotonicClock()
     with ExitStack() as stack:
-        camera: Camera = camera_for(settings.source, settings.line, clock, live=False)
+        camera: Camera = open_camera(settings.source, settings.line, clock, live=False)
         if fault is not None:
             camera = FaultyCamera(camera, FaultSpec.parse(fault), FAULT_SEED)
         camera = stack.enter_context(PacedCamera(camera, clock, pace))

@@ -5,14 +5,14 @@ from contextlib import ExitStack
 
 import structlog
 
+from linewatch.capture.cameras.registry import open_camera
 from linewatch.capture.clock import MonotonicClock, PacedCamera
-from linewatch.config.service import ServiceSettings
 from linewatch.contracts.errors import ConfigError
 from linewatch.contracts.ports import Camera
 from linewatch.daemon.progress import ProgressNote, progress_bar
 from linewatch.daemon.replay import ReplaySummary, summary_of
 from linewatch.daemon.service import open_service
-from linewatch.daemon.sources import camera_for
+from linewatch.service_settings import ServiceSettings
 from linewatch.signals import on_end
 
 
@@ -25,7 +25,7 @@ def run(settings: ServiceSettings, reread: Callable[[], ServiceSettings] | None 
         raise ConfigError("the configuration has no [source]; say where frames come from")
     clock = MonotonicClock()
     with ExitStack() as stack:
-        camera: Camera = camera_for(settings.source, settings.line, clock, live=True)
+        camera: Camera = open_camera(settings.source, settings.line, clock, live=True)
         camera = stack.enter_context(camera if camera.live else PacedCamera(camera, clock, "line-rate"))
         structlog.get_logger().info(
             "starting", source=settings.source.type, engines_dir=str(settings.inference.engines_dir)

@@ -10,7 +10,6 @@ import cv2
 import structlog
 
 from linewatch.capture.coils import CoilAccount
-from linewatch.config.service import ServiceSettings
 from linewatch.contracts.ports import Backend, Camera, Clock
 from linewatch.contracts.verdict import Quality
 from linewatch.daemon import topology
@@ -23,6 +22,7 @@ from linewatch.daemon.stages.exchange import EngineExchange
 from linewatch.daemon.totals import Totals
 from linewatch.inference.processor import available_cores
 from linewatch.inference.workload import Workload
+from linewatch.service_settings import ServiceSettings
 from linewatch.systemd import Notifier
 from linewatch.wire.commands import CommandServer
 from linewatch.wire.endpoints import load_keys

@@ -6,14 +6,16 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from linewatch.capture.cameras.registry import open_camera
+from linewatch.capture.cameras.simulator import SimulatorSource
+from linewatch.capture.cameras.source import SourceSettings
 from linewatch.capture.clock import MonotonicClock
 from linewatch.capture.recorder import record
 from linewatch.capture.sidecar import sidecar_path
 from linewatch.config.line import LineSettings
-from linewatch.config.source import SimulatedRollMark, SimulatorSource, SourceSettings
 from linewatch.contracts.errors import ConfigError
 from linewatch.daemon.progress import progress_bar
-from linewatch.daemon.sources import camera_for, simulated_strip
+from linewatch.simulation.strip import SimulatedRollMark
 from linewatch.simulation.truth import CoilTruth
 
 
@@ -72,7 +74,7 @@ def render(source: SimulatorSource, line: LineSettings, video: Path, truth: Path
     video.parent.mkdir(parents=True, exist_ok=True)
     for old in (video, sidecar_path(video)):
         old.unlink(missing_ok=True)
-    camera = camera_for(source, line, MonotonicClock(), live=False)
+    camera = open_camera(source, line, MonotonicClock(), live=False)
     with camera, progress_bar("render", camera.grabs) as show:
         grabs = 0
 
@@ -82,6 +84,6 @@ def render(source: SimulatorSource, line: LineSettings, video: Path, truth: Path
             show(grabs, "")
 
         record(camera, video, line, max_mb, count)
-    coil_truth = simulated_strip(source, line).truth(source.coil)
+    coil_truth = source.strip(line).truth(source.coil)
     coil_truth.write(truth)
     return coil_truth

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from linewatch.capture.admission import AdmissionCounts
 from linewatch.capture.ring import FrameRing
+from linewatch.contracts.frame import PositionSource
 from linewatch.contracts.ports import Clock
 from linewatch.daemon.crops import DefectCrops
 from linewatch.daemon.runner import Runner
@@ -16,7 +17,6 @@ from linewatch.inference.workload import Workload
 from linewatch.wire.schema import (
     CoilStatus,
     CropStatus,
-    PositionSource,
     PositionStatus,
     ServiceState,
     StageState,

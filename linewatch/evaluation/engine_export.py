@@ -15,7 +15,7 @@ from linewatch.evaluation.evaluate import SEEN
 from linewatch.export.card_text import UNKNOWN_SCALE_MM_PER_PX
 from linewatch.export.engine_folder import EngineFacts, export_engine
 from linewatch.metrics.judgement import Judgement
-from linewatch.simulation.strip import Strip
+from linewatch.simulation.strip import SimulatedStrip
 from linewatch.training.papers.study import resized
 from linewatch.training.protocols import PAPER_RECIPES
 from linewatch.training.runs import CARD, JUDGEMENT, card, load
@@ -76,7 +76,7 @@ def export_checkpoint(path: Path, name: str, engines_dir: Path) -> EngineManifes
 def _examples(lines: int, width: int) -> np.ndarray:
     """Rendered strip of the network's input size, with defects on it."""
     line = LineSettings()
-    strip = Strip(31, 4 * 256 * line.mm_per_line / 1000, 8.0, line)
+    strip = SimulatedStrip(31, 4 * 256 * line.mm_per_line / 1000, 8.0, line)
     frames = [strip.lines(first, 256) for first in range(0, _EXAMPLES * 256, 256)]
     side = min(256, frames[0].shape[1])
     cut = [frame if width > 2 * lines else frame[:side, k * side : (k + 1) * side] for k, frame in enumerate(frames)]

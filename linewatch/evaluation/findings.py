@@ -27,7 +27,7 @@ from linewatch.evaluation.real_coil import (
 )
 from linewatch.geometry.matching import match
 from linewatch.simulation.quilt import quilted, relit
-from linewatch.simulation.strip import Strip
+from linewatch.simulation.strip import SimulatedStrip
 from linewatch.simulation.truth import TrueDefect
 
 MISLABELLED = frozenset({"0d1b42754.jpg"})
@@ -119,7 +119,7 @@ class Looker:
         found: list[Found] = []
         true: list[str] = []
         for number, seed in enumerate(seeds):
-            strip, rng = Strip(seed, length_m, defects_per_m, self.line), np.random.default_rng([seed, 9])
+            strip, rng = SimulatedStrip(seed, length_m, defects_per_m, self.line), np.random.default_rng([seed, 9])
             lines = self.line.frame_lines
             defects = self.inspector.coil(relit(strip.lines(frame * lines, lines), rng) for frame in range(frames_each))
             truth = strip.truth("SIM").defects

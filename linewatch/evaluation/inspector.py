@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from linewatch.capture.edges import find_edges
-from linewatch.config.service import ServiceSettings
 from linewatch.config.taxonomy import Taxonomy
 from linewatch.contracts.frame import Frame
 from linewatch.contracts.manifest import Task
@@ -23,6 +22,7 @@ from linewatch.decision.decide import DecisionState, decide, finish
 from linewatch.decision.rules import DecisionRules
 from linewatch.inference.cascade import Cascade
 from linewatch.inference.engines import EngineSet
+from linewatch.service_settings import ServiceSettings
 
 
 class Inspector:

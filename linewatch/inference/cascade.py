@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from linewatch.config.inference import InferenceSettings
 from linewatch.config.line import LineSettings
 from linewatch.contracts.frame import Cause, Frame, StripEdges
 from linewatch.contracts.manifest import Task
@@ -18,6 +17,7 @@ from linewatch.geometry.stitch import cut, screen_tile_scores
 from linewatch.inference.batcher import Batcher
 from linewatch.inference.engines import EngineSet
 from linewatch.inference.lineup import Lineup
+from linewatch.inference.settings import InferenceSettings
 from linewatch.inference.workload import Workload
 
 NO_STRIP = StripEdges(0, 0, False, False)

@@ -7,10 +7,10 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from linewatch.config.inference import InferenceSettings
 from linewatch.contracts.errors import EngineError
 from linewatch.contracts.manifest import EngineManifest, Task
 from linewatch.contracts.ports import Backend
+from linewatch.inference.settings import InferenceSettings
 
 MANIFEST = "manifest.json"
 

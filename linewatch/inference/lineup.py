@@ -6,10 +6,10 @@ from typing import Self
 
 import numpy as np
 
-from linewatch.config.inference import InferenceSettings
 from linewatch.contracts.errors import EngineError
 from linewatch.contracts.manifest import Task
 from linewatch.inference.engines import Engine, EngineSet
+from linewatch.inference.settings import InferenceSettings
 from linewatch.inference.shadow import Shadow
 
 

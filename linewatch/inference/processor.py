@@ -32,7 +32,7 @@ def instruction_set(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
     return next((isa for flag, isa in ISA_BY_FLAG if flag in flags), platform.machine())
 
 
-def multiplies_bytes() -> bool:
+def supports_vnni() -> bool:
     """Whether this CPU adds up products of bytes in 32 bits (VNNI). Without, INT8 kernels may overflow in 16 bits."""
     return instruction_set() in ("amx", "avx512_vnni", "avx2_vnni")
 

@@ -6,7 +6,7 @@ from pydantic import AfterValidator, Field
 
 from linewatch.client import ClientKeys
 from linewatch.config.base import Settings
-from linewatch.config.service import LogSettings
+from linewatch.config.log import LogSettings
 from linewatch.config.wire import ClientKeySettings, Endpoint
 
 

@@ -10,7 +10,7 @@ from linewatch.contracts.frame import Grab
 from linewatch.contracts.ports import Clock
 from linewatch.simulation.course import Course, counter
 from linewatch.simulation.encoder import SpeedProfile, encoder_count
-from linewatch.simulation.strip import Strip
+from linewatch.simulation.strip import SimulatedStrip
 
 BUFFER_GRABS = 16
 """Grabs that wait in a live camera's transfer buffers; an older one is overwritten."""
@@ -29,7 +29,7 @@ class SimulatorCamera:
 
     def __init__(
         self,
-        strip: Strip,
+        strip: SimulatedStrip,
         profile: SpeedProfile,
         clock: Clock,
         coil: str,

@@ -2,14 +2,25 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Literal
 
+from pydantic import Field
+
+from linewatch.config.base import Settings
 from linewatch.config.line import EncoderSettings
-from linewatch.config.source import CounterFault
 from linewatch.contracts.frame import Grab
-from linewatch.contracts.ports import Camera, CameraOver
+from linewatch.contracts.ports import Camera, CameraWrapper
 
 
-class FaultyCounter(CameraOver):
+class CounterFault(Settings):
+    """The encoder's counter fails from a grab on, to try what is then said of positions."""
+
+    kind: Literal["stuck", "jump", "tenfold"] = Field(description="it stands, is elsewhere, counts ten times too fast")
+    from_grab: int = Field(ge=0)
+    jump_m: float = Field(default=-1.0, ge=-100_000, le=100_000, description="of kind jump: how far, forward or back")
+
+
+class FaultyCounterCamera(CameraWrapper):
     """`camera`'s grabs with the counts that such an encoder tells; each fault lasts until the next one begins."""
 
     def __init__(self, camera: Camera, encoder: EncoderSettings, faults: Sequence[CounterFault]) -> None:

@@ -4,9 +4,19 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Self
 
+from pydantic import Field
+
+from linewatch.config.base import Settings
 from linewatch.config.line import EncoderSettings
-from linewatch.config.source import Turn
 from linewatch.simulation.encoder import SpeedProfile
+
+
+class Turn(Settings):
+    """The strip stops where `at_m` is under the camera, stands, runs back by `back_m`, and comes again."""
+
+    at_m: float = Field(gt=0)
+    back_m: float = Field(default=0.0, ge=0, description="0: it only stops")
+    pause_s: float = Field(default=0.0, ge=0, le=3600, description="for which it stands each time")
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,10 +9,10 @@ import numpy as np
 
 from linewatch.contracts.errors import ConfigError
 from linewatch.contracts.frame import Cause, Grab
-from linewatch.contracts.ports import Camera, CameraOver
+from linewatch.contracts.ports import Camera, CameraWrapper
 
 
-class Fault(StrEnum):
+class CameraFault(StrEnum):
     """What can go wrong with a grab."""
 
     DROP = "drop"  # it never arrives
@@ -27,14 +27,14 @@ class Fault(StrEnum):
 
 _CAUSES = MappingProxyType(
     {
-        Fault.DROP: Cause.LOST,
-        Fault.TRUNCATE: Cause.TRUNCATED,
-        Fault.BLACK: Cause.BLACK,
-        Fault.FROZEN: Cause.FROZEN,
-        Fault.COLOUR: Cause.COLOUR,
-        Fault.DEPTH: Cause.DEPTH,
-        Fault.WRONG_SIZE: Cause.WRONG_SIZE,
-        Fault.CORRUPT: Cause.CORRUPT,
+        CameraFault.DROP: Cause.LOST,
+        CameraFault.TRUNCATE: Cause.TRUNCATED,
+        CameraFault.BLACK: Cause.BLACK,
+        CameraFault.FROZEN: Cause.FROZEN,
+        CameraFault.COLOUR: Cause.COLOUR,
+        CameraFault.DEPTH: Cause.DEPTH,
+        CameraFault.WRONG_SIZE: Cause.WRONG_SIZE,
+        CameraFault.CORRUPT: Cause.CORRUPT,
     }
 )
 
@@ -43,22 +43,22 @@ _CAUSES = MappingProxyType(
 class FaultSpec:
     """How many of each fault."""
 
-    counts: Mapping[Fault, int]
+    counts: Mapping[CameraFault, int]
 
     @staticmethod
     def parse(text: str) -> "FaultSpec":
         """`"drop=3,truncate=2"`. Raises ConfigError that says which part is wrong and what can be asked for."""
-        counts: dict[Fault, int] = {}
+        counts: dict[CameraFault, int] = {}
         for part in text.split(","):
             name, _, number = part.strip().partition("=")
-            known = ", ".join(Fault)
-            if name not in set(Fault) or not number.isdecimal() or int(number) > 1_000_000:
+            known = ", ".join(CameraFault)
+            if name not in set(CameraFault) or not number.isdecimal() or int(number) > 1_000_000:
                 raise ConfigError(
                     f"fault {part.strip()!r} is not NAME=COUNT; expected names: {known}; e.g. drop=3,black=1"
                 )
-            if Fault(name) in counts:
+            if CameraFault(name) in counts:
                 raise ConfigError(f"fault {name!r} is given twice in {text!r}; add the counts up")
-            counts[Fault(name)] = int(number)
+            counts[CameraFault(name)] = int(number)
         return FaultSpec(MappingProxyType(counts))
 
     @property
@@ -76,7 +76,7 @@ class MissedLines:
     cause: Cause
 
 
-class FaultyCamera(CameraOver):
+class FaultyCamera(CameraWrapper):
     """`camera`, with exactly the faults of `spec`; the same seed puts them at the same grabs.
 
     No two faulty grabs are neighbours, and the first and the last grab stay whole: a loss shows in what comes
@@ -94,7 +94,7 @@ class FaultyCamera(CameraOver):
                 f"at most {max(0, (total - 1) // 2)} do"
             )
         super().__init__(camera)
-        self.grabs: int | None = total - spec.counts.get(Fault.DROP, 0)
+        self.grabs: int | None = total - spec.counts.get(CameraFault.DROP, 0)
         self.missed: list[MissedLines] = []
         self._rng = np.random.default_rng(seed)
         self._plan = _plan(spec, total, self._rng)
@@ -107,7 +107,7 @@ class FaultyCamera(CameraOver):
             self._at += 1
             if fault is None:
                 # Only a frozen grab needs the one before it; the source may reuse its memory.
-                if self._plan.get(self._at) is Fault.FROZEN and grab.image is not None:
+                if self._plan.get(self._at) is CameraFault.FROZEN and grab.image is not None:
                     self._shown = grab.image.copy()
                 return grab
             broken = self._broken(grab, fault)
@@ -115,42 +115,42 @@ class FaultyCamera(CameraOver):
                 return broken
         return None
 
-    def _broken(self, grab: Grab, fault: Fault) -> Grab | None:
+    def _broken(self, grab: Grab, fault: CameraFault) -> Grab | None:
         shown = 0
         image: np.ndarray | None = None
         if grab.image is not None:
             image, shown = self._spoilt(grab.image, fault)
-        cause = Cause.CORRUPT if image is None and fault is not Fault.DROP else _CAUSES[fault]
+        cause = Cause.CORRUPT if image is None and fault is not CameraFault.DROP else _CAUSES[fault]
         self.missed.append(MissedLines(grab.coil, grab.first_line + shown, grab.lines - shown, cause))
-        if fault is Fault.DROP:
+        if fault is CameraFault.DROP:
             return None
         return replace(grab, image=image, fault=Cause.CORRUPT if image is None else None)
 
-    def _spoilt(self, image: np.ndarray, fault: Fault) -> tuple[np.ndarray | None, int]:
+    def _spoilt(self, image: np.ndarray, fault: CameraFault) -> tuple[np.ndarray | None, int]:
         """The image with the fault, and how many of its leading lines are still good."""
         spoilt: np.ndarray | None = None
         shown = 0
         match fault:
-            case Fault.TRUNCATE:
+            case CameraFault.TRUNCATE:
                 shown = int(self._rng.integers(1, len(image))) if len(image) > 1 else 0
                 spoilt = image[:shown]
-            case Fault.BLACK:
+            case CameraFault.BLACK:
                 spoilt = np.zeros_like(image)
-            case Fault.FROZEN:
+            case CameraFault.FROZEN:
                 spoilt = self._shown
-            case Fault.COLOUR:
+            case CameraFault.COLOUR:
                 gray = image[..., 0] if image.ndim == 3 else image
                 spoilt = np.stack([gray, 255 - gray, gray], axis=-1)
-            case Fault.DEPTH:
+            case CameraFault.DEPTH:
                 spoilt = image.astype(np.uint16) << 4
-            case Fault.WRONG_SIZE:
+            case CameraFault.WRONG_SIZE:
                 spoilt = image[:, : image.shape[1] // 2]
         return spoilt, shown
 
 
-def _plan(spec: FaultSpec, total: int, rng: np.random.Generator) -> dict[int, Fault]:
+def _plan(spec: FaultSpec, total: int, rng: np.random.Generator) -> dict[int, CameraFault]:
     """Grab number -> fault: distinct, in [1, total - 2], no two in a row."""
-    faults = [fault for fault in Fault for _ in range(spec.counts.get(fault, 0))]
+    faults = [fault for fault in CameraFault for _ in range(spec.counts.get(fault, 0))]
     # k places without neighbours among n are k places among n - k + 1, spread by one each.
     if not faults:
         return {}

@@ -9,7 +9,7 @@ from linewatch.contracts.ports import Clock
 from linewatch.simulation.camera import SimulatorCamera
 from linewatch.simulation.course import Course, counter
 from linewatch.simulation.encoder import SpeedProfile
-from linewatch.simulation.strip import Strip
+from linewatch.simulation.strip import SimulatedStrip
 
 _STEP_ROWS = 32  # between two rows of the course whose times are worked out; in between the speed is even
 
@@ -19,7 +19,7 @@ class FreeRunningSimulator(SimulatorCamera):
 
     def __init__(
         self,
-        strip: Strip,
+        strip: SimulatedStrip,
         profile: SpeedProfile,
         clock: Clock,
         coil: str,

@@ -3,12 +3,14 @@
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Literal, Self
 
 import cv2
 import numpy as np
+from pydantic import Field, model_validator
 
+from linewatch.config.base import Settings
 from linewatch.config.line import LineSettings
-from linewatch.config.source import SimulatedRollMark
 from linewatch.contracts.errors import ConfigError
 from linewatch.contracts.verdict import StripBox
 from linewatch.simulation.defects import DEFECTS, PSEUDO_DEFECTS, Stamp
@@ -26,6 +28,26 @@ _KEPT_STRETCHES = 3
 _RIM_PX = 24
 
 
+class SimulatedRollMark(Settings):
+    """A damaged spot on a roll: one drawing, printed again each turn."""
+
+    pitch_mm: float = Field(ge=50, le=50_000)
+    across_mm: float = Field(description="of its middle, in mill coordinates")
+    first_mm: float = Field(default=0.0, ge=0, description="where along it begins")
+    last_mm: float | None = Field(default=None, gt=0, description="where the roll is changed; default: never")
+    jitter_mm: float = Field(default=2.0, ge=0, le=50, description="standard deviation of each mark's place along")
+    missed: float = Field(default=0.0, ge=0, lt=1, description="share of turns that leave no mark")
+    defect_class: Literal["torn_spot", "inclusion", "patches", "pitted_surface", "rolled_in_scale", "sliver"] = Field(
+        default="torn_spot", description="how it looks"
+    )
+
+    @model_validator(mode="after")
+    def _stays_in_step(self) -> Self:
+        if 10 * self.jitter_mm > self.pitch_mm:
+            raise ValueError(f"jitter_mm {self.jitter_mm:g} is above a tenth of pitch_mm {self.pitch_mm:g}")
+        return self
+
+
 @dataclass(frozen=True, slots=True)
 class _Placed:
     defect_class: str
@@ -36,7 +58,7 @@ class _Placed:
     roll_mark: int | None = None  # which one it is a mark of
 
 
-class Strip:
+class SimulatedStrip:
     """`lines(first, count)` does not depend on how the strip is cut into frames, and is the same for equal arguments
     of the constructor. Used by one thread.
 

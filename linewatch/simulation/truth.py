@@ -3,17 +3,14 @@
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
+from linewatch.contracts.closed import ClosedModel
 from linewatch.contracts.errors import SourceError
 from linewatch.contracts.verdict import StripBox
 
 
-class _Closed(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class TrueDefect(_Closed):
+class TrueDefect(ClosedModel):
     """One defect as it was put on the strip."""
 
     id: int = Field(ge=0, description="dense, in order along the strip")
@@ -22,7 +19,7 @@ class TrueDefect(_Closed):
     area_mm2: float = Field(gt=0)
 
 
-class TrueRollMark(_Closed):
+class TrueRollMark(ClosedModel):
     """One damaged spot on a roll; its marks are among the coil's defects."""
 
     id: int = Field(ge=0)
@@ -32,7 +29,7 @@ class TrueRollMark(_Closed):
     defect_ids: tuple[int, ...] = Field(description="its marks, in order along")
 
 
-class CoilTruth(_Closed):
+class CoilTruth(ClosedModel):
     """All defects of a coil in order along it. Calling one of `pseudo_defects` is a false call."""
 
     schema_version: Literal[1] = 1

@@ -8,9 +8,9 @@ import torch
 
 from benchmarks.load import simulated_frames
 from benchmarks.plain import PlainLoop, on_onnxruntime, on_torch
-from linewatch.config.service import ServiceSettings
 from linewatch.contracts.manifest import Task
 from linewatch.inference.engines import load_engines
+from linewatch.service_settings import ServiceSettings
 
 FRAMES, DEFECTS_PER_M = 6, 6.0
 

@@ -4,10 +4,10 @@ import pytest
 
 from benchmarks.ratio import median_ratio
 from benchmarks.runtimes import compare
-from linewatch.config.service import ServiceSettings
 from linewatch.contracts.manifest import Task
 from linewatch.inference.backends.registry import open_backend
 from linewatch.inference.engines import load_engines
+from linewatch.service_settings import ServiceSettings
 
 
 @pytest.mark.parametrize("name", ["openvino", "onnxruntime"])

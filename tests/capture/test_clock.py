@@ -4,33 +4,14 @@ import threading
 
 import numpy as np
 import pytest
+from numbered_strip import Grabs
 
 from linewatch.capture.clock import MonotonicClock, PacedCamera
 from linewatch.contracts.frame import Grab
 
 
-class TimedCamera:
-    """Grabs that were taken at given times."""
-
-    def __init__(self, taken_ns: list[int]) -> None:
-        self.live = False
-        self.grabs: int | None = len(taken_ns)
-        self.closed = False
-        self._grabs = iter(
-            [Grab(np.zeros((1, 1), np.uint8), "A", i, i, 1, i, 0.0, 1.0, t) for i, t in enumerate(taken_ns)]
-        )
-
-    def read(self) -> Grab | None:
-        return next(self._grabs, None)
-
-    def stop(self) -> None:
-        self._grabs = iter(())
-
-    def __enter__(self) -> "TimedCamera":
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self.closed = True
+def taken_at(*taken_ns: int) -> Grabs:
+    return Grabs([Grab(np.zeros((1, 1), np.uint8), "A", i, i, 1, i, 0.0, 1.0, t) for i, t in enumerate(taken_ns)])
 
 
 class HandClock:
@@ -47,14 +28,14 @@ class HandClock:
 
 def test_line_rate_keeps_the_times_between_grabs() -> None:
     clock = HandClock()
-    camera = PacedCamera(TimedCamera([700, 800, 1_000]), clock, "line-rate")
+    camera = PacedCamera(taken_at(700, 800, 1_000), clock, "line-rate")
     seen = [(grab.captured_ns, clock.now_ns()) for grab in iter(camera.read, None)]
     assert seen == [(1_000, 1_000), (1_100, 1_100), (1_300, 1_300)]
 
 
 def test_late_reader_gets_every_grab_with_the_time_that_it_was_due() -> None:
     clock = HandClock()
-    camera = PacedCamera(TimedCamera([0, 100, 200]), clock, "line-rate")
+    camera = PacedCamera(taken_at(0, 100, 200), clock, "line-rate")
     camera.read()
     clock.time_ns += 5_000
     assert [grab.captured_ns for grab in iter(camera.read, None)] == [1_100, 1_200]
@@ -64,26 +45,26 @@ def test_late_reader_gets_every_grab_with_the_time_that_it_was_due() -> None:
 @pytest.mark.parametrize("step_ns", [-500, 3_600_000_000_000])
 def test_time_that_jumps_between_two_recordings_is_no_pause(step_ns: int) -> None:
     clock = HandClock()
-    camera = PacedCamera(TimedCamera([1_000, 1_000 + step_ns, 1_100 + step_ns]), clock, "line-rate")
+    camera = PacedCamera(taken_at(1_000, 1_000 + step_ns, 1_100 + step_ns), clock, "line-rate")
     assert [grab.captured_ns for grab in iter(camera.read, None)] == [1_000, 1_000, 1_100]
 
 
 def test_max_waits_for_nothing() -> None:
     clock = HandClock()
-    camera = PacedCamera(TimedCamera([0, 10**9, 10**12]), clock, "max")
+    camera = PacedCamera(taken_at(0, 10**9, 10**12), clock, "max")
     assert [grab.captured_ns for grab in iter(camera.read, None)] == [1_000] * 3
     assert camera.grabs == 3
 
 
 def test_closing_closes_the_camera_within() -> None:
-    inner = TimedCamera([0])
+    inner = taken_at(0)
     with PacedCamera(inner, HandClock(), "max"):
         pass
     assert inner.closed
 
 
 def test_stop_wakes_a_reader_that_waits_for_a_far_grab() -> None:
-    camera = PacedCamera(TimedCamera([0, 9_000_000_000]), MonotonicClock(), "line-rate")
+    camera = PacedCamera(taken_at(0, 9_000_000_000), MonotonicClock(), "line-rate")
     assert camera.read() is not None
     got: list[Grab | None] = []
     reader = threading.Thread(target=lambda: got.append(camera.read()))

@@ -253,9 +253,9 @@ def test_any_sequence_of_coils_and_faults_keeps_the_account(orders, welds, lost,
 
 
 def _placed(grabs: list[Grab]) -> list[Grab]:
-    from linewatch.capture.position.encoder_triggered import EncodedCamera
+    from linewatch.capture.position.encoder_triggered import EncoderTriggeredCamera
 
-    return list(iter(EncodedCamera(Grabs(grabs), LINE).read, None))
+    return list(iter(EncoderTriggeredCamera(Grabs(grabs), LINE).read, None))
 
 
 def _spoilt(grab: Grab, how: str | None) -> Grab:

@@ -7,10 +7,9 @@ import numpy as np
 import pytest
 from structlog.testing import capture_logs
 
-from linewatch.capture.cameras.folder import FolderCamera
-from linewatch.capture.cameras.registry import open_camera
+from linewatch.capture.cameras.folder import FolderCamera, FolderSource
+from linewatch.capture.clock import MonotonicClock
 from linewatch.config.line import LineSettings
-from linewatch.config.source import FolderSource
 from linewatch.contracts.errors import SourceError
 from linewatch.contracts.frame import Cause, Grab
 
@@ -86,7 +85,7 @@ def test_stray_files_are_left_out_and_reported_once(tmp_path: Path) -> None:
     with capture_logs() as logs:
         assert len(grabs(tmp_path)) == 1
     assert [(entry["event"], entry["files"], entry["first"]) for entry in logs] == [
-        ("folder_strays_skipped", 1, "notes.txt")
+        ("non_image_files_skipped", 1, "notes.txt")
     ]
 
 
@@ -105,7 +104,7 @@ def test_empty_missing_or_imageless_folder_is_one_clear_error(tmp_path: Path) ->
 def test_stop_ends_it(tmp_path: Path) -> None:
     for number in range(3):
         cv2.imwrite(str(tmp_path / f"{number}.png"), picture())
-    with open_camera(FolderSource(type="folder", path=tmp_path), LINE) as camera:
+    with FolderSource(type="folder", path=tmp_path).open(LINE, MonotonicClock(), live=False) as camera:
         assert camera.grabs == 3
         assert camera.read() is not None
         camera.stop()

@@ -12,12 +12,11 @@ import cv2
 import numpy as np
 import pytest
 
-from linewatch.capture.cameras.recording import RecordingCamera, recorded_line
-from linewatch.capture.cameras.registry import open_camera
+from linewatch.capture.cameras.recording import RecordingCamera, RecordingSource, recorded_line
+from linewatch.capture.clock import MonotonicClock
 from linewatch.capture.recorder import Ended, Recorder, record
 from linewatch.capture.sidecar import read_sidecar, sidecar_path
 from linewatch.config.line import LineSettings
-from linewatch.config.source import RecordingSource
 from linewatch.contracts.errors import SourceError
 from linewatch.contracts.frame import Cause, Grab
 
@@ -125,7 +124,7 @@ def test_pixels_that_a_video_cannot_hold_keep_their_fault(tmp_path: Path) -> Non
 
 def test_recording_can_be_recorded_again_unchanged(tmp_path: Path) -> None:
     write(tmp_path / "a.avi", odd_stream())
-    with open_camera(RecordingSource(type="recording", path=tmp_path / "a.avi"), LINE) as camera:
+    with RecordingSource(type="recording", path=tmp_path / "a.avi").open(LINE, MonotonicClock(), live=False) as camera:
         summary = record(camera, tmp_path / "b.avi", LINE, 100)
     assert (summary.grabs, summary.ended) == (10, Ended.SOURCE)
     assert summary.lines == 9 * 64 + 30

@@ -2,11 +2,10 @@
 
 from pathlib import Path
 
-from linewatch.config.grading_load import gradings_for
-from linewatch.config.load import load_settings
 from linewatch.config.recipe import choose_recipe
 from linewatch.config.taxonomy import Taxonomy
 from linewatch.daemon.coils.folder import read_coil_file
+from linewatch.service_settings import gradings_for, load_settings
 from linewatch.wire.decode import coil_data_from
 
 ROOT = Path(__file__).parents[2]

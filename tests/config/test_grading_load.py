@@ -4,10 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from linewatch.config.grading_load import grading_from, is_grading, load_grading
+from linewatch.config.grading_load import grading_from, load_grading
 from linewatch.config.load import read_toml
 from linewatch.config.taxonomy import Taxonomy
 from linewatch.contracts.errors import ConfigError
+from linewatch.service_settings import is_grading
 
 ROOT = Path(__file__).parents[2]
 TAXONOMY = Taxonomy.read(ROOT / "configs" / "taxonomy.toml")

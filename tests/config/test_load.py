@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 
 from linewatch.config.history import HistorySettings
-from linewatch.config.load import load, load_settings, settings_from
+from linewatch.config.load import load
 from linewatch.contracts.errors import ConfigError
+from linewatch.service_settings import load_settings, settings_from
 
 
 @pytest.mark.parametrize(

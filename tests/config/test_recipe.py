@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from linewatch.config.load import settings_from
 from linewatch.config.recipe import RecipeSettings, choose_recipe, recipe_faults
 from linewatch.contracts.coil import CoilData
 from linewatch.contracts.errors import ConfigError
+from linewatch.service_settings import settings_from
 
 WORDS = st.one_of(st.none(), st.sampled_from(["a", "b"]))
 EDGES = st.sampled_from([0.0, 0.5, 1.0, 1.5])

@@ -14,19 +14,19 @@ from bright_strip import write_service
 from waiting import wait_until
 
 from linewatch import cli
+from linewatch.capture.cameras.registry import open_camera
 from linewatch.capture.clock import MonotonicClock, PacedCamera
 from linewatch.client import Commander, Subscriber
 from linewatch.client.questions import RefusedError
-from linewatch.config.load import load_settings
 from linewatch.config.taxonomy import Taxonomy
 from linewatch.contracts.verdict import CoilState, DefectState
 from linewatch.daemon.recipes import RuleFiles
 from linewatch.daemon.replay import replay
 from linewatch.daemon.service import open_service
-from linewatch.daemon.sources import camera_for
 from linewatch.review.from_verdicts import read_coils
 from linewatch.review.regrade import regrade
 from linewatch.review.strips import same_verdicts
+from linewatch.service_settings import load_settings
 from linewatch.wire.schema import (
     REPLY,
     BesideState,
@@ -122,7 +122,7 @@ class Running:
     def _run(self) -> None:
         clock = MonotonicClock()
         assert self.settings.source is not None
-        camera = camera_for(self.settings.source, self.settings.line, clock, live=False)
+        camera = open_camera(self.settings.source, self.settings.line, clock, live=False)
         with (
             PacedCamera(camera, clock, "line-rate") as paced,
             open_service(

@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 
 from linewatch.capture.coils import CoilAccount
 from linewatch.config.coil_data import CoilDataSettings
-from linewatch.config.service import ServiceSettings
 from linewatch.contracts.coil import CoilData
 from linewatch.contracts.errors import ConfigError, JournalError
 from linewatch.contracts.frame import Frame
@@ -21,6 +20,7 @@ from linewatch.daemon.coils.orders import ORDERS_FILE, CoilOrder, CoilOrders
 from linewatch.daemon.coils.recorded import read_recorded
 from linewatch.daemon.recipes import Recipes, RuleFiles
 from linewatch.inference.engines import load_engines
+from linewatch.service_settings import ServiceSettings
 from linewatch.wire.schema import CoilAction, CoilDataBody, CoilRequest
 
 FRAME = Frame(None, None, 0, "A", "top", "cam1", 0, 0, 64, 0, 0, 0.0, 1.0, 0.5, 0)

@@ -12,10 +12,10 @@ from bright_strip import LINES, WIDTH, write_service
 from hypothesis import given
 from hypothesis import strategies as st
 
+from linewatch.capture.cameras.registry import open_camera
 from linewatch.capture.clock import MonotonicClock, PacedCamera
 from linewatch.client import Subscriber
 from linewatch.config.crops import CropSettings
-from linewatch.config.load import load_settings
 from linewatch.contracts.frame import Frame
 from linewatch.contracts.verdict import (
     CoilNotice,
@@ -32,7 +32,7 @@ from linewatch.daemon import crops as limits
 from linewatch.daemon.crops import DefectCrops
 from linewatch.daemon.replay import replay
 from linewatch.daemon.service import open_service
-from linewatch.daemon.sources import camera_for
+from linewatch.service_settings import load_settings
 from linewatch.wire.schema import CropMessage, StatusMessage
 
 PATIENCE_S = 60.0
@@ -226,7 +226,7 @@ def test_a_running_service_publishes_what_the_camera_saw(tmp_path):
     found: dict[str, CropMessage] = {}
     closed: dict[str, object] = {}
     with (
-        PacedCamera(camera_for(settings.source, settings.line, clock, live=False), clock, "line-rate") as camera,
+        PacedCamera(open_camera(settings.source, settings.line, clock, live=False), clock, "line-rate") as camera,
         open_service(settings, camera, clock) as service,
     ):
         thread = threading.Thread(target=service.run, args=(ready.set,), kwargs={"hold_s": PATIENCE_S})

@@ -13,16 +13,16 @@ import pytest
 from waiting import wait_until
 
 from linewatch import cli
+from linewatch.capture.cameras.registry import open_camera
 from linewatch.capture.clock import MonotonicClock
 from linewatch.client import Commander, Subscriber
 from linewatch.client.questions import NoAnswerError
-from linewatch.config.service import ServiceSettings
 from linewatch.contracts.errors import WireError
 from linewatch.contracts.manifest import Task
 from linewatch.contracts.tile import Batch
 from linewatch.contracts.verdict import Quality
 from linewatch.daemon.service import open_service
-from linewatch.daemon.sources import camera_for
+from linewatch.service_settings import ServiceSettings
 from linewatch.wire.schema import BackendState, BesideState, EngineAction, EngineBeside, StatusMessage
 
 ROOT = Path(__file__).parents[2]
@@ -58,7 +58,7 @@ def service(settings: ServiceSettings, tmp_path: Path) -> Iterator[SimpleNamespa
 
     def run() -> None:
         with (
-            camera_for(source, changed.line, clock, live=True) as camera,
+            open_camera(source, changed.line, clock, live=True) as camera,
             open_service(changed, camera, clock, verdicts=found.verdicts) as opened,
         ):
             found.service = opened
@@ -176,7 +176,7 @@ def test_commands_are_taken_from_this_host_only(settings: ServiceSettings) -> No
     clock = MonotonicClock()
     assert settings.source is not None
     with (
-        camera_for(settings.source, settings.line, clock, live=False) as camera,
+        open_camera(settings.source, settings.line, clock, live=False) as camera,
         pytest.raises(WireError, match=r"commands = .* can be reached from other hosts"),
         open_service(settings.model_copy(update={"wire": wire}), camera, clock),
     ):

@@ -9,18 +9,18 @@ from pathlib import Path
 
 import pytest
 
+from linewatch.capture.cameras.registry import open_camera
 from linewatch.capture.clock import MonotonicClock
 from linewatch.client import Lost, Subscriber
-from linewatch.config.service import ServiceSettings
 from linewatch.config.wire import WireSettings
 from linewatch.contracts.errors import StageError
 from linewatch.daemon import runner
 from linewatch.daemon.health import Health
 from linewatch.daemon.service import open_service
-from linewatch.daemon.sources import camera_for
 from linewatch.daemon.stages.wiring import TICK_S
 from linewatch.daemon.topology import CAPTURE, COIL_FILES, EXCHANGE, TOPOLOGY
 from linewatch.inference.backends.registry import open_backend
+from linewatch.service_settings import ServiceSettings
 from linewatch.simulation.backends import HungBackend
 from linewatch.wire.schema import StatusMessage
 
@@ -118,7 +118,7 @@ def test_a_hung_engine_worker_stops_heartbeat_and_watchdog(
 
     listeners: list[threading.Thread] = []
     with (
-        camera_for(source, settings.line, clock, live=True) as camera,
+        open_camera(source, settings.line, clock, live=True) as camera,
         open_service(settings, camera, clock, backends=[backend]) as service,
     ):
 

@@ -12,16 +12,16 @@ import zmq
 from bright_strip import write_service
 
 from linewatch import cli
+from linewatch.capture.cameras.registry import open_camera
 from linewatch.capture.clock import MonotonicClock, PacedCamera
 from linewatch.client import Commander, Position, Subscriber
 from linewatch.client.questions import NoAnswerError, RefusedError, ask_snapshot
 from linewatch.config.decision import SystemAlarmSettings
-from linewatch.config.load import load_settings
 from linewatch.contracts.alarm import AlarmState, ShelvingState
 from linewatch.contracts.errors import WireError
 from linewatch.daemon.service import open_service
-from linewatch.daemon.sources import camera_for
 from linewatch.journal.journal import Journal
+from linewatch.service_settings import load_settings
 from linewatch.wire.schema import REPLY, AlarmMessage, AlarmReply, ErrorReply
 
 PATIENCE_S = 60.0
@@ -42,7 +42,7 @@ class Running:
     def _run(self) -> None:
         clock = MonotonicClock()
         assert self.settings.source is not None
-        camera = camera_for(self.settings.source, self.settings.line, clock, live=False)
+        camera = open_camera(self.settings.source, self.settings.line, clock, live=False)
         with (
             PacedCamera(camera, clock, "line-rate") as paced,
             open_service(self.settings, paced, clock) as self.found.service,
@@ -225,7 +225,7 @@ def test_a_live_service_tells_of_its_host(settings, tmp_path: Path) -> None:
 
     def run() -> None:
         with (
-            camera_for(changed.source, changed.line, clock, live=True) as camera,
+            open_camera(changed.source, changed.line, clock, live=True) as camera,
             open_service(changed, camera, clock) as found.service,
         ):
             found.service.run(ready.set)
@@ -261,7 +261,7 @@ def test_a_file_that_is_edited_under_a_service_does_not_change_whose_decisions_t
     settings, clock = load_settings(config), MonotonicClock()
     assert settings.source is not None
     read = settings.identity()
-    camera = camera_for(settings.source, settings.line, clock, live=False)
+    camera = open_camera(settings.source, settings.line, clock, live=False)
     with open_service(settings, camera, clock) as service:
         taxonomy.write_text(taxonomy.read_text() + "\n# edited\n")
         service.run(lambda: None)

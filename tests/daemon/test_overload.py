@@ -9,15 +9,15 @@ import pytest
 import structlog
 from structlog.testing import capture_logs
 
+from linewatch.capture.cameras.registry import open_camera
 from linewatch.capture.clock import MonotonicClock
-from linewatch.config.service import ServiceSettings
 from linewatch.contracts.ports import Backend
 from linewatch.contracts.verdict import Quality
 from linewatch.daemon.replay import replay
 from linewatch.daemon.service import open_service
-from linewatch.daemon.sources import camera_for
 from linewatch.daemon.topology import ENGINE
 from linewatch.inference.backends.registry import open_backend
+from linewatch.service_settings import ServiceSettings
 from linewatch.simulation.backends import FailingBackend, LateBackend
 
 
@@ -34,7 +34,7 @@ def test_live_capture_never_waits_and_counts_every_line_it_misses(settings: Serv
     beats: list[bool] = []
     with (
         capture_logs() as logs,
-        camera_for(source, settings.line, clock, live=True) as camera,
+        open_camera(source, settings.line, clock, live=True) as camera,
         open_service(settings, camera, clock, verdicts=tmp_path / "v.jsonl", backends=[backend]) as service,
     ):
         service.run(watch=lambda: beats.append(not service.runner.health.silent()))
@@ -59,7 +59,7 @@ def test_the_heavy_engines_work_is_shed_before_strip_is_missed(settings: Service
     backend, clock = LateBackend(open_backend(settings.inference.backend), 0.04, seed=1), MonotonicClock()
     with (
         capture_logs() as logs,
-        camera_for(source, settings.line, clock, live=True) as camera,
+        open_camera(source, settings.line, clock, live=True) as camera,
         open_service(settings, camera, clock, verdicts=tmp_path / "v.jsonl", backends=[backend]) as service,
     ):
         service.run()

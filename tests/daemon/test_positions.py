@@ -12,20 +12,21 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
+from linewatch.capture.cameras.recording import RecordingSource
+from linewatch.capture.cameras.registry import open_camera
+from linewatch.capture.cameras.simulator import SimulatorSource
 from linewatch.capture.clock import MonotonicClock
 from linewatch.capture.recorder import record
 from linewatch.client import Subscriber, from_tail
-from linewatch.config.service import ServiceSettings
-from linewatch.config.source import RecordingSource, SimulatorSource
 from linewatch.contracts.errors import ConfigError
-from linewatch.contracts.frame import Cause, PositionFault
+from linewatch.contracts.frame import Cause, PositionFault, PositionSource
 from linewatch.contracts.verdict import CoilState, DefectState, Quality, StripBox
 from linewatch.daemon.replay import replay
 from linewatch.daemon.service import open_service
-from linewatch.daemon.sources import camera_for, simulated_strip
 from linewatch.geometry.matching import match
 from linewatch.review.from_verdicts import read_coil
-from linewatch.wire.schema import CoilLine, PositionSource, PositionStatus, StatusMessage, VerdictLine
+from linewatch.service_settings import ServiceSettings
+from linewatch.wire.schema import CoilLine, PositionStatus, StatusMessage, VerdictLine
 from linewatch.wire.verdict_file import read_verdicts
 
 ROOT = Path(__file__).parents[2]
@@ -128,7 +129,7 @@ def test_each_defect_is_found_once_at_its_place_whatever_way_the_strip_came(
     # Each found once, where it is.
     borders = [*missed, (WELD_MM, WELD_MM)]
     once, errors = [], []
-    for defect in simulated_strip(straight.source, straight.line).truth("T").defects:
+    for defect in straight.source.strip(straight.line).truth("T").defects:
         before = hits(defect.box, plain.found)
         if len(before) != 1 or any(overlaps(before[0], begin - 300, end + 300) for begin, end in borders):
             continue
@@ -150,7 +151,7 @@ def test_a_coil_that_is_ordered_begins_at_its_line_and_counts_from_there(
     clock = MonotonicClock()
     assert settings.source is not None
     with (
-        camera_for(settings.source, settings.line, clock, live=False) as camera,
+        open_camera(settings.source, settings.line, clock, live=False) as camera,
         open_service(settings, camera, clock, verdicts=out) as service,
     ):
         assert service.coils.starts("C-1002", at_line=3333) is None
@@ -176,7 +177,7 @@ def test_a_welded_recording_replays_as_it_was(settings: ServiceSettings, tmp_pat
         {"encoder": ENCODER},
     )
     assert toured.source is not None
-    with camera_for(toured.source, toured.line, MonotonicClock(), live=False) as camera:
+    with open_camera(toured.source, toured.line, MonotonicClock(), live=False) as camera:
         record(camera, tmp_path / "t.avi", toured.line, 512.0)
     replay(toured, out=tmp_path / "live.jsonl")
     recorded = toured.model_copy(update={"source": RecordingSource(type="recording", path=tmp_path / "t.avi")})
@@ -190,7 +191,7 @@ def test_a_welded_recording_replays_as_it_was(settings: ServiceSettings, tmp_pat
 
 
 def test_turns_without_an_encoder_are_refused(settings: ServiceSettings) -> None:
-    with pytest.raises(ConfigError, match=r"told by an encoder; give the configuration\s*\[line.encoder\]"):
+    with pytest.raises(ConfigError, match=r"there is no \[line.encoder\]; give the configuration one"):
         replay(changed(settings, {"turns": [{"at_m": 1.0}]}, {}))
 
 
@@ -200,7 +201,7 @@ def test_a_stuck_encoder_is_in_the_frames_the_status_and_the_log(settings: Servi
     settings = changed(settings, {"length_m": 20.0} | stuck, {"encoder": ENCODER})
     assert settings.source is not None
     clock = MonotonicClock()
-    camera = camera_for(settings.source, settings.line, clock, live=False)
+    camera = open_camera(settings.source, settings.line, clock, live=False)
     with (
         capture_logs() as logs,
         open_service(settings, camera, clock, verdicts=tmp_path / "v.jsonl") as service,
@@ -233,7 +234,7 @@ def test_a_stuck_encoder_is_in_the_frames_the_status_and_the_log(settings: Servi
     assert statuses[-1].source is PositionSource.ENCODER
     assert statuses[-1].fault is PositionFault.STUCK
     assert not statuses[-1].encoded
-    assert [(log["fault"], log["log_level"]) for log in logs if log["event"] == "encoder_not_believed"] == [
+    assert [(log["fault"], log["log_level"]) for log in logs if log["event"] == "encoder_implausible"] == [
         ("stuck", "error")
     ]
     at = 0

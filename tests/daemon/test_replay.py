@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from linewatch.capture.cameras.registry import open_camera
 from linewatch.capture.clock import MonotonicClock
-from linewatch.config.service import ServiceSettings
 from linewatch.contracts.errors import ConfigError
 from linewatch.contracts.verdict import Quality
 from linewatch.daemon.replay import FAULT_SEED, replay
-from linewatch.daemon.sources import camera_for
 from linewatch.inference.backends.registry import open_backend
+from linewatch.service_settings import ServiceSettings
 from linewatch.simulation.backends import LateBackend
 from linewatch.simulation.faults import FaultSpec, FaultyCamera
 
@@ -81,7 +81,7 @@ def test_faults_cost_exactly_their_lines(settings: ServiceSettings, tmp_path: Pa
     """Missed spans are the faulty lines with their causes, everything else is inspected, nothing is counted twice."""
     assert settings.source is not None
     faulty = FaultyCamera(
-        camera_for(settings.source, settings.line, MonotonicClock(), live=False), FaultSpec.parse(FAULTS), FAULT_SEED
+        open_camera(settings.source, settings.line, MonotonicClock(), live=False), FaultSpec.parse(FAULTS), FAULT_SEED
     )
     while faulty.read() is not None:
         pass

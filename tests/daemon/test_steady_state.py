@@ -9,13 +9,13 @@ import pytest
 from linewatch.capture.admission import Admission
 from linewatch.capture.edges import find_edges
 from linewatch.capture.ring import FrameRing
-from linewatch.config.service import ServiceSettings
 from linewatch.contracts.frame import Grab
 from linewatch.contracts.prediction import Prediction
 from linewatch.inference.backends.registry import open_backend
 from linewatch.inference.cascade import Cascade
 from linewatch.inference.engines import load_engines
 from linewatch.inference.pool import EnginePool
+from linewatch.service_settings import ServiceSettings
 
 TILE_BYTES = 256 * 256
 SLOTS = 3

@@ -4,12 +4,12 @@ import re
 import threading
 from pathlib import Path
 
+from linewatch.capture.cameras.registry import open_camera
 from linewatch.capture.clock import MonotonicClock
 from linewatch.config.coil_data import CoilDataSettings
-from linewatch.config.service import ServiceSettings
 from linewatch.daemon.service import open_service
-from linewatch.daemon.sources import camera_for
 from linewatch.daemon.topology import HELPER_THREADS, TOPOLOGY
+from linewatch.service_settings import ServiceSettings
 from linewatch.signals import on_end
 
 ROOT = Path(__file__).parents[2]
@@ -40,7 +40,7 @@ def test_every_thread_of_a_service_is_in_the_topology(settings: ServiceSettings,
     source = settings.source.model_copy(update={"length_m": 1000.0})
     others, started, clock = set(threading.enumerate()), set(), MonotonicClock()
     with (
-        camera_for(source, settings.line, clock, live=True) as camera,
+        open_camera(source, settings.line, clock, live=True) as camera,
         open_service(settings, camera, clock) as service,
         on_end(service.stop),
     ):

@@ -11,12 +11,11 @@ from known_strip import CLASSES, RULES, notices, predict, run, verdicts
 
 from linewatch.config.line import LineSettings
 from linewatch.config.roll import PeriodicSettings, RollSettings
-from linewatch.config.source import SimulatedRollMark
 from linewatch.contracts.verdict import Defect, DefectState, Extent, RollMarkState, StripBox
 from linewatch.decision.rollmarks.rows import KEPT_MARKS, LOST_AFTER, MAX_REMEMBERED, MAX_ROWS, Recurrence, follow_rolls
 from linewatch.decision.rollmarks.rows import end_rolls as end_of_coil
 from linewatch.decision.rollmarks.suspects import suspects
-from linewatch.simulation.strip import Strip
+from linewatch.simulation.strip import SimulatedRollMark, SimulatedStrip
 
 LENGTH_MM = 100_000.0
 
@@ -307,10 +306,10 @@ def test_a_row_names_its_roll():
     assert recognised(events)[0].suspects[0].roll == "F7 top"
 
 
-def rolled_strip() -> Strip:
+def rolled_strip() -> SimulatedStrip:
     mark = SimulatedRollMark(pitch_mm=1400.0, across_mm=160.0, first_mm=4000.0, jitter_mm=2.0, missed=0.1)
     line = LineSettings(width_px=640, mm_per_px=0.5, mm_per_line=1.0)
-    return Strip(7, 30.0, 1.5, line, roll_marks=[mark])
+    return SimulatedStrip(7, 30.0, 1.5, line, roll_marks=[mark])
 
 
 def test_a_rendered_strip_end_to_end():

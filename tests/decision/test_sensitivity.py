@@ -9,11 +9,11 @@ from known_strip import RULES as TILED
 from test_decide import WILD_RULES, wild_predictions
 
 from linewatch.config.decision import DecisionSettings
-from linewatch.config.load import settings_from
 from linewatch.contracts.errors import ConfigError
 from linewatch.contracts.frame import StripEdges
 from linewatch.contracts.verdict import Extent
 from linewatch.decision.defects.sensitivity import Sensitivity
+from linewatch.service_settings import settings_from
 
 RULES = replace(TILED, outlined_classes=frozenset({"scratches"}))
 WIDTH = 200

@@ -2,16 +2,16 @@
 
 from pathlib import Path
 
-from linewatch.config.inference import InferenceSettings
-from linewatch.config.service import ServiceSettings
-from linewatch.config.source import SimulatorSource
+from linewatch.capture.cameras.simulator import SimulatorSource
 from linewatch.config.wire import WireSettings
 from linewatch.contracts.verdict import DefectState
 from linewatch.daemon.replay import replay
 from linewatch.evaluation.inspector import Inspector
 from linewatch.inference.backends.onnxruntime import OnnxRuntimeBackend
 from linewatch.inference.engines import load_engines
-from linewatch.simulation.strip import Strip
+from linewatch.inference.settings import InferenceSettings
+from linewatch.service_settings import ServiceSettings
+from linewatch.simulation.strip import SimulatedStrip
 from linewatch.wire.verdict_file import read_verdicts
 
 SEED, FRAMES, DEFECTS_PER_M = 7, 24, 2.0
@@ -32,7 +32,7 @@ def test_the_inspector_decides_as_a_replay_does(tmp_path: Path) -> None:
     ]
     backend = OnnxRuntimeBackend()
     inspector = Inspector(load_engines(settings.inference, backend.siblings), settings, backend)
-    strip = Strip(SEED, source.length_m, DEFECTS_PER_M, settings.line)
+    strip = SimulatedStrip(SEED, source.length_m, DEFECTS_PER_M, settings.line)
     ours = inspector.coil((strip.lines(256 * frame, 256) for frame in range(FRAMES)), "SIM")
     assert theirs
     assert [(one.id, one.defect_class, round(one.area_mm2, 3)) for one in ours] == [

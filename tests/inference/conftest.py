@@ -5,13 +5,13 @@ from pathlib import Path
 import nets
 import pytest
 
-from linewatch.config.inference import InferenceSettings
 from linewatch.config.line import LineSettings
 from linewatch.contracts.errors import EngineError
 from linewatch.contracts.manifest import Task
 from linewatch.contracts.ports import Backend
-from linewatch.inference.backends.registry import open_backend
+from linewatch.inference.backends.registry import BACKENDS, open_backend
 from linewatch.inference.engines import EngineSet, load_engines
+from linewatch.inference.settings import InferenceSettings
 
 LINES, WIDTH, TILE = 64, 208, 64
 
@@ -42,18 +42,17 @@ def engines(settings: InferenceSettings) -> EngineSet:
     return load_engines(settings)
 
 
+ON_A_GPU = {"onnxruntime-cuda", "tensorrt"}
+
+
 @pytest.fixture(
     scope="session",
-    params=[
-        "cpu",
-        "openvino",
-        "onnxruntime",
-        pytest.param("onnxruntime-cuda", marks=pytest.mark.gpu),
-        pytest.param("tensorrt", marks=pytest.mark.gpu),
-    ],
+    params=[pytest.param(name, marks=[pytest.mark.gpu] if name in ON_A_GPU else []) for name in BACKENDS],
 )
 def backend(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Backend:
-    """Every backend that this machine can run."""
+    """Every registered backend that this machine can run."""
+    if request.param in {"cpu", "openvino"}:
+        pytest.importorskip("openvino", reason="needs linewatch[openvino]")
     try:
         return open_backend(request.param, InferenceSettings(plan_dir=tmp_path_factory.mktemp("plans")))
     except EngineError as missing:

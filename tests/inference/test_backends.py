@@ -5,25 +5,28 @@ import subprocess
 import sys
 import threading
 import time
+from importlib.util import find_spec
 from pathlib import Path
-from typing import get_args
 
 import nets
 import numpy as np
 import onnxruntime
 import pytest
 
-from linewatch.config.inference import InferenceSettings
 from linewatch.config.line import LineSettings
-from linewatch.contracts.errors import EngineError
+from linewatch.contracts.errors import ConfigError, EngineError
 from linewatch.contracts.manifest import EngineManifest, Task
 from linewatch.contracts.ports import Backend
-from linewatch.inference.backends.registry import NAMES, open_backend
+from linewatch.inference.backends.openvino import shared_core
+from linewatch.inference.backends.registry import BACKENDS, open_backend
 from linewatch.inference.engines import load_engine
-from linewatch.simulation.strip import Strip
+from linewatch.inference.settings import InferenceSettings
+from linewatch.service_settings import settings_from
+from linewatch.simulation.strip import SimulatedStrip
 
 LADDER = (1, 2, 4, 8)
 SHIPPED = Path(__file__).parents[2] / "engines"
+needs_openvino = pytest.mark.skipif(find_spec("openvino") is None, reason="needs linewatch[openvino]")
 
 
 def _synthetic(task: Task) -> tuple[EngineManifest, bytes]:
@@ -94,6 +97,7 @@ TOLERANCE = {"fp32": 1e-5, "int8": 0.01}
 """Mean difference between CPU backends, of a full scale of 1: in INT8 a rounding may fall either way."""
 
 
+@needs_openvino
 @pytest.mark.parametrize(("make", "which"), ENGINES)
 def test_backends_agree_to_within_the_precisions_rounding(make, which) -> None:  # type: ignore[no-untyped-def]
     manifest, model = make(which)
@@ -107,9 +111,10 @@ def test_backends_agree_to_within_the_precisions_rounding(make, which) -> None: 
 def _strip(lines: int, width: int) -> np.ndarray:
     """uint8 (1, 1, lines, width): rendered strip, since an INT8 engine's scales know nothing of noise."""
     line = LineSettings(width_px=width, frame_lines=lines)
-    return Strip(7, 1.0, 8.0, line).lines(0, lines)[np.newaxis, np.newaxis]
+    return SimulatedStrip(7, 1.0, 8.0, line).lines(0, lines)[np.newaxis, np.newaxis]
 
 
+@needs_openvino
 def test_each_task_runs_on_the_runtime_that_is_faster_for_it() -> None:
     backend = open_backend("cpu")
     runtimes = {task: backend.identity(_synthetic(task)[0]).split("/")[1].split("-")[0] for task in Task}
@@ -127,9 +132,31 @@ def test_the_identity_names_weights_runtime_precision_and_instruction_set(backen
 
 
 def test_the_configuration_offers_exactly_the_registered_backends() -> None:
-    assert get_args(InferenceSettings.model_fields["backend"].annotation) == NAMES
-    with pytest.raises(EngineError, match="expected one of cpu, openvino, onnxruntime, onnxruntime-cuda, tensorrt"):
+    for name, kind in BACKENDS.items():
+        assert InferenceSettings(backend=name).backend == name
+        assert not kind.stands_in or InferenceSettings(fallback=(name,)).fallback == (name,)
+    with pytest.raises(EngineError, match=f"found 'caffe', expected one of {', '.join(BACKENDS)}"):
         open_backend("caffe")
+    refused = {"backend": "caffe", "fallback": ["tensorrt"]}
+    with pytest.raises(ConfigError) as told:
+        settings_from({"inference": refused}, "c.toml")
+    backend, fallback = str(told.value).splitlines()
+    assert "[inference] backend: found 'caffe', expected " in backend
+    assert all(repr(name) in backend for name in BACKENDS)
+    assert "fallback] 0: found 'tensorrt', expected " in fallback
+
+
+@pytest.mark.parametrize("name", ["openvino", "cpu"])
+def test_without_openvino_its_backends_say_what_to_install(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    shared_core.cache_clear()
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    with pytest.raises(EngineError, match=r"install 'linewatch\[openvino\]', or set inference.backend"):
+        open_backend(name)
+
+
+def test_the_default_backend_imports_no_other_runtime() -> None:
+    """OpenVINO is an extra."""
+    assert _fresh("onnxruntime")[2] == "False"
 
 
 def test_without_the_cuda_provider_its_backend_says_what_to_install() -> None:
@@ -153,6 +180,7 @@ for executor in executors:
 print(len(os.listdir("/proc/self/task")) - before)
 import sys
 print("openvino_telemetry" in sys.modules)
+print("openvino" in sys.modules)
 """
 
 
@@ -164,6 +192,7 @@ def _fresh(name: str) -> list[str]:
     return subprocess.run(program, capture_output=True, text=True, check=True, env=environment).stdout.split()
 
 
+@needs_openvino
 def test_openvino_runs_on_the_workers_thread_in_full_precision() -> None:
     manifest, model = _shipped("segment")
     executor = open_backend("openvino").open(manifest, model, (1,), 2)[0]
@@ -199,6 +228,7 @@ signal.raise_signal(signal.SIGUSR1)
 """
 
 
+@needs_openvino
 def test_a_signal_is_handled_after_openvino_backends_are_dropped_in_the_order_of_their_coming() -> None:
     """Each with a Core of its own, the second restored the first's signal stack, which was gone: exit code -11."""
     program = [sys.executable, "-c", SIGNAL.format(engines=SHIPPED)]
@@ -206,5 +236,6 @@ def test_a_signal_is_handled_after_openvino_backends_are_dropped_in_the_order_of
     assert (done.returncode, done.stdout) == (0, "handled\n"), done.stderr
 
 
+@needs_openvino
 def test_openvino_does_not_load_its_telemetry() -> None:
     assert _fresh("openvino")[1] == "False"

@@ -12,7 +12,6 @@ import pytest
 from hypothesis import given
 from hypothesis import settings as limits
 
-from linewatch.config.inference import InferenceSettings
 from linewatch.config.line import LineSettings
 from linewatch.contracts.errors import ConfigError
 from linewatch.contracts.frame import Cause, Frame, StripEdges
@@ -26,6 +25,7 @@ from linewatch.inference.backends.registry import open_backend
 from linewatch.inference.cascade import Cascade
 from linewatch.inference.engines import EngineSet, load_engines
 from linewatch.inference.pool import EnginePool
+from linewatch.inference.settings import InferenceSettings
 
 LINES, WIDTH, TILE = 64, 208, 64
 LADDER = (1, 2, 4)

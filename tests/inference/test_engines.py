@@ -8,12 +8,12 @@ from pathlib import Path
 import nets
 import pytest
 
-from linewatch.config.inference import InferenceSettings
 from linewatch.contracts.errors import EngineError
 from linewatch.contracts.manifest import Quantisation, Task
 from linewatch.contracts.ports import Backend
 from linewatch.inference.engines import load_engine, load_engines, verify_all
 from linewatch.inference.pool import EnginePool
+from linewatch.inference.settings import InferenceSettings
 
 
 @pytest.fixture

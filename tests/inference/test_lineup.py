@@ -9,7 +9,6 @@ import nets
 import pytest
 from test_cascade import LADDER, _arrays, _drive, _finish, _frame
 
-from linewatch.config.inference import InferenceSettings
 from linewatch.config.line import LineSettings
 from linewatch.contracts.errors import EngineError
 from linewatch.contracts.frame import StripEdges
@@ -20,6 +19,7 @@ from linewatch.inference.cascade import Cascade
 from linewatch.inference.engines import Engine, EngineSet, find_engine
 from linewatch.inference.lineup import Lineup
 from linewatch.inference.pool import EnginePool
+from linewatch.inference.settings import InferenceSettings
 from linewatch.inference.shadow import Shadow
 from linewatch.inference.workload import Workload
 

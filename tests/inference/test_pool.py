@@ -8,13 +8,13 @@ import nets
 import numpy as np
 import pytest
 
-from linewatch.config.inference import InferenceSettings
 from linewatch.contracts.manifest import Task
 from linewatch.contracts.ports import Backend
 from linewatch.contracts.tile import Batch, Tile, TileRef
 from linewatch.inference.backends.registry import open_backend
 from linewatch.inference.engines import EngineSet, load_engines
 from linewatch.inference.pool import EnginePool
+from linewatch.inference.settings import InferenceSettings
 
 
 def _batch(pixels: np.ndarray, fill: int = 1, task: Task = Task.SCREEN) -> Batch:

@@ -15,7 +15,6 @@ import onnxruntime as ort
 import pytest
 from onnxruntime import quantization
 
-from linewatch.config.inference import InferenceSettings
 from linewatch.contracts.errors import EngineError
 from linewatch.contracts.manifest import EngineManifest, Task
 from linewatch.inference.backends.tensorrt.ahead import build_ahead
@@ -25,6 +24,7 @@ from linewatch.inference.backends.tensorrt.half import to_half
 from linewatch.inference.backends.tensorrt.library import FLAVOURS, Library, import_library
 from linewatch.inference.backends.tensorrt.plans import PlanCache, PlanKey, Precision, rows_per_run
 from linewatch.inference.engines import find_engine
+from linewatch.inference.settings import InferenceSettings
 
 ROOT = Path(__file__).parents[2]
 ENGINES = [find_engine(ROOT / "engines", path.parent.name) for path in (ROOT / "engines").glob("*/manifest.json")]

@@ -6,13 +6,13 @@ from pathlib import Path
 import pytest
 
 from linewatch.config.grading_load import load_grading
-from linewatch.config.service import ServiceSettings
 from linewatch.config.taxonomy import Taxonomy
 from linewatch.contracts.errors import JournalError
 from linewatch.daemon.replay import replay
 from linewatch.decision.grading.severity import GradingRules
 from linewatch.review.from_verdicts import read_coil, read_coils
 from linewatch.review.regrade import regrade
+from linewatch.service_settings import ServiceSettings
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "configs" / "grading" / "example.toml"

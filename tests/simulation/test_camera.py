@@ -10,7 +10,7 @@ from linewatch.config.line import LineSettings
 from linewatch.contracts.frame import Grab
 from linewatch.simulation.camera import BUFFER_GRABS, SimulatorCamera
 from linewatch.simulation.encoder import SpeedProfile
-from linewatch.simulation.strip import Strip
+from linewatch.simulation.strip import SimulatedStrip
 
 LINE = LineSettings(width_px=64, frame_lines=100, mm_per_line=1.0)
 
@@ -32,11 +32,13 @@ class HandClock:
 
 
 @pytest.fixture(scope="module")
-def strip() -> Strip:
-    return Strip(2, 1.95, 3, LINE)
+def strip() -> SimulatedStrip:
+    return SimulatedStrip(2, 1.95, 3, LINE)
 
 
-def simulator(strip: Strip, clock: HandClock | MonotonicClock, live: bool, speed: float = 1000.0) -> SimulatorCamera:
+def simulator(
+    strip: SimulatedStrip, clock: HandClock | MonotonicClock, live: bool, speed: float = 1000.0
+) -> SimulatorCamera:
     return SimulatorCamera(strip, SpeedProfile.steady(1950, speed), clock, "SIM-2", live)
 
 
@@ -44,7 +46,7 @@ def read_all(camera: SimulatorCamera) -> list[Grab]:
     return list(iter(camera.read, None))
 
 
-def test_replay_gives_the_whole_strip_in_order(strip: Strip) -> None:
+def test_replay_gives_the_whole_strip_in_order(strip: SimulatedStrip) -> None:
     camera = simulator(strip, HandClock(), live=False)
     got = read_all(camera)
     assert camera.grabs == len(got) == 20
@@ -57,7 +59,7 @@ def test_replay_gives_the_whole_strip_in_order(strip: Strip) -> None:
     assert all(grab.encoded and grab.coil == "SIM-2" for grab in got)
 
 
-def test_live_waits_for_the_strip(strip: Strip) -> None:
+def test_live_waits_for_the_strip(strip: SimulatedStrip) -> None:
     clock = HandClock()
     got = read_all(simulator(strip, clock, live=True))
     assert len(got) == 20
@@ -65,7 +67,7 @@ def test_live_waits_for_the_strip(strip: Strip) -> None:
     assert clock.time_ns == 5_000_000 + 1_950_000_000
 
 
-def test_live_loses_what_is_not_read_in_time(strip: Strip) -> None:
+def test_live_loses_what_is_not_read_in_time(strip: SimulatedStrip) -> None:
     """After a reader has slept through eighteen grabs, its camera still holds the last few; the others are a jump."""
     clock = HandClock()
     camera = simulator(strip, clock, live=True)
@@ -78,7 +80,7 @@ def test_live_loses_what_is_not_read_in_time(strip: Strip) -> None:
     assert [grab.sequence for grab in later] == list(range(19 - BUFFER_GRABS, 20))
 
 
-def test_stop_wakes_a_reader_that_waits(strip: Strip) -> None:
+def test_stop_wakes_a_reader_that_waits(strip: SimulatedStrip) -> None:
     camera = simulator(strip, MonotonicClock(), live=True, speed=0.001)
     got: list[Grab | None] = [None]
     reader = threading.Thread(target=lambda: got.append(camera.read()))
@@ -89,7 +91,7 @@ def test_stop_wakes_a_reader_that_waits(strip: Strip) -> None:
     assert got[-1] is None
 
 
-def test_stopped_camera_gives_no_more(strip: Strip) -> None:
+def test_stopped_camera_gives_no_more(strip: SimulatedStrip) -> None:
     with simulator(strip, HandClock(), live=False) as camera:
         assert camera.read() is not None
         camera.stop()

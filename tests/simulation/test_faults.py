@@ -13,11 +13,11 @@ from linewatch.contracts.errors import ConfigError
 from linewatch.contracts.frame import Frame
 from linewatch.simulation.camera import SimulatorCamera
 from linewatch.simulation.encoder import SpeedProfile
-from linewatch.simulation.faults import Fault, FaultSpec, FaultyCamera, MissedLines
-from linewatch.simulation.strip import Strip
+from linewatch.simulation.faults import CameraFault, FaultSpec, FaultyCamera, MissedLines
+from linewatch.simulation.strip import SimulatedStrip
 
 LINE = LineSettings(width_px=64, frame_lines=50)
-STRIP = Strip(3, 3.02, 2, LINE)
+STRIP = SimulatedStrip(3, 3.02, 2, LINE)
 ALL = FaultSpec.parse("drop=3,truncate=2,black=1,frozen=2,colour=1,depth=1,wrong_size=1,corrupt=1")
 
 
@@ -41,12 +41,12 @@ def missed(frames: list[Frame]) -> list[MissedLines]:
     ]
 
 
-COUNTS = st.dictionaries(st.sampled_from(list(Fault)), st.integers(0, 4), max_size=8)
+COUNTS = st.dictionaries(st.sampled_from(list(CameraFault)), st.integers(0, 4), max_size=8)
 
 
 @settings(max_examples=40, deadline=None)
 @given(counts=COUNTS, seed=st.integers(0, 1000))
-def test_missed_lines_are_exactly_those_of_the_faults(counts: dict[Fault, int], seed: int) -> None:
+def test_missed_lines_are_exactly_those_of_the_faults(counts: dict[CameraFault, int], seed: int) -> None:
     if 2 * sum(counts.values()) + 1 > 61:
         return
     camera = faulty(FaultSpec(counts), seed)
@@ -99,4 +99,4 @@ def test_fault_given_twice_is_refused() -> None:
 
 
 def test_spec_reads_names_and_counts() -> None:
-    assert dict(FaultSpec.parse(" drop=3, truncate=2 ").counts) == {Fault.DROP: 3, Fault.TRUNCATE: 2}
+    assert dict(FaultSpec.parse(" drop=3, truncate=2 ").counts) == {CameraFault.DROP: 3, CameraFault.TRUNCATE: 2}

@@ -10,7 +10,7 @@ import pytest
 from linewatch.config.line import LineSettings
 from linewatch.contracts.errors import SourceError
 from linewatch.simulation.patches import real_patches
-from linewatch.simulation.strip import Strip
+from linewatch.simulation.strip import SimulatedStrip
 
 
 def put(neu: Path, name: str, image: np.ndarray, mask: np.ndarray | None) -> None:
@@ -44,9 +44,9 @@ def test_piece_within_its_image_is_cut_out_with_its_outline(neu: Path) -> None:
 def test_patches_appear_on_the_strip_and_in_the_truth(neu: Path) -> None:
     patches = real_patches(neu)
     line = LineSettings(width_px=640, mm_per_px=1.0)
-    areas = [defect.area_mm2 for defect in Strip(5, 20, 4, line, patches).truth("A").defects]
+    areas = [defect.area_mm2 for defect in SimulatedStrip(5, 20, 4, line, patches).truth("A").defects]
     assert areas.count(800.0) >= 2
-    assert 800.0 not in [defect.area_mm2 for defect in Strip(5, 20, 4, line).truth("A").defects]
+    assert 800.0 not in [defect.area_mm2 for defect in SimulatedStrip(5, 20, 4, line).truth("A").defects]
 
 
 def test_only_named_patches_are_used(neu: Path) -> None:

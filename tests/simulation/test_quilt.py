@@ -7,12 +7,12 @@ from hypothesis import strategies as st
 
 from linewatch.config.line import LineSettings
 from linewatch.simulation.quilt import _least_cut, quilted, relit
-from linewatch.simulation.strip import Strip
+from linewatch.simulation.strip import SimulatedStrip
 
 
 @pytest.fixture(scope="module")
 def frame() -> np.ndarray:
-    return Strip(3, 0.256, 0.0, LineSettings()).lines(0, 256)
+    return SimulatedStrip(3, 0.256, 0.0, LineSettings()).lines(0, 256)
 
 
 def test_frames_are_of_the_given_shape_and_repeat_by_the_seed(frame):

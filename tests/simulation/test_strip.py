@@ -9,21 +9,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from linewatch.config.line import LineSettings
-from linewatch.config.source import SimulatedRollMark
 from linewatch.contracts.errors import ConfigError, SourceError
 from linewatch.simulation.defects import DEFECTS
-from linewatch.simulation.strip import CLASSES, Strip
+from linewatch.simulation.strip import CLASSES, SimulatedRollMark, SimulatedStrip
 from linewatch.simulation.truth import CoilTruth
 
 LINE = LineSettings(width_px=640, mm_per_px=0.5, mm_per_line=1.0)
 
 
 @pytest.fixture(scope="module")
-def strip() -> Strip:
-    return Strip(seed=7, length_m=12.345, defects_per_m=5.0, line=LINE)
+def strip() -> SimulatedStrip:
+    return SimulatedStrip(seed=7, length_m=12.345, defects_per_m=5.0, line=LINE)
 
 
-def digest(strip: Strip, cuts: list[int]) -> str:
+def digest(strip: SimulatedStrip, cuts: list[int]) -> str:
     pixels, masks = hashlib.sha256(), hashlib.sha256()
     for first, last in itertools.pairwise([0, *sorted(cuts), strip.total_lines]):
         pixels.update(strip.lines(first, last - first).tobytes())
@@ -33,35 +32,35 @@ def digest(strip: Strip, cuts: list[int]) -> str:
 
 @settings(max_examples=8, deadline=None)
 @given(cuts=st.lists(st.integers(1, 12_000), max_size=12, unique=True))
-def test_strip_is_the_same_however_it_is_cut(strip: Strip, cuts: list[int]) -> None:
-    again = Strip(seed=7, length_m=12.345, defects_per_m=5.0, line=LINE)
+def test_strip_is_the_same_however_it_is_cut(strip: SimulatedStrip, cuts: list[int]) -> None:
+    again = SimulatedStrip(seed=7, length_m=12.345, defects_per_m=5.0, line=LINE)
     assert digest(again, cuts) == digest(strip, [])
 
 
-def test_lines_can_be_read_in_any_order(strip: Strip) -> None:
+def test_lines_can_be_read_in_any_order(strip: SimulatedStrip) -> None:
     late = strip.lines(12_000, 300)
     strip.lines(0, 300)
     assert np.array_equal(strip.lines(12_000, 300), late)
 
 
-def test_other_seed_is_another_strip(strip: Strip) -> None:
-    other = Strip(seed=8, length_m=12.345, defects_per_m=5.0, line=LINE)
+def test_other_seed_is_another_strip(strip: SimulatedStrip) -> None:
+    other = SimulatedStrip(seed=8, length_m=12.345, defects_per_m=5.0, line=LINE)
     assert not np.array_equal(other.lines(0, 64), strip.lines(0, 64))
     assert other.truth("A").defects != strip.truth("A").defects
 
 
-def test_no_two_frames_are_equal(strip: Strip) -> None:
+def test_no_two_frames_are_equal(strip: SimulatedStrip) -> None:
     frames = {strip.lines(first, 256).tobytes() for first in range(0, strip.total_lines - 256, 256)}
     assert len(frames) == (strip.total_lines - 1) // 256
 
 
-def test_lines_beyond_the_strip_are_refused(strip: Strip) -> None:
+def test_lines_beyond_the_strip_are_refused(strip: SimulatedStrip) -> None:
     assert len(strip.lines(strip.total_lines - 5, 5)) == 5
     with pytest.raises(ValueError, match="not on a strip of 12345 lines"):
         strip.lines(strip.total_lines - 5, 6)
 
 
-def test_truth_and_mask_agree_pixel_for_pixel(strip: Strip) -> None:
+def test_truth_and_mask_agree_pixel_for_pixel(strip: SimulatedStrip) -> None:
     """Every defect's box holds exactly its area of mask pixels of its class; no mask pixel lies outside the boxes."""
     mask = strip.mask(0, strip.total_lines)
     for defect in strip.truth("A").defects:
@@ -75,9 +74,9 @@ def test_truth_and_mask_agree_pixel_for_pixel(strip: Strip) -> None:
     assert not mask.any()
 
 
-def test_defects_are_seen_in_the_picture(strip: Strip) -> None:
+def test_defects_are_seen_in_the_picture(strip: SimulatedStrip) -> None:
     """The strip with defects differs from the same strip without them inside the boxes, and nowhere else."""
-    clean = Strip(seed=7, length_m=12.345, defects_per_m=0.0, line=LINE)
+    clean = SimulatedStrip(seed=7, length_m=12.345, defects_per_m=0.0, line=LINE)
     truth, empty = strip.truth("A"), clean.truth("A")
     assert empty.defects == ()
     difference = np.abs(strip.lines(0, 4096).astype(int) - clean.lines(0, 4096))
@@ -91,7 +90,7 @@ def test_defects_are_seen_in_the_picture(strip: Strip) -> None:
         assert difference[inside].max() > 12
 
 
-def test_defects_lie_clear_of_each_other_and_on_steel(strip: Strip) -> None:
+def test_defects_lie_clear_of_each_other_and_on_steel(strip: SimulatedStrip) -> None:
     boxes = [d.box for d in strip.truth("A").defects]
     for index, one in enumerate(boxes):
         for other in boxes[index + 1 :]:
@@ -105,7 +104,7 @@ def test_defects_lie_clear_of_each_other_and_on_steel(strip: Strip) -> None:
 
 
 def test_every_class_occurs_and_some_defects_cross_frames_and_exceed_one() -> None:
-    defects = Strip(seed=7, length_m=100, defects_per_m=2.0, line=LineSettings()).truth("A").defects
+    defects = SimulatedStrip(seed=7, length_m=100, defects_per_m=2.0, line=LineSettings()).truth("A").defects
     assert 180 <= len(defects) <= 200
     assert {d.defect_class for d in defects} == set(DEFECTS)
     spans = [d.box.along_mm for d in defects]
@@ -115,7 +114,7 @@ def test_every_class_occurs_and_some_defects_cross_frames_and_exceed_one() -> No
     assert sum(int(left) // 224 != int(right) // 224 for left, right in columns) >= 10
 
 
-def test_beyond_the_edges_it_is_black_and_between_them_it_is_not(strip: Strip) -> None:
+def test_beyond_the_edges_it_is_black_and_between_them_it_is_not(strip: SimulatedStrip) -> None:
     pixels = strip.lines(1000, 256)
     edges = strip.edges_px(1000, 256)
     assert np.ptp(edges[:, 0]) > 0
@@ -125,18 +124,18 @@ def test_beyond_the_edges_it_is_black_and_between_them_it_is_not(strip: Strip) -
 
 
 def test_across_offset_moves_the_truth() -> None:
-    here = Strip(3, 5, 4, LINE).truth("A").defects
-    moved = Strip(3, 5, 4, LINE.model_copy(update={"across_offset_mm": 100.0})).truth("A").defects
+    here = SimulatedStrip(3, 5, 4, LINE).truth("A").defects
+    moved = SimulatedStrip(3, 5, 4, LINE.model_copy(update={"across_offset_mm": 100.0})).truth("A").defects
     assert [d.box.across_mm[0] + 100 for d in here] == pytest.approx([d.box.across_mm[0] for d in moved])
 
 
 def test_narrow_short_strip_still_renders() -> None:
-    strip = Strip(1, 0.05, 50, LineSettings(width_px=32, frame_lines=16))
+    strip = SimulatedStrip(1, 0.05, 50, LineSettings(width_px=32, frame_lines=16))
     assert strip.lines(0, 50).shape == (50, 32)
     strip.truth("A")
 
 
-def test_truth_survives_its_file(strip: Strip, tmp_path) -> None:
+def test_truth_survives_its_file(strip: SimulatedStrip, tmp_path) -> None:
     truth = strip.truth("A-1")
     truth.write(tmp_path / "truth.json")
     assert CoilTruth.read(tmp_path / "truth.json") == truth
@@ -152,23 +151,23 @@ def test_unreadable_truth_is_one_clear_error(content: bytes | None, tmp_path) ->
 
 
 @pytest.fixture(scope="module")
-def rolled() -> Strip:
+def rolled() -> SimulatedStrip:
     return printed()
 
 
-def printed() -> Strip:
+def printed() -> SimulatedStrip:
     mark = SimulatedRollMark(pitch_mm=700.0, across_mm=160.0, first_mm=500.0, jitter_mm=3.0, missed=0.2)
     other = SimulatedRollMark(pitch_mm=1000.0, across_mm=80.0, last_mm=8000.0, defect_class="inclusion")
-    return Strip(seed=7, length_m=12.345, defects_per_m=5.0, line=LINE, roll_marks=[mark, other])
+    return SimulatedStrip(seed=7, length_m=12.345, defects_per_m=5.0, line=LINE, roll_marks=[mark, other])
 
 
 @settings(max_examples=8, deadline=None)
 @given(cuts=st.lists(st.integers(1, 12_000), max_size=12, unique=True))
-def test_roll_marks_are_the_same_however_the_strip_is_cut(rolled: Strip, cuts: list[int]) -> None:
+def test_roll_marks_are_the_same_however_the_strip_is_cut(rolled: SimulatedStrip, cuts: list[int]) -> None:
     assert digest(printed(), cuts) == digest(rolled, [])
 
 
-def test_roll_marks_lie_where_the_roll_prints_them_and_are_in_the_truth(rolled: Strip) -> None:
+def test_roll_marks_lie_where_the_roll_prints_them_and_are_in_the_truth(rolled: SimulatedStrip) -> None:
     truth = rolled.truth("A")
     one, other = truth.roll_marks
     assert (one.pitch_mm, one.across_mm, other.due) == (700.0, 160.0, 9)
@@ -191,4 +190,4 @@ def test_roll_marks_lie_where_the_roll_prints_them_and_are_in_the_truth(rolled: 
 
 def test_a_roll_mark_beside_the_steel_is_refused() -> None:
     with pytest.raises(ConfigError, match="is not on this steel; give"):
-        Strip(1, 5, 1, LINE, roll_marks=[SimulatedRollMark(pitch_mm=700.0, across_mm=900.0)])
+        SimulatedStrip(1, 5, 1, LINE, roll_marks=[SimulatedRollMark(pitch_mm=700.0, across_mm=900.0)])

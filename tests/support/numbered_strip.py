@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from linewatch.capture.admission import Admission
-from linewatch.capture.position.encoder_triggered import EncodedCamera
+from linewatch.capture.position.encoder_triggered import EncoderTriggeredCamera
 from linewatch.capture.ring import FrameRing
 from linewatch.config.capture import CaptureSettings
 from linewatch.config.line import EncoderSettings, LineSettings
@@ -59,7 +59,7 @@ def raw_camera(route: Course, line: LineSettings, welds: Sequence[int] = (), spe
 def admitted(camera: Camera, line: LineSettings, admission: Admission | None = None) -> list[Frame]:
     """All frames of a raw camera's grabs, with a ring slot each."""
     admission = admission or Admission(line, CaptureSettings(), FrameRing(4096, line.frame_lines, line.width_px))
-    encoded = EncodedCamera(camera, line)
+    encoded = EncoderTriggeredCamera(camera, line)
     frames: list[Frame] = []
     while (grab := encoded.read()) is not None:
         frames += admission.admit(grab)
@@ -73,6 +73,7 @@ class Grabs:
 
     def __init__(self, grabs: Sequence[Grab]) -> None:
         self.grabs: int | None = len(grabs)
+        self.closed = False
         self._left = iter(grabs)
 
     def read(self) -> Grab | None:
@@ -84,7 +85,8 @@ class Grabs:
     def __enter__(self) -> "Grabs":
         return self
 
-    def __exit__(self, *exc: object) -> None: ...
+    def __exit__(self, *exc: object) -> None:
+        self.closed = True
 
 
 def accounted(frames: Sequence[Frame], off_lines: int = 0) -> dict[int, bool]:

@@ -3,19 +3,47 @@
 import re
 import threading
 from pathlib import Path
-from typing import Self
+from typing import Annotated, Literal, Self
 
 import cv2
 import numpy as np
 import structlog
+from pydantic import Field
 
+from linewatch.capture.cameras.source import CoilName, SourceSettings
+from linewatch.capture.position.timestamps import LongestGap, TimestampedCamera, times_of
 from linewatch.config.line import LineSettings
 from linewatch.contracts.errors import SourceError
-from linewatch.contracts.frame import Cause, Grab
+from linewatch.contracts.frame import Cause, Grab, PositionSource
+from linewatch.contracts.ports import Camera, Clock
 
 log = structlog.get_logger()
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
+
+
+class FolderSource(SourceSettings):
+    """A folder of PNG/JPEG frames in natural order."""
+
+    type: Literal["folder"]
+    path: Annotated[Path, Field(strict=False)]
+    coil: CoilName | None = Field(default=None, description="default: the folder's name")
+    times: Literal["name", "mtime"] | None = Field(
+        default=None,
+        description="place images by when they were taken, as their names or files say, and line_rate_hz; none: "
+        "one lies behind the other",
+    )
+    longest_gap_s: LongestGap = 1.0
+
+    @property
+    def position_source(self) -> PositionSource:
+        return PositionSource.LINE_RATE if self.times is None else PositionSource.TIMESTAMPS
+
+    def open(self, line: LineSettings, clock: Clock, *, live: bool) -> Camera:
+        folder = FolderCamera(self.path, line, self.coil)
+        if self.times is None:
+            return folder
+        return TimestampedCamera(folder, line, times_of(folder.images, self.times), self.longest_gap_s)
 
 
 class FolderCamera:
@@ -44,7 +72,7 @@ class FolderCamera:
                 f"folder {path} holds no image ({len(files)} other files); expected {', '.join(IMAGE_SUFFIXES)} files"
             )
         if strays:
-            log.warning("folder_strays_skipped", folder=str(path), files=len(strays), first=strays[0])
+            log.warning("non_image_files_skipped", folder=str(path), files=len(strays), first=strays[0])
         self.grabs: int | None = len(self._images)
         self._line = line
         self._coil = coil or coil_name(path.resolve().name)

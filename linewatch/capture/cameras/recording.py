@@ -2,20 +2,54 @@
 
 import threading
 from pathlib import Path
-from typing import Self
+from typing import Annotated, Literal, Self
 
 import cv2
 import numpy as np
+from pydantic import Field
 
 from linewatch.capture.cameras.folder import coil_name, derived_grab
+from linewatch.capture.cameras.source import CoilName, SourceSettings
+from linewatch.capture.position.timestamps import LongestGap, TimestampedCamera
 from linewatch.capture.sidecar import Sidecar, checksum, read_sidecar, sidecar_path
 from linewatch.config.line import LineSettings
 from linewatch.contracts.errors import SourceError
-from linewatch.contracts.frame import Grab
+from linewatch.contracts.frame import Grab, PositionSource
+from linewatch.contracts.ports import Camera, Clock
 
 _REMEDY = "expected an FFV1, HFYU or MJPG video in AVI or MKV"
 _ATTEMPTS = 8
 """Reads that may fail in a row before the video is over: one fails for each damaged frame, all do at its end."""
+
+
+class RecordingSource(SourceSettings):
+    """A recorded video (FFV1, HFYU or MJPG in AVI/MKV), with the sidecar of `linewatch record` for positions."""
+
+    type: Literal["recording"]
+    path: Annotated[Path, Field(strict=False)]
+    coil: CoilName | None = Field(
+        default=None, description="for a recording without a sidecar; default: the file's name"
+    )
+    times: Literal["sidecar"] | None = Field(
+        default=None, description="place grabs by when they were taken and line_rate_hz, not where the sidecar says"
+    )
+    longest_gap_s: LongestGap = 1.0
+
+    @property
+    def position_source(self) -> PositionSource:
+        if self.times is not None:
+            return PositionSource.TIMESTAMPS
+        return PositionSource.SIDECAR if sidecar_path(self.path).exists() else PositionSource.LINE_RATE
+
+    def open(self, line: LineSettings, clock: Clock, *, live: bool) -> Camera:
+        recording = RecordingCamera(self.path, line, self.coil)
+        if self.times is None:
+            return recording
+        try:
+            return TimestampedCamera(recording, line, recording.times_ns(), self.longest_gap_s)
+        except SourceError:
+            recording.close()
+            raise
 
 
 class RecordingCamera:
@@ -75,9 +109,13 @@ class RecordingCamera:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *exc: object) -> None:
+    def close(self) -> None:
+        """End reading and close the file."""
         self.stop()
         self._video.close()
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
 
     def _check(self, path: Path) -> None:
         if self._sidecar is not None:

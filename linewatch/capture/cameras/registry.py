@@ -1,26 +1,30 @@
-"""From settings to a camera, for the sources that are files. The daemon adds the simulator's."""
+"""The camera kinds that `[source] type` can name."""
 
-from linewatch.capture.cameras.folder import FolderCamera
-from linewatch.capture.cameras.recording import RecordingCamera
-from linewatch.capture.position.timestamps import TimedCamera, times_of
+from typing import Annotated, Final, get_args
+
+from pydantic import Field
+
+from linewatch.capture.cameras.folder import FolderSource
+from linewatch.capture.cameras.recording import RecordingSource
+from linewatch.capture.cameras.simulator import SimulatorSource
+from linewatch.capture.cameras.source import SourceSettings
+from linewatch.capture.position.encoder import placed_by_encoder
 from linewatch.config.line import LineSettings
-from linewatch.config.source import FolderSource, RecordingSource
-from linewatch.contracts.errors import SourceError
-from linewatch.contracts.ports import Camera
+from linewatch.contracts.ports import Camera, Clock
+
+AnySource = Annotated[
+    RecordingSource  # one line a kind
+    | FolderSource
+    | SimulatorSource,
+    Field(discriminator="type"),
+]
+KINDS: Final[tuple[type[SourceSettings], ...]] = get_args(get_args(AnySource)[0])
 
 
-def open_camera(source: RecordingSource | FolderSource, line: LineSettings) -> Camera:
-    """A camera over the recording or folder. Raises SourceError when it cannot be opened or does not fit `line`."""
-    if isinstance(source, RecordingSource):
-        recording = RecordingCamera(source.path, line, source.coil)
-        if source.times is None:
-            return recording
-        try:
-            return TimedCamera(recording, line, recording.times_ns(), source.longest_gap_s)
-        except SourceError:
-            recording.stop()
-            raise
-    folder = FolderCamera(source.path, line, source.coil)
-    if source.times is None:
-        return folder
-    return TimedCamera(folder, line, times_of(folder.images, source.times), source.longest_gap_s)
+def open_camera(source: SourceSettings, line: LineSettings, clock: Clock, *, live: bool) -> Camera:
+    """Return a camera over the source, not yet entered, its grabs placed by `[line.encoder]` where that is set.
+
+    Raises SourceError or ConfigError when it cannot be opened or does not fit `line`.
+    """
+    camera = source.open(line, clock, live=live)
+    return placed_by_encoder(camera, line, source.type, counted=source.has_encoder_count)

@@ -4,15 +4,15 @@ from dataclasses import replace
 
 import structlog
 
-from linewatch.capture.position.odometer import Odometer, Reading, Run
+from linewatch.capture.position.odometer import Odometer, Reading, StripMotion
 from linewatch.config.line import LineSettings
 from linewatch.contracts.frame import Cause, Grab, PositionFault
-from linewatch.contracts.ports import Camera, CameraOver
+from linewatch.contracts.ports import Camera, CameraWrapper
 
 log = structlog.get_logger()
 
 
-class EncodedCamera(CameraOver):
+class EncoderTriggeredCamera(CameraWrapper):
     """`camera`'s grabs, placed by their `encoder_count` and `encoder_stop`; the places that it gave are not looked at.
 
     A coil begins where the camera's coil changes. A grab during which the strip turned shows nothing that could be
@@ -62,7 +62,7 @@ class EncodedCamera(CameraOver):
             unseen = self._unseen(grab, before.reached, max(before.reached, place.first_line), cause)
             if grab.coil != self._coil:
                 self._coil, self._head = grab.coil, max(before.reached, place.first_line)
-        turned = place.run is Run.TURNED
+        turned = place.run is StripMotion.TURNED
         change = grab.change_line
         if turned:
             self._turned = grab
@@ -74,7 +74,7 @@ class EncodedCamera(CameraOver):
         fault = grab.fault
         if image is None and place.lines > cut:
             fault = fault or Cause.TRUNCATED
-        if change is not None and (place.run is not Run.FORWARD or not cut <= change < place.lines):
+        if change is not None and (place.run is not StripMotion.FORWARD or not cut <= change < place.lines):
             change = None  # strip that is not accounted for yet brings its weld again
         first_line = max(0, place.first_line - self._head)
         placed = replace(
@@ -122,11 +122,11 @@ class EncodedCamera(CameraOver):
             return
         before, self._fault = self._fault, fault
         if fault is None:
-            log.info("encoder_believed_again", was=str(before), coil=grab.coil)
+            log.info("encoder_plausible_again", was=str(before), coil=grab.coil)
             return
         measured = self._odometer.measured_pitch if self._odometer and fault is PositionFault.PITCH else None
         log.error(
-            "encoder_not_believed",
+            "encoder_implausible",
             fault=str(fault),
             coil=grab.coil,
             count=grab.encoder_count,

@@ -14,7 +14,7 @@ import structlog
 from linewatch.capture.position.odometer import SLACK_COUNTS, moved_counts
 from linewatch.config.line import LineSettings
 from linewatch.contracts.frame import Cause, Grab, PositionFault
-from linewatch.contracts.ports import Camera, CameraOver
+from linewatch.contracts.ports import Camera, CameraWrapper
 
 MAX_LINES_PER_ROW = 1.5
 """Where the strip runs farther than this while a row is taken, what lies between two rows was not seen."""
@@ -114,7 +114,7 @@ def _rows_at(counts: np.ndarray, moved: int, moved_before: int, rows: int) -> np
     return np.clip(share * rows, 0, rows - 1).astype(np.int64)
 
 
-class FreeRunningCamera(CameraOver):
+class FreeRunningCamera(CameraWrapper):
     """`camera`'s grabs, taken at `line_rate_hz` whatever the strip does, as grabs of the strip's lines at the encoder's
     pitch: `frame_lines` each, the last one of a coil, or before lines that nobody saw, shorter.
 
@@ -246,6 +246,6 @@ class FreeRunningCamera(CameraOver):
         self._flush()  # what was placed before is believed, or not, as it was
         before, self._fault = self._fault, fault
         if fault is None:
-            log.info("encoder_believed_again", was=str(before), coil=grab.coil)
+            log.info("encoder_plausible_again", was=str(before), coil=grab.coil)
         else:
-            log.error("encoder_not_believed", fault=str(fault), coil=grab.coil, count=grab.encoder_count)
+            log.error("encoder_implausible", fault=str(fault), coil=grab.coil, count=grab.encoder_count)

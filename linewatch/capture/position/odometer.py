@@ -23,7 +23,7 @@ PITCH_SHARE = 0.01
 """Over so many frames, lines and counts agree on the pitch within this share, or one of the two is set up wrongly."""
 
 
-class Run(StrEnum):
+class StripMotion(StrEnum):
     """How the strip ran while a grab was taken."""
 
     FORWARD = "forward"
@@ -52,7 +52,7 @@ class Place:
 
     first_line: int
     lines: int
-    run: Run
+    run: StripMotion
     count: int
     fault: PositionFault | None
 
@@ -117,11 +117,11 @@ class Odometer:
 
         if stuck or jumped_within:
             presumed += lines
-            run, shown, next_line = Run.FORWARD, lines, first + lines
+            run, shown, next_line = StripMotion.FORWARD, lines, first + lines
         else:
             travelled += within
             run, first, shown, next_line = self._run(first, lines, within / pitch, slack)
-            count += 0 if run is Run.FORWARD else within
+            count += 0 if run is StripMotion.FORWARD else within
         jumped = (jumped or jumped_within) and not stuck
         moved_mm = lines if stuck or jumped else (abs(between) + abs(within)) / pitch
         excess_mm = min(2 * slack_mm, max(0.0, self.excess_mm + moved_mm * encoder.mm_per_line - run_mm))
@@ -151,16 +151,16 @@ class Odometer:
         )
         return after, Place(first, shown, run, count, fault)
 
-    def _run(self, first: int, lines: int, moved_lines: float, slack: float) -> tuple[Run, int, int, int]:
+    def _run(self, first: int, lines: int, moved_lines: float, slack: float) -> tuple[StripMotion, int, int, int]:
         """How it ran, the lines that it accounts for (first, how many), and where the next grab is expected."""
         slack = min(slack, lines / 2)
         if moved_lines >= lines - slack:
-            return Run.FORWARD, first, lines, first + lines
+            return StripMotion.FORWARD, first, lines, first + lines
         end = first + round(moved_lines)
         # Strip that ran on unseen, and shows itself for the first time while it runs back, is mirrored.
         if moved_lines <= slack - lines and first <= self.reached:
-            return Run.BACK, end, first - end, end
-        return Run.TURNED, end, 0, end
+            return StripMotion.BACK, end, first - end, end
+        return StripMotion.TURNED, end, 0, end
 
     def _compare(self, counts: int, lines: int, frame_lines: int, encoder: EncoderSettings) -> "Odometer":
         """The pitch of a stretch in which every grab had the same, unlike one that turned, against the settings."""

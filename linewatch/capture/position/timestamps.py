@@ -5,15 +5,22 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import structlog
+from pydantic import Field
 
 from linewatch.config.line import LineSettings
 from linewatch.contracts.errors import SourceError
 from linewatch.contracts.frame import Grab, PositionFault
-from linewatch.contracts.ports import Camera, CameraOver
+from linewatch.contracts.ports import Camera, CameraWrapper
 
+LongestGap = Annotated[
+    float,
+    Field(
+        gt=0, le=3600, description="with times: no strip passes between two grabs that lie farther apart, in seconds"
+    ),
+]
 SLACK_FRAMES = 0.5
 """Who writes files is late by this and that: a grab so near to its time lies right behind the last."""
 
@@ -62,7 +69,7 @@ class Timeline:
         return replace(self, next_line=at + lines, time_ns=time_ns), at, None
 
 
-class TimedCamera(CameraOver):
+class TimestampedCamera(CameraWrapper):
     """`camera`'s grabs, placed by when they were taken; the places that it gave are not looked at.
 
     No encoder saw them: they are not `encoded`, and `position_fault` says where a time cannot be. Strip that passed
@@ -92,7 +99,7 @@ class TimedCamera(CameraOver):
         if fault is not self._fault:
             self._fault = fault
             if fault is not None:
-                log.warning("time_not_believed", fault=str(fault), coil=grab.coil, sequence=grab.sequence)
+                log.warning("timestamp_implausible", fault=str(fault), coil=grab.coil, sequence=grab.sequence)
         return replace(
             grab,
             first_line=first,

@@ -4,13 +4,13 @@ from collections.abc import Callable
 
 from linewatch.capture.coils import CoilAccount
 from linewatch.config.grading_load import DEFAULT
-from linewatch.config.service import ServiceSettings
 from linewatch.contracts.access import Caller
 from linewatch.contracts.errors import LinewatchError
 from linewatch.daemon.coils.folder import CoilFolder
 from linewatch.daemon.coils.known import KnownCoilData
 from linewatch.daemon.coils.orders import CoilOrders
 from linewatch.daemon.recipes import Recipes
+from linewatch.service_settings import ServiceSettings
 from linewatch.wire.encode import coil_data_body
 from linewatch.wire.schema import (
     SCHEMA_VERSION,

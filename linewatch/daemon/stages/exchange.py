@@ -13,7 +13,6 @@ from queue import Empty, SimpleQueue
 
 import structlog
 
-from linewatch.config.inference import InferenceSettings
 from linewatch.config.recipe import RecipeEngines
 from linewatch.contracts.errors import LinewatchError
 from linewatch.contracts.manifest import Task
@@ -23,6 +22,7 @@ from linewatch.inference.cascade import Cascade
 from linewatch.inference.engines import Engine, EngineSet, best_sibling, find_engine, load_engine
 from linewatch.inference.lineup import Lineup
 from linewatch.inference.pool import EnginePool
+from linewatch.inference.settings import InferenceSettings
 from linewatch.inference.shadow import Shadow
 from linewatch.wire.schema import (
     BackendState,

@@ -1,6 +1,6 @@
 """ONNX Runtime on the CPU: one session per engine, run on the workers' own threads, row by row.
 
-Why row by row: see `openvino_backend`.
+Why row by row: see `openvino.py`.
 """
 
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from linewatch.contracts.errors import EngineError
 from linewatch.contracts.manifest import EngineManifest
 from linewatch.contracts.ports import Executor
 from linewatch.inference.model_ports import ModelPort, check_fit, promised_output, unreadable
-from linewatch.inference.processor import cpu_identity, multiplies_bytes
+from linewatch.inference.processor import cpu_identity, supports_vnni
 
 DTYPES = {"tensor(float)": "float32", "tensor(uint8)": "uint8", "tensor(float16)": "float16"}
 
@@ -28,12 +28,12 @@ class OnnxRuntimeBackend:
         except ImportError as error:
             raise EngineError(
                 f"backend onnxruntime cannot be imported ({error}); install linewatch's pinned requirements again, "
-                'or set inference.backend = "openvino"'
+                "or install 'linewatch[openvino]' and set inference.backend = \"openvino\""
             ) from error
         self._ort = onnxruntime
         self._providers: list[Any] = ["CPUExecutionProvider"]
         # Signed activations are slower than FP32 here: docs/results.md, INT8.
-        self.siblings: tuple[str, ...] = ("uint8",) if multiplies_bytes() else ()
+        self.siblings: tuple[str, ...] = ("uint8",) if supports_vnni() else ()
 
     def identity(self, manifest: EngineManifest) -> str:
         return cpu_identity(manifest, f"onnxruntime-{self._ort.__version__}")

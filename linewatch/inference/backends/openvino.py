@@ -16,7 +16,7 @@ from linewatch.contracts.errors import EngineError
 from linewatch.contracts.manifest import EngineManifest
 from linewatch.contracts.ports import Executor
 from linewatch.inference.model_ports import ModelPort, check_fit, unreadable
-from linewatch.inference.processor import cpu_identity, multiplies_bytes
+from linewatch.inference.processor import cpu_identity, supports_vnni
 
 
 class OpenVinoBackend:
@@ -27,7 +27,7 @@ class OpenVinoBackend:
     def __init__(self) -> None:
         self._ov = _import_openvino()
         self._core = shared_core()
-        self.siblings: tuple[str, ...] = ("uint8", "int8") if multiplies_bytes() else ()
+        self.siblings: tuple[str, ...] = ("uint8", "int8") if supports_vnni() else ()
 
     def identity(self, manifest: EngineManifest) -> str:
         return cpu_identity(manifest, f"openvino-{self._ov.__version__.partition('-')[0]}")
@@ -114,8 +114,8 @@ def _import_openvino() -> Any:
         import openvino
     except ImportError as error:
         raise EngineError(
-            f"backend openvino cannot be imported ({error}); install linewatch's pinned requirements again, "
-            'or set inference.backend = "onnxruntime"'
+            f"OpenVINO cannot be imported ({error}), and the backends openvino and cpu run on it; "
+            "pip install 'linewatch[openvino]', or set inference.backend = \"onnxruntime\""
         ) from error
     finally:
         if hide:

@@ -1,50 +1,61 @@
-"""The backends by their name in `inference.backend`. A runtime is imported when it is asked for."""
+"""The backends that `[inference] backend` can name. A runtime is imported when its backend is opened, not before."""
 
-from linewatch.config.inference import InferenceSettings
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
 from linewatch.contracts.errors import EngineError
 from linewatch.contracts.ports import Backend
+from linewatch.inference.backends.cpu import CpuBackend
+from linewatch.inference.backends.onnxruntime import OnnxRuntimeBackend
+from linewatch.inference.backends.onnxruntime_cuda import OnnxRuntimeCudaBackend
+from linewatch.inference.backends.openvino import OpenVinoBackend
+from linewatch.inference.backends.tensorrt.backend import TensorRtBackend, TensorRtSettings
 
-NAMES = ("cpu", "openvino", "onnxruntime", "onnxruntime-cuda", "tensorrt")
+
+class BackendSettings(TensorRtSettings):
+    """The keys that backends add to `[inference]`. A backend with settings of its own is a base of this class."""
 
 
-def open_backend(name: str, settings: InferenceSettings | None = None) -> Backend:
-    """The backend of that name, set up as `settings` say (default: their defaults).
+@dataclass(frozen=True, slots=True)
+class BackendKind:
+    """How a backend is opened. `stands_in`: `[inference] fallback` may name it, since it is ready at once anywhere."""
+
+    open: Callable[[BackendSettings], Backend]
+    stands_in: bool = False
+
+
+BACKENDS: Mapping[str, BackendKind] = MappingProxyType(
+    {
+        CpuBackend.name: BackendKind(lambda _: CpuBackend(), stands_in=True),
+        OpenVinoBackend.name: BackendKind(lambda _: OpenVinoBackend(), stands_in=True),
+        OnnxRuntimeBackend.name: BackendKind(lambda _: OnnxRuntimeBackend(), stands_in=True),
+        OnnxRuntimeCudaBackend.name: BackendKind(lambda _: OnnxRuntimeCudaBackend()),
+        TensorRtBackend.name: BackendKind(TensorRtBackend.with_settings),
+    }
+)
+
+
+def open_backend(name: str, settings: BackendSettings | None = None) -> Backend:
+    """Return the backend of that name, set up as `settings` say (default: their defaults).
 
     Raises EngineError when it is unknown, or when its runtime or device is missing.
     """
-    settings = settings or InferenceSettings()
-    match name:
-        case "cpu":
-            from linewatch.inference.backends.cpu import CpuBackend
-
-            return CpuBackend()
-        case "openvino":
-            from linewatch.inference.backends.openvino import OpenVinoBackend
-
-            return OpenVinoBackend()
-        case "onnxruntime":
-            from linewatch.inference.backends.onnxruntime import OnnxRuntimeBackend
-
-            return OnnxRuntimeBackend()
-        case "onnxruntime-cuda":
-            from linewatch.inference.backends.onnxruntime_cuda import OnnxRuntimeCudaBackend
-
-            return OnnxRuntimeCudaBackend()
-        case "tensorrt":
-            from linewatch.inference.backends.tensorrt.backend import TensorRtBackend
-
-            return TensorRtBackend(settings.plan_dir, settings.plan_precision)
-    raise EngineError(f"inference.backend is {name!r}, expected one of {', '.join(NAMES)}")
+    if name not in BACKENDS:
+        raise EngineError(f"inference.backend: found {name!r}, expected one of {', '.join(BACKENDS)}; name one of them")
+    return BACKENDS[name].open(settings or BackendSettings())
 
 
-def open_backends(settings: InferenceSettings) -> tuple[tuple[Backend, ...], tuple[EngineError, ...]]:
-    """The configured backend and those that may serve in its place, in order; and why others cannot be opened.
+def open_backends(
+    names: Iterable[str], settings: BackendSettings
+) -> tuple[tuple[Backend, ...], tuple[EngineError, ...]]:
+    """Return the backends of these names that can be opened, in order, and why the others cannot.
 
     Raises EngineError, the first one, when none can.
     """
     opened: list[Backend] = []
     errors: list[EngineError] = []
-    for name in dict.fromkeys((settings.backend, *settings.fallback)):
+    for name in dict.fromkeys(names):
         try:
             opened.append(open_backend(name, settings))
         except EngineError as error:

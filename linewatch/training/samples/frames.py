@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from linewatch.config.line import LineSettings
 from linewatch.datasets import Knowledge, Specimen
 from linewatch.metrics.pass_rate import TILE_PX
-from linewatch.simulation.strip import Strip
+from linewatch.simulation.strip import SimulatedStrip
 from linewatch.training.samples.blending import Blender
 
 CLEAN, DEFECT, UNSURE, AREA = 0, 1, 2, 3
@@ -87,7 +87,7 @@ def rendered(seeds: Sequence[int], frames_each: int = 4) -> list[Known]:
     found = []
     for seed in seeds:
         lines = frames_each * FRAME[0]
-        strip = Strip(seed, lines * line.mm_per_line / 1000, 8.0 if seed % 2 else 0.5, line)
+        strip = SimulatedStrip(seed, lines * line.mm_per_line / 1000, 8.0 if seed % 2 else 0.5, line)
         for first in range(0, lines, FRAME[0]):
             found.append(Known(strip.lines(first, FRAME[0]), (strip.mask(first, FRAME[0]) > 0).astype(np.uint8)))
     return found

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from linewatch.config.line import LineSettings
 from linewatch.config.taxonomy import Taxonomy
 from linewatch.datasets import DatasetError, Knowledge, Specimen
-from linewatch.simulation.strip import CLASSES, Strip
+from linewatch.simulation.strip import CLASSES, SimulatedStrip
 
 TILE_PX = 256
 GRID_X0 = (0, 224, 448, 672, 896, 1120, 1344)
@@ -361,7 +361,7 @@ def rendered_frames(seeds: Sequence[int], taxonomy: Taxonomy, frames_each: int =
     found = []
     for seed in seeds:
         lines = frames_each * line.frame_lines
-        strip = Strip(seed, lines * line.mm_per_line / 1000, 8.0 if seed % 2 else 0.5, line)
+        strip = SimulatedStrip(seed, lines * line.mm_per_line / 1000, 8.0 if seed % 2 else 0.5, line)
         for first in range(0, lines, line.frame_lines):
             gray, mask = strip.lines(first, line.frame_lines), strip.mask(first, line.frame_lines)
             found.append(

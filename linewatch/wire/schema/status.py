@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from linewatch.contracts.frame import PositionFault
+from linewatch.contracts.frame import PositionFault, PositionSource
 from linewatch.contracts.manifest import Task
 from linewatch.contracts.verdict import Quality
 from linewatch.wire.schema.base import Count, Envelope, Message, Topic
@@ -94,15 +94,6 @@ class BackendStatus(Message):
     name: str
     state: BackendState
     text: str | None = Field(default=None, description="why this is not the configured backend")
-
-
-class PositionSource(StrEnum):
-    """The source of positions along the strip."""
-
-    ENCODER = "encoder"
-    LINE_RATE = "line_rate"  # number of lines, pitch and line rate
-    SIDECAR = "sidecar"  # positions recorded with each grab
-    TIMESTAMPS = "timestamps"  # the time of each grab, and the line rate
 
 
 class PositionStatus(Message):

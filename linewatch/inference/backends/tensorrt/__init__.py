@@ -1,1 +1,1 @@
-"""What `tensorrt_backend` is made of: ONNX -> strongly typed network -> plan, cached -> one executor per worker."""
+"""TensorRT: ONNX -> strongly typed network -> plan, cached -> one executor per worker."""

@@ -1,6 +1,5 @@
 """Plans made ahead of the service's start: `linewatch build`."""
 
-from linewatch.config.inference import InferenceSettings
 from linewatch.contracts.errors import EngineError
 from linewatch.contracts.manifest import EngineManifest
 from linewatch.inference.backends.tensorrt.build import BuildWatch
@@ -8,6 +7,7 @@ from linewatch.inference.backends.tensorrt.gpu import Gpu, find_gpu
 from linewatch.inference.backends.tensorrt.library import Library, import_library
 from linewatch.inference.backends.tensorrt.plans import Plan, PlanCache, Precision, rows_per_run
 from linewatch.inference.engines import find_engine
+from linewatch.inference.settings import InferenceSettings
 
 
 def build_ahead(

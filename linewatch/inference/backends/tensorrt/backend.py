@@ -3,8 +3,11 @@
 import threading
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, Self
 
+from pydantic import Field
+
+from linewatch.config.base import Settings
 from linewatch.contracts.errors import EngineError
 from linewatch.contracts.manifest import EngineManifest
 from linewatch.inference.backends.tensorrt.build import BuildWatch
@@ -13,6 +16,17 @@ from linewatch.inference.backends.tensorrt.gpu import find_gpu
 from linewatch.inference.backends.tensorrt.library import import_library
 from linewatch.inference.backends.tensorrt.network import parse
 from linewatch.inference.backends.tensorrt.plans import Plan, PlanCache, PlanKey, Precision, rows_per_run
+
+
+class TensorRtSettings(Settings):
+    """What TensorRT adds to `[inference]`."""
+
+    plan_dir: Annotated[Path, Field(strict=False)] = Field(
+        default=Path("out/plans"), description="the plans that TensorRT builds of the engines"
+    )
+    plan_precision: Literal["fp32", "fp16"] = Field(
+        default="fp32", description="what FP32 engines run in on TensorRT; engines of another precision keep theirs"
+    )
 
 
 class TensorRtBackend:
@@ -30,6 +44,11 @@ class TensorRtBackend:
         self._plans = PlanCache(plan_dir, self._library, self._gpu)
         self._fp32_as, self._graphs = fp32_as, graphs
         self._opened: dict[str, str] = {}  # sha256 of a model -> of the plan that it was last opened with
+
+    @classmethod
+    def with_settings(cls, settings: TensorRtSettings) -> Self:
+        """Open the backend as `[inference]` says."""
+        return cls(settings.plan_dir, settings.plan_precision)
 
     def identity(self, manifest: EngineManifest) -> str:
         """Names the plan once `open` has one: TensorRT picks kernels by timing them, so two plans may round apart."""

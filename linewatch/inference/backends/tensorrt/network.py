@@ -3,8 +3,7 @@
 from collections import Counter
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
-
+from linewatch.contracts.closed import ClosedModel
 from linewatch.contracts.errors import EngineError
 from linewatch.contracts.manifest import EngineManifest
 from linewatch.inference.backends.tensorrt.library import Library
@@ -15,10 +14,8 @@ DTYPES = {"FLOAT": "float32", "HALF": "float16", "UINT8": "uint8", "INT8": "int8
 PRECISIONS = {"FLOAT": "fp32", "HALF": "fp16"}
 
 
-class LayerPrecisions(BaseModel):
+class LayerPrecisions(ClosedModel):
     """Layers of a strongly typed network by the precision they compute in: what the graph says is what runs."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     products: dict[str, int]  # convolutions and matrix products; "int8" where all that they take is dequantised
     others: dict[str, int]  # further layers that give floating-point numbers

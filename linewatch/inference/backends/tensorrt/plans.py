@@ -12,8 +12,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 
+from linewatch.contracts.closed import ClosedModel
 from linewatch.contracts.errors import EngineError
 from linewatch.contracts.manifest import EngineManifest, Task
 from linewatch.inference.backends.tensorrt.build import BuildWatch, build
@@ -25,10 +26,8 @@ Precision = Literal["fp32", "fp16", "int8"]
 RECIPE = 1  # count on when `build` or `half` make another plan of the same model
 
 
-class PlanKey(BaseModel):
+class PlanKey(ClosedModel):
     """All that a plan depends on; another value in any field is another plan."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     engine: str
     model_sha256: str
@@ -46,10 +45,8 @@ class PlanKey(BaseModel):
         return hashlib.sha256(self.model_dump_json().encode()).hexdigest()
 
 
-class PlanRecord(BaseModel):
+class PlanRecord(ClosedModel):
     """What lies beside a plan."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     key: PlanKey
     plan_sha256: str

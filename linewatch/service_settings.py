@@ -1,30 +1,31 @@
-"""The whole configuration file of one camera's service."""
+"""The whole configuration file of one camera's service: every room's section, and what must fit between them."""
 
 import hashlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Final, Literal, Self
+from typing import Annotated, Any, Final, Self
 
 from pydantic import Field, model_validator
 
+from linewatch.capture.cameras.registry import AnySource
 from linewatch.config.base import Settings
 from linewatch.config.capture import CaptureSettings
 from linewatch.config.coil_data import CoilDataSettings
 from linewatch.config.crops import CropSettings
 from linewatch.config.decision import AlarmRule, AlarmSettings, DecisionSettings, SystemAlarmSettings
-from linewatch.config.inference import InferenceSettings
+from linewatch.config.grading import GradingSettings
+from linewatch.config.grading_load import DEFAULT, load_grading
 from linewatch.config.journal import JournalSettings
 from linewatch.config.line import LineSettings
+from linewatch.config.load import checked, load
+from linewatch.config.log import LogSettings
 from linewatch.config.recipe import MOST_RECIPES, RecipeSettings, recipe_faults
 from linewatch.config.roll import PeriodicSettings, RollSettings
-from linewatch.config.source import SourceSettings
+from linewatch.config.taxonomy import Taxonomy
 from linewatch.config.wire import WireSettings
-
-
-class LogSettings(Settings):
-    """`[log]`."""
-
-    level: Literal["debug", "info", "warning", "error"] = "info"
+from linewatch.contracts.errors import ConfigError
+from linewatch.inference.settings import InferenceSettings
 
 
 class ServiceSettings(Settings):
@@ -34,7 +35,7 @@ class ServiceSettings(Settings):
         default=None, description="the house's classes: which are pseudo-defects that never alarm"
     )
     line: LineSettings = LineSettings()
-    source: SourceSettings | None = None
+    source: AnySource | None = None
     capture: CaptureSettings = CaptureSettings()
     inference: InferenceSettings = InferenceSettings()
     decision: DecisionSettings = DecisionSettings()
@@ -74,7 +75,7 @@ class ServiceSettings(Settings):
     def identity(self) -> str:
         """12 hex digits that change with whatever in these settings, or in the files they name, changes a decision.
 
-        Reads those files as they are now: to be asked when they are read, and kept.
+        Reads those files as they are now: call it when they are read, and keep the result.
         """
         tree = self.model_dump(mode="json", include=_DECIDING)  # type: ignore[arg-type]  # pydantic's type is too narrow
         if not self.recipe:
@@ -97,3 +98,42 @@ _DECIDING: Final = {
     "inference": {"screen", "classify", "segment", "tile_overlap_px", "screen_threshold", "claim_share"},
 }
 """The engines themselves have identities of their own."""
+
+
+def load_settings(path: Path) -> ServiceSettings:
+    """Return the settings in a service's TOML file, as `linewatch.config.load.load` does. Raises ConfigError."""
+    return load(path, ServiceSettings)
+
+
+def settings_from(tree: Mapping[str, Any], origin: str) -> ServiceSettings:
+    """Validate a tree as TOML gives it. `origin` names it in errors. Raises ConfigError."""
+    return checked(tree, origin, ServiceSettings)
+
+
+def gradings_for(settings: ServiceSettings, taxonomy: Taxonomy | None) -> dict[str, GradingSettings]:
+    """Return the grading rules that a service's configuration names, by the recipe that names them, or `DEFAULT`.
+
+    Raises ConfigError as `load_grading` does.
+    """
+    default = settings.decision
+    named = [(DEFAULT, "[decision]", default.grading, default.product)]
+    named += [(one.name, f"[[recipe]] '{one.name}'", one.grading, one.product) for one in settings.recipe]
+    found = {}
+    for name, place, path, product in named:
+        if path is None:
+            continue
+        if taxonomy is None:
+            raise ConfigError(
+                f'{place} grading needs the classes that its rules name; write taxonomy = "configs/taxonomy.toml", too'
+            )
+        rules = found[name] = load_grading(path, taxonomy)
+        if product is not None and rules.product != product:
+            raise ConfigError(
+                f"{path}: is for product {rules.product!r}, {place} product is {product!r}; name rules for that one"
+            )
+    return found
+
+
+def is_grading(tree: Mapping[str, Any]) -> bool:
+    """Say whether a TOML file is meant to hold grading rules rather than a service's configuration."""
+    return len(GradingSettings.model_fields.keys() & tree) > len(ServiceSettings.model_fields.keys() & tree)

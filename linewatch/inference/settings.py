@@ -1,33 +1,40 @@
 """`[inference]`: which engines, on which backend, in which batches."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, GetPydanticSchema, model_validator
+from pydantic_core import core_schema
 
-from linewatch.config.base import Settings
+from linewatch.inference.backends.registry import BACKENDS, BackendSettings
 
 Ladder = Annotated[tuple[Annotated[int, Field(ge=1, le=256)], ...], Field(min_length=1, strict=False)]
 
 
-class InferenceSettings(Settings):
+def _one_of(names: Iterable[str]) -> GetPydanticSchema:
+    """A type like `Literal[...]` of names that a registry holds."""
+    return GetPydanticSchema(lambda _source, _handler: core_schema.literal_schema([*names]))
+
+
+BackendName = Annotated[str, _one_of(BACKENDS)]
+StandInName = Annotated[str, _one_of(name for name, kind in BACKENDS.items() if kind.stands_in)]
+
+
+class InferenceSettings(BackendSettings):
     """The engine pool and the cascade screen -> classify -> segment."""
 
     engines_dir: Annotated[Path, Field(strict=False)] = Path("engines")
     screen: str = "screen"
     classify: str = "classify"
     segment: str = "segment"
-    backend: Literal["cpu", "openvino", "onnxruntime", "onnxruntime-cuda", "tensorrt"] = "onnxruntime"
+    backend: BackendName = "onnxruntime"
     precision: Literal["int8", "fp32"] = Field(
         default="int8", description="int8: an engine's INT8 sibling, where one was accepted and the backend gains by it"
     )
-    fallback: Annotated[tuple[Literal["cpu", "openvino", "onnxruntime"], ...], Field(strict=False)] = Field(
+    fallback: Annotated[tuple[StandInName, ...], Field(strict=False)] = Field(
         default=("onnxruntime",),
         description="live: what serves, in this order, while the backend makes its engines ready, and when it is lost",
-    )
-    plan_dir: Annotated[Path, Field(strict=False)] = Path("out/plans")  # what TensorRT builds of the engines
-    plan_precision: Literal["fp32", "fp16"] = Field(
-        default="fp32", description="what FP32 engines run in on TensorRT; engines of another precision keep theirs"
     )
     workers: int = Field(
         default=0, ge=0, le=64, description="threads that run engines; 0: one per core that this process may use"

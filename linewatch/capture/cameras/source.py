@@ -1,0 +1,33 @@
+"""`[source]`: the settings that every camera kind has, and the one thing that they do: open the camera."""
+
+from abc import ABC, abstractmethod
+from typing import Annotated, ClassVar
+
+from pydantic import Field
+
+from linewatch.config.base import Settings
+from linewatch.config.line import LineSettings
+from linewatch.contracts.frame import PositionSource
+from linewatch.contracts.ports import Camera, Clock
+
+CoilName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,64}$")]
+
+
+class SourceSettings(Settings, ABC):
+    """Base of every camera kind's settings. A kind narrows `type` to a Literal of its own name."""
+
+    type: str
+    has_encoder_count: ClassVar[bool] = False
+    """Whether each grab carries the counter of an encoder, from which `[line.encoder]` derives its position."""
+
+    @property
+    def position_source(self) -> PositionSource:
+        """Where the positions of its grabs come from."""
+        return PositionSource.ENCODER if self.has_encoder_count else PositionSource.LINE_RATE
+
+    @abstractmethod
+    def open(self, line: LineSettings, clock: Clock, *, live: bool) -> Camera:
+        """Return the camera, not yet entered. A source that can be either live or not is what `live` says.
+
+        Raises SourceError or ConfigError when it cannot be opened or does not fit `line`.
+        """

@@ -1,0 +1,44 @@
+"""`[line.encoder]` over a camera: its counts become places on the strip, whichever kind of camera it is."""
+
+from linewatch.capture.position.encoder_triggered import EncoderTriggeredCamera
+from linewatch.capture.position.free_running import FreeRunningCamera
+from linewatch.config.line import LineSettings
+from linewatch.contracts.errors import ConfigError, SourceError
+from linewatch.contracts.frame import Grab
+from linewatch.contracts.ports import Camera, CameraWrapper
+
+_REMEDY = "switch the encoder's counter on in the camera, or take [line.encoder] out of the configuration"
+
+
+def placed_by_encoder(camera: Camera, line: LineSettings, kind: str, *, counted: bool) -> Camera:
+    """Return the camera as `[line.encoder]` places its grabs: by its counts.
+
+    counted: each grab carries the counter. Without that section, and for recorded grabs, which lie where they were
+    recorded, the camera itself is returned. Raises ConfigError for a live camera of a kind without counts.
+    """
+    if line.encoder is None:
+        return camera
+    if counted:
+        camera = _CountedCamera(camera)
+        return EncoderTriggeredCamera(camera, line) if line.encoder.triggers else FreeRunningCamera(camera, line)
+    if camera.live:
+        camera.stop()
+        raise ConfigError(
+            f"[source] type = '{kind}' is a live camera whose grabs carry no encoder count, [line.encoder] expects one "
+            f"with each grab; choose a kind of camera that counts, or take [line.encoder] out of the configuration"
+        )
+    return camera
+
+
+class _CountedCamera(CameraWrapper):
+    """A camera's grabs, each of which carries a count."""
+
+    def read(self) -> Grab | None:
+        """Return the next grab. Raises SourceError for one without a count."""
+        grab = self._camera.read()
+        if grab is not None and not grab.encoded:
+            raise SourceError(
+                f"grab {grab.sequence} of coil {grab.coil} carries no encoder count, [line.encoder] expects one with "
+                f"each grab; {_REMEDY}"
+            )
+        return grab

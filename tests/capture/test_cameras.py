@@ -1,0 +1,178 @@
+"""The promises that every registered camera kind keeps. A new kind adds its settings to `EXAMPLES`, nothing else."""
+
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, get_args
+
+import cv2
+import numpy as np
+import pytest
+from numbered_strip import Grabs
+
+from linewatch.capture.admission import Admission
+from linewatch.capture.cameras.registry import KINDS, open_camera
+from linewatch.capture.clock import MonotonicClock
+from linewatch.capture.recorder import Recorder
+from linewatch.capture.ring import FrameRing
+from linewatch.config.capture import CaptureSettings
+from linewatch.config.line import EncoderSettings, LineSettings
+from linewatch.contracts.errors import ConfigError, LinewatchError, SourceError
+from linewatch.contracts.frame import Cause, Frame, Grab, PositionSource
+from linewatch.contracts.ports import Camera
+from linewatch.service_settings import ServiceSettings, settings_from
+
+LINE: dict[str, Any] = {"width_px": 320, "frame_lines": 64, "mm_per_line": 0.5, "line_rate_hz": 20_000.0}
+ENCODER = {"counts_per_mm": 8.0, "counts_per_line": 4.0}
+RNG = np.random.default_rng(3)
+
+
+def _folder(tmp_path: Path) -> dict[str, Any]:
+    for number in range(5):
+        cv2.imwrite(str(tmp_path / f"{number}.png"), RNG.integers(20, 200, (64, 320), dtype=np.uint8))
+    return {"path": str(tmp_path)}
+
+
+def _recording(tmp_path: Path) -> dict[str, Any]:
+    _folder(tmp_path)
+    line = LineSettings(**LINE)
+    folder = settings_from({"line": LINE, "source": {"type": "folder", "path": str(tmp_path)}}, "c.toml")
+    with Recorder(tmp_path / "a.avi", line, 100) as recorder, opened(folder) as camera:
+        for grab in iter(camera.read, None):
+            recorder.write(grab)
+    return {"path": str(tmp_path / "a.avi")}
+
+
+def _simulator(_: Path) -> dict[str, Any]:
+    return {"length_m": 0.5}
+
+
+EXAMPLES: Mapping[str, tuple[Callable[[Path], dict[str, Any]], dict[str, Any]]] = {
+    # kind: keys of a source of a few grabs, made in a folder; keys that it refuses
+    "folder": (_folder, {"path": "/nowhere/at/all"}),
+    "recording": (_recording, {"path": "/nowhere/at/all.avi"}),
+    "simulator": (_simulator, {"length_m": -1.0}),
+}
+KIND_NAMES = [get_args(kind.model_fields["type"].annotation)[0] for kind in KINDS]
+
+
+def opened(settings: ServiceSettings, *, live: bool = False) -> Camera:
+    assert settings.source is not None
+    return open_camera(settings.source, settings.line, MonotonicClock(), live=live)
+
+
+def read_all(camera: Camera) -> list[Grab]:
+    """All grabs, each with a copy of its image, which is the camera's own again with the next read."""
+    return [replace(g, image=None if g.image is None else g.image.copy()) for g in iter(camera.read, None)]
+
+
+@pytest.fixture(params=KIND_NAMES)
+def kind(request: pytest.FixtureRequest) -> str:
+    assert request.param in EXAMPLES, f"camera kind {request.param} has no example; add one to EXAMPLES"
+    return request.param
+
+
+@pytest.fixture
+def configured(kind: str, tmp_path: Path) -> Callable[..., ServiceSettings]:
+    source = {"type": kind, **EXAMPLES[kind][0](tmp_path)}
+
+    def configured(**line: object) -> ServiceSettings:
+        return settings_from({"line": LINE | line, "source": source}, "c.toml")
+
+    return configured
+
+
+@pytest.mark.parametrize("encoder", [None, ENCODER, {**ENCODER, "triggers": False}])
+def test_it_gives_grabs_in_order_until_its_end(configured, encoder: dict | None) -> None:  # type: ignore[no-untyped-def]
+    settings = configured(encoder=encoder)
+    with opened(settings) as camera:
+        grabs = read_all(camera)
+        assert camera.read() is None
+        assert camera.grabs is None or camera.grabs >= len(grabs)
+    assert len(grabs) > 1
+    ring = FrameRing(64, settings.line.frame_lines, settings.line.width_px)
+    admission = Admission(settings.line, CaptureSettings(), ring)
+    frames: list[Frame] = []
+    for before, grab in zip([None, *grabs], grabs, strict=False):
+        if before is not None:
+            assert grab.sequence > before.sequence
+            assert grab.first_line == before.first_line + before.lines
+            assert grab.captured_ns >= before.captured_ns
+        assert 0 < grab.lines <= settings.line.frame_lines
+        assert grab.along_mm == pytest.approx(grab.first_line * grab.mm_per_line)
+        assert grab.encoded == (settings.source.position_source is PositionSource.ENCODER)
+        frames += admission.admit(grab)
+    assert [frame.fault for frame in frames] == [None] * len(frames)
+    assert sum(frame.valid_lines for frame in frames) == grabs[-1].first_line + grabs[-1].lines
+
+
+def test_a_read_that_waits_ends_soon_after_stop(configured) -> None:  # type: ignore[no-untyped-def]
+    settings = configured(line_rate_hz=0.1)  # the next grab of a live camera would come in minutes
+    with opened(settings, live=True) as camera:
+        reader = threading.Thread(target=lambda: list(iter(camera.read, None)))
+        reader.start()
+        camera.stop()
+        reader.join(10)
+        assert not reader.is_alive()
+        assert camera.read() is None
+
+
+def test_it_may_be_closed_twice_and_opened_again(configured) -> None:  # type: ignore[no-untyped-def]
+    first: list[Grab | None] = []
+    for _ in range(2):
+        with opened(configured()) as camera:
+            first.append(camera.read())
+        camera.__exit__(None, None, None)
+        assert camera.read() is None
+    one, other = first
+    assert one is not None
+    assert other is not None
+    assert replace(one, image=None, captured_ns=0) == replace(other, image=None, captured_ns=0)
+    assert np.array_equal(one.image, other.image)  # type: ignore[arg-type]
+
+
+def test_bad_settings_are_refused_with_what_was_found_and_expected(kind: str) -> None:
+    bad = EXAMPLES[kind][1]
+    with pytest.raises(LinewatchError, match=r"expected|give|set") as refused:
+        opened(settings_from({"line": LINE, "source": {"type": kind, **bad}}, "c.toml"))
+    assert all(str(value) in str(refused.value) for value in bad.values())
+
+
+def test_an_unknown_key_is_refused_with_the_known_ones(kind: str, tmp_path: Path) -> None:
+    source = {"type": kind, **EXAMPLES[kind][0](tmp_path), "zzz": 1}
+    with pytest.raises(ConfigError, match=r"c.toml: \[source\] zzz: unknown key; known here: .*\btype\b"):
+        settings_from({"line": LINE, "source": source}, "c.toml")
+
+
+@pytest.mark.parametrize("source", [{"type": "usb"}, {"path": "x"}])
+def test_an_unknown_or_missing_type_is_refused_with_the_known_ones(source: dict) -> None:
+    with pytest.raises(ConfigError) as refused:
+        settings_from({"source": source}, "c.toml")
+    assert all(repr(name) in str(refused.value) for name in KIND_NAMES)
+
+
+class LiveGrabs(Grabs):
+    """A live camera, over grabs that are there already."""
+
+    live = True
+
+
+def _grab(*, encoded: bool) -> Grab:
+    image = np.full((64, 320), 90, np.uint8)
+    return Grab(image, "A", 0, 0, 64, 0, 0.0, 0.5, 0, encoded=encoded, encoder_stop=256, fault=Cause.CORRUPT)
+
+
+@pytest.mark.parametrize("triggers", [True, False])
+def test_an_encoder_places_the_grabs_of_every_live_camera_that_counts(triggers: bool) -> None:
+    from linewatch.capture.position.encoder import placed_by_encoder
+
+    line = LineSettings(**LINE, encoder=EncoderSettings(**ENCODER, triggers=triggers))
+    counting = placed_by_encoder(LiveGrabs([_grab(encoded=True)]), line, "acme", counted=True)
+    (grab,) = read_all(counting)
+    assert (grab.lines, grab.mm_per_line, grab.encoder_stop) == (64, 0.5, None)
+    silent = placed_by_encoder(LiveGrabs([_grab(encoded=False)]), line, "acme", counted=True)
+    with pytest.raises(SourceError, match=r"grab 0 .* no encoder count, \[line.encoder\] expects one .*; switch"):
+        silent.read()
+    with pytest.raises(ConfigError, match=r"'acme' is a live camera .* no encoder count, \[line.encoder\] expects"):
+        placed_by_encoder(LiveGrabs([]), line, "acme", counted=False)

@@ -1,0 +1,76 @@
+"""The examples of docs/extending.md, put into a copy of the package as the page says, pass their kind's suite."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+BLOCK = re.compile(r'^```(\w+) title="([^"]+)"\n(.*?)^```$', re.DOTALL | re.MULTILINE)
+COPIED = ("linewatch", "tests/capture/test_cameras.py", "tests/inference", "tests/support", "configs", "engines")
+MOST_LINES = 60  # that are not blank
+
+
+@pytest.fixture(scope="module")
+def extended(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the package and its suites, with every example of the page in its place."""
+    copy = tmp_path_factory.mktemp("extended")
+    for name in COPIED:
+        target = copy / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if (ROOT / name).is_dir():
+            shutil.copytree(ROOT / name, target, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy(ROOT / name, target)
+    for language, name, block in BLOCK.findall((ROOT / "docs" / "extending.md").read_text()):
+        if language == "diff":
+            _patch(copy / name, block)
+        else:
+            assert len([line for line in block.splitlines() if line]) < MOST_LINES, name
+            assert not (copy / name).exists(), f"{name} is there already"
+            (copy / name).parent.mkdir(parents=True, exist_ok=True)
+            (copy / name).write_text(block)
+    return copy
+
+
+def _patch(path: Path, block: str) -> None:
+    """Add the lines that begin with + between the others, which must stand in the file exactly once."""
+    lines = block.splitlines(keepends=True)
+    before = "".join(line[1:] for line in lines if line.startswith(" "))
+    text = path.read_text()
+    assert text.count(before) == 1, f"{path.name} does not hold {before!r} once"
+    path.write_text(text.replace(before, "".join(line[1:] for line in lines)))
+
+
+def _run(extended: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(extended), str(extended / "tests" / "support")])}
+    return subprocess.run(arguments, cwd=extended, env=environment, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize(
+    ("suite", "chosen", "passed"),
+    [
+        ("tests/capture/test_cameras.py", "stream", 7),
+        ("tests/inference/test_backends.py", "opencv and not shipped or offers", 6),
+    ],
+)
+def test_an_example_passes_its_kinds_suite(suite: str, chosen: str, passed: int, extended: Path) -> None:
+    done = _run(extended, sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", suite, "-k", chosen)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert re.search(rf"^{passed} passed", done.stdout, re.MULTILINE), done.stdout
+
+
+def test_check_knows_the_kinds_of_the_page(extended: Path) -> None:
+    config = extended / "c.toml"
+    config.write_text('[source]\ntype = "stream"\nport = 4000\n[inference]\nbackend = "opencv"\n')
+    done = _run(extended, str(Path(sys.executable).with_name("linewatch")), "check", str(config), "--json")
+    assert '"timeout_s": 5.0' in done.stdout, done.stderr
+    config.write_text('[source]\ntype = "steam"\n[inference]\nbackend = "opencv2"\n')
+    done = _run(extended, str(Path(sys.executable).with_name("linewatch")), "check", str(config))
+    assert done.returncode == 2
+    assert "'steam' is unknown, expected one of 'recording', 'folder', 'stream', 'simulator'" in done.stderr
+    assert "'tensorrt' or 'opencv'" in done.stderr
