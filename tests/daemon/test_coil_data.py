@@ -15,7 +15,7 @@ from bright_strip import write_service
 from linewatch import cli
 from linewatch.capture.clock import MonotonicClock, PacedCamera
 from linewatch.client import Commander, Subscriber
-from linewatch.client.questions import RefusedError
+from linewatch.client.requests import RefusedError
 from linewatch.config.load import load_settings
 from linewatch.config.taxonomy import Taxonomy
 from linewatch.contracts.verdict import CoilState, DefectState

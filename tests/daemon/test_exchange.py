@@ -14,7 +14,7 @@ import pytest
 from linewatch import cli
 from linewatch.capture.clock import MonotonicClock
 from linewatch.client import Commander, Subscriber
-from linewatch.client.questions import NoAnswerError
+from linewatch.client.requests import NoAnswerError
 from linewatch.config.service import ServiceSettings
 from linewatch.contracts.errors import WireError
 from linewatch.contracts.manifest import Task

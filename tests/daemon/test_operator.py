@@ -14,7 +14,7 @@ from bright_strip import write_service
 from linewatch import cli
 from linewatch.capture.clock import MonotonicClock, PacedCamera
 from linewatch.client import Commander, Position, Subscriber
-from linewatch.client.questions import NoAnswerError, RefusedError, ask_snapshot
+from linewatch.client.requests import NoAnswerError, RefusedError, ask_snapshot
 from linewatch.config.decision import SystemAlarmSettings
 from linewatch.config.load import load_settings
 from linewatch.contracts.alarm import AlarmState, ShelvingState
