@@ -139,7 +139,7 @@ def _engine(options: argparse.Namespace) -> None:
 
 
 def _alarms(options: argparse.Namespace) -> None:
-    from linewatch.client.questions import ask_snapshot
+    from linewatch.client.requests import ask_snapshot
     from linewatch.tables import alarms_table
 
     found = ask_snapshot(options.serve, keys=_client_keys(options))

@@ -11,7 +11,7 @@ from typing import Any, Self
 import zmq
 
 from linewatch.client.keys import ClientKeys, Credentials
-from linewatch.client.questions import NoAnswerError, Questions, RefusedError, connected_dealer
+from linewatch.client.requests import NoAnswerError, RefusedError, Requester, connected_dealer
 from linewatch.contracts.alarm import AlarmAction
 from linewatch.wire.schema import (
     AlarmReply,
@@ -33,7 +33,7 @@ class Commander:
         self._endpoint = endpoint
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         try:
-            self._questions = Questions(self._dealer, answer_timeout_s, self._credentials.hint)
+            self._requester = Requester(self._dealer, answer_timeout_s, self._credentials.hint)
         except BaseException:
             self._context.destroy(0)
             raise
@@ -44,7 +44,7 @@ class Commander:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._questions.close()
+        self._requester.close()
         self._context.destroy(0)
 
     def engine(self, action: EngineAction, name: str = "", *, shadow: bool = False) -> EngineReply:
@@ -52,7 +52,7 @@ class Commander:
 
         The reply means that the command was accepted, not that it is done. Raises RefusedError or NoAnswerError.
         """
-        return self._questions.engine(action, name, shadow=shadow)
+        return self._requester.engine(action, name, shadow=shadow)
 
     def acknowledge(self, alarm: str | None = None, *, token: str | None = None, by: str | None = None) -> AlarmReply:
         """Acknowledge an alarm, by its id or its rule's name; None: all standing alarms. See `_alarm`."""
@@ -86,11 +86,11 @@ class Commander:
 
     def show_coil(self) -> CoilReply:
         """Return the coil under the camera with its data and recipe. Raises NoAnswerError."""
-        return self._questions.coil(CoilAction.SHOW)
+        return self._requester.coil(CoilAction.SHOW)
 
     def reload_rules(self, *, by: str | None = None) -> RulesReply:
         """Have grading rules, sensitivity and recipes read again. On a RefusedError the old ones stay in force."""
-        return self._questions.reload_rules(_whoami() if by is None else by)
+        return self._requester.reload_rules(_whoami() if by is None else by)
 
     def _coil(
         self, action: CoilAction, coil: str | None = None, *, token: str | None, by: str | None, **more: Any
@@ -99,7 +99,7 @@ class Commander:
         token = token or secrets.token_hex(16)
         who = _whoami() if by is None else by
         with _naming(token):
-            return self._questions.coil(action, coil, token=token, by=who, **more)
+            return self._requester.coil(action, coil, token=token, by=who, **more)
 
     def _alarm(
         self, action: AlarmAction, alarm: str | None, minutes: float | None, token: str | None, by: str | None
@@ -113,7 +113,7 @@ class Commander:
         token = token or secrets.token_hex(16)
         who = _whoami() if by is None else by
         with _naming(token):
-            return self._questions.alarm(action, alarm, token=token, minutes=minutes, by=who)
+            return self._requester.alarm(action, alarm, token=token, minutes=minutes, by=who)
 
     def _dealer(self) -> zmq.Socket[bytes]:
         return connected_dealer(self._context, self._endpoint, "commands", self._credentials)

@@ -32,7 +32,7 @@ class Credentials:
                 )
             self._keys = own.public, own.secret, server.public
 
-    def arm(self, socket: zmq.Socket[bytes]) -> None:
+    def secure(self, socket: zmq.Socket[bytes]) -> None:
         """Set the keys on a socket. Call it before the socket connects."""
         if self._keys:
             socket.curve_publickey, socket.curve_secretkey, socket.curve_serverkey = self._keys

@@ -11,7 +11,7 @@ import zmq
 from pydantic import ValidationError
 
 from linewatch.client.keys import ClientKeys, Credentials
-from linewatch.client.questions import NoAnswerError, Questions
+from linewatch.client.requests import NoAnswerError, Requester
 from linewatch.contracts.errors import WireError
 from linewatch.wire.schema import (
     DECIDED_TOPICS,
@@ -98,7 +98,7 @@ class Subscriber:
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         try:
             self._socket = self._sub()
-            self._questions = Questions(self._dealer, answer_timeout_s, self._credentials.hint)
+            self._requester = Requester(self._dealer, answer_timeout_s, self._credentials.hint)
         except BaseException:
             self._context.destroy(0)
             raise
@@ -113,7 +113,7 @@ class Subscriber:
 
     def close(self) -> None:
         """Disconnect."""
-        self._questions.close()
+        self._requester.close()
         self._context.destroy(0)
 
     def __iter__(self) -> Iterator[AnyMessage | Lost]:
@@ -154,7 +154,7 @@ class Subscriber:
 
     def snapshot(self) -> Snapshot:
         """Return the service's state. Raises WireError when no answer comes."""
-        return self._questions.snapshot()
+        return self._requester.snapshot()
 
     def _settle(self, parts: list[bytes]) -> Iterator[AnyMessage | Lost]:
         message = self._decode(parts)
@@ -202,7 +202,7 @@ class Subscriber:
         while (here := self._positions[topic]) != Position(epoch, end):
             upto = end if here.epoch == epoch else None
             try:
-                reply, messages = self._questions.replay(topic, here.epoch, here.next, upto)
+                reply, messages = self._requester.replay(topic, here.epoch, here.next, upto)
             except (WireError, ValidationError) as error:
                 loss = Loss.NO_ANSWER if isinstance(error, NoAnswerError) else Loss.GONE
                 yield self._give_up(topic, Position(epoch, end), str(error), loss)
@@ -262,7 +262,7 @@ class Subscriber:
         socket.setsockopt(zmq.RECONNECT_IVL_MAX, 1000)
         socket.setsockopt(zmq.TCP_KEEPALIVE, 1)
         socket.setsockopt(zmq.TCP_KEEPALIVE_IDLE, 10)
-        self._credentials.arm(socket)
+        self._credentials.secure(socket)
         try:
             socket.connect(endpoint)
         except zmq.ZMQError as error:

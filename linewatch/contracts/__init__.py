@@ -1,1 +1,1 @@
-"""The nouns that cross room boundaries, and the ports. Imports nothing else of linewatch."""
+"""The data types that rooms exchange, and the ports between them. Imports nothing else of linewatch."""

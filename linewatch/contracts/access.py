@@ -1,37 +1,37 @@
-"""Who asks, and what they may ask for."""
+"""Callers of the command and serve sockets, and the roles that say what they may ask for."""
 
 from dataclasses import dataclass
 from enum import StrEnum
 
 
 class Role(StrEnum):
-    """What a key lets its holder do, ascending: each role may do what those before it may."""
+    """What a key's holder may do, in ascending order: each role may do all that the roles before it may."""
 
-    OBSERVER = "observer"  # hear, catch up, see how things stand
-    OPERATOR = "operator"  # work with what is found
-    ENGINEER = "engineer"  # change what looks, and by what rules
+    OBSERVER = "observer"  # subscribe, replay, read the state
+    OPERATOR = "operator"  # handle alarms and coils
+    ENGINEER = "engineer"  # change engines and rules
 
     def covers(self, least: "Role") -> bool:
-        """Whether this role is enough where `least` is asked for."""
+        """Return whether this role may do what needs at least the role `least`."""
         ascending = list(Role)
         return ascending.index(self) >= ascending.index(least)
 
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who asks, as the connection's key proves it; what a request says of itself proves nothing.
+    """The sender of a request, as proven by the connection's key. Made by the router for each request.
 
-    key: its name in the allow-list; None: no keys are configured. role None: the key is not, or no longer, allowed;
-    `key` is then the public key itself.
+    key: its name in the allow-list; None: no keys are configured. role: None when the key is not, or no longer,
+    allowed; `key` is then the public key itself.
     """
 
     key: str | None
     role: Role | None
 
     def named(self, said: str) -> tuple[str, str | None]:
-        """Who asks, for the record, and, beside a key's name, who it said it was."""
+        """Return (`by`, `said_by`) of an `AlarmCommand`; said: the name that the request gave."""
         return (said, None) if self.key is None else (self.key, said)
 
     def may(self, least: Role) -> bool:
-        """Whether it may ask for what needs at least this role."""
+        """Return whether the caller may do what needs at least the role `least`."""
         return self.role is not None and self.role.covers(least)

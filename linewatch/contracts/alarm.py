@@ -1,7 +1,8 @@
 """Alarms: events that ask for an operator's action (ISA-18.2), their states by the names of OPC UA Part 9.
 
-A rule of the configuration is Part 9's condition; each time it becomes active is an *alarm* with an id of its own, told
-of by its transitions. Shelving belongs to the rule: while it is shelved, whatever it raises is shelved.
+A rule of the configuration is a condition of Part 9. Each time it becomes active, an *alarm* with its own id is raised
+and then published by its transitions. Shelving belongs to the rule: all alarms of a shelved rule are shelved. The
+decision room makes alarms and notices; the command socket makes orders.
 """
 
 from dataclasses import dataclass
@@ -11,14 +12,14 @@ from linewatch.contracts.prediction import Timing
 
 
 class AlarmState(StrEnum):
-    """Whether the alarm asks for an operator: it is active, and neither shelved nor suppressed."""
+    """Whether the alarm asks for an operator: raised means active, and neither shelved nor suppressed."""
 
     RAISED = "raised"
     CLEARED = "cleared"
 
 
 class Priority(StrEnum):
-    """How soon an operator has to act (ISA-18.2), ascending."""
+    """How soon an operator has to act (ISA-18.2), in ascending order."""
 
     LOW = "low"
     MEDIUM = "medium"
@@ -27,7 +28,7 @@ class Priority(StrEnum):
 
 
 class ShelvingState(StrEnum):
-    """Part 9's ShelvedStateMachine."""
+    """The states of Part 9's ShelvedStateMachine."""
 
     UNSHELVED = "unshelved"
     TIMED_SHELVED = "timed_shelved"
@@ -35,7 +36,7 @@ class ShelvingState(StrEnum):
 
 
 class AlarmChange(StrEnum):
-    """What a transition changed; where it changed more than one thing, the first of these that it did."""
+    """What a transition changed; of several changes, the one that stands first here."""
 
     INACTIVE = "inactive"
     ACTIVE = "active"
@@ -47,7 +48,7 @@ class AlarmChange(StrEnum):
 
 
 class AlarmAction(StrEnum):
-    """What an operator can ask for."""
+    """What an operator can do with alarms."""
 
     ACKNOWLEDGE = "acknowledge"
     SHELVE = "shelve"
@@ -56,30 +57,31 @@ class AlarmAction(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class AlarmCommand:
-    """Which request brought a transition, by whom and when: the audit trail."""
+    """The request that caused a transition, for the audit trail: what, by whom and when."""
 
-    token: str  # names the request for ever
+    token: str  # identifies the request
     action: AlarmAction
-    by: str  # the name of the key that it came with; without keys, who it said it was
+    by: str  # name of the request's key; without keys, the name that the request gave
     at_unix_ns: int
-    said_by: str | None = None  # who it said it was, where `by` is the name of a key
+    said_by: str | None = None  # the name that the request gave, where `by` is a key's name
 
     @property
     def key(self) -> str | None:
-        """The name of the key that it came with; None: whoever asked could say any name."""
+        """The name of the request's key; None: `by` is not proven by a key."""
         return None if self.said_by is None else self.by
 
     @property
     def asker(self) -> str:
-        """Who asked, in words."""
+        """The caller, as text."""
         return f"{self.said_by} (key {self.by})" if self.said_by else self.by or "nobody named"
 
 
 @dataclass(frozen=True, slots=True)
 class AlarmOrder:
-    """A request on its way to the decision. alarm: an alarm's id, or its rule's name; None, to acknowledge: all.
+    """A request on its way to the decision room.
 
-    minutes: to shelve for; None: until the alarm becomes inactive.
+    alarm: an alarm's id or its rule's name; None: acknowledge all. minutes: how long to shelve; None: until the alarm
+    becomes inactive.
     """
 
     command: AlarmCommand
@@ -89,39 +91,40 @@ class AlarmOrder:
 
 @dataclass(frozen=True, slots=True)
 class Alarm:
-    """A transition of one alarm, and how the alarm stands behind it.
+    """A transition of one alarm, and its state after it.
 
-    Or of a rule's shelf: then `id` is the rule's name and `active_state` is False; it is retained while shelved.
+    The shelving of a rule is an `Alarm` too: `id` is the rule's name, `active_state` is False, and it is retained while
+    the rule is shelved.
     """
 
-    id: str  # stable: rule, coil and where it was raised
+    id: str  # made of rule, coil and position where it was raised
     rule: str
     state: AlarmState
     latched: bool  # stays active until acknowledged or the coil ends
     coil: str
     side: str
     camera: str
-    along_mm: float
-    defect_ids: tuple[str, ...]  # that made the rule true
+    along_mm: float  # where on the coil it was raised
+    defect_ids: tuple[str, ...]  # the defects that made the rule's condition true
     text: str
     change: AlarmChange = AlarmChange.ACTIVE
-    retain: bool = True  # more is to come of it: it is active, or it is a shelf in force
+    retain: bool = True  # False: this is the last transition
     priority: Priority = Priority.MEDIUM
     active_state: bool = True
     acked_state: bool = False
     shelving_state: ShelvingState = ShelvingState.UNSHELVED
     shelved_until_unix_ns: int | None = None
     suppressed_state: bool = False
-    first_in_group: bool = False  # no other of its rule's group was active
-    count: int = 0  # of a flood: alarms that it stands for
+    first_in_group: bool = False  # no other rule of its group was active
+    count: int = 0  # flood alarm: number of alarms that it stands for
     command: AlarmCommand | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class AlarmNotice:
-    """Transitions that no frame brought: a command's, or of what the host tells. Either `refused`, or done.
+    """Transitions that no frame caused: by a command, or by the state of the host.
 
-    command: whose answer this is; None: nobody's.
+    command: the command that this answers; None: none. refused: why it was not carried out; None: it was.
     """
 
     alarms: tuple[Alarm, ...]
@@ -132,11 +135,11 @@ class AlarmNotice:
 
 @dataclass(frozen=True, slots=True)
 class HostState:
-    """What only the host knows, at a boundary between two frames. None: not known, nothing is decided of it."""
+    """What the host monitor knows between two frames. None: not known, and not decided on."""
 
     now_unix_ns: int
     camera_silent_s: float | None = None  # since the last grab
-    disk_free_mb: float | None = None  # of the fullest disk that is watched
-    disk: str = "the journal's disk"  # which it is
+    disk_free_mb: float | None = None  # on the watched disk with the least room
+    disk: str = "the journal's disk"  # name of that disk
     backend_lost: str | None = None  # why the engines do not run on the configured backend; "": they do
-    recipe_lacking: str | None = None  # why a recipe's engine does not run; "": all can
+    recipe_lacking: str | None = None  # why a recipe's engine does not run; "": all run

@@ -1,11 +1,11 @@
-"""What the mill knows of a coil beside its pictures (Level 2), and how the coil is inspected for it."""
+"""A coil's data from the mill (Level 2), and what applies to the coil while it passes."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
 class CoilData:
-    """One coil's data. None: not told. The crops are cut off before delivery."""
+    """One coil's data, from a command or a file. None: not known. The crops are cut off before delivery."""
 
     coil: str
     steel_grade: str | None = None
@@ -20,10 +20,10 @@ class CoilData:
 
 @dataclass(frozen=True, slots=True)
 class Passage:
-    """By what one coil is inspected while it passes.
+    """The data, recipe and excluded ends that apply to one coil while it passes.
 
-    recipe: its name; None: the default. head_mm, tail_mm: the excluded ends. between: no coil is under the camera, only
-    strip between two. notes: what somebody should know, such as why it is the default.
+    recipe: its name; None: the default settings. head_mm, tail_mm: lengths of the excluded ends. between: no coil is
+    under the camera, only strip between two coils. notes: remarks for an operator, such as why the default applies.
     """
 
     data: CoilData | None = None
@@ -34,9 +34,9 @@ class Passage:
     notes: tuple[str, ...] = ()
 
     def excludes(self, along_mm: tuple[float, float], end_mm: float | None = None) -> bool:
-        """Whether all of this stretch lies in an excluded end.
+        """Return whether all of this stretch lies in an excluded end.
 
-        end_mm: where the coil ends; without it, where Level 2 says that it will; if it does not, no tail is known.
+        end_mm: where the coil ends; None: take the length in the coil's data; without it the tail is unknown.
         """
         if end_mm is None and self.data is not None:
             end_mm = self.data.length_mm

@@ -1,4 +1,4 @@
-"""A picture of a defect: the steel around it, as the frame that shows most of it had it."""
+"""A picture of a defect and the steel around it, cut from the frame that shows most of it."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ from linewatch.contracts.verdict import Defect, StripBox
 
 @dataclass(frozen=True, slots=True)
 class CropWindow:
-    """What of a frame a picture shows: strip lines [first_line, +lines), camera columns [left_px, +columns)."""
+    """The part of a frame in a picture: strip lines from `first_line`, camera columns from `left_px`."""
 
     first_line: int
     lines: int
@@ -18,15 +18,15 @@ class CropWindow:
 
 @dataclass(frozen=True, slots=True)
 class Crop:
-    """A closed defect's picture, uint8 gray as PNG: rows are strip lines, columns those of the camera.
+    """A closed defect's picture as an 8-bit grey PNG. Rows are strip lines, columns camera columns.
 
-    scale: picture pixels per camera pixel, both ways; 1.0 unless it was too large.
+    scale: picture pixels per camera pixel, in both directions; below 1.0 for pictures that would be too large.
     """
 
     defect: Defect  # as it closed
-    coil_ordinal: int | None  # of its coil in this run; as on the wire
-    ordinal: int  # of the frame
-    captured_ns: int
+    coil_ordinal: int | None  # number of its coil in this epoch, as on the wire
+    ordinal: int  # number of the frame
+    captured_ns: int  # of the frame, monotonic
     window: CropWindow
     scale: float
     png: bytes

@@ -1,11 +1,11 @@
-"""Errors that a user can mend. Each message says what was found, what was expected and what to do.
+"""Errors that a user can resolve. Each message says what was found, what was expected and what to do.
 
-The CLI prints them as one line and exits with `exit_code`; anything else is a defect of ours and keeps its traceback.
+The CLI prints them as one line and exits with `exit_code`. Any other exception is a bug and keeps its traceback.
 """
 
 
 class LinewatchError(Exception):
-    """Base of every error that is the outside world's doing, not ours."""
+    """Base of all errors that are caused from outside the program."""
 
     exit_code = 1
 
@@ -23,13 +23,13 @@ class SourceError(LinewatchError):
 
 
 class EngineError(LinewatchError):
-    """An engine or its manifest is missing, damaged or does not fit."""
+    """An engine or its manifest is missing, damaged or unsuitable."""
 
     exit_code = 4
 
 
 class WireError(LinewatchError):
-    """A socket cannot be bound, or a peer sent something that is not our protocol."""
+    """A socket cannot be bound, a peer does not answer, or it sent an invalid message."""
 
     exit_code = 5
 
@@ -41,7 +41,7 @@ class JournalError(LinewatchError):
 
 
 class HistoryError(LinewatchError):
-    """The history's database cannot be opened, read or written, or does not hold what was asked for."""
+    """The history's database cannot be opened, read or written, or lacks the requested data."""
 
     exit_code = 8
 

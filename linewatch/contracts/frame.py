@@ -1,4 +1,4 @@
-"""What a camera gives (`Grab`), and what the service inspects (`Frame`)."""
+"""`Grab`, a buffer as a camera delivers it, and `Frame`, a stretch of strip as the service inspects it."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -9,10 +9,10 @@ from linewatch.contracts.coil import CoilData
 
 
 class Cause(StrEnum):
-    """Why a line of strip was not fully inspected. Counted, published, never silent."""
+    """Why a line of strip was not fully inspected. Such lines are always counted and published."""
 
-    LOST = "lost"  # the camera's counter jumped: lines that never reached us
-    OVERRUN = "overrun"  # no free ring slot: everything behind capture was late
+    LOST = "lost"  # the camera's counter jumped: these lines were never received
+    OVERRUN = "overrun"  # no free ring slot: the stages after capture were late
     TRUNCATED = "truncated"  # the buffer held fewer lines than passed
     WRONG_SIZE = "wrong_size"  # not the configured width, or more lines than configured
     COLOUR = "colour"  # channels differ: not a monochrome image
@@ -21,17 +21,17 @@ class Cause(StrEnum):
     BLACK = "black"  # no light: lamp, shutter or cable
     CORRUPT = "corrupt"  # could not be decoded
     ENGINE = "engine"  # an engine failed on this frame
-    OVERLOAD = "overload"  # shed on purpose to keep up
-    TURNED = "turned"  # the strip turned during the grab: which of its lines show what is not known
+    OVERLOAD = "overload"  # skipped on purpose to keep up
+    TURNED = "turned"  # the strip reversed during the grab: the positions of its lines are unknown
 
 
 class PositionFault(StrEnum):
-    """Why an encoder, or a time stamp, is not believed; the position is then a presumption (`encoded` is false)."""
+    """Why an encoder or time stamp is not trusted; the position is then computed from lines (`encoded` is false)."""
 
-    STUCK = "stuck"  # lines come, but the count stands
-    JUMPED = "jumped"  # the count moved in a way that no strip can
-    TOO_FAST = "too_fast"  # lines and count agree on a speed that the line cannot run
-    PITCH = "pitch"  # lines and count disagree on the distance between two lines, steadily
+    STUCK = "stuck"  # lines arrive, but the count does not change
+    JUMPED = "jumped"  # the count changed as no strip can move
+    TOO_FAST = "too_fast"  # lines and count agree on a speed that the line cannot reach
+    PITCH = "pitch"  # lines and count disagree steadily on the distance between two lines
 
 
 class PositionSource(StrEnum):
@@ -45,10 +45,10 @@ class PositionSource(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Grab:
-    """One buffer as a camera gave it, before anything was checked.
+    """One buffer as a camera delivered it, unchecked.
 
-    `image` is valid only until the camera's next `read()`: shape (lines, width) or (lines, width, channels), any
-    dtype; None when the source could not decode it (`fault` then says why).
+    image: shape (lines, width) or (lines, width, channels), any dtype, valid only until the camera's next `read()`;
+    None when the source could not decode it (`fault` then says why).
     """
 
     image: np.ndarray | None
@@ -59,32 +59,32 @@ class Grab:
     encoder_count: int
     along_mm: float  # strip position of `first_line`, from the head of the coil
     mm_per_line: float
-    captured_ns: int  # when the last line arrived (the camera's Clock)
-    encoded: bool = True  # False: `along_mm` derives from line rate and pitch, there is no encoder
+    captured_ns: int  # when the last line arrived, by the camera's `Clock`
+    encoded: bool = True  # False: `along_mm` is computed from lines and pitch
     fault: Cause | None = None
     position_fault: PositionFault | None = None
-    encoder_stop: int | None = None  # the counter behind the last line, where the camera tells it
-    change_line: int | None = None  # the first of its lines behind a weld, or an input that tells of a new coil
+    encoder_stop: int | None = None  # the count after the last line, where the camera reports it
+    change_line: int | None = None  # its first line of a new coil, by a weld or a digital input
 
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """One stretch of strip on its way to a verdict; every line that passed is in exactly one `Frame`.
+    """One stretch of strip on its way to a verdict, made by capture. Every line that passed is in exactly one `Frame`.
 
-    `pixels` is a read-only uint8 view (frame_lines, width) of a ring slot, valid until the slot is released; rows from
+    pixels: read-only uint8 view (frame_lines, width) of a ring slot, valid until the slot is released; rows from
     `valid_lines` on are zero. None when nothing can be inspected (then `valid_lines` is 0).
     """
 
     pixels: np.ndarray | None
-    slot: int | None  # ring slot that `pixels` looks at; whoever finishes the frame releases it
-    ordinal: int  # dense count of frames in this run, from 0: the order that is restored after inference
+    slot: int | None  # ring slot of `pixels`, released by the stage that finishes the frame
+    ordinal: int  # number of the frame in this run, from 0 without gaps; inference restores this order
     coil: str
     side: str
     camera: str
     sequence: int
     first_line: int
     lines: int  # lines of strip that this frame accounts for
-    valid_lines: int  # of them, the leading lines that `pixels` really shows
+    valid_lines: int  # how many of them, from the first, `pixels` shows
     encoder_count: int
     along_mm: float
     mm_per_line: float
@@ -93,17 +93,17 @@ class Frame:
     encoded: bool = True
     fault: Cause | None = None  # why `valid_lines` < `lines`
     position_fault: PositionFault | None = None
-    source_coil: str = ""  # what the source calls the coil
-    head_line: int = 0  # the source's line at which the coil begins, where it does not begin with the source's
-    between_coils: bool = False  # an order said that the coil ended, and none began yet
-    data: CoilData | None = None  # of the coil, as far as they are known now
+    source_coil: str = ""  # the source's own name of the coil
+    head_line: int = 0  # line of the source's coil at which this coil begins
+    between_coils: bool = False  # a command ended the coil, and none has started yet
+    data: CoilData | None = None  # of the coil, as far as known now
 
 
 @dataclass(frozen=True, slots=True)
 class StripEdges:
-    """Where the steel is: columns [left_px, right_px) of a frame. Empty (left == right) when there is no strip in view.
+    """The strip's columns [left_px, right_px) in a frame, found by inference. Empty when no strip is in view.
 
-    `left_found` / `right_found`: the edge was seen; otherwise the strip runs out of the picture there.
+    left_found, right_found: the edge is in view; otherwise the strip extends beyond the frame there.
     """
 
     left_px: int

@@ -1,4 +1,4 @@
-"""The engine manifest: an engine is data, and this is what it promises. `engines/NAME/manifest.json`."""
+"""The engine manifest, `engines/NAME/manifest.json`: what an engine's model file takes, returns and was trained on."""
 
 import math
 from enum import StrEnum
@@ -12,10 +12,10 @@ Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
 class Task(StrEnum):
-    """What an engine does, and so its inputs and outputs (n = batch rows).
+    """What an engine does, which determines its inputs and outputs (n = batch rows).
 
     Every engine takes `image`: uint8 (n, 1, lines, width); normalisation happens inside the graph.
-    screen: `score` float32 (n, lines / cell_px, width / cell_px), probability that the cell holds a defect.
+    screen: `score` float32 (n, lines / cell_px, width / cell_px), probability that a cell contains a defect.
     classify: `scores` float32 (n, len(classes)), independent probabilities (multi-label).
     segment: `probability` uint8 (n, lines, width), probability of a defect of any class x 255.
     """
@@ -38,12 +38,12 @@ class InputSpec(_Closed):
     name: str = "image"
     lines: int = Field(gt=0)
     width: int = Field(gt=0)
-    nominal_mm_per_px: float = Field(gt=0, description="scale that the training data had, as far as it is known")
+    nominal_mm_per_px: float = Field(gt=0, description="scale of the training data, as far as known")
 
 
 class TrainingSource(_Closed):
     name: str
-    part: str = Field(description="which part of it, e.g. 'folds 0-3'")
+    part: str = Field(description="the part that was used, e.g. 'folds 0-3'")
     count: int = Field(ge=0)
 
 
@@ -52,43 +52,43 @@ class TrainingRecord(_Closed):
     encoder: str
     seed: int
     data: tuple[TrainingSource, ...]
-    split: str = Field(description="where the split is written down")
+    split: str = Field(description="file that records the split")
 
 
 class Acceptance(_Closed):
-    """One figure of an INT8 engine beside its FP32 source, on the same held-out pictures."""
+    """One figure of an INT8 engine and of its FP32 source, on the same held-out images."""
 
     data: str
     figure: str = Field(description="recall_at_10pct, top1 or dice")
     backend: str
-    count: int = Field(ge=0, description="windows or pictures judged")
+    count: int = Field(ge=0, description="number of windows or images evaluated")
     fp32: float
     int8: float
-    drop_high: float = Field(description="upper end of the drop's 95 % interval, paired bootstrap")
-    bound: float = Field(gt=0, description="drop_high is not above it")
+    drop_high: float = Field(description="upper end of the 95 % interval of the drop, paired bootstrap")
+    bound: float = Field(gt=0, description="upper limit of drop_high")
 
 
 class Quantisation(_Closed):
-    """How an INT8 engine came from an FP32 one."""
+    """How an INT8 engine was made from an FP32 engine."""
 
     source: str = Field(description="name of the FP32 engine")
     source_sha256: Sha256
-    activations: Literal["int8", "uint8"] = Field(description="int8: for every backend; uint8: for CPUs alone")
-    left_fp32: tuple[str, ...] = Field(description="weighted nodes that stayed FP32")
+    activations: Literal["int8", "uint8"] = Field(description="int8: for every backend; uint8: for CPUs only")
+    left_fp32: tuple[str, ...] = Field(description="weighted nodes that remain FP32")
     calibration: str = Field(description="file with the calibration tiles and the scales")
     acceptance: tuple[Acceptance, ...]
 
 
 class CallLimit(_Closed):
-    """What a defect of a class must reach, as a whole, to be called at an operating point."""
+    """What a whole defect of a class must reach to be called at an operating point; below it, it is tentative."""
 
     confidence: float = Field(ge=0, le=1, description="the classifier's score, as `Defect.confidence`")
-    peak: float = Field(default=0.0, ge=0, le=1, description="the segmenter's highest score in it, if it is outlined")
+    peak: float = Field(default=0.0, ge=0, le=1, description="the segmenter's highest score in it, if it has a mask")
     area_px: int = Field(default=0, ge=0)
 
 
 class EngineManifest(_Closed):
-    """Everything that the loader needs to trust an engine; a mismatch with the model is refused at start."""
+    """The description of one engine. The loader refuses a model that does not match it."""
 
     schema_version: Literal[1] = 1
     name: str = Field(pattern=ENGINE_NAME)
@@ -99,23 +99,25 @@ class EngineManifest(_Closed):
     output: str = Field(description="name of the graph's output: score, scores or probability")
     cell_px: int | None = Field(default=None, gt=0, description="screen only: side of a score cell in frame pixels")
     classes: tuple[str, ...] = Field(
-        default=(), description="classify: house classes in output order; segment: those whose outlines it learned"
+        default=(),
+        description="classify: house classes in output order; segment: classes whose masks it was trained on",
     )
     thresholds: dict[str, Annotated[float, Field(ge=0, le=1)]] = Field(
         description="screen: {'pass': t}; classify: one per class; segment: {'defect': t}"
     )
     call_limits: dict[str, CallLimit] = Field(
-        default={}, description="classify: of each class at the operating point `quiet`; none: whatever is claimed"
+        default={},
+        description="classify: limits of each class at the operating point `quiet`; empty: all claims are called",
     )
     precision: Literal["fp32", "fp16", "int8"]
-    normalisation: str = Field(description="what the graph does to a gray level, in words")
+    normalisation: str = Field(description="what the graph does to a grey level, as text")
     training: TrainingRecord
     metrics: dict[str, float]
     terms: str
-    quantisation: Quantisation | None = Field(default=None, description="of an INT8 engine")
+    quantisation: Quantisation | None = Field(default=None, description="for INT8 engines")
 
     def claims(self) -> np.ndarray:
-        """float32 (len(classes),): the score from which a classifier claims each class."""
+        """Return float32 (len(classes),): the score from which a classifier claims each class."""
         return np.array([self.thresholds[name] for name in self.classes], np.float32)
 
     @model_validator(mode="after")
@@ -127,8 +129,8 @@ class EngineManifest(_Closed):
             raise ValueError("a classify engine needs its classes")
         if self.call_limits and set(self.call_limits) != set(self.thresholds if self.task is Task.CLASSIFY else ()):
             raise ValueError(
-                f"call_limits are of {sorted(self.call_limits)}; a classify engine has one for each class or "
-                "none, others have none"
+                f"call_limits are for {sorted(self.call_limits)}; a classify engine has one for each class or "
+                "none, other engines have none"
             )
         if self.task is Task.SCREEN:
             if self.cell_px is None:
@@ -139,5 +141,5 @@ class EngineManifest(_Closed):
 
 
 def byte_threshold(probability: float) -> int:
-    """The least byte of `probability` x 255, rounded, that stands for at least this probability; 1..255."""
+    """Return the smallest byte, 1..255, of a mask (probability x 255) that stands for at least this probability."""
     return min(max(math.ceil(round(probability * 255, 6)), 1), 255)

@@ -1,4 +1,4 @@
-"""The ports: what a room needs of the outside, without knowing who gives it."""
+"""The ports: interfaces that a room uses without importing the room that implements them."""
 
 import threading
 from collections.abc import Sequence
@@ -12,33 +12,33 @@ from linewatch.contracts.record import Record, RecordSpan
 
 
 class Clock(Protocol):
-    """Time as the service sees it."""
+    """The time as the service sees it: the host's, or a replay's."""
 
     def now_ns(self) -> int:
         """Monotonic nanoseconds."""
         ...
 
     def wait_until_ns(self, deadline_ns: int, stop: threading.Event | None = None) -> bool:
-        """True at or after `deadline_ns`; False at once when `stop` is set."""
+        """Wait; return True at or after `deadline_ns`, or False at once when `stop` is set."""
         ...
 
 
 class Camera(Protocol):
-    """A source of grabs: camera, recording, folder or simulator. Opened by its constructor's context manager.
+    """A source of grabs: camera, recording, folder or simulator. A context manager, used by one thread.
 
-    A camera is used by one thread. `live` says whether time waits for nobody: a live camera that is not read in time
-    loses lines, a recording does not.
+    live: a live camera that is not read in time loses lines, a recording does not. grabs: how many there will be; None
+    where the source does not know.
     """
 
     live: bool
-    grabs: int | None  # how many there will be; None where the source does not know
+    grabs: int | None
 
     def read(self) -> Grab | None:
-        """Block for the next grab; None at the end of the source. Raises SourceError when the source is gone."""
+        """Wait for the next grab; None at the end of the source. Raises SourceError when the source is lost."""
         ...
 
     def stop(self) -> None:
-        """Make a blocked or later `read()` return None. May be called from any thread."""
+        """Make a waiting or later `read()` return None. May be called from any thread."""
         ...
 
     def __enter__(self) -> "Camera": ...
@@ -47,9 +47,7 @@ class Camera(Protocol):
 
 
 class CameraWrapper:
-    """A camera over another one, which it opens, stops and closes; a class of these says what `read` makes of its
-    grabs.
-    """
+    """Base of cameras that wrap another one: opens, stops and closes it. Subclasses implement `read`."""
 
     def __init__(self, camera: Camera) -> None:
         self.live = camera.live
@@ -71,11 +69,11 @@ class Executor(Protocol):
     """One engine, ready to run on one worker thread."""
 
     def run(self, pixels: np.ndarray, rows: int, out: np.ndarray | None = None) -> np.ndarray:
-        """The manifest's output for the first `rows` rows of uint8 (n, 1, lines, width), n a rung of the ladder.
+        """Return the output for the first `rows` rows of uint8 (n, 1, lines, width), n being a rung of the ladder.
 
-        An array (rows, ...) that the caller owns: the first rows of `out`, C-contiguous (n, ...) of the output's dtype,
-        or a new one. A row's bytes depend on that row alone: not on n, its place or its
-        neighbours. Rows from `rows` on are padding, which a backend may skip. Raises EngineError when the device fails.
+        The result (rows, ...) belongs to the caller: the first rows of `out`, which is C-contiguous (n, ...) of the
+        output's dtype, or a new array. A row's bytes depend on that row alone, not on n, its place or its neighbours.
+        Rows from `rows` on are padding, which a backend may skip. Raises EngineError when the device fails.
         """
         ...
 
@@ -83,44 +81,47 @@ class Executor(Protocol):
 
 
 class Backend(Protocol):
-    """A runtime that engines run on.
+    """A runtime that executes engines.
 
-    siblings: endings of the INT8 siblings that it runs faster than the FP32 engine, and rightly; best first.
+    siblings: name endings of the INT8 engines that it runs faster than the FP32 engine and with correct results, best
+    first.
     """
 
     name: str
     siblings: tuple[str, ...]
 
     def identity(self, manifest: EngineManifest) -> str:
-        """Weights hash, backend and its version, precision, instruction set or GPU: equal identity, equal bytes."""
+        """Return weights hash, backend with version, precision, and instruction set or GPU. Equal identities give equal
+        output bytes.
+        """
         ...
 
     def check(self, manifest: EngineManifest, model: bytes) -> None:
-        """Raise EngineError when this ONNX model cannot be read or its inputs and outputs are not the manifest's."""
+        """Raise EngineError when the ONNX model cannot be read or its inputs and outputs differ from the manifest."""
         ...
 
     def ready(self, manifest: EngineManifest, ladder: Sequence[int]) -> bool:
-        """Whether `open` takes a moment, and not the minutes of building something first."""
+        """Return whether `open` takes a moment, rather than minutes because something must be built first."""
         ...
 
     def open(
         self, manifest: EngineManifest, model: bytes, ladder: Sequence[int], workers: int
     ) -> "tuple[Executor, ...]":
-        """Check and compile once; one executor per worker, to be used at the same time. Raises EngineError."""
+        """Check and compile once; return one executor per worker, for use in parallel. Raises EngineError."""
         ...
 
 
 class RecordStore(Protocol):
-    """What has been published and is still kept. Safe to use from any thread while another one appends."""
+    """The published records that are still kept. Thread-safe, also while records are appended."""
 
     def read(self, epoch: int, topic: str, first_sequence: int, limit_bytes: int) -> list[Record]:
-        """Records from `first_sequence` on, in order: at most `limit_bytes`, but one record however large."""
+        """Return records from `first_sequence` on, in order: at most `limit_bytes` in all, but at least one record."""
         ...
 
     def span(self, epoch: int, topic: str) -> RecordSpan | None:
-        """What is kept of a topic; None when nothing at all is kept of that epoch."""
+        """Return the kept sequences of a topic; None when nothing of that epoch is kept."""
         ...
 
     def epochs(self) -> list[int]:
-        """Epochs of which something is kept, ascending; the last one is the running daemon's."""
+        """Return the epochs with kept records, ascending; the last one is the running daemon's."""
         ...

@@ -1,4 +1,4 @@
-"""What inference says of one frame, columnar; row i of the per-tile arrays belongs to `tiles[i]`."""
+"""The output of inference for one frame, as arrays whose row i belongs to `tiles[i]`."""
 
 from dataclasses import dataclass, field
 from enum import IntEnum
@@ -11,7 +11,7 @@ from linewatch.contracts.tile import Tile
 
 @dataclass(slots=True)
 class Timing:
-    """Monotonic nanoseconds at which a frame left each stage (0: it did not). May differ between two runs."""
+    """When a frame left each stage, in monotonic nanoseconds; 0: it did not pass it. Differs between two runs."""
 
     captured_ns: int = 0
     queued_ns: int = 0
@@ -22,7 +22,7 @@ class Timing:
 
 
 class Depth(IntEnum):
-    """How far a frame was looked at. Each includes those before it."""
+    """How far a frame was inspected; each depth includes those before it."""
 
     SCREENED = 1
     CLASSIFIED = 2
@@ -31,17 +31,17 @@ class Depth(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """Screen score, class scores and mask of a frame's tiles.
+    """Screen scores, class scores and masks of a frame's tiles.
 
     tiles: the inspection grid's tiles that touch the strip, left to right.
     screen_scores: float32 (len(tiles),), the screen's highest cell on the strip in each tile; 0..1.
-    passed: bool (len(tiles),), which tiles the screen handed on.
+    passed: bool (len(tiles),), the tiles that the screen passed on.
     class_scores: float32 (passed.sum(), len(classes)), independent probabilities; row order as in `tiles[passed]`.
     probability: uint8 (passed.sum(), tile lines, tile width), probability of "defect" x 255; same row order. 0 in tiles
-        in which the classifier came near no class: these are not segmented. Valid until the frame's slot is released.
-    degraded: None, or why passed tiles were not looked at to the full `depth`; what is beyond `depth` is 0.
-    failed: None, or why the frame could not be inspected at all (its valid lines become `missed`).
-    lineup: serial of the line-up of engines that looked at it: their thresholds decide.
+        whose class scores are all too low for segmentation. Valid until the frame's slot is released.
+    degraded: why passed tiles were inspected only to `depth`, with zeros beyond it; None: they were inspected fully.
+    failed: why the frame could not be inspected at all, so that its valid lines become `missed`; None: it could.
+    lineup: serial of the line-up of engines that inspected it, whose thresholds apply.
     """
 
     frame: Frame
@@ -52,7 +52,7 @@ class Prediction:
     class_scores: np.ndarray
     probability: np.ndarray
     classes: tuple[str, ...]
-    engines: tuple[str, ...]  # identities of the engines that served this frame
+    engines: tuple[str, ...]  # identities of the engines that inspected this frame
     degraded: Cause | None = None
     depth: Depth = Depth.SEGMENTED
     failed: Cause | None = None

@@ -1,11 +1,14 @@
-"""One message as it is journaled, published and served again: bytes that never change once written."""
+"""A message as it is journaled, published and replayed: bytes that never change."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """`(epoch, topic, sequence)` names it for ever. `header` is JSON, `payload` the topic's binary part, or empty."""
+    """One message, made by the wire's `Sequencer`. `(epoch, topic, sequence)` is its permanent name.
+
+    header: canonical JSON. payload: the topic's binary part, or empty.
+    """
 
     epoch: int  # one start of the daemon
     topic: str
@@ -16,7 +19,7 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class RecordSpan:
-    """Which sequences of one topic in one epoch are still kept: [oldest, next). Empty when oldest == next."""
+    """The sequences [oldest, next) of one topic and epoch that are still kept."""
 
     oldest: int
     next: int

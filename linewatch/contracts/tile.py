@@ -1,4 +1,4 @@
-"""Tiles of a frame, and the batches that engines run."""
+"""Tiles of a frame, and the batches of tiles that engines run on."""
 
 from dataclasses import dataclass
 
@@ -17,19 +17,20 @@ class Tile:
 
 @dataclass(frozen=True, slots=True)
 class TileRef:
-    """Which tile of which frame a batch row is."""
+    """The tile and frame of one batch row."""
 
-    ordinal: int  # of the frame
+    ordinal: int  # number of the frame
     index: int  # of the tile among the tiles that this engine sees of that frame
     tile: Tile
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Batch:
-    """Tiles for one call of one engine: number `generation` of those that were loaded for its task.
+    """Tiles for one call of one engine, made by the batcher.
 
-    `pixels`: uint8 (rung, 1, lines, width), C-contiguous, rung being a rung of the shape ladder; rows from `len(refs)`
-    on are padding and their results are dropped. `out`: where the output is to go, (rung, ...), or None: a new array.
+    engine: its task. generation: counts the engines loaded for that task. pixels: uint8 (rung, 1, lines, width),
+    C-contiguous, rung being a rung of the shape ladder; rows from `len(refs)` on are padding and their results are
+    dropped. out: array (rung, ...) for the output; None: a new array.
     """
 
     engine: str  # role: "screen" | "classify" | "segment"
@@ -41,10 +42,10 @@ class Batch:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class BatchResult:
-    """What came of one `Batch`.
+    """The result of one `Batch`, made by an engine's worker.
 
-    `output`: (len(batch.refs), ...) as the engine's task says, row i belongs to `batch.refs[i]`; None when `error`
-    says why the engine failed. `identity`: of the engine that ran, or was to run. `took_ns`: on its worker.
+    output: (len(batch.refs), ...) by the engine's task, row i belonging to `batch.refs[i]`; None when the engine
+    failed, and `error` says why. identity: of the engine that ran or should have run. took_ns: time on its worker.
     """
 
     batch: Batch

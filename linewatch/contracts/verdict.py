@@ -1,7 +1,7 @@
-"""What linewatch decides: defects, coverage, alarms, and the verdict that carries them.
+"""Decisions: defects, coverage, grades, roll marks, and the verdicts and coil notices that carry them.
 
-Positions are strip millimetres: *along* from the head of the coil, *across* from the mill's datum (the camera's first
-pixel plus its configured offset). Intervals are half-open.
+Positions are millimetres on the strip: *along* from the head of the coil, *across* from the mill's datum (the camera's
+first pixel plus its configured offset). Intervals are half-open. The decision room makes all of these.
 """
 
 from dataclasses import dataclass, field
@@ -19,7 +19,7 @@ from linewatch.contracts.prediction import Timing
 
 
 class Quality(StrEnum):
-    """How a span of strip was looked at. "No defect" and "not looked" are never the same message."""
+    """How a span of strip was inspected. "No defect" and "not inspected" are never the same message."""
 
     INSPECTED = "inspected"
     DEGRADED = "degraded"  # screened, perhaps classified, not segmented
@@ -28,13 +28,13 @@ class Quality(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class CoverageSpan:
-    """`lines` lines from `first_line`, all looked at alike. Spans of a coil tile its length without overlap."""
+    """`lines` lines from `first_line` of one quality. The spans of a coil cover its length without overlap."""
 
     first_line: int
     lines: int
     along_mm: tuple[float, float]
     quality: Quality
-    cause: Cause | None  # None exactly when inspected
+    cause: Cause | None  # None exactly when the quality is inspected
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,16 +57,18 @@ class RunMask:
 
 
 class DefectState(StrEnum):
+    """A step in a defect's life."""
+
     OPENED = "opened"
     UPDATED = "updated"
     CLOSED = "closed"
 
 
 class Extent(StrEnum):
-    """What a defect's outline comes from."""
+    """The source of a defect's outline."""
 
-    MASK = "mask"  # the segmenter's
-    TILE = "tile"  # the classifier's tile: the class has no outline, or the segmenter saw none
+    MASK = "mask"  # the segmenter's mask
+    TILE = "tile"  # the classifier's tile: the class has no masks, or the segmenter found none
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +135,8 @@ class DefectEvent:
 
 
 class RollMarkState(StrEnum):
+    """A step in the life of a row of roll marks."""
+
     RECOGNISED = "recognised"
     UPDATED = "updated"
     ENDED = "ended"
@@ -140,40 +144,40 @@ class RollMarkState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class RollSuspect:
-    """A configured roll that would leave marks at such a pitch."""
+    """A configured roll that would leave marks at this pitch."""
 
     roll: str
     stand: str
-    pitch_mm: tuple[float, float]  # of its marks, over its range of diameter and the error of its slip
-    diameter_mm: tuple[float, float]  # that it has if it is the one
-    turns: int  # of the roll from mark to mark; above 1: it would be seen every so many turns only
-    share: float  # of the likelihood among all suspects, 0..1
+    pitch_mm: tuple[float, float]  # range for its range of diameters and the tolerance of its slip
+    diameter_mm: tuple[float, float]  # the diameter that it has if it made the marks
+    turns: int  # turns of the roll from one mark to the next; above 1, most turns leave no visible mark
+    share: float  # share of the likelihood among all suspects, 0..1
 
 
 @dataclass(frozen=True, slots=True)
 class RollMark:
-    """Defects that come back at one cross position with a constant pitch; the whole row as known so far."""
+    """Defects that repeat at one cross position with a constant pitch: the whole row of marks as known so far."""
 
-    id: str  # stable; made of its first mark's
+    id: str  # does not change; made of its first mark's id
     state: RollMarkState
     coil: str
     side: str
     camera: str
-    defect_class: str  # the most frequent of its marks
+    defect_class: str  # the most frequent class of its marks
     pitch_mm: float
-    pitch_error_mm: float  # standard error
-    confidence: float  # 1 - the number of such rows that chance would give on 100 km of such strip; 0..1
-    marks: int  # seen
-    marks_due: int  # from the first to the newest, the missed ones included
-    across_mm: tuple[float, float]  # hull of its marks
-    along_mm: tuple[float, float]  # from its first mark to its newest
-    defect_ids: tuple[str, ...]  # of its newest marks, in order along
-    suspects: tuple[RollSuspect, ...]  # likeliest first
+    pitch_error_mm: float  # standard error of the pitch
+    confidence: float  # 1 - number of such rows expected by chance on 100 km of such strip; 0..1
+    marks: int  # marks found
+    marks_due: int  # marks expected from the first to the newest, including missing ones
+    across_mm: tuple[float, float]  # extent of its marks
+    along_mm: tuple[float, float]  # from the first mark to the newest
+    defect_ids: tuple[str, ...]  # ids of the newest marks, in order along the strip
+    suspects: tuple[RollSuspect, ...]  # most likely first
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What is known of one frame once it has been decided. One per `Frame`, in strip order."""
+    """The decision on one frame. There is one for each `Frame`, in strip order; see `Frame` for its first fields."""
 
     ordinal: int
     sequence: int
@@ -185,42 +189,42 @@ class Verdict:
     valid_lines: int
     along_mm: tuple[float, float]
     encoded: bool
-    strip_mm: tuple[float, float] | None  # the strip's edges across; None when there was nothing to look at
+    strip_mm: tuple[float, float] | None  # the strip's edges across; None when no strip could be inspected
     spans: tuple[CoverageSpan, ...]
-    tiles: int  # on the strip
-    tiles_passed: int  # by the screen
-    screen_peak: float
+    tiles: int  # inspection tiles on the strip
+    tiles_passed: int  # tiles that the screen passed on
+    screen_peak: float  # highest screen score in the frame, 0..1
     defects: tuple[DefectEvent, ...]
     alarms: tuple[Alarm, ...]
     engines: tuple[str, ...]
     timing: Timing
     roll_marks: tuple[RollMark, ...] = ()
     position_fault: PositionFault | None = None
-    coil_data: CoilData | None = None  # with the frame from which they hold, where that is not the coil's first
-    config: str = ""  # identity of the settings that decide from here on, where they changed while the coil runs
+    coil_data: CoilData | None = None  # new data of the coil, from this frame on; None: unchanged
+    config: str = ""  # identity of the settings from this frame on; "": unchanged
 
 
 @dataclass(frozen=True, slots=True)
 class GradeReason:
-    """A limit that a coil exceeds."""
+    """A limit of the grading rules that a coil exceeds."""
 
     rule: str
-    grade: str  # that the rule gives
+    grade: str  # the grade that the rule gives
     text: str
-    defect_ids: tuple[str, ...]  # the worst of the defects that it is about; few of them
+    defect_ids: tuple[str, ...]  # ids of the worst defects concerned
 
 
 @dataclass(frozen=True, slots=True)
 class CoilGrade:
-    """What a coil is worth by one file of rules, and how much of it that was told from.
+    """The grade of a coil by one file of rules, and how much of the coil it is based on.
 
-    inspected_share: of the graded length, which is the coil without its excluded ends. Strip that was not inspected
-    may hold anything: a grade speaks of the rest alone.
+    graded_mm: the coil without its excluded ends. inspected_share: inspected share of that length, 0..1. The grade does
+    not cover strip that was not inspected.
     """
 
     grade: str
-    text: str  # with the share that was inspected
-    rules: str  # name@digest of the rules' content
+    text: str  # includes the inspected share
+    rules: str  # name@digest of the rules file
     product: str
     customer: str
     graded_mm: tuple[float, float]
@@ -230,15 +234,17 @@ class CoilGrade:
 
 
 class CoilState(StrEnum):
+    """What a coil notice reports."""
+
     STARTED = "started"
     ENDED = "ended"
 
 
 @dataclass(frozen=True, slots=True)
 class CoilNotice:
-    """A coil begins or has ended; at the end with its sums, its last defects closed and its alarms cleared.
+    """A coil has started or ended. At the end it has the totals, closes the last defects and clears the alarms.
 
-    inspected_mm + degraded_mm + missed_mm == the length that passed.
+    inspected_mm + degraded_mm + missed_mm is the length that has passed.
     """
 
     state: CoilState
@@ -254,21 +260,21 @@ class CoilNotice:
     defects: tuple[DefectEvent, ...]
     alarms: tuple[Alarm, ...]
     timing: Timing
-    grade: CoilGrade | None = None  # at the end, where the service has grading rules
+    grade: CoilGrade | None = None  # when the coil has ended and the service has grading rules
     roll_marks: tuple[RollMark, ...] = ()
-    passage: Passage = field(default_factory=Passage)  # as it holds now
+    passage: Passage = field(default_factory=Passage)  # what applies to the coil now
     source_coil: str = ""
     head_line: int = 0
     config: str = ""
 
 
 Decided = Verdict | CoilNotice | AlarmNotice
-"""What the decision room hands to the journal, in order."""
+"""The output of the decision room, in the order in which it is journaled and published."""
 
 
 def from_tail(along_mm: tuple[float, float], length_mm: float) -> tuple[float, float]:
-    """The same stretch counted from the tail of a coil of that length: what the customer uncoils first is at 0.
+    """Return the same stretch measured from the coil's tail, which the customer uncoils first.
 
-    The length is `along_mm` of the coil's `ended` notice. Its own inverse.
+    length_mm: `along_mm` of the coil's `ended` notice. The function is its own inverse.
     """
     return length_mm - along_mm[1], length_mm - along_mm[0]

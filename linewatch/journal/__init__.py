@@ -1,0 +1,1 @@
+"""The journal: decisions on disk before they are published, and replayed from there."""

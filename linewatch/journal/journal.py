@@ -1,4 +1,4 @@
-"""The daemon's append-only record of what it decided: written before it is published, served to whoever missed it."""
+"""The journal: an append-only store of decisions, written before they are published and replayed to consumers."""
 
 import errno
 import fcntl
@@ -35,9 +35,9 @@ _NAME = re.compile(r"(\d{10})-(\d{6})\.segment")
 
 @dataclass(frozen=True, slots=True)
 class Recovery:
-    """What opening found of the runs before: `torn_bytes` at the end of `segment`, a write cut short, were removed."""
+    """What opening found of earlier epochs. torn_bytes: an incomplete write at the end of `segment`, removed."""
 
-    epoch: int  # 0: there was none
+    epoch: int  # of the newest segment; 0: there was none
     segment: str
     kept_bytes: int
     torn_bytes: int
@@ -49,15 +49,15 @@ class _Segment:
     epoch: int
     ordinal: int
     size: int
-    index: SegmentIndex | None = None  # of an older opening's segment: made when it is first read
-    started_at: dict[str, int] | None = None  # the same
+    index: SegmentIndex | None = None  # of an earlier epoch's segment: made on first reading
+    started_at: dict[str, int] | None = None  # likewise
 
 
 class Journal:
     """Segment files in `settings.dir`, opened, written, synced and closed by one thread.
 
-    `read`, `span` and `epochs` may be called by other threads at any time. Every opening is one epoch, the last one's
-    number plus one. Raises JournalError when the folder is in use by another process, or cannot be written.
+    `read`, `span` and `epochs` may be called from any thread at any time. Each opening starts a new epoch, numbered one
+    above the last. Raises JournalError when another process uses the folder, or it cannot be written.
     """
 
     def __init__(self, settings: JournalSettings, now_ns: Callable[[], int] = time.monotonic_ns) -> None:
@@ -102,10 +102,10 @@ class Journal:
             self._close_files()
 
     def append(self, records: Sequence[Record], *, sync: bool) -> None:
-        """Write records as one commit, whole or not at all; they can be read at once. `sync`: and are on disk.
+        """Write records as one commit, whole or not at all; they can be read at once. sync: wait for the disk.
 
-        Sequences of a topic ascend. Raises JournalError when the disk is full or fails: nothing of these records is
-        kept then, all earlier ones are, and a later call may succeed unless the disk itself failed.
+        Sequences of a topic must ascend. Raises JournalError when the disk is full or fails: then none of these records
+        is kept, all earlier ones are, and a later call may succeed unless the disk itself failed.
         """
         if self._failed is not None:
             raise JournalError(self._failed)
@@ -118,7 +118,7 @@ class Journal:
             self._write(self._file, commit, self._current.size)
         except OSError as error:
             raise JournalError(
-                f"cannot write to the journal in {self._dir}: {_remedy(error)}; what was written before stays readable"
+                f"cannot write to the journal in {self._dir}: {_remedy(error)}; earlier records stay readable"
             ) from error
         with self._lock:
             segment = self._current
@@ -132,32 +132,32 @@ class Journal:
             self.sync()
 
     def sync_if_due(self, now_ns: int) -> None:
-        """Sync when something has been unsynced for the group commit's time. The owner calls it at least that often."""
+        """Sync records that have waited for `group_commit_ms`. The owner calls this at least that often."""
         if self._unsynced_since_ns is not None and now_ns - self._unsynced_since_ns >= self._group_commit_ns:
             self.sync()
 
     def sync(self) -> None:
-        """Return when everything appended is on disk. Raises JournalError, for good, when the disk fails."""
+        """Return when all appended records are on disk. Raises JournalError, for good, when the disk fails."""
         if self._unsynced_since_ns is None:
             return
         try:
             os.fdatasync(self._file)
         except OSError as error:
-            # After a failed sync nobody knows what is on disk, and a second try would succeed without it.
+            # After a failed sync the data may be lost, and a second fsync would report success all the same.
             self._failed = f"cannot sync the journal in {self._dir}: {_remedy(error)}"
             raise JournalError(self._failed) from error
         self._unsynced_since_ns = None
 
     def retained_alarms(self) -> list[Record]:
-        """The last record of every alarm that is retained, of this epoch or an earlier one, oldest first."""
+        """Return the last record of every retained alarm, of any epoch, oldest alarm first."""
         return self._retained.records()
 
     def commanded(self) -> list[Record]:
-        """The newest alarm records that commands brought, of this epoch or an earlier one, oldest first."""
+        """Return the newest alarm records caused by commands, of any epoch, oldest first."""
         return self._retained.commanded()
 
     def read(self, epoch: int, topic: str, first_sequence: int, limit_bytes: int) -> list[Record]:
-        """Records from `first_sequence` on, in order: at most `limit_bytes`, but one record however large."""
+        """Return records from `first_sequence` on, in order: at most `limit_bytes` in all, but at least one record."""
         found: list[Record] = []
         size = 0
         for record in self._records(epoch, topic, first_sequence):
@@ -168,24 +168,24 @@ class Journal:
         return found
 
     def span(self, epoch: int, topic: str) -> RecordSpan | None:
-        """What is kept of a topic; None when nothing at all is kept of that epoch."""
+        """Return the kept sequences of a topic; None when nothing of that epoch is kept."""
         while segments := self._of(epoch):
             try:
                 oldest, last = self._start(segments[0]).get(topic, 0), self._index(segments[-1])
             except FileNotFoundError:
-                continue  # dropped since we looked: look again
+                continue  # the segment was dropped meanwhile: look again
             with self._lock:
                 return RecordSpan(oldest, last.next_sequences().get(topic, oldest))
         return None
 
     def epochs(self) -> list[int]:
-        """Epochs of which something is kept, ascending; the last one is this opening's."""
+        """Return the epochs with kept records, ascending; the last one is this opening's."""
         with self._lock:
             return sorted({segment.epoch for segment in self._segments})
 
     @property
     def size_bytes(self) -> int:
-        """Bytes of all segments on disk."""
+        """Size of all segments on disk."""
         with self._lock:
             return sum(segment.size for segment in self._segments)
 
@@ -212,13 +212,13 @@ class Journal:
         for segment, following in zip_longest(segments, segments[1:]):
             try:
                 if following is not None and self._start(following).get(topic, 0) <= first_sequence:
-                    continue  # and so an index is made only of segments that hold what is asked for
+                    continue  # an index is made only of segments that hold wanted records
                 index = self._index(segment)
                 with self._lock:
                     offsets = index.offsets_from(topic, first_sequence)
                 yield from _read_commits(segment.path, offsets, topic, first_sequence)
             except FileNotFoundError:
-                continue  # dropped since we looked: no longer kept
+                continue  # the segment was dropped meanwhile
 
     def _take_lock(self) -> None:
         self._lock_file = os.open(self._dir / "lock", os.O_RDWR | os.O_CREAT, 0o644)
@@ -227,7 +227,7 @@ class Journal:
         except BlockingIOError as error:
             owner = os.pread(self._lock_file, 20, 0).decode("ascii", "replace").strip() or "unknown"
             raise JournalError(
-                f"the journal in {self._dir} is in use by process {owner}; one journal belongs to one service: "
+                f"the journal in {self._dir} is in use by process {owner}; each service needs its own journal: "
                 "stop that process, or set another [journal] dir"
             ) from error
         os.ftruncate(self._lock_file, 0)
@@ -238,7 +238,7 @@ class Journal:
             if match := _NAME.fullmatch(path.name):
                 self._segments.append(_Segment(path, int(match[1]), int(match[2]), path.stat().st_size))
         self.epoch = max((segment.epoch for segment in self._segments), default=0) + 1
-        # Only the last segment can be torn: each one is synced before the next is made.
+        # Only the last segment can be torn, because each one is synced before the next is started.
         for segment in reversed(self._segments):
             segment.index, self._retained = scan(segment.path)
             if torn := segment.size - segment.index.end:
@@ -252,7 +252,7 @@ class Journal:
                 break
 
     def _start_segment(self, ordinal: int) -> None:
-        """Make the next segment durable and current, then let go of the oldest that no longer fit."""
+        """Start the next segment durably, then drop the oldest ones that no longer fit."""
         positions = self._live_index.next_sequences()
         epoch = self.epoch
         carried = [
@@ -287,7 +287,7 @@ class Journal:
             segment.path.unlink()
 
     def _drop_empty(self) -> None:
-        """Segments without records add nothing: a service that restarts in a loop leaves no trail."""
+        """Drop segments without records, so that a service that restarts in a loop does not fill the folder."""
         with self._lock:
             empty = [s for s in self._segments[:-1] if s.index is not None and not s.index.topics]
             self._segments = [s for s in self._segments if s not in empty]
@@ -295,7 +295,7 @@ class Journal:
             segment.path.unlink()
 
     def _write(self, file: int, data: bytes, offset: int) -> None:
-        """All of `data` at `offset`, or nothing."""
+        """Write all of `data` at `offset`, or nothing."""
         view, at = memoryview(data), offset
         try:
             while view:
@@ -339,4 +339,4 @@ def _read_commits(path: Path, offsets: array, topic: str, first_sequence: int) -
 def _remedy(error: OSError) -> str:
     if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         return f"the disk is full ({error.strerror}); free space there, or lower [journal] max_mb"
-    return f"{error.strerror or error}; the folder must exist on a sound disk and be writable by the service"
+    return f"{error.strerror or error}; the folder must exist, be writable by the service and lie on a working disk"

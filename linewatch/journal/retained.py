@@ -1,4 +1,4 @@
-"""Which alarms the journal has to remember, told from their journaled records alone."""
+"""The alarm records that the journal must keep although their segments are dropped."""
 
 import json
 from collections import deque
@@ -8,13 +8,15 @@ from linewatch.contracts.record import Record
 
 ALARM_TOPIC = "alarm"
 COMMANDED_RECORDS = 256
-"""Newest records that a command brought: a request that is sent again is known by them, also after a restart."""
+"""So many newest records caused by commands are kept: they identify a request that is sent again, even after a
+restart.
+"""
 
 
 class RetainedAlarms:
-    """The last record of every alarm that is retained, as they were raised, and what commands brought.
+    """The last record of every retained alarm, oldest alarm first, and the newest records caused by commands.
 
-    Reads `id`, `state`, `retain` and `command` of an alarm's header and nothing else of it.
+    It reads `id`, `state`, `retain` and `command` from an alarm's header, and nothing else.
     """
 
     def __init__(self) -> None:
@@ -22,7 +24,7 @@ class RetainedAlarms:
         self._commanded: deque[Record] = deque(maxlen=COMMANDED_RECORDS)
 
     def take(self, record: Record) -> None:
-        """Follow one record; records of other topics change nothing."""
+        """Follow one record. Records of other topics are ignored."""
         if record.topic != ALARM_TOPIC:
             return
         alarm = json.loads(record.header)
@@ -34,16 +36,16 @@ class RetainedAlarms:
             self._commanded.append(record)
 
     def carry(self, record: Record, *, commanded: bool) -> None:
-        """Take over what an older segment says: an alarm's last record, or (and nothing else) one of a command."""
+        """Take a record carried over from an older segment: a command's, or else an alarm's last one."""
         if commanded:
             self._commanded.append(record)
         else:
             self._retained[json.loads(record.header)["id"]] = record
 
     def records(self) -> list[Record]:
-        """The last record of each that is retained."""
+        """Return the last record of each retained alarm."""
         return list(self._retained.values())
 
     def commanded(self) -> list[Record]:
-        """The newest records that commands brought, oldest first."""
+        """Return the newest records caused by commands, oldest first."""
         return list(self._commanded)

@@ -1,4 +1,4 @@
-"""One segment file of the journal: what its bytes mean, and which of them can be trusted.
+"""The format of the journal's segment files: writing, reading, and finding the end of what was written whole.
 
 A segment is `magic[8] | u32 epoch`, then commits to the end of the file. A commit is `u32 length | u32 crc32 | body`,
 all little-endian, crc32 being zlib's over the body. The body is one or more entries
@@ -6,9 +6,9 @@ all little-endian, crc32 being zlib's over the body. The body is one or more ent
     u8 kind | u8 topic length | u32 epoch | u64 sequence | u32 header length | u32 payload length
     | topic | header | payload
 
-A commit stands or falls as a whole, so a verdict is never kept without its alarms. A segment holds records of one
-epoch; its first commit repeats what must outlive older segments: alarms that are retained, what the newest commands
-brought, and where each topic stood.
+A commit is valid as a whole or not at all, so a verdict is never kept without its alarms. A segment holds records of
+one epoch. Its first commit repeats what must outlive older segments: retained alarms, the newest records caused by
+commands, and each topic's next sequence.
 """
 
 import mmap
@@ -36,12 +36,12 @@ HEAD_BYTES = _HEAD.size
 
 
 class EntryKind(IntEnum):
-    """What an entry is there for."""
+    """The purpose of an entry."""
 
     RECORD = 0
-    CARRIED = 1  # an alarm of an older segment that is retained
-    POSITION = 2  # `sequence` is what the topic's next record will have
-    COMMANDED = 3  # an alarm's record of an older segment that a command brought
+    CARRIED = 1  # a retained alarm's record from an older segment
+    POSITION = 2  # `sequence` is that of the topic's next record
+    COMMANDED = 3  # an alarm's record from an older segment, caused by a command
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,12 +53,12 @@ class Entry:
 
 
 def pack_head(epoch: int) -> bytes:
-    """The first bytes of a segment."""
+    """Return the first bytes of a segment."""
     return _HEAD.pack(_MAGIC, epoch)
 
 
 def pack_commit(entries: Iterable[Entry]) -> bytes:
-    """Frame entries as one commit. Raises ValueError when it would be larger than `MAX_COMMIT_BYTES`."""
+    """Pack entries into one commit. Raises ValueError when it would be larger than `MAX_COMMIT_BYTES`."""
     parts = []
     for entry in entries:
         record, topic = entry.record, entry.record.topic.encode("ascii")
@@ -76,12 +76,12 @@ def pack_commit(entries: Iterable[Entry]) -> bytes:
 
 
 def unpack_commit(data: bytes | mmap.mmap, offset: int) -> tuple[list[Entry], int] | None:
-    """Entries of the commit at `offset` and the offset behind it; None when it is not whole."""
+    """Return the entries of the commit at `offset` and the offset after it; None when it is not whole."""
     start = offset + _FRAME.size
     if start > len(data):
         return None
     length, crc = _FRAME.unpack_from(data, offset)
-    # A length of zero is what a file system leaves of a tail that it never wrote; its checksum would match.
+    # File systems leave zeros where a tail was never written: length 0, whose checksum would match.
     if not _ENTRY.size <= length <= MAX_COMMIT_BYTES or start + length > len(data):
         return None
     body = data[start : start + length]
@@ -103,7 +103,7 @@ def _entries(body: bytes) -> Iterator[Entry]:
 
 @dataclass(slots=True)
 class TopicIndex:
-    """Commits that hold records of one topic: the first sequence in each, and where it lies."""
+    """The commits with records of one topic: the first sequence in each, and the commit's offset."""
 
     sequences: array = field(default_factory=lambda: array("Q"))
     offsets: array = field(default_factory=lambda: array("Q"))
@@ -112,14 +112,14 @@ class TopicIndex:
 
 @dataclass(slots=True)
 class SegmentIndex:
-    """What a segment holds. `end` is the offset behind its last whole commit; 0 when not even its head is whole."""
+    """The index of a segment. end: offset after its last whole commit; 0 when not even its head is whole."""
 
     end: int = 0
     topics: dict[str, TopicIndex] = field(default_factory=dict)
     started_at: dict[str, int] = field(default_factory=dict)
 
     def add(self, entries: Iterable[Entry], offset: int, end: int) -> None:
-        """Take in the commit at [offset, end)."""
+        """Add the commit at [offset, end)."""
         for entry in entries:
             record = entry.record
             if entry.kind is EntryKind.POSITION:
@@ -133,19 +133,19 @@ class SegmentIndex:
         self.end = end
 
     def offsets_from(self, topic: str, sequence: int) -> array:
-        """Commits that hold records of `topic` with this sequence or a later one."""
+        """Return the offsets of commits that may hold records of `topic` from `sequence` on."""
         index = self.topics.get(topic)
         if index is None or index.next <= sequence:
             return array("Q")
         return index.offsets[max(0, bisect_right(index.sequences, sequence) - 1) :]
 
     def next_sequences(self) -> dict[str, int]:
-        """Where every topic of the epoch stands behind this segment."""
+        """Return each topic's next sequence after this segment."""
         return self.started_at | {name: topic.next for name, topic in self.topics.items()}
 
 
 def scan(path: Path) -> tuple[SegmentIndex, RetainedAlarms]:
-    """Read a segment up to its first commit that is not whole: what it holds, and which alarms are raised then."""
+    """Read a segment up to its first damaged commit; return its index and the alarms retained at its end."""
     index, retained = SegmentIndex(), RetainedAlarms()
     with path.open("rb") as file:
         if path.stat().st_size < HEAD_BYTES:
@@ -166,7 +166,7 @@ def scan(path: Path) -> tuple[SegmentIndex, RetainedAlarms]:
 
 
 def starting_positions(path: Path) -> dict[str, int]:
-    """Where each topic of the epoch stood when the segment was made, read from its first commit alone."""
+    """Return each topic's next sequence when the segment was started, read from its first commit alone."""
     file = os.open(path, os.O_RDONLY)
     try:
         entries = commit_at(file, HEAD_BYTES)
@@ -176,7 +176,7 @@ def starting_positions(path: Path) -> dict[str, int]:
 
 
 def commit_at(file_no: int, offset: int) -> list[Entry]:
-    """Entries of one commit of an open segment; empty when it has been damaged since it was indexed."""
+    """Return the entries of one commit of an open segment; empty when it was damaged after it was indexed."""
     frame = os.pread(file_no, _FRAME.size, offset)
     if len(frame) < _FRAME.size:
         return []

@@ -10,7 +10,7 @@ from threading import Event
 import structlog
 
 from linewatch.client import ClientKeys, Commander
-from linewatch.client.questions import NoAnswerError, RefusedError
+from linewatch.client.requests import NoAnswerError, RefusedError
 from linewatch.contracts.errors import WireError
 from linewatch.plant.settings import CommandSettings
 

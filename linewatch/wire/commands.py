@@ -9,8 +9,8 @@ import zmq
 from linewatch.contracts.access import Caller, Role
 from linewatch.contracts.alarm import AlarmAction
 from linewatch.wire.access.audit import Audit
-from linewatch.wire.endpoints import ServerKeys
-from linewatch.wire.router import Answer, Later, Router, refusal
+from linewatch.wire.access.server_keys import ServerKeys
+from linewatch.wire.router import Answer, PendingAnswer, Router, refusal
 from linewatch.wire.schema import (
     COMMAND,
     SCHEMA_VERSION,
@@ -135,7 +135,7 @@ class CommandServer(Router[Command]):
         if not shown or isinstance(reply, ErrorReply):
             self._audit.record(caller, request, reply)
 
-    def answer(self, request: Command, caller: Caller) -> Answer | Later:
+    def answer(self, request: Command, caller: Caller) -> Answer | PendingAnswer:
         if isinstance(request, AlarmRequest):
             outcome = self._alarms.take(request, caller)
             return lambda: _alarm_answer(request, outcome) if outcome.done else None

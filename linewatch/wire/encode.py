@@ -9,7 +9,6 @@ from linewatch.contracts.alarm import Alarm, AlarmNotice
 from linewatch.contracts.coil import CoilData
 from linewatch.contracts.crop import Crop
 from linewatch.contracts.defect_fields import DEFECT_FIELDS, DefectField, to_flat
-from linewatch.contracts.prediction import Timing
 from linewatch.contracts.record import Record
 from linewatch.contracts.verdict import (
     CoilGrade,
@@ -133,7 +132,7 @@ class Sequencer:
 
 def drafts(decided: Decided) -> list[Draft]:
     """Make the messages of one decision in publishing order: frame or coil, defects, roll marks, alarms."""
-    timing = _timing(decided.timing)
+    timing = TimingBody(**asdict(decided.timing))
     if isinstance(decided, AlarmNotice):
         return [Draft(Topic.ALARM, alarm_body(alarm, None), timing) for alarm in decided.alarms]
     ordinal = decided.ordinal if isinstance(decided, Verdict) else None
@@ -154,13 +153,13 @@ def verdict_line(decided: Decided) -> VerdictLine | CoilLine | AlarmsLine:
     """Make the line of one decision in a verdict file."""
     if isinstance(decided, AlarmNotice):
         alarms = tuple(alarm_body(alarm, None) for alarm in decided.alarms)
-        return AlarmsLine(alarms=alarms, timing=_timing(decided.timing))
+        return AlarmsLine(alarms=alarms, timing=TimingBody(**asdict(decided.timing)))
     ordinal = decided.ordinal if isinstance(decided, Verdict) else None
     parts: dict[str, Any] = {
         "defects": tuple(_defect_line(event, ordinal) for event in decided.defects),
         "alarms": tuple(alarm_body(alarm, ordinal) for alarm in decided.alarms),
         "roll_marks": tuple(_roll_mark(mark, ordinal) for mark in decided.roll_marks),
-        "timing": _timing(decided.timing),
+        "timing": TimingBody(**asdict(decided.timing)),
     }
     if isinstance(decided, Verdict):
         return VerdictLine(**_frame(decided), **parts)
@@ -323,17 +322,6 @@ def alarm_body(alarm: Alarm, ordinal: int | None) -> AlarmBody:
     known = {name: getattr(alarm, name) for name in _ALARM_FIELDS}
     mark = CommandMark(**asdict(alarm.command)) if alarm.command else None
     return AlarmBody(**{**known, "ordinal": ordinal, "along_mm": _mm(alarm.along_mm), "command": mark})
-
-
-def _timing(timing: Timing) -> TimingBody:
-    return TimingBody(
-        captured_ns=timing.captured_ns,
-        queued_ns=timing.queued_ns,
-        screened_ns=timing.screened_ns,
-        predicted_ns=timing.predicted_ns,
-        decided_ns=timing.decided_ns,
-        published_ns=timing.published_ns,
-    )
 
 
 def _angle(value: float) -> float:

@@ -1,63 +1,14 @@
 """JSON Schema of the wire and of verdict files, for consumers that are not written in Python."""
 
 import json
+from typing import get_args
 
 from pydantic.json_schema import models_json_schema
 
-from linewatch.wire.schema import (
-    SCHEMA_VERSION,
-    AlarmMessage,
-    AlarmReply,
-    AlarmRequest,
-    AlarmsLine,
-    CoilDataBody,
-    CoilLine,
-    CoilMessage,
-    CoilReply,
-    CoilRequest,
-    CropMessage,
-    DefectMessage,
-    EngineCommand,
-    EngineReply,
-    ErrorReply,
-    FrameMessage,
-    ReplayReply,
-    ReplayRequest,
-    RollMarkMessage,
-    RulesReply,
-    RulesRequest,
-    SnapshotReply,
-    SnapshotRequest,
-    StatusMessage,
-    VerdictLine,
-)
+from linewatch.wire.schema import SCHEMA_VERSION, AnyMessage, CoilDataBody, Command, Line, Reply, Request
 
-_EXPORTED = (
-    FrameMessage,
-    DefectMessage,
-    AlarmMessage,
-    CoilMessage,
-    RollMarkMessage,
-    StatusMessage,
-    CropMessage,
-    ReplayRequest,
-    SnapshotRequest,
-    ReplayReply,
-    SnapshotReply,
-    EngineCommand,
-    EngineReply,
-    AlarmRequest,
-    AlarmReply,
-    CoilRequest,
-    CoilReply,
-    CoilDataBody,
-    RulesRequest,
-    RulesReply,
-    ErrorReply,
-    VerdictLine,
-    CoilLine,
-    AlarmsLine,
-)
+_UNIONS = (AnyMessage, Request, Command, Reply, Line)
+_EXPORTED = (*(model for union in _UNIONS for model in get_args(union)), CoilDataBody)
 
 
 def wire_schema() -> str:

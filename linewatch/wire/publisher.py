@@ -7,7 +7,8 @@ import zmq
 
 from linewatch.config.wire import WireSettings
 from linewatch.contracts.record import Record
-from linewatch.wire.endpoints import ServerKeys, bind, keep_alive
+from linewatch.wire.access.server_keys import ServerKeys
+from linewatch.wire.endpoints import bind, keep_alive
 
 _LINGER_MS = 500
 _MAX_SUBSCRIPTION_BYTES = 4096
@@ -36,7 +37,7 @@ class Publisher:
             self._socket.setsockopt(zmq.MAXMSGSIZE, _MAX_SUBSCRIPTION_BYTES)
             keep_alive(self._socket)
             if self._keys:
-                self._keys.arm(self._socket)
+                self._keys.secure(self._socket)
             self.endpoint = bind(self._socket, self._settings.publish, "publish")
         except BaseException:
             self._socket.close(0)

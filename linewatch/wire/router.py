@@ -12,8 +12,9 @@ from pydantic import TypeAdapter, ValidationError
 
 from linewatch.contracts.access import Caller, Role
 from linewatch.contracts.record import Record
+from linewatch.wire.access.server_keys import ServerKeys
 from linewatch.wire.access.zap import ZapAuthenticator
-from linewatch.wire.endpoints import ServerKeys, bind, keep_alive
+from linewatch.wire.endpoints import bind, keep_alive
 from linewatch.wire.schema import (
     SCHEMA_VERSION,
     Command,
@@ -30,11 +31,11 @@ _MAX_FRAME_BYTES = 64 << 10  # libzmq closes the connection of a longer request
 _REPLIES_WAITING = 16  # for a consumer that asks and does not read; further replies are dropped
 _BURST = 64  # requests answered in one call of `poll`
 _RESPITE_MS = 10  # after a burst of errors: a flood of bad requests leaves the interpreter to the inspection
-_MAX_PENDING = 256  # requests that are answered later; more are refused
+_MAX_PENDING = 256  # requests without an answer yet; more are refused
 _PENDING_POLL_MS = 5
 
 Answer = tuple[Message, Sequence[Record]]
-Later = Callable[[], Answer | None]
+PendingAnswer = Callable[[], Answer | None]
 """Called in each poll until it returns the answer."""
 R = TypeVar("R", bound=Request | Command)
 
@@ -70,13 +71,13 @@ class Router(Generic[R]):
         self._context, self._keys, self._authenticator = context, keys, authenticator
         self._setting, self._requests = setting, requests
         self._anybody = Caller(None, role_without_keys)
-        self._pending: list[tuple[_Asked[R], Later]] = []
+        self._pending: list[tuple[_Asked[R], PendingAnswer]] = []
         self._flooded = False  # the last burst was mostly errors: the next poll leaves requests waiting
         self.endpoint = endpoint
 
     @abstractmethod
-    def answer(self, request: R, caller: Caller) -> Answer | Later:
-        """Return the reply to a valid and allowed request with the records that follow it, or a function for later."""
+    def answer(self, request: R, caller: Caller) -> Answer | PendingAnswer:
+        """Return the reply to a valid and allowed request with the records that follow it, or a pending answer."""
 
     def least_role(self, request: R) -> Role:
         """Return the role that the request needs at least."""
@@ -96,7 +97,7 @@ class Router(Generic[R]):
             self._socket.setsockopt(zmq.MAXMSGSIZE, _MAX_FRAME_BYTES)
             keep_alive(self._socket)
             if self._keys:
-                self._keys.arm(self._socket)
+                self._keys.secure(self._socket)
             self.endpoint = bind(self._socket, self.endpoint, self._setting)
             self._poller = zmq.Poller()
             self._poller.register(self._socket, zmq.POLLIN)
@@ -145,10 +146,10 @@ class Router(Generic[R]):
     def _answer_pending(self) -> int:
         """Send the answers that are ready by now."""
         pending, self._pending = self._pending, []
-        for asked, later in pending:
-            answer = later()
+        for asked, ask_again in pending:
+            answer = ask_again()
             if answer is None:
-                self._pending.append((asked, later))
+                self._pending.append((asked, ask_again))
             else:
                 self._reply(asked, answer)
         return len(pending) - len(self._pending)
@@ -168,7 +169,7 @@ class Router(Generic[R]):
         with suppress(zmq.Again):  # the client does not read its replies
             self._socket.send_multipart(parts, zmq.DONTWAIT)
 
-    def _answer(self, parts: Sequence[bytes], caller: Caller) -> tuple[R | None, Answer | Later]:
+    def _answer(self, parts: Sequence[bytes], caller: Caller) -> tuple[R | None, Answer | PendingAnswer]:
         if caller.role is None:
             return None, refusal(0, ErrorCode.FORBIDDEN, "this key is no longer allowed")
         if malformed := _malformed(parts):

@@ -9,8 +9,8 @@ from linewatch.contracts.access import Caller
 from linewatch.contracts.errors import JournalError
 from linewatch.contracts.ports import RecordStore
 from linewatch.contracts.record import Record
+from linewatch.wire.access.server_keys import ServerKeys
 from linewatch.wire.access.zap import ZapAuthenticator
-from linewatch.wire.endpoints import ServerKeys
 from linewatch.wire.router import Answer, Router, refusal
 from linewatch.wire.schema import (
     KEPT_TOPICS,

@@ -17,7 +17,7 @@ from linewatch import cli
 from linewatch.capture.cameras.registry import open_camera
 from linewatch.capture.clock import MonotonicClock, PacedCamera
 from linewatch.client import Commander, Subscriber
-from linewatch.client.questions import RefusedError
+from linewatch.client.requests import RefusedError
 from linewatch.config.taxonomy import Taxonomy
 from linewatch.contracts.verdict import CoilState, DefectState
 from linewatch.daemon.recipes import RuleFiles

@@ -16,7 +16,7 @@ from linewatch import cli
 from linewatch.capture.cameras.registry import open_camera
 from linewatch.capture.clock import MonotonicClock
 from linewatch.client import Commander, Subscriber
-from linewatch.client.questions import NoAnswerError
+from linewatch.client.requests import NoAnswerError
 from linewatch.contracts.errors import WireError
 from linewatch.contracts.manifest import Task
 from linewatch.contracts.tile import Batch

@@ -136,7 +136,7 @@ def test_a_second_process_is_refused_and_told_who_holds_the_journal(tmp_path):
             check=False,
         )
         assert second.returncode == 1
-        assert f"is in use by process {os.getpid()}; one journal belongs to one service" in second.stderr
+        assert f"is in use by process {os.getpid()}; each service needs its own journal" in second.stderr
         assert second.stderr.strip().endswith("stop that process, or set another [journal] dir")
         it.append([frame(1, 0)], sync=True)
     with journal(tmp_path) as it:
@@ -145,7 +145,7 @@ def test_a_second_process_is_refused_and_told_who_holds_the_journal(tmp_path):
 
 def test_a_folder_that_cannot_be_made_is_an_error_with_a_remedy(tmp_path):
     (tmp_path / "journal").write_text("a file")
-    with pytest.raises(JournalError, match="must exist on a sound disk and be writable"):
+    with pytest.raises(JournalError, match="must exist, be writable by the service"):
         journal(tmp_path).__enter__()
 
 

@@ -182,7 +182,7 @@ def test_a_full_disk_is_an_error_that_keeps_what_was_written_and_the_service_can
                 it.append([frame(1, n, 50_000)], sync=False)
                 written.append(frame(1, n, 50_000))
 
-        with pytest.raises(JournalError, match=r"the disk is full.*what was written before stays readable"):
+        with pytest.raises(JournalError, match=r"the disk is full.*earlier records stay readable"):
             fill()
         assert len(written) > 5
         assert it.read(1, "frame", 0, ALL_BYTES) == written

@@ -33,7 +33,7 @@ def folder(tmp_path):
 
 @pytest.fixture
 def endpoints(folder):
-    """An armed publisher and server; publishes until the test ends."""
+    """A secured publisher and server; publishes until the test ends."""
     settings = WireSettings(
         publish="tcp://127.0.0.1:*",
         serve="tcp://127.0.0.1:*",
@@ -68,7 +68,7 @@ def connect(context, kind, endpoint, folder, name=None):
     socket = context.socket(kind)
     socket.linger = 0
     if name is not None:
-        Credentials(ClientKeys(folder / f"{name}.key_secret", folder / "server.key")).arm(socket)
+        Credentials(ClientKeys(folder / f"{name}.key_secret", folder / "server.key")).secure(socket)
     events = socket.get_monitor_socket(zmq.EVENT_HANDSHAKE_SUCCEEDED | REFUSED)
     if kind == zmq.SUB:
         socket.subscribe(b"")

@@ -17,7 +17,7 @@ from structlog.testing import capture_logs
 
 import linewatch
 from linewatch.client.keys import ClientKeys, Credentials
-from linewatch.client.questions import connected_dealer
+from linewatch.client.requests import connected_dealer
 from linewatch.config.wire import KeySettings, WireSettings
 from linewatch.contracts.access import Caller, Role
 from linewatch.daemon.alarm_orders import AlarmOrders
@@ -367,7 +367,7 @@ from itertools import count
 from pathlib import Path
 import zmq
 from linewatch.client.keys import ClientKeys, Credentials
-from linewatch.client.questions import connected_dealer
+from linewatch.client.requests import connected_dealer
 folder, endpoint = Path(sys.argv[1]), sys.argv[2]
 observer, stranger = (
     Credentials(ClientKeys(folder / f"{name}.key_secret", folder / "server.key")) for name in ("observer", "stranger")

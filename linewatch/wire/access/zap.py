@@ -7,7 +7,7 @@ import zmq
 from zmq.utils import z85
 
 from linewatch.wire.access.allow_list import AllowList
-from linewatch.wire.endpoints import ZAP_DOMAIN
+from linewatch.wire.access.server_keys import ZAP_DOMAIN
 
 _ADDRESS = "inproc://zeromq.zap.01"
 

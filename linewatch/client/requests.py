@@ -59,11 +59,11 @@ def ask_snapshot(endpoint: str, timeout_s: float = 5.0, *, keys: ClientKeys | No
         def dealer() -> zmq.Socket[bytes]:
             return connected_dealer(context, endpoint, "serve", credentials)
 
-        questions = Questions(dealer, timeout_s, credentials.hint)
+        requester = Requester(dealer, timeout_s, credentials.hint)
         try:
-            return questions.snapshot()
+            return requester.snapshot()
         finally:
-            questions.close()
+            requester.close()
 
 
 def connected_dealer(
@@ -72,7 +72,7 @@ def connected_dealer(
     """Return a connected DEALER socket. Raises WireError for an invalid endpoint; it names the service's `setting`."""
     dealer = context.socket(zmq.DEALER)
     dealer.linger = 0
-    credentials.arm(dealer)
+    credentials.secure(dealer)
     try:
         dealer.connect(endpoint)
     except zmq.ZMQError as error:
@@ -84,7 +84,7 @@ def connected_dealer(
     return dealer
 
 
-class Questions:
+class Requester:
     """Opened, used and closed by one thread."""
 
     def __init__(self, connect: Callable[[], zmq.Socket[bytes]], timeout_s: float, hint: str) -> None:
