@@ -51,7 +51,7 @@ class CoilRow:
 
 @dataclass(frozen=True, slots=True)
 class DefectRow:
-    """A defect as the last message about it said. `number` is its number here, which `linewatch label` takes."""
+    """A defect as last reported. `number` is its number in the history, by which `linewatch label` names it."""
 
     number: int
     passage: int

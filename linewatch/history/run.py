@@ -118,8 +118,8 @@ class _Listener:
     def state(self) -> str:
         """Return a text for `systemctl status`."""
         age_s = self._wire.heartbeat_age_s if self._wire else float("inf")
-        heard = f"heartbeat {age_s:.1f} s old" if age_s < float("inf") else "no heartbeat yet"
-        return f"{self.name}: {self.stored} messages stored, {heard}"
+        heartbeat = f"heartbeat {age_s:.1f} s old" if age_s < float("inf") else "no heartbeat yet"
+        return f"{self.name}: {self.stored} messages stored, {heartbeat}"
 
     def listen(self, wait_s: float, commit_s: float, *, at_once: bool) -> None:
         """Receive for `wait_s`, then write what is due, or everything if `at_once`. Raises DBAPIError."""
@@ -159,7 +159,7 @@ class _Listener:
 
     def _take(self, message: AnyMessage | Lost) -> None:
         if isinstance(message, StatusMessage):
-            self._writer.hear(message)
+            self._writer.set_clock(message)
             return
         if isinstance(message, CropMessage):
             self._crops.append(message)
@@ -185,12 +185,7 @@ class _Listener:
             self._runs += len(message.runs)
 
     def _is_full(self) -> bool:
-        new_journal = (
-            bool(self._received)
-            and isinstance(self._received[-1], Lost)
-            and self._received[-1].loss is Loss.NEW_JOURNAL
-        )
-        return new_journal or len(self._received) >= BATCH_MESSAGES or self._runs >= BATCH_MASK_RUNS
+        return self._ends_journal() or len(self._received) >= BATCH_MESSAGES or self._runs >= BATCH_MASK_RUNS
 
     def _ends_journal(self) -> bool:
         last = self._received[-1] if self._received else None

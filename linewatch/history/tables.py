@@ -170,9 +170,7 @@ IMAGE: Final = sa.Table(
     "image",  # an image of a defect in a file of the archive, with its window in lines and columns, as of masks
     METADATA,
     sa.Column("id", _Key, primary_key=True),
-    sa.Column(
-        "coil_id", _Key, sa.ForeignKey("coil.id", ondelete="SET NULL")
-    ),  # NULL: expired; the file is removed next
+    sa.Column("coil_id", _Key, sa.ForeignKey("coil.id", ondelete="SET NULL")),  # NULL: expired, the file goes next
     sa.Column("name", sa.String, nullable=False),  # of the defect, whose row may come later
     sa.Column("severity", sa.Integer, nullable=False),  # 0: not graded
     sa.Column("area_mm2", sa.Double, nullable=False),

@@ -82,7 +82,7 @@ class HistoryWriter:
         self._coils: dict[tuple[int, int], int] = {}  # (epoch, ordinal) -> row
         self._engines: dict[tuple[str, ...], int] = {}
 
-    def hear(self, status: StatusMessage) -> None:
+    def set_clock(self, status: StatusMessage) -> None:
         """Learn the service's Unix time from a heartbeat."""
         self._wall_ns = status.now_unix_ns - status.now_ns
 

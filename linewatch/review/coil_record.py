@@ -58,7 +58,7 @@ class CoilRecord:
     complete: bool = True  # the end of the coil was seen
     encoded: bool = True  # positions come from an encoder, not from line rate and pitch
     inspected_at: datetime | None = None
-    strip_mm: IntervalMm | None = None  # its outermost edges; None when no strip was looked at
+    strip_mm: IntervalMm | None = None  # its outermost edges; None when no strip was seen
     width_mm: float | None = None  # the median of the frames' widths, each in whole millimetres
     spans: tuple[CoverageSpan, ...] = ()  # in order, without overlap; neighbours differ
     still_open: frozenset[str] = frozenset()
