@@ -31,8 +31,8 @@ from linewatch.contracts.verdict import Decided, Quality, StripBox, Verdict
 from linewatch.history.database import reading, writing
 from linewatch.history.labels import newest_labels
 from linewatch.history.queries import coils, defects, gaps, masks, passages_of, spans
-from linewatch.history.recorder import Recorder, standing_of
 from linewatch.history.tables import COIL, DEFECT
+from linewatch.history.writer import HistoryWriter, stored_service
 from linewatch.wire.encode import Sequencer, drafts
 from linewatch.wire.schema import AnyMessage, decode
 
@@ -46,7 +46,7 @@ CHUNK = 50_000
 def fill(url: str, instances: int, per_coil: int, masked: float) -> None:
     """`instances` of which `per_coil` lie on each coil of 2 km."""
     with writing(url) as engine, engine.begin() as connection:
-        standing_of(connection, "top-cam1")
+        stored_service(connection, "top-cam1")
         connection.exec_driver_sql("INSERT INTO engines (identities) VALUES ('screen@0'), ('screen@1')")
     dice = np.random.default_rng(7)
     database = sqlite3.connect(sa.make_url(url).database or "", isolation_level=None)
@@ -161,7 +161,7 @@ def store(url: str, batch_of: Iterable[AnyMessage], service: str) -> float:
     taken_s, behind, waiting = 0.0, dict[str, Position](), iter(batch_of)
     with writing(url) as engine:
         with engine.begin() as connection:
-            recorder = Recorder(standing_of(connection, service))
+            recorder = HistoryWriter(stored_service(connection, service))
         while batch := list(islice(waiting, 2000)):
             begin = time.perf_counter()
             behind |= {m.topic.value: Position(m.epoch, m.sequence + 1) for m in batch}

@@ -14,8 +14,8 @@ from linewatch.contracts.verdict import CoilGrade, GradeReason
 from linewatch.daemon.replay import ReplaySummary
 from linewatch.inference.backends.tensorrt.plans import Plan
 from linewatch.inference.engines import EngineReport
-from linewatch.review.against_truth import Judgement
-from linewatch.review.comparison import Comparison, Side
+from linewatch.review.against_truth import TruthScores
+from linewatch.review.comparison import ComparedSide, Comparison
 from linewatch.review.regrade import Regraded
 from linewatch.wire.access.allow_list import AllowedKey
 from linewatch.wire.schema import AlarmBody, CoilReply, EngineBeside, EngineStatus
@@ -85,7 +85,7 @@ def summary_table(summary: ReplaySummary) -> None:
     _pairs("replay", _summary_rows(summary))
 
 
-def demo_table(summary: ReplaySummary, judgement: Judgement, out: Path) -> None:
+def demo_table(summary: ReplaySummary, judgement: TruthScores, out: Path) -> None:
     """What came of the demo, against the rendered truth, and where everything lies."""
     by_class = ", ".join(f"{name} {hit}/{true}" for name, (hit, true) in judgement.hit_by_class.items())
     _pairs(
@@ -228,7 +228,7 @@ def plan_table(plan: Plan) -> None:
 
 
 def comparison_table(
-    comparison: Comparison, judgements: tuple[Judgement, Judgement] | None, sources: tuple[str, str]
+    comparison: Comparison, judgements: tuple[TruthScores, TruthScores] | None, sources: tuple[str, str]
 ) -> None:
     """What both looked at and by what, what was compared, the account by class, and the truth where it is known."""
     rows = [
@@ -284,7 +284,7 @@ def comparison_table(
         )
 
 
-def _side_rows(name: str, side: Side, source: str) -> list[tuple[str, str]]:
+def _side_rows(name: str, side: ComparedSide, source: str) -> list[tuple[str, str]]:
     strips = side.strips[0] if len(side.strips) == 1 else f"{len(side.strips)} strips"
     passed_mm = side.inspected_mm + side.degraded_mm + side.missed_mm
     looked = f"{side.inspected_mm / max(passed_mm, 1e-9):.2%} of {passed_mm / 1000:.1f} m inspected"

@@ -139,7 +139,7 @@ def _coils(options: argparse.Namespace) -> None:
 
 def _defects(options: argparse.Namespace) -> None:
     with extra("history"):
-        from linewatch.history.archived_pictures import pictures
+        from linewatch.history.archived_images import archived_images
         from linewatch.history.database import reading
         from linewatch.history.listing import defects_json, defects_table
         from linewatch.history.queries import defects, passage, passages_of
@@ -159,7 +159,7 @@ def _defects(options: argparse.Namespace) -> None:
             shown = dict[int, Path]()
             for number in numbers:
                 named = {row.defect.id: row.number for row in rows if row.passage == number}
-                found = pictures(connection, settings.images.dir, number, named)
+                found = archived_images(connection, settings.images.dir, number, named)
                 shown |= {named[name]: picture.path for name, picture in found.items()}
     if options.json:
         print(defects_json(passages, older, rows, limit, shown))
@@ -202,8 +202,8 @@ def _page(limit: int) -> int:
 
 def _report(options: argparse.Namespace) -> None:
     with extra("history"):
-        from linewatch.review.report.archive_pictures import InArchive
-        from linewatch.review.report.write import Pictures, Recording, ReportFiles, listed_masks, write_report
+        from linewatch.review.report.steel import SteelFromArchive, SteelFromRecording, SteelImages
+        from linewatch.review.report.write import ReportFiles, listed_masks, write_report
     from linewatch.capture.cameras.registry import open_camera
     from linewatch.capture.clock import MonotonicClock
     from linewatch.daemon.sources import with_source
@@ -218,15 +218,15 @@ def _report(options: argparse.Namespace) -> None:
     severities = ClassSeverities() if taxonomy is None else ClassSeverities.read(taxonomy)
     verdicts = None if options.verdicts is None else str(options.verdicts)
     record = _source(options, verdicts, options.coil, options.passage).record(listed_masks(severities))
-    pictures: Pictures | None = None
+    steel: SteelImages | None = None
     if options.source is not None:
         settings = with_source(settings, options.source, own_line=options.config is None)
         assert settings.source is not None
         camera = open_camera(settings.source, settings.line, MonotonicClock(), live=False)
-        pictures = Recording(camera, settings.line)
+        steel = SteelFromRecording(camera, settings.line)
     elif record.passage is not None and (kept := _kept_pictures(options)) is not None:
-        pictures = InArchive(_database(options), kept)
-    write_report(record, severities, files, pictures)
+        steel = SteelFromArchive(_database(options), kept)
+    write_report(record, severities, files, steel)
     for path in wanted:
         print(path)
 
@@ -312,7 +312,7 @@ def _compare_verdicts(options: argparse.Namespace) -> int:
     from linewatch.review.against_truth import TOLERANCE_MM
     from linewatch.review.coil_record import all_masks
     from linewatch.review.coil_sources import CoilInFile
-    from linewatch.review.comparison import SIZE_TOLERANCE, Limits, as_json, compare, judge_both
+    from linewatch.review.comparison import SIZE_TOLERANCE, Limits, as_json, compare, score_both
     from linewatch.review.strips import same_verdicts, strips_of
     from linewatch.simulation.truth import CoilTruth
     from linewatch.tables import comparison_table
@@ -331,7 +331,7 @@ def _compare_verdicts(options: argparse.Namespace) -> int:
     a = strips_of(one.records(all_masks))
     b = a if identical else strips_of(other.records(all_masks))
     comparison = compare(a, b, tolerance_mm=tolerance_mm, size_tolerance=size_tolerance)
-    judgements = judge_both(comparison, CoilTruth.read(options.truth)) if options.truth else None
+    judgements = score_both(comparison, CoilTruth.read(options.truth)) if options.truth else None
     broken = limits.broken(comparison)
     pictures = _differences(options, comparison, a, b) if options.out else ()
     if options.json:
@@ -361,13 +361,13 @@ def _differences(options: argparse.Namespace, comparison: Any, a: Any, b: Any) -
     from linewatch.capture.cameras.registry import open_camera
     from linewatch.capture.clock import MonotonicClock
     from linewatch.daemon.sources import with_source
-    from linewatch.review.differences import Verdicts, draw_differences
+    from linewatch.review.differences import SideStrips, draw_differences
 
     settings = with_source(settings_of(options.config), options.source, own_line=options.config is None)
     assert settings.source is not None
     camera = open_camera(settings.source, settings.line, MonotonicClock(), live=False)
     one, other = options.paths
-    return draw_differences(comparison, Verdicts(one, a), Verdicts(other, b), camera, settings.line, options.out)
+    return draw_differences(comparison, SideStrips(one, a), SideStrips(other, b), camera, settings.line, options.out)
 
 
 def _database(options: argparse.Namespace) -> str:

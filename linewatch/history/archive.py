@@ -1,7 +1,7 @@
-"""The image archive: a PNG per defect in one folder, a row for each; the least worth goes first, before any decision.
+"""The image archive: a PNG file and a row per defect. Under pressure the least valuable images are removed first.
 
-A file is written before its row and removed before its row, so what a kill leaves behind is a file that no row names,
-which the sweep after the next start removes, or a row whose file is gone, which is the next to be removed itself.
+A file is written before its row and removed before its row. A kill therefore leaves either a file without a row, which
+the sweep after the next start removes, or a row without a file, which is the next to be removed.
 """
 
 import os
@@ -19,31 +19,31 @@ import structlog
 
 from linewatch.config.history import ImageSettings
 from linewatch.contracts.errors import HistoryError
-from linewatch.history.recorder import Stored
 from linewatch.history.tables import COIL, IMAGE
+from linewatch.history.writer import StoredService
 from linewatch.wire.schema import CropMessage
 
 log = structlog.get_logger()
 
 MARK: Final = "linewatch-images"
-"""The file that makes a folder an archive: it says of which database."""
+"""The file that marks a folder as an archive and names the database that it belongs to."""
 STEP_FILES: Final = 64
-"""Removed in one step: some milliseconds, in which nothing is recorded."""
+"""How many files one step removes; the history stores nothing for these few milliseconds."""
 RETRY_S: Final = 10.0
-"""How long after a failure to write no picture is tried."""
-ROOM: Final = 1.1
-"""Once the disk is low, so much more than `min_free_mb` is made free."""
+"""How long the archive waits after a failure to write."""
+FREE_MARGIN: Final = 1.1
+"""Once free space falls below `min_free_mb`, images are removed until this multiple of it is free."""
 
 _DAY_NS: Final = 86_400 * 1_000_000_000
 _SEVERITIES: Final = range(6)  # 0: not graded
 _UNSAFE: Final = re.compile(r"[^A-Za-z0-9_.-]")
 
 
-class Archive:
-    """Used by one thread. What is wrong with the folder's disk stops pictures, and nothing else.
+class ImageArchive:
+    """Stores images and keeps them within their bounds; used by one thread. A disk failure stops nothing but images.
 
-    stored, removed: pictures so far. not_stored: that came while pictures were stopped. passed_over: less severe than
-    all that their coil has.
+    stored, removed: counts so far. not_stored: images that came while storing was stopped. passed_over: images less
+    severe than all that their full coil has.
     """
 
     def __init__(self, settings: ImageSettings, engine: sa.Engine) -> None:
@@ -51,14 +51,14 @@ class Archive:
         self._engine = engine
         self._bytes = 0
         self._unswept: Iterator[Path] = iter(())
-        self._going: Sequence[Any] = ()  # files that are removed, and whose rows may still be there
-        self._in_doubt = False
+        self._going: Sequence[Any] = ()  # rows to delete, whose files may be removed already
+        self._in_doubt = False  # files may have been written whose rows were not
         self._again_s = 0.0
         self.stopped: str | None = None
         self.stored = self.removed = self.not_stored = self.passed_over = 0
 
     def __enter__(self) -> Self:
-        """Open the folder, or make it. Raises HistoryError when it cannot be used or is not this database's."""
+        """Open the folder, or make it. Raises HistoryError when it is unusable or belongs to another database."""
         folder, mark = self._settings.dir, self._settings.dir / MARK
         ours = _database_name(self._engine)
         try:
@@ -67,7 +67,7 @@ class Archive:
                 theirs = mark.read_text().strip()
                 if theirs != ours:
                     raise HistoryError(
-                        f"[images] dir {folder} holds the pictures of {theirs}, not of {ours}; name another folder, or "
+                        f"[images] dir {folder} holds the images of {theirs}, not of {ours}; name another folder, or "
                         f"write the new name into {mark} if the database was moved"
                     )
             elif {path.name for path in folder.iterdir()} - {f"{MARK}.part"}:
@@ -80,19 +80,19 @@ class Archive:
         return self
 
     def __exit__(self, *_: object) -> None:
-        log.info("pictures closed", stored=self.stored, removed=self.removed, not_stored=self.not_stored)
+        log.info("image_archive_closed", stored=self.stored, removed=self.removed, not_stored=self.not_stored)
 
     @property
     def used_mb(self) -> float:
-        """By the archive's rows."""
+        """The size of all images, by their rows."""
         return self._bytes / 1e6
 
     def state(self) -> str:
-        """For `systemctl status`."""
-        return f"PICTURES STOPPED: {self.stopped}" if self.stopped else f"{self.used_mb:.0f} MB of pictures"
+        """Return a line for `systemctl status`."""
+        return f"IMAGES STOPPED: {self.stopped}" if self.stopped else f"{self.used_mb:.0f} MB of images"
 
-    def store(self, service: Stored, crops: Sequence[CropMessage]) -> list[CropMessage]:
-        """Keep what is worth it; the pictures whose coil is not stored yet come back. Raises DBAPIError."""
+    def store(self, service: StoredService, crops: Sequence[CropMessage]) -> list[CropMessage]:
+        """Store the crops that are worth it; return those whose coil is not stored yet. Raises DBAPIError."""
         unknown: list[CropMessage] = []
         self._in_doubt = True
         with self._engine.begin() as connection:
@@ -115,7 +115,7 @@ class Archive:
         return unknown
 
     def tidy(self) -> bool:
-        """Remove a part of what must go; whether there is more. Raises DBAPIError, when the files are gone already."""
+        """Remove a part of what must go; return whether there is more. On DBAPIError the files may be gone already."""
         try:
             if self._in_doubt:
                 self._take_stock()
@@ -143,7 +143,7 @@ class Archive:
         return True
 
     def _take_stock(self) -> None:
-        """At the start, and when files were written whose rows were not: what there is, and what has to be swept."""
+        """Sum the sizes and list the folders to sweep: at the start, and after a commit that failed."""
         with self._engine.begin() as connection:
             self._bytes = int(connection.execute(sa.select(sa.func.sum(IMAGE.c.bytes))).scalar() or 0)
         self._unswept = iter(sorted(path for day in _folders(self._settings.dir) for path in _folders(day)))
@@ -167,7 +167,7 @@ class Archive:
     def _stop(self, why: str) -> None:
         self._again_s = time.monotonic() + RETRY_S
         if self.stopped is None:
-            log.error("pictures stopped", why=why, decisions="are stored as before")
+            log.error("image_storing_stopped", why=why, decisions="are stored as before")
         self.stopped = why
 
     def _keep(self, connection: sa.Connection, coil: Any, crop: CropMessage) -> None:
@@ -218,11 +218,11 @@ class Archive:
         self._bytes += len(crop.png)
         self.stored += 1
         if self.stopped is not None:
-            log.info("pictures stored again", not_stored=self.not_stored)
+            log.info("image_storing_resumed", not_stored=self.not_stored)
             self.stopped = None
 
     def _must_go(self) -> Sequence[Any]:
-        """The next pictures to remove: of expired coils, too old, or too many for the disk."""
+        """Return the next images to remove: of expired coils, too old, or too many for the disk."""
         columns = IMAGE.c.id, IMAGE.c.path, IMAGE.c.bytes, IMAGE.c.severity, IMAGE.c.stored_unix_ns
         some, now_ns = sa.select(*columns).limit(STEP_FILES), time.time_ns()
         by_age = some.order_by(IMAGE.c.stored_unix_ns)
@@ -237,9 +237,9 @@ class Archive:
         excess = self._bytes - self._settings.max_mb * 1e6
         free_mb, least_mb = self._free_mb(), self._settings.min_free_mb
         if free_mb < least_mb:
-            excess = max(excess, (ROOM * least_mb - free_mb) * 1e6)
+            excess = max(excess, (FREE_MARGIN * least_mb - free_mb) * 1e6)
         going: list[Any] = []
-        for row in sorted(oldest, key=lambda row: _worn(row, now_ns), reverse=True)[:STEP_FILES]:
+        for row in sorted(oldest, key=lambda row: _weighted_age(row, now_ns), reverse=True)[:STEP_FILES]:
             if excess <= 0:
                 break
             going.append(row)
@@ -247,7 +247,7 @@ class Archive:
         return going
 
     def _sweep(self, folder: Path) -> None:
-        """Remove files without a row, and rows whose file is not as it was written."""
+        """Remove the folder's files without a row, and rows whose file is missing or has another size."""
         passage = folder.name.partition("-")[0]
         with self._engine.begin() as connection:
             rows = (
@@ -265,19 +265,19 @@ class Archive:
         for path in stray:
             path.unlink(missing_ok=True)
         if stray:
-            log.info("pictures swept", folder=str(folder), files=len(stray), rows=len(damaged))
+            log.info("image_folder_swept", folder=str(folder), files=len(stray), rows=len(damaged))
 
     def _free_mb(self) -> float:
         return shutil.disk_usage(self._settings.dir).free / 1e6
 
 
-def _worn(row: Any, now_ns: int) -> float:
-    """Its age, by what it is worth: one of severity s has 1 + s times the days of one that is not graded."""
+def _weighted_age(row: Any, now_ns: int) -> float:
+    """Return the age over 1 + severity: an image of severity s stays 1 + s times as long as one without a grade."""
     return (now_ns - row.stored_unix_ns) / (1 + row.severity)
 
 
 def _path(coil: Any, crop: CropMessage) -> str:
-    """Below the folder: day, passage, and where the defect was first seen; nothing in it can lead elsewhere."""
+    """Return the path below the folder: day, passage, place of the defect. Characters that could lead elsewhere go."""
     day = datetime.fromtimestamp(coil.begun_unix_ns / 1e9, UTC)
     passage = f"{coil.id}-{_UNSAFE.sub('_', coil.coil)[:80]}"
     return f"{day:%Y-%m-%d}/{passage}/{_UNSAFE.sub('_', crop.id.rpartition('/')[2])[:80]}.png"

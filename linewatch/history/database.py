@@ -1,4 +1,4 @@
-"""Opening the history's database: SQLite in WAL mode or PostgreSQL, brought to this program's revision or refused."""
+"""Opens the history's database, SQLite in WAL mode or PostgreSQL, after a check or an upgrade of its revision."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,30 +15,28 @@ from alembic.util import CommandError
 from linewatch.contracts.errors import HistoryError
 
 BUSY_S = 5.0
-"""How long one process waits for another that writes a SQLite file."""
+"""How long a process waits for another that is writing the SQLite file."""
 
 
 @contextmanager
 def writing(url: str) -> Iterator[sa.Engine]:
-    """The database, made or migrated if need be. Every transaction takes the write lock at its begin.
+    """Open the database for writing; create or migrate it if needed. Transactions take the write lock when they begin.
 
-    Raises HistoryError when it is locked, read-only, damaged, no database of ours, or of a newer linewatch.
+    Raises HistoryError when it is locked, read-only, damaged, not a linewatch history, or of a newer linewatch.
     """
     path = _file(url)
     if path is not None:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise HistoryError(
-                f"{path.parent}: cannot be made ({error.strerror}); the history is to lie there"
-            ) from error
+            raise HistoryError(f"{path.parent}: the folder of the history cannot be made ({error.strerror})") from error
     engine = _engine(url, begin="BEGIN IMMEDIATE")
     try:
         with explained(url):
             with engine.begin() as connection:
                 _migrate(connection, url)
                 if engine.dialect.name == "sqlite":
-                    connection.exec_driver_sql("PRAGMA user_version = 1")  # a write: a file that takes none says so now
+                    connection.exec_driver_sql("PRAGMA user_version = 1")  # a write, so that a read-only file fails now
             yield engine
     finally:
         engine.dispose()
@@ -46,10 +44,10 @@ def writing(url: str) -> Iterator[sa.Engine]:
 
 @contextmanager
 def reading(url: str) -> Iterator[sa.Connection]:
-    """One snapshot of the database for queries. Raises HistoryError as `writing` does, and when there is none yet."""
+    """Open one snapshot of the database for queries. Raises HistoryError as `writing` does, and if none exists yet."""
     path = _file(url)
     if path is not None and not path.exists():
-        raise HistoryError(f"{path}: there is no history yet; `linewatch history CONFIG` keeps one")
+        raise HistoryError(f"{path}: there is no history yet; `linewatch history CONFIG` makes one")
     engine = _engine(url, begin="BEGIN")
     try:
         with explained(url), engine.connect() as connection:
@@ -66,7 +64,7 @@ def reading(url: str) -> Iterator[sa.Connection]:
 
 @contextmanager
 def explained(url: str) -> Iterator[None]:
-    """Errors of the database in an operator's words."""
+    """Turn errors of the database into HistoryErrors with a remedy."""
     try:
         yield
     except sa.exc.DBAPIError as error:
@@ -74,7 +72,7 @@ def explained(url: str) -> Iterator[None]:
 
 
 def is_passing(error: BaseException) -> bool:
-    """Whether a failure to write may be over later: locked, disk full, server away. Damage and read-only are not."""
+    """Return whether a failure to write may pass: locked, disk full, server down; not damage, nor a read-only file."""
     if isinstance(error, HistoryError):
         return error.__cause__ is not None and is_passing(error.__cause__)
     if not isinstance(error, sa.exc.OperationalError | sa.exc.InterfaceError):
@@ -83,7 +81,7 @@ def is_passing(error: BaseException) -> bool:
 
 
 def used_mb(connection: sa.Connection) -> float:
-    """What the records of a SQLite file take; pages that were freed are not counted, they are filled again first."""
+    """Return the size of a SQLite file without its free pages, which are filled first."""
     pages, free, size = (
         connection.exec_driver_sql(f"PRAGMA {name}").scalar_one()
         for name in ("page_count", "freelist_count", "page_size")
@@ -100,11 +98,11 @@ def _engine(url: str, begin: str) -> sa.Engine:
 
         @sa.event.listens_for(engine, "connect")
         def _settings(connection: Any, _record: object) -> None:
-            connection.isolation_level = None  # the driver begins no transactions of its own
+            connection.isolation_level = None  # the driver must not begin transactions
             connection.execute("PRAGMA foreign_keys = ON")
             if begin == "BEGIN IMMEDIATE":
                 connection.execute("PRAGMA journal_mode = WAL")
-                # A commit may be lost with the power, but only whole: its positions go with it, it is fetched again.
+                # A power failure may lose whole commits, with their positions: they are fetched again.
                 connection.execute("PRAGMA synchronous = NORMAL")
 
         @sa.event.listens_for(engine, "begin")
@@ -126,7 +124,7 @@ def _head() -> str | None:
 
 
 def _revision(connection: sa.Connection, url: str) -> str | None:
-    """Of the database, None of an empty one. Raises HistoryError for one that is not ours or newer."""
+    """Return the revision; None for an empty database. Raises HistoryError for a foreign or newer one."""
     found = MigrationContext.configure(connection).get_current_revision()
     if found is None and (tables := sa.inspect(connection).get_table_names()):
         raise HistoryError(
@@ -157,25 +155,25 @@ def _file(url: str) -> Path | None:
 
 
 def shown(url: str) -> str:
-    """A database for people, without its password."""
+    """Return the database's name for people, without its password."""
     return str(_file(url) or sa.make_url(url).render_as_string(hide_password=True))
 
 
 def _remedy(error: sa.exc.DBAPIError) -> str:
-    said = str(error.orig).strip()
+    text = str(error.orig).strip()
     for sign, remedy in _REMEDIES.items():
-        if sign in said:
-            return f"{said}; {remedy}"
-    return said
+        if sign in text:
+            return f"{text}; {remedy}"
+    return text
 
 
 _REMEDIES = {
-    "database is locked": "another process has been writing to it for seconds; end it",
-    "readonly database": "the file, or its folder, may not be written by this user",
-    "unable to open": "the file, or its folder, is not there or may not be read by this user",
-    "not a database": "this is no history; move it away, what the services' journals still hold is then fetched again",
-    "malformed": "the file is damaged; move it away, what the services' journals still hold is then fetched again",
-    "disk is full": "nothing was lost of what is stored; make room on the disk",
-    "disk I/O error": "the disk fails or is full; see the host's log",
+    "database is locked": "another process has been writing for seconds; end it",
+    "readonly database": "this user may not write the file or its folder",
+    "unable to open": "the file or its folder does not exist, or this user may not read it",
+    "not a database": "this is not a history; move it away, and what the services' journals still hold is fetched anew",
+    "malformed": "the file is damaged; move it away, and what the services' journals still hold is fetched anew",
+    "disk is full": "nothing stored is lost; make room on the disk",
+    "disk I/O error": "the disk is failing or full; see the host's log",
     "refused": "is the server running there?",
 }

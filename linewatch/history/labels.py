@@ -1,4 +1,4 @@
-"""What people say of instances: kept for retraining, by whom and when. The newest word about an instance counts."""
+"""Labels that people give to defects, kept for retraining with their author and time. The newest per defect counts."""
 
 import csv
 import json
@@ -13,13 +13,13 @@ import cv2
 import sqlalchemy as sa
 
 from linewatch.contracts.errors import HistoryError
-from linewatch.history.archived_pictures import pictures
+from linewatch.history.archived_images import archived_images
 from linewatch.history.queries import masks
 from linewatch.history.tables import COIL, DEFECT, LABEL, SERVICE
 
 
 class LabelVerdict(StrEnum):
-    """What is wrong with an instance."""
+    """What is wrong with a defect that was found."""
 
     WRONG_CLASS = "wrong-class"
     NOT_A_DEFECT = "not-a-defect"
@@ -27,7 +27,7 @@ class LabelVerdict(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Label:
-    """One word about one instance, with what is needed to find it again in a recording."""
+    """One label of one defect, with what is needed to find the defect in a recording."""
 
     verdict: str
     found_class: str
@@ -36,8 +36,8 @@ class Label:
     coil: str
     side: str
     camera: str
-    begun_unix_ns: int  # of the coil: tells passages of one id apart
-    name: str  # the instance's id on the wire
+    begun_unix_ns: int  # of the coil: distinguishes passages of one id
+    name: str  # the defect's id on the wire
     across_begin_mm: float
     across_end_mm: float
     along_begin_mm: float
@@ -51,10 +51,10 @@ _FIELDS = [field.name for field in fields(Label)]
 
 
 def label(connection: sa.Connection, defect: str, verdict: LabelVerdict, right_class: str | None, who: str) -> Label:
-    """Keep what `who` says of the defect: its number, or its id on the wire.
+    """Store a label by `who`. defect: its number in the history, or its id on the wire.
 
-    Raises HistoryError for an unknown or ambiguous defect, and for a right class that is missing, out of place or no
-    other than the one that was found.
+    Raises HistoryError for an unknown or ambiguous defect, and for a right class that is missing, not allowed with the
+    verdict, or the class that was found.
     """
     row = _find(connection, defect)
     if (verdict is LabelVerdict.WRONG_CLASS) != (right_class is not None):
@@ -62,37 +62,37 @@ def label(connection: sa.Connection, defect: str, verdict: LabelVerdict, right_c
         raise HistoryError(f"{verdict} {need}")
     if right_class == row.defect_class:
         raise HistoryError(f"defect {defect} was found as {right_class}: that is not another class")
-    told = {name: row._mapping[name] for name in _FIELDS if name in row._mapping}
-    told |= {"verdict": verdict.value, "found_class": row.defect_class, "right_class": right_class}
-    told |= {"who": who, "said_unix_ns": time.time_ns()}
-    connection.execute(sa.insert(LABEL).values(defect_id=row.id, **told))
-    return Label(**told)
+    values = {name: row._mapping[name] for name in _FIELDS if name in row._mapping}
+    values |= {"verdict": verdict.value, "found_class": row.defect_class, "right_class": right_class}
+    values |= {"who": who, "said_unix_ns": time.time_ns()}
+    connection.execute(sa.insert(LABEL).values(defect_id=row.id, **values))
+    return Label(**values)
 
 
 def newest_labels(connection: sa.Connection) -> Iterator[Label]:
-    """The newest word about each instance, in the order in which they were said."""
-    return (said for said, _ in _newest(connection))
+    """Return the newest label of each defect, in the order in which they were given."""
+    return (newest for newest, _ in _newest(connection))
 
 
 def _newest(connection: sa.Connection) -> Iterator[tuple[Label, int | None]]:
-    """With the number of the instance; None when its coil has expired."""
+    """Yield them with the number of the defect; None when its coil has expired."""
     newest = sa.select(sa.func.max(LABEL.c.id)).group_by(LABEL.c.service, LABEL.c.begun_unix_ns, LABEL.c.name)
     columns = (LABEL.c[name] for name in _FIELDS)
     for row in connection.execute(
         sa.select(*columns, LABEL.c.defect_id).where(LABEL.c.id.in_(newest)).order_by(LABEL.c.id)
     ):
-        told = dict(row._mapping)
-        number = told.pop("defect_id")
-        yield Label(**told), number
+        values = dict(row._mapping)
+        number = values.pop("defect_id")
+        yield Label(**values), number
 
 
 def export_labels(connection: sa.Connection, out: Path, images: Path | None = None) -> int:
-    """Write the newest labels, as CSV for a name that ends in .csv and JSON lines for .jsonl; how many they are.
+    """Write the newest labels and return their number: as CSV if the name ends in .csv, as JSON lines if in .jsonl.
 
-    images: the archive's folder. Then a labelled instance's picture, and its mask on it, are written to the folder
-    `out` + "-images", and `image` and `mask` of a label name the files there.
+    images: the archive's folder. With it, the image of each labelled defect and its mask are written to the folder
+    `out` + "-images", and the label's `image` and `mask` name the files there.
 
-    Raises HistoryError for another name, or a file that cannot be written.
+    Raises HistoryError for a name with another ending, or a file that cannot be written.
     """
     if out.suffix not in (".csv", ".jsonl"):
         raise HistoryError(f"--out {out}: expected a name that ends in .csv or .jsonl")
@@ -102,10 +102,10 @@ def export_labels(connection: sa.Connection, out: Path, images: Path | None = No
             table = csv.DictWriter(file, [*_FIELDS, "image", "mask"])
             if out.suffix == ".csv":
                 table.writeheader()
-            for count, (said, number) in enumerate(_newest(connection), start=1):
-                row = asdict(said) | {"image": None, "mask": None}
+            for count, (newest, number) in enumerate(_newest(connection), start=1):
+                row = asdict(newest) | {"image": None, "mask": None}
                 if images is not None and number is not None:
-                    row |= _export_picture(connection, images, number, out.with_name(f"{out.stem}-images"), count)
+                    row |= _export_image(connection, images, number, out.with_name(f"{out.stem}-images"), count)
                 if out.suffix == ".csv":
                     table.writerow(row)
                 else:
@@ -115,16 +115,17 @@ def export_labels(connection: sa.Connection, out: Path, images: Path | None = No
     return count
 
 
-def _export_picture(connection: sa.Connection, images: Path, defect: int, folder: Path, count: int) -> dict[str, str]:
-    """The names of the files that were written; none when there is no picture."""
+def _export_image(connection: sa.Connection, images: Path, defect: int, folder: Path, count: int) -> dict[str, str]:
+    """Return the names of the files that were written; none when there is no image."""
     row = connection.execute(sa.select(DEFECT.c.coil_id, DEFECT.c.name).filter_by(id=defect)).one()
-    picture = pictures(connection, images, row.coil_id, [row.name]).get(row.name)
-    if picture is None or (shown := picture.read()) is None:
+    image = archived_images(connection, images, row.coil_id, [row.name]).get(row.name)
+    if image is None or (pixels := image.read()) is None:
         return {}
     folder.mkdir(parents=True, exist_ok=True)
     written = {"image": folder / f"{count:06}.png", "mask": folder / f"{count:06}-mask.png"}
-    for name, pixels in (("image", shown), ("mask", picture.mask(part for _, part in masks(connection, [defect])))):
-        _, packed = cv2.imencode(".png", pixels)
+    mask = image.mask(part for _, part in masks(connection, [defect]))
+    for name, written_pixels in (("image", pixels), ("mask", mask)):
+        _, packed = cv2.imencode(".png", written_pixels)
         written[name].write_bytes(packed.tobytes())
     return {name: f"{folder.name}/{path.name}" for name, path in written.items()}
 
@@ -139,12 +140,12 @@ def _find(connection: sa.Connection, defect: str) -> Any:
         .select_from(DEFECT.join(COIL).join(SERVICE))
         .where(DEFECT.c.id == int(defect) if defect.isdecimal() else DEFECT.c.name == defect)
     )
-    if not defect.isdecimal():  # by its coil: names alone have no index
+    if not defect.isdecimal():  # narrowed by its coil: ids alone have no index
         wanted = wanted.where(COIL.c.coil == defect.rsplit("/", maxsplit=3)[0])
     rows = connection.execute(wanted.limit(10)).all()
     if not rows:
         raise HistoryError(f"no defect {defect!r} in this history; `linewatch defects --coil ID` lists a coil's")
     if len(rows) > 1:
         numbers = ", ".join(str(row.id) for row in rows)
-        raise HistoryError(f"{defect!r} came more than once, as defects {numbers}: name one by its number")
+        raise HistoryError(f"{defect!r} is the id of several defects, {numbers}: name one by its number")
     return rows[0]

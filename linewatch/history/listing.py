@@ -1,4 +1,4 @@
-"""The history's lists, for people and for programs."""
+"""Prints the history's lists as tables for people and as JSON for programs."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -16,13 +16,13 @@ from linewatch.history.queries import CoilRow, DefectRow, GapRow
 
 
 def coils_json(rows: Sequence[CoilRow], gaps: Sequence[GapRow]) -> str:
-    """One object: `coils`, and the `gaps` of the whole history."""
+    """Return one object: `coils`, and the `gaps` of the whole history."""
     coils = [asdict(row) | {"inspected_share": round(row.inspected_share, 6)} for row in rows]
     return json.dumps({"coils": coils, "gaps": [asdict(gap) for gap in gaps]}, indent=1)
 
 
 def coils_table(rows: Sequence[CoilRow], gaps: Sequence[GapRow]) -> Group:
-    """A line per passage; under it what could not be had."""
+    """Return a table with a line per passage, followed by the gaps."""
     table = Table()
     for column in (
         "passage",
@@ -71,9 +71,9 @@ def defects_json(
     limit: int,
     images: Mapping[int, Path] | None = None,
 ) -> str:
-    """One object: `passages`, how many `older_passages` there are, `defects`, and `after` for the next page or null.
+    """Return one object: `passages`, the number of `older_passages`, `defects`, and `after` for the next page or null.
 
-    images: by defect; then each defect has an `image`, a path or null.
+    images: paths by the defect's number; with it each defect has an `image`, a path or null.
     """
     defects = [_defect_json(row) for row in rows]
     for defect in defects if images is not None else ():
@@ -101,7 +101,7 @@ def defects_table(
     limit: int,
     images: Mapping[int, Path] | None = None,
 ) -> Group:
-    """A line per instance, and how to get what is not shown. images: by defect; then there is a column for them."""
+    """Return a table with a line per defect, and how to list the rest. images: as for JSON; adds a column."""
     named = {row.passage: row for row in passages}
     table = Table()
     for column in ("defect", "side", "camera", "class", "confidence", "along", "across", "area", "from edge", "state"):
@@ -126,7 +126,7 @@ def defects_table(
     notes = []
     if older:
         notes.append(
-            f"the coil came before, {older} more: `linewatch coils --coil`, then `linewatch defects --passage`"
+            f"{older} older passages of this coil: `linewatch coils --coil`, then `linewatch defects --passage`"
         )
     for folder in sorted({path.parents[2] for path in (images or {}).values()}):
         notes.append(f"images are in {folder}")
@@ -136,7 +136,7 @@ def defects_table(
 
 
 def _below(image: Path | None) -> str:
-    """In the archive's folder: day, passage, file."""
+    """Return the path below the archive's folder: day, passage, file."""
     return "/".join(image.parts[-3:]) if image is not None else ""
 
 

@@ -1,4 +1,4 @@
-"""What the history is asked. Lists come in pages by key: a page costs the same wherever it lies in the list."""
+"""Queries of the history. Lists come in pages by key: a page costs the same wherever it lies in the list."""
 
 import zlib
 from collections.abc import Iterator, Sequence
@@ -23,7 +23,7 @@ _AT_ONCE: Final = 500  # numbers in a query; SQLite binds 32,766 values
 
 @dataclass(frozen=True, slots=True)
 class CoilRow:
-    """One passage of a coil under one camera. `passage` is its number; a coil id may come again."""
+    """One passage of a coil under one camera. `passage` is its number; a coil id may have several passages."""
 
     passage: int
     coil: str
@@ -31,27 +31,27 @@ class CoilRow:
     side: str
     camera: str
     begun_unix_ns: int
-    ended_unix_ns: int | None  # None: under the camera, or cut off by the service's end
+    ended_unix_ns: int | None  # None: still running, or cut off by the end of the service
     passed_mm: float
     inspected_mm: float
     degraded_mm: float
     missed_mm: float
-    unrecorded_mm: float  # passed, and what became of it could not be had from the service
+    unrecorded_mm: float  # passed, but its frames could not be fetched from the service
     encoded: bool
     config: str
-    grade: str | None  # None: not ended, or graded by no rules
+    grade: str | None  # None: not ended, or no grading rules
     defects_by_class: dict[str, int]
     alarms: int
 
     @property
     def inspected_share(self) -> float:
-        """Of what passed; 0 of nothing."""
+        """Share of the length that passed; 0 if none did."""
         return self.inspected_mm / self.passed_mm if self.passed_mm else 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class DefectRow:
-    """A defect as the last message about it said. `number` is its number here, which `linewatch label` takes."""
+    """A defect as last reported. `number` is its number in the history, by which `linewatch label` names it."""
 
     number: int
     passage: int
@@ -62,7 +62,7 @@ class DefectRow:
 
 @dataclass(frozen=True, slots=True)
 class SpanRow:
-    """A stretch that was looked at alike by the same engines."""
+    """A stretch of one quality that the same engines inspected."""
 
     first_line: int
     lines: int
@@ -74,7 +74,7 @@ class SpanRow:
 
 @dataclass(frozen=True, slots=True)
 class GapRow:
-    """Messages [first, end) of a service's topic that the history could not get; end None: nobody knows how many."""
+    """Messages [first, end) of a topic that the history could not fetch; end None: their number is not known."""
 
     service: str
     topic: str
@@ -88,7 +88,7 @@ class GapRow:
 def coils(
     connection: sa.Connection, coil: str | None = None, *, after: int | None = None, limit: int = PAGE
 ) -> list[CoilRow]:
-    """Passages, the newest first: of the coil with that id, or of all; those behind the passage numbered `after`."""
+    """Return passages, the newest first: of one coil or of all, beginning behind the passage numbered `after`."""
     wanted = sa.select(COIL, SERVICE.c.name.label("service")).join(SERVICE).order_by(COIL.c.id.desc()).limit(limit)
     if coil is not None:
         wanted = wanted.where(COIL.c.coil == coil)
@@ -110,7 +110,7 @@ def coils(
                 ALARM.c.coil_ordinal == COIL.c.ordinal,
             ),
         )
-        .where(COIL.c.id.in_(numbers), ALARM.c.state == AlarmState.RAISED)  # one that was held back asked nobody
+        .where(COIL.c.id.in_(numbers), ALARM.c.state == AlarmState.RAISED)  # without alarms that were held back
         .group_by(COIL.c.id)
     )
     for row in connection.execute(counted):
@@ -119,16 +119,16 @@ def coils(
 
 
 def passages_of(connection: sa.Connection, coil: str) -> tuple[list[CoilRow], int]:
-    """The newest passage of a coil under each camera, and how many older ones there are. Raises HistoryError: none."""
+    """Return the newest passage of a coil under each camera and the number of older ones. HistoryError if none."""
     every = coils(connection, coil, limit=MAX_PAGE)
     if not every:
-        raise HistoryError(f"no coil {coil!r} in this history; `linewatch coils` lists those that are")
+        raise HistoryError(f"no coil {coil!r} in this history; `linewatch coils` lists its coils")
     newest = {row.service: row for row in reversed(every)}
     return sorted(newest.values(), key=lambda row: row.passage), len(every) - len(newest)
 
 
 def passage_of_each_camera(connection: sa.Connection, coil: str) -> list[CoilRow]:
-    """The passage of a coil under each camera. Raises HistoryError where it came again, or never, with what to name."""
+    """Return the passage of a coil under each camera. Raises HistoryError for none, and for several under one."""
     newest, older = passages_of(connection, coil)
     if older:
         raise several_passages(coil, coils(connection, coil, limit=MAX_PAGE))
@@ -136,7 +136,7 @@ def passage_of_each_camera(connection: sa.Connection, coil: str) -> list[CoilRow
 
 
 def several_passages(coil: str, rows: Sequence[CoilRow]) -> HistoryError:
-    """The error that asks for one of them."""
+    """Return the error that asks for one of the passages."""
     begun = [datetime.fromtimestamp(row.begun_unix_ns / 1e9, UTC) for row in rows[:_NAMED]]
     named = [
         f"{row.passage} ({row.side}, {row.camera}, {at:%Y-%m-%d %H:%M} UTC)"
@@ -150,11 +150,11 @@ def several_passages(coil: str, rows: Sequence[CoilRow]) -> HistoryError:
 
 
 def passage(connection: sa.Connection, number: int) -> CoilRow:
-    """The passage of that number. Raises HistoryError where there is none."""
+    """Return the passage of that number. Raises HistoryError if there is none."""
     for row in coils(connection, after=number + 1, limit=1):
         if row.passage == number:
             return row
-    raise HistoryError(f"no passage {number} in this history; `linewatch coils` lists those that are")
+    raise HistoryError(f"no passage {number} in this history; `linewatch coils` lists its passages")
 
 
 def defects(
@@ -165,9 +165,9 @@ def defects(
     after: int | None = None,
     limit: int = PAGE,
 ) -> list[DefectRow]:
-    """Instances of passages, along each; those behind the defect numbered `after`. Merged ones are part of another.
+    """Return the defects of passages, in order along each, beginning behind the defect numbered `after`.
 
-    Raises HistoryError when `after` is no defect of theirs.
+    Defects that merged into another are left out. Raises HistoryError when `after` is no defect of these passages.
     """
     ordered = sorted(passages)
     behind: tuple[float, int] | None = None
@@ -201,7 +201,7 @@ def defects(
 
 
 def masks(connection: sa.Connection, defects: Sequence[int]) -> Iterator[tuple[int, RunMask]]:
-    """The parts of the masks of defects, each with its defect's number; those of one in the order they were told in."""
+    """Yield the parts of the defects' masks with the defect's number; the parts of one in the order they came in."""
     for at in range(0, len(defects), _AT_ONCE):
         wanted = (
             sa.select(MASK)
@@ -213,7 +213,7 @@ def masks(connection: sa.Connection, defects: Sequence[int]) -> Iterator[tuple[i
 
 
 def spans(connection: sa.Connection, number: int) -> list[SpanRow]:
-    """How a passage was looked at, along it."""
+    """Return the spans of a passage in order along it."""
     wanted = sa.select(SPAN, ENGINES.c.identities).join(ENGINES).filter(SPAN.c.coil_id == number)
     return [
         SpanRow(
@@ -229,7 +229,7 @@ def spans(connection: sa.Connection, number: int) -> list[SpanRow]:
 
 
 def gaps(connection: sa.Connection, limit: int = PAGE) -> list[GapRow]:
-    """What could not be had from the services, the newest first."""
+    """Return what could not be fetched from the services, the newest first."""
     wanted = sa.select(GAP, SERVICE.c.name.label("service")).join(SERVICE).order_by(GAP.c.id.desc()).limit(limit)
     return [
         GapRow(row.service, row.topic, row.epoch, row.first, row.end, row.reason, row.noticed_unix_ns)

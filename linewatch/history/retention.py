@@ -1,4 +1,4 @@
-"""The oldest coils go, when they are too old or take too much room; labels stay."""
+"""Deletes the oldest coils when they are too old or the database is too large; labels stay."""
 
 import time
 from typing import Final
@@ -10,15 +10,16 @@ from linewatch.history.database import used_mb
 from linewatch.history.tables import ALARM, COIL, DEFECT, MASK, SPAN
 
 STEP_ROWS: Final = 5_000
-"""Deleted in one transaction: about a tenth of a second, in which nothing is recorded."""
+"""How many rows one transaction deletes; the history stores nothing for this tenth of a second."""
 
 _DAY_NS: Final = 86_400 * 1_000_000_000
 
 
 def expire_step(connection: sa.Connection, keep: KeepSettings, now_ns: int | None = None) -> str | None:
-    """Delete a part of the oldest coil that must go: "" for a part, its id when it is gone, None when nothing must go.
+    """Delete a part of the oldest coil if it must go; call again until it returns None.
 
-    Call it again until None. The newest coil of every service is never deleted.
+    Returns "" after a part, the coil's id after the last part, None when no coil must go. The newest coil of every
+    service is never deleted.
     """
     now_ns = time.time_ns() if now_ns is None else now_ns
     newest = sa.select(sa.func.max(COIL.c.id)).group_by(COIL.c.service_id)

@@ -1,4 +1,4 @@
-"""How strip was looked at: neighbouring spans in one, and what each engine looked at."""
+"""Joins neighbouring spans of strip, and sums the length that each engine inspected."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -14,7 +14,7 @@ _TOUCHING_MM = 0.0015
 
 @dataclass(frozen=True, slots=True)
 class EngineUse:
-    """An engine, its place in the cascade, and the length that it looked at: what was not missed while it served."""
+    """An engine, its place in the cascade, and the length that was not missed while it served."""
 
     engine: str
     place: int
@@ -22,15 +22,15 @@ class EngineUse:
 
 
 class Coverage:
-    """Gathers a passage's spans, in order along it, each with the engines that served it in cascade order."""
+    """Gathers the spans of a passage in order along it, each with its engines in the cascade's order."""
 
     def __init__(self) -> None:
         self._spans: list[CoverageSpan] = []
         self._used_mm: dict[tuple[int, str], float] = {}
 
     def add(self, span: CoverageSpan, engines: Iterable[str]) -> None:
-        """The next one."""
-        if self._spans and (both := in_one(self._spans[-1], span)) is not None:
+        """Add the next span."""
+        if self._spans and (both := joined(self._spans[-1], span)) is not None:
             self._spans[-1] = both
         else:
             self._spans.append(span)
@@ -40,17 +40,17 @@ class Coverage:
 
     @property
     def spans(self) -> tuple[CoverageSpan, ...]:
-        """Those that touch and were looked at alike are one."""
+        """All spans, with neighbours of the same quality and cause joined."""
         return tuple(self._spans)
 
     @property
     def engines(self) -> tuple[EngineUse, ...]:
-        """By place, then by name."""
+        """All engines, by place, then by name."""
         return tuple(EngineUse(name, place, round(mm, 3)) for (place, name), mm in sorted(self._used_mm.items()))
 
 
-def in_one(before: CoverageSpan, span: CoverageSpan) -> CoverageSpan | None:
-    """Both as one span, when `span` begins where `before` ends and was looked at alike; else None."""
+def joined(before: CoverageSpan, span: CoverageSpan) -> CoverageSpan | None:
+    """Return both as one span if `span` begins where `before` ends with the same quality and cause, else None."""
     touches = before.first_line + before.lines == span.first_line
     touches = touches and abs(before.along_mm[1] - span.along_mm[0]) < _TOUCHING_MM
     if not touches or (before.quality, before.cause) != (span.quality, span.cause):
@@ -59,6 +59,6 @@ def in_one(before: CoverageSpan, span: CoverageSpan) -> CoverageSpan | None:
 
 
 def stretches_of(spans: Iterable[CoverageSpan], quality: Quality) -> np.ndarray:
-    """float64 (n, 2): where it was looked at in that way, disjoint and ascending."""
-    looked = [span.along_mm for span in spans if span.quality is quality]
-    return stretches.union(np.array(looked, np.float64).reshape(-1, 2))
+    """Return float64 (n, 2): the stretches in mm with that quality, disjoint and ascending."""
+    stretches_mm = [span.along_mm for span in spans if span.quality is quality]
+    return stretches.union(np.array(stretches_mm, np.float64).reshape(-1, 2))

@@ -1,7 +1,7 @@
-"""The history's tables. What changes here needs a migration: `migrations/versions`, held to this by a test.
+"""The history's tables. Every change needs a migration in `migrations/versions`; a test compares the two.
 
 Positions are strip millimetres as on the wire; times are Unix nanoseconds. A *coil* row is one passage of a coil under
-one camera: a coil id that comes again is another row.
+one camera: a coil id that comes again gets another row.
 """
 
 from typing import Any, Final
@@ -19,7 +19,7 @@ METADATA: Final = sa.MetaData(
     }
 )
 
-_Key = sa.BigInteger().with_variant(sa.Integer(), "sqlite")  # SQLite numbers rows by an INTEGER only
+_Key = sa.BigInteger().with_variant(sa.Integer(), "sqlite")  # SQLite numbers rows in INTEGER columns only
 
 
 def _of_coil() -> sa.Column[int]:
@@ -51,11 +51,11 @@ SERVICE: Final = sa.Table(
     METADATA,
     sa.Column("id", _Key, primary_key=True),
     sa.Column("name", sa.String, nullable=False, unique=True),
-    sa.Column("journal", sa.Integer, nullable=False),  # counts the journals that it began: epochs of each start at 1
+    sa.Column("journal", sa.Integer, nullable=False),  # number of its journal: each one counts epochs from 1
 )
 
 POSITION: Final = sa.Table(
-    "position",  # everything before (epoch, next) of a service's topic is stored
+    "position",  # all messages of a service's topic before (epoch, next) are stored
     METADATA,
     sa.Column("service_id", _Key, sa.ForeignKey("service.id"), primary_key=True),
     sa.Column("topic", sa.String, primary_key=True),
@@ -64,7 +64,7 @@ POSITION: Final = sa.Table(
 )
 
 GAP: Final = sa.Table(
-    "gap",  # messages [first, end) that could not be had; end NULL: nobody knows how many
+    "gap",  # messages [first, end) that could not be fetched; end NULL: their number is not known
     METADATA,
     sa.Column("id", _Key, primary_key=True),
     sa.Column("service_id", _Key, sa.ForeignKey("service.id"), nullable=False),
@@ -98,24 +98,24 @@ COIL: Final = sa.Table(
     sa.Column("camera", sa.String, nullable=False),
     sa.Column("begun_unix_ns", sa.BigInteger, nullable=False),
     sa.Column("ended_unix_ns", sa.BigInteger),
-    sa.Column("passed_mm", sa.Double),  # what the service says passed; NULL until it ended
-    sa.Column("inspected_mm", sa.Double, nullable=False),  # of the frames that are stored, these three
+    sa.Column("passed_mm", sa.Double),  # by the service; NULL until it ended
+    sa.Column("inspected_mm", sa.Double, nullable=False),  # this and the next two: of the stored frames
     sa.Column("degraded_mm", sa.Double, nullable=False),
     sa.Column("missed_mm", sa.Double, nullable=False),
     sa.Column("frames", sa.BigInteger, nullable=False),
     sa.Column("tiles", sa.BigInteger, nullable=False),
     sa.Column("tiles_passed", sa.BigInteger, nullable=False),
     sa.Column("encoded", sa.Boolean, nullable=False),  # false: positions derive from line rate and pitch
-    sa.Column("strip_left_mm", sa.Double),  # the outermost edges that were seen; NULL where none was
+    sa.Column("strip_left_mm", sa.Double),  # the outermost edges seen; NULL without any
     sa.Column("strip_right_mm", sa.Double),
-    sa.Column("config", sa.String, nullable=False),  # identity of the settings that decided; empty: not told
+    sa.Column("config", sa.String, nullable=False),  # identity of the deciding settings; empty: not known
     sa.Column("more", sa.JSON),  # of the coil messages: fields without a column
     sa.UniqueConstraint("service_id", "journal", "epoch", "ordinal"),
     sa.Index(None, "coil", "id"),
 )
 
 SPAN: Final = sa.Table(
-    "span",  # lines of a coil that were looked at alike, by the same engines; no overlaps
+    "span",  # lines of a coil with one quality, cause and set of engines; without overlaps
     METADATA,
     sa.Column("id", _Key, primary_key=True),
     _of_coil(),
@@ -130,15 +130,15 @@ SPAN: Final = sa.Table(
 )
 
 DEFECT: Final = sa.Table(
-    "defect",  # an instance as it was last told
+    "defect",  # a defect as last reported; its fields by `contracts.verdict.Defect`
     METADATA,
     sa.Column("id", _Key, primary_key=True),
     _of_coil(),
     sa.Column("name", sa.String, nullable=False),  # its id on the wire, unique in its coil
     sa.Column("state", sa.String, nullable=False),
-    sa.Column("merged_into", sa.String),  # the name of the instance that it became part of
+    sa.Column("merged_into", sa.String),  # the name of the defect that it became part of
     *_defect_columns(),
-    # Some part of its mask had more runs than a message may hold.
+    # Whether a part of its mask had more runs than a message may hold.
     sa.Column("mask_dropped", sa.Boolean, nullable=False, server_default=sa.false()),
     sa.Column("more", sa.JSON),  # fields of the message without a column
     sa.UniqueConstraint("coil_id", "name"),
@@ -157,7 +157,7 @@ DEFECT: Final = sa.Table(
 )
 
 MASK: Final = sa.Table(
-    "mask",  # a part of a defect's mask, one per message that brought one
+    "mask",  # a part of a defect's mask: one per message with a mask
     METADATA,
     sa.Column("defect_id", _Key, sa.ForeignKey("defect.id", ondelete="CASCADE"), primary_key=True),
     sa.Column("part", sa.Integer, primary_key=True),
@@ -167,11 +167,11 @@ MASK: Final = sa.Table(
 )
 
 IMAGE: Final = sa.Table(
-    "image",  # a picture of a defect, in a file of the archive; its window is in lines and columns as masks are
+    "image",  # an image of a defect in a file of the archive, with its window in lines and columns, as of masks
     METADATA,
     sa.Column("id", _Key, primary_key=True),
     sa.Column("coil_id", _Key, sa.ForeignKey("coil.id", ondelete="SET NULL")),  # NULL: expired, the file goes next
-    sa.Column("name", sa.String, nullable=False),  # the defect's; its row may come later
+    sa.Column("name", sa.String, nullable=False),  # of the defect, whose row may come later
     sa.Column("severity", sa.Integer, nullable=False),  # 0: not graded
     sa.Column("area_mm2", sa.Double, nullable=False),
     sa.Column("path", sa.String, nullable=False),  # below the archive's folder
@@ -192,7 +192,7 @@ IMAGE: Final = sa.Table(
 )
 
 CLASS_COUNT: Final = sa.Table(
-    "class_count",  # instances of a coil by class, without those that merged: kept, as counting them takes too long
+    "class_count",  # a coil's defects by class without merged ones; stored, as counting takes too long
     METADATA,
     sa.Column("coil_id", _Key, sa.ForeignKey("coil.id", ondelete="CASCADE"), primary_key=True),
     sa.Column("defect_class", sa.String, primary_key=True),
@@ -208,7 +208,7 @@ STRIP_WIDTH: Final = sa.Table(
 )
 
 ROLL_MARK: Final = sa.Table(
-    "roll_mark",  # a row of roll marks as it was last told
+    "roll_mark",  # a row of roll marks as last reported
     METADATA,
     sa.Column("id", _Key, primary_key=True),
     _of_coil(),
@@ -222,15 +222,15 @@ ROLL_MARK: Final = sa.Table(
     sa.Column("marks_due", sa.BigInteger, nullable=False),
     sa.Column("along_begin_mm", sa.Double, nullable=False),
     sa.Column("along_end_mm", sa.Double, nullable=False),
-    sa.Column("body", sa.JSON, nullable=False),  # all of the message
+    sa.Column("body", sa.JSON, nullable=False),  # the whole message
     sa.UniqueConstraint("coil_id", "name"),
 )
 
 ROLL_MARK_DEFECT: Final = sa.Table(
-    "roll_mark_defect",  # every defect that was ever told as a mark of it: a message names the newest only
+    "roll_mark_defect",  # every defect ever named as one of its marks: a message names the newest only
     METADATA,
     sa.Column("roll_mark_id", _Key, sa.ForeignKey("roll_mark.id", ondelete="CASCADE"), primary_key=True),
-    sa.Column("defect", sa.String, primary_key=True),  # its name; it may be told later than the roll mark
+    sa.Column("defect", sa.String, primary_key=True),  # its name; its row may come after the roll mark
 )
 
 ALARM: Final = sa.Table(
@@ -241,20 +241,20 @@ ALARM: Final = sa.Table(
     sa.Column("journal", sa.Integer, nullable=False),
     sa.Column("epoch", sa.BigInteger, nullable=False),
     sa.Column("sequence", sa.BigInteger, nullable=False),
-    sa.Column("coil_ordinal", sa.BigInteger, nullable=False),  # of the coil under the camera then
-    sa.Column("coil", sa.String, nullable=False),  # that it is about: another one when it is cleared late
+    sa.Column("coil_ordinal", sa.BigInteger, nullable=False),  # of the coil then under the camera
+    sa.Column("coil", sa.String, nullable=False),  # the alarm's coil: an earlier one when it is cleared late
     sa.Column("name", sa.String, nullable=False),  # its id on the wire
     sa.Column("rule", sa.String, nullable=False),
     sa.Column("state", sa.String, nullable=False),
     sa.Column("along_mm", sa.Double, nullable=False),
     sa.Column("happened_unix_ns", sa.BigInteger, nullable=False),
-    sa.Column("body", sa.JSON, nullable=False),  # all of the message
+    sa.Column("body", sa.JSON, nullable=False),  # the whole message
     sa.UniqueConstraint("service_id", "journal", "epoch", "sequence"),
     sa.Index(None, "service_id", "journal", "epoch", "coil_ordinal"),
 )
 
 LABEL: Final = sa.Table(
-    "label",  # what a person says of an instance; a copy of it, since it outlives its coil
+    "label",  # a person's label of a defect, with a copy of the defect, as it outlives the coil
     METADATA,
     sa.Column("id", _Key, primary_key=True),
     sa.Column("defect_id", _Key, sa.ForeignKey("defect.id", ondelete="SET NULL"), index=True),
@@ -266,7 +266,7 @@ LABEL: Final = sa.Table(
     sa.Column("coil", sa.String, nullable=False),
     sa.Column("side", sa.String, nullable=False),
     sa.Column("camera", sa.String, nullable=False),
-    sa.Column("begun_unix_ns", sa.BigInteger, nullable=False),  # of the coil: tells passages of one id apart
+    sa.Column("begun_unix_ns", sa.BigInteger, nullable=False),  # of the coil: distinguishes passages of one id
     sa.Column("name", sa.String, nullable=False),
     sa.Column("found_class", sa.String, nullable=False),
     sa.Column("confidence", sa.Double, nullable=False),

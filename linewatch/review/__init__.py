@@ -1,1 +1,1 @@
-"""Reads coils from the history or from verdict files: report, comparison, grading again, pictures."""
+"""Reads coils from the history or from verdict files: reports, comparisons, new grades, pictures."""

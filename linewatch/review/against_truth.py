@@ -1,4 +1,4 @@
-"""Found instances against a known truth."""
+"""Scores of the defects that were found against a known truth."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -9,12 +9,12 @@ from linewatch.geometry.matching import match
 from linewatch.simulation.truth import CoilTruth
 
 TOLERANCE_MM = 5.0
-"""An outline this far beside the truth still is the same defect."""
+"""An outline that lies this far from the true one still counts as the same defect."""
 
 
 @dataclass(frozen=True, slots=True)
-class Judgement:
-    """Found instances against the rendered truth. A pseudo-defect that is found is a false call."""
+class TruthScores:
+    """Counts of a match with the rendered truth. A pseudo-defect that is found counts as a false call."""
 
     true: int
     hit: int
@@ -32,14 +32,14 @@ class Judgement:
         return self.right / self.found if self.found else 1.0
 
 
-def judge(found: Sequence[StripBox], truth: CoilTruth) -> Judgement:
-    """Match what was found to what is there."""
+def score_against_truth(found: Sequence[StripBox], truth: CoilTruth) -> TruthScores:
+    """Match the boxes that were found with those of the truth."""
     matching = match(found, [defect.box for defect in truth.defects], tolerance_mm=TOLERANCE_MM)
     pseudo = match(found, [defect.box for defect in truth.pseudo_defects], tolerance_mm=TOLERANCE_MM)
     right = set(matching.right)
     true = Counter(defect.defect_class for defect in truth.defects)
     hit = Counter(truth.defects[i].defect_class for i in matching.hit)
-    return Judgement(
+    return TruthScores(
         true=matching.true_count,
         hit=len(matching.hit),
         found=matching.found_count,

@@ -1,4 +1,4 @@
-"""A coil as a picture: the strip laid out in rows, the found defects outlined, what was missed hatched."""
+"""Draws a coil as a picture: the strip in rows, found defects outlined, missed stretches hatched."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -7,14 +7,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from linewatch.capture.admission import Admission
-from linewatch.capture.ring import FrameRing
-from linewatch.config.capture import CaptureSettings
 from linewatch.config.line import LineSettings
 from linewatch.contracts.errors import SourceError
 from linewatch.contracts.ports import Camera
 from linewatch.contracts.verdict import Quality, StripBox, from_tail
 from linewatch.review.coil_record import CoilRecord
+from linewatch.review.recorded_frames import recorded_frames
 
 PALETTE = (
     *((66, 135, 245), (60, 180, 75), (245, 130, 48), (240, 50, 230), (70, 240, 240), (40, 200, 255)),
@@ -25,15 +23,15 @@ MISSED = (40, 40, 230)
 MARGIN_PX = 8
 LEGEND_PX = 34
 RULER_PX = 16
-RULER_LABEL_PX = 60  # from one number to the next at least
+RULER_LABEL_PX = 60  # least distance of two numbers
 RULER_M = (1, 2, 5, 10, 20, 50, 100)
 
 
 class CoilPicture:
-    """Draws a coil of `length_mm` by `width_mm`, along running to the right, `row_mm` of it in a row.
+    """A drawing of a coil of `length_mm` by `width_mm`: along runs to the right, `row_mm` to a row.
 
-    Boxes are strip millimetres, across counted from `across_mm`. Everything outside the coil is cut off. Add the pixels
-    first: boxes are drawn over what lies there.
+    Boxes are strip millimetres; the picture begins at `across_mm`. Whatever lies outside the coil is cut off. Add the
+    pixels first: boxes are drawn over them.
     """
 
     def __init__(
@@ -71,7 +69,7 @@ class CoilPicture:
                 self._canvas[y : y + self._strip_px, x : x + 1] = piece
 
     def add_missed(self, along_mm: tuple[float, float]) -> None:
-        """Hatch a stretch that nobody looked at."""
+        """Hatch a stretch that was missed."""
         for row, x0, x1 in self._pieces(along_mm):
             y = self._top(row)
             band = self._canvas[y : y + self._strip_px, x0:x1]
@@ -81,7 +79,7 @@ class CoilPicture:
             band[(xs + ys) % 8 < 2] = MISSED
 
     def add_found(self, boxes: Iterable[tuple[str, StripBox]], classes: Sequence[str]) -> None:
-        """Outline found defects in the colour of their class; `classes` fixes the colours."""
+        """Outline found defects in the colour of their class, which is that of its place in `classes`."""
         for name, box in boxes:
             self._counts[name] += 1
             self._outline(box, PALETTE[classes.index(name) % len(PALETTE)], grow_px=3, thickness=2)
@@ -98,17 +96,17 @@ class CoilPicture:
         self._legend_end = x
 
     def add_note(self, text: str) -> None:
-        """Write a line behind the legend."""
+        """Write a text to the right of the legend."""
         at = (self._legend_end, 22)
         cv2.putText(self._canvas, text, at, cv2.FONT_HERSHEY_SIMPLEX, 0.45, (170, 170, 170), 1, cv2.LINE_AA)
 
     def add_truth(self, boxes: Iterable[StripBox]) -> None:
-        """Outline where defects truly are, thin and white."""
+        """Outline the true defects, thin and white."""
         for box in boxes:
             self._outline(box, TRUTH, grow_px=1, thickness=1)
 
     def write(self, path: Path) -> None:
-        """Write the picture; the ending chooses the format. Raises SourceError when it cannot be written."""
+        """Write the picture; the file's ending selects the format. Raises SourceError when it cannot be written."""
         write_picture(self._canvas, path)
 
     def _outline(self, box: StripBox, colour: tuple[int, int, int], *, grow_px: int, thickness: int) -> None:
@@ -156,11 +154,11 @@ class CoilPicture:
 
 
 def write_picture(pixels: np.ndarray, path: Path) -> None:
-    """Write BGR pixels; the ending chooses the format. Raises SourceError when they cannot be written."""
+    """Write BGR pixels; the file's ending selects the format. Raises SourceError when they cannot be written."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         written = cv2.imwrite(str(path), pixels)
-    except (OSError, cv2.error):  # no folder to write to; an ending that OpenCV does not know
+    except (OSError, cv2.error):  # the folder cannot be made, or OpenCV does not know the ending
         written = False
     if not written:
         raise SourceError(f"{path}: the picture cannot be written; check the folder, the disk and the ending (.png)")
@@ -175,26 +173,20 @@ def draw_coil(
     *,
     tail_first: bool = False,
 ) -> None:
-    """The coil with what was found, what was missed and, where known, the truth; tail_first: counted from its tail.
+    """Draw the coil with the defects found, the stretches missed and the true defects into `path`.
 
-    Raises SourceError.
+    tail_first: begin at the tail of the coil. Raises SourceError when the source cannot be read or the file written.
     """
 
     def placed(along_mm: tuple[float, float]) -> tuple[float, float]:
         return from_tail(along_mm, record.length_mm) if tail_first else along_mm
 
     picture = CoilPicture(record.length_mm, line.width_px * line.mm_per_px, across_mm=line.across_offset_mm)
-    ring = FrameRing(2, line.frame_lines, line.width_px)
-    admission = Admission(line, CaptureSettings(), ring)
-    with camera:
-        while (grab := camera.read()) is not None:
-            for frame in admission.frames(grab):
-                if frame.pixels is not None and frame.coil == record.coil:
-                    pixels = frame.pixels[: frame.valid_lines]
-                    along_mm = placed((frame.along_mm, frame.along_mm + len(pixels) * frame.mm_per_line))
-                    picture.add_lines(pixels[::-1] if tail_first else pixels, along_mm[0], frame.mm_per_line)
-                if frame.slot is not None:
-                    ring.release(frame.slot)
+    for frame in recorded_frames(camera, line):
+        if frame.pixels is not None and frame.coil == record.coil:
+            pixels = frame.pixels[: frame.valid_lines]
+            along_mm = placed((frame.along_mm, frame.along_mm + len(pixels) * frame.mm_per_line))
+            picture.add_lines(pixels[::-1] if tail_first else pixels, along_mm[0], frame.mm_per_line)
     for span in record.spans:
         if span.quality is Quality.MISSED:
             picture.add_missed(placed(span.along_mm))

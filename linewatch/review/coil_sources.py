@@ -1,4 +1,4 @@
-"""Where coils are read from: a verdict file, or the history as `history:COIL` or `history:#PASSAGE`."""
+"""Sources of coil records: a verdict file, or the history as `history:COIL` or `history:#PASSAGE`."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -6,25 +6,25 @@ from pathlib import Path
 from typing import Protocol
 
 from linewatch.contracts.errors import ConfigError
-from linewatch.review.coil_record import CoilRecord, Masked, no_masks
+from linewatch.review.coil_record import CoilRecord, MaskSelection, no_masks
 from linewatch.review.from_verdicts import read_coil, read_coils
 
 PREFIX = "history:"
 
 
 class CoilSource(Protocol):
-    """`str()` names it. Reading raises a LinewatchError that says what is not there, or what to name."""
+    """Where records are read from; `str()` names it. Reading raises a LinewatchError with what is missing."""
 
-    def records(self, masked: Masked = no_masks) -> Iterator[CoilRecord]:
-        """Every passage that is meant, in order."""
+    def records(self, masked: MaskSelection = no_masks) -> Iterator[CoilRecord]:
+        """Read every passage that it names, in order."""
 
-    def record(self, masked: Masked = no_masks) -> CoilRecord:
-        """The one that is meant."""
+    def record(self, masked: MaskSelection = no_masks) -> CoilRecord:
+        """Read the only passage that it names."""
 
 
 @dataclass(frozen=True, slots=True)
 class CoilInFile:
-    """A verdict file; of it one coil, or all. Reads as `history.verdicts` does."""
+    """One coil of a verdict file, or all of them. Raises as `from_verdicts` does."""
 
     path: Path
     coil: str | None = None
@@ -32,17 +32,18 @@ class CoilInFile:
     def __str__(self) -> str:
         return str(self.path)
 
-    def records(self, masked: Masked = no_masks) -> Iterator[CoilRecord]:
+    def records(self, masked: MaskSelection = no_masks) -> Iterator[CoilRecord]:
         return read_coils(self.path, self.coil, masked)
 
-    def record(self, masked: Masked = no_masks) -> CoilRecord:
+    def record(self, masked: MaskSelection = no_masks) -> CoilRecord:
         return read_coil(self.path, self.coil, masked)
 
 
 def source_of(text: str, database: Callable[[], str], coil: str | None = None) -> CoilSource:
-    """What a user names; `database` is asked for its URL where that is the history. coil: of a verdict file.
+    """Return the source that a user names by `text`. coil: which one of a verdict file.
 
-    Raises ConfigError for a name that is none. Of the history, needs the extra `history`.
+    `database` returns the URL of the history; it is called only for a source in the history, which needs the extra
+    `history`. Raises ConfigError for a text that names no source.
     """
     if not text.startswith(PREFIX):
         return CoilInFile(Path(text), coil)

@@ -1,4 +1,4 @@
-"""Two records of the same strip beside one another: what both found, what only one did, what each calls it."""
+"""Comparison of two records, A and B, of the same strip: what both found, what one alone found, and by which class."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -11,19 +11,19 @@ from linewatch.contracts.errors import ConfigError
 from linewatch.contracts.manifest import Task
 from linewatch.geometry import stretches
 from linewatch.geometry.outlines import UM_PER_MM, Outlines
-from linewatch.review.against_truth import TOLERANCE_MM, Judgement, judge
-from linewatch.review.pairing import FoundDefect, Group, Record, pair_up
+from linewatch.review.against_truth import TOLERANCE_MM, TruthScores, score_against_truth
+from linewatch.review.pairing import FoundDefect, Group, OutlinedDefects, pair_up
 from linewatch.review.strips import StripFindings, StripKey
 from linewatch.simulation.truth import CoilTruth
 
 KINDS = ("lost", "new", "reclassified", "resized")
 SIZE_TOLERANCE = 0.5
-"""A matched defect changed in size when the larger area is so much more than the smaller one."""
+"""A matched defect counts as resized when its larger area exceeds the smaller one by more than this share."""
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
-    """One physical defect of `strip` as A and B tell it; the first of each is the pair, the others are pieces of it."""
+class ComparedDefect:
+    """One physical defect of `strip` as A and B have it; the first of each is the pair, the others are pieces of it."""
 
     strip: StripKey
     a: tuple[FoundDefect, ...]
@@ -31,25 +31,25 @@ class Told:
 
     @property
     def area_mm2(self) -> float:
-        """The larger one."""
+        """The larger of the two areas."""
         return max(sum(one.area_mm2 for one in side) for side in (self.a, self.b))
 
     @property
     def reclassified(self) -> bool:
-        """Both tell of it, and some piece is not of the class that the other side has there."""
+        """Whether both found it, and some piece is not of the class that the other side has there."""
         return bool(_misnamed(self.a, self.b) or _misnamed(self.b, self.a))
 
     def resized(self, tolerance: float) -> bool:
-        """Both tell of it, by one class, and the areas differ by more than `tolerance` of the smaller one."""
+        """Whether both found it, by one class, with areas that differ by more than `tolerance` of the smaller one."""
         small, large = sorted(sum(one.area_mm2 for one in side) for side in (self.a, self.b))
         return bool(self.a and self.b) and not self.reclassified and large > (1 + tolerance) * small
 
 
 @dataclass(slots=True)
 class ClassCounts:
-    """Defects of one class, or of all. in_a = alike + lost + to_other; in_b counts likewise, with new and from_other.
+    """Counts of defects of one class, or of all. in_a = alike + lost + to_other; in_b = alike + new + from_other.
 
-    to_other: of A's, those that B matches by another class; from_other: of B's, those that A has by another class.
+    to_other: defects of A that B matches by another class; from_other: defects of B that A has by another class.
     """
 
     in_a: int = 0
@@ -62,10 +62,11 @@ class ClassCounts:
 
 
 @dataclass(frozen=True, slots=True)
-class Side:
-    """What one of the two looked at, in mm, and by what. left_out: its defects on strip that is not compared.
+class ComparedSide:
+    """What one of the two records covers. left_out: its defects on strip that is not compared.
 
-    strips: by name. unfinished: those of them whose end is not known. engines: of each task, mm by engine identity.
+    strips: names. unfinished: those of them whose end is not known. engines: for each task, the inspected mm by engine
+    identity.
     """
 
     strips: tuple[str, ...]
@@ -79,63 +80,63 @@ class Side:
 
     @property
     def mixed(self) -> tuple[Task, ...]:
-        """Tasks that more than one engine did: its figures are no engine's own."""
+        """Tasks that more than one engine did: the figures then belong to no single engine."""
         return tuple(task for task, served in self.engines.items() if len(served) > 1)
 
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """Only strip that both inspected is compared: a defect counts when at least half of it lies there.
+    """The result. Only strip that both inspected is compared: a defect counts when at least half of it lies there.
 
-    told: all that counts, lone or matched. compared: of each strip, the stretches of it. only_a_mm, only_b_mm: what one
-    alone inspected.
+    compared: the stretches that are compared, by strip. only_a_mm, only_b_mm: the length that one alone inspected.
+    defects: all that count, matched or found by one alone.
     """
 
-    a: Side
-    b: Side
+    a: ComparedSide
+    b: ComparedSide
     compared: dict[StripKey, np.ndarray]
     compared_mm: float
     only_a_mm: float
     only_b_mm: float
-    told: tuple[Told, ...]
+    defects: tuple[ComparedDefect, ...]
     size_tolerance: float
     by_class: dict[str, ClassCounts]
     total: ClassCounts = field(default_factory=ClassCounts)
 
     @property
-    def lost(self) -> tuple[Told, ...]:
-        """A's that B has not, largest first; so are those below."""
-        return _largest_first(one for one in self.told if not one.b)
+    def lost(self) -> tuple[ComparedDefect, ...]:
+        """Defects of A that B lacks, largest first, as the three below."""
+        return _largest_first(one for one in self.defects if not one.b)
 
     @property
-    def new(self) -> tuple[Told, ...]:
-        return _largest_first(one for one in self.told if not one.a)
+    def new(self) -> tuple[ComparedDefect, ...]:
+        return _largest_first(one for one in self.defects if not one.a)
 
     @property
-    def reclassified(self) -> tuple[Told, ...]:
-        return _largest_first(one for one in self.told if one.reclassified)
+    def reclassified(self) -> tuple[ComparedDefect, ...]:
+        return _largest_first(one for one in self.defects if one.reclassified)
 
     @property
-    def resized(self) -> tuple[Told, ...]:
-        return _largest_first(one for one in self.told if one.resized(self.size_tolerance))
+    def resized(self) -> tuple[ComparedDefect, ...]:
+        return _largest_first(one for one in self.defects if one.resized(self.size_tolerance))
 
     @property
     def matched(self) -> int:
-        """Physical defects that both tell of."""
-        return sum(bool(one.a and one.b) for one in self.told)
+        """How many physical defects both found."""
+        return sum(bool(one.a and one.b) for one in self.defects)
 
     @property
     def split(self) -> int:
-        """Matched ones that have more pieces in B than in A."""
-        return sum(len(one.b) > len(one.a) > 0 for one in self.told)
+        """How many matched defects have more pieces in B than in A."""
+        return sum(len(one.b) > len(one.a) > 0 for one in self.defects)
 
     @property
     def merged(self) -> int:
-        """Matched ones that have fewer pieces in B than in A."""
-        return sum(len(one.a) > len(one.b) > 0 for one in self.told)
+        """How many matched defects have fewer pieces in B than in A."""
+        return sum(len(one.a) > len(one.b) > 0 for one in self.defects)
 
     def share(self, count: int) -> float:
-        """Of A's defects (of one, where it has none)."""
+        """Return the count as a share of A's defects (of one defect where A has none)."""
         return count / max(self.total.in_a, 1)
 
 
@@ -146,10 +147,10 @@ def compare(
     tolerance_mm: float = TOLERANCE_MM,
     size_tolerance: float = SIZE_TOLERANCE,
 ) -> Comparison:
-    """Match strip by strip, by coil, side, camera and passage. `compare(b, a)` says the same the other way round.
+    """Match the records strip by strip, that is by coil, side, camera and passage. Symmetric in A and B.
 
-    tolerance_mm: outlines this far beside one another still are one defect. Raises ConfigError when there is no strip
-    that both inspected: no difference would mean nothing then.
+    tolerance_mm: outlines that lie this far apart still count as one defect. Raises ConfigError when there is no strip
+    that both inspected: an empty list of differences would then mean nothing.
     """
     ours, theirs = {strip.key: strip for strip in a}, {strip.key: strip for strip in b}
     compared = {
@@ -161,11 +162,11 @@ def compare(
             f"no strip that both inspected: A has {_named(ours)}, B has {_named(theirs)}; replay the same recording "
             "(its coil's name is the configuration's source.coil, or the recording's own)"
         )
-    told: list[Told] = []
+    defects: list[ComparedDefect] = []
     for key in sorted(compared):
-        told.extend(_told(ours[key], theirs[key], compared[key], tolerance_mm))
+        defects.extend(_compared(ours[key], theirs[key], compared[key], tolerance_mm))
     by_class: dict[str, ClassCounts] = {}
-    for one in told:
+    for one in defects:
         _count(one, by_class, size_tolerance)
     by_class = dict(sorted(by_class.items()))
     side_a = _side(a, sum(counts.in_a for counts in by_class.values()))
@@ -177,15 +178,15 @@ def compare(
         compared_mm=compared_mm,
         only_a_mm=max(side_a.inspected_mm - compared_mm, 0.0),
         only_b_mm=max(side_b.inspected_mm - compared_mm, 0.0),
-        told=tuple(told),
+        defects=tuple(defects),
         size_tolerance=size_tolerance,
         by_class=by_class,
         total=_sum(by_class.values()),
     )
 
 
-def judge_both(comparison: Comparison, truth: CoilTruth) -> tuple[Judgement, Judgement]:
-    """Both against the truth, on the strip that is compared. Raises ConfigError when the truth is of another coil."""
+def score_both(comparison: Comparison, truth: CoilTruth) -> tuple[TruthScores, TruthScores]:
+    """Score A and B against the truth on the strip that is compared. Raises ConfigError for another coil's truth."""
     keys = [key for key in comparison.compared if key.coil == truth.coil]
     if len(keys) != 1:
         raise ConfigError(
@@ -196,22 +197,22 @@ def judge_both(comparison: Comparison, truth: CoilTruth) -> tuple[Judgement, Jud
     boxes = {True: truth.defects, False: truth.pseudo_defects}
     kept = {real: tuple(one for one in those if _mostly_on(ground, one.box.along_mm)) for real, those in boxes.items()}
     truth = truth.model_copy(update={"defects": kept[True], "pseudo_defects": kept[False]})
-    here = [one for one in comparison.told if one.strip == keys[0]]
-    return judge([defect.box for one in here for defect in one.a], truth), judge(
+    here = [one for one in comparison.defects if one.strip == keys[0]]
+    return score_against_truth([defect.box for one in here for defect in one.a], truth), score_against_truth(
         [defect.box for one in here for defect in one.b], truth
     )
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Up to which B may take A's place: shares of A's defects; None: not asked."""
+    """Limits up to which B may replace A, as shares of A's defects; None sets no limit."""
 
     lost: float | None = None
     new: float | None = None
     reclassified: float | None = None
 
     def broken(self, comparison: Comparison) -> tuple[str, ...]:
-        """What goes beyond a limit, in words."""
+        """Return a sentence for each limit that is exceeded."""
         total = comparison.total
         counts = {
             "lost": (total.lost, self.lost),
@@ -225,12 +226,12 @@ class Limits:
         )
 
 
-def as_json(comparison: Comparison, judgements: tuple[Judgement, Judgement] | None) -> dict[str, Any]:
-    """The account and every difference, for programs; lengths in mm."""
+def as_json(comparison: Comparison, truth_scores: tuple[TruthScores, TruthScores] | None) -> dict[str, Any]:
+    """Return the counts and every difference, for programs; lengths in mm."""
 
-    def of(told: Told) -> dict[str, Any]:
-        sides = {name: [asdict(one) for one in side] for name, side in (("a", told.a), ("b", told.b))}
-        return {"strip": str(told.strip), **sides}
+    def of(defect: ComparedDefect) -> dict[str, Any]:
+        sides = {name: [asdict(one) for one in side] for name, side in (("a", defect.a), ("b", defect.b))}
+        return {"strip": str(defect.strip), **sides}
 
     total = comparison.total
     return {
@@ -251,16 +252,16 @@ def as_json(comparison: Comparison, judgements: tuple[Judgement, Judgement] | No
         "by_class": {name: asdict(counts) for name, counts in comparison.by_class.items()},
         **{kind: [of(one) for one in getattr(comparison, kind)] for kind in KINDS},
         "truth": None
-        if judgements is None
+        if truth_scores is None
         else {
             name: {"recall": one.recall, "precision": one.precision, **asdict(one)}
-            for name, one in zip("ab", judgements, strict=True)
+            for name, one in zip("ab", truth_scores, strict=True)
         },
     }
 
 
-def _told(a: StripFindings, b: StripFindings, ground: np.ndarray, tolerance_mm: float) -> list[Told]:
-    groups = pair_up(Record(a.defects, a.outlines), Record(b.defects, b.outlines), tolerance_mm)
+def _compared(a: StripFindings, b: StripFindings, ground: np.ndarray, tolerance_mm: float) -> list[ComparedDefect]:
+    groups = pair_up(OutlinedDefects(a.defects, a.outlines), OutlinedDefects(b.defects, b.outlines), tolerance_mm)
     on_a, on_b = _ground_of(a.outlines, ground), _ground_of(b.outlines, ground)
 
     def counts(group: Group) -> bool:
@@ -268,14 +269,14 @@ def _told(a: StripFindings, b: StripFindings, ground: np.ndarray, tolerance_mm: 
         return 2 * on_ground >= in_all
 
     return [
-        Told(a.key, tuple(a.defects[i] for i in group.a), tuple(b.defects[j] for j in group.b))
+        ComparedDefect(a.key, tuple(a.defects[i] for i in group.a), tuple(b.defects[j] for j in group.b))
         for group in groups
         if counts(group)
     ]
 
 
 def _ground_of(outlines: Outlines, ground: np.ndarray) -> list[list[float]]:
-    """Of each outline the area on that ground, and in all."""
+    """Return for each outline its area on that ground, and its whole area."""
     begin_mm, end_mm = outlines.rungs[:, 0] / UM_PER_MM, outlines.rungs[:, 1] / UM_PER_MM
     width = outlines.rungs[:, 3] - outlines.rungs[:, 2]
     areas = np.zeros((outlines.count, 2))
@@ -291,11 +292,11 @@ def _mostly_on(ground: np.ndarray, along_mm: tuple[float, float]) -> bool:
 
 
 def _misnamed(these: tuple[FoundDefect, ...], those: tuple[FoundDefect, ...]) -> list[FoundDefect]:
-    """Of these, the ones that are not of the class of those' pair; none when there are no others."""
+    """Return those of `these` whose class is not that of the pair in `those`; none when `those` is empty."""
     return [one for one in these if those and one.defect_class != those[0].defect_class]
 
 
-def _count(one: Told, by_class: dict[str, ClassCounts], size_tolerance: float) -> None:
+def _count(one: ComparedDefect, by_class: dict[str, ClassCounts], size_tolerance: float) -> None:
     def of(defect: FoundDefect) -> ClassCounts:
         return by_class.setdefault(defect.defect_class, ClassCounts())
 
@@ -321,13 +322,13 @@ def _sum(counts: Iterable[ClassCounts]) -> ClassCounts:
     return total
 
 
-def _side(strips: Sequence[StripFindings], counted: int) -> Side:
+def _side(strips: Sequence[StripFindings], counted: int) -> ComparedSide:
     engines: dict[Task, Counter[str]] = {}
     for strip in strips:
         for task, served in strip.engines.items():
             engines.setdefault(task, Counter()).update(served)  # mm are counted, too
     found = sum(len(strip.defects) for strip in strips)
-    return Side(
+    return ComparedSide(
         strips=tuple(str(strip.key) for strip in strips),
         unfinished=tuple(str(strip.key) for strip in strips if not strip.record.complete),
         inspected_mm=sum(stretches.length_mm(strip.inspected) for strip in strips),
@@ -339,7 +340,7 @@ def _side(strips: Sequence[StripFindings], counted: int) -> Side:
     )
 
 
-def _largest_first(those: Iterable[Told]) -> tuple[Told, ...]:
+def _largest_first(those: Iterable[ComparedDefect]) -> tuple[ComparedDefect, ...]:
     return tuple(sorted(those, key=lambda one: (-one.area_mm2, one.strip, (one.a or one.b)[0].id)))
 
 

@@ -1,4 +1,4 @@
-"""The defects of one passage in columns: a coil may have hundreds of thousands, of which a reader looks at a few."""
+"""The defects of one passage in columns: a coil may have hundreds of thousands, and a reader needs few as objects."""
 
 import json
 import math
@@ -13,7 +13,7 @@ from linewatch.contracts.verdict import Defect, DefectState
 
 _FIELDS: Final = tuple(field for field in DEFECT_FIELDS if field.name not in PASSAGE_FIELDS)
 REPORTED_COLUMNS: Final = ("state", "merged_into", *(name for field in _FIELDS for name in field.columns))
-"""Of the last message about a defect. class_scores: by class, or the JSON of that, as most readers ask for none."""
+"""What a message reports of a defect. class_scores is a dict, or its JSON text, as few readers need it."""
 
 
 def _numpy_type(field: DefectField) -> tuple[Any, ...]:
@@ -46,7 +46,7 @@ class Defects:
 
     @classmethod
     def of(cls, coil: str, side: str, camera: str, reported: "ReportedColumns") -> Self:
-        """All that were reported, in that order."""
+        """Make one row per report, in that order."""
         rows = np.empty(len(reported.columns["id"]), _ROW)
         for field in _FIELDS:
             for place, name in enumerate(field.columns):
@@ -58,12 +58,12 @@ class Defects:
         return len(self.rows)
 
     def __getitem__(self, name: str) -> np.ndarray:
-        """The column of that name."""
+        """Return the column of that name."""
         column: np.ndarray = self.rows[name]
         return column
 
     def __iter__(self) -> Iterator[Defect]:
-        """As they were decided."""
+        """Yield the defects as they were decided."""
         of_passage = {"coil": self.coil, "side": self.side, "camera": self.camera}
         for first in range(0, len(self), _ROWS_AT_ONCE):
             for row in self.rows[first : first + _ROWS_AT_ONCE].tolist():
@@ -73,12 +73,12 @@ class Defects:
                 yield from_flat(values)
 
     def take(self, rows: np.ndarray | slice) -> Self:
-        """Those of places, of a mask or of a slice."""
+        """Return the defects at these places, by indices, mask or slice."""
         return type(self)(self.coil, self.side, self.camera, self.rows[rows])
 
 
 def _value(field: DefectField, value: Any) -> Any:
-    """The value as a `Defect` has it, of one in a row."""
+    """Return a row's value as a `Defect` has it."""
     if field.kind is tuple:
         return tuple(value.tolist())
     if field.kind is dict:
@@ -87,22 +87,22 @@ def _value(field: DefectField, value: Any) -> Any:
 
 
 class ReportedColumns:
-    """Gathers what was reported of a passage's defects, by `REPORTED_COLUMNS`; the last report of a defect counts."""
+    """Gathers the reports about a passage's defects by `REPORTED_COLUMNS`; the last one about a defect counts."""
 
     def __init__(self) -> None:
         self.columns: dict[str, list[Any]] = {name: [] for name in REPORTED_COLUMNS}
 
     def add(self, columns: Iterable[Sequence[Any]]) -> None:
-        """More of them, in columns in the order of `REPORTED_COLUMNS`; no columns for no defects."""
+        """Append reports, in columns in the order of `REPORTED_COLUMNS`; no columns append none."""
         for column, values in zip(self.columns.values(), columns, strict=False):
             column.extend(values)
 
 
 @dataclass(frozen=True, slots=True)
 class PhysicalDefects:
-    """What remains of all reports: defects by where they begin, without those that merged into another.
+    """The defects that remain of all reports, by where they begin, without those that merged into another.
 
-    merged: from the id of one that merged to the one in `defects` that it became part of. still_open: ids of those
+    merged: maps the id of one that merged to the defect in `defects` that it became part of. still_open: ids of those
     whose end was not reported.
     """
 
@@ -112,7 +112,7 @@ class PhysicalDefects:
 
     @classmethod
     def among(cls, coil: str, side: str, camera: str, reported: ReportedColumns) -> Self:
-        """A defect that merged into one that was never reported stays: nothing else is known of the two."""
+        """Keep a defect that merged into one that was never reported: nothing else is known of the two."""
         columns = reported.columns
         ids, along_mm = columns["id"], columns["along_begin_mm"]
         last = {name: row for row, name in enumerate(ids)}
@@ -127,7 +127,7 @@ class PhysicalDefects:
 
 
 def _merged(into: dict[str, str], known: Collection[str]) -> dict[str, str]:
-    """Of each defect that merged, the one at the end of the chain, where that is known."""
+    """Return for each merged defect the one at the end of its chain, where that is known."""
     ends = {}
     for name in into:
         end, seen = name, set()

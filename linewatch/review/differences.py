@@ -1,4 +1,4 @@
-"""The worst differences of two records as pictures: a sheet of crops with both outlines, and a map of each strip."""
+"""Draws the worst differences of two records: a sheet of crops with both outlines, and a map of each strip."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -16,42 +16,42 @@ from linewatch.contracts.ports import Camera
 from linewatch.contracts.verdict import StripBox
 from linewatch.geometry.runs import to_mask
 from linewatch.review.coil_picture import CoilPicture, write_picture
-from linewatch.review.comparison import KINDS, Comparison, Told
+from linewatch.review.comparison import KINDS, ComparedDefect, Comparison
 from linewatch.review.pairing import FoundDefect
 from linewatch.review.strips import StripFindings, StripKey
 
 WORST = 8
-"""Of each kind so many are drawn, the largest ones."""
+"""How many differences of each kind are drawn, the largest first."""
 SHEET, MAP = "worst.png", "map.png"
 
 A_COLOUR, B_COLOUR = (40, 140, 255), (255, 215, 50)
 _TEXT, _QUIET, _GROUND, _NOTHING = (235, 235, 235), (165, 165, 165), 24, 60
 _WIDTH_PX, _HEIGHT_PX = 380, 240
 _COLUMNS, _GAP_PX, _HEADING_PX, _CAPTION_PX = 4, 12, 30, 36
-_REACH_PX = (5, 2)  # from what they enclose to the outlines of A and B
+_REACH_PX = (5, 2)  # distance from a defect to the outlines of A and B
 _MOST_PX_PER_MM = 4.0
-_LONGEST_MM = 1500.0  # of a crop: of what is longer, its middle
-_MARGIN = 1.5  # a crop is so much larger than the defect, for the steel around it
+_LONGEST_MM = 1500.0  # length of a crop; of a longer defect it shows the middle
+_MARGIN = 1.5  # size of a crop over that of the defect, to show the steel around it
 _MAP_PX, _MAP_ROWS, _MAP_PX_PER_MM = 1600, 96, 0.25
 
 
 @dataclass(frozen=True, slots=True)
-class Verdicts:
-    """One side: its name, and what was read of it."""
+class SideStrips:
+    """One side of the comparison: its name and its strips."""
 
     name: str
     strips: Sequence[StripFindings]
 
 
 def draw_differences(
-    comparison: Comparison, a: Verdicts, b: Verdicts, camera: Camera, line: LineSettings, out: Path
+    comparison: Comparison, a: SideStrips, b: SideStrips, camera: Camera, line: LineSettings, out: Path
 ) -> tuple[Path, ...]:
     """Write `worst.png` (where there is a difference) and `map.png` (`map-2.png`, ... of further strips) into `out`.
 
-    camera, line: what both were made of. Along runs to the right. Raises SourceError when the source shows none of the
-    strips that are compared, or a picture cannot be written.
+    camera, line: the recording from which both were made. Along runs to the right. Raises SourceError when the source
+    shows none of the strips that are compared, or a picture cannot be written.
     """
-    crops = [_Crop.around(kind, told, line) for kind in KINDS for told in getattr(comparison, kind)[:WORST]]
+    crops = [_Crop.around(kind, defect, line) for kind in KINDS for defect in getattr(comparison, kind)[:WORST]]
     maps = {key: _map(key, comparison, (a, b), line) for key in comparison.compared}
     seen = False
     with camera:
@@ -61,7 +61,7 @@ def draw_differences(
             seen = True
             maps[key].add_lines(grab.image, grab.along_mm, grab.mm_per_line)
             for crop in crops:
-                if crop.told.strip == key:
+                if crop.defect.strip == key:
                     crop.paste(crop.pixels, grab.image, grab.along_mm, grab.mm_per_line, cv2.INTER_AREA)
     if not seen:
         raise SourceError(
@@ -84,13 +84,14 @@ def draw_differences(
 
 @dataclass(frozen=True, slots=True)
 class _Crop:
-    """A piece of strip at `px_per_mm` from (along_mm, across_mm) on.
+    """A piece of strip at `px_per_mm`, from (along_mm, across_mm) on.
 
-    pixels: uint8 (height, width). outlines: of A and B, uint8 alike: 2 the difference itself, 1 what lies around it.
+    pixels: uint8 (height, width). outlines: of A and B, each uint8 (height, width): 2 on the difference itself, 1 on
+    other defects.
     """
 
     kind: str
-    told: Told
+    defect: ComparedDefect
     line: LineSettings
     along_mm: float
     across_mm: float
@@ -104,8 +105,8 @@ class _Crop:
     )
 
     @classmethod
-    def around(cls, kind: str, told: Told, line: LineSettings) -> "_Crop":
-        box = _hull((*told.a, *told.b))
+    def around(cls, kind: str, defect: ComparedDefect, line: LineSettings) -> "_Crop":
+        box = _hull((*defect.a, *defect.b))
         size = [_MARGIN * (high - low) for low, high in (box.along_mm, box.across_mm)]
         scale = min(_WIDTH_PX / min(size[0], _LONGEST_MM), _HEIGHT_PX / size[1], _MOST_PX_PER_MM)
         along_mm, across_mm = (
@@ -113,13 +114,13 @@ class _Crop:
             for (low, high), pixels in ((box.along_mm, _WIDTH_PX), (box.across_mm, _HEIGHT_PX))
         )
         left, right = line.across_offset_mm, line.across_offset_mm + line.width_px * line.mm_per_px
-        across_mm = max(min(across_mm, right - _HEIGHT_PX / scale), left)  # not past the camera's picture
-        return cls(kind, told, line, max(along_mm, 0.0), across_mm, scale)
+        across_mm = max(min(across_mm, right - _HEIGHT_PX / scale), left)  # within the camera's field
+        return cls(kind, defect, line, max(along_mm, 0.0), across_mm, scale)
 
     def paste(
         self, canvas: np.ndarray, pixels: np.ndarray, along_mm: float, mm_per_line: float, interpolation: int
     ) -> None:
-        """Lay camera pixels (lines, width) whose first line is at `along_mm`."""
+        """Lay camera pixels (lines, width), whose first line is at `along_mm`, over the canvas."""
         rows = self._edges(along_mm - self.along_mm, mm_per_line, len(pixels), _WIDTH_PX)
         columns = self._edges(
             self.line.across_offset_mm - self.across_mm, self.line.mm_per_px, pixels.shape[1], _HEIGHT_PX
@@ -131,7 +132,7 @@ class _Crop:
         canvas[y0:y1, x0:x1] = cv2.resize(piece, (x1 - x0, y1 - y0), interpolation=interpolation)
 
     def _edges(self, begin_mm: float, mm_per_px: float, count: int, size_px: int) -> tuple[int, int, int, int] | None:
-        """Of `count` source pixels from `begin_mm` on, which [first, last) land where [low, high) in the crop."""
+        """Return (first, last, low, high): source pixels [first, last) of `count` land on [low, high) of the crop."""
         first = max(int(np.floor(-begin_mm / mm_per_px)), 0)
         last = min(int(np.ceil((size_px / self.px_per_mm - begin_mm) / mm_per_px)), count)
         low, high = (round((begin_mm + n * mm_per_px) * self.px_per_mm) for n in (first, last))
@@ -139,13 +140,13 @@ class _Crop:
         return (first, last, low, high) if first < last and low < high else None
 
     def drawn(self) -> np.ndarray:
-        """BGR (height, width, 3): the steel; the outlines around what they enclose, A's outside of B's."""
+        """Return BGR (height, width, 3): the steel with the outlines of both sides, A's outside of B's."""
         picture = cv2.cvtColor(self.pixels, cv2.COLOR_GRAY2BGR)
-        sides = zip(self.outlines, (self.told.a, self.told.b), (A_COLOUR, B_COLOUR), _REACH_PX, strict=True)
+        sides = zip(self.outlines, (self.defect.a, self.defect.b), (A_COLOUR, B_COLOUR), _REACH_PX, strict=True)
         for mask, defects, colour, reach_px in sides:
             subject = mask == 2
             if not subject.any():
-                for defect in defects:  # that came without a mask
+                for defect in defects:  # those without a mask
                     (x0, y0), (x1, y1) = self._corners(defect.box)
                     subject[max(y0, 0) : y1, max(x0, 0) : x1] = True
             for pixels, shade, thickness in (
@@ -176,15 +177,15 @@ def _grabs(camera: Camera, line: LineSettings) -> Iterator[tuple[StripKey, Grab]
         yield StripKey(coil, line.side, line.camera, passages[coil]), grab
 
 
-def _outline(crops: Sequence[_Crop], side: Verdicts, number: int) -> None:
-    """Lay the masks of one side over the crops that they reach into."""
+def _outline(crops: Sequence[_Crop], side: SideStrips, number: int) -> None:
+    """Lay the masks of one side over the crops that they meet."""
     for strip in side.strips:
         along_mm = strip.record.defects["along_mm"]
         for crop in crops:
-            if crop.told.strip != strip.key:
+            if crop.defect.strip != strip.key:
                 continue
             end_mm = crop.along_mm + _WIDTH_PX / crop.px_per_mm
-            subjects = {one.id for one in (crop.told.a, crop.told.b)[number]}
+            subjects = {one.id for one in (crop.defect.a, crop.defect.b)[number]}
             begins_mm, ends_mm = along_mm.T
             here = (begins_mm < end_mm) & (ends_mm > crop.along_mm) & (ends_mm > begins_mm)
             for row in np.flatnonzero(here).tolist():
@@ -196,7 +197,7 @@ def _outline(crops: Sequence[_Crop], side: Verdicts, number: int) -> None:
 
 
 def _laid(crop: _Crop, runs: np.ndarray, begin_mm: float, end_mm: float) -> np.ndarray:
-    """uint8 as the crop: a mask that fills [begin_mm, end_mm) along."""
+    """Return the mask, which fills [begin_mm, end_mm) along, as uint8 in the crop's shape."""
     first, lines = int(runs[:, 0].min()), int(np.ptp(runs[:, 0])) + 1
     mm_per_line = (end_mm - begin_mm) / lines
     reach_mm = np.array([crop.along_mm, crop.along_mm + _WIDTH_PX / crop.px_per_mm]) - begin_mm
@@ -209,8 +210,10 @@ def _laid(crop: _Crop, runs: np.ndarray, begin_mm: float, end_mm: float) -> np.n
     return layer
 
 
-def _map(key: StripKey, comparison: Comparison, sides: tuple[Verdicts, Verdicts], line: LineSettings) -> CoilPicture:
-    """An empty map of a strip, of as many rows as one can look at."""
+def _map(
+    key: StripKey, comparison: Comparison, sides: tuple[SideStrips, SideStrips], line: LineSettings
+) -> CoilPicture:
+    """Return an empty map of a strip, with as few rows as can be read."""
     strips = [strip for side in sides for strip in side.strips if strip.key == key]
     ends = [part[-1, 1] for strip in strips for part in (strip.inspected, strip.degraded, strip.missed) if len(part)]
     length_mm = float(max(ends))
@@ -232,11 +235,11 @@ def _add_differences(picture: CoilPicture, key: StripKey, comparison: Comparison
         at = end
     boxes = [(kind, _hull((*one.a, *one.b))) for kind in KINDS for one in getattr(comparison, kind) if one.strip == key]
     picture.add_found(boxes, KINDS)
-    picture.add_note("hatched: not compared, for only one inspected it, or none")
+    picture.add_note("hatched: not compared, as at most one of the two inspected it")
 
 
 def _sheet(crops: Sequence[_Crop], a: str, b: str, *, several: bool) -> np.ndarray:
-    """The crops of each kind below its heading, in rows."""
+    """Lay out the crops in rows, each kind below its heading."""
     by_kind = {kind: list(those) for kind, those in groupby(crops, key=lambda crop: crop.kind)}
     columns = min(max(2, *map(len, by_kind.values())), _COLUMNS)
     parts = [_legend(a, b, columns)]
@@ -253,49 +256,49 @@ def _sheet(crops: Sequence[_Crop], a: str, b: str, *, several: bool) -> np.ndarr
 def _captioned(crop: _Crop, *, several: bool) -> np.ndarray:
     tile = np.full((_HEIGHT_PX + _CAPTION_PX + _GAP_PX, _WIDTH_PX + 2 * _GAP_PX, 3), _GROUND, np.uint8)
     tile[:_HEIGHT_PX, _GAP_PX : _GAP_PX + _WIDTH_PX] = crop.drawn()
-    box = _hull((*crop.told.a, *crop.told.b))
+    box = _hull((*crop.defect.a, *crop.defect.b))
     where = f"{box.along_mm[0] / 1000:.3f} m, {box.across_mm[0]:.0f} mm across"
     if several:
-        where = f"{crop.told.strip.coil}: {where}"
+        where = f"{crop.defect.strip.coil}: {where}"
     bar_mm = next(mm for mm in (500, 200, 100, 50, 20, 10) if mm * crop.px_per_mm <= _WIDTH_PX / 4 or mm == 10)
     bar_px = round(bar_mm * crop.px_per_mm)
     y, right = _HEIGHT_PX + 28, _GAP_PX + _WIDTH_PX
     cv2.line(tile, (right - bar_px, y), (right, y), _TEXT, 2)
     _write_text(tile, f"{bar_mm} mm", (right - bar_px - 56, y + 4), _QUIET)
-    _write_text(tile, _said(crop.told), (_GAP_PX, _HEIGHT_PX + 15), _TEXT)
+    _write_text(tile, _caption(crop.defect), (_GAP_PX, _HEIGHT_PX + 15), _TEXT)
     _write_text(tile, where, (_GAP_PX, _HEIGHT_PX + 32), _QUIET)
     return tile
 
 
-def _said(told: Told) -> str:
+def _caption(defect: ComparedDefect) -> str:
     def of(defects: tuple[FoundDefect, ...]) -> str:
         pieces = Counter(one.defect_class for one in defects)
         names = " + ".join(f"{count} x {name}" if count > 1 else name for name, count in pieces.items())
         return f"{names} {sum(one.area_mm2 for one in defects):.0f} mm2"
 
-    return " -> ".join(of(side) for side in (told.a, told.b) if side)
+    return " -> ".join(of(side) for side in (defect.a, defect.b) if side)
 
 
 def _legend(a: str, b: str, columns: int) -> np.ndarray:
     band = np.full((_HEADING_PX + 22, columns * (_WIDTH_PX + 2 * _GAP_PX), 3), _GROUND, np.uint8)
-    said = ("outlines stand off what they enclose", "dark ones: what else A and B found there")
+    notes = ("outlines stand off the defects", "dark: other defects that A and B found")
     for number, (letter, name, colour) in enumerate((("A", a, A_COLOUR), ("B", b, B_COLOUR))):
         y = 18 + 20 * number
         cv2.line(band, (_GAP_PX, y - 4), (_GAP_PX + 26, y - 4), colour, 2, cv2.LINE_AA)
         _write_text(band, f"{letter}  {name}", (_GAP_PX + 36, y), _TEXT)
-        _write_text(band, said[number], (band.shape[1] - 320, y), _QUIET)
+        _write_text(band, notes[number], (band.shape[1] - 320, y), _QUIET)
     return band
 
 
 def _heading(kind: str, columns: int) -> np.ndarray:
     band = np.full((_HEADING_PX, columns * (_WIDTH_PX + 2 * _GAP_PX), 3), _GROUND, np.uint8)
-    about = {
+    headings = {
         "lost": "lost: in A only",
         "new": "new: in B only",
-        "reclassified": "reclassified: in both, by another class",
+        "reclassified": "reclassified: in both, with different classes",
         "resized": "changed in size",
     }
-    cv2.putText(band, about[kind], (_GAP_PX, 20), cv2.FONT_HERSHEY_SIMPLEX, 0.6, _TEXT, 1, cv2.LINE_AA)
+    cv2.putText(band, headings[kind], (_GAP_PX, 20), cv2.FONT_HERSHEY_SIMPLEX, 0.6, _TEXT, 1, cv2.LINE_AA)
     return band
 
 

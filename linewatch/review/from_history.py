@@ -1,4 +1,4 @@
-"""Coils out of the history's database."""
+"""Reads coil records from the history's database."""
 
 from collections import defaultdict
 from collections.abc import Iterator
@@ -19,7 +19,15 @@ from linewatch.history.database import reading, shown
 from linewatch.history.queries import CoilRow, masks, passage, passage_of_each_camera, several_passages, spans
 from linewatch.history.spans import Coverage
 from linewatch.history.tables import ALARM, COIL, DEFECT, ROLL_MARK, ROLL_MARK_DEFECT, STRIP_WIDTH
-from linewatch.review.coil_record import CoilRecord, Identity, Masked, median_width_mm, no_masks, on_coil, shown_alarms
+from linewatch.review.coil_record import (
+    CoilRecord,
+    Identity,
+    MaskSelection,
+    alarms_of_coil,
+    median_width_mm,
+    no_masks,
+    runs_from_head,
+)
 from linewatch.review.defect_table import REPORTED_COLUMNS, PhysicalDefects, ReportedColumns
 from linewatch.wire.decode import alarm_from, grade_from, roll_mark_from
 from linewatch.wire.schema import AlarmMessage, GradeBody, RollMarkMessage, canonical
@@ -29,10 +37,10 @@ _ROWS_AT_ONCE: Final = 20_000
 
 @dataclass(frozen=True, slots=True)
 class CoilInHistory:
-    """A coil of a history's database: by its id, or by the number of the passage that `linewatch coils` lists.
+    """A coil of a history's database, by its id or by the number of a passage, which `linewatch coils` lists.
 
-    Reading raises HistoryError when the database cannot be read or does not hold it, and when the id came again: then
-    a passage must be named.
+    Reading raises HistoryError when the database cannot be read or lacks the coil, and when the id has several
+    passages: the caller must then name one.
     """
 
     database: str
@@ -42,14 +50,14 @@ class CoilInHistory:
     def __str__(self) -> str:
         return f"history:{self.coil if self.passage is None else f'#{self.passage}'}"
 
-    def records(self, masked: Masked = no_masks) -> Iterator[CoilRecord]:
-        """The passage that is named, or the coil's under each camera."""
+    def records(self, masked: MaskSelection = no_masks) -> Iterator[CoilRecord]:
+        """Read the named passage, or the coil's passage under each camera."""
         with self._rows() as (connection, rows):
             for row in rows:
                 yield read_passage(connection, row.passage, masked)
 
-    def record(self, masked: Masked = no_masks) -> CoilRecord:
-        """The passage that is named, or the coil's under the only camera."""
+    def record(self, masked: MaskSelection = no_masks) -> CoilRecord:
+        """Read the named passage, or the coil's only passage."""
         with self._rows() as (connection, rows):
             if len(rows) > 1:
                 raise several_passages(rows[0].coil, rows)
@@ -65,13 +73,13 @@ class CoilInHistory:
             row = passage(connection, self.passage)
             if self.coil not in (None, row.coil):
                 raise HistoryError(
-                    f"passage {self.passage} is of coil {row.coil!r}, not {self.coil!r}; name one of both"
+                    f"passage {self.passage} is of coil {row.coil!r}, not {self.coil!r}; name one of the two"
                 )
             yield connection, [row]
 
 
-def read_passage(connection: sa.Connection, number: int, masked: Masked = no_masks) -> CoilRecord:
-    """The passage of that number, which there is, as far as it is stored."""
+def read_passage(connection: sa.Connection, number: int, masked: MaskSelection = no_masks) -> CoilRecord:
+    """Read the passage of that number, which must exist, as far as it is stored."""
     coil = connection.execute(sa.select(COIL).filter_by(id=number)).one()
     reported, numbers, dropped = _reported(connection, number)
     found = PhysicalDefects.among(coil.coil, coil.side, coil.camera, reported)
@@ -95,7 +103,7 @@ def read_passage(connection: sa.Connection, number: int, masked: Masked = no_mas
         still_open=found.still_open,
         masks=_masks(connection, set(masked(found.defects)), found.merged, numbers),
         mask_dropped=frozenset(found.merged.get(name, name) for name in dropped),
-        alarms=shown_alarms(coil.coil, _alarms(connection, coil)),
+        alarms=alarms_of_coil(coil.coil, _alarms(connection, coil)),
         engines=coverage.engines,
         identities=(Identity("configuration", coil.config),) if coil.config else (),
         grade=_grade(coil.more),
@@ -106,11 +114,11 @@ def read_passage(connection: sa.Connection, number: int, masked: Masked = no_mas
 
 
 def _reported(connection: sa.Connection, number: int) -> tuple[ReportedColumns, dict[str, int], list[str]]:
-    """All that was reported, the rows' numbers by id, and the ids of those that lack a part of their mask."""
+    """Return all reports, the rows' numbers by defect id, and the ids of defects that lack a part of their mask."""
     reported, numbers, dropped = ReportedColumns(), dict[str, int](), list[str]()
     of_coil = sa.select(sa.func.min(DEFECT.c.id), sa.func.max(DEFECT.c.id)).filter_by(coil_id=number)
     first, last = connection.execute(of_coil).one()
-    # As they lie in the table, which its indices on the coil would keep the database from: that takes twice as long.
+    # In the order of the table: `+ 0` keeps the database from an index on the coil, by which this takes twice as long.
     wanted = sa.select(*map(_column, REPORTED_COLUMNS), DEFECT.c.name, DEFECT.c.id, DEFECT.c.mask_dropped)
     wanted = wanted.where(DEFECT.c.id.between(first, last), DEFECT.c.coil_id + 0 == number).order_by(DEFECT.c.id)
     for rows in connection.execute(wanted, execution_options={"yield_per": _ROWS_AT_ONCE}).partitions():
@@ -122,7 +130,7 @@ def _reported(connection: sa.Connection, number: int) -> tuple[ReportedColumns, 
 
 
 def _column(name: str) -> Any:
-    """The history's column for one of `REPORTED_COLUMNS`."""
+    """Return the history's column for one of `REPORTED_COLUMNS`."""
     if name == "class_scores":
         return sa.cast(DEFECT.c.class_scores, sa.Text)
     return DEFECT.c.name.label("defect") if name == "id" else DEFECT.c[name]
@@ -135,7 +143,7 @@ def _masks(
     owners |= {numbers[name]: owner for name, owner in merged.items() if owner in wanted}
     parts: defaultdict[str, list[np.ndarray]] = defaultdict(list)
     for defect, part in masks(connection, sorted(owners)):
-        parts[owners[defect]].append(on_coil(part))
+        parts[owners[defect]].append(runs_from_head(part))
     return dict(parts)
 
 
@@ -153,7 +161,7 @@ def _width_mm(connection: sa.Connection, number: int) -> float | None:
 
 
 def _alarms(connection: sa.Connection, coil: Any) -> list[Alarm]:
-    """All that were told while it was under the camera."""
+    """Return all transitions while it was under the camera."""
     then = {name: getattr(coil, name) for name in ("service_id", "journal", "epoch")}
     wanted = sa.select(sa.cast(ALARM.c.body, sa.Text)).filter_by(**then, coil_ordinal=coil.ordinal)
     bodies = connection.execute(wanted.order_by(ALARM.c.sequence)).scalars()
@@ -166,8 +174,8 @@ def _grade(more: dict[str, Any] | None) -> CoilGrade | None:
 
 
 def _excluded_mm(more: dict[str, Any] | None) -> tuple[float, float]:
-    told = more or {}
-    return told.get("head_excluded_mm", 0.0), told.get("tail_excluded_mm", 0.0)
+    reported = more or {}
+    return reported.get("head_excluded_mm", 0.0), reported.get("tail_excluded_mm", 0.0)
 
 
 def _roll_marks(connection: sa.Connection, number: int) -> tuple[RollMark, ...]:

@@ -1,4 +1,4 @@
-"""Coils out of a verdict file."""
+"""Reads coil records from a verdict file."""
 
 from array import array
 from collections import Counter, defaultdict
@@ -15,7 +15,14 @@ from linewatch.contracts.defect_fields import flat_of, to_columns
 from linewatch.contracts.errors import ConfigError, JournalError
 from linewatch.contracts.verdict import CoilGrade, CoilState, CoverageSpan, DefectState, RollMark, RunMask
 from linewatch.history.spans import Coverage
-from linewatch.review.coil_record import CoilRecord, Masked, median_width_mm, no_masks, on_coil, shown_alarms
+from linewatch.review.coil_record import (
+    CoilRecord,
+    MaskSelection,
+    alarms_of_coil,
+    median_width_mm,
+    no_masks,
+    runs_from_head,
+)
 from linewatch.review.defect_table import REPORTED_COLUMNS, PhysicalDefects, ReportedColumns
 from linewatch.wire.decode import alarm_from, grade_from, roll_mark_from
 from linewatch.wire.schema import AlarmsLine, CoilLine, DefectLine, VerdictLine
@@ -25,10 +32,10 @@ NAMED_COILS = 10
 ROWS_AT_ONCE = 4_096
 
 
-def read_coils(path: Path, coil: str | None = None, masked: Masked = no_masks) -> Iterator[CoilRecord]:
-    """Every passage, or those of the coil of that name, in their order.
+def read_coils(path: Path, coil: str | None = None, masked: MaskSelection = no_masks) -> Iterator[CoilRecord]:
+    """Read every passage, or those of the named coil, in the file's order.
 
-    Raises JournalError when the file is no verdict file or holds no coil, ConfigError when it does not hold that one.
+    Raises JournalError when the file is no verdict file or holds no coil, ConfigError when it lacks the named coil.
     """
     names: Counter[str] = Counter()
     for passage in _passages(path, coil, names):
@@ -37,10 +44,10 @@ def read_coils(path: Path, coil: str | None = None, masked: Masked = no_masks) -
         raise _not_there(path, coil, list(names))
 
 
-def read_coil(path: Path, coil: str | None = None, masked: Masked = no_masks) -> CoilRecord:
-    """The coil of that name, or the only one. Where it passes several times, the last passage, and a note says so.
+def read_coil(path: Path, coil: str | None = None, masked: MaskSelection = no_masks) -> CoilRecord:
+    """Read the named coil, or the only one. Of several passages, it is the last one, and a note says so.
 
-    Raises as above, and ConfigError when the file holds several coils and none is named.
+    Raises as `read_coils` does, and ConfigError when the file holds several coils and none is named.
     """
     names: Counter[str] = Counter()
     last: _Passage | None = None
@@ -66,7 +73,7 @@ def _not_there(path: Path, coil: str | None, names: list[str]) -> ConfigError | 
 
 
 def _passages(path: Path, coil: str | None, names: Counter[str]) -> Iterator["_Passage"]:
-    """Those that are wanted, each when its last line was read; counts all of them in `names`."""
+    """Yield each wanted passage once its last line was read; count all passages by coil in `names`."""
     passage: _Passage | None = None
     under_camera: tuple[str, str, str] | None = None
     for line in read_verdicts(path):
@@ -88,7 +95,7 @@ def _passages(path: Path, coil: str | None, names: Counter[str]) -> Iterator["_P
 
 
 class _Passage:
-    """Everything of one passage, line by line."""
+    """Gathers one passage line by line."""
 
     def __init__(self, first: VerdictLine | CoilLine) -> None:
         self.alarms: list[Alarm] = []
@@ -107,8 +114,8 @@ class _Passage:
         self._closed: list[tuple[Any, ...]] = []  # reports that are not yet in those columns
         self._open: dict[str, DefectLine] = {}
         self._mask_dropped: set[str] = set()
-        self._runs = array("i")  # of all masks, one after the other
-        self._parts: defaultdict[str, list[tuple[int, int, int]]] = defaultdict(list)  # frame's line, place in `_runs`
+        self._runs = array("i")  # of all masks, concatenated
+        self._parts: defaultdict[str, list[tuple[int, int, int]]] = defaultdict(list)  # first line, span in `_runs`
 
     def add(self, line: VerdictLine | CoilLine) -> None:
         if isinstance(line, VerdictLine):
@@ -126,10 +133,10 @@ class _Passage:
             self._rolls[body.id] = roll_mark_from(body)
             self._periodic.update(body.defect_ids)
 
-    def record(self, path: Path, masked: Masked) -> CoilRecord:
+    def record(self, path: Path, masked: MaskSelection) -> CoilRecord:
         first = self._first
         self._closed += map(_reported, self._open.values())
-        self._take_up()
+        self._fill_columns()
         found = PhysicalDefects.among(first.coil, first.side, first.camera, self._reported)
         return CoilRecord(
             coil=first.coil,
@@ -146,7 +153,7 @@ class _Passage:
             still_open=found.still_open,
             masks=self._masks(set(masked(found.defects)), found.merged),
             mask_dropped=frozenset(found.merged.get(name, name) for name in self._mask_dropped),
-            alarms=shown_alarms(first.coil, self.alarms),
+            alarms=alarms_of_coil(first.coil, self.alarms),
             engines=self._coverage.engines,
             grade=self._grade,
             excluded_mm=self._excluded_mm,
@@ -176,12 +183,12 @@ class _Passage:
             self._open.pop(event.id, None)
             self._closed.append(_reported(event))
             if len(self._closed) >= ROWS_AT_ONCE:
-                self._take_up()
+                self._fill_columns()
         else:
             self._open[event.id] = event
 
-    def _take_up(self) -> None:
-        """Into columns: hundreds of thousands of rows would be gone over by every garbage collection."""
+    def _fill_columns(self) -> None:
+        """Move the rows into columns: every garbage collection would visit hundreds of thousands of rows."""
         self._reported.add(zip(*self._closed, strict=True))
         self._closed = []
 
@@ -191,13 +198,13 @@ class _Passage:
         owners = {name: owner for name, owner in merged.items() if owner in wanted} | {name: name for name in wanted}
         for name, places in self._parts.items():
             if name in owners:
-                told = (RunMask(first, runs[begin:end].reshape(-1, 3)) for first, begin, end in places)
-                parts[owners[name]] += map(on_coil, told)
+                parts_read = (RunMask(first, runs[begin:end].reshape(-1, 3)) for first, begin, end in places)
+                parts[owners[name]] += map(runs_from_head, parts_read)
         return dict(parts)
 
 
 def _reported(event: DefectLine) -> tuple[Any, ...]:
-    """The values of `REPORTED_COLUMNS`."""
+    """Return the values of `REPORTED_COLUMNS`."""
     columns = to_columns(flat_of(event)) | {"state": event.state, "merged_into": event.merged_into}
     return tuple(columns[name] for name in REPORTED_COLUMNS)
 

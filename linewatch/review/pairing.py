@@ -1,4 +1,4 @@
-"""Which defects of two records of one strip are the same: one to one first, then the pieces of what split or merged.
+"""Pairs the defects of two records of one strip: one to one first, then the pieces of defects that split or merged.
 
 Symmetric: pairing B with A gives the same links the other way round, and a record paired with itself pairs each defect
 with itself. Nothing here depends on the order in which defects come.
@@ -14,12 +14,12 @@ from linewatch.geometry.matching import MIN_OVERLAP
 from linewatch.geometry.outlines import Outlines, overlaps
 
 PIECE_OVERLAP = 0.5
-"""A piece of a defect that is paired already shares this much of the smaller of the two."""
+"""A piece joins a defect that is already paired when they share this much of the smaller of the two."""
 
 
 @dataclass(frozen=True, slots=True)
 class FoundDefect:
-    """One physical defect, as it is compared."""
+    """The part of a physical defect that a comparison looks at."""
 
     id: str
     defect_class: str
@@ -29,8 +29,8 @@ class FoundDefect:
 
 
 @dataclass(frozen=True, slots=True)
-class Record:
-    """One side: defects with different ids, and their outlines in the same order."""
+class OutlinedDefects:
+    """Defects with different ids, and their outlines in the same order."""
 
     defects: Sequence[FoundDefect]
     outlines: Outlines
@@ -40,20 +40,20 @@ class Record:
 class Group:
     """One physical defect, as indices into both records: `a[0]` and `b[0]` are the pair, the others are pieces.
 
-    More than one `b`: it split in B. More than one `a`: B merged them. None on one side: only the other tells of it.
+    More than one `b`: it split in B. More than one `a`: B merged them. None on one side: only the other has it.
     """
 
     a: tuple[int, ...]
     b: tuple[int, ...]
 
 
-def pair_up(a: Record, b: Record, tolerance_mm: float) -> tuple[Group, ...]:
-    """Every defect of both in exactly one group; by the first of A, then those of B alone.
+def pair_up(a: OutlinedDefects, b: OutlinedDefects, tolerance_mm: float) -> tuple[Group, ...]:
+    """Put every defect of both into exactly one group; in the order of A, then those of B alone.
 
     Two defects are the same when their outlines, each grown by half of `tolerance_mm`, share `MIN_OVERLAP` of the
-    smaller one; of several candidates the one that shares most of the larger, then the one of the same class. What is
-    left joins, as a piece, the paired defect with which it shares most, if that is `PIECE_OVERLAP` of the smaller one:
-    a fragment lies in what it is a fragment of, a neighbour does not.
+    smaller one; of several candidates, the one that shares most of the larger wins, then the one of the same class. A
+    defect that is left joins, as a piece, the paired defect with which it shares most, if that is `PIECE_OVERLAP` of
+    the smaller one: a fragment lies within its whole, a neighbour does not.
     """
     ours, theirs = a.outlines.grown(tolerance_mm), b.outlines.grown(tolerance_mm)
     met = overlaps(ours, theirs)
@@ -61,7 +61,7 @@ def pair_up(a: Record, b: Record, tolerance_mm: float) -> tuple[Group, ...]:
     of_smaller = met.shared / np.minimum(*areas)
     of_larger = np.minimum(met.shared / np.maximum(*areas), 1.0)
     rank = {name: number for number, name in enumerate(sorted({one.id for one in (*a.defects, *b.defects)}))}
-    one, other = _Column.of(a.defects, rank).at(met.one), _Column.of(b.defects, rank).at(met.other)
+    one, other = _TieBreakers.of(a.defects, rank).at(met.one), _TieBreakers.of(b.defects, rank).at(met.other)
     differs = one.classes != other.classes
     # Ties end at the ids: two links that still tie have no defect in common, so their order does not matter.
     order = np.lexsort(
@@ -86,29 +86,29 @@ def pair_up(a: Record, b: Record, tolerance_mm: float) -> tuple[Group, ...]:
 
 
 @dataclass(frozen=True, slots=True)
-class _Column:
-    """What ties are broken by, of each defect: class and id as ranks (the ids'), area."""
+class _TieBreakers:
+    """Columns by which ties are broken: class, rank of the id, area."""
 
     classes: np.ndarray
     ids: np.ndarray
     areas: np.ndarray
 
     @classmethod
-    def of(cls, defects: Sequence[FoundDefect], rank: dict[str, int]) -> "_Column":
+    def of(cls, defects: Sequence[FoundDefect], rank: dict[str, int]) -> "_TieBreakers":
         return cls(
             np.array([one.defect_class for one in defects], dtype=object),
             np.array([rank[one.id] for one in defects], np.int64),
             np.array([one.area_mm2 for one in defects], np.float64),
         )
 
-    def at(self, rows: np.ndarray) -> "_Column":
-        return _Column(self.classes[rows], self.ids[rows], self.areas[rows])
+    def at(self, rows: np.ndarray) -> "_TieBreakers":
+        return _TieBreakers(self.classes[rows], self.ids[rows], self.areas[rows])
 
 
 def _pieces(
     piece: np.ndarray, host: np.ndarray, kept: np.ndarray, measure: tuple[np.ndarray, np.ndarray, np.ndarray]
 ) -> dict[int, int]:
-    """Of each piece its host: the one with which it shares most, then of the same class, then by id."""
+    """Return the host of each piece: the one with which it shares most, then of the same class, then by id."""
     shared, differs, ids = (column[kept] for column in measure)
     order = np.lexsort((ids, differs, -shared, piece[kept]))
     pieces, first = np.unique(piece[kept][order], return_index=True)

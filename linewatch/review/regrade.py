@@ -1,4 +1,4 @@
-"""Coils graded again, without their pixels, from what was stored of them; by the code that graded them at first."""
+"""Grades coils again from their records, without pixels, by the code that graded them in the service."""
 
 from dataclasses import dataclass
 
@@ -10,9 +10,9 @@ from linewatch.review.coil_record import CoilRecord
 
 @dataclass(frozen=True, slots=True)
 class Regraded:
-    """A coil's grade now, beside the stored one.
+    """A coil's new grade beside the stored one.
 
-    ended: its end is known. changed_severities: defects that have another severity now.
+    ended: the end of the coil is known. changed_severities: how many defects have another severity now.
     """
 
     coil: str
@@ -25,24 +25,24 @@ class Regraded:
 
     @property
     def changed(self) -> bool:
-        """Whether the grade is another one; a coil that had none has one now."""
+        """Whether the grade differs; also true for a coil that had no grade."""
         return self.before is None or self.before.grade != self.now.grade
 
     @property
     def added(self) -> tuple[str, ...]:
-        """Limits that are exceeded now and were not."""
+        """Limits that are exceeded now and were not before."""
         before = {reason.rule for reason in self.before.reasons} if self.before else set()
         return tuple(reason.rule for reason in self.now.reasons if reason.rule not in before)
 
     @property
     def dropped(self) -> tuple[str, ...]:
-        """Limits that were exceeded and are no longer."""
+        """Limits that were exceeded before and are no longer."""
         now = {reason.rule for reason in self.now.reasons}
         return tuple(reason.rule for reason in self.before.reasons if reason.rule not in now) if self.before else ()
 
 
 def regrade(coil: CoilRecord, rules: GradingRules) -> Regraded:
-    """The coil by these rules, without the ends that were excluded when it passed: what was closed of it."""
+    """Grade the closed defects of the coil by these rules, without the ends that were excluded when it passed."""
     rules = rules.excluding(*coil.excluded_mm)
     closed = [defect for defect in coil.defects if defect.id not in coil.still_open]
     inspected = [span.along_mm for span in coil.spans if span.quality is Quality.INSPECTED]

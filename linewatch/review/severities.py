@@ -1,4 +1,4 @@
-"""How bad each defect of a coil is, for whoever reads of it: by the grading rules, or else by its class."""
+"""The severity of each defect in a report: by the grading rules where the service had some, else by its class."""
 
 import hashlib
 from collections.abc import Mapping
@@ -14,12 +14,12 @@ from linewatch.config.taxonomy import Taxonomy
 from linewatch.review.defect_table import Defects
 
 NO_SEVERITY = 0
-"""Of a pseudo-defect, and of one that is tentative."""
+"""The severity of pseudo-defects and of tentative defects."""
 
 
 @dataclass(frozen=True, slots=True)
 class ClassSeverities:
-    """How bad a defect is by its class, where no grading rules say more. identity: of the taxonomy that says so."""
+    """Severities by class, for defects that no grading rules rated. identity: of the taxonomy that they come from."""
 
     by_class: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
     pseudo: frozenset[str] = frozenset()
@@ -31,13 +31,13 @@ class ClassSeverities:
 
     @classmethod
     def read(cls, path: Path) -> Self:
-        """Of a taxonomy's file. Raises ConfigError when it cannot be used."""
+        """Read them from a taxonomy file. Raises ConfigError when it cannot be used."""
         taxonomy = Taxonomy.read(path)
         digest = hashlib.sha256(taxonomy.model_dump_json().encode()).hexdigest()[:12]
         return cls.of(taxonomy, f"{path.name}@{digest}")
 
     def rate(self, defects: Defects) -> np.ndarray:
-        """int8 (n,): 1..5; `NO_SEVERITY`."""
+        """Return int8 (n,): 1..5, or `NO_SEVERITY`."""
         names, codes = np.unique(defects["defect_class"].astype(str), return_inverse=True)
         of_class = np.array([self.by_class.get(name, UNKNOWN_SEVERITY) for name in names.tolist()], np.int8)
         is_pseudo = np.array([name in self.pseudo for name in names.tolist()], bool)
@@ -47,7 +47,7 @@ class ClassSeverities:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RatedDefects:
-    """Defects, the worst first: by severity, then by area, then as they come along the coil. severity: int8 (n,)."""
+    """Defects, the worst first: by severity, then by area, then by position along the coil. severity: int8 (n,)."""
 
     defects: Defects
     severity: np.ndarray

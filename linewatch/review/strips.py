@@ -1,4 +1,4 @@
-"""Coil records as the strips that are compared: physical defects with outlines, what was looked at, by what."""
+"""Coil records as the strips that a comparison matches: physical defects with outlines, coverage and engines."""
 
 import re
 from collections import Counter
@@ -23,7 +23,7 @@ _TIMING = re.compile(rb'"timing":\{[^}]*\}')
 
 
 class StripKey(NamedTuple):
-    """One passage of one side of a coil below one camera. passage: 0, then 1 where a file has that coil again."""
+    """Names one passage of one side of a coil under one camera. passage: 0, then 1 where a file has that coil again."""
 
     coil: str
     side: str
@@ -37,12 +37,11 @@ class StripKey(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class StripFindings:
-    """What a record, which has all masks, tells of one strip.
+    """The findings on one strip, from a record with all masks.
 
-    defects: one per physical defect, by position: the parts of one that was closed for its length are one (its class is
-    the one with the larger area). outlines: theirs, in the same order. owner: of each of the record's defects the id in
-    `defects`. inspected, degraded, missed: stretches in mm. engines: of each task, the mm that each engine identity
-    looked at.
+    defects: one per physical defect, by position; a defect that was closed in parts is one, of the class with the
+    largest area. outlines: theirs, in the same order. owner: for each defect of the record, its id in `defects`.
+    inspected, degraded, missed: stretches in mm. engines: for each task, the mm that each engine identity looked at.
     """
 
     key: StripKey
@@ -57,7 +56,7 @@ class StripFindings:
 
 
 def strips_of(records: Iterable[CoilRecord]) -> tuple[StripFindings, ...]:
-    """Their strips, in the order in which they came."""
+    """Return the strips of the records, in the same order."""
     passages: Counter[tuple[str, str, str]] = Counter()
     strips = []
     for record in records:
@@ -68,7 +67,7 @@ def strips_of(records: Iterable[CoilRecord]) -> tuple[StripFindings, ...]:
 
 
 def same_verdicts(one: Path, other: Path) -> bool:
-    """Whether two verdict files are the same bytes but for the timing. Raises JournalError when one cannot be read."""
+    """Return whether two verdict files agree in all bytes but the timing. Raises JournalError for an unreadable one."""
     try:
         with one.open("rb") as ours, other.open("rb") as theirs:
             return all(
@@ -107,7 +106,7 @@ def _strip(key: StripKey, record: CoilRecord) -> StripFindings:
 
 
 def _owners(defects: Defects) -> tuple[str, ...]:
-    """Of each defect itself, or where being a part leads to; a ring, which no service tells, ends where it closes."""
+    """Return for each defect the first of its parts; a ring of parts, which no service reports, ends anywhere."""
     part_of = {name: first for name, first in zip(defects["id"], defects["part_of"], strict=True) if first is not None}
 
     def root(name: str) -> str:
@@ -139,10 +138,10 @@ def _as_one(name: str, parts: list[FoundDefect]) -> FoundDefect:
 
 
 def _outlines(record: CoilRecord, whole: np.ndarray, count: int) -> Outlines:
-    """Of all whole defects. whole: of each of the record's defects the place among them.
+    """Return the outlines of all whole defects. whole: for each defect of the record, its whole's place among them.
 
-    A mask fills the box of its defect, which knows where its lines and columns are in mm; without one, or without all
-    of it, the box is the outline.
+    A mask fills the box of its defect, which gives its lines and columns their place in mm. Where a mask is missing, or
+    a part of it, the box is the outline.
     """
     defects = record.defects
     boxes_um = np.rint(np.hstack([defects["along_mm"], defects["across_mm"]]) * UM_PER_MM).astype(np.int64)
@@ -159,7 +158,7 @@ def _outlines(record: CoilRecord, whole: np.ndarray, count: int) -> Outlines:
 
 
 def _ladders(parts: Sequence[Sequence[np.ndarray]], boxes_um: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Of the masks of defects their rungs, as `geometry.outlines` has them, each part's apart; laid over the boxes."""
+    """Return the masks as rungs (see `geometry.outlines`), part by part, scaled to the boxes of their defects."""
     flat = [part for those in parts for part in those]
     part = np.repeat(np.arange(len(flat)), [len(one) for one in flat])
     of_part = np.repeat(np.arange(len(parts)), [len(those) for those in parts])

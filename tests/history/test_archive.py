@@ -20,13 +20,13 @@ from linewatch.config.history import ImageSettings, KeepSettings
 from linewatch.contracts.errors import HistoryError
 from linewatch.contracts.verdict import CoilState, RunMask
 from linewatch.history import archive as archiving
-from linewatch.history.archive import MARK, Archive
-from linewatch.history.archived_pictures import pictures
+from linewatch.history.archive import MARK, ImageArchive
+from linewatch.history.archived_images import archived_images
 from linewatch.history.database import reading, writing
-from linewatch.history.recorder import standing_of
 from linewatch.history.retention import expire_step
 from linewatch.history.tables import COIL, IMAGE
-from linewatch.review.report.archive_pictures import stored_pictures
+from linewatch.history.writer import stored_service
+from linewatch.review.report.steel import archived_steel
 from linewatch.review.report.thumbnail import window_of
 from linewatch.wire.encode import Sequencer
 from linewatch.wire.schema import decode
@@ -62,14 +62,14 @@ def engine(url):
 @pytest.fixture
 def archive_of(engine, tmp_path):
     def make(**of):
-        return Archive(ImageSettings(**{"dir": tmp_path / "images", "min_free_mb": 16.0} | of), engine)
+        return ImageArchive(ImageSettings(**{"dir": tmp_path / "images", "min_free_mb": 16.0} | of), engine)
 
     return make
 
 
 def stored_of(engine):
     with engine.begin() as connection:
-        return standing_of(connection, "svc")
+        return stored_service(connection, "svc")
 
 
 def rows(engine):
@@ -102,18 +102,18 @@ def test_a_picture_is_a_file_and_says_where_it_lies(engine, archive_of, tmp_path
     one = crop(2, 1, severity=4)
     with archive_of() as archive:
         assert archive.store(stored_of(engine), said(one)) == []
-        assert archive.state() == "0 MB of pictures"
+        assert archive.state() == "0 MB of images"
     ((path, data),) = files(tmp_path / "images").items()
     assert data == one.png
     day, passage, name = path.split("/")
     assert (len(day.split("-")), passage, name) == (3, "2-C1", "512.200.png")
     with reading(url) as connection:
-        found = pictures(connection, tmp_path / "images", 2, ["C1/top/cam1/512.200", "C1/top/cam1/0.200"])
+        found = archived_images(connection, tmp_path / "images", 2, ["C1/top/cam1/512.200", "C1/top/cam1/0.200"])
         assert list(found) == ["C1/top/cam1/512.200"]
-        assert pictures(connection, tmp_path / "images", 1, list(found)) == {}
+        assert archived_images(connection, tmp_path / "images", 1, list(found)) == {}
         picture = found["C1/top/cam1/512.200"]
         (tmp_path / "images" / path).unlink()
-        assert pictures(connection, tmp_path / "images", 2, list(found)) == {}
+        assert archived_images(connection, tmp_path / "images", 2, list(found)) == {}
         assert picture.read() is None
     assert (picture.box, picture.first_line, picture.lines) == (one.window.box, one.window.first_line, 40)
 
@@ -122,7 +122,7 @@ def test_a_mask_lies_on_its_picture(engine, archive_of, tmp_path, url):
     with archive_of() as archive:
         archive.store(stored_of(engine), said(crop(2, 0)))
     with reading(url) as connection:
-        (picture,) = pictures(connection, tmp_path / "images", 1, ["C1/top/cam1/512.200"]).values()
+        (picture,) = archived_images(connection, tmp_path / "images", 1, ["C1/top/cam1/512.200"]).values()
     beyond = np.array([[0, 0, 5], [3, 30, 60], [39, 7, 9]], np.int32)  # past the right side; past the bottom
     mask = picture.mask([RunMask(512, beyond), RunMask(99_999, beyond)])
     assert sorted(map(tuple, np.argwhere(mask == 255).tolist())) == sorted(
@@ -231,7 +231,7 @@ def test_a_kill_at_any_file_operation_leaves_nothing_for_ever(url, engine, archi
 @pytest.mark.parametrize(
     ("there", "told_what"),
     [
-        ("another", r"holds the pictures of /elsewhere/h.sqlite, not of .*h.sqlite; name another folder"),
+        ("another", r"holds the images of /elsewhere/h.sqlite, not of .*h.sqlite; name another folder"),
         ("files", "holds other files; name a folder of its own"),
         ("file", "cannot be used .File exists.; name another"),
     ],
@@ -294,8 +294,8 @@ def test_the_reports_thumbnails_show_what_is_stored(engine, archive_of, tmp_path
     with archive_of() as archive:
         archive.store(stored_of(engine), crops)
     with reading(url) as connection:
-        found = stored_pictures(connection, tmp_path / "images", 1, events)
-        other = stored_pictures(connection, tmp_path / "images", 2, events)
+        found = archived_steel(connection, tmp_path / "images", 1, events)
+        other = archived_steel(connection, tmp_path / "images", 2, events)
     assert [one is not None for one in found] == [True, True, False]
     assert other == [None] * 3
     packed = np.frombuffer(base64.b64decode(found[1].partition(",")[2]), np.uint8)

@@ -36,14 +36,14 @@ def opened(url):
 
 
 def test_no_history_yet(url):
-    with pytest.raises(HistoryError, match="no history yet; `linewatch history CONFIG` keeps one"), reading(url):
+    with pytest.raises(HistoryError, match="no history yet; `linewatch history CONFIG` makes one"), reading(url):
         pass
 
 
 def test_a_file_that_is_no_database(url, file):
     file.write_bytes(b"steel " * 1000)
     for use in (writing, reading):
-        with pytest.raises(HistoryError, match="not a database; this is no history; move it away"), use(url):
+        with pytest.raises(HistoryError, match="not a database; this is not a history; move it away"), use(url):
             pass
 
 
@@ -80,7 +80,7 @@ def test_a_newer_version(url, file):
 
 def test_a_file_that_may_not_be_written(url, file):
     opened(url)
-    with pytest.raises(HistoryError, match="readonly database; the file, or its folder, may not be written"):
+    with pytest.raises(HistoryError, match="readonly database; this user may not write the file or its folder"):
         opened(f"sqlite:///file:{file}?mode=ro&uri=true")
 
 
@@ -171,7 +171,7 @@ def test_a_label_that_cannot_be_meant(url, tmp_path):
             for defect, verdict, right, said in (
                 ("99999", wrong, "dent", "no defect '99999' in this history"),
                 ("C9/top/cam1/0.1", wrong, "dent", "no defect"),
-                (found.defect.id, wrong, "dent", f"came more than once, as defects {twin.number}, {found.number}"),
+                (found.defect.id, wrong, "dent", f"is the id of several defects, {twin.number}, {found.number}"),
                 (str(found.number), wrong, None, "wrong-class needs --class"),
                 (str(found.number), wrong, "scratch", "was found as scratch"),
                 (str(found.number), LabelVerdict.NOT_A_DEFECT, "dent", "takes no --class"),

@@ -88,21 +88,21 @@ def test_pixels_go_first_and_decisions_last(start_service, history_of, tmp_path,
     disk.ask(f"fill {LEAST_FREE_MB - 10}")  # more than all pictures take
     wait_for(lambda: disk.ask("pictures") == [])
     decide(3, 5)
-    wait_for(lambda: "pictures stopped" in log_of())
+    wait_for(lambda: "image_storing_stopped" in log_of())
     wait_for(lambda: disk.ask("frames") == frames)
     assert disk.ask("pictures") == []
 
     disk.ask("fill 0")
     for _ in range(8):
         decide(10, 5, runs=2000)  # 2 MB of outlines: the service's journal holds 8
-    wait_for(lambda: "history not written" in log_of())
+    wait_for(lambda: "history_write_failed" in log_of())
     assert "disk is full" in log_of() or "disk I/O error" in log_of()
     assert disk.ask("frames") < frames
 
     disk.ask("free")
     wait_for(lambda: disk.ask("frames") == frames)
     wait_for(lambda: decide(1, 4) or disk.ask("pictures"))  # it may still have been waiting to try again
-    assert "pictures stored again" in log_of()
+    assert "image_storing_resumed" in log_of()
     wait_for(lambda: disk.ask("frames") == frames)
     assert disk.ask("found") == [frames, frames, [1], 0]
     assert disk.ask("end") == 0
@@ -122,7 +122,7 @@ def test_who_ends_it_while_it_cannot_write_is_told_by_the_exit_code(start_servic
     other = sqlite3.connect(tmp_path / "history.sqlite", isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
     service.tell("frames 5 2")
-    wait_for(lambda: "history not written" in log_of())
+    wait_for(lambda: "history_write_failed" in log_of())
     process.send_signal(signal.SIGTERM)
     assert process.wait(60) == 8
     other.execute("ROLLBACK")

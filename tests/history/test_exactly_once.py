@@ -66,9 +66,11 @@ def test_nothing_is_lost_or_doubled_when_the_history_is_killed_at_random_points(
         mill.stop.set()
         mill.join()
     expected = sum(mill.passages)
-    opened = config.with_suffix(".log").read_text().count("history open")
+    opened = config.with_suffix(".log").read_text().count("history_opened")
     process = start_history(config)
-    wait_for(lambda: config.with_suffix(".log").read_text().count("history open") > opened)  # all may be stored already
+    wait_for(
+        lambda: config.with_suffix(".log").read_text().count("history_opened") > opened
+    )  # all may be stored already
     wait_for(lambda: stored_frames(settings.database) >= expected)
     process.send_signal(signal.SIGTERM)
     assert process.wait(30) == 0

@@ -18,7 +18,7 @@ from history_process import start_history
 
 from linewatch.config.history import HistorySettings
 from linewatch.config.load import load
-from linewatch.history.archived_pictures import pictures
+from linewatch.history.archived_images import archived_images
 from linewatch.history.database import writing
 from linewatch.history.labels import LabelVerdict, export_labels, label
 from linewatch.history.queries import coils, defects
@@ -63,7 +63,7 @@ def inspected(tmp_path_factory):
     )
     history = start_history(config)
     deadline = time.monotonic() + 150
-    while "history open" not in config.with_suffix(".log").read_text() and time.monotonic() < deadline:
+    while "history_opened" not in config.with_suffix(".log").read_text() and time.monotonic() < deadline:
         time.sleep(0.05)
     verdicts = folder / "verdicts.jsonl"
     replay = subprocess.Popen(
@@ -269,7 +269,7 @@ def test_labels_are_exported_with_pictures_and_masks_that_lie_on_them(inspected,
         for each in found:
             label(connection, str(each.number), LabelVerdict.NOT_A_DEFECT, None, "eva")
         assert export_labels(connection, out, settings.images.dir) == len(found)
-        kept = pictures(connection, settings.images.dir, row.passage, [each.defect.id for each in found])
+        kept = archived_images(connection, settings.images.dir, row.passage, [each.defect.id for each in found])
     labels = {told["name"]: told for told in map(json.loads, out.read_text().splitlines())}
     contrasts = []
     for defect in (each.defect for each in found):

@@ -14,12 +14,12 @@ from stored_coils import coil_messages, store_messages, stored_facts
 
 from linewatch.config.history import ImageSettings
 from linewatch.contracts.errors import HistoryError
-from linewatch.history.archive import Archive
-from linewatch.history.archived_pictures import pictures
+from linewatch.history.archive import ImageArchive
+from linewatch.history.archived_images import archived_images
 from linewatch.history.database import reading, writing
 from linewatch.history.labels import LabelVerdict, export_labels, label
 from linewatch.history.queries import coils, defects
-from linewatch.history.recorder import standing_of
+from linewatch.history.writer import stored_service
 from linewatch.review.coil_record import all_masks
 from linewatch.review.from_history import read_passage
 from linewatch.wire.encode import Sequencer
@@ -95,12 +95,12 @@ def test_the_image_archive_on_postgresql(server, tmp_path):
         for _ in range(2):
             store_messages(engine, coil_messages(sequencer), name="pictured")
         with engine.begin() as connection:
-            known = standing_of(connection, "pictured")
+            known = stored_service(connection, "pictured")
             newest = coils(connection)[0].passage
         records = [Sequencer(1).crop(crop(n, 1, 700, n % 5 + 1, name=f"C1/a/b/{n}.1"), 0) for n in range(8)]
         crops = [decode(b"crop", record.header, record.payload) for record in records]
         folder = tmp_path / "images"
-        with Archive(ImageSettings(dir=folder, min_free_mb=16.0, max_per_coil=4, max_mb=1), engine) as archive:
+        with ImageArchive(ImageSettings(dir=folder, min_free_mb=16.0, max_per_coil=4, max_mb=1), engine) as archive:
             assert archive.store(known, crops) == []
             assert sorted(path.name for path in folder.glob("*/*/*.png")) == [
                 "2.1.png",
@@ -112,14 +112,14 @@ def test_the_image_archive_on_postgresql(server, tmp_path):
                 pass
             assert archive.used_mb <= 1
         (stray := next(folder.glob("*/*")) / "9.9.png").write_bytes(b"stray")
-        with Archive(ImageSettings(dir=folder, min_free_mb=16.0, days=1e-9), engine) as archive:
+        with ImageArchive(ImageSettings(dir=folder, min_free_mb=16.0, days=1e-9), engine) as archive:
             while archive.tidy():
                 pass
             assert archive.used_mb == 0
         assert not stray.exists()
         assert list(folder.glob("*/*/*.png")) == []
     with reading(server) as connection:
-        assert pictures(connection, folder, newest, ["C1/a/b/4.1"]) == {}
+        assert archived_images(connection, folder, newest, ["C1/a/b/4.1"]) == {}
 
 
 def test_a_password_is_never_shown(server):

@@ -16,8 +16,8 @@ from linewatch.contracts.prediction import Timing
 from linewatch.contracts.verdict import DefectEvent, DefectState, Quality, RunMask, StripBox
 from linewatch.geometry.runs import rectangle
 from linewatch.review.coil_record import all_masks
-from linewatch.review.comparison import Limits, Side, compare, judge_both
-from linewatch.review.differences import A_COLOUR, B_COLOUR, Verdicts, draw_differences
+from linewatch.review.comparison import ComparedSide, Limits, compare, score_both
+from linewatch.review.differences import A_COLOUR, B_COLOUR, SideStrips, draw_differences
 from linewatch.review.from_verdicts import read_coils
 from linewatch.review.strips import StripFindings, same_verdicts, strips_of
 from linewatch.simulation.truth import CoilTruth, TrueDefect
@@ -78,7 +78,7 @@ def test_what_is_matched_lost_new_renamed_and_resized_is_told_by_class(tmp_path:
     assert [(one.a[0].defect_class, one.b[0].defect_class) for one in found.reclassified] == [("scratch", "sliver")]
     other = compared(b, a)
     assert (other.total.lost, other.total.new, other.total.to_other) == (1, 1, 1)
-    assert {(one.b, one.a) for one in found.told} == {(one.a, one.b) for one in other.told}
+    assert {(one.b, one.a) for one in found.defects} == {(one.a, one.b) for one in other.defects}
 
 
 def test_a_file_beside_itself_has_no_difference(tmp_path: Path) -> None:
@@ -106,7 +106,7 @@ def test_parts_of_a_long_defect_are_one_wherever_they_were_cut(tmp_path: Path) -
 
     a, b = in_parts(tmp_path / "a", (512, 1024)), in_parts(tmp_path / "b", (768,))
     found = compared(a, b)
-    ((one,),) = (found.told,)
+    ((one,),) = (found.defects,)
     assert (one.a[0].box, one.a[0].area_mm2) == (one.b[0].box, one.b[0].area_mm2)
     assert (found.total.in_a, found.total.in_b, found.total.resized) == (1, 1, 0)
 
@@ -152,7 +152,7 @@ def test_a_mix_of_engines_is_named_and_a_cascade_is_none(tmp_path: Path) -> None
     assert found.a.mixed == ()
     assert found.b.mixed == (Task.CLASSIFY,)
     assert found.b.engines[Task.CLASSIFY] == {"c@1": 1024.0, "c@2": 1024.0}
-    assert isinstance(found.b, Side)
+    assert isinstance(found.b, ComparedSide)
 
 
 def test_same_verdicts_asks_for_all_but_the_timing(tmp_path: Path) -> None:
@@ -187,9 +187,9 @@ def test_both_are_judged_by_the_truth_on_the_strip_compared(tmp_path: Path) -> N
         defects=tuple(real),
         pseudo_defects=(),
     )
-    assert [(of.hit, of.true, of.found) for of in judge_both(found, truth)] == [(1, 1, 1), (1, 1, 1)]
+    assert [(of.hit, of.true, of.found) for of in score_both(found, truth)] == [(1, 1, 1), (1, 1, 1)]
     with pytest.raises(ConfigError, match="the truth is of coil C9"):
-        judge_both(found, truth.model_copy(update={"coil": "C9"}))
+        score_both(found, truth.model_copy(update={"coil": "C9"}))
 
 
 class Plain:
@@ -220,7 +220,7 @@ class Plain:
 def test_the_worst_are_drawn_with_both_outlines(tmp_path: Path) -> None:
     a = written(tmp_path / "a", event(10, 10, 60, 60), event(200, 900, 300, 1000))
     b = written(tmp_path / "b", event(200, 900, 300, 1000, "sliver"), missed=(7,))
-    sides = Verdicts("a", read_strips(a)), Verdicts("b", read_strips(b))
+    sides = SideStrips("a", read_strips(a)), SideStrips("b", read_strips(b))
     found = compare(sides[0].strips, sides[1].strips)
     sheet, strip_map = draw_differences(found, *sides, Plain(), LINE, tmp_path / "out")
     pixels = cv2.imread(str(sheet))

@@ -181,7 +181,7 @@ def test_what_the_history_could_not_get_is_told(tmp_path: Path) -> None:
     assert record.inspected_share == 0.5
     out = tmp_path / "page.html"
     write_report(record, UNRATED, ReportFiles(html=out))
-    assert "What became of 0.51 m of this coil" in out.read_text()
+    assert "holds no record of 0.51 m of this coil" in out.read_text()
 
 
 def test_a_history_that_cannot_be_read_says_why(tmp_path: Path) -> None:

@@ -129,8 +129,8 @@ def test_joined_spans_tile_the_same_length_and_neighbours_differ(parts: list[tup
     for span in spans:
         coverage.add(span, ("screen@1",))
     found = coverage.spans
-    looked_mm = sum(span.lines for span in spans if span.quality is not Quality.MISSED)
-    assert sum(use.length_mm for use in coverage.engines) == looked_mm
+    quality_mm = sum(span.lines for span in spans if span.quality is not Quality.MISSED)
+    assert sum(use.length_mm for use in coverage.engines) == quality_mm
     for quality in Quality:
         lines = sum(span.lines for span in spans if span.quality is quality)
         assert sum(span.lines for span in found if span.quality is quality) == lines

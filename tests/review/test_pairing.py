@@ -6,12 +6,12 @@ from hypothesis import strategies as st
 
 from linewatch.contracts.verdict import StripBox
 from linewatch.geometry.outlines import UM_PER_MM, Outlines, overlaps
-from linewatch.review.pairing import FoundDefect, Group, Record, pair_up
+from linewatch.review.pairing import FoundDefect, Group, OutlinedDefects, pair_up
 
 Rungs = list[tuple[int, int, int, int]]
 
 
-def record(*defects: tuple[str, Rungs]) -> Record:
+def record(*defects: tuple[str, Rungs]) -> OutlinedDefects:
     """Of (class, rungs in mm: begin, end, left, right)."""
     found = []
     for number, (name, rungs) in enumerate(defects):
@@ -20,11 +20,11 @@ def record(*defects: tuple[str, Rungs]) -> Record:
         found.append(FoundDefect(f"{number}", name, 0.9, float(((end - begin) * (right - left)).sum()), box))
     of = np.repeat(np.arange(len(defects)), [len(rungs) for _, rungs in defects]).astype(np.int64)
     rungs_um = np.array([rung for _, rungs in defects for rung in rungs], np.int64).reshape(-1, 4) * UM_PER_MM
-    return Record(tuple(found), Outlines(len(defects), of, rungs_um))
+    return OutlinedDefects(tuple(found), Outlines(len(defects), of, rungs_um))
 
 
 @st.composite
-def records(draw: st.DrawFn) -> Record:
+def records(draw: st.DrawFn) -> OutlinedDefects:
     """Defects of a few rungs one behind the other, on little ground: many touch, some are the same."""
     defects = []
     for _ in range(draw(st.integers(0, 8))):
@@ -43,7 +43,7 @@ def mirrored(groups: tuple[Group, ...]) -> set[tuple[tuple[int, ...], tuple[int,
 
 @settings(max_examples=300)
 @given(records(), records(), st.sampled_from((0.0, 1.0, 5.0)))
-def test_the_other_way_round_it_is_the_same(a: Record, b: Record, tolerance_mm: float) -> None:
+def test_the_other_way_round_it_is_the_same(a: OutlinedDefects, b: OutlinedDefects, tolerance_mm: float) -> None:
     groups = pair_up(a, b, tolerance_mm)
     assert mirrored(groups) == {(group.a, group.b) for group in pair_up(b, a, tolerance_mm)}
     for side, count in (("a", len(a.defects)), ("b", len(b.defects))):
@@ -52,7 +52,7 @@ def test_the_other_way_round_it_is_the_same(a: Record, b: Record, tolerance_mm: 
 
 @settings(max_examples=300)
 @given(records(), st.sampled_from((0.0, 5.0)))
-def test_a_record_is_like_itself(a: Record, tolerance_mm: float) -> None:
+def test_a_record_is_like_itself(a: OutlinedDefects, tolerance_mm: float) -> None:
     assert pair_up(a, a, tolerance_mm) == tuple(Group((i,), (i,)) for i in range(len(a.defects)))
 
 
@@ -79,8 +79,8 @@ def test_of_two_that_lie_alike_each_finds_the_one_of_its_class() -> None:
 
 
 @given(records(), records())
-def test_shared_ground_is_what_counting_millimetres_gives(a: Record, b: Record) -> None:
-    def grids(of: Record) -> np.ndarray:
+def test_shared_ground_is_what_counting_millimetres_gives(a: OutlinedDefects, b: OutlinedDefects) -> None:
+    def grids(of: OutlinedDefects) -> np.ndarray:
         cells = np.zeros((len(of.defects), 110, 60), dtype=np.int64)
         for owner, (begin, end, left, right) in zip(of.outlines.of, of.outlines.rungs // UM_PER_MM, strict=True):
             cells[owner, begin:end, left:right] += 1
@@ -93,7 +93,7 @@ def test_shared_ground_is_what_counting_millimetres_gives(a: Record, b: Record) 
 
 
 @given(records(), st.sampled_from((0.0, 3.0, 5.0)))
-def test_grown_rungs_of_one_defect_still_do_not_overlap_along(a: Record, tolerance_mm: float) -> None:
+def test_grown_rungs_of_one_defect_still_do_not_overlap_along(a: OutlinedDefects, tolerance_mm: float) -> None:
     grown = a.outlines.grown(tolerance_mm)
     assert (grown.areas() >= a.outlines.areas()).all()
     for owner in range(grown.count):

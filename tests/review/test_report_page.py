@@ -170,7 +170,7 @@ def test_a_coil_without_end_is_named_as_such(tmp_path: Path) -> None:
     path = write(tmp_path / "v.jsonl", [begins(), frame(0, [opened(one)])])
     write_report(read_coil(path), UNRATED, ReportFiles(html=tmp_path / "coil.html"))
     text = (tmp_path / "coil.html").read_text()
-    assert "The end of this coil is not in what this was read from" in text
+    assert "The source of this report does not hold the end of the coil" in text
     assert "still open" in text
 
 

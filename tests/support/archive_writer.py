@@ -29,9 +29,9 @@ def at_every_event(url, folder, crops):
 
 def main(url: str, folder: Path) -> None:
     from linewatch.config.history import ImageSettings
-    from linewatch.history.archive import Archive
+    from linewatch.history.archive import ImageArchive
     from linewatch.history.database import writing
-    from linewatch.history.recorder import standing_of
+    from linewatch.history.writer import stored_service
     from linewatch.wire.schema import decode
 
     crops = [decode(b"crop", header.encode(), bytes.fromhex(png)) for header, png in json.load(sys.stdin)]
@@ -51,12 +51,12 @@ def main(url: str, folder: Path) -> None:
 
         with writing(url) as engine:
             with engine.begin() as connection:
-                stored = standing_of(connection, "svc")
+                stored = stored_service(connection, "svc")
             sys.addaudithook(audit)
             sa.event.listen(engine, "commit", count)
             for days, told in ((1e-9, []), (1.0, crops), (1e-9, [])):  # empty it, fill it, empty it
                 bounds = ImageSettings(dir=folder, min_free_mb=16.0, max_per_coil=2, days=days)
-                with Archive(bounds, engine) as archive:
+                with ImageArchive(bounds, engine) as archive:
                     while archive.tidy():
                         pass
                     for crop in told:

@@ -8,7 +8,7 @@ from linewatch.client import Position
 from linewatch.contracts.verdict import CoilState, DefectState, RollMarkState
 from linewatch.history.database import reading
 from linewatch.history.queries import coils, defects, masks, spans
-from linewatch.history.recorder import Recorder, standing_of
+from linewatch.history.writer import HistoryWriter, stored_service
 from linewatch.review.from_history import read_passage
 from linewatch.wire.encode import Sequencer, drafts
 from linewatch.wire.schema import decode
@@ -48,8 +48,10 @@ def positions_behind(messages):
 def store_messages(engine, messages, name="svc"):
     """Store them as those of the service `name`, by a recorder of their own."""
     with engine.begin() as connection:
-        recorder = Recorder(standing_of(connection, name))
-        recorder.store(connection, messages, {**standing_of(connection, name).positions, **positions_behind(messages)})
+        recorder = HistoryWriter(stored_service(connection, name))
+        recorder.store(
+            connection, messages, {**stored_service(connection, name).positions, **positions_behind(messages)}
+        )
 
 
 def stored_facts(url):

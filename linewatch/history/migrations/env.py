@@ -1,4 +1,4 @@
-"""Run by alembic for every command."""
+"""Runs the migrations; alembic executes this module for every command."""
 
 from alembic import context
 

@@ -1,10 +1,10 @@
-"""Round steps and ticks."""
+"""Round steps and tick positions of axes."""
 
 import math
 
 
 def round_step(span: float, steps: int) -> float:
-    """1, 2 or 5 times a power of ten: the smallest of which `span` holds at most `steps`."""
+    """Return the smallest of 1, 2 or 5 times a power of ten that divides `span` into at most `steps`."""
     if not span > 0:
         return 1.0
     least = span / steps
@@ -13,6 +13,6 @@ def round_step(span: float, steps: int) -> float:
 
 
 def ticks(low: float, high: float, step: float) -> list[float]:
-    """The multiples of `step` in [low, high]."""
+    """Return the multiples of `step` in [low, high]."""
     first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
     return [count * step for count in range(first, last + 1)]

@@ -1,4 +1,4 @@
-"""How many defects there are along the length and across the width, by class."""
+"""Histograms of the defects along the length and across the width, by class."""
 
 from dataclasses import dataclass
 
@@ -13,7 +13,7 @@ HEIGHT_PX = 120.0
 
 @dataclass(frozen=True, slots=True)
 class Histogram:
-    """Stacked bars; `paths` one per class code. x in pixels of a drawing as wide as the map."""
+    """Stacked bars, one path per class code, in pixels of a drawing as wide as the map."""
 
     paths: tuple[str, ...]
     x_ticks: tuple[Tick, ...]
@@ -26,7 +26,7 @@ class Histogram:
 def histogram(
     at_mm: np.ndarray, class_code: np.ndarray, classes: int, low_mm: float, high_mm: float, *, bins: int, unit_mm: float
 ) -> Histogram:
-    """Of positions in [low_mm, high_mm], in at most `bins` bins of a round width; the axis counts in `unit_mm`."""
+    """Count positions in [low_mm, high_mm] in at most `bins` bins of a round width; the axis counts in `unit_mm`."""
     span_mm = max(high_mm - low_mm, 1e-6)
     step_mm = round_step(span_mm, bins)
     first = np.floor(low_mm / step_mm + 1e-9)

@@ -1,4 +1,4 @@
-"""Defects in columns, and the shapes that stand for them. Paths are SVG's, in the drawing's own pixels."""
+"""The marks that stand for defects in drawings: colour and shape by class, size by severity, as SVG paths."""
 
 from dataclasses import dataclass
 from typing import Self
@@ -11,21 +11,22 @@ COLOURS = (
     *("#0072b2", "#d55e00", "#009e73", "#aa4499", "#b8860b", "#56b4e9", "#cc3311", "#117733", "#332288"),
     *("#e69f00", "#882255", "#44aa99", "#7f5539", "#999933"),
 )
-"""Told apart by most people with a colour deficiency, in this order."""
+"""Colours of the classes, most frequent first; most people with a colour deficiency can tell them apart."""
 
 SHAPES = 5
-"""Square, disc, diamond, triangle, triangle on its head: the classes are told apart in a black and white print, too."""
+"""Square, disc, diamond, triangle, inverted triangle: classes differ in a black-and-white print as well."""
 
 
 def radius_px(severity: int) -> float:
-    """How large a defect's mark is, by its severity 0..5."""
+    """Return the radius of a mark by the defect's severity, 0..5."""
     return 1.6 + 0.7 * severity
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class MarkedDefects:
-    """n defects, the worst first. along_mm, across_mm: (n, 2). class_code: place in `classes`, which has the most
-    frequent first.
+    """n defects, the worst first. along_mm, across_mm: float64 (n, 2). class_code: int32 (n,), indices into `classes`.
+
+    classes: the most frequent first.
     """
 
     classes: tuple[str, ...]
@@ -51,18 +52,18 @@ class MarkedDefects:
         return len(self.class_code)
 
     def first(self, count: int) -> Self:
-        """The worst of them."""
+        """Return the worst `count` of them."""
         columns = (self.class_code, self.severity, self.along_mm, self.across_mm)
         return type(self)(self.classes, *(column[:count] for column in columns))
 
 
 def colour(code: int) -> str:
-    """Of a class."""
+    """Return the colour of a class."""
     return COLOURS[code % len(COLOURS)]
 
 
 def shape(code: int, x: float, y: float, radius: float) -> str:
-    """The path of a class's mark around (x, y)."""
+    """Return the path of a class's mark around (x, y)."""
     r, d = f"{radius:.1f}", f"{2 * radius:.1f}"
     left, top, right, bottom = (f"{value:.1f}" for value in (x - radius, y - radius, x + radius, y + radius))
     mid_x, mid_y = f"{x:.1f}", f"{y:.1f}"
@@ -76,5 +77,5 @@ def shape(code: int, x: float, y: float, radius: float) -> str:
 
 
 def rectangle(left: float, top: float, right: float, bottom: float) -> str:
-    """The path of a rectangle."""
+    """Return the path of a rectangle."""
     return f"M{left:.1f} {top:.1f}H{right:.1f}V{bottom:.1f}H{left:.1f}z"

@@ -1,7 +1,7 @@
-"""The report as one HTML page that needs nothing else: no script, no network.
+"""Renders the report as one HTML page without scripts and without network access.
 
-Every string in it comes from outside and is escaped by the template engine; its policy forbids the browser to run or to
-fetch anything.
+The template engine escapes every string, as all of them come from outside; the page's policy forbids the browser to run
+or to fetch anything.
 """
 
 from collections.abc import Sequence
@@ -24,19 +24,19 @@ from linewatch.review.severities import RatedDefects
 SPANS_AT_MOST = 40
 ALARMS_AT_MOST = 60
 LENGTH_BINS, WIDTH_BINS = 100, 60
-TYPED = 200
-"""Longer strings are cut in the page; the tables for a spreadsheet have the whole."""
+MAX_TEXT = 200
+"""Longer strings are cut in the page; the tables for a spreadsheet have them in full."""
 
 
 @dataclass(frozen=True, slots=True)
 class ClassRow:
-    """What was found of one class. Area, longest and confidence are of the tentative ones, too."""
+    """What was found of one class. Area, longest and confidence include the tentative defects."""
 
     name: str
     code: int
     severity: int
     known: bool  # to the taxonomy
-    count: int  # that are called
+    count: int  # of called defects
     tentative: int
     per_100_m: float | None
     area_mm2: float
@@ -46,14 +46,14 @@ class ClassRow:
 
 @dataclass(frozen=True, slots=True)
 class AlarmRow:
-    """One alarm and what became of it."""
+    """One alarm with its later transitions."""
 
     first: Alarm
     later: tuple[Alarm, ...]
 
     @property
     def then(self) -> list[str]:
-        """What became of it, in words."""
+        """Texts of the later transitions."""
         plain = (AlarmChange.ACTIVE, AlarmChange.INACTIVE)
         return [
             f"{step.state if step.change in plain else step.change} at {_metres(step.along_mm)} m"
@@ -67,7 +67,7 @@ class AlarmRow:
 
 
 def render(record: CoilRecord, rated: RatedDefects, thumbnails: Sequence[Thumbnail], made_at: datetime) -> str:
-    """The page. `thumbnails` are those of the worst defects: so many stand in its table."""
+    """Return the page. thumbnails: of the worst defects, which are those that its table lists."""
     marked = MarkedDefects.of(rated)
     listed = len(thumbnails)
     across_mm = across_shown(record, marked)
@@ -92,7 +92,7 @@ def render(record: CoilRecord, rated: RatedDefects, thumbnails: Sequence[Thumbna
             made_at=made_at,
             counts=_class_rows(record, rated, marked),
             severities=rated.by,
-            looked={quality: record.looked_mm(quality) for quality in Quality},
+            lengths_mm={quality: record.quality_mm(quality) for quality in Quality},
             map=strip_map(record, marked, listed),
             along=histogram(
                 middles[0], marked.class_code, classes, 0.0, record.length_mm, bins=LENGTH_BINS, unit_mm=1000.0
@@ -134,12 +134,12 @@ def _metres(mm: float, decimals: int = 2) -> str:
 
 
 def _percent(share: float) -> str:
-    """Rounded down: 100 % is said of the whole only."""
+    """Return the share rounded down, so that only the whole reads 100 %."""
     return f"{np.floor(share * 10_000 + 1e-6) / 100:.2f}"
 
 
 def _short(text: str) -> str:
-    return text if len(text) <= TYPED else text[: TYPED - 1] + "\u2026"
+    return text if len(text) <= MAX_TEXT else text[: MAX_TEXT - 1] + "\u2026"
 
 
 def _length(span: CoverageSpan) -> float:

@@ -1,4 +1,4 @@
-"""The page as a PDF, printed by the browser that is installed: the same layout, and no second one to keep."""
+"""Prints the page as a PDF by an installed browser, so that there is one layout to maintain."""
 
 import os
 import shutil
@@ -13,21 +13,21 @@ PATIENCE_S = 120.0
 
 
 def find_browser() -> str | None:
-    """The first of `BROWSERS` on the path."""
+    """Return the first of `BROWSERS` on the path."""
     return next((found for name in BROWSERS if (found := shutil.which(name))), None)
 
 
 def browser_arguments(browser: str, profile: Path) -> list[str]:
-    """How it is started without a window, a network or anything of its user's."""
+    """Return the command that starts it without a window, a network or the user's profile."""
     arguments = [browser, "--headless", "--disable-gpu", "--no-first-run", f"--user-data-dir={profile}"]
     arguments += ["--disable-background-networking", "--disable-extensions", "--host-resolver-rules=MAP * ~NOTFOUND"]
     if os.geteuid() == 0:
-        arguments.append("--no-sandbox")  # as root it does not start otherwise; the page has no script that could run
+        arguments.append("--no-sandbox")  # needed to start as root; the page has no script
     return arguments
 
 
 def print_pdf(page: Path) -> bytes:
-    """The PDF of an HTML page. Raises ConfigError when there is no browser or it does not print."""
+    """Print an HTML page. Raises ConfigError when there is no browser or it prints nothing."""
     browser = find_browser()
     if browser is None:
         raise ConfigError(
@@ -44,6 +44,6 @@ def print_pdf(page: Path) -> bytes:
             raise ConfigError(f"{browser} printed no PDF: {error}; write --html and print that") from error
         data = out.read_bytes() if out.is_file() else b""
         if not data.startswith(b"%PDF"):
-            said = (ended.stderr.strip().splitlines() or [f"exit code {ended.returncode}"])[-1]
-            raise ConfigError(f"{browser} printed no PDF: {said}; write --html and print that")
+            last_line = (ended.stderr.strip().splitlines() or [f"exit code {ended.returncode}"])[-1]
+            raise ConfigError(f"{browser} printed no PDF: {last_line}; write --html and print that")
         return data

@@ -1,4 +1,4 @@
-"""The report's tables for a spreadsheet: `defects.csv`, `spans.csv`, `alarms.csv`; units in the columns' names."""
+"""Writes the report's tables for a spreadsheet: `defects.csv`, `spans.csv`, `alarms.csv`; headings give units."""
 
 import csv
 import io
@@ -11,7 +11,7 @@ from linewatch.review.coil_record import CoilRecord
 from linewatch.review.severities import RatedDefects
 
 HEADINGS = {"defect_class": "class", "severity": "severity_0_to_5"}
-"""Where a heading is not the column's name; the severity is the one by which the report rates."""
+"""Headings that differ from the column's name. The severity is the one by which the report rates."""
 
 SPAN_COLUMNS = ("coil", "first_line", "lines", "along_begin_mm", "along_end_mm", "quality", "cause")
 ALARM_COLUMNS = ("coil", "id", "rule", "state", "latched", "along_mm", "defects", "text")
@@ -56,12 +56,12 @@ def _write(path: Path, columns: Sequence[str], rows: Iterable[Iterable[Cell]]) -
 
 
 def _inert(text: str) -> str:
-    """What a spreadsheet would take for a formula gets an apostrophe before it."""
+    """Put an apostrophe before a text that a spreadsheet would take for a formula."""
     return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
 
 
 def _defect(defect: Defect, severity: int, record: CoilRecord) -> dict[str, Cell]:
-    """The cells by heading."""
+    """Return the cells by heading."""
     columns = to_columns(to_flat(defect)) | {"severity": severity, "still_open": defect.id in record.still_open}
     columns["class_scores"] = " ".join(f"{name}={score:g}" for name, score in defect.class_scores)
     return {

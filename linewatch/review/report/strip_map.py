@@ -1,6 +1,6 @@
-"""The strip seen from above: the length in rows, every defect where it lies, and what was not looked at.
+"""Draws the strip from above: its length in rows, every defect at its place, and the stretches not inspected.
 
-Where there are more defects than can be told apart, all of them are shown as a density and the worst as marks.
+Where marks of all defects would cover one another, a density shows all of them and marks show the worst.
 """
 
 from collections import defaultdict
@@ -25,15 +25,15 @@ MARKS_AT_MOST = 3_000
 MARKS_ABOVE_DENSITY = 600
 CELL_PX = (5.0, 6.5)
 SHADES = (0.1, 0.25, 0.42, 0.62, 0.85)
-"""Opacity of the density's steps."""
+"""Opacity of each step of the density."""
 
-NUMBERED = 12
+NUMBERED = 12  # of the worst defects have their number on the map
 _THINNEST_PX = 1.5
 
 
 @dataclass(frozen=True, slots=True)
 class Tick:
-    """A position on an axis, in pixels, and what stands there."""
+    """A position on an axis, in pixels, and its label."""
 
     at_px: float
     text: str
@@ -41,7 +41,7 @@ class Tick:
 
 @dataclass(frozen=True, slots=True)
 class MarkGroup:
-    """One class at one severity: marks that all can see, and the true extents of what is larger than its mark."""
+    """Paths of the defects of one class and severity: their marks, and the true extents of those larger than a mark."""
 
     class_code: int
     severity: int
@@ -50,8 +50,8 @@ class MarkGroup:
 
 
 @dataclass(frozen=True, slots=True)
-class Listed:
-    """Where a defect of the table lies on the map; `number` counts from 1, the worst first."""
+class ListedDefect:
+    """The place on the map of a defect that the table lists; `number` counts from 1, the worst first."""
 
     number: int
     x_px: float
@@ -62,7 +62,7 @@ class Listed:
 
 @dataclass(frozen=True, slots=True)
 class MapRow:
-    """One stretch of the strip. Paths are empty where there is nothing."""
+    """One row of the map. A path without content is empty."""
 
     along_ticks: tuple[Tick, ...]
     across_ticks: tuple[Tick, ...]
@@ -72,23 +72,23 @@ class MapRow:
     degraded: str
     density: tuple[str, ...]  # one path per shade, the lightest first
     marks: tuple[MarkGroup, ...]
-    listed: tuple[Listed, ...]
+    listed: tuple[ListedDefect, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class StripMap:
-    """All rows. shades_per_m2: bounds of the density's shades, one more than those; empty without density."""
+    """The whole map. shades_per_m2: bounds of the density's shades, one more than shades; empty without a density."""
 
     rows: tuple[MapRow, ...]
     width_px: float
     row_px: float
     shades_per_m2: tuple[float, ...]
-    marked: int  # so many defects are drawn as marks
+    marked: int  # how many defects are drawn as marks
 
 
 @dataclass(frozen=True, slots=True)
 class _Scale:
-    """Between the strip and one row's pixels."""
+    """Converts positions on the strip to pixels of one row."""
 
     begin_mm: float
     end_mm: float
@@ -108,11 +108,11 @@ class _Scale:
 class _Drawing:
     marks: defaultdict[tuple[int, int], list[str]] = field(default_factory=lambda: defaultdict(list))
     extents: defaultdict[tuple[int, int], list[str]] = field(default_factory=lambda: defaultdict(list))
-    listed: list[Listed] = field(default_factory=list)
+    listed: list[ListedDefect] = field(default_factory=list)
 
 
 def strip_map(record: CoilRecord, defects: MarkedDefects, listed: int) -> StripMap:
-    """The map; `listed` of the defects stand in a table, too, and are linked with it."""
+    """Draw the map. listed: how many of the worst defects the table lists; the map links to these."""
     across_mm = across_shown(record, defects)
     rows = max(1, min(MAX_ROWS, int(np.ceil(record.length_mm / ROW_MM))))
     step_mm = round_step(max(record.length_mm, 1.0) / rows, 10)
@@ -157,7 +157,7 @@ def strip_map(record: CoilRecord, defects: MarkedDefects, listed: int) -> StripM
 
 
 def across_shown(record: CoilRecord, defects: MarkedDefects) -> IntervalMm:
-    """From edge to edge, or as far as defects lie."""
+    """Return the width that the map shows: the strip's edges, extended to all defects."""
     edges = [*(record.strip_mm or ())]
     if len(defects):
         edges += [float(defects.across_mm.min()), float(defects.across_mm.max())]
@@ -181,12 +181,12 @@ def _draw(defects: MarkedDefects, scales: list[_Scale], row_mm: float, listed: i
                 drawing.extents[code, severity].append(extent)
             drawing.marks[code, severity].append(shape(code, x, y, radius))
             if number <= listed and row == first:
-                drawing.listed.append(Listed(number, x, y, max(half_width, radius), max(half_height, radius)))
+                drawing.listed.append(ListedDefect(number, x, y, max(half_width, radius), max(half_height, radius)))
     return drawings
 
 
 def _densities(defects: MarkedDefects, scales: list[_Scale]) -> tuple[list[tuple[str, ...]], tuple[float, ...]]:
-    """Per row one path per shade, and the bounds of the shades in defects per m2: equal steps of the logarithm."""
+    """Return one path per shade for each row, and the shades' bounds in defects per m2, in logarithmic steps."""
     along, across = defects.along_mm.mean(1), defects.across_mm.mean(1)
     counts, edges = [], []
     for scale in scales:
@@ -218,7 +218,7 @@ def _edges(low: float, high: float, step: float) -> np.ndarray:
 
 
 def _cells(there: np.ndarray, x_edges: np.ndarray, y_edges: np.ndarray) -> str:
-    """Cells (columns, rows) as rectangles, neighbours along in one."""
+    """Return the path of cells (columns, rows), with neighbours along joined."""
     parts = []
     for row in range(there.shape[1]):
         changes = np.flatnonzero(np.diff(np.concatenate([[0], there[:, row].astype(np.int8), [0]])))
@@ -228,7 +228,7 @@ def _cells(there: np.ndarray, x_edges: np.ndarray, y_edges: np.ndarray) -> str:
 
 
 def _bands(spans: tuple[CoverageSpan, ...], quality: Quality, scale: _Scale) -> str:
-    """Spans over the whole width; none thinner than what can be seen, those that would touch in one."""
+    """Return the path of the spans of a quality, each wide enough to be seen, with touching ones joined."""
     bands: list[tuple[float, float]] = []
     for span in spans:
         begin, end = span.along_mm

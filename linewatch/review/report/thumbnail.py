@@ -1,4 +1,4 @@
-"""Small pictures of single defects, in strip millimetres: the outline, over the steel where a recording is at hand."""
+"""Thumbnails of single defects in strip millimetres: the outline, over an image of the steel where there is one."""
 
 import base64
 from collections.abc import Sequence
@@ -15,10 +15,10 @@ from linewatch.review.coil_record import CoilRecord, IntervalMm
 from linewatch.review.report.axes import round_step
 
 ASPECT = 1.6
-"""Length along over width across."""
+"""Length along over width across, of every thumbnail."""
 
 LEAST_MM, LARGEST_MM = 32.0, 640.0
-"""Of the length along: a small defect is not blown up further, of a longer one the beginning is shown."""
+"""Bounds of the length along: small defects are not enlarged further, of a longer one the beginning is shown."""
 
 _MARGIN = 1.3
 _RASTER_PX = 160
@@ -30,7 +30,7 @@ _JPEG = (cv2.IMWRITE_JPEG_QUALITY, 82)
 class Thumbnail:
     """A window on the strip. outline: SVG path in millimetres from the window's corner, x along, y across.
 
-    picture: the steel as a data URI, over the whole window; None without one. cut: the defect is longer than is shown.
+    steel: image of the whole window as a data URI; None without one. cut: the defect is longer than the window.
     """
 
     window: StripBox
@@ -38,30 +38,30 @@ class Thumbnail:
     exact: bool  # the outline is the mask's, not the box
     cut: bool
     bar_mm: float  # a round length to draw as a scale
-    picture: str | None = None
+    steel: str | None = None
 
     @property
     def size_mm(self) -> IntervalMm:
-        """Along, across."""
+        """Size of the window along and across."""
         return _size(self.window.along_mm), _size(self.window.across_mm)
 
 
-def thumbnails(record: CoilRecord, defects: Sequence[Defect], pictures: Sequence[str | None] = ()) -> list[Thumbnail]:
-    """One per defect; `pictures` are those of `cut_out`, or none."""
+def thumbnails(record: CoilRecord, defects: Sequence[Defect], images: Sequence[str | None] = ()) -> list[Thumbnail]:
+    """Make one thumbnail per defect. images: of the steel, one per defect, or none at all."""
     made = []
-    for defect, picture in zip(defects, pictures or [None] * len(defects), strict=True):
+    for defect, steel in zip(defects, images or [None] * len(defects), strict=True):
         window = window_of(defect.box)
         parts = record.masks.get(defect.id)
         cut = defect.box.along_mm[1] > window.along_mm[1]
         bar_mm = round_step(_size(window.along_mm), 4)
         outline = _mask_path(np.concatenate(parts), defect.box, window) if parts else ""
         exact = bool(outline)
-        made.append(Thumbnail(window, outline or _box_path(defect.box, window), exact, cut, bar_mm, picture))
+        made.append(Thumbnail(window, outline or _box_path(defect.box, window), exact, cut, bar_mm, steel))
     return made
 
 
 def window_of(box: StripBox) -> StripBox:
-    """What is shown of a defect: a margin around it, in the shape of all thumbnails."""
+    """Return the window of a defect's thumbnail: the defect with a margin."""
     along, across = box.along_mm, box.across_mm
     length = max(_size(along) * _MARGIN, _size(across) * _MARGIN * ASPECT, LEAST_MM)
     length = min(length, LARGEST_MM)
@@ -74,9 +74,9 @@ def window_of(box: StripBox) -> StripBox:
 
 
 def cut_out(camera: Camera, line: LineSettings, coil: str, windows: Sequence[StripBox]) -> list[str | None]:
-    """The steel in each window as a JPEG's data URI, along to the right; None where no frame shows any of it.
+    """Return the steel in each window as a JPEG's data URI, along to the right; None where no frame shows any of it.
 
-    Reads the camera up to the last window, once. Raises SourceError when it does not show the coil at all.
+    Reads the camera once, up to the last window. Raises SourceError when it does not show the coil at all.
     """
     last_mm = max((window.along_mm[1] for window in windows), default=0.0)
     canvases: list[np.ndarray | None] = [None] * len(windows)
@@ -101,8 +101,9 @@ def cut_out(camera: Camera, line: LineSettings, coil: str, windows: Sequence[Str
 
 
 def lay_out(canvas: np.ndarray | None, image: np.ndarray, shown: StripBox, window: StripBox) -> np.ndarray:
-    """The canvas (along, across) of a window, with what an image (lines, columns) that shows `shown` has of it; gray
-    where nothing was seen.
+    """Return the canvas (along, across) of a window with the part that an image (lines, columns) of `shown` has of it.
+
+    Without a canvas it begins with a gray one.
     """
     columns, rows = _CROP_PX
     if canvas is None:
@@ -117,13 +118,13 @@ def lay_out(canvas: np.ndarray | None, image: np.ndarray, shown: StripBox, windo
 
 
 def as_data_uri(canvas: np.ndarray) -> str:
-    """A canvas as a JPEG, along to the right."""
+    """Return a canvas as a JPEG, along to the right."""
     _, data = cv2.imencode(".jpg", canvas.T, _JPEG)
     return "data:image/jpeg;base64," + base64.b64encode(data.tobytes()).decode()
 
 
 def _mask_path(runs: np.ndarray, box: StripBox, window: StripBox) -> str:
-    """Outlines of the mask, which fills the box, as far as the window reaches; "" for a mask without pixels."""
+    """Return the outlines of the mask, which fills the box, within the window; "" for a mask without pixels."""
     if len(runs) == 0:
         return ""
     line, start, stop = runs.astype(np.float64).T
@@ -148,7 +149,7 @@ def _mask_path(runs: np.ndarray, box: StripBox, window: StripBox) -> str:
 def _painted(
     begin_mm: np.ndarray, length_mm: float, left_mm: np.ndarray, right_mm: np.ndarray, px_per_mm: float
 ) -> np.ndarray:
-    """uint8 (across, along): every run as a rectangle of its true size, at least one pixel."""
+    """Return uint8 (across, along): every run as a rectangle of its true size, at least one pixel."""
     x0 = np.floor(begin_mm * px_per_mm).astype(int)
     x1 = np.maximum(np.ceil((begin_mm + length_mm) * px_per_mm - 1e-6).astype(int), x0 + 1)
     y0 = np.floor(left_mm * px_per_mm).astype(int)

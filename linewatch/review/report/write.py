@@ -1,58 +1,37 @@
-"""A coil's report into the files that were asked for."""
+"""Writes the report of a coil as HTML, PDF and CSV."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Protocol
 
-from linewatch.config.line import LineSettings
 from linewatch.contracts.errors import ConfigError
-from linewatch.contracts.ports import Camera
-from linewatch.contracts.verdict import Defect
-from linewatch.review.coil_record import CoilRecord, Masked
+from linewatch.review.coil_record import CoilRecord, MaskSelection
 from linewatch.review.defect_table import Defects
 from linewatch.review.report.page import render
 from linewatch.review.report.pdf import print_pdf
 from linewatch.review.report.sheets import write_sheets
-from linewatch.review.report.thumbnail import cut_out, thumbnails, window_of
+from linewatch.review.report.steel import SteelImages
+from linewatch.review.report.thumbnail import thumbnails
 from linewatch.review.severities import ClassSeverities, RatedDefects
 
 LISTED = 40
-"""So many of the worst defects stand in the table with a picture."""
+"""How many of the worst defects the page lists, each with a thumbnail."""
 
 
 @dataclass(frozen=True, slots=True)
 class ReportFiles:
-    """Where the report goes; None: not wanted."""
+    """The files to write; None: not wanted."""
 
     html: Path | None = None
     pdf: Path | None = None
     csv: Path | None = None
 
 
-class Pictures(Protocol):
-    """Where the steel around defects is to be had from."""
-
-    def of(self, record: CoilRecord, defects: Sequence[Defect]) -> Sequence[str | None]:
-        """A data URI for each one's window (`thumbnail.window_of`), or None. Raises LinewatchErrors."""
-
-
-@dataclass(frozen=True, slots=True)
-class Recording:
-    """What the coil was inspected from: pictures are cut out of it."""
-
-    camera: Camera
-    line: LineSettings
-
-    def of(self, record: CoilRecord, defects: Sequence[Defect]) -> Sequence[str | None]:
-        return cut_out(self.camera, self.line, record.coil, [window_of(defect.box) for defect in defects])
-
-
-def listed_masks(severities: ClassSeverities) -> Masked:
-    """The masks that the report draws."""
+def listed_masks(severities: ClassSeverities) -> MaskSelection:
+    """Select the masks that the report draws."""
 
     def of(defects: Defects) -> Collection[str]:
         listed: list[str] = RatedDefects.of(defects, severities).defects["id"][:LISTED].tolist()
@@ -62,15 +41,15 @@ def listed_masks(severities: ClassSeverities) -> Masked:
 
 
 def write_report(
-    record: CoilRecord, severities: ClassSeverities, files: ReportFiles, pictures: Pictures | None = None
+    record: CoilRecord, severities: ClassSeverities, files: ReportFiles, steel: SteelImages | None = None
 ) -> None:
-    """Write the files; one that is there is replaced as a whole. The record has at least `listed_masks`.
+    """Write the files, each of which replaces an old one as a whole. The record needs at least `listed_masks`.
 
-    Raises ConfigError when a file cannot be written or no browser prints the PDF, what `pictures` raises.
+    Raises ConfigError when a file cannot be written or no browser prints the PDF, and what `steel` raises.
     """
     rated = RatedDefects.of(record.defects, severities)
     if files.html is not None or files.pdf is not None:
-        page = _page(record, rated, pictures).encode()
+        page = _page(record, rated, steel).encode()
         if files.html is not None:
             _replace(files.html, page)
         if files.pdf is not None:
@@ -85,10 +64,10 @@ def write_report(
             raise ConfigError(f"cannot write tables to {files.csv}: {error.strerror}; name another folder") from error
 
 
-def _page(record: CoilRecord, rated: RatedDefects, pictures: Pictures | None) -> str:
+def _page(record: CoilRecord, rated: RatedDefects, steel: SteelImages | None) -> str:
     shown = list(rated.defects.take(slice(LISTED)))
-    steel = pictures.of(record, shown) if pictures is not None else ()
-    return render(record, rated, thumbnails(record, shown, steel), datetime.now(UTC))
+    images = steel.of(record, shown) if steel is not None else ()
+    return render(record, rated, thumbnails(record, shown, images), datetime.now(UTC))
 
 
 def _replace(path: Path, data: bytes) -> None:

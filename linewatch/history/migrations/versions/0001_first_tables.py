@@ -1,4 +1,4 @@
-"""First tables."""
+"""The first tables."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -10,7 +10,7 @@ _KEY = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
 
 def upgrade() -> None:
-    """First tables."""
+    """Create the first tables."""
     op.create_table(
         "engines",
         sa.Column("id", _KEY, nullable=False),

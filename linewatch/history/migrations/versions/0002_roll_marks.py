@@ -1,4 +1,4 @@
-"""Roll marks, the strip's edges; tentative and excluded defects; engines in the order of the cascade."""
+"""Roll marks, strip edges and widths, tentative and excluded defects; engines in the cascade's order."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -10,7 +10,7 @@ _KEY = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
 
 def upgrade() -> None:
-    """Roll marks, the strip's edges; tentative and excluded defects; engines in the order of the cascade."""
+    """Add the tables and columns, and put the stored engines into the cascade's order."""
     op.add_column("coil", sa.Column("strip_left_mm", sa.Double(), nullable=True))
     op.add_column("coil", sa.Column("strip_right_mm", sa.Double(), nullable=True))
     op.add_column("defect", sa.Column("tentative", sa.Boolean(), nullable=False, server_default=sa.false()))
@@ -56,8 +56,8 @@ def upgrade() -> None:
 
 
 def _engines_in_cascade_order() -> None:
-    """They were stored sorted by name. A frame that fewer engines looked at tells which comes before which: each stage
-    runs on what the ones before it passed, so the smallest set with an engine ends with it."""
+    """Reorder engines, which were sorted by name. Each stage runs only on what the earlier ones passed: the smallest
+    stored set that contains an engine therefore ends with it, which gives the order."""
     engines = sa.table("engines", sa.column("id", sa.BigInteger), sa.column("identities", sa.String))
     connection = op.get_bind()
     stored = {row.id: row.identities.split("\n") for row in connection.execute(sa.select(engines)) if row.identities}

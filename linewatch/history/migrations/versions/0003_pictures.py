@@ -1,4 +1,4 @@
-"""Pictures of defects."""
+"""Images of defects."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -10,7 +10,7 @@ _KEY = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
 
 def upgrade() -> None:
-    """Pictures of defects."""
+    """Create the table of the image archive."""
     op.create_table(
         "image",
         sa.Column("id", _KEY, nullable=False),

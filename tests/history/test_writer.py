@@ -19,9 +19,9 @@ from linewatch.contracts.verdict import CoilState
 from linewatch.history.database import _migrations, reading, writing
 from linewatch.history.labels import LabelVerdict, label, newest_labels
 from linewatch.history.queries import coils, defects, passages_of
-from linewatch.history.recorder import Recorder, standing_of
 from linewatch.history.retention import expire_step
 from linewatch.history.tables import COIL, METADATA, SERVICE
+from linewatch.history.writer import HistoryWriter, stored_service
 from linewatch.wire.encode import Sequencer
 from linewatch.wire.schema import DefectMessage
 
@@ -115,12 +115,12 @@ def test_what_another_process_has_stored_is_not_stored_again(url):
     messages = coil_messages(Sequencer(1))
     with writing(url) as engine:
         with engine.begin() as connection:
-            late = Recorder(standing_of(connection, "svc"))
+            late = HistoryWriter(stored_service(connection, "svc"))
         store_messages(engine, messages[:3])
         with pytest.raises(sa.exc.IntegrityError), engine.begin() as connection:  # both believe to be the first
             late.store(connection, messages[:3], positions_behind(messages[:3]))
         with engine.begin() as connection:
-            late = Recorder(standing_of(connection, "svc"))
+            late = HistoryWriter(stored_service(connection, "svc"))
         store_messages(engine, messages[3:5])
         with pytest.raises(HistoryError, match="another process stores"), engine.begin() as connection:
             late.store(connection, messages[3:5], positions_behind(messages[3:5]))

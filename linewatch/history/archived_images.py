@@ -1,4 +1,4 @@
-"""What is in the image archive, for those who look."""
+"""Reads images from the image archive."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -17,10 +17,10 @@ _NAMES_AT_ONCE: Final = 500
 
 
 @dataclass(frozen=True, slots=True)
-class Picture:
-    """A picture's file, and what it shows: strip lines [first_line, +lines), camera columns [left_px, +columns).
+class ArchivedImage:
+    """An image file and its window: strip lines [first_line, +lines), camera columns [left_px, +columns).
 
-    scale: picture pixels per camera pixel, both ways.
+    scale: image pixels per camera pixel, along and across.
     """
 
     path: Path
@@ -32,7 +32,7 @@ class Picture:
     box: StripBox
 
     def read(self) -> np.ndarray | None:
-        """uint8 (lines, columns), scaled; None when the file is damaged or gone since."""
+        """Return uint8 (lines, columns), scaled; None when the file is damaged or was removed meanwhile."""
         try:
             packed = np.frombuffer(self.path.read_bytes(), np.uint8)
         except OSError:
@@ -40,7 +40,7 @@ class Picture:
         return cv2.imdecode(packed, cv2.IMREAD_GRAYSCALE) if len(packed) else None
 
     def mask(self, parts: Iterable[RunMask]) -> np.ndarray:
-        """uint8 of the picture's shape: 255 where the defect's mask lies on it."""
+        """Return uint8 of the image's shape: 255 where the defect's mask, in these parts, lies on it."""
         drawn = np.zeros((self.lines, self.columns), np.uint8)
         for part in parts:
             line = part.runs[:, 0] + part.first_line - self.first_line
@@ -54,20 +54,22 @@ class Picture:
         return np.where(scaled >= 128, 255, 0).astype(np.uint8)
 
 
-def pictures(connection: sa.Connection, folder: Path, passage: int, names: Iterable[str]) -> dict[str, Picture]:
-    """By defect, of those that have one, in the archive that lies in `folder`."""
+def archived_images(
+    connection: sa.Connection, folder: Path, passage: int, names: Iterable[str]
+) -> dict[str, ArchivedImage]:
+    """Return the archive's images by defect id, for those of the named defects that have one. folder: the archive's."""
     wanted, found = sorted(set(names)), {}
     for at in range(0, len(wanted), _NAMES_AT_ONCE):
         of_these = IMAGE.c.name.in_(wanted[at : at + _NAMES_AT_ONCE])
         for row in connection.execute(sa.select(IMAGE).where(IMAGE.c.coil_id == passage, of_these)):
-            found[row.name] = _picture(row, folder)
-    return {name: picture for name, picture in found.items() if picture.path.is_file()}
+            found[row.name] = _image(row, folder)
+    return {name: image for name, image in found.items() if image.path.is_file()}
 
 
-def _picture(row: Any, folder: Path) -> Picture:
+def _image(row: Any, folder: Path) -> ArchivedImage:
     across_mm = row.across_begin_mm, row.across_end_mm
     along_mm = row.along_begin_mm, row.along_end_mm
-    return Picture(
+    return ArchivedImage(
         path=folder / row.path,
         first_line=row.first_line,
         lines=row.lines,

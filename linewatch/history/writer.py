@@ -1,4 +1,4 @@
-"""From messages to rows: what one service said, in one transaction with the positions up to which that is all."""
+"""Writes the messages of one service as rows, in one transaction with the positions up to which they are complete."""
 
 import time
 import zlib
@@ -13,7 +13,7 @@ from linewatch.client import Loss, Lost, Position
 from linewatch.contracts.errors import HistoryError
 from linewatch.contracts.frame import Cause
 from linewatch.contracts.verdict import CoilState, CoverageSpan, Quality
-from linewatch.history.spans import in_one
+from linewatch.history.spans import joined
 from linewatch.history.tables import (
     ALARM,
     CLASS_COUNT,
@@ -44,52 +44,52 @@ _Strip = FrameMessage | DefectMessage | AlarmMessage | CoilMessage | RollMarkMes
 _MM: Final = {Quality.INSPECTED: "inspected_mm", Quality.DEGRADED: "degraded_mm", Quality.MISSED: "missed_mm"}
 _ENVELOPE: Final = {"schema_version", "topic", "epoch", "sequence", "timing", "coil_ordinal"}
 _IN_COLUMNS: Final = _ENVELOPE | {"coil", "side", "camera", "ordinal", "mask", "id", "across_mm", "along_mm"}
-_OF_ROLL_MARK: Final = ("state", "defect_class", "pitch_mm", "pitch_error_mm", "confidence", "marks", "marks_due")
+_ROLL_MARK_COLUMNS: Final = ("state", "defect_class", "pitch_mm", "pitch_error_mm", "confidence", "marks", "marks_due")
 _COLUMNS: Final = {column.name for column in DEFECT.c}
 _COILS_REMEMBERED: Final = 16
 _NAMES_AT_ONCE: Final = 500  # of a query; SQLite binds 32,766 values
 
 
 @dataclass(frozen=True, slots=True)
-class Stored:
-    """What of a service is in the database."""
+class StoredService:
+    """A service as the database knows it: its row, its current journal, and the positions to resume from."""
 
     service_id: int
     journal: int
     positions: Mapping[str, Position]
 
 
-def standing_of(connection: sa.Connection, name: str) -> Stored:
-    """Where the service of that name is to be resumed; makes it known when it is new."""
+def stored_service(connection: sa.Connection, name: str) -> StoredService:
+    """Return the stored state of the named service; make a row for a new one."""
     row = connection.execute(sa.select(SERVICE.c.id, SERVICE.c.journal).where(SERVICE.c.name == name)).first()
     if row is None:
         connection.execute(sa.insert(SERVICE).values(name=name, journal=0))
-        return standing_of(connection, name)
-    stood = connection.execute(sa.select(POSITION).where(POSITION.c.service_id == row.id))
-    return Stored(row.id, row.journal, {at.topic: Position(at.epoch, at.next) for at in stood})
+        return stored_service(connection, name)
+    positions = connection.execute(sa.select(POSITION).where(POSITION.c.service_id == row.id))
+    return StoredService(row.id, row.journal, {at.topic: Position(at.epoch, at.next) for at in positions})
 
 
-class Recorder:
-    """Writes for one service. A failed `store` leaves the database as it was; begin again with a new Recorder.
+class HistoryWriter:
+    """Writes for one service. A failed `store` leaves the database as it was; continue with a new writer.
 
-    Messages of a topic come in order, those of different topics in any: catching up fetches one topic after the other.
+    The messages of one topic come in order, those of different topics in any order: catching up fetches topic by topic.
     """
 
-    def __init__(self, stored: Stored) -> None:
+    def __init__(self, stored: StoredService) -> None:
         self._stored = stored
         self._positions = dict(stored.positions)
-        self._wall_ns: int | None = None  # what turns the service's monotonic clock into a time of day
+        self._wall_ns: int | None = None  # offset from the service's monotonic clock to Unix time
         self._coils: dict[tuple[int, int], int] = {}  # (epoch, ordinal) -> row
         self._engines: dict[tuple[str, ...], int] = {}
 
-    def hear(self, status: StatusMessage) -> None:
-        """Learn the time of day from a heartbeat."""
+    def set_clock(self, status: StatusMessage) -> None:
+        """Learn the service's Unix time from a heartbeat."""
         self._wall_ns = status.now_unix_ns - status.now_ns
 
     def store(
         self, connection: sa.Connection, messages: Sequence[AnyMessage | Lost], positions: Mapping[str, Position]
     ) -> None:
-        """Write the messages and `positions`, those behind them, in the connection's transaction.
+        """Write the messages and the positions behind them in the connection's transaction.
 
         Raises HistoryError when another process has written for this service meanwhile.
         """
@@ -109,7 +109,7 @@ class Recorder:
             self._begin_journal(connection)
 
     def _move(self, connection: sa.Connection, positions: Mapping[str, Position]) -> None:
-        """Only from where this recorder stood: so two processes cannot both store the same messages."""
+        """Advance the positions from this writer's own, so that two processes cannot both store the same messages."""
         for topic, there in positions.items():
             here = self._positions.get(topic)
             if here == there:
@@ -125,18 +125,18 @@ class Recorder:
                 )
                 if moved.rowcount != 1:
                     raise HistoryError(
-                        "another process stores what this service says in the same database; stop one of the two"
+                        "another process stores the messages of this service in the same database; stop one of the two"
                     )
             self._positions[topic] = there
 
     def _begin_journal(self, connection: sa.Connection) -> None:
-        """The service counts from the beginning again: whoever subscribes next begins with its journal's oldest."""
+        """Count a new journal: the next subscription begins with its oldest message."""
         service_id = self._stored.service_id
         connection.execute(sa.delete(POSITION).filter_by(service_id=service_id))
         connection.execute(sa.update(SERVICE).filter_by(id=service_id).values(journal=self._stored.journal + 1))
 
     def _find_coils(self, connection: sa.Connection, messages: Iterable[_Strip]) -> None:
-        """A row for every passage that the messages name; whichever topic tells of it first makes it."""
+        """Find or make a row for every passage that the messages name; the first message of any topic makes it."""
         for message in messages:
             key = message.epoch, _ordinal(message)
             if key in self._coils:
@@ -179,7 +179,7 @@ class Recorder:
             self._spans(connection, coil_id, of_coil)
 
     def _edges(self, connection: sa.Connection, coil_id: int, frames: Sequence[FrameMessage]) -> dict[str, float]:
-        """The columns for the strip's outermost edges; counts the frames by the strip's width."""
+        """Return the columns for the strip's outermost edges; count the frames by the strip's width."""
         seen = [frame.strip_mm for frame in frames if frame.strip_mm is not None]
         if not seen:
             return {}
@@ -191,7 +191,7 @@ class Recorder:
         return {"strip_left_mm": min(left for left, _ in seen), "strip_right_mm": max(right for _, right in seen)}
 
     def _spans(self, connection: sa.Connection, coil_id: int, frames: Sequence[FrameMessage]) -> None:
-        """Neighbours that were looked at alike become one."""
+        """Store the frames' spans; neighbours of the same quality, cause and engines become one."""
         last = connection.execute(
             sa.select(SPAN).filter_by(coil_id=coil_id).order_by(SPAN.c.first_line.desc()).limit(1)
         ).first()
@@ -200,7 +200,7 @@ class Recorder:
             engines_id = self._engines_id(connection, frame.engines)
             for body in frame.spans:
                 span = CoverageSpan(body.first_line, body.lines, body.along_mm, body.quality, body.cause)
-                both = in_one(spans[-1][0], span) if spans and spans[-1][1] == engines_id else None
+                both = joined(spans[-1][0], span) if spans and spans[-1][1] == engines_id else None
                 if both is not None:
                     spans[-1] = (both, engines_id)
                 else:
@@ -304,7 +304,7 @@ class Recorder:
         _insert(connection, MASK, masks)
 
     def _roll_marks(self, connection: sa.Connection, messages: Sequence[RollMarkMessage]) -> None:
-        """Each row as it was last told, and every defect that was ever named as a mark of it."""
+        """Store each roll mark as last reported, and every defect that was ever named as one of its marks."""
         marks: dict[tuple[int, str], set[str]] = {}
         newest = {(self._coil_of(message), message.id): message for message in messages}
         for message in messages:
@@ -312,7 +312,7 @@ class Recorder:
         for key, message in newest.items():
             named = {"coil_id": key[0], "name": key[1]}
             body = message.model_dump(mode="json")
-            values = {name: body[name] for name in _OF_ROLL_MARK} | {"body": body}
+            values = {name: body[name] for name in _ROLL_MARK_COLUMNS} | {"body": body}
             values |= {"along_begin_mm": message.along_mm[0], "along_end_mm": message.along_mm[1]}
             row = connection.execute(sa.select(ROLL_MARK.c.id).filter_by(**named)).scalar()
             if row is None:
@@ -367,7 +367,7 @@ class Recorder:
         }
 
     def _unix_ns(self, message: _Strip) -> int:
-        """When it was seen; when it is stored, while the service's clock is not known."""
+        """Return when the strip was seen; the present time while the service's clock is not known."""
         seen_ns = message.timing.captured_ns
         return time.time_ns() if self._wall_ns is None or not seen_ns else self._wall_ns + seen_ns
 
@@ -377,13 +377,13 @@ def _ordinal(message: _Strip) -> int:
 
 
 def _defect(message: DefectMessage) -> dict[str, Any]:
-    """The columns that a message changes."""
-    told = message.model_dump(mode="json", exclude=_IN_COLUMNS)
-    columns = {name: told.pop(name) for name in _COLUMNS & set(told)}
+    """Return the columns that a message changes."""
+    body = message.model_dump(mode="json", exclude=_IN_COLUMNS)
+    columns = {name: body.pop(name) for name in _COLUMNS & set(body)}
     for axis in ("across", "along"):
         begin_mm, end_mm = getattr(message, f"{axis}_mm")
         columns |= {f"{axis}_begin_mm": begin_mm, f"{axis}_end_mm": end_mm}
-    return columns | {"more": told or None}
+    return columns | {"more": body or None}
 
 
 def _span(row: Any) -> CoverageSpan:
@@ -398,7 +398,7 @@ def _count(
     counted: str,
     changes: Mapping[tuple[int, Any], int],
 ) -> None:
-    """Add to the counts of `table`; rows that are not there yet are made."""
+    """Add the changes to the counts of `table`; make rows that are missing."""
     for key, change in changes.items():
         if change == 0:
             continue
@@ -409,7 +409,7 @@ def _count(
 
 
 def _inserted(connection: sa.Connection, table: sa.Table, values: Mapping[str, Any]) -> int:
-    """The new row's number."""
+    """Insert a row and return its number."""
     key = connection.execute(sa.insert(table).values(values)).inserted_primary_key
     assert key is not None
     return int(key[0])
