@@ -2,7 +2,7 @@
 
 `[[severity]]` rules give each defect 1 (hardly seen) to 5 (never delivered): the first that fits decides, and a defect
 that none fits has its class's severity in the taxonomy. A `[[limit]]` that is exceeded gives the coil its grade; of
-several the worst counts. `linewatch.config.grading_load` reads and checks a file.
+several the worst counts. `linewatch.config.grading_file` reads and checks a file.
 """
 
 from typing import Annotated, Literal

@@ -36,6 +36,11 @@ def load_settings(path: Path) -> ServiceSettings:
     return load(path, ServiceSettings)
 
 
+def settings_or_defaults(path: Path | None) -> ServiceSettings:
+    """Return the settings in the file `path`, or the defaults where there is none. Raises ConfigError."""
+    return ServiceSettings() if path is None else load_settings(path)
+
+
 def load(path: Path, model: type[S]) -> S:
     """The settings of that kind in the TOML file `path`, as `load_settings` does."""
     return _told(read_toml(path), str(path), model)

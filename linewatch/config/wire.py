@@ -20,6 +20,9 @@ def _endpoint(text: str) -> str:
 
 Endpoint = Annotated[str, AfterValidator(_endpoint)]
 
+ANY_PORT = "tcp://127.0.0.1:*"
+"""A free port of this host, for a service that no consumer expects."""
+
 
 class KeySettings(Settings):
     """CURVE: the server's secret certificate, and the folder of public certificates that may connect, with roles."""

@@ -6,7 +6,7 @@ from typing import Any
 
 import structlog
 
-from linewatch.config.grading_load import DEFAULT, gradings_for
+from linewatch.config.grading_file import DEFAULT, gradings_for
 from linewatch.config.recipe import RecipeSettings, choose_recipe
 from linewatch.config.service import ServiceSettings
 from linewatch.config.taxonomy import Taxonomy

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from linewatch.config.grading_load import gradings_for
+from linewatch.config.grading_file import gradings_for
 from linewatch.config.load import load_settings
 from linewatch.config.recipe import choose_recipe
 from linewatch.config.taxonomy import Taxonomy

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from linewatch.config.grading_load import grading_from, is_grading, load_grading
+from linewatch.config.grading_file import grading_from, is_grading, load_grading
 from linewatch.config.load import read_toml
 from linewatch.config.taxonomy import Taxonomy
 from linewatch.contracts.errors import ConfigError
