@@ -24,7 +24,7 @@ COMMANDS = {
         "demo": ("demo:demo", "Render a coil, inspect it at line rate with the shipped engines, show what was found."),
         "check": ("daemon.cli:check", "Check a configuration or grading rules without starting anything."),
         "engines": ("inference.cli:engines", "List the engines and verify each against its manifest."),
-        "build": ("inference.cli:build", "Build an engine's TensorRT plan ahead of the service's start."),
+        "build": ("daemon.cli:build", "Build an engine's TensorRT plan ahead of the service's start."),
         "schema": ("wire.cli:schema", "Print the JSON Schema of every message on the wire."),
     },
     "Operate": {

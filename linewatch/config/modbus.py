@@ -1,4 +1,4 @@
-"""The whole configuration file of a Modbus TCP bridge: which service it listens to, and what it shows to a PLC."""
+"""The configuration file of a Modbus TCP bridge: the service, the PLCs, and what the registers hold."""
 
 import ipaddress
 from typing import Annotated, Literal, Self
@@ -23,7 +23,7 @@ def _host_address(text: str) -> str:
     try:
         return str(ipaddress.ip_address(text))
     except ValueError:
-        raise ValueError(f"{text!r} is no IP address; write for example 127.0.0.1 or 192.168.10.5") from None
+        raise ValueError(f"{text!r} is no IP address; write, for example, 127.0.0.1 or 192.168.10.5") from None
 
 
 def _one_use(names: dict[str, int]) -> dict[str, int]:
@@ -42,32 +42,32 @@ Code = Annotated[int, Field(gt=NO_CLASS, lt=CLASS_WITHOUT_CODE)]
 
 
 class ServedBySettings(Settings):
-    """`[service]`: the service that the bridge listens to."""
+    """The service that the bridge reads."""
 
-    publish: PeerEndpoint = "tcp://127.0.0.1:5570"
-    serve: PeerEndpoint = "tcp://127.0.0.1:5571"
-    keys: ClientKeySettings | None = None
+    publish: PeerEndpoint = Field(default="tcp://127.0.0.1:5570", description="[wire] publish of the service")
+    serve: PeerEndpoint = Field(default="tcp://127.0.0.1:5571", description="[wire] serve of the service")
+    keys: ClientKeySettings | None = Field(default=None, description="none: the service has no keys")
     silence_s: float = Field(
-        default=0.8, ge=0.2, le=10, description="without a status for so long, the state is 0 (silent)"
+        default=0.8, ge=0.2, le=10, description="without a status message for this long the state register is 0, silent"
     )
 
 
 class ListenSettings(Settings):
-    """`[listen]`: where PLCs connect. Modbus has no keys and no passwords: whoever connects can read, and acknowledge
-    where `[acknowledge]` lets PLCs.
+    """Where PLCs connect. Modbus has no keys and no passwords: every client that connects can read, and acknowledge
+    alarms where `[acknowledge]` is given.
     """
 
-    address: HostAddress = "127.0.0.1"
-    port: int = Field(default=502, ge=0, le=65535, description="0: any free one, told in the log")
-    open_to_network: bool = Field(default=False, description="must be true for an address that is not loopback")
+    address: HostAddress = Field(default="127.0.0.1", description="IP address of this host")
+    port: int = Field(default=502, ge=0, le=65535, description="0: any free port, named in the log")
+    open_to_network: bool = Field(default=False, description="must be true for every address but loopback")
     clients: Annotated[tuple[HostAddress, ...], Field(strict=False)] = Field(
-        default=(), description="only these may connect; none named: everyone who can reach the address"
+        default=(), description="addresses that may connect; empty: every host that can reach the address"
     )
     connections: int = Field(
-        default=16, ge=1, le=256, description="at once; one more closes the one that was silent longest"
+        default=16, ge=1, le=256, description="at a time; one more closes the connection that was silent for longest"
     )
     idle_s: float = Field(
-        default=60.0, ge=1, le=3600, description="a connection without a request for so long is closed"
+        default=60.0, ge=1, le=3600, description="a connection without a request for this long is closed"
     )
 
     @model_validator(mode="after")
@@ -75,40 +75,38 @@ class ListenSettings(Settings):
         if not self.open_to_network and not ipaddress.ip_address(self.address).is_loopback:
             raise ValueError(
                 f"address {self.address!r} can be reached from other hosts, and Modbus has no security; "
-                "set open_to_network = true where that is meant (and name the PLCs in clients), or use 127.0.0.1"
+                "set open_to_network = true if that is intended (and name the PLCs in clients), or use 127.0.0.1"
             )
         return self
 
 
 class AcknowledgeSettings(Settings):
-    """`[acknowledge]`: PLCs may acknowledge alarms by coils. Left out, there are no coils."""
+    """PLCs may acknowledge alarms by Modbus coils. Without this table there are no coils."""
 
     commands: PeerEndpoint = Field(description="[wire] commands of the service")
     steady_s: float = Field(
         default=1.0,
         ge=0.1,
         le=60,
-        description="an alarm must have been in the registers for so long; longer than a PLC takes from read to write",
+        description="time that an alarm must have been in the registers; longer than a PLC takes from read to write",
     )
     give_up_s: float = Field(
-        default=10.0, ge=1, le=300, description="without an answer of the service for so long, the result is 3"
+        default=10.0, ge=1, le=300, description="without an answer of the service for this long the result is 3"
     )
 
 
 class ModbusSettings(Settings):
-    """`linewatch bridge modbus CONFIG` reads exactly this."""
+    """The whole file that `linewatch bridge modbus` reads."""
 
     service: ServedBySettings = ServedBySettings()
     listen: ListenSettings = ListenSettings()
     acknowledge: AcknowledgeSettings | None = None
-    word_order: WordOrder = Field(
-        default="high-first", description="which half of a 32 bit value has the lower address"
-    )
+    word_order: WordOrder = Field(default="high-first", description="half of a 32 bit value that has the lower address")
     alarm_bits: Annotated[dict[str, Bit], AfterValidator(_one_use)] = Field(
-        default={}, description="alarm rule -> bit of the alarm words"
+        default={}, description="bit of the alarm registers, by the name of an alarm rule"
     )
     class_codes: Annotated[dict[str, Code], AfterValidator(_one_use)] = Field(
-        default={}, description="defect class -> code"
+        default={}, description="code in the registers, by defect class"
     )
     log: LogSettings = LogSettings()
 
@@ -116,7 +114,7 @@ class ModbusSettings(Settings):
     def _only_plcs_acknowledge(self) -> Self:
         if self.acknowledge is not None and self.listen.open_to_network and not self.listen.clients:
             raise ValueError(
-                "with [acknowledge] and [listen] open_to_network, anybody in the network could acknowledge alarms; "
+                "with [acknowledge] and [listen] open_to_network, every host of the network could acknowledge alarms; "
                 "name the PLCs in [listen] clients"
             )
         return self

@@ -1,10 +1,12 @@
-"""`linewatch run`, `replay`, `record`, `simulate` and `check`."""
+"""`linewatch run`, `replay`, `record`, `simulate`, `check` and `build`."""
 
 import json
 import sys
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from importlib.metadata import packages_distributions
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
@@ -13,6 +15,12 @@ from linewatch.config.taxonomy import TAXONOMY
 from linewatch.contracts.errors import ConfigError
 from linewatch.logs import configure_logs
 from linewatch.terminal import AsJson, print_pairs
+
+if TYPE_CHECKING:
+    from linewatch.inference.backends.tensorrt.plans import Plan
+
+CV2 = "opencv-python-headless"
+"""The distribution of OpenCV that linewatch is tested with; it needs no display."""
 
 
 def run(config: Path, /) -> None:
@@ -131,6 +139,8 @@ def check(
     from linewatch.config.taxonomy import Taxonomy
     from linewatch.wire.endpoints import load_keys
 
+    if (fault := _shared_cv2(packages_distributions())) is not None:
+        print(f"linewatch: {fault}", file=sys.stderr)
     if is_grading(tree := read_toml(config)):
         grading = grading_from(tree, str(config), Taxonomy.read(taxonomy))
         print(grading.model_dump_json(indent=1) if as_json else f"{config}: good")
@@ -145,3 +155,61 @@ def check(
     for roll in settings.roll:
         low, high = roll.pitch_mm
         print(f"  roll {roll.name}, stand {roll.stand}: marks every {low:.0f} to {high:.0f} mm")
+
+
+def build(
+    engine: str,
+    /,
+    *,
+    backend: Annotated[Literal["tensorrt"], Parameter(help="Other backends build nothing ahead.")] = "tensorrt",
+    precision: Annotated[Literal["fp32", "fp16", "int8"] | None, Parameter(help="Default: as configured.")] = None,
+    config: Annotated[Path | None, Parameter(help="Its [inference] gives ladder, precision and folders.")] = None,
+    engines: Annotated[Path | None, Parameter(help="Folder instead of [inference] engines_dir.")] = None,
+    plans: Annotated[Path | None, Parameter(help="Folder instead of [inference] plan_dir.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    from linewatch.inference.backends.tensorrt.ahead import build_ahead
+    from linewatch.inference.backends.tensorrt.progress import build_progress
+
+    settings = settings_or_defaults(config).inference
+    folders = {"engines_dir": engines, "plan_dir": plans}
+    settings = settings.model_copy(update={name: folder for name, folder in folders.items() if folder is not None})
+    with build_progress() as watch:
+        plan = build_ahead(engine, settings, precision, watch)
+    if as_json:
+        facts = {"path": str(plan.path), "bytes": len(plan.data), "was_ready": plan.was_ready}
+        print(json.dumps({**facts, **plan.record.model_dump(mode="json")}))
+    else:
+        print_pairs(f"plan of {plan.record.key.engine}", _plan_rows(plan))
+
+
+def _shared_cv2(providers: Mapping[str, Sequence[str]]) -> str | None:
+    """Say that several distributions provide `cv2`, and what to do; None where one does."""
+    names = sorted(set(providers.get("cv2", ())))
+    if len(names) < 2:
+        return None
+    others = " ".join(name for name in names if name != CV2)
+    return (
+        f"cv2 is provided by {' and '.join(names)}, which overwrite each other's files, expected {CV2} alone: "
+        f"pip uninstall {others}, then pip install --force-reinstall --no-deps -c constraints.txt {CV2}"
+    )
+
+
+def _plan_rows(plan: "Plan") -> list[tuple[str, str]]:
+    """A TensorRT plan: its file, its GPU, and the precision in which its layers compute."""
+    key, precisions = plan.record.key, plan.record.precisions
+    gpu = f"{key.gpu}, compute capability {key.compute_capability}, driver {key.driver}"
+    return [
+        ("path", str(plan.path)),
+        ("size", f"{len(plan.data) / 1e6:.1f} MB"),
+        ("built", f"in {plan.record.built_in_s:.1f} s" + (", before; it is up to date" if plan.was_ready else "")),
+        ("precision", f"{key.precision}, {key.rows} rows a run"),
+        ("convolutions, products", _counted(precisions.products)),
+        ("other layers", _counted(precisions.others)),
+        ("TensorRT", f"{key.library} {key.library_version}"),
+        ("GPU", gpu if key.gpu else "none: this shows that it builds; a GPU host builds its own when it starts"),
+    ]
+
+
+def _counted(counts: dict[str, int]) -> str:
+    return ", ".join(f"{count} {name}" for name, count in sorted(counts.items())) or "none"
