@@ -41,7 +41,7 @@ WordOrder = Literal["high-first", "low-first"]
 Code = Annotated[int, Field(gt=NO_CLASS, lt=CLASS_WITHOUT_CODE)]
 
 
-class ServedBySettings(Settings):
+class ServiceEndpoints(Settings):
     """The service that the bridge reads."""
 
     publish: PeerEndpoint = Field(default="tcp://127.0.0.1:5570", description="[wire] publish of the service")
@@ -98,7 +98,7 @@ class AcknowledgeSettings(Settings):
 class ModbusSettings(Settings):
     """The whole file that `linewatch bridge modbus` reads."""
 
-    service: ServedBySettings = ServedBySettings()
+    service: ServiceEndpoints = ServiceEndpoints()
     listen: ListenSettings = ListenSettings()
     acknowledge: AcknowledgeSettings | None = None
     word_order: WordOrder = Field(default="high-first", description="half of a 32 bit value that has the lower address")

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from linewatch import cli
-from linewatch.daemon.coils.cli import CoilFacts
+from linewatch.daemon.coils.cli import CoilDataOptions
 from linewatch.wire.schema import CoilDataBody
 
 NAMES = [name for commands in cli.COMMANDS.values() for name in commands]
@@ -89,8 +89,8 @@ def test_a_hyphen_prints_the_map_of_registers(capsys: pytest.CaptureFixture[str]
     assert capsys.readouterr().out == (Path(__file__).parents[2] / "docs" / "modbus-map.csv").read_text()
 
 
-def test_the_facts_of_a_coil_are_those_of_the_wire() -> None:
-    assert ["coil", *(field.name for field in fields(CoilFacts))] == list(CoilDataBody.model_fields)
+def test_the_data_of_a_coil_are_those_of_the_wire() -> None:
+    assert ["coil", *(field.name for field in fields(CoilDataOptions))] == list(CoilDataBody.model_fields)
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh"])

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @Parameter(name="*")
 @dataclass(frozen=True, slots=True)
-class CoilFacts:
+class CoilDataOptions:
     """What `data` can say of a coil: the fields of `wire.schema.CoilDataBody` but its id."""
 
     steel_grade: str | None = None
@@ -41,7 +41,7 @@ def coil(
     file: Annotated[
         Path | None, Parameter(help="data: the .json or .toml file of a coil, instead of the options.")
     ] = None,
-    facts: CoilFacts = CoilFacts(),
+    facts: CoilDataOptions = CoilDataOptions(),
     as_json: AsJson = False,
     request: RequestOptions = RequestOptions(),
 ) -> None:

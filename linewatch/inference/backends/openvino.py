@@ -114,7 +114,7 @@ def _import_openvino() -> Any:
         import openvino
     except ImportError as error:
         raise EngineError(
-            f"backend openvino cannot be imported ({error}); install linewatch's pinned requirements again, "
+            f"backend openvino cannot be imported ({error}); pip install 'linewatch[openvino]', "
             'or set inference.backend = "onnxruntime"'
         ) from error
     finally:
