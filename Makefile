@@ -10,31 +10,38 @@ export LINEWATCH_DATA := $(abspath $(DATA))
 endif
 endif
 
-.PHONY: help install install-dev demo test test-networks check bench gpu-check soak kills coil false-calls clean
-help: ## List the targets
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/'
+PIP := $(BIN)/pip install -q --disable-pip-version-check
 
-# A stamp per set of pins: the environment is remade when the pins change.
-PINS := pyproject.toml constraints.txt
-$(VENV)/.base: $(PINS)
-	rm -rf $(VENV)
+.PHONY: help install install-dev demo test test-fast test-networks check docs reference lock licences bench gpu-check \
+	soak kills coil false-calls clean need-data
+help: ## List the targets; a target without a "needs" runs on a CPU, from a clean clone
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
+
+$(BIN)/python:
 	$(PYTHON) -c 'import sys; sys.exit("linewatch needs Python 3.11 or newer, this is " + sys.version.split()[0]) if sys.version_info < (3, 11) else None'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install -q --disable-pip-version-check -c constraints.txt -e .
+
+# A stamp per set of pins: packages are installed again when their pins change, and extras that were there stay.
+$(VENV)/.base: requirements/base.lock pyproject.toml | $(BIN)/python
+	$(PIP) --require-hashes -r requirements/base.lock
+	$(PIP) --no-deps -e .
 	@touch $@
 
-$(VENV)/.dev: $(VENV)/.base
-	$(BIN)/pip install -q --disable-pip-version-check -c constraints.txt -e '.[train,history,plant,dev]'
+$(VENV)/.dev: $(VENV)/.base constraints.txt
+	$(PIP) -c constraints.txt -e '.[train,history,plant,openvino,docs,dev]'
 	@touch $@
 
-install: $(VENV)/.base ## The service alone, in .venv
-install-dev: $(VENV)/.dev ## With training, the plant's bridges and the tools of the developers
+install: $(VENV)/.base ## The service alone, in .venv: every file is checked against requirements/base.lock
+install-dev: $(VENV)/.dev ## With training, the history, the plant's bridges, the documentation and the developers' tools
 
 demo: install ## Render a coil, inspect it with the shipped engines, show what was found
 	$(BIN)/linewatch demo
 
-test: install-dev ## All tests, in two processes: many of them wait
-	$(BIN)/python -m pytest -q -n 2 --dist loadfile $(ARGS)
+test: install-dev ## All tests but `heavy`, in two processes; prints the ten slowest (needs LINEWATCH_DATA for some, skipped without)
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile --durations=10 $(ARGS)
+
+test-fast: install-dev ## The tests of the inner loop, under two minutes on two cores: no service, nothing slow
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile -m "not service and not slow and not heavy" $(ARGS)
 
 test-networks: install-dev ## The networks too large for every change: NASNet, VGG, ResNet50 and 152, DenseNet121
 	$(BIN)/python -m pytest -q -m heavy $(ARGS)
@@ -46,7 +53,21 @@ check: install-dev ## Lint, types, import rules, tests
 	$(BIN)/lint-imports
 	$(MAKE) test
 
-bench: install-dev ## Benchmarks: tables and JSON under out/: speed against peers, overload, cores, roofline, Modbus, pictures
+docs: install-dev ## The documentation site in out/site; a broken link fails the build
+	$(BIN)/zensical build --strict --clean
+
+reference: install-dev ## Write docs/reference/ and docs/wire.schema.json anew from the settings and the wire's schema
+	$(BIN)/python -m tools.reference
+	$(BIN)/linewatch schema --out docs/wire.schema.json
+
+lock: install-dev ## Write requirements/base.lock anew from pyproject.toml and constraints.txt (needs a package index)
+	$(BIN)/uv pip compile pyproject.toml -c constraints.txt --universal --python-version 3.11 --generate-hashes \
+		--no-header --no-annotate --no-emit-index-url --quiet -o requirements/base.lock
+
+licences: install-dev ## Write docs/licences.md anew from the installed packages
+	$(BIN)/python -m tools.licences
+
+bench: install-dev ## Benchmarks: tables and JSON under out/ (needs an idle machine)
 	$(BIN)/python -m benchmarks.overload
 	$(BIN)/python -m benchmarks.scaling
 	$(BIN)/python -m benchmarks.runtimes
@@ -55,25 +76,28 @@ bench: install-dev ## Benchmarks: tables and JSON under out/: speed against peer
 	$(BIN)/python -m benchmarks.crops
 	$(BIN)/python -m benchmarks.run $(ARGS)
 
-gpu-check: install-dev ## The engines on this machine's GPU: build, parity, speed; says so where there is none
+gpu-check: install-dev ## The engines on this machine's GPU: build, parity, speed (needs an NVIDIA GPU; says so where there is none)
 	$(BIN)/python -m benchmarks.gpu $(ARGS)
 
-coil: install ## A coil of held-out real frames through the service: figures and a picture (needs LINEWATCH_DATA)
+coil: need-data install ## A coil of held-out real frames through the service: figures and a picture (needs LINEWATCH_DATA)
 	$(BIN)/python -m linewatch.evaluation.real_coil build --data "$(LINEWATCH_DATA)" --out out/coil
 	$(BIN)/linewatch replay out/coil/coil.avi --out out/coil/verdicts.jsonl
 	$(BIN)/python -m linewatch.evaluation.real_coil judge --coil out/coil --verdicts out/coil/verdicts.jsonl
 	$(BIN)/linewatch picture out/coil/verdicts.jsonl --source out/coil/coil.avi --truth out/coil/truth.json --out out/coil/coil.png
 
-false-calls: install-dev ## False instances against recall by folds (needs LINEWATCH_DATA; trains for hours unless runs/folds is there)
+false-calls: need-data install-dev ## False instances against recall by folds (needs LINEWATCH_DATA, and hours of training unless runs/folds is there)
 	$(BIN)/python -m experiments.fold_engines --data "$(LINEWATCH_DATA)"
 	$(BIN)/python -m experiments.false_calls look --data "$(LINEWATCH_DATA)"
 	$(BIN)/python -m experiments.false_calls judge
 
-soak: install-dev ## Ten minutes at the line rate: nothing missed, p99, memory
+soak: install-dev ## Ten minutes at the line rate: nothing missed, p99, memory (needs four idle cores)
 	$(BIN)/python -m benchmarks.run --sustain-s 600 --out out/soak.json $(ARGS)
 
-kills: install-dev ## Kill a service 500 times while alarms come and go and commands are sent: none lost, none doubled (half an hour)
+kills: install-dev ## Kill a service 500 times while alarms come and go and commands are sent: none lost, none doubled (needs half an hour)
 	LINEWATCH_KILLS=500 $(BIN)/python -m pytest -q -s tests/daemon/test_alarm_kill.py $(ARGS)
+
+need-data:
+	@test -d "$(LINEWATCH_DATA)" || { echo "this target needs real images: LINEWATCH_DATA is '$(LINEWATCH_DATA)', expected a folder laid out as docs/datasets.md says"; exit 2; }
 
 clean: ## Remove the environment and all outputs
 	rm -rf $(VENV) out runs build

@@ -23,7 +23,7 @@ from rich.progress import track
 from rich.table import Table
 
 from linewatch.config.decision import AlarmRule
-from linewatch.config.grading_load import DEFAULT
+from linewatch.config.grading_file import DEFAULT
 from linewatch.config.roll import RollSettings
 from linewatch.config.taxonomy import Taxonomy
 from linewatch.contracts.frame import Frame, StripEdges

@@ -1,37 +1,66 @@
-"""`linewatch demo`: a rendered coil through the real service with the shipped engines, and what came of it."""
+"""`linewatch demo`: a rendered coil through the real service with the shipped engines, judged by the rendered truth."""
 
 import json
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from linewatch.capture.cameras.recording import RecordingCamera, RecordingSource
-from linewatch.capture.cameras.simulator import SimulatorSource
-from linewatch.config.wire import WireSettings
-from linewatch.daemon.replay import ReplaySummary, replay
-from linewatch.daemon.simulate import render
-from linewatch.review.against_truth import TruthScores, score_against_truth
-from linewatch.review.coil_picture import draw_coil
-from linewatch.review.from_verdicts import read_coil
-from linewatch.service_settings import ServiceSettings
+from linewatch.config.wire import ANY_PORT, WireSettings
+from linewatch.logs import configure_logs
+from linewatch.service_settings import load_settings
+from linewatch.terminal import print_pairs
 
-ANY_PORT = "tcp://127.0.0.1:*"
+if TYPE_CHECKING:
+    from linewatch.review.against_truth import TruthScores
 
 
-def demo(out: Path, length_m: float, seed: int, settings: ServiceSettings) -> tuple[ReplaySummary, TruthScores]:
-    """Render, inspect at line rate, judge, draw; everything lies in `out` afterwards. Raises LinewatchErrors."""
+def demo(
+    *,
+    out: Path = Path("out/demo"),
+    length_m: float = 100.0,
+    config: Path = Path("configs/simulator.toml"),
+    seed: int = 7,
+) -> None:
+    """Render, inspect at line rate, judge and draw a coil; the files lie in `out`. Raises LinewatchError."""
+    from linewatch.capture.cameras.recording import RecordingCamera, RecordingSource
+    from linewatch.capture.cameras.simulator import SimulatorSource
+    from linewatch.daemon.replay import replay
+    from linewatch.daemon.simulate import render
+    from linewatch.daemon.summary import summary_rows
+    from linewatch.review.against_truth import score_against_truth
+    from linewatch.review.coil_picture import draw_coil
+    from linewatch.review.from_verdicts import read_coil
+
+    configure_logs("warning")
+    settings = load_settings(config)
     source = SimulatorSource(type="simulator", seed=seed, length_m=length_m, coil=f"DEMO-{seed}")
     video, verdicts = out / "coil.avi", out / "verdicts.jsonl"
     truth = render(source, settings.line, video, out / "truth.json")
-    settings = settings.model_copy(
-        update={
-            "source": RecordingSource(type="recording", path=video),
-            "wire": WireSettings(publish=ANY_PORT, serve=ANY_PORT),
-        }
-    )
-    summary = replay(settings, pace="line-rate", out=verdicts)
+    replayed = {
+        "source": RecordingSource(type="recording", path=video),
+        "wire": WireSettings(publish=ANY_PORT, serve=ANY_PORT),
+    }
+    summary = replay(settings.model_copy(update=replayed), pace="line-rate", out=verdicts)
     record = read_coil(verdicts)
-    judgement = score_against_truth([defect.box for defect in record.defects], truth)
+    scores = score_against_truth([defect.box for defect in record.defects], truth)
     true_boxes = [defect.box for defect in truth.defects]
     draw_coil(RecordingCamera(video, settings.line), settings.line, record, true_boxes, out / "coil.png")
-    (out / "summary.json").write_text(json.dumps({**asdict(summary), **asdict(judgement)}, indent=1) + "\n")
-    return summary, judgement
+    (out / "summary.json").write_text(json.dumps({**asdict(summary), **asdict(scores)}, indent=1) + "\n")
+    print_pairs(
+        "linewatch demo",
+        [
+            *summary_rows(summary, ", the line's own pace: threading, running, tailing out"),
+            *_score_rows(scores),
+            ("verdicts", str(verdicts)),
+            ("picture", f"{out / 'coil.png'}  (white: rendered truth, coloured: found)"),
+            ("recording, truth", f"{video}, {out / 'truth.json'}"),
+        ],
+    )
+
+
+def _score_rows(scores: "TruthScores") -> list[tuple[str, str]]:
+    by_class = ", ".join(f"{name} {hit}/{true}" for name, (hit, true) in scores.hit_by_class.items())
+    return [
+        ("instance recall", f"{scores.recall:.1%}  ({scores.hit} of {scores.true} rendered: {by_class})"),
+        ("instance precision", f"{scores.precision:.1%}  ({scores.right} of {scores.found} found are right)"),
+    ]

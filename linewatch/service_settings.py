@@ -15,7 +15,7 @@ from linewatch.config.coil_data import CoilDataSettings
 from linewatch.config.crops import CropSettings
 from linewatch.config.decision import AlarmRule, AlarmSettings, DecisionSettings, SystemAlarmSettings
 from linewatch.config.grading import GradingSettings
-from linewatch.config.grading_load import DEFAULT, load_grading
+from linewatch.config.grading_file import DEFAULT, load_grading
 from linewatch.config.journal import JournalSettings
 from linewatch.config.line import LineSettings
 from linewatch.config.load import checked, load
@@ -137,3 +137,8 @@ def gradings_for(settings: ServiceSettings, taxonomy: Taxonomy | None) -> dict[s
 def is_grading(tree: Mapping[str, Any]) -> bool:
     """Say whether a TOML file is meant to hold grading rules rather than a service's configuration."""
     return len(GradingSettings.model_fields.keys() & tree) > len(ServiceSettings.model_fields.keys() & tree)
+
+
+def settings_or_defaults(path: Path | None) -> ServiceSettings:
+    """Return the settings in the file `path`, or the defaults where there is none. Raises ConfigError."""
+    return ServiceSettings() if path is None else load_settings(path)

@@ -1,30 +1,80 @@
-"""The commands. Each one's work lives in its own room; here is only what the user types, a module per kind.
+"""The command line. A room's commands stand in its `cli` module, which is imported when one of them is called.
 
 Exit codes: 0 done; 2 bad configuration or arguments; 3 source; 4 engine; 5 wire; 6 journal; 7 a stage failed or hangs;
-8 history, 9 `compare` found more differences than its limits allow.
+8 history; 9 `compare` found more differences than its limits allow.
 A user's mistake is a line on stderr, never a traceback.
 """
 
-import argparse
 import os
 import sys
 import threading
 from collections.abc import Sequence
 
+from cyclopts import App, CycloptsError, Group, Parameter, UnusedCliTokensError
+
 from linewatch import __version__
-from linewatch.cli import coils, inspection, operation, training
-from linewatch.contracts.errors import LinewatchError, StageError
+from linewatch.contracts.errors import ConfigError, LinewatchError, StageError
+
+COMMANDS = {
+    "Inspect": {
+        "run": ("daemon.cli:run", "Inspect what the configured source gives, until it ends or SIGTERM comes."),
+        "replay": ("daemon.cli:replay", "Inspect a recording with the same program; loses nothing, at any pace."),
+        "record": ("daemon.cli:record", "Record a camera: lossless video, and a sidecar that replay reads back."),
+        "simulate": ("daemon.cli:simulate", "Render a strip with known defects to a recording, and write the truth."),
+        "demo": ("demo:demo", "Render a coil, inspect it at line rate with the shipped engines, show what was found."),
+        "check": ("daemon.cli:check", "Check a configuration or grading rules without starting anything."),
+        "engines": ("inference.cli:engines", "List the engines and verify each against its manifest."),
+        "build": ("daemon.cli:build", "Build an engine's TensorRT plan ahead of the service's start."),
+        "schema": ("wire.cli:schema", "Print the JSON Schema of every message on the wire."),
+    },
+    "Operate": {
+        "watch": ("client.cli:watch", "Show a running service's defects, alarms and health in the terminal."),
+        "alarms": ("client.cli:alarms", "List the alarms of a running service, the shelved and suppressed ones last."),
+        "ack": ("client.cli:ack", "Acknowledge an alarm of a running service, or all."),
+        "shelve": ("client.cli:shelve", "Keep a rule's alarms from asking for an operator, for a while."),
+        "unshelve": ("client.cli:unshelve", "Let a rule's alarms ask for an operator again."),
+        "coil": ("daemon.coils.cli:coil", "Tell a running service that a coil starts or ends, or its data."),
+        "engine": ("client.cli:engine", "Load an engine beside those of a running service; then promote or drop it."),
+        "reload": ("client.cli:reload", "Have a running service read its rules again from its files."),
+        "keys": ("wire.cli:keys", "Make keys, and decide what their holders may do."),
+        "bridge": ("plant.cli:bridge", "Show a running service to a plant's controllers, in a process of its own."),
+    },
+    "Coils": {
+        "history": ("history.cli:history", "Store what running services publish in a database, until SIGTERM comes."),
+        "coils": ("history.cli:coils", "List the coils of the history, the newest first."),
+        "defects": ("history.cli:defects", "List the defects of a coil in the history, along the coil."),
+        "label": ("history.cli:label", "Record that a defect of the history is of another class, or none."),
+        "labels": ("history.cli:labels", "Export the labels of the history to a file, for retraining."),
+        "report": ("review.cli:report", "Write a coil's report: a page that prints well, a PDF, tables."),
+        "regrade": ("review.cli:regrade", "Grade stored coils again by other rules, without pixels."),
+        "picture": ("review.cli:picture", "Draw a coil with its found defects."),
+        "compare": (
+            "compare:compare",
+            "Compare two records of one recording: what B lost, found anew, classified or sized differently from A, "
+            "the reference. Or compare run folders of tlu_net, picture by picture. Exit code 9: beyond a --fail limit.",
+        ),
+    },
+    "Train": {
+        "train": ("evaluation.cli:train", "Train a network by a recipe: a paper's protocol or the house's."),
+        "evaluate": ("evaluation.cli:evaluate", "Judge an engine or a checkpoint on labelled pictures."),
+        "export": ("evaluation.cli:export", "Make an engine of a checkpoint: ONNX, manifest, card."),
+        "quantize": ("evaluation.cli:quantize", "Make an INT8 engine of an FP32 one, or say why it is not as good."),
+        "explain": ("evaluation.cli:explain", "Draw where an engine or a checkpoint looks in a picture."),
+        "networks": ("evaluation.cli:networks", "List the networks: size, operations, time per tile, authors."),
+    },
+}
+"""Per group of the help, in its order: the module and function of a command, and what the command does."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit code."""
-    options = _parser().parse_args(arguments)
+    words = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        return int(options.work(options) or 0)
+        return _run(words)
     except LinewatchError as error:
         print(f"linewatch: {error}", file=sys.stderr, flush=True)
         if isinstance(error, StageError) and threading.active_count() > 1:
-            os._exit(error.exit_code)  # a hung stage's thread would hold up the interpreter's exit
+            os._exit(error.exit_code)  # the thread of a hung stage would hold up the interpreter's exit
         return error.exit_code
     except BrokenPipeError:  # `linewatch ... | head`
         sys.stderr.close()
@@ -33,10 +83,35 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="linewatch", description="Real-time surface inspection of steel strip.")
-    parser.add_argument("--version", action="version", version=__version__)
-    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    for kind in (inspection, operation, coils, training):
-        kind.add(commands)
-    return parser
+def command_line() -> App:
+    """Return the command line with every command registered, and none imported."""
+    app = App(
+        name="linewatch",
+        help="Real-time surface inspection of steel strip.",
+        version=__version__,
+        help_format="plaintext",
+        group_commands=Group("General", sort_key=len(COMMANDS)),
+        default_parameter=Parameter(negative=()),  # no --no-json beside --json
+        print_error=False,
+        exit_on_error=False,
+        suppress_keyboard_interrupt=False,
+        result_action="return_value",
+    )
+    for place, (title, commands) in enumerate(COMMANDS.items()):
+        group = Group(title, sort_key=place)
+        for order, (name, (where, about)) in enumerate(commands.items()):
+            app.command(f"linewatch.{where}", name=name, help=about, group=group, sort_key=order)
+    app.register_install_completion_command(help="Install completion for the shell in use: bash, zsh or fish.")
+    return app
+
+
+def _run(words: list[str]) -> int:
+    if not words:
+        raise ConfigError("Expected a command. See `linewatch --help`.")
+    try:
+        return int(command_line()(words) or 0)
+    except CycloptsError as error:
+        found = str(error)
+        if isinstance(error, UnusedCliTokensError) and error.unused_tokens:
+            found = f"Unexpected argument {' '.join(error.unused_tokens)}."
+        raise ConfigError(f"{found} See `{' '.join(('linewatch', *(error.command_chain or ())))} --help`.") from error

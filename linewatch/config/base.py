@@ -1,6 +1,10 @@
-"""What every settings model is: closed, frozen, and explicit about units in its field names."""
+"""The base of the settings models: closed, frozen, and with the units in the names of the fields."""
 
-from pydantic import BaseModel, ConfigDict
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+ShortText = Annotated[str, Field(min_length=1, max_length=64)]
 
 
 class Settings(BaseModel):

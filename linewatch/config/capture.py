@@ -1,4 +1,4 @@
-"""`[capture]`: the frame ring, the checks on what a camera gives, and the strip-edge finder."""
+"""`[capture]`: the frame ring, the checks of grabs, and the strip-edge finder."""
 
 from pydantic import Field
 
@@ -6,13 +6,17 @@ from linewatch.config.base import Settings
 
 
 class CaptureSettings(Settings):
-    """How grabs become frames."""
+    """How grabs of the camera become frames."""
 
     ring_slots: int = Field(
-        default=64, ge=2, le=4096, description="frames in flight; live capture misses lines when none is free"
+        default=64, ge=2, le=4096, description="frames in flight; live, lines are missed while no slot is free"
     )
     black_level: int = Field(
-        default=8, ge=0, le=254, description="a grab whose brightest 0.1 % is at or below this is black"
+        default=8, ge=0, le=254, description="grey level; a grab is black when its brightest 0.1 % do not exceed it"
     )
-    edge_level: int = Field(default=16, ge=1, le=254, description="a column mean above this is steel")
-    edge_min_width_px: int = Field(default=32, ge=1, description="a narrower stretch of steel is not a strip")
+    edge_level: int = Field(
+        default=16, ge=1, le=254, description="grey level; a column is steel when its mean exceeds it"
+    )
+    edge_min_width_px: int = Field(
+        default=32, ge=1, description="narrowest stretch of steel columns that counts as strip"
+    )

@@ -1,4 +1,4 @@
-"""`[coil_data]`: where Level 2 leaves what it knows of the coils."""
+"""`[coil_data]`: the folder in which Level 2 places the data of the coils."""
 
 from pathlib import Path
 from typing import Annotated
@@ -9,7 +9,7 @@ from linewatch.config.base import Settings
 
 
 class CoilDataSettings(Settings):
-    """A folder of one *.json or *.toml per coil, each renamed in when it is complete."""
+    """A folder with one *.json or *.toml per coil. Level 2 writes a file elsewhere and renames it into the folder."""
 
-    folder: Annotated[Path, Field(strict=False)]
-    look_s: float = Field(default=1.0, gt=0, le=60, description="how often new files are looked for")
+    folder: Annotated[Path, Field(strict=False)] = Field(description="relative to the working directory")
+    look_s: float = Field(default=1.0, gt=0, le=60, description="time between two looks for new files")

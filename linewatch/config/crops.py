@@ -1,4 +1,4 @@
-"""`[crops]`: pictures of defects on the wire. Where it is left out, there are none."""
+"""`[crops]`: pictures of defects on the wire; without the table none are published."""
 
 from pydantic import Field
 
@@ -6,8 +6,10 @@ from linewatch.config.base import Settings
 
 
 class CropSettings(Settings):
-    """How large the pictures are, and how many of them the service makes beside its work."""
+    """Pictures of defects on the wire: their size and number. Without this table none are published."""
 
-    margin_mm: float = Field(default=16.0, ge=0, le=500, description="of steel around the defect")
-    max_px: int = Field(default=512, ge=32, le=2048, description="of the longer side; a larger picture is scaled down")
-    max_per_s: float = Field(default=20.0, gt=0, le=500, description="beyond it the least severe are left out")
+    margin_mm: float = Field(default=16.0, ge=0, le=500, description="steel around the defect")
+    max_px: int = Field(default=512, ge=32, le=2048, description="longer side; a larger picture is scaled down")
+    max_per_s: float = Field(
+        default=20.0, gt=0, le=500, description="pictures per second; the least severe defects beyond it get none"
+    )

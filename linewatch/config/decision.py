@@ -1,4 +1,4 @@
-"""`[decision]` and `[[alarm]]`: what counts as one defect, and which defects ask for an operator."""
+"""`[decision]` and the alarms: what counts as one defect, and which defects call an operator."""
 
 from pathlib import Path
 from typing import Annotated, Literal, Self
@@ -10,24 +10,25 @@ from linewatch.contracts.alarm import Priority
 
 
 class SensitivityRule(Settings):
-    """`[[decision.sensitivity]]`: what a defect must reach to be reported, where the usual thresholds do not suit.
+    """Limits for some defects in place of the general thresholds.
 
-    The first rule that fits a defect's class, place and product decides alone; what it gives stands in place of the
-    operating point's limit as well. A defect is in a zone when all of it is; in an edge zone only where an edge was
-    seen.
+    The first rule that fits the class, place and product of a defect decides alone; its values replace the limits of
+    the operating point as well. A defect lies in a zone when all of it does; an edge zone needs an edge that was found.
     """
 
     classes: Annotated[tuple[str, ...], Field(strict=False)] = Field(default=(), description="empty: every class")
     product: str | None = Field(default=None, min_length=1, max_length=64, description="none: every product")
-    edge_zone_mm: float | None = Field(default=None, gt=0, le=1_500, description="along either strip edge")
-    across_mm: Annotated[tuple[float, float], Field(strict=False)] | None = Field(
-        default=None, description="from and to, counted from the mill's datum"
+    edge_zone_mm: float | None = Field(
+        default=None, gt=0, le=1_500, description="width of a zone along either strip edge"
     )
-    min_confidence: float | None = Field(default=None, gt=0, le=1, description="in place of the engine's threshold")
-    min_area_mm2: float | None = Field(default=None, ge=0, le=1e9, description="in place of [decision] min_area_mm2")
+    across_mm: Annotated[tuple[float, float], Field(strict=False)] | None = Field(
+        default=None, description="from and to, across the mill from its datum"
+    )
+    min_confidence: float | None = Field(default=None, gt=0, le=1, description="replaces the threshold of the engine")
+    min_area_mm2: float | None = Field(default=None, ge=0, le=1e9, description="replaces [decision] min_area_mm2")
 
     @model_validator(mode="after")
-    def _can_be_meant(self) -> Self:
+    def _changes_something(self) -> Self:
         if self.min_confidence is None and self.min_area_mm2 is None:
             raise ValueError("a sensitivity without min_confidence or min_area_mm2 changes nothing; give one of them")
         if self.across_mm is not None and self.across_mm[0] >= self.across_mm[1]:
@@ -38,62 +39,82 @@ class SensitivityRule(Settings):
 class DecisionSettings(Settings):
     """How predictions become defect instances."""
 
-    defect_threshold: float | None = Field(default=None, ge=0, le=1, description="overrides the segmenter's manifest")
-    min_area_mm2: float = Field(default=4.0, ge=0, description="smaller components are noise")
+    defect_threshold: float | None = Field(
+        default=None, ge=0, le=1, description="replaces the thresholds in the manifest of the segmenter"
+    )
+    min_area_mm2: float = Field(default=4.0, ge=0, description="smaller components of a mask are noise")
     operating_point: Literal["quiet", "full"] = Field(
         default="quiet",
-        description="quiet: a defect grades and alarms once it reaches the classifier's calibrated call_limits, and is "
-        "tentative below them; full: whatever it claims does",
+        description="quiet: a defect counts for grades and alarms when it reaches the call_limits of the classifier, "
+        "and is tentative below them; full: every reported defect counts",
     )
-    merge_gap_mm: float = Field(default=2.0, ge=0, le=100, description="components nearer than this are one defect")
+    merge_gap_mm: float = Field(
+        default=2.0, ge=0, le=100, description="components of a mask that lie nearer are one defect"
+    )
     part_m: float = Field(
-        default=100.0, ge=1, le=10_000, description="a defect that is longer is closed in parts, each of which names it"
+        default=100.0, ge=1, le=10_000, description="a longer defect is closed in parts, each of which names the defect"
     )
     product: str | None = Field(
-        default=None, min_length=1, max_length=64, description="on the line; chooses among the sensitivity rules"
+        default=None,
+        min_length=1,
+        max_length=64,
+        description="product on the line; selects sensitivity rules and must be that of the grading rules",
     )
-    sensitivity: Annotated[tuple[SensitivityRule, ...], Field(strict=False)] = ()
+    sensitivity: Annotated[tuple[SensitivityRule, ...], Field(strict=False)] = Field(
+        default=(), description="the first rule that fits a defect holds"
+    )
     head_excluded_m: float = Field(
-        default=0.0, ge=0, le=1_000, description="of each coil: what lies in it neither grades nor alarms"
+        default=0.0, ge=0, le=1_000, description="head of each coil whose defects count for neither grades nor alarms"
     )
-    tail_excluded_m: float = Field(default=0.0, ge=0, le=200, description="the same at its tail")
+    tail_excluded_m: float = Field(default=0.0, ge=0, le=200, description="the same at the tail")
     grading: Annotated[Path, Field(strict=False)] | None = Field(
-        default=None, description="grading rules of the product and customer; none: coils are not graded"
+        default=None, description="file of grading rules; none: coils are not graded"
     )
 
 
 class AlarmRule(Settings):
-    """Raised while a coil holds `min_count` defects of `classes`, each at least so big, within `within_m` metres; or,
-    with `roll_mark`, while a roll leaves marks of these classes, `min_count` of them or more.
+    """An alarm while a coil has `min_count` defects of `classes`, each of the given size or larger, within `within_m`.
+
+    With `roll_mark` instead: while a roll leaves marks of these classes, `min_count` of them or more.
     """
 
-    name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$", description="unique; operators shelve a rule by it")
     classes: Annotated[tuple[str, ...], Field(strict=False)] = Field(
-        default=(), description="empty: every class that may alarm"
+        default=(), description="empty: every class but pseudo-defects"
     )
-    min_area_mm2: float = Field(default=0.0, ge=0)
-    min_length_mm: float = Field(default=0.0, ge=0, description="along the strip")
-    min_confidence: float = Field(default=0.0, ge=0, le=1)
-    min_count: int = Field(default=1, ge=1)
-    within_m: float = Field(default=1.0, gt=0, description="the count's window; not used when min_count is 1")
-    latch: bool = Field(default=True, description="stands until acknowledged or the coil ends; false: ends by itself")
-    priority: Annotated[Priority, Field(strict=False)] = Priority.MEDIUM
+    min_area_mm2: float = Field(default=0.0, ge=0, description="smaller defects do not count")
+    min_length_mm: float = Field(default=0.0, ge=0, description="along the strip; shorter defects do not count")
+    min_confidence: float = Field(default=0.0, ge=0, le=1, description="defects below it do not count")
+    min_count: int = Field(default=1, ge=1, description="defects, or marks of a roll mark, that raise the alarm")
+    within_m: float = Field(default=1.0, gt=0, description="window of the count; not used when min_count is 1")
+    latch: bool = Field(
+        default=True, description="true: stands until it is acknowledged or the coil ends; false: ends by itself"
+    )
+    priority: Annotated[Priority, Field(strict=False)] = Field(
+        default=Priority.MEDIUM, description="urgency for the operator"
+    )
     group: str | None = Field(
         default=None,
         pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$",
-        description="of rules that one cause makes true: the first of them to alarm is marked",
+        description="name shared by rules with a common cause; the first of them to alarm is marked as the first",
     )
-    on_delay_m: float = Field(default=0.0, ge=0, le=10_000, description="true for so much strip before it alarms")
-    off_delay_m: float = Field(default=0.0, ge=0, le=10_000, description="false for so much strip before it is over")
-    deadband_count: int = Field(default=0, ge=0, description="over only below min_count by more than this")
-    roll_mark: bool = Field(default=False, description="of a row of marks that a roll left, not of single defects")
+    on_delay_m: float = Field(
+        default=0.0, ge=0, le=10_000, description="strip for which the condition holds before the alarm is raised"
+    )
+    off_delay_m: float = Field(
+        default=0.0, ge=0, le=10_000, description="strip without the condition before the alarm is over"
+    )
+    deadband_count: int = Field(
+        default=0, ge=0, description="the alarm is over when the count is below min_count by more than this"
+    )
+    roll_mark: bool = Field(default=False, description="true: counts the marks of a roll mark, not single defects")
 
     @model_validator(mode="after")
-    def _can_be_meant(self) -> Self:
+    def _suits_a_roll_mark(self) -> Self:
         if self.roll_mark:
             for name in ("min_area_mm2", "min_length_mm", "min_confidence", "within_m", "deadband_count"):
                 if getattr(self, name) != AlarmRule.model_fields[name].default:
-                    raise ValueError(f"{name} says nothing of a roll mark; leave it out, or take roll_mark out")
+                    raise ValueError(f"{name} does not apply to a roll mark; remove it, or remove roll_mark")
         return self
 
     @model_validator(mode="after")
@@ -107,41 +128,50 @@ class AlarmRule(Settings):
 
 
 class AlarmSettings(Settings):
-    """`[alarms]`: what holds for all alarms."""
+    """Settings that hold for all alarms."""
 
     head_exclusion_m: float = Field(
-        default=0.0, ge=0, le=1000, description="threading: defects that lie within it do not alarm"
+        default=0.0, ge=0, le=1000, description="head of each coil whose defects raise no alarm"
     )
     flood_count: int | None = Field(
         default=None,
         ge=1,
         le=10_000,
-        description="more alarms within flood_window_m are one, 'flood'; none: never",
+        description="more alarms within flood_window_m become one, 'flood'; none: never",
     )
-    flood_window_m: float = Field(default=50.0, gt=0, le=10_000)
-    max_shelve_minutes: float = Field(default=480.0, gt=0, le=10_080, description="no alarm is shelved for longer")
+    flood_window_m: float = Field(default=50.0, gt=0, le=10_000, description="window of flood_count")
+    max_shelve_minutes: float = Field(
+        default=480.0, gt=0, le=10_080, description="longest time for which an alarm is shelved"
+    )
 
 
 class SystemAlarmSettings(Settings):
-    """`[system_alarms]`: what is wrong with the inspection itself. Where it is left out, there are none of these."""
+    """Alarms about the inspection itself. Without this table there are none."""
 
     camera_silent_s: float | None = Field(
-        default=30.0, gt=0, le=86_400, description="live: camera-silent when no grab came for so long; none: never"
+        default=30.0,
+        gt=0,
+        le=86_400,
+        description="live: raises camera-silent when no grab arrives for this long; none: never",
     )
     camera_lost_m: float | None = Field(
-        default=10.0, ge=0, le=10_000, description="camera-lost when so much strip came without a usable picture"
+        default=10.0, ge=0, le=10_000, description="raises camera-lost after this much strip without a usable picture"
     )
     coverage_below: float | None = Field(
-        default=0.95, gt=0, le=1, description="coverage-low when a smaller share was inspected"
+        default=0.95, gt=0, le=1, description="raises coverage-low when a smaller share of the strip was inspected"
     )
-    coverage_within_m: float = Field(default=100.0, gt=0, le=10_000, description="of the last metres")
-    coverage_deadband: float = Field(default=0.02, ge=0, lt=1, description="over at coverage_below plus this")
+    coverage_within_m: float = Field(default=100.0, gt=0, le=10_000, description="strip over which coverage counts")
+    coverage_deadband: float = Field(
+        default=0.02, ge=0, lt=1, description="coverage-low is over at coverage_below plus this share"
+    )
     engine_off_delay_m: float = Field(
-        default=10.0, ge=0, le=10_000, description="engine-failing is over after so much strip without a failure"
+        default=10.0, ge=0, le=10_000, description="engine-failing is over after this much strip without a failure"
     )
-    disk_free_below_mb: float | None = Field(default=1024.0, gt=0, description="live: disk-low, of the journal's disk")
+    disk_free_below_mb: float | None = Field(
+        default=1024.0, gt=0, description="live: raises disk-low for the disk of the journal; none: never"
+    )
     disks: Annotated[tuple[Path, ...], Field(strict=False)] = Field(
-        default=(), description="folders on other disks that disk-low is about, too: the history's, its pictures'"
+        default=(), description="folders on other disks that disk-low watches as well, such as those of the history"
     )
 
     @model_validator(mode="after")

@@ -1,32 +1,31 @@
-"""Grading rules: how bad a defect is, and what a coil may have of it; one file per product and customer.
+"""Grading rules: the severity of a defect, and the limits of a coil; one file per product and customer.
 
-`[[severity]]` rules give each defect 1 (hardly seen) to 5 (never delivered): the first that fits decides, and a defect
-that none fits has its class's severity in the taxonomy. A `[[limit]]` that is exceeded gives the coil its grade; of
-several the worst counts. `linewatch.config.grading_load` reads and checks a file.
+`[[severity]]` rules give each defect a severity from 1 (hardly visible) to 5 (never delivered). The first rule that
+fits decides; a defect that none fits has the severity of its class in the taxonomy. A `[[limit]]` that is exceeded
+gives the coil its grade; of several the worst counts. `linewatch.config.grading_file` reads and checks a file.
 """
 
 from typing import Annotated, Literal
 
 from pydantic import Field
 
-from linewatch.config.base import Settings
+from linewatch.config.base import Settings, ShortText
 from linewatch.config.taxonomy import Severity, Taxonomy
 
 SEVERITIES = {Severity.MINOR: 2, Severity.MAJOR: 3, Severity.CRITICAL: 5}
-"""What the taxonomy's words are in numbers."""
+"""The number of each severity of the taxonomy."""
 
 UNKNOWN_SEVERITY = 3
-"""Of a defect whose class the taxonomy does not know, or that no engine named."""
+"""The severity of a defect without a class, or with a class that the taxonomy lacks."""
 
 UNGRADED = "ungraded"
-"""Instead of a grade: next to no strip was looked at that could be graded."""
+"""Stands for the grade of a coil of which hardly any gradable strip was inspected."""
 
 WIDEST_STRIP_MM = 3_000.0
 LONGEST_COIL_M = 50_000.0
 
 RuleName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
 Grade = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_+-]{0,15}$")]
-ShortText = Annotated[str, Field(min_length=1, max_length=64)]
 SeverityNumber = Annotated[int, Field(ge=1, le=5)]
 WidthMm = Annotated[float, Field(ge=0, le=WIDEST_STRIP_MM)]
 LengthMm = Annotated[float, Field(ge=0, le=LONGEST_COIL_M * 1000)]
@@ -35,68 +34,87 @@ EdgeZone = Literal["inside", "touching", "outside"]
 
 
 class Selection(Settings):
-    """Which defects a rule is about; each condition narrows it, both ends of a range belong to it."""
+    """The defects that a rule counts: those that meet every condition. Both ends of a range belong to it."""
 
-    name: RuleName
+    name: RuleName = Field(description="unique; the reasons of a grade name the rule")
     classes: Annotated[tuple[str, ...], Field(strict=False)] = Field(
-        default=(), description="empty: every class that is no pseudo-defect"
+        default=(), description="empty: every class but pseudo-defects"
     )
-    side: Literal["top", "bottom"] | None = None
-    min_area_mm2: AreaMm2 = 0.0
-    max_area_mm2: AreaMm2 | None = None
+    side: Literal["top", "bottom"] | None = Field(default=None, description="none: both sides")
+    min_area_mm2: AreaMm2 = Field(default=0.0, description="area of the defect")
+    max_area_mm2: AreaMm2 | None = Field(default=None, description="none: no bound")
     min_length_mm: LengthMm = Field(default=0.0, description="along the strip")
-    max_length_mm: LengthMm | None = None
+    max_length_mm: LengthMm | None = Field(default=None, description="none: no bound")
     min_width_mm: WidthMm = Field(default=0.0, description="across the strip")
-    max_width_mm: WidthMm | None = None
-    min_confidence: float = Field(default=0.0, ge=0, le=1)
+    max_width_mm: WidthMm | None = Field(default=None, description="none: no bound")
+    min_confidence: float = Field(default=0.0, ge=0, le=1, description="of the class of the defect")
     edge_zone_mm: float | None = Field(
-        default=None, gt=0, le=WIDEST_STRIP_MM / 2, description="width of the zone along either strip edge"
+        default=None,
+        gt=0,
+        le=WIDEST_STRIP_MM / 2,
+        description="width of a zone along either strip edge; none: everywhere",
     )
     edge_zone: EdgeZone = Field(
         default="inside",
-        description="all of the defect lies in the zone, some of it, or none; where no edge was seen, nothing fits",
+        description="all of the defect lies in the zone, a part of it, or nothing; without a visible edge none fits",
     )
-    periodic: bool | None = Field(default=None, description="true: part of a roll mark; false: of none")
+    periodic: bool | None = Field(
+        default=None, description="true: the defect belongs to a roll mark; false: it does not; none: either"
+    )
 
 
 class SeverityRule(Selection):
-    """`[[severity]]`."""
+    """The severity of the defects that meet the conditions."""
 
-    severity: SeverityNumber
+    severity: SeverityNumber = Field(description="from 1, hardly visible, to 5, never delivered")
 
 
 class LimitRule(Selection):
-    """`[[limit]]`: the grade of a coil that exceeds it. Exactly one measure, over the graded length."""
+    """The grade of a coil that exceeds the limit. A limit has exactly one measure, taken over the graded length."""
 
-    grade: Grade
-    min_severity: SeverityNumber = 1
-    more_than: int | None = Field(default=None, ge=0, description="defects: in the coil, or within `within_m`")
-    within_m: float | None = Field(default=None, gt=0, le=100, description="in some stretch of this length")
-    more_than_per_m: float | None = Field(default=None, ge=0, le=1e6, description="defects, as a mean")
-    affected_over_mm: LengthMm | None = Field(default=None, description="length along that the defects cover together")
-    affected_over_share: float | None = Field(default=None, ge=0, lt=1, description="the same, of the graded length")
-    inspected_below_share: float | None = Field(default=None, gt=0, le=1, description="least coverage")
+    grade: Grade = Field(description="one of grades, not the best")
+    min_severity: SeverityNumber = Field(default=1, description="defects below it do not count")
+    more_than: int | None = Field(default=None, ge=0, description="measure: number of defects in the coil, or within_m")
+    within_m: float | None = Field(
+        default=None, gt=0, le=100, description="with more_than: the limit holds for every stretch of this length"
+    )
+    more_than_per_m: float | None = Field(
+        default=None, ge=0, le=1e6, description="measure: mean number of defects per metre"
+    )
+    affected_over_mm: LengthMm | None = Field(
+        default=None, description="measure: length that the defects cover together"
+    )
+    affected_over_share: float | None = Field(
+        default=None, ge=0, lt=1, description="measure: the same, as a share of the graded length"
+    )
+    inspected_below_share: float | None = Field(
+        default=None, gt=0, le=1, description="measure: smallest share of the strip that must be inspected"
+    )
 
 
 class GradingSettings(Settings):
     """A file of grading rules."""
 
-    name: RuleName
-    product: ShortText
-    customer: ShortText = "any"
+    name: RuleName = Field(description="name of the rules in every grade")
+    product: ShortText = Field(description="product that the rules are for")
+    customer: ShortText = Field(default="any", description="customer that the rules are for")
     grades: Annotated[tuple[Grade, ...], Field(min_length=2, max_length=16, strict=False)] = Field(
-        description="best first; a coil has the first unless a limit is exceeded"
+        description="best first; a coil has the best grade unless it exceeds a limit"
     )
-    head_excluded_m: float = Field(default=0.0, ge=0, le=1_000, description="cut off before delivery: not graded")
-    tail_excluded_m: float = Field(default=0.0, ge=0, le=200)
-    severity: Annotated[tuple[SeverityRule, ...], Field(strict=False)] = ()
-    limit: Annotated[tuple[LimitRule, ...], Field(min_length=1, strict=False)]
+    head_excluded_m: float = Field(
+        default=0.0, ge=0, le=1_000, description="head that is cut off before delivery and not graded"
+    )
+    tail_excluded_m: float = Field(default=0.0, ge=0, le=200, description="the same at the tail")
+    severity: Annotated[tuple[SeverityRule, ...], Field(strict=False)] = Field(
+        default=(), description="the first rule that fits a defect decides"
+    )
+    limit: Annotated[tuple[LimitRule, ...], Field(min_length=1, strict=False)] = Field(description="one or more")
 
 
 MEASURES = ("more_than", "more_than_per_m", "affected_over_mm", "affected_over_share", "inspected_below_share")
-"""Of which a limit has one."""
+"""The measures; a limit has exactly one."""
 
 
 def class_severities(taxonomy: Taxonomy) -> dict[str, int]:
-    """Of the real classes, in the taxonomy's order."""
+    """Return the severity of every class but pseudo-defects, in the order of the taxonomy."""
     return {name: SEVERITIES[one.severity] for name, one in taxonomy.classes.items() if not one.pseudo}

@@ -1,4 +1,4 @@
-"""The configuration file of `linewatch history`: what it listens to, where it keeps it, and for how long."""
+"""The configuration file of `linewatch history`: the services, the database, and how long records are kept."""
 
 from pathlib import Path
 from typing import Annotated, Self
@@ -14,44 +14,47 @@ DATABASE_URLS = "sqlite:///PATH (absolute: four slashes) or postgresql+psycopg:/
 
 
 class HeardService(Settings):
-    """`[[service]]`: one camera's service. Its name is what its records are kept under: do not change it later."""
+    """The service of one camera. Its records are stored under its name: do not change the name later."""
 
-    name: str = Field(pattern=r"^[A-Za-z0-9_.-]{1,64}$")
-    publish: Endpoint = "tcp://127.0.0.1:5570"
-    serve: Endpoint = "tcp://127.0.0.1:5571"
-    keys: ClientKeySettings | None = None
+    name: str = Field(pattern=r"^[A-Za-z0-9_.-]{1,64}$", description="unique")
+    publish: Endpoint = Field(default="tcp://127.0.0.1:5570", description="[wire] publish of the service")
+    serve: Endpoint = Field(default="tcp://127.0.0.1:5571", description="[wire] serve of the service")
+    keys: ClientKeySettings | None = Field(default=None, description="none: the service has no keys")
 
 
 class KeepSettings(Settings):
-    """`[keep]`: the oldest coils go first, with all that was found on them; labels stay."""
+    """How long coils are kept. The oldest are removed first, with their defects; labels stay."""
 
-    days: float = Field(default=365.0, gt=0)
-    max_mb: int | None = Field(default=None, ge=16, description="of records, SQLite only; none: no bound")
+    days: float = Field(default=365.0, gt=0, description="age at which a coil is removed")
+    max_mb: int | None = Field(default=None, ge=16, description="records in SQLite; none: no bound")
 
 
 class ImageSettings(Settings):
-    """`[images]`: pictures of defects, of services that have `[crops]`. Where it is left out, none are kept.
+    """Pictures of defects, from services with `[crops]`. Without this table none are stored.
 
-    The oldest and least severe go first: one of severity s is worth 1 + s times the days of one that is not graded.
+    The oldest and least severe are removed first: a picture of severity s is kept 1 + s times as long as an ungraded
+    one.
     """
 
-    dir: Annotated[Path, Field(strict=False)] = Field(description="a folder of their own; relative to the working one")
-    max_per_coil: int = Field(default=200, ge=1, description="then a worse defect takes the least severe one's place")
-    days: float = Field(default=90.0, gt=0)
-    max_mb: int = Field(default=20_000, ge=1)
+    dir: Annotated[Path, Field(strict=False)] = Field(description="a folder for the pictures alone")
+    max_per_coil: int = Field(default=200, ge=1, description="beyond it a worse defect replaces the least severe one")
+    days: float = Field(default=90.0, gt=0, description="age at which an ungraded picture is removed")
+    max_mb: int = Field(default=20_000, ge=1, description="all pictures together")
     min_free_mb: float = Field(
-        default=2048.0, ge=16, description="of their disk: below it pictures go and none come, so that records may"
+        default=2048.0,
+        ge=16,
+        description="free disk space; below it pictures are removed and none are added, to leave room for records",
     )
 
 
 class HistorySettings(Settings):
-    """`linewatch history CONFIG` reads exactly this."""
+    """The whole file that `linewatch history` reads."""
 
     database: str = Field(default="sqlite:///out/history.sqlite", pattern=DATABASE_URL, description=DATABASE_URLS)
     commit_ms: float = Field(
-        default=250.0, ge=10, le=10_000, description="longest time that what is heard is unwritten"
+        default=250.0, ge=10, le=10_000, description="longest time before a received message is written"
     )
-    service: Annotated[tuple[HeardService, ...], Field(strict=False, min_length=1)]
+    service: Annotated[tuple[HeardService, ...], Field(strict=False, min_length=1)] = Field(description="one or more")
     keep: KeepSettings = KeepSettings()
     images: ImageSettings | None = None
     log: LogSettings = LogSettings()
@@ -60,9 +63,11 @@ class HistorySettings(Settings):
     def _fits_together(self) -> Self:
         names = [service.name for service in self.service]
         if twice := sorted({name for name in names if names.count(name) > 1}):
-            raise ValueError(f"two [[service]] are called {', '.join(twice)}; records are kept by that name")
+            raise ValueError(
+                f"two [[service]] are named {', '.join(twice)}; records are stored by name: give each its own"
+            )
         if self.keep.max_mb is not None and not self.database.startswith("sqlite"):
             raise ValueError(
-                "[keep] max_mb bounds a SQLite file; PostgreSQL gives space back when it likes: bound it by [keep] days"
+                "[keep] max_mb bounds a SQLite file; PostgreSQL frees space at its own times: set [keep] days instead"
             )
         return self

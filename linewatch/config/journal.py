@@ -1,4 +1,4 @@
-"""`[journal]`: the daemon's own record."""
+"""`[journal]`: the record that the service keeps of its messages."""
 
 from pathlib import Path
 from typing import Annotated
@@ -9,11 +9,14 @@ from linewatch.config.base import Settings
 
 
 class JournalSettings(Settings):
-    """Append-only, bounded: the oldest segments go first."""
+    """The record that the service keeps of its messages: append-only and bounded, the oldest segments go first."""
 
-    dir: Annotated[Path, Field(strict=False)] = Path("out/journal")
-    max_mb: int = Field(default=512, ge=8)
-    segment_mb: int = Field(default=16, ge=1)
+    dir: Annotated[Path, Field(strict=False)] = Field(default=Path("out/journal"), description="folder of the segments")
+    max_mb: int = Field(default=512, ge=8, description="all segments together")
+    segment_mb: int = Field(default=16, ge=1, description="one segment")
     group_commit_ms: float = Field(
-        default=50.0, ge=0, le=10_000, description="longest time a verdict stays unsynced; alarms sync at once"
+        default=50.0,
+        ge=0,
+        le=10_000,
+        description="longest time before a verdict is synced to disk; alarms are synced at once",
     )

@@ -1,4 +1,4 @@
-"""`[line]`: the strip and the camera's place over it."""
+"""`[line]`: the camera's place over the strip."""
 
 from typing import Literal, Self
 
@@ -7,50 +7,56 @@ from pydantic import Field, model_validator
 from linewatch.config.base import Settings
 
 PITCH_TOLERANCE = 0.1
-"""The encoder's pitch may differ from `mm_per_line`, which engines and sources are set up for, by this share."""
+"""Share by which the pitch of the encoder may differ from `mm_per_line`, the pitch of engines and sources."""
 COUNTER_FRAMES = 8
-"""A counter that rolls over in fewer frames than this can be misread by a whole turn."""
+"""A counter that rolls over in fewer frames can be misread by a whole turn of the counter."""
 
 
 class EncoderSettings(Settings):
-    """`[line.encoder]`: the measuring roll, whose encoder triggers the camera's lines, and how the camera counts it."""
+    """The measuring roll, its encoder, and how the camera counts its pulses."""
 
     triggers: bool = Field(
-        default=True, description="false: the camera runs free at line_rate_hz, and is resampled to this pitch"
+        default=True,
+        description="true: the encoder triggers each line; false: the camera runs free at line_rate_hz, and its lines "
+        "are resampled to this pitch",
     )
-
-    bits: Literal[16, 24, 32] = Field(default=32, description="of the counter, which rolls over")
-    counts_up: bool = Field(default=True, description="while the strip runs forward")
-    counts_per_mm: float = Field(gt=0, le=10_000, description="of the measuring roll's circumference")
-    counts_per_line: float = Field(
-        ge=1, le=100_000, description="that trigger one line of the camera, or lie between two lines"
-    )
+    bits: Literal[16, 24, 32] = Field(default=32, description="width of the counter, which rolls over")
+    counts_up: bool = Field(default=True, description="the counter rises while the strip runs forward")
+    counts_per_mm: float = Field(gt=0, le=10_000, description="per millimetre of the measuring roll's circumference")
+    counts_per_line: float = Field(ge=1, le=100_000, description="counts between two lines")
     strip_mm_per_roll_mm: float = Field(
-        default=1.0, ge=0.9, le=1.1, description="calibration for slip and wear: a known length over the roll's"
+        default=1.0,
+        ge=0.9,
+        le=1.1,
+        description="calibration for slip and wear: a known length of strip over the length that the roll measures",
     )
-    max_reverse_m: float = Field(default=10.0, gt=0, le=1000, description="farther back, or ahead, unseen is a jump")
+    max_reverse_m: float = Field(
+        default=10.0, gt=0, le=1000, description="a longer movement without lines is a jump of the counter"
+    )
 
     @property
     def mm_per_line(self) -> float:
-        """Strip between two lines."""
+        """Strip between two lines, in millimetres."""
         return self.counts_per_line / self.counts_per_mm * self.strip_mm_per_roll_mm
 
 
 class LineSettings(Settings):
     """Geometry of one camera over the strip."""
 
-    side: Literal["top", "bottom"] = "top"
-    camera: str = Field(default="cam1", pattern=r"^[A-Za-z0-9_-]{1,32}$")
-    width_px: int = Field(default=1600, ge=32, le=16384)
-    frame_lines: int = Field(default=256, ge=16, le=4096)
+    side: Literal["top", "bottom"] = Field(default="top", description="of the strip")
+    camera: str = Field(default="cam1", pattern=r"^[A-Za-z0-9_-]{1,32}$", description="name in every message")
+    width_px: int = Field(default=1600, ge=32, le=16384, description="pixels of a camera line")
+    frame_lines: int = Field(default=256, ge=16, le=4096, description="camera lines of a frame")
     mm_per_px: float = Field(default=0.5, gt=0, le=10, description="across the strip")
     mm_per_line: float = Field(default=1.0, gt=0, le=10, description="along the strip, for sources without an encoder")
     line_rate_hz: float = Field(
-        default=20_000.0, gt=0, le=1e6, description="of a source without a clock, or a camera that runs free"
+        default=20_000.0, gt=0, le=1e6, description="for sources without time stamps and cameras that run free"
     )
-    across_offset_mm: float = Field(default=0.0, description="mill coordinate of the camera's first pixel")
-    max_speed_m_per_s: float = Field(default=50.0, gt=0, le=200, description="an encoder is not believed above it")
-    encoder: EncoderSettings | None = None
+    across_offset_mm: float = Field(
+        default=0.0, description="position of the first pixel across the mill, from the mill's datum"
+    )
+    max_speed_m_per_s: float = Field(default=50.0, gt=0, le=200, description="a higher speed is a fault of the encoder")
+    encoder: EncoderSettings | None = Field(default=None, description="none: no encoder is read")
 
     @model_validator(mode="after")
     def _encoder_fits(self) -> Self:

@@ -1,4 +1,4 @@
-"""Reading a configuration file, and saying what is wrong with it in an operator's words."""
+"""Read a configuration file, and explain its faults: found, expected, remedy."""
 
 import difflib
 import tomllib
@@ -36,7 +36,7 @@ def load(path: Path, model: type[S]) -> S:
 
 
 def read_toml(path: Path) -> dict[str, Any]:
-    """What is in a TOML file. Raises ConfigError."""
+    """Return the tree of a TOML file. Raises ConfigError."""
     try:
         text = path.read_bytes()
     except OSError as error:
@@ -58,7 +58,7 @@ def checked(tree: Mapping[str, Any], origin: str, model: type[S]) -> S:
 
 
 def validated(model: type[S], tree: Any, origin: str) -> tuple[S | None, list[str]]:
-    """The tree as a model, or None and a line for each of its faults."""
+    """Return the tree as a model; or None, and a line for each fault."""
     try:
         return model.model_validate(tree), []
     except ValidationError as error:
@@ -85,7 +85,7 @@ def _explain(fault: ErrorDetails, root: type[BaseModel]) -> str:
             repr(kind) for model in _models_at(loc, root) for kind in get_args(model.model_fields["type"].annotation)
         ]
         return f"{place}: type is missing, expected one of {', '.join(kinds)}"
-    unit = _unit_in_words(loc[-1]) if loc else ""
+    unit = unit_in_words(loc[-1]) if loc else ""
     in_unit = f", in {unit}" if unit else ""
     bare = " without quotes or unit" if isinstance(found, str) and fault["type"] in {"float_type", "int_type"} else ""
     return f"{place}: found {found!r}, expected {expected}{bare}{in_unit}"
@@ -95,10 +95,10 @@ def _remedy(key: str, known: list[str]) -> str:
     stem, unit = key.rpartition("_")[0], _unit(key)
     for name in known:
         if unit in OTHER_UNITS and stem and name.rpartition("_")[0] == stem:
-            return f"the unit here is {_unit_in_words(name)}: write {name}"
+            return f"the unit here is {unit_in_words(name)}: write {name}"
     for name in known:
         if _unit(name) in UNITS and name.rpartition("_")[0] == key:
-            return f"its unit is missing: write {name}, in {_unit_in_words(name)}"
+            return f"its unit is missing: write {name}, in {unit_in_words(name)}"
     close = difflib.get_close_matches(key, known, n=1)
     if close:
         return f"did you mean {close[0]}?"
@@ -109,8 +109,8 @@ def _unit(key: str) -> str:
     return key.rpartition("_")[2]
 
 
-def _unit_in_words(key: str) -> str:
-    """`mm_per_px` -> "millimetres per px"; empty where the name carries no unit."""
+def unit_in_words(key: str) -> str:
+    """Return the unit in a name, `mm_per_px` -> "millimetres per px"; empty where the name has none."""
     head, per, last = key.rpartition("_per_")
     if per:
         return f"{UNITS.get(_unit(head), head)} per {last}"

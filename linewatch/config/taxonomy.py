@@ -1,4 +1,4 @@
-"""The house's classes and what each data set's labels say about them (`configs/taxonomy.toml`)."""
+"""The taxonomy, `configs/taxonomy.toml`: the house's defect classes, and the labels of each data set in their terms."""
 
 from __future__ import annotations
 
@@ -18,6 +18,8 @@ TAXONOMY = Path("configs/taxonomy.toml")
 
 
 class Severity(StrEnum):
+    """The severity of a class, ascending."""
+
     MINOR = "minor"
     MAJOR = "major"
     CRITICAL = "critical"
@@ -28,7 +30,7 @@ class _Closed(BaseModel):
 
 
 class HouseClass(_Closed):
-    """One physical thing on the strip; a pseudo-defect looks like one, is none and never alarms."""
+    """A kind of defect. A pseudo-defect (water, ash) looks like a defect, is none, and never alarms."""
 
     meaning: str
     severity: Severity
@@ -36,7 +38,7 @@ class HouseClass(_Closed):
 
 
 class SetLabels(_Closed):
-    """What one data set labels, and what was looked for in it and not found."""
+    """The labels of one data set by house class, and the classes that are known to be absent from it."""
 
     labels: dict[str, str]
     absent: tuple[str, ...] = ()
@@ -44,14 +46,14 @@ class SetLabels(_Closed):
 
 
 class Taxonomy(_Closed):
-    """House classes in output order, and the data sets' labels in those words."""
+    """House classes in the order of a classifier's outputs, and the labels of the data sets."""
 
     classes: dict[str, HouseClass]
     sets: dict[str, SetLabels]
 
     @classmethod
     def read(cls, path: Path = TAXONOMY) -> Self:
-        """Reads and checks the file; `ConfigError` says what does not fit."""
+        """Return the checked taxonomy of a file. Raises ConfigError."""
         try:
             return cls.model_validate(tomllib.loads(path.read_text()))
         except (OSError, tomllib.TOMLDecodeError) as error:
@@ -68,25 +70,25 @@ class Taxonomy(_Closed):
         for name, one in self.sets.items():
             unknown = (set(one.labels.values()) | set(one.absent)) - set(self.classes)
             if unknown:
-                raise ValueError(f"set {name} names {sorted(unknown)}, no house classes")
+                raise ValueError(f"set {name} names {sorted(unknown)}, which are not house classes")
             both = set(one.labels.values()) & set(one.absent)
             if both:
-                raise ValueError(f"set {name} labels {sorted(both)} and calls them absent")
+                raise ValueError(f"set {name} labels {sorted(both)} and lists them as absent")
         return self
 
     @property
     def trained_classes(self) -> tuple[str, ...]:
-        """Real classes that at least one set labels: a classifier's outputs, in order."""
+        """Return the classes that at least one set labels, without pseudo-defects: a classifier's outputs, in order."""
         labelled = {house for one in self.sets.values() for house in one.labels.values()}
         return tuple(name for name, one in self.classes.items() if name in labelled and not one.pseudo)
 
     @property
     def pseudo_classes(self) -> tuple[str, ...]:
-        """What looks like a defect and is none."""
+        """Return the classes of pseudo-defects."""
         return tuple(name for name, one in self.classes.items() if one.pseudo)
 
     def house_class(self, data_set: str, label: str) -> str:
-        """The house's word for a set's label; `ConfigError` if the set has no such label."""
+        """Return the house class of a data set's label. Raises ConfigError for an unknown label."""
         labels = self._set(data_set).labels
         if label not in labels:
             raise ConfigError(
@@ -95,10 +97,10 @@ class Taxonomy(_Closed):
         return labels[label]
 
     def targets(self, data_set: str, labels: Collection[str]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Targets and weights over `trained_classes` of a picture with these labels of its set.
+        """Return targets and weights over `trained_classes`, float32, of a picture with these labels of its set.
 
-        A weight of 0 masks the class: the picture says nothing about it. No labels at all means that no class *of the
-        set* is there.
+        A weight of 0 masks a class that the picture tells nothing about. A picture without labels shows no class *of
+        its set*.
         """
         one = self._set(data_set)
         clean = one.clean_label is not None and set(labels) == {one.clean_label}

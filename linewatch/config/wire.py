@@ -1,4 +1,4 @@
-"""`[wire]`: the sockets, and the keys that anything but loopback needs."""
+"""`[wire]`: the sockets of the service, and the keys that every address but loopback needs."""
 
 import re
 from pathlib import Path
@@ -20,40 +20,47 @@ def _endpoint(text: str) -> str:
 
 Endpoint = Annotated[str, AfterValidator(_endpoint)]
 
+ANY_PORT = "tcp://127.0.0.1:*"
+"""A free port of this host, for a service that no consumer expects."""
+
 
 class KeySettings(Settings):
-    """CURVE: the server's secret certificate, and the folder of public certificates that may connect, with roles."""
+    """CURVE keys of the service, and of the clients that may connect. See `linewatch keys`."""
 
-    server_secret_file: Annotated[Path, Field(strict=False)]
-    clients_dir: Annotated[Path, Field(strict=False)]
+    server_secret_file: Annotated[Path, Field(strict=False)] = Field(description="secret certificate of the service")
+    clients_dir: Annotated[Path, Field(strict=False)] = Field(
+        description="folder of the public certificates that may connect, each with its role"
+    )
 
 
 class ClientKeySettings(Settings):
-    """CURVE: a consumer's own secret certificate, and the service's public one."""
+    """CURVE keys of a client, for a service that has keys."""
 
-    secret_file: Annotated[Path, Field(strict=False)]
-    server_public_file: Annotated[Path, Field(strict=False)]
+    secret_file: Annotated[Path, Field(strict=False)] = Field(description="secret certificate of the client")
+    server_public_file: Annotated[Path, Field(strict=False)] = Field(description="public certificate of the service")
 
 
 class WireSettings(Settings):
-    """Where verdicts are published (PUB), where a consumer catches up and where commands are taken (ROUTER)."""
+    """The sockets: tcp://HOST:PORT or ipc://PATH. Addresses that other hosts reach need keys."""
 
-    publish: Endpoint = "tcp://127.0.0.1:5570"
-    serve: Endpoint = "tcp://127.0.0.1:5571"
-    commands: Endpoint | None = Field(default=None, description="none: no commands are taken")
-    heartbeat_hz: float = Field(default=10.0, gt=0, le=100)
+    publish: Endpoint = Field(default="tcp://127.0.0.1:5570", description="PUB socket of all messages")
+    serve: Endpoint = Field(
+        default="tcp://127.0.0.1:5571", description="socket for snapshots and for messages that a client missed"
+    )
+    commands: Endpoint | None = Field(default=None, description="socket for commands; none: none are taken")
+    heartbeat_hz: float = Field(default=10.0, gt=0, le=100, description="rate of status messages")
     send_high_water: int = Field(
         default=2_000,
         ge=10,
-        description="messages kept for a subscriber that is slow; then it misses some, and can tell",
+        description="messages kept for a slow subscriber; beyond it the subscriber misses some, and can detect it",
     )
-    keys: KeySettings | None = None
+    keys: KeySettings | None = Field(default=None, description="none: loopback only")
     role_without_keys: Annotated[Role, Field(strict=False)] = Field(
-        default=Role.ENGINEER, description="of every process on this host, where there are no keys"
+        default=Role.ENGINEER, description="role of every process on this host, where there are no keys"
     )
 
     @model_validator(mode="after")
     def _has_one_source_of_roles(self) -> Self:
         if self.keys is not None and "role_without_keys" in self.model_fields_set:
-            raise ValueError("role_without_keys says nothing where there are [wire.keys]: each key has its role")
+            raise ValueError("role_without_keys does not apply with [wire.keys], where each key has a role; remove it")
         return self

@@ -6,7 +6,7 @@ from typing import Any
 
 import structlog
 
-from linewatch.config.grading_load import DEFAULT
+from linewatch.config.grading_file import DEFAULT
 from linewatch.config.recipe import RecipeSettings, choose_recipe
 from linewatch.config.taxonomy import Taxonomy
 from linewatch.contracts.coil import CoilData, Passage

@@ -195,6 +195,22 @@ def test_check_accepts_the_shipped_configuration_and_refuses_a_bad_one(tmp_path:
     refused(linewatch("check", tmp_path / "none.toml"), 2, "cannot be read")
 
 
+def test_check_says_when_two_distributions_provide_cv2(tmp_path: Path) -> None:
+    """A second OpenCV is installed, as far as its metadata tell; `check` names both and the remedy, and goes on."""
+    second = tmp_path / "opencv_python-4.9.dist-info"
+    second.mkdir()
+    (second / "METADATA").write_text("Metadata-Version: 2.1\nName: opencv-python\nVersion: 4.9\n")
+    (second / "top_level.txt").write_text("cv2\n")
+    code = "import sys; sys.path.append(sys.argv.pop(1)); from linewatch.cli import main; sys.exit(main(sys.argv[1:]))"
+    checked = [sys.executable, "-c", code, str(tmp_path), "check", "configs/simulator.toml"]
+    ended = subprocess.run(checked, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stdout) == (0, "configs/simulator.toml: good\n")
+    (line,) = ended.stderr.splitlines()
+    assert line.startswith("linewatch: cv2 is provided by opencv-python and opencv-python-headless, ")
+    assert "pip uninstall opencv-python, then pip install --force-reinstall" in line
+    assert linewatch("check", "configs/simulator.toml").stderr == ""
+
+
 def test_check_knows_grading_rules_and_tells_all_their_faults(tmp_path: Path) -> None:
     good = linewatch("check", "configs/grading/example.toml")
     assert (good.returncode, good.stdout) == (0, "configs/grading/example.toml: good\n")

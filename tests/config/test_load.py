@@ -112,7 +112,7 @@ def test_every_shipped_configuration_is_accepted() -> None:
     [
         ("", "service: is missing"),
         ('[[service]]\nname = "a"\npublsh = "x"', "[service.0] publsh: unknown key; did you mean publish?"),
-        ('[[service]]\nname = "a"\n[[service]]\nname = "a"', "two [[service]] are called a"),
+        ('[[service]]\nname = "a"\n[[service]]\nname = "a"', "two [[service]] are named a"),
         (
             'database = "mysql://x"\n[[service]]\nname = "a"',
             "database: found 'mysql://x', expected string should match",
@@ -120,7 +120,7 @@ def test_every_shipped_configuration_is_accepted() -> None:
         ('[[service]]\nname = "a"\n[keep]\nmax_gb = 3', "the unit here is megabytes: write max_mb"),
         (
             'database = "postgresql+psycopg://h/d"\n[[service]]\nname = "a"\n[keep]\nmax_mb = 30',
-            "PostgreSQL gives space back when it likes",
+            "PostgreSQL frees space at its own times",
         ),
     ],
 )

@@ -59,7 +59,7 @@ def test_to_be_within_another_is_to_fit_no_coil_that_it_does_not(recipes, data):
             if one.fits(data) and one.within(other):
                 assert other.fits(data)
             if one.fits(data) and other.fits(data):
-                assert one.meets(other)
+                assert one.overlaps(other)
 
 
 def service(*recipes: dict) -> dict:
@@ -81,7 +81,7 @@ def test_two_that_contend_are_let_in_with_a_third_for_what_they_share():
     ("recipes", "says"),
     [
         (({},), "for every coil"),
-        (({"product": "p"}, {"product": "p"}), "about the same coils"),
+        (({"product": "p"}, {"product": "p"}), "fit the same coils"),
         (({"product": "p", "name": "x"}, {"product": "q", "name": "x"}), "two \\[\\[recipe\\]\\] are named 'x'"),
         (({"thickness": [1.0, 2.0]},), "its unit is missing: write thickness_mm"),
         (({"thickness_mm": [2.0, 1.0]},), "no range of strip"),

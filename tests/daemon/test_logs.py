@@ -6,12 +6,12 @@ import sys
 
 import pytest
 
-from linewatch.daemon.logs import FORMER_NAMES
+from linewatch.logs import FORMER_NAMES
 
 PROGRAM = """
 import sys
 import structlog
-from linewatch.daemon.logs import configure_logs
+from linewatch.logs import configure_logs
 configure_logs("info")
 structlog.get_logger().info(sys.argv[1], engine="screen")
 """

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from known_strip import RULES, notices, paint, predict, run
 
-from linewatch.config.grading_load import grading_from
+from linewatch.config.grading_file import grading_from
 from linewatch.config.taxonomy import Taxonomy
 from linewatch.contracts.frame import Cause
 from linewatch.contracts.verdict import CoverageSpan, Defect, DefectState, Extent, Quality, StripBox

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from linewatch.config.grading_load import load_grading
+from linewatch.config.grading_file import load_grading
 from linewatch.config.taxonomy import Taxonomy
 from linewatch.contracts.errors import JournalError
 from linewatch.daemon.replay import replay

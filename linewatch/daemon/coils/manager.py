@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from linewatch.capture.coils import CoilAccount
-from linewatch.config.grading_load import DEFAULT
+from linewatch.config.grading_file import DEFAULT
 from linewatch.contracts.access import Caller
 from linewatch.contracts.errors import LinewatchError
 from linewatch.daemon.coils.folder import CoilFolder

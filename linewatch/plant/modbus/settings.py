@@ -88,10 +88,10 @@ class ModbusSettings(BridgeSettings):
         default="high-first", description="which half of a 32-bit value has the lower address"
     )
     alarm_bits: Annotated[dict[str, Bit], AfterValidator(_one_use)] = Field(
-        default={}, description="alarm rule -> bit of the alarm words"
+        default={}, description="bit of the alarm registers, by the name of an alarm rule"
     )
     class_codes: Annotated[dict[str, Code], AfterValidator(_one_use)] = Field(
-        default={}, description="defect class -> code"
+        default={}, description="code in the registers, by defect class"
     )
 
     @model_validator(mode="after")

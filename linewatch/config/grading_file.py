@@ -1,4 +1,4 @@
-"""Reading a file of grading rules; one that cannot be meant is refused with all its faults at once."""
+"""Read a file of grading rules. A file with faults is refused, with all of them at once."""
 
 from collections.abc import Iterable, Mapping
 from itertools import permutations
@@ -22,22 +22,22 @@ from linewatch.contracts.errors import ConfigError
 R = TypeVar("R", bound=Selection)
 
 _UNNAMED = ""
-"""Stands for defects that have no class of the taxonomy."""
+"""Stands for the class of defects that have none of the taxonomy."""
 
 _SIZES = ("area_mm2", "length_mm", "width_mm")
 
 
 def load_grading(path: Path, taxonomy: Taxonomy) -> GradingSettings:
-    """The rules in the TOML file `path`.
+    """Return the rules in the TOML file `path`.
 
     Raises ConfigError with a line for each fault: unknown keys, classes and grades, wrong units, impossible sizes,
-    rules that contradict themselves or that nothing can ever reach.
+    rules that contradict themselves, rules that never apply.
     """
     return grading_from(read_toml(path), str(path), taxonomy)
 
 
 def grading_from(tree: Mapping[str, Any], origin: str, taxonomy: Taxonomy) -> GradingSettings:
-    """Rules of a tree as TOML gives it; `origin` names it in errors. Raises ConfigError as above."""
+    """Return the rules of a TOML tree; `origin` names it in errors. Raises ConfigError as `load_grading` does."""
     severities, severity_faults = _sound(SeverityRule, "severity", tree, origin, taxonomy)
     limits, limit_faults = _sound(LimitRule, "limit", tree, origin, taxonomy)
     frame = {key: value for key, value in tree.items() if key not in ("severity", "limit")}
@@ -45,29 +45,31 @@ def grading_from(tree: Mapping[str, Any], origin: str, taxonomy: Taxonomy) -> Gr
     _, head_faults = validated(GradingSettings, frame | {"limit": [placeholder]}, origin)
     faults = [*head_faults, *severity_faults, *limit_faults]
     if not tree.get("limit"):
-        faults.append(f"{origin}: no [[limit]]; every coil would have the best grade: state what makes one worse")
-    told = [*_rule_faults([*severities, *limits]), *_severity_faults(severities, taxonomy)]
+        faults.append(
+            f"{origin}: no [[limit]], so every coil would have the best grade; add a limit that makes it worse"
+        )
+    inconsistent = [*_rule_faults([*severities, *limits]), *_severity_faults(severities, taxonomy)]
     grades = tree.get("grades")
     known = tuple(grades) if isinstance(grades, list) and all(isinstance(grade, str) for grade in grades) else None
-    told += _limit_faults(limits, severities, known or None, taxonomy)
-    told += _grade_faults(known or ())
-    faults += [f"{origin}: {fault}" for fault in told]
+    inconsistent += _limit_faults(limits, severities, known or None, taxonomy)
+    inconsistent += _grade_faults(known or ())
+    faults += [f"{origin}: {fault}" for fault in inconsistent]
     if faults:
         raise ConfigError("\n".join(faults))
     return GradingSettings.model_validate(dict(tree))
 
 
 DEFAULT = ""
-"""In place of a recipe's name: what holds for coils that none is about."""
+"""Stands for the name of a recipe: the rules of coils that no recipe fits."""
 
 
 def _sound(
     model: type[R], key: str, tree: Mapping[str, Any], origin: str, taxonomy: Taxonomy
 ) -> tuple[list[R], list[str]]:
-    """The rules under `key` that are well formed, and the faults of the others; and of all the unknown classes."""
+    """Return the well-formed rules under `key`, and the faults of the others, unknown classes included."""
     found = tree.get(key, [])
     if not isinstance(found, list):
-        return [], [f"{origin}: {key}: found {found!r:.40}, expected rules, each under a [[{key}]] of its own"]
+        return [], [f"{origin}: {key}: found {found!r:.40}, expected rules, each under its own [[{key}]]"]
     rules, faults = [], []
     for number, item in enumerate(found, start=1):
         name = item.get("name") if isinstance(item, dict) else None
@@ -91,27 +93,27 @@ def _class_faults(classes: object, taxonomy: Taxonomy) -> list[str]:
 
 
 def _rule_faults(rules: Iterable[Selection]) -> list[str]:
-    """What is wrong with a rule by itself."""
+    """Return the faults of rules by themselves."""
     faults = []
     named: set[str] = set()
     for rule in rules:
         where = _place(rule)
         if rule.name in named:
-            faults.append(f"{where}: two rules have this name; give each its own, reasons are told by it")
+            faults.append(f"{where}: two rules have this name; give each its own, since reasons name the rule")
         named.add(rule.name)
         for size in _SIZES:
             least, most = getattr(rule, f"min_{size}"), getattr(rule, f"max_{size}")
             if most is not None and least > most:
-                faults.append(f"{where}: min_{size} {least:g} is above max_{size} {most:g}; nothing can fit")
+                faults.append(f"{where}: min_{size} {least:g} is above max_{size} {most:g}; no defect can fit")
         if rule.max_length_mm is not None and rule.max_width_mm is not None:
             room_mm2 = rule.max_length_mm * rule.max_width_mm
             if rule.min_area_mm2 > room_mm2:
                 faults.append(
                     f"{where}: min_area_mm2 {rule.min_area_mm2:g} is more than max_length_mm x max_width_mm, "
-                    f"{room_mm2:g}; nothing can fit"
+                    f"{room_mm2:g}; no defect can fit"
                 )
         if rule.edge_zone_mm is None and "edge_zone" in rule.model_fields_set:
-            faults.append(f"{where}: edge_zone without edge_zone_mm; say how wide the zone is, in millimetres")
+            faults.append(f"{where}: edge_zone without edge_zone_mm; add the width of the zone, in millimetres")
         if rule.edge_zone_mm is not None and rule.edge_zone == "inside" and rule.min_width_mm > rule.edge_zone_mm:
             faults.append(
                 f"{where}: min_width_mm {rule.min_width_mm:g} does not fit inside an edge zone of "
@@ -132,8 +134,8 @@ def _severity_faults(rules: list[SeverityRule], taxonomy: Taxonomy) -> list[str]
         names = dict.fromkeys(f"'{earlier.name}'" for earlier in hiding if earlier is not None)
         if hiding and None not in hiding:
             faults.append(
-                f"{_place(rule)}: is never reached, {' and '.join(names)} before it takes all that it would; "
-                "put it first, narrow the other, or take it out"
+                f"{_place(rule)}: never applies, since {' and '.join(names)} before it fits every such defect; "
+                "put it first, narrow the other, or remove it"
             )
     return faults
 
@@ -150,51 +152,55 @@ def _limit_faults(
                 f"{where}: has {' and '.join(measures) or 'no measure'}, expected exactly one of {', '.join(MEASURES)}"
             )
         if limit.within_m is not None and limit.more_than is None:
-            faults.append(f"{where}: within_m without more_than; say how many defects are too many in such a stretch")
+            faults.append(
+                f"{where}: within_m without more_than; add the number of defects that is allowed in such a stretch"
+            )
         narrowed = limit.model_fields_set - {"name", "grade", "inspected_below_share"}
         if limit.inspected_below_share is not None and narrowed - set(MEASURES):
             faults.append(
-                f"{where}: inspected_below_share is about the strip, not about defects; take out "
+                f"{where}: inspected_below_share is about the strip, not about defects; remove "
                 f"{', '.join(sorted(narrowed - set(MEASURES)))}"
             )
         if grades is not None and limit.grade not in grades:
             faults.append(f"{where}: grade {limit.grade!r} is unknown, expected one of {', '.join(grades)}")
         elif grades is not None and limit.grade == grades[0]:
-            faults.append(f"{where}: gives {limit.grade!r}, which a coil has anyway; name a worse grade")
+            faults.append(
+                f"{where}: gives {limit.grade!r}, the best grade, which a coil has without it; name a worse grade"
+            )
         reached = max((_worst(name, severities, taxonomy) for name in _classes(limit, taxonomy)), default=5)
         if limit.min_severity > reached:
             faults.append(
-                f"{where}: min_severity {limit.min_severity} is never reached, the worst that these defects can be is "
-                f"{reached}; lower it, or add a [[severity]] rule"
+                f"{where}: min_severity {limit.min_severity} is never reached, the highest severity of these defects "
+                f"is {reached}; lower it, or add a [[severity]] rule"
             )
     if grades is not None:
         rank = {grade: place for place, grade in enumerate(grades)}
-        told: set[str] = set()
+        reported: set[str] = set()
         for wide, narrow in permutations((limit for limit in limits if limit.grade in rank), 2):
             alike = _exceeds_wherever(narrow, wide, taxonomy) and wide.grade == narrow.grade  # the first one stays
             hidden = rank[wide.grade] >= rank[narrow.grade] and _exceeds_wherever(wide, narrow, taxonomy)
-            if hidden and narrow.name not in told and not (alike and limits.index(narrow) < limits.index(wide)):
-                told.add(narrow.name)
+            if hidden and narrow.name not in reported and not (alike and limits.index(narrow) < limits.index(wide)):
+                reported.add(narrow.name)
                 faults.append(
-                    f"{_place(narrow)}: can never decide, '{wide.name}' gives {wide.grade!r} for the same or less; "
-                    "change a limit or a grade, or take it out"
+                    f"{_place(narrow)}: never decides, '{wide.name}' gives {wide.grade!r} for the same or less; "
+                    "change a limit or a grade, or remove it"
                 )
     return faults
 
 
 def _grade_faults(grades: tuple[str, ...]) -> list[str]:
     faults = [
-        f"grades: {grade!r} stands twice; expected each once, best first"
+        f"grades: {grade!r} stands twice, expected each once, best first"
         for grade in dict.fromkeys(grades)
         if grades.count(grade) > 1
     ]
     if UNGRADED in grades:
-        faults.append(f"grades: {UNGRADED!r} is what a coil is that was not looked at; choose another word")
+        faults.append(f"grades: {UNGRADED!r} stands for a coil that was not inspected; choose another name")
     return faults
 
 
 def _exceeds_wherever(wide: LimitRule, narrow: LimitRule, taxonomy: Taxonomy) -> bool:
-    """A coil that exceeds `narrow` exceeds `wide`, as far as that can be told from limits of one measure."""
+    """Return whether every coil that exceeds `narrow` exceeds `wide`; False for limits of different measures."""
     measure = next((name for name in MEASURES if getattr(narrow, name) is not None), None)
     if measure is None or getattr(wide, measure) is None:
         return False
@@ -211,7 +217,7 @@ def _exceeds_wherever(wide: LimitRule, narrow: LimitRule, taxonomy: Taxonomy) ->
 
 
 def _holds_wherever(wide: Selection, narrow: Selection) -> bool:
-    """Whatever satisfies `narrow` satisfies `wide`, classes apart."""
+    """Return whether every defect that satisfies `narrow` satisfies `wide`, classes aside."""
     sizes = all(
         getattr(wide, f"min_{size}") <= getattr(narrow, f"min_{size}")
         and _at_most(getattr(narrow, f"max_{size}"), getattr(wide, f"max_{size}"))
@@ -242,7 +248,7 @@ def _zone_within(narrow: Selection, wide: Selection) -> bool:
 
 
 def _classes(rule: Selection, taxonomy: Taxonomy) -> list[str]:
-    """The classes that a rule is about; those that nobody knows are told of elsewhere."""
+    """Return the classes of a rule. Unknown classes are a fault of their own, and left out here."""
     real = [name for name, one in taxonomy.classes.items() if not one.pseudo]
     return [name for name in real if name in rule.classes] if rule.classes else [*real, _UNNAMED]
 

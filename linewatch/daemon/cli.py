@@ -1,0 +1,214 @@
+"""`linewatch run`, `replay`, `record`, `simulate`, `check` and `build`."""
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from importlib.metadata import packages_distributions
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from cyclopts import Parameter
+
+from linewatch.config.taxonomy import TAXONOMY
+from linewatch.contracts.errors import ConfigError
+from linewatch.logs import configure_logs
+from linewatch.service_settings import gradings_for, is_grading, load_settings, settings_from, settings_or_defaults
+from linewatch.terminal import AsJson, print_pairs
+
+if TYPE_CHECKING:
+    from linewatch.inference.backends.tensorrt.plans import Plan
+
+CV2 = "opencv-python-headless"
+"""The distribution of OpenCV that linewatch is tested with; it needs no display."""
+
+
+def run(config: Path, /) -> None:
+    from linewatch.daemon.run import run
+
+    settings = load_settings(config)
+    configure_logs(settings.log.level)
+    run(settings, lambda: load_settings(config))
+
+
+def replay(
+    source: Annotated[
+        str, Parameter(help='A video, a folder of frames, or "simulator" for the simulator of the configuration.')
+    ],
+    /,
+    *,
+    config: Path | None = None,
+    pace: Literal["max", "line-rate"] = "max",
+    fault: Annotated[
+        str | None, Parameter(help="Inject faults: NAME=COUNT, separated by commas, for example drop=3,truncate=2.")
+    ] = None,
+    out: Annotated[Path | None, Parameter(help="Write the verdicts to this JSON Lines file.")] = None,
+    coil_data: Annotated[
+        Path | None,
+        Parameter(
+            help="Data of the coils: the .json or .toml of a coil, a folder of them, or what an earlier run knew "
+            "(coils-*.jsonl of its journal, or a verdict file)."
+        ),
+    ] = None,
+    workers: Annotated[int | None, Parameter(help="Engine workers. Default: as configured.")] = None,
+    hold_s: Annotated[float, Parameter(help="Keep answering consumers for this long after the end.")] = 0.0,
+    as_json: AsJson = False,
+) -> None:
+    from linewatch.config.wire import ANY_PORT, WireSettings
+    from linewatch.daemon.replay import replay
+    from linewatch.daemon.sources import with_source
+    from linewatch.daemon.summary import summary_rows
+
+    settings = with_source(settings_or_defaults(config), source, own_line=config is None)
+    if config is None:  # no consumer expects this replay at the default ports
+        settings = settings.model_copy(update={"wire": WireSettings(publish=ANY_PORT, serve=ANY_PORT)})
+    if workers is not None:
+        if not 1 <= workers <= 64:
+            raise ConfigError(f"--workers is {workers}, expected 1 to 64")
+        inference = settings.inference.model_copy(update={"workers": workers})
+        settings = settings.model_copy(update={"inference": inference})
+    configure_logs("warning" if sys.stderr.isatty() else settings.log.level)
+    summary = replay(settings, pace=pace, fault=fault, out=out, hold_s=hold_s, coil_data=coil_data)
+    if as_json:
+        print(json.dumps(asdict(summary)))
+    else:
+        print_pairs("replay", summary_rows(summary))
+
+
+def record(
+    config: Annotated[Path, Parameter(help="Its [source] is recorded.")],
+    /,
+    *,
+    out: Annotated[Path, Parameter(help="The recording: an .avi file, with a sidecar beside it.")],
+    max_mb: Annotated[float, Parameter(help="Stop before the recording exceeds this size.")] = 4096.0,
+    max_s: Annotated[float | None, Parameter(help="Stop after this long.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    from linewatch.daemon.record import record_source
+
+    summary = record_source(load_settings(config), out, max_mb=max_mb, max_s=max_s)
+    if as_json:
+        print(json.dumps({**asdict(summary), "path": str(summary.path)}))
+    else:
+        print(
+            f"{summary.path}: {summary.grabs} grabs, {summary.lines} lines, {summary.size_mb:.1f} MB, "
+            f"ended by its {summary.ended}"
+        )
+
+
+def simulate(
+    *,
+    out: Annotated[Path, Parameter(help="The recording: an .avi file, with a sidecar beside it.")],
+    truth: Annotated[Path, Parameter(help="The JSON file of the rendered defects.")],
+    length_m: float = 100.0,
+    seed: int = 7,
+    defects_per_m: float = 1.0,
+    roll_mark: Annotated[
+        tuple[str, ...],
+        Parameter(
+            help="Let a damaged roll print one mark at every turn: pitch_mm=1900,across_mm=400,missed=0.1,... "
+            "May be repeated."
+        ),
+    ] = (),
+    config: Annotated[
+        Path | None, Parameter(help="Configuration that gives [line], and the turns and welds of a simulator.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    from linewatch.daemon.simulate import render, simulator_source
+
+    settings = settings_or_defaults(config)
+    source = simulator_source(seed, length_m, defects_per_m, roll_mark, like=settings.source)
+    rendered = render(source, settings.line, out, truth)
+    if as_json:
+        print(rendered.model_dump_json())
+    else:
+        print(f"{out}: {rendered.length_mm / 1000:.1f} m with {len(rendered.defects)} defects; truth in {truth}")
+
+
+def check(
+    config: Annotated[Path, Parameter(help="Configuration of a service, or a file of grading rules.")],
+    /,
+    *,
+    taxonomy: Annotated[Path, Parameter(help="Taxonomy that grading rules are checked against.")] = TAXONOMY,
+    as_json: Annotated[bool, Parameter(name="--json", help="Print the file with all defaults filled in.")] = False,
+) -> None:
+    from linewatch.config.grading_file import grading_from
+    from linewatch.config.load import read_toml
+    from linewatch.config.taxonomy import Taxonomy
+    from linewatch.wire.endpoints import load_keys
+
+    if (fault := _shared_cv2(packages_distributions())) is not None:
+        print(f"linewatch: {fault}", file=sys.stderr)
+    if is_grading(tree := read_toml(config)):
+        grading = grading_from(tree, str(config), Taxonomy.read(taxonomy))
+        print(grading.model_dump_json(indent=1) if as_json else f"{config}: good")
+        return
+    settings = settings_from(tree, str(config))
+    gradings_for(settings, Taxonomy.read(settings.taxonomy) if settings.taxonomy is not None else None)
+    load_keys(settings.wire)
+    if as_json:
+        print(settings.model_dump_json(indent=1))
+        return
+    print(f"{config}: good")
+    for roll in settings.roll:
+        low, high = roll.pitch_mm
+        print(f"  roll {roll.name}, stand {roll.stand}: marks every {low:.0f} to {high:.0f} mm")
+
+
+def build(
+    engine: str,
+    /,
+    *,
+    backend: Annotated[Literal["tensorrt"], Parameter(help="Other backends build nothing ahead.")] = "tensorrt",
+    precision: Annotated[Literal["fp32", "fp16", "int8"] | None, Parameter(help="Default: as configured.")] = None,
+    config: Annotated[Path | None, Parameter(help="Its [inference] gives ladder, precision and folders.")] = None,
+    engines: Annotated[Path | None, Parameter(help="Folder instead of [inference] engines_dir.")] = None,
+    plans: Annotated[Path | None, Parameter(help="Folder instead of [inference] plan_dir.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    from linewatch.inference.backends.tensorrt.ahead import build_ahead
+    from linewatch.inference.backends.tensorrt.progress import build_progress
+
+    settings = settings_or_defaults(config).inference
+    folders = {"engines_dir": engines, "plan_dir": plans}
+    settings = settings.model_copy(update={name: folder for name, folder in folders.items() if folder is not None})
+    with build_progress() as watch:
+        plan = build_ahead(engine, settings, precision, watch)
+    if as_json:
+        facts = {"path": str(plan.path), "bytes": len(plan.data), "was_ready": plan.was_ready}
+        print(json.dumps({**facts, **plan.record.model_dump(mode="json")}))
+    else:
+        print_pairs(f"plan of {plan.record.key.engine}", _plan_rows(plan))
+
+
+def _shared_cv2(providers: Mapping[str, Sequence[str]]) -> str | None:
+    """Say that several distributions provide `cv2`, and what to do; None where one does."""
+    names = sorted(set(providers.get("cv2", ())))
+    if len(names) < 2:
+        return None
+    others = " ".join(name for name in names if name != CV2)
+    return (
+        f"cv2 is provided by {' and '.join(names)}, which overwrite each other's files, expected {CV2} alone: "
+        f"pip uninstall {others}, then pip install --force-reinstall --no-deps -c constraints.txt {CV2}"
+    )
+
+
+def _plan_rows(plan: "Plan") -> list[tuple[str, str]]:
+    """A TensorRT plan: its file, its GPU, and the precision in which its layers compute."""
+    key, precisions = plan.record.key, plan.record.precisions
+    gpu = f"{key.gpu}, compute capability {key.compute_capability}, driver {key.driver}"
+    return [
+        ("path", str(plan.path)),
+        ("size", f"{len(plan.data) / 1e6:.1f} MB"),
+        ("built", f"in {plan.record.built_in_s:.1f} s" + (", before; it is up to date" if plan.was_ready else "")),
+        ("precision", f"{key.precision}, {key.rows} rows a run"),
+        ("convolutions, products", _counted(precisions.products)),
+        ("other layers", _counted(precisions.others)),
+        ("TensorRT", f"{key.library} {key.library_version}"),
+        ("GPU", gpu if key.gpu else "none: this shows that it builds; a GPU host builds its own when it starts"),
+    ]
+
+
+def _counted(counts: dict[str, int]) -> str:
+    return ", ".join(f"{count} {name}" for name, count in sorted(counts.items())) or "none"

@@ -1,0 +1,169 @@
+"""`linewatch train`, `evaluate`, `export`, `quantize`, `explain` and `networks`."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
+
+from linewatch.terminal import AsJson, extra, wide_console
+
+if TYPE_CHECKING:
+    from linewatch.metrics.judgement import Judgement
+
+ENGINES = Path("engines")
+
+Data = Annotated[tuple[str, ...], Parameter(help="NAME=DIR of a data set, or a folder of data sets. May be repeated.")]
+Weights = Annotated[str | None, Parameter(help='"imagenet" or a file, instead of random weights.')]
+Folder = Annotated[Path, Parameter(name="--engines", help="Folder of engines.")]
+Target = Annotated[str, Parameter(name="TARGET", help="A checkpoint, or the name of an engine.")]
+
+
+def train(
+    recipe: Annotated[str, Parameter(help="A name of `linewatch networks`, or screen, classify or segment.")],
+    /,
+    *,
+    data: Data = (),
+    changes: Annotated[
+        tuple[str, ...], Parameter(name="--set", help="KEY=VALUE, a setting of the recipe. May be repeated.")
+    ] = (),
+    weights: Weights = None,
+    run: Annotated[Path | None, Parameter(help="Run folder. Default: runs/RECIPE-SET.")] = None,
+    kfold: Annotated[
+        int | None, Parameter(help="Train this many networks, each judged on the fold that it has not seen.")
+    ] = None,
+    resume: Annotated[bool, Parameter(help="Continue the run folder.")] = False,
+    out: Annotated[Path | None, Parameter(help="Engine folder to write, of screen, classify and segment.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    with extra("train"):
+        from linewatch.evaluation.commands import train
+
+        judgement = train(
+            recipe, data=data, changes=changes, weights=weights, run=run, folds=kfold, resume=resume, out=out
+        )
+        if judgement is not None:
+            _print_judgement(judgement, as_json)
+
+
+def evaluate(
+    target: Target,
+    /,
+    *,
+    data: Data = (),
+    kfold: Annotated[
+        int | None, Parameter(help="Train the recipe of the checkpoint this many times on the set instead.")
+    ] = None,
+    run: Annotated[Path | None, Parameter(help="Run folder of --kfold.")] = None,
+    weights: Annotated[
+        str | None, Parameter(help='"imagenet" or a file, that the networks of --kfold start from.')
+    ] = None,
+    everything: Annotated[bool, Parameter(name="--all", help="Judge on the pictures of its training as well.")] = False,
+    engines: Folder = ENGINES,
+    backend: str = "onnxruntime",
+    as_json: AsJson = False,
+) -> None:
+    with extra("train"):
+        from linewatch.evaluation.commands import evaluate
+
+        judgements = evaluate(
+            target,
+            data=data,
+            folds=kfold,
+            weights=weights,
+            run=run,
+            everything=everything,
+            engines_dir=engines,
+            backend=backend,
+        )
+        for judgement in judgements:
+            _print_judgement(judgement, as_json)
+
+
+def export(
+    checkpoint: Path, /, *, name: Annotated[str, Parameter(help="Name of the engine.")], engines: Folder = ENGINES
+) -> None:
+    with extra("train"):
+        from linewatch.evaluation.engine_export import export_checkpoint
+
+        manifest = export_checkpoint(checkpoint, name, engines)
+        print(f"{engines / manifest.name}: {manifest.task} engine, checked against torch")
+
+
+def quantize(
+    engine: Annotated[str, Parameter(help="Name of an FP32 engine.")],
+    /,
+    *,
+    data: Data = (),
+    name: Annotated[str | None, Parameter(help="Name of the INT8 engine. Default: ENGINE-int8.")] = None,
+    bound: Annotated[
+        float | None, Parameter(help="Largest drop of a figure, by the upper end of its 95 % interval.")
+    ] = None,
+    folds: Annotated[
+        Path | None, Parameter(help="Run folder of the training of a screen: judge over its folds.")
+    ] = None,
+    engines: Folder = ENGINES,
+    calibration: Annotated[Path, Parameter(help="Folder of calibration pictures.")] = Path("calibration/int8"),
+) -> None:
+    with extra("train"):
+        from linewatch.evaluation.quantize import quantize, siblings_table
+
+        siblings = quantize(
+            engine,
+            data=data,
+            new_name=name,
+            bound=bound,
+            engines_dir=engines,
+            calibration_dir=calibration,
+            folds=folds,
+        )
+        wide_console().print(siblings_table(siblings))
+
+
+def explain(
+    target: Target,
+    image: Path,
+    /,
+    *,
+    out: Annotated[Path, Parameter(help="The drawing, a .png file.")] = Path("out/explain.png"),
+    engines: Folder = ENGINES,
+) -> None:
+    with extra("train"):
+        from linewatch.evaluation.explain import explain
+
+        out.parent.mkdir(parents=True, exist_ok=True)
+        found = explain(target, image, out, engines)
+        for name, score in list(found.scores.items())[:3]:
+            print(f"{name} {score:.3f}")
+        print(out)
+
+
+def networks(
+    *,
+    measure: Annotated[bool, Parameter(help="Time them all on this machine first; takes minutes.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    with extra("train"):
+        from linewatch.evaluation import network_table as listing
+
+        if measure:
+            listing.MEASURED.write_text(listing.measure().model_dump_json(indent=1) + "\n")
+        measured = listing.read_measured()
+        listed = listing.rows(measured)
+        if as_json:
+            print(json.dumps([row.model_dump() for row in listed], indent=1))
+        else:
+            wide_console().print(listing.table(listed, measured))
+
+
+def _print_judgement(judgement: "Judgement", as_json: bool) -> None:
+    from rich.console import Console
+
+    from linewatch.metrics.judgement import class_table, side_by_side
+
+    if as_json:
+        print(judgement.model_dump_json(exclude_none=True))
+    else:
+        Console().print(side_by_side(judgement))
+        if judgement.per_class:
+            Console().print(class_table(judgement))

@@ -1,0 +1,147 @@
+"""`linewatch history`, `coils`, `defects`, `label` and `labels`: the database of coils that have passed."""
+
+import getpass
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import Group, Parameter
+from cyclopts.validators import LimitedChoice
+
+from linewatch.config.history import HistorySettings
+from linewatch.config.load import load
+from linewatch.contracts.errors import ConfigError
+from linewatch.logs import configure_logs
+from linewatch.terminal import AsJson, extra, wide_console
+
+HISTORY = Path("configs/history.toml")
+
+Config = Annotated[Path, Parameter(help="Configuration of `linewatch history`.")]
+Limit = Annotated[int, Parameter(help="Rows of a page, 1 to 10000.")]
+
+_ONE_COIL = Group("Coil", validator=LimitedChoice(1, 1))
+
+
+def history(config: Config, /) -> None:
+    settings = load(config, HistorySettings)
+    configure_logs(settings.log.level)
+    with extra("history"):
+        from linewatch.history.run import run_history
+
+    run_history(settings)
+
+
+def coils(
+    *,
+    coil: Annotated[str | None, Parameter(help="ID of one coil. Default: all coils.")] = None,
+    limit: Limit = 100,
+    after: Annotated[int | None, Parameter(help="Passage that ended the page before.")] = None,
+    config: Config = HISTORY,
+    as_json: AsJson = False,
+) -> None:
+    with extra("history"):
+        from linewatch.history.database import reading
+        from linewatch.history.listing import coils_json, coils_table
+        from linewatch.history.queries import coils, gaps
+
+    with reading(load(config, HistorySettings).database) as connection:
+        rows = coils(connection, coil, after=after, limit=_checked(limit))
+        lost = gaps(connection)
+    if as_json:
+        print(coils_json(rows, lost))
+    else:
+        wide_console().print(coils_table(rows, lost))
+
+
+def defects(
+    *,
+    coil: Annotated[
+        str | None, Parameter(help="ID of a coil: its newest passage under each camera.", group=_ONE_COIL)
+    ] = None,
+    passage: Annotated[
+        int | None, Parameter(help="One passage, as numbered by `linewatch coils`.", group=_ONE_COIL)
+    ] = None,
+    defect_class: Annotated[str | None, Parameter(name="--class")] = None,
+    limit: Limit = 100,
+    after: Annotated[int | None, Parameter(help="Defect that ended the page before.")] = None,
+    images: Annotated[bool, Parameter(help="Show the picture file of each defect, where [images] keeps one.")] = False,
+    config: Config = HISTORY,
+    as_json: AsJson = False,
+) -> None:
+    with extra("history"):
+        from linewatch.history.archived_images import archived_images
+        from linewatch.history.database import reading
+        from linewatch.history.listing import defects_json, defects_table
+        from linewatch.history.queries import defects, passages_of
+        from linewatch.history.queries import passage as passage_row
+
+    limit, settings = _checked(limit), load(config, HistorySettings)
+    if images and settings.images is None:
+        raise ConfigError(f"{config} keeps no pictures; they need its [images], and [crops] of the service")
+    with reading(settings.database) as connection:
+        if passage is not None:
+            passages, older = [passage_row(connection, passage)], 0
+        else:
+            assert coil is not None
+            passages, older = passages_of(connection, coil)
+        numbers = [row.passage for row in passages]
+        rows = defects(connection, numbers, defect_class, after=after, limit=limit)
+        shown = None
+        if images and settings.images is not None:
+            shown = dict[int, Path]()
+            for number in numbers:
+                named = {row.defect.id: row.number for row in rows if row.passage == number}
+                found = archived_images(connection, settings.images.dir, number, named)
+                shown |= {named[name]: picture.path for name, picture in found.items()}
+    if as_json:
+        print(defects_json(passages, older, rows, limit, shown))
+    else:
+        wide_console().print(defects_table(passages, older, rows, limit, shown))
+
+
+def label(
+    defect: Annotated[str, Parameter(help="Number of the defect, or its ID on the wire.")],
+    verdict: Literal["wrong-class", "not-a-defect"],
+    /,
+    *,
+    right_class: Annotated[str | None, Parameter(name="--class", help="The right class.")] = None,
+    who: Annotated[str | None, Parameter(help="Name for the record. Default: this user.")] = None,
+    config: Config = HISTORY,
+    as_json: AsJson = False,
+) -> None:
+    with extra("history"):
+        from linewatch.history.database import explained, writing
+        from linewatch.history.labels import LabelVerdict, label
+
+    url = load(config, HistorySettings).database
+    with writing(url) as database, explained(url), database.begin() as connection:
+        said = label(connection, defect, LabelVerdict(verdict), right_class, who or getpass.getuser())
+    if as_json:
+        print(json.dumps(asdict(said)))
+    else:
+        print(f"{said.name}: {said.found_class} is {said.right_class or 'not a defect'}, says {said.who}")
+
+
+def labels(
+    action: Literal["export"],
+    /,
+    *,
+    out: Annotated[Path, Parameter(help="File to write, .csv or .jsonl.")],
+    config: Config = HISTORY,
+    as_json: AsJson = False,
+) -> None:
+    with extra("history"):
+        from linewatch.history.database import reading
+        from linewatch.history.labels import export_labels
+
+    settings = load(config, HistorySettings)
+    with reading(settings.database) as connection:
+        count = export_labels(connection, out, settings.images.dir if settings.images else None)
+    print(json.dumps({"path": str(out), "labels": count}) if as_json else f"{out}: {count} labels")
+
+
+def _checked(limit: int) -> int:
+    if not 1 <= limit <= 10_000:
+        raise ConfigError(f"--limit is {limit}, expected 1 to 10000; --after gives the next page")
+    return limit

@@ -1,0 +1,66 @@
+"""`linewatch engines`."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
+
+from linewatch.contracts.errors import EngineError
+from linewatch.terminal import AsJson
+
+if TYPE_CHECKING:
+    from linewatch.inference.engines import EngineReport
+
+
+def engines(
+    *,
+    folder: Annotated[Path, Parameter(name="--dir")] = Path("engines"),
+    backend: Annotated[str, Parameter(help="Backend that is to run them.")] = "onnxruntime",
+    as_json: AsJson = False,
+) -> int:
+    from linewatch.inference.backends.registry import open_backend
+    from linewatch.inference.engines import verify_all
+
+    reports = verify_all(folder, open_backend(backend))
+    if as_json:
+        rows = [
+            {
+                "name": report.name,
+                "manifest": report.manifest.model_dump(mode="json") if report.manifest else None,
+                "model_bytes": report.model_bytes,
+                "fault": report.fault,
+            }
+            for report in reports
+        ]
+        print(json.dumps(rows))
+    else:
+        _print_engines(reports)
+    return EngineError.exit_code if any(report.fault for report in reports) else 0
+
+
+def _print_engines(reports: "Sequence[EngineReport]") -> None:
+    """Print every engine of a folder, and whether it can be trusted."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title="engines", title_justify="left")
+    for column in ("name", "task", "input", "precision", "MB", "threshold", "verified"):
+        table.add_column(column)
+    for report in reports:
+        manifest = report.manifest
+        if manifest is None:
+            table.add_row(report.name, *["?"] * 5, report.fault or "")
+            continue
+        table.add_row(
+            report.name,
+            manifest.task,
+            f"{manifest.input.lines} x {manifest.input.width}",
+            manifest.precision,
+            f"{report.model_bytes / 1e6:.1f}",
+            ", ".join(f"{name} {value:.2f}" for name, value in list(manifest.thresholds.items())[:3])
+            + (" ..." if len(manifest.thresholds) > 3 else ""),
+            report.fault or f"sha256 {manifest.model.sha256[:12]}",
+        )
+    Console().print(table)

@@ -1,0 +1,49 @@
+"""`linewatch bridge`: what a service says, in a protocol of the plant."""
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from linewatch.config.load import load
+from linewatch.contracts.errors import ConfigError
+from linewatch.logs import configure_logs
+from linewatch.plant.registry import BRIDGES
+from linewatch.terminal import extra
+
+
+def bridge(
+    protocol: Annotated[str, Parameter(help=f"One of: {', '.join(BRIDGES)}.")],
+    config: Path | None = None,
+    /,
+    *,
+    check: Annotated[bool, Parameter(help="Check the configuration and end.")] = False,
+    addresses: Annotated[
+        Path | None,
+        Parameter(
+            name="--map",
+            allow_leading_hyphen=True,
+            help="Write the map of addresses to this .csv file and end; - prints it.",
+        ),
+    ] = None,
+) -> None:
+    if protocol not in BRIDGES:
+        raise ConfigError(f"bridge {protocol}: expected one of {', '.join(BRIDGES)}")
+    kind = BRIDGES[protocol]
+    settings = kind.settings() if config is None else load(config, kind.settings)
+    if addresses is not None:
+        if kind.address_map is None:
+            raise ConfigError(f"bridge {protocol}: this protocol has no map of addresses; leave --map out")
+        table = kind.address_map(settings)
+        if str(addresses) == "-":
+            print(table, end="")
+        else:
+            addresses.write_text(table)
+    elif check:
+        print(f"{config or 'the defaults'}: good")
+    elif config is None:
+        raise ConfigError(f"bridge {protocol}: expected a configuration, for example configs/plant/{protocol}.toml")
+    else:
+        with extra("plant"):
+            configure_logs(settings.log.level)
+            kind.run(settings)

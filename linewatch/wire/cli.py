@@ -1,0 +1,103 @@
+"""`linewatch keys` and `schema`."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import App, Parameter
+
+from linewatch.contracts.access import Role
+from linewatch.contracts.errors import ConfigError, WireError
+from linewatch.terminal import AsJson
+
+if TYPE_CHECKING:
+    from linewatch.wire.access.allow_list import AllowedKey
+
+keys = App(name="keys", group_commands="Actions")
+
+Folder = Annotated[Path, Parameter(name="--dir", help="Folder of keys; its clients/ is [wire.keys] clients_dir.")]
+
+_FOLDER = Path("keys")
+
+
+@keys.default
+def no_action(*words: Annotated[str, Parameter(show=False)]) -> None:
+    raise ConfigError(f"keys: expected new, allow, list or revoke, found {' '.join(words) or 'nothing'}")
+
+
+@keys.command
+def new(name: str, /, *, role: Role | None = None, folder: Folder = _FOLDER, as_json: AsJson = False) -> None:
+    """Make a key pair; with a role it is allowed at once. "server" is the key of the service."""
+    from linewatch.wire.access import keyring
+
+    private, public = keyring.make_pair(folder, name, role)
+    facts = {"name": name, "role": role, "secret_file": str(private), "public_file": str(public)}
+    use = f"allowed as {role}" if role else "for the other side"
+    print(json.dumps(facts) if as_json else f"{private}: for its owner alone\n{public}: {use}")
+
+
+@keys.command
+def allow(
+    file: Annotated[Path, Parameter(help="Public certificate of the client, NAME.key.")],
+    /,
+    *,
+    role: Role,
+    name: Annotated[str | None, Parameter(help="Name in the list. Default: the name of the file.")] = None,
+    folder: Folder = _FOLDER,
+    as_json: AsJson = False,
+) -> None:
+    """Allow the key of a public certificate, or change the role of an allowed key."""
+    from linewatch.wire.access import keyring
+
+    key = keyring.allow(folder, file, role, name)
+    print(json.dumps({"name": key.name, "role": key.role}) if as_json else f"{key.name}: allowed as {key.role}")
+
+
+@keys.command(name="list")
+def list_keys(*, folder: Folder = _FOLDER, as_json: AsJson = False) -> int:
+    """List the keys that may connect, and their roles."""
+    from linewatch.wire.access import keyring
+    from linewatch.wire.access.allow_list import read_allow_list
+
+    allowed = read_allow_list(keyring.allow_list_of(folder))
+    if as_json:
+        print(json.dumps([{**asdict(key), "public": key.public and key.public.decode()} for key in allowed]))
+    else:
+        _print_keys(allowed)
+    return WireError.exit_code if any(key.fault for key in allowed) else 0
+
+
+@keys.command
+def revoke(name: str, /, *, folder: Folder = _FOLDER, as_json: AsJson = False) -> None:
+    """Withdraw the permission of a key, on open connections as well."""
+    from linewatch.wire.access import keyring
+
+    left = keyring.revoke(folder, name)
+    said = f"{name}: not allowed any more" + (
+        "" if left else "; none is left, and the service does not start without one"
+    )
+    print(json.dumps({"name": name, "role": None}) if as_json else said)
+
+
+def schema(*, out: Annotated[Path | None, Parameter(help="File to write instead of printing.")] = None) -> None:
+    from linewatch.wire.json_schema import wire_schema
+
+    if out is None:
+        print(wire_schema(), end="")
+    else:
+        out.write_text(wire_schema())
+
+
+def _print_keys(allowed: "tuple[AllowedKey, ...]") -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(title_justify="left")
+    for column in ("name", "role", "public key", "fault"):
+        table.add_column(column, overflow="fold")
+    for key in allowed:
+        public = key.public.decode() if key.public else ""
+        table.add_row(key.name, None if key.fault else key.role, Text(public), Text(key.fault or ""))
+    Console().print(table)

@@ -1,0 +1,34 @@
+"""No package under a copyleft licence is locked unless it is allowed here by name, and the table is up to date."""
+
+import re
+
+from tools.licences import PAGE, page
+
+COPYLEFT = re.compile(r"GPL|General Public|MPL|Mozilla|EUPL|EPL|Eclipse|CDDL|OSL|SSPL|CC-BY-SA", re.IGNORECASE)
+ALLOWED = {
+    "hypothesis": "MPL-2.0; used by tests, not distributed",
+    "pathspec": "MPL-2.0; used by mypy, not distributed",
+    "psycopg": "LGPL-3.0; imported, not changed, only for a history on PostgreSQL",
+    "psycopg-binary": "LGPL-3.0; imported, not changed, only for a history on PostgreSQL",
+    "tqdm": "MPL-2.0 and MIT; imported by lightning, not changed",
+}
+
+
+def rows() -> list[list[str]]:
+    """The package, version, licence and part of every row."""
+    lines = [line for line in PAGE.read_text().splitlines() if line.startswith("| ")]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[1:]]
+
+
+def test_copyleft_is_allowed_by_name_only() -> None:
+    assert {name for name, _, licence, _ in rows() if COPYLEFT.search(licence)} == ALLOWED.keys()
+
+
+def test_the_base_has_no_copyleft_and_no_unknown_licence() -> None:
+    licences = {name: licence for name, _, licence, part in rows() if part == "base"}
+    assert {"numpy", "onnxruntime", "pyzmq"} <= licences.keys()
+    assert not {name for name, licence in licences.items() if COPYLEFT.search(licence) or licence == "UNKNOWN"}
+
+
+def test_the_table_is_up_to_date() -> None:
+    assert page() == PAGE.read_text(), "run make licences"
