@@ -1,4 +1,4 @@
-"""The board of `linewatch watch` shows the roll marks that are being followed, and what they come from."""
+"""The display of `linewatch watch` shows current roll marks and the suspected rolls."""
 
 from dataclasses import replace
 

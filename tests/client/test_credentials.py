@@ -1,4 +1,4 @@
-"""What a consumer shows of itself; what is wrong with it is said before anything is sent."""
+"""A client's keys: faults are reported before anything is sent."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""The examples in docs/wire.md run as they stand there."""
+"""The examples in docs/wire.md run unchanged."""
 
 import os
 import re

@@ -1,4 +1,4 @@
-"""Each message once and in order per topic, whatever happens to the connection, the reader or the service."""
+"""The subscriber returns each message once and in order per topic, over any trouble of connection, reader or service."""
 
 import socket
 import time
@@ -14,7 +14,7 @@ PATIENCE_S = 30.0
 
 
 def read_until(subscriber, enough, patience_s=PATIENCE_S):
-    """Messages without the heartbeats, up to the one that is enough."""
+    """Return messages, without heartbeats, up to the first that satisfies `enough`."""
     deadline, messages = time.monotonic() + patience_s, []
     while time.monotonic() < deadline:
         message = subscriber.poll(0.2)
@@ -26,13 +26,13 @@ def read_until(subscriber, enough, patience_s=PATIENCE_S):
 
 
 def listen(subscriber):
-    """Returns when the service is heard."""
+    """Return when the first message of the service has come."""
     while subscriber.heartbeat_age_s == float("inf"):
         subscriber.poll(0.2)
 
 
 def names(messages):
-    """(epoch, sequence) of each topic in the order in which they came."""
+    """Return (epoch, sequence) of each message by topic, in order of arrival."""
     found = defaultdict(list)
     for message in messages:
         found[message.topic].append((message.epoch, message.sequence))

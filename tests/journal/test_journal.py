@@ -1,4 +1,4 @@
-"""The journal keeps what it was given, in order, within its bound, for the next start of the daemon."""
+"""The journal keeps records in order and within its size limit, over restarts of the service."""
 
 import json
 import os
@@ -225,7 +225,7 @@ def test_it_answers_as_a_list_would_for_what_it_still_keeps(tmp_path_factory, st
 
 
 def test_what_commands_brought_and_retained_alarms_outlive_segments_and_restarts(tmp_path):
-    """Also a shelf, whose state asks nobody; and a command's older record does not bring its alarm back."""
+    """A shelved rule is retained too, and a command's older record does not bring its alarm back."""
 
     def record(n, name, retain, token=None):
         header = {"id": name, "state": "cleared", "retain": retain, "command": token and {"token": token}}

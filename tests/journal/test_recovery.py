@@ -1,4 +1,4 @@
-"""The journal after a kill, a torn write or a full disk: what was appended is there, and nothing else is."""
+"""After a kill, a torn write or a full disk the journal holds every appended record and nothing else."""
 
 import os
 import random
@@ -150,7 +150,7 @@ def test_damage_in_an_older_segment_costs_only_what_lies_behind_it_there(tmp_pat
 
 @pytest.fixture(params=["tmpfs", "rlimit"])
 def small_disk(request, tmp_path) -> Iterator[tuple[Path, int]]:
-    """A folder in which a file can grow to about 600 kB, and the bytes that fill the disk up."""
+    """A folder on a disk with about 600 kB of room, and the bytes that fill it."""
     if request.param == "rlimit":
         limits = resource.getrlimit(resource.RLIMIT_FSIZE)
         resource.setrlimit(resource.RLIMIT_FSIZE, (600_000, limits[1]))

@@ -1,4 +1,4 @@
-"""Bridges and PLCs that end with the test, beside the client tests' small service."""
+"""Bridges and PLCs that end with the test."""
 
 import pytest
 from bridge_and_plc import ModbusBridge, Plc, config_for

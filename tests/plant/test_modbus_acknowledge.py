@@ -1,4 +1,4 @@
-"""A PLC acknowledges by coils: the alarm that it read and no other, once, over kills of either side."""
+"""A PLC acknowledges by coils: only the alarm that it read, and once, although service or bridge are killed."""
 
 import json
 import os
@@ -45,7 +45,7 @@ class RealService:
         self.process.wait()
 
     def transitions(self) -> list[dict]:
-        """The journal's, over all starts of the service, which must be down."""
+        """Return the alarm records of all epochs from the journal. The service must be down."""
         with Journal(JournalSettings(dir=self.folder / "journal")) as journal:
             return [
                 json.loads(record.header)
@@ -54,7 +54,7 @@ class RealService:
             ]
 
     def acknowledged(self) -> list[dict]:
-        """Of them, those that a command brought."""
+        """Return those of them that a command caused."""
         return [told for told in self.transitions() if told["command"] is not None]
 
 
@@ -147,7 +147,7 @@ def test_what_was_written_while_the_service_is_down_is_carried_out_once_when_it_
 
 
 def test_a_service_that_is_killed_while_it_carries_them_out_acknowledges_each_once(real_service, start_bridge, connect):
-    """Nor is anything doubled when the bridge is killed, too, and the PLC writes again what still waits."""
+    """Nor is an alarm acknowledged twice when the bridge is killed too and the PLC writes again."""
     result = 0
     for cycle in range(4):
         bridge = start_bridge(real_service, more=acknowledging(real_service), bits="latched = 17")

@@ -1,4 +1,4 @@
-"""What a PLC reads of a service: real service, real bridge process, real Modbus client."""
+"""What a PLC reads: real service, real bridge process, real Modbus client."""
 
 import signal
 import socket
@@ -101,7 +101,7 @@ def test_a_service_that_goes_away_is_shown_and_caught_up_with(start_service, sta
 
 
 def test_a_service_that_hears_no_questions_is_not_vouched_for(start_service, start_bridge, connect):
-    """Without a snapshot nobody knows which alarms stand: the heartbeat stands, and the bridge asks again."""
+    """Without a snapshot the standing alarms are unknown: the heartbeat does not count, and the bridge asks again."""
     service = start_service()
     service.tell("alarm")
     service.tell("deaf")

@@ -1,4 +1,4 @@
-"""The register map is a contract with PLC programs: what is at an address stays there."""
+"""The register map is a contract with PLC programs: addresses and their meaning do not change."""
 
 import csv
 import io

@@ -1,4 +1,4 @@
-"""The whole way: simulated steel, shipped engines, the service with CURVE keys, the bridge, a PLC."""
+"""End to end: simulated strip, shipped engines, the service with CURVE keys, the bridge, a PLC."""
 
 import os
 import subprocess

@@ -18,7 +18,7 @@ def request(transaction: int, function: int = 3, address: int = 0, count: int = 
 
 
 def answers(connection: socket.socket, count: int) -> list[tuple[int, bytes]]:
-    """(transaction, PDU) of so many answers."""
+    """Read so many answers; return (transaction, PDU) of each."""
     stream = connection.makefile("rb")
     found = []
     for _ in range(count):
@@ -49,7 +49,7 @@ def test_requests_that_come_together_or_in_pieces_are_all_answered(start_service
 
 @pytest.fixture(scope="module")
 def idle_bridge(tmp_path_factory):
-    """A bridge whose service never comes."""
+    """A bridge whose service never starts."""
     folder = tmp_path_factory.mktemp("idle")
     service = SimpleNamespace(publish=f"ipc://{folder}/p", serve=f"ipc://{folder}/s")
     bridge = ModbusBridge(config_for(folder, service))
@@ -99,7 +99,7 @@ def test_what_is_not_modbus_ends_its_connection_only(data, idle_bridge, connect)
 
 
 def test_one_that_floods_and_one_that_hangs_hold_nobody_up(start_service, start_bridge, connect):
-    """One sends requests as fast as it can and reads no answer, one asks for half a request and falls silent."""
+    """One PLC sends requests as fast as it can and reads no answer, another sends half a request and stops."""
     service = start_service()
     bridge = start_bridge(service)
     with raw(bridge) as flood, raw(bridge) as hanging:

@@ -1,4 +1,4 @@
-"""A bridge that joined late, or lost something, shows what one that heard everything shows."""
+"""A bridge that joined late or lost messages shows the same registers as one that received all."""
 
 from dataclasses import replace
 
@@ -85,7 +85,7 @@ steps = st.lists(
 
 
 def play(wire, script):
-    """Decisions in order, as lists of messages."""
+    """Yield the messages of each decision of a script, in order."""
     ordinal, running, standing = 0, False, []
     for step in script:
         if not running:

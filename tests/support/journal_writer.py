@@ -1,4 +1,4 @@
-"""A writer that is killed: appends verdict-like commits for ever and says on stdout what it has appended."""
+"""Appends verdict-like commits until it is killed, and prints the number of each appended frame."""
 
 import random
 import sys
@@ -10,7 +10,7 @@ from linewatch.journal.journal import Journal
 
 
 def commit(epoch: int, ordinal: int, alarms: int) -> tuple[list[Record], int]:
-    """Frame `ordinal`, two defects, and every third time an alarm that is raised or cleared in turn."""
+    """Make the records of frame `ordinal`: two defects and, every third time, an alarm."""
     dice = random.Random(ordinal)
     records = [Record(epoch, "frame", ordinal, b'{"ordinal":%d}' % ordinal, b"")]
     records += [Record(epoch, "defect", 2 * ordinal + i, b"{}", dice.randbytes(dice.randrange(60_000))) for i in (0, 1)]

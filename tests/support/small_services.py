@@ -1,4 +1,4 @@
-"""A small service in a process of its own: real journal, real sockets, told by its standard input what to decide."""
+"""A small service in a process of its own, with a real journal and real sockets, controlled by its standard input."""
 
 import os
 import subprocess
@@ -34,7 +34,7 @@ class SmallService:
         self.publish, self.serve = self.process.stdout.readline().split()
 
     def tell(self, command: str) -> None:
-        """Returns when the command is done."""
+        """Send a command; return when it is done."""
         self.process.stdin.write(command + "\n")
         self.process.stdin.flush()
         assert self.process.stdout.readline() == "done\n"

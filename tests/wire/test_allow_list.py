@@ -1,4 +1,4 @@
-"""The list is always as its folder is, and a file that is at fault harms nobody else."""
+"""The allow-list follows its folder, and a faulty file excludes no key but its own."""
 
 import os
 import time
@@ -16,7 +16,7 @@ from linewatch.wire.access.certificates import Certificate, write_public
 
 
 def key(folder, name, role=None, public=None):
-    """A public key in the list under that name."""
+    """Put a key into the list under that name; return the public key."""
     public = public or zmq.curve_keypair()[0]
     write_public(folder / f"{name}.key", Certificate(public, None, role), replace=True)
     return public
@@ -48,7 +48,7 @@ def test_a_file_at_fault_lets_nobody_in_and_keeps_nobody_out(tmp_path):
     odd = key(tmp_path, "a b", Role.ENGINEER)
     (tmp_path / "noise.key").write_bytes(bytes(range(256)))
     (tmp_path / "folder.key").mkdir()
-    (tmp_path / "notes.txt").write_text("no certificate, and none is meant")
+    (tmp_path / "notes.txt").write_text("not a certificate, and not meant to be one")
     allowed = AllowList(tmp_path)
     with capture_logs() as logs:
         assert allowed.find(good) == Caller("good", Role.OPERATOR)
@@ -78,7 +78,7 @@ def test_without_a_folder_nobody_is_allowed_until_it_is_there(tmp_path):
     )
 )
 def test_every_look_sees_the_folder_as_it_is_then(tmp_path_factory, steps):
-    """However fast it changes: all roles have eight letters, so neither name nor size tells one file from another."""
+    """However fast the folder changes. All roles have eight letters, so no file differs in name or size."""
     folder = tmp_path_factory.mktemp("clients")
     publics = [zmq.curve_keypair()[0] for _ in range(3)]
     allowed, expected = AllowList(folder), {}

@@ -1,4 +1,4 @@
-"""Certificates are those of zmq.auth; a secret one is its owner's alone."""
+"""Certificates have the format of zmq.auth, and only its owner can read a secret one."""
 
 import os
 

@@ -1,4 +1,4 @@
-"""A socket is bound where its owner allowed it, or the error says what to do."""
+"""A socket is bound to an allowed endpoint, or the error says what to do."""
 
 import socket
 import subprocess

@@ -1,4 +1,4 @@
-"""With keys, a known client gets everything and anybody else nothing."""
+"""With keys, an allowed client gets every message, and any other client gets none."""
 
 import threading
 
@@ -33,7 +33,7 @@ def folder(tmp_path):
 
 @pytest.fixture
 def endpoints(folder):
-    """A secured publisher and server; publishes until the test ends."""
+    """A secured publisher and server; it publishes until the test ends."""
     settings = WireSettings(
         publish="tcp://127.0.0.1:*",
         serve="tcp://127.0.0.1:*",

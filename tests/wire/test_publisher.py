@@ -1,4 +1,4 @@
-"""Publishing waits for nobody."""
+"""Publishing never waits for a subscriber."""
 
 import os
 import signal

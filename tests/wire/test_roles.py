@@ -1,4 +1,4 @@
-"""What a key may ask of the command socket is what its role allows, at every request; and every command is audited."""
+"""The command socket checks the role of the key at every request, and audits every command."""
 
 import contextlib
 import json
@@ -49,7 +49,7 @@ COMMANDS = [(kind, action, more) for kind, actions in ALL.items() for action, mo
 
 
 class Taken:
-    """Stands where the service's rooms carry out what the socket lets through; remembers it."""
+    """Takes the commands that the socket lets through, in place of the daemon, and records them."""
 
     engines, beside = (), None
 
@@ -67,7 +67,7 @@ class Taken:
     reload = take
 
     def finish(self):
-        """What waits for the decision is answered: the service decides nothing any more."""
+        """Answer the pending commands: the service decides nothing any more."""
         self.alarms.close()
 
 
@@ -396,8 +396,8 @@ for lap in count():
 
 
 def test_a_flood_of_forbidden_requests_does_not_keep_an_operator_out(folder):
-    """From processes of their own, on many connections, among strangers that knock: the operator's new connections are
-    let in, and answered.
+    """The flood comes from other processes on many connections, while unknown keys try to connect; the operator's new
+    connections are still accepted and answered.
     """
     make_pair(folder, "stranger")
     with capture_logs() as logs, serving(folder) as service:

@@ -1,4 +1,4 @@
-"""What is encoded is what is decoded, byte-stable, and nothing else is let in."""
+"""Decoding inverts encoding, equal messages give equal bytes, and invalid messages are refused."""
 
 import json
 from dataclasses import replace
@@ -215,7 +215,7 @@ def test_the_published_schema_is_the_one_in_the_docs():
 
 
 def test_every_message_about_strip_names_the_passage_of_its_coil():
-    """The id may come again, `(epoch, coil_ordinal)` does not; what ends a coil still belongs to it."""
+    """A coil's id may come again, `(epoch, coil_ordinal)` does not; a coil's end still has its ordinal."""
     sequencer = Sequencer(1, "0123456789ab")
     decided = [
         coil_notice(CoilState.STARTED),

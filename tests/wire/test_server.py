@@ -1,4 +1,4 @@
-"""The server answers every request, bounded, and nothing that arrives there harms it."""
+"""The server answers every request with a bounded reply, and survives whatever arrives."""
 
 import contextlib
 import json
@@ -24,7 +24,7 @@ from linewatch.wire.snapshot import SnapshotTracker
 
 
 class BrokenStore:
-    """A journal whose disk has gone."""
+    """A journal whose disk is gone."""
 
     def epochs(self):
         return [1]
@@ -35,7 +35,7 @@ class BrokenStore:
 
 @contextlib.contextmanager
 def serving(store, standing):
-    """A server that its own thread makes, polls and closes, and a DEALER that is connected to it."""
+    """A server on a thread of its own, and a connected DEALER."""
     wire = WireSettings(serve="tcp://127.0.0.1:*")
     ready, stop = threading.Event(), threading.Event()
     context = zmq.Context()

@@ -1,4 +1,4 @@
-"""The snapshot says how things stand behind the last message."""
+"""The snapshot is the service's state after the last message."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""A verdict file keeps what was decided, as bytes that two runs share but for the timing."""
+"""A verdict file keeps every decision, in bytes that are equal in two runs except for the timing."""
 
 import json
 import resource
