@@ -26,7 +26,7 @@ LONGEST_COIL_M = 50_000.0
 
 RuleName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
 Grade = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_+-]{0,15}$")]
-ShortText = Annotated[str, Field(min_length=1, max_length=64)]
+Words = Annotated[str, Field(min_length=1, max_length=64)]
 SeverityNumber = Annotated[int, Field(ge=1, le=5)]
 WidthMm = Annotated[float, Field(ge=0, le=WIDEST_STRIP_MM)]
 LengthMm = Annotated[float, Field(ge=0, le=LONGEST_COIL_M * 1000)]
@@ -82,8 +82,8 @@ class GradingSettings(Settings):
     """A file of grading rules."""
 
     name: RuleName
-    product: ShortText
-    customer: ShortText = "any"
+    product: Words
+    customer: Words = "any"
     grades: Annotated[tuple[Grade, ...], Field(min_length=2, max_length=16, strict=False)] = Field(
         description="best first; a coil has the first unless a limit is exceeded"
     )

@@ -18,7 +18,7 @@ from linewatch.contracts.coil import CoilData
 THICKEST_STRIP_MM = 100.0
 MOST_RECIPES = 64
 
-ShortText = Annotated[str, Field(min_length=1, max_length=64)]
+Words = Annotated[str, Field(min_length=1, max_length=64)]
 EngineName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}$")]
 
 
@@ -39,9 +39,9 @@ class RecipeSettings(Settings):
     """Which coils it is about (each condition narrows it), and what holds for them in place of the default."""
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")
-    product: ShortText | None = None
-    steel_grade: ShortText | None = None
-    customer: ShortText | None = None
+    product: Words | None = None
+    steel_grade: Words | None = None
+    customer: Words | None = None
     thickness_mm: Annotated[tuple[float, float], Field(strict=False)] | None = Field(
         default=None, description="from, and below"
     )
