@@ -1,4 +1,4 @@
-"""The subscriber returns each message once and in order per topic, over any trouble of connection, reader or service."""
+"""The subscriber returns each message once and in order per topic, whatever fails on the way."""
 
 import socket
 import time
