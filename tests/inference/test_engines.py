@@ -35,7 +35,7 @@ def test_a_sound_engine_is_loaded_with_the_bytes_of_its_hash(engines_dir: Path) 
 
 
 SPOILED: dict[str, tuple[Callable[[Path], object], str]] = {
-    "folder missing": (shutil.rmtree, "no such engine; there are classify, screen-tiles, segment"),
+    "folder missing": (shutil.rmtree, "no such engine, expected one of classify, screen-tiles, segment"),
     "manifest missing": (lambda d: (d / "manifest.json").unlink(), "manifest.json: cannot be read"),
     "model missing": (lambda d: (d / "model.onnx").unlink(), "model.onnx: cannot be read"),
     "bad json": (lambda d: (d / "manifest.json").write_text("{"), "is not an engine manifest"),

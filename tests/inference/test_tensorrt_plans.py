@@ -286,7 +286,7 @@ def test_a_screen_runs_frames_alone_and_tiles_run_by_the_largest_rung() -> None:
 
 def test_an_engine_is_not_built_in_a_precision_that_it_does_not_hold(library: Library, tmp_path: Path) -> None:
     settings = InferenceSettings(engines_dir=ROOT / "engines", plan_dir=tmp_path)
-    with pytest.raises(EngineError, match=r"engine screen: its model is fp32, int8 cannot be made of it .*quantise"):
+    with pytest.raises(EngineError, match=r"engine screen: its model is fp32, int8 cannot be made from it .*quantise"):
         build_ahead("screen", settings, "int8")
 
 
