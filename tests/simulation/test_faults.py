@@ -75,7 +75,7 @@ def test_same_seed_same_faults_other_seed_others() -> None:
 def test_as_many_faults_as_fit_between_whole_grabs() -> None:
     camera = faulty(FaultSpec.parse("frozen=15,drop=15"))
     assert missed(admitted(camera)) == camera.missed
-    with pytest.raises(ConfigError, match="31 faults do not fit into 61 grabs, .*; expected at most 30"):
+    with pytest.raises(ConfigError, match=r"31 faults do not fit into 61 grabs, .*; expected at most 30"):
         faulty(FaultSpec.parse("drop=31"))
 
 
