@@ -60,7 +60,7 @@ def load_engine(engines_dir: Path, name: str, task: Task) -> Engine:
     if engine.manifest.task is not task:
         raise EngineError(
             f"engine {name}: its task is {engine.manifest.task}, inference.{task} expects a {task} engine; "
-            f"name one of {_names(engines_dir)} that is"
+            f"name one of {_names(engines_dir)} with that task"
         )
     return engine
 

@@ -63,13 +63,13 @@ def test_a_spoiled_engine_is_refused_in_one_line(case: str, own_dir: Path) -> No
 
 
 def test_an_engine_of_another_task_is_refused(engines_dir: Path) -> None:
-    with pytest.raises(EngineError, match=r"its task is segment, but inference\.screen needs a screen engine"):
+    with pytest.raises(EngineError, match=r"its task is segment, inference\.screen expects a screen engine"):
         load_engine(engines_dir, "segment", Task.SCREEN)
 
 
 def test_classify_and_segment_must_look_at_equal_tiles(own_dir: Path) -> None:
     nets.write(own_dir, Task.SEGMENT, nets.segment(32, 32), 32, 32, name="small")
-    with pytest.raises(EngineError, match="both look at the same tiles"):
+    with pytest.raises(EngineError, match="expected equal tiles"):
         load_engines(InferenceSettings(engines_dir=own_dir, segment="small"))
 
 
