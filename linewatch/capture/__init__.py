@@ -1,11 +1,11 @@
-"""From a camera, recording or folder to frames in the ring."""
+"""From a camera, recording or folder to checked frames in the frame ring."""
 
 import os
 
 import cv2
 
-# What OpenCV and FFmpeg cannot decode is a counted fault or a SourceError here; their own lines on stderr say it again,
-# in other words, in the middle of our log. A user who wants them sets the variables.
+# Input that cannot be decoded is counted as a fault or raised as SourceError. OpenCV and FFmpeg would report it again
+# on stderr, in the middle of the service's log; set the variables to see their messages.
 os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
 if "OPENCV_LOG_LEVEL" not in os.environ:
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)

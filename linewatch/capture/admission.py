@@ -1,4 +1,4 @@
-"""From what a camera gave to what can be inspected: every check on a grab, and the account of every line."""
+"""Admission: checks a camera's grabs and turns them into frames, so that every line of strip is accounted for."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -19,32 +19,32 @@ _BRIGHT_SHARE = 0.001
 
 @dataclass(slots=True)
 class AdmissionCounts:
-    """What was let in and what was not, so far."""
+    """Counts so far of what was admitted and what was not."""
 
     grabs: int = 0
-    lines: int = 0  # that passed, whether seen or not
-    repeated_lines: int = 0  # that were given a second time (the strip ran back) and are not counted again
+    lines: int = 0  # of strip that passed, seen or not
+    repeated_lines: int = 0  # that came a second time because the strip ran back; not counted again
     faults: Counter[Cause] = field(default_factory=Counter)
     missed_lines: Counter[Cause] = field(default_factory=Counter)
     encoded: bool = False  # whether an encoder placed the newest grab
-    position_fault: PositionFault | None = None  # and why it is not believed
+    position_fault: PositionFault | None = None  # why its position is not trusted
 
 
 @dataclass(frozen=True, slots=True)
-class _Sight:
-    """What a grab's image is worth: leading lines that can be inspected, and why not all."""
+class _CheckedImage:
+    """The leading lines of a grab's image that can be inspected, and why not all of them can."""
 
     gray: np.ndarray | None
     fault: Cause | None
 
 
 class Admission:
-    """`Grab` -> `Frame`s, in strip order. Used by the capture thread only, but for `coils`.
+    """Turns each `Grab` into `Frame`s, in strip order. Only the capture thread may use it, except for `coils`.
 
-    Every line that passed is in exactly one frame: lines that never reached us (a jump of `first_line`, or of
-    `sequence` over a change of coil) are a frame of their own with cause LOST; a grab that cannot be inspected is a
-    frame without pixels and its cause; without a free ring slot that cause is OVERRUN. A grab in which a coil begins
-    is divided there: a frame is of one coil. Never raises for what a grab holds.
+    Every line that passed is in exactly one frame. Lines that never arrived (a jump of `first_line`, or of `sequence`
+    over a change of coil) are a frame of their own with cause LOST. A grab that cannot be inspected becomes a frame
+    without pixels, with its cause; without a free ring slot the cause is OVERRUN. A grab in which a coil begins is
+    divided there, since a frame belongs to one coil. Nothing that a grab contains makes it raise.
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class Admission:
         self._settings = settings
         self._ring = ring
         self._ordinal = 0
-        self._before: Grab | None = None  # the last one that brought new lines
+        self._before: Grab | None = None  # the newest one with new lines
         self._captured_ns: int | None = None
         self._sequence = 0
         self._counts_per_line = 0.0
@@ -65,11 +65,11 @@ class Admission:
         self._previous_lines = 0
 
     def admit(self, grab: Grab) -> tuple[Frame, ...]:
-        """The frames that this grab accounts for: lost lines before it first, then itself."""
+        """Return the frames that this grab accounts for: lost lines before it first, then its own."""
         return tuple(self.frames(grab))
 
     def frames(self, grab: Grab) -> Iterator[Frame]:
-        """The same, one at a time: each takes its ring slot when it is asked for. Use them up before the next grab."""
+        """Yield the frames of `admit`. Each takes its ring slot when requested; request all before the next grab."""
         self.counts.grabs += 1
         self.counts.encoded, self.counts.position_fault = grab.encoded, grab.position_fault
         sequence, self._sequence = self._sequence, grab.sequence
@@ -86,8 +86,8 @@ class Admission:
         elif grab.coil == before.coil:
             begin = min(begin, before.first_line + before.lines)
         else:
-            # Lost around a change of coil: the new coil's share is known, the rest was the old one's tail, by full
-            # frames.
+            # Grabs were lost around a change of coil: the new coil's share of their lines is known; the rest, counted
+            # in full frames, was the tail of the old coil.
             unseen = max(0, grab.sequence - sequence - 1) * self._line.frame_lines
             begin -= min(unseen, grab.first_line)
             tail = unseen - (grab.first_line - begin)
@@ -100,16 +100,16 @@ class Admission:
         seen = grab.first_line + repeated
         for part in self.coils.parts(grab, begin, seen - begin):
             yield self._frame(grab, part, fault=Cause.LOST)
-        sight = self._sight(grab)
+        image = self._check_image(grab)
         for part in self.coils.parts(grab, seen, grab.lines - repeated):
-            yield self._seen(grab, part, sight)
+            yield self._delivered(grab, part, image)
 
-    def _seen(self, grab: Grab, part: CoilPart, sight: _Sight) -> Frame:
-        """A frame of the part of a grab that came, with its pixels where there are any and a slot is free."""
+    def _delivered(self, grab: Grab, part: CoilPart, image: _CheckedImage) -> Frame:
+        """Return a frame of lines that were delivered, with their pixels where there are any and a slot is free."""
         first, stop = part.first_line - grab.first_line, part.stop_line - grab.first_line
-        rows = None if sight.gray is None else sight.gray[first:stop]
+        rows = None if image.gray is None else image.gray[first:stop]
         shown = 0 if rows is None else len(rows)
-        fault = sight.fault if shown < stop - first else None
+        fault = image.fault if shown < stop - first else None
         slot = self._ring.acquire() if shown else None
         pixels = None
         if slot is not None:
@@ -175,21 +175,21 @@ class Admission:
             between_coils=part.between,
         )
 
-    def _sight(self, grab: Grab) -> _Sight:
+    def _check_image(self, grab: Grab) -> _CheckedImage:
         gray = self._gray(grab)
         if isinstance(gray, Cause):
-            return _Sight(None, gray)
-        # OpenCV compares and counts without an array of its own for every pixel.
+            return _CheckedImage(None, gray)
+        # OpenCV compares and counts without a temporary array.
         frozen = len(gray) == self._previous_lines and not cv2.norm(gray, self._previous[: len(gray)], cv2.NORM_INF)
         self._previous[: len(gray)] = gray
         self._previous_lines = len(gray)
         bright = self._bright[: len(gray)]
         cv2.threshold(gray, self._settings.black_level, 1, cv2.THRESH_BINARY, dst=bright)
         if cv2.countNonZero(bright) <= _BRIGHT_SHARE * gray.size:
-            return _Sight(None, Cause.BLACK)
+            return _CheckedImage(None, Cause.BLACK)
         if frozen:
-            return _Sight(None, Cause.FROZEN)
-        return _Sight(gray, Cause.TRUNCATED if len(gray) < grab.lines else None)
+            return _CheckedImage(None, Cause.FROZEN)
+        return _CheckedImage(gray, Cause.TRUNCATED if len(gray) < grab.lines else None)
 
     def _gray(self, grab: Grab) -> np.ndarray | Cause:
         image = grab.image
@@ -206,7 +206,7 @@ class Admission:
 
 
 def _is_gray(image: np.ndarray) -> bool:
-    """Whether the colour channels are all equal: a gray image in a colour container (alpha is ignored)."""
+    """Say whether all colour channels are equal: a gray image in a colour container (alpha is ignored)."""
     if image.shape[2] == 1 or not image.size:
         return True
     if image.shape[2] not in {3, 4}:
@@ -216,22 +216,22 @@ def _is_gray(image: np.ndarray) -> bool:
 
 
 class Intake:
-    """The capture stage: a camera, its admission, and the rule of who waits for whom.
+    """The capture stage: reads a camera and admits its grabs.
 
-    A live camera is read whether or not a ring slot is free; any other is not read before one is, so that it loses
-    nothing.
+    A live camera is read whether or not a ring slot is free. Any other camera is read only when a slot is free, so that
+    nothing is lost.
     """
 
     def __init__(self, camera: Camera, admission: Admission, ring: FrameRing) -> None:
         self._camera = camera
         self._admission = admission
         self._ring = ring
-        self._rest: Iterator[Frame] = iter(())  # of the grab in hand
+        self._rest: Iterator[Frame] = iter(())  # of the grab that was read last
 
     def frames(self, timeout_s: float) -> tuple[Frame, ...] | None:
-        """The next frames in strip order; () when no ring slot came free in time; None at the end of the source.
+        """Return the next frames in strip order, () when no ring slot came free in time, None at the source's end.
 
-        Waits for the camera as long as it takes (`Camera.stop` ends that). Raises SourceError when the source is gone.
+        Waits for the camera without limit; `Camera.stop` ends the wait. Raises SourceError when the source is gone.
         """
         if self._camera.live:
             grab = self._camera.read()

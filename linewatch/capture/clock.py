@@ -1,4 +1,4 @@
-"""Time, and cameras that keep it: a recording played at the pace at which it was taken."""
+"""The machine's clock, and a camera that plays a recording at the pace at which it was taken."""
 
 import threading
 import time
@@ -15,11 +15,11 @@ class MonotonicClock:
     """The machine's monotonic clock."""
 
     def now_ns(self) -> int:
-        """Monotonic nanoseconds."""
+        """Return monotonic nanoseconds."""
         return time.monotonic_ns()
 
     def wait_until_ns(self, deadline_ns: int, stop: threading.Event | None = None) -> bool:
-        """True at or after `deadline_ns`; False at once when `stop` is set."""
+        """Return True at or after `deadline_ns`, False at once when `stop` is set."""
         stop = stop or threading.Event()
         while not stop.is_set():
             left_ns = deadline_ns - time.monotonic_ns()
@@ -30,11 +30,11 @@ class MonotonicClock:
 
 
 class PacedCamera(CameraWrapper):
-    """A camera that is not live, given a clock: each grab's `captured_ns` becomes the moment at which it was due.
+    """Paces a camera that is not live: each grab's `captured_ns` becomes the moment at which the grab was due.
 
-    Pace `line-rate` keeps the times between grabs (a pause of more than 10 s, or time running backwards between two
-    recordings in a row, counts as none); `max` gives them as fast as they are read. It stays not live: a reader that is
-    late gets every grab, late.
+    Pace `line-rate` keeps the times between grabs, except for a pause of more than 10 s and for time that runs
+    backwards, as between two recordings. Pace `max` gives grabs as fast as they are read. The camera is still not live:
+    a late reader gets every grab, late.
     """
 
     def __init__(self, camera: Camera, clock: Clock, pace: Literal["max", "line-rate"]) -> None:

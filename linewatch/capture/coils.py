@@ -1,4 +1,4 @@
-"""Where coils begin: by an order, by a weld or an input that the camera tells of, to the line."""
+"""Divides the source's lines into coils, to the line: by commands, and by welds or inputs that the camera reports."""
 
 import math
 from collections import deque
@@ -20,7 +20,7 @@ _ROUNDING_LINES = 1e-6
 class CoilPart:
     """Lines [first_line, stop_line) of the source, all of one coil, whose head is at `head_line`, `head_mm`.
 
-    between: of the strip behind an ordered end, which gets a name of ours.
+    between: strip behind a commanded end, which gets a generated name.
     """
 
     coil: str
@@ -34,7 +34,7 @@ class CoilPart:
 
 @dataclass(frozen=True, slots=True)
 class SourceStart:
-    """Where a coil began in an earlier run: a line of the source."""
+    """The source's line at which a coil began in an earlier run."""
 
     coil: str
     source_coil: str
@@ -59,14 +59,14 @@ class _Cut:
 
 
 class CoilAccount:
-    """Divides what a source calls one coil. `starts`, `ends` and `announce` may be called by any thread, the rest by
-    capture's.
+    """Divides what a source calls one coil into coils.
 
-    Without an order every line is of the source's coil, counted from where the source counts.
+    Any thread may call `starts`, `ends` and `announce`; only the capture thread may call the rest. Without an order
+    every line belongs to the source's coil and is counted as the source counts.
     """
 
     def __init__(self, script: Iterable[SourceStart] = ()) -> None:
-        """script: coils that begin again where they began in an earlier run."""
+        """script: coils that shall begin where they began in an earlier run."""
         self._script = list(script)
         self._between = False
         self._orders: deque[_Order] = deque()
@@ -87,11 +87,11 @@ class CoilAccount:
     def starts(
         self, coil: str, *, at_line: int | None = None, at_mm: float | None = None, at_ns: int | None = None
     ) -> str | None:
-        """A coil begins: at that line or place of the coil under the camera, or with the line that passed at that
-        moment.
+        """Order a coil to begin at that line or position of the coil under the camera, or with the line that passed at
+        that moment. Return why the order is refused, or None.
 
-        Without any, with the next line that is taken in; so it does where the place has passed already. Within a
-        grab, moments are told apart as if the strip had run evenly. Returns why it is refused, or None.
+        Without a place, and where the place has passed already, the coil begins with the next line. A moment within a
+        grab is converted to a line as if the strip had run evenly.
         """
         if (refused := self.refuses_start(coil)) is not None:
             return refused
@@ -103,13 +103,13 @@ class CoilAccount:
         return None
 
     def refuses_start(self, coil: str) -> str | None:
-        """Why `starts` would refuse, or None."""
+        """Return why `starts` would refuse, or None."""
         if (refused := self._refused(coil)) is not None:
             return refused
         return self._full()
 
     def refuses_end(self, coil: str | None = None) -> str | None:
-        """Why `ends` would refuse, or None."""
+        """Return why `ends` would refuse, or None."""
         if not self._coil or self._between:
             return "no coil is under the camera; start one first"
         if coil not in (None, self._coil):
@@ -117,8 +117,11 @@ class CoilAccount:
         return self._full()
 
     def ends(self, coil: str | None = None, *, at_mm: float | None = None) -> str | None:
-        """The coil under the camera ends, at that place of it or with the next line; what follows is of no coil until
-        the next one starts. coil: that it is meant to be. Returns why it is refused, or None.
+        """Order the coil under the camera to end, at that position of it or with the next line. Return why the order is
+        refused, or None.
+
+        The strip behind it belongs to no coil until the next one starts. coil: refuse if another one is under the
+        camera.
         """
         if (refused := self.refuses_end(coil)) is not None:
             return refused
@@ -128,7 +131,7 @@ class CoilAccount:
         return None
 
     def announce(self, coil: str) -> str | None:
-        """The coil behind the next weld. Without a name, that coil gets one of ours. Returns why it is refused."""
+        """Name the coil behind the next weld, which else gets a generated name. Return why it is refused, or None."""
         if (refused := self._refused(coil)) is not None:
             return refused
         self._used.add(coil)
@@ -136,7 +139,7 @@ class CoilAccount:
         return None
 
     def enter(self, source_coil: str) -> None:
-        """The source's own coil changes: its name holds from here on, and its lines."""
+        """Take over the source's new coil: its name and its line count hold from here on."""
         if self._cuts:
             log.warning("coil_start_dropped", coils=[cut.coil for cut in self._cuts], ended=self._coil)
         self._cuts.clear()
@@ -145,7 +148,7 @@ class CoilAccount:
         self._coil, self._head_line, self._head_mm, self._between = source_coil, 0, 0.0, False
 
     def note(self, grab: Grab, begin: int, since_ns: int | None) -> None:
-        """Find what begins within the new lines [begin, end of the grab), the first of them taken after `since_ns`."""
+        """Find the coils that begin within the new lines [begin, end of the grab), the first taken after `since_ns`."""
         stop = grab.first_line + grab.lines
         waiting: list[_Order] = []
         while self._orders:
@@ -166,23 +169,27 @@ class CoilAccount:
                 log.warning("coil_start_late", coil=order.coil, lines=begin - line)
             self._cuts.append(_Cut(max(line, begin), order.coil, order.between))
         self._orders.extendleft(reversed(waiting))
-        told = [one for one in self._script if one.source_coil == self._source and one.source_line < stop]
-        for one in told:
+        scripted = [one for one in self._script if one.source_coil == self._source and one.source_line < stop]
+        for one in scripted:
             self._script.remove(one)
             self._used.add(one.coil)
             self._cuts.append(_Cut(max(one.source_line, begin), one.coil, one.between))
         changed = None if grab.change_line is None else grab.first_line + grab.change_line
-        if changed is not None and begin <= (line := changed) < stop and line not in {one.source_line for one in told}:
-            self._cuts.append(_Cut(line, self._announced.popleft() if self._announced else self._own_name()))
+        if (
+            changed is not None
+            and begin <= (line := changed) < stop
+            and line not in {one.source_line for one in scripted}
+        ):
+            self._cuts.append(_Cut(line, self._announced.popleft() if self._announced else self._generated_name()))
         self._cuts.sort(key=lambda cut: cut.line)
 
     def parts(self, grab: Grab, first_line: int, lines: int) -> Iterator[CoilPart]:
-        """These lines by coil, in order; `grab` tells where they are in millimetres. Each line is asked for once."""
+        """Yield these lines by coil, in order; `grab` gives their millimetres. Request each line once."""
         stop = first_line + lines
         while first_line < stop:
             while self._cuts and self._cuts[0].line <= first_line:
                 cut = self._cuts.pop(0)
-                self._coil, self._head_line, self._between = cut.coil or self._own_name(), first_line, cut.between
+                self._coil, self._head_line, self._between = cut.coil or self._generated_name(), first_line, cut.between
                 self._head_mm = grab.along_mm + (first_line - grab.first_line) * grab.mm_per_line
                 log.info(
                     "coil_starts",
@@ -199,16 +206,20 @@ class CoilAccount:
 
     def _full(self) -> str | None:
         waiting = len(self._orders) + len(self._cuts)
-        return f"{waiting} orders wait for their place already; expected fewer" if waiting >= ORDERS_KEPT else None
+        if waiting < ORDERS_KEPT:
+            return None
+        return (
+            f"{waiting} orders wait for their place already, expected fewer than {ORDERS_KEPT}; wait for some to pass"
+        )
 
     def _refused(self, coil: str) -> str | None:
         if coil_name(coil) != coil:
-            return f"{coil!r} is no coil's name; expected 1 to 64 letters, digits, '_', '.', '-'"
+            return f"{coil!r} is not a coil's name, expected 1 to 64 letters, digits, '_', '.', '-'; choose such a name"
         if coil in self._used:
             return f"coil {coil} has passed or is ordered already; give it another name, such as {coil}-2"
         return None
 
-    def _own_name(self) -> str:
+    def _generated_name(self) -> str:
         while True:
             self._serial += 1
             name = f"{self._source[:56]}.{self._serial}"

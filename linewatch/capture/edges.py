@@ -1,4 +1,4 @@
-"""Where the steel is in a frame."""
+"""Finds where the steel is in a frame."""
 
 import cv2
 import numpy as np
@@ -7,15 +7,15 @@ from linewatch.config.capture import CaptureSettings
 from linewatch.contracts.frame import StripEdges
 
 _EVERY_LINES = 4  # a column's mean over a quarter of the lines is as good as over all
-_GAP_PX = 8  # single dark columns within steel do not divide a stretch
+_GAP_PX = 8  # so few dark columns within steel do not divide it
 
 
 def find_edges(pixels: np.ndarray, settings: CaptureSettings) -> StripEdges:
-    """The strip in `pixels`, uint8 (lines, width), no other rows than valid ones; empty edges when there is none.
+    """Return the edges of the strip in `pixels`, uint8 (lines, width), valid rows only; empty edges without a strip.
 
-    Steel is where a column's mean is above `edge_level`. The strip reaches from the first to the last stretch of steel
-    at least `edge_min_width_px` wide: what is dark between them is a stripe on it, what is narrower beside it a
-    reflection.
+    A column is steel when its mean is above `edge_level`. The strip reaches from the first to the last run of steel
+    columns that is at least `edge_min_width_px` wide: a dark run in between is a stripe on the strip, a narrower run
+    beside it is a reflection.
     """
     if not pixels.size:
         return StripEdges(0, 0, False, False)

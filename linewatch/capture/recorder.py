@@ -1,4 +1,4 @@
-"""`linewatch record`: what a camera gave, on disk, so that it can be replayed exactly."""
+"""`linewatch record`: writes a camera's grabs to disk, so that they can be replayed exactly."""
 
 import errno
 import os
@@ -17,21 +17,21 @@ from linewatch.contracts.errors import SourceError
 from linewatch.contracts.frame import Cause, Grab
 from linewatch.contracts.ports import Camera
 
-_VIDEO_HZ = 50.0  # of no meaning but to players; the sidecar has the times
-_WRITER_BUFFER = 2 * 262_144  # what the video writer may hold back and still write, and its closing
-_INDEX_BYTES = 64  # an AVI's index per frame, generously
+_VIDEO_HZ = 50.0  # only for video players; the times are in the sidecar
+_WRITER_BUFFER = 2 * 262_144  # bytes that the video writer may still hold back, and those that closing adds
+_INDEX_BYTES = 64  # upper bound of an AVI's index per frame
 
 
 class Ended(StrEnum):
     """Why a recording ended."""
 
-    SOURCE = "source"  # the camera gave no more, or was stopped
-    SIZE = "size"  # the bound was reached
+    SOURCE = "source"  # the camera ended or was stopped
+    SIZE = "size"  # the size bound was reached
 
 
 @dataclass(frozen=True, slots=True)
 class RecordingSummary:
-    """What a recording holds."""
+    """What was recorded."""
 
     path: Path
     grabs: int
@@ -41,17 +41,16 @@ class RecordingSummary:
 
 
 class Recorder:
-    """Lossless FFV1 video in AVI (readable up to the last written frame after a kill) and its sidecar.
+    """Writes a lossless FFV1 video in AVI, readable up to the last written frame after a kill, and its sidecar.
 
-    Damage to the video costs the frames up to the next key frame, at most 12.
-
-    Pixels that an 8-bit gray video cannot hold (colour, 16 bits, another width) are not kept: their grab is replayed
-    without an image, with the fault that they had. Raises SourceError when a file exists already or cannot be written.
+    Damage to the video costs the frames up to the next key frame, at most 12. Pixels that an 8-bit gray video cannot
+    hold (colour, 16 bits, another width) are not kept: their grab is replayed without an image, with its fault.
+    Raises SourceError when a file exists already or cannot be written.
     """
 
     def __init__(self, path: Path, line: LineSettings, max_mb: float) -> None:
         if path.suffix.lower() != ".avi":
-            raise SourceError(f"cannot record to {path}: found suffix {path.suffix!r}, expected .avi")
+            raise SourceError(f"cannot record to {path}: found suffix {path.suffix!r}, expected .avi; rename it")
         for taken in (path, sidecar_path(path)):
             if taken.exists():
                 raise SourceError(f"{taken} exists already; choose another name, recordings are never overwritten")
@@ -64,13 +63,17 @@ class Recorder:
         try:
             self._sidecar = sidecar_path(path).open("xb", buffering=0)
         except OSError as error:
-            raise SourceError(f"cannot write recording {path}: {error.strerror}") from error
+            raise SourceError(
+                f"cannot write recording {path}: {error.strerror}; expected a writable folder; choose another"
+            ) from error
         size = (line.width_px, line.frame_lines)
         codec = cv2.VideoWriter.fourcc(*"FFV1")
         self._video = cv2.VideoWriter(str(path), cv2.CAP_FFMPEG, codec, _VIDEO_HZ, size, isColor=False)
         try:
             if not self._video.isOpened():
-                raise SourceError(f"cannot write recording {path}: OpenCV's FFV1 writer does not open it")
+                raise SourceError(
+                    f"cannot write recording {path}: OpenCV has no FFV1 writer, expected one; install the pinned opencv"
+                )
             self._note(SidecarHeader(line=line).model_dump_json())
         except SourceError:
             self.close()
@@ -78,11 +81,11 @@ class Recorder:
 
     @property
     def size_bytes(self) -> int:
-        """On disk now; the writer may still hold a little back."""
+        """Bytes on disk now; the writer may still hold some back."""
         return self._path.stat().st_size + self._sidecar_bytes() if self._path.exists() else self._sidecar_bytes()
 
     def write(self, grab: Grab) -> bool:
-        """Keep the grab. False, and nothing is written, when the size bound might be passed. Raises SourceError."""
+        """Write the grab and return True; return False if it might exceed the size bound. Raises SourceError."""
         raw = self._line.width_px * self._line.frame_lines
         if self.size_bytes + raw + _WRITER_BUFFER + _INDEX_BYTES * (self._frames + 1) > self._max_bytes:
             return False
@@ -143,7 +146,9 @@ class Recorder:
             if self._sidecar.write(data) != len(data):
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         except OSError as error:
-            raise SourceError(f"recording {self._path} stopped after {self.grabs} grabs: {error.strerror}") from error
+            raise SourceError(
+                f"recording {self._path} stopped after {self.grabs} grabs: {error.strerror}; free space on the disk"
+            ) from error
 
     def _sidecar_bytes(self) -> int:
         return sidecar_path(self._path).stat().st_size
@@ -152,7 +157,7 @@ class Recorder:
 def record(
     camera: Camera, path: Path, line: LineSettings, max_mb: float, on_grab: Callable[[Grab], None] | None = None
 ) -> RecordingSummary:
-    """Record until the camera ends, is stopped, or the size bound is reached. Raises SourceError."""
+    """Record until the camera ends or is stopped, or the size bound is reached. Raises SourceError."""
     ended = Ended.SOURCE
     with Recorder(path, line, max_mb) as recorder:
         while (grab := camera.read()) is not None:

@@ -1,4 +1,4 @@
-"""What a recording knows of each grab beside its pixels: one JSON line per grab, behind a header."""
+"""The sidecar of a recording: everything about each grab but its pixels, one JSON line a grab behind a header."""
 
 import zlib
 from pathlib import Path
@@ -14,14 +14,14 @@ from linewatch.contracts.frame import Cause, Grab, PositionFault
 
 
 class SidecarHeader(ClosedModel):
-    """The first line."""
+    """The first line of a sidecar."""
 
     schema_version: Literal[1] = 1
     line: LineSettings
 
 
 class SidecarGrab(ClosedModel):
-    """One grab. `video_frame` is None where there are no pixels that the video could hold; `fault` says why."""
+    """One grab. `video_frame` is None where the video could not hold its pixels; `fault` says why."""
 
     coil: str
     sequence: int
@@ -40,7 +40,7 @@ class SidecarGrab(ClosedModel):
     change_line: int | None = Field(default=None, ge=0, description="the first line behind a weld")
 
     def grab(self, image: np.ndarray | None) -> Grab:
-        """The grab as it was, with `image`; without one where there should be one, it is CORRUPT."""
+        """Return the recorded grab with `image`. Where the image is missing, its fault is CORRUPT."""
         missing = image is None and self.video_frame is not None
         return Grab(
             image=image,
@@ -65,17 +65,17 @@ class Sidecar(ClosedModel):
 
 
 def sidecar_path(video: Path) -> Path:
-    """`coil.avi` -> `coil.sidecar.jsonl`."""
+    """Return the path of a video's sidecar: `coil.avi` -> `coil.sidecar.jsonl`."""
     return video.with_suffix(".sidecar.jsonl")
 
 
 def checksum(gray: np.ndarray) -> int:
-    """CRC-32 of a gray image's bytes."""
+    """Return the CRC-32 of a gray image's bytes."""
     return zlib.crc32(np.ascontiguousarray(gray).data)
 
 
 def read_sidecar(path: Path) -> Sidecar:
-    """A last line that a kill cut short is left out. Raises SourceError when the file is no sidecar."""
+    """Read a sidecar, without a last line that is cut short by a kill. Raises SourceError when it is not a sidecar."""
     try:
         rows = path.read_bytes().splitlines(keepends=True)
     except OSError as error:
@@ -91,6 +91,6 @@ def read_sidecar(path: Path) -> Sidecar:
     except ValidationError as error:
         raise SourceError(
             f"sidecar {path}, line {number}: {error.errors()[0]['msg']}; expected what `linewatch record` writes; "
-            "without the file the video is replayed by line rate alone"
+            "remove the file to replay the video by line rate alone"
         ) from error
     return Sidecar(header=header, grabs=tuple(grabs))

@@ -1,4 +1,4 @@
-"""Gathers tiles into batches: out when full, or when the oldest tile has waited long enough."""
+"""Collects tiles into batches; a batch is complete when it is full or its oldest tile has waited long enough."""
 
 from collections.abc import Sequence
 
@@ -11,12 +11,12 @@ NS_PER_MS = 1_000_000
 
 
 class Batcher:
-    """A state machine without a clock: every call says what time it is.
+    """A state machine without a clock: every call is given the time. Not thread-safe.
 
-    A batch's shape is the smallest rung of `ladder` that holds its tiles. Buffers are reused once `recycle` has seen
-    their batch, so a steady state allocates no pixels. Not thread-safe.
+    A batch's shape is the smallest rung of `ladder` that holds its tiles. `recycle` returns a batch's buffer for reuse,
+    so that no pixels are allocated in a steady state.
 
-    masks: every row's output is as large as its pixels, uint8, and gets a buffer that goes with them.
+    masks: each row's output is uint8 and as large as its pixels; an output buffer is allocated beside them.
     """
 
     def __init__(
@@ -42,11 +42,11 @@ class Batcher:
 
     @property
     def next_deadline_ns(self) -> int | None:
-        """When `due` will give a batch; None while no tile waits."""
+        """When `due` will return a batch; None while no tile waits."""
         return self._oldest_ns + self._deadline_ns if self._refs else None
 
     def add(self, ref: TileRef, pixels: np.ndarray, now_ns: int) -> tuple[Batch, ...]:
-        """Copy a tile's pixels, uint8 (lines, width), in; the batch that it filled, or nothing."""
+        """Copy in a tile's pixels, uint8 (lines, width); return the batch that it filled, or nothing."""
         if not self._refs:
             self._oldest_ns = now_ns
         self._buffer[0, len(self._refs), 0] = pixels
@@ -54,12 +54,12 @@ class Batcher:
         return self.flush() if len(self._refs) == self._ladder[-1] else ()
 
     def due(self, now_ns: int) -> tuple[Batch, ...]:
-        """The waiting tiles as a batch if the oldest has waited for the deadline."""
+        """Return the waiting tiles as a batch if the oldest has reached its deadline."""
         deadline_ns = self.next_deadline_ns
         return self.flush() if deadline_ns is not None and now_ns >= deadline_ns else ()
 
     def flush(self) -> tuple[Batch, ...]:
-        """The waiting tiles as a batch, however few; nothing when none waits."""
+        """Return the waiting tiles as a batch, however few; nothing when none waits."""
         if not self._refs:
             return ()
         rung = next(rung for rung in self._ladder if rung >= len(self._refs))
@@ -70,7 +70,7 @@ class Batcher:
         return (Batch(self._task, refs, pixels, self._generation, out),)
 
     def recycle(self, batch: Batch) -> None:
-        """Take back the pixels of a batch that its engine is done with, and the output that was read."""
+        """Take back the buffers of a batch that has run and whose output was read."""
         assert batch.pixels.base is not None
         self._free.append(batch.pixels.base)
 

@@ -1,6 +1,4 @@
-"""The cascade: the screen looks at everything, what passes is classified, what comes near a class is segmented; frames
-come out in order.
-"""
+"""The cascade: screens every frame, classifies tiles that pass, segments tiles near a class; frames leave in order."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -38,27 +36,27 @@ class _Pending:
     class_scores: np.ndarray
     probability: np.ndarray
     timing: Timing
-    stage: Task = Task.SCREEN  # whose results are awaited
-    awaited: int = 0  # results to come
-    shadowed: dict[TileRef, np.ndarray] = field(default_factory=dict)  # what the shadow says of this stage's tiles
-    identities: dict[str, str] = field(default_factory=dict)  # task -> engine that served
+    stage: Task = Task.SCREEN  # the task whose results are awaited
+    awaited: int = 0  # results still missing
+    shadowed: dict[TileRef, np.ndarray] = field(default_factory=dict)  # the shadow's output for this stage's tiles
+    identities: dict[str, str] = field(default_factory=dict)  # task -> engine that ran it
     failed: Cause | None = None
     degraded: Cause | None = None
     depth: Depth = Depth.SEGMENTED
 
     def cut_short(self, cause: Cause, depth: Depth) -> None:
-        """This frame is not looked at further than `depth`."""
+        """Stop the inspection of this frame at `depth`."""
         self.degraded, self.depth = cause, depth
 
 
 class Cascade:
     """A state machine owned by one thread: frames go in, batches to run come out; results go in, predictions come out.
 
-    Without a `workload`, what is predicted of a frame depends on its pixels alone: not on the order of results, on time
-    or on other frames. With one (live), work that would be late is left out, and the prediction says so.
-    A screen that looks at the whole frame gets the frame's own pixels, alone; other engines get tiles, in batches.
-    Rows at and after a frame's `valid_lines` are zero (capture sees to it) and count as no steel: tiles and screen
-    cells wholly below are left out.
+    Without a `workload`, the prediction of a frame depends only on its pixels, and not on the order of results, on time
+    or on other frames. With one (live), work that would be late is shed, and the prediction says so. A screen whose
+    input is a whole frame gets the frame's own pixels, one frame at a time; other engines get tiles in batches. Rows
+    from a frame's `valid_lines` on are zero, which capture guarantees, and count as no steel: tiles and screen cells
+    that lie entirely in them are skipped.
     """
 
     def __init__(
@@ -73,21 +71,22 @@ class Cascade:
         self._workload = workload
         self._batchers: dict[tuple[Task, int], Batcher] = {}
         self._pending: dict[int, _Pending] = {}  # by ordinal, in order
-        self._masks: dict[int, np.ndarray] = {}  # by ring slot: whoever has the slot has these
+        self._masks: dict[int, np.ndarray] = {}  # by ring slot; the holder of a slot holds its masks
         self._oldest = 0
         self.lineup = Lineup.first(engines, settings)
         self.use(self.lineup)
 
     def use(self, lineup: Lineup) -> None:
-        """Frames that are fed from now on are looked at by this line-up; those on their way go on with theirs. One
-        that is older than the present one comes too late: what it changed is in the newer one.
+        """Inspect frames that are fed from now on with this line-up; frames under way keep theirs.
+
+        A line-up that is older than the present one is ignored, since the newer one contains its changes.
         """
         if lineup.serial < self.lineup.serial:
             return
         self.lineup = lineup
         for task, generation in lineup.loaded - set(self._batchers):
             engine = lineup.engines.by_task()[task].manifest.input
-            if task is not Task.SCREEN or len(self._screen_tiles) > 1:  # else it takes the whole frame
+            if task is not Task.SCREEN or len(self._screen_tiles) > 1:  # otherwise it gets the whole frame
                 self._batchers[task, generation] = Batcher(
                     task,
                     engine.lines,
@@ -97,23 +96,23 @@ class Cascade:
                     generation,
                     masks=task is Task.SEGMENT,
                 )
-        self._look_back()
+        self._drop_unused_batchers()
 
     @property
     def oldest_lineup(self) -> int:
-        """Serial of the oldest line-up that a frame on its way, or the next one, needs. May be read by any thread."""
+        """Serial of the oldest line-up that a frame under way, or the next one, needs. Any thread may read it."""
         return self._oldest
 
     @property
     def pending(self) -> int:
-        """Frames that went in and have not come out."""
+        """The number of frames that went in and have not come out."""
         return len(self._pending)
 
     def feed(self, frame: Frame, edges: StripEdges | None, now_ns: int) -> tuple[Batch, ...]:
-        """Take in the next frame (ordinals ascend); the batches that it made ready to run.
+        """Take in the next frame (ordinals ascend) and return the batches that are ready to run.
 
-        `edges`: None when nothing of the frame can be inspected. `frame.pixels` must stay as they are until its
-        prediction came out.
+        edges: None when nothing of the frame can be inspected. `frame.pixels` must not change until the frame's
+        prediction has come out.
         """
         strip = NO_STRIP if frame.pixels is None or edges is None else edges
         tiles = tiles_on(self._tiles, strip, frame.valid_lines)
@@ -139,7 +138,7 @@ class Cascade:
         return self._hand_out(Task.SCREEN, pending, seen, range(len(seen)), now_ns)
 
     def done(self, result: BatchResult, now_ns: int) -> tuple[Batch, ...]:
-        """Take in what came of a batch; the batches that it made ready to run."""
+        """Take in the result of a batch and return the batches that are ready to run."""
         batch = result.batch
         task = Task(batch.engine)
         ready: list[Batch] = []
@@ -156,26 +155,26 @@ class Cascade:
                 if output is not None:
                     pending.identities[task] = result.identity
             if not pending.awaited:
-                ready += self._go_on(pending, now_ns)
+                ready += self._advance(pending, now_ns)
         if (task, batch.generation) in self._batchers:
             self._batchers[task, batch.generation].recycle(batch)
         return tuple(ready)
 
     def next_deadline_ns(self) -> int | None:
-        """When `due` will give a batch; None while no tile waits."""
+        """Return when `due` will return a batch; None while no tile waits."""
         deadlines = [d for batcher in self._batchers.values() if (d := batcher.next_deadline_ns) is not None]
         return min(deadlines, default=None)
 
     def due(self, now_ns: int) -> tuple[Batch, ...]:
-        """The batches whose oldest tile has waited for the deadline."""
+        """Return the batches whose oldest tile has reached its deadline."""
         return tuple(batch for batcher in self._batchers.values() for batch in batcher.due(now_ns))
 
     def flush(self) -> tuple[Batch, ...]:
-        """Whatever waits, at once: at the end of the stream, or when workers are idle."""
+        """Return all waiting tiles as batches: at the end of the stream, or when workers are idle."""
         return tuple(batch for batcher in self._batchers.values() for batch in batcher.flush())
 
     def take_ready(self) -> list[Prediction]:
-        """The predictions that are complete, in order of ordinals; a frame waits for all before it."""
+        """Return the complete predictions, in order of ordinals; a frame waits for all frames before it."""
         ready = []
         while self._pending:
             ordinal, pending = next(iter(self._pending.items()))
@@ -184,11 +183,11 @@ class Cascade:
             del self._pending[ordinal]
             ready.append(self._prediction(pending))
         if ready:
-            self._look_back()
+            self._drop_unused_batchers()
         return ready
 
-    def _look_back(self) -> None:
-        """Which line-ups are still needed; batchers of others are let go."""
+    def _drop_unused_batchers(self) -> None:
+        """Drop the batchers of line-ups that are no longer needed."""
         oldest = next(iter(self._pending.values())).lineup if self._pending else self.lineup
         if oldest.serial == self._oldest:
             return
@@ -201,7 +200,7 @@ class Cascade:
         return batch.generation == self._pending[batch.refs[0].ordinal].lineup.generations[Task(batch.engine)]
 
     def _take(self, task: Task, pending: _Pending, ref: TileRef, output: np.ndarray | None) -> None:
-        """One row's output into its frame; None: the engine failed."""
+        """Store one row's output in its frame; None: the engine failed."""
         if task is Task.SCREEN:
             if output is None:
                 pending.failed = Cause.ENGINE
@@ -219,28 +218,28 @@ class Cascade:
         if output is None:
             shadow.agreement.failed += 1
         else:
-            pending.shadowed[ref] = output.copy()  # its buffer is taken back
+            pending.shadowed[ref] = output.copy()  # the batcher reuses its buffer
 
     def _compare(self, pending: _Pending) -> None:
-        """Both have looked at this stage's tiles, where neither failed."""
-        shadow, said = pending.lineup.shadow, pending.shadowed
-        if shadow is None or not said:
+        """Compare the engine and its shadow on this stage's tiles, where neither failed."""
+        shadow, outputs = pending.lineup.shadow, pending.shadowed
+        if shadow is None or not outputs:
             return
-        rows = [ref.index for ref in said]
+        rows = [ref.index for ref in outputs]
         if pending.stage is Task.SCREEN:
-            if pending.failed is None and len(said) == len(pending.screen_tiles):
+            if pending.failed is None and len(outputs) == len(pending.screen_tiles):
                 scores = np.zeros_like(pending.screen_scores)
                 cell_px = shadow.engine.manifest.cell_px or 1
-                for ref, output in said.items():
+                for ref, output in outputs.items():
                     np.maximum(scores, _scores_from(output, cell_px, ref.tile, pending), out=scores)
                 shadow.compare(pending.screen_scores, scores)
         elif pending.degraded is None:
             ours = pending.class_scores if pending.stage is Task.CLASSIFY else pending.probability
-            shadow.compare(ours[rows], np.stack(list(said.values())))
-        said.clear()
+            shadow.compare(ours[rows], np.stack(list(outputs.values())))
+        outputs.clear()
 
-    def _go_on(self, pending: _Pending, now_ns: int) -> tuple[Batch, ...]:
-        """All that one stage says of a frame is in: which tiles go to the next?"""
+    def _advance(self, pending: _Pending, now_ns: int) -> tuple[Batch, ...]:
+        """Start the next stage of a frame for which all results of one stage have arrived."""
         self._compare(pending)
         lineup = pending.lineup
         if pending.stage is Task.SCREEN:
@@ -262,7 +261,7 @@ class Cascade:
         return ready
 
     def _next(self, task: Task, pending: _Pending, rows: Sequence[int], now_ns: int) -> tuple[Batch, ...]:
-        """Hand out the passed tiles `rows`, unless they would be late."""
+        """Hand out `rows` of the passed tiles, unless they would be late."""
         pending.stage = task
         if not self._affords(task, len(rows), pending.frame, now_ns):
             pending.cut_short(Cause.OVERLOAD, Depth.SCREENED if task is Task.CLASSIFY else Depth.CLASSIFIED)
@@ -273,8 +272,9 @@ class Cascade:
     def _hand_out(
         self, task: Task, pending: _Pending, tiles: Sequence[Tile], rows: Sequence[int], now_ns: int
     ) -> tuple[Batch, ...]:
-        """`rows` of `tiles` to the engine, and to its shadow when there is room; the batches that this made ready. The
-        frame awaits them all.
+        """Hand `rows` of `tiles` to the engine, and to its shadow if there is time; return the batches that are ready.
+
+        The frame awaits the results of both.
         """
         lineup = pending.lineup
         generations = [lineup.generations[task]]
@@ -292,7 +292,7 @@ class Cascade:
             batcher = self._batchers.get((task, generation))
             for row in rows:
                 ref = TileRef(frame.ordinal, row, tiles[row])
-                if batcher is None:  # the screen takes the frame as it lies in the ring
+                if batcher is None:  # the screen gets the pixels in the ring
                     ready.append(Batch(task, (ref,), frame.pixels[np.newaxis, np.newaxis], generation))
                 else:
                     ready += batcher.add(ref, cut(frame.pixels, tiles[row]), now_ns)
@@ -306,7 +306,7 @@ class Cascade:
         if pending.failed is not None:
             pending.screen_scores[:] = 0
             pending.identities.clear()
-        if pending.depth < Depth.SEGMENTED:  # half of an answer is none
+        if pending.depth < Depth.SEGMENTED:  # partial results are discarded
             pending.probability[:] = 0
             pending.identities.pop(Task.SEGMENT, None)
         if pending.depth < Depth.CLASSIFIED:
@@ -335,7 +335,7 @@ class Cascade:
         return np.zeros((tiles, len(self.lineup.classes)), np.float32)
 
     def _masks_of(self, slot: int | None, tiles: int) -> np.ndarray:
-        """Zeros that stay as they are until the slot is released, and so at least until the frame is decided."""
+        """Return zeroed masks that nobody else uses until the slot is released, so not before the frame is decided."""
         if slot is None:
             return self._no_masks(tiles)
         if slot not in self._masks:
@@ -350,7 +350,7 @@ class Cascade:
 
 
 def _scores_from(score_map: np.ndarray, cell_px: int, seen: Tile, pending: _Pending) -> np.ndarray:
-    """What one tile of the screen says of the frame's inspection tiles: 0 for those that it does not touch."""
+    """Return a screen tile's scores for the frame's inspection tiles, 0 for those that it does not overlap."""
     edges, valid_lines = pending.strip, pending.frame.valid_lines
     if seen.x or seen.y or len(pending.screen_tiles) > 1:
         shifted = StripEdges(edges.left_px - seen.x, edges.right_px - seen.x, edges.left_found, edges.right_found)
@@ -360,7 +360,7 @@ def _scores_from(score_map: np.ndarray, cell_px: int, seen: Tile, pending: _Pend
 
 
 def _overlap(tile: Tile, seen: Tile) -> Tile:
-    """Their common part in the pixels of `seen`; of no width or no lines when there is none."""
+    """Return the overlap of both tiles, relative to `seen`; it has no width or no lines when there is none."""
     left, right = max(tile.x, seen.x), min(tile.x + tile.width, seen.x + seen.width)
     top, bottom = max(tile.y, seen.y), min(tile.y + tile.lines, seen.y + seen.lines)
     return Tile(left - seen.x, top - seen.y, max(0, right - left), max(0, bottom - top))

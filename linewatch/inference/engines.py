@@ -1,4 +1,4 @@
-"""Engines on disk: `engines/NAME/` holds a model, its manifest and its card. Nothing unverified is opened."""
+"""Engines on disk: `engines/NAME/` holds a model, its manifest and its card. Only verified engines are opened."""
 
 import hashlib
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ MANIFEST = "manifest.json"
 
 @dataclass(frozen=True, slots=True)
 class Engine:
-    """A verified engine: `model` holds the very bytes whose hash its manifest names."""
+    """A verified engine: the hash of the bytes in `model` is the one in its manifest."""
 
     manifest: EngineManifest
     directory: Path
@@ -33,13 +33,13 @@ class EngineSet:
     segment: Engine
 
     def by_task(self) -> dict[Task, Engine]:
-        """Each engine under the task that it has in the cascade."""
+        """Return the engines by their task in the cascade."""
         return {Task.SCREEN: self.screen, Task.CLASSIFY: self.classify, Task.SEGMENT: self.segment}
 
 
 @dataclass(frozen=True, slots=True)
 class EngineReport:
-    """One row of `linewatch engines`. `fault`: why the engine cannot be used, or None."""
+    """One row of `linewatch engines`. fault: why the engine cannot be used, or None."""
 
     name: str
     manifest: EngineManifest | None
@@ -48,42 +48,42 @@ class EngineReport:
 
 
 def find_engine(engines_dir: Path, name: str) -> Engine:
-    """Read and verify `engines_dir/name/`, whatever its task. Raises EngineError for what is missing or damaged."""
+    """Read and verify `engines_dir/name/`, of any task. Raises EngineError when something is missing or damaged."""
     directory = engines_dir / name
     manifest = _read_manifest(directory, engines_dir)
     return Engine(manifest, directory, _read_model(directory, manifest))
 
 
 def load_engine(engines_dir: Path, name: str, task: Task) -> Engine:
-    """The engine `name` for that task. Raises EngineError as `find_engine` does, and for another task."""
+    """Return the engine `name`. Raises EngineError as `find_engine` does, and when it has another task."""
     engine = find_engine(engines_dir, name)
     if engine.manifest.task is not task:
         raise EngineError(
-            f"engine {name}: its task is {engine.manifest.task}, but inference.{task} needs a {task} engine; "
-            f"name one of {_names(engines_dir)} that is"
+            f"engine {name}: its task is {engine.manifest.task}, inference.{task} expects a {task} engine; "
+            f"name one of {_names(engines_dir)} with that task"
         )
     return engine
 
 
 def best_sibling(engine: Engine, endings: Sequence[str]) -> Engine:
-    """The first INT8 sibling with one of these endings that was made of this very engine, else the engine itself.
+    """Return the first INT8 sibling with one of these endings that was made from this engine, else the engine itself.
 
-    Raises EngineError for a sibling that is damaged.
+    Raises EngineError for a damaged sibling.
     """
     for ending in endings:
         directory = engine.directory.with_name(f"{engine.manifest.name}-{ending}")
         if (directory / MANIFEST).is_file():
             sibling = find_engine(directory.parent, directory.name)
-            made_of = sibling.manifest.quantisation
-            if made_of is not None and made_of.source_sha256 == engine.manifest.model.sha256:
+            quantisation = sibling.manifest.quantisation
+            if quantisation is not None and quantisation.source_sha256 == engine.manifest.model.sha256:
                 return sibling
     return engine
 
 
 def load_engines(settings: InferenceSettings, siblings: Sequence[str] = ()) -> EngineSet:
-    """The engines that `[inference]` names, or their `siblings` (endings, best first) where its precision is int8.
+    """Return the engines that `[inference]` names, or their INT8 siblings where its precision is int8.
 
-    Raises EngineError; classify and segment must look at equal tiles.
+    siblings: endings, best first. Raises EngineError, also when the tiles of classify and segment differ in size.
     """
     endings = siblings if settings.precision == "int8" else ()
     screen, classify, segment = (
@@ -98,16 +98,16 @@ def load_engines(settings: InferenceSettings, siblings: Sequence[str] = ()) -> E
     if (ours.lines, ours.width) != (theirs.lines, theirs.width):
         raise EngineError(
             f"engine {settings.classify} takes tiles of {ours.lines} lines x {ours.width} px and "
-            f"{settings.segment} of {theirs.lines} x {theirs.width}; both look at the same tiles: "
+            f"{settings.segment} of {theirs.lines} x {theirs.width}, expected equal tiles; "
             "choose engines of one size"
         )
     return EngineSet(screen, classify, segment)
 
 
 def verify_all(engines_dir: Path, backend: Backend) -> tuple[EngineReport, ...]:
-    """Every engine under `engines_dir` by name, verified as at the service's start. EngineError if it is no folder."""
+    """Verify every engine under `engines_dir`, by name, as the service does. Raises EngineError if it is no folder."""
     if not engines_dir.is_dir():
-        raise EngineError(f"{engines_dir}: no such folder; expected engines/NAME/; set inference.engines_dir")
+        raise EngineError(f"{engines_dir}: no such folder, expected one with engines; set inference.engines_dir")
     return tuple(_report(directory, backend) for directory in sorted(engines_dir.iterdir()) if directory.is_dir())
 
 
@@ -126,13 +126,13 @@ def _read_manifest(directory: Path, engines_dir: Path) -> EngineManifest:
     path = directory / MANIFEST
     if not directory.is_dir():
         raise EngineError(
-            f"{directory}: no such engine; there are {_names(engines_dir)}; set inference.engines_dir or the name"
+            f"{directory}: no such engine, expected one of {_names(engines_dir)}; set inference.engines_dir or the name"
         )
     try:
         manifest = EngineManifest.model_validate_json(path.read_bytes())
     except OSError as error:
         raise EngineError(
-            f"{path}: cannot be read ({error.strerror}); an engine is a folder with {MANIFEST} and its model"
+            f"{path}: cannot be read ({error.strerror}), expected a folder with {MANIFEST} and a model; export it again"
         ) from error
     except ValidationError as error:
         faults = "; ".join(f"{'.'.join(map(str, f['loc'])) or 'file'}: {f['msg']}" for f in error.errors())

@@ -1,4 +1,4 @@
-"""Which engines look at a frame, and what the cascade reads in their manifests. It changes between two frames only."""
+"""The engines that inspect a frame, and what the cascade needs of their manifests. It changes only between frames."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -15,7 +15,10 @@ from linewatch.inference.shadow import Shadow
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Lineup:
-    """serial: of this line-up in this run, from 0. generations: which of the engines that were loaded for a task."""
+    """The engines of the three tasks, and the engine on trial beside them.
+
+    serial: counts the line-ups of a run from 0. generations: number, per task, of the engine among those loaded.
+    """
 
     serial: int
     engines: EngineSet
@@ -25,7 +28,7 @@ class Lineup:
 
     @classmethod
     def first(cls, engines: EngineSet, settings: InferenceSettings) -> Self:
-        """The engines that the service starts with."""
+        """Return the line-up with which the service starts."""
         return cls(0, engines, dict.fromkeys(Task, 0), None, settings)
 
     @property
@@ -43,29 +46,29 @@ class Lineup:
 
     @property
     def claims(self) -> np.ndarray:
-        """float32 (len(classes),): the score from which each class is claimed."""
+        """float32 (len(classes),): the score at which each class is claimed."""
         return self.engines.classify.manifest.claims()
 
     @property
     def loaded(self) -> frozenset[tuple[Task, int]]:
-        """Task and generation of every engine in it, its shadow included."""
+        """Task and generation of every engine in it, including its shadow."""
         shadow = {(self.shadow.task, self.shadow.generation)} if self.shadow else set()
         return frozenset({*self.generations.items()} | shadow)
 
     def beside(self, shadow: Shadow | None) -> Self:
-        """The next line-up: the same engines, with this shadow or with none."""
+        """Return the next line-up: the same engines, with this shadow or none."""
         return replace(self, serial=self.serial + 1, shadow=shadow)
 
     def moved(self, engines: EngineSet, generation: int) -> Self:
-        """The next line-up: these engines, all loaded under this number."""
+        """Return the next line-up: these engines, all loaded under this number."""
         return replace(self, serial=self.serial + 1, engines=engines, generations=dict.fromkeys(Task, generation))
 
     def turned(self, engines: EngineSet, generations: Mapping[Task, int], shadow: Shadow | None) -> Self:
-        """The next line-up: these engines, loaded under these numbers."""
+        """Return the next line-up: these engines, loaded under these numbers."""
         return replace(self, serial=self.serial + 1, engines=engines, generations=generations, shadow=shadow)
 
     def promoted(self, engine: Engine, generation: int) -> Self:
-        """The next line-up: `engine` in its task's place, no shadow."""
+        """Return the next line-up: `engine` in place of the one with its task, no shadow."""
         task = engine.manifest.task
         engines = replace(self.engines, **{task.value: engine})
         return replace(
@@ -77,18 +80,20 @@ class Lineup:
         )
 
     def admit(self, engine: Engine) -> None:
-        """Raise EngineError unless `engine` can take its task's place while the service runs: it must look at equal
-        pixels, and a classifier must know the same classes, since open defects carry their scores.
+        """Raise EngineError unless `engine` can take over its task while the service runs.
+
+        Its input must be of equal size, and a classifier must have the same classes, since open defects carry their
+        scores.
         """
         ours, theirs = self.engines.by_task()[engine.manifest.task].manifest, engine.manifest
         if (ours.input.lines, ours.input.width) != (theirs.input.lines, theirs.input.width):
             raise EngineError(
                 f"engine {theirs.name} takes {theirs.input.lines} x {theirs.input.width} px, the running {ours.name} "
-                f"{ours.input.lines} x {ours.input.width}; expected the same: name it in [inference] and start again"
+                f"{ours.input.lines} x {ours.input.width}; expected the same; name it in [inference] and restart"
             )
         if theirs.task is Task.CLASSIFY and ours.classes != theirs.classes:
             differing = sorted(set(ours.classes) ^ set(theirs.classes)) or ["their order"]
             raise EngineError(
                 f"engine {theirs.name} has other classes than the running {ours.name} ({', '.join(differing)}); "
-                "expected the same: name it in [inference] and start again"
+                "expected the same; name it in [inference] and restart"
             )

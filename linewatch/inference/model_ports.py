@@ -1,4 +1,4 @@
-"""Does a model have the inputs and outputs that its manifest promises?"""
+"""Checks that a model has the inputs and outputs that its manifest promises."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from linewatch.contracts.manifest import EngineManifest, Task
 
 @dataclass(frozen=True, slots=True)
 class ModelPort:
-    """An input or output as a runtime reports it. `dims`: None where the runtime does not know the extent."""
+    """An input or output as a runtime reports it. dims: None where the runtime does not know the extent."""
 
     name: str
     dtype: str
@@ -19,7 +19,7 @@ class ModelPort:
         return f"{self.name} {self.dtype} ({', '.join('n' if d is None else str(d) for d in self.dims)})"
 
     def admits(self, wanted: "ModelPort") -> bool:
-        """Same name, type and rank, a batch axis of any size, and no extent that contradicts the wanted one."""
+        """Say whether name, type and rank are equal, the batch axis is free, and no extent contradicts `wanted`."""
         return (
             (self.name, self.dtype, len(self.dims)) == (wanted.name, wanted.dtype, len(wanted.dims))
             and self.dims[0] is None
@@ -28,16 +28,16 @@ class ModelPort:
 
 
 def promised_input(manifest: EngineManifest) -> ModelPort:
-    """The one input of every engine."""
+    """Return the only input that an engine has."""
     return ModelPort(manifest.input.name, "uint8", (None, 1, manifest.input.lines, manifest.input.width))
 
 
 def promised_output(manifest: EngineManifest) -> ModelPort:
-    """The one output that its task asks for."""
+    """Return the output that the engine's task requires."""
     lines, width = manifest.input.lines, manifest.input.width
     match manifest.task:
         case Task.SCREEN:
-            cell_px = manifest.cell_px or 1  # the manifest's own validation makes sure that it is there
+            cell_px = manifest.cell_px or 1  # the manifest's validation guarantees it for a screen
             return ModelPort(manifest.output, "float32", (None, lines // cell_px, width // cell_px))
         case Task.CLASSIFY:
             return ModelPort(manifest.output, "float32", (None, len(manifest.classes)))
@@ -56,7 +56,7 @@ def check_fit(manifest: EngineManifest, inputs: Sequence[ModelPort], outputs: Se
 
 
 def unreadable(manifest: EngineManifest, why: Exception) -> EngineError:
-    """The error for a model that a runtime cannot read or compile."""
+    """Return the error for a model that a runtime cannot read or compile."""
     first_line = str(why).strip().partition("\n")[0]
     return EngineError(
         f"engine {manifest.name}: the runtime cannot use {manifest.model.file} ({first_line}); "

@@ -1,4 +1,4 @@
-"""The engines of a service on one backend, ready to be run by several workers at once."""
+"""The loaded engines of a service, which several workers run at the same time."""
 
 import threading
 import time
@@ -22,9 +22,9 @@ class _Loaded:
 
 
 class EnginePool:
-    """One executor per loaded engine and worker. Makes no thread: each worker number is a thread of its owner's.
+    """One executor per loaded engine and worker. It starts no thread: the caller has one for each worker number.
 
-    Opening compiles and runs every executor once, so that a first frame costs no more than a later one; it raises
+    Opening compiles every executor and runs it once, so that the first frame takes no longer than a later one. Raises
     EngineError.
     """
 
@@ -38,7 +38,7 @@ class EnginePool:
             self.load(engine, 0, backend)
 
     def load(self, engine: Engine, generation: int, backend: Backend) -> str:
-        """Open an engine beside those of its task, while they run; its identity. On EngineError nothing changed."""
+        """Open an engine beside the running ones and return its identity. On EngineError nothing has changed."""
         executors = backend.open(engine.manifest, engine.model, self._ladder, self.workers)
         for executor in executors:
             _warm(executor, engine.manifest)
@@ -50,20 +50,20 @@ class EnginePool:
         return identity
 
     def drop(self, task: Task, generation: int) -> None:
-        """Close an engine that no batch needs any more."""
+        """Close an engine that no batch needs any longer."""
         loaded = self._loaded.pop((task, generation))
         for busy, executor in zip(self._busy, loaded.executors, strict=True):
             with busy:
                 executor.close()
 
     def identity(self, task: Task, generation: int = 0) -> str:
-        """Of an engine that is loaded."""
+        """Return the identity of a loaded engine."""
         return self._loaded[task, generation].identity
 
     def run(self, worker: int, batch: Batch) -> BatchResult:
-        """Run a batch on the calling thread, as `worker`. A failing engine is a result with an error, not an exception.
+        """Run a batch on the calling thread, as `worker`. A failure is a result with an error, not an exception.
 
-        A score that is not a number is a failure as well: it would pass for clean steel.
+        A score that is not a finite number is a failure, since it would count as clean steel.
         """
         task = Task(batch.engine)
         loaded = self._loaded[task, batch.generation]
@@ -82,7 +82,7 @@ class EnginePool:
         return BatchResult(batch, identity, output, took_ns=took_ns)
 
     def close(self, timeout_s: float = 10.0) -> None:
-        """Let every worker finish its batch, then close its executors; one that hangs longer is left behind."""
+        """Let every worker finish its batch, then close its executors, except those of a worker that still hangs."""
         self._open = False
         for worker, busy in enumerate(self._busy):
             if busy.acquire(timeout=timeout_s):
@@ -100,7 +100,7 @@ class EnginePool:
 
 
 def _warm(executor: Executor, manifest: EngineManifest) -> None:
-    """Run once; raise EngineError unless the output has the promised shape, which a runtime may only know now."""
+    """Run once. Raise EngineError unless the output is as promised, which some runtimes know only after a run."""
     output = executor.run(np.zeros((1, 1, manifest.input.lines, manifest.input.width), np.uint8), 1)
     wanted = promised_output(manifest)
     if (output.dtype != wanted.dtype) or output.shape != (1, *wanted.dims[1:]):

@@ -1,4 +1,4 @@
-"""What this machine lets us use: cores and instruction set."""
+"""The processor: the cores that this process may use, and the instruction set."""
 
 import os
 import platform
@@ -6,7 +6,7 @@ from pathlib import Path
 
 from linewatch.contracts.manifest import EngineManifest
 
-ISA_BY_FLAG = (  # best first; the kernels that a CPU runtime chooses, and so the last bits of its results, follow it
+ISA_BY_FLAG = (  # best first; it decides which kernels a CPU runtime selects, and so the last bits of its results
     ("amx_int8", "amx"),
     ("avx512_vnni", "avx512_vnni"),
     ("avx512f", "avx512"),
@@ -17,14 +17,14 @@ ISA_BY_FLAG = (  # best first; the kernels that a CPU runtime chooses, and so th
 
 
 def available_cores(root: Path = Path("/")) -> int:
-    """Whole cores that this process may use: its CPU affinity, cut by the cgroup's quota (v1 or v2). At least 1."""
+    """Return the whole cores that this process may use: its CPU affinity within cgroup quotas (v1, v2); at least 1."""
     cores = len(os.sched_getaffinity(0))
     quotas = [quota for group in _cgroups(root) if (quota := _quota_cores(group)) is not None]
     return max(1, int(min([cores, *quotas])))
 
 
 def instruction_set(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
-    """The widest vector instruction set of this CPU, for an engine's identity: for example `avx512_vnni`."""
+    """Return the best vector instruction set of this CPU, for an engine's identity: for example `avx512_vnni`."""
     try:
         flags = next(line for line in cpuinfo.read_text().splitlines() if line.startswith("flags")).split()
     except (OSError, StopIteration):
@@ -33,18 +33,18 @@ def instruction_set(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
 
 
 def supports_vnni() -> bool:
-    """Whether this CPU adds up products of bytes in 32 bits (VNNI). Without, INT8 kernels may overflow in 16 bits."""
+    """Say whether this CPU adds products of bytes in 32 bits (VNNI). Without it, INT8 kernels can overflow 16 bits."""
     return instruction_set() in ("amx", "avx512_vnni", "avx2_vnni")
 
 
 def cpu_identity(manifest: EngineManifest, runtime: str) -> str:
-    """The identity of an engine on this CPU under `runtime` (its name and version)."""
+    """Return the identity of an engine on this CPU. runtime: its name and version."""
     weights = f"{manifest.name}@{manifest.model.sha256[:12]}"
     return f"{weights}/{runtime}/{manifest.precision}/{instruction_set()}"
 
 
 def _cgroups(root: Path) -> list[Path]:
-    """The folders of the cgroups that bound this process' CPU time, from its own up to the top."""
+    """Return the folders of the cgroups that limit this process' CPU time, from its own up to the root."""
     try:
         memberships = (root / "proc/self/cgroup").read_text().splitlines()
     except OSError:
@@ -61,7 +61,7 @@ def _cgroups(root: Path) -> list[Path]:
 
 
 def _quota_cores(group: Path) -> float | None:
-    """A cgroup's quota in cores; None when it sets none."""
+    """Return a cgroup's quota in cores; None without one."""
     try:
         if (group / "cpu.max").exists():
             quota, period = (group / "cpu.max").read_text().split()

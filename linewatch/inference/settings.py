@@ -13,7 +13,7 @@ Ladder = Annotated[tuple[Annotated[int, Field(ge=1, le=256)], ...], Field(min_le
 
 
 def _one_of(names: Iterable[str]) -> GetPydanticSchema:
-    """A type like `Literal[...]` of names that a registry holds."""
+    """Return what makes an annotated `str` a Literal of these names, which a registry holds."""
     return GetPydanticSchema(lambda _source, _handler: core_schema.literal_schema([*names]))
 
 
@@ -22,7 +22,7 @@ StandInName = Annotated[str, _one_of(name for name, kind in BACKENDS.items() if 
 
 
 class InferenceSettings(BackendSettings):
-    """The engine pool and the cascade screen -> classify -> segment."""
+    """`[inference]`: the engines of the cascade screen -> classify -> segment, and how they are run."""
 
     engines_dir: Annotated[Path, Field(strict=False)] = Path("engines")
     screen: str = "screen"
@@ -30,18 +30,21 @@ class InferenceSettings(BackendSettings):
     segment: str = "segment"
     backend: BackendName = "onnxruntime"
     precision: Literal["int8", "fp32"] = Field(
-        default="int8", description="int8: an engine's INT8 sibling, where one was accepted and the backend gains by it"
+        default="int8",
+        description="int8: an engine's INT8 sibling, where one was accepted and the backend runs it faster",
     )
     fallback: Annotated[tuple[StandInName, ...], Field(strict=False)] = Field(
         default=("onnxruntime",),
-        description="live: what serves, in this order, while the backend makes its engines ready, and when it is lost",
+        description="live: backends that serve, in this order, while `backend` builds its engines or is lost",
     )
     workers: int = Field(
         default=0, ge=0, le=64, description="threads that run engines; 0: one per core that this process may use"
     )
-    ladder: Ladder = (1,)  # on a CPU a row costs no less in a batch (benchmarks/backends.py), so waiting only delays it
+    ladder: Ladder = (
+        1,
+    )  # on a CPU a row in a batch costs as much as alone (benchmarks/backends.py): waiting only adds delay
     batch_deadline_ms: float = Field(
-        default=5.0, gt=0, le=1000, description="the oldest tile of a batch waits no longer"
+        default=5.0, gt=0, le=1000, description="the longest wait of a batch's oldest tile"
     )
     tile_overlap_px: int = Field(
         default=16, ge=0, le=1024, description="neighbouring tiles share at least this; their size is the engine's"
@@ -57,7 +60,7 @@ class InferenceSettings(BackendSettings):
         default=200.0,
         gt=0,
         le=60_000,
-        description="live: from a frame's last line to its prediction; what would be later is shed",
+        description="live: from a frame's last line to its prediction; work that would finish later is shed",
     )
 
     @model_validator(mode="after")

@@ -1,4 +1,4 @@
-"""An engine that looks at the pixels that a running engine looks at, is compared with it, and decides nothing."""
+"""An engine on trial: it gets the same pixels as a running engine, is compared with it, and decides nothing."""
 
 from dataclasses import dataclass
 
@@ -12,19 +12,21 @@ _SAME_OUTLINE_IOU = 0.5
 
 @dataclass(slots=True)
 class Agreement:
-    """Tiles that both engines looked at. A tile is called when it passes, when a class is claimed, when a pixel is
-    defect; two engines agree on a tile when both or neither call it, with the same classes, or with outlines of an
-    intersection over union of at least 0.5. Written by one thread; another may see it one tile old.
+    """Counts of tiles that both engines inspected. One thread writes it; others may see it one tile old.
+
+    An engine calls a tile when the tile passes, a class is claimed, or a pixel is defective. Two engines agree on a
+    tile when neither calls it, or both do, with equal classes or with outlines of an intersection over union of at
+    least 0.5.
     """
 
     tiles: int = 0
     agreed: int = 0
-    running_only: int = 0  # called by the running engine alone
+    running_only: int = 0  # called only by the running engine
     shadow_only: int = 0
-    failed: int = 0  # the shadow gave no answer
+    failed: int = 0  # the shadow engine failed
 
     def add(self, running: np.ndarray, shadow: np.ndarray, same: np.ndarray) -> None:
-        """Tiles as bool (n,): called by each, and called alike where both call."""
+        """Add tiles, each array bool (n,): called by either engine, and called alike where both call."""
         self.tiles += len(running)
         self.agreed += int((~running & ~shadow | running & shadow & same).sum())
         self.running_only += int((running & ~shadow).sum())
@@ -32,7 +34,7 @@ class Agreement:
 
 
 class Shadow:
-    """`engine` is number `generation` of those loaded for its task."""
+    """The engine on trial: number `generation` of those loaded for its task."""
 
     def __init__(self, engine: Engine, generation: int, running: Engine, screen_threshold: float | None) -> None:
         self.engine, self.generation = engine, generation
@@ -42,7 +44,7 @@ class Shadow:
         self._screen_threshold = screen_threshold
 
     def compare(self, running: np.ndarray, shadow: np.ndarray) -> None:
-        """What both say of the same tiles: screen scores (n,), class scores (n, classes), or probability (n, h, w)."""
+        """Compare outputs for equal tiles: screen scores (n,), class scores (n, classes), or probability (n, h, w)."""
         if self.task is Task.SCREEN:
             ours, theirs = (
                 scores

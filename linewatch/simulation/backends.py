@@ -1,4 +1,4 @@
-"""Backends that misbehave on purpose: late at random, or hung. What they compute is the wrapped backend's."""
+"""Backends that misbehave on purpose: late, failing, building or hung. They compute with the backend they wrap."""
 
 import threading
 import time
@@ -11,7 +11,7 @@ from linewatch.contracts.manifest import EngineManifest
 from linewatch.contracts.ports import Backend, Executor
 
 
-class _Wrapped:
+class _WrappingExecutor:
     def __init__(self, inner: Executor, before: Callable[[], None]) -> None:
         self._inner = inner
         self._before = before
@@ -25,7 +25,7 @@ class _Wrapped:
 
 
 class _WrappingBackend:
-    """Delegates to `inner`; every run of any executor calls `before` first."""
+    """Delegates to `inner`; each run of an executor calls `before` first."""
 
     def __init__(self, inner: Backend) -> None:
         self.name, self.siblings = inner.name, inner.siblings
@@ -41,14 +41,16 @@ class _WrappingBackend:
         return self._inner.ready(manifest, ladder)
 
     def open(self, manifest: EngineManifest, model: bytes, ladder: Sequence[int], workers: int) -> tuple[Executor, ...]:
-        return tuple(_Wrapped(executor, self.before) for executor in self._inner.open(manifest, model, ladder, workers))
+        return tuple(
+            _WrappingExecutor(executor, self.before) for executor in self._inner.open(manifest, model, ladder, workers)
+        )
 
     def before(self) -> None:
         raise NotImplementedError
 
 
 class LateBackend(_WrappingBackend):
-    """Every run takes up to `max_delay_s` longer, at random: results come back in another order each time."""
+    """Delays each run by a random time of up to `max_delay_s`, so that results return in another order each time."""
 
     def __init__(self, inner: Backend, max_delay_s: float, seed: int) -> None:
         super().__init__(inner)
@@ -63,7 +65,7 @@ class LateBackend(_WrappingBackend):
 
 
 class FailingBackend(_WrappingBackend):
-    """Runs number `first` to `last` (counted over all executors) fail as a lost device does."""
+    """Fails in runs number `first` to `last`, counted over all executors, as a lost device does."""
 
     def __init__(self, inner: Backend, first: int, last: int) -> None:
         super().__init__(inner)
@@ -76,11 +78,11 @@ class FailingBackend(_WrappingBackend):
             self._run += 1
             fails = self._run in self._failing
         if fails:
-            raise EngineError(f"{self.name}: the device is lost (made on purpose)")
+            raise EngineError(f"{self.name}: the device is lost (simulated)")
 
 
 class BuildingBackend(_WrappingBackend):
-    """Has to build each engine first, which ends when `built` is set; its engines' identities begin with `built-`."""
+    """Builds each engine until `built` is set; its engines' identities begin with `built-`."""
 
     def __init__(self, inner: Backend) -> None:
         super().__init__(inner)
@@ -101,7 +103,7 @@ class BuildingBackend(_WrappingBackend):
 
 
 class HungBackend(_WrappingBackend):
-    """Run number `at` (counted over all executors) hangs until `released` is set; `hung` says that it has begun to."""
+    """Hangs in run number `at`, counted over all executors, until `released` is set; sets `hung` when it begins."""
 
     def __init__(self, inner: Backend, at: int) -> None:
         super().__init__(inner)

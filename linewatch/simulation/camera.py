@@ -1,4 +1,4 @@
-"""A camera over a rendered strip."""
+"""A simulated camera over a rendered strip, with lines triggered by the encoder."""
 
 import threading
 from collections.abc import Sequence
@@ -13,18 +13,18 @@ from linewatch.simulation.encoder import SpeedProfile, encoder_count
 from linewatch.simulation.strip import SimulatedStrip
 
 BUFFER_GRABS = 16
-"""Grabs that wait in a live camera's transfer buffers; an older one is overwritten."""
+"""The number of grabs that a live camera's transfer buffers hold; older ones are overwritten."""
 
 
 class SimulatorCamera:
-    """Grabs of a `Strip`, one coil, the last one as short as the coil's end makes it.
+    """Gives grabs of a `SimulatedStrip`, as one coil; the last one is as short as the coil's end requires.
 
-    Live: a grab can be read when the strip has passed by the clock, from the first `read` on; a reader who is more
-    than `BUFFER_GRABS` late loses the oldest, and `sequence` jumps. Not live: as fast as read; `captured_ns` then
-    counts from 0.
+    Live: a grab can be read once its strip has passed by the clock, which starts with the first `read`. A reader that
+    is more than `BUFFER_GRABS` late loses the oldest grabs, and `sequence` jumps. Not live: grabs come as fast as they
+    are read, and `captured_ns` counts from 0.
 
-    With `[line.encoder]` it gives what such a camera knows: the lines that were taken on `course`, there and back, and
-    the encoder's counter; `change_line` where a weld passes. Places are then for the reader to find.
+    With `[line.encoder]` it gives what such a camera knows: the lines taken on `course`, forward and back, the
+    encoder's counter, and `change_line` where a weld passes. The grabs' positions are then only line counts.
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class SimulatorCamera:
         sequence, self._next = self._next, self._next + 1
         first_line = sequence * self._frame_lines
         lines = self._lines(sequence)
-        image = self._image(first_line, lines)  # before the wait: light takes no time, rendering does
+        image = self._image(first_line, lines)  # before the wait, since rendering takes time
         captured_ns = self._done_ns(sequence)
         if self.live and not self._clock.wait_until_ns(captured_ns, self._stopped):
             return None
@@ -102,7 +102,7 @@ class SimulatorCamera:
         return parts[0] if len(parts) == 1 else np.vstack(parts)
 
     def _weld(self, first_row: int, rows: int) -> int | None:
-        """The row of a grab at which a weld passes, either way."""
+        """Return the row of a grab at which a weld passes, in either direction."""
         at = 0
         for part in self._course.stretches(first_row, rows):
             for line in self._weld_lines:
@@ -115,7 +115,7 @@ class SimulatorCamera:
         return min(self._frame_lines, self._course.rows - sequence * self._frame_lines)
 
     def _done_ns(self, sequence: int) -> int:
-        """When the last line of that grab has passed."""
+        """Return when the last line of that grab has passed."""
         last_line = sequence * self._frame_lines + self._lines(sequence)
         elapsed_s = self._course.elapsed_s(last_line, self._profile, self._strip.line.mm_per_line)
         return (self._start_ns or 0) + round(elapsed_s * 1e9)
@@ -124,6 +124,6 @@ class SimulatorCamera:
         now_ns = self._clock.now_ns()
         if self._start_ns is None:
             self._start_ns = now_ns
-        # The last grabs of the coil stay in the buffer until they are read: nothing comes to overwrite them.
+        # The last grabs of a coil stay in the buffer until they are read, since nothing overwrites them.
         while self._next + BUFFER_GRABS < self._total and self._done_ns(self._next + BUFFER_GRABS) <= now_ns:
             self._next += 1

@@ -1,4 +1,4 @@
-"""An encoder that fails on purpose: its counter stands, jumps or runs away while the camera goes on."""
+"""Simulated faults of an encoder: its counter is stuck, jumps or counts too fast while the camera continues."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -13,22 +13,24 @@ from linewatch.contracts.ports import Camera, CameraWrapper
 
 
 class CounterFault(Settings):
-    """The encoder's counter fails from a grab on, to try what is then said of positions."""
+    """A fault of the encoder's counter from a grab on, to test what the service then reports of positions."""
 
-    kind: Literal["stuck", "jump", "tenfold"] = Field(description="it stands, is elsewhere, counts ten times too fast")
+    kind: Literal["stuck", "jump", "tenfold"] = Field(
+        description="it stands still, jumps once, counts ten times too fast"
+    )
     from_grab: int = Field(ge=0)
-    jump_m: float = Field(default=-1.0, ge=-100_000, le=100_000, description="of kind jump: how far, forward or back")
+    jump_m: float = Field(default=-1.0, ge=-100_000, le=100_000, description="of kind jump: how far; negative: back")
 
 
 class FaultyCounterCamera(CameraWrapper):
-    """`camera`'s grabs with the counts that such an encoder tells; each fault lasts until the next one begins."""
+    """Gives the grabs of `camera` with the counts of a faulty encoder; each fault lasts until the next one begins."""
 
     def __init__(self, camera: Camera, encoder: EncoderSettings, faults: Sequence[CounterFault]) -> None:
         super().__init__(camera)
         self._encoder = encoder
         self._faults = sorted(faults, key=lambda fault: fault.from_grab)
         self._fault: CounterFault | None = None
-        self._begun = 0  # the count when it began
+        self._begun = 0  # the count when the fault began
 
     def read(self) -> Grab | None:
         grab = self._camera.read()
@@ -39,11 +41,11 @@ class FaultyCounterCamera(CameraWrapper):
         stop = grab.encoder_stop
         return replace(
             grab,
-            encoder_count=self._told(grab.encoder_count),
-            encoder_stop=None if stop is None else self._told(stop),
+            encoder_count=self._faulty(grab.encoder_count),
+            encoder_stop=None if stop is None else self._faulty(stop),
         )
 
-    def _told(self, count: int) -> int:
+    def _faulty(self, count: int) -> int:
         turn, forward = 1 << self._encoder.bits, 1 if self._encoder.counts_up else -1
         match self._fault:
             case None:

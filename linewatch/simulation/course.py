@@ -1,4 +1,4 @@
-"""How a strip runs under a camera: forward, to a stop, back and forward again; and what an encoder counts of it."""
+"""The course of a strip under a camera: forward, to a stop, back and forward again; and the encoder's counts."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -12,16 +12,16 @@ from linewatch.simulation.encoder import SpeedProfile
 
 
 class Turn(Settings):
-    """The strip stops where `at_m` is under the camera, stands, runs back by `back_m`, and comes again."""
+    """A reversal: the strip stops with `at_m` under the camera, stands, runs back by `back_m`, and comes again."""
 
     at_m: float = Field(gt=0)
     back_m: float = Field(default=0.0, ge=0, description="0: it only stops")
-    pause_s: float = Field(default=0.0, ge=0, le=3600, description="for which it stands each time")
+    pause_s: float = Field(default=0.0, ge=0, le=3600, description="how long it stands each time")
 
 
 @dataclass(frozen=True, slots=True)
 class Stretch:
-    """`rows` lines of the camera over the strip's lines from `first_line` on, the last one first if `back`."""
+    """`rows` lines of the camera that show the strip's lines from `first_line` on; if `back`, the last line first."""
 
     first_line: int
     rows: int
@@ -30,14 +30,14 @@ class Stretch:
 
 @dataclass(frozen=True, slots=True)
 class Course:
-    """Lines that the encoder triggers, over a strip of `total_lines`. turns: (line, lines back, pause s), ascending."""
+    """The lines that the encoder triggers over a strip. turns: (line, lines back, pause in s), ascending."""
 
     total_lines: int
     turns: tuple[tuple[int, int, float], ...] = ()
 
     @classmethod
     def of(cls, turns: Sequence[Turn], total_lines: int, mm_per_line: float) -> Self:
-        """Turns beyond the strip's end are left out; none runs back beyond its head."""
+        """Return the course with these turns, without those beyond the strip's end; none runs back beyond its head."""
         in_lines = []
         for turn in sorted(turns, key=lambda turn: turn.at_m):
             at = round(turn.at_m * 1000 / mm_per_line)
@@ -47,11 +47,11 @@ class Course:
 
     @property
     def rows(self) -> int:
-        """Lines that the camera takes in all, those of strip that comes again included."""
+        """The number of lines that the camera takes in all, including strip that comes again."""
         return self.total_lines + 2 * sum(back for _, back, _ in self.turns)
 
     def stretches(self, first_row: int, rows: int) -> Iterator[Stretch]:
-        """What the rows [first_row, first_row + rows) show."""
+        """Yield the stretches of strip that the rows [first_row, first_row + rows) show."""
         at, stop = 0, first_row + rows
         for begin, end in self._legs():
             length = abs(end - begin)
@@ -62,7 +62,7 @@ class Course:
             at += length
 
     def edge(self, row: float) -> float:
-        """The strip's line that is under the camera when so many rows were taken."""
+        """Return the strip's line that is under the camera when so many rows have been taken."""
         for begin, end in self._legs():
             length = abs(end - begin)
             if row <= length:
@@ -71,7 +71,7 @@ class Course:
         return self.total_lines
 
     def elapsed_s(self, row: float, profile: SpeedProfile, mm_per_line: float) -> float:
-        """When so many rows were taken, at the profile's speed and with the pauses before."""
+        """Return the time after which so many rows have been taken, at the profile's speed, with pauses."""
         paused, at = 0.0, 0
         line = 0
         for turn, back, pause_s in self.turns:
@@ -90,7 +90,7 @@ class Course:
 
 
 def counter(encoder: EncoderSettings, edge: float, frame_lines: int) -> int:
-    """What the encoder's counter shows there. It rolls over within the second frame."""
+    """Return the encoder's counter there. It rolls over within the second frame."""
     counts = round(edge * encoder.counts_per_line)
     turn, ahead = 1 << encoder.bits, round(1.5 * frame_lines * encoder.counts_per_line)
     return (turn - ahead + counts) % turn if encoder.counts_up else (ahead - counts) % turn

@@ -1,7 +1,7 @@
-"""How the defects of rolled strip look: one function per class, after the NEU, X-SDD and Severstal sets.
+"""Draws the defects of rolled strip, one function per class, after the NEU, X-SDD and Severstal sets.
 
-Names are the house classes of `configs/taxonomy.toml`. A drawing is in camera pixels: the sets do not say their
-scale, and a network knows pixels only.
+Names are the house classes of `configs/taxonomy.toml`. Sizes are in camera pixels, since the sets do not give their
+scale and a network sees only pixels.
 """
 
 from collections.abc import Callable, Mapping
@@ -14,9 +14,9 @@ import numpy as np
 
 @dataclass(frozen=True, slots=True)
 class Stamp:
-    """What a defect does to the light of the steel under it, and where it is.
+    """A drawn defect, which changes the light of the steel under it to steel * gain + light.
 
-    steel * gain + light, both float32 (lines, width); mask: uint8 0/1, the defect's own pixels.
+    gain, light: float32 (lines, width). mask: uint8 0/1, the defect's own pixels.
     """
 
     gain: np.ndarray
@@ -28,7 +28,7 @@ Draw = Callable[[np.random.Generator], Stamp]
 
 
 def _smooth(rng: np.random.Generator, lines: int, width: int, sigma_along: float, sigma_across: float) -> np.ndarray:
-    """Smooth noise of unit deviation."""
+    """Return smooth noise of unit deviation."""
     noise = cv2.GaussianBlur(
         rng.standard_normal((lines, width), dtype=np.float32), (0, 0), sigmaX=sigma_across, sigmaY=sigma_along
     )
@@ -36,19 +36,19 @@ def _smooth(rng: np.random.Generator, lines: int, width: int, sigma_along: float
 
 
 def _dome(lines: int, width: int) -> np.ndarray:
-    """1 in the middle, 0 on the ellipse that touches the sides, negative beyond."""
+    """Return a dome: 1 in the middle, 0 on the ellipse that touches the sides, negative beyond."""
     y = np.linspace(-1, 1, lines, dtype=np.float32)[:, None]
     x = np.linspace(-1, 1, width, dtype=np.float32)[None]
     return 1 - np.hypot(x, y)
 
 
 def _taper(lines: int, width: int, sharpness: float = 8.0) -> np.ndarray:
-    """An envelope 1 inside that falls to 0 at the border of an ellipse."""
+    """Return an envelope that is 1 inside and falls to 0 at the border of an ellipse."""
     return np.clip(_dome(lines, width) * sharpness, 0, 1)
 
 
 def _ragged(rng: np.random.Generator, lines: int, width: int, roughness: float) -> np.ndarray:
-    """The form of an island: positive inside a ragged outline at two scales, negative at the drawing's border."""
+    """Return the form of an island: positive inside an outline ragged at two scales, negative at the border."""
     dome = _dome(lines, width)
     coarse = _smooth(rng, lines, width, max(3, lines / 9), max(3, width / 7))
     fine = _smooth(rng, lines, width, 2.5, 1.8)
@@ -56,7 +56,7 @@ def _ragged(rng: np.random.Generator, lines: int, width: int, roughness: float) 
 
 
 def _closed(mask: np.ndarray, reach_px: int) -> np.ndarray:
-    """One outline around things that lie within `reach_px` of each other: how an inspector outlines a cluster."""
+    """Return one outline around parts within `reach_px` of each other, as an inspector would outline a cluster."""
     kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach_px + 1, 2 * reach_px + 1))
     framed = cv2.copyMakeBorder(mask, reach_px, reach_px, reach_px, reach_px, cv2.BORDER_CONSTANT, value=0)
     whole = cv2.morphologyEx(framed, cv2.MORPH_CLOSE, kernel)[reach_px:-reach_px, reach_px:-reach_px]
@@ -67,14 +67,14 @@ def _closed(mask: np.ndarray, reach_px: int) -> np.ndarray:
 
 
 def _some(mask: np.ndarray) -> np.ndarray:
-    """The mask; where chance left it empty, a dot in the middle, so that every drawing shows something."""
+    """Return the mask, or where chance left it empty, a dot in the middle, so that every drawing shows something."""
     if not mask.any():
         mask[mask.shape[0] // 2 - 2 : mask.shape[0] // 2 + 2, mask.shape[1] // 2 - 2 : mask.shape[1] // 2 + 2] = 1
     return mask
 
 
 def _stamp(gain: np.ndarray, light: np.ndarray, mask: np.ndarray) -> Stamp:
-    """Cut to the mask with a rim, so that the box of the stamp's mask is the defect's box."""
+    """Return a stamp cut to the mask with a rim, so that the box of its mask is the defect's box."""
     mask = _some(mask)
     rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
     rim = 6
@@ -90,7 +90,7 @@ def _stamp(gain: np.ndarray, light: np.ndarray, mask: np.ndarray) -> Stamp:
 
 
 def _turned(stamp: Stamp, degrees: float) -> Stamp:
-    """The stamp turned about its middle."""
+    """Return the stamp rotated about its centre."""
     lines, width = stamp.mask.shape
     turn = cv2.getRotationMatrix2D((width / 2, lines / 2), degrees, 1.0)
     cos, sin = abs(turn[0, 0]), abs(turn[0, 1])
@@ -104,7 +104,7 @@ def _turned(stamp: Stamp, degrees: float) -> Stamp:
 
 
 def scratch(rng: np.random.Generator) -> Stamp:
-    """A bright score, a dark groove or a band of abrasion, mostly along the strip; one in five outlasts a frame."""
+    """Draw a bright score, a dark groove or a band of abrasion, mostly along the strip; one in five exceeds a frame."""
     lines = int(rng.uniform(300, 800) if rng.random() < 0.2 else rng.uniform(50, 240))
     kind = rng.choice(["score", "groove", "abrasion"], p=[0.5, 0.25, 0.25])
     width = int({"score": rng.uniform(2, 6), "groove": rng.uniform(5, 12), "abrasion": rng.uniform(10, 26)}[kind])
@@ -132,7 +132,7 @@ def scratch(rng: np.random.Generator) -> Stamp:
 
 
 def inclusion(rng: np.random.Generator) -> Stamp:
-    """Dark slag strings drawn out along the strip: one to five spindles in a row."""
+    """Draw dark slag strings, elongated along the strip: one to five spindles in a row."""
     count = int(rng.integers(1, 6))
     lines, width = int(rng.uniform(40, 180)), 44
     gain, mask = np.ones((lines, width), np.float32), np.zeros((lines, width), np.uint8)
@@ -146,7 +146,7 @@ def inclusion(rng: np.random.Generator) -> Stamp:
 
 
 def patches(rng: np.random.Generator) -> Stamp:
-    """A dark island of residual scale with a ragged outline, longer along the strip than across."""
+    """Draw a dark island of residual scale with a ragged outline, longer along the strip than across."""
     lines, width = int(rng.uniform(60, 200)), int(rng.uniform(40, 120))
     form = _ragged(rng, lines, width, float(rng.uniform(0.12, 0.3)))
     mask = _closed((form > 0).astype(np.uint8), 3)
@@ -156,7 +156,7 @@ def patches(rng: np.random.Generator) -> Stamp:
 
 
 def pitted_surface(rng: np.random.Generator) -> Stamp:
-    """A field of small round pits: dark, each with a light lip."""
+    """Draw a field of small round dark pits, each with a light lip."""
     lines, width = int(rng.uniform(80, 220)), int(rng.uniform(60, 180))
     size = float(rng.uniform(1.3, 2.4))
     crowd = 1.4 * np.clip(_ragged(rng, lines, width, 0.25), -1, 0.5)
@@ -169,7 +169,7 @@ def pitted_surface(rng: np.random.Generator) -> Stamp:
 
 
 def rolled_in_scale(rng: np.random.Generator) -> Stamp:
-    """Flecks of scale rolled into the surface: dark, lying across, thrown together in a cloud."""
+    """Draw a cloud of flecks of scale rolled into the surface: dark, elongated across the strip."""
     lines, width = int(rng.uniform(70, 200)), int(rng.uniform(70, 200))
     crowd = 1.5 * np.clip(_ragged(rng, lines, width, 0.3), -1, 0.5)
     flecks = _smooth(rng, lines, width, 1.5, 3.0) + crowd - float(rng.uniform(1.2, 1.7))
@@ -181,7 +181,7 @@ def rolled_in_scale(rng: np.random.Generator) -> Stamp:
 
 
 def crazing(rng: np.random.Generator) -> Stamp:
-    """A net of hair cracks, mostly across the strip."""
+    """Draw a net of hair cracks, mostly across the strip."""
     lines, width = int(rng.uniform(90, 220)), int(rng.uniform(90, 220))
     net = np.minimum(
         np.abs(_smooth(rng, lines, width, 5, 12)),
@@ -197,7 +197,7 @@ def crazing(rng: np.random.Generator) -> Stamp:
 
 
 def sliver(rng: np.random.Generator) -> Stamp:
-    """Steel torn or folded and rolled over: a rough patch, black in its folds, bright on its ridges."""
+    """Draw steel that was torn or folded and rolled over: a rough patch with black folds and bright ridges."""
     lines, width = int(rng.uniform(50, 200)), int(rng.uniform(60, 260))
     form = _ragged(rng, lines, width, 0.25)
     mask = _closed((form > 0).astype(np.uint8), 4)
@@ -216,7 +216,7 @@ def sliver(rng: np.random.Generator) -> Stamp:
 
 
 def edge_mark(rng: np.random.Generator) -> Stamp:
-    """A thin crack or seam by the strip's edge, along it."""
+    """Draw a thin crack or seam along the strip's edge."""
     lines, width = int(rng.uniform(40, 220)), 26
     across = np.abs(np.arange(width, dtype=np.float32)[None] - width / 2 + 1.5 * _smooth(rng, lines, 1, 12, 1))
     ends = np.clip(np.minimum(np.arange(lines), np.arange(lines)[::-1]) / 8, 0, 1).astype(np.float32)[:, None]
@@ -229,7 +229,7 @@ def edge_mark(rng: np.random.Generator) -> Stamp:
 
 
 def torn_spot(rng: np.random.Generator) -> Stamp:
-    """A small torn or pressed-in spot: a rough dark core with bright grains."""
+    """Draw a small torn or pressed-in spot: a rough dark core with bright grains."""
     lines, width = int(rng.uniform(30, 70)), int(rng.uniform(26, 54))
     form = _ragged(rng, lines, width, 0.3)
     core = np.clip(form * 2.2, 0, 1)
@@ -240,7 +240,7 @@ def torn_spot(rng: np.random.Generator) -> Stamp:
 
 
 def water(rng: np.random.Generator) -> Stamp:
-    """A drop or run of water: glare with a sharp outline. Not a defect."""
+    """Draw a drop or run of water: glare with a sharp outline. Not a defect."""
     lines, width = int(rng.uniform(24, 130)), int(rng.uniform(14, 60))
     form = _ragged(rng, lines, width, 0.4)
     mask = (form > 0).astype(np.uint8)
@@ -249,7 +249,7 @@ def water(rng: np.random.Generator) -> Stamp:
 
 
 def oil(rng: np.random.Generator) -> Stamp:
-    """An oil film or a dried stain: a soft shade without relief. Not a defect."""
+    """Draw an oil film or a dried stain: a soft shade without relief. Not a defect."""
     lines, width = int(rng.uniform(100, 400)), int(rng.uniform(60, 240))
     cloud = np.clip(_dome(lines, width) * 1.6 + 0.25 * _smooth(rng, lines, width, 30, 18), 0, 1)
     cloud = cv2.GaussianBlur(cloud, (0, 0), 7) * _taper(lines, width, 3)

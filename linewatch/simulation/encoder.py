@@ -10,8 +10,8 @@ COUNTS_PER_MM = 4
 class SpeedProfile:
     """Threading at low speed, acceleration to the running speed, deceleration to threading speed before the tail.
 
-    The line is triggered by the encoder, so millimetres per line are constant and the line period follows the speed. A
-    coil too short for the running speed turns round at the speed that it reaches.
+    The encoder triggers the lines, so millimetres per line are constant and the line period follows the speed. A coil
+    that is too short for the running speed decelerates from the speed that it reaches.
     """
 
     length_mm: float
@@ -22,32 +22,32 @@ class SpeedProfile:
 
     @staticmethod
     def steady(length_mm: float, speed_mm_per_s: float) -> "SpeedProfile":
-        """One speed from head to tail."""
+        """Return a profile of one speed from head to tail."""
         return SpeedProfile(length_mm, speed_mm_per_s, speed_mm_per_s, 1.0, 0.0)
 
     @staticmethod
     def typical(length_mm: float, run_mm_per_s: float) -> "SpeedProfile":
-        """Threading at a fifth of the running speed, which is reached within two seconds."""
+        """Return a profile that threads at a fifth of the running speed and reaches that within two seconds."""
         return SpeedProfile(length_mm, run_mm_per_s, run_mm_per_s / 5, run_mm_per_s * 0.4, min(5_000.0, length_mm / 20))
 
     def elapsed_s(self, along_mm: float) -> float:
-        """Seconds from the head of the coil until `along_mm` of it have passed."""
+        """Return the seconds from the head of the coil until `along_mm` of it have passed."""
         elapsed = 0.0
         for start_mm, length_mm, speed, acceleration in self._legs():
             part = min(max(0.0, along_mm - start_mm), length_mm)
-            # s = v t + a t^2 / 2, solved for t without loss of digits at a = 0.
+            # s = v t + a t^2 / 2, solved for t without cancellation at a = 0.
             elapsed += 2 * part / (speed + math.sqrt(max(0.0, speed * speed + 2 * acceleration * part)))
         return elapsed
 
     def speed_mm_per_s(self, along_mm: float) -> float:
-        """Speed at that place."""
+        """Return the speed at that position."""
         for start_mm, length_mm, speed, acceleration in self._legs():
             if along_mm <= start_mm + length_mm:
                 return math.sqrt(max(0.0, speed * speed + 2 * acceleration * max(0.0, along_mm - start_mm)))
         return self.threading_mm_per_s
 
     def _legs(self) -> tuple[tuple[float, float, float, float], ...]:
-        """(start mm, length mm, speed at the start, acceleration): threading, speeding up, run, slowing down, tail."""
+        """Return (start mm, length mm, initial speed, acceleration) of threading, ramp up, run, ramp down and tail."""
         low, rate = self.threading_mm_per_s, self.acceleration_mm_per_s2
         threading = min(self.threading_mm, self.length_mm / 2)
         free = self.length_mm - 2 * threading
@@ -60,5 +60,5 @@ class SpeedProfile:
 
 
 def encoder_count(along_mm: float) -> int:
-    """The encoder's counter when that much strip has passed."""
+    """Return the encoder's counter when that much strip has passed."""
     return round(along_mm * COUNTS_PER_MM)

@@ -1,4 +1,4 @@
-"""Faults on purpose: a camera that fails in exactly the ways that were asked for, at places that a seed decides."""
+"""Simulated faults of a camera: exactly those that are requested, in grabs that a seed selects."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -13,7 +13,7 @@ from linewatch.contracts.ports import Camera, CameraWrapper
 
 
 class CameraFault(StrEnum):
-    """What can go wrong with a grab."""
+    """A fault of one grab."""
 
     DROP = "drop"  # it never arrives
     TRUNCATE = "truncate"  # its last lines are missing
@@ -41,23 +41,23 @@ _CAUSES = MappingProxyType(
 
 @dataclass(frozen=True, slots=True)
 class FaultSpec:
-    """How many of each fault."""
+    """The number of faults of each kind."""
 
     counts: Mapping[CameraFault, int]
 
     @staticmethod
     def parse(text: str) -> "FaultSpec":
-        """`"drop=3,truncate=2"`. Raises ConfigError that says which part is wrong and what can be asked for."""
+        """Parse text like `"drop=3,truncate=2"`. Raises ConfigError that names the wrong part and the known faults."""
         counts: dict[CameraFault, int] = {}
         for part in text.split(","):
             name, _, number = part.strip().partition("=")
             known = ", ".join(CameraFault)
             if name not in set(CameraFault) or not number.isdecimal() or int(number) > 1_000_000:
                 raise ConfigError(
-                    f"fault {part.strip()!r} is not NAME=COUNT; expected names: {known}; e.g. drop=3,black=1"
+                    f"fault {part.strip()!r} is not NAME=COUNT; expected names: {known}; write e.g. drop=3,black=1"
                 )
             if CameraFault(name) in counts:
-                raise ConfigError(f"fault {name!r} is given twice in {text!r}; add the counts up")
+                raise ConfigError(f"fault {name!r} is given twice in {text!r}, expected once; add the counts")
             counts[CameraFault(name)] = int(number)
         return FaultSpec(MappingProxyType(counts))
 
@@ -68,7 +68,7 @@ class FaultSpec:
 
 @dataclass(frozen=True, slots=True)
 class MissedLines:
-    """Lines [first_line, first_line + lines) of a coil that a fault takes from the inspection."""
+    """Lines [first_line, first_line + lines) of a coil that cannot be inspected because of a fault."""
 
     coil: str
     first_line: int
@@ -77,21 +77,23 @@ class MissedLines:
 
 
 class FaultyCamera(CameraWrapper):
-    """`camera`, with exactly the faults of `spec`; the same seed puts them at the same grabs.
+    """Gives the grabs of `camera` with exactly the faults of `spec`; the same seed selects the same grabs.
 
-    No two faulty grabs are neighbours, and the first and the last grab stay whole: a loss shows in what comes
-    after it, and a frozen grab in what came before. `missed` tells what the faults have cost so far, in strip order.
-    Raises ConfigError when the source is too short, or its length is not known.
+    No two faulty grabs are neighbours, and the first and the last grab have no fault, since a lost grab shows only in
+    the one after it and a frozen grab repeats the one before. `missed` lists the lines lost so far, in strip order.
+    Raises ConfigError when the source is too short, or its length is unknown.
     """
 
     def __init__(self, camera: Camera, spec: FaultSpec, seed: int, total: int | None = None) -> None:
         total = camera.grabs if total is None else total
         if total is None:
-            raise ConfigError("faults need a source of known length; this one does not say how many grabs it has")
+            raise ConfigError(
+                "the number of grabs of this source is unknown, expected a known one; replay a recording or folder"
+            )
         if 2 * spec.total + 1 > total:
             raise ConfigError(
-                f"{spec.total} faults do not fit into {total} grabs, none beside another; "
-                f"at most {max(0, (total - 1) // 2)} do"
+                f"{spec.total} faults do not fit into {total} grabs, since no two may be neighbours; expected at most "
+                f"{max(0, (total - 1) // 2)}; ask for fewer"
             )
         super().__init__(camera)
         self.grabs: int | None = total - spec.counts.get(CameraFault.DROP, 0)
@@ -106,7 +108,7 @@ class FaultyCamera(CameraWrapper):
             fault = self._plan.get(self._at)
             self._at += 1
             if fault is None:
-                # Only a frozen grab needs the one before it; the source may reuse its memory.
+                # A frozen grab repeats the one before it, whose memory the source may reuse.
                 if self._plan.get(self._at) is CameraFault.FROZEN and grab.image is not None:
                     self._shown = grab.image.copy()
                 return grab
@@ -119,39 +121,39 @@ class FaultyCamera(CameraWrapper):
         shown = 0
         image: np.ndarray | None = None
         if grab.image is not None:
-            image, shown = self._spoilt(grab.image, fault)
+            image, shown = self._faulty(grab.image, fault)
         cause = Cause.CORRUPT if image is None and fault is not CameraFault.DROP else _CAUSES[fault]
         self.missed.append(MissedLines(grab.coil, grab.first_line + shown, grab.lines - shown, cause))
         if fault is CameraFault.DROP:
             return None
         return replace(grab, image=image, fault=Cause.CORRUPT if image is None else None)
 
-    def _spoilt(self, image: np.ndarray, fault: CameraFault) -> tuple[np.ndarray | None, int]:
-        """The image with the fault, and how many of its leading lines are still good."""
-        spoilt: np.ndarray | None = None
+    def _faulty(self, image: np.ndarray, fault: CameraFault) -> tuple[np.ndarray | None, int]:
+        """Return the image with the fault, and the number of its leading lines that are still good."""
+        faulty: np.ndarray | None = None
         shown = 0
         match fault:
             case CameraFault.TRUNCATE:
                 shown = int(self._rng.integers(1, len(image))) if len(image) > 1 else 0
-                spoilt = image[:shown]
+                faulty = image[:shown]
             case CameraFault.BLACK:
-                spoilt = np.zeros_like(image)
+                faulty = np.zeros_like(image)
             case CameraFault.FROZEN:
-                spoilt = self._shown
+                faulty = self._shown
             case CameraFault.COLOUR:
                 gray = image[..., 0] if image.ndim == 3 else image
-                spoilt = np.stack([gray, 255 - gray, gray], axis=-1)
+                faulty = np.stack([gray, 255 - gray, gray], axis=-1)
             case CameraFault.DEPTH:
-                spoilt = image.astype(np.uint16) << 4
+                faulty = image.astype(np.uint16) << 4
             case CameraFault.WRONG_SIZE:
-                spoilt = image[:, : image.shape[1] // 2]
-        return spoilt, shown
+                faulty = image[:, : image.shape[1] // 2]
+        return faulty, shown
 
 
 def _plan(spec: FaultSpec, total: int, rng: np.random.Generator) -> dict[int, CameraFault]:
-    """Grab number -> fault: distinct, in [1, total - 2], no two in a row."""
+    """Return fault by grab number: distinct numbers in [1, total - 2], no two in a row."""
     faults = [fault for fault in CameraFault for _ in range(spec.counts.get(fault, 0))]
-    # k places without neighbours among n are k places among n - k + 1, spread by one each.
+    # Choosing k of n without neighbours is choosing k of n - k + 1 and spreading them by one each.
     if not faults:
         return {}
     spots = np.sort(rng.choice(total - 1 - len(faults), len(faults), replace=False))

@@ -1,4 +1,4 @@
-"""A camera over a rendered strip that takes its rows at a constant rate, whatever the strip does."""
+"""A simulated camera over a rendered strip that takes rows at a constant rate, whatever the strip does."""
 
 from collections.abc import Sequence
 
@@ -11,11 +11,11 @@ from linewatch.simulation.course import Course, counter
 from linewatch.simulation.encoder import SpeedProfile
 from linewatch.simulation.strip import SimulatedStrip
 
-_STEP_ROWS = 32  # between two rows of the course whose times are worked out; in between the speed is even
+_STEP_ROWS = 32  # times are computed for every 32nd row of the course, and interpolated in between
 
 
 class FreeRunningSimulator(SimulatorCamera):
-    """Grabs of `frame_lines` rows at `[line] line_rate_hz`, and the encoder's counter before and behind each."""
+    """Gives grabs of `frame_lines` rows at `[line] line_rate_hz`, with the encoder's counter before and behind each."""
 
     def __init__(
         self,
@@ -32,7 +32,7 @@ class FreeRunningSimulator(SimulatorCamera):
         steps = {float(row) for row in range(0, course.rows, _STEP_ROWS)} | {float(course.rows)}
         at = 0
         line = 0
-        for turn, back, _ in course.turns:  # a pause is between a row and the next
+        for turn, back, _ in course.turns:  # a pause lies between two rows
             for end in (at + turn - line, at + turn - line + back):
                 steps |= {float(end), end + 1e-6} if end < course.rows else set()
             at, line = at + turn - line + back, turn - back
@@ -49,7 +49,7 @@ class FreeRunningSimulator(SimulatorCamera):
         return (self._start_ns or 0) + round((sequence + 1) * self._frame_lines / self._rate_hz * 1e9)
 
     def _edges(self, rows: np.ndarray) -> np.ndarray:
-        """How far along the strip, in its lines, the camera looks when it has taken so many rows."""
+        """Return the strip's lines that are under the camera after so many rows."""
         course_rows = np.interp(rows / self._rate_hz, self._rows_s, self._rows)
         return np.array([self._course.edge(row) for row in course_rows])
 

@@ -1,4 +1,4 @@
-"""Defects cut out of real images, to be blended into a rendered strip where the image folder is at hand."""
+"""Cuts defects out of real images, to blend them into a rendered strip."""
 
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -24,10 +24,10 @@ class RealPatch:
 
 
 def real_patches(neu: Path, names: Collection[str] | None = None) -> tuple[RealPatch, ...]:
-    """Every outlined defect in NEU's `masks/` that lies within its image of `images/`, by name in order.
+    """Return every outlined defect in NEU's `masks/` that does not touch the border of its image in `images/`, by name.
 
-    names: file stems to use, for a caller who must keep to one side of a split; None takes all.
-    Raises SourceError when the folder is not there or has nothing to give.
+    names: the file stems to use, to keep to one part of a split; None: all.
+    Raises SourceError when the folder is missing or contains no defect.
     """
     masks = sorted((neu / "masks").glob("*.png"))
     patches: list[RealPatch] = []
@@ -38,19 +38,17 @@ def real_patches(neu: Path, names: Collection[str] | None = None) -> tuple[RealP
         mask = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
         image = cv2.imread(str(neu / "images" / f"{path.stem}.jpg"), cv2.IMREAD_GRAYSCALE)
         if mask is None or image is None or mask.shape != image.shape:
-            raise SourceError(
-                f"NEU mask {path} has no image of its size in {neu / 'images'}; restore the pair or leave it out"
-            )
+            raise SourceError(f"NEU mask {path} has no image of its size in {neu / 'images'}, expected one; restore it")
         patches.extend(RealPatch(house_class, stamp) for stamp in _cut(image, (mask > 0).astype(np.uint8)))
     if not patches:
         raise SourceError(
-            f"{neu} gives no defect patches ({len(masks)} masks found); expected NEU's images/ and masks/"
+            f"{neu} contains no defects ({len(masks)} masks found), expected NEU's images/ and masks/; set the path"
         )
     return tuple(patches)
 
 
 def _cut(image: np.ndarray, mask: np.ndarray) -> list[Stamp]:
-    """One stamp for each outlined piece that the image's border does not cut."""
+    """Return a stamp for each outlined part that does not touch the image's border."""
     kernel = np.ones((2 * _RIM_PX - 1, 2 * _RIM_PX - 1), np.uint8)
     plain = image[cv2.dilate(mask, kernel) == 0]
     if plain.size < image.size // 10:

@@ -1,7 +1,7 @@
-"""Clean strip of any length, composed of a few real clean frames: windows of one frame side by side, each cut along the
-path where it differs least from its neighbour (image quilting, Efros and Freeman 2001), then lit anew.
+"""Composes clean strip of any length from a few real clean frames, by image quilting (Efros and Freeman 2001).
 
-It has real steel's texture, and no more of it than the frames hold: a longer strip is not more steel.
+Windows of one frame are placed side by side, each cut along the path where it differs least from its neighbour, and the
+result is lit anew. The strip has the texture of the frames, and no more of it than they contain.
 """
 
 from collections.abc import Iterator, Sequence
@@ -14,12 +14,14 @@ _DARK = 20
 _OVERLAP_PX = 48
 _WINDOW_PX = (240, 640)
 _FADE_PX = 160
-"""A window takes on its neighbour's light at the cut, and has its own this far behind it."""
+"""A window has its neighbour's light at the cut, and fades to its own over this width."""
 
 
 def quilted(frames: Sequence[NDArray[np.uint8]], count: int, rng: np.random.Generator) -> Iterator[NDArray[np.uint8]]:
-    """`count` frames of the given ones' shape, each of one of them in turn. What lies beside the steel is left out, so
-    the composed strip fills its frame; a frame in which the strip ends is mirrored and lit anew only.
+    """Yield `count` frames, each composed of one of `frames` in turn and of its shape.
+
+    The composed strip fills its frame, without what lies beside the steel. A frame in which the strip ends is only
+    mirrored and lit anew.
     """
     for number in range(count):
         frame = frames[number % len(frames)]
@@ -29,8 +31,9 @@ def quilted(frames: Sequence[NDArray[np.uint8]], count: int, rng: np.random.Gene
 
 
 def relit(gray: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
-    """The same strip under a lamp up to 1.3 times brighter or darker, up to 15 % uneven across, with up to 3 gray
-    levels (standard deviation) of read noise.
+    """Return the same strip under a lamp up to 1.3 times brighter or darker and up to 15 % uneven across.
+
+    Up to 3 gray levels (standard deviation) of read noise are added.
     """
     gain, slope, noise = np.exp(rng.uniform(-0.26, 0.26)), rng.uniform(-0.15, 0.15), rng.uniform(0, 3)
     lit = gray * (gain * (1 + slope * np.linspace(-1, 1, gray.shape[1], dtype=np.float32)))
@@ -43,7 +46,7 @@ def _mirrored(gray: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.u
 
 
 def _steel_of(frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """The longest stretch of columns of steel."""
+    """Return the longest run of steel columns."""
     steel = np.concatenate([[False], np.median(frame, axis=0) > _DARK, [False]])
     bounds = np.flatnonzero(steel[1:] != steel[:-1])
     starts, stops = bounds[::2], bounds[1::2]
@@ -74,13 +77,14 @@ def _quilt(steel: NDArray[np.uint8], width: int, rng: np.random.Generator) -> ND
 
 
 def _along(strip: NDArray[np.float32]) -> NDArray[np.float32]:
-    """(lines, 1) how bright a narrow strip is along it, smoothed."""
+    """Return the smoothed brightness of each line, (lines, 1)."""
     return cv2.GaussianBlur(strip.mean(axis=1, keepdims=True), (1, 145), sigmaX=1, sigmaY=24)
 
 
 def _least_cut(cost: NDArray[np.float32]) -> NDArray[np.intp]:
-    """(lines,) the column of `cost` (lines, width) at which to cut each line, at most one apart from line to line, so
-    that the sum over the cut is least.
+    """Return the column at which to cut each line of `cost` (lines, width), so that the sum along the cut is least.
+
+    The columns, (lines,), differ by at most one from line to line.
     """
     sums = cost.astype(np.float64)
     for line in range(1, len(sums)):

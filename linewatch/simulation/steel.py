@@ -1,20 +1,20 @@
-"""How clean rolled steel looks to a line-scan camera: tables made once, blocks of lines made of them fast."""
+"""Renders clean rolled steel as a line-scan camera sees it: fast, from tables that are computed once."""
 
 import numpy as np
 
 BLOCK_LINES = 256
-_GRAIN_LINES = 1024  # the layers' periods have no common factor: together they repeat after 1.15 million lines
+_GRAIN_LINES = 1024  # both periods have no common factor: the texture repeats after 1.15 million lines
 _MOTTLE_LINES = 1125
-_BAND_LINES = 64  # illumination is given at knots this far apart, straight in between
+_BAND_LINES = 64  # illumination is interpolated between knots this far apart
 _BAND_KNOTS = 256
 _NOISE_SLACK = 512
 
 
 class SteelLook:
-    """The look of one coil, a pure function of (seed, line).
+    """Renders the steel of one coil, a pure function of (seed, line).
 
-    Multiplicative layers, after what rolled strip shows: illumination that falls off to the sides and drifts, broad and
-    narrow bands along the rolling direction, grain drawn out along it, short dark dashes and ragged scale streaks.
+    It multiplies layers that real strip shows: illumination that falls off to the sides and drifts, broad and narrow
+    bands along the rolling direction, grain elongated along it, short dark dashes and ragged streaks of scale.
     """
 
     def __init__(self, seed: int, width: int) -> None:
@@ -24,11 +24,11 @@ class SteelLook:
         self._light = _illumination(rng, width)
         self._grain = _wrapped(1.0 + _grain(rng, width))
         self._mottle = _wrapped(_mottle(rng, width))
-        # Read noise is added where the grain is multiplied, so that black stays black and yet no two grabs are equal.
+        # Read noise is added, not multiplied: black stays nearly black, and yet no two grabs are equal.
         self._noise = rng.normal(2.5, 1.2, (BLOCK_LINES, width + _NOISE_SLACK)).astype(np.float32)
 
     def block(self, index: int) -> np.ndarray:
-        """Light reflected by lines [index * 256, (index + 1) * 256): float32 (256, width), about 0..255."""
+        """Return the light from lines [index * 256, (index + 1) * 256): float32 (256, width), about 0..255."""
         first = index * BLOCK_LINES
         out = self._grain[first % _GRAIN_LINES :][:BLOCK_LINES] + self._mottle[first % _MOTTLE_LINES :][:BLOCK_LINES]
         ramp = np.arange(_BAND_LINES, dtype=np.float32)[:, None] / _BAND_LINES
@@ -39,13 +39,13 @@ class SteelLook:
         return out
 
     def noise(self, index: int) -> np.ndarray:
-        """Black level and read noise of that block: float32 (256, width)."""
+        """Return black level and read noise of that block: float32 (256, width)."""
         shift = int(np.random.default_rng([self._seed, 1, index]).integers(_NOISE_SLACK))
         return self._noise[:, shift : shift + self._width]
 
 
 def _field(rng: np.random.Generator, lines: int, width: int, *layers: tuple[float, float, float]) -> np.ndarray:
-    """Gaussian noise, periodic along the strip: a sum of `layers` (deviation, sigma along, sigma across)."""
+    """Return Gaussian noise, periodic along the strip: a sum of `layers` (deviation, sigma along, sigma across)."""
     spectrum = np.fft.rfft2(rng.standard_normal((lines, width), dtype=np.float32))
     along = np.fft.fftfreq(lines).astype(np.float32)[:, None]
     across = np.fft.rfftfreq(width).astype(np.float32)[None]
@@ -58,14 +58,14 @@ def _field(rng: np.random.Generator, lines: int, width: int, *layers: tuple[floa
 
 
 def _grain(rng: np.random.Generator, width: int) -> np.ndarray:
-    """Fine texture, 5-10 % deep: white at the pixel, drawn out along the strip; on some a skin pass's cross lines."""
+    """Return fine texture, 5-10 % deep, elongated along the strip; on some coils with a skin pass's cross lines."""
     depth = float(rng.uniform(0.035, 0.07))
     ripple = float(rng.choice([0.0, 0.0, 0.0, 0.008]))
     return _field(rng, _GRAIN_LINES, width, (depth, 0.45, 0.55), (depth * 0.4, 6, 0.8), (0.02, 2, 2), (ripple, 0.8, 25))
 
 
 def _mottle(rng: np.random.Generator, width: int) -> np.ndarray:
-    """Streaks, dashes and patches of scale: sparse, ragged, drawn out along the strip."""
+    """Return streaks, dashes and patches of scale: sparse, ragged, elongated along the strip."""
     shape = (_MOTTLE_LINES, width)
     streaks = _field(rng, *shape, (float(rng.uniform(0.01, 0.02)), 60, 1.5), (float(rng.uniform(0.01, 0.025)), 40, 8))
     clouds = _field(rng, *shape, (float(rng.uniform(0.01, 0.05)), 45, 30), (float(rng.uniform(0.005, 0.02)), 9, 7))
@@ -78,7 +78,7 @@ def _mottle(rng: np.random.Generator, width: int) -> np.ndarray:
 
 
 def _illumination(rng: np.random.Generator, width: int) -> np.ndarray:
-    """Gray level of plain steel at each knot: float32 (knots, width)."""
+    """Return the gray level of plain steel at each knot: float32 (knots, width)."""
     place = np.linspace(-1, 1, width, dtype=np.float32) - rng.uniform(-0.3, 0.3)
     falloff = 1 - rng.uniform(0.1, 0.35) * place**2
     bands = _field(rng, _BAND_KNOTS, width, (0.05, 12, width / 14), (0.03, 8, width / 100), (0.015, 4, 2))
@@ -86,5 +86,5 @@ def _illumination(rng: np.random.Generator, width: int) -> np.ndarray:
 
 
 def _wrapped(table: np.ndarray) -> np.ndarray:
-    """The table with its first block repeated below, so that every block is one slice."""
+    """Return the table with its first block repeated below, so that every block is one slice."""
     return np.concatenate([table, table[:BLOCK_LINES]])

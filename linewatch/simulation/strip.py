@@ -1,4 +1,4 @@
-"""A rendered steel strip with known defects: any line of it at any time, the same for the same seed."""
+"""Renders a steel strip with known defects: any of its lines on request, always equal for one seed."""
 
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
@@ -20,8 +20,8 @@ from linewatch.simulation.truth import CoilTruth, TrueDefect, TrueRollMark
 
 CLASSES: tuple[str, ...] = tuple(DEFECTS)
 PSEUDO_PER_M = 0.15
-_STRETCH_LINES = 4096  # defects are laid out stretch by stretch, so that a coil of any length costs nothing up front
-_CLEARANCE_PX = 20  # between two things on the strip: nearer ones would be one defect to any inspector
+_STRETCH_LINES = 4096  # defects are laid out per stretch when needed, so that a long coil costs nothing in advance
+_CLEARANCE_PX = 20  # between two defects; an inspector would count nearer ones as one
 _TRIES = 40
 _KEPT_BLOCKS = 4
 _KEPT_STRETCHES = 3
@@ -29,22 +29,22 @@ _RIM_PX = 24
 
 
 class SimulatedRollMark(Settings):
-    """A damaged spot on a roll: one drawing, printed again each turn."""
+    """A damaged spot on a roll: one drawing, printed at each turn."""
 
     pitch_mm: float = Field(ge=50, le=50_000)
-    across_mm: float = Field(description="of its middle, in mill coordinates")
-    first_mm: float = Field(default=0.0, ge=0, description="where along it begins")
-    last_mm: float | None = Field(default=None, gt=0, description="where the roll is changed; default: never")
-    jitter_mm: float = Field(default=2.0, ge=0, le=50, description="standard deviation of each mark's place along")
+    across_mm: float = Field(description="centre, in mill coordinates")
+    first_mm: float = Field(default=0.0, ge=0, description="position along the strip where it begins")
+    last_mm: float | None = Field(default=None, gt=0, description="position where the roll is changed; default: never")
+    jitter_mm: float = Field(default=2.0, ge=0, le=50, description="standard deviation of each mark's position along")
     missed: float = Field(default=0.0, ge=0, lt=1, description="share of turns that leave no mark")
     defect_class: Literal["torn_spot", "inclusion", "patches", "pitted_surface", "rolled_in_scale", "sliver"] = Field(
-        default="torn_spot", description="how it looks"
+        default="torn_spot", description="the class whose drawing it prints"
     )
 
     @model_validator(mode="after")
     def _stays_in_step(self) -> Self:
         if 10 * self.jitter_mm > self.pitch_mm:
-            raise ValueError(f"jitter_mm {self.jitter_mm:g} is above a tenth of pitch_mm {self.pitch_mm:g}")
+            raise ValueError(f"jitter_mm {self.jitter_mm:g} is above a tenth of pitch_mm {self.pitch_mm:g}; lower it")
         return self
 
 
@@ -55,17 +55,16 @@ class _Placed:
     line: int
     column: int
     stamp: Stamp
-    roll_mark: int | None = None  # which one it is a mark of
+    roll_mark: int | None = None  # index of the roll mark that it belongs to
 
 
 class SimulatedStrip:
-    """`lines(first, count)` does not depend on how the strip is cut into frames, and is the same for equal arguments
-    of the constructor. Used by one thread.
+    """A rendered strip. Its lines do not depend on how it is cut into frames, and are equal for equal arguments.
 
-    About `defects_per_m` defects of every house class that is drawn and a few pseudo-defects (water, oil) lie on it,
-    clear of each other and on steel; where there are `patches` of a class, every other one is such a real piece.
-    The marks of `roll_marks` lie where the roll prints them, clear of the rest of the defects though not of each other.
-    `truth()` lists them, `mask()` draws them. Raises ValueError for lines beyond the strip.
+    About `defects_per_m` defects of all drawn house classes and a few pseudo-defects (water, oil) lie on it, apart from
+    each other and on steel; where there are `patches` of a class, every other defect of it is such a real patch. The
+    marks of `roll_marks` lie where the roll prints them, apart from the other defects but not from each other.
+    `truth()` lists them, `mask()` draws them. Raises ValueError for lines beyond the strip. Use it from one thread.
     """
 
     def __init__(
@@ -77,7 +76,7 @@ class SimulatedStrip:
         patches: Sequence[RealPatch] = (),
         roll_marks: Sequence[SimulatedRollMark] = (),
     ) -> None:
-        """Raises ConfigError for a roll mark that does not lie on the steel."""
+        """Raise ConfigError for a roll mark that does not lie on the steel."""
         self.seed = seed
         self.line = line
         self.width = line.width_px
@@ -102,7 +101,7 @@ class SimulatedStrip:
         self._stretches: OrderedDict[int, tuple[_Placed, ...]] = OrderedDict()
 
     def lines(self, first_line: int, count: int) -> np.ndarray:
-        """Gray levels, uint8 (count, width), a new array."""
+        """Return gray levels, uint8 (count, width), in a new array."""
         self._check(first_line, count)
         out = np.empty((count, self.width), np.uint8)
         for index, inside, outside in _cuts(first_line, count, BLOCK_LINES):
@@ -110,7 +109,7 @@ class SimulatedStrip:
         return out
 
     def mask(self, first_line: int, count: int) -> np.ndarray:
-        """Truth per pixel, uint8 (count, width): 0 clean, otherwise 1 + index into `CLASSES`. Pseudo-defects are 0."""
+        """Return the truth per pixel, uint8 (count, width): 0 clean or pseudo-defect, else 1 + index into `CLASSES`."""
         self._check(first_line, count)
         out = np.zeros((count, self.width), np.uint8)
         for placed in self._placed_on(first_line, count):
@@ -120,7 +119,7 @@ class SimulatedStrip:
         return out
 
     def edges_px(self, first_line: int, count: int) -> np.ndarray:
-        """Where the steel begins and ends on each line: float64 (count, 2), columns."""
+        """Return the columns at which the steel begins and ends on each line: float64 (count, 2)."""
         along = np.arange(first_line, first_line + count)[:, None, None]
         wave = self._waves * np.sin(2 * np.pi * along / self._periods + self._phases)
         # The strip wanders as a whole; only the ragged part differs between its sides.
@@ -128,7 +127,7 @@ class SimulatedStrip:
         return self._sides + wave.sum(2)
 
     def truth(self, coil: str) -> CoilTruth:
-        """Everything that lies on the strip, in order along it. Draws every defect: milliseconds per metre."""
+        """Return everything that lies on the strip, in order along it. Draws every defect: milliseconds per metre."""
         genuine: list[TrueDefect] = []
         pseudo: list[TrueDefect] = []
         marks: list[list[int]] = [[] for _ in self._roll_marks]
@@ -203,7 +202,7 @@ class SimulatedStrip:
         yield from self._prints_on(first_line, count)
 
     def _prints_on(self, first_line: int, count: int) -> Iterator[_Placed]:
-        """The marks of rolls that touch these lines; each turn has its own dice, so any line can be asked for."""
+        """Yield the roll marks that touch these lines; each turn has its own seed, so their order is free."""
         for number, (mark, stamp) in enumerate(self._roll_marks):
             lines, width = stamp.mask.shape
             column = round((mark.across_mm - self.line.across_offset_mm) / self.line.mm_per_px - width / 2)
@@ -217,7 +216,7 @@ class SimulatedStrip:
                     yield _Placed(mark.defect_class, True, line, column, stamp, number)
 
     def _turns(self, mark: SimulatedRollMark, stamp: Stamp, first_line: int, count: int) -> range:
-        """The turns whose marks may touch these lines; over the whole strip, those that lie on it."""
+        """Return the turns whose marks may touch these lines; over the whole strip, those that lie on it."""
         lines, mm = len(stamp.mask), self.line.mm_per_line
         last_mm = min(self.total_lines - lines, first_line + count + 4 * mark.jitter_mm / mm) * mm
         if mark.last_mm is not None:
@@ -234,7 +233,7 @@ class SimulatedStrip:
         if not low + half_mm <= mark.across_mm <= high - half_mm:
             raise ConfigError(
                 f"a roll mark at across_mm = {mark.across_mm:g}, {2 * half_mm:.0f} mm wide, is not on this steel; "
-                f"give {low + half_mm:.0f} to {high - half_mm:.0f} mm"
+                f"expected {low + half_mm:.0f} to {high - half_mm:.0f} mm; move it there"
             )
 
     def _stretch(self, index: int) -> tuple[_Placed, ...]:
@@ -298,7 +297,7 @@ class SimulatedStrip:
 
 
 def _cuts(first: int, count: int, size: int) -> Iterator[tuple[int, slice, slice]]:
-    """The blocks of `size` that [first, first + count) touches: index, rows in the block, rows in the request."""
+    """Yield the blocks of `size` that [first, first + count) touches: index, rows in the block, rows in the request."""
     at = first
     while at < first + count:
         index, offset = divmod(at, size)
@@ -308,7 +307,7 @@ def _cuts(first: int, count: int, size: int) -> Iterator[tuple[int, slice, slice
 
 
 def _overlap(placed: _Placed, first_line: int, count: int) -> tuple[tuple[slice, slice], tuple[slice, slice]]:
-    """Where the stamp falls on the lines, and which part of the stamp falls there."""
+    """Return where the stamp lies on the lines, and which part of the stamp lies there."""
     lines, width = placed.stamp.mask.shape
     top, bottom = max(placed.line, first_line), min(placed.line + lines, first_line + count)
     return (
@@ -328,5 +327,5 @@ def _near(one: _Placed, other: _Placed) -> bool:
 
 
 def _due(first: int, last: int, per_line: float) -> int:
-    """How many of a thing fall to a stretch, so that whole numbers come out right over the coil."""
+    """Return how many defects a stretch gets, so that the rounded numbers add up over the coil."""
     return int(np.floor(last * per_line + 0.5) - np.floor(first * per_line + 0.5))

@@ -1,4 +1,4 @@
-"""What is really on a rendered coil: the truth that a run is judged by."""
+"""The truth of a rendered coil: the defects that are really on it, by which a run is judged."""
 
 from pathlib import Path
 from typing import Literal
@@ -11,9 +11,9 @@ from linewatch.contracts.verdict import StripBox
 
 
 class TrueDefect(ClosedModel):
-    """One defect as it was put on the strip."""
+    """One defect as it was drawn on the strip."""
 
-    id: int = Field(ge=0, description="dense, in order along the strip")
+    id: int = Field(ge=0, description="consecutive, in order along the strip")
     defect_class: str
     box: StripBox
     area_mm2: float = Field(gt=0)
@@ -25,7 +25,7 @@ class TrueRollMark(ClosedModel):
     id: int = Field(ge=0)
     pitch_mm: float = Field(gt=0)
     across_mm: float
-    due: int = Field(ge=0, description="turns on the coil, those that left no mark included")
+    due: int = Field(ge=0, description="turns on the coil, including those without a mark")
     defect_ids: tuple[int, ...] = Field(description="its marks, in order along")
 
 
@@ -44,20 +44,20 @@ class CoilTruth(ClosedModel):
     roll_marks: tuple[TrueRollMark, ...] = ()
 
     def write(self, path: Path) -> None:
-        """As JSON."""
+        """Write it as JSON."""
         path.write_text(self.model_dump_json(indent=1) + "\n", encoding="utf-8")
 
     @staticmethod
     def read(path: Path) -> "CoilTruth":
-        """Raises SourceError when the file is missing or is no coil truth."""
+        """Read a file that `write` wrote. Raises SourceError when it is missing or something else."""
         try:
             return CoilTruth.model_validate_json(path.read_text(encoding="utf-8"))
         except OSError as error:
             raise SourceError(
-                f"cannot read truth file {path}: {error.strerror}; make one with `linewatch simulate`"
+                f"cannot read {path}: {error.strerror}; expected a coil's truth; make one with `linewatch simulate`"
             ) from None
         except (ValidationError, UnicodeDecodeError) as error:
             reason = str(error).splitlines()[0]
             raise SourceError(
-                f"{path} is not a coil truth file ({reason}); make one with `linewatch simulate`"
+                f"found no coil truth in {path} ({reason}), expected one; make it with `linewatch simulate`"
             ) from None

@@ -90,10 +90,10 @@ def test_stray_files_are_left_out_and_reported_once(tmp_path: Path) -> None:
 
 
 def test_empty_missing_or_imageless_folder_is_one_clear_error(tmp_path: Path) -> None:
-    with pytest.raises(SourceError, match=r"holds no image \(0 other files\)"):
+    with pytest.raises(SourceError, match=r"contains no image \(0 other files\)"):
         FolderCamera(tmp_path, LINE)
     (tmp_path / "notes.txt").write_text("stray")
-    with pytest.raises(SourceError, match=r"holds no image \(1 other files\); expected \.png"):
+    with pytest.raises(SourceError, match=r"contains no image \(1 other files\); expected \.png"):
         FolderCamera(tmp_path, LINE)
     with pytest.raises(SourceError, match="No such file"):
         FolderCamera(tmp_path / "absent", LINE)

@@ -323,7 +323,7 @@ def test_recording_of_another_width_is_one_clear_error(tmp_path: Path, recorded:
     write(path, [plain(0), plain(1)])
     if not recorded:
         sidecar_path(path).unlink()
-    with pytest.raises(SourceError, match=r"320 px x 64 lines, \[line\] says 1600 x 256"):
+    with pytest.raises(SourceError, match=r"320 px x 64 lines, \[line\] expects 1600 x 256"):
         RecordingCamera(path, LineSettings())
 
 

@@ -134,7 +134,7 @@ def test_names_without_a_time_are_said_and_all_without_one_refused(tmp_path: Pat
     (told,) = [log for log in logs if log["event"] == "images_without_time"]
     assert (told["images"], told["first"]) == (1, "a.png")
     (folder / "b_1795269785016.png").unlink()
-    with pytest.raises(SourceError, match=r"none of 1 images tells when it was taken, the first is a\.png; expected"):
+    with pytest.raises(SourceError, match=r"none of 1 images has a time, the first is a\.png; expected"):
         opened(FolderSource(type="folder", path=folder, times="name"))
 
 
@@ -158,10 +158,10 @@ def test_a_recording_without_encoder_by_the_times_of_its_sidecar(tmp_path: Path)
 
 def test_times_are_refused_where_there_are_none_or_something_better(tmp_path: Path) -> None:
     source = recording(tmp_path / "r.avi", encoded=True)
-    with pytest.raises(SourceError, match="an encoder placed grabs"):
+    with pytest.raises(SourceError, match="an encoder placed the grabs"):
         opened(source)
     (tmp_path / "r.sidecar.jsonl").unlink()
-    with pytest.raises(SourceError, match=r"has none; expected r\.sidecar\.jsonl beside it"):
+    with pytest.raises(SourceError, match=r"has no sidecar; expected r\.sidecar\.jsonl beside it"):
         opened(source)
 
 

@@ -11,7 +11,16 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 BLOCK = re.compile(r'^```(\w+) title="([^"]+)"\n(.*?)^```$', re.DOTALL | re.MULTILINE)
-COPIED = ("linewatch", "tests/capture/test_cameras.py", "tests/inference", "tests/support", "configs", "engines")
+COPIED = (
+    "linewatch",
+    "pyproject.toml",
+    "configs",
+    "engines",
+    "tests/conftest.py",
+    "tests/support",
+    "tests/capture/test_cameras.py",
+    "tests/inference",
+)
 MOST_LINES = 60  # that are not blank
 
 
@@ -47,7 +56,7 @@ def _patch(path: Path, block: str) -> None:
 
 
 def _run(extended: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(extended), str(extended / "tests" / "support")])}
+    environment = {**os.environ, "PYTHONPATH": str(extended)}
     return subprocess.run(arguments, cwd=extended, env=environment, capture_output=True, text=True, check=False)
 
 

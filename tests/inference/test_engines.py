@@ -35,7 +35,7 @@ def test_a_sound_engine_is_loaded_with_the_bytes_of_its_hash(engines_dir: Path) 
 
 
 SPOILED: dict[str, tuple[Callable[[Path], object], str]] = {
-    "folder missing": (shutil.rmtree, "no such engine; there are classify, screen-tiles, segment"),
+    "folder missing": (shutil.rmtree, "no such engine, expected one of classify, screen-tiles, segment"),
     "manifest missing": (lambda d: (d / "manifest.json").unlink(), "manifest.json: cannot be read"),
     "model missing": (lambda d: (d / "model.onnx").unlink(), "model.onnx: cannot be read"),
     "bad json": (lambda d: (d / "manifest.json").write_text("{"), "is not an engine manifest"),
@@ -63,13 +63,13 @@ def test_a_spoiled_engine_is_refused_in_one_line(case: str, own_dir: Path) -> No
 
 
 def test_an_engine_of_another_task_is_refused(engines_dir: Path) -> None:
-    with pytest.raises(EngineError, match=r"its task is segment, but inference\.screen needs a screen engine"):
+    with pytest.raises(EngineError, match=r"its task is segment, inference\.screen expects a screen engine"):
         load_engine(engines_dir, "segment", Task.SCREEN)
 
 
 def test_classify_and_segment_must_look_at_equal_tiles(own_dir: Path) -> None:
     nets.write(own_dir, Task.SEGMENT, nets.segment(32, 32), 32, 32, name="small")
-    with pytest.raises(EngineError, match="both look at the same tiles"):
+    with pytest.raises(EngineError, match="expected equal tiles"):
         load_engines(InferenceSettings(engines_dir=own_dir, segment="small"))
 
 

@@ -78,7 +78,7 @@ def test_every_shipped_int8_engine_builds_with_int8_convolutions(library: Librar
 @pytest.mark.parametrize("name", sorted(name for name, how in QUANTISED.items() if how.activations == "uint8"))
 def test_an_engine_with_unsigned_activations_is_refused(library: Library, name: str) -> None:
     engine = find_engine(ROOT / "engines", name)
-    with pytest.raises(EngineError, match="has unsigned activations, which are for CPUs alone"):
+    with pytest.raises(EngineError, match="has unsigned activations, which only CPUs run"):
         build(library, engine.manifest, engine.model, precision="int8", rows=1)
 
 
@@ -286,7 +286,7 @@ def test_a_screen_runs_frames_alone_and_tiles_run_by_the_largest_rung() -> None:
 
 def test_an_engine_is_not_built_in_a_precision_that_it_does_not_hold(library: Library, tmp_path: Path) -> None:
     settings = InferenceSettings(engines_dir=ROOT / "engines", plan_dir=tmp_path)
-    with pytest.raises(EngineError, match=r"engine screen: its model is fp32, int8 cannot be made of it .*quantise"):
+    with pytest.raises(EngineError, match=r"engine screen: its model is fp32, int8 cannot be made from it .*quantise"):
         build_ahead("screen", settings, "int8")
 
 

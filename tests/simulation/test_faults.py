@@ -75,14 +75,14 @@ def test_same_seed_same_faults_other_seed_others() -> None:
 def test_as_many_faults_as_fit_between_whole_grabs() -> None:
     camera = faulty(FaultSpec.parse("frozen=15,drop=15"))
     assert missed(admitted(camera)) == camera.missed
-    with pytest.raises(ConfigError, match="31 faults do not fit into 61 grabs, none beside another; at most 30 do"):
+    with pytest.raises(ConfigError, match=r"31 faults do not fit into 61 grabs, .*; expected at most 30"):
         faulty(FaultSpec.parse("drop=31"))
 
 
 def test_source_of_unknown_length_is_refused() -> None:
     camera = SimulatorCamera(STRIP, SpeedProfile.steady(3020, 1000), MonotonicClock(), "S", live=False)
     camera.grabs = None
-    with pytest.raises(ConfigError, match="known length"):
+    with pytest.raises(ConfigError, match="number of grabs of this source is unknown"):
         FaultyCamera(camera, ALL, 1)
     assert FaultyCamera(camera, ALL, 1, total=61).grabs == 58
 

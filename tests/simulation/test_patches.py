@@ -51,12 +51,12 @@ def test_patches_appear_on_the_strip_and_in_the_truth(neu: Path) -> None:
 
 def test_only_named_patches_are_used(neu: Path) -> None:
     assert len(real_patches(neu, {"scratches_1"})) == 1
-    with pytest.raises(SourceError, match="no defect patches"):
+    with pytest.raises(SourceError, match="contains no defects"):
         real_patches(neu, {"scratches_2"})
 
 
 def test_missing_folder_or_image_is_one_clear_error(neu: Path, tmp_path: Path) -> None:
-    with pytest.raises(SourceError, match=r"0 masks found\); expected NEU"):
+    with pytest.raises(SourceError, match=r"0 masks found\), expected NEU"):
         real_patches(tmp_path / "absent")
     (neu / "images" / "scratches_1.jpg").unlink()
     with pytest.raises(SourceError, match=r"scratches_1\.png has no image"):

@@ -189,5 +189,5 @@ def test_roll_marks_lie_where_the_roll_prints_them_and_are_in_the_truth(rolled: 
 
 
 def test_a_roll_mark_beside_the_steel_is_refused() -> None:
-    with pytest.raises(ConfigError, match="is not on this steel; give"):
+    with pytest.raises(ConfigError, match="is not on this steel; expected"):
         SimulatedStrip(1, 5, 1, LINE, roll_marks=[SimulatedRollMark(pitch_mm=700.0, across_mm=900.0)])

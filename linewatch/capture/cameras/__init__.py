@@ -1,1 +1,1 @@
-"""The cameras, one file a kind, and the registry that opens them."""
+"""The camera kinds, one file each, and the registry that opens them."""

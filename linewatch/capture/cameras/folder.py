@@ -30,8 +30,8 @@ class FolderSource(SourceSettings):
     coil: CoilName | None = Field(default=None, description="default: the folder's name")
     times: Literal["name", "mtime"] | None = Field(
         default=None,
-        description="place images by when they were taken, as their names or files say, and line_rate_hz; none: "
-        "one lies behind the other",
+        description="place images by the times in their names or of their files, and line_rate_hz; left out: "
+        "one lies directly behind the other",
     )
     longest_gap_s: LongestGap = 1.0
 
@@ -47,11 +47,11 @@ class FolderSource(SourceSettings):
 
 
 class FolderCamera:
-    """The images of a folder in natural order (`2.png` before `10.png`), laid end to end as one coil.
+    """Gives the images of a folder in natural order (`2.png` before `10.png`), end to end, as one coil.
 
     Positions follow from the image heights and `mm_per_line`, times from `line_rate_hz`, so grabs are not `encoded`. An
-    image that cannot be decoded, or is cut short, is a grab with fault CORRUPT over a full frame's lines; files that
-    are no images are left out and logged once. Raises SourceError when there is no image at all.
+    image that cannot be decoded, or is cut short, is a grab with fault CORRUPT over the lines of a full frame. Files
+    that are not images are skipped and logged once. Raises SourceError when there is no image at all.
     """
 
     live = False
@@ -61,7 +61,8 @@ class FolderCamera:
             files = [entry for entry in path.iterdir() if entry.is_file() and not entry.name.startswith(".")]
         except OSError as error:
             raise SourceError(
-                f"cannot read folder {path}: {error.strerror}; give a folder of images {line.width_px} px wide"
+                f"cannot read folder {path}: {error.strerror}; expected a folder of images {line.width_px} px wide; "
+                "set [source] path"
             ) from error
         self._images = sorted(
             (entry for entry in files if entry.suffix.lower() in IMAGE_SUFFIXES), key=lambda entry: _natural(entry.name)
@@ -69,7 +70,8 @@ class FolderCamera:
         strays = sorted(entry.name for entry in files if entry.suffix.lower() not in IMAGE_SUFFIXES)
         if not self._images:
             raise SourceError(
-                f"folder {path} holds no image ({len(files)} other files); expected {', '.join(IMAGE_SUFFIXES)} files"
+                f"folder {path} contains no image ({len(files)} other files); expected {', '.join(IMAGE_SUFFIXES)} "
+                "files; set [source] path"
             )
         if strays:
             log.warning("non_image_files_skipped", folder=str(path), files=len(strays), first=strays[0])
@@ -82,7 +84,7 @@ class FolderCamera:
 
     @property
     def images(self) -> tuple[Path, ...]:
-        """The files, one a grab, in order."""
+        """The image files, one per grab, in order."""
         return tuple(self._images)
 
     def read(self) -> Grab | None:
@@ -108,7 +110,10 @@ class FolderCamera:
 def derived_grab(
     image: np.ndarray | None, line: LineSettings, *, coil: str, sequence: int, first_line: int, lines: int
 ) -> Grab:
-    """A grab of a source that has no encoder and no clock: both follow from the line settings. No image is CORRUPT."""
+    """Return a grab of a source without encoder and clock: both follow from the line settings.
+
+    Without an image its fault is CORRUPT.
+    """
     return Grab(
         image=image,
         coil=coil,
@@ -125,20 +130,20 @@ def derived_grab(
 
 
 def coil_name(name: str) -> str:
-    """The name with what a coil's name cannot hold replaced by `_`."""
+    """Return the name with every character that a coil's name must not contain replaced by `_`."""
     return re.sub(r"[^A-Za-z0-9_.-]", "_", name)[:64] or "coil"
 
 
 def _natural(name: str) -> tuple[tuple[tuple[int, str], ...], str]:
-    """Sort key: numbers by value, letters without case; the name itself decides between `1.png` and `01.png`."""
+    """Return a sort key: numbers by value, letters without case. The name itself orders `1.png` and `01.png`."""
     parts = re.split(r"([0-9]+)", name)
     return tuple((int(part), "") if part.isdecimal() else (-1, part.lower()) for part in parts), name
 
 
 def _decoded(path: Path) -> np.ndarray | None:
-    """The image as it is stored, any depth and channels; None when it cannot be decoded or its end is missing.
+    """Return the image as it is stored, of any depth and channels; None when it cannot be decoded or is cut short.
 
-    OpenCV fills the rest of a JPEG or PNG that was cut short with gray and calls it good.
+    OpenCV reports no error for a JPEG or PNG that is cut short: it fills the rest with gray.
     """
     try:
         data = path.read_bytes()

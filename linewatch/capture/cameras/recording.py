@@ -17,9 +17,9 @@ from linewatch.contracts.errors import SourceError
 from linewatch.contracts.frame import Grab, PositionSource
 from linewatch.contracts.ports import Camera, Clock
 
-_REMEDY = "expected an FFV1, HFYU or MJPG video in AVI or MKV"
+_REMEDY = "expected an FFV1, HFYU or MJPG video in AVI or MKV; set [source] path"
 _ATTEMPTS = 8
-"""Reads that may fail in a row before the video is over: one fails for each damaged frame, all do at its end."""
+"""Reads that fail in a row before the video counts as ended: each damaged frame fails one, the end fails all."""
 
 
 class RecordingSource(SourceSettings):
@@ -31,7 +31,7 @@ class RecordingSource(SourceSettings):
         default=None, description="for a recording without a sidecar; default: the file's name"
     )
     times: Literal["sidecar"] | None = Field(
-        default=None, description="place grabs by when they were taken and line_rate_hz, not where the sidecar says"
+        default=None, description="place grabs by their times and line_rate_hz, not by the positions in the sidecar"
     )
     longest_gap_s: LongestGap = 1.0
 
@@ -53,13 +53,13 @@ class RecordingSource(SourceSettings):
 
 
 class RecordingCamera:
-    """The grabs of a video, in order.
+    """Gives the grabs of a video, in order.
 
-    With the sidecar that `linewatch record` writes beside it, exactly the grabs that were recorded: gaps, coils,
-    encoder, times. Without, positions and times follow from the line settings and grabs are not `encoded`. A frame that
-    is damaged (undecodable, missing, or not the bytes that were recorded) is a grab with fault CORRUPT, and reading
-    goes on behind it; without a sidecar, frames whose very headers are gone are missing from the end instead.
-    Raises SourceError when the file is missing, is no video, holds no frame or does not fit `line`.
+    With the sidecar that `linewatch record` writes beside the video, it gives exactly the grabs that were recorded:
+    gaps, coils, encoder, times. Without one, positions and times follow from the line settings and grabs are not
+    `encoded`. A damaged frame (undecodable, missing, or not the bytes that were recorded) is a grab with fault CORRUPT,
+    and reading continues behind it; without a sidecar, frames whose headers are lost are missing at the end instead.
+    Raises SourceError when the file is missing, is not a video, contains no frame or does not fit `line`.
     """
 
     live = False
@@ -90,16 +90,17 @@ class RecordingCamera:
         return self._recorded(self._sidecar, number)
 
     def times_ns(self) -> tuple[int, ...]:
-        """When each grab was taken, as the sidecar tells. Raises SourceError without one, or where an encoder saw."""
+        """Return when each grab was taken, from the sidecar. Raises SourceError without one, or for encoded grabs."""
         if self._sidecar is None:
             raise SourceError(
-                f"[source] times = 'sidecar', but {self._path} has none; expected {sidecar_path(self._path).name} "
-                "beside it, or leave times out: then its frames lie one behind the other"
+                f"[source] times = 'sidecar', but {self._path} has no sidecar; expected "
+                f"{sidecar_path(self._path).name} beside it; put it there, or leave times out: then one frame lies "
+                "directly behind the other"
             )
         if any(entry.encoded for entry in self._sidecar.grabs):
             raise SourceError(
-                f"[source] times = 'sidecar', but an encoder placed grabs of {self._path}; leave times out: the "
-                "sidecar's places are better than any that follow from times"
+                f"[source] times = 'sidecar', but an encoder placed the grabs of {self._path}; expected a recording "
+                "without an encoder; leave times out: positions in the sidecar are better than any derived from times"
             )
         return tuple(entry.captured_ns for entry in self._sidecar.grabs)
 
@@ -122,17 +123,19 @@ class RecordingCamera:
             theirs, ours = self._sidecar.header.line, self._line
             if (theirs.width_px, theirs.frame_lines) != (ours.width_px, ours.frame_lines):
                 raise SourceError(
-                    f"{path} was recorded with {theirs.width_px} px x {theirs.frame_lines} lines, [line] says "
+                    f"{path} was recorded with {theirs.width_px} px x {theirs.frame_lines} lines, [line] expects "
                     f"{ours.width_px} x {ours.frame_lines}; set width_px and frame_lines as recorded"
                 )
             if not self._sidecar.grabs:
-                raise SourceError(f"{path} holds no grab: the recording was stopped before its first frame")
+                raise SourceError(
+                    f"{path} contains no grab, expected at least one: it was stopped before its first; record again"
+                )
             return
         if self._video.image is None:
-            raise SourceError(f"{path} holds no frame that can be decoded; {_REMEDY}")
+            raise SourceError(f"{path} contains no frame that can be decoded; {_REMEDY}")
         if self._video.width != self._line.width_px or self._video.lines > self._line.frame_lines:
             raise SourceError(
-                f"{path} has frames of {self._video.width} px x {self._video.lines} lines, [line] says "
+                f"{path} has frames of {self._video.width} px x {self._video.lines} lines, [line] expects "
                 f"{self._line.width_px} x {self._line.frame_lines}; set width_px and frame_lines as in the video"
             )
 
@@ -155,10 +158,10 @@ class RecordingCamera:
         return entry.grab(None if image is None else image[: entry.valid_lines])
 
     def _matching(self, crc32: int, number: int) -> np.ndarray | None:
-        """The next video frame with that checksum, unless one that belongs to a later grab comes first.
+        """Return the next video frame with that checksum, or None if a frame that belongs to a later grab comes first.
 
-        The checksum alone decides which grab a frame is: behind damage neither the decoder's count nor its times hold,
-        and FFV1 finds damage in itself only in part.
+        Only the checksum decides to which grab a frame belongs: behind damage neither the decoder's frame count nor its
+        times are reliable, and FFV1 detects damage only in part.
         """
         while (image := self._video.image) is not None:
             gray = image if image.ndim == 2 else np.ascontiguousarray(image[..., 0])
@@ -173,12 +176,12 @@ class RecordingCamera:
 
 
 def recorded_line(path: Path) -> LineSettings | None:
-    """The line settings that the recording `path` was made with; None without a sidecar. Raises SourceError."""
+    """Return the line settings that the recording `path` was made with; None without a sidecar. Raises SourceError."""
     return read_sidecar(sidecar_path(path)).header.line if sidecar_path(path).exists() else None
 
 
 class _Video:
-    """A video's frames, one at a time."""
+    """The frames of a video, one at a time."""
 
     def __init__(self, path: Path) -> None:
         if not path.is_file():
@@ -188,20 +191,20 @@ class _Video:
         if not self._video.isOpened():
             raise SourceError(f"{path} cannot be opened as a video; {_REMEDY}")
         if (int(self._video.get(cv2.CAP_PROP_CODEC_PIXEL_FORMAT)) & 0xFFFFFFFF).to_bytes(4, "little") == b"Y800":
-            self._video.set(cv2.CAP_PROP_CONVERT_RGB, 0)  # gray as it is stored, not blown up to three channels
+            self._video.set(cv2.CAP_PROP_CONVERT_RGB, 0)  # gray as it is stored, not converted to three channels
         self._hz = self._video.get(cv2.CAP_PROP_FPS)
         self.width = int(self._video.get(cv2.CAP_PROP_FRAME_WIDTH))
         self.lines = int(self._video.get(cv2.CAP_PROP_FRAME_HEIGHT))
-        # Only AVI writes down how many frames there are; elsewhere it is an estimate.
+        # Only AVI stores the number of frames; in other containers it is an estimate.
         self.expected = max(0, int(self._video.get(cv2.CAP_PROP_FRAME_COUNT))) if path.suffix.lower() == ".avi" else 0
         self.number = -1
         self.image: np.ndarray | None = None
         self.advance()
 
     def advance(self) -> None:
-        """Decode the next frame into `image`, None behind the last; `number` counts those that were skipped as well.
+        """Decode the next frame into `image`, None behind the last; `number` counts skipped frames as well.
 
-        Frames that OpenCV skipped as undecodable are known by the time of the one after them.
+        The time of a frame shows how many undecodable frames OpenCV skipped before it.
         """
         attempts = (self._decoded() for _ in range(_ATTEMPTS))
         self.image = next((image for image in attempts if image is not None), None)

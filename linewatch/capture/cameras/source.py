@@ -1,4 +1,4 @@
-"""`[source]`: the settings that every camera kind has, and the one thing that they do: open the camera."""
+"""`[source]`: the base of every camera kind's settings, which open the camera."""
 
 from abc import ABC, abstractmethod
 from typing import Annotated, ClassVar
@@ -27,7 +27,7 @@ class SourceSettings(Settings, ABC):
 
     @abstractmethod
     def open(self, line: LineSettings, clock: Clock, *, live: bool) -> Camera:
-        """Return the camera, not yet entered. A source that can be either live or not is what `live` says.
+        """Return the camera, not yet entered. `live` decides for kinds that can be live or not, such as the simulator.
 
         Raises SourceError or ConfigError when it cannot be opened or does not fit `line`.
         """

@@ -1,1 +1,1 @@
-"""Where a grab lies on the strip: by an encoder's counter, by time stamps, or by lines alone."""
+"""Finds where a grab lies on the strip: by an encoder's counter or by time stamps."""

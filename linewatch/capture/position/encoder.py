@@ -1,4 +1,4 @@
-"""`[line.encoder]` over a camera: its counts become places on the strip, whichever kind of camera it is."""
+"""Applies `[line.encoder]` to a camera of any kind: turns its encoder counts into positions on the strip."""
 
 from linewatch.capture.position.encoder_triggered import EncoderTriggeredCamera
 from linewatch.capture.position.free_running import FreeRunningCamera
@@ -11,10 +11,10 @@ _REMEDY = "switch the encoder's counter on in the camera, or take [line.encoder]
 
 
 def placed_by_encoder(camera: Camera, line: LineSettings, kind: str, *, counted: bool) -> Camera:
-    """Return the camera as `[line.encoder]` places its grabs: by its counts.
+    """Return the camera, with its grabs placed by their counts where the configuration has a `[line.encoder]`.
 
-    counted: each grab carries the counter. Without that section, and for recorded grabs, which lie where they were
-    recorded, the camera itself is returned. Raises ConfigError for a live camera of a kind without counts.
+    counted: each grab carries a count. Grabs of recordings and folders keep their positions. Raises ConfigError for a
+    live camera of a kind without counts.
     """
     if line.encoder is None:
         return camera
@@ -31,7 +31,7 @@ def placed_by_encoder(camera: Camera, line: LineSettings, kind: str, *, counted:
 
 
 class _CountedCamera(CameraWrapper):
-    """A camera's grabs, each of which carries a count."""
+    """Passes on grabs that carry a count."""
 
     def read(self) -> Grab | None:
         """Return the next grab. Raises SourceError for one without a count."""

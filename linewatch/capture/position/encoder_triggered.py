@@ -1,4 +1,4 @@
-"""A camera whose lines an encoder triggers: its counts become places on the strip."""
+"""Places the grabs of a camera whose lines an encoder triggers, by the encoder's counts."""
 
 from dataclasses import replace
 
@@ -13,16 +13,16 @@ log = structlog.get_logger()
 
 
 class EncoderTriggeredCamera(CameraWrapper):
-    """`camera`'s grabs, placed by their `encoder_count` and `encoder_stop`; the places that it gave are not looked at.
+    """Places the grabs of `camera` by their `encoder_count` and `encoder_stop`; positions in the grabs are ignored.
 
-    A coil begins where the camera's coil changes. A grab during which the strip turned shows nothing that could be
-    placed: it is empty, and what does not come again is a grab of its own with fault TURNED. Grabs of strip that runs
-    back are given on, where they lie: admission does not count a line twice. Used by one thread.
+    A coil begins where the camera's coil changes. A grab during which the strip reversed cannot be placed: it is given
+    empty, and strip in it that does not come again is a grab of its own with fault TURNED. Grabs of strip that runs
+    back are given with their positions, since admission does not count a line twice. Use it from one thread.
     """
 
     def __init__(self, camera: Camera, line: LineSettings) -> None:
         if line.encoder is None:
-            raise ValueError("an encoded camera needs [line.encoder]")
+            raise ValueError("an encoder-triggered camera needs [line.encoder]")
         super().__init__(camera)
         self._line = line
         self._encoder = line.encoder
@@ -32,8 +32,8 @@ class EncoderTriggeredCamera(CameraWrapper):
         self._head = 0  # of the coil, in the odometer's lines
         self._fault: PositionFault | None = None
         self._waiting: Grab | None = None
-        self._turned: Grab | None = None  # the newest grab that turned, since strip was last accounted for
-        self._turned_weld: int | None = None  # where a weld passed in it, if the strip ran forward to its end
+        self._turned: Grab | None = None  # the newest grab with a reversal, since strip was last accounted for
+        self._turned_weld: int | None = None  # line of a weld that passed in it, if the strip ran forward to its end
 
     def read(self) -> Grab | None:
         grab, self._waiting = self._waiting, None
@@ -51,36 +51,37 @@ class EncoderTriggeredCamera(CameraWrapper):
         before = self._odometer or Odometer(grab.encoder_count)
         reading = Reading(grab.sequence, grab.lines, grab.encoder_count, grab.encoder_stop, grab.captured_ns)
         self._odometer, place = before.step(reading, self._line, self._encoder)
-        self._tell(place.fault, grab)
+        self._report(place.fault, grab)
         unseen = None
         if not self._coil:
             self._coil = grab.coil
         brings = place.lines > 0 and place.first_line + place.lines > before.reached
         if brings and (grab.coil != self._coil or (self._turned and place.first_line > before.reached)):
-            # What passed unseen before a coil's first line was the old coil's; without any, an empty grab says so.
+            # Strip that passed unseen before a coil's first line belongs to the old coil.
+            # Without any, this grab is empty.
             cause = Cause.TURNED if self._turned else Cause.LOST
             unseen = self._unseen(grab, before.reached, max(before.reached, place.first_line), cause)
             if grab.coil != self._coil:
                 self._coil, self._head = grab.coil, max(before.reached, place.first_line)
-        turned = place.run is StripMotion.TURNED
+        turned = place.motion is StripMotion.TURNED
         change = grab.change_line
         if turned:
             self._turned = grab
             self._turned_weld = None if change is None else place.first_line - grab.lines + change
         elif place.lines:
             self._turned = self._turned_weld = None
-        cut = min(max(0, self._head - place.first_line), place.lines)  # before the coil's head: the last one's tail
+        cut = min(max(0, self._head - place.first_line), place.lines)  # lines before the coil's head: the last coil's
         image = None if turned or grab.image is None or len(grab.image) <= cut else grab.image[cut:]
         fault = grab.fault
         if image is None and place.lines > cut:
             fault = fault or Cause.TRUNCATED
-        if change is not None and (place.run is not StripMotion.FORWARD or not cut <= change < place.lines):
-            change = None  # strip that is not accounted for yet brings its weld again
+        if change is not None and (place.motion is not StripMotion.FORWARD or not cut <= change < place.lines):
+            change = None  # this strip is not accounted for yet: its weld will pass again
         first_line = max(0, place.first_line - self._head)
         placed = replace(
             grab,
             image=image,
-            coil=self._coil,  # a grab without new strip is not yet of the next one
+            coil=self._coil,  # a grab without new strip does not belong to the next coil yet
             first_line=first_line,
             lines=place.lines - cut,
             encoder_count=place.count,
@@ -98,7 +99,7 @@ class EncoderTriggeredCamera(CameraWrapper):
         return unseen
 
     def _unseen(self, grab: Grab, first_line: int, stop_line: int, cause: Cause) -> Grab:
-        """An empty grab before `grab` for strip of the coil so far that passed without being shown."""
+        """Return an empty grab before `grab`, for strip of the present coil that passed unseen."""
         weld = self._turned_weld
         return replace(
             grab,
@@ -117,7 +118,7 @@ class EncoderTriggeredCamera(CameraWrapper):
             change_line=weld - first_line if weld is not None and first_line <= weld < stop_line else None,
         )
 
-    def _tell(self, fault: PositionFault | None, grab: Grab) -> None:
+    def _report(self, fault: PositionFault | None, grab: Grab) -> None:
         if fault is self._fault:
             return
         before, self._fault = self._fault, fault

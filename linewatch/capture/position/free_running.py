@@ -1,7 +1,7 @@
-"""A camera that runs free beside an encoder: its rows become lines of the strip, each once, at one pitch.
+"""Resamples a camera that runs free beside an encoder: its rows become lines of the strip at the encoder's pitch.
 
-A row lies where the strip was when it was taken: between two latched counts at the speed that they tell. Engines, and
-whatever counts lines, need them at `[line.encoder]`'s pitch, so each line of the strip shows the row nearest to it.
+The position of a row follows from the counts latched before and after its grab. Engines and line counts need lines at
+the pitch of `[line.encoder]`, so each line of the strip, once, is the row nearest to it.
 """
 
 from collections import deque
@@ -17,27 +17,27 @@ from linewatch.contracts.frame import Cause, Grab, PositionFault
 from linewatch.contracts.ports import Camera, CameraWrapper
 
 MAX_LINES_PER_ROW = 1.5
-"""Where the strip runs farther than this while a row is taken, what lies between two rows was not seen."""
+"""Where the strip runs farther than this between two rows, the strip between them was not seen."""
 
 log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
 class Exposure:
-    """What a camera tells with one grab, in counts as wide as the counter."""
+    """The counts of one grab, as wide as the counter."""
 
     rows: int
     count: int  # at its first row
     count_behind: int  # behind its last one
-    follows: bool  # no grab was lost before it: then its first row lies where the last one's ended
+    follows: bool  # no grab was lost before it, so its first row lies where the last one's rows ended
 
 
 @dataclass(frozen=True, slots=True)
 class Sweep:
-    """Lines [first_line, first_line + len(rows)) come for the first time with this grab, in its rows `rows`, ascending.
+    """The lines [first_line, first_line + len(rows)) that a grab shows for the first time, in its `rows`, ascending.
 
-    `lost` lines right before them came to pass with no grab. repeats: strip that was seen before came first.
-    too_far_apart: the strip ran faster than rows could be taken.
+    lost: lines directly before them that no grab shows. repeats: the grab began with strip that was seen before.
+    too_far_apart: the strip ran faster than rows were taken.
     """
 
     first_line: int
@@ -53,16 +53,16 @@ class Measure:
     """How far the strip has run. Pure: state in, state out; no clock."""
 
     count: int  # behind the last grab, as the counter shows it
-    travelled: int = 0  # counts that were believed, there and back
+    travelled: int = 0  # counts that were accepted, forward less back
     pace: int | None = None  # counts of the last grab
     reached: int = 0  # lines that were accounted for
-    disbelieved: bool = False
+    rejected: bool = False
 
     def step(self, exposure: Exposure, line: LineSettings) -> "tuple[Measure, Sweep]":
-        """The next grab's lines. Never raises, whatever the counter says; no line comes twice.
+        """Return the lines of the next grab. Never raises, whatever the counter shows; no line comes twice.
 
-        A count that moves faster than `max_speed_m_per_s` is not believed (JUMPED; grab after grab, TOO_FAST): the
-        strip is presumed to go on as it last ran, or a line a row where that is not known.
+        A count that moves faster than `max_speed_m_per_s` is rejected (JUMPED; in several grabs in a row TOO_FAST). The
+        strip is then assumed to run on at its last speed, or by one line per row where that is not known.
         """
         encoder = line.encoder
         assert encoder is not None
@@ -71,21 +71,21 @@ class Measure:
         between = 0 if exposure.follows else moved_counts(encoder, self.count, exposure.count, 0)
         begun = self.count if exposure.follows else exposure.count
         within = moved_counts(encoder, begun, exposure.count_behind, 0)
-        believed = abs(within) <= most
-        if not believed:
+        plausible = abs(within) <= most
+        if not plausible:
             between, within = 0, self.pace or 0
-            if self.pace is None or (self.disbelieved and not within):
+            if self.pace is None or (self.rejected and not within):
                 within = round(exposure.rows * encoder.counts_per_line)
         start = self.travelled + between
         if not exposure.rows:
-            start += within  # with nothing to see of it
+            start += within  # strip that moved without a row
             within = 0
         stop = start + within
         seen_from, end = _lines_before(start, encoder.counts_per_line), _lines_before(stop, encoder.counts_per_line)
         first, end = max(self.reached, min(seen_from, end)), max(self.reached, end)
         lines = (np.arange(first, end) + 0.5) * encoder.counts_per_line - start
         before = within if self.pace is None or not exposure.follows else self.pace
-        fault = None if believed else PositionFault.TOO_FAST if self.disbelieved else PositionFault.JUMPED
+        fault = None if plausible else PositionFault.TOO_FAST if self.rejected else PositionFault.JUMPED
         sweep = Sweep(
             first_line=first,
             rows=_rows_at(lines, within, before, exposure.rows),
@@ -94,33 +94,34 @@ class Measure:
             too_far_apart=within > MAX_LINES_PER_ROW * exposure.rows * encoder.counts_per_line,
             fault=fault,
         )
-        return Measure(exposure.count_behind, stop, within, end, not believed), sweep
+        return Measure(exposure.count_behind, stop, within, end, not plausible), sweep
 
 
 def _lines_before(counts: int, counts_per_line: float) -> int:
-    """Lines whose middle has passed."""
+    """Return the number of lines whose middle has passed."""
     return floor(counts / counts_per_line + 0.5)
 
 
 def _rows_at(counts: np.ndarray, moved: int, moved_before: int, rows: int) -> np.ndarray:
-    """The rows at which the strip had moved by `counts`, of `moved` in this grab, if it sped up or slowed down evenly
-    since the one before.
+    """Return the rows at which the strip had moved by `counts`, of `moved` in this grab.
+
+    The strip is assumed to accelerate evenly since the grab before.
     """
     if not len(counts):
         return np.empty(0, np.int64)
-    begun = min(2 * moved, max(0, (moved + moved_before) / 2))  # speed at the first row, counts a grab
+    begun = min(2 * moved, max(0, (moved + moved_before) / 2))  # speed at the first row, in counts per grab
     root = np.sqrt(np.maximum(0.0, begun * begun + 4 * (moved - begun) * counts))
     share = 2 * counts / (begun + root)
     return np.clip(share * rows, 0, rows - 1).astype(np.int64)
 
 
 class FreeRunningCamera(CameraWrapper):
-    """`camera`'s grabs, taken at `line_rate_hz` whatever the strip does, as grabs of the strip's lines at the encoder's
-    pitch: `frame_lines` each, the last one of a coil, or before lines that nobody saw, shorter.
+    """Resamples the grabs of `camera`, taken at `line_rate_hz` whatever the strip does, to grabs of the strip's lines
+    at the encoder's pitch. Each has `frame_lines` lines; the last of a coil, or before unseen lines, may have fewer.
 
-    Strip that stands or runs back gives none. A camera that tells no `encoder_stop` is given on one
-    grab late, and a grab that none follows shows nothing: how far the strip ran in it is not known. Rows are chosen,
-    not mixed. A counter that is stuck cannot be told from strip that stands. Used by one thread.
+    Strip that stands or runs back gives no grab. Without `encoder_stop` in its grabs, a camera's grabs come one grab
+    late, and the last one is dropped: how far the strip ran in it is unknown. Rows are selected, never blended. A stuck
+    counter cannot be distinguished from strip that stands. Use it from one thread.
     """
 
     def __init__(self, camera: Camera, line: LineSettings) -> None:
@@ -131,16 +132,16 @@ class FreeRunningCamera(CameraWrapper):
         self._line = line
         self._encoder = line.encoder
         self._measure: Measure | None = None
-        self._held: Grab | None = None  # waits for the count behind it
+        self._held: Grab | None = None  # waits for the count behind its last row
         self._sequence: int | None = None
         self._ready: deque[Grab] = deque()
         self._ended = False
         self._coil = ""
         self._head = 0
         self._given = 0
-        self._source: Grab | None = None  # the newest grab that gave lines to `_parts`
+        self._source: Grab | None = None  # the newest grab with lines in `_parts`
         self._parts: list[np.ndarray] = []
-        self._first = self._next = 0  # the lines that `_parts` hold
+        self._first = self._next = 0  # the lines in `_parts`
         self._weld: int | None = None
         self._fault: PositionFault | None = None
 
@@ -153,7 +154,7 @@ class FreeRunningCamera(CameraWrapper):
             elif grab.encoder_stop is not None:
                 self._take(grab, grab.encoder_stop)
             else:
-                image = None if grab.image is None else grab.image.copy()  # it is the camera's again with the next read
+                image = None if grab.image is None else grab.image.copy()  # the next read reuses it
                 held, self._held = self._held, replace(grab, image=image)
                 if held is not None:
                     follows = grab.sequence == held.sequence + 1
@@ -168,7 +169,7 @@ class FreeRunningCamera(CameraWrapper):
             self._flush()
             self._coil, self._head = grab.coil, measure.reached
         self._measure, sweep = measure.step(Exposure(grab.lines, grab.encoder_count, count_behind, follows), self._line)
-        self._tell(sweep.fault, grab)
+        self._report(sweep.fault, grab)
         if sweep.lost:
             self._miss(grab, measure.reached, sweep.lost, Cause.LOST)
         stop = sweep.first_line + len(sweep.rows)
@@ -204,7 +205,7 @@ class FreeRunningCamera(CameraWrapper):
             self._flush()
 
     def _flush(self) -> None:
-        """Give what was collected."""
+        """Give the collected lines as one grab."""
         if self._parts and self._source is not None:
             image = self._parts[0] if len(self._parts) == 1 else np.concatenate(self._parts)
             weld, self._weld = self._weld, None
@@ -240,10 +241,10 @@ class FreeRunningCamera(CameraWrapper):
         )
         self._given += 1
 
-    def _tell(self, fault: PositionFault | None, grab: Grab) -> None:
+    def _report(self, fault: PositionFault | None, grab: Grab) -> None:
         if fault is self._fault:
             return
-        self._flush()  # what was placed before is believed, or not, as it was
+        self._flush()  # the lines so far keep the fault that they were placed with
         before, self._fault = self._fault, fault
         if fault is None:
             log.info("encoder_plausible_again", was=str(before), coil=grab.coil)

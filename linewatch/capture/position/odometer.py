@@ -1,7 +1,7 @@
-"""Where a camera's lines lie on the strip, by the counter of a measuring roll. Pure: state in, state out; no clock.
+"""Finds where a camera's lines lie on the strip, by a measuring roll's counter. Pure: state in, state out; no clock.
 
-The encoder triggers the lines, forward or back, so lines and counts watch each other: lines without counts are a stuck
-encoder, counts without lines are strip that nobody saw or a jump, fewer counts than lines are a strip that turned.
+The encoder triggers the lines, forward or back, so lines and counts check each other: lines without counts mean a stuck
+encoder, counts without lines mean unseen strip or a jump, fewer counts than lines mean that the strip reversed.
 """
 
 from dataclasses import dataclass, replace
@@ -11,65 +11,65 @@ from linewatch.config.line import EncoderSettings, LineSettings
 from linewatch.contracts.frame import PositionFault
 
 SLACK_COUNTS = 2
-"""Image and count are latched a tick apart: so small a difference is none. It does not add up: counts are absolute.
-A strip that turns within so little is not seen to; with few counts per line, that may be a line or two.
+"""Image and count are latched a tick apart, so a difference of this many counts means nothing. The error does not
+add up, since counts are absolute. A reversal within so little is not detected: with few counts per line, a line or two.
 """
 SLACK_FRAMES = 2
-"""How much strip may come at once before its speed is judged: buffers and clocks jitter."""
+"""So much strip may come at once before its speed is checked, since buffers and clocks jitter."""
 STUCK_FRAMES = 3
-"""A count that comes back to where it was over more lines than this does not swing, it is stuck."""
+"""A count that is unchanged after more lines than this is stuck; the strip does not swing that long."""
 PITCH_FRAMES = 16
 PITCH_SHARE = 0.01
-"""Over so many frames, lines and counts agree on the pitch within this share, or one of the two is set up wrongly."""
+"""Over PITCH_FRAMES, lines and counts must agree on the pitch within this share, or one of them is set up wrongly."""
 
 
 class StripMotion(StrEnum):
-    """How the strip ran while a grab was taken."""
+    """How the strip moved while a grab was taken."""
 
     FORWARD = "forward"
     BACK = "back"
-    TURNED = "turned"  # to and fro, or it stood: which line shows what is not known
+    TURNED = "turned"  # to and fro, or it stood: which line shows what is unknown
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What a camera tells with one grab. Counts are as wide as the counter; they roll over."""
+    """What the camera reports with one grab. Counts are as wide as the counter and roll over."""
 
     sequence: int
     lines: int
     count: int  # at the first line
-    count_behind: int | None  # behind the last one; None: not told, then a turn shows with the next grab only
+    count_behind: int | None  # behind the last one; None: unknown, then a reversal shows with the next grab only
     captured_ns: int
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A grab shows [first_line, first_line + lines), in lines since the odometer began; negative before that.
+    """The lines [first_line, first_line + lines) that a grab shows, counted from the odometer's start; may be negative.
 
-    count: at that first line, unrolled, since the odometer began. A grab that TURNED has no lines; the strip stands
-    before `first_line` at its end, and comes again, or went by unseen.
+    count: at that first line, unrolled, counted from the odometer's start. A grab with motion TURNED has no lines: at
+    its end the strip stands before `first_line`; what it showed comes again, or passed unseen.
     """
 
     first_line: int
     lines: int
-    run: StripMotion
+    motion: StripMotion
     count: int
     fault: PositionFault | None
 
 
 @dataclass(frozen=True, slots=True)
 class Odometer:
-    """What is remembered between grabs; `measured_pitch` is counts per line where that is not what the settings say."""
+    """The state between two grabs. `measured_pitch`: counts per line, where they differ from the settings."""
 
     count: int  # behind the last grab, as the counter shows it
     first_count: int | None = None  # at the last grab's first line
     sequence: int | None = None
     captured_ns: int | None = None
-    travelled: int = 0  # counts that were believed
-    presumed_lines: int = 0  # that were counted instead where they were not
+    travelled: int = 0  # counts that were accepted
+    presumed_lines: int = 0  # lines that were counted where counts were rejected
     next_line: int = 0
-    reached: int = 0  # how far grabs have accounted for the strip
-    excess_mm: float = 0.0  # beyond what the line could have run
+    reached: int = 0  # the strip is accounted for up to this line
+    excess_mm: float = 0.0  # strip beyond what the line could have run in the time
     stood_lines: int = 0
     pitch_first: float = 0.0  # counts per line in the first grab of the stretch that is compared
     pitch_counts: int = 0
@@ -77,33 +77,33 @@ class Odometer:
     measured_pitch: float | None = None
 
     def step(self, reading: Reading, line: LineSettings, encoder: EncoderSettings) -> "tuple[Odometer, Place]":
-        """The next grab's place. Never raises, whatever the counter says."""
+        """Return the next state and the grab's place. Never raises, whatever the counter shows."""
         pitch, lines = encoder.counts_per_line, reading.lines
         slack = SLACK_COUNTS / pitch
         elapsed_s = 0.0 if self.captured_ns is None else max(0, reading.captured_ns - self.captured_ns) / 1e9
         slack_mm = SLACK_FRAMES * line.frame_lines * encoder.mm_per_line
         run_mm = line.max_speed_m_per_s * 1000 * elapsed_s
-        believed_lines = slack + min(encoder.max_reverse_m * 1000, run_mm + slack_mm) / encoder.mm_per_line
+        plausible_lines = slack + min(encoder.max_reverse_m * 1000, run_mm + slack_mm) / encoder.mm_per_line
 
-        # Between the grabs: grabs that were lost, and what moved without a line.
+        # Between the grabs: lost grabs, and motion without a line.
         lost = 0 if self.sequence is None else max(0, reading.sequence - self.sequence - 1) * line.frame_lines
         between = moved_counts(encoder, self.count, reading.count, lost)
-        jumped = abs(between) / pitch - lost > believed_lines
+        jumped = abs(between) / pitch - lost > plausible_lines
         # During the grab.
-        told = reading.count_behind is not None
+        known_behind = reading.count_behind is not None
         behind = reading.count_behind
         if behind is None:
             behind = reading.count + round(lines * pitch) * (1 if encoder.counts_up else -1)
         within = moved_counts(encoder, reading.count, behind, lines)
-        jumped_within = abs(within) / pitch - lines > believed_lines
+        jumped_within = abs(within) / pitch - lines > plausible_lines
 
-        stood = lines > 0 and (within == 0 if told else reading.count == self.first_count)
+        stood = lines > 0 and (within == 0 if known_behind else reading.count == self.first_count)
         stood_lines = self.stood_lines + lines if stood else 0
         stuck_lines = STUCK_FRAMES * line.frame_lines
         stuck = stood_lines > stuck_lines
         travelled, presumed = self.travelled, self.presumed_lines
         if stuck:
-            # Lines that were held back until it was clear come in as a gap before this grab.
+            # Lines that were withheld until the count was known to be stuck become a gap before this grab.
             between = within = 0
             held = lines if self.stood_lines > stuck_lines else stood_lines
             presumed += held - lines
@@ -117,11 +117,11 @@ class Odometer:
 
         if stuck or jumped_within:
             presumed += lines
-            run, shown, next_line = StripMotion.FORWARD, lines, first + lines
+            motion, shown, next_line = StripMotion.FORWARD, lines, first + lines
         else:
             travelled += within
-            run, first, shown, next_line = self._run(first, lines, within / pitch, slack)
-            count += 0 if run is StripMotion.FORWARD else within
+            motion, first, shown, next_line = self._motion(first, lines, within / pitch, slack)
+            count += 0 if motion is StripMotion.FORWARD else within
         jumped = (jumped or jumped_within) and not stuck
         moved_mm = lines if stuck or jumped else (abs(between) + abs(within)) / pitch
         excess_mm = min(2 * slack_mm, max(0.0, self.excess_mm + moved_mm * encoder.mm_per_line - run_mm))
@@ -149,21 +149,21 @@ class Odometer:
             if after.measured_pitch is not None
             else None
         )
-        return after, Place(first, shown, run, count, fault)
+        return after, Place(first, shown, motion, count, fault)
 
-    def _run(self, first: int, lines: int, moved_lines: float, slack: float) -> tuple[StripMotion, int, int, int]:
-        """How it ran, the lines that it accounts for (first, how many), and where the next grab is expected."""
+    def _motion(self, first: int, lines: int, moved_lines: float, slack: float) -> tuple[StripMotion, int, int, int]:
+        """Return the motion, the lines accounted for (first, how many), and where the next grab is expected."""
         slack = min(slack, lines / 2)
         if moved_lines >= lines - slack:
             return StripMotion.FORWARD, first, lines, first + lines
         end = first + round(moved_lines)
-        # Strip that ran on unseen, and shows itself for the first time while it runs back, is mirrored.
+        # Strip that passed unseen and is first shown while it runs back is mirrored, and not accounted for.
         if moved_lines <= slack - lines and first <= self.reached:
             return StripMotion.BACK, end, first - end, end
         return StripMotion.TURNED, end, 0, end
 
     def _compare(self, counts: int, lines: int, frame_lines: int, encoder: EncoderSettings) -> "Odometer":
-        """The pitch of a stretch in which every grab had the same, unlike one that turned, against the settings."""
+        """Compare the pitch of a stretch of grabs that all had the same pitch with the settings."""
         if counts <= 0 or not lines:
             return replace(self, pitch_counts=0, pitch_lines=0)
         tolerance = max(PITCH_SHARE * encoder.counts_per_line, SLACK_COUNTS / lines)
@@ -179,7 +179,7 @@ class Odometer:
 
 
 def moved_counts(encoder: EncoderSettings, before: int, after: int, expected_lines: int) -> int:
-    """Counts forward from one reading to the next. Of the turns that the counter may have made, the likeliest."""
+    """Return the counts forward from one reading to the next, for the likeliest number of rollovers."""
     turn = 1 << encoder.bits
     counts = (after - before) * (1 if encoder.counts_up else -1)
     expected = round(expected_lines * encoder.counts_per_line)

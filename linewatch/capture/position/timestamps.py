@@ -1,4 +1,4 @@
-"""Frames without an encoder that tell when they were taken: at a known line rate, time is a place on the strip."""
+"""Places grabs by the times at which they were taken: at a known line rate, a time is a position on the strip."""
 
 import re
 from collections.abc import Sequence
@@ -18,11 +18,11 @@ from linewatch.contracts.ports import Camera, CameraWrapper
 LongestGap = Annotated[
     float,
     Field(
-        gt=0, le=3600, description="with times: no strip passes between two grabs that lie farther apart, in seconds"
+        gt=0, le=3600, description="with times: no strip passes between two grabs that are farther apart, in seconds"
     ),
 ]
 SLACK_FRAMES = 0.5
-"""Who writes files is late by this and that: a grab so near to its time lies right behind the last."""
+"""File timestamps jitter: a grab within so many frames of the end of the previous one lies directly behind it."""
 
 _DATE = re.compile(r"(?<!\d)(20\d\d)-?(\d\d)-?(\d\d)[T_ -]?(\d\d)[-:.]?(\d\d)[-:.]?(\d\d)(?:[.,_-]?(\d{1,9}))?(?!\d)")
 _UNIX = re.compile(r"(?<!\d)(\d{10}(?:\d{3}|\d{6}|\d{9})?)(?!\d)")
@@ -32,25 +32,26 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class Timeline:
-    """Where the next grab lies by its time. Pure: state in, state out.
+    """Finds the position of the next grab from its time. Pure: state in, state out.
 
-    Lines are counted from an anchor, a grab whose place and time are both taken as they are; from there a grab's first
-    line is its time times the line rate. It never lies before the end of the last one: a strip that runs back does not
-    show in times.
+    Lines are counted from an anchor, a grab whose position and time are taken as given; a later grab's first line is
+    its time since the anchor times the line rate. It never lies before the end of the previous grab, since times do not
+    show that a strip runs back.
     """
 
     next_line: int = 0
     anchor_line: int = 0  # behind the anchor's last line
     anchor_ns: int | None = None
-    time_ns: int | None = None  # of the last grab that told one
+    time_ns: int | None = None  # of the last grab with a time
 
     def step(
         self, lines: int, time_ns: int | None, line: LineSettings, longest_gap_s: float
     ) -> "tuple[Timeline, int, PositionFault | None]":
-        """The first line of a grab of so many lines, the last of which was taken at `time_ns`; None: not told.
+        """Return the next state, the first line of a grab of so many lines, and its fault.
 
-        STUCK: the time is that of the last grab; JUMPED: it lies before that, or more than `longest_gap_s` behind
-        it. Such a grab, and one without a time, lies right behind the last; after a jump time is counted from there.
+        time_ns: when its last line was taken; None: unknown. STUCK: the time is that of the last grab. JUMPED: it is
+        before the last grab's, or more than `longest_gap_s` after it. Such a grab, and one without a time, lies
+        directly behind the last; a grab that JUMPED is the new anchor.
         """
         first, stop = self.next_line, self.next_line + lines
         if time_ns is None or time_ns == self.time_ns:
@@ -62,7 +63,7 @@ class Timeline:
             return anchored, first, PositionFault.JUMPED
         at = self.anchor_line + round((time_ns - self.anchor_ns) * line.line_rate_hz / 1e9) - lines
         slack = SLACK_FRAMES * line.frame_lines
-        if at < first - slack:  # more lines came than the line rate gives: it is a bit higher than the settings say
+        if at < first - slack:  # more lines came than the line rate gives: the true rate is slightly higher
             return anchored, first, None
         if at <= first + slack:
             at = first
@@ -70,16 +71,16 @@ class Timeline:
 
 
 class TimestampedCamera(CameraWrapper):
-    """`camera`'s grabs, placed by when they were taken; the places that it gave are not looked at.
+    """Places the grabs of `camera` by the times at which they were taken; positions in the grabs are ignored.
 
-    No encoder saw them: they are not `encoded`, and `position_fault` says where a time cannot be. Strip that passed
-    between two grabs shows as lines that are missing. Each coil counts from its head. Used by one thread.
+    The grabs are not `encoded`; `position_fault` marks implausible times. Strip that passed between two grabs shows as
+    missing lines. Each coil is counted from its head. Use it from one thread.
     """
 
     def __init__(
         self, camera: Camera, line: LineSettings, times_ns: Sequence[int | None], longest_gap_s: float
     ) -> None:
-        """times_ns: of each grab, when its last line was taken."""
+        """times_ns: for each grab, when its last line was taken."""
         super().__init__(camera)
         self._line = line
         self._times_ns = iter(times_ns)
@@ -112,18 +113,19 @@ class TimestampedCamera(CameraWrapper):
         )
 
 
-def times_of(images: Sequence[Path], told_by: Literal["name", "mtime"]) -> tuple[int | None, ...]:
-    """When each image was taken, in Unix nanoseconds; None for a file that does not tell.
+def times_of(images: Sequence[Path], source: Literal["name", "mtime"]) -> tuple[int | None, ...]:
+    """Return when each image was taken, in Unix nanoseconds; None for a file without a time.
 
-    A name tells it by a date and time of day with or without fractions (`cam1_20261121T140305.123456.png`), taken as
-    UTC, or by Unix time in s, ms, us or ns (`1795269785123.png`). Raises SourceError when none tells.
+    source: the file's name or its modification time. A name contains a date and time of day with or without fractions
+    (`cam1_20261121T140305.123456.png`), taken as UTC, or Unix time in s, ms, us or ns (`1795269785123.png`). Raises
+    SourceError when no file has a time.
     """
-    times = tuple(name_time_ns(image.stem) if told_by == "name" else _mtime_ns(image) for image in images)
+    times = tuple(name_time_ns(image.stem) if source == "name" else _mtime_ns(image) for image in images)
     if not any(time is not None for time in times):
         raise SourceError(
-            f"[source] times = '{told_by}', but none of {len(images)} images tells when it was taken, the first is "
-            f"{images[0].name}; expected a date and time (20261121T140305.123456) or Unix time (1795269785123) in the "
-            "name; or leave times out: then one image lies behind the other"
+            f"[source] times = '{source}', but none of {len(images)} images has a time, the first is {images[0].name}; "
+            "expected a date and time (20261121T140305.123456) or Unix time (1795269785123) in the name; rename them, "
+            "or leave times out: then one image lies directly behind the other"
         )
     if missing := sum(time is None for time in times):
         first = next(image.name for image, time in zip(images, times, strict=True) if time is None)
@@ -132,7 +134,7 @@ def times_of(images: Sequence[Path], told_by: Literal["name", "mtime"]) -> tuple
 
 
 def name_time_ns(stem: str) -> int | None:
-    """Unix nanoseconds that a file's name tells; None: it tells none."""
+    """Return the time in a file's name in Unix nanoseconds; None when it contains none."""
     for date in _DATE.finditer(stem):
         year, month, day, hour, minute, second = (int(number) for number in date.groups()[:6])
         fraction = date.group(7) or "0"

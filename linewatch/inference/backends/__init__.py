@@ -1,1 +1,1 @@
-"""The runtimes that execute engines, one file or folder a kind, and the registry that opens them."""
+"""The backends that run engines, one file or folder each, and the registry that opens them."""

@@ -1,8 +1,8 @@
-"""Both CPU runtimes, each for the engines that it runs faster.
+"""Runs each engine on the CPU runtime that is faster for its task: ONNX Runtime or OpenVINO.
 
-Which one is a fixed rule, not a measurement at the start: a service that is started again must be the same, bit for
-bit. It was measured on an x86 with VNNI (docs/results.md, INT8): ONNX Runtime for the screen, as fast as
-OpenVINO or faster for the classifier, OpenVINO by a third for the segmenter.
+The assignment is fixed and not measured at the start, since a restarted service must give the same bytes. It follows a
+measurement on an x86 with VNNI (docs/results.md, INT8): ONNX Runtime is faster for the screen and not slower for the
+classifier; OpenVINO is faster by a third for the segmenter.
 """
 
 from collections.abc import Sequence
@@ -14,13 +14,13 @@ from linewatch.inference.backends.openvino import OpenVinoBackend
 
 
 class CpuBackend:
-    """Backend `cpu`. An engine's identity names the runtime that it runs on."""
+    """Backend `cpu`. An engine's identity names the runtime that runs it."""
 
     name = "cpu"
 
     def __init__(self) -> None:
         onnxruntime, openvino = OnnxRuntimeBackend(), OpenVinoBackend()
-        self._of: dict[Task, Backend] = {
+        self._by_task: dict[Task, Backend] = {
             Task.SCREEN: onnxruntime,
             Task.CLASSIFY: onnxruntime,
             Task.SEGMENT: openvino,
@@ -28,13 +28,13 @@ class CpuBackend:
         self.siblings = tuple(ending for ending in onnxruntime.siblings if ending in openvino.siblings)
 
     def identity(self, manifest: EngineManifest) -> str:
-        return self._of[manifest.task].identity(manifest)
+        return self._by_task[manifest.task].identity(manifest)
 
     def check(self, manifest: EngineManifest, model: bytes) -> None:
-        self._of[manifest.task].check(manifest, model)
+        self._by_task[manifest.task].check(manifest, model)
 
     def ready(self, manifest: EngineManifest, ladder: Sequence[int]) -> bool:
-        return self._of[manifest.task].ready(manifest, ladder)
+        return self._by_task[manifest.task].ready(manifest, ladder)
 
     def open(self, manifest: EngineManifest, model: bytes, ladder: Sequence[int], workers: int) -> tuple[Executor, ...]:
-        return self._of[manifest.task].open(manifest, model, ladder, workers)
+        return self._by_task[manifest.task].open(manifest, model, ladder, workers)

@@ -1,7 +1,4 @@
-"""ONNX Runtime on the CPU: one session per engine, run on the workers' own threads, row by row.
-
-Why row by row: see `openvino.py`.
-"""
+"""ONNX Runtime on the CPU: one session per engine, run on the workers' own threads, row by row (see `openvino.py`)."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -27,12 +24,12 @@ class OnnxRuntimeBackend:
             import onnxruntime
         except ImportError as error:
             raise EngineError(
-                f"backend onnxruntime cannot be imported ({error}); install linewatch's pinned requirements again, "
-                "or install 'linewatch[openvino]' and set inference.backend = \"openvino\""
+                f"ONNX Runtime cannot be imported ({error}), and the backends onnxruntime and cpu run on it; install "
+                "linewatch's pinned requirements, or 'linewatch[openvino]' and set inference.backend = \"openvino\""
             ) from error
         self._ort = onnxruntime
         self._providers: list[Any] = ["CPUExecutionProvider"]
-        # Signed activations are slower than FP32 here: docs/results.md, INT8.
+        # Signed activations run slower than FP32: docs/results.md, INT8.
         self.siblings: tuple[str, ...] = ("uint8",) if supports_vnni() else ()
 
     def identity(self, manifest: EngineManifest) -> str:
@@ -45,13 +42,13 @@ class OnnxRuntimeBackend:
         return True
 
     def open(self, manifest: EngineManifest, model: bytes, ladder: Sequence[int], workers: int) -> tuple[Executor, ...]:
-        session = self._session(manifest, model)  # may be run by many threads at once
+        session = self._session(manifest, model)  # several threads may run it at once
         element = {"uint8": np.uint8, "float32": np.float32}[promised_output(manifest).dtype]
         return tuple(_OnnxRuntimeExecutor(session, manifest, element) for _ in range(workers))
 
     def _session(self, manifest: EngineManifest, model: bytes) -> Any:
         options = self._ort.SessionOptions()
-        options.intra_op_num_threads = 1  # 1: the calling thread itself
+        options.intra_op_num_threads = 1  # only the calling thread
         options.inter_op_num_threads = 1
         options.use_deterministic_compute = True
         options.log_severity_level = 3  # errors
@@ -68,7 +65,7 @@ class _OnnxRuntimeExecutor:
         self._session = session
         self._name = manifest.name
         self._input, self._output = manifest.input.name, manifest.output
-        self._row_shape = tuple(dim or 0 for dim in promised_output(manifest).dims[1:])  # all but the rows are known
+        self._row_shape = tuple(dim or 0 for dim in promised_output(manifest).dims[1:])  # without the rows
         self._element = element
 
     def run(self, pixels: np.ndarray, rows: int, out: np.ndarray | None = None) -> np.ndarray:

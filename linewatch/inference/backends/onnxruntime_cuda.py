@@ -1,4 +1,4 @@
-"""ONNX Runtime's CUDA provider: for a GPU host on which no TensorRT library can be had."""
+"""ONNX Runtime's CUDA provider, for a GPU host without a TensorRT library."""
 
 from linewatch.contracts.errors import EngineError
 from linewatch.contracts.manifest import EngineManifest
@@ -9,7 +9,7 @@ PROVIDER = "CUDAExecutionProvider"
 
 
 class OnnxRuntimeCudaBackend(OnnxRuntimeBackend):
-    """Backend `onnxruntime-cuda`. Its constructor raises EngineError, saying what is missing."""
+    """Backend `onnxruntime-cuda`. Its constructor raises EngineError that names what is missing."""
 
     name = "onnxruntime-cuda"
 
@@ -23,7 +23,7 @@ class OnnxRuntimeCudaBackend(OnnxRuntimeBackend):
                 'onnxruntime-gpu in place of onnxruntime, or set inference.backend = "onnxruntime"'
             )
         self._gpu = find_gpu()
-        # The convolution algorithm is picked by rule and not by timing it, so that equal identity means equal bytes.
+        # Convolution algorithms are chosen by rule and not by timing, so that equal identities give equal bytes.
         self._providers = [(PROVIDER, {"cudnn_conv_algo_search": "HEURISTIC", "use_tf32": "0"})]
 
     def identity(self, manifest: EngineManifest) -> str:

@@ -1,7 +1,7 @@
 """OpenVINO on the CPU: one compiled model of one thread per engine and worker, row by row.
 
-A batch's rows are run one by one: with one thread a larger batch costs as much per row or more (see
-`benchmarks/backends.py`), a late batch costs only the rows that it holds, and a row's bytes cannot depend on its
+The rows of a batch run one by one: on one thread a row in a batch costs as much as alone or more (see
+`benchmarks/backends.py`), a partly filled batch costs only its filled rows, and a row's bytes cannot depend on its
 neighbours.
 """
 
@@ -41,10 +41,10 @@ class OpenVinoBackend:
     def open(self, manifest: EngineManifest, model: bytes, ladder: Sequence[int], workers: int) -> tuple[Executor, ...]:
         graph = self._read(manifest, model)
         settings = {
-            # Rows run on the thread that asks: on streams of OpenVINO's own each would wait for two wake-ups.
+            # Rows run on the calling thread: on OpenVINO's own streams each run would wait for two wake-ups.
             "NUM_STREAMS": 0,
             "ENABLE_CPU_PINNING": False,  # other services share the machine
-            "INFERENCE_PRECISION_HINT": "f32",  # never bf16 where the CPU happens to have it
+            "INFERENCE_PRECISION_HINT": "f32",  # never bf16, even on a CPU that has it
         }
         try:
             graph.reshape([1, 1, manifest.input.lines, manifest.input.width])
@@ -68,7 +68,7 @@ class _OpenVinoExecutor:
         self._request = request
         self._name = manifest.name
         self._output = manifest.output
-        # The row is copied in: OpenVINO refuses read-only memory, which a frame's pixels are (0.02 ms for a frame).
+        # The row is copied, 0.02 ms a frame: a frame's pixels are read-only, and OpenVINO refuses read-only memory.
         self._input = request.get_tensor(manifest.input.name).data
         shape = request.get_tensor(manifest.output).data
         self._row_shape, self._dtype = shape.shape[1:], shape.dtype
@@ -79,7 +79,7 @@ class _OpenVinoExecutor:
             for row in range(rows):
                 np.copyto(self._input, pixels[row : row + 1])
                 self._request.set_tensor(self._output, self._ov.Tensor(output[row : row + 1], shared_memory=True))
-                self._request.infer(share_outputs=True)  # else it copies them for whom it returns them to
+                self._request.infer(share_outputs=True)  # or it would copy them for the caller
         except RuntimeError as error:
             raise EngineError(f"engine {self._name}: OpenVINO failed: {error}") from error
         return output
@@ -96,17 +96,17 @@ def _port(port: Any) -> ModelPort:
 
 @cache
 def shared_core() -> Any:
-    """The one `openvino.Core` of this process; make no other.
+    """Return the only `openvino.Core` of this process; do not create another.
 
-    A Core's CPU plugin gives the thread that loads it an alternate signal stack and unmaps it when the Core goes. Where
-    Cores do not go in the reverse order of their coming, or go in another thread, the stack that is left in place is
-    unmapped memory, and the thread's next signal, a child's end or SIGTERM, ends the process (2026.4).
+    A Core's CPU plugin sets an alternate signal stack for the thread that loads it, and unmaps it when the Core is
+    destroyed. If Cores are not destroyed in reverse order of their creation, or in another thread, the thread is left
+    with an unmapped signal stack, and its next signal (SIGCHLD, SIGTERM) kills the process (OpenVINO 2026.4).
     """
     return _import_openvino().Core()
 
 
 def _import_openvino() -> Any:
-    """Import OpenVINO with its own telemetry stub in place of the package that calls home."""
+    """Import OpenVINO without its telemetry package, which would send usage data; its own stub takes the place."""
     hide = "openvino_telemetry" not in sys.modules
     if hide:
         sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]

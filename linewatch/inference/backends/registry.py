@@ -1,4 +1,4 @@
-"""The backends that `[inference] backend` can name. A runtime is imported when its backend is opened, not before."""
+"""The backends that `[inference] backend` can name. A runtime is imported only when its backend is opened."""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass

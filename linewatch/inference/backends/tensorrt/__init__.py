@@ -1,1 +1,1 @@
-"""TensorRT: ONNX -> strongly typed network -> plan, cached -> one executor per worker."""
+"""Backend `tensorrt`: ONNX -> strongly typed network -> plan, cached -> one executor per worker."""

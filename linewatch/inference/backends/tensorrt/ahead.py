@@ -1,4 +1,4 @@
-"""Plans made ahead of the service's start: `linewatch build`."""
+"""`linewatch build`: builds an engine's plan before the service starts."""
 
 from linewatch.contracts.errors import EngineError
 from linewatch.contracts.manifest import EngineManifest
@@ -13,9 +13,9 @@ from linewatch.inference.settings import InferenceSettings
 def build_ahead(
     name: str, settings: InferenceSettings, precision: Precision | None = None, watch: BuildWatch | None = None
 ) -> Plan:
-    """The plan that a service with these settings needs of an engine, from the cache or built now.
+    """Return the plan of an engine that a service with these settings needs, from the cache or built now.
 
-    precision: another one than the settings ask for. Raises EngineError.
+    precision: in place of the one in the settings. Raises EngineError.
     """
     engine = find_engine(settings.engines_dir, name)
     library = import_library()
@@ -27,7 +27,7 @@ def build_ahead(
 
 
 def _gpu_to_build_on(library: Library) -> Gpu | None:
-    """The GPU; None where there is none and TensorRT-RTX builds all the same."""
+    """Return the GPU; None where there is none and TensorRT-RTX, which builds without one, is installed."""
     try:
         return find_gpu()
     except EngineError:
@@ -39,8 +39,8 @@ def _gpu_to_build_on(library: Library) -> Gpu | None:
 def _refuse_misfit(manifest: EngineManifest, asked: Precision) -> None:
     if asked == manifest.precision or (manifest.precision, asked) == ("fp32", "fp16"):
         return
-    remedy = "quantise it first" if asked == "int8" else "leave --precision out, or name the engine that it was made of"
+    remedy = "quantise it first" if asked == "int8" else "leave --precision out, or name the source engine"
     raise EngineError(
-        f"engine {manifest.name}: its model is {manifest.precision}, {asked} cannot be made of it (FP16 is made of an "
-        f"FP32 engine, INT8 needs a model with Q/DQ nodes); {remedy}"
+        f"engine {manifest.name}: its model is {manifest.precision}, {asked} cannot be made from it (FP16 is "
+        f"made from an FP32 engine, INT8 needs a model with Q/DQ nodes); {remedy}"
     )

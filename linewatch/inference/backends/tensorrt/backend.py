@@ -1,4 +1,4 @@
-"""TensorRT on an NVIDIA GPU: one plan per engine, kept on disk; one context and stream per worker."""
+"""TensorRT on an NVIDIA GPU: one plan per engine, cached on disk; one context and stream per worker."""
 
 import threading
 from collections.abc import Sequence
@@ -30,20 +30,20 @@ class TensorRtSettings(Settings):
 
 
 class TensorRtBackend:
-    """Backend `tensorrt`. Its constructor raises EngineError, saying what is missing.
+    """Backend `tensorrt`. Its constructor raises EngineError that names what is missing.
 
-    `fp32_as`: the precision that FP32 engines run in; others run in their manifest's.
+    fp32_as: the precision in which FP32 engines run; other engines run in their own precision.
     """
 
     name = "tensorrt"
-    siblings: tuple[str, ...] = ()  # none has been run on a GPU yet: name one in [inference] to try it
+    siblings: tuple[str, ...] = ()  # none has been run on a GPU yet; name one in [inference] to try it
 
     def __init__(self, plan_dir: Path, fp32_as: Literal["fp32", "fp16"] = "fp32", *, graphs: bool = True) -> None:
         self._library = import_library()
         self._gpu = find_gpu()
         self._plans = PlanCache(plan_dir, self._library, self._gpu)
         self._fp32_as, self._graphs = fp32_as, graphs
-        self._opened: dict[str, str] = {}  # sha256 of a model -> of the plan that it was last opened with
+        self._opened: dict[str, str] = {}  # sha256 of a model -> sha256 of the plan that it was last opened with
 
     @classmethod
     def with_settings(cls, settings: TensorRtSettings) -> Self:
@@ -51,7 +51,7 @@ class TensorRtBackend:
         return cls(settings.plan_dir, settings.plan_precision)
 
     def identity(self, manifest: EngineManifest) -> str:
-        """Names the plan once `open` has one: TensorRT picks kernels by timing them, so two plans may round apart."""
+        """Return it, with the plan once `open` has one: two plans of a model may round differently."""
         weights = f"{manifest.name}@{manifest.model.sha256[:12]}"
         runtime = f"{self._library.flavour}-{self._library.version}"
         plan = self._opened.get(manifest.model.sha256, "none")
@@ -61,7 +61,7 @@ class TensorRtBackend:
         parse(self._library, self._library.api.Builder(self._library.log), manifest, model)
 
     def ready(self, manifest: EngineManifest, ladder: Sequence[int]) -> bool:
-        """Whether `open` finds its plan on disk."""
+        """Say whether `open` finds its plan on disk."""
         return self._plans.find(self._key(manifest, ladder)) is not None
 
     def prepare(
@@ -72,7 +72,7 @@ class TensorRtBackend:
         watch: BuildWatch | None = None,
         stop: threading.Event | None = None,
     ) -> Plan:
-        """The plan that `open` needs, built unless it is on disk. Meant for a thread of its own; raises EngineError."""
+        """Return the plan that `open` needs, built unless it is on disk: minutes. Raises EngineError."""
         key = self._key(manifest, ladder)
         return self._plans.find(key) or self._plans.make(key, manifest, model, watch, stop)
 
@@ -81,7 +81,7 @@ class TensorRtBackend:
     ) -> tuple[TensorRtExecutor, ...]:
         plan = self.prepare(manifest, model, ladder)
         engine = self._load(plan)
-        if engine is None and plan.was_ready:  # whole, but not for this GPU after all
+        if engine is None and plan.was_ready:  # undamaged, but it does not fit this GPU
             plan = self._plans.make(self._key(manifest, ladder), manifest, model)
             engine = self._load(plan)
         if engine is None:

@@ -1,4 +1,4 @@
-"""ONNX -> plan. Seconds on TensorRT-RTX, which needs no GPU for it; minutes on the full library, which does."""
+"""Builds a plan from ONNX: in seconds with TensorRT-RTX, without a GPU; in minutes with the full library, on a GPU."""
 
 import threading
 import time
@@ -12,13 +12,13 @@ from linewatch.inference.backends.tensorrt.library import Library
 from linewatch.inference.backends.tensorrt.network import LayerPrecisions, fix_rows, layer_precisions, parse
 
 WANTED_FLAGS = (
-    "DISTRIBUTIVE_INDEPENDENCE",  # equal rows of a batch give equal bytes, wherever they stand
-    "REQUIRE_USER_ALLOCATION",  # RTX: or its runs cannot be put in a CUDA graph
+    "DISTRIBUTIVE_INDEPENDENCE",  # equal rows give equal bytes at any place in the batch
+    "REQUIRE_USER_ALLOCATION",  # RTX: without it, runs cannot be recorded in a CUDA graph
 )
 
 
 class BuildWatch(Protocol):
-    """Who looks on while a plan is built. Called from the building thread; phases nest."""
+    """Receives the progress of a build. Called from the building thread; phases nest."""
 
     def phase_started(self, phase: str, parent: str | None, steps: int) -> None: ...
 
@@ -29,7 +29,7 @@ class BuildWatch(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Built:
-    """A fresh plan: its bytes, and what was put into it."""
+    """A newly built plan: its bytes, the precisions of its layers, and how long the build took."""
 
     plan: bytes = field(repr=False)
     precisions: LayerPrecisions
@@ -46,7 +46,7 @@ def build(
     watch: BuildWatch | None = None,
     stop: threading.Event | None = None,
 ) -> Built:
-    """Build a plan that runs `rows` rows at once. Other Python threads run meanwhile; `stop` ends it early.
+    """Build a plan that runs `rows` rows at once. Other Python threads continue meanwhile; `stop` ends the build early.
 
     precision: "fp32", "fp16", or "int8" for a model with Q/DQ nodes. Raises EngineError.
     """
@@ -61,9 +61,9 @@ def build(
     fix_rows(network, manifest, rows)
     precisions = layer_precisions(network)
     config = builder.create_builder_config()
-    config.clear_flag(api.BuilderFlag.TF32)  # FP32 is FP32; who wants less asks for FP16
+    config.clear_flag(api.BuilderFlag.TF32)  # FP32 means FP32; lower precision must be requested as FP16
     for name in WANTED_FLAGS:
-        if hasattr(api.BuilderFlag, name):  # not every flavour and version has or needs them
+        if hasattr(api.BuilderFlag, name):  # not every flavour and version has them
             config.set_flag(getattr(api.BuilderFlag, name))
     config.profiling_verbosity = api.ProfilingVerbosity.DETAILED
     config.progress_monitor = _monitor(api, watch, stop)

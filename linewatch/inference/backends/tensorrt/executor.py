@@ -1,4 +1,4 @@
-"""One worker's way through a plan: pinned buffers, a stream, an execution context, a CUDA graph."""
+"""Runs a plan for one worker: pinned buffers, a stream, an execution context, a CUDA graph."""
 
 from typing import Any
 
@@ -13,12 +13,12 @@ from linewatch.inference.backends.tensorrt.library import Library
 class TensorRtExecutor:
     """Executor of one loaded plan. Upload, compute and download of several workers overlap, each on its own stream.
 
-    The plan's rows are always run as a whole: what padding rows hold is computed and dropped. `has_graph`: a run is one
-    launch of a CUDA graph, not one of every kernel.
+    All rows of the plan are always run; results of padding rows are discarded. has_graph: a run is one launch of a CUDA
+    graph instead of one launch per kernel.
     """
 
     def __init__(self, library: Library, engine: Any, manifest: EngineManifest, *, graph: bool) -> None:
-        """Allocate, and run once. Raises EngineError."""
+        """Allocate the buffers and run once. Raises EngineError."""
         self._name, self._library = manifest.name, library
         self._stream = CudaStream()
         try:
@@ -54,7 +54,7 @@ class TensorRtExecutor:
         self._stream.close()
 
     def _new_context(self, engine: Any) -> Any:
-        """A context that works in memory of ours, so that a lack of it is noticed here and a run allocates nothing."""
+        """Return a context in memory allocated here, so that a lack of it shows now and a run allocates nothing."""
         self._library.complaints.clear()
         context = engine.create_execution_context(self._library.api.ExecutionContextAllocationStrategy.USER_MANAGED)
         if context is None:
@@ -68,7 +68,7 @@ class TensorRtExecutor:
         return context
 
     def _bind(self, engine: Any, manifest: EngineManifest) -> None:
-        """Give every input and output its place on the GPU, and the two that we use one in pinned host memory."""
+        """Allocate every input and output on the GPU, and those that are used in pinned host memory, too."""
         for index in range(engine.num_io_tensors):
             name = engine.get_tensor_name(index)
             shape = tuple(engine.get_tensor_shape(name))

@@ -1,4 +1,4 @@
-"""The GPU through NVIDIA's cuda-bindings: what it is called, its memory, streams and graphs, and what its errors mean.
+"""The GPU through NVIDIA's cuda-bindings: its name, memory, streams and graphs, and errors with a remedy.
 
 Why not pycuda: docs/decisions/0012-cuda-bindings.md.
 """
@@ -31,13 +31,13 @@ class Gpu:
 
     @property
     def slug(self) -> str:
-        """For an engine's identity: `nvidia-h200.sm90.580.159.04`."""
+        """The GPU in an engine's identity: `nvidia-h200.sm90.580.159.04`."""
         name = re.sub(r"[^a-z0-9]+", "-", self.name.lower()).strip("-")
         return f"{name}.sm{self.compute_capability.replace('.', '')}.{self.driver}"
 
 
 def cuda_runtime() -> Any:
-    """The module `cuda.bindings.runtime`. Raises EngineError when it is not installed."""
+    """Return the module `cuda.bindings.runtime`. Raises EngineError when it is not installed."""
     try:
         from cuda.bindings import runtime
     except ImportError as error:
@@ -49,7 +49,7 @@ def cuda_runtime() -> Any:
 
 
 def find_gpu() -> Gpu:
-    """The first GPU. Raises EngineError when there is none, or its driver is absent or too old."""
+    """Return the first GPU. Raises EngineError when there is none, or its driver is missing or too old."""
     cuda = cuda_runtime()
     status, count = cuda.cudaGetDeviceCount()
     if status != cuda.cudaError_t.cudaSuccess or not count:
@@ -69,7 +69,7 @@ def find_gpu() -> Gpu:
 
 
 class CudaStream:
-    """A stream and the memory that its work uses. All of it lives until `close`, which a lost GPU does not hinder."""
+    """A stream and the memory that its work uses, all released by `close`, which works even when the GPU is lost."""
 
     def __init__(self) -> None:
         self._cuda = cuda_runtime()
@@ -80,7 +80,7 @@ class CudaStream:
         self._owned.callback(self._cuda.cudaStreamDestroy, self.handle)
 
     def pinned(self, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
-        """A zeroed array in host memory that the GPU copies from and to by itself."""
+        """Return a zeroed array in pinned host memory, which the GPU copies from and to by DMA."""
         count = int(np.prod(shape)) * dtype.itemsize
         doing = f"pin {count / 1e6:.1f} MB of host memory"
         address = int(_checked(self._cuda, self._cuda.cudaHostAlloc(count, self._cuda.cudaHostAllocDefault), doing))
@@ -90,30 +90,30 @@ class CudaStream:
         return array
 
     def device_memory(self, count_bytes: int) -> int:
-        """The address of that many bytes on the GPU. Raises EngineError when they are not there."""
+        """Allocate that many bytes on the GPU and return their address. Raises EngineError when they are not free."""
         doing = f"allocate {count_bytes / 1e6:.1f} MB on the GPU"
         address = int(_checked(self._cuda, self._cuda.cudaMalloc(count_bytes), doing))
         self._owned.callback(self._cuda.cudaFree, address)
         return address
 
     def upload(self, to: int, array: np.ndarray) -> None:
-        """Begin to copy a pinned array to the GPU."""
+        """Start copying a pinned array to the GPU."""
         kind = self._cuda.cudaMemcpyKind.cudaMemcpyHostToDevice
         begun = self._cuda.cudaMemcpyAsync(to, array.ctypes.data, array.nbytes, kind, self.handle)
         _checked(self._cuda, begun, "copy to the GPU")
 
     def download(self, array: np.ndarray, source: int) -> None:
-        """Begin to copy from the GPU into a pinned array."""
+        """Start copying from the GPU into a pinned array."""
         kind = self._cuda.cudaMemcpyKind.cudaMemcpyDeviceToHost
         begun = self._cuda.cudaMemcpyAsync(array.ctypes.data, source, array.nbytes, kind, self.handle)
         _checked(self._cuda, begun, "copy from the GPU")
 
     def wait(self) -> None:
-        """Until all that was begun is done; other Python threads run meanwhile. Raises EngineError if it failed."""
+        """Wait until all started work is done; other Python threads continue. Raises EngineError if it failed."""
         _checked(self._cuda, self._cuda.cudaStreamSynchronize(self.handle), "run")
 
     def record(self, work: Callable[[], None]) -> Callable[[], None] | None:
-        """A CUDA graph of what `work` begins here, as a call that begins it again; None where it cannot."""
+        """Record what `work` starts on this stream as a CUDA graph; return a call that launches it, or None."""
         cuda = self._cuda
         mode = cuda.cudaStreamCaptureMode.cudaStreamCaptureModeThreadLocal  # other threads may allocate meanwhile
         _checked(cuda, cuda.cudaStreamBeginCapture(self.handle, mode), "begin a CUDA graph")
@@ -121,7 +121,7 @@ class CudaStream:
             work()
         except EngineError:
             cuda.cudaStreamEndCapture(self.handle)
-            cuda.cudaGetLastError()  # forget it: the stream is as before
+            cuda.cudaGetLastError()  # clear the error: the stream is unchanged
             return None
         status, graph = cuda.cudaStreamEndCapture(self.handle)
         if status != cuda.cudaError_t.cudaSuccess:
@@ -133,16 +133,16 @@ class CudaStream:
         return lambda: _checked(cuda, cuda.cudaGraphLaunch(runnable, self.handle), "launch a CUDA graph")
 
     def close(self) -> None:
-        """Give everything back, whatever state the GPU is in."""
+        """Release everything, whatever the state of the GPU."""
         self._owned.close()
 
 
 def _checked(cuda: Any, result: tuple[Any, ...], doing: str) -> Any:
-    """The value of a call that returned (status, value...). Raises EngineError with what to do about the failure."""
+    """Return the value of a call that returned (status, value...). Raises EngineError with a remedy for the failure."""
     status, *values = result
     if status == cuda.cudaError_t.cudaSuccess:
         return values[0] if values else None
-    cuda.cudaGetLastError()  # else the next call would report it once more
+    cuda.cudaGetLastError()  # or the next call would report it again
     errors = cuda.cudaError_t
     if status == errors.cudaErrorMemoryAllocation:
         free = cuda.cudaMemGetInfo()
@@ -167,7 +167,7 @@ def _words(cuda: Any, status: Any) -> str:
 
 
 def _driver(cuda: Any) -> str:
-    """The kernel driver's version; where it is not told, that of CUDA in the driver; `none` without a driver."""
+    """Return the kernel driver's version, or if that is unknown the driver's CUDA version; `none` without a driver."""
     try:
         found = re.search(r"(\d+\.\d+(\.\d+)?)", KERNEL_DRIVER.read_text())
     except OSError:

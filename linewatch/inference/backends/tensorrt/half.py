@@ -1,4 +1,4 @@
-"""FP16 of an FP32 model, as ONNX: TensorRT's strongly typed networks take the precision that the graph says."""
+"""Converts an FP32 ONNX model to FP16: a strongly typed TensorRT network computes in the precisions of its graph."""
 
 from typing import Any
 
@@ -9,16 +9,16 @@ from linewatch.contracts.manifest import EngineManifest
 from linewatch.inference.model_ports import unreadable
 
 PRODUCTS = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
-KEPT_INPUTS = {"Resize": (1, 2)}  # roi and scales are FP32 by ONNX' definition
+KEPT_INPUTS = {"Resize": (1, 2)}  # ONNX defines roi and scales as FP32
 HALF_MAX = float(np.finfo(np.float16).max)
 
 
 def to_half(manifest: EngineManifest, model: bytes) -> bytes:
-    """The model with FP16 arithmetic from its first to its last convolution or matrix product.
+    """Return the model with FP16 arithmetic from its first to its last convolution or matrix product.
 
-    What comes before stays FP32, since normalisation by a local variance cancels digits that FP16 does not have, and so
-    does what comes after, since scores are what thresholds are compared with. Inputs and outputs keep their types.
-    Raises EngineError when the model cannot be read or a weight is too large for FP16.
+    Nodes before it stay FP32, since normalisation by a local variance cancels digits that FP16 does not have. Nodes
+    behind it stay FP32, since thresholds are compared with their scores. Inputs and outputs keep their types. Raises
+    EngineError when the model cannot be read or a weight is too large for FP16.
     """
     try:
         import onnx
@@ -36,7 +36,7 @@ def to_half(manifest: EngineManifest, model: bytes) -> bytes:
 
 
 class _HalfBody:
-    """Rewrites a graph: body nodes take and give FP16, casts stand at the body's borders."""
+    """Rewrites a graph: nodes of the body take and give FP16, with casts at its borders."""
 
     def __init__(self, graph: Any, engine: str) -> None:
         import onnx
@@ -47,8 +47,8 @@ class _HalfBody:
         types = {value.name: value.type.tensor_type.elem_type for value in values}
         types |= {name: weight.data_type for name, weight in self._weights.items()}
         self._singles = {name for name, type_ in types.items() if type_ == onnx.TensorProto.FLOAT}  # FP32 at first
-        self._halves: set[str] = set()  # of these, what the body makes: FP16 under the old name
-        self._twins: dict[str, str] = {}  # tensor -> the same in the other precision
+        self._halves: set[str] = set()  # of these, outputs of the body: FP16 under the old name
+        self._twins: dict[str, str] = {}  # tensor -> the same tensor in the other precision
         self._nodes: list[Any] = []
 
     def convert(self) -> None:
@@ -61,7 +61,7 @@ class _HalfBody:
                 self._nodes.append(node)
         del graph.node[:]
         graph.node.extend(self._nodes)
-        del graph.value_info[:]  # of the types before
+        del graph.value_info[:]  # it has the old types
         used = {name for node in graph.node for name in node.input}
         weights = [weight for weight in graph.initializer if weight.name in used]
         del graph.initializer[:]
@@ -118,7 +118,7 @@ class _HalfBody:
 
 
 def _between_products(graph: Any) -> set[int]:
-    """The nodes with a product at or before them, and one at or after them. ONNX sorts nodes topologically."""
+    """Return the nodes that have a product at or before them and one at or behind them, in ONNX' topological order."""
     nodes = list(graph.node)
     maker = {name: index for index, node in enumerate(nodes) for name in node.output}
     behind, ahead = set(), {index for index, node in enumerate(nodes) if node.op_type in PRODUCTS}

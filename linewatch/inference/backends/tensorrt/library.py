@@ -1,4 +1,4 @@
-"""Which TensorRT is here: the full library or TensorRT-RTX. Both speak one Python API."""
+"""Imports the TensorRT of this host: the full library or TensorRT-RTX, which have the same Python API."""
 
 import importlib
 from collections import deque
@@ -11,7 +11,7 @@ from linewatch.contracts.errors import EngineError
 FLAVOURS = {  # by module, in order of preference
     "tensorrt": "tensorrt",
     "tensorrt_rtx": "tensorrt-rtx",
-    "tensorrt_rtx_bindings": "tensorrt-rtx",  # RTX's bindings alone, as on a host without an index
+    "tensorrt_rtx_bindings": "tensorrt-rtx",  # RTX's bindings without its meta-package
 }
 OLDEST = (10, 16)  # of the full library
 INSTEAD = 'or set inference.backend = "onnxruntime"'
@@ -19,7 +19,7 @@ INSTEAD = 'or set inference.backend = "onnxruntime"'
 
 @dataclass(frozen=True, slots=True)
 class Library:
-    """An imported TensorRT. `complaints`: the last warnings and errors that it logged."""
+    """An imported TensorRT. `complaints`: the last errors that it logged."""
 
     api: Any
     flavour: str  # "tensorrt" | "tensorrt-rtx"
@@ -29,18 +29,22 @@ class Library:
 
     @property
     def last_complaint(self) -> str:
-        """One line that says why it refused; empty when it said nothing."""
+        """The first line of the last error that it logged; empty without one."""
         return self.complaints[-1].strip().partition("\n")[0] if self.complaints else ""
 
 
 @cache
 def import_library() -> Library:
-    """The TensorRT of this host: the full library where it is, else TensorRT-RTX. Raises EngineError without one."""
+    """Import the full library, or TensorRT-RTX where that is missing. Raises EngineError without either."""
     found = []
     for module, flavour in FLAVOURS.items():
         try:
             api = importlib.import_module(module)
-        except (ImportError, OSError, RuntimeError) as error:  # a stub or a wheel without its libraries raises any
+        except (
+            ImportError,
+            OSError,
+            RuntimeError,
+        ) as error:  # a stub or a wheel without its libraries raises any of these
             if not (isinstance(error, ModuleNotFoundError) and error.name == module):
                 found.append(f"{module} cannot be imported: {error}")
             continue
@@ -56,7 +60,7 @@ def import_library() -> Library:
 
 
 def _log(api: Any, complaints: deque[str]) -> Any:
-    """TensorRT wants one logger for everything; ours keeps what goes into an EngineError, and prints nothing."""
+    """Return a logger that keeps errors for an EngineError and prints nothing; TensorRT uses one for everything."""
 
     class Log(api.ILogger):
         def __init__(self) -> None:

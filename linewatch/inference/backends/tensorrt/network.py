@@ -1,4 +1,4 @@
-"""An engine's ONNX model as a strongly typed TensorRT network of one batch shape."""
+"""Parses an engine's ONNX model into a strongly typed TensorRT network of one batch shape."""
 
 from collections import Counter
 from typing import Any
@@ -15,18 +15,18 @@ PRECISIONS = {"FLOAT": "fp32", "HALF": "fp16"}
 
 
 class LayerPrecisions(ClosedModel):
-    """Layers of a strongly typed network by the precision they compute in: what the graph says is what runs."""
+    """The layers of a strongly typed network, counted by the precision in which they compute."""
 
-    products: dict[str, int]  # convolutions and matrix products; "int8" where all that they take is dequantised
-    others: dict[str, int]  # further layers that give floating-point numbers
+    products: dict[str, int]  # convolutions and matrix products; "int8" where all their inputs are dequantised
+    others: dict[str, int]  # further layers with floating-point output
 
 
 def parse(library: Library, builder: Any, manifest: EngineManifest, model: bytes) -> tuple[Any, Any]:
-    """The network, and the parser that must live as long. Raises EngineError: what is wrong, and in which node."""
+    """Return the network, and its parser, which must live as long. Raises EngineError that names fault and node."""
     quantisation = manifest.quantisation
     if quantisation is not None and quantisation.activations == "uint8":
         raise EngineError(
-            f"engine {manifest.name} has unsigned activations, which are for CPUs alone; expected signed ones: "
+            f"engine {manifest.name} has unsigned activations, which only CPUs run; expected signed ones; "
             f"use the INT8 sibling of {quantisation.source} that `linewatch quantize` makes for every backend"
         )
     api = library.api
@@ -42,12 +42,12 @@ def parse(library: Library, builder: Any, manifest: EngineManifest, model: bytes
         )
     inputs = [_port(network.get_input(index)) for index in range(network.num_inputs)]
     outputs = [_port(network.get_output(index)) for index in range(network.num_outputs)]
-    check_fit(manifest, inputs, outputs)  # the parser takes some bytes that are no model for an empty one
+    check_fit(manifest, inputs, outputs)  # the parser reads some bytes that are not a model as an empty network
     return network, parser
 
 
 def fix_rows(network: Any, manifest: EngineManifest, rows: int) -> None:
-    """Give the network its one batch shape: with a fixed shape there is one set of kernels, and so one rounding."""
+    """Fix the network's batch shape: one shape has one set of kernels, and so one rounding."""
     network.get_input(0).shape = (rows, 1, manifest.input.lines, manifest.input.width)
 
 

@@ -1,8 +1,8 @@
-"""Plans on disk: built once per model, precision, batch shape, GPU, driver and TensorRT; rebuilt when in doubt.
+"""The cache of plans on disk: one per model, precision, batch shape, GPU, driver and TensorRT; rebuilt when in doubt.
 
-A plan is two files: `NAME-PRECISION-KEY.plan`, as TensorRT wrote it, and beside it a JSON record of what it is. The
-record is written last, so a plan without a fitting record is an interrupted one. A plan is code for the GPU: the folder
-must be writable by the service alone.
+A plan is two files: `NAME-PRECISION-KEY.plan`, as TensorRT wrote it, and a JSON record beside it. The record is written
+last, so a plan without a matching record was interrupted. A plan is code that runs on the GPU: only the service may be
+able to write to the folder.
 """
 
 import hashlib
@@ -23,11 +23,11 @@ from linewatch.inference.backends.tensorrt.library import Library
 from linewatch.inference.backends.tensorrt.network import LayerPrecisions
 
 Precision = Literal["fp32", "fp16", "int8"]
-RECIPE = 1  # count on when `build` or `half` make another plan of the same model
+RECIPE = 1  # increase it when `build` or `half` change the plan of the same model
 
 
 class PlanKey(ClosedModel):
-    """All that a plan depends on; another value in any field is another plan."""
+    """Everything that a plan depends on; another value in any field means another plan."""
 
     engine: str
     model_sha256: str
@@ -46,7 +46,7 @@ class PlanKey(ClosedModel):
 
 
 class PlanRecord(ClosedModel):
-    """What lies beside a plan."""
+    """The JSON record beside a plan."""
 
     key: PlanKey
     plan_sha256: str
@@ -56,7 +56,7 @@ class PlanRecord(ClosedModel):
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A plan with its record. `was_ready`: it came from the cache."""
+    """A plan and its record. was_ready: it came from the cache."""
 
     path: Path
     record: PlanRecord
@@ -65,10 +65,11 @@ class Plan:
 
 
 def rows_per_run(task: Task, largest_rung: int) -> int:
-    """How many rows a plan computes at once, always: a screen's frames come alone, tiles by the ladder.
+    """Return the rows that a plan always computes at once: 1 for a screen, which takes whole frames, else the ladder's
+    largest rung.
 
-    One number and not one per rung, for a row's bytes must not depend on how many came with it:
-    docs/decisions/0013-one-batch-shape-per-plan.md.
+    It is one number instead of one per rung, since a row's bytes must not depend on the fill of its batch
+    (docs/decisions/0013-one-batch-shape-per-plan.md).
     """
     return 1 if task is Task.SCREEN else largest_rung
 
@@ -98,7 +99,7 @@ class PlanCache:
         return self.folder / f"{key.engine}-{key.precision}-{key.sha256[:16]}.plan"
 
     def find(self, key: PlanKey) -> Plan | None:
-        """The plan of that key; None when there is none, or it or its record is damaged."""
+        """Return the plan with that key; None when there is none, or it or its record is damaged."""
         path = self.path(key)
         try:
             record = PlanRecord.model_validate_json(_record_of(path).read_bytes())
@@ -117,9 +118,9 @@ class PlanCache:
         watch: BuildWatch | None = None,
         stop: threading.Event | None = None,
     ) -> Plan:
-        """Build the plan of that key and keep it, in place of what may be there. Raises EngineError.
+        """Build the plan with that key and store it, replacing an old one. Raises EngineError.
 
-        A reader sees the old plan, the new one or none, never half of one.
+        A reader sees the old plan, the new one or none, never a partial one.
         """
         built = build(self.library, manifest, model, precision=key.precision, rows=key.rows, watch=watch, stop=stop)
         record = PlanRecord(
@@ -135,7 +136,7 @@ class PlanCache:
             _replace(_record_of(path), record.model_dump_json(indent=1).encode())
         except OSError as error:
             raise EngineError(
-                f"{path}: cannot be written ({error.strerror}); expected a folder that the service may write to; "
+                f"{path}: cannot be written ({error.strerror}); expected a folder that the service can write to; "
                 "set inference.plan_dir"
             ) from error
         return Plan(path, record, was_ready=False, data=built.plan)
@@ -146,7 +147,7 @@ def _record_of(path: Path) -> Path:
 
 
 def _replace(path: Path, data: bytes) -> None:
-    """Write a file as a whole or not at all."""
+    """Write a file completely or not at all."""
     partial = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}")
     try:
         with partial.open("wb") as file:

@@ -1,4 +1,4 @@
-"""What a person sees while a plan is built: a line per phase, nested as TensorRT nests them."""
+"""Shows the progress of a build on a terminal: a bar per phase, nested as in TensorRT."""
 
 import sys
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ from linewatch.inference.backends.tensorrt.build import BuildWatch
 
 @contextmanager
 def build_progress() -> Iterator[BuildWatch]:
-    """Bars on stderr where that is a terminal, nothing otherwise."""
+    """Show bars on stderr where it is a terminal, nothing otherwise."""
     console = Console(file=sys.stderr)
     columns = (TextColumn("{task.description:<45}"), BarColumn(bar_width=30), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as bars:
