@@ -74,7 +74,7 @@ def _explain(fault: ErrorDetails, root: type[BaseModel]) -> str:
     if fault["type"] == "extra_forbidden":
         return f"{place}: unknown key; {_remedy(loc[-1], _known_keys(loc[:-1], root))}"
     if fault["type"] == "missing":
-        return f"{place}: is missing; it has no default"
+        return f"{place}: is missing and has no default; add it"
     expected = fault["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
     if fault["type"] == "value_error":
         return f"{place}: {expected}"
@@ -102,7 +102,7 @@ def _remedy(key: str, known: list[str]) -> str:
     close = difflib.get_close_matches(key, known, n=1)
     if close:
         return f"did you mean {close[0]}?"
-    return f"known here: {', '.join(known)}"
+    return f"known keys: {', '.join(known)}"
 
 
 def _unit(key: str) -> str:
