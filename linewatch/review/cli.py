@@ -30,7 +30,7 @@ VERDICTS = "a verdict file, history:COIL or history:#PASSAGE."
 
 Source = Annotated[str, Parameter(help="Recording or folder that was replayed.")]
 Passage = Annotated[int | None, Parameter(help="Passage of the history, as numbered by `linewatch coils`.")]
-CoilInFile = Annotated[str | None, Parameter(help="ID of one coil, where a verdict file holds several.")]
+OneCoil = Annotated[str | None, Parameter(help="ID of one coil, where a verdict file holds several.")]
 
 
 @Parameter(name="*")
@@ -117,7 +117,7 @@ def regrade(
     verdicts: Annotated[str | None, Parameter(help=f"Coils: {VERDICTS} Default: --coil or --passage.")] = None,
     /,
     *,
-    coil: CoilInFile = None,
+    coil: OneCoil = None,
     passage: Passage = None,
     rules: Annotated[Path, Parameter(help="File of grading rules.")],
     taxonomy: Path = TAXONOMY,
@@ -146,7 +146,7 @@ def picture(
     source: Source,
     truth: Annotated[Path | None, Parameter(help="Draw the rendered or labelled defects of this file as well.")] = None,
     config: Annotated[Path | None, Parameter(help="Its [line] reads the source.")] = None,
-    coil: CoilInFile = None,
+    coil: OneCoil = None,
     end: Annotated[
         Literal["head", "tail"], Parameter(name="--from", help="End of the coil that is at position 0.")
     ] = "head",
@@ -197,7 +197,7 @@ def compare_verdicts(
     """Print what B lost, found anew, classified or sized differently from A. Returns the exit code."""
     from linewatch.review.against_truth import TOLERANCE_MM
     from linewatch.review.coil_record import all_masks
-    from linewatch.review.coil_sources import CoilInFile as FileSource
+    from linewatch.review.coil_sources import CoilInFile
     from linewatch.review.comparison import SIZE_TOLERANCE, Limits, compare, score_both
     from linewatch.review.comparison import as_json as facts_of
     from linewatch.review.comparison_table import print_comparison
@@ -213,7 +213,7 @@ def compare_verdicts(
     size_tolerance = options.bounded("size_tolerance", 100.0)
     limits = Limits(*(options.bounded(f"fail_{kind}", 1.0) for kind in ("lost", "new", "reclassified")))
     one, other = (history.coil_source(path) for path in paths)
-    identical = isinstance(one, FileSource) and isinstance(other, FileSource) and same_verdicts(one.path, other.path)
+    identical = isinstance(one, CoilInFile) and isinstance(other, CoilInFile) and same_verdicts(one.path, other.path)
     if identical and not as_json:
         print("A and B are the same verdicts, byte for byte but for the timing", flush=True)
     a = strips_of(one.records(all_masks))
