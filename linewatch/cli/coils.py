@@ -309,7 +309,7 @@ def _compare_runs(options: argparse.Namespace) -> None:
 def _compare_verdicts(options: argparse.Namespace) -> int:
     from linewatch.review.against_truth import TOLERANCE_MM
     from linewatch.review.coil_record import all_masks
-    from linewatch.review.coil_sources import CoilInFile
+    from linewatch.review.coil_sources import VerdictFileSource
     from linewatch.review.comparison import SIZE_TOLERANCE, Limits, as_json, compare, score_both
     from linewatch.review.strips import same_verdicts, strips_of
     from linewatch.simulation.truth import CoilTruth
@@ -323,7 +323,11 @@ def _compare_verdicts(options: argparse.Namespace) -> int:
     size_tolerance = _bounded(options, "size_tolerance", SIZE_TOLERANCE, 100.0)
     limits = Limits(*(_bounded(options, f"fail_{kind}", None, 1.0) for kind in ("lost", "new", "reclassified")))
     one, other = (_source(options, text) for text in options.paths)
-    identical = isinstance(one, CoilInFile) and isinstance(other, CoilInFile) and same_verdicts(one.path, other.path)
+    identical = (
+        isinstance(one, VerdictFileSource)
+        and isinstance(other, VerdictFileSource)
+        and same_verdicts(one.path, other.path)
+    )
     if identical and not options.json:
         print("A and B are the same verdicts, byte for byte but for the timing", flush=True)
     a = strips_of(one.records(all_masks))
@@ -387,11 +391,11 @@ def _source(options: argparse.Namespace, text: str | None, coil: str | None = No
 
     with extra("history"):
         if text is None:
-            from linewatch.review.from_history import CoilInHistory
+            from linewatch.review.from_history import HistorySource
 
             if coil is None and passage is None:
                 raise ConfigError("no coil is named; give its id or --passage, for the history, or a verdict file")
-            return CoilInHistory(_database(options), coil, passage)
+            return HistorySource(_database(options), coil, passage)
         if passage is not None:
             raise ConfigError(f"--passage {passage} is of the history, {text} is not; leave one of them out")
         return source_of(text, lambda: _database(options), coil)
