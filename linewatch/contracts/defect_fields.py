@@ -1,7 +1,7 @@
 """A defect as a flat record, the form that the wire, the history and the tables of reports share.
 
-The record's fields derive from `Defect`: its box becomes two intervals, its class scores become a mapping. In a table an
-interval takes two columns.
+The record's fields derive from `Defect`: its box becomes two intervals, its class scores become a mapping. In a table
+an interval takes two columns.
 """
 
 from collections.abc import Iterator, Mapping
