@@ -23,8 +23,8 @@ from benchmarks.coil_file import LINES, begins, closed, defect, ends, frame, ope
 from benchmarks.history import command_s, messages, store
 from linewatch.config.taxonomy import TAXONOMY, Taxonomy
 from linewatch.contracts.verdict import Decided, Defect, Quality, StripBox
-from linewatch.review.coil_sources import CoilInFile
-from linewatch.review.from_history import CoilInHistory
+from linewatch.review.coil_sources import VerdictFileSource
+from linewatch.review.from_history import HistorySource
 from linewatch.review.report.pdf import find_browser
 from linewatch.review.report.write import ReportFiles, listed_masks, write_report
 from linewatch.review.severities import ClassSeverities
@@ -111,8 +111,8 @@ def cost(length_m: float, defects: int, folder: Path) -> Cost:
     store(url, messages(decisions(length_m, defects, taxonomy.trained_classes)), "report")
     severities = ClassSeverities.read(TAXONOMY)
     masked = listed_masks(severities)
-    _, read_file = _timed(lambda: CoilInFile(verdicts).record(masked))
-    record, read_history = _timed(lambda: CoilInHistory(url, "C1").record(masked))
+    _, read_file = _timed(lambda: VerdictFileSource(verdicts).record(masked))
+    record, read_history = _timed(lambda: HistorySource(url, "C1").record(masked))
     assert len(record.defects) == defects
     _, html_spent = _timed(lambda: write_report(record, severities, ReportFiles(html=html)))
     _, csv_spent = _timed(lambda: write_report(record, severities, ReportFiles(csv=csv)))

@@ -1,7 +1,7 @@
-"""The fields of a defect as a flat record: what the wire, the history and the tables of reports share.
+"""A defect as a flat record, the form that the wire, the history and the tables of reports share.
 
-All of it derives from `Defect`, whose box becomes two intervals and whose class scores become a mapping. In a table an
-interval takes two columns.
+The record's fields derive from `Defect`: its box becomes two intervals, its class scores become a mapping. In a table
+an interval takes two columns.
 """
 
 from collections.abc import Iterator, Mapping
@@ -47,13 +47,13 @@ def _declared() -> Iterator[DefectField]:
             for name, interval in get_type_hints(StripBox).items():
                 yield DefectField(name, interval, tuple, False, default, f"box.{name}")
             continue
-        if one.name == "class_scores":
+        if one.name == "class_scores":  # keeps its description
             annotation, default = Annotated[(dict[str, Score], *annotation.__metadata__)], {}
         yield DefectField(one.name, annotation, *_kind(annotation), default, one.name)
 
 
 def _kind(annotation: Any) -> tuple[type, bool]:
-    """The bare type behind bounds and `| None`, and whether None is a value."""
+    """Return the bare type behind bounds and `| None`, and whether None is a value."""
     while get_origin(annotation) is Annotated:
         annotation = get_args(annotation)[0]
     others = [one for one in get_args(annotation) if one is not type(None)]
@@ -72,17 +72,17 @@ _OF_RECORD: Final = attrgetter(*(field.name for field in DEFECT_FIELDS))
 
 
 def to_flat(defect: Defect) -> dict[str, Any]:
-    """The values by name, in the order of `DEFECT_FIELDS`."""
+    """Return the values by name, in the order of `DEFECT_FIELDS`."""
     return _by_name(_OF_DEFECT(defect)) | {"class_scores": dict(defect.class_scores)}
 
 
 def flat_of(record: Any) -> dict[str, Any]:
-    """The values by name, of an object that has them as attributes of these names: a message of the wire."""
+    """Return the values by name of an object with attributes of these names, such as a message of the wire."""
     return _by_name(_OF_RECORD(record))
 
 
 def from_flat(values: Mapping[str, Any]) -> Defect:
-    """The defect of the values by name; enumerations may be given as their strings. The inverse of `to_flat`."""
+    """Return the defect with these values by name, enumerations also as strings. The inverse of `to_flat`."""
     known = dict(values)
     for field in _ENUMERATIONS:
         known[field.name] = field.kind(known[field.name])
@@ -93,7 +93,7 @@ def from_flat(values: Mapping[str, Any]) -> Defect:
 
 
 def to_columns(values: Mapping[str, Any]) -> dict[str, Any]:
-    """The values of a flat record by column."""
+    """Return the values of a flat record by column."""
     columns: dict[str, Any] = {}
     for field in DEFECT_FIELDS:
         value = values[field.name]
@@ -102,7 +102,7 @@ def to_columns(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def from_columns(columns: Mapping[str, Any]) -> dict[str, Any]:
-    """The flat record of the values by column. The inverse of `to_columns`."""
+    """Return the flat record with these values by column. The inverse of `to_columns`."""
     values = {field.name: tuple(columns[name] for name in field.columns) for field in DEFECT_FIELDS}
     return {field.name: values[field.name] if field.kind is tuple else values[field.name][0] for field in DEFECT_FIELDS}
 

@@ -108,9 +108,10 @@ class Defect:
         Annotated[float, Field(ge=-1, le=1)] | None,
         Field(description="mean gray less that of the steel around it, of full scale; null when not known"),
     ] = None
-    part_of: Annotated[str | None, Field(description="first part of a defect so long that it is closed in parts")] = (
-        None
-    )
+    part_of: Annotated[
+        str | None,
+        Field(description="first part of a defect so long that it is closed in parts"),
+    ] = None
     severity: Annotated[Severity | None, Field(description="by the grading rules; null: not graded")] = None
     tentative: Annotated[
         bool,
@@ -119,9 +120,10 @@ class Defect:
             "grades nor alarms"
         ),
     ] = False
-    excluded: Annotated[bool, Field(description="all of it lies in an excluded end: it neither grades nor alarms")] = (
-        False
-    )
+    excluded: Annotated[
+        bool,
+        Field(description="all of it lies in an excluded end: it neither grades nor alarms"),
+    ] = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,18 +24,8 @@ def coils_json(rows: Sequence[CoilRow], gaps: Sequence[GapRow]) -> str:
 def coils_table(rows: Sequence[CoilRow], gaps: Sequence[GapRow]) -> Group:
     """Return a table with a line per passage, followed by the gaps."""
     table = Table()
-    for column in (
-        "passage",
-        "coil",
-        "side",
-        "camera",
-        "begun (UTC)",
-        "length",
-        "inspected",
-        "grade",
-        "defects",
-        "alarms",
-    ):
+    columns = "passage", "coil", "side", "camera", "begun (UTC)", "length", "inspected", "grade", "defects", "alarms"
+    for column in columns:
         table.add_column(column)
     for row in rows:
         parts = {"degraded": row.degraded_mm, "missed": row.missed_mm, "not recorded": row.unrecorded_mm}

@@ -11,7 +11,8 @@ import sqlalchemy as sa
 from linewatch.contracts.alarm import AlarmState
 from linewatch.contracts.defect_fields import PASSAGE_FIELDS, from_columns, from_flat
 from linewatch.contracts.errors import HistoryError
-from linewatch.contracts.verdict import Defect, RunMask
+from linewatch.contracts.verdict import CoverageSpan, Defect, RunMask
+from linewatch.history.spans import span_in
 from linewatch.history.tables import ALARM, CLASS_COUNT, COIL, DEFECT, ENGINES, GAP, MASK, SERVICE, SPAN
 from linewatch.wire.schema import decode_runs
 
@@ -62,13 +63,9 @@ class DefectRow:
 
 @dataclass(frozen=True, slots=True)
 class SpanRow:
-    """A stretch of one quality that the same engines inspected."""
+    """A span with the engines that inspected it, in the cascade's order."""
 
-    first_line: int
-    lines: int
-    along_mm: tuple[float, float]
-    quality: str
-    cause: str | None
+    span: CoverageSpan
     engines: tuple[str, ...]
 
 
@@ -216,14 +213,7 @@ def spans(connection: sa.Connection, number: int) -> list[SpanRow]:
     """Return the spans of a passage in order along it."""
     wanted = sa.select(SPAN, ENGINES.c.identities).join(ENGINES).filter(SPAN.c.coil_id == number)
     return [
-        SpanRow(
-            row.first_line,
-            row.lines,
-            (row.along_begin_mm, row.along_end_mm),
-            row.quality,
-            row.cause,
-            tuple(row.identities.split("\n")) if row.identities else (),
-        )
+        SpanRow(span_in(row), tuple(row.identities.split("\n")) if row.identities else ())
         for row in connection.execute(wanted.order_by(SPAN.c.first_line))
     ]
 

@@ -2,9 +2,11 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
+from linewatch.contracts.frame import Cause
 from linewatch.contracts.verdict import CoverageSpan, Quality
 from linewatch.geometry import stretches
 
@@ -47,6 +49,12 @@ class Coverage:
     def engines(self) -> tuple[EngineUse, ...]:
         """All engines, by place, then by name."""
         return tuple(EngineUse(name, place, round(mm, 3)) for (place, name), mm in sorted(self._used_mm.items()))
+
+
+def span_in(row: Any) -> CoverageSpan:
+    """Return the span of a row of the history's table."""
+    cause = Cause(row.cause) if row.cause else None
+    return CoverageSpan(row.first_line, row.lines, (row.along_begin_mm, row.along_end_mm), Quality(row.quality), cause)
 
 
 def joined(before: CoverageSpan, span: CoverageSpan) -> CoverageSpan | None:

@@ -11,9 +11,8 @@ import sqlalchemy as sa
 
 from linewatch.client import Loss, Lost, Position
 from linewatch.contracts.errors import HistoryError
-from linewatch.contracts.frame import Cause
 from linewatch.contracts.verdict import CoilState, CoverageSpan, Quality
-from linewatch.history.spans import joined
+from linewatch.history.spans import joined, span_in
 from linewatch.history.tables import (
     ALARM,
     CLASS_COUNT,
@@ -77,6 +76,7 @@ class HistoryWriter:
 
     def __init__(self, stored: StoredService) -> None:
         self._stored = stored
+        self._of_journal: dict[str, Any] = {"service_id": stored.service_id, "journal": stored.journal}
         self._positions = dict(stored.positions)
         self._wall_ns: int | None = None  # offset from the service's monotonic clock to Unix time
         self._coils: dict[tuple[int, int], int] = {}  # (epoch, ordinal) -> row
@@ -141,12 +141,7 @@ class HistoryWriter:
             key = message.epoch, _ordinal(message)
             if key in self._coils:
                 continue
-            named = {
-                "service_id": self._stored.service_id,
-                "journal": self._stored.journal,
-                "epoch": key[0],
-                "ordinal": key[1],
-            }
+            named = self._of_journal | {"epoch": key[0], "ordinal": key[1]}
             found = connection.execute(sa.select(COIL.c.id).filter_by(**named)).scalar()
             if found is None:
                 new: dict[str, Any] = dict.fromkeys([*_MM.values(), "frames", "tiles", "tiles_passed"], 0)
@@ -195,7 +190,7 @@ class HistoryWriter:
         last = connection.execute(
             sa.select(SPAN).filter_by(coil_id=coil_id).order_by(SPAN.c.first_line.desc()).limit(1)
         ).first()
-        spans: list[tuple[CoverageSpan, int]] = [(_span(last), last.engines_id)] if last is not None else []
+        spans: list[tuple[CoverageSpan, int]] = [(span_in(last), last.engines_id)] if last is not None else []
         for frame in frames:
             engines_id = self._engines_id(connection, frame.engines)
             for body in frame.spans:
@@ -325,9 +320,8 @@ class HistoryWriter:
 
     def _alarms(self, connection: sa.Connection, messages: Sequence[AlarmMessage]) -> None:
         rows = [
-            {
-                "service_id": self._stored.service_id,
-                "journal": self._stored.journal,
+            self._of_journal
+            | {
                 "epoch": message.epoch,
                 "sequence": message.sequence,
                 "coil_ordinal": _ordinal(message),
@@ -355,9 +349,7 @@ class HistoryWriter:
             connection.execute(sa.update(COIL).filter_by(id=self._coil_of(message)).values(values))
 
     def _gap(self, lost: Lost) -> dict[str, Any]:
-        return {
-            "service_id": self._stored.service_id,
-            "journal": self._stored.journal,
+        return self._of_journal | {
             "topic": lost.topic.value,
             "epoch": lost.epoch,
             "first": lost.first,
@@ -384,11 +376,6 @@ def _defect(message: DefectMessage) -> dict[str, Any]:
         begin_mm, end_mm = getattr(message, f"{axis}_mm")
         columns |= {f"{axis}_begin_mm": begin_mm, f"{axis}_end_mm": end_mm}
     return columns | {"more": body or None}
-
-
-def _span(row: Any) -> CoverageSpan:
-    cause = Cause(row.cause) if row.cause else None
-    return CoverageSpan(row.first_line, row.lines, (row.along_begin_mm, row.along_end_mm), Quality(row.quality), cause)
 
 
 def _count(

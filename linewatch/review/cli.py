@@ -60,11 +60,11 @@ class HistoryOptions:
 
         with extra("history"):
             if verdicts is None:
-                from linewatch.review.from_history import CoilInHistory
+                from linewatch.review.from_history import HistorySource
 
                 if coil is None and passage is None:
                     raise ConfigError("no coil is named; give its id or --passage, for the history, or a verdict file")
-                return CoilInHistory(self.database_url(), coil, passage)
+                return HistorySource(self.database_url(), coil, passage)
             if passage is not None:
                 raise ConfigError(f"--passage {passage} is of the history, {verdicts} is not; leave one of them out")
             return source_of(verdicts, self.database_url, coil)
@@ -197,7 +197,7 @@ def compare_verdicts(
     """Print what B lost, found anew, classified or sized differently from A. Returns the exit code."""
     from linewatch.review.against_truth import TOLERANCE_MM
     from linewatch.review.coil_record import all_masks
-    from linewatch.review.coil_sources import CoilInFile
+    from linewatch.review.coil_sources import VerdictFileSource
     from linewatch.review.comparison import SIZE_TOLERANCE, Limits, compare, score_both
     from linewatch.review.comparison import as_json as facts_of
     from linewatch.review.comparison_table import print_comparison
@@ -213,7 +213,11 @@ def compare_verdicts(
     size_tolerance = options.bounded("size_tolerance", 100.0)
     limits = Limits(*(options.bounded(f"fail_{kind}", 1.0) for kind in ("lost", "new", "reclassified")))
     one, other = (history.coil_source(path) for path in paths)
-    identical = isinstance(one, CoilInFile) and isinstance(other, CoilInFile) and same_verdicts(one.path, other.path)
+    identical = (
+        isinstance(one, VerdictFileSource)
+        and isinstance(other, VerdictFileSource)
+        and same_verdicts(one.path, other.path)
+    )
     if identical and not as_json:
         print("A and B are the same verdicts, byte for byte but for the timing", flush=True)
     a = strips_of(one.records(all_masks))

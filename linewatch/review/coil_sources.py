@@ -23,8 +23,8 @@ class CoilSource(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class CoilInFile:
-    """One coil of a verdict file, or all of them. Raises as `from_verdicts` does."""
+class VerdictFileSource:
+    """A verdict file, of which it reads one coil or all. Raises as `from_verdicts` does."""
 
     path: Path
     coil: str | None = None
@@ -46,14 +46,14 @@ def source_of(text: str, database: Callable[[], str], coil: str | None = None) -
     `history`. Raises ConfigError for a text that names no source.
     """
     if not text.startswith(PREFIX):
-        return CoilInFile(Path(text), coil)
-    from linewatch.review.from_history import CoilInHistory
+        return VerdictFileSource(Path(text), coil)
+    from linewatch.review.from_history import HistorySource
 
     named = text.removeprefix(PREFIX)
     if not named.startswith("#"):
         if not named:
             raise ConfigError(f"{text}: names no coil; expected {PREFIX}COIL, or {PREFIX}#PASSAGE")
-        return CoilInHistory(database(), named)
+        return HistorySource(database(), named)
     if not named[1:].isdecimal():
         raise ConfigError(f"{text}: expected a number behind #, the passage's in `linewatch coils`")
-    return CoilInHistory(database(), passage=int(named[1:]))
+    return HistorySource(database(), passage=int(named[1:]))

@@ -17,7 +17,7 @@ from linewatch.contracts.verdict import StripBox
 from linewatch.geometry.runs import to_mask
 from linewatch.review.coil_picture import CoilPicture, write_picture
 from linewatch.review.comparison import KINDS, ComparedDefect, Comparison
-from linewatch.review.pairing import FoundDefect
+from linewatch.review.pairing import FoundDefect, hull
 from linewatch.review.strips import StripFindings, StripKey
 
 WORST = 8
@@ -106,7 +106,7 @@ class _Crop:
 
     @classmethod
     def around(cls, kind: str, defect: ComparedDefect, line: LineSettings) -> "_Crop":
-        box = _hull((*defect.a, *defect.b))
+        box = hull((*defect.a, *defect.b))
         size = [_MARGIN * (high - low) for low, high in (box.along_mm, box.across_mm)]
         scale = min(_WIDTH_PX / min(size[0], _LONGEST_MM), _HEIGHT_PX / size[1], _MOST_PX_PER_MM)
         along_mm, across_mm = (
@@ -233,7 +233,7 @@ def _add_differences(picture: CoilPicture, key: StripKey, comparison: Comparison
         if begin > at:
             picture.add_missed((at, begin))
         at = end
-    boxes = [(kind, _hull((*one.a, *one.b))) for kind in KINDS for one in getattr(comparison, kind) if one.strip == key]
+    boxes = [(kind, hull((*one.a, *one.b))) for kind in KINDS for one in getattr(comparison, kind) if one.strip == key]
     picture.add_found(boxes, KINDS)
     picture.add_note("hatched: not compared, as at most one of the two inspected it")
 
@@ -256,7 +256,7 @@ def _sheet(crops: Sequence[_Crop], a: str, b: str, *, several: bool) -> np.ndarr
 def _captioned(crop: _Crop, *, several: bool) -> np.ndarray:
     tile = np.full((_HEIGHT_PX + _CAPTION_PX + _GAP_PX, _WIDTH_PX + 2 * _GAP_PX, 3), _GROUND, np.uint8)
     tile[:_HEIGHT_PX, _GAP_PX : _GAP_PX + _WIDTH_PX] = crop.drawn()
-    box = _hull((*crop.defect.a, *crop.defect.b))
+    box = hull((*crop.defect.a, *crop.defect.b))
     where = f"{box.along_mm[0] / 1000:.3f} m, {box.across_mm[0]:.0f} mm across"
     if several:
         where = f"{crop.defect.strip.coil}: {where}"
@@ -304,10 +304,3 @@ def _heading(kind: str, columns: int) -> np.ndarray:
 
 def _write_text(picture: np.ndarray, text: str, at: tuple[int, int], colour: tuple[int, int, int]) -> None:
     cv2.putText(picture, text, at, cv2.FONT_HERSHEY_SIMPLEX, 0.43, colour, 1, cv2.LINE_AA)
-
-
-def _hull(defects: Sequence[FoundDefect]) -> StripBox:
-    return StripBox(
-        (min(one.box.across_mm[0] for one in defects), max(one.box.across_mm[1] for one in defects)),
-        (min(one.box.along_mm[0] for one in defects), max(one.box.along_mm[1] for one in defects)),
-    )

@@ -13,8 +13,7 @@ import sqlalchemy as sa
 
 from linewatch.contracts.alarm import Alarm
 from linewatch.contracts.errors import HistoryError
-from linewatch.contracts.frame import Cause
-from linewatch.contracts.verdict import CoilGrade, CoverageSpan, Quality, RollMark
+from linewatch.contracts.verdict import CoilGrade, RollMark
 from linewatch.history.database import reading, shown
 from linewatch.history.queries import CoilRow, masks, passage, passage_of_each_camera, several_passages, spans
 from linewatch.history.spans import Coverage
@@ -36,7 +35,7 @@ _ROWS_AT_ONCE: Final = 20_000
 
 
 @dataclass(frozen=True, slots=True)
-class CoilInHistory:
+class HistorySource:
     """A coil of a history's database, by its id or by the number of a passage, which `linewatch coils` lists.
 
     Reading raises HistoryError when the database cannot be read or lacks the coil, and when the id has several
@@ -150,8 +149,7 @@ def _masks(
 def _coverage(connection: sa.Connection, number: int) -> Coverage:
     coverage = Coverage()
     for row in spans(connection, number):
-        cause = Cause(row.cause) if row.cause else None
-        coverage.add(CoverageSpan(row.first_line, row.lines, row.along_mm, Quality(row.quality), cause), row.engines)
+        coverage.add(row.span, row.engines)
     return coverage
 
 

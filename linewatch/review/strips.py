@@ -12,12 +12,12 @@ import numpy as np
 
 from linewatch.contracts.errors import JournalError
 from linewatch.contracts.manifest import Task
-from linewatch.contracts.verdict import Quality, StripBox
+from linewatch.contracts.verdict import Quality
 from linewatch.geometry.outlines import UM_PER_MM, Outlines, rungs_of
 from linewatch.history.spans import stretches_of
 from linewatch.review.coil_record import CoilRecord
 from linewatch.review.defect_table import Defects
-from linewatch.review.pairing import FoundDefect
+from linewatch.review.pairing import FoundDefect, hull
 
 _TIMING = re.compile(rb'"timing":\{[^}]*\}')
 
@@ -130,10 +130,7 @@ def _as_one(name: str, parts: list[FoundDefect]) -> FoundDefect:
         defect_class=min(area_of, key=lambda one: (-area_of[one], one)),
         confidence=max(part.confidence for part in parts),
         area_mm2=sum(part.area_mm2 for part in parts),
-        box=StripBox(
-            (min(part.box.across_mm[0] for part in parts), max(part.box.across_mm[1] for part in parts)),
-            (min(part.box.along_mm[0] for part in parts), max(part.box.along_mm[1] for part in parts)),
-        ),
+        box=hull(parts),
     )
 
 

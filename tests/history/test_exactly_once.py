@@ -91,8 +91,8 @@ def test_nothing_is_lost_or_doubled_when_the_history_is_killed_at_random_points(
             for defect in found[:3]:
                 ((_, mask),) = masks(connection, [defect.number])
                 assert len(mask.runs) > 0
-            (span,) = spans(connection, row.passage)
-            assert (span.lines, row.inspected_mm) == (256 * told, 256.0 * told)
+            (stored,) = spans(connection, row.passage)
+            assert (stored.span.lines, row.inspected_mm) == (256 * told, 256.0 * told)
         assert sum(row.ended_unix_ns is not None for row in passages) == len(mill.ended)
         assert connection.execute(sa.select(sa.func.count()).select_from(ALARM)).scalar() == mill.alarms
         count = [connection.execute(sa.select(sa.func.count()).select_from(t)).scalar() for t in (DEFECT, MASK)]

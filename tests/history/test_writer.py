@@ -43,7 +43,7 @@ def test_a_coil_is_stored_with_all_that_was_told_of_it(url):
     assert (name, state, more) == ("C1/top/cam1/0.200", "updated", {})
     assert along_mm == (256.0, 259.123)
     assert parts == [defect_event(0).mask.runs.tolist()] * 2
-    assert [(s.first_line, s.lines, s.quality, s.cause) for s in stretches] == [
+    assert [(s.first_line, s.lines, s.quality, s.cause) for s in (row.span for row in stretches)] == [
         (0, 712, "inspected", None),
         (712, 56, "missed", "truncated"),
         (768, 256, "inspected", None),

@@ -15,7 +15,7 @@ from benchmarks.coil_file import begins, closed, ends, frame, opened, write
 from linewatch.contracts.defect_fields import DEFECT_FIELDS, DefectField, from_columns, from_flat, to_columns, to_flat
 from linewatch.contracts.verdict import Defect
 from linewatch.history.database import writing
-from linewatch.review.from_history import CoilInHistory
+from linewatch.review.from_history import HistorySource
 from linewatch.review.from_verdicts import read_coil
 from linewatch.review.report.write import ReportFiles, write_report
 from linewatch.review.severities import ClassSeverities
@@ -47,7 +47,7 @@ def test_every_field_comes_back_from_a_verdict_file_and_from_the_history(full: D
     with writing(url) as engine:
         store_messages(engine, messages_of(*decisions))
     assert tuple(read_coil(write(tmp_path / "v.jsonl", decisions)).defects) == (full,)
-    assert tuple(CoilInHistory(url, "C1").record().defects) == (full,)
+    assert tuple(HistorySource(url, "C1").record().defects) == (full,)
 
 
 def test_every_field_has_a_heading_in_the_table(full: Defect, tmp_path: Path) -> None:
@@ -77,7 +77,7 @@ from linewatch.history.database import reading, writing
 from linewatch.history.listing import defects_json
 from linewatch.history.queries import coils, defects
 from linewatch.history.tables import METADATA
-from linewatch.review.from_history import CoilInHistory
+from linewatch.review.from_history import HistorySource
 from linewatch.review.from_verdicts import read_coil
 from linewatch.review.report.sheets import write_sheets
 from linewatch.review.severities import ClassSeverities, RatedDefects
@@ -94,7 +94,7 @@ with writing(url) as engine:
 with reading(url) as connection:
     (row,) = defects(connection, [1])
     listed = json.loads(defects_json(coils(connection), 0, [row], 10))["defects"][0]["gloss"]
-record = CoilInHistory(url, "C1").record()
+record = HistorySource(url, "C1").record()
 write_sheets(record, RatedDefects.of(record.defects, ClassSeverities()), folder)
 print(json.dumps({
     "asked of a migration": [(change[0], change[2], change[3].name) for change in missing],

@@ -24,9 +24,9 @@ from linewatch.history.database import _engine, _migrations, reading, writing
 from linewatch.history.queries import coils
 from linewatch.history.tables import METADATA
 from linewatch.review.coil_record import CoilRecord, all_masks
-from linewatch.review.coil_sources import CoilInFile, source_of
+from linewatch.review.coil_sources import VerdictFileSource, source_of
 from linewatch.review.comparison import compare
-from linewatch.review.from_history import CoilInHistory
+from linewatch.review.from_history import HistorySource
 from linewatch.review.from_verdicts import read_coil
 from linewatch.review.report.write import ReportFiles, write_report
 from linewatch.review.severities import ClassSeverities
@@ -80,7 +80,7 @@ def both(tmp_path: Path, decisions: list[Decided], url: str = "") -> tuple[CoilR
     url = url or f"sqlite:///{tmp_path / 'h.sqlite'}"
     record_in(url, decisions)
     path = write(tmp_path / "v.jsonl", decisions)
-    return read_coil(path, masked=all_masks), CoilInHistory(url, "C1").record(all_masks)
+    return read_coil(path, masked=all_masks), HistorySource(url, "C1").record(all_masks)
 
 
 def test_a_coil_is_the_same_by_file_and_by_history(tmp_path: Path) -> None:
@@ -149,12 +149,12 @@ def test_a_coil_that_came_again_is_named_by_its_passage(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'h.sqlite'}"
     record_in(url, [*a_coil(), begins(), frame(0)])
     with pytest.raises(HistoryError, match=r"coil 'C1' has 2 passages in this history: 2 \(top, cam1, .*\), 1 .*name"):
-        CoilInHistory(url, "C1").record()
+        HistorySource(url, "C1").record()
     older, newer = (source_of(f"history:#{number}", lambda: url).record() for number in (1, 2))
     assert (older.complete, older.length_mm) == (True, 5.0 * LINES)
     assert (newer.complete, newer.length_mm) == (False, 1.0 * LINES)  # still under the camera
     with pytest.raises(HistoryError, match="passage 1 is of coil 'C1', not 'C9'"):
-        CoilInHistory(url, "C9", 1).record()
+        HistorySource(url, "C9", 1).record()
     for source, said in (("history:C9", "no coil 'C9'"), ("history:#7", "no passage 7")):
         with pytest.raises(HistoryError, match=said):
             source_of(source, lambda: url).record()
@@ -167,16 +167,16 @@ def test_a_coil_under_two_cameras_is_two_records_and_one_must_be_named_for_one(t
     url = f"sqlite:///{tmp_path / 'h.sqlite'}"
     for service in ("top", "bottom"):
         record_in(url, a_coil(), service)
-    assert len(list(CoilInHistory(url, "C1").records())) == 2
+    assert len(list(HistorySource(url, "C1").records())) == 2
     with pytest.raises(HistoryError, match="has 2 passages"):
-        CoilInHistory(url, "C1").record()
+        HistorySource(url, "C1").record()
 
 
 def test_what_the_history_could_not_get_is_told(tmp_path: Path) -> None:
     """Two frames are missing in the middle: their length passed, and nothing is known of it."""
     url = f"sqlite:///{tmp_path / 'h.sqlite'}"
     record_in(url, [begins(), frame(0), frame(3), ends(4.0 * LINES)])
-    record = CoilInHistory(url, "C1").record()
+    record = HistorySource(url, "C1").record()
     assert record.unrecorded_mm == 2.0 * LINES
     assert record.inspected_share == 0.5
     out = tmp_path / "page.html"
@@ -187,11 +187,11 @@ def test_what_the_history_could_not_get_is_told(tmp_path: Path) -> None:
 def test_a_history_that_cannot_be_read_says_why(tmp_path: Path) -> None:
     file = tmp_path / "h.sqlite"
     url = f"sqlite:///{file}"
-    source = CoilInHistory(url, "C1")
+    source = HistorySource(url, "C1")
     with pytest.raises(HistoryError, match="there is no history yet"):
         source.record()
     record_in(url, a_coil())
-    read_only = CoilInHistory(f"sqlite:///file:{file}?mode=ro&uri=true", "C1").record()
+    read_only = HistorySource(f"sqlite:///file:{file}?mode=ro&uri=true", "C1").record()
     assert len(read_only.defects) == 2
     with writing(url) as engine, engine.begin() as connection:  # holds the write lock
         connection.execute(sa.text("UPDATE coil SET camera = 'other'"))
@@ -224,10 +224,10 @@ def test_a_history_of_the_revision_before_is_brought_up_to_date_with_all_that_it
         connection.exec_driver_sql("INSERT INTO span VALUES (1, 1, 0, 256, 0.0, 256.0, 'inspected', NULL, 4)")
     engine.dispose()
     with pytest.raises(HistoryError, match="is of revision 0001"):
-        CoilInHistory(url, "C1").record()
+        HistorySource(url, "C1").record()
     with writing(url):
         pass
-    record = CoilInHistory(url, "C1").record()
+    record = HistorySource(url, "C1").record()
     assert [one.id for one in record.defects] == ["a"]
     assert [(use.place, use.engine) for use in record.engines] == [(0, "screen@1"), (1, "classify@2"), (2, "alpha@3")]
     assert (record.strip_mm, record.width_mm, record.length_mm, record.roll_marks) == (None, None, 256.0, ())
@@ -239,5 +239,5 @@ def test_a_history_of_the_revision_before_is_brought_up_to_date_with_all_that_it
 def test_a_file_is_named_as_it_is(tmp_path: Path) -> None:
     path = write(tmp_path / "history", a_coil())
     source = source_of(str(path), lambda: pytest.fail("no history is asked"))
-    assert isinstance(source, CoilInFile)
+    assert isinstance(source, VerdictFileSource)
     assert (str(source), len(source.record().defects)) == (str(path), 2)
