@@ -107,7 +107,7 @@ def _evaluate(options: argparse.Namespace) -> None:
 
 
 def _judged(judgement: Any, as_json: bool) -> None:
-    from linewatch.metrics.judgement import class_table, side_by_side
+    from linewatch.metrics.result import class_table, side_by_side
 
     if as_json:
         print(judgement.model_dump_json(exclude_none=True))
@@ -127,7 +127,7 @@ def _export(options: argparse.Namespace) -> None:
 
 def _quantize(options: argparse.Namespace) -> None:
     with extra("train"):
-        from linewatch.evaluation.quantize import quantize, siblings_table
+        from linewatch.evaluation.quantize import int8_table, quantize
 
         siblings = quantize(
             options.engine,
@@ -138,7 +138,7 @@ def _quantize(options: argparse.Namespace) -> None:
             calibration_dir=options.calibration,
             folds=options.folds,
         )
-        wide_console().print(siblings_table(siblings))
+        wide_console().print(int8_table(siblings))
 
 
 def _explain(options: argparse.Namespace) -> None:

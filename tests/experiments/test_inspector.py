@@ -2,13 +2,13 @@
 
 from pathlib import Path
 
+from experiments.inspector import Inspector
 from linewatch.config.inference import InferenceSettings
 from linewatch.config.service import ServiceSettings
 from linewatch.config.source import SimulatorSource
 from linewatch.config.wire import WireSettings
 from linewatch.contracts.verdict import DefectState
 from linewatch.daemon.replay import replay
-from linewatch.evaluation.inspector import Inspector
 from linewatch.inference.backends.onnxruntime import OnnxRuntimeBackend
 from linewatch.inference.engines import load_engines
 from linewatch.simulation.strip import Strip
