@@ -1,6 +1,6 @@
-"""The shipped networks in torch: the house's architectures with the weights out of the engines' own ONNX files.
+"""The shipped networks in torch: the house's architectures with the weights of the engines' ONNX files.
 
-The exporter keeps the weights' names, and folds batch norm into the convolution before it; so it is folded here too.
+The exporter keeps the weights' names and folds batch norm into the convolution before it, so it is folded here, too.
 """
 
 import json
@@ -15,9 +15,10 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from linewatch.contracts.manifest import Task
 from linewatch.inference.engines import Engine
-from linewatch.networks.classifier import Scores, TileClassifier
-from linewatch.networks.unet import ByteProbability, MobileUNet
-from linewatch.training.house.screen import ScreenRecipe, new_screen
+from linewatch.networks.classifier import TileClassifier
+from linewatch.networks.shipped import ByteProbability, Sigmoid
+from linewatch.networks.unet import MobileUNet
+from linewatch.training.house.screen import ScreenSettings, new_screen
 
 DEFAULT_THREADS = torch.get_num_threads()
 FOLDED_BIAS = ".weight_bias"  # the exporter's name for the bias that a folded batch norm leaves
@@ -53,20 +54,20 @@ def choose_threads(frames_per_s: Callable[[], float]) -> int:
 
 
 def _architecture(engine: Engine, graph: onnx.GraphProto) -> nn.Module:
-    """The network that the manifest's recipe trains, in its shipped form, with fresh weights."""
-    told = engine.manifest.training.recipe  # "linewatch train TASK {...}"
-    recipe: dict[str, Any] = json.loads(told[told.index("{") :])
+    """Return the network of the manifest's training settings, in its shipped form, with fresh weights."""
+    command = engine.manifest.training.recipe  # "linewatch train TASK {...}"
+    settings: dict[str, Any] = json.loads(command[command.index("{") :])
     match engine.manifest.task:
         case Task.SCREEN:
-            return new_screen(ScreenRecipe.model_validate(recipe), None)
+            return new_screen(ScreenSettings.model_validate(settings), None)
         case Task.CLASSIFY:
-            return Scores(TileClassifier(_kinds(graph), recipe["encoder"], side=recipe["side"]))
+            return Sigmoid(TileClassifier(_kinds(graph), settings["encoder"], side=settings["side"]))
         case Task.SEGMENT:
-            return ByteProbability(MobileUNet(recipe["encoder"]))
+            return ByteProbability(MobileUNet(settings["encoder"]))
 
 
 def _kinds(graph: onnx.GraphProto) -> list[int]:
-    """How many kinds each class has: the sizes by which the classifier's graph splits its last layer."""
+    """Return the number of kinds of each class: the sizes by which the classifier's graph splits its last layer."""
     (split,) = (node for node in graph.node if node.op_type == "Split")
     (sizes,) = (one for one in graph.initializer if one.name == split.input[1])
     kinds: list[int] = numpy_helper.to_array(sizes).tolist()
@@ -74,7 +75,7 @@ def _kinds(graph: onnx.GraphProto) -> list[int]:
 
 
 def _fold_batch_norm(network: nn.Module) -> None:
-    """In place; the network is in eval mode."""
+    """Fold the batch norms of a network in eval mode, in place."""
     for block in list(network.modules()):
         if isinstance(block, nn.Sequential) and len(block) > 1 and isinstance(block[1], nn.BatchNorm2d):
             assert isinstance(block[0], nn.Conv2d)
@@ -82,7 +83,7 @@ def _fold_batch_norm(network: nn.Module) -> None:
 
 
 def _is_weight(name: str) -> bool:
-    """Whether an initialiser is a network's; the graph's own constants have other names."""
+    """Return whether an initialiser is a weight; the graph's own constants have other names."""
     return name.endswith((".weight", ".bias", FOLDED_BIAS))
 
 

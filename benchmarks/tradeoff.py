@@ -1,7 +1,7 @@
 """Speed against accuracy of the shipped engines and their alternatives: `python -m benchmarks.tradeoff`.
 
-Each file in `benchmarks/tradeoff/` lists candidates of one task with what was measured of them and how; this draws one
-plot a figure into `docs/pictures/`.
+Each file in `benchmarks/tradeoff/` lists the networks of one task with their measurements; this draws one plot per
+metric into `docs/pictures/`.
 """
 
 from __future__ import annotations
@@ -9,10 +9,10 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from linewatch.metrics.plots import Candidate, tradeoff
+from linewatch.metrics.plots import TradeoffPoint, tradeoff
 
 FOLDER, OUT = Path("benchmarks/tradeoff"), Path("docs/pictures")
-FIGURES = {
+METRICS = {
     "screen": (
         "frame",
         {
@@ -28,16 +28,16 @@ FIGURES = {
 
 def main() -> None:
     OUT.mkdir(parents=True, exist_ok=True)
-    for task, (of, figures) in FIGURES.items():
+    for task, (of, metrics) in METRICS.items():
         path = FOLDER / f"{task}.json"
         rows = json.loads(path.read_text()) if path.is_file() else []
-        for key, words in figures.items():
+        for key, label in metrics.items():
             known = [row for row in rows if key in row]
             if len(known) > 1:
-                candidates = [
-                    Candidate(row["name"], row["ms_one_thread"], row[key], shipped=row["shipped"]) for row in known
+                points = [
+                    TradeoffPoint(row["name"], row["ms_one_thread"], row[key], shipped=row["shipped"]) for row in known
                 ]
-                tradeoff(candidates, OUT / f"tradeoff-{task}-{key}.png", of, words)
+                tradeoff(points, OUT / f"tradeoff-{task}-{key}.png", of, label)
                 print(OUT / f"tradeoff-{task}-{key}.png")
 
 

@@ -1,1 +1,1 @@
-"""What was tried once and may be repeated. Nothing here is installed or runs on a line."""
+"""Experiments that can be repeated. Nothing here is installed or runs on a line; every script has `--help`."""

@@ -1,7 +1,9 @@
-"""The data sets, one adapter each; `open_set` reads one, whichever of its layouts a folder has.
+"""Data sets: an adapter for each, their splits into folds, and checks.
 
-An adapter reads tables and lists files; pixels are read when asked for, and `check.faults` looks at them before a
-training starts. Whatever does not fit raises `DatasetError`, which names the file.
+Start with `open_set`, which reads a set in any of its layouts and returns a `DataSet` of `Specimen`s. Each set has a
+file of its own (`folder` reads a user's own set); `arguments` parses `--data`, `splits` and `parts` divide a set,
+`check.problems` checks it before a training starts. Adapters read tables and list files; images are decoded on access.
+Anything unexpected raises `DatasetError` with the name of the file.
 """
 
 from __future__ import annotations
@@ -38,7 +40,7 @@ __all__ = [
 
 SPLITS = Path("configs/splits")
 HOUSE_SETS = ("neu", "xsdd", "severstal")
-"""What the shipped engines learn from."""
+"""The sets that the shipped engines are trained on."""
 
 _MODULES = (neu, severstal, xsdd, magnetic_tile, elpv, gc10, casting, sdnet2018, itodd)
 ADAPTERS: dict[str, Callable[[Path], list[Specimen]]] = {module.NAME: module.read for module in _MODULES}
@@ -46,9 +48,9 @@ LABELS: dict[str, tuple[str, ...]] = {module.NAME: module.LABELS for module in _
 
 
 def open_set(name: str, root: Path, splits: Path = SPLITS) -> DataSet:
-    """The set `name` in the folder `root`; any other name is a set of the user's own (`folder`).
+    """Return the set `name` in the folder `root`; an unknown name is a user's own set (see `folder`).
 
-    Pictures that the committed split knows get their fold. `DatasetError` if the folder has no known layout.
+    Images in the committed split get their fold. `DatasetError` if the folder has no known layout.
     """
     if not root.is_dir():
         raise DatasetError(f"{root}: no such folder; --data NAME=DIR names the set's own folder")
@@ -64,7 +66,7 @@ def open_set(name: str, root: Path, splits: Path = SPLITS) -> DataSet:
 
 
 def read_set(name: str, data: Path, splits: Path = SPLITS) -> list[Specimen]:
-    """The specimens of one set under the data folder, each with its fold; every file that they name is there."""
+    """Return the specimens of one set under the data folder, each with its fold; `DatasetError` for a missing file."""
     if name not in ADAPTERS:
         raise DatasetError(f"no adapter for a set {name!r}, expected one of {sorted(ADAPTERS)}")
     specimens = ADAPTERS[name](data / name)

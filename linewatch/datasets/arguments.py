@@ -1,4 +1,4 @@
-"""What the user means by `--data`: NAME=DIR for one set, or a folder that holds sets under their names."""
+"""The option `--data`: NAME=DIR for one set, or a folder that holds sets under their names."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from linewatch.datasets import ADAPTERS, DataSet, DatasetError, open_set
 
 
 def named_folders(data: Sequence[str]) -> dict[str, Path]:
-    """Set names and their folders; `ConfigError` for what is neither NAME=DIR nor a folder with sets in it."""
+    """Return set names and their folders; `ConfigError` for a text that is neither NAME=DIR nor a folder of sets."""
     found: dict[str, Path] = {}
     for text in data:
         name, equals, folder = text.partition("=")
@@ -25,7 +25,7 @@ def named_folders(data: Sequence[str]) -> dict[str, Path]:
             )
         found |= inside
     if not found:
-        raise ConfigError("--data is missing: name the pictures, for example --data neu=DIR")
+        raise ConfigError("--data is missing: name the images, for example --data neu=DIR")
     for name, path in found.items():
         if not path.is_dir():
             raise ConfigError(f"--data {name}={path}: no such folder")
@@ -33,12 +33,12 @@ def named_folders(data: Sequence[str]) -> dict[str, Path]:
 
 
 def open_sets(data: Sequence[str]) -> list[DataSet]:
-    """Every set that `--data` names."""
+    """Open every set that `--data` names."""
     return [open_set(name, folder) for name, folder in named_folders(data).items()]
 
 
 def joined(sets: Sequence[DataSet]) -> DataSet:
-    """One set of several: labels are NAME:LABEL, so that no two sets' words are taken for one thing."""
+    """Join several sets into one, whose labels are NAME:LABEL, since equal labels of two sets may differ in meaning."""
     if len(sets) == 1:
         return sets[0]
     if not sets:

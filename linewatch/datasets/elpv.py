@@ -3,7 +3,7 @@ with a probability of being defective, 0, 1/3, 2/3 or 1.
 
 From https://github.com/zae-bayern/elpv-dataset. Terms: CC BY-NC-SA 4.0, so nothing trained on it is shipped.
 Layouts: ``labels.csv`` (file,defect_prob,type) with ``images/``; the download's ``labels.csv``, blanks between
-``images/cell0001.png  1.0  mono``. As Apostolopoulos & Tzani have it, a probability above zero is `defective`.
+``images/cell0001.png  1.0  mono``. As in Apostolopoulos & Tzani, a probability above zero is `defective`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ LABELS = ("defective", "ok")
 
 
 def read(root: Path) -> list[Specimen]:
-    """`ok` and `defective`."""
+    """Read the set; each cell is `ok` or `defective`."""
     path = root / "labels.csv"
     if not path.is_file():
         raise unknown_layout(NAME, root, ("labels.csv and images/",))

@@ -1,9 +1,9 @@
 """GC10-DET (Lv et al. 2020, Sensors 20, 1562), the "Defect" set of Apostolopoulos & Tzani: sheet steel, 3,570 gray
-pictures of 2048 x 1000 px of ten classes, with boxes.
+images of 2048 x 1000 px of ten classes, with boxes.
 
 From https://github.com/lvxiaoming2019/GC10-DET-Metallic-Surface-Defect-Datasets. Terms: for research; cite the paper.
-Layouts: folders ``1`` to ``10`` with pictures and ``lable/*.xml`` (sic; or ``label``), as downloaded; ``labels.csv``
-and ``images/``. A picture lies in the folder of its class; boxes may name others as well. Names like
+Layouts: folders ``1`` to ``10`` with images and ``lable/*.xml`` (sic; or ``label``), as downloaded; ``labels.csv``
+and ``images/``. An image lies in the folder of its class; boxes may name others as well. Names like
 ``img_02_425508300_00018.jpg`` are camera, recording and frame: a recording is one group.
 """
 
@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from linewatch.datasets.layout import folders_of, of_table, pictures, unknown_layout, voc_boxes
+from linewatch.datasets.layout import folders_of, images, of_table, unknown_layout, voc_boxes
 from linewatch.datasets.specimen import Knowledge, LabelBox, Specimen
 
 NAME = "gc10"
@@ -32,7 +32,7 @@ LABELS = (
 
 
 def read(root: Path) -> list[Specimen]:
-    """The folder's label first, then those of the boxes."""
+    """Read the set; the folder's label comes first, then those of the boxes."""
     if (root / "labels.csv").is_file():
         return of_table(NAME, root)
     numbers = [str(number) for number in range(1, 11)]
@@ -42,7 +42,7 @@ def read(root: Path) -> list[Specimen]:
     marks = next(iter(folders_of(root, ("lable", "label", "annotations")).values()), None)
     found = []
     for number, folder in folders.items():
-        for path in pictures(folder):
+        for path in images(folder):
             mark = marks / f"{path.stem}.xml" if marks else None
             boxes = [_named(box) for box in voc_boxes(mark)] if mark and mark.is_file() else []
             recording = re.match(r"(img_\d+_\d+)_\d+", path.stem)

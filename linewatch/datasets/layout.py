@@ -1,4 +1,4 @@
-"""What the adapters' layouts are made of: tables, folders of pictures, boxes in Pascal VOC's XML."""
+"""The elements of the adapters' layouts: tables, folders of images, boxes in Pascal VOC's XML."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff")
 
 
 def table(path: Path, *columns: str) -> list[dict[str, str]]:
-    """The rows of a CSV file with at least these columns, or `DatasetError`."""
+    """Return the rows of a CSV file with at least these columns; `DatasetError` if it cannot be read."""
     try:
         with path.open(newline="") as handle:
             reader = csv.DictReader(handle)
@@ -34,15 +34,15 @@ def table(path: Path, *columns: str) -> list[dict[str, str]]:
 
 
 def whole(path: Path, text: str | None) -> int:
-    """A whole number of pixels."""
+    """Parse a whole number of pixels."""
     try:
         return int(text or "")
     except ValueError:
         raise DatasetError(f"{path}: expected a whole number of pixels, found {text!r}") from None
 
 
-def pictures(folder: Path) -> list[Path]:
-    """The pictures right in a folder, in the order of their names with numbers as numbers."""
+def images(folder: Path) -> list[Path]:
+    """Return the images directly in a folder, sorted by name with numbers as numbers."""
     return sorted(
         (path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES), key=lambda path: _natural(path.name)
     )
@@ -60,7 +60,7 @@ def _natural(name: str) -> tuple[tuple[int, int | str], ...]:
 
 
 def labelled(data_set: str, path: Path, label: str, root: Path, group: str | None = None) -> Specimen:
-    """A picture of one label; its name is its path below `root`."""
+    """Return an image of one label as a specimen; its name is its path below `root`."""
     return Specimen(
         data_set=data_set,
         file=path.relative_to(root).as_posix(),
@@ -73,7 +73,7 @@ def labelled(data_set: str, path: Path, label: str, root: Path, group: str | Non
 
 
 def of_table(data_set: str, root: Path) -> list[Specimen]:
-    """The house's plain layout: ``labels.csv`` (file,class) beside ``images/``."""
+    """Read the plain layout: ``labels.csv`` (file,class) beside ``images/``."""
     return [
         Specimen(
             data_set=data_set,
@@ -88,7 +88,7 @@ def of_table(data_set: str, root: Path) -> list[Specimen]:
 
 
 def folders_of(root: Path, names: Iterable[str]) -> dict[str, Path]:
-    """The folders under `root` with one of these names, whatever their case and - or _ in them."""
+    """Return the folders under `root` with one of these names; case, `-`, `_` and blanks do not matter."""
     there = {_plain(path.name): path for path in root.iterdir() if path.is_dir()} if root.is_dir() else {}
     return {name: there[_plain(name)] for name in names if _plain(name) in there}
 
@@ -98,7 +98,7 @@ def _plain(name: str) -> str:
 
 
 def voc_boxes(path: Path) -> list[LabelBox]:
-    """The objects of a Pascal VOC annotation; VOC's last row and column belong to the box."""
+    """Return the boxes of a Pascal VOC annotation; VOC's last row and column belong to the box."""
     try:
         root = ElementTree.parse(path).getroot()
     except (OSError, ElementTree.ParseError) as error:
@@ -114,6 +114,6 @@ def voc_boxes(path: Path) -> list[LabelBox]:
 
 
 def unknown_layout(name: str, root: Path, looked_for: Sequence[str]) -> DatasetError:
-    """What is said of a folder in which no layout of the set is found."""
+    """Return the error for a folder in which no layout of the set is found."""
     held = ", ".join(sorted(path.name for path in root.iterdir())[:8]) if root.is_dir() else "nothing"
     return DatasetError(f"{root}: no layout of {name}; looked for {'; or '.join(looked_for)}; found {held}")

@@ -1,4 +1,4 @@
-"""Magnetic-tile defects (Huang et al. 2018): 1,344 gray pictures of magnets, 103-632 x 222-403 px, with masks.
+"""Magnetic-tile defects (Huang et al. 2018): 1,344 gray images of magnets, 103-632 x 222-403 px, with masks.
 
 From https://github.com/abin24/Magnetic-tile-defect-datasets. Terms: "It is welcomed to use our dataset"; cite the
 paper. Layouts: ``labels.csv``, ``images/``, ``masks/``; the download's, ``MT_Blowhole/Imgs/*.jpg`` with a mask
@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from linewatch.datasets.layout import folders_of, pictures, table, unknown_layout
+from linewatch.datasets.layout import folders_of, images, table, unknown_layout
 from linewatch.datasets.specimen import Knowledge, Specimen
 
 NAME = "magnetic_tile"
@@ -18,7 +18,7 @@ LABELS = ("blowhole", "break", "crack", "fray", "free", "uneven")
 
 
 def read(root: Path) -> list[Specimen]:
-    """One label each, and a mask, empty for free tiles."""
+    """Read the set, one label and one mask per image; the mask of a free tile is empty."""
     if (root / "labels.csv").is_file():
         return [
             _specimen(
@@ -35,7 +35,7 @@ def read(root: Path) -> list[Specimen]:
     return [
         _specimen(path.relative_to(root).as_posix(), name.removeprefix("MT_"), path, path.with_suffix(".png"))
         for name, folder in folders.items()
-        for path in pictures(folder / "Imgs" if (folder / "Imgs").is_dir() else folder)
+        for path in images(folder / "Imgs" if (folder / "Imgs").is_dir() else folder)
         if path.suffix.lower() in (".jpg", ".jpeg")
     ]
 

@@ -14,7 +14,7 @@ import re
 from collections import defaultdict
 from pathlib import Path
 
-from linewatch.datasets.layout import folders_of, pictures, table, unknown_layout, voc_boxes, whole
+from linewatch.datasets.layout import folders_of, images, table, unknown_layout, voc_boxes, whole
 from linewatch.datasets.specimen import Knowledge, LabelBox, Specimen
 
 NAME = "neu"
@@ -24,7 +24,7 @@ MASKED = {"inclusion", "patches", "scratches"}
 
 
 def read(root: Path) -> list[Specimen]:
-    """A patch's labels are its own and those of its boxes: some patches are mixed."""
+    """Read the set; a patch's labels are its own and those of its boxes, since some patches are mixed."""
     if (root / "labels.csv").is_file():
         return _tables(root)
     parts = list(folders_of(root, ("train", "validation")).values()) or [root]
@@ -33,7 +33,7 @@ def read(root: Path) -> list[Specimen]:
         folders = folders_of(part, ("images", "annotations"))
         inside = folders.get("images", part)
         marks = folders.get("annotations")
-        named = [path for folder in [inside, *folders_of(inside, LABELS).values()] for path in pictures(folder)]
+        named = [path for folder in [inside, *folders_of(inside, LABELS).values()] for path in images(folder)]
         for path in named:
             label = label_of(path.name)
             if label is None:
@@ -48,7 +48,7 @@ def read(root: Path) -> list[Specimen]:
 
 
 def label_of(file: str) -> str | None:
-    """The class that a file name tells: `Cr_1.bmp` or `crazing_1.jpg`; None for another name."""
+    """Return the class in a file name such as `Cr_1.bmp` or `crazing_1.jpg`; None for another name."""
     name = re.match(r"(.+?)_\d+\.\w+$", file)
     if name is None:
         return None

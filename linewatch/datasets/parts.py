@@ -1,4 +1,4 @@
-"""Parts of a data set to train on, to choose by and to judge on: seeded, whole groups, strata kept."""
+"""Division of a data set into training, validation and test parts, or folds: seeded, by whole groups and strata."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import numpy as np
 from linewatch.datasets import SPLITS, DataSet, Specimen
 from linewatch.datasets.splits import (
     Assignment,
-    Picture,
     Split,
+    SplitImage,
     assign_folds,
     assign_parts,
     coil_neighbours,
@@ -22,12 +22,14 @@ from linewatch.datasets.splits import (
 )
 
 _MOST_PAIRS = 1_000_000
-"""Above so many pairs of pictures of one label, pairs are found by hash instead of by correlation."""
+"""Above this many pairs of images of one label, similar pairs are found by hash instead of by correlation."""
 
 
 def split_of(data_set: DataSet, cache: Path | None = None, splits: Path = SPLITS) -> Split:
-    """The set's groups and folds: the committed table where it knows every picture, else that in the file `cache`, else
-    made now from what the pictures show and the set's own groups, and written to `cache`.
+    """Return the set's groups and folds.
+
+    They come from the committed table if it has every image, else from the file `cache`, else they are made from the
+    images and the set's own groups, and written to `cache`.
     """
     for path in (splits / f"{data_set.name}.csv", cache):
         if path is not None and path.is_file():
@@ -45,16 +47,16 @@ def split_of(data_set: DataSet, cache: Path | None = None, splits: Path = SPLITS
 
 
 def made_split(data_set: DataSet) -> Split:
-    """Groups and folds of a set that has none yet: near-duplicates, neighbours on a coil, and the set's own groups."""
+    """Make groups and folds: groups join near-duplicates, neighbours on a coil, and the set's own groups."""
     specimens = data_set.specimens
     labels = Counter(_stratum(one) for one in specimens)
-    pictures = (Picture(f"{one.data_set}/{one.file}", _stratum(one), one.gray()) for one in specimens)
+    images = (SplitImage(f"{one.data_set}/{one.file}", _stratum(one), one.gray()) for one in specimens)
     if data_set.name == "severstal":
-        pairs = coil_neighbours(list(pictures))
+        pairs = coil_neighbours(list(images))
     elif sum(count * count // 2 for count in labels.values()) <= _MOST_PAIRS:
-        pairs = same_steel(list(pictures))
+        pairs = same_steel(list(images))
     else:
-        pairs = perceptual_pairs(pictures)
+        pairs = perceptual_pairs(images)
     first: dict[str, int] = {}
     for index, one in enumerate(specimens):
         if one.group is not None:
@@ -67,19 +69,19 @@ def made_split(data_set: DataSet) -> Split:
 
 
 def fractions(data_set: DataSet, split: Split, shares: Sequence[float], seed: int) -> tuple[list[Specimen], ...]:
-    """Labelled specimens in parts of about these shares; whole groups, each label spread alike."""
+    """Divide the labelled specimens into parts of about these shares, by whole groups and evenly for each label."""
     specimens, groups = _labelled(data_set), _groups(split)
     return _divided(specimens, [groups[one.file] for one in specimens], shares, seed)
 
 
 def random_fractions(data_set: DataSet, split: Split, shares: Sequence[float], seed: int) -> tuple[list[Specimen], ...]:
-    """The papers' plain stratified split: pictures of the same steel may come on both sides, which flatters figures."""
+    """Divide as the papers do, stratified only: the same steel may be in two parts, which flatters metrics."""
     specimens = _labelled(data_set)
     return _divided(specimens, list(range(len(specimens))), shares, seed)
 
 
 def k_folds(data_set: DataSet, split: Split, folds: int, seed: int) -> Iterator[tuple[list[Specimen], list[Specimen]]]:
-    """(the rest, one fold) for each fold; every labelled specimen is in one fold."""
+    """Yield (the rest, the fold) for each fold; every labelled specimen is in one fold."""
     parts = fractions(data_set, split, [1 / folds] * folds, seed)
     for test in range(folds):
         yield [one for part in range(folds) if part != test for one in parts[part]], parts[test]

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections import defaultdict
 from pathlib import Path
 
-from linewatch.datasets.layout import pictures, table, unknown_layout
+from linewatch.datasets.layout import images, table, unknown_layout
 from linewatch.datasets.specimen import DatasetError, Knowledge, Specimen
 
 NAME = "severstal"
@@ -22,7 +22,7 @@ LABELS = (CLEAN, *CLASSES)
 
 
 def read(root: Path) -> list[Specimen]:
-    """Outlined frames, then class-only, then unlabelled ones."""
+    """Read the set: outlined frames, then class-only, then unlabelled ones."""
     if (root / "labels.csv").is_file():
         return _tables(root)
     if (root / "train.csv").is_file() and (root / "train_images").is_dir():
@@ -73,7 +73,7 @@ def _kaggle(root: Path) -> list[Specimen]:
             raise DatasetError(f"{path}: {file} has ClassId {number!r}, expected 1 to 4")
         if code:
             runs[file].append((int(number), code))
-    there = {one.name for one in pictures(root / "train_images")}
+    there = {one.name for one in images(root / "train_images")}
     return [
         _frame(
             root,
@@ -90,4 +90,4 @@ def _kaggle(root: Path) -> list[Specimen]:
 def _unlabelled(root: Path, folder: str) -> list[Specimen]:
     if not (root / folder).is_dir():
         return []
-    return [_frame(root, path.name, folder, Knowledge.UNLABELLED, "") for path in pictures(root / folder)]
+    return [_frame(root, path.name, folder, Knowledge.UNLABELLED, "") for path in images(root / folder)]

@@ -1,4 +1,4 @@
-"""A picture of a set, and what is said about it."""
+"""One image of a data set with its labels, mask and boxes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from linewatch.contracts.errors import LinewatchError
 
 
 class DatasetError(LinewatchError):
-    """A data set's folder does not hold what its tables say."""
+    """A data set's folder does not match its tables."""
 
     exit_code = 3
 
@@ -22,9 +22,9 @@ class DatasetError(LinewatchError):
 class Knowledge(StrEnum):
     """How much is known about a specimen."""
 
-    OUTLINED = "outlined"  # labels, and a mask of where
-    LABELLED = "labelled"  # labels of the whole picture, complete; where is not known
-    CLASS_ONLY = "class_only"  # some class is known to be there; never a negative
+    OUTLINED = "outlined"  # labels, and a mask of their places
+    LABELLED = "labelled"  # complete labels of the whole image, without places
+    CLASS_ONLY = "class_only"  # some of the classes in the image; never a negative
     UNLABELLED = "unlabelled"
 
 
@@ -41,11 +41,11 @@ class LabelBox:
 
 @dataclass(frozen=True, slots=True)
 class Specimen:
-    """One picture of a set.
+    """One image of a set.
 
-    fold: of the committed split, None if that does not know the picture. labels: the set's own, its own one first;
-    empty where unknown. mask_labels: the label of mask value k is mask_labels[k - 1]. rle: pairs of a mask value and
-    its run-length code, for sets that have no mask files. group: pictures of one group show the same thing.
+    fold: of the committed split, None if the image is not in it. labels: in the set's terms, the image's own one first;
+    empty if unknown. mask_labels: the label of mask value k is mask_labels[k - 1]. rle: pairs of a mask value and its
+    run-length code, for sets without mask files. group: images of one group show the same object.
     """
 
     data_set: str
@@ -61,11 +61,11 @@ class Specimen:
     group: str | None = None
 
     def gray(self) -> NDArray[np.uint8]:
-        """uint8 (lines, width). `DatasetError` if the file cannot be decoded."""
+        """Return uint8 (lines, width); `DatasetError` if the file cannot be decoded."""
         return read_gray(self.path)
 
     def mask(self) -> NDArray[np.uint8]:
-        """uint8, the picture's shape: 0 no defect, k one of class `mask_labels[k - 1]`; `DatasetError` without one."""
+        """Return uint8 (lines, width): 0 no defect, k class `mask_labels[k - 1]`; `DatasetError` without a mask."""
         if self.knowledge is not Knowledge.OUTLINED:
             raise DatasetError(
                 f"{self.path}: asked for a mask, but {self.data_set} has none for it; use OUTLINED specimens"
@@ -82,7 +82,7 @@ class Specimen:
         return mask
 
     def renamed(self, prefix: str) -> Specimen:
-        """The same with PREFIX: before its labels."""
+        """Return the specimen with PREFIX: before its labels."""
         return replace(self, labels=tuple(f"{prefix}:{label}" for label in self.labels))
 
     def _mask_of_runs(self) -> NDArray[np.uint8]:
@@ -98,7 +98,7 @@ class Specimen:
 
 @dataclass(frozen=True, slots=True)
 class DataSet:
-    """A set on disk: its classes in a fixed order, and its pictures."""
+    """A set on disk: its classes in a fixed order, and its images."""
 
     name: str
     root: Path
@@ -107,7 +107,7 @@ class DataSet:
 
 
 def decode_kaggle_rle(text: str, lines: int, width: int) -> NDArray[np.bool_]:
-    """Kaggle's run-length code (1-based start and length, by columns) as a mask (lines, width), or `DatasetError`."""
+    """Decode Kaggle's run-length code (1-based start and length, by columns) into a mask (lines, width)."""
     try:
         numbers = np.array(text.split(), np.int64).reshape(-1, 2)
     except ValueError:
@@ -116,7 +116,7 @@ def decode_kaggle_rle(text: str, lines: int, width: int) -> NDArray[np.bool_]:
         ) from None
     starts, stops = numbers[:, 0] - 1, numbers.sum(axis=1) - 1
     if len(numbers) and (starts.min() < 0 or stops.max() > lines * width or numbers[:, 1].min() < 1):
-        raise DatasetError(f"run-length code {text[:40]!r}: runs leave a picture of {lines} x {width}; wrong size?")
+        raise DatasetError(f"run-length code {text[:40]!r}: runs leave an image of {lines} x {width}; wrong size?")
     flat = np.zeros(lines * width, bool)
     for start, stop in zip(starts, stops, strict=True):
         flat[start:stop] = True
@@ -124,8 +124,8 @@ def decode_kaggle_rle(text: str, lines: int, width: int) -> NDArray[np.bool_]:
 
 
 def read_gray(path: Path) -> NDArray[np.uint8]:
-    """uint8 (lines, width). `DatasetError` if the file cannot be decoded."""
+    """Return uint8 (lines, width); `DatasetError` if the file cannot be decoded."""
     gray = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
     if gray is None:
-        raise DatasetError(f"{path}: expected a picture, found a file that does not decode; restore it")
+        raise DatasetError(f"{path}: expected an image, found a file that does not decode; restore it")
     return gray.astype(np.uint8, copy=False)

@@ -1,16 +1,14 @@
-"""Which picture may be trained on and which may only be judged: seeded folds over groups of pictures that show the
-same steel.
+"""Splits: seeded folds over groups of images that show the same steel.
 
-The sets hide repeats. NEU's patches are often overlapping cut-outs of one photograph under neighbouring numbers,
+The sets have hidden repeats: NEU's patches are often overlapping cut-outs of one photograph under neighbouring numbers,
 X-SDD has exact repeats, Severstal's frames can be neighbours on a coil. A random split puts the same steel on both
-sides and flatters every figure, so pictures that overlap are grouped first, and a group is never divided.
+sides and flatters every metric, so overlapping images are grouped first, and a group is never divided.
 
-``python -m linewatch.datasets.splits --data DIR --out configs/splits`` writes the committed tables again.
+``python -m experiments.make_splits --data DIR`` writes the committed tables again.
 """
 
 from __future__ import annotations
 
-import argparse
 import csv
 import re
 from collections import Counter, defaultdict
@@ -28,6 +26,8 @@ FOLDS = 5
 HELD_OUT_FOLD = 4
 """No shipped engine has seen this fold: not in training, thresholds or early stopping."""
 
+TRAINED_FOLDS = tuple(fold for fold in range(FOLDS) if fold != HELD_OUT_FOLD)
+
 SEED = 20261121
 
 _COARSE_PX, _FINE_PX = 32, 96
@@ -43,12 +43,12 @@ _HASH_BITS_APART = 4
 
 
 class SplitError(LinewatchError):
-    """A split table cannot be read, or does not know a picture it is asked about."""
+    """A split table cannot be read, or lacks an image."""
 
 
 @dataclass(frozen=True, slots=True)
-class Picture:
-    """One picture on its way into a split: its file name, the stratum it counts for and its gray pixels."""
+class SplitImage:
+    """An image to assign to a fold: its file name, its stratum and its gray pixels."""
 
     file: str
     stratum: str
@@ -56,14 +56,14 @@ class Picture:
 
     @property
     def number(self) -> int:
-        """The running number in the file name; neighbours in number are often neighbours on the steel."""
+        """Return the running number in the file name; neighbouring numbers are often neighbours on the steel."""
         found = re.search(r"(\d+)\.\w+$", self.file)
         return int(found.group(1)) if found else -(10**9)
 
 
 @dataclass(frozen=True, slots=True)
 class Assignment:
-    """Where one picture stands: the group of pictures that share its steel, and that group's fold."""
+    """An image's group, which shows the same steel, and that group's fold."""
 
     file: str
     group: int
@@ -80,14 +80,14 @@ class Split:
 
     @classmethod
     def read(cls, path: Path) -> Split:
-        """Reads a table; `SplitError` names the file and what is wrong with it."""
+        """Read a table; `SplitError` names the file and what is wrong with it."""
         try:
             with path.open(newline="") as handle:
                 rows = list(csv.DictReader(handle))
             return cls(path.stem, [Assignment(row["file"], int(row["group"]), int(row["fold"])) for row in rows])
         except (OSError, KeyError, ValueError) as error:
             raise SplitError(
-                f"{path}: expected a table file,group,fold, found {error!r}; remake it with linewatch.datasets.splits"
+                f"{path}: expected a table file,group,fold, found {error!r}; make it again with experiments.make_splits"
             ) from error
 
     def write(self, path: Path) -> None:
@@ -101,29 +101,28 @@ class Split:
             return self._fold[file]
         except KeyError:
             raise SplitError(
-                f"{file}: not in the split of {self.name}; make the split again with linewatch.datasets.splits"
+                f"{file}: not in the split of {self.name}; make the split again with experiments.make_splits"
             ) from None
 
 
-def same_steel(pictures: Sequence[Picture]) -> list[tuple[int, int]]:
-    """Pairs of pictures of one stratum that overlap on the steel, found at any shift that leaves a quarter of the
-    picture in common.
+def same_steel(images: Sequence[SplitImage]) -> list[tuple[int, int]]:
+    """Return pairs of images of one stratum that overlap by at least a quarter, at any shift.
 
-    The measure is normalised cross-correlation of high-passed gray; 0.9 counts, or 0.8 where the running numbers lie
-    within 10.
+    Images overlap if the normalised cross-correlation of their high-passed gray reaches 0.9, or 0.8 where their running
+    numbers differ by at most 10.
     """
     pairs = []
     by_stratum: dict[str, list[int]] = defaultdict(list)
-    for index, picture in enumerate(pictures):
-        by_stratum[picture.stratum].append(index)
+    for index, image in enumerate(images):
+        by_stratum[image.stratum].append(index)
     for members in by_stratum.values():
-        coarse = _Correlator([pictures[i].gray for i in members], _COARSE_PX)
-        fine = _Correlator([pictures[i].gray for i in members], _FINE_PX)
+        coarse = _Correlator([images[i].gray for i in members], _COARSE_PX)
+        fine = _Correlator([images[i].gray for i in members], _FINE_PX)
         for a in range(len(members) - 1):
             others = np.arange(a + 1, len(members))
             others = others[coarse.best(a, others) >= _COARSE_CORRELATION]
             for b, correlation in zip(others, fine.best(a, others), strict=True):
-                first, second = pictures[members[a]], pictures[members[b]]
+                first, second = images[members[a]], images[members[b]]
                 near = abs(first.number - second.number) <= _NEIGHBOUR_DISTANCE
                 if correlation >= (_SAME_STEEL_NEIGHBOUR if near else _SAME_STEEL):
                     pairs.append((members[a], members[b]))
@@ -131,7 +130,7 @@ def same_steel(pictures: Sequence[Picture]) -> list[tuple[int, int]]:
 
 
 class _Correlator:
-    """Best normalised cross-correlation over all shifts, by FFT."""
+    """The best normalised cross-correlation over all shifts, by FFT."""
 
     def __init__(self, grays: Sequence[NDArray[np.uint8]], size_px: int):
         self._shape = (2 * size_px, 2 * size_px)
@@ -163,8 +162,8 @@ def _high_pass(gray: NDArray[np.uint8], size_px: int) -> NDArray[np.float32]:
     return small - cv2.GaussianBlur(small, (0, 0), size_px / (6 if size_px <= 48 else 12))
 
 
-def coil_neighbours(frames: Sequence[Picture]) -> list[tuple[int, int]]:
-    """Pairs of frames whose profile across the strip matches: neither camera nor coil moves across the strip."""
+def coil_neighbours(frames: Sequence[SplitImage]) -> list[tuple[int, int]]:
+    """Return pairs of frames with matching profiles across the strip, where neither camera nor coil moves."""
     profiles = [_profile(frame.gray) for frame in frames]
     shifts = range(-_PROFILE_SHIFT_PX, _PROFILE_SHIFT_PX + 1)
     return [
@@ -192,7 +191,7 @@ def _profile_correlation(first: tuple, second: tuple, shift: int) -> float:
 
 
 def connect(count: int, pairs: Iterable[tuple[int, int]]) -> list[int]:
-    """Group number of each of `count` items, numbered by first appearance; each pair shares a group (union-find)."""
+    """Return the group number of each of `count` items, by first appearance; pairs share a group (union-find)."""
     parent = list(range(count))
 
     def root(item: int) -> int:
@@ -208,12 +207,12 @@ def connect(count: int, pairs: Iterable[tuple[int, int]]) -> list[int]:
 
 
 def assign_folds(groups: Sequence[int], strata: Sequence[str], folds: int = FOLDS, seed: int = SEED) -> list[int]:
-    """Fold of each item: groups stay whole, strata are spread as evenly as whole groups allow, ties fall by `seed`."""
+    """Return the fold of each item: groups stay whole, strata are spread evenly, `seed` breaks ties."""
     return assign_parts(groups, strata, [1 / folds] * folds, seed)
 
 
 def assign_parts(groups: Sequence[int], strata: Sequence[str], shares: Sequence[float], seed: int = SEED) -> list[int]:
-    """Part of each item, parts being about as large as their shares, in every stratum; a share of 0 gets nothing."""
+    """Return the part of each item; parts have about their shares of every stratum, and groups stay whole."""
     members: dict[int, list[int]] = defaultdict(list)
     for item, group in enumerate(groups):
         members[group].append(item)
@@ -240,21 +239,21 @@ def assign_parts(groups: Sequence[int], strata: Sequence[str], shares: Sequence[
 
 
 def make_split(
-    name: str, pictures: Sequence[Picture], pairs: Callable[[Sequence[Picture]], list[tuple[int, int]]] = same_steel
+    name: str, images: Sequence[SplitImage], pairs: Callable[[Sequence[SplitImage]], list[tuple[int, int]]] = same_steel
 ) -> Split:
-    """Groups and folds for one set; the same pictures give the same table."""
-    groups = connect(len(pictures), pairs(pictures))
-    folds = assign_folds(groups, [picture.stratum for picture in pictures])
-    return Split(name, [Assignment(p.file, g, f) for p, g, f in zip(pictures, groups, folds, strict=True)])
+    """Return groups and folds of a set; the same images give the same table."""
+    groups = connect(len(images), pairs(images))
+    folds = assign_folds(groups, [image.stratum for image in images])
+    return Split(name, [Assignment(p.file, g, f) for p, g, f in zip(images, groups, folds, strict=True)])
 
 
-def perceptual_pairs(pictures: Iterable[Picture]) -> list[tuple[int, int]]:
-    """Pairs that look alike by a 64-bit hash of their low frequencies (pHash), at most 4 bits apart.
+def perceptual_pairs(images: Iterable[SplitImage]) -> list[tuple[int, int]]:
+    """Return pairs of similar images: 64-bit hashes of their low frequencies (pHash) at most 4 bits apart.
 
-    For sets too large to correlate every pair: only pictures that agree in one of five bands of bits are compared,
-    which any two at most 4 bits apart do. It finds copies and other codings of a picture, not shifted cut-outs.
+    For sets too large to correlate every pair. Only images that agree in one of five bands of bits are compared, as any
+    two at most 4 bits apart do. This finds copies and other encodings of an image, not shifted cut-outs.
     """
-    hashes = np.array([_perceptual_hash(one.gray) for one in pictures], np.uint64)
+    hashes = np.array([_perceptual_hash(one.gray) for one in images], np.uint64)
     pairs: set[tuple[int, int]] = set()
     for band in range(5):
         bits = (hashes >> np.uint64(13 * band)) & np.uint64((1 << 13) - 1)
@@ -273,49 +272,3 @@ def _perceptual_hash(gray: NDArray[np.uint8]) -> int:
     small = cv2.resize(gray, (32, 32), interpolation=cv2.INTER_AREA).astype(np.float32)
     low = cv2.dct(small)[:9, :9].ravel()[1:65]
     return int(np.packbits(low > np.median(low)).view(">u8")[0])
-
-
-def labelled_pictures(root: Path) -> list[Picture]:
-    """Pictures of a set laid out as ``labels.csv`` (file,class) and ``images/``, in the table's order."""
-    with (root / "labels.csv").open(newline="") as handle:
-        return [
-            Picture(row["file"], row["class"], _gray(root / "images" / row["file"])) for row in csv.DictReader(handle)
-        ]
-
-
-def severstal_frames(root: Path) -> list[Picture]:
-    """All Severstal frames: labelled (stratum: their classes), class-only and unlabelled."""
-    frames = []
-    for table, folder, prefix in (("labels.csv", "images", ""), ("class_only.csv", "class_only", "class_only:")):
-        with (root / table).open(newline="") as handle:
-            frames += [
-                Picture(row["file"], prefix + row["defect_classes"], _gray(root / folder / row["file"]))
-                for row in csv.DictReader(handle)
-            ]
-    return frames + [Picture(path.name, "unlabelled", _gray(path)) for path in sorted((root / "unlabelled").iterdir())]
-
-
-def _gray(path: Path) -> NDArray[np.uint8]:
-    gray = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
-    if gray is None:
-        raise SplitError(f"{path}: expected a picture, found none that can be read; restore the file")
-    return gray.astype(np.uint8, copy=False)
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--out", type=Path, default=Path("configs/splits"))
-    arguments = parser.parse_args()
-    arguments.out.mkdir(parents=True, exist_ok=True)
-    for name, read, pairs in (
-        ("severstal", severstal_frames, coil_neighbours),
-        ("xsdd", labelled_pictures, same_steel),
-        ("neu", labelled_pictures, same_steel),
-    ):
-        split = make_split(name, read(arguments.data / name), pairs)
-        split.write(arguments.out / f"{name}.csv")
-
-
-if __name__ == "__main__":
-    main()

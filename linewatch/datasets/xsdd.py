@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from linewatch.datasets.layout import folders_of, labelled, of_table, pictures, unknown_layout
+from linewatch.datasets.layout import folders_of, images, labelled, of_table, unknown_layout
 from linewatch.datasets.specimen import Specimen
 
 NAME = "xsdd"
@@ -24,10 +24,10 @@ LABELS = (
 
 
 def read(root: Path) -> list[Specimen]:
-    """One label each."""
+    """Read the set, one label per image."""
     if (root / "labels.csv").is_file():
         return of_table(NAME, root)
     folders = folders_of(root, LABELS)
     if not folders:
         raise unknown_layout(NAME, root, ("labels.csv and images/", f"folders {', '.join(LABELS)}"))
-    return [labelled(NAME, path, label, root) for label, folder in folders.items() for path in pictures(folder)]
+    return [labelled(NAME, path, label, root) for label, folder in folders.items() for path in images(folder)]

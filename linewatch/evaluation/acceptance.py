@@ -1,4 +1,4 @@
-"""Is an INT8 engine as good as its FP32 source? Judged by what the engine is for, picture by picture."""
+"""Acceptance of an INT8 engine: it must be as good as its FP32 source, by the task's headline metric."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from linewatch.config.taxonomy import Taxonomy
 from linewatch.contracts.errors import ConfigError, EngineError
 from linewatch.contracts.manifest import Acceptance
 from linewatch.datasets import DataSet, Specimen
-from linewatch.evaluation.evaluate import Headline, Judgeable, headline, unseen, window_headline
-from linewatch.metrics.intervals import intervals
+from linewatch.evaluation.evaluate import EvaluationTarget, Headline, headline, unseen, window_headline
+from linewatch.metrics.intervals import intervals, most_unseen
 
 BOUNDS = {"recall_at_10pct": 0.05, "top1": 0.02, "dice": 0.02}
-"""How far each figure may drop, at the upper end of the drop's 95 % interval."""
+"""The largest allowed drop of each metric, at the upper end of the drop's 95 % interval."""
 
 
 def compare(
-    fp32: Judgeable,
-    int8: Judgeable,
+    fp32: EvaluationTarget,
+    int8: EvaluationTarget,
     backend: str,
     sets: Sequence[DataSet],
     taxonomy: Taxonomy,
     bound: float | None = None,
 ) -> list[Acceptance]:
-    """Both engines' headline figure on the held-out pictures of every set that tells it."""
+    """Return both engines' headline metric on the held-out images of every set that has the labels for it."""
     found = []
     for data_set in sets:
         specimens = unseen(fp32, data_set)
@@ -39,22 +39,22 @@ def compare(
         found.append(_accept(data_set.name, backend, first, second, bound))
     if not found:
         raise ConfigError(
-            f"--data: none of {', '.join(one.name for one in sets)} has held-out pictures that {fp32.name} can be "
-            "judged by (screen: outlined frames; classify: labels; segment: outlines); name one that has"
+            f"--data: none of {', '.join(one.name for one in sets)} has held-out images by which {fp32.name} "
+            "can be evaluated (screen: outlined frames; classify: labels; segment: outlines); name one that has"
         )
     return found
 
 
 def compare_over_folds(
-    judged: Sequence[tuple[Judgeable, Judgeable, Sequence[Specimen]]],
+    parts: Sequence[tuple[EvaluationTarget, EvaluationTarget, Sequence[Specimen]]],
     backend: str,
     data_set: DataSet,
     bound: float | None = None,
 ) -> Acceptance:
-    """FP32 and INT8 of the networks of a cross-validation, each on the frames of the fold that it has not seen."""
-    first = window_headline([(fp32, frames) for fp32, _, frames in judged], data_set)
-    second = window_headline([(int8, frames) for _, int8, frames in judged], data_set)
-    return _accept(f"{data_set.name}, {len(judged)} folds", backend, first, second, bound)
+    """Compare FP32 and INT8 networks of a cross-validation, each on the frames of the fold that it has not seen."""
+    first = window_headline([(fp32, frames) for fp32, _, frames in parts], data_set)
+    second = window_headline([(int8, frames) for _, int8, frames in parts], data_set)
+    return _accept(f"{data_set.name}, {len(parts)} folds", backend, first, second, bound)
 
 
 def _accept(data: str, backend: str, first: Headline, second: Headline, bound: float | None) -> Acceptance:
@@ -75,10 +75,10 @@ def _accept(data: str, backend: str, first: Headline, second: Headline, bound: f
 
 
 def drop_high(first: Headline, second: Headline) -> float:
-    """The upper end of the 95 % interval of the drop from first to second: paired bootstrap over whole pictures.
+    """Return the upper end of the 95 % interval of the drop from first to second, by a paired bootstrap over images.
 
-    Where a share lost no sample the bootstrap knows nothing; then at least the exact one-sided 95 % bound of so many
-    pictures.
+    If a share lost no sample, the bootstrap is blind; the drop is then at least the exact one-sided 95 % bound for as
+    many images.
     """
 
     def drop(at: NDArray[np.intp]) -> dict[str, float | None]:
@@ -87,22 +87,22 @@ def drop_high(first: Headline, second: Headline) -> float:
 
     found = intervals(drop, first.groups).get("drop")
     if found is None:
-        raise ConfigError(f"{first.name}: too few pictures for an interval; judge on more")
-    if first.right is not None and second.right is not None and not (first.right & ~second.right).any():
-        return max(found[1], 1 - 0.05 ** (1 / len(set(first.groups))))
+        raise ConfigError(f"{first.name}: too few images for an interval; evaluate on more")
+    if first.correct is not None and second.correct is not None and not (first.correct & ~second.correct).any():
+        return max(found[1], most_unseen(len(set(first.groups))))
     return found[1]
 
 
 def refuse_beyond(name: str, acceptance: Sequence[Acceptance]) -> None:
-    """`EngineError` that names every figure whose drop may be beyond its bound."""
+    """Raise `EngineError` with every metric whose drop may be beyond its bound."""
     beyond = [one for one in acceptance if one.drop_high > one.bound]
     if beyond:
-        told = "; ".join(
+        drops = "; ".join(
             f"{one.data} {one.figure} on {one.backend} {one.fp32:.3f} -> {one.int8:.3f}, a drop of up to "
             f"{one.drop_high:.3f}, expected at most {one.bound:.3f}"
             for one in beyond
         )
         raise EngineError(
-            f"{name} is refused and nothing was written: {told}; keep the FP32 engine, judge on more pictures, or "
+            f"{name} is refused and nothing was written: {drops}; keep the FP32 engine, evaluate on more images, or "
             "allow more with --bound"
         )

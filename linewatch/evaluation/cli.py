@@ -9,7 +9,7 @@ from cyclopts import Parameter
 from linewatch.terminal import AsJson, extra, wide_console
 
 if TYPE_CHECKING:
-    from linewatch.metrics.judgement import Judgement
+    from linewatch.metrics.result import EvaluationResult
 
 ENGINES = Path("engines")
 
@@ -39,11 +39,11 @@ def train(
     with extra("train"):
         from linewatch.evaluation.commands import train
 
-        judgement = train(
+        result = train(
             recipe, data=data, changes=changes, weights=weights, run=run, folds=kfold, resume=resume, out=out
         )
-        if judgement is not None:
-            _print_judgement(judgement, as_json)
+        if result is not None:
+            _print_result(result, as_json)
 
 
 def evaluate(
@@ -76,8 +76,8 @@ def evaluate(
             engines_dir=engines,
             backend=backend,
         )
-        for judgement in judgements:
-            _print_judgement(judgement, as_json)
+        for result in judgements:
+            _print_result(result, as_json)
 
 
 def export(
@@ -106,7 +106,7 @@ def quantize(
     calibration: Annotated[Path, Parameter(help="Folder of calibration pictures.")] = Path("calibration/int8"),
 ) -> None:
     with extra("train"):
-        from linewatch.evaluation.quantize import quantize, siblings_table
+        from linewatch.evaluation.quantize import int8_table, quantize
 
         siblings = quantize(
             engine,
@@ -117,7 +117,7 @@ def quantize(
             calibration_dir=calibration,
             folds=folds,
         )
-        wide_console().print(siblings_table(siblings))
+        wide_console().print(int8_table(siblings))
 
 
 def explain(
@@ -156,14 +156,14 @@ def networks(
             wide_console().print(listing.table(listed, measured))
 
 
-def _print_judgement(judgement: "Judgement", as_json: bool) -> None:
+def _print_result(result: "EvaluationResult", as_json: bool) -> None:
     from rich.console import Console
 
-    from linewatch.metrics.judgement import class_table, side_by_side
+    from linewatch.metrics.result import class_table, side_by_side
 
     if as_json:
-        print(judgement.model_dump_json(exclude_none=True))
+        print(result.model_dump_json(exclude_none=True))
     else:
-        Console().print(side_by_side(judgement))
-        if judgement.per_class:
-            Console().print(class_table(judgement))
+        Console().print(side_by_side(result))
+        if result.per_class:
+            Console().print(class_table(result))

@@ -1,4 +1,4 @@
-"""The work behind `linewatch train` and `linewatch evaluate`."""
+"""The work of `linewatch train` and `linewatch evaluate`."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from linewatch.config.taxonomy import Taxonomy
 from linewatch.contracts.errors import ConfigError
 from linewatch.datasets.arguments import joined, named_folders, open_sets
 from linewatch.evaluation.evaluate import evaluate as evaluate_task
-from linewatch.evaluation.evaluate import open_judgeable, unseen
-from linewatch.metrics.judgement import Judgement
+from linewatch.evaluation.evaluate import open_target, unseen
+from linewatch.metrics.result import EvaluationResult
 from linewatch.networks.pretrained import Source
-from linewatch.training.house.protocols import HOUSE_RECIPES, train_house
-from linewatch.training.protocols import PAPER_RECIPES
-from linewatch.training.runs import Order, cross_validate
+from linewatch.training.house.protocols import HOUSE_PROTOCOLS, train_house
+from linewatch.training.protocols import PAPER_PROTOCOLS
+from linewatch.training.runs import TrainingJob, cross_validate
 from linewatch.training.runs import train as train_paper
 
 RUNS = Path("runs")
@@ -30,29 +30,33 @@ def train(
     folds: int | None = None,
     resume: bool = False,
     out: Path | None = None,
-) -> Judgement | None:
-    """Trains by the recipe `name` into a run folder and gives how good it is; of the house's, the engine's card
-    tells."""
-    if name in HOUSE_RECIPES:
+) -> EvaluationResult | None:
+    """Train by the protocol `name` into a run folder and return the evaluation.
+
+    A protocol of the house writes an engine folder with a card and returns None.
+    """
+    if name in HOUSE_PROTOCOLS:
         train_house(name, named_folders(data), changes, weights, run or RUNS / name, out or Path("engines") / name)
         return None
-    if name not in PAPER_RECIPES:
-        raise ConfigError(f"no recipe {name!r}, expected one of {', '.join([*PAPER_RECIPES, *HOUSE_RECIPES])}")
-    recipe = PAPER_RECIPES[name]
+    if name not in PAPER_PROTOCOLS:
+        raise ConfigError(
+            f"no training protocol {name!r}, expected one of {', '.join([*PAPER_PROTOCOLS, *HOUSE_PROTOCOLS])}"
+        )
+    protocol = PAPER_PROTOCOLS[name]
     data_set = joined(open_sets(data))
-    order = Order(
-        recipe,
-        recipe.settings.with_settings(changes),
+    job = TrainingJob(
+        protocol,
+        protocol.settings.with_settings(changes),
         data_set,
         run or RUNS / f"{name}-{data_set.name}",
         _source(weights),
         resume,
     )
-    return train_paper(order) if folds is None else cross_validate(order, _folds(folds))
+    return train_paper(job) if folds is None else cross_validate(job, _folds(folds))
 
 
 def evaluate(
-    target: str,
+    name: str,
     *,
     data: Sequence[str],
     folds: int | None = None,
@@ -61,22 +65,27 @@ def evaluate(
     engines_dir: Path = Path("engines"),
     backend: str = "onnxruntime",
     run: Path | None = None,
-) -> list[Judgement]:
-    """Judges `target` on every set that `data` names; with `folds`, its recipe, trained so many times into `run`."""
-    judgeable, taxonomy = open_judgeable(target, engines_dir, backend), Taxonomy.read()
+) -> list[EvaluationResult]:
+    """Evaluate the engine or checkpoint `name` on every set that `data` names.
+
+    With `folds`, cross-validate the checkpoint's protocol on each set instead, in the run folder `run`.
+    """
+    target, taxonomy = open_target(name, engines_dir, backend), Taxonomy.read()
     found = []
     for data_set in open_sets(data):
         if folds is None:
-            specimens = data_set.specimens if everything else unseen(judgeable, data_set)
-            found.append(evaluate_task(judgeable, data_set, specimens, taxonomy))
+            specimens = data_set.specimens if everything else unseen(target, data_set)
+            found.append(evaluate_task(target, data_set, specimens, taxonomy))
             continue
-        if judgeable.trained is None:
-            raise ConfigError(f"--kfold trains anew, which needs a checkpoint with its recipe; {target} is an engine")
-        record = judgeable.trained.record
-        folder = run or RUNS / f"{record.recipe}-{data_set.name}-{folds}-fold"
-        settings = judgeable.trained.study.settings
-        order = Order(PAPER_RECIPES[record.recipe], settings, data_set, folder, _source(weights), resume=True)
-        found.append(cross_validate(order, _folds(folds)))
+        if target.trained is None:
+            raise ConfigError(
+                f"--kfold trains anew, which needs a checkpoint with its training protocol; {name} is an engine"
+            )
+        record = target.trained.record
+        folder = run or RUNS / f"{record.protocol}-{data_set.name}-{folds}-fold"
+        settings = target.trained.study.settings
+        job = TrainingJob(PAPER_PROTOCOLS[record.protocol], settings, data_set, folder, _source(weights), resume=True)
+        found.append(cross_validate(job, _folds(folds)))
     return found
 
 

@@ -1,4 +1,4 @@
-"""From a checkpoint to an engine on the line: `linewatch export`."""
+"""Export of a checkpoint as an engine: `linewatch export`."""
 
 from __future__ import annotations
 
@@ -14,29 +14,30 @@ from linewatch.contracts.manifest import ENGINE_NAME, EngineManifest, Task, Trai
 from linewatch.evaluation.evaluate import SEEN
 from linewatch.export.card_text import UNKNOWN_SCALE_MM_PER_PX
 from linewatch.export.engine_folder import EngineFacts, export_engine
-from linewatch.metrics.judgement import Judgement
+from linewatch.metrics.result import EvaluationResult
 from linewatch.simulation.strip import SimulatedStrip
 from linewatch.training.papers.study import resized
-from linewatch.training.protocols import PAPER_RECIPES
-from linewatch.training.runs import CARD, JUDGEMENT, card, load
+from linewatch.training.protocols import PAPER_PROTOCOLS
+from linewatch.training.runs import CARD, RESULT, card, load
 
 _EXAMPLES = 4
 
 
 def export_checkpoint(path: Path, name: str, engines_dir: Path) -> EngineManifest:
-    """Writes `engines_dir/name/`: model.onnx (free batch, checked against torch on ONNX Runtime and OpenVINO),
-    manifest, card, and `seen.csv`, the fingerprints of what it was trained on.
+    """Write the engine folder `engines_dir/name/` and return its manifest.
 
-    `ConfigError` for a name that no engine may have, `EngineError` if a runtime disagrees with torch.
+    The folder holds model.onnx (free batch, checked against torch on ONNX Runtime and OpenVINO), manifest, card, and
+    `seen.csv`, the fingerprints of the images that the network was trained on. `ConfigError` for a name that is not
+    allowed, `EngineError` if a runtime disagrees with torch.
     """
     if not re.fullmatch(ENGINE_NAME, name):
         raise ConfigError(f"--name {name}: expected lower-case letters, digits, - and _")
     trained = load(path)
     record, study = trained.record, trained.study
-    told = (path if path.is_dir() else path.parent) / JUDGEMENT
-    judgement = Judgement.model_validate_json(told.read_text()) if told.is_file() else None
-    if judgement is None:
-        judgement = Judgement(count=0, task=study.task, classes=study.classes)
+    folder = path if path.is_dir() else path.parent
+    result = EvaluationResult(count=0, task=study.task, classes=study.classes)
+    if (folder / RESULT).is_file():
+        result = EvaluationResult.model_validate_json((folder / RESULT).read_text())
     facts = EngineFacts(
         name=name,
         version="1",
@@ -46,27 +47,29 @@ def export_checkpoint(path: Path, name: str, engines_dir: Path) -> EngineManifes
         thresholds=record.thresholds,
         classes=study.classes if study.task is Task.CLASSIFY else (),
         training=TrainingRecord(
-            recipe=f"linewatch train {record.recipe} {record.settings}",
+            recipe=f"linewatch train {record.protocol} {record.settings}",
             encoder=record.pretrained,
             seed=study.settings.seed,
             data=(TrainingSource(name=record.data_set, part="training", count=record.counts["training"]),),
             split=f"{SEEN}: what it was trained on",
         ),
-        metrics=judgement.figures(),
+        metrics=result.metrics(),
         terms=f"Trained on {record.data_set}: docs/datasets.md has its terms. Started from: {record.pretrained}.",
     )
-    folder = engines_dir / name
-    written = (path if path.is_dir() else path.parent) / CARD
-    text = written.read_text() if written.is_file() else card(record, judgement, PAPER_RECIPES[record.recipe])
+    text = (
+        (folder / CARD).read_text()
+        if (folder / CARD).is_file()
+        else card(record, result, PAPER_PROTOCOLS[record.protocol])
+    )
     manifest = export_engine(
         study.shipped(trained.network),
         facts,
         text.replace("\n![learning curves](curves.png)\n", ""),
         _examples(study.settings.lines, study.settings.width),
-        folder,
+        engines_dir / name,
         most_bytes=None,
     )
-    with (folder / SEEN).open("w", newline="") as handle:
+    with (engines_dir / name / SEEN).open("w", newline="") as handle:
         writer = csv.writer(handle, lineterminator="\n")
         writer.writerow(["sha256"])
         writer.writerows([one] for one in record.seen)
@@ -74,7 +77,7 @@ def export_checkpoint(path: Path, name: str, engines_dir: Path) -> EngineManifes
 
 
 def _examples(lines: int, width: int) -> np.ndarray:
-    """Rendered strip of the network's input size, with defects on it."""
+    """Return rendered strip with defects, uint8 (n, 1, lines, width)."""
     line = LineSettings()
     strip = SimulatedStrip(31, 4 * 256 * line.mm_per_line / 1000, 8.0, line)
     frames = [strip.lines(first, 256) for first in range(0, _EXAMPLES * 256, 256)]

@@ -1,7 +1,7 @@
-"""Judges an engine or a checkpoint on any labelled set, by its task alone, with one code for both.
+"""Evaluation of an engine or a checkpoint on a labelled set, by its task, with the same code for both.
 
-What was trained on is left out: pictures whose fingerprints the checkpoint (or the engine's ``seen.csv``) holds, and
-for the shipped engines the pictures of folds 0-3 of ``configs/splits``.
+Images that the target was trained on are left out: those whose fingerprints the checkpoint (or the engine's
+``seen.csv``) holds, and for the shipped engines those of folds 0-3 of ``configs/splits``.
 """
 
 from __future__ import annotations
@@ -23,21 +23,21 @@ from linewatch.export.engine_folder import OUTPUT_OF, onnx_bytes
 from linewatch.inference.backends.registry import open_backend
 from linewatch.inference.engines import Engine, load_engine
 from linewatch.metrics import labels, masks, multi_label, windows
-from linewatch.metrics.judgement import Judgement
-from linewatch.metrics.pass_rate import STEEL_SHARE, TILE_STEP_PX, TileTruth, steel_columns, tile_scores
+from linewatch.metrics.result import EvaluationResult
+from linewatch.metrics.tiles import STEEL_SHARE, TILE_STEP_PX, TileTruth, steel_columns, tile_scores
 from linewatch.training.papers.study import resized
 from linewatch.training.predictor import Predictor, TorchPredictor, answers
-from linewatch.training.protocols import PAPER_RECIPES
-from linewatch.training.runs import Trained, fingerprint, is_checkpoint, load, with_claims
+from linewatch.training.protocols import PAPER_PROTOCOLS
+from linewatch.training.runs import TrainedNetwork, fingerprint, is_checkpoint, load, with_claims
 
 MANIFEST, SEEN = "manifest.json", "seen.csv"
 SURE_PX = 64
-"""A tile shows a class from this many of its pixels on; with fewer, but some, the tile is not judged for it."""
+"""A tile shows a class from this many of its pixels on; a tile with some, but fewer, is not evaluated for it."""
 
 
 @dataclass(frozen=True)
-class Judgeable:
-    """What can be judged: a predictor, and what is known of its inputs, outputs and past."""
+class EvaluationTarget:
+    """An engine or a checkpoint: its predictor, and what is known of its inputs, outputs and training."""
 
     name: str
     task: Task
@@ -47,10 +47,10 @@ class Judgeable:
     width: int
     predict: Predictor
     onnx: Callable[[], bytes]
-    """Its graph."""
+    """Returns its ONNX graph."""
     seen: frozenset[str]
-    """Fingerprints of the pictures that it was fitted to; empty where only folds are known."""
-    trained: Trained | None = None
+    """Fingerprints of the images that it was trained on; empty if only folds are known."""
+    trained: TrainedNetwork | None = None
     cell_px: int | None = None
 
 
@@ -64,22 +64,22 @@ class EnginePredictor:
         return np.concatenate([self.executor.run(np.ascontiguousarray(row[None]), 1) for row in images])
 
 
-def open_judgeable(target: str, engines_dir: Path = Path("engines"), backend: str = "onnxruntime") -> Judgeable:
-    """A run folder, a `network.ckpt`, an engine's folder or an engine's name under `engines_dir`."""
-    path = Path(target)
+def open_target(name: str, engines_dir: Path = Path("engines"), backend: str = "onnxruntime") -> EvaluationTarget:
+    """Open a run folder, a `network.ckpt`, an engine's folder or an engine by its name under `engines_dir`."""
+    path = Path(name)
     if is_checkpoint(path):
-        return of_checkpoint(load(path), target)
-    folder = path if (path / MANIFEST).is_file() else engines_dir / target
+        return of_checkpoint(load(path), name)
+    folder = path if (path / MANIFEST).is_file() else engines_dir / name
     if not (folder / MANIFEST).is_file():
         raise EngineError(
-            f"{target}: neither a run folder, nor a network.ckpt, nor an engine's folder, nor one of {engines_dir}"
+            f"{name}: neither a run folder, nor a network.ckpt, nor an engine's folder, nor one of {engines_dir}"
         )
     return of_engine(folder, backend)
 
 
-def of_checkpoint(trained: Trained, name: str) -> Judgeable:
+def of_checkpoint(trained: TrainedNetwork, name: str) -> EvaluationTarget:
     settings, study = trained.study.settings, trained.study
-    return Judgeable(
+    return EvaluationTarget(
         name,
         study.task,
         study.classes,
@@ -93,14 +93,14 @@ def of_checkpoint(trained: Trained, name: str) -> Judgeable:
     )
 
 
-def of_engine(folder: Path, backend: str = "onnxruntime") -> Judgeable:
+def of_engine(folder: Path, backend: str = "onnxruntime") -> EvaluationTarget:
     manifest = EngineManifest.model_validate_json((folder / MANIFEST).read_bytes())
     return of_loaded(load_engine(folder.resolve().parent, folder.resolve().name, manifest.task), backend)
 
 
-def of_loaded(engine: Engine, backend: str = "onnxruntime") -> Judgeable:
+def of_loaded(engine: Engine, backend: str = "onnxruntime") -> EvaluationTarget:
     manifest = engine.manifest
-    return Judgeable(
+    return EvaluationTarget(
         manifest.name,
         manifest.task,
         manifest.classes,
@@ -121,17 +121,17 @@ def _seen(folder: Path) -> frozenset[str]:
         return frozenset(row["sha256"] for row in csv.DictReader(handle))
 
 
-def unseen(judgeable: Judgeable, data_set: DataSet) -> list[Specimen]:
-    """The specimens that `judgeable` was not fitted to."""
-    if judgeable.seen:
-        return [one for one in data_set.specimens if fingerprint(one.path) not in judgeable.seen]
+def unseen(target: EvaluationTarget, data_set: DataSet) -> list[Specimen]:
+    """Return the specimens that `target` was not trained on."""
+    if target.seen:
+        return [one for one in data_set.specimens if fingerprint(one.path) not in target.seen]
     return [one for one in data_set.specimens if one.fold is None or one.fold == HELD_OUT_FOLD]
 
 
-def seen(judgeable: Judgeable, data_set: DataSet) -> list[Specimen]:
-    """The specimens that `judgeable` is known to have been fitted to; of the shipped engines, folds 0-3."""
-    if judgeable.seen:
-        return [one for one in data_set.specimens if fingerprint(one.path) in judgeable.seen]
+def seen(target: EvaluationTarget, data_set: DataSet) -> list[Specimen]:
+    """Return the specimens that `target` is known to have been trained on; for the shipped engines, folds 0-3."""
+    if target.seen:
+        return [one for one in data_set.specimens if fingerprint(one.path) in target.seen]
     if data_set.name not in HOUSE_SETS:
         return []
     return [one for one in data_set.specimens if one.fold is not None and one.fold != HELD_OUT_FOLD]
@@ -139,44 +139,43 @@ def seen(judgeable: Judgeable, data_set: DataSet) -> list[Specimen]:
 
 @dataclass(frozen=True)
 class Headline:
-    """The one figure that an engine is accepted by on a set, for any draw of its samples.
+    """The one metric that an engine is accepted by on a set, for any draw of its samples.
 
-    of: the figure of the samples at these indices, None where they do not define it. groups: the picture of each
-    sample. right: of a figure that is a share, the samples with it.
+    of: returns the metric of the samples at these indices, None where it is undefined. groups: the image of each
+    sample. correct: for a metric that is the share of correct samples, which those are.
     """
 
     name: str
     of: Callable[[NDArray[np.intp]], float | None]
     groups: Sequence[str]
-    right: NDArray[np.bool_] | None = None
+    correct: NDArray[np.bool_] | None = None
 
 
 def headline(
-    judgeable: Judgeable, data_set: DataSet, specimens: Sequence[Specimen], taxonomy: Taxonomy
+    target: EvaluationTarget, data_set: DataSet, specimens: Sequence[Specimen], taxonomy: Taxonomy
 ) -> Headline | None:
-    """Screen: recall where a tenth of the clean windows pass. Classify: top 1. Segment: mean Dice of the defective
-    pictures. None where the set does not tell it.
+    """Return the headline metric of a target on a set, or None if the set lacks the labels for it.
+
+    Screen: recall where a tenth of the clean windows pass. Classify: top 1. Segment: mean Dice of the defective images.
     """
     outlined = [one for one in specimens if one.knowledge is Knowledge.OUTLINED]
-    match judgeable.task:
+    match target.task:
         case Task.CLASSIFY if not any(len(one.mask_labels) > 1 for one in outlined):
-            scores, truth, _, files = _label_scores(judgeable, data_set, specimens, taxonomy)
-            right = scores.argmax(1) == truth
-            return Headline("top1", lambda at: float(right[at].mean()), files, right)
+            scores, truth, _, files = _label_scores(target, data_set, specimens, taxonomy)
+            correct = scores.argmax(1) == truth
+            return Headline("top1", lambda at: float(correct[at].mean()), files, correct)
         case Task.SEGMENT if outlined:
-            dice = _overlap(judgeable, outlined).image_dice()
+            dice = _areas(target, outlined).image_dice()
             files = [one.file for one in outlined]
             return Headline("dice", lambda at: None if np.isnan(dice[at]).all() else float(np.nanmean(dice[at])), files)
-        case Task.SCREEN if outlined and all(
-            one.gray().shape == (judgeable.lines, judgeable.width) for one in outlined
-        ):
-            return window_headline([(judgeable, outlined)], data_set)
+        case Task.SCREEN if outlined and all(one.gray().shape == (target.lines, target.width) for one in outlined):
+            return window_headline([(target, outlined)], data_set)
     return None
 
 
-def window_headline(judged: Sequence[tuple[Judgeable, Sequence[Specimen]]], data_set: DataSet) -> Headline:
-    """Recall where a tenth of the clean windows pass, over several screens, each on frames of its own."""
-    found = [_window_scores(judgeable, data_set, specimens) for judgeable, specimens in judged]
+def window_headline(parts: Sequence[tuple[EvaluationTarget, Sequence[Specimen]]], data_set: DataSet) -> Headline:
+    """Return the recall where a tenth of the clean windows pass, over several screens, each on frames of its own."""
+    found = [_window_scores(target, data_set, specimens) for target, specimens in parts]
     scores, defective = (np.concatenate([each[part] for each in found]) for part in (0, 1))
     files = [file for _, _, names in found for file in names]
     return Headline(
@@ -184,75 +183,80 @@ def window_headline(judged: Sequence[tuple[Judgeable, Sequence[Specimen]]], data
     )
 
 
-def evaluate(judgeable: Judgeable, data_set: DataSet, specimens: Sequence[Specimen], taxonomy: Taxonomy) -> Judgement:
-    """The task's figures on `specimens`; of a checkpoint on the set that it was trained on, its paper's as well."""
+def evaluate(
+    target: EvaluationTarget, data_set: DataSet, specimens: Sequence[Specimen], taxonomy: Taxonomy
+) -> EvaluationResult:
+    """Return the task's metrics on `specimens`; for a checkpoint on its own set, its paper's metrics, too."""
     if not specimens:
         raise DatasetError(
-            f"{data_set.name}: {judgeable.name} was trained on all of its pictures; --all judges on them all the same"
+            f"{data_set.name}: {target.name} was trained on all of its images; --all evaluates on them nevertheless"
         )
-    judge = {Task.CLASSIFY: _classify, Task.SEGMENT: _segment, Task.SCREEN: _screen}[judgeable.task]
-    found, trained = judge(judgeable, data_set, specimens, taxonomy), judgeable.trained
+    by_task = {Task.CLASSIFY: _classify, Task.SEGMENT: _segment, Task.SCREEN: _screen}[target.task]
+    found, trained = by_task(target, data_set, specimens, taxonomy), target.trained
     if trained is None or trained.record.data_set != data_set.name:
         return found
-    own = trained.study.judge([trained.judged(specimens)], None)
-    return with_claims(_completed(found, own), PAPER_RECIPES[trained.record.recipe], data_set.name)
+    own = trained.study.evaluate([trained.held_out(specimens)], None)
+    return with_claims(_completed(found, own), PAPER_PROTOCOLS[trained.record.protocol], data_set.name)
 
 
-def _completed(found: Judgement, own: Judgement) -> Judgement:
-    """The task's figures, which an engine has as well, and beside them those that only the paper's protocol gives."""
+def _completed(found: EvaluationResult, own: EvaluationResult) -> EvaluationResult:
+    """Return the task's metrics, which an engine has, too, with those added that only the paper's protocol defines."""
     lacking = {
         name: value
         for name, value in dict(own).items()
         if getattr(found, name) in (None, {}) and value not in (None, {})
     }
-    known = Judgement.model_validate({**dict(found), **lacking, "intervals": {}, "paper": {}}).figures()
+    known = EvaluationResult.model_validate({**dict(found), **lacking, "intervals": {}, "paper": {}}).metrics()
     intervals = {name: at for name, at in own.intervals.items() if name in known and name.split(".")[0] in lacking}
-    return Judgement.model_validate(
+    return EvaluationResult.model_validate(
         {**dict(found), **lacking, "intervals": {**found.intervals, **intervals}, "paper": {}}
     )
 
 
-def column_of(label: str, judgeable: Judgeable, data_set: str, taxonomy: Taxonomy) -> int:
-    """The output of `judgeable` that means the set's `label`: by its own name, or one joined of several
-    (`2+3`), or by the taxonomy's.
+def column_of(label: str, target: EvaluationTarget, data_set: str, taxonomy: Taxonomy) -> int:
+    """Return the number of the target's output for the set's `label`.
+
+    It has the label's name, a name joined of several labels (`2+3`), or the taxonomy's house class.
     """
     house = taxonomy.sets[data_set].labels.get(label) if data_set in taxonomy.sets else None
-    for number, name in enumerate(judgeable.classes):
+    for number, name in enumerate(target.classes):
         if name in (label, house) or label in name.split("+"):
             return number
     raise DatasetError(
-        f"{data_set}: label {label!r} is no class of {judgeable.name}, which knows {', '.join(judgeable.classes)}; "
-        "map it in configs/taxonomy.toml, or judge another network"
+        f"{data_set}: label {label!r} is no class of {target.name}, which has {', '.join(target.classes)}; "
+        "map it in configs/taxonomy.toml, or evaluate another network"
     )
 
 
-def _classify(judgeable: Judgeable, data_set: DataSet, specimens: Sequence[Specimen], taxonomy: Taxonomy) -> Judgement:
+def _classify(
+    target: EvaluationTarget, data_set: DataSet, specimens: Sequence[Specimen], taxonomy: Taxonomy
+) -> EvaluationResult:
     if any(one.knowledge is Knowledge.OUTLINED and len(one.mask_labels) > 1 for one in specimens):
-        return _classify_frames(judgeable, data_set, specimens, taxonomy)
-    scores, truth, names, files = _label_scores(judgeable, data_set, specimens, taxonomy)
-    return labels.judge(scores, truth, names, files)
+        return _classify_frames(target, data_set, specimens, taxonomy)
+    scores, truth, names, files = _label_scores(target, data_set, specimens, taxonomy)
+    return labels.evaluate(scores, truth, names, files)
 
 
 def _label_scores(
-    judgeable: Judgeable, data_set: DataSet, specimens: Sequence[Specimen], taxonomy: Taxonomy
+    target: EvaluationTarget, data_set: DataSet, specimens: Sequence[Specimen], taxonomy: Taxonomy
 ) -> tuple[NDArray, NDArray[np.intp], list[str], list[str]]:
-    """Scores (n, the set's classes), true class numbers, the classes' names, files."""
+    """Return scores (n, the set's classes), true class numbers (n,), the classes' names, and files."""
     specimens = [one for one in specimens if one.labels]
-    columns = {label: column_of(label, judgeable, data_set.name, taxonomy) for label in data_set.labels}
+    columns = {label: column_of(label, target, data_set.name, taxonomy) for label in data_set.labels}
     order = list(dict.fromkeys(columns.values()))
-    size = (judgeable.width, judgeable.lines)
-    scores = answers(judgeable.predict, [resized(one.gray(), size) for one in specimens])
+    size = (target.width, target.lines)
+    scores = answers(target.predict, [resized(one.gray(), size) for one in specimens])
     truth = np.array([order.index(columns[one.labels[0]]) for one in specimens])
-    return scores[:, order], truth, [judgeable.classes[c] for c in order], [one.file for one in specimens]
+    return scores[:, order], truth, [target.classes[c] for c in order], [one.file for one in specimens]
 
 
 def _classify_frames(
-    judgeable: Judgeable, data_set: DataSet, specimens: Sequence[Specimen], taxonomy: Taxonomy
-) -> Judgement:
-    """Over the grid tiles of outlined frames that lie on the strip."""
+    target: EvaluationTarget, data_set: DataSet, specimens: Sequence[Specimen], taxonomy: Taxonomy
+) -> EvaluationResult:
+    """Evaluate on the grid tiles of outlined frames that lie on the strip."""
     frames = [one for one in specimens if one.knowledge is Knowledge.OUTLINED]
     column = {
-        label: column_of(label, judgeable, data_set.name, taxonomy)
+        label: column_of(label, target, data_set.name, taxonomy)
         for label in dict.fromkeys(label for one in frames for label in one.mask_labels)
     }
     columns = sorted(set(column.values()))
@@ -260,46 +264,46 @@ def _classify_frames(
     for frame in frames:
         gray, mask = frame.gray(), frame.mask()
         steel = steel_columns(gray)
-        for x in range(0, gray.shape[1] - judgeable.width + 1, min(TILE_STEP_PX, judgeable.width)):
-            if steel[x : x + judgeable.width].mean() < 0.25:
+        for x in range(0, gray.shape[1] - target.width + 1, min(TILE_STEP_PX, target.width)):
+            if steel[x : x + target.width].mean() < STEEL_SHARE:
                 continue
-            window = np.s_[: judgeable.lines, x : x + judgeable.width]
+            window = np.s_[: target.lines, x : x + target.width]
             area = np.zeros(len(columns), np.int64)
             for value, label in enumerate(frame.mask_labels, 1):
                 area[columns.index(column[label])] += int((mask[window] == value).sum())
-            images.append(resized(gray[window], (judgeable.width, judgeable.lines)))
+            images.append(resized(gray[window], (target.width, target.lines)))
             truth.append(area >= SURE_PX)
             known.append((area == 0) | (area >= SURE_PX))
             files.append(frame.file)
-    scores = answers(judgeable.predict, images)[:, columns]
-    names = [judgeable.classes[column] for column in columns]
-    limits = [judgeable.thresholds[name] for name in names]
+    scores = answers(target.predict, images)[:, columns]
+    names = [target.classes[column] for column in columns]
+    limits = [target.thresholds[name] for name in names]
     sure = np.all(known, axis=1)
-    return multi_label.judge(scores[sure], np.array(truth)[sure], names, limits, np.array(files)[sure])
+    return multi_label.evaluate(scores[sure], np.array(truth)[sure], names, limits, np.array(files)[sure])
 
 
-def _segment(judgeable: Judgeable, data_set: DataSet, specimens: Sequence[Specimen], taxonomy: Taxonomy) -> Judgement:
-    """Over whole pictures, at their own size."""
+def _segment(
+    target: EvaluationTarget, data_set: DataSet, specimens: Sequence[Specimen], taxonomy: Taxonomy
+) -> EvaluationResult:
+    """Evaluate on whole images at their own size."""
     outlined = [one for one in specimens if one.knowledge is Knowledge.OUTLINED]
     if not outlined:
-        raise DatasetError(
-            f"{data_set.name}: has no masks, but {judgeable.name} is judged by them; name a set with masks"
-        )
-    overlap = _overlap(judgeable, outlined)
-    found = masks.judge(overlap, ["defect"], groups=[one.file for one in outlined])
-    return found.model_copy(update={"dice_per_class": _dice_by_label(overlap.image_dice(), outlined)})
+        raise DatasetError(f"{data_set.name}: has no masks, by which {target.name} is evaluated; name a set with masks")
+    areas = _areas(target, outlined)
+    found = masks.evaluate(areas, ["defect"], groups=[one.file for one in outlined])
+    return found.model_copy(update={"dice_per_class": _dice_by_label(areas.image_dice(), outlined)})
 
 
-def _overlap(judgeable: Judgeable, outlined: Sequence[Specimen]) -> masks.Overlap:
+def _areas(target: EvaluationTarget, outlined: Sequence[Specimen]) -> masks.MaskAreas:
     parts = []
     for one in outlined:
-        called = probability(judgeable, one.gray())
-        parts.append(masks.Overlap.of(called[None], one.mask()[None] > 0, judgeable.thresholds["defect"]))
-    return masks.Overlap.joined(parts)
+        called = probability(target, one.gray())
+        parts.append(masks.MaskAreas.of(called[None], one.mask()[None] > 0, target.thresholds["defect"]))
+    return masks.MaskAreas.joined(parts)
 
 
 def _dice_by_label(dice: NDArray[np.float64], specimens: Sequence[Specimen]) -> dict[str, float | None]:
-    """Mean Dice of the pictures that show one label only, by label."""
+    """Return the mean Dice of the images that show one label only, by label."""
     of: dict[str, list[float]] = {}
     for value, one in zip(dice, specimens, strict=True):
         if len(one.labels) == 1 and not np.isnan(value):
@@ -307,19 +311,20 @@ def _dice_by_label(dice: NDArray[np.float64], specimens: Sequence[Specimen]) -> 
     return {label: float(np.mean(values)) for label, values in sorted(of.items())}
 
 
-def probability(judgeable: Judgeable, gray: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Defect probability x 255, of the picture's own shape: tile by tile over a strip frame, a patch at one go."""
+def probability(target: EvaluationTarget, gray: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return the defect probability x 255 in the image's shape: a strip frame tile by tile, a patch as a whole."""
     found = np.zeros_like(gray)
-    for window in windows_of(gray.shape, judgeable.lines, judgeable.width):
+    for window in windows_of(gray.shape, target.lines, target.width):
         tile = np.ascontiguousarray(gray[window])
-        answer = judgeable.predict(resized(tile, (judgeable.width, judgeable.lines))[None, None])[0]
+        answer = target.predict(resized(tile, (target.width, target.lines))[None, None])[0]
         np.maximum(found[window], resized(answer, tile.shape[::-1]), out=found[window])
     return found
 
 
 def windows_of(shape: tuple[int, ...], lines: int, width: int) -> Iterator[tuple[slice, slice]]:
-    """Where a network of lines x width looks in a picture: at all of a patch; at a frame of twice its width or more in
-    overlapping windows of its own size.
+    """Yield the windows in which a network of lines x width sees an image.
+
+    A patch is seen as a whole, a frame of twice the network's width or more in overlapping windows of its size.
     """
     if shape[1] < 2 * width:
         yield np.s_[:, :]
@@ -328,31 +333,33 @@ def windows_of(shape: tuple[int, ...], lines: int, width: int) -> Iterator[tuple
         yield np.s_[: min(lines, shape[0]), x : x + width]
 
 
-def _screen(judgeable: Judgeable, data_set: DataSet, specimens: Sequence[Specimen], taxonomy: Taxonomy) -> Judgement:
-    return windows.judge(*_window_scores(judgeable, data_set, specimens))
+def _screen(
+    target: EvaluationTarget, data_set: DataSet, specimens: Sequence[Specimen], taxonomy: Taxonomy
+) -> EvaluationResult:
+    return windows.evaluate(*_window_scores(target, data_set, specimens))
 
 
 def _window_scores(
-    judgeable: Judgeable, data_set: DataSet, specimens: Sequence[Specimen]
+    target: EvaluationTarget, data_set: DataSet, specimens: Sequence[Specimen]
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_], list[str]]:
-    """Score, truth and file of each window that counts."""
+    """Return score, truth and file of each window that is defective or clean."""
     frames = [one for one in specimens if one.knowledge is Knowledge.OUTLINED]
-    shape = (judgeable.lines, judgeable.width)
-    pictures = [(one.gray(), one.mask(), one.file) for one in frames]
-    pictures = [each for each in pictures if each[0].shape == shape]
-    if not pictures:
+    shape = (target.lines, target.width)
+    images = [(one.gray(), one.mask(), one.file) for one in frames]
+    images = [each for each in images if each[0].shape == shape]
+    if not images:
         raise DatasetError(
-            f"{data_set.name}: has no outlined frames of {shape[0]} x {shape[1]}, which {judgeable.name} is judged by; "
+            f"{data_set.name}: has no outlined frames of {shape[0]} x {shape[1]}, by which {target.name} is evaluated; "
             "name a set of strip frames"
         )
-    assert judgeable.cell_px is not None
-    cells = answers(judgeable.predict, [gray for gray, _, _ in pictures])
+    assert target.cell_px is not None
+    cells = answers(target.predict, [gray for gray, _, _ in images])
     scores, defective, files = [], [], []
-    for (gray, mask, file), of in zip(pictures, cells, strict=True):
+    for (gray, mask, file), of in zip(images, cells, strict=True):
         steel = steel_columns(gray)
         truth = TileTruth.of(mask, steel)
-        counts = (truth.defect_px > 0) | (truth.steel_share >= STEEL_SHARE)
-        scores.append(tile_scores(of, judgeable.cell_px, steel)[counts])
+        counts = truth.clean | (truth.defect_px > 0)
+        scores.append(tile_scores(of, target.cell_px, steel)[counts])
         defective.append(truth.defect_px[counts] > 0)
         files += [file] * int(counts.sum())
     return np.concatenate(scores), np.concatenate(defective), files

@@ -1,8 +1,8 @@
-"""Where does a network look? Activation over the picture, after Konovalenko et al., section 5.
+"""Activation maps over an image: where does a network look? (Konovalenko et al., section 5)
 
-A screen and a segmenter answer with maps of their own. Of a classifier the deepest feature map is taken out of its ONNX
-graph: weighted by what its last layer makes of each channel where the features are only averaged before it (class
-activation map, Zhou et al. 2016, arXiv:1512.04150), else the mean of the channels' magnitudes.
+The outputs of a screen and a segmenter are maps. For a classifier the deepest feature map is read from its ONNX graph:
+weighted by the last layer's weights if only an average lies between them (class activation map, Zhou et al. 2016,
+arXiv:1512.04150), else the mean of the channels' magnitudes.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 from linewatch.contracts.errors import EngineError
 from linewatch.contracts.manifest import Task
 from linewatch.datasets import read_gray
-from linewatch.evaluation.evaluate import Judgeable, open_judgeable, probability, windows_of
+from linewatch.evaluation.evaluate import EvaluationTarget, open_target, probability, windows_of
 from linewatch.metrics.plots.drawing import drawing, panels
-from linewatch.metrics.plots.pictures import heat
+from linewatch.metrics.plots.images import heat
 from linewatch.training.papers.study import resized
 
 _NAMED = 3
@@ -29,50 +29,50 @@ _NAMED = 3
 
 @dataclass(frozen=True)
 class Explanation:
-    """gray: uint8 (lines, width). activation: float32 of the same shape. scores: by class, highest first."""
+    """An image, uint8 (lines, width), its activation map, float32 of that shape, and the scores by class, falling."""
 
     gray: NDArray[np.uint8]
     activation: NDArray[np.float32]
     scores: dict[str, float]
 
 
-def explain(target: str, picture: Path, out: Path, engines_dir: Path = Path("engines")) -> Explanation:
-    """Draws the picture beside its activation map to `out` and gives both. A strip frame is explained tile by tile."""
-    judgeable, gray = open_judgeable(target, engines_dir), read_gray(picture)
-    if judgeable.task is Task.CLASSIFY:
-        found = _of_classifier(judgeable, gray)
+def explain(name: str, image: Path, out: Path, engines_dir: Path = Path("engines")) -> Explanation:
+    """Draw the image beside its activation map to `out` and return both; a strip frame is explained tile by tile."""
+    target, gray = open_target(name, engines_dir), read_gray(image)
+    if target.task is Task.CLASSIFY:
+        found = _of_classifier(target, gray)
     else:
-        found = Explanation(gray, _own_map(judgeable, gray), {})
-    _draw(found, f"{judgeable.name} on {picture.name}", out)
+        found = Explanation(gray, _own_map(target, gray), {})
+    _draw(found, f"{target.name} on {image.name}", out)
     return found
 
 
-def _own_map(judgeable: Judgeable, gray: NDArray[np.uint8]) -> NDArray[np.float32]:
-    if judgeable.task is Task.SEGMENT:
-        return (probability(judgeable, gray) / 255).astype(np.float32)
-    fitted = resized(gray, (judgeable.width, judgeable.lines))
-    cells = judgeable.predict(fitted[None, None])[0].astype(np.float32)
+def _own_map(target: EvaluationTarget, gray: NDArray[np.uint8]) -> NDArray[np.float32]:
+    if target.task is Task.SEGMENT:
+        return (probability(target, gray) / 255).astype(np.float32)
+    fitted = resized(gray, (target.width, target.lines))
+    cells = target.predict(fitted[None, None])[0].astype(np.float32)
     return _enlarged(cells, gray.shape)
 
 
-def _of_classifier(judgeable: Judgeable, gray: NDArray[np.uint8]) -> Explanation:
-    opened = _Opened(judgeable)
-    activation, scores = np.zeros(gray.shape, np.float32), np.zeros(len(judgeable.classes), np.float32)
-    for window in windows_of(gray.shape, judgeable.lines, judgeable.width):
+def _of_classifier(target: EvaluationTarget, gray: NDArray[np.uint8]) -> Explanation:
+    opened = _Opened(target)
+    activation, scores = np.zeros(gray.shape, np.float32), np.zeros(len(target.classes), np.float32)
+    for window in windows_of(gray.shape, target.lines, target.width):
         tile = np.ascontiguousarray(gray[window])
-        answer, seen = opened(resized(tile, (judgeable.width, judgeable.lines)))
+        answer, seen = opened(resized(tile, (target.width, target.lines)))
         np.maximum(activation[window], _enlarged(seen, tile.shape), out=activation[window])
         scores = np.maximum(scores, answer)
     order = np.argsort(-scores)
-    return Explanation(gray, activation, {judgeable.classes[k]: float(scores[k]) for k in order})
+    return Explanation(gray, activation, {target.classes[k]: float(scores[k]) for k in order})
 
 
 class _Opened:
-    """A classifier's graph that also gives its deepest feature maps, and the answers of its last linear layer."""
+    """A classifier's graph, extended to output its deepest feature maps and its last linear layer."""
 
-    def __init__(self, judgeable: Judgeable):
-        graph = onnx.load_from_string(judgeable.onnx())
-        nodes, self.name = list(graph.graph.node), judgeable.name
+    def __init__(self, target: EvaluationTarget):
+        graph = onnx.load_from_string(target.onnx())
+        nodes, self.name = list(graph.graph.node), target.name
         averaged = [node.input[0] for node in nodes if node.op_type in _AVERAGES]
         self.maps = averaged[-1:] or [node.output[0] for node in nodes if node.op_type in _MAPS][-_DEEPEST:]
         values = {one.name: onnx.numpy_helper.to_array(one) for one in graph.graph.initializer}
@@ -88,14 +88,14 @@ class _Opened:
         self.session = onnxruntime.InferenceSession(graph.SerializeToString(), providers=["CPUExecutionProvider"])
 
     def __call__(self, tile: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Scores (classes,) and activation (h, w), lowest 0. `EngineError` if no layer has a map."""
+        """Return scores (classes,) and activation (h, w), lowest 0; `EngineError` if no layer has a map."""
         scores, *seen = self.session.run([self.scores, *self.maps, *self.answers], {"image": tile[None, None]})
         spatial = [one[0] for one in seen[: len(self.maps)] if one.ndim == 4 and min(one.shape[2:]) > 1]
         if not spatial:
             raise EngineError(f"{self.name}: its graph has no feature map to show; explain another engine")
         features = spatial[-1]
         channels = len(features)
-        # The last layer reads the features' mean, or the mean and then the maximum; else it is a layer further on.
+        # The last layer reads the features' mean, or the mean and then the maximum; else other layers lie between.
         if self.answers and self.weights.shape[1] in (channels, 2 * channels):
             weighted = np.tensordot(self.weights[int(seen[-1][0].argmax()), :channels], features, 1)
         else:

@@ -1,5 +1,7 @@
-"""The tiles that an INT8 engine's scales come from: drawn from what its source was trained on, never from what judges
-it, and written down so that the same tiles can be drawn again. Pixels are not kept.
+"""The tiles that an INT8 engine's scales are computed from.
+
+They are drawn from the images that its source was trained on, never from those that it is evaluated on, and written
+down, without pixels, so that the same tiles can be drawn again.
 """
 
 from __future__ import annotations
@@ -10,38 +12,35 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
+from linewatch.contracts.closed import ClosedModel
 from linewatch.contracts.errors import ConfigError
 from linewatch.contracts.manifest import Sha256, Task
 from linewatch.datasets import DataSet, Specimen
 from linewatch.datasets.splits import SEED
-from linewatch.evaluation.evaluate import Judgeable, seen, windows_of
-from linewatch.metrics.pass_rate import STEEL_SHARE, steel_columns
+from linewatch.evaluation.evaluate import EvaluationTarget, seen, windows_of
+from linewatch.metrics.tiles import STEEL_SHARE, steel_columns
 from linewatch.training.papers.study import resized
 
 TILES = 128
 CALIBRATION = Path("calibration/int8")
 
 
-class CalibrationTile(BaseModel):
-    """Where a tile lies; it is resized to the engine's input."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
+class CalibrationTile(ClosedModel):
+    """The place of a tile, which is resized to the engine's input."""
 
     data_set: str
     file: str
-    sha256: Sha256 = Field(description="of the picture's file")
-    line: int = Field(ge=0, description="first line in the picture")
-    x: int = Field(ge=0, description="first column in the picture")
+    sha256: Sha256 = Field(description="of the image file")
+    line: int = Field(ge=0, description="first line in the image")
+    x: int = Field(ge=0, description="first column in the image")
     lines: int = Field(gt=0)
     width: int = Field(gt=0)
 
 
-class Calibration(BaseModel):
-    """`calibration/int8/NAME.json`."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
+class Calibration(ClosedModel):
+    """The contents of `calibration/int8/NAME.json`."""
 
     engine: str
     source: str
@@ -52,42 +51,42 @@ class Calibration(BaseModel):
 
 
 def draw(
-    judgeable: Judgeable, sets: Sequence[DataSet], count: int = TILES, seed: int = SEED
+    target: EvaluationTarget, sets: Sequence[DataSet], count: int = TILES, seed: int = SEED
 ) -> tuple[list[CalibrationTile], list[NDArray[np.uint8]]]:
-    """About `count` tiles, as many of each set, and their pixels, uint8 (lines, width) of the engine's input.
+    """Draw about `count` tiles, equally many of each set; return them and their pixels, uint8 (lines, width).
 
-    A tile of a frame is one of the engine's own windows on the steel, a patch is taken whole. A screen takes frames
-    only. `ConfigError` where no picture of the sets was trained on.
+    A tile of a frame is one of the engine's own windows on the steel; a patch is taken whole. A screen takes frames
+    only. `ConfigError` if the engine was trained on no image of the sets.
     """
-    of_set = {one.name: _usable(judgeable, one) for one in sorted(sets, key=lambda one: one.name)}
+    of_set = {one.name: _usable(target, one) for one in sorted(sets, key=lambda one: one.name)}
     of_set = {name: found for name, found in of_set.items() if found}
     if not of_set:
         raise ConfigError(
-            f"--data: {judgeable.name} was trained on no usable picture of {', '.join(one.name for one in sets)}; "
+            f"--data: {target.name} was trained on no usable image of {', '.join(one.name for one in sets)}; "
             "scales come from what an engine was trained on: name those sets"
         )
     tiles, pixels = [], []
     for number, (name, specimens) in enumerate(of_set.items()):
         rng = np.random.default_rng((seed, number))
         for at in sorted(rng.permutation(len(specimens))[: max(1, count // len(of_set))]):
-            tile, gray = _tile(judgeable, specimens[at], rng)
+            tile, gray = _tile(target, specimens[at], rng)
             tiles.append(tile.model_copy(update={"data_set": name}))
             pixels.append(gray)
     return tiles, pixels
 
 
-def _usable(judgeable: Judgeable, data_set: DataSet) -> list[Specimen]:
-    found = sorted(seen(judgeable, data_set), key=lambda one: one.file)
-    if judgeable.task is not Task.SCREEN:
+def _usable(target: EvaluationTarget, data_set: DataSet) -> list[Specimen]:
+    found = sorted(seen(target, data_set), key=lambda one: one.file)
+    if target.task is not Task.SCREEN:
         return found
-    return [one for one in found if one.gray().shape == (judgeable.lines, judgeable.width)]
+    return [one for one in found if one.gray().shape == (target.lines, target.width)]
 
 
 def _tile(
-    judgeable: Judgeable, specimen: Specimen, rng: np.random.Generator
+    target: EvaluationTarget, specimen: Specimen, rng: np.random.Generator
 ) -> tuple[CalibrationTile, NDArray[np.uint8]]:
     gray = specimen.gray()
-    windows = list(windows_of(gray.shape, judgeable.lines, judgeable.width))
+    windows = list(windows_of(gray.shape, target.lines, target.width))
     steel = steel_columns(gray)
     on_steel = [one for one in windows if steel[one[1]].mean() >= STEEL_SHARE] or windows
     window = on_steel[int(rng.integers(len(on_steel)))]
@@ -101,4 +100,4 @@ def _tile(
         lines=cut.shape[0],
         width=cut.shape[1],
     )
-    return tile, resized(cut, (judgeable.width, judgeable.lines))
+    return tile, resized(cut, (target.width, target.lines))

@@ -1,5 +1,4 @@
-"""What a row costs on this machine: engines side by side, one thread, in turns so that a noisy machine hurts all
-alike."""
+"""Latency of engines on this machine, one thread each, measured in turns so that noise affects all alike."""
 
 from __future__ import annotations
 
@@ -17,7 +16,7 @@ _ROUNDS, _TURN_S = 9, 0.1
 
 
 def ms_per_row(engines: Mapping[str, Engine], backends: Sequence[str] = CPU_BACKENDS) -> dict[tuple[str, str], float]:
-    """Milliseconds a row by (key of `engines`, backend), the median of nine interleaved turns."""
+    """Return milliseconds per row by (key of `engines`, backend): the median of nine interleaved turns."""
     spec = next(iter(engines.values())).manifest.input
     pixels = np.random.default_rng(0).integers(0, 256, (1, 1, spec.lines, spec.width), np.uint8)
     executors = {

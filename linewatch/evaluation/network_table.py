@@ -1,4 +1,4 @@
-"""`linewatch networks`: every network with its size, and the time it takes on one thread of ONNX Runtime."""
+"""The table of `linewatch networks`: each network's size, and its time on one thread of ONNX Runtime."""
 
 from __future__ import annotations
 
@@ -10,33 +10,30 @@ from typing import Any
 
 import numpy as np
 import onnxruntime
-from pydantic import BaseModel, ConfigDict
 from rich.table import Table
 from torch import nn
 
+from linewatch.contracts.closed import ClosedModel
 from linewatch.export.engine_folder import onnx_bytes
 from linewatch.networks.count import size_of
-from linewatch.networks.registry import NETWORKS, NetworkCard
+from linewatch.networks.registry import NETWORKS
+from linewatch.networks.spec import NetworkSpec
 from linewatch.training.runs import device_name
 
 MEASURED = Path("benchmarks/networks.json")
 _ROUNDS = 5
 
 
-class Measured(BaseModel):
-    """Milliseconds a row by network (and variant), one thread, the median of five; and the machine it was on."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
+class MeasuredLatency(ClosedModel):
+    """Milliseconds per row by network (and variant), one thread, the median of five, and the machine."""
 
     device: str
     runtime: str
     ms: dict[str, float]
 
 
-class Row(BaseModel):
-    """A network, or a variant of one, as listed."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
+class NetworkRow(ClosedModel):
+    """A network, or a variant of one, as it is listed. `recipe` is the training protocol."""
 
     name: str
     task: str
@@ -50,46 +47,46 @@ class Row(BaseModel):
     recipe: str
 
 
-def rows(measured: Measured | None) -> list[Row]:
-    """All networks; `ms_per_row` where it has been measured."""
+def rows(measured: MeasuredLatency | None) -> list[NetworkRow]:
+    """List all networks, with `ms_per_row` where it has been measured."""
     found = []
-    for name, card, options in _variants():
-        size = size_of(card, **options)
+    for name, spec, options in _variants():
+        size = size_of(spec, **options)
         found.append(
-            Row(
+            NetworkRow(
                 name=name,
-                task=card.task,
-                lines=card.lines,
-                width=card.width,
+                task=spec.task,
+                lines=spec.lines,
+                width=spec.width,
                 parameters=size.parameters,
                 keras_parameters=size.keras_parameters,
                 gflop=round(size.gflop, 3),
                 ms_per_row=measured.ms.get(name) if measured else None,
-                paper=card.paper,
-                recipe=card.recipe,
+                paper=spec.paper,
+                recipe=spec.protocol,
             )
         )
     return found
 
 
-def measure() -> Measured:
-    """Exports every network with random weights and times it; minutes, for the large ones."""
+def measure() -> MeasuredLatency:
+    """Export every network with random weights and time it; the large ones take minutes."""
     ms = {}
-    for name, card, options in _variants():
-        network = card.build(**options).eval()
-        ms[name] = round(_ms(network, card.lines, card.width), 2)
-    return Measured(device=device_name().split(",")[0], runtime=f"onnxruntime {onnxruntime.__version__}", ms=ms)
+    for name, spec, options in _variants():
+        network = spec.build(**options).eval()
+        ms[name] = round(_ms(network, spec.lines, spec.width), 2)
+    return MeasuredLatency(device=device_name().split(",")[0], runtime=f"onnxruntime {onnxruntime.__version__}", ms=ms)
 
 
-def read_measured(path: Path = MEASURED) -> Measured | None:
-    """What was measured before, if anything."""
-    return Measured.model_validate_json(path.read_bytes()) if path.is_file() else None
+def read_measured(path: Path = MEASURED) -> MeasuredLatency | None:
+    """Return the latencies of an earlier measurement, if there is one."""
+    return MeasuredLatency.model_validate_json(path.read_bytes()) if path.is_file() else None
 
 
-def table(listed: list[Row], measured: Measured | None) -> Table:
-    """For people."""
-    told = "" if measured is None else f"ms: one thread of {measured.runtime} on {measured.device}"
-    found = Table(title="networks", caption=told, title_justify="left", caption_justify="left")
+def table(listed: list[NetworkRow], measured: MeasuredLatency | None) -> Table:
+    """Return the table that the command prints."""
+    caption = "" if measured is None else f"ms: one thread of {measured.runtime} on {measured.device}"
+    found = Table(title="networks", caption=caption, title_justify="left", caption_justify="left")
     for column in ("name", "task", "input", "parameters", "Keras' count", "GFLOP", "ms/tile", "paper", "recipe"):
         found.add_column(
             column, justify="right" if column in ("parameters", "Keras' count", "GFLOP", "ms/tile") else "left"
@@ -109,10 +106,10 @@ def table(listed: list[Row], measured: Measured | None) -> Table:
     return found
 
 
-def _variants() -> Iterator[tuple[str, NetworkCard, dict[str, Any]]]:
-    for name, card in NETWORKS.items():
-        for option in card.options or ("",):
-            yield (f"{name} {option}".strip(), card, {"encoder": option} if option else {})
+def _variants() -> Iterator[tuple[str, NetworkSpec, dict[str, Any]]]:
+    for name, spec in NETWORKS.items():
+        for encoder in spec.encoders or ("",):
+            yield (f"{name} {encoder}".strip(), spec, {"encoder": encoder} if encoder else {})
 
 
 class _FirstOutput(nn.Module):

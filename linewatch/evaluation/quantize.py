@@ -1,7 +1,7 @@
-"""From an FP32 engine to its INT8 sibling: `linewatch quantize`.
+"""Quantisation of an FP32 engine to INT8: `linewatch quantize`.
 
-Which weighted nodes stay FP32 is found on the calibration tiles, by one rule: the first few, as few as bring the
-outputs within `DEVIATION` of FP32 on average. The held-out pictures only accept or refuse.
+The calibration tiles decide which weighted nodes stay FP32: the first ones, as few as bring the outputs within
+`DEVIATION` of FP32 on average. The held-out images only accept or refuse.
 """
 
 from __future__ import annotations
@@ -38,13 +38,13 @@ DEVIATION = 0.005
 """Mean difference of the outputs from FP32, of a full scale of 1, on the calibration tiles."""
 MOST_LEFT_FP32 = 5
 UNSIGNED_GAIN = 0.9
-"""An unsigned sibling is made where a CPU backend runs it in less than this share of the signed one's time."""
+"""An engine with unsigned activations is made if a CPU backend runs it in less than this share of the signed time."""
 _PROBE_EVERY = 4
 
 
 @dataclass(frozen=True)
-class Sibling:
-    """An INT8 engine that was accepted and written, and milliseconds a row by (precision, backend)."""
+class Int8Engine:
+    """The manifest of an accepted and written INT8 engine, and milliseconds per row by (precision, backend)."""
 
     manifest: EngineManifest
     ms: Mapping[tuple[str, str], float]
@@ -60,15 +60,15 @@ def quantize(
     calibration_dir: Path = CALIBRATION,
     tiles: int = TILES,
     folds: Path | None = None,
-) -> list[Sibling]:
-    """Writes `engines_dir/NAME-int8/` and, where it is faster on a CPU, `engines_dir/NAME-uint8/`, each with its
-    `calibration_dir/*.json`.
+) -> list[Int8Engine]:
+    """Write `engines_dir/NAME-int8/` and, if it is faster on a CPU, `engines_dir/NAME-uint8/`.
 
-    folds: of a screen, the run folder of its training. Its networks of the cross-validation are then quantised alike
-    and judged, each on the fold that it has not seen, in place of the one engine on the held-out fold.
+    Each engine has its file in `calibration_dir`. folds: the run folder of a screen's training; the networks of its
+    cross-validation are then quantised in the same way and evaluated, each on the fold that it has not seen, instead of
+    the one engine on the held-out fold.
 
-    `ConfigError` for a name or data that cannot serve; `EngineError` if the source is not FP32, or if a figure may drop
-    by more than its bound: then nothing is written.
+    `ConfigError` for an unusable name or unusable data; `EngineError`, and nothing is written, if the source is not
+    FP32 or a metric may drop by more than its bound.
     """
     new_name = new_name or f"{name}-int8"
     if not re.fullmatch(ENGINE_NAME, new_name) or new_name == name:
@@ -83,26 +83,26 @@ def quantize(
     accepted = [signed]
     if any(ms["uint8", one] < UNSIGNED_GAIN * ms["int8", one] for one in CPU_BACKENDS):
         accepted.append(work.accepted(unsigned))
-    return [Sibling(work.write(draft, engines_dir, ms), ms) for draft in accepted]
+    return [Int8Engine(work.write(draft, engines_dir, ms), ms) for draft in accepted]
 
 
-def siblings_table(siblings: Sequence[Sibling]) -> Table:
-    """What was accepted, and what it costs a row."""
+def int8_table(engines: Sequence[Int8Engine]) -> Table:
+    """Return a table of the accepted engines: metrics, drops and milliseconds per row."""
     found = Table(title="INT8 siblings", title_justify="left")
     for column in ("engine", "set", "figure", "backend", "FP32", "INT8", "drop up to", "bound", "FP32 ms", "INT8 ms"):
         found.add_column(column)
-    for sibling in siblings:
-        quantisation = sibling.manifest.quantisation
+    for engine in engines:
+        quantisation = engine.manifest.quantisation
         assert quantisation is not None
         for one in quantisation.acceptance:
-            figures = (one.fp32, one.int8, one.drop_high, one.bound)
-            ms = (sibling.ms["fp32", one.backend], sibling.ms[quantisation.activations, one.backend])
+            values = (one.fp32, one.int8, one.drop_high, one.bound)
+            ms = (engine.ms["fp32", one.backend], engine.ms[quantisation.activations, one.backend])
             found.add_row(
-                sibling.manifest.name,
+                engine.manifest.name,
                 one.data,
                 one.figure,
                 one.backend,
-                *(f"{value:.4f}" for value in figures),
+                *(f"{value:.4f}" for value in values),
                 *(f"{value:.2f}" for value in ms),
             )
     return found
@@ -117,15 +117,15 @@ def _source(engines_dir: Path, name: str) -> Engine:
 
 
 @dataclass(frozen=True)
-class _Draft:
-    """An INT8 engine that lies nowhere yet."""
+class _Int8Draft:
+    """An INT8 engine that is not written yet."""
 
     engine: Engine
     calibration: Calibration
 
 
 class _Work:
-    """What every draft of one source shares: tiles, their FP32 outputs, the sets to judge on."""
+    """The quantisation of one source: its calibration tiles, their FP32 outputs, and the sets to evaluate on."""
 
     def __init__(
         self,
@@ -145,11 +145,11 @@ class _Work:
             lines, width = self.pixels[0].shape
             raise ConfigError(
                 f"--data: none of {', '.join(one.name for one in sets)} has outlined frames of {lines} lines x "
-                f"{width} px, by which a screen is judged over its folds; name one that has"
+                f"{width} px, by which a screen is evaluated over its folds; name one that has"
             )
 
-    def draft(self, name: str, activations: Activations) -> _Draft:
-        """The graph with the fewest nodes in FP32 that keeps the deviation; the best, where none does."""
+    def draft(self, name: str, activations: Activations) -> _Int8Draft:
+        """Return the graph with the fewest FP32 nodes that keeps the deviation; the nearest one if none does."""
         least: tuple[float, Engine] | None = None
         with Quantiser(self.source.model, self.pixels) as quantiser:
             for count in range(MOST_LEFT_FP32 + 1):
@@ -170,10 +170,10 @@ class _Work:
             tiles=tuple(self.tiles),
             scales=activation_scales(engine.model),
         )
-        return _Draft(engine, calibration)
+        return _Int8Draft(engine, calibration)
 
-    def accepted(self, draft: _Draft) -> _Draft:
-        """With what it was accepted by, on every CPU backend; `EngineError` beyond a bound."""
+    def accepted(self, draft: _Int8Draft) -> _Int8Draft:
+        """Return the draft with its acceptance on every CPU backend; `EngineError` beyond a bound."""
         taxonomy = Taxonomy.read()
         manifest = draft.engine.manifest
         found = [
@@ -198,21 +198,21 @@ class _Work:
         manifest = manifest.model_copy(update={"quantisation": quantisation, "metrics": _metrics(found)})
         return replace(draft, engine=replace(draft.engine, manifest=manifest))
 
-    def _over_folds(self, draft: _Draft, backend: str) -> list[Acceptance]:
-        """Each network quantised as the draft was, by the tiles that are not of the fold that judges it."""
+    def _over_folds(self, draft: _Int8Draft, backend: str) -> list[Acceptance]:
+        """Evaluate each network, quantised like the draft, on the fold that neither it nor its tiles come from."""
         how = draft.engine.manifest.quantisation
         assert how is not None
         found = []
         for data_set in self.sets:
             fold_of = {one.file: one.fold for one in data_set.specimens}
             frames = self._outlined(data_set)
-            judged = []
+            parts = []
             for network in self.networks:
                 own = zip(self.tiles, self.pixels, strict=True)
                 pixels = [gray for tile, gray in own if fold_of.get(tile.file) != network.fold]
                 with Quantiser(network.model, pixels) as quantiser:
                     model = quantiser.quantised(how.left_fp32, Activations(how.activations))
-                judged.append(
+                parts.append(
                     (
                         of_loaded(replace(self.source, model=network.model), backend),
                         of_loaded(replace(draft.engine, model=model), backend),
@@ -220,16 +220,16 @@ class _Work:
                     )
                 )
             if frames:
-                found.append(compare_over_folds(judged, backend, data_set, self.bound))
+                found.append(compare_over_folds(parts, backend, data_set, self.bound))
         return found
 
     def _outlined(self, data_set: DataSet) -> list[Specimen]:
-        """The frames of the engine's size whose outlines are drawn."""
+        """Return the outlined frames of the engine's size."""
         frames = [one for one in data_set.specimens if one.knowledge is Knowledge.OUTLINED]
         return [one for one in frames if one.gray().shape == self.pixels[0].shape]
 
-    def write(self, draft: _Draft, engines_dir: Path, ms: Mapping[tuple[str, str], float]) -> EngineManifest:
-        """The engine's folder, whole or not at all, and its calibration file."""
+    def write(self, draft: _Int8Draft, engines_dir: Path, ms: Mapping[tuple[str, str], float]) -> EngineManifest:
+        """Write the engine's folder atomically, and its calibration file."""
         manifest = draft.engine.manifest
         part, folder = engines_dir / f".{manifest.name}.part", engines_dir / manifest.name
         shutil.rmtree(part, ignore_errors=True)
@@ -262,20 +262,20 @@ class _Work:
                 ),
             }
         )
-        return Engine(manifest, self.source.directory, model)  # the source's folder: it has seen the same pictures
+        return Engine(manifest, self.source.directory, model)  # the source's folder: it was trained on the same images
 
     def _calibration_file(self, name: str) -> Path:
         return self.folder / f"{name}.json"
 
 
 def _outputs(engine: Engine, tiles: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
-    """Its answers, of a full scale of 1."""
+    """Return the engine's outputs, scaled to 1."""
     found = answers(EnginePredictor(engine, "openvino"), tiles)
     return found.astype(np.float32) / np.float32(255 if found.dtype == np.uint8 else 1)
 
 
 def _metrics(acceptance: Sequence[Acceptance]) -> dict[str, float]:
-    """Both engines' figures; of the INT8 one the worst backend's."""
+    """Return both engines' metrics; for INT8 those of the worst backend."""
     found: dict[str, float] = {}
     for one in acceptance:
         key = f"{one.data}_{one.figure}"
@@ -288,7 +288,7 @@ def _card(manifest: EngineManifest, tiles: int, ms: Mapping[tuple[str, str], flo
     quantisation = manifest.quantisation
     assert quantisation is not None
     precision = quantisation.activations
-    judged = [
+    compared = [
         [one.data, one.figure, one.backend, one.count, one.fp32, one.int8, one.drop_high, one.bound]
         for one in quantisation.acceptance
     ]
@@ -307,15 +307,15 @@ fails. {where}
 ## How it was made
 `linewatch quantize {quantisation.source}`, by onnxruntime.quantization: explicit Q/DQ, symmetric int8 weights per
 channel, {precision} activations by minimum and maximum over {tiles} tiles of the training part
-(`{quantisation.calibration}`), FP32 biases. Normalisation and what follows the last weights stay FP32; of the weighted
-nodes: {left}.
+(`{quantisation.calibration}`), FP32 biases. Normalisation and the nodes after the last weights stay FP32, and of the
+weighted nodes: {left}.
 
-## Figures
-Held-out pictures, paired with FP32 (`drop up to`: upper end of the 95 % interval of the drop, bootstrap over pictures).
+## Metrics
+Held-out images, paired with FP32 (`drop up to`: upper end of the 95 % interval of the drop, bootstrap over images).
 
-{table(["set", "figure", "backend", "count", "FP32", "INT8", "drop up to", "bound"], judged)}
+{table(["set", "metric", "backend", "count", "FP32", "INT8", "drop up to", "bound"], compared)}
 
-Milliseconds a row, one thread, median of nine turns on the machine that made it:
+Milliseconds per row, one thread, median of nine turns, on the machine that made it:
 
 {table(["backend", "FP32", "INT8"], timed)}
 

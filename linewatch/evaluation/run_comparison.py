@@ -1,7 +1,6 @@
-"""Runs side by side, picture by picture: box plots, convergence, and what pretraining gives (Damacharla et al.,
-figures 4, 8 and 9).
+"""Comparison of runs, image by image: box plots, convergence, differences (Damacharla et al., figures 4, 8 and 9).
 
-``linewatch compare RUN RUN ... --out DIR``; the first run is the one that the others are compared with.
+``linewatch compare RUN RUN ... --out DIR`` compares the other runs with the first one.
 """
 
 from __future__ import annotations
@@ -14,40 +13,39 @@ import numpy as np
 from numpy.typing import NDArray
 
 from linewatch.contracts.errors import ConfigError
-from linewatch.metrics.intervals import Paired, paired
+from linewatch.metrics.intervals import PairedDifference, paired
 from linewatch.metrics.plots import box_plots, convergence, paired_histogram
 from linewatch.training.fit import HISTORY
 from linewatch.training.papers.joint import PER_IMAGE
 
 
 def read_per_image(run: Path) -> dict[str, tuple[float, float]]:
-    """Dice and IoU by picture, of those with a defect. `ConfigError` where a run has none."""
+    """Return Dice and IoU of the images with a defect, by file; `ConfigError` if the run has none."""
     path = run / PER_IMAGE
     if not path.is_file():
-        raise ConfigError(f"{path}: not there; only runs of tlu_net keep Dice by picture")
+        raise ConfigError(f"{path}: not there; only runs of tlu_net keep Dice by image")
     with path.open(newline="") as handle:
         return {row["file"]: (float(row["dice"]), float(row["iou"])) for row in csv.DictReader(handle) if row["dice"]}
 
 
-def compare(runs: Sequence[Path], out: Path) -> dict[str, Paired]:
-    """Draws `boxes.png`, `convergence.png` and `differences.png`; gives each later run's Dice minus the first's,
-    paired.
+def compare(runs: Sequence[Path], out: Path) -> dict[str, PairedDifference]:
+    """Draw `boxes.png`, `convergence.png` and `differences.png`; return each later run's Dice minus the first's.
 
-    `ConfigError` unless there are two runs or more, judged on the same pictures.
+    `ConfigError` unless there are two runs or more, evaluated on the same images.
     """
     if len(runs) < 2:
         raise ConfigError(f"{len(runs)} runs, expected two or more to compare")
-    told = {run.name: read_per_image(run) for run in runs}
-    files = sorted(next(iter(told.values())))
-    for name, of in told.items():
+    per_image = {run.name: read_per_image(run) for run in runs}
+    files = sorted(next(iter(per_image.values())))
+    for name, of in per_image.items():
         if sorted(of) != files:
             raise ConfigError(
-                f"{name}: judged on other pictures than {runs[0].name}; train both with one split and seed"
+                f"{name}: evaluated on other images than {runs[0].name}; train both with one split and seed"
             )
-    values = {name: np.array([of[file] for file in files]) for name, of in told.items()}
+    values = {name: np.array([of[file] for file in files]) for name, of in per_image.items()}
     out.mkdir(parents=True, exist_ok=True)
     box_plots(
-        {figure: {name: of[:, k] for name, of in values.items()} for k, figure in enumerate(("Dice", "IoU"))},
+        {metric: {name: of[:, k] for name, of in values.items()} for k, metric in enumerate(("Dice", "IoU"))},
         out / "boxes.png",
     )
     histories = {name: path for run in runs for name, path in _histories(run).items()}
@@ -61,7 +59,7 @@ def compare(runs: Sequence[Path], out: Path) -> dict[str, Paired]:
 
 
 def _histories(run: Path) -> dict[str, Path]:
-    """Of the run, or of each of its folds."""
+    """Return the history file of the run, or of each of its folds."""
     if (run / HISTORY).is_file():
         return {run.name: run / HISTORY}
     return {f"{run.name}, {path.parent.name}": path for path in sorted(run.glob(f"fold-*/{HISTORY}"))}

@@ -1,4 +1,4 @@
-"""ShortText that every manifest and card repeats."""
+"""Text that the manifest and card of every shipped engine repeats."""
 
 TERMS = (
     "Weights: Apache-2.0, as the ImageNet weights that they start from (google-coral/test_data). Trained on: "
@@ -12,4 +12,4 @@ SPLIT = (
 )
 NORMALISATION = "gray / 127.5 - 1 and the halving into 2 x 2 planes happen inside the graph"
 UNKNOWN_SCALE_MM_PER_PX = 1.0
-"""None of the sets tells its scale; trained over 0.7 to 1.35 times the pixels of the frames."""
+"""None of the sets gives its scale; training covers 0.7 to 1.35 times the pixels of the frames."""

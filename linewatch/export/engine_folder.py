@@ -1,7 +1,7 @@
-"""From a fitted network to an engine folder: `model.onnx`, `manifest.json`, `CARD.md`.
+"""Writing of an engine folder from a fitted network: `model.onnx`, `manifest.json`, `CARD.md`.
 
-The model is checked against torch on ONNX Runtime and OpenVINO before it counts as an engine; half-written engines
-are never left under the engine's name.
+The model is first checked against torch on ONNX Runtime and OpenVINO; an incomplete model never lies under the engine's
+name.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _PROBABILITY_TOLERANCE = 2e-3
 
 @dataclass(frozen=True)
 class EngineFacts:
-    """What the manifest says beside the model file itself."""
+    """The manifest's contents, except for the model file."""
 
     name: str
     version: str
@@ -55,10 +55,10 @@ def export_engine(
     folder: Path,
     most_bytes: int | None = MAX_MODEL_BYTES,
 ) -> EngineManifest:
-    """Writes the engine folder and gives its manifest.
+    """Write the engine folder and return its manifest.
 
-    shipped: takes uint8 (n, 1, lines, width) and gives the task's one output. examples: uint8 (n >= 2, 1, lines,
-    width) real tiles for the parity check. `EngineError` if a runtime disagrees with torch or the file is over
+    shipped: takes uint8 (n, 1, lines, width) and returns the task's one output. examples: real tiles for the parity
+    check, uint8 (n >= 2, 1, lines, width). `EngineError` if a runtime disagrees with torch or the file is over
     `most_bytes`.
     """
     folder.mkdir(parents=True, exist_ok=True)
@@ -98,7 +98,7 @@ def export_engine(
 
 
 def write_onnx(shipped: nn.Module, examples: NDArray[np.uint8], output: str, path: Path) -> None:
-    """Exports with input `image` and a free batch size; the graph is checked and holds none of this machine's paths."""
+    """Export with the input `image` and a free batch size; the graph is checked and holds no paths of this machine."""
     shipped = shipped.eval().to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     with warnings.catch_warnings():
@@ -124,7 +124,7 @@ def write_onnx(shipped: nn.Module, examples: NDArray[np.uint8], output: str, pat
 
 
 def onnx_bytes(shipped: nn.Module, lines: int, width: int, output: str) -> bytes:
-    """The graph of a network in its shipped form, unchecked."""
+    """Return the ONNX graph of a network in its shipped form, without a parity check."""
     image = np.random.default_rng(0).integers(0, 256, (2, 1, lines, width), np.uint8)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.onnx"
@@ -133,7 +133,7 @@ def onnx_bytes(shipped: nn.Module, lines: int, width: int, output: str) -> bytes
 
 
 def check_parity(shipped: nn.Module, path: Path, examples: NDArray[np.uint8]) -> None:
-    """`EngineError` if ONNX Runtime or OpenVINO differs from torch by more than 0.002, or one step of a uint8."""
+    """Raise `EngineError` if ONNX Runtime or OpenVINO differs from torch by more than 0.002, or one step of a uint8."""
     with torch.inference_mode():
         expected = shipped(torch.from_numpy(examples)).numpy()
     name, data = str(path), path.read_bytes()
@@ -149,17 +149,17 @@ def check_parity(shipped: nn.Module, path: Path, examples: NDArray[np.uint8]) ->
         if answer.shape != expected.shape or answer.dtype != expected.dtype:
             raise EngineError(
                 f"{name}: {runtime} gives {answer.dtype} {answer.shape}, expected {expected.dtype} {expected.shape}; "
-                "mend the export"
+                "correct the export"
             )
         worst = np.abs(answer.astype(np.float64) - expected.astype(np.float64)).max()
         if worst > tolerance:
             raise EngineError(
-                f"{name}: {runtime} differs from torch by {worst:.4g}, expected at most {tolerance}; mend the export"
+                f"{name}: {runtime} differs from torch by {worst:.4g}, expected at most {tolerance}; correct the export"
             )
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    """A Markdown table; floats with three decimals."""
+    """Return a Markdown table; floats have three decimals."""
     lines = [head, ["---"] * len(head), *rows]
     return "\n".join(
         "| " + " | ".join(f"{cell:.3f}" if isinstance(cell, float) else str(cell) for cell in line) + " |"

@@ -1,8 +1,8 @@
-"""From an FP32 graph to one INT8 graph for every backend: explicit Q/DQ, made by onnxruntime.quantization.
+"""Quantisation of an FP32 graph to one INT8 graph for every backend: explicit Q/DQ by onnxruntime.quantization.
 
-Symmetric int8 weights per output channel, symmetric int8 activations, biases left in FP32 (TensorRT's parsers refuse
-int32 biases with Q/DQ). Only inputs of convolutions, of matrix products and of additions are quantised: an activation
-function then stays between a convolution and the next Q/DQ, where OpenVINO and TensorRT fuse it.
+Weights are symmetric int8 per output channel, activations symmetric int8, biases FP32 (TensorRT's parsers refuse int32
+biases with Q/DQ). Only the inputs of convolutions, matrix products and additions are quantised, so that an activation
+function stays between a convolution and the next Q/DQ, where OpenVINO and TensorRT fuse it.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, Q
 _WEIGHTED = ("Conv", "Gemm")
 _QUANTISED = (*_WEIGHTED, "Add")
 _CARRIED = ("Concat", "MaxPool", "Resize")
-"""Carry bytes as well as floats. ONNX Runtime gains by that, and needs unsigned activations to."""
+"""These pass bytes through, which ONNX Runtime exploits for unsigned activations."""
 _Q_DQ = ("QuantizeLinear", "DequantizeLinear")
 
 
 class Activations(StrEnum):
-    """How activations are stored. uint8 is for CPUs alone: TensorRT takes signed, symmetric Q/DQ only."""
+    """The type of quantised activations. uint8 is for CPUs only: TensorRT takes signed, symmetric Q/DQ."""
 
     INT8 = "int8"
     UINT8 = "uint8"
 
 
 class Quantiser:
-    """One graph and its calibration tiles. The tiles are run once, however many variants are made.
+    """Quantises one graph. The calibration tiles are run once, however many variants are made.
 
     model: an engine's ONNX bytes with the input `image`. tiles: uint8 (n, lines, width).
     """
@@ -52,12 +52,14 @@ class Quantiser:
 
     @property
     def weighted(self) -> list[str]:
-        """Names of the convolutions and matrix products, from input to output."""
+        """Return the names of the convolutions and matrix products, from input to output."""
         return [node.name for node in self._model.graph.node if node.op_type in _WEIGHTED]
 
     def quantised(self, left_fp32: Sequence[str], activations: Activations = Activations.INT8) -> bytes:
-        """The INT8 graph. `left_fp32`: nodes that stay as they are, beside all that comes before the first convolution
-        (normalisation) and after the last weights (scores).
+        """Return the INT8 graph.
+
+        The nodes `left_fp32` stay FP32, like those before the first convolution (normalisation) and after the last
+        weights (scores).
         """
         signed = activations is Activations.INT8
         folder = Path(self._folder.name)
@@ -65,7 +67,7 @@ class Quantiser:
         if not source.is_file():
             onnx.save(_with_walls(self._model) if signed else self._model, source)
         before = logging.root.manager.disable
-        logging.disable(logging.WARNING)  # it advises pre-processing, which the export has done
+        logging.disable(logging.WARNING)  # it advises pre-processing, which the export does
         try:
             quantize_static(
                 source,
@@ -97,16 +99,16 @@ class Quantiser:
 
 
 def activation_scales(model: bytes) -> dict[str, float]:
-    """The scale of each quantised activation, by the tensor's name."""
+    """Return the scale of each quantised activation, by the tensor's name."""
     pairs = q_dq(onnx.load_from_string(model))
     return {node.input[0]: float(scale) for node, scale, _ in pairs if node.op_type == "QuantizeLinear"}
 
 
 def _with_walls(model: ModelProto) -> ModelProto:
-    """A copy with a max-pooling of 1 x 1 (the identity) between each Concat and the convolutions that read it.
+    """Return a copy with a max-pooling of 1 x 1 (the identity) between each Concat and the convolutions that read it.
 
-    OpenVINO 2026.4 moves a signed Q/DQ from behind a Concat to before it and then convolves with a wrong zero point;
-    it does not move one over a pooling.
+    OpenVINO 2026.4 moves a signed Q/DQ from behind a Concat to before it and then convolves with a wrong zero point; it
+    does not move a Q/DQ over a pooling.
     """
     walled = ModelProto()
     walled.CopyFrom(model)
@@ -128,7 +130,7 @@ def _with_walls(model: ModelProto) -> ModelProto:
 
 
 def _around(model: ModelProto) -> Iterator[str]:
-    """Names of the nodes that no weighted node comes before, or that none comes after."""
+    """Yield the names of the nodes before the first weighted node or after the last one."""
     nodes = model.graph.node
     behind: set[str] = set()
     for node in nodes:
@@ -154,7 +156,7 @@ class _Tiles(CalibrationDataReader):
 
 
 def q_dq(model: ModelProto) -> Iterator[tuple[NodeProto, NDArray, NDArray]]:
-    """Every QuantizeLinear and DequantizeLinear with its scale and zero point."""
+    """Yield every QuantizeLinear and DequantizeLinear with its scale and zero point."""
     constants = {one.name: one for one in model.graph.initializer}
     for node in model.graph.node:
         if node.op_type in _Q_DQ:

@@ -1,9 +1,9 @@
-"""One label per image: NEU's six classes, X-SDD's seven, casting, SDNET, ELPV, magnetic tile, ITODD, GC10's first.
+"""Metrics of networks that give each image one label.
 
-Precision, recall and F1 are of the class with the highest score, macro. (Kateb et al. report Keras' metrics, which take
-every output above 0.5 for a call and pool the classes: with a softmax that differs from ours by the images that no
-class wins with more than one half. Apostolopoulos & Tzani give those of the defect class alone for two classes: compare
-them with `per_class`.)
+The class with the highest score is called; precision, recall and F1 are macro averages. Kateb et al. report Keras'
+metrics instead, which count every output above 0.5 as a call and pool the classes: they differ by the images in which
+no class exceeds one half. For two classes Apostolopoulos & Tzani report the defect class alone: compare with
+`per_class`.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from linewatch.metrics.classes import class_figures, confusion, finite, mean, one_per_sample, ratio
+from linewatch.metrics.classes import class_metrics, confusion, finite, macro, one_per_sample, ratio
 from linewatch.metrics.intervals import DRAWS, with_intervals
-from linewatch.metrics.judgement import Judgement
+from linewatch.metrics.result import EvaluationResult
 from linewatch.metrics.windows import recall_at_pass_rates
 
 
-def judge(
+def evaluate(
     probabilities: ArrayLike,
     truth: ArrayLike,
     classes: Sequence[str],
@@ -29,11 +29,11 @@ def judge(
     draws: int = DRAWS,
     seed: int = 0,
     task: str = "classify",
-) -> Judgement:
-    """From probabilities (n, C) and true class numbers (n,), class k being `classes[k]`.
+) -> EvaluationResult:
+    """Evaluate probabilities (n, C) against true class numbers (n,), class k being `classes[k]`.
 
-    `clean` names the class without defect, if there is one: then `recall_at_pass_rate` counts the others as defective,
-    with the score 1 - p(clean). `groups` (n,) are resampled for the intervals; without them each image is its own.
+    `clean` names the class without a defect, if there is one: `recall_at_pass_rate` then counts all other classes as
+    defective, with the score 1 - p(clean). `groups` (n,) are resampled for the intervals; default: each image alone.
     """
     scores, true = finite(probabilities), np.asarray(truth, np.intp)
     if scores.shape != (len(true), len(classes)):
@@ -43,18 +43,15 @@ def judge(
     claims = dict(paper or {})
     clean_class = None if clean is None else named.index(clean)
 
-    def judged(at: NDArray[np.intp]) -> Judgement:
+    def evaluated(at: NDArray[np.intp]) -> EvaluationResult:
         score, is_true, is_called = scores[at], true[at], called[at]
-        per_class = {name: class_figures(is_called == k, is_true == k, score[:, k]) for k, name in enumerate(named)}
-        return Judgement(
+        per_class = {name: class_metrics(is_called == k, is_true == k, score[:, k]) for k, name in enumerate(named)}
+        return EvaluationResult(
             count=len(at),
             task=task,
             classes=named,
             top1=ratio((is_called == is_true).sum(), len(at)),
-            precision=mean(of.precision for of in per_class.values()),
-            recall=mean(of.recall for of in per_class.values()),
-            f1=mean(of.f1 for of in per_class.values()),
-            auc=mean(of.auc for of in per_class.values()),
+            **macro(per_class.values()),
             per_class=per_class,
             confusion=confusion(is_true, is_called, len(named)),
             confusion_classes=named,
@@ -64,4 +61,4 @@ def judge(
             paper=claims,
         )
 
-    return with_intervals(judged, group, draws, seed)
+    return with_intervals(evaluated, group, draws, seed)

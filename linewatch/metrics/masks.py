@@ -1,6 +1,6 @@
-"""Which pixels are defect, as Damacharla et al. judge TLU-Net (eqs. 2 and 3), and as Kaggle judged Severstal.
+"""Metrics of segmentation: Dice and IoU as in Damacharla et al. (TLU-Net, eqs. 2 and 3), and Kaggle's Dice.
 
-Masks are kept only as their areas: `Overlap` holds three counts per image and class, so frames can come one by one.
+Masks are reduced to their areas: `MaskAreas` holds three counts per image and class, so frames can come one by one.
 """
 
 from __future__ import annotations
@@ -14,30 +14,32 @@ from numpy.typing import ArrayLike, NDArray
 from linewatch.metrics import multi_label
 from linewatch.metrics.classes import mean, one_per_sample, ratio
 from linewatch.metrics.intervals import DRAWS, with_intervals
-from linewatch.metrics.judgement import Judgement
+from linewatch.metrics.result import EvaluationResult
 
 MASK_THRESHOLD = 0.5
 
 
 def planes(labels: ArrayLike, classes: int) -> NDArray[np.bool_]:
-    """Masks of class numbers (n, h, w), 0 where there is no defect and k in the k-th class, as one plane per class,
-    bool (n, classes, h, w). A number above `classes` is in no plane.
+    """Return masks of class numbers (n, h, w) as one plane per class, bool (n, classes, h, w).
+
+    0 is no defect, k the k-th class; a number above `classes` is in no plane.
     """
     return np.asarray(labels)[:, None] == np.arange(1, classes + 1)[:, None, None]
 
 
 @dataclass(frozen=True)
-class Overlap:
-    """Areas in px, int64 (n, N): of what is both called and true, of what is called, of what is true."""
+class MaskAreas:
+    """Areas in px, int64 (n, N), of the pixels that are both called and true, that are called, that are true."""
 
     both: NDArray[np.int64]
     called: NDArray[np.int64]
     true: NDArray[np.int64]
 
     @classmethod
-    def of(cls, probability: ArrayLike, truth: ArrayLike, threshold: float = MASK_THRESHOLD) -> Overlap:
-        """From probabilities and true masks, (n, N, h, w) or, of one class, (n, h, w). Probabilities are in [0, 1], or
-        uint8 as engines give them (x 255). A pixel is called at or above the threshold.
+    def of(cls, probability: ArrayLike, truth: ArrayLike, threshold: float = MASK_THRESHOLD) -> MaskAreas:
+        """From probabilities and true masks, (n, N, h, w) or, of one class, (n, h, w).
+
+        Probabilities are in [0, 1], or uint8 (x 255) as engines give them. A pixel is called at or above the threshold.
         """
         found, true = np.asarray(probability), np.asarray(truth) != 0
         if found.shape != true.shape or found.ndim not in (3, 4):
@@ -49,63 +51,62 @@ class Overlap:
         return cls(*(area.astype(np.int64) for area in areas))
 
     @classmethod
-    def joined(cls, parts: Sequence[Overlap]) -> Overlap:
-        """All images of the parts, in order."""
+    def joined(cls, parts: Sequence[MaskAreas]) -> MaskAreas:
+        """Return the areas of all images of the parts, in order."""
         return cls(*(np.concatenate([getattr(part, name) for part in parts]) for name in ("both", "called", "true")))
 
-    def at(self, images: NDArray[np.intp]) -> Overlap:
-        """Those images."""
-        return Overlap(self.both[images], self.called[images], self.true[images])
+    def at(self, images: NDArray[np.intp]) -> MaskAreas:
+        """Return the areas of the images at these indices."""
+        return MaskAreas(self.both[images], self.called[images], self.true[images])
 
     def image_dice(self) -> NDArray[np.float64]:
-        """(n,) Dice of each image that has a defect, over its class planes together (a pixel called of the wrong class
-        is wrong twice); nan where there is no defect, since there it says nothing about outlines.
+        """Return (n,): the Dice of each image with a defect, over all its class planes; nan for the other images.
+
+        A pixel called with the wrong class is wrong twice.
         """
         return _where_defect(2 * self.both.sum(1), self.called.sum(1) + self.true.sum(1), self.true.sum(1))
 
     def image_iou(self) -> NDArray[np.float64]:
-        """(n,) IoU likewise."""
+        """Return (n,): the IoU of each image with a defect; nan for the other images."""
         union = self.called.sum(1) + self.true.sum(1) - self.both.sum(1)
         return _where_defect(self.both.sum(1), union, self.true.sum(1))
 
     def class_dice(self) -> NDArray[np.float64]:
-        """(n, N) Dice of each class in the images that have it; nan in the others."""
+        """Return (n, N): the Dice of each class in the images that have it; nan in the others."""
         return _where_defect(2 * self.both, self.called + self.true, self.true)
 
     def kaggle_dice(self) -> NDArray[np.float64]:
-        """(n, N) Dice by Kaggle's rule: 1 where nothing is called and nothing is there, 0 where something is called
-        and nothing is there.
-        """
+        """Return (n, N): Dice by Kaggle's rule; an image without the class scores 1 if nothing is called, else 0."""
         area = self.called + self.true
         return np.where(area == 0, 1.0, 2 * self.both / np.maximum(area, 1))
 
 
-def judge(
-    overlap: Overlap,
+def evaluate(
+    areas: MaskAreas,
     classes: Sequence[str],
     labels: ArrayLike | None = None,
     groups: Sequence[object] | ArrayLike | None = None,
     paper: Mapping[str, float] | None = None,
     draws: int = DRAWS,
     seed: int = 0,
-) -> Judgement:
-    """From the overlap of n images and, of a network that also labels images (TLU-Net), its label probabilities (n, N).
+) -> EvaluationResult:
+    """Evaluate the mask areas of n images and, of a network that also labels images (TLU-Net), its labels (n, N).
 
-    Labels are called at 0.5 and are true where the mask of the class is not empty; their figures are `multi_label`'s.
-    Without them those figures are None. `groups` (n,): the frame, coil or near-duplicates of each image.
+    Labels are probabilities, called at 0.5 and true where the mask of the class is not empty; `multi_label` gives their
+    metrics, which are None without labels. `groups` (n,): the frame, coil or near-duplicates of each image.
     """
-    images, named = overlap.true.shape[0], tuple(classes)
-    if overlap.true.shape[1] != len(named):
-        raise ValueError(f"{overlap.true.shape[1]} planes for {len(named)} classes")
+    images, named = areas.true.shape[0], tuple(classes)
+    if areas.true.shape[1] != len(named):
+        raise ValueError(f"{areas.true.shape[1]} planes for {len(named)} classes")
     scores = None if labels is None else np.asarray(labels, np.float64)
     claims = dict(paper or {})
-    blank = Judgement(count=images, task="segment", classes=named)
+    blank = EvaluationResult(count=images, task="segment", classes=named)
 
-    def judged(at: NDArray[np.intp]) -> Judgement:
-        part = overlap.at(at)
+    def evaluated(at: NDArray[np.intp]) -> EvaluationResult:
+        part = areas.at(at)
         base = blank
         if scores is not None:
-            base = multi_label.judge(scores[at], part.true > 0, named, draws=0, task="segment")
+            base = multi_label.evaluate(scores[at], part.true > 0, named, draws=0, task="segment")
         own = {
             "count": len(at),
             "dice": _mean_where_defined(part.image_dice()),
@@ -117,9 +118,9 @@ def judge(
             "kaggle_dice": mean(part.kaggle_dice().ravel()),
             "paper": claims,
         }
-        return Judgement.model_validate(dict(base) | own)
+        return EvaluationResult.model_validate(dict(base) | own)
 
-    return with_intervals(judged, one_per_sample(images, groups), draws, seed)
+    return with_intervals(evaluated, one_per_sample(images, groups), draws, seed)
 
 
 def _where_defect(part: NDArray[np.int64], whole: NDArray[np.int64], true: NDArray[np.int64]) -> NDArray[np.float64]:

@@ -1,9 +1,9 @@
-"""Several labels per image, as Konovalenko et al. judge their ResNets (tables 2 and 3, fig. 3), and Damacharla et al.
-the classifier of TLU-Net (MLA, AUC per class, threshold 0.5).
+"""Metrics of networks that give an image several labels.
 
-MLA, "the proportion of the predicted correct labels to a total number of labels", is the mean over the classes of what
-Konovalenko's table 2 calls acc. (Their 97.3 % "average binary accuracy" is not the mean of their 0.976, 0.945 and
-0.993, which is 0.971; take the table.)
+As in Konovalenko et al. (ResNets, tables 2 and 3, fig. 3) and Damacharla et al. (the classifier of TLU-Net: MLA, AUC
+per class, threshold 0.5). MLA, "the proportion of the predicted correct labels to a total number of labels", is the
+mean over the classes of the "acc" of Konovalenko's table 2. (Their 97.3 % "average binary accuracy" is not the mean of
+their 0.976, 0.945 and 0.993, which is 0.971; take the table.)
 """
 
 from __future__ import annotations
@@ -11,62 +11,43 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-import torch
 from numpy.typing import ArrayLike, NDArray
-from torchmetrics.functional.classification import binary_precision_recall_curve
 
-from linewatch.metrics.classes import class_figures, confusion, finite, mean, one_per_sample, ratio
+from linewatch.metrics.classes import class_metrics, confusion, finite, macro, one_per_sample, ratio
+from linewatch.metrics.curves import DEFAULT_THRESHOLD, threshold_by_f1
 from linewatch.metrics.intervals import DRAWS, with_intervals
-from linewatch.metrics.judgement import Judgement
+from linewatch.metrics.result import EvaluationResult
 from linewatch.metrics.windows import recall_at_pass_rates
 
 DEFECT_FREE = "defect-free"
-PLAIN_THRESHOLD = 0.5
 
 
 def thresholds_by_f1(probabilities: ArrayLike, truth: ArrayLike) -> NDArray[np.float64]:
-    """(C,) the threshold per class with the highest F1 on probabilities and truth, (n, C) each: half-way between the
-    lowest score that is called and the next below it; 0.5 for a class that never occurs.
+    """Return (C,): per class `curves.threshold_by_f1` of probabilities and truth, (n, C) each.
 
-    To be found on validation data and used on test data (Konovalenko et al., sec. 4).
+    Choose thresholds on validation data and use them on test data (Konovalenko et al., sec. 4).
     """
     scores, true = finite(probabilities), np.asarray(truth, bool)
-    return np.array([_best_f1(scores[:, k], true[:, k]) for k in range(scores.shape[1])])
+    return np.array([threshold_by_f1(scores[:, k], true[:, k]) for k in range(scores.shape[1])])
 
 
-def _best_f1(scores: NDArray[np.float64], truth: NDArray[np.bool_]) -> float:
-    if not truth.any():
-        return PLAIN_THRESHOLD
-    values, rank = np.unique(scores, return_inverse=True)
-    # Ranks instead of scores: torchmetrics takes scores outside [0, 1] for logits and saturates them.
-    precision, recall, at = binary_precision_recall_curve(
-        torch.from_numpy(rank.ravel() / len(values)), torch.from_numpy(truth.astype(np.int64))
-    )
-    both = precision + recall
-    f1 = torch.where(both > 0, 2 * precision * recall / both, 0.0)[:-1]  # the last point calls nothing
-    lowest = round(float(at[int(f1.argmax())]) * len(values))
-    below = values[lowest - 1] if lowest else 0.0
-    return float((values[lowest] + below) / 2)
-
-
-def judge(
+def evaluate(
     probabilities: ArrayLike,
     truth: ArrayLike,
     classes: Sequence[str],
-    thresholds: ArrayLike = PLAIN_THRESHOLD,
+    thresholds: ArrayLike = DEFAULT_THRESHOLD,
     groups: Sequence[object] | ArrayLike | None = None,
     paper: Mapping[str, float] | None = None,
     draws: int = DRAWS,
     seed: int = 0,
     task: str = "multi-label",
-) -> Judgement:
-    """From probabilities (n, C), truth bool (n, C) and a threshold for all or each of the classes; a class is called at
-    or above its threshold.
+) -> EvaluationResult:
+    """Evaluate probabilities (n, C) against truth, bool (n, C), at one threshold or one per class.
 
-    Defect-free is what has, or is called, no class. The confusion is of the samples with at most one true class, as in
-    the paper; what is called several classes counts as the one with the highest probability. `recall_at_pass_rate`
-    tells samples with a defect from those without by their highest probability. `groups` (n,): the image or frame that
-    each sample (crop) is of.
+    A class is called at or above its threshold. A sample without any class is defect-free. The confusion matrix counts
+    the samples with at most one true class, as in the paper; a sample called several classes counts as the one with the
+    highest probability. `recall_at_pass_rate` separates samples with and without a defect by their highest probability.
+    `groups` (n,): the image or frame that each sample (crop) comes from.
     """
     scores, true = finite(probabilities), np.asarray(truth, bool)
     if scores.shape != true.shape or scores.shape[1:] != (len(classes),):
@@ -75,33 +56,30 @@ def judge(
     least = np.broadcast_to(np.asarray(thresholds, np.float64), len(named))
     calls = scores >= least
 
-    def judged(at: NDArray[np.intp]) -> Judgement:
+    def evaluated(at: NDArray[np.intp]) -> EvaluationResult:
         score, is_true, called = scores[at], true[at], calls[at]
         per_class = {
-            name: class_figures(called[:, k], is_true[:, k], score[:, k], float(least[k]))
+            name: class_metrics(called[:, k], is_true[:, k], score[:, k], float(least[k]))
             for k, name in enumerate(named)
         }
         highest = score.max(1)
         defect, defect_called = np.any(is_true, axis=1), np.any(called, axis=1)
-        return Judgement(
+        return EvaluationResult(
             count=len(at),
             task=task,
             classes=named,
-            precision=mean(of.precision for of in per_class.values()),
-            recall=mean(of.recall for of in per_class.values()),
-            f1=mean(of.f1 for of in per_class.values()),
-            auc=mean(of.auc for of in per_class.values()),
+            **macro(per_class.values()),
             per_class=per_class,
             mla=ratio((called == is_true).sum(), is_true.size),
             exact=ratio((called == is_true).all(1).sum(), len(at)),
-            defect_free=class_figures(~defect_called, ~defect, -highest),
+            defect_free=class_metrics(~defect_called, ~defect, -highest),
             confusion=_confusion(score, called, is_true),
             confusion_classes=(*named, DEFECT_FREE),
             recall_at_pass_rate=recall_at_pass_rates(highest, defect),
             paper=claims,
         )
 
-    return with_intervals(judged, one_per_sample(len(true), groups), draws, seed)
+    return with_intervals(evaluated, one_per_sample(len(true), groups), draws, seed)
 
 
 def _confusion(

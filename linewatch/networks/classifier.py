@@ -1,4 +1,4 @@
-"""Multi-label tile classifier: MobileNet features, pooled by mean and by maximum, one linear layer over kinds."""
+"""The tile classifier: MobileNet features pooled by mean and maximum, and one linear layer (multi-label)."""
 
 from __future__ import annotations
 
@@ -9,16 +9,19 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from linewatch.contracts.manifest import Task
 from linewatch.networks.mobilenet import fold_gray, make_encoder
+from linewatch.networks.pretrained import Source
+from linewatch.networks.spec import HOUSE, NetworkSpec
 
 
 class TileClassifier(nn.Module):
     """uint8 (n, 1, h, w) to logits float32 (n, classes), one independent logit per class.
 
-    The tile is scaled to `side` px, the size of ImageNet's pictures. The mean tells what covers it, the maximum what
-    is small in it. A class may look like several different things (a scratch in one mill's pictures, in another's):
-    each entry of `kinds` says how many; every kind has a direction of its own, and the class's logit is its likeliest
-    kind's. The first `frozen` blocks keep their ImageNet weights.
+    The tile is scaled to `side` px, the size of ImageNet's images. The mean sees defects that cover the tile, the
+    maximum small ones. A class may have several appearances (scratches of different mills): `kinds` gives the number
+    for each class; each kind has an output of its own, and the class's logit is the highest of its kinds. The first
+    `frozen` blocks keep their ImageNet weights.
     """
 
     def __init__(
@@ -48,12 +51,8 @@ class TileClassifier(nn.Module):
         return torch.stack([own.amax(1) for own in kinds.split(self.kinds, 1)], 1)
 
 
-class Scores(nn.Module):
-    """The shipped form: uint8 tiles to `scores` float32 (n, classes) in [0, 1]."""
+def _build(classes: int, weights: Source) -> TileClassifier:
+    return TileClassifier([2] * classes)
 
-    def __init__(self, network: nn.Module):
-        super().__init__()
-        self.network = network
 
-    def forward(self, image: Tensor) -> Tensor:
-        return self.network(image).sigmoid()
+SPECS = (NetworkSpec("tile_classifier", HOUSE, Task.CLASSIFY, 256, 256, 13, _build, "classify"),)

@@ -1,4 +1,4 @@
-"""How large a network is: parameters and operations, counted without computing or holding anything."""
+"""Parameters and operations of a network, counted without memory or computing for a large one."""
 
 from __future__ import annotations
 
@@ -9,13 +9,15 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from linewatch.networks.registry import NetworkCard
+from linewatch.networks.spec import HOUSE, NetworkSpec
 
 
 @dataclass(frozen=True)
 class NetworkSize:
-    """parameters: what is trained. keras_parameters: as Keras counts, batch norm's running statistics included.
-    gflop: of one row of lines x width, a multiplication and an addition being two.
+    """The size of a network.
+
+    parameters: trained ones. keras_parameters: as Keras counts, with batch norm's running statistics. gflop: of one row
+    of lines x width; a multiplication and an addition are two operations.
     """
 
     parameters: int
@@ -34,11 +36,11 @@ def keras_parameters(network: nn.Module) -> int:
     return parameters(network) + sum(statistics)
 
 
-def size_of(card: NetworkCard, **options: Any) -> NetworkSize:
-    """Of the network as its paper has it; a paper's on the `meta` device, the house's small ones for real."""
-    with torch.device("cpu" if card.paper == "linewatch" else "meta"):  # meta knows no autocast
-        network = card.build(**options).eval()
-        image = torch.empty((1, 1, card.lines, card.width), dtype=torch.uint8)
+def size_of(spec: NetworkSpec, **options: Any) -> NetworkSize:
+    """Return the size of the network as its paper has it."""
+    with torch.device("cpu" if spec.paper == HOUSE else "meta"):  # the screen uses autocast, which meta lacks
+        network = spec.build(**options).eval()
+        image = torch.empty((1, 1, spec.lines, spec.width), dtype=torch.uint8)
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         network(image)
     return NetworkSize(parameters(network), keras_parameters(network), counter.get_total_flops() / 1e9)

@@ -8,17 +8,19 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
+from linewatch.contracts.manifest import Task
 from linewatch.networks.paper import PaperNetwork, SignedPlanes
 from linewatch.networks.pretrained import Source, load_trunk
+from linewatch.networks.spec import DORZHIEV, NetworkSpec
 
 
 class CustomCnn(PaperNetwork):
-    """uint8 (n, 1, 200, 200) to logits (n, classes). Convolution 15, pool, ReLU + BN, convolution 11, pool, ReLU + BN,
-    64 * 41^2 -> 512, ReLU, dropout 0.3, classes.
+    """uint8 (n, 1, 200, 200) to logits (n, classes).
 
-    The table's sizes 184, 92, 82, 41 are not those of its layers: without padding 200 - 15 + 1 is 186 (184 would be a
-    filter of 17), its pool 93, the second convolution 93 - 11 + 1 = 83, its pool 41. The last is the table's again, so
-    the dense layer is the paper's. The table names no activation after the first dense layer; section IV chooses ReLU.
+    Convolution 15, pool, ReLU + BN, convolution 11, pool, ReLU + BN, 64 * 41^2 -> 512, ReLU, dropout 0.3, classes. The
+    table's sizes 184, 92, 82, 41 do not match its layers: without padding 200 - 15 + 1 is 186 (184 would need a filter
+    of 17), pooled 93, then 93 - 11 + 1 = 83, pooled 41. The last size matches again, so the dense layer is the paper's.
+    The table names no activation after the first dense layer; section IV chooses ReLU.
     """
 
     def __init__(self, classes: int = 6, weights: Source = None):
@@ -47,3 +49,6 @@ class CustomCnn(PaperNetwork):
 
     def stages(self) -> Mapping[str, nn.Module]:
         return {"conv 15": self.trunk.norm1, "conv 11": self.trunk.norm2}  # type: ignore[dict-item]
+
+
+SPECS = (NetworkSpec("custom_cnn", DORZHIEV, Task.CLASSIFY, 200, 200, 6, CustomCnn, "custom_cnn", fixed_size=True),)

@@ -1,9 +1,9 @@
-"""MobileNet encoders that start from ImageNet.
+"""MobileNet encoders with ImageNet weights.
 
 MobileNet v1 (Howard et al. 2017, arXiv:1704.04861) and v2 (Sandler et al. 2018, arXiv:1801.04381) in the form of
 TensorFlow's checkpoints: batch norm folded into the convolutions, ReLU6, inputs scaled to +-1, stride-2 convolutions
-padded at the bottom and right only. Stock modules misload such weights silently, so the shape of this file follows
-the checkpoint: layers in its order.
+padded at the bottom and right only. torchvision's modules would load such weights silently but wrongly, so the layers
+here are in the checkpoint's order.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from linewatch.contracts.errors import LinewatchError
 
 
 class WeightsMismatch(LinewatchError):
-    """A weights file does not belong to the network that was asked to load it."""
+    """A weights file does not fit the network that is to load it."""
 
 
 class _Conv(nn.Module):
@@ -59,7 +59,7 @@ class _Inverted(nn.Module):
 
 
 class Tap(NamedTuple):
-    """A place where features can be taken: after block `block`, at `stride`, with `channels`."""
+    """A point where features can be read: after block `block`, at `stride`, with `channels`."""
 
     block: int
     stride: int
@@ -89,9 +89,7 @@ class MobileNet(nn.Module):
         return out
 
     def load_imagenet(self, weights: Path) -> None:
-        """Load the leading layers of `weights` (safetensors `convNN.weight|bias`). Raises WeightsMismatch if they do
-        not fit.
-        """
+        """Load the leading layers of `weights` (safetensors `convNN.weight|bias`); `WeightsMismatch` on a misfit."""
         if not weights.is_file():
             raise WeightsMismatch(
                 f"{weights}: no such weights file; expected one of imagenet_weights/*.safetensors in LINEWATCH_DATA"
@@ -150,10 +148,10 @@ ENCODERS = {
 
 
 def make_encoder(name: str, last_stride: int = 32, weights: Path | None = None, last_conv: bool = False) -> MobileNet:
-    """The encoder `name` of ENCODERS, cut after `last_stride`; `weights` is the folder `imagenet_weights`, None
-    leaves it random.
+    """Return the encoder `name` of ENCODERS, cut after `last_stride`.
 
-    `last_conv` keeps v2's wide 1280-channel convolution, which ImageNet's classifier reads and dense tasks rarely need.
+    `weights` is the folder `imagenet_weights`; None leaves the weights random. `last_conv` keeps v2's wide 1280-channel
+    convolution, which ImageNet's classifier reads and dense tasks rarely need.
     """
     if name not in ENCODERS:
         raise WeightsMismatch(f"unknown encoder {name!r}; expected one of {', '.join(ENCODERS)}")
@@ -165,10 +163,9 @@ def make_encoder(name: str, last_stride: int = 32, weights: Path | None = None, 
 
 
 def fold_gray(encoder: MobileNet, planes: int = 1) -> None:
-    """Make the first convolution take `planes` channels that each show the gray image, with the same answer as three
-    equal ones.
+    """Make the first convolution take `planes` gray channels, with the same output as for three equal ones.
 
-    A gray strip needs no three channels: their weights are summed, and shared out evenly over `planes`.
+    The weights of the three channels are summed and divided evenly among `planes`.
     """
     stem = encoder.blocks[0]
     assert isinstance(stem, _Conv)

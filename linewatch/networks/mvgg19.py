@@ -10,22 +10,25 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from linewatch.contracts.manifest import Task
 from linewatch.networks.paper import GrayPlanes, PaperNetwork
 from linewatch.networks.pretrained import Source, load_trunk
+from linewatch.networks.spec import APOSTOLOPOULOS, NetworkSpec
 from linewatch.networks.vgg import vgg_body
 
 _PATHS = {2: 128, 3: 256, 4: 512}
-"""Pools that a path leaves from, and their channels."""
+"""The pools after which a path starts, and their channels."""
 
 
 class MultipathVgg19(PaperNetwork):
-    """uint8 (n, 1, h, w) to logits (n, classes): beside VGG19's own output, paths of batch norm, dropout and global
-    average after pools 2, 3 and 4; all joined, dense 2500, batch norm, dropout 0.5, classes (softmax is in the loss).
+    """uint8 (n, 1, h, w) to logits (n, classes).
 
-    The paper says "the sequential output" and shows VGG19's convolutional blocks; here that output, of pool 5, is
-    averaged like the paths' so that any size goes in: 128 + 256 + 512 + 512 features. It gives no dropout rate for the
-    paths; 0.5 is the rate that it gives elsewhere. Its top is "the last layer trainable, the rest frozen": the paths'
-    batch norms have weights of their own and are trained with the top, else they would stay random.
+    Beside VGG19's own output there are paths of batch norm, dropout and global average after pools 2, 3 and 4. All are
+    joined, then follow dense 2500, batch norm, dropout 0.5, classes (softmax is in the loss). The paper says "the
+    sequential output" and shows VGG19's convolutional blocks; here that output, of pool 5, is averaged like the paths',
+    so that any size is accepted: 128 + 256 + 512 + 512 features. The paper gives no dropout rate for the paths; 0.5 is
+    the rate that it gives elsewhere. It trains "the last layer" and freezes the rest; the paths' batch norms have
+    weights of their own and are trained, too, else they would stay random.
     """
 
     def __init__(self, classes: int = 2, weights: Source = None, dense: int = 2500):
@@ -56,3 +59,6 @@ class MultipathVgg19(PaperNetwork):
     def stages(self) -> Mapping[str, nn.Module]:
         pools = [layer for layer in self.trunk.features if isinstance(layer, nn.MaxPool2d)]  # type: ignore[union-attr]
         return {f"pool {number}": pool for number, pool in enumerate(pools, 1)}
+
+
+SPECS = (NetworkSpec("mvgg19", APOSTOLOPOULOS, Task.CLASSIFY, 224, 224, 2, MultipathVgg19, "mvgg19"),)

@@ -1,5 +1,5 @@
 """NASNet-Mobile: NASNet-A (4 @ 1056) (Zoph et al. 2018, arXiv:1707.07012) with the top of Kateb et al. 2024
-(doi:10.18280/ria.380232). No library that is kept up has it for torch; cells, order and paddings are Keras'.
+(doi:10.18280/ria.380232). No maintained library has it for torch; cells, order and paddings are Keras'.
 
 Keras counts 4,376,022 parameters for six classes, batch-norm statistics included, 106,306 of them in the new top, as
 the paper says; its "5.3 million" is the original with the ImageNet top.
@@ -15,9 +15,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from linewatch.contracts.manifest import Task
 from linewatch.networks.mobilenet import WeightsMismatch
 from linewatch.networks.paper import PaperNetwork, SignedPlanes
 from linewatch.networks.pretrained import Source, load_trunk
+from linewatch.networks.spec import KATEB, NetworkSpec
 
 _FILTERS = 1056 // 24
 Activation = Literal["elu", "relu", "sigmoid", "tanh"]
@@ -25,14 +27,16 @@ _ACTIVATIONS: dict[str, type[nn.Module]] = {"elu": nn.ELU, "relu": nn.ReLU, "sig
 
 
 def _norm(channels: int) -> nn.BatchNorm2d:
-    """torch's momentum of 0.1: Keras' 0.0003 is for millions of ImageNet steps, and a fine-tuning of a thousand would
-    never leave its first statistics, which may be the instability that the paper reports.
+    """Return a batch norm with torch's momentum of 0.1.
+
+    Keras' 0.0003 is for millions of ImageNet steps; fine-tuning of a thousand steps would never leave its initial
+    statistics, which may be the instability that the paper reports.
     """
     return nn.BatchNorm2d(channels, eps=1e-3)
 
 
 def _padded(x: Tensor, kernel: int) -> Tensor:
-    """Zeros such that a valid stride-2 window of `kernel` gives half the size rounded up, as Keras' correct_pad."""
+    """Pad with zeros so that a stride-2 window of `kernel` gives half the size, rounded up, like Keras' correct_pad."""
     lines, width = x.shape[-2:]
     half = kernel // 2
     return F.pad(x, (half - 1 + width % 2, half, half - 1 + lines % 2, half))
@@ -42,7 +46,7 @@ def _average(x: Tensor) -> Tensor:
     return F.avg_pool2d(x, 3, 1, 1, count_include_pad=False)
 
 
-class _Separable(nn.Module):
+class _DoubleSeparable(nn.Module):
     """ReLU, separable convolution, norm, twice; the stride is the first one's."""
 
     def __init__(self, cin: int, cout: int, kernel: int, stride: int = 1):
@@ -71,7 +75,7 @@ class _Squeeze(nn.Module):
 
 
 class _Halve(nn.Module):
-    """The output before the last brought to half its size: two 1 x 1 convolutions over every other pixel, shifted."""
+    """Halves the output before the last one: two 1 x 1 convolutions over every other pixel, one of them shifted."""
 
     def __init__(self, cin: int, cout: int):
         super().__init__()
@@ -85,7 +89,7 @@ class _Halve(nn.Module):
 
 
 class _Cell(nn.Module):
-    """What both kinds of cell begin with: the last output squeezed to h, the one before it adjusted to p."""
+    """The start of both kinds of cell: the last output is squeezed to h, the one before it adjusted to p."""
 
     def __init__(self, cin: int, before: int | None, filters: int, halve: bool):
         super().__init__()
@@ -105,9 +109,9 @@ class _Normal(_Cell):
     def __init__(self, cin: int, before: int | None, filters: int, halve: bool):
         super().__init__(cin, before, filters, halve)
         self.out = 6 * filters
-        self.left1, self.right1 = _Separable(filters, filters, 5), _Separable(self.before, filters, 3)
-        self.left2, self.right2 = _Separable(self.before, filters, 5), _Separable(self.before, filters, 3)
-        self.left5 = _Separable(filters, filters, 3)
+        self.left1, self.right1 = _DoubleSeparable(filters, filters, 5), _DoubleSeparable(self.before, filters, 3)
+        self.left2, self.right2 = _DoubleSeparable(self.before, filters, 5), _DoubleSeparable(self.before, filters, 3)
+        self.left5 = _DoubleSeparable(filters, filters, 3)
 
     def forward(self, x: Tensor, before: Tensor) -> Tensor:
         p, h = self.adjust(before), self.squeeze(x)
@@ -128,10 +132,10 @@ class _Reduction(_Cell):
     def __init__(self, cin: int, before: int | None, filters: int, halve: bool):
         super().__init__(cin, before, filters, halve)
         self.out = 4 * filters
-        self.left1, self.right1 = _Separable(filters, filters, 5, 2), _Separable(self.before, filters, 7, 2)
-        self.right2 = _Separable(self.before, filters, 7, 2)
-        self.right3 = _Separable(self.before, filters, 5, 2)
-        self.left5 = _Separable(filters, filters, 3)
+        self.left1, self.right1 = _DoubleSeparable(filters, filters, 5, 2), _DoubleSeparable(self.before, filters, 7, 2)
+        self.right2 = _DoubleSeparable(self.before, filters, 7, 2)
+        self.right3 = _DoubleSeparable(self.before, filters, 5, 2)
+        self.left5 = _DoubleSeparable(filters, filters, 3)
 
     def forward(self, x: Tensor, before: Tensor) -> Tensor:
         p, h = self.adjust(before), self.squeeze(x)
@@ -175,8 +179,8 @@ class NasnetTrunk(nn.Module):
 class NasnetMobile(PaperNetwork):
     """uint8 (n, 1, h, w) to logits (n, classes): trunk, global average, dropout 0.2, dense 100 with ELU, classes.
 
-    `activation` is the dense layer's, for the paper's Table 6. A trunk's weights come from a file of ours; there is no
-    hub that has them for torch, so `imagenet` is refused.
+    `activation` is the dense layer's, for the paper's Table 6. A trunk's weights come from a file of linewatch; no hub
+    has them for torch, so `imagenet` is refused.
     """
 
     def __init__(self, classes: int = 6, weights: Source = None, activation: Activation = "elu"):
@@ -204,3 +208,6 @@ class NasnetMobile(PaperNetwork):
     def stages(self) -> Mapping[str, nn.Module]:
         assert isinstance(self.trunk, NasnetTrunk)
         return {f"cell {number}": self.trunk.cells[number] for number in (1, 5, 6, 10, 11, 15)}
+
+
+SPECS = (NetworkSpec("nasnet_mobile", KATEB, Task.CLASSIFY, 224, 224, 6, NasnetMobile, "nasnet_mobile"),)

@@ -1,4 +1,4 @@
-"""What the papers' networks have in common: a trunk that can be frozen, stages to look into, gray bytes in."""
+"""The base of the papers' networks: a trunk that can be frozen, stages for feature maps, gray bytes as input."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from torch import Tensor, nn
 
 
 class PaperNetwork(nn.Module):
-    """A network of a paper. `trunk` is what may come pretrained and be frozen; the rest is new."""
+    """A network of a paper. Its `trunk` can be pretrained and frozen; the rest is new."""
 
     trunk: nn.Module
     trunk_frozen = False
 
     def freeze_trunk(self, frozen: bool = True) -> None:
-        """Takes the trunk out of the training, or back in. Frozen, its batch norms keep their statistics as well."""
+        """Exclude the trunk, with its batch norms' statistics, from training, or include it again."""
         self.trunk_frozen = frozen
         self.trunk.requires_grad_(not frozen)
         self.train(self.training)
@@ -27,12 +27,12 @@ class PaperNetwork(nn.Module):
         return self
 
     def stages(self) -> Mapping[str, nn.Module]:
-        """Modules whose outputs (n, c, h, w) show what the network sees, from shallow to deep."""
+        """Return the modules whose outputs (n, c, h, w) are drawn as feature maps, from shallow to deep."""
         raise NotImplementedError
 
 
 class GrayPlanes(nn.Module):
-    """uint8 (n, 1, h, w) to float32 (n, 3, h, w) by ImageNet's mean and deviation, as torchvision's weights expect."""
+    """uint8 (n, 1, h, w) to float32 (n, 3, h, w), normalised by ImageNet's mean and standard deviation."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Where a trunk's weights come from: nowhere, the library's hub, or a file."""
+"""Loading of pretrained weights into a trunk, from the library's hub or a file."""
 
 from __future__ import annotations
 
@@ -15,12 +15,13 @@ from torch import Tensor, nn
 from linewatch.networks.mobilenet import WeightsMismatch
 
 Source = str | Path | None
-"""None: random weights; "imagenet": the library's hub; a file: a state of the architecture, or of a trunk of ours."""
+"""None: random weights; "imagenet": the library's hub; a file: a state of the architecture, or of linewatch's trunk."""
 
 
 def state_of(file: Path) -> dict[str, Tensor]:
-    """The tensors of a .safetensors, .pth, .pt or .ckpt file; of a checkpoint of ours, its trunk's. Nothing is
-    unpickled but tensors. `WeightsMismatch` if there is none, or it holds something else.
+    """Return the tensors of a .safetensors, .pth, .pt or .ckpt file; of a linewatch checkpoint, those of its trunk.
+
+    Only tensors are unpickled. `WeightsMismatch` if the file is missing or holds anything else.
     """
     if not file.is_file():
         raise WeightsMismatch(
@@ -34,7 +35,7 @@ def state_of(file: Path) -> dict[str, Tensor]:
         )
     except (OSError, RuntimeError, ValueError, EOFError, SafetensorError, ModuleNotFoundError) as error:
         raise WeightsMismatch(f"{file}: holds no weights that can be read ({type(error).__name__}: {error})") from error
-    except Exception as error:  # torch's unpickler refuses with errors of its own kinds
+    except Exception as error:  # torch's unpickler raises errors of its own kinds
         raise WeightsMismatch(
             f"{file}: is refused, since it holds more than tensors ({type(error).__name__})"
         ) from error
@@ -47,9 +48,9 @@ def state_of(file: Path) -> dict[str, Tensor]:
 
 
 def load_trunk(trunk: nn.Module, file: Path, renamed: Mapping[str, str] | None = None) -> None:
-    """Loads every tensor of `trunk` from `file`; what the file has beyond that (another classifier) is left.
+    """Load every tensor of `trunk` from `file`; other tensors in the file (a classifier) are ignored.
 
-    renamed: prefixes of the trunk's names and what a whole network's file has instead. `WeightsMismatch` names the file
+    renamed: prefixes of the trunk's names, and the prefixes in a whole network's file. `WeightsMismatch` names the file
     and the first tensor that is missing or of another shape.
     """
     state, mine = state_of(file), trunk.state_dict()
@@ -61,15 +62,15 @@ def load_trunk(trunk: nn.Module, file: Path, renamed: Mapping[str, str] | None =
         if found is None and name.endswith("num_batches_tracked"):
             state[name] = value
         elif found is None or found.shape != value.shape:
-            told = "missing" if found is None else f"of shape {tuple(found.shape)}"
+            shape = "missing" if found is None else f"of shape {tuple(found.shape)}"
             raise WeightsMismatch(
-                f"{file}: {name} is {told}, expected {tuple(value.shape)}; use a file of the same architecture"
+                f"{file}: {name} is {shape}, expected {tuple(value.shape)}; use a file of the same architecture"
             )
     trunk.load_state_dict({name: state[name] for name in mine})
 
 
 def hub_unreachable(what: str, error: Exception) -> WeightsMismatch:
-    """What is said where the library's hub can't be reached."""
+    """Return the error for weights whose hub cannot be reached."""
     return WeightsMismatch(
         f"the weights of {what} are not on this machine and their hub does not answer ({type(error).__name__}); "
         "fetch the file elsewhere and name it: --weights FILE"

@@ -1,19 +1,22 @@
 """ResNet34, 50, 152 (He et al. 2015, arXiv:1512.03385) as multi-label classifiers of strip crops (Konovalenko et al.,
 "Classification of Rolled Metal Defects Using Residual Neural Networks"). Layers and weights are torchvision's.
 
-The paper names ResNet36, 50 and 152; He et al. know no 36, their next one is 34, which is meant.
+The paper names ResNet36, 50 and 152; He et al. have no 36, so their 34 must be meant.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
 import torchvision
 from torch import Tensor, nn
 
+from linewatch.contracts.manifest import Task
 from linewatch.networks.paper import GrayPlanes, PaperNetwork
 from linewatch.networks.pretrained import HUB_ERRORS, Source, hub_unreachable, load_trunk
+from linewatch.networks.spec import KONOVALENKO, NetworkSpec
 
 DEPTHS = {34: torchvision.models.resnet34, 50: torchvision.models.resnet50, 152: torchvision.models.resnet152}
 
@@ -39,3 +42,9 @@ class ResNet(PaperNetwork):
 
     def stages(self) -> Mapping[str, nn.Module]:
         return {name: getattr(self.trunk, name) for name in ("relu", "layer1", "layer2", "layer3", "layer4")}
+
+
+SPECS = tuple(
+    NetworkSpec(f"resnet{depth}", KONOVALENKO, Task.CLASSIFY, 256, 256, 3, partial(ResNet, depth), f"resnet{depth}")
+    for depth in DEPTHS
+)

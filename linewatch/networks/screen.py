@@ -1,8 +1,8 @@
-"""The screen: one cheap look at the whole frame that says where the heavy networks should look.
+"""The screen: one cheap pass over the whole frame that finds where the heavy networks must look.
 
-A MobileNet trunk over the down-scaled frame, fine and coarse features joined at the coarse stride, one logit per
-cell. Beside the gray image the trunk sees it with the illumination divided out (local contrast normalisation,
-Jarrett et al. 2009), because strip is dark or glaring by coil and by place, and neither is a defect.
+A MobileNet trunk over the down-scaled frame, fine and coarse features joined at the coarse stride, one logit per cell.
+Beside the gray image the trunk sees it with the illumination divided out (local contrast normalisation, Jarrett et al.
+2009), because brightness differs by coil and place, which is no defect.
 """
 
 from __future__ import annotations
@@ -13,15 +13,17 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from linewatch.contracts.manifest import Task
 from linewatch.networks.mobilenet import fold_gray, make_encoder
+from linewatch.networks.pretrained import Source
+from linewatch.networks.spec import HOUSE, NetworkSpec
 
 
 class LocalContrast(nn.Module):
-    """(n, 1, h, w) gray in [0, 1] -> (n, 2, h, w) in about [-1, 1]: the image, and its deviation from the local mean
-    in local spreads.
+    """Local mean and inverse local standard deviation of a gray image (n, 1, h, w) in [0, 1].
 
-    Mean and spread are over windows of `window` pixels, taken on a grid of `grid` pixels; `floor` keeps the dark
-    beside the strip quiet.
+    Both are over windows of `window` grid points, which are `grid` pixels apart; `floor` suppresses noise in the dark
+    beside the strip.
     """
 
     def __init__(self, grid: int = 8, window: int = 9, floor: float = 0.02):
@@ -29,7 +31,7 @@ class LocalContrast(nn.Module):
         self.grid, self.window, self.floor = grid, window, floor
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """The local mean and the inverse of the local spread (n, 1, h, w)."""
+        """Return the local mean and the inverse of the local spread, (n, 1, h, w) each."""
         mean, square = F.avg_pool2d(x, self.grid), F.avg_pool2d(x * x, self.grid)
         moments = F.avg_pool2d(torch.cat([mean, square], 1), self.window, 1, self.window // 2, count_include_pad=False)
         mean, square = moments[:, :1], moments[:, 1:]
@@ -80,9 +82,9 @@ class Screen(nn.Module):
         self.logit = nn.Conv2d((3 if relative else 2) * width, 1, 1)
 
     def logits(self, image: Tensor) -> Tensor:
-        """As forward, before the sigmoid; what training needs."""
+        """Return the output before the sigmoid, for training."""
         whole = image.float() / 255
-        with torch.autocast(image.device.type, enabled=False):  # half precision would cancel in the variance
+        with torch.autocast(image.device.type, enabled=False):  # in half precision the variance would cancel out
             x = F.avg_pool2d(whole, self.shrink) if self.shrink > 1 else whole
             mean, gain = self.contrast(x)
             relief = ((x - mean) * gain).clamp(-1, 1)
@@ -105,3 +107,10 @@ class Screen(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         return self.logits(image).sigmoid()
+
+
+def _build(classes: int, weights: Source) -> Screen:
+    return Screen(relative=True, taps=3)
+
+
+SPECS = (NetworkSpec("screen", HOUSE, Task.SCREEN, 256, 1600, 1, _build, "screen", fixed_size=True),)

@@ -11,9 +11,11 @@ from segmentation_models_pytorch.decoders.unet.decoder import UnetDecoder
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from linewatch.contracts.manifest import Task
 from linewatch.networks.mobilenet import ENCODERS, WeightsMismatch, make_encoder
 from linewatch.networks.paper import GrayPlanes, PaperNetwork, SignedPlanes
 from linewatch.networks.pretrained import Source, hub_unreachable, load_trunk
+from linewatch.networks.spec import DAMACHARLA, NetworkSpec
 
 LIBRARY_ENCODERS = ("resnet18", "densenet121", "mobilenet_v2")
 _DECODER = (256, 128, 64, 32, 16)
@@ -28,12 +30,14 @@ class JointLogits(NamedTuple):
 
 
 class TluNet(PaperNetwork):
-    """uint8 (n, 1, h, w) of any size to `JointLogits`: five encoder and decoder stages with skip connections (the
-    library's, Iakubovskii 2019), and a linear classifier of the bottleneck's average.
+    """uint8 (n, 1, h, w) of any size to `JointLogits`.
+
+    Five encoder and decoder stages with skip connections (the library's, Iakubovskii 2019), and a linear classifier of
+    the bottleneck's average.
 
     encoder: resnet18 (11 million parameters, as the paper's), densenet121, mobilenet_v2, with weights from the
-    library's hub or a file of the usual names; or mobilenet_v2_1.0, mobilenet_v1_0.5, mobilenet_v1_0.25, our
-    MobileNets in TensorFlow's form, whose weights are a file or a folder `imagenet_weights`.
+    library's hub or a file of the usual names; or mobilenet_v2_1.0, mobilenet_v1_0.5, mobilenet_v1_0.25, linewatch's
+    MobileNets in TensorFlow's form, whose weights are a file or the folder `imagenet_weights`.
     """
 
     def __init__(self, classes: int = 4, weights: Source = None, encoder: str = "resnet18"):
@@ -83,10 +87,25 @@ class TluNet(PaperNetwork):
 
 
 def load_mobilenet(trunk: nn.Module, encoder: str, weights: Path) -> None:
-    """ImageNet weights from the folder `imagenet_weights` or the encoder's own file in it; else a trunk of ours."""
+    """Load ImageNet weights from the folder `imagenet_weights` or the encoder's file in it, or a trunk of linewatch."""
     if weights.is_dir():
         weights = weights / ENCODERS[encoder]
     if weights.name == ENCODERS[encoder]:
         trunk.load_imagenet(weights)  # type: ignore[operator]
     else:
         load_trunk(trunk, weights)
+
+
+SPECS = (
+    NetworkSpec(
+        "tlu_net",
+        DAMACHARLA,
+        Task.SEGMENT,
+        256,
+        1600,
+        4,
+        TluNet,
+        "tlu_net",
+        encoders=(*LIBRARY_ENCODERS, "mobilenet_v2_1.0"),
+    ),
+)

@@ -1,9 +1,9 @@
-"""Makes torchvision, and with it timm and segmentation-models-pytorch, importable beside a CPU-only torch.
+"""Make torchvision, and with it timm and segmentation-models-pytorch, importable beside a CPU-only torch.
 
-The published wheel's compiled part is linked to CUDA. Without it the operators `nms` and `qnms` are not declared, and
-the import fails where torchvision describes them to torch's compiler. Their schemas are declared here, only where they
-are really missing; the operators themselves stay unusable, and nothing of ours uses them. An ordinary install is left
-as it is. `torchmetrics` and `lightning` import torchvision where it is installed, so `declare` runs before they do.
+The compiled part of the published wheel is linked to CUDA. Without it the operators `nms` and `qnms` are not declared,
+and the import fails where torchvision describes them to torch's compiler. Their schemas are declared here, but only if
+they are missing; the operators themselves stay unusable, and linewatch does not use them. An ordinary installation is
+not touched. Lightning imports torchvision if it is installed, so `declare` must run first.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ _SCHEMAS = {
     "nms": "nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
     "qnms": "qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
 }
-_declared: list[Any] = []  # a library's schemas live as long as it does
+_declared: list[Any] = []  # the schemas live as long as their library
 
 
 def declare() -> None:
-    """Declares what is missing, once; does nothing where torchvision is not installed."""
+    """Declare the missing operators, once; do nothing if torchvision is not installed."""
     if _declared or importlib.util.find_spec("torchvision") is None:
         return
     import torch
@@ -34,7 +34,7 @@ def declare() -> None:
 
 
 def _load_compiled_part() -> None:
-    """As torchvision does itself; a part that cannot be loaded is what the schemas are for."""
+    """Load torchvision's compiled part as torchvision itself does; ignore one that cannot be loaded."""
     import torch
 
     spec = importlib.util.find_spec("torchvision")

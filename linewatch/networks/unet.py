@@ -8,12 +8,22 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from linewatch.networks.heads import HALVING_PLANES, half_size_planes
+from linewatch.contracts.manifest import Task
 from linewatch.networks.mobilenet import fold_gray, make_encoder
+from linewatch.networks.pretrained import Source
+from linewatch.networks.spec import HOUSE, NetworkSpec
+
+HALVING_PLANES = 4
+"""Planes of `half_size_planes`: an ImageNet encoder folded to as many starts as if it saw the tile at half size."""
+
+
+def half_size_planes(image: Tensor) -> Tensor:
+    """Return uint8 (n, 1, h, w) as float32 (n, 4, h/2, w/2) in [-1, 1]: each 2 x 2 block of pixels as four planes."""
+    return F.pixel_unshuffle(image.float() / 127.5 - 1, 2)
 
 
 class _Up(nn.Module):
-    """Doubles the size, joins the encoder's map of that size, and mixes with one convolution."""
+    """Doubles the size, joins the encoder's map of that size, and mixes both by one convolution."""
 
     def __init__(self, below: int, skip: int, out: int):
         super().__init__()
@@ -30,8 +40,8 @@ class _Up(nn.Module):
 class MobileUNet(nn.Module):
     """uint8 (n, 1, h, w), h and w multiples of 64, to defect logits float32 (n, 1, h, w), of any class.
 
-    It works at half size, whose 2 x 2 pixels come as planes and leave as planes: four logits for each pixel of the
-    half-size map (sub-pixel convolution, Shi et al. 2016, arXiv:1609.05158).
+    It works at half size: each 2 x 2 block of pixels enters as four planes and leaves as four logits (sub-pixel
+    convolution, Shi et al. 2016, arXiv:1609.05158).
     """
 
     def __init__(
@@ -62,12 +72,8 @@ class MobileUNet(nn.Module):
         return F.pixel_shuffle(self.head(self.fine(torch.cat([x, planes], 1))), 2)
 
 
-class ByteProbability(nn.Module):
-    """The shipped form: uint8 tiles to `probability` uint8 (n, h, w), defect probability x 255, rounded."""
+def _build(classes: int, weights: Source) -> MobileUNet:
+    return MobileUNet()
 
-    def __init__(self, network: nn.Module):
-        super().__init__()
-        self.network = network
 
-    def forward(self, image: Tensor) -> Tensor:
-        return (self.network(image)[:, 0].sigmoid() * 255).round().to(torch.uint8)
+SPECS = (NetworkSpec("mobile_unet", HOUSE, Task.SEGMENT, 256, 256, 1, _build, "segment"),)

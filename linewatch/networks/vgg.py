@@ -5,19 +5,22 @@ Apostolopoulos & Tzani fine-tune them. Layers and weights are torchvision's.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
 import torchvision
 from torch import Tensor, nn
 
+from linewatch.contracts.manifest import Task
 from linewatch.networks.paper import GrayPlanes, PaperNetwork
 from linewatch.networks.pretrained import HUB_ERRORS, Source, hub_unreachable, load_trunk
+from linewatch.networks.spec import APOSTOLOPOULOS, DORZHIEV, NetworkSpec
 
 DEPTHS = {11: torchvision.models.vgg11, 16: torchvision.models.vgg16, 19: torchvision.models.vgg19}
 
 
 def vgg_body(depth: int, weights: Source) -> torchvision.models.VGG:
-    """torchvision's whole VGG; from the hub with `imagenet`, otherwise random. WeightsMismatch without a hub."""
+    """Return torchvision's whole VGG, from the hub for `imagenet`, else random; `WeightsMismatch` without a hub."""
     try:
         return DEPTHS[depth](weights="IMAGENET1K_V1" if weights == "imagenet" else None)
     except HUB_ERRORS as error:
@@ -25,8 +28,9 @@ def vgg_body(depth: int, weights: Source) -> torchvision.models.VGG:
 
 
 class Vgg(PaperNetwork):
-    """uint8 (n, 1, h, w), h and w at least 32, to logits (n, classes). The trunk is all but the last layer; features of
-    any size are pooled to 7 x 7, so 200 px pictures go in as they are.
+    """uint8 (n, 1, h, w), h and w at least 32, to logits (n, classes).
+
+    The trunk is all but the last layer. Features of any size are pooled to 7 x 7, so images of 200 px need no scaling.
     """
 
     def __init__(self, depth: int, classes: int = 6, weights: Source = None):
@@ -48,3 +52,10 @@ class Vgg(PaperNetwork):
     def stages(self) -> Mapping[str, nn.Module]:
         pools = [layer for layer in self.trunk.features if isinstance(layer, nn.MaxPool2d)]  # type: ignore[union-attr]
         return {f"pool {number}": pool for number, pool in enumerate(pools, 1)}
+
+
+SPECS = (
+    NetworkSpec("vgg11", DORZHIEV, Task.CLASSIFY, 200, 200, 6, partial(Vgg, 11), "vgg11"),
+    NetworkSpec("vgg16", DORZHIEV, Task.CLASSIFY, 200, 200, 6, partial(Vgg, 16), "vgg16"),
+    NetworkSpec("vgg19", APOSTOLOPOULOS, Task.CLASSIFY, 224, 224, 2, partial(Vgg, 19), "vgg19"),
+)

@@ -1,8 +1,8 @@
-"""The one training loop: Lightning's trainer over phases, for the house's networks and the papers' alike.
+"""The training loop of every network: Lightning's trainer over phases, with settings, checkpoints and history.
 
-A run repeats: training item `i` of epoch `e` is a function of the run's seed, `e` and `i` whatever the number of
-loading workers, and every step draws from its own seed. So a run that was killed and goes on from its last
-checkpoint ends with the very weights of one that was not.
+A run is repeatable: training item `i` of epoch `e` depends only on the seed, `e` and `i`, whatever the number of
+loading workers, and every step has a seed of its own. So a run that was killed and resumes from its last checkpoint
+ends with exactly the weights of an uninterrupted run.
 """
 
 from __future__ import annotations
@@ -21,12 +21,13 @@ import lightning
 import torch
 from lightning.pytorch.callbacks import Callback, EarlyStopping, EMAWeightAveraging, ModelCheckpoint
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError
+from pydantic import Field, PositiveInt, ValidationError
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from linewatch.contracts.closed import ClosedModel
 from linewatch.contracts.errors import ConfigError
 from linewatch.networks.paper import PaperNetwork
 from linewatch.training.progress import RunProgress
@@ -34,14 +35,12 @@ from linewatch.training.progress import RunProgress
 Network = TypeVar("Network", bound=nn.Module)
 Loss = Callable[[nn.Module, Any], Tensor]
 Score = Callable[[nn.Module, Any], Mapping[str, Tensor]]
-HISTORY = "history.csv"
+HISTORY, SETTINGS_FILE = "history.csv", "recipe.json"
 _STEPS_PER_EPOCH = 50
 
 
-class Settings(BaseModel):
-    """What can be set of any training. Every field can be set with `--set name=value`."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
+class TrainingSettings(ClosedModel):
+    """Settings of any training. Every field can be changed with `--set name=value`."""
 
     seed: int = 20261121
     batch: PositiveInt = 32
@@ -52,7 +51,7 @@ class Settings(BaseModel):
     )
 
     def with_settings(self, settings: Sequence[str]) -> Self:
-        """These settings changed by `name=value` texts; `ConfigError` names one that does not fit."""
+        """Return these settings changed by `name=value` texts; `ConfigError` names one that is invalid."""
         fields = type(self).model_fields
         values: dict[str, Any] = {name: getattr(self, name) for name in self.model_fields_set}
         for setting in settings:
@@ -68,8 +67,8 @@ class Settings(BaseModel):
             raise ConfigError(f"--set {first['loc'][0]}: {first['msg']}, found {first['input']!r}") from error
 
 
-class Recipe(Settings):
-    """How the house's networks are fitted: so many steps of made items, a warm-up and a cosine, averaged weights."""
+class HouseSettings(TrainingSettings):
+    """Settings of the house's trainings: a number of steps, warm-up and cosine decay, averaged weights."""
 
     encoder: str = "mobilenet_v2_1.0"
     steps: PositiveInt = 1000
@@ -81,11 +80,15 @@ class Recipe(Settings):
     threads: PositiveInt = 2
 
 
+Chosen = TypeVar("Chosen", bound=HouseSettings)
+
+
 @dataclass(frozen=True)
 class Phase:
-    """One stretch of a training. `schedule` is stepped `per` step or epoch. With `patience`, training stops after so
-    many epochs in which `monitor` has not fallen (risen, if `rising`) by more than `min_delta`; it stops as well when
-    `monitor` reaches `enough`. The best epoch's weights are kept.
+    """One part of a training, with its own optimizer and schedule; the weights of its best epoch are kept.
+
+    `schedule` is stepped `per` step or epoch. With `patience`, training stops after that many epochs in which `monitor`
+    has not fallen (risen, if `rising`) by more than `min_delta`; it also stops when `monitor` reaches `enough`.
     """
 
     name: str
@@ -103,41 +106,39 @@ class Phase:
     steps: int = -1
 
 
-class Shuffled(Sampler[tuple[int, int]]):
-    """Every item once an epoch, as (epoch, index), in an order of the seed and the epoch; shared out over devices."""
+class _PerEpoch(Sampler[Any]):
+    """`count` items per epoch, divided among the devices; the loader's sampler."""
 
-    def __init__(self, count: int, seed: int):
-        self.count, self.seed, self.epoch = count, seed, 0
+    def __init__(self, count: int):
+        self.count, self.epoch = count, 0
 
     def set_epoch(self, epoch: int) -> None:
         self.epoch = epoch
-
-    def __iter__(self) -> Iterator[tuple[int, int]]:
-        order = torch.randperm(self.count, generator=torch.Generator().manual_seed(self.seed * 10_007 + self.epoch))
-        rank, devices = _rank()
-        return iter([(self.epoch, int(index)) for index in order[rank::devices]])
 
     def __len__(self) -> int:
         rank, devices = _rank()
         return len(range(rank, self.count, devices))
 
 
-class Endless(Sampler[int]):
-    """The next `per_epoch` of endlessly many items, by number; shared out over devices."""
+class Shuffled(_PerEpoch):
+    """Every item once per epoch, as (epoch, index), in an order given by seed and epoch."""
 
-    def __init__(self, per_epoch: int):
-        self.per_epoch, self.epoch = per_epoch, 0
+    def __init__(self, count: int, seed: int):
+        super().__init__(count)
+        self.seed = seed
 
-    def set_epoch(self, epoch: int) -> None:
-        self.epoch = epoch
+    def __iter__(self) -> Iterator[tuple[int, int]]:
+        order = torch.randperm(self.count, generator=torch.Generator().manual_seed(self.seed * 10_007 + self.epoch))
+        rank, devices = _rank()
+        return iter([(self.epoch, int(index)) for index in order[rank::devices]])
+
+
+class Endless(_PerEpoch):
+    """The next `count` items of an endless data set, by number."""
 
     def __iter__(self) -> Iterator[int]:
         rank, devices = _rank()
-        return iter(range(self.epoch * self.per_epoch + rank, (self.epoch + 1) * self.per_epoch, devices))
-
-    def __len__(self) -> int:
-        rank, devices = _rank()
-        return len(range(rank, self.per_epoch, devices))
+        return iter(range(self.epoch * self.count + rank, (self.epoch + 1) * self.count, devices))
 
 
 def _rank() -> tuple[int, int]:
@@ -152,7 +153,7 @@ class _Fit(lightning.LightningModule):
         self.network, self.loss, self.score, self.phase, self.seed = network, loss, score, phase, seed
 
     def training_step(self, batch: Any, index: int) -> Tensor:
-        torch.manual_seed(self.seed * 1_000_003 + self.global_step)  # dropout repeats, wherever a run was resumed
+        torch.manual_seed(self.seed * 1_000_003 + self.global_step)  # dropout repeats wherever a run was resumed
         loss = self.loss(self.network, batch)
         self.log("train_loss", loss, on_step=False, on_epoch=True, batch_size=_size(batch))
         return loss
@@ -177,8 +178,9 @@ def _size(batch: Any) -> int:
 
 
 class History(Callback):
-    """One line per epoch in `history.csv`: phase, epoch (of all phases), seconds, rate and every figure logged. A run
-    that goes on keeps the lines of the epochs that count.
+    """Writes a line per epoch to `history.csv`: phase, epoch (over all phases), seconds, rate, every logged metric.
+
+    A resumed run keeps the lines of the epochs that it does not repeat.
     """
 
     def __init__(self, file: Path, phase: str):
@@ -214,7 +216,7 @@ class History(Callback):
 
 
 def read_history(file: Path) -> list[dict[str, str]]:
-    """The lines of a `history.csv`; none where there is no file."""
+    """Return the lines of a `history.csv`; none if there is no file."""
     if not file.is_file():
         return []
     with file.open(newline="") as handle:
@@ -227,21 +229,21 @@ def fit_phases(
     phases: Sequence[Phase],
     training: DataLoader,
     run: Path,
-    settings: Settings,
+    settings: TrainingSettings,
     validation: DataLoader | None = None,
     score: Score | None = None,
 ) -> Network:
-    """Fits `network` phase after phase and gives it in eval mode, with each phase's best weights where there is
-    `validation`, else its last (averaged, if it averages).
+    """Fit `network` phase by phase and return it in eval mode.
 
-    `loss(network, batch)` is a scalar, `score` gives more figures of a validation batch. The folder `run` gets
-    `history.csv` and per phase the checkpoints `last.ckpt` and `best.ckpt`, written at every epoch's end in one piece.
-    A run folder goes on where it was: an empty one from the start, a finished one not at all.
+    Each phase ends with its best weights if there is `validation`, else with its last ones (averaged, if it averages).
+    `loss(network, batch)` returns a scalar, `score` more metrics of a validation batch. The folder `run` receives
+    `history.csv` and, per phase, the checkpoints `last.ckpt` and `best.ckpt`, written atomically after every epoch. A
+    run resumes where its folder left off; a finished one returns at once.
     """
     run.mkdir(parents=True, exist_ok=True)
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     torch.set_num_threads(settings.threads)
-    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # depthwise nets: 1.7 times as fast
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # depthwise networks: 1.7 times as fast
     for number, phase in enumerate(phases):
         folder = run / phase.name
         finished = folder / "weights.pt"
@@ -265,7 +267,7 @@ def _fit_phase(
     training: DataLoader,
     validation: DataLoader | None,
     run: Path,
-    settings: Settings,
+    settings: TrainingSettings,
 ) -> None:
     if isinstance(network, PaperNetwork):
         network.freeze_trunk(phase.trunk_frozen)
@@ -305,10 +307,10 @@ def _fit_phase(
     )
     last = folder / "last.ckpt"
     begun = torch.load(last, weights_only=False, map_location="cpu")["epoch"] + 1 if last.is_file() else 0
-    if isinstance(training.sampler, Shuffled | Endless):
-        training.sampler.set_epoch(begun)  # the trainer sets it as well, but its first items may be asked for before
+    if isinstance(training.sampler, _PerEpoch):
+        training.sampler.set_epoch(begun)  # the trainer sets it, too, but after it may have fetched the first items
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # advice about loaders and sinks that changes nothing here
+        warnings.simplefilter("ignore")  # advice about loaders that does not apply here
         trainer.fit(
             _Fit(network, loss, score, phase, seed),
             training,
@@ -318,8 +320,8 @@ def _fit_phase(
         )
 
 
-def loader(items: Dataset, settings: Settings, order: Sampler | None = None) -> DataLoader:
-    """Batches of `items` in `order`, or one after the other; workers are spawned once."""
+def loader(items: Dataset, settings: TrainingSettings, order: Sampler | None = None) -> DataLoader:
+    """Return batches of `items` in `order`, or in sequence; worker processes start once."""
     return DataLoader(
         items,
         batch_size=settings.batch,
@@ -330,32 +332,42 @@ def loader(items: Dataset, settings: Settings, order: Sampler | None = None) -> 
     )
 
 
-def fit(network: Network, loss: Loss, items: Dataset, recipe: Recipe, run: Path) -> Network:
-    """Fits `network` to `steps` x `batch` made items and gives it with the averaged weights, in eval mode.
+def fit(network: Network, loss: Loss, items: Dataset, settings: HouseSettings, run: Path) -> Network:
+    """Fit `network` to `steps` x `batch` items and return it with the averaged weights, in eval mode.
 
-    A run folder of this very recipe goes on where it was; one of another recipe starts again.
+    A run folder with these settings resumes where it left off; one with other settings is a `ConfigError`.
     """
-    told = run / "recipe.json"
-    if told.is_file() and told.read_text() != recipe.model_dump_json():
+    written = run / SETTINGS_FILE
+    if written.is_file() and read_settings(written, type(settings)) != settings:
         raise ConfigError(f"{run}: holds a run with other settings; name another --run folder, or delete it")
     run.mkdir(parents=True, exist_ok=True)
-    told.write_text(recipe.model_dump_json())
-    per_epoch = min(_STEPS_PER_EPOCH, recipe.steps)
+    written.write_text(settings.model_dump_json())
+    per_epoch = min(_STEPS_PER_EPOCH, settings.steps)
     phase = Phase(
         name="fit",
-        epochs=-(-recipe.steps // per_epoch),
-        steps=recipe.steps,
-        optimizer=lambda weights: torch.optim.AdamW(weights, recipe.peak_rate, weight_decay=recipe.weight_decay),
+        epochs=-(-settings.steps // per_epoch),
+        steps=settings.steps,
+        optimizer=lambda weights: torch.optim.AdamW(weights, settings.peak_rate, weight_decay=settings.weight_decay),
         schedule=lambda optimizer: torch.optim.lr_scheduler.OneCycleLR(
-            optimizer, recipe.peak_rate, total_steps=recipe.steps, pct_start=min(0.1, 100 / recipe.steps + 0.02)
+            optimizer, settings.peak_rate, total_steps=settings.steps, pct_start=min(0.1, 100 / settings.steps + 0.02)
         ),
         per="step",
-        average=recipe.average,
+        average=settings.average,
     )
-    return fit_phases(network, loss, [phase], loader(items, recipe, Endless(per_epoch * recipe.batch)), run, recipe)
+    return fit_phases(
+        network, loss, [phase], loader(items, settings, Endless(per_epoch * settings.batch)), run, settings
+    )
 
 
-def seeded(build: Callable[[], Network], recipe: Settings) -> Network:
-    """What `build` builds, with the random weights of the recipe's seed."""
-    lightning.seed_everything(recipe.seed, verbose=False)
+def read_settings(file: Path, kind: type[Chosen]) -> Chosen | None:
+    """Return the settings in a run folder's `recipe.json`, or None if they are not of this kind."""
+    try:
+        return kind.model_validate_json(file.read_bytes())
+    except ValidationError:
+        return None
+
+
+def seeded(build: Callable[[], Network], settings: TrainingSettings) -> Network:
+    """Return the network that `build` builds, with the random weights of the seed."""
+    lightning.seed_everything(settings.seed, verbose=False)
     return build()

@@ -1,4 +1,4 @@
-"""From a fitted network or an engine to answers, by one road: uint8 (n, 1, lines, width) in, the task's output out."""
+"""Prediction with networks and engines alike: uint8 (n, 1, lines, width) in, the task's output out."""
 
 from __future__ import annotations
 
@@ -8,24 +8,13 @@ from typing import Protocol
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import nn
 
 _ROWS = 16
 
 
-class Softmax(nn.Module):
-    """A single-label network as a classify engine: `scores` float32 (n, classes) that add up to 1."""
-
-    def __init__(self, network: nn.Module):
-        super().__init__()
-        self.network = network
-
-    def forward(self, image: Tensor) -> Tensor:
-        return self.network(image).softmax(1)
-
-
 class Images(Protocol):
-    """Pictures of one size, uint8 (lines, width), read when asked for."""
+    """A sequence of images of one size, uint8 (lines, width), read on access."""
 
     def __len__(self) -> int: ...
 
@@ -33,7 +22,7 @@ class Images(Protocol):
 
 
 class Predictor(Protocol):
-    """uint8 (n, 1, lines, width) to the task's output, an array (n, ...)."""
+    """Maps uint8 (n, 1, lines, width) to the task's output, an array (n, ...)."""
 
     def __call__(self, images: NDArray[np.uint8], /) -> NDArray: ...
 
@@ -51,7 +40,7 @@ class TorchPredictor:
 
 
 def answers(predict: Predictor, images: Images | Sequence[NDArray[np.uint8]]) -> NDArray:
-    """The predictor's answers to all images, in order."""
+    """Return the outputs for all images, in order."""
     parts = []
     for start in range(0, len(images), _ROWS):
         rows = [images[i] for i in range(start, min(start + _ROWS, len(images)))]
@@ -60,38 +49,5 @@ def answers(predict: Predictor, images: Images | Sequence[NDArray[np.uint8]]) ->
 
 
 def scores_of(shipped: nn.Module, images: Images | Sequence[NDArray[np.uint8]]) -> NDArray:
-    """`answers` of a network in its shipped form."""
+    """Return the outputs of a network in its shipped form for all images, in order."""
     return answers(TorchPredictor(shipped), images)
-
-
-class PixelBytes(nn.Module):
-    """A joint network as a segment engine: `probability` uint8 (n, h, w), the likeliest class's x 255, rounded."""
-
-    def __init__(self, network: nn.Module):
-        super().__init__()
-        self.network = network
-
-    def forward(self, image: Tensor) -> Tensor:
-        return (self.network(image).pixels.amax(1).sigmoid() * 255).round().to(torch.uint8)
-
-
-class Presence(nn.Module):
-    """A network of counts as a classify engine: `scores` float32 (n, classes), the counts clipped to [0, 1]."""
-
-    def __init__(self, network: nn.Module):
-        super().__init__()
-        self.network = network
-
-    def forward(self, image: Tensor) -> Tensor:
-        return self.network(image).clamp(0, 1)
-
-
-class Sigmoid(nn.Module):
-    """A multi-label network as a classify engine: `scores` float32 (n, classes) in [0, 1]."""
-
-    def __init__(self, network: nn.Module):
-        super().__init__()
-        self.network = network
-
-    def forward(self, image: Tensor) -> Tensor:
-        return self.network(image).sigmoid()

@@ -1,4 +1,4 @@
-"""How far a training is: one bar with the time left on a terminal, a line now and then in a log."""
+"""Progress of a training: a bar with the time left on a terminal, a line every 30 s in a log."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _LOG_EVERY_S = 30.0
 
 
 class RunProgress(Callback):
-    """Steps of all epochs of one phase, with the time left and the newest figures, on stderr."""
+    """Shows the steps of one phase, the time left and the newest metrics on stderr."""
 
     def __init__(self, phase: str, epochs: int):
         self.phase, self.epochs = phase, epochs
@@ -26,16 +26,16 @@ class RunProgress(Callback):
             TimeElapsedColumn(),
             TextColumn("left"),
             TimeRemainingColumn(),
-            TextColumn("{task.fields[figures]}"),
+            TextColumn("{task.fields[metrics]}"),
             console=self.console,
         )
-        self.told_s = 0.0
+        self.printed_s = 0.0
 
     def on_train_start(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
         if not trainer.is_global_zero:
             return
         total = int(trainer.estimated_stepping_batches)
-        self.task = self.bar.add_task(self.phase, total=total, completed=trainer.global_step, figures="")
+        self.task = self.bar.add_task(self.phase, total=total, completed=trainer.global_step, metrics="")
         self.started, self.first, self.total = time.monotonic(), trainer.global_step, total
         if self.console.is_terminal:
             self.bar.start()
@@ -47,14 +47,14 @@ class RunProgress(Callback):
             return
         self.bar.update(self.task, completed=trainer.global_step)
         now = time.monotonic()
-        if not self.console.is_terminal and now - self.told_s > _LOG_EVERY_S:
-            self.told_s = now
+        if not self.console.is_terminal and now - self.printed_s > _LOG_EVERY_S:
+            self.printed_s = now
             self._line(trainer, now)
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
         if trainer.is_global_zero:
-            figures = " ".join(f"{name} {float(value):.3g}" for name, value in sorted(trainer.callback_metrics.items()))
-            self.bar.update(self.task, figures=figures)
+            metrics = " ".join(f"{name} {float(value):.3g}" for name, value in sorted(trainer.callback_metrics.items()))
+            self.bar.update(self.task, metrics=metrics)
 
     def on_train_end(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
         if trainer.is_global_zero:
@@ -71,9 +71,9 @@ class RunProgress(Callback):
     def _line(self, trainer: lightning.Trainer, now: float) -> None:
         done = trainer.global_step - self.first
         left = (now - self.started) / max(done, 1) * (self.total - trainer.global_step)
-        figures = " ".join(f"{name} {float(value):.3g}" for name, value in sorted(trainer.callback_metrics.items()))
+        metrics = " ".join(f"{name} {float(value):.3g}" for name, value in sorted(trainer.callback_metrics.items()))
         self.console.print(
             f"{self.phase}: step {trainer.global_step} of {self.total}, epoch {trainer.current_epoch + 1} of "
-            f"{self.epochs}, {left:.0f} s left  {figures}",
+            f"{self.epochs}, {left:.0f} s left  {metrics}",
             highlight=False,
         )

@@ -1,4 +1,4 @@
-"""Every training that linewatch knows, by name: the papers' protocols with what the papers claim, and the house's."""
+"""The papers' training protocols by name, with their settings and the papers' claims."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ DAMACHARLA = "Damacharla et al. 2021, TLU-Net, doi:10.1109/ICAPAI49758.2021.9462
 KATEB = "Kateb et al. 2024, Developed NasNet-Mobile CNN and Few Samples, doi:10.18280/ria.380232"
 
 KONOVALENKO_TABLES = {
-    f"{of}.{figure}": value
+    f"{of}.{metric}": value
     for of, row in (
         ("per_class.1", (0.976, 0.792, 0.627, 0.700)),
         ("per_class.2+3", (0.945, 0.897, 0.824, 0.859)),
         ("per_class.4", (0.993, 0.939, 0.908, 0.923)),
         ("defect_free", (0.938, 0.944, 0.973, 0.958)),
     )
-    for figure, value in zip(("accuracy", "precision", "recall", "f1"), row, strict=True)
+    for metric, value in zip(("accuracy", "precision", "recall", "f1"), row, strict=True)
 }
 """Tables 2 and 3: ResNet152 on the test part; classes I, II and III are Kaggle's 1, 2+3 and 4 (see `crops`)."""
 
 
 @dataclass(frozen=True)
-class PaperRecipe:
-    """A paper's protocol: its settings as the paper has them, and by data set the figures that it claims."""
+class PaperProtocol:
+    """A paper's protocol: its settings as the paper has them, and the metrics that it claims, by data set."""
 
     name: str
     about: str
@@ -46,20 +46,20 @@ class PaperRecipe:
     """k of the paper's cross-validation, if it has one."""
 
     def open(self, settings: PaperSettings, data_set: DataSet) -> Study:
-        """The protocol on one data set."""
+        """Return the protocol's study on one data set."""
         return self.study(settings, data_set)
 
 
 def _single(
     name: str, about: str, paper: str, claims: Mapping[str, Mapping[str, float]], **settings: object
-) -> PaperRecipe:
-    return PaperRecipe(
+) -> PaperProtocol:
+    return PaperProtocol(
         name, about, paper, SingleLabelSettings.model_validate({"network": name, **settings}), SingleLabel, claims
     )
 
 
-def _apostolopoulos(name: str, claims: Mapping[str, Mapping[str, float]], about: str) -> PaperRecipe:
-    """Epochs and batch are not told; noise, rotations, flips and shifts are, but not how far."""
+def _apostolopoulos(name: str, claims: Mapping[str, Mapping[str, float]], about: str) -> PaperProtocol:
+    """The paper does not give epochs and batch; it names noise, rotations, flips and shifts, but not their extent."""
     settings = SingleLabelSettings(
         network=name,
         epochs=20,
@@ -75,45 +75,28 @@ def _apostolopoulos(name: str, claims: Mapping[str, Mapping[str, float]], about:
         flips=True,
         noise=8,
     )
-    return PaperRecipe(name, about, APOSTOLOPOULOS, settings, SingleLabel, claims, folds=10)
+    return PaperProtocol(name, about, APOSTOLOPOULOS, settings, SingleLabel, claims, folds=10)
 
 
 _ALL = [
     _single("custom_cnn", "two large convolutions, from scratch", DORZHIEV, {"neu": {"top1": 0.979}}),
-    _single(
-        "vgg11",
-        "fine-tuned as a whole",
-        DORZHIEV,
-        {"neu": {"top1": 1.0}},
-        epochs=20,
-        enough=0.999,
-    ),
-    _single(
-        "vgg16",
-        "fine-tuned as a whole",
-        DORZHIEV,
-        {"neu": {"top1": 1.0}},
-        epochs=20,
-        enough=0.999,
-    ),
-    PaperRecipe(
-        "vgg11_counts",
-        "how many of each class in a mosaic of four",
-        DORZHIEV,
-        CountsSettings(network="vgg11"),
-        Counts,
-        {"neu": {"count_exact": 1.0}},
-    ),
-    PaperRecipe(
-        "vgg16_counts",
-        "how many of each class in a mosaic of four",
-        DORZHIEV,
-        CountsSettings(network="vgg16"),
-        Counts,
-        {"neu": {"count_exact": 1.0}},
+    *(
+        _single(name, "fine-tuned as a whole", DORZHIEV, {"neu": {"top1": 1.0}}, epochs=20, enough=0.999)
+        for name in ("vgg11", "vgg16")
     ),
     *(
-        PaperRecipe(
+        PaperProtocol(
+            f"{name}_counts",
+            "counts of each class in a mosaic of four",
+            DORZHIEV,
+            CountsSettings(network=name),
+            Counts,
+            {"neu": {"count_exact": 1.0}},
+        )
+        for name in ("vgg11", "vgg16")
+    ),
+    *(
+        PaperProtocol(
             name,
             "three classes of defect in random crops of strip frames",
             KONOVALENKO,
@@ -147,14 +130,8 @@ _ALL = [
         },
         "frozen trunk, paths from pools 2, 3 and 4 to a new top",
     ),
-    PaperRecipe(
-        "tlu_net",
-        "U-Net and classifier on one encoder",
-        DAMACHARLA,
-        JointSettings(),
-        Joint,
-    ),
-    PaperRecipe(
+    PaperProtocol("tlu_net", "U-Net and classifier on one encoder", DAMACHARLA, JointSettings(), Joint),
+    PaperProtocol(
         "nasnet_mobile",
         "frozen, then fine-tuned as a whole",
         KATEB,
@@ -163,11 +140,11 @@ _ALL = [
         {"neu": {"top1": 0.9806, "precision": 0.9804, "recall": 0.9750, "auc": 0.9944}},
     ),
 ]
-PAPER_RECIPES: dict[str, PaperRecipe] = {recipe.name: recipe for recipe in _ALL}
+PAPER_PROTOCOLS: dict[str, PaperProtocol] = {protocol.name: protocol for protocol in _ALL}
 
 
-def paper_recipe(name: str) -> PaperRecipe:
-    """The recipe `name`, or `ConfigError` with the names there are."""
-    if name not in PAPER_RECIPES:
-        raise ConfigError(f"no recipe {name!r}, expected one of {', '.join(PAPER_RECIPES)}")
-    return PAPER_RECIPES[name]
+def paper_protocol(name: str) -> PaperProtocol:
+    """Return the protocol `name`; `ConfigError` with the known names if there is none."""
+    if name not in PAPER_PROTOCOLS:
+        raise ConfigError(f"no training protocol {name!r}, expected one of {', '.join(PAPER_PROTOCOLS)}")
+    return PAPER_PROTOCOLS[name]

@@ -1,7 +1,8 @@
-"""A run folder: what was fitted to what, how it went, how good it is, and the network itself.
+"""Training by a paper's protocol into a run folder, and reading a network back from it.
 
-``run.json`` the record; ``network.ckpt`` the record and the weights in one file, which is all that evaluate and export
-need; ``split.csv``; ``history.csv``, ``curves.png`` and the study's own pictures; ``judgement.json``; ``CARD.md``.
+The folder holds ``run.json``, the record; ``network.ckpt``, the record and the weights in one file, which is all that
+evaluate and export need; ``split.csv``; ``history.csv``, ``curves.png`` and the protocol's plots; ``judgement.json``,
+the evaluation on the test part; and ``CARD.md``.
 """
 
 from __future__ import annotations
@@ -16,48 +17,50 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import AliasChoices, Field, ValidationError
 from safetensors.torch import save_file
 from torch import nn
 from torch.utils.data import DataLoader
 
 from linewatch import __version__
+from linewatch.contracts.closed import ClosedModel
 from linewatch.contracts.errors import ConfigError, LinewatchError
 from linewatch.datasets import DataSet, DatasetError, Specimen
-from linewatch.datasets.check import faults
+from linewatch.datasets.check import problems
 from linewatch.datasets.parts import split_of
-from linewatch.metrics.judgement import Judgement, fold_spread
+from linewatch.datasets.splits import Split
+from linewatch.export.engine_folder import table
 from linewatch.metrics.plots import learning_curves
+from linewatch.metrics.result import EvaluationResult, fold_spread
 from linewatch.networks.paper import PaperNetwork
 from linewatch.networks.pretrained import Source
 from linewatch.training.fit import HISTORY, Shuffled, fit_phases, loader, read_history
-from linewatch.training.papers.study import Judged, PaperSettings, Parts, Study, folded_parts, parts_of
-from linewatch.training.protocols import PaperRecipe, paper_recipe
+from linewatch.training.papers.study import HeldOutPart, PaperSettings, Parts, Study, folded_parts, parts_of
+from linewatch.training.protocols import PaperProtocol, paper_protocol
 
 CHECKPOINT = "network.ckpt"
-RECORD, JUDGEMENT, CARD = "run.json", "judgement.json", "CARD.md"
-_FAULTS_TOLD = 12
+RECORD, RESULT, CARD = "run.json", "judgement.json", "CARD.md"
+_PROBLEMS_SHOWN = 12
 
 
 class CheckpointError(LinewatchError):
-    """A file is no checkpoint of ours, or not one that this version can read."""
+    """A file is no checkpoint of linewatch, or not one that this version can read."""
 
     exit_code = 4
 
 
-class RunRecord(BaseModel):
-    """What a network was fitted to, and how; enough to build it again and to judge it on what it has not seen."""
+class RunRecord(ClosedModel):
+    """The record of a training: enough to rebuild the network and to evaluate it on images that it has not seen."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    recipe: str
+    protocol: str = Field(validation_alias=AliasChoices("protocol", "recipe"))
+    """Version 0.1.0 wrote it as `recipe`."""
     settings: dict[str, Any]
     data_set: str
     classes: tuple[str, ...]
     pretrained: str
     counts: dict[str, int]
     seen: tuple[str, ...]
-    """sha256 (first 16 digits) of every picture of the training and validation parts."""
+    """sha256 (first 16 digits) of every image of the training and validation parts."""
     thresholds: dict[str, float]
     epochs: dict[str, int]
     seconds: float
@@ -67,10 +70,10 @@ class RunRecord(BaseModel):
 
 
 @dataclass(frozen=True)
-class Order:
-    """What is to be trained, on what, into which folder."""
+class TrainingJob:
+    """A training to run: its protocol and settings, the data set, and the run folder."""
 
-    recipe: PaperRecipe
+    protocol: PaperProtocol
     settings: PaperSettings
     data_set: DataSet
     run: Path
@@ -79,83 +82,83 @@ class Order:
 
 
 @dataclass(frozen=True)
-class Trained:
-    """A fitted network with its record and its protocol."""
+class TrainedNetwork:
+    """A fitted network with its record and its study."""
 
     record: RunRecord
     study: Study
     network: nn.Module
 
-    def judged(self, specimens: Sequence[Specimen]) -> Judged:
-        return Judged(self.network, self.record.thresholds, specimens)
+    def held_out(self, specimens: Sequence[Specimen]) -> HeldOutPart:
+        return HeldOutPart(self.network, self.record.thresholds, specimens)
 
 
-def train(order: Order) -> Judgement:
-    """Fits, judges on the test part and fills the run folder."""
-    split = _begin(order)
-    return _one(order, parts_of(order.data_set, split, order.settings), order.run)[1]
+def train(job: TrainingJob) -> EvaluationResult:
+    """Fit, evaluate on the test part and fill the run folder."""
+    split = _begin(job)
+    return _one(job, parts_of(job.data_set, split, job.settings), job.run)[1]
 
 
-def cross_validate(order: Order, folds: int) -> Judgement:
-    """`folds` networks, each judged on the fold that it has not seen; the run folder gets one folder a fold.
+def cross_validate(job: TrainingJob, folds: int) -> EvaluationResult:
+    """Fit `folds` networks, each without one fold, and evaluate each on that fold; there is a run folder per fold.
 
-    The judgement is of all folds' pictures together; `folds.json` has the mean and the deviation over the folds, as
-    Apostolopoulos & Tzani give them.
+    The result is over the images of all folds together; `folds.json` has the mean and the standard deviation over the
+    folds, as Apostolopoulos & Tzani report them.
     """
-    split = _begin(order)
-    study = order.recipe.open(order.settings, order.data_set)
-    judged, alone = [], []
-    for number, parts in enumerate(folded_parts(order.data_set, split, order.settings, folds)):
-        trained, of_fold = _one(order, parts, order.run / f"fold-{number}")
-        judged.append(trained.judged(parts.test))
+    split = _begin(job)
+    study = job.protocol.open(job.settings, job.data_set)
+    tests, alone = [], []
+    for number, parts in enumerate(folded_parts(job.data_set, split, job.settings, folds)):
+        trained, of_fold = _one(job, parts, job.run / f"fold-{number}")
+        tests.append(trained.held_out(parts.test))
         alone.append(of_fold)
-    judgement = with_claims(study.judge(judged, order.run), order.recipe, order.data_set.name)
-    _write(order.run / JUDGEMENT, judgement.model_dump_json(indent=2, exclude_none=True))
-    _write(order.run / "folds.json", json.dumps({"mean and deviation over folds": fold_spread(alone)}, indent=2))
-    return judgement
+    result = with_claims(study.evaluate(tests, job.run), job.protocol, job.data_set.name)
+    _write(job.run / RESULT, result.model_dump_json(indent=2, exclude_none=True))
+    _write(job.run / "folds.json", json.dumps({"mean and deviation over folds": fold_spread(alone)}, indent=2))
+    return result
 
 
-def _begin(order: Order) -> Any:
-    """The split, after the data has been checked and the run folder found fit to be written to."""
-    told = order.run / "order.json"
+def _begin(job: TrainingJob) -> Split:
+    """Check the data and the run folder, and return the split."""
+    written = job.run / "order.json"
     wanted = json.dumps(
         {
-            "recipe": order.recipe.name,
-            "settings": order.settings.model_dump(mode="json"),
-            "data": {order.data_set.name: len(order.data_set.specimens)},
-            "pretrained": _told(order.source),
+            "recipe": job.protocol.name,  # the key of version 0.1.0, so that its runs can be resumed
+            "settings": job.settings.model_dump(mode="json"),
+            "data": {job.data_set.name: len(job.data_set.specimens)},
+            "pretrained": _pretrained(job.source),
         }
     )
-    if told.is_file() and not order.resume:
-        raise ConfigError(f"{order.run}: holds a run already; --resume goes on with it, --run names another folder")
-    if told.is_file() and told.read_text() != wanted:
-        raise ConfigError(f"{order.run}: holds a run with another recipe, settings or data; name another --run folder")
-    found = faults(order.data_set)
+    if written.is_file() and not job.resume:
+        raise ConfigError(f"{job.run}: holds a run already; --resume goes on with it, --run names another folder")
+    if written.is_file() and written.read_text() != wanted:
+        raise ConfigError(f"{job.run}: holds a run with another protocol, settings or data; name another --run folder")
+    found = problems(job.data_set)
     if found:
-        lines = [f"{fault.path}: {fault.what}" for fault in found[:_FAULTS_TOLD]]
-        more = f"\n  and {len(found) - _FAULTS_TOLD} more" if len(found) > _FAULTS_TOLD else ""
+        lines = [f"{problem.path}: {problem.text}" for problem in found[:_PROBLEMS_SHOWN]]
+        more = f"\n  and {len(found) - _PROBLEMS_SHOWN} more" if len(found) > _PROBLEMS_SHOWN else ""
         raise DatasetError(
-            f"{order.data_set.name}: {len(found)} faults, mend them first\n  " + "\n  ".join(lines) + more
+            f"{job.data_set.name}: {len(found)} problems, correct them first\n  " + "\n  ".join(lines) + more
         )
-    order.run.mkdir(parents=True, exist_ok=True)
-    _write(told, wanted)
-    return split_of(order.data_set, order.run / "split.csv")
+    job.run.mkdir(parents=True, exist_ok=True)
+    _write(written, wanted)
+    return split_of(job.data_set, job.run / "split.csv")
 
 
-def _one(order: Order, parts: Parts, run: Path) -> tuple[Trained, Judgement]:
+def _one(job: TrainingJob, parts: Parts, run: Path) -> tuple[TrainedNetwork, EvaluationResult]:
     run.mkdir(parents=True, exist_ok=True)
-    if (run / CHECKPOINT).is_file() and (run / JUDGEMENT).is_file():
-        return load(run), Judgement.model_validate_json((run / JUDGEMENT).read_text())
-    study = order.recipe.open(order.settings, order.data_set)
+    if (run / CHECKPOINT).is_file() and (run / RESULT).is_file():
+        return load(run), EvaluationResult.model_validate_json((run / RESULT).read_text())
+    study = job.protocol.open(job.settings, job.data_set)
     started = time.monotonic()
-    network = _fit(study, study.network(order.source), parts, run)
+    network = _fit(study, study.network(job.source), parts, run)
     history = read_history(run / HISTORY)
     record = RunRecord(
-        recipe=order.recipe.name,
-        settings=order.settings.model_dump(mode="json"),
-        data_set=order.data_set.name,
+        protocol=job.protocol.name,
+        settings=job.settings.model_dump(mode="json"),
+        data_set=job.data_set.name,
         classes=study.classes,
-        pretrained=_told(order.source),
+        pretrained=_pretrained(job.source),
         counts={name: len(study.usable(getattr(parts, name))) for name in ("training", "validation", "test")},
         seen=tuple(sorted(fingerprint(one.path) for one in (*parts.training, *parts.validation))),
         thresholds=study.thresholds(network, parts.validation or parts.training),
@@ -165,15 +168,15 @@ def _one(order: Order, parts: Parts, run: Path) -> tuple[Trained, Judgement]:
         seconds=round(sum(float(row["seconds"]) for row in history) or time.monotonic() - started, 1),
         device=device_name(),
     )
-    trained = Trained(record, study, network)
-    judgement = with_claims(study.judge([trained.judged(parts.test)], run), order.recipe, order.data_set.name)
+    trained = TrainedNetwork(record, study, network)
+    result = with_claims(study.evaluate([trained.held_out(parts.test)], run), job.protocol, job.data_set.name)
     save(trained, run)
-    for phase in study.phases():  # the network has been saved; its phases' checkpoints are as large again
+    for phase in study.phases():  # the network is saved; the phases' checkpoints are as large again
         shutil.rmtree(run / phase.name, ignore_errors=True)
     learning_curves(run / HISTORY, run / "curves.png")
-    _write(run / CARD, card(record, judgement, order.recipe))
-    _write(run / JUDGEMENT, judgement.model_dump_json(indent=2, exclude_none=True))
-    return trained, judgement
+    _write(run / CARD, card(record, result, job.protocol))
+    _write(run / RESULT, result.model_dump_json(indent=2, exclude_none=True))
+    return trained, result
 
 
 def _fit(study: Study, network: nn.Module, parts: Parts, run: Path) -> nn.Module:
@@ -194,8 +197,8 @@ def _fit(study: Study, network: nn.Module, parts: Parts, run: Path) -> nn.Module
     )
 
 
-def save(trained: Trained, run: Path) -> None:
-    """`run.json`, `network.ckpt` and, of a paper's network, `trunk.safetensors` for others to start from."""
+def save(trained: TrainedNetwork, run: Path) -> None:
+    """Write `run.json`, `network.ckpt` and, for a paper's network, `trunk.safetensors` to start others from."""
     _write(run / RECORD, trained.record.model_dump_json(indent=2))
     state = {name: value.contiguous() for name, value in trained.network.state_dict().items()}
     part = run / f"{CHECKPOINT}.part"
@@ -212,37 +215,37 @@ def is_checkpoint(path: Path) -> bool:
     return (path / CHECKPOINT).is_file() or (path.is_file() and path.suffix == ".ckpt")
 
 
-def load(path: Path) -> Trained:
-    """The network of a run folder or of a `network.ckpt`. `CheckpointError` if it is none."""
+def load(path: Path) -> TrainedNetwork:
+    """Return the network of a run folder or of a `network.ckpt`; `CheckpointError` if it is none."""
     file = path / CHECKPOINT if path.is_dir() else path
     try:
         stored = torch.load(file, weights_only=True, map_location="cpu")
         record = RunRecord.model_validate_json(stored["record"])
     except (OSError, KeyError, TypeError, RuntimeError, ValueError, EOFError, ValidationError) as error:
         raise CheckpointError(
-            f"{file}: no checkpoint of linewatch's ({type(error).__name__}); name a run folder or a {CHECKPOINT}"
+            f"{file}: no checkpoint of linewatch ({type(error).__name__}); name a run folder or a {CHECKPOINT}"
         ) from error
-    recipe = paper_recipe(record.recipe)
-    settings = type(recipe.settings).model_validate(record.settings)
-    study = recipe.open(settings, DataSet(record.data_set, file.parent, record.classes, ()))
+    protocol = paper_protocol(record.protocol)
+    settings = type(protocol.settings).model_validate(record.settings)
+    study = protocol.open(settings, DataSet(record.data_set, file.parent, record.classes, ()))
     network = study.network(None)
     network.load_state_dict(stored["state"])
-    return Trained(record, study, network.eval())
+    return TrainedNetwork(record, study, network.eval())
 
 
-def fingerprint(picture: Path) -> str:
-    """The first 16 digits of the file's sha256."""
-    return hashlib.sha256(picture.read_bytes()).hexdigest()[:16]
+def fingerprint(image: Path) -> str:
+    """Return the first 16 digits of the file's sha256."""
+    return hashlib.sha256(image.read_bytes()).hexdigest()[:16]
 
 
-def with_claims(judgement: Judgement, recipe: PaperRecipe, data_set: str) -> Judgement:
-    """The judgement beside what the paper claims on that data set, as far as both have the figure."""
-    claims = {name: value for name, value in recipe.claims.get(data_set, {}).items() if name in judgement.figures()}
-    return judgement.model_copy(update={"paper": claims})
+def with_claims(result: EvaluationResult, protocol: PaperProtocol, data_set: str) -> EvaluationResult:
+    """Return the result with the paper's claims on that data set, for the metrics that both have."""
+    claims = {name: value for name, value in protocol.claims.get(data_set, {}).items() if name in result.metrics()}
+    return result.model_copy(update={"paper": claims})
 
 
 def device_name() -> str:
-    """The GPU's name, or the CPU's."""
+    """Return the name of the GPU, or of the CPU without one."""
     if torch.cuda.is_available():
         return torch.cuda.get_device_name()
     info = Path("/proc/cpuinfo")
@@ -250,26 +253,23 @@ def device_name() -> str:
     return f"{names[0]}, {torch.get_num_threads()} threads" if names else "CPU"
 
 
-def card(record: RunRecord, judgement: Judgement, recipe: PaperRecipe) -> str:
-    """The model card as Markdown."""
+def card(record: RunRecord, result: EvaluationResult, protocol: PaperProtocol) -> str:
+    """Return the model card as Markdown."""
     rows = []
-    for name, value in judgement.figures().items():
-        interval = "" if name not in judgement.intervals else "{:.3f} to {:.3f}".format(*judgement.intervals[name])
-        claim = f"{judgement.paper[name]:.3f}" if name in judgement.paper else ""
-        rows.append(f"| {name} | {value:.3f} | {interval} | {claim} |")
+    for name, value in result.metrics().items():
+        interval = "" if name not in result.intervals else "{:.3f} to {:.3f}".format(*result.intervals[name])
+        rows.append([name, value, interval, result.paper.get(name, "")])
     epochs = ", ".join(f"{phase} {count}" for phase, count in record.epochs.items())
     settings = "\n".join(f"- `{name}`: {value}" for name, value in record.settings.items())
-    return f"""# {record.recipe} on {record.data_set}
+    return f"""# {record.protocol} on {record.data_set}
 
-{recipe.about}, after {recipe.paper}.
+{protocol.about}, after {protocol.paper}.
 
-Started from: {record.pretrained}. Fitted to {record.counts["training"]} specimens, {record.counts["validation"]} for
-validation, judged on {record.counts["test"]} that it has not seen (`split.csv`). Epochs really run: {epochs};
+Started from: {record.pretrained}. Trained on {record.counts["training"]} specimens, {record.counts["validation"]} for
+validation, evaluated on {record.counts["test"]} that it has not seen (`split.csv`). Epochs run: {epochs};
 {record.seconds:.0f} s on {record.device}; torch {record.torch}. Classes: {", ".join(record.classes)}.
 
-| figure | here | 95 % interval | paper |
-| --- | --- | --- | --- |
-{chr(10).join(rows)}
+{table(["metric", "here", "95 % interval", "paper"], rows)}
 
 ![learning curves](curves.png)
 
@@ -279,7 +279,7 @@ Settings:
 """
 
 
-def _told(source: Source) -> str:
+def _pretrained(source: Source) -> str:
     return "random weights" if source is None else f"weights of {source.name if isinstance(source, Path) else source}"
 
 

@@ -12,7 +12,7 @@ from hypothesis.extra import numpy as hnp
 from made_pictures import texture, write_table
 
 from linewatch.datasets import ADAPTERS, DatasetError, Knowledge, LabelBox, decode_kaggle_rle, open_set
-from linewatch.datasets.check import faults
+from linewatch.datasets.check import problems
 
 
 def put(path: Path, lines: int = 40, width: int = 40) -> Path:
@@ -147,7 +147,7 @@ def test_a_set_of_ones_own_in_both_layouts(tmp_path: Path) -> None:
     assert data.labels == ("clean", "dent")
     assert [one.file for one in data.specimens] == ["clean/1.png", "dent/2.png", "dent/10.png"]
     (tmp_path / "folders" / "empty").mkdir()
-    with pytest.raises(DatasetError, match="empty: a class without a picture"):
+    with pytest.raises(DatasetError, match="empty: a class without an image"):
         open_set("mymill", tmp_path / "folders")
 
 
@@ -167,7 +167,7 @@ def test_a_label_that_is_not_the_sets_is_named(tmp_path: Path) -> None:
         open_set("neu", tmp_path, splits=tmp_path)
 
 
-def test_every_fault_is_named_at_once_with_its_file(tmp_path: Path) -> None:
+def test_every_problem_is_named_at_once_with_its_file(tmp_path: Path) -> None:
     for name in ("good", "cut", "unlabelled", "big_mask", "no_mask", "box"):
         put(tmp_path / "images" / f"{name}_1.jpg")
     (tmp_path / "images" / "cut_1.jpg").write_bytes((tmp_path / "images" / "cut_1.jpg").read_bytes()[:40])
@@ -182,15 +182,16 @@ def test_every_fault_is_named_at_once_with_its_file(tmp_path: Path) -> None:
         ["file", "class", "xmin", "ymin", "xmax", "ymax"],
         [["box_1.jpg", "crazing", 5, 5, 99, 20]],
     )
-    told = {(fault.path.name, fault.what.split(";")[0]) for fault in faults(open_set("neu", tmp_path, splits=tmp_path))}
+    found = problems(open_set("neu", tmp_path, splits=tmp_path))
+    told = {(one.path.name, one.text.split(";")[0]) for one in found}
     assert ("good_1.jpg", "named 2 times") in told
     assert ("cut_1.jpg", "does not decode") in told
     assert ("gone_1.jpg", "a label names it, but it is not there") in told
-    assert ("unlabelled_1.jpg", "no label names this picture") in told
-    assert ("big_mask_1.png", "a mask of 50 x 50 for a picture of 40 x 40") in told
+    assert ("unlabelled_1.jpg", "this image has no label") in told
+    assert ("big_mask_1.png", "a mask of 50 x 50 for an image of 40 x 40") in told
     assert ("no_mask_1.png", "the mask of no_mask_1.jpg is not there") in told
-    assert ("box_1.jpg", "box crazing (5, 5, 99, 20) leaves the picture, 40 x 40") in told
-    assert (tmp_path.name, "class inclusion has no picture") in told
+    assert ("box_1.jpg", "box crazing (5, 5, 99, 20) leaves the image, 40 x 40") in told
+    assert (tmp_path.name, "class inclusion has no image") in told
     assert not {name for name, _ in told} & {"good_1.png"}
 
 
@@ -198,11 +199,11 @@ def test_every_fault_is_named_at_once_with_its_file(tmp_path: Path) -> None:
 def test_run_lengths_that_leave_the_frame_are_named_with_it(code: str, tmp_path: Path) -> None:
     put(tmp_path / "train_images" / "a.jpg", 32, 64)
     write_table(tmp_path / "train.csv", ["ImageId", "ClassId", "EncodedPixels"], [["a.jpg", 1, code]])
-    found = [fault for fault in faults(open_set("severstal", tmp_path, splits=tmp_path)) if "run-length" in fault.what]
-    assert [fault.path.name for fault in found] == ["a.jpg"]
+    found = [one for one in problems(open_set("severstal", tmp_path, splits=tmp_path)) if "run-length" in one.text]
+    assert [one.path.name for one in found] == ["a.jpg"]
 
 
 @pytest.mark.data
 @pytest.mark.parametrize("name", ["neu", "xsdd", "severstal", "magnetic_tile", "elpv"])
-def test_the_real_sets_have_no_fault(name: str, real_data: Path) -> None:
-    assert faults(open_set(name, real_data / name)) == []
+def test_the_real_sets_have_no_problem(name: str, real_data: Path) -> None:
+    assert problems(open_set(name, real_data / name)) == []

@@ -9,18 +9,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from made_pictures import REPO, texture
 
+from experiments.make_splits import labelled_images, severstal_frames
 from linewatch.datasets.splits import (
     FOLDS,
-    Picture,
     Split,
     SplitError,
+    SplitImage,
     assign_folds,
     coil_neighbours,
     connect,
-    labelled_pictures,
     make_split,
     same_steel,
-    severstal_frames,
 )
 
 SPLITS = REPO / "configs" / "splits"
@@ -51,14 +50,14 @@ def test_strata_are_spread_evenly() -> None:
 
 
 def test_cut_outs_of_one_photograph_are_found_and_strangers_are_not() -> None:
-    """Overlap by half is found whatever the shift; other steel of the same kind is left alone."""
+    """An overlap by half is found whatever the shift; other steel of the same kind is left alone."""
     photograph = texture(7, 300, 300)
-    pictures = [
-        Picture(f"p_{i}.png", "a", np.ascontiguousarray(photograph[y : y + 200, x : x + 200]))
+    images = [
+        SplitImage(f"p_{i}.png", "a", np.ascontiguousarray(photograph[y : y + 200, x : x + 200]))
         for i, (y, x) in enumerate([(0, 0), (60, 40), (100, 20)])
     ]
-    pictures += [Picture(f"p_{i}.png", "a", texture(i, 200, 200)) for i in range(20, 24)]
-    groups = connect(len(pictures), same_steel(pictures))
+    images += [SplitImage(f"p_{i}.png", "a", texture(i, 200, 200)) for i in range(20, 24)]
+    groups = connect(len(images), same_steel(images))
     assert len(set(groups[:3])) == 1
     assert len(set(groups)) == 5
 
@@ -66,18 +65,18 @@ def test_cut_outs_of_one_photograph_are_found_and_strangers_are_not() -> None:
 def test_neighbours_on_a_coil_are_found_by_their_profile_across() -> None:
     stripes = np.random.default_rng(0).normal(0, 25, 1600)
     frames = [
-        Picture(
+        SplitImage(
             f"f{i}.png",
             "ok",
             np.clip(120 + stripes + np.random.default_rng(i).normal(0, 20, (256, 1600)), 0, 255).astype(np.uint8),
         )
         for i in (1, 2)
     ]
-    frames.append(Picture("other.png", "ok", texture(9, 256, 1600)))
+    frames.append(SplitImage("other.png", "ok", texture(9, 256, 1600)))
     assert coil_neighbours(frames) == [(0, 1)]
 
 
-def test_an_unknown_picture_and_a_damaged_table_are_named(tmp_path: Path) -> None:
+def test_an_unknown_image_and_a_damaged_table_are_named(tmp_path: Path) -> None:
     with pytest.raises(SplitError, match=r"stranger.png: not in the split of xsdd"):
         Split.read(SPLITS / "xsdd.csv").fold_of("stranger.png")
     (tmp_path / "neu.csv").write_text("file,fold\na.png,1\n")
@@ -104,9 +103,9 @@ def test_the_committed_severstal_split_is_made_again_from_the_frames(real_data: 
 @pytest.mark.parametrize(("name", "stratum"), [("neu", "patches"), ("xsdd", "surface_scratch")])
 def test_no_near_duplicate_stands_on_both_sides(real_data: Path, name: str, stratum: str) -> None:
     """Made again from the pixels for one class of each patch set; the whole takes a minute."""
-    pictures = [picture for picture in labelled_pictures(real_data / name) if picture.stratum == stratum]
+    images = [image for image in labelled_images(real_data / name) if image.stratum == stratum]
     split = Split.read(SPLITS / f"{name}.csv")
-    pairs = same_steel(pictures)
+    pairs = same_steel(images)
     assert len(pairs) > 20
     for a, b in pairs:
-        assert split.fold_of(pictures[a].file) == split.fold_of(pictures[b].file)
+        assert split.fold_of(images[a].file) == split.fold_of(images[b].file)

@@ -24,7 +24,7 @@ from linewatch.evaluation.screen_folds import fold_networks
 from linewatch.export.int8 import Activations, Quantiser, activation_scales, q_dq
 from linewatch.inference.backends.registry import open_backend
 from linewatch.inference.engines import Engine, load_engine
-from linewatch.training.house.screen import ScreenRecipe, new_screen
+from linewatch.training.house.screen import ScreenSettings, new_screen
 
 ENGINES = REPO / "engines"
 SIBLINGS = sorted(path.parent.name for path in ENGINES.glob("*-*int8/manifest.json"))
@@ -220,13 +220,13 @@ def test_an_int8_engine_is_no_source(tmp_path: Path) -> None:
 
 
 def _leave_networks(run: Path, *without: str) -> None:
-    """Untrained networks of the shipped screen's recipe, as a training leaves them."""
+    """Untrained networks of the shipped screen's settings, as a training leaves them."""
     said = _engine("screen").manifest.training.recipe
-    recipe = ScreenRecipe.model_validate_json(said.removeprefix("linewatch train screen "))
+    settings = ScreenSettings.model_validate_json(said.removeprefix("linewatch train screen "))
     for folds in without:
         folder = run / f"without-{folds}" / "fit"
         folder.mkdir(parents=True)
-        torch.save(new_screen(recipe, None).state_dict(), folder / "weights.pt")
+        torch.save(new_screen(settings, None).state_dict(), folder / "weights.pt")
 
 
 def _share(right: list[bool]) -> Headline:
@@ -245,14 +245,14 @@ def test_the_drops_upper_end_is_paired_and_never_surer_than_the_pictures_allow()
 
 
 def test_every_figure_beyond_its_bound_is_named() -> None:
-    def judged(backend: str, high: float) -> Acceptance:
+    def accepted(backend: str, high: float) -> Acceptance:
         return Acceptance(
             data="neu", figure="dice", backend=backend, count=9, fp32=0.8, int8=0.79, drop_high=high, bound=0.02
         )
 
-    refuse_beyond("x", [judged("openvino", 0.02)])
+    refuse_beyond("x", [accepted("openvino", 0.02)])
     with pytest.raises(EngineError, match=r"x is refused .* openvino 0\.800 -> 0\.790, a drop of up to 0\.021") as told:
-        refuse_beyond("x", [judged("openvino", 0.021), judged("onnxruntime", 0.001)])
+        refuse_beyond("x", [accepted("openvino", 0.021), accepted("onnxruntime", 0.001)])
     assert "onnxruntime" not in str(told.value)
 
 
@@ -268,5 +268,5 @@ def test_a_screens_networks_without_a_fold_are_found_in_its_run(tmp_path: Path) 
     with pytest.raises(ConfigError, match="only screens are cross-validated"):
         list(fold_networks(tmp_path, _engine("segment")))
     torch.save({"other": torch.zeros(1)}, tmp_path / "without-4" / "fit" / "weights.pt")
-    with pytest.raises(ConfigError, match="not those of screen's recipe"):
+    with pytest.raises(ConfigError, match="trained with other settings than screen"):
         list(fold_networks(tmp_path, source))

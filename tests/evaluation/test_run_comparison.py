@@ -38,5 +38,5 @@ def test_runs_that_cannot_be_compared_are_named(tmp_path: Path) -> None:
         compare([one, tmp_path], tmp_path / "out")
     other = made_run(tmp_path / "other", 0.3)
     (other / "per_image.csv").write_text("file,dice,iou\nelsewhere.png,0.1,0.1\n")
-    with pytest.raises(ConfigError, match="judged on other pictures"):
+    with pytest.raises(ConfigError, match="evaluated on other images"):
         compare([one, other], tmp_path / "out")

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from linewatch.metrics import labels
-from linewatch.metrics.intervals import intervals, paired, resamples
-from linewatch.metrics.judgement import ClassFigures, Judgement, class_table, fold_spread, side_by_side
+from linewatch.metrics.intervals import binomial_interval, bounded, intervals, paired, poisson_interval, resamples
+from linewatch.metrics.result import ClassMetrics, EvaluationResult, class_table, fold_spread, side_by_side
 
 
 @given(st.lists(st.sampled_from(["frame a", "frame b", "c", "d"]), min_size=1), st.integers(0, 9))
@@ -71,7 +71,7 @@ def test_a_figure_that_most_draws_do_not_define_has_no_interval() -> None:
 def test_no_error_seen_is_not_no_error() -> None:
     """100 groups all right: top-1 has the exact bound 0.05^(1/100), and what has no such bound no interval."""
     truth = np.arange(200) % 2
-    found = labels.judge(np.eye(2)[truth], truth, ("a", "b"), groups=np.arange(200) // 2, draws=20)
+    found = labels.evaluate(np.eye(2)[truth], truth, ("a", "b"), groups=np.arange(200) // 2, draws=20)
     assert found.top1 == 1
     assert found.intervals["top1"] == pytest.approx((0.05**0.01, 1))
     assert "f1" not in found.intervals
@@ -91,13 +91,45 @@ def test_paired_difference_sees_what_two_intervals_do_not() -> None:
     assert paired([0.5], [0.6]).interval is None
 
 
-def figures(recall: float) -> Judgement:
-    return Judgement(
+@pytest.mark.parametrize(
+    ("count", "low", "high"),
+    [(0, 0.0, 3.688879), (1, 0.0253178, 5.5716434), (7, 2.814363, 14.422675), (300, 267.009275, 335.941126)],
+)
+def test_poisson_intervals_are_those_of_the_tables(count, low, high):
+    """Garwood's, by the chi-square quantiles."""
+    assert poisson_interval(count) == pytest.approx((low, high), rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("hits", "count", "low", "high"),
+    [
+        (0, 27, 0.0, 0.1277029),
+        (3, 10, 0.0667395, 0.6524529),
+        (10, 10, 0.6915029, 1.0),
+        (400, 649, 0.5776898, 0.6539126),
+    ],
+)
+def test_binomial_intervals_are_those_of_the_tables(hits, count, low, high):
+    """Clopper and Pearson's, by the beta quantiles."""
+    assert binomial_interval(hits, count) == pytest.approx((low, high), rel=1e-5)
+
+
+def test_a_bounded_metric_has_an_interval_over_groups_or_none() -> None:
+    """NAME_low and NAME_high hold the metric; a single group has no interval, no sample no metric."""
+    values = np.random.default_rng(4).random(40)
+    found = bounded("share", lambda at: float(values[at].mean()), np.arange(40) // 2)
+    assert found["share_low"] < found["share"] < found["share_high"]
+    assert bounded("share", lambda at: float(values[at].mean()), [1] * 40) == {"share": pytest.approx(values.mean())}
+    assert bounded("share", lambda at: 0.0, []) == {}
+
+
+def result_of(recall: float) -> EvaluationResult:
+    return EvaluationResult(
         count=10,
         task="classify",
         classes=("rolled-in scale no. 2",),
         top1=0.5,
-        per_class={"rolled-in scale no. 2": ClassFigures(support=4, recall=recall, threshold=0.25)},
+        per_class={"rolled-in scale no. 2": ClassMetrics(support=4, recall=recall, threshold=0.25)},
         recall_at_pass_rate={"0.10": 0.9},
         intervals={"top1": (0.25, 0.75)},
         paper={"top1": 0.979, "per_class.rolled-in scale no. 2.recall": 0.627, "f1": 0.5},
@@ -106,34 +138,34 @@ def figures(recall: float) -> Judgement:
 
 def test_every_figure_has_a_name() -> None:
     """Dotted names reach figures of classes and of pass rates, whatever dots the class has."""
-    found = figures(0.75)
-    assert found.figures() == {
+    found = result_of(0.75)
+    assert found.metrics() == {
         "top1": 0.5,
         "recall_at_pass_rate.0.10": 0.9,
         "per_class.rolled-in scale no. 2.recall": 0.75,
     }
-    assert found.figure("auc") is None
+    assert found.metric("auc") is None
     for wrong in ("top2", "per_class.scratches.recall", "recall_at_pass_rate.0.2", "top1.x", "classes"):
-        with pytest.raises(ValueError, match="no figure"):
-            found.figure(wrong)
-    with pytest.raises(ValueError, match="no figure 'accuracy'"):
-        Judgement(count=1, task="classify", classes=("a",), paper={"accuracy": 0.979})
+        with pytest.raises(ValueError, match="no metric"):
+            found.metric(wrong)
+    with pytest.raises(ValueError, match="no metric 'accuracy'"):
+        EvaluationResult(count=1, task="classify", classes=("a",), paper={"accuracy": 0.979})
 
 
 def test_a_judgement_survives_json_and_takes_no_nan() -> None:
     """The JSON gives the judgement back; nan is refused."""
-    found = figures(0.75)
-    assert Judgement.model_validate_json(found.model_dump_json()) == found
+    found = result_of(0.75)
+    assert EvaluationResult.model_validate_json(found.model_dump_json()) == found
     assert json.loads(found.model_dump_json())["mla"] is None
     with pytest.raises(ValueError, match="finite"):
-        Judgement(count=1, task="classify", classes=("a",), top1=float("nan"))
+        EvaluationResult(count=1, task="classify", classes=("a",), top1=float("nan"))
 
 
 def test_tables_lay_the_paper_beside_what_was_measured() -> None:
     """Each row has the figure, the interval where there is one, and the paper's value, also for what we lack."""
     console = Console(width=120, record=True, file=io.StringIO())
-    console.print(side_by_side(figures(0.75)))
-    console.print(class_table(figures(0.75)))
+    console.print(side_by_side(result_of(0.75)))
+    console.print(class_table(result_of(0.75)))
     told = console.export_text()
     rows = {
         line.split("│")[1].strip(): [cell.strip() for cell in line.split("│")[2:4]]
@@ -149,6 +181,6 @@ def test_tables_lay_the_paper_beside_what_was_measured() -> None:
 
 def test_fold_spread_is_mean_and_deviation() -> None:
     """Over folds: mean and sample standard deviation of what all folds define."""
-    found = fold_spread([figures(0.5), figures(0.7)])
+    found = fold_spread([result_of(0.5), result_of(0.7)])
     assert found["per_class.rolled-in scale no. 2.recall"] == pytest.approx((0.6, np.std([0.5, 0.7], ddof=1)))
     assert found["top1"] == (0.5, 0)

@@ -41,7 +41,7 @@ def test_single_labels_agree_with_scikit_learn(case: tuple[np.ndarray, np.ndarra
     scores, truth = case
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        found = labels.judge(scores, truth, CLASSES, draws=0)
+        found = labels.evaluate(scores, truth, CLASSES, draws=0)
     assert found.count == len(truth)
     if not len(truth):
         assert found.top1 is None
@@ -84,7 +84,7 @@ def test_label_sets_agree_with_scikit_learn(case: tuple[np.ndarray, np.ndarray])
     thresholds = np.array([0.2, 0.5, 0.7])
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        found = multi_label.judge(scores, truth, CLASSES, thresholds, draws=0)
+        found = multi_label.evaluate(scores, truth, CLASSES, thresholds, draws=0)
     if not len(truth):
         assert found.exact is None
         assert found.mla is None
@@ -107,7 +107,7 @@ def test_label_sets_agree_with_scikit_learn(case: tuple[np.ndarray, np.ndarray])
 def test_confusion_counts_each_sample_of_one_class_once(case: tuple[np.ndarray, np.ndarray]) -> None:
     """Rows hold the samples with that class alone; the last ones those without any; sets of several are left out."""
     scores, truth = case
-    found = multi_label.judge(scores, truth, CLASSES, draws=0)
+    found = multi_label.evaluate(scores, truth, CLASSES, draws=0)
     assert found.confusion_classes == (*CLASSES, "defect-free")
     alone = truth.sum(1) == 1
     want = [(alone & truth[:, k]).sum() for k in range(3)] + [(~truth.any(1)).sum()]
@@ -118,9 +118,9 @@ def test_confusion_tells_what_a_sample_was_taken_for() -> None:
     """Called nothing is defect-free; called several is the most probable one."""
     scores = [[0.9, 0.8, 0.1], [0.4, 0.4, 0.4], [0.1, 0.6, 0.9], [0.9, 0.9, 0.9]]
     truth = [[0, 1, 0], [1, 0, 0], [0, 0, 0], [1, 1, 0]]
-    found = multi_label.judge(scores, truth, CLASSES, draws=0).confusion
+    found = multi_label.evaluate(scores, truth, CLASSES, draws=0).confusion
     assert found == ((0, 0, 0, 1), (1, 0, 0, 0), (0, 0, 0, 0), (0, 0, 1, 0))
-    strict = multi_label.judge(scores[:1], truth[:1], CLASSES, [0.95, 0.5, 0.5], draws=0).confusion
+    strict = multi_label.evaluate(scores[:1], truth[:1], CLASSES, [0.95, 0.5, 0.5], draws=0).confusion
     assert strict is not None
     assert strict[1] == (0, 1, 0, 0)  # 0.9 is more probable than 0.8, and yet not called
 
@@ -148,7 +148,7 @@ def test_counts_by_hand() -> None:
     """Vectors exactly right, entries right and squared error; below zero counts as none; presence per class."""
     outputs = [[2.4, 0.6, 0.9], [3.6, -0.7, 0.2], [0.2, 1.9, 1.6]]
     truth = [[2, 1, 1], [4, 0, 0], [0, 1, 3]]
-    found = counts.judge(outputs, truth, CLASSES, draws=0)
+    found = counts.evaluate(outputs, truth, CLASSES, draws=0)
     np.testing.assert_array_equal(counts.rounded(outputs), [[2, 1, 1], [4, 0, 0], [0, 2, 2]])
     assert found.count_exact == pytest.approx(2 / 3)
     assert found.count_accuracy == pytest.approx(7 / 9)
@@ -163,7 +163,7 @@ def test_a_clean_class_gives_recall_at_pass_rates() -> None:
     rng = np.random.default_rng(3)
     clean = np.r_[rng.uniform(0.5, 1, 40), rng.uniform(0, 0.6, 60)]
     scores, truth = np.column_stack([clean, 1 - clean]), np.r_[np.zeros(40, int), np.ones(60, int)]
-    found = labels.judge(scores, truth, ("ok", "defect"), clean="ok", draws=0)
+    found = labels.evaluate(scores, truth, ("ok", "defect"), clean="ok", draws=0)
     for rate in (0.01, 0.05, 0.10):
         passed = int(rate * 40)
         bound = np.sort(1 - clean[:40])[::-1][passed]
@@ -173,7 +173,7 @@ def test_a_clean_class_gives_recall_at_pass_rates() -> None:
 
 def test_only_clean_images_give_no_recall() -> None:
     """Without a defective image there is nothing to recall: null in the JSON, under the fixed keys."""
-    found = labels.judge([[0.9, 0.1]] * 3, [0] * 3, ("ok", "defect"), clean="ok", draws=0)
+    found = labels.evaluate([[0.9, 0.1]] * 3, [0] * 3, ("ok", "defect"), clean="ok", draws=0)
     told = json.loads(found.model_dump_json())
     assert told["recall_at_pass_rate"] == {"0.01": None, "0.05": None, "0.10": None}
     assert told["top1"] == 1.0
@@ -183,16 +183,16 @@ def test_only_clean_images_give_no_recall() -> None:
 def test_scores_that_are_no_numbers_are_named() -> None:
     """A diverged network is told by the first bad sample, not judged."""
     with pytest.raises(NotFinite, match=r"1 of 2 samples \(the first: number 1\).*diverged"):
-        labels.judge([[0.5, 0.5], [np.nan, 0.5]], [0, 1], ("a", "b"))
+        labels.evaluate([[0.5, 0.5], [np.nan, 0.5]], [0, 1], ("a", "b"))
 
 
 def test_shapes_that_do_not_fit_are_refused() -> None:
     """Probabilities, labels, classes and groups must be as many."""
     with pytest.raises(ValueError, match="classes"):
-        labels.judge(np.zeros((2, 3)), [0, 1], ("a", "b"))
+        labels.evaluate(np.zeros((2, 3)), [0, 1], ("a", "b"))
     with pytest.raises(ValueError, match="3 groups for 2"):
-        labels.judge(np.zeros((2, 2)), [0, 1], ("a", "b"), groups=[1, 1, 2])
+        labels.evaluate(np.zeros((2, 2)), [0, 1], ("a", "b"), groups=[1, 1, 2])
     with pytest.raises(ValueError, match="expected"):
-        multi_label.judge(np.zeros((2, 3)), np.zeros((2, 2)), CLASSES)
+        multi_label.evaluate(np.zeros((2, 3)), np.zeros((2, 2)), CLASSES)
     with pytest.raises(ValueError, match="expected"):
-        counts.judge(np.zeros((2, 3)), np.zeros((2, 2)), CLASSES)
+        counts.evaluate(np.zeros((2, 3)), np.zeros((2, 2)), CLASSES)

@@ -1,6 +1,4 @@
-"""Dice, IoU and Kaggle's Dice are their definitions pixel by pixel; windows are judged as the screen's own training
-judges them.
-"""
+"""Dice, IoU and Kaggle's Dice are their definitions pixel by pixel; windows are evaluated as by WindowScores."""
 
 import numpy as np
 import pytest
@@ -10,8 +8,8 @@ from hypothesis.extra.numpy import arrays
 from sklearn import metrics
 
 from linewatch.metrics import masks, windows
-from linewatch.metrics.masks import Overlap
-from linewatch.metrics.pass_rate import Merit
+from linewatch.metrics.masks import MaskAreas
+from linewatch.metrics.windows import WindowScores
 
 CLASSES = ("1", "2")
 
@@ -36,7 +34,7 @@ def test_masks_agree_with_the_definitions(case: tuple[np.ndarray, np.ndarray]) -
     """Each figure against its definition over sets of pixels; nothing defective gives None."""
     probability, truth = case
     called = probability >= 0.5
-    found = masks.judge(Overlap.of(probability, truth), CLASSES, draws=0)
+    found = masks.evaluate(MaskAreas.of(probability, truth), CLASSES, draws=0)
     defective = [i for i in range(len(truth)) if truth[i].any()]
     if not defective:
         assert (found.dice, found.iou) == (None, None)
@@ -64,7 +62,7 @@ def test_kaggle_rewards_silence_on_a_clean_frame() -> None:
     truth, empty = np.zeros((1, 1, 4, 4)), np.zeros((1, 1, 4, 4))
     one = empty.copy()
     one[0, 0, 0, 0] = 1
-    silent, loud = (masks.judge(Overlap.of(called, truth), ["defect"], draws=0) for called in (empty, one))
+    silent, loud = (masks.evaluate(MaskAreas.of(called, truth), ["defect"], draws=0) for called in (empty, one))
     assert (silent.kaggle_dice, loud.kaggle_dice) == (1, 0)
     assert silent.dice is loud.dice is None
 
@@ -75,7 +73,7 @@ def test_an_engine_in_bytes_is_judged_like_its_network() -> None:
     as_bytes = rng.integers(0, 256, (3, 8, 8)).astype(np.uint8)
     truth = rng.random((3, 8, 8)) < 0.3
     as_bytes[0, 0, 0] = 230  # 0.902
-    found, want = Overlap.of(as_bytes, truth, 0.9), Overlap.of(as_bytes[:, None] / 255, truth[:, None], 0.9)
+    found, want = MaskAreas.of(as_bytes, truth, 0.9), MaskAreas.of(as_bytes[:, None] / 255, truth[:, None], 0.9)
     np.testing.assert_array_equal(found.called, want.called)
     np.testing.assert_array_equal(found.both, want.both)
 
@@ -84,8 +82,8 @@ def test_frames_may_come_in_parts() -> None:
     """Overlaps of parts joined are the overlap of all."""
     rng = np.random.default_rng(1)
     probability, truth = rng.random((5, 2, 6, 6)), rng.random((5, 2, 6, 6)) < 0.4
-    joined = Overlap.joined([Overlap.of(probability[:2], truth[:2]), Overlap.of(probability[2:], truth[2:])])
-    np.testing.assert_array_equal(joined.both, Overlap.of(probability, truth).both)
+    joined = MaskAreas.joined([MaskAreas.of(probability[:2], truth[:2]), MaskAreas.of(probability[2:], truth[2:])])
+    np.testing.assert_array_equal(joined.both, MaskAreas.of(probability, truth).both)
 
 
 def test_planes_of_class_numbers() -> None:
@@ -101,14 +99,14 @@ def test_labels_of_a_joint_network_are_judged_beside_its_masks() -> None:
     rng = np.random.default_rng(2)
     truth = masks.planes(rng.integers(0, 3, (12, 5, 5)) * (rng.random((12, 1, 1)) < 0.7), 2)
     truth[:, 1] &= (rng.random(12) < 0.5)[:, None, None]
-    overlap, labels = Overlap.of(truth * 0.9, truth), rng.random((12, 2))
-    found = masks.judge(overlap, CLASSES, labels)
+    overlap, labels = MaskAreas.of(truth * 0.9, truth), rng.random((12, 2))
+    found = masks.evaluate(overlap, CLASSES, labels)
     has = truth.any((2, 3))
     assert found.mla == pytest.approx(np.mean((labels >= 0.5) == has))
     assert found.per_class["2"].auc == pytest.approx(metrics.roc_auc_score(has[:, 1], labels[:, 1]))
     assert found.dice == 1
     assert "mla" in found.intervals
-    bare = masks.judge(overlap, CLASSES, draws=0)
+    bare = masks.evaluate(overlap, CLASSES, draws=0)
     assert bare.mla is None
     assert bare.per_class == {}
 
@@ -116,34 +114,34 @@ def test_labels_of_a_joint_network_are_judged_beside_its_masks() -> None:
 def test_masks_that_do_not_fit_are_refused() -> None:
     """Shapes must agree, and planes be as many as classes."""
     with pytest.raises(ValueError, match="expected"):
-        Overlap.of(np.zeros((1, 4, 4)), np.zeros((1, 2, 4, 4)))
+        MaskAreas.of(np.zeros((1, 4, 4)), np.zeros((1, 2, 4, 4)))
     with pytest.raises(ValueError, match="1 planes for 2"):
-        masks.judge(Overlap.of(np.zeros((1, 4, 4)), np.zeros((1, 4, 4))), CLASSES)
+        masks.evaluate(MaskAreas.of(np.zeros((1, 4, 4)), np.zeros((1, 4, 4))), CLASSES)
 
 
-def test_windows_agree_with_the_screens_own_merit() -> None:
-    """Recall at each pass rate and the AUC are those of `training.merit` and scikit-learn."""
+def test_windows_agree_with_window_scores() -> None:
+    """Recall at each pass rate and the AUC are those of `WindowScores` and scikit-learn."""
     rng = np.random.default_rng(4)
     bad, good = rng.normal(1, 1, 80), rng.normal(0, 1, 300)
     scores, defective = np.r_[bad, good], np.r_[np.ones(80, bool), np.zeros(300, bool)]
-    found = windows.judge(scores, defective, groups=np.arange(380) % 19, draws=50)
-    merit = Merit(bad, np.arange(80), good, np.arange(300))
-    assert found.recall_at_pass_rate == {rate: merit.recall_at(float(rate)) for rate in ("0.01", "0.05", "0.10")}
+    found = windows.evaluate(scores, defective, groups=np.arange(380) % 19, draws=50)
+    screen = WindowScores(scores, defective, np.arange(380))
+    assert found.recall_at_pass_rate == {rate: screen.recall_at(float(rate)) for rate in ("0.01", "0.05", "0.10")}
     assert found.auc == pytest.approx(metrics.roc_auc_score(defective, scores))
     low, high = found.intervals["recall_at_pass_rate.0.10"]
-    assert low <= merit.recall_at(0.1) <= high
+    assert low <= screen.recall_at(0.1) <= high
 
 
 @pytest.mark.parametrize("defective", [True, False])
 def test_windows_of_one_kind_have_no_recall(defective: bool) -> None:
     """All clean or all defective: None under every key."""
-    found = windows.judge([0.2, 0.7], [defective] * 2)
+    found = windows.evaluate([0.2, 0.7], [defective] * 2)
     assert found.recall_at_pass_rate == {"0.01": None, "0.05": None, "0.10": None}
     assert found.auc is None
 
 
 def test_false_instances_per_area() -> None:
-    """Three false instances on 1.5 m^2 are 2,000 per 1,000 m^2; without area there is no figure."""
+    """Three false instances on 1.5 m^2 are 2,000 per 1,000 m^2; without area there is no metric."""
     rate, interval = windows.false_instances_per_1000_m2([1, 0, 2], [0.5, 0.5, 0.5])
     assert rate == pytest.approx(2000)
     assert interval is not None

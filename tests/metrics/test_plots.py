@@ -4,12 +4,8 @@ import csv
 from pathlib import Path
 
 import cv2
-import lightning
 import numpy as np
 import pytest
-import torch
-from lightning.pytorch.callbacks import LearningRateMonitor
-from lightning.pytorch.loggers import CSVLogger
 
 from linewatch.metrics import multi_label, plots
 from linewatch.metrics.plots import curves
@@ -27,26 +23,17 @@ def written(path: Path) -> np.ndarray:
 
 
 def run(path: Path, seed: int, epochs: int = 30, speed: float = 4.0) -> Path:
-    """A metrics.csv as Lightning writes it: training loss by step and by epoch, validation by epoch, the rate."""
+    """A history.csv as `linewatch.training.fit` writes it."""
     rng = np.random.default_rng(seed)
-    names = ["epoch", "step", "train_loss_step", "train_loss_epoch", "val_loss", "train_top1", "val_top1", "lr-Adam"]
+    names = ["phase", "epoch", "step", "seconds", "rate", "train_loss", "val_loss", "val_top1"]
     with path.open("w", newline="") as file:
         table = csv.DictWriter(file, names)
         table.writeheader()
         for epoch in range(epochs):
             loss = 1.7 * np.exp(-epoch / speed) + 0.02
-            for step in range(10):
-                at = {"epoch": epoch, "step": epoch * 10 + step}
-                table.writerow(at | {"train_loss_step": loss * rng.uniform(0.6, 1.5)})
-            table.writerow(at | {"lr-Adam": 1e-4 * 0.9**epoch})
+            validation = [loss * rng.uniform(1, 1.4) + 0.05, 0.975 - loss / 2 + rng.normal(0, 0.01)]
             table.writerow(
-                at
-                | {
-                    "train_loss_epoch": loss,
-                    "val_loss": loss * rng.uniform(1, 1.4) + 0.05,
-                    "train_top1": 1 - loss / 2,
-                    "val_top1": 0.975 - loss / 2 + rng.normal(0, 0.01),
-                }
+                dict(zip(names, ["fit", epoch, epoch * 10, 2.5, 1e-4 * 0.9**epoch, loss, *validation], strict=True))
             )
     return path
 
@@ -59,63 +46,26 @@ def sets_of_labels(count: int) -> tuple[np.ndarray, np.ndarray]:
     return 1 / (1 + np.exp(-logits)), truth
 
 
-def test_learning_curves_show_each_figure_once(tmp_path: Path) -> None:
-    """Loss, top-1 and rate: three panels, with the kept epoch."""
-    plots.learning_curves(run(tmp_path / "metrics.csv", 0), tmp_path / "new" / "curves.png", kept_epoch=22)
+def test_learning_curves_show_each_metric_once(tmp_path: Path) -> None:
+    """Loss, rate, seconds and top-1: four panels."""
+    plots.learning_curves(run(tmp_path / "history.csv", 0), tmp_path / "new" / "curves.png")
     assert written(tmp_path / "new" / "curves.png").shape[:2] == (780, 1100)
 
 
-def test_learning_curves_by_step_are_smoothed(tmp_path: Path) -> None:
-    """A loss logged at every step only, as `linewatch.training.fit` does."""
-    rng = np.random.default_rng(0)
-    rows = [f"0,{step},{np.exp(-step / 200) * rng.uniform(0.5, 2)}" for step in range(1000)]
-    (tmp_path / "metrics.csv").write_text("\n".join(["epoch,step,loss", *rows]))
-    plots.learning_curves(tmp_path / "metrics.csv", tmp_path / "steps.png")
-    written(tmp_path / "steps.png")
-
-
-class Line(lightning.LightningModule):
-    """Fits a line; logs as recipes do."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.layer = torch.nn.Linear(1, 1)
-
-    def training_step(self, batch: list[torch.Tensor], index: int) -> torch.Tensor:
-        loss = (self.layer(batch[0]) - 2).square().mean()
-        self.log("train_loss", loss, on_step=True, on_epoch=True)
-        return loss
-
-    def validation_step(self, batch: list[torch.Tensor], index: int) -> None:
-        self.log("val_loss", (self.layer(batch[0]) - 2).square().mean())
-
-    def configure_optimizers(self) -> dict[str, object]:
-        optimizer = torch.optim.SGD(self.parameters(), 0.1)
-        return {"optimizer": optimizer, "lr_scheduler": torch.optim.lr_scheduler.ExponentialLR(optimizer, 0.7)}
-
-
-def test_learning_curves_read_what_lightning_writes(tmp_path: Path) -> None:
-    """A real run's file: loss by epoch, and the rate, which Lightning logs without its epoch, beside it."""
-    items = torch.utils.data.DataLoader(torch.utils.data.TensorDataset(torch.rand(8, 1)), batch_size=4)
-    log = CSVLogger(tmp_path, "", "")
-    quiet = {"enable_progress_bar": False, "enable_model_summary": False, "enable_checkpointing": False}
-    trainer = lightning.Trainer(
-        max_epochs=4, accelerator="cpu", logger=log, callbacks=[LearningRateMonitor()], log_every_n_steps=1, **quiet
-    )
-    trainer.fit(Line(), items, items)
-    found = curves.logged(tmp_path / "metrics.csv")
-    assert set(found) >= {"epoch", "step", "train_loss_step", "train_loss_epoch", "val_loss", "lr-SGD"}
-    assert found["epoch"][~np.isnan(found["lr-SGD"])].tolist() == [0, 1, 2, 3]
-    plots.learning_curves(tmp_path / "metrics.csv", tmp_path / "real.png")
-    written(tmp_path / "real.png")
+def test_a_metric_that_starts_late_is_drawn_where_it_is(tmp_path: Path) -> None:
+    """Rows without a value are nan; the second phase of a training may log more than the first."""
+    (tmp_path / "history.csv").write_text("phase,epoch,step,train_loss,val_loss\na,0,5,1.5,\nb,1,9,1.0,1.2\n")
+    assert np.isnan(curves.logged(tmp_path / "history.csv")["val_loss"]).tolist() == [True, False]
+    plots.learning_curves(tmp_path / "history.csv", tmp_path / "late.png")
+    written(tmp_path / "late.png")
 
 
 @pytest.mark.parametrize("told", ["", "epoch,step,loss\n", "epoch,step,loss\n0,0,\n"])
 def test_a_run_that_logged_nothing_is_named(tmp_path: Path, told: str) -> None:
     """A run killed before its first figure has no curves; no file is left behind."""
-    (tmp_path / "metrics.csv").write_text(told)
-    with pytest.raises(plots.NothingToDraw, match=r"metrics\.csv: no figure was logged"):
-        plots.learning_curves(tmp_path / "metrics.csv", tmp_path / "curves.png")
+    (tmp_path / "history.csv").write_text(told)
+    with pytest.raises(plots.NothingToDraw, match=r"history\.csv: no metric was logged"):
+        plots.learning_curves(tmp_path / "history.csv", tmp_path / "curves.png")
     assert not (tmp_path / "curves.png").exists()
 
 
@@ -195,8 +145,8 @@ def test_tradeoff_with_crowded_names(tmp_path: Path) -> None:
         ("nasnet_mobile", 12.0, 0.955, False),
         ("vgg11", 45.0, 0.952, False),
     ]
-    candidates = [plots.Candidate(n, ms, f, (f - 0.02, min(f + 0.015, 1)), s) for n, ms, f, s in measured]
-    plots.tradeoff(candidates, tmp_path / "tradeoff.png", figure="recall at 10 % of clean tiles passed")
+    candidates = [plots.TradeoffPoint(n, ms, f, (f - 0.02, min(f + 0.015, 1)), s) for n, ms, f, s in measured]
+    plots.tradeoff(candidates, tmp_path / "tradeoff.png", metric="recall at 10 % of clean tiles passed")
     written(tmp_path / "tradeoff.png")
     with pytest.raises(plots.NothingToDraw, match="no network"):
         plots.tradeoff([], tmp_path / "none.png")
@@ -213,7 +163,7 @@ def texture(seed: int, high: int, wide: int) -> np.ndarray:
 def test_gallery_and_feature_maps_of_tiles_and_frames(tmp_path: Path, shape: tuple[int, int]) -> None:
     """Square tiles five in a row, frames two; a row of channels for each depth."""
     shown = [
-        plots.Called(texture(i, *shape), "scratches", "defect-free" if i % 3 else "scratches", 0.5 + i / 20)
+        plots.CalledImage(texture(i, *shape), "scratches", "defect-free" if i % 3 else "scratches", 0.5 + i / 20)
         for i in range(7)
     ]
     plots.gallery(shown, tmp_path / "gallery.png")
@@ -223,7 +173,7 @@ def test_gallery_and_feature_maps_of_tiles_and_frames(tmp_path: Path, shape: tup
     for name, scale, channels in (("layer1", 4, 64), ("layer2", 8, 128), ("layer3", 16, 256), ("layer4", 32, 2)):
         small = cv2.resize(gray, (shape[1] // scale, shape[0] // scale), interpolation=cv2.INTER_AREA) / 255.0
         gains = np.random.default_rng(scale).normal(0, 1, (channels, 1, 1))
-        stages.append(plots.Stage(name, np.maximum(gains * (small - small.mean()), 0)))
+        stages.append(plots.FeatureMaps(name, np.maximum(gains * (small - small.mean()), 0)))
     plots.feature_maps(gray, stages, tmp_path / "maps.png")
     written(tmp_path / "maps.png")
 

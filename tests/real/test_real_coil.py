@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from experiments.held_out_coil import InstanceMetrics, TileCounts, build, evaluate_instances, evaluate_tiles
 from linewatch.config.line import LineSettings
 from linewatch.config.taxonomy import Taxonomy
 from linewatch.contracts.manifest import EngineManifest
-from linewatch.evaluation.real_coil import InstanceFigures, TileFigures, build, judge, judge_instances
 from linewatch.wire.verdict_file import read_verdicts
 
 ROOT = Path(__file__).parents[2]
@@ -73,25 +73,25 @@ def account(coil: Path) -> dict[str, object]:
 
 
 @pytest.fixture(scope="module")
-def figures(coil: Path, account: dict[str, object]) -> dict[str, TileFigures]:
+def figures(coil: Path, account: dict[str, object]) -> dict[str, TileCounts]:
     assert account
-    return judge(coil, coil / "v.jsonl", Taxonomy.read(ROOT / "configs" / "taxonomy.toml"))
+    return evaluate_tiles(coil, coil / "v.jsonl", Taxonomy.read(ROOT / "configs" / "taxonomy.toml"))
 
 
 @pytest.fixture(scope="module")
-def pieces(coil: Path, account: dict[str, object]) -> dict[str, InstanceFigures]:
+def pieces(coil: Path, account: dict[str, object]) -> dict[str, InstanceMetrics]:
     assert account
-    return judge_instances(coil, coil / "v.jsonl")
+    return evaluate_instances(coil, coil / "v.jsonl")
 
 
 @pytest.fixture(scope="module")
-def quiet(coil: Path) -> dict[str, InstanceFigures]:
+def quiet(coil: Path) -> dict[str, InstanceMetrics]:
     """The same coil at the settings that ship."""
     command = [sys.executable, "-m", "linewatch.cli", "replay", str(coil / "coil.avi"), "--out", str(coil / "q.jsonl")]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     ended = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False, cwd=ROOT, env=environment)
     assert ended.returncode == 0, ended.stderr
-    return judge_instances(coil, coil / "q.jsonl")
+    return evaluate_instances(coil, coil / "q.jsonl")
 
 
 def test_every_millimetre_was_inspected_and_every_message_heard_once(account: dict, coil: Path) -> None:  # type: ignore[type-arg]
@@ -108,7 +108,7 @@ def test_every_millimetre_was_inspected_and_every_message_heard_once(account: di
     assert account["coil"]["inspected_mm"] == pytest.approx(len(frames) * 256.0)
 
 
-def test_defective_strip_is_called_as_the_cards_say(figures: dict[str, TileFigures]) -> None:
+def test_defective_strip_is_called_as_the_cards_say(figures: dict[str, TileCounts]) -> None:
     """A defective tile is called when the screen passes it and a head then calls it: the product of the cards' figures.
 
     Less the half width of the screen's own bootstrap interval: fold 4 is 21 frames.
@@ -119,7 +119,7 @@ def test_defective_strip_is_called_as_the_cards_say(figures: dict[str, TileFigur
     assert figures["neu"].recall >= screen["recall_neu_fold4"] - spread
 
 
-def test_true_pieces_are_found_as_the_cards_say(pieces: dict[str, InstanceFigures]) -> None:
+def test_true_pieces_are_found_as_the_cards_say(pieces: dict[str, InstanceMetrics]) -> None:
     """Instances, matched by their boxes, against the same product: a piece is found in some tile, or it is not."""
     screen, segment = metrics("screen"), metrics("segment")
     spread = (screen["recall_at_10pct_cv_high"] - screen["recall_at_10pct_cv_low"]) / 2
@@ -127,20 +127,20 @@ def test_true_pieces_are_found_as_the_cards_say(pieces: dict[str, InstanceFigure
     assert pieces["neu"].recall >= screen["recall_neu_fold4"] - spread
 
 
-def test_clean_strip_is_called_no_more_than_the_cards_say(figures: dict[str, TileFigures]) -> None:
+def test_clean_strip_is_called_no_more_than_the_cards_say(figures: dict[str, TileCounts]) -> None:
     """A clean tile can only be called when the screen passed it; a defect next door may reach over its border."""
     screen = metrics("screen")
     spread = (screen["recall_at_10pct_cv_high"] - screen["recall_at_10pct_cv_low"]) / 2
     assert figures["severstal"].false_share <= screen["pass_rate_fold4"] + spread
 
 
-def test_called_tiles_carry_the_right_class(figures: dict[str, TileFigures]) -> None:
+def test_called_tiles_carry_the_right_class(figures: dict[str, TileCounts]) -> None:
     """Of NEU's tiles that are called, most hold a true class: the classifier's card less ten points for the scale."""
     neu = figures["neu"]
     assert neu.classes_right / neu.defective_called >= metrics("classify")["neu_top1_low"] - 0.1
 
 
-def test_defects_are_where_they_are_said_to_be(pieces: dict[str, InstanceFigures]) -> None:
+def test_defects_are_where_they_are_said_to_be(pieces: dict[str, InstanceMetrics]) -> None:
     """Severstal's outlines are drawn by hand, so a few millimetres along are as near as can be told."""
     position = pieces["severstal"].position
     assert position.pairs >= 10
@@ -153,14 +153,14 @@ def test_defects_are_where_they_are_said_to_be(pieces: dict[str, InstanceFigures
 
 
 def test_the_shipped_settings_call_rarely_on_clean_strip(
-    quiet: dict[str, InstanceFigures], pieces: dict[str, InstanceFigures]
+    quiet: dict[str, InstanceMetrics], pieces: dict[str, InstanceMetrics]
 ) -> None:
     """Two calls, both on the frame that shows torn skin and is labelled clean (docs/results.md, False calls)."""
     assert quiet["severstal"].false_on_clean <= 2
     assert quiet["severstal"].false_calls <= pieces["severstal"].false_calls / 5
 
 
-def test_what_the_shipped_settings_call_is_there_and_named_rightly(quiet: dict[str, InstanceFigures]) -> None:
+def test_what_the_shipped_settings_call_is_there_and_named_rightly(quiet: dict[str, InstanceMetrics]) -> None:
     """Bounds are the lower ends of the exact intervals of 13 of 15, 17 of 19, and 19 of 59."""
     strip = quiet["severstal"]
     assert 1 - strip.false_calls / strip.found >= 0.595
@@ -169,7 +169,7 @@ def test_what_the_shipped_settings_call_is_there_and_named_rightly(quiet: dict[s
 
 
 def test_what_the_shipped_settings_find_was_found_before(
-    quiet: dict[str, InstanceFigures], pieces: dict[str, InstanceFigures]
+    quiet: dict[str, InstanceMetrics], pieces: dict[str, InstanceMetrics]
 ) -> None:
     for source, figures in quiet.items():
         assert figures.hit <= pieces[source].hit

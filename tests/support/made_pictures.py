@@ -1,4 +1,4 @@
-"""Pictures and tables that the tests make."""
+"""Images and tables that the tests make."""
 
 import csv
 from pathlib import Path

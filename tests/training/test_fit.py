@@ -18,10 +18,10 @@ from linewatch.contracts.errors import ConfigError
 from linewatch.training.fit import (
     HISTORY,
     Endless,
+    HouseSettings,
     Phase,
-    Recipe,
-    Settings,
     Shuffled,
+    TrainingSettings,
     fit,
     fit_phases,
     loader,
@@ -29,7 +29,7 @@ from linewatch.training.fit import (
 )
 from linewatch.training.house.protocols import train_house
 
-SETTINGS = Settings(batch=4, workers=0, threads=1)
+SETTINGS = TrainingSettings(batch=4, workers=0, threads=1)
 
 
 class Numbers(Dataset[dict[str, Tensor]]):
@@ -158,12 +158,12 @@ def test_phases_follow_each_other_with_their_own_rates(tmp_path: Path) -> None:
     ]
 
 
-def test_the_house_steps_repeat_and_another_recipe_wants_another_folder(tmp_path: Path) -> None:
-    recipe = Recipe(steps=6, batch=4, workers=0, threads=1)
-    first, again = (fit(Line(), loss, Numbers(), recipe, tmp_path / name) for name in "ab")
+def test_the_house_steps_repeat_and_other_settings_want_another_folder(tmp_path: Path) -> None:
+    settings = HouseSettings(steps=6, batch=4, workers=0, threads=1)
+    first, again = (fit(Line(), loss, Numbers(), settings, tmp_path / name) for name in "ab")
     assert equal(first, again)
     with pytest.raises(ConfigError, match="other settings"):
-        fit(Line(), loss, Numbers(), Recipe(steps=7, batch=4, workers=0, threads=1), tmp_path / "a")
+        fit(Line(), loss, Numbers(), HouseSettings(steps=7, batch=4, workers=0, threads=1), tmp_path / "a")
 
 
 def test_orders_take_every_item_and_differ_by_epoch() -> None:
@@ -180,7 +180,7 @@ def test_orders_take_every_item_and_differ_by_epoch() -> None:
 
 
 def test_a_setting_that_does_not_fit_is_named() -> None:
-    settings = Settings(batch=7).with_settings(["seed=3"])
+    settings = TrainingSettings(batch=7).with_settings(["seed=3"])
     assert (settings.batch, settings.seed) == (7, 3)
     for text, told in (
         ("batch", "name=value"),
@@ -188,7 +188,7 @@ def test_a_setting_that_does_not_fit_is_named() -> None:
         ("batch=0", "greater than"),
     ):
         with pytest.raises(ConfigError, match=told):
-            Settings().with_settings([text])
+            TrainingSettings().with_settings([text])
 
 
 def test_two_processes_share_an_epoch(tmp_path: Path) -> None:

@@ -10,13 +10,20 @@ import torch
 from linewatch.contracts.errors import ConfigError
 from linewatch.export.engine_folder import check_parity, write_onnx
 from linewatch.networks.screen import Screen
-from linewatch.training.house.screen import ScreenRecipe, fit_screen, load_screen, merit_of, patch_peaks, smooth_maximum
-from linewatch.training.samples.frames import DEFECT, FrameMaker, Known, Shares
+from linewatch.training.house.screen import (
+    ScreenSettings,
+    fit_screen,
+    load_screen,
+    patch_peaks,
+    smooth_maximum,
+    window_scores,
+)
+from linewatch.training.samples.frames import DEFECT, FrameMaker, KnownImage, Shares
 
-TINY = ScreenRecipe(encoder="mobilenet_v1_0.25", steps=40, batch=2, peak_rate=3e-3, width=16, frozen=0, average=0.8)
+TINY = ScreenSettings(encoder="mobilenet_v1_0.25", steps=40, batch=2, peak_rate=3e-3, width=16, frozen=0, average=0.8)
 
 
-def strip(seed: int) -> Known:
+def strip(seed: int) -> KnownImage:
     """Noise with one hard dark square."""
     rng = np.random.default_rng(seed)
     gray = rng.normal(110, 5, (256, 1600)).clip(0, 255).astype(np.uint8)
@@ -24,7 +31,7 @@ def strip(seed: int) -> Known:
     x = int(rng.integers(0, 1500))
     known[64:160, x : x + 96] = DEFECT
     gray[known == DEFECT] = 30
-    return Known(gray, known)
+    return KnownImage(gray, known)
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +48,9 @@ def test_a_small_screen_learns_dark_squares(tmp_path: Path) -> None:
     maker = FrameMaker(Shares(zoom=0.0, light=0.1, ended=0, patterned=0), [strip(seed) for seed in range(12)])
     weights = Path(os.environ["LINEWATCH_DATA"]) / "imagenet_weights"
     network = fit_screen(maker, TINY.model_copy(update={"peak_rate": 1e-3}), weights, tmp_path)
-    assert merit_of(network, [strip(seed) for seed in range(50, 54)]).auc() > 0.9
+    area = window_scores([(network, [strip(seed) for seed in range(50, 54)])]).auc()
+    assert area is not None
+    assert area > 0.9
 
 
 def test_saved_weights_give_the_same_scores(fitted: tuple[Screen, Path]) -> None:
@@ -52,13 +61,16 @@ def test_saved_weights_give_the_same_scores(fitted: tuple[Screen, Path]) -> None
         torch.testing.assert_close(load_screen(run / "fit" / "weights.pt", TINY)(image), network(image))
 
 
-def test_patches_are_judged_one_by_one(fitted: tuple[Screen, Path]) -> None:
-    """A patch's peak lies on it; its defect-free part is judged apart and lower; a patch all defect has none (nan)."""
+def test_patches_are_evaluated_one_by_one(fitted: tuple[Screen, Path]) -> None:
+    """A patch's peak lies on it; its clean part is evaluated apart and lower; a patch all defect has none (nan)."""
     dark = strip(3)
     x = int(np.flatnonzero((dark.known == DEFECT).any(0))[0])
     x = min(max(0, x - 16), 1344)
     window = np.s_[:, x : x + 256]
-    patches = [Known(dark.gray[window], dark.known[window]), Known(dark.gray[window], np.ones((256, 256), np.uint8))]
+    patches = [
+        KnownImage(dark.gray[window], dark.known[window]),
+        KnownImage(dark.gray[window], np.ones((256, 256), np.uint8)),
+    ]
     peaks, free = patch_peaks(fitted[0], patches)
     assert peaks[0] >= free[0]
     assert np.isnan(free[1])
@@ -105,4 +117,4 @@ def test_smooth_maximum_lies_between_mean_and_maximum() -> None:
 def test_an_unknown_setting_is_refused() -> None:
     """A typo in --set names the known settings."""
     with pytest.raises(ConfigError, match="steps"):
-        ScreenRecipe().with_settings(["stepz=3"])
+        ScreenSettings().with_settings(["stepz=3"])

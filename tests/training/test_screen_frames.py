@@ -12,7 +12,7 @@ from linewatch.training.samples.frames import (
     DEFECT,
     UNSURE,
     FrameMaker,
-    Known,
+    KnownImage,
     Shares,
     cell_targets,
     jitter,
@@ -24,7 +24,7 @@ from linewatch.training.samples.frames import (
 )
 
 
-def strip(seed: int = 0, defects: int = 1) -> Known:
+def strip(seed: int = 0, defects: int = 1) -> KnownImage:
     """Made-up strip: noise, with dark squares where the map says DEFECT."""
     rng = np.random.default_rng(seed)
     gray = rng.normal(110, 5, (256, 1600)).clip(0, 255).astype(np.uint8)
@@ -33,7 +33,7 @@ def strip(seed: int = 0, defects: int = 1) -> Known:
         y, x = int(rng.integers(0, 200)), int(rng.integers(0, 1500))
         known[y : y + 48, x : x + 64] = DEFECT
     gray[known == DEFECT] = 30
-    return Known(gray, known)
+    return KnownImage(gray, known)
 
 
 def test_cells_are_positive_clean_or_unsure() -> None:
@@ -83,8 +83,8 @@ def test_a_looking_twice_repeats() -> None:
     maker = FrameMaker(
         Shares(areas=0.2, patches=0.3, rendered=0.2),
         [strip(1), strip(2, 0)],
-        areas=[Known(strip(3).gray, np.full((256, 1600), AREA, np.uint8))],
-        patches=[Known(strip(4).gray[:200, :200], np.full((200, 200), AREA, np.uint8))],
+        areas=[KnownImage(strip(3).gray, np.full((256, 1600), AREA, np.uint8))],
+        patches=[KnownImage(strip(4).gray[:200, :200], np.full((200, 200), AREA, np.uint8))],
         rendered=[strip(5, 4)],
         blender=Blender.of([(strip(6).gray, strip(6).known)]),
     )
@@ -96,7 +96,7 @@ def test_a_looking_twice_repeats() -> None:
 
 def test_patches_become_areas_of_their_own() -> None:
     """Each patch with a defect somewhere is an area with its own number, so that each must hold a raised cell."""
-    patch = Known(strip(4).gray[:128, :128], np.full((128, 128), AREA, np.uint8))
+    patch = KnownImage(strip(4).gray[:128, :128], np.full((128, 128), AREA, np.uint8))
     maker = FrameMaker(Shares(areas=0, patches=1, rendered=0, zoom=0), [strip(2, 0)], patches=[patch])
     known = maker.make(np.random.default_rng(3)).known
     numbers = sorted(set(np.unique(known[known >= AREA]).tolist()))
@@ -106,7 +106,7 @@ def test_patches_become_areas_of_their_own() -> None:
 
 def test_an_end_of_strip_is_clean_and_dark() -> None:
     """Beyond the end nothing is known as defect and nothing is bright."""
-    ended = strip_end(Known(strip(0, 0).gray, np.full((256, 1600), DEFECT, np.uint8)), np.random.default_rng(0))
+    ended = strip_end(KnownImage(strip(0, 0).gray, np.full((256, 1600), DEFECT, np.uint8)), np.random.default_rng(0))
     beyond = ended.known == CLEAN
     assert 0.05 < beyond.mean() < 0.65
     assert ended.gray[beyond].max() < 10
@@ -124,7 +124,7 @@ def test_tread_plate_hides_no_defect_and_invents_none() -> None:
 @pytest.mark.parametrize("count", [1, 6, 8])
 def test_every_patch_has_its_place_on_a_sheet(count: int) -> None:
     """Six patches a sheet, 256 px each, in order; the rest of the sheet is unsure."""
-    patches = [Known(np.full((200, 200), 10 * i, np.uint8), np.zeros((200, 200), np.uint8)) for i in range(count)]
+    patches = [KnownImage(np.full((200, 200), 10 * i, np.uint8), np.zeros((200, 200), np.uint8)) for i in range(count)]
     sheets = patch_sheets(patches)
     assert len(sheets) == -(-count // 6)
     for i in range(count):
@@ -136,7 +136,7 @@ def test_every_patch_has_its_place_on_a_sheet(count: int) -> None:
 
 def test_rendered_strip_knows_its_defects() -> None:
     """Rendered frames carry both defects and clean steel, and the same seeds give the same frames."""
-    frames = rendered([901], frames_each=2)
-    assert len(frames) == 2
+    frames = rendered([901])
+    assert len(frames) == 4
     assert any((one.known == DEFECT).any() for one in frames)
-    assert all((a.gray == b.gray).all() for a, b in zip(frames, rendered([901], frames_each=2), strict=True))
+    assert all((a.gray == b.gray).all() for a, b in zip(frames, rendered([901]), strict=True))

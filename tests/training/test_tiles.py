@@ -7,7 +7,8 @@ import pytest
 
 from linewatch.config.taxonomy import Taxonomy
 from linewatch.datasets import read_set
-from linewatch.training.samples.tiles import GRID_X0, KnownTile, TileMaker, load_frames, load_patches
+from linewatch.metrics.tiles import tile_starts
+from linewatch.training.samples.tiles import KnownTile, TileMaker, load_frames, load_patches
 
 
 @pytest.fixture
@@ -44,10 +45,12 @@ def test_frames_without_a_defect_and_tiles_of_the_grid(made_data: Path, made_spl
     frames = load_frames(read_set("severstal", made_data, made_splits), taxonomy)
     clean = next(frame for frame in frames if frame.clean)
     scratched = next(frame for frame in frames if not frame.clean)
-    assert len(clean.grid()) == len(GRID_X0)
+    assert len(clean.grid()) == len(tile_starts(1600))
     assert all(not tile.target.any() and tile.weight.all() for tile in clean.grid())
     at = taxonomy.trained_classes.index("scratch")
-    assert [bool(tile.target[at]) for tile in scratched.grid()] == [x0 < 330 and x0 + 256 > 300 for x0 in GRID_X0]
+    assert [bool(tile.target[at]) for tile in scratched.grid()] == [
+        x0 < 330 and x0 + 256 > 300 for x0 in tile_starts(1600)
+    ]
 
 
 def test_outlined_patches_only_where_outlines_are_needed(

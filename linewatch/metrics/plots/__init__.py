@@ -1,17 +1,17 @@
-"""What runs and judgements look like, as PNG of 800 to 1,200 px: one style, colours that the colour-blind can tell."""
+"""Plots of training runs and evaluations, as PNG of 800 to 1,200 px in one style and colour-blind-safe colours."""
 
-from linewatch.metrics.plots.comparisons import Candidate, box_plots, confusion, paired_histogram, tradeoff
+from linewatch.metrics.plots.comparisons import TradeoffPoint, box_plots, confusion, paired_histogram, tradeoff
 from linewatch.metrics.plots.curves import convergence, learning_curves, pr_and_roc, threshold_curves
 from linewatch.metrics.plots.drawing import NothingToDraw
-from linewatch.metrics.plots.operating import OperatingCurve, operating_curves
-from linewatch.metrics.plots.pictures import Called, Stage, feature_maps, gallery, heat
+from linewatch.metrics.plots.images import CalledImage, FeatureMaps, feature_maps, gallery, heat
+from linewatch.metrics.plots.operating import OperatingCurve, operating_curves, pass_rate_curves
 
 __all__ = [
-    "Called",
-    "Candidate",
+    "CalledImage",
+    "FeatureMaps",
     "NothingToDraw",
     "OperatingCurve",
-    "Stage",
+    "TradeoffPoint",
     "box_plots",
     "confusion",
     "convergence",
@@ -21,6 +21,7 @@ __all__ = [
     "learning_curves",
     "operating_curves",
     "paired_histogram",
+    "pass_rate_curves",
     "pr_and_roc",
     "threshold_curves",
     "tradeoff",

@@ -1,4 +1,4 @@
-"""Classes against classes, and networks against networks."""
+"""Comparison plots: confusion matrix, box plots, differences between networks, speed against accuracy."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from linewatch.metrics.plots.drawing import (
 
 
 def confusion(counts: ArrayLike, classes: Sequence[str], out: Path) -> None:
-    """Counts (rows true, columns called), shaded by the share of the row, so that rare classes show as well."""
+    """Draw a confusion matrix (rows true, columns called), shaded by the share of the row so that rare classes show."""
     table = np.asarray(counts)
     shares = table / np.maximum(table.sum(1, keepdims=True), 1)
     side = int(np.clip(330 + 75 * len(classes), 800, 1200))
@@ -56,12 +56,13 @@ def confusion(counts: ArrayLike, classes: Sequence[str], out: Path) -> None:
         axes.set_title(f"{right} of {table.sum()} right; in each cell the count and its share of the true class")
 
 
-def box_plots(figures: Mapping[str, Mapping[str, ArrayLike]], out: Path) -> None:
-    """One panel per figure (Dice, IoU), one box per network, of the values of single images (Damacharla et al., fig.
-    4): box 25 to 75 %, whiskers 2.5 to 97.5 %, line the median, dot the mean. nan is left out.
+def box_plots(metrics: Mapping[str, Mapping[str, ArrayLike]], out: Path) -> None:
+    """Draw the values of single images: a panel per metric (Dice, IoU), a box per network (Damacharla et al., fig. 4).
+
+    The box is 25 to 75 %, the whiskers 2.5 to 97.5 %, the line the median, the dot the mean. nan is left out.
     """
-    with drawing(out, 1000, 110 + max(230, 75 * max(len(of) for of in figures.values()))) as sheet:
-        for axes, (figure, of) in zip(panels(sheet, len(figures), len(figures)), figures.items(), strict=True):
+    with drawing(out, 1000, 110 + max(230, 75 * max(len(of) for of in metrics.values()))) as sheet:
+        for axes, (metric, of) in zip(panels(sheet, len(metrics), len(metrics)), metrics.items(), strict=True):
             values = [np.asarray(one, np.float64) for one in of.values()]
             values = [one[~np.isnan(one)] for one in values]
             axes.boxplot(
@@ -78,7 +79,7 @@ def box_plots(figures: Mapping[str, Mapping[str, ArrayLike]], out: Path) -> None
                 whiskerprops={"linestyle": "-"},
                 capprops={"linestyle": "-"},
             )
-            axes.set(title=figure, xlim=(-0.02, 1.02))
+            axes.set(title=metric, xlim=(-0.02, 1.02))
             axes.invert_yaxis()
             axes.set_yticks(range(1, len(of) + 1), list(of) if axes is sheet.axes[0] else [""] * len(of))
             for at, one in enumerate(values, start=1):
@@ -88,9 +89,10 @@ def box_plots(figures: Mapping[str, Mapping[str, ArrayLike]], out: Path) -> None
             axes.grid(visible=False, axis="y")
 
 
-def paired_histogram(differences: Mapping[str, ArrayLike], out: Path, figure: str = "Dice") -> None:
-    """Differences of single images, one panel per comparison (`{"ResNet-18: pretrained minus random": (n,)}`), with the
-    zero line and the share improved (Damacharla et al., fig. 9). All panels have the same bins.
+def paired_histogram(differences: Mapping[str, ArrayLike], out: Path, metric: str = "Dice") -> None:
+    """Draw differences of single images with the zero line and the share improved (Damacharla et al., fig. 9).
+
+    There is a panel per comparison (`{"ResNet-18: pretrained minus random": (n,)}`); all have the same bins.
     """
     values = {name: np.asarray(of, np.float64) for name, of in differences.items()}
     reach = max([0.05, *(float(np.abs(of).max()) for of in values.values() if len(of))])
@@ -102,80 +104,79 @@ def paired_histogram(differences: Mapping[str, ArrayLike], out: Path, figure: st
             axes.hist(of, bins, color=SKY, edgecolor="white")
             axes.axvline(0, color=VERMILION, linestyle="-", label="no difference")
             axes.axvline(of.mean(), color=BLACK, linestyle="--", label=f"mean {of.mean():+.3f}")
-            axes.set(xlabel=f"difference of {figure}", ylabel="images")
+            axes.set(xlabel=f"difference of {metric}", ylabel="images")
             axes.set_title(f"{name}\n{(of > 0).mean():.0%} of {len(of)} images improved")
             axes.legend(loc="upper left")
 
 
 @dataclass(frozen=True)
-class Candidate:
-    """A network in the trade-off: its time, its figure with the ends of its interval if known, and whether it ships."""
+class TradeoffPoint:
+    """A network: its time, its metric with the ends of its interval if known, and whether it is shipped."""
 
     name: str
     ms: float
-    figure: float
+    metric: float
     interval: tuple[float, float] | None = None
     shipped: bool = False
 
 
-def tradeoff(candidates: Sequence[Candidate], out: Path, ms_of: str = "frame", figure: str = "accuracy") -> None:
-    """Each network's figure against its time (log scale), the shipped one marked; names do not overlap. The line joins
-    those that no other beats in both.
+def tradeoff(points: Sequence[TradeoffPoint], out: Path, ms_of: str = "frame", metric: str = "accuracy") -> None:
+    """Draw each network's metric against its time (log scale), the shipped one marked; names do not overlap.
+
+    The line joins the networks that no other one beats in both.
     """
-    if not candidates:
+    if not points:
         raise NothingToDraw("no network was measured")
     with drawing(out, 1100, 700) as sheet:
-        axes = sheet.add_subplot(xlabel=f"ms per {ms_of}", ylabel=figure, xscale="log")
-        best = _unbeaten(candidates)
+        axes = sheet.add_subplot(xlabel=f"ms per {ms_of}", ylabel=metric, xscale="log")
+        best = _unbeaten(points)
         axes.step(
-            [one.ms for one in best], [one.figure for one in best], where="post", color=SKY, linestyle="-", zorder=1
+            [one.ms for one in best], [one.metric for one in best], where="post", color=SKY, linestyle="-", zorder=1
         )
-        for one in candidates:
+        for one in points:
             colour = VERMILION if one.shipped else BLUE
             if one.interval:
                 axes.plot([one.ms] * 2, one.interval, color=colour, linestyle="-", linewidth=1.2, alpha=0.55)
             axes.plot(
                 one.ms,
-                one.figure,
+                one.metric,
                 "*" if one.shipped else "o",
                 color=colour,
                 markersize=17 if one.shipped else 8,
                 markeredgecolor="white",
                 zorder=4 if one.shipped else 3,
             )
-        axes.set_xlim(min(one.ms for one in candidates) / 1.5, max(one.ms for one in candidates) * 1.7)
+        axes.set_xlim(min(one.ms for one in points) / 1.5, max(one.ms for one in points) * 1.7)
         axes.xaxis.set_major_formatter(FuncFormatter(lambda ms, _: f"{ms:g}"))
         axes.xaxis.set_minor_formatter(FuncFormatter(lambda ms, _: f"{ms:g}" if f"{ms:e}"[0] in "25" else ""))
-        if any(one.shipped for one in candidates):
+        if any(one.shipped for one in points):
             axes.plot([], [], "*", color=VERMILION, markersize=14, label="shipped")
         axes.plot([], [], color=SKY, linestyle="-", label="none is both faster and better")
         axes.legend(loc="lower right")
-        _name(axes, candidates, best)
+        _name(axes, points, best)
 
 
-def _unbeaten(candidates: Sequence[Candidate]) -> list[Candidate]:
-    found: list[Candidate] = []
-    for one in sorted(candidates, key=lambda one: (one.ms, -one.figure)):
-        if not found or one.figure > found[-1].figure:
+def _unbeaten(points: Sequence[TradeoffPoint]) -> list[TradeoffPoint]:
+    found: list[TradeoffPoint] = []
+    for one in sorted(points, key=lambda one: (one.ms, -one.metric)):
+        if not found or one.metric > found[-1].metric:
             found.append(one)
     return found
 
 
-def _name(axes: Axes, candidates: Sequence[Candidate], joined: Sequence[Candidate]) -> None:
-    """Writes each name beside its point, at the place around it that covers least of the names, points, lines and
-    legend so far.
-    """
+def _name(axes: Axes, points: Sequence[TradeoffPoint], joined: Sequence[TradeoffPoint]) -> None:
+    """Write each name beside its point, where it covers least of the names, points, lines and legend so far."""
     figure = axes.figure
     assert isinstance(figure, Figure)
     assert isinstance(figure.canvas, FigureCanvasAgg)
     figure.draw_without_rendering()
     renderer = figure.canvas.get_renderer()
-    at = {one.name: axes.transData.transform((one.ms, one.figure)) for one in candidates}
+    at = {one.name: axes.transData.transform((one.ms, one.metric)) for one in points}
     taken = [Bbox.from_bounds(x - 7, y - 7, 14, 14) for x, y in at.values()]
     legend = axes.get_legend()
     if legend:
         taken.append(legend.get_window_extent(renderer))
-    for one in candidates:
+    for one in points:
         if one.interval:
             x, low, high = at[one.name][0], *axes.transData.transform([(one.ms, end) for end in one.interval])[:, 1]
             taken.append(Bbox.from_extents(x - 2, low, x + 2, high))
@@ -183,14 +184,14 @@ def _name(axes: Axes, candidates: Sequence[Candidate], joined: Sequence[Candidat
         (x0, y0), (x1, y1) = at[one.name], at[after.name]
         taken += [Bbox.from_extents(x0, y0 - 2, x1, y0 + 2), Bbox.from_extents(x1 - 2, y0, x1 + 2, y1)]
     inside = axes.get_window_extent(renderer)
-    for one in sorted(candidates, key=lambda one: not one.shipped):
+    for one in sorted(points, key=lambda one: not one.shipped):
         chosen: tuple[float, Annotation, Bbox] | None = None
         for radius in (11, 20, 32, 46):
             for angle in np.deg2rad([0, 180, 90, 270, 30, 330, 150, 210, 60, 300]):
                 across, up = radius * np.cos(angle), radius * np.sin(angle)
                 note = axes.annotate(
                     one.name,
-                    (one.ms, one.figure),
+                    (one.ms, one.metric),
                     (across, up),
                     textcoords="offset points",
                     ha="center" if abs(across) < 3 else "left" if across > 0 else "right",

@@ -1,18 +1,17 @@
-"""Lines: how training went, and what a threshold would do."""
+"""Line plots: learning curves, convergence, precision against recall, ROC, metrics against the threshold."""
 
 from __future__ import annotations
 
 import csv
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import torch
 from matplotlib.axes import Axes
 from numpy.typing import ArrayLike, NDArray
-from torchmetrics.functional.classification import binary_precision_recall_curve, binary_roc
 
-from linewatch.metrics.classes import auc
+from linewatch.metrics.curves import ThresholdCurve, auc
 from linewatch.metrics.plots.drawing import (
     BLACK,
     BLUE,
@@ -28,63 +27,53 @@ from linewatch.metrics.plots.drawing import (
 )
 
 _COORDINATES = ("epoch", "step")
-_PARTS = {"train": BLUE, "val": VERMILION, "test": GREEN}
-SMOOTH_ABOVE = 200
-"""A line of more points than this is drawn pale, with its running mean over a fiftieth of them on top."""
-
-Series = tuple[NDArray[np.float64], NDArray[np.float64]]
+_PARTS = {"train": BLUE, "val": VERMILION}
 
 
-def learning_curves(metrics_csv: Path, out: Path, kept_epoch: int | None = None) -> None:
-    """Every figure that Lightning's CSVLogger wrote, training and validation in one panel, losses first.
+def learning_curves(history: Path, out: Path) -> None:
+    """Draw every metric in a run's `history.csv` against epochs, training and validation in one panel, losses first.
 
-    Columns are named as Lightning names them: `train_loss`, `val_loss`, `val_top1`, `lr-Adam`, with or without `_step`
-    and `_epoch`; without a part it is training's. Against epochs, or against steps if some are logged within epochs.
-    `kept_epoch` marks the epoch whose weights were kept. `NothingToDraw` where nothing was logged.
+    A metric is named `train_NAME` or `val_NAME`; a name without a part belongs to training. `NothingToDraw` if nothing
+    was logged.
     """
-    columns = logged(metrics_csv)
-    names = [name for name in columns if name not in _COORDINATES and not _also_by_epoch(name, columns)]
-    axis = "step" if any(_within_epochs(columns, name) for name in names) else "epoch"
-    of_figure: dict[str, dict[str, Series]] = {}
-    for name in names:
-        figure, part = _figure_and_part(name)
-        of_figure.setdefault(figure, {})[part] = _series(columns, name, axis)
-    order = sorted(of_figure, key=lambda figure: ("loss" not in figure, figure.startswith("lr"), figure))
+    columns = logged(history)
+    of_metric: dict[str, dict[str, NDArray[np.float64]]] = {}
+    for column in columns.keys() - set(_COORDINATES):
+        part, _, metric = column.partition("_")
+        metric, part = (metric, part) if part in _PARTS else (column, "train")
+        of_metric.setdefault(metric, {})[part] = columns[column]
+    order = sorted(of_metric, key=lambda metric: ("loss" not in metric, metric))
     rows = -(-len(order) // 2)
     with drawing(out, 1100 if len(order) > 1 else 800, 120 + 330 * rows) as sheet:
-        for axes, figure in zip(panels(sheet, len(order), 2), order, strict=True):
-            axes.set(title=figure, xlabel=axis)
-            for part, (at, values) in sorted(of_figure[figure].items()):
-                _line(axes, at, values, _PARTS.get(part, BLACK), part)
-            if figure.startswith("lr") and all((values > 0).all() for _, values in of_figure[figure].values()):
-                axes.set_yscale("log")
-            if kept_epoch is not None and axis == "epoch":
-                axes.axvline(kept_epoch, color=GRAY, linestyle=":", label="kept")
-            if axis == "epoch":
-                whole_epochs(axes)
-            if len(axes.get_legend_handles_labels()[0]) > 1:
+        for axes, metric in zip(panels(sheet, len(order), 2), order, strict=True):
+            axes.set(title=metric, xlabel="epoch")
+            for part, values in sorted(of_metric[metric].items()):
+                _line(axes, columns["epoch"], values, color=_PARTS[part], linestyle="-", label=part)
+            whole_epochs(axes)
+            if len(of_metric[metric]) > 1:
                 axes.legend()
 
 
-def convergence(runs: Mapping[str, Path], figure: str, out: Path) -> None:
-    """One figure (`val_dice`) of several runs, each given by its metrics.csv, against epochs (Damacharla et al., fig.
-    8). `NothingToDraw` names a run that did not log it.
+def convergence(runs: Mapping[str, Path], metric: str, out: Path) -> None:
+    """Draw one metric (`val_dice`) of several runs against epochs (Damacharla et al., fig. 8).
+
+    Each run is given by its `history.csv`. `NothingToDraw` names a run that did not log the metric.
     """
     with drawing(out, 900, 560) as sheet:
-        axes = sheet.add_subplot(xlabel="epoch", ylabel=figure)
+        axes = sheet.add_subplot(xlabel="epoch", ylabel=metric)
         whole_epochs(axes)
         for name, path in runs.items():
             columns = logged(path)
-            if figure not in columns:
-                raise NothingToDraw(f"{path}: no column {figure}, expected one of {', '.join(columns)}")
-            at, values = _series(columns, figure, "epoch")
-            axes.plot(at, values, marker="o", markersize=4, label=name)
+            if metric not in columns:
+                raise NothingToDraw(f"{path}: no column {metric}, expected one of {', '.join(columns)}")
+            _line(axes, columns["epoch"], columns[metric], label=name)
         axes.legend()
 
 
 def pr_and_roc(scores: ArrayLike, truth: ArrayLike, classes: Sequence[str], out: Path) -> None:
-    """Precision against recall and the ROC curve of each class against the rest, from scores and truth (n, C). Classes
-    that always or never occur have neither.
+    """Draw precision against recall, and the ROC curve, of each class against the rest; scores and truth are (n, C).
+
+    Classes that always or never occur have neither.
     """
     score, true = np.asarray(scores, np.float64), np.asarray(truth, bool)
     with drawing(out, 1150, 560) as sheet:
@@ -99,11 +88,10 @@ def pr_and_roc(scores: ArrayLike, truth: ArrayLike, classes: Sequence[str], out:
             area = auc(score[:, k], true[:, k])
             if area is None:
                 continue
-            precision, recall, _ = _curve(score[:, k], true[:, k])
-            # Without its last point, which calls nothing and has a precision by convention only.
-            left.step(recall[:-1], precision[:-1], where="pre", label=name)
-            false, right_rate, _ = binary_roc(*_ranked(score[:, k], true[:, k]))
-            right.plot(false, right_rate, label=f"{name}  {area:.3f}")
+            curve = ThresholdCurve.of(score[:, k], true[:, k])
+            left.step(curve.recall[::-1], curve.precision[::-1], where="pre", label=name)
+            roc = np.append(0, curve.false_positive_rate), np.append(0, curve.recall)
+            right.plot(*roc, label=f"{name}  {area:.3f}")
             drawn = True
         if not drawn:
             raise NothingToDraw(f"no class of {', '.join(classes)} occurs in some samples and lacks in others")
@@ -115,8 +103,9 @@ def pr_and_roc(scores: ArrayLike, truth: ArrayLike, classes: Sequence[str], out:
 def threshold_curves(
     scores: ArrayLike, truth: ArrayLike, classes: Sequence[str], thresholds: ArrayLike, out: Path
 ) -> None:
-    """Precision, recall and F1 of each class against its threshold, the chosen one marked (Konovalenko et al., fig.
-    2c), from scores in [0, 1] and truth (n, C) and one threshold for all or each of the classes.
+    """Draw precision, recall and F1 of each class against its threshold (Konovalenko et al., fig. 2c).
+
+    Scores are in [0, 1], (n, C) as truth. `thresholds`, one for all classes or one each, are marked.
     """
     score, true = np.asarray(scores, np.float64), np.asarray(truth, bool)
     chosen = np.broadcast_to(np.asarray(thresholds, np.float64), len(classes))
@@ -128,18 +117,21 @@ def threshold_curves(
             if not support:
                 axes.text(0.5, 0.5, "does not occur", ha="center", color=GRAY)
                 continue
-            grid = np.linspace(0, 1, 501)
-            calls = np.array([(score[:, k] >= at).sum() for at in grid])
-            right = np.array([(score[true[:, k], k] >= at).sum() for at in grid])
-            axes.plot(grid, np.where(calls > 0, right / np.maximum(calls, 1), np.nan), color=BLUE, label="precision")
-            axes.plot(grid, right / support, color=VERMILION, linestyle="-", label="recall")
-            f1 = 2 * right / (support + calls)
-            axes.plot(grid, f1, color=BLACK, linestyle="-", linewidth=2.4, label="F1")
+            curve = ThresholdCurve.of(score[:, k], true[:, k])
+            for values, label, colour, width in (
+                (curve.precision, "precision", BLUE, None),
+                (curve.recall, "recall", VERMILION, None),
+                (curve.f1, "F1", BLACK, 2.4),
+            ):
+                axes.step(
+                    curve.thresholds, values, where="post", color=colour, linestyle="-", linewidth=width, label=label
+                )
             axes.axvline(chosen[k], color=GREEN, linestyle="--")
-            best = float(np.interp(chosen[k], grid, f1))
+            called = np.count_nonzero(curve.thresholds >= chosen[k])
+            f1 = float(curve.f1[called - 1]) if called else 0.0
             beside = (6, "left") if chosen[k] < 0.6 else (-6, "right")
             axes.annotate(
-                f"{chosen[k]:.2f}: F1 {best:.2f}",
+                f"{chosen[k]:.2f}: F1 {f1:.2f}",
                 (chosen[k], 0.03),
                 (beside[0], 0),
                 textcoords="offset points",
@@ -151,69 +143,21 @@ def threshold_curves(
         sheet.legend(*drawn.get_legend_handles_labels(), loc="outside upper right", ncols=3)
 
 
-def _ranked(scores: NDArray[np.float64], truth: NDArray[np.bool_]) -> tuple[torch.Tensor, torch.Tensor]:
-    """Ranks in [0, 1): torchmetrics would take scores outside it for logits."""
-    rank = np.unique(scores, return_inverse=True)[1].ravel() / len(scores)
-    return torch.from_numpy(rank), torch.from_numpy(truth.astype(np.int64))
+def logged(history: Path) -> dict[str, NDArray[np.float64]]:
+    """Return the columns of a `history.csv` that hold numbers, float64 (rows,); nan where a row has none.
 
-
-def _curve(scores: NDArray[np.float64], truth: NDArray[np.bool_]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    return binary_precision_recall_curve(*_ranked(scores, truth))
-
-
-def logged(metrics_csv: Path) -> dict[str, NDArray[np.float64]]:
-    """Columns of a metrics.csv with a number in them, float64 (rows,), nan where a row has none but for `epoch`, which
-    all have. `NothingToDraw` names a file with no figure.
+    `NothingToDraw` names a file without a metric.
     """
-    with metrics_csv.open(newline="") as file:
+    with history.open(newline="") as file:
         rows = list(csv.DictReader(file))
     names = [name for name in (rows[0] if rows else ()) if name != "phase"]
     columns = {name: np.array([float(row[name] or "nan") for row in rows]) for name in names}
     columns = {name: column for name, column in columns.items() if not np.isnan(column).all()}
     if not columns.keys() - set(_COORDINATES):
-        raise NothingToDraw(f"{metrics_csv}: no figure was logged, expected at least a loss; train at least one epoch")
-    _fill_epochs(columns)
+        raise NothingToDraw(f"{history}: no metric was logged, expected at least a loss; train at least one epoch")
     return columns
 
 
-def _fill_epochs(columns: dict[str, NDArray[np.float64]]) -> None:
-    """Learning rates are logged by step alone: their epoch is that of the next row that tells one."""
-    step, epoch = columns["step"], columns.get("epoch", columns["step"])
-    known = ~np.isnan(epoch)
-    after = np.searchsorted(np.maximum.accumulate(step[known]), step[~known]).clip(0, int(known.sum()) - 1)
-    epoch[~known] = epoch[known][after]
-    columns["epoch"] = epoch
-
-
-def _within_epochs(columns: Mapping[str, NDArray[np.float64]], name: str) -> bool:
-    epochs = columns["epoch"][~np.isnan(columns[name])]
-    return len(set(epochs.tolist())) < len(epochs)
-
-
-def _series(columns: Mapping[str, NDArray[np.float64]], name: str, axis: str) -> Series:
-    told = ~np.isnan(columns[name])
-    return columns[axis][told], columns[name][told]
-
-
-def _also_by_epoch(name: str, columns: Mapping[str, NDArray[np.float64]]) -> bool:
-    """Of what Lightning logs both by step and by epoch, the epochs are drawn."""
-    return name.endswith("_step") and f"{name.removesuffix('_step')}_epoch" in columns
-
-
-def _figure_and_part(name: str) -> tuple[str, str]:
-    """`val_loss` is ("loss", "val")."""
-    plain = name.removesuffix("_step").removesuffix("_epoch")
-    for part in _PARTS:
-        if plain.startswith((f"{part}_", f"{part}/")):
-            return plain[len(part) + 1 :], part
-    return plain, "train"
-
-
-def _line(axes: Axes, at: NDArray[np.float64], values: NDArray[np.float64], colour: str, label: str) -> None:
-    if len(values) <= SMOOTH_ABOVE:
-        axes.plot(at, values, color=colour, linestyle="-", marker="o" if len(values) <= 40 else "", ms=4, label=label)
-        return
-    width = len(values) // 50
-    axes.plot(at, values, color=colour, linestyle="-", linewidth=0.6, alpha=0.3)
-    mean = np.convolve(values, np.ones(width) / width, "valid")
-    axes.plot(at[width - 1 :], mean, color=colour, linestyle="-", label=label)
+def _line(axes: Axes, epochs: NDArray[np.float64], values: NDArray[np.float64], **style: Any) -> None:
+    logged_in = ~np.isnan(values)
+    axes.plot(epochs[logged_in], values[logged_in], marker="o", markersize=4, **style)

@@ -1,4 +1,4 @@
-"""The style of every plot, and how one is opened and written."""
+"""The style of all plots, and the context that opens a plot and writes it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ BLUE, VERMILION, GREEN, ORANGE, PURPLE, SKY, BLACK = (
     "#000000",
 )
 COLOURS = (BLUE, VERMILION, GREEN, ORANGE, PURPLE, SKY, BLACK)
-"""Okabe & Ito's, less the yellow that white swallows."""
+"""The colours of Okabe & Ito, without the yellow, which is illegible on white."""
 PALE = "0.72"
 GRAY = "0.45"
 HALO = [withStroke(linewidth=3, foreground="white")]
@@ -51,12 +51,12 @@ _DPI = 100
 
 
 class NothingToDraw(LinewatchError):
-    """A plot was asked for of which there is nothing."""
+    """There is nothing to draw in the plot that was asked for."""
 
 
 @contextmanager
 def drawing(out: Path, width_px: int, height_px: int) -> Iterator[Figure]:
-    """A figure in the house style, written to `out` as PNG of that size when the block ends without an error."""
+    """Open a figure in the common style; write it to `out` as PNG of that size if the block ends without an error."""
     with mpl.rc_context(_STYLE):
         figure = Figure(figsize=(width_px / _DPI, height_px / _DPI), dpi=_DPI, layout="constrained")
         FigureCanvasAgg(figure)
@@ -66,12 +66,12 @@ def drawing(out: Path, width_px: int, height_px: int) -> Iterator[Figure]:
 
 
 def whole_epochs(axes: Axes) -> None:
-    """No tick between two epochs."""
+    """Put no tick between two epochs."""
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
 
 
 def panels(figure: Figure, count: int, columns: int) -> list[Axes]:
-    """`count` axes in rows of at most `columns`."""
+    """Return `count` axes in rows of at most `columns`."""
     columns = min(columns, count)
     rows = -(-count // columns)
     return [figure.add_subplot(rows, columns, at + 1) for at in range(count)]

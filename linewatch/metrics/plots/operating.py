@@ -1,22 +1,25 @@
-"""False instances per area against instance recall, point by operating point."""
+"""Plots of operating points: recall against false instances per area, and recall against the pass rate of a screen."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
-from linewatch.metrics.plots.drawing import COLOURS, GRAY, HALO, drawing
+from linewatch.metrics.plots.drawing import COLOURS, GRAY, HALO, PALE, drawing
+from linewatch.metrics.windows import WindowScores
 
 _NONE, _DECADES = 0.3, (1, 10, 100, 1000, 10_000)
 
 
 @dataclass(frozen=True)
 class OperatingCurve:
-    """One kind of strip. points: (false instances per 1,000 m2, upper end of its 95 % interval, recall), one for each
-    operating point, in one order over all curves.
+    """The operating points on one kind of strip, in the same order for all curves.
+
+    points: (false instances per 1,000 m2, upper end of its 95 % interval, recall) of each operating point.
     """
 
     name: str
@@ -24,7 +27,10 @@ class OperatingCurve:
 
 
 def operating_curves(out: Path, curves: Sequence[OperatingCurve], marked: dict[str, int], aim: float) -> None:
-    """`marked`: operating points by name, numbers of their points. `aim`: the rate to reach. PNG of 1,000 x 560 px."""
+    """Draw the curves as PNG of 1,000 x 560 px.
+
+    marked: the operating points to name, with the number of their point. aim: the rate to reach.
+    """
     with drawing(out, 1000, 560) as figure:
         axes = figure.add_subplot(
             xscale="log",
@@ -62,3 +68,21 @@ def operating_curves(out: Path, curves: Sequence[OperatingCurve], marked: dict[s
         axes.xaxis.set_minor_locator(NullLocator())
         axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: "none" if x == _NONE else f"{x:,.0f}"))
         axes.legend(loc="upper left")
+
+
+def pass_rate_curves(curves: Mapping[str, WindowScores], out: Path, threshold: float | None = None) -> None:
+    """Draw recall against pass rate of each named screen; a dot marks `threshold` on each curve."""
+    rates = np.linspace(0, 1, 401)
+    with drawing(out, 900, 620) as figure:
+        axes = figure.add_subplot(
+            xlabel="clean on-steel tiles passed", ylabel="recall on defective tiles", xlim=(0, 0.5), ylim=(0.4, 1.01)
+        )
+        for name, screen in curves.items():
+            label = f"{name}: {screen.recall_at(0.1):.3f} at 10 %, AUC {screen.auc():.3f}"
+            recalls = [screen.recall_at(rate) or 0.0 for rate in rates]
+            line = axes.step(rates, recalls, where="post", label=label)[0]
+            if threshold is not None:
+                axes.plot(screen.pass_rate(threshold), screen.recall(threshold), "o", color=line.get_color())
+        axes.axvline(0.1, color=PALE, linestyle="-", linewidth=0.8)
+        axes.axhline(0.9, color=PALE, linestyle="-", linewidth=0.8)
+        axes.legend(loc="lower right")

@@ -1,1 +1,1 @@
-"""The trainings of the shipped engines: screen, classify, segment."""
+"""The trainings of the shipped engines: screen, classify, segment. `protocols` lists them."""

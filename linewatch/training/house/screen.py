@@ -1,10 +1,10 @@
-"""Train the screen: where in a strip frame must the heavy networks look?
+"""Train, evaluate and export the screen: where in a strip frame must the heavy networks look?
 
 ``linewatch train screen --data "$LINEWATCH_DATA" [--set steps=500]``
 
-Cells learn from masks, windows of a tile's size from the smooth maximum of their cells, areas of which only is known
-that a defect is somewhere in them (class-only frames, X-SDD patches) from the smooth maximum of the area. The figure of
-merit is that of `merit`.
+Cells learn from masks, windows of a tile's size from the smooth maximum of their cells, and areas that hold a defect
+somewhere (class-only frames, X-SDD patches) from the smooth maximum of the area. The metric is the recall at a pass
+rate, as `metrics.windows` defines it.
 """
 
 from __future__ import annotations
@@ -26,20 +26,22 @@ from torch.utils.data import Dataset
 
 from linewatch.contracts.manifest import Task, TrainingRecord, TrainingSource
 from linewatch.datasets import HOUSE_SETS, Knowledge, Specimen, read_set
-from linewatch.datasets.splits import FOLDS, HELD_OUT_FOLD
+from linewatch.datasets.splits import FOLDS, HELD_OUT_FOLD, TRAINED_FOLDS
 from linewatch.export.card_text import SPLIT, TERMS, UNKNOWN_SCALE_MM_PER_PX
 from linewatch.export.engine_folder import EngineFacts, export_engine, table
-from linewatch.metrics.pass_rate import TILE_PX, Merit, TileTruth, plot, steel_columns, tile_scores
+from linewatch.metrics.plots import pass_rate_curves
+from linewatch.metrics.tiles import TILE_PX, TileTruth, steel_columns, tile_scores
+from linewatch.metrics.windows import WindowScores
 from linewatch.networks.screen import Screen
-from linewatch.training.fit import Recipe, fit, seeded
+from linewatch.training.fit import HouseSettings, fit, seeded
 from linewatch.training.samples.blending import Blender
 from linewatch.training.samples.frames import (
     DEFECT,
     FrameMaker,
-    Known,
+    KnownImage,
     Shares,
     cell_targets,
-    known_picture,
+    known_image,
     patch_sheets,
     rendered,
     tile_targets,
@@ -53,8 +55,8 @@ NORMALISATION = (
 )
 
 
-class ScreenRecipe(Recipe):
-    """The screen's recipe. Shares are of the training frames; what is left are outlined strip frames."""
+class ScreenSettings(HouseSettings):
+    """Settings of the screen's training. Shares are of the training frames; the rest are outlined strip frames."""
 
     steps: PositiveInt = 1800
     batch: PositiveInt = 4
@@ -87,17 +89,17 @@ class ScreenRecipe(Recipe):
 
 
 class TrainingFrames(Dataset):
-    """Endless training frames as tensors: image uint8 (1, 256, 1600), cells and areas (rows, columns), tiles."""
+    """Endless training frames: image uint8 (1, 256, 1600), cells and areas (rows, columns), tiles."""
 
-    def __init__(self, maker: FrameMaker, recipe: ScreenRecipe):
-        self.maker, self.recipe, self.cell_px = maker, recipe, recipe.shrink * 16
+    def __init__(self, maker: FrameMaker, settings: ScreenSettings):
+        self.maker, self.settings, self.cell_px = maker, settings, settings.shrink * 16
 
     def __len__(self) -> int:
-        return self.recipe.steps * self.recipe.batch
+        return self.settings.steps * self.settings.batch
 
     def __getitem__(self, index: int) -> dict[str, Tensor]:
-        frame = self.maker.make(np.random.default_rng((self.recipe.seed, index)))
-        cells, areas = cell_targets(frame.known, self.cell_px, self.recipe.touched)
+        frame = self.maker.make(np.random.default_rng((self.settings.seed, index)))
+        cells, areas = cell_targets(frame.known, self.cell_px, self.settings.touched)
         tiles = tile_targets(frame.known, TILE_PX // 2)
         return {
             "image": torch.from_numpy(frame.gray)[None],
@@ -108,13 +110,13 @@ class TrainingFrames(Dataset):
 
 
 def smooth_maximum(logits: Tensor, where: Tensor, sharpness: float) -> Tensor:
-    """(n,) log-mean-exp of the logits (n, rows, columns) over `where`: between mean and maximum, by `sharpness`."""
+    """Return (n,): log-mean-exp of the logits (n, rows, columns) over `where`, from mean to maximum."""
     total = torch.where(where, logits.clamp(-20, 20) * sharpness, -torch.inf).flatten(1).logsumexp(1)
     return (total - where.flatten(1).sum(1).log()) / sharpness
 
 
-def screen_loss(recipe: ScreenRecipe) -> Callable[[nn.Module, dict[str, Tensor]], Tensor]:
-    """The loss of a batch of TrainingFrames; see the module's head."""
+def screen_loss(settings: ScreenSettings) -> Callable[[nn.Module, dict[str, Tensor]], Tensor]:
+    """Return the loss of a batch of `TrainingFrames`, as the module's docstring describes it."""
 
     def loss(network: nn.Module, batch: dict[str, Tensor]) -> Tensor:
         assert isinstance(network, Screen)
@@ -124,19 +126,21 @@ def screen_loss(recipe: ScreenRecipe) -> Callable[[nn.Module, dict[str, Tensor]]
         sure = cells >= 0
         total = F.binary_cross_entropy_with_logits(logits[sure], cells[sure]) if sure.any() else logits.sum() * 0
         side = TILE_PX // network.cell_px
-        raised = (logits.clamp(-20, 20) * recipe.sharpness).exp()[:, None]
-        windows = (F.avg_pool2d(raised, (logits.shape[1], side), side // 2).log() / recipe.sharpness).flatten(1)
+        raised = (logits.clamp(-20, 20) * settings.sharpness).exp()[:, None]
+        windows = (F.avg_pool2d(raised, (logits.shape[1], side), side // 2).log() / settings.sharpness).flatten(1)
         sure = batch["tiles"] >= 0
         if sure.any():
-            total = total + recipe.tile_weight * F.binary_cross_entropy_with_logits(windows[sure], batch["tiles"][sure])
+            total = total + settings.tile_weight * F.binary_cross_entropy_with_logits(
+                windows[sure], batch["tiles"][sure]
+            )
         for area in range(1, int(areas.max()) + 1):
             inside = areas == area
             some = inside.flatten(1).any(1)
             if some.any():
                 total = (
                     total
-                    + recipe.area_weight
-                    * F.softplus(-smooth_maximum(logits[some], inside[some], recipe.sharpness)).mean()
+                    + settings.area_weight
+                    * F.softplus(-smooth_maximum(logits[some], inside[some], settings.sharpness)).mean()
                 )
         return total
 
@@ -145,109 +149,104 @@ def screen_loss(recipe: ScreenRecipe) -> Callable[[nn.Module, dict[str, Tensor]]
 
 @torch.inference_mode()
 def score(network: nn.Module, images: Sequence[NDArray[np.uint8]]) -> list[NDArray[np.float32]]:
-    """Cell scores (rows, columns) of each frame."""
+    """Return the cell scores (rows, columns) of each frame."""
     return [network(torch.from_numpy(image)[None, None])[0].numpy() for image in images]
 
 
 @dataclass(frozen=True)
 class Sources:
-    """All that can be learned from, split by fold."""
+    """The specimens to learn from, by fold, and the folder of ImageNet weights."""
 
     specimens: Sequence[Specimen]
     weights: Path
 
     @classmethod
     def read(cls, data: Path) -> Sources:
-        """The sets under the data folder."""
+        """Read the sets under the data folder."""
         return cls([one for name in HOUSE_SETS for one in read_set(name, data)], data / "imagenet_weights")
 
     def of(self, folds: Sequence[int], data_set: str, *knowledge: Knowledge) -> list[Specimen]:
-        """Specimens of one set in `folds`, of any of the kinds of knowledge (all, if none is named)."""
+        """Return the specimens of one set in `folds`; of the kinds of knowledge, if any is named."""
         return [
             one
             for one in self.specimens
             if one.fold in folds and one.data_set == data_set and (not knowledge or one.knowledge in knowledge)
         ]
 
-    def maker(self, folds: Sequence[int], recipe: ScreenRecipe) -> FrameMaker:
-        """What makes training frames from `folds` alone."""
-        strip = [known_picture(one) for one in self.of(folds, "severstal", Knowledge.OUTLINED)]
-        areas = self.of(folds, "severstal", Knowledge.CLASS_ONLY) if recipe.area_share else []
-        patches = [*self.of(folds, "neu"), *self.of(folds, "xsdd")] if recipe.patch_share else []
+    def maker(self, folds: Sequence[int], settings: ScreenSettings) -> FrameMaker:
+        """Return the maker of training frames from `folds` alone."""
+        strip = [known_image(one) for one in self.of(folds, "severstal", Knowledge.OUTLINED)]
+        areas = self.of(folds, "severstal", Knowledge.CLASS_ONLY) if settings.area_share else []
+        patches = [*self.of(folds, "neu"), *self.of(folds, "xsdd")] if settings.patch_share else []
         return FrameMaker(
             Shares(
-                areas=recipe.area_share,
-                patches=recipe.patch_share,
-                rendered=recipe.rendered_share,
-                blended=recipe.blend,
-                ended=recipe.end_share,
-                patterned=recipe.pattern_share,
-                zoom=recipe.zoom,
-                light=recipe.light,
+                areas=settings.area_share,
+                patches=settings.patch_share,
+                rendered=settings.rendered_share,
+                blended=settings.blend,
+                ended=settings.end_share,
+                patterned=settings.pattern_share,
+                zoom=settings.zoom,
+                light=settings.light,
             ),
             strip,
-            areas=[known_picture(one) for one in areas],
-            patches=[known_picture(one) for one in patches],
-            rendered=rendered(TRAIN_SEEDS[: recipe.rendered_strips]) if recipe.rendered_share else [],
+            areas=[known_image(one) for one in areas],
+            patches=[known_image(one) for one in patches],
+            rendered=rendered(TRAIN_SEEDS[: settings.rendered_strips]) if settings.rendered_share else [],
             blender=Blender.of((one.gray, one.known == DEFECT) for one in strip),
         )
 
 
-def fit_screen(maker: FrameMaker, recipe: ScreenRecipe, weights: Path | None, run: Path) -> Screen:
-    """A screen fitted to what `maker` makes; `run` gets its weights and its log."""
-    network = seeded(lambda: new_screen(recipe, weights), recipe)
-    return fit(network, screen_loss(recipe), TrainingFrames(maker, recipe), recipe, run)
+def fit_screen(maker: FrameMaker, settings: ScreenSettings, weights: Path | None, run: Path) -> Screen:
+    """Fit a screen to the frames of `maker`; the folder `run` receives its weights and history."""
+    network = seeded(lambda: new_screen(settings, weights), settings)
+    return fit(network, screen_loss(settings), TrainingFrames(maker, settings), settings, run)
 
 
-def new_screen(recipe: ScreenRecipe, weights: Path | None) -> Screen:
-    """An unfitted screen; `weights` as in make_encoder."""
+def new_screen(settings: ScreenSettings, weights: Path | None) -> Screen:
+    """Return an unfitted screen; `weights` as in `make_encoder`."""
     return Screen(
-        recipe.encoder,
-        shrink=recipe.shrink,
-        width=recipe.width,
-        dropout=recipe.dropout,
+        settings.encoder,
+        shrink=settings.shrink,
+        width=settings.width,
+        dropout=settings.dropout,
         weights=weights,
-        relative=recipe.relative,
-        taps=recipe.taps,
-        frozen=recipe.frozen,
-        spots=recipe.spots,
+        relative=settings.relative,
+        taps=settings.taps,
+        frozen=settings.frozen,
+        spots=settings.spots,
     )
 
 
-def fit_without(data: Path, unseen: tuple[int, ...], recipe: ScreenRecipe, run: Path) -> Path:
-    """Fits a screen on all folds but `unseen`; gives the weights file. A run that was done is kept."""
+def fit_without(data: Path, unseen: tuple[int, ...], settings: ScreenSettings, run: Path) -> Path:
+    """Fit a screen on all folds but `unseen` and return the weights file. A finished run is not repeated."""
     run = run / f"without-{'-'.join(map(str, unseen))}"
     sources = Sources.read(data)
-    maker = sources.maker([fold for fold in range(FOLDS) if fold not in unseen], recipe)
-    fit_screen(maker, recipe, sources.weights, run)
+    maker = sources.maker([fold for fold in range(FOLDS) if fold not in unseen], settings)
+    fit_screen(maker, settings, sources.weights, run)
     return run / "fit" / "weights.pt"
 
 
-def load_screen(weights: Path, recipe: ScreenRecipe) -> Screen:
-    """A fitted screen, in eval mode."""
-    network = new_screen(recipe, None)
+def load_screen(weights: Path, settings: ScreenSettings) -> Screen:
+    """Return a fitted screen in eval mode."""
+    network = new_screen(settings, None)
     network.load_state_dict(torch.load(weights, weights_only=True))
     return network.eval()
 
 
-def merit_of(network: Screen, pictures: Sequence[Known], least_px: int = 1) -> Merit:
-    """The figure of merit on frames whose defects are known."""
-    return merged([(network, pictures)], least_px)
-
-
-def merged(judged: Sequence[tuple[Screen, Sequence[Known]]], least_px: int = 1) -> Merit:
-    """The figure of merit over several networks, each on frames that it has not seen."""
+def window_scores(parts: Sequence[tuple[Screen, Sequence[KnownImage]]], least_px: int = 1) -> WindowScores:
+    """Return the scores and truth of all tiles, over several networks, each on frames that it has not seen."""
     scores, truths = [], []
-    for network, pictures in judged:
-        for picture, cells in zip(pictures, score(network, [one.gray for one in pictures]), strict=True):
-            steel = steel_columns(picture.gray)
+    for network, frames in parts:
+        for frame, cells in zip(frames, score(network, [one.gray for one in frames]), strict=True):
+            steel = steel_columns(frame.gray)
             scores.append(tile_scores(cells, network.cell_px, steel))
-            truths.append(TileTruth.of(picture.known == DEFECT, steel))
-    return Merit.of(scores, truths, least_px)
+            truths.append(TileTruth.of(frame.known == DEFECT, steel))
+    return WindowScores.of_tiles(scores, truths, least_px)
 
 
-def patch_peaks(network: Screen, patches: Sequence[Known]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """For each patch the highest cell score, and the highest among cells without defect or doubt (nan: none)."""
+def patch_peaks(network: Screen, patches: Sequence[KnownImage]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return for each patch the highest cell score, and the highest of its surely clean cells (nan without any)."""
     side = TILE_PX // network.cell_px
     sheets = patch_sheets(patches)
     peaks, free = [], []
@@ -260,41 +259,40 @@ def patch_peaks(network: Screen, patches: Sequence[Known]) -> tuple[NDArray[np.f
     return np.array(peaks[: len(patches)]), np.array(free[: len(patches)])
 
 
-def train(data: Path, out: Path, recipe: ScreenRecipe, run: Path) -> None:
-    """The whole of it: cross-validation, threshold, the shipped network, its figures, the engine folder.
+def train(data: Path, out: Path, settings: ScreenSettings, run: Path) -> None:
+    """Cross-validate, choose the threshold, evaluate the shipped network and write its engine folder.
 
-    The network that has not seen the held-out fold is shipped. Threshold: on folds 0-3, each scored by a network that
-    has seen neither it nor the held-out fold. Cross-validation: these four and the shipped one, each on the fold that
-    it has not seen; four of the five have learned from three folds, not four, so it errs to the low side.
+    The network that has not seen the held-out fold is shipped. The threshold is chosen on folds 0-3, each scored by a
+    network that has seen neither that fold nor the held-out one. The cross-validation takes these four and the shipped
+    network, each on the fold that it has not seen; four of the five learned from three folds, not four, so it errs on
+    the low side.
     """
-    usable = [fold for fold in range(FOLDS) if fold != HELD_OUT_FOLD]
-    unseen = [(HELD_OUT_FOLD,), *((fold, HELD_OUT_FOLD) for fold in usable)]
-    with ProcessPoolExecutor(recipe.processes, mp_context=get_context("spawn")) as pool:
-        files = list(pool.map(partial(_fit_without, data, recipe, run), unseen))
-    networks = {folds: load_screen(file, recipe) for folds, file in zip(unseen, files, strict=True)}
+    unseen = [(HELD_OUT_FOLD,), *((fold, HELD_OUT_FOLD) for fold in TRAINED_FOLDS)]
+    with ProcessPoolExecutor(settings.processes, mp_context=get_context("spawn")) as pool:
+        files = list(pool.map(partial(_fit_without, data, settings, run), unseen))
+    networks = {folds: load_screen(file, settings) for folds, file in zip(unseen, files, strict=True)}
     sources = Sources.read(data)
     strip = {
-        fold: [known_picture(one) for one in sources.of([fold], "severstal", Knowledge.OUTLINED)]
-        for fold in range(FOLDS)
+        fold: [known_image(one) for one in sources.of([fold], "severstal", Knowledge.OUTLINED)] for fold in range(FOLDS)
     }
     shipped = networks[(HELD_OUT_FOLD,)]
-    judged = [(networks[(fold, HELD_OUT_FOLD)], strip[fold]) for fold in usable]
-    calibration = merged(judged)
-    threshold = calibration.threshold(recipe.pass_rate)
-    validation = {least: merged([*judged, (shipped, strip[HELD_OUT_FOLD])], least) for least in (1, SURE_PX)}
-    held_out = merit_of(shipped, strip[HELD_OUT_FOLD])
-    aside = rendered(HELD_OUT_SEEDS)
-    on_rendered = merit_of(shipped, aside)
-    low, high = validation[1].interval(0.1)
-    figures = {
-        "recall_at_10pct_cv": validation[1].recall_at(0.1),
+    parts = [(networks[(fold, HELD_OUT_FOLD)], strip[fold]) for fold in TRAINED_FOLDS]
+    calibration = window_scores(parts)
+    threshold = calibration.threshold(settings.pass_rate)
+    all_parts = [*parts, (shipped, strip[HELD_OUT_FOLD])]
+    validation, validation_sure = window_scores(all_parts), window_scores(all_parts, SURE_PX)
+    held_out = window_scores([(shipped, strip[HELD_OUT_FOLD])])
+    on_rendered = window_scores([(shipped, rendered(HELD_OUT_SEEDS))])
+    low, high = validation.interval(0.1)
+    found = {
+        "recall_at_10pct_cv": validation.recall_at(0.1),
         "recall_at_10pct_cv_low": low,
         "recall_at_10pct_cv_high": high,
-        "recall_at_10pct_cv_64px": validation[SURE_PX].recall_at(0.1),
-        "recall_at_1pct_cv": validation[1].recall_at(0.01),
-        "recall_at_5pct_cv": validation[1].recall_at(0.05),
-        "recall_at_20pct_cv": validation[1].recall_at(0.2),
-        "auc_cv": validation[1].auc(),
+        "recall_at_10pct_cv_64px": validation_sure.recall_at(0.1),
+        "recall_at_1pct_cv": validation.recall_at(0.01),
+        "recall_at_5pct_cv": validation.recall_at(0.05),
+        "recall_at_20pct_cv": validation.recall_at(0.2),
+        "auc_cv": validation.auc(),
         "recall_at_threshold_calibration": calibration.recall(threshold),
         "pass_rate_at_threshold": calibration.pass_rate(threshold),
         "auc_calibration": calibration.auc(),
@@ -306,11 +304,11 @@ def train(data: Path, out: Path, recipe: ScreenRecipe, run: Path) -> None:
         "pass_rate_rendered": on_rendered.pass_rate(threshold),
     }
     for name in ("neu", "xsdd"):
-        patches = [known_picture(one) for one in sources.of([HELD_OUT_FOLD], name)]
+        patches = [known_image(one) for one in sources.of([HELD_OUT_FOLD], name)]
         peaks, free = patch_peaks(shipped, patches)
-        figures[f"recall_{name}_fold4"] = float((peaks >= threshold).mean())
+        found[f"recall_{name}_fold4"] = float((peaks >= threshold).mean())
         if name == "neu":
-            figures["pass_rate_neu_box_free_fold4"] = float((free[~np.isnan(free)] >= threshold).mean())
+            found["pass_rate_neu_box_free_fold4"] = float((free[~np.isnan(free)] >= threshold).mean())
     facts = EngineFacts(
         name=out.name,
         version="2",
@@ -318,44 +316,44 @@ def train(data: Path, out: Path, recipe: ScreenRecipe, run: Path) -> None:
         nominal_mm_per_px=UNKNOWN_SCALE_MM_PER_PX,
         normalisation=NORMALISATION,
         thresholds={"pass": threshold},
-        training=_record(sources, usable, recipe),
-        metrics=figures,
+        training=_record(sources, TRAINED_FOLDS, settings),
+        metrics={name: value for name, value in found.items() if value is not None},
         terms=TERMS,
         cell_px=shipped.cell_px,
     )
     examples = np.stack([one.gray for one in strip[HELD_OUT_FOLD][:4]])[:, None]
-    export_engine(shipped, facts, _card(facts, recipe), examples, out)
-    plot({"5-fold": validation[1], "fold 4, shipped": held_out}, out / "curve.png", threshold)
+    export_engine(shipped, facts, _card(facts, settings), examples, out)
+    pass_rate_curves({"5-fold": validation, "fold 4, shipped": held_out}, out / "curve.png", threshold)
 
 
-def _fit_without(data: Path, recipe: ScreenRecipe, run: Path, unseen: tuple[int, ...]) -> Path:
-    return fit_without(data, unseen, recipe, run)
+def _fit_without(data: Path, settings: ScreenSettings, run: Path, unseen: tuple[int, ...]) -> Path:
+    return fit_without(data, unseen, settings, run)
 
 
-def _record(sources: Sources, folds: Sequence[int], recipe: ScreenRecipe) -> TrainingRecord:
+def _record(sources: Sources, folds: Sequence[int], settings: ScreenSettings) -> TrainingRecord:
     part = "folds 0-3"
     counts = {
         "Severstal, labelled frames": len(sources.of(folds, "severstal", Knowledge.OUTLINED)),
         "Severstal, class-only frames": len(sources.of(folds, "severstal", Knowledge.CLASS_ONLY))
-        if recipe.area_share
+        if settings.area_share
         else 0,
-        "NEU surface defect database": len(sources.of(folds, "neu")) if recipe.patch_share else 0,
-        "X-SDD": len(sources.of(folds, "xsdd")) if recipe.patch_share else 0,
+        "NEU surface defect database": len(sources.of(folds, "neu")) if settings.patch_share else 0,
+        "X-SDD": len(sources.of(folds, "xsdd")) if settings.patch_share else 0,
     }
     data = [TrainingSource(name=name, part=part, count=count) for name, count in counts.items() if count]
-    if recipe.rendered_share:
-        seeds = TRAIN_SEEDS[: recipe.rendered_strips]
+    if settings.rendered_share:
+        seeds = TRAIN_SEEDS[: settings.rendered_strips]
         data.append(TrainingSource(name="rendered strip", part=f"seeds {seeds[0]}-{seeds[-1]}", count=4 * len(seeds)))
     return TrainingRecord(
-        recipe=f"linewatch train screen {recipe.model_dump_json()}",
-        encoder=f"{recipe.encoder}, ImageNet",
-        seed=recipe.seed,
+        recipe=f"linewatch train screen {settings.model_dump_json()}",
+        encoder=f"{settings.encoder}, ImageNet",
+        seed=settings.seed,
         data=tuple(data),
         split=SPLIT,
     )
 
 
-def _card(facts: EngineFacts, recipe: ScreenRecipe) -> str:
+def _card(facts: EngineFacts, settings: ScreenSettings) -> str:
     m = facts.metrics
     rows: list[list[object]] = [
         [
@@ -391,16 +389,16 @@ One pass over the whole frame: `image` uint8 (n, 1, 256, 1600) to `score` float3
 holds a defect. A tile's score is the highest of the cells that overlap it and touch the strip; it passes at {facts.thresholds["pass"]:.4f} or above. {facts.normalisation}.
 
 ## How it was made
-{recipe.encoder} from ImageNet, cut at stride 16, {recipe.steps} steps of {recipe.batch} frames, seed {recipe.seed}, by `linewatch train screen`. Cells learn from masks, windows of a tile's size from the
-smooth maximum of their cells, areas that hold a defect somewhere (class-only frames, X-SDD patches) from the area's. Frames: {recipe.patch_share:.0%} strip with NEU and X-SDD patches on it,
-{recipe.area_share:.0%} class-only, {recipe.rendered_share:.0%} rendered, the rest outlined Severstal frames, {recipe.blend:.0%} of those with more Severstal defects blended in. Random exposure, flips and scale.
+{settings.encoder} from ImageNet, cut at stride 16, {settings.steps} steps of {settings.batch} frames, seed {settings.seed}, by `linewatch train screen`. Cells learn from masks, windows of a tile's size from the
+smooth maximum of their cells, areas that hold a defect somewhere (class-only frames, X-SDD patches) from the area's. Frames: {settings.patch_share:.0%} strip with NEU and X-SDD patches on it,
+{settings.area_share:.0%} class-only, {settings.rendered_share:.0%} rendered, the rest outlined Severstal frames, {settings.blend:.0%} of those with more Severstal defects blended in. Random exposure, flips and scale.
 Data: {", ".join(f"{source.name} {source.count} ({source.part})" for source in facts.training.data)}. Split: {facts.training.split}.
 
-## Figures
-A tile is defective if its mask holds a defect pixel; clean if it holds none and a quarter of it is steel. Interval: 95 % bootstrap over frames. Fold 4 was seen by
-nothing that ships; the threshold passes {recipe.pass_rate:.0%} of the clean tiles of folds 0-3, each scored by a network that had seen neither them nor fold 4. 5-fold: those four networks and the shipped one, each on the fold that it had not seen.
+## Metrics
+A tile is defective if its mask holds a defect pixel; clean if it holds none and a quarter of it is steel. Interval: 95 % bootstrap over frames. No shipped
+network has seen fold 4; the threshold passes {settings.pass_rate:.0%} of the clean tiles of folds 0-3, each scored by a network that had seen neither it nor fold 4. 5-fold: those four networks and the shipped one, each on the fold that it had not seen.
 
-{table(["figure", "value"], rows)}
+{table(["metric", "value"], rows)}
 
 ![recall against pass rate](curve.png)
 

@@ -1,8 +1,7 @@
-"""One label a picture: the protocols of Dorzhiev & Feiler (custom CNN, VGG11, VGG16), of Apostolopoulos & Tzani (VGG19,
-MVGG19) and of Kateb et al. (NASNet-Mobile).
+"""One label per image: the protocols of Dorzhiev & Feiler, Apostolopoulos & Tzani, and Kateb et al.
 
-Where a paper judges on the pictures on which it stops, we keep a validation part of its training part for that, so
-that the test part has chosen nothing.
+Some papers stop training by the images that they evaluate on; here a validation part of the training part serves for
+that, so that the test part chooses nothing.
 """
 
 from __future__ import annotations
@@ -21,19 +20,22 @@ from torch.utils.data import Dataset
 
 from linewatch.contracts.manifest import Task
 from linewatch.datasets import DataSet, Specimen
-from linewatch.metrics import labels as judging
-from linewatch.metrics.judgement import Judgement
+from linewatch.metrics import labels
 from linewatch.metrics.plots import NothingToDraw, confusion, pr_and_roc
+from linewatch.metrics.result import EvaluationResult
 from linewatch.networks.pretrained import Source
+from linewatch.networks.shipped import Softmax
 from linewatch.training.fit import Phase
-from linewatch.training.papers.study import Judged, Looks, PaperSettings, Pictures
-from linewatch.training.predictor import Softmax, scores_of
+from linewatch.training.papers.study import HeldOutPart, LabelledImages, PaperSettings, ResizedImages, Study, adam_phase
+from linewatch.training.predictor import scores_of
 from linewatch.training.samples.augmentation import Augmentation
 
 
 class SingleLabelSettings(PaperSettings):
-    """A single-label protocol. The defaults are custom_cnn's: 70/30, batch 50, Adam 1e-4, turns by 90 degrees, 100
-    epochs; of the 70 %, a tenth is for validation.
+    """Settings of a single-label protocol.
+
+    The defaults are custom_cnn's: 70/30, batch 50, Adam 1e-4, turns by 90 degrees, 100 epochs; a tenth of the 70 % is
+    for validation.
     """
 
     network: str = "custom_cnn"
@@ -64,10 +66,8 @@ class SingleLabelSettings(PaperSettings):
 
     def phases(self) -> list[Phase]:
         return [
-            Phase(
-                name="fit",
-                epochs=self.epochs,
-                optimizer=lambda weights: torch.optim.Adam(weights, self.rate),
+            adam_phase(
+                self,
                 trunk_frozen=self.trunk == "frozen",
                 patience=self.patience,
                 monitor="val_top1",
@@ -77,18 +77,19 @@ class SingleLabelSettings(PaperSettings):
         ]
 
     def options(self) -> dict[str, Any]:
-        """What the network is built with, beside its classes."""
+        """Return the options of the network, beside its classes."""
         return {}
 
 
 class NasnetSettings(SingleLabelSettings):
-    """Kateb et al., Table 2: a frozen phase with Adam, whose rate falls by 4 on a plateau of 3 epochs, then all with
-    Adamax under exponential decay; the best weights are restored.
+    """Settings of Kateb et al., Table 2.
 
-    The table's rate after the frozen phase, 0.1 falling to 0.01, would move every ImageNet weight by up to 0.1 a step
-    under Adamax, more than the weights' own spread; the default here is a hundredth of it (`--set fine_rate=0.1
-    fine_least_rate=0.01` is the table's). Its "6 steps an epoch" leaves the batch open: 1,440 pictures in 6 steps are
-    batches of 240, Keras' default batch is 32; here an epoch is every training picture once.
+    A frozen phase with Adam, whose rate falls by 4 on a plateau of 3 epochs, then all layers with Adamax under
+    exponential decay; the best weights are restored. The table's rate after the frozen phase, 0.1 falling to 0.01,
+    would move every ImageNet weight by up to 0.1 a step under Adamax, more than the weights' own spread; the default
+    here is a hundredth of it (`--set fine_rate=0.1 fine_least_rate=0.01` is the table's). Its "6 steps an epoch" leaves
+    the batch open: 1,440 images in 6 steps are batches of 240, Keras' default batch is 32; here an epoch is every
+    training image once.
     """
 
     network: str = "nasnet_mobile"
@@ -144,18 +145,14 @@ class NasnetSettings(SingleLabelSettings):
         return {"activation": self.activation}
 
 
-class SingleLabel:
-    """The study: cross-entropy over the set's labels, a picture's first label being its own."""
+class SingleLabel(Study[SingleLabelSettings]):
+    """The study: cross-entropy over the set's labels; an image's first label is its own."""
 
     task = Task.CLASSIFY
-    settings: SingleLabelSettings
 
     def __init__(self, settings: SingleLabelSettings, data_set: DataSet):
-        self.settings, self.classes = settings, data_set.labels
+        super().__init__(settings, data_set)
         self._number = {label: number for number, label in enumerate(data_set.labels)}
-
-    def usable(self, specimens: Sequence[Specimen]) -> Sequence[Specimen]:
-        return specimens
 
     def network(self, source: Source) -> nn.Module:
         return self.settings.build(len(self.classes), source, **self.settings.options())
@@ -164,10 +161,12 @@ class SingleLabel:
         return self.settings.phases()
 
     def training(self, specimens: Sequence[Specimen]) -> Dataset:
-        return Looks(self._pictures(specimens), self.truth(specimens), self.settings.seed, self.settings.augmentation())
+        return LabelledImages(
+            self._images(specimens), self.truth(specimens), self.settings.seed, self.settings.augmentation()
+        )
 
     def validation(self, specimens: Sequence[Specimen]) -> Dataset:
-        return Looks(self._pictures(specimens), self.truth(specimens), self.settings.seed)
+        return LabelledImages(self._images(specimens), self.truth(specimens), self.settings.seed)
 
     def loss(self, network: nn.Module, batch: dict[str, Tensor]) -> Tensor:
         return F.cross_entropy(network(batch["image"]), batch["target"])
@@ -178,25 +177,19 @@ class SingleLabel:
     def shipped(self, network: nn.Module) -> nn.Module:
         return Softmax(network)
 
-    def thresholds(self, network: nn.Module, specimens: Sequence[Specimen]) -> dict[str, float]:
-        """0.5 each: more likely than all others together."""
-        return dict.fromkeys(self.classes, 0.5)
-
-    def judge(self, judged: Sequence[Judged], pictures: Path | None) -> Judgement:
-        scores = np.concatenate([scores_of(self.shipped(one.network), self._pictures(one.specimens)) for one in judged])
-        specimens = [specimen for one in judged for specimen in one.specimens]
+    def evaluate(self, parts: Sequence[HeldOutPart], plots: Path | None) -> EvaluationResult:
+        scores = np.concatenate([scores_of(self.shipped(one.network), self._images(one.specimens)) for one in parts])
+        specimens = [specimen for one in parts for specimen in one.specimens]
         truth = self.truth(specimens)
-        found = judging.judge(scores, truth, self.classes, [specimen.file for specimen in specimens])
-        if pictures is not None and found.confusion is not None:
-            confusion(found.confusion, self.classes, pictures / "confusion.png")
+        found = labels.evaluate(scores, truth, self.classes, [specimen.file for specimen in specimens])
+        if plots is not None and found.confusion is not None:
+            confusion(found.confusion, self.classes, plots / "confusion.png")
             with suppress(NothingToDraw):
-                pr_and_roc(
-                    scores, truth[:, None] == np.arange(len(self.classes)), self.classes, pictures / "pr_roc.png"
-                )
+                pr_and_roc(scores, truth[:, None] == np.arange(len(self.classes)), self.classes, plots / "pr_roc.png")
         return found
 
     def truth(self, specimens: Sequence[Specimen]) -> np.ndarray:
         return np.array([self._number[specimen.labels[0]] for specimen in specimens], np.int64)
 
-    def _pictures(self, specimens: Sequence[Specimen]) -> Pictures:
-        return Pictures(specimens, self.settings.lines, self.settings.width)
+    def _images(self, specimens: Sequence[Specimen]) -> ResizedImages:
+        return ResizedImages(specimens, self.settings.lines, self.settings.width)

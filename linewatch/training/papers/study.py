@@ -1,11 +1,12 @@
-"""What every paper's protocol has in common: its settings, its parts of the data, and the promises of a `Study`."""
+"""The common part of the papers' protocols: settings, parts of the data, and the interface `Study`."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, ClassVar, Generic, Literal, TypeVar
 
 import cv2
 import numpy as np
@@ -20,17 +21,18 @@ from linewatch.contracts.manifest import Task
 from linewatch.datasets import DataSet, Specimen
 from linewatch.datasets.parts import fractions, k_folds, random_fractions
 from linewatch.datasets.splits import Split
-from linewatch.metrics.judgement import Judgement
+from linewatch.metrics.curves import DEFAULT_THRESHOLD
+from linewatch.metrics.result import EvaluationResult
 from linewatch.networks.pretrained import Source
 from linewatch.networks.registry import NETWORKS
-from linewatch.training.fit import Phase, Settings
+from linewatch.training.fit import Phase, TrainingSettings
 from linewatch.training.samples.augmentation import Augmentation
 
 _HELD_IN_MEMORY = 6000
 
 
-class PaperSettings(Settings):
-    """What a paper's protocol can be set to."""
+class PaperSettings(TrainingSettings):
+    """Settings of a paper's protocol."""
 
     network: str
     epochs: PositiveInt
@@ -39,24 +41,30 @@ class PaperSettings(Settings):
     width: PositiveInt
     shares: tuple[float, float, float] = Field(description="training, validation, test")
     split: Literal["grouped", "random"] = Field(
-        default="grouped", description="grouped: pictures of the same steel stay together; random: as the papers split"
+        default="grouped", description="grouped: images of the same steel stay together; random: as the papers split"
     )
-    training_share: float = Field(default=1.0, gt=0, le=1, description="how much of the training part is used")
+    training_share: float = Field(default=1.0, gt=0, le=1, description="share of the training part that is used")
     validation_share: float = Field(
-        default=0.1, gt=0, lt=1, description="of the training part, where folds are the test"
+        default=0.1, gt=0, lt=1, description="share of the training part, in a cross-validation"
     )
 
     def build(self, classes: int, source: Source, **options: Any) -> nn.Module:
-        """The network with random weights of the seed, or those of `source`; ConfigError for an unknown name."""
+        """Build the network, with weights of the seed or of `source`; `ConfigError` for a wrong name or size."""
         if self.network not in NETWORKS:
             raise ConfigError(f"network is {self.network!r}, expected one of {', '.join(NETWORKS)}")
+        spec = NETWORKS[self.network]
+        if spec.fixed_size and (self.lines, self.width) != (spec.lines, spec.width):
+            raise ConfigError(
+                f"lines x width is {self.lines} x {self.width}, {self.network} takes {spec.lines} x {spec.width} only; "
+                "set these, or another network"
+            )
         torch.manual_seed(self.seed)
-        return NETWORKS[self.network].build(classes=classes, weights=source, **options)
+        return spec.build(classes=classes, weights=source, **options)
 
 
 @dataclass(frozen=True)
 class Parts:
-    """Which specimens are trained on, which choose epoch and threshold, which are judged."""
+    """The specimens to train on, to choose epoch and thresholds by, and to evaluate on."""
 
     training: tuple[Specimen, ...]
     validation: tuple[Specimen, ...]
@@ -64,14 +72,14 @@ class Parts:
 
 
 def parts_of(data_set: DataSet, split: Split, settings: PaperSettings) -> Parts:
-    """The parts by `settings.shares`; whole groups, unless `settings.split` is random."""
+    """Divide the set by `settings.shares`; groups stay whole unless `settings.split` is random."""
     divide = fractions if settings.split == "grouped" else random_fractions
     training, validation, test = divide(data_set, split, settings.shares, settings.seed)
     return Parts(_thinned(training, settings), tuple(validation), tuple(test))
 
 
 def folded_parts(data_set: DataSet, split: Split, settings: PaperSettings, folds: int) -> list[Parts]:
-    """`folds` times the parts, each fold the test once; a share of the rest is for validation."""
+    """Return the parts of a cross-validation: each fold is the test part once, a share of the rest is validation."""
     found = []
     for rest, test in k_folds(data_set, split, folds, settings.seed):
         inner = DataSet(data_set.name, data_set.root, data_set.labels, tuple(rest))
@@ -83,7 +91,7 @@ def folded_parts(data_set: DataSet, split: Split, settings: PaperSettings, folds
 
 
 def _thinned(training: Sequence[Specimen], settings: PaperSettings) -> tuple[Specimen, ...]:
-    """`training_share` of each first label's specimens."""
+    """Keep `training_share` of the specimens of each combination of labels."""
     if settings.training_share == 1:
         return tuple(training)
     rng = np.random.default_rng(settings.seed)
@@ -97,8 +105,8 @@ def _thinned(training: Sequence[Specimen], settings: PaperSettings) -> tuple[Spe
     return tuple(training[index] for index in sorted(kept))
 
 
-class Pictures:
-    """The pictures of specimens at one size, uint8 (lines, width), kept in memory where they are not too many."""
+class ResizedImages:
+    """The images of specimens at one size, uint8 (lines, width); up to 6,000 are kept in memory."""
 
     def __init__(self, specimens: Sequence[Specimen], lines: int, width: int):
         self.specimens, self.size = specimens, (width, lines)
@@ -117,85 +125,98 @@ class Pictures:
 
 
 def resized(gray: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
-    """`gray` at `size` (width, lines); by areas where it shrinks, by lines between pixels where it grows."""
+    """Return `gray` at `size` (width, lines), by area averages where it shrinks and bilinearly where it grows."""
     if gray.shape[::-1] == size:
         return gray
     how = cv2.INTER_AREA if gray.shape[1] > size[0] else cv2.INTER_LINEAR
     return cv2.resize(gray, size, interpolation=how).astype(np.uint8, copy=False)
 
 
-class Looks(Dataset[dict[str, Tensor]]):
-    """Pictures with a target each: augmented by (epoch, index) for training, plain by index for validation."""
+class LabelledImages(Dataset[dict[str, Tensor]]):
+    """Images with a target each: augmented by (epoch, index) for training, plain by index for validation."""
 
-    def __init__(self, pictures: Pictures, targets: NDArray[Any], seed: int, augmentation: Augmentation | None = None):
-        self.pictures, self.targets, self.seed, self.augmentation = pictures, targets, seed, augmentation
+    def __init__(
+        self, images: ResizedImages, targets: NDArray[Any], seed: int, augmentation: Augmentation | None = None
+    ):
+        self.images, self.targets, self.seed, self.augmentation = images, targets, seed, augmentation
 
     def __len__(self) -> int:
-        return len(self.pictures)
+        return len(self.images)
 
     def __getitem__(self, which: int | tuple[int, int]) -> dict[str, Tensor]:
         epoch, index = which if isinstance(which, tuple) else (0, which)
-        gray = self.pictures[index]
+        gray = self.images[index]
         if self.augmentation is not None:
             gray, _ = self.augmentation(gray, np.random.default_rng((self.seed, epoch, index)))
         return {"image": torch.from_numpy(gray)[None], "target": torch.as_tensor(self.targets[index])}
 
 
 @dataclass(frozen=True)
-class Judged:
-    """A fitted network, the thresholds chosen on its validation part, and specimens that it has not seen."""
+class HeldOutPart:
+    """A fitted network, its thresholds, and specimens that it has not seen, to evaluate it on."""
 
     network: nn.Module
     thresholds: Mapping[str, float]
     specimens: Sequence[Specimen]
 
 
-class Study(Protocol):
-    """A paper's protocol on one data set; built as `study(settings, data_set)`, of which it keeps name and labels."""
+S = TypeVar("S", bound=PaperSettings)
 
-    @property
-    def settings(self) -> PaperSettings: ...
 
-    @property
-    def classes(self) -> tuple[str, ...]: ...
+class Study(ABC, Generic[S]):
+    """A paper's protocol on one data set, whose labels are the classes."""
 
-    @property
-    def task(self) -> Task: ...
+    task: ClassVar[Task]
+
+    def __init__(self, settings: S, data_set: DataSet):
+        self.settings, self.classes = settings, data_set.labels
 
     def usable(self, specimens: Sequence[Specimen]) -> Sequence[Specimen]:
-        """Those of the specimens that the protocol can use: all, or those with outlines."""
-        ...
+        """Return the specimens that the protocol can use."""
+        return specimens
 
     def network(self, source: Source) -> nn.Module:
-        """The network to train."""
-        ...
+        """Return the network to train."""
+        return self.settings.build(len(self.classes), source)
 
-    def phases(self) -> Sequence[Phase]: ...
+    def phases(self) -> Sequence[Phase]:
+        """Return the phases of the training: here one, with Adam at a constant rate."""
+        return [adam_phase(self.settings)]
 
+    @abstractmethod
     def training(self, specimens: Sequence[Specimen]) -> Dataset:
-        """Items by (epoch, index)."""
-        ...
+        """Return the training items, by (epoch, index)."""
 
+    @abstractmethod
     def validation(self, specimens: Sequence[Specimen]) -> Dataset:
-        """Items by index."""
-        ...
+        """Return the validation items, by index."""
 
-    def loss(self, network: nn.Module, batch: dict[str, Tensor]) -> Tensor: ...
+    @abstractmethod
+    def loss(self, network: nn.Module, batch: dict[str, Tensor]) -> Tensor:
+        """Return the loss of a batch, a scalar."""
 
+    @abstractmethod
     def score(self, network: nn.Module, batch: dict[str, Tensor]) -> Mapping[str, Tensor]:
-        """Figures of a validation batch, beside its loss."""
-        ...
+        """Return metrics of a validation batch, beside its loss."""
 
+    @abstractmethod
     def shipped(self, network: nn.Module) -> nn.Module:
-        """The form that an engine has: uint8 in, the task's one output."""
-        ...
+        """Return the network in the form of an engine: uint8 in, the task's one output."""
 
     def thresholds(self, network: nn.Module, specimens: Sequence[Specimen]) -> dict[str, float]:
-        """What the manifest will say, chosen on the validation part."""
-        ...
+        """Return the manifest's thresholds, chosen on the validation part: here 0.5 for each class."""
+        return dict.fromkeys(self.classes, DEFAULT_THRESHOLD)
 
-    def judge(self, judged: Sequence[Judged], pictures: Path | None) -> Judgement:
-        """The paper's own figures over all folds' unseen specimens together; with `pictures`, its plots and galleries
-        are drawn into that folder.
-        """
-        ...
+    @abstractmethod
+    def evaluate(self, parts: Sequence[HeldOutPart], plots: Path | None) -> EvaluationResult:
+        """Return the paper's metrics over the held-out parts of all folds; draw its plots into the folder `plots`."""
+
+
+def adam_phase(settings: PaperSettings, betas: tuple[float, float] = (0.9, 0.999), **options: Any) -> Phase:
+    """Return the phase `fit` with Adam at the settings' rate."""
+    return Phase(
+        name="fit",
+        epochs=settings.epochs,
+        optimizer=lambda weights: torch.optim.Adam(weights, settings.rate, betas),
+        **options,
+    )

@@ -1,1 +1,1 @@
-"""Training samples: cut out of real pictures, composed, augmented."""
+"""Training samples: `tiles` for classify and segment, `frames` and `blending` for the screen, `augmentation`."""

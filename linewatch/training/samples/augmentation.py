@@ -1,4 +1,4 @@
-"""The papers' random looks at a picture: turns by 90 degrees, small rotations, shear, zoom, flips, shifts, noise."""
+"""The papers' augmentations: turns by 90 degrees, small rotations, shear, zoom, flips, shifts, noise."""
 
 from __future__ import annotations
 
@@ -13,11 +13,12 @@ Pixels = NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class Augmentation:
-    """How far a random look may go; all of it in one warp, mirrored beyond the borders.
+    """The limits of a random augmentation, which is done in one warp; the image is mirrored beyond its borders.
 
-    right_angles: turned by a random multiple of 90 degrees (the picture must be square). rotations_deg: one of these
-    is drawn, either way. turn_deg: rotated by up to so much. shear: by up to this tangent. zoom, shift: by up to this
-    share of the side. flip_across, flip_along: mirrored half of the time. noise: standard deviation in gray levels.
+    right_angles: turn by a random multiple of 90 degrees (the image must be square). rotations_deg: rotate by one of
+    these, in either direction. turn_deg: rotate by at most this angle. shear: at most this tangent. zoom, shift: at
+    most this share of the side. flip_across, flip_along: mirror with probability 0.5. noise: standard deviation in gray
+    levels.
     """
 
     right_angles: bool = False
@@ -31,7 +32,7 @@ class Augmentation:
     noise: float = 0.0
 
     def __call__(self, gray: Pixels, rng: np.random.Generator, mask: Pixels | None = None) -> tuple[Pixels, Pixels]:
-        """The look (lines, width), and the mask's beside it (zeros without one); the same `rng` gives the same."""
+        """Return image and mask (lines, width), augmented alike (a mask of zeros without one); `rng` decides all."""
         mask = np.zeros_like(gray) if mask is None else mask
         if self.right_angles:
             turns = int(rng.integers(4))

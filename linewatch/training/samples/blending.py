@@ -1,9 +1,9 @@
-"""Lay real defects onto real clean strip, because strip without defects is plentiful where labelled defects are scarce.
+"""Blending of real defects into real clean strip, since clean strip is plentiful and labelled defects are scarce.
 
-A defect is carried over as relief: its gray relative to the steel around it, laid onto the host's own local gray
-through a feathered mask. So exposure and illumination are the host's, no seam shows, and the network can't tell a
-blend by its border (after the cut-paste of Dwibedi et al. 2017, arXiv:1708.01642; cheaper than Poisson blending,
-Perez et al. 2003, and without its colour bleeding).
+A defect is copied as relief: its gray relative to the steel around it, applied to the host's own local gray through a
+feathered mask. So exposure and illumination are the host's and no seam is visible that the network could learn (after
+the cut-paste of Dwibedi et al. 2017, arXiv:1708.01642; cheaper than Poisson blending, Perez et al. 2003, and without
+its colour bleeding).
 """
 
 from __future__ import annotations
@@ -16,23 +16,21 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from linewatch.metrics.pass_rate import steel_columns
+from linewatch.metrics.tiles import steel_columns
 
 MARGIN_PX = 12
 
 
 @dataclass(frozen=True, slots=True)
 class Donor:
-    """One defect cut out with a margin: relief float32 (1 = like the steel around it), mask bool of the same shape."""
+    """A defect cut out with a margin: relief float32 (1: like the steel around it), mask bool of the same shape."""
 
     relief: NDArray[np.float32]
     mask: NDArray[np.bool_]
 
 
 def donors(image: NDArray[np.uint8], mask: NDArray[Any], least_px: int = 40, longest_px: int = 400) -> list[Donor]:
-    """Every connected defect of `mask` (nonzero) that has at least `least_px` pixels and no side longer than
-    `longest_px`.
-    """
+    """Return the connected defects of `mask` (nonzero) of at least `least_px` pixels and no side over `longest_px`."""
     count, labels, boxes, _ = cv2.connectedComponentsWithStats((mask > 0).astype(np.uint8))
     found = []
     for i in range(1, count):
@@ -48,9 +46,7 @@ def donors(image: NDArray[np.uint8], mask: NDArray[Any], least_px: int = 40, lon
 
 
 def lay(image: NDArray[np.uint8], mask: NDArray[np.uint8], donor: Donor, x: int, y: int) -> None:
-    """Lay `donor` into `image` with its top left corner at (x, y), in place, and set `mask` to 1 there. It must lie
-    inside.
-    """
+    """Blend `donor` into `image` in place, its top left corner at (x, y), and set `mask` to 1; it must lie inside."""
     h, w = donor.mask.shape
     window = np.s_[y : y + h, x : x + w]
     weight = cv2.GaussianBlur(cv2.dilate(donor.mask.astype(np.float32), np.ones((5, 5))), (0, 0), 2.5)
@@ -63,23 +59,21 @@ def lay(image: NDArray[np.uint8], mask: NDArray[np.uint8], donor: Donor, x: int,
 
 @dataclass(frozen=True)
 class Blender:
-    """Lays up to `most` random donors onto a frame, scaled by exp(+-zoom), mirrored, only where steel is and no defect
-    yet.
-    """
+    """Blends up to `most` random donors into a frame, scaled by exp(+-zoom) and mirrored, on steel without defects."""
 
     donors: tuple[Donor, ...]
     most: int = 3
     zoom: float = 0.4
 
     @classmethod
-    def of(cls, pictures: Iterable[tuple[NDArray[np.uint8], NDArray[np.generic]]], most: int = 3) -> Blender:
-        """From pairs of image and mask."""
-        return cls(tuple(donor for image, mask in pictures for donor in donors(image, mask)), most)
+    def of(cls, images: Iterable[tuple[NDArray[np.uint8], NDArray[np.generic]]], most: int = 3) -> Blender:
+        """Take the donors from pairs of image and mask."""
+        return cls(tuple(donor for image, mask in images for donor in donors(image, mask)), most)
 
     def __call__(
         self, image: NDArray[np.uint8], mask: NDArray[np.uint8], rng: np.random.Generator
     ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-        """A new image and mask (lines, width); the given ones stay as they are."""
+        """Return a new image and mask (lines, width); the arguments are not changed."""
         image, mask = image.copy(), mask.copy()
         steel = np.flatnonzero(steel_columns(image))
         if not self.donors or not len(steel):

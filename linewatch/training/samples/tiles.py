@@ -1,10 +1,9 @@
-"""Training and evaluation tiles: 256 x 256 gray with what is known about them, cut from strip frames or made from
-patches.
+"""Tiles of 256 x 256 px for training and evaluation, cut from strip frames or made from patches, with their labels.
 
 The sets differ in scale, brightness and size, so a network could learn the set instead of the defect. Training tiles
-therefore come at random scale, brightness, orientation and company: a patch fills the tile, is mirrored at its
-borders, lies on clean strip of another set, or shares the tile with other patches. Evaluation tiles are plain: a
-patch enlarged to the tile, or the frame's own grid.
+therefore vary in scale, brightness, orientation and surroundings: a patch fills the tile, is mirrored at its borders,
+lies on clean strip of another set, or shares the tile with other patches. Evaluation tiles are plain: a patch enlarged
+to the tile, or the frame's own grid.
 """
 
 from __future__ import annotations
@@ -18,20 +17,17 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from linewatch.config.line import LineSettings
 from linewatch.config.taxonomy import Taxonomy
 from linewatch.datasets import DatasetError, Knowledge, Specimen
-from linewatch.simulation.strip import CLASSES, SimulatedStrip
-
-TILE_PX = 256
-GRID_X0 = (0, 224, 448, 672, 896, 1120, 1344)
-"""Left edges of the tiles of a 1600 px frame."""
+from linewatch.metrics.tiles import STEEL_SHARE, TILE_PX, tile_starts
+from linewatch.simulation.strip import CLASSES
+from linewatch.training.samples.rendered import rendered_strip
 
 RENDERED_TRAINING_SEEDS = range(1000, 1012)
-RENDERED_JUDGING_SEEDS = range(1900, 1904)
+RENDERED_TEST_SEEDS = range(1900, 1904)
 
 SURE_PX = 150
-"""A class with fewer pixels than this in a training tile is neither called there nor not there."""
+"""A class with some, but fewer than this many, pixels in a training tile is masked: neither there nor not there."""
 
 _ON_STRIP_GRAY = 20
 _PATCH_SETS = ("neu", "xsdd")
@@ -40,7 +36,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class KnownTile:
-    """A tile and what is known about it.
+    """A tile with its labels.
 
     image: uint8 (256, 256). target, weight: float32 (classes,), weight 0 masks a class. defect: uint8 (256, 256), 1
     where a defect is, or None where no outline is known. source: the specimen's set; file: the specimen's name.
@@ -54,36 +50,33 @@ class KnownTile:
     file: str
 
 
+@dataclass(frozen=True, eq=False)
 class StripFrame:
     """An outlined strip frame held in memory, from which tiles are cut.
 
     mask: uint8, the shape of `gray`: 0 free of defect, k a defect of the set's class `labels[k - 1]`.
     """
 
-    def __init__(
-        self,
-        *,
-        data_set: str,
-        file: str,
-        gray: NDArray[np.uint8],
-        mask: NDArray[np.uint8],
-        labels: tuple[str, ...],
-        taxonomy: Taxonomy,
-    ):
-        if min(gray.shape) < TILE_PX or mask.shape != gray.shape:
+    data_set: str
+    file: str
+    gray: NDArray[np.uint8]
+    mask: NDArray[np.uint8]
+    labels: tuple[str, ...]
+    taxonomy: Taxonomy
+
+    def __post_init__(self) -> None:
+        if min(self.gray.shape) < TILE_PX or self.mask.shape != self.gray.shape:
             raise DatasetError(
-                f"{file}: {gray.shape} with a mask of {mask.shape}, expected a frame of at least 256 x 256"
+                f"{self.file}: {self.gray.shape} with a mask of {self.mask.shape}, expected a frame of at least "
+                f"{TILE_PX} x {TILE_PX}"
             )
-        self.data_set, self.file, self.labels = data_set, file, labels
-        self.gray, self.mask = gray, mask
-        self._taxonomy = taxonomy
 
     @property
     def clean(self) -> bool:
         return not self.mask.any()
 
     def columns_of(self, value: int) -> NDArray[np.int64]:
-        """Columns that hold mask value `value`; for 0, on-strip columns without any defect."""
+        """Return the columns that hold mask value `value`; for 0, on-strip columns without any defect."""
         if value:
             return np.flatnonzero((self.mask == value).any(axis=0))
         return np.flatnonzero((self.gray.mean(axis=0) > _ON_STRIP_GRAY) & ~self.mask.any(axis=0))
@@ -92,22 +85,22 @@ class StripFrame:
         return [int(value) for value in np.unique(self.mask) if value]
 
     def window(self, matrix: NDArray[np.float64]) -> KnownTile:
-        """The tile that the affine `matrix` (2 x 3, frame to tile) shows."""
+        """Return the tile that the affine `matrix` (2 x 3, frame to tile) shows."""
         image = _warp(self.gray, matrix, cv2.INTER_LINEAR)
         return self._known(image, _warp(self.mask, matrix, cv2.INTER_NEAREST), sure_px=SURE_PX)
 
     def grid(self, sure_px: int = 64) -> list[KnownTile]:
-        """The frame's own tiles that are at least a quarter on the strip."""
+        """Return the tiles of the frame's grid that are at least a quarter on the strip."""
         tiles = []
-        for x0 in GRID_X0:
+        for x0 in tile_starts(self.gray.shape[1]):
             image, mask = self.gray[:TILE_PX, x0 : x0 + TILE_PX], self.mask[:TILE_PX, x0 : x0 + TILE_PX]
-            if (image.mean(axis=0) > _ON_STRIP_GRAY).mean() >= 0.25:
+            if (image.mean(axis=0) > _ON_STRIP_GRAY).mean() >= STEEL_SHARE:
                 tiles.append(self._known(image, mask, sure_px))
         return tiles
 
     def _known(self, image: NDArray[np.uint8], mask: NDArray[np.uint8], sure_px: int) -> KnownTile:
-        taxonomy = self._taxonomy
-        if not mask.any():  # whoever outlined the frame outlined every defect in it
+        taxonomy = self.taxonomy
+        if not mask.any():  # in an outlined frame every defect is outlined
             target, weight = taxonomy.targets(self.data_set, [taxonomy.sets[self.data_set].clean_label or ""])
             return KnownTile(image, target, weight, mask, self.data_set, self.file)
         area = np.bincount(mask.ravel(), minlength=len(self.labels) + 1)[1:]
@@ -129,11 +122,11 @@ class Patch:
         self.target, self.weight = taxonomy.targets(specimen.data_set, specimen.labels)
 
     def whole(self) -> KnownTile:
-        """The patch enlarged to the tile."""
+        """Return the patch enlarged to the tile."""
         return self.window(_fill_matrix(self.gray.shape))
 
     def window(self, matrix: NDArray[np.float64]) -> KnownTile:
-        """The tile that the affine `matrix` (patch to tile) shows, mirrored beyond the patch's borders."""
+        """Return the tile that the affine `matrix` (patch to tile) shows, mirrored beyond the patch's borders."""
         image = _warp(self.gray, matrix, cv2.INTER_LINEAR)
         defect = None if self.mask is None else _warp(self.mask, matrix, cv2.INTER_NEAREST)
         return KnownTile(image, self.target, self.weight, defect, self.specimen.data_set, self.specimen.file)
@@ -143,10 +136,10 @@ class Patch:
 class TileMaker:
     """Makes endless training tiles from frames and patches; the same `rng` state makes the same tile.
 
-    patch_share: how many of the tiles are made of patches, the rest are cut from frames. clean_share: how many of the
-    frame tiles are aimed at clean strip. plain_share: how many of the patches come as they are judged, filling the
-    tile, and how many of their tiles under the lamp that they were taken with. Classes are drawn evenly, then a
-    specimen of that class.
+    patch_share: the share of tiles made of patches; the rest are cut from frames. clean_share: the share of frame tiles
+    aimed at clean strip. rendered_share: the share of tiles cut from `rendered`. plain_share: the share of patches that
+    fill the tile as in the evaluation, and the share of patch tiles whose illumination is not changed. Classes are
+    drawn evenly, then a specimen of that class.
     """
 
     frames: Sequence[StripFrame]
@@ -229,7 +222,7 @@ def _by_value(frames: Sequence[StripFrame]) -> dict[int, list[StripFrame]]:
 
 
 def _clean_strip(rng: np.random.Generator, frames: Sequence[StripFrame]) -> KnownTile:
-    """A window about clean strip, more often of a frame without any defect."""
+    """Return a window on clean strip, more often of a frame without any defect."""
     without = [frame for frame in frames if frame.clean]
     frame = _pick(rng, without if without and rng.random() < 0.6 else frames)
     columns = frame.columns_of(0)
@@ -238,7 +231,7 @@ def _clean_strip(rng: np.random.Generator, frames: Sequence[StripFrame]) -> Know
 
 
 def _lay(rng: np.random.Generator, ground: KnownTile, patch: Patch) -> KnownTile:
-    """Lays a patch on a tile at a random place and scale, border hard or soft, brightness its own or the ground's."""
+    """Lay a patch on a tile at a random place and scale, border hard or soft, brightness its own or the tile's."""
     _height, width = patch.gray.shape
     side = int(rng.uniform(0.55, 0.95) * TILE_PX)
     gray = cv2.resize(patch.gray, (side, side), interpolation=cv2.INTER_AREA if side < width else cv2.INTER_LINEAR)
@@ -273,7 +266,7 @@ def _lay(rng: np.random.Generator, ground: KnownTile, patch: Patch) -> KnownTile
 
 
 def _joined(ground: KnownTile, patch: Patch, covered: bool) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """What is known of a tile of two things: there if in either, masked if unknown in either or maybe covered."""
+    """Return target and weight of a patch on a tile; classes unknown in either, or maybe covered, are masked."""
     target = np.maximum(ground.target, patch.target)
     weight = np.minimum(ground.weight, patch.weight)
     weight[patch.target > 0] = 1
@@ -296,27 +289,27 @@ def _square(matrix: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _centre_matrix(scale: float, x: float, y: float) -> NDArray[np.float64]:
-    """Brings (x, y) to the tile's centre at `scale`."""
+    """Return the matrix that brings (x, y) to the tile's centre at `scale`."""
     half = (TILE_PX - 1) / 2
     return np.array([[scale, 0, half - scale * x], [0, scale, half - scale * y]])
 
 
 def _fill_matrix(shape: tuple[int, ...], zoom: float = 1.0) -> NDArray[np.float64]:
-    """Stretches a picture to the tile, pixel centres kept (as cv2.resize does), then zooms about the middle."""
+    """Return the matrix that stretches an image to the tile, as cv2.resize does, and then zooms about the middle."""
     height, width = shape[:2]
     sx, sy, half = zoom * TILE_PX / width, zoom * TILE_PX / height, (TILE_PX - 1) / 2
     return np.array([[sx, 0, half - sx * (width - 1) / 2], [0, sy, half - sy * (height - 1) / 2]])
 
 
 def _flip(rng: np.random.Generator) -> NDArray[np.float64]:
-    """A random mirroring: steel has no left, right, head or tail to its defects."""
+    """Return a random mirroring: defects look alike in all directions."""
     fx, fy = rng.choice([-1, 1], 2)
     last = TILE_PX - 1
     return np.array([[fx, 0, last if fx < 0 else 0], [0, fy, last if fy < 0 else 0], [0, 0, 1.0]])
 
 
 def _aim(rng: np.random.Generator, shape: tuple[int, ...], x: float, y: float) -> NDArray[np.float64]:
-    """A randomly scaled, mirrored window about (x, y), kept inside the frame where it fits."""
+    """Return the matrix of a randomly scaled, mirrored window about (x, y), inside the frame if it fits."""
     height, width = shape[:2]
     scale = float(np.exp(rng.uniform(np.log(0.75), np.log(1.35)))) if rng.random() < 0.7 else 1.0
     half = TILE_PX / 2 / scale
@@ -326,7 +319,7 @@ def _aim(rng: np.random.Generator, shape: tuple[int, ...], x: float, y: float) -
 
 
 def _relight(image: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
-    """Another lamp and camera: gain, offset, gamma, a slope of light across, blur and noise."""
+    """Change illumination and camera: gain, offset, gamma, a gradient across, blur and noise."""
     levels = np.arange(256, dtype=np.float32) / 255
     levels = levels ** np.exp(rng.uniform(-0.35, 0.35)) * np.exp(rng.uniform(-0.5, 0.45)) * 255 + rng.uniform(-12, 12)
     out = levels[image]
@@ -340,40 +333,24 @@ def _relight(image: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.u
 
 
 def load_frames(specimens: Sequence[Specimen], taxonomy: Taxonomy) -> list[StripFrame]:
-    """The outlined strip frames of `specimens`."""
+    """Return the outlined strip frames of `specimens`."""
     return [
-        StripFrame(
-            data_set=one.data_set,
-            file=one.file,
-            gray=one.gray(),
-            mask=one.mask(),
-            labels=one.mask_labels,
-            taxonomy=taxonomy,
-        )
+        StripFrame(one.data_set, one.file, one.gray(), one.mask(), one.mask_labels, taxonomy)
         for one in specimens
         if one.data_set == "severstal" and one.knowledge is Knowledge.OUTLINED
     ]
 
 
-def rendered_frames(seeds: Sequence[int], taxonomy: Taxonomy, frames_each: int = 4) -> list[StripFrame]:
-    """Frames of the simulator: every other strip crowded with defects, the rest nearly without."""
-    line = LineSettings()
-    found = []
-    for seed in seeds:
-        lines = frames_each * line.frame_lines
-        strip = SimulatedStrip(seed, lines * line.mm_per_line / 1000, 8.0 if seed % 2 else 0.5, line)
-        for first in range(0, lines, line.frame_lines):
-            gray, mask = strip.lines(first, line.frame_lines), strip.mask(first, line.frame_lines)
-            found.append(
-                StripFrame(
-                    data_set="rendered", file=f"seed {seed}", gray=gray, mask=mask, labels=CLASSES, taxonomy=taxonomy
-                )
-            )
-    return found
+def rendered_frames(seeds: Sequence[int], taxonomy: Taxonomy) -> list[StripFrame]:
+    """Return frames of rendered strip."""
+    return [
+        StripFrame("rendered", f"seed {seed}", gray, mask, CLASSES, taxonomy)
+        for seed, gray, mask in rendered_strip(seeds)
+    ]
 
 
 def load_patches(specimens: Sequence[Specimen], taxonomy: Taxonomy, outlined: bool = False) -> list[Patch]:
-    """Patches of the sets that come as patches; only those with a mask where `outlined`."""
+    """Return the patches of `specimens`; only those with a mask if `outlined`."""
     return [
         Patch(one, taxonomy)
         for one in specimens

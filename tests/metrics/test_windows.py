@@ -1,4 +1,4 @@
-"""The screen's figure of merit counts tiles as its definition says."""
+"""The screen's recall at a pass rate counts tiles as its definition says."""
 
 from pathlib import Path
 
@@ -8,19 +8,23 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from linewatch.metrics.pass_rate import Merit, TileTruth, plot, steel_columns, tile_scores, tile_starts
+from linewatch.metrics.plots import pass_rate_curves
+from linewatch.metrics.tiles import TileTruth, steel_columns, tile_scores, tile_starts
+from linewatch.metrics.windows import WindowScores
 
 scores = arrays(np.float64, st.integers(1, 60), elements=st.floats(0, 1, width=16))
 
 
-def merit(bad: np.ndarray, good: np.ndarray) -> Merit:
-    return Merit(bad, np.arange(len(bad)), good, np.arange(len(good)))
+def windows(bad: np.ndarray, good: np.ndarray) -> WindowScores:
+    defective = np.arange(len(bad) + len(good)) < len(bad)
+    frames = np.r_[np.arange(len(bad)), np.arange(len(good))]
+    return WindowScores(np.r_[bad, good], defective, frames)
 
 
 @given(scores, scores, st.floats(0, 1))
 def test_threshold_passes_no_more_than_asked(bad: np.ndarray, good: np.ndarray, rate: float) -> None:
     """At most the asked share of clean tiles passes, and a lower score than the threshold would pass more."""
-    m = merit(bad, good)
+    m = windows(bad, good)
     threshold = m.threshold(rate)
     assert m.pass_rate(threshold) <= rate + 1e-9
     lower = good[good < threshold]
@@ -31,7 +35,7 @@ def test_threshold_passes_no_more_than_asked(bad: np.ndarray, good: np.ndarray, 
 @given(scores, scores)
 def test_recall_grows_with_what_may_pass(bad: np.ndarray, good: np.ndarray) -> None:
     """The curve never falls, and ends at 1 where everything passes."""
-    recalls = [merit(bad, good).recall_at(r) for r in np.linspace(0, 1, 21)]
+    recalls = [windows(bad, good).recall_at(r) for r in np.linspace(0, 1, 21)]
     assert recalls == sorted(recalls)
     assert recalls[-1] == 1
 
@@ -40,7 +44,7 @@ def test_recall_grows_with_what_may_pass(bad: np.ndarray, good: np.ndarray) -> N
 def test_auc_is_the_chance_of_right_order(bad: np.ndarray, good: np.ndarray) -> None:
     """AUC equals the mean over all pairs."""
     pairs = (bad[:, None] > good) + 0.5 * (bad[:, None] == good)
-    assert merit(bad, good).auc() == pytest.approx(pairs.mean())
+    assert windows(bad, good).auc() == pytest.approx(pairs.mean())
 
 
 @given(arrays(np.float32, (8, 50), elements=st.floats(0, 1, width=16)))
@@ -77,16 +81,16 @@ def test_truth_sorts_tiles_into_defective_clean_and_neither() -> None:
     mask = np.zeros((256, 1600), np.uint8)
     mask[10, 240] = 1
     truth = TileTruth.of(mask, steel_columns(image))
-    m = Merit.of([np.arange(7.0)], [truth])
-    assert list(m.defective) == [0, 1]
-    assert list(m.clean) == [2, 3]
-    assert len(Merit.of([np.arange(7.0)], [truth], least_px=2).defective) == 0
+    m = WindowScores.of_tiles([np.arange(7.0)], [truth])
+    assert list(m.scores[m.defective]) == [0, 1]
+    assert list(m.scores[~m.defective]) == [2, 3]
+    assert not WindowScores.of_tiles([np.arange(7.0)], [truth], least_px=2).defective.any()
 
 
 def test_interval_holds_the_figure_and_narrows_with_frames() -> None:
     """The bootstrap interval brackets the recall and gets narrower with four times the frames."""
     rng = np.random.default_rng(1)
-    few, many = (merit(rng.normal(1.5, 1, n), rng.normal(0, 1, n)) for n in (40, 640))
+    few, many = (windows(rng.normal(1.5, 1, n), rng.normal(0, 1, n)) for n in (40, 640))
     for m in (few, many):
         low, high = m.interval(0.1, draws=200)
         assert low <= m.recall_at(0.1) <= high
@@ -94,6 +98,8 @@ def test_interval_holds_the_figure_and_narrows_with_frames() -> None:
 
 
 def test_the_curve_is_drawn(tmp_path: Path) -> None:
-    """plot writes a PNG."""
-    plot({"made up": merit(np.array([0.6, 0.9]), np.array([0.1, 0.7]))}, tmp_path / "curve.png", threshold=0.65)
+    """pass_rate_curves writes a PNG."""
+    pass_rate_curves(
+        {"made up": windows(np.array([0.6, 0.9]), np.array([0.1, 0.7]))}, tmp_path / "curve.png", threshold=0.65
+    )
     assert (tmp_path / "curve.png").read_bytes().startswith(b"\x89PNG")

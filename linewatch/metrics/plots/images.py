@@ -1,4 +1,4 @@
-"""Images: what a network took for what, and what it looks at."""
+"""Image sheets: images with their true and called labels, and feature maps over an image."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 from linewatch.metrics.plots.drawing import BLUE, VERMILION, NothingToDraw, drawing, panels
 
 WIDE = 2.5
-"""Images this much wider than high (frames) are shown two beside each other, others five."""
+"""Images at least this much wider than high (frames) are shown two to a row, others five."""
 
 
 @dataclass(frozen=True)
-class Called:
-    """An image, uint8 (h, w), its true label and what a network called it, with its probability if known."""
+class CalledImage:
+    """An image, uint8 (h, w), its true label, and the label a network called, with its probability if known."""
 
     gray: NDArray[np.uint8]
     true: str
@@ -27,10 +27,8 @@ class Called:
     probability: float | None = None
 
 
-def gallery(images: Sequence[Called], out: Path) -> None:
-    """Images with their true and their called label, the wrong ones framed and named in vermilion. All are shown:
-    choose before.
-    """
+def gallery(images: Sequence[CalledImage], out: Path) -> None:
+    """Draw all `images` with their true and called labels; wrong calls are framed and named in vermilion."""
     if not images:
         raise NothingToDraw("no image to show")
     high, wide = (max(image.gray.shape[axis] for image in images) for axis in (0, 1))
@@ -47,16 +45,17 @@ def gallery(images: Sequence[Called], out: Path) -> None:
 
 
 @dataclass(frozen=True)
-class Stage:
-    """What the convolutions of one depth give for an image: float (channels, h, w) of any size."""
+class FeatureMaps:
+    """The output of one stage of a network for an image: float (channels, h, w) of any size."""
 
     name: str
     maps: NDArray[np.floating]
 
 
-def feature_maps(gray: NDArray[np.uint8], stages: Sequence[Stage], out: Path) -> None:
-    """The image, uint8 (h, w), and a row for each depth with its strongest channels over the image (Konovalenko et al.,
-    sec. 5). Strongest are those that vary most over the image: a channel that is high everywhere shows nothing.
+def feature_maps(gray: NDArray[np.uint8], stages: Sequence[FeatureMaps], out: Path) -> None:
+    """Draw the image, uint8 (h, w), and for each stage a row of its strongest channels (Konovalenko et al., sec. 5).
+
+    The strongest channels vary most over the image: a channel that is high everywhere shows nothing.
     """
     if not stages:
         raise NothingToDraw("no stage of the network to show")
@@ -78,8 +77,9 @@ def feature_maps(gray: NDArray[np.uint8], stages: Sequence[Stage], out: Path) ->
 
 
 def heat(gray: NDArray[np.uint8], activation: NDArray[np.floating]) -> NDArray[np.uint8]:
-    """RGB uint8 (h, w, 3): an activation map of any size enlarged over the image, from its 1st (not there) to its 99th
-    percentile (glowing). A flat map leaves the image as it is.
+    """Return RGB uint8 (h, w, 3): the image under an activation map of any size, enlarged to the image.
+
+    The map's 1st percentile is transparent, its 99th glows. A flat map leaves the image as it is.
     """
     low, high = np.percentile(activation, (1, 99))
     scaled = ((activation - low) / max(float(high - low), 1e-12)).clip(0, 1).astype(np.float32)
@@ -92,7 +92,7 @@ def heat(gray: NDArray[np.uint8], activation: NDArray[np.floating]) -> NDArray[n
 
 
 def _cells(count: int, aspect: float) -> tuple[int, int, int]:
-    """Columns, and the width and height in px of all images beside and below each other."""
+    """Return the number of columns, and the width and height of the sheet in px."""
     columns = min(count, 2 if aspect > WIDE else 5)
     width = 1200 if aspect > WIDE else max(800, 220 * columns)
     return columns, width, round(width / columns / aspect * -(-count // columns))

@@ -2,8 +2,8 @@
 
 import pytest
 
+from experiments.held_out_coil import PieceCounts, PositionError, _by_class
 from linewatch.contracts.verdict import StripBox
-from linewatch.evaluation.real_coil import ClassFigures, PositionError, _by_class
 from linewatch.geometry.matching import match
 
 
@@ -27,6 +27,6 @@ def test_a_call_is_right_on_a_piece_of_its_own_class_and_a_hit_on_any():
     found = [("scratch", box(1, 1)), ("sliver", box(101, 0)), ("scratch", box(400, 0))]
     matching = match([one for _, one in found], [one for _, one in true])
     assert _by_class(found, true, matching) == {
-        "scratch": ClassFigures(true=2, hit=2, found=2, right=1),
-        "sliver": ClassFigures(true=1, hit=0, found=1, right=0),
+        "scratch": PieceCounts(true=2, hit=2, found=2, right=1),
+        "sliver": PieceCounts(true=1, hit=0, found=1, right=0),
     }

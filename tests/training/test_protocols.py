@@ -19,8 +19,8 @@ from linewatch.training.papers.counts import Counts, CountsSettings, Mosaics
 from linewatch.training.papers.crops import Crops, CropsSettings, RandomCrops, rescaled
 from linewatch.training.papers.joint import Joint, JointSettings
 from linewatch.training.papers.single_label import NasnetSettings, SingleLabel, SingleLabelSettings
-from linewatch.training.protocols import PAPER_RECIPES
-from linewatch.training.runs import load
+from linewatch.training.protocols import PAPER_PROTOCOLS
+from linewatch.training.runs import RunRecord, load
 
 CPU = {"threads": 1, "workers": 0}
 
@@ -48,6 +48,30 @@ def stripes(tmp_path: Path) -> Path:
         rows.append([f"{label}_{number}.png", label])
     write_table(root / "labels.csv", ["file", "class"], rows)
     return root
+
+
+def test_a_size_that_the_network_does_not_take_is_refused() -> None:
+    settings = SingleLabelSettings(lines=64, width=64, **CPU)
+    with pytest.raises(ConfigError, match="64 x 64, custom_cnn takes 200 x 200 only"):
+        settings.build(6, None)
+
+
+def test_a_record_of_version_0_1_0_is_read() -> None:
+    """It named the protocol `recipe`."""
+    record = RunRecord(
+        protocol="vgg11",
+        settings={},
+        data_set="neu",
+        classes=("a",),
+        pretrained="random weights",
+        counts={},
+        seen=(),
+        thresholds={},
+        epochs={},
+        seconds=1.0,
+        device="CPU",
+    )
+    assert RunRecord.model_validate_json(record.model_dump_json().replace('"protocol"', '"recipe"')) == record
 
 
 @pytest.fixture
@@ -195,12 +219,12 @@ def test_nasnets_schedule_is_table_2s() -> None:
     assert not fine.trunk_frozen
 
 
-@pytest.mark.parametrize("name", PAPER_RECIPES)
-def test_the_recipes_are_whole(name: str) -> None:
-    recipe = PAPER_RECIPES[name]
-    assert sum(recipe.settings.shares) == pytest.approx(1)
-    assert recipe.settings.with_settings(["seed=5"]).seed == 5
-    phases = recipe.open(recipe.settings, DataSet("none", Path(), tuple("abcdef"), ())).phases()
+@pytest.mark.parametrize("name", PAPER_PROTOCOLS)
+def test_the_protocols_are_whole(name: str) -> None:
+    protocol = PAPER_PROTOCOLS[name]
+    assert sum(protocol.settings.shares) == pytest.approx(1)
+    assert protocol.settings.with_settings(["seed=5"]).seed == 5
+    phases = protocol.open(protocol.settings, DataSet("none", Path(), tuple("abcdef"), ())).phases()
     assert all(phase.epochs > 0 for phase in phases)
 
 
@@ -254,7 +278,7 @@ def test_from_a_training_to_an_engine_that_agrees(stripes: Path, tmp_path: Path)
     with pytest.raises(ConfigError, match="holds a run already"):
         train("custom_cnn", data=data, changes=changes, run=run)
     assert train("custom_cnn", data=data, changes=changes, run=run, resume=True) == told
-    with pytest.raises(ConfigError, match="another recipe, settings or data"):
+    with pytest.raises(ConfigError, match="another protocol, settings or data"):
         train("custom_cnn", data=data, changes=[*changes, "seed=3"], run=run, resume=True)
     made = {path.name for path in run.iterdir()}
     assert {"run.json", "network.ckpt", "split.csv", "history.csv", "curves.png", "judgement.json", "CARD.md"} <= made
@@ -275,12 +299,12 @@ def test_from_a_training_to_an_engine_that_agrees(stripes: Path, tmp_path: Path)
 
 def test_dice_by_picture_is_kept_for_comparisons(stripes: Path, tmp_path: Path) -> None:
     changes = ["encoder=mobilenet_v1_0.25", "lines=64", "width=64", "epochs=1", "batch=8", "threads=1", "workers=0"]
-    judged = train("tlu_net", data=[f"stripes={stripes}"], changes=changes, run=tmp_path / "run")
-    assert judged is not None
+    result = train("tlu_net", data=[f"stripes={stripes}"], changes=changes, run=tmp_path / "run")
+    assert result is not None
     with (tmp_path / "run" / "per_image.csv").open(newline="") as handle:
         rows = list(csv.DictReader(handle))
-    assert len(rows) == judged.count
-    assert judged.dice == pytest.approx(np.mean([float(row["dice"]) for row in rows]), abs=1e-4)
+    assert len(rows) == result.count
+    assert result.dice == pytest.approx(np.mean([float(row["dice"]) for row in rows]), abs=1e-4)
     manifest = export_checkpoint(tmp_path / "run", "joint", tmp_path / "engines")
     assert manifest.task == "segment"
     (of_run,), (of_engine,) = (
@@ -311,5 +335,5 @@ def test_a_run_of_crops_and_its_engine_agree(frames: Path, tmp_path: Path) -> No
         for target in (str(tmp_path / "run"), "crops")
     )
     assert of_engine.classes == ("1", "2+3", "4")
-    mine, theirs = of_run.figures(), of_engine.figures()
+    mine, theirs = of_run.metrics(), of_engine.metrics()
     assert {name: mine[name] for name in theirs} == pytest.approx(theirs, abs=1e-3)

@@ -1,9 +1,8 @@
 """A recorded coil of real strip that no shipped engine has seen: held-out Severstal frames, then held-out NEU patches.
 
-``python -m linewatch.evaluation.real_coil build --data "$LINEWATCH_DATA" --out out/coil`` writes `coil.avi` with its
-sidecar, `truth.json` and `truth.npz`; replay it with ``linewatch replay``; ``python -m linewatch.evaluation.real_coil
-judge --coil out/coil --verdicts out/coil/verdicts.jsonl`` prints how well the service did, beside what the engines'
-cards promise.
+``python -m experiments.held_out_coil build --data "$LINEWATCH_DATA" --out out/coil`` writes `coil.avi` with its
+sidecar, `truth.json` and `truth.npz`. Replay it with ``linewatch replay``; then ``python -m experiments.held_out_coil
+evaluate --coil out/coil --verdicts out/coil/verdicts.jsonl`` prints recall and false calls. The base install is enough.
 """
 
 from __future__ import annotations
@@ -16,10 +15,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal, Self
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from experiments.real_frames import TOLERANCE_MM, RealFrame, held_out_frames, instances
 from linewatch.capture.recorder import record
 from linewatch.capture.sidecar import sidecar_path
 from linewatch.config.line import LineSettings
@@ -27,38 +26,20 @@ from linewatch.config.taxonomy import Taxonomy
 from linewatch.contracts.errors import SourceError
 from linewatch.contracts.frame import Grab
 from linewatch.contracts.verdict import DefectState, Extent, StripBox
-from linewatch.datasets import Knowledge, Specimen, read_set
-from linewatch.datasets.splits import HELD_OUT_FOLD
 from linewatch.geometry.grid import tile_grid
 from linewatch.geometry.matching import Matching, match
-from linewatch.metrics.judgement import Interval
-from linewatch.metrics.pass_rate import steel_columns
+from linewatch.metrics.result import Interval
+from linewatch.metrics.tiles import STEEL_SHARE, TILE_PX, steel_columns
 from linewatch.metrics.windows import false_instances_per_1000_m2
-from linewatch.simulation.truth import CoilTruth, TrueDefect
+from linewatch.simulation.truth import CoilTruth
 from linewatch.wire.schema import VerdictLine
 from linewatch.wire.verdict_file import read_verdicts
 
 COIL = "REAL"
-TILE_PX = 256
-PATCH_PX, PATCH_LINE, PATCH_COLUMNS = 192, 32, (16, 480, 928, 1392)
-"""Where patches lie in a frame: within every second tile of the grid, and in no other; clean strip between them."""
-TOLERANCE_MM = 5.0
-"""An outline this far beside the truth still is the same defect."""
-LEAST_STEEL = 0.25
-"""A clean tile counts when at least so much of it is steel."""
-
-
-@dataclass(frozen=True)
-class RealFrame:
-    """256 lines of the coil. truth: uint8, 0 clean, else 1 + index into the taxonomy's trained classes."""
-
-    source: str
-    gray: NDArray[np.uint8]
-    truth: NDArray[np.uint8]
 
 
 class FrameCamera:
-    """Frames of an array as a camera gives them; not live."""
+    """A camera that delivers frames in memory; it is not live."""
 
     live = False
 
@@ -94,79 +75,8 @@ class FrameCamera:
         self.stop()
 
 
-def held_out_frames(data: Path, taxonomy: Taxonomy) -> list[RealFrame]:
-    """Fold 4 of Severstal in the order of its names, then fold 4 of NEU on fold 4's clean frames, four to a frame."""
-    strip = [one for one in read_set("severstal", data) if one.fold == HELD_OUT_FOLD]
-    strip = sorted((one for one in strip if one.knowledge is Knowledge.OUTLINED), key=lambda one: one.file)
-    patches = [one for one in read_set("neu", data) if one.fold == HELD_OUT_FOLD]
-    frames = [RealFrame("severstal", one.gray(), true_classes(one, taxonomy)) for one in strip]
-    hosts = [frame.gray for frame in frames if not frame.truth.any() and all_steel(frame.gray)]
-    # A stride through the list: neighbours in it are of one class.
-    order = np.random.default_rng(4).permutation(len(patches))
-    per_frame = len(PATCH_COLUMNS)
-    for number, first in enumerate(range(0, len(order) - per_frame + 1, per_frame)):
-        chosen = [patches[int(i)] for i in order[first : first + per_frame]]
-        frames.append(patched(hosts[number % len(hosts)], chosen, taxonomy, number))
-    return frames
-
-
-def all_steel(gray: NDArray[np.uint8]) -> bool:
-    """Whether there is no strip end or edge in the picture."""
-    return bool(steel_columns(gray).mean() > 0.95 and gray.mean(axis=1).min() > 20)
-
-
-def patched(host: NDArray[np.uint8], patches: Sequence[Specimen], taxonomy: Taxonomy, number: int) -> RealFrame:
-    """Four patches, none of which touches another, on the clean frame `host`, mirrored by `number`."""
-    gray = host[:: -1 if number % 2 else 1, :: -1 if number % 4 > 1 else 1].copy()
-    truth = np.zeros_like(gray)
-    for x, patch in zip(PATCH_COLUMNS, patches, strict=True):
-        window = np.s_[PATCH_LINE : PATCH_LINE + PATCH_PX, x : x + PATCH_PX]
-        size = (PATCH_PX, PATCH_PX)
-        gray[window] = cv2.resize(patch.gray(), size, interpolation=cv2.INTER_AREA)
-        truth[window] = cv2.resize(true_classes(patch, taxonomy), size, interpolation=cv2.INTER_NEAREST)
-    return RealFrame("neu", gray, truth)
-
-
-def true_classes(one: Specimen, taxonomy: Taxonomy) -> NDArray[np.uint8]:
-    """What is known of each pixel, as `RealFrame.truth`; a labelled patch with neither outline nor box is its class all
-    over.
-    """
-
-    def value(label: str) -> int:
-        return 1 + taxonomy.trained_classes.index(taxonomy.house_class(one.data_set, label))
-
-    if one.knowledge is Knowledge.LABELLED and not one.boxes:
-        return np.full_like(one.gray(), value(one.labels[0]))
-    truth = np.zeros_like(one.gray())
-    if one.mask_path is not None:
-        values = np.array([0, *(value(label) for label in one.mask_labels)], np.uint8)
-        return values[one.mask()]
-    for box in one.boxes:
-        truth[box.y0 : box.y1, box.x0 : box.x1] = value(box.label)
-    return truth
-
-
-def instances(frames: Sequence[RealFrame], line: LineSettings, taxonomy: Taxonomy) -> Iterator[TrueDefect]:
-    """Connected pieces of each class in each frame, in strip millimetres."""
-    number = 0
-    for index, frame in enumerate(frames):
-        for value in np.unique(frame.truth[frame.truth > 0]).tolist():
-            count, _, boxes, _ = cv2.connectedComponentsWithStats((frame.truth == value).astype(np.uint8))
-            for x, y, width, lines, area in boxes[1:count].tolist():
-                along = (index * line.frame_lines + y) * line.mm_per_line
-                yield TrueDefect(
-                    id=number,
-                    defect_class=taxonomy.trained_classes[value - 1],
-                    box=StripBox(
-                        (x * line.mm_per_px, (x + width) * line.mm_per_px), (along, along + lines * line.mm_per_line)
-                    ),
-                    area_mm2=area * line.mm_per_px * line.mm_per_line,
-                )
-                number += 1
-
-
 def build(data: Path, out: Path, line: LineSettings, taxonomy: Taxonomy) -> CoilTruth:
-    """Write the recording and its truth into the folder `out`; earlier ones are replaced."""
+    """Write the recording and its truth into the folder `out`, replacing earlier ones, and return the truth."""
     out.mkdir(parents=True, exist_ok=True)
     frames = held_out_frames(data, taxonomy)
     video = out / "coil.avi"
@@ -195,8 +105,8 @@ def build(data: Path, out: Path, line: LineSettings, taxonomy: Taxonomy) -> Coil
 
 
 @dataclass(frozen=True, slots=True)
-class TileFigures:
-    """What the service's outlines say of a source's tiles: a tile is called when a found outline has a pixel in it."""
+class TileCounts:
+    """Tiles of a source, and those called by the service: a tile is called if it holds a pixel of a found outline."""
 
     frames: int
     defective: int
@@ -214,8 +124,8 @@ class TileFigures:
         return self.clean_called / self.clean if self.clean else 0.0
 
 
-def judge(coil: Path, verdicts: Path, taxonomy: Taxonomy) -> dict[str, TileFigures]:
-    """Figures by source. Raises SourceError when the verdicts are not of this coil."""
+def evaluate_tiles(coil: Path, verdicts: Path, taxonomy: Taxonomy) -> dict[str, TileCounts]:
+    """Return the tile counts by source; `SourceError` if the verdicts are not of this coil."""
     known = np.load(coil / "truth.npz")
     sources, truth, steel = known["sources"], known["truth"], known["steel"]
     tiles = tile_grid(truth.shape[1], truth.shape[2], TILE_PX, TILE_PX)
@@ -233,15 +143,17 @@ def judge(coil: Path, verdicts: Path, taxonomy: Taxonomy) -> dict[str, TileFigur
             if true:
                 row[1:3] += (1, bool(names))
                 row[5] += bool(names & true)
-            elif columns[tile.x : tile.x + tile.width].mean() >= LEAST_STEEL:
+            elif columns[tile.x : tile.x + tile.width].mean() >= STEEL_SHARE:
                 row[3:5] += (1, bool(names))
-    return {source: TileFigures(*row.tolist()) for source, row in sums.items()}
+    return {source: TileCounts(*row.tolist()) for source, row in sums.items()}
 
 
 @dataclass(frozen=True, slots=True)
-class ClassFigures:
-    """true, hit: pieces of the class, and those with any found defect on them. found, right: defects called so, and
-    those that lie on a piece of the class.
+class PieceCounts:
+    """Counts of one class.
+
+    true, hit: pieces of the class, and those with any found defect on them. found, right: defects called this class,
+    and those of them that lie on a piece of it.
     """
 
     true: int
@@ -252,8 +164,9 @@ class ClassFigures:
 
 @dataclass(frozen=True, slots=True)
 class PositionError:
-    """Between the middles of the boxes of outlined defects and true pieces that are each other's only partner: where
-    one is in pieces in the other, middles say nothing of places. Absolute, in millimetres; None without a pair.
+    """The distance, in mm, between the box centres of outlined defects and true pieces; None without a pair.
+
+    A pair is a defect and a piece that overlap nothing else: the centre of a part says nothing about the whole.
     """
 
     pairs: int
@@ -264,7 +177,7 @@ class PositionError:
 
     @classmethod
     def of(cls, pairs: Sequence[tuple[StripBox, StripBox]]) -> Self:
-        """Of pairs of boxes, found and true."""
+        """From pairs of boxes, found and true."""
         if not pairs:
             return cls(0, None, None, None, None)
 
@@ -276,10 +189,10 @@ class PositionError:
 
 
 @dataclass(frozen=True, slots=True)
-class InstanceFigures:
-    """Found defects of a source against its true pieces, as `linewatch.geometry.matching` pairs them.
+class InstanceMetrics:
+    """Found defects of a source against its true pieces, paired by `linewatch.geometry.matching`.
 
-    found: closed defects that are not tentative; a piece of another one that it merged into does not count.
+    found: closed defects that are neither tentative nor merged into another one.
     """
 
     metres: float
@@ -293,7 +206,7 @@ class InstanceFigures:
     false_on_clean: int  # instances found on those
     false_on_clean_per_1000_m2: float | None  # by the recording's nominal millimetres; None without a clean frame
     interval: Interval | None  # of that rate, 95 %, bootstrap over frames
-    by_class: dict[str, ClassFigures]
+    by_class: dict[str, PieceCounts]
     position: PositionError
 
     @property
@@ -305,8 +218,8 @@ class InstanceFigures:
         return self.false_calls / self.metres
 
 
-def judge_instances(coil: Path, verdicts: Path) -> dict[str, InstanceFigures]:
-    """Figures by source; a defect belongs where its middle lies."""
+def evaluate_instances(coil: Path, verdicts: Path) -> dict[str, InstanceMetrics]:
+    """Return the metrics by source; a defect belongs to the source at its centre."""
     truth = CoilTruth.read(coil / "truth.json")
     sources = np.load(coil / "truth.npz")["sources"]
     frame_mm = truth.length_mm / len(sources)
@@ -330,7 +243,7 @@ def judge_instances(coil: Path, verdicts: Path) -> dict[str, InstanceFigures]:
     frame_m2 = line.width_px * line.mm_per_px * frame_mm / 1e6
     clean = ~np.load(coil / "truth.npz")["truth"].any(axis=(1, 2))
     calls = np.bincount([frame_of(box) for _, box in found], minlength=len(sources))
-    figures = {}
+    metrics = {}
     for source in dict.fromkeys(sources.tolist()):
         quiet = calls[clean & (sources == source)]
         rate, interval = false_instances_per_1000_m2(quiet, np.full(len(quiet), frame_m2))
@@ -342,7 +255,7 @@ def judge_instances(coil: Path, verdicts: Path) -> dict[str, InstanceFigures]:
             for pair in matching.pairs
             if partners[0][pair.found] == partners[1][pair.true] == 1 and outlined[here[pair.found][1]]
         ]
-        figures[source] = InstanceFigures(
+        metrics[source] = InstanceMetrics(
             metres=float((sources == source).sum() * frame_mm / 1000),
             true=len(real),
             hit=len(matching.hit),
@@ -357,22 +270,22 @@ def judge_instances(coil: Path, verdicts: Path) -> dict[str, InstanceFigures]:
             by_class=_by_class(here, real, matching),
             position=PositionError.of(alone),
         )
-    return figures
+    return metrics
 
 
 def _by_class(
     found: Sequence[tuple[str, StripBox]], true: Sequence[tuple[str, StripBox]], matching: Matching
-) -> dict[str, ClassFigures]:
+) -> dict[str, PieceCounts]:
     right = {pair.found for pair in matching.pairs if found[pair.found][0] == true[pair.true][0]}
     called, there = Counter(name for name, _ in found), Counter(name for name, _ in true)
     hit, rightly = Counter(true[at][0] for at in matching.hit), Counter(found[at][0] for at in right)
     return {
-        name: ClassFigures(there[name], hit[name], called[name], rightly[name]) for name in sorted({*called, *there})
+        name: PieceCounts(there[name], hit[name], called[name], rightly[name]) for name in sorted({*called, *there})
     }
 
 
 def _found(verdicts: Path, shape: tuple[int, int, int]) -> list[dict[str, NDArray[np.bool_]]]:
-    """By frame: the outlines of each class, the class being the defect's last one; without tentative defects."""
+    """Return by frame the outlines of each class, by the defect's final class and without tentative defects."""
     frames: list[list[tuple[str, NDArray[np.int64]]]] = []
     final: dict[str, str | None] = {}
     for line in read_verdicts(verdicts):
@@ -399,53 +312,53 @@ def _found(verdicts: Path, shape: tuple[int, int, int]) -> list[dict[str, NDArra
 
 
 def main() -> None:
-    """The command line."""
+    """Run the command."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parts = parser.add_subparsers(required=True, dest="part")
     builder = parts.add_parser("build")
     builder.add_argument("--data", type=Path, required=True)
     builder.add_argument("--out", type=Path, required=True)
-    judging = parts.add_parser("judge")
-    judging.add_argument("--coil", type=Path, required=True)
-    judging.add_argument("--verdicts", type=Path, required=True)
-    judging.add_argument("--json", action="store_true")
+    evaluator = parts.add_parser("evaluate")
+    evaluator.add_argument("--coil", type=Path, required=True)
+    evaluator.add_argument("--verdicts", type=Path, required=True)
+    evaluator.add_argument("--json", action="store_true")
     options = parser.parse_args()
     taxonomy = Taxonomy.read()
     if options.part == "build":
         truth = build(options.data, options.out, LineSettings(), taxonomy)
-        print(f"{options.out}/coil.avi: {truth.length_mm / 1000:.1f} m, {len(truth.defects)} true pieces")  # noqa: T201
+        print(f"{options.out}/coil.avi: {truth.length_mm / 1000:.1f} m, {len(truth.defects)} true pieces")
         return
-    figures = judge(options.coil, options.verdicts, taxonomy)
-    instances_of = judge_instances(options.coil, options.verdicts)
+    tiles_of = evaluate_tiles(options.coil, options.verdicts, taxonomy)
+    instances_of = evaluate_instances(options.coil, options.verdicts)
     if options.json:
-        rows = {source: {**asdict(row), "instances": asdict(instances_of[source])} for source, row in figures.items()}
-        print(json.dumps(rows))  # noqa: T201
+        rows = {source: {**asdict(row), "instances": asdict(instances_of[source])} for source, row in tiles_of.items()}
+        print(json.dumps(rows))
         return
-    for source, row in figures.items():
-        print(  # noqa: T201
+    for source, row in tiles_of.items():
+        print(
             f"{source:<10} {row.frames} frames: {row.defective_called} of {row.defective} defective tiles called "
             f"({row.recall:.1%}), right class in {row.classes_right}; {row.clean_called} of {row.clean} clean tiles "
             f"called ({row.false_share:.1%})"
         )
         one = instances_of[source]
-        print(  # noqa: T201
+        print(
             f"{'':<10} {one.metres:.1f} m: {one.hit} of {one.true} true pieces found ({one.recall:.1%}), right class "
             f"on {one.classes_right}; {one.false_calls} of {one.found} found are false calls "
             f"({one.false_per_m:.1f} per m)"
         )
         if (at := one.position).pairs:
-            print(  # noqa: T201
+            print(
                 f"{'':<10} position, of {at.pairs} pairs, median and 95th percentile: {at.along_median_mm:.1f} and "
                 f"{at.along_p95_mm:.1f} mm along, {at.across_median_mm:.1f} and {at.across_p95_mm:.1f} mm across"
             )
         for name, of in one.by_class.items():
-            print(  # noqa: T201
+            print(
                 f"{'':<10}   {name:<16} found {of.hit:>3} of {of.true:<3}  called {of.found:>3}, on such a piece "
                 f"{of.right}"
             )
         if one.false_on_clean_per_1000_m2 is not None and one.interval is not None:
             low, high = one.interval
-            print(  # noqa: T201
+            print(
                 f"{'':<10} {one.clean_frames} clean frames, {one.clean_m2:.2f} m2 at nominal millimetres: "
                 f"{one.false_on_clean} found there, {one.false_on_clean_per_1000_m2:.0f} per 1,000 m2 "
                 f"({low:.0f} to {high:.0f})"

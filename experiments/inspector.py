@@ -1,6 +1,6 @@
-"""The service's cascade and decision over frames in memory, without its threads, queues and sockets.
+"""The service's cascade and decision on frames in memory, without its threads, queues and sockets.
 
-What is decided depends on pixels, engines and settings alone, so these are the service's own decisions.
+Decisions depend on pixels, engines and settings alone, so these are the service's own decisions.
 """
 
 from __future__ import annotations
@@ -47,9 +47,7 @@ class Inspector:
         self._ordinal = 0
 
     def coil(self, frames: Iterable[NDArray[np.uint8]], name: str = "COIL") -> list[Defect]:
-        """The defects of a coil of these frames, uint8 (lines, width) each, as they are when they close; one that
-        merged into another is that other.
-        """
+        """Return the closed defects of a coil of these frames, uint8 (lines, width) each, without merged ones."""
         state, found = DecisionState.initial(), []
         for number, pixels in enumerate(frames):
             pixels = np.ascontiguousarray(pixels)  # noqa: PLW2901 - as a ring slot holds it
@@ -62,7 +60,7 @@ class Inspector:
         return found + _closed(finish(state))
 
     def _run(self, batches: deque[Batch]) -> None:
-        """Until no engine has anything left to do."""
+        """Run batches until no engine has work left."""
         while batches or (batches := deque(self._cascade.flush())):
             batch = batches.popleft()
             output = self._executors[Task(batch.engine)].run(batch.pixels, len(batch.refs))

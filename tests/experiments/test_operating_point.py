@@ -1,4 +1,4 @@
-"""Operating points: exact intervals, and limits that keep a budget of false calls where that leaves something."""
+"""Operating points: limits that keep a budget of false calls where that leaves something."""
 
 import math
 import shutil
@@ -10,54 +10,29 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from experiments.false_calls import ship
-from linewatch.contracts.manifest import CallLimit, EngineManifest, Task
-from linewatch.evaluation.findings import Found, Looked
-from linewatch.evaluation.operating_point import (
+from experiments.findings import CascadeFinding, Findings
+from experiments.operating_point import (
     SLACK,
     USEFUL,
-    Judged,
-    Rate,
-    binomial_interval,
+    CascadeMetrics,
     calls,
     choose,
-    poisson_interval,
 )
+from linewatch.contracts.manifest import CallLimit, EngineManifest, Task
+from linewatch.metrics.intervals import Rate
 
 MM2_PER_PX = 0.5
 scores = st.sampled_from([0.2, 0.45, 0.55, 0.72, 0.88, 0.93, 0.975, 0.995])
 
 
-@pytest.mark.parametrize(
-    ("count", "low", "high"),
-    [(0, 0.0, 3.688879), (1, 0.0253178, 5.5716434), (7, 2.814363, 14.422675), (300, 267.009275, 335.941126)],
-)
-def test_poisson_intervals_are_those_of_the_tables(count, low, high):
-    """Garwood's, by the chi-square quantiles (computed with SciPy 1.17.1)."""
-    assert poisson_interval(count) == pytest.approx((low, high), rel=1e-6)
-
-
-@pytest.mark.parametrize(
-    ("hits", "count", "low", "high"),
-    [
-        (0, 27, 0.0, 0.1277029),
-        (3, 10, 0.0667395, 0.6524529),
-        (10, 10, 0.6915029, 1.0),
-        (400, 649, 0.5776898, 0.6539126),
-    ],
-)
-def test_binomial_intervals_are_those_of_the_tables(hits, count, low, high):
-    """Clopper and Pearson's, by the beta quantiles (computed with SciPy 1.17.1)."""
-    assert binomial_interval(hits, count) == pytest.approx((low, high), rel=1e-5)
-
-
 def found(frame, confidence, peak=1.0, area_mm2=100.0, true=(), name="scratch"):
-    return Found(
+    return CascadeFinding(
         frame=frame, defect_class=name, confidence=confidence, peak=peak, area_mm2=area_mm2, tile=False, true=true
     )
 
 
 def looked(*defects, clean, pieces=0, source="strip", area_m2=1.0, names=None):
-    return Looked(
+    return Findings(
         source=source,
         fold=0,
         frames=tuple(names or (f"{number}.jpg" for number in range(len(clean)))),
@@ -85,8 +60,8 @@ def strips(draw):
 @given(strips(), st.sampled_from([0.0, 1000.0, 4000.0]))
 def test_the_budget_is_kept_or_the_class_has_no_more_than_its_least_share(strip, budget):
     limits = choose([strip], ["scratch"], budget, MM2_PER_PX)
-    judged = Judged([(strip, limits)], MM2_PER_PX)
-    everything = Judged([(strip, {})], MM2_PER_PX).recall("strip")["all"].hits
+    judged = CascadeMetrics([(strip, limits)], MM2_PER_PX)
+    everything = CascadeMetrics([(strip, {})], MM2_PER_PX).recall("strip")["all"].hits
     hits, rate = judged.recall("strip")["all"].hits, judged.false_calls("strip")["all"].per_1000_m2
     assert rate <= budget or hits >= USEFUL * everything > 0
 
@@ -94,9 +69,11 @@ def test_the_budget_is_kept_or_the_class_has_no_more_than_its_least_share(strip,
 @settings(max_examples=40, deadline=None)
 @given(strips())
 def test_a_larger_budget_finds_no_less_but_for_the_slack(strip):
-    everything = Judged([(strip, {})], MM2_PER_PX).recall("strip")["all"].hits
+    everything = CascadeMetrics([(strip, {})], MM2_PER_PX).recall("strip")["all"].hits
     hits = [
-        Judged([(strip, choose([strip], ["scratch"], budget, MM2_PER_PX))], MM2_PER_PX).recall("strip")["all"].hits
+        CascadeMetrics([(strip, choose([strip], ["scratch"], budget, MM2_PER_PX))], MM2_PER_PX)
+        .recall("strip")["all"]
+        .hits
         for budget in (4000.0, 8000.0, math.inf)
     ]
     assert hits[2] == everything
@@ -108,7 +85,7 @@ def test_a_larger_budget_finds_no_less_but_for_the_slack(strip):
 def test_where_true_and_false_can_be_told_apart_nothing_is_lost():
     strip = looked(found(0, 0.6), found(1, 0.93, true=(0,)), clean=(True, False), pieces=1)
     limits = choose([strip], ["scratch"], 0.0, MM2_PER_PX)
-    judged = Judged([(strip, limits)], MM2_PER_PX)
+    judged = CascadeMetrics([(strip, limits)], MM2_PER_PX)
     assert judged.false_calls("strip")["all"].count == 0
     assert judged.recall("strip")["all"].hits == 1
 
@@ -118,7 +95,7 @@ def test_a_frame_with_a_wrong_label_does_not_choose_but_is_judged():
         found(0, 0.97), found(1, 0.6, true=(0,)), clean=(True, False), pieces=1, names=("0d1b42754.jpg", "b.jpg")
     )
     limits = choose([strip], ["scratch"], 0.0, MM2_PER_PX)
-    judged = Judged([(strip, limits)], MM2_PER_PX)
+    judged = CascadeMetrics([(strip, limits)], MM2_PER_PX)
     assert judged.recall("strip")["all"].hits == 1
     assert judged.false_calls("strip")["all"] == Rate(1, 1.0)
     assert judged.false_calls("strip", mislabelled=False)["all"] == Rate(0, 0.0)
@@ -126,7 +103,7 @@ def test_a_frame_with_a_wrong_label_does_not_choose_but_is_judged():
 
 def test_a_piece_counts_once_however_many_defects_lie_on_it():
     strip = looked(found(0, 0.9, true=(0,)), found(0, 0.9, true=(0, 1)), clean=(False,), pieces=3)
-    share = Judged([(strip, {})], MM2_PER_PX).recall("strip")["scratch"]
+    share = CascadeMetrics([(strip, {})], MM2_PER_PX).recall("strip")["scratch"]
     assert (share.hits, share.count) == (2, 3)
 
 
