@@ -34,7 +34,7 @@ def test_runs_that_cannot_be_compared_are_named(tmp_path: Path) -> None:
     one = made_run(tmp_path / "one", 0.2)
     with pytest.raises(ConfigError, match="expected two or more"):
         compare([one], tmp_path / "out")
-    with pytest.raises(ConfigError, match=r"only runs of tlu_net keep Dice by picture"):
+    with pytest.raises(ConfigError, match=r"only runs of tlu_net keep Dice by image"):
         compare([one, tmp_path], tmp_path / "out")
     other = made_run(tmp_path / "other", 0.3)
     (other / "per_image.csv").write_text("file,dice,iou\nelsewhere.png,0.1,0.1\n")
