@@ -47,9 +47,7 @@ class Camera(Protocol):
 
 
 class CameraWrapper:
-    """A camera over another one, which it opens, stops and closes; a class of these says what `read` makes of its
-    grabs.
-    """
+    """Base of cameras that wrap another one: opens, stops and closes it. Subclasses implement `read`."""
 
     def __init__(self, camera: Camera) -> None:
         self.live = camera.live
