@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numbered_strip import ListCamera
 
 from linewatch.capture.admission import Admission, Intake
 from linewatch.capture.ring import FrameRing
@@ -115,7 +116,7 @@ def test_repeated_black_is_black() -> None:
 
 
 def test_a_single_lit_pixel_does_not_make_a_black_grab_bright() -> None:
-    """640 pixels: 0.1 % of them is none, so one lit pixel is more; a wider grab forgives a hot pixel."""
+    """Of 640 pixels 0.1 % is less than one, so one lit pixel is enough; a wider grab tolerates a hot pixel."""
     wide = LineSettings(width_px=1600, frame_lines=16)
     admit = Admission(wide, CaptureSettings(), FrameRing(2, 16, 1600))
     hot = np.zeros((16, 1600), np.uint8)
@@ -179,7 +180,7 @@ def test_change_of_coil_is_no_loss() -> None:
 
 
 def test_grabs_lost_around_a_change_of_coil_are_shared_out() -> None:
-    """Three lost grabs, and the new coil is 16 lines in: 16 lines are its head, the others were the old coil's tail."""
+    """Three grabs are lost and the new coil begins 16 lines in: 16 lines are its head, the rest the old coil's tail."""
     admit, _ = admission()
     only(admit.admit(grab(0)))
     tail, head, here = admit.admit(grab(4, 16, coil="B"))
@@ -236,7 +237,7 @@ STEPS = st.builds(
 @settings(max_examples=150, deadline=None)
 @given(steps=st.lists(STEPS, max_size=25))
 def test_every_line_is_in_exactly_one_frame(steps: list[Step]) -> None:
-    """Whatever a camera gives, the frames of a coil are a gapless sequence from its first line on, densely numbered."""
+    """Whatever a camera gives, the frames of a coil follow each other from its first line on without a gap."""
     admit, ring = admission(2)
     coil, line, frames = 0, 0, []
     reached: dict[str, tuple[int, int]] = {}
@@ -269,26 +270,6 @@ def test_every_line_is_in_exactly_one_frame(steps: list[Step]) -> None:
         assert 0 <= frame.valid_lines <= frame.lines
         assert (frame.valid_lines == frame.lines) == (frame.fault is None)
         assert (frame.valid_lines == 0) == (frame.pixels is None)
-
-
-class ListCamera:
-    """A camera over grabs that are there already."""
-
-    def __init__(self, grabs: list[Grab], live: bool) -> None:
-        self.live = live
-        self.grabs: int | None = len(grabs)
-        self._grabs = iter(grabs)
-
-    def read(self) -> Grab | None:
-        return next(self._grabs, None)
-
-    def stop(self) -> None:
-        self._grabs = iter(())
-
-    def __enter__(self) -> "ListCamera":
-        return self
-
-    def __exit__(self, *exc: object) -> None: ...
 
 
 def test_replay_waits_for_a_slot_and_loses_nothing() -> None:

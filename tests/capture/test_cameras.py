@@ -9,7 +9,7 @@ from typing import Any, get_args
 import cv2
 import numpy as np
 import pytest
-from numbered_strip import Grabs
+from numbered_strip import ListCamera
 
 from linewatch.capture.admission import Admission
 from linewatch.capture.cameras.registry import KINDS, open_camera
@@ -152,12 +152,6 @@ def test_an_unknown_or_missing_type_is_refused_with_the_known_ones(source: dict)
     assert all(repr(name) in str(refused.value) for name in KIND_NAMES)
 
 
-class LiveGrabs(Grabs):
-    """A live camera, over grabs that are there already."""
-
-    live = True
-
-
 def _grab(*, encoded: bool) -> Grab:
     image = np.full((64, 320), 90, np.uint8)
     return Grab(image, "A", 0, 0, 64, 0, 0.0, 0.5, 0, encoded=encoded, encoder_stop=256, fault=Cause.CORRUPT)
@@ -168,11 +162,11 @@ def test_an_encoder_places_the_grabs_of_every_live_camera_that_counts(triggers: 
     from linewatch.capture.position.encoder import placed_by_encoder
 
     line = LineSettings(**LINE, encoder=EncoderSettings(**ENCODER, triggers=triggers))
-    counting = placed_by_encoder(LiveGrabs([_grab(encoded=True)]), line, "acme", counted=True)
+    counting = placed_by_encoder(ListCamera([_grab(encoded=True)], live=True), line, "acme", counted=True)
     (grab,) = read_all(counting)
     assert (grab.lines, grab.mm_per_line, grab.encoder_stop) == (64, 0.5, None)
-    silent = placed_by_encoder(LiveGrabs([_grab(encoded=False)]), line, "acme", counted=True)
+    silent = placed_by_encoder(ListCamera([_grab(encoded=False)], live=True), line, "acme", counted=True)
     with pytest.raises(SourceError, match=r"grab 0 .* no encoder count, \[line.encoder\] expects one .*; switch"):
         silent.read()
     with pytest.raises(ConfigError, match=r"'acme' is a live camera .* no encoder count, \[line.encoder\] expects"):
-        placed_by_encoder(LiveGrabs([]), line, "acme", counted=False)
+        placed_by_encoder(ListCamera([], live=True), line, "acme", counted=False)

@@ -1,17 +1,17 @@
-"""Pacing: grabs come when they were due, and stop() wakes whoever waits."""
+"""Pacing: grabs come when they are due, and stop() wakes a waiting reader."""
 
 import threading
 
 import numpy as np
 import pytest
-from numbered_strip import Grabs
+from numbered_strip import ListCamera
 
 from linewatch.capture.clock import MonotonicClock, PacedCamera
 from linewatch.contracts.frame import Grab
 
 
-def taken_at(*taken_ns: int) -> Grabs:
-    return Grabs([Grab(np.zeros((1, 1), np.uint8), "A", i, i, 1, i, 0.0, 1.0, t) for i, t in enumerate(taken_ns)])
+def taken_at(*taken_ns: int) -> ListCamera:
+    return ListCamera([Grab(np.zeros((1, 1), np.uint8), "A", i, i, 1, i, 0.0, 1.0, t) for i, t in enumerate(taken_ns)])
 
 
 class HandClock:

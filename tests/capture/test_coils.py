@@ -1,4 +1,4 @@
-"""Coils that begin within a grab: divided to the line, each counted from its head, nothing lost and nothing twice."""
+"""Coils that begin within a grab are divided to the line and counted from their head; no line is lost or repeated."""
 
 import itertools
 from dataclasses import replace
@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from numbered_strip import Grabs, accounted, admitted, course, line_numbers, line_settings, raw_camera
+from numbered_strip import ListCamera, accounted, admitted, course, line_numbers, line_settings, raw_camera
 
 from linewatch.capture.admission import Admission, Intake
 from linewatch.capture.coils import CoilAccount, SourceStart
@@ -24,13 +24,13 @@ def admission(slots: int = 4096) -> tuple[Admission, FrameRing]:
 
 
 def grabs_of(lines: int, welds: tuple[int, ...] = ()) -> list[Grab]:
-    """Grabs that are placed already, as from a camera whose positions are its own."""
+    """Return grabs with positions of their own, as a camera gives them."""
     camera = raw_camera(course(lines), LINE, welds)
     return list(iter(camera.read, None))
 
 
 def coils_of(frames: list[Frame]) -> dict[str, int]:
-    """Coil -> its lines, in order."""
+    """Return the lines of each coil, in order."""
     lines: dict[str, int] = {}
     for frame in frames:
         lines[frame.coil] = lines.get(frame.coil, 0) + frame.lines
@@ -155,12 +155,12 @@ def test_a_truncated_grab_misses_lines_of_the_coil_that_they_are_of():
 
 
 def test_a_recording_loses_nothing_of_a_divided_grab_when_slots_are_short():
-    """Each part waits for a slot of its own: with two slots, a third coil's part comes when one is given back."""
+    """Each part needs a slot: with two slots, a third coil's part comes when a slot is released."""
     admit, ring = admission(2)
     (grab,) = grabs_of(16)
     admit.coils.starts("B", at_line=4)
     admit.coils.starts("C", at_line=9)
-    intake = Intake(Grabs([grab]), admit, ring)
+    intake = Intake(ListCamera([grab]), admit, ring)
     frames: list[Frame] = []
     while (got := intake.frames(0.0)) is not None:
         frames += got
@@ -174,7 +174,7 @@ def test_a_recording_loses_nothing_of_a_divided_grab_when_slots_are_short():
 
 
 def test_a_weld_that_the_strip_rocks_over_is_one_weld():
-    """The sensor sees it each time that it passes, forward and back; the coil changes once."""
+    """The sensor reports the weld each time it passes, forward and back; the coil changes once."""
     for at in range(33, 70, 3):
         frames = admitted(raw_camera(course(200, ((at, 30), (at + 5, 40))), LINE, (32,)), LINE)
         assert coils_of(frames) == {"A": 32, "A.2": 168}
@@ -182,10 +182,10 @@ def test_a_weld_that_the_strip_rocks_over_is_one_weld():
 
 
 def test_a_coil_of_the_cameras_own_begins_at_the_line_that_was_reached():
-    """The camera's input says another coil from a grab on, before which strip passed unseen: that was the old tail."""
+    """The camera reports a new coil from a grab on; strip that passed unseen before it is the old coil's tail."""
     grabs = grabs_of(160)
     mixed = [replace(grab, coil="A" if number < 5 else "B") for number, grab in enumerate(grabs) if number != 4]
-    frames = admitted(Grabs(mixed), LINE)
+    frames = admitted(ListCamera(mixed), LINE)
     assert coils_of(frames) == {"A": 80, "B": 80}
     assert [(frame.coil, frame.first_line, frame.lines) for frame in frames if frame.fault] == [("A", 64, 16)]
     accounted(frames)
@@ -206,7 +206,7 @@ ORDERS = st.lists(
     slots=st.sampled_from([1, 2, 4096]),
 )
 def test_any_sequence_of_coils_and_faults_keeps_the_account(orders, welds, lost, spoilt, turns, slots):
-    """Sum of the frames' lines = lines that passed, per coil and in all; no overlap; each line seen is where it is."""
+    """The frames' lines add up to the lines that passed, per coil and in all, without overlap, each at its place."""
     admit, ring = admission(slots)
     camera = raw_camera(course(900, turns), LINE, sorted(welds))
     grabs, source = [], "A"
@@ -255,7 +255,7 @@ def test_any_sequence_of_coils_and_faults_keeps_the_account(orders, welds, lost,
 def _placed(grabs: list[Grab]) -> list[Grab]:
     from linewatch.capture.position.encoder_triggered import EncoderTriggeredCamera
 
-    return list(iter(EncoderTriggeredCamera(Grabs(grabs), LINE).read, None))
+    return list(iter(EncoderTriggeredCamera(ListCamera(grabs), LINE).read, None))
 
 
 def _spoilt(grab: Grab, how: str | None) -> Grab:
@@ -273,7 +273,7 @@ def _spoilt(grab: Grab, how: str | None) -> Grab:
 
 
 def test_lines_say_which_they_are():
-    """The double itself: what `accounted` relies on."""
+    """The camera double keeps what `accounted` relies on."""
     grabs = grabs_of(40_100)
     image = grabs[-1].image
     assert image is not None
@@ -310,7 +310,7 @@ def test_a_coil_starts_and_ends_at_a_place_of_the_one_before_it():
 @settings(max_examples=80)
 @given(st.lists(st.integers(1, 159), max_size=5, unique=True), st.lists(st.integers(1, 159), max_size=3, unique=True))
 def test_coils_begin_again_where_they_began(places, welds):
-    """By the script of what was ordered, on the same strip, whatever else tells of coils."""
+    """A script of earlier orders divides the same strip again, whatever else reports coils."""
     grabs = grabs_of(160, tuple(sorted(welds)))
     admit, _ = admission()
     assert admit.coils.announce("W-1") is None

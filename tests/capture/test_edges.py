@@ -1,4 +1,4 @@
-"""The strip-edge finder, on made and on real frames."""
+"""The strip-edge finder, on rendered and on real frames."""
 
 import os
 from pathlib import Path
@@ -64,7 +64,7 @@ def test_only_narrow_steel_is_empty() -> None:
 @pytest.mark.data
 @pytest.mark.skipif("LINEWATCH_DATA" not in os.environ, reason="LINEWATCH_DATA is not set")
 def test_real_frames_with_black_margins() -> None:
-    """Severstal frames: the margin outside the found edges is dark throughout, and just inside it is steel."""
+    """On Severstal frames the margin outside the found edges is dark, and just inside them there is steel."""
     folder = Path(os.environ["LINEWATCH_DATA"]) / "severstal" / "images"
     margins = 0
     for path in sorted(folder.iterdir()):

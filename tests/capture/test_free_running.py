@@ -1,4 +1,4 @@
-"""A camera that runs free beside an encoder: each line of the strip comes once, at its place, however it runs."""
+"""A free-running camera beside an encoder: each line of the strip comes once, at its place, however the strip runs."""
 
 from dataclasses import replace
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from numbered_strip import Grabs, NumberedStrip, accounted, line_numbers, line_settings
+from numbered_strip import ListCamera, NumberedStrip, accounted, line_numbers, line_settings
 
 from linewatch.capture.admission import Admission
 from linewatch.capture.position.free_running import Exposure, FreeRunningCamera, Measure
@@ -34,7 +34,7 @@ TOTAL = 60_000
 
 
 def filmed(paces: list[float], line: LineSettings = LINE, *, coil: str = "A", told: bool = True) -> list[Grab]:
-    """Grabs of strip that runs so many lines in each, evenly, from line 1000 on; a row shows the line at its middle."""
+    """Return grabs of strip that runs so many lines in each, evenly, from line 1000 on; a row shows its middle line."""
     assert line.encoder is not None
     strip, at, grabs = NumberedStrip(TOTAL, line), 1000.0, []
     turn, sign = 1 << line.encoder.bits, 1 if line.encoder.counts_up else -1
@@ -58,7 +58,7 @@ def admitted(camera: Camera, line: LineSettings = LINE) -> list[Frame]:
 
 
 def lines_of(frames: list[Frame], off_lines: int) -> dict[int, bool]:
-    """As `accounted`, of a strip whose numbers begin at 1000."""
+    """Do as `accounted` does, for a strip whose numbers begin at 1000."""
     found: dict[int, bool] = {}
     for frame in frames:
         shown = [] if frame.pixels is None else line_numbers(frame.pixels[: frame.valid_lines])
@@ -90,7 +90,7 @@ def test_whatever_the_strip_does_each_line_comes_once_and_the_sum_is_exact(paces
     if run.min() < -900:
         paces = [abs(pace) for pace in paces]
         run = np.cumsum(paces)
-    lines = lines_of(admitted(FreeRunningCamera(Grabs(filmed(paces, line, told=told)), line), line), off_lines=20)
+    lines = lines_of(admitted(FreeRunningCamera(ListCamera(filmed(paces, line, told=told)), line), line), off_lines=20)
     if not told:
         run = run[:-1]  # how far it ran in the last grab is not told
     assert len(lines) == int(max(0.0, float(run.max(initial=0.0))) + 0.5)
@@ -99,7 +99,7 @@ def test_whatever_the_strip_does_each_line_comes_once_and_the_sum_is_exact(paces
 
 @pytest.mark.parametrize("change", [-0.25, 0.0, 0.25])
 def test_lines_lie_within_one_of_their_place_at_steady_speed_and_while_it_changes(change: float) -> None:
-    """`pitch per line = travelled / lines`, varying along the frame as the speed does."""
+    """The distance between lines varies along the frame as the speed does."""
     strip = NumberedStrip(TOTAL, LINE)
     speed, grabs = 12.0, []
     for number in range(40):
@@ -109,7 +109,7 @@ def test_lines_lie_within_one_of_their_place_at_steady_speed_and_while_it_change
         image = strip.lines(int(shown.min()), int(np.ptp(shown)) + 1)[shown - shown.min()]
         begin, stop = (round((place - 1000) * COUNTS_PER_LINE) for place in at[-2:])
         grabs.append(Grab(image, "A", number, 0, ROWS, begin, 0.0, 1.0, number, encoder_stop=stop))
-    frames = admitted(FreeRunningCamera(Grabs(grabs), LINE))
+    frames = admitted(FreeRunningCamera(ListCamera(grabs), LINE))
     assert all(lines_of(frames, off_lines=1).values())
     assert {frame.encoded for frame in frames} == {True}
     assert [frame.lines for frame in frames[:-1]] == [16] * (len(frames) - 1), "whole frames, at a crawl too"
@@ -117,13 +117,13 @@ def test_lines_lie_within_one_of_their_place_at_steady_speed_and_while_it_change
 
 def test_grabs_that_were_lost_are_missed_to_the_line():
     grabs = filmed([12.0] * 40)
-    lines = lines_of(admitted(FreeRunningCamera(Grabs(grabs[:10] + grabs[13:]), LINE)), off_lines=2)
+    lines = lines_of(admitted(FreeRunningCamera(ListCamera(grabs[:10] + grabs[13:]), LINE)), off_lines=2)
     assert [line for line, seen in lines.items() if not seen] == list(range(120, 156))
     assert len(lines) == 480
 
 
 def test_strip_faster_than_rows_can_be_taken_is_missed_not_made_up():
-    frames = admitted(FreeRunningCamera(Grabs(filmed([12.0] * 10 + [32.0] * 5 + [12.0] * 10)), LINE))
+    frames = admitted(FreeRunningCamera(ListCamera(filmed([12.0] * 10 + [32.0] * 5 + [12.0] * 10)), LINE))
     lines = lines_of(frames, off_lines=3)
     assert len(lines) == 400
     assert sum(not seen for seen in lines.values()) == 160
@@ -139,7 +139,7 @@ def test_a_count_that_jumps_is_said_and_the_strip_goes_on_as_it_ran():
         else grab
         for number, grab in enumerate(grabs)
     ]
-    frames = admitted(FreeRunningCamera(Grabs(moved), LINE))
+    frames = admitted(FreeRunningCamera(ListCamera(moved), LINE))
     assert len(lines_of(frames, off_lines=2)) == 360
     assert {frame.position_fault for frame in frames} == {None, PositionFault.JUMPED}
     assert all(frame.encoded is (frame.position_fault is None) for frame in frames)
@@ -150,7 +150,7 @@ def test_counts_ten_times_too_fast_are_said_and_the_strip_is_looked_at_all_the_s
         replace(grab, encoder_count=10 * grab.encoder_count, encoder_stop=10 * (grab.encoder_stop or 0))
         for grab in filmed([16.0] * 30)
     ]
-    frames = admitted(FreeRunningCamera(Grabs(grabs), LINE))
+    frames = admitted(FreeRunningCamera(ListCamera(grabs), LINE))
     assert sum(frame.valid_lines for frame in frames) == 480
     assert {frame.position_fault for frame in frames[2:]} == {PositionFault.TOO_FAST}
 
@@ -160,7 +160,7 @@ def test_a_grab_that_cannot_be_seen_or_is_cut_short_costs_its_lines_only():
     assert grabs[3].image is not None
     grabs[1] = replace(grabs[1], image=None, fault=Cause.CORRUPT)
     grabs[3] = replace(grabs[3], image=grabs[3].image[:10], fault=Cause.TRUNCATED)
-    frames = admitted(FreeRunningCamera(Grabs(grabs), LINE))
+    frames = admitted(FreeRunningCamera(ListCamera(grabs), LINE))
     lines = lines_of(frames, off_lines=1)
     assert [line for line, seen in lines.items() if not seen] == [*range(16, 32), *range(58, 64)]
     assert {frame.fault for frame in frames} == {None, Cause.CORRUPT, Cause.TRUNCATED}
@@ -169,7 +169,7 @@ def test_a_grab_that_cannot_be_seen_or_is_cut_short_costs_its_lines_only():
 def test_coils_begin_at_their_head_and_a_weld_at_its_line():
     first, second = filmed([12.0] * 10), filmed([12.0] * 20, coil="B")[10:]
     second[5] = replace(second[5], change_line=8)
-    frames = admitted(FreeRunningCamera(Grabs([*first, *second]), LINE))
+    frames = admitted(FreeRunningCamera(ListCamera([*first, *second]), LINE))
     coils: dict[str, int] = {}
     for frame in frames:
         coils[frame.coil] = coils.get(frame.coil, 0) + frame.lines
@@ -209,7 +209,7 @@ def test_whatever_a_counter_says_it_never_fails_and_no_line_comes_twice(exposure
     turns=st.lists(st.tuples(st.integers(1, 2500), st.integers(0, 300), st.floats(0, 0.5)), max_size=4),
 )
 def test_a_simulated_strip_that_stops_and_turns_is_seen_once_in_each_line(total, turns):
-    """The simulator's own course and speeds, threading to full speed; places within three lines where it turns."""
+    """With the simulator's course and speeds, positions are within three lines where the strip reverses."""
     line = free_line()
     route = Course(total, tuple((at, min(at, back), pause) for at, back, pause in sorted(turns) if at < total))
     profile = SpeedProfile.typical(route.rows * 1.0, RATE_HZ)

@@ -1,11 +1,11 @@
-"""From counts to places: a line is never counted twice, never at a wrong place, and what is not known is said."""
+"""From counts to positions: no line is counted twice or placed wrongly, and unknown positions are reported."""
 
 from dataclasses import replace
 
 import pytest
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
-from numbered_strip import Grabs, accounted, admitted, course, line_settings, raw_camera
+from numbered_strip import ListCamera, accounted, admitted, course, line_settings, raw_camera
 
 from linewatch.capture.position.odometer import Odometer, Reading
 from linewatch.config.line import EncoderSettings, LineSettings
@@ -21,7 +21,7 @@ def grabs_of(lines: int, line: LineSettings = LINE, turns: tuple[tuple[int, int]
 
 
 def counted(grab: Grab, by: int, line: LineSettings = LINE) -> Grab:
-    """The grab with both counts moved."""
+    """Return the grab with both counts shifted."""
     assert line.encoder is not None
     assert grab.encoder_stop is not None
     turn = 1 << line.encoder.bits
@@ -35,7 +35,7 @@ def counted(grab: Grab, by: int, line: LineSettings = LINE) -> Grab:
     encoder=WIDTHS,
 )
 def test_strip_that_stops_and_runs_back_is_counted_once_and_at_its_place(total, turns, encoder):
-    """Any course, counter width and direction: the account is the strip."""
+    """For any course, counter width and direction, all lines of the strip are accounted for."""
     line = line_settings(**encoder)
     route = course(total, turns)
     frames = admitted(raw_camera(route, line), line)
@@ -64,10 +64,10 @@ def test_no_turn_costs_nothing_whatever_the_counter():
     ticks=st.lists(st.integers(-1, 1), min_size=150, max_size=150),
 )
 def test_lost_grabs_and_jittering_counts_are_accounted_for(total, turns, lost, ticks):
-    """Grabs that never arrive, counts latched a tick early or late: each line is accounted for, near its place."""
+    """With lost grabs, and counts latched a tick early or late, each line is accounted for, near its place."""
     grabs = grabs_of(total, turns=tuple(turns))
     kept = [counted(grab, ticks[number % 150]) for number, grab in enumerate(grabs) if number not in lost]
-    frames = admitted(Grabs(kept), LINE)
+    frames = admitted(ListCamera(kept), LINE)
     assume(not any(frame.position_fault for frame in frames))  # a swing to the very count, frame after frame, is stuck
     lines = accounted(frames, off_lines=1)
     assert sorted(lines) == list(range(max(lines) + 1))
@@ -75,9 +75,9 @@ def test_lost_grabs_and_jittering_counts_are_accounted_for(total, turns, lost, t
 
 
 def test_a_tenth_of_a_line_a_grab_does_not_add_up():
-    """The counter runs 0.1 line a frame ahead of the lines: places follow the counter, not the sum of lines."""
+    """The counter runs ahead of the lines by 0.1 line a frame: positions follow the counter, not the sum of lines."""
     grabs = [counted(grab, round(0.4 * number)) for number, grab in enumerate(grabs_of(16 * 400))]
-    frames = admitted(Grabs(grabs), LINE)
+    frames = admitted(ListCamera(grabs), LINE)
     assert frames[-1].first_line + frames[-1].lines == pytest.approx(16 * 400 + 40, abs=3)
     assert {frame.fault for frame in frames} == {None, Cause.LOST}
 
@@ -94,7 +94,7 @@ def faults_of(grabs: list[Grab], line: LineSettings = LINE) -> list[PositionFaul
 
 @pytest.mark.parametrize("told", [True, False])
 def test_a_stuck_count_is_said_and_the_position_runs_on_by_lines(told: bool) -> None:
-    """From grab 10 on the count stands. The lines of the grabs until that was clear are missed, none is taken twice."""
+    """From grab 10 on the count is stuck. Lines until that is certain are missed, and none is taken twice."""
     grabs = grabs_of(640)
     stop = grabs[9].encoder_stop
     assert stop is not None
@@ -104,7 +104,7 @@ def test_a_stuck_count_is_said_and_the_position_runs_on_by_lines(told: bool) -> 
     ]
     if not told:
         stuck = [replace(grab, encoder_stop=None) for grab in stuck]
-    frames = admitted(Grabs(stuck), LINE)
+    frames = admitted(ListCamera(stuck), LINE)
     lines = accounted(frames)
     assert sorted(lines) == list(range(640))
     missed = [line for line, seen in lines.items() if not seen]
@@ -128,16 +128,16 @@ def test_a_strip_that_stands_and_quivers_is_not_stuck_and_gives_nothing_new():
         )
         for number in range(50)
     ]
-    frames = admitted(Grabs([*grabs, *quiver]), LINE)
+    frames = admitted(ListCamera([*grabs, *quiver]), LINE)
     assert sorted(accounted(frames)) == list(range(160))
     assert all(frame.position_fault is None for frame in frames)
 
 
 @pytest.mark.parametrize("by", [1_000_000, -1_000_000, 60_000, -60_000, -(1 << 31) + 5])
 def test_a_count_that_jumps_is_said_and_not_believed(by: int) -> None:
-    """Forward or back, once and for good: the position goes on as if nothing had been, and one grab says so."""
+    """After a lasting jump, forward or back, positions continue as before it, and one grab reports the jump."""
     grabs = [counted(grab, by if number >= 20 else 0) for number, grab in enumerate(grabs_of(640))]
-    frames = admitted(Grabs(grabs), LINE)
+    frames = admitted(ListCamera(grabs), LINE)
     assert accounted(frames) == dict.fromkeys(range(640), True)
     assert [frame.position_fault for frame in frames] == [
         PositionFault.JUMPED if number == 20 else None for number in range(40)
@@ -147,7 +147,7 @@ def test_a_count_that_jumps_is_said_and_not_believed(by: int) -> None:
 
 def test_a_spike_in_the_count_costs_nothing():
     grabs = [counted(grab, 500_000 if number == 20 else 0) for number, grab in enumerate(grabs_of(640))]
-    frames = admitted(Grabs(grabs), LINE)
+    frames = admitted(ListCamera(grabs), LINE)
     assert accounted(frames) == dict.fromkeys(range(640), True)
     assert [number for number, frame in enumerate(frames) if frame.position_fault] == [20, 21]
 
@@ -158,14 +158,14 @@ def test_a_counter_reset_while_the_line_stands_does_not_make_all_that_follows_a_
     reset = grabs[half].encoder_count
     after = [replace(counted(grab, -reset), captured_ns=grab.captured_ns + 600 * 10**9) for grab in grabs[half:]]
     line = line_settings(max_reverse_m=1.0)
-    frames = admitted(Grabs([*grabs[:half], *after]), line)
+    frames = admitted(ListCamera([*grabs[:half], *after]), line)
     assert accounted(frames) == dict.fromkeys(range(3200), True)
     assert frames[half].position_fault is PositionFault.JUMPED
 
 
 @pytest.mark.parametrize("tenfold", ["lines and counts", "counts"])
 def test_ten_times_too_fast_is_said(tenfold: str) -> None:
-    """20 m/s are 200: by the encoder, which triggers ten times the lines, or by the count alone."""
+    """20 m/s appear as 200, since the encoder triggers ten times the lines, or counts ten times too fast."""
     camera = raw_camera(course(1600), LINE, speed=200_000 if tenfold == "lines and counts" else 20_000)
     grabs = list(iter(camera.read, None))
     if tenfold == "counts":
@@ -178,7 +178,7 @@ def test_ten_times_too_fast_is_said(tenfold: str) -> None:
             )
             for grab in grabs
         ]
-    frames = admitted(Grabs(grabs), LINE)
+    frames = admitted(ListCamera(grabs), LINE)
     told = [frame.position_fault for frame in frames[5:] if frame.pixels is not None]
     expected = (
         {PositionFault.TOO_FAST} if tenfold == "lines and counts" else {PositionFault.TOO_FAST, PositionFault.JUMPED}
@@ -190,7 +190,7 @@ def test_ten_times_too_fast_is_said(tenfold: str) -> None:
 
 @pytest.mark.parametrize("really", [3.0, 3.9, 4.1, 5.0])
 def test_a_wrong_pitch_in_the_settings_is_said(really: float) -> None:
-    """The camera's divider gives a line every so many counts, the settings say 4."""
+    """The camera's divider gives a line every so many counts; the settings expect 4."""
     grabs = grabs_of(1600, line_settings(counts_per_mm=really, counts_per_line=really))
     faults = faults_of(grabs)
     assert set(faults[20:]) == {PositionFault.PITCH}
@@ -202,7 +202,7 @@ def test_a_right_pitch_is_not_said_to_be_wrong():
 
 
 def test_the_roll_calibration_moves_places_by_its_share():
-    """The strip slips 2 % over the roll: calibrated, a line 3 m in is at 3 m; uncalibrated it is 59 mm short."""
+    """The strip slips 2 % over the roll: a line at 3 m is at 3 m when calibrated, else 59 mm short of it."""
     for factor, expected in ((1.0, 3000 / 1.02), (1.02, 3000.0)):
         line = line_settings(counts_per_mm=4.08, strip_mm_per_roll_mm=factor)
         frames = admitted(raw_camera(course(3200), line), line)

@@ -1,4 +1,4 @@
-"""Recorded videos as cameras, the recorder, and that one gives back what the other kept."""
+"""Recordings as cameras, and the recorder: what it writes is read back exactly."""
 
 import os
 import signal
@@ -55,7 +55,7 @@ def plain(number: int, **over: object) -> Grab:
 
 
 def odd_stream() -> list[Grab]:
-    """Gaps, two coils, short and truncated grabs, and all that a video cannot hold."""
+    """Return gaps, two coils, short and truncated grabs, and everything that a video cannot hold."""
     black = np.zeros((64, 320), np.uint8)
     return [
         plain(0),
@@ -72,7 +72,7 @@ def odd_stream() -> list[Grab]:
 
 
 def gray(grab: Grab) -> Grab:
-    """The grab as it is kept: equal channels are one."""
+    """Return the grab as it is stored: equal channels become one."""
     return grab if grab.image is None or grab.image.ndim == 2 else replace(grab, image=grab.image[..., 0])
 
 
@@ -198,7 +198,7 @@ os.kill(os.getpid(), signal.SIGKILL)
 
 
 def test_recording_is_readable_after_a_kill(tmp_path: Path) -> None:
-    """Every grab is known from the sidecar; the last ones, whose pixels were not on disk yet, are corrupt."""
+    """The sidecar has every grab; the last ones, whose pixels were not on disk yet, are corrupt."""
     path = tmp_path / "a.avi"
     script = KILLED.format(tests=str(Path(__file__).parent), path=str(path))
     process = subprocess.run([sys.executable, "-c", script], check=False, env=os.environ | {"OMP_NUM_THREADS": "1"})
@@ -271,7 +271,7 @@ def test_corrupt_middle_of_a_video_costs_the_frames_that_it_hit(tmp_path: Path, 
 
 
 def test_corrupt_middle_of_a_recording_costs_the_grabs_that_it_hit(tmp_path: Path) -> None:
-    """Whatever the decoder makes of damaged bytes, a grab is either what was recorded or corrupt."""
+    """However the bytes are damaged, a grab is either as recorded or corrupt."""
     path = tmp_path / "a.avi"
     stream = [plain(number) for number in range(30)]
     write(path, stream)
@@ -337,7 +337,7 @@ def test_stop_ends_it(tmp_path: Path) -> None:
 
 
 def test_damage_is_told_by_us_alone(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    """OpenCV's and FFmpeg's own complaints stay off stderr, where our log is."""
+    """OpenCV and FFmpeg print nothing to stderr, which holds the service's log."""
     make_video(tmp_path / "a.avi", "FFV1")
     spoil(tmp_path / "a.avi", 0.5, 30_000)
     replayed(tmp_path / "a.avi")

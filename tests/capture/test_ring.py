@@ -1,4 +1,4 @@
-"""The frame ring: a slot has one holder, and a waiter wakes when one comes free."""
+"""The frame ring: a slot has one holder, and a waiting thread wakes when a slot is released."""
 
 import threading
 

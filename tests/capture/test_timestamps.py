@@ -1,4 +1,4 @@
-"""Places from the times of frames: exact where times are, said where they cannot be."""
+"""Positions from the times of frames: as exact as the times, with a fault where a time is implausible."""
 
 import os
 from dataclasses import replace
@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from numbered_strip import Grabs, NumberedStrip, line_numbers
+from numbered_strip import ListCamera, NumberedStrip, line_numbers
 from structlog.testing import capture_logs
 
 from linewatch.capture.admission import Admission
@@ -49,7 +49,7 @@ def placed(times_ns: list[int | None], longest_gap_s: float = 1.0) -> list[tuple
     untold=st.sets(st.integers(1, 39)),
 )
 def test_each_grab_lies_where_its_time_says_to_the_line_where_times_are_exact(lost, late_ns, untold):
-    """Grabs that were lost in between, jitter of up to a quarter of a frame, times that are missing."""
+    """With lost grabs, jitter of up to a quarter of a frame, and missing times."""
     numbers = np.cumsum([0, *(1 + gap for gap in lost[:-1])]).tolist()
     exact = placed([BEGUN_NS + number * FRAME_NS for number in numbers], 100.0)
     assert exact == [(16 * number, None) for number in numbers]
@@ -72,7 +72,7 @@ def test_whatever_times_say_no_line_is_placed_twice(times_ns, longest_gap_s):
 
 
 def test_a_clock_that_is_a_little_off_costs_no_line():
-    """The line rate is 0.1 % higher, then lower, than the settings say: half frames are missing, none comes twice."""
+    """With a line rate 0.1 % above, then below the settings, half frames are missing and none comes twice."""
     for ratio in (0.999, 1.001):
         ends = [first + 16 for first, fault in placed([BEGUN_NS + round(n * FRAME_NS * ratio) for n in range(4000)])]
         assert ends[-1] == pytest.approx(64_000 * max(1.0, ratio), abs=16)
@@ -100,7 +100,7 @@ def admitted(camera: Camera) -> list[Frame]:
 
 
 def test_a_folder_by_the_times_in_its_names_tells_what_was_lost(tmp_path: Path) -> None:
-    """The third of four images 16 ms apart is missing: its strip is missed, and nothing is called encoded."""
+    """The third of four images 16 ms apart is missing: its strip is missed, and no grab is encoded."""
     names = [f"cam1_20261121T140305.{ms:03d}.png" for ms in (0, 16, 48, 64)]
     source = FolderSource(type="folder", path=images(tmp_path, names), times="name")
     frames = admitted(opened(source))
@@ -186,5 +186,5 @@ def test_what_a_name_tells(stem: str, expected_ns: int | None) -> None:
 def test_grabs_of_another_coil_begin_at_its_head() -> None:
     plain = [Grab(None, "A", n, 0, 16, 0, 0.0, 2.0, 0, fault=Cause.CORRUPT) for n in range(4)]
     plain[2:] = [replace(grab, coil="B") for grab in plain[2:]]
-    camera = TimestampedCamera(Grabs(plain), LINE, [n * FRAME_NS for n in range(4)], 1.0)
+    camera = TimestampedCamera(ListCamera(plain), LINE, [n * FRAME_NS for n in range(4)], 1.0)
     assert [grab.first_line for grab in iter(camera.read, None)] == [0, 16, 0, 16]

@@ -1,4 +1,4 @@
-"""One set of small random engines for the room's tests, written once as they lie in `engines/`."""
+"""A set of small random engines for the tests of inference, written once, laid out as in `engines/`."""
 
 from pathlib import Path
 
@@ -23,7 +23,7 @@ def line() -> LineSettings:
 
 @pytest.fixture(scope="session")
 def engines_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """screen (whole frame), screen-tiles (a smaller screen), classify and segment, for frames of 64 x 208."""
+    """Write screen (whole frame), screen-tiles (a smaller screen), classify and segment, for frames of 64 x 208."""
     folder = tmp_path_factory.mktemp("engines")
     nets.write(folder, Task.SCREEN, nets.screen(LINES, WIDTH), LINES, WIDTH)
     nets.write(folder, Task.SCREEN, nets.screen(32, 96), 32, 96, name="screen-tiles")

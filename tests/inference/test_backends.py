@@ -94,7 +94,7 @@ def test_results_are_the_callers_own(backend: Backend) -> None:
 
 
 TOLERANCE = {"fp32": 1e-5, "int8": 0.01}
-"""Mean difference between CPU backends, of a full scale of 1: in INT8 a rounding may fall either way."""
+"""Mean difference between CPU backends, as a share of full scale: in INT8 a value may round up or down."""
 
 
 @needs_openvino
@@ -109,7 +109,7 @@ def test_backends_agree_to_within_the_precisions_rounding(make, which) -> None: 
 
 
 def _strip(lines: int, width: int) -> np.ndarray:
-    """uint8 (1, 1, lines, width): rendered strip, since an INT8 engine's scales know nothing of noise."""
+    """Return rendered strip, uint8 (1, 1, lines, width): an INT8 engine's scales do not fit noise."""
     line = LineSettings(width_px=width, frame_lines=lines)
     return SimulatedStrip(7, 1.0, 8.0, line).lines(0, lines)[np.newaxis, np.newaxis]
 
@@ -155,7 +155,7 @@ def test_without_openvino_its_backends_say_what_to_install(name: str, monkeypatc
 
 
 def test_the_default_backend_imports_no_other_runtime() -> None:
-    """OpenVINO is an extra."""
+    """OpenVINO is an extra, so the default path must not need it."""
     assert _fresh("onnxruntime")[2] == "False"
 
 
@@ -185,7 +185,7 @@ print("openvino" in sys.modules)
 
 
 def _fresh(name: str) -> list[str]:
-    """Lines that a fresh interpreter prints: the runtime must not have been imported by another test."""
+    """Return what a new interpreter prints, in which no other test has imported the runtime."""
     tests = Path(__file__).parents[1]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tests / "support"), str(tests.parent)])}
     program = [sys.executable, "-c", THREADS.format(name=name)]
@@ -230,7 +230,7 @@ signal.raise_signal(signal.SIGUSR1)
 
 @needs_openvino
 def test_a_signal_is_handled_after_openvino_backends_are_dropped_in_the_order_of_their_coming() -> None:
-    """Each with a Core of its own, the second restored the first's signal stack, which was gone: exit code -11."""
+    """With a Core each, the second would restore the first's unmapped signal stack: exit code -11."""
     program = [sys.executable, "-c", SIGNAL.format(engines=SHIPPED)]
     done = subprocess.run(program, capture_output=True, text=True, check=False, cwd=SHIPPED.parent)
     assert (done.returncode, done.stdout) == (0, "handled\n"), done.stderr

@@ -1,4 +1,4 @@
-"""The batcher: out when full or due, on the smallest rung, never losing or doubling a tile, never copying twice."""
+"""The batcher: batches are full or due, of the smallest rung; no tile is lost, repeated or copied twice."""
 
 import hypothesis.strategies as st
 import numpy as np
@@ -90,7 +90,7 @@ def test_a_steady_state_allocates_no_pixels() -> None:
 def test_every_tile_leaves_exactly_once_in_order_with_its_own_pixels(
     steps: list[tuple[str, int]], ladder: tuple[int, ...]
 ) -> None:
-    """Whatever the order of arrivals, deadlines and returns; and no batch on its way is ever written to."""
+    """In any order of arrivals, deadlines and returns; a batch under way is never written to."""
     batcher, now_ns, fed, out = _batcher(ladder, Task.SCREEN), 0, 0, []
     waiting: list[Batch] = []
     for what, amount in [*steps, ("flush", 0)]:

@@ -1,4 +1,4 @@
-"""The cascade predicts the same of a frame whatever the order, batches and time, and gives frames back in order."""
+"""The cascade's prediction of a frame does not depend on order, batches and time, and frames leave in order."""
 
 import random
 from collections.abc import Iterator, Sequence
@@ -80,12 +80,12 @@ def pool(engines: EngineSet, backend: Backend) -> Iterator[EnginePool]:
 
 @pytest.fixture(scope="module")
 def tuned(settings: InferenceSettings) -> InferenceSettings:
-    """At a threshold that some of the tiles pass, and a share of the classes' that some of these reach."""
+    """Use a threshold that some tiles pass, and a share of the classes' thresholds that some of these reach."""
     return settings.model_copy(update={"screen_threshold": 0.6, "claim_share": 1.0, "ladder": LADDER})
 
 
 def _oracle(frame: Frame, edges: StripEdges | None, pool: EnginePool, threshold: float) -> tuple[np.ndarray, ...]:
-    """Screen scores, passed, class scores and masks, straight: one frame, one tile after the other."""
+    """Return screen scores, passed, class scores and masks, computed one tile after the other."""
     tiles = tiles_on(tile_grid(LINES, WIDTH, TILE, TILE, 16), edges, frame.valid_lines) if edges else ()
     scores = np.zeros(len(tiles), np.float32)
     if tiles and frame.pixels is not None and edges is not None:
@@ -133,7 +133,7 @@ def _drive(cascade: Cascade, pool: EnginePool, count: int, shuffle: random.Rando
 
 
 def _finish(cascade: Cascade, pool: EnginePool, batches: Sequence[Batch], broken: Task | None = None) -> None:
-    """Run `batches` and all that comes of them; the engine `broken` fails."""
+    """Run `batches` and all batches that follow from them; the engine `broken` fails."""
     running = list(batches)
     while running:
         result = pool.run(0, running.pop(0))
@@ -247,7 +247,7 @@ def test_an_engine_that_fails_degrades_its_frames_to_the_depth_before_it(
 
 
 class _Affording:
-    """A load that affords all tasks before `limit`."""
+    """A workload that affords all tasks before `limit`."""
 
     def __init__(self, limit: Task) -> None:
         self.limit, self.rows = limit, dict.fromkeys(Task, 0)
@@ -273,7 +273,7 @@ def test_what_would_be_late_is_left_out_and_told(
     line: LineSettings,
     pool: EnginePool,
 ) -> None:
-    """Only of frames that have something to look at: a clean frame is inspected when it is screened."""
+    """Only frames with tiles that pass are shed: a clean frame is inspected once it is screened."""
     load = _Affording(limit)
     at = tuned.model_copy(update={"screen_threshold": threshold, "claim_share": 0.0})
     cascade = Cascade(engines, at, line, load)  # type: ignore[arg-type]
@@ -318,7 +318,7 @@ def test_engines_that_do_not_fit_the_line_are_refused(
 def test_batches_are_taken_back(
     engines: EngineSet, tuned: InferenceSettings, line: LineSettings, pool: EnginePool
 ) -> None:
-    """Frames without end go through a handful of pixel buffers."""
+    """Any number of frames uses a few pixel buffers."""
     cascade = Cascade(engines, tuned.model_copy(update={"screen_threshold": 0.0, "ladder": (1, 2)}), line)
     buffers: dict[int, object] = {}  # kept, so that an address is not given out twice
     for ordinal in range(40):
@@ -352,7 +352,7 @@ def test_one_failing_tile_of_a_screen_fails_the_whole_frame(
 def test_a_screen_of_smaller_tiles_says_of_each_tile_the_highest_cell_on_the_strip(
     engines_dir: Path, tuned: InferenceSettings, line: LineSettings
 ) -> None:
-    """Against a pixel map: each screen tile's cells painted into the frame, highest where they overlap."""
+    """Compare with a pixel map: each screen tile's cells painted into the frame, the highest where they overlap."""
     settings = tuned.model_copy(update={"screen": "screen-tiles"})
     engines = load_engines(settings)
     with EnginePool(engines, open_backend("onnxruntime"), LADDER, workers=1) as pool:

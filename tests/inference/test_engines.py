@@ -1,4 +1,4 @@
-"""Nothing unverified is opened, and every refusal says what was found, what was expected and what to do."""
+"""Only verified engines are opened, and every refusal says what was found, what was expected and the remedy."""
 
 import json
 import shutil
@@ -18,7 +18,7 @@ from linewatch.inference.settings import InferenceSettings
 
 @pytest.fixture
 def own_dir(engines_dir: Path, tmp_path: Path) -> Path:
-    """A copy to spoil."""
+    """Return a copy of the engines that a test may damage."""
     return Path(shutil.copytree(engines_dir, tmp_path / "engines"))
 
 
@@ -165,7 +165,7 @@ def test_a_missing_engines_folder_is_an_error(backend: Backend, tmp_path: Path) 
 
 
 def test_a_shape_that_only_shows_when_run_is_refused_too(backend: Backend, own_dir: Path) -> None:
-    """The classifier's declared output has an unknown extent; the pool's first run finds it out."""
+    """The classifier declares an output of unknown extent; the pool's first run finds that it is wrong."""
     import onnx
 
     model = onnx.load_from_string((own_dir / "classify" / "model.onnx").read_bytes())

@@ -1,4 +1,4 @@
-"""Engines change between two frames; a shadow is compared and decides nothing; nothing is lost on the way."""
+"""Engines change between two frames without losing one; a shadow is compared and decides nothing."""
 
 import random
 from collections.abc import Iterator
@@ -28,7 +28,7 @@ WHOLE = StripEdges(0, 208, False, False)
 
 @pytest.fixture(scope="module")
 def others(tmp_path_factory: pytest.TempPathFactory) -> dict[Task, Engine]:
-    """Another engine for each task, of other weights."""
+    """Return another engine for each task, with other weights."""
     folder = tmp_path_factory.mktemp("others")
     nets.write(folder, Task.SCREEN, nets.screen(64, 208, seed=11), 64, 208, name="screen-b")
     nets.write(folder, Task.CLASSIFY, nets.classify(64, 64, seed=12), 64, 64, name="classify-b")
@@ -38,7 +38,7 @@ def others(tmp_path_factory: pytest.TempPathFactory) -> dict[Task, Engine]:
 
 @pytest.fixture
 def open_settings(settings: InferenceSettings) -> InferenceSettings:
-    """Everything passes and is segmented."""
+    """Use settings with which every tile passes and is segmented."""
     return settings.model_copy(update={"screen_threshold": 0.0, "claim_share": 0.0, "ladder": LADDER})
 
 

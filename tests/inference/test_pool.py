@@ -1,4 +1,4 @@
-"""The pool: real engines on real threads, and failures that stay with their batch."""
+"""The pool: real engines on real threads; a failure affects only its batch."""
 
 import shutil
 import threading
@@ -38,7 +38,7 @@ def test_only_the_filled_rows_come_back(engines: EngineSet, backend: Backend) ->
 
 @pytest.fixture(scope="module")
 def fragile(engines_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> EngineSet:
-    """A screen that fails on bright pixels."""
+    """Return engines whose screen fails on bright pixels."""
     folder = Path(shutil.copytree(engines_dir, tmp_path_factory.mktemp("fragile") / "engines"))
     nets.write(folder, Task.SCREEN, nets.fragile_screen(64, 208), 64, 208, name="fragile")
     return load_engines(InferenceSettings(engines_dir=folder, screen="fragile"))
@@ -59,7 +59,7 @@ def test_a_score_that_is_not_a_number_is_a_failure(fragile: EngineSet, backend: 
 
 
 def test_workers_run_at_the_same_time_and_close_waits_for_them(engines: EngineSet, backend: Backend) -> None:
-    """Every batch that began before `close` has its result, every later one says that the pool is closed."""
+    """Every batch that began before `close` has its result; every later one reports that the pool is closed."""
     pool = EnginePool(engines, backend, (1, 8), workers=3)
     pixels = np.random.default_rng(0).integers(0, 256, (8, 1, 64, 64), dtype=np.uint8)
     started, errors = threading.Barrier(4), [[""], [""], [""]]

@@ -1,4 +1,4 @@
-"""How many cores are ours, and which instruction set they have."""
+"""The cores that a process may use, and their instruction set."""
 
 import os
 from pathlib import Path

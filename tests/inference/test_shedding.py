@@ -1,4 +1,4 @@
-"""What is affordable: by measured cost, work under way and deadline; shed in order, and back when it is calm."""
+"""Work is shed in order, by measured cost, work under way and deadline, and returns when the load is low."""
 
 from linewatch.contracts.manifest import Task
 from linewatch.inference.workload import HOLD_NS, LONGEST_HOLD_NS, Workload
@@ -7,7 +7,7 @@ MS = 1_000_000
 
 
 def _workload(workers: int = 2, deadline_ms: float = 100.0) -> Workload:
-    """Whose costs are known: 10 ms a frame, 5 a classified and 20 a segmented tile."""
+    """Return a workload with known costs: 10 ms a frame, 5 a classified and 20 a segmented tile."""
     workload = Workload(workers, deadline_ms)
     for task, cost_ms in ((Task.SCREEN, 10), (Task.CLASSIFY, 5), (Task.SEGMENT, 20)):
         workload.begin(task, 1)
@@ -16,7 +16,7 @@ def _workload(workers: int = 2, deadline_ms: float = 100.0) -> Workload:
 
 
 def _costs_ms(workload: Workload) -> int:
-    """What the screen is taken to cost, to a millisecond: how late a frame of 100 ms may begin."""
+    """Return the assumed cost of the screen in ms, found from how late a frame with a deadline of 100 ms may begin."""
     return 100 - max(ms for ms in range(100) if workload.affords(Task.SCREEN, 1, captured_ns=0, now_ns=ms * MS))
 
 
@@ -93,7 +93,7 @@ def test_what_was_shed_comes_back_after_a_calm_while_but_frames_at_once() -> Non
 
 
 def test_a_lasting_overload_does_not_make_it_flap() -> None:
-    """Each time that it comes back and is soon late again it is held for twice as long, up to a bound."""
+    """Work that returns and is soon late again stays shed for twice as long, up to a bound."""
     workload, now_ns, held_ms = _workload(), 0, []
     for _ in range(7):
         assert not workload.affords(Task.SEGMENT, 11, now_ns, now_ns)

@@ -1,4 +1,4 @@
-"""TensorRT where there is a GPU: what the contract suite (test_backends.py) does not ask of every backend."""
+"""TensorRT on a GPU: promises beyond those of every backend (test_backends.py)."""
 
 import hashlib
 from pathlib import Path
@@ -78,7 +78,7 @@ def test_padding_and_earlier_batches_leave_a_row_alone(tmp_path: Path) -> None:
 
 
 def test_an_unloadable_plan_is_built_again(tmp_path: Path) -> None:
-    """One that is whole by its checksum but not what TensorRT takes, as from another make of the library."""
+    """A plan with a correct checksum that TensorRT does not accept, as from another build of the library."""
     model = nets.screen(64, 208)
     manifest = nets.manifest(Task.SCREEN, model, 64, 208)
     backend = TensorRtBackend(tmp_path)

@@ -1,4 +1,4 @@
-"""Plans, really built: TensorRT-RTX needs no GPU for that. What needs one is in test_tensorrt_gpu.py."""
+"""Plans that are really built: TensorRT-RTX builds without a GPU. Tests that need one are in test_tensorrt_gpu.py."""
 
 import hashlib
 import json
@@ -35,7 +35,7 @@ H200 = Gpu("NVIDIA H200", "9.0", "580.1", 140_000)
 
 @pytest.fixture(scope="module")
 def library() -> Library:
-    """TensorRT-RTX; the full library where that is installed, which builds on a GPU alone."""
+    """Return TensorRT-RTX, or the full library where it is installed, which builds only on a GPU."""
     try:
         return import_library()
     except EngineError as missing:
@@ -58,7 +58,7 @@ def small() -> tuple[EngineManifest, bytes]:
 def test_every_shipped_engine_builds_in_the_precision_asked_for(
     library: Library, name: str, precision: Precision
 ) -> None:
-    """Every convolution and product has it, and the weights are in the plan in that precision."""
+    """Every convolution and product has the precision, and the plan holds the weights in it."""
     engine = find_engine(ROOT / "engines", name)
     built = build(library, engine.manifest, engine.model, precision=precision, rows=4)
     nodes = onnx.load_from_string(engine.model).graph.node
@@ -68,7 +68,7 @@ def test_every_shipped_engine_builds_in_the_precision_asked_for(
 
 @pytest.mark.parametrize("name", sorted(name for name, how in QUANTISED.items() if how.activations == "int8"))
 def test_every_shipped_int8_engine_builds_with_int8_convolutions(library: Library, name: str) -> None:
-    """All but those that its manifest says were left in FP32."""
+    """All are INT8 except those that the manifest lists as FP32."""
     engine = find_engine(ROOT / "engines", name)
     products = build(library, engine.manifest, engine.model, precision="int8", rows=2).precisions.products
     assert products["int8"] > 3 * products.get("fp32", 0)
@@ -83,7 +83,7 @@ def test_an_engine_with_unsigned_activations_is_refused(library: Library, name: 
 
 
 class Levels(quantization.CalibrationDataReader):
-    """A few random tiles for the calibration of a Q/DQ model."""
+    """Return a few random tiles to calibrate a Q/DQ model."""
 
     def __init__(self) -> None:
         tiles = np.random.default_rng(0).integers(0, 256, (4, 1, 1, 64, 64), dtype=np.uint8)
@@ -118,7 +118,7 @@ def test_an_int8_engine_with_symmetric_qdq_builds_and_its_convolutions_are_int8(
 
 @pytest.mark.parametrize("name", SHIPPED)
 def test_fp16_scores_are_those_of_fp32_to_within_its_rounding(name: str) -> None:
-    """By ONNX Runtime, which computes both: what TensorRT is given is right, whatever runs it."""
+    """ONNX Runtime computes both models: the one that TensorRT gets is correct, whatever runs it."""
     engine = find_engine(ROOT / "engines", name)
     spec = engine.manifest.input
     rng = np.random.default_rng(1)
@@ -171,7 +171,7 @@ def test_a_broken_model_is_refused_with_its_reason(
 def test_another_thread_runs_while_a_plan_builds_and_can_end_it(
     library: Library, small: tuple[EngineManifest, bytes]
 ) -> None:
-    """So that a service goes on meanwhile, and stops when it is told to."""
+    """A service continues while a plan is built, and can stop the build."""
     stop, ended = threading.Event(), []
 
     class Stopping:
@@ -291,7 +291,7 @@ def test_an_engine_is_not_built_in_a_precision_that_it_does_not_hold(library: Li
 
 
 def test_the_build_command_makes_the_plan_that_a_service_finds(library: Library, tmp_path: Path) -> None:
-    """Its path, size and precisions are printed; the second time nothing is built."""
+    """The command prints path, size and precisions, and builds nothing the second time."""
     command = ["build", "classify", "--precision", "fp16", "--plans", str(tmp_path), "--json"]
     facts = [json.loads(_fresh("-m", "linewatch.cli", *command).stdout) for _ in range(2)]
     assert [fact["was_ready"] for fact in facts] == [False, True]
@@ -327,7 +327,7 @@ except EngineError as error:
 
 
 def _fresh(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """A fresh interpreter: what it imports, and what it sees of the machine, is its own."""
+    """In a new interpreter, whose imports and view of the machine a test controls."""
     path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
     return subprocess.run(
         [sys.executable, *arguments],

@@ -1,4 +1,4 @@
-"""The simulator as a camera: replay gives all, live gives what is read in time."""
+"""The simulator as a camera: a replay gives all grabs, live gives those that are read in time."""
 
 import threading
 
@@ -16,7 +16,7 @@ LINE = LineSettings(width_px=64, frame_lines=100, mm_per_line=1.0)
 
 
 class HandClock:
-    """A clock that a test moves; waiting moves it to the deadline."""
+    """A clock that a test sets; waiting sets it to the deadline."""
 
     def __init__(self) -> None:
         self.time_ns = 5_000_000
@@ -68,7 +68,7 @@ def test_live_waits_for_the_strip(strip: SimulatedStrip) -> None:
 
 
 def test_live_loses_what_is_not_read_in_time(strip: SimulatedStrip) -> None:
-    """After a reader has slept through eighteen grabs, its camera still holds the last few; the others are a jump."""
+    """After a reader has missed eighteen grabs, the camera still holds the last few; the sequence jumps."""
     clock = HandClock()
     camera = simulator(strip, clock, live=True)
     assert camera.read() is not None

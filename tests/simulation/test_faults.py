@@ -1,4 +1,4 @@
-"""Faults on purpose: exactly those asked for, and each is seen by the capture room for what it is."""
+"""Simulated faults: exactly those requested, and admission recognises each of them."""
 
 import pytest
 from hypothesis import given, settings

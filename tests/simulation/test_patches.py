@@ -23,7 +23,7 @@ def put(neu: Path, name: str, image: np.ndarray, mask: np.ndarray | None) -> Non
 
 @pytest.fixture
 def neu(tmp_path: Path) -> Path:
-    """A scratch within its image, and one that the border cuts."""
+    """Write a scratch inside its image, and one that the border cuts."""
     image, mask = np.full((200, 200), 100, np.uint8), np.zeros((200, 200), np.uint8)
     mask[40:120, 60:70] = 255
     mask[150:, 150:160] = 255

@@ -1,4 +1,4 @@
-"""Strip composed of real clean frames: nothing but their steel, cut where it shows least."""
+"""Strip composed of real clean frames contains only their steel, cut where it shows least."""
 
 import numpy as np
 import pytest
@@ -29,7 +29,7 @@ def test_composed_strip_is_steel_from_side_to_side(frame):
 
 
 def test_a_cut_shows_no_more_than_the_steel_itself(frame):
-    """The largest step between neighbouring columns' means is that of the steel, but for its light and noise."""
+    """Apart from light and noise, the largest step between neighbouring columns' means is the steel's own."""
     composed = next(quilted([frame], 1, np.random.default_rng(5))).astype(float)
     steel = frame[:, np.median(frame, axis=0) > 20].astype(float)
 

@@ -1,4 +1,4 @@
-"""The rendered strip: the same for the same seed however it is read, with its defects where the truth says."""
+"""The rendered strip is equal for equal seeds, however it is read, and its defects lie where the truth says."""
 
 import hashlib
 import itertools

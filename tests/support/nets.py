@@ -12,7 +12,7 @@ from linewatch.contracts.manifest import EngineManifest, InputSpec, ModelFile, T
 
 CLASSES = ("scratch", "inclusion", "patches", "crazing", "pitted_surface")
 CLAIM = 0.9
-"""Every class' threshold: some tiles of the tests' frames reach it."""
+"""Every class's threshold, which some tiles of the tests' frames reach."""
 
 
 @dataclass
@@ -60,7 +60,7 @@ class Graph:
 
 
 def screen(lines: int, width: int, cell_px: int = 16, seed: int = 1) -> bytes:
-    """Fully convolutional: any part of the frame, a probability per cell of 16 px."""
+    """Return a fully convolutional screen that gives a probability per cell of 16 px."""
     g = Graph(seed)
     x = g.relu6(g.conv(g.stem(), 1, 8, 3, 2))
     for from_, to in ((8, 12), (12, 16), (16, 24)):
@@ -70,7 +70,7 @@ def screen(lines: int, width: int, cell_px: int = 16, seed: int = 1) -> bytes:
 
 
 def classify(lines: int, width: int, seed: int = 2) -> bytes:
-    """MobileNetV2-like encoder, global pooling, a linear layer."""
+    """Return a classifier: MobileNetV2-like encoder, global pooling, a linear layer."""
     g = Graph(seed)
     x = g.relu6(g.conv(g.stem(), 1, 8, 3, 2))
     for from_, to, stride in ((8, 16, 2), (16, 16, 1), (16, 24, 2), (24, 32, 2)):
@@ -82,7 +82,7 @@ def classify(lines: int, width: int, seed: int = 2) -> bytes:
 
 
 def segment(lines: int, width: int, seed: int = 3) -> bytes:
-    """U-Net with a MobileNetV2-like encoder and a light decoder."""
+    """Return a segmenter: U-Net with a MobileNetV2-like encoder and a light decoder."""
     g = Graph(seed)
     a = g.relu6(g.conv(g.stem(), 1, 8, 3, 2))
     b = g.block(a, 8, 16, 2)
@@ -97,7 +97,7 @@ def segment(lines: int, width: int, seed: int = 3) -> bytes:
 
 
 def fragile_screen(lines: int, width: int) -> bytes:
-    """Fails at a pixel brighter than 250 (an index out of range), gives not-a-number at one brighter than 200.
+    """Return a screen that fails at a pixel brighter than 250 and gives not-a-number at one brighter than 200.
 
     It fails in ONNX Runtime only: OpenVINO's Gather forgives an index out of range.
     """
@@ -110,7 +110,7 @@ def fragile_screen(lines: int, width: int) -> bytes:
 
 
 def manifest(task: Task, model: bytes, lines: int, width: int, **changes: object) -> EngineManifest:
-    """A manifest that fits the networks above."""
+    """Return a manifest that fits the networks above."""
     classes = CLASSES if task is Task.CLASSIFY else ()
     thresholds = {Task.SCREEN: {"pass": 0.5}, Task.SEGMENT: {"defect": 0.5}}.get(task) or dict.fromkeys(classes, CLAIM)
     promises: dict[str, object] = {
@@ -133,7 +133,7 @@ def manifest(task: Task, model: bytes, lines: int, width: int, **changes: object
 
 
 def write(engines_dir: Path, task: Task, model: bytes, lines: int, width: int, **changes: object) -> EngineManifest:
-    """Lay an engine out on disk as training does."""
+    """Write an engine to disk as training does."""
     made = manifest(task, model, lines, width, **changes)
     directory = engines_dir / made.name
     directory.mkdir(parents=True)

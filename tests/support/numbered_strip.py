@@ -1,4 +1,4 @@
-"""A strip whose every line says in its pixels which line it is, under a camera that an encoder triggers."""
+"""A strip whose lines contain their number in their pixels, under a camera that an encoder triggers."""
 
 from collections.abc import Sequence
 
@@ -24,7 +24,7 @@ def line_settings(**encoder: object) -> LineSettings:
 
 
 class NumberedStrip:
-    """As `simulation.Strip`: lines(first, count) of pixels, from which `line_numbers` reads the lines back."""
+    """A strip like `SimulatedStrip`, from whose lines `line_numbers` reads their numbers."""
 
     def __init__(self, total_lines: int, line: LineSettings) -> None:
         self.total_lines = total_lines
@@ -50,14 +50,14 @@ def course(total_lines: int, turns: Sequence[tuple[int, int]] = ()) -> Course:
 
 
 def raw_camera(route: Course, line: LineSettings, welds: Sequence[int] = (), speed: float = 5000.0) -> SimulatorCamera:
-    """What the camera tells, before anything was placed; 5 m/s."""
+    """Return a camera whose grabs are not placed yet, over strip at 5 m/s."""
     strip = NumberedStrip(route.total_lines, line)
     profile = SpeedProfile.steady(route.rows * line.mm_per_line, speed)
     return SimulatorCamera(strip, profile, None, "A", False, route, welds)  # type: ignore[arg-type]
 
 
 def admitted(camera: Camera, line: LineSettings, admission: Admission | None = None) -> list[Frame]:
-    """All frames of a raw camera's grabs, with a ring slot each."""
+    """Return all frames of a raw camera's grabs, with a ring slot each."""
     admission = admission or Admission(line, CaptureSettings(), FrameRing(4096, line.frame_lines, line.width_px))
     encoded = EncoderTriggeredCamera(camera, line)
     frames: list[Frame] = []
@@ -66,12 +66,11 @@ def admitted(camera: Camera, line: LineSettings, admission: Admission | None = N
     return frames
 
 
-class Grabs:
-    """A camera over grabs that are there already."""
+class ListCamera:
+    """A camera that gives a list of grabs."""
 
-    live = False
-
-    def __init__(self, grabs: Sequence[Grab]) -> None:
+    def __init__(self, grabs: Sequence[Grab], *, live: bool = False) -> None:
+        self.live = live
         self.grabs: int | None = len(grabs)
         self.closed = False
         self._left = iter(grabs)
@@ -82,7 +81,7 @@ class Grabs:
     def stop(self) -> None:
         self._left = iter(())
 
-    def __enter__(self) -> "Grabs":
+    def __enter__(self) -> "ListCamera":
         return self
 
     def __exit__(self, *exc: object) -> None:
@@ -90,7 +89,7 @@ class Grabs:
 
 
 def accounted(frames: Sequence[Frame], off_lines: int = 0) -> dict[int, bool]:
-    """Strip line -> whether it was seen. Each line once, coils end to end, nothing farther than that from its place."""
+    """Return, per strip line, whether it was seen. Each line must come once, within `off_lines` of its place."""
     lines: dict[int, bool] = {}
     head, before = 0, None
     for frame in frames:
