@@ -21,6 +21,8 @@ COPIED = (
     "tests/support",
     "tests/capture/test_cameras.py",
     "tests/inference",
+    "tests/plant",
+    "tests/networks",
 )
 MOST_LINES = 60  # that are not blank
 
@@ -66,6 +68,8 @@ def _run(extended: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     [
         ("tests/capture/test_cameras.py", "stream", 7),
         ("tests/inference/test_backends.py", "opencv and not shipped or offers", 6),
+        ("tests/plant/test_bridge_kinds.py", "jsonlines", 5),
+        ("tests/networks/test_registry.py", "tiny_cnn", 5),
     ],
 )
 def test_an_example_passes_its_kinds_suite(suite: str, chosen: str, least: int, extended: Path) -> None:
