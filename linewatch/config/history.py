@@ -13,7 +13,7 @@ DATABASE_URL = r"^(sqlite:///.+|postgresql\+psycopg://.+)$"
 DATABASE_URLS = "sqlite:///PATH (absolute: four slashes) or postgresql+psycopg://USER@HOST/NAME"
 
 
-class HeardService(Settings):
+class HistoryServiceSettings(Settings):
     """The service of one camera. Its records are stored under its name: do not change the name later."""
 
     name: str = Field(pattern=r"^[A-Za-z0-9_.-]{1,64}$", description="unique")
@@ -54,7 +54,9 @@ class HistorySettings(Settings):
     commit_ms: float = Field(
         default=250.0, ge=10, le=10_000, description="longest time before a received message is written"
     )
-    service: Annotated[tuple[HeardService, ...], Field(strict=False, min_length=1)] = Field(description="one or more")
+    service: Annotated[tuple[HistoryServiceSettings, ...], Field(strict=False, min_length=1)] = Field(
+        description="one or more"
+    )
     keep: KeepSettings = KeepSettings()
     images: ImageSettings | None = None
     log: LogSettings = LogSettings()

@@ -4,16 +4,17 @@ Positions are millimetres on the strip: *along* from the head of the coil, *acro
 first pixel plus its configured offset). Intervals are half-open. The decision room makes all of these.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Self
 
 import numpy as np
 from pydantic import Field
 
 from linewatch.contracts.alarm import Alarm, AlarmNotice
 from linewatch.contracts.bounds import Count, Score, Severity
-from linewatch.contracts.coil import CoilData, Passage
+from linewatch.contracts.coil import CoilConditions, CoilData
 from linewatch.contracts.frame import Cause, PositionFault
 from linewatch.contracts.prediction import Timing
 
@@ -43,6 +44,17 @@ class StripBox:
 
     across_mm: tuple[float, float]
     along_mm: tuple[float, float]
+
+    @classmethod
+    def hull(cls, boxes: Iterable[Self]) -> Self:
+        """Return the smallest rectangle that contains these. Raises ValueError for none."""
+        across, along = zip(*((box.across_mm, box.along_mm) for box in boxes), strict=True)
+        return cls(_span(across), _span(along))
+
+
+def _span(pairs: Iterable[tuple[float, float]]) -> tuple[float, float]:
+    begins, ends = zip(*pairs, strict=True)
+    return min(begins), max(ends)
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,7 +276,7 @@ class CoilNotice:
     timing: Timing
     grade: CoilGrade | None = None  # when the coil has ended and the service has grading rules
     roll_marks: tuple[RollMark, ...] = ()
-    passage: Passage = field(default_factory=Passage)  # what applies to the coil now
+    conditions: CoilConditions = field(default_factory=CoilConditions)  # what applies to the coil now
     source_coil: str = ""
     head_line: int = 0
     config: str = ""

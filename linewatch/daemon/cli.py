@@ -13,7 +13,14 @@ from cyclopts import Parameter
 from linewatch.config.taxonomy import TAXONOMY
 from linewatch.contracts.errors import ConfigError
 from linewatch.logs import configure_logs
-from linewatch.service_settings import gradings_for, is_grading, load_settings, settings_from, settings_or_defaults
+from linewatch.service_settings import (
+    gradings_for,
+    is_grading,
+    load_settings,
+    settings_from,
+    settings_or_defaults,
+    with_source,
+)
 from linewatch.terminal import AsJson, print_pairs
 
 if TYPE_CHECKING:
@@ -56,7 +63,6 @@ def replay(
 ) -> None:
     from linewatch.config.wire import ANY_PORT, WireSettings
     from linewatch.daemon.replay import replay
-    from linewatch.daemon.sources import with_source
     from linewatch.daemon.summary import summary_rows
 
     settings = with_source(settings_or_defaults(config), source, own_line=config is None)

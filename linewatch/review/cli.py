@@ -15,7 +15,7 @@ from linewatch.config.load import load
 from linewatch.config.taxonomy import TAXONOMY, Taxonomy
 from linewatch.contracts.errors import ConfigError
 from linewatch.logs import configure_logs
-from linewatch.service_settings import ServiceSettings, settings_or_defaults
+from linewatch.service_settings import ServiceSettings, settings_or_defaults, with_source
 from linewatch.terminal import extra, grade_rows, print_pairs
 
 if TYPE_CHECKING:
@@ -251,7 +251,6 @@ def _camera(source: str, config: Path | None) -> "tuple[ServiceSettings, Camera]
     """Return a camera over a recording, not yet entered, and the settings that it is read by."""
     from linewatch.capture.cameras.registry import open_camera
     from linewatch.capture.clock import MonotonicClock
-    from linewatch.daemon.sources import with_source
 
     settings = with_source(settings_or_defaults(config), source, own_line=config is None)
     assert settings.source is not None
