@@ -108,7 +108,7 @@ class EngineManifest(ClosedModel):
         description="classify: limits of each class at the operating point `quiet`; empty: all claims are called",
     )
     precision: Literal["fp32", "fp16", "int8"]
-    normalisation: str = Field(description="what the graph does to a grey level, as text")
+    normalisation: str = Field(description="what the graph does to a gray level, as text")
     training: TrainingRecord
     metrics: dict[str, float]
     terms: str

@@ -100,25 +100,32 @@ class Defect:
     peak: Annotated[Score, Field(description="highest defect probability in it")]
     box: StripBox
     area_mm2: Annotated[float, Field(ge=0)]
-    edge_mm: Annotated[float | None, Field(description="from the nearest strip edge that was seen; null when none was")]
+    edge_mm: Annotated[
+        float | None, Field(description="distance to the nearest visible strip edge; null: none visible")
+    ]
     extent: Extent
-    frames: Annotated[Count, Field(description="that it spans")]
+    frames: Annotated[Count, Field(description="number of frames that it spans")]
     # The highest scores, weighted alike, highest first.
     class_scores: Annotated[tuple[tuple[str, Score], ...], Field(description="of the most likely classes")] = ()
     length_mm: Annotated[
         float,
-        Field(ge=0, description="of the rectangle with the outline's second moments, whatever way it lies"),
+        Field(ge=0, description="length of the rectangle that has the outline's second moments"),
     ] = 0.0
     width_mm: Annotated[float, Field(ge=0)] = 0.0
     orientation_deg: Annotated[  # see `geometry.moments`
         float,
         Field(
-            gt=-90, le=90, description="of the length: 0 along the strip, 90 across; positive: across grows with along"
+            gt=-90,
+            le=90,
+            description="angle of the length: 0 along the strip, 90 across; positive: across grows with along",
         ),
     ] = 0.0
     contrast: Annotated[
         Annotated[float, Field(ge=-1, le=1)] | None,
-        Field(description="mean gray less that of the steel around it, of full scale; null when not known"),
+        Field(
+            description="mean gray level of the defect minus that of the surrounding steel, as a share of full scale; "
+            "null: not known"
+        ),
     ] = None
     part_of: Annotated[
         str | None,

@@ -48,7 +48,7 @@ class DiskMonitor:
 
 
 class HostMonitor:
-    """Used by the decision's thread. A recording is judged by itself: of its host only the time is read."""
+    """Used by the decision's thread. In replay it reads only the time."""
 
     def __init__(
         self,

@@ -259,7 +259,7 @@ def _defect(event: DefectEvent, ordinal: int | None, mask: RunMask | None, mask_
 
 
 def _rounded(field: DefectField, value: Any) -> Any:
-    """The value as plain JSON types hold it: millimetres and angles by the unit in the name, else a score."""
+    """Return the value as plain JSON types hold it: millimetres and angles by the unit in the name, else a score."""
     if value is None or field.kind not in (float, int, tuple, dict):
         return value
     if field.kind is int:
@@ -280,7 +280,7 @@ def _defect_line(event: DefectEvent, ordinal: int | None) -> DefectLine:
 
 
 def _bounded(mask: RunMask | None) -> tuple[RunMask | None, bool]:
-    """The mask, unless it is larger than a message may be; and whether it is left out for that."""
+    """Return the mask, unless it is larger than a message may be, and whether it is left out for that."""
     dropped = mask is not None and len(mask.runs) > MAX_MASK_RUNS
     return (None if dropped else mask), dropped
 

@@ -15,24 +15,30 @@ if TYPE_CHECKING:
     from linewatch.wire.schema import CoilDataBody, CoilReply
 
 
+_Text = Annotated[str | None, Parameter(help="data: of the coil.")]
+_Number = Annotated[float | None, Parameter(help="data: of the coil.")]
+
+
 @Parameter(name="*")
 @dataclass(frozen=True, slots=True)
 class CoilDataOptions:
     """What `data` can say of a coil: the fields of `wire.schema.CoilDataBody` but its id."""
 
-    steel_grade: str | None = None
-    product: str | None = None
-    customer: str | None = None
-    thickness_mm: float | None = None
-    width_mm: float | None = None
-    length_mm: float | None = None
-    head_crop_mm: float | None = None
-    tail_crop_mm: float | None = None
+    steel_grade: _Text = None
+    product: _Text = None
+    customer: _Text = None
+    thickness_mm: _Number = None
+    width_mm: _Number = None
+    length_mm: _Number = None
+    head_crop_mm: _Number = None
+    tail_crop_mm: _Number = None
 
 
 def coil(
     action: Literal["start", "end", "data", "show"],
-    coil: Annotated[str | None, Parameter(name="ID")] = None,
+    coil: Annotated[
+        str | None, Parameter(name="ID", help="The coil; default for end: the one under the camera.")
+    ] = None,
     /,
     *,
     at_mm: Annotated[
