@@ -57,7 +57,7 @@ MARK_EVERY = 8  # frames: the pitch of its roll mark
 
 
 @dataclass(frozen=True)
-class Cost:
+class DecisionCost:
     """Of one frame in the decision stage."""
 
     defects_per_frame: int
@@ -145,7 +145,7 @@ class Strip:
         )
         return replace(prediction, frame=frame)
 
-    def cost(self, defects: int) -> Cost:
+    def cost(self, defects: int) -> DecisionCost:
         state, spent_ms, found = DecisionState.initial(), [], 0
         for number in range(FRAMES):
             prediction = self.at(self.prediction(defects, number), number)
@@ -156,7 +156,7 @@ class Strip:
                 event.mask is not None for item in decided if isinstance(item, Verdict) for event in item.defects
             )
         p50, p99 = np.percentile(spent_ms[SETTLED:], [50, 99])
-        return Cost(defects, found / FRAMES, float(p50), float(p99))
+        return DecisionCost(defects, found / FRAMES, float(p50), float(p99))
 
     def resident_mb(self, km: float) -> list[float]:
         """Resident memory at the start of one coil and at each tenth of its length."""
@@ -177,7 +177,7 @@ def _resident_mb() -> float:
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
 
 
-def _shown(costs: Iterable[Cost]) -> Table:
+def _shown(costs: Iterable[DecisionCost]) -> Table:
     table = Table("defects a frame", "found", "p50 ms", "p99 ms", title="CPU time of the decision of a frame")
     for one in costs:
         figures = (f"{value:.2f}" for value in (one.found_per_frame, one.p50_ms, one.p99_ms))

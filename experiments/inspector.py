@@ -31,7 +31,7 @@ class Inspector:
     def __init__(self, engines: EngineSet, settings: ServiceSettings, backend: Backend) -> None:
         taxonomy = Taxonomy.read(settings.taxonomy) if settings.taxonomy else None
         self._settings = settings
-        self._rules = DecisionRules.join(
+        self._rules = DecisionRules.from_settings(
             settings.decision,
             (),
             settings.line,

@@ -32,10 +32,10 @@ def compare(
     folders = [path for path in paths if path.is_dir()]
     if folders and len(folders) == len(names):
         given = {**asdict(options), "database": history.database}
-        if alien := next((name for name, value in given.items() if value is not None), None):
+        if unusable := next((name for name, value in given.items() if value is not None), None):
             raise ConfigError(
-                f"--{alien.replace('_', '-')} is for verdict files, {folders[0]} is a folder; leave it out, "
-                "or name files"
+                f"--{unusable.replace('_', '-')} applies to verdict files only, but {folders[0]} is a run folder; "
+                "leave it out, or name verdict files"
             )
         _compare_runs(folders, out, as_json)
         return 0

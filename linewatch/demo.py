@@ -3,7 +3,9 @@
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
 
 from linewatch.config.wire import ANY_PORT, WireSettings
 from linewatch.logs import configure_logs
@@ -16,10 +18,10 @@ if TYPE_CHECKING:
 
 def demo(
     *,
-    out: Path = Path("out/demo"),
-    length_m: float = 100.0,
-    config: Path = Path("configs/simulator.toml"),
-    seed: int = 7,
+    out: Annotated[Path, Parameter(help="Folder for all files.")] = Path("out/demo"),
+    length_m: Annotated[float, Parameter(help="Length of the coil.")] = 100.0,
+    config: Annotated[Path, Parameter(help="Configuration of a service.")] = Path("configs/simulator.toml"),
+    seed: Annotated[int, Parameter(help="Seed of the rendered strip.")] = 7,
 ) -> None:
     """Render, inspect at line rate, judge and draw a coil; the files lie in `out`. Raises LinewatchError."""
     from linewatch.capture.cameras.recording import RecordingCamera, RecordingSource

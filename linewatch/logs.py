@@ -9,6 +9,8 @@ import structlog
 from structlog.typing import EventDict, WrappedLogger
 
 FORMER_NAMES: Final[Mapping[str, str]] = {
+    "acknowledge_finished": "acknowledge",
+    "allow_list_read": "allow_list",
     "coil_data_dropped": "coil_data_forgotten",
     "coil_expired": "coil expired",
     "coil_file_not_moved": "coil_file_stays",

@@ -8,7 +8,10 @@ from typing import Annotated, Any, Final, Self
 
 from pydantic import Field, model_validator
 
+from linewatch.capture.cameras.folder import FolderSource
+from linewatch.capture.cameras.recording import RecordingSource, recorded_line
 from linewatch.capture.cameras.registry import AnySource
+from linewatch.capture.cameras.simulator import SimulatorSource
 from linewatch.config.base import Settings
 from linewatch.config.capture import CaptureSettings
 from linewatch.config.coil_data import CoilDataSettings
@@ -24,8 +27,11 @@ from linewatch.config.recipe import MOST_RECIPES, RecipeSettings, recipe_faults
 from linewatch.config.roll import PeriodicSettings, RollSettings
 from linewatch.config.taxonomy import Taxonomy
 from linewatch.config.wire import WireSettings
-from linewatch.contracts.errors import ConfigError
+from linewatch.contracts.errors import ConfigError, SourceError
 from linewatch.inference.settings import InferenceSettings
+
+SIMULATOR = "simulator"
+"""As a replay's source: the configuration's simulated strip."""
 
 
 class ServiceSettings(Settings):
@@ -52,7 +58,7 @@ class ServiceSettings(Settings):
     log: LogSettings = LogSettings()
 
     @model_validator(mode="after")
-    def _rolls_can_be_told(self) -> Self:
+    def _rolls_are_distinguishable(self) -> Self:
         names = [roll.name for roll in self.roll]
         for roll in self.roll:
             if names.count(roll.name) > 1:
@@ -67,13 +73,13 @@ class ServiceSettings(Settings):
         return self
 
     @model_validator(mode="after")
-    def _recipes_can_be_told(self) -> Self:
+    def _recipes_are_distinguishable(self) -> Self:
         if faults := recipe_faults(self.recipe):
             raise ValueError("; ".join(faults))
         return self
 
     def identity(self) -> str:
-        """12 hex digits that change with whatever in these settings, or in the files they name, changes a decision.
+        """Return 12 hex digits that change whenever a setting or a named file changes a decision.
 
         Reads those files as they are now: call it when they are read, and keep the result.
         """
@@ -142,3 +148,27 @@ def is_grading(tree: Mapping[str, Any]) -> bool:
 def settings_or_defaults(path: Path | None) -> ServiceSettings:
     """Return the settings in the file `path`, or the defaults where there is none. Raises ConfigError."""
     return ServiceSettings() if path is None else load_settings(path)
+
+
+def with_source(settings: ServiceSettings, name: str, *, own_line: bool) -> ServiceSettings:
+    """Return settings that read the recording, folder or "simulator" that a user named; `times` stays as configured.
+
+    own_line: take the line's geometry from the recording's sidecar where it has one. Raises ConfigError, SourceError.
+    """
+    if name == SIMULATOR:
+        if not isinstance(settings.source, SimulatorSource):
+            raise ConfigError('the configuration has no simulator; give one with [source] type = "simulator"')
+        return settings
+    path, configured = Path(name), settings.source
+    if path.is_dir():
+        folder = FolderSource(type="folder", path=path)
+        if isinstance(configured, FolderSource):
+            folder = configured.model_copy(update={"path": path, "coil": None})
+        return settings.model_copy(update={"source": folder})
+    if not path.is_file():
+        raise SourceError(f"{path}: no such file or folder; give a video, a folder of frames, or '{SIMULATOR}'")
+    recorded = recorded_line(path) if own_line else None
+    recording = RecordingSource(type="recording", path=path)
+    if isinstance(configured, RecordingSource):
+        recording = configured.model_copy(update={"path": path, "coil": None})
+    return settings.model_copy(update={"source": recording, "line": recorded or settings.line})

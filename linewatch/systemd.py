@@ -8,7 +8,7 @@ from contextlib import suppress
 class Notifier:
     """Sends datagrams to the socket that $NOTIFY_SOCKET names; '@' begins the name of an abstract one.
 
-    Does nothing without that variable, or when nobody listens there.
+    Does nothing without that variable, or when no process listens there.
     """
 
     def __init__(self) -> None:

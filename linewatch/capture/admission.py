@@ -96,7 +96,7 @@ class Admission:
             self.coils.enter(grab.coil)
         if repeated >= grab.lines:
             return
-        self.coils.note(grab, begin, since_ns)
+        self.coils.find_starts(grab, begin, since_ns)
         seen = grab.first_line + repeated
         for part in self.coils.parts(grab, begin, seen - begin):
             yield self._frame(grab, part, fault=Cause.LOST)

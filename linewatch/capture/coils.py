@@ -61,13 +61,13 @@ class _Cut:
 class CoilAccount:
     """Divides what a source calls one coil into coils.
 
-    Any thread may call `starts`, `ends` and `announce`; only the capture thread may call the rest. Without an order
-    every line belongs to the source's coil and is counted as the source counts.
+    Any thread may call `order_start`, `order_end` and `announce`; only the capture thread may call the rest. Without an
+    order every line belongs to the source's coil and is counted as the source counts.
     """
 
-    def __init__(self, script: Iterable[SourceStart] = ()) -> None:
-        """script: coils that shall begin where they began in an earlier run."""
-        self._script = list(script)
+    def __init__(self, recorded_starts: Iterable[SourceStart] = ()) -> None:
+        """recorded_starts: coils that shall begin where they began in an earlier run."""
+        self._recorded_starts = list(recorded_starts)
         self._between = False
         self._orders: deque[_Order] = deque()
         self._announced: deque[str] = deque()
@@ -84,7 +84,7 @@ class CoilAccount:
         """The coil under the camera; empty before the first line."""
         return self._coil
 
-    def starts(
+    def order_start(
         self, coil: str, *, at_line: int | None = None, at_mm: float | None = None, at_ns: int | None = None
     ) -> str | None:
         """Order a coil to begin at that line or position of the coil under the camera, or with the line that passed at
@@ -93,7 +93,7 @@ class CoilAccount:
         Without a place, and where the place has passed already, the coil begins with the next line. A moment within a
         grab is converted to a line as if the strip had run evenly.
         """
-        if (refused := self.refuses_start(coil)) is not None:
+        if (refused := self.start_refusal(coil)) is not None:
             return refused
         if sum(place is not None for place in (at_line, at_mm, at_ns)) > 1 or (at_line or 0) < 0 or (at_mm or 0.0) < 0:
             place = f"{at_mm} mm" if at_mm is not None else f"line {at_line}"
@@ -102,28 +102,28 @@ class CoilAccount:
         self._orders.append(_Order(coil, at_line, at_mm, at_ns))
         return None
 
-    def refuses_start(self, coil: str) -> str | None:
-        """Return why `starts` would refuse, or None."""
+    def start_refusal(self, coil: str) -> str | None:
+        """Return why `order_start` would refuse, or None."""
         if (refused := self._refused(coil)) is not None:
             return refused
         return self._full()
 
-    def refuses_end(self, coil: str | None = None) -> str | None:
-        """Return why `ends` would refuse, or None."""
+    def end_refusal(self, coil: str | None = None) -> str | None:
+        """Return why `order_end` would refuse, or None."""
         if not self._coil or self._between:
             return "no coil is under the camera; start one first"
         if coil not in (None, self._coil):
             return f"coil {coil} is not under the camera, {self._coil} is; end that one, or none by name"
         return self._full()
 
-    def ends(self, coil: str | None = None, *, at_mm: float | None = None) -> str | None:
+    def order_end(self, coil: str | None = None, *, at_mm: float | None = None) -> str | None:
         """Order the coil under the camera to end, at that position of it or with the next line. Return why the order is
         refused, or None.
 
         The strip behind it belongs to no coil until the next one starts. coil: refuse if another one is under the
         camera.
         """
-        if (refused := self.refuses_end(coil)) is not None:
+        if (refused := self.end_refusal(coil)) is not None:
             return refused
         if at_mm is not None and at_mm < 0:
             return f"{at_mm} mm is before the coil's head; give a place from 0 on"
@@ -147,7 +147,7 @@ class CoilAccount:
         self._used.add(source_coil)
         self._coil, self._head_line, self._head_mm, self._between = source_coil, 0, 0.0, False
 
-    def note(self, grab: Grab, begin: int, since_ns: int | None) -> None:
+    def find_starts(self, grab: Grab, begin: int, since_ns: int | None) -> None:
         """Find the coils that begin within the new lines [begin, end of the grab), the first taken after `since_ns`."""
         stop = grab.first_line + grab.lines
         waiting: list[_Order] = []
@@ -169,16 +169,16 @@ class CoilAccount:
                 log.warning("coil_start_late", coil=order.coil, lines=begin - line)
             self._cuts.append(_Cut(max(line, begin), order.coil, order.between))
         self._orders.extendleft(reversed(waiting))
-        scripted = [one for one in self._script if one.source_coil == self._source and one.source_line < stop]
-        for one in scripted:
-            self._script.remove(one)
+        recorded = [one for one in self._recorded_starts if one.source_coil == self._source and one.source_line < stop]
+        for one in recorded:
+            self._recorded_starts.remove(one)
             self._used.add(one.coil)
             self._cuts.append(_Cut(max(one.source_line, begin), one.coil, one.between))
         changed = None if grab.change_line is None else grab.first_line + grab.change_line
         if (
             changed is not None
             and begin <= (line := changed) < stop
-            and line not in {one.source_line for one in scripted}
+            and line not in {one.source_line for one in recorded}
         ):
             self._cuts.append(_Cut(line, self._announced.popleft() if self._announced else self._generated_name()))
         self._cuts.sort(key=lambda cut: cut.line)

@@ -99,8 +99,8 @@ def command_line() -> App:
     )
     for place, (title, commands) in enumerate(COMMANDS.items()):
         group = Group(title, sort_key=place)
-        for order, (name, (where, about)) in enumerate(commands.items()):
-            app.command(f"linewatch.{where}", name=name, help=about, group=group, sort_key=order)
+        for order, (name, (target, summary)) in enumerate(commands.items()):
+            app.command(f"linewatch.{target}", name=name, help=summary, group=group, sort_key=order)
     app.register_install_completion_command(help="Install completion for the shell in use: bash, zsh or fish.")
     return app
 

@@ -1,4 +1,7 @@
-"""The Python client of a running service: subscribe, replay, command. It depends on the wire's schema alone."""
+"""The Python client of a running service: subscribe, replay, command.
+
+It imports contracts and the wire's schema and certificates; no other room of the service.
+"""
 
 from linewatch.client.commander import Commander
 from linewatch.client.keys import ClientKeys

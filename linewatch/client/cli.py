@@ -165,9 +165,9 @@ def reload(
     if as_json:
         print(reply.model_dump_json())
         return
-    print(f"taken up: settings {reply.config}; grading rules {', '.join(reply.gradings) or 'none'}")
+    print(f"rules reloaded: settings {reply.config}; grading rules {', '.join(reply.gradings) or 'none'}")
     for name in reply.left:
-        print(f"left until a restart: {name} differs in the file")
+        print(f"needs a restart: {name}")
 
 
 def _path_in(variable: str) -> Path | None:
@@ -184,11 +184,11 @@ def _send(request: RequestOptions, as_json: bool, send: "Callable[[Commander], A
     for alarm in reply.changed:
         print(f"{alarm.id}: {_alarm_state(alarm)}")
     if not reply.changed:
-        print("nothing to change: it is so already")
+        print("nothing changed: it was already in that state")
 
 
 def _engine_rows(reply: "EngineReply") -> list[tuple[str, str]]:
-    """The engines of a running service, and the engine on trial beside them."""
+    """Return the engines of a running service, and the engine on trial beside them, as rows of a table."""
     rows = [(engine.role, engine.identity) for engine in reply.engines]
     if (beside := reply.beside) is not None:
         rows.append(("beside them", f"{beside.name}: {beside.text or beside.identity or ''} ({beside.state})"))
@@ -219,14 +219,14 @@ def _print_alarms(standing: "Sequence[AlarmBody]", held_back: "Sequence[AlarmBod
 
 
 def _alarm_state(alarm: "AlarmBody") -> str:
-    """The state of an alarm in an operator's words."""
+    """Return the state of an alarm in an operator's words."""
     from linewatch.contracts.alarm import ShelvingState
 
     if alarm.shelving_state is ShelvingState.TIMED_SHELVED and alarm.shelved_until_unix_ns is not None:
         until = datetime.fromtimestamp(alarm.shelved_until_unix_ns / 1e9).astimezone()
         return f"shelved until {until:%H:%M}"
     if alarm.shelving_state is ShelvingState.ONE_SHOT_SHELVED:
-        return "shelved until it is over"
+        return "shelved until the alarm is inactive"
     if alarm.suppressed_state:
         return "suppressed"
     if not alarm.active_state:

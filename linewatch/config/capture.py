@@ -12,10 +12,10 @@ class CaptureSettings(Settings):
         default=64, ge=2, le=4096, description="frames in flight; live, lines are missed while no slot is free"
     )
     black_level: int = Field(
-        default=8, ge=0, le=254, description="grey level; a grab is black when its brightest 0.1 % do not exceed it"
+        default=8, ge=0, le=254, description="gray level; a grab is black when its brightest 0.1 % do not exceed it"
     )
     edge_level: int = Field(
-        default=16, ge=1, le=254, description="grey level; a column is steel when its mean exceeds it"
+        default=16, ge=1, le=254, description="gray level; a column is steel when its mean exceeds it"
     )
     edge_min_width_px: int = Field(
         default=32, ge=1, description="narrowest stretch of steel columns that counts as strip"

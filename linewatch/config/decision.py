@@ -46,7 +46,7 @@ class DecisionSettings(Settings):
     operating_point: Literal["quiet", "full"] = Field(
         default="quiet",
         description="quiet: a defect counts for grades and alarms when it reaches the call_limits of the classifier, "
-        "and is tentative below them; full: every reported defect counts",
+        "and is tentative below them; full: every published defect counts",
     )
     merge_gap_mm: float = Field(
         default=2.0, ge=0, le=100, description="components of a mask that lie nearer are one defect"

@@ -13,7 +13,7 @@ DATABASE_URL = r"^(sqlite:///.+|postgresql\+psycopg://.+)$"
 DATABASE_URLS = "sqlite:///PATH (absolute: four slashes) or postgresql+psycopg://USER@HOST/NAME"
 
 
-class HeardService(Settings):
+class HistoryServiceSettings(Settings):
     """The service of one camera. Its records are stored under its name: do not change the name later."""
 
     name: str = Field(pattern=r"^[A-Za-z0-9_.-]{1,64}$", description="unique")
@@ -30,20 +30,20 @@ class KeepSettings(Settings):
 
 
 class ImageSettings(Settings):
-    """Pictures of defects, from services with `[crops]`. Without this table none are stored.
+    """Images of defects, from services with `[crops]`. Without this table none are stored.
 
-    The oldest and least severe are removed first: a picture of severity s is kept 1 + s times as long as an ungraded
+    The oldest and least severe are removed first: an image of severity s is kept 1 + s times as long as an ungraded
     one.
     """
 
-    dir: Annotated[Path, Field(strict=False)] = Field(description="a folder for the pictures alone")
+    dir: Annotated[Path, Field(strict=False)] = Field(description="a folder for the images alone")
     max_per_coil: int = Field(default=200, ge=1, description="beyond it a worse defect replaces the least severe one")
-    days: float = Field(default=90.0, gt=0, description="age at which an ungraded picture is removed")
-    max_mb: int = Field(default=20_000, ge=1, description="all pictures together")
+    days: float = Field(default=90.0, gt=0, description="age at which an ungraded image is removed")
+    max_mb: int = Field(default=20_000, ge=1, description="all images together")
     min_free_mb: float = Field(
         default=2048.0,
         ge=16,
-        description="free disk space; below it pictures are removed and none are added, to leave room for records",
+        description="free disk space; below it images are removed and none are stored, to leave room for records",
     )
 
 
@@ -54,7 +54,9 @@ class HistorySettings(Settings):
     commit_ms: float = Field(
         default=250.0, ge=10, le=10_000, description="longest time before a received message is written"
     )
-    service: Annotated[tuple[HeardService, ...], Field(strict=False, min_length=1)] = Field(description="one or more")
+    service: Annotated[tuple[HistoryServiceSettings, ...], Field(strict=False, min_length=1)] = Field(
+        description="one or more"
+    )
     keep: KeepSettings = KeepSettings()
     images: ImageSettings | None = None
     log: LogSettings = LogSettings()

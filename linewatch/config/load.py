@@ -69,7 +69,7 @@ def _explain(fault: ErrorDetails, root: type[BaseModel]) -> str:
     loc = [str(part) for part in fault["loc"]]
     if loc and loc[0] == "source" and len(loc) > 1:
         loc.pop(1)  # the union's tag is not a place in the file
-    place = f"[{'.'.join(loc[:-1])}] {loc[-1]}" if len(loc) > 1 else loc[-1] if loc else "the file"
+    place = f"[{'.'.join(loc[:-1])}] {loc[-1]}" if len(loc) > 1 else loc[-1] if loc else ""
     found = fault["input"]
     if fault["type"] == "extra_forbidden":
         return f"{place}: unknown key; {_remedy(loc[-1], _known_keys(loc[:-1], root))}"
@@ -77,7 +77,8 @@ def _explain(fault: ErrorDetails, root: type[BaseModel]) -> str:
         return f"{place}: is missing and has no default; add it"
     expected = fault["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
     if fault["type"] == "value_error":
-        return f"{place}: {expected}"
+        return f"{place}: {expected}" if place else expected
+    place = place or "the file"
     if fault["type"] == "union_tag_invalid":
         return f"{place}: type {found.get('type')!r} is unknown, expected one of {fault['ctx']['expected_tags']}"
     if fault["type"] == "union_tag_not_found":

@@ -10,8 +10,9 @@ from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic import ValidationError, model_validator
 
+from linewatch.contracts.closed import ClosedModel
 from linewatch.contracts.errors import ConfigError
 
 TAXONOMY = Path("configs/taxonomy.toml")
@@ -25,11 +26,7 @@ class Severity(StrEnum):
     CRITICAL = "critical"
 
 
-class _Closed(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class HouseClass(_Closed):
+class HouseClass(ClosedModel):
     """A kind of defect. A pseudo-defect (water, ash) looks like a defect, is none, and never alarms."""
 
     meaning: str
@@ -37,7 +34,7 @@ class HouseClass(_Closed):
     pseudo: bool = False
 
 
-class SetLabels(_Closed):
+class SetLabels(ClosedModel):
     """The labels of one data set by house class, and the classes that are known to be absent from it."""
 
     labels: dict[str, str]
@@ -45,7 +42,7 @@ class SetLabels(_Closed):
     clean_label: str | None = None
 
 
-class Taxonomy(_Closed):
+class Taxonomy(ClosedModel):
     """House classes in the order of a classifier's outputs, and the labels of the data sets."""
 
     classes: dict[str, HouseClass]

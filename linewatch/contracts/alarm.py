@@ -72,8 +72,8 @@ class AlarmCommand:
 
     @property
     def asker(self) -> str:
-        """The caller, as text."""
-        return f"{self.said_by} (key {self.by})" if self.said_by else self.by or "nobody named"
+        """Return the caller, as text."""
+        return f"{self.said_by} (key {self.by})" if self.said_by else self.by or "unnamed caller"
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ class CoilData:
 
 
 @dataclass(frozen=True, slots=True)
-class Passage:
+class CoilConditions:
     """The data, recipe and excluded ends that apply to one coil while it passes.
 
     recipe: its name; None: the default settings. head_mm, tail_mm: lengths of the excluded ends. between: no coil is

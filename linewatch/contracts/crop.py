@@ -1,4 +1,4 @@
-"""A picture of a defect and the steel around it, cut from the frame that shows most of it."""
+"""A crop of a defect and the steel around it, cut from the frame that shows most of it."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ from linewatch.contracts.verdict import Defect, StripBox
 
 @dataclass(frozen=True, slots=True)
 class CropWindow:
-    """The part of a frame in a picture: strip lines from `first_line`, camera columns from `left_px`."""
+    """The part of a frame in a crop: strip lines from `first_line`, camera columns from `left_px`."""
 
     first_line: int
     lines: int
@@ -18,9 +18,9 @@ class CropWindow:
 
 @dataclass(frozen=True, slots=True)
 class Crop:
-    """A closed defect's picture as an 8-bit grey PNG. Rows are strip lines, columns camera columns.
+    """A closed defect's crop as an 8-bit gray PNG. Rows are strip lines, columns camera columns.
 
-    scale: picture pixels per camera pixel, in both directions; below 1.0 for pictures that would be too large.
+    scale: crop pixels per camera pixel, in both directions; below 1.0 for crops that would be too large.
     """
 
     defect: Defect  # as it closed

@@ -32,7 +32,7 @@ class DefectField:
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """The names of its columns in a table."""
+        """Return the names of its columns in a table."""
         if self.kind is not tuple:
             return (self.name,)
         stem = self.name.removesuffix("_mm")

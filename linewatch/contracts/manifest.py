@@ -5,7 +5,9 @@ from enum import StrEnum
 from typing import Annotated, Literal, Self
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
+
+from linewatch.contracts.closed import ClosedModel
 
 ENGINE_NAME = r"^[a-z0-9][a-z0-9_-]*$"
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
@@ -25,29 +27,25 @@ class Task(StrEnum):
     SEGMENT = "segment"
 
 
-class _Closed(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class ModelFile(_Closed):
+class ModelFile(ClosedModel):
     file: str = "model.onnx"
     sha256: Sha256
 
 
-class InputSpec(_Closed):
+class InputSpec(ClosedModel):
     name: str = "image"
     lines: int = Field(gt=0)
     width: int = Field(gt=0)
     nominal_mm_per_px: float = Field(gt=0, description="scale of the training data, as far as known")
 
 
-class TrainingSource(_Closed):
+class TrainingSource(ClosedModel):
     name: str
     part: str = Field(description="the part that was used, e.g. 'folds 0-3'")
     count: int = Field(ge=0)
 
 
-class TrainingRecord(_Closed):
+class TrainingRecord(ClosedModel):
     recipe: str
     encoder: str
     seed: int
@@ -55,7 +53,7 @@ class TrainingRecord(_Closed):
     split: str = Field(description="file that records the split")
 
 
-class Acceptance(_Closed):
+class Acceptance(ClosedModel):
     """One figure of an INT8 engine and of its FP32 source, on the same held-out images."""
 
     data: str
@@ -68,7 +66,7 @@ class Acceptance(_Closed):
     bound: float = Field(gt=0, description="upper limit of drop_high")
 
 
-class Quantisation(_Closed):
+class Quantisation(ClosedModel):
     """How an INT8 engine was made from an FP32 engine."""
 
     source: str = Field(description="name of the FP32 engine")
@@ -79,7 +77,7 @@ class Quantisation(_Closed):
     acceptance: tuple[Acceptance, ...]
 
 
-class CallLimit(_Closed):
+class CallLimit(ClosedModel):
     """What a whole defect of a class must reach to be called at an operating point; below it, it is tentative."""
 
     confidence: float = Field(ge=0, le=1, description="the classifier's score, as `Defect.confidence`")
@@ -87,7 +85,7 @@ class CallLimit(_Closed):
     area_px: int = Field(default=0, ge=0)
 
 
-class EngineManifest(_Closed):
+class EngineManifest(ClosedModel):
     """The description of one engine. The loader refuses a model that does not match it."""
 
     schema_version: Literal[1] = 1
@@ -110,7 +108,7 @@ class EngineManifest(_Closed):
         description="classify: limits of each class at the operating point `quiet`; empty: all claims are called",
     )
     precision: Literal["fp32", "fp16", "int8"]
-    normalisation: str = Field(description="what the graph does to a grey level, as text")
+    normalisation: str = Field(description="what the graph does to a gray level, as text")
     training: TrainingRecord
     metrics: dict[str, float]
     terms: str

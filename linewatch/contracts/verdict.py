@@ -4,16 +4,17 @@ Positions are millimetres on the strip: *along* from the head of the coil, *acro
 first pixel plus its configured offset). Intervals are half-open. The decision room makes all of these.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Self
 
 import numpy as np
 from pydantic import Field
 
 from linewatch.contracts.alarm import Alarm, AlarmNotice
 from linewatch.contracts.bounds import Count, Score, Severity
-from linewatch.contracts.coil import CoilData, Passage
+from linewatch.contracts.coil import CoilConditions, CoilData
 from linewatch.contracts.frame import Cause, PositionFault
 from linewatch.contracts.prediction import Timing
 
@@ -43,6 +44,17 @@ class StripBox:
 
     across_mm: tuple[float, float]
     along_mm: tuple[float, float]
+
+    @classmethod
+    def hull(cls, boxes: Iterable[Self]) -> Self:
+        """Return the smallest rectangle that contains these. Raises ValueError for none."""
+        across, along = zip(*((box.across_mm, box.along_mm) for box in boxes), strict=True)
+        return cls(_span(across), _span(along))
+
+
+def _span(pairs: Iterable[tuple[float, float]]) -> tuple[float, float]:
+    begins, ends = zip(*pairs, strict=True)
+    return min(begins), max(ends)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,25 +100,32 @@ class Defect:
     peak: Annotated[Score, Field(description="highest defect probability in it")]
     box: StripBox
     area_mm2: Annotated[float, Field(ge=0)]
-    edge_mm: Annotated[float | None, Field(description="from the nearest strip edge that was seen; null when none was")]
+    edge_mm: Annotated[
+        float | None, Field(description="distance to the nearest visible strip edge; null: none visible")
+    ]
     extent: Extent
-    frames: Annotated[Count, Field(description="that it spans")]
+    frames: Annotated[Count, Field(description="number of frames that it spans")]
     # The highest scores, weighted alike, highest first.
     class_scores: Annotated[tuple[tuple[str, Score], ...], Field(description="of the most likely classes")] = ()
     length_mm: Annotated[
         float,
-        Field(ge=0, description="of the rectangle with the outline's second moments, whatever way it lies"),
+        Field(ge=0, description="length of the rectangle that has the outline's second moments"),
     ] = 0.0
     width_mm: Annotated[float, Field(ge=0)] = 0.0
     orientation_deg: Annotated[  # see `geometry.moments`
         float,
         Field(
-            gt=-90, le=90, description="of the length: 0 along the strip, 90 across; positive: across grows with along"
+            gt=-90,
+            le=90,
+            description="angle of the length: 0 along the strip, 90 across; positive: across grows with along",
         ),
     ] = 0.0
     contrast: Annotated[
         Annotated[float, Field(ge=-1, le=1)] | None,
-        Field(description="mean gray less that of the steel around it, of full scale; null when not known"),
+        Field(
+            description="mean gray level of the defect minus that of the surrounding steel, as a share of full scale; "
+            "null: not known"
+        ),
     ] = None
     part_of: Annotated[
         str | None,
@@ -264,7 +283,7 @@ class CoilNotice:
     timing: Timing
     grade: CoilGrade | None = None  # when the coil has ended and the service has grading rules
     roll_marks: tuple[RollMark, ...] = ()
-    passage: Passage = field(default_factory=Passage)  # what applies to the coil now
+    conditions: CoilConditions = field(default_factory=CoilConditions)  # what applies to the coil now
     source_coil: str = ""
     head_line: int = 0
     config: str = ""

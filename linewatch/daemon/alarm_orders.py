@@ -17,7 +17,7 @@ from linewatch.wire.schema import AlarmBody, AlarmRequest
 
 ANSWERS_KEPT = 1024
 PENDING_MAX = 64
-SOURCE_ENDED = "the service decides nothing any more: its source has ended"
+SOURCE_ENDED = "the service has stopped deciding: its source has ended"
 
 
 @dataclass(slots=True)
@@ -60,7 +60,7 @@ class AlarmOrders:
             if self._closed:
                 return _refusal(request, SOURCE_ENDED)
             if self._pending >= PENDING_MAX:
-                return _refusal(request, f"{self._pending} commands are on their way already; try again")
+                return _refusal(request, f"{self._pending} commands are pending; try again")
             by, said_by = caller.named(request.by)
             command = AlarmCommand(request.token, request.action, by, time.time_ns(), said_by)
             order = AlarmOrder(command, request.alarm, request.minutes)

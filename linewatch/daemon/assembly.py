@@ -20,7 +20,7 @@ from linewatch.config.taxonomy import Taxonomy
 from linewatch.contracts.frame import PositionSource
 from linewatch.contracts.ports import Backend, Camera, Clock
 from linewatch.daemon.alarm_orders import AlarmOrders
-from linewatch.daemon.coils.known import KnownCoilData
+from linewatch.daemon.coils.coil_data import KnownCoilData
 from linewatch.daemon.coils.manager import CoilManager
 from linewatch.daemon.coils.recorded import CoilDataRecorder, RecordedCoilData
 from linewatch.daemon.crops import DefectCrops
@@ -131,20 +131,20 @@ def open_decisions(
         recipes.use(lineup.serial, lineup.engines)
         standing.set_engines(statuses_of(pool, lineup))
 
-    def take_up(lineup: Lineup) -> None:
+    def use_lineup(lineup: Lineup) -> None:
         announce(lineup)
         runner.between_frames(partial(cascade.use, lineup))
 
     exchange = EngineExchange(
-        pool, cascade, inspection.backends, inspection.backend, settings.inference, take_up, announce
+        pool, cascade, inspection.backends, inspection.backend, settings.inference, use_lineup, announce
     )
     exchange.prepare({one.name: one.engines for one in settings.recipe}, wait=not live)
 
-    def lacking() -> str | None:
+    def recipe_trouble() -> str | None:
         return exchange.trouble
 
     account, known = inspection.admission.coils, inspection.coil_data
-    coils = CoilManager(settings, journal.epoch, account, known, recipes, recorded, reread, lacking)
+    coils = CoilManager(settings, journal.epoch, account, known, recipes, recorded, reread, recipe_trouble)
     orders = AlarmOrders(map(alarm_body_of, journal.commanded()), runner.order)
     watched = settings.system_alarms.disks if settings.system_alarms else ()
     disks = stack.enter_context(DiskMonitor(partial(fullest_disk, settings.journal.dir, watched), clock))
@@ -152,7 +152,7 @@ def open_decisions(
     def silent_s() -> float:
         return runner.health.ages_s()[CAPTURE.name]
 
-    host = HostMonitor(clock, disks.fullest, silent_s, lambda: exchange.backend, lacking, live=live)
+    host = HostMonitor(clock, disks.fullest, silent_s, lambda: exchange.backend, recipe_trouble, live=live)
     totals = Totals()
     crops = DefectCrops(settings.crops, settings.line.across_offset_mm) if settings.crops else None
     state = DecisionState.initial(alarm_from(body) for body in standing.retained_alarms)

@@ -13,7 +13,14 @@ from cyclopts import Parameter
 from linewatch.config.taxonomy import TAXONOMY
 from linewatch.contracts.errors import ConfigError
 from linewatch.logs import configure_logs
-from linewatch.service_settings import gradings_for, is_grading, load_settings, settings_from, settings_or_defaults
+from linewatch.service_settings import (
+    gradings_for,
+    is_grading,
+    load_settings,
+    settings_from,
+    settings_or_defaults,
+    with_source,
+)
 from linewatch.terminal import AsJson, print_pairs
 
 if TYPE_CHECKING:
@@ -23,7 +30,7 @@ CV2 = "opencv-python-headless"
 """The distribution of OpenCV that linewatch is tested with; it needs no display."""
 
 
-def run(config: Path, /) -> None:
+def run(config: Annotated[Path, Parameter(help="Configuration of a service.")], /) -> None:
     from linewatch.daemon.run import run
 
     settings = load_settings(config)
@@ -37,8 +44,10 @@ def replay(
     ],
     /,
     *,
-    config: Path | None = None,
-    pace: Literal["max", "line-rate"] = "max",
+    config: Annotated[Path | None, Parameter(help="Default: built-in settings.")] = None,
+    pace: Annotated[
+        Literal["max", "line-rate"], Parameter(help="max: as fast as possible; line-rate: as recorded.")
+    ] = "max",
     fault: Annotated[
         str | None, Parameter(help="Inject faults: NAME=COUNT, separated by commas, for example drop=3,truncate=2.")
     ] = None,
@@ -56,7 +65,6 @@ def replay(
 ) -> None:
     from linewatch.config.wire import ANY_PORT, WireSettings
     from linewatch.daemon.replay import replay
-    from linewatch.daemon.sources import with_source
     from linewatch.daemon.summary import summary_rows
 
     settings = with_source(settings_or_defaults(config), source, own_line=config is None)
@@ -100,9 +108,9 @@ def simulate(
     *,
     out: Annotated[Path, Parameter(help="The recording: an .avi file, with a sidecar beside it.")],
     truth: Annotated[Path, Parameter(help="The JSON file of the rendered defects.")],
-    length_m: float = 100.0,
-    seed: int = 7,
-    defects_per_m: float = 1.0,
+    length_m: Annotated[float, Parameter(help="Length of the coil.")] = 100.0,
+    seed: Annotated[int, Parameter(help="Seed of the rendered strip.")] = 7,
+    defects_per_m: Annotated[float, Parameter(help="Mean number of defects.")] = 1.0,
     roll_mark: Annotated[
         tuple[str, ...],
         Parameter(

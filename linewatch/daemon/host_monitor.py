@@ -48,7 +48,7 @@ class DiskMonitor:
 
 
 class HostMonitor:
-    """Used by the decision's thread. A recording is judged by itself: of its host only the time is read."""
+    """Used by the decision's thread. In replay it reads only the time."""
 
     def __init__(
         self,
@@ -56,14 +56,14 @@ class HostMonitor:
         fullest_disk: Callable[[], FullestDisk],
         silent_s: Callable[[], float],
         backend: Callable[[], BackendStatus],
-        lacking: Callable[[], str | None],
+        recipe_trouble: Callable[[], str | None],
         *,
         live: bool,
     ) -> None:
-        """silent_s: seconds since the camera's last grab. lacking: why a recipe's engine does not run. None of the
-        callables may block.
+        """silent_s: seconds since the camera's last grab. recipe_trouble: why a recipe's engine does not run. None of
+        the callables may block.
         """
-        self._clock, self._fullest_disk, self._lacking = clock, fullest_disk, lacking
+        self._clock, self._fullest_disk, self._recipe_trouble = clock, fullest_disk, recipe_trouble
         self._silent_s, self._backend, self._live = silent_s, backend, live
         self._next_ns = clock.now_ns()
 
@@ -86,7 +86,7 @@ class HostMonitor:
             backend_lost=f"engines run on {backend.name}: {backend.text or 'the configured backend is lost'}"
             if lost
             else "",
-            recipe_lacking=self._lacking() or "",
+            recipe_lacking=self._recipe_trouble() or "",
         )
 
 

@@ -9,7 +9,7 @@ import structlog
 from linewatch.config.grading_file import DEFAULT
 from linewatch.config.recipe import RecipeSettings, choose_recipe
 from linewatch.config.taxonomy import Taxonomy
-from linewatch.contracts.coil import CoilData, Passage
+from linewatch.contracts.coil import CoilConditions, CoilData
 from linewatch.contracts.errors import ConfigError
 from linewatch.contracts.prediction import Prediction
 from linewatch.decision.grading.severity import GradingRules
@@ -21,7 +21,7 @@ log = structlog.get_logger()
 
 NO_DATA = "no data of this coil: it is inspected by the default"
 _RELOADED = ("sensitivity", "product", "grading", "head_excluded_m", "tail_excluded_m")
-"""What is read again of `[decision]`; and all of `[[recipe]]` but its engines."""
+"""The keys of `[decision]` that a reload reads again; it also reads `[[recipe]]` without its engines."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -43,14 +43,14 @@ class RuleFiles:
         """Return the recipe for a coil with these data; None: the default."""
         return choose_recipe(self.settings.recipe, data)
 
-    def passage_of(self, data: CoilData | None, *, between: bool = False) -> Passage:
+    def conditions_of(self, data: CoilData | None, *, between: bool = False) -> CoilConditions:
         """Return how a coil with these data is inspected."""
         default, recipe = self.settings.decision, self.recipe_of(data)
         head_m, tail_m = default.head_excluded_m, default.tail_excluded_m
         if recipe is not None:
             head_m = head_m if recipe.head_excluded_m is None else recipe.head_excluded_m
             tail_m = tail_m if recipe.tail_excluded_m is None else recipe.tail_excluded_m
-        return Passage(
+        return CoilConditions(
             data=data,
             recipe=recipe.name if recipe else None,
             head_mm=max(head_m * 1000, (data.head_crop_mm or 0.0) if data else 0.0),
@@ -59,10 +59,10 @@ class RuleFiles:
             notes=() if recipe or between or not self.settings.recipe else (self._why_default(data),),
         )
 
-    def grading_of(self, passage: Passage) -> GradingRules | None:
+    def grading_of(self, conditions: CoilConditions) -> GradingRules | None:
         """Return the rules that grade such a coil; None: it is not graded."""
-        rules = self.gradings.get(passage.recipe or DEFAULT) or self.gradings.get(DEFAULT)
-        return None if rules is None else rules.excluding(passage.head_mm, passage.tail_mm)
+        rules = self.gradings.get(conditions.recipe or DEFAULT) or self.gradings.get(DEFAULT)
+        return None if rules is None else rules.excluding(conditions.head_mm, conditions.tail_mm)
 
     def _why_default(self, data: CoilData | None) -> str:
         if data is None:
@@ -82,7 +82,7 @@ def rules_of(
     data: CoilData | None = None,
     *,
     grading: GradingRules | None = None,
-    passage: Passage | None = None,
+    conditions: CoilConditions | None = None,
 ) -> DecisionRules:
     """Return the rules for frames of a coil with these data that these engines inspected. Raises ConfigError."""
     settings, recipe = files.settings, files.recipe_of(data)
@@ -91,7 +91,7 @@ def rules_of(
         decision = decision.model_copy(update={"sensitivity": recipe.sensitivity})
     if data is not None and data.product is not None:
         decision = decision.model_copy(update={"product": data.product})
-    return DecisionRules.join(
+    return DecisionRules.from_settings(
         decision,
         settings.alarm,
         settings.line,
@@ -103,7 +103,7 @@ def rules_of(
         system_alarms=settings.system_alarms,
         periodic=settings.periodic,
         rolls=settings.roll,
-        passage=passage,
+        conditions=conditions,
         config=files.identity,
     )
 
@@ -119,7 +119,7 @@ class Recipes:
         self._key: tuple[Any, ...] = ()
         self._check(files)
         self.newest = rules_of(files, engines, taxonomy, grading=files.gradings.get(DEFAULT))
-        self.now = "", self.newest.passage  # the present coil, and how it is inspected
+        self.now = "", self.newest.conditions  # the present coil, and how it is inspected
 
     def use(self, lineup: int, engines: EngineSet) -> None:
         """Record the engines of the line-up with this serial, before a frame that it inspected is decided."""
@@ -134,19 +134,19 @@ class Recipes:
         if key != self._key:
             if not self._key or frame.coil != self._key[0]:
                 self._begun = files
-            passage = self._begun.passage_of(frame.data, between=frame.between_coils)
+            conditions = self._begun.conditions_of(frame.data, between=frame.between_coils)
             self.newest = rules_of(
                 files,
                 self._engines[prediction.lineup],
                 self._taxonomy,
                 frame.data,
-                grading=self._begun.grading_of(passage),
-                passage=passage,
+                grading=self._begun.grading_of(conditions),
+                conditions=conditions,
             )
             for old in [serial for serial in list(self._engines) if serial < prediction.lineup]:
                 del self._engines[old]  # predictions come in order: no frame needs it any more
             self._key = key
-            self.now = frame.coil, passage
+            self.now = frame.coil, conditions
         return self.newest
 
     def reload(self, read: Callable[[], ServiceSettings], by: str) -> tuple[RuleFiles, tuple[str, ...]]:

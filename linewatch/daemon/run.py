@@ -19,10 +19,10 @@ from linewatch.signals import on_end
 def run(settings: ServiceSettings, reread: Callable[[], ServiceSettings] | None = None) -> ReplaySummary:
     """Inspect the configured source: a live one never waits; a recording is played at line rate and loses nothing.
 
-    reread: returns the settings as their file has them now, for `linewatch rules reload`. Raises LinewatchErrors.
+    reread: returns the settings as their file has them now, for `linewatch reload rules`. Raises LinewatchErrors.
     """
     if settings.source is None:
-        raise ConfigError("the configuration has no [source]; say where frames come from")
+        raise ConfigError("the configuration has no [source], expected one; add [source]")
     clock = MonotonicClock()
     with ExitStack() as stack:
         camera: Camera = open_camera(settings.source, settings.line, clock, live=True)

@@ -160,7 +160,7 @@ class Runner:
         self._abort.set()
 
     def _end_if_hung(self) -> None:
-        """A stage that is silent for so long will not come back. A silent camera may: the line stands."""
+        """Fail when a stage is silent for too long. A camera may be silent: the line stands."""
         ages_s = self.health.ages_s()
         hung = [
             name for name in self.health.silent() if self.stages[name] is not CAPTURE and ages_s[name] > DRAIN_LIMIT_S

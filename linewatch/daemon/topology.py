@@ -28,15 +28,18 @@ from linewatch.daemon.stages.capture import run_capture
 from linewatch.daemon.stages.cascade import CascadeStage
 from linewatch.daemon.stages.decision import DecisionStage
 from linewatch.daemon.stages.engine import EngineStage
+from linewatch.daemon.stages.loops import run_aside, run_server
 from linewatch.daemon.stages.outlet import Outlet
-from linewatch.daemon.stages.serving import run_aside, run_server
 from linewatch.daemon.stages.wiring import END, AnyQueue, Wiring
 
 Step_contra = TypeVar("Step_contra", contravariant=True)
 
 
 class OldestFirst(PriorityQueue[Any]):
-    """Batches by their oldest frame, END last: frames leave in order, so whatever overtakes one only waits for it."""
+    """Orders batches by their oldest frame, END last.
+
+    Frames leave in order, so later work done first would only wait.
+    """
 
     def __init__(self) -> None:
         super().__init__()

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from typing import Self
 
 from linewatch.contracts.alarm import Alarm, AlarmNotice, AlarmOrder, HostState
-from linewatch.contracts.coil import Passage
+from linewatch.contracts.coil import CoilConditions
 from linewatch.contracts.frame import StripEdges
 from linewatch.contracts.prediction import Prediction, Timing
 from linewatch.contracts.verdict import (
@@ -21,8 +21,8 @@ from linewatch.contracts.verdict import (
     RollMark,
     Verdict,
 )
-from linewatch.decision.alarms import handling as alarming
-from linewatch.decision.alarms.handling import Alarms
+from linewatch.decision.alarms import camera_alarms
+from linewatch.decision.alarms.camera_alarms import Alarms
 from linewatch.decision.coverage import CoverageSums, spans_of
 from linewatch.decision.defects.components import find_pieces
 from linewatch.decision.defects.tracks import Track, close_all, follow
@@ -54,7 +54,7 @@ class RunningCoil:
     sums: CoverageSums = field(default_factory=CoverageSums)
     defects_by_class: tuple[tuple[str, int], ...] = ()
     grading: GradingState | None = None
-    passage: Passage = field(default_factory=Passage)
+    conditions: CoilConditions = field(default_factory=CoilConditions)
     source_coil: str = ""
     head_line: int = 0
     config: str = ""
@@ -71,7 +71,7 @@ class DecisionState:
     @classmethod
     def initial(cls, standing: Iterable[Alarm] = ()) -> Self:
         """Return the state before the first frame. standing: alarms and shelves that the journal retained."""
-        return cls(alarms=alarming.initial(standing))
+        return cls(alarms=camera_alarms.initial(standing))
 
 
 def decide(
@@ -90,7 +90,7 @@ def decide(
         passed = (*passed, coil.coil)[-NAMES_KEPT:]
         coil = None
     if coil is None:
-        alarms, cleared = alarming.start_coil(alarms, rules, frame.coil, frame.side, frame.camera)
+        alarms, cleared = camera_alarms.start_coil(alarms, rules, frame.coil, frame.side, frame.camera)
         coil = RunningCoil(
             coil=frame.coil,
             side=frame.side,
@@ -100,7 +100,7 @@ def decide(
             captured_ns=frame.captured_ns,
             grading=None if rules.grading is None else GradingState.begin(rules.grading),
             recurrence=Recurrence.initial(frame.along_mm, rules.periodic, rules.rolls),
-            passage=_noted(rules.passage, (AGAIN,)) if frame.coil in passed else rules.passage,
+            conditions=_noted(rules.conditions, (AGAIN,)) if frame.coil in passed else rules.conditions,
             source_coil=frame.source_coil,
             head_line=frame.head_line,
             config=rules.config,
@@ -108,27 +108,27 @@ def decide(
         notices.append(_notice(coil, CoilState.STARTED, (), cleared))
     before, coil = coil, _led_by(coil, rules)
     coil, verdict = _decide_frame(coil, prediction, rules)
-    if coil.passage.data != before.passage.data:
-        verdict = replace(verdict, coil_data=coil.passage.data)
+    if coil.conditions.data != before.conditions.data:
+        verdict = replace(verdict, coil_data=coil.conditions.data)
     if coil.config != before.config:
         verdict = replace(verdict, config=coil.config)
-    alarms, transitions = alarming.judge(alarms, verdict, rules)
+    alarms, transitions = camera_alarms.follow_verdict(alarms, verdict, rules)
     verdict = replace(verdict, alarms=transitions) if transitions else verdict
     return DecisionState(coil, alarms, passed), (*notices, verdict)
 
 
-def attend(
+def follow_host(
     state: DecisionState, host: HostState, rules: DecisionRules
 ) -> tuple[DecisionState, tuple[AlarmNotice, ...]]:
     """Return the alarm transitions that the clock and the host's state cause between two frames; usually none."""
-    alarms, transitions = alarming.attend(state.alarms, host, rules)
+    alarms, transitions = camera_alarms.follow_host(state.alarms, host, rules)
     notices = (AlarmNotice(transitions, Timing()),) if transitions else ()
     return replace(state, alarms=alarms), notices
 
 
-def obey(state: DecisionState, order: AlarmOrder, rules: DecisionRules) -> tuple[DecisionState, AlarmNotice]:
+def carry_out(state: DecisionState, order: AlarmOrder, rules: DecisionRules) -> tuple[DecisionState, AlarmNotice]:
     """Carry out an operator's command between two frames. Every command is answered by exactly one notice."""
-    alarms, transitions, refusal = alarming.obey(state.alarms, order, rules)
+    alarms, transitions, refusal = camera_alarms.carry_out(state.alarms, order, rules)
     notice = AlarmNotice(transitions, Timing(), order.command, refusal.text if refusal else None)
     return replace(state, alarms=alarms), notice
 
@@ -145,7 +145,7 @@ def _led_by(coil: RunningCoil, rules: DecisionRules) -> RunningCoil:
     """Return the coil under the rules of its next frame: data that arrive while it runs hold for its whole grade."""
     if coil.config != rules.config:
         coil = replace(coil, config=rules.config)
-    now, then = rules.passage, coil.passage
+    now, then = rules.conditions, coil.conditions
     if (now.data, now.recipe, now.head_mm, now.tail_mm) == (then.data, then.recipe, then.head_mm, then.tail_mm):
         return coil
     notes = tuple(note for note in then.notes if note in (AGAIN, GRADED_AS_BEGUN, GRADED_LATE))
@@ -161,22 +161,22 @@ def _led_by(coil: RunningCoil, rules: DecisionRules) -> RunningCoil:
     tracks = coil.tracks
     if (grading and grading.rules) != (coil.grading and coil.grading.rules):
         tracks = _rated(tracks, grading.rules if grading else None)
-    return replace(coil, tracks=tracks, grading=grading, passage=_noted(now, notes))
+    return replace(coil, tracks=tracks, grading=grading, conditions=_noted(now, notes))
 
 
-def _noted(passage: Passage, notes: tuple[str, ...]) -> Passage:
-    return replace(passage, notes=tuple(dict.fromkeys((*passage.notes, *notes))))
+def _noted(conditions: CoilConditions, notes: tuple[str, ...]) -> CoilConditions:
+    return replace(conditions, notes=tuple(dict.fromkeys((*conditions.notes, *notes))))
 
 
 def _end(coil: RunningCoil, alarms: Alarms) -> tuple[Alarms, CoilNotice]:
     events = _marked(coil, close_all(coil.tracks), coil.end_mm)
-    alarms, cleared = alarming.end_coil(alarms)
+    alarms, cleared = camera_alarms.end_coil(alarms)
     coil = _count(coil, events)
     roll_marks = end_rolls(coil.recurrence)
     grading = _graded(coil, events, roll_marks)
     grade = None if grading is None else finish_grading(grading)
-    if grade is not None and coil.passage.notes:
-        grade = replace(grade, text="; ".join((grade.text, *coil.passage.notes)))
+    if grade is not None and coil.conditions.notes:
+        grade = replace(grade, text="; ".join((grade.text, *coil.conditions.notes)))
     return alarms, replace(_notice(coil, CoilState.ENDED, events, cleared, grade), roll_marks=roll_marks)
 
 
@@ -258,12 +258,12 @@ def _count(coil: RunningCoil, events: tuple[DefectEvent, ...]) -> RunningCoil:
 
 def _marked(coil: RunningCoil, events: tuple[DefectEvent, ...], end_mm: float | None = None) -> tuple[DefectEvent, ...]:
     """Return the events, with `excluded` set on defects that lie in an excluded end of the coil."""
-    passage = coil.passage
-    if not (passage.head_mm or passage.tail_mm):
+    conditions = coil.conditions
+    if not (conditions.head_mm or conditions.tail_mm):
         return events
     return tuple(
         replace(event, defect=replace(event.defect, excluded=True))
-        if passage.excludes(event.defect.box.along_mm, end_mm)
+        if conditions.excludes(event.defect.box.along_mm, end_mm)
         else event
         for event in events
     )
@@ -317,7 +317,7 @@ def _notice(
         alarms=alarms,
         timing=Timing(captured_ns=coil.captured_ns),
         grade=grade,
-        passage=coil.passage,
+        conditions=coil.conditions,
         source_coil=coil.source_coil,
         head_line=coil.head_line,
         config=coil.config,

@@ -10,7 +10,7 @@ import numpy as np
 from linewatch.config.decision import AlarmRule, AlarmSettings, DecisionSettings, SystemAlarmSettings
 from linewatch.config.line import LineSettings
 from linewatch.config.roll import PeriodicSettings, RollSettings
-from linewatch.contracts.coil import Passage
+from linewatch.contracts.coil import CoilConditions
 from linewatch.contracts.errors import ConfigError
 from linewatch.contracts.manifest import CallLimit, EngineManifest, byte_threshold
 from linewatch.decision.alarms.system import NAMES
@@ -57,7 +57,7 @@ class DecisionRules:
     camera: str = ""
     periodic: PeriodicSettings = field(default_factory=PeriodicSettings)
     rolls: tuple[RollSettings, ...] = ()
-    passage: Passage = field(default_factory=Passage)
+    conditions: CoilConditions = field(default_factory=CoilConditions)
     config: str = ""
 
     def __post_init__(self) -> None:
@@ -105,7 +105,7 @@ class DecisionRules:
                 )
 
     @classmethod
-    def join(
+    def from_settings(
         cls,
         settings: DecisionSettings,
         alarms: Iterable[AlarmRule],
@@ -119,10 +119,13 @@ class DecisionRules:
         system_alarms: SystemAlarmSettings | None = None,
         periodic: PeriodicSettings | None = None,
         rolls: Iterable[RollSettings] = (),
-        passage: Passage | None = None,
+        conditions: CoilConditions | None = None,
         config: str = "",
     ) -> Self:
-        """Join settings and manifests to rules. A setting overrides the manifest. Raises ConfigError as above."""
+        """Return the rules from settings and manifests; a setting replaces the manifest's value.
+
+        Raises ConfigError for alarm rules that cannot alarm or contradict.
+        """
         threshold = segment.thresholds["defect"] if settings.defect_threshold is None else settings.defect_threshold
         return cls(
             defect_threshold_u8=byte_threshold(threshold),
@@ -144,7 +147,7 @@ class DecisionRules:
             camera=line.camera,
             periodic=periodic or PeriodicSettings(),
             rolls=tuple(rolls),
-            passage=passage or Passage(),
+            conditions=conditions or CoilConditions(),
             config=config,
         )
 

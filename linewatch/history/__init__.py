@@ -1,0 +1,1 @@
+"""Stores what services publish in a database and an image archive, and queries them."""

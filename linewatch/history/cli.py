@@ -62,10 +62,10 @@ def defects(
     passage: Annotated[
         int | None, Parameter(help="One passage, as numbered by `linewatch coils`.", group=_ONE_COIL)
     ] = None,
-    defect_class: Annotated[str | None, Parameter(name="--class")] = None,
+    defect_class: Annotated[str | None, Parameter(name="--class", help="Only this class.")] = None,
     limit: Limit = 100,
     after: Annotated[int | None, Parameter(help="Defect that ended the page before.")] = None,
-    images: Annotated[bool, Parameter(help="Show the picture file of each defect, where [images] keeps one.")] = False,
+    images: Annotated[bool, Parameter(help="Show the image file of each defect, where [images] keeps one.")] = False,
     config: Config = HISTORY,
     as_json: AsJson = False,
 ) -> None:
@@ -78,7 +78,7 @@ def defects(
 
     limit, settings = _checked(limit), load(config, HistorySettings)
     if images and settings.images is None:
-        raise ConfigError(f"{config} keeps no pictures; they need its [images], and [crops] of the service")
+        raise ConfigError(f"{config} keeps no images; add [images] there, and [crops] to the service")
     with reading(settings.database) as connection:
         if passage is not None:
             passages, older = [passage_row(connection, passage)], 0
@@ -93,7 +93,7 @@ def defects(
             for number in numbers:
                 named = {row.defect.id: row.number for row in rows if row.passage == number}
                 found = archived_images(connection, settings.images.dir, number, named)
-                shown |= {named[name]: picture.path for name, picture in found.items()}
+                shown |= {named[name]: image.path for name, image in found.items()}
     if as_json:
         print(defects_json(passages, older, rows, limit, shown))
     else:
@@ -102,11 +102,15 @@ def defects(
 
 def label(
     defect: Annotated[str, Parameter(help="Number of the defect, or its ID on the wire.")],
-    verdict: Literal["wrong-class", "not-a-defect"],
+    verdict: Annotated[
+        Literal["wrong-class", "not-a-defect"], Parameter(help="wrong-class: --class names the right one.")
+    ],
     /,
     *,
     right_class: Annotated[str | None, Parameter(name="--class", help="The right class.")] = None,
-    who: Annotated[str | None, Parameter(help="Name for the record. Default: this user.")] = None,
+    who: Annotated[
+        str | None, Parameter(name=["--by", "--who"], help="Name for the record. Default: this user.")
+    ] = None,
     config: Config = HISTORY,
     as_json: AsJson = False,
 ) -> None:
@@ -120,11 +124,11 @@ def label(
     if as_json:
         print(json.dumps(asdict(said)))
     else:
-        print(f"{said.name}: {said.found_class} is {said.right_class or 'not a defect'}, says {said.who}")
+        print(f"{said.name}: {said.found_class} is {said.right_class or 'not a defect'}, labelled by {said.who}")
 
 
 def labels(
-    action: Literal["export"],
+    action: Annotated[Literal["export"], Parameter(help="export: write every label to --out.")],
     /,
     *,
     out: Annotated[Path, Parameter(help="File to write, .csv or .jsonl.")],

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 import structlog
 
 from linewatch.client import ClientKeys, Loss, Lost, Subscriber
-from linewatch.config.history import HeardService, HistorySettings
+from linewatch.config.history import HistoryServiceSettings, HistorySettings
 from linewatch.contracts.errors import HistoryError
 from linewatch.history.archive import ImageArchive
 from linewatch.history.database import explained, is_passing, writing
@@ -93,7 +93,7 @@ def run_history(settings: HistorySettings) -> None:
 class _Listener:
     """One service: its subscription, and the messages that are not yet written."""
 
-    def __init__(self, service: HeardService, engine: sa.Engine, archive: ImageArchive | None) -> None:
+    def __init__(self, service: HistoryServiceSettings, engine: sa.Engine, archive: ImageArchive | None) -> None:
         self.name = service.name
         self.stored = 0
         self._service = service

@@ -1,0 +1,1 @@
+"""Runs engines over frames: backends, batches and the cascade screen -> classify -> segment."""

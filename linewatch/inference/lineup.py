@@ -55,19 +55,19 @@ class Lineup:
         shadow = {(self.shadow.task, self.shadow.generation)} if self.shadow else set()
         return frozenset({*self.generations.items()} | shadow)
 
-    def beside(self, shadow: Shadow | None) -> Self:
+    def with_shadow(self, shadow: Shadow | None) -> Self:
         """Return the next line-up: the same engines, with this shadow or none."""
         return replace(self, serial=self.serial + 1, shadow=shadow)
 
-    def moved(self, engines: EngineSet, generation: int) -> Self:
+    def on_backend(self, engines: EngineSet, generation: int) -> Self:
         """Return the next line-up: these engines, all loaded under this number."""
         return replace(self, serial=self.serial + 1, engines=engines, generations=dict.fromkeys(Task, generation))
 
-    def turned(self, engines: EngineSet, generations: Mapping[Task, int], shadow: Shadow | None) -> Self:
+    def with_engines(self, engines: EngineSet, generations: Mapping[Task, int], shadow: Shadow | None) -> Self:
         """Return the next line-up: these engines, loaded under these numbers."""
         return replace(self, serial=self.serial + 1, engines=engines, generations=generations, shadow=shadow)
 
-    def promoted(self, engine: Engine, generation: int) -> Self:
+    def with_promoted(self, engine: Engine, generation: int) -> Self:
         """Return the next line-up: `engine` in place of the one with its task, no shadow."""
         task = engine.manifest.task
         engines = replace(self.engines, **{task.value: engine})

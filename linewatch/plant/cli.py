@@ -1,4 +1,4 @@
-"""`linewatch bridge`: what a service says, in a protocol of the plant."""
+"""`linewatch bridge`: shows a service to controllers in a protocol of the plant."""
 
 from pathlib import Path
 from typing import Annotated

@@ -15,7 +15,7 @@ from linewatch.config.load import load
 from linewatch.config.taxonomy import TAXONOMY, Taxonomy
 from linewatch.contracts.errors import ConfigError
 from linewatch.logs import configure_logs
-from linewatch.service_settings import ServiceSettings, settings_or_defaults
+from linewatch.service_settings import ServiceSettings, settings_or_defaults, with_source
 from linewatch.terminal import extra, grade_rows, print_pairs
 
 if TYPE_CHECKING:
@@ -49,8 +49,8 @@ class HistoryOptions:
             raise ConfigError(f"--database {self.database}: expected {DATABASE_URLS}")
         return self.database
 
-    def picture_folder(self) -> Path | None:
-        """Return the folder of the stored pictures; None where none are kept, or only the database is named."""
+    def image_folder(self) -> Path | None:
+        """Return the folder of the stored images; None where none are kept, or only the database is named."""
         images = load(self.history, HistorySettings).images if self.database is None else None
         return None if images is None else images.dir
 
@@ -84,7 +84,7 @@ def report(
     config: Annotated[
         Path | None, Parameter(help="Its taxonomy rates the classes, and its [line] reads the source.")
     ] = None,
-    html: Path | None = None,
+    html: Annotated[Path | None, Parameter(help="The page.")] = None,
     pdf: Annotated[Path | None, Parameter(help="Printed by the installed Chromium, Chrome or Edge.")] = None,
     csv: Annotated[Path | None, Parameter(help="Folder for defects.csv, spans.csv and alarms.csv.")] = None,
     history: HistoryOptions = HistoryOptions(),
@@ -106,7 +106,7 @@ def report(
     if source is not None:
         settings, camera = _camera(source, config)
         steel = SteelFromRecording(camera, settings.line)
-    elif record.passage is not None and (folder := history.picture_folder()) is not None:
+    elif record.passage is not None and (folder := history.image_folder()) is not None:
         steel = SteelFromArchive(history.database_url(), folder)
     write_report(record, severities, ReportFiles(html, pdf, csv), steel)
     for path in wanted:
@@ -251,7 +251,6 @@ def _camera(source: str, config: Path | None) -> "tuple[ServiceSettings, Camera]
     """Return a camera over a recording, not yet entered, and the settings that it is read by."""
     from linewatch.capture.cameras.registry import open_camera
     from linewatch.capture.clock import MonotonicClock
-    from linewatch.daemon.sources import with_source
 
     settings = with_source(settings_or_defaults(config), source, own_line=config is None)
     assert settings.source is not None

@@ -30,10 +30,7 @@ class FoundDefect:
 
 def hull(defects: Sequence[FoundDefect]) -> StripBox:
     """Return the smallest box around all of them."""
-    return StripBox(
-        (min(one.box.across_mm[0] for one in defects), max(one.box.across_mm[1] for one in defects)),
-        (min(one.box.along_mm[0] for one in defects), max(one.box.along_mm[1] for one in defects)),
-    )
+    return StripBox.hull(one.box for one in defects)
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from linewatch.contracts.ports import Camera
 
 def recorded_frames(camera: Camera, line: LineSettings) -> Iterator[Frame]:
     """Open the camera and yield its frames in order; the pixels of one are valid until the next. Raises SourceError."""
-    ring = FrameRing(2, line.frame_lines, line.width_px)
+    ring = FrameRing(2, line.frame_lines, line.width_px)  # the caller's frame, and the one being read
     admission = Admission(line, CaptureSettings(), ring)
     with camera:
         while (grab := camera.read()) is not None:

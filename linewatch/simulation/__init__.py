@@ -1,0 +1,1 @@
+"""Rendered strip with known defects, simulated cameras and encoders, and faults on request."""

@@ -74,25 +74,36 @@ class SimulatorCamera:
     def __exit__(self, *exc: object) -> None:
         self.stop()
 
-    def _grab(self, image: np.ndarray, sequence: int, first_line: int, lines: int, captured_ns: int) -> Grab:
-        mm_per_line, encoder = self._strip.line.mm_per_line, self._strip.line.encoder
-        count, stop = encoder_count(first_line * mm_per_line), None
-        if encoder is not None:
-            edges = self._course.edge(first_line), self._course.edge(first_line + lines)
-            count, stop = (counter(encoder, edge, self._frame_lines) for edge in edges)
+    def _grab(self, image: np.ndarray, sequence: int, first_row: int, rows: int, captured_ns: int) -> Grab:
+        """Return the grab of these camera rows.
+
+        With `[line.encoder]`, `first_line` and `along_mm` only count rows; the encoder's camera replaces them.
+        """
+        count, stop = self._counts(first_row, first_row + rows)
         return Grab(
             image=image,
             coil=self._coil,
             sequence=sequence,
-            first_line=first_line,
-            lines=lines,
+            first_line=first_row,
+            lines=rows,
             encoder_count=count,
-            along_mm=first_line * mm_per_line,
-            mm_per_line=mm_per_line,
+            along_mm=self._along_mm(first_row),
+            mm_per_line=self._strip.line.mm_per_line,
             captured_ns=captured_ns,
             encoder_stop=stop,
-            change_line=self._weld(first_line, lines),
+            change_line=self._weld(first_row, rows),
         )
+
+    def _counts(self, first: int, stop: int) -> tuple[int, int | None]:
+        """Return the encoder's counter at row `first` and, where the camera latches it, before row `stop`."""
+        encoder = self._strip.line.encoder
+        if encoder is None:
+            return encoder_count(first * self._strip.line.mm_per_line), None
+        begin, end = (counter(encoder, self._course.edge(row), self._frame_lines) for row in (first, stop))
+        return begin, end
+
+    def _along_mm(self, first_row: int) -> float:
+        return first_row * self._strip.line.mm_per_line
 
     def _image(self, first_row: int, rows: int) -> np.ndarray:
         parts = [

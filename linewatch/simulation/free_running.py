@@ -4,7 +4,6 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from linewatch.contracts.frame import Grab
 from linewatch.contracts.ports import Clock
 from linewatch.simulation.camera import SimulatorCamera
 from linewatch.simulation.course import Course, counter
@@ -72,21 +71,11 @@ class FreeRunningSimulator(SimulatorCamera):
                 return int(passed[0])
         return None
 
-    def _grab(self, image: np.ndarray, sequence: int, first_line: int, lines: int, captured_ns: int) -> Grab:
+    def _counts(self, first: int, stop: int) -> tuple[int, int | None]:
         encoder = self._strip.line.encoder
         assert encoder is not None
-        edges = self._edges(np.array([first_line, first_line + lines]))
-        count, stop = (counter(encoder, edge, self._frame_lines) for edge in edges)
-        return Grab(
-            image=image,
-            coil=self._coil,
-            sequence=sequence,
-            first_line=first_line,
-            lines=lines,
-            encoder_count=count,
-            along_mm=0.0,
-            mm_per_line=self._strip.line.mm_per_line,
-            captured_ns=captured_ns,
-            encoder_stop=stop,
-            change_line=self._weld(first_line, lines),
-        )
+        begin, end = (counter(encoder, edge, self._frame_lines) for edge in self._edges(np.array([first, stop])))
+        return begin, end
+
+    def _along_mm(self, first_row: int) -> float:
+        return 0.0

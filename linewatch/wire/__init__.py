@@ -1,1 +1,1 @@
-"""The wire: messages, the sockets that publish, replay and take commands, and who may use them."""
+"""The wire: message schema, encoding, the service's sockets, and access control."""

@@ -207,12 +207,12 @@ def _coil(notice: CoilNotice) -> dict[str, Any]:
         "defect_ids": tuple(event.defect.id for event in notice.defects),
         "alarm_ids": tuple(alarm.id for alarm in notice.alarms),
         "grade": _grade(notice.grade) if notice.grade else None,
-        "data": coil_data_body(notice.passage.data),
-        "recipe": notice.passage.recipe,
-        "head_excluded_mm": _mm(notice.passage.head_mm),
-        "tail_excluded_mm": _mm(notice.passage.tail_mm),
-        "between_coils": notice.passage.between,
-        "notes": notice.passage.notes,
+        "data": coil_data_body(notice.conditions.data),
+        "recipe": notice.conditions.recipe,
+        "head_excluded_mm": _mm(notice.conditions.head_mm),
+        "tail_excluded_mm": _mm(notice.conditions.tail_mm),
+        "between_coils": notice.conditions.between,
+        "notes": notice.conditions.notes,
         "source_coil": notice.source_coil,
         "source_line": int(notice.head_line),
     }
@@ -259,7 +259,7 @@ def _defect(event: DefectEvent, ordinal: int | None, mask: RunMask | None, mask_
 
 
 def _rounded(field: DefectField, value: Any) -> Any:
-    """The value as plain JSON types hold it: millimetres and angles by the unit in the name, else a score."""
+    """Return the value as plain JSON types hold it: millimetres and angles by the unit in the name, else a score."""
     if value is None or field.kind not in (float, int, tuple, dict):
         return value
     if field.kind is int:
@@ -280,7 +280,7 @@ def _defect_line(event: DefectEvent, ordinal: int | None) -> DefectLine:
 
 
 def _bounded(mask: RunMask | None) -> tuple[RunMask | None, bool]:
-    """The mask, unless it is larger than a message may be; and whether it is left out for that."""
+    """Return the mask, unless it is larger than a message may be, and whether it is left out for that."""
     dropped = mask is not None and len(mask.runs) > MAX_MASK_RUNS
     return (None if dropped else mask), dropped
 

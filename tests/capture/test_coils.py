@@ -60,13 +60,13 @@ def test_a_coil_starts_at_a_line_of_the_one_before_it():
     admit, _ = admission()
     first, *rest = grabs_of(160)
     frames = list(admit.admit(first))
-    assert admit.coils.starts("B", at_line=40) is None
+    assert admit.coils.order_start("B", at_line=40) is None
     frames += admit.admit(rest[0])
     assert admit.coils.coil == "A"
     for grab in rest[1:4]:
         frames += admit.admit(grab)
     assert admit.coils.coil == "B"
-    assert admit.coils.starts("C", at_line=70) is None
+    assert admit.coils.order_start("C", at_line=70) is None
     for grab in rest[4:]:
         frames += admit.admit(grab)
     assert coils_of(frames) == {"A": 40, "B": 70, "C": 50}
@@ -77,9 +77,9 @@ def test_a_coil_starts_now_with_the_next_line_that_comes_and_so_does_one_that_co
     admit, _ = admission()
     grabs = grabs_of(64)
     frames = [*admit.admit(grabs[0]), *admit.admit(grabs[1])]
-    admit.coils.starts("B")
+    admit.coils.order_start("B")
     frames += admit.admit(grabs[2])
-    admit.coils.starts("C", at_line=3)
+    admit.coils.order_start("C", at_line=3)
     frames += admit.admit(grabs[3])
     assert coils_of(frames) == {"A": 32, "B": 16, "C": 16}
 
@@ -88,7 +88,7 @@ def test_a_moment_is_found_within_the_grab_that_was_taken_then():
     """Grabs end every 16 ms; 36 ms after the first line is a quarter into the third grab."""
     grabs = [replace(grab, captured_ns=(number + 1) * 16_000_000) for number, grab in enumerate(grabs_of(64))]
     admit, _ = admission()
-    admit.coils.starts("B", at_ns=36_000_000)
+    admit.coils.order_start("B", at_ns=36_000_000)
     frames = [frame for grab in grabs for frame in admit.admit(grab)]
     assert coils_of(frames) == {"A": 36, "B": 28}
 
@@ -96,7 +96,7 @@ def test_a_moment_is_found_within_the_grab_that_was_taken_then():
 def test_a_moment_while_grabs_were_lost_falls_into_what_was_lost():
     grabs = [replace(grab, captured_ns=(number + 1) * 16_000_000) for number, grab in enumerate(grabs_of(96))]
     admit, _ = admission()
-    admit.coils.starts("B", at_ns=40_000_000)
+    admit.coils.order_start("B", at_ns=40_000_000)
     frames = [frame for grab in (grabs[0], grabs[1], grabs[5]) for frame in admit.admit(grab)]
     assert coils_of(frames) == {"A": 40, "B": 56}
     assert [frame.fault for frame in frames] == [None, None, Cause.LOST, Cause.LOST, None]
@@ -105,7 +105,7 @@ def test_a_moment_while_grabs_were_lost_falls_into_what_was_lost():
 def test_an_order_for_a_line_that_the_coil_does_not_reach_ends_with_it():
     admit, _ = admission()
     grabs = grabs_of(32)
-    admit.coils.starts("B", at_line=500)
+    admit.coils.order_start("B", at_line=500)
     frames = [*admit.admit(grabs[0]), *admit.admit(replace(grabs[1], coil="X", first_line=0))]
     frames += admit.admit(replace(grabs[1], coil="X", first_line=16, sequence=2))
     assert coils_of(frames) == {"A": 16, "X": 32}
@@ -125,11 +125,11 @@ def test_an_order_that_cannot_be_is_refused_and_changes_nothing(order, says):
     admit, _ = admission()
     grabs = grabs_of(32)
     frames = list(admit.admit(grabs[0]))
-    assert says in (admit.coils.starts(**order) or "")
+    assert says in (admit.coils.order_start(**order) or "")
     frames += admit.admit(grabs[1])
     assert coils_of(frames) == {"A": 32}
     assert admit.coils.announce("B") is None
-    assert "ordered already" in (admit.coils.starts("B") or "")
+    assert "ordered already" in (admit.coils.order_start("B") or "")
 
 
 def test_a_frozen_grab_that_is_divided_is_still_frozen():
@@ -158,8 +158,8 @@ def test_a_recording_loses_nothing_of_a_divided_grab_when_slots_are_short():
     """Each part needs a slot: with two slots, a third coil's part comes when a slot is released."""
     admit, ring = admission(2)
     (grab,) = grabs_of(16)
-    admit.coils.starts("B", at_line=4)
-    admit.coils.starts("C", at_line=9)
+    admit.coils.order_start("B", at_line=4)
+    admit.coils.order_start("C", at_line=9)
     intake = Intake(ListCamera([grab]), admit, ring)
     frames: list[Frame] = []
     while (got := intake.frames(0.0)) is not None:
@@ -227,7 +227,7 @@ def test_any_sequence_of_coils_and_faults_keeps_the_account(orders, welds, lost,
                 place = {"line": {"at_line": value}, "moment": {"at_ns": grab.captured_ns + value * 10**6}}.get(
                     kind, {}
                 )
-                assert admit.coils.starts(name, **place) is None
+                assert admit.coils.order_start(name, **place) is None
         frames += (new := admit.admit(grab))
         held += [frame.slot for frame in new if frame.slot is not None]
         while slots < 4096 and len(held) > 1:
@@ -282,18 +282,18 @@ def test_lines_say_which_they_are():
 
 def test_a_coil_starts_and_ends_at_a_place_of_the_one_before_it():
     admit, _ = admission()
-    assert admit.coils.ends() == "no coil is under the camera; start one first"
+    assert admit.coils.order_end() == "no coil is under the camera; start one first"
     first, *rest = grabs_of(160)
     frames = list(admit.admit(first))
-    assert admit.coils.starts("B", at_mm=40.0) is None
+    assert admit.coils.order_start("B", at_mm=40.0) is None
     for grab in rest[:3]:
         frames += admit.admit(grab)
-    assert "B is; end that one" in (admit.coils.ends("A") or "")
-    assert admit.coils.ends("B", at_mm=30.5) is None  # within a line: that line is B's still
+    assert "B is; end that one" in (admit.coils.order_end("A") or "")
+    assert admit.coils.order_end("B", at_mm=30.5) is None  # within a line: that line is B's still
     for grab in rest[3:6]:
         frames += admit.admit(grab)
-    assert admit.coils.ends() == "no coil is under the camera; start one first"
-    assert admit.coils.starts("C") is None
+    assert admit.coils.order_end() == "no coil is under the camera; start one first"
+    assert admit.coils.order_start("C") is None
     for grab in rest[6:]:
         frames += admit.admit(grab)
     assert coils_of(frames) == {"A": 40, "B": 31, "A.2": 41, "C": 48}
@@ -316,7 +316,11 @@ def test_coils_begin_again_where_they_began(places, welds):
     assert admit.coils.announce("W-1") is None
     frames = [*admit.admit(grabs[0])]
     for number, place in enumerate(sorted(places)):
-        order = admit.coils.starts(f"B-{number}", at_line=place) if number % 2 else admit.coils.ends(at_mm=float(place))
+        order = (
+            admit.coils.order_start(f"B-{number}", at_line=place)
+            if number % 2
+            else admit.coils.order_end(at_mm=float(place))
+        )
         assert order is None or "no coil" in order
     frames += [frame for grab in grabs[1:] for frame in admit.admit(grab)]
     heads = {(one.coil, one.source_coil, one.head_line, one.between_coils) for one in frames if one.coil != "A"}

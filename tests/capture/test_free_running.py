@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from numbered_strip import ListCamera, NumberedStrip, accounted, line_numbers, line_settings
 
 from linewatch.capture.admission import Admission
-from linewatch.capture.position.free_running import Exposure, FreeRunningCamera, Measure
+from linewatch.capture.position.free_running import Exposure, FreeRunningCamera, StripTravel
 from linewatch.capture.ring import FrameRing
 from linewatch.config.capture import CaptureSettings
 from linewatch.config.line import LineSettings
@@ -192,7 +192,7 @@ def test_coils_begin_at_their_head_and_a_weld_at_its_line():
 )
 def test_whatever_a_counter_says_it_never_fails_and_no_line_comes_twice(exposures, bits):
     line = free_line(bits=bits)
-    measure, end = Measure(0), 0
+    measure, end = StripTravel(0), 0
     for exposure in exposures:
         measure, sweep = measure.step(exposure, line)
         assert sweep.lost >= 0

@@ -12,10 +12,10 @@ from linewatch.config.coil_data import CoilDataSettings
 from linewatch.contracts.coil import CoilData
 from linewatch.contracts.errors import ConfigError, JournalError
 from linewatch.contracts.frame import Frame
-from linewatch.daemon.coils import known as known_coils
+from linewatch.daemon.coils import coil_data as known_coils
 from linewatch.daemon.coils import orders as coil_orders
+from linewatch.daemon.coils.coil_data import CoilDataEntry, KnownCoilData
 from linewatch.daemon.coils.folder import CoilFolder, coil_files
-from linewatch.daemon.coils.known import CoilDataEntry, KnownCoilData
 from linewatch.daemon.coils.orders import ORDERS_FILE, CoilOrder, CoilOrders
 from linewatch.daemon.coils.recorded import read_recorded
 from linewatch.daemon.recipes import Recipes, RuleFiles

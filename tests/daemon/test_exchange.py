@@ -126,7 +126,7 @@ def test_an_engine_is_loaded_compared_and_promoted_without_losing_a_line(service
 
 def test_what_cannot_be_is_refused_and_changes_nothing(service: SimpleNamespace) -> None:
     with Commander(service.commands) as commander:
-        with pytest.raises(NoAnswerError, match="no engine is ready"):
+        with pytest.raises(NoAnswerError, match="no engine on trial is ready"):
             commander.engine(EngineAction.PROMOTE)
         commander.engine(EngineAction.LOAD, "nobody")
         status = beside(service, lambda found: found is not None and found.state is BesideState.FAILED)
@@ -136,7 +136,7 @@ def test_what_cannot_be_is_refused_and_changes_nothing(service: SimpleNamespace)
         status = beside(service, lambda found: found is not None and found.name == "damaged" and bool(found.text))
         commander.engine(EngineAction.LOAD, "segment-b")
         beside(service, lambda found: found is not None and found.state is BesideState.READY)
-        with pytest.raises(NoAnswerError, match="is beside the running ones already"):
+        with pytest.raises(NoAnswerError, match="is on trial already"):
             commander.engine(EngineAction.LOAD, "screen-b")
         commander.engine(EngineAction.DROP)
         status = beside(service, lambda found: found is None)
@@ -164,7 +164,7 @@ def test_the_command_line_says_what_came_of_it(service: SimpleNamespace, capsys:
     answer = capsys.readouterr().out.splitlines()[-1]  # behind the service's own log
     assert json.loads(answer)["beside"]["name"] == "segment-b"
     assert cli.main(["engine", "load", "screen-b", *where]) == WireError.exit_code
-    assert "beside the running ones already" in capsys.readouterr().err
+    assert "on trial already" in capsys.readouterr().err
     assert cli.main(["engine", "load", *where]) == 2
     assert cli.main(["engine", "load", "../screen", *where]) == WireError.exit_code
     assert "../screen" in capsys.readouterr().err

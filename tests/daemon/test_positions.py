@@ -154,8 +154,8 @@ def test_a_coil_that_is_ordered_begins_at_its_line_and_counts_from_there(
         open_camera(settings.source, settings.line, clock, live=False) as camera,
         open_service(settings, camera, clock, verdicts=out) as service,
     ):
-        assert service.coils.starts("C-1002", at_line=3333) is None
-        assert "ordered already" in (service.coils.starts("C-1002") or "")
+        assert service.coils.order_start("C-1002", at_line=3333) is None
+        assert "ordered already" in (service.coils.order_start("C-1002") or "")
         service.run()
         assert service.coils.coil == "C-1002"
     run = read(out, {"TEST-7": 0, "C-1002": 3333})

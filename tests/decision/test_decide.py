@@ -181,7 +181,7 @@ def manifest(task, **kwargs):
     ("manifest_says", "override", "threshold_u8"), [(0.5, None, 128), (0.2, None, 51), (0.5, 0.0, 1), (0.5, 1.0, 255)]
 )
 def test_rules_join_settings_with_the_engines_thresholds(manifest_says, override, threshold_u8):
-    rules = DecisionRules.join(
+    rules = DecisionRules.from_settings(
         DecisionSettings(defect_threshold=override, min_area_mm2=3.0),
         [AlarmRule(name="a", classes=("scratches",))],
         LineSettings(across_offset_mm=7.0),

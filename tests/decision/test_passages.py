@@ -11,7 +11,7 @@ from test_grading import COIL_MM, defect, rules
 
 from linewatch.config.decision import AlarmRule
 from linewatch.contracts.alarm import AlarmState
-from linewatch.contracts.coil import CoilData, Passage
+from linewatch.contracts.coil import CoilConditions, CoilData
 from linewatch.contracts.verdict import CoilState, CoverageSpan, DefectState, Quality
 from linewatch.decision.decide import AGAIN, GRADED_AS_BEGUN, GRADED_LATE, DecisionState, decide, finish
 from linewatch.decision.grading import grade as grading
@@ -30,9 +30,9 @@ def strip(places) -> np.ndarray:
     return paint(LENGTH, 32, *((at, at + 3, 3 + 8 * (n % 3), 6 + 8 * (n % 3)) for n, at in enumerate(places)))
 
 
-def by(passage: Passage):
-    graded = rules(ZERO).excluding(passage.head_mm, passage.tail_mm)
-    return replace(RULES, alarms=(ANY,), grading=graded, passage=passage)
+def by(conditions: CoilConditions):
+    graded = rules(ZERO).excluding(conditions.head_mm, conditions.tail_mm)
+    return replace(RULES, alarms=(ANY,), grading=graded, conditions=conditions)
 
 
 @settings(max_examples=60)
@@ -40,7 +40,7 @@ def by(passage: Passage):
 def test_what_lies_in_an_excluded_end_neither_grades_nor_alarms_and_is_marked(places, head, tail, length_known):
     """The tail is known to alarms where Level 2 told the length; the grade knows it in any case."""
     data = CoilData("C1", length_mm=float(LENGTH) if length_known else None, product="p")
-    decided = run(cut_strip(strip(places), [LINES] * 19), by(Passage(data, "r", float(head), float(tail))))
+    decided = run(cut_strip(strip(places), [LINES] * 19), by(CoilConditions(data, "r", float(head), float(tail))))
     end = notices(decided)[-1]
     closed = [
         event.defect
@@ -62,21 +62,21 @@ def test_what_lies_in_an_excluded_end_neither_grades_nor_alarms_and_is_marked(pl
     allowed |= {event.defect.id for item in decided for event in item.defects if event.merged_into in allowed}
     assert alarmed <= allowed
     assert end.inspected_mm == LENGTH, "coverage is told as it is"
-    assert (end.passage.head_mm, end.passage.tail_mm) == (head, tail)
+    assert (end.conditions.head_mm, end.conditions.tail_mm) == (head, tail)
 
 
 def test_between_two_coils_nothing_asks_for_an_operator():
-    decided = run(cut_strip(strip([40, 100]), [LINES] * 19), by(Passage(between=True)))
+    decided = run(cut_strip(strip([40, 100]), [LINES] * 19), by(CoilConditions(between=True)))
     states = {alarm.state for item in verdicts(decided) for alarm in item.alarms}
     assert states == {AlarmState.CLEARED}
-    assert all(notice.passage.between for notice in notices(decided))
+    assert all(notice.conditions.between for notice in notices(decided))
 
 
 def test_data_that_come_while_the_coil_runs_hold_for_all_of_its_grade():
     frames = cut_strip(strip([20, 40, 200]), [LINES] * 19)
     late = CoilData("C1", product="p")
     lenient = replace(RULES, grading=rules({"more_than": 100}))
-    strict = replace(RULES, grading=rules({"more_than": 2}), passage=Passage(late, "strict"))
+    strict = replace(RULES, grading=rules({"more_than": 2}), conditions=CoilConditions(late, "strict"))
     state, decided = DecisionState.initial(), []
     for number, frame in enumerate(frames):
         state, more = decide(state, frame, strict if number >= 10 else lenient)
@@ -85,21 +85,21 @@ def test_data_that_come_while_the_coil_runs_hold_for_all_of_its_grade():
     told = [(item.ordinal, item.coil_data) for item in verdicts(decided) if item.coil_data]
     assert told == [(10, late)]
     start, end = notices(decided)
-    assert (start.passage.data, end.passage.data, end.passage.recipe) == (None, late, "strict")
+    assert (start.conditions.data, end.conditions.data, end.conditions.recipe) == (None, late, "strict")
     assert end.grade.grade == "C", "the two defects before count"
     assert end.grade.rules == strict.grading.identity
 
 
 def test_rules_that_come_late_grade_what_they_saw_and_say_so():
     frames = cut_strip(strip([20]), [LINES] * 19)
-    graded = replace(RULES, grading=rules(ZERO), passage=Passage(CoilData("C1", product="p"), "late"))
+    graded = replace(RULES, grading=rules(ZERO), conditions=CoilConditions(CoilData("C1", product="p"), "late"))
     state, decided = DecisionState.initial(), []
     for number, frame in enumerate(frames):
         state, more = decide(state, frame, graded if number >= 10 else RULES)
         decided += more
     end = finish(state)[0]
     assert end.grade.inspected_share == 0.5
-    assert GRADED_LATE in end.passage.notes
+    assert GRADED_LATE in end.conditions.notes
     assert GRADED_LATE in end.grade.text
 
 
@@ -137,7 +137,7 @@ def test_where_too_much_is_in_sums_the_first_rules_stay_and_it_is_said(monkeypat
     monkeypatch.setattr(grading, "_PENDING", 1)
     frames = cut_strip(strip([20, 40, 60, 80]), [LINES] * 19)
     first, then = replace(RULES, grading=rules(ZERO)), rules({"more_than": 50})
-    later = replace(RULES, grading=then, passage=Passage(CoilData("C1", product="p"), "r"))
+    later = replace(RULES, grading=then, conditions=CoilConditions(CoilData("C1", product="p"), "r"))
     state = DecisionState.initial()
     for number, frame in enumerate(frames):
         state, _ = decide(state, frame, later if number >= 10 else first)
@@ -153,7 +153,7 @@ def test_a_coil_whose_name_comes_again_says_so():
         replace(RULES, grading=rules(ZERO)),
     )
     starts = [notice for notice in notices(decided) if notice.state is CoilState.STARTED]
-    assert [(notice.coil, AGAIN in notice.passage.notes) for notice in starts] == [
+    assert [(notice.coil, AGAIN in notice.conditions.notes) for notice in starts] == [
         ("A", False),
         ("B", False),
         ("A", True),

@@ -4,7 +4,7 @@ import pytest
 from history_process import STARTED
 from small_services import SmallService
 
-from linewatch.config.history import HeardService, HistorySettings
+from linewatch.config.history import HistoryServiceSettings, HistorySettings
 
 
 @pytest.fixture(autouse=True)
@@ -21,7 +21,7 @@ def history_of(tmp_path):
     """The settings of a history of that service, and its file."""
 
     def make(service: SmallService, **more) -> HistorySettings:
-        heard = HeardService(name="top-cam1", publish=service.publish, serve=service.serve)
+        heard = HistoryServiceSettings(name="top-cam1", publish=service.publish, serve=service.serve)
         return HistorySettings(
             **{"database": f"sqlite:///{tmp_path / 'history.sqlite'}", "commit_ms": 20.0, "service": (heard,)} | more
         )

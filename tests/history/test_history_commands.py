@@ -146,7 +146,7 @@ def test_pictures_that_nobody_keeps_are_named_as_such(inspected, tmp_path):
     config.write_text(inspected[0].read_text().partition("[images]")[0])
     ended = linewatch("defects", "--config", config, "--coil", "MILL-7", "--images")
     assert ended.returncode == 2
-    assert "keeps no pictures; they need its [images], and [crops] of the service" in ended.stderr
+    assert "keeps no images; add [images] there, and [crops] to the service" in ended.stderr
 
 
 def test_lists_for_people(inspected):
@@ -163,7 +163,7 @@ def test_labels_are_kept_and_exported(inspected, tmp_path):
     first, second = listed("defects", "--config", config, "--coil", "MILL-7", "--limit", 2)["defects"]
     said = listed("label", first["defect"], "wrong-class", "--class", "tarnish", "--who", "eva", "--config", config)
     assert (said["name"], said["found_class"], said["right_class"]) == (first["name"], first["defect_class"], "tarnish")
-    assert linewatch("label", second["name"], "not-a-defect", "--who", "eva", "--config", config).returncode == 0
+    assert linewatch("label", second["name"], "not-a-defect", "--by", "eva", "--config", config).returncode == 0
     out = tmp_path / "labels.csv"
     assert listed("labels", "export", "--out", out, "--config", config) == {"path": str(out), "labels": 2}
     with out.open() as file:

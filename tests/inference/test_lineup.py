@@ -68,7 +68,7 @@ def test_a_shadow_changes_no_prediction_and_is_compared_on_every_tile(
     alone = _drive(Cascade(engines, settings, line), pool, 12, random.Random(1))
     cascade = Cascade(engines, settings, line)
     shadow = Shadow(others[task], 1, engines.by_task()[task], settings.screen_threshold)
-    cascade.use(cascade.lineup.beside(shadow))
+    cascade.use(cascade.lineup.with_shadow(shadow))
     beside = _drive(cascade, pool, 12, random.Random(2))
     for one, other in zip(alone, beside, strict=True):
         assert [a.tobytes() for a in _arrays(one)] == [b.tobytes() for b in _arrays(other)]
@@ -89,7 +89,7 @@ def test_an_engine_agrees_with_itself(
         pool.load(own, 1, backend)
         cascade = Cascade(engines, open_settings, line)
         shadow = Shadow(own, 1, own, None)
-        cascade.use(cascade.lineup.beside(shadow))
+        cascade.use(cascade.lineup.with_shadow(shadow))
         _drive(cascade, pool, 12, random.Random(3))
     assert shadow.agreement.tiles > 10
     assert shadow.agreement.agreed == shadow.agreement.tiles
@@ -99,7 +99,7 @@ def test_a_failing_shadow_costs_nothing(
     cascade: Cascade, engines: EngineSet, others: dict[Task, Engine], pool: EnginePool
 ) -> None:
     shadow = Shadow(others[Task.CLASSIFY], 1, engines.classify, None)
-    cascade.use(cascade.lineup.beside(shadow))
+    cascade.use(cascade.lineup.with_shadow(shadow))
     running = list(cascade.feed(_frame(0), WHOLE, 0))
     while running:
         result = pool.run(0, running.pop(0))
@@ -120,7 +120,7 @@ def test_a_shadow_stands_back_while_there_is_much_to_do(
     workload.end(Task.SCREEN, 1, 50_000_000)
     workload.begin(Task.SCREEN, 1)  # half of the deadline waits
     cascade = Cascade(engines, open_settings, line, workload)
-    cascade.use(cascade.lineup.beside(Shadow(others[Task.SCREEN], 1, engines.screen, None)))
+    cascade.use(cascade.lineup.with_shadow(Shadow(others[Task.SCREEN], 1, engines.screen, None)))
     assert [batch.generation for batch in cascade.feed(replace(_frame(0), captured_ns=0), WHOLE, 0)] == [0]
 
 
@@ -129,7 +129,7 @@ def test_frames_on_their_way_end_with_the_engines_that_they_began_with(
 ) -> None:
     before = cascade.feed(_frame(0), WHOLE, 0)
     for task in Task:
-        cascade.use(cascade.lineup.promoted(others[task], 1))
+        cascade.use(cascade.lineup.with_promoted(others[task], 1))
     assert (cascade.lineup.serial, cascade.oldest_lineup) == (3, 0)
     after = cascade.feed(_frame(1), WHOLE, 0)
     _finish(cascade, pool, after)
@@ -155,7 +155,7 @@ def test_after_a_promotion_the_predictions_are_those_of_a_service_that_began_so(
     backend: Backend,
 ) -> None:
     for task in Task:
-        cascade.use(cascade.lineup.promoted(others[task], 1))
+        cascade.use(cascade.lineup.with_promoted(others[task], 1))
     swapped = _drive(cascade, pool, 8, random.Random(5))
     fresh_engines = EngineSet(others[Task.SCREEN], others[Task.CLASSIFY], others[Task.SEGMENT])
     with EnginePool(fresh_engines, backend, LADDER, workers=1) as fresh:

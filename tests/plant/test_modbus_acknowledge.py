@@ -239,7 +239,7 @@ def test_a_coil_that_is_held_at_one_asks_once_and_zero_asks_for_nothing(start_se
     plc.client.write_coil(SCRATCHES, True)
     assert result_of(plc, SCRATCHES) == NO_ANSWER
     bridge.end()
-    asked = [event["coil"] for event in bridge.events if event["event"] == "acknowledge"]
+    asked = [event["coil"] for event in bridge.events if event["event"] == "acknowledge_finished"]
     assert asked == [SCRATCHES, SCRATCHES], "once while it was held, once by the new edge"
 
 

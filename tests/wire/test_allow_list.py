@@ -57,7 +57,7 @@ def test_a_file_at_fault_lets_nobody_in_and_keeps_nobody_out(tmp_path):
     assert told.keys() == {"boss", "one", "two", "a b", "noise", "folder"}, "each once"
     assert "role 'boss'; expected observer, operator, engineer" in told["boss"]
     assert "under several names: one, two; keep one" in told["one"]
-    assert [event["allowed"] for event in logs if event["event"] == "allow_list"] == [{"good": Role.OPERATOR}]
+    assert [event["allowed"] for event in logs if event["event"] == "allow_list_read"] == [{"good": Role.OPERATOR}]
     assert {entry.name for entry in read_allow_list(tmp_path) if entry.fault} == told.keys()
 
 

@@ -67,7 +67,7 @@ class Taken:
     reload = take
 
     def finish(self):
-        """Answer the pending commands: the service decides nothing any more."""
+        """Answer the pending commands: the service has stopped deciding."""
         self.alarms.close()
 
 
@@ -301,7 +301,7 @@ def test_every_command_is_audited_with_its_key_what_it_asked_and_what_became_of_
     assert (acknowledged["key"], acknowledged["asked"]["by"]) == ("operator", "ann")
     assert (acknowledged["outcome"], acknowledged["why"]) == (
         "refused",
-        "the service decides nothing any more: its source has ended",
+        "the service has stopped deciding: its source has ended",
     )
 
 

@@ -33,7 +33,7 @@ class Exposure:
 
 
 @dataclass(frozen=True, slots=True)
-class Sweep:
+class NewLines:
     """The lines [first_line, first_line + len(rows)) that a grab shows for the first time, in its `rows`, ascending.
 
     lost: lines directly before them that no grab shows. repeats: the grab began with strip that was seen before.
@@ -49,16 +49,16 @@ class Sweep:
 
 
 @dataclass(frozen=True, slots=True)
-class Measure:
+class StripTravel:
     """How far the strip has run. Pure: state in, state out; no clock."""
 
     count: int  # behind the last grab, as the counter shows it
     travelled: int = 0  # counts that were accepted, forward less back
-    pace: int | None = None  # counts of the last grab
+    last_counts: int | None = None  # counts of the last grab
     reached: int = 0  # lines that were accounted for
     rejected: bool = False
 
-    def step(self, exposure: Exposure, line: LineSettings) -> "tuple[Measure, Sweep]":
+    def step(self, exposure: Exposure, line: LineSettings) -> "tuple[StripTravel, NewLines]":
         """Return the lines of the next grab. Never raises, whatever the counter shows; no line comes twice.
 
         A count that moves faster than `max_speed_m_per_s` is rejected (JUMPED; in several grabs in a row TOO_FAST). The
@@ -73,8 +73,8 @@ class Measure:
         within = moved_counts(encoder, begun, exposure.count_behind, 0)
         plausible = abs(within) <= most
         if not plausible:
-            between, within = 0, self.pace or 0
-            if self.pace is None or (self.rejected and not within):
+            between, within = 0, self.last_counts or 0
+            if self.last_counts is None or (self.rejected and not within):
                 within = round(exposure.rows * encoder.counts_per_line)
         start = self.travelled + between
         if not exposure.rows:
@@ -84,9 +84,9 @@ class Measure:
         seen_from, end = _lines_before(start, encoder.counts_per_line), _lines_before(stop, encoder.counts_per_line)
         first, end = max(self.reached, min(seen_from, end)), max(self.reached, end)
         lines = (np.arange(first, end) + 0.5) * encoder.counts_per_line - start
-        before = within if self.pace is None or not exposure.follows else self.pace
+        before = within if self.last_counts is None or not exposure.follows else self.last_counts
         fault = None if plausible else PositionFault.TOO_FAST if self.rejected else PositionFault.JUMPED
-        sweep = Sweep(
+        new = NewLines(
             first_line=first,
             rows=_rows_at(lines, within, before, exposure.rows),
             lost=first - self.reached,
@@ -94,7 +94,7 @@ class Measure:
             too_far_apart=within > MAX_LINES_PER_ROW * exposure.rows * encoder.counts_per_line,
             fault=fault,
         )
-        return Measure(exposure.count_behind, stop, within, end, not plausible), sweep
+        return StripTravel(exposure.count_behind, stop, within, end, not plausible), new
 
 
 def _lines_before(counts: int, counts_per_line: float) -> int:
@@ -131,7 +131,7 @@ class FreeRunningCamera(CameraWrapper):
         self.grabs: int | None = None
         self._line = line
         self._encoder = line.encoder
-        self._measure: Measure | None = None
+        self._travel: StripTravel | None = None
         self._held: Grab | None = None  # waits for the count behind its last row
         self._sequence: int | None = None
         self._ready: deque[Grab] = deque()
@@ -162,37 +162,37 @@ class FreeRunningCamera(CameraWrapper):
         return self._ready.popleft() if self._ready else None
 
     def _take(self, grab: Grab, count_behind: int) -> None:
-        measure = self._measure or Measure(grab.encoder_count)
+        travel = self._travel or StripTravel(grab.encoder_count)
         follows = self._sequence is not None and grab.sequence == self._sequence + 1
         self._sequence = grab.sequence
         if grab.coil != self._coil:
             self._flush()
-            self._coil, self._head = grab.coil, measure.reached
-        self._measure, sweep = measure.step(Exposure(grab.lines, grab.encoder_count, count_behind, follows), self._line)
-        self._report(sweep.fault, grab)
-        if sweep.lost:
-            self._miss(grab, measure.reached, sweep.lost, Cause.LOST)
-        stop = sweep.first_line + len(sweep.rows)
+            self._coil, self._head = grab.coil, travel.reached
+        self._travel, new = travel.step(Exposure(grab.lines, grab.encoder_count, count_behind, follows), self._line)
+        self._report(new.fault, grab)
+        if new.lost:
+            self._miss(grab, travel.reached, new.lost, Cause.LOST)
+        stop = new.first_line + len(new.rows)
         weld = None
         if grab.change_line is not None:
-            at = int(np.searchsorted(sweep.rows, grab.change_line))
-            if at < len(sweep.rows) and (at or not sweep.repeats):
-                weld = sweep.first_line + at
-        if sweep.too_far_apart:
-            self._miss(grab, sweep.first_line, len(sweep.rows), Cause.LOST, weld)
+            at = int(np.searchsorted(new.rows, grab.change_line))
+            if at < len(new.rows) and (at or not new.repeats):
+                weld = new.first_line + at
+        if new.too_far_apart:
+            self._miss(grab, new.first_line, len(new.rows), Cause.LOST, weld)
             return
         image = None if grab.fault not in {None, Cause.TRUNCATED} else grab.image
-        shown = 0 if image is None else int(np.searchsorted(sweep.rows, len(image)))
+        shown = 0 if image is None else int(np.searchsorted(new.rows, len(image)))
         at = 0
         while image is not None and at < shown:
             if self._parts and self._parts[0].shape[1:] != image.shape[1:]:
                 self._flush()
-            part = sweep.rows[at : min(shown, at + self._line.frame_lines - (self._next - self._first))]
-            self._keep(grab, image[part], sweep.first_line + at, weld)
+            part = new.rows[at : min(shown, at + self._line.frame_lines - (self._next - self._first))]
+            self._keep(grab, image[part], new.first_line + at, weld)
             at += len(part)
-        if shown < len(sweep.rows):
+        if shown < len(new.rows):
             cause = grab.fault or (Cause.CORRUPT if image is None else Cause.TRUNCATED)
-            self._miss(grab, sweep.first_line + shown, stop - sweep.first_line - shown, cause, weld)
+            self._miss(grab, new.first_line + shown, stop - new.first_line - shown, cause, weld)
 
     def _keep(self, grab: Grab, lines: np.ndarray, first_line: int, weld: int | None) -> None:
         if not self._parts:

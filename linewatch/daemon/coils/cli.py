@@ -15,24 +15,30 @@ if TYPE_CHECKING:
     from linewatch.wire.schema import CoilDataBody, CoilReply
 
 
+_Text = Annotated[str | None, Parameter(help="data: of the coil.")]
+_Number = Annotated[float | None, Parameter(help="data: of the coil.")]
+
+
 @Parameter(name="*")
 @dataclass(frozen=True, slots=True)
 class CoilDataOptions:
     """What `data` can say of a coil: the fields of `wire.schema.CoilDataBody` but its id."""
 
-    steel_grade: str | None = None
-    product: str | None = None
-    customer: str | None = None
-    thickness_mm: float | None = None
-    width_mm: float | None = None
-    length_mm: float | None = None
-    head_crop_mm: float | None = None
-    tail_crop_mm: float | None = None
+    steel_grade: _Text = None
+    product: _Text = None
+    customer: _Text = None
+    thickness_mm: _Number = None
+    width_mm: _Number = None
+    length_mm: _Number = None
+    head_crop_mm: _Number = None
+    tail_crop_mm: _Number = None
 
 
 def coil(
     action: Literal["start", "end", "data", "show"],
-    coil: Annotated[str | None, Parameter(name="ID")] = None,
+    coil: Annotated[
+        str | None, Parameter(name="ID", help="The coil; default for end: the one under the camera.")
+    ] = None,
     /,
     *,
     at_mm: Annotated[
@@ -45,12 +51,14 @@ def coil(
     as_json: AsJson = False,
     request: RequestOptions = RequestOptions(),
 ) -> None:
-    told = {name: value for name, value in asdict(facts).items() if value is not None}
+    given_data = {name: value for name, value in asdict(facts).items() if value is not None}
     given = {"coil": coil is not None, "at_mm": at_mm is not None, "file": file is not None}
     usable = {"start": {"coil", "at_mm"}, "end": {"coil", "at_mm"}, "data": {"coil", "file"}, "show": set[str]()}
-    alien = [name for name, there in given.items() if there and name not in usable[action]]
-    if alien or (told and action != "data"):
-        raise ConfigError(f"coil {action} has no {(alien or sorted(told))[0].replace('_', '-')}; leave it out")
+    unusable = [name for name, there in given.items() if there and name not in usable[action]]
+    if unusable or (given_data and action != "data"):
+        raise ConfigError(
+            f"coil {action} takes no --{(unusable or sorted(given_data))[0].replace('_', '-')}; leave it out"
+        )
     if action in ("start", "data") and (coil is None) == (file is None):
         raise ConfigError(f"coil {action}: expected the ID of the coil{', or --file' * (action == 'data')}")
     with request.commander() as commander:
@@ -62,7 +70,7 @@ def coil(
             case "end":
                 reply = commander.end_coil(coil, at_mm, token=token, by=by)
             case "data":
-                reply = commander.tell_coil(_coil_data(coil, file, told), token=token, by=by)
+                reply = commander.tell_coil(_coil_data(coil, file, given_data), token=token, by=by)
             case "show":
                 reply = commander.show_coil()
     if as_json:
@@ -71,17 +79,17 @@ def coil(
         _print_reply(reply)
 
 
-def _coil_data(coil: str | None, file: Path | None, told: dict[str, object]) -> "CoilDataBody":
+def _coil_data(coil: str | None, file: Path | None, given_data: dict[str, object]) -> "CoilDataBody":
     from linewatch.daemon.coils.folder import read_coil_file
     from linewatch.wire.schema import CoilDataBody
 
     if file is not None:
-        if told:
+        if given_data:
             raise ConfigError(
-                f"coil data --file has no {sorted(told)[0].replace('_', '-')} beside the file; write it there"
+                f"coil data --file has no {sorted(given_data)[0].replace('_', '-')} beside the file; write it there"
             )
         return read_coil_file(file)
-    data, faults = validated(CoilDataBody, {"coil": coil, **told}, "coil data")
+    data, faults = validated(CoilDataBody, {"coil": coil, **given_data}, "coil data")
     if data is None:
         raise ConfigError("\n".join(faults))
     return data

@@ -6,8 +6,8 @@ from linewatch.capture.coils import CoilAccount
 from linewatch.config.grading_file import DEFAULT
 from linewatch.contracts.access import Caller
 from linewatch.contracts.errors import LinewatchError
+from linewatch.daemon.coils.coil_data import KnownCoilData
 from linewatch.daemon.coils.folder import CoilFolder
-from linewatch.daemon.coils.known import KnownCoilData
 from linewatch.daemon.coils.orders import CoilOrders
 from linewatch.daemon.recipes import Recipes
 from linewatch.service_settings import ServiceSettings
@@ -35,15 +35,15 @@ class CoilManager:
         recipes: Recipes,
         recorded: bool,
         reread: Callable[[], ServiceSettings] | None,
-        lacking: Callable[[], str | None],
+        recipe_trouble: Callable[[], str | None],
     ) -> None:
         """recorded: what is known of coils comes from an earlier run alone. reread: the settings as their file has them
-        now; None: there is no file. lacking: why a recipe's engine does not run. Raises JournalError.
+        now; None: there is no file. recipe_trouble: why a recipe's engine does not run. Raises JournalError.
         """
         self._known = known
         self._orders = CoilOrders(settings.journal.dir, epoch, account, known, recipes, anew=recorded)
         self.folder = CoilFolder(settings.coil_data, self._orders.take) if settings.coil_data and not recorded else None
-        self._recipes, self._reread, self._lacking = recipes, reread, lacking
+        self._recipes, self._reread, self._recipe_trouble = recipes, reread, recipe_trouble
 
     def take(self, request: CoilRequest, caller: Caller) -> CoilReply | str:
         """Return the reply to a command, or why it is refused."""
@@ -80,13 +80,13 @@ class CoilManager:
 
     def status(self) -> CoilStatus:
         """Return the coil of the newest frame that was decided, and how it is inspected."""
-        coil, passage = self._recipes.now
+        coil, conditions = self._recipes.now
         return CoilStatus(
             coil=coil or None,
-            data=coil_data_body(passage.data),
-            recipe=passage.recipe,
-            between_coils=passage.between,
-            notes=passage.notes,
+            data=coil_data_body(conditions.data),
+            recipe=conditions.recipe,
+            between_coils=conditions.between,
+            notes=conditions.notes,
             known=self._known.coils,
-            trouble=self._lacking() or (self.folder.trouble if self.folder else None),
+            trouble=self._recipe_trouble() or (self.folder.trouble if self.folder else None),
         )

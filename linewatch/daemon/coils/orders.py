@@ -1,4 +1,4 @@
-"""Carries out commands about coils: each is written to a file first, and carried out once, as its token tells.
+"""Carries out commands about coils. Each is written to a file first and, by its token, carried out once.
 
 The file (`coil-orders.jsonl` in the journal's folder) is the audit trail, and keeps coils' data over a restart.
 """
@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from linewatch.capture.coils import CoilAccount
 from linewatch.contracts.access import Caller, Role
 from linewatch.contracts.errors import JournalError
-from linewatch.daemon.coils.known import KnownCoilData
+from linewatch.daemon.coils.coil_data import KnownCoilData
 from linewatch.daemon.recipes import Recipes
 from linewatch.wire.decode import coil_data_from
 from linewatch.wire.schema import CoilAction, CoilDataBody, CoilRequest, Message
@@ -93,7 +93,7 @@ class CoilOrders:
     def _take(self, request: CoilRequest, token: str, caller: Caller) -> CoilOrder | str:
         by, said_by = caller.named(request.by)
         data = None if request.data is None else coil_data_from(request.data)
-        passage = None if data is None else self._recipes.files.passage_of(data)
+        conditions = None if data is None else self._recipes.files.conditions_of(data)
         order = CoilOrder(
             epoch=self._epoch,
             token=token,
@@ -104,8 +104,8 @@ class CoilOrders:
             by=by,
             said_by=said_by,
             at_unix_ns=time_ns(),
-            recipe=passage.recipe if passage else None,
-            notes=passage.notes if passage else (),
+            recipe=conditions.recipe if conditions else None,
+            notes=conditions.notes if conditions else (),
         )
         if (refused := self._refused(request)) is not None:
             return refused
@@ -118,15 +118,15 @@ class CoilOrders:
             return order
         if request.action is CoilAction.START:
             assert request.coil is not None
-            return self._account.starts(request.coil, at_mm=request.at_mm) or order
-        return self._account.ends(request.coil, at_mm=request.at_mm) or order
+            return self._account.order_start(request.coil, at_mm=request.at_mm) or order
+        return self._account.order_end(request.coil, at_mm=request.at_mm) or order
 
     def _refused(self, request: CoilRequest) -> str | None:
         if request.action is CoilAction.DATA:
             return None
         if request.action is CoilAction.END:
-            return self._account.refuses_end(request.coil)
-        return self._account.refuses_start(request.coil or "")
+            return self._account.end_refusal(request.coil)
+        return self._account.start_refusal(request.coil or "")
 
     def _keep(self, order: CoilOrder) -> None:
         _append(self._path, order)

@@ -10,8 +10,8 @@ from pathlib import Path
 from linewatch.capture.coils import SourceStart
 from linewatch.contracts.errors import ConfigError
 from linewatch.contracts.verdict import CoilNotice, CoilState, Decided, Verdict
+from linewatch.daemon.coils.coil_data import CoilDataEntry
 from linewatch.daemon.coils.folder import TAKEN, coil_files, read_coil_file
-from linewatch.daemon.coils.known import CoilDataEntry
 from linewatch.wire.decode import coil_data_from
 from linewatch.wire.schema import CoilLine
 from linewatch.wire.verdict_file import VerdictFile, read_strip
@@ -58,7 +58,7 @@ def read_recorded(path: Path) -> RecordedCoilData:
 
 
 class CoilDataRecorder:
-    """Writes what `read_recorded` reads. Used by the outlet. Raises JournalError."""
+    """Writes the file that `read_recorded` reads. Used by the outlet. Raises JournalError."""
 
     def __init__(self, folder: Path, epoch: int) -> None:
         for old in sorted(folder.glob("coils-*.jsonl"))[: -(FILES_KEPT - 1)]:

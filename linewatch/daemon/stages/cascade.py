@@ -11,7 +11,7 @@ from linewatch.config.capture import CaptureSettings
 from linewatch.contracts.frame import Frame
 from linewatch.contracts.ports import Clock
 from linewatch.contracts.tile import Batch, BatchResult
-from linewatch.daemon.coils.known import KnownCoilData
+from linewatch.daemon.coils.coil_data import KnownCoilData
 from linewatch.daemon.recipes import Recipes
 from linewatch.daemon.stages.exchange import EngineExchange
 from linewatch.daemon.stages.wiring import END, TICK_S, Wiring

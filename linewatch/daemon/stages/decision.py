@@ -14,7 +14,7 @@ from linewatch.daemon.crops import DefectCrops
 from linewatch.daemon.recipes import Recipes
 from linewatch.daemon.stages.wiring import END, Wiring
 from linewatch.daemon.totals import Totals
-from linewatch.decision.decide import DecisionState, attend, decide, finish, obey
+from linewatch.decision.decide import DecisionState, carry_out, decide, finish, follow_host
 
 
 @dataclass(slots=True, eq=False)
@@ -48,7 +48,7 @@ class DecisionStage:
         """Decide one frame, whose pixels may change afterwards; or carry out an order between two frames."""
         if isinstance(item, AlarmOrder):
             self.orders.begin(item)
-            self.state, notice = obey(self.state, item, self.recipes.newest)
+            self.state, notice = carry_out(self.state, item, self.recipes.newest)
             return self._account((notice,))
         self.state, decided = decide(self.state, item, self.recipes(item))
         if self.crops is not None:
@@ -62,7 +62,7 @@ class DecisionStage:
         host = self.host()
         if host is None:
             return ()
-        self.state, decided = attend(self.state, host, self.recipes.newest)
+        self.state, decided = follow_host(self.state, host, self.recipes.newest)
         return self._account(decided)
 
     def _finish(self) -> tuple[Decided, ...]:

@@ -59,17 +59,17 @@ class EngineExchange:
         backends: Sequence[Backend],
         serving: Backend,
         settings: InferenceSettings,
-        take_up: Callable[[Lineup], None],
+        use_lineup: Callable[[Lineup], None],
         announce: Callable[[Lineup], None],
     ) -> None:
-        """backends: by preference; the pool's engines run on `serving`. take_up: have a line-up inspect the frames to
-        come, and `announce` it. announce: have frames that it inspected decided by its engines' thresholds.
+        """backends: by preference; the pool's engines run on `serving`. use_lineup: have a line-up inspect the frames
+        to come, and `announce` it. announce: have frames that it inspected decided by its engines' thresholds.
         """
         self._pool, self._cascade, self._settings = pool, cascade, settings
         self._backends, self._backend = tuple(backends), serving
         self._lost: set[Backend] = set()
         self._why: str | None = None  # why it is not the first of the backends
-        self._hand_on, self._announce = take_up, announce
+        self._use_lineup, self._announce = use_lineup, announce
         self._changing = threading.Lock()  # of the line-up
         self._lineup = cascade.lineup
         self._default = self._loaded_engines_of(self._lineup)
@@ -159,12 +159,12 @@ class EngineExchange:
         occupied = state is not None and state.state is not BesideState.FAILED
         if command.action is EngineAction.LOAD:
             if occupied and state is not None:
-                return f"engine {state.name} is beside the running ones already; promote or drop it first"
+                return f"engine {state.name} is on trial already; promote or drop it first"
             self._state = EngineBeside(name=command.name, state=BesideState.LOADING)
         elif command.action is EngineAction.PROMOTE and not (
             state is not None and state.state in (BesideState.READY, BesideState.COMPARED)
         ):
-            return "no engine is ready beside the running ones; load one, and wait until the status says so"
+            return "no engine on trial is ready; load one, and wait until the status says so"
         elif command.action is EngineAction.SHOW or (command.action is EngineAction.DROP and state is None):
             return None  # there is nothing to do
         steps: dict[EngineAction, Callable[[], None]] = {
@@ -221,7 +221,7 @@ class EngineExchange:
             before = [self._default, *self._of_recipes.values()]
             self._of_recipes = {}  # they run on the old backend
             self._default = {task: (engine, self._loads) for task, engine in engines.by_task().items()}
-            self._take_up(self._lineup.moved(engines, self._loads))
+            self._change_lineup(self._lineup.on_backend(engines, self._loads))
             self._retire(before)
         self._backend = backend
         self._load_recipes(backend)
@@ -260,7 +260,7 @@ class EngineExchange:
         task = engine.manifest.task
         if shadow:
             with self._changing:
-                self._take_up(self._lineup.beside(self._shadow(engine, self._loads, self._lineup.engines)))
+                self._change_lineup(self._lineup.with_shadow(self._shadow(engine, self._loads, self._lineup.engines)))
         self._state = EngineBeside(
             name=name,
             role=task.value,
@@ -276,7 +276,7 @@ class EngineExchange:
         task = engine.manifest.task
         with self._changing:
             before, self._default = self._default, {**self._default, task: (engine, generation)}
-            self._take_up(self._lineup.promoted(engine, generation))
+            self._change_lineup(self._lineup.with_promoted(engine, generation))
             self._retire([{task: before[task]}])
         self._beside = self._state = None
         log.info("engine_promoted", engine=engine.manifest.name, identity=self._pool.identity(task, generation))
@@ -285,7 +285,7 @@ class EngineExchange:
         if self._beside is not None:
             (engine, generation), self._beside = self._beside, None
             with self._changing:
-                self._take_up(self._lineup.beside(None))
+                self._change_lineup(self._lineup.with_shadow(None))
                 self._retire([{engine.manifest.task: (engine, generation)}])
             log.info("engine_dropped", engine=engine.manifest.name)
         self._state = None
@@ -332,7 +332,9 @@ class EngineExchange:
         shadow = self._lineup.shadow
         if shadow is not None:  # it is compared with the engine that runs
             shadow = self._shadow(shadow.engine, shadow.generation, engines)
-        return self._lineup.turned(engines, {task: generation for task, (_, generation) in loaded.items()}, shadow)
+        return self._lineup.with_engines(
+            engines, {task: generation for task, (_, generation) in loaded.items()}, shadow
+        )
 
     def _shadow(self, engine: Engine, generation: int, running: EngineSet) -> Shadow:
         return Shadow(engine, generation, running.by_task()[engine.manifest.task], self._settings.screen_threshold)
@@ -345,8 +347,8 @@ class EngineExchange:
         gone = {(task, generation) for one in loaded for task, (_, generation) in one.items()}
         self._retired += [(self._lineup.serial, task, generation) for task, generation in sorted(gone)]
 
-    def _take_up(self, lineup: Lineup) -> None:
-        self._hand_on(lineup)
+    def _change_lineup(self, lineup: Lineup) -> None:
+        self._use_lineup(lineup)
         self._lineup = lineup
 
     def _close_retired(self) -> None:

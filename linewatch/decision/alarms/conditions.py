@@ -93,7 +93,7 @@ def _satisfies(defect: Defect, rule: AlarmRule, rules: DecisionRules) -> bool:
         and (end_mm - begin_mm >= rule.min_length_mm or defect.part_of is not None)  # a part continues a longer defect
         and defect.confidence >= rule.min_confidence
         and end_mm > rules.alarm_settings.head_exclusion_m * 1000
-        and not rules.passage.excludes(defect.box.along_mm)
+        and not rules.conditions.excludes(defect.box.along_mm)
     )
 
 

@@ -8,6 +8,7 @@ from linewatch.contracts.alarm import Alarm, AlarmAction, AlarmChange, AlarmComm
 from linewatch.decision.alarms.conditions import RuleCandidate
 from linewatch.decision.alarms.states import AlarmStates, Event, Life, step
 from linewatch.decision.alarms.system import SystemRule
+from linewatch.decision.rules import DecisionRules
 
 Rule = AlarmRule | SystemRule
 
@@ -33,12 +34,12 @@ class RuleAlarm:
         """Whether verdicts drive this alarm and the coil's end clears it."""
         return isinstance(self.rule, AlarmRule) or self.rule.on_strip
 
-    def resume(self, told: Alarm) -> "RuleAlarm":
+    def resume(self, alarm: Alarm) -> "RuleAlarm":
         """Take over an alarm or shelf of this rule that was published before a restart."""
-        if told.id == self.rule.name:
-            return replace(self, shelf=told, states=replace(self.states, shelving=told.shelving_state))
-        life = Life.ACKED if told.acked_state else Life.UNACKED
-        return replace(self, alarm=told, states=replace(self.states, life=life, suppressed=told.suppressed_state))
+        if alarm.id == self.rule.name:
+            return replace(self, shelf=alarm, states=replace(self.states, shelving=alarm.shelving_state))
+        life = Life.ACKED if alarm.acked_state else Life.UNACKED
+        return replace(self, alarm=alarm, states=replace(self.states, life=life, suppressed=alarm.suppressed_state))
 
     def after(self, event: Event) -> "RuleAlarm":
         """Step the states by an event, without publishing anything yet."""
@@ -61,37 +62,58 @@ class RuleAlarm:
             now = now.after(Event.OFF_DELAY_OVER)
         return now
 
-    def tell(
+    def transitions(
         self, begin: Callable[[], Alarm] | None = None, command: AlarmCommand | None = None
     ) -> tuple["RuleAlarm", tuple[Alarm, ...]]:
         """Return the transitions since the last call. begin: makes the alarm if it has become active."""
-        rule_alarm, told = self, []
+        rule_alarm, changes = self, []
         if rule_alarm.shelf is not None and rule_alarm.states.shelving is ShelvingState.UNSHELVED:
-            told.append(released(rule_alarm.shelf, command))
+            changes.append(released(rule_alarm.shelf, command))
             rule_alarm = replace(rule_alarm, shelf=None)
         before = rule_alarm.alarm
         if before is not None and not rule_alarm.states.active:
             acked = before.acked_state or (command is not None and command.action is AlarmAction.ACKNOWLEDGE)
-            told.append(replace(rule_alarm._dress(over(before, command)), acked_state=acked))
+            changes.append(replace(rule_alarm._with_states(over(before, command)), acked_state=acked))
             rule_alarm = replace(rule_alarm, alarm=None)
         elif rule_alarm.states.active and (before is not None or begin is not None):
             base = before if before is not None else begin()  # type: ignore[misc]
             state = AlarmState.RAISED if rule_alarm.states.asks else AlarmState.CLEARED
-            now = replace(rule_alarm._dress(base), state=state, acked_state=rule_alarm.states.acked, command=command)
+            now = replace(
+                rule_alarm._with_states(base), state=state, acked_state=rule_alarm.states.acked, command=command
+            )
             change = AlarmChange.ACTIVE if before is None else _change(before, now)
             if change is not None:
                 now = replace(now, change=change)
-                told.append(now)
+                changes.append(now)
                 rule_alarm = replace(rule_alarm, alarm=now)
-        return rule_alarm, tuple(told)
+        return rule_alarm, tuple(changes)
 
-    def _dress(self, alarm: Alarm) -> Alarm:
+    def _with_states(self, alarm: Alarm) -> Alarm:
         return replace(
             alarm,
             shelving_state=self.states.shelving,
             shelved_until_unix_ns=self.shelf.shelved_until_unix_ns if self.shelf else None,
             suppressed_state=self.states.suppressed,
         )
+
+
+def without_frame(
+    name: str, rule: Rule, text: str, state: AlarmState, rules: DecisionRules, coil: str, end_mm: float
+) -> Alarm:
+    """Return an alarm that no frame caused, placed at `end_mm`, the end of the decided strip."""
+    return Alarm(
+        id=name,
+        rule=rule.name,
+        state=state,
+        latched=rule.latch,
+        coil=coil,
+        side=rules.side,
+        camera=rules.camera,
+        along_mm=end_mm,
+        defect_ids=(),
+        text=text,
+        priority=rule.priority,
+    )
 
 
 def over(alarm: Alarm, command: AlarmCommand | None = None) -> Alarm:

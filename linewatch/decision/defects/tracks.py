@@ -178,22 +178,34 @@ def _compatible(one: Defect, other: Defect) -> bool:
     return one.extent is other.extent is Extent.MASK or one.defect_class == other.defect_class
 
 
-def _merge(parts: list[Track], rules: DecisionRules, prediction: Prediction, graded_by: GradingRules | None) -> Track:
+def _merge(tracks: list[Track], rules: DecisionRules, prediction: Prediction, graded_by: GradingRules | None) -> Track:
     """Join tracks into one, with the id of the oldest published one, or of the oldest if none was published."""
-    if len(parts) == 1:
-        return parts[0]
-    parts = sorted(parts, key=lambda track: (not track.opened, track.born))
-    defects = [track.defect for track in parts]
-    scores = np.sum([track.scores for track in parts], axis=0)
-    weight = sum(track.weight for track in parts)
-    moments = sum((track.moments for track in parts), Moments())
-    contrast = sum((track.contrast for track in parts), ContrastSums())
-    box, edges = _hull([defect.box for defect in defects]), [d.edge_mm for d in defects if d.edge_mm is not None]
-    edge_mm = min(edges) if edges else None
-    place, shares = Places.one(box.across_mm, edge_mm), (scores / weight)[None]
+    if len(tracks) == 1:
+        return tracks[0]
+    tracks = sorted(tracks, key=lambda track: (not track.opened, track.born))
+    joined = replace(
+        tracks[0],
+        scores=np.sum([track.scores for track in tracks], axis=0),
+        weight=sum(track.weight for track in tracks),
+        first_ordinal=min(track.first_ordinal for track in tracks),
+        last_ordinal=max(track.last_ordinal for track in tracks),
+        moments=sum((track.moments for track in tracks), Moments()),
+        contrast=sum((track.contrast for track in tracks), ContrastSums()),
+        border=last_per_column(union([track.border for track in tracks])),
+    )
+    defect = _merged_defect([track.defect for track in tracks], joined, rules, prediction)
+    if graded_by is not None:
+        defect = replace(defect, severity=severities_of([defect], graded_by)[0])
+    return replace(joined, defect=defect)
+
+
+def _merged_defect(defects: list[Defect], joined: Track, rules: DecisionRules, prediction: Prediction) -> Defect:
+    """Return the defect that these are together, without a severity of its own. joined: the sums over all of them."""
+    box = StripBox.hull(defect.box for defect in defects)
+    edge_mm = min((defect.edge_mm for defect in defects if defect.edge_mm is not None), default=None)
+    place, shares = Places.one(box.across_mm, edge_mm), (joined.scores / joined.weight)[None]
     code, confidence = rules.choose_classes(prediction.classes, shares, place)
-    spread = moments.spread(prediction.frame.mm_per_px, prediction.frame.mm_per_line)
-    first, last = min(track.first_ordinal for track in parts), max(track.last_ordinal for track in parts)
+    spread = joined.moments.spread(prediction.frame.mm_per_px, prediction.frame.mm_per_line)
     defect = replace(
         defects[0],
         defect_class=named(prediction.classes)[int(code[0])],
@@ -203,40 +215,20 @@ def _merge(parts: list[Track], rules: DecisionRules, prediction: Prediction, gra
         area_mm2=sum(defect.area_mm2 for defect in defects),
         edge_mm=edge_mm,
         extent=Extent.MASK if all(defect.extent is Extent.MASK for defect in defects) else Extent.TILE,
-        frames=last - first + 1,
+        frames=joined.last_ordinal - joined.first_ordinal + 1,
         class_scores=highest(prediction.classes, shares)[0],
         length_mm=spread.length_mm,
         width_mm=spread.width_mm,
         orientation_deg=spread.orientation_deg,
-        contrast=contrast.contrast,
+        contrast=joined.contrast.contrast,
     )
-    defect = replace(defect, tentative=_tentative(defect, code, place, rules, prediction))
-    if graded_by is not None:
-        defect = replace(defect, severity=severities_of([defect], graded_by)[0])
-    return replace(
-        parts[0],
-        defect=defect,
-        scores=scores,
-        weight=weight,
-        first_ordinal=first,
-        last_ordinal=last,
-        moments=moments,
-        contrast=contrast,
-        border=last_per_column(union([track.border for track in parts])),
-    )
+    return replace(defect, tentative=_tentative(defect, code, place, rules, prediction))
 
 
 def _tentative(defect: Defect, code: np.ndarray, place: Places, rules: DecisionRules, prediction: Prediction) -> bool:
     confidence, peak, area_mm2 = np.array([[defect.confidence], [defect.peak], [defect.area_mm2]])
     tiled = np.array([defect.extent is Extent.TILE])
     return bool(rules.tentative(prediction.classes, code, confidence, peak, tiled, area_mm2, place)[0])
-
-
-def _hull(boxes: list[StripBox]) -> StripBox:
-    return StripBox(
-        across_mm=(min(box.across_mm[0] for box in boxes), max(box.across_mm[1] for box in boxes)),
-        along_mm=(min(box.along_mm[0] for box in boxes), max(box.along_mm[1] for box in boxes)),
-    )
 
 
 def _published(

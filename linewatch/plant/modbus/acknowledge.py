@@ -56,7 +56,7 @@ class Acknowledger:
         self._sender.stop()
 
     def image(self) -> ProcessImage:
-        """The registers and coils now."""
+        """Return the registers and coils now."""
         with self._lock:
             return self._image().acknowledging(tuple(self._pending), tuple(self._results))
 
@@ -95,4 +95,4 @@ class Acknowledger:
         with self._lock:
             self._results[coil] = _RESULTS[result]
             self._pending[coil] = False
-        log.info("acknowledge", coil=coil, alarms=alarms, by=by, result=result.value)
+        log.info("acknowledge_finished", coil=coil, alarms=alarms, by=by, result=result.value)

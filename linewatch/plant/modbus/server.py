@@ -49,7 +49,7 @@ _COIL_VALUES = (b"\xff\x00", b"\x00\x00")  # to pymodbus, everything that is not
 
 
 class _NotModbusError(Exception):
-    """The bytes are not Modbus TCP, so nobody can tell where the next request begins."""
+    """The bytes are not Modbus TCP: the start of the next request is unknown."""
 
 
 Write = Callable[[int, Sequence[bool], str], None]

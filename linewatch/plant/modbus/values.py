@@ -70,11 +70,11 @@ class RegisterValues(ServiceView):
             self._take_defect(message)
 
     def shown(self) -> ShownValues:
-        """The values now; immutable, for other threads."""
+        """Return the values now; immutable, for other threads."""
         return ShownValues(self.image(), self.alarms)
 
     def image(self) -> ProcessImage:
-        """The registers now, without what becomes of writes to coils."""
+        """Return the registers now, without what becomes of writes to coils."""
         bits, unacknowledged, numbers = [False] * ALARM_BITS, [False] * ALARM_BITS, [0] * ALARM_BITS
         without_bit = 0
         for alarm in self.alarms:

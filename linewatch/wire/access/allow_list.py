@@ -116,7 +116,7 @@ class AllowList:
             return
         allowed = [key for key in keys if key.public and not key.fault]
         self._callers = {key.public: Caller(key.name, key.role) for key in allowed if key.public}
-        log.info("allow_list", allowed={key.name: key.role for key in allowed}, unreadable=unreadable)
+        log.info("allow_list_read", allowed={key.name: key.role for key in allowed}, unreadable=unreadable)
         for key in keys:
             if key.fault:
                 log.warning("key_not_allowed", name=key.name, fault=key.fault)

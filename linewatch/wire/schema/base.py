@@ -28,12 +28,12 @@ class Topic(StrEnum):
 
 
 KEPT_TOPICS = (Topic.FRAME, Topic.DEFECT, Topic.ALARM, Topic.COIL, Topic.ROLL_MARK)
-"""Topics that are journaled and can be replayed. A status is of use only while it is fresh, and pictures would fill the
+"""Topics that are journaled and can be replayed. A status is of use only while it is fresh, and crops would fill the
 journal.
 """
 
 DECIDED_TOPICS = (*KEPT_TOPICS, Topic.STATUS)
-"""The topics that a consumer gets by default: all but pictures."""
+"""The topics that a consumer gets by default: all but crops."""
 
 Version = Annotated[Literal[1], Field(description="version of this schema; a consumer refuses any other")]
 

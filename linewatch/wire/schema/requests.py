@@ -42,7 +42,9 @@ class ReplayReply(Message):
     epoch: Count
     records: Count
     more: bool = Field(description="there are more: ask again from the message after the last one")
-    oldest: Count | None = Field(description="oldest sequence still in the journal; null: nothing of that epoch is")
+    oldest: Count | None = Field(
+        description="oldest sequence still in the journal; null: nothing of that epoch is kept"
+    )
     next: Count | None = Field(description="the sequence after the newest message; null likewise")
     next_epoch: Count | None = Field(description="the next epoch with messages in the journal; null: there is none")
     oldest_epoch: Count = Field(description="oldest epoch with messages in the journal")

@@ -127,9 +127,9 @@ class CropStatus(Message):
     """Pictures of defects since the service started."""
 
     made: Count
-    waiting: Count = Field(description="closed defects whose picture is still to be made")
+    waiting: Count = Field(description="closed defects whose crop is still to be made")
     not_made: Count = Field(
-        description="defects that closed without a picture, because there were too many at once or no pixels"
+        description="defects that closed without a crop, because there were too many at once or no pixels"
     )
 
 
@@ -168,7 +168,7 @@ class StatusBody(Message):
     beside: EngineBeside | None = Field(default=None, description="an engine that was loaded beside the running ones")
     position: PositionStatus | None = None
     coil_status: CoilStatus | None = None
-    crops: CropStatus | None = Field(default=None, description="null: the service makes no pictures")
+    crops: CropStatus | None = Field(default=None, description="null: the service makes no crops")
 
 
 class StatusMessage(StatusBody, Envelope):

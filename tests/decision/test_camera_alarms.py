@@ -23,8 +23,8 @@ from linewatch.contracts.errors import ConfigError
 from linewatch.contracts.frame import Cause
 from linewatch.contracts.manifest import CallLimit
 from linewatch.contracts.verdict import RollMark, RollMarkState, RollSuspect
-from linewatch.decision.alarms.handling import Alarms, judge, start_coil
-from linewatch.decision.decide import DecisionState, attend, decide, finish, obey
+from linewatch.decision.alarms.camera_alarms import Alarms, follow_verdict, start_coil
+from linewatch.decision.decide import DecisionState, carry_out, decide, finish, follow_host
 
 LINES = 16
 MINUTE_NS = 60_000_000_000
@@ -66,14 +66,14 @@ class Line:
 
     def order(self, action, alarm=None, minutes=None, token=None):
         command = AlarmCommand(token or f"t{len(self.told)}", action, "ann", self.now_ns)
-        self.state, notice = obey(self.state, AlarmOrder(command, alarm, minutes), self.rules)
+        self.state, notice = carry_out(self.state, AlarmOrder(command, alarm, minutes), self.rules)
         self._take((notice,))
         assert all(alarm.command == command for alarm in notice.alarms)
         return notice
 
     def host(self, minutes=0.0, **known):
         self.now_ns += round(minutes * MINUTE_NS)
-        self.state, decided = attend(self.state, HostState(self.now_ns, **known), self.rules)
+        self.state, decided = follow_host(self.state, HostState(self.now_ns, **known), self.rules)
         self._take(decided)
         return self
 
@@ -169,14 +169,14 @@ def test_a_roll_mark_alarms_while_its_row_is_followed_and_names_the_roll():
     told = []
     for state, marks in (("recognised", 3), ("updated", 4), (None, 0), ("updated", 5), ("ended", 5), (None, 0)):
         news = (_roll(RollMarkState(state), marks),) if state else ()
-        standing, transitions = judge(standing, replace(verdict, roll_marks=news), rules)
+        standing, transitions = follow_verdict(standing, replace(verdict, roll_marks=news), rules)
         told.append([(alarm.change, alarm.along_mm, alarm.text) for alarm in transitions])
     text = "roll: scratches every 1900 mm at 3 mm across since 0.250 m, F7 top"
     assert told == [[], [(ON, 250.0, text)], [], [], [(OFF, 250.0, text)], []]
 
 
 def test_a_rule_about_roll_marks_takes_no_sizes_of_defects():
-    with pytest.raises(ValidationError, match="min_length_mm says nothing of a roll mark"):
+    with pytest.raises(ValidationError, match="min_length_mm does not apply to a roll mark"):
         AlarmRule(name="roll", roll_mark=True, min_length_mm=5.0)
 
 
@@ -194,7 +194,7 @@ def test_a_shelved_rule_asks_nobody_until_its_time_is_over():
     assert line.changes() == [(ON, True), (SH, False), (SH, False)]
     assert line.host(29).clean().spot().changes() == [(OFF, False), (ON, False)], "logged, and nobody is asked"
     assert line.host(1).changes() == [(UN, False), (UN, True)], "what is active then asks"
-    assert not line.state.alarms.shelved
+    assert all(rule_alarm.shelf is None for rule_alarm in line.state.alarms.rule_alarms)
 
 
 @pytest.mark.parametrize(("back_minutes", "shelved"), [(0.5, True), (2, False), (100, False)])

@@ -12,22 +12,18 @@ from linewatch.config.decision import AlarmRule
 from linewatch.contracts.alarm import (
     Alarm,
     AlarmAction,
-    AlarmChange,
     AlarmOrder,
     AlarmState,
     HostState,
     Priority,
-    ShelvingState,
 )
 from linewatch.contracts.verdict import RollMark, RollMarkState, Verdict
+from linewatch.decision.alarms.alarm_commands import Refusal, is_meant, refusal_of, shelf_of, shelving_is_over
 from linewatch.decision.alarms.conditions import Finding, find, find_roll_mark
-from linewatch.decision.alarms.rule_alarm import Rule, RuleAlarm, over, released
+from linewatch.decision.alarms.rule_alarm import Rule, RuleAlarm, over, released, without_frame
 from linewatch.decision.alarms.states import Event
 from linewatch.decision.alarms.system import FLOOD, Uninspected, host_text, strip_text, system_rules
 from linewatch.decision.rules import DecisionRules
-
-NS_PER_MINUTE = 60_000_000_000
-_CLOCK_SLACK_NS = NS_PER_MINUTE  # a clock that steps back further than this ends shelving, which is the safe side
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,18 +43,6 @@ class Alarms:
     lately_mm: tuple[float, ...] = ()
     rolls: tuple[RollMark, ...] = ()
 
-    @property
-    def shelved(self) -> bool:
-        """Whether a rule is shelved, so that `attend` must be called with the time."""
-        return any(rule_alarm.shelf is not None for rule_alarm in self.rule_alarms) or bool(self.standing)
-
-
-@dataclass(frozen=True, slots=True)
-class Refusal:
-    """Why a command was refused."""
-
-    text: str
-
 
 def start_coil(
     alarms: Alarms, rules: DecisionRules, coil: str, side: str, camera: str
@@ -68,45 +52,49 @@ def start_coil(
     An alarm of an earlier run on the same coil, side and camera is taken over, not raised again, if its rule still
     exists; other alarms about the strip are cleared.
     """
-    alarms, told = settle(alarms, rules)
+    alarms, changes = apply_rules(alarms, rules)
     rule_alarms: list[RuleAlarm] = []
     for rule_alarm in alarms.rule_alarms:
         alarm = rule_alarm.alarm
         if rule_alarm.on_strip and alarm is not None and (alarm.coil, alarm.side, alarm.camera) != (coil, side, camera):
-            rule_alarm, ended = rule_alarm.after(Event.COIL_END).tell()  # noqa: PLW2901
-            told += ended
+            rule_alarm, ended = rule_alarm.after(Event.COIL_END).transitions()  # noqa: PLW2901
+            changes += ended
         rule_alarms.append(rule_alarm)
     alarms = replace(
         alarms, rule_alarms=tuple(rule_alarms), coil=coil, end_mm=0.0, uninspected=Uninspected(), lately_mm=(), rolls=()
     )
-    return alarms, tuple(sorted(told, key=lambda alarm: alarm.id))
+    return alarms, tuple(sorted(changes, key=lambda alarm: alarm.id))
 
 
-def settle(alarms: Alarms, rules: DecisionRules) -> tuple[Alarms, tuple[Alarm, ...]]:
+def apply_rules(alarms: Alarms, rules: DecisionRules) -> tuple[Alarms, tuple[Alarm, ...]]:
     """Apply `rules`. Return the alarms, and the last transitions of those whose rule no longer exists."""
     if alarms.rules is rules:
         return alarms, ()
     known = {rule_alarm.rule.name: rule_alarm for rule_alarm in alarms.rule_alarms}
     wanted: tuple[Rule, ...] = (*rules.alarms, *system_rules(rules.system_alarms, rules.alarm_settings))
     rule_alarms = {rule.name: replace(known.pop(rule.name, RuleAlarm(rule)), rule=rule) for rule in wanted}
-    gone = [told for rule_alarm in known.values() for told in (rule_alarm.shelf, rule_alarm.alarm) if told is not None]
-    for told in alarms.standing:
-        rule_alarm = rule_alarms.get(told.rule)
-        taken = rule_alarm is not None and (rule_alarm.shelf if told.id == told.rule else rule_alarm.alarm) is None
+    gone = [
+        alarm for rule_alarm in known.values() for alarm in (rule_alarm.shelf, rule_alarm.alarm) if alarm is not None
+    ]
+    for alarm in alarms.standing:
+        rule_alarm = rule_alarms.get(alarm.rule)
+        taken = rule_alarm is not None and (rule_alarm.shelf if alarm.id == alarm.rule else rule_alarm.alarm) is None
         if rule_alarm is not None and taken:
-            rule_alarms[told.rule] = rule_alarm.resume(told)
+            rule_alarms[alarm.rule] = rule_alarm.resume(alarm)
         else:
-            gone.append(told)
-    ended = tuple(released(told) if told.id == told.rule else over(told) for told in gone)
+            gone.append(alarm)
+    ended = tuple(released(alarm) if alarm.id == alarm.rule else over(alarm) for alarm in gone)
     return replace(alarms, rule_alarms=tuple(rule_alarms.values()), standing=(), rules=rules), ended
 
 
-def judge(alarms: Alarms, verdict: Verdict, rules: DecisionRules) -> tuple[Alarms, tuple[Alarm, ...]]:
+def follow_verdict(alarms: Alarms, verdict: Verdict, rules: DecisionRules) -> tuple[Alarms, tuple[Alarm, ...]]:
     """Return the transitions caused by a verdict whose `defects` are decided."""
-    alarms, gone = settle(alarms, rules)
+    alarms, gone = apply_rules(alarms, rules)
     end_mm, settings = verdict.along_mm[1], rules.alarm_settings
-    passage = rules.passage
-    threading = end_mm <= settings.head_exclusion_m * 1000 or passage.between or passage.excludes(verdict.along_mm)
+    conditions = rules.conditions
+    threading = (
+        end_mm <= settings.head_exclusion_m * 1000 or conditions.between or conditions.excludes(verdict.along_mm)
+    )
     uninspected = alarms.uninspected
     if rules.system_alarms is not None and not threading:
         uninspected = uninspected.plus(verdict, rules.system_alarms.coverage_within_m * 1000)
@@ -116,7 +104,7 @@ def judge(alarms: Alarms, verdict: Verdict, rules: DecisionRules) -> tuple[Alarm
     lately = [at_mm for at_mm in alarms.lately_mm if at_mm > end_mm - window_mm]
     before = len(lately)
     rule_alarms: list[RuleAlarm] = []
-    told: list[Alarm] = list(gone)
+    changes: list[Alarm] = list(gone)
     for rule_alarm in alarms.rule_alarms:
         if not rule_alarm.on_strip or rule_alarm.rule.name == FLOOD:
             rule_alarms.append(rule_alarm)
@@ -131,37 +119,37 @@ def judge(alarms: Alarms, verdict: Verdict, rules: DecisionRules) -> tuple[Alarm
         if now is rule_alarm:
             rule_alarms.append(now)
             continue
-        now, transitions = now.tell(lambda: _begin(now.rule, finding, verdict, busy_groups))  # noqa: B023
+        now, transitions = now.transitions(lambda: _begin(now.rule, finding, verdict, busy_groups))  # noqa: B023
         if now.states.active:
             busy_groups.add(now.rule.group)
         rule_alarms.append(now)
-        told += transitions
+        changes += transitions
     alarms = replace(alarms, rule_alarms=tuple(rule_alarms), end_mm=end_mm, uninspected=uninspected, rolls=rolls)
     if settings.flood_count is not None:
         alarms, transitions = _flood(alarms, lately, len(lately) - before, verdict, settings.flood_count, window_mm)
-        told += transitions
-    return alarms, tuple(told)
+        changes += transitions
+    return alarms, tuple(changes)
 
 
 def end_coil(alarms: Alarms) -> tuple[Alarms, tuple[Alarm, ...]]:
     """End the coil: clear every alarm about the strip."""
     rule_alarms: list[RuleAlarm] = []
-    told: list[Alarm] = []
+    changes: list[Alarm] = []
     for rule_alarm in alarms.rule_alarms:
         if rule_alarm.on_strip:
-            rule_alarm, ended = replace(rule_alarm.after(Event.COIL_END), candidates=(), held_back=False).tell()  # noqa: PLW2901
-            told += ended
+            rule_alarm, ended = replace(rule_alarm.after(Event.COIL_END), candidates=(), held_back=False).transitions()  # noqa: PLW2901
+            changes += ended
         rule_alarms.append(rule_alarm)
-    return replace(alarms, rule_alarms=tuple(rule_alarms), coil=""), tuple(told)
+    return replace(alarms, rule_alarms=tuple(rule_alarms), coil=""), tuple(changes)
 
 
-def attend(alarms: Alarms, host: HostState, rules: DecisionRules) -> tuple[Alarms, tuple[Alarm, ...]]:
+def follow_host(alarms: Alarms, host: HostState, rules: DecisionRules) -> tuple[Alarms, tuple[Alarm, ...]]:
     """Return the transitions caused by the clock and the host's state."""
-    alarms, gone = settle(alarms, rules)
+    alarms, gone = apply_rules(alarms, rules)
     rule_alarms: list[RuleAlarm] = []
-    told: list[Alarm] = list(gone)
+    changes: list[Alarm] = list(gone)
     for rule_alarm in alarms.rule_alarms:
-        now = rule_alarm.after(Event.TIME_LIMIT) if _run_out(rule_alarm.shelf, host.now_unix_ns) else rule_alarm
+        now = rule_alarm.after(Event.TIME_LIMIT) if shelving_is_over(rule_alarm.shelf, host.now_unix_ns) else rule_alarm
         found = None
         if not now.on_strip and rules.system_alarms is not None:
             found = host_text(now.rule.name, host, rules.system_alarms, active=now.states.active)
@@ -171,20 +159,22 @@ def attend(alarms: Alarms, host: HostState, rules: DecisionRules) -> tuple[Alarm
             rule_alarms.append(now)
             continue
         text = found[1] if found else ""
-        now, transitions = now.tell(lambda: _begin_host(now.rule, text, alarms, host, rules))  # noqa: B023
+        now, transitions = now.transitions(lambda: _begin_host(now.rule, text, alarms, host, rules))  # noqa: B023
         rule_alarms.append(now)
-        told += transitions
-    return replace(alarms, rule_alarms=tuple(rule_alarms)), tuple(told)
+        changes += transitions
+    return replace(alarms, rule_alarms=tuple(rule_alarms)), tuple(changes)
 
 
-def obey(alarms: Alarms, order: AlarmOrder, rules: DecisionRules) -> tuple[Alarms, tuple[Alarm, ...], Refusal | None]:
+def carry_out(
+    alarms: Alarms, order: AlarmOrder, rules: DecisionRules
+) -> tuple[Alarms, tuple[Alarm, ...], Refusal | None]:
     """Return the transitions caused by a command. No transition and no refusal: the command changes nothing."""
-    alarms, gone = settle(alarms, rules)
-    meant = [i for i, rule_alarm in enumerate(alarms.rule_alarms) if _is_meant(rule_alarm, order)]
-    refusal = _refuse(alarms, meant, order, rules)
+    alarms, gone = apply_rules(alarms, rules)
+    meant = [i for i, rule_alarm in enumerate(alarms.rule_alarms) if is_meant(rule_alarm, order)]
+    refusal = refusal_of(order, alarms.rule_alarms, meant, rules)
     if refusal is not None:
         return alarms, gone, refusal
-    rule_alarms, told = list(alarms.rule_alarms), list(gone)
+    rule_alarms, changes = list(alarms.rule_alarms), list(gone)
     for i in meant:
         rule_alarm = rule_alarms[i]
         match order.command.action:
@@ -194,12 +184,12 @@ def obey(alarms: Alarms, order: AlarmOrder, rules: DecisionRules) -> tuple[Alarm
                 rule_alarm = rule_alarm.after(Event.UNSHELVE)
             case AlarmAction.SHELVE:
                 rule_alarm = rule_alarm.after(Event.SHELVE_ONCE if order.minutes is None else Event.SHELVE_TIMED)
-                shelf = _shelf(rule_alarm, order, alarms, rules)
+                shelf = shelf_of(rule_alarm, order, rules, alarms.coil, alarms.end_mm)
                 rule_alarm = replace(rule_alarm, shelf=shelf)
-                told.append(shelf)
-        rule_alarms[i], transitions = rule_alarm.tell(command=order.command)
-        told += transitions
-    return replace(alarms, rule_alarms=tuple(rule_alarms)), tuple(told), None
+                changes.append(shelf)
+        rule_alarms[i], transitions = rule_alarm.transitions(command=order.command)
+        changes += transitions
+    return replace(alarms, rule_alarms=tuple(rule_alarms)), tuple(changes), None
 
 
 def _followed(before: tuple[RollMark, ...], news: tuple[RollMark, ...]) -> tuple[RollMark, ...]:
@@ -244,11 +234,11 @@ def _flood(
     def begin() -> Alarm:
         return replace(_begin(rule_alarm.rule, Finding(verdict.along_mm[0], (), text), verdict, set()), count=count)
 
-    rule_alarm, told = rule_alarm.tell(begin)
+    rule_alarm, changes = rule_alarm.transitions(begin)
     rule_alarms = [rule_alarm if i == at else other for i, other in enumerate(alarms.rule_alarms)]
     if active and not rule_alarm.states.active:
         rule_alarms = [replace(other, held_back=False) for other in rule_alarms]
-    return replace(alarms, rule_alarms=tuple(rule_alarms), lately_mm=tuple(lately[-limit - 1 :])), told
+    return replace(alarms, rule_alarms=tuple(rule_alarms), lately_mm=tuple(lately[-limit - 1 :])), changes
 
 
 def _begin(rule: Rule, finding: Finding | None, verdict: Verdict, busy_groups: set[str | None]) -> Alarm:
@@ -271,68 +261,8 @@ def _begin(rule: Rule, finding: Finding | None, verdict: Verdict, busy_groups: s
 
 def _begin_host(rule: Rule, text: str, alarms: Alarms, host: HostState, rules: DecisionRules) -> Alarm:
     name = f"{rule.name}/{rules.side}/{rules.camera}/{host.now_unix_ns // 1_000_000}"
-    return _without_frame(name, rule, f"{rule.name}: {text}", AlarmState.RAISED, alarms, rules)
-
-
-def _without_frame(name: str, rule: Rule, text: str, state: AlarmState, alarms: Alarms, rules: DecisionRules) -> Alarm:
-    """Return an alarm that no frame caused, placed at the end of the decided strip."""
-    return Alarm(
-        id=name,
-        rule=rule.name,
-        state=state,
-        latched=rule.latch,
-        coil=alarms.coil,
-        side=rules.side,
-        camera=rules.camera,
-        along_mm=alarms.end_mm,
-        defect_ids=(),
-        text=text,
-        priority=rule.priority,
-    )
-
-
-def _is_meant(rule_alarm: RuleAlarm, order: AlarmOrder) -> bool:
-    if order.command.action is AlarmAction.ACKNOWLEDGE and rule_alarm.alarm is None:
-        return False
-    return order.alarm is None or order.alarm in (
-        rule_alarm.rule.name,
-        rule_alarm.alarm.id if rule_alarm.alarm else None,
-    )
-
-
-def _refuse(alarms: Alarms, meant: list[int], order: AlarmOrder, rules: DecisionRules) -> Refusal | None:
-    acknowledge = order.command.action is AlarmAction.ACKNOWLEDGE
-    if not meant and (order.alarm is not None or not acknowledge):
-        known = ", ".join(rule_alarm.rule.name for rule_alarm in alarms.rule_alarms) or "none"
-        what = "no such alarm stands" if acknowledge else f"no alarm and no rule has that name; the rules are {known}"
-        return Refusal(f"{order.alarm!r}: {what}; `linewatch alarms` lists what stands")
-    longest = rules.alarm_settings.max_shelve_minutes
-    if order.minutes is not None and order.minutes > longest:
-        return Refusal(f"{order.minutes:g} minutes; expected at most {longest:g}, [alarms] max_shelve_minutes")
-    return None
-
-
-def _shelf(rule_alarm: RuleAlarm, order: AlarmOrder, alarms: Alarms, rules: DecisionRules) -> Alarm:
-    name, command = rule_alarm.rule.name, order.command
-    minutes = rules.alarm_settings.max_shelve_minutes if order.minutes is None else order.minutes
-    length = f"for {minutes:g} min" if order.minutes is not None else f"until it is over, for {minutes:g} min at most"
-    text = f"{name}: shelved {length} by {command.asker}"
-    return replace(
-        _without_frame(name, rule_alarm.rule, text, AlarmState.CLEARED, alarms, rules),
-        change=AlarmChange.SHELVED,
-        active_state=False,
-        acked_state=True,
-        shelving_state=rule_alarm.states.shelving,
-        shelved_until_unix_ns=command.at_unix_ns + round(minutes * NS_PER_MINUTE),
-        command=command,
-    )
-
-
-def _run_out(shelf: Alarm | None, now_unix_ns: int) -> bool:
-    if shelf is None or shelf.shelved_until_unix_ns is None or shelf.shelving_state is ShelvingState.UNSHELVED:
-        return False
-    began_ns = shelf.command.at_unix_ns if shelf.command else 0
-    return now_unix_ns >= shelf.shelved_until_unix_ns or now_unix_ns < began_ns - _CLOCK_SLACK_NS
+    text = f"{rule.name}: {text}"
+    return without_frame(name, rule, text, AlarmState.RAISED, rules, alarms.coil, alarms.end_mm)
 
 
 def initial(standing: Iterable[Alarm]) -> Alarms:

@@ -39,7 +39,7 @@ class KnownCoilData:
         self._most = max(COILS_KEPT, len(self._entries))
         self._coil = ""
         self._ordinal = -1
-        self._held: CoilData | None = None
+        self._current: CoilData | None = None
 
     @property
     def coils(self) -> int:
@@ -57,12 +57,12 @@ class KnownCoilData:
                 log.warning("coil_data_dropped", coil=oldest, most=self._most)
 
     def attach(self, frame: Frame) -> Frame:
-        """Return the frame with what is known of its coil now."""
+        """Return the frame with the newest data that hold at its first line; strip between two coils gets none."""
         if frame.coil != self._coil:
-            self._coil, self._ordinal, self._held = frame.coil, self._ordinal + 1, None
+            self._coil, self._ordinal, self._current = frame.coil, self._ordinal + 1, None
         if frame.between_coils:
             return frame
         for entry in self._entries.get(frame.coil, ()):
             if entry.ordinal in (None, self._ordinal) and entry.from_line <= frame.first_line:
-                self._held = entry.data
-        return frame if self._held is None else replace(frame, data=self._held)
+                self._current = entry.data
+        return frame if self._current is None else replace(frame, data=self._current)

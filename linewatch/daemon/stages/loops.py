@@ -1,4 +1,4 @@
-"""The stages without a queue: sockets that answer requests, and work that may take as long as it likes."""
+"""Loops of the stages without a queue: answer requests, or do slow work."""
 
 from collections.abc import Callable
 from typing import Any
