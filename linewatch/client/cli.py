@@ -114,7 +114,7 @@ def alarms(
     as_json: AsJson = False,
     keys: KeyOptions = KeyOptions(),
 ) -> None:
-    from linewatch.client.requests import ask_snapshot
+    from linewatch.client.connection import ask_snapshot
 
     found = ask_snapshot(serve, keys=keys.client_keys())
     if as_json:

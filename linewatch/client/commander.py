@@ -5,13 +5,11 @@ import secrets
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
-import zmq
-
-from linewatch.client.keys import ClientKeys, Credentials
-from linewatch.client.requests import NoAnswerError, RefusedError, Requester, connected_dealer
+from linewatch.client.connection import Connection
+from linewatch.client.keys import ClientKeys
+from linewatch.client.requests import NoAnswerError, RefusedError
 from linewatch.contracts.alarm import AlarmAction
 from linewatch.wire.schema import (
     AlarmReply,
@@ -24,28 +22,12 @@ from linewatch.wire.schema import (
 )
 
 
-class Commander:
+class Commander(Connection):
     """Connected to a service's command socket; opened, used and closed by one thread."""
 
     def __init__(self, endpoint: str, answer_timeout_s: float = 5.0, *, keys: ClientKeys | None = None) -> None:
         """endpoint: the service's [wire] commands. Raises WireError for an invalid endpoint or key."""
-        self._credentials = Credentials(keys)
-        self._endpoint = endpoint
-        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-        try:
-            self._requester = Requester(self._dealer, answer_timeout_s, self._credentials.hint)
-        except BaseException:
-            self._context.destroy(0)
-            raise
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._requester.close()
-        self._context.destroy(0)
+        super().__init__(endpoint, "commands", answer_timeout_s, keys)
 
     def engine(self, action: EngineAction, name: str = "", *, shadow: bool = False) -> EngineReply:
         """Load an engine beside the running ones, promote or drop it, or show the engines.
@@ -97,9 +79,9 @@ class Commander:
     ) -> CoilReply:
         """Send the command; the reply means that it is on disk. Raises and may be repeated as `_alarm`."""
         token = token or secrets.token_hex(16)
-        who = _whoami() if by is None else by
+        by = _whoami() if by is None else by
         with _naming(token):
-            return self._requester.coil(action, coil, token=token, by=who, **more)
+            return self._requester.coil(action, coil, token=token, by=by, **more)
 
     def _alarm(
         self, action: AlarmAction, alarm: str | None, minutes: float | None, token: str | None, by: str | None
@@ -111,12 +93,9 @@ class Commander:
         it is carried out once, however often it is sent.
         """
         token = token or secrets.token_hex(16)
-        who = _whoami() if by is None else by
+        by = _whoami() if by is None else by
         with _naming(token):
-            return self._requester.alarm(action, alarm, token=token, minutes=minutes, by=who)
-
-    def _dealer(self) -> zmq.Socket[bytes]:
-        return connected_dealer(self._context, self._endpoint, "commands", self._credentials)
+            return self._requester.alarm(action, alarm, token=token, minutes=minutes, by=by)
 
 
 @contextmanager

@@ -7,7 +7,6 @@ from typing import Any, TypeVar
 import zmq
 from pydantic import ValidationError
 
-from linewatch.client.keys import ClientKeys, Credentials
 from linewatch.contracts.alarm import AlarmAction
 from linewatch.contracts.errors import WireError
 from linewatch.wire.schema import (
@@ -49,39 +48,6 @@ class NoAnswerError(WireError):
 
 class RefusedError(NoAnswerError):
     """The service answered, and refused."""
-
-
-def ask_snapshot(endpoint: str, timeout_s: float = 5.0, *, keys: ClientKeys | None = None) -> Snapshot:
-    """Return the state of the service whose [wire] serve is `endpoint`. Raises WireError when no answer comes."""
-    credentials = Credentials(keys)
-    with zmq.Context() as context:
-
-        def dealer() -> zmq.Socket[bytes]:
-            return connected_dealer(context, endpoint, "serve", credentials)
-
-        requester = Requester(dealer, timeout_s, credentials.hint)
-        try:
-            return requester.snapshot()
-        finally:
-            requester.close()
-
-
-def connected_dealer(
-    context: "zmq.Context[zmq.Socket[bytes]]", endpoint: str, setting: str, credentials: Credentials
-) -> zmq.Socket[bytes]:
-    """Return a connected DEALER socket. Raises WireError for an invalid endpoint; it names the service's `setting`."""
-    dealer = context.socket(zmq.DEALER)
-    dealer.linger = 0
-    credentials.secure(dealer)
-    try:
-        dealer.connect(endpoint)
-    except zmq.ZMQError as error:
-        dealer.close(0)
-        raise WireError(
-            f"cannot connect to {endpoint!r}: {error.strerror}; expected tcp://HOST:PORT or ipc://PATH as "
-            f"[wire] {setting} of the service has it"
-        ) from error
-    return dealer
 
 
 class Requester:

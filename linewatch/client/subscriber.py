@@ -4,14 +4,14 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from types import TracebackType
-from typing import Literal, Self
+from typing import Literal
 
 import zmq
 from pydantic import ValidationError
 
-from linewatch.client.keys import ClientKeys, Credentials
-from linewatch.client.requests import NoAnswerError, Requester
+from linewatch.client.connection import Connection, connect
+from linewatch.client.keys import ClientKeys
+from linewatch.client.requests import NoAnswerError
 from linewatch.contracts.errors import WireError
 from linewatch.wire.schema import (
     DECIDED_TOPICS,
@@ -57,7 +57,7 @@ class Lost:
     loss: Loss = Loss.GONE
 
 
-class Subscriber:
+class Subscriber(Connection):
     """Connects at once, and waits for a service that does not run yet. Used and closed by one thread.
 
     A gap is detected by `(epoch, sequence)`, at the latest with the next heartbeat, and filled from the service's
@@ -83,9 +83,7 @@ class Subscriber:
         self._topics = frozenset(Topic(topic) for topic in topics)
         self._since = since
         self._positions = {Topic(topic): position for topic, position in (positions or {}).items()}
-        self._credentials = Credentials(keys)
         self._publish = publish
-        self._serve = serve
         self._receive_high_water = receive_high_water
         self._ready: Iterator[AnyMessage | Lost] = iter(())
         self._heartbeat = (-1, -1)  # epoch and count that were seen last
@@ -95,26 +93,12 @@ class Subscriber:
         """Number of invalid messages, which were ignored."""
         self.filled = 0
         """Number of messages that were fetched from the journal."""
-        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        super().__init__(serve, "serve", answer_timeout_s, keys)
         try:
             self._socket = self._sub()
-            self._requester = Requester(self._dealer, answer_timeout_s, self._credentials.hint)
         except BaseException:
-            self._context.destroy(0)
+            self.close()
             raise
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Disconnect."""
-        self._requester.close()
-        self._context.destroy(0)
 
     def __iter__(self) -> Iterator[AnyMessage | Lost]:
         """Yield every message from now on, until the subscriber is closed."""
@@ -246,31 +230,10 @@ class Subscriber:
         socket = self._context.socket(zmq.SUB)
         socket.rcvhwm = self._receive_high_water
         socket.setsockopt(zmq.MAXMSGSIZE, MAX_PAYLOAD_BYTES)
-        self._connect(socket, self._publish)
+        connect(socket, self._publish, "publish", self._credentials)
         for topic in self._topics | {Topic.STATUS}:
             socket.subscribe(topic.value)
         return socket
-
-    def _dealer(self) -> zmq.Socket[bytes]:
-        socket = self._context.socket(zmq.DEALER)
-        self._connect(socket, self._serve)
-        return socket
-
-    def _connect(self, socket: zmq.Socket[bytes], endpoint: str) -> None:
-        socket.linger = 0
-        socket.setsockopt(zmq.RECONNECT_IVL, 50)
-        socket.setsockopt(zmq.RECONNECT_IVL_MAX, 1000)
-        socket.setsockopt(zmq.TCP_KEEPALIVE, 1)
-        socket.setsockopt(zmq.TCP_KEEPALIVE_IDLE, 10)
-        self._credentials.secure(socket)
-        try:
-            socket.connect(endpoint)
-        except zmq.ZMQError as error:
-            socket.close(0)
-            raise WireError(
-                f"cannot connect to {endpoint!r}: {error.strerror}; expected tcp://HOST:PORT or ipc://PATH as "
-                "[wire] publish and serve of the service have it"
-            ) from error
 
 
 _GONE = "no longer in the journal"

@@ -12,6 +12,8 @@ import sqlalchemy as sa
 from linewatch.client import Loss, Lost, Position
 from linewatch.contracts.errors import HistoryError
 from linewatch.contracts.verdict import CoilState, CoverageSpan, Quality
+from linewatch.history.event_rows import StripMessage, alarm_row, coil_ordinal_of, gap_row, store_roll_marks
+from linewatch.history.inserts import add_to_counts, insert_row, insert_rows
 from linewatch.history.spans import joined, span_in
 from linewatch.history.tables import (
     ALARM,
@@ -22,8 +24,6 @@ from linewatch.history.tables import (
     GAP,
     MASK,
     POSITION,
-    ROLL_MARK,
-    ROLL_MARK_DEFECT,
     SERVICE,
     SPAN,
     STRIP_WIDTH,
@@ -39,11 +39,9 @@ from linewatch.wire.schema import (
     encode_runs,
 )
 
-_Strip = FrameMessage | DefectMessage | AlarmMessage | CoilMessage | RollMarkMessage
 _MM: Final = {Quality.INSPECTED: "inspected_mm", Quality.DEGRADED: "degraded_mm", Quality.MISSED: "missed_mm"}
 _ENVELOPE: Final = {"schema_version", "topic", "epoch", "sequence", "timing", "coil_ordinal"}
 _IN_COLUMNS: Final = _ENVELOPE | {"coil", "side", "camera", "ordinal", "mask", "id", "across_mm", "along_mm"}
-_ROLL_MARK_COLUMNS: Final = ("state", "defect_class", "pitch_mm", "pitch_error_mm", "confidence", "marks", "marks_due")
 _COLUMNS: Final = {column.name for column in DEFECT.c}
 _COILS_REMEMBERED: Final = 16
 _NAMES_AT_ONCE: Final = 500  # of a query; SQLite binds 32,766 values
@@ -96,15 +94,16 @@ class HistoryWriter:
         self._move(connection, positions)
         for oldest in list(self._coils)[:-_COILS_REMEMBERED]:
             del self._coils[oldest]
-        of_strip = [message for message in messages if isinstance(message, _Strip)]
+        of_strip = [message for message in messages if isinstance(message, StripMessage)]
         self._find_coils(connection, [m for m in of_strip if not isinstance(m, AlarmMessage)])
         self._frames(connection, [m for m in of_strip if isinstance(m, FrameMessage)])
         self._defects(connection, [m for m in of_strip if isinstance(m, DefectMessage)])
-        self._roll_marks(connection, [m for m in of_strip if isinstance(m, RollMarkMessage)])
-        self._alarms(connection, [m for m in of_strip if isinstance(m, AlarmMessage)])
+        store_roll_marks(connection, [(self._coil_of(m), m) for m in of_strip if isinstance(m, RollMarkMessage)])
+        alarms = [alarm_row(m, self._unix_ns(m)) for m in of_strip if isinstance(m, AlarmMessage)]
+        insert_rows(connection, ALARM, [self._of_journal | row for row in alarms])
         self._ends(connection, [m for m in of_strip if isinstance(m, CoilMessage)])
-        gaps = [self._gap(lost) for lost in messages if isinstance(lost, Lost)]
-        _insert(connection, GAP, gaps)
+        gaps = [gap_row(lost, time.time_ns()) for lost in messages if isinstance(lost, Lost)]
+        insert_rows(connection, GAP, [self._of_journal | row for row in gaps])
         if any(lost.loss is Loss.NEW_JOURNAL for lost in messages if isinstance(lost, Lost)):
             self._begin_journal(connection)
 
@@ -135,10 +134,10 @@ class HistoryWriter:
         connection.execute(sa.delete(POSITION).filter_by(service_id=service_id))
         connection.execute(sa.update(SERVICE).filter_by(id=service_id).values(journal=self._stored.journal + 1))
 
-    def _find_coils(self, connection: sa.Connection, messages: Iterable[_Strip]) -> None:
+    def _find_coils(self, connection: sa.Connection, messages: Iterable[StripMessage]) -> None:
         """Find or make a row for every passage that the messages name; the first message of any topic makes it."""
         for message in messages:
-            key = message.epoch, _ordinal(message)
+            key = message.epoch, coil_ordinal_of(message)
             if key in self._coils:
                 continue
             named = self._of_journal | {"epoch": key[0], "ordinal": key[1]}
@@ -147,11 +146,11 @@ class HistoryWriter:
                 new: dict[str, Any] = dict.fromkeys([*_MM.values(), "frames", "tiles", "tiles_passed"], 0)
                 new |= {"coil": message.coil, "side": message.side, "camera": message.camera}
                 new |= {"begun_unix_ns": self._unix_ns(message), "encoded": True, "config": ""}
-                found = _inserted(connection, COIL, named | new)
+                found = insert_row(connection, COIL, named | new)
             self._coils[key] = found
 
-    def _coil_of(self, message: _Strip) -> int:
-        return self._coils[message.epoch, _ordinal(message)]
+    def _coil_of(self, message: StripMessage) -> int:
+        return self._coils[message.epoch, coil_ordinal_of(message)]
 
     def _frames(self, connection: sa.Connection, frames: Sequence[FrameMessage]) -> None:
         by_coil: dict[int, list[FrameMessage]] = {}
@@ -179,7 +178,7 @@ class HistoryWriter:
         if not seen:
             return {}
         widths = Counter((coil_id, round(right - left)) for left, right in seen)
-        _count(connection, STRIP_WIDTH, ("coil_id", "width_mm"), "frames", widths)
+        add_to_counts(connection, STRIP_WIDTH, ("coil_id", "width_mm"), "frames", widths)
         edges = sa.select(COIL.c.strip_left_mm, COIL.c.strip_right_mm).filter_by(id=coil_id)
         left, right = connection.execute(edges).one()
         seen += [] if left is None else [(left, right)]
@@ -218,14 +217,14 @@ class HistoryWriter:
             }
             for span, engines_id in spans
         ]
-        _insert(connection, SPAN, rows)
+        insert_rows(connection, SPAN, rows)
 
     def _engines_id(self, connection: sa.Connection, engines: tuple[str, ...]) -> int:
         if engines not in self._engines:
             identities = "\n".join(engines)
             found = connection.execute(sa.select(ENGINES.c.id).filter_by(identities=identities)).scalar()
             if found is None:
-                found = _inserted(connection, ENGINES, {"identities": identities})
+                found = insert_row(connection, ENGINES, {"identities": identities})
             self._engines[engines] = found
         return self._engines[engines]
 
@@ -262,7 +261,7 @@ class HistoryWriter:
             changed["mask_dropped"] = sa.or_(DEFECT.c.mask_dropped, sa.bindparam("mask_dropped"))
             connection.execute(sa.update(DEFECT).where(DEFECT.c.id == sa.bindparam("row")).values(changed), known)
         self._masks(connection, messages, ids, set(rows))
-        _count(connection, CLASS_COUNT, ("coil_id", "defect_class"), "defects", counts)
+        add_to_counts(connection, CLASS_COUNT, ("coil_id", "defect_class"), "defects", counts)
 
     def _masks(
         self,
@@ -296,46 +295,7 @@ class HistoryWriter:
                 }
             )
             parts[defect_id] += 1
-        _insert(connection, MASK, masks)
-
-    def _roll_marks(self, connection: sa.Connection, messages: Sequence[RollMarkMessage]) -> None:
-        """Store each roll mark as last reported, and every defect that was ever named as one of its marks."""
-        marks: dict[tuple[int, str], set[str]] = {}
-        newest = {(self._coil_of(message), message.id): message for message in messages}
-        for message in messages:
-            marks.setdefault((self._coil_of(message), message.id), set()).update(message.defect_ids)
-        for key, message in newest.items():
-            named = {"coil_id": key[0], "name": key[1]}
-            body = message.model_dump(mode="json")
-            values = {name: body[name] for name in _ROLL_MARK_COLUMNS} | {"body": body}
-            values |= {"along_begin_mm": message.along_mm[0], "along_end_mm": message.along_mm[1]}
-            row = connection.execute(sa.select(ROLL_MARK.c.id).filter_by(**named)).scalar()
-            if row is None:
-                row = _inserted(connection, ROLL_MARK, named | values)
-            else:
-                connection.execute(sa.update(ROLL_MARK).filter_by(id=row).values(values))
-            known = connection.execute(sa.select(ROLL_MARK_DEFECT.c.defect).filter_by(roll_mark_id=row)).scalars()
-            new = sorted(marks[key].difference(known))
-            _insert(connection, ROLL_MARK_DEFECT, [{"roll_mark_id": row, "defect": defect} for defect in new])
-
-    def _alarms(self, connection: sa.Connection, messages: Sequence[AlarmMessage]) -> None:
-        rows = [
-            self._of_journal
-            | {
-                "epoch": message.epoch,
-                "sequence": message.sequence,
-                "coil_ordinal": _ordinal(message),
-                "coil": message.coil,
-                "name": message.id,
-                "rule": message.rule,
-                "state": message.state.value,
-                "along_mm": message.along_mm,
-                "happened_unix_ns": self._unix_ns(message),
-                "body": message.model_dump(mode="json"),
-            }
-            for message in messages
-        ]
-        _insert(connection, ALARM, rows)
+        insert_rows(connection, MASK, masks)
 
     def _ends(self, connection: sa.Connection, messages: Sequence[CoilMessage]) -> None:
         for message in messages:
@@ -348,24 +308,10 @@ class HistoryWriter:
                 values["passed_mm"] = message.inspected_mm + message.degraded_mm + message.missed_mm
             connection.execute(sa.update(COIL).filter_by(id=self._coil_of(message)).values(values))
 
-    def _gap(self, lost: Lost) -> dict[str, Any]:
-        return self._of_journal | {
-            "topic": lost.topic.value,
-            "epoch": lost.epoch,
-            "first": lost.first,
-            "end": lost.end,
-            "reason": lost.reason,
-            "noticed_unix_ns": time.time_ns(),
-        }
-
-    def _unix_ns(self, message: _Strip) -> int:
+    def _unix_ns(self, message: StripMessage) -> int:
         """Return when the strip was seen; the present time while the service's clock is not known."""
         seen_ns = message.timing.captured_ns
         return time.time_ns() if self._wall_ns is None or not seen_ns else self._wall_ns + seen_ns
-
-
-def _ordinal(message: _Strip) -> int:
-    return -1 if message.coil_ordinal is None else message.coil_ordinal
 
 
 def _defect(message: DefectMessage) -> dict[str, Any]:
@@ -376,32 +322,3 @@ def _defect(message: DefectMessage) -> dict[str, Any]:
         begin_mm, end_mm = getattr(message, f"{axis}_mm")
         columns |= {f"{axis}_begin_mm": begin_mm, f"{axis}_end_mm": end_mm}
     return columns | {"more": body or None}
-
-
-def _count(
-    connection: sa.Connection,
-    table: sa.Table,
-    keys: tuple[str, str],
-    counted: str,
-    changes: Mapping[tuple[int, Any], int],
-) -> None:
-    """Add the changes to the counts of `table`; make rows that are missing."""
-    for key, change in changes.items():
-        if change == 0:
-            continue
-        named = dict(zip(keys, key, strict=True))
-        values = {counted: table.c[counted] + change}
-        if connection.execute(sa.update(table).filter_by(**named).values(values)).rowcount == 0:
-            connection.execute(sa.insert(table).values(**named, **{counted: change}))
-
-
-def _inserted(connection: sa.Connection, table: sa.Table, values: Mapping[str, Any]) -> int:
-    """Insert a row and return its number."""
-    key = connection.execute(sa.insert(table).values(values)).inserted_primary_key
-    assert key is not None
-    return int(key[0])
-
-
-def _insert(connection: sa.Connection, table: sa.Table, rows: list[dict[str, Any]]) -> None:
-    if rows:
-        connection.execute(sa.insert(table), rows)

@@ -1,7 +1,6 @@
 """The cascade: screens every frame, classifies tiles that pass, segments tiles near a class; frames leave in order."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -11,42 +10,15 @@ from linewatch.contracts.manifest import Task
 from linewatch.contracts.prediction import Depth, Prediction, Timing
 from linewatch.contracts.tile import Batch, BatchResult, Tile, TileRef
 from linewatch.geometry.grid import tile_grid, tiles_on
-from linewatch.geometry.stitch import cut, screen_tile_scores
+from linewatch.geometry.stitch import cut
 from linewatch.inference.batcher import Batcher
 from linewatch.inference.engines import EngineSet
 from linewatch.inference.lineup import Lineup
+from linewatch.inference.pending import PendingFrame
 from linewatch.inference.settings import InferenceSettings
 from linewatch.inference.workload import Workload
 
 NO_STRIP = StripEdges(0, 0, False, False)
-
-
-@dataclass(slots=True)
-class _Pending:
-    """A frame on its way through the engines."""
-
-    frame: Frame
-    lineup: Lineup
-    edges: StripEdges | None
-    strip: StripEdges  # the edges, or none of it
-    tiles: tuple[Tile, ...]  # of the inspection grid
-    screen_tiles: tuple[Tile, ...]
-    screen_scores: np.ndarray
-    passed: np.ndarray
-    class_scores: np.ndarray
-    probability: np.ndarray
-    timing: Timing
-    stage: Task = Task.SCREEN  # the task whose results are awaited
-    awaited: int = 0  # results still missing
-    shadowed: dict[TileRef, np.ndarray] = field(default_factory=dict)  # the shadow's output for this stage's tiles
-    identities: dict[str, str] = field(default_factory=dict)  # task -> engine that ran it
-    failed: Cause | None = None
-    degraded: Cause | None = None
-    depth: Depth = Depth.SEGMENTED
-
-    def cut_short(self, cause: Cause, depth: Depth) -> None:
-        """Stop the inspection of this frame at `depth`."""
-        self.degraded, self.depth = cause, depth
 
 
 class Cascade:
@@ -70,7 +42,7 @@ class Cascade:
         self._settings = settings
         self._workload = workload
         self._batchers: dict[tuple[Task, int], Batcher] = {}
-        self._pending: dict[int, _Pending] = {}  # by ordinal, in order
+        self._pending: dict[int, PendingFrame] = {}  # by ordinal, in order
         self._masks: dict[int, np.ndarray] = {}  # by ring slot; the holder of a slot holds its masks
         self._oldest = 0
         self.lineup = Lineup.first(engines, settings)
@@ -116,7 +88,7 @@ class Cascade:
         """
         strip = NO_STRIP if frame.pixels is None or edges is None else edges
         tiles = tiles_on(self._tiles, strip, frame.valid_lines)
-        pending = _Pending(
+        pending = PendingFrame(
             frame=frame,
             lineup=self.lineup,
             edges=edges,
@@ -133,7 +105,7 @@ class Cascade:
         seen = pending.screen_tiles
         if not self._affords(Task.SCREEN, len(seen), frame, now_ns):
             pending.failed = Cause.OVERLOAD
-            self._conclude(pending, now_ns)
+            pending.conclude(now_ns)
             return ()
         return self._hand_out(Task.SCREEN, pending, seen, range(len(seen)), now_ns)
 
@@ -181,7 +153,7 @@ class Cascade:
             if pending.awaited:
                 break
             del self._pending[ordinal]
-            ready.append(self._prediction(pending))
+            ready.append(pending.prediction())
         if ready:
             self._drop_unused_batchers()
         return ready
@@ -199,20 +171,20 @@ class Cascade:
     def _decides(self, batch: Batch) -> bool:
         return batch.generation == self._pending[batch.refs[0].ordinal].lineup.generations[Task(batch.engine)]
 
-    def _take(self, task: Task, pending: _Pending, ref: TileRef, output: np.ndarray | None) -> None:
+    def _take(self, task: Task, pending: PendingFrame, ref: TileRef, output: np.ndarray | None) -> None:
         """Store one row's output in its frame; None: the engine failed."""
         if task is Task.SCREEN:
             if output is None:
                 pending.failed = Cause.ENGINE
             else:
-                scores = _scores_from(output, pending.lineup.cell_px, ref.tile, pending)
+                scores = pending.scores_from(output, pending.lineup.cell_px, ref.tile)
                 np.maximum(pending.screen_scores, scores, out=pending.screen_scores)
         elif output is None:
             pending.cut_short(Cause.ENGINE, Depth.SCREENED if task is Task.CLASSIFY else Depth.CLASSIFIED)
         else:
             (pending.class_scores if task is Task.CLASSIFY else pending.probability)[ref.index] = output
 
-    def _take_shadow(self, pending: _Pending, ref: TileRef, output: np.ndarray | None) -> None:
+    def _take_shadow(self, pending: PendingFrame, ref: TileRef, output: np.ndarray | None) -> None:
         shadow = pending.lineup.shadow
         assert shadow is not None
         if output is None:
@@ -220,7 +192,7 @@ class Cascade:
         else:
             pending.shadowed[ref] = output.copy()  # the batcher reuses its buffer
 
-    def _compare(self, pending: _Pending) -> None:
+    def _compare(self, pending: PendingFrame) -> None:
         """Compare the engine and its shadow on this stage's tiles, where neither failed."""
         shadow, outputs = pending.lineup.shadow, pending.shadowed
         if shadow is None or not outputs:
@@ -231,14 +203,14 @@ class Cascade:
                 scores = np.zeros_like(pending.screen_scores)
                 cell_px = shadow.engine.manifest.cell_px or 1
                 for ref, output in outputs.items():
-                    np.maximum(scores, _scores_from(output, cell_px, ref.tile, pending), out=scores)
+                    np.maximum(scores, pending.scores_from(output, cell_px, ref.tile), out=scores)
                 shadow.compare(pending.screen_scores, scores)
         elif pending.degraded is None:
             ours = pending.class_scores if pending.stage is Task.CLASSIFY else pending.probability
             shadow.compare(ours[rows], np.stack(list(outputs.values())))
         outputs.clear()
 
-    def _advance(self, pending: _Pending, now_ns: int) -> tuple[Batch, ...]:
+    def _advance(self, pending: PendingFrame, now_ns: int) -> tuple[Batch, ...]:
         """Start the next stage of a frame for which all results of one stage have arrived."""
         self._compare(pending)
         lineup = pending.lineup
@@ -257,10 +229,10 @@ class Cascade:
         else:
             ready = ()
         if not pending.awaited:
-            self._conclude(pending, now_ns)
+            pending.conclude(now_ns)
         return ready
 
-    def _next(self, task: Task, pending: _Pending, rows: Sequence[int], now_ns: int) -> tuple[Batch, ...]:
+    def _next(self, task: Task, pending: PendingFrame, rows: Sequence[int], now_ns: int) -> tuple[Batch, ...]:
         """Hand out `rows` of the passed tiles, unless they would be late."""
         pending.stage = task
         if not self._affords(task, len(rows), pending.frame, now_ns):
@@ -270,7 +242,7 @@ class Cascade:
         return self._hand_out(task, pending, passed, rows, now_ns)
 
     def _hand_out(
-        self, task: Task, pending: _Pending, tiles: Sequence[Tile], rows: Sequence[int], now_ns: int
+        self, task: Task, pending: PendingFrame, tiles: Sequence[Tile], rows: Sequence[int], now_ns: int
     ) -> tuple[Batch, ...]:
         """Hand `rows` of `tiles` to the engine, and to its shadow if there is time; return the batches that are ready.
 
@@ -301,36 +273,6 @@ class Cascade:
     def _affords(self, task: Task, rows: int, frame: Frame, now_ns: int) -> bool:
         return self._workload is None or self._workload.affords(task, rows, frame.captured_ns, now_ns)
 
-    def _conclude(self, pending: _Pending, now_ns: int) -> None:
-        pending.timing.predicted_ns = now_ns
-        if pending.failed is not None:
-            pending.screen_scores[:] = 0
-            pending.identities.clear()
-        if pending.depth < Depth.SEGMENTED:  # partial results are discarded
-            pending.probability[:] = 0
-            pending.identities.pop(Task.SEGMENT, None)
-        if pending.depth < Depth.CLASSIFIED:
-            pending.class_scores[:] = 0
-            pending.identities.pop(Task.CLASSIFY, None)
-
-    def _prediction(self, pending: _Pending) -> Prediction:
-        return Prediction(
-            frame=pending.frame,
-            edges=pending.edges,
-            tiles=pending.tiles,
-            screen_scores=pending.screen_scores,
-            passed=pending.passed,
-            class_scores=pending.class_scores,
-            probability=pending.probability,
-            classes=pending.lineup.classes,
-            engines=tuple(pending.identities[task] for task in Task if task in pending.identities),
-            degraded=pending.degraded,
-            depth=pending.depth,
-            failed=pending.failed,
-            lineup=pending.lineup.serial,
-            timing=pending.timing,
-        )
-
     def _no_scores(self, tiles: int) -> np.ndarray:
         return np.zeros((tiles, len(self.lineup.classes)), np.float32)
 
@@ -347,20 +289,3 @@ class Cascade:
     def _no_masks(self, tiles: int) -> np.ndarray:
         tile = self._tiles[0]
         return np.zeros((tiles, tile.lines, tile.width), np.uint8)
-
-
-def _scores_from(score_map: np.ndarray, cell_px: int, seen: Tile, pending: _Pending) -> np.ndarray:
-    """Return a screen tile's scores for the frame's inspection tiles, 0 for those that it does not overlap."""
-    edges, valid_lines = pending.strip, pending.frame.valid_lines
-    if seen.x or seen.y or len(pending.screen_tiles) > 1:
-        shifted = StripEdges(edges.left_px - seen.x, edges.right_px - seen.x, edges.left_found, edges.right_found)
-        parts = tuple(_overlap(tile, seen) for tile in pending.tiles)
-        return screen_tile_scores(score_map, cell_px, parts, shifted, valid_lines - seen.y)
-    return screen_tile_scores(score_map, cell_px, pending.tiles, edges, valid_lines)
-
-
-def _overlap(tile: Tile, seen: Tile) -> Tile:
-    """Return the overlap of both tiles, relative to `seen`; it has no width or no lines when there is none."""
-    left, right = max(tile.x, seen.x), min(tile.x + tile.width, seen.x + seen.width)
-    top, bottom = max(tile.y, seen.y), min(tile.y + tile.lines, seen.y + seen.lines)
-    return Tile(left - seen.x, top - seen.y, max(0, right - left), max(0, bottom - top))

@@ -6,7 +6,6 @@ import os
 import re
 import threading
 import time
-from array import array
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
@@ -23,9 +22,9 @@ from linewatch.journal.segment import (
     Entry,
     EntryKind,
     SegmentIndex,
-    commit_at,
     pack_commit,
     pack_head,
+    read_records,
     scan,
     starting_positions,
 )
@@ -216,7 +215,7 @@ class Journal:
                 index = self._index(segment)
                 with self._lock:
                     offsets = index.offsets_from(topic, first_sequence)
-                yield from _read_commits(segment.path, offsets, topic, first_sequence)
+                yield from read_records(segment.path, offsets, topic, first_sequence)
             except FileNotFoundError:
                 continue  # the segment was dropped meanwhile
 
@@ -320,20 +319,6 @@ class Journal:
             if file >= 0:
                 os.close(file)
         self._file = self._lock_file = -1
-
-
-def _read_commits(path: Path, offsets: array, topic: str, first_sequence: int) -> Iterator[Record]:
-    if not offsets:
-        return
-    file = os.open(path, os.O_RDONLY)
-    try:
-        for offset in offsets:
-            for entry in commit_at(file, offset):
-                record = entry.record
-                if entry.kind is EntryKind.RECORD and record.topic == topic and record.sequence >= first_sequence:
-                    yield record
-    finally:
-        os.close(file)
 
 
 def _remedy(error: OSError) -> str:

@@ -169,13 +169,28 @@ def starting_positions(path: Path) -> dict[str, int]:
     """Return each topic's next sequence when the segment was started, read from its first commit alone."""
     file = os.open(path, os.O_RDONLY)
     try:
-        entries = commit_at(file, HEAD_BYTES)
+        entries = _commit_at(file, HEAD_BYTES)
     finally:
         os.close(file)
     return {entry.record.topic: entry.record.sequence for entry in entries if entry.kind is EntryKind.POSITION}
 
 
-def commit_at(file_no: int, offset: int) -> list[Entry]:
+def read_records(path: Path, offsets: array, topic: str, first_sequence: int) -> Iterator[Record]:
+    """Yield the records of `topic` from `first_sequence` on that the commits at these offsets hold."""
+    if not offsets:
+        return
+    file = os.open(path, os.O_RDONLY)
+    try:
+        for offset in offsets:
+            for entry in _commit_at(file, offset):
+                record = entry.record
+                if entry.kind is EntryKind.RECORD and record.topic == topic and record.sequence >= first_sequence:
+                    yield record
+    finally:
+        os.close(file)
+
+
+def _commit_at(file_no: int, offset: int) -> list[Entry]:
     """Return the entries of one commit of an open segment; empty when it was damaged after it was indexed."""
     frame = os.pread(file_no, _FRAME.size, offset)
     if len(frame) < _FRAME.size:

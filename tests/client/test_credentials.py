@@ -3,7 +3,7 @@
 import pytest
 
 from linewatch.client import ClientKeys, Commander, Subscriber
-from linewatch.client.requests import ask_snapshot
+from linewatch.client.connection import ask_snapshot
 from linewatch.contracts.access import Role
 from linewatch.contracts.errors import WireError
 from linewatch.wire.access.keyring import make_pair

@@ -20,7 +20,8 @@ import pytest
 from bright_strip import write_service
 
 from linewatch.client import Commander, Position, Subscriber
-from linewatch.client.requests import NoAnswerError, RefusedError, ask_snapshot
+from linewatch.client.connection import ask_snapshot
+from linewatch.client.requests import NoAnswerError, RefusedError
 from linewatch.config.journal import JournalSettings
 from linewatch.contracts.errors import WireError
 from linewatch.journal.journal import Journal

@@ -15,7 +15,8 @@ from linewatch import cli
 from linewatch.capture.cameras.registry import open_camera
 from linewatch.capture.clock import MonotonicClock, PacedCamera
 from linewatch.client import Commander, Position, Subscriber
-from linewatch.client.requests import NoAnswerError, RefusedError, ask_snapshot
+from linewatch.client.connection import ask_snapshot
+from linewatch.client.requests import NoAnswerError, RefusedError
 from linewatch.config.decision import SystemAlarmSettings
 from linewatch.contracts.alarm import AlarmState, ShelvingState
 from linewatch.contracts.errors import WireError

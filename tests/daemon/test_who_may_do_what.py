@@ -14,7 +14,8 @@ import pytest
 from bright_strip import write_service
 
 from linewatch.client import ClientKeys, Commander, Subscriber
-from linewatch.client.requests import NoAnswerError, ask_snapshot
+from linewatch.client.connection import ask_snapshot
+from linewatch.client.requests import NoAnswerError
 from linewatch.contracts.access import Role
 from linewatch.contracts.alarm import AlarmState
 from linewatch.contracts.errors import WireError

@@ -12,7 +12,8 @@ from known_strip import CLASSES, RULES, notices, predict, run, verdicts
 from linewatch.config.line import LineSettings
 from linewatch.config.roll import PeriodicSettings, RollSettings
 from linewatch.contracts.verdict import Defect, DefectState, Extent, RollMarkState, StripBox
-from linewatch.decision.rollmarks.rows import KEPT_MARKS, LOST_AFTER, MAX_REMEMBERED, MAX_ROWS, Recurrence, follow_rolls
+from linewatch.decision.rollmarks.row import KEPT_MARKS
+from linewatch.decision.rollmarks.rows import LOST_AFTER, MAX_REMEMBERED, MAX_ROWS, Recurrence, follow_rolls
 from linewatch.decision.rollmarks.rows import end_rolls as end_of_coil
 from linewatch.decision.rollmarks.suspects import suspects
 from linewatch.simulation.strip import SimulatedRollMark, SimulatedStrip

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
 import linewatch
+from linewatch.client.connection import connect
 from linewatch.client.keys import ClientKeys, Credentials
-from linewatch.client.requests import connected_dealer
 from linewatch.config.wire import KeySettings, WireSettings
 from linewatch.contracts.access import Caller, Role
 from linewatch.daemon.alarm_orders import AlarmOrders
@@ -109,7 +109,7 @@ def serving(folder, **wire):
     found = SimpleNamespace(serve=routers[0].endpoint, commands=routers[1].endpoint, taken=taken, folder=folder)
 
     def dealer(name, endpoint=found.commands):
-        return connected_dealer(clients, endpoint, "commands", Credentials(keys_of(folder, name)))
+        return connect(clients.socket(zmq.DEALER), endpoint, "commands", Credentials(keys_of(folder, name)))
 
     found.dealer = dealer
     try:
@@ -367,20 +367,20 @@ from itertools import count
 from pathlib import Path
 import zmq
 from linewatch.client.keys import ClientKeys, Credentials
-from linewatch.client.requests import connected_dealer
+from linewatch.client.connection import connect
 folder, endpoint = Path(sys.argv[1]), sys.argv[2]
 observer, stranger = (
     Credentials(ClientKeys(folder / f"{name}.key_secret", folder / "server.key")) for name in ("observer", "stranger")
 )
 context = zmq.Context()
-dealers = [connected_dealer(context, endpoint, "commands", observer) for _ in range(8)]
+dealers = [connect(context.socket(zmq.DEALER), endpoint, "commands", observer) for _ in range(8)]
 request = b'{"schema_version": 1, "request": "engine", "action": "drop"}'
 told, knocking = False, None
 for lap in count():
     if lap % 50 == 0:
         if knocking is not None:
             knocking.close()
-        knocking = connected_dealer(context, endpoint, "commands", stranger)
+        knocking = connect(context.socket(zmq.DEALER), endpoint, "commands", stranger)
     for dealer in dealers:
         for _ in range(50):
             try:

@@ -35,7 +35,7 @@ class CoilDataOptions:
 
 
 def coil(
-    action: Literal["start", "end", "data", "show"],
+    action: Annotated[Literal["start", "end", "data", "show"], Parameter(help="show: changes nothing.")],
     coil: Annotated[
         str | None, Parameter(name="ID", help="The coil; default for end: the one under the camera.")
     ] = None,

@@ -18,8 +18,14 @@ from linewatch.contracts.errors import LinewatchError
 from linewatch.contracts.manifest import Task
 from linewatch.contracts.ports import Backend
 from linewatch.contracts.tile import Batch
+from linewatch.daemon.stages.recipe_engines import (
+    LoadedEngine,
+    LoadedEngines,
+    load_recipe_engines,
+    ready_at_once,
+)
 from linewatch.inference.cascade import Cascade
-from linewatch.inference.engines import Engine, EngineSet, best_sibling, find_engine, load_engine
+from linewatch.inference.engines import Engine, EngineSet, best_sibling, find_engine
 from linewatch.inference.lineup import Lineup
 from linewatch.inference.pool import EnginePool
 from linewatch.inference.settings import InferenceSettings
@@ -35,10 +41,6 @@ from linewatch.wire.schema import (
 )
 
 log = structlog.get_logger()
-
-LoadedEngine = tuple[Engine, int]
-"""An engine and its generation, a number that the pool knows it by."""
-LoadedEngines = dict[Task, LoadedEngine]
 
 
 def statuses_of(pool: EnginePool, lineup: Lineup) -> tuple[EngineStatus, ...]:
@@ -92,7 +94,7 @@ class EngineExchange:
         self._wanted = {name: engines for name, engines in wanted.items() if engines.names}
         if not self._wanted:
             return
-        if wait or self._at_once():
+        if wait or ready_at_once(self._wanted, self._settings, self._backend):
             self._load_recipes(self._backend)
         else:
             self._waiting.put(("recipes", lambda: None if self._of_recipes else self._load_recipes(self._backend)))
@@ -290,36 +292,16 @@ class EngineExchange:
             log.info("engine_dropped", engine=engine.manifest.name)
         self._state = None
 
-    def _at_once(self) -> bool:
-        names = {name for wanted in self._wanted.values() for name in wanted.names}
-        try:
-            found = [find_engine(self._settings.engines_dir, name).manifest for name in names]
-        except LinewatchError:
-            return True  # so that the error is known at once
-        return all(self._backend.ready(manifest, self._settings.ladder) for manifest in found)
-
     def _load_recipes(self, backend: Backend) -> None:
         """Load each recipe's engines on this backend. Never raises: in place of one that fails the default's stays."""
-        endings = backend.siblings if self._settings.precision == "int8" else ()
-        loaded: dict[tuple[Task, str], LoadedEngine] = {}
-        of_recipes: dict[str, LoadedEngines] = {}
-        trouble = None
-        for recipe, wanted in self._wanted.items():
-            of_recipes[recipe] = {}
-            for task, name in ((task, getattr(wanted, task.value)) for task in Task):
-                if name is None:
-                    continue
-                try:
-                    if (task, name) not in loaded:
-                        engine = best_sibling(load_engine(self._settings.engines_dir, name, task), endings)
-                        self._lineup.admit(engine)
-                        self._loads += 1
-                        self._pool.load(engine, self._loads, backend)
-                        loaded[task, name] = engine, self._loads
-                    of_recipes[recipe][task] = loaded[task, name]
-                except LinewatchError as error:
-                    trouble = f"recipe {recipe}: {error}"
-                    log.error("recipe_engine_refused", recipe=recipe, engine=name, error=str(error))
+
+        def load(engine: Engine) -> LoadedEngine:
+            self._lineup.admit(engine)
+            self._loads += 1
+            self._pool.load(engine, self._loads, backend)
+            return engine, self._loads
+
+        of_recipes, trouble = load_recipe_engines(self._wanted, self._settings, backend, load)
         with self._changing:
             self._of_recipes, self.trouble = of_recipes, trouble
 
