@@ -141,7 +141,7 @@ def test_bad_settings_are_refused_with_what_was_found_and_expected(kind: str) ->
 
 def test_an_unknown_key_is_refused_with_the_known_ones(kind: str, tmp_path: Path) -> None:
     source = {"type": kind, **EXAMPLES[kind][0](tmp_path), "zzz": 1}
-    with pytest.raises(ConfigError, match=r"c.toml: \[source\] zzz: unknown key; known here: .*\btype\b"):
+    with pytest.raises(ConfigError, match=r"c.toml: \[source\] zzz: unknown key; known keys: .*\btype\b"):
         settings_from({"line": LINE, "source": source}, "c.toml")
 
 
