@@ -88,7 +88,7 @@ def watch(
 
 
 def engine(
-    action: Literal["load", "promote", "drop", "show"],
+    action: Annotated[Literal["load", "promote", "drop", "show"], Parameter(help="show: changes nothing.")],
     name: Annotated[str, Parameter(help="To load: a folder under [inference] engines_dir.")] = "",
     /,
     *,
@@ -141,7 +141,7 @@ def shelve(
     alarm: Alarm,
     /,
     *,
-    minutes: Annotated[float | None, Parameter(help="For how long. Default: until the alarm is over.")] = None,
+    minutes: Annotated[float | None, Parameter(help="For how long. Default: until the alarm is inactive.")] = None,
     as_json: AsJson = False,
     request: RequestOptions = RequestOptions(),
 ) -> None:

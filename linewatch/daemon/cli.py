@@ -165,7 +165,7 @@ def check(
 
 
 def build(
-    engine: str,
+    engine: Annotated[str, Parameter(help="Its folder under [inference] engines_dir.")],
     /,
     *,
     backend: Annotated[Literal["tensorrt"], Parameter(help="Other backends build nothing ahead.")] = "tensorrt",

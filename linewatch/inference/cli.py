@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 def engines(
     *,
-    folder: Annotated[Path, Parameter(name="--dir")] = Path("engines"),
+    folder: Annotated[Path, Parameter(name="--dir", help="Folder of the engines.")] = Path("engines"),
     backend: Annotated[str, Parameter(help="Backend that is to run them.")] = "onnxruntime",
     as_json: AsJson = False,
 ) -> int:

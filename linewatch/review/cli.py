@@ -79,7 +79,7 @@ def report(
     passage: Passage = None,
     verdicts: Annotated[Path | None, Parameter(help="Verdict file of `replay --out`, instead of the history.")] = None,
     source: Annotated[
-        str | None, Parameter(help="Recording or folder that was replayed; the pictures are cut from it.")
+        str | None, Parameter(help="Recording or folder that was replayed; the images are cut from it.")
     ] = None,
     config: Annotated[
         Path | None, Parameter(help="Its taxonomy rates the classes, and its [line] reads the source.")

@@ -125,7 +125,9 @@ def test_compare_says_what_it_cannot_compare(tmp_path: Path) -> None:
     refused(linewatch("compare", file, file, "--out", tmp_path), 2, "--source")
     refused(linewatch("compare", file, file, "--fail-lost", "5"), 2, "--fail-lost is 5.0, expected 0 to 1")
     refused(linewatch("compare", folder, folder), 2, "--out DIR")
-    refused(linewatch("compare", folder, folder, "--out", tmp_path, "--fail-new", "0"), 2, "--fail-new is for verdict")
+    refused(
+        linewatch("compare", folder, folder, "--out", tmp_path, "--fail-new", "0"), 2, "--fail-new applies to verdict"
+    )
     refused(linewatch("compare", folder, folder, "--out", tmp_path / "o"), 2, "only runs of tlu_net")
 
 

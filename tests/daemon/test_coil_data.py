@@ -308,7 +308,7 @@ def test_what_is_no_command_is_refused(service: Running) -> None:
 
         for changes, said in [
             ({"data": None}, "data needs data"),
-            ({"data": {"coil": "C-1"}}, "nothing is told"),
+            ({"data": {"coil": "C-1"}}, "there are no data"),
             ({"data": {**body, "coil": "../x"}}, "coil"),
             ({"data": {**body, "width_mm": 9e9}}, "width_mm"),
             ({"data": {**body, "width_mm": -1}}, "width_mm"),
@@ -495,15 +495,15 @@ def test_the_command_line(service: Running, tmp_path: Path, capsys: pytest.Captu
         == "strict"
     )
     said("coil", "end", "C-1")
-    assert "taken up" in said("reload", "rules")
+    assert "rules reloaded" in said("reload", "rules")
     for wrong, why in [
-        (("data", "C-1"), "nothing is told"),
+        (("data", "C-1"), "there are no data"),
         (("data", "C-1", "--width-mm", "90000"), "width_mm"),
         (("data", "--product", "x"), "ID"),
         (("start",), "ID"),
-        (("start", "C-9", "--product", "x"), "no product"),
-        (("data", "C-9", "--product", "x", "--at-mm", "3"), "no at-mm"),
-        (("show", "C-9"), "no coil"),
+        (("start", "C-9", "--product", "x"), "no --product"),
+        (("data", "C-9", "--product", "x", "--at-mm", "3"), "no --at-mm"),
+        (("show", "C-9"), "no ID"),
     ]:
         assert cli.main(["coil", *wrong, *to]) == 2, wrong
         assert why in capsys.readouterr().err

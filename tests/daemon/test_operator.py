@@ -173,7 +173,7 @@ def test_the_command_line(service: Running, capsys: pytest.CaptureFixture[str]) 
     acknowledged = said("ack", alarm.id, "--by", "ann", *to)
     assert f"{alarm.id}: acknowledged" in acknowledged or f"{alarm.id}: over" in acknowledged
     said("ack", "--all", *to)
-    assert "it is so already" in said("unshelve", "square", *to)
+    assert "already in that state" in said("unshelve", "square", *to)
     assert "square: shelved until" in said("shelve", "square", "--minutes", "30", *to)
     listed = json.loads(said("alarms", "--json", *at).splitlines()[-1])
     assert [body["command"]["by"] for body in listed["standing"] if body["id"] == alarm.id] in ([], ["ann"])

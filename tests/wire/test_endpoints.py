@@ -89,7 +89,7 @@ def test_keys_that_cannot_be_used_are_refused_with_a_remedy(tmp_path):
 def test_there_is_one_source_of_roles(tmp_path):
     keys = KeySettings(server_secret_file=tmp_path / "s", clients_dir=tmp_path)
     assert WireSettings(role_without_keys="operator").role_without_keys is Role.OPERATOR
-    with pytest.raises(ValueError, match="role_without_keys says nothing where there are"):
+    with pytest.raises(ValueError, match="role_without_keys does not apply with"):
         WireSettings(keys=keys, role_without_keys="operator")
     with pytest.raises(ValueError, match="'observer', 'operator' or 'engineer'"):
         WireSettings(role_without_keys="boss")

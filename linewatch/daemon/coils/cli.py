@@ -52,13 +52,13 @@ def coil(
     request: RequestOptions = RequestOptions(),
 ) -> None:
     given_data = {name: value for name, value in asdict(facts).items() if value is not None}
-    given = {"coil": coil is not None, "at_mm": at_mm is not None, "file": file is not None}
-    usable = {"start": {"coil", "at_mm"}, "end": {"coil", "at_mm"}, "data": {"coil", "file"}, "show": set[str]()}
+    given = {"ID": coil is not None, "--at-mm": at_mm is not None, "--file": file is not None}
+    usable = {"start": {"ID", "--at-mm"}, "end": {"ID", "--at-mm"}, "data": {"ID", "--file"}, "show": set[str]()}
     unusable = [name for name, there in given.items() if there and name not in usable[action]]
-    if unusable or (given_data and action != "data"):
-        raise ConfigError(
-            f"coil {action} takes no --{(unusable or sorted(given_data))[0].replace('_', '-')}; leave it out"
-        )
+    if action != "data":
+        unusable += [f"--{name.replace('_', '-')}" for name in sorted(given_data)]
+    if unusable:
+        raise ConfigError(f"coil {action} takes no {unusable[0]}; leave it out")
     if action in ("start", "data") and (coil is None) == (file is None):
         raise ConfigError(f"coil {action}: expected the ID of the coil{', or --file' * (action == 'data')}")
     with request.commander() as commander:
@@ -86,7 +86,7 @@ def _coil_data(coil: str | None, file: Path | None, given_data: dict[str, object
     if file is not None:
         if given_data:
             raise ConfigError(
-                f"coil data --file has no {sorted(given_data)[0].replace('_', '-')} beside the file; write it there"
+                f"coil data --file takes no --{sorted(given_data)[0].replace('_', '-')}; write it in the file"
             )
         return read_coil_file(file)
     data, faults = validated(CoilDataBody, {"coil": coil, **given_data}, "coil data")

@@ -40,7 +40,7 @@ class ListenSettings(Settings):
     `[acknowledge]` is configured.
     """
 
-    address: HostAddress = "127.0.0.1"
+    address: HostAddress = Field(default="127.0.0.1", description="where PLCs connect")
     port: int = Field(default=502, ge=0, le=65535, description="0: any free port, which the log names")
     open_to_network: bool = Field(default=False, description="must be true for an address that is not loopback")
     clients: Annotated[tuple[HostAddress, ...], Field(strict=False)] = Field(
