@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Collection
 from enum import StrEnum
 from pathlib import Path
@@ -10,8 +9,9 @@ from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import ValidationError, model_validator
+from pydantic import model_validator
 
+from linewatch.config.load import load
 from linewatch.contracts.closed import ClosedModel
 from linewatch.contracts.errors import ConfigError
 
@@ -51,16 +51,7 @@ class Taxonomy(ClosedModel):
     @classmethod
     def read(cls, path: Path = TAXONOMY) -> Self:
         """Return the checked taxonomy of a file. Raises ConfigError."""
-        try:
-            return cls.model_validate(tomllib.loads(path.read_text()))
-        except (OSError, tomllib.TOMLDecodeError) as error:
-            raise ConfigError(f"{path}: expected a taxonomy, found {error}; see configs/taxonomy.toml") from error
-        except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(str(part) for part in first["loc"])
-            raise ConfigError(
-                f"{path}: {where}: {first['msg']}, found {first['input']!r:.80}; see its head for the rules"
-            ) from error
+        return load(path, cls)
 
     @model_validator(mode="after")
     def _closed(self) -> Self:

@@ -67,9 +67,12 @@ def test_a_label_that_nobody_mapped_is_refused(taxonomy: Taxonomy) -> None:
     [
         ('[classes.a]\nmeaning="x"\nseverity="minor"\ncolour="red"\n[sets]', "colour"),
         ('[classes.a]\nmeaning="x"\nseverity="awful"\n[sets]', "awful"),
-        ('[classes.a]\nmeaning="x"\nseverity="minor"\n[sets.s]\nlabels={l="b"}', "no house classes"),
-        ('[classes.a]\nmeaning="x"\nseverity="minor"\n[sets.s]\nlabels={l="a"}\nabsent=["a"]', "calls them absent"),
-        ("[classes", "expected a taxonomy"),
+        (
+            '[classes.a]\nmeaning="x"\nseverity="minor"\n[sets.s]\nlabels={l="b"}',
+            "names \\['b'\\], which are not house classes",
+        ),
+        ('[classes.a]\nmeaning="x"\nseverity="minor"\n[sets.s]\nlabels={l="a"}\nabsent=["a"]', "lists them as absent"),
+        ("[classes", "is not TOML"),
     ],
 )
 def test_a_taxonomy_that_does_not_close_is_refused(tmp_path: Path, text: str, complaint: str) -> None:
