@@ -20,3 +20,9 @@ class CaptureSettings(Settings):
     edge_min_width_px: int = Field(
         default=32, ge=1, description="narrowest stretch of steel columns that counts as strip"
     )
+    dark_level: int = Field(
+        default=20, ge=0, le=254, description="gray level; a zone of the strip is too dark when its mean is lower"
+    )
+    bright_level: int = Field(
+        default=250, ge=1, le=255, description="gray level; a zone is blown out when most of its pixels reach it"
+    )

@@ -55,6 +55,9 @@ class LineSettings(Settings):
     across_offset_mm: float = Field(
         default=0.0, description="position of the first pixel across the mill, from the mill's datum"
     )
+    strip_width_mm: float | None = Field(
+        default=None, gt=0, description="width of strip in view, until coil data or the coil's own frames tell"
+    )
     max_speed_m_per_s: float = Field(default=50.0, gt=0, le=200, description="a higher speed is a fault of the encoder")
     encoder: EncoderSettings | None = Field(default=None, description="none: no encoder is read")
 

@@ -23,6 +23,10 @@ class Cause(StrEnum):
     ENGINE = "engine"  # an engine failed on this frame
     OVERLOAD = "overload"  # skipped on purpose to keep up
     TURNED = "turned"  # the strip reversed during the grab: the positions of its lines are unknown
+    NO_STRIP = "no_strip"  # no steel in view: off the line, out of view, or too dark to be seen
+    NARROW = "narrow"  # the strip looks narrower than it must be: a part of it is not seen
+    DARK = "dark"  # zones of the strip are too dark to be judged
+    BRIGHT = "bright"  # zones of the strip are blown out
 
 
 class PositionFault(StrEnum):
@@ -101,12 +105,15 @@ class Frame:
 
 @dataclass(frozen=True, slots=True)
 class StripEdges:
-    """The strip's columns [left_px, right_px) in a frame, found by inference. Empty when no strip is in view.
+    """The strip's columns [left_px, right_px) in a frame. Empty when no strip is in view.
 
     left_found, right_found: the edge is in view; otherwise the strip extends beyond the frame there.
+    dark_px, bright_px: columns of the strip that are too dark, or blown out, to be judged.
     """
 
     left_px: int
     right_px: int
     left_found: bool
     right_found: bool
+    dark_px: int = 0
+    bright_px: int = 0

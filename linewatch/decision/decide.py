@@ -23,7 +23,7 @@ from linewatch.contracts.verdict import (
 )
 from linewatch.decision.alarms import camera_alarms
 from linewatch.decision.alarms.camera_alarms import Alarms
-from linewatch.decision.coverage import CoverageSums, spans_of
+from linewatch.decision.coverage import CoverageSums, WidthExpectation, spans_of
 from linewatch.decision.defects.components import find_pieces
 from linewatch.decision.defects.tracks import Track, close_all, follow
 from linewatch.decision.grading.grade import GradingState, finish_grading, observe, regraded
@@ -53,6 +53,7 @@ class RunningCoil:
     tracks: tuple[Track, ...] = ()
     sums: CoverageSums = field(default_factory=CoverageSums)
     defects_by_class: tuple[tuple[str, int], ...] = ()
+    width: WidthExpectation = field(default_factory=WidthExpectation)
     grading: GradingState | None = None
     conditions: CoilConditions = field(default_factory=CoilConditions)
     source_coil: str = ""
@@ -182,7 +183,8 @@ def _end(coil: RunningCoil, alarms: Alarms) -> tuple[Alarms, CoilNotice]:
 
 def _decide_frame(coil: RunningCoil, prediction: Prediction, rules: DecisionRules) -> tuple[RunningCoil, Verdict]:
     frame, edges = prediction.frame, prediction.edges
-    spans = spans_of(prediction)
+    width = coil.width.given(coil.conditions.data, rules.strip_width_mm, frame.mm_per_px)
+    spans = spans_of(prediction, width)
     pieces = find_pieces(prediction, rules)
     # Class scores of different engines cannot be added, and a defect does not continue across lines that were missed.
     engines_changed = bool(pieces) and prediction.classes != coil.classes
@@ -226,6 +228,7 @@ def _decide_frame(coil: RunningCoil, prediction: Prediction, rules: DecisionRule
         classes=prediction.classes if pieces else coil.classes,
         tracks=tracks,
         recurrence=recurrence,
+        width=width.after(edges),
         sums=coil.sums.plus(spans, frame.mm_per_line),
         grading=_graded(coil, events, roll_marks, spans, verdict.along_mm[1]),
     )

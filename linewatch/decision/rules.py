@@ -35,6 +35,7 @@ class DecisionRules:
         false calls low; for all other classes the classifier's tile suffices.
     sensitivity: exceptions to `class_thresholds` and `min_area_mm2`, by class, zone and product.
     grading: the grading rules of a coil that begins under these rules; None: the coil is not graded.
+    strip_width_mm: of strip in view, until a coil has shown its width; None: unknown.
     side, camera: used for alarms that do not come from a frame.
     """
 
@@ -48,6 +49,7 @@ class DecisionRules:
     outlined_classes: frozenset[str] = frozenset()
     alarms: tuple[AlarmRule, ...] = ()
     across_offset_mm: float = 0.0
+    strip_width_mm: float | None = None
     part_mm: float = math.inf
     sensitivity: Sensitivity = field(default_factory=Sensitivity)
     grading: GradingRules | None = None
@@ -138,6 +140,7 @@ class DecisionRules:
             outlined_classes=frozenset(segment.classes),
             alarms=tuple(alarms),
             across_offset_mm=line.across_offset_mm,
+            strip_width_mm=line.strip_width_mm,
             part_mm=settings.part_m * 1000,
             sensitivity=Sensitivity.of(settings, classify.classes),
             grading=grading,

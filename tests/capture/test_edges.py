@@ -61,6 +61,30 @@ def test_only_narrow_steel_is_empty() -> None:
     assert found.left_px == found.right_px
 
 
+def test_zones_too_dark_or_blown_out_are_told() -> None:
+    pixels = strip(0, 1600)
+    pixels[:, 640:960] = 12  # a lamp segment is dead; what is left of its light
+    pixels[:, 1280:1600] = 255
+    edges = find_edges(pixels, SETTINGS)
+    assert (edges.left_px, edges.right_px, edges.dark_px, edges.bright_px) == (0, 1600, 320, 320)
+
+
+def test_a_defect_is_no_failing_light() -> None:
+    """A dark defect as wide as a zone on half of the lines, and a bright one."""
+    pixels = strip(0, 1600)
+    pixels[:128, 640:768] = 0
+    pixels[:100, 960:1088] = 255
+    edges = find_edges(pixels, SETTINGS)
+    assert (edges.dark_px, edges.bright_px) == (0, 0)
+
+
+@pytest.mark.parametrize(("divisor", "in_view"), [(6, True), (16, False)])
+def test_strip_with_too_little_light_cannot_be_judged(divisor: int, in_view: bool) -> None:
+    edges = find_edges(strip(0, 1600, level=110) // divisor, SETTINGS)
+    assert edges.dark_px == edges.right_px - edges.left_px
+    assert (edges.right_px > edges.left_px) is in_view
+
+
 @pytest.mark.data
 @pytest.mark.skipif("LINEWATCH_DATA" not in os.environ, reason="LINEWATCH_DATA is not set")
 def test_real_frames_with_black_margins() -> None:

@@ -1,13 +1,17 @@
 """Every line that passed is in exactly one span, and the coil's sums are its length."""
 
+from dataclasses import replace
+from statistics import median
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from known_strip import notices, paint, predict, run, verdicts
+from known_strip import RULES, notices, paint, predict, run, verdicts
 
-from linewatch.contracts.frame import Cause
+from linewatch.contracts.coil import CoilConditions, CoilData
+from linewatch.contracts.frame import Cause, StripEdges
 from linewatch.contracts.verdict import CoilState, Quality
-from linewatch.decision.coverage import spans_of
+from linewatch.decision.coverage import JUDGED_SHARE, spans_of
 
 CAUSES = st.sampled_from(list(Cause))
 
@@ -138,3 +142,84 @@ def test_a_failed_frame_is_missed_for_the_engine_and_the_rest_for_its_own_fault(
         (104, 6, Quality.MISSED, Cause.TRUNCATED),
     ]
     assert spans(failed=Cause.ENGINE, valid_lines=4, fault=Cause.ENGINE) == [(100, 10, Quality.MISSED, Cause.ENGINE)]
+
+
+def seen(left: int, right: int, **unreadable: int) -> StripEdges:
+    return StripEdges(left, right, left > 0, right < 16, **unreadable)
+
+
+def test_a_frame_without_strip_is_missed():
+    assert spans(edges=seen(0, 0)) == [(100, 10, Quality.MISSED, Cause.NO_STRIP)]
+
+
+@pytest.mark.parametrize(
+    ("unreadable", "quality", "cause"),
+    [
+        ({"dark_px": 16}, Quality.MISSED, Cause.DARK),
+        ({"dark_px": 4}, Quality.DEGRADED, Cause.DARK),
+        ({"bright_px": 16}, Quality.MISSED, Cause.BRIGHT),
+        ({"bright_px": 4, "dark_px": 3}, Quality.DEGRADED, Cause.BRIGHT),
+    ],
+)
+def test_strip_that_cannot_be_judged_is_not_inspected(unreadable, quality, cause):
+    assert spans(edges=seen(0, 16, **unreadable)) == [(100, 10, quality, cause)]
+
+
+def looked(edges: list[StripEdges], rules=RULES, data: CoilData | None = None) -> list[tuple[Quality, Cause | None]]:
+    """How each frame of one coil with these edges was looked at."""
+    rules = replace(rules, conditions=CoilConditions(data=data))
+    frames = [predict(paint(10, 16), first_line=10 * i, ordinal=i, edges=one) for i, one in enumerate(edges)]
+    return [(span.quality, span.cause) for verdict in verdicts(run(frames, rules)) for span in verdict.spans]
+
+
+INSPECTED = (Quality.INSPECTED, None)
+
+
+def test_strip_that_turns_narrow_is_not_inspected_however_long_it_lasts():
+    """Half of the lamp is dead: the strip looks half as wide, and one cannot say that its other half has no defect."""
+    assert looked([seen(0, 16)] * 3 + [seen(0, 8)] * 40) == [INSPECTED] * 3 + [(Quality.DEGRADED, Cause.NARROW)] * 40
+    assert looked([seen(0, 16)] * 3 + [seen(0, 6)]) == [INSPECTED] * 3 + [(Quality.MISSED, Cause.NARROW)]
+
+
+def test_strip_that_wanders_or_grows_wider_is_inspected():
+    assert looked([seen(1, 12), seen(2, 13), seen(3, 14), seen(1, 15), seen(0, 16)]) == [INSPECTED] * 5
+
+
+def test_a_new_coil_may_be_narrower():
+    frames = [
+        predict(paint(10, 16), first_line=0, ordinal=i, coil=coil, edges=edges)
+        for i, (coil, edges) in enumerate([("A", seen(0, 16)), ("B", seen(2, 8))])
+    ]
+    assert [span.quality for verdict in verdicts(run(frames)) for span in verdict.spans] == [Quality.INSPECTED] * 2
+
+
+def test_the_coils_width_by_level_2_is_what_must_be_seen():
+    data = CoilData("C1", width_mm=12.0)
+    assert looked([seen(2, 14), seen(2, 8)], data=data) == [INSPECTED, (Quality.DEGRADED, Cause.NARROW)]
+    assert looked([seen(0, 9)], data=data) == [INSPECTED], "the strip leaves the picture: the camera sees a part of it"
+
+
+def test_the_lines_width_is_what_must_be_seen_until_the_coil_tells():
+    rules = replace(RULES, strip_width_mm=12.0)
+    assert looked([seen(2, 8)], rules) == [(Quality.DEGRADED, Cause.NARROW)]
+    assert looked([seen(2, 14), seen(2, 14)], rules) == [INSPECTED] * 2
+
+
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 16), st.integers(0, 16), st.integers(0, 16)).map(
+            lambda drawn: seen(min(drawn[:2]), max(drawn[:2]), dark_px=min(drawn[2], abs(drawn[0] - drawn[1])))
+        ),
+        max_size=12,
+    )
+)
+def test_inspected_strip_was_judged_over_its_width(edges):
+    """Lines are inspected only where at least 95 % of the coil's usual width, and of what is in view, was judged."""
+    usual_px: list[int] = []
+    for one, (quality, cause) in zip(edges, looked(edges), strict=True):
+        width_px = one.right_px - one.left_px
+        assert (cause is None) == (quality is Quality.INSPECTED)
+        if quality is Quality.INSPECTED:
+            assert width_px - one.dark_px >= JUDGED_SHARE * max(width_px, median(usual_px or [0])) > 0
+        if width_px >= JUDGED_SHARE * median(usual_px or [1]):
+            usual_px.append(width_px)
