@@ -1,0 +1,69 @@
+"""Strip that cannot be seen is not inspected: too little light, too much, half of the lamp dead, no strip at all."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from linewatch.capture.cameras.folder import FolderSource
+from linewatch.config.grading import UNGRADED
+from linewatch.config.line import LineSettings
+from linewatch.daemon.replay import ReplaySummary, replay
+from linewatch.service_settings import ServiceSettings
+from linewatch.simulation.strip import SimulatedStrip
+
+FRAMES = 6
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def replayed(settings: ServiceSettings, tmp_path: Path) -> Callable[..., ReplaySummary]:
+    """Replays six frames of rendered strip, the n-th one changed by `change(pixels, n)`, with grading."""
+
+    def run(change: Callable[[np.ndarray, int], np.ndarray]) -> ReplaySummary:
+        strip = SimulatedStrip(5, FRAMES * 256 / 1000, 0.0, LineSettings())
+        for number in range(FRAMES):
+            pixels = change(strip.lines(number * 256, 256), number)
+            cv2.imwrite(str(tmp_path / f"frame_{number}.png"), pixels)
+        decision = settings.decision.model_copy(update={"grading": ROOT / "configs" / "grading" / "example.toml"})
+        source = FolderSource(type="folder", path=tmp_path)
+        return replay(settings.model_copy(update={"source": source, "decision": decision}))
+
+    return run
+
+
+def test_strip_in_good_light_is_inspected(replayed) -> None:
+    assert replayed(lambda pixels, _: pixels).coverage == 1.0
+
+
+@pytest.mark.parametrize(
+    ("change", "cause"),
+    [
+        (lambda pixels, _: pixels // 10, "no_strip"),
+        (lambda pixels, _: np.clip(pixels.astype(int) * 6, 0, 255).astype(np.uint8), "bright"),
+        (lambda pixels, _: pixels // 16, "black"),
+    ],
+)
+def test_strip_that_cannot_be_seen_is_missed_and_not_graded(replayed, change, cause: str) -> None:
+    summary = replayed(change)
+    assert summary.coverage == 0.0
+    assert summary.lines_missed_by_cause == {cause: FRAMES * 256}
+    assert summary.grade is not None
+    assert summary.grade.grade == UNGRADED
+
+
+def test_half_of_the_lamp_dead_is_not_inspected(replayed) -> None:
+    """From the third frame on the left half is dark: what is left is judged, and its lines are degraded."""
+
+    def half(pixels: np.ndarray, number: int) -> np.ndarray:
+        if number >= 2:
+            pixels = pixels.copy()
+            pixels[:, :800] = 2
+        return pixels
+
+    summary = replayed(half)
+    assert summary.coverage == pytest.approx(2 / FRAMES)
+    assert summary.grade is not None
+    assert summary.grade.inspected_share < 0.5
