@@ -29,6 +29,7 @@ def frames(settings: ServiceSettings) -> list[np.ndarray]:
     return simulated_frames(FRAMES, DEFECTS_PER_M, settings.line)[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("task", Task)
 def test_torch_gives_what_onnx_runtime_gives(task: Task, settings: ServiceSettings, frames: list[np.ndarray]) -> None:
     """Probabilities to 1e-4; bytes of the segmenter's to one level, few of them, where a rounding falls the other way.
@@ -52,6 +53,7 @@ def test_torch_gives_what_onnx_runtime_gives(task: Task, settings: ServiceSettin
         np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_the_loop_finds_the_same_on_torch(settings: ServiceSettings, frames: list[np.ndarray]) -> None:
     """Same gates, same engines: as many boxes of the same classes, to a pixel or two, and some there are."""
     theirs, ours = (

@@ -10,6 +10,7 @@ from linewatch.inference.engines import load_engines
 from linewatch.service_settings import ServiceSettings
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["openvino", "onnxruntime"])
 def test_every_peer_gives_a_rate(name: str, settings: ServiceSettings) -> None:
     """One round of a second each, on two workers."""

@@ -234,6 +234,7 @@ STEPS = st.builds(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @given(steps=st.lists(STEPS, max_size=25))
 def test_every_line_is_in_exactly_one_frame(steps: list[Step]) -> None:

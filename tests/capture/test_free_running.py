@@ -203,6 +203,7 @@ def test_whatever_a_counter_says_it_never_fails_and_no_line_comes_twice(exposure
         assert end == sweep.first_line + len(sweep.rows)
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None)
 @given(
     total=st.integers(200, 2500),

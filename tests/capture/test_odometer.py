@@ -28,6 +28,7 @@ def counted(grab: Grab, by: int, line: LineSettings = LINE) -> Grab:
     return replace(grab, encoder_count=(grab.encoder_count + by) % turn, encoder_stop=(grab.encoder_stop + by) % turn)
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(
     total=st.integers(1, 3000),
@@ -56,6 +57,7 @@ def test_no_turn_costs_nothing_whatever_the_counter():
         assert all(accounted(admitted(raw_camera(course(40_000), line), line)).values())
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(
     total=st.integers(200, 2000),

@@ -197,6 +197,7 @@ os.kill(os.getpid(), signal.SIGKILL)
 """
 
 
+@pytest.mark.slow
 def test_recording_is_readable_after_a_kill(tmp_path: Path) -> None:
     """The sidecar has every grab; the last ones, whose pixels were not on disk yet, are corrupt."""
     path = tmp_path / "a.avi"

@@ -12,6 +12,8 @@ from linewatch import cli
 from linewatch.daemon.coils.cli import CoilDataOptions
 from linewatch.wire.schema import CoilDataBody
 
+pytestmark = pytest.mark.service
+
 NAMES = [name for commands in cli.COMMANDS.values() for name in commands]
 
 

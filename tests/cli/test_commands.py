@@ -12,6 +12,8 @@ import cv2
 import numpy as np
 import pytest
 
+pytestmark = pytest.mark.service
+
 ROOT = Path(__file__).parents[2]
 
 

@@ -121,6 +121,7 @@ def test_a_file_at_fault_is_listed_with_its_fault(keys, tmp_path):
     assert keys("list")[0] == WireError.exit_code
 
 
+@pytest.mark.slow
 def test_check_tells_of_keys_that_cannot_be_used(keys, tmp_path, capsys):
     keys("new", "server")
     keys("new", "ann", "--role", "observer")

@@ -11,6 +11,8 @@ import pytest
 
 import linewatch
 
+pytestmark = pytest.mark.service
+
 ROOT = Path(linewatch.__file__).parents[1]
 EXAMPLES = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "wire.md").read_text(), re.DOTALL)
 

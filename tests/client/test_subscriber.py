@@ -10,6 +10,8 @@ from linewatch.client import Loss, Lost, Position, Subscriber
 from linewatch.contracts.errors import WireError
 from linewatch.wire.schema import AlarmMessage, DefectMessage, FrameMessage, StatusMessage, Topic
 
+pytestmark = pytest.mark.service
+
 PATIENCE_S = 30.0
 
 

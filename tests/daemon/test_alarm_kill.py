@@ -27,6 +27,8 @@ from linewatch.contracts.errors import WireError
 from linewatch.journal.journal import Journal
 from linewatch.wire.schema import AlarmMessage, AlarmReply, Snapshot
 
+pytestmark = pytest.mark.service
+
 ROOT = Path(__file__).parents[2]
 KILLS = int(os.environ.get("LINEWATCH_KILLS", "8"))
 RULES = ("square", "latched", "many")

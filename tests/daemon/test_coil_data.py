@@ -42,6 +42,8 @@ from linewatch.wire.schema import (
 )
 from linewatch.wire.verdict_file import read_strip
 
+pytestmark = pytest.mark.service
+
 PATIENCE_S = 60.0
 FRAME_MM = 64.0
 

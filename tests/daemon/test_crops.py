@@ -35,6 +35,8 @@ from linewatch.daemon.service import open_service
 from linewatch.service_settings import load_settings
 from linewatch.wire.schema import CropMessage, StatusMessage
 
+pytestmark = pytest.mark.service
+
 PATIENCE_S = 60.0
 MM_PER_LINE, MM_PER_PX, OFFSET_MM = 2.0, 0.5, 100.0
 

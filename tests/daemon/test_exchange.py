@@ -25,6 +25,8 @@ from linewatch.daemon.service import open_service
 from linewatch.service_settings import ServiceSettings
 from linewatch.wire.schema import BackendState, BesideState, EngineAction, EngineBeside, StatusMessage
 
+pytestmark = pytest.mark.service
+
 ROOT = Path(__file__).parents[2]
 PATIENCE_S = 60.0
 

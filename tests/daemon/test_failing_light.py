@@ -14,6 +14,8 @@ from linewatch.daemon.replay import ReplaySummary, replay
 from linewatch.service_settings import ServiceSettings
 from linewatch.simulation.strip import SimulatedStrip
 
+pytestmark = pytest.mark.service
+
 FRAMES = 6
 ROOT = Path(__file__).parents[2]
 

@@ -19,6 +19,8 @@ from linewatch.service_settings import ServiceSettings
 from linewatch.simulation.backends import BuildingBackend, FailingBackend
 from linewatch.wire.schema import BackendState
 
+pytestmark = pytest.mark.service
+
 PATIENCE_S = 60.0
 
 

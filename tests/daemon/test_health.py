@@ -24,6 +24,8 @@ from linewatch.service_settings import ServiceSettings
 from linewatch.simulation.backends import HungBackend
 from linewatch.wire.schema import StatusMessage
 
+pytestmark = pytest.mark.service
+
 
 class SetClock:
     """A clock that the test sets."""

@@ -8,6 +8,8 @@ import pytest
 
 from linewatch.logs import FORMER_NAMES
 
+pytestmark = pytest.mark.service
+
 PROGRAM = """
 import sys
 import structlog

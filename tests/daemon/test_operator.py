@@ -25,6 +25,8 @@ from linewatch.journal.journal import Journal
 from linewatch.service_settings import load_settings
 from linewatch.wire.schema import REPLY, AlarmMessage, AlarmReply, ErrorReply
 
+pytestmark = pytest.mark.service
+
 PATIENCE_S = 60.0
 
 

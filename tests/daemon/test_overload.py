@@ -20,6 +20,8 @@ from linewatch.inference.backends.registry import open_backend
 from linewatch.service_settings import ServiceSettings
 from linewatch.simulation.backends import FailingBackend, LateBackend
 
+pytestmark = pytest.mark.service
+
 
 def spans(path: Path) -> list[dict[str, object]]:
     return [span for text in path.read_text().splitlines() for span in json.loads(text).get("spans", ())]

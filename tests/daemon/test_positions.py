@@ -29,6 +29,8 @@ from linewatch.service_settings import ServiceSettings
 from linewatch.wire.schema import CoilLine, PositionStatus, StatusMessage, VerdictLine
 from linewatch.wire.verdict_file import read_verdicts
 
+pytestmark = pytest.mark.service
+
 ROOT = Path(__file__).parents[2]
 WELD_MM = 17_300
 LENGTH_MM = 30_000

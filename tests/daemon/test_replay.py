@@ -17,6 +17,8 @@ from linewatch.service_settings import ServiceSettings
 from linewatch.simulation.backends import LateBackend
 from linewatch.simulation.faults import FaultSpec, FaultyCamera
 
+pytestmark = pytest.mark.service
+
 FRAMES, LENGTH_M = 500, 128.0
 
 

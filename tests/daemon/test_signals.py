@@ -21,6 +21,8 @@ from linewatch.contracts.alarm import AlarmState
 from linewatch.journal.journal import Journal
 from linewatch.wire.schema import AlarmMessage
 
+pytestmark = pytest.mark.service
+
 ROOT = Path(__file__).parents[2]
 START_LIMIT_S = 60.0
 

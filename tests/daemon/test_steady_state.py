@@ -62,6 +62,7 @@ def step(request: pytest.FixtureRequest, settings: ServiceSettings) -> Iterator[
         yield run
 
 
+@pytest.mark.slow
 def test_no_pixel_buffer_is_allocated_per_frame(step: Callable[[int], Prediction]) -> None:
     """Within a frame, Python's and NumPy's memory rises by less than one tile."""
     for number in range(2 * SLOTS):

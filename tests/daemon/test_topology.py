@@ -4,6 +4,8 @@ import re
 import threading
 from pathlib import Path
 
+import pytest
+
 from linewatch.capture.cameras.registry import open_camera
 from linewatch.capture.clock import MonotonicClock
 from linewatch.config.coil_data import CoilDataSettings
@@ -11,6 +13,8 @@ from linewatch.daemon.service import open_service
 from linewatch.daemon.topology import HELPER_THREADS, TOPOLOGY
 from linewatch.service_settings import ServiceSettings
 from linewatch.signals import on_end
+
+pytestmark = pytest.mark.service
 
 ROOT = Path(__file__).parents[2]
 SERVICE = (

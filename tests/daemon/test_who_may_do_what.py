@@ -22,6 +22,8 @@ from linewatch.contracts.errors import WireError
 from linewatch.wire.access.keyring import make_pair
 from linewatch.wire.schema import AlarmMessage
 
+pytestmark = pytest.mark.service
+
 ROOT = Path(__file__).parents[2]
 PATIENCE_S = 60.0
 

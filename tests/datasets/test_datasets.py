@@ -97,6 +97,7 @@ def test_a_picture_outside_the_split_is_named(made_data: Path, made_splits: Path
         read_set("xsdd", made_data, made_splits)
 
 
+@pytest.mark.slow
 @given(hnp.arrays(bool, st.tuples(st.integers(1, 12), st.integers(1, 12))))
 def test_run_length_code_is_read_back(mask: np.ndarray) -> None:
     flat = np.concatenate([[0], mask.T.ravel().astype(int), [0]])
@@ -111,6 +112,7 @@ def test_run_length_code_that_does_not_fit_is_refused(text: str) -> None:
         decode_kaggle_rle(text, 16, 16)
 
 
+@pytest.mark.slow
 @pytest.mark.data
 def test_the_real_sets_are_whole(real_data: Path) -> None:
     """Every picture and mask that the tables name is there and decodes; Severstal's masks are its run-length code."""

@@ -203,6 +203,7 @@ def test_run_lengths_that_leave_the_frame_are_named_with_it(code: str, tmp_path:
     assert [one.path.name for one in found] == ["a.jpg"]
 
 
+@pytest.mark.slow
 @pytest.mark.data
 @pytest.mark.parametrize("name", ["neu", "xsdd", "severstal", "magnetic_tile", "elpv"])
 def test_the_real_sets_have_no_problem(name: str, real_data: Path) -> None:

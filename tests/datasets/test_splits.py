@@ -93,12 +93,14 @@ def test_the_committed_tables_keep_groups_whole(name: str) -> None:
     assert {fold for each in folds.values() for fold in each} == set(range(FOLDS))
 
 
+@pytest.mark.slow
 @pytest.mark.data
 def test_the_committed_severstal_split_is_made_again_from_the_frames(real_data: Path) -> None:
     made = make_split("severstal", severstal_frames(real_data / "severstal"), coil_neighbours)
     assert made.assignments == Split.read(SPLITS / "severstal.csv").assignments
 
 
+@pytest.mark.slow
 @pytest.mark.data
 @pytest.mark.parametrize(("name", "stratum"), [("neu", "patches"), ("xsdd", "surface_scratch")])
 def test_no_near_duplicate_stands_on_both_sides(real_data: Path, name: str, stratum: str) -> None:

@@ -168,6 +168,7 @@ def test_a_flood_makes_one_transition_per_rule_and_frame_and_remembers_little():
     assert [len(rule_alarm.candidates) <= 5 + opened for rule_alarm in state.alarms.rule_alarms] == [True, True]
 
 
+@pytest.mark.slow
 @given(
     st.lists(st.tuples(st.integers(0, 150), st.integers(1, 20), st.integers(0, 28)), max_size=8),
     st.integers(1, 4),

@@ -87,6 +87,7 @@ def test_a_defect_that_grows_over_its_limit_is_called_from_then_on():
     assert told == [(DefectState.OPENED, True), (DefectState.UPDATED, False), (DefectState.CLOSED, False)]
 
 
+@pytest.mark.slow
 @given(
     wild_predictions(),
     st.builds(CallLimit, confidence=st.floats(0, 1), peak=st.floats(0, 1), area_px=st.integers(0, 400)),

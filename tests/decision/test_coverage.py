@@ -40,6 +40,7 @@ def faulty_frames(draw):
     return predictions
 
 
+@pytest.mark.slow
 @given(faulty_frames())
 def test_spans_tile_the_coil_and_the_sums_are_its_length(predictions):
     decided = run(predictions)
@@ -88,6 +89,7 @@ def coils_of_faulty_frames(draw):
     return predictions, truth
 
 
+@pytest.mark.slow
 @given(coils_of_faulty_frames())
 def test_each_coil_accounts_for_its_own_lines_and_no_defect_crosses(drawn):
     """Per coil and in sum: the spans are the lines that passed, from 0 on, and what was found lies between its ends."""

@@ -289,6 +289,7 @@ def grade_of(defects, inspected=((0.0, LENGTH_MM),)):
     return grade_coil(WILD, defects, inspected, LENGTH_MM)
 
 
+@pytest.mark.slow
 @given(wild_defects(), wild_defects())
 def test_one_defect_more_never_makes_a_grade_better(some, others):
     more = [replace(one, id=f"x{one.id}") for one in others]
@@ -297,12 +298,14 @@ def test_one_defect_more_never_makes_a_grade_better(some, others):
     assert {reason.rule for reason in few.reasons} <= {reason.rule for reason in many.reasons}
 
 
+@pytest.mark.slow
 @given(wild_defects(), st.randoms())
 def test_their_order_does_not_matter(defects, random):
     shuffled = random.sample(defects, len(defects))
     assert grade_of(shuffled) == grade_of(defects)
 
 
+@pytest.mark.slow
 @given(wild_defects(), st.integers(1, 7), st.integers(1, 5))
 def test_a_coil_graded_as_it_goes_by_grades_as_the_whole(defects, kept, pending):
     """Also where next to nothing is kept: the sums say the same as the defects did."""
@@ -321,6 +324,7 @@ def test_a_coil_graded_as_it_goes_by_grades_as_the_whole(defects, kept, pending)
     assert finish_grading(state) == grade_of(defects)
 
 
+@pytest.mark.slow
 def test_what_is_kept_of_a_coil_does_not_grow_with_it():
     """30 km with 120,000 defects: the state holds what it may and no more, and the sums are right."""
     by = rules(

@@ -50,6 +50,7 @@ def strips(draw):
     return probability
 
 
+@pytest.mark.slow
 @given(
     strips(),
     st.lists(st.integers(1, 20), max_size=8),
@@ -92,6 +93,7 @@ def test_pixels_are_one_defect_exactly_when_steps_within_the_merge_gap_lead_from
     assert found == {frozenset(map(tuple, runs[group].tolist())) for group in expected}
 
 
+@pytest.mark.slow
 @given(strips(), st.lists(st.integers(1, 20), max_size=8), st.sampled_from([0.0, 2.5]), st.sampled_from([0.0, 6.0]))
 def test_every_life_is_opened_updated_closed_once_and_ids_are_unique(probability, heights, gap_mm, area_mm2):
     rules = replace(RULES, merge_gap_mm=gap_mm, min_area_mm2=area_mm2)
@@ -148,6 +150,7 @@ def test_a_defect_without_end_is_closed_in_parts_that_name_the_first():
     assert [d.frames for d in closed] == [3, 2, 2, 2]
 
 
+@pytest.mark.slow
 @given(
     strips(), st.lists(st.integers(1, 20), max_size=8), st.sampled_from([0.0, 2.5]), st.sampled_from([1.0, 4.0, 15.0])
 )

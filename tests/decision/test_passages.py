@@ -35,6 +35,7 @@ def by(conditions: CoilConditions):
     return replace(RULES, alarms=(ANY,), grading=graded, conditions=conditions)
 
 
+@pytest.mark.slow
 @settings(max_examples=60)
 @given(spots, st.integers(0, 100), st.integers(0, 100), st.booleans())
 def test_what_lies_in_an_excluded_end_neither_grades_nor_alarms_and_is_marked(places, head, tail, length_known):

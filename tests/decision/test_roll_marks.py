@@ -138,6 +138,7 @@ def test_strangers_between_the_first_marks_are_forgotten():
     assert events[-1].marks <= events[-1].marks_due <= 21
 
 
+@pytest.mark.slow
 def test_marks_missed_at_random_give_the_fundamental():
     """Never a multiple nor a fraction of the pitch, though a third of the marks is missing."""
     for seed in range(8):
@@ -249,6 +250,7 @@ def test_memory_is_bounded_over_a_mess():
         assert all(len(one.newest) <= KEPT_MARKS for one in state.rows)
 
 
+@pytest.mark.slow
 def test_memory_is_bounded_over_100_km():
     state = Recurrence.initial(0.0, PeriodicSettings(), ())
     for metre in range(0, 100_000, 2):

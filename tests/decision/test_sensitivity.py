@@ -38,6 +38,7 @@ def told(decided):
     return repr([replace(item, defects=()) for item in decided]), repr([e.defect for e in events(decided)]), masks
 
 
+@pytest.mark.slow
 @given(wild_predictions())
 def test_without_rules_and_with_rules_that_say_the_usual_verdicts_are_the_same_bytes(predictions):
     usual = DecisionSettings.model_validate({"sensitivity": [{"min_area_mm2": WILD_RULES.min_area_mm2}]})

@@ -11,6 +11,8 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 
+pytestmark = pytest.mark.service
+
 pytest.importorskip("zensical")
 
 ROOT = Path(__file__).parents[2]

@@ -30,6 +30,7 @@ def test_a_segmenters_map_lies_on_the_defect(tmp_path: Path) -> None:
     assert drawn.shape[1] == 1000
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("engine", "shape"), [("classify", (200, 200)), ("classify", (256, 1600)), ("screen", (256, 1600))]
 )
@@ -49,6 +50,7 @@ def test_what_is_no_engine_is_named(tmp_path: Path) -> None:
         explain("nothing", tmp_path / "picture.png", tmp_path / "out.png", ENGINES)
 
 
+@pytest.mark.slow
 def test_networks_lists_both_counts_and_who_measured(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

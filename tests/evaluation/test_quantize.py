@@ -69,6 +69,7 @@ def _held_for_every_backend(model: bytes) -> None:
     assert weights  # per channel
 
 
+@pytest.mark.slow
 def test_the_signed_graph_is_symmetric_throughout_and_has_no_quantised_bias(made: tuple[Engine, bytes, bytes]) -> None:
     engine, signed, unsigned = made
     _held_for_every_backend(signed)
@@ -89,6 +90,7 @@ def test_an_activation_function_stays_between_its_convolution_and_the_next_q_dq(
     assert {behind[node.input[0]] for node in functions} <= {"Conv", "Add"}
 
 
+@pytest.mark.slow
 def test_both_cpu_backends_run_it_alike(made: tuple[Engine, bytes, bytes]) -> None:
     """OpenVINO once gave a wrong answer behind every Concat; this holds it to ONNX Runtime's."""
     engine, *graphs = made
@@ -134,6 +136,7 @@ def test_no_shipped_calibration_tile_is_held_out(name: str) -> None:
     assert all(splits[one.data_set].fold_of(one.file) != HELD_OUT_FOLD for one in calibration.tiles)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SIBLINGS)
 def test_the_same_calibration_tiles_are_drawn_again(
     name: str, real_data: Path, monkeypatch: pytest.MonkeyPatch
@@ -149,6 +152,7 @@ def _made_set(made_data: Path, made_splits: Path, *names: str) -> Callable[[list
     return lambda _: [open_set(name, made_data / name, made_splits) for name in names]
 
 
+@pytest.mark.slow
 def test_a_sibling_is_written_whole_with_its_tiles_and_its_figures(
     made_data: Path, made_splits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -180,6 +184,7 @@ def test_a_sibling_is_written_whole_with_its_tiles_and_its_figures(
     assert np.abs(apart).mean() < 4 * DEVIATION
 
 
+@pytest.mark.slow
 def test_a_sibling_that_may_be_worse_is_refused_and_leaves_no_trace(
     made_data: Path,
     made_splits: Path,
@@ -202,6 +207,7 @@ def test_a_sibling_that_may_be_worse_is_refused_and_leaves_no_trace(
     assert not (tmp_path / "int8").exists()
 
 
+@pytest.mark.slow
 def test_a_screen_is_not_accepted_over_its_folds_by_frames_without_outlines(
     made_data: Path, made_splits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -256,6 +262,7 @@ def test_every_figure_beyond_its_bound_is_named() -> None:
     assert "onnxruntime" not in str(told.value)
 
 
+@pytest.mark.slow
 def test_a_screens_networks_without_a_fold_are_found_in_its_run(tmp_path: Path) -> None:
     source = _engine("screen")
     with pytest.raises(ConfigError, match="holds no networks without a fold"):

@@ -21,6 +21,7 @@ def made_run(folder: Path, dice: float, folds: int = 0) -> Path:
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("folds", [0, 3])
 def test_runs_are_compared_picture_by_picture_and_drawn(folds: int, tmp_path: Path) -> None:
     runs = [made_run(tmp_path / "random", 0.2, folds), made_run(tmp_path / "pretrained", 0.5, folds)]

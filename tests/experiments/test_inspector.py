@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import pytest
+
 from experiments.inspector import Inspector
 from linewatch.capture.cameras.simulator import SimulatorSource
 from linewatch.config.wire import WireSettings
@@ -17,6 +19,7 @@ from linewatch.wire.verdict_file import read_verdicts
 SEED, FRAMES, DEFECTS_PER_M = 7, 24, 2.0
 
 
+@pytest.mark.slow
 def test_the_inspector_decides_as_a_replay_does(tmp_path: Path) -> None:
     source = SimulatorSource(
         type="simulator", seed=SEED, length_m=FRAMES * 0.256, defects_per_m=DEFECTS_PER_M, coil="SIM"

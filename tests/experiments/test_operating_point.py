@@ -56,6 +56,7 @@ def strips(draw):
     return looked(*false, *right, clean=(True, False), pieces=pieces)
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None)
 @given(strips(), st.sampled_from([0.0, 1000.0, 4000.0]))
 def test_the_budget_is_kept_or_the_class_has_no_more_than_its_least_share(strip, budget):
@@ -66,6 +67,7 @@ def test_the_budget_is_kept_or_the_class_has_no_more_than_its_least_share(strip,
     assert rate <= budget or hits >= USEFUL * everything > 0
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None)
 @given(strips())
 def test_a_larger_budget_finds_no_less_but_for_the_slack(strip):

@@ -83,6 +83,7 @@ def test_every_strip_pixel_is_in_a_tile_on_the_strip(grid, data):
         assert on == ()
 
 
+@pytest.mark.slow
 @given(grids(), st.integers(0, 2**32 - 1))
 def test_stitching_is_the_inverse_of_cutting(grid, seed):
     lines, width, tile_lines, tile_width, overlap = grid

@@ -196,6 +196,7 @@ def test_too_old_and_of_an_expired_coil(engine, archive_of, tmp_path):
     assert len(list((tmp_path / "images").glob("*/*"))) == 1  # emptied folders are gone
 
 
+@pytest.mark.slow
 def test_what_is_left_behind_is_swept_and_nothing_else(engine, archive_of, tmp_path):
     folder = tmp_path / "images"
     with archive_of() as archive:
@@ -216,6 +217,7 @@ def test_what_is_left_behind_is_swept_and_nothing_else(engine, archive_of, tmp_p
     assert is_whole(engine, folder)
 
 
+@pytest.mark.slow
 def test_a_kill_at_any_file_operation_leaves_nothing_for_ever(url, engine, archive_of, tmp_path):
     """Storing beyond the cap, and removing: killed before each operation on a file, and before each commit."""
     killed = at_every_event(url, tmp_path / "images", said(*(crop(n, 0, 10, n + 1) for n in range(4))))

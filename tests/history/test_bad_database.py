@@ -19,6 +19,8 @@ from linewatch.history.run import run_history
 from linewatch.history.tables import COIL
 from linewatch.wire.encode import Sequencer
 
+pytestmark = pytest.mark.service
+
 
 @pytest.fixture
 def file(tmp_path):

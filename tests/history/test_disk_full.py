@@ -14,6 +14,8 @@ from history_process import STARTED, start_history, stored_frames, wait_for, wri
 import linewatch
 from linewatch.config.history import ImageSettings
 
+pytestmark = pytest.mark.service
+
 DISK_MB, LEAST_FREE_MB = 48, 20
 PROGRAM = Path(__file__).parents[1] / "support" / "small_disk.py"
 

@@ -6,6 +6,7 @@ import subprocess
 import threading
 import time
 
+import pytest
 import sqlalchemy as sa
 from history_process import PATIENCE_S, start_history, stored_frames, wait_for, write_config
 
@@ -13,6 +14,8 @@ from linewatch.history.database import reading
 from linewatch.history.queries import coils, defects, gaps, masks, spans
 from linewatch.history.tables import ALARM, COIL, DEFECT, MASK
 from linewatch.review.from_history import read_passage
+
+pytestmark = pytest.mark.service
 
 KILLS = 12
 

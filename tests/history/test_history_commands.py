@@ -24,6 +24,8 @@ from linewatch.history.labels import LabelVerdict, export_labels, label
 from linewatch.history.queries import coils, defects
 from linewatch.review.from_verdicts import read_coil
 
+pytestmark = pytest.mark.service
+
 ROOT = Path(__file__).parents[2]
 
 

@@ -25,6 +25,8 @@ from linewatch.review.from_history import read_passage
 from linewatch.wire.encode import Sequencer
 from linewatch.wire.schema import decode
 
+pytestmark = pytest.mark.service
+
 BINARIES = max(Path("/usr/lib/postgresql").glob("*/bin/initdb"), default=Path("none")).parent
 
 

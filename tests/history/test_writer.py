@@ -51,6 +51,7 @@ def test_a_coil_is_stored_with_all_that_was_told_of_it(url):
     assert stretches[0].engines == ("openvino@0123456789ab/openvino-2026.4.1/int8/avx512_vnni",)
 
 
+@pytest.mark.slow
 @settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(seed=st.integers(0, 2**32))
 def test_neither_batches_nor_the_order_of_topics_change_what_is_stored(seed, tmp_path_factory):
@@ -174,6 +175,7 @@ def test_the_oldest_coils_expire_by_age_and_by_room_and_their_labels_stay(url):
                 assert connection.exec_driver_sql(f"SELECT count(*) FROM {table}").scalar() == rows, table
 
 
+@pytest.mark.slow
 def test_room_is_bounded(url):
     sequencer = Sequencer(1)
     events = tuple(defect_event(0, runs=2000, name=f"C1/top/cam1/{i}.1") for i in range(2000))

@@ -47,6 +47,7 @@ ENGINES = [pytest.param(_synthetic, task, id=f"synthetic-{task}") for task in Ta
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("make", "which"), ENGINES)
 def test_a_row_has_the_same_bytes_in_any_batch_place_fill_and_worker(make, which, backend: Backend) -> None:  # type: ignore[no-untyped-def]
     manifest, model = make(which)
@@ -97,6 +98,7 @@ TOLERANCE = {"fp32": 1e-5, "int8": 0.01}
 """Mean difference between CPU backends, as a share of full scale: in INT8 a value may round up or down."""
 
 
+@pytest.mark.slow
 @needs_openvino
 @pytest.mark.parametrize(("make", "which"), ENGINES)
 def test_backends_agree_to_within_the_precisions_rounding(make, which) -> None:  # type: ignore[no-untyped-def]
@@ -154,6 +156,7 @@ def test_without_openvino_its_backends_say_what_to_install(name: str, monkeypatc
         open_backend(name)
 
 
+@pytest.mark.slow
 def test_the_default_backend_imports_no_other_runtime() -> None:
     """OpenVINO is an extra, so the default path must not need it."""
     assert _fresh("onnxruntime")[2] == "False"
@@ -192,6 +195,7 @@ def _fresh(name: str) -> list[str]:
     return subprocess.run(program, capture_output=True, text=True, check=True, env=environment).stdout.split()
 
 
+@pytest.mark.slow
 @needs_openvino
 def test_openvino_runs_on_the_workers_thread_in_full_precision() -> None:
     manifest, model = _shipped("segment")
@@ -205,6 +209,7 @@ def test_openvino_runs_on_the_workers_thread_in_full_precision() -> None:
     assert time.thread_time() - own_s > 0.5 * (time.process_time() - all_s)
 
 
+@pytest.mark.slow
 def test_onnxruntime_runs_on_the_workers_threads_only() -> None:
     assert _fresh("onnxruntime")[0] == "0"
 
@@ -228,6 +233,7 @@ signal.raise_signal(signal.SIGUSR1)
 """
 
 
+@pytest.mark.slow
 @needs_openvino
 def test_a_signal_is_handled_after_openvino_backends_are_dropped_in_the_order_of_their_coming() -> None:
     """With a Core each, the second would restore the first's unmapped signal stack: exit code -11."""
@@ -236,6 +242,7 @@ def test_a_signal_is_handled_after_openvino_backends_are_dropped_in_the_order_of
     assert (done.returncode, done.stdout) == (0, "handled\n"), done.stderr
 
 
+@pytest.mark.slow
 @needs_openvino
 def test_openvino_does_not_load_its_telemetry() -> None:
     assert _fresh("openvino")[1] == "False"

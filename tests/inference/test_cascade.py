@@ -142,6 +142,7 @@ def _finish(cascade: Cascade, pool: EnginePool, batches: Sequence[Batch], broken
         running += cascade.done(result, 2) + cascade.flush()
 
 
+@pytest.mark.slow
 @given(seed=st.integers(0, 2**32))
 @limits(max_examples=15, deadline=None)
 def test_any_interleaving_gives_the_same_predictions_in_order(
@@ -315,6 +316,7 @@ def test_engines_that_do_not_fit_the_line_are_refused(
         Cascade(engines, settings, line.model_copy(update={"width_px": 128}))
 
 
+@pytest.mark.slow
 def test_batches_are_taken_back(
     engines: EngineSet, tuned: InferenceSettings, line: LineSettings, pool: EnginePool
 ) -> None:

@@ -55,6 +55,7 @@ def cascade(engines: EngineSet, open_settings: InferenceSettings, line: LineSett
     return Cascade(engines, open_settings, line)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("task", list(Task))
 def test_a_shadow_changes_no_prediction_and_is_compared_on_every_tile(
     task: Task,
@@ -80,6 +81,7 @@ def test_a_shadow_changes_no_prediction_and_is_compared_on_every_tile(
     assert found.failed == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("task", list(Task))
 def test_an_engine_agrees_with_itself(
     task: Task, engines: EngineSet, open_settings: InferenceSettings, line: LineSettings, backend: Backend
@@ -146,6 +148,7 @@ def test_frames_on_their_way_end_with_the_engines_that_they_began_with(
     assert len(cascade.take_ready()) == 1
 
 
+@pytest.mark.slow
 def test_after_a_promotion_the_predictions_are_those_of_a_service_that_began_so(
     cascade: Cascade,
     others: dict[Task, Engine],

@@ -58,6 +58,7 @@ def test_a_score_that_is_not_a_number_is_a_failure(fragile: EngineSet, backend: 
         assert pool.run(0, _batch(_frame(100))).error is None
 
 
+@pytest.mark.slow
 def test_workers_run_at_the_same_time_and_close_waits_for_them(engines: EngineSet, backend: Backend) -> None:
     """Every batch that began before `close` has its result; every later one reports that the pool is closed."""
     pool = EnginePool(engines, backend, (1, 8), workers=3)

@@ -53,6 +53,7 @@ def small() -> tuple[EngineManifest, bytes]:
     return nets.manifest(Task.SEGMENT, model, 64, 64), model
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", ["fp32", "fp16"])
 @pytest.mark.parametrize("name", SHIPPED)
 def test_every_shipped_engine_builds_in_the_precision_asked_for(
@@ -66,6 +67,7 @@ def test_every_shipped_engine_builds_in_the_precision_asked_for(
     assert len(built.plan) > len(engine.model) * (0.9 if precision == "fp32" else 0.45)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(name for name, how in QUANTISED.items() if how.activations == "int8"))
 def test_every_shipped_int8_engine_builds_with_int8_convolutions(library: Library, name: str) -> None:
     """All are INT8 except those that the manifest lists as FP32."""
@@ -93,6 +95,7 @@ class Levels(quantization.CalibrationDataReader):
         return next(self._tiles, None)
 
 
+@pytest.mark.slow
 def test_an_int8_engine_with_symmetric_qdq_builds_and_its_convolutions_are_int8(
     library: Library, small: tuple[EngineManifest, bytes], tmp_path: Path
 ) -> None:
@@ -116,6 +119,7 @@ def test_an_int8_engine_with_symmetric_qdq_builds_and_its_convolutions_are_int8(
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SHIPPED)
 def test_fp16_scores_are_those_of_fp32_to_within_its_rounding(name: str) -> None:
     """ONNX Runtime computes both models: the one that TensorRT gets is correct, whatever runs it."""
@@ -228,6 +232,7 @@ def test_whatever_a_plan_depends_on_makes_another(library: Library, tmp_path: Pa
     assert len({cache.path(k) for k in keys}) == len(keys)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", ["plan cut", "plan changed", "record gone", "record cut", "record of another"])
 def test_a_damaged_plan_is_built_again(
     cache: PlanCache, small: tuple[EngineManifest, bytes], damage: str, tmp_path: Path
@@ -253,6 +258,7 @@ def test_a_damaged_plan_is_built_again(
     assert cache.find(key) is not None
 
 
+@pytest.mark.slow
 def test_readers_see_a_whole_plan_or_none_while_another_thread_writes(
     cache: PlanCache, small: tuple[EngineManifest, bytes]
 ) -> None:
@@ -290,6 +296,7 @@ def test_an_engine_is_not_built_in_a_precision_that_it_does_not_hold(library: Li
         build_ahead("screen", settings, "int8")
 
 
+@pytest.mark.slow
 def test_the_build_command_makes_the_plan_that_a_service_finds(library: Library, tmp_path: Path) -> None:
     """The command prints path, size and precisions, and builds nothing the second time."""
     command = ["build", "classify", "--precision", "fp16", "--plans", str(tmp_path), "--json"]
@@ -302,6 +309,7 @@ def test_the_build_command_makes_the_plan_that_a_service_finds(library: Library,
     assert "before; it is up to date" in table
 
 
+@pytest.mark.slow
 def test_a_missing_library_is_explained() -> None:
     hide = "; ".join(f"sys.modules[{module!r}] = None" for module in FLAVOURS)
     ended = _fresh("-c", f"import sys; {hide}\n{OPEN}")
@@ -309,6 +317,7 @@ def test_a_missing_library_is_explained() -> None:
     assert 'install linewatch[gpu], or set inference.backend = "onnxruntime"' in ended.stdout
 
 
+@pytest.mark.slow
 def test_a_missing_gpu_is_explained(library: Library) -> None:
     ended = _fresh("-c", OPEN, CUDA_VISIBLE_DEVICES="")
     assert "backend tensorrt: found no NVIDIA GPU (cudaError" in ended.stdout

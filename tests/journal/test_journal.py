@@ -195,6 +195,7 @@ step = st.one_of(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(steps=st.lists(step, max_size=40))
 def test_it_answers_as_a_list_would_for_what_it_still_keeps(tmp_path_factory, steps):

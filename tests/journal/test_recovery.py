@@ -18,6 +18,8 @@ from linewatch.contracts.errors import JournalError
 from linewatch.contracts.record import Record
 from linewatch.journal.journal import Journal
 
+pytestmark = pytest.mark.service
+
 ALL_BYTES = 1 << 40
 WRITER = Path(__file__).parents[1] / "support" / "journal_writer.py"
 

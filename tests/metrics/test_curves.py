@@ -26,6 +26,7 @@ def test_the_curve_agrees_with_scikit_learn(samples: list[tuple[float, bool]]) -
         np.testing.assert_allclose(curve.recall, right[1:])
 
 
+@pytest.mark.slow
 @given(few_scores, st.sampled_from([0.0, 0.1]))
 def test_the_threshold_is_the_highest_within_the_slack(samples: list[tuple[float, bool]], slack: float) -> None:
     scores, truth = (np.array(column) for column in zip(*samples, strict=True))

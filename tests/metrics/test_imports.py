@@ -9,6 +9,7 @@ from made_pictures import REPO
 EXTRA = ("torch", "torchvision", "lightning", "torchmetrics", "matplotlib", "scipy", "sklearn", "onnx")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "module",
     [
@@ -32,6 +33,7 @@ def test_it_imports_without_the_extras(module: str) -> None:
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.slow
 def test_the_coil_is_built_and_evaluated_without_the_extras(tmp_path) -> None:  # type: ignore[no-untyped-def]
     """The commands of `make coil` answer for their options with the extras blocked."""
     for command in ("build", "evaluate"):

@@ -25,6 +25,7 @@ def test_groups_are_drawn_whole(groups: list[str], seed: int) -> None:
         assert sum(times[named == name][0] for name in set(groups)) == len(set(groups))
 
 
+@pytest.mark.slow
 def test_an_interval_covers_the_truth_as_often_as_it_says() -> None:
     """Over 200 made experiments about 95 % of the intervals hold the true mean."""
     rng = np.random.default_rng(0)

@@ -35,6 +35,7 @@ def same(found: float | None, reference: float) -> bool:
     return np.isnan(reference) if found is None else found == pytest.approx(reference)
 
 
+@pytest.mark.slow
 @given(labelled())
 def test_single_labels_agree_with_scikit_learn(case: tuple[np.ndarray, np.ndarray]) -> None:
     """Top-1, macro and per-class precision, recall, F1 and the confusion are scikit-learn's; without a warning."""
@@ -65,6 +66,7 @@ def test_single_labels_agree_with_scikit_learn(case: tuple[np.ndarray, np.ndarra
     assert found.precision == pytest.approx(np.nanmean(precision))
 
 
+@pytest.mark.slow
 @given(label_sets())
 def test_auc_agrees_with_scikit_learn(case: tuple[np.ndarray, np.ndarray]) -> None:
     """AUC is scikit-learn's for scores of any range, and None when one kind is missing."""
@@ -77,6 +79,7 @@ def test_auc_agrees_with_scikit_learn(case: tuple[np.ndarray, np.ndarray]) -> No
             assert found == pytest.approx(metrics.roc_auc_score(truth[:, k], scores[:, k]), abs=1e-6)
 
 
+@pytest.mark.slow
 @given(label_sets())
 def test_label_sets_agree_with_scikit_learn(case: tuple[np.ndarray, np.ndarray]) -> None:
     """Exact match, MLA and tables 2 and 3's figures, each class at its own threshold."""
@@ -125,6 +128,7 @@ def test_confusion_tells_what_a_sample_was_taken_for() -> None:
     assert strict[1] == (0, 1, 0, 0)  # 0.9 is more probable than 0.8, and yet not called
 
 
+@pytest.mark.slow
 @given(label_sets())
 @settings(max_examples=60)
 def test_no_threshold_has_a_higher_f1(case: tuple[np.ndarray, np.ndarray]) -> None:

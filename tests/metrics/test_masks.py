@@ -29,6 +29,7 @@ def dice(called: np.ndarray, truth: np.ndarray) -> float:
     return 2 * len(x & y) / (len(x) + len(y))
 
 
+@pytest.mark.slow
 @given(pairs())
 def test_masks_agree_with_the_definitions(case: tuple[np.ndarray, np.ndarray]) -> None:
     """Each figure against its definition over sets of pixels; nothing defective gives None."""
@@ -94,6 +95,7 @@ def test_planes_of_class_numbers() -> None:
     assert found[0, 1].tolist() == [[False, False], [True, True]]
 
 
+@pytest.mark.slow
 def test_labels_of_a_joint_network_are_judged_beside_its_masks() -> None:
     """MLA and AUC per class come from the label head, with truth by the masks; without a head they are None."""
     rng = np.random.default_rng(2)

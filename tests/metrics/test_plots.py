@@ -128,6 +128,7 @@ def test_box_plots_and_paired_histogram(tmp_path: Path) -> None:
         plots.paired_histogram({"DenseNet-121": []}, tmp_path / "none.png")
 
 
+@pytest.mark.slow
 def test_tradeoff_with_crowded_names(tmp_path: Path) -> None:
     """Networks close to each other keep their names apart; the shipped one is marked."""
     measured = [
@@ -159,6 +160,7 @@ def texture(seed: int, high: int, wide: int) -> np.ndarray:
     return gray.clip(0, 255).astype(np.uint8)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", [(200, 200), (256, 1600)])
 def test_gallery_and_feature_maps_of_tiles_and_frames(tmp_path: Path, shape: tuple[int, int]) -> None:
     """Square tiles five in a row, frames two; a row of channels for each depth."""

@@ -21,6 +21,7 @@ def windows(bad: np.ndarray, good: np.ndarray) -> WindowScores:
     return WindowScores(np.r_[bad, good], defective, frames)
 
 
+@pytest.mark.slow
 @given(scores, scores, st.floats(0, 1))
 def test_threshold_passes_no_more_than_asked(bad: np.ndarray, good: np.ndarray, rate: float) -> None:
     """At most the asked share of clean tiles passes, and a lower score than the threshold would pass more."""

@@ -14,6 +14,7 @@ WEIGHTS = Path(DATA or "absent") / "imagenet_weights"
 needs_weights = pytest.mark.skipif(not WEIGHTS.is_dir(), reason="LINEWATCH_DATA/imagenet_weights is not here")
 
 
+@pytest.mark.slow
 @needs_weights
 @pytest.mark.parametrize("name", ENCODERS)
 def test_features_equal_the_reference(name: str) -> None:
@@ -27,6 +28,7 @@ def test_features_equal_the_reference(name: str) -> None:
     np.testing.assert_allclose(features, reference[key], atol=2e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ENCODERS)
 @pytest.mark.parametrize("last_stride", [8, 16, 32])
 def test_taps_say_what_comes_out(name: str, last_stride: int) -> None:

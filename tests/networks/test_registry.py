@@ -58,6 +58,7 @@ def outputs(answer: Tensor | tuple[Tensor, ...]) -> list[Tensor]:
     return list(answer) if isinstance(answer, tuple) else [answer]
 
 
+@pytest.mark.slow
 @each_network
 def test_it_gives_its_classes_from_gray_bytes(name: str, option: str) -> None:
     spec, network, image = NETWORKS[name], made(name, option).eval(), images(name)
@@ -73,6 +74,7 @@ def test_it_gives_its_classes_from_gray_bytes(name: str, option: str) -> None:
         assert first.ndim == 3  # a map of cells
 
 
+@pytest.mark.slow
 @each_network
 def test_only_what_is_trained_gets_a_gradient(name: str, option: str) -> None:
     network = made(name, option)
@@ -90,6 +92,7 @@ def test_only_what_is_trained_gets_a_gradient(name: str, option: str) -> None:
         assert all(value.requires_grad for value in network.parameters())
 
 
+@pytest.mark.slow
 @each_network
 def test_the_seed_makes_the_weights(name: str, option: str) -> None:
     first, again, other = (made(name, option, seed).state_dict() for seed in (3, 3, 4))
@@ -97,6 +100,7 @@ def test_the_seed_makes_the_weights(name: str, option: str) -> None:
     assert any(not torch.equal(first[key], other[key]) for key in first)
 
 
+@pytest.mark.slow
 @each_network
 def test_a_saved_state_is_the_network_again(name: str, option: str, tmp_path: Path) -> None:
     one, other = made(name, option, 3).eval(), made(name, option, 4).eval()
@@ -116,6 +120,7 @@ class First(nn.Module):
         return outputs(self.network(image))[0]
 
 
+@pytest.mark.slow
 @each_network
 def test_onnx_runtime_answers_as_torch_at_any_batch(name: str, option: str, tmp_path: Path) -> None:
     network = First(made(name, option)).eval()
@@ -130,6 +135,7 @@ def test_onnx_runtime_answers_as_torch_at_any_batch(name: str, option: str, tmp_
         assert np.abs(found - expected).max() <= 1e-3 * max(1.0, float(np.abs(expected).max()))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", COUNTS)
 def test_parameters_are_the_papers(name: str) -> None:
     size = size_of(NETWORKS[name])
@@ -150,6 +156,7 @@ def test_every_network_has_a_training_protocol(spec: NetworkSpec) -> None:
     assert spec.protocol in {**PAPER_PROTOCOLS, **HOUSE_PROTOCOLS}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("lines", "width"), [(100, 72), (33, 200)])
 def test_tlu_net_takes_any_size(lines: int, width: int) -> None:
     answer = (
@@ -160,6 +167,7 @@ def test_tlu_net_takes_any_size(lines: int, width: int) -> None:
     assert answer.pixels.shape == (1, 4, lines, width)
 
 
+@pytest.mark.slow
 def test_a_trunk_is_found_again_in_a_file_and_a_strange_file_is_named(tmp_path: Path) -> None:
     one = made("nasnet_mobile", "", 3)
     torch.save(one.trunk.state_dict(), tmp_path / "trunk.pt")

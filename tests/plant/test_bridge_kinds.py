@@ -13,7 +13,7 @@ from linewatch.config.load import load
 from linewatch.plant.registry import BRIDGES
 from linewatch.plant.settings import BridgeSettings
 
-pytestmark = pytest.mark.parametrize("kind", sorted(BRIDGES))
+pytestmark = [pytest.mark.service, pytest.mark.parametrize("kind", sorted(BRIDGES))]
 
 
 def example(kind: str) -> Path:

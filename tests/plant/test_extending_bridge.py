@@ -7,8 +7,11 @@ import signal
 import subprocess
 import sys
 
+import pytest
 from bridge_and_plc import PATIENCE_S, ROOT
 from waiting import wait_until
+
+pytestmark = pytest.mark.service
 
 DOCUMENT = ROOT / "docs" / "extending.md"
 START = """

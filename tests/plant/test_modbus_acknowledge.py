@@ -17,6 +17,8 @@ from waiting import wait_until
 from linewatch.config.journal import JournalSettings
 from linewatch.journal.journal import Journal
 
+pytestmark = pytest.mark.service
+
 RUNNING = 2
 OK, REFUSED, NO_ANSWER, NOTHING, TOO_NEW = range(1, 6)
 SCRATCHES, ALL = 17, 64

@@ -9,6 +9,8 @@ from types import SimpleNamespace
 import pytest
 from bridge_and_plc import PATIENCE_S, ROOT, ModbusBridge, config_for
 
+pytestmark = pytest.mark.service
+
 SILENT, RUNNING, UNHEALTHY = 0, 2, 5
 SCRATCH, SCRATCHES_BIT = 8, 17
 

@@ -13,6 +13,8 @@ from linewatch.wire.access.keyring import make_pair
 from linewatch.wire.schema import CoilLine
 from linewatch.wire.verdict_file import read_verdicts
 
+pytestmark = pytest.mark.service
+
 
 def test_a_plc_reads_at_the_end_of_a_coil_what_the_verdicts_say(tmp_path, connect):
     service_secret, service_public = make_pair(tmp_path, "server")

@@ -9,6 +9,8 @@ from types import SimpleNamespace
 import pytest
 from bridge_and_plc import ModbusBridge, config_for
 
+pytestmark = pytest.mark.service
+
 RUNNING = 2
 PATIENCE_S = 30.0
 

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import pytest
 from bridge_and_plc import values_of
 from decisions import LINES, alarm, coil_notice, defect_event, verdict
 from hypothesis import given
@@ -105,6 +106,7 @@ def play(wire, script):
         ordinal += 1
 
 
+@pytest.mark.slow
 @given(st.data(), steps)
 def test_who_joins_late_stands_where_who_heard_all_stands(data, script):
     """The snapshot may be taken later than the status it follows: messages in between are not counted twice."""

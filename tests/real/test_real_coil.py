@@ -16,10 +16,13 @@ from linewatch.contracts.manifest import EngineManifest
 from linewatch.wire.verdict_file import read_verdicts
 
 ROOT = Path(__file__).parents[2]
-pytestmark = pytest.mark.skipif(
-    not Path(os.environ.get("LINEWATCH_DATA", "/nowhere")).is_dir(),
-    reason="LINEWATCH_DATA names no folder of real sets",
-)
+pytestmark = [
+    pytest.mark.service,
+    pytest.mark.skipif(
+        not Path(os.environ.get("LINEWATCH_DATA", "/nowhere")).is_dir(),
+        reason="LINEWATCH_DATA names no folder of real sets",
+    ),
+]
 
 
 def metrics(engine: str) -> dict[str, float]:

@@ -20,6 +20,8 @@ from linewatch.review.from_verdicts import read_coil
 from linewatch.review.report.write import ReportFiles, write_report
 from linewatch.review.severities import ClassSeverities
 
+pytestmark = pytest.mark.service
+
 ROOT = Path(__file__).parents[2]
 
 

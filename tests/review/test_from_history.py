@@ -97,6 +97,7 @@ def test_a_coil_is_the_same_by_file_and_by_history(tmp_path: Path) -> None:
 qualities = st.lists(st.sampled_from(Quality), min_size=1, max_size=6)
 
 
+@pytest.mark.slow
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     looked=qualities,

@@ -1,6 +1,7 @@
 """Two records of one strip: every defect has its place, whichever of the two is asked first."""
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -41,6 +42,7 @@ def mirrored(groups: tuple[Group, ...]) -> set[tuple[tuple[int, ...], tuple[int,
     return {(group.b, group.a) for group in groups}
 
 
+@pytest.mark.slow
 @settings(max_examples=300)
 @given(records(), records(), st.sampled_from((0.0, 1.0, 5.0)))
 def test_the_other_way_round_it_is_the_same(a: OutlinedDefects, b: OutlinedDefects, tolerance_mm: float) -> None:
@@ -50,6 +52,7 @@ def test_the_other_way_round_it_is_the_same(a: OutlinedDefects, b: OutlinedDefec
         assert sorted(i for group in groups for i in getattr(group, side)) == list(range(count))
 
 
+@pytest.mark.slow
 @settings(max_examples=300)
 @given(records(), st.sampled_from((0.0, 5.0)))
 def test_a_record_is_like_itself(a: OutlinedDefects, tolerance_mm: float) -> None:

@@ -14,6 +14,8 @@ from linewatch.review.from_verdicts import read_coil, read_coils
 from linewatch.review.regrade import regrade
 from linewatch.service_settings import ServiceSettings
 
+pytestmark = pytest.mark.service
+
 ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "configs" / "grading" / "example.toml"
 

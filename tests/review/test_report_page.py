@@ -22,6 +22,8 @@ from linewatch.review.report.pdf import browser_arguments, find_browser
 from linewatch.review.report.write import ReportFiles, write_report
 from linewatch.review.severities import ClassSeverities
 
+pytestmark = pytest.mark.service
+
 UNRATED = ClassSeverities()
 needs_browser = pytest.mark.skipif(find_browser() is None, reason="no Chromium, Chrome or Edge is installed")
 

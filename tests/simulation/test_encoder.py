@@ -18,6 +18,7 @@ PROFILES = st.builds(
 )
 
 
+@pytest.mark.slow
 @given(profile=PROFILES)
 def test_time_only_runs_forward_and_agrees_with_the_speed(profile: SpeedProfile) -> None:
     places = [profile.length_mm * step / 200 for step in range(201)]

@@ -41,6 +41,7 @@ def test_piece_within_its_image_is_cut_out_with_its_outline(neu: Path) -> None:
     assert patch.stamp.gain[0, 0] == pytest.approx(1.0, abs=0.01)
 
 
+@pytest.mark.slow
 def test_patches_appear_on_the_strip_and_in_the_truth(neu: Path) -> None:
     patches = real_patches(neu)
     line = LineSettings(width_px=640, mm_per_px=1.0)

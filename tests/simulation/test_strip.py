@@ -30,6 +30,7 @@ def digest(strip: SimulatedStrip, cuts: list[int]) -> str:
     return pixels.hexdigest() + masks.hexdigest()
 
 
+@pytest.mark.slow
 @settings(max_examples=8, deadline=None)
 @given(cuts=st.lists(st.integers(1, 12_000), max_size=12, unique=True))
 def test_strip_is_the_same_however_it_is_cut(strip: SimulatedStrip, cuts: list[int]) -> None:
@@ -161,6 +162,7 @@ def printed() -> SimulatedStrip:
     return SimulatedStrip(seed=7, length_m=12.345, defects_per_m=5.0, line=LINE, roll_marks=[mark, other])
 
 
+@pytest.mark.slow
 @settings(max_examples=8, deadline=None)
 @given(cuts=st.lists(st.integers(1, 12_000), max_size=12, unique=True))
 def test_roll_marks_are_the_same_however_the_strip_is_cut(rolled: SimulatedStrip, cuts: list[int]) -> None:

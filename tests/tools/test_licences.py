@@ -2,6 +2,8 @@
 
 import re
 
+import pytest
+
 from tools.licences import PAGE, page
 
 COPYLEFT = re.compile(r"GPL|General Public|MPL|Mozilla|EUPL|EPL|Eclipse|CDDL|OSL|SSPL|CC-BY-SA", re.IGNORECASE)
@@ -30,5 +32,6 @@ def test_the_base_has_no_copyleft_and_no_unknown_licence() -> None:
     assert not {name for name, licence in licences.items() if COPYLEFT.search(licence) or licence == "UNKNOWN"}
 
 
+@pytest.mark.slow
 def test_the_table_is_up_to_date() -> None:
     assert page() == PAGE.read_text(), "run make licences"

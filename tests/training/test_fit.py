@@ -74,6 +74,7 @@ def equal(one: nn.Module, other: nn.Module) -> bool:
     return all(torch.equal(mine[key], theirs[key]) for key in mine)
 
 
+@pytest.mark.slow
 def test_a_run_repeats_and_learns(tmp_path: Path) -> None:
     first, again = run(tmp_path / "a", phase(30)), run(tmp_path / "b", phase(30))
     assert equal(first, again)
@@ -99,6 +100,7 @@ KILLED = """
 """
 
 
+@pytest.mark.slow
 def test_a_killed_run_ends_with_the_same_weights(tmp_path: Path) -> None:
     here = Path(__file__).parent
     killed = subprocess.run(
@@ -191,6 +193,7 @@ def test_a_setting_that_does_not_fit_is_named() -> None:
             TrainingSettings().with_settings([text])
 
 
+@pytest.mark.slow
 def test_two_processes_share_an_epoch(tmp_path: Path) -> None:
     """What multi-GPU does, with two CPU processes of the same library."""
     code = """

@@ -101,6 +101,7 @@ def losses(study, items, run: Path) -> list[float]:  # type: ignore[no-untyped-d
     return [float(row["train_loss"]) for row in read_history(run / HISTORY)]
 
 
+@pytest.mark.slow
 def test_a_single_label_network_overfits(stripes: Path, tmp_path: Path) -> None:
     data = open_set("stripes", stripes)
     settings = SingleLabelSettings(network="resnet34", lines=64, width=64, epochs=6, batch=8, rate=1e-3, **CPU)
@@ -109,6 +110,7 @@ def test_a_single_label_network_overfits(stripes: Path, tmp_path: Path) -> None:
     assert seen[-1] < 0.2 * seen[0]
 
 
+@pytest.mark.slow
 def test_a_joint_network_overfits(stripes: Path, tmp_path: Path) -> None:
     data = open_set("stripes", stripes)
     settings = JointSettings(
@@ -132,6 +134,7 @@ def test_an_untrained_joint_network_can_start_from_a_prior(stripes: Path) -> Non
     assert mean(JointSettings(prior=0.01, **small)) < 0.05
 
 
+@pytest.mark.slow
 def test_a_network_of_crops_overfits(frames: Path, tmp_path: Path) -> None:
     data = open_set("severstal", frames, splits=tmp_path)
     settings = CropsSettings(
@@ -143,6 +146,7 @@ def test_a_network_of_crops_overfits(frames: Path, tmp_path: Path) -> None:
     assert seen[-1] < 0.4 * seen[0]
 
 
+@pytest.mark.slow
 def test_a_network_of_counts_overfits(stripes: Path, tmp_path: Path) -> None:
     data = open_set("stripes", stripes)
     settings = CountsSettings(
@@ -236,6 +240,7 @@ def made_specimens(count: int) -> DataSet:
     return DataSet("made", Path(), ("a", "b"), tuple(specimens))
 
 
+@pytest.mark.slow
 def test_parts_keep_groups_whole_and_use_everything_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     data = made_specimens(90)
     monkeypatch.setattr(Specimen, "gray", lambda self: texture(int(self.file[1:]), 40, 40))
@@ -260,6 +265,7 @@ def test_parts_keep_groups_whole_and_use_everything_once(tmp_path: Path, monkeyp
     assert split_of(data, tmp_path / "split.csv").assignments == kept.assignments
 
 
+@pytest.mark.slow
 def test_from_a_training_to_an_engine_that_agrees(stripes: Path, tmp_path: Path) -> None:
     """The commands in a row: train, refuse to run over it, resume, evaluate, export, evaluate the engine."""
     run, engines, data = tmp_path / "run", tmp_path / "engines", [f"stripes={stripes}"]
@@ -297,6 +303,7 @@ def test_from_a_training_to_an_engine_that_agrees(stripes: Path, tmp_path: Path)
     assert "top1" in (tmp_path / "folds" / "folds.json").read_text()
 
 
+@pytest.mark.slow
 def test_dice_by_picture_is_kept_for_comparisons(stripes: Path, tmp_path: Path) -> None:
     changes = ["encoder=mobilenet_v1_0.25", "lines=64", "width=64", "epochs=1", "batch=8", "threads=1", "workers=0"]
     result = train("tlu_net", data=[f"stripes={stripes}"], changes=changes, run=tmp_path / "run")
@@ -316,6 +323,7 @@ def test_dice_by_picture_is_kept_for_comparisons(stripes: Path, tmp_path: Path) 
     assert of_run.mla is not None
 
 
+@pytest.mark.slow
 def test_a_run_of_crops_and_its_engine_agree(frames: Path, tmp_path: Path) -> None:
     changes = [
         "lines=64",

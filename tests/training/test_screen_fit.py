@@ -42,6 +42,7 @@ def fitted(tmp_path_factory: pytest.TempPathFactory) -> tuple[Screen, Path]:
     return fit_screen(maker, TINY, None, run), run
 
 
+@pytest.mark.slow
 @pytest.mark.skipif("LINEWATCH_DATA" not in os.environ, reason="needs the ImageNet weights that LINEWATCH_DATA names")
 def test_a_small_screen_learns_dark_squares(tmp_path: Path) -> None:
     """After 40 steps from ImageNet weights tiles with a square outrank those without, on strip not seen."""
@@ -53,6 +54,7 @@ def test_a_small_screen_learns_dark_squares(tmp_path: Path) -> None:
     assert area > 0.9
 
 
+@pytest.mark.slow
 def test_saved_weights_give_the_same_scores(fitted: tuple[Screen, Path]) -> None:
     """What a run leaves in its folder is the network that it gave back."""
     network, run = fitted
@@ -77,6 +79,7 @@ def test_patches_are_evaluated_one_by_one(fitted: tuple[Screen, Path]) -> None:
     assert len(peaks) == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("taps", [2, 3])
 @pytest.mark.parametrize("relative", [False, True])
 def test_export_agrees_with_torch(taps: int, relative: bool, tmp_path: Path) -> None:

@@ -67,6 +67,7 @@ def test_one_pixel_makes_its_tile_windows_defective() -> None:
     assert list(tiles) == list(want)
 
 
+@pytest.mark.slow
 @given(st.integers(0, 1000))
 def test_what_is_known_moves_with_the_picture(seed: int) -> None:
     """After any random look, marked pixels are the dark ones still: their median is well below the rest's."""
@@ -134,6 +135,7 @@ def test_every_patch_has_its_place_on_a_sheet(count: int) -> None:
         assert (sheet.gray[:, 256 * (i % 6) : 256 * (i % 6) + 256] == 10 * i).all()
 
 
+@pytest.mark.slow
 def test_rendered_strip_knows_its_defects() -> None:
     """Rendered frames carry both defects and clean steel, and the same seeds give the same frames."""
     frames = rendered([901])

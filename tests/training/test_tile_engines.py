@@ -30,6 +30,7 @@ def tiles() -> np.ndarray:
     return np.random.default_rng(3).integers(0, 256, (5, 1, 256, 256), np.uint8)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("shipped", "output"),
     [
@@ -47,6 +48,7 @@ def test_runtimes_answer_as_torch_does_at_any_batch(
     assert b"site-packages" not in path.read_bytes()
 
 
+@pytest.mark.slow
 def test_a_model_that_answers_otherwise_is_no_engine(tiles: np.ndarray, tmp_path: Path) -> None:
     torch.manual_seed(0)
     one, other = (Sigmoid(TileClassifier([1, 2, 1, 2], "mobilenet_v1_0.25")).eval() for _ in range(2))
@@ -73,6 +75,7 @@ def test_the_ranking_looks_only_at_what_a_tile_says_something_about() -> None:
     assert 0 < ranked - plain < 1.5  # the masked class, though the highest, is no rival
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("engine", "settings"), [(CLASSIFY, ClassifySettings(**TINY)), (SEGMENT, SegmentSettings(**TINY))]
 )

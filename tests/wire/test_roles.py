@@ -346,6 +346,7 @@ def test_whatever_arrives_at_the_command_socket_is_answered_and_does_nothing(noi
     assert not noisy.taken.orders
 
 
+@pytest.mark.slow
 @settings(max_examples=100)
 @given(
     st.dictionaries(
@@ -395,6 +396,7 @@ for lap in count():
 """
 
 
+@pytest.mark.slow
 def test_a_flood_of_forbidden_requests_does_not_keep_an_operator_out(folder):
     """The flood comes from other processes on many connections, while unknown keys try to connect; the operator's new
     connections are still accepted and answered.
