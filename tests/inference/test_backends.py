@@ -246,3 +246,13 @@ def test_a_signal_is_handled_after_openvino_backends_are_dropped_in_the_order_of
 @needs_openvino
 def test_openvino_does_not_load_its_telemetry() -> None:
     assert _fresh("openvino")[1] == "False"
+
+
+@pytest.mark.slow
+def test_onnx_runtime_leaves_nothing_in_the_home_folder(tmp_path: Path) -> None:
+    """Its telemetry stores a device id and a queue of messages there."""
+    program = "from linewatch.inference.backends.registry import open_backend; open_backend('onnxruntime')"
+    environment = {**os.environ, "HOME": str(tmp_path), "PYTHONPATH": str(SHIPPED.parent)}
+    environment.pop("ORT_DISABLE_TELEMETRY", None)
+    subprocess.run([sys.executable, "-c", program], check=True, env=environment)
+    assert list(tmp_path.rglob("*")) == []
