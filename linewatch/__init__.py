@@ -4,5 +4,5 @@ import os
 
 __version__ = "0.1.0"
 
-# ONNX Runtime reads this when it is imported. Without it, it sends usage data and leaves a device id in the home folder.
+# ONNX Runtime reads this when it is imported; otherwise it sends usage data and leaves a device id in the home folder.
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"
