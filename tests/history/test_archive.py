@@ -15,6 +15,7 @@ from decisions import LINES, coil_notice, crop, defect_event, verdict
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from stored_coils import messages_of, store_messages
+from waiting import wait_until
 
 from linewatch.config.history import ImageSettings, KeepSettings
 from linewatch.contracts.errors import HistoryError
@@ -261,8 +262,7 @@ def test_a_file_that_cannot_be_written_stops_pictures_and_no_more(engine, archiv
             archive.store(stored_of(engine), [large, small])
             assert "File too large" in archive.state()
             assert archive.not_stored == 2
-            time.sleep(0.3)
-            archive.store(stored_of(engine), [small])
+            wait_until(lambda: archive.store(stored_of(engine), [small]) or archive.stored)
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, before)
         assert (archive.stopped, archive.stored) == (None, 1)

@@ -5,10 +5,11 @@ import signal
 import subprocess
 import threading
 import time
+from contextlib import suppress
 
 import pytest
 import sqlalchemy as sa
-from history_process import PATIENCE_S, start_history, stored_frames, wait_for, write_config
+from history_process import PATIENCE_S, let_run, start_history, stored_frames, wait_for, write_config
 
 from linewatch.history.database import reading
 from linewatch.history.queries import coils, defects, gaps, masks, spans
@@ -62,7 +63,7 @@ def test_nothing_is_lost_or_doubled_when_the_history_is_killed_at_random_points(
     try:
         for _ in range(KILLS):
             process = start_history(config)
-            time.sleep(dice.uniform(0.5, 2.5))
+            let_run(process, dice.uniform(0.5, 2.5))
             process.kill()
             process.wait()
     finally:
@@ -116,7 +117,8 @@ def test_two_histories_of_one_service_in_one_database_do_not_both_store(start_se
     while ended is None and time.monotonic() < deadline:
         service.tell("frames 1 1")
         total += 1
-        time.sleep(0.05)
+        with suppress(subprocess.TimeoutExpired):
+            first.wait(0.05)
         ended = next((process for process in (first, second) if process.poll() is not None), None)
     assert ended is not None
     assert ended.returncode == 8
@@ -147,7 +149,7 @@ def test_a_gap_that_cannot_be_filled_is_a_row(start_service, history_of, tmp_pat
     for _ in range(2):  # the second start finds nothing more to tell
         process = start_history(config)
         wait_for(lambda: _ended(settings.database))
-        time.sleep(1.0)
+        let_run(process, 1.0)
         process.send_signal(signal.SIGTERM)
         process.wait(30)
     with reading(settings.database) as connection:

@@ -14,7 +14,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from history_process import start_history
+from history_process import let_run, start_history, wait_for
 
 from linewatch.config.history import HistorySettings
 from linewatch.config.load import load
@@ -65,8 +65,7 @@ def inspected(tmp_path_factory):
     )
     history = start_history(config)
     deadline = time.monotonic() + 150
-    while "history_opened" not in config.with_suffix(".log").read_text() and time.monotonic() < deadline:
-        time.sleep(0.05)
+    wait_for(lambda: "history_opened" in config.with_suffix(".log").read_text())
     verdicts = folder / "verdicts.jsonl"
     replay = subprocess.Popen(
         [
@@ -86,7 +85,7 @@ def inspected(tmp_path_factory):
         while time.monotonic() < min(deadline, since + 4.0):
             if (now := len(list((folder / "images").glob("*/*/*.png")))) != told:
                 told, since = now, time.monotonic()
-            time.sleep(0.1)
+            let_run(history, 0.1)
     finally:
         replay.send_signal(signal.SIGINT)
         replay.wait(60)

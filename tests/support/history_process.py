@@ -3,11 +3,12 @@
 import json
 import subprocess
 import sys
-import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import sqlalchemy as sa
+from waiting import wait_until
 
 from linewatch.config.history import HistorySettings
 from linewatch.contracts.errors import HistoryError
@@ -46,7 +47,11 @@ def stored_frames(url: str) -> int:
 
 
 def wait_for(condition: Callable[[], object]) -> None:
-    deadline = time.monotonic() + PATIENCE_S
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
+    wait_until(condition, PATIENCE_S)
+
+
+def let_run(process: subprocess.Popen, for_s: float) -> None:
+    """Let a process run for a time; it must not end in it."""
+    with suppress(subprocess.TimeoutExpired):
+        process.wait(for_s)
+        raise AssertionError(f"the process ended with {process.returncode}")
