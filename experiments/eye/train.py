@@ -1,0 +1,168 @@
+"""Train the frame network on four folds at a time: ``python -m experiments.eye.train --data DIR --out runs/eye``.
+
+Folds take turns of `TURN` steps, so that whenever the time is up all have had the same training; a run that is
+started again goes on where its last turn ended. The learning rate stays as it is and the weights that count are their
+running mean (Polyak & Juditsky 1992), so no schedule needs to know when the end will be.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from experiments.eye.frames import CLASSES, Folds, Frame, read_frames
+from experiments.eye.looks import Looks, Targets
+from linewatch.networks.frame_network import FrameLogits, FrameNetwork
+from linewatch.training.splits import FOLDS
+
+BATCH, TURN = 8, 40
+HEAD_RATE, TRUNK_RATE, DECAY = 1e-3, 2e-4, 0.02
+MEAN_OVER_STEPS = 150
+SEED = 20261130
+
+
+@dataclass
+class Run:
+    """One fold's training: the network, its running mean, and where it stands; `file` holds all of it."""
+
+    network: FrameNetwork
+    mean: FrameNetwork
+    optimiser: torch.optim.Optimizer
+    step: int
+    file: Path
+
+    @classmethod
+    def begin(cls, weights: Path, file: Path) -> Run:
+        """From ImageNet, or from `file` where that is."""
+        torch.manual_seed(SEED)
+        network = FrameNetwork(len(CLASSES), weights=weights).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        mean = FrameNetwork(len(CLASSES))
+        mean.load_state_dict(network.state_dict())
+        of_trunk = [p for p in network.trunk.parameters() if p.requires_grad]
+        known = {id(p) for p in network.trunk.parameters()}
+        of_heads = [p for p in network.parameters() if id(p) not in known]
+        optimiser = torch.optim.AdamW(
+            [{"params": of_trunk, "lr": TRUNK_RATE}, {"params": of_heads, "lr": HEAD_RATE}], weight_decay=DECAY
+        )
+        run = cls(network, mean.eval(), optimiser, 0, file)
+        if file.is_file():
+            state = torch.load(file, weights_only=True)
+            run.network.load_state_dict(state["network"])
+            run.mean.load_state_dict(state["mean"])
+            run.optimiser.load_state_dict(state["optimiser"])
+            run.step = state["step"]
+        return run
+
+    def save(self) -> None:
+        """Whole or not at all."""
+        state = {
+            "network": self.network.state_dict(),
+            "mean": self.mean.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+            "step": self.step,
+        }
+        self.file.parent.mkdir(parents=True, exist_ok=True)
+        part = self.file.with_suffix(".part")
+        torch.save(state, part)
+        part.replace(self.file)
+
+    def turn(self, looks: Looks, steps: int) -> float:
+        """So many steps; gives their mean loss."""
+        self.network.train()
+        total = 0.0
+        for _ in range(steps):
+            rng = np.random.default_rng([SEED, self.step])
+            image, targets = batch(looks, rng)
+            self.optimiser.zero_grad(set_to_none=True)
+            value = loss(self.network(image), targets)
+            value.backward()
+            nn.utils.clip_grad_norm_(self.network.parameters(), 5.0)
+            self.optimiser.step()
+            self.step += 1
+            self._follow()
+            total += float(value.detach())
+        return total / steps
+
+    @torch.no_grad()
+    def _follow(self) -> None:
+        keep = min(1 - 1 / MEAN_OVER_STEPS, self.step / (self.step + 10))
+        for mine, theirs in zip(self.mean.state_dict().values(), self.network.state_dict().values(), strict=True):
+            if mine.dtype.is_floating_point:
+                mine.lerp_(theirs, 1 - keep)
+            else:
+                mine.copy_(theirs)
+
+
+def batch(looks: Looks, rng: np.random.Generator) -> tuple[Tensor, FrameLogits]:
+    """Pictures uint8 (BATCH, 1, 256, CROP_PX), and the targets of each head."""
+    drawn = [looks.draw(rng) for _ in range(BATCH)]
+    told = [Targets.of(look.mask) for look in drawn]
+    image = torch.from_numpy(np.stack([look.gray for look in drawn])[:, None])
+    screen, outlines = (
+        torch.from_numpy(np.stack([getattr(one, part) for one in told])) for part in FrameLogits._fields
+    )
+    return image.contiguous(memory_format=torch.channels_last), FrameLogits(screen, outlines)
+
+
+def loss(said: FrameLogits, told: FrameLogits) -> Tensor:
+    """Cross-entropy of both heads where something is known, and of the outlines the Dice of each channel over the
+    batch, which counts a small defect's pixels as much as a large one's frame.
+    """
+    sure = told.screen >= 0
+    screen = F.binary_cross_entropy_with_logits(said.screen[sure], told.screen[sure])
+    sure = told.outlines >= 0
+    outlines = F.binary_cross_entropy_with_logits(said.outlines[sure], told.outlines[sure])
+    probability, truth = said.outlines.sigmoid() * sure, told.outlines.clamp_min(0)
+    inside = (probability * truth).sum((0, 2, 3))
+    size = (probability.square() + truth.square()).sum((0, 2, 3))
+    dice = 1 - (2 * inside + 20) / (size + 20)
+    return screen + 2 * outlines + dice.mean()
+
+
+def train(frames: Sequence[Frame], folds: Folds, weights: Path, out: Path, steps: int, workers: int) -> None:
+    """All folds, in turns, to so many steps each; `workers` folds at a time, each on one thread.
+
+    Threads of one fold would wait for each other wherever other work has taken a core.
+    """
+    runs = [Run.begin(weights, out / f"fold-{fold}" / "state.pt") for fold in range(FOLDS)]
+    looks = [Looks(folds.without(frames, fold)) for fold in range(FOLDS)]
+
+    def turn(fold: int) -> int:
+        began, count = time.perf_counter(), min(TURN, steps - runs[fold].step)
+        value = runs[fold].turn(looks[fold], count)
+        runs[fold].save()
+        took = (time.perf_counter() - began) / count
+        print(f"fold {fold} step {runs[fold].step} loss {value:.4f}, {took:.2f} s a step", flush=True)  # noqa: T201
+        return fold
+
+    with ThreadPoolExecutor(workers, initializer=partial(torch.set_num_threads, 1)) as pool:
+        turns = {pool.submit(turn, fold) for fold in range(FOLDS) if runs[fold].step < steps}
+        while turns:
+            done, turns = wait(turns, return_when=FIRST_COMPLETED)
+            turns |= {pool.submit(turn, fold) for fold in map(Future.result, done) if runs[fold].step < steps}
+
+
+def main() -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--out", type=Path, default=Path("runs/eye"))
+    parser.add_argument("--steps", type=int, default=600, help="of each fold")
+    parser.add_argument("--workers", type=int, default=2, help="folds at a time")
+    options = parser.parse_args()
+    weights = options.data / "imagenet_weights"
+    train(read_frames(options.data), Folds.read(), weights, options.out, options.steps, options.workers)
+
+
+if __name__ == "__main__":
+    main()
