@@ -78,6 +78,14 @@ class Probability:
         }
         path.write_text(json.dumps({"intercept": round(self.intercept, 6), "features": rows}, indent=1) + "\n")
 
+    @classmethod
+    def read(cls, path: Path) -> Probability:
+        """What `write` wrote."""
+        stored = json.loads(path.read_text())
+        names = tuple(stored["features"])
+        columns = [np.array([stored["features"][n][part] for n in names]) for part in ("mean", "spread", "weight")]
+        return cls(names, *columns, intercept=stored["intercept"])
+
 
 def _logistic(penalty: float) -> LogisticRegression:
     return LogisticRegression(C=penalty, max_iter=2000)
