@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from experiments.eye.frames import CLASSES, Frame
+from experiments.eye.frames import CLASSES, HEIGHT, WIDTH, Frame
 from linewatch.contracts.verdict import StripBox
 from linewatch.geometry.matching import match
 from linewatch.training.judging.intervals import Figures, intervals
@@ -130,6 +130,28 @@ def score(judged: Sequence[Judged]) -> Score:
     everything = np.arange(len(table))
     sums = dict(zip(_COUNTS, table.sum(0).tolist(), strict=True))
     return Score(sums, dict(figures(everything)), intervals(figures, [one.group for one in judged]))
+
+
+def ground_shared(judged: Sequence[Judged]) -> tuple[float, float, float]:
+    """How coarse the found boxes are, which `match` does not ask: the share of all ground that lies in them, the share
+    that lies in true boxes, and both grounds' intersection over union.
+    """
+    found, true, both = 0, 0, 0
+    for one in judged:
+        here, there = (
+            _ground(each.box for each in one.found),
+            _ground((piece.x0, piece.y0, piece.x1, piece.y1) for piece in one.frame.pieces),
+        )
+        found, true, both = found + int(here.sum()), true + int(there.sum()), both + int((here & there).sum())
+    ground = len(judged) * HEIGHT * WIDTH
+    return found / ground, true / ground, both / max(found + true - both, 1)
+
+
+def _ground(boxes: Iterable[Corners]) -> NDArray[np.bool_]:
+    ground = np.zeros((HEIGHT, WIDTH), bool)
+    for x0, y0, x1, y1 in boxes:
+        ground[y0:y1, x0:x1] = True
+    return ground
 
 
 def recall_by_class(judged: Sequence[Judged]) -> dict[str, tuple[int, int]]:

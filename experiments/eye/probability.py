@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -128,6 +128,11 @@ class Table:
             right=np.concatenate([one.right for one in truth]),
             usable=np.array([not frame.doubtful for frame in frames])[at],
         )
+
+    def only(self, *names: str) -> Table:
+        """The same with these features alone."""
+        columns = [self.names.index(name) for name in names]
+        return replace(self, names=names, features=self.features[:, columns])
 
     def fitted(self, rows: NDArray[np.bool_]) -> Probability:
         """A model of the usable ones among these rows."""

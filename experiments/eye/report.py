@@ -15,7 +15,15 @@ from experiments.eye import maps as frame_maps
 from experiments.eye import shipped
 from experiments.eye.frames import UNKNOWN, Folds, Frame, read_frames
 from experiments.eye.instances import FEATURES, find_instances
-from experiments.eye.judge import Judged, Score, precision_and_recall, recall_by_class, score, threshold_at_precision
+from experiments.eye.judge import (
+    Judged,
+    Score,
+    ground_shared,
+    precision_and_recall,
+    recall_by_class,
+    score,
+    threshold_at_precision,
+)
 from experiments.eye.maps import Maps
 from experiments.eye.probability import Table, calibration_error
 from linewatch.networks.frame_network import FrameNetwork
@@ -48,6 +56,13 @@ def show(title: str, of: Score) -> None:
     )
 
 
+def show_called(called: Sequence[Judged]) -> None:
+    """More of what is called."""
+    found, true, shared = ground_shared(called)
+    say(f"  called by class: {recall_by_class(called)}; boxes on {found:.1%} of the ground, true ones on {true:.1%},")
+    say(f"    intersection over union {shared:.2f}")
+
+
 def show_second_stage(title: str, table: Table) -> tuple[NDArray[np.float64], dict[float, list[Judged]]]:
     """What a second stage makes of a table's instances; gives the probabilities, and the frames at both points."""
     probability, usable = table.crossed(), table.usable
@@ -70,7 +85,7 @@ def show_second_stage(title: str, table: Table) -> tuple[NDArray[np.float64], di
             f"  {name}, one point for all ({at:.2f}), chosen on them",
             score([one.at(at) for one in table.judged(probability)]),
         )
-    say(f"  called by class: {recall_by_class(points[CALLED_PRECISION])}")
+    show_called(points[CALLED_PRECISION])
     return probability, points
 
 
@@ -137,10 +152,11 @@ def main() -> None:
     say(f"The shipped cascade, on the {len(new)} frames that it has not seen")
     show("  told", score(as_told))
     show("  called", score(as_called))
-    say(f"  called by class: {recall_by_class(as_called)}")
+    show_called(as_called)
     show_second_stage("A second stage on what it tells", ours)
 
     table = instance_table(frames, folds, maps)
+    show_second_stage("The frame network, by its outlines' peaks alone", table.only("peak"))
     probability, points = show_second_stage(f"The frame network, {len(frames)} frames", table)
     say(f"The same points, on the {len(new)} frames that the shipped cascade has not seen")
     for name, least in (("told", TOLD_PRECISION), ("called", CALLED_PRECISION)):
