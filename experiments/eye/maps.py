@@ -35,7 +35,7 @@ def look(network: FrameNetwork, gray: NDArray[np.uint8], mirrored: Sequence[tupl
     """The frame, mirrored along each of the given sets of axes (1: lines, 2: columns), in one batch."""
     image = torch.from_numpy(gray)[None]
     said = network(torch.stack([image.flip(axes) for axes in mirrored]))
-    outlines = torch.stack([one.flip(axes) for one, axes in zip(said.outlines.sigmoid(), mirrored, strict=True)])
+    outlines = torch.stack([one.flip(axes) for one, axes in zip(said.outline_probability(), mirrored, strict=True)])
     screen = torch.stack(
         [one.flip([axis - 1 for axis in axes]) for one, axes in zip(said.screen.sigmoid(), mirrored, strict=True)]
     )

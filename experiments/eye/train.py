@@ -42,8 +42,8 @@ class Run:
     file: Path
 
     @classmethod
-    def begin(cls, weights: Path, file: Path) -> Run:
-        """From ImageNet, or from `file` where that is."""
+    def begin(cls, weights: Path | None, file: Path) -> Run:
+        """From `file` where that is; else from the folder `weights` of ImageNet's, or from nothing (None)."""
         torch.manual_seed(SEED)
         network = FrameNetwork(len(CLASSES), weights=weights).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         mean = FrameNetwork(len(CLASSES))
@@ -115,18 +115,23 @@ def batch(looks: Looks, rng: np.random.Generator) -> tuple[Tensor, FrameLogits]:
 
 
 def loss(said: FrameLogits, told: FrameLogits) -> Tensor:
-    """Cross-entropy of both heads where something is known, and of the outlines the Dice of each channel over the
-    batch, which counts a small defect's pixels as much as a large one's frame.
+    """Cross-entropy of the screen and of the outlines of any class, where something is known; the Dice of the outlines
+    of any class and of each over the batch, in which a rare class of small defects counts as much as another; and which
+    class it is, where a defect is, each class counting alike.
     """
-    sure = told.screen >= 0
-    screen = F.binary_cross_entropy_with_logits(said.screen[sure], told.screen[sure])
-    sure = told.outlines >= 0
-    outlines = F.binary_cross_entropy_with_logits(said.outlines[sure], told.outlines[sure])
-    probability, truth = said.outlines.sigmoid() * sure, told.outlines.clamp_min(0)
+    known = told.screen >= 0
+    screen = F.binary_cross_entropy_with_logits(said.screen[known], told.screen[known])
+    known = told.outlines >= 0
+    there, truth = known[:, 0], told.outlines.clamp_min(0)
+    outlines = F.binary_cross_entropy_with_logits(said.outlines[:, 0][there], told.outlines[:, 0][there])
+    probability = said.outline_probability() * known
     inside = (probability * truth).sum((0, 2, 3))
     size = (probability.square() + truth.square()).sum((0, 2, 3))
     dice = 1 - (2 * inside + 20) / (size + 20)
-    return screen + 2 * outlines + dice.mean()
+    of_class = truth[:, 1:].sum((0, 2, 3))
+    surprise = -(truth[:, 1:] * said.outlines[:, 1:].log_softmax(1)).sum((0, 2, 3)) / of_class.clamp_min(1)
+    classes = surprise.sum() / (of_class > 0).sum().clamp_min(1)
+    return screen + 2 * outlines + dice.mean() + 0.5 * classes
 
 
 def train(frames: Sequence[Frame], folds: Folds, weights: Path, out: Path, steps: int, workers: int) -> None:
@@ -145,11 +150,16 @@ def train(frames: Sequence[Frame], folds: Folds, weights: Path, out: Path, steps
         print(f"fold {fold} step {runs[fold].step} loss {value:.4f}, {took:.2f} s a step", flush=True)  # noqa: T201
         return fold
 
+    idle = set(range(FOLDS))
     with ThreadPoolExecutor(workers, initializer=partial(torch.set_num_threads, 1)) as pool:
-        turns = {pool.submit(turn, fold) for fold in range(FOLDS) if runs[fold].step < steps}
-        while turns:
+        turns: set[Future[int]] = set()
+        while turns or any(runs[fold].step < steps for fold in idle):
+            behind = sorted((fold for fold in idle if runs[fold].step < steps), key=lambda fold: runs[fold].step)
+            for fold in behind[: workers - len(turns)]:
+                idle.remove(fold)
+                turns.add(pool.submit(turn, fold))
             done, turns = wait(turns, return_when=FIRST_COMPLETED)
-            turns |= {pool.submit(turn, fold) for fold in map(Future.result, done) if runs[fold].step < steps}
+            idle |= {each.result() for each in done}
 
 
 def main() -> None:

@@ -22,11 +22,18 @@ class FrameLogits(NamedTuple):
     """What the heads say, before the sigmoid.
 
     screen: float32 (n, h / 32, w / 32), whether the cell holds a defect. outlines: float32 (n, 1 + classes, h / 4,
-    w / 4), whether the pixel belongs to a defect of any class, then of each class.
+    w / 4), whether the pixel belongs to a defect of any class, then of which class it would be, in logits of a softmax.
     """
 
     screen: Tensor
     outlines: Tensor
+
+    def outline_probability(self) -> Tensor:
+        """float32, as `outlines`: that the pixel belongs to a defect, of any class and of each; the classes add up to
+        the first. A class need not compete with clean steel, of which there is so much more.
+        """
+        defect = self.outlines[:, :1].sigmoid()
+        return torch.cat([defect, defect * self.outlines[:, 1:].softmax(1)], 1)
 
 
 class _Up(nn.Module):
