@@ -15,8 +15,10 @@ from experiments.eye.maps import Maps
 from linewatch.networks.frame_network import FrameNetwork
 from linewatch.training.merit import steel_columns
 
-THRESHOLD = 0.25
-"""Outline probability from which a cell may belong to a defect; the second stage has the last word."""
+LEVELS = (0.25, 0.12, 0.06)
+"""Outline probabilities from which a cell may belong to a defect. A faint one is looked for at a lower level, where
+nothing was found at a higher one: the second stage has the last word.
+"""
 LEAST_CELLS = 3
 _CELL = FrameNetwork.OUTLINE_PX
 _RING_PX = 12
@@ -44,8 +46,9 @@ FEATURES = (
     "nearest",
     "apart",
     "frame_mass",
+    "prominence",
 )
-"""Names of `Instance.features`, in their order; `_features` says what each is."""
+"""Names of `Instance.features`, in their order; `_described` says what each is."""
 
 
 @dataclass(frozen=True)
@@ -56,16 +59,29 @@ class Instance:
     features: NDArray[np.float64]
 
 
-def find_instances(maps: Maps, gray: NDArray[np.uint8], threshold: float = THRESHOLD) -> list[Instance]:
-    """Connected cells whose outline probability reaches the threshold; cells with one cell between them are one
-    defect, as pieces nearer than `[decision] merge_gap_mm` are.
+def find_instances(maps: Maps, gray: NDArray[np.uint8], levels: Sequence[float] = LEVELS) -> list[Instance]:
+    """Connected cells whose outline probability reaches a level, from the highest level down, each with no part of one
+    that was found before.
     """
-    above = (maps.outlines[0] >= threshold).astype(np.uint8)
-    joined = cv2.morphologyEx(np.pad(above, 2), cv2.MORPH_CLOSE, np.ones((3, 3), np.uint8))[2:-2, 2:-2]
-    count, labels = cv2.connectedComponents(joined, connectivity=8)
-    where = [(labels == i) & (above > 0) for i in range(1, count)]
-    where = [cells for cells in where if cells.sum() >= LEAST_CELLS]
+    where: list[NDArray[np.bool_]] = []
+    taken = np.zeros(maps.outlines.shape[1:], bool)
+    for level in levels:
+        for cells in _connected(maps.outlines[0] >= level):
+            if not taken[cells].any():
+                where.append(cells)
+        for cells in where:
+            taken |= cells
     return list(_described(where, maps, gray))
+
+
+def _connected(above: NDArray[np.bool_]) -> Iterator[NDArray[np.bool_]]:
+    """Cells with one cell between them are one defect, as pieces nearer than `[decision] merge_gap_mm` are."""
+    joined = cv2.morphologyEx(np.pad(above.astype(np.uint8), 2), cv2.MORPH_CLOSE, np.ones((3, 3), np.uint8))
+    count, labels = cv2.connectedComponents(joined[2:-2, 2:-2], connectivity=8)
+    for i in range(1, count):
+        cells = (labels == i) & above
+        if cells.sum() >= LEAST_CELLS:
+            yield cells
 
 
 def _described(where: Sequence[NDArray[np.bool_]], maps: Maps, gray: NDArray[np.uint8]) -> Iterator[Instance]:
@@ -106,8 +122,15 @@ def _described(where: Sequence[NDArray[np.bool_]], maps: Maps, gray: NDArray[np.
             np.log1p(apart.min()) if len(apart) else np.log1p(gray.shape[1]),
             maps.apart[cells].mean(),
             np.log1p(maps.outlines[0].sum()),
+            _logit(outline.mean()) - _logit(_around(cells, maps.outlines[0])),
         ]
         yield Instance(Found((x0, y0, x1, y1), int(of_class.argmax())), np.array(features, np.float64))
+
+
+def _around(cells: NDArray[np.bool_], plane: NDArray[np.float32]) -> float:
+    """The mean of the plane within three cells around."""
+    ring = (cv2.dilate(cells.astype(np.uint8), np.ones((7, 7), np.uint8)) > 0) & ~cells
+    return float(plane[ring].mean()) if ring.any() else 0.0
 
 
 def _box(cells: NDArray[np.bool_]) -> Corners:

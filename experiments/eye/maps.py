@@ -56,12 +56,12 @@ def unseen(frames: Sequence[Frame], folds: Folds, networks: Mapping[int, FrameNe
 
 
 def load_networks(run: Path) -> tuple[dict[int, FrameNetwork], int]:
-    """The running means of a training run, by fold, and the least steps that any of them had."""
+    """The networks of a training run, by fold, as its cooling left them, and the least steps that any of them had."""
     networks, steps = {}, []
     for fold in range(FOLDS):
-        state = torch.load(run / f"fold-{fold}" / "state.pt", weights_only=True)
+        state = torch.load(run / f"fold-{fold}" / "state.pt", weights_only=True, map_location="cpu")
         networks[fold] = FrameNetwork(len(CLASSES)).eval()
-        networks[fold].load_state_dict(state["mean"])
+        networks[fold].load_state_dict(state["network"])
         steps.append(state["step"])
     return networks, min(steps)
 

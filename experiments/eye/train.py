@@ -1,8 +1,9 @@
 """Train the frame network on four folds at a time: ``python -m experiments.eye.train --data DIR --out runs/eye``.
 
 Folds take turns of `TURN` steps, so that whenever the time is up all have had the same training; a run that is
-started again goes on where its last turn ended. The learning rate stays as it is and the weights that count are their
-running mean (Polyak & Juditsky 1992), so no schedule needs to know when the end will be.
+started again goes on where its last turn ended. The learning rate stays as it is until the last `--cool` steps, over
+which it falls to nothing (Hägele et al. 2024, arXiv:2405.18392), so a run may be given more steps as time allows and
+is then cooled once. The running mean of the weights (Polyak & Juditsky 1992) is kept beside them.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils.data import DataLoader, Dataset
 
 from experiments.eye.frames import CLASSES, Folds, Frame, read_frames
 from experiments.eye.looks import Looks, Targets
@@ -31,22 +33,38 @@ MEAN_OVER_STEPS = 150
 SEED = 20261130
 
 
+@dataclass(frozen=True)
+class Schedule:
+    """So many steps in all, over the last `cool` of which the learning rate falls linearly to nothing."""
+
+    steps: int
+    cool: int
+
+    def share(self, step: int) -> float:
+        """Of the full learning rate, at this step."""
+        return min(1.0, (self.steps - step) / self.cool) if self.cool else 1.0
+
+
 @dataclass
 class Run:
-    """One fold's training: the network, its running mean, and where it stands; `file` holds all of it."""
+    """One fold's training: the network, its running mean, and where it stands; `file` holds all of it. `readers`
+    processes draw its looks (0: this one).
+    """
 
     network: FrameNetwork
     mean: FrameNetwork
     optimiser: torch.optim.Optimizer
     step: int
     file: Path
+    device: torch.device
+    readers: int
 
     @classmethod
-    def begin(cls, weights: Path | None, file: Path) -> Run:
+    def begin(cls, weights: Path | None, file: Path, device: str = "cpu", readers: int = 0) -> Run:
         """From `file` where that is; else from the folder `weights` of ImageNet's, or from nothing (None)."""
         torch.manual_seed(SEED)
-        network = FrameNetwork(len(CLASSES), weights=weights).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        mean = FrameNetwork(len(CLASSES))
+        network = FrameNetwork(len(CLASSES), weights=weights).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        mean = FrameNetwork(len(CLASSES)).to(device)
         mean.load_state_dict(network.state_dict())
         of_trunk = [p for p in network.trunk.parameters() if p.requires_grad]
         known = {id(p) for p in network.trunk.parameters()}
@@ -54,9 +72,9 @@ class Run:
         optimiser = torch.optim.AdamW(
             [{"params": of_trunk, "lr": TRUNK_RATE}, {"params": of_heads, "lr": HEAD_RATE}], weight_decay=DECAY
         )
-        run = cls(network, mean.eval(), optimiser, 0, file)
+        run = cls(network, mean.eval(), optimiser, 0, file, torch.device(device), readers)
         if file.is_file():
-            state = torch.load(file, weights_only=True)
+            state = torch.load(file, weights_only=True, map_location=device)
             run.network.load_state_dict(state["network"])
             run.mean.load_state_dict(state["mean"])
             run.optimiser.load_state_dict(state["optimiser"])
@@ -76,15 +94,21 @@ class Run:
         torch.save(state, part)
         part.replace(self.file)
 
-    def turn(self, looks: Looks, steps: int) -> float:
+    def turn(self, looks: Looks, steps: int, schedule: Schedule) -> float:
         """So many steps; gives their mean loss."""
         self.network.train()
         total = 0.0
-        for _ in range(steps):
-            rng = np.random.default_rng([SEED, self.step])
-            image, targets = batch(looks, rng)
+        steps_ahead = range(self.step, self.step + steps)
+        for image, targets in DataLoader(Batches(looks, steps_ahead), batch_size=None, num_workers=self.readers):
+            for group, rate in zip(self.optimiser.param_groups, (TRUNK_RATE, HEAD_RATE), strict=True):
+                group["lr"] = rate * schedule.share(self.step)
             self.optimiser.zero_grad(set_to_none=True)
-            value = loss(self.network(image), targets)
+            # A processor gains nothing from half precision here, a GPU does.
+            with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
+                said = self.network(image.to(self.device, memory_format=torch.channels_last))
+            value = loss(
+                FrameLogits(*(one.float() for one in said)), FrameLogits(*(one.to(self.device) for one in targets))
+            )
             value.backward()
             nn.utils.clip_grad_norm_(self.network.parameters(), 5.0)
             self.optimiser.step()
@@ -103,15 +127,24 @@ class Run:
                 mine.copy_(theirs)
 
 
-def batch(looks: Looks, rng: np.random.Generator) -> tuple[Tensor, FrameLogits]:
-    """Pictures uint8 (BATCH, 1, 256, CROP_PX), and the targets of each head."""
-    drawn = [looks.draw(rng) for _ in range(BATCH)]
-    told = [Targets.of(look.mask) for look in drawn]
-    image = torch.from_numpy(np.stack([look.gray for look in drawn])[:, None])
-    screen, outlines = (
-        torch.from_numpy(np.stack([getattr(one, part) for one in told])) for part in FrameLogits._fields
-    )
-    return image.contiguous(memory_format=torch.channels_last), FrameLogits(screen, outlines)
+@dataclass(frozen=True)
+class Batches(Dataset[tuple[Tensor, FrameLogits]]):
+    """Of each of these steps the pictures, uint8 (BATCH, 1, 256, CROP_PX), and the targets of each head."""
+
+    looks: Looks
+    steps: range
+
+    def __len__(self) -> int:
+        return len(self.steps)
+
+    def __getitem__(self, at: int) -> tuple[Tensor, FrameLogits]:
+        rng = np.random.default_rng([SEED, self.steps[at]])
+        drawn = [self.looks.draw(rng) for _ in range(BATCH)]
+        told = [Targets.of(look.mask) for look in drawn]
+        screen, outlines = (
+            torch.from_numpy(np.stack([getattr(one, part) for one in told])) for part in FrameLogits._fields
+        )
+        return torch.from_numpy(np.stack([look.gray for look in drawn])[:, None]), FrameLogits(screen, outlines)
 
 
 def loss(said: FrameLogits, told: FrameLogits) -> Tensor:
@@ -134,17 +167,16 @@ def loss(said: FrameLogits, told: FrameLogits) -> Tensor:
     return screen + 2 * outlines + dice.mean() + 0.5 * classes
 
 
-def train(frames: Sequence[Frame], folds: Folds, weights: Path, out: Path, steps: int, workers: int) -> None:
-    """All folds, in turns, to so many steps each; `workers` folds at a time, each on one thread.
+def train(frames: Sequence[Frame], folds: Folds, runs: Sequence[Run], schedule: Schedule, workers: int) -> None:
+    """All folds, in turns, to the end of the schedule; `workers` folds at a time, each on one thread.
 
     Threads of one fold would wait for each other wherever other work has taken a core.
     """
-    runs = [Run.begin(weights, out / f"fold-{fold}" / "state.pt") for fold in range(FOLDS)]
     looks = [Looks(folds.without(frames, fold)) for fold in range(FOLDS)]
 
     def turn(fold: int) -> int:
-        began, count = time.perf_counter(), min(TURN, steps - runs[fold].step)
-        value = runs[fold].turn(looks[fold], count)
+        began, count = time.perf_counter(), min(TURN, schedule.steps - runs[fold].step)
+        value = runs[fold].turn(looks[fold], count, schedule)
         runs[fold].save()
         took = (time.perf_counter() - began) / count
         print(f"fold {fold} step {runs[fold].step} loss {value:.4f}, {took:.2f} s a step", flush=True)  # noqa: T201
@@ -153,8 +185,10 @@ def train(frames: Sequence[Frame], folds: Folds, weights: Path, out: Path, steps
     idle = set(range(FOLDS))
     with ThreadPoolExecutor(workers, initializer=partial(torch.set_num_threads, 1)) as pool:
         turns: set[Future[int]] = set()
-        while turns or any(runs[fold].step < steps for fold in idle):
-            behind = sorted((fold for fold in idle if runs[fold].step < steps), key=lambda fold: runs[fold].step)
+        while turns or any(runs[fold].step < schedule.steps for fold in idle):
+            behind = sorted(
+                (fold for fold in idle if runs[fold].step < schedule.steps), key=lambda fold: runs[fold].step
+            )
             for fold in behind[: workers - len(turns)]:
                 idle.remove(fold)
                 turns.add(pool.submit(turn, fold))
@@ -168,10 +202,14 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--out", type=Path, default=Path("runs/eye"))
     parser.add_argument("--steps", type=int, default=600, help="of each fold")
+    parser.add_argument("--cool", type=int, default=150, help="the last so many of them with a falling learning rate")
     parser.add_argument("--workers", type=int, default=2, help="folds at a time")
+    parser.add_argument("--device", default="cpu", help="of torch, for example cuda")
+    parser.add_argument("--readers", type=int, default=0, help="processes that draw a fold's looks; for a GPU")
     options = parser.parse_args()
-    weights = options.data / "imagenet_weights"
-    train(read_frames(options.data), Folds.read(), weights, options.out, options.steps, options.workers)
+    weights, files = options.data / "imagenet_weights", [options.out / f"fold-{k}" / "state.pt" for k in range(FOLDS)]
+    runs = [Run.begin(weights, file, options.device, options.readers) for file in files]
+    train(read_frames(options.data), Folds.read(), runs, Schedule(options.steps, options.cool), options.workers)
 
 
 if __name__ == "__main__":

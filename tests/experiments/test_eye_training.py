@@ -11,7 +11,7 @@ from torch import Tensor
 from experiments.eye import train
 from experiments.eye.frames import UNKNOWN, Frame, TruePiece
 from experiments.eye.looks import CROP_PX, Look, Looks, Targets
-from experiments.eye.train import Run, loss
+from experiments.eye.train import Run, Schedule, loss
 from linewatch.networks.frame_network import FrameLogits
 
 
@@ -89,11 +89,17 @@ def test_a_look_keeps_truth_and_picture_together(frames: list[Frame]) -> None:
     assert np.array_equal(drawn[7].gray, looks.draw(np.random.default_rng(7)).gray)
 
 
+def test_the_learning_rate_falls_over_the_last_steps() -> None:
+    shares = [Schedule(10, 4).share(step) for step in range(10)]
+    assert shares == [1, 1, 1, 1, 1, 1, 1, 0.75, 0.5, 0.25]
+    assert Schedule(10, 0).share(9) == 1
+
+
 def test_a_run_goes_on_where_it_was_saved(frames: list[Frame], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Step, weights, their mean and the optimiser's state come back, and the next step takes all of them on."""
     monkeypatch.setattr(train, "BATCH", 2)
     run, looks = Run.begin(None, tmp_path / "state.pt"), Looks(frames)
-    run.turn(looks, 1)
+    run.turn(looks, 1, Schedule(10, 5))
     run.save()
     again = Run.begin(None, tmp_path / "state.pt")
     assert again.step == 1
@@ -102,6 +108,6 @@ def test_a_run_goes_on_where_it_was_saved(frames: list[Frame], tmp_path: Path, m
         assert all(torch.equal(a, b) for a, b in pairs)
     moments = again.optimiser.state_dict()["state"]
     assert len(moments) == len(run.optimiser.state_dict()["state"]) > 0
-    again.turn(looks, 1)
+    again.turn(looks, 1, Schedule(10, 5))
     assert again.step == 2
     assert not list(tmp_path.glob("*.part"))
