@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from experiments.eye.frames import CLASSES, UNKNOWN, WIDTH, Frame
 from linewatch.networks.frame_network import FrameNetwork
 from linewatch.training.blending import Blender
-from linewatch.training.frames import Known, jitter
+from linewatch.training.frames import Known, jitter, tread_plate
 
 CROP_PX = 448
 _LAID = 1
@@ -59,7 +59,8 @@ class Looks:
     """An endless source of looks at these frames; the same generator state gives the same look.
 
     A third are of clean frames, `blended` of all get defects of other frames laid on (each class as often as another),
-    and of a defective frame three quarters hold a defect of a class drawn first.
+    and of a defective frame three quarters hold a defect of a class drawn first. A quarter of the clean ones is given
+    the raised pattern of tread plate, of which the frames are so few that one group holds them all.
     """
 
     def __init__(self, frames: Sequence[Frame], blended: float = 0.35):
@@ -76,6 +77,8 @@ class Looks:
         if rng.random() < 0.33:
             gray, mask = self._known[int(rng.choice(self._clean))]
             centre = int(rng.integers(WIDTH))
+            if rng.random() < 0.25:
+                gray = tread_plate(Known(gray, mask), rng).gray
         else:
             of_class = self._of_class[int(rng.choice([k for k, own in enumerate(self._of_class) if own]))]
             gray, mask = self._known[int(rng.choice(of_class))]
