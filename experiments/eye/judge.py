@@ -46,7 +46,7 @@ class Judged:
     @property
     def right(self) -> NDArray[np.bool_]:
         """bool (found,), which lie on any true piece."""
-        return self.on.any(1)
+        return np.asarray(self.on.any(1))
 
     def believed(self, probability: NDArray[np.float64]) -> Judged:
         """The same with these probabilities."""

@@ -14,6 +14,8 @@ from linewatch.training.blending import Blender
 from linewatch.training.frames import Known, jitter, tread_plate
 
 CROP_PX = 448
+CLASS_SHARES = (0.4, 0.2, 0.2, 0.2)
+"""How often a look is for each of CLASSES: torn spots are the smallest and the hardest to see."""
 _LAID = 1
 """What `Blender` marks a laid defect with; classes stand in its mask as 2 and above."""
 
@@ -80,7 +82,7 @@ class Looks:
             if rng.random() < 0.25:
                 gray = tread_plate(Known(gray, mask), rng).gray
         else:
-            of_class = self._of_class[int(rng.choice([k for k, own in enumerate(self._of_class) if own]))]
+            of_class = self._of_class[int(rng.choice(len(CLASSES), p=CLASS_SHARES))]
             gray, mask = self._known[int(rng.choice(of_class))]
             columns = np.flatnonzero(mask.any(0))
             centre = int(rng.choice(columns) if rng.random() < 0.75 else rng.integers(WIDTH))

@@ -83,8 +83,10 @@ class Probability:
         """What `write` wrote."""
         stored = json.loads(path.read_text())
         names = tuple(stored["features"])
-        columns = [np.array([stored["features"][n][part] for n in names]) for part in ("mean", "spread", "weight")]
-        return cls(names, *columns, intercept=stored["intercept"])
+        means, spreads, weights = (
+            np.array([stored["features"][name][part] for name in names]) for part in ("mean", "spread", "weight")
+        )
+        return cls(names, means, spreads, weights, stored["intercept"])
 
 
 def _logistic(penalty: float) -> LogisticRegression:
