@@ -1,4 +1,4 @@
-"""Figures of a coil's instances: where they are, and what they are called."""
+"""Metrics of a coil's instances: where they are, and what they are called."""
 
 import pytest
 

@@ -1,0 +1,104 @@
+"""One network for one look at a whole frame: where a defect may be, of which class, and its outline.
+
+An EfficientNet-Lite trunk over the half-size frame feeds a light U-Net decoder (Ronneberger et al. 2015,
+arXiv:1505.04597). Screen, classes and outlines are heads of one trunk, so a frame costs one pass however many of its
+places are suspicious. Beside the gray image the trunk sees it with the illumination divided out, as `Screen` does.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from experiments.eye.efficientnet_lite import make_efficientnet_lite
+from linewatch.networks.screen import LocalContrast
+
+
+class FrameLogits(NamedTuple):
+    """What the heads say, before the sigmoid.
+
+    screen: float32 (n, h / 32, w / 32), whether the cell holds a defect. outlines: float32 (n, 1 + classes, h / 4,
+    w / 4), whether the pixel belongs to a defect of any class, then of which class it would be, in logits of a softmax.
+    """
+
+    screen: Tensor
+    outlines: Tensor
+
+    def outline_probability(self) -> Tensor:
+        """float32, as `outlines`: that the pixel belongs to a defect, of any class and of each; the classes add up to
+        the first. A class need not compete with clean steel, of which there is so much more.
+        """
+        defect = self.outlines[:, :1].sigmoid()
+        return torch.cat([defect, defect * self.outlines[:, 1:].softmax(1)], 1)
+
+
+class _Up(nn.Module):
+    """Doubles the size, joins the trunk's map of that size, and mixes: depthwise 5 x 5, then pointwise."""
+
+    def __init__(self, below: int, skip: int, out: int):
+        super().__init__()
+        self.reduce, self.skip = nn.Conv2d(below, out, 1), nn.Conv2d(skip, out, 1)
+        self.mix = nn.Sequential(
+            nn.BatchNorm2d(out),
+            nn.ReLU6(),
+            nn.Conv2d(out, out, 5, padding=2, groups=out, bias=False),
+            nn.BatchNorm2d(out),
+            nn.ReLU6(),
+            nn.Conv2d(out, out, 1, bias=False),
+            nn.BatchNorm2d(out),
+            nn.ReLU6(),
+        )
+
+    def forward(self, below: Tensor, skip: Tensor) -> Tensor:
+        return self.mix(F.interpolate(self.reduce(below), scale_factor=2.0, mode="nearest") + self.skip(skip))
+
+
+class FrameNetwork(nn.Module):
+    """uint8 (n, 1, h, w), h and w multiples of 64, to `FrameLogits`.
+
+    The first `frozen` stages of the trunk keep their ImageNet weights. The coarsest map is also shown less its mean
+    over the frame: what is everywhere is no defect.
+    """
+
+    SHRINK = 2
+    SCREEN_PX, OUTLINE_PX = 32, 4
+
+    def __init__(
+        self,
+        classes: int,
+        encoder: str = "efficientnet_lite1",
+        weights: Path | None = None,
+        decoder: tuple[int, ...] = (96, 64, 48, 32),
+        frozen: int = 2,
+        dropout: float = 0.1,
+    ):
+        super().__init__()
+        self.contrast = LocalContrast()
+        self.trunk = make_efficientnet_lite(encoder, planes=2, weights=weights, frozen=frozen)
+        *skips, coarse = (tap.channels for tap in self.trunk.taps)
+        belows = [2 * coarse, *decoder[:-1]]
+        self.ups = nn.ModuleList(_Up(*channels) for channels in zip(belows, reversed(skips), decoder, strict=True))
+        self.dropout = nn.Dropout2d(dropout)
+        self.screen = nn.Conv2d(decoder[0], 1, 1)
+        self.outlines = nn.Conv2d(decoder[-1], 1 + classes, 3, padding=1)
+        for head in (self.screen, self.outlines):
+            assert head.bias is not None
+            nn.init.constant_(head.bias, -3.0)  # most of a strip is clean
+
+    def forward(self, image: Tensor) -> FrameLogits:
+        pixels = image.float()
+        with torch.autocast(image.device.type, enabled=False):  # half precision would cancel in the variance
+            small = F.avg_pool2d(pixels, self.SHRINK)
+            mean, gain = self.contrast(small / 255)
+            relief = ((small / 255 - mean) * gain).clamp(-1, 1)
+        *skips, x = self.trunk(torch.cat([(small - 127) / 128, relief], 1))
+        x = torch.cat([x, x - x.mean((2, 3), keepdim=True)], 1)
+        maps: list[Tensor] = []
+        for up, skip in zip(self.ups, reversed(skips), strict=True):
+            x = up(x, skip)
+            maps.append(x)
+        return FrameLogits(self.screen(self.dropout(maps[0]))[:, 0], self.outlines(self.dropout(x)))

@@ -1,0 +1,107 @@
+"""What each frame looks like to the network that has not seen it: ``python -m experiments.eye.maps --data DIR --out
+runs/eye`` writes `maps.npz`, which every later step reads.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from experiments.eye.frame_network import FrameNetwork
+from experiments.eye.frames import CLASSES, Folds, LabelledFrame, read_frames
+from linewatch.datasets.splits import FOLDS
+
+FAINT = 0.02
+_PARTS = ("screen", "outlines", "apart")
+
+
+@dataclass(frozen=True)
+class Maps:
+    """Of one frame. screen: float32 (8, 50); outlines: float32 (1 + classes, 64, 400), probabilities, the mean over the
+    frame and its mirror images; apart: float32 (64, 400), how far these lie apart (standard deviation) in the
+    first of them, any class.
+    """
+
+    screen: NDArray[np.float32]
+    outlines: NDArray[np.float32]
+    apart: NDArray[np.float32]
+
+
+@torch.inference_mode()
+def look(network: FrameNetwork, gray: NDArray[np.uint8], mirrored: Sequence[tuple[int, ...]]) -> Maps:
+    """The frame, mirrored along each of the given sets of axes (1: lines, 2: columns), in one batch."""
+    image = torch.from_numpy(gray)[None]
+    said = network(torch.stack([image.flip(axes) for axes in mirrored]))
+    outlines = torch.stack([one.flip(axes) for one, axes in zip(said.outline_probability(), mirrored, strict=True)])
+    screen = torch.stack(
+        [one.flip([axis - 1 for axis in axes]) for one, axes in zip(said.screen.sigmoid(), mirrored, strict=True)]
+    )
+    apart = outlines[:, 0].std(0, correction=0)
+    return Maps(screen.mean(0).numpy(), outlines.mean(0).numpy(), apart.numpy())
+
+
+ALL_MIRRORS = ((), (1,), (2,), (1, 2))
+
+
+def unseen(frames: Sequence[LabelledFrame], folds: Folds, networks: Mapping[int, FrameNetwork]) -> dict[str, Maps]:
+    """Of every frame by the network that was trained without its fold; two at a time, each on one thread."""
+    with ThreadPoolExecutor(2, initializer=partial(torch.set_num_threads, 1)) as pool:
+        return dict(
+            pool.map(
+                lambda frame: (frame.name, look(networks[folds.fold[frame.name]], frame.gray(), ALL_MIRRORS)), frames
+            )
+        )
+
+
+def load_networks(run: Path) -> tuple[dict[int, FrameNetwork], int]:
+    """The networks of a training run, by fold, as its cooling left them, and the least steps that any of them had."""
+    networks, steps = {}, []
+    for fold in range(FOLDS):
+        state = torch.load(run / f"fold-{fold}" / "state.pt", weights_only=True, map_location="cpu")
+        networks[fold] = FrameNetwork(len(CLASSES)).eval()
+        networks[fold].load_state_dict(state["network"])
+        steps.append(state["step"])
+    return networks, min(steps)
+
+
+def write(maps: Mapping[str, Maps], path: Path) -> None:
+    """As bytes, which is enough for probabilities; what is fainter than FAINT becomes 0, so that the file is small."""
+
+    def bytes_of(values: NDArray[np.float32]) -> NDArray[np.uint8]:
+        return np.round(np.where(values < FAINT, 0, values) * 255).astype(np.uint8)
+
+    arrays = {f"{name}/{part}": bytes_of(getattr(one, part)) for name, one in maps.items() for part in _PARTS}
+    np.savez_compressed(path, **arrays)  # type: ignore[arg-type]
+
+
+def read(path: Path) -> dict[str, Maps]:
+    """What `write` wrote."""
+    with np.load(path) as stored:
+        names = {key.rpartition("/")[0] for key in stored}
+        return {
+            name: Maps(*(stored[f"{name}/{part}"].astype(np.float32) / 255 for part in ("screen", "outlines", "apart")))
+            for name in sorted(names)
+        }
+
+
+def main() -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--out", type=Path, default=Path("runs/eye"), help="a training run, which gets `maps.npz`")
+    options = parser.parse_args()
+    networks, steps = load_networks(options.out)
+    write(unseen(read_frames(options.data), Folds.read(), networks), options.out / "maps.npz")
+    print(f"maps of networks of at least {steps} steps in {options.out / 'maps.npz'}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,218 @@
+"""Train the frame network on four folds at a time: ``python -m experiments.eye.train --data DIR --out runs/eye``.
+
+Folds take turns of `TURN` steps, so that whenever the time is up all have had the same training; a run that is
+started again goes on where its last turn ended. The learning rate stays as it is until the last `--cool` steps, over
+which it falls to nothing (Hägele et al. 2024, arXiv:2405.18392), so a run may be given more steps as time allows and
+is then cooled once. The running mean of the weights (Polyak & Juditsky 1992) is kept beside them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.utils.data import DataLoader, Dataset
+
+from experiments.eye.frame_network import FrameLogits, FrameNetwork
+from experiments.eye.frames import CLASSES, Folds, LabelledFrame, read_frames
+from experiments.eye.looks import Looks, Targets
+from linewatch.datasets.splits import FOLDS
+
+BATCH, TURN = 8, 40
+HEAD_RATE, TRUNK_RATE, DECAY = 1e-3, 2e-4, 0.02
+MEAN_OVER_STEPS = 150
+SEED = 20261130
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """So many steps in all, over the last `cool` of which the learning rate falls linearly to nothing."""
+
+    steps: int
+    cool: int
+
+    def share(self, step: int) -> float:
+        """Of the full learning rate, at this step."""
+        return min(1.0, (self.steps - step) / self.cool) if self.cool else 1.0
+
+
+@dataclass
+class FoldTraining:
+    """One fold's training: the network, its running mean, and where it stands; `file` holds all of it. `readers`
+    processes draw its looks (0: this one).
+    """
+
+    network: FrameNetwork
+    mean: FrameNetwork
+    optimiser: torch.optim.Optimizer
+    step: int
+    file: Path
+    device: torch.device
+    readers: int
+
+    @classmethod
+    def begin(cls, weights: Path | None, file: Path, device: str = "cpu", readers: int = 0) -> FoldTraining:
+        """From `file` where that is; else from the folder `weights` of ImageNet's, or from nothing (None)."""
+        torch.manual_seed(SEED)
+        network = FrameNetwork(len(CLASSES), weights=weights).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        mean = FrameNetwork(len(CLASSES)).to(device)
+        mean.load_state_dict(network.state_dict())
+        of_trunk = [p for p in network.trunk.parameters() if p.requires_grad]
+        known = {id(p) for p in network.trunk.parameters()}
+        of_heads = [p for p in network.parameters() if id(p) not in known]
+        optimiser = torch.optim.AdamW(
+            [{"params": of_trunk, "lr": TRUNK_RATE}, {"params": of_heads, "lr": HEAD_RATE}], weight_decay=DECAY
+        )
+        run = cls(network, mean.eval(), optimiser, 0, file, torch.device(device), readers)
+        if file.is_file():
+            state = torch.load(file, weights_only=True, map_location=device)
+            run.network.load_state_dict(state["network"])
+            run.mean.load_state_dict(state["mean"])
+            run.optimiser.load_state_dict(state["optimiser"])
+            run.step = state["step"]
+        return run
+
+    def save(self) -> None:
+        """Whole or not at all."""
+        state = {
+            "network": self.network.state_dict(),
+            "mean": self.mean.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+            "step": self.step,
+        }
+        self.file.parent.mkdir(parents=True, exist_ok=True)
+        part = self.file.with_suffix(".part")
+        torch.save(state, part)
+        part.replace(self.file)
+
+    def turn(self, looks: Looks, steps: int, schedule: Schedule) -> float:
+        """So many steps; gives their mean loss."""
+        self.network.train()
+        total = 0.0
+        steps_ahead = range(self.step, self.step + steps)
+        for image, targets in DataLoader(Batches(looks, steps_ahead), batch_size=None, num_workers=self.readers):
+            for group, rate in zip(self.optimiser.param_groups, (TRUNK_RATE, HEAD_RATE), strict=True):
+                group["lr"] = rate * schedule.share(self.step)
+            self.optimiser.zero_grad(set_to_none=True)
+            # A processor gains nothing from half precision here, a GPU does.
+            with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
+                said = self.network(image.to(self.device, memory_format=torch.channels_last))
+            value = loss(
+                FrameLogits(*(one.float() for one in said)), FrameLogits(*(one.to(self.device) for one in targets))
+            )
+            value.backward()
+            nn.utils.clip_grad_norm_(self.network.parameters(), 5.0)
+            self.optimiser.step()
+            self.step += 1
+            self._follow()
+            total += float(value.detach())
+        return total / steps
+
+    @torch.no_grad()
+    def _follow(self) -> None:
+        keep = min(1 - 1 / MEAN_OVER_STEPS, self.step / (self.step + 10))
+        for mine, theirs in zip(self.mean.state_dict().values(), self.network.state_dict().values(), strict=True):
+            if mine.dtype.is_floating_point:
+                mine.lerp_(theirs, 1 - keep)
+            else:
+                mine.copy_(theirs)
+
+
+@dataclass(frozen=True)
+class Batches(Dataset[tuple[Tensor, FrameLogits]]):
+    """Of each of these steps the pictures, uint8 (BATCH, 1, 256, CROP_PX), and the targets of each head."""
+
+    looks: Looks
+    steps: range
+
+    def __len__(self) -> int:
+        return len(self.steps)
+
+    def __getitem__(self, at: int) -> tuple[Tensor, FrameLogits]:
+        rng = np.random.default_rng([SEED, self.steps[at]])
+        drawn = [self.looks.draw(rng) for _ in range(BATCH)]
+        told = [Targets.of(look.mask) for look in drawn]
+        screen, outlines = (
+            torch.from_numpy(np.stack([getattr(one, part) for one in told])) for part in FrameLogits._fields
+        )
+        return torch.from_numpy(np.stack([look.gray for look in drawn])[:, None]), FrameLogits(screen, outlines)
+
+
+def loss(said: FrameLogits, told: FrameLogits) -> Tensor:
+    """Cross-entropy of the screen and of the outlines of any class, where something is known; the Dice of the outlines
+    of any class and of each over the batch, in which a rare class of small defects counts as much as another; and which
+    class it is, where a defect is, each class counting alike.
+    """
+    known = told.screen >= 0
+    screen = F.binary_cross_entropy_with_logits(said.screen[known], told.screen[known])
+    known = told.outlines >= 0
+    there, truth = known[:, 0], told.outlines.clamp_min(0)
+    outlines = F.binary_cross_entropy_with_logits(said.outlines[:, 0][there], told.outlines[:, 0][there])
+    probability = said.outline_probability() * known
+    inside = (probability * truth).sum((0, 2, 3))
+    size = (probability.square() + truth.square()).sum((0, 2, 3))
+    dice = 1 - (2 * inside + 20) / (size + 20)
+    of_class = truth[:, 1:].sum((0, 2, 3))
+    surprise = -(truth[:, 1:] * said.outlines[:, 1:].log_softmax(1)).sum((0, 2, 3)) / of_class.clamp_min(1)
+    classes = surprise.sum() / (of_class > 0).sum().clamp_min(1)
+    return screen + 2 * outlines + dice.mean() + 0.5 * classes
+
+
+def train(
+    frames: Sequence[LabelledFrame], folds: Folds, runs: Sequence[FoldTraining], schedule: Schedule, workers: int
+) -> None:
+    """All folds, in turns, to the end of the schedule; `workers` folds at a time, each on one thread.
+
+    Threads of one fold would wait for each other wherever other work has taken a core.
+    """
+    looks = [Looks(folds.without(frames, fold)) for fold in range(FOLDS)]
+
+    def turn(fold: int) -> int:
+        began, count = time.perf_counter(), min(TURN, schedule.steps - runs[fold].step)
+        value = runs[fold].turn(looks[fold], count, schedule)
+        runs[fold].save()
+        took = (time.perf_counter() - began) / count
+        print(f"fold {fold} step {runs[fold].step} loss {value:.4f}, {took:.2f} s a step", flush=True)
+        return fold
+
+    idle = set(range(FOLDS))
+    with ThreadPoolExecutor(workers, initializer=partial(torch.set_num_threads, 1)) as pool:
+        turns: set[Future[int]] = set()
+        while turns or any(runs[fold].step < schedule.steps for fold in idle):
+            behind = sorted(
+                (fold for fold in idle if runs[fold].step < schedule.steps), key=lambda fold: runs[fold].step
+            )
+            for fold in behind[: workers - len(turns)]:
+                idle.remove(fold)
+                turns.add(pool.submit(turn, fold))
+            done, turns = wait(turns, return_when=FIRST_COMPLETED)
+            idle |= {each.result() for each in done}
+
+
+def main() -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--out", type=Path, default=Path("runs/eye"))
+    parser.add_argument("--steps", type=int, default=600, help="of each fold")
+    parser.add_argument("--cool", type=int, default=150, help="the last so many of them with a falling learning rate")
+    parser.add_argument("--workers", type=int, default=2, help="folds at a time")
+    parser.add_argument("--device", default="cpu", help="of torch, for example cuda")
+    parser.add_argument("--readers", type=int, default=0, help="processes that draw a fold's looks; for a GPU")
+    options = parser.parse_args()
+    weights, files = options.data / "imagenet_weights", [options.out / f"fold-{k}" / "state.pt" for k in range(FOLDS)]
+    runs = [FoldTraining.begin(weights, file, options.device, options.readers) for file in files]
+    train(read_frames(options.data), Folds.read(), runs, Schedule(options.steps, options.cool), options.workers)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,73 @@
+"""The network that looks at a whole frame once keeps its promises."""
+
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+from torch import Tensor, nn
+
+from experiments.eye.frame_network import FrameNetwork
+from linewatch.export.engine_folder import write_onnx
+
+
+def pictures(rows: int, lines: int = 64, width: int = 128) -> Tensor:
+    return torch.randint(0, 256, (rows, 1, lines, width), generator=torch.Generator().manual_seed(1)).to(torch.uint8)
+
+
+def made(encoder: str = "efficientnet_lite1") -> FrameNetwork:
+    torch.manual_seed(0)
+    return FrameNetwork(4, encoder)
+
+
+@pytest.mark.parametrize("encoder", ["efficientnet_lite1", "efficientnet_lite2"])
+def test_each_head_answers_on_its_grid(encoder: str) -> None:
+    with torch.no_grad():
+        said = made(encoder).eval()(pictures(2, 256, 1600))
+    assert said.screen.shape == (2, 8, 50)
+    assert said.outlines.shape == (2, 5, 64, 400)
+    assert all(logits.isfinite().all() for logits in said)
+
+
+def test_both_heads_teach_all_that_is_not_frozen() -> None:
+    network = made().train()
+    said = network(pictures(2))
+    (said.screen.square().mean() + said.outlines.square().mean()).backward()
+    for name, value in network.named_parameters():
+        assert (value.grad is not None) == value.requires_grad, name
+    assert not next(network.trunk.parameters()).requires_grad
+
+
+def test_exposure_does_not_move_the_relief() -> None:
+    """A frame half as bright differs in the first plane alone: the second has the illumination divided out."""
+    seen: list[Tensor] = []
+    network = made().eval()
+    network.trunk.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    bright = (pictures(1) // 2 + 100).to(torch.uint8)
+    with torch.no_grad():
+        network(bright)
+        network((bright // 2).to(torch.uint8))
+    (gray, relief), (dark_gray, dark_relief) = ((planes[0, 0], planes[0, 1]) for planes in seen)
+    assert (gray - dark_gray).abs().mean() > 0.3
+    assert (relief - dark_relief).abs().mean() < 0.1 * relief.abs().mean() + 0.02
+
+
+class Outlines(nn.Module):
+    def __init__(self, network: FrameNetwork):
+        super().__init__()
+        self.network = network
+
+    def forward(self, image: Tensor) -> Tensor:
+        return self.network(image).outlines
+
+
+def test_onnx_runtime_answers_as_torch_at_any_batch(tmp_path: Path) -> None:
+    network, image = Outlines(made()).eval(), pictures(3)
+    write_onnx(network, image.numpy(), "answer", tmp_path / "model.onnx")
+    session = onnxruntime.InferenceSession((tmp_path / "model.onnx").read_bytes())
+    for rows in (1, 3):
+        with torch.no_grad():
+            expected = network(image[:rows]).numpy()
+        (found,) = session.run(None, {"image": image[:rows].numpy()})
+        assert np.abs(found - expected).max() <= 1e-3 * max(1.0, float(np.abs(expected).max()))
