@@ -22,9 +22,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset
 
+from experiments.eye.crops import CropSampler, Targets
 from experiments.eye.frame_network import FrameLogits, FrameNetwork
 from experiments.eye.frames import CLASSES, Folds, LabelledFrame, read_frames
-from experiments.eye.looks import Looks, Targets
 from linewatch.datasets.splits import FOLDS
 
 BATCH, TURN = 8, 40
@@ -48,7 +48,7 @@ class Schedule:
 @dataclass
 class FoldTraining:
     """One fold's training: the network, its running mean, and where it stands; `file` holds all of it. `readers`
-    processes draw its looks (0: this one).
+    processes draw its crops (0: this one).
     """
 
     network: FrameNetwork
@@ -94,12 +94,12 @@ class FoldTraining:
         torch.save(state, part)
         part.replace(self.file)
 
-    def turn(self, looks: Looks, steps: int, schedule: Schedule) -> float:
+    def turn(self, crops: CropSampler, steps: int, schedule: Schedule) -> float:
         """So many steps; gives their mean loss."""
         self.network.train()
         total = 0.0
         steps_ahead = range(self.step, self.step + steps)
-        for image, targets in DataLoader(Batches(looks, steps_ahead), batch_size=None, num_workers=self.readers):
+        for image, targets in DataLoader(Batches(crops, steps_ahead), batch_size=None, num_workers=self.readers):
             for group, rate in zip(self.optimiser.param_groups, (TRUNK_RATE, HEAD_RATE), strict=True):
                 group["lr"] = rate * schedule.share(self.step)
             self.optimiser.zero_grad(set_to_none=True)
@@ -131,7 +131,7 @@ class FoldTraining:
 class Batches(Dataset[tuple[Tensor, FrameLogits]]):
     """Of each of these steps the pictures, uint8 (BATCH, 1, 256, CROP_PX), and the targets of each head."""
 
-    looks: Looks
+    crops: CropSampler
     steps: range
 
     def __len__(self) -> int:
@@ -139,7 +139,7 @@ class Batches(Dataset[tuple[Tensor, FrameLogits]]):
 
     def __getitem__(self, at: int) -> tuple[Tensor, FrameLogits]:
         rng = np.random.default_rng([SEED, self.steps[at]])
-        drawn = [self.looks.draw(rng) for _ in range(BATCH)]
+        drawn = [self.crops.draw(rng) for _ in range(BATCH)]
         told = [Targets.of(look.mask) for look in drawn]
         screen, outlines = (
             torch.from_numpy(np.stack([getattr(one, part) for one in told])) for part in FrameLogits._fields
@@ -174,11 +174,11 @@ def train(
 
     Threads of one fold would wait for each other wherever other work has taken a core.
     """
-    looks = [Looks(folds.without(frames, fold)) for fold in range(FOLDS)]
+    crops = [CropSampler(folds.without(frames, fold)) for fold in range(FOLDS)]
 
     def turn(fold: int) -> int:
         began, count = time.perf_counter(), min(TURN, schedule.steps - runs[fold].step)
-        value = runs[fold].turn(looks[fold], count, schedule)
+        value = runs[fold].turn(crops[fold], count, schedule)
         runs[fold].save()
         took = (time.perf_counter() - began) / count
         print(f"fold {fold} step {runs[fold].step} loss {value:.4f}, {took:.2f} s a step", flush=True)
@@ -207,7 +207,7 @@ def main() -> None:
     parser.add_argument("--cool", type=int, default=150, help="the last so many of them with a falling learning rate")
     parser.add_argument("--workers", type=int, default=2, help="folds at a time")
     parser.add_argument("--device", default="cpu", help="of torch, for example cuda")
-    parser.add_argument("--readers", type=int, default=0, help="processes that draw a fold's looks; for a GPU")
+    parser.add_argument("--readers", type=int, default=0, help="processes that draw a fold's crops; for a GPU")
     options = parser.parse_args()
     weights, files = options.data / "imagenet_weights", [options.out / f"fold-{k}" / "state.pt" for k in range(FOLDS)]
     runs = [FoldTraining.begin(weights, file, options.device, options.readers) for file in files]

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from experiments.eye import train
+from experiments.eye.crops import CROP_PX, CropSampler, Targets, TrainingCrop
 from experiments.eye.frame_network import FrameLogits, FrameNetwork
 from experiments.eye.frames import UNKNOWN, LabelledFrame, TruePiece
 from experiments.eye.keep import read_network, write_network
-from experiments.eye.looks import CROP_PX, Look, Looks, Targets
 from experiments.eye.maps import FAINT, Maps, read, write
 from experiments.eye.train import FoldTraining, Schedule, loss
 
@@ -77,18 +77,18 @@ def frames(tmp_path: Path) -> list[LabelledFrame]:
 
 def test_a_look_keeps_truth_and_picture_together(frames: list[LabelledFrame]) -> None:
     """Wherever a look says defect the steel is darker, flips, shifts and laid defects included; seeds repeat it."""
-    looks = Looks(frames)
-    drawn = [looks.draw(np.random.default_rng(seed)) for seed in range(40)]
+    crops = CropSampler(frames)
+    drawn = [crops.draw(np.random.default_rng(seed)) for seed in range(40)]
     assert all(one.gray.shape == one.mask.shape == (256, CROP_PX) for one in drawn)
     defective = [one for one in drawn if (one.mask > 0).sum() > 400]
     assert len(defective) > 15
     assert {int(value) for one in defective for value in np.unique(one.mask)} == {0, 1, 2, 3, 4}
 
-    def darker(one: Look) -> bool:
+    def darker(one: TrainingCrop) -> bool:
         return bool(one.gray[one.mask > 0].mean() < 0.8 * one.gray[one.mask == 0].mean())
 
     assert all(darker(one) for one in defective)
-    assert np.array_equal(drawn[7].gray, looks.draw(np.random.default_rng(7)).gray)
+    assert np.array_equal(drawn[7].gray, crops.draw(np.random.default_rng(7)).gray)
 
 
 def test_the_learning_rate_falls_over_the_last_steps() -> None:
@@ -102,8 +102,8 @@ def test_a_run_goes_on_where_it_was_saved(
 ) -> None:
     """Step, weights, their mean and the optimiser's state come back, and the next step takes all of them on."""
     monkeypatch.setattr(train, "BATCH", 2)
-    run, looks = FoldTraining.begin(None, tmp_path / "state.pt"), Looks(frames)
-    run.turn(looks, 1, Schedule(10, 5))
+    run, crops = FoldTraining.begin(None, tmp_path / "state.pt"), CropSampler(frames)
+    run.turn(crops, 1, Schedule(10, 5))
     run.save()
     again = FoldTraining.begin(None, tmp_path / "state.pt")
     assert again.step == 1
@@ -112,7 +112,7 @@ def test_a_run_goes_on_where_it_was_saved(
         assert all(torch.equal(a, b) for a, b in pairs)
     moments = again.optimiser.state_dict()["state"]
     assert len(moments) == len(run.optimiser.state_dict()["state"]) > 0
-    again.turn(looks, 1, Schedule(10, 5))
+    again.turn(crops, 1, Schedule(10, 5))
     assert again.step == 2
     assert not list(tmp_path.glob("*.part"))
 

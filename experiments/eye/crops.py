@@ -1,4 +1,4 @@
-"""Random looks at labelled frames, and the targets that follow from them: what the network learns from."""
+"""Random crops of labelled frames, and the targets that follow from them: what the network learns from."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _LAID = 1
 
 
 @dataclass(frozen=True)
-class Look:
+class TrainingCrop:
     """One training picture: gray uint8 (256, CROP_PX); mask uint8 of the same shape, as `LabelledFrame.mask`."""
 
     gray: NDArray[np.uint8]
@@ -57,8 +57,8 @@ def _share(where: NDArray[np.bool_], cell_px: int) -> NDArray[np.float64]:
     return where.reshape(rows, cell_px, columns, cell_px).mean((1, 3))
 
 
-class Looks:
-    """An endless source of looks at these frames; the same generator state gives the same look.
+class CropSampler:
+    """An endless source of crops of these frames; the same generator state gives the same crop.
 
     A third are of clean frames, `blended` of all get defects of other frames laid on (each class as often as another),
     and of a defective frame three quarters hold a defect of a class drawn first. A quarter of the clean ones is given
@@ -75,7 +75,7 @@ class Looks:
             for k in range(len(CLASSES))
         ]
 
-    def draw(self, rng: np.random.Generator) -> Look:
+    def draw(self, rng: np.random.Generator) -> TrainingCrop:
         if rng.random() < 0.33:
             gray, mask = self._known[int(rng.choice(self._clean))]
             centre = int(rng.integers(WIDTH))
@@ -90,7 +90,7 @@ class Looks:
             gray, mask = self._laid(gray, mask, rng)
         x = int(np.clip(centre - rng.integers(CROP_PX), 0, WIDTH - CROP_PX))
         seen = jitter(KnownImage(gray[:, x : x + CROP_PX], mask[:, x : x + CROP_PX]), 0.2, 0.4, rng)
-        return Look(seen.gray, seen.known)
+        return TrainingCrop(seen.gray, seen.known)
 
     def _laid(
         self, gray: NDArray[np.uint8], mask: NDArray[np.uint8], rng: np.random.Generator
