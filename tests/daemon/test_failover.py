@@ -5,6 +5,7 @@ import threading
 from pathlib import Path
 
 import pytest
+from faulty_backends import BuildingBackend, FailingBackend
 from structlog.testing import capture_logs
 from waiting import wait_until
 
@@ -16,7 +17,6 @@ from linewatch.contracts.verdict import Quality
 from linewatch.daemon.service import Service, open_service
 from linewatch.inference.backends.registry import open_backend, open_backends
 from linewatch.service_settings import ServiceSettings
-from linewatch.simulation.backends import BuildingBackend, FailingBackend
 from linewatch.wire.schema import BackendState
 
 pytestmark = pytest.mark.service

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from faulty_backends import HungBackend
 
 from linewatch.capture.cameras.registry import open_camera
 from linewatch.capture.clock import MonotonicClock
@@ -21,7 +22,6 @@ from linewatch.daemon.stages.wiring import TICK_S
 from linewatch.daemon.topology import CAPTURE, COIL_FILES, EXCHANGE, TOPOLOGY
 from linewatch.inference.backends.registry import open_backend
 from linewatch.service_settings import ServiceSettings
-from linewatch.simulation.backends import HungBackend
 from linewatch.wire.schema import StatusMessage
 
 pytestmark = pytest.mark.service

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import structlog
+from faulty_backends import FailingBackend, LateBackend
 from structlog.testing import capture_logs
 
 from linewatch.capture.cameras.registry import open_camera
@@ -18,7 +19,6 @@ from linewatch.daemon.service import open_service
 from linewatch.daemon.topology import ENGINE
 from linewatch.inference.backends.registry import open_backend
 from linewatch.service_settings import ServiceSettings
-from linewatch.simulation.backends import FailingBackend, LateBackend
 
 pytestmark = pytest.mark.service
 

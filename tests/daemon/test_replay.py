@@ -6,6 +6,7 @@ from hashlib import sha256
 from pathlib import Path
 
 import pytest
+from faulty_backends import LateBackend
 
 from linewatch.capture.cameras.registry import open_camera
 from linewatch.capture.clock import MonotonicClock
@@ -14,7 +15,6 @@ from linewatch.contracts.verdict import Quality
 from linewatch.daemon.replay import FAULT_SEED, replay
 from linewatch.inference.backends.registry import open_backend
 from linewatch.service_settings import ServiceSettings
-from linewatch.simulation.backends import LateBackend
 from linewatch.simulation.faults import FaultSpec, FaultyCamera
 
 pytestmark = pytest.mark.service
