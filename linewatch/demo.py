@@ -45,6 +45,7 @@ def demo(
     summary = replay(settings.model_copy(update=replayed), pace="line-rate", out=verdicts)
     record = read_coil(verdicts)
     scores = score_against_truth([defect.box for defect in record.defects], truth)
+    called = score_against_truth([defect.box for defect in record.defects if not defect.tentative], truth)
     true_boxes = [defect.box for defect in truth.defects]
     draw_coil(RecordingCamera(video, settings.line), settings.line, record, true_boxes, out / "coil.png")
     (out / "summary.json").write_text(json.dumps({**asdict(summary), **asdict(scores)}, indent=1) + "\n")
@@ -52,7 +53,8 @@ def demo(
         "linewatch demo",
         [
             *summary_rows(summary, ", the line's own pace: threading, running, tailing out"),
-            *_score_rows(scores),
+            *_score_rows(scores, "published"),
+            *_score_rows(called, "called"),
             ("verdicts", str(verdicts)),
             ("picture", f"{out / 'coil.png'}  (white: rendered truth, coloured: found)"),
             ("recording, truth", f"{video}, {out / 'truth.json'}"),
@@ -60,9 +62,10 @@ def demo(
     )
 
 
-def _score_rows(scores: "TruthScores") -> list[tuple[str, str]]:
+def _score_rows(scores: "TruthScores", which: str) -> list[tuple[str, str]]:
+    """Return recall and precision of the published or of the called defects."""
     by_class = ", ".join(f"{name} {hit}/{true}" for name, (hit, true) in scores.hit_by_class.items())
     return [
-        ("instance recall", f"{scores.recall:.1%}  ({scores.hit} of {scores.true} rendered: {by_class})"),
-        ("instance precision", f"{scores.precision:.1%}  ({scores.right} of {scores.found} found are right)"),
+        (f"recall, {which}", f"{scores.recall:.1%}  ({scores.hit} of {scores.true} rendered: {by_class})"),
+        (f"precision, {which}", f"{scores.precision:.1%}  ({scores.right} of {scores.found} found are right)"),
     ]
