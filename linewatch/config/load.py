@@ -67,12 +67,11 @@ def validated(model: type[S], tree: Any, origin: str) -> tuple[S | None, list[st
 
 def _explain(fault: ErrorDetails, root: type[BaseModel]) -> str:
     loc = [str(part) for part in fault["loc"]]
-    if loc and loc[0] == "source" and len(loc) > 1:
-        loc.pop(1)  # the union's tag is not a place in the file
+    kind = loc.pop(1) if len(loc) > 1 and loc[0] == "source" else None  # the union's tag is not a place in the file
     place = f"[{'.'.join(loc[:-1])}] {loc[-1]}" if len(loc) > 1 else loc[-1] if loc else ""
     found = fault["input"]
     if fault["type"] == "extra_forbidden":
-        return f"{place}: unknown key; {_remedy(loc[-1], _known_keys(loc[:-1], root))}"
+        return f"{place}: unknown key; {_remedy(loc[-1], _known_keys(loc[:-1], root, kind))}"
     if fault["type"] == "missing":
         return f"{place}: is missing and has no default; add it"
     expected = fault["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
@@ -118,8 +117,13 @@ def unit_in_words(key: str) -> str:
     return UNITS.get(_unit(key), "")
 
 
-def _known_keys(parents: list[str], root: type[BaseModel]) -> list[str]:
-    return sorted({name for model in _models_at(parents, root) for name in model.model_fields})
+def _known_keys(parents: list[str], root: type[BaseModel], kind: str | None) -> list[str]:
+    """Return the keys known at a place; of a union's models only those of the model of this kind."""
+    models = _models_at(parents, root)
+    of_kind = [
+        one for one in models if "type" in one.model_fields and kind in get_args(one.model_fields["type"].annotation)
+    ]
+    return sorted({name for model in of_kind or models for name in model.model_fields})
 
 
 def _models_at(parents: list[str], root: type[BaseModel]) -> list[type[BaseModel]]:

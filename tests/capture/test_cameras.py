@@ -141,8 +141,11 @@ def test_bad_settings_are_refused_with_what_was_found_and_expected(kind: str) ->
 
 def test_an_unknown_key_is_refused_with_the_known_ones(kind: str, tmp_path: Path) -> None:
     source = {"type": kind, **EXAMPLES[kind][0](tmp_path), "zzz": 1}
-    with pytest.raises(ConfigError, match=r"c.toml: \[source\] zzz: unknown key; known keys: .*\btype\b"):
+    (model,) = [one for one in KINDS if kind in get_args(one.model_fields["type"].annotation)]
+    with pytest.raises(ConfigError) as refused:
         settings_from({"line": LINE, "source": source}, "c.toml")
+    known = ", ".join(sorted(model.model_fields))
+    assert str(refused.value) == f"c.toml: [source] zzz: unknown key; known keys: {known}"
 
 
 @pytest.mark.parametrize("source", [{"type": "usb"}, {"path": "x"}])
