@@ -1,4 +1,4 @@
-"""A consumer in a process of its own: when did each verdict reach somebody?"""
+"""A consumer in a process of its own, which records when each verdict reaches it."""
 
 import multiprocessing
 import time

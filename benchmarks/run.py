@@ -252,7 +252,7 @@ def broken(report: dict[str, object], budgets: dict[str, float]) -> list[str]:
 
 
 def on_any_port(config: Path) -> ServiceSettings:
-    """A configuration whose sockets are nobody else's."""
+    """Return a configuration with sockets of its own."""
     settings = load_settings(config)
     wire = settings.wire.model_copy(update={"publish": "tcp://127.0.0.1:*", "serve": "tcp://127.0.0.1:*"})
     return settings.model_copy(update={"wire": wire})

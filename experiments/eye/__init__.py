@@ -1,1 +1,1 @@
-"""Towards an eye that can be trusted on real strip: docs/experiments/eye.md says what each module is for."""
+"""Trial of a whole-frame network with a calibrated second stage; docs/experiments/eye.md lists commands and figures."""

@@ -1,4 +1,4 @@
-"""Random crops of labelled frames, and the targets that follow from them: what the network learns from."""
+"""Random crops of labelled frames, and the targets of the network's heads for each crop."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class TrainingCrop:
 
 @dataclass(frozen=True)
 class Targets:
-    """What a mask says to each head, float32; -1 where it says nothing.
+    """Targets of each head, float32; -1 where the mask leaves them unknown.
 
     screen: (rows, columns) of 32 px cells, whether a defect lies in it. outlines: (1 + classes, rows, columns) of 4 px
     cells, the share of each that is defect, of any class and of each class.

@@ -1,4 +1,6 @@
-"""What more labels give at the fast speed: ``python -m experiments.eye.curve --data DIR --out runs/eye``, after `maps`.
+"""Draw recall against the number of labelled frames, with the networks fixed.
+
+``python -m experiments.eye.curve --data DIR --out runs/eye``, after `maps`.
 
 The networks stay as they are; the second stage is fitted on a part of the labelled frames, as a mill's own labels would
 come in. For each part, the recall of true pieces at the lowest probability that keeps a precision of 0.80.
@@ -23,14 +25,14 @@ SEEDS = range(5)
 
 
 def recall_at(table: Table, probability: Array, least: float) -> float:
-    """Of all frames, at one threshold for all of them."""
+    """Return the recall over all frames, at one threshold for all of them."""
     _, precisions, recalls = precision_and_recall(table.judged(probability))
     good = np.flatnonzero(precisions >= least)
     return float(recalls[good[-1]]) if len(good) else 0.0
 
 
 def with_part(table: Table, share: float, seed: int) -> Array:
-    """float64 (n,): the probability of each row, by a model fitted on this share of the frames of the other folds."""
+    """Return each row's probability by a model fitted on this share of the other folds' frames: float64 (n,)."""
     rng, probability = np.random.default_rng(seed), np.zeros(len(table.right))
     for fold in range(FOLDS):
         others = np.flatnonzero(table.fold_of_frame != fold)
@@ -41,7 +43,7 @@ def with_part(table: Table, share: float, seed: int) -> Array:
 
 
 def main() -> None:
-    """The command line."""
+    """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--out", type=Path, default=Path("runs/eye"))

@@ -84,7 +84,7 @@ class _Inverted(nn.Module):
 
 
 class EfficientNetLite(nn.Module):
-    """A trunk without the classifier and the wide convolution that only the classifier reads.
+    """The trunk without the classifier and without the wide convolution that only the classifier reads.
 
     `forward` takes float32 (n, planes, h, w), (pixel - 127) / 128, h and w multiples of 32, and gives one map per entry
     of `taps`, from fine to coarse: the last block's output at strides 2, 4, 8, 16 and 32. The first `frozen` stages
@@ -124,7 +124,7 @@ class EfficientNetLite(nn.Module):
         return out
 
     def train(self, mode: bool = True) -> EfficientNetLite:
-        """As torch's, but frozen stages stay as for inference."""
+        """Switch modes as torch does, but keep frozen stages in inference mode."""
         super().train(mode)
         for part in self._frozen_parts():
             part.eval()
@@ -139,7 +139,7 @@ class EfficientNetLite(nn.Module):
 
 
 def _rounded(channels: float) -> int:
-    """To a multiple of 8, never by more than a tenth down, as the paper's code does."""
+    """Round to a multiple of 8, at most a tenth downwards, as the paper's code does."""
     near = max(8, int(channels + 4) // 8 * 8)
     return near + 8 if near < 0.9 * channels else near
 
@@ -147,7 +147,7 @@ def _rounded(channels: float) -> int:
 def make_efficientnet_lite(
     name: str, planes: int = 3, weights: Path | None = None, frozen: int = 0
 ) -> EfficientNetLite:
-    """The trunk `name` of ENCODERS; `weights` is the folder `imagenet_weights`, None leaves it random.
+    """Return the trunk `name` of ENCODERS. weights: the folder `imagenet_weights`; None: random weights.
 
     With other than three `planes`, each shows the gray image: the stem's weights for red, green and blue are summed
     and shared out evenly, which gives the answer of three equal channels.

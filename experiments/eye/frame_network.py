@@ -1,4 +1,4 @@
-"""One network for one look at a whole frame: where a defect may be, of which class, and its outline.
+"""A network that inspects a whole frame in one pass: a screen, class maps and outlines.
 
 An EfficientNet-Lite trunk over the half-size frame feeds a light U-Net decoder (Ronneberger et al. 2015,
 arXiv:1505.04597). Screen, classes and outlines are heads of one trunk, so a frame costs one pass however many of its
@@ -19,7 +19,7 @@ from linewatch.networks.screen import LocalContrast
 
 
 class FrameLogits(NamedTuple):
-    """What the heads say, before the sigmoid.
+    """Outputs of the heads, before the sigmoid.
 
     screen: float32 (n, h / 32, w / 32), whether the cell holds a defect. outlines: float32 (n, 1 + classes, h / 4,
     w / 4), whether the pixel belongs to a defect of any class, then of which class it would be, in logits of a softmax.
@@ -29,8 +29,9 @@ class FrameLogits(NamedTuple):
     outlines: Tensor
 
     def outline_probability(self) -> Tensor:
-        """float32, as `outlines`: that the pixel belongs to a defect, of any class and of each; the classes add up to
-        the first. A class need not compete with clean steel, of which there is so much more.
+        """Return the probability that a pixel belongs to a defect, of any class and of each: float32, as `outlines`.
+
+        The classes add up to the first plane, so that a class need not compete with the far more common clean steel.
         """
         defect = self.outlines[:, :1].sigmoid()
         return torch.cat([defect, defect * self.outlines[:, 1:].softmax(1)], 1)
@@ -58,7 +59,7 @@ class _Up(nn.Module):
 
 
 class FrameNetwork(nn.Module):
-    """uint8 (n, 1, h, w), h and w multiples of 64, to `FrameLogits`.
+    """The network: uint8 (n, 1, h, w), h and w multiples of 64, to `FrameLogits`.
 
     The first `frozen` stages of the trunk keep their ImageNet weights. The coarsest map is also shown less its mean
     over the frame: what is everywhere is no defect.

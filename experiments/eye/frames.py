@@ -1,4 +1,4 @@
-"""Every whole Severstal frame of which it is known where its defects are, with its group and its fold.
+"""All whole Severstal frames whose defects are located, with the group and fold of each.
 
 A frame's truth is either a mask of Kaggle's classes or, where no mask is at hand, the boxes of its components: outside
 a box the frame is free of defects, inside nothing more is known.
@@ -47,7 +47,7 @@ class TruePiece:
 
 @dataclass(frozen=True)
 class LabelledFrame:
-    """A frame whose defects are known.
+    """A frame whose defects are located.
 
     name: the file's, without its suffix. mask: uint8 (256, 1600), 0 clean, 1 + index into CLASSES, or UNKNOWN.
     classes: which there are. pieces: the true defects; in a frame that only has boxes those of one class alone can
@@ -62,7 +62,7 @@ class LabelledFrame:
     outlined: bool
 
     def gray(self) -> NDArray[np.uint8]:
-        """uint8 (256, 1600)."""
+        """Return the image, uint8 (256, 1600)."""
         return read_gray(self.path)
 
     @property
@@ -71,12 +71,12 @@ class LabelledFrame:
 
     @property
     def doubtful(self) -> bool:
-        """Whether its label says that it is clean and its picture does not."""
+        """Whether the frame is labelled clean but shows defects."""
         return self.name in DOUBTFUL_CLEAN
 
 
 def read_frames(data: Path) -> list[LabelledFrame]:
-    """All frames of `severstal` and `severstal_more` under the folder `data` whose defects are known, by name."""
+    """Return the frames of `severstal` and `severstal_more` under `data` whose defects are located, by name."""
     old, more = data / "severstal", data / "severstal_more"
     boxes = _component_boxes(more / "boxes_all_defective.csv.gz")
     found: dict[str, LabelledFrame] = {}
@@ -138,9 +138,9 @@ class Folds:
         return cls({row.file: row.group for row in rows}, {row.file: row.fold for row in rows})
 
     def of(self, frames: Sequence[LabelledFrame], fold: int) -> list[LabelledFrame]:
-        """Those in the fold."""
+        """Return the frames in the fold."""
         return [frame for frame in frames if self.fold[frame.name] == fold]
 
     def without(self, frames: Sequence[LabelledFrame], fold: int) -> list[LabelledFrame]:
-        """Those in any other fold."""
+        """Return the frames in the other folds."""
         return [frame for frame in frames if self.fold[frame.name] != fold]

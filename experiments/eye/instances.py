@@ -1,4 +1,4 @@
-"""Finished instances of a frame, and all that is known of each: what the second stage judges."""
+"""Instances found in a frame, with the features that the second stage uses."""
 
 from __future__ import annotations
 
@@ -53,15 +53,16 @@ FEATURES = (
 
 @dataclass(frozen=True)
 class Instance:
-    """A found defect, of its likeliest class, and all that is known of it: float64 (features,)."""
+    """A found defect with its likeliest class and its features, float64 (features,)."""
 
     found: Found
     features: NDArray[np.float64]
 
 
 def find_instances(maps: Maps, gray: NDArray[np.uint8], levels: Sequence[float] = LEVELS) -> list[Instance]:
-    """Connected cells whose outline probability reaches a level, from the highest level down, each with no part of one
-    that was found before.
+    """Return connected cells whose outline probability reaches a level, from the highest level down.
+
+    An instance shares no cell with one that was found at a higher level.
     """
     where: list[NDArray[np.bool_]] = []
     taken = np.zeros(maps.outlines.shape[1:], bool)
@@ -75,7 +76,7 @@ def find_instances(maps: Maps, gray: NDArray[np.uint8], levels: Sequence[float] 
 
 
 def _connected(above: NDArray[np.bool_]) -> Iterator[NDArray[np.bool_]]:
-    """Cells with one cell between them are one defect, as pieces nearer than `[decision] merge_gap_mm` are."""
+    """Return the components, joining cells across a gap of one cell, as `[decision] merge_gap_mm` does."""
     joined = cv2.morphologyEx(np.pad(above.astype(np.uint8), 2), cv2.MORPH_CLOSE, np.ones((3, 3), np.uint8))
     count, labels = cv2.connectedComponents(joined[2:-2, 2:-2], connectivity=8)
     for i in range(1, count):
@@ -128,7 +129,7 @@ def _described(where: Sequence[NDArray[np.bool_]], maps: Maps, gray: NDArray[np.
 
 
 def _around(cells: NDArray[np.bool_], plane: NDArray[np.float32]) -> float:
-    """The mean of the plane within three cells around."""
+    """Return the mean of the plane within three cells around the instance."""
     ring = (cv2.dilate(cells.astype(np.uint8), np.ones((7, 7), np.uint8)) > 0) & ~cells
     return float(plane[ring].mean()) if ring.any() else 0.0
 
@@ -139,8 +140,10 @@ def _box(cells: NDArray[np.bool_]) -> Corners:
 
 
 def _relief(gray: NDArray[np.uint8], cells: NDArray[np.bool_], box: Corners) -> tuple[float, float, float]:
-    """Against a ring of steel around it, in that ring's spreads: how far the defect's mean lies from the ring's
-    (either way, and darker counting positive), and the logarithm of its own spread.
+    """Compare an instance with the ring of steel around it, in standard deviations of the ring.
+
+    Return the absolute difference of the means, the difference with darker as positive, and the logarithm of the
+    ratio of the spreads.
     """
     x0, y0, x1, y1 = box
     window = np.s_[max(0, y0 - _RING_PX) : y1 + _RING_PX, max(0, x0 - _RING_PX) : x1 + _RING_PX]

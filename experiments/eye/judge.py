@@ -1,4 +1,4 @@
-"""Metrics by instance, with 95 % intervals over groups: what is told or called against the true pieces.
+"""Metrics by instance, published or called defects against true pieces, with 95 % intervals over groups.
 
 Pairing is the product's (`linewatch.geometry.matching`, 5 mm of tolerance, at the recording's nominal 0.5 x 1 mm), so
 figures here stand beside those of docs/results.md.
@@ -25,7 +25,7 @@ Corners = tuple[int, int, int, int]
 
 @dataclass(frozen=True)
 class Found:
-    """A found defect: where it is, and its class (an index into CLASSES, or -1 for any other)."""
+    """A found defect: its box, and its class as an index into CLASSES, or -1 for another class."""
 
     box: Corners
     class_index: int
@@ -45,22 +45,22 @@ class Judged:
 
     @property
     def right(self) -> NDArray[np.bool_]:
-        """bool (found,), which lie on any true piece."""
+        """Return which instances lie on a true piece: bool (found,)."""
         return np.asarray(self.on.any(1))
 
     def believed(self, probability: NDArray[np.float64]) -> Judged:
-        """The same with these probabilities."""
+        """Return the frame with these probabilities."""
         return replace(self, probability=probability)
 
     def at(self, threshold: float) -> Judged:
-        """What is left of it when only what reaches the threshold counts."""
+        """Return the frame with only the instances that reach the threshold."""
         kept = self.probability >= threshold
         found = tuple(one for one, keep in zip(self.found, kept, strict=True) if keep)
         return replace(self, found=found, on=self.on[kept], probability=self.probability[kept])
 
 
 def judge(frame: LabelledFrame, group: int, found: Sequence[Found]) -> Judged:
-    """What of `found` is right in this frame."""
+    """Return which of `found` are right in this frame."""
     truth = [(piece.x0, piece.y0, piece.x1, piece.y1) for piece in frame.pieces]
     pairs = match(_strip(one.box for one in found), _strip(truth), tolerance_mm=TOLERANCE_MM).pairs
     on = np.zeros((len(found), len(truth)), bool)
@@ -105,15 +105,17 @@ class Score:
     intervals: dict[str, tuple[float, float]]
 
     def told(self, name: str) -> str:
-        """The figure with its interval, in words."""
+        """Return a metric and its interval as text."""
         value = self.figures[name]
         low, high = self.intervals.get(name, (float("nan"),) * 2)
         return "-" if value is None else f"{value:.3f} ({low:.3f} to {high:.3f})"
 
 
 def score(judged: Sequence[Judged]) -> Score:
-    """recall and precision of instances; right_class: of the pieces hit, those with a found one of their class on them;
-    false_per_clean_frame: instances.
+    """Return recall and precision of instances, and two further metrics.
+
+    right_class: share of the pieces hit that have an instance of their own class on them. false_per_clean_frame:
+    instances.
     """
     table = np.array([_counts(one) for one in judged], np.int64).reshape(-1, len(_COUNTS))
 
@@ -133,8 +135,9 @@ def score(judged: Sequence[Judged]) -> Score:
 
 
 def ground_shared(judged: Sequence[Judged]) -> tuple[float, float, float]:
-    """How coarse the found boxes are, which `match` does not ask: the share of all ground that lies in them, the share
-    that lies in true boxes, and both grounds' intersection over union.
+    """Return how coarse the found boxes are, which `match` ignores.
+
+    The result is the share of the area in found boxes, the share in true boxes, and their intersection over union.
     """
     found, true, both = 0, 0, 0
     for one in judged:
@@ -155,7 +158,7 @@ def _ground(boxes: Iterable[Corners]) -> NDArray[np.bool_]:
 
 
 def recall_by_class(judged: Sequence[Judged]) -> dict[str, tuple[int, int]]:
-    """Of each class the true pieces that are hit, and all of them."""
+    """Return, for each class, the number of true pieces that are hit and of all true pieces."""
     hit = np.concatenate([one.on.any(0) for one in judged])
     of_class = np.array([piece.class_index for one in judged for piece in one.frame.pieces])
     return {name: (int(hit[of_class == k].sum()), int((of_class == k).sum())) for k, name in enumerate(CLASSES)}
@@ -180,7 +183,7 @@ def precision_and_recall(judged: Sequence[Judged]) -> tuple[NDArray[np.float64],
 
 
 def threshold_at_precision(judged: Sequence[Judged], least: float) -> float:
-    """The lowest threshold at which precision is `least` or more; infinity where there is none."""
+    """Return the lowest threshold at which precision is at least `least`; infinity where there is none."""
     thresholds, precisions, _ = precision_and_recall(judged)
     good = np.flatnonzero(precisions >= least)
     return float(thresholds[good[-1]]) if len(good) else float("inf")

@@ -22,7 +22,7 @@ KEPT_FOLD = 0
 
 
 def write_network(network: FrameNetwork, path: Path) -> None:
-    """Weights in half precision, running statistics in single."""
+    """Write weights in half precision and running statistics in single precision."""
     state = {
         name: (value.float() if "running" in name else value.half()).contiguous()
         for name, value in network.state_dict().items()
@@ -32,7 +32,7 @@ def write_network(network: FrameNetwork, path: Path) -> None:
 
 
 def read_network(path: Path) -> FrameNetwork:
-    """What `write_network` wrote, in single precision, for inference."""
+    """Read what `write_network` wrote, in single precision, for inference."""
     network = FrameNetwork(len(CLASSES))
     state = network.state_dict()
     network.load_state_dict({**state, **{name: value.float() for name, value in load_file(path).items()}})
@@ -40,7 +40,7 @@ def read_network(path: Path) -> FrameNetwork:
 
 
 def main() -> None:
-    """The command line."""
+    """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path("runs/eye"))
     options = parser.parse_args()

@@ -1,4 +1,4 @@
-"""What each frame looks like to the network that has not seen it: ``python -m experiments.eye.maps --data DIR --out
+"""Compute each frame's maps by the network that has not seen it: ``python -m experiments.eye.maps --data DIR --out
 runs/eye`` writes `maps.npz`, which every later step reads.
 """
 
@@ -25,9 +25,10 @@ _PARTS = ("screen", "outlines", "apart")
 
 @dataclass(frozen=True)
 class Maps:
-    """Of one frame. screen: float32 (8, 50); outlines: float32 (1 + classes, 64, 400), probabilities, the mean over the
-    frame and its mirror images; apart: float32 (64, 400), how far these lie apart (standard deviation) in the
-    first of them, any class.
+    """The maps of one frame.
+
+    screen: float32 (8, 50). outlines: float32 (1 + classes, 64, 400), probabilities, the mean over the frame and its
+    mirror images. apart: float32 (64, 400), the standard deviation over these images of the first outline plane.
     """
 
     screen: NDArray[np.float32]
@@ -36,8 +37,8 @@ class Maps:
 
 
 @torch.inference_mode()
-def look(network: FrameNetwork, gray: NDArray[np.uint8], mirrored: Sequence[tuple[int, ...]]) -> Maps:
-    """The frame, mirrored along each of the given sets of axes (1: lines, 2: columns), in one batch."""
+def maps_of(network: FrameNetwork, gray: NDArray[np.uint8], mirrored: Sequence[tuple[int, ...]]) -> Maps:
+    """Return the maps of a frame, averaged over mirror images along these axes (1: lines, 2: columns)."""
     image = torch.from_numpy(gray)[None]
     said = network(torch.stack([image.flip(axes) for axes in mirrored]))
     outlines = torch.stack([one.flip(axes) for one, axes in zip(said.outline_probability(), mirrored, strict=True)])
@@ -52,17 +53,17 @@ ALL_MIRRORS = ((), (1,), (2,), (1, 2))
 
 
 def unseen(frames: Sequence[LabelledFrame], folds: Folds, networks: Mapping[int, FrameNetwork]) -> dict[str, Maps]:
-    """Of every frame by the network that was trained without its fold; two at a time, each on one thread."""
+    """Return the maps of every frame by the network trained without its fold; two at a time, one thread each."""
     with ThreadPoolExecutor(2, initializer=partial(torch.set_num_threads, 1)) as pool:
         return dict(
             pool.map(
-                lambda frame: (frame.name, look(networks[folds.fold[frame.name]], frame.gray(), ALL_MIRRORS)), frames
+                lambda frame: (frame.name, maps_of(networks[folds.fold[frame.name]], frame.gray(), ALL_MIRRORS)), frames
             )
         )
 
 
 def load_networks(run: Path) -> tuple[dict[int, FrameNetwork], int]:
-    """The networks of a training run, by fold, as its cooling left them, and the least steps that any of them had."""
+    """Return the cooled networks of a training run, by fold, and the smallest number of steps of any of them."""
     networks, steps = {}, []
     for fold in range(FOLDS):
         state = torch.load(run / f"fold-{fold}" / "state.pt", weights_only=True, map_location="cpu")
@@ -73,7 +74,7 @@ def load_networks(run: Path) -> tuple[dict[int, FrameNetwork], int]:
 
 
 def write(maps: Mapping[str, Maps], path: Path) -> None:
-    """As bytes, which is enough for probabilities; what is fainter than FAINT becomes 0, so that the file is small."""
+    """Write the maps as bytes, which suffice for probabilities. Values below FAINT become 0 to keep the file small."""
 
     def bytes_of(values: NDArray[np.float32]) -> NDArray[np.uint8]:
         return np.round(np.where(values < FAINT, 0, values) * 255).astype(np.uint8)
@@ -83,7 +84,7 @@ def write(maps: Mapping[str, Maps], path: Path) -> None:
 
 
 def read(path: Path) -> dict[str, Maps]:
-    """What `write` wrote."""
+    """Read what `write` wrote."""
     with np.load(path) as stored:
         names = {key.rpartition("/")[0] for key in stored}
         return {
@@ -93,7 +94,7 @@ def read(path: Path) -> dict[str, Maps]:
 
 
 def main() -> None:
-    """The command line."""
+    """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--out", type=Path, default=Path("runs/eye"), help="a training run, which gets `maps.npz`")

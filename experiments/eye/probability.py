@@ -1,4 +1,4 @@
-"""The second stage: from everything known of a finished instance, the probability that it is a true defect.
+"""The second stage: the probability that an instance is a true defect, from its features.
 
 A logistic regression on standardised features. It is small enough to write down, its probability is calibrated by how
 it is fitted (maximum likelihood), and it is fitted in seconds, so it can follow a mill's own labels. Each fold is
@@ -44,7 +44,7 @@ class Probability:
     intercept: float
 
     def of(self, features: Array) -> Array:
-        """float64 (n,) for float64 (n, features)."""
+        """Return the probability of each row: float64 (n, features) to float64 (n,)."""
         return 1 / (1 + np.exp(-(self.intercept + self._standardised(features) @ self.weights)))
 
     def _standardised(self, features: Array) -> Array:
@@ -52,7 +52,7 @@ class Probability:
 
     @classmethod
     def fit(cls, names: Sequence[str], features: Array, right: NDArray[np.bool_], groups: Sequence[int]) -> Probability:
-        """The penalty is chosen by cross-validated likelihood over groups."""
+        """Fit the model; the penalty is chosen by cross-validated likelihood over groups."""
         spreads = features.std(0)
         blank = cls(tuple(names), features.mean(0), np.where(spreads > 0, spreads, 1.0), np.zeros(len(names)), 0.0)
         seen = blank._standardised(features)
@@ -67,7 +67,7 @@ class Probability:
         return cls(blank.names, blank.means, blank.spreads, model.coef_[0], float(model.intercept_[0]))
 
     def write(self, path: Path) -> None:
-        """As JSON."""
+        """Write the model as JSON."""
         rows = {
             name: {"mean": mean, "spread": spread, "weight": weight}
             for name, mean, spread, weight in zip(
@@ -80,7 +80,7 @@ class Probability:
 
     @classmethod
     def read(cls, path: Path) -> Probability:
-        """What `write` wrote."""
+        """Read what `write` wrote."""
         stored = json.loads(path.read_text())
         names = tuple(stored["features"])
         means, spreads, weights = (
@@ -118,7 +118,7 @@ class Table:
         instances: Mapping[str, Sequence[Instance]],
         names: Sequence[str],
     ) -> Table:
-        """Every frame's instances beside its truth."""
+        """Return the table of every frame's instances."""
         truth = [judge(one, folds.group[one.name], [each.found for each in instances[one.name]]) for one in frames]
         fold = np.array([folds.fold[frame.name] for frame in frames])
         at = np.repeat(np.arange(len(frames)), [len(one.found) for one in truth])
@@ -136,18 +136,19 @@ class Table:
         )
 
     def only(self, *names: str) -> Table:
-        """The same with these features alone."""
+        """Return the table with these features only."""
         columns = [self.names.index(name) for name in names]
         return replace(self, names=names, features=self.features[:, columns])
 
     def fitted(self, rows: NDArray[np.bool_]) -> Probability:
-        """A model of the usable ones among these rows."""
+        """Return a model fitted on the usable ones of these rows."""
         kept = rows & self.usable
         return Probability.fit(self.names, self.features[kept], self.right[kept], self.group[kept].tolist())
 
     def crossed(self, rows: NDArray[np.bool_] | None = None) -> Array:
-        """float64 (n,): of each of these rows (all, if none are given; 0 elsewhere) by a model fitted on those of them
-        that lie in other folds.
+        """Return each row's probability by a model fitted on the rows of the other folds: float64 (n,).
+
+        With `rows`, only these are used and get a probability; all others get 0.
         """
         rows = np.ones(len(self.right), bool) if rows is None else rows
         probability = np.zeros(len(rows))
@@ -157,7 +158,7 @@ class Table:
         return probability
 
     def judged(self, probability: Array, folds: Sequence[int] = range(FOLDS)) -> list[Judged]:
-        """The frames of these folds, with the probability of each instance."""
+        """Return the frames of these folds with the probability of each instance."""
         return [
             one.believed(probability[self.frame == i])
             for i, (one, fold) in enumerate(zip(self.truth, self.fold_of_frame.tolist(), strict=True))
@@ -165,8 +166,10 @@ class Table:
         ]
 
     def operated(self, least_precision: float) -> tuple[list[Judged], list[float]]:
-        """All frames at an operating point that was chosen without their fold, and that point for each fold: the lowest
-        probability at which precision reached `least_precision` on the other folds, each of them crossed as well.
+        """Return all frames at an operating point chosen without their fold, and that point for each fold.
+
+        The point is the lowest probability at which precision reaches `least_precision` on the other folds, whose own
+        probabilities are crossed as well.
         """
         probability, kept, points = self.crossed(), [], []
         for fold in range(FOLDS):

@@ -1,5 +1,7 @@
-"""The figures of a training run, each frame judged by what has not seen it: ``python -m experiments.eye.report --data
-DIR --out runs/eye [--pictures docs/pictures]``, after `maps` and `shipped`. Fits and writes `probability.json` too.
+"""Print the figures of a training run, each frame by a network that has not seen it.
+
+``python -m experiments.eye.report --data DIR --out runs/eye [--pictures docs/pictures]``, after `maps` and `shipped`.
+Fits and writes `probability.json` too.
 """
 
 from __future__ import annotations
@@ -36,19 +38,19 @@ TOLD_PRECISION, CALLED_PRECISION = 0.60, 0.80
 
 
 def instance_table(frames: Sequence[LabelledFrame], folds: Folds, maps: Mapping[str, Maps]) -> Table:
-    """Every instance that the networks propose."""
+    """Return every instance that the networks propose."""
     found = {frame.name: find_instances(maps[frame.name], frame.gray()) for frame in frames}
     return Table.of(frames, folds, found, FEATURES)
 
 
 def shipped_table(frames: Sequence[LabelledFrame], folds: Folds, told: Mapping[str, Sequence[shipped.Told]]) -> Table:
-    """Every defect that the shipped cascade tells."""
+    """Return every defect that the shipped cascade publishes."""
     found = {frame.name: [one.instance for one in told[frame.name]] for frame in frames}
     return Table.of(frames, folds, found, shipped.FEATURES)
 
 
 def show(title: str, of: Score) -> None:
-    """One operating point's figures."""
+    """Print the figures of one operating point."""
     counts = of.counts
     say(
         f"{title}: recall {of.told('recall')} of {counts['true']}, precision {of.told('precision')} of "
@@ -58,14 +60,14 @@ def show(title: str, of: Score) -> None:
 
 
 def show_called(called: Sequence[Judged]) -> None:
-    """More of what is called."""
+    """Print further figures of what is called."""
     found, true, shared = ground_shared(called)
     say(f"  called by class: {recall_by_class(called)}; boxes on {found:.1%} of the ground, true ones on {true:.1%},")
     say(f"    intersection over union {shared:.2f}")
 
 
 def show_second_stage(title: str, table: Table) -> tuple[NDArray[np.float64], dict[float, list[Judged]]]:
-    """What a second stage makes of a table's instances; gives the probabilities, and the frames at both points."""
+    """Print the figures of a second stage; return the probabilities and the frames at both operating points."""
     probability, usable = table.crossed(), table.usable
     group = table.group[usable].tolist()
 
@@ -91,7 +93,7 @@ def show_second_stage(title: str, table: Table) -> tuple[NDArray[np.float64], di
 
 
 def screen_merit(frames: Sequence[LabelledFrame], maps: Mapping[str, Maps]) -> WindowScores:
-    """Tiles by the screen's head, in frames that have outlines."""
+    """Return the scores of the screen's head for the tiles of frames with outlines."""
     kept = [frame for frame in frames if frame.outlined and not frame.doubtful]
     steel = [steel_columns(frame.gray()) for frame in kept]
     scores = [
@@ -104,14 +106,14 @@ def screen_merit(frames: Sequence[LabelledFrame], maps: Mapping[str, Maps]) -> W
 
 
 def dice(frame: LabelledFrame, maps: Maps) -> float:
-    """Of the outline of any class at 0.5, pixel by pixel."""
+    """Return the Dice of the outline of any class at 0.5, by pixels."""
     found = np.kron(maps.outlines[0] >= 0.5, np.ones((FrameNetwork.OUTLINE_PX,) * 2, bool))
     true = (frame.mask > 0) & (frame.mask != UNKNOWN)
     return float(2 * (found & true).sum() / max(int(found.sum() + true.sum()), 1))
 
 
 def draw(table: Table, probability: NDArray[np.float64], compared: Mapping[str, list[Judged]], folder: Path) -> None:
-    """Precision against recall, and the reliability of the probability."""
+    """Draw precision against recall, and the reliability of the probability."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(10, 4.4), layout="constrained")
@@ -134,12 +136,12 @@ def draw(table: Table, probability: NDArray[np.float64], compared: Mapping[str, 
 
 
 def say(text: str) -> None:
-    """To standard output."""
+    """Print a line."""
     print(text)
 
 
 def main() -> None:
-    """The command line."""
+    """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--out", type=Path, default=Path("runs/eye"))

@@ -1,4 +1,4 @@
-"""What the shipped cascade finds on every labelled frame: ``python -m experiments.eye.shipped --data DIR --out
+"""Run the shipped cascade on every labelled frame: ``python -m experiments.eye.shipped --data DIR --out
 runs/eye`` writes `shipped.json`. It may only be judged on frames that it has not learned from (`unseen`).
 """
 
@@ -42,20 +42,20 @@ _SPLIT = Path("configs/splits/severstal.csv")
 
 @dataclass(frozen=True)
 class Told:
-    """A defect that the shipped cascade tells, called or tentative by its own limits."""
+    """A defect that the shipped cascade publishes, called or tentative."""
 
     instance: Instance
     called: bool
 
 
 def unseen(frames: Sequence[LabelledFrame]) -> list[LabelledFrame]:
-    """Frames that no shipped engine has learned from, nor had a limit chosen on."""
+    """Return the frames on which no shipped engine was trained and no limit was chosen."""
     fold = {Path(row.file).stem: row.fold for row in Split.read(_SPLIT).assignments}
     return [frame for frame in frames if fold.get(frame.name, HELD_OUT_FOLD) == HELD_OUT_FOLD]
 
 
 def inspect(frames: Sequence[LabelledFrame]) -> dict[str, list[Told]]:
-    """By frame, at the operating point that ships, each frame as a coil of its own."""
+    """Return the defects of each frame at the shipped operating point, each frame as its own coil."""
     settings = ServiceSettings()
     backend = OnnxRuntimeBackend()
     inspector = Inspector(load_engines(settings.inference, backend.siblings), settings, backend)
@@ -94,7 +94,7 @@ def _logit(probability: float) -> float:
 
 
 def read(path: Path) -> dict[str, list[Told]]:
-    """What `main` wrote."""
+    """Read what `main` wrote."""
     return {
         name: [
             Told(Instance(Found(tuple(box), index), np.array(features)), called)
@@ -105,7 +105,7 @@ def read(path: Path) -> dict[str, list[Told]]:
 
 
 def main() -> None:
-    """The command line."""
+    """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--out", type=Path, default=Path("runs/eye"))

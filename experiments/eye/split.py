@@ -26,7 +26,7 @@ NAMED_NEIGHBOURS = (("fed07ccf3", "b6a257b28"), ("56de9f0d1", "7b3566fb9"), ("0f
 
 
 def look_alikes(grays: Sequence[NDArray[np.uint8]]) -> Iterator[tuple[int, int]]:
-    """Pairs that correlate at 16 x 100 px, in any mirroring."""
+    """Return the pairs that correlate at 16 x 100 px, in any mirroring."""
     small = [cv2.resize(gray, (100, 16), interpolation=cv2.INTER_AREA).astype(np.float32) for gray in grays]
     rows = np.stack([(one - one.mean()).ravel() / max(float(one.std()) * one.size**0.5, 1e-6) for one in small])
     for flip in (np.s_[:, :], np.s_[::-1, :], np.s_[:, ::-1], np.s_[::-1, ::-1]):
@@ -36,7 +36,7 @@ def look_alikes(grays: Sequence[NDArray[np.uint8]]) -> Iterator[tuple[int, int]]
 
 
 def make_split(frames: Sequence[LabelledFrame]) -> Split:
-    """Groups and folds; the same frames give the same table."""
+    """Return groups and folds. The same frames give the same table."""
     grays, at = [frame.gray() for frame in frames], {frame.name: i for i, frame in enumerate(frames)}
     strata = ["+".join(CLASSES[i] for i in frame.classes) or "clean" for frame in frames]
     pairs = coil_neighbours(
@@ -52,7 +52,7 @@ def make_split(frames: Sequence[LabelledFrame]) -> Split:
 
 
 def main() -> None:
-    """The command line."""
+    """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--out", type=Path, default=SPLIT)

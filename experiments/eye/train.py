@@ -35,13 +35,13 @@ SEED = 20261130
 
 @dataclass(frozen=True)
 class Schedule:
-    """So many steps in all, over the last `cool` of which the learning rate falls linearly to nothing."""
+    """The number of steps; over the last `cool` of them the learning rate falls linearly to 0."""
 
     steps: int
     cool: int
 
     def share(self, step: int) -> float:
-        """Of the full learning rate, at this step."""
+        """Return the share of the full learning rate at this step."""
         return min(1.0, (self.steps - step) / self.cool) if self.cool else 1.0
 
 
@@ -61,7 +61,7 @@ class FoldTraining:
 
     @classmethod
     def begin(cls, weights: Path | None, file: Path, device: str = "cpu", readers: int = 0) -> FoldTraining:
-        """From `file` where that is; else from the folder `weights` of ImageNet's, or from nothing (None)."""
+        """Resume from `file` if it exists; else start from the ImageNet weights in `weights`, or at random (None)."""
         torch.manual_seed(SEED)
         network = FrameNetwork(len(CLASSES), weights=weights).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         mean = FrameNetwork(len(CLASSES)).to(device)
@@ -82,7 +82,7 @@ class FoldTraining:
         return run
 
     def save(self) -> None:
-        """Whole or not at all."""
+        """Save the state atomically."""
         state = {
             "network": self.network.state_dict(),
             "mean": self.mean.state_dict(),
@@ -95,7 +95,7 @@ class FoldTraining:
         part.replace(self.file)
 
     def turn(self, crops: CropSampler, steps: int, schedule: Schedule) -> float:
-        """So many steps; gives their mean loss."""
+        """Run `steps` steps and return their mean loss."""
         self.network.train()
         total = 0.0
         steps_ahead = range(self.step, self.step + steps)
@@ -129,7 +129,7 @@ class FoldTraining:
 
 @dataclass(frozen=True)
 class Batches(Dataset[tuple[Tensor, FrameLogits]]):
-    """Of each of these steps the pictures, uint8 (BATCH, 1, 256, CROP_PX), and the targets of each head."""
+    """The images, uint8 (BATCH, 1, 256, CROP_PX), and targets of each step."""
 
     crops: CropSampler
     steps: range
@@ -170,7 +170,7 @@ def loss(said: FrameLogits, told: FrameLogits) -> Tensor:
 def train(
     frames: Sequence[LabelledFrame], folds: Folds, runs: Sequence[FoldTraining], schedule: Schedule, workers: int
 ) -> None:
-    """All folds, in turns, to the end of the schedule; `workers` folds at a time, each on one thread.
+    """Train all folds in turns to the end of the schedule, `workers` folds at a time, each on one thread.
 
     Threads of one fold would wait for each other wherever other work has taken a core.
     """
@@ -199,7 +199,7 @@ def train(
 
 
 def main() -> None:
-    """The command line."""
+    """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--out", type=Path, default=Path("runs/eye"))

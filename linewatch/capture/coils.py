@@ -131,7 +131,7 @@ class CoilAccount:
         return None
 
     def announce(self, coil: str) -> str | None:
-        """Name the coil behind the next weld, which else gets a generated name. Return why it is refused, or None."""
+        """Name the coil after the next weld, which otherwise gets a generated name. Return a refusal, or None."""
         if (refused := self._refused(coil)) is not None:
             return refused
         self._used.add(coil)

@@ -34,7 +34,7 @@ class ReplaySummary:
     coverage: float
     frames: int
     frames_per_s: float
-    lines_missed_by_cause: dict[str, int]
+    lines_missed_by_cause: dict[str, int]  # missed or degraded: every line that was not inspected
     defects_by_class: dict[str, int]
     defects_tentative: int
     alarms: int

@@ -5,7 +5,7 @@ from linewatch.terminal import grade_rows
 
 
 def summary_rows(summary: ReplaySummary, pace: str = "") -> list[tuple[str, str]]:
-    """Return names and values; `pace` is said behind the speed."""
+    """Return names and values; `pace` is a remark that follows the speed."""
     counted = ", ".join(f"{name} {count}" for name, count in summary.defects_by_class.items()) or "none"
     missed = ", ".join(f"{cause} {lines} lines" for cause, lines in summary.lines_missed_by_cause.items())
     return [

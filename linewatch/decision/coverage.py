@@ -22,8 +22,8 @@ class WidthExpectation:
     """The width of strip that must be in view, in pixels; 0 and empty while nothing is known.
 
     of_data_px: width of the whole strip from the coil's data; it holds where both edges are in view. newest_px: widths
-    of the coil's newest frames that were not too narrow, so that a coil which turns narrow stays noticed. of_line_px:
-    from the line's settings, until the coil has shown its width.
+    of the coil's newest frames that were not too narrow, so that a sudden narrowing stays noticed. of_line_px: from the
+    line's settings, until the coil has shown its width.
     """
 
     of_data_px: float = 0.0
@@ -59,7 +59,7 @@ def spans_of(prediction: Prediction, width: WidthExpectation | None = None) -> t
     """
     frame = prediction.frame
     valid = min(frame.valid_lines, frame.lines)
-    quality, cause = _looked(prediction, width or WidthExpectation())
+    quality, cause = _quality_of(prediction, width or WidthExpectation())
     missed_for = frame.fault or Cause.TRUNCATED
     if quality is Quality.MISSED and cause is missed_for:
         valid = frame.lines  # adjacent and alike: one span
@@ -71,8 +71,8 @@ def spans_of(prediction: Prediction, width: WidthExpectation | None = None) -> t
     )
 
 
-def _looked(prediction: Prediction, width: WidthExpectation) -> tuple[Quality, Cause | None]:
-    """Return how the valid lines were looked at, and why they were not inspected."""
+def _quality_of(prediction: Prediction, width: WidthExpectation) -> tuple[Quality, Cause | None]:
+    """Return the quality of the valid lines, and the cause where they were not inspected."""
     edges = prediction.edges
     if prediction.failed is not None:
         return Quality.MISSED, prediction.failed
@@ -98,6 +98,7 @@ class CoverageSums:
     missed_lines: tuple[tuple[Cause, int], ...] = ()
 
     def plus(self, spans: tuple[CoverageSpan, ...], mm_per_line: float) -> "CoverageSums":
+        """Return the coverage after a frame with these spans."""
         length_mm = {
             quality: sum(span.lines for span in spans if span.quality is quality) * mm_per_line for quality in Quality
         }

@@ -22,7 +22,7 @@ def coil_ordinal_of(message: StripMessage) -> int:
 def store_roll_marks(connection: sa.Connection, messages: Sequence[tuple[int, RollMarkMessage]]) -> None:
     """Store each roll mark as last reported, and every defect that was ever named as one of its marks.
 
-    messages: each behind the number of its coil's row.
+    messages: pairs of the number of the coil's row and the message.
     """
     marks: dict[tuple[int, str], set[str]] = {}
     newest = {(coil_id, message.id): message for coil_id, message in messages}

@@ -85,7 +85,7 @@ class GapRow:
 def coils(
     connection: sa.Connection, coil: str | None = None, *, after: int | None = None, limit: int = PAGE
 ) -> list[CoilRow]:
-    """Return passages, the newest first: of one coil or of all, beginning behind the passage numbered `after`."""
+    """Return passages, the newest first: of one coil or of all, beginning after the passage numbered `after`."""
     wanted = sa.select(COIL, SERVICE.c.name.label("service")).join(SERVICE).order_by(COIL.c.id.desc()).limit(limit)
     if coil is not None:
         wanted = wanted.where(COIL.c.coil == coil)
@@ -162,7 +162,7 @@ def defects(
     after: int | None = None,
     limit: int = PAGE,
 ) -> list[DefectRow]:
-    """Return the defects of passages, in order along each, beginning behind the defect numbered `after`.
+    """Return the defects of passages, in order along each, beginning after the defect numbered `after`.
 
     Defects that merged into another are left out. Raises HistoryError when `after` is no defect of these passages.
     """

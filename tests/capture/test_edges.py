@@ -103,3 +103,21 @@ def test_real_frames_with_black_margins() -> None:
                 assert np.median(outside) <= SETTINGS.edge_level, path.name
         assert np.median(means[edges.left_px : edges.right_px]) > SETTINGS.edge_level, path.name
     assert margins >= 10
+
+
+@pytest.mark.data
+@pytest.mark.skipif("LINEWATCH_DATA" not in os.environ, reason="LINEWATCH_DATA is not set")
+def test_the_light_of_real_frames_suffices_but_for_two() -> None:
+    """Of 198 real frames one is dark and one is blown out over more than 5 % of the strip's width (decision 34)."""
+    images = [
+        (path.name, image)
+        for path in sorted(Path(os.environ["LINEWATCH_DATA"]).glob("severstal*/*/*.jpg"))
+        if (image := cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)) is not None and image.shape == (256, 1600)
+    ]
+    poor = {}
+    for name, image in images:
+        edges = find_edges(image, SETTINGS)
+        if edges.dark_px + edges.bright_px > 0.05 * (edges.right_px - edges.left_px):
+            poor[name] = (edges.dark_px, edges.bright_px)
+    assert len(images) == 198
+    assert poor == {"0d1b42754.jpg": (576, 0), "84a9ab164.jpg": (0, 64)}

@@ -31,7 +31,7 @@ def is_meant(rule_alarm: RuleAlarm, order: AlarmOrder) -> bool:
 def refusal_of(
     order: AlarmOrder, rule_alarms: Iterable[RuleAlarm], meant: Collection[int], rules: DecisionRules
 ) -> Refusal | None:
-    """Return why a command about the alarms `meant`, of these, is refused; None: it is carried out."""
+    """Return why the command is refused, or None. meant: indices of the alarms that it addresses in `rule_alarms`."""
     acknowledge = order.command.action is AlarmAction.ACKNOWLEDGE
     if not meant and (order.alarm is not None or not acknowledge):
         known = ", ".join(rule_alarm.rule.name for rule_alarm in rule_alarms) or "none"

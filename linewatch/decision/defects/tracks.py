@@ -200,7 +200,7 @@ def _merge(tracks: list[Track], rules: DecisionRules, prediction: Prediction, gr
 
 
 def _merged_defect(defects: list[Defect], joined: Track, rules: DecisionRules, prediction: Prediction) -> Defect:
-    """Return the defect that these are together, without a severity of its own. joined: the sums over all of them."""
+    """Return these defects joined into one, its severity not yet computed. joined: the sums over all of them."""
     box = StripBox.hull(defect.box for defect in defects)
     edge_mm = min((defect.edge_mm for defect in defects if defect.edge_mm is not None), default=None)
     place, shares = Places.one(box.across_mm, edge_mm), (joined.scores / joined.weight)[None]
