@@ -67,7 +67,7 @@ class Service:
 
         Raises StageError when a stage failed, WireError when a socket cannot be bound.
         """
-        notifier, unhealthy = Notifier(), False
+        notifier, unhealthy, blind_before = Notifier(), False, False
         missed_lines, missing = 0, False
         shed: tuple[str, ...] = ()
 
@@ -77,13 +77,19 @@ class Service:
             ready()
 
         def look() -> None:
-            nonlocal unhealthy, missing, missed_lines, shed
+            nonlocal unhealthy, blind_before, missing, missed_lines, shed
             silent = self.runner.health.silent()
             if silent and not unhealthy:
                 log.error("stage_silent", stages=silent)
             elif unhealthy and not silent:
                 log.info("stages_recovered")
             unhealthy = bool(silent)
+            blind = self.totals.blind
+            if blind and not blind_before:
+                log.error("blind", cause=blind.cause, seconds=round((blind.now_ns - blind.since_ns) / 1e9, 1))
+            elif blind_before and not blind:
+                log.info("blind_ended")
+            blind_before = blind is not None
             before, missed_lines = missed_lines, self.totals.lines[Quality.MISSED]
             if missed_lines > before and not missing:
                 log.warning("lines_missed", lines_by_cause=dict(self.totals.lines_by_cause))
@@ -93,7 +99,8 @@ class Service:
             before_shed, shed = shed, tuple(map(str, self.workload.shed)) if self.workload else ()
             if shed != before_shed:
                 (log.warning if shed else log.info)("shedding" if shed else "shedding_ended", work=shed)
-            (notifier.unhealthy if silent else notifier.alive)(self._status_line(silent))
+            starve = silent or (blind is not None and blind.of_the_service)
+            (notifier.unhealthy if starve else notifier.alive)(self._status_line(silent))
             watch()
 
         try:
@@ -111,7 +118,9 @@ class Service:
     def _status_line(self, silent: tuple[str, ...]) -> str:
         totals = self.totals
         where = f"{totals.coil} {totals.along_mm / 1000:.1f} m, coverage {totals.coverage:.2%}, {totals.quality}"
-        return f"UNHEALTHY, silent: {', '.join(silent)}; {where}" if silent else where
+        if silent:
+            return f"UNHEALTHY, silent: {', '.join(silent)}; {where}"
+        return f"UNHEALTHY, {blind}; {where}" if (blind := totals.blind) else where
 
 
 @contextmanager

@@ -50,10 +50,10 @@ class StatusReport:
     _rates: tuple[float, float] = (0.0, 0.0)  # frames and tiles per second in the window before
 
     def __call__(self) -> StatusBody:
-        """Return the status now, and count a heartbeat if every stage ticks."""
+        """Return the status now, and count a heartbeat if every stage ticks and the service is not blind."""
         now_ns = self.clock.now_ns()
-        silent = self.runner.health.silent()
-        healthy = not silent and self.runner.failure is None
+        silent, blind = self.runner.health.silent(), self.totals.blind
+        healthy = not silent and not blind and self.runner.failure is None
         self._beats += healthy
         self._update_rates(now_ns)
         totals, asking = self.totals, self.standing.standing_alarms
@@ -61,7 +61,7 @@ class StatusReport:
             heartbeat=self._beats,
             healthy=healthy,
             state=ServiceState.FAILED if self.runner.failure else self.runner.state,
-            failure=str(self.runner.failure) if self.runner.failure else _silence(silent),
+            failure=str(self.runner.failure) if self.runner.failure else _silence(silent) or (str(blind) if blind else None),
             quality=totals.quality,
             uptime_s=(now_ns - self.started_ns) / NS_PER_S,
             now_ns=now_ns,

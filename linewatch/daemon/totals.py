@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from linewatch.contracts.alarm import AlarmChange, AlarmNotice, AlarmState
 from linewatch.contracts.frame import Cause
 from linewatch.contracts.verdict import CoilGrade, Decided, DefectState, Quality, RollMarkState, Verdict
+from linewatch.daemon.sight import Blindness, followed
 
 
 @dataclass(slots=True)
@@ -25,6 +26,7 @@ class Totals:
     alarms_raised: int = 0
     roll_marks: int = 0  # recognised
     quality: Quality = Quality.INSPECTED  # of the newest lines
+    blindness: Blindness | None = None
     coil: str = ""
     along_mm: float = 0.0
     grade: CoilGrade | None = None  # of the newest coil that has ended
@@ -42,6 +44,7 @@ class Totals:
             self.tiles += decided.tiles
             self.tiles_passed += decided.tiles_passed
             self.along_mm = decided.along_mm[1]
+            self.blindness = followed(self.blindness, decided)
             self.frames_overrun += any(span.cause is Cause.OVERRUN for span in decided.spans)
             for span in decided.spans:
                 self.mm[span.quality] += span.along_mm[1] - span.along_mm[0]
@@ -58,6 +61,12 @@ class Totals:
                 self.defects[event.defect.defect_class] += 1
                 self.tentative += event.defect.tentative
         self.roll_marks += sum(mark.state is RollMarkState.RECOGNISED for mark in decided.roll_marks)
+
+    @property
+    def blind(self) -> Blindness | None:
+        """The blindness, if it has lasted so long that the service is unhealthy."""
+        blindness = self.blindness
+        return blindness if blindness is not None and blindness.lasting else None
 
     @property
     def coverage(self) -> float:

@@ -115,7 +115,7 @@ class Cascade:
         task = Task(batch.engine)
         ready: list[Batch] = []
         if self._workload is not None:
-            self._workload.end(task, len(batch.refs), result.took_ns if self._decides(batch) else 0)
+            self._workload.end(task, len(batch.refs), result.took_ns if self._decides(batch) else 0, now_ns)
         for row, ref in enumerate(batch.refs):
             pending = self._pending[ref.ordinal]
             pending.awaited -= 1

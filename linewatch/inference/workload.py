@@ -5,6 +5,9 @@ may use less of a frame's time. With a growing backlog segmentation is shed firs
 frames, and the screen runs as long as it fits alone.
 """
 
+from collections import deque
+from statistics import median
+
 from linewatch.contracts.manifest import Task
 
 NS_PER_MS = 1_000_000
@@ -17,20 +20,55 @@ shed for twice as long, so that a lasting overload does not make it flap.
 CALM_SHARE = 0.3
 """Shed work returns only when the waiting work would be done within this share of the deadline."""
 _Shed = tuple[int, int]  # when the work would last have been late, and how long it stays shed from then on
-_REMEMBERED = 0.9
-"""The weight of the old cost in the running average."""
+_SAMPLES = 9
+"""A cost is the median of so many newest batches, so that one stalled batch changes nothing."""
+RELEARN_NS = 1_000 * NS_PER_MS
+"""A cost that no batch has confirmed for so long is forgotten, and a frame is looked at whatever it was."""
+_STALLED = 8.0
+"""A cost above so many times the lowest seen is that of a stalled machine, not of a high load."""
+
+
+class _Cost:
+    """The cost of one row on one worker, learned from batches, in nanoseconds; 0 while unknown."""
+
+    def __init__(self) -> None:
+        self._newest: deque[float] = deque(maxlen=_SAMPLES)
+        self._floor_ns = 0.0
+        self._learned_ns: int | None = None
+
+    def learn(self, cost_ns: float, now_ns: int) -> None:
+        self.forget_stale(now_ns)
+        self._newest.append(cost_ns)
+        self._floor_ns = min(cost_ns, self._floor_ns or cost_ns)
+        self._learned_ns = now_ns
+
+    def forget_stale(self, now_ns: int) -> bool:
+        """Forget the newest batches if they are too old, and return whether none is left."""
+        if self._learned_ns is not None and now_ns - self._learned_ns > RELEARN_NS:
+            self._newest.clear()
+        return not self._newest
+
+    @property
+    def row_ns(self) -> float:
+        return median(self._newest) if self._newest else self._floor_ns
+
+    @property
+    def stalled(self) -> bool:
+        return self.row_ns > _STALLED * self._floor_ns
 
 
 class Workload:
     """Tracks the work of `workers` equal workers and says whether they can finish more. No clock; not thread-safe.
 
-    Costs are learned from the times that batches took; work whose cost is unknown is affordable.
+    Costs are learned from the times that batches took; work whose cost is unknown is affordable. Work that was shed
+    teaches nothing, so once a second some is handed out although its cost says that it would be late: after a stall
+    (a paused process or virtual machine, a burst of other load) costs are relearned.
     """
 
     def __init__(self, workers: int, deadline_ms: float) -> None:
         self._workers = workers
         self._deadline_ns = round(deadline_ms * NS_PER_MS)
-        self._cost_ns = dict.fromkeys(Task, 0.0)  # of one row on one worker, a running average
+        self._costs = {task: _Cost() for task in Task}
         self._rows = dict.fromkeys(Task, 0)  # handed out and not yet done
         self._shed: dict[Task, _Shed] = {}
         self._calm = True
@@ -53,13 +91,11 @@ class Workload:
         """Note that `rows` rows were handed to the workers."""
         self._rows[task] += rows
 
-    def end(self, task: Task, rows: int, took_ns: int) -> None:
+    def end(self, task: Task, rows: int, took_ns: int, now_ns: int) -> None:
         """Note that a batch of `rows` rows is done after `took_ns` on its worker; 0: do not learn from it."""
         self._rows[task] -= rows
-        if not took_ns:
-            return
-        cost_ns, known_ns = took_ns / rows, self._cost_ns[task]
-        self._cost_ns[task] = known_ns + (1 - _REMEMBERED) * (cost_ns - known_ns) if known_ns else cost_ns
+        if took_ns:
+            self._costs[task].learn(took_ns / rows, now_ns)
 
     def affords(self, task: Task, rows: int, captured_ns: int, now_ns: int) -> bool:
         """Say whether `rows` rows of a frame, handed out now, will be done within their share of its deadline.
@@ -67,11 +103,14 @@ class Workload:
         If not, the caller must shed them; later rows of that task are shed, too, until the load has been low for a
         while. The screen's rows, which are frames, are shed one by one.
         """
-        waiting_ns = sum(self._rows[kind] * self._cost_ns[kind] for kind in Task) / self._workers
+        unconfirmed = self._costs[task].forget_stale(now_ns) and not self._rows[task]
+        waiting_ns = sum(self._rows[kind] * self._costs[kind].row_ns for kind in Task) / self._workers
         self._bring_back(waiting_ns, now_ns)
-        own_ns = -(-rows // self._workers) * self._cost_ns[task]
-        if rows and now_ns - captured_ns + waiting_ns + own_ns > SHARES[task] * self._deadline_ns:
-            self._shed[task] = self._shed_again(task, now_ns)
+        own_ns = 0.0 if unconfirmed else -(-rows // self._workers) * self._costs[task].row_ns
+        age_ns, limit_ns = now_ns - captured_ns, SHARES[task] * self._deadline_ns
+        if rows and age_ns + waiting_ns + own_ns > limit_ns:
+            stalled = age_ns > limit_ns or any(cost.stalled for cost in self._costs.values())
+            self._shed[task] = self._shed_again(task, now_ns, stalled)
             return False
         return not rows or task is Task.SCREEN or task not in self._shed
 
@@ -84,9 +123,9 @@ class Workload:
                 del self._shed[task]
                 self._holds_ns[task] = (hold_ns, now_ns)
 
-    def _shed_again(self, task: Task, now_ns: int) -> _Shed:
+    def _shed_again(self, task: Task, now_ns: int, stalled: bool) -> _Shed:
         if task in self._shed:
             return now_ns, self._shed[task][1]
         held_ns, back_ns = self._holds_ns.get(task, (0, 0))
-        soon = held_ns and now_ns - back_ns < 2 * held_ns
+        soon = held_ns and now_ns - back_ns < 2 * held_ns and not stalled
         return now_ns, min(2 * held_ns, LONGEST_HOLD_NS) if soon else HOLD_NS

@@ -8,14 +8,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from faulty_backends import HungBackend
+from faulty_backends import FailingBackend, HungBackend
+from waiting import wait_until
 
 from linewatch.capture.cameras.registry import open_camera
 from linewatch.capture.clock import MonotonicClock
 from linewatch.client import Lost, Subscriber
 from linewatch.config.wire import WireSettings
 from linewatch.contracts.errors import StageError
-from linewatch.daemon import runner
+from linewatch.daemon import runner, sight
 from linewatch.daemon.health import Health
 from linewatch.daemon.service import open_service
 from linewatch.daemon.stages.wiring import TICK_S
@@ -149,3 +150,53 @@ def test_a_hung_engine_worker_stops_heartbeat_and_watchdog(
     assert fed
     assert max(fed) < ailing[0][0] + 1.0  # fed no more once it is unhealthy; what this test's threads are late
     assert any("UNHEALTHY, silent: engine-" in text for _, text in manager.heard)
+
+
+@pytest.mark.parametrize("blinded", [True, False])
+def test_a_service_that_misses_every_line_is_unhealthy_until_it_sees_again(
+    blinded: bool, settings: ServiceSettings, manager: Manager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every stage ticks, and nothing is looked at: the heartbeat stands and the watchdog is unfed, until engines run."""
+    monkeypatch.setattr(sight, "BLIND_NS", 500_000_000)
+    backend = FailingBackend(open_backend(settings.inference.backend), 40, 139 if blinded else 39)
+    assert settings.source is not None
+    source = settings.source.model_copy(update={"length_m": 1000.0})
+    clock, heard = MonotonicClock(), threading.Event()
+    statuses: list[StatusMessage] = []
+
+    with (
+        open_camera(source, settings.line, clock, live=True) as camera,
+        open_service(settings, camera, clock, backends=[backend]) as service,
+    ):
+
+        def listen() -> None:
+            with Subscriber(service.publisher.endpoint, service.server.endpoint, topics=["status"]) as subscriber:
+                while not heard.is_set():
+                    message = subscriber.poll(0.1)
+                    if isinstance(message, StatusMessage) and not isinstance(message, Lost):
+                        statuses.append(message)
+
+        def recovered() -> bool:
+            sick = [at for at, status in enumerate(statuses) if not status.healthy]
+            return bool(sick or not blinded) and sum(status.healthy for status in statuses[max(sick, default=0) :]) > 5
+
+        def conduct() -> None:
+            try:
+                wait_until(recovered, 60.0)
+            finally:
+                heard.set()
+                service.stop()
+
+        threads = [threading.Thread(target=target) for target in (listen, conduct)]
+        service.run(lambda: [thread.start() for thread in threads] and None)
+        for thread in threads:
+            thread.join()
+
+    blind = [status for status in statuses if status.failure]
+    assert bool(blind) is blinded
+    assert all((status.failure or "").startswith("blind: every line of the last") for status in blind)
+    assert all("(engine)" in (status.failure or "") and not status.healthy for status in blind)
+    assert len({status.heartbeat for status in blind}) == int(blinded)
+    said_blind = [text for _, text in manager.heard if "UNHEALTHY, blind" in text]
+    assert bool(said_blind) is blinded
+    assert not any("WATCHDOG=1" in text for text in said_blind)
