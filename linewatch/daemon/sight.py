@@ -1,4 +1,4 @@
-"""Sight: whether any line of the passing strip is looked at. A service that ticks but misses everything is unhealthy."""
+"""Sight: whether any line of the passing strip is looked at. A service that misses everything is unhealthy."""
 
 from dataclasses import dataclass
 

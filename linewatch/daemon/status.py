@@ -10,6 +10,7 @@ from linewatch.contracts.frame import PositionSource
 from linewatch.contracts.ports import Clock
 from linewatch.daemon.crops import DefectCrops
 from linewatch.daemon.runner import Runner
+from linewatch.daemon.sight import Blindness
 from linewatch.daemon.stages.exchange import EngineExchange
 from linewatch.daemon.topology import CAPTURE
 from linewatch.daemon.totals import Totals
@@ -61,7 +62,7 @@ class StatusReport:
             heartbeat=self._beats,
             healthy=healthy,
             state=ServiceState.FAILED if self.runner.failure else self.runner.state,
-            failure=str(self.runner.failure) if self.runner.failure else _silence(silent) or (str(blind) if blind else None),
+            failure=str(self.runner.failure) if self.runner.failure else _ailment(silent, blind),
             quality=totals.quality,
             uptime_s=(now_ns - self.started_ns) / NS_PER_S,
             now_ns=now_ns,
@@ -120,5 +121,7 @@ def _crops(crops: DefectCrops | None) -> CropStatus | None:
     return CropStatus(made=crops.made, waiting=crops.waiting, not_made=crops.not_made) if crops else None
 
 
-def _silence(silent: tuple[str, ...]) -> str | None:
-    return f"silent: {', '.join(silent)}" if silent else None
+def _ailment(silent: tuple[str, ...], blind: Blindness | None) -> str | None:
+    if silent:
+        return f"silent: {', '.join(silent)}"
+    return str(blind) if blind else None

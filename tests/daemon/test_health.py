@@ -156,7 +156,7 @@ def test_a_hung_engine_worker_stops_heartbeat_and_watchdog(
 def test_a_service_that_misses_every_line_is_unhealthy_until_it_sees_again(
     blinded: bool, settings: ServiceSettings, manager: Manager, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Every stage ticks, and nothing is looked at: the heartbeat stands and the watchdog is unfed, until engines run."""
+    """Every stage ticks, nothing is looked at: the heartbeat stands and the watchdog is unfed, until engines run."""
     monkeypatch.setattr(sight, "BLIND_NS", 500_000_000)
     backend = FailingBackend(open_backend(settings.inference.backend), 40, 139 if blinded else 39)
     assert settings.source is not None
