@@ -163,9 +163,7 @@ def test_after_any_stalls_everything_is_inspected_again_within_two_seconds(
     assert set(late.values()) == {len(Task)}
 
 
-def _simulate(
-    workload: Workload, workers: int, stalls: list[tuple[int, int, bool]], until_ms: int
-) -> dict[int, int]:
+def _simulate(workload: Workload, workers: int, stalls: list[tuple[int, int, bool]], until_ms: int) -> dict[int, int]:
     """Run a line of one frame per 100 ms with one tile each; return how many tasks each frame (by ms) was given."""
     cost_ms = {Task.SCREEN: 10, Task.CLASSIFY: 5, Task.SEGMENT: 5}
     given_tasks: dict[int, int] = {}
