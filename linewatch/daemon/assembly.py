@@ -124,6 +124,11 @@ def open_decisions(
     journal = stack.enter_context(Journal(settings.journal, clock.now_ns))
     if journal.recovery.torn_bytes:
         log.warning("journal_recovered", segment=journal.recovery.segment, torn_bytes=journal.recovery.torn_bytes)
+    for segment, damage in journal.recovery.damages:
+        lost = [f"{topic} {first} to {following - 1}" for topic, first, following in damage.lost]
+        log.error("journal_damaged", segment=segment, bytes=damage.end - damage.begin, lost=lost or "not known")
+    for name in journal.recovery.set_aside:
+        log.error("journal_file_set_aside", file=name)
     pool, cascade, recipes = inspection.pool, inspection.cascade, inspection.recipes
     standing = SnapshotTracker(journal.epoch, statuses_of(pool, cascade.lineup), journal.retained_alarms())
 

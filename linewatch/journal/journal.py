@@ -7,7 +7,7 @@ import re
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import zip_longest
 from pathlib import Path
 from types import TracebackType
@@ -19,6 +19,8 @@ from linewatch.contracts.record import Record, RecordSpan
 from linewatch.journal.retained import RetainedAlarms
 from linewatch.journal.segment import (
     HEAD_BYTES,
+    MAX_EPOCH,
+    Damage,
     Entry,
     EntryKind,
     SegmentIndex,
@@ -27,6 +29,7 @@ from linewatch.journal.segment import (
     read_records,
     scan,
     starting_positions,
+    starts_whole,
 )
 
 _NAME = re.compile(r"(\d{10})-(\d{6})\.segment")
@@ -34,12 +37,17 @@ _NAME = re.compile(r"(\d{10})-(\d{6})\.segment")
 
 @dataclass(frozen=True, slots=True)
 class Recovery:
-    """What opening found of earlier epochs. torn_bytes: an incomplete write at the end of `segment`, removed."""
+    """What opening found of earlier epochs. torn_bytes: an incomplete write at the end of `segment`, removed.
+
+    damages: of the newest segments, which it read. set_aside: files that are no segments, by their new names.
+    """
 
     epoch: int  # of the newest segment; 0: there was none
     segment: str
     kept_bytes: int
     torn_bytes: int
+    damages: tuple[tuple[str, Damage], ...] = ()
+    set_aside: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)
@@ -50,6 +58,7 @@ class _Segment:
     size: int
     index: SegmentIndex | None = None  # of an earlier epoch's segment: made on first reading
     started_at: dict[str, int] | None = None  # likewise
+    start_damaged: bool = False
 
 
 class Journal:
@@ -110,7 +119,8 @@ class Journal:
             raise JournalError(self._failed)
         if not records:
             return
-        commit = pack_commit(Entry(EntryKind.RECORD, record) for record in records)
+        entries = [Entry(EntryKind.RECORD, record) for record in records]
+        commit = pack_commit(entries)
         try:
             if self._current.size + len(commit) > self._segment_bytes and self._live_index.topics:
                 self._start_segment(self._current.ordinal + 1)
@@ -122,7 +132,7 @@ class Journal:
         with self._lock:
             segment = self._current
             offset, segment.size = segment.size, segment.size + len(commit)
-            self._live_index.add((Entry(EntryKind.RECORD, record) for record in records), offset, segment.size)
+            self._live_index.add(entries, offset, segment.size)
         for record in records:
             self._retained.take(record)
         if self._unsynced_since_ns is None:
@@ -170,7 +180,7 @@ class Journal:
         """Return the kept sequences of a topic; None when nothing of that epoch is kept."""
         while segments := self._of(epoch):
             try:
-                oldest, last = self._start(segments[0]).get(topic, 0), self._index(segments[-1])
+                oldest, last = self._oldest(segments, topic), self._index(segments[-1])
             except FileNotFoundError:
                 continue  # the segment was dropped meanwhile: look again
             with self._lock:
@@ -198,20 +208,33 @@ class Journal:
 
     def _index(self, segment: _Segment) -> SegmentIndex:
         if segment.index is None:
-            segment.index = scan(segment.path)[0]
+            segment.index = scan(segment.path, segment.epoch)[0]
         return segment.index
 
-    def _start(self, segment: _Segment) -> dict[str, int]:
-        if segment.started_at is None:
+    def _start(self, segment: _Segment) -> dict[str, int] | None:
+        """Return the positions at which a segment starts; None where they are damaged."""
+        if segment.started_at is None and not segment.start_damaged:
             segment.started_at = starting_positions(segment.path)
-        return segment.started_at
+            segment.start_damaged = segment.started_at is None and segment.ordinal > 0
+        return None if segment.start_damaged else segment.started_at or {}
+
+    def _oldest(self, segments: Sequence[_Segment], topic: str) -> int:
+        """Return the first sequence of a topic that these segments of an epoch hold, or would hold."""
+        for segment in segments:
+            if (start := self._start(segment)) is not None:
+                return start.get(topic, 0)
+            if (held := self._index(segment).topics.get(topic)) is not None:
+                return held.sequences[0]
+        return 0
 
     def _records(self, epoch: int, topic: str, first_sequence: int) -> Iterator[Record]:
         segments = self._of(epoch)
         for segment, following in zip_longest(segments, segments[1:]):
             try:
-                if following is not None and self._start(following).get(topic, 0) <= first_sequence:
-                    continue  # an index is made only of segments that hold wanted records
+                if following is not None:
+                    start = self._start(following)
+                    if start is not None and start.get(topic, 0) <= first_sequence:
+                        continue  # an index is made only of segments that hold wanted records
                 index = self._index(segment)
                 with self._lock:
                     offsets = index.offsets_from(topic, first_sequence)
@@ -233,22 +256,35 @@ class Journal:
         os.pwrite(self._lock_file, f"{os.getpid()}\n".encode(), 0)
 
     def _recover(self) -> None:
+        set_aside = []
         for path in sorted(self._dir.iterdir()):
             if match := _NAME.fullmatch(path.name):
-                self._segments.append(_Segment(path, int(match[1]), int(match[2]), path.stat().st_size))
+                if path.is_symlink() or not path.is_file() or int(match[1]) >= MAX_EPOCH:
+                    set_aside.append(_set_aside(path))
+                else:
+                    self._segments.append(_Segment(path, int(match[1]), int(match[2]), path.stat().st_size))
         self.epoch = max((segment.epoch for segment in self._segments), default=0) + 1
-        # Only the last segment can be torn, because each one is synced before the next is started.
-        for segment in reversed(self._segments):
-            segment.index, self._retained = scan(segment.path)
-            if torn := segment.size - segment.index.end:
+        # A segment with a whole start tells what was retained before it, and segments before it need no reading.
+        begin = len(self._segments) - 1
+        while begin > 0 and not starts_whole(self._segments[begin].path, self._segments[begin].epoch):
+            begin -= 1
+        damages: list[tuple[str, Damage]] = []
+        for segment in self._segments[max(begin, 0) :]:
+            segment.index, self._retained = scan(segment.path, segment.epoch, self._retained)
+            damages += ((segment.path.name, damage) for damage in segment.index.damages)
+            if not segment.index.end and segment.size > HEAD_BYTES:
+                set_aside.append(_set_aside(segment.path))
+                continue
+            torn = segment.size - segment.index.end
+            if torn:
                 with segment.path.open("r+b") as file:
                     file.truncate(segment.index.end)
                     os.fsync(file.fileno())
                 segment.size = segment.index.end
-            if torn or not self.recovery.epoch:
+            if torn or segment.index.end > HEAD_BYTES:
                 self.recovery = Recovery(segment.epoch, segment.path.name, segment.size, torn)
-            if segment.index.end > HEAD_BYTES:
-                break
+        self.recovery = replace(self.recovery, damages=tuple(damages), set_aside=tuple(set_aside))
+        self._segments = [segment for segment in self._segments if segment.path.exists()]
 
     def _start_segment(self, ordinal: int) -> None:
         """Start the next segment durably, then drop the oldest ones that no longer fit."""
@@ -319,6 +355,11 @@ class Journal:
             if file >= 0:
                 os.close(file)
         self._file = self._lock_file = -1
+
+
+def _set_aside(path: Path) -> str:
+    """Rename what is no segment, so that nothing of it is destroyed; return its new name."""
+    return path.rename(path.with_name(f"{path.name}.not-a-segment")).name
 
 
 def _remedy(error: OSError) -> str:

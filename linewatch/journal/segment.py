@@ -6,7 +6,8 @@ all little-endian, crc32 being zlib's over the body. The body is one or more ent
     u8 kind | u8 topic length | u32 epoch | u64 sequence | u32 header length | u32 payload length
     | topic | header | payload
 
-A commit is valid as a whole or not at all, so a verdict is never kept without its alarms. A segment holds records of
+A commit is valid as a whole or not at all, so a verdict is never kept without its alarms. Behind a damaged commit,
+reading goes on at the next whole one. A segment holds records of
 one epoch. Its first commit repeats what must outlive older segments: retained alarms, the newest records caused by
 commands, and each topic's next sequence.
 """
@@ -17,22 +18,27 @@ import struct
 import zlib
 from array import array
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
 from pathlib import Path
 
+from linewatch.contracts.errors import JournalError
 from linewatch.contracts.record import Record
 from linewatch.journal.retained import RetainedAlarms
 
 MAX_COMMIT_BYTES = 256 << 20
 
-_MAGIC = b"LWJRNL\x01\n"
+_NAME, _VERSION = b"LWJRNL", 1
+_MAGIC = _NAME + bytes([_VERSION]) + b"\n"
 _HEAD = struct.Struct("<8sI")
 _FRAME = struct.Struct("<II")
 _ENTRY = struct.Struct("<BBIQII")
 
 HEAD_BYTES = _HEAD.size
+MAX_EPOCH = (1 << 32) - 1
+_EPOCH_AT = _FRAME.size + 2
+"""Where the epoch of the first record stands in a commit."""
 
 
 class EntryKind(IntEnum):
@@ -90,6 +96,29 @@ def unpack_commit(data: bytes | mmap.mmap, offset: int) -> tuple[list[Entry], in
     return list(_entries(body)), start + length
 
 
+def next_commit(data: bytes | mmap.mmap, offset: int, epoch: int) -> int | None:
+    """Return the offset of the first whole commit at or behind `offset` that begins with a record of this epoch."""
+    sought = struct.pack("<I", epoch)
+    at = data.find(sought, offset + _EPOCH_AT)
+    while at >= 0:
+        begin = at - _EPOCH_AT
+        if _may_begin(data, begin) and unpack_commit(data, begin) is not None:
+            return begin
+        at = data.find(sought, at + 1)
+    return None
+
+
+def _may_begin(data: bytes | mmap.mmap, offset: int) -> bool:
+    """Say whether a commit may begin here, by its first entry: a checksum over chance bytes would cost too much."""
+    entry = offset + _FRAME.size
+    if entry + _ENTRY.size > len(data):
+        return False
+    length, _ = _FRAME.unpack_from(data, offset)
+    kind, topic_length, _, _, header_length, payload_length = _ENTRY.unpack_from(data, entry)
+    first_bytes = _ENTRY.size + topic_length + header_length + payload_length
+    return kind <= max(EntryKind) and topic_length > 0 and first_bytes <= length
+
+
 def _entries(body: bytes) -> Iterator[Entry]:
     offset = 0
     while offset < len(body):
@@ -110,16 +139,31 @@ class TopicIndex:
     next: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Damage:
+    """Bytes [begin, end) of a segment, before whole commits, that hold none; and the sequences lost with them.
+
+    lost: (topic, first, next). Empty where the segment's own start is damaged: then nothing tells them.
+    """
+
+    begin: int
+    end: int
+    lost: tuple[tuple[str, int, int], ...]
+
+
 @dataclass(slots=True)
 class SegmentIndex:
-    """The index of a segment. end: offset after its last whole commit; 0 when not even its head is whole."""
+    """The index of a segment. end: offset after its last whole commit; 0 when there is none, and no whole head."""
 
     end: int = 0
     topics: dict[str, TopicIndex] = field(default_factory=dict)
     started_at: dict[str, int] = field(default_factory=dict)
+    damages: list[Damage] = field(default_factory=list)
 
-    def add(self, entries: Iterable[Entry], offset: int, end: int) -> None:
+    def add(self, entries: Sequence[Entry], offset: int, end: int) -> None:
         """Add the commit at [offset, end)."""
+        if offset > self.end:
+            self.damages.append(Damage(self.end, offset, self._lost_before(entries)))
         for entry in entries:
             record = entry.record
             if entry.kind is EntryKind.POSITION:
@@ -131,6 +175,15 @@ class SegmentIndex:
                     topic.offsets.append(offset)
                 topic.next = record.sequence + 1
         self.end = end
+
+    def _lost_before(self, entries: Sequence[Entry]) -> tuple[tuple[str, int, int], ...]:
+        lost: dict[str, tuple[str, int, int]] = {}
+        known = self.next_sequences()
+        for entry in entries:
+            topic, sequence = entry.record.topic, entry.record.sequence
+            if entry.kind is EntryKind.RECORD and topic not in lost and sequence > known.get(topic, sequence):
+                lost[topic] = (topic, known[topic], sequence)
+        return tuple(lost.values())
 
     def offsets_from(self, topic: str, sequence: int) -> array:
         """Return the offsets of commits that may hold records of `topic` from `sequence` on."""
@@ -144,35 +197,71 @@ class SegmentIndex:
         return self.started_at | {name: topic.next for name, topic in self.topics.items()}
 
 
-def scan(path: Path) -> tuple[SegmentIndex, RetainedAlarms]:
-    """Read a segment up to its first damaged commit; return its index and the alarms retained at its end."""
-    index, retained = SegmentIndex(), RetainedAlarms()
+def scan(path: Path, epoch: int, retained: RetainedAlarms | None = None) -> tuple[SegmentIndex, RetainedAlarms]:
+    """Read a segment; return its index and the alarms retained at its end.
+
+    retained: what was retained before it, which holds where the segment's own account of that is damaged. Raises
+    JournalError when a newer version of linewatch wrote it.
+    """
+    index, retained = SegmentIndex(), retained or RetainedAlarms()
     with path.open("rb") as file:
         if path.stat().st_size < HEAD_BYTES:
             return index, retained
         with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-            if _HEAD.unpack_from(data)[0] != _MAGIC:
-                return index, retained
-            index.end = HEAD_BYTES
-            while (commit := unpack_commit(data, index.end)) is not None:
+            if data[:HEAD_BYTES] == pack_head(epoch):
+                index.end = HEAD_BYTES
+            elif unpack_commit(data, HEAD_BYTES) is None:  # else only its head is damaged
+                _refuse_newer(path, data)
+            offset: int | None = HEAD_BYTES
+            while offset is not None:
+                commit = unpack_commit(data, offset)
+                if commit is None or _foreign(commit[0], epoch):
+                    offset = next_commit(data, offset + 1, epoch)
+                    continue
                 entries, end = commit
-                index.add(entries, index.end, end)
+                if offset == HEAD_BYTES:
+                    retained = RetainedAlarms()
+                index.add(entries, offset, end)
                 for entry in entries:
                     if entry.kind is EntryKind.RECORD:
                         retained.take(entry.record)
                     elif entry.kind is not EntryKind.POSITION:
                         retained.carry(entry.record, commanded=entry.kind is EntryKind.COMMANDED)
+                offset = end
     return index, retained
 
 
-def starting_positions(path: Path) -> dict[str, int]:
-    """Return each topic's next sequence when the segment was started, read from its first commit alone."""
+def _foreign(entries: Iterable[Entry], epoch: int) -> bool:
+    return any(entry.kind is EntryKind.RECORD and entry.record.epoch != epoch for entry in entries)
+
+
+def _refuse_newer(path: Path, data: mmap.mmap) -> None:
+    if data[: len(_NAME)] == _NAME and data[len(_NAME)] > _VERSION:
+        raise JournalError(
+            f"{path} has format {data[len(_NAME)]}, and this linewatch reads format {_VERSION}: use the newer version "
+            "again, or move the journal's folder away and begin a new one"
+        )
+
+
+def starts_whole(path: Path, epoch: int) -> bool:
+    """Say whether the head and the first commit of a segment of this epoch are whole."""
+    with path.open("rb") as file:
+        head, entries = file.read(HEAD_BYTES), _commit_at(file.fileno(), HEAD_BYTES)
+    return head == pack_head(epoch) and bool(entries) and not _foreign(entries, epoch)
+
+
+def starting_positions(path: Path) -> dict[str, int] | None:
+    """Return each topic's next sequence when the segment was started, read from its first commit alone.
+
+    None: that commit is damaged.
+    """
     file = os.open(path, os.O_RDONLY)
     try:
         entries = _commit_at(file, HEAD_BYTES)
     finally:
         os.close(file)
-    return {entry.record.topic: entry.record.sequence for entry in entries if entry.kind is EntryKind.POSITION}
+    positions = {entry.record.topic: entry.record.sequence for entry in entries if entry.kind is EntryKind.POSITION}
+    return positions if entries else None
 
 
 def read_records(path: Path, offsets: array, topic: str, first_sequence: int) -> Iterator[Record]:

@@ -150,6 +150,91 @@ def test_damage_in_an_older_segment_costs_only_what_lies_behind_it_there(tmp_pat
         assert [record.sequence for record in it.read(1, "frame", 0, ALL_BYTES)] == [0, 1, 2, 4, 5]
 
 
+def flip(path: Path, at: int) -> None:
+    data = bytearray(path.read_bytes())
+    data[at] ^= 1
+    path.write_bytes(data)
+
+
+@pytest.mark.parametrize("dice", range(12))
+def test_a_flipped_bit_costs_its_commit_and_what_is_lost_is_told_exactly(tmp_path, dice):
+    """A bit of any commit but the last, its length included; alarms behind it still count."""
+    commits = [[frame(1, n, 300), Record(1, "alarm", n, b'{"id":"a%d","state":"raised"}' % n, b"")] for n in range(20)]
+    bounds = []
+    with journal(tmp_path) as it:
+        bounds.append(it.size_bytes)
+        for commit_ in commits:
+            it.append(commit_, sync=True)
+            bounds.append(it.size_bytes)
+    path = tmp_path / "0000000001-000000.segment"
+    damaged = random.Random(dice).randrange(len(commits) - 1)
+    begin, end = bounds[damaged], bounds[damaged + 1]
+    flip(path, begin if dice == 0 else random.Random(dice).randrange(begin, end))
+    before = path.read_bytes()
+    with journal(tmp_path) as it:
+        kept = [n for n in range(20) if n != damaged]
+        assert [record.sequence for record in it.read(1, "frame", 0, ALL_BYTES)] == kept
+        assert {record.sequence for record in it.retained_alarms()} == set(kept)
+        assert it.recovery.torn_bytes == 0
+        ((name, damage),) = it.recovery.damages
+        assert (name, damage.begin, damage.end) == (path.name, begin, end)
+        if damaged:  # what the very first commit held is told by nothing
+            assert set(damage.lost) == {("frame", damaged, damaged + 1), ("alarm", damaged, damaged + 1)}
+    assert path.read_bytes() == before, "what cannot be read is not destroyed"
+
+
+def test_a_damaged_start_of_a_segment_costs_no_segment_before_it_and_no_alarm(tmp_path):
+    raised = Record(1, "alarm", 0, b'{"id":"a","state":"raised"}', b"")
+    with journal(tmp_path) as it:
+        it.append([raised], sync=True)
+        for n in range(8):
+            it.append([frame(1, n, 400_000)], sync=False)
+        segments = sorted(tmp_path.glob("*.segment"))
+        assert len(segments) == 4
+    for path in segments[-2:]:
+        flip(path, 40)
+    with journal(tmp_path) as it:
+        assert it.retained_alarms() == [raised]
+        assert [record.sequence for record in it.read(1, "frame", 0, ALL_BYTES)] == list(range(8))
+        assert (it.span(1, "frame").oldest, it.span(1, "frame").next) == (0, 8)
+        assert len(it.recovery.damages) == 2
+
+
+def test_garbage_is_set_aside_and_hides_nothing(tmp_path):
+    with journal(tmp_path) as it:
+        it.append([frame(1, 0)], sync=True)
+    garbage = random.Random(1).randbytes(5_000)
+    os.mkfifo(tmp_path / "0000000002-000000.segment")
+    (tmp_path / "0000000003-000000.segment").write_bytes(garbage)
+    (tmp_path / "9999999999-999999.segment").write_bytes(b"")
+    (tmp_path / "0000000004-000000.segment").symlink_to(tmp_path / "nothing")
+    shutil.copy(tmp_path / "0000000001-000000.segment", tmp_path / "0000000007-000000.segment")  # another epoch's
+    with journal(tmp_path) as it:
+        assert it.read(1, "frame", 0, ALL_BYTES) == [frame(1, 0)]
+        assert len(it.recovery.set_aside) == 5
+        it.append([frame(it.epoch, 0)], sync=True)
+    assert (tmp_path / "0000000003-000000.segment.not-a-segment").read_bytes() == garbage
+
+
+def test_a_damaged_head_costs_nothing(tmp_path):
+    for at in range(12):
+        folder = tmp_path / str(at)
+        with journal(folder) as it:
+            it.append([frame(1, 0)], sync=True)
+        flip(folder / "0000000001-000000.segment", at)
+        with journal(folder) as it:
+            assert it.read(1, "frame", 0, ALL_BYTES) == [frame(1, 0)]
+
+
+def test_a_newer_format_is_refused_and_left_as_it_was(tmp_path):
+    path = tmp_path / "0000000001-000000.segment"
+    newer = b"LWJRNL\x02\n\x01\0\0\0" + random.Random(1).randbytes(300)
+    path.write_bytes(newer)
+    with pytest.raises(JournalError, match="has format 2, and this linewatch reads format 1: use the newer version"):
+        journal(tmp_path).__enter__()
+    assert path.read_bytes() == newer
+
+
 @pytest.fixture(params=["tmpfs", "rlimit"])
 def small_disk(request, tmp_path) -> Iterator[tuple[Path, int]]:
     """A folder on a disk with about 600 kB of room, and the bytes that fill it."""
