@@ -111,6 +111,7 @@ class Strip:
             else np.zeros((0, classify.input.lines, classify.input.width), np.uint8),
             classes=tuple(classify.classes),
             engines=("screen", "classify", "segment"),
+            scored_px=lines * width,
         )
 
     def _frame(self, pixels: np.ndarray) -> Frame:

@@ -47,7 +47,7 @@ class ServiceSettings(Settings):
     decision: DecisionSettings = DecisionSettings()
     alarm: Annotated[tuple[AlarmRule, ...], Field(strict=False)] = ()
     alarms: AlarmSettings = AlarmSettings()
-    system_alarms: SystemAlarmSettings | None = None
+    system_alarms: SystemAlarmSettings = SystemAlarmSettings()
     roll: Annotated[tuple[RollSettings, ...], Field(strict=False)] = ()
     periodic: PeriodicSettings = PeriodicSettings()
     recipe: Annotated[tuple[RecipeSettings, ...], Field(strict=False, max_length=MOST_RECIPES)] = ()

@@ -1,5 +1,6 @@
 """What the commands of all rooms share: the `--json` option, tables for people, and the remedy for a missing extra."""
 
+import math
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -35,6 +36,11 @@ def print_pairs(title: str, rows: Sequence[tuple[str, str]]) -> None:
     for name, value in rows:
         table.add_row(name, value)
     Console().print(table)
+
+
+def percent(share: float) -> str:
+    """Return a share rounded down, so that only the whole reads 100.00%."""
+    return f"{math.floor(share * 10_000 + 1e-6) / 100:.2f}%"
 
 
 def grade_rows(grade: CoilGrade | None) -> list[tuple[str, str]]:

@@ -1,10 +1,10 @@
-"""Find the strip in a frame, and the zones of it that are too dark or too bright to be judged."""
+"""Find the strip in a frame, and the columns and lines of it that are too dark or too bright to be judged."""
 
 import cv2
 import numpy as np
 
 from linewatch.config.capture import CaptureSettings
-from linewatch.contracts.frame import StripEdges
+from linewatch.contracts.frame import Ranges, StripEdges
 
 _EVERY_LINES = 4  # the mean of a column over a quarter of the lines is as good as over all lines
 _GAP_PX = 8  # a few dark columns within steel do not divide it
@@ -23,11 +23,8 @@ def find_edges(pixels: np.ndarray, settings: CaptureSettings) -> StripEdges:
         return StripEdges(0, 0, False, False)
     width = pixels.shape[1]
     sample = pixels[::_EVERY_LINES]
-    mean = cv2.reduce(sample, 0, cv2.REDUCE_AVG, dtype=cv2.CV_32F)[0]
-    steel = np.zeros(width + 2, bool)  # with a column of no steel on either side
-    np.greater(mean, settings.edge_level, out=steel[1:-1])
-    bounds = np.flatnonzero(steel[1:] != steel[:-1])
-    starts, stops = bounds[::2], bounds[1::2]
+    mean = _means(sample, axis=0)
+    starts, stops = _runs(mean > settings.edge_level)
     apart = starts[1:] - stops[:-1] > _GAP_PX
     starts = starts[np.concatenate([[True], apart])] if len(starts) else starts
     stops = stops[np.concatenate([apart, [True]])] if len(stops) else stops
@@ -35,18 +32,66 @@ def find_edges(pixels: np.ndarray, settings: CaptureSettings) -> StripEdges:
     if not wide.any():
         return StripEdges(0, 0, False, False)
     left, right = int(starts[wide][0]), int(stops[wide][-1])
-    dark_px, bright_px = _unreadable_px(sample[:, left:right], mean[left:right], settings)
-    return StripEdges(left, right, left > 0, right < width, dark_px, bright_px)
+    strip, mean = sample[:, left:right], mean[left:right]
+    dark_lines, bright_lines = _unreadable_lines(strip, len(pixels), settings)
+    if dark_lines or bright_lines:  # the columns are judged by the other lines
+        lit = np.ones(len(strip), bool)
+        for start, stop in (*dark_lines, *bright_lines):
+            lit[start // _EVERY_LINES : -(-stop // _EVERY_LINES)] = False
+        if not lit.any():
+            return StripEdges(left, right, left > 0, right < width, (), (), dark_lines, bright_lines)
+        strip = np.ascontiguousarray(strip[lit])
+        mean = _means(strip, axis=0)
+    dark, bright = _unreadable_columns(strip, mean, left, settings)
+    return StripEdges(left, right, left > 0, right < width, dark, bright, dark_lines, bright_lines)
 
 
-def _unreadable_px(strip: np.ndarray, mean: np.ndarray, settings: CaptureSettings) -> tuple[int, int]:
-    """Return how many columns of the strip lie in zones that are too dark, and in zones that are blown out."""
+def _unreadable_columns(
+    strip: np.ndarray, mean: np.ndarray, left_px: int, settings: CaptureSettings
+) -> tuple[Ranges, Ranges]:
+    """Return the frame's columns that lie in zones of the strip that are too dark, and in zones that are blown out."""
     begins = np.arange(0, max(1, len(mean) - _ZONE_PX // 2), _ZONE_PX)  # the last zone takes what is left
     widths = np.diff(begins, append=len(mean))
     zone_mean = np.add.reduceat(mean, begins) / widths
     dark = zone_mean < settings.dark_level
     bright = np.zeros(len(begins), bool)
     if zone_mean.max() >= settings.bright_level * _BLOWN_OUT_SHARE:
-        blown = cv2.reduce((strip >= settings.bright_level).view(np.uint8), 0, cv2.REDUCE_SUM, dtype=cv2.CV_32S)[0]
-        bright = np.add.reduceat(blown, begins) > _BLOWN_OUT_SHARE * widths * len(strip)
-    return int(widths[dark].sum()), int(widths[bright].sum())
+        blown = _blown_out(strip, 0, settings)
+        bright = ~dark & (np.add.reduceat(blown, begins) > _BLOWN_OUT_SHARE * widths * len(strip))
+    bounds = np.append(begins, len(mean)) + left_px
+    return _ranges(dark, bounds), _ranges(bright, bounds)
+
+
+def _unreadable_lines(strip: np.ndarray, lines: int, settings: CaptureSettings) -> tuple[Ranges, Ranges]:
+    """Return the lines that are too dark over the strip's width, and those that are blown out."""
+    mean = _means(strip, axis=1)
+    dark = mean < settings.dark_level
+    bright = np.zeros(len(mean), bool)
+    if mean.max() >= settings.bright_level * _BLOWN_OUT_SHARE:
+        bright = ~dark & (_blown_out(strip, 1, settings) > _BLOWN_OUT_SHARE * strip.shape[1])
+    bounds = np.append(np.arange(len(mean)) * _EVERY_LINES, lines)
+    return _ranges(dark, bounds), _ranges(bright, bounds)
+
+
+def _means(pixels: np.ndarray, axis: int) -> np.ndarray:
+    return cv2.reduce(pixels, axis, cv2.REDUCE_AVG, dtype=cv2.CV_32F).ravel()
+
+
+def _blown_out(strip: np.ndarray, axis: int, settings: CaptureSettings) -> np.ndarray:
+    """Return how many pixels of each column (axis 0) or line (axis 1) are blown out: int32."""
+    blown = (strip >= settings.bright_level).view(np.uint8)
+    return cv2.reduce(blown, axis, cv2.REDUCE_SUM, dtype=cv2.CV_32S).ravel()
+
+
+def _runs(flags: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return where the runs of true flags start and stop."""
+    bounds = np.flatnonzero(np.diff(flags, prepend=False, append=False))
+    return bounds[::2], bounds[1::2]
+
+
+def _ranges(flags: np.ndarray, bounds: np.ndarray) -> Ranges:
+    """Return the ranges between `bounds` whose flag is true, neighbours joined."""
+    if not flags.any():
+        return ()
+    starts, stops = _runs(flags)
+    return tuple(zip(bounds[starts].tolist(), bounds[stops].tolist(), strict=True))

@@ -12,6 +12,8 @@ from rich.text import Text
 from linewatch.client.keys import ClientKeys
 from linewatch.client.subscriber import Lost, Subscriber
 from linewatch.contracts.errors import WireError
+from linewatch.contracts.verdict import Quality, StripArea
+from linewatch.terminal import percent
 from linewatch.wire.schema import (
     AlarmBody,
     AlarmMessage,
@@ -38,7 +40,8 @@ class Board:
     def __init__(self) -> None:
         self.status: StatusMessage | None = None
         self.coil = ""
-        self.coverage: dict[str, float] = {}
+        self.area = StripArea()
+        self.length_mm = 0.0
         self.defects: deque[DefectMessage] = deque(maxlen=SHOWN_DEFECTS)
         self.alarms: dict[str, AlarmBody] = {}
         self.rolls: dict[str, RollMarkMessage] = {}
@@ -63,9 +66,9 @@ class Board:
             case CoilMessage():
                 self.coil = f"{message.coil} {message.state}" + (f", {message.grade.text}" if message.grade else "")
             case FrameMessage():
+                self.length_mm += message.along_mm[1] - message.along_mm[0]
                 for span in message.spans:
-                    length_mm = span.along_mm[1] - span.along_mm[0]
-                    self.coverage[span.quality] = self.coverage.get(span.quality, 0.0) + length_mm
+                    self.area = self.area.plus(span.area or StripArea())
             case Lost():
                 self.lost += 1
 
@@ -82,7 +85,10 @@ class Board:
         status = self.status
         if status is None:
             return Text("waiting for the service ...", style="yellow")
-        seen = "  ".join(f"{quality} {mm / 1000:.1f} m" for quality, mm in sorted(self.coverage.items()))
+        area = self.area
+        parts = zip(Quality, (area.inspected_mm2, area.degraded_mm2, area.missed_mm2), strict=True)
+        shares = [f"{quality} {percent(mm2 / area.passed_mm2)}" for quality, mm2 in parts if mm2]
+        seen = f"{self.length_mm / 1000:.1f} m, of its area {', '.join(shares)}" if shares else ""
         text = Text()
         if age_s > SILENCE_S or not status.healthy:
             text.append(f"NOT INSPECTING: heartbeat {age_s:.1f} s old, {status.failure or status.state}\n", "bold red")

@@ -145,9 +145,23 @@ class AlarmSettings(Settings):
     )
 
 
-class SystemAlarmSettings(Settings):
-    """Alarms about the inspection itself. Without this table there are none."""
+SystemAlarm = Literal[
+    "camera-silent",
+    "camera-lost",
+    "coverage-low",
+    "engine-failing",
+    "engine-failed-over",
+    "recipe-engine-lacking",
+    "disk-low",
+]
 
+
+class SystemAlarmSettings(Settings):
+    """Alarms about the inspection itself. All are on; name those in `off` that nobody wants."""
+
+    off: Annotated[tuple[SystemAlarm, ...], Field(strict=False)] = Field(
+        default=(), description="alarms about the inspection that are never raised"
+    )
     camera_silent_s: float | None = Field(
         default=30.0,
         gt=0,
@@ -158,9 +172,14 @@ class SystemAlarmSettings(Settings):
         default=10.0, ge=0, le=10_000, description="raises camera-lost after this much strip without a usable picture"
     )
     coverage_below: float | None = Field(
-        default=0.95, gt=0, le=1, description="raises coverage-low when a smaller share of the strip was inspected"
+        default=0.95,
+        gt=0,
+        le=1,
+        description="raises coverage-low when a smaller share of the area of strip was inspected",
     )
-    coverage_within_m: float = Field(default=100.0, gt=0, le=10_000, description="strip over which coverage counts")
+    coverage_within_m: float = Field(
+        default=100.0, gt=0, le=10_000, description="strip over which coverage counts, or the coil when it ends shorter"
+    )
     coverage_deadband: float = Field(
         default=0.02, ge=0, lt=1, description="coverage-low is over at coverage_below plus this share"
     )

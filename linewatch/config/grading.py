@@ -19,7 +19,7 @@ UNKNOWN_SEVERITY = 3
 """The severity of a defect without a class, or with a class that the taxonomy lacks."""
 
 UNGRADED = "ungraded"
-"""Stands for the grade of a coil of which hardly any gradable strip was inspected."""
+"""Stands for the grade of a coil of which too little was inspected, and whose defects do not give the worst grade."""
 
 WIDEST_STRIP_MM = 3_000.0
 LONGEST_COIL_M = 50_000.0
@@ -105,6 +105,13 @@ class GradingSettings(Settings):
         default=0.0, ge=0, le=1_000, description="head that is cut off before delivery and not graded"
     )
     tail_excluded_m: float = Field(default=0.0, ge=0, le=200, description="the same at the tail")
+    min_inspected_share: float = Field(
+        default=0.95,
+        ge=0.0001,
+        le=1,
+        description="without a limit inspected_below_share: a coil of which less was inspected is `ungraded`, unless "
+        "its defects alone give it the worst grade",
+    )
     severity: Annotated[tuple[SeverityRule, ...], Field(strict=False)] = Field(
         default=(), description="the first rule that fits a defect decides"
     )

@@ -58,6 +58,13 @@ class LineSettings(Settings):
     strip_width_mm: float | None = Field(
         default=None, gt=0, description="width of strip in view, until coil data or the coil's own frames tell"
     )
+    strip_taper: float = Field(
+        default=0.0,
+        ge=0,
+        lt=1,
+        description="share of its width by which the strip of a coil may become narrower; what is missing beyond it "
+        "was not seen (cause narrow), as when a lamp fails slowly",
+    )
     max_speed_m_per_s: float = Field(default=50.0, gt=0, le=200, description="a higher speed is a fault of the encoder")
     encoder: EncoderSettings | None = Field(default=None, description="none: no encoder is read")
 

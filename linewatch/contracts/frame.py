@@ -103,17 +103,34 @@ class Frame:
     data: CoilData | None = None  # of the coil, as far as known now
 
 
+Ranges = tuple[tuple[int, int], ...]
+"""Half-open ranges of columns or lines."""
+
+
 @dataclass(frozen=True, slots=True)
 class StripEdges:
     """The strip's columns [left_px, right_px) in a frame. Empty when no strip is in view.
 
     left_found, right_found: the edge is in view; otherwise the strip extends beyond the frame there.
-    dark_px, bright_px: columns of the strip that are too dark, or blown out, to be judged.
+    dark_columns, bright_columns: columns of the strip that are too dark, or blown out, to be judged. dark_lines,
+    bright_lines: the same of lines, over the strip's whole width. All are half-open, ascending and disjoint.
     """
 
     left_px: int
     right_px: int
     left_found: bool
     right_found: bool
-    dark_px: int = 0
-    bright_px: int = 0
+    dark_columns: Ranges = ()
+    bright_columns: Ranges = ()
+    dark_lines: Ranges = ()
+    bright_lines: Ranges = ()
+
+    @property
+    def width_px(self) -> int:
+        """Columns of strip in view."""
+        return self.right_px - self.left_px
+
+
+def extent(ranges: Ranges) -> int:
+    """Return how many columns or lines disjoint ranges hold together."""
+    return sum(stop - start for start, stop in ranges)

@@ -39,6 +39,8 @@ class Prediction:
     class_scores: float32 (passed.sum(), len(classes)), independent probabilities; row order as in `tiles[passed]`.
     probability: uint8 (passed.sum(), tile lines, tile width), probability of "defect" x 255; same row order. 0 in tiles
         whose class scores are all too low for segmentation. Valid until the frame's slot is released.
+    scored_px: pixels of the strip that the screen really scored: on valid lines, outside columns and lines that are too
+        dark or blown out, in cells with a score in 0..1. 0 when the frame failed.
     degraded: why passed tiles were inspected only to `depth`, with zeros beyond it; None: they were inspected fully.
     failed: why the frame could not be inspected at all, so that its valid lines become `missed`; None: it could.
     lineup: serial of the line-up of engines that inspected it, whose thresholds apply.
@@ -53,6 +55,7 @@ class Prediction:
     probability: np.ndarray
     classes: tuple[str, ...]
     engines: tuple[str, ...]  # identities of the engines that inspected this frame
+    scored_px: int
     degraded: Cause | None = None
     depth: Depth = Depth.SEGMENTED
     failed: Cause | None = None

@@ -5,7 +5,7 @@ first pixel plus its configured offset). Intervals are half-open. The decision r
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Annotated, Self
 
@@ -18,6 +18,9 @@ from linewatch.contracts.coil import CoilConditions, CoilData
 from linewatch.contracts.frame import Cause, PositionFault
 from linewatch.contracts.prediction import Timing
 
+_TOUCHING_MM = 0.0015
+"""Ends of spans are rounded to 0.001 mm."""
+
 
 class Quality(StrEnum):
     """How a span of strip was inspected. "No defect" and "not inspected" are never the same message."""
@@ -28,14 +31,69 @@ class Quality(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class StripArea:
+    """Area of strip by how it was inspected, in mm2 rounded to 0.001. The three together are the area that passed.
+
+    Inspected is what the screen scored and, where that asked for it, was classified and outlined; degraded is what was
+    scored only. What was not scored is missed, for whatever reason.
+    """
+
+    inspected_mm2: float = 0.0
+    degraded_mm2: float = 0.0
+    missed_mm2: float = 0.0
+
+    @property
+    def passed_mm2(self) -> float:
+        """The area that passed."""
+        return self.inspected_mm2 + self.degraded_mm2 + self.missed_mm2
+
+    def plus(self, other: "StripArea") -> "StripArea":
+        """Return the sum of both."""
+        return StripArea(
+            self.inspected_mm2 + other.inspected_mm2,
+            self.degraded_mm2 + other.degraded_mm2,
+            self.missed_mm2 + other.missed_mm2,
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class CoverageSpan:
-    """`lines` lines from `first_line` of one quality. The spans of a coil cover its length without overlap."""
+    """`lines` lines from `first_line` of one quality. The spans of a coil cover its length without overlap.
+
+    area: of strip in these lines; None in records of before it was kept. A span of any quality may have area of every
+    kind: lines are inspected when nearly all of their width was. uninspected_mm2: the degraded and missed area by
+    cause, sorted; empty where spans were joined.
+    """
 
     first_line: int
     lines: int
     along_mm: tuple[float, float]
     quality: Quality
-    cause: Cause | None  # None exactly when the quality is inspected
+    cause: Cause | None  # the main cause; None exactly when the quality is inspected
+    area: StripArea | None = None
+    uninspected_mm2: tuple[tuple[Cause, float], ...] = ()
+
+    @property
+    def length_mm(self) -> float:
+        """Length along the strip."""
+        return self.along_mm[1] - self.along_mm[0]
+
+    @property
+    def inspected_share(self) -> float:
+        """Inspected share of the area; where that is not known, 1 or 0 by the quality."""
+        if self.area is None or not self.area.passed_mm2:
+            return float(self.quality is Quality.INSPECTED)
+        return self.area.inspected_mm2 / self.area.passed_mm2
+
+    def joined(self, span: Self) -> Self | None:
+        """Return both as one span if `span` begins where this one ends with the same quality and cause, else None."""
+        touches = self.first_line + self.lines == span.first_line
+        touches = touches and abs(self.along_mm[1] - span.along_mm[0]) < _TOUCHING_MM
+        if not touches or (self.quality, self.cause) != (span.quality, span.cause):
+            return None
+        area = None if self.area is None or span.area is None else self.area.plus(span.area)
+        along_mm = self.along_mm[0], span.along_mm[1]
+        return replace(self, lines=self.lines + span.lines, along_mm=along_mm, area=area, uninspected_mm2=())
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,8 +297,8 @@ class GradeReason:
 class CoilGrade:
     """The grade of a coil by one file of rules, and how much of the coil it is based on.
 
-    graded_mm: the coil without its excluded ends. inspected_share: inspected share of that length, 0..1. The grade does
-    not cover strip that was not inspected.
+    graded_mm: the coil without its excluded ends. inspected_share: inspected share of its area there, 0..1. The grade
+    does not cover strip that was not inspected.
     """
 
     grade: str
@@ -265,7 +323,8 @@ class CoilState(StrEnum):
 class CoilNotice:
     """A coil has started or ended. At the end it has the totals, closes the last defects and clears the alarms.
 
-    inspected_mm + degraded_mm + missed_mm is the length that has passed.
+    inspected_mm + degraded_mm + missed_mm is the length that has passed, `area` its area. uninspected_mm2_by_cause: the
+    degraded and missed area.
     """
 
     state: CoilState
@@ -281,6 +340,8 @@ class CoilNotice:
     defects: tuple[DefectEvent, ...]
     alarms: tuple[Alarm, ...]
     timing: Timing
+    area: StripArea = field(default_factory=StripArea)
+    uninspected_mm2_by_cause: dict[str, float] = field(default_factory=dict)
     grade: CoilGrade | None = None  # when the coil has ended and the service has grading rules
     roll_marks: tuple[RollMark, ...] = ()
     conditions: CoilConditions = field(default_factory=CoilConditions)  # what applies to the coil now

@@ -151,7 +151,7 @@ def open_decisions(
     account, known = inspection.admission.coils, inspection.coil_data
     coils = CoilManager(settings, journal.epoch, account, known, recipes, recorded, reread, recipe_trouble)
     orders = AlarmOrders(map(alarm_body_of, journal.commanded()), runner.order)
-    watched = settings.system_alarms.disks if settings.system_alarms else ()
+    watched = settings.system_alarms.disks
     disks = stack.enter_context(DiskMonitor(partial(fullest_disk, settings.journal.dir, watched), clock))
 
     def silent_s() -> float:

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, TextColumn, TimeRemainingColumn
 
 from linewatch.daemon.totals import Totals
+from linewatch.terminal import percent
 
 
 @contextmanager
@@ -44,6 +45,6 @@ class ProgressNote:
         if now_s - since_s > 1:
             self._before = (now_s, totals.frames)
         return (
-            f"{totals.along_mm / 1000:8.1f} m  coverage {totals.coverage:7.2%}  "
+            f"{totals.along_mm / 1000:8.1f} m  coverage {percent(totals.coverage):>7}  "
             f"{totals.opened} defects  {totals.alarms_raised} alarms  {rate:5.1f} frames/s"
         )

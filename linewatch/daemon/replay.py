@@ -31,7 +31,7 @@ class ReplaySummary:
 
     coil: str
     metres: float
-    coverage: float
+    coverage: float  # inspected share of the area of strip that passed
     frames: int
     frames_per_s: float
     lines_missed_by_cause: dict[str, int]  # missed or degraded: every line that was not inspected
@@ -43,6 +43,10 @@ class ReplaySummary:
     latency_p50_ms: float
     latency_p99_ms: float
     engines: tuple[str, ...]
+    uninspected_mm2_by_cause: dict[str, float] = field(default_factory=dict)  # degraded and missed area
+    inspected_mm2: float = 0.0
+    degraded_mm2: float = 0.0
+    missed_mm2: float = 0.0
     missed_m: float = 0.0
     roll_marks: int = 0
     elapsed_s: float = field(default=0.0)
@@ -119,6 +123,10 @@ def summary_of(service: Service) -> ReplaySummary:
         latency_p50_ms=float(p50),
         latency_p99_ms=float(p99),
         engines=tuple(engine.identity for engine in service.engines),
+        uninspected_mm2_by_cause={cause: round(mm2, 3) for cause, mm2 in totals.uninspected_mm2.items()},
+        inspected_mm2=round(totals.area.inspected_mm2, 3),
+        degraded_mm2=round(totals.area.degraded_mm2, 3),
+        missed_mm2=round(totals.area.missed_mm2, 3),
         missed_m=totals.mm[Quality.MISSED] / 1000,
         roll_marks=totals.roll_marks,
         elapsed_s=elapsed_s,

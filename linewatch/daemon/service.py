@@ -24,6 +24,7 @@ from linewatch.inference.processor import available_cores
 from linewatch.inference.workload import Workload
 from linewatch.service_settings import ServiceSettings
 from linewatch.systemd import Notifier
+from linewatch.terminal import percent
 from linewatch.wire.commands import CommandServer
 from linewatch.wire.endpoints import load_keys
 from linewatch.wire.publisher import Publisher
@@ -117,7 +118,7 @@ class Service:
 
     def _status_line(self, silent: tuple[str, ...]) -> str:
         totals = self.totals
-        where = f"{totals.coil} {totals.along_mm / 1000:.1f} m, coverage {totals.coverage:.2%}, {totals.quality}"
+        where = f"{totals.coil} {totals.along_mm / 1000:.1f} m, coverage {percent(totals.coverage)}, {totals.quality}"
         if silent:
             return f"UNHEALTHY, silent: {', '.join(silent)}; {where}"
         return f"UNHEALTHY, {blind}; {where}" if (blind := totals.blind) else where

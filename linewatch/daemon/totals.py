@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from linewatch.contracts.alarm import AlarmChange, AlarmNotice, AlarmState
 from linewatch.contracts.frame import Cause
-from linewatch.contracts.verdict import CoilGrade, Decided, DefectState, Quality, RollMarkState, Verdict
+from linewatch.contracts.verdict import CoilGrade, Decided, DefectState, Quality, RollMarkState, StripArea, Verdict
 from linewatch.daemon.sight import Blindness, followed
 
 
@@ -20,6 +20,8 @@ class Totals:
     lines: dict[Quality, int] = field(default_factory=lambda: dict.fromkeys(Quality, 0))
     lines_by_cause: Counter[str] = field(default_factory=Counter)  # of lines that were not inspected
     mm: dict[Quality, float] = field(default_factory=lambda: dict.fromkeys(Quality, 0.0))
+    area: StripArea = field(default_factory=StripArea)
+    uninspected_mm2: dict[str, float] = field(default_factory=dict)  # degraded and missed area by cause
     defects: Counter[str] = field(default_factory=Counter)
     tentative: int = 0  # of `defects`
     opened: int = 0  # defects, including those that merged into others later
@@ -47,7 +49,10 @@ class Totals:
             self.blindness = followed(self.blindness, decided)
             self.frames_overrun += any(span.cause is Cause.OVERRUN for span in decided.spans)
             for span in decided.spans:
-                self.mm[span.quality] += span.along_mm[1] - span.along_mm[0]
+                self.mm[span.quality] += span.length_mm
+                self.area = self.area.plus(span.area or StripArea())
+                for cause, mm2 in span.uninspected_mm2:
+                    self.uninspected_mm2[cause.value] = self.uninspected_mm2.get(cause.value, 0.0) + mm2
                 self.lines[span.quality] += span.lines
                 if span.cause is not None:
                     self.lines_by_cause[span.cause.value] += span.lines
@@ -70,6 +75,7 @@ class Totals:
 
     @property
     def coverage(self) -> float:
-        """The fully inspected share of the length that passed; 1.0 before anything passed."""
-        passed = sum(self.mm.values())
-        return self.mm[Quality.INSPECTED] / passed if passed else 1.0
+        """The inspected share of the area of strip that passed; 1.0 before anything passed, 0.0 while none had area."""
+        if not self.area.passed_mm2:
+            return float(not any(self.lines.values()))
+        return self.area.inspected_mm2 / self.area.passed_mm2

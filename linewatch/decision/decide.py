@@ -183,7 +183,9 @@ def _end(coil: RunningCoil, alarms: Alarms) -> tuple[Alarms, CoilNotice]:
 
 def _decide_frame(coil: RunningCoil, prediction: Prediction, rules: DecisionRules) -> tuple[RunningCoil, Verdict]:
     frame, edges = prediction.frame, prediction.edges
-    width = coil.width.given(coil.conditions.data, rules.strip_width_mm, frame.mm_per_px)
+    width = coil.width.given(
+        coil.conditions.data, rules.strip_width_mm, rules.view_width_mm, rules.strip_taper, frame.mm_per_px
+    )
     spans = spans_of(prediction, width)
     pieces = find_pieces(prediction, rules)
     # Class scores of different engines cannot be added, and a defect does not continue across lines that were missed.
@@ -319,6 +321,8 @@ def _notice(
         defects=defects,
         alarms=alarms,
         timing=Timing(captured_ns=coil.captured_ns),
+        area=coil.sums.area,
+        uninspected_mm2_by_cause={cause.value: mm2 for cause, mm2 in coil.sums.uninspected_mm2},
         grade=grade,
         conditions=coil.conditions,
         source_coil=coil.source_coil,

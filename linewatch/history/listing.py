@@ -13,6 +13,7 @@ from rich.text import Text
 
 from linewatch.contracts.defect_fields import PASSAGE_FIELDS, to_flat
 from linewatch.history.queries import CoilRow, DefectRow, GapRow
+from linewatch.terminal import percent
 
 
 def coils_json(rows: Sequence[CoilRow], gaps: Sequence[GapRow]) -> str:
@@ -38,7 +39,7 @@ def coils_table(rows: Sequence[CoilRow], gaps: Sequence[GapRow]) -> Group:
             row.camera,
             f"{datetime.fromtimestamp(row.begun_unix_ns / 1e9, UTC):%Y-%m-%d %H:%M:%S}",
             _metres(row.passed_mm) + ("" if row.ended_unix_ns else " so far"),
-            f"{row.inspected_share:.2%}{others}",
+            f"{percent(row.inspected_share)}{others}",
             row.grade or "",
             ", ".join(f"{name} {count}" for name, count in counts) or "none",
             str(row.alarms),

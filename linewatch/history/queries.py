@@ -38,6 +38,10 @@ class CoilRow:
     degraded_mm: float
     missed_mm: float
     unrecorded_mm: float  # passed, but its frames could not be fetched from the service
+    passed_mm2: float | None  # this and the next three: None where the service did not tell areas
+    inspected_mm2: float | None
+    degraded_mm2: float | None
+    missed_mm2: float | None
     encoded: bool
     config: str
     grade: str | None  # None: not ended, or no grading rules
@@ -46,7 +50,9 @@ class CoilRow:
 
     @property
     def inspected_share(self) -> float:
-        """Share of the length that passed; 0 if none did."""
+        """Share of the area that passed, or of the length where areas are not known; 0 if nothing passed."""
+        if self.inspected_mm2 is not None and self.passed_mm2:
+            return self.inspected_mm2 / self.passed_mm2
         return self.inspected_mm / self.passed_mm if self.passed_mm else 0.0
 
 
@@ -230,6 +236,9 @@ def gaps(connection: sa.Connection, limit: int = PAGE) -> list[GapRow]:
 def _coil(row: Any, counts: dict[str, int], alarms: int) -> CoilRow:
     recorded_mm = row.inspected_mm + row.degraded_mm + row.missed_mm
     passed_mm = recorded_mm if row.passed_mm is None else row.passed_mm
+    areas_mm2 = row.inspected_mm2, row.degraded_mm2, row.missed_mm2
+    known = None not in areas_mm2
+    passed_mm2 = (sum(areas_mm2) if row.passed_mm2 is None else row.passed_mm2) if known else None
     return CoilRow(
         passage=row.id,
         coil=row.coil,
@@ -243,6 +252,10 @@ def _coil(row: Any, counts: dict[str, int], alarms: int) -> CoilRow:
         degraded_mm=round(row.degraded_mm, 3),
         missed_mm=round(row.missed_mm, 3),
         unrecorded_mm=max(0.0, round(passed_mm - recorded_mm, 1)),
+        passed_mm2=None if passed_mm2 is None else round(passed_mm2, 3),
+        inspected_mm2=round(row.inspected_mm2, 3) if known else None,
+        degraded_mm2=round(row.degraded_mm2, 3) if known else None,
+        missed_mm2=round(row.missed_mm2, 3) if known else None,
         encoded=row.encoded,
         config=row.config,
         grade=((row.more or {}).get("grade") or {}).get("grade"),

@@ -1,17 +1,14 @@
 """Joins neighbouring spans of strip, and sums the length that each engine inspected."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from linewatch.contracts.frame import Cause
-from linewatch.contracts.verdict import CoverageSpan, Quality
+from linewatch.contracts.verdict import CoverageSpan, Quality, StripArea
 from linewatch.geometry import stretches
-
-_TOUCHING_MM = 0.0015
-"""Ends of spans are rounded to 0.001 mm."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,13 +29,13 @@ class Coverage:
 
     def add(self, span: CoverageSpan, engines: Iterable[str]) -> None:
         """Add the next span."""
-        if self._spans and (both := joined(self._spans[-1], span)) is not None:
+        if self._spans and (both := self._spans[-1].joined(span)) is not None:
             self._spans[-1] = both
         else:
             self._spans.append(span)
         if span.quality is not Quality.MISSED:
             for use in enumerate(engines):
-                self._used_mm[use] = self._used_mm.get(use, 0.0) + span.along_mm[1] - span.along_mm[0]
+                self._used_mm[use] = self._used_mm.get(use, 0.0) + span.length_mm
 
     @property
     def spans(self) -> tuple[CoverageSpan, ...]:
@@ -53,17 +50,11 @@ class Coverage:
 
 def span_in(row: Any) -> CoverageSpan:
     """Return the span of a row of the history's table."""
+    along_mm = row.along_begin_mm, row.along_end_mm
+    areas_mm2 = row.inspected_mm2, row.degraded_mm2, row.missed_mm2
+    area = None if None in areas_mm2 else StripArea(*areas_mm2)
     cause = Cause(row.cause) if row.cause else None
-    return CoverageSpan(row.first_line, row.lines, (row.along_begin_mm, row.along_end_mm), Quality(row.quality), cause)
-
-
-def joined(before: CoverageSpan, span: CoverageSpan) -> CoverageSpan | None:
-    """Return both as one span if `span` begins where `before` ends with the same quality and cause, else None."""
-    touches = before.first_line + before.lines == span.first_line
-    touches = touches and abs(before.along_mm[1] - span.along_mm[0]) < _TOUCHING_MM
-    if not touches or (before.quality, before.cause) != (span.quality, span.cause):
-        return None
-    return replace(before, lines=before.lines + span.lines, along_mm=(before.along_mm[0], span.along_mm[1]))
+    return CoverageSpan(row.first_line, row.lines, along_mm, Quality(row.quality), cause, area)
 
 
 def stretches_of(spans: Iterable[CoverageSpan], quality: Quality) -> np.ndarray:

@@ -102,6 +102,10 @@ COIL: Final = sa.Table(
     sa.Column("inspected_mm", sa.Double, nullable=False),  # this and the next two: of the stored frames
     sa.Column("degraded_mm", sa.Double, nullable=False),
     sa.Column("missed_mm", sa.Double, nullable=False),
+    sa.Column("passed_mm2", sa.Double),  # the same of areas; NULL where the service did not tell them
+    sa.Column("inspected_mm2", sa.Double),
+    sa.Column("degraded_mm2", sa.Double),
+    sa.Column("missed_mm2", sa.Double),
     sa.Column("frames", sa.BigInteger, nullable=False),
     sa.Column("tiles", sa.BigInteger, nullable=False),
     sa.Column("tiles_passed", sa.BigInteger, nullable=False),
@@ -125,6 +129,9 @@ SPAN: Final = sa.Table(
     sa.Column("along_end_mm", sa.Double, nullable=False),
     sa.Column("quality", sa.String, nullable=False),
     sa.Column("cause", sa.String),
+    sa.Column("inspected_mm2", sa.Double),  # this and the next two: NULL where the service did not tell areas
+    sa.Column("degraded_mm2", sa.Double),
+    sa.Column("missed_mm2", sa.Double),
     sa.Column("engines_id", _Key, sa.ForeignKey("engines.id"), nullable=False),
     sa.Index(None, "coil_id", "first_line"),
 )

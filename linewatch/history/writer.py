@@ -4,17 +4,17 @@ import time
 import zlib
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any, Final
 
 import sqlalchemy as sa
 
 from linewatch.client import Loss, Lost, Position
 from linewatch.contracts.errors import HistoryError
-from linewatch.contracts.verdict import CoilState, CoverageSpan, Quality
+from linewatch.contracts.verdict import CoilState, CoverageSpan, Quality, StripArea
 from linewatch.history.event_rows import StripMessage, alarm_row, coil_ordinal_of, gap_row, store_roll_marks
 from linewatch.history.inserts import add_to_counts, insert_row, insert_rows
-from linewatch.history.spans import joined, span_in
+from linewatch.history.spans import span_in
 from linewatch.history.tables import (
     ALARM,
     CLASS_COUNT,
@@ -28,6 +28,7 @@ from linewatch.history.tables import (
     SPAN,
     STRIP_WIDTH,
 )
+from linewatch.wire.decode import span_from
 from linewatch.wire.schema import (
     AlarmMessage,
     AnyMessage,
@@ -40,6 +41,7 @@ from linewatch.wire.schema import (
 )
 
 _MM: Final = {Quality.INSPECTED: "inspected_mm", Quality.DEGRADED: "degraded_mm", Quality.MISSED: "missed_mm"}
+_MM2: Final = tuple(field.name for field in fields(StripArea))
 _ENVELOPE: Final = {"schema_version", "topic", "epoch", "sequence", "timing", "coil_ordinal"}
 _IN_COLUMNS: Final = _ENVELOPE | {"coil", "side", "camera", "ordinal", "mask", "id", "across_mm", "along_mm"}
 _COLUMNS: Final = {column.name for column in DEFECT.c}
@@ -143,7 +145,7 @@ class HistoryWriter:
             named = self._of_journal | {"epoch": key[0], "ordinal": key[1]}
             found = connection.execute(sa.select(COIL.c.id).filter_by(**named)).scalar()
             if found is None:
-                new: dict[str, Any] = dict.fromkeys([*_MM.values(), "frames", "tiles", "tiles_passed"], 0)
+                new: dict[str, Any] = dict.fromkeys([*_MM.values(), *_MM2, "frames", "tiles", "tiles_passed"], 0)
                 new |= {"coil": message.coil, "side": message.side, "camera": message.camera}
                 new |= {"begun_unix_ns": self._unix_ns(message), "encoded": True, "config": ""}
                 found = insert_row(connection, COIL, named | new)
@@ -166,6 +168,9 @@ class HistoryWriter:
             for quality, name in _MM.items():
                 lengths_mm = [span.along_mm[1] - span.along_mm[0] for span in spans if span.quality is quality]
                 values[name] = COIL.c[name] + sum(lengths_mm)
+            for name in _MM2:
+                areas_mm2 = [getattr(span, name) for span in spans]
+                values[name] = None if None in areas_mm2 else COIL.c[name] + sum(areas_mm2)  # NULL stays NULL
             if not all(frame.encoded for frame in of_coil):
                 values["encoded"] = False
             values |= self._edges(connection, coil_id, of_coil)
@@ -193,8 +198,8 @@ class HistoryWriter:
         for frame in frames:
             engines_id = self._engines_id(connection, frame.engines)
             for body in frame.spans:
-                span = CoverageSpan(body.first_line, body.lines, body.along_mm, body.quality, body.cause)
-                both = joined(spans[-1][0], span) if spans and spans[-1][1] == engines_id else None
+                span = span_from(body)
+                both = spans[-1][0].joined(span) if spans and spans[-1][1] == engines_id else None
                 if both is not None:
                     spans[-1] = (both, engines_id)
                 else:
@@ -202,7 +207,9 @@ class HistoryWriter:
         if last is not None:
             grown, _ = spans.pop(0)
             connection.execute(
-                sa.update(SPAN).filter_by(id=last.id).values(lines=grown.lines, along_end_mm=grown.along_mm[1])
+                sa.update(SPAN)
+                .filter_by(id=last.id)
+                .values(lines=grown.lines, along_end_mm=grown.along_mm[1], **_areas_mm2(grown))
             )
         rows = [
             {
@@ -213,6 +220,7 @@ class HistoryWriter:
                 "along_end_mm": span.along_mm[1],
                 "quality": span.quality.value,
                 "cause": span.cause.value if span.cause else None,
+                **_areas_mm2(span),
                 "engines_id": engines_id,
             }
             for span, engines_id in spans
@@ -306,12 +314,17 @@ class HistoryWriter:
             else:
                 values["ended_unix_ns"] = self._unix_ns(message)
                 values["passed_mm"] = message.inspected_mm + message.degraded_mm + message.missed_mm
+                values["passed_mm2"] = message.area.passed_mm2 if message.area is not None else None
             connection.execute(sa.update(COIL).filter_by(id=self._coil_of(message)).values(values))
 
     def _unix_ns(self, message: StripMessage) -> int:
         """Return when the strip was seen; the present time while the service's clock is not known."""
         seen_ns = message.timing.captured_ns
         return time.time_ns() if self._wall_ns is None or not seen_ns else self._wall_ns + seen_ns
+
+
+def _areas_mm2(span: CoverageSpan) -> dict[str, float | None]:
+    return dict.fromkeys(_MM2) if span.area is None else asdict(span.area)
 
 
 def _defect(message: DefectMessage) -> dict[str, Any]:

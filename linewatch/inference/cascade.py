@@ -28,7 +28,7 @@ class Cascade:
     or on other frames. With one (live), work that would be late is shed, and the prediction says so. A screen whose
     input is a whole frame gets the frame's own pixels, one frame at a time; other engines get tiles in batches. Rows
     from a frame's `valid_lines` on are zero, which capture guarantees, and count as no steel: tiles and screen cells
-    that lie entirely in them are skipped.
+    that lie entirely in them are skipped. What the screen did not score is not in the prediction's `scored_px`.
     """
 
     def __init__(
@@ -119,7 +119,7 @@ class Cascade:
         for row, ref in enumerate(batch.refs):
             pending = self._pending[ref.ordinal]
             pending.awaited -= 1
-            output = None if result.output is None else result.output[row]
+            output = None if result.output is None or row >= len(result.output) else result.output[row]
             if batch.generation != pending.lineup.generations[task]:
                 self._take_shadow(pending, ref, output)
             else:
@@ -177,8 +177,7 @@ class Cascade:
             if output is None:
                 pending.failed = Cause.ENGINE
             else:
-                scores = pending.scores_from(output, pending.lineup.cell_px, ref.tile)
-                np.maximum(pending.screen_scores, scores, out=pending.screen_scores)
+                pending.take_screen(output, ref.tile)
         elif output is None:
             pending.cut_short(Cause.ENGINE, Depth.SCREENED if task is Task.CLASSIFY else Depth.CLASSIFIED)
         else:

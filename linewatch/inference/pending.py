@@ -10,6 +10,7 @@ from linewatch.contracts.prediction import Depth, Prediction, Timing
 from linewatch.contracts.tile import Tile, TileRef
 from linewatch.geometry.stitch import screen_tile_scores
 from linewatch.inference.lineup import Lineup
+from linewatch.inference.scored import scored_cells, scored_px
 
 
 @dataclass(slots=True)
@@ -30,6 +31,7 @@ class PendingFrame:
     stage: Task = Task.SCREEN  # the task whose results are awaited
     awaited: int = 0  # results still missing
     shadowed: dict[TileRef, np.ndarray] = field(default_factory=dict)  # the shadow's output for this stage's tiles
+    scored: dict[Tile, np.ndarray | None] = field(default_factory=dict)  # cells of the screen's tiles with a score
     identities: dict[str, str] = field(default_factory=dict)  # task -> engine that ran it
     failed: Cause | None = None
     degraded: Cause | None = None
@@ -38,6 +40,13 @@ class PendingFrame:
     def cut_short(self, cause: Cause, depth: Depth) -> None:
         """Stop the inspection of this frame at `depth`."""
         self.degraded, self.depth = cause, depth
+
+    def take_screen(self, score_map: np.ndarray, seen: Tile) -> None:
+        """Take in the screen's scores of one of its tiles; a cell without a score in 0..1 counts as not looked at."""
+        cells = self.scored[seen] = scored_cells(score_map, self.lineup.cell_px, seen)
+        if cells is not None:
+            score_map = np.where(cells, score_map, np.float32(0))
+        np.maximum(self.screen_scores, self.scores_from(score_map, self.lineup.cell_px, seen), out=self.screen_scores)
 
     def scores_from(self, score_map: np.ndarray, cell_px: int, seen: Tile) -> np.ndarray:
         """Return a screen tile's scores for the frame's inspection tiles, 0 for those that it does not overlap."""
@@ -50,6 +59,10 @@ class PendingFrame:
 
     def prediction(self) -> Prediction:
         """Return what the engines found in the frame."""
+        scored = 0
+        if self.failed is None:
+            valid_lines = min(self.frame.valid_lines, self.frame.lines)
+            scored = scored_px(self.scored, self.screen_tiles, self.lineup.cell_px, self.strip, valid_lines)
         return Prediction(
             frame=self.frame,
             edges=self.edges,
@@ -60,6 +73,7 @@ class PendingFrame:
             probability=self.probability,
             classes=self.lineup.classes,
             engines=tuple(self.identities[task] for task in Task if task in self.identities),
+            scored_px=scored,
             degraded=self.degraded,
             depth=self.depth,
             failed=self.failed,

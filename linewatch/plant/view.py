@@ -7,7 +7,7 @@ from enum import IntEnum
 
 from linewatch.client import Lost
 from linewatch.contracts.alarm import AlarmState
-from linewatch.contracts.verdict import CoilState, Quality
+from linewatch.contracts.verdict import CoilState, Quality, StripArea
 from linewatch.wire.schema import (
     AlarmBody,
     AlarmMessage,
@@ -53,13 +53,19 @@ _STATES = {
 class CoilView:
     """The newest coil. state: None before the first. along_mm: end of the last decided frame.
 
-    length_mm: how much of it was inspected, degraded and missed so far.
+    length_mm: how much of it was inspected, degraded and missed so far. area: the same of its area.
     """
 
     id: str = ""
     state: CoilState | None = None
     along_mm: float = 0.0
     length_mm: dict[Quality, float] = field(default_factory=lambda: dict.fromkeys(Quality, 0.0))
+    area: StripArea = field(default_factory=StripArea)
+
+    @property
+    def coverage(self) -> float:
+        """Inspected share of the area that passed so far; 0 when none did, or a service does not tell areas."""
+        return self.area.inspected_mm2 / self.area.passed_mm2 if self.area.passed_mm2 else 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +142,9 @@ class ServiceView:
                     self._alarms[message.id] = self._standing(message)
             case CoilMessage():
                 lengths_mm = _lengths(message.inspected_mm, message.degraded_mm, message.missed_mm)
-                self.coil = CoilView(message.coil, message.state, message.along_mm, lengths_mm)
+                self.coil = CoilView(
+                    message.coil, message.state, message.along_mm, lengths_mm, message.area or StripArea()
+                )
 
     def sync(self, snapshot: Snapshot) -> None:
         """Take alarms and coil from `snapshot`; later messages continue from there."""
@@ -146,7 +154,7 @@ class ServiceView:
         coil = snapshot.coil
         if coil is not None:
             lengths_mm = _lengths(coil.inspected_mm, coil.degraded_mm, coil.missed_mm)
-            self.coil = CoilView(coil.coil, CoilState.STARTED, coil.along_mm, lengths_mm)
+            self.coil = CoilView(coil.coil, CoilState.STARTED, coil.along_mm, lengths_mm, coil.area or StripArea())
         elif self.coil.state is CoilState.STARTED:
             self.coil = replace(self.coil, state=CoilState.ENDED)
 
@@ -176,10 +184,11 @@ class ServiceView:
         if frame.coil != self.coil.id or self.coil.state is not CoilState.STARTED:
             self._incomplete = True  # order holds within a topic only: the frame overtook its coil's start
             return
-        length_mm = dict(self.coil.length_mm)
+        length_mm, area = dict(self.coil.length_mm), self.coil.area
         for span in frame.spans:
             length_mm[span.quality] += span.along_mm[1] - span.along_mm[0]
-        self.coil = replace(self.coil, along_mm=frame.along_mm[1], length_mm=length_mm)
+            area = area.plus(span.area or StripArea())
+        self.coil = replace(self.coil, along_mm=frame.along_mm[1], length_mm=length_mm, area=area)
 
 
 def _lengths(inspected_mm: float, degraded_mm: float, missed_mm: float) -> dict[Quality, float]:

@@ -75,12 +75,33 @@ class CoilRecord:
 
     def quality_mm(self, quality: Quality) -> float:
         """Return the length of strip with this quality."""
-        return sum(span.along_mm[1] - span.along_mm[0] for span in self.spans if span.quality is quality)
+        return sum(span.length_mm for span in self.spans if span.quality is quality)
 
     @property
     def inspected_share(self) -> float | None:
-        """Share of the length that passed; None where no strip passed."""
-        return self.quality_mm(Quality.INSPECTED) / self.length_mm if self.length_mm > 0 else None
+        """Share of the area of strip that passed; None where no strip passed."""
+        return self.area_shares[Quality.INSPECTED] if self.length_mm > 0 else None
+
+    @property
+    def area_shares(self) -> dict[Quality, float]:
+        """Shares of the area that was inspected, degraded and missed; where areas are not known, of the length.
+
+        Strip without a record counts as wide as the rest.
+        """
+        if not self.spans or self.length_mm <= 0:
+            return dict.fromkeys(Quality, 0.0)
+        areas = [span.area for span in self.spans]
+        known = [area for area in areas if area is not None]
+        passed_mm2 = sum(area.passed_mm2 for area in known)
+        if len(known) < len(areas) or not passed_mm2:
+            return {quality: self.quality_mm(quality) / self.length_mm for quality in Quality}
+        recorded = min(1.0, sum(span.length_mm for span in self.spans) / self.length_mm)
+        sums_mm2 = (
+            sum(area.inspected_mm2 for area in known),
+            sum(area.degraded_mm2 for area in known),
+            sum(area.missed_mm2 for area in known),
+        )
+        return {quality: mm2 / passed_mm2 * recorded for quality, mm2 in zip(Quality, sums_mm2, strict=True)}
 
     @property
     def unrecorded_mm(self) -> float:

@@ -9,6 +9,7 @@ import numpy as np
 
 from linewatch.contracts.errors import ConfigError
 from linewatch.contracts.manifest import Task
+from linewatch.contracts.verdict import Quality
 from linewatch.geometry import stretches
 from linewatch.geometry.outlines import UM_PER_MM, Outlines
 from linewatch.review.against_truth import TOLERANCE_MM, TruthScores, score_against_truth
@@ -74,6 +75,7 @@ class ComparedSide:
     inspected_mm: float
     degraded_mm: float
     missed_mm: float
+    inspected_share: float  # of the area
     defects: int
     left_out: int
     engines: dict[Task, dict[str, float]]
@@ -334,6 +336,8 @@ def _side(strips: Sequence[StripFindings], counted: int) -> ComparedSide:
         inspected_mm=sum(stretches.length_mm(strip.inspected) for strip in strips),
         degraded_mm=sum(stretches.length_mm(strip.degraded) for strip in strips),
         missed_mm=sum(stretches.length_mm(strip.missed) for strip in strips),
+        inspected_share=sum(strip.record.area_shares[Quality.INSPECTED] * strip.record.length_mm for strip in strips)
+        / max(sum(strip.record.length_mm for strip in strips), 1e-9),
         defects=found,
         left_out=found - counted,
         engines={task: dict(engines[task]) for task in Task if task in engines},

@@ -5,7 +5,7 @@ from rich.table import Table
 
 from linewatch.review.against_truth import TruthScores
 from linewatch.review.comparison import ComparedSide, Comparison
-from linewatch.terminal import print_pairs
+from linewatch.terminal import percent, print_pairs
 
 
 def print_comparison(
@@ -70,7 +70,7 @@ def print_comparison(
 def _side_rows(name: str, side: ComparedSide, source: str) -> list[tuple[str, str]]:
     strips = side.strips[0] if len(side.strips) == 1 else f"{len(side.strips)} strips"
     passed_mm = side.inspected_mm + side.degraded_mm + side.missed_mm
-    looked = f"{side.inspected_mm / max(passed_mm, 1e-9):.2%} of {passed_mm / 1000:.1f} m inspected"
+    looked = f"{percent(side.inspected_share)} of the area of {passed_mm / 1000:.1f} m inspected"
     if side.degraded_mm or side.missed_mm:
         looked += f", {side.degraded_mm / 1000:.1f} m degraded, {side.missed_mm / 1000:.1f} m missed"
     rows = [(name, source), ("", f"{strips}: {side.defects} defects, {looked}")]

@@ -13,7 +13,7 @@ import numpy as np
 from linewatch.contracts.alarm import Alarm
 from linewatch.contracts.defect_fields import flat_of, to_columns
 from linewatch.contracts.errors import ConfigError, JournalError
-from linewatch.contracts.verdict import CoilGrade, CoilState, CoverageSpan, DefectState, RollMark, RunMask
+from linewatch.contracts.verdict import CoilGrade, CoilState, DefectState, RollMark, RunMask
 from linewatch.history.spans import Coverage
 from linewatch.review.coil_record import (
     CoilRecord,
@@ -24,7 +24,7 @@ from linewatch.review.coil_record import (
     runs_from_head,
 )
 from linewatch.review.defect_table import REPORTED_COLUMNS, PhysicalDefects, ReportedColumns
-from linewatch.wire.decode import alarm_from, grade_from, roll_mark_from
+from linewatch.wire.decode import alarm_from, grade_from, roll_mark_from, span_from
 from linewatch.wire.schema import AlarmsLine, CoilLine, DefectLine, VerdictLine
 from linewatch.wire.verdict_file import read_verdicts
 
@@ -169,8 +169,7 @@ class _Passage:
             self._edges = min(left, line.strip_mm[0]), max(right, line.strip_mm[1])
             self._widths[round(line.strip_mm[1] - line.strip_mm[0])] += 1
         for body in line.spans:
-            span = CoverageSpan(body.first_line, body.lines, body.along_mm, body.quality, body.cause)
-            self._coverage.add(span, line.engines)
+            self._coverage.add(span_from(body), line.engines)
 
     def _defect(self, event: DefectLine) -> None:
         if event.runs and event.mask is not None:

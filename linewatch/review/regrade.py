@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from linewatch.contracts.verdict import CoilGrade, Quality
+from linewatch.contracts.verdict import CoilGrade
 from linewatch.decision.grading.grade import grade_coil
 from linewatch.decision.grading.severity import GradingRules, severities_of
 from linewatch.review.coil_record import CoilRecord
@@ -45,8 +45,7 @@ def regrade(coil: CoilRecord, rules: GradingRules) -> Regraded:
     """Grade the closed defects of the coil by these rules, without the ends that were excluded when it passed."""
     rules = rules.excluding(*coil.excluded_mm)
     closed = [defect for defect in coil.defects if defect.id not in coil.still_open]
-    inspected = [span.along_mm for span in coil.spans if span.quality is Quality.INSPECTED]
-    now = grade_coil(rules, closed, inspected, coil.length_mm, coil.periodic)
+    now = grade_coil(rules, closed, coil.spans, coil.length_mm, coil.periodic)
     severities = severities_of(closed, rules)
     changed = sum(defect.severity != severity for defect, severity in zip(closed, severities, strict=True))
     return Regraded(coil.coil, coil.side, coil.camera, coil.complete, coil.grade, now, changed)

@@ -6,7 +6,7 @@ from linewatch.contracts.alarm import Alarm, AlarmCommand
 from linewatch.contracts.coil import CoilData
 from linewatch.contracts.defect_fields import flat_of, from_flat
 from linewatch.contracts.record import Record
-from linewatch.contracts.verdict import CoilGrade, Defect, GradeReason, RollMark, RollSuspect
+from linewatch.contracts.verdict import CoilGrade, CoverageSpan, Defect, GradeReason, RollMark, RollSuspect
 from linewatch.wire.schema import (
     AlarmBody,
     AlarmMessage,
@@ -14,6 +14,7 @@ from linewatch.wire.schema import (
     DefectBody,
     GradeBody,
     RollMarkBody,
+    SpanBody,
     parse,
 )
 
@@ -43,6 +44,12 @@ def grade_from(body: GradeBody) -> CoilGrade:
     by_severity = {int(severity): count for severity, count in body.defects_by_severity.items()}
     reasons = tuple(GradeReason(**reason) for reason in known["reasons"])
     return CoilGrade(**{**known, "defects_by_severity": by_severity, "reasons": reasons})
+
+
+def span_from(body: SpanBody) -> CoverageSpan:
+    """Return the span in a message or verdict line."""
+    by_cause = tuple(sorted(body.uninspected_mm2_by_cause.items()))
+    return CoverageSpan(body.first_line, body.lines, body.along_mm, body.quality, body.cause, body.area, by_cause)
 
 
 def roll_mark_from(body: RollMarkBody) -> RollMark:

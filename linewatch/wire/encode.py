@@ -20,6 +20,7 @@ from linewatch.contracts.verdict import (
     RollMark,
     RollSuspect,
     RunMask,
+    StripArea,
     Verdict,
 )
 from linewatch.wire.schema import (
@@ -202,6 +203,8 @@ def _coil(notice: CoilNotice) -> dict[str, Any]:
         "inspected_mm": _mm(notice.inspected_mm),
         "degraded_mm": _mm(notice.degraded_mm),
         "missed_mm": _mm(notice.missed_mm),
+        **_area(notice.area),
+        "uninspected_mm2_by_cause": {str(cause): _mm(mm2) for cause, mm2 in notice.uninspected_mm2_by_cause.items()},
         "missed_lines_by_cause": {str(cause): int(lines) for cause, lines in notice.missed_lines_by_cause.items()},
         "defects_by_class": {name: int(count) for name, count in notice.defects_by_class.items()},
         "defect_ids": tuple(event.defect.id for event in notice.defects),
@@ -244,7 +247,13 @@ def _span(span: CoverageSpan) -> SpanBody:
         along_mm=_interval(span.along_mm),
         quality=span.quality,
         cause=span.cause,
+        **(_area(span.area) if span.area is not None else {}),
+        uninspected_mm2_by_cause={cause: _mm(mm2) for cause, mm2 in span.uninspected_mm2},
     )
+
+
+def _area(area: StripArea) -> dict[str, Any]:
+    return {name: _mm(mm2) for name, mm2 in asdict(area).items()}
 
 
 def _defect(event: DefectEvent, ordinal: int | None, mask: RunMask | None, mask_dropped: bool) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from linewatch.contracts.alarm import AlarmState
 from linewatch.contracts.record import Record
-from linewatch.contracts.verdict import CoilState, DefectState, Quality, RollMarkState
+from linewatch.contracts.verdict import CoilState, DefectState, Quality, RollMarkState, StripArea
 from linewatch.wire.decode import alarm_body_of
 from linewatch.wire.encode import Draft
 from linewatch.wire.schema import (
@@ -36,6 +36,7 @@ class SnapshotTracker:
         self._coil: CoilBody | None = None
         self._end_mm = 0.0
         self._mm = dict.fromkeys(Quality, 0.0)
+        self._area = StripArea()
         self._missed_lines: Counter[str] = Counter()
         self._classes: Counter[str] = Counter()
         self._open: dict[str, DefectBody] = {}
@@ -99,6 +100,7 @@ class SnapshotTracker:
         self._coil = coil if coil.state is CoilState.STARTED else None
         self._end_mm = coil.along_mm
         self._mm = dict.fromkeys(Quality, 0.0)
+        self._area = StripArea()
         self._missed_lines.clear()
         self._classes.clear()
         self._open.clear()
@@ -108,6 +110,7 @@ class SnapshotTracker:
         self._end_mm = frame.along_mm[1]
         for span in frame.spans:
             self._mm[span.quality] += span.along_mm[1] - span.along_mm[0]
+            self._area = self._area.plus(span.area or StripArea())
             if span.cause is not None and span.quality is Quality.MISSED:
                 self._missed_lines[span.cause.value] += span.lines
 
@@ -131,6 +134,9 @@ class SnapshotTracker:
             inspected_mm=round(self._mm[Quality.INSPECTED], 3),
             degraded_mm=round(self._mm[Quality.DEGRADED], 3),
             missed_mm=round(self._mm[Quality.MISSED], 3),
+            inspected_mm2=round(self._area.inspected_mm2, 3),
+            degraded_mm2=round(self._area.degraded_mm2, 3),
+            missed_mm2=round(self._area.missed_mm2, 3),
             missed_lines_by_cause=dict(self._missed_lines),
             defects_by_class=dict(+self._classes),
         )

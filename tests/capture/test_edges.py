@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from linewatch.capture.edges import find_edges
 from linewatch.config.capture import CaptureSettings
-from linewatch.contracts.frame import StripEdges
+from linewatch.contracts.frame import StripEdges, extent
 
 SETTINGS = CaptureSettings()
 RNG = np.random.default_rng(3)
@@ -66,7 +66,26 @@ def test_zones_too_dark_or_blown_out_are_told() -> None:
     pixels[:, 640:960] = 12  # a lamp segment is dead; what is left of its light
     pixels[:, 1280:1600] = 255
     edges = find_edges(pixels, SETTINGS)
-    assert (edges.left_px, edges.right_px, edges.dark_px, edges.bright_px) == (0, 1600, 320, 320)
+    assert edges == StripEdges(0, 1600, False, False, dark_columns=((640, 960),), bright_columns=((1280, 1600),))
+
+
+def test_lines_too_dark_or_blown_out_are_told() -> None:
+    """The lamp fails and comes back within a frame; what it shows besides is judged as if those lines were absent."""
+    pixels = strip(200, 1400, level=30)
+    pixels[100:180] = 0
+    pixels[200:216, 200:1400] = 255
+    assert find_edges(pixels, SETTINGS) == StripEdges(
+        200, 1400, True, True, dark_lines=((100, 180),), bright_lines=((200, 216),)
+    )
+
+
+def test_what_is_dark_in_the_lit_lines_is_dark() -> None:
+    pixels = strip(0, 1600)
+    pixels[128:] = 0
+    pixels[:128, 640:960] = 12
+    assert find_edges(pixels, SETTINGS) == StripEdges(
+        0, 1600, False, False, dark_columns=((640, 960),), dark_lines=((128, 256),)
+    )
 
 
 def test_a_defect_is_no_failing_light() -> None:
@@ -75,13 +94,13 @@ def test_a_defect_is_no_failing_light() -> None:
     pixels[:128, 640:768] = 0
     pixels[:100, 960:1088] = 255
     edges = find_edges(pixels, SETTINGS)
-    assert (edges.dark_px, edges.bright_px) == (0, 0)
+    assert edges == StripEdges(0, 1600, False, False)
 
 
 @pytest.mark.parametrize(("divisor", "in_view"), [(6, True), (16, False)])
 def test_strip_with_too_little_light_cannot_be_judged(divisor: int, in_view: bool) -> None:
     edges = find_edges(strip(0, 1600, level=110) // divisor, SETTINGS)
-    assert edges.dark_px == edges.right_px - edges.left_px
+    assert edges.dark_lines == (((0, 256),) if in_view else ())
     assert (edges.right_px > edges.left_px) is in_view
 
 
@@ -107,8 +126,8 @@ def test_real_frames_with_black_margins() -> None:
 
 @pytest.mark.data
 @pytest.mark.skipif("LINEWATCH_DATA" not in os.environ, reason="LINEWATCH_DATA is not set")
-def test_the_light_of_real_frames_suffices_but_for_two() -> None:
-    """Of 198 real frames one is dark and one is blown out over more than 5 % of the strip's width (decision 34)."""
+def test_the_light_of_real_frames_suffices_but_for_six() -> None:
+    """Of 198 real frames six are dark or blown out over more than 5 % of the strip's width or of their lines."""
     images = [
         (path.name, image)
         for path in sorted(Path(os.environ["LINEWATCH_DATA"]).glob("severstal*/*/*.jpg"))
@@ -117,7 +136,16 @@ def test_the_light_of_real_frames_suffices_but_for_two() -> None:
     poor = {}
     for name, image in images:
         edges = find_edges(image, SETTINGS)
-        if edges.dark_px + edges.bright_px > 0.05 * (edges.right_px - edges.left_px):
-            poor[name] = (edges.dark_px, edges.bright_px)
+        dark, bright = extent(edges.dark_columns), extent(edges.bright_columns)
+        lines = extent(edges.dark_lines) + extent(edges.bright_lines)
+        if dark + bright > 0.05 * edges.width_px or lines > 0.05 * 256:
+            poor[name] = (dark, bright, lines)
     assert len(images) == 198
-    assert poor == {"0d1b42754.jpg": (576, 0), "84a9ab164.jpg": (0, 64)}
+    assert poor == {
+        "0a9a7a6c7.jpg": (0, 0, 56),
+        "0d1b42754.jpg": (256, 0, 108),
+        "0d78ac743.jpg": (0, 0, 16),
+        "0dcfc9c19.jpg": (0, 0, 80),
+        "84a9ab164.jpg": (0, 64, 0),
+        "unknownid_FredericFerriere_defect.jpg": (0, 0, 72),
+    }

@@ -1,6 +1,7 @@
 """Every line that passed is in exactly one span, and the coil's sums are its length."""
 
 from dataclasses import replace
+from itertools import pairwise
 from statistics import median
 
 import pytest
@@ -9,8 +10,8 @@ from hypothesis import strategies as st
 from known_strip import RULES, notices, paint, predict, run, verdicts
 
 from linewatch.contracts.coil import CoilConditions, CoilData
-from linewatch.contracts.frame import Cause, StripEdges
-from linewatch.contracts.verdict import CoilState, Quality
+from linewatch.contracts.frame import Cause, StripEdges, extent
+from linewatch.contracts.verdict import CoilState, Quality, StripArea
 from linewatch.decision.coverage import JUDGED_SHARE, spans_of
 
 CAUSES = st.sampled_from(list(Cause))
@@ -146,8 +147,11 @@ def test_a_failed_frame_is_missed_for_the_engine_and_the_rest_for_its_own_fault(
     assert spans(failed=Cause.ENGINE, valid_lines=4, fault=Cause.ENGINE) == [(100, 10, Quality.MISSED, Cause.ENGINE)]
 
 
-def seen(left: int, right: int, **unreadable: int) -> StripEdges:
-    return StripEdges(left, right, left > 0, right < 16, **unreadable)
+def seen(left: int, right: int, dark_px: int = 0, bright_px: int = 0) -> StripEdges:
+    """Strip whose first columns are too dark, and the next ones blown out."""
+    bounds = left, left + dark_px, left + dark_px + bright_px
+    dark, bright = (((start, stop),) if start < stop else () for start, stop in pairwise(bounds))
+    return StripEdges(left, right, left > 0, right < 16, dark, bright)
 
 
 def test_a_frame_without_strip_is_missed():
@@ -180,6 +184,7 @@ INSPECTED = (Quality.INSPECTED, None)
 def test_strip_that_turns_narrow_is_not_inspected_however_long_it_lasts():
     """Half of the lamp is dead: the strip looks half as wide, and one cannot say that its other half has no defect."""
     assert looked([seen(0, 16)] * 3 + [seen(0, 8)] * 40) == [INSPECTED] * 3 + [(Quality.DEGRADED, Cause.NARROW)] * 40
+    assert looked([seen(0, 16)] * 2 + [seen(0, 8)] * 40) == [INSPECTED] * 2 + [(Quality.DEGRADED, Cause.NARROW)] * 40
     assert looked([seen(0, 16)] * 3 + [seen(0, 6)]) == [INSPECTED] * 3 + [(Quality.MISSED, Cause.NARROW)]
 
 
@@ -222,6 +227,128 @@ def test_inspected_strip_was_judged_over_its_width(edges):
         width_px = one.right_px - one.left_px
         assert (cause is None) == (quality is Quality.INSPECTED)
         if quality is Quality.INSPECTED:
-            assert width_px - one.dark_px >= JUDGED_SHARE * max(width_px, median(usual_px or [0])) > 0
-        if width_px >= JUDGED_SHARE * median(usual_px or [1]):
+            assert width_px - extent(one.dark_columns) >= JUDGED_SHARE * max(width_px, median(usual_px or [0])) > 0
+        expected_px = JUDGED_SHARE * median(usual_px) if len(usual_px) >= 3 else 1
+        if width_px >= expected_px:
             usual_px.append(width_px)
+
+
+def areas(edges: list[StripEdges], rules=RULES, **kwargs) -> list[tuple[float, float, float]]:
+    """Inspected, degraded and missed area of each frame of one coil, frames of 10 lines with pixels of 1 mm2."""
+    frames = [predict(paint(10, 16), first_line=10 * i, ordinal=i, edges=one, **kwargs) for i, one in enumerate(edges)]
+    return [
+        tuple(sum(getattr(span.area, name) for span in verdict.spans) for name in MM2)
+        for verdict in verdicts(run(frames, rules))
+    ]
+
+
+MM2 = ("inspected_mm2", "degraded_mm2", "missed_mm2")
+
+
+def test_the_area_that_was_not_seen_is_missed_and_the_rest_is_not():
+    """Half of the lamp is dead: one half of the area is inspected, and the lines are degraded."""
+    assert areas([seen(0, 16), seen(0, 8)]) == [(160.0, 0.0, 0.0), (80.0, 0.0, 80.0)]
+    assert areas([seen(0, 16, dark_px=4, bright_px=2)]) == [(100.0, 0.0, 60.0)]
+    assert areas([seen(0, 16)], degraded=Cause.OVERLOAD) == [(0.0, 160.0, 0.0)]
+    assert areas([seen(0, 16)], failed=Cause.ENGINE) == [(0.0, 0.0, 160.0)]
+
+
+def test_cells_without_a_score_are_missed_for_the_engine():
+    span = spans_of(predict(paint(10, 16), scored_px=40))[0]
+    assert (span.quality, span.cause) == (Quality.MISSED, Cause.ENGINE)
+    assert span.area == StripArea(40.0, 0.0, 120.0)
+    assert span.uninspected_mm2 == ((Cause.ENGINE, 120.0),)
+
+
+def test_lines_too_dark_are_no_more_inspected_than_columns():
+    edges = StripEdges(0, 16, False, False, dark_columns=((0, 4),), dark_lines=((6, 10),))
+    span = spans_of(predict(paint(10, 16), edges=edges))[0]
+    assert span.area == StripArea(72.0, 0.0, 88.0)
+    assert span.uninspected_mm2 == ((Cause.DARK, 88.0),)
+
+
+def test_each_cause_has_its_area():
+    frames = [predict(paint(10, 16), edges=seen(0, 16))]
+    frames.append(predict(paint(10, 16), edges=seen(0, 12, bright_px=2), first_line=10, ordinal=1))
+    frames.append(predict(paint(10, 16), first_line=20, ordinal=2, valid_lines=7, fault=Cause.LOST))
+    end = notices(run(frames))[-1]
+    assert end.uninspected_mm2_by_cause == {"bright": 20.0, "lost": 48.0, "narrow": 40.0}
+    assert end.area == StripArea(372.0, 0.0, 108.0)
+    assert end.inspected_mm + end.degraded_mm + end.missed_mm == 30.0
+
+
+def test_a_coil_that_was_never_seen_counts_as_wide_as_the_camera_sees():
+    rules = replace(RULES, view_width_mm=16.0)
+    assert areas([seen(0, 0)] * 2, rules) == [(0.0, 0.0, 160.0)] * 2
+    data = CoilConditions(data=CoilData("C1", width_mm=12.0))
+    assert areas([seen(0, 0)], replace(rules, conditions=data)) == [(0.0, 0.0, 120.0)]
+    assert areas([seen(2, 12), seen(0, 0)], rules) == [(100.0, 0.0, 0.0), (0.0, 0.0, 100.0)]
+
+
+def narrowing(to_px: int, by_px: int = 20, frames_each: int = 16) -> list[StripEdges]:
+    """Strip of 1000 px that loses less than 5 % of its width, again and again, as when a lamp fails slowly."""
+    widths = range(1000, to_px - 1, -by_px)
+    return [StripEdges(0, width, False, True) for width in widths for _ in range(frames_each)]
+
+
+def test_strip_that_turns_narrow_little_by_little_is_not_inspected():
+    """However slowly: what counts is the widest that the coil has been, not only its newest frames."""
+    told = looked(narrowing(400))
+    widths = [one.width_px for one in narrowing(400)]
+    assert all((quality is Quality.INSPECTED) == (px >= 950) for px, (quality, _) in zip(widths, told, strict=True))
+    assert told[-1] == (Quality.MISSED, Cause.NARROW)
+    inspected_mm2, _, missed_mm2 = areas(narrowing(400))[-1]
+    assert (inspected_mm2, missed_mm2) == (4000.0, 6000.0)
+
+
+def test_strip_that_may_taper_is_inspected_as_far_as_it_may():
+    told = looked(narrowing(700), replace(RULES, strip_taper=0.2))
+    widths = [one.width_px for one in narrowing(700)]
+    assert all((quality is Quality.INSPECTED) == (px >= 760) for px, (quality, _) in zip(widths, told, strict=True))
+
+
+def test_one_frame_that_looks_too_wide_does_not_make_the_rest_narrow():
+    """A reflection beside the strip, in the coil's first frame or later."""
+    edges = [seen(0, 16), *[seen(2, 12)] * 4, seen(0, 16), *[seen(2, 12)] * 40]
+    assert looked(edges)[8:] == [INSPECTED] * 38
+
+
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 16), st.integers(0, 16), st.integers(0, 160), st.booleans(), st.integers(0, 10)),
+        max_size=12,
+    )
+)
+def test_inspected_degraded_and_missed_area_are_the_area_that_passed(drawn):
+    """And what is inspected or degraded is what was scored, whatever the width is thought to be."""
+    frames = []
+    for i, (left, right, scored, cut_short, valid) in enumerate(drawn):
+        edges = seen(min(left, right), max(left, right))
+        scored_px = min(scored, edges.width_px * valid)
+        degraded = Cause.OVERLOAD if cut_short else None
+        frames.append(
+            predict(
+                paint(10, 16),
+                first_line=10 * i,
+                ordinal=i,
+                edges=edges,
+                scored_px=scored_px,
+                degraded=degraded,
+                valid_lines=valid,
+                fault=Cause.LOST,
+            )
+        )
+    end_to_end = run(frames, replace(RULES, view_width_mm=16.0))
+    for frame, verdict in zip(frames, verdicts(end_to_end), strict=True):
+        scored_mm2 = sum(span.area.inspected_mm2 + span.area.degraded_mm2 for span in verdict.spans)
+        assert scored_mm2 == frame.scored_px
+        degraded_mm2 = sum(span.area.degraded_mm2 for span in verdict.spans)
+        assert degraded_mm2 == (frame.scored_px if frame.degraded else 0)
+        passed_mm2 = sum(span.area.passed_mm2 for span in verdict.spans)
+        assert 10 * frame.edges.width_px <= passed_mm2 + 1e-6 <= 160 + 2e-6
+    if drawn:
+        end = notices(end_to_end)[-1]
+        spans_mm2 = [span.area.passed_mm2 for verdict in verdicts(end_to_end) for span in verdict.spans]
+        assert end.area.passed_mm2 == pytest.approx(sum(spans_mm2))
+        uninspected_mm2 = end.area.degraded_mm2 + end.area.missed_mm2
+        assert sum(end.uninspected_mm2_by_cause.values()) == pytest.approx(uninspected_mm2)

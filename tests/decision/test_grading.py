@@ -70,7 +70,15 @@ def defect(
 
 
 def graded(by: GradingRules, *defects: Defect, inspected=((0.0, COIL_MM),), periodic=()):
-    return grade_coil(by, defects, inspected, COIL_MM, periodic)
+    return grade_coil(by, defects, spans(inspected), COIL_MM, periodic)
+
+
+def spans(inspected) -> list[CoverageSpan]:
+    """Spans of these stretches, from a record of before areas were kept; what lies between them has no record."""
+    return [
+        CoverageSpan(2 * n, 1, (float(begin), float(end)), Quality.INSPECTED, None)
+        for n, (begin, end) in enumerate(inspected)
+    ]
 
 
 NOTHING_ELSE = {"more_than": 1_000_000}
@@ -230,7 +238,7 @@ def test_a_grade_says_what_it_was_told_from():
     assert (some.text, some.inspected_share) == ("A, of 97.1 % inspected", 0.9719)
     little = graded(by, inspected=[(0.0, 50_000.0)])
     assert little.grade == "C"
-    assert little.reasons[0].text == "44.44% of the graded length was inspected, less than 95.00%"
+    assert little.reasons[0].text == "44.44% of the graded strip was inspected, less than 95.00%"
     almost = graded(by, inspected=[(0.0, COIL_MM - 1.0)])
     assert almost.text == "A, of 99.9 % inspected"  # never rounded up to all of it
 
@@ -239,7 +247,7 @@ def test_a_grade_says_what_it_was_told_from():
 def test_a_coil_that_nobody_looked_at_has_no_grade(inspected):
     by = rules({"more_than": 0}, head_excluded_m=1.0)
     assert graded(by, inspected=inspected).grade == "ungraded"
-    short = grade_coil(by, [], [(0.0, 900.0)], 900.0)
+    short = grade_coil(by, [], spans([(0.0, 900.0)]), 900.0)
     assert (short.grade, short.text) == ("ungraded", "ungraded: no strip between the excluded ends")
 
 
@@ -286,7 +294,7 @@ def wild_defects(draw):
 
 
 def grade_of(defects, inspected=((0.0, LENGTH_MM),)):
-    return grade_coil(WILD, defects, inspected, LENGTH_MM)
+    return grade_coil(WILD, defects, spans(inspected), LENGTH_MM)
 
 
 @pytest.mark.slow
@@ -346,7 +354,7 @@ def test_what_is_kept_of_a_coil_does_not_grow_with_it():
     assert rows <= 2 * grading.KEPT + 1_024
     assert pending < 1_024
     assert stretches <= grading.MAX_STRETCHES
-    assert len(state.inspected.kept) == 1
+    assert (len(state.looked.rows), len(state.looked.newest)) == (0, 1)
     grade = finish_grading(state)
     assert sum(grade.defects_by_severity.values()) == 4 * 29_990
     assert [reason.rule for reason in grade.reasons] == ["l2"]  # 4.00 % affected; 119,960 defects; four in any metre
@@ -361,13 +369,13 @@ def test_decide_grades_a_coil_at_its_end_and_rates_every_defect():
     decided = run(strip, replace(RULES, grading=by))
     started, ended = notices(decided)
     assert started.grade is None
-    assert ended.grade.text == "B, of 80.0 % inspected"
+    assert ended.grade.text == "ungraded: too little was inspected, 80.0 %; its defects alone give B"
     assert ended.grade.defects_by_severity == {2: 2}
     closed = [e.defect for item in decided for e in item.defects if e.state is DefectState.CLOSED]
     assert sorted(ended.grade.reasons[0].defect_ids) == sorted(one.id for one in closed)
     assert [one.severity for one in closed] == [2, 2]
     assert all(notice.grade is None for notice in notices(run(strip)))
-    assert grade_coil(by, closed, [(0.0, 200.0)], 250.0) == ended.grade
+    assert grade_coil(by, closed, spans([(0.0, 200.0)]), 250.0) == ended.grade
 
 
 def test_no_edge_is_nan_and_not_zero():

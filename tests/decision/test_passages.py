@@ -121,11 +121,11 @@ def test_graded_by_other_rules_from_the_middle_is_graded_by_them_from_the_head(f
         severity=({"min_length_mm": 20.0, "severity": 5},),
     ).excluding(float(head), float(tail))
     defects = [defect(str(n), begin, length) for n, (begin, length) in enumerate(sorted(found))]
-    spans = [(0.0, 40_000.0), (50_000.0, COIL_MM)]
-    state = observe(GradingState.begin(first), defects[:at], [_span(spans[0])], 40_000.0)
+    spans = [_span((0.0, 40_000.0)), _span((50_000.0, COIL_MM))]
+    state = observe(GradingState.begin(first), defects[:at], spans[:1], 40_000.0)
     state = regraded(state, then)
     assert state is not None
-    state = observe(state, defects[at:], [_span(spans[1])], COIL_MM)
+    state = observe(state, defects[at:], spans[1:], COIL_MM)
     assert finish_grading(state) == grade_coil(then, defects, spans, COIL_MM)
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from linewatch.contracts.frame import Cause, Frame, StripEdges
+from linewatch.contracts.frame import Cause, Frame, StripEdges, extent
 from linewatch.contracts.prediction import Depth, Prediction
 from linewatch.contracts.verdict import CoilNotice, Decided, DefectEvent, DefectState, Verdict
 from linewatch.decision.decide import DecisionState, decide, finish
@@ -35,6 +35,7 @@ def predict(
     failed: Cause | None = None,
     edges: StripEdges | None = None,
     scores: dict[int, tuple[float, ...]] | tuple[float, ...] = (0.4, 0.1, 0.1),
+    scored_px: int | None = None,
     tile_width: int | None = None,
     only: Iterable[int] | None = None,
     mm_per_px: float = 1.0,
@@ -42,7 +43,7 @@ def predict(
 ) -> Prediction:
     """The prediction of one frame of `probability` uint8 (lines, width); all its tiles passed (or the `only` ones).
 
-    scores: of every tile, or by the tile's index (others score 0).
+    scores: of every tile, or by the tile's index (others score 0). scored_px: None: all strip that can be judged.
     """
     height, width = probability.shape
     valid_lines = height if valid_lines is None else valid_lines
@@ -85,10 +86,16 @@ def predict(
         else np.zeros((0, height, tile_width or width), np.uint8),
         classes=CLASSES,
         engines=("screen@0", "classify@0", "segment@0"),
+        scored_px=0 if failed else _readable_px(edges, valid_lines) if scored_px is None else scored_px,
         degraded=degraded,
         depth=Depth.SCREENED if degraded else Depth.SEGMENTED,
         failed=failed,
     )
+
+
+def _readable_px(edges: StripEdges, valid_lines: int) -> int:
+    lines = valid_lines - extent(edges.dark_lines) - extent(edges.bright_lines)
+    return lines * (edges.width_px - extent(edges.dark_columns) - extent(edges.bright_columns))
 
 
 def cut_strip(probability: np.ndarray, heights: Iterable[int], **kwargs) -> list[Prediction]:

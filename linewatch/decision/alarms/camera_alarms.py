@@ -22,7 +22,15 @@ from linewatch.decision.alarms.alarm_commands import Refusal, is_meant, refusal_
 from linewatch.decision.alarms.conditions import Finding, find, find_roll_mark
 from linewatch.decision.alarms.rule_alarm import Rule, RuleAlarm, over, released, without_frame
 from linewatch.decision.alarms.states import Event
-from linewatch.decision.alarms.system import FLOOD, Uninspected, host_text, strip_text, system_rules
+from linewatch.decision.alarms.system import (
+    COVERAGE_LOW,
+    FLOOD,
+    Uninspected,
+    end_text,
+    host_text,
+    strip_text,
+    system_rules,
+)
 from linewatch.decision.rules import DecisionRules
 
 
@@ -132,15 +140,36 @@ def follow_verdict(alarms: Alarms, verdict: Verdict, rules: DecisionRules) -> tu
 
 
 def end_coil(alarms: Alarms) -> tuple[Alarms, tuple[Alarm, ...]]:
-    """End the coil: clear every alarm about the strip."""
+    """End the coil: clear every alarm about the strip. A coil of which too little was inspected alarms before."""
     rule_alarms: list[RuleAlarm] = []
     changes: list[Alarm] = []
     for rule_alarm in alarms.rule_alarms:
+        if rule_alarm.rule.name == COVERAGE_LOW and not rule_alarm.states.active:
+            rule_alarm, begun = _observe_end(rule_alarm, alarms)  # noqa: PLW2901
+            changes += begun
         if rule_alarm.on_strip:
             rule_alarm, ended = replace(rule_alarm.after(Event.COIL_END), candidates=(), held_back=False).transitions()  # noqa: PLW2901
             changes += ended
         rule_alarms.append(rule_alarm)
     return replace(alarms, rule_alarms=tuple(rule_alarms), coil=""), tuple(changes)
+
+
+def _observe_end(rule_alarm: RuleAlarm, alarms: Alarms) -> tuple[RuleAlarm, tuple[Alarm, ...]]:
+    """Return `coverage-low` at the end of the coil, and its transitions."""
+    rules = alarms.rules
+    if rules is None or rules.system_alarms is None:
+        return rule_alarm, ()
+    text = end_text(alarms.uninspected, alarms.end_mm, rules.system_alarms)
+    if text is None:
+        return rule_alarm, ()
+    rule = rule_alarm.rule
+    name = f"{rule.name}/{alarms.coil}/{rules.side}/{rules.camera}/end"
+    text = f"{rule.name}: {text}"
+
+    def begin() -> Alarm:
+        return without_frame(name, rule, text, AlarmState.RAISED, rules, alarms.coil, alarms.end_mm)
+
+    return rule_alarm.observe(True, alarms.end_mm).after(Event.UNSUPPRESS).transitions(begin)
 
 
 def follow_host(alarms: Alarms, host: HostState, rules: DecisionRules) -> tuple[Alarms, tuple[Alarm, ...]]:

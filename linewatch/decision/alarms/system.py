@@ -15,6 +15,7 @@ NAMES = (CAMERA_SILENT, CAMERA_LOST, COVERAGE_LOW, ENGINE_FAILING, FAILED_OVER, 
 
 _OURS = (Cause.OVERRUN, Cause.OVERLOAD, Cause.ENGINE)  # causes of the inspection, not of the camera
 _DISK_DEADBAND = 1.1
+_STEPS = 100  # parts of the metres over which coverage counts
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +32,7 @@ class SystemRule:
 
 
 def system_rules(settings: SystemAlarmSettings | None, alarms: AlarmSettings) -> tuple[SystemRule, ...]:
-    """Return the built-in rules that the settings enable."""
+    """Return the built-in rules that the settings do not switch off."""
     rules: list[SystemRule] = []
     if settings is not None:
         if settings.camera_silent_s is not None:
@@ -45,6 +46,7 @@ def system_rules(settings: SystemAlarmSettings | None, alarms: AlarmSettings) ->
         rules.append(SystemRule(RECIPE_LACKING, Priority.MEDIUM, on_strip=False))
         if settings.disk_free_below_mb is not None:
             rules.append(SystemRule(DISK_LOW, Priority.HIGH, on_strip=False))
+        rules = [rule for rule in rules if rule.name not in settings.off]
     if alarms.flood_count is not None:
         rules.append(SystemRule(FLOOD, Priority.HIGH, on_strip=True))
     return tuple(rules)
@@ -52,30 +54,39 @@ def system_rules(settings: SystemAlarmSettings | None, alarms: AlarmSettings) ->
 
 @dataclass(frozen=True, slots=True)
 class Uninspected:
-    """The uninspected stretches of the last metres, in order."""
+    """What of the last metres was not inspected.
 
-    stretches_mm: tuple[tuple[float, float], ...] = ()
+    stretches: (begin along, end along, share of its area that was not inspected), in order. Neighbours are joined up to
+    a hundredth of the metres that count. begin_mm: where the strip began that counts; None: none has passed.
+    """
+
+    stretches: tuple[tuple[float, float, float], ...] = ()
+    begin_mm: float | None = None
 
     def plus(self, verdict: Verdict, within_mm: float) -> "Uninspected":
         """Return the stretches after this verdict, without those further back than `within_mm`."""
-        more = [span.along_mm for span in verdict.spans if span.quality is not Quality.INSPECTED]
-        if not more and not self.stretches_mm:
-            return self
-        from_mm = verdict.along_mm[1] - within_mm
-        kept: list[tuple[float, float]] = []
-        for begin_mm, end_mm in (*self.stretches_mm, *more):
-            if end_mm <= from_mm:
-                continue
-            if kept and kept[-1][1] == begin_mm:
-                kept[-1] = (kept[-1][0], end_mm)
+        begin_mm, end_mm = verdict.along_mm
+        first_mm = begin_mm if self.begin_mm is None else self.begin_mm
+        share = 0.0
+        if end_mm > begin_mm:
+            share = sum(span.length_mm * (1.0 - span.inspected_share) for span in verdict.spans) / (end_mm - begin_mm)
+        if share <= 0.0 and not self.stretches:
+            return self if self.begin_mm is not None else Uninspected((), first_mm)
+        from_mm = end_mm - within_mm
+        kept = [stretch for stretch in self.stretches if stretch[1] > from_mm]
+        if share > 0.0:
+            before_mm, to_mm, before = kept[-1] if kept else (begin_mm, begin_mm, 0.0)
+            if kept and to_mm == begin_mm and end_mm - before_mm <= within_mm / _STEPS:
+                lost_mm = before * (to_mm - before_mm) + share * (end_mm - begin_mm)
+                kept[-1] = (before_mm, end_mm, lost_mm / (end_mm - before_mm))
             else:
-                kept.append((max(begin_mm, from_mm), end_mm))
-        return Uninspected(tuple(kept))
+                kept.append((begin_mm, end_mm, share))
+        return Uninspected(tuple(kept), first_mm)
 
     def coverage(self, end_mm: float, within_mm: float) -> float:
         """Return the inspected share of the last `within_mm`. Strip before the coil's head counts as inspected."""
-        missed_mm = sum(end - max(begin, end_mm - within_mm) for begin, end in self.stretches_mm)
-        return 1.0 - missed_mm / within_mm
+        lost_mm = sum((end - max(begin, end_mm - within_mm)) * share for begin, end, share in self.stretches)
+        return 1.0 - lost_mm / within_mm
 
 
 def strip_text(
@@ -92,6 +103,17 @@ def strip_text(
     limit = (settings.coverage_below or 0.0) + (settings.coverage_deadband if active else 0.0)
     coverage = uninspected.coverage(verdict.along_mm[1], settings.coverage_within_m * 1000)
     return f"{coverage:.1%} of the last {settings.coverage_within_m:g} m inspected" if coverage < limit else None
+
+
+def end_text(uninspected: Uninspected, end_mm: float, settings: SystemAlarmSettings) -> str | None:
+    """Return why `coverage-low` is true of a coil that ends, however short it was; None if it is false."""
+    if uninspected.begin_mm is None or settings.coverage_below is None or end_mm <= uninspected.begin_mm:
+        return None
+    within_mm = min(settings.coverage_within_m * 1000, end_mm - uninspected.begin_mm)
+    coverage = uninspected.coverage(end_mm, within_mm)
+    if coverage >= settings.coverage_below:
+        return None
+    return f"{coverage:.1%} of the last {within_mm / 1000:.1f} m of the coil inspected"
 
 
 def host_text(name: str, host: HostState, settings: SystemAlarmSettings, *, active: bool) -> tuple[bool, str] | None:

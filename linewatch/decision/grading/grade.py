@@ -6,7 +6,8 @@ coil is graded as the live one was.
 
 The memory of a running coil is bounded whatever its length: the `KEPT` defects that begin furthest along and those of
 the excluded tail are kept in columns; defects further back are kept as one sum per limit; of each length that a limit
-refers to, the newest `MAX_STRETCHES` separate stretches are kept. The result is exact, with one exception: a defect
+refers to, the newest `MAX_STRETCHES` separate stretches are kept, and of what was inspected the newest spans (see
+`looked`). The result is exact, with one exception: a defect
 that closes after `KEPT` others that began behind it is not counted in one stretch (`within_m`) with them.
 """
 
@@ -18,19 +19,17 @@ from typing import Self
 import numpy as np
 
 from linewatch.config.grading import UNGRADED
-from linewatch.contracts.verdict import CoilGrade, CoverageSpan, Defect, Quality
-from linewatch.decision.grading.limits import LimitSums, metres, reason_of, summed
+from linewatch.contracts.verdict import CoilGrade, CoverageSpan, Defect
+from linewatch.decision.grading.limits import LimitSums, reason_of, summed
+from linewatch.decision.grading.looked import MAX_SPANS, LookedAt
 from linewatch.decision.grading.severity import GradingRules, Instances, instances_of, joined, rated
-from linewatch.geometry.stretches import Stretches
 
 KEPT = 8_192
 MAX_STRETCHES = 65_536
 
 _PENDING = 1_024
-_JOIN_MM = 0.0015
-"""Inspected spans closer than this touch, because their ends are rounded to 0.001 mm."""
-
-IntervalMm = tuple[float, float]
+_LEAST_SHARE = 1e-4
+"""The inspected share below which a coil is ungraded even where a limit turns too little inspection into a grade."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +42,7 @@ class GradingState:
     by_severity: tuple[int, ...] = (0,) * 6
     pending: tuple[Defect, ...] = ()
     periodic: frozenset[str] = frozenset()
-    inspected: Stretches = field(default_factory=Stretches)
-    spans: tuple[IntervalMm, ...] = ()
+    looked: LookedAt = field(default_factory=LookedAt)
     end_mm: float = 0.0
     settled: bool = False  # some defects are kept as sums only
 
@@ -65,18 +63,20 @@ def observe(
 
     periodic: ids of defects, closed now or earlier, that are now known to belong to a roll mark.
     """
-    looked = [span.along_mm for span in spans if span.quality is Quality.INSPECTED]
     state = replace(
         state,
         pending=(*state.pending, *closed),
-        spans=_extended(state.spans, looked),
+        looked=state.looked.plus(spans),
         end_mm=max(state.end_mm, round(end_mm, 3)),
         periodic=state.periodic.union(periodic) if periodic else state.periodic,
     )
-    if len(state.pending) < _PENDING and len(state.spans) < _PENDING:
+    if len(state.looked.rows) > MAX_SPANS:
+        rules = state.rules
+        state = replace(state, looked=state.looked.settle(rules.head_mm, state.end_mm - rules.tail_mm), settled=True)
+    if len(state.pending) < _PENDING:
         return state
     state = _taken_up(state)
-    return _settled(state) if len(state.rows) > 2 * KEPT or len(state.inspected.kept) > MAX_STRETCHES else state
+    return _settled(state) if len(state.rows) > 2 * KEPT else state
 
 
 def regraded(state: GradingState, rules: GradingRules) -> GradingState | None:
@@ -94,8 +94,7 @@ def finish_grading(state: GradingState) -> CoilGrade:
     graded = (state.rows.begin_mm < end_mm) & (state.rows.end_mm > begin_mm)
     sums, by_severity = _summed(state, graded, graded)
     length_mm = round(end_mm - begin_mm, 3)
-    seen_mm = round(state.inspected.behind(begin_mm).length_mm(end_mm), 3)
-    share = min(1.0, math.floor(seen_mm / length_mm * 1e4 + 1e-6) / 1e4) if length_mm else 0.0
+    share = min(1.0, math.floor(state.looked.share(begin_mm, end_mm) * 1e4 + 1e-6) / 1e4) if length_mm else 0.0
     reasons = [
         reason
         for limit, total in zip(rules.settings.limit, sums, strict=True)
@@ -103,13 +102,22 @@ def finish_grading(state: GradingState) -> CoilGrade:
     ]
     grades = rules.settings.grades
     reasons.sort(key=lambda reason: -grades.index(reason.grade))
-    grade = reasons[0].grade if reasons else grades[0]
+    about_strip = {limit.name for limit in rules.settings.limit if limit.inspected_below_share is not None}
+    by_defects = next((reason.grade for reason in reasons if reason.rule not in about_strip), grades[0])
+    demanded = _LEAST_SHARE if about_strip else rules.settings.min_inspected_share
+    looked = f"{math.floor(share * 1000 + 1e-6) / 10:.1f} %"
     if not length_mm:
         grade, text = UNGRADED, f"{UNGRADED}: no strip between the excluded ends"
-    elif not share:
-        grade, text = UNGRADED, f"{UNGRADED}: of {metres(length_mm)} less than 0.01 % was inspected"
+    elif share >= demanded:
+        grade = reasons[0].grade if reasons else grades[0]
+        text = f"{grade}, of {looked} inspected"
+    elif by_defects == grades[-1]:
+        grade, text = by_defects, f"{by_defects} by its defects, though too little was inspected: {looked}"
     else:
-        text = f"{grade}, of {math.floor(share * 1000 + 1e-6) / 10:.1f} % inspected"
+        grade = UNGRADED
+        text = f"{UNGRADED}: too little was inspected, {looked}"
+        if by_defects != grades[0]:
+            text += f"; its defects alone give {by_defects}"
     return CoilGrade(
         grade=grade,
         text=text,
@@ -126,43 +134,30 @@ def finish_grading(state: GradingState) -> CoilGrade:
 def grade_coil(
     rules: GradingRules,
     defects: Iterable[Defect],
-    inspected_mm: Iterable[IntervalMm],
+    spans: Iterable[CoverageSpan],
     end_mm: float,
     periodic: Collection[str] = (),
 ) -> CoilGrade:
-    """Grade a whole coil at once, from its closed defects, its inspected stretches along the strip and its length."""
+    """Grade a whole coil at once, from its closed defects, its spans in order along the strip, and its length."""
     state = replace(
         GradingState.begin(rules),
         pending=tuple(defects),
         periodic=frozenset(periodic),
-        spans=_extended((), inspected_mm),
+        looked=LookedAt().plus(spans),
         end_mm=round(end_mm, 3),
     )
     return finish_grading(state)
 
 
-def _extended(spans: tuple[IntervalMm, ...], more: Iterable[IntervalMm]) -> tuple[IntervalMm, ...]:
-    """Return spans in strip order, joining those that touch: an uninterrupted coil is one span."""
-    kept = list(spans)
-    for one in more:
-        begin, end = round(one[0], 3), round(one[1], 3)
-        if kept and kept[-1][0] <= begin <= kept[-1][1] + _JOIN_MM:
-            kept[-1] = (kept[-1][0], max(kept[-1][1], end))
-        else:
-            kept.append((begin, end))
-    return tuple(kept)
-
-
 def _taken_up(state: GradingState) -> GradingState:
-    """Move pending defects and spans into the columns."""
+    """Move pending defects into the columns."""
     rules, rows = state.rules, state.rows
     if state.pending:
         rows = joined(rows, instances_of(state.pending, rules, state.periodic))
     if state.periodic:
         flagged = rows.periodic | np.array([name in state.periodic for name in rows.ids.tolist()], bool)
         rows = rated(replace(rows, periodic=flagged), rules)
-    spans = np.array(state.spans, np.float64).reshape(-1, 2)
-    return replace(state, rows=rows, inspected=state.inspected.add(spans, _JOIN_MM), pending=(), spans=state.spans[-1:])
+    return replace(state, rows=rows, pending=())
 
 
 def _settled(state: GradingState) -> GradingState:
@@ -180,7 +175,6 @@ def _settled(state: GradingState) -> GradingState:
         sums=tuple(replace(one, affected=one.affected.settle(MAX_STRETCHES)) for one in sums),
         by_severity=by_severity,
         periodic=state.periodic.intersection(kept.ids.tolist()),
-        inspected=state.inspected.behind(rules.head_mm).settle(MAX_STRETCHES // 2),
         settled=True,
     )
 

@@ -1,5 +1,6 @@
 """The values behind the registers: the view of the service, and the newest defects."""
 
+import math
 import time
 from collections import deque
 from collections.abc import Callable
@@ -101,6 +102,7 @@ class RegisterValues(ServiceView):
             "unacknowledged_words": unacknowledged,
             "alarm_numbers": numbers,
             "coil_state": _COIL_STATES[coil.state],
+            "coil_coverage": math.floor(coil.coverage * 10_000) / 10_000,
             "coil_inspected": coil.length_mm[Quality.INSPECTED],
             "coil_degraded": coil.length_mm[Quality.DEGRADED],
             "coil_missed": coil.length_mm[Quality.MISSED],

@@ -93,6 +93,7 @@ def render(record: CoilRecord, rated: RatedDefects, thumbnails: Sequence[Thumbna
             counts=_class_rows(record, rated, marked),
             severities=rated.by,
             lengths_mm={quality: record.quality_mm(quality) for quality in Quality},
+            shares=record.area_shares,
             map=strip_map(record, marked, listed),
             along=histogram(
                 middles[0], marked.class_code, classes, 0.0, record.length_mm, bins=LENGTH_BINS, unit_mm=1000.0

@@ -3,17 +3,19 @@
 import csv
 import io
 from collections.abc import Iterable, Sequence
+from dataclasses import fields
 from pathlib import Path
 
 from linewatch.contracts.defect_fields import DEFECT_FIELDS, to_columns, to_flat
-from linewatch.contracts.verdict import Defect
+from linewatch.contracts.verdict import Defect, StripArea
 from linewatch.review.coil_record import CoilRecord
 from linewatch.review.severities import RatedDefects
 
 HEADINGS = {"defect_class": "class", "severity": "severity_0_to_5"}
 """Headings that differ from the column's name. The severity is the one by which the report rates."""
 
-SPAN_COLUMNS = ("coil", "first_line", "lines", "along_begin_mm", "along_end_mm", "quality", "cause")
+_AREAS = tuple(field.name for field in fields(StripArea))
+SPAN_COLUMNS = ("coil", "first_line", "lines", "along_begin_mm", "along_end_mm", "quality", "cause", *_AREAS)
 ALARM_COLUMNS = ("coil", "id", "rule", "state", "latched", "along_mm", "defects", "text")
 
 Cell = str | float | int | bool | None
@@ -30,7 +32,10 @@ def write_sheets(record: CoilRecord, rated: RatedDefects, folder: Path) -> None:
         folder / "spans.csv",
         SPAN_COLUMNS,
         (
-            (_inert(record.coil), span.first_line, span.lines, *span.along_mm, span.quality, span.cause)
+            (
+                *(_inert(record.coil), span.first_line, span.lines, *span.along_mm, span.quality, span.cause),
+                *(getattr(span.area, name, None) for name in _AREAS),
+            )
             for span in record.spans
         ),
     )

@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from linewatch.contracts.bounds import Count, IntervalMm, Score, Severity  # noqa: F401 - also for the modules of topics
 from linewatch.contracts.errors import WireError
+from linewatch.contracts.verdict import StripArea
 
 SCHEMA_VERSION: Final = 1
 MAX_HEADER_BYTES = 1 << 20
@@ -42,6 +43,27 @@ class Message(BaseModel):
     """Base of every model: unknown keys are refused, values are not converted, numbers are finite."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+
+class CoveredArea(Message):
+    """Area of strip by how it was inspected. Null: not known, in messages of before it was told."""
+
+    inspected_mm2: Annotated[float, Field(ge=0)] | None = Field(
+        default=None, description="area of strip that was scored and, where needed, classified and outlined"
+    )
+    degraded_mm2: Annotated[float, Field(ge=0)] | None = Field(
+        default=None, description="area of strip that was scored, and not inspected further"
+    )
+    missed_mm2: Annotated[float, Field(ge=0)] | None = Field(
+        default=None, description="area of strip that was not scored; the three together are the area that passed"
+    )
+
+    @property
+    def area(self) -> StripArea | None:
+        """The three areas; None when they are not known."""
+        if self.inspected_mm2 is None or self.degraded_mm2 is None or self.missed_mm2 is None:
+            return None
+        return StripArea(self.inspected_mm2, self.degraded_mm2, self.missed_mm2)
 
 
 class TimingBody(Message):

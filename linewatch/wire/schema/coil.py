@@ -5,7 +5,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from linewatch.contracts.verdict import CoilState
-from linewatch.wire.schema.base import CoilId, Count, IntervalMm, Message, Score, ShortText, Timed, Topic
+from linewatch.wire.schema.base import CoilId, Count, CoveredArea, IntervalMm, Message, Score, ShortText, Timed, Topic
 
 
 class CoilDataBody(Message):
@@ -52,21 +52,23 @@ class GradeReasonBody(Message):
 class GradeBody(Message):
     """The grade of a coil by one file of rules. It does not cover strip that was not inspected."""
 
-    grade: str = Field(description="the grade, or `ungraded` when too little was inspected")
+    grade: str = Field(
+        description="the grade; `ungraded`: too little was inspected, and the defects alone do not give the worst grade"
+    )
     text: str
     rules: str = Field(description="name@digest of the rules file")
     product: str
     customer: str
     graded_mm: IntervalMm = Field(description="the graded part: the coil without its excluded ends")
-    inspected_share: Score = Field(description="inspected share of the graded length, rounded down")
+    inspected_share: Score = Field(description="inspected share of the area of the graded length, rounded down")
     defects_by_severity: dict[str, Count] = Field(
         description="number of defects in the graded length by severity, without pseudo-defects"
     )
     reasons: tuple[GradeReasonBody, ...] = Field(description="worst grade first")
 
 
-class CoilBody(Message):
-    """A coil has started or ended. inspected_mm + degraded_mm + missed_mm is the length that has passed."""
+class CoilBody(CoveredArea):
+    """A coil has started or ended. inspected_mm + degraded_mm + missed_mm is the length that has passed, by lines."""
 
     state: CoilState
     coil: str
@@ -76,6 +78,9 @@ class CoilBody(Message):
     inspected_mm: float
     degraded_mm: float
     missed_mm: float
+    uninspected_mm2_by_cause: dict[str, Annotated[float, Field(ge=0)]] = Field(
+        default={}, description="the degraded and missed area by cause"
+    )
     missed_lines_by_cause: dict[str, Count]
     defects_by_class: dict[str, Count]
     defect_ids: tuple[str, ...] = Field(description="ids of the defect messages that follow, in their order")

@@ -1,23 +1,28 @@
 """Topic `frame`."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
 from linewatch.contracts.frame import Cause, PositionFault
 from linewatch.contracts.verdict import Quality
-from linewatch.wire.schema.base import Count, IntervalMm, Message, Score, Timed, Topic
+from linewatch.wire.schema.base import Count, CoveredArea, IntervalMm, Message, Score, Timed, Topic
 from linewatch.wire.schema.coil import CoilDataBody
 
 
-class SpanBody(Message):
-    """Consecutive lines of the same quality."""
+class SpanBody(CoveredArea):
+    """Consecutive lines of the same quality, and the area of strip in them."""
 
     first_line: Count
     lines: Count
     along_mm: IntervalMm
     quality: Quality
-    cause: Cause | None = Field(description="why the span was not inspected; null exactly when it was")
+    cause: Cause | None = Field(
+        description="the main cause why the lines were not inspected; null exactly when they were"
+    )
+    uninspected_mm2_by_cause: dict[Cause, Annotated[float, Field(ge=0)]] = Field(
+        default={}, description="the degraded and missed area by cause"
+    )
 
 
 class FrameBody(Message):

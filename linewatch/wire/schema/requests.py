@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from pydantic import Field, TypeAdapter
 
 from linewatch.wire.schema.alarm import AlarmBody
-from linewatch.wire.schema.base import Count, Message, Topic, Version
+from linewatch.wire.schema.base import Count, CoveredArea, Message, Topic, Version
 from linewatch.wire.schema.defect import DefectBody
 from linewatch.wire.schema.roll_mark import RollMarkBody
 from linewatch.wire.schema.status import EngineStatus
@@ -50,7 +50,7 @@ class ReplayReply(Message):
     oldest_epoch: Count = Field(description="oldest epoch with messages in the journal")
 
 
-class CurrentCoil(Message):
+class CurrentCoil(CoveredArea):
     """The coil under the camera, up to the last decided frame."""
 
     coil: str

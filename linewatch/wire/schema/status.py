@@ -8,7 +8,7 @@ from pydantic import Field
 from linewatch.contracts.frame import PositionFault, PositionSource
 from linewatch.contracts.manifest import Task
 from linewatch.contracts.verdict import Quality
-from linewatch.wire.schema.base import Count, Envelope, Message, Topic
+from linewatch.wire.schema.base import Count, CoveredArea, Envelope, Message, Topic
 from linewatch.wire.schema.coil import CoilDataBody
 
 
@@ -133,8 +133,8 @@ class CropStatus(Message):
     )
 
 
-class StatusBody(Message):
-    """The heartbeat and the state of the service."""
+class StatusBody(CoveredArea):
+    """The heartbeat and the state of the service. The areas and lines are of the strip since it started."""
 
     heartbeat: Count = Field(
         description="counts while every stage ticks; while it does not change, nothing is inspected"
@@ -153,6 +153,12 @@ class StatusBody(Message):
     tiles_per_s: Annotated[float, Field(ge=0)]
     lines_by_quality: dict[str, Count]
     lines_by_cause: dict[str, Count] = Field(description="lines that were not inspected, by cause")
+    uninspected_mm2_by_cause: dict[str, Annotated[float, Field(ge=0)]] = Field(
+        default={}, description="the degraded and missed area by cause"
+    )
+    coverage: Annotated[float, Field(ge=0, le=1)] | None = Field(
+        default=None, description="inspected share of the area of strip that passed; null: not known"
+    )
     shed: tuple[Task, ...] = Field(
         default=(),
         description="tasks that are skipped now to keep up with the line, in the order in which they are skipped",
