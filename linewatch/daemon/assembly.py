@@ -152,7 +152,15 @@ def open_decisions(
     def silent_s() -> float:
         return runner.health.ages_s()[CAPTURE.name]
 
-    host = HostMonitor(clock, disks.fullest, silent_s, lambda: exchange.backend, recipe_trouble, live=live)
+    host = HostMonitor(
+        clock,
+        disks.fullest,
+        silent_s,
+        lambda: exchange.backend,
+        recipe_trouble,
+        lambda: exchange.withdrawn,
+        live=live,
+    )
     totals = Totals()
     crops = DefectCrops(settings.crops, settings.line.across_offset_mm) if settings.crops else None
     state = DecisionState.initial(alarm_from(body) for body in standing.retained_alarms)
