@@ -13,7 +13,7 @@ import numpy as np
 from pydantic import Field
 
 from linewatch.contracts.alarm import Alarm, AlarmNotice
-from linewatch.contracts.bounds import Count, Score, Severity
+from linewatch.contracts.bounds import Count, IntervalMm, Score, Severity
 from linewatch.contracts.coil import CoilConditions, CoilData
 from linewatch.contracts.frame import Cause, PositionFault
 from linewatch.contracts.prediction import Timing
@@ -42,8 +42,8 @@ class CoverageSpan:
 class StripBox:
     """A rectangle on the strip in millimetres."""
 
-    across_mm: tuple[float, float]
-    along_mm: tuple[float, float]
+    across_mm: IntervalMm
+    along_mm: IntervalMm
 
     @classmethod
     def hull(cls, boxes: Iterable[Self]) -> Self:

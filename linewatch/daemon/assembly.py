@@ -33,6 +33,7 @@ from linewatch.daemon.stages.outlet import Outlet
 from linewatch.daemon.status import StatusReport
 from linewatch.daemon.topology import CAPTURE
 from linewatch.daemon.totals import Totals
+from linewatch.daemon.untold import UntoldDecisions
 from linewatch.decision.decide import DecisionState
 from linewatch.inference.backends.registry import open_backend, open_backends
 from linewatch.inference.cascade import Cascade
@@ -196,6 +197,7 @@ def open_wire(
     stack.enter_context(coil_data.file)
     publisher = Publisher(context, settings.wire, keys)
     latencies_ns: deque[int] = deque(maxlen=LATENCIES_KEPT)
+    untold = UntoldDecisions(decisions.totals)
     status = StatusReport(
         runner,
         decisions.totals,
@@ -208,6 +210,7 @@ def open_wire(
         settings.source.position_source if settings.source else PositionSource.LINE_RATE,
         decisions.coils.status,
         decisions.crops,
+        untold,
         started_ns=clock.now_ns(),
     )
     outlet = Outlet(
@@ -216,11 +219,13 @@ def open_wire(
         publisher,
         standing,
         status,
+        status.bare,
         clock,
         decisions.alarm_orders.settle,
         coil_data,
         decisions.crops,
         stack.enter_context(VerdictFile(verdicts)) if verdicts else None,
+        untold,
         latencies_ns,
         heartbeat_ns=int(1e9 / settings.wire.heartbeat_hz),
         next_heartbeat_ns=clock.now_ns(),

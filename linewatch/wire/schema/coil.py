@@ -5,7 +5,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from linewatch.contracts.verdict import CoilState
-from linewatch.wire.schema.base import CoilId, Count, IntervalMm, Message, Score, ShortText, Timed, Topic
+from linewatch.wire.schema.base import CoilId, Count, IntervalMm, Message, Mm, Score, ShortText, Timed, Topic
 
 
 class CoilDataBody(Message):
@@ -72,10 +72,10 @@ class CoilBody(Message):
     coil: str
     side: str
     camera: str
-    along_mm: float
-    inspected_mm: float
-    degraded_mm: float
-    missed_mm: float
+    along_mm: Mm
+    inspected_mm: Mm
+    degraded_mm: Mm
+    missed_mm: Mm
     missed_lines_by_cause: dict[str, Count]
     defects_by_class: dict[str, Count]
     defect_ids: tuple[str, ...] = Field(description="ids of the defect messages that follow, in their order")
