@@ -29,6 +29,8 @@ MAP_TOLERANCE: Mapping[Precision, float] = {"fp32": 0.002, "fp16": 0.01, "int8":
 _MOST_BYTES = 64 << 20
 _KEPT_PIXELS, _FEWEST_KEPT, _MOST_KEPT = 1 << 19, 2, 8
 _SAME = 1e-6
+_SHOWN = 0.5
+"""A class is shown by a tile that scores at least this."""
 
 Answer = Callable[[NDArray[np.uint8]], np.ndarray]
 """Runs an engine on one tile, uint8 (1, 1, lines, width). Raises EngineError."""
@@ -138,6 +140,25 @@ def precision_of(identity: str) -> Precision:
     return "fp16" if "fp16" in named else "int8" if "int8" in named else "fp32"
 
 
+def other_order(
+    running: EngineManifest, reference: ReferenceTiles, manifest: EngineManifest, run: Answer
+) -> str | None:
+    """Return how a classifier's order of classes differs from that of the running one of the same classes.
+
+    For an engine without reference tiles of its own. reference: of the running one. The same network with its output in
+    another order is recognised; None for any other network.
+    """
+    if manifest.task is not Task.CLASSIFY or running.reference is None or manifest.classes != running.classes:
+        return None
+    told = _answers(manifest, reference.tiles, run)
+    expected = _by_name(reference.answers, reference.classes, manifest.classes)
+    tolerance = running.reference.tolerance[running.precision]
+    if _apart(told, expected, manifest.task) <= tolerance:
+        return None
+    moved = _moved_classes(manifest, told, expected, tolerance)
+    return None if moved is None else f"compared with the running {running.name} it {moved}"
+
+
 def lacking(manifest: EngineManifest) -> str:
     """Say what cannot be checked of an engine without reference tiles, and the remedy."""
     return (
@@ -225,16 +246,8 @@ def _apart(told: np.ndarray, expected: np.ndarray, task: Task) -> float:
 
 def _likeness(manifest: EngineManifest, told: np.ndarray, expected: np.ndarray, tolerance: float) -> str:
     """Say what answers that differ from the reference look like, with the remedy."""
-    if manifest.task is Task.CLASSIFY:
-        distances = np.abs(told[:, :, None] - expected[:, None, :]).max(axis=0)  # (output, expected output)
-        order = distances.argmin(axis=1)
-        if distances.min(axis=1).max() <= tolerance:
-            moved = ", ".join(
-                f"{manifest.classes[place]} where {manifest.classes[source]} was"
-                for place, source in enumerate(order)
-                if distances[place, place] > tolerance
-            )
-            return f"looks like class order changed ({moved}): put the manifest's classes in the order of the output"
+    if manifest.task is Task.CLASSIFY and (moved := _moved_classes(manifest, told, expected, tolerance)):
+        return moved
     if _apart(1 - told, expected, manifest.task) <= tolerance:
         return "looks inverted: give the probability of a defect, not that of clean steel"
     if _apart(np.exp(-np.logaddexp(0, -told)), expected, manifest.task) <= tolerance:
@@ -243,6 +256,28 @@ def _likeness(manifest: EngineManifest, told: np.ndarray, expected: np.ndarray, 
         "the model, its normalisation or the runtime gives other answers: export the engine again, or, where the model "
         f"was changed on purpose, {_remedy(manifest)}"
     )
+
+
+def _moved_classes(manifest: EngineManifest, told: np.ndarray, expected: np.ndarray, tolerance: float) -> str | None:
+    """Say which scores stand in another's place; None where the scores are not the expected ones in another order.
+
+    Classes that no tile shows have scores near 0 that cannot be told apart, and do not count.
+    """
+    shown, wanted = np.flatnonzero(told.max(axis=0) >= _SHOWN), np.flatnonzero(expected.max(axis=0) >= _SHOWN)
+    if not len(shown) or len(shown) != len(wanted):
+        return None
+    distances = np.abs(told[:, shown, None] - expected[:, None, wanted]).max(axis=0)  # (output, expected output)
+    sources = wanted[distances.argmin(axis=1)]
+    if distances.min(axis=1).max() > tolerance or len(set(sources)) < len(sources):
+        return None
+    moved = ", ".join(
+        f"the score of {manifest.classes[source]} where {manifest.classes[place]} must be"
+        for place, source in zip(shown, sources, strict=True)
+        if place != source
+    )
+    if not moved:
+        return None
+    return f"looks like class order changed ({moved}): put the classes of manifest and output in one order"
 
 
 def _most_different(answers: np.ndarray, fewest: int, most: int) -> list[int]:

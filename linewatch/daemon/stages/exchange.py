@@ -316,6 +316,8 @@ class EngineExchange:
         identity = self._pool.load(engine, self._loads, self._backend)
         self._beside = (engine, self._loads)
         task = engine.manifest.task
+        if order := self._pool.other_order(engine, self._loads, self._lineup.engines.by_task()[task]):
+            raise EngineError(f"engine {name}: {order}")
         if shadow:
             with self._changing:
                 self._change_lineup(self._lineup.with_shadow(self._shadow(engine, self._loads, self._lineup.engines)))
