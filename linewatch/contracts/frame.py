@@ -27,6 +27,7 @@ class Cause(StrEnum):
     NARROW = "narrow"  # the strip looks narrower than it must be: a part of it is not seen
     DARK = "dark"  # zones of the strip are too dark to be judged
     BRIGHT = "bright"  # zones of the strip are blown out
+    UNTOLD = "untold"  # inspected, but the decision could not be made or published: an error of the service, in its log
 
 
 class PositionFault(StrEnum):

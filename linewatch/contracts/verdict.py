@@ -13,7 +13,7 @@ import numpy as np
 from pydantic import Field
 
 from linewatch.contracts.alarm import Alarm, AlarmNotice
-from linewatch.contracts.bounds import Count, Score, Severity
+from linewatch.contracts.bounds import Count, IntervalMm, Score, Severity
 from linewatch.contracts.coil import CoilConditions, CoilData
 from linewatch.contracts.frame import Cause, PositionFault
 from linewatch.contracts.prediction import Timing
@@ -47,13 +47,18 @@ class StripArea:
         """The area that passed."""
         return self.inspected_mm2 + self.degraded_mm2 + self.missed_mm2
 
-    def plus(self, other: "StripArea") -> "StripArea":
-        """Return the sum of both."""
+    def plus(self, other: "StripArea", sign: int = 1) -> "StripArea":
+        """Return the sum of both; with sign -1, the difference, of which no part is below 0."""
         return StripArea(
-            self.inspected_mm2 + other.inspected_mm2,
-            self.degraded_mm2 + other.degraded_mm2,
-            self.missed_mm2 + other.missed_mm2,
+            max(0.0, self.inspected_mm2 + sign * other.inspected_mm2),
+            max(0.0, self.degraded_mm2 + sign * other.degraded_mm2),
+            max(0.0, self.missed_mm2 + sign * other.missed_mm2),
         )
+
+    @property
+    def all_missed(self) -> "StripArea":
+        """The same area, none of it looked at."""
+        return StripArea(missed_mm2=self.passed_mm2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,8 +105,8 @@ class CoverageSpan:
 class StripBox:
     """A rectangle on the strip in millimetres."""
 
-    across_mm: tuple[float, float]
-    along_mm: tuple[float, float]
+    across_mm: IntervalMm
+    along_mm: IntervalMm
 
     @classmethod
     def hull(cls, boxes: Iterable[Self]) -> Self:

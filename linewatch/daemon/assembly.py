@@ -33,6 +33,7 @@ from linewatch.daemon.stages.outlet import Outlet
 from linewatch.daemon.status import StatusReport
 from linewatch.daemon.topology import CAPTURE
 from linewatch.daemon.totals import Totals
+from linewatch.daemon.untold import UntoldDecisions
 from linewatch.decision.decide import DecisionState
 from linewatch.inference.backends.registry import open_backend, open_backends
 from linewatch.inference.cascade import Cascade
@@ -157,7 +158,15 @@ def open_decisions(
     def silent_s() -> float:
         return runner.health.ages_s()[CAPTURE.name]
 
-    host = HostMonitor(clock, disks.fullest, silent_s, lambda: exchange.backend, recipe_trouble, live=live)
+    host = HostMonitor(
+        clock,
+        disks.fullest,
+        silent_s,
+        lambda: exchange.backend,
+        recipe_trouble,
+        lambda: exchange.withdrawn,
+        live=live,
+    )
     totals = Totals()
     crops = DefectCrops(settings.crops, settings.line.across_offset_mm) if settings.crops else None
     state = DecisionState.initial(alarm_from(body) for body in standing.retained_alarms)
@@ -193,6 +202,7 @@ def open_wire(
     stack.enter_context(coil_data.file)
     publisher = Publisher(context, settings.wire, keys)
     latencies_ns: deque[int] = deque(maxlen=LATENCIES_KEPT)
+    untold = UntoldDecisions(decisions.totals)
     status = StatusReport(
         runner,
         decisions.totals,
@@ -205,6 +215,7 @@ def open_wire(
         settings.source.position_source if settings.source else PositionSource.LINE_RATE,
         decisions.coils.status,
         decisions.crops,
+        untold,
         started_ns=clock.now_ns(),
     )
     outlet = Outlet(
@@ -213,11 +224,13 @@ def open_wire(
         publisher,
         standing,
         status,
+        status.bare,
         clock,
         decisions.alarm_orders.settle,
         coil_data,
         decisions.crops,
         stack.enter_context(VerdictFile(verdicts)) if verdicts else None,
+        untold,
         latencies_ns,
         heartbeat_ns=int(1e9 / settings.wire.heartbeat_hz),
         next_heartbeat_ns=clock.now_ns(),

@@ -57,14 +57,15 @@ class HostMonitor:
         silent_s: Callable[[], float],
         backend: Callable[[], BackendStatus],
         recipe_trouble: Callable[[], str | None],
+        withdrawn: Callable[[], str | None],
         *,
         live: bool,
     ) -> None:
-        """silent_s: seconds since the camera's last grab. recipe_trouble: why a recipe's engine does not run. None of
-        the callables may block.
+        """silent_s: seconds since the camera's last grab. recipe_trouble: why a recipe's engine does not run.
+        withdrawn: why a promoted engine inspects no longer. None of the callables may block.
         """
         self._clock, self._fullest_disk, self._recipe_trouble = clock, fullest_disk, recipe_trouble
-        self._silent_s, self._backend, self._live = silent_s, backend, live
+        self._silent_s, self._backend, self._withdrawn, self._live = silent_s, backend, withdrawn, live
         self._next_ns = clock.now_ns()
 
     def read(self) -> HostState | None:
@@ -87,6 +88,7 @@ class HostMonitor:
             if lost
             else "",
             recipe_lacking=self._recipe_trouble() or "",
+            engine_withdrawn=self._withdrawn() or "",
         )
 
 

@@ -169,7 +169,7 @@ def open_service(
         runner.add(topology.CATCHUP, wire.server)
         if wire.commands is not None:
             runner.add(topology.COMMANDS, wire.commands)
-        runner.add(topology.ENGINE, EngineStage(inspection.pool, exchange.lose))
+        runner.add(topology.ENGINE, EngineStage(inspection.pool, exchange.lose, exchange.failed))
         runner.add(topology.EXCHANGE, exchange.work)
         if folder is not None:
             runner.add(topology.COIL_FILES, folder.scan)

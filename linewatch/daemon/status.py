@@ -8,12 +8,14 @@ from linewatch.capture.admission import AdmissionCounts
 from linewatch.capture.ring import FrameRing
 from linewatch.contracts.frame import PositionSource
 from linewatch.contracts.ports import Clock
+from linewatch.contracts.verdict import Quality
 from linewatch.daemon.crops import DefectCrops
 from linewatch.daemon.runner import Runner
 from linewatch.daemon.sight import Blindness
 from linewatch.daemon.stages.exchange import EngineExchange
 from linewatch.daemon.topology import CAPTURE
 from linewatch.daemon.totals import Totals
+from linewatch.daemon.untold import UntoldDecisions
 from linewatch.inference.workload import Workload
 from linewatch.wire.schema import (
     CoilStatus,
@@ -45,13 +47,17 @@ class StatusReport:
     position_source: PositionSource
     coil: Callable[[], CoilStatus]
     crops: DefectCrops | None
+    untold: UntoldDecisions
     started_ns: int
     _beats: int = 0
     _window: tuple[int, int, int] = (0, 0, 0)  # began at, with so many frames and tiles
     _rates: tuple[float, float] = (0.0, 0.0)  # frames and tiles per second in the window before
 
     def __call__(self) -> StatusBody:
-        """Return the status now, and count a heartbeat if every stage ticks and the service is not blind."""
+        """Return the status now, and count a heartbeat if every stage ticks and the service is not blind.
+
+        Raises ValidationError when a figure is beyond what the message holds; then `bare` has the rest.
+        """
         now_ns = self.clock.now_ns()
         silent, blind = self.runner.health.silent(), self.totals.blind
         healthy = not silent and not blind and self.runner.failure is None
@@ -72,8 +78,8 @@ class StatusReport:
             frames=totals.frames,
             frames_per_s=self._rates[0],
             tiles_per_s=self._rates[1],
-            lines_by_quality={quality.value: lines for quality, lines in totals.lines.items()},
-            lines_by_cause=dict(totals.lines_by_cause),
+            lines_by_quality={quality.value: _count(lines) for quality, lines in totals.lines.items()},
+            lines_by_cause={cause: _count(lines) for cause, lines in totals.lines_by_cause.items()},
             inspected_mm2=round(totals.area.inspected_mm2, 3),
             degraded_mm2=round(totals.area.degraded_mm2, 3),
             missed_mm2=round(totals.area.missed_mm2, 3),
@@ -97,6 +103,35 @@ class StatusReport:
             ),
             coil_status=self.coil(),
             crops=_crops(self.crops),
+            untold=self.untold.count,
+        )
+
+    def bare(self) -> StatusBody:
+        """Return the status without what depends on the strip, the engines and their texts; no heartbeat is counted."""
+        now_ns, silent = self.clock.now_ns(), self.runner.health.silent()
+        return StatusBody(
+            heartbeat=self._beats,
+            healthy=not silent and self.runner.failure is None,
+            state=ServiceState.FAILED if self.runner.failure else self.runner.state,
+            failure=None,
+            quality=Quality.MISSED,
+            uptime_s=max(0.0, (now_ns - self.started_ns) / NS_PER_S),
+            now_ns=now_ns,
+            now_unix_ns=time.time_ns(),
+            coil=None,
+            along_mm=None,
+            frames=self.totals.frames,
+            frames_per_s=0.0,
+            tiles_per_s=0.0,
+            lines_by_quality={},
+            lines_by_cause={},
+            defects=self.totals.opened,
+            alarms_standing=len(self.standing.standing_alarms),
+            ring_free=self.ring.free,
+            ring_slots=self.ring.slots,
+            stages=(),
+            engines=(),
+            untold=self.untold.count,
         )
 
     def _update_rates(self, now_ns: int) -> None:
@@ -120,6 +155,11 @@ class StatusReport:
             )
             for name, age_s in self.runner.health.ages_s().items()
         )
+
+
+def _count(lines: int) -> int:
+    """Return a sum as a message holds it, whatever one odd frame has added to it."""
+    return lines if 0 <= lines < 1 << 63 else 0
 
 
 def _crops(crops: DefectCrops | None) -> CropStatus | None:

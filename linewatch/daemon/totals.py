@@ -1,5 +1,6 @@
 """Running sums over what was decided: for the status message, the progress bar and the final table."""
 
+import threading
 from collections import Counter
 from dataclasses import dataclass, field
 
@@ -11,7 +12,7 @@ from linewatch.daemon.sight import Blindness, followed
 
 @dataclass(slots=True)
 class Totals:
-    """Written by the decision stage only; other threads may read it one frame late."""
+    """Written by the decision stage, and by the outlet through `retell`; others may read it one frame late."""
 
     frames: int = 0
     frames_overrun: int = 0  # missed, since no ring slot was free
@@ -32,6 +33,7 @@ class Totals:
     coil: str = ""
     along_mm: float = 0.0
     grade: CoilGrade | None = None  # of the newest coil that has ended
+    _writing: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     def add(self, decided: Decided) -> None:
         """Add one decision."""
@@ -48,14 +50,7 @@ class Totals:
             self.along_mm = decided.along_mm[1]
             self.blindness = followed(self.blindness, decided)
             self.frames_overrun += any(span.cause is Cause.OVERRUN for span in decided.spans)
-            for span in decided.spans:
-                self.mm[span.quality] += span.length_mm
-                self.area = self.area.plus(span.area or StripArea())
-                for cause, mm2 in span.uninspected_mm2:
-                    self.uninspected_mm2[cause.value] = self.uninspected_mm2.get(cause.value, 0.0) + mm2
-                self.lines[span.quality] += span.lines
-                if span.cause is not None:
-                    self.lines_by_cause[span.cause.value] += span.lines
+            self._add_spans(decided, 1)
         else:
             self.grade = decided.grade or self.grade
         self.coil = decided.coil
@@ -66,6 +61,22 @@ class Totals:
                 self.defects[event.defect.defect_class] += 1
                 self.tentative += event.defect.tentative
         self.roll_marks += sum(mark.state is RollMarkState.RECOGNISED for mark in decided.roll_marks)
+
+    def retell(self, decided: Verdict, told: Verdict) -> None:
+        """Count the lines of a frame as they were published, in place of as they were decided."""
+        self._add_spans(decided, -1)
+        self._add_spans(told, 1)
+
+    def _add_spans(self, verdict: Verdict, sign: int) -> None:
+        with self._writing:
+            for span in verdict.spans:
+                self.mm[span.quality] += sign * span.length_mm
+                self.lines[span.quality] += sign * span.lines
+                self.area = self.area.plus(span.area or StripArea(), sign)
+                for cause, mm2 in span.uninspected_mm2:
+                    self.uninspected_mm2[cause.value] = self.uninspected_mm2.get(cause.value, 0.0) + sign * mm2
+                if span.cause is not None:
+                    self.lines_by_cause[span.cause.value] += sign * span.lines
 
     @property
     def blind(self) -> Blindness | None:

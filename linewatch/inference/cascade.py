@@ -121,7 +121,7 @@ class Cascade:
             pending.awaited -= 1
             output = None if result.output is None or row >= len(result.output) else result.output[row]
             if batch.generation != pending.lineup.generations[task]:
-                self._take_shadow(pending, ref, output)
+                self._take_shadow(pending, ref, output, result.error)
             else:
                 self._take(task, pending, ref, output)
                 if output is not None:
@@ -183,11 +183,12 @@ class Cascade:
         else:
             (pending.class_scores if task is Task.CLASSIFY else pending.probability)[ref.index] = output
 
-    def _take_shadow(self, pending: PendingFrame, ref: TileRef, output: np.ndarray | None) -> None:
+    def _take_shadow(self, pending: PendingFrame, ref: TileRef, output: np.ndarray | None, error: str | None) -> None:
         shadow = pending.lineup.shadow
         assert shadow is not None
         if output is None:
             shadow.agreement.failed += 1
+            shadow.agreement.fault = error
         else:
             pending.shadowed[ref] = output.copy()  # the batcher reuses its buffer
 

@@ -23,7 +23,8 @@ class Agreement:
     agreed: int = 0
     running_only: int = 0  # called only by the running engine
     shadow_only: int = 0
-    failed: int = 0  # the shadow engine failed
+    failed: int = 0  # the shadow engine failed, or gave a bad answer
+    fault: str | None = None  # the newest of these failures
 
     def add(self, running: np.ndarray, shadow: np.ndarray, same: np.ndarray) -> None:
         """Add tiles, each array bool (n,): called by either engine, and called alike where both call."""

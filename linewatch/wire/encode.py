@@ -1,5 +1,6 @@
 """From decisions to messages and lines of a verdict file: bodies, sequences, canonical JSON, run-length payloads."""
 
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
@@ -25,6 +26,7 @@ from linewatch.contracts.verdict import (
 )
 from linewatch.wire.schema import (
     KEPT_TOPICS,
+    MAX_HEADER_BYTES,
     MAX_MASK_RUNS,
     SCHEMA_VERSION,
     AlarmBody,
@@ -50,8 +52,10 @@ from linewatch.wire.schema import (
     Topic,
     VerdictLine,
     canonical,
+    decode_runs,
     encode_runs,
 )
+from linewatch.wire.schema.base import MAX_TEXT_LENGTH, holds_nul
 
 _NO_RUNS = np.empty((0, 3), np.int32)
 _ALARM_FIELDS = tuple(field.name for field in fields(Alarm))
@@ -66,6 +70,10 @@ class Draft:
     timing: TimingBody
     payload: bytes = b""
     config: str = ""
+
+
+class UnpublishableError(ValueError):
+    """A message that a consumer would refuse, although each of its fields is within its bounds."""
 
 
 class Sequencer:
@@ -85,15 +93,34 @@ class Sequencer:
         """The next sequence of every journaled topic."""
         return {topic.value: self._next[topic] for topic in KEPT_TOPICS}
 
+    def records(self, drafts: Iterable[Draft]) -> list[Record]:
+        """Make the messages of one decision as they are journaled and published.
+
+        Raises ValueError for what no message can hold; then none of them has been numbered.
+        """
+        before = self._next.copy(), self._coil_ordinal
+        try:
+            return [self.record(draft) for draft in drafts]
+        except Exception:
+            self._next, self._coil_ordinal = before
+            raise
+
     def record(self, draft: Draft) -> Record:
-        """Make the message as it is journaled and published."""
+        """Make one message as it is journaled and published. Raises ValueError."""
         more: dict[str, Any] = {"timing": draft.timing.model_dump()}
         if isinstance(draft.body, CoilBody):
-            more["config"] = draft.config or self._config
+            config = more["config"] = draft.config or self._config
+            if not isinstance(config, str) or len(config.encode()) > MAX_TEXT_LENGTH:
+                raise UnpublishableError(f"its config is no text of at most {MAX_TEXT_LENGTH} bytes")
             if draft.body.state is CoilState.STARTED:
                 self._coil_ordinal = 0 if self._coil_ordinal is None else self._coil_ordinal + 1
         more["coil_ordinal"] = self._coil_ordinal
-        return self._record(draft.topic, draft.body, more, draft.payload)
+        record = self._record(draft.topic, draft.body, more, draft.payload)
+        if len(record.header) > MAX_HEADER_BYTES:
+            raise UnpublishableError(f"its header has {len(record.header)} bytes, at most {MAX_HEADER_BYTES} are read")
+        if holds_nul(record.header):
+            raise UnpublishableError("one of its texts holds a NUL character")
+        return record
 
     def status(self, body: StatusBody) -> Record:
         """Make the status message. Call it right before sending, in the thread that sends all other messages."""
@@ -135,19 +162,35 @@ def drafts(decided: Decided) -> list[Draft]:
     """Make the messages of one decision in publishing order: frame or coil, defects, roll marks, alarms."""
     timing = TimingBody(**asdict(decided.timing))
     if isinstance(decided, AlarmNotice):
-        return [Draft(Topic.ALARM, alarm_body(alarm, None), timing) for alarm in decided.alarms]
+        return [alarm_draft(alarm, None, timing) for alarm in decided.alarms]
     ordinal = decided.ordinal if isinstance(decided, Verdict) else None
     if isinstance(decided, Verdict):
         messages = [Draft(Topic.FRAME, FrameBody(**_frame(decided)), timing)]
     else:
         messages = [Draft(Topic.COIL, CoilBody(**_coil(decided)), timing, config=decided.config)]
-    for event in decided.defects:
-        mask, dropped = _bounded(event.mask)
-        body = DefectBody(**_defect(event, ordinal, mask, dropped))
-        messages.append(Draft(Topic.DEFECT, body, timing, encode_runs(mask.runs) if mask else b""))
-    messages += [Draft(Topic.ROLL_MARK, _roll_mark(mark, ordinal), timing) for mark in decided.roll_marks]
-    messages += [Draft(Topic.ALARM, alarm_body(alarm, ordinal), timing) for alarm in decided.alarms]
+    messages += [defect_draft(event, ordinal, timing) for event in decided.defects]
+    messages += [roll_mark_draft(mark, ordinal, timing) for mark in decided.roll_marks]
+    messages += [alarm_draft(alarm, ordinal, timing) for alarm in decided.alarms]
     return messages
+
+
+def defect_draft(event: DefectEvent, ordinal: int | None, timing: TimingBody) -> Draft:
+    """Make the message of a step in a defect's life. ordinal: of the frame that caused it, if one did."""
+    mask, dropped = _bounded(event.mask)
+    body = DefectBody(**_defect(event, ordinal, mask, dropped))
+    payload = encode_runs(mask.runs) if mask else b""
+    decode_runs(payload)  # raises for a mask that no consumer would take
+    return Draft(Topic.DEFECT, body, timing, payload)
+
+
+def roll_mark_draft(mark: RollMark, ordinal: int | None, timing: TimingBody) -> Draft:
+    """Make the message of a step in the life of a row of roll marks."""
+    return Draft(Topic.ROLL_MARK, _roll_mark(mark, ordinal), timing)
+
+
+def alarm_draft(alarm: Alarm, ordinal: int | None, timing: TimingBody) -> Draft:
+    """Make the message of an alarm's transition."""
+    return Draft(Topic.ALARM, alarm_body(alarm, ordinal), timing)
 
 
 def verdict_line(decided: Decided) -> VerdictLine | CoilLine | AlarmsLine:

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 import zmq
+from pydantic import ValidationError
 
 from linewatch.config.wire import WireSettings
 from linewatch.contracts.access import Caller
@@ -50,7 +51,7 @@ class Server(Router[ReplayRequest | SnapshotRequest]):
             return SnapshotReply(
                 schema_version=SCHEMA_VERSION, reply="snapshot", id=request.id, snapshot=self._snapshot()
             ), ()
-        except (JournalError, OSError) as error:
+        except (JournalError, OSError, ValidationError) as error:  # the last: the state is beyond what a snapshot holds
             return refusal(request.id, ErrorCode.UNAVAILABLE, str(error))
 
     def _replay(self, request: ReplayRequest) -> Answer:

@@ -22,7 +22,9 @@ class SettableClock:
 def looked(tmp_path: Path, *folders: Path) -> HostState | None:
     backend = BackendStatus(name="openvino", state=BackendState.SERVING)
     found = fullest_disk(tmp_path, folders)
-    return HostMonitor(SettableClock(), lambda: found, lambda: 0.0, lambda: backend, lambda: None, live=True).read()
+    return HostMonitor(
+        SettableClock(), lambda: found, lambda: 0.0, lambda: backend, lambda: None, lambda: None, live=True
+    ).read()
 
 
 def test_disk_low_names_the_fullest_disk(tmp_path: Path) -> None:

@@ -162,8 +162,10 @@ def test_a_bad_request_gets_an_error_reply_that_says_why(service, request_, code
 
 
 def test_numbers_beyond_any_journal_are_answered(service):
-    reply, records = ask(service.dealer, replay("frame", 10**30, 10**31, epoch=10**25))
+    reply, records = ask(service.dealer, replay("frame", 10**17, 10**18, epoch=10**16))
     assert (reply.records, records) == (0, [])
+    reply, _ = ask(service.dealer, replay("frame", 10**30, 10**31, epoch=10**25))
+    assert (reply.error, "epoch" in reply.text) == (ErrorCode.BAD_REQUEST, True), "no counter has more than 64 bits"
 
 
 @settings(deadline=None, max_examples=60)

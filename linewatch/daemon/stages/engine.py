@@ -20,9 +20,13 @@ LOST_AFTER = 5
 class EngineStage:
     """Used by all workers at once."""
 
-    def __init__(self, pool: EnginePool, lose: Callable[[Batch, str], None]) -> None:
-        """lose: called with a batch of an engine that failed `LOST_AFTER` times in a row, and the last error."""
-        self._pool, self._lose = pool, lose
+    def __init__(
+        self, pool: EnginePool, lose: Callable[[Batch, str], None], failed: Callable[[Batch, str], None]
+    ) -> None:
+        """failed: called with a batch that an engine failed on, and the error. lose: the same, when that engine failed
+        `LOST_AFTER` times in a row.
+        """
+        self._pool, self._lose, self._failed = pool, lose, failed
         self._failures: dict[tuple[str, int], int] = {}  # in a row, of (engine, generation)
         self._failing: set[str] = set()
         self._lock = threading.Lock()
@@ -54,6 +58,8 @@ class EngineStage:
             self._failures[engine] = failures
             if not failures:
                 del self._failures[engine]
+        if error is not None:
+            self._failed(batch, error)
         if failures == LOST_AFTER:
             self._lose(batch, str(error))
 

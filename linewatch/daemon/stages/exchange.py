@@ -1,5 +1,6 @@
 """Changes engines while the service runs: loads one beside the running one, compares, promotes or drops it; moves all
-engines to their backend when it is ready, and to another one when it is lost.
+engines to their backend when it is ready, and to another one when it is lost; goes back from a promoted engine that
+fails.
 
 The work waits for a thread of its own, since loading takes seconds and building a plan minutes. Frames never wait: the
 cascade takes a new line-up between two of them.
@@ -8,13 +9,14 @@ cascade takes a new line-up between two of them.
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass, replace
 from functools import partial
 from queue import Empty, SimpleQueue
 
 import structlog
 
 from linewatch.config.recipe import RecipeEngines
-from linewatch.contracts.errors import LinewatchError
+from linewatch.contracts.errors import EngineError, LinewatchError
 from linewatch.contracts.manifest import Task
 from linewatch.contracts.ports import Backend
 from linewatch.contracts.tile import Batch
@@ -41,6 +43,26 @@ from linewatch.wire.schema import (
 )
 
 log = structlog.get_logger()
+
+BACK_AFTER = 3
+"""Failures of a promoted engine until the one before it inspects again."""
+
+
+@dataclass(slots=True, eq=False)
+class _Promotion:
+    """The newest promotion. The engine before it stays loaded, so that it can take over again."""
+
+    promoted: LoadedEngine
+    before: LoadedEngine
+    failures: int = 0
+
+    @property
+    def task(self) -> Task:
+        return self.promoted[0].manifest.task
+
+    def concerns(self, batch: Batch) -> bool:
+        """Return whether the promoted engine was to run this batch."""
+        return (self.task, self.promoted[1]) == (Task(batch.engine), batch.generation)
 
 
 def statuses_of(pool: EnginePool, lineup: Lineup) -> tuple[EngineStatus, ...]:
@@ -80,7 +102,10 @@ class EngineExchange:
         self._of_recipes: dict[str, LoadedEngines] = {}
         self.trouble: str | None = None  # a recipe's engine that cannot be used
         self._waiting: SimpleQueue[tuple[str, Callable[[], None]]] = SimpleQueue()
-        self._beside: tuple[Engine, int] | None = None
+        self._beside: LoadedEngine | None = None
+        self._promotion: _Promotion | None = None
+        self._counting = threading.Lock()  # of failures
+        self.withdrawn: str | None = None  # why a promoted engine inspects no longer
         self._retired: list[tuple[int, Task, int]] = []  # needed by line-ups before this serial
         self._loads = 0
         self._state: EngineBeside | None = None
@@ -131,7 +156,23 @@ class EngineExchange:
         """
         if self._lineup.generations[Task(batch.engine)] != batch.generation:
             return
+        if self._promotion is not None and self._promotion.concerns(batch):
+            return  # the engine is at fault sooner than the backend: `failed` goes back
         self._waiting.put((self._backend.name, partial(self._leave, self._backend, why)))
+
+    def failed(self, batch: Batch, why: str) -> None:
+        """Go back to the engine before a promoted one that has failed, or answered badly, `BACK_AFTER` times.
+
+        At once, on the calling thread, since loading another engine may occupy `work` for minutes.
+        """
+        promotion = self._promotion
+        if promotion is None or not promotion.concerns(batch):
+            return
+        with self._counting:
+            promotion.failures += 1
+            enough = promotion.failures == BACK_AFTER
+        if enough:
+            self._go_back(promotion, why)
 
     @property
     def engines(self) -> tuple[EngineStatus, ...]:
@@ -162,11 +203,13 @@ class EngineExchange:
         if command.action is EngineAction.LOAD:
             if occupied and state is not None:
                 return f"engine {state.name} is on trial already; promote or drop it first"
-            self._state = EngineBeside(name=command.name, state=BesideState.LOADING)
+            self._state, self.withdrawn = EngineBeside(name=command.name, state=BesideState.LOADING), None
         elif command.action is EngineAction.PROMOTE and not (
             state is not None and state.state in (BesideState.READY, BesideState.COMPARED)
         ):
             return "no engine on trial is ready; load one, and wait until the status says so"
+        elif command.action is EngineAction.PROMOTE and (fault := self._fault_beside()) is not None:
+            return fault
         elif command.action is EngineAction.SHOW or (command.action is EngineAction.DROP and state is None):
             return None  # there is nothing to do
         steps: dict[EngineAction, Callable[[], None]] = {
@@ -193,6 +236,18 @@ class EngineExchange:
             log.error("engine_refused", name=name, error=str(error))
         except Exception:
             log.exception("engine_refused", name=name)
+
+    def _fault_beside(self) -> str | None:
+        """Return why the engine on trial must not be promoted; None: nothing is known against it."""
+        shadow = self._lineup.shadow
+        if shadow is None or not shadow.agreement.failed:
+            return None
+        agreement = shadow.agreement
+        return (
+            f"engine {shadow.engine.manifest.name} failed on {agreement.failed} of "
+            f"{agreement.failed + agreement.tiles} tiles beside the running one, expected none (the last time: "
+            f"{agreement.fault}); drop it, and load it again once it is corrected"
+        )
 
     def _step(self, step: Callable[[], None]) -> None:
         try:
@@ -224,6 +279,7 @@ class EngineExchange:
             self._of_recipes = {}  # they run on the old backend
             self._default = {task: (engine, self._loads) for task, engine in engines.by_task().items()}
             self._change_lineup(self._lineup.on_backend(engines, self._loads))
+            self._end_promotion()
             self._retire(before)
         self._backend = backend
         self._load_recipes(backend)
@@ -260,6 +316,8 @@ class EngineExchange:
         identity = self._pool.load(engine, self._loads, self._backend)
         self._beside = (engine, self._loads)
         task = engine.manifest.task
+        if order := self._pool.other_order(engine, self._loads, self._lineup.engines.by_task()[task]):
+            raise EngineError(f"engine {name}: {order}")
         if shadow:
             with self._changing:
                 self._change_lineup(self._lineup.with_shadow(self._shadow(engine, self._loads, self._lineup.engines)))
@@ -276,14 +334,50 @@ class EngineExchange:
             return
         engine, generation = self._beside
         task = engine.manifest.task
+        if fault := self._fault_beside():
+            raise EngineError(fault)
+        self._pool.try_out(task, generation)
         with self._changing:
             before, self._default = self._default, {**self._default, task: (engine, generation)}
             self._change_lineup(self._lineup.with_promoted(engine, generation))
-            self._retire([{task: before[task]}])
+            self._end_promotion()
+            self._promotion = _Promotion((engine, generation), before[task])
         self._beside = self._state = None
         log.info("engine_promoted", engine=engine.manifest.name, identity=self._pool.identity(task, generation))
 
+    def _go_back(self, promotion: _Promotion, why: str) -> None:
+        """Have the engine before a promoted one inspect again."""
+        task, (engine, generation), back_to = promotion.task, promotion.promoted, promotion.before
+        identity = self._pool.identity(task, generation)
+        with self._changing:
+            if self._promotion is not promotion:
+                return  # the engines have changed since
+            self._default = {**self._default, task: back_to}
+            lineup = self._lineup
+            if lineup.generations[task] == generation:
+                engines = replace(lineup.engines, **{task.value: back_to[0]})
+                shadow = lineup.shadow
+                if shadow is not None:  # it is compared with the engine that runs
+                    shadow = self._shadow(shadow.engine, shadow.generation, engines)
+                self._change_lineup(lineup.with_engines(engines, {**lineup.generations, task: back_to[1]}, shadow))
+            self._promotion = None
+            self._retire([{task: promotion.promoted}])
+        name, before = engine.manifest.name, back_to[0].manifest.name
+        self.withdrawn = f"engine {name} failed {BACK_AFTER} times since it was promoted, {before} runs again: {why}"
+        if self._state is None:
+            self._state = EngineBeside(
+                name=name, role=task.value, identity=identity, state=BesideState.FAILED, text=self.withdrawn
+            )
+        log.error("engine_withdrawn", engine=name, back_to=before, error=why)
+
+    def _end_promotion(self) -> None:
+        """Close the engine before the newest promotion: it can no longer take over."""
+        if self._promotion is not None:
+            self._retire([{self._promotion.task: self._promotion.before}])
+            self._promotion = None
+
     def _drop(self) -> None:
+        self.withdrawn = None
         if self._beside is not None:
             (engine, generation), self._beside = self._beside, None
             with self._changing:

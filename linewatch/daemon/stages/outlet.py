@@ -7,13 +7,16 @@ from dataclasses import dataclass
 from queue import Empty
 
 from linewatch.contracts.alarm import AlarmNotice
+from linewatch.contracts.errors import JournalError
 from linewatch.contracts.ports import Clock
+from linewatch.contracts.record import Record
 from linewatch.contracts.verdict import Decided, Verdict
 from linewatch.daemon.coils.recorded import CoilDataRecorder
 from linewatch.daemon.crops import DefectCrops
 from linewatch.daemon.stages.wiring import END, Wiring
+from linewatch.daemon.untold import UntoldDecisions
 from linewatch.journal.journal import Journal
-from linewatch.wire.encode import Sequencer, drafts
+from linewatch.wire.encode import Draft, Sequencer, drafts
 from linewatch.wire.publisher import Publisher
 from linewatch.wire.schema import StatusBody
 from linewatch.wire.snapshot import SnapshotTracker
@@ -25,7 +28,8 @@ class Outlet:
     """Used by one thread.
 
     Alarms are on disk before they are published; verdicts follow within the journal's group commit. A failure to write
-    is raised as JournalError: a service that cannot remember does not go on.
+    is raised as JournalError: a service that cannot remember does not go on. What a decision holds never ends the
+    service: what no message can hold is replaced by what says so (`wire.substitute`).
     """
 
     journal: Journal
@@ -33,11 +37,13 @@ class Outlet:
     publisher: Publisher
     standing: SnapshotTracker
     status: Callable[[], StatusBody]
+    bare_status: Callable[[], StatusBody]  # in its place, when it cannot be told
     clock: Clock
     settle: Callable[[AlarmNotice], None]  # called with a command's result, once it is on disk
     coil_data: CoilDataRecorder
     crops: DefectCrops | None
     verdicts: VerdictFile | None
+    untold: UntoldDecisions
     latencies_ns: deque[int]  # a frame's, from its last line to its publication
     heartbeat_ns: int  # from one heartbeat to the next
     next_heartbeat_ns: int
@@ -71,19 +77,39 @@ class Outlet:
     def _publish(self, decided: Decided) -> None:
         """Journal one decision, then publish it."""
         decided.timing.published_ns = self.clock.now_ns()
-        messages = drafts(decided)
-        records = [self.sequencer.record(message) for message in messages]
+        decided = self.untold.correct(decided)
+        try:
+            messages, records = self._encode(decided)
+        except Exception as error:
+            decided = self.untold.substitute(decided, error)
+            messages, records = self._encode(decided)
         self.journal.append(records, sync=bool(decided.alarms))
         self.standing.follow(messages, self.sequencer.sequences)
         for record in records:
             self.publisher.send(record)
         if isinstance(decided, AlarmNotice):
-            self.settle(decided)
+            self._settle(decided)
         elif isinstance(decided, Verdict):
             self.latencies_ns.append(self.clock.now_ns() - decided.timing.captured_ns)
-        if self.verdicts is not None and (messages or not isinstance(decided, AlarmNotice)):
-            self.verdicts.write(decided)
-        self.coil_data.write(decided)
+        try:
+            if self.verdicts is not None and (messages or not isinstance(decided, AlarmNotice)):
+                self.verdicts.write(decided)
+            self.coil_data.write(decided)
+        except JournalError:
+            raise
+        except Exception as error:
+            self.untold.note("line of a file", error)
+
+    def _settle(self, notice: AlarmNotice) -> None:
+        try:
+            self.settle(notice)
+        except Exception as error:
+            self.untold.note("answer to a command", error)
+
+    def _encode(self, decided: Decided) -> tuple[list[Draft], list[Record]]:
+        """Return the messages of one decision. Raises pydantic's or another error for what no message can hold."""
+        messages = drafts(decided)
+        return messages, self.sequencer.records(messages)
 
     def _heartbeat(self) -> float:
         """Publish the status and sync the journal when they are due, and publish at most one picture.
@@ -94,14 +120,27 @@ class Outlet:
         now_ns = self.clock.now_ns()
         self.journal.sync_if_due(now_ns)
         if now_ns >= self.next_heartbeat_ns:
-            self.publisher.send(self.sequencer.status(self.status()))
+            self._publish_status()
+            self.untold.log_sums(now_ns)
             self.next_heartbeat_ns = max(self.next_heartbeat_ns + self.heartbeat_ns, now_ns)
         self._publish_crop(now_ns)
         return min(0.02, max(0.0, (self.next_heartbeat_ns - now_ns) / 1e9))
 
+    def _publish_status(self) -> None:
+        try:
+            record = self.sequencer.status(self.status())
+        except Exception as error:
+            self.untold.note("status", error)
+            record = self.sequencer.status(self.bare_status())
+        self.publisher.send(record)
+
     def _publish_crop(self, now_ns: int, *, hurry: bool = False) -> bool:
         """Publish the next picture, and return whether there was one."""
-        crop = self.crops.make(now_ns, hurry=hurry) if self.crops is not None else None
-        if crop is not None:
-            self.publisher.send(self.sequencer.crop(crop, self.clock.now_ns()))
+        try:
+            crop = self.crops.make(now_ns, hurry=hurry) if self.crops is not None else None
+            if crop is not None:
+                self.publisher.send(self.sequencer.crop(crop, self.clock.now_ns()))
+        except Exception as error:
+            self.untold.note("picture", error)
+            return True
         return crop is not None

@@ -8,10 +8,20 @@ from linewatch.contracts.frame import Cause
 from linewatch.contracts.verdict import Quality, Verdict
 
 CAMERA_SILENT, DISK_LOW, FAILED_OVER = "camera-silent", "disk-low", "engine-failed-over"
-RECIPE_LACKING = "recipe-engine-lacking"
+RECIPE_LACKING, ENGINE_WITHDRAWN = "recipe-engine-lacking", "engine-withdrawn"
 CAMERA_LOST, COVERAGE_LOW, ENGINE_FAILING = "camera-lost", "coverage-low", "engine-failing"
 FLOOD = "flood"
-NAMES = (CAMERA_SILENT, CAMERA_LOST, COVERAGE_LOW, ENGINE_FAILING, FAILED_OVER, RECIPE_LACKING, DISK_LOW, FLOOD)
+NAMES = (
+    CAMERA_SILENT,
+    CAMERA_LOST,
+    COVERAGE_LOW,
+    ENGINE_FAILING,
+    FAILED_OVER,
+    RECIPE_LACKING,
+    ENGINE_WITHDRAWN,
+    DISK_LOW,
+    FLOOD,
+)
 
 _OURS = (Cause.OVERRUN, Cause.OVERLOAD, Cause.ENGINE)  # causes of the inspection, not of the camera
 _DISK_DEADBAND = 1.1
@@ -44,6 +54,7 @@ def system_rules(settings: SystemAlarmSettings | None, alarms: AlarmSettings) ->
         rules.append(SystemRule(ENGINE_FAILING, Priority.HIGH, on_strip=True, off_delay_m=settings.engine_off_delay_m))
         rules.append(SystemRule(FAILED_OVER, Priority.MEDIUM, on_strip=False))
         rules.append(SystemRule(RECIPE_LACKING, Priority.MEDIUM, on_strip=False))
+        rules.append(SystemRule(ENGINE_WITHDRAWN, Priority.MEDIUM, on_strip=False))
         if settings.disk_free_below_mb is not None:
             rules.append(SystemRule(DISK_LOW, Priority.HIGH, on_strip=False))
         rules = [rule for rule in rules if rule.name not in settings.off]
@@ -124,6 +135,8 @@ def host_text(name: str, host: HostState, settings: SystemAlarmSettings, *, acti
         return bool(host.backend_lost), host.backend_lost
     if name == RECIPE_LACKING and host.recipe_lacking is not None:
         return bool(host.recipe_lacking), host.recipe_lacking
+    if name == ENGINE_WITHDRAWN and host.engine_withdrawn is not None:
+        return bool(host.engine_withdrawn), host.engine_withdrawn
     if name == DISK_LOW and host.disk_free_mb is not None and settings.disk_free_below_mb is not None:
         limit_mb = settings.disk_free_below_mb * (_DISK_DEADBAND if active else 1.0)
         return host.disk_free_mb < limit_mb, f"{host.disk_free_mb:.0f} MB free on {host.disk}"

@@ -1,5 +1,6 @@
 """ONNX Runtime on the CPU: one session per engine, run on the workers' own threads, row by row (see `openvino.py`)."""
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,6 +12,8 @@ from linewatch.contracts.ports import Executor
 from linewatch.inference.model_ports import ModelPort, check_fit, promised_output, unreadable
 from linewatch.inference.processor import cpu_identity, supports_vnni
 
+_OTHER_SHAPE = re.compile(r"has shape \{([\d,]*)\} but the computed output shape for this run is \{([\d,]*)\}")
+_LONGEST_CAUSE = 400
 DTYPES = {"tensor(float)": "float32", "tensor(uint8)": "uint8", "tensor(float16)": "float16"}
 
 
@@ -51,7 +54,7 @@ class OnnxRuntimeBackend:
         options.intra_op_num_threads = 1  # only the calling thread
         options.inter_op_num_threads = 1
         options.use_deterministic_compute = True
-        options.log_severity_level = 3  # errors
+        options.log_severity_level = 4  # none: its errors are raised, and one a frame would fill the log
         try:
             session = self._ort.InferenceSession(model, options, providers=self._providers)
         except Exception as error:  # its exceptions have no public base
@@ -79,11 +82,23 @@ class _OnnxRuntimeExecutor:
                 binding.bind_output(self._output, "cpu", 0, self._element, (1, *self._row_shape), address)
                 self._session.run_with_iobinding(binding)
         except Exception as error:
-            raise EngineError(f"engine {self._name}: ONNX Runtime failed: {error}") from error
+            raise EngineError(f"engine {self._name}: {_cause(error)}") from error
         return out[:rows]
 
     def close(self) -> None:
         self._session = None
+
+
+def _cause(error: Exception) -> str:
+    """Return why a run failed, on one line. A wrong number of rows is the exporter's mistake, and is named as such."""
+    shapes = _OTHER_SHAPE.search(str(error))
+    if shapes is not None:
+        wanted, found = shapes.groups()
+        return (
+            f"gave an output of shape ({found}) for 1 tile, expected ({wanted}); export it so that each tile of a "
+            "batch has one row in the output"
+        )
+    return f"ONNX Runtime failed: {' '.join(str(error).split())[:_LONGEST_CAUSE]}"
 
 
 def _port(port: Any) -> ModelPort:

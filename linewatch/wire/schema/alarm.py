@@ -5,7 +5,7 @@ from typing import Literal
 from pydantic import Field
 
 from linewatch.contracts.alarm import AlarmAction, AlarmChange, AlarmState, Priority, ShelvingState
-from linewatch.wire.schema.base import Count, Message, Timed, Topic
+from linewatch.wire.schema.base import Count, Message, Mm, Timed, Topic, Whole
 
 
 class CommandMark(Message):
@@ -39,7 +39,7 @@ class AlarmBody(Message):
     coil: str
     side: str
     camera: str
-    along_mm: float
+    along_mm: Mm
     defect_ids: tuple[str, ...]
     text: str
     change: AlarmChange = Field(default=AlarmChange.ACTIVE, description="what this transition changed")
@@ -50,7 +50,7 @@ class AlarmBody(Message):
     )
     acked_state: bool = Field(default=False, description="an operator has acknowledged it")
     shelving_state: ShelvingState = ShelvingState.UNSHELVED
-    shelved_until_unix_ns: int | None = Field(
+    shelved_until_unix_ns: Whole | None = Field(
         default=None, description="when timed shelving ends, in nanoseconds since 1970 (UTC)"
     )
     suppressed_state: bool = Field(

@@ -6,12 +6,13 @@ from typing import Annotated, Any, Final, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from linewatch.contracts.bounds import Count, IntervalMm, Score, Severity  # noqa: F401 - also for the modules of topics
+from linewatch.contracts.bounds import Count, IntervalMm, Mm, Score, Severity, Whole  # noqa: F401 - also for the modules of topics
 from linewatch.contracts.errors import WireError
 from linewatch.contracts.verdict import StripArea
 
 SCHEMA_VERSION: Final = 1
 MAX_HEADER_BYTES = 1 << 20
+MAX_TEXT_LENGTH = 1 << 14
 MAX_MASK_RUNS = 1 << 20
 MAX_PAYLOAD_BYTES = 12 * MAX_MASK_RUNS  # int32 triples
 
@@ -40,9 +41,11 @@ Version = Annotated[Literal[1], Field(description="version of this schema; a con
 
 
 class Message(BaseModel):
-    """Base of every model: unknown keys are refused, values are not converted, numbers are finite."""
+    """Base of every model: unknown keys are refused, values are not converted, numbers are finite, texts bounded."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, strict=True, allow_inf_nan=False, str_max_length=MAX_TEXT_LENGTH
+    )
 
 
 class CoveredArea(Message):
@@ -110,6 +113,17 @@ def canonical(fields: Any) -> bytes:
     Raises ValueError for NaN and infinity.
     """
     return json.dumps(fields, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
+
+
+def holds_nul(header: bytes) -> bool:
+    """Return whether a text in this JSON holds a NUL character, which no database stores."""
+    return rb"\u0000" in header and _holds_nul(json.loads(header))
+
+
+def _holds_nul(value: Any) -> bool:
+    if isinstance(value, dict):
+        return any(map(_holds_nul, (*value, *value.values())))
+    return any(map(_holds_nul, value)) if isinstance(value, list) else isinstance(value, str) and "\0" in value
 
 
 def parse(model: type[M], data: bytes) -> M:

@@ -5,7 +5,18 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from linewatch.contracts.verdict import CoilState
-from linewatch.wire.schema.base import CoilId, Count, CoveredArea, IntervalMm, Message, Score, ShortText, Timed, Topic
+from linewatch.wire.schema.base import (
+    CoilId,
+    Count,
+    CoveredArea,
+    IntervalMm,
+    Message,
+    Mm,
+    Score,
+    ShortText,
+    Timed,
+    Topic,
+)
 
 
 class CoilDataBody(Message):
@@ -74,10 +85,10 @@ class CoilBody(CoveredArea):
     coil: str
     side: str
     camera: str
-    along_mm: float
-    inspected_mm: float
-    degraded_mm: float
-    missed_mm: float
+    along_mm: Mm
+    inspected_mm: Mm
+    degraded_mm: Mm
+    missed_mm: Mm
     uninspected_mm2_by_cause: dict[str, Annotated[float, Field(ge=0)]] = Field(
         default={}, description="the degraded and missed area by cause"
     )

@@ -62,7 +62,9 @@ class DefectMessage(DefectBody, Timed):
 
 
 def encode_runs(runs: np.ndarray) -> bytes:
-    """Payload of a defect: little-endian int32 triples (line, start_px, stop_px)."""
+    """Payload of a defect: little-endian int32 triples (line, start_px, stop_px). Raises WireError for no integers."""
+    if runs.dtype.kind not in "iu":
+        raise WireError(f"a mask of {runs.dtype} numbers, expected whole ones")
     return np.ascontiguousarray(runs, "<i4").tobytes()
 
 

@@ -6,7 +6,7 @@ from pydantic import Field
 
 from linewatch.contracts.frame import Cause, PositionFault
 from linewatch.contracts.verdict import Quality
-from linewatch.wire.schema.base import Count, CoveredArea, IntervalMm, Message, Score, Timed, Topic
+from linewatch.wire.schema.base import Count, CoveredArea, IntervalMm, Message, Score, Timed, Topic, Whole
 from linewatch.wire.schema.coil import CoilDataBody
 
 
@@ -29,7 +29,7 @@ class FrameBody(Message):
     """The decision on one frame of strip: its position, coverage and engines."""
 
     ordinal: Count = Field(description="number of the frame in this run, from 0 without gaps")
-    camera_sequence: int = Field(description="the camera's own counter")
+    camera_sequence: Whole = Field(description="the camera's own counter")
     coil: str
     side: str
     camera: str

@@ -4,7 +4,7 @@ from typing import Final
 
 from linewatch.contracts.errors import WireError
 from linewatch.wire.schema.alarm import AlarmMessage
-from linewatch.wire.schema.base import MAX_HEADER_BYTES, Topic, parse
+from linewatch.wire.schema.base import MAX_HEADER_BYTES, Topic, holds_nul, parse
 from linewatch.wire.schema.coil import CoilMessage
 from linewatch.wire.schema.crop import CropMessage
 from linewatch.wire.schema.defect import DefectMessage, decode_runs
@@ -33,6 +33,8 @@ def decode(topic: bytes, header: bytes, payload: bytes) -> AnyMessage:
     if len(header) > MAX_HEADER_BYTES:
         raise WireError(f"a header of {len(header)} bytes; at most {MAX_HEADER_BYTES} are read")
     message = parse(model, header)
+    if holds_nul(header):
+        raise WireError(f"a {message.topic} message with a NUL character in a text")
     if isinstance(message, DefectMessage):
         runs = decode_runs(payload)
         if len(runs) != (message.mask.runs if message.mask else 0):

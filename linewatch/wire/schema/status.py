@@ -175,6 +175,11 @@ class StatusBody(CoveredArea):
     position: PositionStatus | None = None
     coil_status: CoilStatus | None = None
     crops: CropStatus | None = Field(default=None, description="null: the service makes no crops")
+    untold: Count = Field(
+        default=0,
+        description="decisions, status messages and crops that could not be published as they were, since a figure or "
+        "a text was beyond what a message holds; the service's log says which",
+    )
 
 
 class StatusMessage(StatusBody, Envelope):
