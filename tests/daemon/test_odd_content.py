@@ -32,7 +32,7 @@ from linewatch.contracts.alarm import AlarmCommand, AlarmNotice
 from linewatch.contracts.coil import CoilConditions, CoilData
 from linewatch.contracts.frame import Cause
 from linewatch.contracts.prediction import Timing
-from linewatch.contracts.verdict import CoilNotice, CoilState, Decided, Quality, Verdict
+from linewatch.contracts.verdict import CoilNotice, CoilState, Decided, Quality, StripArea, Verdict
 from linewatch.daemon.service import open_service
 from linewatch.daemon.topology import DECIDED
 from linewatch.daemon.totals import Totals
@@ -259,14 +259,18 @@ def test_the_coil_says_that_untold_strip_was_missed(service: Odd) -> None:
     service.tell(coil_notice(CoilState.STARTED))
     bad = defect_event(2)
     bad = replace(bad, defect=replace(bad.defect, area_mm2=-1.0))
-    service.tell(verdict(1), verdict(2, (bad,)))
-    ended = replace(coil_notice(CoilState.ENDED, 768.0), grade=coil_grade())
+    frame_mm2 = 256.0 * 780.0
+    frames = [verdict(1), verdict(2, (bad,))]
+    service.tell(*(replace(one, spans=(replace(one.spans[0], area=StripArea(frame_mm2)),)) for one in frames))
+    ended = replace(coil_notice(CoilState.ENDED, 768.0), grade=coil_grade(), area=StripArea(3 * frame_mm2))
     (told,) = [one for one in service.tell(ended) if isinstance(one, CoilMessage)]
     assert (told.inspected_mm, told.degraded_mm, told.missed_mm) == (512.0, 0.0, 256.0)
+    assert told.area == StripArea(2 * frame_mm2, 0.0, frame_mm2)
+    assert told.uninspected_mm2_by_cause == {"untold": frame_mm2}
     assert told.missed_lines_by_cause == {"untold": 256}
     assert told.grade is not None
     assert "256 mm were inspected but could not be told" in told.grade.text
-    assert told.grade.inspected_share < coil_grade().inspected_share
+    assert told.grade.inspected_share == pytest.approx(0.9721 - 1 / 3, abs=1e-4)
 
 
 def test_an_alarm_is_told_whatever_its_text_and_place(service: Odd) -> None:
