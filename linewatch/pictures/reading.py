@@ -5,9 +5,10 @@ here tells: JPEG by its decoder's warnings, PNG by its checksums, TIFF by the le
 WebP, JPEG 2000 and GIF are not read, since damage to them cannot be seen.
 """
 
+import stat
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import BinaryIO, Final
 
 import cv2
 import numpy as np
@@ -64,7 +65,7 @@ def pages(path: Path) -> tuple[Page, ...]:
     page, one more page says so.
     """
     try:
-        with path.open("rb") as file:
+        with _opened(path) as file:
             if file.read(4) not in tiff.SIGNATURES:
                 return (Page(path),)
             found, trouble = tiff.directories(file)
@@ -101,8 +102,14 @@ def read_gray(path: Path) -> np.ndarray:
     return gray
 
 
+def _opened(path: Path) -> BinaryIO:
+    if not stat.S_ISREG(path.stat().st_mode):  # opening a pipe would wait for a writer
+        raise PictureError("no regular file, expected a picture")
+    return path.open("rb")
+
+
 def _decoded(path: Path, directory: int | None) -> np.ndarray:
-    with path.open("rb") as file:
+    with _opened(path) as file:
         head = file.read(8)
         if head[:4] in tiff.SIGNATURES:
             page = tiff.directories(file)[0][0] if directory is None else tiff.directory_at(file, directory)
