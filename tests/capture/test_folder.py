@@ -108,7 +108,7 @@ def test_what_is_left_out_is_reported_once(tmp_path: Path) -> None:
         "folders_named_as_pictures_skipped": (1, "folder.png"),
     }
     assert source(tmp_path).told() == (
-        f"folder {tmp_path}: 1 pictures in the order of their names, one directly behind the other; whether any is "
+        f"folder {tmp_path}: 1 file in the order of their names, one directly behind the other; whether any is "
         "missing cannot be told from them",
         "hidden_pictures_skipped: 2, the first is ._1.png",
         "folders_named_as_pictures_skipped: 1, the first is folder.png",

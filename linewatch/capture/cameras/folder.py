@@ -101,7 +101,7 @@ class FolderSource(SourceSettings):
         if self.times is None:
             return files, order_of(files.pictures, self.longest_gap_s, self.counter)
         order = by_time(files.pictures) if self.times == "name" else tuple(range(len(files.pictures)))
-        told = f"{len(order)} pictures, placed by the times {'in their names' if self.times == 'name' else 'of files'}"
+        told = f"{len(order)} files, placed by their times ({self.times})"
         return files, NameOrder("time", order, (0,) * len(order), told)
 
 

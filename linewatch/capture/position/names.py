@@ -65,7 +65,7 @@ def order_of(pictures: Sequence[PurePath], longest_gap_s: float, counter: bool |
         "name",
         tuple(range(len(pictures))),
         (0,) * len(pictures),
-        f"{len(pictures)} pictures in the order of their names, one directly behind the other",
+        f"{_count(pictures)} in the order of their names, one directly behind the other",
     )
     if counter is False:
         return plain
@@ -159,7 +159,7 @@ def _by_time(pictures: Sequence[PurePath], longest_gap_s: float) -> NameOrder | 
         return None
     gaps = [round(step / usual) - 1 if step <= longest_gap_s * 1e9 else 0 for step in steps]
     stops = sum(step > longest_gap_s * 1e9 for step in steps)
-    told = f"{len(times)} pictures by the times in their names, one every {usual / 1e9:.6g} s"
+    told = f"{_count(times)} by the times in their names, one every {usual / 1e9:.6g} s"
     if stops:
         told += f"; {stops} gaps are longer than longest_gap_s = {longest_gap_s:g}, taken for stops of the strip"
     return _counted("time", order, gaps, told)
@@ -198,9 +198,13 @@ def _by_number(pictures: Sequence[PurePath]) -> NameOrder | None:
         or sum(gaps.values()) > _MOST_MISSING
     ):
         return None
-    told = f"{len(pictures)} pictures by the numbers in their names" + (f", one every {usual}" if usual > 1 else "")
+    told = f"{_count(pictures)} by the numbers in their names" + (f", one every {usual}" if usual > 1 else "")
     order = tuple(range(len(pictures)))
     return _counted("number", order, [gaps.get(index, 0) for index in order[1:]], told)
+
+
+def _count(files: Sequence[object]) -> str:
+    return "1 file" if len(files) == 1 else f"{len(files)} files"
 
 
 def _counted(by: Literal["time", "number"], order: tuple[int, ...], gaps: Sequence[int], told: str) -> NameOrder:

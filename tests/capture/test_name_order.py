@@ -39,7 +39,7 @@ def test_counters_with_leading_zeros_are_no_seconds_since_1970():
     told = found(*names)
     assert told.by == "number"
     assert told.missing == (0, 0, 0, 2, 0)
-    assert told.told == "5 pictures by the numbers in their names; 2 missing between them"
+    assert told.told == "5 files by the numbers in their names; 2 missing between them"
 
 
 @pytest.mark.parametrize(
