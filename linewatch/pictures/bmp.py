@@ -1,9 +1,10 @@
-"""BMP: has no checksum; its size tells whether it is whole."""
+"""BMP: has no checksum; its size, and the absence of a block of zeros, tell whether it is whole."""
 
 import cv2
 import numpy as np
 
 from linewatch.pictures.error import PictureError
+from linewatch.pictures.lost_block import has_lost_block
 
 SIGNATURE = b"BM"
 _UNCOMPRESSED = {0, 3}
@@ -22,6 +23,8 @@ def decoded(data: bytes) -> np.ndarray:
     needed = begin + (width * bits + 31) // 32 * 4 * abs(lines)
     if len(data) < needed:
         raise PictureError(f"a BMP that is cut short: found {len(data)} bytes, its header says {needed}")
+    if has_lost_block(data[begin:needed], begin):
+        raise PictureError("damaged BMP: a block of zeros")
     try:
         pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     except cv2.error as error:

@@ -8,7 +8,7 @@ RGB, in strips or tiles, uncompressed or by LZW, deflate, PackBits or JPEG.
 import re
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import BinaryIO, Final
 
@@ -17,6 +17,7 @@ import numpy as np
 from linewatch.contracts.frame import Cause
 from linewatch.pictures import jpeg, lzw
 from linewatch.pictures.error import PictureError
+from linewatch.pictures.lost_block import has_lost_block
 
 SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 ORIENTATION: Final = 274
@@ -113,6 +114,8 @@ def decoded(file: BinaryIO, page: Directory) -> np.ndarray:
         rows, columns = block.shape[:2]
         target = pixels[chunk.top : chunk.top + rows, chunk.left : chunk.left + columns, chunk.samples]
         target[:] = block[: len(target), : target.shape[1]]
+    if form.compression == _NONE:
+        _refuse_lost_block(file, form.places)
     return form.shown(pixels)
 
 
@@ -232,6 +235,15 @@ class _Form:
         if self.photometric == _WHITE_IS_ZERO:
             pixels = ~pixels
         return np.ascontiguousarray(pixels, self.dtype.newbyteorder("=") if pixels.dtype != np.uint8 else None)
+
+
+def _refuse_lost_block(file: BinaryIO, places: Sequence[tuple[int, int]]) -> None:
+    """Look at the strips as they lie in the file, since a lost block may lie over several of them."""
+    begin, end = min(offset for offset, _ in places), max(offset + length for offset, length in places)
+    if end - begin <= 2 * sum(length for _, length in places):
+        file.seek(begin)
+        if has_lost_block(file.read(end - begin), begin):
+            raise PictureError("a damaged TIFF: a block of zeros")
 
 
 def _check_kind(page: Directory, samples: int, photometric: int, compression: int) -> None:

@@ -60,6 +60,21 @@ def test_a_hole_in_a_jpeg_is_damage(tmp_path: Path, kind: str, at: float) -> Non
     assert caught.value.cause is Cause.CORRUPT
 
 
+def test_a_block_of_zeros_is_damage_whether_or_not_the_decoder_notices(tmp_path: Path) -> None:
+    """In one of fifty holes the picture has the right number of blocks again, and the decoder does not warn."""
+    data = encoded(".jpg", flags=[cv2.IMWRITE_JPEG_QUALITY, 95])
+    with pytest.raises(PictureError, match="damaged JPEG data: a block of zeros"):
+        read_picture(saved(tmp_path, hole(data, size=64)))
+
+
+def test_flat_steel_whose_shortest_code_gives_blocks_of_zeros_is_whole(tmp_path: Path) -> None:
+    flat = np.full((256, 1600), 128, np.uint8)
+    flat[100:140, 300:900] = STEEL[:40, :600]
+    data = encoded(".jpg", flat, [cv2.IMWRITE_JPEG_OPTIMIZE, 1])
+    assert bytes(64) in data
+    assert np.array_equal(read_picture(saved(tmp_path, data)), cv2.imdecode(np.frombuffer(data, np.uint8), -1))
+
+
 @pytest.mark.parametrize(
     "data",
     [
@@ -88,6 +103,19 @@ def test_a_damaged_strip_of_a_tiff_is_damage(tmp_path: Path, compression: str, s
     assert np.array_equal(read_picture(saved(tmp_path, data)), STEEL)
     with pytest.raises(PictureError, match="damaged"):
         read_picture(saved(tmp_path, hole(data, size=size)))
+
+
+@pytest.mark.parametrize("data", [encoded(".bmp"), tiff("none")], ids=["bmp", "tiff"])
+def test_a_lost_block_of_uncompressed_pixels_is_damage_and_black_strip_is_not(tmp_path: Path, data: bytes) -> None:
+    damaged = data[:40_960] + bytes(4096) + data[45_056:]
+    with pytest.raises(PictureError, match="a block of zeros"):
+        read_picture(saved(tmp_path, damaged))
+    suffix = ".bmp" if data.startswith(b"BM") else ".tif"
+    for black in (slice(None), slice(0, 64), slice(64, None), slice(40, 60)):
+        pixels = np.maximum(STEEL, 1)
+        pixels[black] = 0
+        cv2.imwrite(str(tmp_path / f"one{suffix}"), pixels, [cv2.IMWRITE_TIFF_COMPRESSION, 1])
+        assert np.array_equal(read_picture(tmp_path / f"one{suffix}"), pixels)
 
 
 def test_one_wrong_bit_in_a_png_or_deflated_tiff_is_damage(tmp_path: Path) -> None:
