@@ -1,6 +1,7 @@
 """A folder of images as a camera."""
 
 import os
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -153,6 +154,19 @@ def test_all_pages_of_a_tiff_are_grabs_and_their_faults_name_the_page(tmp_path: 
     assert [grab.first_line for grab in found] == [0, 16, 32, 48, 64, 80]
     named = {entry["picture"]: entry["cause"] for entry in logs if entry["event"] == "picture_not_inspected"}
     assert named == {"coil.tif page 2": "wrong_size", "coil.tif page 4": "depth"}
+
+
+def test_the_pages_of_a_large_tiff_are_decoded_one_at_a_time(tmp_path: Path) -> None:
+    pages, page_bytes = 64, 512 * 512
+    cv2.imwritemulti(str(tmp_path / "coil.tif"), [np.full((512, 512), 40 + n, np.uint8) for n in range(pages)])
+    large = LineSettings(width_px=512, frame_lines=512)
+    tracemalloc.start()
+    with source(tmp_path).open(large, MonotonicClock(), live=False) as camera:
+        seen = [int(grab.image[7, 7]) for grab in iter(camera.read, None)]  # type: ignore[index]
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert seen == [40 + n for n in range(pages)]
+    assert peak < 16 * page_bytes
 
 
 def test_pictures_missing_by_their_numbers_are_lost_strip(tmp_path: Path) -> None:

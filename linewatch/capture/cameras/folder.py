@@ -46,7 +46,11 @@ class FolderSource(SourceSettings):
         description="place images by the times in their names or of their files, and line_rate_hz; left out: "
         "one lies directly behind the other, but for what `counter` tells",
     )
-    longest_gap_s: LongestGap = 10.0
+    longest_gap_s: LongestGap = Field(
+        default=10.0,
+        description="with times, also those that `counter` takes from names: no strip passes between two images that "
+        "are farther apart, in seconds",
+    )
     counter: bool | None = Field(
         default=None,
         description="without times: whether numbers or steady times in the names tell which images are missing; these "
