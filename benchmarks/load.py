@@ -5,13 +5,13 @@ from pathlib import Path
 from threading import Event
 from typing import Self
 
-import cv2
 import numpy as np
 
 from linewatch.config.line import LineSettings
 from linewatch.contracts.frame import Grab
 from linewatch.contracts.ports import Clock
 from linewatch.geometry.grid import tile_grid
+from linewatch.pictures.reading import read_gray
 from linewatch.simulation.strip import SimulatedStrip
 
 BUFFER_GRABS = 16
@@ -95,5 +95,5 @@ def real_frames(line: LineSettings) -> list[np.ndarray]:
     """The labelled Severstal frames under LINEWATCH_DATA, in order of their names; empty where there are none."""
     root = os.environ.get("LINEWATCH_DATA")
     paths = sorted(Path(root).glob("severstal/images/*.jpg")) if root else []
-    read = (cv2.imread(str(path), cv2.IMREAD_GRAYSCALE) for path in paths)
-    return [image for image in read if image is not None and image.shape == (line.frame_lines, line.width_px)]
+    read = (read_gray(path) for path in paths)
+    return [image for image in read if image.shape == (line.frame_lines, line.width_px)]

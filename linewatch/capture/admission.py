@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 
 from linewatch.capture.coils import CoilAccount, CoilPart
+from linewatch.capture.gray import gray_of
 from linewatch.capture.ring import FrameRing
 from linewatch.config.capture import CaptureSettings
 from linewatch.config.line import LineSettings
@@ -195,24 +196,12 @@ class Admission:
         image = grab.image
         if image is None or grab.fault not in {None, Cause.TRUNCATED}:
             return grab.fault or Cause.CORRUPT
-        if image.dtype != np.uint8:
-            return Cause.DEPTH
-        if image.ndim == 3 and not _is_gray(image):
-            return Cause.COLOUR
-        gray = image[..., 0] if image.ndim == 3 else image
-        if gray.shape[1:] != (self._line.width_px,) or not len(gray) <= grab.lines <= self._line.frame_lines:
+        gray = gray_of(image, self._line)
+        if isinstance(gray, Cause):
+            return gray
+        if len(gray) > grab.lines:
             return Cause.WRONG_SIZE
         return gray if gray.size else Cause.TRUNCATED
-
-
-def _is_gray(image: np.ndarray) -> bool:
-    """Say whether all colour channels are equal: a gray image in a colour container (alpha is ignored)."""
-    if image.shape[2] == 1 or not image.size:
-        return True
-    if image.shape[2] not in {3, 4}:
-        return False
-    blue, green, red = cv2.split(image)[:3]
-    return np.array_equal(blue, green) and np.array_equal(green, red)
 
 
 class Intake:

@@ -158,7 +158,10 @@ def check(
     if as_json:
         print(settings.model_dump_json(indent=1))
         return
+    told = () if settings.source is None else settings.source.told()
     print(f"{config}: good")
+    for line in told:
+        print(f"  {line}")
     for roll in settings.roll:
         low, high = roll.pitch_mm
         print(f"  roll {roll.name}, stand {roll.stand}: marks every {low:.0f} to {high:.0f} mm")

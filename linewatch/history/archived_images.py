@@ -12,6 +12,8 @@ import sqlalchemy as sa
 from linewatch.contracts.verdict import RunMask, StripBox
 from linewatch.geometry.runs import to_mask
 from linewatch.history.tables import IMAGE
+from linewatch.pictures.error import PictureError
+from linewatch.pictures.reading import read_gray
 
 _NAMES_AT_ONCE: Final = 500
 
@@ -34,10 +36,9 @@ class ArchivedImage:
     def read(self) -> np.ndarray | None:
         """Return uint8 (lines, columns), scaled; None when the file is damaged or was removed meanwhile."""
         try:
-            packed = np.frombuffer(self.path.read_bytes(), np.uint8)
-        except OSError:
+            return read_gray(self.path)
+        except PictureError:
             return None
-        return cv2.imdecode(packed, cv2.IMREAD_GRAYSCALE) if len(packed) else None
 
     def mask(self, parts: Iterable[RunMask]) -> np.ndarray:
         """Return uint8 of the image's shape: 255 where the defect's mask, in these parts, lies on it."""

@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 
 from linewatch.contracts.errors import SourceError
+from linewatch.pictures.reading import read_gray
 from linewatch.simulation.defects import Stamp
 
 _HOUSE_CLASS = {"inclusion": "inclusion", "patches": "patches", "scratches": "scratch"}
@@ -35,9 +36,9 @@ def real_patches(neu: Path, names: Collection[str] | None = None) -> tuple[RealP
         house_class = _HOUSE_CLASS.get(path.stem.rpartition("_")[0])
         if house_class is None or (names is not None and path.stem not in names):
             continue
-        mask = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
-        image = cv2.imread(str(neu / "images" / f"{path.stem}.jpg"), cv2.IMREAD_GRAYSCALE)
-        if mask is None or image is None or mask.shape != image.shape:
+        mask, beside = read_gray(path), neu / "images" / f"{path.stem}.jpg"
+        image = read_gray(beside) if beside.is_file() else None
+        if image is None or mask.shape != image.shape:
             raise SourceError(f"NEU mask {path} has no image of its size in {neu / 'images'}, expected one; restore it")
         patches.extend(RealPatch(house_class, stamp) for stamp in _cut(image, (mask > 0).astype(np.uint8)))
     if not patches:

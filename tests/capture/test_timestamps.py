@@ -17,7 +17,8 @@ from linewatch.capture.cameras.folder import FolderSource
 from linewatch.capture.cameras.recording import RecordingSource
 from linewatch.capture.cameras.source import SourceSettings
 from linewatch.capture.clock import MonotonicClock
-from linewatch.capture.position.timestamps import Timeline, TimestampedCamera, name_time_ns
+from linewatch.capture.position.names import name_time_ns
+from linewatch.capture.position.timestamps import Timeline, TimestampedCamera
 from linewatch.capture.recorder import Recorder
 from linewatch.capture.ring import FrameRing
 from linewatch.config.capture import CaptureSettings
@@ -177,6 +178,19 @@ def test_times_are_refused_where_there_are_none_or_something_better(tmp_path: Pa
         ("20261321T140305", None),
         ("frame_0012", None),
         ("17952697851", None),
+        ("1795269785.123456", BEGUN_NS + 123_456_000),
+        ("cam.1795269785.7", BEGUN_NS + 700_000_000),
+        ("1795269785_123456789", BEGUN_NS + 123_456_789),
+        ("1795269785_0007", BEGUN_NS),
+        ("1795269785123.25", BEGUN_NS + 123_250_000),
+        ("1795269785123456.75", BEGUN_NS + 123_456_750),
+        ("1795269785.1234567891", BEGUN_NS + 123_456_789),
+        ("2026-11-21T14-03-05,25Z", BEGUN_NS + 250_000_000),
+        ("2026-11-21T14:03:05.123456", BEGUN_NS + 123_456_000),
+        ("2026_11_21_14_03_05_016", BEGUN_NS + 16_000_000),
+        ("20261121_140305_0007", BEGUN_NS),
+        ("0000000001", None),
+        ("cam_0000000012_x", None),
     ],
 )
 def test_what_a_name_tells(stem: str, expected_ns: int | None) -> None:

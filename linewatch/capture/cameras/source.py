@@ -25,6 +25,10 @@ class SourceSettings(Settings, ABC):
         """Where the positions of its grabs come from."""
         return PositionSource.ENCODER if self.has_encoder_count else PositionSource.LINE_RATE
 
+    def told(self) -> tuple[str, ...]:
+        """Say in words what `linewatch check` can tell of the source. Raises SourceError when it cannot be opened."""
+        return ()
+
     @abstractmethod
     def open(self, line: LineSettings, clock: Clock, *, live: bool) -> Camera:
         """Return the camera, not yet entered. `live` decides for kinds that can be live or not, such as the simulator.

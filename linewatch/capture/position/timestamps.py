@@ -1,17 +1,13 @@
 """Places grabs by the times at which they were taken: at a known line rate, a time is a position on the strip."""
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
-from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import structlog
 from pydantic import Field
 
 from linewatch.config.line import LineSettings
-from linewatch.contracts.errors import SourceError
 from linewatch.contracts.frame import Grab, PositionFault
 from linewatch.contracts.ports import Camera, CameraWrapper
 
@@ -23,9 +19,6 @@ LongestGap = Annotated[
 ]
 SLACK_FRAMES = 0.5
 """File timestamps jitter: a grab within so many frames of the end of the previous one lies directly behind it."""
-
-_DATE = re.compile(r"(?<!\d)(20\d\d)-?(\d\d)-?(\d\d)[T_ -]?(\d\d)[-:.]?(\d\d)[-:.]?(\d\d)(?:[.,_-]?(\d{1,9}))?(?!\d)")
-_UNIX = re.compile(r"(?<!\d)(\d{10}(?:\d{3}|\d{6}|\d{9})?)(?!\d)")
 
 log = structlog.get_logger()
 
@@ -111,44 +104,3 @@ class TimestampedCamera(CameraWrapper):
             encoded=False,
             position_fault=fault,
         )
-
-
-def times_of(images: Sequence[Path], source: Literal["name", "mtime"]) -> tuple[int | None, ...]:
-    """Return when each image was taken, in Unix nanoseconds; None for a file without a time.
-
-    source: the file's name or its modification time. A name contains a date and time of day with or without fractions
-    (`cam1_20261121T140305.123456.png`), taken as UTC, or Unix time in s, ms, us or ns (`1795269785123.png`). Raises
-    SourceError when no file has a time.
-    """
-    times = tuple(name_time_ns(image.stem) if source == "name" else _mtime_ns(image) for image in images)
-    if not any(time is not None for time in times):
-        raise SourceError(
-            f"[source] times = '{source}', but none of {len(images)} images has a time, the first is {images[0].name}; "
-            "expected a date and time (20261121T140305.123456) or Unix time (1795269785123) in the name; rename them, "
-            "or leave times out: then one image lies directly behind the other"
-        )
-    if missing := sum(time is None for time in times):
-        first = next(image.name for image, time in zip(images, times, strict=True) if time is None)
-        log.warning("images_without_time", images=missing, of=len(images), first=first)
-    return times
-
-
-def name_time_ns(stem: str) -> int | None:
-    """Return the time in a file's name in Unix nanoseconds; None when it contains none."""
-    for date in _DATE.finditer(stem):
-        year, month, day, hour, minute, second = (int(number) for number in date.groups()[:6])
-        fraction = date.group(7) or "0"
-        try:
-            moment = datetime(year, month, day, hour, minute, second, tzinfo=UTC)
-        except ValueError:
-            continue
-        return round(moment.timestamp()) * 10**9 + int(fraction.ljust(9, "0"))
-    unix = _UNIX.search(stem)
-    return None if unix is None else int(unix.group()) * 10 ** (19 - len(unix.group()))
-
-
-def _mtime_ns(image: Path) -> int | None:
-    try:
-        return image.stat().st_mtime_ns
-    except OSError:
-        return None

@@ -1,0 +1,102 @@
+"""Finds the picture files of a folder, and tells what it leaves out."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path, PurePath
+
+from linewatch.capture.position.names import natural
+from linewatch.contracts.errors import SourceError
+from linewatch.pictures.reading import OTHER_SUFFIXES, SUFFIXES
+
+_SHOWN = 3
+
+
+@dataclass(frozen=True, slots=True)
+class FolderFiles:
+    """Paths below a folder, in natural order: its pictures, and what was left out, by the log's word for it."""
+
+    pictures: tuple[PurePath, ...]
+    left_out: dict[str, tuple[PurePath, ...]]
+
+
+def picture_files(folder: Path, pattern: str | None, subfolders: bool | None) -> FolderFiles:
+    """Find the picture files of a folder (`2.png` before `10.png`).
+
+    pattern: only files whose names match this; None: all. subfolders: True: with the pictures in sub-folders; False:
+    without them; None: those in sub-folders where there are no others. Hidden files and files that are no pictures are
+    left out. Links that lead nowhere are pictures, since one is missing there.
+
+    Raises SourceError when there is no picture, when it cannot be told which are meant, or for kinds that are not read.
+    """
+    hidden, shown, folders = _files(folder)
+    pictures = [path for path in shown if path.suffix.lower() in SUFFIXES]
+    wanted = [path for path in pictures if pattern is None or fnmatchcase(path.name, pattern)]
+    top, below = [path for path in wanted if len(path.parts) == 1], [path for path in wanted if len(path.parts) > 1]
+    if top and below and subfolders is None:
+        raise SourceError(
+            f"folder {folder} contains {len(top)} pictures, and {len(below)} more in sub-folders "
+            f"({_some_folders(below)}); expected them in one place; name one sub-folder, or set [source] subfolders = "
+            "true to read all of them, false to leave those in sub-folders out"
+        )
+    chosen = top if subfolders is False else wanted
+    unread = [] if pattern is not None else [path for path in shown if path.suffix.lower() in OTHER_SUFFIXES]
+    if unread:
+        raise SourceError(
+            f"folder {folder} contains {len(unread)} pictures of a kind that is not read, the first is {unread[0]}; "
+            f"expected {', '.join(SUFFIXES)}, in which damage can be seen; convert them, move them away, or name the "
+            "right ones by [source] pattern"
+        )
+    if not chosen:
+        matching = f" whose name matches {pattern!r}" if pattern is not None else ""
+        deeper = f", {len(below)} in sub-folders, which [source] subfolders = false leaves out" if below else ""
+        raise SourceError(
+            f"folder {folder} contains no image{matching} ({len(shown) - len(below)} other files{deeper}); expected "
+            f"{', '.join(SUFFIXES)} files; set [source] path"
+        )
+    matched = set(wanted)
+    left_out = {
+        "pictures_in_subfolders_skipped": below if subfolders is False else [],
+        "pictures_of_other_names_skipped": [path for path in pictures if path not in matched],
+        "hidden_pictures_skipped": [path for path in hidden if path.suffix.lower() in SUFFIXES],
+        "folders_named_as_pictures_skipped": [
+            path
+            for path in folders
+            if path.suffix.lower() in SUFFIXES and not any(path in one.parents for one in below)
+        ],
+        "non_image_files_skipped": [path for path in shown if path.suffix.lower() not in SUFFIXES],
+    }
+    return FolderFiles(tuple(chosen), {event: tuple(paths) for event, paths in left_out.items() if paths})
+
+
+def _files(folder: Path) -> tuple[list[PurePath], list[PurePath], list[PurePath]]:
+    """Return the hidden files below a folder, the other ones, and the folders, each in natural order.
+
+    Links to folders are followed, once.
+    """
+    found: list[PurePath] = []
+    inner: list[PurePath] = []
+    seen: set[str] = set()
+
+    def refuse(error: OSError) -> None:
+        raise SourceError(
+            f"cannot read folder {error.filename}: {error.strerror}; expected a folder of images; set [source] path"
+        ) from error
+
+    for at, folders, files in os.walk(folder, followlinks=True, onerror=refuse):
+        seen.add(os.path.realpath(at))
+        folders[:] = [name for name in folders if os.path.realpath(Path(at, name)) not in seen]
+        found += [PurePath(at, name).relative_to(folder) for name in files]
+        inner += [PurePath(at, name).relative_to(folder) for name in folders]
+    found.sort(key=lambda path: [natural(part) for part in path.parts])
+    hidden: list[PurePath] = []
+    shown: list[PurePath] = []
+    for path in found:
+        (hidden if any(part.startswith(".") for part in path.parts) else shown).append(path)
+    return hidden, shown, sorted(inner)
+
+
+def _some_folders(pictures: Sequence[PurePath]) -> str:
+    names = list(dict.fromkeys(path.parts[0] for path in pictures))
+    return ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")
