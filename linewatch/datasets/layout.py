@@ -9,8 +9,7 @@ from xml.etree import ElementTree
 
 from linewatch.datasets.errors import DatasetError
 from linewatch.datasets.specimen import Knowledge, LabelBox, Specimen
-
-SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff")
+from linewatch.pictures.reading import SUFFIXES
 
 
 def table(path: Path, *columns: str) -> list[dict[str, str]]:

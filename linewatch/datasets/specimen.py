@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import base64
+import json
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from linewatch.datasets.errors import DatasetError
 from linewatch.datasets.problems import DatasetProblem
 from linewatch.datasets.shapes import Outline, draw
+from linewatch.pictures import reading as pictures
+from linewatch.pictures.error import PictureError
 
 _ORIENTATION, _ON_ITS_SIDE = 0x0112, range(5, 9)
 """The Exif tag of an image that is stored turned, and the values that exchange lines and width."""
+
+
+_HALF_WHITE = 127
 
 
 class Knowledge(StrEnum):
@@ -78,9 +85,9 @@ class Specimen:
                 return draw(self.outlines, self.mask_labels, lines, width)
             except DatasetError as error:
                 raise DatasetError(f"{self.path}: {error}") from error
-        mask = read_gray(self.mask_path)
-        if len(self.mask_labels) == 1:
-            mask = (mask > 127).astype(np.uint8) if mask.max(initial=0) > 1 else mask
+        mask = read_mask(self.mask_path)
+        if len(self.mask_labels) == 1:  # above half of white, which masks in JPEG need; a darker mask holds numbers
+            mask = (mask > (_HALF_WHITE if mask.max(initial=0) > _HALF_WHITE else 0)).astype(np.uint8)
         if mask.max(initial=0) > len(self.mask_labels):
             raise DatasetError(
                 f"{self.mask_path}: holds value {mask.max()}, expected 0 to {len(self.mask_labels)}; not its mask"
@@ -121,21 +128,55 @@ class DataSet:
 
 
 def read_gray(path: Path) -> NDArray[np.uint8]:
-    """Return uint8 (lines, width); `DatasetError` if the file cannot be decoded."""
-    gray = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
-    if gray is None:
-        raise DatasetError(f"{path}: expected an image, found a file that does not decode; restore it")
-    return gray.astype(np.uint8, copy=False)
+    """Return uint8 (lines, width) as `linewatch.pictures` reads it everywhere; `DatasetError` if it cannot be read.
+
+    A .json of labelme holds its image inside.
+    """
+    try:
+        if path.suffix.lower() == ".json":
+            with NamedTemporaryFile(suffix=".image") as held:
+                held.write(_embedded(path))
+                held.flush()
+                return pictures.read_gray(Path(held.name))
+        return pictures.read_gray(path)
+    except PictureError as error:
+        reason = str(error).rpartition(".image: ")[2] if path.suffix.lower() == ".json" else str(error)
+        raise DatasetError(f"{path}: {reason.removeprefix(f'{path}: ')}") from error
 
 
-def size_px(path: Path) -> tuple[int, int] | None:
-    """Return (lines, width) of an image from its header, as `read_gray` turns it; None if it has no readable header."""
+def _embedded(path: Path) -> bytes:
+    try:
+        return base64.b64decode(json.loads(path.read_text(encoding="utf-8-sig"))["imageData"], validate=True)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DatasetError(f"{path}: expected an image inside, as imageData; found {error!r}") from error
+
+
+def read_mask(path: Path) -> NDArray[np.uint8]:
+    """Return a mask, uint8 (lines, width): the numbers of a picture with a palette, the gray values of any other."""
     from PIL import Image, UnidentifiedImageError
 
     try:
         with Image.open(path) as opened:
-            width, lines = opened.size
-            turned = opened.getexif().get(_ORIENTATION, 1) in _ON_ITS_SIDE
+            if opened.mode == "P":
+                return np.asarray(opened).astype(np.uint8)
     except (OSError, UnidentifiedImageError, SyntaxError):
+        pass  # `read_gray` says what is wrong with it
+    return read_gray(path)
+
+
+def size_px(path: Path) -> tuple[int, int] | None:
+    """Return (lines, width) of an image as `read_gray` turns it, from its header; None if it cannot be read."""
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        with Image.open(path) as opened:
+            width, lines = opened.size  # of a TIFF as turned, of other kinds as stored
+            turned = opened.format != "TIFF" and opened.getexif().get(_ORIENTATION, 1) in _ON_ITS_SIDE
+        return (width, lines) if turned else (lines, width)
+    except (OSError, UnidentifiedImageError, SyntaxError, Image.DecompressionBombError):
+        pass
+    try:
+        lines, width = read_gray(path).shape
+    except DatasetError:
         return None
-    return (width, lines) if turned else (lines, width)
+    return lines, width

@@ -18,10 +18,12 @@ from pathlib import Path
 from typing import Literal
 
 from linewatch.datasets.class_names import CLEAN, in_house_terms, is_clean, spellings
-from linewatch.datasets.own.content import MASK_FOLDERS, Content, MarkedImage, pictures_below
+from linewatch.datasets.layout import natural
+from linewatch.datasets.own.content import MASK_FOLDERS, Content, MarkedImage, files_below, pictures_below
 from linewatch.datasets.own.recognise import LAYOUTS, read_content
 from linewatch.datasets.shapes import Outline
 from linewatch.datasets.specimen import DataSet, Knowledge, LabelBox, Specimen
+from linewatch.pictures.reading import OTHER_SUFFIXES, SUFFIXES
 
 __all__ = ["LAYOUTS", "Unmarked", "read"]
 
@@ -47,6 +49,7 @@ def read(
     images = [one.renamed(spelling) for one in content.images]
     clean = next((label for one in images for label in one.labels if is_clean(label)), CLEAN)
     outlines = any(mark.shape is not None for one in images for mark in one.marks)
+    images.sort(key=lambda one: (natural(one.path.name), one.path))  # the same order, and parts, in every layout
     specimens = tuple(_specimen(name, root, one, clean, outlines) for one in images)
     _note(content, images, specimens, clean)
     labels = tuple(sorted({label for one in specimens for label in one.labels}))
@@ -55,6 +58,8 @@ def read(
 
 def _add_unmarked(content: Content, unmarked: Unmarked) -> None:
     """Add the images of the folder that no annotation mentions."""
+    for path in files_below(content.root, OTHER_SUFFIXES):
+        content.problem(path, f"is a {path.suffix} file, expected one of {', '.join(SUFFIXES)}; save it as .png")
     mentioned = {one.path for one in content.images} | content.masks
     for path in pictures_below(content.root):
         if path in mentioned:

@@ -9,9 +9,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
-from linewatch.datasets.layout import SUFFIXES, natural
+from linewatch.datasets.layout import natural
 from linewatch.datasets.problems import DatasetProblem
 from linewatch.datasets.shapes import Bounds, Shape
+from linewatch.pictures.reading import SUFFIXES
 
 MASK_FOLDERS = ("masks", "mask", "segmentationclass", "segmentationobject", "ground_truth", "groundtruth", "gt")
 """Names of folders, in lower case, whose pictures are masks."""
@@ -133,7 +134,7 @@ class ImageFinder:
     def __init__(self, content: Content):
         self._content = content
         self._by_name: dict[str, list[Path]] = defaultdict(list)
-        for path in pictures_below(content.root):
+        for path in pictures_below(content.root, MASK_FOLDERS):
             for key in {path.name.lower(), path.stem.lower()}:
                 self._by_name[key].append(path)
 

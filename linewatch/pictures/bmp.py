@@ -1,0 +1,31 @@
+"""BMP: has no checksum; its size tells whether it is whole."""
+
+import cv2
+import numpy as np
+
+from linewatch.pictures.error import PictureError
+
+SIGNATURE = b"BM"
+_UNCOMPRESSED = {0, 3}
+
+
+def decoded(data: bytes) -> np.ndarray:
+    """Return uint8 (lines, width), or (lines, width, channels) in the order B, G, R. Raises PictureError."""
+    header = int.from_bytes(data[14:18], "little")
+    if len(data) < 54 or header < 40:
+        raise PictureError("a BMP that is cut short, or older than Windows 3")
+    begin = int.from_bytes(data[10:14], "little")
+    width, lines = (int.from_bytes(data[at : at + 4], "little", signed=True) for at in (18, 22))
+    bits, compression = int.from_bytes(data[28:30], "little"), int.from_bytes(data[30:34], "little")
+    if compression not in _UNCOMPRESSED:
+        raise PictureError("a compressed BMP, in which damage cannot be seen; save it uncompressed")
+    needed = begin + (width * bits + 31) // 32 * 4 * abs(lines)
+    if len(data) < needed:
+        raise PictureError(f"a BMP that is cut short: found {len(data)} bytes, its header says {needed}")
+    try:
+        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    except cv2.error as error:
+        raise PictureError(f"damaged BMP: {error.err}") from error
+    if pixels is None:
+        raise PictureError("damaged BMP")
+    return pixels
