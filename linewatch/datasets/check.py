@@ -60,10 +60,10 @@ def notes(data_set: DataSet) -> list[str]:
 
 
 def tell(data_set: DataSet) -> None:
-    """Print to stderr how an own set was read, and what its size allows."""
+    """Print to stderr how an own set was read."""
     console = Console(stderr=True, soft_wrap=True)
     lines = [f"read as {data_set.recognised}"] if data_set.recognised else []
-    for line in [*lines, *(notes(data_set) if data_set.recognised else ())]:
+    for line in [*lines, *data_set.notes]:
         console.print(f"linewatch: {data_set.name}: {line}", markup=False, highlight=False)
 
 

@@ -298,7 +298,9 @@ def _segment(
         raise DatasetError(f"{data_set.name}: has no masks, by which {target.name} is evaluated; name a set with masks")
     areas = _areas(target, outlined)
     found = masks.evaluate(areas, ["defect"], groups=[one.file for one in outlined])
-    return found.model_copy(update={"dice_per_class": _dice_by_label(areas.image_dice(), outlined)})
+    intervals = {name: at for name, at in found.intervals.items() if not name.startswith("dice_per_class.")}
+    by_label = _dice_by_label(areas.image_dice(), outlined)
+    return found.model_copy(update={"dice_per_class": by_label, "intervals": intervals})
 
 
 def _areas(target: EvaluationTarget, outlined: Sequence[Specimen]) -> masks.MaskAreas:

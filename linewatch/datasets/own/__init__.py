@@ -151,5 +151,5 @@ def _note(content: Content, images: Sequence[MarkedImage], specimens: Sequence[S
             content.note(f"images annotated without a defect, which are of the class {clean}", one.file)
         if outlines and one.boxes and one.knowledge is Knowledge.LABELLED:
             content.note("images with boxes without an outline, from which segmentation does not learn", one.file)
-        if one.mixed:
+        if one.mixed and image.marks:
             content.note("images that show several classes", f"{one.file} ({', '.join(one.labels)})")
