@@ -55,6 +55,7 @@ COMMANDS = {
         ),
     },
     "Train": {
+        "datasets": ("datasets.cli:datasets", "Say what a data set holds and how it is read, and list its problems."),
         "train": ("evaluation.cli:train", "Train a network by a recipe: a paper's protocol or the house's."),
         "evaluate": ("evaluation.cli:evaluate", "Judge an engine or a checkpoint on labelled pictures."),
         "export": ("evaluation.cli:export", "Make an engine of a checkpoint: ONNX, manifest, card."),

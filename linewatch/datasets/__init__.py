@@ -1,25 +1,26 @@
 """Data sets: an adapter for each, their splits into folds, and checks.
 
 Start with `open_set`, which reads a set in any of its layouts and returns a `DataSet` of `Specimen`s. Each set has a
-file of its own (`folder` reads a user's own set); `arguments` parses `--data`, `splits` and `parts` divide a set,
+file of its own (`own` reads users' own sets); `arguments` parses `--data`, `splits` and `parts` divide a set,
 `check.problems` checks it before a training starts. Adapters read tables and list files; images are decoded on access.
 Anything unexpected raises `DatasetError` with the name of the file.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from linewatch.datasets import casting, elpv, folder, gc10, itodd, magnetic_tile, neu, sdnet2018, severstal, xsdd
+from linewatch.datasets import casting, elpv, gc10, itodd, magnetic_tile, neu, own, sdnet2018, severstal, xsdd
+from linewatch.datasets.errors import DatasetError
+from linewatch.datasets.own import Unmarked
+from linewatch.datasets.shapes import decode_kaggle_rle
 from linewatch.datasets.specimen import (
     DataSet,
-    DatasetError,
     Knowledge,
     LabelBox,
     Specimen,
-    decode_kaggle_rle,
     read_gray,
 )
 from linewatch.datasets.splits import Split
@@ -47,22 +48,33 @@ ADAPTERS: dict[str, Callable[[Path], list[Specimen]]] = {module.NAME: module.rea
 LABELS: dict[str, tuple[str, ...]] = {module.NAME: module.LABELS for module in _MODULES}
 
 
-def open_set(name: str, root: Path, splits: Path = SPLITS) -> DataSet:
-    """Return the set `name` in the folder `root`; an unknown name is a user's own set (see `folder`).
+def open_set(
+    name: str,
+    root: Path,
+    splits: Path = SPLITS,
+    layout: str | None = None,
+    unmarked: Unmarked = "unknown",
+    house: Mapping[str, str] | None = None,
+) -> DataSet:
+    """Return the set `name` in the folder `root`; an unknown name, or one with a `layout`, is a user's own set.
 
-    Images in the committed split get their fold. `DatasetError` if the folder has no known layout.
+    Images in the committed split get their fold. layout, unmarked, house: of an own set, see `own.read`. `DatasetError`
+    if the folder has no known layout, or several.
     """
     if not root.is_dir():
         raise DatasetError(f"{root}: no such folder; --data NAME=DIR names the set's own folder")
-    specimens = ADAPTERS[name](root) if name in ADAPTERS else folder.read(name, root)
+    if name in ADAPTERS and layout is None:
+        data_set = DataSet(name, root, LABELS[name], tuple(ADAPTERS[name](root)))
+    else:
+        data_set = own.read(name, root, layout, unmarked, house)
     table = splits / f"{name}.csv"
     folds = {one.file: one.fold for one in Split.read(table).assignments} if table.is_file() else {}
-    found = tuple(replace(one, fold=folds.get(one.file)) for one in specimens)
-    labels = LABELS.get(name) or tuple(dict.fromkeys(sorted(one.labels[0] for one in found if one.labels)))
-    unknown = sorted({label for one in found for label in one.labels} - set(labels))
+    labels = LABELS.get(name) or data_set.labels
+    unknown = sorted({label for one in data_set.specimens for label in one.labels} - set(labels))
     if unknown:
         raise DatasetError(f"{root}: labels {', '.join(unknown)}, expected {', '.join(labels)} of {name}; correct them")
-    return DataSet(name, root, labels, found)
+    found = tuple(replace(one, fold=folds.get(one.file)) for one in data_set.specimens)
+    return replace(data_set, labels=labels, specimens=found)
 
 
 def read_set(name: str, data: Path, splits: Path = SPLITS) -> list[Specimen]:

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from linewatch.datasets.errors import DatasetError
 from linewatch.datasets.layout import table, unknown_layout
-from linewatch.datasets.specimen import DatasetError, Knowledge, Specimen
+from linewatch.datasets.specimen import Knowledge, Specimen
 
 NAME = "elpv"
 LABELS = ("defective", "ok")

@@ -7,9 +7,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from xml.etree import ElementTree
 
-from linewatch.datasets.specimen import DatasetError, Knowledge, LabelBox, Specimen
-
-SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff")
+from linewatch.datasets.errors import DatasetError
+from linewatch.datasets.specimen import Knowledge, LabelBox, Specimen
+from linewatch.pictures.reading import SUFFIXES
 
 
 def table(path: Path, *columns: str) -> list[dict[str, str]]:
@@ -44,11 +44,12 @@ def whole(path: Path, text: str | None) -> int:
 def images(folder: Path) -> list[Path]:
     """Return the images directly in a folder, sorted by name with numbers as numbers."""
     return sorted(
-        (path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES), key=lambda path: _natural(path.name)
+        (path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES), key=lambda path: natural(path.name)
     )
 
 
-def _natural(name: str) -> tuple[tuple[int, int | str], ...]:
+def natural(name: str) -> tuple[tuple[int, int | str], ...]:
+    """Return a key that sorts names with numbers as numbers."""
     digits, parts, current = "0123456789", [], ""
     for letter in name:
         if current and (letter in digits) != (current[-1] in digits):

@@ -12,8 +12,10 @@ from __future__ import annotations
 from collections import defaultdict
 from pathlib import Path
 
+from linewatch.datasets.errors import DatasetError
 from linewatch.datasets.layout import images, table, unknown_layout
-from linewatch.datasets.specimen import DatasetError, Knowledge, Specimen
+from linewatch.datasets.shapes import KaggleRuns, Outline
+from linewatch.datasets.specimen import Knowledge, Specimen
 
 NAME = "severstal"
 CLASSES = ("1", "2", "3", "4")
@@ -38,6 +40,7 @@ def _frame(root: Path, file: str, folder: str, knowledge: Knowledge, labels: str
         knowledge=knowledge,
         labels=tuple(labels.split("+")) if labels else (),
         path=root / folder / file,
+        mixed="+" in labels,
         mask_labels=CLASSES if knowledge is Knowledge.OUTLINED else (),
         **known,  # type: ignore[arg-type]
     )
@@ -64,7 +67,7 @@ def _tables(root: Path) -> list[Specimen]:
 
 
 def _kaggle(root: Path) -> list[Specimen]:
-    runs: dict[str, list[tuple[int, str]]] = defaultdict(list)
+    runs: dict[str, list[Outline]] = defaultdict(list)
     path = root / "train.csv"
     for row in table(path, "EncodedPixels"):
         code = (row["EncodedPixels"] or "").strip()
@@ -72,7 +75,7 @@ def _kaggle(root: Path) -> list[Specimen]:
         if number not in CLASSES:
             raise DatasetError(f"{path}: {file} has ClassId {number!r}, expected 1 to 4")
         if code:
-            runs[file].append((int(number), code))
+            runs[file].append(Outline(number, KaggleRuns(code)))
     there = {one.name for one in images(root / "train_images")}
     return [
         _frame(
@@ -80,8 +83,8 @@ def _kaggle(root: Path) -> list[Specimen]:
             file,
             "train_images",
             Knowledge.OUTLINED,
-            "+".join(sorted({str(value) for value, _ in runs.get(file, [])})) or CLEAN,
-            rle=tuple(runs.get(file, [])),
+            "+".join(sorted({one.label for one in runs.get(file, [])})) or CLEAN,
+            outlines=tuple(runs.get(file, [])),
         )
         for file in sorted(there | set(runs))
     ] + _unlabelled(root, "test_images")

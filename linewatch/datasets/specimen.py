@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import base64
+import json
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from linewatch.contracts.errors import LinewatchError
+from linewatch.datasets.errors import DatasetError
+from linewatch.datasets.problems import DatasetProblem
+from linewatch.datasets.shapes import Outline, draw
+from linewatch.pictures import reading as pictures
+from linewatch.pictures.error import PictureError
+
+_ORIENTATION, _ON_ITS_SIDE = 0x0112, range(5, 9)
+"""The Exif tag of an image that is stored turned, and the values that exchange lines and width."""
 
 
-class DatasetError(LinewatchError):
-    """A data set's folder does not match its tables."""
-
-    exit_code = 3
+_HALF_WHITE = 127
 
 
 class Knowledge(StrEnum):
@@ -44,8 +50,9 @@ class Specimen:
     """One image of a set.
 
     fold: of the committed split, None if the image is not in it. labels: in the set's terms, the image's own one first;
-    empty if unknown. mask_labels: the label of mask value k is mask_labels[k - 1]. rle: pairs of a mask value and its
-    run-length code, for sets without mask files. group: images of one group show the same object.
+    empty if unknown. mixed: it shows several classes, none of which is its own. mask_labels: the label of mask value k
+    is mask_labels[k - 1]. outlines: the mask of a set without mask files. stated_px: the (lines, width) for which boxes
+    and outlines were drawn, where the set says so. group: images of one group show the same object.
     """
 
     data_set: str
@@ -57,8 +64,10 @@ class Specimen:
     mask_path: Path | None = None
     mask_labels: tuple[str, ...] = ()
     boxes: tuple[LabelBox, ...] = ()
-    rle: tuple[tuple[int, str], ...] = ()
+    outlines: tuple[Outline, ...] = ()
     group: str | None = None
+    mixed: bool = False
+    stated_px: tuple[int, int] | None = None
 
     def gray(self) -> NDArray[np.uint8]:
         """Return uint8 (lines, width); `DatasetError` if the file cannot be decoded."""
@@ -71,10 +80,14 @@ class Specimen:
                 f"{self.path}: asked for a mask, but {self.data_set} has none for it; use OUTLINED specimens"
             )
         if self.mask_path is None:
-            return self._mask_of_runs()
-        mask = read_gray(self.mask_path)
-        if len(self.mask_labels) == 1:
-            mask = (mask > 127).astype(np.uint8) if mask.max(initial=0) > 1 else mask
+            lines, width = self.gray().shape
+            try:
+                return draw(self.outlines, self.mask_labels, lines, width)
+            except DatasetError as error:
+                raise DatasetError(f"{self.path}: {error}") from error
+        mask = read_mask(self.mask_path)
+        if len(self.mask_labels) == 1:  # above half of white, which masks in JPEG need; a darker mask holds numbers
+            mask = (mask > (_HALF_WHITE if mask.max(initial=0) > _HALF_WHITE else 0)).astype(np.uint8)
         if mask.max(initial=0) > len(self.mask_labels):
             raise DatasetError(
                 f"{self.mask_path}: holds value {mask.max()}, expected 0 to {len(self.mask_labels)}; not its mask"
@@ -82,50 +95,88 @@ class Specimen:
         return mask
 
     def renamed(self, prefix: str) -> Specimen:
-        """Return the specimen with PREFIX: before its labels."""
-        return replace(self, labels=tuple(f"{prefix}:{label}" for label in self.labels))
+        """Return the specimen with PREFIX: before its labels, and PREFIX/ before its file."""
 
-    def _mask_of_runs(self) -> NDArray[np.uint8]:
-        lines, width = self.gray().shape
-        mask = np.zeros((lines, width), np.uint8)
-        for value, code in self.rle:
-            try:
-                mask[decode_kaggle_rle(code, lines, width)] = value
-            except DatasetError as error:
-                raise DatasetError(f"{self.path}: {error}") from error
-        return mask
+        def name(label: str) -> str:
+            return f"{prefix}:{label}"
+
+        return replace(
+            self,
+            file=f"{prefix}/{self.file}",
+            labels=tuple(map(name, self.labels)),
+            mask_labels=tuple(map(name, self.mask_labels)),
+            boxes=tuple(replace(box, label=name(box.label)) for box in self.boxes),
+            outlines=tuple(replace(one, label=name(one.label)) for one in self.outlines),
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class DataSet:
-    """A set on disk: its classes in a fixed order, and its images."""
+    """A set on disk: its classes in a fixed order, and its images.
+
+    recognised: the layout of a user's own set, and why it was recognised. notes: how the set was read where there was a
+    choice. problems: what could not be read; the set is incomplete until they are corrected.
+    """
 
     name: str
     root: Path
     labels: tuple[str, ...]
     specimens: tuple[Specimen, ...]
-
-
-def decode_kaggle_rle(text: str, lines: int, width: int) -> NDArray[np.bool_]:
-    """Decode Kaggle's run-length code (1-based start and length, by columns) into a mask (lines, width)."""
-    try:
-        numbers = np.array(text.split(), np.int64).reshape(-1, 2)
-    except ValueError:
-        raise DatasetError(
-            f"run-length code {text[:40]!r}: expected pairs of start and length, separated by blanks"
-        ) from None
-    starts, stops = numbers[:, 0] - 1, numbers.sum(axis=1) - 1
-    if len(numbers) and (starts.min() < 0 or stops.max() > lines * width or numbers[:, 1].min() < 1):
-        raise DatasetError(f"run-length code {text[:40]!r}: runs leave an image of {lines} x {width}; wrong size?")
-    flat = np.zeros(lines * width, bool)
-    for start, stop in zip(starts, stops, strict=True):
-        flat[start:stop] = True
-    return flat.reshape(width, lines).T
+    recognised: str = ""
+    notes: tuple[str, ...] = ()
+    problems: tuple[DatasetProblem, ...] = ()
 
 
 def read_gray(path: Path) -> NDArray[np.uint8]:
-    """Return uint8 (lines, width); `DatasetError` if the file cannot be decoded."""
-    gray = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
-    if gray is None:
-        raise DatasetError(f"{path}: expected an image, found a file that does not decode; restore it")
-    return gray.astype(np.uint8, copy=False)
+    """Return uint8 (lines, width) as `linewatch.pictures` reads it everywhere; `DatasetError` if it cannot be read.
+
+    A .json of labelme holds its image inside.
+    """
+    try:
+        if path.suffix.lower() == ".json":
+            with NamedTemporaryFile(suffix=".image") as held:
+                held.write(_embedded(path))
+                held.flush()
+                return pictures.read_gray(Path(held.name))
+        return pictures.read_gray(path)
+    except PictureError as error:
+        reason = str(error).rpartition(".image: ")[2] if path.suffix.lower() == ".json" else str(error)
+        raise DatasetError(f"{path}: {reason.removeprefix(f'{path}: ')}") from error
+
+
+def _embedded(path: Path) -> bytes:
+    try:
+        return base64.b64decode(json.loads(path.read_text(encoding="utf-8-sig"))["imageData"], validate=True)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DatasetError(f"{path}: expected an image inside, as imageData; found {error!r}") from error
+
+
+def read_mask(path: Path) -> NDArray[np.uint8]:
+    """Return a mask, uint8 (lines, width): the numbers of a picture with a palette, the gray values of any other."""
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        with Image.open(path) as opened:
+            if opened.mode == "P":
+                return np.asarray(opened).astype(np.uint8)
+    except (OSError, UnidentifiedImageError, SyntaxError):
+        pass  # `read_gray` says what is wrong with it
+    return read_gray(path)
+
+
+def size_px(path: Path) -> tuple[int, int] | None:
+    """Return (lines, width) of an image as `read_gray` turns it, from its header; None if it cannot be read."""
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        with Image.open(path) as opened:
+            width, lines = opened.size  # of a TIFF as turned, of other kinds as stored
+            turned = opened.format != "TIFF" and opened.getexif().get(_ORIENTATION, 1) in _ON_ITS_SIDE
+        return (width, lines) if turned else (lines, width)
+    except (OSError, UnidentifiedImageError, SyntaxError, Image.DecompressionBombError):
+        pass
+    try:
+        lines, width = read_gray(path).shape
+    except DatasetError:
+        return None
+    return lines, width

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
+from linewatch.datasets.cli import Data, OwnSetOptions
 from linewatch.terminal import AsJson, extra, wide_console
 
 if TYPE_CHECKING:
@@ -13,7 +14,6 @@ if TYPE_CHECKING:
 
 ENGINES = Path("engines")
 
-Data = Annotated[tuple[str, ...], Parameter(help="NAME=DIR of a data set, or a folder of data sets. May be repeated.")]
 Weights = Annotated[str | None, Parameter(help='"imagenet" or a file, instead of random weights.')]
 Folder = Annotated[Path, Parameter(name="--engines", help="Folder of engines.")]
 Target = Annotated[str, Parameter(name="TARGET", help="A checkpoint, or the name of an engine.")]
@@ -24,6 +24,7 @@ def train(
     /,
     *,
     data: Data = (),
+    own: OwnSetOptions = OwnSetOptions(),
     changes: Annotated[
         tuple[str, ...], Parameter(name="--set", help="KEY=VALUE, a setting of the recipe. May be repeated.")
     ] = (),
@@ -40,7 +41,15 @@ def train(
         from linewatch.evaluation.commands import train
 
         result = train(
-            recipe, data=data, changes=changes, weights=weights, run=run, folds=kfold, resume=resume, out=out
+            recipe,
+            data=data,
+            own=own.own_sets(),
+            changes=changes,
+            weights=weights,
+            run=run,
+            folds=kfold,
+            resume=resume,
+            out=out,
         )
         if result is not None:
             _print_result(result, as_json)
@@ -51,6 +60,7 @@ def evaluate(
     /,
     *,
     data: Data = (),
+    own: OwnSetOptions = OwnSetOptions(),
     kfold: Annotated[
         int | None, Parameter(help="Train the recipe of the checkpoint this many times on the set instead.")
     ] = None,
@@ -69,6 +79,7 @@ def evaluate(
         judgements = evaluate(
             target,
             data=data,
+            own=own.own_sets(),
             folds=kfold,
             weights=weights,
             run=run,

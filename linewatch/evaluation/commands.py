@@ -7,7 +7,8 @@ from pathlib import Path
 
 from linewatch.config.taxonomy import Taxonomy
 from linewatch.contracts.errors import ConfigError
-from linewatch.datasets.arguments import joined, named_folders, open_sets
+from linewatch.datasets.arguments import OwnSets, complete, joined, named_folders, open_sets
+from linewatch.datasets.check import tell
 from linewatch.evaluation.evaluate import evaluate as evaluate_task
 from linewatch.evaluation.evaluate import open_target, unseen
 from linewatch.metrics.result import EvaluationResult
@@ -24,6 +25,7 @@ def train(
     name: str,
     *,
     data: Sequence[str],
+    own: OwnSets = OwnSets(),
     changes: Sequence[str] = (),
     weights: str | None = None,
     run: Path | None = None,
@@ -31,7 +33,7 @@ def train(
     resume: bool = False,
     out: Path | None = None,
 ) -> EvaluationResult | None:
-    """Train by the protocol `name` into a run folder and return the evaluation.
+    """Train by the protocol `name` into a run folder and return the evaluation; `own`: how users' own sets are read.
 
     A protocol of the house writes an engine folder with a card and returns None.
     """
@@ -43,7 +45,10 @@ def train(
             f"no training protocol {name!r}, expected one of {', '.join([*PAPER_PROTOCOLS, *HOUSE_PROTOCOLS])}"
         )
     protocol = PAPER_PROTOCOLS[name]
-    data_set = joined(open_sets(data))
+    sets = open_sets(data, own)
+    for one in sets:
+        tell(one)
+    data_set = joined(sets)
     job = TrainingJob(
         protocol,
         protocol.settings.with_settings(changes),
@@ -59,6 +64,7 @@ def evaluate(
     name: str,
     *,
     data: Sequence[str],
+    own: OwnSets = OwnSets(),
     folds: int | None = None,
     weights: str | None = None,
     everything: bool = False,
@@ -72,7 +78,8 @@ def evaluate(
     """
     target, taxonomy = open_target(name, engines_dir, backend), Taxonomy.read()
     found = []
-    for data_set in open_sets(data):
+    for data_set in map(complete, open_sets(data, own)):
+        tell(data_set)
         if folds is None:
             specimens = data_set.specimens if everything else unseen(target, data_set)
             found.append(evaluate_task(target, data_set, specimens, taxonomy))

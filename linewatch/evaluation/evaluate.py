@@ -18,6 +18,7 @@ from linewatch.config.taxonomy import Taxonomy
 from linewatch.contracts.errors import EngineError
 from linewatch.contracts.manifest import MANIFEST, EngineManifest, Task
 from linewatch.datasets import HOUSE_SETS, DataSet, DatasetError, Knowledge, Specimen
+from linewatch.datasets.check import require_choice
 from linewatch.datasets.splits import HELD_OUT_FOLD
 from linewatch.export.engine_folder import OUTPUT_OF, onnx_bytes
 from linewatch.inference.backends.registry import open_backend
@@ -242,6 +243,7 @@ def _label_scores(
 ) -> tuple[NDArray, NDArray[np.intp], list[str], list[str]]:
     """Return scores (n, the set's classes), true class numbers (n,), the classes' names, and files."""
     specimens = [one for one in specimens if one.labels]
+    require_choice(data_set.name, data_set.labels, specimens)
     columns = {label: column_of(label, target, data_set.name, taxonomy) for label in data_set.labels}
     order = list(dict.fromkeys(columns.values()))
     size = (target.width, target.lines)
@@ -275,6 +277,11 @@ def _classify_frames(
             truth.append(area >= SURE_PX)
             known.append((area == 0) | (area >= SURE_PX))
             files.append(frame.file)
+    if not images:
+        raise DatasetError(
+            f"{data_set.name}: no image holds a tile of {target.width} x {target.lines} on the strip, by which "
+            f"{target.name} is evaluated; name a set of strip frames, or of images of one class each"
+        )
     scores = answers(target.predict, images)[:, columns]
     names = [target.classes[column] for column in columns]
     limits = [target.thresholds[name] for name in names]
@@ -291,7 +298,9 @@ def _segment(
         raise DatasetError(f"{data_set.name}: has no masks, by which {target.name} is evaluated; name a set with masks")
     areas = _areas(target, outlined)
     found = masks.evaluate(areas, ["defect"], groups=[one.file for one in outlined])
-    return found.model_copy(update={"dice_per_class": _dice_by_label(areas.image_dice(), outlined)})
+    intervals = {name: at for name, at in found.intervals.items() if not name.startswith("dice_per_class.")}
+    by_label = _dice_by_label(areas.image_dice(), outlined)
+    return found.model_copy(update={"dice_per_class": by_label, "intervals": intervals})
 
 
 def _areas(target: EvaluationTarget, outlined: Sequence[Specimen]) -> masks.MaskAreas:

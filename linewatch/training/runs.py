@@ -26,6 +26,7 @@ from linewatch import __version__
 from linewatch.contracts.closed import ClosedModel
 from linewatch.contracts.errors import ConfigError, LinewatchError
 from linewatch.datasets import DataSet, DatasetError, Specimen
+from linewatch.datasets.arguments import listed_problems
 from linewatch.datasets.check import problems
 from linewatch.datasets.parts import split_of
 from linewatch.datasets.splits import Split
@@ -40,7 +41,6 @@ from linewatch.training.protocols import PaperProtocol, paper_protocol
 
 CHECKPOINT = "network.ckpt"
 RECORD, RESULT, CARD = "run.json", "judgement.json", "CARD.md"
-_PROBLEMS_SHOWN = 12
 
 
 class CheckpointError(LinewatchError):
@@ -135,11 +135,8 @@ def _begin(job: TrainingJob) -> Split:
         raise ConfigError(f"{job.run}: holds a run with another protocol, settings or data; name another --run folder")
     found = problems(job.data_set)
     if found:
-        lines = [f"{problem.path}: {problem.text}" for problem in found[:_PROBLEMS_SHOWN]]
-        more = f"\n  and {len(found) - _PROBLEMS_SHOWN} more" if len(found) > _PROBLEMS_SHOWN else ""
-        raise DatasetError(
-            f"{job.data_set.name}: {len(found)} problems, correct them first\n  " + "\n  ".join(lines) + more
-        )
+        raise DatasetError(listed_problems(job.data_set.name, found))
+    job.protocol.open(job.settings, job.data_set)  # raises if the protocol cannot learn from this set
     job.run.mkdir(parents=True, exist_ok=True)
     _write(written, wanted)
     return split_of(job.data_set, job.run / "split.csv")

@@ -185,7 +185,7 @@ def test_every_problem_is_named_at_once_with_its_file(tmp_path: Path) -> None:
     found = problems(open_set("neu", tmp_path, splits=tmp_path))
     told = {(one.path.name, one.text.split(";")[0]) for one in found}
     assert ("good_1.jpg", "named 2 times") in told
-    assert ("cut_1.jpg", "does not decode") in told
+    assert any(name == "cut_1.jpg" and "JPEG" in text for name, text in told)
     assert ("gone_1.jpg", "a label names it, but it is not there") in told
     assert ("unlabelled_1.jpg", "this image has no label") in told
     assert ("big_mask_1.png", "a mask of 50 x 50 for an image of 40 x 40") in told

@@ -20,7 +20,8 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from linewatch.contracts.manifest import Task
-from linewatch.datasets import DatasetError, Specimen
+from linewatch.datasets import DataSet, DatasetError, Specimen
+from linewatch.datasets.check import require_choice
 from linewatch.metrics import counts
 from linewatch.metrics.result import EvaluationResult
 from linewatch.networks.shipped import Presence
@@ -98,6 +99,11 @@ class Counts(Study[CountsSettings]):
     """The study. Its engine scores presence: counts clipped to [0, 1] and called from 0.5 on, as rounding does."""
 
     task = Task.CLASSIFY
+
+    def __init__(self, settings: CountsSettings, data_set: DataSet):
+        super().__init__(settings, data_set)
+        if data_set.specimens:
+            require_choice(data_set.name, data_set.labels, data_set.specimens)
 
     def vectors(self, part: Part) -> list[NDArray[np.int64]]:
         """Return the part's vectors of counts; no vector is in two parts."""

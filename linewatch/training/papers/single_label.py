@@ -20,6 +20,7 @@ from torch.utils.data import Dataset
 
 from linewatch.contracts.manifest import Task
 from linewatch.datasets import DataSet, Specimen
+from linewatch.datasets.check import require_choice
 from linewatch.metrics import labels
 from linewatch.metrics.plots import NothingToDraw, confusion, pr_and_roc
 from linewatch.metrics.result import EvaluationResult
@@ -152,6 +153,8 @@ class SingleLabel(Study[SingleLabelSettings]):
 
     def __init__(self, settings: SingleLabelSettings, data_set: DataSet):
         super().__init__(settings, data_set)
+        if data_set.specimens:
+            require_choice(data_set.name, data_set.labels, data_set.specimens)
         self._number = {label: number for number, label in enumerate(data_set.labels)}
 
     def network(self, source: Source) -> nn.Module:

@@ -1,0 +1,142 @@
+"""COCO: one JSON file with `images`, `annotations` and `categories` (Lin et al. 2014; https://cocodataset.org).
+
+Outlines are polygons or run lengths, plain or compressed. An annotation without an outline is a box. A crowd region is
+an outline like any other here: its area shows the class. An image that the file lists without annotations is free of
+defects.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+from linewatch.datasets.errors import DatasetError
+from linewatch.datasets.own.content import Content, ImageFinder, Mark, MarkedImage, named
+from linewatch.datasets.shapes import Bounds, Polygon, Runs, Shape, decode_coco_counts
+
+NAME = "coco"
+TREE = "a .json with images, annotations and categories, also in annotations/; images in any folder"
+
+_KEYS = ("images", "annotations", "categories")
+
+
+def recognise(root: Path) -> str | None:
+    files = _files(root)
+    return f"{named(_below(root, files))} with {', '.join(_KEYS)}" if files else None
+
+
+def read(root: Path) -> Content:
+    """Read the set; several files, such as those of a training and a validation part, are one set."""
+    content, files = Content(root), _files(root)
+    if not files:
+        raise DatasetError(f"{root}: expected a .json with {', '.join(_KEYS)}, found none; name another layout")
+    if len(files) > 1:
+        content.note(f"{named(_below(root, files))} are read as one set, which linewatch divides by itself")
+    finder = ImageFinder(content)
+    for file in files:
+        _read_file(file, content, finder)
+    return content
+
+
+def _below(root: Path, files: list[Path]) -> list[str]:
+    return [file.relative_to(root).as_posix() for file in files]
+
+
+def _files(root: Path) -> list[Path]:
+    """Return the COCO files: directly in the root, or in one of its folders."""
+    folders = [root, *sorted(path for path in root.iterdir() if path.is_dir())] if root.is_dir() else []
+    found = []
+    for folder in folders:
+        for file in sorted(folder.iterdir()):
+            if file.suffix.lower() == ".json" and file.is_file():
+                text = file.read_text(encoding="utf-8-sig", errors="replace")
+                if '"images"' in text and '"annotations"' in text:
+                    found.append(file)
+    return found
+
+
+def _read_file(file: Path, content: Content, finder: ImageFinder) -> None:
+    try:
+        data = json.loads(file.read_text(encoding="utf-8-sig"))
+    except (ValueError, RecursionError) as error:
+        raise DatasetError(f"{file}: expected JSON, found {error}; restore the file") from error
+    lists: dict[str, Any] = {key: data.get(key) for key in _KEYS} if isinstance(data, dict) else {}
+    if not lists or not all(isinstance(each, list) for each in lists.values()):
+        raise DatasetError(f"{file}: expected the lists {', '.join(_KEYS)}, as COCO defines them")
+    names = _categories(file, lists["categories"])
+    listed = {one.get("id") for one in lists["images"] if isinstance(one, dict)}
+    marks: dict[Any, list[Mark]] = defaultdict(list)
+    for annotation in lists["annotations"]:
+        one = annotation if isinstance(annotation, dict) else {}
+        where = f"annotation {one.get('id')}"
+        if one.get("image_id") not in listed:
+            content.problem(file, f"{where} is of image {one.get('image_id')!r}, which the file does not list")
+        elif one.get("category_id") not in names:
+            content.problem(
+                file,
+                f"{where} has category {one.get('category_id')!r}, expected one of {_shown(names)}; "
+                "correct it or add the category",
+            )
+        else:
+            try:
+                marks[one["image_id"]].append(_mark(names[one["category_id"]], one))
+            except (DatasetError, TypeError, ValueError, KeyError, IndexError) as error:
+                content.problem(file, f"{where} cannot be read: {error}")
+            if one.get("iscrowd"):
+                content.note("crowd regions, taken as areas of their class", f"{where} of {file.name}")
+    folders = file.parent / "images", file.parent, content.root / "images", content.root
+    for image in lists["images"]:
+        if not isinstance(image, dict) or not isinstance(image.get("file_name"), str):
+            content.problem(file, f"image {image!r:.60} has no file_name")
+            continue
+        content.images.append(
+            MarkedImage(
+                finder.find(image["file_name"], *folders),
+                marks=tuple(marks.get(image.get("id"), ())),
+                stated_px=_size(image),
+            )
+        )
+    used = {mark.label for each in marks.values() for mark in each}
+    for name in names.values():
+        if name not in used:
+            content.note("categories without an annotation, which are no classes", f"{name} of {file.name}")
+
+
+def _categories(file: Path, categories: list[Any]) -> dict[Any, str]:
+    try:
+        return {one["id"]: str(one["name"]) for one in categories}
+    except (TypeError, KeyError) as error:
+        raise DatasetError(f"{file}: expected categories with id and name, found one without {error}") from error
+
+
+def _shown(names: dict[Any, str]) -> str:
+    return named(f"{number} ({name})" for number, name in names.items())
+
+
+def _size(image: dict[str, Any]) -> tuple[int, int] | None:
+    lines, width = image.get("height"), image.get("width")
+    return (int(lines), int(width)) if isinstance(lines, int | float) and isinstance(width, int | float) else None
+
+
+def _mark(label: str, annotation: dict[str, Any]) -> Mark:
+    """Return the mark of an annotation: its outline, or its box where it has none."""
+    outline = annotation.get("segmentation")
+    if outline:
+        return Mark(label, shape=_shape(outline))
+    if "bbox" not in annotation:
+        return Mark(label)
+    x, y, width, height = (float(value) for value in annotation["bbox"])
+    return Mark(label, box=Bounds(x, y, x + width, y + height))
+
+
+def _shape(outline: Any) -> Shape:
+    if isinstance(outline, dict):
+        lines, width = (int(value) for value in outline["size"])
+        counts = outline["counts"]
+        return Runs(decode_coco_counts(counts) if isinstance(counts, str) else tuple(map(int, counts)), lines, width)
+    rings = [outline] if isinstance(outline[0], int | float) else outline
+    if any(len(ring) < 6 or len(ring) % 2 for ring in rings):
+        raise DatasetError("a polygon needs three points or more, each with x and y")
+    return Polygon(tuple(tuple(float(value) for value in ring) for ring in rings))

@@ -1,0 +1,182 @@
+"""A table: a row for each image and class, a box, or a run-length code; with `images/` and perhaps `masks/`.
+
+Separated by commas, semicolons or tabs; in UTF-8 or UTF-16, with or without a byte order mark. Column names are looked
+for in any case, and by the names that people use. With `masks/`, an image's mask `NAME.png` is nonzero on its class.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections import defaultdict
+from dataclasses import dataclass
+from pathlib import Path
+
+from linewatch.datasets.errors import DatasetError
+from linewatch.datasets.own.content import Content, ImageFinder, Mark, MarkedImage, named, pictures_below
+from linewatch.datasets.shapes import Bounds, KaggleRuns
+
+NAME = "csv"
+TREE = "labels.csv (file,class; perhaps xmin,ymin,xmax,ymax or EncodedPixels), images/, perhaps masks/"
+
+_FILE = ("file", "filename", "file_name", "image", "imageid", "image_id", "image_name", "path", "image_path", "picture")
+_CLASS = ("class", "label", "classname", "class_name", "classid", "class_id", "category", "defect", "defect_class")
+_RUNS = ("encodedpixels", "rle", "runs")
+_SIDES = (("xmin", "ymin", "xmax", "ymax"), ("x1", "y1", "x2", "y2"), ("left", "top", "right", "bottom"))
+_SEPARATORS = ",;\t"
+_SUFFIXES = (".csv", ".tsv")
+
+
+@dataclass(frozen=True)
+class _Columns:
+    """The names of a table's columns; no `label` where a column per class holds 0 or 1."""
+
+    file: str
+    label: str | None
+    sides: tuple[str, ...] = ()
+    runs: str | None = None
+    one_hot: tuple[str, ...] = ()
+
+
+def recognise(root: Path) -> str | None:
+    file = _table_file(root)
+    return f"{file.name} with a column of files" if file else None
+
+
+def read(root: Path) -> Content:
+    content, file = Content(root), _table_file(root)
+    if file is None:
+        raise DatasetError(f"{root}: expected labels.csv with columns file,class; found none")
+    rows, header = _rows(file)
+    columns = _columns(rows, header)
+    if columns is None:
+        raise DatasetError(
+            f"{file}: expected columns file and class, separated by commas, semicolons or tabs; "
+            f"found {', '.join(header) or 'none'}"
+        )
+    masks = root / "masks"
+    content.masks |= set(pictures_below(masks)) if masks.is_dir() else set()
+    images = _images(rows, columns, file, content)
+    by_mask = defaultdict(list)
+    for path, (labels, marks) in images.items():
+        mask = masks / f"{path.stem}.png" if masks.is_dir() and not marks else None
+        if mask is not None:
+            by_mask[mask].append(path.name)
+        content.images.append(MarkedImage(path, labels=tuple(labels), marks=tuple(marks), mask_path=mask))
+    for mask, names in by_mask.items():
+        if len(names) > 1:
+            content.problem(mask, f"is the mask of {named(names)}; give the images names of their own")
+    for mask in sorted(content.masks - set(by_mask)):
+        content.problem(mask, "no row names the image of this mask; add the row or take the mask away")
+    return content
+
+
+def _table_file(root: Path) -> Path | None:
+    """Return labels.csv, or the one table of the folder that has a column of files and one of classes."""
+    if (root / "labels.csv").is_file():
+        return root / "labels.csv"
+    if not root.is_dir():
+        return None
+    files = sorted(path for path in root.iterdir() if path.suffix.lower() in _SUFFIXES and path.is_file())
+    named_so = [path for path in files if path.stem.lower() == "labels"]
+    fitting = [path for path in named_so or files if _columns(*_rows(path)) is not None]
+    if len(fitting) > 1:
+        raise DatasetError(f"{root}: {named(path.name for path in fitting)} are tables of images; leave only one here")
+    return fitting[0] if fitting else None
+
+
+def _rows(file: Path) -> tuple[list[dict[str, str]], list[str]]:
+    """Return the rows and the header, every name in lower case, without blanks around cells."""
+    try:
+        data = file.read_bytes()
+        text = data.decode("utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig")
+    except OSError as error:
+        raise DatasetError(f"{file}: cannot be read ({error.strerror})") from error
+    except UnicodeDecodeError as error:
+        raise DatasetError(
+            f"{file}: expected a table in UTF-8, found {error.reason}; save it again as UTF-8"
+        ) from error
+    first = text.split("\n", 1)[0]
+    separator = max(_SEPARATORS, key=first.count)
+    reader = csv.reader(io.StringIO(text), delimiter=separator, skipinitialspace=True)
+    try:
+        lines = [[cell.strip() for cell in line] for line in reader]
+    except csv.Error as error:
+        raise DatasetError(f"{file}: expected a table, found {error} in line {reader.line_num}") from error
+    header = [name.lower() for name in lines[0]] if lines else []
+    rows = []
+    for number, line in enumerate(lines[1:], 2):
+        if not any(line):
+            continue
+        if len(line) > len(header):
+            raise DatasetError(f"{file}: row {number} has {len(line)} cells, expected {len(header)}; quote its text")
+        rows.append(dict(zip(header, line + [""] * (len(header) - len(line)), strict=True)))
+    return rows, header
+
+
+def _columns(rows: list[dict[str, str]], header: list[str]) -> _Columns | None:
+    def first(names: tuple[str, ...]) -> str | None:
+        return next((name for name in names if name in header), None)
+
+    file, label, runs = first(_FILE), first(_CLASS), first(_RUNS)
+    if file is None and "imageid_classid" in header:
+        return _Columns("imageid_classid", None, runs=runs)
+    if file is None:
+        return None
+    sides = next((sides for sides in _SIDES if all(side in header for side in sides)), ())
+    if label is not None:
+        return _Columns(file, label, sides, runs)
+    others = tuple(name for name in header if name not in (file, "width", "height", ""))
+    one_hot = all(row[name] in ("0", "1") for row in rows for name in others)
+    return _Columns(file, None, one_hot=others) if others and rows and one_hot else None
+
+
+def _images(
+    rows: list[dict[str, str]], columns: _Columns, file: Path, content: Content
+) -> dict[Path, tuple[list[str], list[Mark]]]:
+    finder, folders = ImageFinder(content), _folders(content.root)
+    found: dict[Path, tuple[list[str], list[Mark]]] = defaultdict(lambda: ([], []))
+    seen: set[tuple[str, ...]] = set()
+    for number, row in enumerate(rows, 2):
+        name, label = row[columns.file], row[columns.label] if columns.label else ""
+        if columns.file == "imageid_classid":
+            name, _, label = name.rpartition("_")
+        if not name:
+            content.problem(file, f"row {number} names no file")
+            continue
+        path = finder.find(name, *folders)
+        labels, marks = found[path]
+        if tuple(row.values()) in seen:
+            content.note("rows written twice, which count once", f"row {number}, {name}")
+            continue
+        seen.add(tuple(row.values()))
+        try:
+            _add(row, columns, label, labels, marks)
+        except DatasetError as error:
+            content.problem(file, f"row {number}, {name}: {error}")
+        if len(labels) > 1 and not columns.one_hot:
+            content.note("images with rows of several classes, taken as showing them all", name)
+    return found
+
+
+def _folders(root: Path) -> list[Path]:
+    """Return where a table's files are looked for: images/ first, as the folder's own layout says."""
+    others = [path for path in sorted(root.iterdir()) if path.is_dir() and path.name.lower() not in ("images", "masks")]
+    return [root / "images", root, *others]
+
+
+def _add(row: dict[str, str], columns: _Columns, label: str, labels: list[str], marks: list[Mark]) -> None:
+    if columns.one_hot:
+        labels += [name for name in columns.one_hot if row[name] == "1"]
+    elif columns.runs:
+        if row[columns.runs]:
+            marks.append(Mark(label, shape=KaggleRuns(row[columns.runs])))
+    elif columns.sides and any(row[side] for side in columns.sides):
+        try:
+            marks.append(Mark(label, box=Bounds(*(float(row[side]) for side in columns.sides))))
+        except ValueError:
+            raise DatasetError(f"expected numbers of pixels in {', '.join(columns.sides)}") from None
+    elif not label and not columns.sides:
+        raise DatasetError("names no class")
+    elif label and label not in labels:
+        labels.append(label)

@@ -1,0 +1,152 @@
+"""YOLO as Ultralytics defines it: a text file of boxes or polygons for each image (https://docs.ultralytics.com).
+
+The label file of `.../images/a.png` is `.../labels/a.txt`. A line is a class number and four numbers (middle, width and
+height of a box), or the points of a polygon, all as shares of the image's size. An empty label file says that the image
+is free of defects; that there is none says nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from linewatch.datasets.errors import DatasetError
+from linewatch.datasets.own.content import Content, Mark, MarkedImage, files_below, named, pictures_below
+from linewatch.datasets.shapes import Bounds, Polygon
+from linewatch.datasets.specimen import size_px
+
+NAME = "yolo"
+TREE = "data.yaml with names; images/ and labels/*.txt, also below train/, val/, test/ or with these below"
+
+_NAME_FILES = ("data.yaml", "data.yml", "dataset.yaml", "dataset.yml", "classes.txt", "obj.names")
+_NUMBERS_OF_A_BOX = 4
+
+
+def recognise(root: Path) -> str | None:
+    files = _label_files(root)
+    if not any(_is_label(file) for file in files):
+        return None
+    names = _names_file(root)
+    return f"{names.name if names else 'no data.yaml'}, {named(_folders(root, files))} with rows of numbers"
+
+
+def read(root: Path) -> Content:
+    """Read the set; its parts are one set, which linewatch divides by itself."""
+    content, names = Content(root), _names(root)
+    labels = set(_label_files(root))
+    parts = _folders(root, labels)
+    if len(parts) > 1:
+        content.note(f"{named(parts)} are read as one set, which linewatch divides by itself")
+    for path in pictures_below(root, without=("labels",)):
+        file = next((file for file in (_mirrored(path, root), path.with_suffix(".txt")) if file in labels), None)
+        if file is not None:
+            labels.discard(file)
+            content.images.append(MarkedImage(path, marks=_marks(file, path, names, content)))
+    for file in sorted(labels):
+        content.problem(file, "there is no image of this label file; restore the image or take the file away")
+    used = {mark.label for one in content.images for mark in one.marks}
+    for name in names.values():
+        if name not in used:
+            content.note("names without a label, which are no classes", name)
+    return content
+
+
+def _folders(root: Path, files: Iterable[Path]) -> list[str]:
+    return sorted({f"{file.parent.relative_to(root).as_posix()}/" for file in files})
+
+
+def _label_files(root: Path) -> list[Path]:
+    """Return the text files below a folder called labels, and those beside an image of their name."""
+    beside = {path.with_suffix(".txt") for path in pictures_below(root)}
+    return [
+        file
+        for file in files_below(root, (".txt",))
+        if file.name not in _NAME_FILES and ("labels" in file.relative_to(root).parts[:-1] or file in beside)
+    ]
+
+
+def _is_label(file: Path) -> bool:
+    words = file.read_text(encoding="utf-8-sig", errors="replace").split("\n", 1)[0].split()
+    return len(words) > _NUMBERS_OF_A_BOX and words[0].isdigit()
+
+
+def _mirrored(image: Path, root: Path) -> Path:
+    """Return the path of an image with labels/ in the place of images/."""
+    parts = list(image.relative_to(root).parts[:-1])
+    if "images" in parts:
+        parts[len(parts) - 1 - parts[::-1].index("images")] = "labels"
+    else:
+        parts = ["labels", *parts]
+    return root.joinpath(*parts, f"{image.stem}.txt")
+
+
+def _names_file(root: Path) -> Path | None:
+    places = [folder / name for folder in (root, root / "labels") for name in _NAME_FILES]
+    listed = [path for path in places if path.is_file()] + sorted(root.glob("*.y*ml"))
+    return listed[0] if listed else None
+
+
+def _names(root: Path) -> dict[int, str]:
+    """Return the class names by their number."""
+    file = _names_file(root)
+    if file is None:
+        raise DatasetError(
+            f"{root}: labels/ holds class numbers, but nothing names them; add a data.yaml with names: [...]"
+        )
+    text = file.read_text(encoding="utf-8-sig", errors="replace")
+    if file.suffix not in (".yaml", ".yml"):
+        return dict(enumerate(line.strip() for line in text.splitlines() if line.strip()))
+    import yaml
+
+    try:
+        data = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise DatasetError(f"{file}: expected YAML, found {' '.join(str(error).split())}; restore the file") from error
+    names: Any = data.get("names") if isinstance(data, dict) else None
+    if isinstance(data, dict) and "kpt_shape" in data:
+        raise DatasetError(f"{file}: describes key points (kpt_shape), expected boxes or polygons of defects")
+    try:
+        found = dict(enumerate(names)) if isinstance(names, list) else {int(k): v for k, v in names.items()}
+    except (AttributeError, TypeError, ValueError):
+        raise DatasetError(f"{file}: expected names, a list or numbers with names; found {names!r:.60}") from None
+    return {number: str(name) for number, name in found.items()}
+
+
+def _marks(file: Path, image: Path, names: Mapping[int, str], content: Content) -> tuple[Mark, ...]:
+    found: list[Mark] = []
+    seen: set[str] = set()
+    lines, width = size_px(image) or (1, 1)  # a picture that does not decode is reported by the check
+    for row, text in enumerate(file.read_text(encoding="utf-8-sig", errors="replace").splitlines(), 1):
+        if not text.strip():
+            continue
+        if text.strip() in seen:
+            content.note("label lines written twice, which count once", f"{file.name} line {row}")
+            continue
+        seen.add(text.strip())
+        try:
+            found.append(_mark(text.split(), names, lines, width))
+        except DatasetError as error:
+            content.problem(file, f"line {row}: {error}")
+    return tuple(found)
+
+
+def _mark(words: list[str], names: Mapping[int, str], lines: int, width: int) -> Mark:
+    try:
+        number, values = int(words[0]), [float(word) for word in words[1:]]
+    except ValueError:
+        raise DatasetError(f"{' '.join(words)[:40]!r}, expected a class number and shares of the size") from None
+    if number not in names:
+        raise DatasetError(f"class {number}, expected 0 to {max(names, default=0)} of the names; correct it or name it")
+    if max(values, default=0) > 2:
+        raise DatasetError(f"{max(values):g} is in pixels, expected shares of the image's size, 0 to 1")
+    if len(values) == _NUMBERS_OF_A_BOX:
+        x, y, w, h = values
+        return Mark(
+            names[number],
+            box=Bounds((x - w / 2) * width, (y - h / 2) * lines, (x + w / 2) * width, (y + h / 2) * lines),
+        )
+    if len(values) < 6 or len(values) % 2:
+        raise DatasetError(f"{len(values)} numbers after the class, expected 4 of a box or 6 and more of a polygon")
+    scaled = tuple(value * (width, lines)[at % 2] for at, value in enumerate(values))
+    return Mark(names[number], shape=Polygon((scaled,)))
