@@ -1,0 +1,316 @@
+"""Import of an ONNX file as an engine folder: `linewatch engine import`."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from onnx import ModelProto, TensorProto
+
+from linewatch.config.line import LineSettings
+from linewatch.contracts.errors import ConfigError, EngineError
+from linewatch.contracts.manifest import ENGINE_NAME, EngineManifest, InputSpec, ModelFile, Task, TrainingRecord
+from linewatch.importer.card import card_text
+from linewatch.importer.graph import IMAGE, Normalisation, bare_engine, finished_engine, with_free_rows
+from linewatch.importer.network import (
+    Layout,
+    PictureForm,
+    Port,
+    chosen_output,
+    last_activation,
+    open_session,
+    picture_form,
+    ports,
+    refuse_detector,
+    refuse_training_mode,
+    run_rows,
+)
+from linewatch.importer.network_file import NetworkFile, operators, read_network
+from linewatch.importer.outputs import OUTPUT_OF, Activation, Answer, OutputReader, classes_of
+from linewatch.inference.backends.registry import open_backend
+
+TILE_PX = 256
+THRESHOLD = 0.5
+_ROWS_TOGETHER = 3
+_ROW_TOLERANCE = 2e-3
+_HOW_TO_FREE_THE_BATCH = (
+    "export it with a free batch: torch.onnx.export(..., dynamic_shapes=({0: 'n'},)), or dynamic=True for Ultralytics"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ImportRequest:
+    """What the owner of a network says about it. None: as the file says, or the default of the task.
+
+    lines, width: of the tiles (a screen: the frames) that the engine takes. cell_px: of a screen.
+    """
+
+    task: Task
+    classes: tuple[str, ...] = ()
+    layout: Layout | None = None
+    normalisation: Normalisation = field(default_factory=Normalisation)
+    activation: Activation | None = None
+    background: int | None = None
+    output: str | None = None
+    lines: int | None = None
+    width: int | None = None
+    cell_px: int | None = None
+    name: str | None = None
+    terms: str = "not recorded: those of the network's owner"
+
+
+@dataclass(frozen=True, slots=True)
+class ImportedEngine:
+    """An engine folder that was written. facts: what was put around the network; notes: what its owner should know."""
+
+    manifest: EngineManifest
+    folder: Path
+    facts: tuple[str, ...]
+    notes: tuple[str, ...]
+
+
+def import_engine(path: Path, request: ImportRequest, engines_dir: Path) -> ImportedEngine:
+    """Write the engine folder `engines_dir/NAME/`: model, manifest, reference tiles and card.
+
+    The engine was run on reference tiles before anything lies under its name. Raises ConfigError for options and
+    EngineError for a network that cannot be taken, which say what is missing.
+    """
+    name = _engine_name(path, request.name)
+    folder = engines_dir / name
+    if folder.exists():
+        raise EngineError(f"{folder}: is there already, expected a free name; give another --name, or remove it")
+    classes = classes_of(request.classes, request.background, request.task)
+    network = read_network(path)
+    inputs, outputs = ports(network)
+    refuse_detector(network, outputs)
+    refuse_training_mode(network)
+    form = picture_form(network, inputs, request.layout)
+    _check_normalisation(path, form, request.normalisation)
+    port = chosen_output(network, outputs, request.output)
+    size = _size(request)
+    tiles = _tiles(size)
+    bare, raw, notes = _running(network, form, port, size, request.normalisation, tiles)
+    reader = OutputReader(
+        str(path), raw, classes, request.activation, last_activation(network, port.name), form.layout, size
+    )
+    answer = {
+        Task.CLASSIFY: reader.classify,
+        Task.SEGMENT: reader.segment,
+        Task.SCREEN: lambda: reader.screen(request.cell_px),
+    }[request.task]()
+    model = finished_engine(bare, answer.tail, answer.value, answer.output).SerializeToString()
+    facts = _facts(form, port, size, request.normalisation, answer)
+    notes = (*notes, *answer.notes, *_thresholds_note(name, request.task))
+    thresholds = {
+        Task.SCREEN: {"pass": THRESHOLD},
+        Task.CLASSIFY: dict.fromkeys(classes.defects, THRESHOLD),
+        Task.SEGMENT: {"defect": THRESHOLD},
+    }[request.task]
+    files = ", ".join(f"{file} (sha256 {digest})" for file, digest in network.hashes.items())
+    manifest = EngineManifest(
+        name=name,
+        version="1",
+        task=request.task,
+        model=ModelFile(sha256=hashlib.sha256(model).hexdigest()),
+        input=InputSpec(name=IMAGE, lines=size[0], width=size[1], nominal_mm_per_px=1.0),
+        output=OUTPUT_OF[request.task],
+        cell_px=answer.cell_px,
+        classes=classes.defects if request.task is not Task.SCREEN else (),
+        thresholds=thresholds,
+        precision=_precision(network.model),
+        normalisation=f"{request.normalisation}, inside the graph",
+        training=TrainingRecord(
+            recipe=f"linewatch engine import {files}", encoder=network.producer, seed=0, data=(), split="not recorded"
+        ),
+        metrics={},
+        terms=request.terms,
+    )
+    open_backend("onnxruntime").check(manifest, model)
+    notes = (*notes, *_openvino_note(manifest, model))
+    _write(folder, manifest, model, card_text(manifest, network, facts, notes))
+    return ImportedEngine(manifest, folder, facts, notes)
+
+
+def _engine_name(path: Path, name: str | None) -> str:
+    made = name if name is not None else re.sub(r"[^a-z0-9_-]+", "-", path.stem.lower()).strip("-_")
+    if not re.fullmatch(ENGINE_NAME, made):
+        found = f"--name {name}" if name is not None else f"{path}: gives the engine no name"
+        raise ConfigError(f"{found}: expected lower-case letters, digits, - and _; give --name")
+    return made
+
+
+def _size(request: ImportRequest) -> tuple[int, int]:
+    """Return lines and width of the tiles, of a screen the frames, that the engine will take."""
+    line = LineSettings()
+    lines, width = (line.frame_lines, line.width_px) if request.task is Task.SCREEN else (TILE_PX, TILE_PX)
+    return request.lines or lines, request.width or width
+
+
+def _check_normalisation(path: Path, form: PictureForm, given: Normalisation) -> None:
+    for option, values in (("--mean", given.mean), ("--std", given.std)):
+        if len(values) not in (1, form.channels):
+            raise ConfigError(
+                f"{option}: found {len(values)} values, expected one, or one for each of the network's {form.channels} "
+                "channels"
+            )
+    if not all(one > 0 for one in given.std) or given.white <= 0:
+        raise ConfigError("--std and --white: expected numbers above 0")
+    if form.dtype == np.uint8 and given != Normalisation():
+        raise ConfigError(
+            f"{path}: takes gray levels as they are (uint8), so its normalisation is inside it; leave --mean, --std "
+            "and --white out"
+        )
+
+
+def _running(
+    network: NetworkFile,
+    form: PictureForm,
+    port: Port,
+    size: tuple[int, int],
+    normalisation: Normalisation,
+    tiles: NDArray[np.uint8],
+) -> tuple[ModelProto, NDArray[np.float32], tuple[str, ...]]:
+    """Return the network behind its head, with free rows, its output for the tiles, and what was done to free them.
+
+    Several rows together must give what each gives alone. Where they do not, the network is run row by row.
+    """
+    free = bare_engine(with_free_rows(network.model), form, port.name, size, normalisation)
+    alone = _answers(network, free, tiles, 1)
+    if alone is not None:
+        _check_values(network, alone, _answers(network, free, tiles, 1))
+        together = _answers(network, free, tiles, _ROWS_TOGETHER)
+        if together is not None and _alike(alone, together):
+            note = "its fixed batch of one was freed" if form.rows == 1 else None
+            return free, alone, (note,) if note else ()
+    elif form.rows in (None, 1):
+        raise EngineError(f"{network.path}: cannot be run on tiles of {_by(size)}: {_why(free, tiles)}")
+    if form.rows not in (None, 1) or alone is None:
+        raise EngineError(
+            f"{network.path}: works on batches of {form.rows} alone, expected any number of tiles; "
+            f"{_HOW_TO_FREE_THE_BATCH}"
+        )
+    single = bare_engine(network.model, form, port.name, size, normalisation, alone.shape[1:])
+    answers = _answers(network, single, tiles, _ROWS_TOGETHER)
+    if answers is None or not _alike(alone, answers):
+        raise EngineError(
+            f"{network.path}: works on one tile at a time, and cannot be repeated inside the graph; "
+            f"{_HOW_TO_FREE_THE_BATCH}"
+        )
+    return (
+        single,
+        alone,
+        (
+            "its operators are bound to one tile, so the graph runs it tile by tile, which is slower; "
+            f"to change that, {_HOW_TO_FREE_THE_BATCH}",
+        ),
+    )
+
+
+def _answers(
+    network: NetworkFile, model: ModelProto, tiles: NDArray[np.uint8], rows: int
+) -> NDArray[np.float32] | None:
+    """Return the answers to the tiles in batches of so many rows, or None where it cannot be run so."""
+    try:
+        found = run_rows(open_session(model.SerializeToString()), tiles, rows)
+    except Exception:  # ONNX Runtime's exceptions have no public base
+        return None
+    return found if len(found) == len(tiles) else None
+
+
+def _why(model: ModelProto, tiles: NDArray[np.uint8]) -> str:
+    """Return in one line why a model cannot be run."""
+    try:
+        found = run_rows(open_session(model.SerializeToString()), tiles, 1)
+    except Exception as error:  # as above
+        last = str(error).strip().splitlines()[-1]
+        return f"{last}; give --lines and --width that it can take, or export it with a fixed size of picture"
+    return f"it gives {len(found)} rows for {len(tiles)} tiles; export it so that the first dimension is the batch"
+
+
+def _check_values(network: NetworkFile, raw: NDArray[np.float32], again: NDArray[np.float32] | None) -> None:
+    if not np.isfinite(raw).all():
+        raise EngineError(
+            f"{network.path}: gives values that are not finite numbers on reference tiles; check --mean, --std and "
+            "--white, and where it was exported in float16, export it in float32"
+        )
+    if again is None or not np.array_equal(raw, again):
+        raise EngineError(
+            f"{network.path}: gives other values for the same tile again (dropout is on, or it draws at random); call "
+            "model.eval() before the export"
+        )
+
+
+def _alike(alone: NDArray[np.float32], together: NDArray[np.float32]) -> bool:
+    scale = max(1.0, float(np.abs(alone).max()))
+    return alone.shape == together.shape and bool(np.abs(alone - together).max() <= _ROW_TOLERANCE * scale)
+
+
+def _precision(model: ModelProto) -> Literal["fp32", "fp16", "int8"]:
+    kinds = {tensor.data_type for tensor in model.graph.initializer if len(tensor.dims) > 1}
+    if any("QuantizeLinear" in node.op_type or "Integer" in node.op_type for node in operators(model)):
+        return "int8"
+    return "fp16" if kinds and TensorProto.FLOAT16 in kinds and TensorProto.FLOAT not in kinds else "fp32"
+
+
+def _facts(
+    form: PictureForm, port: Port, size: tuple[int, int], normalisation: Normalisation, answer: Answer
+) -> tuple[str, ...]:
+    """Return in words what stands before and behind the network."""
+    wanted = form.lines or size[0], form.width or size[1]
+    before = [f"{_by(size)} px resized to the network's {_by(wanted)} (bilinear)"] if wanted != size else []
+    before += ["gray levels as they are (uint8)"] if form.dtype == np.uint8 else [str(normalisation)]
+    before += [f"gray as {form.channels} equal channels"] if form.channels > 1 else []
+    before += ["channels last"] if form.layout is Layout.NHWC else []
+    before += [f"cast to {form.dtype}"] if form.dtype not in (np.uint8, np.float32) else []
+    behind = f"{answer.activation}" if answer.activation is not Activation.NONE else "no activation"
+    return (f"before: {', '.join(before)}", f"behind: output {port.name}, {behind}")
+
+
+def _openvino_note(manifest: EngineManifest, model: bytes) -> tuple[str, ...]:
+    """Return what is to be known of the engine on OpenVINO, where that is installed."""
+    try:
+        backend = open_backend("openvino")
+    except EngineError:
+        return ()
+    try:
+        backend.check(manifest, model)
+    except EngineError as error:
+        return (f'OpenVINO cannot run it, so keep inference.backend = "onnxruntime" ({error})',)
+    return ()
+
+
+def _thresholds_note(name: str, task: Task) -> tuple[str, ...]:
+    return (f"thresholds are {THRESHOLD} and not calibrated",)
+
+
+def _tiles(size: tuple[int, int]) -> NDArray[np.uint8]:
+    rng = np.random.default_rng(0)
+    return rng.integers(0, 256, (4, 1, *size), np.uint8)
+
+
+def _write(folder: Path, manifest: EngineManifest, model: bytes, card: str) -> None:
+    """Write the folder under another name first: an incomplete engine never lies under its own."""
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as draft:
+            made = Path(draft) / folder.name
+            made.mkdir()
+            (made / "model.onnx").write_bytes(model)
+            (made / "manifest.json").write_text(manifest.model_dump_json(indent=2, exclude_none=True) + "\n")
+            (made / "CARD.md").write_text(card)
+            made.rename(folder)
+    except OSError as error:
+        raise EngineError(
+            f"{folder}: cannot be written ({error.strerror}); give a folder that can be by --engines"
+        ) from error
+
+
+def _by(size: Sequence[int]) -> str:
+    return f"{size[0]} x {size[1]}"
