@@ -29,11 +29,11 @@ from experiments.inspector import Inspector
 from experiments.operating_point import CascadeMetrics, Limits, choose
 from linewatch.config.taxonomy import Taxonomy
 from linewatch.contracts.errors import ConfigError
-from linewatch.contracts.manifest import EngineManifest, Task
+from linewatch.contracts.manifest import MANIFEST, EngineManifest, Task
 from linewatch.datasets import read_set
 from linewatch.datasets.splits import HELD_OUT_FOLD
 from linewatch.inference.backends.onnxruntime import OnnxRuntimeBackend
-from linewatch.inference.engines import MANIFEST, EngineSet, load_engine, load_engines
+from linewatch.inference.engines import EngineSet, load_engine, load_engines
 from linewatch.metrics.plots import OperatingCurve, operating_curves
 from linewatch.service_settings import ServiceSettings
 

@@ -16,11 +16,12 @@ from typing import TypeVar
 from torch import nn
 
 from linewatch.config.taxonomy import Taxonomy
-from linewatch.contracts.manifest import EngineManifest, ModelFile, Task
+from linewatch.contracts.manifest import MANIFEST, EngineManifest, ModelFile, Task
 from linewatch.datasets import HOUSE_SETS, Specimen, read_set
 from linewatch.datasets.splits import HELD_OUT_FOLD, TRAINED_FOLDS
 from linewatch.export.engine_folder import onnx_bytes
-from linewatch.inference.engines import MANIFEST, find_engine
+from linewatch.inference.engines import find_engine
+from linewatch.inference.reference_tiles import write_reference_tiles
 from linewatch.training.fit import SETTINGS_FILE, HouseSettings, read_settings
 from linewatch.training.house.classify import CLASSIFY, ClassifySettings
 from linewatch.training.house.protocols import WEIGHTS
@@ -81,6 +82,7 @@ def _write(network: nn.Module, shipped: EngineManifest, folder: Path) -> None:
     (folder / shipped.model.file).write_bytes(model)
     manifest = shipped.model_copy(update={"model": ModelFile(sha256=hashlib.sha256(model).hexdigest()), "metrics": {}})
     (folder / MANIFEST).write_text(manifest.model_dump_json(indent=2, exclude_none=True) + "\n")
+    write_reference_tiles(folder)
 
 
 def main() -> None:

@@ -9,7 +9,9 @@ from pydantic import Field, model_validator
 
 from linewatch.contracts.closed import ClosedModel
 
+MANIFEST = "manifest.json"
 ENGINE_NAME = r"^[a-z0-9][a-z0-9_-]*$"
+Precision = Literal["fp32", "fp16", "int8"]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
@@ -30,6 +32,18 @@ class Task(StrEnum):
 class ModelFile(ClosedModel):
     file: str = "model.onnx"
     sha256: Sha256
+
+
+class ReferenceFile(ClosedModel):
+    """Reference tiles, and the answers that the engine gave to them when it was made (`inference.reference_tiles`).
+
+    tolerance: by the precision in which the engine runs, how far an answer may lie from the one in the file, of a scale
+    of 1: the largest difference of a score for classify, the mean difference over a tile for screen and segment.
+    """
+
+    file: str = "reference.npz"
+    sha256: Sha256
+    tolerance: dict[Precision, Annotated[float, Field(gt=0, le=1)]]
 
 
 class InputSpec(ClosedModel):
@@ -107,12 +121,18 @@ class EngineManifest(ClosedModel):
         default={},
         description="classify: limits of each class at the operating point `quiet`; empty: all claims are called",
     )
-    precision: Literal["fp32", "fp16", "int8"]
+    scores_sum_to_one: bool = Field(
+        default=False, description="classify: the scores of a tile sum to 1 (softmax); false: they are independent"
+    )
+    precision: Precision
     normalisation: str = Field(description="what the graph does to a gray level, as text")
     training: TrainingRecord
     metrics: dict[str, float]
     terms: str
     quantisation: Quantisation | None = Field(default=None, description="for INT8 engines")
+    reference: ReferenceFile | None = Field(
+        default=None, description="answers to compare with: by them a changed or wrongly exported model is noticed"
+    )
 
     def claims(self) -> np.ndarray:
         """Return float32 (len(classes),): the score from which a classifier claims each class."""
@@ -125,6 +145,8 @@ class EngineManifest(ClosedModel):
             raise ValueError(f"thresholds are {sorted(self.thresholds)}, a {self.task} engine needs {sorted(wanted)}")
         if self.task is Task.CLASSIFY and not self.classes:
             raise ValueError("a classify engine needs its classes")
+        if self.scores_sum_to_one and self.task is not Task.CLASSIFY:
+            raise ValueError(f"scores_sum_to_one is for classify engines, this is a {self.task} engine")
         if self.call_limits and set(self.call_limits) != set(self.thresholds if self.task is Task.CLASSIFY else ()):
             raise ValueError(
                 f"call_limits are for {sorted(self.call_limits)}; a classify engine has one for each class or "

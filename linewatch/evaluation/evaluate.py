@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from linewatch.config.taxonomy import Taxonomy
 from linewatch.contracts.errors import EngineError
-from linewatch.contracts.manifest import EngineManifest, Task
+from linewatch.contracts.manifest import MANIFEST, EngineManifest, Task
 from linewatch.datasets import HOUSE_SETS, DataSet, DatasetError, Knowledge, Specimen
 from linewatch.datasets.splits import HELD_OUT_FOLD
 from linewatch.export.engine_folder import OUTPUT_OF, onnx_bytes
@@ -30,7 +30,7 @@ from linewatch.training.predictor import Predictor, TorchPredictor, answers
 from linewatch.training.protocols import PAPER_PROTOCOLS
 from linewatch.training.runs import TrainedNetwork, fingerprint, is_checkpoint, load, with_claims
 
-MANIFEST, SEEN = "manifest.json", "seen.csv"
+SEEN = "seen.csv"
 SURE_PX = 64
 """A tile shows a class from this many of its pixels on; a tile with some, but fewer, is not evaluated for it."""
 

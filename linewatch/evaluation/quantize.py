@@ -19,7 +19,7 @@ from rich.table import Table
 
 from linewatch.config.taxonomy import Taxonomy
 from linewatch.contracts.errors import ConfigError, EngineError
-from linewatch.contracts.manifest import ENGINE_NAME, Acceptance, EngineManifest, ModelFile, Quantisation
+from linewatch.contracts.manifest import ENGINE_NAME, MANIFEST, Acceptance, EngineManifest, ModelFile, Quantisation
 from linewatch.datasets import DataSet, Knowledge, Specimen
 from linewatch.datasets.arguments import open_sets
 from linewatch.datasets.splits import SEED
@@ -30,7 +30,8 @@ from linewatch.evaluation.latency import CPU_BACKENDS, ms_per_row
 from linewatch.evaluation.screen_folds import fold_networks
 from linewatch.export.engine_folder import table
 from linewatch.export.int8 import Activations, Quantiser, activation_scales
-from linewatch.inference.engines import MANIFEST, Engine, find_engine
+from linewatch.inference.engines import Engine, find_engine
+from linewatch.inference.reference_tiles import write_reference_tiles
 from linewatch.training.predictor import answers
 from linewatch.training.runs import CARD
 
@@ -236,6 +237,7 @@ class _Work:
         part.mkdir()
         (part / manifest.model.file).write_bytes(draft.engine.model)
         (part / MANIFEST).write_text(manifest.model_dump_json(indent=2, exclude_none=True) + "\n")
+        manifest = write_reference_tiles(part)
         (part / CARD).write_text(_card(manifest, len(self.tiles), ms))
         if (self.source.directory / SEEN).is_file():
             shutil.copy(self.source.directory / SEEN, part / SEEN)
@@ -252,6 +254,7 @@ class _Work:
                 "name": name,
                 "model": ModelFile(sha256=hashlib.sha256(model).hexdigest()),
                 "precision": "int8",
+                "reference": None,
                 "quantisation": Quantisation(
                     source=source.name,
                     source_sha256=source.model.sha256,

@@ -1,4 +1,4 @@
-"""Writing of an engine folder from a fitted network: `model.onnx`, `manifest.json`, `CARD.md`.
+"""Writing of an engine folder from a fitted network: `model.onnx`, `manifest.json`, `reference.npz`, `CARD.md`.
 
 The model is first checked against torch on ONNX Runtime and OpenVINO; an incomplete model never lies under the engine's
 name.
@@ -22,8 +22,9 @@ from numpy.typing import NDArray
 from torch import nn
 
 from linewatch.contracts.errors import EngineError
-from linewatch.contracts.manifest import EngineManifest, InputSpec, ModelFile, Task, TrainingRecord
+from linewatch.contracts.manifest import MANIFEST, EngineManifest, InputSpec, ModelFile, Task, TrainingRecord
 from linewatch.inference.backends.openvino import shared_core
+from linewatch.inference.reference_tiles import write_reference_tiles
 
 OUTPUT_OF = {Task.SCREEN: "score", Task.CLASSIFY: "scores", Task.SEGMENT: "probability"}
 MAX_MODEL_BYTES = 10_000_000
@@ -92,7 +93,12 @@ def export_engine(
         metrics={name: round(value, 4) for name, value in facts.metrics.items()},
         terms=facts.terms,
     )
-    (folder / "manifest.json").write_text(manifest.model_dump_json(indent=2, exclude_none=True) + "\n")
+    (folder / MANIFEST).write_text(manifest.model_dump_json(indent=2, exclude_none=True) + "\n")
+    try:
+        manifest = write_reference_tiles(folder)
+    except EngineError:
+        (folder / MANIFEST).unlink()  # without one it is no engine
+        raise
     (folder / "CARD.md").write_text(card)
     return manifest
 

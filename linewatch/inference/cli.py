@@ -18,11 +18,20 @@ def engines(
     *,
     folder: Annotated[Path, Parameter(name="--dir", help="Folder of the engines.")] = Path("engines"),
     backend: Annotated[str, Parameter(help="Backend that is to run them.")] = "onnxruntime",
+    add_reference: Annotated[
+        tuple[str, ...],
+        Parameter(
+            help="First run this engine on drawn tiles and keep its answers beside it, to be compared with from then "
+            "on. For an engine whose answers are known to be right."
+        ),
+    ] = (),
     as_json: AsJson = False,
 ) -> int:
     from linewatch.inference.backends.registry import open_backend
-    from linewatch.inference.engines import verify_all
+    from linewatch.inference.engines import add_reference_tiles, verify_all
 
+    for name in add_reference:
+        add_reference_tiles(folder, name)
     reports = verify_all(folder, open_backend(backend))
     if as_json:
         rows = [
@@ -31,6 +40,8 @@ def engines(
                 "manifest": report.manifest.model_dump(mode="json") if report.manifest else None,
                 "model_bytes": report.model_bytes,
                 "fault": report.fault,
+                "reference_tiles": report.reference_tiles,
+                "lacks": report.lacks,
             }
             for report in reports
         ]
@@ -41,7 +52,7 @@ def engines(
 
 
 def _print_engines(reports: "Sequence[EngineReport]") -> None:
-    """Print every engine of a folder, and whether it can be trusted."""
+    """Print every engine of a folder, whether it can be trusted, and what could not be checked."""
     from rich.console import Console
     from rich.table import Table
 
@@ -51,7 +62,7 @@ def _print_engines(reports: "Sequence[EngineReport]") -> None:
     for report in reports:
         manifest = report.manifest
         if manifest is None:
-            table.add_row(report.name, *["?"] * 5, report.fault or "")
+            table.add_row(report.name, *["?"] * 5, "refused")
             continue
         table.add_row(
             report.name,
@@ -61,6 +72,13 @@ def _print_engines(reports: "Sequence[EngineReport]") -> None:
             f"{report.model_bytes / 1e6:.1f}",
             ", ".join(f"{name} {value:.2f}" for name, value in list(manifest.thresholds.items())[:3])
             + (" ..." if len(manifest.thresholds) > 3 else ""),
-            report.fault or f"sha256 {manifest.model.sha256[:12]}",
+            "refused"
+            if report.fault
+            else f"sha256 {manifest.model.sha256[:12]}, {report.reference_tiles} reference tiles",
         )
-    Console().print(table)
+    console = Console()
+    console.print(table)
+    for report in reports:
+        if said := report.fault or report.lacks:
+            word = "refused" if report.fault else "warning"
+            console.print(f"{word}: {report.name}: {said}", markup=False, highlight=False, soft_wrap=True)

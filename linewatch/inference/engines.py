@@ -8,11 +8,17 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from linewatch.contracts.errors import EngineError
-from linewatch.contracts.manifest import EngineManifest, Task
+from linewatch.contracts.manifest import MANIFEST, EngineManifest, Task
 from linewatch.contracts.ports import Backend
+from linewatch.inference.reference_tiles import (
+    ReferenceTiles,
+    lacking,
+    precision_of,
+    read_reference_tiles,
+    try_out,
+    write_reference_tiles,
+)
 from linewatch.inference.settings import InferenceSettings
-
-MANIFEST = "manifest.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +28,7 @@ class Engine:
     manifest: EngineManifest
     directory: Path
     model: bytes = field(repr=False)
+    reference: ReferenceTiles | None = field(default=None, repr=False)  # None: it has none
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,19 +46,21 @@ class EngineSet:
 
 @dataclass(frozen=True, slots=True)
 class EngineReport:
-    """One row of `linewatch engines`. fault: why the engine cannot be used, or None."""
+    """One row of `linewatch engines`. fault: why the engine cannot be used, or None. lacks: what cannot be checked."""
 
     name: str
     manifest: EngineManifest | None
     model_bytes: int
     fault: str | None
+    reference_tiles: int = 0
+    lacks: str | None = None
 
 
 def find_engine(engines_dir: Path, name: str) -> Engine:
     """Read and verify `engines_dir/name/`, of any task. Raises EngineError when something is missing or damaged."""
     directory = engines_dir / name
     manifest = _read_manifest(directory, engines_dir)
-    return Engine(manifest, directory, _read_model(directory, manifest))
+    return Engine(manifest, directory, _read_model(directory, manifest), read_reference_tiles(directory, manifest))
 
 
 def load_engine(engines_dir: Path, name: str, task: Task) -> Engine:
@@ -111,15 +120,37 @@ def verify_all(engines_dir: Path, backend: Backend) -> tuple[EngineReport, ...]:
     return tuple(_report(directory, backend) for directory in sorted(engines_dir.iterdir()) if directory.is_dir())
 
 
+def add_reference_tiles(engines_dir: Path, name: str) -> EngineManifest:
+    """Keep the engine's present answers beside it, to be compared with from now on. Raises EngineError."""
+    directory = engines_dir / name
+    _read_model(directory, _read_manifest(directory, engines_dir))
+    return write_reference_tiles(directory)
+
+
 def _report(directory: Path, backend: Backend) -> EngineReport:
     manifest, model = None, b""
     try:
         manifest = _read_manifest(directory, directory.parent)
         model = _read_model(directory, manifest)
+        reference = read_reference_tiles(directory, manifest)
         backend.check(manifest, model)
+        lacks = None if reference else lacking(manifest)
+        if backend.ready(manifest, (1,)):
+            _try_out(Engine(manifest, directory, model, reference), backend)
+        else:
+            lacks = f"its plan is not built, so that it was not run; run `linewatch build {manifest.name}` first"
     except EngineError as fault:
         return EngineReport(directory.name, manifest, len(model), str(fault))
-    return EngineReport(directory.name, manifest, len(model), None)
+    return EngineReport(directory.name, manifest, len(model), None, len(reference.tiles) if reference else 0, lacks)
+
+
+def _try_out(engine: Engine, backend: Backend) -> None:
+    (executor,) = backend.open(engine.manifest, engine.model, (1,), 1)
+    try:
+        precision = precision_of(backend.identity(engine.manifest))
+        try_out(engine.manifest, engine.reference, precision, lambda tile: executor.run(tile, 1))
+    finally:
+        executor.close()
 
 
 def _read_manifest(directory: Path, engines_dir: Path) -> EngineManifest:

@@ -6,26 +6,32 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import structlog
 
 from linewatch.contracts.errors import EngineError
 from linewatch.contracts.manifest import EngineManifest, Task
 from linewatch.contracts.ports import Backend, Executor
 from linewatch.contracts.tile import Batch, BatchResult
+from linewatch.inference.answers import AnswerCheck
 from linewatch.inference.engines import Engine, EngineSet
-from linewatch.inference.model_ports import promised_output
+from linewatch.inference.reference_tiles import lacking, precision_of, try_out
+
+log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
 class _Loaded:
+    engine: Engine
     identity: str
+    check: AnswerCheck
     executors: tuple[Executor, ...]
 
 
 class EnginePool:
     """One executor per loaded engine and worker. It starts no thread: the caller has one for each worker number.
 
-    Opening compiles every executor and runs it once, so that the first frame takes no longer than a later one. Raises
-    EngineError.
+    Opening compiles every executor and runs it, so that the first frame takes no longer than a later one; the first one
+    runs on the engine's reference tiles, whose answers are checked. Raises EngineError.
     """
 
     def __init__(self, engines: EngineSet, backend: Backend, ladder: Sequence[int], workers: int) -> None:
@@ -39,15 +45,35 @@ class EnginePool:
 
     def load(self, engine: Engine, generation: int, backend: Backend) -> str:
         """Open an engine beside the running ones and return its identity. On EngineError nothing has changed."""
-        executors = backend.open(engine.manifest, engine.model, self._ladder, self.workers)
-        for executor in executors:
-            _warm(executor, engine.manifest)
-        identity = backend.identity(engine.manifest)
-        self._loaded[engine.manifest.task, generation] = _Loaded(identity, executors)
+        manifest = engine.manifest
+        executors = backend.open(manifest, engine.model, self._ladder, self.workers)
+        identity = backend.identity(manifest)
+        check = AnswerCheck(manifest)
+        try:
+            try_out(manifest, engine.reference, precision_of(identity), lambda tile: executors[0].run(tile, 1))
+            for executor in executors[1:]:
+                _warm(executor, manifest, check)
+        except Exception:
+            for executor in executors:
+                executor.close()
+            raise
+        if engine.reference is None:
+            log.warning("engine_without_reference", engine=manifest.name, text=lacking(manifest))
+        self._loaded[manifest.task, generation] = _Loaded(engine, identity, check, executors)
         if not self._open:
-            self.drop(engine.manifest.task, generation)
-            raise EngineError(f"engine {engine.manifest.name}: the service ended while it was loaded")
+            self.drop(manifest.task, generation)
+            raise EngineError(f"engine {manifest.name}: the service ended while it was loaded")
         return identity
+
+    def try_out(self, task: Task, generation: int) -> None:
+        """Raise EngineError unless a loaded engine still answers as it must. Its workers wait for one tile at most."""
+        loaded = self._loaded[task, generation]
+
+        def run(tile: np.ndarray) -> np.ndarray:
+            with self._busy[0]:
+                return loaded.executors[0].run(tile, 1)
+
+        try_out(loaded.engine.manifest, loaded.engine.reference, precision_of(loaded.identity), run)
 
     def drop(self, task: Task, generation: int) -> None:
         """Close an engine that no batch needs any longer."""
@@ -63,7 +89,7 @@ class EnginePool:
     def run(self, worker: int, batch: Batch) -> BatchResult:
         """Run a batch on the calling thread, as `worker`. A failure is a result with an error, not an exception.
 
-        A score that is not a finite number is a failure, since it would count as clean steel.
+        An answer that is no probability of the promised shape is a failure, since it would be believed.
         """
         task = Task(batch.engine)
         loaded = self._loaded[task, batch.generation]
@@ -76,9 +102,11 @@ class EnginePool:
                 output = loaded.executors[worker].run(batch.pixels, len(batch.refs), batch.out)
             except EngineError as error:
                 return BatchResult(batch, identity, None, str(error))
+            except Exception as error:  # a runtime's own; whatever it is, the other engines go on
+                return BatchResult(batch, identity, None, f"engine {task}: {type(error).__name__}: {error}")
             took_ns = time.perf_counter_ns() - started_ns
-        if output.dtype.kind == "f" and not np.isfinite(output).all():
-            return BatchResult(batch, identity, None, f"engine {task}: gave scores that are not finite numbers")
+        if fault := loaded.check.fault(output, len(batch.refs)):
+            return BatchResult(batch, identity, None, f"engine {loaded.engine.manifest.name} {fault}")
         return BatchResult(batch, identity, output, took_ns=took_ns)
 
     def close(self, timeout_s: float = 10.0) -> None:
@@ -99,12 +127,8 @@ class EnginePool:
         self.close()
 
 
-def _warm(executor: Executor, manifest: EngineManifest) -> None:
-    """Run once. Raise EngineError unless the output is as promised, which some runtimes know only after a run."""
-    output = executor.run(np.zeros((1, 1, manifest.input.lines, manifest.input.width), np.uint8), 1)
-    wanted = promised_output(manifest)
-    if (output.dtype != wanted.dtype) or output.shape != (1, *wanted.dims[1:]):
-        raise EngineError(
-            f"engine {manifest.name}: a run gave {output.dtype} {output.shape}, its manifest promises {wanted}; "
-            "export the model and its manifest together"
-        )
+def _warm(executor: Executor, manifest: EngineManifest, check: AnswerCheck) -> None:
+    """Run once. Raise EngineError unless the answer is as promised."""
+    answer = executor.run(np.zeros((1, 1, manifest.input.lines, manifest.input.width), np.uint8), 1)
+    if fault := check.fault(answer, 1):
+        raise EngineError(f"engine {manifest.name} {fault}")

@@ -97,14 +97,15 @@ def segment(lines: int, width: int, seed: int = 3) -> bytes:
 
 
 def fragile_screen(lines: int, width: int) -> bytes:
-    """Return a screen that fails at a pixel brighter than 250 and gives not-a-number at one brighter than 200.
+    """Return a screen that fails at a cell brighter than 250 and gives not-a-number at one brighter than 200.
 
     It fails in ONNX Runtime only: OpenVINO's Gather forgives an index out of range.
     """
     g = Graph(0)
-    x = g.op("MaxPool", g.op("Cast", "image", to=TensorProto.FLOAT), kernel_shape=[16, 16], strides=[16, 16])
+    x = g.op("Neg", g.op("Cast", "image", to=TensorProto.FLOAT))
+    x = g.op("Neg", g.op("MaxPool", x, kernel_shape=[16, 16], strides=[16, 16]))  # a cell's darkest pixel
     cells = g.op("Squeeze", x, g.constant([1], np.int64))
-    scores = g.constant([0.25] * 201 + [np.nan] * 50)
+    scores = g.constant([*np.linspace(0, 0.25, 201), *[np.nan] * 50])
     g.op("Gather", scores, g.op("Cast", cells, to=TensorProto.INT64))
     return _model(g, "score", TensorProto.FLOAT, (lines, width), (lines // 16, width // 16))
 

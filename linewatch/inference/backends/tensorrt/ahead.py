@@ -1,11 +1,11 @@
 """`linewatch build`: builds an engine's plan before the service starts."""
 
 from linewatch.contracts.errors import EngineError
-from linewatch.contracts.manifest import EngineManifest
+from linewatch.contracts.manifest import EngineManifest, Precision
 from linewatch.inference.backends.tensorrt.build import BuildWatch
 from linewatch.inference.backends.tensorrt.gpu import Gpu, find_gpu
 from linewatch.inference.backends.tensorrt.library import Library, import_library
-from linewatch.inference.backends.tensorrt.plans import Plan, PlanCache, Precision, rows_per_run
+from linewatch.inference.backends.tensorrt.plans import Plan, PlanCache, rows_per_run
 from linewatch.inference.engines import find_engine
 from linewatch.inference.settings import InferenceSettings
 

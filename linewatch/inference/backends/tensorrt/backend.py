@@ -9,13 +9,13 @@ from pydantic import Field
 
 from linewatch.config.base import Settings
 from linewatch.contracts.errors import EngineError
-from linewatch.contracts.manifest import EngineManifest
+from linewatch.contracts.manifest import EngineManifest, Precision
 from linewatch.inference.backends.tensorrt.build import BuildWatch
 from linewatch.inference.backends.tensorrt.executor import TensorRtExecutor
 from linewatch.inference.backends.tensorrt.gpu import find_gpu
 from linewatch.inference.backends.tensorrt.library import import_library
 from linewatch.inference.backends.tensorrt.network import parse
-from linewatch.inference.backends.tensorrt.plans import Plan, PlanCache, PlanKey, Precision, rows_per_run
+from linewatch.inference.backends.tensorrt.plans import Plan, PlanCache, PlanKey, rows_per_run
 
 
 class TensorRtSettings(Settings):

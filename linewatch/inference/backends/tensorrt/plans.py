@@ -10,19 +10,17 @@ import os
 import threading
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
 
 from pydantic import ValidationError
 
 from linewatch.contracts.closed import ClosedModel
 from linewatch.contracts.errors import EngineError
-from linewatch.contracts.manifest import EngineManifest, Task
+from linewatch.contracts.manifest import EngineManifest, Precision, Task
 from linewatch.inference.backends.tensorrt.build import BuildWatch, build
 from linewatch.inference.backends.tensorrt.gpu import Gpu
 from linewatch.inference.backends.tensorrt.library import Library
 from linewatch.inference.backends.tensorrt.network import LayerPrecisions
 
-Precision = Literal["fp32", "fp16", "int8"]
 RECIPE = 1  # increase it when `build` or `half` change the plan of the same model
 
 
