@@ -16,7 +16,15 @@ from onnx import ModelProto, TensorProto
 
 from linewatch.config.line import LineSettings
 from linewatch.contracts.errors import ConfigError, EngineError
-from linewatch.contracts.manifest import ENGINE_NAME, EngineManifest, InputSpec, ModelFile, Task, TrainingRecord
+from linewatch.contracts.manifest import (
+    ENGINE_NAME,
+    MANIFEST,
+    EngineManifest,
+    InputSpec,
+    ModelFile,
+    Task,
+    TrainingRecord,
+)
 from linewatch.importer.card import card_text
 from linewatch.importer.graph import IMAGE, Normalisation, bare_engine, finished_engine, with_free_rows
 from linewatch.importer.network import (
@@ -35,6 +43,8 @@ from linewatch.importer.network import (
 from linewatch.importer.network_file import NetworkFile, operators, read_network
 from linewatch.importer.outputs import OUTPUT_OF, Activation, Answer, OutputReader, classes_of
 from linewatch.inference.backends.registry import open_backend
+from linewatch.inference.reference_tiles import write_reference_tiles
+from linewatch.simulation.tiles import drawn_tiles
 
 TILE_PX = 256
 THRESHOLD = 0.5
@@ -95,7 +105,7 @@ def import_engine(path: Path, request: ImportRequest, engines_dir: Path) -> Impo
     _check_normalisation(path, form, request.normalisation)
     port = chosen_output(network, outputs, request.output)
     size = _size(request)
-    tiles = _tiles(size)
+    tiles = drawn_tiles(*size)[:, None]
     bare, raw, notes = _running(network, form, port, size, request.normalisation, tiles)
     reader = OutputReader(
         str(path), raw, classes, request.activation, last_activation(network, port.name), form.layout, size
@@ -131,10 +141,10 @@ def import_engine(path: Path, request: ImportRequest, engines_dir: Path) -> Impo
         ),
         metrics={},
         terms=request.terms,
+        scores_sum_to_one=answer.sums_to_one,
     )
-    open_backend("onnxruntime").check(manifest, model)
     notes = (*notes, *_openvino_note(manifest, model))
-    _write(folder, manifest, model, card_text(manifest, network, facts, notes))
+    manifest = _write(folder, manifest, model, card_text(manifest, network, facts, notes))
     return ImportedEngine(manifest, folder, facts, notes)
 
 
@@ -184,9 +194,9 @@ def _running(
     free = bare_engine(with_free_rows(network.model), form, port.name, size, normalisation)
     alone = _answers(network, free, tiles, 1)
     if alone is not None:
-        _check_values(network, alone, _answers(network, free, tiles, 1))
-        together = _answers(network, free, tiles, _ROWS_TOGETHER)
-        if together is not None and _alike(alone, together):
+        _check_values(network, alone, _answers(network, free, tiles[:_ROWS_TOGETHER], 1))
+        together = _answers(network, free, tiles[:_ROWS_TOGETHER], _ROWS_TOGETHER)
+        if together is not None and _alike(alone[:_ROWS_TOGETHER], together):
             note = "its fixed batch of one was freed" if form.rows == 1 else None
             return free, alone, (note,) if note else ()
     elif form.rows in (None, 1):
@@ -197,8 +207,8 @@ def _running(
             f"{_HOW_TO_FREE_THE_BATCH}"
         )
     single = bare_engine(network.model, form, port.name, size, normalisation, alone.shape[1:])
-    answers = _answers(network, single, tiles, _ROWS_TOGETHER)
-    if answers is None or not _alike(alone, answers):
+    answers = _answers(network, single, tiles[:_ROWS_TOGETHER], _ROWS_TOGETHER)
+    if answers is None or not _alike(alone[:_ROWS_TOGETHER], answers):
         raise EngineError(
             f"{network.path}: works on one tile at a time, and cannot be repeated inside the graph; "
             f"{_HOW_TO_FREE_THE_BATCH}"
@@ -235,12 +245,12 @@ def _why(model: ModelProto, tiles: NDArray[np.uint8]) -> str:
 
 
 def _check_values(network: NetworkFile, raw: NDArray[np.float32], again: NDArray[np.float32] | None) -> None:
-    if not np.isfinite(raw).all():
+    if not np.isfinite(raw).all():  # before the activation, which could hide it
         raise EngineError(
             f"{network.path}: gives values that are not finite numbers on reference tiles; check --mean, --std and "
             "--white, and where it was exported in float16, export it in float32"
         )
-    if again is None or not np.array_equal(raw, again):
+    if again is None or not np.array_equal(raw[: len(again)], again):
         raise EngineError(
             f"{network.path}: gives other values for the same tile again (dropout is on, or it draws at random); call "
             "model.eval() before the export"
@@ -290,26 +300,26 @@ def _thresholds_note(name: str, task: Task) -> tuple[str, ...]:
     return (f"thresholds are {THRESHOLD} and not calibrated",)
 
 
-def _tiles(size: tuple[int, int]) -> NDArray[np.uint8]:
-    rng = np.random.default_rng(0)
-    return rng.integers(0, 256, (4, 1, *size), np.uint8)
+def _write(folder: Path, manifest: EngineManifest, model: bytes, card: str) -> EngineManifest:
+    """Write the folder under another name first: an incomplete engine never lies under its own.
 
-
-def _write(folder: Path, manifest: EngineManifest, model: bytes, card: str) -> None:
-    """Write the folder under another name first: an incomplete engine never lies under its own."""
+    Returns the manifest with the reference tiles.
+    """
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as draft:
             made = Path(draft) / folder.name
             made.mkdir()
             (made / "model.onnx").write_bytes(model)
-            (made / "manifest.json").write_text(manifest.model_dump_json(indent=2, exclude_none=True) + "\n")
+            (made / MANIFEST).write_text(manifest.model_dump_json(indent=2, exclude_none=True) + "\n")
+            manifest = write_reference_tiles(made)
             (made / "CARD.md").write_text(card)
             made.rename(folder)
     except OSError as error:
         raise EngineError(
             f"{folder}: cannot be written ({error.strerror}); give a folder that can be by --engines"
         ) from error
+    return manifest
 
 
 def _by(size: Sequence[int]) -> str:

@@ -14,12 +14,11 @@ from linewatch.contracts.errors import ConfigError, EngineError
 from linewatch.contracts.manifest import Task
 from linewatch.importer.graph import Builder
 from linewatch.importer.network import DETECTOR_REMEDY, Layout, dims_text
+from linewatch.inference.answers import SLACK
 
 RAW = "raw"
 OUTPUT_OF = {Task.SCREEN: "score", Task.CLASSIFY: "scores", Task.SEGMENT: "probability"}
 _BACKGROUNDS = {"background", "__background__"}
-_SLACK = 1e-6
-"""Rounding leaves the range from 0 to 1 by this much at most."""
 _MOST_CELL_PX = 256
 
 
@@ -246,10 +245,10 @@ class OutputReader:
     def _activation(self, raw: NDArray) -> Activation:
         """Return the activation that was asked for, or `none` where the values are probabilities already."""
         low, high = float(raw.min()), float(raw.max())
-        inside = low >= -_SLACK and high <= 1 + _SLACK
+        inside = low >= -SLACK and high <= 1 + SLACK
         values = f"from {low:.3g} to {high:.3g}"
         if self._asked in (None, Activation.NONE) and not inside:
-            if low >= 0 and high <= 100 + _SLACK and self._asked is None:
+            if low >= 0 and high <= 100 + SLACK and self._asked is None:
                 hint = "looks like percent or logits: divide by 100 in the network, or give --activation"
             else:
                 hint = "looks like logits: give --activation"
@@ -304,7 +303,7 @@ class OutputReader:
 
 def _sums_to_one(values: NDArray) -> bool:
     """Say whether the last axis sums to 1, as after softmax."""
-    return bool(values.min() >= -_SLACK and np.allclose(values.sum(-1), 1.0, atol=1e-2))
+    return bool(values.min() >= -SLACK and np.allclose(values.sum(-1), 1.0, atol=1e-2))
 
 
 def _by(size: tuple[int, int]) -> str:
