@@ -53,6 +53,7 @@ _ROW_TOLERANCE = 2e-3
 _HOW_TO_FREE_THE_BATCH = (
     "export it with a free batch: torch.onnx.export(..., dynamic_shapes=({0: 'n'},)), or dynamic=True for Ultralytics"
 )
+_ONE_BY_ONE = "its operators are bound to one tile, so the graph runs it tile by tile, which is slower"
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,41 +192,28 @@ def _running(
 
     Several rows together must give what each gives alone. Where they do not, the network is run row by row.
     """
+    as_it_is = bare_engine(network.model, form, port.name, size, normalisation)
+    rows = form.rows or 1
+    padded = np.resize(tiles, (-(-len(tiles) // rows) * rows, *tiles.shape[1:]))  # to whole batches
+    found = _answers(as_it_is, padded, rows)
+    if found is None:
+        raise EngineError(f"{network.path}: cannot be run on tiles of {_by(size)}: {_why(as_it_is, padded, rows)}")
+    found = found[: len(tiles)]
+    few = tiles[:_ROWS_TOGETHER]
+    _check_values(network, found, _answers(as_it_is, padded[: rows * _ROWS_TOGETHER], rows))
     free = bare_engine(with_free_rows(network.model), form, port.name, size, normalisation)
-    alone = _answers(network, free, tiles, 1)
-    if alone is not None:
-        _check_values(network, alone, _answers(network, free, tiles[:_ROWS_TOGETHER], 1))
-        together = _answers(network, free, tiles[:_ROWS_TOGETHER], _ROWS_TOGETHER)
-        if together is not None and _alike(alone[:_ROWS_TOGETHER], together):
-            note = "its fixed batch of one was freed" if form.rows == 1 else None
-            return free, alone, (note,) if note else ()
-    elif form.rows in (None, 1):
-        raise EngineError(f"{network.path}: cannot be run on tiles of {_by(size)}: {_why(free, tiles)}")
-    if form.rows not in (None, 1) or alone is None:
-        raise EngineError(
-            f"{network.path}: works on batches of {form.rows} alone, expected any number of tiles; "
-            f"{_HOW_TO_FREE_THE_BATCH}"
-        )
-    single = bare_engine(network.model, form, port.name, size, normalisation, alone.shape[1:])
-    answers = _answers(network, single, tiles[:_ROWS_TOGETHER], _ROWS_TOGETHER)
-    if answers is None or not _alike(alone[:_ROWS_TOGETHER], answers):
-        raise EngineError(
-            f"{network.path}: works on one tile at a time, and cannot be repeated inside the graph; "
-            f"{_HOW_TO_FREE_THE_BATCH}"
-        )
-    return (
-        single,
-        alone,
-        (
-            "its operators are bound to one tile, so the graph runs it tile by tile, which is slower; "
-            f"to change that, {_HOW_TO_FREE_THE_BATCH}",
-        ),
+    if all(_alike(found, _answers(free, few, together)) for together in (1, _ROWS_TOGETHER)):
+        return free, found, () if form.rows is None else (f"its batch, fixed to {form.rows}, was freed",)
+    if rows == 1:
+        single = bare_engine(network.model, form, port.name, size, normalisation, found.shape[1:])
+        if _alike(found, _answers(single, few, _ROWS_TOGETHER)):
+            return single, found, (f"{_ONE_BY_ONE}; to change that, {_HOW_TO_FREE_THE_BATCH}",)
+    raise EngineError(
+        f"{network.path}: works on batches of {rows} alone, expected any number of tiles; {_HOW_TO_FREE_THE_BATCH}"
     )
 
 
-def _answers(
-    network: NetworkFile, model: ModelProto, tiles: NDArray[np.uint8], rows: int
-) -> NDArray[np.float32] | None:
+def _answers(model: ModelProto, tiles: NDArray[np.uint8], rows: int) -> NDArray[np.float32] | None:
     """Return the answers to the tiles in batches of so many rows, or None where it cannot be run so."""
     try:
         found = run_rows(open_session(model.SerializeToString()), tiles, rows)
@@ -234,10 +222,10 @@ def _answers(
     return found if len(found) == len(tiles) else None
 
 
-def _why(model: ModelProto, tiles: NDArray[np.uint8]) -> str:
+def _why(model: ModelProto, tiles: NDArray[np.uint8], rows: int) -> str:
     """Return in one line why a model cannot be run."""
     try:
-        found = run_rows(open_session(model.SerializeToString()), tiles, 1)
+        found = run_rows(open_session(model.SerializeToString()), tiles, rows)
     except Exception as error:  # as above
         last = str(error).strip().splitlines()[-1]
         return f"{last}; give --lines and --width that it can take, or export it with a fixed size of picture"
@@ -257,9 +245,12 @@ def _check_values(network: NetworkFile, raw: NDArray[np.float32], again: NDArray
         )
 
 
-def _alike(alone: NDArray[np.float32], together: NDArray[np.float32]) -> bool:
-    scale = max(1.0, float(np.abs(alone).max()))
-    return alone.shape == together.shape and bool(np.abs(alone - together).max() <= _ROW_TOLERANCE * scale)
+def _alike(expected: NDArray[np.float32], found: NDArray[np.float32] | None) -> bool:
+    """Say whether the first tiles were answered as expected."""
+    if found is None or found.shape[1:] != expected.shape[1:]:
+        return False
+    scale = max(1.0, float(np.abs(expected).max()))
+    return bool(np.abs(expected[: len(found)] - found).max() <= _ROW_TOLERANCE * scale)
 
 
 def _precision(model: ModelProto) -> Literal["fp32", "fp16", "int8"]:

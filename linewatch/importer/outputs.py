@@ -132,12 +132,12 @@ class OutputReader:
         value = self._tail.reshape(RAW, found)
         activation = self._activation(raw)
         value, values = self._activated(value, raw, activation)
-        sums_to_one = bool(found > 1 and _sums_to_one(values))
+        exclusive = found > 1 and _sums_to_one(values)
         if self._classes.background is not None:
             value = self._tail.op("Gather", value, self._tail.constant(self._classes.defect_channels, np.int64), axis=1)
             values = values[:, self._classes.defect_channels]
             self._notes.append(f"channel {self._classes.background} is the background and is left out")
-        if sums_to_one and self._classes.background is None:
+        elif exclusive:
             self._notes.append(
                 "the scores of a tile sum to 1 and no class is the background: each tile that the screen passes is of "
                 "some class; see that one class stands for clean steel (name it background), or lean on thresholds"
@@ -145,7 +145,9 @@ class OutputReader:
         output = helper.make_tensor_value_info(
             OUTPUT_OF[Task.CLASSIFY], TensorProto.FLOAT, ["n", len(self._classes.defects)]
         )
-        return Answer(self._tail, value, output, activation, tuple(self._notes), sums_to_one)
+        return Answer(
+            self._tail, value, output, activation, tuple(self._notes), exclusive and self._classes.background is None
+        )
 
     def segment(self) -> Answer:
         """Return the answer of a segmenter: `probability` uint8 (n, lines, width), resized to the tile."""
