@@ -49,6 +49,7 @@ from linewatch.simulation.tiles import drawn_tiles
 TILE_PX = 256
 THRESHOLD = 0.5
 _ROWS_TOGETHER = 3
+_MOST_PX = 16384
 _ROW_TOLERANCE = 2e-3
 _HOW_TO_FREE_THE_BATCH = (
     "export it with a free batch: torch.onnx.export(..., dynamic_shapes=({0: 'n'},)), or dynamic=True for Ultralytics"
@@ -107,9 +108,10 @@ def import_engine(path: Path, request: ImportRequest, engines_dir: Path) -> Impo
     port = chosen_output(network, outputs, request.output)
     size = _size(request)
     tiles = drawn_tiles(*size)[:, None]
+    picture = form.lines or size[0], form.width or size[1]
     bare, raw, notes = _running(network, form, port, size, request.normalisation, tiles)
     reader = OutputReader(
-        str(path), raw, classes, request.activation, last_activation(network, port.name), form.layout, size
+        str(path), raw, classes, request.activation, last_activation(network, port.name), form.layout, size, picture
     )
     answer = {
         Task.CLASSIFY: reader.classify,
@@ -161,6 +163,9 @@ def _size(request: ImportRequest) -> tuple[int, int]:
     """Return lines and width of the tiles, of a screen the frames, that the engine will take."""
     line = LineSettings()
     lines, width = (line.frame_lines, line.width_px) if request.task is Task.SCREEN else (TILE_PX, TILE_PX)
+    for option, value in (("lines", request.lines), ("width", request.width), ("cell-px", request.cell_px)):
+        if value is not None and not 1 <= value <= _MOST_PX:
+            raise ConfigError(f"--{option} {value}: expected 1 to {_MOST_PX} pixels")
     return request.lines or lines, request.width or width
 
 
@@ -194,13 +199,15 @@ def _running(
     """
     as_it_is = bare_engine(network.model, form, port.name, size, normalisation)
     rows = form.rows or 1
-    padded = np.resize(tiles, (-(-len(tiles) // rows) * rows, *tiles.shape[1:]))  # to whole batches
+    # To whole batches, of which the first comes twice.
+    padded = np.resize(tiles, (-(-len(tiles) // rows) * rows, *tiles.shape[1:]))
+    padded = np.concatenate([padded, padded[:rows]])
     found = _answers(as_it_is, padded, rows)
     if found is None:
         raise EngineError(f"{network.path}: cannot be run on tiles of {_by(size)}: {_why(as_it_is, padded, rows)}")
+    _check_values(network, found, rows)
     found = found[: len(tiles)]
     few = tiles[:_ROWS_TOGETHER]
-    _check_values(network, found, _answers(as_it_is, padded[: rows * _ROWS_TOGETHER], rows))
     free = bare_engine(with_free_rows(network.model), form, port.name, size, normalisation)
     if all(_alike(found, _answers(free, few, together)) for together in (1, _ROWS_TOGETHER)):
         return free, found, () if form.rows is None else (f"its batch, fixed to {form.rows}, was freed",)
@@ -232,13 +239,14 @@ def _why(model: ModelProto, tiles: NDArray[np.uint8], rows: int) -> str:
     return f"it gives {len(found)} rows for {len(tiles)} tiles; export it so that the first dimension is the batch"
 
 
-def _check_values(network: NetworkFile, raw: NDArray[np.float32], again: NDArray[np.float32] | None) -> None:
+def _check_values(network: NetworkFile, raw: NDArray[np.float32], rows: int) -> None:
+    """Raise EngineError for answers that are not finite, or differ between the first and the last `rows`."""
     if not np.isfinite(raw).all():  # before the activation, which could hide it
         raise EngineError(
             f"{network.path}: gives values that are not finite numbers on reference tiles; check --mean, --std and "
             "--white, and where it was exported in float16, export it in float32"
         )
-    if again is None or not np.array_equal(raw[: len(again)], again):
+    if not np.array_equal(raw[:rows], raw[-rows:]):
         raise EngineError(
             f"{network.path}: gives other values for the same tile again (dropout is on, or it draws at random); call "
             "model.eval() before the export"

@@ -97,8 +97,8 @@ class OutputReader:
     """Makes the answer of a task from an output.
 
     name: of the network's file, for errors. raw: the output for the reference tiles, float32 (tiles, ...). ends_in: the
-    activation with which the network itself ends, as an operator. size: lines and width of a tile. layout: where the
-    network has its channels.
+    activation with which the network itself ends, as an operator. layout: where the network has its channels. size,
+    picture: lines and width of a tile, and of the picture that the network takes.
     """
 
     def __init__(
@@ -110,9 +110,11 @@ class OutputReader:
         ends_in: str | None,
         layout: Layout,
         size: tuple[int, int],
+        picture: tuple[int, int],
     ) -> None:
         self._name, self._raw, self._classes, self._asked = name, raw, classes, activation
         self._ends_in, self._layout, self._size = ends_in, layout, size
+        self._picture = picture
         self._tail = Builder()
         self._notes: list[str] = []
 
@@ -152,10 +154,8 @@ class OutputReader:
     def segment(self) -> Answer:
         """Return the answer of a segmenter: `probability` uint8 (n, lines, width), resized to the tile."""
         value, _, (lines, width), activation = self._any_defect()
-        if not np.isclose(lines * self._size[1], width * self._size[0], rtol=0.02):
-            raise self._misfit(
-                f"a picture in the proportions of a tile of {self._size[0]} x {self._size[1]}", DETECTOR_REMEDY
-            )
+        if not np.isclose(lines * self._picture[1], width * self._picture[0], rtol=0.02):
+            raise self._misfit(f"a map in the proportions of its picture of {_by(self._picture)}", DETECTOR_REMEDY)
         if (lines, width) != self._size:
             value = self._tail.resized(value, (lines, width), self._size)
             self._notes.append(f"its map of {lines} x {width} is resized to the tile's {_by(self._size)}")
