@@ -61,6 +61,10 @@ COMMANDS = {
         "train": ("evaluation.cli:train", "Train a network by a recipe: a paper's protocol or the house's."),
         "evaluate": ("evaluation.cli:evaluate", "Judge an engine or a checkpoint on labelled pictures."),
         "export": ("evaluation.cli:export", "Make an engine of a checkpoint: ONNX, manifest, card."),
+        "calibrate": (
+            "evaluation.cli:calibrate",
+            "Choose an engine's thresholds on labelled pictures, and write them to its manifest.",
+        ),
         "quantize": ("evaluation.cli:quantize", "Make an INT8 engine of an FP32 one, or say why it is not as good."),
         "explain": ("evaluation.cli:explain", "Draw where an engine or a checkpoint looks in a picture."),
         "networks": ("evaluation.cli:networks", "List the networks: size, operations, time per tile, authors."),

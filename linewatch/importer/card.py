@@ -39,7 +39,8 @@ Exported by {network.producer}, opset {network.opset}.
 ## Figures
 None: it has not been judged on held-out pictures. `linewatch evaluate {manifest.name} --data NAME=DIR` does that.
 
-Thresholds: {thresholds}. **They are not calibrated.**
+Thresholds as imported, not calibrated: {thresholds}. `linewatch calibrate {manifest.name} --data NAME=DIR` chooses
+them on labelled pictures.
 
 ## Terms
 {manifest.terms}

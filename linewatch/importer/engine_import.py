@@ -54,6 +54,10 @@ _ROW_TOLERANCE = 2e-3
 _HOW_TO_FREE_THE_BATCH = (
     "export it with a free batch: torch.onnx.export(..., dynamic_shapes=({0: 'n'},)), or dynamic=True for Ultralytics"
 )
+_UNCALIBRATED = (
+    f"thresholds are {THRESHOLD} and not calibrated: `linewatch calibrate {{name}} --data NAME=DIR` chooses them on "
+    "labelled pictures"
+)
 _ONE_BY_ONE = "its operators are bound to one tile, so the graph runs it tile by tile, which is slower"
 
 
@@ -120,7 +124,7 @@ def import_engine(path: Path, request: ImportRequest, engines_dir: Path) -> Impo
     }[request.task]()
     model = finished_engine(bare, answer.tail, answer.value, answer.output).SerializeToString()
     facts = _facts(form, port, size, request.normalisation, answer)
-    notes = (*notes, *answer.notes, *_thresholds_note(name, request.task))
+    notes = (*notes, *answer.notes, _UNCALIBRATED.format(name=name))
     thresholds = {
         Task.SCREEN: {"pass": THRESHOLD},
         Task.CLASSIFY: dict.fromkeys(classes.defects, THRESHOLD),
@@ -293,10 +297,6 @@ def _openvino_note(manifest: EngineManifest, model: bytes) -> tuple[str, ...]:
     except EngineError as error:
         return (f'OpenVINO cannot run it, so keep inference.backend = "onnxruntime" ({error})',)
     return ()
-
-
-def _thresholds_note(name: str, task: Task) -> tuple[str, ...]:
-    return (f"thresholds are {THRESHOLD} and not calibrated",)
 
 
 def _write(folder: Path, manifest: EngineManifest, model: bytes, card: str) -> EngineManifest:
