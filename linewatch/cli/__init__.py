@@ -34,7 +34,10 @@ COMMANDS = {
         "shelve": ("client.cli:shelve", "Keep a rule's alarms from asking for an operator, for a while."),
         "unshelve": ("client.cli:unshelve", "Let a rule's alarms ask for an operator again."),
         "coil": ("daemon.coils.cli:coil", "Tell a running service that a coil starts or ends, or its data."),
-        "engine": ("client.cli:engine", "Load an engine beside those of a running service; then promote or drop it."),
+        "engine": (
+            "engine:engine",
+            "Import an engine from elsewhere; load one beside those of a running service, then promote or drop it.",
+        ),
         "reload": ("client.cli:reload", "Have a running service read its rules again from its files."),
         "keys": ("wire.cli:keys", "Make keys, and decide what their holders may do."),
         "bridge": ("plant.cli:bridge", "Show a running service to a plant's controllers, in a process of its own."),
@@ -59,6 +62,10 @@ COMMANDS = {
         "train": ("evaluation.cli:train", "Train a network by a recipe: a paper's protocol or the house's."),
         "evaluate": ("evaluation.cli:evaluate", "Judge an engine or a checkpoint on labelled pictures."),
         "export": ("evaluation.cli:export", "Make an engine of a checkpoint: ONNX, manifest, card."),
+        "calibrate": (
+            "evaluation.cli:calibrate",
+            "Choose an engine's thresholds on labelled pictures, and write them to its manifest.",
+        ),
         "quantize": ("evaluation.cli:quantize", "Make an INT8 engine of an FP32 one, or say why it is not as good."),
         "explain": ("evaluation.cli:explain", "Draw where an engine or a checkpoint looks in a picture."),
         "networks": ("evaluation.cli:networks", "List the networks: size, operations, time per tile, authors."),

@@ -1,4 +1,4 @@
-"""`linewatch train`, `evaluate`, `export`, `quantize`, `explain` and `networks`."""
+"""`linewatch train`, `evaluate`, `export`, `calibrate`, `quantize`, `explain` and `networks`."""
 
 import json
 from pathlib import Path
@@ -99,6 +99,24 @@ def export(
 
         manifest = export_checkpoint(checkpoint, name, engines)
         print(f"{engines / manifest.name}: {manifest.task} engine, checked against torch")
+
+
+def calibrate(
+    engine: Annotated[str, Parameter(help="Name of an engine.")],
+    /,
+    *,
+    data: Data = (),
+    engines: Folder = ENGINES,
+) -> None:
+    with extra("train"):
+        from linewatch.evaluation.calibrate import calibrate
+
+        found = calibrate(engine, data, engines)
+        print(f"{engines / engine}: thresholds chosen on {found.pictures} pictures")
+        for name, value in found.manifest.thresholds.items():
+            print(f"  {name} {value:.3f} (was {found.before[name]:.3f})")
+        for note in found.notes:
+            print(f"  {note}")
 
 
 def quantize(

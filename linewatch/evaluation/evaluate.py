@@ -176,7 +176,7 @@ def headline(
 
 def window_headline(parts: Sequence[tuple[EvaluationTarget, Sequence[Specimen]]], data_set: DataSet) -> Headline:
     """Return the recall where a tenth of the clean windows pass, over several screens, each on frames of its own."""
-    found = [_window_scores(target, data_set, specimens) for target, specimens in parts]
+    found = [window_scores(target, data_set, specimens) for target, specimens in parts]
     scores, defective = (np.concatenate([each[part] for each in found]) for part in (0, 1))
     files = [file for _, _, names in found for file in names]
     return Headline(
@@ -345,10 +345,10 @@ def windows_of(shape: tuple[int, ...], lines: int, width: int) -> Iterator[tuple
 def _screen(
     target: EvaluationTarget, data_set: DataSet, specimens: Sequence[Specimen], taxonomy: Taxonomy
 ) -> EvaluationResult:
-    return windows.evaluate(*_window_scores(target, data_set, specimens))
+    return windows.evaluate(*window_scores(target, data_set, specimens))
 
 
-def _window_scores(
+def window_scores(
     target: EvaluationTarget, data_set: DataSet, specimens: Sequence[Specimen]
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_], list[str]]:
     """Return score, truth and file of each window that is defective or clean."""
