@@ -166,7 +166,12 @@ def with_source(settings: ServiceSettings, name: str, *, own_line: bool) -> Serv
             folder = configured.model_copy(update={"path": path, "coil": None})
         return settings.model_copy(update={"source": folder})
     if not path.is_file():
-        raise SourceError(f"{path}: no such file or folder; give a video, a folder of frames, or '{SIMULATOR}'")
+        found = "no such file or folder"
+        if "://" in name:
+            found = "found an address, expected a file: fetch it first"
+        elif path.exists():
+            found = "found a pipe, socket or device, expected a file: copy what it gives into one first"
+        raise SourceError(f"{name}: {found}; give a video, a folder of frames, or '{SIMULATOR}'")
     recorded = recorded_line(path) if own_line else None
     recording = RecordingSource(type="recording", path=path)
     if isinstance(configured, RecordingSource):

@@ -99,8 +99,8 @@ def record(
         print(json.dumps({**asdict(summary), "path": str(summary.path)}))
     else:
         print(
-            f"{summary.path}: {summary.grabs} grabs, {summary.lines} lines, {summary.size_mb:.1f} MB, "
-            f"ended by its {summary.ended}"
+            f"{summary.path}: {summary.grabs} grabs, {summary.metres:.1f} m in {summary.lines} lines, "
+            f"{summary.size_mb:.1f} MB, read back, ended by its {summary.ended}"
         )
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from linewatch.capture.cameras.registry import open_camera
 from linewatch.capture.clock import MonotonicClock
 from linewatch.capture.recorder import RecordingSummary, record
-from linewatch.contracts.errors import ConfigError
+from linewatch.contracts.errors import ConfigError, SourceError
 from linewatch.contracts.frame import Grab
 from linewatch.daemon.progress import progress_bar
 from linewatch.service_settings import ServiceSettings
@@ -17,7 +17,12 @@ def record_source(settings: ServiceSettings, path: Path, *, max_mb: float, max_s
     """Record the configured source. SIGINT and SIGTERM end the recording with whole files. Raises LinewatchErrors."""
     if settings.source is None:
         raise ConfigError("the configuration has no [source]; give it the source to record")
-    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SourceError(
+            f"cannot write recording {path}: {error.strerror}; expected a folder that can be made; choose another"
+        ) from error
     camera = open_camera(settings.source, settings.line, MonotonicClock(), live=True)
     grabs = 0
     with camera, progress_bar("record", camera.grabs) as show:

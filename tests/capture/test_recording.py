@@ -168,21 +168,6 @@ def test_recorder_overwrites_nothing_and_says_what_is_wrong_with_a_place(tmp_pat
     assert len(replayed(tmp_path / "a.avi")) == 1
 
 
-@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
-def test_full_disk_is_one_clear_error_and_keeps_what_was_written(tmp_path: Path) -> None:
-    """The sidecar's disk is full from the first byte on."""
-    sidecar_path(tmp_path / "a.avi").symlink_to("/dev/full")
-    with pytest.raises(SourceError, match="exists already"):
-        Recorder(tmp_path / "a.avi", LINE, 10)
-    sidecar_path(tmp_path / "a.avi").unlink()
-    recorder = Recorder(tmp_path / "a.avi", LINE, 10)
-    full = os.open("/dev/full", os.O_WRONLY)
-    os.dup2(full, recorder._sidecar.fileno())
-    os.close(full)
-    with recorder, pytest.raises(SourceError, match="stopped after 0 grabs: No space left"):
-        recorder.write(plain(0))
-
-
 KILLED = """
 import os, signal, sys
 from pathlib import Path
@@ -199,24 +184,22 @@ os.kill(os.getpid(), signal.SIGKILL)
 
 @pytest.mark.slow
 def test_recording_is_readable_after_a_kill(tmp_path: Path) -> None:
-    """The sidecar has every grab; the last ones, whose pixels were not on disk yet, are corrupt."""
+    """Each grab is in both files before the next one is read, so that not one is lost."""
     path = tmp_path / "a.avi"
     script = KILLED.format(tests=str(Path(__file__).parent), path=str(path))
     process = subprocess.run([sys.executable, "-c", script], check=False, env=os.environ | {"OMP_NUM_THREADS": "1"})
     assert process.returncode == -signal.SIGKILL
     again = replayed(path)
     assert [grab.sequence for grab in again] == list(range(400))
-    whole = [grab.fault is None for grab in again]
-    assert whole == sorted(whole, reverse=True), "what is missing is at the end"
-    assert sum(whole) > 350
-    assert all(same(grab, plain(i % 40, sequence=i, first_line=i * 64)) for i, grab in enumerate(again[: sum(whole)]))
+    assert all(same(grab, plain(i % 40, sequence=i, first_line=i * 64)) for i, grab in enumerate(again))
 
 
-def test_half_written_last_line_of_the_sidecar_is_left_out(tmp_path: Path) -> None:
+def test_half_written_last_line_of_the_sidecar_costs_its_grab(tmp_path: Path) -> None:
     write(tmp_path / "a.avi", odd_stream())
     sidecar = sidecar_path(tmp_path / "a.avi")
     sidecar.write_bytes(sidecar.read_bytes()[:-30])
-    assert len(replayed(tmp_path / "a.avi")) == 9
+    got = replayed(tmp_path / "a.avi")
+    assert [grab.fault for grab in got[8:]] == [None, Cause.TRUNCATED]
 
 
 @pytest.mark.parametrize("damage", ["", "{}\n", "not json\n", '{"schema_version": 2}\n'])
@@ -258,17 +241,14 @@ def test_corrupt_middle_of_a_video_costs_the_frames_that_it_hit(tmp_path: Path, 
     before = replayed(path)
     spoil(path, 0.5, 30_000)
     got = replayed(path)
-    assert [grab.sequence for grab in got] == list(range(30))
-    assert [grab.first_line for grab in got] == [number * 64 for number in range(30)]
+    assert [grab.first_line for grab in got] == [grab.sequence * 64 for grab in got]
+    there = {grab.sequence for grab in got}
     bad = [grab.sequence for grab in got if grab.fault is Cause.CORRUPT]
-    assert 1 <= len(bad) <= 6
-    assert all(same(got[i], before[i]) for i in range(10))
-    # What comes behind the damage is still the same pictures in the same order.
-    old = {before[i].image.tobytes(): i for i in range(30)}  # type: ignore[union-attr]
-    known = [old[g.image.tobytes()] for g in got if g.image is not None and g.image.tobytes() in old]
-    assert known == sorted(known)
-    assert len(known) >= 18
-    assert known[-1] == 29
+    bad += [number for number in range(30) if number not in there]  # admission counts them as lost
+    assert 1 <= len(bad) <= (14 if codec == "FFV1" else 6), "FFV1 by OpenCV needs its key frame, every 12th"
+    # What comes behind the damage is the same pictures in the same places.
+    assert all(same(grab, before[grab.sequence]) for grab in got if grab.sequence not in bad)
+    assert got[-1].sequence == 29
 
 
 def test_corrupt_middle_of_a_recording_costs_the_grabs_that_it_hit(tmp_path: Path) -> None:
@@ -285,7 +265,7 @@ def test_corrupt_middle_of_a_recording_costs_the_grabs_that_it_hit(tmp_path: Pat
 
 
 @pytest.mark.parametrize("recorded", [False, True])
-def test_cut_video_ends_in_corrupt_grabs(tmp_path: Path, recorded: bool) -> None:
+def test_what_a_cut_video_lacks_is_truncated(tmp_path: Path, recorded: bool) -> None:
     path = tmp_path / "a.avi"
     write(path, [plain(number) for number in range(30)])
     if not recorded:
@@ -295,7 +275,7 @@ def test_cut_video_ends_in_corrupt_grabs(tmp_path: Path, recorded: bool) -> None
     assert len(got) == 30
     faults = [grab.fault for grab in got]
     assert faults[:10] == [None] * 10
-    assert faults[-10:] == [Cause.CORRUPT] * 10
+    assert faults[-10:] == [Cause.TRUNCATED] * 10
 
 
 def test_source_that_is_no_recording_is_one_clear_error(tmp_path: Path) -> None:
@@ -305,7 +285,7 @@ def test_source_that_is_no_recording_is_one_clear_error(tmp_path: Path) -> None:
         RecordingCamera(tmp_path, LINE)
     for content in (b"", b"text, not video\n" * 100):
         (tmp_path / "text.avi").write_bytes(content)
-        with pytest.raises(SourceError, match="expected an FFV1, HFYU or MJPG video"):
+        with pytest.raises(SourceError, match="expected a video of 8-bit gray frames"):
             RecordingCamera(tmp_path / "text.avi", LINE)
 
 
@@ -314,7 +294,7 @@ def test_recording_without_a_grab_is_one_clear_error(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match=r"no grab|cannot be opened"):
         RecordingCamera(tmp_path / "a.avi", LINE)
     make_video(tmp_path / "b.avi", "FFV1", 0)
-    with pytest.raises(SourceError, match=r"no frame|cannot be opened"):
+    with pytest.raises(SourceError, match=r"no frame|without a frame"):
         RecordingCamera(tmp_path / "b.avi", LINE)
 
 

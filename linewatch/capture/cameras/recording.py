@@ -1,29 +1,34 @@
 """A recorded video as a camera."""
 
 import threading
+from collections import Counter, deque
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-import cv2
 import numpy as np
+import structlog
 from pydantic import Field
 
+from linewatch.capture.cameras.container import EXPECTED
 from linewatch.capture.cameras.folder import coil_name, derived_grab
 from linewatch.capture.cameras.source import CoilName, SourceSettings
+from linewatch.capture.cameras.video import GrayFrame, Video
 from linewatch.capture.position.timestamps import LongestGap, TimestampedCamera
 from linewatch.capture.sidecar import Sidecar, checksum, read_sidecar, sidecar_path
 from linewatch.config.line import LineSettings
 from linewatch.contracts.errors import SourceError
-from linewatch.contracts.frame import Grab, PositionSource
+from linewatch.contracts.frame import Cause, Grab, PositionSource
 from linewatch.contracts.ports import Camera, Clock
 
-_REMEDY = "expected an FFV1, HFYU or MJPG video in AVI or MKV; set [source] path"
-_ATTEMPTS = 8
-"""Reads that fail in a row before the video counts as ended: each damaged frame fails one, the end fails all."""
+log = structlog.get_logger()
+
+_MOST_TOLD = 20
+"""Frames that are not inspected are logged one by one, up to so many."""
 
 
 class RecordingSource(SourceSettings):
-    """A recorded video (FFV1, HFYU or MJPG in AVI/MKV), with the sidecar of `linewatch record` for positions."""
+    """A recorded video of 8-bit gray frames, with the sidecar of `linewatch record` for positions."""
 
     type: Literal["recording"]
     path: Annotated[Path, Field(strict=False)]
@@ -53,13 +58,15 @@ class RecordingSource(SourceSettings):
 
 
 class RecordingCamera:
-    """Gives the grabs of a video, in order.
+    """Gives the grabs of a video, in order, and a grab without an image for each frame that it lacks.
 
     With the sidecar that `linewatch record` writes beside the video, it gives exactly the grabs that were recorded:
-    gaps, coils, encoder, times. Without one, positions and times follow from the line settings and grabs are not
-    `encoded`. A damaged frame (undecodable, missing, or not the bytes that were recorded) is a grab with fault CORRUPT,
-    and reading continues behind it; without a sidecar, frames whose headers are lost are missing at the end instead.
-    Raises SourceError when the file is missing, is not a video, contains no frame or does not fit `line`.
+    gaps, coils, encoder, times. Without one, positions and times follow from the line settings, grabs are not
+    `encoded`, and time stamps that jump are lines that are missing. Faults: CORRUPT, a damaged frame, also if the
+    decoder concealed the damage, or not the bytes that were recorded; TRUNCATED, a frame that the container or the
+    sidecar promises behind the last one in the file, or a frame in the video behind the end of its sidecar; COLOUR, a
+    frame that is not gray. Raises SourceError when the file is missing, is not a video, contains no frame, is deeper
+    than 8 bits or does not fit `line`.
     """
 
     live = False
@@ -69,24 +76,38 @@ class RecordingCamera:
         self._line = line
         self._coil = coil or coil_name(path.stem)
         self._sidecar = read_sidecar(sidecar_path(path)) if sidecar_path(path).exists() else None
-        self._video = _Video(path)
+        if self._sidecar is not None:
+            self._check_sidecar(self._sidecar)
+        if not path.is_file():
+            found = "is not a file" if path.exists() else "does not exist"
+            raise SourceError(f"recording {path} {found}; expected {EXPECTED}; set [source] path")
+        self._video = Video(path)
+        self._ahead: deque[GrayFrame] = deque()
+        self._unfit: Counter[Cause] = Counter()
         try:
-            self._check(path)
+            if self._sidecar is None:
+                self._check_video()
         except SourceError:
             self._video.close()
             raise
         grabs = () if self._sidecar is None else self._sidecar.grabs
         self._last_grab_with = {entry.crc32: number for number, entry in enumerate(grabs) if entry.crc32 is not None}
-        self.grabs: int | None = (self._video.expected or None) if self._sidecar is None else len(grabs)
+        self._surplus = self._unlisted() if self._sidecar is not None else 0
+        self.grabs: int | None = self._video.expected if self._sidecar is None else len(grabs) + self._surplus
+        self._frame = None if self._sidecar is None else self._video.read()
         self._next = 0
         self._stopped = threading.Event()
 
     def read(self) -> Grab | None:
         if self._stopped.is_set():
             return None
-        number, self._next = self._next, self._next + 1
         if self._sidecar is None:
-            return self._derived(number)
+            frame = self._ahead.popleft() if self._ahead else self._video.read()
+            if frame is None:
+                self._tell_rest()
+                return None
+            return self._derived(frame)
+        number, self._next = self._next, self._next + 1
         return self._recorded(self._sidecar, number)
 
     def times_ns(self) -> tuple[int, ...]:
@@ -118,105 +139,121 @@ class RecordingCamera:
     def __exit__(self, *exc: object) -> None:
         self.close()
 
-    def _check(self, path: Path) -> None:
-        if self._sidecar is not None:
-            theirs, ours = self._sidecar.header.line, self._line
-            if (theirs.width_px, theirs.frame_lines) != (ours.width_px, ours.frame_lines):
-                raise SourceError(
-                    f"{path} was recorded with {theirs.width_px} px x {theirs.frame_lines} lines, [line] expects "
-                    f"{ours.width_px} x {ours.frame_lines}; set width_px and frame_lines as recorded"
-                )
-            if not self._sidecar.grabs:
-                raise SourceError(
-                    f"{path} contains no grab, expected at least one: it was stopped before its first; record again"
-                )
-            return
-        if self._video.image is None:
-            raise SourceError(f"{path} contains no frame that can be decoded; {_REMEDY}")
-        if self._video.width != self._line.width_px or self._video.lines > self._line.frame_lines:
+    def _check_sidecar(self, sidecar: Sidecar) -> None:
+        theirs, ours = sidecar.header.line, self._line
+        if (theirs.width_px, theirs.frame_lines) != (ours.width_px, ours.frame_lines):
             raise SourceError(
-                f"{path} has frames of {self._video.width} px x {self._video.lines} lines, [line] expects "
-                f"{self._line.width_px} x {self._line.frame_lines}; set width_px and frame_lines as in the video"
+                f"{self._path} was recorded with {theirs.width_px} px x {theirs.frame_lines} lines, [line] expects "
+                f"{ours.width_px} x {ours.frame_lines}; set width_px and frame_lines as recorded"
+            )
+        if not sidecar.grabs:
+            raise SourceError(
+                f"{self._path} contains no grab, expected at least one: it was stopped before its first; record again"
             )
 
-    def _derived(self, number: int) -> Grab | None:
-        image = None
-        if self._video.image is None:
-            if number >= self._video.expected:
-                return None
-        elif self._video.number <= number:
-            image = self._video.image
-            self._video.advance()
-        lines = self._video.lines
-        return derived_grab(image, self._line, coil=self._coil, sequence=number, first_line=number * lines, lines=lines)
+    def _check_video(self) -> None:
+        """Raise SourceError unless the frames fit the line and one of them can be inspected."""
+        video, line = self._video, self._line
+        if video.width != line.width_px or video.lines > line.frame_lines:
+            raise SourceError(
+                f"{self._path} has frames of {video.width} px x {video.lines} lines, [line] expects "
+                f"{line.width_px} x {line.frame_lines}; set width_px and frame_lines as in the video"
+            )
+        if not video.length_known:
+            log.warning("video_length_unknown", path=str(self._path))
+        found: Counter[Cause] = Counter()
+        while (frame := video.read()) is not None:
+            self._ahead.append(frame if frame.fault is None else replace(frame, image=None))
+            if frame.fault is None:
+                return
+            found[frame.fault] += 1
+        causes = ", ".join(f"{count} {cause}" for cause, count in found.most_common())
+        raise SourceError(
+            f"{self._path}: none of {len(self._ahead)} frames can be inspected: found {causes}; expected {EXPECTED}; "
+            + ("convert them to gray" if Cause.COLOUR in found else "copy the file again, or record it again")
+        )
+
+    def _unlisted(self) -> int:
+        """Return how many frames the video holds behind the end of its sidecar, and log where the two differ."""
+        assert self._sidecar is not None
+        promised = sum(entry.video_frame is not None for entry in self._sidecar.grabs)
+        if promised != self._video.packets:
+            log.warning(
+                "recording_incomplete",
+                path=str(self._path),
+                pictures_in_sidecar=promised,
+                pictures_in_video=self._video.packets,
+            )
+        return max(0, self._video.packets - promised)
+
+    def _derived(self, frame: GrayFrame) -> Grab:
+        lines, image = self._video.lines, frame.image if frame.fault is None else None
+        first = frame.number * lines
+        grab = derived_grab(image, self._line, coil=self._coil, sequence=frame.number, first_line=first, lines=lines)
+        if frame.fault is None:
+            return grab
+        self._tell(frame.fault, frame.number, self._video.time_s(frame.number))
+        return replace(grab, fault=frame.fault)
+
+    def _tell(self, fault: Cause, frame: int, time_s: float | None) -> None:
+        self._unfit[fault] += 1
+        if self._unfit.total() <= _MOST_TOLD:
+            log.warning("video_frame_not_inspected", path=str(self._path), cause=str(fault), frame=frame, time_s=time_s)
+
+    def _tell_rest(self) -> None:
+        if self._unfit.total() > _MOST_TOLD:
+            counts = {str(cause): count for cause, count in self._unfit.items()}
+            log.warning("video_frames_not_inspected", path=str(self._path), frames_by_cause=counts)
+        self._unfit.clear()
 
     def _recorded(self, sidecar: Sidecar, number: int) -> Grab | None:
-        if number >= len(sidecar.grabs):
+        if number < len(sidecar.grabs):
+            entry = sidecar.grabs[number]
+            image = None if entry.crc32 is None else self._matching(entry.crc32, number)
+            grab = entry.grab(None if image is None else image[: entry.valid_lines])
+            if image is None and entry.crc32 is not None:
+                if self._frame is None:
+                    grab = replace(grab, fault=Cause.TRUNCATED)
+                self._tell(grab.fault or Cause.CORRUPT, number, entry.captured_ns / 1e9)
+            return grab
+        behind = number - len(sidecar.grabs)
+        if behind >= self._surplus:
+            self._tell_rest()
             return None
-        entry = sidecar.grabs[number]
-        image = None if entry.crc32 is None else self._matching(entry.crc32, number)
-        return entry.grab(None if image is None else image[: entry.valid_lines])
+        last, lines = sidecar.grabs[-1], self._line.frame_lines
+        first = last.first_line + last.lines + behind * lines
+        return replace(
+            last.grab(None),
+            sequence=last.sequence + 1 + behind,
+            first_line=first,
+            lines=lines,
+            along_mm=last.along_mm + (first - last.first_line) * last.mm_per_line,
+            encoded=False,
+            change_line=None,
+            fault=Cause.TRUNCATED,
+        )
 
     def _matching(self, crc32: int, number: int) -> np.ndarray | None:
         """Return the next video frame with that checksum, or None if a frame that belongs to a later grab comes first.
 
-        Only the checksum decides to which grab a frame belongs: behind damage neither the decoder's frame count nor its
-        times are reliable, and FFV1 detects damage only in part.
+        Only the checksum decides to which grab a frame belongs, and whether it is whole: behind damage neither a
+        decoder's frame count nor its times are reliable.
         """
-        while (image := self._video.image) is not None:
-            gray = image if image.ndim == 2 else np.ascontiguousarray(image[..., 0])
-            found = checksum(gray)
-            if found == crc32:
-                self._video.advance()
-                return gray
-            if self._last_grab_with.get(found, -1) > number:
+        while (frame := self._frame) is not None:
+            if frame.image is not None:
+                found = checksum(frame.image)
+                if found == crc32:
+                    self._frame = self._video.read()
+                    return frame.image
+                if self._last_grab_with.get(found, -1) > number:
+                    return None
+            elif frame.fault is Cause.TRUNCATED:
+                self._frame = None
                 return None
-            self._video.advance()
+            self._frame = self._video.read()
         return None
 
 
 def recorded_line(path: Path) -> LineSettings | None:
     """Return the line settings that the recording `path` was made with; None without a sidecar. Raises SourceError."""
     return read_sidecar(sidecar_path(path)).header.line if sidecar_path(path).exists() else None
-
-
-class _Video:
-    """The frames of a video, one at a time."""
-
-    def __init__(self, path: Path) -> None:
-        if not path.is_file():
-            found = "is not a file" if path.exists() else "does not exist"
-            raise SourceError(f"recording {path} {found}; {_REMEDY}")
-        self._video = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
-        if not self._video.isOpened():
-            raise SourceError(f"{path} cannot be opened as a video; {_REMEDY}")
-        if (int(self._video.get(cv2.CAP_PROP_CODEC_PIXEL_FORMAT)) & 0xFFFFFFFF).to_bytes(4, "little") == b"Y800":
-            self._video.set(cv2.CAP_PROP_CONVERT_RGB, 0)  # gray as it is stored, not converted to three channels
-        self._hz = self._video.get(cv2.CAP_PROP_FPS)
-        self.width = int(self._video.get(cv2.CAP_PROP_FRAME_WIDTH))
-        self.lines = int(self._video.get(cv2.CAP_PROP_FRAME_HEIGHT))
-        # Only AVI stores the number of frames; in other containers it is an estimate.
-        self.expected = max(0, int(self._video.get(cv2.CAP_PROP_FRAME_COUNT))) if path.suffix.lower() == ".avi" else 0
-        self.number = -1
-        self.image: np.ndarray | None = None
-        self.advance()
-
-    def advance(self) -> None:
-        """Decode the next frame into `image`, None behind the last; `number` counts skipped frames as well.
-
-        The time of a frame shows how many undecodable frames OpenCV skipped before it.
-        """
-        attempts = (self._decoded() for _ in range(_ATTEMPTS))
-        self.image = next((image for image in attempts if image is not None), None)
-        by_time = round(self._video.get(cv2.CAP_PROP_POS_MSEC) * self._hz / 1000)
-        self.number = max(self.number + 1, by_time if by_time < self.expected else 0)
-
-    def close(self) -> None:
-        self._video.release()
-
-    def _decoded(self) -> np.ndarray | None:
-        try:
-            there, image = self._video.read()
-        except cv2.error:
-            return None
-        return image if there else None
