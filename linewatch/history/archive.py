@@ -5,7 +5,6 @@ the sweep after the next start removes, or a row without a file, which is the ne
 """
 
 import os
-import re
 import shutil
 import time
 from collections.abc import Iterator, Sequence
@@ -18,7 +17,9 @@ import sqlalchemy as sa
 import structlog
 
 from linewatch.config.history import ImageSettings
+from linewatch.contracts.coil import file_name
 from linewatch.contracts.errors import HistoryError
+from linewatch.files import write_file
 from linewatch.history.tables import COIL, IMAGE
 from linewatch.history.writer import StoredService
 from linewatch.wire.schema import CropMessage
@@ -36,7 +37,6 @@ FREE_MARGIN: Final = 1.1
 
 _DAY_NS: Final = 86_400 * 1_000_000_000
 _SEVERITIES: Final = range(6)  # 0: not graded
-_UNSAFE: Final = re.compile(r"[^A-Za-z0-9_.-]")
 
 
 class ImageArchive:
@@ -70,10 +70,10 @@ class ImageArchive:
                         f"[images] dir {folder} holds the images of {theirs}, not of {ours}; name another folder, or "
                         f"write the new name into {mark} if the database was moved"
                     )
-            elif {path.name for path in folder.iterdir()} - {f"{MARK}.part"}:
+            elif any(path.suffix != ".part" for path in folder.iterdir()):
                 raise HistoryError(f"[images] dir {folder} holds other files; name a folder of its own")
             else:
-                _write(mark, f"{ours}\n".encode())
+                write_file(mark, f"{ours}\n".encode())
             self._take_stock()
         except OSError as error:
             raise HistoryError(f"[images] dir {folder} cannot be used ({error.strerror}); name another") from error
@@ -184,7 +184,9 @@ class ImageArchive:
                 return
         path = _path(coil, crop)
         try:
-            _write(self._settings.dir / path, crop.png)
+            whole = self._settings.dir / path
+            whole.parent.mkdir(parents=True, exist_ok=True)
+            write_file(whole, crop.png)
             if displaced is not None:
                 (self._settings.dir / displaced.path).unlink(missing_ok=True)
         except OSError as error:
@@ -273,22 +275,9 @@ def _weighted_age(row: Any, now_ns: int) -> float:
 
 
 def _path(coil: Any, crop: CropMessage) -> str:
-    """Return the path below the folder: day, passage, place of the defect. Characters that could lead elsewhere go."""
+    """Return the path below the folder: day, passage, place of the defect."""
     day = datetime.fromtimestamp(coil.begun_unix_ns / 1e9, UTC)
-    passage = f"{coil.id}-{_UNSAFE.sub('_', coil.coil)[:80]}"
-    return f"{day:%Y-%m-%d}/{passage}/{_UNSAFE.sub('_', crop.id.rpartition('/')[2])[:80]}.png"
-
-
-def _write(path: Path, data: bytes) -> None:
-    half = path.with_name(path.name + ".part")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        half.write_bytes(data)
-        half.replace(path)
-    except OSError:
-        with suppress(OSError):
-            half.unlink(missing_ok=True)
-        raise
+    return f"{day:%Y-%m-%d}/{coil.id}-{file_name(coil.coil)}/{file_name(crop.id.rpartition('/')[2])}.png"
 
 
 def _folders(folder: Path) -> list[Path]:

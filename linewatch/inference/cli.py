@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from linewatch.contracts.errors import EngineError
-from linewatch.terminal import AsJson
+from linewatch.terminal import AsJson, plain_console
 
 if TYPE_CHECKING:
     from linewatch.inference.engines import EngineReport
@@ -42,7 +42,6 @@ def engines(
 
 def _print_engines(reports: "Sequence[EngineReport]") -> None:
     """Print every engine of a folder, and whether it can be trusted."""
-    from rich.console import Console
     from rich.table import Table
 
     table = Table(title="engines", title_justify="left")
@@ -63,4 +62,4 @@ def _print_engines(reports: "Sequence[EngineReport]") -> None:
             + (" ..." if len(manifest.thresholds) > 3 else ""),
             report.fault or f"sha256 {manifest.model.sha256[:12]}",
         )
-    Console().print(table)
+    plain_console().print(table)

@@ -13,6 +13,7 @@ from pydantic import Field
 from linewatch.capture.cameras.source import CoilName, SourceSettings
 from linewatch.capture.position.timestamps import LongestGap, TimestampedCamera, times_of
 from linewatch.config.line import LineSettings
+from linewatch.contracts.coil import coil_name
 from linewatch.contracts.errors import SourceError
 from linewatch.contracts.frame import Cause, Grab, PositionSource
 from linewatch.contracts.ports import Camera, Clock
@@ -127,11 +128,6 @@ def derived_grab(
         encoded=False,
         fault=Cause.CORRUPT if image is None else None,
     )
-
-
-def coil_name(name: str) -> str:
-    """Return the name with every character that a coil's name must not contain replaced by `_`."""
-    return re.sub(r"[^A-Za-z0-9_.-]", "_", name)[:64] or "coil"
 
 
 def _natural(name: str) -> tuple[tuple[tuple[int, str], ...], str]:

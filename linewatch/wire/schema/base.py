@@ -6,7 +6,13 @@ from typing import Annotated, Any, Final, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from linewatch.contracts.bounds import Count, IntervalMm, Score, Severity  # noqa: F401 - also for the modules of topics
+from linewatch.contracts.bounds import (  # noqa: F401 - also for the modules of topics
+    Count,
+    IntervalMm,
+    Score,
+    Severity,
+    ShortText,
+)
 from linewatch.contracts.errors import WireError
 
 SCHEMA_VERSION: Final = 1
@@ -53,10 +59,6 @@ class TimingBody(Message):
     predicted_ns: int = 0
     decided_ns: int = 0
     published_ns: int = 0
-
-
-CoilId = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,64}$")]
-ShortText = Annotated[str, Field(min_length=1, max_length=64)]
 
 
 class Envelope(Message):
