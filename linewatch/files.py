@@ -6,6 +6,7 @@ may be replaced by a file of the same name.
 
 import errno
 import os
+import re
 import secrets
 import stat
 import sys
@@ -16,6 +17,7 @@ from typing import Final
 from linewatch.contracts.errors import ConfigError
 
 _NOT_REPLACEABLE: Final = (errno.EACCES, errno.EPERM, errno.EBUSY)  # busy: a file that is a mount of its own
+_PART: Final = re.compile(r"\.[0-9a-f]{16}\.part")
 _LINKS_AT_MOST: Final = 40  # as in the kernel
 
 
@@ -50,6 +52,11 @@ def write_file(path: Path, data: bytes, *, sync: bool = False) -> None:
         if error.errno not in _NOT_REPLACEABLE:
             raise
         _write_all(os.open(target, os.O_WRONLY | os.O_TRUNC), data, sync=sync)
+
+
+def is_part(name: str) -> bool:
+    """Return whether a file of that name is what a kill may leave of `write_file`."""
+    return _PART.fullmatch(name) is not None
 
 
 def write_output(path: Path, data: bytes) -> None:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
 
-class PipeClosed(Exception):  # noqa: N818 - no error: `linewatch ... | head` wants no more
+class PipeClosed(Exception):
     """Nobody reads standard output any more. Not a BrokenPipeError, which rich would take for a failed command."""
 
 
