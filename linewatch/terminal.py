@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
+from linewatch.contracts.coil import checked_coil_name
 from linewatch.contracts.errors import ConfigError
 from linewatch.contracts.verdict import CoilGrade, GradeReason
 
@@ -20,22 +21,26 @@ _FILE_COLUMNS = 160
 """Width of a table that is written to a file or a pipe."""
 
 
-def wide_console() -> "Console":
-    """Return a console for tables with many columns: as wide as the terminal, or wide enough for a file."""
+def plain_console(width: int | None = None) -> "Console":
+    """Return a console that prints every text as it is: a coil may be named `[red]` or `:ok:`."""
     from rich.console import Console
 
-    return Console(width=None if sys.stdout.isatty() else _FILE_COLUMNS)
+    return Console(width=width, markup=False, emoji=False)
+
+
+def wide_console() -> "Console":
+    """Return a console for tables with many columns: as wide as the terminal, or wide enough for a file."""
+    return plain_console(None if sys.stdout.isatty() else _FILE_COLUMNS)
 
 
 def print_pairs(title: str, rows: Sequence[tuple[str, str]]) -> None:
     """Print a table of names and values without a header."""
-    from rich.console import Console
     from rich.table import Table
 
     table = Table(title=title, show_header=False, title_justify="left", box=None, pad_edge=False)
     for name, value in rows:
         table.add_row(name, value)
-    Console().print(table)
+    plain_console().print(table)
 
 
 def percent(share: float) -> str:
@@ -49,6 +54,14 @@ def grade_rows(grade: CoilGrade | None) -> list[tuple[str, str]]:
         return []
     reasons = [f"{reason.grade}, {reason.rule}: {reason.text}{_worst_defect(reason)}" for reason in grade.reasons]
     return [(f"grade by {grade.rules}", grade.text), *(("", reason) for reason in reasons)]
+
+
+def coil_named(text: str) -> str:
+    """Return the coil's name that a user gave, in the form in which coils are stored. Raises ConfigError."""
+    try:
+        return checked_coil_name(text)
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import structlog
 
-from linewatch.capture.cameras.folder import coil_name
+from linewatch.contracts.coil import MAX_COIL_NAME, checked_coil_name, coil_name
 from linewatch.contracts.frame import Grab
 
 log = structlog.get_logger()
@@ -98,6 +98,7 @@ class CoilAccount:
         if sum(place is not None for place in (at_line, at_mm, at_ns)) > 1 or (at_line or 0) < 0 or (at_mm or 0.0) < 0:
             place = f"{at_mm} mm" if at_mm is not None else f"line {at_line}"
             return f"coil {coil} starts at {place}; give a place from 0 on or a moment, not both"
+        coil = checked_coil_name(coil)
         self._used.add(coil)
         self._orders.append(_Order(coil, at_line, at_mm, at_ns))
         return None
@@ -134,12 +135,17 @@ class CoilAccount:
         """Name the coil after the next weld, which otherwise gets a generated name. Return a refusal, or None."""
         if (refused := self._refused(coil)) is not None:
             return refused
+        coil = checked_coil_name(coil)
         self._used.add(coil)
         self._announced.append(coil)
         return None
 
     def enter(self, source_coil: str) -> None:
-        """Take over the source's new coil: its name and its line count hold from here on."""
+        """Take over the source's new coil: its name and its line count hold from here on.
+
+        What a name must not contain becomes `_`, as a camera may name its coils by any input.
+        """
+        source_coil = coil_name(source_coil)
         if self._cuts:
             log.warning("coil_start_dropped", coils=[cut.coil for cut in self._cuts], ended=self._coil)
         self._cuts.clear()
@@ -213,8 +219,10 @@ class CoilAccount:
         )
 
     def _refused(self, coil: str) -> str | None:
-        if coil_name(coil) != coil:
-            return f"{coil!r} is not a coil's name, expected 1 to 64 letters, digits, '_', '.', '-'; choose such a name"
+        try:
+            coil = checked_coil_name(coil)
+        except ValueError as error:
+            return str(error)
         if coil in self._used:
             return f"coil {coil} has passed or is ordered already; give it another name, such as {coil}-2"
         return None
@@ -222,7 +230,7 @@ class CoilAccount:
     def _generated_name(self) -> str:
         while True:
             self._serial += 1
-            name = f"{self._source[:56]}.{self._serial}"
+            name = f"{self._source[: MAX_COIL_NAME - 8]}.{self._serial}"
             if name not in self._used:
                 self._used.add(name)
                 return name

@@ -9,6 +9,7 @@ from pydantic import Field, ValidationError
 
 from linewatch.config.line import LineSettings
 from linewatch.contracts.closed import ClosedModel
+from linewatch.contracts.coil import CoilName
 from linewatch.contracts.errors import SourceError
 from linewatch.contracts.frame import Cause, Grab, PositionFault
 
@@ -23,7 +24,7 @@ class SidecarHeader(ClosedModel):
 class SidecarGrab(ClosedModel):
     """One grab. `video_frame` is None where the video could not hold its pixels; `fault` says why."""
 
-    coil: str
+    coil: CoilName
     sequence: int
     first_line: int = Field(ge=0)
     lines: int = Field(ge=0)

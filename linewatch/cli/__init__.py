@@ -1,7 +1,7 @@
 """The command line. A room's commands stand in its `cli` module, which is imported when one of them is called.
 
-Exit codes: 0 done; 2 bad configuration or arguments; 3 source; 4 engine; 5 wire; 6 journal; 7 a stage failed or hangs;
-8 history; 9 `compare` found more differences than its limits allow.
+Exit codes: 0 done; 1 the output cannot be written; 2 bad configuration or arguments; 3 source; 4 engine; 5 wire;
+6 journal; 7 a stage failed or hangs; 8 history; 9 `compare` found more differences than its limits allow.
 A user's mistake is a line on stderr, never a traceback.
 """
 
@@ -9,10 +9,12 @@ import os
 import sys
 import threading
 from collections.abc import Sequence
+from contextlib import suppress
 
 from cyclopts import App, CycloptsError, Group, Parameter, UnusedCliTokensError
 
 from linewatch import __version__
+from linewatch.cli.output import PipeClosed, check_output, drop_output
 from linewatch.contracts.errors import ConfigError, LinewatchError, StageError
 
 COMMANDS = {
@@ -76,19 +78,32 @@ COMMANDS = {
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit code."""
+    check_output()
     words = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        return _run(words)
+        code = _run(words)
+        sys.stdout.flush()
     except LinewatchError as error:
-        print(f"linewatch: {error}", file=sys.stderr, flush=True)
+        _say(str(error))
+        code = error.exit_code
         if isinstance(error, StageError) and threading.active_count() > 1:
-            os._exit(error.exit_code)  # the thread of a hung stage would hold up the interpreter's exit
-        return error.exit_code
-    except BrokenPipeError:  # `linewatch ... | head`
-        sys.stderr.close()
-        return 0
+            os._exit(code)  # the thread of a hung stage would hold up the interpreter's exit
+    except UnicodeEncodeError as error:
+        _say(f"found {error.object!r}, which is no valid text; expected UTF-8; correct the argument")
+        code = ConfigError.exit_code
+    except PipeClosed:
+        code = 0
     except KeyboardInterrupt:
-        return 130
+        code = 130
+    drop_output()
+    return code
+
+
+def _say(text: str) -> None:
+    """Print an error, if anyone can read it."""
+    if sys.stderr is not None:
+        with suppress(OSError):
+            print(f"linewatch: {text}", file=sys.stderr, flush=True)
 
 
 def command_line() -> App:

@@ -4,7 +4,7 @@ import time
 from collections import deque
 from contextlib import suppress
 
-from rich.console import Console, Group
+from rich.console import Group
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
@@ -13,7 +13,7 @@ from linewatch.client.keys import ClientKeys
 from linewatch.client.subscriber import Lost, Subscriber
 from linewatch.contracts.errors import WireError
 from linewatch.contracts.verdict import Quality, StripArea
-from linewatch.terminal import percent
+from linewatch.terminal import percent, plain_console
 from linewatch.wire.schema import (
     AlarmBody,
     AlarmMessage,
@@ -168,7 +168,7 @@ def watch(
                     print(canonical(message.model_dump()).decode(), flush=True)
             return
         board = Board()
-        with Live(board.render(0.0), console=Console(), refresh_per_second=REFRESH_HZ) as live:
+        with Live(board.render(0.0), console=plain_console(), refresh_per_second=REFRESH_HZ) as live:
             shown_s = 0.0
             while time.monotonic() < end_s:
                 message = subscriber.poll(0.1)

@@ -1,10 +1,8 @@
 """The base of the settings models: closed, frozen, and with the units in the names of the fields."""
 
-from typing import Annotated
+from pydantic import BaseModel, ConfigDict
 
-from pydantic import BaseModel, ConfigDict, Field
-
-ShortText = Annotated[str, Field(min_length=1, max_length=64)]
+from linewatch.contracts.bounds import ShortText  # noqa: F401 - for the modules of settings
 
 
 class Settings(BaseModel):

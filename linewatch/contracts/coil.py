@@ -1,6 +1,63 @@
-"""A coil's data from the mill (Level 2), and what applies to the coil while it passes."""
+"""A coil's name, its data from the mill (Level 2), and what applies to the coil while it passes."""
 
+import hashlib
+import re
+import unicodedata
 from dataclasses import dataclass
+from typing import Annotated, Any, Final
+
+from pydantic import BeforeValidator, WithJsonSchema
+
+from linewatch.contracts.bounds import made_printable, printable
+
+MAX_COIL_NAME: Final = 200
+"""Characters of a coil's name, after its normalisation."""
+
+_PLAIN: Final = re.compile(r"[a-z0-9]([a-z0-9_.-]{0,98}[a-z0-9_-])?")
+_DIGEST: Final = re.compile(r".*-[0-9a-f]{16}")
+_UNSAFE: Final = re.compile(r"[^A-Za-z0-9_.-]")
+
+
+def checked_coil_name(text: str) -> str:
+    """Return a coil's name as linewatch keeps it: any printable text in Unicode's form NFC, without blanks around it.
+
+    Blanks around a name are cut off, as Level 2 systems pad their fields with them. Raises ValueError for a name that
+    is empty, longer than `MAX_COIL_NAME`, or contains characters that cannot be printed.
+    """
+    name = unicodedata.normalize("NFC", text.strip(" "))
+    if not 1 <= len(name) <= MAX_COIL_NAME:
+        found = f"{name[:40]!r}... has {len(name)} characters" if name else f"{text[:40]!r} is empty"
+        raise ValueError(f"{found}, expected a coil's name of 1 to {MAX_COIL_NAME} characters; choose such a name")
+    return printable(name)
+
+
+def _checked(value: Any) -> Any:
+    return checked_coil_name(value) if isinstance(value, str) else value
+
+
+CoilName = Annotated[
+    str, BeforeValidator(_checked), WithJsonSchema({"type": "string", "minLength": 1, "maxLength": MAX_COIL_NAME})
+]
+"""A coil's name in a model; `checked_coil_name` says what it may be."""
+
+
+def coil_name(text: str) -> str:
+    """Return a coil's name made of any text, such as a file's name: what a name must not contain becomes `_`."""
+    return unicodedata.normalize("NFC", made_printable(text)).strip(" ")[:MAX_COIL_NAME].strip(" ") or "coil"
+
+
+def file_name(name: str) -> str:
+    """Return a name for files, folders and URLs: ASCII letters, digits, `_`, `.` and `-`, at most 120 characters.
+
+    Different names give different results, also where file systems do not distinguish capitals: unless a name is plain
+    already, 16 digits of its SHA-256 are added. None begins with a dot.
+    """
+    if _PLAIN.fullmatch(name) and not _DIGEST.fullmatch(name):
+        return name
+    readable = _UNSAFE.sub("_", name)[:100]
+    if readable.startswith("."):
+        readable = f"_{readable[1:]}"
+    return f"{readable}-{hashlib.sha256(name.encode('utf-8', 'surrogatepass')).hexdigest()[:16]}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,12 @@ class LinewatchError(Exception):
     exit_code = 1
 
 
+class OutputError(LinewatchError):
+    """Standard output cannot be written, as on a full disk."""
+
+    exit_code = 1
+
+
 class ConfigError(LinewatchError):
     """A configuration file, or a setting in it, cannot be used."""
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from linewatch.datasets.cli import Data, OwnSetOptions
-from linewatch.terminal import AsJson, extra, wide_console
+from linewatch.terminal import AsJson, extra, plain_console, wide_console
 
 if TYPE_CHECKING:
     from linewatch.metrics.result import EvaluationResult
@@ -186,13 +186,12 @@ def networks(
 
 
 def _print_result(result: "EvaluationResult", as_json: bool) -> None:
-    from rich.console import Console
 
     from linewatch.metrics.result import class_table, side_by_side
 
     if as_json:
         print(result.model_dump_json(exclude_none=True))
     else:
-        Console().print(side_by_side(result))
+        plain_console().print(side_by_side(result))
         if result.per_class:
-            Console().print(class_table(result))
+            plain_console().print(class_table(result))

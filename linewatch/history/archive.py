@@ -5,7 +5,6 @@ the sweep after the next start removes, or a row without a file, which is the ne
 """
 
 import os
-import re
 import shutil
 import time
 from collections.abc import Iterator, Sequence
@@ -18,7 +17,10 @@ import sqlalchemy as sa
 import structlog
 
 from linewatch.config.history import ImageSettings
+from linewatch.contracts.coil import file_name
 from linewatch.contracts.errors import HistoryError
+from linewatch.files import is_part, write_file
+from linewatch.history.database import identity
 from linewatch.history.tables import COIL, IMAGE
 from linewatch.history.writer import StoredService
 from linewatch.wire.schema import CropMessage
@@ -26,7 +28,7 @@ from linewatch.wire.schema import CropMessage
 log = structlog.get_logger()
 
 MARK: Final = "linewatch-images"
-"""The file that marks a folder as an archive and names the database that it belongs to."""
+"""The file that marks a folder as an archive. It names the database and since when that has the folder."""
 STEP_FILES: Final = 64
 """How many files one step removes; the history stores nothing for these few milliseconds."""
 RETRY_S: Final = 10.0
@@ -36,7 +38,6 @@ FREE_MARGIN: Final = 1.1
 
 _DAY_NS: Final = 86_400 * 1_000_000_000
 _SEVERITIES: Final = range(6)  # 0: not graded
-_UNSAFE: Final = re.compile(r"[^A-Za-z0-9_.-]")
 
 
 class ImageArchive:
@@ -50,6 +51,7 @@ class ImageArchive:
         self._settings = settings
         self._engine = engine
         self._bytes = 0
+        self._since_ns = 0  # files that are older are not of this database
         self._unswept: Iterator[Path] = iter(())
         self._going: Sequence[Any] = ()  # rows to delete, whose files may be removed already
         self._in_doubt = False  # files may have been written whose rows were not
@@ -63,17 +65,20 @@ class ImageArchive:
         ours = _database_name(self._engine)
         try:
             folder.mkdir(parents=True, exist_ok=True)
+            for path in folder.iterdir():
+                if is_part(path.name):  # of a kill while the mark was written
+                    path.unlink(missing_ok=True)
             if mark.exists():
-                theirs = mark.read_text().strip()
+                theirs = mark.read_text().partition("\n")[0]
                 if theirs != ours:
                     raise HistoryError(
                         f"[images] dir {folder} holds the images of {theirs}, not of {ours}; name another folder, or "
                         f"write the new name into {mark} if the database was moved"
                     )
-            elif {path.name for path in folder.iterdir()} - {f"{MARK}.part"}:
+            elif any(folder.iterdir()):
                 raise HistoryError(f"[images] dir {folder} holds other files; name a folder of its own")
             else:
-                _write(mark, f"{ours}\n".encode())
+                write_file(mark, f"{ours}\n".encode())
             self._take_stock()
         except OSError as error:
             raise HistoryError(f"[images] dir {folder} cannot be used ({error.strerror}); name another") from error
@@ -86,6 +91,10 @@ class ImageArchive:
     def used_mb(self) -> float:
         """The size of all images, by their rows."""
         return self._bytes / 1e6
+
+    def look_again(self) -> None:
+        """Take stock anew before the next removal, as the database is another one."""
+        self._in_doubt, self._going = True, ()
 
     def state(self) -> str:
         """Return a line for `systemctl status`."""
@@ -146,8 +155,21 @@ class ImageArchive:
         """Sum the sizes and list the folders to sweep: at the start, and after a commit that failed."""
         with self._engine.begin() as connection:
             self._bytes = int(connection.execute(sa.select(sa.func.sum(IMAGE.c.bytes))).scalar() or 0)
+            self._since_ns = self._belongs_since(identity(connection))
         self._unswept = iter(sorted(path for day in _folders(self._settings.dir) for path in _folders(day)))
         self._in_doubt = False
+
+    def _belongs_since(self, database: int) -> int:
+        """Return from when on the files are those of this database, by the mark; note in it when another takes over."""
+        mark = self._settings.dir / MARK
+        name, *noted = mark.read_text().splitlines()
+        if [str(database)] == noted[:1]:
+            return int(noted[1])
+        since_ns = time.time_ns() if noted else 0
+        write_file(mark, f"{name}\n{database}\n{since_ns}\n".encode())
+        if noted:
+            log.warning("image_folder_of_another_database", folder=str(self._settings.dir), earlier_images="stay")
+        return since_ns
 
     def _may_write(self) -> bool:
         if time.monotonic() < self._again_s:
@@ -184,7 +206,9 @@ class ImageArchive:
                 return
         path = _path(coil, crop)
         try:
-            _write(self._settings.dir / path, crop.png)
+            whole = self._settings.dir / path
+            whole.parent.mkdir(parents=True, exist_ok=True)
+            write_file(whole, crop.png)
             if displaced is not None:
                 (self._settings.dir / displaced.path).unlink(missing_ok=True)
         except OSError as error:
@@ -243,7 +267,10 @@ class ImageArchive:
         return going
 
     def _sweep(self, folder: Path) -> None:
-        """Remove the folder's files without a row, and rows whose file is missing or has another size."""
+        """Remove the folder's files without a row, and rows whose file is missing or has another size.
+
+        Files from before this database took over the folder stay: they are of a former one, which may come back.
+        """
         passage = folder.name.partition("-")[0]
         with self._engine.begin() as connection:
             rows = (
@@ -253,11 +280,13 @@ class ImageArchive:
             )
             named = {self._settings.dir / row.path: row for row in rows}
             with os.scandir(folder) as entries:
-                sizes = {Path(entry.path): entry.stat().st_size for entry in entries if entry.is_file()}
+                there = {Path(entry.path): entry.stat() for entry in entries if entry.is_file()}
+            sizes = {path: about.st_size for path, about in there.items()}
             damaged = [row for path, row in named.items() if sizes.get(path) != row.bytes]
             connection.execute(sa.delete(IMAGE).where(IMAGE.c.id.in_([row.id for row in damaged])))
         self._bytes -= sum(row.bytes for row in damaged)
-        stray = sizes.keys() - named.keys() | {self._settings.dir / row.path for row in damaged}
+        unnamed = {path for path in sizes.keys() - named.keys() if there[path].st_mtime_ns >= self._since_ns}
+        stray = unnamed | {self._settings.dir / row.path for row in damaged}
         for path in stray:
             path.unlink(missing_ok=True)
         if stray:
@@ -273,22 +302,9 @@ def _weighted_age(row: Any, now_ns: int) -> float:
 
 
 def _path(coil: Any, crop: CropMessage) -> str:
-    """Return the path below the folder: day, passage, place of the defect. Characters that could lead elsewhere go."""
+    """Return the path below the folder: day, passage, place of the defect."""
     day = datetime.fromtimestamp(coil.begun_unix_ns / 1e9, UTC)
-    passage = f"{coil.id}-{_UNSAFE.sub('_', coil.coil)[:80]}"
-    return f"{day:%Y-%m-%d}/{passage}/{_UNSAFE.sub('_', crop.id.rpartition('/')[2])[:80]}.png"
-
-
-def _write(path: Path, data: bytes) -> None:
-    half = path.with_name(path.name + ".part")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        half.write_bytes(data)
-        half.replace(path)
-    except OSError:
-        with suppress(OSError):
-            half.unlink(missing_ok=True)
-        raise
+    return f"{day:%Y-%m-%d}/{coil.id}-{file_name(coil.coil)}/{file_name(crop.id.rpartition('/')[2])}.png"
 
 
 def _folders(folder: Path) -> list[Path]:

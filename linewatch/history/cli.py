@@ -13,7 +13,7 @@ from linewatch.config.history import HistorySettings
 from linewatch.config.load import load
 from linewatch.contracts.errors import ConfigError
 from linewatch.logs import configure_logs
-from linewatch.terminal import AsJson, extra, wide_console
+from linewatch.terminal import AsJson, coil_named, extra, wide_console
 
 HISTORY = Path("configs/history.toml")
 
@@ -46,7 +46,7 @@ def coils(
         from linewatch.history.queries import coils, gaps
 
     with reading(load(config, HistorySettings).database) as connection:
-        rows = coils(connection, coil, after=after, limit=_checked(limit))
+        rows = coils(connection, None if coil is None else coil_named(coil), after=after, limit=_checked(limit))
         lost = gaps(connection)
     if as_json:
         print(coils_json(rows, lost))
@@ -84,7 +84,7 @@ def defects(
             passages, older = [passage_row(connection, passage)], 0
         else:
             assert coil is not None
-            passages, older = passages_of(connection, coil)
+            passages, older = passages_of(connection, coil_named(coil))
         numbers = [row.passage for row in passages]
         rows = defects(connection, numbers, defect_class, after=after, limit=limit)
         shown = None

@@ -1,7 +1,9 @@
 """Opens the history's database, SQLite in WAL mode or PostgreSQL, after a check or an upgrade of its revision."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+import secrets
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +15,19 @@ from alembic.script import ScriptDirectory
 from alembic.util import CommandError
 
 from linewatch.contracts.errors import HistoryError
+from linewatch.history.database_file import FileState, header_of, is_settled, set_apart, wal_path
+from linewatch.history.read_only import reading_file
 
 BUSY_S = 5.0
 """How long a process waits for another that is writing the SQLite file."""
+WAL_BYTES = 4 << 20
+"""Size of the -wal file from which `upkeep` moves its commits into the database."""
+
+_STATE = "state of the files"
+
+
+class FileChangedError(HistoryError):
+    """The SQLite file at the path is not the one that is open. `reopen` opens the one that is there."""
 
 
 @contextmanager
@@ -24,31 +36,57 @@ def writing(url: str) -> Iterator[sa.Engine]:
 
     Raises HistoryError when it is locked, read-only, damaged, not a linewatch history, or of a newer linewatch.
     """
-    path = _file(url)
-    if path is not None:
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise HistoryError(f"{path.parent}: the folder of the history cannot be made ({error.strerror})") from error
     engine = _engine(url, begin="BEGIN IMMEDIATE")
     try:
+        _make_ready(engine, url)
         with explained(url):
-            with engine.begin() as connection:
-                _migrate(connection, url)
-                if engine.dialect.name == "sqlite":
-                    connection.exec_driver_sql("PRAGMA user_version = 1")  # a write, so that a read-only file fails now
             yield engine
     finally:
         engine.dispose()
 
 
+def reopen(engine: sa.Engine, url: str) -> None:
+    """Open the database at the path anew, or make it; whatever is open is closed. Raises HistoryError as `writing`."""
+    if (path := _file(url)) is not None:
+        _let_go(engine, path)
+    engine.dispose()
+    _make_ready(engine, url)
+
+
+def upkeep(engine: sa.Engine, url: str) -> None:
+    """Check that the database is there, and move commits from a large -wal file into it. Call it every second or so.
+
+    Raises FileChangedError, or DBAPIError.
+    """
+    with engine.begin():
+        pass
+    path = _file(url)
+    if path is None or not wal_path(path).exists() or wal_path(path).stat().st_size < WAL_BYTES:
+        return
+    connection = engine.raw_connection()
+    try:
+        connection.cursor().execute("PRAGMA wal_checkpoint(PASSIVE)")
+        connection.info[_STATE] = FileState.of(path)
+    finally:
+        connection.close()
+
+
 @contextmanager
 def reading(url: str) -> Iterator[sa.Connection]:
-    """Open one snapshot of the database for queries. Raises HistoryError as `writing` does, and if none exists yet."""
+    """Open one snapshot of the database for queries. Raises HistoryError as `writing` does, and if none exists yet.
+
+    A user who may only read the file can read it, too. Where such a reader cannot be protected from a writer that
+    starts meanwhile, the end raises HistoryError if one has changed the file.
+    """
     path = _file(url)
-    if path is not None and not path.exists():
-        raise HistoryError(f"{path}: there is no history yet; `linewatch history CONFIG` makes one")
-    engine = _engine(url, begin="BEGIN")
+    if path is not None:
+        with reading_file(path) as opened:
+            yield from _snapshot(url, _engine(url, begin="BEGIN", creator=opened))
+    else:
+        yield from _snapshot(url, _engine(url, begin="BEGIN"))
+
+
+def _snapshot(url: str, engine: sa.Engine) -> Iterator[sa.Connection]:
     try:
         with explained(url), engine.connect() as connection:
             found, known = _revision(connection, url), _head()
@@ -80,6 +118,14 @@ def is_passing(error: BaseException) -> bool:
     return "readonly" not in str(error.orig)
 
 
+def identity(connection: sa.Connection) -> int:
+    """Return the number that a SQLite file got when it was made, which its copies share; 0 without one."""
+    if connection.dialect.name != "sqlite":
+        return 0
+    found = int(connection.exec_driver_sql("PRAGMA user_version").scalar_one())
+    return found if found > 1 else 0  # 1: not given one yet
+
+
 def used_mb(connection: sa.Connection) -> float:
     """Return the size of a SQLite file without its free pages, which are filled first."""
     pages, free, size = (
@@ -89,9 +135,70 @@ def used_mb(connection: sa.Connection) -> float:
     return (pages - free) * size / 1e6
 
 
-def _engine(url: str, begin: str) -> sa.Engine:
+def _make_ready(engine: sa.Engine, url: str) -> None:
+    """Make the file's folder, and create or migrate the tables."""
+    if (path := _file(url)) is not None:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise HistoryError(f"{path.parent}: the folder of the history cannot be made ({error.strerror})") from error
+    with explained(url), engine.begin() as connection:
+        _migrate(connection, url)
+        if engine.dialect.name == "sqlite":
+            # A write, so that a read-only file fails now.
+            known = identity(connection) or secrets.randbelow(1 << 30) + 2
+            connection.exec_driver_sql(f"PRAGMA user_version = {known}")
+
+
+def _let_go(engine: sa.Engine, path: Path) -> None:
+    """Move the commits in the -wal file into the file that is open, wherever that is now.
+
+    Behind this the -wal file at the path holds nothing that SQLite would apply to another file there. Raises
+    HistoryError while that cannot be reached.
+    """
     try:
-        engine = sa.create_engine(url, connect_args={"timeout": BUSY_S} if url.startswith("sqlite") else {})
+        connection = engine.raw_connection()
+    except sqlite3.Error:
+        return  # nothing is open
+    try:
+        opened: FileState | None = connection.info.get(_STATE)
+        if opened is None:
+            return
+        now = FileState.of(path)
+        if now.database == opened.database and now.content != opened.content:
+            _part_from_overwritten(connection.cursor(), path)
+        with suppress(sqlite3.Error):
+            connection.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        now, wal = FileState.of(path), wal_path(path)
+        if now.database not in (None, opened.database) and now.wal == opened.wal and wal.stat().st_size > 0:
+            raise HistoryError(f"{wal}: belongs to the former file, and another process reads it; end that one")
+    except OSError as error:
+        raise HistoryError(
+            f"{path}: was changed while it was open, and is not usable yet ({error.strerror})"
+        ) from error
+    finally:
+        connection.close()
+
+
+def _part_from_overwritten(cursor: Any, path: Path) -> None:
+    """Make an overwritten file one of its own, unless another program has only moved commits from the -wal file to it.
+
+    Raises HistoryError while it is still being written, and OSError.
+    """
+    if not is_settled(path):
+        raise HistoryError(f"{path}: is being written by another program; waiting for it to end")
+    names = "page_count", "freelist_count", "schema_version"
+    with suppress(sqlite3.Error, ValueError):
+        if header_of(path) == tuple(cursor.execute(f"PRAGMA {name}").fetchone()[0] for name in names):
+            return
+    set_apart(path)
+
+
+def _engine(url: str, begin: str, creator: Callable[[], sqlite3.Connection] | None = None) -> sa.Engine:
+    made_by: dict[str, Any] = {} if creator is None else {"creator": creator}
+    path = _file(url) if begin == "BEGIN IMMEDIATE" else None
+    try:
+        engine = sa.create_engine(url, connect_args={"timeout": BUSY_S} if url.startswith("sqlite") else {}, **made_by)
     except (sa.exc.ArgumentError, ModuleNotFoundError) as error:
         raise HistoryError(f"database = {url!r} cannot be used: {error}") from error
     if engine.dialect.name == "sqlite":
@@ -104,10 +211,17 @@ def _engine(url: str, begin: str) -> sa.Engine:
                 connection.execute("PRAGMA journal_mode = WAL")
                 # A power failure may lose whole commits, with their positions: they are fetched again.
                 connection.execute("PRAGMA synchronous = NORMAL")
+                connection.execute("PRAGMA wal_autocheckpoint = 0")  # `upkeep` does it: who else writes is noticed
 
         @sa.event.listens_for(engine, "begin")
         def _begin(connection: sa.Connection) -> None:
+            opened = connection.info.get(_STATE)
+            change = opened.change_to(FileState.of(path)) if path is not None and opened is not None else None
+            if change is not None:
+                raise FileChangedError(f"{path}: {change}")
             connection.exec_driver_sql(begin)
+            if path is not None and opened is None:
+                connection.info[_STATE] = FileState.of(path)
 
     return engine
 

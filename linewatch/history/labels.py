@@ -1,6 +1,5 @@
 """Labels that people give to defects, kept for retraining with their author and time. The newest per defect counts."""
 
-import csv
 import json
 import time
 from collections.abc import Iterator
@@ -12,10 +11,13 @@ from typing import Any
 import cv2
 import sqlalchemy as sa
 
+from linewatch.contracts.bounds import printable
 from linewatch.contracts.errors import HistoryError
+from linewatch.files import write_file
 from linewatch.history.archived_images import archived_images
 from linewatch.history.queries import masks
 from linewatch.history.tables import COIL, DEFECT, LABEL, SERVICE
+from linewatch.spreadsheet import csv_text
 
 
 class LabelVerdict(StrEnum):
@@ -60,6 +62,9 @@ def label(connection: sa.Connection, defect: str, verdict: LabelVerdict, right_c
     if (verdict is LabelVerdict.WRONG_CLASS) != (right_class is not None):
         need = "needs --class, the right one" if right_class is None else "takes no --class"
         raise HistoryError(f"{verdict} {need}")
+    for text in (right_class, who):
+        if text is not None:
+            _check_printable(text)
     if right_class == row.defect_class:
         raise HistoryError(f"defect {defect} was found as {right_class}: that is not another class")
     values = {name: row._mapping[name] for name in _FIELDS if name in row._mapping}
@@ -67,6 +72,13 @@ def label(connection: sa.Connection, defect: str, verdict: LabelVerdict, right_c
     values |= {"who": who, "said_unix_ns": time.time_ns()}
     connection.execute(sa.insert(LABEL).values(defect_id=row.id, **values))
     return Label(**values)
+
+
+def _check_printable(text: str) -> None:
+    try:
+        printable(text)
+    except ValueError as error:
+        raise HistoryError(str(error)) from error
 
 
 def newest_labels(connection: sa.Connection) -> Iterator[Label]:
@@ -90,29 +102,30 @@ def export_labels(connection: sa.Connection, out: Path, images: Path | None = No
     """Write the newest labels and return their number: as CSV if the name ends in .csv, as JSON lines if in .jsonl.
 
     images: the archive's folder. With it, the image of each labelled defect and its mask are written to the folder
-    `out` + "-images", and the label's `image` and `mask` name the files there.
+    `out` + "-images", and the label's `image` and `mask` name the files there. `spreadsheet.csv_rows` reads the CSV.
 
     Raises HistoryError for a name with another ending, or a file that cannot be written.
     """
     if out.suffix not in (".csv", ".jsonl"):
         raise HistoryError(f"--out {out}: expected a name that ends in .csv or .jsonl")
-    count = 0
+    rows: list[dict[str, Any]] = []
     try:
-        with out.open("w", newline="") as file:
-            table = csv.DictWriter(file, [*_FIELDS, "image", "mask"])
-            if out.suffix == ".csv":
-                table.writeheader()
-            for count, (newest, number) in enumerate(_newest(connection), start=1):
-                row = asdict(newest) | {"image": None, "mask": None}
-                if images is not None and number is not None:
-                    row |= _export_image(connection, images, number, out.with_name(f"{out.stem}-images"), count)
-                if out.suffix == ".csv":
-                    table.writerow(row)
-                else:
-                    file.write(json.dumps(row) + "\n")
+        for count, (newest, number) in enumerate(_newest(connection), start=1):
+            row = asdict(newest) | {"image": None, "mask": None}
+            if images is not None and number is not None:
+                row |= _export_image(connection, images, number, out.with_name(f"{out.stem}-images"), count)
+            rows.append(row)
+    except OSError as error:
+        raise HistoryError(f"--out {out}: the images cannot be written ({error.strerror})") from error
+    if out.suffix == ".csv":
+        text = csv_text([*_FIELDS, "image", "mask"], (row.values() for row in rows))
+    else:
+        text = "".join(f"{json.dumps(row)}\n" for row in rows)
+    try:
+        write_file(out, text.encode())
     except OSError as error:
         raise HistoryError(f"--out {out}: cannot be written ({error.strerror})") from error
-    return count
+    return len(rows)
 
 
 def _export_image(connection: sa.Connection, images: Path, defect: int, folder: Path, count: int) -> dict[str, str]:
@@ -126,7 +139,7 @@ def _export_image(connection: sa.Connection, images: Path, defect: int, folder: 
     mask = image.mask(part for _, part in masks(connection, [defect]))
     for name, written_pixels in (("image", pixels), ("mask", mask)):
         _, packed = cv2.imencode(".png", written_pixels)
-        written[name].write_bytes(packed.tobytes())
+        write_file(written[name], packed.tobytes())
     return {name: f"{folder.name}/{path.name}" for name, path in written.items()}
 
 

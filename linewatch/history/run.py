@@ -2,7 +2,9 @@
 
 import time
 from collections import deque
+from collections.abc import Sequence
 from contextlib import ExitStack, suppress
+from datetime import UTC, datetime
 from threading import Event
 from typing import Final
 
@@ -13,9 +15,9 @@ from linewatch.client import ClientKeys, Loss, Lost, Subscriber
 from linewatch.config.history import HistoryServiceSettings, HistorySettings
 from linewatch.contracts.errors import HistoryError
 from linewatch.history.archive import ImageArchive
-from linewatch.history.database import explained, is_passing, writing
+from linewatch.history.database import explained, is_passing, reopen, shown, upkeep, writing
 from linewatch.history.retention import expire_step
-from linewatch.history.writer import HistoryWriter, StoredService, stored_service
+from linewatch.history.writer import HistoryWriter, StoredService, TwoWritersError, stored_service
 from linewatch.signals import on_end
 from linewatch.systemd import Notifier
 from linewatch.wire.schema import DECIDED_TOPICS, AnyMessage, CropMessage, DefectMessage, StatusMessage, Topic
@@ -28,6 +30,7 @@ ANSWERS_AWAITED: Final = 10
 """How often a silent service is asked for missed messages before they count as lost."""
 EXPIRE_EVERY_S: Final = 60.0
 TIDY_EVERY_S: Final = 1.0
+UPKEEP_EVERY_S: Final = 1.0
 CROPS_HELD: Final = 128
 """How many images may wait for their coil's row; then the oldest are dropped."""
 RETRY_S: Final = (1.0, 30.0)  # after a failure to write: at first, and at most
@@ -42,7 +45,9 @@ class _Missed(Exception):
 def run_history(settings: HistorySettings) -> None:
     """Store until SIGINT or SIGTERM. Raises HistoryError for an unusable database, WireError for bad endpoints.
 
-    While a database is locked, full or unreachable it retries: the services' journals hold what is not stored yet.
+    While a database is locked, full, read-only, damaged or unreachable it retries: the services' journals hold what is
+    not stored yet. A SQLite file that was moved away or replaced is noticed before the next commit, and within a second
+    without one: the file at the path is opened, or made, and its own positions say what is fetched again.
     """
     stop = Event()
     with on_end(stop.set), writing(settings.database) as engine, ExitStack() as stack:
@@ -54,40 +59,85 @@ def run_history(settings: HistorySettings) -> None:
         log.info(
             "history_opened", database=engine.url.render_as_string(), services=[listener.name for listener in listeners]
         )
+        recording = _Recording(settings, engine, listeners, archive)
         troubled_s = RETRY_S[0]
-        next_expiry_s = next_notice_s = next_tidy_s = time.monotonic()
-        commit_s = settings.commit_ms / 1000
+        next_notice_s = time.monotonic()
         while True:
             stopping = stop.is_set()
             try:
-                with explained(settings.database):
-                    for listener in listeners:
-                        listener.listen(WAIT_S / len(listeners), commit_s, at_once=stopping)
-                    if time.monotonic() >= next_expiry_s and not _expire(engine, settings):
-                        next_expiry_s = time.monotonic() + EXPIRE_EVERY_S
-                    if archive is not None and time.monotonic() >= next_tidy_s and not archive.tidy():
-                        next_tidy_s = time.monotonic() + TIDY_EVERY_S
+                recording.step(stopping=stopping)
                 troubled_s = RETRY_S[0]
             except HistoryError as error:
-                if stopping or not is_passing(error):
+                if stopping or isinstance(error, TwoWritersError):
                     raise
                 log.error("history_write_failed", error=str(error), retry_s=troubled_s)
                 notifier.alive(f"cannot write: {error}")
-                for listener in listeners:
-                    listener.forget()
-                if archive is not None:
-                    with suppress(sa.exc.DBAPIError):  # rows cannot be removed now, but files can, which makes room
-                        archive.tidy()
+                recording.give_up(error)
                 stop.wait(troubled_s)
                 troubled_s = min(2 * troubled_s, RETRY_S[1])
             if stopping:
                 break
             if time.monotonic() >= next_notice_s:
-                states = [listener.state() for listener in listeners] + ([archive.state()] if archive else [])
-                notifier.alive(", ".join(states))
+                notifier.alive(recording.state())
                 next_notice_s = time.monotonic() + NOTIFY_EVERY_S
         notifier.stopping()
         log.info("history_closed", stored={listener.name: listener.stored for listener in listeners})
+
+
+class _Recording:
+    """What the loop does again and again, and what it does about a database that fails."""
+
+    def __init__(
+        self,
+        settings: HistorySettings,
+        engine: sa.Engine,
+        listeners: "Sequence[_Listener]",
+        archive: ImageArchive | None,
+    ) -> None:
+        self._settings, self._engine, self._listeners, self._archive = settings, engine, listeners, archive
+        self._next_expiry_s = self._next_tidy_s = self._next_upkeep_s = time.monotonic()
+        self._unusable: str | None = None  # why the database must be opened anew
+        self._reopened = ""
+
+    def state(self) -> str:
+        """Return a line for `systemctl status`."""
+        archive = [self._archive.state()] if self._archive else []
+        reopened = [self._reopened] if self._reopened else []
+        return ", ".join([*(listener.state() for listener in self._listeners), *archive, *reopened])
+
+    def step(self, *, stopping: bool) -> None:
+        """Store what comes within `WAIT_S`, all of it if `stopping`, and do what is due. Raises HistoryError."""
+        settings, engine = self._settings, self._engine
+        if self._unusable is not None:
+            self._reopen(self._unusable)
+        with explained(settings.database):
+            if time.monotonic() >= self._next_upkeep_s:
+                upkeep(engine, settings.database)
+                self._next_upkeep_s = time.monotonic() + UPKEEP_EVERY_S
+            for listener in self._listeners:
+                listener.listen(WAIT_S / len(self._listeners), settings.commit_ms / 1000, at_once=stopping)
+            if time.monotonic() >= self._next_expiry_s and not _expire(engine, settings):
+                self._next_expiry_s = time.monotonic() + EXPIRE_EVERY_S
+            if self._archive is not None and time.monotonic() >= self._next_tidy_s and not self._archive.tidy():
+                self._next_tidy_s = time.monotonic() + TIDY_EVERY_S
+
+    def give_up(self, error: HistoryError) -> None:
+        """Drop what is not stored, which the services' journals have, after `error`."""
+        if self._unusable is None and not is_passing(error):
+            self._unusable = str(error)
+        for listener in self._listeners:
+            listener.forget()
+        if self._archive is not None and self._unusable is None:
+            with suppress(sa.exc.DBAPIError):  # rows cannot be removed now, but files can, which makes room
+                self._archive.tidy()
+
+    def _reopen(self, why: str) -> None:
+        reopen(self._engine, self._settings.database)
+        log.warning("history_reopened", database=shown(self._settings.database), why=why)
+        self._reopened = f"reopened at {datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC: {why}"
+        self._unusable = None
+        if self._archive is not None:
+            self._archive.look_again()
 
 
 class _Listener:

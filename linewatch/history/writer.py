@@ -49,6 +49,10 @@ _COILS_REMEMBERED: Final = 16
 _NAMES_AT_ONCE: Final = 500  # of a query; SQLite binds 32,766 values
 
 
+class TwoWritersError(HistoryError):
+    """Another process stores the messages of the same service in the same database."""
+
+
 @dataclass(frozen=True, slots=True)
 class StoredService:
     """A service as the database knows it: its row, its current journal, and the positions to resume from."""
@@ -125,7 +129,7 @@ class HistoryWriter:
                     .values(epoch=there.epoch, next=there.next)
                 )
                 if moved.rowcount != 1:
-                    raise HistoryError(
+                    raise TwoWritersError(
                         "another process stores the messages of this service in the same database; stop one of the two"
                     )
             self._positions[topic] = there

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from linewatch.contracts.errors import EngineError
-from linewatch.terminal import AsJson
+from linewatch.terminal import AsJson, plain_console
 
 if TYPE_CHECKING:
     from linewatch.inference.engines import EngineReport
@@ -53,7 +53,6 @@ def engines(
 
 def _print_engines(reports: "Sequence[EngineReport]") -> None:
     """Print every engine of a folder, whether it can be trusted, and what could not be checked."""
-    from rich.console import Console
     from rich.table import Table
 
     table = Table(title="engines", title_justify="left")
@@ -76,9 +75,9 @@ def _print_engines(reports: "Sequence[EngineReport]") -> None:
             if report.fault
             else f"sha256 {manifest.model.sha256[:12]}, {report.reference_tiles} reference tiles",
         )
-    console = Console()
+    console = plain_console()
     console.print(table)
     for report in reports:
         if said := report.fault or report.lacks:
             word = "refused" if report.fault else "warning"
-            console.print(f"{word}: {report.name}: {said}", markup=False, highlight=False, soft_wrap=True)
+            console.print(f"{word}: {report.name}: {said}", highlight=False, soft_wrap=True)

@@ -7,6 +7,7 @@ from cyclopts import Parameter
 
 from linewatch.config.load import load
 from linewatch.contracts.errors import ConfigError
+from linewatch.files import write_output
 from linewatch.logs import configure_logs
 from linewatch.plant.registry import BRIDGES
 from linewatch.terminal import extra
@@ -38,7 +39,7 @@ def bridge(
         if str(addresses) == "-":
             print(table, end="")
         else:
-            addresses.write_text(table)
+            write_output(addresses, table.encode())
     elif check:
         print(f"{config or 'the defaults'}: good")
     elif config is None:

@@ -14,9 +14,10 @@ from linewatch.config.history import DATABASE_URL, DATABASE_URLS, HistorySetting
 from linewatch.config.load import load
 from linewatch.config.taxonomy import TAXONOMY, Taxonomy
 from linewatch.contracts.errors import ConfigError
+from linewatch.files import descriptor_of
 from linewatch.logs import configure_logs
 from linewatch.service_settings import ServiceSettings, settings_or_defaults, with_source
-from linewatch.terminal import extra, grade_rows, print_pairs
+from linewatch.terminal import coil_named, extra, grade_rows, print_pairs
 
 if TYPE_CHECKING:
     from linewatch.contracts.ports import Camera
@@ -58,6 +59,7 @@ class HistoryOptions:
         """Return where coils are read from: what `verdicts` names, or the coil or passage of the history."""
         from linewatch.review.coil_sources import source_of
 
+        coil = None if coil is None else coil_named(coil)
         with extra("history"):
             if verdicts is None:
                 from linewatch.review.from_history import HistorySource
@@ -110,7 +112,8 @@ def report(
         steel = SteelFromArchive(history.database_url(), folder)
     write_report(record, severities, ReportFiles(html, pdf, csv), steel)
     for path in wanted:
-        print(path)
+        if descriptor_of(path) is None:  # else the page went where this line would go
+            print(path)
 
 
 def regrade(

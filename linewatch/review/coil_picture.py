@@ -11,6 +11,7 @@ from linewatch.config.line import LineSettings
 from linewatch.contracts.errors import SourceError
 from linewatch.contracts.ports import Camera
 from linewatch.contracts.verdict import Quality, StripBox, from_tail
+from linewatch.files import write_file
 from linewatch.review.coil_record import CoilRecord
 from linewatch.review.recorded_frames import recorded_frames
 
@@ -156,12 +157,14 @@ class CoilPicture:
 def write_picture(pixels: np.ndarray, path: Path) -> None:
     """Write BGR pixels; the file's ending selects the format. Raises SourceError when they cannot be written."""
     try:
+        _, data = cv2.imencode(path.suffix, pixels)
+    except cv2.error as error:  # OpenCV does not know the ending
+        raise SourceError(f"{path}: is no picture by its ending; expected .png") from error
+    try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        written = cv2.imwrite(str(path), pixels)
-    except (OSError, cv2.error):  # the folder cannot be made, or OpenCV does not know the ending
-        written = False
-    if not written:
-        raise SourceError(f"{path}: the picture cannot be written; check the folder, the disk and the ending (.png)")
+        write_file(path, data.tobytes())
+    except OSError as error:
+        raise SourceError(f"{path}: the picture cannot be written ({error.strerror}); name another file") from error
 
 
 def draw_coil(

@@ -8,6 +8,7 @@ from typing import Protocol
 from linewatch.contracts.errors import ConfigError
 from linewatch.review.coil_record import CoilRecord, MaskSelection, no_masks
 from linewatch.review.from_verdicts import read_coil, read_coils
+from linewatch.terminal import coil_named
 
 PREFIX = "history:"
 
@@ -43,17 +44,16 @@ def source_of(text: str, database: Callable[[], str], coil: str | None = None) -
     """Return the source that a user names by `text`. coil: which one of a verdict file.
 
     `database` returns the URL of the history; it is called only for a source in the history, which needs the extra
-    `history`. Raises ConfigError for a text that names no source.
+    `history`. `#` and digits are the number of a passage, also where a coil is named so. Raises ConfigError for a text
+    that names no source.
     """
     if not text.startswith(PREFIX):
         return VerdictFileSource(Path(text), coil)
     from linewatch.review.from_history import HistorySource
 
     named = text.removeprefix(PREFIX)
-    if not named.startswith("#"):
-        if not named:
-            raise ConfigError(f"{text}: names no coil; expected {PREFIX}COIL, or {PREFIX}#PASSAGE")
-        return HistorySource(database(), named)
-    if not named[1:].isdecimal():
-        raise ConfigError(f"{text}: expected a number behind #, the passage's in `linewatch coils`")
-    return HistorySource(database(), passage=int(named[1:]))
+    if not named:
+        raise ConfigError(f"{text}: names no coil; expected {PREFIX}COIL, or {PREFIX}#PASSAGE")
+    if named.startswith("#") and named[1:].isdecimal():
+        return HistorySource(database(), passage=int(named[1:]))
+    return HistorySource(database(), coil_named(named))

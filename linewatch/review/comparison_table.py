@@ -1,11 +1,10 @@
 """The comparison of two records of one recording as tables."""
 
-from rich.console import Console
 from rich.table import Table
 
 from linewatch.review.against_truth import TruthScores
 from linewatch.review.comparison import ComparedSide, Comparison
-from linewatch.terminal import percent, print_pairs
+from linewatch.terminal import percent, plain_console, print_pairs
 
 
 def print_comparison(
@@ -52,7 +51,7 @@ def print_comparison(
     for number, (name, of) in enumerate(lines, start=1):
         figures = (of.in_a, of.in_b, of.lost, of.new, of.to_other, of.from_other, of.resized)
         table.add_row(name, *(str(figure) for figure in figures), end_section=number == len(lines) - 1)
-    Console().print(table)
+    plain_console().print(table)
     if scores is not None:
         print_pairs(
             "against the truth, on the strip compared",

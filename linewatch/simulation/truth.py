@@ -8,6 +8,7 @@ from pydantic import Field, ValidationError
 from linewatch.contracts.closed import ClosedModel
 from linewatch.contracts.errors import SourceError
 from linewatch.contracts.verdict import StripBox
+from linewatch.files import write_file
 
 
 class TrueDefect(ClosedModel):
@@ -45,7 +46,7 @@ class CoilTruth(ClosedModel):
 
     def write(self, path: Path) -> None:
         """Write it as JSON."""
-        path.write_text(self.model_dump_json(indent=1) + "\n", encoding="utf-8")
+        write_file(path, f"{self.model_dump_json(indent=1)}\n".encode())
 
     @staticmethod
     def read(path: Path) -> "CoilTruth":

@@ -8,6 +8,7 @@ ends with exactly the weights of an uninterrupted run.
 from __future__ import annotations
 
 import csv
+import io
 import logging
 import os
 import time
@@ -29,6 +30,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from linewatch.contracts.closed import ClosedModel
 from linewatch.contracts.errors import ConfigError
+from linewatch.files import write_file
 from linewatch.networks.paper import PaperNetwork
 from linewatch.training.progress import RunProgress
 
@@ -207,12 +209,11 @@ class History(Callback):
                 **{name: f"{float(value):.6g}" for name, value in sorted(trainer.callback_metrics.items())},
             }
         )
-        part = self.file.with_suffix(".part")
-        with part.open("w", newline="") as handle:
-            writer = csv.DictWriter(handle, list(dict.fromkeys(name for row in rows for name in row)), restval="")
-            writer.writeheader()
-            writer.writerows(rows)
-        part.replace(self.file)
+        text = io.StringIO(newline="")
+        writer = csv.DictWriter(text, list(dict.fromkeys(name for row in rows for name in row)), restval="")
+        writer.writeheader()
+        writer.writerows(rows)
+        write_file(self.file, text.getvalue().encode())
 
 
 def read_history(file: Path) -> list[dict[str, str]]:

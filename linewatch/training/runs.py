@@ -31,6 +31,7 @@ from linewatch.datasets.check import problems
 from linewatch.datasets.parts import split_of
 from linewatch.datasets.splits import Split
 from linewatch.export.engine_folder import table
+from linewatch.files import write_file
 from linewatch.metrics.plots import learning_curves
 from linewatch.metrics.result import EvaluationResult, fold_spread
 from linewatch.networks.paper import PaperNetwork
@@ -281,6 +282,4 @@ def _pretrained(source: Source) -> str:
 
 
 def _write(path: Path, text: str) -> None:
-    part = path.with_name(path.name + ".part")
-    part.write_text(text)
-    part.replace(path)
+    write_file(path, text.encode())

@@ -9,7 +9,8 @@ from cyclopts import App, Parameter
 
 from linewatch.contracts.access import Role
 from linewatch.contracts.errors import ConfigError, WireError
-from linewatch.terminal import AsJson
+from linewatch.files import write_output
+from linewatch.terminal import AsJson, plain_console
 
 if TYPE_CHECKING:
     from linewatch.wire.access.allow_list import AllowedKey
@@ -86,11 +87,10 @@ def schema(*, out: Annotated[Path | None, Parameter(help="File to write instead 
     if out is None:
         print(wire_schema(), end="")
     else:
-        out.write_text(wire_schema())
+        write_output(out, wire_schema().encode())
 
 
 def _print_keys(allowed: "tuple[AllowedKey, ...]") -> None:
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
@@ -100,4 +100,4 @@ def _print_keys(allowed: "tuple[AllowedKey, ...]") -> None:
     for key in allowed:
         public = key.public.decode() if key.public else ""
         table.add_row(key.name, None if key.fault else key.role, Text(public), Text(key.fault or ""))
-    Console().print(table)
+    plain_console().print(table)

@@ -115,8 +115,10 @@ def test_an_order_for_a_line_that_the_coil_does_not_reach_ends_with_it():
     ("order", "says"),
     [
         ({"coil": "A"}, "coil A has passed or is ordered already"),
-        ({"coil": "no name"}, "'no name' is not a coil's name, expected 1 to 64 letters"),
-        ({"coil": ""}, "'' is not a coil's name"),
+        ({"coil": "no\nname"}, "contains the character U+000A, which cannot be printed"),
+        ({"coil": "x" * 201}, "has 201 characters, expected a coil's name of 1 to 200 characters"),
+        ({"coil": " "}, "' ' is empty, expected a coil's name"),
+        ({"coil": " A "}, "coil A has passed or is ordered already"),
         ({"coil": "B", "at_line": -1}, "give a place from 0 on or a moment, not both"),
         ({"coil": "B", "at_line": 1, "at_ns": 1}, "give a place from 0 on or a moment, not both"),
     ],

@@ -60,7 +60,7 @@ def test_coil_is_named_after_the_folder(tmp_path: Path) -> None:
     folder = tmp_path / "coil 7 (top)"
     folder.mkdir()
     cv2.imwrite(str(folder / "a.png"), picture())
-    assert grabs(folder)[0].coil == "coil_7__top_"
+    assert grabs(folder)[0].coil == "coil 7 (top)"
 
 
 def test_images_of_any_kind_are_handed_on_as_they_are(tmp_path: Path) -> None:

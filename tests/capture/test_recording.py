@@ -228,7 +228,7 @@ def test_video_without_a_sidecar_is_placed_by_line_rate(tmp_path: Path, codec: s
     got = replayed(path)
     assert [grab.first_line for grab in got] == [number * 64 for number in range(30)]
     assert [grab.captured_ns for grab in got] == [10_000_000 * (number + 1) for number in range(30)]
-    assert {grab.coil for grab in got} == {"coil_9"}
+    assert {grab.coil for grab in got} == {"coil 9"}
     assert not any(grab.encoded or grab.fault for grab in got)
     if codec == "FFV1":
         assert all(np.array_equal(grab.image, PICTURES[i]) for i, grab in enumerate(got))  # type: ignore[arg-type]

@@ -29,7 +29,7 @@ def test_help_imports_no_room_and_no_heavy_package() -> None:
     assert "cyclopts" in modules
     assert not modules & {"numpy", "cv2", "zmq", "pydantic", "onnxruntime", "torch", "sqlalchemy"}
     rooms = {name for name in modules if name.startswith("linewatch.")}
-    assert rooms == {"linewatch.cli", "linewatch.contracts", "linewatch.contracts.errors"}
+    assert rooms == {"linewatch.cli", "linewatch.cli.output", "linewatch.contracts", "linewatch.contracts.errors"}
 
 
 def test_a_command_imports_its_own_room_only() -> None:

@@ -18,6 +18,7 @@ from stored_coils import messages_of, store_messages
 from waiting import wait_until
 
 from linewatch.config.history import ImageSettings, KeepSettings
+from linewatch.contracts.coil import file_name
 from linewatch.contracts.errors import HistoryError
 from linewatch.contracts.verdict import CoilState, RunMask
 from linewatch.history import archive as archiving
@@ -107,7 +108,7 @@ def test_a_picture_is_a_file_and_says_where_it_lies(engine, archive_of, tmp_path
     ((path, data),) = files(tmp_path / "images").items()
     assert data == one.png
     day, passage, name = path.split("/")
-    assert (len(day.split("-")), passage, name) == (3, "2-C1", "512.200.png")
+    assert (len(day.split("-")), passage, name) == (3, f"2-{file_name('C1')}", "512.200.png")
     with reading(url) as connection:
         found = archived_images(connection, tmp_path / "images", 2, ["C1/top/cam1/512.200", "C1/top/cam1/0.200"])
         assert list(found) == ["C1/top/cam1/512.200"]

@@ -237,7 +237,7 @@ def test_stored_coils_that_cannot_be_meant(inspected, tmp_path):
         (("regrade", *rules), 2, "no coil is named"),
         (("regrade", "history:NONE", *rules), 8, "no coil 'NONE'"),
         (("compare", "history:NONE", inspected[1]), 8, "no coil 'NONE'"),
-        (("compare", "history:#x", inspected[1]), 2, "expected a number behind #"),
+        (("compare", "history:#x", inspected[1]), 8, "no coil '#x'"),
     ):
         ended = linewatch(*arguments, "--history", inspected[0])
         assert (ended.returncode, "Traceback" in ended.stderr) == (code, False), ended.stderr

@@ -3,17 +3,22 @@
 import os
 import pwd
 import shutil
+import signal
 import socket
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from decisions import crop
+from decisions import coil_notice, crop, defect_event, verdict
+from history_process import start_history, stored_frames, wait_for, write_config
 from records import assert_same
-from stored_coils import coil_messages, store_messages, stored_facts
+from stored_coils import coil_messages, messages_of, store_messages, stored_facts
 
 from linewatch.config.history import ImageSettings
+from linewatch.contracts.coil import MAX_COIL_NAME
 from linewatch.contracts.errors import HistoryError
+from linewatch.contracts.verdict import CoilState
 from linewatch.history.archive import ImageArchive
 from linewatch.history.archived_images import archived_images
 from linewatch.history.database import reading, writing
@@ -22,11 +27,14 @@ from linewatch.history.queries import coils, defects
 from linewatch.history.writer import stored_service
 from linewatch.review.coil_record import all_masks
 from linewatch.review.from_history import read_passage
+from linewatch.spreadsheet import csv_rows
 from linewatch.wire.encode import Sequencer
 from linewatch.wire.schema import decode
 
 pytestmark = pytest.mark.service
 
+FOLDER = Path("/tmp") / f"linewatch-postgresql-{os.getpid()}"
+"""A socket's path is short, and not below a private folder."""
 BINARIES = max(Path("/usr/lib/postgresql").glob("*/bin/initdb"), default=Path("none")).parent
 
 
@@ -36,6 +44,14 @@ def _as_server(*command: object) -> None:
     subprocess.run([str(part) for part in command], check=True, capture_output=True, user=user, timeout=120)
 
 
+def _start(folder: Path) -> None:
+    _as_server(BINARIES / "pg_ctl", "-D", folder / "data", "-w", "-l", folder / "log", "start")
+
+
+def _stop(folder: Path) -> None:
+    _as_server(BINARIES / "pg_ctl", "-D", folder / "data", "-m", "immediate", "stop")
+
+
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
     """A server of its own: the URL of one of its databases."""
@@ -43,9 +59,7 @@ def server(tmp_path_factory):
         pytest.skip("no PostgreSQL under /usr/lib/postgresql: apt-get install postgresql")
     if os.getuid() == 0 and "postgres" not in {user.pw_name for user in pwd.getpwall()}:
         pytest.skip("PostgreSQL does not run as root and there is no user postgres")
-    folder = (
-        Path("/tmp") / f"linewatch-postgresql-{os.getpid()}"
-    )  # a socket's path is short, and not below a private folder
+    folder = FOLDER
     folder.mkdir(mode=0o755)
     if os.getuid() == 0:
         shutil.chown(folder, "postgres")
@@ -53,12 +67,14 @@ def server(tmp_path_factory):
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     _as_server(BINARIES / "initdb", "-D", folder / "data", "-A", "trust", "-U", "mill", "--no-sync")
-    options = f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={folder} -c fsync=off"
+    with (folder / "data" / "postgresql.conf").open("a") as settings:
+        settings.write(f"port = {port}\nlisten_addresses = '127.0.0.1'\nfsync = off\n")
+        settings.write(f"unix_socket_directories = '{folder}'\n")
     try:
-        _as_server(BINARIES / "pg_ctl", "-D", folder / "data", "-w", "-l", folder / "log", "-o", options, "start")
+        _start(folder)
         yield f"postgresql+psycopg://mill@127.0.0.1:{port}/postgres"
     finally:
-        _as_server(BINARIES / "pg_ctl", "-D", folder / "data", "-m", "immediate", "stop")
+        _stop(folder)
         shutil.rmtree(folder)
 
 
@@ -129,3 +145,56 @@ def test_a_password_is_never_shown(server):
     with pytest.raises(HistoryError, match='database "none" does not exist') as refused, writing(wrong):
         pass
     assert "secret" not in str(refused.value)
+
+
+NAMES = ["123/4", "Bänd 7 ß", "鋼卷 12", "#1", "100 %", "=1+1", "x" * MAX_COIL_NAME]
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+def test_any_name_of_a_coil_is_stored_and_found(kind, request, tmp_path):
+    url = f"sqlite:///{tmp_path / 'h.sqlite'}" if kind == "sqlite" else request.getfixturevalue("server")
+    with writing(url) as engine:
+        for name in NAMES:
+            sequencer = Sequencer(1, "abc")
+            messages = messages_of(
+                replace(coil_notice(CoilState.STARTED), coil=name),
+                replace(verdict(0, (defect_event(0, name=f"{name}/top/cam1/0.1"),)), coil=name),
+                sequencer=sequencer,
+            )
+            store_messages(engine, messages, f"of {name}"[:64])
+    with writing(url) as engine, engine.begin() as connection:
+        for name in NAMES:
+            (row,) = coils(connection, name)
+            (found,) = defects(connection, [row.passage])
+            assert (row.coil, found.defect.coil) == (name, name)
+            said = label(connection, f"{name}/top/cam1/0.1", LabelVerdict.NOT_A_DEFECT, None, "=eva")
+            assert said.coil == name
+        assert export_labels(connection, tmp_path / "labels.csv") >= len(NAMES)
+    table = (tmp_path / "labels.csv").read_text(encoding="utf-8")
+    assert "'=1+1" in table
+    assert set(NAMES) <= {row["coil"] for row in csv_rows(table)}
+    assert {"=eva"} <= {row["who"] for row in csv_rows(table)}
+
+
+def test_a_server_that_goes_away_and_comes_back(server, start_service, history_of, tmp_path):
+    """Its history waits meanwhile, and stores what it missed."""
+    service = start_service()
+    settings = history_of(service, database=server)
+    config = write_config(tmp_path / "history.toml", settings)
+    process = start_history(config)
+    before = stored_frames(server)
+    service.tell("coil started")
+    service.tell("frames 3 3")
+    wait_for(lambda: stored_frames(server) == before + 3)
+    _stop(FOLDER)
+    try:
+        service.tell("frames 4 3")
+        wait_for(lambda: "history_write_failed" in config.with_suffix(".log").read_text())
+    finally:
+        _start(FOLDER)
+    wait_for(lambda: stored_frames(server) == before + 7)
+    with reading(server) as connection:
+        (row,) = coils(connection, limit=1)
+        assert len(defects(connection, [row.passage])) == 7
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(40) == 0

@@ -156,10 +156,11 @@ def test_a_coil_that_came_again_is_named_by_its_passage(tmp_path: Path) -> None:
     assert (newer.complete, newer.length_mm) == (False, 1.0 * LINES)  # still under the camera
     with pytest.raises(HistoryError, match="passage 1 is of coil 'C1', not 'C9'"):
         HistorySource(url, "C9", 1).record()
-    for source, said in (("history:C9", "no coil 'C9'"), ("history:#7", "no passage 7")):
+    unknown = ("history:C9", "no coil 'C9'"), ("history:#7", "no passage 7"), ("history:#x", "no coil '#x'")
+    for source, said in unknown:
         with pytest.raises(HistoryError, match=said):
             source_of(source, lambda: url).record()
-    for source, said in (("history:", "names no coil"), ("history:#x", "expected a number behind #")):
+    for source, said in (("history:", "names no coil"), ("history:\t", "U.0009, which cannot be printed")):
         with pytest.raises(ConfigError, match=said):
             source_of(source, lambda: url)
 

@@ -31,10 +31,11 @@ def write_config(path: Path, settings: HistorySettings) -> Path:
     return path
 
 
-def start_history(config: Path) -> subprocess.Popen[bytes]:
-    """Its log goes to a file beside the configuration."""
+def start_history(config: Path, by: tuple[str, ...] = ()) -> subprocess.Popen[bytes]:
+    """Its log goes to a file beside the configuration. by: the command that runs it."""
+    command = [*by, sys.executable, "-m", "linewatch.cli", "history", str(config)]
     with config.with_suffix(".log").open("a") as log:
-        STARTED.append(subprocess.Popen([sys.executable, "-m", "linewatch.cli", "history", str(config)], stderr=log))
+        STARTED.append(subprocess.Popen(command, stderr=log))
     return STARTED[-1]
 
 

@@ -1,6 +1,5 @@
 """A folder of images as a camera."""
 
-import re
 import threading
 from collections import Counter
 from collections.abc import Sequence
@@ -18,6 +17,7 @@ from linewatch.capture.gray import gray_of
 from linewatch.capture.position.names import NameOrder, by_time, order_of, times_of
 from linewatch.capture.position.timestamps import LongestGap, TimestampedCamera
 from linewatch.config.line import LineSettings
+from linewatch.contracts.coil import coil_name
 from linewatch.contracts.errors import SourceError
 from linewatch.contracts.frame import Cause, Grab, PositionSource
 from linewatch.contracts.ports import Camera, Clock
@@ -245,8 +245,3 @@ def derived_grab(
         encoded=False,
         fault=Cause.CORRUPT if image is None else None,
     )
-
-
-def coil_name(name: str) -> str:
-    """Return the name with every character that a coil's name must not contain replaced by `_`."""
-    return re.sub(r"[^A-Za-z0-9_.-]", "_", name)[:64] or "coil"

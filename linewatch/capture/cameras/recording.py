@@ -11,12 +11,13 @@ import structlog
 from pydantic import Field
 
 from linewatch.capture.cameras.container import EXPECTED
-from linewatch.capture.cameras.folder import coil_name, derived_grab
+from linewatch.capture.cameras.folder import derived_grab
 from linewatch.capture.cameras.source import CoilName, SourceSettings
 from linewatch.capture.cameras.video import GrayFrame, Video
 from linewatch.capture.position.timestamps import LongestGap, TimestampedCamera
 from linewatch.capture.sidecar import Sidecar, checksum, read_sidecar, sidecar_path
 from linewatch.config.line import LineSettings
+from linewatch.contracts.coil import coil_name
 from linewatch.contracts.errors import SourceError
 from linewatch.contracts.frame import Cause, Grab, PositionSource
 from linewatch.contracts.ports import Camera, Clock

@@ -1,16 +1,13 @@
 """`[source]`: the base of every camera kind's settings, which open the camera."""
 
 from abc import ABC, abstractmethod
-from typing import Annotated, ClassVar
-
-from pydantic import Field
+from typing import ClassVar
 
 from linewatch.config.base import Settings
 from linewatch.config.line import LineSettings
+from linewatch.contracts.coil import CoilName  # noqa: F401 - for the modules of camera kinds
 from linewatch.contracts.frame import PositionSource
 from linewatch.contracts.ports import Camera, Clock
-
-CoilName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,64}$")]
 
 
 class SourceSettings(Settings, ABC):

@@ -13,6 +13,7 @@ import structlog
 
 from linewatch.config.coil_data import CoilDataSettings
 from linewatch.config.load import validated
+from linewatch.contracts.bounds import made_printable
 from linewatch.contracts.errors import ConfigError
 from linewatch.wire.schema import SCHEMA_VERSION, CoilAction, CoilDataBody, CoilRequest
 
@@ -99,7 +100,7 @@ class CoilFolder:
                 token=token,
                 action=CoilAction.DATA,
                 data=data,
-                by=f"file {path.name}"[:64],
+                by=f"file {made_printable(path.name)}"[:64],
             )
             refused = self._take_request(request)
             if isinstance(refused, str):
@@ -117,7 +118,7 @@ class CoilFolder:
         try:
             folder.mkdir(exist_ok=True)
             if reason is not None:
-                (folder / f"{path.name}.reason").write_text(reason + "\n")
+                (folder / f"{path.name}.reason").write_text(reason + "\n", errors="backslashreplace")
             path.replace(folder / path.name)
             for old in coil_files(folder)[:-MOVED_KEPT]:
                 old.unlink(missing_ok=True)

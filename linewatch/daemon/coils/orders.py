@@ -18,6 +18,7 @@ from linewatch.contracts.access import Caller, Role
 from linewatch.contracts.errors import JournalError
 from linewatch.daemon.coils.coil_data import KnownCoilData
 from linewatch.daemon.recipes import Recipes
+from linewatch.files import write_file
 from linewatch.wire.decode import coil_data_from
 from linewatch.wire.schema import CoilAction, CoilDataBody, CoilRequest, Message
 
@@ -139,12 +140,8 @@ class CoilOrders:
                 self._rewrite()
 
     def _rewrite(self) -> None:
-        fresh = self._path.with_suffix(".new")
-        with fresh.open("wb") as file:
-            file.writelines(order.model_dump_json().encode() + b"\n" for order in self._orders.values())
-            file.flush()
-            os.fsync(file.fileno())
-        fresh.replace(self._path)
+        lines = b"".join(order.model_dump_json().encode() + b"\n" for order in self._orders.values())
+        write_file(self._path, lines, sync=True)
         self._written = len(self._orders)
 
 

@@ -1,15 +1,15 @@
 """Writes the report's tables for a spreadsheet: `defects.csv`, `spans.csv`, `alarms.csv`; headings give units."""
 
-import csv
-import io
 from collections.abc import Iterable, Sequence
 from dataclasses import fields
 from pathlib import Path
 
 from linewatch.contracts.defect_fields import DEFECT_FIELDS, to_columns, to_flat
 from linewatch.contracts.verdict import Defect, StripArea
+from linewatch.files import write_file
 from linewatch.review.coil_record import CoilRecord
 from linewatch.review.severities import RatedDefects
+from linewatch.spreadsheet import csv_text
 
 HEADINGS = {"defect_class": "class", "severity": "severity_0_to_5"}
 """Headings that differ from the column's name. The severity is the one by which the report rates."""
@@ -33,7 +33,7 @@ def write_sheets(record: CoilRecord, rated: RatedDefects, folder: Path) -> None:
         SPAN_COLUMNS,
         (
             (
-                *(_inert(record.coil), span.first_line, span.lines, *span.along_mm, span.quality, span.cause),
+                *(record.coil, span.first_line, span.lines, *span.along_mm, span.quality, span.cause),
                 *(getattr(span.area, name, None) for name in _AREAS),
             )
             for span in record.spans
@@ -44,8 +44,8 @@ def write_sheets(record: CoilRecord, rated: RatedDefects, folder: Path) -> None:
         ALARM_COLUMNS,
         (
             (
-                *(_inert(record.coil), _inert(one.id), _inert(one.rule), one.state, one.latched, one.along_mm),
-                *(_inert(" ".join(one.defect_ids)), _inert(one.text)),
+                *(record.coil, one.id, one.rule, one.state, one.latched, one.along_mm),
+                *(" ".join(one.defect_ids), one.text),
             )
             for one in record.alarms
         ),
@@ -53,22 +53,11 @@ def write_sheets(record: CoilRecord, rated: RatedDefects, folder: Path) -> None:
 
 
 def _write(path: Path, columns: Sequence[str], rows: Iterable[Iterable[Cell]]) -> None:
-    text = io.StringIO()
-    writer = csv.writer(text)
-    writer.writerow(columns)
-    writer.writerows(rows)
-    path.write_text(text.getvalue(), encoding="utf-8", newline="")
-
-
-def _inert(text: str) -> str:
-    """Put an apostrophe before a text that a spreadsheet would take for a formula."""
-    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
+    write_file(path, csv_text(columns, rows).encode())
 
 
 def _defect(defect: Defect, severity: int, record: CoilRecord) -> dict[str, Cell]:
     """Return the cells by heading."""
     columns = to_columns(to_flat(defect)) | {"severity": severity, "still_open": defect.id in record.still_open}
     columns["class_scores"] = " ".join(f"{name}={score:g}" for name, score in defect.class_scores)
-    return {
-        HEADINGS.get(name, name): _inert(value) if isinstance(value, str) else value for name, value in columns.items()
-    }
+    return {HEADINGS.get(name, name): value for name, value in columns.items()}

@@ -1,13 +1,13 @@
 """Writes the report of a coil as HTML, PDF and CSV."""
 
 from collections.abc import Collection
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from linewatch.contracts.errors import ConfigError
+from linewatch.files import write_output
 from linewatch.review.coil_record import CoilRecord, MaskSelection
 from linewatch.review.defect_table import Defects
 from linewatch.review.report.page import render
@@ -43,7 +43,7 @@ def listed_masks(severities: ClassSeverities) -> MaskSelection:
 def write_report(
     record: CoilRecord, severities: ClassSeverities, files: ReportFiles, steel: SteelImages | None = None
 ) -> None:
-    """Write the files, each of which replaces an old one as a whole. The record needs at least `listed_masks`.
+    """Write the files, each of which replaces a regular file as a whole. The record needs at least `listed_masks`.
 
     Raises ConfigError when a file cannot be written or no browser prints the PDF, and what `steel` raises.
     """
@@ -51,12 +51,12 @@ def write_report(
     if files.html is not None or files.pdf is not None:
         page = _page(record, rated, steel).encode()
         if files.html is not None:
-            _replace(files.html, page)
+            write_output(files.html, page)
         if files.pdf is not None:
             with TemporaryDirectory(prefix="linewatch-report-") as folder:
                 printed = Path(folder) / "report.html"
                 printed.write_bytes(page)
-                _replace(files.pdf, print_pdf(printed))
+                write_output(files.pdf, print_pdf(printed))
     if files.csv is not None:
         try:
             write_sheets(record, rated, files.csv)
@@ -68,15 +68,3 @@ def _page(record: CoilRecord, rated: RatedDefects, steel: SteelImages | None) ->
     shown = list(rated.defects.take(slice(LISTED)))
     images = steel.of(record, shown) if steel is not None else ()
     return render(record, rated, thumbnails(record, shown, images), datetime.now(UTC))
-
-
-def _replace(path: Path, data: bytes) -> None:
-    half = path.with_name(path.name + ".part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        half.write_bytes(data)
-        half.replace(path)
-    except OSError as error:
-        with suppress(OSError):
-            half.unlink(missing_ok=True)
-        raise ConfigError(f"cannot write {path}: {error.strerror}; name another file") from error

@@ -6,7 +6,15 @@ from typing import Annotated, Any, Final, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from linewatch.contracts.bounds import Count, IntervalMm, Mm, Score, Severity, Whole  # noqa: F401 - also for the modules of topics
+from linewatch.contracts.bounds import (  # noqa: F401 - also for the modules of topics
+    Count,
+    IntervalMm,
+    Mm,
+    Score,
+    Severity,
+    ShortText,
+    Whole,
+)
 from linewatch.contracts.errors import WireError
 from linewatch.contracts.verdict import StripArea
 
@@ -78,10 +86,6 @@ class TimingBody(Message):
     predicted_ns: int = 0
     decided_ns: int = 0
     published_ns: int = 0
-
-
-CoilId = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,64}$")]
-ShortText = Annotated[str, Field(min_length=1, max_length=64)]
 
 
 class Envelope(Message):

@@ -4,9 +4,9 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
+from linewatch.contracts.coil import CoilName
 from linewatch.contracts.verdict import CoilState
 from linewatch.wire.schema.base import (
-    CoilId,
     Count,
     CoveredArea,
     IntervalMm,
@@ -22,7 +22,7 @@ from linewatch.wire.schema.base import (
 class CoilDataBody(Message):
     """The data of one coil from the mill (Level 2). Null: not known."""
 
-    coil: CoilId
+    coil: CoilName
     steel_grade: ShortText | None = None
     product: ShortText | None = None
     customer: ShortText | None = None

@@ -6,8 +6,9 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, TypeAdapter, model_validator
 
 from linewatch.contracts.alarm import AlarmAction
+from linewatch.contracts.coil import CoilName
 from linewatch.wire.schema.alarm import AlarmBody
-from linewatch.wire.schema.base import CoilId, Count, Message, Token, Version
+from linewatch.wire.schema.base import Count, Message, Token, Version
 from linewatch.wire.schema.coil import CoilDataBody
 from linewatch.wire.schema.requests import ErrorReply, ReplayReply, SnapshotReply
 from linewatch.wire.schema.status import CoilStatus, EngineBeside, EngineStatus
@@ -111,7 +112,7 @@ class CoilRequest(Message):
         "required except for `show`",
     )
     action: CoilAction
-    coil: CoilId | None = Field(
+    coil: CoilName | None = Field(
         default=None,
         description="the coil that starts; or the coil that ends, as a safeguard against ending another one",
     )

@@ -32,6 +32,8 @@ def decode(topic: bytes, header: bytes, payload: bytes) -> AnyMessage:
         raise WireError(f"a message on topic {topic[:32]!r}; expected one of {', '.join(Topic)}")
     if len(header) > MAX_HEADER_BYTES:
         raise WireError(f"a header of {len(header)} bytes; at most {MAX_HEADER_BYTES} are read")
+    if b"\\u0000" in header:
+        raise WireError("a header with a NUL character; no text of linewatch has one, and PostgreSQL stores none")
     message = parse(model, header)
     if holds_nul(header):
         raise WireError(f"a {message.topic} message with a NUL character in a text")

@@ -6,7 +6,6 @@ able to write to the folder.
 """
 
 import hashlib
-import os
 import threading
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +15,7 @@ from pydantic import ValidationError
 from linewatch.contracts.closed import ClosedModel
 from linewatch.contracts.errors import EngineError
 from linewatch.contracts.manifest import EngineManifest, Precision, Task
+from linewatch.files import write_file
 from linewatch.inference.backends.tensorrt.build import BuildWatch, build
 from linewatch.inference.backends.tensorrt.gpu import Gpu
 from linewatch.inference.backends.tensorrt.library import Library
@@ -130,8 +130,8 @@ class PlanCache:
         path = self.path(key)
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            _replace(path, built.plan)
-            _replace(_record_of(path), record.model_dump_json(indent=1).encode())
+            write_file(path, built.plan, sync=True)
+            write_file(_record_of(path), record.model_dump_json(indent=1).encode(), sync=True)
         except OSError as error:
             raise EngineError(
                 f"{path}: cannot be written ({error.strerror}); expected a folder that the service can write to; "
@@ -142,16 +142,3 @@ class PlanCache:
 
 def _record_of(path: Path) -> Path:
     return path.with_suffix(".json")
-
-
-def _replace(path: Path, data: bytes) -> None:
-    """Write a file completely or not at all."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}")
-    try:
-        with partial.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
