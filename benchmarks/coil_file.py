@@ -21,6 +21,7 @@ from linewatch.contracts.verdict import (
     Extent,
     Quality,
     RunMask,
+    StripArea,
     StripBox,
     Verdict,
 )
@@ -62,6 +63,13 @@ def closed(one: Defect, merged_into: str | None = None) -> DefectEvent:
     return DefectEvent(DefectState.CLOSED, one, None, merged_into)
 
 
+def _area(quality: Quality) -> StripArea:
+    whole_mm2 = 780.0 * LINES
+    if quality is Quality.INSPECTED:
+        return StripArea(whole_mm2 - 0.25, 0.0, 0.25)
+    return StripArea(0.0, 0.0, whole_mm2) if quality is Quality.MISSED else StripArea(0.0, whole_mm2, 0.0)
+
+
 def frame(
     ordinal: int,
     events: Sequence[DefectEvent] = (),
@@ -87,7 +95,7 @@ def frame(
         along_mm=along,
         encoded=True,
         strip_mm=None if quality is Quality.MISSED else (10.0, 790.0),
-        spans=(CoverageSpan(first, LINES, along, quality, cause),),
+        spans=(CoverageSpan(first, LINES, along, quality, cause, _area(quality)),),
         tiles=7,
         tiles_passed=0,
         screen_peak=0.1,

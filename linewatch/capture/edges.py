@@ -54,10 +54,11 @@ def _unreadable_columns(
     widths = np.diff(begins, append=len(mean))
     zone_mean = np.add.reduceat(mean, begins) / widths
     dark = zone_mean < settings.dark_level
-    bright = np.zeros(len(begins), bool)
-    if zone_mean.max() >= settings.bright_level * _BLOWN_OUT_SHARE:
-        blown = _blown_out(strip, 0, settings)
-        bright = ~dark & (np.add.reduceat(blown, begins) > _BLOWN_OUT_SHARE * widths * len(strip))
+    bright = ~dark & (zone_mean >= settings.bright_level * _BLOWN_OUT_SHARE)
+    if bright.any():
+        bright &= np.add.reduceat(_blown_out(strip, 0, settings), begins) > _BLOWN_OUT_SHARE * widths * len(strip)
+    if not (dark.any() or bright.any()):
+        return (), ()
     bounds = np.append(begins, len(mean)) + left_px
     return _ranges(dark, bounds), _ranges(bright, bounds)
 
@@ -66,9 +67,11 @@ def _unreadable_lines(strip: np.ndarray, lines: int, settings: CaptureSettings) 
     """Return the lines that are too dark over the strip's width, and those that are blown out."""
     mean = _means(strip, axis=1)
     dark = mean < settings.dark_level
-    bright = np.zeros(len(mean), bool)
-    if mean.max() >= settings.bright_level * _BLOWN_OUT_SHARE:
-        bright = ~dark & (_blown_out(strip, 1, settings) > _BLOWN_OUT_SHARE * strip.shape[1])
+    bright = ~dark & (mean >= settings.bright_level * _BLOWN_OUT_SHARE)
+    if bright.any():
+        bright &= _blown_out(strip, 1, settings) > _BLOWN_OUT_SHARE * strip.shape[1]
+    if not (dark.any() or bright.any()):
+        return (), ()
     bounds = np.append(np.arange(len(mean)) * _EVERY_LINES, lines)
     return _ranges(dark, bounds), _ranges(bright, bounds)
 
@@ -85,7 +88,9 @@ def _blown_out(strip: np.ndarray, axis: int, settings: CaptureSettings) -> np.nd
 
 def _runs(flags: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return where the runs of true flags start and stop."""
-    bounds = np.flatnonzero(np.diff(flags, prepend=False, append=False))
+    padded = np.zeros(len(flags) + 2, bool)
+    padded[1:-1] = flags
+    bounds = np.flatnonzero(padded[1:] != padded[:-1])
     return bounds[::2], bounds[1::2]
 
 

@@ -56,7 +56,9 @@ class LineSettings(Settings):
         default=0.0, description="position of the first pixel across the mill, from the mill's datum"
     )
     strip_width_mm: float | None = Field(
-        default=None, gt=0, description="width of strip in view, until coil data or the coil's own frames tell"
+        default=None,
+        gt=0,
+        description="width of strip in view, the narrowest that is run, until coil data or the coil's own frames tell",
     )
     strip_taper: float = Field(
         default=0.0,

@@ -26,11 +26,11 @@ _WIDTHS_TRUSTED = 3  # of fewer, as at the head of a coil of which nothing is kn
 class WidthExpectation:
     """The width of strip that must be in view, in pixels; 0 and empty while nothing is known.
 
-    of_data_px: width of the whole strip from the coil's data; it holds where both edges are in view. newest_px: widths
-    of the coil's first and newest frames that were not too narrow, so that a sudden narrowing stays noticed. widest_px:
-    the widest median of these, so that a gradual narrowing is noticed. taper: share by which the coil's strip may become
-    narrower than that. of_line_px: from the line's settings, until the coil has shown its width. in_view_px: width of
-    the camera's view, which counts as strip while nothing else is known.
+    of_data_px: width of the whole strip from the coil's data; it holds where both edges are, or must be, in view.
+    newest_px: widths of the coil's first and newest frames that were not too narrow, so that a sudden narrowing stays
+    noticed. widest_px: the widest median of these, so that a gradual narrowing is noticed. taper: share by which the
+    coil's strip may become narrower than that. of_line_px: from the line's settings, until the coil has shown its
+    width. in_view_px: width of the camera's view, which counts as strip while nothing else is known.
     """
 
     of_data_px: float = 0.0
@@ -55,21 +55,31 @@ class WidthExpectation:
 
     def of(self, edges: StripEdges | None) -> float:
         """Return how many pixels of width must be in view in a frame with these edges; None: no picture came."""
-        seen_px = edges.width_px if edges is not None else 0
         shown_px = max(median(self.newest_px), (1.0 - self.taper) * self.widest_px) if self.newest_px else 0.0
-        if self.of_data_px and edges is not None and seen_px and edges.left_found and edges.right_found:
-            return max(self.of_data_px, seen_px)
-        if seen_px:
-            return max(shown_px or self.of_line_px, seen_px)
-        known_px = shown_px or self.of_data_px or self.of_line_px
-        return min(known_px, self.in_view_px or known_px) or self.in_view_px
+        if edges is None or not edges.width_px:
+            known_px = shown_px or self.of_data_px or self.of_line_px
+            return min(known_px, self.in_view_px or known_px) or self.in_view_px
+        both = edges.left_found and edges.right_found
+        if self.of_data_px and (both or self.of_data_px <= self.in_view_px):
+            return max(self.of_data_px, edges.width_px)
+        if self._one_edge_only(edges):
+            return max(self.in_view_px, edges.width_px)
+        return max(shown_px or self.of_line_px, edges.width_px)
+
+    def _one_edge_only(self, edges: StripEdges) -> bool:
+        """Whether all that is known is one edge, which may be where the light ends: one half of the lamp is dead.
+
+        Nothing tells that the strip ends there, so it counts as wide as the view.
+        """
+        known = self.newest_px or self.of_line_px or self.of_data_px
+        return not known and edges.left_found != edges.right_found
 
     def after(self, edges: StripEdges | None) -> Self:
         """Return the expectation after a frame with these edges."""
         if edges is None or not edges.width_px:
             return self
-        at_head = 0 < len(self.newest_px) < _WIDTHS_TRUSTED and not self.of_data_px and not self.of_line_px
-        if edges.width_px < JUDGED_SHARE * self.of(edges) and not at_head:
+        unsure = 0 < len(self.newest_px) < _WIDTHS_TRUSTED and not self.of_data_px and not self.of_line_px
+        if edges.width_px < JUDGED_SHARE * self.of(edges) and not unsure:
             return self
         newest_px = (*self.newest_px, edges.width_px)[-_WIDTHS_KEPT:]
         trusted_px = median(newest_px) if len(newest_px) >= _WIDTHS_TRUSTED else 0.0

@@ -400,3 +400,47 @@ def test_an_alarm_that_would_never_be_over_is_refused(settings):
         AlarmRule(name="a", **settings)
     with pytest.raises(ValueError, match="would never be over"):
         SystemAlarmSettings(coverage_below=0.99, coverage_deadband=0.02)
+
+
+def test_coverage_low_counts_area():
+    """Of every frame a tenth is not scored: its lines are degraded, and nine tenths of the strip are inspected."""
+    system = SystemAlarmSettings(coverage_below=0.85, coverage_within_m=0.32)
+    strip = paint(LINES * 60, 32)
+    assert Line(rules_of(system=system)).frames(strip, scored_px=461).changes("coverage-low") == []
+    assert Line(rules_of(system=system)).frames(strip, scored_px=410).changes("coverage-low") == [(ON, True)]
+
+
+def test_a_long_loss_is_remembered_in_few_stretches():
+    line = Line(rules_of(system=SystemAlarmSettings(coverage_within_m=16.0)))
+    for _ in range(15):
+        line.frames(paint(LINES * 100, 32), scored_px=480)
+    uninspected = line.state.alarms.uninspected
+    assert len(uninspected.stretches) <= 112
+    assert uninspected.coverage(line.line, 16_000.0) == pytest.approx(1 - 32 / 512)
+
+
+@pytest.mark.parametrize(("scored_px", "told"), [(512, []), (300, [(ON, True), (OFF, False)])])
+def test_a_short_coil_of_which_too_little_was_inspected_alarms_at_its_end(scored_px, told):
+    line = Line(rules_of(system=SystemAlarmSettings()))
+    line.frames(paint(LINES * 3, 32), scored_px=scored_px)
+    assert line.changes("coverage-low") == []
+    line.end()
+    assert line.changes("coverage-low") == told
+
+
+@pytest.mark.parametrize("name", ["camera-lost", "coverage-low", "engine-failing", "disk-low", "camera-silent"])
+def test_an_alarm_about_the_inspection_can_be_switched_off(name):
+    def told(*off: str) -> set[str]:
+        line = Line(rules_of(system=SystemAlarmSettings(off=off, camera_lost_m=0.1)))
+        line.frames(paint(LINES * 20, 32), failed=Cause.ENGINE)
+        line.frames(paint(LINES * 20, 32), valid_lines=0, fault=Cause.BLACK)
+        line.host(disk_free_mb=1.0, camera_silent_s=100.0).end()
+        return {alarm.rule for alarm in line.told}
+
+    assert told() == {"camera-lost", "coverage-low", "engine-failing", "disk-low", "camera-silent"}
+    assert told(name) == told() - {name}
+
+
+def test_an_unknown_alarm_cannot_be_switched_off():
+    with pytest.raises(ValidationError, match="coverage-low"):
+        SystemAlarmSettings(off=("coverage",))

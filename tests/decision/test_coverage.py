@@ -188,6 +188,18 @@ def test_strip_that_turns_narrow_is_not_inspected_however_long_it_lasts():
     assert looked([seen(0, 16)] * 3 + [seen(0, 6)]) == [INSPECTED] * 3 + [(Quality.MISSED, Cause.NARROW)]
 
 
+def test_one_edge_may_be_where_the_light_ends():
+    """One half of the lamp is dead from the coil's first frame on, and nothing tells how wide the strip is."""
+    rules = replace(RULES, view_width_mm=16.0)
+    assert looked([seen(8, 16)] * 30, rules) == [(Quality.DEGRADED, Cause.NARROW)] * 30
+    assert looked([seen(0, 7)] * 30, rules) == [(Quality.MISSED, Cause.NARROW)] * 30
+    assert areas([seen(8, 16)], rules) == [(80.0, 0.0, 80.0)]
+    assert looked([seen(8, 16)] * 30, replace(rules, strip_width_mm=8.0)) == [INSPECTED] * 30, (
+        "the line's width says so"
+    )
+    assert looked([seen(4, 12)] * 30, rules) == [INSPECTED] * 30, "both edges are in view"
+
+
 def test_strip_that_wanders_or_grows_wider_is_inspected():
     assert looked([seen(1, 12), seen(2, 13), seen(3, 14), seen(1, 15), seen(0, 16)]) == [INSPECTED] * 5
 
@@ -203,7 +215,10 @@ def test_a_new_coil_may_be_narrower():
 def test_the_coils_width_by_level_2_is_what_must_be_seen():
     data = CoilData("C1", width_mm=12.0)
     assert looked([seen(2, 14), seen(2, 8)], data=data) == [INSPECTED, (Quality.DEGRADED, Cause.NARROW)]
-    assert looked([seen(0, 9)], data=data) == [INSPECTED], "the strip leaves the picture: the camera sees a part of it"
+    rules = replace(RULES, view_width_mm=16.0)
+    assert looked([seen(0, 9)], rules, data) == [(Quality.DEGRADED, Cause.NARROW)], "both edges should be in view"
+    wider = CoilData("C1", width_mm=20.0)
+    assert looked([seen(0, 9)], rules, wider) == [INSPECTED], "the camera sees a part of the strip"
 
 
 def test_the_lines_width_is_what_must_be_seen_until_the_coil_tells():

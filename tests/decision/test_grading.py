@@ -13,9 +13,11 @@ from known_strip import RULES, notices, paint, predict, run
 from linewatch.config.grading_file import grading_from
 from linewatch.config.taxonomy import Taxonomy
 from linewatch.contracts.frame import Cause
-from linewatch.contracts.verdict import CoverageSpan, Defect, DefectState, Extent, Quality, StripBox
+from linewatch.contracts.verdict import CoverageSpan, Defect, DefectState, Extent, Quality, StripArea, StripBox
 from linewatch.decision.grading import grade as grading
+from linewatch.decision.grading import looked as looked_at
 from linewatch.decision.grading.grade import GradingState, finish_grading, grade_coil, observe
+from linewatch.decision.grading.looked import LookedAt
 from linewatch.decision.grading.severity import GradingRules, instances_of, severities_of
 
 TAXONOMY = Taxonomy.model_validate(
@@ -383,3 +385,67 @@ def test_no_edge_is_nan_and_not_zero():
     assert math.isnan(found.edge_mm[0])
     assert found.edge_mm[1] == 0.0
     assert all(one <= other for one, other in pairwise(found.begin_mm))
+
+
+def covered(*shares: float, area_mm2: float = 1000.0) -> list[CoverageSpan]:
+    """Spans of 10 m each, of whose area these shares were inspected."""
+    return [
+        CoverageSpan(
+            10_000 * n,
+            10_000,
+            (10_000.0 * n, 10_000.0 * (n + 1)),
+            Quality.INSPECTED if share == 1 else Quality.DEGRADED,
+            None if share == 1 else (Cause.NARROW, Cause.DARK)[n % 2],  # so that no two are joined
+            StripArea(share * area_mm2, 0.0, (1 - share) * area_mm2),
+        )
+        for n, share in enumerate(shares)
+    ]
+
+
+def test_the_inspected_share_is_of_the_area_and_only_of_the_graded_part():
+    by = rules({"inspected_below_share": 0.5}, head_excluded_m=10.0, tail_excluded_m=15.0)
+    assert grade_coil(by, [], covered(0.0, 0.5, 1.0, 0.0), 40_000.0).inspected_share == 0.6666
+    assert grade_coil(by, [], covered(1.0, 1.0, 1.0, 0.0), 40_000.0).inspected_share == 1.0
+    assert grade_coil(by, [], covered(1.0, 1.0), 60_000.0).inspected_share == 0.2857  # no record from 20 to 45 m
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 0.94])
+def test_too_little_inspected_is_no_grade_but_a_reject_stays_one(share):
+    """A coil that its defects reject is rejected however little was inspected, and both are said."""
+    by = rules({"more_than": 0, "grade": "B"}, {"more_than": 2, "grade": "D"})
+    looked = f"{100 * share:.1f} %"
+    none, some, many = (
+        grade_coil(by, [defect(str(n), 2000.0 * n) for n in range(count)], covered(share), 10_000.0)
+        for count in (0, 1, 3)
+    )
+    assert (none.grade, none.text) == ("ungraded", f"ungraded: too little was inspected, {looked}")
+    assert (some.grade, some.text) == ("ungraded", f"{none.text}; its defects alone give B")
+    assert (many.grade, many.text) == ("D", f"D by its defects, though too little was inspected: {looked}")
+    assert grade_coil(by, [], covered(0.96), 10_000.0).grade == "A"
+
+
+def test_the_rules_say_how_much_must_be_inspected():
+    less = rules({"more_than": 0, "grade": "B"}, min_inspected_share=0.5)
+    assert grade_coil(less, [], covered(0.6), 10_000.0).text == "A, of 60.0 % inspected"
+    assert grade_coil(less, [], covered(0.4), 10_000.0).grade == "ungraded"
+    limit = rules({"inspected_below_share": 0.95})
+    assert grade_coil(limit, [], covered(0.4), 10_000.0).grade == "C"
+    assert grade_coil(limit, [], covered(0.0), 10_000.0).grade == "ungraded"
+
+
+@given(st.lists(st.sampled_from([0.0, 0.4, 1.0]), max_size=40), st.integers(0, 4), st.integers(1, 8))
+def test_what_was_inspected_is_summed_in_bounded_memory(shares, head, most):
+    """The same share whether all spans are kept or next to none, and whether they came one by one or at once."""
+    spans_ = covered(*shares)
+    begin_mm, end_mm = 10_000.0 * head, 10_000.0 * len(shares)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(looked_at, "_PENDING", 2)
+        patch.setattr(looked_at, "MAX_SPANS", most)
+        state = LookedAt()
+        for span in spans_:
+            state = state.plus([span]).settle(begin_mm, end_mm)
+            assert len(state.rows) <= max(most, 1)
+        graded_part = shares[head:]
+        expected = sum(graded_part) / len(graded_part) if graded_part else 0.0
+        assert state.share(begin_mm, end_mm) == pytest.approx(expected)
+    assert LookedAt().plus(spans_).share(begin_mm, end_mm) == pytest.approx(expected)

@@ -1,5 +1,6 @@
 """Messages in any order of their topics, in any batches, give the same rows; what is new in a message is kept."""
 
+import json
 import random
 
 import numpy as np
@@ -18,12 +19,13 @@ from linewatch.contracts.errors import HistoryError
 from linewatch.contracts.verdict import CoilState
 from linewatch.history.database import _migrations, reading, writing
 from linewatch.history.labels import LabelVerdict, label, newest_labels
-from linewatch.history.queries import coils, defects, passages_of
+from linewatch.history.queries import coils, defects, passages_of, spans
 from linewatch.history.retention import expire_step
 from linewatch.history.tables import COIL, METADATA, SERVICE
 from linewatch.history.writer import HistoryWriter, stored_service
+from linewatch.review.from_history import read_passage
 from linewatch.wire.encode import Sequencer
-from linewatch.wire.schema import DefectMessage
+from linewatch.wire.schema import CoilMessage, DefectMessage, FrameMessage
 
 
 @pytest.fixture
@@ -211,3 +213,46 @@ def test_the_migrations_make_the_tables_that_the_program_uses(url):
     with writing(url) as engine, engine.connect() as connection:
         missing = compare_metadata(MigrationContext.configure(connection), METADATA)
     assert missing == [], "write a migration: linewatch/history/migrations/versions"
+
+
+def _told_without_areas(messages):
+    """The same messages as a service of before areas were told sends them."""
+    named = {"inspected_mm2", "degraded_mm2", "missed_mm2", "uninspected_mm2_by_cause"}
+    plain = []
+    for message in messages:
+        body = message.model_dump(mode="json")
+        for part in (body, *body.get("spans", ())):
+            for name in named:
+                part.pop(name, None)
+        if isinstance(message, (FrameMessage, CoilMessage)):
+            message = type(message).model_validate_json(json.dumps(body))  # noqa: PLW2901
+        plain.append(message)
+    return plain
+
+
+def test_areas_are_stored_and_the_inspected_share_is_of_them(url):
+    with writing(url) as engine:
+        store_messages(engine, coil_messages(Sequencer(1)))
+    with reading(url) as connection:
+        (row,) = coils(connection)
+        stretches = [one.span.area for one in spans(connection, row.passage)]
+        record = read_passage(connection, row.passage)
+    passed_mm2 = 780.0 * 4 * LINES
+    missed_mm2 = 780.0 * 56 + 4 * 0.5
+    assert (row.inspected_mm2, row.degraded_mm2, row.missed_mm2) == (passed_mm2 - missed_mm2, 0.0, missed_mm2)
+    assert row.inspected_share == pytest.approx(1 - missed_mm2 / passed_mm2)
+    assert sum(area.passed_mm2 for area in stretches) == pytest.approx(passed_mm2)
+    assert record.inspected_share == pytest.approx(row.inspected_share)
+
+
+def test_a_service_that_tells_no_areas_is_stored_and_its_share_is_of_the_length(url):
+    with writing(url) as engine:
+        store_messages(engine, _told_without_areas(coil_messages(Sequencer(1))))
+        store_messages(engine, coil_messages(Sequencer(2)))
+    with reading(url) as connection:
+        later, before = coils(connection)
+        assert before.inspected_mm2 is None
+        assert before.inspected_share == pytest.approx(1 - 56 / (4 * LINES))
+        assert all(one.span.area is None for one in spans(connection, before.passage))
+        assert read_passage(connection, before.passage).inspected_share == pytest.approx(before.inspected_share)
+        assert later.inspected_mm2 is not None

@@ -24,10 +24,12 @@ from linewatch.contracts.verdict import (
     RollMarkState,
     RollSuspect,
     RunMask,
+    StripArea,
     StripBox,
     Verdict,
 )
 
+STRIP_MM = 780.0
 LINES = 256
 
 
@@ -88,9 +90,11 @@ def verdict(
 ) -> Verdict:
     first, end = ordinal * LINES, (ordinal + 1) * LINES
     seen = end - missed_lines
-    spans = [CoverageSpan(first, LINES - missed_lines, (float(first), float(seen)), Quality.INSPECTED, None)]
+    area = StripArea(round(STRIP_MM * (LINES - missed_lines) - 0.5, 3), 0.0, 0.5)
+    spans = [CoverageSpan(first, LINES - missed_lines, (float(first), float(seen)), Quality.INSPECTED, None, area)]
     if missed_lines:
-        spans.append(CoverageSpan(seen, missed_lines, (float(seen), float(end)), Quality.MISSED, Cause.TRUNCATED))
+        lost = StripArea(0.0, 0.0, STRIP_MM * missed_lines)
+        spans.append(CoverageSpan(seen, missed_lines, (float(seen), float(end)), Quality.MISSED, Cause.TRUNCATED, lost))
     return Verdict(
         ordinal=ordinal,
         sequence=ordinal + 10,
@@ -116,7 +120,8 @@ def verdict(
 
 def coil_notice(state: CoilState, along_mm: float = 0.0, defects: tuple[DefectEvent, ...] = ()) -> CoilNotice:
     return CoilNotice(
-        state, "C1", "top", "cam1", along_mm, along_mm, 0.0, 0.0, {}, {"scratch": len(defects)}, defects, (), Timing()
+        *(state, "C1", "top", "cam1", along_mm, along_mm, 0.0, 0.0, {}, {"scratch": len(defects)}, defects, (), Timing()),
+        area=StripArea(STRIP_MM * along_mm, 0.0, 0.0),
     )
 
 
