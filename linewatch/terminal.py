@@ -30,10 +30,11 @@ def print_pairs(title: str, rows: Sequence[tuple[str, str]]) -> None:
     """Print a table of names and values without a header."""
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     table = Table(title=title, show_header=False, title_justify="left", box=None, pad_edge=False)
     for name, value in rows:
-        table.add_row(name, value)
+        table.add_row(Text(name), Text(value))  # not markup: `[inference]` is a word
     Console().print(table)
 
 
