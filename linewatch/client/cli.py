@@ -200,6 +200,8 @@ def _engine_rows(reply: "EngineReply") -> list[tuple[str, str]]:
                     f"the running engine alone {beside.running_only}, by {beside.name} alone {beside.shadow_only}",
                 )
             )
+        if beside.failed:
+            rows.append(("failed", f"on {beside.failed} of {beside.failed + beside.tiles} tiles: not to be promoted"))
     return rows
 
 

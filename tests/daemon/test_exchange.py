@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
+import bad_engines
 import numpy as np
 import pytest
 from waiting import wait_until
@@ -47,6 +48,7 @@ def service(settings: ServiceSettings, tmp_path: Path) -> Iterator[SimpleNamespa
     copy_engine(folder, "segment", "segment-b")
     copy_engine(folder, "screen", "screen-b")
     shutil.copytree(folder / "segment", folder / "damaged")
+    bad_engines.write(ROOT / "engines", folder)
     assert settings.source is not None
     changed = settings.model_copy(
         update={
@@ -155,6 +157,60 @@ def test_a_shadow_that_fails_moves_nobody(service: SimpleNamespace) -> None:
         commander.engine(EngineAction.LOAD, "nobody")  # done behind whatever the failure might have caused
     beside(service, lambda found: found is not None and found.state is BesideState.FAILED)
     assert exchange.backend.state is BackendState.SERVING
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [("logits", "looks like logits: add a sigmoid"), ("percent", "looks like 0 to 100"), ("constant", "same answer")],
+)
+def test_an_engine_whose_answers_are_no_probabilities_is_refused_and_the_running_one_goes_on(
+    service: SimpleNamespace, name: str, words: str
+) -> None:
+    with Commander(service.commands) as commander:
+        commander.engine(EngineAction.LOAD, name, shadow=True)
+        status = beside(service, lambda found: found is not None and found.state is BesideState.FAILED)
+        assert status.beside is not None
+        assert words in (status.beside.text or "")
+        with pytest.raises(NoAnswerError, match=words):
+            commander.engine(EngineAction.PROMOTE)
+    assert [one.identity.partition("@")[0] for one in status.engines] == ["screen", "classify", "segment"]
+    decided = service.service.totals.frames
+    wait_until(lambda: service.service.totals.frames >= decided + 5, PATIENCE_S)
+    assert {span["quality"] for line in verdicts(service) for span in line["spans"]} == {Quality.INSPECTED}
+
+
+def test_an_engine_that_answers_badly_in_shadow_is_not_promoted(service: SimpleNamespace) -> None:
+    with Commander(service.commands) as commander:
+        commander.engine(EngineAction.LOAD, "sometimes", shadow=True)
+        status = beside(service, lambda found: found is not None and found.failed > 2)
+        with pytest.raises(NoAnswerError, match=r"engine sometimes failed on \d+ of \d+ tiles .* not finite"):
+            commander.engine(EngineAction.PROMOTE)
+    assert status.engines[0].identity.startswith("screen@")
+    assert set(service.service.totals.lines_by_cause) == set(), "a shadow decides nothing"
+
+
+def test_a_promoted_engine_that_answers_badly_is_withdrawn_by_itself(service: SimpleNamespace) -> None:
+    with Commander(service.commands) as commander:
+        commander.engine(EngineAction.LOAD, "sometimes")
+        beside(service, lambda found: found is not None and found.state is BesideState.READY)
+        commander.engine(EngineAction.PROMOTE)
+        status = beside(service, lambda found: found is not None and found.state is BesideState.FAILED)
+        assert status.beside is not None
+        assert "engine sometimes failed 3 times since it was promoted, screen runs again" in (status.beside.text or "")
+        assert status.engines[0].identity.startswith("screen@")
+        decided = service.service.totals.frames
+        wait_until(lambda: service.service.totals.frames >= decided + 30, PATIENCE_S)
+        assert service.service.exchange.backend.state is BackendState.SERVING, "the backend was not at fault"
+        assert "sometimes" in (service.service.exchange.withdrawn or "")
+        commander.engine(EngineAction.DROP)
+        wait_until(lambda: service.service.exchange.withdrawn is None, PATIENCE_S)
+    found = verdicts(service)
+    missed = [line for line in found if any(span["cause"] == "engine" for span in line["spans"])]
+    assert 3 <= len(missed) <= 12, "three, and those under way"
+    assert not any(line["defects"] or line["screen_peak"] for line in missed), "its numbers reached no decision"
+    assert {span["quality"] for line in found[-10:] for span in line["spans"]} == {Quality.INSPECTED}
+    ends = [span["first_line"] + span["lines"] for line in found for span in line["spans"]]
+    assert [span["first_line"] for line in found for span in line["spans"]] == [0, *ends[:-1]]
 
 
 def test_the_command_line_says_what_came_of_it(service: SimpleNamespace, capsys: pytest.CaptureFixture[str]) -> None:

@@ -95,13 +95,14 @@ def test_engines_stand_back_for_the_stages_around_them(settings: ServiceSettings
     assert os.getpriority(os.PRIO_PROCESS, 0) == own
 
 
-def test_a_failing_engine_costs_its_frames_and_is_logged_once(settings: ServiceSettings, tmp_path: Path) -> None:
+def test_a_failing_engine_costs_its_frames_and_is_logged_once(
+    settings: ServiceSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Frames that the screen failed on are missed, cause engine; with one event each for begin and end."""
     structlog.reset_defaults()
+    monkeypatch.setattr("linewatch.daemon.stages.engine.RECOVERED_AFTER_S", 0.0)
     one = settings.inference.model_copy(update={"workers": 1})
-    backend = FailingBackend(
-        open_backend(settings.inference.backend), first=10, last=14
-    )  # the first three warm the engines up
+    backend = FailingBackend(open_backend(settings.inference.backend), first=10, last=14)
     with capture_logs() as logs:
         summary = replay(settings.model_copy(update={"inference": one}), out=tmp_path / "v.jsonl", backend=backend)
     events = [event["event"] for event in logs]

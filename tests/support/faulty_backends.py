@@ -1,4 +1,7 @@
-"""Backends that misbehave on purpose: late, failing, building or hung. They compute with the backend they wrap."""
+"""Backends that misbehave on purpose: late, failing, building or hung. They compute with the backend they wrap.
+
+Runs are counted in the workers' threads only: how often an engine is tried out before it serves is its own affair.
+"""
 
 import threading
 import time
@@ -9,6 +12,10 @@ import numpy as np
 from linewatch.contracts.errors import EngineError
 from linewatch.contracts.manifest import EngineManifest
 from linewatch.contracts.ports import Backend, Executor
+
+
+def _serves() -> bool:
+    return threading.current_thread().name.startswith("engine-")
 
 
 class _WrappingExecutor:
@@ -75,8 +82,8 @@ class FailingBackend(_WrappingBackend):
 
     def before(self) -> None:
         with self._lock:
-            self._run += 1
-            fails = self._run in self._failing
+            self._run += _serves()
+            fails = _serves() and self._run in self._failing
         if fails:
             raise EngineError(f"{self.name}: the device is lost (simulated)")
 
@@ -113,8 +120,8 @@ class HungBackend(_WrappingBackend):
 
     def before(self) -> None:
         with self._lock:
-            self._left -= 1
-            hangs = self._left == 0
+            self._left -= _serves()
+            hangs = _serves() and self._left == 0
         if hangs:
             self.hung.set()
             self.released.wait()

@@ -1,5 +1,6 @@
 """The decision stage: holds the decision's state between frames, and gives each frame's ring slot back."""
 
+import traceback
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
@@ -86,11 +87,13 @@ class DecisionStage:
         return (_undecided(item),)
 
     def _trouble(self, what: str, error: Exception) -> None:
-        """Log the first error of its kind with its traceback."""
+        """Log the first error of its kind, with the place where it was raised."""
         kind = f"{what}: {type(error).__name__}"
         self._troubles[kind] += 1
         if self._troubles[kind] == 1 and len(self._troubles) <= TROUBLES_LOGGED:
-            log.error("frame_not_decided", what=what, exc_info=error)
+            at = traceback.extract_tb(error.__traceback__)[-1]
+            text = f"{type(error).__name__}: {error}"[:1000]
+            log.error("frame_not_decided", what=what, error=text, at=f"{at.filename}:{at.lineno}")
 
     def _attend(self) -> tuple[Decided, ...]:
         """Decide what follows from the time and the host's state, between items or while none comes."""

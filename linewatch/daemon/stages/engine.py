@@ -1,6 +1,7 @@
 """The engine stage: workers run batches; the log says once when an engine begins to fail and once when it recovers."""
 
 import threading
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from queue import Empty
@@ -16,6 +17,9 @@ log = structlog.get_logger()
 LOST_AFTER = 5
 """Failures of one engine in a row until it counts as lost. A device that is gone fails always, another fault passes."""
 
+RECOVERED_AFTER_S = 5.0
+"""An engine that fails on some frames and not on others is one that fails: the log does not say so for each frame."""
+
 
 class EngineStage:
     """Used by all workers at once."""
@@ -28,7 +32,7 @@ class EngineStage:
         """
         self._pool, self._lose, self._failed = pool, lose, failed
         self._failures: dict[tuple[str, int], int] = {}  # in a row, of (engine, generation)
-        self._failing: set[str] = set()
+        self._failing: dict[tuple[str, int], float] = {}  # since when an engine has not failed again
         self._lock = threading.Lock()
 
     def run(self, wiring: Wiring) -> None:
@@ -45,8 +49,8 @@ class EngineStage:
     def _run(self, worker: int, batch: Batch) -> BatchResult:
         """Run a batch; an engine's error is in the result, never raised."""
         result = self._pool.run(worker, batch)
-        if (result.error is None) is (batch.engine in self._failing):
-            self._log_change(batch.engine, result.error)
+        if result.error is not None or self._failing:
+            self._log_change(batch, result.error)
         if result.error is not None or self._failures:
             self._count(batch, result.error)
         return result
@@ -63,11 +67,17 @@ class EngineStage:
         if failures == LOST_AFTER:
             self._lose(batch, str(error))
 
-    def _log_change(self, engine: str, error: str | None) -> None:
+    def _log_change(self, batch: Batch, error: str | None) -> None:
+        engine, now_s = (batch.engine, batch.generation), time.monotonic()
         with self._lock:
-            if error is not None and engine not in self._failing:
-                self._failing.add(engine)
-                log.error("engine_failing", engine=engine, error=error)
-            elif error is None and engine in self._failing:
-                self._failing.discard(engine)
-                log.info("engine_recovered", engine=engine)
+            failed_s = self._failing.get(engine)
+            if error is not None:
+                self._failing[engine] = now_s
+            elif failed_s is not None and now_s - failed_s >= RECOVERED_AFTER_S:
+                del self._failing[engine]
+            else:
+                return
+        if error is None:
+            log.info("engine_recovered", engine=batch.engine)
+        elif failed_s is None:
+            log.error("engine_failing", engine=batch.engine, error=error)

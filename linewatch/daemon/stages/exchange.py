@@ -207,7 +207,12 @@ class EngineExchange:
         elif command.action is EngineAction.PROMOTE and not (
             state is not None and state.state in (BesideState.READY, BesideState.COMPARED)
         ):
-            return "no engine on trial is ready; load one, and wait until the status says so"
+            why = (
+                f": {state.text}"
+                if state is not None and state.text
+                else "; load one, and wait until the status says so"
+            )
+            return f"no engine on trial is ready{why}"
         elif command.action is EngineAction.PROMOTE and (fault := self._fault_beside()) is not None:
             return fault
         elif command.action is EngineAction.SHOW or (command.action is EngineAction.DROP and state is None):

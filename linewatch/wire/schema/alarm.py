@@ -16,7 +16,7 @@ class CommandMark(Message):
     by: str = Field(
         description="name of the key that the request came with; without keys, the name that the request gave"
     )
-    at_unix_ns: int
+    at_unix_ns: Whole
     said_by: str | None = Field(
         default=None,
         description="the name that the request gave, where `by` is a key's name; null: `by` is not proven by a key",

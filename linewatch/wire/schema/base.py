@@ -80,12 +80,12 @@ class CoveredArea(Message):
 class TimingBody(Message):
     """When the frame left each stage, in monotonic nanoseconds of the service's host. 0: it did not pass the stage."""
 
-    captured_ns: int = 0
-    queued_ns: int = 0
-    screened_ns: int = 0
-    predicted_ns: int = 0
-    decided_ns: int = 0
-    published_ns: int = 0
+    captured_ns: Whole = 0
+    queued_ns: Whole = 0
+    screened_ns: Whole = 0
+    predicted_ns: Whole = 0
+    decided_ns: Whole = 0
+    published_ns: Whole = 0
 
 
 class Envelope(Message):

@@ -8,7 +8,7 @@ from pydantic import Field
 from linewatch.contracts.frame import PositionFault, PositionSource
 from linewatch.contracts.manifest import Task
 from linewatch.contracts.verdict import Quality
-from linewatch.wire.schema.base import Count, CoveredArea, Envelope, Message, Topic
+from linewatch.wire.schema.base import Count, CoveredArea, Envelope, Message, Topic, Whole
 from linewatch.wire.schema.coil import CoilDataBody
 
 
@@ -144,8 +144,8 @@ class StatusBody(CoveredArea):
     failure: str | None = Field(description="the first failure; null: none")
     quality: Quality = Field(description="how the passing strip is inspected now")
     uptime_s: Annotated[float, Field(ge=0)]
-    now_ns: int = Field(description="the host's monotonic clock, as in `timing`")
-    now_unix_ns: int = Field(description="the same instant in nanoseconds since 1970 (UTC)")
+    now_ns: Whole = Field(description="the host's monotonic clock, as in `timing`")
+    now_unix_ns: Whole = Field(description="the same instant in nanoseconds since 1970 (UTC)")
     coil: str | None
     along_mm: float | None
     frames: Count
