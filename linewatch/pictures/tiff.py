@@ -275,7 +275,7 @@ def _unpacked(data: bytes, compression: int, size: int, full_size: int) -> np.nd
             raise PictureError(f"a damaged TIFF: found {len(raw)} bytes in a strip, expected {size}")
         return raw
     if compression == _LZW:
-        raw = lzw.decoded(data, size)
+        raw = lzw.decoded(data, size, full_size)
     elif compression == _PACKBITS:
         raw = np.frombuffer(_packbits(data), np.uint8)
     else:

@@ -81,16 +81,19 @@ def order_of(pictures: Sequence[PurePath], longest_gap_s: float, counter: bool |
     return NameOrder("name", by_time(pictures), plain.missing, told)
 
 
-def by_time(pictures: Sequence[PurePath]) -> tuple[int, ...]:
+def by_time(pictures: Sequence[PurePath], *, may_be_mixed: bool = False) -> tuple[int, ...]:
     """Return indices that put pictures into the order of the times in their names, where each has its own.
 
-    Raises SourceError when pictures of several cameras seem to be mixed.
+    Raises SourceError when two are the same, or, unless they may be, when those of several cameras seem to be mixed.
     """
     _refuse_twins(pictures)
     times = [name_time_ns(picture.stem) for picture in pictures]
-    if None in times or len(set(times)) < len(times):
+    if None in times:
         return tuple(range(len(pictures)))
-    _refuse_several(_series_of_times(pictures, times), _interleave)  # type: ignore[arg-type]
+    if not may_be_mixed:
+        _refuse_several(_series_of_times(pictures, times), _interleave)  # type: ignore[arg-type]
+    if len(set(times)) < len(times):
+        return tuple(range(len(pictures)))
     return tuple(sorted(range(len(times)), key=lambda index: (times[index], index)))
 
 
