@@ -16,6 +16,7 @@ _END = b"\xff\xd9"
 _APP1, _SCAN, _HUFFMAN, _SEQUENTIAL = 0xE1, 0xDA, 0xC4, {0xC0, 0xC1}
 _FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
 _HOLE = 32
+_MOST_PIXELS = 1 << 28
 _NOT_READ = "Unsupported"  # begins turbojpeg's message on a kind of JPEG that it does not decode
 
 
@@ -105,7 +106,9 @@ def _bits(data: bytes) -> int | None:
 
 
 def _channels(data: bytes) -> str:
-    space = simplejpeg.decode_jpeg_header(data)[2]
+    lines, width, space, _ = simplejpeg.decode_jpeg_header(data)
+    if lines * width > _MOST_PIXELS:  # a damaged header must not take all memory
+        raise PictureError(f"a damaged JPEG: {width} x {lines} pixels")
     if space in {"CMYK", "YCCK"}:
         raise PictureError(f"a JPEG in {space}, expected gray", Cause.COLOUR)
     return "GRAY" if space.upper() == "GRAY" else "BGR"
