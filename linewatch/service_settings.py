@@ -162,6 +162,11 @@ def with_source(settings: ServiceSettings, name: str, *, own_line: bool) -> Serv
             raise ConfigError('the configuration has no simulator; give one with [source] type = "simulator"')
         return settings
     path, configured = Path(name), settings.source
+    if path.is_file() and path.suffix.lower() in SUFFIXES:  # a TIFF of many pages
+        pictures = FolderSource(
+            type="folder", path=path.parent, pattern=escape(path.name), subfolders=False, coil=coil_name(path.stem)
+        )
+        return settings.model_copy(update={"source": pictures})
     if path.is_dir():
         folder = FolderSource(type="folder", path=path)
         if isinstance(configured, FolderSource):
@@ -169,11 +174,6 @@ def with_source(settings: ServiceSettings, name: str, *, own_line: bool) -> Serv
         return settings.model_copy(update={"source": folder})
     if not path.is_file():
         raise SourceError(f"{path}: no such file or folder; give a video, a folder of frames, or '{SIMULATOR}'")
-    if path.suffix.lower() in SUFFIXES:  # a TIFF of many pages
-        pictures = FolderSource(
-            type="folder", path=path.parent, pattern=escape(path.name), subfolders=False, coil=coil_name(path.stem)
-        )
-        return settings.model_copy(update={"source": pictures})
     recorded = recorded_line(path) if own_line else None
     recording = RecordingSource(type="recording", path=path)
     if isinstance(configured, RecordingSource):
