@@ -3,12 +3,13 @@
 import hashlib
 import json
 from collections.abc import Mapping
+from glob import escape
 from pathlib import Path
 from typing import Annotated, Any, Final, Self
 
 from pydantic import Field, model_validator
 
-from linewatch.capture.cameras.folder import FolderSource
+from linewatch.capture.cameras.folder import FolderSource, coil_name
 from linewatch.capture.cameras.recording import RecordingSource, recorded_line
 from linewatch.capture.cameras.registry import AnySource
 from linewatch.capture.cameras.simulator import SimulatorSource
@@ -29,6 +30,7 @@ from linewatch.config.taxonomy import Taxonomy
 from linewatch.config.wire import WireSettings
 from linewatch.contracts.errors import ConfigError, SourceError
 from linewatch.inference.settings import InferenceSettings
+from linewatch.pictures.reading import SUFFIXES
 
 SIMULATOR = "simulator"
 """As a replay's source: the configuration's simulated strip."""
@@ -160,6 +162,11 @@ def with_source(settings: ServiceSettings, name: str, *, own_line: bool) -> Serv
             raise ConfigError('the configuration has no simulator; give one with [source] type = "simulator"')
         return settings
     path, configured = Path(name), settings.source
+    if path.is_file() and path.suffix.lower() in SUFFIXES:  # a TIFF of many pages
+        pictures = FolderSource(
+            type="folder", path=path.parent, pattern=escape(path.name), subfolders=False, coil=coil_name(path.stem)
+        )
+        return settings.model_copy(update={"source": pictures})
     if path.is_dir():
         folder = FolderSource(type="folder", path=path)
         if isinstance(configured, FolderSource):

@@ -1,29 +1,38 @@
 """Whether an image can be inspected: 8-bit gray, as wide as the line says. One rule for admission and for folders."""
 
+from typing import Final
+
 import cv2
 import numpy as np
 
 from linewatch.config.line import LineSettings
 from linewatch.contracts.frame import Cause
 
+CHROMA_TOLERANCE: Final = 4
+"""A picture is gray while no colour channel is farther from another one, in 8-bit levels: some encoders round."""
+
 
 def gray_of(image: np.ndarray, line: LineSettings) -> np.ndarray | Cause:
-    """Return the image's gray values (lines, width), or why it cannot be inspected: DEPTH, COLOUR or WRONG_SIZE."""
+    """Return the image's gray values (lines, width), or why it cannot be inspected: DEPTH, COLOUR or WRONG_SIZE.
+
+    A colour image whose channels are equal within `CHROMA_TOLERANCE` is gray: its green channel (alpha is ignored).
+    """
     if image.dtype != np.uint8:
         return Cause.DEPTH
-    if image.ndim == 3 and not _is_gray(image):
+    gray = _green(image) if image.ndim == 3 else image
+    if gray is None:
         return Cause.COLOUR
-    gray = image[..., 0] if image.ndim == 3 else image
     if gray.shape[1:] != (line.width_px,) or len(gray) > line.frame_lines:
         return Cause.WRONG_SIZE
     return gray
 
 
-def _is_gray(image: np.ndarray) -> bool:
-    """Say whether all colour channels are equal: a gray image in a colour container (alpha is ignored)."""
+def _green(image: np.ndarray) -> np.ndarray | None:
+    """Return the green channel of a gray image in a colour container; None where there is colour."""
     if image.shape[2] == 1 or not image.size:
-        return True
+        return image[..., 0]
     if image.shape[2] not in {3, 4}:
-        return False
+        return None
     blue, green, red = cv2.split(image)[:3]
-    return np.array_equal(blue, green) and np.array_equal(green, red)
+    within = max(cv2.norm(blue, green, cv2.NORM_INF), cv2.norm(green, red, cv2.NORM_INF)) <= CHROMA_TOLERANCE
+    return green if within else None

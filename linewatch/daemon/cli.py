@@ -40,7 +40,11 @@ def run(config: Annotated[Path, Parameter(help="Configuration of a service.")], 
 
 def replay(
     source: Annotated[
-        str, Parameter(help='A video, a folder of frames, or "simulator" for the simulator of the configuration.')
+        str,
+        Parameter(
+            help='A video, a folder of frames, a TIFF of many pages, or "simulator" for the simulator of the '
+            "configuration."
+        ),
     ],
     /,
     *,

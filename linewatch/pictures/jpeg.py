@@ -14,7 +14,9 @@ from linewatch.pictures.error import PictureError
 SIGNATURE = b"\xff\xd8\xff"
 _END = b"\xff\xd9"
 _APP1, _SCAN, _HUFFMAN, _SEQUENTIAL = 0xE1, 0xDA, 0xC4, {0xC0, 0xC1}
+_FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
 _HOLE = 32
+_MOST_PIXELS = 1 << 28
 _NOT_READ = "Unsupported"  # begins turbojpeg's message on a kind of JPEG that it does not decode
 
 
@@ -29,6 +31,8 @@ def decoded(data: bytes) -> np.ndarray:
         channels = _channels(data)
         return _pixels(data, channels)
     except ValueError as error:
+        if (bits := _bits(data)) not in {8, None}:
+            raise PictureError(f"a JPEG of {bits} bits a pixel, expected 8", Cause.DEPTH) from error
         if "extraneous bytes before marker 0xd9" not in str(error):
             raise PictureError(_reason(error)) from error
     # Some cameras fill their data up to a multiple of 4 or 512 bytes with zeros before the end marker. A hole at the
@@ -95,8 +99,16 @@ def _first_ac_symbols(body: bytes) -> list[int]:
     return found
 
 
+def _bits(data: bytes) -> int | None:
+    """Return the bits of a sample by the frame header; None where there is none."""
+    frames = (data[begin] for marker, begin, _ in _segments(data) if marker in _FRAMES and begin < len(data))
+    return next(frames, None)
+
+
 def _channels(data: bytes) -> str:
-    space = simplejpeg.decode_jpeg_header(data)[2]
+    lines, width, space, _ = simplejpeg.decode_jpeg_header(data)
+    if lines * width > _MOST_PIXELS:  # a damaged header must not take all memory
+        raise PictureError(f"a damaged JPEG: {width} x {lines} pixels")
     if space in {"CMYK", "YCCK"}:
         raise PictureError(f"a JPEG in {space}, expected gray", Cause.COLOUR)
     return "GRAY" if space.upper() == "GRAY" else "BGR"

@@ -61,19 +61,19 @@ class Page:
 def pages(path: Path) -> tuple[Page, ...]:
     """Return the pictures in a file, in order, without decoding any: one, or the pages of a TIFF.
 
-    A file that cannot be read is one page, which says why when it is read. Where a TIFF breaks off before its last
-    page, one more page says so.
+    A file that cannot be read is one page, which says why when it is read; so does each page that a TIFF must have and
+    that cannot be found.
     """
     try:
         with _opened(path) as file:
             if file.read(4) not in tiff.SIGNATURES:
                 return (Page(path),)
-            found, trouble = tiff.directories(file)
+            found, lacking = tiff.directories(file)
     except (OSError, PictureError):
         return (Page(path),)
-    of = len(found) + (trouble is not None)
-    listed = tuple(Page(path, number, of, directory.offset) for number, directory in enumerate(found, start=1))
-    return (*listed, Page(path, of, of, lacking=trouble)) if trouble else listed
+    of = len(found) + len(lacking)
+    listed = [Page(path, number, of, directory.offset) for number, directory in enumerate(found, start=1)]
+    return (*listed, *(Page(path, number, of, lacking=why) for number, why in enumerate(lacking, start=len(found) + 1)))
 
 
 def read_picture(path: Path) -> np.ndarray:

@@ -55,35 +55,38 @@ class Directory:
         return values[0] if values else default
 
 
-def directories(file: BinaryIO) -> tuple[list[Directory], str | None]:
-    """Return the pages of a TIFF file in order, and why there are more than these; None when all are there.
+def directories(file: BinaryIO) -> tuple[list[Directory], list[str]]:
+    """Return the pages of a TIFF file in order, and for each page that must follow and cannot be found, why.
 
-    Reduced copies (thumbnails) and masks are no pages. Raises PictureError when not even the first can be found.
+    Where the list of pages breaks off, one more is known to follow. Reduced copies (thumbnails) and masks are no pages.
+    Raises PictureError when not even the first can be found.
     """
     order, big = _byte_order(file)
     size = file.seek(0, 2)
     found: list[Directory] = []
     seen: set[int] = set()
     offset = _next_offset(file, 8 if big else 4, order, big)
-    trouble = None
+    lacking: list[str] = []
     while offset:
         if offset in seen or len(seen) > _MOST_PAGES:
-            trouble = "its list of pages runs in a circle"
+            lacking = ["its list of pages runs in a circle"]
             break
         seen.add(offset)
         try:
             directory, offset = _directory(file, offset, order, big, size)
         except (struct.error, PictureError):
-            trouble = f"its list of pages breaks off behind page {len(found)}"
+            lacking = [f"its list of pages breaks off behind page {len(found)}"]
             break
         if not directory.number(_SUBFILE, 0) & _REDUCED_OR_MASK or not found:
             found.append(directory)
     if not found:
         raise PictureError("a TIFF that is cut short or damaged: its first page cannot be found")
-    declared = _IMAGEJ_PICTURES.search(bytes(value & 255 for value in found[0].tags.get(_DESCRIPTION, ())))
-    if trouble is None and declared is not None and len(found) < int(declared.group(1)):
-        trouble = f"it holds {int(declared.group(1))} pictures by its description, its list of pages has {len(found)}"
-    return found, trouble
+    imagej = _IMAGEJ_PICTURES.search(bytes(value & 255 for value in found[0].tags.get(_DESCRIPTION, ())))
+    declared = min(int(imagej.group(1)), _MOST_PAGES) if imagej is not None else 0
+    if len(found) + len(lacking) < declared:
+        why = f"it holds {declared} pictures by its description, its list of pages has {len(found)}"
+        lacking = [why] * (declared - len(found))
+    return found, lacking
 
 
 def directory_at(file: BinaryIO, offset: int) -> Directory:
@@ -275,7 +278,7 @@ def _unpacked(data: bytes, compression: int, size: int, full_size: int) -> np.nd
             raise PictureError(f"a damaged TIFF: found {len(raw)} bytes in a strip, expected {size}")
         return raw
     if compression == _LZW:
-        raw = lzw.decoded(data, size)
+        raw = lzw.decoded(data, size, full_size)
     elif compression == _PACKBITS:
         raw = np.frombuffer(_packbits(data), np.uint8)
     else:

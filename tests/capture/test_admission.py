@@ -137,6 +137,16 @@ def test_gray_in_a_colour_container_is_gray(channels: int) -> None:
     assert np.array_equal(frame.pixels, image(0))  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize(("off", "fault"), [(4, None), (5, Cause.COLOUR)])
+def test_channels_that_an_encoder_rounded_are_gray_within_a_tolerance(off: int, fault: Cause | None) -> None:
+    admit, _ = admission()
+    pixels = np.repeat(image(0)[..., None], 3, axis=-1)
+    pixels[3, 7, 0] = pixels[3, 7, 1] - off if pixels[3, 7, 1] >= off else pixels[3, 7, 1] + off
+    frame = only(admit.admit(grab(0, pixels=pixels)))
+    assert frame.fault is fault
+    assert fault is not None or np.array_equal(frame.pixels, image(0))  # type: ignore[arg-type]
+
+
 def test_truncated_grab_shows_what_it_has() -> None:
     admit, ring = admission(1)
     ring.pixels(0)[:] = 77

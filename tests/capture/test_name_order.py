@@ -75,6 +75,17 @@ def test_a_long_gap_in_steady_times_is_a_stop_and_said():
     assert sum(found(*names, longest_gap_s=60.0).missing) == 490
 
 
+def test_strip_that_changes_its_speed_is_not_missing():
+    """Of 60 pictures by an encoder's lines, 20 were taken while the strip slowed down to a fifth and came up again."""
+    steps_ms = [100] * 20 + [*range(120, 520, 40), *range(500, 100, -40)] + [100] * 20
+    times = [1705314600000 + sum(steps_ms[:number]) for number in range(len(steps_ms))]
+    told = found(*(f"{time}.png" for time in times))
+    assert (told.by, sum(told.missing)) == ("name", 0)
+    jittered = [time + (number * 7919) % 9 for number, time in enumerate(range(1705314600000, 1705314606000, 100))]
+    late = [time + 40 * (number == 30) for number, time in enumerate(jittered) if number not in {11, 12, 40}]
+    assert sum(found(*(f"{time}.png" for time in late)).missing) == 3
+
+
 def test_names_that_do_not_count_give_their_order_only():
     for names in (
         ("0002cc93b.jpg", "0007a71bf.jpg", "000a4bcdd.jpg", "000f6bf48.jpg", "0014fce06.jpg"),

@@ -139,6 +139,27 @@ def test_names_without_a_time_are_said_and_all_without_one_refused(tmp_path: Pat
         opened(FolderSource(type="folder", path=folder, times="name"))
 
 
+def test_two_cameras_in_one_folder_are_refused_with_times_as_well(tmp_path: Path) -> None:
+    folder = images(tmp_path, [f"cam{camera}_{1795269785000 + 16 * n}.png" for n in range(4) for camera in (1, 2)])
+    for times in ("name", "mtime"):
+        with pytest.raises(SourceError, match="found 2 series of pictures side by side"):
+            opened(FolderSource(type="folder", path=folder, times=times))
+    one = FolderSource(type="folder", path=folder, times="name", pattern="cam2_*")
+    assert [frame.first_line for frame in admitted(opened(one))] == [0, 16, 32, 48]
+
+
+def test_times_in_names_put_images_in_order_and_counters_are_no_times(tmp_path: Path) -> None:
+    folder = images(tmp_path, ["1795269785.9.png", "1795269785.916.png", "1795269785.95.png"])
+    source = FolderSource(type="folder", path=folder, times="name")
+    shown = [frame.first_line for frame in admitted(opened(source)) if frame.pixels is not None]
+    assert shown == [0, 16, 50]
+    for name in folder.iterdir():
+        name.unlink()
+    images(folder, [f"{number:010d}.png" for number in range(3)])
+    with pytest.raises(SourceError, match=r"none of 3 images has a time.*counters in the names tell what is missing"):
+        opened(source)
+
+
 def recording(path: Path, *, encoded: bool) -> RecordingSource:
     strip = NumberedStrip(1000, LINE)
     with Recorder(path, LINE, 10) as recorder:

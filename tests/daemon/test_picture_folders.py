@@ -36,9 +36,11 @@ def replayed(folder: Path) -> tuple[float, dict[str, int], str]:
 
 def test_every_page_of_a_tiff_is_inspected(tmp_path: Path) -> None:
     cv2.imwritemulti(str(tmp_path / "COIL-4711.tif"), [frame(number) for number in range(6)])
-    done = linewatch("replay", tmp_path, "--json")
+    cv2.imwrite(str(tmp_path / "COIL-4712.png"), frame(7))
+    done = linewatch("replay", tmp_path / "COIL-4711.tif", "--json")
     summary = json.loads(done.stdout)
-    assert (summary["frames"], summary["coverage"]) == (6, 1.0)
+    assert (summary["coil"], summary["frames"], summary["coverage"]) == ("COIL-4711", 6, 1.0)
+    assert "pictures_of_other_names_skipped" in done.stderr
 
 
 def test_pictures_with_holes_are_corrupt_and_a_padded_one_is_whole(tmp_path: Path) -> None:

@@ -235,6 +235,15 @@ def test_gray_of_colour_is_its_luma_and_more_than_8_bits_are_refused(tmp_path: P
     assert caught.value.cause is Cause.DEPTH
 
 
+def test_a_jpeg_of_12_bits_is_refused_for_its_depth(tmp_path: Path) -> None:
+    data = bytearray(encoded(".jpg"))
+    frame = data.index(b"\xff\xc0")
+    data[frame + 4] = 12
+    with pytest.raises(PictureError, match="12 bits a pixel, expected 8") as caught:
+        read_picture(saved(tmp_path, bytes(data)))
+    assert caught.value.cause is Cause.DEPTH
+
+
 def test_a_picture_that_is_not_there_is_refused_by_name(tmp_path: Path) -> None:
     (tmp_path / "link.png").symlink_to(tmp_path / "gone.png")
     (tmp_path / "folder.png").mkdir()

@@ -102,9 +102,13 @@ class FolderSource(SourceSettings):
 
     def _listed(self) -> tuple[FolderFiles, NameOrder]:
         files = picture_files(self.path, self.pattern, self.subfolders)
-        if self.times is None:
-            return files, order_of(files.pictures, self.longest_gap_s, self.counter)
-        order = by_time(files.pictures) if self.times == "name" else tuple(range(len(files.pictures)))
+        if self.times != "name":
+            named = order_of(files.pictures, self.longest_gap_s, self.counter)
+            if self.times is None:
+                return files, named
+            order = tuple(range(len(files.pictures)))
+        else:
+            order = by_time(files.pictures, may_be_mixed=self.counter is False)
         told = f"{len(order)} files, placed by their times ({self.times})"
         return files, NameOrder("time", order, (0,) * len(order), told)
 

@@ -27,6 +27,8 @@ _MOST_MISSING = 100_000
 _STEADY_SHARE = 0.5  # of the steps from one picture to the next that must be the usual one
 _MEMBER_SHARE = 0.9  # of the pictures whose names must follow one pattern
 _JITTER = 0.1  # of the usual time between two pictures
+_CLOCK_ERROR = 0.01  # of the time between two pictures
+_ODD_SHARE = 0.05  # of the times that may be neither the usual one nor a multiple of it
 
 log = structlog.get_logger()
 
@@ -81,16 +83,19 @@ def order_of(pictures: Sequence[PurePath], longest_gap_s: float, counter: bool |
     return NameOrder("name", by_time(pictures), plain.missing, told)
 
 
-def by_time(pictures: Sequence[PurePath]) -> tuple[int, ...]:
+def by_time(pictures: Sequence[PurePath], *, may_be_mixed: bool = False) -> tuple[int, ...]:
     """Return indices that put pictures into the order of the times in their names, where each has its own.
 
-    Raises SourceError when pictures of several cameras seem to be mixed.
+    Raises SourceError when two are the same, or, unless they may be, when those of several cameras seem to be mixed.
     """
     _refuse_twins(pictures)
     times = [name_time_ns(picture.stem) for picture in pictures]
-    if None in times or len(set(times)) < len(times):
+    if None in times:
         return tuple(range(len(pictures)))
-    _refuse_several(_series_of_times(pictures, times), _interleave)  # type: ignore[arg-type]
+    if not may_be_mixed:
+        _refuse_several(_series_of_times(pictures, times), _interleave)  # type: ignore[arg-type]
+    if len(set(times)) < len(times):
+        return tuple(range(len(pictures)))
     return tuple(sorted(range(len(times)), key=lambda index: (times[index], index)))
 
 
@@ -155,7 +160,10 @@ def _by_time(pictures: Sequence[PurePath], longest_gap_s: float) -> NameOrder | 
     order = by_time(pictures)
     steps = [times[after] - times[before] for before, after in pairwise(order)]  # type: ignore[operator]
     usual = median(steps)
-    if sum(abs(step - usual) <= _JITTER * usual for step in steps) < _STEADY_SHARE * len(steps):
+    alike = sum(abs(step - usual) <= _JITTER * usual for step in steps)
+    if alike < _STEADY_SHARE * len(steps) or not _are_multiples(
+        [step for step in steps if step <= longest_gap_s * 1e9], usual
+    ):
         return None
     gaps = [round(step / usual) - 1 if step <= longest_gap_s * 1e9 else 0 for step in steps]
     stops = sum(step > longest_gap_s * 1e9 for step in steps)
@@ -163,6 +171,12 @@ def _by_time(pictures: Sequence[PurePath], longest_gap_s: float) -> NameOrder | 
     if stops:
         told += f"; {stops} gaps are longer than longest_gap_s = {longest_gap_s:g}, taken for stops of the strip"
     return _counted("time", order, gaps, told)
+
+
+def _are_multiples(steps: Sequence[int], usual: float) -> bool:
+    """Say whether nearly all steps are multiples of the usual one: else the strip changed its speed."""
+    off = (abs(step - round(step / usual) * usual) > _JITTER * usual + _CLOCK_ERROR * step for step in steps)
+    return sum(off) <= _ODD_SHARE * len(steps)
 
 
 def _by_number(pictures: Sequence[PurePath]) -> NameOrder | None:
