@@ -51,13 +51,14 @@ av.logging.set_skip_repeated(False)
 class VideoPacket:
     """One packet as the container lists it.
 
-    pts: when it is shown, in the stream's ticks. pos: its place in the file in bytes. torn: before it there are bytes
+    pts, duration: when and how long it is shown, in the stream's ticks. pos: its place in the file in bytes. torn: before it there are bytes
     in the file that belong to no packet, and it needs what was there. number: of its frame, counted from 0 as shown.
     group: from one key frame to the next. leading: shown before its group's key frame, so that it needs the group
     before as well.
     """
 
     pts: int | None
+    duration: int
     pos: int | None
     key: bool
     torn: bool
@@ -194,7 +195,7 @@ def _listed(container: InputContainer, stream: VideoStream) -> tuple[list[VideoP
         torn |= bool(said) or (packet.pos is not None and end is not None and packet.pos > end + _LARGEST_OVERHEAD)
         end = None if packet.pos is None else packet.pos + packet.size
         if packet.stream_index == stream.index:
-            packets.append(VideoPacket(packet.pts, packet.pos, packet.is_keyframe, torn))
+            packets.append(VideoPacket(packet.pts, packet.duration or 0, packet.pos, packet.is_keyframe, torn))
             torn = False
     return packets, cut_short
 
@@ -249,9 +250,9 @@ def _missing(contents: Contents, container: InputContainer, stream: VideoStream,
         return None
     times = sorted(contents.by_pts)
     steps = [after - before for before, after in pairwise(times)]
-    # How long the last frame is shown is not said: as long as the others, or at most as the longest one.
-    step, last = (_step(times, stream),) * 2 if regular else (mean(steps), max(steps))
-    return max(0, int((stop_s / float(stream.time_base) - times[-1] - last) / step + 0.3))
+    step, longest = (_step(times, stream),) * 2 if regular else (mean(steps), max(steps))
+    stop = times[-1] + max(longest, contents.packets[contents.by_pts[times[-1]]].duration)
+    return max(0, int((stop_s / float(stream.time_base) - stop) / step + 0.3))
 
 
 def _step(times: list[int], stream: VideoStream) -> float:
