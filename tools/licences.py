@@ -18,7 +18,7 @@ is what `make install` installs (`requirements/base.lock`); everything else belo
 A test fails when a package under a copyleft licence is not allowed by its name.
 
 Wheels bundle libraries under licences of their own. OpenCV's bundles FFmpeg (LGPL-2.1). The wheel of `av` (PyAV)
-bundles FFmpeg (LGPL-3.0) and, among other codecs, libx264 and libx265 (GPL-2.0-or-later), two encoders that linewatch
+bundles FFmpeg (LGPL-3.0) and, among other codecs, libx264 and libx265 (GPL-2.0-or-later), two encoders that the service
 never calls. Whoever passes that wheel on, in an image of a machine for example, must meet the GPL for it, or build PyAV
 without them, on an FFmpeg of the system's or of one's own: `pip install --no-binary av av==18.1.0`.
 

@@ -51,14 +51,16 @@ av.logging.set_skip_repeated(False)
 class VideoPacket:
     """One packet as the container lists it.
 
-    pts: when it is shown, in the stream's ticks. pos: its place in the file in bytes. torn: before it there are bytes
-    in the file that belong to no packet, and it needs what was there. number: of its frame, counted from 0 as shown.
-    group: from one key frame to the next. leading: shown before its group's key frame, so that it needs the group
-    before as well.
+    pts, duration: when and how long it is shown, in the stream's ticks. pos, size: its place in the file, in bytes.
+    torn: before it there are bytes in the file that belong to no packet, and it needs what was there. number: of its
+    frame, counted from 0 as shown. group: from one key frame to the next. leading: shown before its group's key frame,
+    so that it needs the group before as well.
     """
 
     pts: int | None
+    duration: int
     pos: int | None
+    size: int
     key: bool
     torn: bool
     number: int = 0
@@ -194,7 +196,9 @@ def _listed(container: InputContainer, stream: VideoStream) -> tuple[list[VideoP
         torn |= bool(said) or (packet.pos is not None and end is not None and packet.pos > end + _LARGEST_OVERHEAD)
         end = None if packet.pos is None else packet.pos + packet.size
         if packet.stream_index == stream.index:
-            packets.append(VideoPacket(packet.pts, packet.pos, packet.is_keyframe, torn))
+            packets.append(
+                VideoPacket(packet.pts, packet.duration or 0, packet.pos, packet.size, packet.is_keyframe, torn)
+            )
             torn = False
     return packets, cut_short
 
@@ -210,11 +214,9 @@ def _number(contents: Contents, container: InputContainer, stream: VideoStream) 
     shown = [packet.pts for packet in packets if packet.pts is not None]
     if len(set(shown)) == len(packets):
         contents.by_pts = {pts: place for place, pts in enumerate(shown)}
-    # AVI counts the packets that it finds; only its index knows which are gone.
-    by_place = {entry.pos + 8: entry.timestamp for entry in stream.index_entries}
-    listed = container.format.name == "avi" and all(packet.pos in by_place for packet in packets)
-    times = [by_place[packet.pos] for packet in packets] if listed else shown  # type: ignore[index]
-    numbers = _numbers(sorted(times), stream, from_zero=listed) if contents.by_pts else None
+    listed = _listed_times(packets, stream) if container.format.name == "avi" else None
+    times = shown if listed is None else listed
+    numbers = _numbers(sorted(times), stream, from_zero=listed is not None) if contents.by_pts else None
     if numbers is not None:
         for packet, time in zip(packets, times, strict=True):
             packet.number = numbers[time]
@@ -224,12 +226,35 @@ def _number(contents: Contents, container: InputContainer, stream: VideoStream) 
             packet.number = place if packet.pts is None else order.get(packet.pts, place)
     contents.frames = max(packet.number for packet in packets) + 1
     # Frames that are missing without a trace in the file were dropped before it was written: nothing needs them.
-    unlisted = container.format.name == "avi" and not listed
+    unlisted = container.format.name == "avi" and listed is None
     ranked = sorted(packet.number for packet in packets)
     jumps = {after for before, after in pairwise(ranked) if after > before + 1}
     for packet in packets:
         packet.torn &= not packet.key and (unlisted or packet.number in jumps)
     return numbers is not None
+
+
+def _listed_times(packets: list[VideoPacket], stream: VideoStream) -> list[int] | None:
+    """Return the time of each packet by the index of an AVI; None where its index does not list them all.
+
+    The container itself counts the packets that it finds; only the index knows which are gone. Where bytes are gone, a
+    packet is farther in front than listed, and is recognised by its size.
+    """
+    entries = stream.index_entries
+    by_pos = {entry.pos: place for place, entry in enumerate(entries)}
+    times, at, shift = [], 0, 8  # a packet follows the eight bytes to which the index points
+    for packet in packets:
+        if packet.pos is None:
+            return None
+        place = by_pos.get(packet.pos - shift)
+        if place is None or place < at:
+            place = next((one for one in range(at, len(entries)) if entries[one].size == packet.size), None)
+            if place is None:
+                return None
+            shift = packet.pos - entries[place].pos
+        times.append(entries[place].timestamp)
+        at = place + 1
+    return times
 
 
 def _missing(contents: Contents, container: InputContainer, stream: VideoStream, regular: bool) -> int | None:
@@ -249,9 +274,9 @@ def _missing(contents: Contents, container: InputContainer, stream: VideoStream,
         return None
     times = sorted(contents.by_pts)
     steps = [after - before for before, after in pairwise(times)]
-    # How long the last frame is shown is not said: as long as the others, or at most as the longest one.
-    step, last = (_step(times, stream),) * 2 if regular else (mean(steps), max(steps))
-    return max(0, int((stop_s / float(stream.time_base) - times[-1] - last) / step + 0.3))
+    step, longest = (_step(times, stream),) * 2 if regular else (mean(steps), max(steps))
+    stop = times[-1] + max(longest, contents.packets[contents.by_pts[times[-1]]].duration)
+    return max(0, int((stop_s / float(stream.time_base) - stop) / step + 0.3))
 
 
 def _step(times: list[int], stream: VideoStream) -> float:
