@@ -57,6 +57,11 @@ def check_fit(manifest: EngineManifest, inputs: Sequence[ModelPort], outputs: Se
 
 def unreadable(manifest: EngineManifest, why: Exception) -> EngineError:
     """Return the error for a model that a runtime cannot read or compile."""
+    if "external data" in str(why).lower():
+        return EngineError(
+            f"engine {manifest.name}: {manifest.model.file} is not whole, its weights lie in another file; expected "
+            "one file with a hash of all of it; make the engine by `linewatch engine import`"
+        )
     first_line = str(why).strip().partition("\n")[0]
     return EngineError(
         f"engine {manifest.name}: the runtime cannot use {manifest.model.file} ({first_line}); "
