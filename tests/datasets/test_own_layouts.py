@@ -563,3 +563,22 @@ def test_a_box_of_voc_is_a_mark_of_its_name(tmp_path: Path) -> None:
     )
     (one,) = own(tmp_path).specimens
     assert (one.labels, one.boxes[0].x1) == (("Dent",), 30)
+
+
+def test_an_image_that_is_called_free_of_defects_and_has_some_is_a_problem(tmp_path: Path) -> None:
+    data_set = table_set(tmp_path, lines_of(",").encode() + b"a.png,good\n")
+    assert "a.png: is labelled dent and good, expected good or defects; choose one" in told(data_set)
+
+
+def test_a_mark_that_says_free_of_defects_is_no_defect(tmp_path: Path) -> None:
+    put_picture(tmp_path / "a.png", texture(1, LINES, WIDTH))
+    points = [[1, 1], [70, 1], [70, 60], [1, 60]]
+    (one,) = labelme(tmp_path, [{"label": "OK", "points": points, "shape_type": "polygon"}]).specimens
+    assert one.labels == ("OK",)
+    assert not one.outlines
+    assert not one.mask().any()
+
+
+def test_tables_beside_the_labels_are_noted(tmp_path: Path) -> None:
+    (tmp_path / "boxes.csv").write_text("file,class,xmin\n")
+    assert "tables that are not read: boxes.csv" in table_set(tmp_path, lines_of(",").encode()).notes

@@ -20,6 +20,7 @@ NAME = "coco"
 TREE = "a .json with images, annotations and categories, also in annotations/; images in any folder"
 
 _KEYS = ("images", "annotations", "categories")
+_HEAD = 4096
 
 
 def recognise(root: Path) -> str | None:
@@ -51,7 +52,11 @@ def _files(root: Path) -> list[Path]:
     for folder in folders:
         for file in sorted(folder.iterdir()):
             if file.suffix.lower() == ".json" and file.is_file():
-                text = file.read_text(encoding="utf-8-sig", errors="replace")
+                with file.open(encoding="utf-8-sig", errors="replace") as handle:
+                    text = handle.read(_HEAD)
+                    if '"shapes"' in text:  # labelme's, which are many and large
+                        continue
+                    text += handle.read()
                 if '"images"' in text and '"annotations"' in text:
                     found.append(file)
     return found

@@ -54,6 +54,9 @@ def read(root: Path) -> Content:
             f"{file}: expected columns file and class, separated by commas, semicolons or tabs; "
             f"found {', '.join(header) or 'none'}"
         )
+    others = [path.name for path in sorted(root.iterdir()) if path.suffix.lower() in _SUFFIXES and path != file]
+    if others:
+        content.note(f"tables that are not read: {named(others)}")
     masks = root / "masks"
     content.masks |= set(pictures_below(masks)) if masks.is_dir() else set()
     images = _images(rows, columns, file, content)

@@ -22,6 +22,7 @@ NAME = "labelme"
 TREE = "NAME.json with shapes beside each image, or in a folder of its own"
 
 _CIRCLE_POINTS = 64
+_HEAD = 65536
 
 
 def recognise(root: Path) -> str | None:
@@ -49,8 +50,9 @@ def read(root: Path) -> Content:
 
 def _files(root: Path) -> list[Path]:
     def holds_shapes(file: Path) -> bool:
-        text = file.read_text(encoding="utf-8-sig", errors="replace")
-        return '"shapes"' in text and ('"imagePath"' in text or '"imageData"' in text)
+        with file.open(encoding="utf-8-sig", errors="replace") as handle:
+            text = handle.read(_HEAD)
+        return '"shapes"' in text and any(key in text for key in ('"version"', '"imagePath"', '"flags"'))
 
     return [file for file in files_below(root, (".json",)) if holds_shapes(file)]
 
