@@ -2,6 +2,7 @@
 
 import base64
 import json
+import re
 from pathlib import Path
 
 import cv2
@@ -213,7 +214,7 @@ def test_a_table_of_run_lengths(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("data", "text"),
     [
-        (b"a.png,dent\nb.png,scale\n", "expected columns file and class, .*found a.png, dent"),
+        (b"a.png,dent\nb.png,scale\n", "expected columns file and class .*found a.png, dent"),
         (b"file,class\na.png,dent,again\n", "row 2 has 3 cells, expected 2"),
         ("file,class\nü.png,dent\n".encode("latin-1"), "expected a table in UTF-8"),
     ],
@@ -315,13 +316,15 @@ def coco(root: Path, annotations: list[dict], **image: object) -> DataSet:
         ({"segmentation": {"size": [LINES, WIDTH], "counts": [5, 5]}}, "run lengths of 10 pixels, expected 5120"),
         ({"segmentation": {"size": [LINES, WIDTH], "counts": [LINES * WIDTH]}}, "outline dent has no area"),
         ({"segmentation": {"size": [LINES, WIDTH], "counts": "\x01"}}, "is no digit of it"),
+        (
+            {"segmentation": {"size": [10**6, 10**6], "counts": [10**12]}},
+            "run lengths of 1000000 x 1000000, expected",
+        ),
         ({"bbox": [5, 5]}, "annotation 1 cannot be read"),
     ],
 )
 def test_a_mark_that_cannot_be_right_is_a_problem(annotation: dict, text: str, tmp_path: Path) -> None:
-    data_set = coco(tmp_path, [annotation])
-    with pytest.raises(AssertionError, match=text):
-        assert not told(data_set), told(data_set)
+    assert re.search(text, told(coco(tmp_path, [annotation])))
 
 
 def test_several_annotations_of_an_image_and_boxes_among_outlines(tmp_path: Path) -> None:
@@ -424,8 +427,7 @@ def test_a_yolo_line_that_cannot_be_right_is_a_problem(line: str, text: str, tmp
         own(tmp_path)
     (tmp_path / "data.yaml").write_text("names: [dent, scale]\n")
     found = told(own(tmp_path))
-    with pytest.raises(AssertionError, match=text):
-        assert not found, found
+    assert re.search(text, found)
     assert "gone.txt: there is no image of this label file" in found
 
 
@@ -440,7 +442,7 @@ def test_voc_objects_masks_and_parts_that_cannot_be_right(pictures: list[OwnPict
     found = told(own(tmp_path))
     assert "p1.xml: object 1: xmin is '', expected a number of pixels" in found
     assert "p2.xml: expected a Pascal VOC annotation, found" in found
-    assert "val.txt: names 1 images that are not there: p99" in found
+    assert "val.txt: names images that are not there: 1 (p99)" in found
     assert "p3.png is a mask of 9 x 9 for an image of 80 x 64" in found
     assert "p5.png: holds number 9, which class_names.txt does not name" in found
     assert "p77.png: there is no image of this mask" in found

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Literal
 
 from linewatch.datasets.class_names import CLEAN, in_house_terms, is_clean, spellings
+from linewatch.datasets.errors import DatasetError
 from linewatch.datasets.layout import natural
 from linewatch.datasets.own.content import MASK_FOLDERS, Content, MarkedImage, files_below, pictures_below
 from linewatch.datasets.own.recognise import LAYOUTS, read_content
@@ -42,8 +43,11 @@ def read(
 
     layout: its name, where the user gives it. house: the house class of each label, where the taxonomy maps the set.
     """
-    content, recognised = read_content(name, root, layout)
-    _add_unmarked(content, unmarked)
+    try:
+        content, recognised = read_content(name, root, layout)
+        _add_unmarked(content, unmarked)
+    except OSError as error:
+        raise DatasetError(f"{error.filename or root}: cannot be read ({error.strerror})") from error
     _take_out_unnamed(content)
     spelling = _spelling(content, name, house)
     images = [one.renamed(spelling) for one in content.images]

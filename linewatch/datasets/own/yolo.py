@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from linewatch.datasets.errors import DatasetError
-from linewatch.datasets.own.content import Content, Mark, MarkedImage, files_below, named, pictures_below
+from linewatch.datasets.own.content import Content, ImageMark, MarkedImage, files_below, named, pictures_below
 from linewatch.datasets.shapes import Bounds, Polygon
 from linewatch.datasets.specimen import size_px
 
@@ -113,8 +113,8 @@ def _names(root: Path) -> dict[int, str]:
     return {number: str(name) for number, name in found.items()}
 
 
-def _marks(file: Path, image: Path, names: Mapping[int, str], content: Content) -> tuple[Mark, ...]:
-    found: list[Mark] = []
+def _marks(file: Path, image: Path, names: Mapping[int, str], content: Content) -> tuple[ImageMark, ...]:
+    found: list[ImageMark] = []
     seen: set[str] = set()
     lines, width = size_px(image) or (1, 1)  # a picture that does not decode is reported by the check
     for row, text in enumerate(file.read_text(encoding="utf-8-sig", errors="replace").splitlines(), 1):
@@ -131,7 +131,7 @@ def _marks(file: Path, image: Path, names: Mapping[int, str], content: Content) 
     return tuple(found)
 
 
-def _mark(words: list[str], names: Mapping[int, str], lines: int, width: int) -> Mark:
+def _mark(words: list[str], names: Mapping[int, str], lines: int, width: int) -> ImageMark:
     try:
         number, values = int(words[0]), [float(word) for word in words[1:]]
     except ValueError:
@@ -142,11 +142,11 @@ def _mark(words: list[str], names: Mapping[int, str], lines: int, width: int) ->
         raise DatasetError(f"{max(values):g} is in pixels, expected shares of the image's size, 0 to 1")
     if len(values) == _NUMBERS_OF_A_BOX:
         x, y, w, h = values
-        return Mark(
+        return ImageMark(
             names[number],
             box=Bounds((x - w / 2) * width, (y - h / 2) * lines, (x + w / 2) * width, (y + h / 2) * lines),
         )
     if len(values) < 6 or len(values) % 2:
         raise DatasetError(f"{len(values)} numbers after the class, expected 4 of a box or 6 and more of a polygon")
     scaled = tuple(value * (width, lines)[at % 2] for at, value in enumerate(values))
-    return Mark(names[number], shape=Polygon((scaled,)))
+    return ImageMark(names[number], shape=Polygon((scaled,)))
