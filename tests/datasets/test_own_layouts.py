@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import pytest
 from made_own import LINES, OUTLINED, VOC_OBJECT, WIDTH, WITHOUT_OUTLINES, OwnPicture, Writer, own_pictures, put_picture
-from made_pictures import texture, write_table
+from made_pictures import REPO, texture, write_table
 from PIL import Image
 
 from linewatch.datasets import DataSet, DatasetError, Knowledge, open_set
@@ -146,6 +146,11 @@ def test_every_layout_says_what_it_looks_for(tmp_path: Path) -> None:
     with pytest.raises(DatasetError) as caught:
         own(tmp_path)
     assert all(f"{each.NAME}: {each.TREE}" in str(caught.value) for each in LAYOUTS.values())
+
+
+def test_every_layout_has_its_tree_on_the_page_of_own_data() -> None:
+    page = (REPO / "docs" / "own-data.md").read_text()
+    assert all(f"| `{name}` |" in page and f"### {name}\n\n```\nDIR/" in page for name in LAYOUTS)
 
 
 # tables
@@ -287,6 +292,34 @@ def test_too_few_images_and_a_single_class_are_noted(tmp_path: Path) -> None:
     noted = "\n".join(notes(data_set))
     assert "fewer than 5 images: dent (3)" in noted
     assert "one class only, dent" in noted
+
+
+def test_a_part_of_a_yolo_set_that_lies_elsewhere_is_noted(pictures: list[OwnPicture], tmp_path: Path) -> None:
+    OUTLINED["yolo"](tmp_path / "set", pictures[:8])
+    (tmp_path / "set" / "images" / "val").rename(tmp_path / "val")
+    text = (tmp_path / "set" / "data.yaml").read_text()
+    (tmp_path / "set" / "data.yaml").write_text(text.replace("../elsewhere", ".").replace("images/val", "../val"))
+    data_set = own(tmp_path / "set")
+    assert "parts that data.yaml names outside of this folder, which are not read: 1 (../val)" in data_set.notes
+    assert "there is no image of this label file" in told(data_set)
+
+
+@pytest.mark.parametrize(
+    ("described", "text"),
+    [
+        ("names: [", "expected YAML"),
+        ("nc: 2", "expected names, a list or numbers with names, found none"),
+        ("kpt_shape: [17, 3]\nnames: [a]", "describes key points"),
+        ("a: &a [x, x]\nb: &b [*a, *a]\nnames: [*b]", "expected names"),
+    ],
+)
+def test_a_description_that_names_no_classes_is_refused(
+    described: str, text: str, pictures: list[OwnPicture], tmp_path: Path
+) -> None:
+    OUTLINED["yolo"](tmp_path, pictures[:4])
+    (tmp_path / "data.yaml").write_text(described)
+    with pytest.raises(DatasetError, match=text):
+        own(tmp_path)
 
 
 # what is wrong with marks
