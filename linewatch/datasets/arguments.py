@@ -62,9 +62,12 @@ def open_sets(data: Sequence[str], own: OwnSets = OwnSets(), taxonomy: Path = TA
 
 
 def complete(data_set: DataSet) -> DataSet:
-    """Return the set; `DatasetError` if something of it could not be read."""
-    if data_set.problems:
-        raise DatasetError(listed_problems(data_set.name, data_set.problems))
+    """Return the set; `DatasetError` if something of it could not be read or an image is missing."""
+    missing = [
+        DatasetProblem(one.path, "is not there; restore it") for one in data_set.specimens if not one.path.is_file()
+    ]
+    if data_set.problems or missing:
+        raise DatasetError(listed_problems(data_set.name, [*data_set.problems, *missing]))
     return data_set
 
 

@@ -77,8 +77,8 @@ def require_choice(name: str, classes: Sequence[str], specimens: Sequence[Specim
     mixed = [f"{one.file} ({', '.join(one.labels)})" for one in specimens if one.mixed]
     if mixed:
         raise DatasetError(
-            f"{name}: {len(mixed)} images show several classes, expected one for each, since the classes exclude each "
-            f"other here: {named(mixed)}; take them out, or use a network of outlines such as tlu_net"
+            f"{name}: images that show several classes: {len(mixed)} ({named(mixed)}), expected one class for each, "
+            "since the classes exclude each other here; take them out, or use a network of outlines such as tlu_net"
         )
 
 

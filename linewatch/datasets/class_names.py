@@ -12,7 +12,7 @@ CLEAN = "ok"
 """The class of images that are free of defects, where a set does not name it."""
 
 _CLEAN_NAMES = {
-    *(CLEAN, "clean", "free", "good", "normal", "none"),
+    *(CLEAN, "clean", "free", "good", "normal", "none", "background"),
     *("no defect", "no_defect", "defect-free", "defect free", "defect_free"),
 }
 

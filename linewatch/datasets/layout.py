@@ -116,5 +116,6 @@ def voc_boxes(path: Path) -> list[LabelBox]:
 
 def unknown_layout(name: str, root: Path, looked_for: Sequence[str]) -> DatasetError:
     """Return the error for a folder in which no layout of the set is found."""
-    held = ", ".join(sorted(path.name for path in root.iterdir())[:8]) if root.is_dir() else "nothing"
+    names = sorted(path.name for path in root.iterdir())[:8] if root.is_dir() else []
+    held = ", ".join(names) or "nothing"
     return DatasetError(f"{root}: no layout of {name}; looked for {'; or '.join(looked_for)}; found {held}")

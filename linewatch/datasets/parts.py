@@ -105,4 +105,4 @@ def _groups(split: Split) -> dict[str, int]:
 
 
 def _stratum(one: Specimen) -> str:
-    return "+".join(one.labels[:1] if one.boxes else one.labels)
+    return "+".join(one.labels[:1] if one.boxes and not one.mixed else one.labels)

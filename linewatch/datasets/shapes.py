@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 from linewatch.datasets.errors import DatasetError
 
 _SUBPIXEL_BITS = 4
+_LARGEST_PX = 1 << 30
+"""A window of run lengths is drawn as a whole; a slip of a digit must not take all memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +89,8 @@ class Runs:
     by_columns: bool = True
 
     def __post_init__(self) -> None:
+        if not 0 < self.lines * self.width <= _LARGEST_PX:
+            raise DatasetError(f"run lengths of {self.width} x {self.lines}, expected 1 to {_LARGEST_PX} pixels")
         if min(self.counts, default=0) < 0 or sum(self.counts) != self.lines * self.width:
             raise DatasetError(
                 f"run lengths of {sum(self.counts)} pixels, expected {self.lines * self.width} "

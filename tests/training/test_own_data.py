@@ -83,8 +83,7 @@ def test_one_class_and_mixed_images_are_no_choice(tmp_path: Path, capsys: pytest
     write_table(tmp_path / "labels.csv", ["file", "class"], [*rows, ["p0.png", "scale"]])
     assert main(data) == 3
     told = capsys.readouterr().err
-    assert "1 images show several classes" in told
-    assert "p0.png (dent, scale)" in told
+    assert "images that show several classes: 1 (p0.png (dent, scale)), expected one class for each" in told
     assert not (tmp_path / "run").exists()
 
 

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Literal
 
 from linewatch.datasets.class_names import CLEAN, in_house_terms, is_clean, spellings
+from linewatch.datasets.errors import DatasetError
 from linewatch.datasets.layout import natural
 from linewatch.datasets.own.content import MASK_FOLDERS, Content, MarkedImage, files_below, pictures_below
 from linewatch.datasets.own.recognise import LAYOUTS, read_content
@@ -42,12 +43,15 @@ def read(
 
     layout: its name, where the user gives it. house: the house class of each label, where the taxonomy maps the set.
     """
-    content, recognised = read_content(name, root, layout)
-    _add_unmarked(content, unmarked)
+    try:
+        content, recognised = read_content(name, root, layout)
+        _add_unmarked(content, unmarked)
+    except OSError as error:
+        raise DatasetError(f"{error.filename or root}: cannot be read ({error.strerror})") from error
     _take_out_unnamed(content)
     spelling = _spelling(content, name, house)
     images = [one.renamed(spelling) for one in content.images]
-    clean = next((label for one in images for label in one.labels if is_clean(label)), CLEAN)
+    clean = _clean_name(images, content)
     outlines = any(mark.shape is not None for one in images for mark in one.marks)
     images.sort(key=lambda one: (natural(one.path.name), one.path))  # the same order, and parts, in every layout
     specimens = tuple(_specimen(name, root, one, clean, outlines) for one in images)
@@ -106,11 +110,27 @@ def _spelling(content: Content, name: str, house: Mapping[str, str] | None) -> d
     return found
 
 
+def _clean_name(images: Sequence[MarkedImage], content: Content) -> str:
+    """Return the set's name for images that are free of defects; report images that are called so and have defects."""
+    names = []
+    for one in images:
+        labels = dict.fromkeys((*one.labels, *(mark.label for mark in one.marks)))
+        clean = [label for label in labels if is_clean(label)]
+        names += clean
+        if clean and len(clean) < len(labels):
+            content.problem(one.path, f"is labelled {' and '.join(labels)}, expected {clean[0]} or defects; choose one")
+    different = sorted(set(names))
+    if len(different) > 1:
+        content.note(f"classes {', '.join(different)} all mean free of defects, and are {different[0]}")
+    return different[0] if different else CLEAN
+
+
 def _specimen(name: str, root: Path, one: MarkedImage, clean: str, outlines_in_set: bool) -> Specimen:
-    defects = sorted({label for label in (*one.labels, *(mark.label for mark in one.marks)) if not is_clean(label)})
+    marks = [mark for mark in one.marks if not is_clean(mark.label)]
+    defects = sorted({label for label in one.labels if not is_clean(label)} | {mark.label for mark in marks})
     labels = tuple(defects) if defects or not one.looked_at else (clean,)
-    outlined = {mark.label for mark in one.marks if mark.shape is not None}
-    complete = set(defects) == outlined and all(mark.shape is not None for mark in one.marks)
+    outlined = {mark.label for mark in marks if mark.shape is not None}
+    complete = set(defects) == outlined and all(mark.shape is not None for mark in marks)
     mask = one.mask_path
     if not one.looked_at:
         knowledge = Knowledge.UNLABELLED
@@ -129,10 +149,10 @@ def _specimen(name: str, root: Path, one: MarkedImage, clean: str, outlines_in_s
         mask_labels=tuple(defects) if knowledge is Knowledge.OUTLINED else (),
         boxes=tuple(
             LabelBox(mark.label, round(mark.box.x0), round(mark.box.y0), round(mark.box.x1), round(mark.box.y1))
-            for mark in one.marks
+            for mark in marks
             if mark.box is not None
         ),
-        outlines=tuple(Outline(mark.label, mark.shape) for mark in one.marks if mark.shape is not None),
+        outlines=tuple(Outline(mark.label, mark.shape) for mark in marks if mark.shape is not None),
         mixed=len(labels) > 1,
         stated_px=one.stated_px,
     )

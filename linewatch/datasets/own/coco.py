@@ -13,13 +13,14 @@ from pathlib import Path
 from typing import Any
 
 from linewatch.datasets.errors import DatasetError
-from linewatch.datasets.own.content import Content, ImageFinder, Mark, MarkedImage, named
+from linewatch.datasets.own.content import Content, ImageFinder, ImageMark, MarkedImage, named
 from linewatch.datasets.shapes import Bounds, Polygon, Runs, Shape, decode_coco_counts
 
 NAME = "coco"
 TREE = "a .json with images, annotations and categories, also in annotations/; images in any folder"
 
 _KEYS = ("images", "annotations", "categories")
+_HEAD = 4096
 
 
 def recognise(root: Path) -> str | None:
@@ -51,7 +52,11 @@ def _files(root: Path) -> list[Path]:
     for folder in folders:
         for file in sorted(folder.iterdir()):
             if file.suffix.lower() == ".json" and file.is_file():
-                text = file.read_text(encoding="utf-8-sig", errors="replace")
+                with file.open(encoding="utf-8-sig", errors="replace") as handle:
+                    text = handle.read(_HEAD)
+                    if '"shapes"' in text:  # labelme's, which are many and large
+                        continue
+                    text += handle.read()
                 if '"images"' in text and '"annotations"' in text:
                     found.append(file)
     return found
@@ -67,7 +72,7 @@ def _read_file(file: Path, content: Content, finder: ImageFinder) -> None:
         raise DatasetError(f"{file}: expected the lists {', '.join(_KEYS)}, as COCO defines them")
     names = _categories(file, lists["categories"])
     listed = {one.get("id") for one in lists["images"] if isinstance(one, dict)}
-    marks: dict[Any, list[Mark]] = defaultdict(list)
+    marks: dict[Any, list[ImageMark]] = defaultdict(list)
     for annotation in lists["annotations"]:
         one = annotation if isinstance(annotation, dict) else {}
         where = f"annotation {one.get('id')}"
@@ -120,15 +125,15 @@ def _size(image: dict[str, Any]) -> tuple[int, int] | None:
     return (int(lines), int(width)) if isinstance(lines, int | float) and isinstance(width, int | float) else None
 
 
-def _mark(label: str, annotation: dict[str, Any]) -> Mark:
+def _mark(label: str, annotation: dict[str, Any]) -> ImageMark:
     """Return the mark of an annotation: its outline, or its box where it has none."""
     outline = annotation.get("segmentation")
     if outline:
-        return Mark(label, shape=_shape(outline))
+        return ImageMark(label, shape=_shape(outline))
     if "bbox" not in annotation:
-        return Mark(label)
+        return ImageMark(label)
     x, y, width, height = (float(value) for value in annotation["bbox"])
-    return Mark(label, box=Bounds(x, y, x + width, y + height))
+    return ImageMark(label, box=Bounds(x, y, x + width, y + height))
 
 
 def _shape(outline: Any) -> Shape:

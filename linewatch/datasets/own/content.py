@@ -21,7 +21,7 @@ _NAMES_SHOWN = 3
 
 
 @dataclass(frozen=True, slots=True)
-class Mark:
+class ImageMark:
     """A defect of class `label` that somebody marked: with an outline, or with a box alone."""
 
     label: str
@@ -39,7 +39,7 @@ class MarkedImage:
 
     path: Path
     labels: tuple[str, ...] = ()
-    marks: tuple[Mark, ...] = ()
+    marks: tuple[ImageMark, ...] = ()
     looked_at: bool = True
     stated_px: tuple[int, int] | None = None
     mask_path: Path | None = None

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from linewatch.datasets.errors import DatasetError
-from linewatch.datasets.own.content import Content, ImageFinder, Mark, MarkedImage, named, pictures_below
+from linewatch.datasets.own.content import Content, ImageFinder, ImageMark, MarkedImage, named, pictures_below
 from linewatch.datasets.shapes import Bounds, KaggleRuns
 
 NAME = "csv"
@@ -51,9 +51,12 @@ def read(root: Path) -> Content:
     columns = _columns(rows, header)
     if columns is None:
         raise DatasetError(
-            f"{file}: expected columns file and class, separated by commas, semicolons or tabs; "
-            f"found {', '.join(header) or 'none'}"
+            f"{file}: expected columns file and class (or image, path, label, category ...), separated by commas, "
+            f"semicolons or tabs; found {', '.join(header) or 'none'}"
         )
+    others = [path.name for path in sorted(root.iterdir()) if path.suffix.lower() in _SUFFIXES and path != file]
+    if others:
+        content.note(f"tables that are not read: {named(others)}")
     masks = root / "masks"
     content.masks |= set(pictures_below(masks)) if masks.is_dir() else set()
     images = _images(rows, columns, file, content)
@@ -133,9 +136,9 @@ def _columns(rows: list[dict[str, str]], header: list[str]) -> _Columns | None:
 
 def _images(
     rows: list[dict[str, str]], columns: _Columns, file: Path, content: Content
-) -> dict[Path, tuple[list[str], list[Mark]]]:
+) -> dict[Path, tuple[list[str], list[ImageMark]]]:
     finder, folders = ImageFinder(content), _folders(content.root)
-    found: dict[Path, tuple[list[str], list[Mark]]] = defaultdict(lambda: ([], []))
+    found: dict[Path, tuple[list[str], list[ImageMark]]] = defaultdict(lambda: ([], []))
     seen: set[tuple[str, ...]] = set()
     for number, row in enumerate(rows, 2):
         name, label = row[columns.file], row[columns.label] if columns.label else ""
@@ -165,15 +168,15 @@ def _folders(root: Path) -> list[Path]:
     return [root / "images", root, *others]
 
 
-def _add(row: dict[str, str], columns: _Columns, label: str, labels: list[str], marks: list[Mark]) -> None:
+def _add(row: dict[str, str], columns: _Columns, label: str, labels: list[str], marks: list[ImageMark]) -> None:
     if columns.one_hot:
         labels += [name for name in columns.one_hot if row[name] == "1"]
     elif columns.runs:
         if row[columns.runs]:
-            marks.append(Mark(label, shape=KaggleRuns(row[columns.runs])))
+            marks.append(ImageMark(label, shape=KaggleRuns(row[columns.runs])))
     elif columns.sides and any(row[side] for side in columns.sides):
         try:
-            marks.append(Mark(label, box=Bounds(*(float(row[side]) for side in columns.sides))))
+            marks.append(ImageMark(label, box=Bounds(*(float(row[side]) for side in columns.sides))))
         except ValueError:
             raise DatasetError(f"expected numbers of pixels in {', '.join(columns.sides)}") from None
     elif not label and not columns.sides:

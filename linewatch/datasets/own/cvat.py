@@ -11,7 +11,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 from linewatch.datasets.errors import DatasetError
-from linewatch.datasets.own.content import Content, ImageFinder, Mark, MarkedImage, named
+from linewatch.datasets.own.content import Content, ImageFinder, ImageMark, MarkedImage, named
 from linewatch.datasets.own.xml import number, read_xml
 from linewatch.datasets.shapes import Bounds, Polygon, Runs
 
@@ -72,11 +72,11 @@ def _image(element: ElementTree.Element, path: Path, file: Path, content: Conten
     return MarkedImage(path, labels=tuple(labels), marks=tuple(marks), stated_px=stated)
 
 
-def _mark(element: ElementTree.Element, label: str) -> Mark:
+def _mark(element: ElementTree.Element, label: str) -> ImageMark:
     if element.tag == "box":
         if element.get("rotation") and number(element, "rotation"):
             raise DatasetError("a turned box is not read; draw it as a polygon")
-        return Mark(label, box=Bounds(*(number(element, side) for side in ("xtl", "ytl", "xbr", "ybr"))))
+        return ImageMark(label, box=Bounds(*(number(element, side) for side in ("xtl", "ytl", "xbr", "ybr"))))
     if element.tag == "polygon":
         try:
             values = [float(value) for point in element.get("points", "").split(";") for value in point.split(",")]
@@ -84,12 +84,12 @@ def _mark(element: ElementTree.Element, label: str) -> Mark:
             raise DatasetError(f"points {element.get('points')!r:.40}, expected x,y;x,y;...") from None
         if len(values) < 6 or len(values) % 2:
             raise DatasetError(f"a polygon of {len(values) / 2:g} points, expected three or more")
-        return Mark(label, shape=Polygon((tuple(values),)))
+        return ImageMark(label, shape=Polygon((tuple(values),)))
     if element.tag == "mask":
         try:
             counts = tuple(int(count) for count in element.get("rle", "").split(","))
         except ValueError:
             raise DatasetError(f"run lengths {element.get('rle')!r:.40}, expected whole numbers") from None
         x0, y0, width, lines = (int(number(element, side)) for side in ("left", "top", "width", "height"))
-        return Mark(label, shape=Runs(counts, lines, width, x0, y0, by_columns=False))
+        return ImageMark(label, shape=Runs(counts, lines, width, x0, y0, by_columns=False))
     raise DatasetError(f"<{element.tag}> has no area; draw a box, a polygon or a mask")

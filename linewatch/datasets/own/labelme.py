@@ -15,13 +15,14 @@ import cv2
 import numpy as np
 
 from linewatch.datasets.errors import DatasetError
-from linewatch.datasets.own.content import Content, ImageFinder, Mark, MarkedImage, files_below, named
+from linewatch.datasets.own.content import Content, ImageFinder, ImageMark, MarkedImage, files_below, named
 from linewatch.datasets.shapes import Bounds, Polygon, runs_of
 
 NAME = "labelme"
 TREE = "NAME.json with shapes beside each image, or in a folder of its own"
 
 _CIRCLE_POINTS = 64
+_HEAD = 65536
 
 
 def recognise(root: Path) -> str | None:
@@ -49,8 +50,9 @@ def read(root: Path) -> Content:
 
 def _files(root: Path) -> list[Path]:
     def holds_shapes(file: Path) -> bool:
-        text = file.read_text(encoding="utf-8-sig", errors="replace")
-        return '"shapes"' in text and ('"imagePath"' in text or '"imageData"' in text)
+        with file.open(encoding="utf-8-sig", errors="replace") as handle:
+            text = handle.read(_HEAD)
+        return '"shapes"' in text and any(key in text for key in ('"version"', '"imagePath"', '"flags"'))
 
     return [file for file in files_below(root, (".json",)) if holds_shapes(file)]
 
@@ -82,23 +84,23 @@ def _annotated(file: Path, finder: ImageFinder, content: Content) -> MarkedImage
     )
 
 
-def _mark(shape: dict[str, Any]) -> Mark:
+def _mark(shape: dict[str, Any]) -> ImageMark:
     label, kind = str(shape["label"]), shape.get("shape_type") or "polygon"
     points = np.array(shape["points"], float).reshape(-1, 2)
     if kind == "polygon" and len(points) > 2:
-        return Mark(label, shape=Polygon((tuple(points.ravel().tolist()),)))
+        return ImageMark(label, shape=Polygon((tuple(points.ravel().tolist()),)))
     if kind == "rectangle":
         (x0, y0), (x1, y1) = points.min(0).tolist(), points.max(0).tolist()
-        return Mark(label, box=Bounds(x0, y0, x1, y1))
+        return ImageMark(label, box=Bounds(x0, y0, x1, y1))
     if kind == "circle":
         radius = float(np.hypot(*(points[1] - points[0])))
         turn = np.linspace(0, 2 * np.pi, _CIRCLE_POINTS, endpoint=False)
         ring = points[0] + radius * np.stack([np.cos(turn), np.sin(turn)], axis=1)
-        return Mark(label, shape=Polygon((tuple(ring.ravel().tolist()),)))
+        return ImageMark(label, shape=Polygon((tuple(ring.ravel().tolist()),)))
     if kind == "mask":
         drawn = cv2.imdecode(np.frombuffer(base64.b64decode(shape["mask"]), np.uint8), cv2.IMREAD_GRAYSCALE)
         if drawn is None:
             raise DatasetError("its mask does not decode")
         x0, y0 = (round(value) for value in points[0].tolist())
-        return Mark(label, shape=runs_of(drawn > 0, x0, y0))
+        return ImageMark(label, shape=runs_of(drawn > 0, x0, y0))
     raise DatasetError(f"a {kind} of {len(points)} points has no area; draw a polygon, a rectangle or a mask")

@@ -18,7 +18,15 @@ from numpy.typing import NDArray
 
 from linewatch.datasets.errors import DatasetError
 from linewatch.datasets.layout import folders_of
-from linewatch.datasets.own.content import Content, ImageFinder, Mark, MarkedImage, files_below, named, pictures_below
+from linewatch.datasets.own.content import (
+    Content,
+    ImageFinder,
+    ImageMark,
+    MarkedImage,
+    files_below,
+    named,
+    pictures_below,
+)
 from linewatch.datasets.own.xml import read_xml
 from linewatch.datasets.shapes import Bounds
 
@@ -138,7 +146,7 @@ def _annotated(file: Path, finder: ImageFinder, held: list[Path], content: Conte
     return MarkedImage(path, marks=tuple(marks), stated_px=stated)
 
 
-def _mark(thing: ElementTree.Element) -> Mark:
+def _mark(thing: ElementTree.Element) -> ImageMark:
     box, sides = thing.find("bndbox"), []
     for side in ("xmin", "ymin", "xmax", "ymax"):
         text = (box.findtext(side) if box is not None else None) or ""
@@ -146,7 +154,7 @@ def _mark(thing: ElementTree.Element) -> Mark:
             sides.append(float(text))
         except ValueError:
             raise DatasetError(f"{side} is {text!r}, expected a number of pixels in <bndbox>") from None
-    return Mark(thing.findtext("name") or "", box=Bounds(*sides))
+    return ImageMark(thing.findtext("name") or "", box=Bounds(*sides))
 
 
 def _check_parts(inner: Path, stems: set[str], content: Content) -> None:
@@ -158,7 +166,10 @@ def _check_parts(inner: Path, stems: set[str], content: Content) -> None:
         rows = [line.split() for line in file.read_text(encoding="utf-8-sig", errors="replace").splitlines()]
         gone = [row[0] for row in rows if row and Path(row[0]).stem not in stems and row[0] not in stems]
         if gone:
-            content.problem(file, f"names {len(gone)} images that are not there: {named(gone)}")
+            content.problem(
+                file,
+                f"names images that are not there: {len(gone)} ({named(gone)}); restore them or take their rows out",
+            )
 
 
 @dataclass(frozen=True)
@@ -186,7 +197,7 @@ class _MaskNames:
             return cls(numbers.name, dict(enumerate(listed, first)), by_colour=False)
         return cls("", {}, by_colour=False)
 
-    def marks(self, image: MarkedImage, mask: Path, content: Content) -> tuple[Mark, ...]:
+    def marks(self, image: MarkedImage, mask: Path, content: Content) -> tuple[ImageMark, ...]:
         """Return an outline for each class in the mask; a value without a name is a problem."""
         try:
             values = {int(value) for value in np.unique(_values(mask, self.by_colour))} - {0}
@@ -201,7 +212,7 @@ class _MaskNames:
         for value in sorted(values):
             if value in names:
                 if names[value].lower() not in _BACKGROUND:
-                    found.append(Mark(names[value], shape=MaskArea(mask, value, self.by_colour)))
+                    found.append(ImageMark(names[value], shape=MaskArea(mask, value, self.by_colour)))
             elif value in _VOID:
                 content.note("masks with void borders, taken as free of defects", mask.name)
             else:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from linewatch.datasets.errors import DatasetError
-from linewatch.datasets.own.content import Content, Mark, MarkedImage, files_below, named, pictures_below
+from linewatch.datasets.own.content import Content, ImageMark, MarkedImage, files_below, named, pictures_below
 from linewatch.datasets.shapes import Bounds, Polygon
 from linewatch.datasets.specimen import size_px
 
@@ -33,7 +33,8 @@ def recognise(root: Path) -> str | None:
 
 def read(root: Path) -> Content:
     """Read the set; its parts are one set, which linewatch divides by itself."""
-    content, names = Content(root), _names(root)
+    content = Content(root)
+    names = _names(root, content)
     labels = set(_label_files(root))
     parts = _folders(root, labels)
     if len(parts) > 1:
@@ -87,8 +88,8 @@ def _names_file(root: Path) -> Path | None:
     return listed[0] if listed else None
 
 
-def _names(root: Path) -> dict[int, str]:
-    """Return the class names by their number."""
+def _names(root: Path, content: Content) -> dict[int, str]:
+    """Return the class names by their number, and note parts of the set that lie elsewhere."""
     file = _names_file(root)
     if file is None:
         raise DatasetError(
@@ -103,18 +104,33 @@ def _names(root: Path) -> dict[int, str]:
         data = yaml.safe_load(text)
     except yaml.YAMLError as error:
         raise DatasetError(f"{file}: expected YAML, found {' '.join(str(error).split())}; restore the file") from error
-    names: Any = data.get("names") if isinstance(data, dict) else None
-    if isinstance(data, dict) and "kpt_shape" in data:
+    described: dict[str, Any] = data if isinstance(data, dict) else {}
+    if "kpt_shape" in described:
         raise DatasetError(f"{file}: describes key points (kpt_shape), expected boxes or polygons of defects")
+    _note_parts_elsewhere(root, described, content)
+    names: Any = described.get("names")
     try:
         found = dict(enumerate(names)) if isinstance(names, list) else {int(k): v for k, v in names.items()}
     except (AttributeError, TypeError, ValueError):
-        raise DatasetError(f"{file}: expected names, a list or numbers with names; found {names!r:.60}") from None
+        found = {}
+    if not found or not all(isinstance(name, str | int | float) for name in found.values()):
+        raise DatasetError(f"{file}: expected names, a list or numbers with names, found none; add them")
     return {number: str(name) for number, name in found.items()}
 
 
-def _marks(file: Path, image: Path, names: Mapping[int, str], content: Content) -> tuple[Mark, ...]:
-    found: list[Mark] = []
+def _note_parts_elsewhere(root: Path, described: Mapping[str, Any], content: Content) -> None:
+    """Note the folders that data.yaml names and that exist, but not below the root: they are not read."""
+    base = root / str(described.get("path") or "")
+    parts = [described.get(part) for part in ("train", "val", "test")]
+    for part in (one for each in parts for one in (each if isinstance(each, list) else [each])):
+        if isinstance(part, str):
+            there = base / part
+            if there.exists() and not there.resolve().is_relative_to(root.resolve()):
+                content.note("parts that data.yaml names outside of this folder, which are not read", part)
+
+
+def _marks(file: Path, image: Path, names: Mapping[int, str], content: Content) -> tuple[ImageMark, ...]:
+    found: list[ImageMark] = []
     seen: set[str] = set()
     lines, width = size_px(image) or (1, 1)  # a picture that does not decode is reported by the check
     for row, text in enumerate(file.read_text(encoding="utf-8-sig", errors="replace").splitlines(), 1):
@@ -131,7 +147,7 @@ def _marks(file: Path, image: Path, names: Mapping[int, str], content: Content) 
     return tuple(found)
 
 
-def _mark(words: list[str], names: Mapping[int, str], lines: int, width: int) -> Mark:
+def _mark(words: list[str], names: Mapping[int, str], lines: int, width: int) -> ImageMark:
     try:
         number, values = int(words[0]), [float(word) for word in words[1:]]
     except ValueError:
@@ -142,11 +158,11 @@ def _mark(words: list[str], names: Mapping[int, str], lines: int, width: int) ->
         raise DatasetError(f"{max(values):g} is in pixels, expected shares of the image's size, 0 to 1")
     if len(values) == _NUMBERS_OF_A_BOX:
         x, y, w, h = values
-        return Mark(
+        return ImageMark(
             names[number],
             box=Bounds((x - w / 2) * width, (y - h / 2) * lines, (x + w / 2) * width, (y + h / 2) * lines),
         )
     if len(values) < 6 or len(values) % 2:
         raise DatasetError(f"{len(values)} numbers after the class, expected 4 of a box or 6 and more of a polygon")
     scaled = tuple(value * (width, lines)[at % 2] for at, value in enumerate(values))
-    return Mark(names[number], shape=Polygon((scaled,)))
+    return ImageMark(names[number], shape=Polygon((scaled,)))
