@@ -13,6 +13,7 @@ import numpy as np
 
 from linewatch.capture.sidecar import SidecarGrab, SidecarHeader, checksum, sidecar_path
 from linewatch.config.line import LineSettings
+from linewatch.contracts.coil import coil_name
 from linewatch.contracts.errors import SourceError
 from linewatch.contracts.frame import Cause, Grab
 from linewatch.contracts.ports import Camera
@@ -95,7 +96,7 @@ class Recorder:
             frame[: len(gray)] = gray
             self._video.write(frame)
         entry = SidecarGrab(
-            coil=grab.coil,
+            coil=coil_name(grab.coil),
             sequence=grab.sequence,
             first_line=grab.first_line,
             lines=grab.lines,

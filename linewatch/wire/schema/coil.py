@@ -70,7 +70,7 @@ class CoilBody(Message):
     """A coil has started or ended. inspected_mm + degraded_mm + missed_mm is the length that has passed."""
 
     state: CoilState
-    coil: str
+    coil: CoilName
     side: str
     camera: str
     along_mm: float
