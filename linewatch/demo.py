@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from linewatch.config.wire import ANY_PORT, WireSettings
+from linewatch.files import write_output
 from linewatch.logs import configure_logs
 from linewatch.service_settings import load_settings
 from linewatch.terminal import print_pairs
@@ -48,7 +49,8 @@ def demo(
     called = score_against_truth([defect.box for defect in record.defects if not defect.tentative], truth)
     true_boxes = [defect.box for defect in truth.defects]
     draw_coil(RecordingCamera(video, settings.line), settings.line, record, true_boxes, out / "coil.png")
-    (out / "summary.json").write_text(json.dumps({**asdict(summary), **asdict(scores)}, indent=1) + "\n")
+    facts = json.dumps({**asdict(summary), **asdict(scores)}, indent=1)
+    write_output(out / "summary.json", f"{facts}\n".encode())
     print_pairs(
         "linewatch demo",
         [

@@ -17,6 +17,7 @@ from av.container import OutputContainer
 from linewatch.capture.cameras.video import read_back
 from linewatch.capture.sidecar import SidecarGrab, SidecarHeader, checksum, sidecar_path
 from linewatch.config.line import LineSettings
+from linewatch.contracts.coil import coil_name
 from linewatch.contracts.errors import SourceError
 from linewatch.contracts.frame import Cause, Grab
 from linewatch.contracts.ports import Camera
@@ -175,7 +176,7 @@ class Recorder:
             frame[: len(gray)] = gray
             crc32 = checksum(frame)
         entry = SidecarGrab(
-            coil=grab.coil,
+            coil=coil_name(grab.coil),
             sequence=grab.sequence,
             first_line=grab.first_line,
             lines=grab.lines,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from linewatch.datasets.cli import Data, OwnSetOptions
+from linewatch.files import write_output
 from linewatch.terminal import AsJson, extra, plain_console, wide_console
 
 if TYPE_CHECKING:
@@ -160,7 +161,6 @@ def explain(
     with extra("train"):
         from linewatch.evaluation.explain import explain
 
-        out.parent.mkdir(parents=True, exist_ok=True)
         found = explain(target, image, out, engines)
         for name, score in list(found.scores.items())[:3]:
             print(f"{name} {score:.3f}")
@@ -176,7 +176,7 @@ def networks(
         from linewatch.evaluation import network_table as listing
 
         if measure:
-            listing.MEASURED.write_text(listing.measure().model_dump_json(indent=1) + "\n")
+            write_output(listing.MEASURED, f"{listing.measure().model_dump_json(indent=1)}\n".encode())
         measured = listing.read_measured()
         listed = listing.rows(measured)
         if as_json:

@@ -163,7 +163,7 @@ class ImageArchive:
         """Return from when on the files are those of this database, by the mark; note in it when another takes over."""
         mark = self._settings.dir / MARK
         name, *noted = mark.read_text().splitlines()
-        if [str(database)] == noted[:1]:
+        if len(noted) == 2 and noted[0] == str(database) and noted[1].isdecimal():
             return int(noted[1])
         since_ns = time.time_ns() if noted else 0
         write_file(mark, f"{name}\n{database}\n{since_ns}\n".encode())

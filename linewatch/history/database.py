@@ -56,19 +56,26 @@ def reopen(engine: sa.Engine, url: str) -> None:
 def upkeep(engine: sa.Engine, url: str) -> None:
     """Check that the database is there, and move commits from a large -wal file into it. Call it every second or so.
 
-    Raises FileChangedError, or DBAPIError.
+    Raises FileChangedError, HistoryError for a file that cannot be opened, and DBAPIError.
     """
-    with engine.begin():
-        pass
     path = _file(url)
-    if path is None or not wal_path(path).exists() or wal_path(path).stat().st_size < WAL_BYTES:
+    if path is None:
+        with engine.begin() as connection:
+            connection.execute(sa.select(1))
         return
-    connection = engine.raw_connection()
     try:
-        connection.cursor().execute("PRAGMA wal_checkpoint(PASSIVE)")
-        connection.info[_STATE] = FileState.of(path)
+        opened = engine.raw_connection()
+    except sqlite3.Error as error:
+        raise HistoryError(f"{path}: {error}") from error
+    try:
+        _check_file(opened.info.get(_STATE), path)
+        wal = wal_path(path)
+        if wal.exists() and wal.stat().st_size >= WAL_BYTES:
+            with suppress(sqlite3.Error):  # as of a full disk: the commits stay where they are, and the next one fails
+                opened.cursor().execute("PRAGMA wal_checkpoint(PASSIVE)")
+            opened.info[_STATE] = FileState.of(path)
     finally:
-        connection.close()
+        opened.close()
 
 
 @contextmanager
@@ -150,6 +157,12 @@ def _make_ready(engine: sa.Engine, url: str) -> None:
             connection.exec_driver_sql(f"PRAGMA user_version = {known}")
 
 
+def _check_file(opened: FileState | None, path: Path) -> None:
+    """Raise FileChangedError where the files are not those that were opened."""
+    if opened is not None and (change := opened.change_to(FileState.of(path))) is not None:
+        raise FileChangedError(f"{path}: {change}")
+
+
 def _let_go(engine: sa.Engine, path: Path) -> None:
     """Move the commits in the -wal file into the file that is open, wherever that is now.
 
@@ -216,9 +229,8 @@ def _engine(url: str, begin: str, creator: Callable[[], sqlite3.Connection] | No
         @sa.event.listens_for(engine, "begin")
         def _begin(connection: sa.Connection) -> None:
             opened = connection.info.get(_STATE)
-            change = opened.change_to(FileState.of(path)) if path is not None and opened is not None else None
-            if change is not None:
-                raise FileChangedError(f"{path}: {change}")
+            if path is not None:
+                _check_file(opened, path)
             connection.exec_driver_sql(begin)
             if path is not None and opened is None:
                 connection.info[_STATE] = FileState.of(path)

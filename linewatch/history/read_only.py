@@ -59,11 +59,15 @@ def _opened(path: Path, how: str) -> sqlite3.Connection:
 
 def _state(path: Path) -> object:
     """Return the file and its content. Raises HistoryError."""
-    found = FileState.of(path)
-    if found.database is None and os.access(path.parent, os.X_OK):
-        raise HistoryError(f"{path}: there is no history yet; `linewatch history CONFIG` makes one")
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise HistoryError(f"{path}: there is no history yet; `linewatch history CONFIG` makes one") from error
+    except OSError:  # of its folder
+        pass
     if not os.access(path, os.R_OK):  # not by opening it: closing gives up the locks of a writer in this process
         raise HistoryError(
             f"{path}: this user may not read it; let the user read the file, its -wal and -shm files, and its folder"
         )
+    found = FileState.of(path)
     return found.database, found.content

@@ -128,7 +128,8 @@ class _Recording:
         for listener in self._listeners:
             listener.forget()
         if self._archive is not None and self._unusable is None:
-            with suppress(sa.exc.DBAPIError):  # rows cannot be removed now, but files can, which makes room
+            # Rows cannot be removed now, but files can, which makes room.
+            with suppress(sa.exc.DBAPIError, HistoryError):
                 self._archive.tidy()
 
     def _reopen(self, why: str) -> None:

@@ -8,7 +8,7 @@ from pydantic import Field, ValidationError
 from linewatch.contracts.closed import ClosedModel
 from linewatch.contracts.errors import SourceError
 from linewatch.contracts.verdict import StripBox
-from linewatch.files import write_file
+from linewatch.files import write_output
 
 
 class TrueDefect(ClosedModel):
@@ -45,8 +45,8 @@ class CoilTruth(ClosedModel):
     roll_marks: tuple[TrueRollMark, ...] = ()
 
     def write(self, path: Path) -> None:
-        """Write it as JSON."""
-        write_file(path, f"{self.model_dump_json(indent=1)}\n".encode())
+        """Write it as JSON. Raises ConfigError."""
+        write_output(path, f"{self.model_dump_json(indent=1)}\n".encode())
 
     @staticmethod
     def read(path: Path) -> "CoilTruth":

@@ -336,3 +336,10 @@ def test_coils_begin_again_where_they_began(places, welds):
         for of in (frames, repeated)
     ]
     assert told[0] == told[1]
+
+
+def test_what_a_camera_calls_a_coil_becomes_a_name():
+    """It may come from any input; nothing that a grab contains stops the capture."""
+    admit, _ = admission()
+    frames = admit.admit(replace(grabs_of(16)[0], coil="  7\0\u202e/\ud800 "))
+    assert coils_of(frames) == {"7__/_": 16}

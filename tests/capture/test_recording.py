@@ -220,6 +220,19 @@ def test_broken_line_within_a_sidecar_is_named(tmp_path: Path) -> None:
         read_sidecar(sidecar)
 
 
+@pytest.mark.parametrize(("name", "said"), [("", "is empty"), ("a\\u0000b", r"U\+0000"), ("a\\u202eb", r"U\+202E")])
+def test_a_coil_in_a_sidecar_is_named_like_any_other(tmp_path: Path, name: str, said: str) -> None:
+    write(tmp_path / "a.avi", [replace(plain(number), coil="123/4 ä") for number in range(3)])
+    assert {grab.coil for grab in replayed(tmp_path / "a.avi")} == {"123/4 ä"}
+    write(tmp_path / "b.avi", [replace(plain(0), coil="a\0b")])  # as a camera's driver may call it
+    assert [grab.coil for grab in replayed(tmp_path / "b.avi")] == ["a_b"]
+    sidecar = sidecar_path(tmp_path / "a.avi")
+    named = sidecar.read_text(encoding="utf-8").replace("123/4 ä", name)
+    sidecar.write_text(named, encoding="utf-8")
+    with pytest.raises(SourceError, match=rf"line 2: .*{said}"):
+        read_sidecar(sidecar)
+
+
 @pytest.mark.parametrize("codec", ["FFV1", "MJPG", "HFYU"])
 @pytest.mark.parametrize("container", ["avi", "mkv"])
 def test_video_without_a_sidecar_is_placed_by_line_rate(tmp_path: Path, codec: str, container: str) -> None:

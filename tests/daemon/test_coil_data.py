@@ -1,6 +1,7 @@
 """A service takes coils' data over its socket and from files; a replay with the same data decides the same."""
 
 import json
+import os
 import shutil
 import threading
 import time
@@ -363,9 +364,15 @@ def test_files_of_level_2_are_taken_or_refused_with_a_reason(service: Running) -
     drop("torn.json", '{"coil": "C-6", ')
     drop("deep.json", "[" * 50_000)
     drop("large.json", '"' + "x" * 70_000 + '"')
+    drop("nul.json", '{"coil": "C\\u0000-6", "width_mm": 900}')
+    drop("half.json", '{"coil": "C\\ud800", "width_mm": 900}')
+    drop("turned.json", '{"coil": "C-6", "customer": "a\\u202eb"}')
+    (folder / ".odd").write_text('{"coil": " 123/4 ä ", "width_mm": 900}', encoding="utf-8")
+    os.rename(folder / ".odd", os.fsencode(folder / "odd") + b"\xff.json")
     drop("notes.txt", "not ours")
     wanted = {"unit.json": "its unit is missing: write width_mm, in millimetres", "torn.json": "is not JSON"}
     wanted |= {"deep.json": "", "large.json": "larger than 65536 bytes"}
+    wanted |= {"nul.json": "the character U+0000", "half.json": "U+D800", "turned.json": "U+202E"}
     for name, reason in wanted.items():
         rejected = folder / "rejected" / f"{name}.reason"
         wait_until(lambda file=folder / name, reason=rejected: reason.exists() and not file.exists(), PATIENCE_S)
@@ -373,7 +380,7 @@ def test_files_of_level_2_are_taken_or_refused_with_a_reason(service: Running) -
     wait_until((folder / "taken" / "later.toml").exists, PATIENCE_S)
     assert (folder / "notes.txt").exists()
     with Commander(service.commands) as commander:
-        assert commander.show_coil().now.known == 1
+        wait_until(lambda: commander.show_coil().now.known == 2, PATIENCE_S)
         commander.start_coil("C-5")
     status = service.under_the_camera("C-5").coil_status
     assert status is not None

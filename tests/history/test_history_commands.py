@@ -9,20 +9,26 @@ import subprocess
 import sys
 import time
 import tomllib
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+from decisions import coil_notice
 from history_process import let_run, start_history, wait_for
+from stored_coils import messages_of, store_messages
 
 from linewatch.config.history import HistorySettings
 from linewatch.config.load import load
+from linewatch.contracts.coil import file_name
+from linewatch.contracts.verdict import CoilState
 from linewatch.history.archived_images import archived_images
 from linewatch.history.database import writing
 from linewatch.history.labels import LabelVerdict, export_labels, label
 from linewatch.history.queries import coils, defects
 from linewatch.review.from_verdicts import read_coil
+from linewatch.wire.encode import Sequencer
 
 pytestmark = pytest.mark.service
 
@@ -258,6 +264,54 @@ def test_mistakes_are_named(inspected, arguments, code, said):
     ended = linewatch(*arguments, "--config", inspected[0])
     assert (ended.returncode, "Traceback" in ended.stderr) == (code, False)
     assert said in ended.stderr
+
+
+def test_names_that_look_like_markup_or_formulas_are_printed_as_they_are(tmp_path):
+    url = f"sqlite:///{tmp_path / 'h.sqlite'}"
+    config = tmp_path / "history.toml"
+    config.write_text(f'database = "{url}"\n[[service]]\nname = "svc"\n')
+    with writing(url) as engine:
+        for name in ("[red]7[/red]", ":ok: ä", "=1+1"):
+            begun = replace(coil_notice(CoilState.STARTED), coil=name)
+            store_messages(engine, messages_of(begun, sequencer=Sequencer(1)), file_name(name))
+    ended = linewatch("coils", "--config", config)
+    assert ended.returncode == 0, ended.stderr
+    for name in ("[red]7[/red]", ":ok: ä", "=1+1"):
+        assert name in ended.stdout
+        (found,) = listed("coils", f"--coil= {name} ", "--config", config)["coils"]
+        assert found["coil"] == name
+    for arguments, said in ((("coils", "--coil", ""), "is empty"), (("defects", "--coil", "a\nb"), "U+000A")):
+        ended = linewatch(*arguments, "--config", config)
+        assert (ended.returncode, said in ended.stderr, "Traceback" in ended.stderr) == (2, True, False)
+
+
+def test_what_cannot_be_printed_ends_with_one_line_and_a_code(inspected, tmp_path):
+    config = inspected[0]
+    for words in (
+        ["coils", "--config", config],
+        ["defects", "--coil", "MILL-7", "--config", config],
+        ["defects", "--coil", "MILL-7", "--json", "--config", config],
+        ["labels", "export", "--out", tmp_path / "l.csv", "--config", config],
+        ["regrade", "history:MILL-7", "--rules", "configs/grading/example.toml", "--history", config],
+        ["report", "MILL-7", "--html", tmp_path / "r.html", "--history", config],
+    ):
+        with open("/dev/full", "w") as full:
+            ended = subprocess.run(
+                [sys.executable, "-m", "linewatch.cli", *map(str, words)],
+                cwd=ROOT,
+                env={**os.environ, "PYTHONPATH": str(ROOT)},
+                stdout=full,
+                stderr=subprocess.PIPE,
+                text=True,
+                check=False,
+            )
+        assert (ended.returncode, len(ended.stderr.splitlines())) == (1, 1), ended.stderr
+        assert "standard output cannot be written (No space left on device)" in ended.stderr
+    page = linewatch("report", "MILL-7", "--html", "/dev/stdout", "--history", config)
+    assert (page.returncode, page.stderr) == (0, "")
+    assert page.stdout.startswith("<!DOCTYPE html>")
+    assert page.stdout.rstrip().endswith("</html>")  # and nothing behind it
+    assert Path("/dev/stdout").is_symlink()
 
 
 def test_labels_are_exported_with_pictures_and_masks_that_lie_on_them(inspected, tmp_path):

@@ -230,3 +230,21 @@ def test_every_message_about_strip_names_the_passage_of_its_coil():
     assert {message.config for message in told if isinstance(message, CoilMessage)} == {"0123456789ab"}
     before_any = Sequencer(1).record(drafts(verdict(0))[0])
     assert decode(b"frame", before_any.header, b"").coil_ordinal is None
+
+
+def test_a_nul_is_refused_at_the_door():
+    """PostgreSQL stores none, and SQLite's tools end a text there."""
+    for decided in (coil_notice(CoilState.STARTED), verdict(0, (defect_event(0),), (alarm(0),))):
+        for draft in drafts(decided):
+            record = Sequencer(1).record(draft)
+            for name in (b"C1", b"cam1"):
+                header = record.header.replace(b'"' + name, b'"' + name[:1] + b"\\u0000")
+                assert header != record.header
+                with pytest.raises(WireError, match="NUL character"):
+                    decode(record.topic.encode(), header, record.payload)
+
+
+def test_no_topic_is_a_prefix_of_another():
+    """Who subscribes to one gets no other. A coil's name is in no topic."""
+    for one in Topic:
+        assert [other for other in Topic if other.value.startswith(one.value)] == [one]

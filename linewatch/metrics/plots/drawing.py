@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +17,7 @@ from matplotlib.patheffects import withStroke
 from matplotlib.ticker import MaxNLocator
 
 from linewatch.contracts.errors import LinewatchError
+from linewatch.files import write_output
 
 BLUE, VERMILION, GREEN, ORANGE, PURPLE, SKY, BLACK = (
     "#0072B2",
@@ -61,8 +63,9 @@ def drawing(out: Path, width_px: int, height_px: int) -> Iterator[Figure]:
         figure = Figure(figsize=(width_px / _DPI, height_px / _DPI), dpi=_DPI, layout="constrained")
         FigureCanvasAgg(figure)
         yield figure
-        out.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(out, format="png")
+        png = io.BytesIO()
+        figure.savefig(png, format="png")
+        write_output(out, png.getvalue())
 
 
 def whole_epochs(axes: Axes) -> None:

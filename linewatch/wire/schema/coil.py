@@ -82,7 +82,7 @@ class CoilBody(CoveredArea):
     """A coil has started or ended. inspected_mm + degraded_mm + missed_mm is the length that has passed, by lines."""
 
     state: CoilState
-    coil: str
+    coil: CoilName
     side: str
     camera: str
     along_mm: Mm
