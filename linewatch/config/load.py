@@ -9,6 +9,7 @@ from typing import Any, TypeVar, get_args
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from linewatch.config.text import read_text
 from linewatch.contracts.errors import ConfigError
 
 UNITS = {
@@ -37,15 +38,14 @@ def load(path: Path, model: type[S]) -> S:
 
 def read_toml(path: Path) -> dict[str, Any]:
     """Return the tree of a TOML file. Raises ConfigError."""
+    return toml_of(read_text(path, "give the path of a TOML configuration"), path)
+
+
+def toml_of(text: str, path: Path) -> dict[str, Any]:
+    """Return the tree of a TOML text; `path` names it in errors. Raises ConfigError."""
     try:
-        text = path.read_bytes()
-    except OSError as error:
-        raise ConfigError(
-            f"{path}: cannot be read ({error.strerror}); give the path of a TOML configuration"
-        ) from error
-    try:
-        return tomllib.loads(text.decode())
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{path}: is not TOML: {error}") from error
 
 

@@ -94,7 +94,7 @@ def test_a_file_that_is_missing_or_not_toml_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="is not TOML"):
         load_settings(bad)
     bad.write_bytes(b"\xff\xfe")
-    with pytest.raises(ConfigError, match="is not TOML"):
+    with pytest.raises(ConfigError, match="is UTF-16"):
         load_settings(bad)
 
 

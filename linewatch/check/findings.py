@@ -1,0 +1,66 @@
+"""What a check found: one row for each thing that a configuration names, with where it stands in the file."""
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from linewatch.contracts.errors import LinewatchError
+
+_HEADER = re.compile(r"\s*(\[\[?)\s*([A-Za-z0-9_.\-\" ]+?)\s*\]\]?\s*(#.*)?")
+_KEY = re.compile(r"\s*([A-Za-z0-9_-]+)\s*=")
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """line: of the setting in the file; None: its default. result: what was found, or what is wrong and the remedy."""
+
+    setting: str
+    line: int | None
+    value: str
+    good: bool
+    result: str
+
+
+@dataclass(slots=True)
+class Findings:
+    """Collects the findings of one file, whose text is `text`."""
+
+    text: str
+    rows: list[Finding] = field(default_factory=list)
+
+    def attempt(self, section: str, key: str, value: object, work: Callable[[], str], number: int = 0) -> bool:
+        """Try something that a setting names. Return whether it is good.
+
+        work: returns what was found; raises a LinewatchError or OSError that says what is wrong.
+        number: of the section, from 0, where the file may have several.
+        """
+        try:
+            good, result = True, work()
+        except (LinewatchError, OSError) as error:
+            good, result = False, str(error)
+        name = f"[{section}] {key}".strip() if section else key
+        line = line_of(self.text, section, key, number)
+        self.rows.append(Finding(name, line, str(value), good, result))
+        return good
+
+    @property
+    def faults(self) -> Sequence[Finding]:
+        """The findings that are not good."""
+        return [row for row in self.rows if not row.good]
+
+
+def line_of(text: str, section: str, key: str, number: int = 0) -> int | None:
+    """Return the line of a TOML text on which a key stands, or the line of its section without a key; None: nowhere.
+
+    number: which section of this name, from 0.
+    """
+    present, seen = "", -1 if section else 0
+    for at, line in enumerate(text.splitlines(), start=1):
+        if header := _HEADER.fullmatch(line):
+            present = header[2]
+            seen += present == section
+            if present == section and seen == number and not key:
+                return at
+        elif present == section and seen == number and (found := _KEY.match(line)) and found[1] == key:
+            return at
+    return None
