@@ -115,7 +115,5 @@ def test_a_hidden_folder_is_named_rather_than_the_file_in_it(nobody) -> None:
     path = nobody / "linewatch" / "history.toml"
     path.write_text("")
     os.seteuid(65534)
-    with pytest.raises(
-        ConfigError, match=f"the folder {nobody}/linewatch is root:nogroup, mode 0700, and"
-    ):
+    with pytest.raises(ConfigError, match=f"the folder {nobody}/linewatch is root:nogroup, mode 0700, and"):
         load(path, HistorySettings)
