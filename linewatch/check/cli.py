@@ -55,7 +55,7 @@ def check(
         grading = grading_from(tree, str(config), Taxonomy.read(taxonomy))
         print(grading.model_dump_json(indent=1) if as_json else f"{config}: good")
         return 0
-    settings = checked(tree, str(config), kind)
+    settings = checked(tree, str(config), kind, text)
     found, about = _try_all(settings, text, config, working_dir)
     if as_json:
         print(settings.model_dump_json(indent=1))

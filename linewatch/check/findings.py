@@ -1,13 +1,10 @@
 """What a check found: one row for each thing that a configuration names, with where it stands in the file."""
 
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from linewatch.config.places import line_of
 from linewatch.contracts.errors import LinewatchError
-
-_HEADER = re.compile(r"\s*(\[\[?)\s*([A-Za-z0-9_.\-\" ]+?)\s*\]\]?\s*(#.*)?")
-_KEY = re.compile(r"\s*([A-Za-z0-9_-]+)\s*=")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,20 +44,3 @@ class Findings:
     def faults(self) -> Sequence[Finding]:
         """The findings that are not good."""
         return [row for row in self.rows if not row.good]
-
-
-def line_of(text: str, section: str, key: str, number: int = 0) -> int | None:
-    """Return the line of a TOML text on which a key stands, or the line of its section without a key; None: nowhere.
-
-    number: which section of this name, from 0.
-    """
-    present, seen = "", -1 if section else 0
-    for at, line in enumerate(text.splitlines(), start=1):
-        if header := _HEADER.fullmatch(line):
-            present = header[2]
-            seen += present == section
-            if present == section and seen == number and not key:
-                return at
-        elif present == section and seen == number and (found := _KEY.match(line)) and found[1] == key:
-            return at
-    return None

@@ -13,7 +13,7 @@ from waiting import wait_until
 from linewatch import cli
 from linewatch.check import units
 from linewatch.check.cli import _shared_cv2
-from linewatch.check.findings import line_of
+from linewatch.config.places import line_of
 
 ROOT = Path(__file__).parents[2]
 KEYS = "[wire.keys] server_secret_file"
