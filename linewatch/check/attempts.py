@@ -77,6 +77,8 @@ def bind_endpoint(endpoint: str, owner: int | None) -> str:
         return f"{write_into(path.absolute().parent)}"
     host, _, port = address.rpartition(":")
     host = host.strip("[]")
+    if host in (name for _, name in socket.if_nameindex()):  # libzmq takes the name of an interface as well
+        host = "*"
     return bind_address("0.0.0.0" if host == "*" else host, 0 if port == "*" else int(port), owner)
 
 

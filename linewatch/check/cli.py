@@ -93,7 +93,7 @@ def _try_all(settings: BaseModel, text: str, config: Path, working_dir: Path | N
         about[1] += ", who may read and write everything; a service usually runs as another user"
     if owner is not None:
         about.append(f"process {owner} runs this configuration now; it is not disturbed")
-    found = Findings(text)
+    found = Findings(text, unit)
     try:
         with contextlib.chdir(folder):
             if isinstance(settings, ServiceSettings):
@@ -120,7 +120,10 @@ def _print(config: Path, settings: BaseModel, found: "Findings", about: Sequence
             line = "default" if row.line is None else str(row.line)
             mark = Text("good" if row.good else "FAILS", style="" if row.good else "bold red")
             table.add_row(mark, line, Text(row.setting), Text(row.value), Text(row.result))
-        Console(width=None if sys.stdout.isatty() else 1000).print(table)
+        console = Console(width=None if sys.stdout.isatty() else 1000)
+        with console.capture() as drawn:
+            console.print(table)
+        print("\n".join(line.rstrip() for line in drawn.get().splitlines()))
         for line in about:
             print(f"  {line}")
     if isinstance(settings, ServiceSettings):

@@ -2,7 +2,9 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
+from linewatch.check.units import Unit
 from linewatch.config.places import line_of
 from linewatch.contracts.errors import LinewatchError
 
@@ -20,18 +22,31 @@ class Finding:
 
 @dataclass(slots=True)
 class Findings:
-    """Collects the findings of one file, whose text is `text`."""
+    """Collects the findings of one file, whose text is `text`. unit: runs it, where one is installed."""
 
     text: str
+    unit: Unit | None = None
     rows: list[Finding] = field(default_factory=list)
 
-    def attempt(self, section: str, key: str, value: object, work: Callable[[], str], number: int = 0) -> bool:
+    def attempt(
+        self,
+        section: str,
+        key: str,
+        value: object,
+        work: Callable[[], str],
+        number: int = 0,
+        *,
+        reads: Path | None = None,
+        writes: Path | None = None,
+    ) -> bool:
         """Try something that a setting names. Return whether it is good.
 
         work: returns what was found; raises a LinewatchError or OSError that says what is wrong.
-        number: of the section, from 0, where the file may have several.
+        number: of the section, from 0, where the file may have several. reads, writes: a path that the unit must allow.
         """
         try:
+            if self.unit is not None and (path := writes or reads) is not None:
+                self.unit.refuse(path, writes=writes is not None)
             good, result = True, work()
         except (LinewatchError, OSError) as error:
             good, result = False, str(error)

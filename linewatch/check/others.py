@@ -16,9 +16,17 @@ from linewatch.terminal import extra
 
 def check_history(settings: HistorySettings, found: Findings) -> None:
     """Try the database, the folder of images and the keys of a history."""
-    found.attempt("", "database", _without_password(settings.database), lambda: _database(settings.database))
+    found.attempt(
+        "",
+        "database",
+        _without_password(settings.database),
+        lambda: _database(settings.database),
+        writes=_file_of(settings.database),
+    )
     if (images := settings.images) is not None:
-        found.attempt("images", "dir", images.dir, lambda: write_into(images.dir, images.min_free_mb))
+        found.attempt(
+            "images", "dir", images.dir, lambda: write_into(images.dir, images.min_free_mb), writes=images.dir
+        )
     for number, service in enumerate(settings.service):
         if service.keys is not None:
             _check_keys("service", service.keys.secret_file, service.keys.server_public_file, found, number)
@@ -38,7 +46,7 @@ def _check_keys(section: str, secret: Path, public: Path, found: Findings, numbe
         Credentials(ClientKeys(secret, public))
         return "both certificates are good"
 
-    found.attempt(section, "keys", secret, opened, number)
+    found.attempt(section, "keys", secret, opened, number, reads=secret)
 
 
 def _database(url: str) -> str:
@@ -47,7 +55,8 @@ def _database(url: str) -> str:
             from linewatch.history.database import reading
         with reading(url):
             return "is a history of this version"
-    path = Path(url.removeprefix("sqlite:///").partition("?")[0])
+    path = _file_of(url)
+    assert path is not None
     folder = write_into(path.absolute().parent)
     if not path.exists():
         return f"{path.absolute()} is new; {folder}"
@@ -60,6 +69,10 @@ def _database(url: str) -> str:
             f"{path.absolute()}: cannot be written as a history ({why}); let this user own it, or name another file"
         ) from error
     return f"{path.absolute()}; {tables} tables and indexes, {path.stat().st_size / 1e6:.1f} MB"
+
+
+def _file_of(url: str) -> Path | None:
+    return Path(url.removeprefix("sqlite:///").partition("?")[0]) if url.startswith("sqlite:///") else None
 
 
 def _without_password(url: str) -> str:

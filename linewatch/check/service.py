@@ -6,7 +6,7 @@ from linewatch.check.attempts import bind_endpoint, read_folder, write_into
 from linewatch.check.findings import Findings
 from linewatch.config.grading_file import DEFAULT
 from linewatch.config.taxonomy import Taxonomy
-from linewatch.contracts.errors import EngineError, SourceError
+from linewatch.contracts.errors import EngineError, SourceError, WireError
 from linewatch.contracts.manifest import Task
 from linewatch.contracts.ports import Backend
 from linewatch.inference.backends.registry import open_backend
@@ -22,13 +22,15 @@ def check_service(settings: ServiceSettings, found: Findings, owner: int | None)
     _check_engines(settings, found)
     if (source := settings.source) is not None:
         path = getattr(source, "path", None)
-        found.attempt("source", "path" if path else "type", path or source.type, lambda: _first_grab(settings))
+        found.attempt(
+            "source", "path" if path else "type", path or source.type, lambda: _first_grab(settings), reads=path
+        )
     journal = settings.journal
-    found.attempt("journal", "dir", journal.dir, lambda: write_into(journal.dir, journal.max_mb))
+    found.attempt("journal", "dir", journal.dir, lambda: write_into(journal.dir, journal.max_mb), writes=journal.dir)
     if settings.coil_data is not None:
         folder = settings.coil_data.folder
-        if found.attempt("coil_data", "folder", folder, lambda: read_folder(folder)):
-            found.attempt("coil_data", "folder", folder, lambda: write_into(folder))
+        if found.attempt("coil_data", "folder", folder, lambda: read_folder(folder), reads=folder):
+            found.attempt("coil_data", "folder", folder, lambda: write_into(folder), writes=folder)
     for disk in settings.system_alarms.disks if settings.system_alarms else ():
         found.attempt("system_alarms", "disks", disk, lambda disk=disk: read_folder(disk))  # type: ignore[misc]
     _check_wire(settings, found, owner)
@@ -42,7 +44,9 @@ def _check_rules(settings: ServiceSettings, found: Findings) -> None:
         taxonomy.append(Taxonomy.read(settings.taxonomy))
         return f"{settings.taxonomy.absolute()}; {len(taxonomy[0].classes)} classes"
 
-    if settings.taxonomy is not None and not found.attempt("", "taxonomy", settings.taxonomy, read_taxonomy):
+    if settings.taxonomy is not None and not found.attempt(
+        "", "taxonomy", settings.taxonomy, read_taxonomy, reads=settings.taxonomy
+    ):
         return
     default = settings.model_copy(update={"recipe": ()})
     named = [("decision", 0, settings.decision.grading, default, DEFAULT)]
@@ -57,7 +61,7 @@ def _check_rules(settings: ServiceSettings, found: Findings) -> None:
                 grading = gradings_for(alone, taxonomy[0] if taxonomy else None)[name]
                 return f"{grading.name}, {len(grading.limit)} limits"
 
-            found.attempt(section, "grading", path, rules, number)
+            found.attempt(section, "grading", path, rules, number, reads=path)
 
 
 def _check_engines(settings: ServiceSettings, found: Findings) -> None:
@@ -82,7 +86,7 @@ def _check_engines(settings: ServiceSettings, found: Findings) -> None:
         return
     for name in inference.fallback:
         found.attempt("inference", "fallback", name, lambda name=name: str(open_backend(name, inference).name))  # type: ignore[misc]
-    if found.attempt("inference", "engines_dir", inference.engines_dir, engines):
+    if found.attempt("inference", "engines_dir", inference.engines_dir, engines, reads=inference.engines_dir):
         for number, recipe in enumerate(settings.recipe):
             for task in Task:
                 if (name := getattr(recipe.engines, task.value)) is not None:
@@ -94,7 +98,13 @@ def _check_engines(settings: ServiceSettings, found: Findings) -> None:
 
                     found.attempt("recipe", "engines", name, engine, number)
     if inference.backend == "tensorrt":
-        found.attempt("inference", "plan_dir", inference.plan_dir, lambda: write_into(inference.plan_dir))
+        found.attempt(
+            "inference",
+            "plan_dir",
+            inference.plan_dir,
+            lambda: write_into(inference.plan_dir),
+            writes=inference.plan_dir,
+        )
 
 
 def _first_grab(settings: ServiceSettings) -> str:
@@ -116,12 +126,16 @@ def _check_wire(settings: ServiceSettings, found: Findings, owner: int | None) -
             assert loaded is not None
             return "the pair is good, and no file of the list is at fault"
 
-        found.attempt("wire.keys", "server_secret_file", keys.server_secret_file, opened)
+        found.attempt("wire.keys", "server_secret_file", keys.server_secret_file, opened, reads=keys.server_secret_file)
+    bound_already: set[str] = set()
     for name in ("publish", "serve", "commands"):
         if (endpoint := getattr(wire, name)) is not None:
 
             def bound(name: str = name, endpoint: str = endpoint) -> str:
                 check_reach(endpoint, wire.keys is not None, name)
+                if endpoint in bound_already and not endpoint.endswith(":*"):
+                    raise WireError(f"{endpoint} is another socket of [wire] as well, expected one of its own")
+                bound_already.add(endpoint)
                 return bind_endpoint(endpoint, owner)
 
             found.attempt("wire", name, endpoint, bound)

@@ -6,19 +6,47 @@ service that is the unit's WorkingDirectory.
 
 import os
 import pwd
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+
+from linewatch.contracts.errors import ConfigError
 
 UNIT_FOLDERS = (Path("/etc/systemd/system"), Path("/run/systemd/system"), Path("/usr/lib/systemd/system"))
 
 
+_STATE_FOLDERS = {"StateDirectory": "/var/lib", "LogsDirectory": "/var/log", "CacheDirectory": "/var/cache"}
+_HOMES = tuple(map(Path, ("/home", "/root", "/run/user")))
+_TEMPORARY = tuple(map(Path, ("/tmp", "/var/tmp")))
+
+
 @dataclass(frozen=True, slots=True)
 class Unit:
-    """A systemd unit that runs a configuration. folder, user: None where the unit does not say."""
+    """A systemd unit that runs a configuration. folder, user: None where the unit does not say.
+
+    hidden: folders that its process cannot see. writable: the only ones that it can write; None: all that its user can.
+    """
 
     name: str
     folder: Path | None
     user: str | None
+    hidden: tuple[Path, ...] = ()
+    writable: tuple[Path, ...] | None = None
+
+    def refuse(self, path: Path, *, writes: bool) -> None:
+        """Raise ConfigError for a path that the unit's protection keeps from its process."""
+        path = path.absolute()
+        if any(path.is_relative_to(folder) for folder in self.hidden):
+            raise ConfigError(
+                f"{path}: {self.name} hides it from its process (ProtectHome, PrivateTmp); name a place outside of "
+                f"{', '.join(map(str, self.hidden))}"
+            )
+        if writes and self.writable is not None and not any(path.is_relative_to(one) for one in self.writable):
+            where = ", ".join(map(str, self.writable)) or "no folder"
+            raise ConfigError(
+                f"{path}: {self.name} lets its process write {where} only (ProtectSystem=strict); name a place there, "
+                f"or add ReadWritePaths={path} to the unit"
+            )
 
 
 def unit_of(config: Path) -> Unit | None:
@@ -31,9 +59,20 @@ def unit_of(config: Path) -> Unit | None:
                 continue
             found = dict(line.split("=", 1) for line in lines if "=" in line and not line.startswith(("#", ";")))
             if str(config.absolute()) in found.get("ExecStart", "").split():
-                place = found.get("WorkingDirectory")
-                return Unit(path.name, Path(place) if place else None, found.get("User"))
+                return _unit(path.name, found)
     return None
+
+
+def _unit(name: str, found: Mapping[str, str]) -> Unit:
+    hidden = (*_HOMES,) if found.get("ProtectHome") in ("yes", "true") else ()
+    hidden += _TEMPORARY if found.get("PrivateTmp") in ("yes", "true") else ()
+    writable = None
+    if found.get("ProtectSystem") == "strict":
+        states = [Path(top) / one for key, top in _STATE_FOLDERS.items() for one in found.get(key, "").split()]
+        named = [Path(one.lstrip("-+")) for one in found.get("ReadWritePaths", "").split()]
+        writable = (*states, *named)
+    place = found.get("WorkingDirectory")
+    return Unit(name, Path(place) if place else None, found.get("User"), hidden, writable)
 
 
 def running_process(config: Path) -> int | None:

@@ -81,8 +81,11 @@ def test_relative_paths_count_from_the_working_directory_of_the_unit(check, tmp_
     (tmp_path / "units").mkdir()
     (tmp_path / "var").mkdir()
     unit = (ROOT / "systemd" / "linewatch.service").read_text()
-    unit = unit.replace("/etc/linewatch/linewatch.toml", f"{tmp_path}/c.toml")
-    (tmp_path / "units" / "linewatch.service").write_text(unit.replace("/var/lib/linewatch", f"{tmp_path}/var"))
+    unit = unit.replace("/etc/linewatch/linewatch.toml", f"{tmp_path}/c.toml").replace("PrivateTmp=yes", "")
+    unit = unit.replace("/var/lib/linewatch", f"{tmp_path}/var").replace(
+        "StateDirectory", f"ReadWritePaths={tmp_path}\n#"
+    )
+    (tmp_path / "units" / "linewatch.service").write_text(unit)
     code, said = check(text)
     assert code == 3
     assert f"{tmp_path}/var/engines: no such folder, expected one with engines; give the absolute path" in said
@@ -90,6 +93,27 @@ def test_relative_paths_count_from_the_working_directory_of_the_unit(check, tmp_
     assert "but linewatch.service runs as linewatch, who may read and write other files: sudo -u linewatch " in said
     assert check(text, "--working-dir", tmp_path / "work")[0] == 0
     assert check(text, "--working-dir", tmp_path / "none")[0] == 2
+
+
+def test_what_the_protection_of_the_unit_keeps_from_the_service_fails(check, tmp_path):
+    """The user may read and write these places, the unit's process may not."""
+    (tmp_path / "units").mkdir()
+    unit = (ROOT / "systemd" / "linewatch.service").read_text()
+    unit = unit.replace("/etc/linewatch/linewatch.toml", f"{tmp_path}/c.toml").replace("WorkingDirectory", "#")
+    (tmp_path / "units" / "linewatch.service").write_text(unit)
+    frames = '[source]\ntype = "folder"\npath = "/home/ann/frames"\n[journal]\ndir = "/srv/journal"\n'
+    code, said = check(FREE + ENGINES + frames)
+    assert code == 3
+    assert "/home/ann/frames: linewatch.service hides it from its process (ProtectHome, PrivateTmp)" in said
+    assert (
+        "/srv/journal: linewatch.service lets its process write /var/lib/linewatch only (ProtectSystem=strict)" in said
+    )
+    assert "add ReadWritePaths=/srv/journal to the unit" in said
+
+
+def test_two_sockets_of_one_address_fail(check):
+    code, said = check(ENGINES + '[wire]\npublish = "tcp://127.0.0.1:45571"\nserve = "tcp://127.0.0.1:45571"\n')
+    assert (code, "tcp://127.0.0.1:45571 is another socket of [wire] as well" in said) == (3, True)
 
 
 @pytest.mark.parametrize(
