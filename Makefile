@@ -21,10 +21,10 @@ $(BIN)/python:
 	$(PYTHON) -c 'import sys; sys.exit("linewatch needs Python 3.11 or newer, this is " + sys.version.split()[0]) if sys.version_info < (3, 11) else None'
 	$(PYTHON) -m venv $(VENV)
 
-# A stamp per set of pins: packages are installed again when their pins change, and extras that were there stay.
-$(VENV)/.base: requirements/base.lock pyproject.toml | $(BIN)/python
-	$(PIP) --require-hashes -r requirements/base.lock
-	$(PIP) --no-deps -e .
+# A stamp per set of pins: packages are installed again when their pins change, those of the extras that are there too.
+$(VENV)/.base: requirements/base.lock pyproject.toml constraints.txt | $(BIN)/python
+	extras=$$($(BIN)/python tools/extras.py) && $(PIP) --require-hashes -r requirements/base.lock && $(PIP) --no-deps -e . && \
+		if [ -n "$$extras" ]; then $(PIP) -c constraints.txt -e ".[$$extras]"; fi
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.base constraints.txt

@@ -27,6 +27,7 @@ from linewatch.config.log import LogSettings
 from linewatch.config.recipe import MOST_RECIPES, RecipeSettings, recipe_faults
 from linewatch.config.roll import PeriodicSettings, RollSettings
 from linewatch.config.taxonomy import Taxonomy
+from linewatch.config.text import read_text
 from linewatch.config.wire import WireSettings
 from linewatch.contracts.errors import ConfigError, SourceError
 from linewatch.inference.settings import InferenceSettings
@@ -90,7 +91,7 @@ class ServiceSettings(Settings):
             del tree["recipe"]
         gradings = [(f"grading of {recipe.name}", recipe.grading) for recipe in self.recipe if recipe.grading]
         for name, path in (("taxonomy", self.taxonomy), ("grading", self.decision.grading), *gradings):
-            tree[name] = path.read_text() if path else ""
+            tree[name] = read_text(path, f"the configuration names it as {name}") if path else ""
         return hashlib.sha256(json.dumps(tree, sort_keys=True).encode()).hexdigest()[:12]
 
 
@@ -140,11 +141,6 @@ def gradings_for(settings: ServiceSettings, taxonomy: Taxonomy | None) -> dict[s
                 f"{path}: is for product {rules.product!r}, {place} product is {product!r}; name rules for that one"
             )
     return found
-
-
-def is_grading(tree: Mapping[str, Any]) -> bool:
-    """Say whether a TOML file is meant to hold grading rules rather than a service's configuration."""
-    return len(GradingSettings.model_fields.keys() & tree) > len(ServiceSettings.model_fields.keys() & tree)
 
 
 def settings_or_defaults(path: Path | None) -> ServiceSettings:

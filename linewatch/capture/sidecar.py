@@ -1,5 +1,6 @@
 """The sidecar of a recording: everything about each grab but its pixels, one JSON line a grab behind a header."""
 
+import codecs
 import zlib
 from pathlib import Path
 from typing import Literal
@@ -78,7 +79,7 @@ def checksum(gray: np.ndarray) -> int:
 def read_sidecar(path: Path) -> Sidecar:
     """Read a sidecar, without a last line that is cut short by a kill. Raises SourceError when it is not a sidecar."""
     try:
-        rows = path.read_bytes().splitlines(keepends=True)
+        rows = path.read_bytes().removeprefix(codecs.BOM_UTF8).splitlines(keepends=True)
     except OSError as error:
         raise SourceError(f"cannot read sidecar {path}: {error.strerror}") from error
     if rows and not rows[-1].endswith(b"\n"):

@@ -1,6 +1,7 @@
 """The command line. A room's commands stand in its `cli` module, which is imported when one of them is called.
 
-Exit codes: 0 done; 1 the output cannot be written; 2 bad configuration or arguments; 3 source; 4 engine; 5 wire;
+Exit codes: 0 done; 1 the output cannot be written; 2 bad configuration or arguments; 3 source, or what `check` tried
+cannot be used; 4 engine; 5 wire;
 6 journal; 7 a stage failed or hangs; 8 history; 9 `compare` found more differences than its limits allow.
 A user's mistake is a line on stderr, never a traceback.
 """
@@ -24,7 +25,10 @@ COMMANDS = {
         "record": ("daemon.cli:record", "Record a camera: lossless video, and a sidecar that replay reads back."),
         "simulate": ("daemon.cli:simulate", "Render a strip with known defects to a recording, and write the truth."),
         "demo": ("demo:demo", "Render a coil, inspect it at line rate with the shipped engines, show what was found."),
-        "check": ("daemon.cli:check", "Check a configuration or grading rules without starting anything."),
+        "check": (
+            "check.cli:check",
+            "Try everything that a configuration names, without starting anything. Exit code 3: something fails.",
+        ),
         "engines": ("inference.cli:engines", "List the engines and verify each against its manifest."),
         "build": ("daemon.cli:build", "Build an engine's TensorRT plan ahead of the service's start."),
         "schema": ("wire.cli:schema", "Print the JSON Schema of every message on the wire."),

@@ -1,6 +1,7 @@
 """Read a configuration file, and explain its faults: found, expected, remedy."""
 
 import difflib
+import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -9,6 +10,8 @@ from typing import Any, TypeVar, get_args
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from linewatch.config.places import line_of
+from linewatch.config.text import read_text
 from linewatch.contracts.errors import ConfigError
 
 UNITS = {
@@ -32,37 +35,70 @@ def load(path: Path, model: type[S]) -> S:
 
     Raises ConfigError naming file, place, what was found, what was expected and the remedy, for all faults at once.
     """
-    return checked(read_toml(path), str(path), model)
+    text = read_text(path, "give the path of a TOML configuration")
+    return checked(toml_of(text, path), str(path), model, text)
 
 
 def read_toml(path: Path) -> dict[str, Any]:
     """Return the tree of a TOML file. Raises ConfigError."""
-    try:
-        text = path.read_bytes()
-    except OSError as error:
-        raise ConfigError(
-            f"{path}: cannot be read ({error.strerror}); give the path of a TOML configuration"
-        ) from error
-    try:
-        return tomllib.loads(text.decode())
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: is not TOML: {error}") from error
+    return toml_of(read_text(path, "give the path of a TOML configuration"), path)
 
 
-def checked(tree: Mapping[str, Any], origin: str, model: type[S]) -> S:
-    """Validate a tree as TOML gives it. `origin` names it in errors. Raises ConfigError."""
-    settings, faults = validated(model, dict(tree), origin)
+def toml_of(text: str, path: Path) -> dict[str, Any]:
+    """Return the tree of a TOML text; `path` names it in errors. Raises ConfigError."""
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(_not_toml(str(error), text, path)) from error
+
+
+def _not_toml(why: str, text: str, path: Path) -> str:
+    """Say what is wrong with the text: with its line, and the remedy for what people often write."""
+    at = re.search(r" \(at line (\d+), column \d+\)", why)
+    if at is None:
+        return f"{path}: is not TOML: {why}"
+    line = text.splitlines()[int(at[1]) - 1].strip()
+    value = line.partition("=")[2].strip()
+    remedies = {
+        r'"[^"\']*\\.*"': "a path with backslashes stands in single quotes: 'C:\\data'",
+        r"[+-]?\d+,\d+": "write decimals with a point: 0.5",
+        r"(true|false|yes|no|on|off)": "write true or false, in small letters",
+        r"[A-Za-z/.][^\"'\[{]*": "text and paths stand in quotes",
+    }
+    remedy = next(
+        (remedy for sign, remedy in remedies.items() if re.fullmatch(rf"(?:{sign})\s*(#.*)?", value, re.IGNORECASE)), ""
+    )
+    said = f"{path}, line {at[1]}: is not TOML: {why.replace(at[0], '')}: `{line:.80}`"
+    return f"{said}; {remedy}" if remedy else said
+
+
+def checked(tree: Mapping[str, Any], origin: str, model: type[S], text: str = "") -> S:
+    """Validate a tree as TOML gives it. `origin` names it in errors, `text` gives their lines. Raises ConfigError."""
+    settings, faults = validated(model, dict(tree), origin, text)
     if settings is None:
         raise ConfigError("\n".join(faults))
     return settings
 
 
-def validated(model: type[S], tree: Any, origin: str) -> tuple[S | None, list[str]]:
-    """Return the tree as a model; or None, and a line for each fault."""
+def validated(model: type[S], tree: Any, origin: str, text: str = "") -> tuple[S | None, list[str]]:
+    """Return the tree as a model; or None, and a line for each fault. text: the file, which gives their lines."""
     try:
         return model.model_validate(tree), []
     except ValidationError as error:
-        return None, [f"{origin}: {_explain(fault, model)}" for fault in error.errors()]
+        return None, [f"{origin}{_line(fault, text)}: {_explain(fault, model)}" for fault in error.errors()]
+
+
+def _line(fault: ErrorDetails, text: str) -> str:
+    """Return `, line N` of the key at fault, or else of its section; empty where neither stands in the text."""
+    loc = list(fault["loc"])
+    if len(loc) > 1 and loc[0] == "source":
+        del loc[1]
+    names = [str(part) for part in loc if not isinstance(part, int)]
+    number = next((part for part in loc if isinstance(part, int)), 0)
+    for section, key in ((names[:-1], names[-1:]), (names, []), (names[:-1], [])):
+        if (section or key) and (found := line_of(text, ".".join(section), "".join(key), number)):
+            return f", line {found}"
+    return ""
 
 
 def _explain(fault: ErrorDetails, root: type[BaseModel]) -> str:
@@ -85,6 +121,8 @@ def _explain(fault: ErrorDetails, root: type[BaseModel]) -> str:
             repr(kind) for model in _models_at(loc, root) for kind in get_args(model.model_fields["type"].annotation)
         ]
         return f"{place}: type is missing, expected one of {', '.join(kinds)}"
+    if fault["type"] == "tuple_type" and isinstance(found, dict):
+        expected = f"several: write [[{'.'.join(loc)}]], in double brackets"
     unit = unit_in_words(loc[-1]) if loc else ""
     in_unit = f", in {unit}" if unit else ""
     bare = " without quotes or unit" if isinstance(found, str) and fault["type"] in {"float_type", "int_type"} else ""

@@ -1,33 +1,20 @@
-"""`linewatch run`, `replay`, `record`, `simulate`, `check` and `build`."""
+"""`linewatch run`, `replay`, `record`, `simulate` and `build`."""
 
 import json
 import sys
-from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from importlib.metadata import packages_distributions
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
-from linewatch.config.taxonomy import TAXONOMY
 from linewatch.contracts.errors import ConfigError
 from linewatch.logs import configure_logs
-from linewatch.service_settings import (
-    gradings_for,
-    is_grading,
-    load_settings,
-    settings_from,
-    settings_or_defaults,
-    with_source,
-)
+from linewatch.service_settings import load_settings, settings_or_defaults, with_source
 from linewatch.terminal import AsJson, print_pairs
 
 if TYPE_CHECKING:
     from linewatch.inference.backends.tensorrt.plans import Plan
-
-CV2 = "opencv-python-headless"
-"""The distribution of OpenCV that linewatch is tested with; it needs no display."""
 
 
 def run(config: Annotated[Path, Parameter(help="Configuration of a service.")], /) -> None:
@@ -138,39 +125,6 @@ def simulate(
         print(f"{out}: {rendered.length_mm / 1000:.1f} m with {len(rendered.defects)} defects; truth in {truth}")
 
 
-def check(
-    config: Annotated[Path, Parameter(help="Configuration of a service, or a file of grading rules.")],
-    /,
-    *,
-    taxonomy: Annotated[Path, Parameter(help="Taxonomy that grading rules are checked against.")] = TAXONOMY,
-    as_json: Annotated[bool, Parameter(name="--json", help="Print the file with all defaults filled in.")] = False,
-) -> None:
-    from linewatch.config.grading_file import grading_from
-    from linewatch.config.load import read_toml
-    from linewatch.config.taxonomy import Taxonomy
-    from linewatch.wire.endpoints import load_keys
-
-    if (fault := _shared_cv2(packages_distributions())) is not None:
-        print(f"linewatch: {fault}", file=sys.stderr)
-    if is_grading(tree := read_toml(config)):
-        grading = grading_from(tree, str(config), Taxonomy.read(taxonomy))
-        print(grading.model_dump_json(indent=1) if as_json else f"{config}: good")
-        return
-    settings = settings_from(tree, str(config))
-    gradings_for(settings, Taxonomy.read(settings.taxonomy) if settings.taxonomy is not None else None)
-    load_keys(settings.wire)
-    if as_json:
-        print(settings.model_dump_json(indent=1))
-        return
-    told = () if settings.source is None else settings.source.told()
-    print(f"{config}: good")
-    for line in told:
-        print(f"  {line}")
-    for roll in settings.roll:
-        low, high = roll.pitch_mm
-        print(f"  roll {roll.name}, stand {roll.stand}: marks every {low:.0f} to {high:.0f} mm")
-
-
 def build(
     engine: Annotated[str, Parameter(help="Its folder under [inference] engines_dir.")],
     /,
@@ -195,18 +149,6 @@ def build(
         print(json.dumps({**facts, **plan.record.model_dump(mode="json")}))
     else:
         print_pairs(f"plan of {plan.record.key.engine}", _plan_rows(plan))
-
-
-def _shared_cv2(providers: Mapping[str, Sequence[str]]) -> str | None:
-    """Say that several distributions provide `cv2`, and what to do; None where one does."""
-    names = sorted(set(providers.get("cv2", ())))
-    if len(names) < 2:
-        return None
-    others = " ".join(name for name in names if name != CV2)
-    return (
-        f"cv2 is provided by {' and '.join(names)}, which overwrite each other's files, expected {CV2} alone: "
-        f"pip uninstall {others}, then pip install --force-reinstall --no-deps -c constraints.txt {CV2}"
-    )
 
 
 def _plan_rows(plan: "Plan") -> list[tuple[str, str]]:

@@ -22,6 +22,7 @@ from linewatch.daemon.stages.exchange import EngineExchange
 from linewatch.daemon.totals import Totals
 from linewatch.inference.processor import available_cores
 from linewatch.inference.workload import Workload
+from linewatch.logs import log_sums
 from linewatch.service_settings import ServiceSettings
 from linewatch.systemd import Notifier
 from linewatch.terminal import percent
@@ -79,6 +80,7 @@ class Service:
 
         def look() -> None:
             nonlocal unhealthy, blind_before, missing, missed_lines, shed
+            log_sums()
             silent = self.runner.health.silent()
             if silent and not unhealthy:
                 log.error("stage_silent", stages=silent)

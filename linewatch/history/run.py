@@ -18,6 +18,7 @@ from linewatch.history.archive import ImageArchive
 from linewatch.history.database import explained, is_passing, reopen, shown, upkeep, writing
 from linewatch.history.retention import expire_step
 from linewatch.history.writer import HistoryWriter, StoredService, TwoWritersError, stored_service
+from linewatch.logs import log_sums
 from linewatch.signals import on_end
 from linewatch.systemd import Notifier
 from linewatch.wire.schema import DECIDED_TOPICS, AnyMessage, CropMessage, DefectMessage, StatusMessage, Topic
@@ -77,6 +78,7 @@ def run_history(settings: HistorySettings) -> None:
                 troubled_s = min(2 * troubled_s, RETRY_S[1])
             if stopping:
                 break
+            log_sums()
             if time.monotonic() >= next_notice_s:
                 notifier.alive(recording.state())
                 next_notice_s = time.monotonic() + NOTIFY_EVERY_S

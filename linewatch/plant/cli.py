@@ -18,7 +18,9 @@ def bridge(
     config: Path | None = None,
     /,
     *,
-    check: Annotated[bool, Parameter(help="Check the configuration and end.")] = False,
+    check: Annotated[
+        bool, Parameter(help="Check the file alone and end; `linewatch check` also tries what it names.")
+    ] = False,
     addresses: Annotated[
         Path | None,
         Parameter(

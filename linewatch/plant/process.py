@@ -8,6 +8,7 @@ from typing import Any
 
 import structlog
 
+from linewatch.logs import log_sums
 from linewatch.plant.follower import Follower
 from linewatch.plant.view import BridgeState
 from linewatch.systemd import Notifier
@@ -48,6 +49,7 @@ class BridgeProcess:
     async def _watch(self, follower: Follower[Any], connections: Callable[[], str] | None) -> None:
         before: BridgeState | None = None
         while not self._stop.is_set():
+            log_sums()
             state = follower.state
             if state is not before:
                 expected = state in (BridgeState.RUNNING, BridgeState.DRAINING)

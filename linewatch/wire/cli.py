@@ -60,10 +60,13 @@ def list_keys(*, folder: Folder = _FOLDER, as_json: AsJson = False) -> int:
     """List the keys that may connect, and their roles."""
     from linewatch.wire.access import keyring
     from linewatch.wire.access.allow_list import read_allow_list
+    from linewatch.wire.access.certificates import fingerprint
 
     allowed = read_allow_list(keyring.allow_list_of(folder))
     if as_json:
-        print(json.dumps([{**asdict(key), "public": key.public and key.public.decode()} for key in allowed]))
+        prints = [key.public and fingerprint(key.public) for key in allowed]
+        rows = [asdict(key) | {"public": key.public and key.public.decode()} for key in allowed]
+        print(json.dumps([row | {"fingerprint": one} for row, one in zip(rows, prints, strict=True)]))
     else:
         _print_keys(allowed)
     return WireError.exit_code if any(key.fault for key in allowed) else 0
@@ -94,10 +97,14 @@ def _print_keys(allowed: "tuple[AllowedKey, ...]") -> None:
     from rich.table import Table
     from rich.text import Text
 
+    from linewatch.wire.access.certificates import fingerprint
+
     table = Table(title_justify="left")
-    for column in ("name", "role", "public key", "fault"):
+    for column in ("name", "role", "fingerprint", "public key", "fault"):
         table.add_column(column, overflow="fold")
     for key in allowed:
         public = key.public.decode() if key.public else ""
-        table.add_row(key.name, None if key.fault else key.role, Text(public), Text(key.fault or ""))
+        role = None if key.fault else key.role
+        short = fingerprint(key.public) if key.public else None
+        table.add_row(key.name, role, short, Text(public), Text(key.fault or ""))
     plain_console().print(table)

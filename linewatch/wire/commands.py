@@ -1,14 +1,13 @@
 """The command socket: commands of operators and engineers to the running service."""
 
 from collections.abc import Mapping
-from types import TracebackType
 from typing import Final, Protocol
 
 import zmq
 
 from linewatch.contracts.access import Caller, Role
 from linewatch.contracts.alarm import AlarmAction
-from linewatch.wire.access.audit import Audit
+from linewatch.wire.access.audit import log_command
 from linewatch.wire.access.server_keys import ServerKeys
 from linewatch.wire.router import Answer, PendingAnswer, Router, refusal
 from linewatch.wire.schema import (
@@ -114,26 +113,14 @@ class CommandServer(Router[Command]):
         self._engines = engines
         self._alarms = alarms
         self._coils = coils
-        self._audit = Audit()
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        super().__exit__(kind, error, trace)
-        self._audit.log_counts(last=True)
-
-    def poll(self, timeout_ms: int) -> int:
-        answered = super().poll(timeout_ms)
-        self._audit.log_counts()
-        return answered
 
     def least_role(self, request: Command) -> Role:
         return LEAST_ROLE.get((request.request, getattr(request, "action", "")), Role.ENGINEER)
 
-    def answered(self, caller: Caller, request: Command | None, reply: Message) -> None:
+    def answered(self, caller: Caller, peer: str, request: Command | None, reply: Message) -> None:
         shown = request is not None and self.least_role(request) is Role.OBSERVER
         if not shown or isinstance(reply, ErrorReply):
-            self._audit.record(caller, request, reply)
+            log_command(caller, peer, request, reply)
 
     def answer(self, request: Command, caller: Caller) -> Answer | PendingAnswer:
         if isinstance(request, AlarmRequest):

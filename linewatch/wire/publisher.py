@@ -1,5 +1,6 @@
 """The publish socket (PUB): sends every message to all subscribers, and waits for none of them."""
 
+import time
 from types import TracebackType
 from typing import Self
 
@@ -9,9 +10,11 @@ from linewatch.config.wire import WireSettings
 from linewatch.contracts.record import Record
 from linewatch.wire.access.server_keys import ServerKeys
 from linewatch.wire.endpoints import bind, keep_alive
+from linewatch.wire.peers import HandshakeWatch
 
 _LINGER_MS = 500
 _MAX_SUBSCRIPTION_BYTES = 4096
+_LOOK_S = 0.02  # between two looks for failed handshakes
 
 
 class Publisher:
@@ -38,7 +41,13 @@ class Publisher:
             keep_alive(self._socket)
             if self._keys:
                 self._keys.secure(self._socket)
-            self.endpoint = bind(self._socket, self._settings.publish, "publish")
+            self._handshakes = HandshakeWatch(self._socket, "publish")
+            self._next_look_s = 0.0
+            try:
+                self.endpoint = bind(self._socket, self._settings.publish, "publish")
+            except BaseException:
+                self._handshakes.close()
+                raise
         except BaseException:
             self._socket.close(0)
             raise
@@ -47,8 +56,12 @@ class Publisher:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._handshakes.close()
         self._socket.close()
 
     def send(self, record: Record) -> None:
         """Publish `topic | header | payload`; never blocks."""
         self._socket.send_multipart([record.topic.encode("ascii"), record.header, record.payload], zmq.DONTWAIT)
+        if (now_s := time.monotonic()) >= self._next_look_s:
+            self._handshakes.look()
+            self._next_look_s = now_s + _LOOK_S

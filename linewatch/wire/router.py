@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Generic, Self, TypeVar
 
+import structlog
 import zmq
 from pydantic import TypeAdapter, ValidationError
 
@@ -15,6 +16,7 @@ from linewatch.contracts.record import Record
 from linewatch.wire.access.server_keys import ServerKeys
 from linewatch.wire.access.zap import ZapAuthenticator
 from linewatch.wire.endpoints import bind, keep_alive
+from linewatch.wire.peers import HandshakeWatch, peer_of
 from linewatch.wire.schema import (
     SCHEMA_VERSION,
     Command,
@@ -25,6 +27,8 @@ from linewatch.wire.schema import (
     canonical,
     explain,
 )
+
+log = structlog.get_logger()
 
 MAX_REQUEST_BYTES = 4096
 _MAX_FRAME_BYTES = 64 << 10  # libzmq closes the connection of a longer request
@@ -46,6 +50,7 @@ class _Asked(Generic[R]):
 
     envelope: Sequence[bytes]
     caller: Caller
+    peer: str  # its host's address
     request: R | None = None
 
 
@@ -73,6 +78,7 @@ class Router(Generic[R]):
         self._anybody = Caller(None, role_without_keys)
         self._pending: list[tuple[_Asked[R], PendingAnswer]] = []
         self._flooded = False  # the last burst was mostly errors: the next poll leaves requests waiting
+        self._battered = False  # so many connections failed that the next poll does not wait for more of them
         self.endpoint = endpoint
 
     @abstractmethod
@@ -83,8 +89,17 @@ class Router(Generic[R]):
         """Return the role that the request needs at least."""
         return Role.OBSERVER
 
-    def answered(self, caller: Caller, request: R | None, reply: Message) -> None:
-        """Called after every reply. request: None when it was not a valid request."""
+    def answered(self, caller: Caller, peer: str, request: R | None, reply: Message) -> None:
+        """Called before every reply is sent. request: None when it was not a valid request. Logs what was refused."""
+        if isinstance(reply, ErrorReply):
+            log.warning(
+                "request_refused",
+                socket=self._setting,
+                peer=peer,
+                key=caller.key,
+                outcome=reply.error,
+                why=reply.text,
+            )
 
     def __enter__(self) -> Self:
         """Bind. Raises WireError when the endpoint is in use or cannot be bound."""
@@ -98,9 +113,12 @@ class Router(Generic[R]):
             keep_alive(self._socket)
             if self._keys:
                 self._keys.secure(self._socket)
+            self._handshakes = HandshakeWatch(self._socket, self._setting)
+            stack.callback(self._handshakes.close)
             self.endpoint = bind(self._socket, self.endpoint, self._setting)
             self._poller = zmq.Poller()
             self._poller.register(self._socket, zmq.POLLIN)
+            self._poller.register(self._handshakes.socket, zmq.POLLIN)
             if self._authenticator:
                 self._poller.register(self._authenticator.socket, zmq.POLLIN)
             self._opened = stack.pop_all()
@@ -115,12 +133,14 @@ class Router(Generic[R]):
 
     def poll(self, timeout_ms: int) -> int:
         """Wait at most so long for requests, answer those that are there, and return how many were answered."""
-        if self._flooded:
+        if self._flooded or self._battered:
             timeout_ms = min(timeout_ms, _RESPITE_MS)
         elif self._pending:
             timeout_ms = min(timeout_ms, _PENDING_POLL_MS)
         self._poller.modify(self._socket, zmq.POLLERR if self._flooded else zmq.POLLIN)  # POLLERR: never ready
+        self._poller.modify(self._handshakes.socket, zmq.POLLERR if self._battered else zmq.POLLIN)
         ready = dict(self._poller.poll(timeout_ms))
+        self._battered = self._handshakes.look()
         if self._authenticator and self._authenticator.socket in ready:
             self._authenticator.answer()
         answered = errors = 0
@@ -129,11 +149,11 @@ class Router(Generic[R]):
                 frames = self._socket.recv_multipart(zmq.DONTWAIT, copy=False)
             except zmq.Again:
                 break
-            caller = self._caller(frames[0])
+            caller, from_host = self._caller(frames[0]), peer_of(frames[0])
             peer, *parts = [frame.bytes for frame in frames]
             envelope = [peer, b""] if parts[:1] == [b""] and len(parts) > 1 else [peer]  # a REQ socket's delimiter
             request, answer = self._answer(parts[len(envelope) - 1 :], caller)
-            asked = _Asked(envelope, caller, request)
+            asked = _Asked(envelope, caller, from_host, request)
             if callable(answer):
                 self._pending.append((asked, answer))
             else:
@@ -162,7 +182,7 @@ class Router(Generic[R]):
 
     def _reply(self, asked: _Asked[R], answer: Answer) -> None:
         header, records = answer
-        self.answered(asked.caller, asked.request, header)
+        self.answered(asked.caller, asked.peer, asked.request, header)
         parts = [*asked.envelope, canonical(header.model_dump())]
         for record in records:
             parts += [record.topic.encode("ascii"), record.header, record.payload]

@@ -173,68 +173,11 @@ def test_recording_stops_at_its_size_bound(tmp_path: Path) -> None:
     assert sum(path.stat().st_size for path in tmp_path.glob("r.*")) <= 6_000_000
 
 
-def test_check_shows_the_pitch_that_each_roll_would_leave(tmp_path: Path) -> None:
-    config = tmp_path / "c.toml"
-    config.write_text(
-        '[[roll]]\nname = "F7 top"\nstand = "F7"\ndiameter_min_mm = 600.0\ndiameter_max_mm = 680.0\n'
-        "forward_slip = 0.04\nh_stand_mm = 2.5\nh_exit_mm = 2.5\n"
-    )
-    assert "roll F7 top, stand F7: marks every 1923 to 2264 mm" in linewatch("check", config).stdout
-
-
 def test_a_roll_mark_that_cannot_be_simulated_is_refused(tmp_path: Path) -> None:
     files = "--out", tmp_path / "s.avi", "--truth", tmp_path / "t.json"
     refused(linewatch("simulate", *files, "--roll-mark", "pitch=3"), 2, "'pitch=3' is not NAME=VALUE", "pitch_mm")
     refused(linewatch("simulate", *files, "--roll-mark", "pitch_mm=2m"), 2, "pitch_mm is '2m', expected a number")
     refused(linewatch("simulate", *files, "--roll-mark", "pitch_mm=10,across_mm=4"), 2, "pitch_mm")
-
-
-def test_check_accepts_the_shipped_configuration_and_refuses_a_bad_one(tmp_path: Path) -> None:
-    good = linewatch("check", "configs/simulator.toml", "--json")
-    assert good.returncode == 0
-    assert json.loads(good.stdout)["line"]["width_px"] == 1600
-    bad = tmp_path / "bad.toml"
-    bad.write_text("[wire]\npublsh = 1\n")
-    refused(linewatch("check", bad), 2, "unknown key", "did you mean publish?")
-    refused(linewatch("check", tmp_path / "none.toml"), 2, "cannot be read")
-
-
-def test_check_says_when_two_distributions_provide_cv2(tmp_path: Path) -> None:
-    """A second OpenCV is installed, as far as its metadata tell; `check` names both and the remedy, and goes on."""
-    second = tmp_path / "opencv_python-4.9.dist-info"
-    second.mkdir()
-    (second / "METADATA").write_text("Metadata-Version: 2.1\nName: opencv-python\nVersion: 4.9\n")
-    (second / "top_level.txt").write_text("cv2\n")
-    code = "import sys; sys.path.append(sys.argv.pop(1)); from linewatch.cli import main; sys.exit(main(sys.argv[1:]))"
-    checked = [sys.executable, "-c", code, str(tmp_path), "check", "configs/simulator.toml"]
-    ended = subprocess.run(checked, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert (ended.returncode, ended.stdout) == (0, "configs/simulator.toml: good\n")
-    (line,) = ended.stderr.splitlines()
-    assert line.startswith("linewatch: cv2 is provided by opencv-python and opencv-python-headless, ")
-    assert "pip uninstall opencv-python, then pip install --force-reinstall" in line
-    assert linewatch("check", "configs/simulator.toml").stderr == ""
-
-
-def test_check_knows_grading_rules_and_tells_all_their_faults(tmp_path: Path) -> None:
-    good = linewatch("check", "configs/grading/example.toml")
-    assert (good.returncode, good.stdout) == (0, "configs/grading/example.toml: good\n")
-    bad = tmp_path / "bad.toml"
-    text = (ROOT / "configs" / "grading" / "example.toml").read_text()
-    bad.write_text(text.replace('["scratch"]', '["scrach"]').replace("min_length_mm", "min_length_cm"))
-    service = tmp_path / "service.toml"
-    service.write_text(f'taxonomy = "configs/taxonomy.toml"\n[decision]\ngrading = "{bad}"\n')
-    for path in (bad, service):
-        told = linewatch("check", path)
-        assert told.returncode == 2
-        unit, unknown = told.stderr.splitlines()
-        assert unit.startswith(f"linewatch: {bad}: [[severity]] 'long-scratch': min_length_cm: unknown key;")
-        assert unknown.startswith(f"{bad}: [[severity]] 'long-scratch': class 'scrach' is unknown, expected some of")
-    service.write_text('[decision]\ngrading = "configs/grading/example.toml"\n')
-    refused(linewatch("check", service), 2, 'write taxonomy = "configs/taxonomy.toml"')
-    service.write_text(
-        'taxonomy = "configs/taxonomy.toml"\n[decision]\nproduct = "x"\ngrading = "configs/grading/example.toml"\n'
-    )
-    refused(linewatch("check", service), 2, "is for product 'cold rolled strip, unexposed'", "name rules for that one")
 
 
 def test_a_coil_is_graded_and_graded_again_by_other_rules(coil: tuple[Path, Path], tmp_path: Path) -> None:

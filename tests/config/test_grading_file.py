@@ -4,11 +4,15 @@ from pathlib import Path
 
 import pytest
 
+from linewatch.check.cli import kind_of
+from linewatch.config.grading import GradingSettings
 from linewatch.config.grading_file import grading_from, load_grading
+from linewatch.config.history import HistorySettings
 from linewatch.config.load import read_toml
 from linewatch.config.taxonomy import Taxonomy
 from linewatch.contracts.errors import ConfigError
-from linewatch.service_settings import is_grading
+from linewatch.plant.modbus.settings import ModbusSettings
+from linewatch.service_settings import ServiceSettings
 
 ROOT = Path(__file__).parents[2]
 TAXONOMY = Taxonomy.read(ROOT / "configs" / "taxonomy.toml")
@@ -140,6 +144,12 @@ def test_every_shipped_file_of_rules_is_accepted_and_distinguished_from_a_config
     assert shipped
     for path in shipped:
         load_grading(path, TAXONOMY)
-        assert is_grading(read_toml(path))
-    assert not is_grading(read_toml(ROOT / "configs" / "simulator.toml"))
-    assert not is_grading({})
+        assert kind_of(read_toml(path)) is GradingSettings
+    for name, kind in (
+        ("simulator.toml", ServiceSettings),
+        ("history.toml", HistorySettings),
+        ("plant/modbus.toml", ModbusSettings),
+        ("taxonomy.toml", Taxonomy),
+    ):
+        assert kind_of(read_toml(ROOT / "configs" / name)) is kind
+    assert kind_of({}) is ServiceSettings

@@ -94,8 +94,32 @@ def test_a_file_that_is_missing_or_not_toml_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="is not TOML"):
         load_settings(bad)
     bad.write_bytes(b"\xff\xfe")
-    with pytest.raises(ConfigError, match="is not TOML"):
+    with pytest.raises(ConfigError, match="is UTF-16"):
         load_settings(bad)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("[wire]\n\npublsh = 1\n", ", line 3: [wire] publsh: unknown key; did you mean publish?"),
+        ("lin = 3\n", ", line 1: lin: unknown key"),
+        ('[[alarm]]\nname = "a"\n[[alarm]]\n', ", line 3: [alarm.1] name: is missing and has no default; add it"),
+        ('[source]\ntype = "folder"\n', ", line 1: [source] path: is missing"),
+        ('[alarm]\nname = "a"\n', ", line 1: alarm: found {'name': 'a'}, expected several: write [[alarm]], in double"),
+        (
+            '[source]\ntype = "folder"\npath = "C:\\data"\n',
+            """: `path = "C:\\data"`; a path with backslashes stands in single quotes: 'C:\\data'""",
+        ),
+        ("[line]\nmm_per_px = 0,5\n", "`mm_per_px = 0,5`; write decimals with a point: 0.5"),
+        ("[alarms]\nlatch = True # yes\n", ", line 2: is not TOML: Invalid value: `latch = True # yes`; write true or"),
+        ("[source]\npath = /data/strip\n", "`path = /data/strip`; text and paths stand in quotes"),
+    ],
+)
+def test_a_fault_is_told_with_its_line_and_what_to_write(text: str, said: str, tmp_path: Path) -> None:
+    (tmp_path / "c.toml").write_text(text)
+    with pytest.raises(ConfigError) as refused:
+        load_settings(tmp_path / "c.toml")
+    assert said in str(refused.value)
 
 
 def test_every_shipped_configuration_is_accepted() -> None:

@@ -10,6 +10,7 @@ from types import SimpleNamespace
 from typing import get_args
 
 import pytest
+import structlog
 import zmq
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -21,8 +22,8 @@ from linewatch.client.keys import ClientKeys, Credentials
 from linewatch.config.wire import KeySettings, WireSettings
 from linewatch.contracts.access import Caller, Role
 from linewatch.daemon.alarm_orders import AlarmOrders
-from linewatch.wire.access import audit
-from linewatch.wire.access.audit import REFUSED_LOGGED_PER_S, Audit
+from linewatch.logs import FROM_OUTSIDE, LogSums, add_former_name
+from linewatch.wire.access.audit import log_command
 from linewatch.wire.access.keyring import allow, make_pair, revoke
 from linewatch.wire.commands import LEAST_ROLE, CommandServer
 from linewatch.wire.endpoints import load_keys
@@ -31,6 +32,7 @@ from linewatch.wire.schema import (
     REPLY,
     AlarmRequest,
     Command,
+    EngineAction,
     EngineCommand,
     EngineReply,
     ErrorCode,
@@ -46,6 +48,10 @@ ALARMS = {"acknowledge": {}, "shelve": {"alarm": "square"}, "unshelve": {"alarm"
 COILS = {"start": {"coil": "C-1"}, "end": {}, "data": {"data": {"coil": "C-1", "product": "tin"}}, "show": {}}
 ALL = {"engine": ENGINES, "alarm": ALARMS, "coil": COILS, "rules": {"reload": {}}}
 COMMANDS = [(kind, action, more) for kind, actions in ALL.items() for action, more in actions.items()]
+
+
+DROP = EngineCommand(schema_version=1, request="engine", id=1, action=EngineAction.DROP)
+ACCEPTED = EngineReply(schema_version=1, reply="engine", id=1, engines=(), beside=None)
 
 
 class Taken:
@@ -305,22 +311,26 @@ def test_every_command_is_audited_with_its_key_what_it_asked_and_what_became_of_
     )
 
 
-def test_the_audit_of_a_flood_is_bounded_and_complete(monkeypatch):
-    now_s, written = 0.0, []
-    trail = Audit(lambda: now_s)
-    monkeypatch.setattr(audit, "log", SimpleNamespace(info=None, warning=lambda *a, **b: written.append((a, b))))
-    caller = Caller("hmi", Role.OBSERVER)
+def test_the_audit_of_a_flood_is_bounded_and_complete():
     no = refusal(0, ErrorCode.FORBIDDEN, "no")[0]
-    for _ in range(1000):
-        trail.record(caller, None, no)
-        trail.log_counts()
-    trail.record(Caller("other", Role.OBSERVER), None, no)
-    assert len(written) == REFUSED_LOGGED_PER_S + 1, "another key's is told beside it"
-    now_s = 1.0
-    trail.log_counts()
-    assert written[-1] == (("more_commands_refused",), {"key": "hmi", "more": 1000 - REFUSED_LOGGED_PER_S})
-    trail.log_counts()
-    assert len(written) == REFUSED_LOGGED_PER_S + 2
+    with capture_logs() as written:
+        for _ in range(1000):
+            log_command(Caller("hmi", Role.OBSERVER), "10.0.0.7", None, no)
+        log_command(Caller("other", Role.OBSERVER), "10.0.0.8", None, no)
+        for _ in range(200):
+            log_command(Caller("hmi", Role.ENGINEER), "10.0.0.7", DROP, ACCEPTED)
+    sums, kept = LogSums(), []
+    for event in written:
+        with contextlib.suppress(structlog.DropEvent):
+            kept.append(sums(None, event["log_level"], event))
+    with capture_logs() as summed:
+        sums.log_due(last=True)
+    one_by_one = FROM_OUTSIDE["command"].one_by_one
+    assert [event["key"] for event in kept if event["outcome"] == "forbidden"] == ["hmi"] * one_by_one + ["other"]
+    assert [event["outcome"] for event in kept].count("accepted") == 200, "what was carried out is logged one by one"
+    (more,) = summed
+    assert (more["key"], more["peer"], more["more"]) == ("hmi", "10.0.0.7", 1000 - one_by_one)
+    assert add_former_name(None, "warning", dict(more))["formerly"] == "more_commands_refused"
 
 
 @pytest.fixture(scope="module")
@@ -402,7 +412,7 @@ def test_a_flood_of_forbidden_requests_does_not_keep_an_operator_out(folder):
     connections are still accepted and answered.
     """
     make_pair(folder, "stranger")
-    with capture_logs() as logs, serving(folder) as service:
+    with capture_logs(), serving(folder) as service:
         floods = [
             subprocess.Popen(
                 [sys.executable, "-c", FLOOD, service.folder, service.commands],
@@ -427,6 +437,3 @@ def test_a_flood_of_forbidden_requests_does_not_keep_an_operator_out(folder):
                 flood.communicate()
     assert len(service.taken.orders) == 30
     assert {taken.action for taken in service.taken.commands} == {"show"}
-    in_vain = sum(event["more"] for event in events(logs, "more_commands_refused"))
-    one_by_one = [event for event in events(logs) if event["outcome"] == "forbidden"]
-    assert in_vain > len(one_by_one), "most of the flood is told by its sum"

@@ -13,6 +13,7 @@ import structlog
 
 from linewatch.config.coil_data import CoilDataSettings
 from linewatch.config.load import validated
+from linewatch.config.text import text_of, why_not
 from linewatch.contracts.bounds import made_printable
 from linewatch.contracts.errors import ConfigError
 from linewatch.wire.schema import SCHEMA_VERSION, CoilAction, CoilDataBody, CoilRequest
@@ -31,7 +32,7 @@ def coil_files(folder: Path) -> list[Path]:
     found = [
         (entry.stat().st_mtime_ns, entry.name)
         for entry in (os.scandir(folder) if folder.is_dir() else ())
-        if entry.name.endswith((".json", ".toml")) and not entry.name.startswith(".") and entry.is_file()
+        if entry.name.lower().endswith((".json", ".toml")) and not entry.name.startswith(".") and entry.is_file()
     ]
     return [folder / name for _, name in sorted(found)]
 
@@ -42,11 +43,12 @@ def read_coil_file(path: Path) -> CoilDataBody:
         with path.open("rb") as file:
             content = file.read(MAX_FILE_BYTES + 1)
     except OSError as error:
-        raise ConfigError(f"{path}: cannot be read ({error.strerror}); expected one coil's data") from error
+        raise ConfigError(f"{path}: cannot be read ({why_not(path, error)}); expected one coil's data") from error
     if len(content) > MAX_FILE_BYTES:
         raise ConfigError(f"{path}: is larger than {MAX_FILE_BYTES} bytes; expected one coil's data")
     try:
-        tree = tomllib.loads(content.decode()) if path.suffix == ".toml" else json.loads(content)
+        text = text_of(content, path)
+        tree = tomllib.loads(text) if path.suffix.lower() == ".toml" else json.loads(text)
     except (ValueError, RecursionError) as error:
         raise ConfigError(f"{path}: is not {path.suffix[1:].upper()}: {error}") from error
     data, faults = validated(CoilDataBody, tree, str(path))

@@ -35,9 +35,9 @@ def read_recorded(path: Path) -> RecordedCoilData:
     if path.is_dir():
         files = [*coil_files(path / TAKEN), *coil_files(path)]
         return RecordedCoilData(entries=tuple(CoilDataEntry(coil_data_from(read_coil_file(file))) for file in files))
-    if path.suffix in (".json", ".toml"):
+    if path.suffix.lower() in (".json", ".toml"):
         return RecordedCoilData(entries=(CoilDataEntry(coil_data_from(read_coil_file(path))),))
-    if path.suffix != ".jsonl":
+    if path.suffix.lower() != ".jsonl":
         raise ConfigError(f"{path}: found suffix {path.suffix!r}, expected .json, .toml, .jsonl or a folder")
     starts: list[SourceStart] = []
     entries: list[CoilDataEntry] = []

@@ -145,7 +145,7 @@ class ModbusServer:
             log.warning("plc_connections_full", closed=oldest.get_extra_info("peername")[0])
         self._connections[writer] = task
         log.info("plc_connected", peer=peer[0], connections=len(self._connections))
-        why = "closed"
+        why, found = "closed", None
         try:
             await self._serve(reader, writer, _Tables(self._image, self._write, peer[0]))
         except (asyncio.IncompleteReadError, ConnectionError):
@@ -153,13 +153,13 @@ class ModbusServer:
         except TimeoutError:
             why = "idle"
         except _NotModbusError as error:
-            why = str(error)
+            why, found = "not Modbus TCP", str(error)
         except asyncio.CancelledError:
             why = "closed by the bridge"  # to make room for another PLC, or because the bridge ends
         finally:
             self._connections.pop(writer, None)
             writer.transport.abort()  # a close would wait for a PLC that does not read
-            log.info("plc_disconnected", peer=peer[0], why=why, connections=len(self._connections))
+            log.info("plc_disconnected", peer=peer[0], why=why, found=found, connections=len(self._connections))
 
     async def _serve(self, reader: StreamReader, writer: StreamWriter, tables: _Tables) -> None:
         writer.transport.set_write_buffer_limits(_UNREAD_ANSWERS_BYTES)
@@ -188,5 +188,5 @@ async def _read_request(reader: StreamReader) -> tuple[int, int, bytes]:
     """Return (transaction, unit, PDU) of the next request."""
     transaction, protocol, size, unit = _HEADER.unpack(await reader.readexactly(_HEADER.size))
     if protocol != MODBUS_PROTOCOL or not 2 <= size <= _MAX_PDU_BYTES + 1:
-        raise _NotModbusError(f"not Modbus TCP: protocol {protocol}, length {size}")
+        raise _NotModbusError(f"protocol {protocol}, length {size}")
     return transaction, unit, await reader.readexactly(size - 1)

@@ -7,6 +7,7 @@ import os
 import re
 import stat
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 
 import zmq
@@ -26,6 +27,11 @@ class Certificate:
     public: bytes
     secret: bytes | None = None
     role: str | None = None
+
+
+def fingerprint(public: bytes) -> str:
+    """Return the short name of a public key in logs and lists: 16 hex digits of the SHA-256 of its Z85 text."""
+    return sha256(public).hexdigest()[:16]
 
 
 def read_certificate(path: Path) -> Certificate:

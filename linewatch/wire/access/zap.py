@@ -3,11 +3,15 @@
 from types import TracebackType
 from typing import Self
 
+import structlog
 import zmq
 from zmq.utils import z85
 
 from linewatch.wire.access.allow_list import AllowList
+from linewatch.wire.access.certificates import fingerprint
 from linewatch.wire.access.server_keys import ZAP_DOMAIN
+
+log = structlog.get_logger()
 
 _ADDRESS = "inproc://zeromq.zap.01"
 
@@ -35,8 +39,11 @@ class ZapAuthenticator:
 
     def answer(self) -> None:
         """Answer one waiting handshake. Only libzmq can ask, because the address is inside the process."""
-        version, request_id, domain, _, _, mechanism, *credentials = self.socket.recv_multipart()
+        version, request_id, domain, address, _, mechanism, *credentials = self.socket.recv_multipart()
         key = z85.encode(credentials[0]) if domain == ZAP_DOMAIN and mechanism == b"CURVE" else b""
         known = self._allowed.find(key) is not None
         status = (b"200", b"OK", key) if known else (b"400", b"this key is not allowed", b"")
         self.socket.send_multipart([version, request_id, *status, b""])
+        if not known:
+            peer = address.decode("ascii", "replace")
+            log.warning("key_refused", fingerprint=fingerprint(key) if key else None, peer=peer)

@@ -1,0 +1,146 @@
+"""`linewatch check`."""
+
+import contextlib
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from importlib.metadata import packages_distributions
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import Parameter
+from pydantic import BaseModel
+
+from linewatch.config.grading import GradingSettings
+from linewatch.config.grading_file import grading_from
+from linewatch.config.history import HistorySettings
+from linewatch.config.load import checked, toml_of
+from linewatch.config.taxonomy import TAXONOMY, Taxonomy
+from linewatch.config.text import read_text
+from linewatch.contracts.errors import ConfigError, SourceError
+from linewatch.plant.modbus.settings import ModbusSettings
+from linewatch.service_settings import ServiceSettings
+
+if TYPE_CHECKING:
+    from linewatch.check.findings import Findings
+
+CV2 = "opencv-python-headless"
+"""The distribution of OpenCV that linewatch is tested with; it needs no display."""
+
+_KINDS: Sequence[type[BaseModel]] = (ServiceSettings, GradingSettings, HistorySettings, ModbusSettings, Taxonomy)
+
+
+def check(
+    config: Annotated[
+        Path, Parameter(help="Configuration of a service, a history or a Modbus bridge; grading rules; a taxonomy.")
+    ],
+    /,
+    *,
+    taxonomy: Annotated[Path, Parameter(help="Taxonomy that grading rules are checked against.")] = TAXONOMY,
+    working_dir: Annotated[
+        Path | None,
+        Parameter(
+            help="Folder from which relative paths count. Default: WorkingDirectory of the systemd unit that runs this "
+            "configuration, else the present folder."
+        ),
+    ] = None,
+    as_json: Annotated[bool, Parameter(name="--json", help="Print the file with all defaults filled in.")] = False,
+) -> int:
+    if (fault := _shared_cv2(packages_distributions())) is not None:
+        print(f"linewatch: {fault}", file=sys.stderr)
+    text = read_text(config, "give the path of a TOML configuration")
+    tree = toml_of(text, config)
+    kind = kind_of(tree)
+    if kind is GradingSettings:
+        grading = grading_from(tree, str(config), Taxonomy.read(taxonomy))
+        print(grading.model_dump_json(indent=1) if as_json else f"{config}: good")
+        return 0
+    settings = checked(tree, str(config), kind, text)
+    found, about = _try_all(settings, text, config, working_dir)
+    if as_json:
+        print(settings.model_dump_json(indent=1))
+        for row in found.faults:
+            print(f"linewatch: {row.setting}: {row.result}", file=sys.stderr)
+    else:
+        _print(config, settings, found, about)
+    return SourceError.exit_code if found.faults else 0
+
+
+def kind_of(tree: Mapping[str, Any]) -> type[BaseModel]:
+    """Return the model with the most keys of the file; a service's where several have as many."""
+    if isinstance(tree.get("service"), list):
+        return HistorySettings
+    return max(_KINDS, key=lambda kind: len(kind.model_fields.keys() & tree))
+
+
+def _try_all(settings: BaseModel, text: str, config: Path, working_dir: Path | None) -> "tuple[Findings, list[str]]":
+    """Try what the settings name; return what was found, and lines on how the configuration is run."""
+    from linewatch.check.findings import Findings
+    from linewatch.check.others import check_history, check_modbus
+    from linewatch.check.service import check_service
+    from linewatch.check.units import running_process, unit_of, user_name
+
+    unit, owner = unit_of(config), running_process(config)
+    folder = working_dir or (unit.folder if unit and unit.folder else None) or Path.cwd()
+    whose = f", the WorkingDirectory of {unit.name}" if unit and folder == unit.folder else ""
+    about = [f"relative paths count from {folder.absolute()}{whose}", f"tried as user {user_name()}"]
+    if unit and unit.user and unit.user != user_name():
+        about[1] += (
+            f", but {unit.name} runs as {unit.user}, who may read and write other files: "
+            f"sudo -u {unit.user} {Path(sys.argv[0]).absolute()} check {config.absolute()}"
+        )
+    elif os.geteuid() == 0:
+        about[1] += ", who may read and write everything; a service usually runs as another user"
+    if owner is not None:
+        about.append(f"process {owner} runs this configuration now; it is not disturbed")
+    found = Findings(text, unit)
+    try:
+        with contextlib.chdir(folder):
+            if isinstance(settings, ServiceSettings):
+                check_service(settings, found, owner)
+            elif isinstance(settings, HistorySettings):
+                check_history(settings, found)
+            elif isinstance(settings, ModbusSettings):
+                check_modbus(settings, found, owner)
+    except OSError as error:
+        raise ConfigError(f"{folder}: cannot be entered ({error.strerror}); make it, or give --working-dir") from error
+    return found, about
+
+
+def _print(config: Path, settings: BaseModel, found: "Findings", about: Sequence[str]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    if found.rows:
+        table = Table(box=None, pad_edge=False)
+        for column in ("", "line", "setting", "value", "result"):
+            table.add_column(column, overflow="fold")
+        for row in found.rows:
+            line = "default" if row.line is None else str(row.line)
+            mark = Text("good" if row.good else "FAILS", style="" if row.good else "bold red")
+            table.add_row(mark, line, Text(row.setting), Text(row.value), Text(row.result))
+        console = Console(width=None if sys.stdout.isatty() else 1000)
+        with console.capture() as drawn:
+            console.print(table)
+        print("\n".join(line.rstrip() for line in drawn.get().splitlines()))
+        for line in about:
+            print(f"  {line}")
+    if isinstance(settings, ServiceSettings):
+        for roll in settings.roll:
+            low, high = roll.pitch_mm
+            print(f"  roll {roll.name}, stand {roll.stand}: marks every {low:.0f} to {high:.0f} mm")
+    faults = len(found.faults)
+    print(f"{config}: {f'{faults} of {len(found.rows)} cannot be used as they are' if faults else 'good'}")
+
+
+def _shared_cv2(providers: Mapping[str, Sequence[str]]) -> str | None:
+    """Say that several distributions provide `cv2`, and what to do; None where one does."""
+    names = sorted(set(providers.get("cv2", ())))
+    if len(names) < 2:
+        return None
+    others = " ".join(name for name in names if name != CV2)
+    return (
+        f"cv2 is provided by {' and '.join(names)}, which overwrite each other's files, expected {CV2} alone: "
+        f"pip uninstall {others}, then pip install --force-reinstall --no-deps -c constraints.txt {CV2}"
+    )

@@ -1,0 +1,81 @@
+"""Everything that the configuration of a history or a Modbus bridge names, tried."""
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+from linewatch.check.attempts import bind_address, write_into
+from linewatch.check.findings import Findings
+from linewatch.client.keys import ClientKeys, Credentials
+from linewatch.config.history import HistorySettings
+from linewatch.config.text import why_not
+from linewatch.contracts.errors import HistoryError
+from linewatch.plant.modbus.settings import ModbusSettings
+from linewatch.terminal import extra
+
+
+def check_history(settings: HistorySettings, found: Findings) -> None:
+    """Try the database, the folder of images and the keys of a history."""
+    found.attempt(
+        "",
+        "database",
+        _without_password(settings.database),
+        lambda: _database(settings.database),
+        writes=_file_of(settings.database),
+    )
+    if (images := settings.images) is not None:
+        found.attempt(
+            "images", "dir", images.dir, lambda: write_into(images.dir, images.min_free_mb), writes=images.dir
+        )
+    for number, service in enumerate(settings.service):
+        if service.keys is not None:
+            _check_keys("service", service.keys.secret_file, service.keys.server_public_file, found, number)
+
+
+def check_modbus(settings: ModbusSettings, found: Findings, owner: int | None) -> None:
+    """Try the address and the keys of a Modbus bridge."""
+    listen = settings.listen
+    with_port = f"{listen.address}, port {listen.port}"
+    found.attempt("listen", "address", with_port, lambda: bind_address(listen.address, listen.port, owner))
+    if (keys := settings.service.keys) is not None:
+        _check_keys("service", keys.secret_file, keys.server_public_file, found)
+
+
+def _check_keys(section: str, secret: Path, public: Path, found: Findings, number: int = 0) -> None:
+    def opened() -> str:
+        Credentials(ClientKeys(secret, public))
+        return "both certificates are good"
+
+    found.attempt(section, "keys", secret, opened, number, reads=secret)
+
+
+def _database(url: str) -> str:
+    if not url.startswith("sqlite:///"):
+        with extra("history"):
+            from linewatch.history.database import reading
+        with reading(url):
+            return "is a history of this version"
+    path = _file_of(url)
+    assert path is not None
+    folder = write_into(path.absolute().parent)
+    if not path.exists():
+        return f"{path.absolute()} is new; {folder}"
+    try:
+        with path.open("r+b"), closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as connection:
+            tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+    except (OSError, sqlite3.Error) as error:
+        why = why_not(path, error) if isinstance(error, OSError) else str(error)
+        raise HistoryError(
+            f"{path.absolute()}: cannot be written as a history ({why}); let this user own it, or name another file"
+        ) from error
+    return f"{path.absolute()}; {tables} tables and indexes, {path.stat().st_size / 1e6:.1f} MB"
+
+
+def _file_of(url: str) -> Path | None:
+    return Path(url.removeprefix("sqlite:///").partition("?")[0]) if url.startswith("sqlite:///") else None
+
+
+def _without_password(url: str) -> str:
+    scheme, _, rest = url.partition("://")
+    user, at, place = rest.rpartition("@")
+    return f"{scheme}://{user.partition(':')[0]}{at}{place}"

@@ -1,0 +1,141 @@
+"""Everything that a service's configuration names, tried."""
+
+from linewatch.capture.cameras.registry import open_camera
+from linewatch.capture.clock import MonotonicClock
+from linewatch.check.attempts import bind_endpoint, read_folder, write_into
+from linewatch.check.findings import Findings
+from linewatch.config.grading_file import DEFAULT
+from linewatch.config.taxonomy import Taxonomy
+from linewatch.contracts.errors import EngineError, SourceError, WireError
+from linewatch.contracts.manifest import Task
+from linewatch.contracts.ports import Backend
+from linewatch.inference.backends.registry import open_backend
+from linewatch.inference.engines import best_sibling, load_engine, load_engines
+from linewatch.service_settings import ServiceSettings, gradings_for
+from linewatch.wire.endpoints import check as check_reach
+from linewatch.wire.endpoints import load_keys
+
+
+def check_service(settings: ServiceSettings, found: Findings, owner: int | None) -> None:
+    """Try everything that `linewatch run` opens. owner: the process that runs this configuration already."""
+    _check_rules(settings, found)
+    _check_engines(settings, found)
+    if (source := settings.source) is not None:
+        path = getattr(source, "path", None)
+        found.attempt(
+            "source", "path" if path else "type", path or source.type, lambda: _first_grab(settings), reads=path
+        )
+    journal = settings.journal
+    found.attempt("journal", "dir", journal.dir, lambda: write_into(journal.dir, journal.max_mb), writes=journal.dir)
+    if settings.coil_data is not None:
+        folder = settings.coil_data.folder
+        if found.attempt("coil_data", "folder", folder, lambda: read_folder(folder), reads=folder):
+            found.attempt("coil_data", "folder", folder, lambda: write_into(folder), writes=folder)
+    for disk in settings.system_alarms.disks:
+        found.attempt("system_alarms", "disks", disk, lambda disk=disk: read_folder(disk))  # type: ignore[misc]
+    _check_wire(settings, found, owner)
+
+
+def _check_rules(settings: ServiceSettings, found: Findings) -> None:
+    taxonomy: list[Taxonomy] = []
+
+    def read_taxonomy() -> str:
+        assert settings.taxonomy is not None
+        taxonomy.append(Taxonomy.read(settings.taxonomy))
+        return f"{settings.taxonomy.absolute()}; {len(taxonomy[0].classes)} classes"
+
+    if settings.taxonomy is not None and not found.attempt(
+        "", "taxonomy", settings.taxonomy, read_taxonomy, reads=settings.taxonomy
+    ):
+        return
+    default = settings.model_copy(update={"recipe": ()})
+    named = [("decision", 0, settings.decision.grading, default, DEFAULT)]
+    for number, recipe in enumerate(settings.recipe):
+        alone = settings.decision.model_copy(update={"grading": None})
+        one = settings.model_copy(update={"decision": alone, "recipe": (recipe,)})
+        named.append(("recipe", number, recipe.grading, one, recipe.name))
+    for section, number, path, alone_settings, name in named:
+        if path is not None:
+
+            def rules(alone: ServiceSettings = alone_settings, name: str = name) -> str:
+                grading = gradings_for(alone, taxonomy[0] if taxonomy else None)[name]
+                return f"{grading.name}, {len(grading.limit)} limits"
+
+            found.attempt(section, "grading", path, rules, number, reads=path)
+
+
+def _check_engines(settings: ServiceSettings, found: Findings) -> None:
+    inference = settings.inference
+    backends: list[Backend] = []
+
+    def backend() -> str:
+        backends.append(open_backend(inference.backend, inference))
+        return "is installed"
+
+    def engines() -> str:
+        if not inference.engines_dir.is_dir():
+            raise EngineError(
+                f"{inference.engines_dir.absolute()}: no such folder, expected one with engines; give the absolute path"
+            )
+        loaded = load_engines(inference, backends[0].siblings).by_task().values()
+        for engine in loaded:
+            backends[0].check(engine.manifest, engine.model)
+        return f"{inference.engines_dir.absolute()}; {', '.join(engine.manifest.name for engine in loaded)} can be run"
+
+    if not found.attempt("inference", "backend", inference.backend, backend):
+        return
+    for name in inference.fallback:
+        found.attempt("inference", "fallback", name, lambda name=name: str(open_backend(name, inference).name))  # type: ignore[misc]
+    if found.attempt("inference", "engines_dir", inference.engines_dir, engines, reads=inference.engines_dir):
+        for number, recipe in enumerate(settings.recipe):
+            for task in Task:
+                if (name := getattr(recipe.engines, task.value)) is not None:
+
+                    def engine(task: Task = task, name: str = name) -> str:
+                        one = best_sibling(load_engine(inference.engines_dir, name, task), backends[0].siblings)
+                        backends[0].check(one.manifest, one.model)
+                        return f"{one.manifest.name} can be run"
+
+                    found.attempt("recipe", "engines", name, engine, number)
+    if inference.backend == "tensorrt":
+        found.attempt(
+            "inference",
+            "plan_dir",
+            inference.plan_dir,
+            lambda: write_into(inference.plan_dir),
+            writes=inference.plan_dir,
+        )
+
+
+def _first_grab(settings: ServiceSettings) -> str:
+    assert settings.source is not None
+    with open_camera(settings.source, settings.line, MonotonicClock(), live=False) as camera:
+        if (grab := camera.read()) is None:
+            raise SourceError("it has no frame, expected at least one; name another source")
+        size = "damaged" if grab.image is None else f"{grab.image.shape[1]} px x {grab.image.shape[0]} lines"
+    return "; ".join((f"opens; first frame: {size}", *settings.source.told()))
+
+
+def _check_wire(settings: ServiceSettings, found: Findings, owner: int | None) -> None:
+    wire = settings.wire
+    if wire.keys is not None:
+        keys = wire.keys
+
+        def opened() -> str:
+            loaded = load_keys(wire)
+            assert loaded is not None
+            return "the pair is good, and no file of the list is at fault"
+
+        found.attempt("wire.keys", "server_secret_file", keys.server_secret_file, opened, reads=keys.server_secret_file)
+    bound_already: set[str] = set()
+    for name in ("publish", "serve", "commands"):
+        if (endpoint := getattr(wire, name)) is not None:
+
+            def bound(name: str = name, endpoint: str = endpoint) -> str:
+                check_reach(endpoint, wire.keys is not None, name)
+                if endpoint in bound_already and not endpoint.endswith(":*"):
+                    raise WireError(f"{endpoint} is another socket of [wire] as well, expected one of its own")
+                bound_already.add(endpoint)
+                return bind_endpoint(endpoint, owner)
+
+            found.attempt("wire", name, endpoint, bound)
