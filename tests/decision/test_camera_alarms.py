@@ -316,6 +316,8 @@ def test_the_host_is_told_of_once_and_what_it_does_not_know_changes_nothing():
     assert line.host(backend_lost="gone").changes("engine-failed-over") == [(ON, True)]
     assert line.host(recipe_lacking="no such engine").changes("recipe-engine-lacking") == [(ON, True)]
     assert line.host(recipe_lacking="").changes("recipe-engine-lacking") == [(OFF, False)]
+    assert line.host(engine_withdrawn="it failed").changes("engine-withdrawn") == [(ON, True)]
+    assert line.host(engine_withdrawn="").changes("engine-withdrawn") == [(OFF, False)]
 
 
 @given(
