@@ -117,6 +117,27 @@ def test_what_is_left_out_is_reported_once(tmp_path: Path) -> None:
     )
 
 
+def test_links_to_folders_are_not_followed_and_said(tmp_path: Path) -> None:
+    strip = tmp_path / "strip"
+    strip.mkdir()
+    (strip / "round").symlink_to(tmp_path)
+    (strip / "all").symlink_to("/")
+    with pytest.raises(SourceError, match=r"no image \(0 other files, 2 links to folders, which are not followed\)"):
+        opened(strip)
+    cv2.imwrite(str(strip / "1.png"), picture())
+    with capture_logs() as logs:
+        assert len(grabs(strip)) == 1
+    assert told(logs) == {"linked_folders_skipped": (2, "all")}
+
+
+def test_names_that_are_no_text_can_be_read_and_said(tmp_path: Path) -> None:
+    for name in (b"\xff1.png", b"\xff2.png", b"notes\xfe"):
+        cv2.imwrite(str(tmp_path / "x.png"), picture())
+        os.rename(tmp_path / "x.png", os.path.join(os.fsencode(tmp_path), name))
+    assert len(grabs(tmp_path)) == 2
+    assert all(line.encode() for line in source(tmp_path).told())
+
+
 def test_pictures_that_are_not_read_are_refused_rather_than_left_out(tmp_path: Path) -> None:
     cv2.imwrite(str(tmp_path / "1.png"), picture())
     cv2.imwrite(str(tmp_path / "2.webp"), picture())

@@ -77,10 +77,9 @@ class FolderSource(SourceSettings):
 
     def told(self) -> tuple[str, ...]:
         files, order = self._listed()
-        return (
-            f"folder {self.path}: {order.told}",
-            *(f"{event}: {len(paths)}, the first is {paths[0]}" for event, paths in files.left_out.items()),
-        )
+        lines = [f"folder {self.path}: {order.told}"]
+        lines += [f"{event}: {len(paths)}, the first is {paths[0]}" for event, paths in files.left_out.items()]
+        return tuple(line.encode(errors="backslashreplace").decode() for line in lines)  # names that are no UTF-8
 
     def open(self, line: LineSettings, clock: Clock, *, live: bool) -> Camera:
         files, order = self._listed()

@@ -26,11 +26,12 @@ def picture_files(folder: Path, pattern: str | None, subfolders: bool | None) ->
 
     pattern: only files whose names match this; None: all. subfolders: True: with the pictures in sub-folders; False:
     without them; None: those in sub-folders where there are no others. Hidden files and files that are no pictures are
-    left out. Links that lead nowhere are pictures, since one is missing there.
+    left out, and links to folders are not followed. A link that leads nowhere is a picture, since one is missing there.
 
     Raises SourceError when there is no picture, when it cannot be told which are meant, or for kinds that are not read.
     """
-    hidden, shown, folders = _files(folder)
+    entries = _entries(folder)
+    shown = entries.shown
     pictures = [path for path in shown if path.suffix.lower() in SUFFIXES]
     wanted = [path for path in pictures if pattern is None or fnmatchcase(path.name, pattern)]
     top, below = [path for path in wanted if len(path.parts) == 1], [path for path in wanted if len(path.parts) > 1]
@@ -51,6 +52,7 @@ def picture_files(folder: Path, pattern: str | None, subfolders: bool | None) ->
     if not chosen:
         matching = f" whose name matches {pattern!r}" if pattern is not None else ""
         deeper = f", {len(below)} in sub-folders, which [source] subfolders = false leaves out" if below else ""
+        deeper += f", {len(entries.linked)} links to folders, which are not followed" if entries.linked else ""
         raise SourceError(
             f"folder {folder} contains no image{matching} ({len(shown) - len(below)} other files{deeper}); expected "
             f"{', '.join(SUFFIXES)} files; set [source] path"
@@ -59,10 +61,11 @@ def picture_files(folder: Path, pattern: str | None, subfolders: bool | None) ->
     left_out = {
         "pictures_in_subfolders_skipped": below if subfolders is False else [],
         "pictures_of_other_names_skipped": [path for path in pictures if path not in matched],
-        "hidden_pictures_skipped": [path for path in hidden if path.suffix.lower() in SUFFIXES],
+        "hidden_pictures_skipped": [path for path in entries.hidden if path.suffix.lower() in SUFFIXES],
+        "linked_folders_skipped": entries.linked,
         "folders_named_as_pictures_skipped": [
             path
-            for path in folders
+            for path in entries.folders
             if path.suffix.lower() in SUFFIXES and not any(path in one.parents for one in below)
         ],
         "non_image_files_skipped": [path for path in shown if path.suffix.lower() not in SUFFIXES],
@@ -70,31 +73,33 @@ def picture_files(folder: Path, pattern: str | None, subfolders: bool | None) ->
     return FolderFiles(tuple(chosen), {event: tuple(paths) for event, paths in left_out.items() if paths})
 
 
-def _files(folder: Path) -> tuple[list[PurePath], list[PurePath], list[PurePath]]:
-    """Return the hidden files below a folder, the other ones, and the folders, each in natural order.
+@dataclass(frozen=True, slots=True)
+class _Entries:
+    """Everything below a folder, in natural order. `linked`: links to folders, which are not followed."""
 
-    Links to folders are followed, once.
-    """
-    found: list[PurePath] = []
-    inner: list[PurePath] = []
-    seen: set[str] = set()
+    hidden: list[PurePath]
+    shown: list[PurePath]
+    folders: list[PurePath]
+    linked: list[PurePath]
 
+
+def _entries(folder: Path) -> _Entries:
     def refuse(error: OSError) -> None:
         raise SourceError(
             f"cannot read folder {error.filename}: {error.strerror}; expected a folder of images; set [source] path"
         ) from error
 
-    for at, folders, files in os.walk(folder, followlinks=True, onerror=refuse):
-        seen.add(os.path.realpath(at))
-        folders[:] = [name for name in folders if os.path.realpath(Path(at, name)) not in seen]
-        found += [PurePath(at, name).relative_to(folder) for name in files]
-        inner += [PurePath(at, name).relative_to(folder) for name in folders]
-    found.sort(key=lambda path: [natural(part) for part in path.parts])
-    hidden: list[PurePath] = []
-    shown: list[PurePath] = []
-    for path in found:
-        (hidden if any(part.startswith(".") for part in path.parts) else shown).append(path)
-    return hidden, shown, sorted(inner)
+    found = _Entries([], [], [], [])
+    for at, folders, files in os.walk(folder, onerror=refuse):
+        below = PurePath(at).relative_to(folder)
+        for name in folders:
+            (found.linked if Path(at, name).is_symlink() else found.folders).append(below / name)
+        for name in files:
+            path = below / name
+            (found.hidden if any(part.startswith(".") for part in path.parts) else found.shown).append(path)
+    for paths in (found.hidden, found.shown, found.folders, found.linked):
+        paths.sort(key=lambda path: [natural(part) for part in path.parts])
+    return found
 
 
 def _some_folders(pictures: Sequence[PurePath]) -> str:
