@@ -37,6 +37,7 @@ from linewatch.importer.network import (
     picture_form,
     ports,
     refuse_detector,
+    refuse_other_order,
     refuse_training_mode,
     run_rows,
 )
@@ -107,6 +108,7 @@ def import_engine(path: Path, request: ImportRequest, engines_dir: Path) -> Impo
     inputs, outputs = ports(network)
     refuse_detector(network, outputs)
     refuse_training_mode(network)
+    refuse_other_order(network, request.classes)
     form = picture_form(network, inputs, request.layout)
     _check_normalisation(path, form, request.normalisation)
     port = chosen_output(network, outputs, request.output)

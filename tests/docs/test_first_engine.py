@@ -35,7 +35,7 @@ from linewatch.service_settings import ServiceSettings
 from linewatch.simulation.tiles import drawn_tiles
 from linewatch.wire.schema import BesideState, EngineBeside, StatusMessage
 
-pytestmark = [pytest.mark.service, pytest.mark.slow]
+pytestmark = [pytest.mark.service, pytest.mark.slow, pytest.mark.timeout(900)]
 
 ROOT = Path(__file__).parents[2]
 PATIENCE_S = 120.0
