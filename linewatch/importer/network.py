@@ -140,8 +140,8 @@ def chosen_output(network: NetworkFile, outputs: tuple[Port, ...], name: str | N
         raise EngineError(f"{network.path}: has no output {name!r}, it has {listed}; name one of them by --output")
     if found.type not in _PORT_TYPES or found.type == "tensor(uint8)":
         raise EngineError(
-            f"{network.path}: its output is {found}, expected numbers with a fraction (float or float16): scores, "
-            "not the numbers of classes; export it without argmax"
+            f"{network.path}: its output is {found}, expected float or float16: probabilities or logits, neither "
+            "rounded nor the numbers of classes; export it without argmax and rounding"
         )
     return found
 

@@ -188,7 +188,7 @@ CASES: dict[str, tuple[Callable[[Path], Path], list[str], str]] = {
         "has 2 outputs: answer float (n, 3); spare0 float (n, 3); name the one to use by --output NAME",
     ),
     "no such output": (_saved(), [*CLASSIFY, "--output", "x"], "has no output 'x', it has answer float (n, 3)"),
-    "numbers of classes": (_changed(_argmax), CLASSIFY, "number int64 (n, 1), expected .*without argmax"),
+    "numbers of classes": (_changed(_argmax), CLASSIFY, "number int64 (n, 1), expected float .*without argmax"),
     "detector of Ultralytics": (
         _ultralytics_detector,
         CLASSIFY,
