@@ -32,7 +32,7 @@ _MOST_LENGTHS = 2
 
 
 @dataclass(frozen=True)
-class ThresholdCalibration:
+class ChosenThresholds:
     """Thresholds that were written to a manifest. pictures: how many they were chosen on. notes: what was left out."""
 
     manifest: EngineManifest
@@ -41,7 +41,7 @@ class ThresholdCalibration:
     notes: tuple[str, ...]
 
 
-def calibrate(name: str, data: Sequence[str], engines_dir: Path) -> ThresholdCalibration:
+def calibrate(name: str, data: Sequence[str], engines_dir: Path) -> ChosenThresholds:
     """Choose the thresholds of the engine `name` on every set that `data` names, and write them to its manifest.
 
     classify: for each class the highest threshold within 0.01 of the best F1. segment: the threshold of the best Dice
@@ -65,7 +65,7 @@ def calibrate(name: str, data: Sequence[str], engines_dir: Path) -> ThresholdCal
     draft.write_text(manifest.model_dump_json(indent=2, exclude_none=True) + "\n")
     draft.replace(folder / MANIFEST)
     _tell_card(folder / "CARD.md", manifest, ", ".join(data_set.name for data_set, _ in sets), pictures)
-    return ThresholdCalibration(manifest, before, pictures, notes)
+    return ChosenThresholds(manifest, before, pictures, notes)
 
 
 def _by_label(

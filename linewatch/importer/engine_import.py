@@ -37,11 +37,12 @@ from linewatch.importer.network import (
     picture_form,
     ports,
     refuse_detector,
+    refuse_other_order,
     refuse_training_mode,
     run_rows,
 )
 from linewatch.importer.network_file import NetworkFile, operators, read_network
-from linewatch.importer.outputs import OUTPUT_OF, Activation, Answer, OutputReader, classes_of
+from linewatch.importer.outputs import OUTPUT_OF, Activation, Answer, Classes, OutputReader, classes_of
 from linewatch.inference.backends.registry import open_backend
 from linewatch.inference.reference_tiles import write_reference_tiles
 from linewatch.simulation.tiles import drawn_tiles
@@ -79,7 +80,6 @@ class ImportRequest:
     width: int | None = None
     cell_px: int | None = None
     name: str | None = None
-    terms: str = "not recorded: those of the network's owner"
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +107,7 @@ def import_engine(path: Path, request: ImportRequest, engines_dir: Path) -> Impo
     inputs, outputs = ports(network)
     refuse_detector(network, outputs)
     refuse_training_mode(network)
+    refuse_other_order(network, request.classes)
     form = picture_form(network, inputs, request.layout)
     _check_normalisation(path, form, request.normalisation)
     port = chosen_output(network, outputs, request.output)
@@ -125,12 +126,6 @@ def import_engine(path: Path, request: ImportRequest, engines_dir: Path) -> Impo
     model = finished_engine(bare, answer.tail, answer.value, answer.output).SerializeToString()
     facts = _facts(form, port, size, request.normalisation, answer)
     notes = (*notes, *answer.notes, _UNCALIBRATED.format(name=name))
-    thresholds = {
-        Task.SCREEN: {"pass": THRESHOLD},
-        Task.CLASSIFY: dict.fromkeys(classes.defects, THRESHOLD),
-        Task.SEGMENT: {"defect": THRESHOLD},
-    }[request.task]
-    files = ", ".join(f"{file} (sha256 {digest})" for file, digest in network.hashes.items())
     manifest = EngineManifest(
         name=name,
         version="1",
@@ -140,19 +135,29 @@ def import_engine(path: Path, request: ImportRequest, engines_dir: Path) -> Impo
         output=OUTPUT_OF[request.task],
         cell_px=answer.cell_px,
         classes=classes.defects if request.task is not Task.SCREEN else (),
-        thresholds=thresholds,
+        thresholds=_thresholds(request.task, classes),
         precision=_precision(network.model),
-        normalisation=f"{request.normalisation}, inside the graph",
-        training=TrainingRecord(
-            recipe=f"linewatch engine import {files}", encoder=network.producer, seed=0, data=(), split="not recorded"
-        ),
+        normalisation=f"{_normalisation(form, request.normalisation)}, inside the graph",
+        training=_record(network),
         metrics={},
-        terms=request.terms,
+        terms="not recorded: those of the network's owner",
         scores_sum_to_one=answer.sums_to_one,
     )
     notes = (*notes, *_openvino_note(manifest, model))
     manifest = _write(folder, manifest, model, card_text(manifest, network, facts, notes))
     return ImportedEngine(manifest, folder, facts, notes)
+
+
+def _thresholds(task: Task, classes: Classes) -> dict[str, float]:
+    names = {Task.SCREEN: ("pass",), Task.CLASSIFY: classes.defects, Task.SEGMENT: ("defect",)}[task]
+    return dict.fromkeys(names, THRESHOLD)
+
+
+def _record(network: NetworkFile) -> TrainingRecord:
+    """Return what is known of the training: the files that were imported, and who wrote them."""
+    files = ", ".join(f"{file} (sha256 {digest})" for file, digest in network.hashes.items())
+    recipe = f"linewatch engine import {files}"
+    return TrainingRecord(recipe=recipe, encoder=network.producer, seed=0, data=(), split="not recorded")
 
 
 def _engine_name(path: Path, name: str | None) -> str:
@@ -272,13 +277,17 @@ def _precision(model: ModelProto) -> Literal["fp32", "fp16", "int8"]:
     return "fp16" if kinds and TensorProto.FLOAT16 in kinds and TensorProto.FLOAT not in kinds else "fp32"
 
 
+def _normalisation(form: PictureForm, given: Normalisation) -> str:
+    return "gray levels as they are (uint8)" if form.dtype == np.uint8 else str(given)
+
+
 def _facts(
     form: PictureForm, port: Port, size: tuple[int, int], normalisation: Normalisation, answer: Answer
 ) -> tuple[str, ...]:
     """Return in words what stands before and behind the network."""
     wanted = form.lines or size[0], form.width or size[1]
     before = [f"{_by(size)} px resized to the network's {_by(wanted)} (bilinear)"] if wanted != size else []
-    before += ["gray levels as they are (uint8)"] if form.dtype == np.uint8 else [str(normalisation)]
+    before.append(_normalisation(form, normalisation))
     before += [f"gray as {form.channels} equal channels"] if form.channels > 1 else []
     before += ["channels last"] if form.layout is Layout.NHWC else []
     before += [f"cast to {form.dtype}"] if form.dtype not in (np.uint8, np.float32) else []

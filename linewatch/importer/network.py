@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -11,7 +13,7 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from linewatch.contracts.errors import EngineError
+from linewatch.contracts.errors import ConfigError, EngineError
 from linewatch.importer.network_file import NetworkFile, operators
 
 OLDEST_OPSET = 8
@@ -138,8 +140,8 @@ def chosen_output(network: NetworkFile, outputs: tuple[Port, ...], name: str | N
         raise EngineError(f"{network.path}: has no output {name!r}, it has {listed}; name one of them by --output")
     if found.type not in _PORT_TYPES or found.type == "tensor(uint8)":
         raise EngineError(
-            f"{network.path}: its output is {found}, expected numbers with a fraction (float or float16): scores, "
-            "not the numbers of classes; export it without argmax"
+            f"{network.path}: its output is {found}, expected float or float16: probabilities or logits, neither "
+            "rounded nor the numbers of classes; export it without argmax and rounding"
         )
     return found
 
@@ -153,6 +155,20 @@ def refuse_detector(network: NetworkFile, outputs: tuple[Port, ...]) -> None:
     signs += [f"the operator {one}" for one in found] + [f"an output {one}" for one in boxes]
     if signs:
         raise EngineError(f"{network.path}: is an object detector (it has {signs[0]}); {DETECTOR_REMEDY}")
+
+
+def refuse_other_order(network: NetworkFile, classes: Sequence[str]) -> None:
+    """Raise ConfigError where the network's own record has the same classes in another order (as of Ultralytics)."""
+    try:
+        recorded = [str(name) for _, name in sorted(ast.literal_eval(network.metadata.get("names", "{}")).items())]
+    except (ValueError, SyntaxError, AttributeError, TypeError):
+        return
+    ours, theirs = [name.strip().casefold() for name in classes], [name.casefold() for name in recorded]
+    if ours != theirs and sorted(ours) == sorted(theirs):
+        raise ConfigError(
+            f"--classes {','.join(classes)}: the metadata of {network.path} have another order, give "
+            f"--classes {','.join(recorded)}"
+        )
 
 
 def refuse_training_mode(network: NetworkFile) -> None:

@@ -20,6 +20,7 @@ RAW = "raw"
 OUTPUT_OF = {Task.SCREEN: "score", Task.CLASSIFY: "scores", Task.SEGMENT: "probability"}
 _BACKGROUNDS = {"background", "__background__"}
 _MOST_CELL_PX = 256
+_LIKE_A_DETECTOR = f"it looks like the boxes of an object detector; {DETECTOR_REMEDY}"
 
 
 class Activation(StrEnum):
@@ -125,7 +126,7 @@ class OutputReader:
         if len(flat) > 1:
             raise self._misfit(
                 f"a score for each of {channels} classes: (n, {channels})",
-                DETECTOR_REMEDY if len(flat) == 2 else "a segmenter is imported with --task segment",
+                _LIKE_A_DETECTOR if len(flat) == 2 else "a segmenter is imported with --task segment",
             )
         found = int(np.prod(row, dtype=np.int64))
         if found != channels:
@@ -155,7 +156,7 @@ class OutputReader:
         """Return the answer of a segmenter: `probability` uint8 (n, lines, width), resized to the tile."""
         value, _, (lines, width), activation = self._any_defect()
         if not np.isclose(lines * self._picture[1], width * self._picture[0], rtol=0.02):
-            raise self._misfit(f"a map in the proportions of its picture of {_by(self._picture)}", DETECTOR_REMEDY)
+            raise self._misfit(f"a map in the proportions of its picture of {_by(self._picture)}", _LIKE_A_DETECTOR)
         if (lines, width) != self._size:
             value = self._tail.resized(value, (lines, width), self._size)
             self._notes.append(f"its map of {lines} x {width} is resized to the tile's {_by(self._size)}")
@@ -284,7 +285,13 @@ class OutputReader:
                 return value, raw
 
     def _miscount(self, found: int) -> EngineError:
-        names = ", ".join(self._classes.defects) or "none named"
+        if not self._classes.defects:  # a screen, whose classes need no names
+            return self._misfit(
+                "1, or one for each class",
+                "name the classes by --classes, with background among them if one stands for clean steel",
+                f"{found} channels",
+            )
+        names = ", ".join(self._classes.defects)
         beside = " and a background" if self._classes.background is not None else ""
         spare = found == self._classes.channels + 1 and self._classes.background is None
         remedy = (

@@ -35,7 +35,7 @@ from linewatch.service_settings import ServiceSettings
 from linewatch.simulation.tiles import drawn_tiles
 from linewatch.wire.schema import BesideState, EngineBeside, StatusMessage
 
-pytestmark = [pytest.mark.service, pytest.mark.slow]
+pytestmark = [pytest.mark.service, pytest.mark.slow, pytest.mark.timeout(900)]
 
 ROOT = Path(__file__).parents[2]
 PATIENCE_S = 120.0
@@ -197,6 +197,7 @@ def test_a_segmenter_of_smp_to_the_running_line(folder: Path, settings: ServiceS
     run_python("smp_segmenter.py", folder)
     run_commands("smp_segmenter")
     run_commands("check")
+    run_commands("reference")
     pictures(folder)
     run_commands("calibrate")
     assert find_engine(folder / "engines", "smp_segmenter").manifest.thresholds["defect"] != 0.5

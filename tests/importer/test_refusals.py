@@ -117,6 +117,10 @@ def _ultralytics_detector(folder: Path) -> Path:
     return foreign.save(model, folder / "mine.onnx")
 
 
+def _other_order(model: onnx.ModelProto) -> None:
+    model.metadata_props.add(key="names", value="{0: 'b', 1: 'a', 2: 'c'}")
+
+
 def _argmax(model: onnx.ModelProto) -> None:
     model.graph.node.append(helper.make_node("ArgMax", ["answer"], ["number"], axis=1))
     del model.graph.output[:]
@@ -184,7 +188,7 @@ CASES: dict[str, tuple[Callable[[Path], Path], list[str], str]] = {
         "has 2 outputs: answer float (n, 3); spare0 float (n, 3); name the one to use by --output NAME",
     ),
     "no such output": (_saved(), [*CLASSIFY, "--output", "x"], "has no output 'x', it has answer float (n, 3)"),
-    "numbers of classes": (_changed(_argmax), CLASSIFY, "number int64 (n, 1), expected .*without argmax"),
+    "numbers of classes": (_changed(_argmax), CLASSIFY, "number int64 (n, 1), expected float .*without argmax"),
     "detector of Ultralytics": (
         _ultralytics_detector,
         CLASSIFY,
@@ -193,12 +197,12 @@ CASES: dict[str, tuple[Callable[[Path], Path], list[str], str]] = {
     "detector": (
         lambda d: foreign.save(foreign.detector(), d / "mine.onnx"),
         CLASSIFY,
-        "(n, 7, 1024), expected a score for each of 3 classes: (n, 3); linewatch takes a classifier",
+        "(n, 7, 1024), expected a score for each of 3 classes: (n, 3); it looks like the boxes of an object det",
     ),
     "detector as a segmenter": (
         lambda d: foreign.save(foreign.detector(), d / "mine.onnx"),
         [*SEGMENT, *SIGMOID],
-        "in the proportions of its picture of 256 x 256; linewatch takes",
+        "in the proportions of its picture of 256 x 256; it looks like the boxes of",
     ),
     "detector with boxes chosen": (
         lambda d: foreign.save(foreign.detector(nms=True), d / "mine.onnx"),
@@ -242,16 +246,24 @@ CASES: dict[str, tuple[Callable[[Path], Path], list[str], str]] = {
     "std is zero": (_saved(), [*CLASSIFY, "--std", "0"], "expected numbers above 0"),
     "mean of bytes": (_saved(dtype="uint8"), [*CLASSIFY, "--mean", "0.5"], "so its normalisation is inside it; leave"),
     "no lines": (_saved(), [*CLASSIFY, "--lines", "0"], "--lines 0: expected 1 to 16384 pixels"),
+    "screen of three channels": (
+        lambda d: foreign.save(foreign.segmenter(3, extents=(256, 1600), shrink=16), d / "mine.onnx"),
+        ["--task", "screen", *SIGMOID],
+        "has 3 channels, expected 1, or one for each class; name the classes by --classes",
+    ),
+    "classes in another order": (_changed(_other_order), CLASSIFY, "have another order, give --classes b,a,c"),
     "bad name": (_saved(), [*CLASSIFY, "--name", "Mine!"], "expected lower-case letters, digits, - and _"),
 }
 ARGUMENTS_AT_FAULT = {
     "no classes",
     "class twice",
+    "classes in another order",
     "softmax of one",
     "cells of another size",
     "no lines",
     "bad name",
-} | {case for case in CASES if case.startswith(("mean", "std"))}
+    *(case for case in CASES if case.startswith(("mean", "std"))),
+}
 
 
 @pytest.mark.parametrize("case", CASES)
