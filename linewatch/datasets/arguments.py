@@ -54,9 +54,11 @@ def named_folders(data: Sequence[str]) -> dict[str, Path]:
 
 
 def open_sets(data: Sequence[str], own: OwnSets = OwnSets(), taxonomy: Path = TAXONOMY) -> list[DataSet]:
-    """Open every set that `--data` names."""
+    """Open every set that `--data` names; `own` and the taxonomy's classes apply to users' own sets only."""
     return [
-        open_set(name, folder, layout=own.layout, unmarked=own.unmarked, house=_house_terms(name, taxonomy))
+        open_set(name, folder)
+        if name in ADAPTERS
+        else open_set(name, folder, layout=own.layout, unmarked=own.unmarked, house=_house_terms(name, taxonomy))
         for name, folder in named_folders(data).items()
     ]
 
@@ -79,7 +81,7 @@ def listed_problems(name: str, problems: Sequence[DatasetProblem]) -> str:
 
 def _house_terms(name: str, taxonomy: Path) -> dict[str, str] | None:
     """Return the house class of each label of a user's own set, None where the taxonomy has no section for the set."""
-    if name in ADAPTERS or not taxonomy.is_file():
+    if not taxonomy.is_file():
         return None
     mapped = Taxonomy.read(taxonomy).sets.get(name)
     if mapped is None:

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 
 from rich.console import Console
 from rich.progress import track
@@ -112,7 +113,7 @@ def problems(data_set: DataSet) -> list[DatasetProblem]:
         if not counts[label]
     ]
     with ThreadPoolExecutor(_THREADS) as pool:
-        checked = pool.map(_of_one, data_set.specimens)
+        checked = pool.map(partial(_of_one, own=bool(data_set.recognised)), data_set.specimens)
         if len(data_set.specimens) >= _SHOWN_FROM:
             checked = iter(
                 track(
@@ -136,7 +137,7 @@ def _unlabelled(data_set: DataSet) -> Iterator[DatasetProblem]:
                     yield DatasetProblem(path, "this image has no label; label it or move it away")
 
 
-def _of_one(one: Specimen) -> list[DatasetProblem]:
+def _of_one(one: Specimen, own: bool) -> list[DatasetProblem]:
     if not one.path.is_file():
         return [DatasetProblem(one.path, "a label names it, but it is not there; restore it or take its label out")]
     try:
@@ -146,7 +147,7 @@ def _of_one(one: Specimen) -> list[DatasetProblem]:
     found = [DatasetProblem(one.path, text) for text in _of_marks(one, *shape)]
     if found or one.knowledge is not Knowledge.OUTLINED:
         return found
-    return _of_mask(one, shape)
+    return _of_mask(one, shape, own)
 
 
 def _of_marks(one: Specimen, lines: int, width: int) -> Iterator[str]:
@@ -181,7 +182,8 @@ def _of_marks(one: Specimen, lines: int, width: int) -> Iterator[str]:
             yield str(error)
 
 
-def _of_mask(one: Specimen, shape: tuple[int, ...]) -> list[DatasetProblem]:
+def _of_mask(one: Specimen, shape: tuple[int, ...], own: bool) -> list[DatasetProblem]:
+    """Return what is wrong with a mask. Published sets have a few empty masks, with which their papers trained."""
     path = one.mask_path or one.path
     if one.mask_path is not None and not one.mask_path.is_file():
         return [DatasetProblem(one.mask_path, f"the mask of {one.file} is not there; restore it")]
@@ -196,7 +198,7 @@ def _of_mask(one: Specimen, shape: tuple[int, ...]) -> list[DatasetProblem]:
                 f"a mask of {mask.shape[1]} x {mask.shape[0]} for an image of {shape[1]} x {shape[0]}; not its mask",
             )
         ]
-    if one.mask_path is not None and not mask.any() and not all(map(is_clean, one.labels)):
+    if own and one.mask_path is not None and not mask.any() and not all(map(is_clean, one.labels)):
         return [
             DatasetProblem(
                 path,

@@ -29,6 +29,9 @@ class Bounds:
     x1: float
     y1: float
 
+    def __post_init__(self) -> None:
+        _require_finite((self.x0, self.y0, self.x1, self.y1))
+
     def leave(self, lines: int, width: int) -> bool:
         """Return whether the box leaves an image by a pixel or more; less is rounding."""
         return self.x0 <= -1 or self.y0 <= -1 or self.x1 >= width + 1 or self.y1 >= lines + 1
@@ -39,6 +42,10 @@ class Polygon:
     """One or more rings, each as x and y in turn; an area inside two rings is a hole."""
 
     rings: tuple[tuple[float, ...], ...]
+
+    def __post_init__(self) -> None:
+        for ring in self.rings:
+            _require_finite(ring)
 
     def bounds(self) -> Bounds:
         points = np.concatenate([np.reshape(ring, (-1, 2)) for ring in self.rings])
@@ -158,6 +165,11 @@ def draw(outlines: Sequence[Outline], labels: Sequence[str], lines: int, width: 
     for one in outlines:
         mask[one.shape.pixels(lines, width)] = labels.index(one.label) + 1
     return mask
+
+
+def _require_finite(values: Sequence[float]) -> None:
+    if not np.isfinite(values).all():
+        raise DatasetError(f"{', '.join(f'{value:g}' for value in values[:8])}: expected finite numbers of pixels")
 
 
 def runs_of(mask: NDArray[np.bool_], x0: int, y0: int) -> Runs:

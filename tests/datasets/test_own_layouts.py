@@ -354,6 +354,9 @@ def coco(root: Path, annotations: list[dict], **image: object) -> DataSet:
             "run lengths of 1000000 x 1000000, expected",
         ),
         ({"bbox": [5, 5]}, "annotation 1 cannot be read"),
+        ({"bbox": [float("inf"), 5, 1, float("nan")]}, "expected finite numbers of pixels"),
+        ({"segmentation": [[5, 5, float("nan"), 5, 9, 9]]}, "expected finite numbers of pixels"),
+        ({"segmentation": {"size": [float("inf"), 4], "counts": [4]}}, "annotation 1 cannot be read"),
     ],
 )
 def test_a_mark_that_cannot_be_right_is_a_problem(annotation: dict, text: str, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from linewatch.datasets.errors import DatasetError
-from linewatch.datasets.own.content import Content, ImageFinder, ImageMark, MarkedImage, named
+from linewatch.datasets.own.content import Content, ImageFinder, ImageMark, MarkedImage, named, stated_size
 from linewatch.datasets.shapes import Bounds, Polygon, Runs, Shape, decode_coco_counts
 
 NAME = "coco"
@@ -87,7 +87,7 @@ def _read_file(file: Path, content: Content, finder: ImageFinder) -> None:
         else:
             try:
                 marks[one["image_id"]].append(_mark(names[one["category_id"]], one))
-            except (DatasetError, TypeError, ValueError, KeyError, IndexError) as error:
+            except (DatasetError, TypeError, ValueError, KeyError, IndexError, OverflowError) as error:
                 content.problem(file, f"{where} cannot be read: {error}")
             if one.get("iscrowd"):
                 content.note("crowd regions, taken as areas of their class", f"{where} of {file.name}")
@@ -122,7 +122,7 @@ def _shown(names: dict[Any, str]) -> str:
 
 def _size(image: dict[str, Any]) -> tuple[int, int] | None:
     lines, width = image.get("height"), image.get("width")
-    return (int(lines), int(width)) if isinstance(lines, int | float) and isinstance(width, int | float) else None
+    return stated_size(lines, width)
 
 
 def _mark(label: str, annotation: dict[str, Any]) -> ImageMark:

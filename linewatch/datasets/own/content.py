@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from linewatch.datasets.layout import natural
 from linewatch.datasets.problems import DatasetProblem
@@ -89,6 +90,12 @@ class OwnLayout(Protocol):
 
     def read(self, root: Path) -> Content:
         """Return the set; `DatasetError` if nothing of it can be read."""
+
+
+def stated_size(lines: Any, width: Any) -> tuple[int, int] | None:
+    """Return (lines, width) of two values of a JSON file, None unless both are sizes."""
+    sides = [int(side) for side in (lines, width) if isinstance(side, int | float) and 0 < side < math.inf]
+    return (sides[0], sides[1]) if len(sides) == 2 else None
 
 
 def named(names: Iterable[str]) -> str:

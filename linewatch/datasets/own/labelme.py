@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 
 from linewatch.datasets.errors import DatasetError
-from linewatch.datasets.own.content import Content, ImageFinder, ImageMark, MarkedImage, files_below, named
+from linewatch.datasets.own.content import Content, ImageFinder, ImageMark, MarkedImage, files_below, named, stated_size
 from linewatch.datasets.shapes import Bounds, Polygon, runs_of
 
 NAME = "labelme"
@@ -73,14 +73,13 @@ def _annotated(file: Path, finder: ImageFinder, content: Content) -> MarkedImage
     for place, shape in enumerate(shapes, 1):
         try:
             marks.append(_mark(shape))
-        except (DatasetError, KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
+        except (DatasetError, KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError) as error:
             content.problem(file, f"shape {place} cannot be read: {error}")
-    size = data.get("imageHeight"), data.get("imageWidth")
     return MarkedImage(
         path,
         labels=tuple(str(name) for name, value in flags.items() if value is True),
         marks=tuple(marks),
-        stated_px=(int(size[0]), int(size[1])) if all(isinstance(side, int | float) for side in size) else None,
+        stated_px=stated_size(data.get("imageHeight"), data.get("imageWidth")),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -28,8 +29,9 @@ def read_xml(path: Path, what: str) -> ElementTree.Element:
 def number(element: ElementTree.Element, attribute: str) -> float:
     """Return a number from an attribute; `DatasetError` if it is none."""
     try:
-        return float(element.get(attribute, ""))
+        found = float(element.get(attribute, ""))
     except ValueError:
-        raise DatasetError(
-            f"<{element.tag}> has {attribute}={element.get(attribute)!r}, expected a number of pixels"
-        ) from None
+        found = math.nan
+    if not math.isfinite(found):
+        raise DatasetError(f"<{element.tag}> has {attribute}={element.get(attribute)!r}, expected a number of pixels")
+    return found
