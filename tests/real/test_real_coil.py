@@ -98,7 +98,7 @@ def quiet(coil: Path) -> dict[str, InstanceMetrics]:
 
 
 def test_every_millimetre_is_accounted_for_and_every_message_heard_once(account: dict, coil: Path) -> None:  # type: ignore[type-arg]
-    """Only lines of frames that are narrower or darker than the coil are not inspected, since the coil is composed of
+    """Only strip that frames do not show, or not in enough light, is not inspected, since the coil is composed of
     unrelated frames; and the consumer has every sequence of every topic, once, in order.
     """
     assert account["summary"]["coverage"] >= 0.9

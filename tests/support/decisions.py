@@ -120,7 +120,21 @@ def verdict(
 
 def coil_notice(state: CoilState, along_mm: float = 0.0, defects: tuple[DefectEvent, ...] = ()) -> CoilNotice:
     return CoilNotice(
-        *(state, "C1", "top", "cam1", along_mm, along_mm, 0.0, 0.0, {}, {"scratch": len(defects)}, defects, (), Timing()),
+        *(
+            state,
+            "C1",
+            "top",
+            "cam1",
+            along_mm,
+            along_mm,
+            0.0,
+            0.0,
+            {},
+            {"scratch": len(defects)},
+            defects,
+            (),
+            Timing(),
+        ),
         area=StripArea(STRIP_MM * along_mm, 0.0, 0.0),
     )
 
