@@ -66,7 +66,7 @@ def closed(one: Defect, merged_into: str | None = None) -> DefectEvent:
 def _area(quality: Quality) -> StripArea:
     whole_mm2 = 780.0 * LINES
     if quality is Quality.INSPECTED:
-        return StripArea(whole_mm2 - 0.25, 0.0, 0.25)
+        return StripArea(whole_mm2, 0.0, 0.0)
     return StripArea(0.0, 0.0, whole_mm2) if quality is Quality.MISSED else StripArea(0.0, whole_mm2, 0.0)
 
 

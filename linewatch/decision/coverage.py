@@ -132,7 +132,7 @@ def _lost_px(prediction: Prediction, expected_px: float, lines: int) -> dict[Cau
         return {Cause.NO_STRIP: expected_px * lines}
     seen_px = edges.width_px
     dark_lines, bright_lines = extent(edges.dark_lines), extent(edges.bright_lines)
-    lit = lines - dark_lines - bright_lines
+    lit = max(0, lines - dark_lines - bright_lines)
     narrow_px = expected_px - seen_px if seen_px < (1.0 - WIDTH_TOLERANCE) * expected_px else 0.0
     lost = {
         Cause.NARROW: narrow_px * lines,

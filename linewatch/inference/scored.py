@@ -28,7 +28,7 @@ def scored_px(
     scored: what `scored_cells` told of each tile that was answered. seen: the tiles that show some of the strip; they
     cover it. A pixel that several tiles show counts once, if one of them has scored it.
     """
-    lines = valid_lines - extent(strip.dark_lines) - extent(strip.bright_lines)
+    lines = max(0, valid_lines - extent(strip.dark_lines) - extent(strip.bright_lines))
     columns = strip.width_px - extent(strip.dark_columns) - extent(strip.bright_columns)
     if all(scored.get(tile, ()) is None for tile in seen):
         return lines * columns

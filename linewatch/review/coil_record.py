@@ -83,6 +83,11 @@ class CoilRecord:
         return self.area_shares[Quality.INSPECTED] if self.length_mm > 0 else None
 
     @property
+    def knows_areas(self) -> bool:
+        """Whether areas are on record; older records have lengths only."""
+        return all(span.area is not None for span in self.spans)
+
+    @property
     def area_shares(self) -> dict[Quality, float]:
         """Shares of the area that was inspected, degraded and missed; where areas are not known, of the length.
 

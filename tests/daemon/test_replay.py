@@ -99,7 +99,9 @@ def test_faults_cost_exactly_their_lines(settings: ServiceSettings, tmp_path: Pa
                 found[line] = span["cause"] if span["quality"] == Quality.MISSED else None
     assert sorted(found) == list(range(10_000))
     assert {line: cause for line, cause in found.items() if cause} == expected
-    assert summary.coverage == pytest.approx(1 - len(expected) / 10_000)
+    assert summary.coverage == pytest.approx(
+        1 - len(expected) / 10_000, abs=1e-3
+    )  # of area: the width varies by a pixel
     ended = json.loads(out.read_text().splitlines()[-1])
     assert ended["state"] == "ended"
     assert ended["inspected_mm"] + ended["degraded_mm"] + ended["missed_mm"] == pytest.approx(10_000)

@@ -13,6 +13,7 @@ from experiments.held_out_coil import InstanceMetrics, TileCounts, build, evalua
 from linewatch.config.line import LineSettings
 from linewatch.config.taxonomy import Taxonomy
 from linewatch.contracts.manifest import EngineManifest
+from linewatch.contracts.verdict import Quality
 from linewatch.wire.verdict_file import read_verdicts
 
 ROOT = Path(__file__).parents[2]
@@ -98,7 +99,7 @@ def quiet(coil: Path) -> dict[str, InstanceMetrics]:
 
 
 def test_every_millimetre_is_accounted_for_and_every_message_heard_once(account: dict, coil: Path) -> None:  # type: ignore[type-arg]
-    """Only lines of frames that are narrower or darker than the coil are not inspected, since the coil is composed of
+    """Only strip that frames do not show, or not in enough light, is not inspected, since the coil is composed of
     unrelated frames; and the consumer has every sequence of every topic, once, in order.
     """
     assert account["summary"]["coverage"] >= 0.9
@@ -110,9 +111,12 @@ def test_every_millimetre_is_accounted_for_and_every_message_heard_once(account:
     assert account["heard"]["frame"] == list(range(len(frames)))
     assert account["heard"]["defect"] == list(range(defects))
     assert account["heard"]["coil"] == [0, 1]
-    assert account["coil"]["missed_mm"] == 0
-    length_mm = account["coil"]["inspected_mm"] + account["coil"]["degraded_mm"]
+    coil_told = account["coil"]
+    assert coil_told["missed_mm"] == 256.0, "one frame is dark over more than half of its area"
+    length_mm = sum(coil_told[f"{quality}_mm"] for quality in Quality)
     assert length_mm == pytest.approx(len(frames) * 256.0)
+    passed_mm2 = sum(coil_told[f"{quality}_mm2"] for quality in Quality)
+    assert account["summary"]["coverage"] == pytest.approx(coil_told["inspected_mm2"] / passed_mm2)
 
 
 def test_defective_strip_is_called_as_the_cards_say(figures: dict[str, TileCounts]) -> None:

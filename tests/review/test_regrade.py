@@ -48,7 +48,8 @@ def test_a_stored_coil_regrades_as_it_was_graded_and_otherwise_by_other_rules(gr
 
     lenient = tmp_path / "lenient.toml"
     lenient.write_text(
-        'name = "lenient"\nproduct = "p"\ngrades = ["fine", "poor"]\n[[severity]]\nname = "all"\nseverity = 1\n'
+        'name = "lenient"\nproduct = "p"\ngrades = ["fine", "poor"]\nmin_inspected_share = 0.01\n'
+        '[[severity]]\nname = "all"\nseverity = 1\n'
         '[[limit]]\nname = "flood"\nmore_than = 100000\ngrade = "poor"\n'
     )
     other = regrade(coil, rules_in(lenient))
