@@ -13,7 +13,7 @@ class Cause(StrEnum):
 
     LOST = "lost"  # the camera's counter jumped: these lines were never received
     OVERRUN = "overrun"  # no free ring slot: the stages after capture were late
-    TRUNCATED = "truncated"  # the buffer held fewer lines than passed
+    TRUNCATED = "truncated"  # the buffer, or the recording, held fewer lines than passed
     WRONG_SIZE = "wrong_size"  # not the configured width, or more lines than configured
     COLOUR = "colour"  # channels differ: not a monochrome image
     DEPTH = "depth"  # not 8 bits a pixel

@@ -199,6 +199,23 @@ def test_frames_that_a_recording_dropped_are_lost_strip(tmp_path: Path, encoder:
     assert [log["frames"] for log in logs if log["event"] == "video_frames_lost"] == [4]
 
 
+@pytest.mark.parametrize("encoder", ["mjpeg", "ffv1"])
+def test_bytes_that_are_gone_from_an_avi_are_lost_in_their_place(tmp_path: Path, encoder: str) -> None:
+    """Its index no longer fits, so that every frame behind them would move up by one."""
+    path = tmp_path / "a.avi"
+    write(path, encoder, "gray" if encoder == "ffv1" else "yuvj420p")
+    whole = [grab.image.copy() for grab in grabs_of(path)]  # type: ignore[union-attr]
+    data = bytearray(path.read_bytes())
+    at = len(data) // 2
+    del data[at : at + 2000]
+    path.write_bytes(data)
+    found = grabs_of(path)
+    assert places_of(found)[-1] == COUNT - 1
+    fit = {place: grab.image for place, grab in zip(places_of(found), found, strict=True) if grab.fault is None}
+    assert len(fit) >= COUNT - 12
+    assert all(np.array_equal(whole[place], image) for place, image in fit.items())  # type: ignore[arg-type]
+
+
 def test_millisecond_times_of_an_odd_rate_show_no_gap(tmp_path: Path) -> None:
     path = tmp_path / "a.mkv"
     write(path, "ffv1", "gray", times=[round(number * 1000 / 160) for number in range(COUNT)])

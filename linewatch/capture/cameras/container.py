@@ -148,16 +148,16 @@ def contents_of(path: Path) -> Contents:
     """
     container, stream = opened(path)
     with container:
-        packets, cut_short = _listed(container, stream)
+        packets, cut_short, more = _listed(container, stream)
         if not packets:
             raise SourceError(
                 f"{path}: found a video that contains no frame, expected {EXPECTED}; it was cut short or never "
                 "finished; record it again"
             )
         contents = Contents(packets)
-        regular = _number(contents, container, stream)
+        regular = _number(contents, container, stream, cut_short or more)
         missing = _missing(contents, container, stream, regular)
-        contents.length_known, contents.missing = missing is not None, int(cut_short) if missing is None else missing
+        contents.length_known, contents.missing = missing is not None, int(more) if missing is None else missing
         if not regular:
             log.warning("video_times_irregular", path=str(path), frames=len(packets))
         if contents.missing:
@@ -184,15 +184,16 @@ def _kind_of(start: bytes) -> str:
     return "a file of another kind, or a damaged one"
 
 
-def _listed(container: InputContainer, stream: VideoStream) -> tuple[list[VideoPacket], bool]:
-    """Return the packets of the stream, and whether the file ends in the middle of something."""
+def _listed(container: InputContainer, stream: VideoStream) -> tuple[list[VideoPacket], bool, bool]:
+    """Return the packets of the stream, whether the last one is cut short, and whether there was more behind it."""
     packets: list[VideoPacket] = []
-    torn = cut_short = False
+    torn = more = cut_short = False
     end: int | None = None
     for packet, said in packets_of(container):
-        cut_short |= "ended prematurely" in said or not packet.size
+        more |= "ended prematurely" in said or not packet.size
         if not packet.size:
             continue
+        cut_short = packet.is_corrupt
         torn |= bool(said) or (packet.pos is not None and end is not None and packet.pos > end + _LARGEST_OVERHEAD)
         end = None if packet.pos is None else packet.pos + packet.size
         if packet.stream_index == stream.index:
@@ -200,10 +201,10 @@ def _listed(container: InputContainer, stream: VideoStream) -> tuple[list[VideoP
                 VideoPacket(packet.pts, packet.duration or 0, packet.pos, packet.size, packet.is_keyframe, torn)
             )
             torn = False
-    return packets, cut_short
+    return packets, cut_short, more
 
 
-def _number(contents: Contents, container: InputContainer, stream: VideoStream) -> bool:
+def _number(contents: Contents, container: InputContainer, stream: VideoStream, cut_short: bool) -> bool:
     """Give each packet its group and number: by time stamps where they are regular, which it returns, else by order."""
     packets, group, key_pts = contents.packets, -1, None
     for packet in packets:
@@ -225,6 +226,8 @@ def _number(contents: Contents, container: InputContainer, stream: VideoStream) 
         for place, packet in enumerate(packets):
             packet.number = place if packet.pts is None else order.get(packet.pts, place)
     contents.frames = max(packet.number for packet in packets) + 1
+    if container.format.name == "avi" and not cut_short:
+        _place_lost(contents, stream.frames - contents.frames)
     # Frames that are missing without a trace in the file were dropped before it was written: nothing needs them.
     unlisted = container.format.name == "avi" and listed is None
     ranked = sorted(packet.number for packet in packets)
@@ -255,6 +258,17 @@ def _listed_times(packets: list[VideoPacket], stream: VideoStream) -> list[int] 
         times.append(entries[place].timestamp)
         at = place + 1
     return times
+
+
+def _place_lost(contents: Contents, lost: int) -> None:
+    """Put frames that an AVI counts, and that are not in it, where bytes belong to no packet: its index may be gone."""
+    torn = [place for place, packet in enumerate(contents.packets) if packet.torn]
+    if lost <= 0 or len(torn) not in {1, lost}:
+        return
+    for place in torn:
+        for packet in contents.packets[place:]:
+            packet.number += lost // len(torn)
+    contents.frames += lost
 
 
 def _missing(contents: Contents, container: InputContainer, stream: VideoStream, regular: bool) -> int | None:

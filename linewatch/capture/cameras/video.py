@@ -2,7 +2,7 @@
 
 Decoders conceal damage: they fill a damaged area from the frame before, and report success. Here everything that
 FFmpeg knows about a packet is asked: its errors, the messages that it logs while it decodes, its flags on packets and
-frames, and the container's own account of how many frames there are. See docs/videos.md.
+frames, and the container's own account of how many frames there are. See docs/experiments/video-damage.md.
 """
 
 from collections import deque
