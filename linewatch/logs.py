@@ -148,7 +148,7 @@ class LogSums:
             for kinds, name, kind in due:
                 if kind.more:  # it goes on: in the next interval it is only counted
                     kind.began_s, kind.more, kind.last = now_s, 0, None
-                else:
+                elif now_s - kind.began_s >= SUM_INTERVAL_S:
                     del kinds[name]
             began_s = [kind.began_s for kinds in self._kinds.values() for kind in kinds.values()]
             self._due_s = min(began_s, default=float("inf")) + SUM_INTERVAL_S

@@ -22,7 +22,7 @@ from linewatch.plant.modbus.settings import ModbusSettings
 from linewatch.service_settings import ServiceSettings
 
 if TYPE_CHECKING:
-    from linewatch.check.findings import Findings
+    from linewatch.check.trials import Trials
 
 CV2 = "opencv-python-headless"
 """The distribution of OpenCV that linewatch is tested with; it needs no display."""
@@ -56,14 +56,14 @@ def check(
         print(grading.model_dump_json(indent=1) if as_json else f"{config}: good")
         return 0
     settings = checked(tree, str(config), kind, text)
-    found, about = _try_all(settings, text, config, working_dir)
+    trials, about = _try_all(settings, text, config, working_dir)
     if as_json:
         print(settings.model_dump_json(indent=1))
-        for row in found.faults:
+        for row in trials.faults:
             print(f"linewatch: {row.setting}: {row.result}", file=sys.stderr)
     else:
-        _print(config, settings, found, about)
-    return SourceError.exit_code if found.faults else 0
+        _print(config, settings, trials, about)
+    return SourceError.exit_code if trials.faults else 0
 
 
 def kind_of(tree: Mapping[str, Any]) -> type[BaseModel]:
@@ -73,11 +73,11 @@ def kind_of(tree: Mapping[str, Any]) -> type[BaseModel]:
     return max(_KINDS, key=lambda kind: len(kind.model_fields.keys() & tree))
 
 
-def _try_all(settings: BaseModel, text: str, config: Path, working_dir: Path | None) -> "tuple[Findings, list[str]]":
+def _try_all(settings: BaseModel, text: str, config: Path, working_dir: Path | None) -> "tuple[Trials, list[str]]":
     """Try what the settings name; return what was found, and lines on how the configuration is run."""
-    from linewatch.check.findings import Findings
     from linewatch.check.others import check_history, check_modbus
     from linewatch.check.service import check_service
+    from linewatch.check.trials import Trials
     from linewatch.check.units import running_process, unit_of, user_name
 
     unit, owner = unit_of(config), running_process(config)
@@ -93,30 +93,30 @@ def _try_all(settings: BaseModel, text: str, config: Path, working_dir: Path | N
         about[1] += ", who may read and write everything; a service usually runs as another user"
     if owner is not None:
         about.append(f"process {owner} runs this configuration now; it is not disturbed")
-    found = Findings(text, unit)
+    trials = Trials(text, unit)
     try:
         with contextlib.chdir(folder):
             if isinstance(settings, ServiceSettings):
-                check_service(settings, found, owner)
+                check_service(settings, trials, owner)
             elif isinstance(settings, HistorySettings):
-                check_history(settings, found)
+                check_history(settings, trials)
             elif isinstance(settings, ModbusSettings):
-                check_modbus(settings, found, owner)
+                check_modbus(settings, trials, owner)
     except OSError as error:
         raise ConfigError(f"{folder}: cannot be entered ({error.strerror}); make it, or give --working-dir") from error
-    return found, about
+    return trials, about
 
 
-def _print(config: Path, settings: BaseModel, found: "Findings", about: Sequence[str]) -> None:
+def _print(config: Path, settings: BaseModel, trials: "Trials", about: Sequence[str]) -> None:
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    if found.rows:
+    if trials.rows:
         table = Table(box=None, pad_edge=False)
         for column in ("", "line", "setting", "value", "result"):
             table.add_column(column, overflow="fold")
-        for row in found.rows:
+        for row in trials.rows:
             line = "default" if row.line is None else str(row.line)
             mark = Text("good" if row.good else "FAILS", style="" if row.good else "bold red")
             table.add_row(mark, line, Text(row.setting), Text(row.value), Text(row.result))
@@ -130,8 +130,8 @@ def _print(config: Path, settings: BaseModel, found: "Findings", about: Sequence
         for roll in settings.roll:
             low, high = roll.pitch_mm
             print(f"  roll {roll.name}, stand {roll.stand}: marks every {low:.0f} to {high:.0f} mm")
-    faults = len(found.faults)
-    print(f"{config}: {f'{faults} of {len(found.rows)} cannot be used as they are' if faults else 'good'}")
+    faults = len(trials.faults)
+    print(f"{config}: {f'{faults} of {len(trials.rows)} cannot be used as they are' if faults else 'good'}")
 
 
 def _shared_cv2(providers: Mapping[str, Sequence[str]]) -> str | None:

@@ -5,7 +5,7 @@ from contextlib import closing
 from pathlib import Path
 
 from linewatch.check.attempts import bind_address, write_into
-from linewatch.check.findings import Findings
+from linewatch.check.trials import Trials
 from linewatch.client.keys import ClientKeys, Credentials
 from linewatch.config.history import HistorySettings
 from linewatch.config.text import why_not
@@ -14,9 +14,9 @@ from linewatch.plant.modbus.settings import ModbusSettings
 from linewatch.terminal import extra
 
 
-def check_history(settings: HistorySettings, found: Findings) -> None:
+def check_history(settings: HistorySettings, trials: Trials) -> None:
     """Try the database, the folder of images and the keys of a history."""
-    found.attempt(
+    trials.attempt(
         "",
         "database",
         _without_password(settings.database),
@@ -24,29 +24,29 @@ def check_history(settings: HistorySettings, found: Findings) -> None:
         writes=_file_of(settings.database),
     )
     if (images := settings.images) is not None:
-        found.attempt(
+        trials.attempt(
             "images", "dir", images.dir, lambda: write_into(images.dir, images.min_free_mb), writes=images.dir
         )
     for number, service in enumerate(settings.service):
         if service.keys is not None:
-            _check_keys("service", service.keys.secret_file, service.keys.server_public_file, found, number)
+            _check_keys("service", service.keys.secret_file, service.keys.server_public_file, trials, number)
 
 
-def check_modbus(settings: ModbusSettings, found: Findings, owner: int | None) -> None:
+def check_modbus(settings: ModbusSettings, trials: Trials, owner: int | None) -> None:
     """Try the address and the keys of a Modbus bridge."""
     listen = settings.listen
     with_port = f"{listen.address}, port {listen.port}"
-    found.attempt("listen", "address", with_port, lambda: bind_address(listen.address, listen.port, owner))
+    trials.attempt("listen", "address", with_port, lambda: bind_address(listen.address, listen.port, owner))
     if (keys := settings.service.keys) is not None:
-        _check_keys("service", keys.secret_file, keys.server_public_file, found)
+        _check_keys("service", keys.secret_file, keys.server_public_file, trials)
 
 
-def _check_keys(section: str, secret: Path, public: Path, found: Findings, number: int = 0) -> None:
+def _check_keys(section: str, secret: Path, public: Path, trials: Trials, number: int = 0) -> None:
     def opened() -> str:
         Credentials(ClientKeys(secret, public))
         return "both certificates are good"
 
-    found.attempt(section, "keys", secret, opened, number, reads=secret)
+    trials.attempt(section, "keys", secret, opened, number, reads=secret)
 
 
 def _database(url: str) -> str:

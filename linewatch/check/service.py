@@ -3,7 +3,7 @@
 from linewatch.capture.cameras.registry import open_camera
 from linewatch.capture.clock import MonotonicClock
 from linewatch.check.attempts import bind_endpoint, read_folder, write_into
-from linewatch.check.findings import Findings
+from linewatch.check.trials import Trials
 from linewatch.config.grading_file import DEFAULT
 from linewatch.config.taxonomy import Taxonomy
 from linewatch.contracts.errors import EngineError, SourceError, WireError
@@ -16,27 +16,27 @@ from linewatch.wire.endpoints import check as check_reach
 from linewatch.wire.endpoints import load_keys
 
 
-def check_service(settings: ServiceSettings, found: Findings, owner: int | None) -> None:
+def check_service(settings: ServiceSettings, trials: Trials, owner: int | None) -> None:
     """Try everything that `linewatch run` opens. owner: the process that runs this configuration already."""
-    _check_rules(settings, found)
-    _check_engines(settings, found)
+    _check_rules(settings, trials)
+    _check_engines(settings, trials)
     if (source := settings.source) is not None:
         path = getattr(source, "path", None)
-        found.attempt(
+        trials.attempt(
             "source", "path" if path else "type", path or source.type, lambda: _first_grab(settings), reads=path
         )
     journal = settings.journal
-    found.attempt("journal", "dir", journal.dir, lambda: write_into(journal.dir, journal.max_mb), writes=journal.dir)
+    trials.attempt("journal", "dir", journal.dir, lambda: write_into(journal.dir, journal.max_mb), writes=journal.dir)
     if settings.coil_data is not None:
         folder = settings.coil_data.folder
-        if found.attempt("coil_data", "folder", folder, lambda: read_folder(folder), reads=folder):
-            found.attempt("coil_data", "folder", folder, lambda: write_into(folder), writes=folder)
+        if trials.attempt("coil_data", "folder", folder, lambda: read_folder(folder), reads=folder):
+            trials.attempt("coil_data", "folder", folder, lambda: write_into(folder), writes=folder)
     for disk in settings.system_alarms.disks:
-        found.attempt("system_alarms", "disks", disk, lambda disk=disk: read_folder(disk))  # type: ignore[misc]
-    _check_wire(settings, found, owner)
+        trials.attempt("system_alarms", "disks", disk, lambda disk=disk: read_folder(disk))  # type: ignore[misc]
+    _check_wire(settings, trials, owner)
 
 
-def _check_rules(settings: ServiceSettings, found: Findings) -> None:
+def _check_rules(settings: ServiceSettings, trials: Trials) -> None:
     taxonomy: list[Taxonomy] = []
 
     def read_taxonomy() -> str:
@@ -44,7 +44,7 @@ def _check_rules(settings: ServiceSettings, found: Findings) -> None:
         taxonomy.append(Taxonomy.read(settings.taxonomy))
         return f"{settings.taxonomy.absolute()}; {len(taxonomy[0].classes)} classes"
 
-    if settings.taxonomy is not None and not found.attempt(
+    if settings.taxonomy is not None and not trials.attempt(
         "", "taxonomy", settings.taxonomy, read_taxonomy, reads=settings.taxonomy
     ):
         return
@@ -61,10 +61,10 @@ def _check_rules(settings: ServiceSettings, found: Findings) -> None:
                 grading = gradings_for(alone, taxonomy[0] if taxonomy else None)[name]
                 return f"{grading.name}, {len(grading.limit)} limits"
 
-            found.attempt(section, "grading", path, rules, number, reads=path)
+            trials.attempt(section, "grading", path, rules, number, reads=path)
 
 
-def _check_engines(settings: ServiceSettings, found: Findings) -> None:
+def _check_engines(settings: ServiceSettings, trials: Trials) -> None:
     inference = settings.inference
     backends: list[Backend] = []
 
@@ -82,11 +82,11 @@ def _check_engines(settings: ServiceSettings, found: Findings) -> None:
             backends[0].check(engine.manifest, engine.model)
         return f"{inference.engines_dir.absolute()}; {', '.join(engine.manifest.name for engine in loaded)} can be run"
 
-    if not found.attempt("inference", "backend", inference.backend, backend):
+    if not trials.attempt("inference", "backend", inference.backend, backend):
         return
     for name in inference.fallback:
-        found.attempt("inference", "fallback", name, lambda name=name: str(open_backend(name, inference).name))  # type: ignore[misc]
-    if found.attempt("inference", "engines_dir", inference.engines_dir, engines, reads=inference.engines_dir):
+        trials.attempt("inference", "fallback", name, lambda name=name: str(open_backend(name, inference).name))  # type: ignore[misc]
+    if trials.attempt("inference", "engines_dir", inference.engines_dir, engines, reads=inference.engines_dir):
         for number, recipe in enumerate(settings.recipe):
             for task in Task:
                 if (name := getattr(recipe.engines, task.value)) is not None:
@@ -96,9 +96,9 @@ def _check_engines(settings: ServiceSettings, found: Findings) -> None:
                         backends[0].check(one.manifest, one.model)
                         return f"{one.manifest.name} can be run"
 
-                    found.attempt("recipe", "engines", name, engine, number)
+                    trials.attempt("recipe", "engines", name, engine, number)
     if inference.backend == "tensorrt":
-        found.attempt(
+        trials.attempt(
             "inference",
             "plan_dir",
             inference.plan_dir,
@@ -116,7 +116,7 @@ def _first_grab(settings: ServiceSettings) -> str:
     return "; ".join((f"opens; first frame: {size}", *settings.source.told()))
 
 
-def _check_wire(settings: ServiceSettings, found: Findings, owner: int | None) -> None:
+def _check_wire(settings: ServiceSettings, trials: Trials, owner: int | None) -> None:
     wire = settings.wire
     if wire.keys is not None:
         keys = wire.keys
@@ -126,7 +126,8 @@ def _check_wire(settings: ServiceSettings, found: Findings, owner: int | None) -
             assert loaded is not None
             return "the pair is good, and no file of the list is at fault"
 
-        found.attempt("wire.keys", "server_secret_file", keys.server_secret_file, opened, reads=keys.server_secret_file)
+        secret = keys.server_secret_file
+        trials.attempt("wire.keys", "server_secret_file", secret, opened, reads=secret)
     bound_already: set[str] = set()
     for name in ("publish", "serve", "commands"):
         if (endpoint := getattr(wire, name)) is not None:
@@ -138,4 +139,4 @@ def _check_wire(settings: ServiceSettings, found: Findings, owner: int | None) -
                 bound_already.add(endpoint)
                 return bind_endpoint(endpoint, owner)
 
-            found.attempt("wire", name, endpoint, bound)
+            trials.attempt("wire", name, endpoint, bound)

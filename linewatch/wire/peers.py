@@ -59,7 +59,7 @@ class HandshakeWatch:
         self._succeeded = 0  # of these, how many succeeded; it is not known which
         self._refused = 0  # and how many the authenticator refused, whose clients have yet to disconnect
         self._why: str | None = None  # the fault of the connection that closes next
-        address = f"inproc://linewatch.handshakes.{name}"
+        address = f"inproc://linewatch.handshakes.{name}.{id(self)}"  # several of one context may have the same name
         watched.monitor(address, _WATCHED)
         self.socket = watched.context.socket(zmq.PAIR)
         self.socket.linger = 0
@@ -68,8 +68,9 @@ class HandshakeWatch:
 
     def close(self) -> None:
         """Stop watching. Call it before the watched socket is closed."""
-        while self.look():
-            pass
+        for _ in range(_QUEUED_EVENTS // _MOST_EVENTS):  # no longer, though more may come all the while
+            if not self.look():
+                break
         self._watched.disable_monitor()
         self.socket.close()
 

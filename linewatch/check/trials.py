@@ -1,4 +1,4 @@
-"""What a check found: one row for each thing that a configuration names, with where it stands in the file."""
+"""What a check tried: one row for each thing that a configuration names, with where it stands in the file."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -10,7 +10,7 @@ from linewatch.contracts.errors import LinewatchError
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class TriedSetting:
     """line: of the setting in the file; None: its default. result: what was found, or what is wrong and the remedy."""
 
     setting: str
@@ -21,12 +21,12 @@ class Finding:
 
 
 @dataclass(slots=True)
-class Findings:
-    """Collects the findings of one file, whose text is `text`. unit: runs it, where one is installed."""
+class Trials:
+    """Collects what was tried of one file, whose text is `text`. unit: runs it, where one is installed."""
 
     text: str
     unit: Unit | None = None
-    rows: list[Finding] = field(default_factory=list)
+    rows: list[TriedSetting] = field(default_factory=list)
 
     def attempt(
         self,
@@ -52,10 +52,10 @@ class Findings:
             good, result = False, str(error)
         name = f"[{section}] {key}".strip() if section else key
         line = line_of(self.text, section, key, number)
-        self.rows.append(Finding(name, line, str(value), good, result))
+        self.rows.append(TriedSetting(name, line, str(value), good, result))
         return good
 
     @property
-    def faults(self) -> Sequence[Finding]:
-        """The findings that are not good."""
+    def faults(self) -> Sequence[TriedSetting]:
+        """The rows that are not good."""
         return [row for row in self.rows if not row.good]
