@@ -24,7 +24,7 @@ from linewatch.contracts.verdict import CoilState, RunMask
 from linewatch.history import archive as archiving
 from linewatch.history.archive import MARK, ImageArchive
 from linewatch.history.archived_images import archived_images
-from linewatch.history.database import reading, writing
+from linewatch.history.database import reading, reopen, writing
 from linewatch.history.retention import expire_step
 from linewatch.history.tables import COIL, IMAGE
 from linewatch.history.writer import stored_service
@@ -230,6 +230,30 @@ def test_a_kill_at_any_file_operation_leaves_nothing_for_ever(url, engine, archi
         assert archive.used_mb == sum(row.bytes for row in rows(engine)) / 1e6
     assert [row.severity for row in rows(engine)] == [3, 4]
     assert is_whole(engine, tmp_path / "images")
+
+
+def test_images_of_a_database_that_was_moved_away_stay(engine, archive_of, tmp_path, url):
+    """The one that takes its place removes only what it has left itself; the former one finds its own again."""
+    folder = tmp_path / "images"
+    with archive_of() as archive:
+        archive.store(stored_of(engine), said(crop(0, 0), crop(1, 1)))
+    former = files(folder)
+    (tmp_path / "h.sqlite").rename(tmp_path / "away.sqlite")
+    reopen(engine, url)
+    with archive_of() as archive:
+        tidy_all(archive)
+        assert files(folder) == former
+        stray = folder / next(iter(former))
+        stray.with_name("stray.png").write_bytes(b"of a kill")
+    with archive_of() as archive:
+        tidy_all(archive)
+        assert files(folder) == former
+    (tmp_path / "away.sqlite").rename(tmp_path / "h.sqlite")
+    reopen(engine, url)
+    with archive_of() as archive:
+        tidy_all(archive)
+        assert archive.used_mb == sum(map(len, former.values())) / 1e6
+    assert is_whole(engine, folder)
 
 
 @pytest.mark.parametrize(
