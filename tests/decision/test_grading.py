@@ -251,6 +251,8 @@ def test_a_coil_that_nobody_looked_at_has_no_grade(inspected):
     assert graded(by, inspected=inspected).grade == "ungraded"
     short = grade_coil(by, [], spans([(0.0, 900.0)]), 900.0)
     assert (short.grade, short.text) == ("ungraded", "ungraded: no strip between the excluded ends")
+    looked = rules({"inspected_below_share": 0.95}, head_excluded_m=1.0)
+    assert grade_coil(looked, [], spans([(0.0, 900.0)]), 900.0).reasons == ()  # nothing is lacking of nothing
 
 
 def test_the_rules_identity_follows_their_content():

@@ -122,7 +122,7 @@ def reason_of(limit: LimitRule, sums: LimitSums, length_mm: float, end_mm: float
                 f"{affected_mm / length_mm:.2%} of the length affected by {_in_words(limit)} ({of}), "
                 f"more than {limit.affected_over_share:.2%}"
             )
-    elif limit.inspected_below_share is not None and share < limit.inspected_below_share:
+    elif limit.inspected_below_share is not None and length_mm and share < limit.inspected_below_share:
         text = f"{share:.2%} of the graded strip was inspected, less than {limit.inspected_below_share:.2%}"
     return None if text is None else GradeReason(limit.name, limit.grade, text, ids)
 
