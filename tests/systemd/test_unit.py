@@ -33,3 +33,11 @@ def test_the_watchdog_is_slower_than_a_stage_may_be_silent() -> None:
     )
     assert max(row.silence_limit_s for row in TOPOLOGY if row not in (CAPTURE, EXCHANGE, COIL_FILES)) < seconds
     assert all(row.silence_limit_s > TICK_S * 5 for row in TOPOLOGY)
+
+
+@pytest.mark.parametrize("unit", sorted(UNITS.glob("*.service")), ids=lambda unit: unit.stem)
+def test_systemd_never_gives_a_unit_up(unit: Path) -> None:
+    """A cause that lasts longer than a few starts, such as a full disk, must not end the inspection for good."""
+    lines = unit.read_text().splitlines()
+    assert "Restart=always" in lines
+    assert "StartLimitIntervalSec=0" in lines
