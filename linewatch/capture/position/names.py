@@ -120,8 +120,9 @@ def times_of(images: Sequence[Path], source: Literal["name", "mtime"]) -> tuple[
     """Return when each image was taken, in Unix nanoseconds; None for a file without a time.
 
     source: the file's name or its modification time. A name contains a date and time of day with or without fractions
-    (`cam1_20261121T140305.123456.png`; the day or the month may stand first), taken as UTC, or Unix time in s, ms, us or ns, with or without a decimal
-    fraction (`1795269785123.png`, `1795269785.123.png`). Raises SourceError when no file has a time.
+    (`cam1_20261121T140305.123456.png`; the day or the month may stand first), taken as UTC, or Unix time in s, ms, us
+    or ns, with or without a decimal fraction (`1795269785123.png`, `1795269785.123.png`). Raises SourceError when no
+    file has a time.
     """
     named = _times_in(images) if source == "name" else None
     times: tuple[int | None, ...]
