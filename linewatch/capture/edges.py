@@ -33,14 +33,14 @@ def find_edges(pixels: np.ndarray, settings: CaptureSettings) -> StripEdges:
         return StripEdges(0, 0, False, False)
     left, right = int(starts[wide][0]), int(stops[wide][-1])
     strip, mean = sample[:, left:right], mean[left:right]
-    dark_lines, bright_lines = _unreadable_lines(strip, len(pixels), settings)
+    dark_lines, bright_lines = _unreadable_lines(pixels[:, left:right], settings)
     if dark_lines or bright_lines:  # the columns are judged by the other lines
-        lit = np.ones(len(strip), bool)
+        lit = np.ones(len(pixels), bool)
         for start, stop in (*dark_lines, *bright_lines):
-            lit[start // _EVERY_LINES : -(-stop // _EVERY_LINES)] = False
+            lit[start:stop] = False
         if not lit.any():
             return StripEdges(left, right, left > 0, right < width, (), (), dark_lines, bright_lines)
-        strip = np.ascontiguousarray(strip[lit])
+        strip = np.ascontiguousarray(pixels[lit, left:right])
         mean = _means(strip, axis=0)
     dark, bright = _unreadable_columns(strip, mean, left, settings)
     return StripEdges(left, right, left > 0, right < width, dark, bright, dark_lines, bright_lines)
@@ -63,8 +63,11 @@ def _unreadable_columns(
     return _ranges(dark, bounds), _ranges(bright, bounds)
 
 
-def _unreadable_lines(strip: np.ndarray, lines: int, settings: CaptureSettings) -> tuple[Ranges, Ranges]:
-    """Return the lines that are too dark over the strip's width, and those that are blown out."""
+def _unreadable_lines(strip: np.ndarray, settings: CaptureSettings) -> tuple[Ranges, Ranges]:
+    """Return the lines that are too dark over the strip's width, and those that are blown out.
+
+    All are looked at: light that flickers at a multiple of the line rate darkens every second or fourth line.
+    """
     mean = _means(strip, axis=1)
     dark = mean < settings.dark_level
     bright = ~dark & (mean >= settings.bright_level * _BLOWN_OUT_SHARE)
@@ -72,7 +75,7 @@ def _unreadable_lines(strip: np.ndarray, lines: int, settings: CaptureSettings) 
         bright &= _blown_out(strip, 1, settings) > _BLOWN_OUT_SHARE * strip.shape[1]
     if not (dark.any() or bright.any()):
         return (), ()
-    bounds = np.append(np.arange(len(mean)) * _EVERY_LINES, lines)
+    bounds = np.arange(len(mean) + 1)
     return _ranges(dark, bounds), _ranges(bright, bounds)
 
 

@@ -1,5 +1,6 @@
 """The order of pictures by their names, and what is missing between them."""
 
+from datetime import datetime, timedelta
 from pathlib import PurePath
 from random import Random
 
@@ -128,3 +129,68 @@ def test_pictures_of_two_cameras_side_by_side_are_refused(forms):
 def test_two_pictures_of_one_place_are_refused(twins):
     with pytest.raises(SourceError, match=r"expected one picture (of each place|for each)"):
         found(*twins)
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        *("%d.%m.%Y %H-%M-%S", "%m-%d-%Y_%H.%M.%S", "%d%m%Y%H%M%S", "Image__%Y-%m-%d__%H-%M-%S", "%Y%m%d_%H%M%S"),
+        *("%H%M%S", "%H-%M-%S", "%y%m%d_%H%M%S", "%d%m%y_%H%M%S"),
+    ],
+)
+def test_clock_times_of_many_forms_tell_what_is_missing(form: str) -> None:
+    """One picture a second over several minutes, and once over the end of a month, three of them gone."""
+    dated = "%d" in form and "%Y" in form
+    begin = datetime(2026, 11, 30, 23, 58, 5) if dated else datetime(2026, 11, 21, 14, 3, 5)
+    names = [(begin + timedelta(seconds=at)).strftime(form) + ".png" for at in range(150) if not 70 <= at < 73]
+    told = found(*sorted(names))
+    assert (told.by, sum(told.missing)) == ("time", 3)
+    assert [sorted(names)[index] for index in told.order] == names
+
+
+@pytest.mark.parametrize("digits", [3, 4, 6, 9])
+@pytest.mark.parametrize("form", ["%Y%m%d_%H%M%S", "1705314600", "%H-%M-%S"])
+def test_a_counter_behind_the_seconds_is_no_fraction(form: str, digits: int) -> None:
+    """Ten pictures a second, one of them gone."""
+    begin = datetime(2026, 11, 21, 14, 3, 5)
+    names = []
+    for number in range(900):
+        second = (begin + timedelta(seconds=number // 10)).strftime(form) if "%" in form else int(form) + number // 10
+        names.append(f"{second}_{number:0{digits}d}.png")
+    del names[120]
+    told = found(*names)
+    assert (told.by, told.missing.index(1), sum(told.missing)) == ("number", 120, 1)
+
+
+def test_a_fraction_behind_the_seconds_is_no_counter():
+    names = [f"20261121_1403{at // 10:02d}_{at % 10 * 100:03d}.png" for at in range(300) if not 60 <= at < 64]
+    assert sum(found(*names).missing) == 4
+    assert found(*names).by == "time"
+
+
+def test_uneven_times_of_day_are_no_numbers():
+    """Seconds and minutes are not two cameras, and no pictures are missing from second 59 to 60 of a minute."""
+    at, names = datetime(2026, 11, 21, 14, 3, 5), []
+    for step in (3, 8, 2, 9, 1, 7, 5, 4, 8, 2, 6) * 4:
+        at += timedelta(seconds=step)
+        names.append(at)
+    for form in ("%d.%m.%Y %H-%M-%S", "%H%M%S", "%H_%M_%S"):
+        told = found(*(moment.strftime(form) + ".png" for moment in names))
+        assert (told.by, sum(told.missing)) == ("name", 0)
+
+
+def test_six_digits_that_count_beyond_59_are_a_counter():
+    assert missing_between(*(f"{number:06d}.png" for number in range(200) if number != 100)) == {"000101.png": 1}
+    assert missing_between(*(f"{number:06d}.png" for number in range(0, 900, 50) if number != 100)) == {"000150.png": 1}
+
+
+def test_times_that_jitter_still_show_a_long_gap():
+    random = Random(1)
+    times = [1705314600 + number / 10 + random.uniform(-0.008, 0.008) for number in range(64)]
+    assert sum(found(*(f"{time:.6f}.png" for time in times)).missing) == 0
+    assert sum(found(*(f"{time:.6f}.png" for time in times[:20] + times[30:])).missing) == 10
+
+
+def test_two_numbers_alone_tell_no_step():
+    assert found("part1.tif", "part3.tif").by == "name"
+    assert missing_between("part1.tif", "part2.tif", "part4.tif") == {"part4.tif": 1}

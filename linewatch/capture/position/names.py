@@ -2,22 +2,30 @@
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from itertools import combinations, pairwise
 from pathlib import Path, PurePath
 from statistics import median
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 
 import structlog
 
 from linewatch.contracts.errors import SourceError
 
-_DATE = re.compile(
-    r"(?<!\d)(20\d\d)[-_.]?(\d\d)[-_.]?(\d\d)[T_ -]?(\d\d)[-_:.h]?(\d\d)[-_:.m]?(\d\d)"
-    r"(?:[.,](\d+)|[_:-]?(\d{9}|\d{6}|\d{3}))?(?!\d)"
+_DAY = (
+    r"(?<!\d)(?P<year>20\d\d)[-_.]?(?P<month>\d\d)[-_.]?(?P<day>\d\d)[T_ -]{0,2}",
+    r"(?<!\d)(?P<day>\d\d)[-_.]?(?P<month>\d\d)[-_.]?(?P<year>20\d\d)[T_ -]{0,2}",
+    r"(?<!\d)(?P<month>\d\d)[-_.]?(?P<day>\d\d)[-_.]?(?P<year>20\d\d)[T_ -]{0,2}",
 )
+_CLOCK = (
+    r"(?P<hour>\d\d)[-_:.h]?(?P<minute>\d\d)[-_:.m]?(?P<second>\d\d)"
+    r"(?:[.,](?P<fraction>\d+)|(?P<by>[_:-]?)(?P<joined>\d{9}|\d{6}|\d{3}))?(?!\d)"
+)
+_DATES = tuple(re.compile(day + _CLOCK) for day in _DAY)
+_TIME_OF_DAY = re.compile(r"(?<!\d)" + _CLOCK)
 _UNIX = re.compile(r"(?<!\d)(\d{10}(?:\d{3}|\d{6}|\d{9})?)(?:[.,](\d+)|[_-](\d{9}|\d{6}|\d{3}))?(?!\d)")
 _UNIX_S: Final = range(946_684_800, 4_102_444_800)
 """Unix times of the years 2000 to 2099. Ten digits beyond them are a counter, such as 0000000001."""
@@ -26,11 +34,19 @@ _MOST_SERIES = 16
 _MOST_MISSING = 100_000
 _STEADY_SHARE = 0.5  # of the steps from one picture to the next that must be the usual one
 _MEMBER_SHARE = 0.9  # of the pictures whose names must follow one pattern
-_JITTER = 0.1  # of the usual time between two pictures
+_JITTER = 0.25  # of the usual time between two pictures
 _CLOCK_ERROR = 0.01  # of the time between two pictures
 _ODD_SHARE = 0.05  # of the times that may be neither the usual one nor a multiple of it
 
 log = structlog.get_logger()
+
+
+class TimeInName(NamedTuple):
+    """A time in Unix nanoseconds, and where in the name it stands."""
+
+    ns: int
+    begin: int
+    stop: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,11 +105,12 @@ def by_time(pictures: Sequence[PurePath], *, may_be_mixed: bool = False) -> tupl
     Raises SourceError when two are the same, or, unless they may be, when those of several cameras seem to be mixed.
     """
     _refuse_twins(pictures)
-    times = [name_time_ns(picture.stem) for picture in pictures]
-    if None in times:
+    found = _times_in(pictures)
+    if found is None:
         return tuple(range(len(pictures)))
+    times = [time.ns for time in found]
     if not may_be_mixed:
-        _refuse_several(_series_of_times(pictures, times), _interleave)  # type: ignore[arg-type]
+        _refuse_several(_series_of_times(pictures, found), _interleave)
     if len(set(times)) < len(times):
         return tuple(range(len(pictures)))
     return tuple(sorted(range(len(times)), key=lambda index: (times[index], index)))
@@ -103,10 +120,16 @@ def times_of(images: Sequence[Path], source: Literal["name", "mtime"]) -> tuple[
     """Return when each image was taken, in Unix nanoseconds; None for a file without a time.
 
     source: the file's name or its modification time. A name contains a date and time of day with or without fractions
-    (`cam1_20261121T140305.123456.png`), taken as UTC, or Unix time in s, ms, us or ns, with or without a decimal
-    fraction (`1795269785123.png`, `1795269785.123.png`). Raises SourceError when no file has a time.
+    (`cam1_20261121T140305.123456.png`; the day or the month may stand first), taken as UTC, or Unix time in s, ms, us
+    or ns, with or without a decimal fraction (`1795269785123.png`, `1795269785.123.png`). Raises SourceError when no
+    file has a time.
     """
-    times = tuple(name_time_ns(image.stem) if source == "name" else _mtime_ns(image) for image in images)
+    named = _times_in(images) if source == "name" else None
+    times: tuple[int | None, ...]
+    if named is not None:
+        times = tuple(time.ns for time in named)
+    else:
+        times = tuple(name_time_ns(image.stem) if source == "name" else _mtime_ns(image) for image in images)
     if not any(time is not None for time in times):
         raise SourceError(
             f"[source] times = '{source}', but none of {len(images)} images has a time, the first is {images[0].name}; "
@@ -122,27 +145,96 @@ def times_of(images: Sequence[Path], source: Literal["name", "mtime"]) -> tuple[
 def name_time_ns(stem: str) -> int | None:
     """Return the time in a file's name in Unix nanoseconds; None when it contains none."""
     found = _time_in(stem)
-    return None if found is None else found[0]
+    return None if found is None else found.ns
 
 
-def _time_in(stem: str) -> tuple[int, tuple[int, int]] | None:
-    """Return the time in a name and where it stands."""
-    for date in _DATE.finditer(stem):
-        try:
-            moment = datetime(*(int(number) for number in date.groups()[:6]), tzinfo=UTC)  # type: ignore[arg-type,misc]
-        except ValueError:
-            continue
-        fraction = date.group(7) or date.group(8) or "0"
-        return round(moment.timestamp()) * 10**9 + int(fraction[:9].ljust(9, "0")), date.span()
+def _time_in(stem: str, *, joined: bool = True, dates: Sequence[re.Pattern[str]] = _DATES) -> TimeInName | None:
+    """Find the time in a name. joined: take digits behind a dash or the like for its fraction."""
+    for pattern in dates:
+        for found in pattern.finditer(stem):
+            if (time := _time_of(found, joined=joined)) is not None:
+                return time
     for unix in _UNIX.finditer(stem):
-        digits, fraction, joined = unix.groups()
+        digits, fraction, behind = unix.groups()
         if int(digits[:10]) not in _UNIX_S:
             continue
-        if joined is not None and len(digits) == 10:
-            fraction = joined
+        stop = unix.end()
+        if behind is not None and not joined:
+            stop = unix.end(1)
+        elif behind is not None and len(digits) == 10:
+            fraction = behind
         unit_ns = 10 ** (19 - len(digits))
-        return int(digits) * unit_ns + int((fraction or "0")[:9].ljust(9, "0")) * unit_ns // 10**9, unix.span()
+        time_ns = int(digits) * unit_ns + int((fraction or "0")[:9].ljust(9, "0")) * unit_ns // 10**9
+        return TimeInName(time_ns, unix.start(), stop)
     return None
+
+
+_Reader = Callable[..., TimeInName | None]
+_DATED: Final[tuple[_Reader, ...]] = tuple(partial(_time_in, dates=(date,)) for date in _DATES)
+
+
+def _first_time_of_day(stem: str, *, joined: bool = True) -> TimeInName | None:
+    return next(_times_of_day(stem, joined=joined), None)
+
+
+def _last_time_of_day(stem: str, *, joined: bool = True) -> TimeInName | None:
+    return max(_times_of_day(stem, joined=joined), key=lambda time: time.begin, default=None)
+
+
+def _times_of_day(stem: str, *, joined: bool) -> Iterator[TimeInName]:
+    at = 0
+    while (found := _TIME_OF_DAY.search(stem, at)) is not None:
+        if (time := _time_of(found, joined=joined)) is not None:
+            yield time
+        at = found.start() + 1  # the next may begin within this one, as in 211126_140305
+
+
+def _time_of(found: re.Match[str], *, joined: bool) -> TimeInName | None:
+    """Return the time that a pattern found, without a date one of 1970-01-01; None where it is no time."""
+    values = {"year": "1970", "month": "1", "day": "1", **found.groupdict()}
+    parts = ("year", "month", "day", "hour", "minute", "second")
+    try:
+        moment = datetime(*(int(values[part]) for part in parts), tzinfo=UTC)  # type: ignore[arg-type,misc]
+    except ValueError:
+        return None
+    left_out = bool(found["by"]) and not joined
+    fraction = "0" if left_out else found["fraction"] or found["joined"] or "0"
+    time_ns = round(moment.timestamp()) * 10**9 + int(fraction[:9].ljust(9, "0"))
+    return TimeInName(time_ns, found.start(), found.start("by") if left_out else found.end())
+
+
+def _times_in(pictures: Sequence[PurePath]) -> list[TimeInName] | None:
+    """Find the time in each name; None unless all have one.
+
+    Digits such as the last of `20261121_140305_000123` are a fraction, unless they count on from second to second. Six
+    digits or three numbers are a time of day if they count seconds and minutes to 59.
+    """
+    readers: tuple[_Reader, ...] = (*_DATED, _first_time_of_day, _last_time_of_day)  # all names follow one
+    for reader in readers:
+        times = [reader(picture.stem) for picture in pictures]
+        whole = [reader(picture.stem, joined=False) for picture in pictures]
+        if None in times or None in whole:
+            continue
+        both = list(zip(times, whole, strict=True))
+        if reader not in _DATED and not _reads_as_clock([apart.ns for _, apart in both]):  # type: ignore[union-attr]
+            continue
+        fractions = sorted((apart.ns, time.ns - apart.ns) for time, apart in both)  # type: ignore[union-attr]
+        return whole if _counts_on(fractions) else times  # type: ignore[return-value]
+    return None
+
+
+def _reads_as_clock(times_ns: Sequence[int]) -> bool:
+    """Say whether times of day are not just numbers: a counter would show seconds beyond 59 before the next minute."""
+    seconds = [time_ns // 10**9 for time_ns in times_ns]
+    return len({second // 60 for second in seconds}) > 1 and len({second % 60 for second in seconds}) > 2
+
+
+def _counts_on(fractions: Sequence[tuple[int, int]]) -> bool:
+    """Say whether these fractions, in order behind their full seconds, are a counter: fractions would begin anew."""
+    if fractions[0][0] == fractions[-1][0]:
+        return False
+    steps = Counter(after - before for (_, before), (_, after) in pairwise(fractions))
+    return min(steps) > 0 and max(steps.values()) >= _STEADY_SHARE * (len(fractions) - 1)
 
 
 def _mtime_ns(image: Path) -> int | None:
@@ -154,11 +246,11 @@ def _mtime_ns(image: Path) -> int | None:
 
 def _by_time(pictures: Sequence[PurePath], longest_gap_s: float) -> NameOrder | None:
     """Return the order by the times in the names, where all have one and they are steady."""
-    times = [name_time_ns(picture.stem) for picture in pictures]
-    if None in times or len(set(times)) < max(3, len(times)):
+    times = [time.ns for time in _times_in(pictures) or ()]
+    if len(set(times)) < max(3, len(pictures)):
         return None
     order = by_time(pictures)
-    steps = [times[after] - times[before] for before, after in pairwise(order)]  # type: ignore[operator]
+    steps = [times[after] - times[before] for before, after in pairwise(order)]
     usual = median(steps)
     alike = sum(abs(step - usual) <= _JITTER * usual for step in steps)
     if alike < _STEADY_SHARE * len(steps) or not _are_multiples(
@@ -181,7 +273,8 @@ def _are_multiples(steps: Sequence[int], usual: float) -> bool:
 
 def _by_number(pictures: Sequence[PurePath]) -> NameOrder | None:
     """Return the natural order, with what is missing by the numbers in the names, where these count steadily."""
-    series = _series_of_numbers(pictures)
+    times = _times_in(pictures)
+    series = _series_of_numbers(pictures, times or [None] * len(pictures))
     if sum(map(len, series.values())) < max(2, _MEMBER_SHARE * len(pictures)):
         return None
     _refuse_several({key: list(members.values()) for key, members in series.items()}, _share_numbers)
@@ -194,7 +287,7 @@ def _by_number(pictures: Sequence[PurePath]) -> NameOrder | None:
     }
     for members in series.values():
         for index, later in pairwise(members):
-            if members[index] == members[later]:
+            if members[index] == members[later] and times is None:
                 raise SourceError(
                     f"{pictures[index]} and {pictures[later]} bear the same number, expected one picture for each; "
                     "move one away, or name the right ones by [source] pattern"
@@ -207,6 +300,7 @@ def _by_number(pictures: Sequence[PurePath]) -> NameOrder | None:
     gaps = {index: step // usual - 1 for index, step in steps.items()} if usual > 0 else {}
     if (
         not gaps
+        or (len(steps) == 1 and usual > 1)  # two numbers alone tell no step
         or most < _STEADY_SHARE * len(steps)
         or any(step <= 0 or step % usual for step in steps.values())
         or sum(gaps.values()) > _MOST_MISSING
@@ -225,16 +319,18 @@ def _counted(by: Literal["time", "number"], order: tuple[int, ...], gaps: Sequen
     return NameOrder(by, order, (0, *gaps), f"{told}; {sum(gaps) or 'none'} missing between them")
 
 
-def _series_of_numbers(pictures: Sequence[PurePath]) -> dict[str, dict[int, int]]:
+def _series_of_numbers(pictures: Sequence[PurePath], times: Sequence[TimeInName | None]) -> dict[str, dict[int, int]]:
     """Return for each series of names that differ in one number only: that number, by the picture's index.
 
-    That number is the one with the most values among names of one pattern; series of one picture are left out.
+    That number is the one with the most values among names of one pattern; series of one picture are left out. Times
+    are no numbers.
     """
     patterns: dict[tuple[str, ...], list[int]] = defaultdict(list)
     fields = []
-    for index, picture in enumerate(pictures):
-        texts = re.split(r"[0-9]+", picture.stem.lower())
-        fields.append([int(digits) for digits in re.findall(r"[0-9]+", picture.stem)])
+    for index, (picture, time) in enumerate(zip(pictures, times, strict=True)):
+        stem = picture.stem if time is None else _without(time, picture.stem)
+        texts = re.split(r"[0-9]+", stem.lower())
+        fields.append([int(digits) for digits in re.findall(r"[0-9]+", stem)])
         patterns[(picture.parent.as_posix(), *texts)].append(index)
     series: dict[str, dict[int, int]] = defaultdict(dict)
     for pattern, members in patterns.items():
@@ -249,16 +345,16 @@ def _series_of_numbers(pictures: Sequence[PurePath]) -> dict[str, dict[int, int]
     return {key: members for key, members in series.items() if len(members) > 1}
 
 
-def _series_of_times(pictures: Sequence[PurePath], times: Sequence[int]) -> dict[str, list[int]]:
+def _series_of_times(pictures: Sequence[PurePath], times: Sequence[TimeInName]) -> dict[str, list[int]]:
     """Return the times of pictures whose names differ in nothing else."""
     series = defaultdict(list)
     for picture, time in zip(pictures, times, strict=True):
-        found = _time_in(picture.stem)
-        assert found is not None
-        begin, end = found[1]
-        name = f"{picture.stem[:begin]}#{picture.stem[end:]}"
-        series[(picture.parent / name).as_posix()].append(time)
+        series[(picture.parent / _without(time, picture.stem)).as_posix()].append(time.ns)
     return series
+
+
+def _without(time: TimeInName, stem: str) -> str:
+    return f"{stem[: time.begin]}<time>{stem[time.stop :]}"
 
 
 def _refuse_several(series: Mapping[str, list[int]], mixed: Callable[[list[int], list[int]], bool]) -> None:
