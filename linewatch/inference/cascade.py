@@ -1,8 +1,10 @@
 """The cascade: screens every frame, classifies tiles that pass, segments tiles near a class; frames leave in order."""
 
+import traceback
 from collections.abc import Sequence
 
 import numpy as np
+import structlog
 
 from linewatch.config.line import LineSettings
 from linewatch.contracts.frame import Cause, Frame, StripEdges
@@ -20,6 +22,8 @@ from linewatch.inference.workload import Workload
 
 NO_STRIP = StripEdges(0, 0, False, False)
 
+log = structlog.get_logger()
+
 
 class Cascade:
     """A state machine owned by one thread: frames go in, batches to run come out; results go in, predictions come out.
@@ -29,6 +33,9 @@ class Cascade:
     input is a whole frame gets the frame's own pixels, one frame at a time; other engines get tiles in batches. Rows
     from a frame's `valid_lines` on are zero, which capture guarantees, and count as no steel: tiles and screen cells
     that lie entirely in them are skipped. What the screen did not score is not in the prediction's `scored_px`.
+
+    Whatever is raised over one frame costs that frame: it counts as missed, cause `untold`, and comes out in its place
+    once no batch reads its pixels any more.
     """
 
     def __init__(
@@ -55,7 +62,6 @@ class Cascade:
         """
         if lineup.serial < self.lineup.serial:
             return
-        self.lineup = lineup
         for task, generation in lineup.loaded - set(self._batchers):
             engine = lineup.engines.by_task()[task].manifest.input
             if task is not Task.SCREEN or len(self._screen_tiles) > 1:  # otherwise it gets the whole frame
@@ -68,6 +74,7 @@ class Cascade:
                     generation,
                     masks=task is Task.SEGMENT,
                 )
+        self.lineup = lineup
         self._drop_unused_batchers()
 
     @property
@@ -86,9 +93,40 @@ class Cascade:
         edges: None when nothing of the frame can be inspected. `frame.pixels` must not change until the frame's
         prediction has come out.
         """
+        try:
+            pending = self._pend(frame, edges, now_ns)
+        except Exception as error:
+            self.lose(frame, error, now_ns)
+            return ()
+        self._pending[frame.ordinal] = pending
+        try:
+            return self._screen(pending, now_ns)
+        except Exception as error:
+            _lose(pending, error, now_ns)
+            return ()
+
+    def lose(self, frame: Frame, error: Exception, now_ns: int) -> None:
+        """Take in the next frame as one that cannot be inspected, since this was raised over it."""
+        pending = PendingFrame(
+            frame=frame,
+            lineup=self.lineup,
+            edges=None,
+            tiles=(),
+            strip=NO_STRIP,
+            screen_tiles=(),
+            screen_scores=np.zeros(0, np.float32),
+            passed=np.zeros(0, bool),
+            class_scores=self._no_scores(0),
+            probability=self._no_masks(0),
+            timing=Timing(captured_ns=frame.captured_ns, queued_ns=now_ns),
+        )
+        self._pending[frame.ordinal] = pending
+        _lose(pending, error, now_ns)
+
+    def _pend(self, frame: Frame, edges: StripEdges | None, now_ns: int) -> PendingFrame:
         strip = NO_STRIP if frame.pixels is None or edges is None else edges
         tiles = tiles_on(self._tiles, strip, frame.valid_lines)
-        pending = PendingFrame(
+        return PendingFrame(
             frame=frame,
             lineup=self.lineup,
             edges=edges,
@@ -101,9 +139,10 @@ class Cascade:
             probability=self._no_masks(0),
             timing=Timing(captured_ns=frame.captured_ns, queued_ns=now_ns),
         )
-        self._pending[frame.ordinal] = pending
+
+    def _screen(self, pending: PendingFrame, now_ns: int) -> tuple[Batch, ...]:
         seen = pending.screen_tiles
-        if not self._affords(Task.SCREEN, len(seen), frame, now_ns):
+        if not self._affords(Task.SCREEN, len(seen), pending.frame, now_ns):
             pending.failed = Cause.OVERLOAD
             pending.conclude(now_ns)
             return ()
@@ -114,22 +153,26 @@ class Cascade:
         batch = result.batch
         task = Task(batch.engine)
         ready: list[Batch] = []
-        if self._workload is not None:
-            self._workload.end(task, len(batch.refs), result.took_ns if self._decides(batch) else 0, now_ns)
+        try:
+            if self._workload is not None:
+                took_ns = result.took_ns if self._decides(batch) else 0
+                self._workload.end(task, len(batch.refs), took_ns, now_ns)
+        except Exception as error:
+            _log("batch_not_counted", error)
         for row, ref in enumerate(batch.refs):
             pending = self._pending[ref.ordinal]
             pending.awaited -= 1
-            output = None if result.output is None or row >= len(result.output) else result.output[row]
-            if batch.generation != pending.lineup.generations[task]:
-                self._take_shadow(pending, ref, output, result.error)
-            else:
-                self._take(task, pending, ref, output)
-                if output is not None:
-                    pending.identities[task] = result.identity
-            if not pending.awaited:
-                ready += self._advance(pending, now_ns)
-        if (task, batch.generation) in self._batchers:
-            self._batchers[task, batch.generation].recycle(batch)
+            try:
+                self._take_row(pending, result, row, ref)
+                if not pending.awaited:
+                    ready += self._advance(pending, now_ns)
+            except Exception as error:
+                _lose(pending, error, now_ns)
+        try:
+            if (task, batch.generation) in self._batchers:
+                self._batchers[task, batch.generation].recycle(batch)
+        except Exception as error:
+            _log("batch_not_recycled", error)
         return tuple(ready)
 
     def next_deadline_ns(self) -> int | None:
@@ -153,7 +196,11 @@ class Cascade:
             if pending.awaited:
                 break
             del self._pending[ordinal]
-            ready.append(pending.prediction())
+            try:
+                ready.append(pending.prediction())
+            except Exception as error:
+                _lose(pending, error, pending.timing.predicted_ns)
+                ready.append(pending.prediction())
         if ready:
             self._drop_unused_batchers()
         return ready
@@ -170,6 +217,19 @@ class Cascade:
 
     def _decides(self, batch: Batch) -> bool:
         return batch.generation == self._pending[batch.refs[0].ordinal].lineup.generations[Task(batch.engine)]
+
+    def _take_row(self, pending: PendingFrame, result: BatchResult, row: int, ref: TileRef) -> None:
+        """Store one row of a result in its frame, or with the frame's shadow."""
+        if pending.lost:
+            return
+        task, batch = Task(result.batch.engine), result.batch
+        output = None if result.output is None or row >= len(result.output) else result.output[row]
+        if batch.generation != pending.lineup.generations[task]:
+            self._take_shadow(pending, ref, output, result.error)
+        else:
+            self._take(task, pending, ref, output)
+            if output is not None:
+                pending.identities[task] = result.identity
 
     def _take(self, task: Task, pending: PendingFrame, ref: TileRef, output: np.ndarray | None) -> None:
         """Store one row's output in its frame; None: the engine failed."""
@@ -212,8 +272,17 @@ class Cascade:
 
     def _advance(self, pending: PendingFrame, now_ns: int) -> tuple[Batch, ...]:
         """Start the next stage of a frame for which all results of one stage have arrived."""
-        self._compare(pending)
+        if pending.lost:
+            pending.conclude(now_ns)
+            return ()
         lineup = pending.lineup
+        try:
+            self._compare(pending)
+        except Exception as error:  # an engine on trial decides nothing, and costs no frame
+            assert lineup.shadow is not None
+            lineup.shadow.agreement.failed += len(pending.shadowed)
+            lineup.shadow.agreement.fault = f"cannot be compared: {type(error).__name__}: {error}"
+            pending.shadowed.clear()
         if pending.stage is Task.SCREEN:
             pending.timing.screened_ns = now_ns
             if pending.failed is None:
@@ -252,22 +321,27 @@ class Cascade:
         generations = [lineup.generations[task]]
         if lineup.shadow and lineup.shadow.task is task and (self._workload is None or self._workload.calm):
             generations.append(lineup.shadow.generation)
-        pending.awaited = len(rows) * len(generations)
         if self._workload is not None:
-            self._workload.begin(task, pending.awaited)
+            self._workload.begin(task, len(rows) * len(generations))
         frame = pending.frame
         if not rows:
             return ()
         assert frame.pixels is not None
         ready: list[Batch] = []
-        for generation in generations:
-            batcher = self._batchers.get((task, generation))
-            for row in rows:
-                ref = TileRef(frame.ordinal, row, tiles[row])
-                if batcher is None:  # the screen gets the pixels in the ring
-                    ready.append(Batch(task, (ref,), frame.pixels[np.newaxis, np.newaxis], generation))
-                else:
-                    ready += batcher.add(ref, cut(frame.pixels, tiles[row]), now_ns)
+        try:
+            for generation in generations:
+                batcher = self._batchers.get((task, generation))
+                for row in rows:
+                    ref = TileRef(frame.ordinal, row, tiles[row])
+                    if batcher is None:  # the screen gets the pixels in the ring
+                        ready.append(Batch(task, (ref,), frame.pixels[np.newaxis, np.newaxis], generation))
+                    else:
+                        ready += batcher.add(ref, cut(frame.pixels, tiles[row]), now_ns)
+                    pending.awaited += 1
+        except Exception as error:  # what was handed out before is awaited, and the batches that it filled must run
+            _lose(pending, error, now_ns)
+            if self._workload is not None:
+                self._workload.begin(task, pending.awaited - len(rows) * len(generations))
         return tuple(ready)
 
     def _affords(self, task: Task, rows: int, frame: Frame, now_ns: int) -> bool:
@@ -289,3 +363,16 @@ class Cascade:
     def _no_masks(self, tiles: int) -> np.ndarray:
         tile = self._tiles[0]
         return np.zeros((tiles, tile.lines, tile.width), np.uint8)
+
+
+def _lose(pending: PendingFrame, error: Exception, now_ns: int) -> None:
+    """Give up a frame over which this was raised. It still awaits the results of what was handed out."""
+    pending.lose()
+    pending.conclude(now_ns)
+    _log("frame_not_predicted", error, ordinal=pending.frame.ordinal)
+
+
+def _log(event: str, error: Exception, **fields: object) -> None:
+    at = traceback.extract_tb(error.__traceback__)[-1]
+    text = f"{type(error).__name__}: {error}"[:1000]
+    log.error(event, error=text, at=f"{at.filename}:{at.lineno}", **fields)

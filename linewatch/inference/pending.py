@@ -36,6 +36,15 @@ class PendingFrame:
     failed: Cause | None = None
     degraded: Cause | None = None
     depth: Depth = Depth.SEGMENTED
+    lost: bool = False  # something was raised over it: what else the engines say of it is not taken
+
+    def lose(self) -> None:
+        """Discard what is known of a frame over which something was raised: nothing of it can be believed."""
+        self.lost, self.failed, self.degraded, self.depth = True, Cause.UNTOLD, None, Depth.SEGMENTED
+        self.tiles, self.screen_tiles = (), ()
+        self.screen_scores, self.passed = self.screen_scores[:0], self.passed[:0]
+        self.class_scores, self.probability = self.class_scores[:0], self.probability[:0]
+        self.shadowed.clear()
 
     def cut_short(self, cause: Cause, depth: Depth) -> None:
         """Stop the inspection of this frame at `depth`."""

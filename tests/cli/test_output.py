@@ -1,5 +1,6 @@
 """What a command prints may not be writable: one line, an exit code, no traceback."""
 
+import json
 import os
 import stat
 import subprocess
@@ -65,3 +66,73 @@ def test_a_page_may_go_to_standard_output(tmp_path: Path) -> None:
     ended = shell("LINEWATCH schema --out /dev/full")
     assert (ended.returncode, len(ended.stderr.splitlines())) == (2, 1)
     assert "cannot write /dev/full: No space left on device; name another file" in ended.stderr
+
+
+LOGGING = """
+import os, sys
+from linewatch.cli.output import check_output
+check_output()
+import structlog
+from linewatch.logs import configure_logs
+configure_logs("info")
+log = structlog.get_logger()
+log.info("first")
+for _ in range({times}):
+    log.error("a_long_line", text="x" * 3000)
+print("went on")
+{then}
+"""
+
+
+@pytest.mark.parametrize(
+    "streams", ["2> /dev/full", "2>&-", "2> >(true)", "0<&- 2>&-", "2> >(exec sleep 9 > /dev/null)"]
+)
+def test_a_log_that_cannot_be_written_ends_nothing(streams: str, tmp_path: Path) -> None:
+    """A full disk, a closed stream, a reader that has gone, and one that does not read."""
+    program = tmp_path / "program.py"
+    program.write_text(LOGGING.format(times=50, then=""))
+    ended = subprocess.run(
+        ["bash", "-c", f"{sys.executable} {program} {streams}; echo rc $?"],
+        env=ENVIRONMENT,
+        text=True,
+        stdout=subprocess.PIPE,
+        timeout=50,
+        check=False,
+    )
+    assert ended.stdout.splitlines() == ["went on", "rc 0"]
+
+
+def test_what_the_log_lost_is_told_once_it_is_read_again(tmp_path: Path) -> None:
+    program = tmp_path / "program.py"
+    program.write_text(LOGGING.format(times=50, then='sys.stdout.flush(); sys.stdin.readline(); log.info("last")'))
+    with subprocess.Popen(
+        [sys.executable, str(program)],
+        env=ENVIRONMENT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as running:
+        assert running.stdin is not None
+        assert running.stdout is not None
+        assert running.stderr is not None
+        assert running.stdout.readline() == b"went on\n"
+        lines = [json.loads(running.stderr.readline()) for _ in range(15)]
+        os.set_blocking(running.stderr.fileno(), False)
+        while running.stderr.read(1 << 16):
+            pass
+        os.set_blocking(running.stderr.fileno(), True)
+        running.stdin.write(b"\n")
+        running.stdin.flush()
+        told, last = (json.loads(line) for line in running.stderr.read().splitlines() if line)
+    assert lines[0]["event"] == "first"
+    assert (told["event"], 10 < told["lines"] < 50, last["event"]) == ("log_lines_dropped", True, "last")
+
+
+def test_a_closed_stream_gives_its_number_to_no_file(tmp_path: Path) -> None:
+    program = tmp_path / "program.py"
+    program.write_text(
+        "import os\nfrom linewatch.cli.output import check_output\ncheck_output()\n"
+        f"print(os.open({str(tmp_path / 'journal')!r}, os.O_WRONLY | os.O_CREAT) > 2)\n"
+    )
+    command = f"{sys.executable} {program} 0<&- 2>&-"
+    assert subprocess.check_output(["bash", "-c", command], env=ENVIRONMENT, text=True, timeout=50) == "True\n"

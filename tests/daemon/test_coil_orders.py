@@ -1,5 +1,6 @@
 """Coils' data are bounded, on disk before they hold, and taken entirely or not at all."""
 
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -99,6 +100,32 @@ def test_a_good_file_waits_until_it_can_be_taken_up(tmp_path: Path) -> None:
     assert folder.trouble is None
     assert coil_files(tmp_path / "taken") == [tmp_path / "taken" / "c.toml"]
     assert not answers, "it was told once"
+
+
+def test_what_lies_in_the_folder_keeps_no_file_from_being_taken(tmp_path: Path) -> None:
+    """A link in a circle, a pipe, a folder, a dangling link; a file that has gone again."""
+    for name, target in (("loop.json", "loop.json"), ("dangling.json", "/nowhere")):
+        (tmp_path / name).symlink_to(target)
+    os.mkfifo(tmp_path / "pipe.json")
+    (tmp_path / "folder.json").mkdir()
+    (tmp_path / "c.toml").write_text('coil = "C-1"\nproduct = "p"\n')
+    folder = CoilFolder(CoilDataSettings(folder=tmp_path, look_s=0.001), lambda _request: object())
+    folder.scan(0.0)
+    assert folder.trouble is None
+    assert coil_files(tmp_path / "taken") == [tmp_path / "taken" / "c.toml"]
+    assert folder._take((0, "gone.json", 3)) is None
+    assert not (tmp_path / "rejected").exists()
+
+
+def test_files_that_cannot_be_moved_away_hold_up_no_newer_one(tmp_path: Path) -> None:
+    (tmp_path / "taken").write_text("no folder")
+    for number in range(300):
+        (tmp_path / f"c{number}.toml").write_text(f'coil = "C-{number}"\nproduct = "p"\n')
+    told: list[str] = []
+    folder = CoilFolder(CoilDataSettings(folder=tmp_path, look_s=1e-6), lambda asked: told.append(asked.data.coil))
+    for _ in range(20):
+        folder.scan(0.0)
+    assert sorted(told) == sorted(f"C-{number}" for number in range(300)), "each once"
 
 
 @given(

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import settings as limits
+from structlog.testing import capture_logs
 
 from linewatch.config.line import LineSettings
 from linewatch.contracts.errors import ConfigError
@@ -21,11 +22,13 @@ from linewatch.contracts.prediction import Depth, Prediction
 from linewatch.contracts.tile import Batch, BatchResult
 from linewatch.geometry.grid import tile_grid, tiles_on
 from linewatch.geometry.stitch import cut, screen_tile_scores
+from linewatch.inference import cascade as cascade_module
 from linewatch.inference.backends.registry import open_backend
 from linewatch.inference.cascade import Cascade
 from linewatch.inference.engines import EngineSet, load_engines
 from linewatch.inference.pool import EnginePool
 from linewatch.inference.settings import InferenceSettings
+from linewatch.inference.workload import Workload
 
 LINES, WIDTH, TILE = 64, 208, 64
 LADDER = (1, 2, 4)
@@ -259,7 +262,7 @@ class _Affording:
     def begin(self, task: Task, rows: int) -> None:
         self.rows[task] += rows
 
-    def end(self, task: Task, rows: int, took_ns: int) -> None:
+    def end(self, task: Task, rows: int, took_ns: int, now_ns: int) -> None:
         assert took_ns > 0
         self.rows[task] -= rows
 
@@ -376,3 +379,99 @@ def test_a_screen_of_smaller_tiles_says_of_each_tile_the_highest_cell_on_the_str
             painted[:, edges.right_px :] = 0
             expected = [cut(painted, tile).max() for tile in prediction.tiles]
             assert prediction.screen_scores.tolist() == expected
+
+
+class _Broken(Exception):
+    """Raised where nobody expects anything to be raised."""
+
+
+def _raise_for(monkeypatch: pytest.MonkeyPatch, target: str, calls: set[int]) -> None:
+    """Have these calls of a function of the cascade raise; the others do what they did."""
+    module, name = target.rsplit(".", 1)
+    owner = getattr(cascade_module, module, None) if module != "cascade" else cascade_module
+    true, count = getattr(owner, name), iter(range(1000))
+
+    def sometimes(*args: object, **named: object) -> object:
+        if next(count) in calls:
+            raise _Broken("unheard of")
+        return true(*args, **named)
+
+    monkeypatch.setattr(owner, name, sometimes)
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "cascade.tiles_on",
+        "cascade.cut",
+        "Cascade._screen",
+        "Cascade._take",
+        "Cascade._advance",
+        "Cascade._next",
+        "Cascade._masks_of",
+        "Batcher.add",
+        "PendingFrame.take_screen",
+        "PendingFrame.prediction",
+    ],
+)
+def test_whatever_is_raised_over_a_frame_costs_that_frame_alone(
+    target: str,
+    engines: EngineSet,
+    tuned: InferenceSettings,
+    line: LineSettings,
+    pool: EnginePool,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    at = tuned.model_copy(update={"screen_threshold": 0.0, "claim_share": 0.0})
+    whole = _drive(Cascade(engines, at, line), pool, 8, random.Random(1))
+    with monkeypatch.context() as patch, capture_logs() as logged:
+        _raise_for(patch, target, {5})
+        out = _drive(cascade := Cascade(engines, at, line), pool, 8, random.Random(1))
+    assert [p.frame.ordinal for p in out] == list(range(8))  # each slot comes back, in order
+    lost = [p for p in out if p.failed is Cause.UNTOLD]
+    assert {entry["event"] for entry in logged} == {"frame_not_predicted"}
+    assert {entry["ordinal"] for entry in logged} == {p.frame.ordinal for p in lost}
+    assert len(lost) == 1
+    assert (lost[0].scored_px, lost[0].tiles, lost[0].engines, len(lost[0].probability)) == (0, (), (), 0)
+    assert cascade.pending == 0
+    for found, expected in zip(out, whole, strict=True):
+        if found is not lost[0]:
+            assert found.engines == expected.engines
+            assert all(np.array_equal(*pair) for pair in zip(_arrays(found), _arrays(expected), strict=True))
+
+
+def test_a_frame_that_is_lost_awaits_what_still_reads_its_pixels(
+    engines: EngineSet,
+    tuned: InferenceSettings,
+    line: LineSettings,
+    pool: EnginePool,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    load = Workload(1, 1e6)
+    cascade = Cascade(engines, tuned.model_copy(update={"screen_threshold": 0.0}), line, load)
+    (screen,) = cascade.feed(_frame(0), EDGES[0], 0)
+    with monkeypatch.context() as patch:
+        _raise_for(patch, "cascade.cut", {2})  # two of its four tiles are handed out by then
+        waiting = cascade.done(pool.run(0, screen), 1) + cascade.flush()
+    assert [len(batch.refs) for batch in waiting] == [2]
+    assert cascade.take_ready() == []
+    _finish(cascade, pool, waiting)
+    (prediction,) = cascade.take_ready()
+    assert prediction.failed is Cause.UNTOLD
+    assert not any(load._rows.values())
+
+
+def test_a_change_of_engines_that_fails_leaves_the_ones_before(
+    engines: EngineSet,
+    tuned: InferenceSettings,
+    line: LineSettings,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    cascade = Cascade(engines, tuned, line)
+    before = cascade.lineup
+    changed = before.with_engines(engines, dict.fromkeys(Task, 1), None)
+    with monkeypatch.context() as patch:
+        patch.setattr(cascade_module, "Batcher", lambda *_, **__: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            cascade.use(changed)
+    assert cascade.lineup is before

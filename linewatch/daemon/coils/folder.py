@@ -6,6 +6,7 @@ import threading
 import time
 import tomllib
 from collections.abc import Callable
+from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
 
@@ -29,12 +30,18 @@ _FILES_A_SCAN = 64  # then the folder is listed again
 
 def coil_files(folder: Path) -> list[Path]:
     """Return the coils' files in a folder, the oldest first. Hidden files are not complete yet and left out."""
-    found = [
-        (entry.stat().st_mtime_ns, entry.name)
-        for entry in (os.scandir(folder) if folder.is_dir() else ())
-        if entry.name.lower().endswith((".json", ".toml")) and not entry.name.startswith(".") and entry.is_file()
-    ]
-    return [folder / name for _, name in sorted(found)]
+    return [folder / name for _, name, _ in _listed(folder)]
+
+
+def _listed(folder: Path) -> list[tuple[int, str, int]]:
+    """Return when each of these files was changed, its name and its size. What cannot be looked at is left out."""
+    found = []
+    for entry in os.scandir(folder) if folder.is_dir() else ():
+        if entry.name.lower().endswith((".json", ".toml")) and not entry.name.startswith("."):
+            with suppress(OSError):  # it has just gone, or is a link in a circle
+                if entry.is_file():
+                    found.append((entry.stat().st_mtime_ns, entry.name, entry.stat().st_size))
+    return sorted(found)
 
 
 def read_coil_file(path: Path) -> CoilDataBody:
@@ -63,7 +70,7 @@ class CoilFolder:
     def __init__(self, settings: CoilDataSettings, take: Callable[[CoilRequest], object | str]) -> None:
         """take: carry out a request; a text says why it is refused."""
         self._folder, self._scan_s, self._take_request = settings.folder, settings.look_s, take
-        self._seen: dict[tuple[str, int, int], None] = {}  # files that could not be moved away
+        self._seen: set[tuple[int, str, int]] = set()  # files that could not be moved away
         self._next_s = 0.0
         self._idle = threading.Event()  # never set: the caller ends the service
         self.trouble: str | None = None  # of the folder itself
@@ -75,8 +82,10 @@ class CoilFolder:
             return
         try:
             trouble = None if self._folder.is_dir() else f"{self._folder}: no such folder; no coil's data come by file"
-            for path in coil_files(self._folder)[:_FILES_A_SCAN]:
-                trouble = self._take(path) or trouble
+            listed = _listed(self._folder)
+            self._seen &= set(listed)
+            for file in [file for file in listed if file not in self._seen][:_FILES_A_SCAN]:
+                trouble = self._take(file) or trouble
         except OSError as error:
             trouble = f"{self._folder}: {error.strerror}; no coil's data come by file"
         if trouble != self.trouble:
@@ -87,12 +96,10 @@ class CoilFolder:
         self.trouble = trouble
         self._next_s = time.monotonic() + self._scan_s
 
-    def _take(self, path: Path) -> str | None:
-        """Take one file. Return why a good one is refused; it stays then, and is tried again."""
-        found = path.stat()
-        key = path.name, found.st_mtime_ns, found.st_size
-        if key in self._seen:
-            return None
+    def _take(self, file: tuple[int, str, int]) -> str | None:
+        """Take one of those listed. Return why a good one is refused; it stays then, and is tried again."""
+        changed_ns, name, size = file
+        path, key = self._folder / name, (name, changed_ns, size)
         try:
             data = read_coil_file(path)
             token = sha256(f"{key} {data.model_dump_json()}".encode()).hexdigest()[:40]
@@ -109,13 +116,14 @@ class CoilFolder:
                 return f"{path}: {refused}"
             log.info("coil_file_taken", path=str(path), data=data.model_dump(exclude_none=True))
         except ConfigError as error:
-            log.error("coil_file_rejected", path=str(path), error=str(error))
-            self._move(path, key, REJECTED, str(error))
+            if os.path.lexists(path):  # else whoever wrote it has taken it away
+                log.error("coil_file_rejected", path=str(path), error=str(error))
+                self._move(path, file, REJECTED, str(error))
         else:
-            self._move(path, key, TAKEN)
+            self._move(path, file, TAKEN)
         return None
 
-    def _move(self, path: Path, key: tuple[str, int, int], where: str, reason: str | None = None) -> None:
+    def _move(self, path: Path, file: tuple[int, str, int], where: str, reason: str | None = None) -> None:
         folder = self._folder / where
         try:
             folder.mkdir(exist_ok=True)
@@ -127,6 +135,4 @@ class CoilFolder:
                 old.with_name(f"{old.name}.reason").unlink(missing_ok=True)
         except OSError as error:
             log.error("coil_file_not_moved", path=str(path), error=str(error))
-            self._seen[key] = None
-            while len(self._seen) > MOVED_KEPT:
-                del self._seen[next(iter(self._seen))]
+            self._seen.add(file)

@@ -3,8 +3,11 @@
 A frame is first given what is known of its coil; a coil's first frame also selects the engines of its recipe.
 """
 
+from collections.abc import Callable
 from contextlib import suppress
 from queue import Empty
+
+import structlog
 
 from linewatch.capture.edges import find_edges
 from linewatch.config.capture import CaptureSettings
@@ -16,6 +19,8 @@ from linewatch.daemon.recipes import Recipes
 from linewatch.daemon.stages.exchange import EngineExchange
 from linewatch.daemon.stages.wiring import END, TICK_S, Wiring
 from linewatch.inference.cascade import Cascade
+
+log = structlog.get_logger()
 
 
 class CascadeStage:
@@ -49,7 +54,7 @@ class CascadeStage:
                 elif isinstance(item, BatchResult):
                     batches += cascade.done(item, self._clock.now_ns())
                 else:
-                    item()  # what is to be done between two frames
+                    self._act(item)
             wiring.tick()
             batches += cascade.flush() if ended else cascade.due(self._clock.now_ns())
             give_jobs(*batches)
@@ -63,14 +68,25 @@ class CascadeStage:
             return TICK_S
         return min(TICK_S, max(0.0, (deadline_ns - self._clock.now_ns()) / 1e9))
 
+    def _act(self, action: Callable[[], None]) -> None:
+        """Do what is to be done between two frames. If that raises, the frames to come are inspected as before."""
+        try:
+            action()
+        except Exception:
+            log.exception("change_between_frames_failed")
+
     def _feed(self, frame: Frame) -> tuple[Batch, ...]:
-        """Return the batches that this frame made ready to run."""
+        """Return the batches that this frame made ready to run. A frame over which something is raised is lost."""
         now_ns = self._clock.now_ns()
-        frame = self._coil_data.attach(frame)
-        if frame.coil != self._coil:
-            self._coil = frame.coil
-            recipe = self._recipes.files.recipe_of(frame.data)
-            if (lineup := self._exchange.recipe_lineup(recipe.name if recipe else None)) is not None:
-                self._cascade.use(lineup)
-        edges = None if frame.pixels is None else find_edges(frame.pixels[: frame.valid_lines], self._settings)
-        return self._cascade.feed(frame, edges, now_ns)
+        try:
+            frame = self._coil_data.attach(frame)
+            if frame.coil != self._coil:
+                recipe = self._recipes.files.recipe_of(frame.data)
+                if (lineup := self._exchange.recipe_lineup(recipe.name if recipe else None)) is not None:
+                    self._cascade.use(lineup)
+                self._coil = frame.coil  # last, so that the next frame tries again what has failed
+            edges = None if frame.pixels is None else find_edges(frame.pixels[: frame.valid_lines], self._settings)
+            return self._cascade.feed(frame, edges, now_ns)
+        except Exception as error:
+            self._cascade.lose(frame, error, now_ns)
+            return ()

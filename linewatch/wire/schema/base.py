@@ -145,4 +145,5 @@ def explain(error: ValidationError) -> str:
             return f"schema version {fault['input']!r}; this side speaks {SCHEMA_VERSION}: upgrade the older one"
     first = error.errors(include_url=False, include_context=False)[0]
     where = ".".join(str(part) for part in first["loc"]) or "message"
-    return f"{where}: {first['msg']} ({error.error_count()} faults in all)"
+    more = f" ({error.error_count()} faults in all)" if error.error_count() > 1 else ""
+    return f"{where}: {first['msg'].removeprefix('Value error, ')}{more}"
