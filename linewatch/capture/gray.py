@@ -7,6 +7,7 @@ import numpy as np
 
 from linewatch.config.line import LineSettings
 from linewatch.contracts.frame import Cause
+from linewatch.pictures.reading import luma_of
 
 CHROMA_TOLERANCE: Final = 4
 """A picture is gray while no colour channel is farther from another one, in 8-bit levels: some encoders round."""
@@ -15,11 +16,12 @@ CHROMA_TOLERANCE: Final = 4
 def gray_of(image: np.ndarray, line: LineSettings) -> np.ndarray | Cause:
     """Return the image's gray values (lines, width), or why it cannot be inspected: DEPTH, COLOUR or WRONG_SIZE.
 
-    A colour image whose channels are equal within `CHROMA_TOLERANCE` is gray: its green channel (alpha is ignored).
+    A colour image whose channels are equal within `CHROMA_TOLERANCE` is gray: its luma, as in training. Alpha is
+    ignored.
     """
     if image.dtype != np.uint8:
         return Cause.DEPTH
-    gray = _green(image) if image.ndim == 3 else image
+    gray = _luma(image) if image.ndim == 3 else image
     if gray is None:
         return Cause.COLOUR
     if gray.shape[1:] != (line.width_px,) or len(gray) > line.frame_lines:
@@ -27,12 +29,12 @@ def gray_of(image: np.ndarray, line: LineSettings) -> np.ndarray | Cause:
     return gray
 
 
-def _green(image: np.ndarray) -> np.ndarray | None:
-    """Return the green channel of a gray image in a colour container; None where there is colour."""
+def _luma(image: np.ndarray) -> np.ndarray | None:
+    """Return the luma of a gray image in a colour container; None where there is colour."""
     if image.shape[2] == 1 or not image.size:
         return image[..., 0]
     if image.shape[2] not in {3, 4}:
         return None
     blue, green, red = cv2.split(image)[:3]
     within = max(cv2.norm(blue, green, cv2.NORM_INF), cv2.norm(green, red, cv2.NORM_INF)) <= CHROMA_TOLERANCE
-    return green if within else None
+    return luma_of(image) if within else None

@@ -165,6 +165,8 @@ def _of_marks(one: Specimen, lines: int, width: int) -> Iterator[str]:
         where = f"box {box.label} ({box.x0}, {box.y0}, {box.x1}, {box.y1})"
         if box.x0 >= box.x1 or box.y0 >= box.y1:
             yield f"{where} has no area; draw it again or take it out"
+        elif 0 < box.x1 <= 1 and 0 < box.y1 <= 1:
+            yield f"{where} is one pixel in the corner, expected pixels, not shares of the size; multiply them by it"
         elif box.x0 < 0 or box.y0 < 0 or box.x1 > width + 1 or box.y1 > lines + 1:
             yield f"{where} leaves the image, {width} x {lines}"
     for outline in one.outlines:
@@ -174,6 +176,9 @@ def _of_marks(one: Specimen, lines: int, width: int) -> Iterator[str]:
                 f"outline {outline.label} ({bounds.x0:g}, {bounds.y0:g}, {bounds.x1:g}, {bounds.y1:g}) leaves the "
                 f"image, {width} x {lines}"
             )
+            continue
+        if bounds is not None and 0 < bounds.x1 <= 1 and 0 < bounds.y1 <= 1:
+            yield f"outline {outline.label} is one pixel in the corner, expected pixels, not shares of the size"
             continue
         try:
             if not outline.shape.pixels(lines, width).any():

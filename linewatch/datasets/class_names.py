@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 
@@ -12,14 +13,16 @@ CLEAN = "ok"
 """The class of images that are free of defects, where a set does not name it."""
 
 _CLEAN_NAMES = {
-    *(CLEAN, "clean", "free", "good", "normal", "none", "background"),
-    *("no defect", "no_defect", "defect-free", "defect free", "defect_free"),
+    *(CLEAN, "clean", "free", "good", "normal", "none", "background", "intact"),
+    *("nodefect", "nodefects", "defectfree", "nondefective", "notdefective", "defectless", "withoutdefect"),
+    *("gut", "io", "i.o", "i.o.", "inordnung", "fehlerfrei", "gutteil"),
 }
+"""In lower case, without blanks, dashes and underscores."""
 
 
 def is_clean(label: str) -> bool:
     """Return whether a class name means that there is no defect."""
-    return _joined(label) in _CLEAN_NAMES
+    return re.sub(r"[\s_-]", "", _joined(label)) in _CLEAN_NAMES
 
 
 def spellings(labels: Iterable[str]) -> dict[str, str]:
@@ -29,7 +32,7 @@ def spellings(labels: Iterable[str]) -> dict[str, str]:
     differ in blanks, dashes and underscores only, such as `roll mark` and `roll_mark`: they may be one class or two.
     """
     written = list(labels)
-    counts = Counter(" ".join(label.split()) for label in written)
+    counts = Counter(_tidy(label) for label in written)
     alike: dict[str, list[str]] = defaultdict(list)
     for label in counts:
         alike[_joined(label)].append(label)
@@ -54,7 +57,7 @@ def spellings(labels: Iterable[str]) -> dict[str, str]:
 def in_house_terms(labels: Iterable[str], house: Mapping[str, str], data_set: str) -> dict[str, str]:
     """Return the house class of each label by the user's mapping; `DatasetError` for a label that it lacks."""
     by_key = {_joined(label): name for label, name in house.items()}
-    found = {label: label if is_clean(label) else by_key.get(_joined(label), "") for label in labels}
+    found = {label: by_key.get(_joined(label), label if is_clean(label) else "") for label in labels}
     lacking = sorted(label for label, name in found.items() if not name)
     if lacking:
         raise DatasetError(
@@ -65,4 +68,9 @@ def in_house_terms(labels: Iterable[str], house: Mapping[str, str], data_set: st
 
 
 def _joined(label: str) -> str:
-    return " ".join(label.split()).casefold()
+    return _tidy(label).casefold()
+
+
+def _tidy(label: str) -> str:
+    """Return a name without blanks around and doubled within; an umlaut is one letter, however it was typed."""
+    return " ".join(unicodedata.normalize("NFC", label).split())

@@ -12,7 +12,8 @@ from linewatch.config.taxonomy import Taxonomy
 from linewatch.contracts.errors import ConfigError
 from linewatch.contracts.manifest import MANIFEST, EngineManifest, Task
 from linewatch.datasets import DataSet, DatasetError, Knowledge, Specimen
-from linewatch.datasets.arguments import open_sets
+from linewatch.datasets.arguments import OwnSets, complete, open_sets
+from linewatch.datasets.check import tell
 from linewatch.evaluation.evaluate import EvaluationTarget, column_of, of_loaded, probability, unseen, window_scores
 from linewatch.inference.engines import find_engine
 from linewatch.metrics.curves import threshold_by_f1
@@ -41,8 +42,10 @@ class ChosenThresholds:
     notes: tuple[str, ...]
 
 
-def calibrate(name: str, data: Sequence[str], engines_dir: Path) -> ChosenThresholds:
+def calibrate(name: str, data: Sequence[str], engines_dir: Path, own: OwnSets = OwnSets()) -> ChosenThresholds:
     """Choose the thresholds of the engine `name` on every set that `data` names, and write them to its manifest.
+
+    own: how users' own sets are read.
 
     classify: for each class the highest threshold within 0.01 of the best F1. segment: the threshold of the best Dice
     over all pixels. screen: the lowest that passes a tenth of the clean windows. Pictures of its training are left out.
@@ -51,7 +54,9 @@ def calibrate(name: str, data: Sequence[str], engines_dir: Path) -> ChosenThresh
     if not data:
         raise ConfigError("calibrate: expected labelled pictures by --data NAME=DIR")
     target = of_loaded(find_engine(engines_dir, name))
-    sets = [(data_set, unseen(target, data_set)) for data_set in open_sets(data)]
+    sets = [(data_set, unseen(target, data_set)) for data_set in map(complete, open_sets(data, own))]
+    for data_set, _ in sets:
+        tell(data_set)
     chosen, pictures, notes = {Task.CLASSIFY: _by_label, Task.SEGMENT: _by_mask, Task.SCREEN: _by_window}[target.task](
         target, sets
     )

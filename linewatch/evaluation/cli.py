@@ -107,12 +107,13 @@ def calibrate(
     /,
     *,
     data: Data = (),
+    own: OwnSetOptions = OwnSetOptions(),
     engines: Folder = ENGINES,
 ) -> None:
     with extra("train"):
         from linewatch.evaluation.calibrate import calibrate
 
-        found = calibrate(engine, data, engines)
+        found = calibrate(engine, data, engines, own.own_sets())
         print(f"{engines / engine}: thresholds chosen on {found.pictures} pictures")
         for name, value in found.manifest.thresholds.items():
             print(f"  {name} {value:.3f} (was {found.before[name]:.3f})")

@@ -21,7 +21,7 @@ from linewatch.config.taxonomy import Taxonomy
 from linewatch.contracts.errors import ConfigError, EngineError
 from linewatch.contracts.manifest import ENGINE_NAME, MANIFEST, Acceptance, EngineManifest, ModelFile, Quantisation
 from linewatch.datasets import DataSet, Knowledge, Specimen
-from linewatch.datasets.arguments import open_sets
+from linewatch.datasets.arguments import complete, open_sets
 from linewatch.datasets.splits import SEED
 from linewatch.evaluation.acceptance import compare, compare_over_folds, refuse_beyond
 from linewatch.evaluation.evaluate import SEEN, EnginePredictor, of_loaded
@@ -77,7 +77,7 @@ def quantize(
     if bound is not None and not 0 < bound < 1:
         raise ConfigError(f"--bound is {bound}, expected more than 0 and less than 1")
     source = _source(engines_dir, name)
-    work = _Work(source, open_sets(data), bound, calibration_dir, tiles, folds)
+    work = _Work(source, [*map(complete, open_sets(data))], bound, calibration_dir, tiles, folds)
     signed = work.accepted(work.draft(new_name, Activations.INT8))
     unsigned = work.draft(f"{name}-uint8", Activations.UINT8)
     ms = ms_per_row({"fp32": source, "int8": signed.engine, "uint8": unsigned.engine})

@@ -19,7 +19,7 @@ def import_engine(
         Parameter(help="classify: scores of a tile's classes; segment: a map of a tile; screen: a map of a frame."),
     ],
     classes: Annotated[
-        str, Parameter(help="Names of the classes in the order of the output: a,b,c. background: clean steel.")
+        str, Parameter(help="Names of the classes in the order of the output: a,b,c. background or ok: clean steel.")
     ] = "",
     layout: Annotated[
         Literal["nchw", "nhwc"] | None, Parameter(help="Place of the channels. Default: as the input's shape says.")

@@ -12,13 +12,13 @@ from onnx import TensorProto, ValueInfoProto, helper
 
 from linewatch.contracts.errors import ConfigError, EngineError
 from linewatch.contracts.manifest import Task
+from linewatch.datasets.class_names import is_clean
 from linewatch.importer.graph import Builder
 from linewatch.importer.network import DETECTOR_REMEDY, Layout, dims_text
 from linewatch.inference.answers import SLACK
 
 RAW = "raw"
 OUTPUT_OF = {Task.SCREEN: "score", Task.CLASSIFY: "scores", Task.SEGMENT: "probability"}
-_BACKGROUNDS = {"background", "__background__"}
 _MOST_CELL_PX = 256
 _LIKE_A_DETECTOR = f"it looks like the boxes of an object detector; {DETECTOR_REMEDY}"
 
@@ -76,7 +76,12 @@ def classes_of(names: Sequence[str], background: int | None, task: Task) -> Clas
     folded = [name.casefold() for name in cleaned]
     if twice := sorted({name for name, fold in zip(cleaned, folded, strict=True) if folded.count(fold) > 1}):
         raise ConfigError(f"--classes: {' and '.join(twice)} stands there twice; give each output its own name")
-    named = [at for at, fold in enumerate(folded) if fold in _BACKGROUNDS]
+    named = [at for at, name in enumerate(cleaned) if is_clean(name)]
+    if len(named) > 1:
+        raise ConfigError(
+            f"--classes: {' and '.join(cleaned[at] for at in named)} stand for clean steel, expected one at most; call "
+            "the others what they show"
+        )
     if named and background not in (None, named[0]):
         raise ConfigError(
             f"--background {background}: --classes has {cleaned[named[0]]} at place {named[0]}; leave one of them out"
@@ -215,7 +220,11 @@ class OutputReader:
         lines, width = raw.shape[1:3]
         if found == 1:
             if self._classes.background is not None:
-                raise self._misfit(f"{channels} channels, one of them the background", "leave the background out")
+                in_proportion = lines * self._size[1] == width * self._size[0]
+                raise self._misfit(
+                    f"{channels} channels, one of them the background",
+                    "leave the background out" if in_proportion else _LIKE_A_DETECTOR,
+                )
             if self._asked is Activation.SOFTMAX:
                 raise ConfigError("--activation softmax: over one channel it is always 1; give --activation sigmoid")
         activation = self._activation(raw)
@@ -264,6 +273,17 @@ class OutputReader:
             return Activation.NONE
         if self._asked is Activation.SOFTMAX and raw.shape[-1] == 1:
             raise ConfigError("--activation softmax: over one class it is always 1; give --activation sigmoid")
+        if self._asked is not Activation.NONE and raw.shape[-1] > 1:
+            if low >= -SLACK and np.allclose(raw.sum(-1), 100.0, atol=1.0):
+                raise EngineError(
+                    f"{self._name}: gives percentages ({values}, 100 in all), expected logits with --activation "
+                    f"{self._asked}; divide by 100 in the network, and leave the activation out"
+                )
+            if self._asked is Activation.SIGMOID and high <= SLACK and _sums_to_one(np.exp(raw)):
+                raise EngineError(
+                    f"{self._name}: gives logarithms of probabilities (it ends in LogSoftmax), expected logits with "
+                    "--activation sigmoid; give --activation softmax"
+                )
         softmax_inside = raw.shape[-1] > 1 and _sums_to_one(raw)
         if self._asked is not Activation.NONE and inside and (self._ends_in or softmax_inside):
             raise EngineError(

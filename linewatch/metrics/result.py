@@ -141,9 +141,12 @@ def fold_spread(folds: Sequence[EvaluationResult]) -> dict[str, tuple[float, flo
 def side_by_side(result: EvaluationResult) -> Table:
     """Return a table of each metric, its value here with the interval, and the paper's claim.
 
-    It has metrics of single classes only where the paper has them; `class_table` shows them all.
+    It has metrics of single classes only where the paper has them; `class_table` shows them all. Classes of which the
+    samples show nothing are named: a high top-1 says nothing of them.
     """
-    table = Table(title=f"{result.task}, {result.count} samples", title_justify="left")
+    table = Table(title=f"{result.task}, {result.count} samples", title_justify="left", caption_justify="left")
+    absent = [name for name, of in result.per_class.items() if not of.support]
+    table.caption = f"no sample of {', '.join(absent)}: the figures say nothing of that" if absent else None
     table.add_column("figure")
     table.add_column("here (95 % interval)", justify="right")
     table.add_column("paper", justify="right")

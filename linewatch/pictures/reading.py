@@ -96,10 +96,16 @@ def read_gray(path: Path) -> np.ndarray:
             "pictures in 8 bits, with one window for all",
             Cause.DEPTH,
         )
-    if picture.ndim == 2:
-        return picture
-    gray: np.ndarray = cv2.cvtColor(picture, cv2.COLOR_BGRA2GRAY if picture.shape[2] == 4 else cv2.COLOR_BGR2GRAY)
-    return gray
+    return picture if picture.ndim == 2 else luma_of(picture)
+
+
+def luma_of(picture: np.ndarray) -> np.ndarray:
+    """Return the luma (ITU-R BT.601) of a uint8 picture (lines, width, 3 or 4) in the order B, G, R; alpha is not used.
+
+    Equal channels give back their value.
+    """
+    luma: np.ndarray = cv2.cvtColor(picture, cv2.COLOR_BGRA2GRAY if picture.shape[2] == 4 else cv2.COLOR_BGR2GRAY)
+    return luma
 
 
 def _opened(path: Path) -> BinaryIO:

@@ -15,6 +15,7 @@ from linewatch.capture.ring import FrameRing
 from linewatch.config.capture import CaptureSettings
 from linewatch.config.line import LineSettings
 from linewatch.contracts.frame import Cause, Frame, Grab
+from linewatch.pictures.reading import luma_of
 
 LINE = LineSettings(width_px=40, frame_lines=16, mm_per_line=2.0, mm_per_px=0.5, side="bottom", camera="c9")
 NOISE = np.random.default_rng(0).integers(40, 200, (400, 16, 40), dtype=np.uint8)
@@ -144,7 +145,7 @@ def test_channels_that_an_encoder_rounded_are_gray_within_a_tolerance(off: int, 
     pixels[3, 7, 0] = pixels[3, 7, 1] - off if pixels[3, 7, 1] >= off else pixels[3, 7, 1] + off
     frame = only(admit.admit(grab(0, pixels=pixels)))
     assert frame.fault is fault
-    assert fault is not None or np.array_equal(frame.pixels, image(0))  # type: ignore[arg-type]
+    assert fault is not None or np.array_equal(frame.pixels, luma_of(pixels))  # type: ignore[arg-type]
 
 
 def test_truncated_grab_shows_what_it_has() -> None:

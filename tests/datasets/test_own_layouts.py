@@ -283,7 +283,7 @@ def test_a_mapping_to_house_classes_is_used_and_must_be_complete(tmp_path: Path)
     house = {"kratzer": "scratch", "gut": "ok", "Schlacke": "inclusion"}
     data_set = open_set("mymill", tmp_path, house=house)
     assert [one.labels for one in data_set.specimens] == [("scratch",), ("ok",), ("inclusion",)]
-    with pytest.raises(DatasetError, match="maps Kratzer, but not Schlacke, gut; add them to"):
+    with pytest.raises(DatasetError, match="maps Kratzer, but not Schlacke; add them to"):
         open_set("mymill", tmp_path, house={"Kratzer": "scratch"})
 
 

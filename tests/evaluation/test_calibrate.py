@@ -100,3 +100,17 @@ def test_what_cannot_be_calibrated_is_said(
     given = [word.replace("SET", str(pictures)) for word in words]
     assert cli.main(["calibrate", *given, "--engines", str(tmp_path / "engines")]) == code
     assert said in capsys.readouterr().err
+
+
+def test_thresholds_are_not_chosen_on_marks_that_could_not_be_read(
+    pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A picture whose mark is lost would count as clean steel. `--layout` settles what a folder is."""
+    path = foreign.save(foreign.classifier(2), tmp_path / "mine.onnx")
+    import_engine(path, ImportRequest(Task.CLASSIFY, ("a", "b"), activation=Activation.SIGMOID), tmp_path / "engines")
+    words = ["calibrate", "mine", "--data", f"mine={pictures}", "--engines", str(tmp_path / "engines")]
+    row = "a/0.png,a,1,1,x,9"
+    (pictures / "labels.csv").write_text(f"file,class,xmin,ymin,xmax,ymax\n{row}\nb/1.png,b,1,1,9,9\n")
+    assert cli.main([*words, "--layout", "csv"]) == 3
+    assert "expected numbers of pixels in xmin" in capsys.readouterr().err
+    assert cli.main([*words, "--layout", "folders"]) == 0

@@ -165,7 +165,10 @@ def test_softmax_inside_the_network_is_noticed(tiles: np.ndarray, tmp_path: Path
     np.testing.assert_allclose(answers(engine, tiles), network_alone(model, tiles, side=32), atol=1e-5)
 
 
-@pytest.mark.parametrize("request_", [{"classes": ("a", "background", "c")}, {"classes": ("a", "c"), "background": 1}])
+@pytest.mark.parametrize(
+    "request_",
+    [{"classes": ("a", "background", "c")}, {"classes": ("a", "OK", "c")}, {"classes": ("a", "c"), "background": 1}],
+)
 def test_a_class_that_is_clean_steel_is_left_out(request_: dict, tiles: np.ndarray, tmp_path: Path) -> None:
     model = foreign.classifier()
     engine = imported(model, tmp_path, activation=Activation.SOFTMAX, **request_)

@@ -17,6 +17,13 @@ from linewatch import cli
 LOGITS = foreign.classifier()
 
 
+def _percent(model: onnx.ModelProto) -> None:
+    """Multiply the answer by 100."""
+    model.graph.node[-1].output[0] = "share"
+    model.graph.initializer.append(numpy_helper.from_array(np.array(100, np.float32), "hundred"))
+    model.graph.node.append(helper.make_node("Mul", ["share", "hundred"], ["answer"]))
+
+
 def _saved(**options: object) -> Callable[[Path], Path]:
     return lambda folder: foreign.save(foreign.classifier(**options), folder / "mine.onnx")
 
@@ -241,6 +248,22 @@ CASES: dict[str, tuple[Callable[[Path], Path], list[str], str]] = {
         "cells are of 16 px, expected a multiple of that",
     ),
     "bound to eight": (_saved(rows=8, bound="values"), [*CLASSIFY, *SIGMOID], "cannot be run on tiles of 256 x 256"),
+    "two names for clean": (
+        _saved(),
+        ["--task", "classify", "--classes", "a,ok,background"],
+        "ok and background stand",
+    ),
+    "percentages": (
+        _changed(_percent, end="Softmax"),
+        [*CLASSIFY, *SOFTMAX],
+        "gives percentages (.*100 in all), expected logits",
+    ),
+    "logarithms": (_saved(end="LogSoftmax"), [*CLASSIFY, *SIGMOID], "logarithms of probabilities .*--activation softm"),
+    "detector with a background": (
+        lambda d: foreign.save(foreign.detector(), d / "mine.onnx"),
+        ["--task", "segment", "--classes", "background,a,b", *SOFTMAX],
+        "it looks like the boxes of an object detector",
+    ),
     "mean of two": (_saved(), [*CLASSIFY, "--mean", "0.1,0.2"], "found 2 values, expected one, or one for each of"),
     "mean is no number": (_saved(), [*CLASSIFY, "--mean", "0.1;0.2"], "expected numbers, for example"),
     "std is zero": (_saved(), [*CLASSIFY, "--std", "0"], "expected numbers above 0"),
@@ -257,6 +280,7 @@ CASES: dict[str, tuple[Callable[[Path], Path], list[str], str]] = {
 ARGUMENTS_AT_FAULT = {
     "no classes",
     "class twice",
+    "two names for clean",
     "classes in another order",
     "softmax of one",
     "cells of another size",

@@ -185,3 +185,10 @@ def test_fold_spread_is_mean_and_deviation() -> None:
     found = fold_spread([result_of(0.5), result_of(0.7)])
     assert found["per_class.rolled-in scale no. 2.recall"] == pytest.approx((0.6, np.std([0.5, 0.7], ddof=1)))
     assert found["top1"] == (0.5, 0)
+
+
+def test_a_class_without_a_sample_is_told_beside_a_top1_that_says_nothing_of_it() -> None:
+    console = Console(width=120, record=True, file=io.StringIO())
+    per_class = {name: ClassMetrics(support=support) for name, support in {"ok": 7, "dent": 0, "scale": 0}.items()}
+    console.print(side_by_side(result_of(0.75).model_copy(update={"per_class": per_class, "paper": {}})))
+    assert "no sample of dent, scale: the figures say nothing of that" in console.export_text()

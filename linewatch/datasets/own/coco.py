@@ -8,16 +8,24 @@ defects.
 from __future__ import annotations
 
 import json
-from collections import defaultdict
+from collections import Counter, defaultdict
 from pathlib import Path
 from typing import Any
 
 from linewatch.datasets.errors import DatasetError
-from linewatch.datasets.own.content import Content, ImageFinder, ImageMark, MarkedImage, named, stated_size
+from linewatch.datasets.own.content import (
+    Content,
+    ImageFinder,
+    ImageMark,
+    MarkedImage,
+    files_below,
+    named,
+    stated_size,
+)
 from linewatch.datasets.shapes import Bounds, Polygon, Runs, Shape, decode_coco_counts
 
 NAME = "coco"
-TREE = "a .json with images, annotations and categories, also in annotations/; images in any folder"
+TREE = "a .json with images, annotations and categories, in any folder, as the images"
 
 _KEYS = ("images", "annotations", "categories")
 _HEAD = 4096
@@ -46,19 +54,16 @@ def _below(root: Path, files: list[Path]) -> list[str]:
 
 
 def _files(root: Path) -> list[Path]:
-    """Return the COCO files: directly in the root, or in one of its folders."""
-    folders = [root, *sorted(path for path in root.iterdir() if path.is_dir())] if root.is_dir() else []
+    """Return the COCO files, in whatever folder they are."""
     found = []
-    for folder in folders:
-        for file in sorted(folder.iterdir()):
-            if file.suffix.lower() == ".json" and file.is_file():
-                with file.open(encoding="utf-8-sig", errors="replace") as handle:
-                    text = handle.read(_HEAD)
-                    if '"shapes"' in text:  # labelme's, which are many and large
-                        continue
-                    text += handle.read()
-                if '"images"' in text and '"annotations"' in text:
-                    found.append(file)
+    for file in files_below(root, (".json",)):
+        with file.open(encoding="utf-8-sig", errors="replace") as handle:
+            text = handle.read(_HEAD)
+            if '"shapes"' in text:  # labelme's, which are many and large
+                continue
+            text += handle.read()
+        if '"images"' in text and '"annotations"' in text:
+            found.append(file)
     return found
 
 
@@ -71,14 +76,14 @@ def _read_file(file: Path, content: Content, finder: ImageFinder) -> None:
     if not lists or not all(isinstance(each, list) for each in lists.values()):
         raise DatasetError(f"{file}: expected the lists {', '.join(_KEYS)}, as COCO defines them")
     names = _categories(file, lists["categories"])
-    listed = {one.get("id") for one in lists["images"] if isinstance(one, dict)}
+    known = set(_numbers(file, lists["images"], "images"))
     marks: dict[Any, list[ImageMark]] = defaultdict(list)
     for annotation in lists["annotations"]:
         one = annotation if isinstance(annotation, dict) else {}
         where = f"annotation {one.get('id')}"
-        if one.get("image_id") not in listed:
+        if not isinstance(one.get("image_id"), int | str) or one["image_id"] not in known:
             content.problem(file, f"{where} is of image {one.get('image_id')!r}, which the file does not list")
-        elif one.get("category_id") not in names:
+        elif not isinstance(one.get("category_id"), int | str) or one["category_id"] not in names:
             content.problem(
                 file,
                 f"{where} has category {one.get('category_id')!r}, expected one of {_shown(names)}; "
@@ -110,14 +115,26 @@ def _read_file(file: Path, content: Content, finder: ImageFinder) -> None:
 
 
 def _categories(file: Path, categories: list[Any]) -> dict[Any, str]:
-    try:
-        return {one["id"]: str(one["name"]) for one in categories}
-    except (TypeError, KeyError) as error:
-        raise DatasetError(f"{file}: expected categories with id and name, found one without {error}") from error
+    numbers = _numbers(file, categories, "categories")
+    names = [one.get("name") for one in categories]
+    if not all(isinstance(name, str) for name in names):
+        raise DatasetError(f"{file}: expected a text as name of each category, found {names!r:.80}; name the class")
+    return dict(zip(numbers, names, strict=True))
+
+
+def _numbers(file: Path, listed: list[Any], what: str) -> list[int | str]:
+    """Return the ids of a list, each of which must be there once: marks would go to another image or class."""
+    numbers = [one["id"] for one in listed if isinstance(one, dict) and isinstance(one.get("id"), int | str)]
+    if len(numbers) < len(listed):
+        raise DatasetError(f"{file}: expected an id for each of the {what}, a number or a text; export it again")
+    twice = [number for number, count in Counter(numbers).items() if count > 1]
+    if twice:
+        raise DatasetError(f"{file}: {what} have the same id: {named(map(str, twice))}; expected one for each")
+    return numbers
 
 
 def _shown(names: dict[Any, str]) -> str:
-    return named(f"{number} ({name})" for number, name in names.items())
+    return named(f"{number!r} ({name})" for number, name in names.items())
 
 
 def _size(image: dict[str, Any]) -> tuple[int, int] | None:
@@ -128,7 +145,7 @@ def _size(image: dict[str, Any]) -> tuple[int, int] | None:
 def _mark(label: str, annotation: dict[str, Any]) -> ImageMark:
     """Return the mark of an annotation: its outline, or its box where it has none."""
     outline = annotation.get("segmentation")
-    if outline:
+    if outline and outline != [[]]:  # some exporters of boxes write an empty polygon
         return ImageMark(label, shape=_shape(outline))
     if "bbox" not in annotation:
         return ImageMark(label)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 import os
+import unicodedata
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
+from linewatch.datasets.errors import DatasetError
 from linewatch.datasets.layout import natural
 from linewatch.datasets.problems import DatasetProblem
 from linewatch.datasets.shapes import Bounds, Shape
@@ -92,6 +94,14 @@ class OwnLayout(Protocol):
         """Return the set; `DatasetError` if nothing of it can be read."""
 
 
+def read_text(file: Path) -> str:
+    """Return the text of a file; `DatasetError` unless it is UTF-8: class names must not be guessed."""
+    try:
+        return file.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise DatasetError(f"{file}: expected text in UTF-8, found {error.reason}; save it again as UTF-8") from error
+
+
 def stated_size(lines: Any, width: Any) -> tuple[int, int] | None:
     """Return (lines, width) of two values of a JSON file, None unless both are sizes."""
     sides = [int(side) for side in (lines, width) if isinstance(side, int | float) and 0 < side < math.inf]
@@ -135,14 +145,15 @@ def pictures_below(folder: Path, without: Collection[str] = ()) -> list[Path]:
 class ImageFinder:
     """Finds the image that an annotation names, whatever folders and separators the name has.
 
-    Names were often written on another computer: with backslashes, with a drive, without the folder, in another case.
+    Names were often written on another computer: with backslashes, with a drive, without the folder, in another case,
+    with an umlaut as one letter or as two.
     """
 
     def __init__(self, content: Content):
         self._content = content
         self._by_name: dict[str, list[Path]] = defaultdict(list)
         for path in pictures_below(content.root, MASK_FOLDERS):
-            for key in {path.name.lower(), path.stem.lower()}:
+            for key in {_key(path.name), _key(path.stem)}:
                 self._by_name[key].append(path)
 
     def find(self, name: str, *folders: Path) -> Path:
@@ -156,12 +167,17 @@ class ImageFinder:
                 path = folder.joinpath(*parts[start:])
                 if path.is_file() and path.suffix.lower() in SUFFIXES:
                     return path
-        found = self._by_name.get(parts[-1].lower(), []) if parts else []
+        found = self._by_name.get(_key(parts[-1]), []) if parts else []
         if len(found) != 1:
             return folders[0].joinpath(*parts)
         if parts[-1] == found[0].name:
             self._content.note("images in another folder than the annotations say", name)
         return found[0]
+
+
+def _key(name: str) -> str:
+    """Return what names of one file have in common; a Mac writes an umlaut as two letters (NFD)."""
+    return unicodedata.normalize("NFC", name).lower()
 
 
 def _parts(name: str) -> list[str]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,7 @@ _RUNS = ("encodedpixels", "rle", "runs")
 _SIDES = (("xmin", "ymin", "xmax", "ymax"), ("x1", "y1", "x2", "y2"), ("left", "top", "right", "bottom"))
 _SEPARATORS = ",;\t"
 _SUFFIXES = (".csv", ".tsv")
+_YES, _NO = ("1", "1.0", "true"), ("0", "0.0", "false", "")
 
 
 @dataclass(frozen=True)
@@ -37,29 +39,31 @@ class _Columns:
     runs: str | None = None
     one_hot: tuple[str, ...] = ()
 
+    @property
+    def all(self) -> tuple[str | None, ...]:
+        return (self.file, self.label, *self.sides, self.runs, *self.one_hot)
+
 
 def recognise(root: Path) -> str | None:
-    file = _table_file(root)
-    return f"{file.name} with a column of files" if file else None
+    files = _table_files(root)
+    return f"{named(_below(root, files))} with a column of files" if files else None
 
 
 def read(root: Path) -> Content:
-    content, file = Content(root), _table_file(root)
-    if file is None:
+    """Read the table of the set; the tables of its parts, such as train/ and valid/, are one set."""
+    content, files = Content(root), _table_files(root)
+    if not files:
         raise DatasetError(f"{root}: expected labels.csv with columns file,class; found none")
-    rows, header = _rows(file)
-    columns = _columns(rows, header)
-    if columns is None:
-        raise DatasetError(
-            f"{file}: expected columns file and class (or image, path, label, category ...), separated by commas, "
-            f"semicolons or tabs; found {', '.join(header) or 'none'}"
-        )
-    others = [path.name for path in sorted(root.iterdir()) if path.suffix.lower() in _SUFFIXES and path != file]
+    if len(files) > 1:
+        content.note(f"{named(_below(root, files))} are read as one set, which linewatch divides by itself")
+    others = [path.name for path in sorted(root.iterdir()) if path.suffix.lower() in _SUFFIXES and path not in files]
     if others:
         content.note(f"tables that are not read: {named(others)}")
     masks = root / "masks"
     content.masks |= set(pictures_below(masks)) if masks.is_dir() else set()
-    images = _images(rows, columns, file, content)
+    images: dict[Path, tuple[list[str], list[ImageMark]]] = defaultdict(lambda: ([], []))
+    for file in files:
+        _add_table(file, images, content)
     by_mask = defaultdict(list)
     for path, (labels, marks) in images.items():
         mask = masks / f"{path.stem}.png" if masks.is_dir() and not marks else None
@@ -72,6 +76,17 @@ def read(root: Path) -> Content:
     for mask in sorted(content.masks - set(by_mask)):
         content.problem(mask, "no row names the image of this mask; add the row or take the mask away")
     return content
+
+
+def _below(root: Path, files: list[Path]) -> list[str]:
+    return [file.relative_to(root).as_posix() for file in files]
+
+
+def _table_files(root: Path) -> list[Path]:
+    """Return the table of the folder, or those of its subfolders where it has none itself."""
+    own = _table_file(root)
+    below = [path for path in sorted(root.glob("*/")) if path.is_dir() and not path.name.startswith(".")]
+    return [own] if own else [table for table in map(_table_file, below) if table is not None]
 
 
 def _table_file(root: Path) -> Path | None:
@@ -92,13 +107,17 @@ def _rows(file: Path) -> tuple[list[dict[str, str]], list[str]]:
     """Return the rows and the header, every name in lower case, without blanks around cells."""
     try:
         data = file.read_bytes()
-        text = data.decode("utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig")
+        with_mark = "utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
+        text = data.decode("utf-16-le" if data[1:2] == b"\0" else with_mark)
     except OSError as error:
         raise DatasetError(f"{file}: cannot be read ({error.strerror})") from error
     except UnicodeDecodeError as error:
         raise DatasetError(
             f"{file}: expected a table in UTF-8, found {error.reason}; save it again as UTF-8"
         ) from error
+    text = re.sub(r"\r\n?", "\n", text)
+    if text[:4].lower() == "sep=":  # Excel's first line
+        text = text.partition("\n")[2]
     first = text.split("\n", 1)[0]
     separator = max(_SEPARATORS, key=first.count)
     reader = csv.reader(io.StringIO(text), delimiter=separator, skipinitialspace=True)
@@ -130,15 +149,24 @@ def _columns(rows: list[dict[str, str]], header: list[str]) -> _Columns | None:
     if label is not None:
         return _Columns(file, label, sides, runs)
     others = tuple(name for name in header if name not in (file, "width", "height", ""))
-    one_hot = all(row[name] in ("0", "1") for row in rows for name in others)
+    one_hot = all(row[name].lower() in (*_YES, *_NO) for row in rows for name in others)
     return _Columns(file, None, one_hot=others) if others and rows and one_hot else None
 
 
-def _images(
-    rows: list[dict[str, str]], columns: _Columns, file: Path, content: Content
-) -> dict[Path, tuple[list[str], list[ImageMark]]]:
-    finder, folders = ImageFinder(content), _folders(content.root)
-    found: dict[Path, tuple[list[str], list[ImageMark]]] = defaultdict(lambda: ([], []))
+def _add_table(file: Path, found: dict[Path, tuple[list[str], list[ImageMark]]], content: Content) -> None:
+    """Add the images of a table with their labels and marks."""
+    rows, header = _rows(file)
+    columns = _columns(rows, header)
+    if columns is None:
+        raise DatasetError(
+            f"{file}: expected columns file and class (or image, path, label, category ...), separated by commas, "
+            f"semicolons or tabs; found {', '.join(header) or 'none'}"
+        )
+    unread = [name for name in header if name not in (*columns.all, "", "id", "width", "height")]
+    if unread:
+        content.note(f"columns that are not read: {named(unread)}")
+    folders = [*([file.parent] if file.parent != content.root else []), *_folders(content.root)]
+    finder = ImageFinder(content)
     seen: set[tuple[str, ...]] = set()
     for number, row in enumerate(rows, 2):
         name, label = row[columns.file], row[columns.label] if columns.label else ""
@@ -159,7 +187,6 @@ def _images(
             content.problem(file, f"row {number}, {name}: {error}")
         if len(labels) > 1 and not columns.one_hot:
             content.note("images with rows of several classes, taken as showing them all", name)
-    return found
 
 
 def _folders(root: Path) -> list[Path]:
@@ -170,13 +197,14 @@ def _folders(root: Path) -> list[Path]:
 
 def _add(row: dict[str, str], columns: _Columns, label: str, labels: list[str], marks: list[ImageMark]) -> None:
     if columns.one_hot:
-        labels += [name for name in columns.one_hot if row[name] == "1"]
+        labels += [name for name in columns.one_hot if row[name].lower() in _YES]
     elif columns.runs:
         if row[columns.runs]:
             marks.append(ImageMark(label, shape=KaggleRuns(row[columns.runs])))
     elif columns.sides and any(row[side] for side in columns.sides):
         try:
-            marks.append(ImageMark(label, box=Bounds(*(float(row[side]) for side in columns.sides))))
+            sides = (float(row[side].replace(",", ".")) for side in columns.sides)  # with a decimal comma, too
+            marks.append(ImageMark(label, box=Bounds(*sides)))
         except ValueError:
             raise DatasetError(f"expected numbers of pixels in {', '.join(columns.sides)}") from None
     elif not label and not columns.sides:

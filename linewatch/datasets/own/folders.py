@@ -8,12 +8,16 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from linewatch.datasets.class_names import is_clean
 from linewatch.datasets.errors import DatasetError
-from linewatch.datasets.own.content import MASK_FOLDERS, Content, MarkedImage, named, pictures_below
+from linewatch.datasets.own.content import MASK_FOLDERS, Content, MarkedImage, files_below, named, pictures_below
+from linewatch.pictures.reading import SUFFIXES
 
 NAME = "folders"
 TREE = "CLASS/*.png for each class, also below train/, val/, test/"
 
+_ANNOTATIONS = (".json", ".jsonl", ".ndjson", ".xml")
+_PICTURE = re.compile(rf"""[^"'\\/<>=,;:]+(?:{"|".join(map(re.escape, SUFFIXES))})""", re.IGNORECASE)
 _PART = re.compile(r"(train|training|val|valid|validation|test|testing|eval)[-_ ]?(set|images|imgs|data)?\d{0,4}$")
 _RESERVED = {
     *("images", "image", "imgs", "img", "pictures", "jpegimages", "data", "raw", "frames"),
@@ -42,11 +46,34 @@ def read(root: Path) -> Content:
         content.note(f"{named(f'{part}/' for part in parts)} are read as one set, which linewatch divides by itself")
     for folder in folders:
         content.images += [MarkedImage(path, labels=(folder.name,)) for path in pictures_below(folder, MASK_FOLDERS)]
+    below = [
+        path.parent for folder in folders for path in pictures_below(folder, MASK_FOLDERS) if path.parent != folder
+    ]
+    for inner in dict.fromkeys(below):
+        if is_clean(inner.name):
+            raise DatasetError(
+                f"{inner}: lies below {inner.parent.name}/, which would be the class of its images; move the folders "
+                "of classes to the top, or give one folder at a time to --data"
+            )
+        content.note("folders inside a class, whose images are of that class", inner.relative_to(root).as_posix())
     named_classes = {folder.name for folder in folders}
     empty = [folder for folder in _candidates(root) if folder.name not in named_classes]
     if empty:
         raise DatasetError(f"{empty[0]}: a class without an image; add some or take the folder away")
     return content
+
+
+def refuse_annotated(root: Path, content: Content) -> None:
+    """Raise `DatasetError` if a file that no layout reads names images of the set: its folders may be storage."""
+    names = {one.path.name for one in content.images}
+    for file in files_below(root, _ANNOTATIONS):
+        text = file.read_text(encoding="utf-8-sig", errors="replace")
+        found = next((name for name in _PICTURE.findall(text) if name in names), None)
+        if found is not None:
+            raise DatasetError(
+                f"{file}: names {found} and other images, but not in a layout that is read here; export it again, for "
+                "example as COCO, or take the folders as classes by --layout folders"
+            )
 
 
 def _candidates(root: Path) -> list[Path]:

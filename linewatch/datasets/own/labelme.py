@@ -84,7 +84,9 @@ def _annotated(file: Path, finder: ImageFinder, content: Content) -> MarkedImage
 
 
 def _mark(shape: dict[str, Any]) -> ImageMark:
-    label, kind = str(shape["label"]), shape.get("shape_type") or "polygon"
+    label, kind = shape["label"], shape.get("shape_type") or "polygon"
+    if not isinstance(label, str):
+        raise DatasetError(f"its label is {label!r}, expected the name of a class")
     points = np.array(shape["points"], float).reshape(-1, 2)
     if kind == "polygon" and len(points) > 2:
         return ImageMark(label, shape=Polygon((tuple(points.ravel().tolist()),)))

@@ -25,9 +25,9 @@ def read_content(name: str, root: Path, layout: str | None = None) -> tuple[Cont
     reasons = {each.NAME: each.recognise(root) for each in _MODULES}
     found = {one: reason for one, reason in reasons.items() if reason is not None}
     if len(found) > 1 and folders.NAME in found:
-        content = _of_files(root, found)
-        if content is not None:
-            return content
+        of_files = _of_files(root, found)
+        if of_files is not None:
+            return of_files
     if len(found) > 1:
         held = "; ".join(f"{one} ({reason})" for one, reason in found.items())
         raise DatasetError(
@@ -37,7 +37,10 @@ def read_content(name: str, root: Path, layout: str | None = None) -> tuple[Cont
     if not found:
         raise unknown_layout(name, root, [f"{each.NAME}: {each.TREE}" for each in _MODULES])
     ((only, reason),) = found.items()
-    return LAYOUTS[only].read(root), f"{only}, because of {reason}"
+    content = LAYOUTS[only].read(root)
+    if only == folders.NAME:
+        folders.refuse_annotated(root, content)
+    return content, f"{only}, because of {reason}"
 
 
 def _of_files(root: Path, found: dict[str, str]) -> tuple[Content, str] | None:

@@ -1,5 +1,7 @@
 """Pascal VOC: `Annotations/*.xml` with boxes, `JPEGImages/`, `SegmentationClass/*.png` (Everingham et al. 2010).
 
+Many tools write the same .xml files elsewhere: beside the images, or in `train/annotations/`.
+
 A mask holds class numbers, drawn in the colours of a palette. `labelmap.txt` (as CVAT writes it) names the colours,
 `class_names.txt` (as labelme writes it) the numbers. An image with a mask is read from its mask, which says more than
 its boxes. `ImageSets/` divides the set into parts; linewatch divides it by itself.
@@ -19,6 +21,7 @@ from numpy.typing import NDArray
 from linewatch.datasets.errors import DatasetError
 from linewatch.datasets.layout import folders_of
 from linewatch.datasets.own.content import (
+    MASK_FOLDERS,
     Content,
     ImageFinder,
     ImageMark,
@@ -26,12 +29,13 @@ from linewatch.datasets.own.content import (
     files_below,
     named,
     pictures_below,
+    read_text,
 )
 from linewatch.datasets.own.xml import read_xml
 from linewatch.datasets.shapes import Bounds
 
 NAME = "voc"
-TREE = "Annotations/*.xml, JPEGImages/; or SegmentationClass/*.png with labelmap.txt or class_names.txt"
+TREE = "*.xml with <annotation>, in Annotations/ or beside the images; or SegmentationClass/*.png with labelmap.txt"
 
 _ANNOTATION = re.compile(rb"<annotation[\s>]")
 _BACKGROUND = ("background", "_background_", "__ignore__", "void", "ignored")
@@ -61,10 +65,9 @@ class MaskArea:
 
 
 def recognise(root: Path) -> str | None:
-    folders = folders_of(_inner(root), ("annotations", "segmentationclass"))
-    if "annotations" in folders:
-        for file in _annotations(folders["annotations"]):
-            return f"{file.relative_to(root).as_posix()} with <annotation>"
+    folders = folders_of(_inner(root), ("segmentationclass",))
+    for file in _annotations(root):
+        return f"{file.relative_to(root).as_posix()} with <annotation>"
     masks = folders.get("segmentationclass")
     return f"{masks.relative_to(root).as_posix()}/" if masks and pictures_below(masks) else None
 
@@ -73,11 +76,12 @@ def read(root: Path) -> Content:
     """Read every image of JPEGImages/, and every other one that an annotation names."""
     content, inner = Content(root), _inner(root)
     folders = folders_of(inner, ("annotations", "jpegimages", "images", "segmentationclass", "segmentationobject"))
+    folders.setdefault("annotations", root)
     for name in ("segmentationclass", "segmentationobject"):
         content.masks |= set(pictures_below(folders[name])) if name in folders else set()
     held = [folders[name] for name in ("jpegimages", "images") if name in folders] or [inner]
     found = _annotated_images(folders, held, content)
-    for path in (path for folder in held for path in pictures_below(folder)):
+    for path in (path for folder in held for path in pictures_below(folder, MASK_FOLDERS)):
         if path not in content.masks:
             found.setdefault(path, MarkedImage(path, looked_at=False))
     _check_parts(inner, {path.stem for path in found}, content)
@@ -111,11 +115,10 @@ def _annotations(folder: Path) -> Iterator[Path]:
 
 def _annotated_images(folders: dict[str, Path], held: list[Path], content: Content) -> dict[Path, MarkedImage]:
     found: dict[Path, MarkedImage] = {}
-    if "annotations" not in folders:
-        return found
     finder = ImageFinder(content)
     files = list(_annotations(folders["annotations"]))
-    for file in sorted(set(files_below(folders["annotations"], (".xml",))) - set(files)):
+    others = files_below(folders["annotations"], (".xml",)) if folders["annotations"] != content.root else []
+    for file in sorted(set(others) - set(files)):
         content.problem(file, "expected a Pascal VOC annotation; restore the file or take it away")
     for file in files:
         try:
@@ -198,7 +201,11 @@ class _MaskNames:
         return cls("", {}, by_colour=False)
 
     def marks(self, image: MarkedImage, mask: Path, content: Content) -> tuple[ImageMark, ...]:
-        """Return an outline for each class in the mask; a value without a name is a problem."""
+        """Return an outline for each class in the mask; a value without a name is a problem, and so is a class that
+        the image has a box of and the mask does not show.
+
+        Where nothing names the values, a mask of one value shows the class of the image's boxes, also in white.
+        """
         try:
             values = {int(value) for value in np.unique(_values(mask, self.by_colour))} - {0}
         except DatasetError as error:
@@ -206,25 +213,29 @@ class _MaskNames:
             return ()
         names = self.names
         boxed = {mark.label for mark in image.marks}
-        if not self.source and len(boxed) == 1 and len(values - _VOID) == 1:
-            names = {next(iter(values - _VOID)): next(iter(boxed))}
+        inside = values - _VOID or values
+        if not self.source and len(boxed) == 1 and len(inside) == 1:
+            names = {next(iter(inside)): next(iter(boxed))}
         found = []
         for value in sorted(values):
             if value in names:
                 if names[value].lower() not in _BACKGROUND:
                     found.append(ImageMark(names[value], shape=MaskArea(mask, value, self.by_colour)))
-            elif value in _VOID:
+            elif value in _VOID and values - _VOID:
                 content.note("masks with void borders, taken as free of defects", mask.name)
             else:
                 what = f"colour #{value:06x}" if self.by_colour else f"number {value}"
                 source = f"{self.source} does not name" if self.source else "nothing names"
                 content.problem(mask, f"holds {what}, which {source}; add labelmap.txt or class_names.txt, or its row")
+        shown = {mark.label.casefold() for mark in found}
+        lost = sorted(label for label in boxed if label.casefold() not in shown)
+        if lost and values <= names.keys() | _VOID:
+            content.problem(mask, f"does not show {named(lost)}, of which the image has boxes; correct one of them")
         return tuple(found)
 
 
 def _lines(path: Path) -> list[str]:
-    text = path.read_text(encoding="utf-8-sig", errors="replace")
-    return [line.strip() for line in text.splitlines() if line.strip()]
+    return [line.strip() for line in read_text(path).splitlines() if line.strip()]
 
 
 def _values(path: Path, by_colour: bool) -> NDArray[np.int64]:

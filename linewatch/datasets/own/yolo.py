@@ -12,14 +12,22 @@ from pathlib import Path
 from typing import Any
 
 from linewatch.datasets.errors import DatasetError
-from linewatch.datasets.own.content import Content, ImageMark, MarkedImage, files_below, named, pictures_below
+from linewatch.datasets.own.content import (
+    Content,
+    ImageMark,
+    MarkedImage,
+    files_below,
+    named,
+    pictures_below,
+    read_text,
+)
 from linewatch.datasets.shapes import Bounds, Polygon
 from linewatch.datasets.specimen import size_px
 
 NAME = "yolo"
 TREE = "data.yaml with names; images/ and labels/*.txt, also below train/, val/, test/ or with these below"
 
-_NAME_FILES = ("data.yaml", "data.yml", "dataset.yaml", "dataset.yml", "classes.txt", "obj.names")
+_NAME_FILES = ("data.yaml", "data.yml", "dataset.yaml", "dataset.yml", "classes.txt", "labels.txt", "obj.names")
 _NUMBERS_OF_A_BOX = 4
 
 
@@ -36,11 +44,13 @@ def read(root: Path) -> Content:
     content = Content(root)
     names = _names(root, content)
     labels = set(_label_files(root))
+    mirrored = {Path(*_lower(file.relative_to(root).parts[:-1]), file.name): file for file in labels}
     parts = _folders(root, labels)
     if len(parts) > 1:
         content.note(f"{named(parts)} are read as one set, which linewatch divides by itself")
     for path in pictures_below(root, without=("labels",)):
-        file = next((file for file in (_mirrored(path, root), path.with_suffix(".txt")) if file in labels), None)
+        places = mirrored.get(_mirrored(path, root)), path.with_suffix(".txt")
+        file = next((file for file in places if file in labels), None)
         if file is not None:
             labels.discard(file)
             content.images.append(MarkedImage(path, marks=_marks(file, path, names, content)))
@@ -63,28 +73,36 @@ def _label_files(root: Path) -> list[Path]:
     return [
         file
         for file in files_below(root, (".txt",))
-        if file.name not in _NAME_FILES and ("labels" in file.relative_to(root).parts[:-1] or file in beside)
+        if file.name not in _NAME_FILES and ("labels" in _lower(file.relative_to(root).parts[:-1]) or file in beside)
     ]
 
 
 def _is_label(file: Path) -> bool:
     words = file.read_text(encoding="utf-8-sig", errors="replace").split("\n", 1)[0].split()
-    return len(words) > _NUMBERS_OF_A_BOX and words[0].isdigit()
+    return len(words) > _NUMBERS_OF_A_BOX and words[0].removesuffix(".0").isdigit()
 
 
 def _mirrored(image: Path, root: Path) -> Path:
-    """Return the path of an image with labels/ in the place of images/."""
-    parts = list(image.relative_to(root).parts[:-1])
+    """Return the path of an image below root with labels/ in the place of images/, all folders in lower case."""
+    parts = _lower(image.relative_to(root).parts[:-1])
     if "images" in parts:
         parts[len(parts) - 1 - parts[::-1].index("images")] = "labels"
     else:
         parts = ["labels", *parts]
-    return root.joinpath(*parts, f"{image.stem}.txt")
+    return Path(*parts, f"{image.stem}.txt")
+
+
+def _lower(parts: Iterable[str]) -> list[str]:
+    return [part.lower() for part in parts]
 
 
 def _names_file(root: Path) -> Path | None:
-    places = [folder / name for folder in (root, root / "labels") for name in _NAME_FILES]
+    folders = [root, *dict.fromkeys(file.parent for file in _label_files(root))]
+    places = [folder / name for folder in folders for name in _NAME_FILES]
     listed = [path for path in places if path.is_file()] + sorted(root.glob("*.y*ml"))
+    different = [path for path in listed[1:] if path.name == listed[0].name and read_text(path) != read_text(listed[0])]
+    if different:
+        raise DatasetError(f"{different[0]}: names other classes than {listed[0]}; expected one list for all labels")
     return listed[0] if listed else None
 
 
@@ -95,7 +113,7 @@ def _names(root: Path, content: Content) -> dict[int, str]:
         raise DatasetError(
             f"{root}: labels/ holds class numbers, but nothing names them; add a data.yaml with names: [...]"
         )
-    text = file.read_text(encoding="utf-8-sig", errors="replace")
+    text = read_text(file)
     if file.suffix not in (".yaml", ".yml"):
         return dict(enumerate(line.strip() for line in text.splitlines() if line.strip()))
     import yaml
@@ -115,6 +133,8 @@ def _names(root: Path, content: Content) -> dict[int, str]:
         found = {}
     if not found or not all(isinstance(name, str | int | float) for name in found.values()):
         raise DatasetError(f"{file}: expected names, a list or numbers with names, found none; add them")
+    if words := [str(name).lower() for name in found.values() if isinstance(name, bool)]:
+        raise DatasetError(f"{file}: expected names, found the YAML word for {named(words)}; put the name in quotes")
     return {number: str(name) for number, name in found.items()}
 
 
@@ -149,7 +169,7 @@ def _marks(file: Path, image: Path, names: Mapping[int, str], content: Content) 
 
 def _mark(words: list[str], names: Mapping[int, str], lines: int, width: int) -> ImageMark:
     try:
-        number, values = int(words[0]), [float(word) for word in words[1:]]
+        number, values = int(words[0].removesuffix(".0")), [float(word) for word in words[1:]]
     except ValueError:
         raise DatasetError(f"{' '.join(words)[:40]!r}, expected a class number and shares of the size") from None
     if number not in names:
