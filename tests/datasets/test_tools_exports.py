@@ -108,6 +108,7 @@ def yolo(root: Path, images: str = "images", labels: str = "labels", row: str = 
         ("train", "train", "train/classes.txt"),
         ("Images", "Labels", "classes.txt"),
         ("train/IMAGES", "train/Labels", "classes.txt"),
+        ("mill.v1i.yolov8/train/images", "mill.v1i.yolov8/train/labels", "mill.v1i.yolov8/classes.txt"),
     ],
 )
 def test_names_of_yolo_are_found_beside_the_labels(images: str, labels: str, names: str, tmp_path: Path) -> None:
@@ -283,3 +284,10 @@ def test_folders_inside_a_class_are_told(tmp_path: Path) -> None:
     assert "folders inside a class, whose images are of that class: 2 (scale/monday, scratch/monday)" in (
         own(tmp_path).notes
     )
+
+
+def test_what_a_mac_adds_to_an_archive_is_no_class(tmp_path: Path) -> None:
+    for label in CLASSES:
+        pictures(tmp_path / label)
+    write(tmp_path / "__MACOSX" / "scratch" / "._a0.png", b"Mac OS X")
+    assert found(own(tmp_path)) == {"scale": 4, "scratch": 4}
