@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from codecs import BOM_UTF8
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,7 +62,7 @@ def calibrate(name: str, data: Sequence[str], engines_dir: Path, own: OwnSets = 
         target, sets
     )
     folder = engines_dir / name
-    manifest = EngineManifest.model_validate_json((folder / MANIFEST).read_bytes())
+    manifest = EngineManifest.model_validate_json((folder / MANIFEST).read_bytes().removeprefix(BOM_UTF8))
     before = dict(manifest.thresholds)
     manifest = manifest.model_copy(
         update={"thresholds": before | {key: round(value, 4) for key, value in chosen.items()}}

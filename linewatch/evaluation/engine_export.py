@@ -11,10 +11,12 @@ import numpy as np
 from linewatch.config.line import LineSettings
 from linewatch.contracts.errors import ConfigError
 from linewatch.contracts.manifest import ENGINE_NAME, EngineManifest, Task, TrainingRecord, TrainingSource
+from linewatch.datasets.class_names import is_clean
 from linewatch.evaluation.evaluate import SEEN
 from linewatch.export.card_text import UNKNOWN_SCALE_MM_PER_PX
 from linewatch.export.engine_folder import EngineFacts, export_engine
 from linewatch.metrics.result import EvaluationResult
+from linewatch.networks.shipped import Chosen
 from linewatch.simulation.strip import SimulatedStrip
 from linewatch.training.papers.study import resized
 from linewatch.training.protocols import PAPER_PROTOCOLS
@@ -28,7 +30,7 @@ def export_checkpoint(path: Path, name: str, engines_dir: Path) -> EngineManifes
 
     The folder holds model.onnx (free batch, checked against torch on ONNX Runtime and OpenVINO), manifest, card, and
     `seen.csv`, the fingerprints of the images that the network was trained on. `ConfigError` for a name that is not
-    allowed, `EngineError` if a runtime disagrees with torch.
+    allowed, `EngineError` if a runtime disagrees with torch. A class of clean steel, such as `ok`, is left out.
     """
     if not re.fullmatch(ENGINE_NAME, name):
         raise ConfigError(f"--name {name}: expected lower-case letters, digits, - and _")
@@ -38,14 +40,18 @@ def export_checkpoint(path: Path, name: str, engines_dir: Path) -> EngineManifes
     result = EvaluationResult(count=0, task=study.task, classes=study.classes)
     if (folder / RESULT).is_file():
         result = EvaluationResult.model_validate_json((folder / RESULT).read_text())
+    defects = [at for at, one in enumerate(study.classes) if not is_clean(one)]
+    shipped = study.shipped(trained.network)
+    if study.task is Task.CLASSIFY and len(defects) < len(study.classes):  # clean steel is no defect to report
+        shipped = Chosen(shipped, defects)
     facts = EngineFacts(
         name=name,
         version="1",
         task=study.task,
         nominal_mm_per_px=UNKNOWN_SCALE_MM_PER_PX,
         normalisation="inside the graph",
-        thresholds=record.thresholds,
-        classes=study.classes if study.task is Task.CLASSIFY else (),
+        thresholds={name: value for name, value in record.thresholds.items() if not is_clean(name)},
+        classes=tuple(study.classes[at] for at in defects) if study.task is Task.CLASSIFY else (),
         training=TrainingRecord(
             recipe=f"linewatch train {record.protocol} {record.settings}",
             encoder=record.pretrained,
@@ -62,7 +68,7 @@ def export_checkpoint(path: Path, name: str, engines_dir: Path) -> EngineManifes
         else card(record, result, PAPER_PROTOCOLS[record.protocol])
     )
     manifest = export_engine(
-        study.shipped(trained.network),
+        shipped,
         facts,
         text.replace("\n![learning curves](curves.png)\n", ""),
         _examples(study.settings.lines, study.settings.width),

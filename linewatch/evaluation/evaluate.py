@@ -19,6 +19,7 @@ from linewatch.contracts.errors import EngineError
 from linewatch.contracts.manifest import MANIFEST, EngineManifest, Task
 from linewatch.datasets import HOUSE_SETS, DataSet, DatasetError, Knowledge, Specimen
 from linewatch.datasets.check import require_choice
+from linewatch.datasets.class_names import is_clean
 from linewatch.datasets.splits import HELD_OUT_FOLD
 from linewatch.export.engine_folder import OUTPUT_OF, onnx_bytes
 from linewatch.inference.backends.registry import open_backend
@@ -241,15 +242,22 @@ def _classify(
 def _label_scores(
     target: EvaluationTarget, data_set: DataSet, specimens: Sequence[Specimen], taxonomy: Taxonomy
 ) -> tuple[NDArray, NDArray[np.intp], list[str], list[str]]:
-    """Return scores (n, the set's classes), true class numbers (n,), the classes' names, and files."""
+    """Return scores (n, the set's classes), true class numbers (n,), the classes' names, and files.
+
+    A target without a class for clean steel gives it what is left of 1 above the highest score of a defect.
+    """
     specimens = [one for one in specimens if one.labels]
     require_choice(data_set.name, data_set.labels, specimens)
-    columns = {label: column_of(label, target, data_set.name, taxonomy) for label in data_set.labels}
+    clean = [one for one in data_set.labels if is_clean(one) and one not in target.classes]
+    columns = {one: column_of(one, target, data_set.name, taxonomy) for one in data_set.labels if one not in clean}
+    columns |= dict.fromkeys(clean, len(target.classes))
     order = list(dict.fromkeys(columns.values()))
     size = (target.width, target.lines)
     scores = answers(target.predict, [resized(one.gray(), size) for one in specimens])
+    scores = np.column_stack([scores, 1 - scores.max(1)])
     truth = np.array([order.index(columns[one.labels[0]]) for one in specimens])
-    return scores[:, order], truth, [target.classes[c] for c in order], [one.file for one in specimens]
+    names = [*target.classes, *clean[:1]]
+    return scores[:, order], truth, [names[c] for c in order], [one.file for one in specimens]
 
 
 def _classify_frames(

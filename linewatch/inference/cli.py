@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 def engines(
     *,
-    folder: Annotated[Path, Parameter(name="--dir", help="Folder of the engines.")] = Path("engines"),
+    folder: Annotated[Path, Parameter(name=["--engines", "--dir"], help="Folder of engines.")] = Path("engines"),
     backend: Annotated[str, Parameter(help="Backend that is to run them.")] = "onnxruntime",
     add_reference: Annotated[
         tuple[str, ...],

@@ -1,6 +1,7 @@
 """Engines on disk: `engines/NAME/` holds a model, its manifest and its card. Only verified engines are opened."""
 
 import hashlib
+from codecs import BOM_UTF8
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -117,7 +118,8 @@ def verify_all(engines_dir: Path, backend: Backend) -> tuple[EngineReport, ...]:
     """Verify every engine under `engines_dir`, by name, as the service does. Raises EngineError if it is no folder."""
     if not engines_dir.is_dir():
         raise EngineError(f"{engines_dir}: no such folder, expected one with engines; set inference.engines_dir")
-    return tuple(_report(directory, backend) for directory in sorted(engines_dir.iterdir()) if directory.is_dir())
+    folders = [one for one in sorted(engines_dir.iterdir()) if one.is_dir() or one.is_symlink()]
+    return tuple(_report(folder, backend) for folder in folders if not folder.name.startswith("."))
 
 
 def add_reference_tiles(engines_dir: Path, name: str) -> EngineManifest:
@@ -160,7 +162,7 @@ def _read_manifest(directory: Path, engines_dir: Path) -> EngineManifest:
             f"{directory}: no such engine, expected one of {_names(engines_dir)}; set inference.engines_dir or the name"
         )
     try:
-        manifest = EngineManifest.model_validate_json(path.read_bytes())
+        manifest = EngineManifest.model_validate_json(path.read_bytes().removeprefix(BOM_UTF8))
     except OSError as error:
         raise EngineError(
             f"{path}: cannot be read ({error.strerror}), expected a folder with {MANIFEST} and a model; export it again"

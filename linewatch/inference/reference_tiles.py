@@ -7,6 +7,7 @@ and refuses an engine whose answers are no probabilities, are not those of the f
 import hashlib
 import io
 import zipfile
+from codecs import BOM_UTF8
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -92,7 +93,7 @@ def write_reference_tiles(folder: Path, backend: Backend | None = None) -> Engin
     default. Raises EngineError, and writes nothing, when the engine cannot run or its answers are unusable.
     """
     path = folder / MANIFEST
-    manifest = EngineManifest.model_validate_json(path.read_bytes())
+    manifest = EngineManifest.model_validate_json(path.read_bytes().removeprefix(BOM_UTF8))
     model = (folder / manifest.model.file).read_bytes()
     reference = answered(manifest, model, backend)
     data = reference.to_bytes()

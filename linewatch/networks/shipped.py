@@ -35,6 +35,20 @@ class Presence(Shipped):
         return self.network(image).clamp(0, 1)
 
 
+class Chosen(Shipped):
+    """A classify engine with some of its classes alone: `scores` float32 (n, columns)."""
+
+    columns: Tensor
+
+    def __init__(self, network: nn.Module, columns: list[int]):
+        super().__init__(network)
+        self.register_buffer("columns", torch.tensor(columns))
+
+    def forward(self, image: Tensor) -> Tensor:
+        scores: Tensor = self.network(image)
+        return scores.index_select(1, self.columns)
+
+
 class ByteProbability(Shipped):
     """A network of one mask as a segment engine: `probability` uint8 (n, h, w), defect probability x 255, rounded."""
 

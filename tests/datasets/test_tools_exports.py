@@ -108,6 +108,7 @@ def yolo(root: Path, images: str = "images", labels: str = "labels", row: str = 
         ("train", "train", "train/classes.txt"),
         ("Images", "Labels", "classes.txt"),
         ("train/IMAGES", "train/Labels", "classes.txt"),
+        ("mill.v1i.yolov8/train/images", "mill.v1i.yolov8/train/labels", "mill.v1i.yolov8/classes.txt"),
     ],
 )
 def test_names_of_yolo_are_found_beside_the_labels(images: str, labels: str, names: str, tmp_path: Path) -> None:
@@ -283,3 +284,35 @@ def test_folders_inside_a_class_are_told(tmp_path: Path) -> None:
     assert "folders inside a class, whose images are of that class: 2 (scale/monday, scratch/monday)" in (
         own(tmp_path).notes
     )
+
+
+def test_what_a_mac_adds_to_an_archive_is_no_class(tmp_path: Path) -> None:
+    for label in CLASSES:
+        pictures(tmp_path / label)
+    write(tmp_path / "__MACOSX" / "scratch" / "._a0.png", b"Mac OS X")
+    assert found(own(tmp_path)) == {"scale": 4, "scratch": 4}
+
+
+@pytest.mark.parametrize("images", ["", "images"])
+def test_parts_of_coco_whose_images_have_the_same_names_stay_apart(images: str, tmp_path: Path) -> None:
+    """As COCO itself: annotations/instances_train.json and train/, instances_val.json and val/."""
+    for number, part in enumerate(("train", "val")):
+        (name,) = pictures(tmp_path / images / part, 1)
+        body = {
+            "images": [{"id": 0, "file_name": name}],
+            "annotations": [{"id": 0, "image_id": 0, "category_id": number, "bbox": [5, 6, 15, 24]}],
+            "categories": [{"id": at, "name": name} for at, name in enumerate(CLASSES)],
+        }
+        write(tmp_path / "annotations" / f"instances_{part}.json", json.dumps(body))
+    data_set = own(tmp_path)
+    assert found(data_set) == {"scale": 1, "scratch": 1}
+    assert {one.path.parent.name: one.labels for one in data_set.specimens} == {
+        "train": ("scratch",),
+        "val": ("scale",),
+    }
+
+
+def test_annotations_in_json_are_no_classes(tmp_path: Path) -> None:
+    pictures(tmp_path / "images", 1)
+    write(tmp_path / "labels.csv", 'image,label\na0.png,"[{""x"":1,""rectanglelabels"":[""scratch""]}]"\n')
+    assert "is an annotation in JSON, expected a class" in own(tmp_path).problems[0].text

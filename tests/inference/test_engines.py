@@ -9,7 +9,7 @@ import nets
 import pytest
 
 from linewatch.contracts.errors import EngineError
-from linewatch.contracts.manifest import Quantisation, Task
+from linewatch.contracts.manifest import MANIFEST, Quantisation, Task
 from linewatch.contracts.ports import Backend
 from linewatch.inference.engines import load_engine, load_engines, verify_all
 from linewatch.inference.pool import EnginePool
@@ -184,3 +184,16 @@ def test_a_shape_that_only_shows_when_run_is_refused_too(backend: Backend, own_d
     engines = load_engines(InferenceSettings(engines_dir=own_dir))
     with pytest.raises(EngineError, match="its manifest promises"):
         EnginePool(engines, backend, (1,), 1)
+
+
+def test_hidden_folders_are_no_engines_links_that_lead_nowhere_are_and_a_byte_order_mark_is_no_fault(
+    backend: Backend, own_dir: Path
+) -> None:
+    (own_dir / ".ipynb_checkpoints").mkdir()
+    (own_dir / "gone").symlink_to(own_dir / "nowhere")
+    manifest = own_dir / "classify" / MANIFEST
+    manifest.write_bytes(b"\xef\xbb\xbf" + manifest.read_bytes())
+    found = {report.name: report.fault for report in verify_all(own_dir, backend)}
+    assert ".ipynb_checkpoints" not in found
+    assert found["classify"] is None
+    assert "expected" in str(found["gone"])

@@ -12,6 +12,7 @@ from made_pictures import write_table
 from linewatch.cli import main
 from linewatch.datasets.arguments import OwnSets, joined, open_sets
 from linewatch.evaluation.commands import evaluate, train
+from linewatch.evaluation.engine_export import export_checkpoint
 from linewatch.metrics.result import EvaluationResult
 from linewatch.training.papers.joint import Joint, JointSettings
 
@@ -33,6 +34,17 @@ def test_a_classifier_is_trained_from_boxes_and_folders(layout: str, tmp_path: P
     WITHOUT_OUTLINES[layout](tmp_path / "set", own_pictures())
     result = trained("custom_cnn", tmp_path / "set", tmp_path / "run", CHOICE)
     assert result.classes == ("dent", "ok", "scale", "scratch")
+
+
+@pytest.mark.slow
+def test_clean_steel_is_a_class_of_the_training_and_no_defect_of_the_engine(tmp_path: Path) -> None:
+    WITHOUT_OUTLINES["folders"](tmp_path / "set", own_pictures())
+    result = trained("custom_cnn", tmp_path / "set", tmp_path / "run", CHOICE)
+    manifest = export_checkpoint(tmp_path / "run", "mymill", tmp_path / "engines")
+    assert manifest.classes == tuple(manifest.thresholds) == ("dent", "scale", "scratch")
+    (again,) = evaluate("mymill", data=[f"mymill={tmp_path / 'set'}"], engines_dir=tmp_path / "engines")
+    assert set(again.classes) == set(result.classes)
+    assert (again.count, again.per_class["ok"].support) == (result.count, result.per_class["ok"].support)
 
 
 @pytest.mark.slow

@@ -96,7 +96,11 @@ def _read_file(file: Path, content: Content, finder: ImageFinder) -> None:
                 content.problem(file, f"{where} cannot be read: {error}")
             if one.get("iscrowd"):
                 content.note("crowd regions, taken as areas of their class", f"{where} of {file.name}")
-    folders = file.parent / "images", file.parent, content.root / "images", content.root
+    part = file.stem.rpartition("_")[
+        2
+    ]  # instances_train.json is of the images in train/, also where val/ has their names
+    parts = content.root / "images" / part, content.root / part
+    folders = file.parent / "images", file.parent, *parts, content.root / "images", content.root
     for image in lists["images"]:
         if not isinstance(image, dict) or not isinstance(image.get("file_name"), str):
             content.problem(file, f"image {image!r:.60} has no file_name")

@@ -196,6 +196,8 @@ def _folders(root: Path) -> list[Path]:
 
 
 def _add(row: dict[str, str], columns: _Columns, label: str, labels: list[str], marks: list[ImageMark]) -> None:
+    if label.startswith(("{", "[{")):
+        raise DatasetError(f"{label:.40}... is an annotation in JSON, expected a class; export it as COCO or YOLO")
     if columns.one_hot:
         labels += [name for name in columns.one_hot if row[name].lower() in _YES]
     elif columns.runs:

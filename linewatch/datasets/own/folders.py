@@ -23,6 +23,7 @@ _RESERVED = {
     *("images", "image", "imgs", "img", "pictures", "jpegimages", "data", "raw", "frames"),
     *("labels", "label", "annotations", "annotation", "imagesets", "splits"),
     *MASK_FOLDERS,
+    "__macosx",  # in archives that were made on a Mac
 }
 
 

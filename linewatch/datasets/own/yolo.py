@@ -97,7 +97,9 @@ def _lower(parts: Iterable[str]) -> list[str]:
 
 
 def _names_file(root: Path) -> Path | None:
-    folders = [root, *dict.fromkeys(file.parent for file in _label_files(root))]
+    holding = dict.fromkeys(file.parent for file in _label_files(root))
+    above = (folder for one in holding for folder in (one, *one.parents) if folder.is_relative_to(root))
+    folders = dict.fromkeys([root, *above])
     places = [folder / name for folder in folders for name in _NAME_FILES]
     listed = [path for path in places if path.is_file()] + sorted(root.glob("*.y*ml"))
     different = [path for path in listed[1:] if path.name == listed[0].name and read_text(path) != read_text(listed[0])]
