@@ -127,6 +127,8 @@ def _print(config: Path, settings: BaseModel, trials: "Trials", about: Sequence[
         for line in about:
             print(f"  {line}")
     if isinstance(settings, ServiceSettings):
+        if settings.source is None:
+            print("  it has no [source], which `linewatch run` and `record` need and `linewatch replay` does not")
         for roll in settings.roll:
             low, high = roll.pitch_mm
             print(f"  roll {roll.name}, stand {roll.stand}: marks every {low:.0f} to {high:.0f} mm")

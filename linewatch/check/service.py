@@ -9,8 +9,10 @@ from linewatch.config.taxonomy import Taxonomy
 from linewatch.contracts.errors import EngineError, SourceError, WireError
 from linewatch.contracts.manifest import Task
 from linewatch.contracts.ports import Backend
+from linewatch.daemon.recipes import Recipes, RuleFiles
 from linewatch.inference.backends.registry import open_backend
-from linewatch.inference.engines import best_sibling, load_engine, load_engines
+from linewatch.inference.cascade import Cascade
+from linewatch.inference.engines import EngineSet, best_sibling, load_engine, load_engines, try_engine
 from linewatch.service_settings import ServiceSettings, gradings_for
 from linewatch.wire.endpoints import check as check_reach
 from linewatch.wire.endpoints import load_keys
@@ -18,8 +20,10 @@ from linewatch.wire.endpoints import load_keys
 
 def check_service(settings: ServiceSettings, trials: Trials, owner: int | None) -> None:
     """Try everything that `linewatch run` opens. owner: the process that runs this configuration already."""
-    _check_rules(settings, trials)
-    _check_engines(settings, trials)
+    taxonomy = _check_rules(settings, trials)
+    engines = _check_engines(settings, trials)
+    if engines is not None and not trials.faults:
+        trials.attempt("", "rules", "decision, alarms, recipes", lambda: _rules_for(settings, taxonomy, engines))
     if (source := settings.source) is not None:
         path = getattr(source, "path", None)
         trials.attempt(
@@ -36,7 +40,12 @@ def check_service(settings: ServiceSettings, trials: Trials, owner: int | None) 
     _check_wire(settings, trials, owner)
 
 
-def _check_rules(settings: ServiceSettings, trials: Trials) -> None:
+def _rules_for(settings: ServiceSettings, taxonomy: Taxonomy | None, engines: EngineSet) -> str:
+    Recipes(RuleFiles.read(settings, taxonomy), taxonomy, engines)
+    return "name no class that the engines do not have"
+
+
+def _check_rules(settings: ServiceSettings, trials: Trials) -> Taxonomy | None:
     taxonomy: list[Taxonomy] = []
 
     def read_taxonomy() -> str:
@@ -47,7 +56,7 @@ def _check_rules(settings: ServiceSettings, trials: Trials) -> None:
     if settings.taxonomy is not None and not trials.attempt(
         "", "taxonomy", settings.taxonomy, read_taxonomy, reads=settings.taxonomy
     ):
-        return
+        return None
     default = settings.model_copy(update={"recipe": ()})
     named = [("decision", 0, settings.decision.grading, default, DEFAULT)]
     for number, recipe in enumerate(settings.recipe):
@@ -62,11 +71,14 @@ def _check_rules(settings: ServiceSettings, trials: Trials) -> None:
                 return f"{grading.name}, {len(grading.limit)} limits"
 
             trials.attempt(section, "grading", path, rules, number, reads=path)
+    return taxonomy[0] if taxonomy else None
 
 
-def _check_engines(settings: ServiceSettings, trials: Trials) -> None:
+def _check_engines(settings: ServiceSettings, trials: Trials) -> EngineSet | None:
+    """Return the engines, if all can be run."""
     inference = settings.inference
     backends: list[Backend] = []
+    found: list[EngineSet] = []
 
     def backend() -> str:
         backends.append(open_backend(inference.backend, inference))
@@ -77,13 +89,16 @@ def _check_engines(settings: ServiceSettings, trials: Trials) -> None:
             raise EngineError(
                 f"{inference.engines_dir.absolute()}: no such folder, expected one with engines; give the absolute path"
             )
-        loaded = load_engines(inference, backends[0].siblings).by_task().values()
+        engines = load_engines(inference, backends[0].siblings)
+        loaded = engines.by_task().values()
         for engine in loaded:
-            backends[0].check(engine.manifest, engine.model)
+            try_engine(engine, backends[0])
+        Cascade(engines, inference, settings.line)  # do they fit the frame?
+        found.append(engines)
         return f"{inference.engines_dir.absolute()}; {', '.join(engine.manifest.name for engine in loaded)} can be run"
 
     if not trials.attempt("inference", "backend", inference.backend, backend):
-        return
+        return None
     for name in inference.fallback:
         trials.attempt("inference", "fallback", name, lambda name=name: str(open_backend(name, inference).name))  # type: ignore[misc]
     if trials.attempt("inference", "engines_dir", inference.engines_dir, engines, reads=inference.engines_dir):
@@ -93,7 +108,7 @@ def _check_engines(settings: ServiceSettings, trials: Trials) -> None:
 
                     def engine(task: Task = task, name: str = name) -> str:
                         one = best_sibling(load_engine(inference.engines_dir, name, task), backends[0].siblings)
-                        backends[0].check(one.manifest, one.model)
+                        try_engine(one, backends[0])
                         return f"{one.manifest.name} can be run"
 
                     trials.attempt("recipe", "engines", name, engine, number)
@@ -105,6 +120,7 @@ def _check_engines(settings: ServiceSettings, trials: Trials) -> None:
             lambda: write_into(inference.plan_dir),
             writes=inference.plan_dir,
         )
+    return found[0] if found else None
 
 
 def _first_grab(settings: ServiceSettings) -> str:

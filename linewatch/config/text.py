@@ -44,7 +44,8 @@ def text_of(data: bytes, origin: Path) -> str:
 def why_not(path: Path, error: OSError) -> str:
     """Return why a file cannot be read or written.
 
-    Where permission is lacking: with owner, group, mode and user, and the group to join where its members may read.
+    Where permission is lacking: with owner, group, mode and user, and the group to join where its members may read;
+    never root's, whose members may do much more.
     """
     if not isinstance(error, PermissionError):
         return error.strerror or str(error)
@@ -58,7 +59,7 @@ def why_not(path: Path, error: OSError) -> str:
         what = f"{'the folder ' if is_folder else ''}{place} is {_name(pwd.getpwuid, found.st_uid)}:{group}"
         said = f"{error.strerror}: {what}, mode {stat.S_IMODE(found.st_mode):04o}, and this is user {user}"
         wanted = stat.S_IRGRP | stat.S_IXGRP if is_folder else stat.S_IRGRP
-        if found.st_mode & wanted == wanted and found.st_gid not in (os.getegid(), *os.getgroups()):
+        if found.st_gid and found.st_mode & wanted == wanted and found.st_gid not in (os.getegid(), *os.getgroups()):
             said += f"; members of the group {group} may read it: sudo usermod -aG {group} {user}, then log in again"
         return said
     return error.strerror or str(error)

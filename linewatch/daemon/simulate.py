@@ -13,7 +13,7 @@ from linewatch.capture.clock import MonotonicClock
 from linewatch.capture.recorder import record
 from linewatch.capture.sidecar import sidecar_path
 from linewatch.config.line import LineSettings
-from linewatch.contracts.errors import ConfigError
+from linewatch.contracts.errors import ConfigError, SourceError
 from linewatch.daemon.progress import progress_bar
 from linewatch.simulation.strip import SimulatedRollMark
 from linewatch.simulation.truth import CoilTruth
@@ -66,14 +66,31 @@ def _roll_mark(text: str) -> SimulatedRollMark:
     return SimulatedRollMark(**fields)  # type: ignore[arg-type]
 
 
+def _make_room(video: Path, truth: Path) -> None:
+    """Remove an earlier recording of this name."""
+    earlier = (video, sidecar_path(video))
+    if video.suffix.lower() != ".avi":
+        raise SourceError(f"cannot record to {video}: found suffix {video.suffix!r}, expected .avi; rename it")
+    if truth.absolute() in [path.absolute() for path in earlier]:
+        raise SourceError(f"{truth} is a file of the recording, expected another one for the truth; rename it")
+    try:
+        video.parent.mkdir(parents=True, exist_ok=True)
+        for old in earlier:
+            if old.exists() and not old.is_file():
+                raise SourceError(f"{old} is no regular file, expected one or none; choose another name")
+            old.unlink(missing_ok=True)
+    except OSError as error:
+        raise SourceError(
+            f"cannot write recording {video}: {error.strerror}; expected a writable folder; choose another"
+        ) from error
+
+
 def render(source: SimulatorSource, line: LineSettings, video: Path, truth: Path, max_mb: float = 8192.0) -> CoilTruth:
     """Write the source's strip as a lossless recording with its sidecar, and its truth; show a progress bar.
 
-    Replaces earlier files of these names. Raises SourceError.
+    Replaces earlier files of these names, and nothing else. Raises SourceError.
     """
-    video.parent.mkdir(parents=True, exist_ok=True)
-    for old in (video, sidecar_path(video)):
-        old.unlink(missing_ok=True)
+    _make_room(video, truth)
     camera = open_camera(source, line, MonotonicClock(), live=False)
     with camera, progress_bar("render", camera.grabs) as show:
         grabs = 0

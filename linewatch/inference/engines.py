@@ -135,24 +135,28 @@ def _report(directory: Path, backend: Backend) -> EngineReport:
         manifest = _read_manifest(directory, directory.parent)
         model = _read_model(directory, manifest)
         reference = read_reference_tiles(directory, manifest)
-        backend.check(manifest, model)
         lacks = None if reference else lacking(manifest)
-        if backend.ready(manifest, (1,)):
-            _try_out(Engine(manifest, directory, model, reference), backend)
-        else:
+        if not try_engine(Engine(manifest, directory, model, reference), backend):
             lacks = f"its plan is not built, so that it was not run; run `linewatch build {manifest.name}` first"
     except EngineError as fault:
         return EngineReport(directory.name, manifest, len(model), str(fault))
     return EngineReport(directory.name, manifest, len(model), None, len(reference.tiles) if reference else 0, lacks)
 
 
-def _try_out(engine: Engine, backend: Backend) -> None:
+def try_engine(engine: Engine, backend: Backend) -> bool:
+    """Run an engine on its reference tiles; return False, unrun, where a plan must be built first. Raises EngineError
+    for an engine that the service would refuse.
+    """
+    backend.check(engine.manifest, engine.model)
+    if not backend.ready(engine.manifest, (1,)):
+        return False
     (executor,) = backend.open(engine.manifest, engine.model, (1,), 1)
     try:
         precision = precision_of(backend.identity(engine.manifest))
         try_out(engine.manifest, engine.reference, precision, lambda tile: executor.run(tile, 1))
     finally:
         executor.close()
+    return True
 
 
 def _read_manifest(directory: Path, engines_dir: Path) -> EngineManifest:

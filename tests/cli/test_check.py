@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -17,6 +18,26 @@ from linewatch.config.places import line_of
 
 ROOT = Path(__file__).parents[2]
 KEYS = "[wire.keys] server_secret_file"
+
+
+def test_an_engine_that_the_service_would_refuse_fails(check, tmp_path):
+    """Its model can be opened, but its answers are not those of its reference tiles."""
+    shutil.copytree(ROOT / "engines", tmp_path / "engines")
+    (manifest := tmp_path / "engines" / "classify-uint8" / "manifest.json").write_text(
+        manifest.read_text()
+        .replace('"crazing"', '"c"')
+        .replace('"inclusion"', '"crazing"')
+        .replace('"c"', '"inclusion"')
+    )
+    code, said = check(FREE + ENGINES.replace(f"{ROOT}/engines", f"{tmp_path}/engines"))
+    assert (code, row(said, "[inference] engines_dir")[0]) == (3, "FAILS")
+    assert "looks like class order changed" in said
+
+
+def test_a_configuration_without_a_source_is_said_to_have_none(check):
+    assert "no [source], which `linewatch run` and `record` need" in check(FREE + ENGINES)[1]
+
+
 RECIPES = (
     '[[recipe]]\nname = "a"\nproduct = "a"\n[[recipe]]\nname = "b"\nproduct = "b"\nengines = { screen = "none" }\n'
 )
@@ -149,6 +170,8 @@ def test_two_sockets_of_one_address_fail(check):
             "no such file",
         ),
         (RECIPES, "[recipe] engines", "none: no such engine"),
+        ('[[alarm]]\nname = "a"\nclasses = ["skratch"]\n', "rules", "[[alarm]] 'a': class 'skratch' is unknown"),
+        ("[line]\nwidth_px = 128\n", "[inference] engines_dir", "does not fit a frame"),
     ],
 )
 def test_each_thing_that_cannot_be_used_fails_with_its_reason(check, text, setting, said):

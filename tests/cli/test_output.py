@@ -136,3 +136,22 @@ def test_a_closed_stream_gives_its_number_to_no_file(tmp_path: Path) -> None:
     )
     command = f"{sys.executable} {program} 0<&- 2>&-"
     assert subprocess.check_output(["bash", "-c", command], env=ENVIRONMENT, text=True, timeout=50) == "True\n"
+
+
+def test_a_rendered_strip_replaces_nothing_but_an_earlier_one(tmp_path: Path) -> None:
+    """Neither a file of another kind, nor a device, nor a folder; nor is the truth written over the recording."""
+    (precious := tmp_path / "precious.mp4").write_bytes(b"mine")
+    (tmp_path / "folder.avi").mkdir()
+    os.mkfifo(tmp_path / "pipe.avi")
+    for out, says in (
+        ("precious.mp4", "found suffix '.mp4', expected .avi"),
+        ("folder.avi", "is no regular file"),
+        ("pipe.avi", "is no regular file"),
+        ("precious.mp4/a.avi", "cannot write recording"),
+        ("truth.avi", "is a file of the recording"),
+    ):
+        truth = "truth.avi" if out == "truth.avi" else "truth.json"
+        ended = shell(f"LINEWATCH simulate --length-m 1 --out {tmp_path}/{out} --truth {tmp_path}/{truth}")
+        assert (ended.returncode, says in ended.stderr, len(ended.stderr.splitlines())) == (3, True, 1), ended.stderr
+    assert precious.read_bytes() == b"mine"
+    assert {path.name for path in tmp_path.iterdir()} == {"precious.mp4", "folder.avi", "pipe.avi"}

@@ -105,6 +105,12 @@ def test_an_ordinary_user_is_told_whose_the_configuration_is_and_which_group_to_
     )
     assert capsys.readouterr().err == said
     os.seteuid(0)
+    os.chown(path, 0, 0)
+    os.seteuid(65534)
+    assert cli.main(["coils", "--config", str(path)]) == 2
+    assert "usermod" not in capsys.readouterr().err, "nobody is told to join root's group"
+    os.seteuid(0)
+    os.chown(path, 0, 1)
     os.setgroups([1])
     os.seteuid(65534)
     assert load(path, HistorySettings).service
