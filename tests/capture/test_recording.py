@@ -242,9 +242,7 @@ def test_the_sidecar_of_another_video_is_refused(tmp_path: Path) -> None:
     for name, first in (("a", 0), ("b", 10)):
         write(tmp_path / f"{name}.avi", [plain(number) for number in range(first, first + 5)])
     sidecar_path(tmp_path / "a.avi").write_bytes(sidecar_path(tmp_path / "b.avi").read_bytes())
-    with pytest.raises(
-        SourceError, match=r"found 5 pictures, none of which is one of the 5 in a\.sidecar\.jsonl;"
-    ):
+    with pytest.raises(SourceError, match=r"found 5 pictures, none of which is one of the 5 in a\.sidecar\.jsonl;"):
         RecordingCamera(tmp_path / "a.avi", LINE)
 
 

@@ -156,7 +156,7 @@ class Video:
 
     def _has_hole(self, packet: av.Packet) -> bool:
         if self._uncompressed:
-            return has_lost_block(bytes(packet), packet.pos or 0)
+            return has_lost_block(bytes(packet), packet.size // self.lines or 1, packet.pos or 0)
         return self._zeros is not None and bytes(packet).find(self._zeros) >= 0
 
     def _packets(self) -> Iterator[av.Packet | None]:
