@@ -9,10 +9,13 @@ import numpy as np
 from pydantic import Field, ValidationError
 
 from linewatch.config.line import LineSettings
+from linewatch.contracts.bounds import Mm, Whole
 from linewatch.contracts.closed import ClosedModel
 from linewatch.contracts.coil import CoilName
 from linewatch.contracts.errors import SourceError
 from linewatch.contracts.frame import Cause, Grab, PositionFault
+
+_MOST_LINES = 10**11  # of a coil: positions stay within what messages can hold
 
 
 class SidecarHeader(ClosedModel):
@@ -26,14 +29,14 @@ class SidecarGrab(ClosedModel):
     """One grab. `video_frame` is None where the video could not hold its pixels; `fault` says why."""
 
     coil: CoilName
-    sequence: int
-    first_line: int = Field(ge=0)
-    lines: int = Field(ge=0)
-    valid_lines: int = Field(ge=0, description="leading lines of the video frame that are the grab's")
-    encoder_count: int
-    along_mm: float
-    mm_per_line: float
-    captured_ns: int
+    sequence: Whole
+    first_line: int = Field(ge=0, le=_MOST_LINES)
+    lines: int = Field(ge=0, le=_MOST_LINES)
+    valid_lines: int = Field(ge=0, le=_MOST_LINES, description="leading lines of the video frame that are the grab's")
+    encoder_count: Whole
+    along_mm: Mm
+    mm_per_line: float = Field(gt=0, le=1000)
+    captured_ns: Whole
     encoded: bool
     fault: Cause | None
     video_frame: int | None = Field(ge=0)
@@ -76,6 +79,11 @@ def checksum(gray: np.ndarray) -> int:
     return zlib.crc32(np.ascontiguousarray(gray).data)
 
 
+def _first_of(error: ValidationError) -> str:
+    first = error.errors()[0]
+    return "".join(f"{name}: " for name in first["loc"]) + first["msg"]
+
+
 def read_sidecar(path: Path) -> Sidecar:
     """Read a sidecar, without a last line that is cut short by a kill. Raises SourceError when it is not a sidecar."""
     try:
@@ -92,7 +100,7 @@ def read_sidecar(path: Path) -> Sidecar:
             grabs.append(SidecarGrab.model_validate_json(row))
     except ValidationError as error:
         raise SourceError(
-            f"sidecar {path}, line {number}: {error.errors()[0]['msg']}; expected what `linewatch record` writes; "
+            f"sidecar {path}, line {number}: {_first_of(error)}; expected what `linewatch record` writes; "
             "remove the file to replay the video by line rate alone"
         ) from error
     return Sidecar(header=header, grabs=tuple(grabs))

@@ -20,10 +20,11 @@ def decoded(data: bytes) -> np.ndarray:
     bits, compression = int.from_bytes(data[28:30], "little"), int.from_bytes(data[30:34], "little")
     if compression not in _UNCOMPRESSED:
         raise PictureError("a compressed BMP, in which damage cannot be seen; save it uncompressed")
-    needed = begin + (width * bits + 31) // 32 * 4 * abs(lines)
+    line_bytes = (width * bits + 31) // 32 * 4
+    needed = begin + line_bytes * abs(lines)
     if len(data) < needed:
         raise PictureError(f"a BMP that is cut short: found {len(data)} bytes, its header says {needed}")
-    if has_lost_block(data[begin:needed], begin):
+    if has_lost_block(data[begin:needed], line_bytes or 1, begin):
         raise PictureError("damaged BMP: a block of zeros")
     try:
         pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)

@@ -118,7 +118,7 @@ def decoded(file: BinaryIO, page: Directory) -> np.ndarray:
         target = pixels[chunk.top : chunk.top + rows, chunk.left : chunk.left + columns, chunk.samples]
         target[:] = block[: len(target), : target.shape[1]]
     if form.compression == _NONE:
-        _refuse_lost_block(file, form.places)
+        _refuse_lost_block(file, form.places, pixels[0].nbytes)
     return form.shown(pixels)
 
 
@@ -240,12 +240,12 @@ class _Form:
         return np.ascontiguousarray(pixels, self.dtype.newbyteorder("=") if pixels.dtype != np.uint8 else None)
 
 
-def _refuse_lost_block(file: BinaryIO, places: Sequence[tuple[int, int]]) -> None:
+def _refuse_lost_block(file: BinaryIO, places: Sequence[tuple[int, int]], line_bytes: int) -> None:
     """Look at the strips as they lie in the file, since a lost block may lie over several of them."""
     begin, end = min(offset for offset, _ in places), max(offset + length for offset, length in places)
     if end - begin <= 2 * sum(length for _, length in places):
         file.seek(begin)
-        if has_lost_block(file.read(end - begin), begin):
+        if has_lost_block(file.read(end - begin), line_bytes, begin):
             raise PictureError("a damaged TIFF: a block of zeros")
 
 

@@ -1,5 +1,6 @@
 """Recordings as cameras, and the recorder: what it writes is read back exactly."""
 
+import json
 import os
 import signal
 import subprocess
@@ -218,6 +219,31 @@ def test_broken_line_within_a_sidecar_is_named(tmp_path: Path) -> None:
     sidecar.write_text("\n".join(rows) + "\n")
     with pytest.raises(SourceError, match="line 5"):
         read_sidecar(sidecar)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        *(("mm_per_line", 0), ("mm_per_line", -1), ("mm_per_line", 1e300), ("along_mm", 1e15), ("lines", 10**12)),
+        *(("sequence", 10**30), ("captured_ns", 10**30), ("encoder_count", 10**30), ("first_line", 10**15)),
+    ],
+)
+def test_numbers_that_no_message_could_hold_are_refused_by_name(tmp_path: Path, field: str, value: float) -> None:
+    write(tmp_path / "a.avi", [plain(number) for number in range(3)])
+    sidecar = sidecar_path(tmp_path / "a.avi")
+    rows = sidecar.read_text().splitlines()
+    rows[2] = json.dumps(json.loads(rows[2]) | {field: value})
+    sidecar.write_text("\n".join(rows) + "\n")
+    with pytest.raises(SourceError, match=f"line 3: {field}: Input should be "):
+        RecordingCamera(tmp_path / "a.avi", LINE)
+
+
+def test_the_sidecar_of_another_video_is_refused(tmp_path: Path) -> None:
+    for name, first in (("a", 0), ("b", 10)):
+        write(tmp_path / f"{name}.avi", [plain(number) for number in range(first, first + 5)])
+    sidecar_path(tmp_path / "a.avi").write_bytes(sidecar_path(tmp_path / "b.avi").read_bytes())
+    with pytest.raises(SourceError, match=r"found 5 pictures, none of which is one of the 5 in a\.sidecar\.jsonl;"):
+        RecordingCamera(tmp_path / "a.avi", LINE)
 
 
 @pytest.mark.parametrize(("name", "said"), [("", "is empty"), ("a\\u0000b", r"U\+0000"), ("a\\u202eb", r"U\+202E")])

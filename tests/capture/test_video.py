@@ -99,6 +99,10 @@ CODECS = [
     ("libx264", "yuv420p", "mp4", {}),
     ("libx264", "yuv420p", "mkv", {}),
     ("libx265", "yuv420p", "mkv", {"x265-params": "log-level=none"}),
+    ("libvpx", "yuv420p", "webm", {"b": "4M"}),
+    ("utvideo", "yuv420p", "avi", {}),
+    ("flv", "yuv420p", "flv", {"b": "4M"}),
+    ("png", "gray", "mov", {}),
 ]
 
 
@@ -126,6 +130,21 @@ def test_zeroed_block_is_never_inspected_as_steel(
     lost = [log for log in logs if log["event"] in {"video_frames_lost", "video_ends_early"}]
     assert corrupt or lost
     assert all(log["time_s"] == pytest.approx(log["frame"] / 25) for log in corrupt)
+
+
+def test_a_lost_block_of_an_uncompressed_video_is_damage(tmp_path: Path) -> None:
+    path = tmp_path / "a.avi"
+    dark = PICTURES.copy()
+    dark[:, 20:40, 100:] = 0  # strip that is black in places is whole
+    write(path, "rawvideo", "gray", dark)
+    assert faults_of(grabs_of(path)) == [None] * COUNT
+    data = bytearray(path.read_bytes())
+    at = len(data) // 2 // 4096 * 4096
+    data[at : at + 4096] = bytes(4096)
+    path.write_bytes(data)
+    faults = faults_of(grabs_of(path))
+    assert faults.count(Cause.CORRUPT) == 1
+    assert set(faults) == {None, Cause.CORRUPT}
 
 
 def test_a_damaged_frame_spoils_those_that_need_it_until_the_next_key_frame(tmp_path: Path) -> None:

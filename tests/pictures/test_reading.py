@@ -118,6 +118,21 @@ def test_a_lost_block_of_uncompressed_pixels_is_damage_and_black_strip_is_not(tm
         assert np.array_equal(read_picture(tmp_path / f"one{suffix}"), pixels)
 
 
+@pytest.mark.parametrize("suffix", [".bmp", ".tif"])
+def test_a_block_of_zeros_within_a_line_is_damage_and_black_lines_are_not(tmp_path: Path, suffix: str) -> None:
+    """4096 pixels a line: black lines are as long as blocks."""
+    pixels = np.full((64, 4096), 90, np.uint8)
+    pixels[20:30] = 0
+    path = tmp_path / f"a{suffix}"
+    cv2.imwrite(str(path), pixels, [cv2.IMWRITE_TIFF_COMPRESSION, 1])
+    assert np.array_equal(read_picture(path), pixels)
+    data = bytearray(path.read_bytes())
+    data[60_001 : 60_001 + 4096] = bytes(4096)
+    path.write_bytes(data)
+    with pytest.raises(PictureError, match="a block of zeros"):
+        read_picture(path)
+
+
 def test_one_wrong_bit_in_a_png_or_deflated_tiff_is_damage(tmp_path: Path) -> None:
     for data in (encoded(".png"), tiff("deflate")):
         for at in range(600, len(data) // 2, 999):

@@ -95,7 +95,13 @@ class RecordingCamera:
         self._last_grab_with = {entry.crc32: number for number, entry in enumerate(grabs) if entry.crc32 is not None}
         self._surplus = self._unlisted() if self._sidecar is not None else 0
         self.grabs: int | None = self._video.expected if self._sidecar is None else len(grabs) + self._surplus
-        self._frame = None if self._sidecar is None else self._video.read()
+        self._frame: GrayFrame | None = None
+        if self._sidecar is not None:
+            try:
+                self._frame = self._first_recorded()
+            except SourceError:
+                self._video.close()
+                raise
         self._next = 0
         self._stopped = threading.Event()
 
@@ -147,9 +153,10 @@ class RecordingCamera:
                 f"{self._path} was recorded with {theirs.width_px} px x {theirs.frame_lines} lines, [line] expects "
                 f"{ours.width_px} x {ours.frame_lines}; set width_px and frame_lines as recorded"
             )
-        if not sidecar.grabs:
+        if not any(grab.lines for grab in sidecar.grabs):
             raise SourceError(
-                f"{self._path} contains no grab, expected at least one: it was stopped before its first; record again"
+                f"{self._path} contains no grab with lines, expected at least one: it was stopped before its first; "
+                "record again"
             )
 
     def _check_video(self) -> None:
@@ -173,6 +180,19 @@ class RecordingCamera:
             f"{self._path}: none of {len(self._ahead)} frames can be inspected: found {causes}; expected {EXPECTED}; "
             + ("convert them to gray" if Cause.COLOUR in found else "copy the file again, or record it again")
         )
+
+    def _first_recorded(self) -> GrayFrame | None:
+        """Return the first frame that the sidecar lists. Raises SourceError when it lists others only."""
+        while (frame := self._video.read()) is not None:
+            if frame.image is not None and checksum(frame.image) in self._last_grab_with:
+                return frame
+        if self._last_grab_with:
+            raise SourceError(
+                f"{self._path}: found {self._video.packets} pictures, none of which is one of the "
+                f"{len(self._last_grab_with)} in {sidecar_path(self._path).name}; expected the two that were recorded "
+                "together; put the right sidecar beside the video, or remove it to replay by line rate alone"
+            )
+        return None
 
     def _unlisted(self) -> int:
         """Return how many frames the video holds behind the end of its sidecar, and log where the two differ."""

@@ -18,11 +18,15 @@ from linewatch.capture.cameras.luma import bits_of, luma_of
 from linewatch.capture.sidecar import checksum
 from linewatch.contracts.errors import SourceError
 from linewatch.contracts.frame import Cause
+from linewatch.pictures.lost_block import has_lost_block
 
-_ZEROS = {
-    codec: bytes(run)
-    for codec, run in {"h264": 32, "hevc": 32, "mpeg4": 64, "ffv1": 256, "huffyuv": 512, "ffvhuff": 512}.items()
+_LONGEST_ZEROS = {
+    **dict.fromkeys(("h264", "hevc", "vp8", "vp9", "av1"), 32),
+    **dict.fromkeys(("mpeg4", "flv1", "png", "utvideo"), 64),
+    "ffv1": 256,
+    **dict.fromkeys(("huffyuv", "ffvhuff"), 512),
 }
+_ZEROS = {codec: bytes(run) for codec, run in _LONGEST_ZEROS.items()}
 """A run of zero bytes that a whole packet of the codec does not hold: a lost block of the disk."""
 
 
@@ -62,7 +66,8 @@ class Video:
         self.expected = self._contents.frames + self._contents.missing
         self.length_known = self._contents.length_known
         """Whether the container says how many frames there should be."""
-        self._zeros = _ZEROS.get(context.name)
+        self._zeros = _ZEROS.get(context.codec.canonical_name)
+        self._uncompressed = context.codec.canonical_name == "rawvideo"
         self._broken: dict[int, int] = {}  # by group, the first packet from which frames are not whole
         self._frames = self._in_order()
 
@@ -138,7 +143,7 @@ class Video:
                     frames, failed = [], packet is not None
             if packet is not None:
                 damaged = failed or bool(messages) or packet.is_corrupt or contents.packets[place].torn
-                if damaged or (self._zeros is not None and bytes(packet).find(self._zeros) >= 0):
+                if damaged or self._has_hole(packet):
                     self._break(place)
             for frame in frames:
                 source = shown if frame.pts is None else contents.by_pts.get(frame.pts, shown)
@@ -148,6 +153,11 @@ class Video:
                 if frame.is_corrupt:
                     self._break(source)
                 yield source, frame
+
+    def _has_hole(self, packet: av.Packet) -> bool:
+        if self._uncompressed:
+            return has_lost_block(bytes(packet), packet.size // self.lines or 1, packet.pos or 0)
+        return self._zeros is not None and bytes(packet).find(self._zeros) >= 0
 
     def _packets(self) -> Iterator[av.Packet | None]:
         """Yield the packets as they were listed, then None for what the decoder still holds back."""
