@@ -213,8 +213,11 @@ def _answers(manifest: EngineManifest, tiles: NDArray[np.uint8], run: Answer) ->
 
 
 def _constant(manifest: EngineManifest, answers: np.ndarray) -> str | None:
-    """Return what is wrong with answers that do not depend on the picture. A segmenter may find nothing in any."""
-    if len(answers) < 2 or (answers != answers[0]).any() or (manifest.task is Task.SEGMENT and not answers.any()):
+    """Return what is wrong with answers that do not depend on the picture.
+
+    A segmenter may find nothing in any, and the bytes of one that has hardly learned anything are all alike.
+    """
+    if len(answers) < 2 or (answers != answers[0]).any() or manifest.task is Task.SEGMENT:
         return None
     return (
         f"gave the same answer to {len(answers)} different pictures (its first value is {answers.flat[0]:.3g}), "
