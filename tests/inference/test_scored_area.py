@@ -43,13 +43,15 @@ class BadExecutor:
     """An engine's executor that answers at random: scores, no scores, too few rows, or an error."""
 
     manifest: EngineManifest
-    dice: random.Random
-    warm: bool = True  # the pool runs it once when it opens
+    backend: "BadBackend"
+
+    @property
+    def dice(self) -> random.Random:
+        return self.backend.dice
 
     def run(self, pixels: np.ndarray, rows: int, out: np.ndarray | None = None) -> np.ndarray:
         answer = self._answer(rows)
-        if self.warm:
-            self.warm = False
+        if not self.backend.on_strip:
             return answer
         match self.dice.randrange(8):
             case 0:
@@ -80,11 +82,12 @@ class BadExecutor:
 class BadBackend:
     name: str = "bad"
     dice: random.Random = field(default_factory=random.Random)
+    on_strip: bool = False  # engines are tried out when they are loaded, and behave then
 
     def open(
         self, manifest: EngineManifest, model: bytes, ladder: Sequence[int], workers: int
     ) -> tuple[BadExecutor, ...]:
-        return tuple(BadExecutor(manifest, self.dice) for _ in range(workers))
+        return tuple(BadExecutor(manifest, self) for _ in range(workers))
 
     def identity(self, manifest: EngineManifest) -> str:
         return f"{manifest.name}@bad"
@@ -238,6 +241,7 @@ def test_inspected_area_is_the_area_of_scored_cells(
     workload = Workload(1, 60.0) if hurried else None
     with EnginePool(engines, backend, LADDER, workers=1) as pool:  # type: ignore[arg-type]
         pool.load(engines.screen, 1, backend)  # type: ignore[arg-type]
+        backend.on_strip = True
         predictions, expected = _predict(Cascade(engines, settings, line, workload), pool, frames, dice, engines)
     assert [one.frame.ordinal for one in predictions] == list(range(len(frames)))
     rules = DecisionRules(
