@@ -119,7 +119,7 @@ def test_a_shadow_stands_back_while_there_is_much_to_do(
 ) -> None:
     workload = Workload(workers=1, deadline_ms=100.0)
     workload.begin(Task.SCREEN, 1)
-    workload.end(Task.SCREEN, 1, 50_000_000)
+    workload.end(Task.SCREEN, 1, 50_000_000, 0)
     workload.begin(Task.SCREEN, 1)  # half of the deadline waits
     cascade = Cascade(engines, open_settings, line, workload)
     cascade.use(cascade.lineup.with_shadow(Shadow(others[Task.SCREEN], 1, engines.screen, None)))
