@@ -9,7 +9,7 @@ import structlog
 from linewatch.contracts.frame import Cause
 from linewatch.contracts.verdict import CoilNotice, CoilState, Decided, Quality, StripArea, Verdict
 from linewatch.daemon.totals import Totals
-from linewatch.wire.substitute import substitute
+from linewatch.wire.substitute import plain_area, plain_mm2, substitute
 
 log = structlog.get_logger()
 
@@ -58,22 +58,26 @@ class UntoldDecisions:
                     if span.quality is not Quality.MISSED:
                         self._coil_mm[span.quality] += max(0.0, span.along_mm[1] - span.along_mm[0])
                         self._coil_lines += span.lines
-                        self._coil_area = self._coil_area.plus(span.area or StripArea())
+                        self._coil_area = self._coil_area.plus(plain_area(span.area))
         return told
 
     def correct(self, decided: Decided) -> Decided:
-        """Return a decision whose sums over the coil count as missed what could not be told of it."""
+        """Return a decision whose sums over the coil count as missed what could not be told of it.
+
+        Raises, and forgets nothing, where the sums are no numbers.
+        """
         if not isinstance(decided, CoilNotice) or not self._coil_lines:
             return decided
+        of_coil = plain_area(decided.area)
         coil_mm, area, lines = self._coil_mm, self._coil_area, self._coil_lines
-        self._coil_mm, self._coil_area, self._coil_lines = dict.fromkeys(Quality, 0.0), StripArea(), 0
         if decided.state is not CoilState.ENDED:
+            self._forget_coil()
             return decided
         moved_mm = sum(coil_mm.values())
         grade = decided.grade
         untold_mm2 = area.inspected_mm2 + area.degraded_mm2
         if grade is not None:
-            untold_share = area.inspected_mm2 / max(decided.area.passed_mm2, 1.0)
+            untold_share = area.inspected_mm2 / max(of_coil.passed_mm2, 1.0)
             grade = replace(
                 grade,
                 text=f"{grade.text}; {moved_mm:.0f} mm were inspected but could not be told, and count as missed",
@@ -81,14 +85,19 @@ class UntoldDecisions:
             )
         causes = Counter(decided.missed_lines_by_cause)
         causes[Cause.UNTOLD] += lines
-        mm2 = decided.uninspected_mm2_by_cause
-        return replace(
+        mm2 = plain_mm2(decided.uninspected_mm2_by_cause)
+        corrected = replace(
             decided,
             inspected_mm=max(0.0, decided.inspected_mm - coil_mm[Quality.INSPECTED]),
             degraded_mm=max(0.0, decided.degraded_mm - coil_mm[Quality.DEGRADED]),
             missed_mm=decided.missed_mm + moved_mm,
             missed_lines_by_cause=dict(causes),
-            area=decided.area.plus(replace(area, missed_mm2=0.0), -1).plus(StripArea(missed_mm2=untold_mm2)),
+            area=of_coil.plus(replace(area, missed_mm2=0.0), -1).plus(StripArea(missed_mm2=untold_mm2)),
             uninspected_mm2_by_cause={**mm2, Cause.UNTOLD: mm2.get(Cause.UNTOLD, 0.0) + untold_mm2},
             grade=grade,
         )
+        self._forget_coil()
+        return corrected
+
+    def _forget_coil(self) -> None:
+        self._coil_mm, self._coil_area, self._coil_lines = dict.fromkeys(Quality, 0.0), StripArea(), 0

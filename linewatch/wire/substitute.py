@@ -9,7 +9,7 @@ from dataclasses import fields, replace
 from typing import Any, TypeVar
 
 from linewatch.contracts.alarm import Alarm, AlarmNotice
-from linewatch.contracts.coil import CoilConditions
+from linewatch.contracts.coil import CoilConditions, coil_name
 from linewatch.contracts.frame import Cause, PositionFault
 from linewatch.contracts.prediction import Timing
 from linewatch.contracts.verdict import CoilNotice, CoilState, CoverageSpan, Decided, Quality, StripArea, Verdict
@@ -50,7 +50,7 @@ def _missed(verdict: Verdict) -> Verdict:
     known = Verdict(
         ordinal=_count(verdict.ordinal),
         sequence=_whole(verdict.sequence),
-        coil=_text(verdict.coil),
+        coil=coil_name(str(verdict.coil)),
         side=_text(verdict.side),
         camera=_text(verdict.camera),
         first_line=_count(verdict.first_line),
@@ -88,9 +88,18 @@ def _one_span(verdict: Verdict, area: StripArea) -> tuple[CoverageSpan, ...]:
 
 def _area(spans: Any) -> StripArea:
     """Return the area of the spans, none of it told; 0 where it is no number."""
-    parts = [getattr(span, "area", None) for span in _parts(spans)]
-    mm2 = sum(_mm(part.passed_mm2) for part in parts if isinstance(part, StripArea))
-    return StripArea(missed_mm2=round(max(0.0, mm2), 3))
+    parts = [plain_area(getattr(span, "area", None)) for span in _parts(spans)]
+    return StripArea(missed_mm2=round(sum(part.passed_mm2 for part in parts), 3))
+
+
+def plain_area(area: Any) -> StripArea:
+    """Return the area with 0 for each part that is no number of square millimetres."""
+    return StripArea(*(max(0.0, _mm(getattr(area, one.name, 0.0))) for one in fields(StripArea)))
+
+
+def plain_mm2(by_cause: Any) -> dict[str, float]:
+    """Return an area by cause, likewise."""
+    return {_text(cause): max(0.0, _mm(mm2)) for cause, mm2 in _items(by_cause)}
 
 
 def _bare(notice: CoilNotice) -> CoilNotice:
@@ -98,7 +107,7 @@ def _bare(notice: CoilNotice) -> CoilNotice:
     known = replace(
         notice,
         state=notice.state if isinstance(notice.state, CoilState) else CoilState.ENDED,
-        coil=_text(notice.coil),
+        coil=coil_name(str(notice.coil)),
         side=_text(notice.side),
         camera=_text(notice.camera),
         along_mm=_mm(notice.along_mm),
@@ -106,10 +115,8 @@ def _bare(notice: CoilNotice) -> CoilNotice:
         degraded_mm=_mm(notice.degraded_mm),
         missed_mm=_mm(notice.missed_mm),
         missed_lines_by_cause=_counts(notice.missed_lines_by_cause),
-        area=StripArea(*(max(0.0, _mm(getattr(notice.area, one.name, 0.0))) for one in fields(StripArea))),
-        uninspected_mm2_by_cause={
-            _text(cause): max(0.0, _mm(mm2)) for cause, mm2 in _items(notice.uninspected_mm2_by_cause)
-        },
+        area=plain_area(notice.area),
+        uninspected_mm2_by_cause=plain_mm2(notice.uninspected_mm2_by_cause),
         defects_by_class=_counts(notice.defects_by_class),
         source_coil=_text(notice.source_coil),
         head_line=_count(notice.head_line),
@@ -130,7 +137,7 @@ def _mended(alarm: Alarm) -> Alarm:
         alarm,
         id=_text(alarm.id),
         rule=_text(alarm.rule),
-        coil=_text(alarm.coil),
+        coil=coil_name(str(alarm.coil)),
         side=_text(alarm.side),
         camera=_text(alarm.camera),
         along_mm=_mm(alarm.along_mm),

@@ -312,7 +312,7 @@ def test_what_is_no_command_is_refused(service: Running) -> None:
         for changes, said in [
             ({"data": None}, "data needs data"),
             ({"data": {"coil": "C-1"}}, "there are no data"),
-            ({"data": {**body, "coil": "../x"}}, "coil"),
+            ({"data": {**body, "coil": "a\tb"}}, "coil"),
             ({"data": {**body, "width_mm": 9e9}}, "width_mm"),
             ({"data": {**body, "width_mm": -1}}, "width_mm"),
             ({"data": {**body, "width_mm": "900"}}, "width_mm"),
@@ -325,7 +325,7 @@ def test_what_is_no_command_is_refused(service: Running) -> None:
             ({"data": body, "coil": "C-1"}, "no coil beside"),
             ({"data": body, "at_mm": 1.0}, "no at_mm"),
             ({"action": "start"}, "needs a coil"),
-            ({"action": "start", "coil": "C 1"}, "coil"),
+            ({"action": "start", "coil": "C\n1"}, "coil"),
             ({"action": "start", "coil": "C-1", "at_mm": -1}, "at_mm"),
             ({"action": "end", "coil": "C-1", "token": "it-never-began"}, "under the camera"),
             ({"action": "begin", "coil": "C-1"}, "action"),

@@ -207,7 +207,9 @@ def test_a_promoted_engine_that_answers_badly_is_withdrawn_by_itself(service: Si
     found = verdicts(service)
     missed = [line for line in found if any(span["cause"] == "engine" for span in line["spans"])]
     assert 3 <= len(missed) <= 12, "three, and those under way"
-    assert not any(line["defects"] or line["screen_peak"] for line in missed), "its numbers reached no decision"
+    for line in missed:  # its numbers reached no decision; defects of the frame before are closed
+        assert line["screen_peak"] == 0.0
+        assert all(defect["along_mm"][1] <= line["along_mm"][0] for defect in line["defects"])
     assert {span["quality"] for line in found[-10:] for span in line["spans"]} == {Quality.INSPECTED}
     ends = [span["first_line"] + span["lines"] for line in found for span in line["spans"]]
     assert [span["first_line"] for line in found for span in line["spans"]] == [0, *ends[:-1]]

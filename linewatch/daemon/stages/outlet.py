@@ -77,12 +77,13 @@ class Outlet:
     def _publish(self, decided: Decided) -> None:
         """Journal one decision, then publish it."""
         decided.timing.published_ns = self.clock.now_ns()
-        decided = self.untold.correct(decided)
         try:
-            messages, records = self._encode(decided)
+            told = self.untold.correct(decided)
+            messages, records = self._encode(told)
         except Exception as error:
-            decided = self.untold.substitute(decided, error)
-            messages, records = self._encode(decided)
+            told = self.untold.correct(self.untold.substitute(decided, error))
+            messages, records = self._encode(told)
+        decided = told
         self.journal.append(records, sync=bool(decided.alarms))
         self.standing.follow(messages, self.sequencer.sequences)
         for record in records:
