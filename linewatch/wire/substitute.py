@@ -89,7 +89,8 @@ def _one_span(verdict: Verdict, area: StripArea) -> tuple[CoverageSpan, ...]:
 def _area(spans: Any) -> StripArea:
     """Return the area of the spans, none of it told; 0 where it is no number."""
     parts = [getattr(span, "area", None) for span in _parts(spans)]
-    mm2 = sum(_mm(part.passed_mm2) for part in parts if isinstance(part, StripArea))
+    known = [part for part in parts if isinstance(part, StripArea)]
+    mm2 = sum(max(0.0, _mm(getattr(part, one.name))) for part in known for one in fields(StripArea))
     return StripArea(missed_mm2=round(max(0.0, mm2), 3))
 
 
@@ -98,7 +99,7 @@ def _bare(notice: CoilNotice) -> CoilNotice:
     known = replace(
         notice,
         state=notice.state if isinstance(notice.state, CoilState) else CoilState.ENDED,
-        coil=_text(notice.coil),
+        coil=_text(notice.coil).strip() or "?",  # a coil's name is not empty
         side=_text(notice.side),
         camera=_text(notice.camera),
         along_mm=_mm(notice.along_mm),
