@@ -62,13 +62,18 @@ class UntoldDecisions:
         return told
 
     def correct(self, decided: Decided) -> Decided:
-        """Return a decision whose sums over the coil count as missed what could not be told of it."""
+        """Return a decision whose sums over the coil count as missed what could not be told of it.
+
+        Whatever is raised over sums that are no numbers, the correction waits for those that replace them.
+        """
         if not isinstance(decided, CoilNotice) or not self._coil_lines:
             return decided
-        coil_mm, area, lines = self._coil_mm, self._coil_area, self._coil_lines
+        corrected = self._corrected(decided) if decided.state is CoilState.ENDED else decided
         self._coil_mm, self._coil_area, self._coil_lines = dict.fromkeys(Quality, 0.0), StripArea(), 0
-        if decided.state is not CoilState.ENDED:
-            return decided
+        return corrected
+
+    def _corrected(self, decided: CoilNotice) -> CoilNotice:
+        coil_mm, area, lines = self._coil_mm, self._coil_area, self._coil_lines
         moved_mm = sum(coil_mm.values())
         grade = decided.grade
         untold_mm2 = area.inspected_mm2 + area.degraded_mm2

@@ -77,11 +77,11 @@ class Outlet:
     def _publish(self, decided: Decided) -> None:
         """Journal one decision, then publish it."""
         decided.timing.published_ns = self.clock.now_ns()
-        decided = self.untold.correct(decided)
         try:
+            decided = self.untold.correct(decided)
             messages, records = self._encode(decided)
         except Exception as error:
-            decided = self.untold.substitute(decided, error)
+            decided = self.untold.correct(self.untold.substitute(decided, error))
             messages, records = self._encode(decided)
         self.journal.append(records, sync=bool(decided.alarms))
         self.standing.follow(messages, self.sequencer.sequences)
