@@ -1,8 +1,10 @@
 """A network that inspects a whole frame in one pass: a screen, class maps and outlines.
 
-An EfficientNet-Lite trunk over the half-size frame feeds a light U-Net decoder (Ronneberger et al. 2015,
-arXiv:1505.04597). Screen, classes and outlines are heads of one trunk, so a frame costs one pass however many of its
-places are suspicious. Beside the gray image the trunk sees it with the illumination divided out, as `Screen` does.
+An EfficientNet-Lite trunk at half the frame's resolution feeds a light U-Net decoder (Ronneberger et al. 2015,
+arXiv:1505.04597). Its stem sees every pixel: the four of each 2 x 2 block are planes of their own (Shi et al. 2016,
+arXiv:1609.05158, the other way round), since a torn spot is 20 to 40 px long. Screen, classes and outlines are heads of
+one trunk, so a frame costs one pass however many of its places are suspicious. Beside the gray image the trunk sees it
+with the illumination divided out, as `Screen` does.
 """
 
 from __future__ import annotations
@@ -61,8 +63,7 @@ class _Up(nn.Module):
 class FrameNetwork(nn.Module):
     """The network: uint8 (n, 1, h, w), h and w multiples of 64, to `FrameLogits`.
 
-    The first `frozen` stages of the trunk keep their ImageNet weights. The coarsest map is also shown less its mean
-    over the frame: what is everywhere is no defect.
+    The coarsest map is also shown less its mean over the frame: what is everywhere is no defect.
     """
 
     SHRINK = 2
@@ -74,12 +75,14 @@ class FrameNetwork(nn.Module):
         encoder: str = "efficientnet_lite1",
         weights: Path | None = None,
         decoder: tuple[int, ...] = (96, 64, 48, 32),
-        frozen: int = 2,
         dropout: float = 0.1,
     ):
         super().__init__()
         self.contrast = LocalContrast()
-        self.trunk = make_efficientnet_lite(encoder, planes=2, weights=weights, frozen=frozen)
+        self.trunk = make_efficientnet_lite(encoder, planes=self.SHRINK**2 + 1, weights=weights)
+        with torch.no_grad():  # the gray planes together weigh as much as the relief, as if they were one of half size
+            self.trunk.conv_stem.weight[:, :-1] *= 0.5 / self.SHRINK**2 * (self.SHRINK**2 + 1)
+            self.trunk.conv_stem.weight[:, -1:] *= 0.5 * (self.SHRINK**2 + 1)
         *skips, coarse = (tap.channels for tap in self.trunk.taps)
         belows = [2 * coarse, *decoder[:-1]]
         self.ups = nn.ModuleList(_Up(*channels) for channels in zip(belows, reversed(skips), decoder, strict=True))
@@ -96,7 +99,8 @@ class FrameNetwork(nn.Module):
             small = F.avg_pool2d(pixels, self.SHRINK)
             mean, gain = self.contrast(small / 255)
             relief = ((small / 255 - mean) * gain).clamp(-1, 1)
-        *skips, x = self.trunk(torch.cat([(small - 127) / 128, relief], 1))
+        planes = F.pixel_unshuffle((pixels - 127) / 128, self.SHRINK)
+        *skips, x = self.trunk(torch.cat([planes, relief], 1))
         x = torch.cat([x, x - x.mean((2, 3), keepdim=True)], 1)
         maps: list[Tensor] = []
         for up, skip in zip(self.ups, reversed(skips), strict=True):
