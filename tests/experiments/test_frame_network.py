@@ -30,17 +30,16 @@ def test_each_head_answers_on_its_grid(encoder: str) -> None:
     assert all(logits.isfinite().all() for logits in said)
 
 
-def test_both_heads_teach_all_that_is_not_frozen() -> None:
+def test_both_heads_teach_the_whole_network() -> None:
     network = made().train()
     said = network(pictures(2))
     (said.screen.square().mean() + said.outlines.square().mean()).backward()
     for name, value in network.named_parameters():
-        assert (value.grad is not None) == value.requires_grad, name
-    assert not next(network.trunk.parameters()).requires_grad
+        assert value.grad is not None, name
 
 
 def test_exposure_does_not_move_the_relief() -> None:
-    """A frame half as bright differs in the first plane alone: the second has the illumination divided out."""
+    """A frame half as bright differs in the gray planes alone: the last one has the illumination divided out."""
     seen: list[Tensor] = []
     network = made().eval()
     network.trunk.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
@@ -48,7 +47,7 @@ def test_exposure_does_not_move_the_relief() -> None:
     with torch.no_grad():
         network(bright)
         network((bright // 2).to(torch.uint8))
-    (gray, relief), (dark_gray, dark_relief) = ((planes[0, 0], planes[0, 1]) for planes in seen)
+    (gray, relief), (dark_gray, dark_relief) = ((planes[0, :-1], planes[0, -1]) for planes in seen)
     assert (gray - dark_gray).abs().mean() > 0.3
     assert (relief - dark_relief).abs().mean() < 0.1 * relief.abs().mean() + 0.02
 

@@ -94,5 +94,5 @@ class _Grabs:
 
 
 def test_a_picture_that_cannot_be_written_is_said_in_one_sentence(tmp_path: Path) -> None:
-    with pytest.raises(SourceError, match="is no picture by its ending; expected .png"):
+    with pytest.raises(SourceError, match=r"is no picture by its ending; expected \.png"):
         CoilPicture(100.0, 100.0).write(tmp_path / "coil.notaformat")
