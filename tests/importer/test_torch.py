@@ -10,7 +10,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from test_answers import answers
+from test_imported_answers import answers
 from torch import nn
 
 from linewatch.contracts.manifest import Task
