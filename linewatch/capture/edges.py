@@ -10,6 +10,7 @@ _EVERY_LINES = 4  # the mean of a column over a quarter of the lines is as good 
 _GAP_PX = 8  # a few dark columns within steel do not divide it
 _ZONE_PX = 64  # a defect darkens less than a zone of the strip over all lines of a frame; failing light does not
 _BLOWN_OUT_SHARE = 0.5
+_CLIPPED_FROM = 200  # no camera's range ends below
 
 
 def find_edges(pixels: np.ndarray, settings: CaptureSettings) -> StripEdges:
@@ -84,8 +85,12 @@ def _means(pixels: np.ndarray, axis: int) -> np.ndarray:
 
 
 def _blown_out(strip: np.ndarray, axis: int, settings: CaptureSettings) -> np.ndarray:
-    """Return how many pixels of each column (axis 0) or line (axis 1) are blown out: int32."""
-    blown = (strip >= settings.bright_level).view(np.uint8)
+    """Return how many pixels of each column (axis 0) or line (axis 1) are blown out: int32.
+
+    A camera may clip below the brightest level there is: then its pixels are as bright as the brightest of the strip.
+    """
+    clipped = max(_CLIPPED_FROM, int(strip.max()))
+    blown = (strip >= min(settings.bright_level, clipped)).view(np.uint8)
     return cv2.reduce(blown, axis, cv2.REDUCE_SUM, dtype=cv2.CV_32S).ravel()
 
 

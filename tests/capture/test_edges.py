@@ -156,3 +156,15 @@ def test_the_light_of_real_frames_suffices_but_for_six() -> None:
         "84a9ab164.jpg": (0, 64, 0),
         "unknownid_FredericFerriere_defect.jpg": (0, 0, 74),
     }
+
+
+@pytest.mark.parametrize("top", [235, 249, 255])
+def test_light_that_a_camera_clips_below_the_brightest_level_is_blown_out(top: int) -> None:
+    """A video of limited range ends at 235, and some sensors saturate below 250."""
+    steel = np.random.default_rng(1).normal(150, 12, (256, 1600))
+    steel[:, 800:] *= 1.8
+    edges = find_edges(np.clip(steel, 0, top).astype(np.uint8), CaptureSettings())
+    (bright,) = edges.bright_columns
+    assert abs(bright[0] - 800) <= 64
+    assert bright[1] == 1600
+    assert edges.dark_columns == ()
