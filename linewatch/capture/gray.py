@@ -10,7 +10,9 @@ from linewatch.contracts.frame import Cause
 from linewatch.pictures.reading import luma_of
 
 CHROMA_TOLERANCE: Final = 4
-"""A picture is gray while no colour channel is farther from another one, in 8-bit levels: some encoders round."""
+"""A picture is gray while no colour channel is farther than this from another one, and no chroma sample from neutral,
+in 8-bit levels. The encoders that OpenCV uses leave gray pictures within 1.
+"""
 
 
 def gray_of(image: np.ndarray, line: LineSettings) -> np.ndarray | Cause:

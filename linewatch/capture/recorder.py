@@ -15,6 +15,7 @@ import numpy as np
 from av.container import OutputContainer
 
 from linewatch.capture.cameras.video import read_back
+from linewatch.capture.gray import gray_of
 from linewatch.capture.sidecar import SidecarGrab, SidecarHeader, checksum, sidecar_path
 from linewatch.config.line import LineSettings
 from linewatch.contracts.coil import coil_name
@@ -96,7 +97,7 @@ class _OutputFile(io.RawIOBase):
         return os.fstat(self._file.fileno()).st_size
 
     def check_place(self) -> None:
-        """Raise OSError when the file's name no longer leads to it: whoever looks for it will not find it."""
+        """Raise OSError when the path no longer leads to this file: a reader of the path would not find it."""
         try:
             there, own = os.stat(self._path), os.fstat(self._file.fileno())
             gone = (there.st_dev, there.st_ino) != (own.st_dev, own.st_ino)
@@ -271,17 +272,12 @@ class Recorder:
                 file.cut(size_bytes)
 
     def _representable(self, grab: Grab) -> tuple[np.ndarray | None, Cause | None]:
-        image = grab.image
-        if image is None:
+        if grab.image is None:
             return None, grab.fault or Cause.CORRUPT
-        if image.dtype != np.uint8:
-            return None, Cause.DEPTH
-        if image.ndim == 3 and (image != image[..., :1]).any():
-            return None, Cause.COLOUR
-        gray = image[..., 0] if image.ndim == 3 else image
-        if gray.shape[1] != self._line.width_px or not 0 < len(gray) <= self._line.frame_lines:
-            return None, Cause.WRONG_SIZE
-        return gray, grab.fault
+        gray = gray_of(grab.image, self._line)
+        if isinstance(gray, Cause):
+            return None, gray
+        return (gray, grab.fault) if len(gray) else (None, Cause.WRONG_SIZE)
 
 
 def record(

@@ -1,6 +1,6 @@
 """Standard output whose failure is an error of linewatch: one line and an exit code, as for any other.
 
-Standard error, which bears the log, may fail: the line inspects on without it.
+Standard error carries the log. A failure to write it ends nothing: the inspection goes on without those lines.
 """
 
 import io

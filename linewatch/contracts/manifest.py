@@ -1,6 +1,7 @@
 """The engine manifest, `engines/NAME/manifest.json`: what an engine's model file takes, returns and was trained on."""
 
 import math
+from codecs import BOM_UTF8
 from enum import StrEnum
 from typing import Annotated, Literal, Self
 
@@ -133,6 +134,15 @@ class EngineManifest(ClosedModel):
     reference: ReferenceFile | None = Field(
         default=None, description="answers to compare with: by them a changed or wrongly exported model is noticed"
     )
+
+    @classmethod
+    def parse(cls, data: bytes) -> Self:
+        """Read the bytes of a manifest's file, with or without a byte order mark. Raises ValidationError."""
+        return cls.model_validate_json(data.removeprefix(BOM_UTF8))
+
+    def text(self) -> str:
+        """Return the text of the manifest's file."""
+        return self.model_dump_json(indent=2, exclude_none=True) + "\n"
 
     def claims(self) -> np.ndarray:
         """Return float32 (len(classes),): the score from which a classifier claims each class."""

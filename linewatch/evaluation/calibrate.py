@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from codecs import BOM_UTF8
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from linewatch.datasets import DataSet, DatasetError, Knowledge, Specimen
 from linewatch.datasets.arguments import OwnSets, complete, open_sets
 from linewatch.datasets.check import tell
 from linewatch.evaluation.evaluate import EvaluationTarget, column_of, of_loaded, probability, unseen, window_scores
+from linewatch.files import write_file
 from linewatch.inference.engines import find_engine
 from linewatch.metrics.curves import threshold_by_f1
 from linewatch.metrics.masks import MaskAreas
@@ -62,14 +62,12 @@ def calibrate(name: str, data: Sequence[str], engines_dir: Path, own: OwnSets = 
         target, sets
     )
     folder = engines_dir / name
-    manifest = EngineManifest.model_validate_json((folder / MANIFEST).read_bytes().removeprefix(BOM_UTF8))
+    manifest = EngineManifest.parse((folder / MANIFEST).read_bytes())
     before = dict(manifest.thresholds)
     manifest = manifest.model_copy(
         update={"thresholds": before | {key: round(value, 4) for key, value in chosen.items()}}
     )
-    draft = folder / f"{MANIFEST}.part"
-    draft.write_text(manifest.model_dump_json(indent=2, exclude_none=True) + "\n")
-    draft.replace(folder / MANIFEST)
+    write_file(folder / MANIFEST, manifest.text().encode())
     _tell_card(folder / "CARD.md", manifest, ", ".join(data_set.name for data_set, _ in sets), pictures)
     return ChosenThresholds(manifest, before, pictures, notes)
 

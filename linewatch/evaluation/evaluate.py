@@ -96,7 +96,7 @@ def of_checkpoint(trained: TrainedNetwork, name: str) -> EvaluationTarget:
 
 
 def of_engine(folder: Path, backend: str = "onnxruntime") -> EvaluationTarget:
-    manifest = EngineManifest.model_validate_json((folder / MANIFEST).read_bytes())
+    manifest = EngineManifest.parse((folder / MANIFEST).read_bytes())
     return of_loaded(load_engine(folder.resolve().parent, folder.resolve().name, manifest.task), backend)
 
 

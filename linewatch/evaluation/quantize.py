@@ -236,7 +236,7 @@ class _Work:
         shutil.rmtree(part, ignore_errors=True)
         part.mkdir()
         (part / manifest.model.file).write_bytes(draft.engine.model)
-        (part / MANIFEST).write_text(manifest.model_dump_json(indent=2, exclude_none=True) + "\n")
+        (part / MANIFEST).write_text(manifest.text())
         manifest = write_reference_tiles(part)
         (part / CARD).write_text(_card(manifest, len(self.tiles), ms))
         if (self.source.directory / SEEN).is_file():

@@ -93,7 +93,7 @@ def export_engine(
         metrics={name: round(value, 4) for name, value in facts.metrics.items()},
         terms=facts.terms,
     )
-    (folder / MANIFEST).write_text(manifest.model_dump_json(indent=2, exclude_none=True) + "\n")
+    (folder / MANIFEST).write_text(manifest.text())
     try:
         manifest = write_reference_tiles(folder)
     except EngineError:

@@ -16,10 +16,8 @@ from alembic.util import CommandError
 
 from linewatch.contracts.errors import HistoryError
 from linewatch.history.database_file import FileState, header_of, is_settled, set_apart, wal_path
-from linewatch.history.read_only import reading_file
+from linewatch.history.read_only import BUSY_S, reading_file
 
-BUSY_S = 5.0
-"""How long a process waits for another that is writing the SQLite file."""
 WAL_BYTES = 4 << 20
 """Size of the -wal file from which `upkeep` moves its commits into the database."""
 

@@ -12,16 +12,17 @@ from linewatch.contracts.errors import HistoryError
 from linewatch.history.database_file import FileState, wal_path
 
 BUSY_S: Final = 5.0
+"""How long a process waits for another that is writing the SQLite file."""
 
 
 @contextmanager
 def reading_file(path: Path) -> Iterator[Callable[[], sqlite3.Connection]]:
     """Yield what connects to the file. Raises HistoryError where there is none, or this user may not read it.
 
-    Who may write the file and its folder opens it like a writer, and SQLite tidies up behind both. Others open it
-    read-only beside a writer, by the -wal and -shm files that the writer has made. Without a writer these files do not
-    exist, and such a user may not make them: the file is read as one that nobody changes, and whether anyone has
-    changed it meanwhile is checked at the end.
+    A user who may write the file and its folder opens it like a writer, and SQLite removes its -wal and -shm files
+    afterwards. Any other user opens it read-only beside a writer, by the -wal and -shm files that the writer has made.
+    Without a writer these files do not exist, and such a user may not make them: the file is then read as unchanging,
+    and the end checks that it did not change meanwhile.
     """
     before = _state(path)
     unchanging = False

@@ -319,7 +319,7 @@ def _write(folder: Path, manifest: EngineManifest, model: bytes, card: str) -> E
             made = Path(draft) / folder.name
             made.mkdir()
             (made / "model.onnx").write_bytes(model)
-            (made / MANIFEST).write_text(manifest.model_dump_json(indent=2, exclude_none=True) + "\n")
+            (made / MANIFEST).write_text(manifest.text())
             manifest = write_reference_tiles(made)
             (made / "CARD.md").write_text(card)
             made.rename(folder)

@@ -1,7 +1,6 @@
 """Engines on disk: `engines/NAME/` holds a model, its manifest and its card. Only verified engines are opened."""
 
 import hashlib
-from codecs import BOM_UTF8
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -166,7 +165,7 @@ def _read_manifest(directory: Path, engines_dir: Path) -> EngineManifest:
             f"{directory}: no such engine, expected one of {_names(engines_dir)}; set inference.engines_dir or the name"
         )
     try:
-        manifest = EngineManifest.model_validate_json(path.read_bytes().removeprefix(BOM_UTF8))
+        manifest = EngineManifest.parse(path.read_bytes())
     except OSError as error:
         raise EngineError(
             f"{path}: cannot be read ({error.strerror}), expected a folder with {MANIFEST} and a model; export it again"

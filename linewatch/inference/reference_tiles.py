@@ -1,13 +1,13 @@
 """Reference tiles: pictures kept with an engine, and the answers that it gave to them when it was made.
 
 `write_reference_tiles` adds them to an engine's folder. `try_out` runs an engine on them before it inspects any strip,
-and refuses an engine whose answers are no probabilities, are not those of the file, or are the same for every picture.
+and refuses an engine whose answers are no probabilities or are not those of the file. A screen or a classifier that
+answers every picture alike is refused as well.
 """
 
 import hashlib
 import io
 import zipfile
-from codecs import BOM_UTF8
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,7 +32,7 @@ _KEPT_PIXELS, _FEWEST_KEPT, _MOST_KEPT = 1 << 19, 2, 8
 _SHOWN = 0.5
 """A class is shown by a tile that scores at least this."""
 
-Answer = Callable[[NDArray[np.uint8]], np.ndarray]
+TileRunner = Callable[[NDArray[np.uint8]], np.ndarray]
 """Runs an engine on one tile, uint8 (1, 1, lines, width). Raises EngineError."""
 
 
@@ -93,7 +93,7 @@ def write_reference_tiles(folder: Path, backend: Backend | None = None) -> Engin
     default. Raises EngineError, and writes nothing, when the engine cannot run or its answers are unusable.
     """
     path = folder / MANIFEST
-    manifest = EngineManifest.model_validate_json(path.read_bytes().removeprefix(BOM_UTF8))
+    manifest = EngineManifest.parse(path.read_bytes())
     model = (folder / manifest.model.file).read_bytes()
     reference = answered(manifest, model, backend)
     data = reference.to_bytes()
@@ -101,7 +101,7 @@ def write_reference_tiles(folder: Path, backend: Backend | None = None) -> Engin
     named = ReferenceFile(sha256=hashlib.sha256(data).hexdigest(), tolerance=dict(tolerance))
     manifest = manifest.model_copy(update={"reference": named})
     (folder / named.file).write_bytes(data)
-    path.write_text(manifest.model_dump_json(indent=2, exclude_none=True) + "\n")
+    path.write_text(manifest.text())
     return manifest
 
 
@@ -117,7 +117,7 @@ def answered(manifest: EngineManifest, model: bytes, backend: Backend | None = N
     return ReferenceTiles(tiles[kept], answers[kept], manifest.classes if manifest.task is Task.CLASSIFY else ())
 
 
-def try_out(manifest: EngineManifest, reference: ReferenceTiles | None, precision: Precision, run: Answer) -> None:
+def try_out(manifest: EngineManifest, reference: ReferenceTiles | None, precision: Precision, run: TileRunner) -> None:
     """Raise EngineError unless the engine answers as it must: see the module. `run` answers one tile.
 
     Without reference tiles drawn ones are taken, which show answers that are no probabilities, but not another order
@@ -141,7 +141,7 @@ def precision_of(identity: str) -> Precision:
 
 
 def other_order(
-    running: EngineManifest, reference: ReferenceTiles, manifest: EngineManifest, run: Answer
+    running: EngineManifest, reference: ReferenceTiles, manifest: EngineManifest, run: TileRunner
 ) -> str | None:
     """Return how a classifier's order of classes differs from that of the running one of the same classes.
 
@@ -187,8 +187,8 @@ def _parsed(data: bytes, manifest: EngineManifest) -> ReferenceTiles:
     return ReferenceTiles(tiles, answers, tuple(map(str, classes)))
 
 
-def _answers(manifest: EngineManifest, tiles: NDArray[np.uint8], run: Answer) -> np.ndarray:
-    """Return the answers to these tiles. Raises EngineError when they are no probabilities, or all alike."""
+def _answers(manifest: EngineManifest, tiles: NDArray[np.uint8], run: TileRunner) -> np.ndarray:
+    """Return the answers to these tiles. Raises EngineError for answers that `AnswerCheck` or `_constant` refuses."""
     check, answers = AnswerCheck(manifest), []
     fault = None
     for tile in tiles:

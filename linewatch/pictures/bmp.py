@@ -1,8 +1,8 @@
 """BMP: has no checksum; its size, and the absence of a block of zeros, tell whether it is whole."""
 
-import cv2
 import numpy as np
 
+from linewatch.pictures import opencv
 from linewatch.pictures.error import PictureError
 from linewatch.pictures.lost_block import has_lost_block
 
@@ -26,10 +26,4 @@ def decoded(data: bytes) -> np.ndarray:
         raise PictureError(f"a BMP that is cut short: found {len(data)} bytes, its header says {needed}")
     if has_lost_block(data[begin:needed], line_bytes or 1, begin):
         raise PictureError("damaged BMP: a block of zeros")
-    try:
-        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
-    except cv2.error as error:
-        raise PictureError(f"damaged BMP: {error.err}") from error
-    if pixels is None:
-        raise PictureError("damaged BMP")
-    return pixels
+    return opencv.decoded(data, "BMP")

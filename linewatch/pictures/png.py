@@ -2,9 +2,9 @@
 
 import zlib
 
-import cv2
 import numpy as np
 
+from linewatch.pictures import opencv
 from linewatch.pictures.error import PictureError
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -25,13 +25,7 @@ def decoded(data: bytes) -> np.ndarray:
         if kind == b"IEND":
             break
         at = end + 4
-    try:
-        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
-    except cv2.error as error:
-        raise PictureError(f"damaged PNG: {error.err}") from error
-    if pixels is None:
-        raise PictureError("damaged PNG")
-    return pixels
+    return opencv.decoded(data, "PNG")
 
 
 def exif(data: bytes) -> bytes | None:

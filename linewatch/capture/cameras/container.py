@@ -40,7 +40,7 @@ _STARTS = {
     b"%PDF": "a PDF document",
 }
 
-# PyAV hands FFmpeg's messages to whoever captures them, and else to Python's logging; the service's log has its own.
+# PyAV gives FFmpeg's messages to an active `Capture`, otherwise to Python's logging, which the service does not use.
 logging.getLogger("libav").addHandler(logging.NullHandler())
 logging.getLogger("libav").propagate = False
 av.logging.set_level(av.logging.ERROR)
@@ -240,8 +240,8 @@ def _number(contents: Contents, container: InputContainer, stream: VideoStream, 
 def _listed_times(packets: list[VideoPacket], stream: VideoStream) -> list[int] | None:
     """Return the time of each packet by the index of an AVI; None where its index does not list them all.
 
-    The container itself counts the packets that it finds; only the index knows which are gone. Where bytes are gone, a
-    packet is farther in front than listed, and is recognised by its size.
+    FFmpeg counts the packets that it finds; only the index knows which are gone. Where bytes are gone, a packet stands
+    earlier in the file than the index says, and is recognised by its size.
     """
     entries = stream.index_entries
     by_pos = {entry.pos: place for place, entry in enumerate(entries)}

@@ -1,18 +1,14 @@
 """The gray values of a decoded video frame."""
 
 import re
-from typing import Final
 
 import av
 import cv2
 import numpy as np
 from av.video.reformatter import ColorRange
 
+from linewatch.capture.gray import CHROMA_TOLERANCE
 from linewatch.contracts.frame import Cause
-
-CHROMA_TOLERANCE: Final = 4
-"""A picture is gray while no chroma sample is farther from neutral, and no colour channel from another one, in 8-bit
-levels. The encoders that OpenCV uses leave gray pictures within 1."""
 
 _PLANAR_GRAY = re.compile(r"gray|yuvj?4\d\dp|nv\d\d")
 _PACKED_LUMA = {"yuyv422": 0, "yvyu422": 0, "uyvy422": 1}

@@ -102,7 +102,8 @@ def order_of(pictures: Sequence[PurePath], longest_gap_s: float, counter: bool |
 def by_time(pictures: Sequence[PurePath], *, may_be_mixed: bool = False) -> tuple[int, ...]:
     """Return indices that put pictures into the order of the times in their names, where each has its own.
 
-    Raises SourceError when two are the same, or, unless they may be, when those of several cameras seem to be mixed.
+    Raises SourceError when two pictures have one name but for the ending or case, or, unless `may_be_mixed`, when those
+    of several cameras seem to be mixed.
     """
     _refuse_twins(pictures)
     found = _times_in(pictures)

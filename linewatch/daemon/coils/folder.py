@@ -116,7 +116,7 @@ class CoilFolder:
                 return f"{path}: {refused}"
             log.info("coil_file_taken", path=str(path), data=data.model_dump(exclude_none=True))
         except ConfigError as error:
-            if os.path.lexists(path):  # else whoever wrote it has taken it away
+            if os.path.lexists(path):  # else its writer has removed it
                 log.error("coil_file_rejected", path=str(path), error=str(error))
                 self._move(path, file, REJECTED, str(error))
         else:

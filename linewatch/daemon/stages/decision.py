@@ -4,23 +4,22 @@ import traceback
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from queue import Empty
 
-import numpy as np
 import structlog
 
 from linewatch.contracts.alarm import AlarmNotice, AlarmOrder, HostState
-from linewatch.contracts.frame import Cause
 from linewatch.contracts.ports import Clock
 from linewatch.contracts.prediction import Prediction, Timing
-from linewatch.contracts.verdict import CoverageSpan, Decided, Quality, StripArea, Verdict
+from linewatch.contracts.verdict import Decided
 from linewatch.daemon.alarm_orders import AlarmOrders
 from linewatch.daemon.crops import DefectCrops
 from linewatch.daemon.recipes import Recipes
 from linewatch.daemon.stages.wiring import END, Wiring
 from linewatch.daemon.totals import Totals
 from linewatch.decision.decide import DecisionState, carry_out, decide, finish, follow_host
+from linewatch.decision.fallback import undecided, without_answers
 
 log = structlog.get_logger()
 
@@ -77,14 +76,14 @@ class DecisionStage:
 
     def _decide_frame(self, item: Prediction) -> tuple[Decided, ...]:
         """Decide one frame. One that cannot be decided, whatever was predicted, counts as missed, cause `untold`."""
-        for prediction in (item, _unpredicted(item)):
+        for prediction in (item, without_answers(item)):
             try:
                 self.state, decided = decide(self.state, prediction, self.recipes(prediction))
             except Exception as error:
                 self._trouble("decision", error)
             else:
                 return decided
-        return (_undecided(item),)
+        return (undecided(item),)
 
     def _trouble(self, what: str, error: Exception) -> None:
         """Log the first error of its kind, with the place where it was raised."""
@@ -124,52 +123,3 @@ class DecisionStage:
             except Exception as error:
                 self._trouble("totals", error)
         return decided
-
-
-def _unpredicted(prediction: Prediction) -> Prediction:
-    """Return what is predicted of a frame of which nothing can be believed."""
-    classes = prediction.classes
-    return replace(
-        prediction,
-        edges=None,
-        scored_px=0,
-        tiles=(),
-        screen_scores=np.zeros(0, np.float32),
-        passed=np.zeros(0, bool),
-        class_scores=np.zeros((0, len(classes)), np.float32),
-        probability=np.zeros((0, 1, 1), np.uint8),
-        engines=(),
-        degraded=None,
-        failed=Cause.UNTOLD,
-    )
-
-
-def _undecided(prediction: Prediction) -> Verdict:
-    """Return the verdict on a frame that no rule can decide, without regard to its neighbours."""
-    frame = prediction.frame
-    along_mm = (frame.along_mm, frame.along_mm + frame.lines * frame.mm_per_line)
-    width_px = 0 if frame.pixels is None else frame.pixels.shape[1]
-    area = StripArea(missed_mm2=round(width_px * frame.mm_per_px * frame.lines * frame.mm_per_line, 3))
-    by_cause = ((Cause.UNTOLD, area.missed_mm2),)
-    return Verdict(
-        ordinal=frame.ordinal,
-        sequence=frame.sequence,
-        coil=frame.coil,
-        side=frame.side,
-        camera=frame.camera,
-        first_line=frame.first_line,
-        lines=frame.lines,
-        valid_lines=frame.valid_lines,
-        along_mm=along_mm,
-        encoded=frame.encoded,
-        strip_mm=None,
-        spans=(CoverageSpan(frame.first_line, frame.lines, along_mm, Quality.MISSED, Cause.UNTOLD, area, by_cause),),
-        tiles=0,
-        tiles_passed=0,
-        screen_peak=0.0,
-        defects=(),
-        alarms=(),
-        engines=(),
-        timing=prediction.timing,
-        position_fault=frame.position_fault,
-    )

@@ -20,6 +20,7 @@ from linewatch.datasets.own.content import (
     MarkedImage,
     files_below,
     named,
+    named_below,
     stated_size,
 )
 from linewatch.datasets.shapes import Bounds, Polygon, Runs, Shape, decode_coco_counts
@@ -33,7 +34,7 @@ _HEAD = 4096
 
 def recognise(root: Path) -> str | None:
     files = _files(root)
-    return f"{named(_below(root, files))} with {', '.join(_KEYS)}" if files else None
+    return f"{named_below(root, files)} with {', '.join(_KEYS)}" if files else None
 
 
 def read(root: Path) -> Content:
@@ -42,15 +43,11 @@ def read(root: Path) -> Content:
     if not files:
         raise DatasetError(f"{root}: expected a .json with {', '.join(_KEYS)}, found none; name another layout")
     if len(files) > 1:
-        content.note(f"{named(_below(root, files))} are read as one set, which linewatch divides by itself")
+        content.note_parts(named_below(root, files))
     finder = ImageFinder(content)
     for file in files:
         _read_file(file, content, finder)
     return content
-
-
-def _below(root: Path, files: list[Path]) -> list[str]:
-    return [file.relative_to(root).as_posix() for file in files]
 
 
 def _files(root: Path) -> list[Path]:
@@ -96,9 +93,8 @@ def _read_file(file: Path, content: Content, finder: ImageFinder) -> None:
                 content.problem(file, f"{where} cannot be read: {error}")
             if one.get("iscrowd"):
                 content.note("crowd regions, taken as areas of their class", f"{where} of {file.name}")
-    part = file.stem.rpartition("_")[
-        2
-    ]  # instances_train.json is of the images in train/, also where val/ has their names
+    # instances_train.json is of the images in train/, also where val/ has their names.
+    part = file.stem.rpartition("_")[2]
     parts = content.root / "images" / part, content.root / part
     folders = file.parent / "images", file.parent, *parts, content.root / "images", content.root
     for image in lists["images"]:

@@ -71,6 +71,10 @@ class Content:
         """Note how something was read; equal texts are one note, with the number of their names and the first few."""
         self._notes[text] += [] if name is None else [name]
 
+    def note_parts(self, names: str) -> None:
+        """Note that a set in several parts is read as one."""
+        self.note(f"{names} are read as one set, which linewatch divides by itself")
+
     def problem(self, path: Path, text: str) -> None:
         self.problems.append(DatasetProblem(path, text))
 
@@ -113,6 +117,11 @@ def named(names: Iterable[str]) -> str:
     each = list(dict.fromkeys(names))
     more = f" and {len(each) - _NAMES_SHOWN} more" if len(each) > _NAMES_SHOWN else ""
     return ", ".join(each[:_NAMES_SHOWN]) + more
+
+
+def named_below(root: Path, files: Iterable[Path]) -> str:
+    """Return the first few files by their paths below the root, and how many more there are."""
+    return named(file.relative_to(root).as_posix() for file in files)
 
 
 def files_below(folder: Path, suffixes: Collection[str], without: Collection[str] = ()) -> list[Path]:

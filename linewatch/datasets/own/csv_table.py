@@ -14,7 +14,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from linewatch.datasets.errors import DatasetError
-from linewatch.datasets.own.content import Content, ImageFinder, ImageMark, MarkedImage, named, pictures_below
+from linewatch.datasets.own.content import (
+    Content,
+    ImageFinder,
+    ImageMark,
+    MarkedImage,
+    named,
+    named_below,
+    pictures_below,
+)
 from linewatch.datasets.shapes import Bounds, KaggleRuns
 
 NAME = "csv"
@@ -46,7 +54,7 @@ class _Columns:
 
 def recognise(root: Path) -> str | None:
     files = _table_files(root)
-    return f"{named(_below(root, files))} with a column of files" if files else None
+    return f"{named_below(root, files)} with a column of files" if files else None
 
 
 def read(root: Path) -> Content:
@@ -55,7 +63,7 @@ def read(root: Path) -> Content:
     if not files:
         raise DatasetError(f"{root}: expected labels.csv with columns file,class; found none")
     if len(files) > 1:
-        content.note(f"{named(_below(root, files))} are read as one set, which linewatch divides by itself")
+        content.note_parts(named_below(root, files))
     others = [path.name for path in sorted(root.iterdir()) if path.suffix.lower() in _SUFFIXES and path not in files]
     if others:
         content.note(f"tables that are not read: {named(others)}")
@@ -76,10 +84,6 @@ def read(root: Path) -> Content:
     for mask in sorted(content.masks - set(by_mask)):
         content.problem(mask, "no row names the image of this mask; add the row or take the mask away")
     return content
-
-
-def _below(root: Path, files: list[Path]) -> list[str]:
-    return [file.relative_to(root).as_posix() for file in files]
 
 
 def _table_files(root: Path) -> list[Path]:

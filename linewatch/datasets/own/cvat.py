@@ -11,7 +11,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 from linewatch.datasets.errors import DatasetError
-from linewatch.datasets.own.content import Content, ImageFinder, ImageMark, MarkedImage, named
+from linewatch.datasets.own.content import Content, ImageFinder, ImageMark, MarkedImage, named_below
 from linewatch.datasets.own.xml import number, read_xml
 from linewatch.datasets.shapes import Bounds, Polygon, Runs
 
@@ -23,7 +23,7 @@ _ANNOTATIONS = re.compile(rb"<annotations[\s>]")
 
 def recognise(root: Path) -> str | None:
     files = _files(root)
-    return f"{named(file.relative_to(root).as_posix() for file in files)} with <annotations>" if files else None
+    return f"{named_below(root, files)} with <annotations>" if files else None
 
 
 def read(root: Path) -> Content:

@@ -44,7 +44,7 @@ def read(root: Path) -> Content:
         raise DatasetError(f"{root}: expected a folder of images for each class, found none that can be a class")
     parts = sorted({folder.parent.name for folder in folders if folder.parent != root})
     if parts:
-        content.note(f"{named(f'{part}/' for part in parts)} are read as one set, which linewatch divides by itself")
+        content.note_parts(named(f"{part}/" for part in parts))
     for folder in folders:
         content.images += [MarkedImage(path, labels=(folder.name,)) for path in pictures_below(folder, MASK_FOLDERS)]
     below = [

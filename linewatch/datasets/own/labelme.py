@@ -15,7 +15,15 @@ import cv2
 import numpy as np
 
 from linewatch.datasets.errors import DatasetError
-from linewatch.datasets.own.content import Content, ImageFinder, ImageMark, MarkedImage, files_below, named, stated_size
+from linewatch.datasets.own.content import (
+    Content,
+    ImageFinder,
+    ImageMark,
+    MarkedImage,
+    files_below,
+    named_below,
+    stated_size,
+)
 from linewatch.datasets.shapes import Bounds, Polygon, runs_of
 
 NAME = "labelme"
@@ -27,7 +35,7 @@ _HEAD = 65536
 
 def recognise(root: Path) -> str | None:
     files = _files(root)
-    return f"{named(file.relative_to(root).as_posix() for file in files)} with shapes" if files else None
+    return f"{named_below(root, files)} with shapes" if files else None
 
 
 def read(root: Path) -> Content:

@@ -47,7 +47,7 @@ def read(root: Path) -> Content:
     mirrored = {Path(*_lower(file.relative_to(root).parts[:-1]), file.name): file for file in labels}
     parts = _folders(root, labels)
     if len(parts) > 1:
-        content.note(f"{named(parts)} are read as one set, which linewatch divides by itself")
+        content.note_parts(named(parts))
     for path in pictures_below(root, without=("labels",)):
         places = mirrored.get(_mirrored(path, root)), path.with_suffix(".txt")
         file = next((file for file in places if file in labels), None)
