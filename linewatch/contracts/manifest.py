@@ -30,6 +30,10 @@ class Task(StrEnum):
     SEGMENT = "segment"
 
 
+OUTPUT_OF = {Task.SCREEN: "score", Task.CLASSIFY: "scores", Task.SEGMENT: "probability"}
+"""The name of each task's output in the engines that linewatch makes."""
+
+
 class ModelFile(ClosedModel):
     file: str = "model.onnx"
     sha256: Sha256

@@ -16,12 +16,12 @@ from numpy.typing import NDArray
 
 from linewatch.config.taxonomy import Taxonomy
 from linewatch.contracts.errors import EngineError
-from linewatch.contracts.manifest import MANIFEST, EngineManifest, Task
+from linewatch.contracts.manifest import MANIFEST, OUTPUT_OF, EngineManifest, Task
 from linewatch.datasets import HOUSE_SETS, DataSet, DatasetError, Knowledge, Specimen
 from linewatch.datasets.check import require_choice
 from linewatch.datasets.class_names import is_clean
 from linewatch.datasets.splits import HELD_OUT_FOLD
-from linewatch.export.engine_folder import OUTPUT_OF, onnx_bytes
+from linewatch.export.engine_folder import onnx_bytes
 from linewatch.inference.backends.registry import open_backend
 from linewatch.inference.engines import Engine, load_engine
 from linewatch.metrics import labels, masks, multi_label, windows

@@ -22,11 +22,10 @@ from numpy.typing import NDArray
 from torch import nn
 
 from linewatch.contracts.errors import EngineError
-from linewatch.contracts.manifest import MANIFEST, EngineManifest, InputSpec, ModelFile, Task, TrainingRecord
+from linewatch.contracts.manifest import MANIFEST, OUTPUT_OF, EngineManifest, InputSpec, ModelFile, Task, TrainingRecord
 from linewatch.inference.backends.openvino import shared_core
 from linewatch.inference.reference_tiles import write_reference_tiles
 
-OUTPUT_OF = {Task.SCREEN: "score", Task.CLASSIFY: "scores", Task.SEGMENT: "probability"}
 MAX_MODEL_BYTES = 10_000_000
 _PROBABILITY_TOLERANCE = 2e-3
 

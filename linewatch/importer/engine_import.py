@@ -19,6 +19,7 @@ from linewatch.contracts.errors import ConfigError, EngineError
 from linewatch.contracts.manifest import (
     ENGINE_NAME,
     MANIFEST,
+    OUTPUT_OF,
     EngineManifest,
     InputSpec,
     ModelFile,
@@ -42,7 +43,7 @@ from linewatch.importer.network import (
     run_rows,
 )
 from linewatch.importer.network_file import NetworkFile, operators, read_network
-from linewatch.importer.outputs import OUTPUT_OF, Activation, Answer, Classes, OutputReader, classes_of
+from linewatch.importer.outputs import Activation, Answer, Classes, OutputReader, classes_of
 from linewatch.inference.backends.registry import open_backend
 from linewatch.inference.reference_tiles import write_reference_tiles
 from linewatch.simulation.tiles import drawn_tiles

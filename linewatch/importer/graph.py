@@ -16,7 +16,8 @@ from linewatch.importer.network import Layout, PictureForm
 from linewatch.importer.network_file import walk
 
 IMAGE = "image"
-_RAW = "raw"
+RAW = "raw"
+"""The name of the network's own output in the graph, before the tail."""
 _NETWORK = "network."
 _LEAST_IR = 4  # from here on constants need not be inputs
 _INT64 = TensorProto.INT64
@@ -123,9 +124,9 @@ def bare_engine(
     else:
         nodes = [*head.nodes, _row_by_row(inner.graph, form, size, picture, taken, given, row_shape)]
         given = "linewatch.rows"
-    nodes.append(helper.make_node("Cast", [given], [_RAW], to=TensorProto.FLOAT))
+    nodes.append(helper.make_node("Cast", [given], [RAW], to=TensorProto.FLOAT))
     image = helper.make_tensor_value_info(IMAGE, TensorProto.UINT8, ["n", 1, *size])
-    raw = helper.make_tensor_value_info(_RAW, TensorProto.FLOAT, None)
+    raw = helper.make_tensor_value_info(RAW, TensorProto.FLOAT, None)
     graph = helper.make_graph(nodes, "linewatch", [image], [raw], [*inner.graph.initializer, *head.constants])
     graph.sparse_initializer.extend(inner.graph.sparse_initializer)
     del inner.graph.quantization_annotation[:], inner.metadata_props[:]
@@ -174,7 +175,7 @@ def finished_engine(bare: ModelProto, tail: Builder, answer: str, output: ValueI
     tail.op("Identity", answer, name=output.name)
     for node in tail.nodes:
         node.name = f"tail.{node.name}"
-        node.input[:] = [one if one == _RAW else f"tail.{one}" for one in node.input]
+        node.input[:] = [one if one == RAW else f"tail.{one}" for one in node.input]
         node.output[:] = [one if one == output.name else f"tail.{one}" for one in node.output]
     for constant in tail.constants:
         constant.name = f"tail.{constant.name}"

@@ -11,14 +11,12 @@ from numpy.typing import NDArray
 from onnx import TensorProto, ValueInfoProto, helper
 
 from linewatch.contracts.errors import ConfigError, EngineError
-from linewatch.contracts.manifest import Task
+from linewatch.contracts.manifest import OUTPUT_OF, Task
 from linewatch.datasets.class_names import is_clean
-from linewatch.importer.graph import Builder
+from linewatch.importer.graph import RAW, Builder
 from linewatch.importer.network import DETECTOR_REMEDY, Layout, dims_text
 from linewatch.inference.answers import SLACK
 
-RAW = "raw"
-OUTPUT_OF = {Task.SCREEN: "score", Task.CLASSIFY: "scores", Task.SEGMENT: "probability"}
 _MOST_CELL_PX = 256
 _LIKE_A_DETECTOR = f"it looks like the boxes of an object detector; {DETECTOR_REMEDY}"
 
