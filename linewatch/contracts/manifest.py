@@ -9,6 +9,7 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from linewatch.contracts.closed import ClosedModel
+from linewatch.contracts.probability import ProbabilityModel
 
 MANIFEST = "manifest.json"
 ENGINE_NAME = r"^[a-z0-9][a-z0-9_-]*$"
@@ -23,14 +24,20 @@ class Task(StrEnum):
     screen: `score` float32 (n, lines / cell_px, width / cell_px), probability that a cell contains a defect.
     classify: `scores` float32 (n, len(classes)), independent probabilities (multi-label).
     segment: `probability` uint8 (n, lines, width), probability of a defect of any class x 255.
+    inspect: `maps` float32 (n, 2 + len(classes), lines / cell_px, width / cell_px), all of it in one pass. Plane 0: the
+    screen's probability that there is a defect about the cell. Plane 1: the probability that the cell belongs to a
+    defect of any class. The others: the share of each class in that, which add up to 1.
     """
 
     SCREEN = "screen"
     CLASSIFY = "classify"
     SEGMENT = "segment"
+    INSPECT = "inspect"
 
 
-OUTPUT_OF = {Task.SCREEN: "score", Task.CLASSIFY: "scores", Task.SEGMENT: "probability"}
+CASCADE = (Task.SCREEN, Task.CLASSIFY, Task.SEGMENT)
+"""The tasks of the cascade, in their order."""
+OUTPUT_OF = {Task.SCREEN: "score", Task.CLASSIFY: "scores", Task.SEGMENT: "probability", Task.INSPECT: "maps"}
 """The name of each task's output in the engines that linewatch makes."""
 
 
@@ -114,13 +121,20 @@ class EngineManifest(ClosedModel):
     model: ModelFile
     input: InputSpec
     output: str = Field(description="name of the graph's output: score, scores or probability")
-    cell_px: int | None = Field(default=None, gt=0, description="screen only: side of a score cell in frame pixels")
+    cell_px: int | None = Field(
+        default=None, gt=0, description="screen and inspect: side of a score cell in frame pixels"
+    )
     classes: tuple[str, ...] = Field(
         default=(),
-        description="classify: house classes in output order; segment: classes whose masks it was trained on",
+        description="classify and inspect: house classes in output order; segment: classes whose masks it was trained "
+        "on",
     )
     thresholds: dict[str, Annotated[float, Field(ge=0, le=1)]] = Field(
-        description="screen: {'pass': t}; classify: one per class; segment: {'defect': t}"
+        description="screen: {'pass': t}; classify: one per class; segment and inspect: {'defect': t}"
+    )
+    probability: ProbabilityModel | None = Field(
+        default=None,
+        description="classify and inspect: tells from an instance's evidence how probably it is a true defect",
     )
     call_limits: dict[str, CallLimit] = Field(
         default={},
@@ -154,11 +168,18 @@ class EngineManifest(ClosedModel):
 
     @model_validator(mode="after")
     def _fits_task(self) -> Self:
-        wanted = {Task.SCREEN: {"pass"}, Task.CLASSIFY: set(self.classes), Task.SEGMENT: {"defect"}}[self.task]
+        wanted = {
+            Task.SCREEN: {"pass"},
+            Task.CLASSIFY: set(self.classes),
+            Task.SEGMENT: {"defect"},
+            Task.INSPECT: {"defect"},
+        }[self.task]
         if set(self.thresholds) != wanted:
             raise ValueError(f"thresholds are {sorted(self.thresholds)}, a {self.task} engine needs {sorted(wanted)}")
-        if self.task is Task.CLASSIFY and not self.classes:
-            raise ValueError("a classify engine needs its classes")
+        if self.task in {Task.CLASSIFY, Task.INSPECT} and not self.classes:
+            raise ValueError(f"{self.task} engines need their classes")
+        if self.probability is not None and self.task not in {Task.CLASSIFY, Task.INSPECT}:
+            raise ValueError(f"probability is for classify and inspect engines, this is a {self.task} engine")
         if self.scores_sum_to_one and self.task is not Task.CLASSIFY:
             raise ValueError(f"scores_sum_to_one is for classify engines, this is a {self.task} engine")
         if self.call_limits and set(self.call_limits) != set(self.thresholds if self.task is Task.CLASSIFY else ()):
@@ -166,9 +187,9 @@ class EngineManifest(ClosedModel):
                 f"call_limits are for {sorted(self.call_limits)}; a classify engine has one for each class or "
                 "none, other engines have none"
             )
-        if self.task is Task.SCREEN:
+        if self.task in {Task.SCREEN, Task.INSPECT}:
             if self.cell_px is None:
-                raise ValueError("a screen engine needs cell_px")
+                raise ValueError(f"{self.task} engines need cell_px")
             if self.input.lines % self.cell_px or self.input.width % self.cell_px:
                 raise ValueError(f"cell_px {self.cell_px} does not divide {self.input.lines} x {self.input.width}")
         return self

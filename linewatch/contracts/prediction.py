@@ -39,6 +39,10 @@ class Prediction:
     class_scores: float32 (passed.sum(), len(classes)), independent probabilities; row order as in `tiles[passed]`.
     probability: uint8 (passed.sum(), tile lines, tile width), probability of "defect" x 255; same row order. 0 in tiles
         whose class scores are all too low for segmentation. Valid until the frame's slot is released.
+    maps: of an inspect engine, float32 (2 + len(classes), cell rows, cell columns) as `Task.INSPECT` says, the whole
+        frame; None when a cascade inspected it, and in a frame that failed. With maps, every passed tile is outlined:
+        `passed` are the tiles in which plane 1 reaches the lowest level that is looked at, `probability` is plane 1 at
+        pixels, and `class_scores` are its means over the tile by class.
     scored_px: pixels of the strip that the screen really scored: on valid lines, outside columns and lines that are too
         dark or blown out, in cells with a score in 0..1. 0 when the frame failed.
     degraded: why passed tiles were inspected only to `depth`, with zeros beyond it; None: they were inspected fully.
@@ -60,4 +64,5 @@ class Prediction:
     depth: Depth = Depth.SEGMENTED
     failed: Cause | None = None
     lineup: int = 0
+    maps: np.ndarray | None = None
     timing: Timing = field(default_factory=Timing)

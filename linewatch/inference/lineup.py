@@ -29,7 +29,7 @@ class Lineup:
     @classmethod
     def first(cls, engines: EngineSet, settings: InferenceSettings) -> Self:
         """Return the line-up with which the service starts."""
-        return cls(0, engines, dict.fromkeys(Task, 0), None, settings)
+        return cls(0, engines, dict.fromkeys(engines.by_task(), 0), None, settings)
 
     @property
     def screen_threshold(self) -> float:
@@ -61,7 +61,9 @@ class Lineup:
 
     def on_backend(self, engines: EngineSet, generation: int) -> Self:
         """Return the next line-up: these engines, all loaded under this number."""
-        return replace(self, serial=self.serial + 1, engines=engines, generations=dict.fromkeys(Task, generation))
+        return replace(
+            self, serial=self.serial + 1, engines=engines, generations=dict.fromkeys(engines.by_task(), generation)
+        )
 
     def with_engines(self, engines: EngineSet, generations: Mapping[Task, int], shadow: Shadow | None) -> Self:
         """Return the next line-up: these engines, loaded under these numbers."""

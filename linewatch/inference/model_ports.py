@@ -43,6 +43,10 @@ def promised_output(manifest: EngineManifest) -> ModelPort:
             return ModelPort(manifest.output, "float32", (None, len(manifest.classes)))
         case Task.SEGMENT:
             return ModelPort(manifest.output, "uint8", (None, lines, width))
+        case Task.INSPECT:
+            cell_px = manifest.cell_px or 1
+            planes = 2 + len(manifest.classes)
+            return ModelPort(manifest.output, "float32", (None, planes, lines // cell_px, width // cell_px))
 
 
 def check_fit(manifest: EngineManifest, inputs: Sequence[ModelPort], outputs: Sequence[ModelPort]) -> None:
