@@ -30,6 +30,10 @@ from linewatch.datasets.splits import FOLDS
 BATCH, TURN = 8, 40
 HEAD_RATE, TRUNK_RATE, DECAY = 1e-3, 2e-4, 0.02
 MEAN_OVER_STEPS = 150
+LOUDEST = 6
+"""So many places of a clean crop are held down beyond the rest."""
+ALL = FOLDS
+"""The run that trains on all frames, for use on others."""
 SEED = 20261130
 
 
@@ -99,7 +103,9 @@ class FoldTraining:
         self.network.train()
         total = 0.0
         steps_ahead = range(self.step, self.step + steps)
-        for image, targets in DataLoader(Batches(crops, steps_ahead), batch_size=None, num_workers=self.readers):
+        for image, targets, weight in DataLoader(
+            Batches(crops, steps_ahead), batch_size=None, num_workers=self.readers
+        ):
             for group, rate in zip(self.optimiser.param_groups, (TRUNK_RATE, HEAD_RATE), strict=True):
                 group["lr"] = rate * schedule.share(self.step)
             self.optimiser.zero_grad(set_to_none=True)
@@ -107,7 +113,9 @@ class FoldTraining:
             with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
                 said = self.network(image.to(self.device, memory_format=torch.channels_last))
             value = loss(
-                FrameLogits(*(one.float() for one in said)), FrameLogits(*(one.to(self.device) for one in targets))
+                FrameLogits(*(one.float() for one in said)),
+                FrameLogits(*(one.to(self.device) for one in targets)),
+                weight.to(self.device),
             )
             value.backward()
             nn.utils.clip_grad_norm_(self.network.parameters(), 5.0)
@@ -128,8 +136,8 @@ class FoldTraining:
 
 
 @dataclass(frozen=True)
-class Batches(Dataset[tuple[Tensor, FrameLogits]]):
-    """The images, uint8 (BATCH, 1, 256, CROP_PX), and targets of each step."""
+class Batches(Dataset[tuple[Tensor, FrameLogits, Tensor]]):
+    """The images, uint8 (BATCH, 1, 256, CROP_PX), targets, and weights of the outline's cells of each step."""
 
     crops: CropSampler
     steps: range
@@ -137,26 +145,28 @@ class Batches(Dataset[tuple[Tensor, FrameLogits]]):
     def __len__(self) -> int:
         return len(self.steps)
 
-    def __getitem__(self, at: int) -> tuple[Tensor, FrameLogits]:
+    def __getitem__(self, at: int) -> tuple[Tensor, FrameLogits, Tensor]:
         rng = np.random.default_rng([SEED, self.steps[at]])
         drawn = [self.crops.draw(rng) for _ in range(BATCH)]
         told = [Targets.of(look.mask) for look in drawn]
-        screen, outlines = (
-            torch.from_numpy(np.stack([getattr(one, part) for one in told])) for part in FrameLogits._fields
+        screen, outlines, weight = (
+            torch.from_numpy(np.stack([getattr(one, part) for one in told]))
+            for part in (*FrameLogits._fields, "weight")
         )
-        return torch.from_numpy(np.stack([look.gray for look in drawn])[:, None]), FrameLogits(screen, outlines)
+        return torch.from_numpy(np.stack([look.gray for look in drawn])[:, None]), FrameLogits(screen, outlines), weight
 
 
-def loss(said: FrameLogits, told: FrameLogits) -> Tensor:
-    """Cross-entropy of the screen and of the outlines of any class, where something is known; the Dice of the outlines
-    of any class and of each over the batch, in which a rare class of small defects counts as much as another; and which
-    class it is, where a defect is, each class counting alike.
+def loss(said: FrameLogits, told: FrameLogits, weight: Tensor) -> Tensor:
+    """Cross-entropy of the screen and of the outlines of any class, where something is known, small pieces weighing
+    more; the Dice of the outlines of any class and of each over the batch, in which a rare class of small defects
+    counts as much as another; which class it is, where a defect is, each class counting alike; and what stands out most
+    in each crop that is clean throughout, since one false instance is as bad as a large one.
     """
     known = told.screen >= 0
     screen = F.binary_cross_entropy_with_logits(said.screen[known], told.screen[known])
     known = told.outlines >= 0
     there, truth = known[:, 0], told.outlines.clamp_min(0)
-    outlines = F.binary_cross_entropy_with_logits(said.outlines[:, 0][there], told.outlines[:, 0][there])
+    outlines = F.binary_cross_entropy_with_logits(said.outlines[:, 0][there], told.outlines[:, 0][there], weight[there])
     probability = said.outline_probability() * known
     inside = (probability * truth).sum((0, 2, 3))
     size = (probability.square() + truth.square()).sum((0, 2, 3))
@@ -164,7 +174,14 @@ def loss(said: FrameLogits, told: FrameLogits) -> Tensor:
     of_class = truth[:, 1:].sum((0, 2, 3))
     surprise = -(truth[:, 1:] * said.outlines[:, 1:].log_softmax(1)).sum((0, 2, 3)) / of_class.clamp_min(1)
     classes = surprise.sum() / (of_class > 0).sum().clamp_min(1)
-    return screen + 2 * outlines + dice.mean() + 0.5 * classes
+    clean = told.outlines[:, 0].abs().amax((1, 2)) == 0
+    loudest = F.softplus(F.max_pool2d(said.outlines[:, :1], 8).flatten(1).topk(LOUDEST).values[clean]).sum()
+    return screen + 2 * outlines + dice.mean() + 0.5 * classes + 0.1 * loudest / (LOUDEST * len(clean))
+
+
+def trained_on(frames: Sequence[LabelledFrame], folds: Folds, run: int) -> list[LabelledFrame]:
+    """Return the frames of a run: those of the other folds, or all for the network that is used (`ALL`)."""
+    return list(frames) if run == ALL else folds.without(frames, run)
 
 
 def train(
@@ -174,7 +191,7 @@ def train(
 
     Threads of one fold would wait for each other wherever other work has taken a core.
     """
-    crops = [CropSampler(folds.without(frames, fold)) for fold in range(FOLDS)]
+    crops = [CropSampler(trained_on(frames, folds, run)) for run in range(len(runs))]
 
     def turn(fold: int) -> int:
         began, count = time.perf_counter(), min(TURN, schedule.steps - runs[fold].step)
@@ -184,7 +201,7 @@ def train(
         print(f"fold {fold} step {runs[fold].step} loss {value:.4f}, {took:.2f} s a step", flush=True)
         return fold
 
-    idle = set(range(FOLDS))
+    idle = set(range(len(runs)))
     with ThreadPoolExecutor(workers, initializer=partial(torch.set_num_threads, 1)) as pool:
         turns: set[Future[int]] = set()
         while turns or any(runs[fold].step < schedule.steps for fold in idle):
@@ -209,7 +226,10 @@ def main() -> None:
     parser.add_argument("--device", default="cpu", help="of torch, for example cuda")
     parser.add_argument("--readers", type=int, default=0, help="processes that draw a fold's crops; for a GPU")
     options = parser.parse_args()
-    weights, files = options.data / "imagenet_weights", [options.out / f"fold-{k}" / "state.pt" for k in range(FOLDS)]
+    weights, files = (
+        options.data / "imagenet_weights",
+        [options.out / f"fold-{k}" / "state.pt" for k in (*range(FOLDS), "all")],
+    )
     runs = [FoldTraining.begin(weights, file, options.device, options.readers) for file in files]
     train(read_frames(options.data), Folds.read(), runs, Schedule(options.steps, options.cool), options.workers)
 
