@@ -1,40 +1,64 @@
-"""Train the frame network on four folds at a time: ``python -m experiments.eye.train --data DIR --out runs/eye``.
+"""Fit the inspect network: one network for each fold that it leaves out, and one of all frames.
 
-Folds take turns of `TURN` steps, so that whenever the time is up all have had the same training; a run that is
-started again goes on where its last turn ended. The learning rate stays as it is until the last `--cool` steps, over
+Networks take turns of `TURN` steps, so that whenever the time is up all have had the same training; a run that is
+started again goes on where its last turn ended. The learning rate stays as it is until the last `cool` steps, over
 which it falls to nothing (Hägele et al. 2024, arXiv:2405.18392), so a run may be given more steps as time allows and
 is then cooled once. The running mean of the weights (Polyak & Juditsky 1992) is kept beside them.
 """
 
 from __future__ import annotations
 
-import argparse
 import time
 from collections.abc import Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from pickle import UnpicklingError
 
 import numpy as np
 import torch
+from pydantic import Field, NonNegativeInt, PositiveInt
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset
 
-from experiments.eye.crops import CropSampler, Targets
-from experiments.eye.frame_network import FrameLogits, FrameNetwork
-from experiments.eye.frames import CLASSES, Folds, LabelledFrame, read_frames
+from linewatch.contracts.errors import ConfigError
 from linewatch.datasets.splits import FOLDS
+from linewatch.networks.inspect import FrameLogits, FrameNetwork
+from linewatch.terminal import plain_console
+from linewatch.training.fit import TrainingSettings
+from linewatch.training.samples.labelled_crops import CropSampler, Targets
+from linewatch.training.samples.labelled_frames import CLASSES, Folds, LabelledFrame
 
-BATCH, TURN = 8, 40
+TURN = 40
 HEAD_RATE, TRUNK_RATE, DECAY = 1e-3, 2e-4, 0.02
 MEAN_OVER_STEPS = 150
 LOUDEST = 6
 """So many places of a clean crop are held down beyond the rest."""
+ENCODER = "efficientnet_lite1"
+STATE = "state.pt"
 ALL = FOLDS
-"""The run that trains on all frames, for use on others."""
-SEED = 20261130
+"""The network that learns from all frames, to be used on others."""
+
+
+class InspectSettings(TrainingSettings):
+    """Settings of the inspect network's training."""
+
+    seed: int = 20261130
+    batch: PositiveInt = 8
+    threads: PositiveInt = Field(default=1, description="torch threads of each network on a CPU")
+    workers: int = Field(default=0, ge=0, description="processes that draw each network's crops; for a GPU")
+    encoder: str = Field(default=ENCODER, description="the trunk, which starts from ImageNet")
+    steps: PositiveInt = Field(default=1500, description="of each network")
+    cool: NonNegativeInt = Field(default=400, description="the last so many of them with a falling learning rate")
+    side_by_side: PositiveInt = Field(default=2, description="networks that are trained at a time")
+    device: str = Field(default="cpu", description="of torch, for example cuda")
+
+
+def state_file(run: Path, network: int) -> Path:
+    """Return the file of the network that leaves out this fold, or of the one of all frames (`ALL`)."""
+    return run / f"fold-{'all' if network == ALL else network}" / STATE
 
 
 @dataclass(frozen=True)
@@ -51,24 +75,22 @@ class Schedule:
 
 @dataclass
 class FoldTraining:
-    """One fold's training: the network, its running mean, and where it stands; `file` holds all of it. `readers`
-    processes draw its crops (0: this one).
-    """
+    """One network's training: the network, its running mean, and where it stands; `file` holds all of it."""
 
     network: FrameNetwork
     mean: FrameNetwork
     optimiser: torch.optim.Optimizer
     step: int
     file: Path
-    device: torch.device
-    readers: int
+    settings: InspectSettings
 
     @classmethod
-    def begin(cls, weights: Path | None, file: Path, device: str = "cpu", readers: int = 0) -> FoldTraining:
+    def begin(cls, weights: Path | None, file: Path, settings: InspectSettings) -> FoldTraining:
         """Resume from `file` if it exists; else start from the ImageNet weights in `weights`, or at random (None)."""
-        torch.manual_seed(SEED)
-        network = FrameNetwork(len(CLASSES), weights=weights).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        mean = FrameNetwork(len(CLASSES)).to(device)
+        torch.manual_seed(settings.seed)
+        device = settings.device
+        network = new_network(settings, weights).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        mean = new_network(settings).to(device)
         mean.load_state_dict(network.state_dict())
         of_trunk = [p for p in network.trunk.parameters() if p.requires_grad]
         known = {id(p) for p in network.trunk.parameters()}
@@ -76,7 +98,7 @@ class FoldTraining:
         optimiser = torch.optim.AdamW(
             [{"params": of_trunk, "lr": TRUNK_RATE}, {"params": of_heads, "lr": HEAD_RATE}], weight_decay=DECAY
         )
-        run = cls(network, mean.eval(), optimiser, 0, file, torch.device(device), readers)
+        run = cls(network, mean.eval(), optimiser, 0, file, settings)
         if file.is_file():
             state = torch.load(file, weights_only=True, map_location=device)
             run.network.load_state_dict(state["network"])
@@ -98,24 +120,25 @@ class FoldTraining:
         torch.save(state, part)
         part.replace(self.file)
 
-    def turn(self, crops: CropSampler, steps: int, schedule: Schedule) -> float:
+    def turn(self, crops: CropSampler, steps: int) -> float:
         """Run `steps` steps and return their mean loss."""
+        schedule, device = Schedule(self.settings.steps, self.settings.cool), torch.device(self.settings.device)
         self.network.train()
         total = 0.0
         steps_ahead = range(self.step, self.step + steps)
         for image, targets, weight in DataLoader(
-            Batches(crops, steps_ahead), batch_size=None, num_workers=self.readers
+            Batches(crops, steps_ahead, self.settings), batch_size=None, num_workers=self.settings.workers
         ):
             for group, rate in zip(self.optimiser.param_groups, (TRUNK_RATE, HEAD_RATE), strict=True):
                 group["lr"] = rate * schedule.share(self.step)
             self.optimiser.zero_grad(set_to_none=True)
             # A processor gains nothing from half precision here, a GPU does.
-            with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
-                said = self.network(image.to(self.device, memory_format=torch.channels_last))
+            with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
+                said = self.network(image.to(device, memory_format=torch.channels_last))
             value = loss(
                 FrameLogits(*(one.float() for one in said)),
-                FrameLogits(*(one.to(self.device) for one in targets)),
-                weight.to(self.device),
+                FrameLogits(*(one.to(device) for one in targets)),
+                weight.to(device),
             )
             value.backward()
             nn.utils.clip_grad_norm_(self.network.parameters(), 5.0)
@@ -137,17 +160,18 @@ class FoldTraining:
 
 @dataclass(frozen=True)
 class Batches(Dataset[tuple[Tensor, FrameLogits, Tensor]]):
-    """The images, uint8 (BATCH, 1, 256, CROP_PX), targets, and weights of the outline's cells of each step."""
+    """The images, uint8 (batch, 1, 256, CROP_PX), targets, and weights of the outline's cells of each step."""
 
     crops: CropSampler
     steps: range
+    settings: InspectSettings
 
     def __len__(self) -> int:
         return len(self.steps)
 
     def __getitem__(self, at: int) -> tuple[Tensor, FrameLogits, Tensor]:
-        rng = np.random.default_rng([SEED, self.steps[at]])
-        drawn = [self.crops.draw(rng) for _ in range(BATCH)]
+        rng = np.random.default_rng([self.settings.seed, self.steps[at]])
+        drawn = [self.crops.draw(rng) for _ in range(self.settings.batch)]
         told = [Targets.of(look.mask) for look in drawn]
         screen, outlines, weight = (
             torch.from_numpy(np.stack([getattr(one, part) for one in told]))
@@ -179,60 +203,62 @@ def loss(said: FrameLogits, told: FrameLogits, weight: Tensor) -> Tensor:
     return screen + 2 * outlines + dice.mean() + 0.5 * classes + 0.1 * loudest / (LOUDEST * len(clean))
 
 
-def trained_on(frames: Sequence[LabelledFrame], folds: Folds, run: int) -> list[LabelledFrame]:
-    """Return the frames of a run: those of the other folds, or all for the network that is used (`ALL`)."""
-    return list(frames) if run == ALL else folds.without(frames, run)
+def new_network(settings: InspectSettings, weights: Path | None = None) -> FrameNetwork:
+    """Return a network that is not fitted; weights: the folder `imagenet_weights`, None: random weights."""
+    return FrameNetwork(len(CLASSES), settings.encoder, weights)
 
 
-def train(
-    frames: Sequence[LabelledFrame], folds: Folds, runs: Sequence[FoldTraining], schedule: Schedule, workers: int
-) -> None:
-    """Train all folds in turns to the end of the schedule, `workers` folds at a time, each on one thread.
+def load_network(state: Path, encoder: str = ENCODER) -> tuple[FrameNetwork, int]:
+    """Return the network in a state file, in eval mode, and the number of its training's steps.
 
-    Threads of one fold would wait for each other wherever other work has taken a core.
+    A file that is missing or of another network raises `ConfigError`.
     """
-    crops = [CropSampler(trained_on(frames, folds, run)) for run in range(len(runs))]
+    try:
+        stored = torch.load(state, weights_only=True, map_location="cpu")
+        network = FrameNetwork(len(CLASSES), encoder)
+        network.load_state_dict(stored["network"])
+        return network.eval(), int(stored["step"])
+    except (OSError, RuntimeError, KeyError, EOFError, ValueError, UnpicklingError) as error:
+        raise ConfigError(
+            f"{state}: holds no state of an inspect network ({error!s:.200}); name the state.pt of a run of "
+            "`linewatch train inspect`"
+        ) from error
 
-    def turn(fold: int) -> int:
-        began, count = time.perf_counter(), min(TURN, schedule.steps - runs[fold].step)
-        value = runs[fold].turn(crops[fold], count, schedule)
-        runs[fold].save()
+
+def trained_on(frames: Sequence[LabelledFrame], folds: Folds, network: int) -> list[LabelledFrame]:
+    """Return the frames of a network: those of the other folds, or all for the one that is used (`ALL`)."""
+    return list(frames) if network == ALL else folds.without(frames, network)
+
+
+def fit_all(frames: Sequence[LabelledFrame], folds: Folds, runs: Sequence[FoldTraining]) -> None:
+    """Train the networks 0 to `ALL` in turns to the end of their schedule, each on its own thread.
+
+    More threads of one network would wait for each other wherever other work has taken a core.
+    """
+    settings = runs[0].settings
+    crops = [CropSampler(trained_on(frames, folds, network)) for network in range(len(runs))]
+
+    def turn(network: int) -> int:
+        began, count = time.perf_counter(), min(TURN, settings.steps - runs[network].step)
+        value = runs[network].turn(crops[network], count)
+        runs[network].save()
         took = (time.perf_counter() - began) / count
-        print(f"fold {fold} step {runs[fold].step} loss {value:.4f}, {took:.2f} s a step", flush=True)
-        return fold
+        name, step = runs[network].file.parent.name, runs[network].step
+        plain_console().print(f"{name}: step {step} of {settings.steps}, loss {value:.4f}, {took:.2f} s a step")
+        return network
 
     idle = set(range(len(runs)))
-    with ThreadPoolExecutor(workers, initializer=partial(torch.set_num_threads, 1)) as pool:
+    with ThreadPoolExecutor(
+        settings.side_by_side, initializer=partial(torch.set_num_threads, settings.threads)
+    ) as pool:
         turns: set[Future[int]] = set()
-        while turns or any(runs[fold].step < schedule.steps for fold in idle):
+        while turns or any(runs[network].step < settings.steps for network in idle):
             behind = sorted(
-                (fold for fold in idle if runs[fold].step < schedule.steps), key=lambda fold: runs[fold].step
+                (network for network in idle if runs[network].step < settings.steps),
+                key=lambda network: runs[network].step,
             )
-            for fold in behind[: workers - len(turns)]:
-                idle.remove(fold)
-                turns.add(pool.submit(turn, fold))
+            for network in behind[: settings.side_by_side - len(turns)]:
+                idle.remove(network)
+                turns.add(pool.submit(turn, network))
             done, turns = wait(turns, return_when=FIRST_COMPLETED)
             idle |= {each.result() for each in done}
-
-
-def main() -> None:
-    """Run the command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--out", type=Path, default=Path("runs/eye"))
-    parser.add_argument("--steps", type=int, default=600, help="of each fold")
-    parser.add_argument("--cool", type=int, default=150, help="the last so many of them with a falling learning rate")
-    parser.add_argument("--workers", type=int, default=2, help="folds at a time")
-    parser.add_argument("--device", default="cpu", help="of torch, for example cuda")
-    parser.add_argument("--readers", type=int, default=0, help="processes that draw a fold's crops; for a GPU")
-    options = parser.parse_args()
-    weights, files = (
-        options.data / "imagenet_weights",
-        [options.out / f"fold-{k}" / "state.pt" for k in (*range(FOLDS), "all")],
-    )
-    runs = [FoldTraining.begin(weights, file, options.device, options.readers) for file in files]
-    train(read_frames(options.data), Folds.read(), runs, Schedule(options.steps, options.cool), options.workers)
-
-
-if __name__ == "__main__":
-    main()

@@ -9,10 +9,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from experiments.eye.frame_network import FrameNetwork
-from experiments.eye.frames import CLASSES, UNKNOWN, WIDTH, LabelledFrame
+from linewatch.networks.inspect import FrameNetwork
 from linewatch.training.samples.blending import Blender
 from linewatch.training.samples.frames import KnownImage, jitter, tread_plate
+from linewatch.training.samples.labelled_frames import CLASSES, UNKNOWN, WIDTH, LabelledFrame
 
 CROP_PX = 448
 CLEAN_SHARE = 0.4
@@ -73,9 +73,9 @@ def _share(where: NDArray[np.bool_], cell_px: int) -> NDArray[np.float64]:
 class CropSampler:
     """An endless source of crops of these frames; the same generator state gives the same crop.
 
-    CLEAN_SHARE are of clean frames, `blended` of all get defects of other frames laid on (each class as often as another),
-    and of a defective frame three quarters hold a defect of a class drawn first. A quarter of the clean ones is given
-    the raised pattern of tread plate, of which the frames are so few that one group holds them all.
+    CLEAN_SHARE are of clean frames, `blended` of all get defects of other frames laid on (each class as often as
+    another), and of a defective frame three quarters hold a defect of a class drawn first. A quarter of the clean ones
+    is given the raised pattern of tread plate, of which the frames are so few that one group holds them all.
     """
 
     def __init__(self, frames: Sequence[LabelledFrame], blended: float = 0.35):
