@@ -25,13 +25,13 @@ from rich.table import Table
 
 from experiments.findings import Findings, FindingsCollector, clean_frames, hosts_of
 from experiments.fold_engines import TRAINED_FOLDS, fold_folder
-from experiments.inspector import Inspector
 from experiments.operating_point import CascadeMetrics, Limits, choose
 from linewatch.config.taxonomy import Taxonomy
 from linewatch.contracts.errors import ConfigError
 from linewatch.contracts.manifest import MANIFEST, EngineManifest, Task
 from linewatch.datasets import read_set
 from linewatch.datasets.splits import HELD_OUT_FOLD
+from linewatch.evaluation.judging.inspector import Inspector
 from linewatch.inference.backends.onnxruntime import OnnxRuntimeBackend
 from linewatch.inference.engines import EngineSet, load_engine, load_engines
 from linewatch.metrics.plots import OperatingCurve, operating_curves

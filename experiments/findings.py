@@ -11,7 +11,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from experiments.inspector import Inspector
 from experiments.real_frames import (
     PATCH_COLUMNS,
     TOLERANCE_MM,
@@ -26,6 +25,7 @@ from linewatch.config.taxonomy import Taxonomy
 from linewatch.contracts.closed import ClosedModel
 from linewatch.contracts.verdict import Defect, Extent
 from linewatch.datasets import Knowledge, Specimen
+from linewatch.evaluation.judging.inspector import Inspector
 from linewatch.geometry.matching import match
 from linewatch.simulation.quilt import quilted, relit
 from linewatch.simulation.strip import SimulatedStrip
