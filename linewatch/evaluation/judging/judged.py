@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from linewatch.config.line import LineSettings
 from linewatch.contracts.verdict import Defect, Extent
 from linewatch.datasets.errors import DatasetError
-from linewatch.evaluation.judging.inspector import OutlinedDefect, InspectedFrame, Inspector
+from linewatch.evaluation.judging.inspector import InspectedFrame, Inspector, OutlinedDefect
 from linewatch.evaluation.judging.true_frames import FrameTruth, RefusedFrame, TrueFrame
 from linewatch.geometry.matching import match
 from linewatch.geometry.runs import places
