@@ -198,34 +198,17 @@ class EngineExchange:
 
     def command(self, command: EngineCommand) -> str | None:
         """Accept a command, which is carried out later; return why it is refused, or None."""
-        state = self._state
-        occupied = state is not None and state.state is not BesideState.FAILED
-        if command.action is EngineAction.LOAD:
-            if occupied and state is not None:
-                return f"engine {state.name} is on trial already; promote or drop it first"
-            self._state, self.withdrawn = EngineBeside(name=command.name, state=BesideState.LOADING), None
-        elif command.action is EngineAction.PROMOTE and not (
-            state is not None and state.state in (BesideState.READY, BesideState.COMPARED)
-        ):
-            why = (
-                f": {state.text}"
-                if state is not None and state.text
-                else "; load one, and wait until the status says so"
-            )
-            return f"no engine on trial is ready{why}"
-        elif command.action is EngineAction.PROMOTE and (fault := self._fault_beside()) is not None:
-            return fault
-        elif command.action is EngineAction.ROLLBACK:
-            promotion = self._promotion
-            if promotion is None:
-                return (
-                    "no engine to go back to: none was promoted since the engines were last exchanged; [inference] of "
-                    "the configuration names those that a start loads"
-                )
-            self._waiting.put((promotion.promoted[0].manifest.name, partial(self._roll_back, promotion)))
-            return None
-        elif command.action is EngineAction.SHOW or (command.action is EngineAction.DROP and state is None):
+        if (why := self._refusal(command)) is not None:
+            return why
+        state, promotion = self._state, self._promotion
+        if command.action is EngineAction.SHOW or (command.action is EngineAction.DROP and state is None):
             return None  # there is nothing to do
+        if command.action is EngineAction.ROLLBACK:
+            if promotion is not None:  # an engine on trial stays
+                self._waiting.put((promotion.promoted[0].manifest.name, partial(self._roll_back, promotion)))
+            return None
+        if command.action is EngineAction.LOAD:
+            self._state, self.withdrawn = EngineBeside(name=command.name, state=BesideState.LOADING), None
         steps: dict[EngineAction, Callable[[], None]] = {
             EngineAction.LOAD: partial(self._load, command.name, command.shadow),
             EngineAction.PROMOTE: self._promote,
@@ -233,6 +216,26 @@ class EngineExchange:
         }
         self._waiting.put((command.name or (state.name if state else ""), partial(self._step, steps[command.action])))
         return None
+
+    def _refusal(self, command: EngineCommand) -> str | None:
+        state = self._state
+        if command.action is EngineAction.LOAD and state is not None and state.state is not BesideState.FAILED:
+            return f"engine {state.name} is on trial already; promote or drop it first"
+        if command.action is EngineAction.ROLLBACK and self._promotion is None:
+            return (
+                "no engine to go back to: none was promoted since the engines were last exchanged; [inference] of the "
+                "configuration names those that a start loads"
+            )
+        if command.action is not EngineAction.PROMOTE:
+            return None
+        if state is None or state.state not in (BesideState.READY, BesideState.COMPARED):
+            why = (
+                f": {state.text}"
+                if state is not None and state.text
+                else "; load one, and wait until the status says so"
+            )
+            return f"no engine on trial is ready{why}"
+        return self._fault_beside()
 
     def work(self, timeout_s: float) -> None:
         """Do the next piece of work, if one comes in time; else close engines that no frame needs any more.
