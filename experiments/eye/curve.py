@@ -168,8 +168,8 @@ def _told(points: Sequence[Point]) -> str:
         np.mean([getattr(one, name) for one in points]) for name in ("called_recall", "called_precision", "log_loss")
     )
     return (
-        f"recall {np.mean(recalls):.3f} ({min(recalls):.3f} to {max(recalls):.3f}) at {CALLED_PRECISION}; called by its "
-        f"own operating point {called:.3f} at {precision:.3f}; log loss {loss:.3f}"
+        f"recall {np.mean(recalls):.3f} ({min(recalls):.3f} to {max(recalls):.3f}) at {CALLED_PRECISION}; called by "
+        f"its own operating point {called:.3f} at {precision:.3f}; log loss {loss:.3f}"
     )
 
 
