@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from linewatch.config.line import LineSettings
 from linewatch.contracts.verdict import Defect, Extent
 from linewatch.datasets.errors import DatasetError
-from linewatch.evaluation.judging.inspector import OutlinedDefect, InspectedFrame, Inspector
+from linewatch.evaluation.judging.inspector import InspectedFrame, Inspector, OutlinedDefect
 from linewatch.evaluation.judging.true_frames import FrameTruth, RefusedFrame, TrueFrame
 from linewatch.geometry.matching import match
 from linewatch.geometry.runs import places
@@ -74,7 +74,7 @@ class JudgedFrame:
     """
 
     name: str
-    group: int
+    group: str
     outlined: bool
     instances: tuple[JudgedInstance, ...]
     pieces: tuple[JudgedPiece, ...]
@@ -90,9 +90,9 @@ class JudgedFrame:
 
 
 def judge_frames(
-    frames: Iterable[tuple[TrueFrame, int]], inspector: Inspector, line: LineSettings, refused: list[RefusedFrame]
+    frames: Iterable[tuple[TrueFrame, str]], inspector: Inspector, line: LineSettings, refused: list[RefusedFrame]
 ) -> Iterator[JudgedFrame]:
-    """Inspect frames, each with the number of its group, and yield them judged.
+    """Inspect frames, each with the name of its group, and yield them judged.
 
     Every frame is a coil of its own, so that nothing joins over frames. What cannot be read is appended to `refused`.
     """
@@ -108,7 +108,7 @@ def judge_frames(
 
 def judge_frame(
     name: str,
-    group: int,
+    group: str,
     gray: NDArray[np.uint8],
     truth: FrameTruth,
     seen: InspectedFrame,
@@ -208,7 +208,8 @@ class InstanceTable:
 
     names: of the evidence. evidence: float64 (n, names), NaN where it is not known. right: bool (n,), it lies on a true
     piece. right_class: bool (n,), on one of its class. told, called: bool (n,). probability: float64 (n,). frame:
-    int64 (n,), the number of its frame in `frames`. group: int64 (n,), of that frame; a group is never divided.
+    int64 (n,), the number of its frame in `frames`. group: int64 (n,), of that frame; a group is never
+    divided.
     """
 
     frames: tuple[JudgedFrame, ...]
@@ -240,5 +241,5 @@ class InstanceTable:
             called=np.array([one.called for one in each], bool),
             probability=np.array([one.probability for one in each], np.float64),
             frame=np.array([number for number, _, _ in rows], np.int64),
-            group=np.array([group for _, group, _ in rows], np.int64),
+            group=np.unique([group for _, group, _ in rows], return_inverse=True)[1].astype(np.int64),
         )
