@@ -72,6 +72,10 @@ COMMANDS = {
         "datasets": ("datasets.cli:datasets", "Say what a data set holds and how it is read, and list its problems."),
         "train": ("evaluation.cli:train", "Train a network by a recipe: a paper's protocol or the house's."),
         "evaluate": ("evaluation.cli:evaluate", "Judge an engine or a checkpoint on labelled pictures."),
+        "judge": (
+            "evaluation.cli:judge",
+            "Judge a chain of engines on whole frames with masks: defects told and called, against the truth.",
+        ),
         "export": ("evaluation.cli:export", "Make an engine of a checkpoint: ONNX, manifest, card."),
         "calibrate": (
             "evaluation.cli:calibrate",

@@ -6,8 +6,8 @@ Decisions depend on pixels, engines and settings alone, so these are the service
 from __future__ import annotations
 
 from collections import defaultdict, deque
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import Self
 
 import numpy as np
@@ -31,19 +31,23 @@ from linewatch.service_settings import ServiceSettings
 
 @dataclass(frozen=True, slots=True)
 class OutlinedDefect:
-    """A closed defect. runs: int32 (n, 3), its outline as rows (line, start_px, stop_px) of the frame."""
+    """A closed defect. runs: int32 (n, 3), its outline as rows (line, start_px, stop_px) of the frame.
+
+    told: whether the service publishes it; False for one below `[decision] tell_probability`.
+    """
 
     defect: Defect
     runs: NDArray[np.int32]
+    told: bool = True
 
 
 @dataclass(frozen=True, slots=True)
 class InspectedFrame:
     """What a service finds in a frame.
 
-    found: the closed defects, without those that were merged into others. tiles, screen_scores: the tiles on the strip
-    in the frame's own pixels, and the screen's score of each, float32. area: of strip, by how it was inspected.
-    uninspected_mm2: by cause.
+    found: the closed defects, without those that were merged into others; those that are not told come last. tiles,
+    screen_scores: the tiles on the strip in the frame's own pixels, and the screen's score of each, float32. area: of
+    strip, by how it was inspected. uninspected_mm2: by cause.
     """
 
     found: tuple[OutlinedDefect, ...]
@@ -93,6 +97,7 @@ class Inspector:
         parts = [gray[first : first + self._lines] for first in range(0, len(gray), self._lines)]
         predictions = list(self._predictions(parts, name))
         decided = list(self._decided(predictions, self.rules))
+        found = _found(decided)
         ended = next(one for one in reversed(decided) if isinstance(one, CoilNotice))
         lines, width = gray.shape
         tiles = [
@@ -101,12 +106,19 @@ class Inspector:
             for tile in each.tiles
         ]
         return InspectedFrame(
-            found=tuple(_found(decided)),
+            found=(*found, *self._untold(predictions, {one.defect.id for one in found})),
             tiles=tuple(_cut(tile, lines, width) for tile in tiles),
             screen_scores=np.concatenate([each.screen_scores for each in predictions]),
             area=ended.area,
             uninspected_mm2=ended.uninspected_mm2_by_cause,
         )
+
+    def _untold(self, predictions: Iterable[Prediction], told: Collection[str]) -> Iterator[OutlinedDefect]:
+        """Yield the defects that are too improbable to be told: the second stage is fitted on them as well."""
+        if self.rules.tell_probability > 0:
+            for one in _found(self._decided(predictions, replace(self.rules, tell_probability=0.0))):
+                if one.defect.id not in told:
+                    yield replace(one, told=False)
 
     def _predictions(self, frames: Iterable[NDArray[np.uint8]], name: str) -> Iterator[Prediction]:
         for number, pixels in enumerate(frames):

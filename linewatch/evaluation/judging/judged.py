@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from linewatch.config.line import LineSettings
+from linewatch.contracts.frame import Cause
 from linewatch.contracts.verdict import Defect, Extent
 from linewatch.datasets.errors import DatasetError
 from linewatch.evaluation.judging.inspector import InspectedFrame, Inspector, OutlinedDefect
@@ -74,7 +75,7 @@ class JudgedFrame:
     """
 
     name: str
-    group: int
+    group: str
     outlined: bool
     instances: tuple[JudgedInstance, ...]
     pieces: tuple[JudgedPiece, ...]
@@ -90,9 +91,9 @@ class JudgedFrame:
 
 
 def judge_frames(
-    frames: Iterable[tuple[TrueFrame, int]], inspector: Inspector, line: LineSettings, refused: list[RefusedFrame]
+    frames: Iterable[tuple[TrueFrame, str]], inspector: Inspector, line: LineSettings, refused: list[RefusedFrame]
 ) -> Iterator[JudgedFrame]:
-    """Inspect frames, each with the number of its group, and yield them judged.
+    """Inspect frames, each with the name of its group, and yield them judged.
 
     Every frame is a coil of its own, so that nothing joins over frames. What cannot be read is appended to `refused`.
     """
@@ -108,7 +109,7 @@ def judge_frames(
 
 def judge_frame(
     name: str,
-    group: int,
+    group: str,
     gray: NDArray[np.uint8],
     truth: FrameTruth,
     seen: InspectedFrame,
@@ -123,6 +124,9 @@ def judge_frame(
     on: list[list[int]] = [[] for _ in found]
     for pair in pairs:
         on[pair.found].append(pair.true)
+    # Frames of one folder tell no common width, so that what is dark beside the strip is none of it.
+    narrow = Cause.NARROW.value
+    beside = {} if line.strip_width_mm else {narrow: seen.uninspected_mm2.get(narrow, 0.0)}
     instances = tuple(_instance(one, numbers, pieces, line) for one, numbers in zip(found, on, strict=True))
     return JudgedFrame(
         name=name,
@@ -136,8 +140,8 @@ def judge_frame(
         },
         tiles=tuple(_tiles(gray, truth, seen)) if truth.outlined else (),
         inspected_m2=seen.area.inspected_mm2 / 1e6,
-        strip_m2=seen.area.passed_mm2 / 1e6,
-        uninspected_m2={cause: mm2 / 1e6 for cause, mm2 in seen.uninspected_mm2.items()},
+        strip_m2=(seen.area.passed_mm2 - sum(beside.values())) / 1e6,
+        uninspected_m2={cause: mm2 / 1e6 for cause, mm2 in seen.uninspected_mm2.items() if cause not in beside},
     )
 
 
@@ -145,18 +149,17 @@ def _instance(
     found: OutlinedDefect, on: Sequence[int], pieces: Sequence[TrueDefect], line: LineSettings
 ) -> JudgedInstance:
     defect = found.defect
-    tile = defect.extent is Extent.TILE
     return JudgedInstance(
         defect_class=defect.defect_class,
-        probability=defect.confidence if tile else defect.peak,
-        told=True,
-        called=not defect.tentative,
-        tile=tile,
+        probability=defect.probability,
+        told=found.told,
+        called=found.told and not defect.tentative,
+        tile=defect.extent is Extent.TILE,
         area_mm2=defect.area_mm2,
         box_px=_px(defect, line),
         on=tuple(on),
         right_class=any(pieces[number].defect_class == defect.defect_class for number in on),
-        evidence={},
+        evidence=dict(defect.evidence),
     )
 
 
@@ -208,7 +211,8 @@ class InstanceTable:
 
     names: of the evidence. evidence: float64 (n, names), NaN where it is not known. right: bool (n,), it lies on a true
     piece. right_class: bool (n,), on one of its class. told, called: bool (n,). probability: float64 (n,). frame:
-    int64 (n,), the number of its frame in `frames`. group: int64 (n,), of that frame; a group is never divided.
+    int64 (n,), the number of its frame in `frames`. group: int64 (n,), of that frame; a group is never
+    divided.
     """
 
     frames: tuple[JudgedFrame, ...]
@@ -240,5 +244,5 @@ class InstanceTable:
             called=np.array([one.called for one in each], bool),
             probability=np.array([one.probability for one in each], np.float64),
             frame=np.array([number for number, _, _ in rows], np.int64),
-            group=np.array([group for _, group, _ in rows], np.int64),
+            group=np.unique([group for _, group, _ in rows], return_inverse=True)[1].astype(np.int64),
         )

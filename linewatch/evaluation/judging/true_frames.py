@@ -35,11 +35,16 @@ _WITHOUT_TRUTH = {
 
 @dataclass(frozen=True, slots=True)
 class TrueFrame:
-    """A frame and what is known of it. name: its path in the set. terms: the house class of each label."""
+    """A frame and what is known of it. name: its folder and its path therein. terms: the house class of each label."""
 
     name: str
     specimen: Specimen
     terms: Mapping[str, str]
+
+    @property
+    def file(self) -> str:
+        """Its name in the set."""
+        return self.specimen.file
 
     def gray(self) -> NDArray[np.uint8]:
         """Return uint8 (lines, width). Raises DatasetError."""
@@ -109,7 +114,7 @@ class RefusedFrame:
 class FrameSet:
     """The frames of a folder. notes: how it was read. refused: what should have been judged and cannot be."""
 
-    name: str
+    root: Path
     frames: tuple[TrueFrame, ...]
     refused: tuple[RefusedFrame, ...]
     notes: tuple[str, ...]
@@ -154,8 +159,8 @@ def read_frame_set(text: str, own_sets: OwnSets, taxonomy: Taxonomy) -> FrameSet
         if reason:
             refused.append(RefusedFrame(one.file, reason))
         else:
-            frames.append(TrueFrame(one.file, one, terms))
-    return FrameSet(name, tuple(frames), tuple(refused), tuple(notes))
+            frames.append(TrueFrame(f"{root.resolve().name}/{one.file}", one, terms))
+    return FrameSet(root, tuple(frames), tuple(refused), tuple(notes))
 
 
 def _named_folder(text: str, taxonomy: Taxonomy) -> tuple[str, Path]:
