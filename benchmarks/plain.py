@@ -69,7 +69,7 @@ class PlainLoop:
 
     def inspect(self, frame: np.ndarray) -> list[tuple[int, int, int, int, str]]:
         """What is found on a frame: x, y, width and height in px, and the class."""
-        screen, classify, segment = (self._engines.by_task()[task].manifest for task in Task)
+        screen, classify, segment = (self._engines.by_task()[task].manifest for task in CASCADE)
         cells = self._run(Task.SCREEN, frame)
         side = screen.cell_px or 1
         claims, found = classify.claims(), []

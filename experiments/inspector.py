@@ -35,8 +35,8 @@ class Inspector:
             settings.decision,
             (),
             settings.line,
-            classify=engines.classify.manifest,
-            segment=engines.segment.manifest,
+            classify=engines.names_classes.manifest,
+            segment=engines.outlines.manifest,
             pseudo_classes=taxonomy.pseudo_classes if taxonomy else (),
         )
         self._cascade = Cascade(engines, settings.inference, settings.line)

@@ -12,7 +12,7 @@ from linewatch.config.line import LineSettings
 from linewatch.config.roll import PeriodicSettings, RollSettings
 from linewatch.contracts.coil import CoilConditions
 from linewatch.contracts.errors import ConfigError
-from linewatch.contracts.manifest import CallLimit, EngineManifest, byte_threshold
+from linewatch.contracts.manifest import CallLimit, EngineManifest, Task, byte_threshold
 from linewatch.decision.alarms.system import NAMES
 from linewatch.decision.defects.sensitivity import Places, Sensitivity
 from linewatch.decision.grading.severity import GradingRules
@@ -135,7 +135,7 @@ class DecisionRules:
         threshold = segment.thresholds["defect"] if settings.defect_threshold is None else settings.defect_threshold
         return cls(
             defect_threshold_u8=byte_threshold(threshold),
-            class_thresholds=dict(classify.thresholds),
+            class_thresholds=_claims_of(classify),
             min_area_mm2=settings.min_area_mm2,
             merge_gap_mm=settings.merge_gap_mm,
             call_limits=classify.call_limits if settings.operating_point == "quiet" else {},
@@ -238,6 +238,13 @@ class DecisionRules:
         best = rank == rank.max(axis=1, keepdims=True)
         code = np.where(best, scores, -np.inf).argmax(axis=1)
         return code, scores[np.arange(len(code)), code]
+
+
+def _claims_of(manifest: EngineManifest) -> dict[str, float]:
+    """Return the score from which each class is claimed; of an inspect engine, the larger part of a defect."""
+    if manifest.task is Task.INSPECT:
+        return dict.fromkeys(manifest.classes, 0.5)
+    return dict(manifest.thresholds)
 
 
 def named(classes: tuple[str, ...]) -> tuple[str, ...]:
