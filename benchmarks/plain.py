@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 import onnxruntime
 
-from linewatch.contracts.manifest import Task, byte_threshold
+from linewatch.contracts.manifest import CASCADE, Task, byte_threshold
 from linewatch.inference.engines import Engine, load_engines
 from linewatch.service_settings import ServiceSettings
 

@@ -29,7 +29,7 @@ from experiments.inspector import Inspector
 from experiments.operating_point import CascadeMetrics, Limits, choose
 from linewatch.config.taxonomy import Taxonomy
 from linewatch.contracts.errors import ConfigError
-from linewatch.contracts.manifest import MANIFEST, EngineManifest, Task
+from linewatch.contracts.manifest import CASCADE, MANIFEST, EngineManifest, Task
 from linewatch.datasets import read_set
 from linewatch.datasets.splits import HELD_OUT_FOLD
 from linewatch.inference.backends.onnxruntime import OnnxRuntimeBackend
@@ -89,7 +89,7 @@ def _collector(engines: EngineSet, fold: int | None) -> FindingsCollector:
 def _engines(folds: Path, fold: int) -> EngineSet:
     if fold == HELD_OUT_FOLD:
         return load_engines(ServiceSettings().inference.model_copy(update={"precision": "fp32"}))
-    return EngineSet(*(load_engine(fold_folder(folds, fold), task.value, task) for task in Task))
+    return EngineSet(*(load_engine(fold_folder(folds, fold), task.value, task) for task in CASCADE))
 
 
 def inspect(data: Path, folds: Path, out: Path, composed: int, processes: int) -> None:
