@@ -76,6 +76,10 @@ COMMANDS = {
             "evaluation.cli:judge",
             "Judge a chain of engines on whole frames with masks: defects told and called, against the truth.",
         ),
+        "fit-probability": (
+            "evaluation.cli:fit_probability",
+            "Fit the probability of an engine's defects on judged frames, and write it to its manifest.",
+        ),
         "export": ("evaluation.cli:export", "Make an engine of a checkpoint: ONNX, manifest, card."),
         "calibrate": (
             "evaluation.cli:calibrate",

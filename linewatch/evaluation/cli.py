@@ -169,6 +169,45 @@ def judge(
     return _UNUSABLE if judgement.refused else 0
 
 
+def fit_probability(
+    engine: Annotated[str, Parameter(help="Name of the inspect engine, or of the classify engine of a cascade.")],
+    judgements: Annotated[
+        tuple[Path, ...],
+        Parameter(help="judgement.json of `linewatch judge`: of the chain, or of the chain of each fold."),
+    ],
+    /,
+    *,
+    tell_precision: Annotated[float, Parameter(help="Told: the lowest probability with this precision.")] = 0.60,
+    call_precision: Annotated[float, Parameter(help="Called: the lowest probability with this precision ...")] = 0.80,
+    false_per_clean_frame: Annotated[
+        float, Parameter(help="... and at most so many false calls on a frame that is free of defects.")
+    ] = 0.02,
+    engines: Folder = ENGINES,
+    out: Annotated[Path | None, Parameter(help="Folder for reliability.png.")] = None,
+) -> None:
+    with extra("train"), extra("learn"):
+        from linewatch.evaluation.judging.fit_probability import fit_probability
+        from linewatch.learning.operating_point import Rule
+
+        tell, call = Rule(tell_precision), Rule(call_precision, false_per_clean_frame)
+        found = fit_probability(engine, judgements, engines, tell, call, out)
+    low_high = "" if found.interval is None else f" ({found.interval[0]:.3f} to {found.interval[1]:.3f})"
+    print(f"{', '.join(map(str, found.folders))}: second stage {found.model.version}, {found.model.fitted_on}")
+    print(f"  calibration error {found.calibration_error:.3f}{low_high}, cross-validated over groups")
+    for name, point in (("told", found.told), ("called", found.called)):
+        false = (
+            "" if point.false_per_clean_frame is None else f", {point.false_per_clean_frame:.3f} false a clean frame"
+        )
+        print(
+            f"  {name} from {point.probability:g}: precision {point.precision:.3f}, {point.recall:.3f} of the true "
+            f"instances{false}"
+        )
+        if point.unmet:
+            print(f"    {point.unmet}")
+    if found.left_out:
+        print(f"  left out, not known of every instance: {', '.join(found.left_out)}")
+
+
 def export(
     checkpoint: Path,
     /,
