@@ -6,7 +6,7 @@ everywhere (5 mm of tolerance). Strip that was not inspected holds no instance, 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Self
 
@@ -104,7 +104,7 @@ def judge_frames(
         except DatasetError as error:
             refused.append(RefusedFrame(frame.name, str(error)))
             continue
-        yield judge_frame(frame.name, group, gray, truth, inspector.frame(gray), inspector, line)
+        yield judge_frame(frame.name, group, gray, truth, inspector.frame(gray), line, inspector.rules.pseudo_classes)
 
 
 def judge_frame(
@@ -113,11 +113,10 @@ def judge_frame(
     gray: NDArray[np.uint8],
     truth: FrameTruth,
     seen: InspectedFrame,
-    inspector: Inspector,
     line: LineSettings,
+    pseudo: Collection[str] = (),
 ) -> JudgedFrame:
-    """Return the judgement of one frame, uint8 (lines, width)."""
-    pseudo = inspector.rules.pseudo_classes
+    """Return the judgement of one frame, uint8 (lines, width). pseudo: classes that are no defects."""
     pieces = truth.defects(line, pseudo)
     found = [one for one in seen.found if one.defect.defect_class not in pseudo]
     pairs = match([one.defect.box for one in found], [one.box for one in pieces], tolerance_mm=TOLERANCE_MM).pairs

@@ -148,9 +148,7 @@ def read_frame_set(text: str, own_sets: OwnSets, taxonomy: Taxonomy) -> FrameSet
         refused += _unnamed(root, data_set.specimens)
     absent = [one.file for one in known if not one.path.is_file()]
     if absent:
-        notes.append(
-            f"frames that the annotations name, but that are not in the folder: {len(absent)} ({named(absent)})"
-        )
+        notes.append(f"frames that the annotations name, but that are not there: {len(absent)} ({named(absent)})")
     there = [one for one in known if one.path.is_file()]
     terms = _terms(there, name, root, taxonomy)
     frames = []
@@ -173,6 +171,9 @@ def _named_folder(text: str, taxonomy: Taxonomy) -> tuple[str, Path]:
 
 
 def _counted(specimens: Sequence[Specimen]) -> Iterator[str]:
+    bare = [one.file for one in specimens if one.labels == (severstal.CLEAN,) and one.mask_path is None]
+    if bare:
+        yield f"frames without a mask and without runs, which are free of defects: {len(bare)} ({named(bare)})"
     for knowledge, text in _WITHOUT_TRUTH.items():
         files = [one.file for one in specimens if one.knowledge is knowledge]
         if files:
