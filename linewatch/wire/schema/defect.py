@@ -4,11 +4,11 @@ from dataclasses import MISSING
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
-from pydantic import Field, PrivateAttr, create_model
+from pydantic import Field, PrivateAttr, create_model, model_validator
 
 from linewatch.contracts.defect_fields import DEFECT_FIELDS
 from linewatch.contracts.errors import WireError
-from linewatch.contracts.verdict import DefectState
+from linewatch.contracts.verdict import DefectState, Extent
 from linewatch.wire.schema.base import (
     MAX_MASK_RUNS,
     MAX_PAYLOAD_BYTES,
@@ -47,6 +47,14 @@ class DefectBody(_DefectFields):
     merged_into: str | None = Field(description="the defect that this one grew into; only when closed")
     mask: MaskBody | None = Field(description="null when this frame adds nothing; the payload is empty then")
     mask_dropped: bool = Field(default=False, description="there was a mask, of more runs than a message may hold")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _told_by_its_peak(cls, told: Any) -> Any:
+        """Give records of before 2026-12 the probability that an engine without a model has."""
+        if isinstance(told, dict) and "probability" not in told and {"peak", "confidence", "extent"} <= set(told):
+            return told | {"probability": told["peak" if told["extent"] == Extent.MASK else "confidence"]}
+        return told
 
 
 class DefectMessage(DefectBody, Timed):
