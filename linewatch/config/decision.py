@@ -152,7 +152,9 @@ SystemAlarm = Literal[
     "engine-failing",
     "engine-failed-over",
     "recipe-engine-lacking",
+    "engine-withdrawn",
     "disk-low",
+    "journal-lost",
 ]
 
 
