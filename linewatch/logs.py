@@ -70,6 +70,7 @@ class Repeats:
 
 FROM_OUTSIDE: Final[Mapping[str, Repeats]] = {
     "command": Repeats(20, ("key", "role", "outcome")),  # accepted commands are never summed: see `repeats_of`
+    "connection_closed": Repeats(1, ("socket", "peer", "why")),
     "handshake_failed": Repeats(1, ("socket", "peer", "why")),
     "key_refused": Repeats(1, ("fingerprint", "peer")),
     "plc_connected": Repeats(1, ("peer",)),

@@ -13,7 +13,7 @@ from linewatch.inference.backends.tensorrt.library import import_library
 from linewatch.networks.torchvision_operators import declare
 from linewatch.service_settings import ServiceSettings, settings_from
 
-pytest_plugins = ["made_sets", "small_services"]
+pytest_plugins = ["failing_disk", "made_sets", "small_services"]
 
 ROOT = Path(__file__).parents[1]
 

@@ -191,7 +191,9 @@ SystemAlarm = Literal[
     "engine-failing",
     "engine-failed-over",
     "recipe-engine-lacking",
+    "engine-withdrawn",
     "disk-low",
+    "journal-lost",
 ]
 
 

@@ -20,3 +20,9 @@ class JournalSettings(Settings):
         le=10_000,
         description="longest time before a verdict is synced to disk; alarms are synced at once",
     )
+    held_mb: int = Field(
+        default=64,
+        ge=1,
+        le=4096,
+        description="live: what is held in memory while the disk is full, fails or hangs; beyond it the oldest is lost",
+    )

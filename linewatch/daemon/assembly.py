@@ -43,6 +43,7 @@ from linewatch.inference.pool import EnginePool
 from linewatch.inference.settings import InferenceSettings
 from linewatch.inference.workload import Workload
 from linewatch.journal.journal import Journal
+from linewatch.journal.keeper import JournalKeeper
 from linewatch.service_settings import ServiceSettings
 from linewatch.wire.commands import CommandServer
 from linewatch.wire.decode import alarm_body_of, alarm_from
@@ -100,7 +101,7 @@ def open_inspection(
 class Decisions:
     """From predictions to decisions, with the journal and all that operators may order."""
 
-    journal: Journal
+    journal: Journal | JournalKeeper
     standing: SnapshotTracker
     exchange: EngineExchange
     coils: CoilManager
@@ -122,7 +123,8 @@ def open_decisions(
     reread: Callable[[], ServiceSettings] | None,
 ) -> Decisions:
     """Open the journal, and prepare the decision and what takes orders about engines, coils and alarms."""
-    journal = stack.enter_context(Journal(settings.journal, clock.now_ns))
+    keeper = stack.enter_context(JournalKeeper(settings.journal, clock.now_ns)) if live else None
+    journal = keeper.journal if keeper else stack.enter_context(Journal(settings.journal, clock.now_ns))
     if journal.recovery.torn_bytes:
         log.warning("journal_recovered", segment=journal.recovery.segment, torn_bytes=journal.recovery.torn_bytes)
     for segment, damage in journal.recovery.damages:
@@ -150,7 +152,8 @@ def open_decisions(
         return exchange.trouble
 
     account, known = inspection.admission.coils, inspection.coil_data
-    coils = CoilManager(settings, journal.epoch, account, known, recipes, recorded, reread, recipe_trouble)
+    keep = partial(keeper.also, wait=True) if keeper else None
+    coils = CoilManager(settings, journal.epoch, account, known, recipes, recorded, reread, recipe_trouble, keep)
     orders = AlarmOrders(map(alarm_body_of, journal.commanded()), runner.order)
     watched = settings.system_alarms.disks
     disks = stack.enter_context(DiskMonitor(partial(fullest_disk, settings.journal.dir, watched), clock))
@@ -165,13 +168,14 @@ def open_decisions(
         lambda: exchange.backend,
         recipe_trouble,
         lambda: exchange.withdrawn,
+        lambda: keeper.state.why if keeper else None,
         live=live,
     )
     totals = Totals()
     crops = DefectCrops(settings.crops, settings.line.across_offset_mm) if settings.crops else None
     state = DecisionState.initial(alarm_from(body) for body in standing.retained_alarms)
     stage = DecisionStage(state, recipes, inspection.ring.release, totals, clock, orders, host.read, crops)
-    return Decisions(journal, standing, exchange, coils, orders, totals, crops, stage)
+    return Decisions(keeper or journal, standing, exchange, coils, orders, totals, crops, stage)
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,8 +202,15 @@ def open_wire(
     """Open the verdict file, and prepare the sockets, which their stages bind."""
     journal, standing, exchange = decisions.journal, decisions.standing, decisions.exchange
     context = stack.enter_context(zmq.Context())
-    coil_data = CoilDataRecorder(settings.journal.dir, journal.epoch)
-    stack.enter_context(coil_data.file)
+    keeper = journal if isinstance(journal, JournalKeeper) else None
+
+    def keep_aside(task: Callable[[], None]) -> None:
+        assert keeper is not None
+        keeper.also(task)
+
+    coil_data = stack.enter_context(
+        CoilDataRecorder(settings.journal.dir, journal.epoch, keep_aside if keeper else None)
+    )
     publisher = Publisher(context, settings.wire, keys)
     latencies_ns: deque[int] = deque(maxlen=LATENCIES_KEPT)
     untold = UntoldDecisions(decisions.totals)
@@ -216,6 +227,7 @@ def open_wire(
         decisions.coils.status,
         decisions.crops,
         untold,
+        keeper,
         started_ns=clock.now_ns(),
     )
     outlet = Outlet(

@@ -58,14 +58,17 @@ class HostMonitor:
         backend: Callable[[], BackendStatus],
         recipe_trouble: Callable[[], str | None],
         withdrawn: Callable[[], str | None],
+        journal_lost: Callable[[], str | None],
         *,
         live: bool,
     ) -> None:
         """silent_s: seconds since the camera's last grab. recipe_trouble: why a recipe's engine does not run.
-        withdrawn: why a promoted engine inspects no longer. None of the callables may block.
+        withdrawn: why a promoted engine inspects no longer. journal_lost: why decisions are not on disk. None of the
+        callables may block.
         """
         self._clock, self._fullest_disk, self._recipe_trouble = clock, fullest_disk, recipe_trouble
         self._silent_s, self._backend, self._withdrawn, self._live = silent_s, backend, withdrawn, live
+        self._journal_lost = journal_lost
         self._next_ns = clock.now_ns()
 
     def read(self) -> HostState | None:
@@ -89,6 +92,7 @@ class HostMonitor:
             else "",
             recipe_lacking=self._recipe_trouble() or "",
             engine_withdrawn=self._withdrawn() or "",
+            journal_lost=self._journal_lost() or "",
         )
 
 

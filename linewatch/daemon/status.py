@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from linewatch.capture.admission import AdmissionCounts
 from linewatch.capture.ring import FrameRing
+from linewatch.contracts.bounds import made_printable
 from linewatch.contracts.frame import PositionSource
 from linewatch.contracts.ports import Clock
 from linewatch.contracts.verdict import Quality
@@ -17,9 +18,11 @@ from linewatch.daemon.topology import CAPTURE
 from linewatch.daemon.totals import Totals
 from linewatch.daemon.untold import UntoldDecisions
 from linewatch.inference.workload import Workload
+from linewatch.journal.keeper import JournalKeeper
 from linewatch.wire.schema import (
     CoilStatus,
     CropStatus,
+    JournalStatus,
     PositionStatus,
     ServiceState,
     StageState,
@@ -48,6 +51,7 @@ class StatusReport:
     coil: Callable[[], CoilStatus]
     crops: DefectCrops | None
     untold: UntoldDecisions
+    journal: JournalKeeper | None  # None: a replay
     started_ns: int
     _beats: int = 0
     _window: tuple[int, int, int] = (0, 0, 0)  # began at, with so many frames and tiles
@@ -104,6 +108,7 @@ class StatusReport:
             coil_status=self.coil(),
             crops=_crops(self.crops),
             untold=self.untold.count,
+            journal=_journal(self.journal),
         )
 
     def bare(self) -> StatusBody:
@@ -160,6 +165,19 @@ class StatusReport:
 def _count(lines: int) -> int:
     """Return a sum as a message holds it, whatever one odd frame has added to it."""
     return lines if 0 <= lines < 1 << 63 else 0
+
+
+def _journal(journal: JournalKeeper | None) -> JournalStatus | None:
+    if journal is None:
+        return None
+    kept = journal.state
+    return JournalStatus(
+        state=kept.state,
+        why=made_printable(kept.why)[:1000] if kept.why else None,
+        held=kept.held,
+        held_mb=round(kept.held_bytes / 1e6, 3),
+        dropped=kept.dropped,
+    )
 
 
 def _crops(crops: DefectCrops | None) -> CropStatus | None:

@@ -31,6 +31,7 @@ from linewatch.daemon.stages.engine import EngineStage
 from linewatch.daemon.stages.loops import run_aside, run_server
 from linewatch.daemon.stages.outlet import Outlet
 from linewatch.daemon.stages.wiring import END, AnyQueue, Wiring
+from linewatch.journal import keeper
 
 Step_contra = TypeVar("Step_contra", contravariant=True)
 
@@ -118,5 +119,7 @@ TOPOLOGY: tuple[StageRow[Any], ...] = (  # in the order of the status message
     COIL_FILES,
 )
 
-HELPER_THREADS = (signals.THREAD, host_monitor.THREAD)
-"""Threads beside the stages, which may hang without harm: one waits for signals, one measures disks."""
+HELPER_THREADS = (signals.THREAD, host_monitor.THREAD, *keeper.THREADS)
+"""Threads beside the stages, which may hang without harm: they wait for signals, measure disks, write and read the
+journal.
+"""

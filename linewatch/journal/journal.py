@@ -6,7 +6,8 @@ import os
 import re
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import zip_longest
 from pathlib import Path
@@ -70,6 +71,7 @@ class Journal:
 
     def __init__(self, settings: JournalSettings, now_ns: Callable[[], int] = time.monotonic_ns) -> None:
         self._dir = settings.dir
+        self._mount: Path | None = None  # where the disk of the folder is mounted
         self._max_bytes = settings.max_mb << 20
         self._segment_bytes = min(settings.segment_mb << 20, self._max_bytes // 4)
         self._group_commit_ns = int(settings.group_commit_ms * 1e6)
@@ -82,12 +84,14 @@ class Journal:
         self._lock_file = -1
         self._unsynced_since_ns: int | None = None
         self._failed: str | None = None
+        self._opened = False  # a segment of this epoch was begun
         self.epoch = 0
         self.recovery = Recovery(0, "", 0, 0)
 
     def __enter__(self) -> Self:
         try:
             self._dir.mkdir(parents=True, exist_ok=True)
+            self._mount = _mount_of(self._dir)
             self._take_lock()
             self._recover()
             self._start_segment(0)
@@ -99,6 +103,74 @@ class Journal:
             self._close_files()
             raise
         return self
+
+    def open_without_disk(self) -> str | None:
+        """After `__enter__` failed for the disk's sake: read what is there, and number an epoch, without writing.
+
+        Return why the earlier epochs cannot be read; None: they were. `begin_again` opens the journal later.
+        """
+        self._segments, self.epoch = [], 0
+        try:
+            self._recover(repair=False)
+        except OSError as error:
+            # The number of the epoch must lie above those that cannot be read, and seconds since 1970 always do.
+            self._segments, self.epoch = [], int(time.time())
+            return _remedy(error)
+        return None
+
+    def begin_again(self, next_sequences: Mapping[str, int]) -> None:
+        """Go on in a new segment of this epoch, after the disk failed; what was appended stays readable.
+
+        next_sequences: of the topics whose next record is not the one behind the last appended one: records that did
+        not reach the disk are appended again, and others are not there any more. Raises JournalError.
+        """
+        self._close_files()
+        self._failed, self._unsynced_since_ns = None, None
+        try:
+            if self._mount is not None and _mount_of(self._dir) != self._mount:
+                raise OSError(errno.ENODEV, f"nothing is mounted at {self._mount} any more")
+            self._dir.mkdir(parents=True, exist_ok=True)
+            self._mount = _mount_of(self._dir)
+            self._take_lock()
+            if not self._opened:
+                self._recover_again()
+            with self._lock:
+                self._segments = [segment for segment in self._segments if segment.path.exists()]
+            self._start_segment(self._free_ordinal(), next_sequences)
+        except OSError as error:
+            self._close_files()
+            raise JournalError(f"cannot write to the journal in {self._dir}: {_remedy(error)}") from error
+        except BaseException:
+            self._close_files()
+            raise
+
+    @property
+    def is_broken(self) -> bool:
+        """Whether nothing can be appended before `begin_again`."""
+        return self._file < 0 or self._failed is not None
+
+    @property
+    def is_synced(self) -> bool:
+        """Whether all that was appended is on disk."""
+        return self._unsynced_since_ns is None
+
+    def give_up(self, why: str) -> str:
+        """Append no more before `begin_again`. Return what `append` says until then."""
+        self._failed = f"cannot write to the journal in {self._dir}: {why}"
+        return self._failed
+
+    def is_in_place(self) -> bool:
+        """Return whether the segment that is written is the one at its path, on whatever disk is mounted there."""
+        try:
+            at, opened = os.stat(self._current.path), os.fstat(self._file)
+        except OSError:
+            return False
+        return (at.st_dev, at.st_ino) == (opened.st_dev, opened.st_ino)
+
+    def retain(self, records: Iterable[Record]) -> None:
+        """Follow the alarms of records that are not going to be appended."""
+        for record in records:
+            self._retained.take(record)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -117,6 +189,8 @@ class Journal:
         """
         if self._failed is not None:
             raise JournalError(self._failed)
+        if self._file < 0:
+            raise JournalError(f"the journal in {self._dir} is not open")
         if not records:
             return
         entries = [Entry(EntryKind.RECORD, record) for record in records]
@@ -182,7 +256,8 @@ class Journal:
             try:
                 oldest, last = self._oldest(segments, topic), self._index(segments[-1])
             except FileNotFoundError:
-                continue  # the segment was dropped meanwhile: look again
+                self._forget_vanished()  # a segment was dropped meanwhile, or its file was removed: look again
+                continue
             with self._lock:
                 return RecordSpan(oldest, last.next_sequences().get(topic, oldest))
         return None
@@ -205,6 +280,13 @@ class Journal:
     def _of(self, epoch: int) -> list[_Segment]:
         with self._lock:
             return [segment for segment in self._segments if segment.epoch == epoch]
+
+    def _forget_vanished(self) -> None:
+        """Drop earlier segments whose file is not there any more."""
+        with self._lock:
+            self._segments = [
+                segment for segment in self._segments if segment.index is self._live_index or segment.path.exists()
+            ]
 
     def _index(self, segment: _Segment) -> SegmentIndex:
         if segment.index is None:
@@ -230,15 +312,20 @@ class Journal:
     def _records(self, epoch: int, topic: str, first_sequence: int) -> Iterator[Record]:
         segments = self._of(epoch)
         for segment, following in zip_longest(segments, segments[1:]):
+            end: int | None = None
             try:
                 if following is not None:
                     start = self._start(following)
+                    end = None if start is None else start.get(topic)
                     if start is not None and start.get(topic, 0) <= first_sequence:
                         continue  # an index is made only of segments that hold wanted records
                 index = self._index(segment)
                 with self._lock:
                     offsets = index.offsets_from(topic, first_sequence)
-                yield from read_records(segment.path, offsets, topic, first_sequence)
+                for record in read_records(segment.path, offsets, topic, first_sequence):
+                    # Records from where the next segment starts are in that one: they were appended again.
+                    if end is None or record.sequence < end:
+                        yield record
             except FileNotFoundError:
                 continue  # the segment was dropped meanwhile
 
@@ -255,12 +342,32 @@ class Journal:
         os.ftruncate(self._lock_file, 0)
         os.pwrite(self._lock_file, f"{os.getpid()}\n".encode(), 0)
 
-    def _recover(self) -> None:
+    def _recover_again(self) -> None:
+        """Recover in an epoch that is numbered already. Raises JournalError when the folder has this epoch."""
+        epoch, retained, recovery = self.epoch, self._retained, self.recovery
+        self._segments = []
+        self._recover()
+        if self.epoch > epoch:
+            raise JournalError(
+                f"the journal in {self._dir} has epoch {self.epoch - 1}, and this service writes epoch {epoch}: "
+                "it is another journal; restart the service"
+            )
+        self.epoch, self._retained = epoch, retained if recovery.epoch else self._retained
+
+    def _free_ordinal(self) -> int:
+        ordinals = [segment.ordinal for segment in self._segments if segment.epoch == self.epoch]
+        ordinal = max(ordinals, default=-1) + 1
+        while self._path_of(ordinal).exists():  # what a failed attempt left
+            ordinal += 1
+        return ordinal
+
+    def _recover(self, *, repair: bool = True) -> None:
         set_aside = []
         for path in sorted(self._dir.iterdir()):
             if match := _NAME.fullmatch(path.name):
                 if path.is_symlink() or not path.is_file() or int(match[1]) >= MAX_EPOCH:
-                    set_aside.append(_set_aside(path))
+                    if repair:
+                        set_aside.append(_set_aside(path))
                 else:
                     self._segments.append(_Segment(path, int(match[1]), int(match[2]), path.stat().st_size))
         self.epoch = max((segment.epoch for segment in self._segments), default=0) + 1
@@ -273,10 +380,11 @@ class Journal:
             segment.index, self._retained = scan(segment.path, segment.epoch, self._retained)
             damages += ((segment.path.name, damage) for damage in segment.index.damages)
             if not segment.index.end and segment.size > HEAD_BYTES:
-                set_aside.append(_set_aside(segment.path))
+                if repair:
+                    set_aside.append(_set_aside(segment.path))
                 continue
             torn = segment.size - segment.index.end
-            if torn:
+            if torn and repair:
                 with segment.path.open("r+b") as file:
                     file.truncate(segment.index.end)
                     os.fsync(file.fileno())
@@ -286,9 +394,12 @@ class Journal:
         self.recovery = replace(self.recovery, damages=tuple(damages), set_aside=tuple(set_aside))
         self._segments = [segment for segment in self._segments if segment.path.exists()]
 
-    def _start_segment(self, ordinal: int) -> None:
+    def _path_of(self, ordinal: int) -> Path:
+        return self._dir / f"{self.epoch:010d}-{ordinal:06d}.segment"
+
+    def _start_segment(self, ordinal: int, next_sequences: Mapping[str, int] | None = None) -> None:
         """Start the next segment durably, then drop the oldest ones that no longer fit."""
-        positions = self._live_index.next_sequences()
+        positions = {**self._live_index.next_sequences(), **(next_sequences or {})}
         epoch = self.epoch
         carried = [
             Entry(EntryKind.POSITION, Record(epoch, topic, at, b"", b"")) for topic, at in sorted(positions.items())
@@ -297,7 +408,7 @@ class Journal:
         carried += [Entry(EntryKind.CARRIED, record) for record in self._retained.records()]
         start = pack_head(epoch) + (pack_commit(carried) if carried else b"")
         self.sync()
-        path = self._dir / f"{epoch:010d}-{ordinal:06d}.segment"
+        path = self._path_of(ordinal)
         file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o644)
         try:
             self._write(file, start, 0)
@@ -305,11 +416,12 @@ class Journal:
             self._sync_dir()
         except OSError:
             os.close(file)
-            path.unlink()
+            with suppress(OSError):
+                path.unlink()
             raise
         if self._file >= 0:
             os.close(self._file)
-        self._file = file
+        self._file, self._opened = file, True
         with self._lock:
             self._live_index = SegmentIndex(end=len(start), started_at=positions)
             self._segments.append(_Segment(path, epoch, ordinal, len(start), self._live_index, positions))
@@ -319,7 +431,7 @@ class Journal:
                 dropped.append(self._segments.pop(0))
                 kept_bytes -= dropped[-1].size
         for segment in dropped:
-            segment.path.unlink()
+            segment.path.unlink(missing_ok=True)
 
     def _drop_empty(self) -> None:
         """Drop segments without records, so that a service that restarts in a loop does not fill the folder."""
@@ -353,8 +465,17 @@ class Journal:
     def _close_files(self) -> None:
         for file in (self._file, self._lock_file):
             if file >= 0:
-                os.close(file)
+                with suppress(OSError):  # of a disk that fails
+                    os.close(file)
         self._file = self._lock_file = -1
+
+
+def _mount_of(path: Path) -> Path:
+    """Return where the disk is mounted on which a path lies."""
+    at = path.resolve()
+    while not at.is_mount() and at != at.parent:
+        at = at.parent
+    return at
 
 
 def _set_aside(path: Path) -> str:

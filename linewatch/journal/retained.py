@@ -32,7 +32,7 @@ class RetainedAlarms:
             self._retained[alarm["id"]] = record
         else:
             self._retained.pop(alarm["id"], None)
-        if alarm.get("command"):
+        if alarm.get("command") and record not in self._commanded:  # it is, where it is appended again
             self._commanded.append(record)
 
     def carry(self, record: Record, *, commanded: bool) -> None:

@@ -4,7 +4,7 @@ import os
 import socket as sockets
 from collections.abc import Mapping
 from contextlib import suppress
-from typing import Final
+from typing import Final, Protocol
 
 import structlog
 import zmq
@@ -41,6 +41,13 @@ def peer_of(frame: zmq.Frame) -> str:
     return THIS_HOST if address.startswith("localhost:") else address.removeprefix("::ffff:")
 
 
+class ConnectionListener(Protocol):
+    """Hears of a socket's connections, by their descriptors. `gone` returns whether the listener closed that one."""
+
+    def accepted(self, descriptor: int) -> None: ...
+    def gone(self, descriptor: int) -> bool: ...
+
+
 class HandshakeWatch:
     """Logs connections to a ZeroMQ socket that are not ZeroMQ, or fail the handshake, by peer and reason.
 
@@ -51,9 +58,9 @@ class HandshakeWatch:
     connection is still open gives the peer's address; that of one that was closed at once is unknown.
     """
 
-    def __init__(self, watched: "zmq.Socket[bytes]", name: str) -> None:
-        """name: the socket's endpoint in [wire], for the log."""
-        self._watched, self._name = watched, name
+    def __init__(self, watched: "zmq.Socket[bytes]", name: str, listener: ConnectionListener | None = None) -> None:
+        """name: the socket's endpoint in [wire], for the log. listener: hears of every connection."""
+        self._watched, self._name, self._listener = watched, name, listener
         self._unfinished = f"not ZeroMQ, or a client {'without' if watched.curve_server else 'with'} keys"
         self._opening: dict[int, str] = {}  # peers by descriptor, of connections that may still be in their handshake
         self._succeeded = 0  # of these, how many succeeded; it is not known which
@@ -87,8 +94,9 @@ class HandshakeWatch:
         return event["event"], event["value"]
 
     def _take(self, event: int, value: int) -> None:
+        ours = self._tell_listener(event, value)
         if event == zmq.EVENT_ACCEPTED:
-            self._opening[value] = _address_behind(value)
+            self._opening[value] = address_behind(value)
             if self.socket.getsockopt(zmq.EVENTS) & zmq.POLLIN:
                 # Libzmq reports the end of a connection before it closes the descriptor. With an event behind this one,
                 # the descriptor may be another connection's already.
@@ -107,14 +115,21 @@ class HandshakeWatch:
                 why = self._unfinished
             if why == self._unfinished and self._refused:
                 self._refused -= 1
-            elif why is not None:
+            elif why is not None and not ours:
                 log.warning("handshake_failed", socket=self._name, peer=peer, why=why)
         if self._succeeded >= len(self._opening):  # all of them succeeded
             self._opening.clear()
             self._succeeded = self._refused = 0
 
+    def _tell_listener(self, event: int, value: int) -> bool:
+        """Return whether the event is the end of a connection that the listener closed, and so logged."""
+        if self._listener is not None and event == zmq.EVENT_ACCEPTED:
+            self._listener.accepted(value)
+        return self._listener is not None and event == zmq.EVENT_DISCONNECTED and self._listener.gone(value)
 
-def _address_behind(descriptor: int) -> str:
+
+def address_behind(descriptor: int) -> str:
+    """Return the address of the host at the other end of a connection."""
     with suppress(OSError), sockets.socket(fileno=os.dup(descriptor)) as connection:
         address = connection.getpeername()
         return str(address[0]).removeprefix("::ffff:") if isinstance(address, tuple) else THIS_HOST

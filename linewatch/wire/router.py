@@ -15,6 +15,7 @@ from linewatch.contracts.access import Caller, Role
 from linewatch.contracts.record import Record
 from linewatch.wire.access.server_keys import ServerKeys
 from linewatch.wire.access.zap import ZapAuthenticator
+from linewatch.wire.connections import Connections
 from linewatch.wire.endpoints import bind, keep_alive
 from linewatch.wire.peers import HandshakeWatch, peer_of
 from linewatch.wire.schema import (
@@ -33,6 +34,7 @@ log = structlog.get_logger()
 MAX_REQUEST_BYTES = 4096
 _MAX_FRAME_BYTES = 64 << 10  # libzmq closes the connection of a longer request
 _REPLIES_WAITING = 16  # for a consumer that asks and does not read; further replies are dropped
+_REQUESTS_WAITING = 16  # of one connection; TCP holds up those behind them
 _BURST = 64  # requests answered in one call of `poll`
 _RESPITE_MS = 10  # after a burst of errors: a flood of bad requests leaves the interpreter to the inspection
 _MAX_PENDING = 256  # requests without an answer yet; more are refused
@@ -113,7 +115,9 @@ class Router(Generic[R]):
             keep_alive(self._socket)
             if self._keys:
                 self._keys.secure(self._socket)
-            self._handshakes = HandshakeWatch(self._socket, self._setting)
+            self._socket.rcvhwm = _REQUESTS_WAITING
+            self._connections = Connections(self._socket, self._setting)
+            self._handshakes = HandshakeWatch(self._socket, self._setting, self._connections)
             stack.callback(self._handshakes.close)
             self.endpoint = bind(self._socket, self.endpoint, self._setting)
             self._poller = zmq.Poller()
@@ -141,6 +145,7 @@ class Router(Generic[R]):
         self._poller.modify(self._handshakes.socket, zmq.POLLERR if self._battered else zmq.POLLIN)
         ready = dict(self._poller.poll(timeout_ms))
         self._battered = self._handshakes.look()
+        self._connections.look()
         if self._authenticator and self._authenticator.socket in ready:
             self._authenticator.answer()
         answered = errors = 0
@@ -149,6 +154,7 @@ class Router(Generic[R]):
                 frames = self._socket.recv_multipart(zmq.DONTWAIT, copy=False)
             except zmq.Again:
                 break
+            self._connections.received(frames[0], sum(map(len, frames)), len(frames))
             caller, from_host = self._caller(frames[0]), peer_of(frames[0])
             peer, *parts = [frame.bytes for frame in frames]
             envelope = [peer, b""] if parts[:1] == [b""] and len(parts) > 1 else [peer]  # a REQ socket's delimiter

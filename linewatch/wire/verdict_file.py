@@ -45,7 +45,10 @@ class VerdictFile:
 
     def write(self, decided: Decided) -> None:
         """Append one line."""
-        data = canonical(verdict_line(decided).model_dump()) + b"\n"
+        self.write_line(line_of(decided))
+
+    def write_line(self, data: bytes) -> None:
+        """Append one line, as `line_of` makes it."""
         left = memoryview(data)
         try:
             while left:
@@ -66,6 +69,11 @@ class VerdictFile:
             os.lseek(self._file, self._size, os.SEEK_SET)
         except OSError:
             pass  # not a regular file, /dev/stdout for example
+
+
+def line_of(decided: Decided) -> bytes:
+    """Return the line of a decision."""
+    return canonical(verdict_line(decided).model_dump()) + b"\n"
 
 
 def read_verdicts(path: Path) -> Iterator[Line]:

@@ -12,7 +12,7 @@ from linewatch.config.journal import JournalSettings
 from linewatch.config.wire import KeySettings, WireSettings
 from linewatch.contracts.access import Role
 from linewatch.journal.journal import Journal
-from linewatch.wire.access.keyring import make_pair
+from linewatch.wire.access.keyring import make_pair, revoke
 from linewatch.wire.encode import Sequencer, drafts
 from linewatch.wire.endpoints import load_keys
 from linewatch.wire.publisher import Publisher
@@ -128,4 +128,22 @@ def test_a_certificate_that_is_put_there_or_taken_away_counts_from_the_next_conn
         assert handshake_succeeded(events)
         for socket in (arrived, refused, known):
             socket.close()
+        context.destroy(0)
+
+
+def test_the_subscription_of_a_key_that_is_revoked_ends_at_once(folder, endpoints):
+    make_pair(folder, "other", Role.OBSERVER)
+    with zmq.Context() as context:
+        (revoked, events), (other, _) = (
+            connect(context, zmq.SUB, endpoints[0], folder, name) for name in ("hmi", "other")
+        )
+        assert handshake_succeeded(events)
+        assert revoked.poll(10_000)
+        assert other.poll(10_000)
+        revoke(folder, "hmi")
+        assert events.poll(10_000)
+        assert recv_monitor_message(events)["event"] == zmq.EVENT_DISCONNECTED
+        while other.poll(0):
+            other.recv_multipart()
+        assert other.poll(10_000)
         context.destroy(0)

@@ -36,12 +36,14 @@ class CoilManager:
         recorded: bool,
         reread: Callable[[], ServiceSettings] | None,
         recipe_trouble: Callable[[], str | None],
+        keep: Callable[[Callable[[], None]], bool] | None = None,
     ) -> None:
         """recorded: what is known of coils comes from an earlier run alone. reread: the settings as their file has them
-        now; None: there is no file. recipe_trouble: why a recipe's engine does not run. Raises JournalError.
+        now; None: there is no file. recipe_trouble: why a recipe's engine does not run. keep: as of `CoilOrders`, which
+        raises JournalError without it.
         """
         self._known = known
-        self._orders = CoilOrders(settings.journal.dir, epoch, account, known, recipes, anew=recorded)
+        self._orders = CoilOrders(settings.journal.dir, epoch, account, known, recipes, anew=recorded, keep=keep)
         self.folder = CoilFolder(settings.coil_data, self._orders.take) if settings.coil_data and not recorded else None
         self._recipes, self._reread, self._recipe_trouble = recipes, reread, recipe_trouble
 

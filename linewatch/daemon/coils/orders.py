@@ -5,7 +5,9 @@ The file (`coil-orders.jsonl` in the journal's folder) is the audit trail, and k
 
 import os
 from collections import OrderedDict
+from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from threading import Lock
 from time import time_ns
@@ -28,6 +30,7 @@ ORDERS_FILE = "coil-orders.jsonl"
 ORDERS_KEPT = 1_024
 THIS_HOST = Caller(key=None, role=Role.OPERATOR)
 """Whoever writes files into the service's folder."""
+NOT_ON_DISK = "not on disk yet: the journal's disk fails, and a restart before it works again forgets this"
 _ORDERS_WRITTEN = 4 * ORDERS_KEPT  # lines; then the file is rewritten with those that are kept
 
 
@@ -56,19 +59,36 @@ class CoilOrders:
     """May be used by any thread."""
 
     def __init__(
-        self, folder: Path, epoch: int, account: CoilAccount, known: KnownCoilData, recipes: Recipes, *, anew: bool
+        self,
+        folder: Path,
+        epoch: int,
+        account: CoilAccount,
+        known: KnownCoilData,
+        recipes: Recipes,
+        *,
+        anew: bool,
+        keep: Callable[[Callable[[], None]], bool] | None = None,
     ) -> None:
-        """anew: forget the orders of earlier runs, as a replay does. Raises JournalError."""
+        """anew: forget the orders of earlier runs, as a replay does.
+
+        keep: have the file written where a disk that hangs or fails holds nothing up, and return whether it is. None:
+        a request that cannot be written is refused, and the constructor raises JournalError.
+        """
         self._path = folder / ORDERS_FILE
         self._epoch, self._account, self._known, self._recipes = epoch, account, known, recipes
         self._lock = Lock()
+        self._keep_on_disk = keep
         self._orders: OrderedDict[str, CoilOrder] = OrderedDict()
-        for order in () if anew else _read(self._path):
+        for order in () if anew else self._read():
             self._orders[order.token] = order
             if order.data is not None:
                 known.add(coil_data_from(order.data))
+        self._written = len(self._orders)
         try:
-            self._rewrite()
+            if keep is None:
+                self._rewrite()
+            else:
+                keep(self._rewriting())
         except OSError as error:
             raise JournalError(
                 f"cannot write {self._path}: {error.strerror}; free space, or repair the folder"
@@ -111,7 +131,8 @@ class CoilOrders:
         if (refused := self._refused(request)) is not None:
             return refused
         try:
-            self._keep(order)
+            if not self._keep(order):
+                order = order.model_copy(update={"notes": (*order.notes, NOT_ON_DISK)})
         except OSError as error:
             return f"{self._path} cannot be written ({error.strerror}); nothing was changed"
         if data is not None:
@@ -129,20 +150,41 @@ class CoilOrders:
             return self._account.end_refusal(request.coil)
         return self._account.start_refusal(request.coil or "")
 
-    def _keep(self, order: CoilOrder) -> None:
-        _append(self._path, order)
+    def _keep(self, order: CoilOrder) -> bool:
+        """Keep an order, and return whether it is on disk. Raises OSError."""
+        on_disk = True
+        if self._keep_on_disk is None:
+            _append(self._path, order)
+        else:
+            on_disk = self._keep_on_disk(partial(_append, self._path, order))
         self._orders[order.token] = order
         self._written += 1
         while len(self._orders) > ORDERS_KEPT:
             self._orders.popitem(last=False)
         if self._written > _ORDERS_WRITTEN:
-            with suppress(OSError):  # the order itself is on disk; the next one tries again
-                self._rewrite()
+            self._written = len(self._orders)
+            if self._keep_on_disk is None:
+                with suppress(OSError):  # the order itself is on disk
+                    self._rewrite()
+            else:
+                self._keep_on_disk(self._rewriting())
+        return on_disk
+
+    def _read(self) -> list[CoilOrder]:
+        try:
+            return _read(self._path)
+        except JournalError as error:
+            if self._keep_on_disk is None:
+                raise
+            log.error("coil_orders_unreadable", error=str(error))
+            return []
+
+    def _rewriting(self) -> Callable[[], None]:
+        lines = b"".join(order.model_dump_json().encode() + b"\n" for order in self._orders.values())
+        return partial(write_file, self._path, lines, sync=True)
 
     def _rewrite(self) -> None:
-        lines = b"".join(order.model_dump_json().encode() + b"\n" for order in self._orders.values())
-        write_file(self._path, lines, sync=True)
-        self._written = len(self._orders)
+        self._rewriting()()
 
 
 def _append(path: Path, order: CoilOrder) -> None:

@@ -4,8 +4,12 @@ A running service writes one file for each start, with lines as in a verdict fil
 frames from which its data changed. A verdict file holds the same lines.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from types import TracebackType
+from typing import Self
 
 from linewatch.capture.coils import SourceStart
 from linewatch.contracts.errors import ConfigError
@@ -14,7 +18,7 @@ from linewatch.daemon.coils.coil_data import CoilDataEntry
 from linewatch.daemon.coils.folder import TAKEN, coil_files, read_coil_file
 from linewatch.wire.decode import coil_data_from
 from linewatch.wire.schema import CoilLine
-from linewatch.wire.verdict_file import VerdictFile, read_strip
+from linewatch.wire.verdict_file import VerdictFile, line_of, read_strip
 
 FILES_KEPT = 16
 
@@ -58,12 +62,24 @@ def read_recorded(path: Path) -> RecordedCoilData:
 
 
 class CoilDataRecorder:
-    """Writes the file that `read_recorded` reads. Used by the outlet. Raises JournalError."""
+    """Writes the file that `read_recorded` reads, at the first line. Used by the outlet."""
 
-    def __init__(self, folder: Path, epoch: int) -> None:
-        for old in sorted(folder.glob("coils-*.jsonl"))[: -(FILES_KEPT - 1)]:
-            old.unlink(missing_ok=True)
-        self.file = VerdictFile(folder / f"coils-{epoch:010d}.jsonl")
+    def __init__(self, folder: Path, epoch: int, keep: Callable[[Callable[[], None]], None] | None = None) -> None:
+        """keep: have a line written where a disk that hangs or fails holds nothing up; None: `write` does it itself,
+        and raises JournalError.
+        """
+        self._path = folder / f"coils-{epoch:010d}.jsonl"
+        self._keep = keep
+        self._file: VerdictFile | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._file is not None:
+            self._file.__exit__(kind, error, trace)
 
     def write(self, decided: Decided) -> None:
         """Write the line of a coil's beginning, or of a frame from which its data changed."""
@@ -71,5 +87,17 @@ class CoilDataRecorder:
             written = decided.state is CoilState.STARTED
         else:
             written = isinstance(decided, Verdict) and decided.coil_data is not None
-        if written:
-            self.file.write(decided)
+        if not written:
+            return
+        line = line_of(decided)
+        if self._keep is not None:
+            self._keep(partial(self._write, line))
+        else:
+            self._write(line)
+
+    def _write(self, line: bytes) -> None:
+        if self._file is None:
+            for old in sorted(self._path.parent.glob("coils-*.jsonl"))[: -(FILES_KEPT - 1)]:
+                old.unlink(missing_ok=True)
+            self._file = VerdictFile(self._path).__enter__()
+        self._file.write_line(line)

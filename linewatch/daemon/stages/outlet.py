@@ -16,6 +16,7 @@ from linewatch.daemon.crops import DefectCrops
 from linewatch.daemon.stages.wiring import END, Wiring
 from linewatch.daemon.untold import UntoldDecisions
 from linewatch.journal.journal import Journal
+from linewatch.journal.keeper import JournalKeeper
 from linewatch.wire.encode import Draft, Sequencer, drafts
 from linewatch.wire.publisher import Publisher
 from linewatch.wire.schema import StatusBody
@@ -27,12 +28,13 @@ from linewatch.wire.verdict_file import VerdictFile
 class Outlet:
     """Used by one thread.
 
-    Alarms are on disk before they are published; verdicts follow within the journal's group commit. A failure to write
-    is raised as JournalError: a service that cannot remember does not go on. What a decision holds never ends the
-    service: what no message can hold is replaced by what says so (`wire.substitute`).
+    Alarms are on disk before they are published; verdicts follow within the journal's group commit. A live service goes
+    on while the disk fails: its journal holds and counts what is not on disk. In a replay a failure to write is raised
+    as JournalError. What a decision holds never ends the service: what no message can hold is replaced by what says so
+    (`wire.substitute`).
     """
 
-    journal: Journal
+    journal: Journal | JournalKeeper
     sequencer: Sequencer
     publisher: Publisher
     standing: SnapshotTracker

@@ -9,6 +9,7 @@ from linewatch.contracts.verdict import Quality, Verdict
 
 CAMERA_SILENT, DISK_LOW, FAILED_OVER = "camera-silent", "disk-low", "engine-failed-over"
 RECIPE_LACKING, ENGINE_WITHDRAWN = "recipe-engine-lacking", "engine-withdrawn"
+JOURNAL_LOST = "journal-lost"
 CAMERA_LOST, COVERAGE_LOW, ENGINE_FAILING = "camera-lost", "coverage-low", "engine-failing"
 FLOOD = "flood"
 NAMES = (
@@ -20,6 +21,7 @@ NAMES = (
     RECIPE_LACKING,
     ENGINE_WITHDRAWN,
     DISK_LOW,
+    JOURNAL_LOST,
     FLOOD,
 )
 
@@ -57,6 +59,7 @@ def system_rules(settings: SystemAlarmSettings | None, alarms: AlarmSettings) ->
         rules.append(SystemRule(ENGINE_WITHDRAWN, Priority.MEDIUM, on_strip=False))
         if settings.disk_free_below_mb is not None:
             rules.append(SystemRule(DISK_LOW, Priority.HIGH, on_strip=False))
+        rules.append(SystemRule(JOURNAL_LOST, Priority.HIGH, on_strip=False))
         rules = [rule for rule in rules if rule.name not in settings.off]
     if alarms.flood_count is not None:
         rules.append(SystemRule(FLOOD, Priority.HIGH, on_strip=True))
@@ -131,12 +134,14 @@ def host_text(name: str, host: HostState, settings: SystemAlarmSettings, *, acti
     """Return whether a built-in rule about the host is true, and its text; None if the host does not know."""
     if name == CAMERA_SILENT and host.camera_silent_s is not None and settings.camera_silent_s is not None:
         return host.camera_silent_s >= settings.camera_silent_s, f"no grab for {host.camera_silent_s:.0f} s"
-    if name == FAILED_OVER and host.backend_lost is not None:
-        return bool(host.backend_lost), host.backend_lost
-    if name == RECIPE_LACKING and host.recipe_lacking is not None:
-        return bool(host.recipe_lacking), host.recipe_lacking
-    if name == ENGINE_WITHDRAWN and host.engine_withdrawn is not None:
-        return bool(host.engine_withdrawn), host.engine_withdrawn
+    told = {
+        FAILED_OVER: host.backend_lost,
+        RECIPE_LACKING: host.recipe_lacking,
+        ENGINE_WITHDRAWN: host.engine_withdrawn,
+        JOURNAL_LOST: host.journal_lost,
+    }
+    if (why := told.get(name)) is not None:
+        return bool(why), why
     if name == DISK_LOW and host.disk_free_mb is not None and settings.disk_free_below_mb is not None:
         limit_mb = settings.disk_free_below_mb * (_DISK_DEADBAND if active else 1.0)
         return host.disk_free_mb < limit_mb, f"{host.disk_free_mb:.0f} MB free on {host.disk}"

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from linewatch.contracts.frame import PositionFault, PositionSource
+from linewatch.contracts.journal import JournalState
 from linewatch.contracts.manifest import Task
 from linewatch.contracts.verdict import Quality
 from linewatch.wire.schema.base import Count, CoveredArea, Envelope, Message, Topic, Whole
@@ -133,6 +134,19 @@ class CropStatus(Message):
     )
 
 
+class JournalStatus(Message):
+    """Whether decisions reach the journal's disk."""
+
+    state: JournalState = Field(
+        description="kept: they do; late: the disk is slow or hangs, and they are published before they are on it; "
+        "lost: the disk refuses them"
+    )
+    why: str | None = Field(description="null: kept")
+    held: Count = Field(description="messages in memory that are not on disk; they can be fetched all the same")
+    held_mb: Annotated[float, Field(ge=0)]
+    dropped: Count = Field(description="messages since the start that were published and are in no journal")
+
+
 class StatusBody(CoveredArea):
     """The heartbeat and the state of the service. The areas and lines are of the strip since it started."""
 
@@ -180,6 +194,7 @@ class StatusBody(CoveredArea):
         description="decisions, status messages and crops that could not be published as they were, since a figure or "
         "a text was beyond what a message holds; the service's log says which",
     )
+    journal: JournalStatus | None = Field(default=None, description="null: a replay, which ends when its disk fails")
 
 
 class StatusMessage(StatusBody, Envelope):

@@ -1,0 +1,1 @@
+"""Attacks on a running service, for `make attack` and for tests."""
