@@ -152,6 +152,7 @@ SystemAlarm = Literal[
     "engine-failing",
     "engine-failed-over",
     "recipe-engine-lacking",
+    "restart-gap",
     "disk-low",
 ]
 

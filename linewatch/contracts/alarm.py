@@ -144,3 +144,4 @@ class HostState:
     backend_lost: str | None = None  # why the engines do not run on the configured backend; "": they do
     recipe_lacking: str | None = None  # why a recipe's engine does not run; "": all run
     engine_withdrawn: str | None = None  # why a promoted engine inspects no longer; "": none was withdrawn
+    restart_gap: str | None = None  # what passed unseen in a restart, once; "": nothing

@@ -103,6 +103,7 @@ class StatusReport:
             ),
             coil_status=self.coil(),
             crops=_crops(self.crops),
+            journal=self.standing.journal,
             untold=self.untold.count,
         )
 
@@ -131,6 +132,7 @@ class StatusReport:
             ring_slots=self.ring.slots,
             stages=(),
             engines=(),
+            journal=self.standing.journal,
             untold=self.untold.count,
         )
 
