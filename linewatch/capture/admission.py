@@ -2,18 +2,23 @@
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import cv2
 import numpy as np
+import structlog
 
 from linewatch.capture.coils import CoilAccount, CoilPart
 from linewatch.capture.gray import gray_of
+from linewatch.capture.restart import resumption
 from linewatch.capture.ring import FrameRing
 from linewatch.config.capture import CaptureSettings
 from linewatch.config.line import LineSettings
 from linewatch.contracts.frame import Cause, Frame, Grab, PositionFault
 from linewatch.contracts.ports import Camera
+from linewatch.contracts.restart import LastPlace, RestartGap, SourcePlace
+
+log = structlog.get_logger()
 
 _BRIGHT_SHARE = 0.001
 
@@ -29,6 +34,7 @@ class AdmissionCounts:
     missed_lines: Counter[Cause] = field(default_factory=Counter)
     encoded: bool = False  # whether an encoder placed the newest grab
     position_fault: PositionFault | None = None  # why its position is not trusted
+    gap: RestartGap | None = None  # before the first grab, where an earlier run of the service left a coil
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +70,15 @@ class Admission:
         self._previous = np.zeros((line.frame_lines, line.width_px), np.uint8)
         self._bright = np.zeros_like(self._previous)
         self._previous_lines = 0
+        self._last: LastPlace | None = None  # until the first grab with lines
+        self._gap: RestartGap | None = None  # until the first frame
+        self._moved: tuple[str, int, float] = "", 0, 0.0  # the source's coil whose count begins anew; lines, mm
+
+    def resume(self, last: LastPlace) -> None:
+        """Go on behind the last line that an earlier run decided. Call it before the first grab."""
+        self._last = last
+        self.coils.take_names(last.names)
+        self.coils.resume(last)
 
     def admit(self, grab: Grab) -> tuple[Frame, ...]:
         """Return the frames that this grab accounts for: lost lines before it first, then its own."""
@@ -77,6 +92,13 @@ class Admission:
         since_ns, self._captured_ns = self._captured_ns, grab.captured_ns
         if not grab.lines:
             return
+        lost_for = Cause.LOST
+        unseen = max(0, grab.sequence - sequence - 1) * self._line.frame_lines
+        if self._last is not None:
+            lost_for, unseen = Cause.RESTART, self._go_on(self._last, grab)
+        coil, lines, mm = self._moved
+        if grab.coil == coil:
+            grab = replace(grab, first_line=grab.first_line + lines, along_mm=grab.along_mm + mm)
         self._learn_counts_per_line(grab)
         before, repeated = self._before, self._repeated(grab)
         self._before = grab if grab.lines > repeated else before
@@ -89,21 +111,47 @@ class Admission:
         else:
             # Grabs were lost around a change of coil: the new coil's share of their lines is known; the rest, counted
             # in full frames, was the tail of the old coil.
-            unseen = max(0, grab.sequence - sequence - 1) * self._line.frame_lines
             begin -= min(unseen, grab.first_line)
             tail = unseen - (grab.first_line - begin)
             for part in self.coils.parts(before, before.first_line + before.lines, tail):
-                yield self._frame(before, part, captured_ns=grab.captured_ns, fault=Cause.LOST)
+                yield self._frame(before, part, captured_ns=grab.captured_ns, fault=lost_for)
             self.coils.enter(grab.coil)
         if repeated >= grab.lines:
             return
         self.coils.find_starts(grab, begin, since_ns)
         seen = grab.first_line + repeated
         for part in self.coils.parts(grab, begin, seen - begin):
-            yield self._frame(grab, part, fault=Cause.LOST)
+            yield self._frame(grab, part, fault=lost_for)
         image = self._check_image(grab)
         for part in self.coils.parts(grab, seen, grab.lines - repeated):
             yield self._delivered(grab, part, image)
+
+    def _go_on(self, last: LastPlace, grab: Grab) -> int:
+        """Find the place of the first grab after a restart; return the lines that passed unseen before it."""
+        self._last = None
+        found = resumption(last, grab, self._line, self._settings.restart_within_s)
+        gap = self.counts.gap = self._gap = found.gap
+        log.warning("restart_gap", coil=last.coil, at_mm=round(last.end_mm, 3), lines=gap.lines, text=gap.text)
+        if not gap.goes_on:
+            return 0
+        head_mm = last.head_line * grab.mm_per_line
+        self.coils.head_lies_at(head_mm)
+        reached_mm = head_mm + last.end_mm
+        if grab.coil == last.source_coil:
+            behind_mm = (grab.first_line + found.offset_lines - last.source_line) * grab.mm_per_line
+            self._moved = grab.coil, found.offset_lines, reached_mm + behind_mm - grab.along_mm
+        self._before = replace(
+            grab,
+            image=None,
+            coil=last.source_coil,
+            first_line=last.source_line,
+            lines=0,
+            along_mm=reached_mm,
+            counter=None,  # it is that of the grab's end
+        )
+        if last.length_mm is not None and last.end_mm < last.length_mm < last.end_mm + gap.mm:
+            self.coils.order_end(at_mm=last.length_mm)  # its tail passed, too
+        return gap.lines
 
     def _delivered(self, grab: Grab, part: CoilPart, image: _CheckedImage) -> Frame:
         """Return a frame of lines that were delivered, with their pixels where there are any and a slot is free."""
@@ -147,6 +195,7 @@ class Admission:
         captured_ns: int | None = None,
     ) -> Frame:
         ordinal, self._ordinal = self._ordinal, self._ordinal + 1
+        gap, self._gap = self._gap, None
         lines, ahead = part.stop_line - part.first_line, part.first_line - grab.first_line
         self.counts.lines += lines
         if fault is not None:
@@ -174,6 +223,8 @@ class Admission:
             source_coil=part.source_coil,
             head_line=part.head_line,
             between_coils=part.between,
+            place=SourcePlace(grab.counter, grab.first_line + grab.lines),
+            gap=gap,
         )
 
     def _check_image(self, grab: Grab) -> _CheckedImage:

@@ -9,6 +9,7 @@ import structlog
 
 from linewatch.contracts.coil import MAX_COIL_NAME, checked_coil_name, coil_name
 from linewatch.contracts.frame import Grab
+from linewatch.contracts.restart import LastPlace
 
 log = structlog.get_logger()
 
@@ -139,6 +140,19 @@ class CoilAccount:
         self._used.add(coil)
         self._announced.append(coil)
         return None
+
+    def resume(self, last: LastPlace) -> None:
+        """Go on with the coil of before a restart, before the first line."""
+        self._source, self._coil, self._head_line = last.source_coil, last.coil, last.head_line
+        self._between = last.between
+
+    def take_names(self, names: Iterable[str]) -> None:
+        """Refuse these names, and generate none of them: coils of before a restart had them."""
+        self._used.update(names)
+
+    def head_lies_at(self, head_mm: float) -> None:
+        """Set where the present coil's head lies, in the source's millimetres."""
+        self._head_mm = head_mm
 
     def enter(self, source_coil: str) -> None:
         """Take over the source's new coil: its name and its line count hold from here on.

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal
@@ -62,9 +63,10 @@ class Subscriber(Connection):
 
     A gap is detected by `(epoch, sequence)`, at the latest with the next heartbeat, and filled from the service's
     journal before any newer message of that topic is returned; so are messages from before a restart of the service.
-    `positions` resumes an earlier subscription. Without it, `since` selects where a topic begins: with the next message
-    ("live"), with the service's start ("epoch") or with the oldest message in the journal ("journal"). Pictures
-    (`crop`), where subscribed, are returned as they come: they are not journaled, and their loss is not reported.
+    `positions` resumes an earlier subscription in the `journal` that it was in, whose replacement is then noticed.
+    Without it, `since` selects where a topic begins: with the next message ("live"), with the service's start ("epoch")
+    or with the oldest message in the journal ("journal"). Pictures (`crop`), where subscribed, are returned as they
+    come: they are not journaled, and their loss is not reported.
     """
 
     def __init__(
@@ -76,6 +78,7 @@ class Subscriber(Connection):
         keys: ClientKeys | None = None,
         since: Literal["live", "epoch", "journal"] = "live",
         positions: Mapping[str, Position] | None = None,
+        journal: str | None = None,
         answer_timeout_s: float = 5.0,
         receive_high_water: int = 10_000,
     ) -> None:
@@ -83,6 +86,9 @@ class Subscriber(Connection):
         self._topics = frozenset(Topic(topic) for topic in topics)
         self._since = since
         self._positions = {Topic(topic): position for topic, position in (positions or {}).items()}
+        self.journal = journal
+        """UUID of the service's journal, in which `positions` are; None: not known yet."""
+        self._checked = journal is None  # that the service still has this journal
         self._publish = publish
         self._receive_high_water = receive_high_water
         self._ready: Iterator[AnyMessage | Lost] = iter(())
@@ -146,6 +152,7 @@ class Subscriber(Connection):
             return
         if isinstance(message, StatusMessage):
             self._take_heartbeat(message)
+            yield from self._find_journal(message.journal_id, message.epoch)
             for topic in sorted(self._topics.intersection(KEPT_TOPICS)):
                 if topic.value in message.sequences:
                     yield from self._catch_up(topic, message.epoch, message.sequences[topic.value])
@@ -153,6 +160,11 @@ class Subscriber(Connection):
                 yield message
             return
         if message.topic in KEPT_TOPICS:
+            if not self._checked:
+                with suppress(WireError, ValidationError):  # the next heartbeat tells as well
+                    at = message.sequence
+                    reply, _ = self._requester.replay(message.topic, message.epoch, at, at)
+                    yield from self._find_journal(reply.journal_id, message.epoch)
             yield from self._catch_up(message.topic, message.epoch, message.sequence)
             self._positions[message.topic] = Position(message.epoch, message.sequence + 1)
         yield message
@@ -169,6 +181,20 @@ class Subscriber(Connection):
             return None
         return message
 
+    def _find_journal(self, journal: str | None, epoch: int) -> Iterator[Lost]:
+        """Take note of the service's journal; where it is another one, yield the loss of every topic."""
+        if journal is None:
+            return
+        self._checked = True
+        before, self.journal = self.journal, journal
+        if before not in (None, journal):
+            for topic in sorted(self._positions):
+                yield self._new_journal(topic, epoch)
+
+    def _new_journal(self, topic: Topic, epoch: int) -> Lost:
+        here, self._positions[topic] = self._positions[topic], Position(epoch, 0)
+        return Lost(topic, here.epoch, here.next, None, "the service began a new journal", Loss.NEW_JOURNAL)
+
     def _take_heartbeat(self, status: StatusMessage) -> None:
         heartbeat = status.epoch, status.heartbeat
         if heartbeat != self._heartbeat:
@@ -181,12 +207,15 @@ class Subscriber(Connection):
         here = self._positions.setdefault(topic, begins[self._since])
         if (here.epoch, here.next) > (epoch, end):
             # Sequences never go back, so this is another journal.
-            self._positions[topic] = Position(epoch, 0)
-            yield Lost(topic, here.epoch, here.next, None, "the service began a new journal", Loss.NEW_JOURNAL)
+            self.journal = None
+            yield self._new_journal(topic, epoch)
         while (here := self._positions[topic]) != Position(epoch, end):
             upto = end if here.epoch == epoch else None
             try:
                 reply, messages = self._requester.replay(topic, here.epoch, here.next, upto)
+                if self.journal is not None and reply.journal_id not in (None, self.journal):
+                    yield from self._find_journal(reply.journal_id, epoch)
+                    continue
             except (WireError, ValidationError) as error:
                 loss = Loss.NO_ANSWER if isinstance(error, NoAnswerError) else Loss.GONE
                 yield self._give_up(topic, Position(epoch, end), str(error), loss)

@@ -26,3 +26,10 @@ class CaptureSettings(Settings):
     bright_level: int = Field(
         default=250, ge=1, le=255, description="gray level; a zone is blown out when most of its pixels reach it"
     )
+    restart_within_s: float = Field(
+        default=300.0,
+        ge=0,
+        le=86_400,
+        description="live: after a restart that took longer, a coil goes on only where an encoder or the source tells "
+        "how far the strip ran; by the clock alone it counts as over",
+    )

@@ -192,6 +192,7 @@ SystemAlarm = Literal[
     "engine-failed-over",
     "recipe-engine-lacking",
     "engine-withdrawn",
+    "restart-gap",
     "disk-low",
     "journal-lost",
 ]

@@ -24,7 +24,8 @@ class Crop:
     """
 
     defect: Defect  # as it closed
-    coil_ordinal: int | None  # number of its coil in this epoch, as on the wire
+    coil_ordinal: int | None  # number of its coil, as on the wire
+    coil_epoch: int | None  # in which its coil began, where it went on over a restart; None: in this one
     ordinal: int  # number of the frame
     captured_ns: int  # of the frame, monotonic
     window: CropWindow

@@ -6,6 +6,7 @@ from enum import StrEnum
 import numpy as np
 
 from linewatch.contracts.coil import CoilData
+from linewatch.contracts.restart import RestartGap, SourcePlace
 
 
 class Cause(StrEnum):
@@ -27,6 +28,7 @@ class Cause(StrEnum):
     NARROW = "narrow"  # the strip looks narrower than it must be: a part of it is not seen
     DARK = "dark"  # zones of the strip are too dark to be judged
     BRIGHT = "bright"  # zones of the strip are blown out
+    RESTART = "restart"  # it passed while the service was down
     UNTOLD = "untold"  # inspected, but the decision could not be made or published: an error of the service, in its log
 
 
@@ -70,6 +72,7 @@ class Grab:
     position_fault: PositionFault | None = None
     encoder_stop: int | None = None  # the count after the last line, where the camera reports it
     change_line: int | None = None  # its first line of a new coil, by a weld or a digital input
+    counter: int | None = None  # what the encoder showed behind its last line, where it was placed by an encoder
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +105,8 @@ class Frame:
     head_line: int = 0  # line of the source's coil at which this coil begins
     between_coils: bool = False  # a command ended the coil, and none has started yet
     data: CoilData | None = None  # of the coil, as far as known now
+    place: SourcePlace | None = None  # where a restart finds it
+    gap: RestartGap | None = None  # the first frame after a restart: what passed unseen before or in it
 
 
 Ranges = tuple[tuple[int, int], ...]

@@ -114,6 +114,11 @@ class Backend(Protocol):
 class RecordStore(Protocol):
     """The published records that are still kept. Thread-safe, also while records are appended."""
 
+    @property
+    def identity(self) -> str:
+        """UUID of this store: sequences of one mean nothing in another."""
+        ...
+
     def read(self, epoch: int, topic: str, first_sequence: int, limit_bytes: int) -> list[Record]:
         """Return records from `first_sequence` on, in order: at most `limit_bytes` in all, but at least one record."""
         ...

@@ -19,6 +19,7 @@ class Timing:
     predicted_ns: int = 0
     decided_ns: int = 0
     published_ns: int = 0  # handed to journal and socket
+    published_unix_ns: int = 0  # the same moment, as the host's wall clock showed it
 
 
 class Depth(IntEnum):

@@ -26,6 +26,7 @@ from linewatch.daemon.coils.recorded import CoilDataRecorder, RecordedCoilData
 from linewatch.daemon.crops import DefectCrops
 from linewatch.daemon.host_monitor import DiskMonitor, HostMonitor, fullest_disk
 from linewatch.daemon.recipes import Recipes, RuleFiles
+from linewatch.daemon.restart_point import EarlierRuns, RestartPoints, Unfinished, earlier_runs
 from linewatch.daemon.runner import Runner
 from linewatch.daemon.stages.decision import DecisionStage
 from linewatch.daemon.stages.exchange import EngineExchange, statuses_of
@@ -34,7 +35,8 @@ from linewatch.daemon.status import StatusReport
 from linewatch.daemon.topology import CAPTURE
 from linewatch.daemon.totals import Totals
 from linewatch.daemon.untold import UntoldDecisions
-from linewatch.decision.decide import DecisionState
+from linewatch.decision.decide import so_far
+from linewatch.decision.resume import resumed
 from linewatch.inference.backends.registry import open_backend, open_backends
 from linewatch.inference.cascade import Cascade
 from linewatch.inference.engines import EngineSet, load_engines
@@ -47,7 +49,7 @@ from linewatch.journal.keeper import JournalKeeper
 from linewatch.service_settings import ServiceSettings
 from linewatch.wire.commands import CommandServer
 from linewatch.wire.decode import alarm_body_of, alarm_from
-from linewatch.wire.encode import Sequencer
+from linewatch.wire.encode import Sequencer, coil_body
 from linewatch.wire.endpoints import ServerKeys
 from linewatch.wire.publisher import Publisher
 from linewatch.wire.server import Server
@@ -109,6 +111,7 @@ class Decisions:
     totals: Totals
     crops: DefectCrops | None
     stage: DecisionStage
+    begun: Unfinished | None  # the coil that goes on over a restart
 
 
 def open_decisions(
@@ -133,7 +136,9 @@ def open_decisions(
     for name in journal.recovery.set_aside:
         log.error("journal_file_set_aside", file=name)
     pool, cascade, recipes = inspection.pool, inspection.cascade, inspection.recipes
-    standing = SnapshotTracker(journal.epoch, statuses_of(pool, cascade.lineup), journal.retained_alarms())
+    standing = SnapshotTracker(
+        journal.epoch, statuses_of(pool, cascade.lineup), journal.retained_alarms(), journal.identity
+    )
 
     def announce(lineup: Lineup) -> None:
         recipes.use(lineup.serial, lineup.engines)
@@ -151,6 +156,9 @@ def open_decisions(
     def recipe_trouble() -> str | None:
         return exchange.trouble
 
+    earlier = EarlierRuns()
+    if not recorded:
+        earlier = earlier_runs(journal, recipes, settings.line.mm_per_px, clock.now_ns())
     account, known = inspection.admission.coils, inspection.coil_data
     keep = partial(keeper.also, wait=True) if keeper else None
     coils = CoilManager(settings, journal.epoch, account, known, recipes, recorded, reread, recipe_trouble, keep)
@@ -169,13 +177,26 @@ def open_decisions(
         recipe_trouble,
         lambda: exchange.withdrawn,
         lambda: keeper.state.why if keeper else None,
+        lambda: inspection.admission.counts.gap,
         live=live,
     )
     totals = Totals()
-    crops = DefectCrops(settings.crops, settings.line.across_offset_mm) if settings.crops else None
-    state = DecisionState.initial(alarm_from(body) for body in standing.retained_alarms)
+    alarms = [alarm_from(body) for body in standing.retained_alarms]
+    begun, rules = earlier.unfinished, recipes.newest
+    if begun is not None:
+        rules = recipes.for_coil(begun.coil.conditions.data, between=begun.coil.conditions.between)
+        inspection.admission.resume(begun.last)
+        coils.go_on((*earlier.names, begun.point.coil), between=begun.point.between)
+    else:
+        account.take_names(earlier.names)
+    state = resumed(begun.coil if begun else None, alarms, earlier.names, rules)
+    if state.coil is not None:
+        standing.go_on(coil_body(so_far(state.coil)))
+        totals.coil, totals.along_mm = state.coil.coil, state.coil.end_mm
+    passage = begun.point.passage if begun else None
+    crops = DefectCrops(settings.crops, settings.line.across_offset_mm, passage) if settings.crops else None
     stage = DecisionStage(state, recipes, inspection.ring.release, totals, clock, orders, host.read, crops)
-    return Decisions(keeper or journal, standing, exchange, coils, orders, totals, crops, stage)
+    return Decisions(keeper or journal, standing, exchange, coils, orders, totals, crops, stage, begun)
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,6 +222,7 @@ def open_wire(
 ) -> Wire:
     """Open the verdict file, and prepare the sockets, which their stages bind."""
     journal, standing, exchange = decisions.journal, decisions.standing, decisions.exchange
+    begun = decisions.begun
     context = stack.enter_context(zmq.Context())
     keeper = journal if isinstance(journal, JournalKeeper) else None
 
@@ -232,7 +254,7 @@ def open_wire(
     )
     outlet = Outlet(
         journal,
-        Sequencer(journal.epoch, inspection.recipes.files.identity),
+        Sequencer(journal.epoch, inspection.recipes.files.identity, begun.point.passage if begun else None),
         publisher,
         standing,
         status,
@@ -243,6 +265,7 @@ def open_wire(
         decisions.crops,
         stack.enter_context(VerdictFile(verdicts)) if verdicts else None,
         untold,
+        RestartPoints(begun.point if begun else None),
         latencies_ns,
         heartbeat_ns=int(1e9 / settings.wire.heartbeat_hz),
         next_heartbeat_ns=clock.now_ns(),

@@ -55,16 +55,19 @@ class _Cutout:
 class _ClosedDefect:
     defect: Defect
     coil_ordinal: int | None
+    coil_epoch: int | None
     cutout: _Cutout
 
 
 class DefectCrops:
     """`follow` is for the decision's thread, `make` for the outlet's; any thread may read the counts."""
 
-    def __init__(self, settings: CropSettings, across_offset_mm: float) -> None:
+    def __init__(self, settings: CropSettings, across_offset_mm: float, passage: tuple[int, int] | None = None) -> None:
+        """passage: of the coil that goes on over a restart, as in `Sequencer`."""
         self._settings = settings
         self._across_offset_mm = across_offset_mm
-        self._coil_ordinal: int | None = None
+        self._coil_epoch: int | None = passage[0] if passage else None
+        self._coil_ordinal: int | None = passage[1] if passage else None
         self._best: dict[str, _Cutout] = {}  # of open defects
         self._held_bytes = 0
         self._lock = threading.Lock()
@@ -87,6 +90,7 @@ class DefectCrops:
                 continue
             if isinstance(item, CoilNotice) and item.state is CoilState.STARTED:
                 self._coil_ordinal = 0 if self._coil_ordinal is None else self._coil_ordinal + 1
+                self._coil_epoch = None
             if isinstance(item, Verdict) and frame is not None and frame.pixels is not None:
                 self._cut(frame, frame.pixels, item.defects)
             closed = [event for event in item.defects if event.state is DefectState.CLOSED]
@@ -119,7 +123,14 @@ class DefectCrops:
             pixels = cv2.resize(pixels, (columns, lines), interpolation=cv2.INTER_AREA)
         _, png = cv2.imencode(".png", pixels, PNG)
         return Crop(
-            closed.defect, closed.coil_ordinal, cutout.ordinal, cutout.captured_ns, cutout.window, scale, png.tobytes()
+            closed.defect,
+            closed.coil_ordinal,
+            closed.coil_epoch,
+            cutout.ordinal,
+            cutout.captured_ns,
+            cutout.window,
+            scale,
+            png.tobytes(),
         )
 
     def _cut(self, frame: Frame, pixels: np.ndarray, events: Sequence[DefectEvent]) -> None:
@@ -164,7 +175,7 @@ class DefectCrops:
             self.not_made += 1
             return
         with self._lock:
-            self._waiting.append(_ClosedDefect(defect, self._coil_ordinal, cutout))
+            self._waiting.append(_ClosedDefect(defect, self._coil_ordinal, self._coil_epoch, cutout))
             if len(self._waiting) > WAITING:
                 self._waiting.remove(min(self._waiting, key=_badness))
                 self.not_made += 1

@@ -9,6 +9,7 @@ from typing import Self
 
 from linewatch.contracts.alarm import HostState
 from linewatch.contracts.ports import Clock
+from linewatch.contracts.restart import RestartGap
 from linewatch.wire.schema import BackendState, BackendStatus
 
 THREAD = "disk"
@@ -59,17 +60,19 @@ class HostMonitor:
         recipe_trouble: Callable[[], str | None],
         withdrawn: Callable[[], str | None],
         journal_lost: Callable[[], str | None],
+        gap: Callable[[], RestartGap | None],
         *,
         live: bool,
     ) -> None:
         """silent_s: seconds since the camera's last grab. recipe_trouble: why a recipe's engine does not run.
-        withdrawn: why a promoted engine inspects no longer. journal_lost: why decisions are not on disk. None of the
-        callables may block.
+        withdrawn: why a promoted engine inspects no longer. journal_lost: why decisions are not on disk. gap: what
+        passed unseen in a restart. None of the callables may block.
         """
         self._clock, self._fullest_disk, self._recipe_trouble = clock, fullest_disk, recipe_trouble
         self._silent_s, self._backend, self._withdrawn, self._live = silent_s, backend, withdrawn, live
         self._journal_lost = journal_lost
         self._next_ns = clock.now_ns()
+        self._gap, self._gap_told = gap, False
 
     def read(self) -> HostState | None:
         """Return the host's state; None when it was read a moment ago."""
@@ -77,8 +80,9 @@ class HostMonitor:
         if now_ns < self._next_ns:
             return None
         self._next_ns = now_ns + EVERY_NS
+        gap = self._told_once()
         if not self._live:
-            return HostState(time.time_ns())
+            return HostState(time.time_ns(), restart_gap=gap)
         backend = self._backend()
         lost = backend.state is BackendState.LOST
         free_mb, disk = self._fullest_disk()
@@ -93,7 +97,14 @@ class HostMonitor:
             recipe_lacking=self._recipe_trouble() or "",
             engine_withdrawn=self._withdrawn() or "",
             journal_lost=self._journal_lost() or "",
+            restart_gap=gap,
         )
+
+    def _told_once(self) -> str:
+        """Return what passed unseen in a restart, the first time; afterwards, the alarm stands until acknowledged."""
+        gap = None if self._gap_told else self._gap()
+        self._gap_told = self._gap_told or gap is not None
+        return gap.text if gap is not None and gap.matters else ""
 
 
 def fullest_disk(journal_dir: Path, folders: Iterable[Path] = ()) -> FullestDisk:

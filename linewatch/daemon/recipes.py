@@ -148,6 +148,12 @@ class Recipes:
             self.now = frame.coil, conditions
         return self.newest
 
+    def for_coil(self, data: CoilData | None, *, between: bool) -> DecisionRules:
+        """Return the rules for a coil with these data, as a service begins with them."""
+        conditions = self.files.conditions_of(data, between=between)
+        grading = self.files.grading_of(conditions)
+        return rules_of(self.files, self._engines[0], self._taxonomy, data, grading=grading, conditions=conditions)
+
     def reload(self, read: Callable[[], ServiceSettings], by: str) -> tuple[RuleFiles, tuple[str, ...]]:
         """Use the files as they are now. Return them, and the settings that differ and wait for a restart.
 

@@ -107,6 +107,7 @@ class StatusReport:
             ),
             coil_status=self.coil(),
             crops=_crops(self.crops),
+            journal_id=self.standing.journal,
             untold=self.untold.count,
             journal=_journal(self.journal),
         )
@@ -136,6 +137,7 @@ class StatusReport:
             ring_slots=self.ring.slots,
             stages=(),
             engines=(),
+            journal_id=self.standing.journal,
             untold=self.untold.count,
         )
 

@@ -1,6 +1,6 @@
 """Decide what one camera has seen: state in, state out. No clock, I/O or threads; equal input gives equal output."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field, replace
 from typing import Self
 
@@ -8,6 +8,7 @@ from linewatch.contracts.alarm import Alarm, AlarmNotice, AlarmOrder, HostState
 from linewatch.contracts.coil import CoilConditions
 from linewatch.contracts.frame import StripEdges
 from linewatch.contracts.prediction import Prediction, Timing
+from linewatch.contracts.restart import RESTARTED
 from linewatch.contracts.verdict import (
     CoilGrade,
     CoilNotice,
@@ -18,7 +19,6 @@ from linewatch.contracts.verdict import (
     DefectEvent,
     DefectState,
     Quality,
-    RollMark,
     Verdict,
 )
 from linewatch.decision.alarms import camera_alarms
@@ -40,7 +40,10 @@ GRADED_LATE = "graded from where its data came: there were no rules before"
 
 @dataclass(frozen=True, slots=True)
 class RunningCoil:
-    """The coil under the camera. `tracks` are its open defects: each ends at `next_line` or continues there."""
+    """The coil under the camera. `tracks` are its open defects: each ends at `next_line` or continues there.
+
+    interrupted: defects that were open when the service was killed; they close with the next frame.
+    """
 
     coil: str
     side: str
@@ -59,6 +62,7 @@ class RunningCoil:
     source_coil: str = ""
     head_line: int = 0
     config: str = ""
+    interrupted: tuple[Defect, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +89,7 @@ def decide(
     frame = prediction.frame
     notices: list[CoilNotice] = []
     coil, alarms, passed = state.coil, state.alarms, state.passed
-    if coil is not None and coil.coil != frame.coil:
+    if coil is not None and (coil.coil != frame.coil or (frame.gap is not None and not frame.gap.goes_on)):
         alarms, notice = _end(coil, alarms)
         notices.append(notice)
         passed = (*passed, coil.coil)[-NAMES_KEPT:]
@@ -108,6 +112,8 @@ def decide(
         )
         notices.append(_notice(coil, CoilState.STARTED, (), cleared))
     before, coil = coil, _led_by(coil, rules)
+    if frame.gap is not None:
+        coil = replace(coil, conditions=_noted(coil.conditions, (frame.gap.note(frame.along_mm),)))
     coil, verdict = _decide_frame(coil, prediction, rules)
     if coil.conditions.data != before.conditions.data:
         verdict = replace(verdict, coil_data=coil.conditions.data)
@@ -134,6 +140,11 @@ def carry_out(state: DecisionState, order: AlarmOrder, rules: DecisionRules) -> 
     return replace(state, alarms=alarms), notice
 
 
+def so_far(coil: RunningCoil) -> CoilNotice:
+    """Return the notice of a coil's start, with its sums so far."""
+    return _notice(coil, CoilState.STARTED, (), ())
+
+
 def finish(state: DecisionState) -> tuple[CoilNotice, ...]:
     """End the coil: return its notice with all sums, its defects closed, roll marks ended and alarms cleared.
 
@@ -149,7 +160,9 @@ def _led_by(coil: RunningCoil, rules: DecisionRules) -> RunningCoil:
     now, then = rules.conditions, coil.conditions
     if (now.data, now.recipe, now.head_mm, now.tail_mm) == (then.data, then.recipe, then.head_mm, then.tail_mm):
         return coil
-    notes = tuple(note for note in then.notes if note in (AGAIN, GRADED_AS_BEGUN, GRADED_LATE))
+    notes = tuple(
+        note for note in then.notes if note in (AGAIN, GRADED_AS_BEGUN, GRADED_LATE) or note.startswith(RESTARTED)
+    )
     grading = coil.grading
     if rules.grading is None:
         grading = None
@@ -170,11 +183,11 @@ def _noted(conditions: CoilConditions, notes: tuple[str, ...]) -> CoilConditions
 
 
 def _end(coil: RunningCoil, alarms: Alarms) -> tuple[Alarms, CoilNotice]:
-    events = _marked(coil, close_all(coil.tracks), coil.end_mm)
+    events = _marked(coil, (*_closed(coil.interrupted), *close_all(coil.tracks)), coil.end_mm)
     alarms, cleared = camera_alarms.end_coil(alarms)
     coil = _count(coil, events)
     roll_marks = end_rolls(coil.recurrence)
-    grading = _graded(coil, events, roll_marks)
+    grading = _graded(coil, events, {name for mark in roll_marks for name in mark.defect_ids})
     grade = None if grading is None else finish_grading(grading)
     if grade is not None and coil.conditions.notes:
         grade = replace(grade, text="; ".join((grade.text, *coil.conditions.notes)))
@@ -192,7 +205,7 @@ def _decide_frame(coil: RunningCoil, prediction: Prediction, rules: DecisionRule
     engines_changed = bool(pieces) and prediction.classes != coil.classes
     broken = engines_changed or frame.first_line != coil.next_line
     looked_through = all(span.quality is Quality.INSPECTED for span in spans)
-    cut_off = close_all(coil.tracks) if broken else ()
+    cut_off = (*_closed(coil.interrupted), *(close_all(coil.tracks) if broken else ()))
     known, graded_by = () if broken else coil.tracks, coil.grading.rules if coil.grading else None
     tracks, events = follow(known, pieces, prediction, rules, graded_by, continues=looked_through)
     events = _marked(coil, (*cut_off, *events))
@@ -221,20 +234,43 @@ def _decide_frame(coil: RunningCoil, prediction: Prediction, rules: DecisionRule
         timing=prediction.timing,
         roll_marks=roll_marks,
         position_fault=frame.position_fault,
+        place=frame.place,
+        gap=frame.gap,
     )
+    periodic = frozenset(name for mark in roll_marks for name in mark.defect_ids)
     coil = replace(
-        _count(coil, events),
+        account(replace(coil, end_mm=verdict.along_mm[1]), events, spans, frame.mm_per_line, periodic),
         next_line=frame.first_line + frame.lines,
-        end_mm=verdict.along_mm[1],
         captured_ns=frame.captured_ns,
         classes=prediction.classes if pieces else coil.classes,
         tracks=tracks,
         recurrence=recurrence,
         width=width.after(edges),
-        sums=coil.sums.plus(spans, frame.mm_per_line),
-        grading=_graded(coil, events, roll_marks, spans, verdict.along_mm[1]),
+        interrupted=(),
     )
     return coil, verdict
+
+
+def account(
+    coil: RunningCoil,
+    events: tuple[DefectEvent, ...],
+    spans: tuple[CoverageSpan, ...],
+    mm_per_line: float,
+    periodic: frozenset[str],
+) -> RunningCoil:
+    """Return the coil with the sums and the grading after a frame that ends at its `end_mm`.
+
+    periodic: ids of the defects that the frame told to be roll marks.
+    """
+    return replace(
+        _count(coil, events),
+        sums=coil.sums.plus(spans, mm_per_line),
+        grading=_graded(coil, events, periodic, spans, coil.end_mm),
+    )
+
+
+def _closed(defects: tuple[Defect, ...]) -> tuple[DefectEvent, ...]:
+    return tuple(DefectEvent(DefectState.CLOSED, defect, None) for defect in defects)
 
 
 def _strip_mm(edges: StripEdges | None, scale: StripScale) -> tuple[float, float] | None:
@@ -286,14 +322,14 @@ def _rated(tracks: tuple[Track, ...], rules: GradingRules | None) -> tuple[Track
 def _graded(
     coil: RunningCoil,
     events: tuple[DefectEvent, ...],
-    roll_marks: tuple[RollMark, ...],
+    periodic: Collection[str],
     spans: tuple[CoverageSpan, ...] = (),
     end_mm: float = 0.0,
 ) -> GradingState | None:
     if coil.grading is None:
         return None
     closed = [event.defect for event in events if _closed_for_good(event)]
-    return observe(coil.grading, closed, spans, end_mm, {name for mark in roll_marks for name in mark.defect_ids})
+    return observe(coil.grading, closed, spans, end_mm, periodic)
 
 
 def _closed_for_good(event: DefectEvent) -> bool:

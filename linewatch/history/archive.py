@@ -110,7 +110,7 @@ class ImageArchive:
                     sa.select(COIL.c.id, COIL.c.coil, COIL.c.begun_unix_ns).filter_by(
                         service_id=service.service_id,
                         journal=service.journal,
-                        epoch=crop.epoch,
+                        epoch=crop.passage[0],
                         ordinal=crop.coil_ordinal,
                     )
                 ).first()

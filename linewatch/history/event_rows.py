@@ -48,6 +48,7 @@ def alarm_row(message: AlarmMessage, happened_unix_ns: int) -> dict[str, Any]:
     return {
         "epoch": message.epoch,
         "sequence": message.sequence,
+        "coil_epoch": message.passage[0],
         "coil_ordinal": coil_ordinal_of(message),
         "coil": message.coil,
         "name": message.id,

@@ -109,7 +109,8 @@ def coils(
         .join(
             ALARM,
             sa.and_(
-                *(ALARM.c[name] == COIL.c[name] for name in ("service_id", "journal", "epoch", "coil")),
+                *(ALARM.c[name] == COIL.c[name] for name in ("service_id", "journal", "coil")),
+                ALARM.c.coil_epoch == COIL.c.epoch,
                 ALARM.c.coil_ordinal == COIL.c.ordinal,
             ),
         )

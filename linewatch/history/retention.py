@@ -41,7 +41,7 @@ def expire_step(connection: sa.Connection, keep: KeepSettings, now_ns: int | Non
     connection.execute(sa.delete(SPAN).filter_by(coil_id=oldest.id))
     connection.execute(
         sa.delete(ALARM).filter_by(
-            service_id=oldest.service_id, journal=oldest.journal, epoch=oldest.epoch, coil_ordinal=oldest.ordinal
+            service_id=oldest.service_id, journal=oldest.journal, coil_epoch=oldest.epoch, coil_ordinal=oldest.ordinal
         )
     )
     connection.execute(sa.delete(COIL).filter_by(id=oldest.id))

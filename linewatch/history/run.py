@@ -206,7 +206,13 @@ class _Listener:
         keys = ClientKeys(service.keys.secret_file, service.keys.server_public_file) if service.keys else None
         topics = DECIDED_TOPICS if self._archive is None else (*DECIDED_TOPICS, Topic.CROP)
         self._wire = Subscriber(
-            service.publish, service.serve, topics, keys=keys, since="journal", positions=stored.positions
+            service.publish,
+            service.serve,
+            topics,
+            keys=keys,
+            since="journal",
+            positions=stored.positions,
+            journal=stored.journal_id,
         )
         return self._wire
 
@@ -246,7 +252,7 @@ class _Listener:
 
     def _write(self, wire: Subscriber) -> None:
         with self._engine.begin() as connection:
-            self._writer.store(connection, self._received, wire.positions)
+            self._writer.store(connection, self._received, wire.positions, wire.journal)
         self.stored += len(self._received)
         self._unanswered = 0
         new_journal = self._ends_journal()

@@ -52,6 +52,7 @@ SERVICE: Final = sa.Table(
     sa.Column("id", _Key, primary_key=True),
     sa.Column("name", sa.String, nullable=False, unique=True),
     sa.Column("journal", sa.Integer, nullable=False),  # number of its journal: each one counts epochs from 1
+    sa.Column("journal_id", sa.String),  # UUID of its journal; NULL: not known
 )
 
 POSITION: Final = sa.Table(
@@ -248,6 +249,7 @@ ALARM: Final = sa.Table(
     sa.Column("journal", sa.Integer, nullable=False),
     sa.Column("epoch", sa.BigInteger, nullable=False),
     sa.Column("sequence", sa.BigInteger, nullable=False),
+    sa.Column("coil_epoch", sa.BigInteger, nullable=False, server_default="0"),  # in which the next one began
     sa.Column("coil_ordinal", sa.BigInteger, nullable=False),  # of the coil then under the camera
     sa.Column("coil", sa.String, nullable=False),  # the alarm's coil: an earlier one when it is cleared late
     sa.Column("name", sa.String, nullable=False),  # its id on the wire
@@ -257,7 +259,7 @@ ALARM: Final = sa.Table(
     sa.Column("happened_unix_ns", sa.BigInteger, nullable=False),
     sa.Column("body", sa.JSON, nullable=False),  # the whole message
     sa.UniqueConstraint("service_id", "journal", "epoch", "sequence"),
-    sa.Index(None, "service_id", "journal", "epoch", "coil_ordinal"),
+    sa.Index(None, "service_id", "journal", "coil_epoch", "coil_ordinal"),
 )
 
 LABEL: Final = sa.Table(

@@ -42,7 +42,7 @@ from linewatch.wire.schema import (
 
 _MM: Final = {Quality.INSPECTED: "inspected_mm", Quality.DEGRADED: "degraded_mm", Quality.MISSED: "missed_mm"}
 _MM2: Final = tuple(field.name for field in fields(StripArea))
-_ENVELOPE: Final = {"schema_version", "topic", "epoch", "sequence", "timing", "coil_ordinal"}
+_ENVELOPE: Final = {"schema_version", "topic", "epoch", "sequence", "timing", "coil_ordinal", "coil_epoch"}
 _IN_COLUMNS: Final = _ENVELOPE | {"coil", "side", "camera", "ordinal", "mask", "id", "across_mm", "along_mm"}
 _COLUMNS: Final = {column.name for column in DEFECT.c}
 _COILS_REMEMBERED: Final = 16
@@ -60,16 +60,18 @@ class StoredService:
     service_id: int
     journal: int
     positions: Mapping[str, Position]
+    journal_id: str | None = None  # UUID; None: not known
 
 
 def stored_service(connection: sa.Connection, name: str) -> StoredService:
     """Return the stored state of the named service; make a row for a new one."""
-    row = connection.execute(sa.select(SERVICE.c.id, SERVICE.c.journal).where(SERVICE.c.name == name)).first()
+    row = connection.execute(sa.select(SERVICE).where(SERVICE.c.name == name)).first()
     if row is None:
         connection.execute(sa.insert(SERVICE).values(name=name, journal=0))
         return stored_service(connection, name)
     positions = connection.execute(sa.select(POSITION).where(POSITION.c.service_id == row.id))
-    return StoredService(row.id, row.journal, {at.topic: Position(at.epoch, at.next) for at in positions})
+    here = {at.topic: Position(at.epoch, at.next) for at in positions}
+    return StoredService(row.id, row.journal, here, row.journal_id)
 
 
 class HistoryWriter:
@@ -82,6 +84,7 @@ class HistoryWriter:
         self._stored = stored
         self._of_journal: dict[str, Any] = {"service_id": stored.service_id, "journal": stored.journal}
         self._positions = dict(stored.positions)
+        self._journal_id = stored.journal_id
         self._wall_ns: int | None = None  # offset from the service's monotonic clock to Unix time
         self._coils: dict[tuple[int, int], int] = {}  # (epoch, ordinal) -> row
         self._engines: dict[tuple[str, ...], int] = {}
@@ -91,10 +94,15 @@ class HistoryWriter:
         self._wall_ns = status.now_unix_ns - status.now_ns
 
     def store(
-        self, connection: sa.Connection, messages: Sequence[AnyMessage | Lost], positions: Mapping[str, Position]
+        self,
+        connection: sa.Connection,
+        messages: Sequence[AnyMessage | Lost],
+        positions: Mapping[str, Position],
+        journal_id: str | None = None,
     ) -> None:
         """Write the messages and the positions behind them in the connection's transaction.
 
+        journal_id: the UUID of the journal that the positions are in; None: not known.
         Raises HistoryError when another process has written for this service meanwhile.
         """
         self._move(connection, positions)
@@ -112,6 +120,9 @@ class HistoryWriter:
         insert_rows(connection, GAP, [self._of_journal | row for row in gaps])
         if any(lost.loss is Loss.NEW_JOURNAL for lost in messages if isinstance(lost, Lost)):
             self._begin_journal(connection)
+        elif journal_id not in (None, self._journal_id):
+            connection.execute(sa.update(SERVICE).filter_by(id=self._stored.service_id).values(journal_id=journal_id))
+            self._journal_id = journal_id
 
     def _move(self, connection: sa.Connection, positions: Mapping[str, Position]) -> None:
         """Advance the positions from this writer's own, so that two processes cannot both store the same messages."""
@@ -138,12 +149,13 @@ class HistoryWriter:
         """Count a new journal: the next subscription begins with its oldest message."""
         service_id = self._stored.service_id
         connection.execute(sa.delete(POSITION).filter_by(service_id=service_id))
-        connection.execute(sa.update(SERVICE).filter_by(id=service_id).values(journal=self._stored.journal + 1))
+        following = self._stored.journal + 1
+        connection.execute(sa.update(SERVICE).filter_by(id=service_id).values(journal=following, journal_id=None))
 
     def _find_coils(self, connection: sa.Connection, messages: Iterable[StripMessage]) -> None:
         """Find or make a row for every passage that the messages name; the first message of any topic makes it."""
         for message in messages:
-            key = message.epoch, coil_ordinal_of(message)
+            key = message.passage[0], coil_ordinal_of(message)
             if key in self._coils:
                 continue
             named = self._of_journal | {"epoch": key[0], "ordinal": key[1]}
@@ -156,7 +168,7 @@ class HistoryWriter:
             self._coils[key] = found
 
     def _coil_of(self, message: StripMessage) -> int:
-        return self._coils[message.epoch, coil_ordinal_of(message)]
+        return self._coils[message.passage[0], coil_ordinal_of(message)]
 
     def _frames(self, connection: sa.Connection, frames: Sequence[FrameMessage]) -> None:
         by_coil: dict[int, list[FrameMessage]] = {}
@@ -322,7 +334,13 @@ class HistoryWriter:
             connection.execute(sa.update(COIL).filter_by(id=self._coil_of(message)).values(values))
 
     def _unix_ns(self, message: StripMessage) -> int:
-        """Return when the strip was seen; the present time while the service's clock is not known."""
+        """Return when the strip was seen.
+
+        Messages of before they told Unix time: by the service's present clock, and the present time while that is not
+        known.
+        """
+        if (seen_unix_ns := message.timing.captured_unix_ns) is not None:
+            return seen_unix_ns
         seen_ns = message.timing.captured_ns
         return time.time_ns() if self._wall_ns is None or not seen_ns else self._wall_ns + seen_ns
 

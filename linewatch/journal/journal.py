@@ -13,11 +13,12 @@ from itertools import zip_longest
 from pathlib import Path
 from types import TracebackType
 from typing import Self
+from uuid import uuid4
 
 from linewatch.config.journal import JournalSettings
 from linewatch.contracts.errors import JournalError
 from linewatch.contracts.record import Record, RecordSpan
-from linewatch.journal.retained import RetainedAlarms
+from linewatch.journal.retained import Retained
 from linewatch.journal.segment import (
     HEAD_BYTES,
     MAX_EPOCH,
@@ -25,12 +26,14 @@ from linewatch.journal.segment import (
     Entry,
     EntryKind,
     SegmentIndex,
+    identity_entry,
     pack_commit,
     pack_head,
     read_records,
     scan,
     starting_positions,
     starts_whole,
+    state_entry,
 )
 
 _NAME = re.compile(r"(\d{10})-(\d{6})\.segment")
@@ -79,7 +82,7 @@ class Journal:
         self._lock = threading.Lock()  # guards `_segments` and the current segment's index
         self._segments: list[_Segment] = []
         self._live_index = SegmentIndex()  # of the current segment
-        self._retained = RetainedAlarms()
+        self._retained = Retained()
         self._file = -1
         self._lock_file = -1
         self._unsynced_since_ns: int | None = None
@@ -94,6 +97,7 @@ class Journal:
             self._mount = _mount_of(self._dir)
             self._take_lock()
             self._recover()
+            self._retained.identity = self._retained.identity or str(uuid4())
             self._start_segment(0)
             self._drop_empty()
         except OSError as error:
@@ -116,6 +120,8 @@ class Journal:
             # The number of the epoch must lie above those that cannot be read, and seconds since 1970 always do.
             self._segments, self.epoch = [], int(time.time())
             return _remedy(error)
+        finally:
+            self._retained.identity = self._retained.identity or str(uuid4())
         return None
 
     def begin_again(self, next_sequences: Mapping[str, int]) -> None:
@@ -181,8 +187,20 @@ class Journal:
         finally:
             self._close_files()
 
-    def append(self, records: Sequence[Record], *, sync: bool) -> None:
+    @property
+    def identity(self) -> str:
+        """The journal's UUID: sequences of one journal mean nothing in another."""
+        return self._retained.identity
+
+    @property
+    def state(self) -> bytes:
+        """The newest state that was appended, of any epoch; b"" without any."""
+        return self._retained.state
+
+    def append(self, records: Sequence[Record], *, sync: bool, state: bytes | None = None) -> None:
         """Write records as one commit, whole or not at all; they can be read at once. sync: wait for the disk.
+
+        state: replaces `state`, with these records or not at all.
 
         Sequences of a topic must ascend. Raises JournalError when the disk is full or fails: then none of these records
         is kept, all earlier ones are, and a later call may succeed unless the disk itself failed.
@@ -194,6 +212,8 @@ class Journal:
         if not records:
             return
         entries = [Entry(EntryKind.RECORD, record) for record in records]
+        if state is not None:
+            entries.append(state_entry(self.epoch, state))
         commit = pack_commit(entries)
         try:
             if self._current.size + len(commit) > self._segment_bytes and self._live_index.topics:
@@ -209,6 +229,8 @@ class Journal:
             self._live_index.add(entries, offset, segment.size)
         for record in records:
             self._retained.take(record)
+        if state is not None:
+            self._retained.state = state
         if self._unsynced_since_ns is None:
             self._unsynced_since_ns = self._now_ns()
         if sync:
@@ -401,12 +423,15 @@ class Journal:
         """Start the next segment durably, then drop the oldest ones that no longer fit."""
         positions = {**self._live_index.next_sequences(), **(next_sequences or {})}
         epoch = self.epoch
-        carried = [
+        carried = [identity_entry(epoch, self._retained.identity)]
+        if self._retained.state:
+            carried.append(state_entry(epoch, self._retained.state))
+        carried += [
             Entry(EntryKind.POSITION, Record(epoch, topic, at, b"", b"")) for topic, at in sorted(positions.items())
         ]
         carried += [Entry(EntryKind.COMMANDED, record) for record in self._retained.commanded()]
         carried += [Entry(EntryKind.CARRIED, record) for record in self._retained.records()]
-        start = pack_head(epoch) + (pack_commit(carried) if carried else b"")
+        start = pack_head(epoch) + pack_commit(carried)
         self.sync()
         path = self._path_of(ordinal)
         file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o644)

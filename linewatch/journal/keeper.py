@@ -43,6 +43,7 @@ class _Commit:
     records: tuple[Record, ...]
     size: int
     sync: bool
+    state: bytes | None = None
 
 
 class JournalKeeper:
@@ -110,19 +111,27 @@ class JournalKeeper:
         return self._journal.epoch
 
     @property
+    def identity(self) -> str:
+        """The journal's UUID."""
+        return self._journal.identity
+
+    @property
     def journal(self) -> Journal:
         """The journal on the disk, for what was found at the opening."""
         return self._journal
 
-    def append(self, records: Sequence[Record], *, sync: bool) -> None:
-        """Hand records over; they can be read at once. sync: wait until they are on disk, else until it has them."""
+    def append(self, records: Sequence[Record], *, sync: bool, state: bytes | None = None) -> None:
+        """Hand records over; they can be read at once. sync: wait until they are on disk, else until it has them.
+
+        state: as in `Journal.append`.
+        """
         if not records:
             return
         size = sum(len(record.header) + len(record.payload) for record in records)
         with self._changed:
             self._numbered += 1
             number = self._numbered
-            self._waiting.append(_Commit(number, tuple(records), size, sync))
+            self._waiting.append(_Commit(number, tuple(records), size, sync, state))
             self._held += size
             self._bound()
             self._changed.notify_all()
@@ -245,7 +254,7 @@ class JournalKeeper:
             self._unsynced += batch
         self._journal.retain(alarms)
         for commit in batch:
-            self._journal.append(commit.records, sync=False)
+            self._journal.append(commit.records, sync=False, state=commit.state)
             self._appended = commit.number
         must_sync = any(commit.sync for commit in batch)
         if batch and not must_sync:

@@ -1,4 +1,4 @@
-"""The alarm records that the journal must keep although their segments are dropped."""
+"""What the journal must keep although the segments that it came in are dropped."""
 
 import json
 from collections import deque
@@ -13,13 +13,16 @@ restart.
 """
 
 
-class RetainedAlarms:
+class Retained:
     """The last record of every retained alarm, oldest alarm first, and the newest records caused by commands.
 
-    It reads `id`, `state`, `retain` and `command` from an alarm's header, and nothing else.
+    It reads `id`, `state`, `retain` and `command` from an alarm's header, and nothing else. identity: of the journal;
+    "" before it is known. state: the newest that was appended with records; b"" before any was.
     """
 
     def __init__(self) -> None:
+        self.identity = ""
+        self.state = b""
         self._retained: dict[str, Record] = {}
         self._commanded: deque[Record] = deque(maxlen=COMMANDED_RECORDS)
 

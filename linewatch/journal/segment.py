@@ -8,8 +8,10 @@ all little-endian, crc32 being zlib's over the body. The body is one or more ent
 
 A commit is valid as a whole or not at all, so a verdict is never kept without its alarms. Behind a damaged commit,
 reading goes on at the next whole one. A segment holds records of
-one epoch. Its first commit repeats what must outlive older segments: retained alarms, the newest records caused by
-commands, and each topic's next sequence.
+one epoch. Its first commit repeats what must outlive older segments: the journal's identity, the newest state that its
+owner keeps in it, retained alarms, the newest records caused by commands, and each topic's next sequence.
+
+Format 1 had neither identity nor state. It is read, and continued in this format.
 """
 
 import mmap
@@ -25,12 +27,12 @@ from pathlib import Path
 
 from linewatch.contracts.errors import JournalError
 from linewatch.contracts.record import Record
-from linewatch.journal.retained import RetainedAlarms
+from linewatch.journal.retained import Retained
 
 MAX_COMMIT_BYTES = 256 << 20
 
-_NAME, _VERSION = b"LWJRNL", 1
-_MAGIC = _NAME + bytes([_VERSION]) + b"\n"
+_NAME, _VERSION = b"LWJRNL", 2
+_MAGICS = tuple(_NAME + bytes([version]) + b"\n" for version in range(1, _VERSION + 1))
 _HEAD = struct.Struct("<8sI")
 _FRAME = struct.Struct("<II")
 _ENTRY = struct.Struct("<BBIQII")
@@ -48,6 +50,8 @@ class EntryKind(IntEnum):
     CARRIED = 1  # a retained alarm's record from an older segment
     POSITION = 2  # `sequence` is that of the topic's next record
     COMMANDED = 3  # an alarm's record from an older segment, caused by a command
+    STATE = 4  # `payload` is what the journal's owner needs after a restart; the newest holds
+    IDENTITY = 5  # `payload` is the journal's UUID, as text
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +64,21 @@ class Entry:
 
 def pack_head(epoch: int) -> bytes:
     """Return the first bytes of a segment."""
-    return _HEAD.pack(_MAGIC, epoch)
+    return _HEAD.pack(_MAGICS[-1], epoch)
+
+
+def _is_head(data: bytes, epoch: int) -> bool:
+    return data in [_HEAD.pack(magic, epoch) for magic in _MAGICS]
+
+
+def state_entry(epoch: int, state: bytes) -> Entry:
+    """Return the entry of a state."""
+    return Entry(EntryKind.STATE, Record(epoch, "state", 0, b"", state))
+
+
+def identity_entry(epoch: int, identity: str) -> Entry:
+    """Return the entry of the journal's identity."""
+    return Entry(EntryKind.IDENTITY, Record(epoch, "identity", 0, b"", identity.encode("ascii")))
 
 
 def pack_commit(entries: Iterable[Entry]) -> bytes:
@@ -197,18 +215,18 @@ class SegmentIndex:
         return self.started_at | {name: topic.next for name, topic in self.topics.items()}
 
 
-def scan(path: Path, epoch: int, retained: RetainedAlarms | None = None) -> tuple[SegmentIndex, RetainedAlarms]:
-    """Read a segment; return its index and the alarms retained at its end.
+def scan(path: Path, epoch: int, retained: Retained | None = None) -> tuple[SegmentIndex, Retained]:
+    """Read a segment; return its index and what is retained at its end.
 
     retained: what was retained before it, which holds where the segment's own account of that is damaged. Raises
     JournalError when a newer version of linewatch wrote it.
     """
-    index, retained = SegmentIndex(), retained or RetainedAlarms()
+    index, retained = SegmentIndex(), retained or Retained()
     with path.open("rb") as file:
         if path.stat().st_size < HEAD_BYTES:
             return index, retained
         with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-            if data[:HEAD_BYTES] == pack_head(epoch):
+            if _is_head(data[:HEAD_BYTES], epoch):
                 index.end = HEAD_BYTES
             elif unpack_commit(data, HEAD_BYTES) is None:  # else only its head is damaged
                 _refuse_newer(path, data)
@@ -220,11 +238,16 @@ def scan(path: Path, epoch: int, retained: RetainedAlarms | None = None) -> tupl
                     continue
                 entries, end = commit
                 if offset == HEAD_BYTES:
-                    retained = RetainedAlarms()
+                    identity, retained = retained.identity, Retained()
+                    retained.identity = identity
                 index.add(entries, offset, end)
                 for entry in entries:
                     if entry.kind is EntryKind.RECORD:
                         retained.take(entry.record)
+                    elif entry.kind is EntryKind.STATE:
+                        retained.state = entry.record.payload
+                    elif entry.kind is EntryKind.IDENTITY:
+                        retained.identity = entry.record.payload.decode("ascii", "replace")
                     elif entry.kind is not EntryKind.POSITION:
                         retained.carry(entry.record, commanded=entry.kind is EntryKind.COMMANDED)
                 offset = end
@@ -232,14 +255,15 @@ def scan(path: Path, epoch: int, retained: RetainedAlarms | None = None) -> tupl
 
 
 def _foreign(entries: Iterable[Entry], epoch: int) -> bool:
-    return any(entry.kind is EntryKind.RECORD and entry.record.epoch != epoch for entry in entries)
+    carried = (EntryKind.CARRIED, EntryKind.COMMANDED)
+    return any(entry.record.epoch != epoch for entry in entries if entry.kind not in carried)
 
 
 def _refuse_newer(path: Path, data: mmap.mmap) -> None:
     if data[: len(_NAME)] == _NAME and data[len(_NAME)] > _VERSION:
         raise JournalError(
-            f"{path} has format {data[len(_NAME)]}, and this linewatch reads format {_VERSION}: use the newer version "
-            "again, or move the journal's folder away and begin a new one"
+            f"{path} has format {data[len(_NAME)]}, and this linewatch reads formats 1 to {_VERSION}: use the newer "
+            "version again, or move the journal's folder away and begin a new one"
         )
 
 
@@ -247,7 +271,7 @@ def starts_whole(path: Path, epoch: int) -> bool:
     """Say whether the head and the first commit of a segment of this epoch are whole."""
     with path.open("rb") as file:
         head, entries = file.read(HEAD_BYTES), _commit_at(file.fileno(), HEAD_BYTES)
-    return head == pack_head(epoch) and bool(entries) and not _foreign(entries, epoch)
+    return _is_head(head, epoch) and bool(entries) and not _foreign(entries, epoch)
 
 
 def starting_positions(path: Path) -> dict[str, int] | None:

@@ -160,9 +160,9 @@ def _width_mm(connection: sa.Connection, number: int) -> float | None:
 
 def _alarms(connection: sa.Connection, coil: Any) -> list[Alarm]:
     """Return all transitions while it was under the camera."""
-    then = {name: getattr(coil, name) for name in ("service_id", "journal", "epoch")}
+    then = {"service_id": coil.service_id, "journal": coil.journal, "coil_epoch": coil.epoch}
     wanted = sa.select(sa.cast(ALARM.c.body, sa.Text)).filter_by(**then, coil_ordinal=coil.ordinal)
-    bodies = connection.execute(wanted.order_by(ALARM.c.sequence)).scalars()
+    bodies = connection.execute(wanted.order_by(ALARM.c.epoch, ALARM.c.sequence)).scalars()
     return [alarm_from(AlarmMessage.model_validate_json(body)) for body in bodies]
 
 

@@ -1,6 +1,7 @@
 """A simulated camera over a rendered strip, with lines triggered by the encoder."""
 
 import threading
+import time
 from collections.abc import Sequence
 from typing import Self
 
@@ -36,7 +37,9 @@ class SimulatorCamera:
         live: bool,
         course: Course | None = None,
         weld_lines: Sequence[int] = (),
+        began_unix_ns: int | None = None,
     ) -> None:
+        """began_unix_ns: when the strip began to run; what has passed by the first read is never given. None: then."""
         self.live = live
         self._strip = strip
         self._profile = profile
@@ -49,6 +52,7 @@ class SimulatorCamera:
         self.grabs: int | None = self._total
         self._next = 0
         self._start_ns: int | None = None
+        self._began_unix_ns = began_unix_ns
         self._stopped = threading.Event()
 
     def read(self) -> Grab | None:
@@ -135,6 +139,10 @@ class SimulatorCamera:
         now_ns = self._clock.now_ns()
         if self._start_ns is None:
             self._start_ns = now_ns
+            if self._began_unix_ns is not None:
+                self._start_ns -= time.time_ns() - self._began_unix_ns
+                while self._next < self._total and self._done_ns(self._next) <= now_ns:
+                    self._next += 1
         # The last grabs of a coil stay in the buffer until they are read, since nothing overwrites them.
         while self._next + BUFFER_GRABS < self._total and self._done_ns(self._next + BUFFER_GRABS) <= now_ns:
             self._next += 1

@@ -25,8 +25,9 @@ class FreeRunningSimulator(SimulatorCamera):
         live: bool,
         course: Course,
         weld_lines: Sequence[int] = (),
+        began_unix_ns: int | None = None,
     ) -> None:
-        super().__init__(strip, profile, clock, coil, live, course, weld_lines)
+        super().__init__(strip, profile, clock, coil, live, course, weld_lines, began_unix_ns)
         pitch, rate_hz = strip.line.mm_per_line, strip.line.line_rate_hz
         steps = {float(row) for row in range(0, course.rows, _STEP_ROWS)} | {float(course.rows)}
         at = 0

@@ -82,11 +82,20 @@ class Sequencer:
     config: identity of the settings that apply, published with every coil.
     """
 
-    def __init__(self, epoch: int, config: str = "") -> None:
+    def __init__(self, epoch: int, config: str = "", passage: tuple[int, int] | None = None) -> None:
+        """passage: of the coil that goes on over a restart, the epoch in which it began and its number there."""
         self.epoch = epoch
         self._config = config
-        self._coil_ordinal: int | None = None
+        self._coil_epoch: int | None = passage[0] if passage else None
+        self._coil_ordinal: int | None = passage[1] if passage else None
         self._next = dict.fromkeys(Topic, 0)
+
+    @property
+    def passage(self) -> tuple[int, int] | None:
+        """The epoch in which the present coil began, and its number there; None before the first coil."""
+        if self._coil_ordinal is None:
+            return None
+        return (self.epoch if self._coil_epoch is None else self._coil_epoch), self._coil_ordinal
 
     @property
     def sequences(self) -> dict[str, int]:
@@ -98,11 +107,11 @@ class Sequencer:
 
         Raises ValueError for what no message can hold; then none of them has been numbered.
         """
-        before = self._next.copy(), self._coil_ordinal
+        before = self._next.copy(), self._coil_epoch, self._coil_ordinal
         try:
             return [self.record(draft) for draft in drafts]
         except Exception:
-            self._next, self._coil_ordinal = before
+            self._next, self._coil_epoch, self._coil_ordinal = before
             raise
 
     def record(self, draft: Draft) -> Record:
@@ -114,7 +123,8 @@ class Sequencer:
                 raise UnpublishableError(f"its config is no text of at most {MAX_TEXT_LENGTH} bytes")
             if draft.body.state is CoilState.STARTED:
                 self._coil_ordinal = 0 if self._coil_ordinal is None else self._coil_ordinal + 1
-        more["coil_ordinal"] = self._coil_ordinal
+                self._coil_epoch = None
+        more["coil_ordinal"], more["coil_epoch"] = self._coil_ordinal, self._coil_epoch
         record = self._record(draft.topic, draft.body, more, draft.payload)
         if len(record.header) > MAX_HEADER_BYTES:
             raise UnpublishableError(f"its header has {len(record.header)} bytes, at most {MAX_HEADER_BYTES} are read")
@@ -148,7 +158,7 @@ class Sequencer:
             png_bytes=len(crop.png),
         )
         timing = TimingBody(captured_ns=crop.captured_ns, published_ns=published_ns)
-        more = {"timing": timing.model_dump(), "coil_ordinal": crop.coil_ordinal}
+        more = {"timing": timing.model_dump(), "coil_ordinal": crop.coil_ordinal, "coil_epoch": crop.coil_epoch}
         return self._record(Topic.CROP, body, more, crop.png)
 
     def _record(self, topic: Topic, body: Message, more: dict[str, Any], payload: bytes) -> Record:
@@ -167,11 +177,16 @@ def drafts(decided: Decided) -> list[Draft]:
     if isinstance(decided, Verdict):
         messages = [Draft(Topic.FRAME, FrameBody(**_frame(decided)), timing)]
     else:
-        messages = [Draft(Topic.COIL, CoilBody(**_coil(decided)), timing, config=decided.config)]
+        messages = [Draft(Topic.COIL, coil_body(decided), timing, config=decided.config)]
     messages += [defect_draft(event, ordinal, timing) for event in decided.defects]
     messages += [roll_mark_draft(mark, ordinal, timing) for mark in decided.roll_marks]
     messages += [alarm_draft(alarm, ordinal, timing) for alarm in decided.alarms]
     return messages
+
+
+def coil_body(notice: CoilNotice) -> CoilBody:
+    """Make the body of a coil's start or end."""
+    return CoilBody(**_coil(notice))
 
 
 def defect_draft(event: DefectEvent, ordinal: int | None, timing: TimingBody) -> Draft:

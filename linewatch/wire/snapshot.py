@@ -27,8 +27,15 @@ MAX_OPEN_DEFECTS = 1000
 class SnapshotTracker:
     """Collects snapshots. `follow` is called by the publishing thread, `snapshot` by the serving one."""
 
-    def __init__(self, epoch: int, engines: Sequence[EngineStatus], alarms: Iterable[Record] = ()) -> None:
-        """alarms: journaled records of alarms retained from earlier epochs."""
+    def __init__(
+        self,
+        epoch: int,
+        engines: Sequence[EngineStatus],
+        alarms: Iterable[Record] = (),
+        journal: str | None = None,
+    ) -> None:
+        """alarms: journaled records of alarms retained from earlier epochs. journal: its UUID."""
+        self._journal = journal
         self._lock = threading.Lock()
         self._epoch = epoch
         self._engines = tuple(engines)
@@ -47,6 +54,24 @@ class SnapshotTracker:
         """Set the engines in use."""
         with self._lock:
             self._engines = tuple(engines)
+
+    @property
+    def journal(self) -> str | None:
+        """The journal's UUID."""
+        return self._journal
+
+    def go_on(self, coil: CoilBody) -> None:
+        """Take up a coil that was under way before a restart, with its sums so far."""
+        with self._lock:
+            self._coil, self._end_mm = coil, coil.along_mm
+            self._mm = {
+                Quality.INSPECTED: coil.inspected_mm,
+                Quality.DEGRADED: coil.degraded_mm,
+                Quality.MISSED: coil.missed_mm,
+            }
+            self._area = coil.area or StripArea()
+            self._missed_lines = Counter(coil.missed_lines_by_cause)
+            self._classes = Counter(coil.defects_by_class)
 
     @property
     def retained_alarms(self) -> tuple[AlarmBody, ...]:
@@ -94,6 +119,7 @@ class SnapshotTracker:
                 suppressed_or_shelved=tuple(a for a in self._alarms.values() if a.state is not AlarmState.RAISED),
                 roll_marks=tuple(self._rolls.values()),
                 engines=self._engines,
+                journal_id=self._journal,
             )
 
     def _start_or_end_coil(self, coil: CoilBody) -> None:

@@ -289,8 +289,9 @@ def test_commands_are_taken_once_and_known_over_a_restart(config: Path) -> None:
     try:
         with Commander(service.commands) as commander:
             assert commander.tell_coil(data, token="the-data-of-it").recipe == "exposed"
-            with pytest.raises(RefusedError, match="taken before a restart"):
-                commander.start_coil("C-8", token="the-start-of-it")
+            commander.start_coil("C-8", token="the-start-of-it")  # it was carried out, and is not again
+            with pytest.raises(RefusedError, match="has passed or is ordered already"):
+                commander.start_coil("C-8")
             commander.start_coil("C-9")
         assert service.under_the_camera("C-9").coil_status.data == data
     finally:

@@ -23,7 +23,14 @@ def looked(tmp_path: Path, *folders: Path) -> HostState | None:
     backend = BackendStatus(name="openvino", state=BackendState.SERVING)
     found = fullest_disk(tmp_path, folders)
     return HostMonitor(
-        SettableClock(), lambda: found, lambda: 0.0, lambda: backend, lambda: None, lambda: None, live=True
+        SettableClock(),
+        lambda: found,
+        lambda: 0.0,
+        lambda: backend,
+        lambda: None,
+        lambda: None,
+        lambda: None,
+        live=True,
     ).read()
 
 

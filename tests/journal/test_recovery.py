@@ -228,9 +228,11 @@ def test_a_damaged_head_costs_nothing(tmp_path):
 
 def test_a_newer_format_is_refused_and_left_as_it_was(tmp_path):
     path = tmp_path / "0000000001-000000.segment"
-    newer = b"LWJRNL\x02\n\x01\0\0\0" + random.Random(1).randbytes(300)
+    newer = b"LWJRNL\x03\n\x01\0\0\0" + random.Random(1).randbytes(300)
     path.write_bytes(newer)
-    with pytest.raises(JournalError, match="has format 2, and this linewatch reads format 1: use the newer version"):
+    with pytest.raises(
+        JournalError, match="has format 3, and this linewatch reads formats 1 to 2: use the newer version"
+    ):
         journal(tmp_path).__enter__()
     assert path.read_bytes() == newer
 

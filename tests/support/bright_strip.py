@@ -9,6 +9,7 @@ from onnx import TensorProto
 
 from linewatch.contracts.manifest import Task
 
+CONFIGS = Path(__file__).parents[2] / "configs"
 LINES, WIDTH = 64, 192
 BRIGHT = 0.8
 
@@ -66,6 +67,43 @@ def write_service(folder: Path, frames: int, frames_per_s: float) -> Path:
         cv2.imwrite(str(folder / "strip" / f"{number}.png"), picture)
     path = folder / "service.toml"
     path.write_text(CONFIG.format(folder=folder, width=WIDTH, lines=LINES, line_rate_hz=frames_per_s * LINES))
+    return path
+
+
+RUNNING = """
+type = "simulator"
+length_m = {length_m}
+coil = "SIM"
+defects_per_m = 2.0
+runs_on = "{folder}/began"
+"""
+ENCODER = """
+[line.encoder]
+counts_per_mm = 4.0
+counts_per_line = 4.0
+"""
+
+
+def write_running_strip(
+    folder: Path, source: str = "simulator", *, encoder: bool = False, length_m: float = 1_000.0, frames: int = 0
+) -> Path:
+    """Write a service whose coils are graded, at 2 m/s. A simulated strip runs on while the service is down.
+
+    Return the configuration's path.
+    """
+    if source == "folder":
+        path = write_service(folder, frames, 2000.0 / LINES)
+        text = path.read_text()
+    else:
+        _write_engines(folder / "engines")
+        path = folder / "service.toml"
+        text = CONFIG.format(folder=folder, width=WIDTH, lines=LINES, line_rate_hz=2000.0)
+        text = text.replace(
+            f'type = "folder"\npath = "{folder}/strip"', RUNNING.format(folder=folder, length_m=length_m)
+        )
+    text = text.replace("[source]", f"{ENCODER if encoder else ''}[source]")
+    head = f'taxonomy = "{CONFIGS}/taxonomy.toml"\n[decision]\ngrading = "{CONFIGS}/grading/example.toml"\n'
+    path.write_text(head + text)
     return path
 
 

@@ -63,7 +63,7 @@ def crop(
     first = max(0, ordinal * LINES - 5)
     box = StripBox((95.0, 95.0 + size / 2), (float(first), float(first + size)))
     _, png = cv2.imencode(".png", noise)
-    return Crop(defect, passage, ordinal, 1, CropWindow(first, size, 0, size, box), 1.0, png.tobytes())
+    return Crop(defect, passage, None, ordinal, 1, CropWindow(first, size, 0, size, box), 1.0, png.tobytes())
 
 
 def alarm(ordinal: int, state: AlarmState = AlarmState.RAISED, name: str | None = None) -> Alarm:

@@ -78,6 +78,8 @@ class Taken:
 
 
 class EmptyStore:
+    identity = ""
+
     def epochs(self):
         return [1]
 

@@ -190,7 +190,7 @@ def test_another_schema_version_is_named_before_anything_else():
 def test_a_crop_is_a_png_of_the_size_that_its_header_says():
     _, png = cv2.imencode(".png", np.arange(35, dtype=np.uint8).reshape(5, 7))
     window = CropWindow(first_line=300, lines=5, left_px=20, columns=7, box=StripBox((10.0, 13.5), (300.0, 305.0)))
-    record = Sequencer(3).crop(Crop(defect_event(0).defect, 1, 4, 99, window, 1.0, png.tobytes()), 123)
+    record = Sequencer(3).crop(Crop(defect_event(0).defect, 1, None, 4, 99, window, 1.0, png.tobytes()), 123)
     message = decode(record.topic.encode(), record.header, record.payload)
     assert (message.epoch, message.sequence, message.coil_ordinal, message.ordinal) == (3, 0, 1, 4)
     assert message.timing.captured_ns == 99

@@ -26,6 +26,8 @@ from linewatch.wire.snapshot import SnapshotTracker
 class BrokenStore:
     """A journal whose disk is gone."""
 
+    identity = ""
+
     def epochs(self):
         return [1]
 

@@ -1,12 +1,14 @@
 """The simulator as a camera: a rendered strip with known defects, for trials without a mill."""
 
+import time
+from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
 from linewatch.capture.cameras.source import CoilName, SourceSettings
 from linewatch.config.line import LineSettings
-from linewatch.contracts.errors import ConfigError
+from linewatch.contracts.errors import ConfigError, SourceError
 from linewatch.contracts.ports import Camera, Clock
 from linewatch.simulation.camera import SimulatorCamera
 from linewatch.simulation.counter_faults import CounterFault, FaultyCounterCamera
@@ -31,6 +33,10 @@ class SimulatorSource(SourceSettings):
         default=(), description="places behind which another coil begins; the camera's input reports each"
     )
     counter_faults: Annotated[tuple[CounterFault, ...], Field(strict=False)] = ()
+    runs_on: Annotated[Path | None, Field(strict=False)] = Field(
+        default=None,
+        description="live: file that keeps when the strip began to run, so that it runs on while the service is down",
+    )
 
     def strip(self, line: LineSettings) -> SimulatedStrip:
         """Return the strip that these settings describe."""
@@ -39,6 +45,7 @@ class SimulatorSource(SourceSettings):
     def open(self, line: LineSettings, clock: Clock, *, live: bool) -> Camera:
         strip = self.strip(line)
         course = Course.of(self.turns, strip.total_lines, line.mm_per_line)
+        began_unix_ns = _began(self.runs_on) if live and self.runs_on else None
         profile = SpeedProfile.typical(course.rows * line.mm_per_line, line.line_rate_hz * line.mm_per_line)
         if line.encoder is None:
             if self.turns or self.welds_m or self.counter_faults:
@@ -46,8 +53,23 @@ class SimulatorSource(SourceSettings):
                     "[source] turns, welds_m and counter_faults show in an encoder's counts only, and there is no "
                     "[line.encoder]; give the configuration one, or take them out"
                 )
-            return SimulatorCamera(strip, profile, clock, self.coil, live)
+            return SimulatorCamera(strip, profile, clock, self.coil, live, began_unix_ns=began_unix_ns)
         welds = [round(weld * 1000 / line.mm_per_line) for weld in self.welds_m]
         simulator = SimulatorCamera if line.encoder.triggers else FreeRunningSimulator
-        camera = simulator(strip, profile, clock, self.coil, live, course, welds)
+        camera = simulator(strip, profile, clock, self.coil, live, course, welds, began_unix_ns)
         return FaultyCounterCamera(camera, line.encoder, self.counter_faults)
+
+
+def _began(path: Path) -> int:
+    """Return when the strip began to run, in Unix nanoseconds: now, if the file does not say. Raises SourceError."""
+    now_ns = time.time_ns()
+    try:
+        if path.is_file():
+            return int(path.read_text())
+        path.write_text(f"{now_ns}\n")
+    except (OSError, ValueError) as error:
+        raise SourceError(
+            f"[source] runs_on = {str(path)!r} cannot be used ({error}); expected a file with a Unix time in "
+            "nanoseconds, or none: remove it, or name another one"
+        ) from error
+    return now_ns

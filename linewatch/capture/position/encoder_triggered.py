@@ -92,6 +92,7 @@ class EncoderTriggeredCamera(CameraWrapper):
             fault=fault,
             position_fault=place.fault,
             change_line=None if change is None else change - cut,
+            counter=self._odometer.count,
         )
         if unseen is None:
             return placed

@@ -221,6 +221,10 @@ class FreeRunningCamera(CameraWrapper):
         self, grab: Grab, image: np.ndarray | None, line: int, lines: int, fault: Cause | None, weld: int | None
     ) -> None:
         pitch_mm, first = self._encoder.mm_per_line, line - self._head
+        travel = self._travel
+        assert travel is not None
+        ahead = round((line + lines) * self._encoder.counts_per_line) - travel.travelled
+        counter = travel.count + (ahead if self._encoder.counts_up else -ahead)
         self._ready.append(
             replace(
                 grab,
@@ -237,6 +241,7 @@ class FreeRunningCamera(CameraWrapper):
                 fault=fault,
                 position_fault=self._fault,
                 change_line=None if weld is None else weld - line,
+                counter=counter % (1 << self._encoder.bits),
             )
         )
         self._given += 1

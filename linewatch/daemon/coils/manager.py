@@ -46,6 +46,7 @@ class CoilManager:
         self._orders = CoilOrders(settings.journal.dir, epoch, account, known, recipes, anew=recorded, keep=keep)
         self.folder = CoilFolder(settings.coil_data, self._orders.take) if settings.coil_data and not recorded else None
         self._recipes, self._reread, self._recipe_trouble = recipes, reread, recipe_trouble
+        self.go_on = self._orders.go_on
 
     def take(self, request: CoilRequest, caller: Caller) -> CoilReply | str:
         """Return the reply to a command, or why it is refused."""

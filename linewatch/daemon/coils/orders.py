@@ -5,7 +5,7 @@ The file (`coil-orders.jsonl` in the journal's folder) is the audit trail, and k
 
 import os
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -103,12 +103,29 @@ class CoilOrders:
                 return self._again(earlier, request, caller)
             return self._take(request, request.token, caller)
 
+    def go_on(self, begun: Collection[str], *, between: bool) -> None:
+        """Order again what an earlier run had taken and not carried out when it was killed.
+
+        begun: names of the coils that began. between: the last one of them has ended.
+        """
+        orders = [order for order in self._orders.values() if order.action is not CoilAction.DATA]
+        carried_out = [i for i, order in enumerate(orders) if order.action is CoilAction.START and order.coil in begun]
+        waiting = orders[carried_out[-1] + 1 :] if carried_out else orders
+        for order in waiting:
+            if order.epoch != self._epoch - 1:
+                continue
+            if order.action is CoilAction.START:
+                refused = self._account.order_start(order.coil or "", at_mm=order.at_mm)
+            elif not between:
+                refused = self._account.order_end(order.coil, at_mm=order.at_mm)
+            else:
+                continue
+            log.info("coil_order_goes_on", action=str(order.action), coil=order.coil, refused=refused)
+
     def _again(self, earlier: CoilOrder, request: CoilRequest, caller: Caller) -> CoilOrder | str:
         same = ("action", "coil", "at_mm", "data")
         if earlier.key != caller.key or any(getattr(earlier, name) != getattr(request, name) for name in same):
             return "its token names another request"
-        if earlier.action is not CoilAction.DATA and earlier.epoch != self._epoch:
-            return "it was taken before a restart, after which the source's coil began anew; order it by a new token"
         return earlier
 
     def _take(self, request: CoilRequest, token: str, caller: Caller) -> CoilOrder | str:

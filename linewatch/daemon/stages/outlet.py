@@ -1,5 +1,6 @@
 """The outlet stage: journals, publishes and files what was decided, and publishes the heartbeat."""
 
+import time
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
@@ -13,6 +14,7 @@ from linewatch.contracts.record import Record
 from linewatch.contracts.verdict import Decided, Verdict
 from linewatch.daemon.coils.recorded import CoilDataRecorder
 from linewatch.daemon.crops import DefectCrops
+from linewatch.daemon.restart_point import RestartPoints
 from linewatch.daemon.stages.wiring import END, Wiring
 from linewatch.daemon.untold import UntoldDecisions
 from linewatch.journal.journal import Journal
@@ -46,6 +48,7 @@ class Outlet:
     crops: DefectCrops | None
     verdicts: VerdictFile | None
     untold: UntoldDecisions
+    restart_points: RestartPoints
     latencies_ns: deque[int]  # a frame's, from its last line to its publication
     heartbeat_ns: int  # from one heartbeat to the next
     next_heartbeat_ns: int
@@ -79,6 +82,7 @@ class Outlet:
     def _publish(self, decided: Decided) -> None:
         """Journal one decision, then publish it."""
         decided.timing.published_ns = self.clock.now_ns()
+        decided.timing.published_unix_ns = time.time_ns()
         try:
             told = self.untold.correct(decided)
             messages, records = self._encode(told)
@@ -86,7 +90,8 @@ class Outlet:
             told = self.untold.correct(self.untold.substitute(decided, error))
             messages, records = self._encode(told)
         decided = told
-        self.journal.append(records, sync=bool(decided.alarms))
+        point = self.restart_points.behind(decided, self.sequencer)
+        self.journal.append(records, sync=bool(decided.alarms), state=point)
         self.standing.follow(messages, self.sequencer.sequences)
         for record in records:
             self.publisher.send(record)

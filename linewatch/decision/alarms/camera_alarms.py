@@ -74,6 +74,11 @@ def start_coil(
     return alarms, tuple(sorted(changes, key=lambda alarm: alarm.id))
 
 
+def goes_on(alarms: Alarms, coil: str, end_mm: float, uninspected: Uninspected) -> Alarms:
+    """Return the alarms of a coil that goes on over a restart; those of it that stood are taken over."""
+    return replace(alarms, coil=coil, end_mm=end_mm, uninspected=uninspected)
+
+
 def apply_rules(alarms: Alarms, rules: DecisionRules) -> tuple[Alarms, tuple[Alarm, ...]]:
     """Apply `rules`. Return the alarms, and the last transitions of those whose rule no longer exists."""
     if alarms.rules is rules:
@@ -105,7 +110,7 @@ def follow_verdict(alarms: Alarms, verdict: Verdict, rules: DecisionRules) -> tu
     )
     uninspected = alarms.uninspected
     if rules.system_alarms is not None and not threading:
-        uninspected = uninspected.plus(verdict, rules.system_alarms.coverage_within_m * 1000)
+        uninspected = uninspected.plus(verdict.along_mm, verdict.spans, rules.system_alarms.coverage_within_m * 1000)
     rolls = _followed(alarms.rolls, verdict.roll_marks)
     busy_groups = {rule_alarm.rule.group for rule_alarm in alarms.rule_alarms if rule_alarm.states.active}
     window_mm = settings.flood_window_m * 1000

@@ -1,15 +1,17 @@
 """Built-in alarm rules about the inspection itself, driven by verdicts or by the state of the host."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from linewatch.config.decision import AlarmSettings, SystemAlarmSettings
 from linewatch.contracts.alarm import HostState, Priority
 from linewatch.contracts.frame import Cause
-from linewatch.contracts.verdict import Quality, Verdict
+from linewatch.contracts.verdict import CoverageSpan, Quality, Verdict
 
 CAMERA_SILENT, DISK_LOW, FAILED_OVER = "camera-silent", "disk-low", "engine-failed-over"
 RECIPE_LACKING, ENGINE_WITHDRAWN = "recipe-engine-lacking", "engine-withdrawn"
 JOURNAL_LOST = "journal-lost"
+RESTART_GAP = "restart-gap"
 CAMERA_LOST, COVERAGE_LOW, ENGINE_FAILING = "camera-lost", "coverage-low", "engine-failing"
 FLOOD = "flood"
 NAMES = (
@@ -20,12 +22,13 @@ NAMES = (
     FAILED_OVER,
     RECIPE_LACKING,
     ENGINE_WITHDRAWN,
+    RESTART_GAP,
     DISK_LOW,
     JOURNAL_LOST,
     FLOOD,
 )
 
-_OURS = (Cause.OVERRUN, Cause.OVERLOAD, Cause.ENGINE)  # causes of the inspection, not of the camera
+_OURS = (Cause.OVERRUN, Cause.OVERLOAD, Cause.ENGINE, Cause.RESTART)  # causes of the inspection, not of the camera
 _DISK_DEADBAND = 1.1
 _STEPS = 100  # parts of the metres over which coverage counts
 
@@ -57,6 +60,7 @@ def system_rules(settings: SystemAlarmSettings | None, alarms: AlarmSettings) ->
         rules.append(SystemRule(FAILED_OVER, Priority.MEDIUM, on_strip=False))
         rules.append(SystemRule(RECIPE_LACKING, Priority.MEDIUM, on_strip=False))
         rules.append(SystemRule(ENGINE_WITHDRAWN, Priority.MEDIUM, on_strip=False))
+        rules.append(SystemRule(RESTART_GAP, Priority.HIGH, on_strip=False, latch=True))
         if settings.disk_free_below_mb is not None:
             rules.append(SystemRule(DISK_LOW, Priority.HIGH, on_strip=False))
         rules.append(SystemRule(JOURNAL_LOST, Priority.HIGH, on_strip=False))
@@ -77,13 +81,13 @@ class Uninspected:
     stretches: tuple[tuple[float, float, float], ...] = ()
     begin_mm: float | None = None
 
-    def plus(self, verdict: Verdict, within_mm: float) -> "Uninspected":
-        """Return the stretches after this verdict, without those further back than `within_mm`."""
-        begin_mm, end_mm = verdict.along_mm
+    def plus(self, along_mm: tuple[float, float], spans: Sequence[CoverageSpan], within_mm: float) -> "Uninspected":
+        """Return the stretches after this frame, without those further back than `within_mm`."""
+        begin_mm, end_mm = along_mm
         first_mm = begin_mm if self.begin_mm is None else self.begin_mm
         share = 0.0
         if end_mm > begin_mm:
-            share = sum(span.length_mm * (1.0 - span.inspected_share) for span in verdict.spans) / (end_mm - begin_mm)
+            share = sum(span.length_mm * (1.0 - span.inspected_share) for span in spans) / (end_mm - begin_mm)
         if share <= 0.0 and not self.stretches:
             return self if self.begin_mm is not None else Uninspected((), first_mm)
         from_mm = end_mm - within_mm
@@ -139,6 +143,7 @@ def host_text(name: str, host: HostState, settings: SystemAlarmSettings, *, acti
         RECIPE_LACKING: host.recipe_lacking,
         ENGINE_WITHDRAWN: host.engine_withdrawn,
         JOURNAL_LOST: host.journal_lost,
+        RESTART_GAP: host.restart_gap,
     }
     if (why := told.get(name)) is not None:
         return bool(why), why

@@ -78,7 +78,10 @@ class CoveredArea(Message):
 
 
 class TimingBody(Message):
-    """When the frame left each stage, in monotonic nanoseconds of the service's host. 0: it did not pass the stage."""
+    """When the frame left each stage, in monotonic nanoseconds of the service's host. 0: it did not pass the stage.
+
+    Monotonic time begins anew when the host does; `published_unix_ns - published_ns` turns it into Unix time.
+    """
 
     captured_ns: Whole = 0
     queued_ns: Whole = 0
@@ -86,6 +89,14 @@ class TimingBody(Message):
     predicted_ns: Whole = 0
     decided_ns: Whole = 0
     published_ns: Whole = 0
+    published_unix_ns: Whole = 0
+
+    @property
+    def captured_unix_ns(self) -> int | None:
+        """When the last line was taken, in Unix time; None where that is not known."""
+        if not self.captured_ns or not self.published_unix_ns:
+            return None
+        return self.published_unix_ns - (self.published_ns - self.captured_ns)
 
 
 class Envelope(Message):
@@ -98,15 +109,31 @@ class Envelope(Message):
 
 
 class Timed(Envelope):
-    """A message about strip. `(epoch, coil_ordinal)` identifies one passage of a coil; a coil's id may come again."""
+    """A message about strip. `passage` identifies one passage of a coil; a coil's id may come again."""
 
     coil_ordinal: Count | None = Field(
         default=None,
-        description="number of the coil in this epoch, from 0, until the next coil starts; null before the first",
+        description="number of the coil in the epoch in which it began, until the next coil starts; null before the "
+        "first",
+    )
+    coil_epoch: Count | None = Field(
+        default=None, description="the epoch in which the coil began, where it goes on over a restart; null: this one"
     )
     timing: TimingBody
 
+    @property
+    def passage(self) -> tuple[int, int | None]:
+        """The epoch in which the coil began, and its number there."""
+        return (self.epoch if self.coil_epoch is None else self.coil_epoch), self.coil_ordinal
 
+
+JournalId = Annotated[
+    str | None,
+    Field(
+        pattern=r"^[0-9a-f-]{36}$",
+        description="UUID of the journal: epochs and sequences of one journal mean nothing in another; null: not known",
+    ),
+]
 Token = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{8,64}$")]
 M = TypeVar("M", bound=BaseModel)
 

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from pydantic import Field, TypeAdapter
 
 from linewatch.wire.schema.alarm import AlarmBody
-from linewatch.wire.schema.base import Count, CoveredArea, Message, Topic, Version
+from linewatch.wire.schema.base import Count, CoveredArea, JournalId, Message, Topic, Version
 from linewatch.wire.schema.defect import DefectBody
 from linewatch.wire.schema.roll_mark import RollMarkBody
 from linewatch.wire.schema.status import EngineStatus
@@ -48,6 +48,7 @@ class ReplayReply(Message):
     next: Count | None = Field(description="the sequence after the newest message; null likewise")
     next_epoch: Count | None = Field(description="the next epoch with messages in the journal; null: there is none")
     oldest_epoch: Count = Field(description="oldest epoch with messages in the journal")
+    journal_id: JournalId = None
 
 
 class CurrentCoil(CoveredArea):
@@ -80,6 +81,7 @@ class Snapshot(Message):
     )
     roll_marks: tuple[RollMarkBody, ...] = Field(default=(), description="rows of roll marks that may still continue")
     engines: tuple[EngineStatus, ...]
+    journal_id: JournalId = None
 
 
 class SnapshotReply(Message):

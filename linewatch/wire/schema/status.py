@@ -9,7 +9,7 @@ from linewatch.contracts.frame import PositionFault, PositionSource
 from linewatch.contracts.journal import JournalState
 from linewatch.contracts.manifest import Task
 from linewatch.contracts.verdict import Quality
-from linewatch.wire.schema.base import Count, CoveredArea, Envelope, Message, Topic, Whole
+from linewatch.wire.schema.base import Count, CoveredArea, Envelope, JournalId, Message, Topic, Whole
 from linewatch.wire.schema.coil import CoilDataBody
 
 
@@ -189,6 +189,7 @@ class StatusBody(CoveredArea):
     position: PositionStatus | None = None
     coil_status: CoilStatus | None = None
     crops: CropStatus | None = Field(default=None, description="null: the service makes no crops")
+    journal_id: JournalId = None
     untold: Count = Field(
         default=0,
         description="decisions, status messages and crops that could not be published as they were, since a figure or "

@@ -1,0 +1,218 @@
+"""A service that is killed at any moment goes on with its coil: no line of strip is in two passages, and none in none.
+
+LINEWATCH_KILLS: how often it is killed; some seconds each.
+"""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from bright_strip import write_running_strip
+from history_process import start_history, stored_frames, wait_for, write_config
+from waiting import wait_until
+
+from linewatch.client import Commander, Lost, Subscriber
+from linewatch.client.connection import ask_snapshot
+from linewatch.client.requests import RefusedError
+from linewatch.config.history import HistoryServiceSettings, HistorySettings
+from linewatch.config.journal import JournalSettings
+from linewatch.contracts.errors import WireError
+from linewatch.contracts.frame import Cause
+from linewatch.history.database import reading
+from linewatch.history.queries import coils, spans
+from linewatch.history.tables import ALARM
+from linewatch.journal.journal import Journal
+from linewatch.wire.schema import AlarmMessage, CoilMessage, FrameMessage, Snapshot, decode
+
+pytestmark = pytest.mark.service
+
+ROOT = Path(__file__).parents[2]
+KILLS = int(os.environ.get("LINEWATCH_KILLS", "3"))
+PATIENCE_S = 90.0
+
+
+@contextmanager
+def service(config: Path) -> Iterator[subprocess.Popen]:
+    """A service that is killed at the end."""
+    with (config.parent / "log").open("ab") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "linewatch.cli", "run", str(config)],
+            cwd=ROOT,
+            stdout=subprocess.DEVNULL,
+            stderr=log,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+        )
+        try:
+            yield process
+        finally:
+            process.send_signal(signal.SIGKILL)
+            process.wait(60)
+
+
+def snapshot(config: Path) -> Snapshot | None:
+    with suppress(WireError):
+        return ask_snapshot(f"ipc://{config.parent}/rep", 0.5)
+    return None
+
+
+def inspecting(config: Path, coil: str | None = None, beyond_mm: float = 0.0) -> Snapshot:
+    """Return the state as soon as a coil is inspected beyond a place."""
+
+    def found() -> Snapshot | None:
+        now = snapshot(config)
+        there = now is not None and now.coil is not None and now.coil.along_mm > beyond_mm
+        return now if there and (coil is None or now.coil.coil == coil) else None
+
+    return wait_until(found, PATIENCE_S)
+
+
+def end(process: subprocess.Popen) -> None:
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(60) == 0
+
+
+def journaled(config: Path, topic: str) -> list:
+    found = []
+    with Journal(JournalSettings(dir=config.parent / "journal")) as journal:
+        for epoch in journal.epochs():
+            for record in journal.read(epoch, topic, 0, 1 << 40):
+                found.append(decode(topic.encode(), record.header, record.payload))
+    return found
+
+
+def check_lines(frames: list[FrameMessage], notices: list[CoilMessage]) -> None:
+    """Every line of every passage is told once, in order; a passage begins once and ends once, with these lines."""
+    by_passage: dict[tuple, list[FrameMessage]] = {}
+    for frame in frames:
+        by_passage.setdefault((*frame.passage, frame.coil), []).append(frame)
+    assert sorted({(*notice.passage, notice.coil) for notice in notices}) == sorted(by_passage)
+    for passage, told in by_passage.items():
+        assert told[0].first_line == 0
+        for before, frame in pairwise(told):
+            assert frame.first_line == before.first_line + before.lines
+            assert frame.along_mm[0] == pytest.approx(before.along_mm[1], abs=0.01)
+        for frame in told:
+            spans_of = frame.spans
+            assert sum(span.lines for span in spans_of) == frame.lines
+        begun, ended = [notice for notice in notices if (*notice.passage, notice.coil) == passage]
+        assert (begun.state, ended.state) == ("started", "ended")
+        passed_mm = ended.inspected_mm + ended.degraded_mm + ended.missed_mm
+        assert passed_mm == pytest.approx(told[-1].along_mm[1], abs=1.0)
+        unseen = sum(span.lines for frame in told for span in frame.spans if span.cause is Cause.RESTART)
+        assert ended.missed_lines_by_cause.get("restart", 0) == unseen
+        closed = ended.defects_by_class
+        assert ended.grade is not None
+        if unseen:
+            assert "restarted at" in ended.grade.text
+            assert any("passed unseen" in note for note in ended.notes)
+            assert ended.grade.inspected_share < 1.0
+        assert sum(closed.values()) >= 0
+
+
+@pytest.mark.timeout(300 + 60 * KILLS)
+@pytest.mark.parametrize("encoder", [True, False], ids=["encoder", "positions of the source"])
+def test_a_commanded_coil_goes_on_over_kills_and_is_graded_once(tmp_path: Path, encoder: bool) -> None:
+    """The strip runs on meanwhile. Journal, history and a subscriber tell the same passages."""
+    dice = random.Random()
+    config = write_running_strip(tmp_path, encoder=encoder, length_m=4_000.0)
+    settings = HistorySettings(
+        database=f"sqlite:///{tmp_path}/history.sqlite",
+        commit_ms=50.0,
+        service=(HistoryServiceSettings(name="top", publish=f"ipc://{tmp_path}/pub", serve=f"ipc://{tmp_path}/rep"),),
+    )
+    history = start_history(write_config(tmp_path / "history.toml", settings))
+    heard: list = []
+    subscriber = Subscriber(
+        f"ipc://{tmp_path}/pub", f"ipc://{tmp_path}/rep", ["frame", "coil", "alarm"], since="journal"
+    )
+    with subscriber:
+        with service(config):
+            inspecting(config)
+            with Commander(f"ipc://{tmp_path}/cmd", answer_timeout_s=20.0) as commander:
+                commander.start_coil("C-77")
+            reached = inspecting(config, "C-77", beyond_mm=200.0)
+            time.sleep(dice.uniform(0.0, 1.0))
+        for _ in range(KILLS - 1):
+            with service(config):
+                now = inspecting(config, "C-77", beyond_mm=reached.coil.along_mm)
+                assert now.coil.missed_lines_by_cause["restart"] > 0
+                reached = now
+                time.sleep(dice.uniform(0.0, 1.0))
+        with service(config) as last:
+            now = inspecting(config, "C-77", beyond_mm=reached.coil.along_mm)
+            standing = {alarm.rule for alarm in now.standing_alarms}
+            wait_until(lambda: "restart-gap" in {a.rule for a in snapshot(config).standing_alarms}, PATIENCE_S)
+            assert "latched" in standing, "raised in the first run, and never acknowledged"
+            with Commander(f"ipc://{tmp_path}/cmd", answer_timeout_s=20.0) as commander:
+                with pytest.raises(RefusedError, match="has passed or is ordered already"):
+                    commander.start_coil("C-77")
+            while (message := subscriber.poll(1.0)) is not None and len(heard) < 100_000:
+                heard.append(message)
+                if isinstance(message, FrameMessage) and message.ordinal > 20 and message.epoch == now.epoch:
+                    break
+            end(last)
+    frames, notices = journaled(config, "frame"), journaled(config, "coil")
+    check_lines(frames, notices)
+    assert [(notice.coil, notice.state.value) for notice in notices] == [
+        ("SIM", "started"),
+        ("SIM", "ended"),
+        ("C-77", "started"),
+        ("C-77", "ended"),
+    ]
+    assert len([one for one in journaled(config, "alarm") if one.rule == "latched" and one.change == "active"]) == 1
+    assert not [one for one in heard if isinstance(one, Lost)]
+    assert [one for one in heard if isinstance(one, FrameMessage)] == frames[: sum(map(_is_frame, heard))]
+
+    wait_for(lambda: stored_frames(settings.database) == len(frames))
+    history.send_signal(signal.SIGTERM)
+    assert history.wait(30) == 0
+    with reading(settings.database) as connection:
+        passages = coils(connection)
+        assert [row.coil for row in passages] == ["C-77", "SIM"]
+        assert all(row.ended_unix_ns is not None for row in passages)
+        assert passages[0].alarms >= 2
+        stored = [row.span for row in spans(connection, passages[0].passage)]
+        for before, span in pairwise(stored):
+            assert span.first_line == before.first_line + before.lines
+        assert stored[-1].along_mm[1] == pytest.approx(notices[-1].along_mm, abs=0.01)
+        assert {span.cause for span in stored if span.cause is not None} >= {Cause.RESTART}
+        assert connection.execute(sa.select(sa.func.count()).select_from(ALARM)).scalar() == len(
+            journaled(config, "alarm")
+        )
+
+
+def _is_frame(message: object) -> bool:
+    return isinstance(message, FrameMessage)
+
+
+@pytest.mark.timeout(300)
+def test_without_positions_the_clock_tells_and_an_order_that_waits_is_carried_out(tmp_path: Path) -> None:
+    """A folder of images begins anew with each start; what was ordered for a place farther on comes there, once."""
+    config = write_running_strip(tmp_path, source="folder", frames=600)
+    with service(config):
+        first = inspecting(config, beyond_mm=300.0)
+        with Commander(f"ipc://{tmp_path}/cmd", answer_timeout_s=20.0) as commander:
+            place_mm = first.coil.along_mm + 5_000.0
+            commander.start_coil("C-2", at_mm=place_mm, token="order-of-C-2")
+    with service(config) as second:
+        inspecting(config, "C-2", beyond_mm=100.0)
+        with Commander(f"ipc://{tmp_path}/cmd", answer_timeout_s=20.0) as commander:
+            commander.start_coil("C-2", at_mm=place_mm, token="order-of-C-2")  # carried out: the answer is repeated
+        end(second)
+    frames, notices = journaled(config, "frame"), journaled(config, "coil")
+    check_lines(frames, notices)
+    assert [notice.coil for notice in notices if notice.state == "started"] == ["strip", "C-2"]
+    assert any("by clock and line rate" in note for note in notices[1].notes)
+    alarms = [one for one in journaled(config, "alarm") if isinstance(one, AlarmMessage)]
+    (gap,) = [one for one in alarms if one.rule == "restart-gap"]
+    assert "by clock and line rate" in gap.text
+    assert gap.retain, "it outlives the coil until somebody acknowledges it"
