@@ -58,7 +58,7 @@ def free_address() -> str:
 def rendered_instances(folder: Path, config: Path) -> Instances:
     """What the shipped engines find on a rendered coil, judged by its truth."""
     coil, truth, out = folder / "coil.avi", folder / "truth.json", folder / "verdicts.jsonl"
-    assert run("simulate", "--out", coil, "--truth", truth, "--length-m", 3, "--defects-per-m", 5, "--seed", 3) == 0
+    assert run("simulate", "--out", coil, "--truth", truth, "--length-m", 4, "--defects-per-m", 5, "--seed", 3) == 0
     assert run("replay", coil, "--config", config, "--out", out) == 0
     last = {one["id"]: one for text in out.read_text().splitlines() for one in json.loads(text)["defects"]}
     rows = [one for one in last.values() if one["merged_into"] is None]
