@@ -12,7 +12,7 @@ import numpy as np
 
 from linewatch.contracts.errors import JournalError
 from linewatch.contracts.manifest import Task
-from linewatch.contracts.probability import log_odds_of, probability_of
+from linewatch.contracts.probability import log_odds, probability_of
 from linewatch.contracts.verdict import Quality
 from linewatch.geometry.outlines import UM_PER_MM, Outlines, rungs_of
 from linewatch.history.spans import stretches_of
@@ -138,9 +138,9 @@ def _as_one(name: str, parts: list[FoundDefect]) -> FoundDefect:
 
 def _together(parts: list[FoundDefect]) -> float:
     """Return the probability of a defect that was closed in parts: their log-odds averaged by area, as over frames."""
-    log_odds = log_odds_of(np.array([part.probability for part in parts]))
+    parts_odds = log_odds(np.array([part.probability for part in parts]))
     area_mm2 = np.maximum([part.area_mm2 for part in parts], 1e-9)
-    return float(probability_of(np.average(log_odds, weights=area_mm2)))
+    return float(probability_of(np.average(parts_odds, weights=area_mm2)))
 
 
 def _outlines(record: CoilRecord, whole: np.ndarray, count: int) -> Outlines:

@@ -12,7 +12,7 @@ from linewatch.contracts.verdict import Defect, Extent, StripBox
 from linewatch.decision.defects.contrast import ContrastSums, contrast_sums
 from linewatch.decision.defects.evidence import evidence_of
 from linewatch.decision.defects.pieces import Pieces
-from linewatch.decision.defects.probability import judged
+from linewatch.decision.defects.probability import log_odds_of
 from linewatch.decision.defects.sensitivity import Places
 from linewatch.decision.grading.severity import GradingRules, columns_of, rated
 from linewatch.decision.rules import DecisionRules, named
@@ -52,7 +52,7 @@ def begin(pieces: Pieces, prediction: Prediction, rules: DecisionRules, graded_b
     shares = pieces.scores / pieces.weight[:, None]
     code, confidence = rules.choose_classes(prediction.classes, shares, places)
     evidence = evidence_of(pieces, prediction, rules, confidence)
-    log_odds = judged(pieces, prediction, confidence, evidence, rules.probability_model)
+    log_odds = log_odds_of(pieces, prediction, confidence, evidence, rules.probability_model)
     probability = probability_of(log_odds)
     area_mm2 = pieces.area_px * scale.mm2_per_px
     along_mm = np.stack([scale.along(pieces.top), scale.along(pieces.bottom)], axis=1)
@@ -101,9 +101,9 @@ def begin(pieces: Pieces, prediction: Prediction, rules: DecisionRules, graded_b
             side=frame.side,
             camera=frame.camera,
             defect_class=name,
-            confidence=scored[0],
-            peak=scored[1],
-            probability=scored[2],
+            confidence=judged[0],
+            peak=judged[1],
+            probability=judged[2],
             box=box,
             area_mm2=area,
             edge_mm=edge_mm,
@@ -118,7 +118,7 @@ def begin(pieces: Pieces, prediction: Prediction, rules: DecisionRules, graded_b
             tentative=unsure,
             evidence=told,
         )
-        for at, name, scored, told, box, area, edge_mm, tiled, scores, spread, sums, severity, unsure in rows
+        for at, name, judged, told, box, area, edge_mm, tiled, scores, spread, sums, severity, unsure in rows
     ]
     reported = rules.reports(prediction.classes, code, confidence, probability, area_mm2, places)
     return Beginnings(defects, reported, born, log_odds, moments, contrasts)

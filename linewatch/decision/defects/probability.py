@@ -4,11 +4,11 @@ import numpy as np
 
 from linewatch.contracts.evidence import evidence_names
 from linewatch.contracts.prediction import Prediction
-from linewatch.contracts.probability import ProbabilityModel, log_odds_of
+from linewatch.contracts.probability import ProbabilityModel, log_odds
 from linewatch.decision.defects.pieces import Pieces
 
 
-def judged(
+def log_odds_of(
     pieces: Pieces,
     prediction: Prediction,
     confidence: np.ndarray,
@@ -21,6 +21,6 @@ def judged(
     model the peak of an outlined piece counts as its probability, and the score of its class where a tile outlines it.
     """
     if model is None:
-        return log_odds_of(np.where(pieces.tiled, confidence, pieces.peak / 255))
+        return log_odds(np.where(pieces.tiled, confidence, pieces.peak / 255))
     at = {name: column for column, name in enumerate(evidence_names(prediction.classes))}
     return model.log_odds(evidence[:, [at[name] for name in model.evidence]])
