@@ -103,6 +103,11 @@ def import_engine(path: Path, request: ImportRequest, engines_dir: Path) -> Impo
     folder = engines_dir / name
     if folder.exists():
         raise EngineError(f"{folder}: is there already, expected a free name; give another --name, or remove it")
+    if request.task is Task.INSPECT:
+        raise ConfigError(
+            "task inspect: its maps come from a network that was made for linewatch, expected task classify, segment "
+            "or screen; import the network as one of these, or train one by `linewatch train inspect`"
+        )
     classes = classes_of(request.classes, request.background, request.task)
     network = read_network(path)
     inputs, outputs = ports(network)
