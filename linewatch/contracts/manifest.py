@@ -41,6 +41,8 @@ CASCADE = (Task.SCREEN, Task.CLASSIFY, Task.SEGMENT)
 """The tasks of the cascade, in their order."""
 OUTPUT_OF = {Task.SCREEN: "score", Task.CLASSIFY: "scores", Task.SEGMENT: "probability", Task.INSPECT: "maps"}
 """The name of each task's output in the engines that linewatch makes."""
+DEFECT_LEVELS = (1.0, 0.5, 0.25)
+"""Shares of an inspect engine's threshold `defect` at which defects are looked for in its maps, the highest first."""
 
 
 class ModelFile(ClosedModel):

@@ -41,10 +41,11 @@ class Prediction:
         whose class scores are all too low for segmentation. Valid until the frame's slot is released.
     maps: of an inspect engine, float32 (2 + len(classes), cell rows, cell columns) as `Task.INSPECT` says, the whole
         frame; 0 in all planes of a cell that no engine scored. None when a cascade inspected it, in a frame that failed
-        and in one without strip. With maps, every passed tile is outlined: `screen_scores` come from plane 0, `passed`
-        are the tiles in which a cell on the strip reaches the lowest level that is looked at in plane 1 (the manifest's
-        threshold `defect`), `probability` is plane 1 at pixels, interpolated between the cells' centres, and
-        `class_scores` are the classes' shares in the tile's cells that reach that level, weighted by plane 1.
+        and in one without strip. With maps, every passed tile is outlined: `screen_scores` come from plane 0; `passed`
+        are the tiles in which a cell on the strip reaches the lowest level at which defects are looked for in plane 1
+        (`DEFECT_LEVELS` of the manifest's threshold `defect`); `probability` is plane 1 at pixels, interpolated between
+        the cells' centres; `class_scores` are the classes' shares in the tile's cells that reach that level, weighted
+        by plane 1.
     scored_px: pixels of the strip that the engine that looks at every frame (screen or inspect) really scored: on valid
         lines, outside columns and lines that are too dark or blown out, in cells with a score in 0..1 (with maps: in
         every plane). 0 when the frame failed.

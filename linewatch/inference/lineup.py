@@ -7,7 +7,7 @@ from typing import Self
 import numpy as np
 
 from linewatch.contracts.errors import EngineError
-from linewatch.contracts.manifest import Task
+from linewatch.contracts.manifest import DEFECT_LEVELS, Task
 from linewatch.contracts.probability import ProbabilityModel
 from linewatch.inference.engines import Engine, EngineSet
 from linewatch.inference.settings import InferenceSettings
@@ -42,7 +42,7 @@ class Lineup:
         """What a tile must reach to pass: of the screen's score, or of plane 1 of an inspect engine's maps."""
         thresholds = self.engines.looks.manifest.thresholds
         if self.looks is Task.INSPECT:
-            return thresholds["defect"]
+            return thresholds["defect"] * DEFECT_LEVELS[-1]
         return thresholds["pass"] if self.settings.screen_threshold is None else self.settings.screen_threshold
 
     @property

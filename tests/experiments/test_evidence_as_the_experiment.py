@@ -8,9 +8,9 @@ from mapped_strip import CLASSES, MAP_RULES, mapped, maps_of
 from experiments.eye.instances import FEATURES, find_instances
 from experiments.eye.maps import Maps
 from linewatch.contracts.evidence import evidence_names
+from linewatch.contracts.manifest import DEFECT_LEVELS
 from linewatch.decision.defects.components import find_pieces
 from linewatch.decision.defects.evidence import evidence_of
-from linewatch.decision.defects.map_pieces import LEVELS
 
 ROWS, COLUMNS = 64, 400
 
@@ -37,7 +37,7 @@ def some_strip(seed: int) -> tuple[Maps, np.ndarray, np.ndarray]:
 @pytest.mark.parametrize("seed", range(8))
 def test_pieces_and_their_evidence_are_those_of_the_experiment(seed: int) -> None:
     theirs, maps, gray = some_strip(seed)
-    levels = [MAP_RULES.defect_threshold_u8 / 255 * share for share in LEVELS]
+    levels = [MAP_RULES.defect_threshold_u8 / 255 * share for share in DEFECT_LEVELS]
     expected = sorted(find_instances(theirs, gray, levels), key=lambda one: one.found.box)
     prediction = mapped(maps, pixels=gray)
     pieces = find_pieces(prediction, MAP_RULES)

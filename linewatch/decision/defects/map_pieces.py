@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
+from linewatch.contracts.manifest import DEFECT_LEVELS
 from linewatch.contracts.prediction import Prediction
 from linewatch.contracts.tile import Tile
 from linewatch.decision.defects.pieces import Pieces, column_of, regions, shown_px
@@ -17,8 +18,6 @@ from linewatch.geometry.ranges import ranges
 from linewatch.geometry.runs import places, to_runs
 from linewatch.geometry.stitch import stitch
 
-LEVELS = (1.0, 0.5, 0.25)
-"""Shares of the defect threshold at which cells are looked for, from the highest to the lowest."""
 LEAST_CELLS = 3
 _NO_DEFECT = 255
 
@@ -84,7 +83,7 @@ def _cells(
     taken = np.zeros(plane.shape, bool)
     parts, counts, levels = [np.zeros((0, 3), np.int32)], [np.zeros(0, np.int64)], [np.zeros(0, np.uint8)]
     highest = plane.max(initial=0.0)
-    for share in LEVELS:
+    for share in DEFECT_LEVELS:
         level = rules.defect_threshold_u8 / 255 * share
         if highest < level:
             continue
