@@ -105,6 +105,9 @@ def _kaggle(root: Path) -> list[Specimen]:
             raise DatasetError(f"{path}: {file} has ClassId {number!r}, expected 1 to 4")
     folder = next((name for name in _FOLDERS if (root / name).is_dir()), "")
     there = {one.name for one in images(root / folder)}
+    # Frames are often kept as PNG, while the table names Kaggle's JPEG.
+    by_stem = {Path(name).stem: name for name in there}
+    runs = {file if file in there else by_stem.get(Path(file).stem, file): found for file, found in runs.items()}
     return [
         _frame(
             root,

@@ -104,9 +104,11 @@ class ChainOptions:
     """The chain of engines, instead of what the configuration names."""
 
     engines_dir: Annotated[Path | None, Parameter(name="--engines", help="Folder of engines.")] = None
-    screen: Annotated[str | None, Parameter(help="Name of an engine, likewise the next.")] = None
+    chain: Annotated[Literal["cascade", "inspect"] | None, Parameter(help="Which engines look at a frame.")] = None
+    screen: Annotated[str | None, Parameter(help="Name of an engine, likewise the next three.")] = None
     classify: str | None = None
     segment: str | None = None
+    inspect: str | None = None
     backend: Annotated[str | None, Parameter(help="onnxruntime, openvino, cpu ...")] = None
     precision: Annotated[Literal["int8", "fp32"] | None, Parameter(help="int8 takes accepted INT8 siblings.")] = None
 

@@ -79,7 +79,7 @@ def _inspected(
     frames, left_out = _chosen([one for each in sets for one in each.frames], choice)
     notes += left_out
     if not frames:
-        raise DatasetError(_nothing(refused))
+        raise DatasetError(_nothing(refused, notes))
     backend = open_backend(settings.inference.backend)
     engines = load_engines(settings.inference, backend.siblings)
     show = sys.stderr.isatty()
@@ -130,8 +130,8 @@ def _require(frames: Sequence[JudgedFrame], refused: Sequence[RefusedFrame] = ()
         raise DatasetError(_nothing(refused))
 
 
-def _nothing(refused: Sequence[RefusedFrame]) -> str:
-    first = "".join(f"\n  {one.file}: {one.reason}" for one in refused[:5])
+def _nothing(refused: Sequence[RefusedFrame], notes: Sequence[str] = ()) -> str:
+    first = "".join(f"\n  {text}" for text in [*notes, *(f"{one.file}: {one.reason}" for one in refused[:5])])
     return f"no frame can be judged; expected frames with masks, boxes or runs of their defects{first}"
 
 
