@@ -13,7 +13,7 @@ endif
 PIP := $(BIN)/pip install -q --disable-pip-version-check
 
 .PHONY: help install install-dev demo test test-fast test-networks check docs reference lock licences bench gpu-check \
-	soak kills coil false-calls clean need-data
+	soak kills coil clean need-data
 help: ## List the targets; a target without a "needs" runs on a CPU, from a clean clone
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
 
@@ -82,7 +82,7 @@ gpu-check: install-dev ## The engines on this machine's GPU: build, parity, spee
 coil: need-data install ## A coil of held-out real frames through the service: figures and a picture (needs LINEWATCH_DATA)
 	$(BIN)/python -m experiments.held_out_coil build --data "$(LINEWATCH_DATA)" --out out/coil
 	$(BIN)/linewatch replay out/coil/coil.avi --out out/coil/verdicts.jsonl
-	$(BIN)/python -m experiments.held_out_coil evaluate --coil out/coil --verdicts out/coil/verdicts.jsonl
+	$(BIN)/python -m experiments.held_out_coil judge --coil out/coil --verdicts out/coil/verdicts.jsonl
 	$(BIN)/linewatch picture out/coil/verdicts.jsonl --source out/coil/coil.avi --truth out/coil/truth.json --out out/coil/coil.png
 
 soak: install-dev ## Ten minutes at the line rate: nothing missed, p99, memory (needs four idle cores)

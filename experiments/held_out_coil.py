@@ -2,40 +2,108 @@
 
 ``python -m experiments.held_out_coil build --data "$LINEWATCH_DATA" --out out/coil`` writes `coil.avi` with its
 sidecar, `truth.json` and `truth.npz`. Replay it with ``linewatch replay``; then ``python -m experiments.held_out_coil
-evaluate --coil out/coil --verdicts out/coil/verdicts.jsonl`` prints recall and false calls. The base install is enough.
+judge --coil out/coil --verdicts out/coil/verdicts.jsonl`` prints the figures of `linewatch judge`, here of what went
+through the whole service. The base install is enough.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Literal, Self
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from experiments.real_frames import TOLERANCE_MM, RealFrame, held_out_frames, instances
 from linewatch.capture.recorder import record
 from linewatch.capture.sidecar import sidecar_path
 from linewatch.config.line import LineSettings
 from linewatch.config.taxonomy import Taxonomy
 from linewatch.contracts.errors import SourceError
 from linewatch.contracts.frame import Grab
-from linewatch.contracts.verdict import DefectState, Extent, StripBox
-from linewatch.geometry.grid import tile_grid
-from linewatch.geometry.matching import Matching, match
-from linewatch.metrics.result import Interval
-from linewatch.metrics.tiles import STEEL_SHARE, TILE_PX, steel_columns
-from linewatch.metrics.windows import false_instances_per_1000_m2
+from linewatch.contracts.verdict import Defect, DefectState, StripArea, StripBox
+from linewatch.datasets import Knowledge, Specimen, read_set
+from linewatch.datasets.splits import HELD_OUT_FOLD
+from linewatch.evaluation.judging.figures import Figures, as_json, figures_of
+from linewatch.evaluation.judging.inspector import InspectedFrame, OutlinedDefect
+from linewatch.evaluation.judging.judged import JudgedFrame, judge_frame
+from linewatch.evaluation.judging.tables import tables_of
+from linewatch.evaluation.judging.true_frames import FrameTruth
+from linewatch.geometry.strip import StripScale
+from linewatch.metrics.tiles import steel_columns
 from linewatch.simulation.truth import CoilTruth
+from linewatch.terminal import wide_console
+from linewatch.wire.decode import defect_from
 from linewatch.wire.schema import VerdictLine
 from linewatch.wire.verdict_file import read_verdicts
 
 COIL = "REAL"
+PATCH_PX, PATCH_LINE, PATCH_COLUMNS = 192, 32, (16, 480, 928, 1392)
+"""The places of patches in a frame: in every second tile of the grid, with clean strip between them."""
+
+
+@dataclass(frozen=True)
+class RealFrame:
+    """A frame of 256 lines. truth: uint8, 0 clean, else 1 + the index into the taxonomy's trained classes."""
+
+    source: str
+    gray: NDArray[np.uint8]
+    truth: NDArray[np.uint8]
+
+
+def held_out_frames(data: Path, taxonomy: Taxonomy) -> list[RealFrame]:
+    """Return fold 4 of Severstal by name, then fold 4 of NEU, four patches on each clean frame of fold 4."""
+    strip = [one for one in read_set("severstal", data) if one.fold == HELD_OUT_FOLD]
+    strip = sorted((one for one in strip if one.knowledge is Knowledge.OUTLINED), key=lambda one: one.file)
+    patches = [one for one in read_set("neu", data) if one.fold == HELD_OUT_FOLD]
+    frames = [RealFrame("severstal", one.gray(), true_classes(one, taxonomy)) for one in strip]
+    hosts = [frame.gray for frame in frames if not frame.truth.any() and all_steel(frame.gray)]
+    # Neighbours in the list have one class.
+    order = np.random.default_rng(4).permutation(len(patches))
+    per_frame = len(PATCH_COLUMNS)
+    for number, first in enumerate(range(0, len(order) - per_frame + 1, per_frame)):
+        chosen = [patches[int(i)] for i in order[first : first + per_frame]]
+        frames.append(patched(hosts[number % len(hosts)], chosen, taxonomy, number))
+    return frames
+
+
+def all_steel(gray: NDArray[np.uint8]) -> bool:
+    """Return whether the frame shows neither an end nor an edge of the strip."""
+    return bool(steel_columns(gray).mean() > 0.95 and gray.mean(axis=1).min() > 20)
+
+
+def patched(host: NDArray[np.uint8], patches: Sequence[Specimen], taxonomy: Taxonomy, number: int) -> RealFrame:
+    """Return the clean frame `host`, mirrored by `number`, with four patches that do not touch each other."""
+    gray = host[:: -1 if number % 2 else 1, :: -1 if number % 4 > 1 else 1].copy()
+    truth = np.zeros_like(gray)
+    for x, patch in zip(PATCH_COLUMNS, patches, strict=True):
+        window = np.s_[PATCH_LINE : PATCH_LINE + PATCH_PX, x : x + PATCH_PX]
+        size = (PATCH_PX, PATCH_PX)
+        gray[window] = cv2.resize(patch.gray(), size, interpolation=cv2.INTER_AREA)
+        truth[window] = cv2.resize(true_classes(patch, taxonomy), size, interpolation=cv2.INTER_NEAREST)
+    return RealFrame("neu", gray, truth)
+
+
+def true_classes(one: Specimen, taxonomy: Taxonomy) -> NDArray[np.uint8]:
+    """Return the class of each pixel, as `RealFrame.truth`; a patch without outline or box is all its class."""
+
+    def value(label: str) -> int:
+        return 1 + taxonomy.trained_classes.index(taxonomy.house_class(one.data_set, label))
+
+    if one.knowledge is Knowledge.LABELLED and not one.boxes:
+        return np.full_like(one.gray(), value(one.labels[0]))
+    truth = np.zeros_like(one.gray())
+    if one.mask_path is not None:
+        values = np.array([0, *(value(label) for label in one.mask_labels)], np.uint8)
+        return values[one.mask()]
+    for box in one.boxes:
+        truth[box.y0 : box.y1, box.x0 : box.x1] = value(box.label)
+    return truth
 
 
 class FrameCamera:
@@ -84,6 +152,7 @@ def build(data: Path, out: Path, line: LineSettings, taxonomy: Taxonomy) -> Coil
         old.unlink(missing_ok=True)
     record(FrameCamera(frames, line), video, line, 4096.0)
     lines = len(frames) * line.frame_lines
+    whole = FrameTruth(taxonomy.trained_classes, np.concatenate([frame.truth for frame in frames]), (), outlined=True)
     truth = CoilTruth(
         coil=COIL,
         seed=0,
@@ -91,75 +160,78 @@ def build(data: Path, out: Path, line: LineSettings, taxonomy: Taxonomy) -> Coil
         length_mm=lines * line.mm_per_line,
         mm_per_px=line.mm_per_px,
         mm_per_line=line.mm_per_line,
-        defects=tuple(instances(frames, line, taxonomy)),
+        defects=whole.defects(line, ()),
         pseudo_defects=(),
     )
     truth.write(out / "truth.json")
-    np.savez_compressed(
-        out / "truth.npz",
-        sources=np.array([frame.source for frame in frames]),
-        truth=np.stack([frame.truth for frame in frames]),
-        steel=np.stack([steel_columns(frame.gray) for frame in frames]),
-    )
+    sources, masks = np.array([frame.source for frame in frames]), np.stack([frame.truth for frame in frames])
+    np.savez_compressed(out / "truth.npz", sources=sources, truth=masks)
     return truth
 
 
-@dataclass(frozen=True, slots=True)
-class TileCounts:
-    """Tiles of a source, and those called by the service: a tile is called if it holds a pixel of a found outline."""
+def judged_frames(coil: Path, verdicts: Path, taxonomy: Taxonomy) -> dict[str, list[JudgedFrame]]:
+    """Return the frames of each source, judged by what the service published; `SourceError` for other verdicts.
 
-    frames: int
-    defective: int
-    defective_called: int
-    clean: int
-    clean_called: int
-    classes_right: int  # of the called defective tiles, those where a called class is one of the true ones
-
-    @property
-    def recall(self) -> float:
-        return self.defective_called / self.defective if self.defective else 1.0
-
-    @property
-    def false_share(self) -> float:
-        return self.clean_called / self.clean if self.clean else 0.0
-
-
-def evaluate_tiles(coil: Path, verdicts: Path, taxonomy: Taxonomy) -> dict[str, TileCounts]:
-    """Return the tile counts by source; `SourceError` if the verdicts are not of this coil."""
-    known = np.load(coil / "truth.npz")
-    sources, truth, steel = known["sources"], known["truth"], known["steel"]
-    tiles = tile_grid(truth.shape[1], truth.shape[2], TILE_PX, TILE_PX)
-    sums = {str(source): np.zeros(6, np.int64) for source in dict.fromkeys(sources.tolist())}
-    found = _found(verdicts, truth.shape)
-    if len(found) != len(truth):
-        raise SourceError(f"{verdicts}: has {len(found)} frames, the coil has {len(truth)}; replay this coil again")
-    for source, real, columns, called in zip(sources, truth, steel, found, strict=True):
-        row = sums[str(source)]
-        row[0] += 1
-        for tile in tiles:
-            window = np.s_[tile.y : tile.y + tile.lines, tile.x : tile.x + tile.width]
-            true = {taxonomy.trained_classes[value - 1] for value in np.unique(real[window]).tolist() if value}
-            names = {name for name, mask in called.items() if mask[window].any()}
-            if true:
-                row[1:3] += (1, bool(names))
-                row[5] += bool(names & true)
-            elif columns[tile.x : tile.x + tile.width].mean() >= STEEL_SHARE:
-                row[3:5] += (1, bool(names))
-    return {source: TileCounts(*row.tolist()) for source, row in sums.items()}
-
-
-@dataclass(frozen=True, slots=True)
-class PieceCounts:
-    """Counts of one class.
-
-    true, hit: pieces of the class, and those with any found defect on them. found, right: defects called this class,
-    and those of them that lie on a piece of it.
+    A defect that reaches over several frames is an instance in each of them. The screen's scores are not published, so
+    that nothing is told of tiles.
     """
+    known, line = np.load(coil / "truth.npz"), LineSettings()
+    sources, masks = known["sources"].tolist(), known["truth"]
+    seen = _inspected(verdicts, line)
+    if len(seen) != len(masks):
+        raise SourceError(f"{verdicts}: has {len(seen)} frames, the coil has {len(masks)}; replay this coil again")
+    found: dict[str, list[JudgedFrame]] = {source: [] for source in dict.fromkeys(sources)}
+    for number, (source, mask, frame) in enumerate(zip(sources, masks, seen, strict=True)):
+        name, truth = f"{source}/{number}", FrameTruth(taxonomy.trained_classes, mask, (), outlined=True)
+        found[source].append(judge_frame(name, name, truth, frame, line))
+    return found
 
-    true: int
-    hit: int
-    found: int
-    right: int
+
+def _inspected(verdicts: Path, line: LineSettings) -> list[InspectedFrame]:
+    """Return what was found in each frame of a verdict file, with positions from the frame's own first line."""
+    closed: dict[str, Defect] = {}
+    into: dict[str, str] = {}
+    frames: list[tuple[StripArea, dict[str, float], list[tuple[str, NDArray[np.int32]]]]] = []
+    for one in read_verdicts(verdicts):
+        parts = []
+        for event in one.defects:
+            if event.merged_into is not None:
+                into[event.id] = event.merged_into
+            elif event.state is DefectState.CLOSED:
+                closed[event.id] = defect_from(event)
+            if event.mask is not None and isinstance(one, VerdictLine):
+                runs = np.array(event.runs, np.int32).reshape(-1, 3)
+                parts.append((event.id, runs + np.array([event.mask.first_line - one.first_line, 0, 0], np.int32)))
+        if isinstance(one, VerdictLine):
+            area, causes = StripArea(), Counter[str]()
+            for span in one.spans:
+                area = area.plus(span.area or StripArea())
+                causes.update(span.uninspected_mm2_by_cause)
+            frames.append((area, dict(causes), parts))
+    scale = StripScale(0.0, line.mm_per_line, line.across_offset_mm, line.mm_per_px)
+    return [
+        InspectedFrame(tuple(_within(parts, closed, into, scale)), (), np.zeros(0, np.float32), area, causes)
+        for area, causes, parts in frames
+    ]
+
+
+def _within(
+    parts: Sequence[tuple[str, NDArray[np.int32]]], closed: dict[str, Defect], into: dict[str, str], scale: StripScale
+) -> Iterator[OutlinedDefect]:
+    """Yield the parts of defects that lie in one frame."""
+    of: dict[str, list[NDArray[np.int32]]] = defaultdict(list)
+    for name, runs in parts:
+        owner = name
+        while owner in into:
+            owner = into[owner]
+        of[owner].append(runs)
+    for owner, each in of.items():
+        runs = np.concatenate(each)
+        if owner not in closed or not len(runs):
+            continue
+        box = scale.box(runs[:, 1].min(), runs[:, 2].max(), runs[:, 0].min(), runs[:, 0].max() + 1)
+        area_mm2 = float((runs[:, 2] - runs[:, 1]).sum() * scale.mm2_per_px)
+        yield OutlinedDefect(replace(closed[owner], box=box, area_mm2=area_mm2), runs)
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,128 +259,27 @@ class PositionError:
         along, across = (np.quantile(errors(side), [0.5, 0.95]).tolist() for side in ("along_mm", "across_mm"))
         return cls(len(pairs), *along, *across)
 
-
-@dataclass(frozen=True, slots=True)
-class InstanceMetrics:
-    """Found defects of a source against its true pieces, paired by `linewatch.geometry.matching`.
-
-    found: closed defects that are neither tentative nor merged into another one.
-    """
-
-    metres: float
-    true: int
-    hit: int
-    classes_right: int  # of the hit ones, those with a found defect of their class on them
-    found: int
-    false_calls: int  # found where nothing is drawn
-    clean_frames: int  # without a true piece
-    clean_m2: float
-    false_on_clean: int  # instances found on those
-    false_on_clean_per_1000_m2: float | None  # by the recording's nominal millimetres; None without a clean frame
-    interval: Interval | None  # of that rate, 95 %, bootstrap over frames
-    by_class: dict[str, PieceCounts]
-    position: PositionError
-
-    @property
-    def recall(self) -> float:
-        return self.hit / self.true if self.true else 1.0
-
-    @property
-    def false_per_m(self) -> float:
-        return self.false_calls / self.metres
+    @classmethod
+    def in_frames(cls, frames: Sequence[JudgedFrame], line: LineSettings) -> Self:
+        """From the told instances of judged frames."""
+        scale = StripScale(0.0, line.mm_per_line, line.across_offset_mm, line.mm_per_px)
+        pairs = []
+        for frame in frames:
+            hits = Counter(number for one in frame.instances if one.told for number in one.on)
+            for one in frame.instances:
+                if one.told and not one.tile and len(one.on) == 1 and hits[one.on[0]] == 1:
+                    boxes = one.box_px, frame.pieces[one.on[0]].box_px
+                    pairs.append(tuple(scale.box(x0, x1, y0, y1) for x0, y0, x1, y1 in boxes))
+        return cls.of([(found, true) for found, true in pairs])
 
 
-def evaluate_instances(coil: Path, verdicts: Path) -> dict[str, InstanceMetrics]:
-    """Return the metrics by source; a defect belongs to the source at its centre."""
-    truth = CoilTruth.read(coil / "truth.json")
-    sources = np.load(coil / "truth.npz")["sources"]
-    frame_mm = truth.length_mm / len(sources)
-    closed = [
-        event
-        for line in read_verdicts(verdicts)
-        for event in line.defects
-        if event.state is DefectState.CLOSED and event.merged_into is None and not event.tentative
-    ]
-    found = [(event.defect_class, StripBox(event.across_mm, event.along_mm)) for event in closed]
-    outlined = {box: event.extent is Extent.MASK for (_, box), event in zip(found, closed, strict=True)}
-    true = [(defect.defect_class, defect.box) for defect in truth.defects]
-
-    def frame_of(box: StripBox) -> int:
-        return min(int(sum(box.along_mm) / 2 / frame_mm), len(sources) - 1)
-
-    def of(source: str, instances: list[tuple[str, StripBox]]) -> list[tuple[str, StripBox]]:
-        return [one for one in instances if sources[frame_of(one[1])] == source]
-
-    line = LineSettings()
-    frame_m2 = line.width_px * line.mm_per_px * frame_mm / 1e6
-    clean = ~np.load(coil / "truth.npz")["truth"].any(axis=(1, 2))
-    calls = np.bincount([frame_of(box) for _, box in found], minlength=len(sources))
-    metrics = {}
-    for source in dict.fromkeys(sources.tolist()):
-        quiet = calls[clean & (sources == source)]
-        rate, interval = false_instances_per_1000_m2(quiet, np.full(len(quiet), frame_m2))
-        here, real = of(source, found), of(source, true)
-        matching = match([box for _, box in here], [box for _, box in real], tolerance_mm=TOLERANCE_MM)
-        partners = [Counter(pair.found for pair in matching.pairs), Counter(pair.true for pair in matching.pairs)]
-        alone = [
-            (here[pair.found][1], real[pair.true][1])
-            for pair in matching.pairs
-            if partners[0][pair.found] == partners[1][pair.true] == 1 and outlined[here[pair.found][1]]
-        ]
-        metrics[source] = InstanceMetrics(
-            metres=float((sources == source).sum() * frame_mm / 1000),
-            true=len(real),
-            hit=len(matching.hit),
-            classes_right=len({pair.true for pair in matching.pairs if here[pair.found][0] == real[pair.true][0]}),
-            found=len(here),
-            false_calls=len(here) - len(matching.right),
-            clean_frames=len(quiet),
-            clean_m2=len(quiet) * frame_m2,
-            false_on_clean=int(quiet.sum()),
-            false_on_clean_per_1000_m2=rate,
-            interval=interval,
-            by_class=_by_class(here, real, matching),
-            position=PositionError.of(alone),
-        )
-    return metrics
-
-
-def _by_class(
-    found: Sequence[tuple[str, StripBox]], true: Sequence[tuple[str, StripBox]], matching: Matching
-) -> dict[str, PieceCounts]:
-    right = {pair.found for pair in matching.pairs if found[pair.found][0] == true[pair.true][0]}
-    called, there = Counter(name for name, _ in found), Counter(name for name, _ in true)
-    hit, rightly = Counter(true[at][0] for at in matching.hit), Counter(found[at][0] for at in right)
+def judge(coil: Path, verdicts: Path, taxonomy: Taxonomy) -> dict[str, tuple[Figures, PositionError]]:
+    """Return the figures and the position error of each source."""
+    judged = judged_frames(coil, verdicts, taxonomy)
     return {
-        name: PieceCounts(there[name], hit[name], called[name], rightly[name]) for name in sorted({*called, *there})
+        source: (figures_of(frames), PositionError.in_frames(frames, LineSettings()))
+        for source, frames in judged.items()
     }
-
-
-def _found(verdicts: Path, shape: tuple[int, int, int]) -> list[dict[str, NDArray[np.bool_]]]:
-    """Return by frame the outlines of each class, by the defect's final class and without tentative defects."""
-    frames: list[list[tuple[str, NDArray[np.int64]]]] = []
-    final: dict[str, str | None] = {}
-    for line in read_verdicts(verdicts):
-        parts = []
-        for event in line.defects:
-            final[event.id] = None if event.tentative else event.defect_class
-            if event.mask is not None and isinstance(line, VerdictLine):
-                runs = np.array(event.runs, np.int64).reshape(-1, 3)
-                runs[:, 0] += event.mask.first_line - line.first_line
-                parts.append((event.id, runs))
-        if isinstance(line, VerdictLine):
-            frames.append(parts)
-    called = []
-    for parts in frames:
-        masks: dict[str, NDArray[np.bool_]] = {}
-        for defect, runs in parts:
-            if (name := final[defect]) is None:
-                continue
-            mask = masks.setdefault(name, np.zeros(shape[1:], bool))
-            for at, start, stop in runs.tolist():
-                mask[at, start:stop] = True
-        called.append(masks)
-    return called
 
 
 def main() -> None:
@@ -318,50 +289,28 @@ def main() -> None:
     builder = parts.add_parser("build")
     builder.add_argument("--data", type=Path, required=True)
     builder.add_argument("--out", type=Path, required=True)
-    evaluator = parts.add_parser("evaluate")
-    evaluator.add_argument("--coil", type=Path, required=True)
-    evaluator.add_argument("--verdicts", type=Path, required=True)
-    evaluator.add_argument("--json", action="store_true")
+    judging = parts.add_parser("judge")
+    judging.add_argument("--coil", type=Path, required=True)
+    judging.add_argument("--verdicts", type=Path, required=True)
+    judging.add_argument("--json", action="store_true")
     options = parser.parse_args()
     taxonomy = Taxonomy.read()
     if options.part == "build":
         truth = build(options.data, options.out, LineSettings(), taxonomy)
         print(f"{options.out}/coil.avi: {truth.length_mm / 1000:.1f} m, {len(truth.defects)} true pieces")
         return
-    tiles_of = evaluate_tiles(options.coil, options.verdicts, taxonomy)
-    instances_of = evaluate_instances(options.coil, options.verdicts)
+    found = judge(options.coil, options.verdicts, taxonomy)
     if options.json:
-        rows = {source: {**asdict(row), "instances": asdict(instances_of[source])} for source, row in tiles_of.items()}
-        print(json.dumps(rows))
+        print(json.dumps({name: {**as_json(one), "position": asdict(at)} for name, (one, at) in found.items()}))
         return
-    for source, row in tiles_of.items():
-        print(
-            f"{source:<10} {row.frames} frames: {row.defective_called} of {row.defective} defective tiles called "
-            f"({row.recall:.1%}), right class in {row.classes_right}; {row.clean_called} of {row.clean} clean tiles "
-            f"called ({row.false_share:.1%})"
-        )
-        one = instances_of[source]
-        print(
-            f"{'':<10} {one.metres:.1f} m: {one.hit} of {one.true} true pieces found ({one.recall:.1%}), right class "
-            f"on {one.classes_right}; {one.false_calls} of {one.found} found are false calls "
-            f"({one.false_per_m:.1f} per m)"
-        )
-        if (at := one.position).pairs:
+    for source, (figures, at) in found.items():
+        print(source)
+        for table in tables_of(figures):
+            wide_console().print(table)
+        if at.pairs:
             print(
-                f"{'':<10} position, of {at.pairs} pairs, median and 95th percentile: {at.along_median_mm:.1f} and "
+                f"position, of {at.pairs} pairs, median and 95th percentile: {at.along_median_mm:.1f} and "
                 f"{at.along_p95_mm:.1f} mm along, {at.across_median_mm:.1f} and {at.across_p95_mm:.1f} mm across"
-            )
-        for name, of in one.by_class.items():
-            print(
-                f"{'':<10}   {name:<16} found {of.hit:>3} of {of.true:<3}  called {of.found:>3}, on such a piece "
-                f"{of.right}"
-            )
-        if one.false_on_clean_per_1000_m2 is not None and one.interval is not None:
-            low, high = one.interval
-            print(
-                f"{'':<10} {one.clean_frames} clean frames, {one.clean_m2:.2f} m2 at nominal millimetres: "
-                f"{one.false_on_clean} found there, {one.false_on_clean_per_1000_m2:.0f} per 1,000 m2 "
-                f"({low:.0f} to {high:.0f})"
             )
 
 

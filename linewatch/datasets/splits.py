@@ -42,6 +42,8 @@ _COIL_NEIGHBOUR = 0.60
 _LEAST_COLUMNS = 150
 _LOOK_ALIKE = 0.95
 _FRAMES_AT_ONCE = 512
+_MOST_PROFILES = 4_000
+"""Above, comparing every pair at every shift takes minutes, and frames are grouped by their look alone."""
 _HASH_BITS_APART = 4
 
 
@@ -165,24 +167,42 @@ def _high_pass(gray: NDArray[np.uint8], size_px: int) -> NDArray[np.float32]:
     return small - cv2.GaussianBlur(small, (0, 0), size_px / (6 if size_px <= 48 else 12))
 
 
-def coil_neighbours(frames: Sequence[SplitImage]) -> list[tuple[int, int]]:
+def coil_neighbours(frames: Iterable[SplitImage]) -> list[tuple[int, int]]:
     """Return pairs of frames with matching profiles across the strip, where neither camera nor coil moves."""
-    if not frames:
+    return _coil_pairs([_profile(frame.gray) for frame in frames])
+
+
+def look_alikes(frames: Iterable[SplitImage]) -> list[tuple[int, int]]:
+    """Return the pairs of frames that correlate at 16 x 100 px, in any mirroring."""
+    return _alike_pairs([_small(frame.gray) for frame in frames])
+
+
+def same_strip(frames: Iterable[SplitImage]) -> list[tuple[int, int]]:
+    """Return the pairs that either of both finds; a frame's pixels are dropped when the next one comes."""
+    kept = [(_profile(frame.gray), _small(frame.gray)) for frame in frames]
+    alike = _alike_pairs([small for _, small in kept])
+    return alike if len(kept) > _MOST_PROFILES else sorted({*alike, *_coil_pairs([profile for profile, _ in kept])})
+
+
+_Profile = tuple[NDArray[np.float64], NDArray[np.bool_]]
+
+
+def _coil_pairs(each: Sequence[_Profile]) -> list[tuple[int, int]]:
+    if not each:
         return []
-    profiles, on_strip = map(np.stack, zip(*(_profile(frame.gray) for frame in frames), strict=True))
+    profiles, on_strip = map(np.stack, zip(*each, strict=True))
     pairs = []
-    for start in range(0, len(frames), _FRAMES_AT_ONCE):
+    for start in range(0, len(profiles), _FRAMES_AT_ONCE):
         block = np.s_[start : start + _FRAMES_AT_ONCE]
-        alike = np.zeros((len(profiles[block]), len(frames)), bool)
+        alike = np.zeros((len(profiles[block]), len(profiles)), bool)
         for shift in range(-_PROFILE_SHIFT_PX, _PROFILE_SHIFT_PX + 1):
             others = np.roll(profiles, shift, axis=1), np.roll(on_strip, shift, axis=1)
             alike |= _profile_correlations(profiles[block], on_strip[block], *others) >= _COIL_NEIGHBOUR
-        rows, columns = np.nonzero(np.triu(alike, start + 1))
-        pairs += [(start + a, b) for a, b in zip(rows.tolist(), columns.tolist(), strict=True)]
+        pairs += [(start + a, b) for a, b in np.argwhere(np.triu(alike, start + 1)).tolist()]
     return pairs
 
 
-def _profile(gray: NDArray[np.uint8]) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+def _profile(gray: NDArray[np.uint8]) -> _Profile:
     mean = cv2.resize(gray.astype(np.float32), (_PROFILE_PX, 1), interpolation=cv2.INTER_AREA)
     on_strip = cv2.erode((mean > 20).astype(np.uint8), np.ones((1, 41), np.uint8)) > 0
     return (mean - cv2.GaussianBlur(mean, (0, 0), 12))[0].astype(np.float64), on_strip[0]
@@ -201,14 +221,18 @@ def _profile_correlations(
     return np.where(count < _LEAST_COLUMNS, -1.0, xy / np.sqrt(np.maximum(xx * yy, 0.0) + 1e-9))
 
 
-def look_alikes(frames: Sequence[SplitImage]) -> list[tuple[int, int]]:
-    """Return the pairs of frames that correlate at 16 x 100 px, in any mirroring."""
-    small = [cv2.resize(frame.gray, (100, 16), interpolation=cv2.INTER_AREA).astype(np.float32) for frame in frames]
-    rows = np.array([(one - one.mean()).ravel() / max(float(one.std()) * one.size**0.5, 1e-6) for one in small])
-    rows = rows.reshape(len(small), 1600)
+def _small(gray: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Return 16 x 100 px of zero mean and unit length."""
+    small = cv2.resize(gray, (100, 16), interpolation=cv2.INTER_AREA).astype(np.float32)
+    return np.asarray((small - small.mean()) / max(float(small.std()) * small.size**0.5, 1e-6), np.float32)
+
+
+def _alike_pairs(small: Sequence[NDArray[np.float32]]) -> list[tuple[int, int]]:
+    images = np.array(small).reshape(len(small), 16, 100)
+    rows = images.reshape(len(small), -1)
     pairs: set[tuple[int, int]] = set()
-    for flip in (np.s_[:, :], np.s_[::-1, :], np.s_[:, ::-1], np.s_[::-1, ::-1]):
-        mirrored = rows.reshape(-1, 16, 100)[(slice(None), *flip)].reshape(len(rows), 1600)
+    for flip in (np.s_[:, :, :], np.s_[:, ::-1, :], np.s_[:, :, ::-1], np.s_[:, ::-1, ::-1]):
+        mirrored = images[flip].reshape(len(small), -1)
         for start in range(0, len(rows), _FRAMES_AT_ONCE):
             alike = np.triu(rows[start : start + _FRAMES_AT_ONCE] @ mirrored.T >= _LOOK_ALIKE, start + 1)
             pairs.update((start + a, b) for a, b in np.argwhere(alike).tolist())

@@ -1,6 +1,7 @@
 """Labels that people give to defects, kept for learning with their author and time. The newest per defect counts."""
 
 import json
+import math
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, fields
@@ -90,7 +91,7 @@ def missed(connection: sa.Connection, number: int, box: StripBox, right_class: s
     for text in (right_class, who):
         _check_printable(text)
     (left, right), (begin, end) = box.across_mm, box.along_mm
-    if not (0 <= left < right and 0 <= begin < end <= at.passed_mm):
+    if not (0 <= left < right < math.inf and 0 <= begin < end <= at.passed_mm):
         raise HistoryError(
             f"across {left:g} to {right:g} mm, along {begin:g} to {end:g} mm: expected two rising positions each, from "
             f"0 on, along up to the {at.passed_mm:g} mm that passed"

@@ -9,6 +9,7 @@ from cyclopts import Parameter
 
 from linewatch.config.history import HistorySettings
 from linewatch.config.load import load
+from linewatch.contracts.errors import ConfigError
 from linewatch.terminal import AsJson, extra, print_pairs
 
 if TYPE_CHECKING:
@@ -24,11 +25,17 @@ def learn(
     engine: Annotated[str, Parameter(help="Name of the inspect or classify engine that the service runs.")] = "inspect",
     engines_dir: Engines = Path("engines"),
     last: Annotated[int, Parameter(help="How many passages the report of what changes looks back.")] = 20,
-    out: Annotated[Path, Parameter(help="Folder of the report.")] = Path("out/learn"),
+    out: Annotated[Path, Parameter(help="Folder of the report, or of the set of images.")] = Path("out/learn"),
+    full: Annotated[
+        bool, Parameter(help="Write the labelled defects as a set of images, to train networks on; learn nothing yet.")
+    ] = False,
     config: Annotated[Path, Parameter(help="Configuration of `linewatch history`.")] = HISTORY,
     as_json: AsJson = False,
 ) -> None:
     settings = load(config, HistorySettings)
+    if full:
+        _write_set(settings, out, as_json=as_json)
+        return
     with extra("learn,history"):
         from linewatch.history.database import reading
         from linewatch.learning.learn import learn_from_history
@@ -43,6 +50,24 @@ def learn(
         print(json.dumps(_as_json(found, files)))
     else:
         _print(found, files)
+
+
+def _write_set(settings: HistorySettings, out: Path, *, as_json: bool) -> None:
+    if settings.images is None:
+        raise ConfigError("the history keeps no images; add [images] to its configuration, and [crops] to the service")
+    with extra("history"):
+        from linewatch.history.database import reading
+        from linewatch.learning.training_set import write_training_set
+
+        with reading(settings.database) as connection:
+            found = write_training_set(connection, settings.images.dir, out)
+    if as_json:
+        print(json.dumps({**asdict(found), "folder": str(found.folder)}))
+        return
+    counts = ", ".join(f"{name} {count}" for name, count in found.by_class.items())
+    print(f"{found.folder}: {counts}; {found.without_image} labels without an image")
+    print(f"train on it: linewatch train custom_cnn --data mill={found.folder}   (which class)")
+    print(f"             linewatch train tlu_net --data mill={found.folder}      (outlines)")
 
 
 def _as_json(found: "Learned", files: list[Path]) -> dict[str, object]:

@@ -19,7 +19,7 @@ from linewatch.contracts.verdict import Defect, Extent, StripArea, StripBox
 from linewatch.evaluation.judging.figures import BANDS, band_of, figures_of
 from linewatch.evaluation.judging.gallery import mistakes_of
 from linewatch.evaluation.judging.inspector import InspectedFrame, OutlinedDefect
-from linewatch.evaluation.judging.judged import InstanceTable, JudgedFrame, judge_frame
+from linewatch.evaluation.judging.judged import InstanceTable, JudgedFrame, judge_frame, tiles_of
 from linewatch.evaluation.judging.record import FramesJudgement, write_instances
 from linewatch.evaluation.judging.true_frames import FrameTruth
 from linewatch.geometry.runs import rectangle
@@ -62,7 +62,8 @@ def judged(
     area = StripArea(inspected_m2 * 1e6, 0.0, whole_mm2 - inspected_m2 * 1e6)
     missed = {"dark": area.missed_mm2} if area.missed_mm2 else {}
     seen = InspectedFrame(defects, TILES, np.array(scores, np.float32), area, missed)
-    return judge_frame(name, name, gray(f"{name}.png"), truth, seen, LineSettings())
+    tiles = tuple(tiles_of(gray(f"{name}.png"), truth, seen))
+    return judge_frame(name, name, truth, seen, LineSettings(), tiles=tiles)
 
 
 @pytest.fixture

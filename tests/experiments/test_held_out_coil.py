@@ -1,10 +1,9 @@
-"""Metrics of a coil's instances: where they are, and what they are called."""
+"""Where the instances of a coil are."""
 
 import pytest
 
-from experiments.held_out_coil import PieceCounts, PositionError, _by_class
+from experiments.held_out_coil import PositionError
 from linewatch.contracts.verdict import StripBox
-from linewatch.geometry.matching import match
 
 
 def box(across: float, along: float, width: float = 10.0, length: float = 20.0) -> StripBox:
@@ -20,13 +19,3 @@ def test_a_position_error_is_between_the_middles():
 
 def test_without_a_pair_there_is_no_error():
     assert PositionError.of([]) == PositionError(0, None, None, None, None)
-
-
-def test_a_call_is_right_on_a_piece_of_its_own_class_and_a_hit_on_any():
-    true = [("scratch", box(0, 0)), ("scratch", box(100, 0)), ("sliver", box(200, 0))]
-    found = [("scratch", box(1, 1)), ("sliver", box(101, 0)), ("scratch", box(400, 0))]
-    matching = match([one for _, one in found], [one for _, one in true])
-    assert _by_class(found, true, matching) == {
-        "scratch": PieceCounts(true=2, hit=2, found=2, right=1),
-        "sliver": PieceCounts(true=1, hit=0, found=1, right=0),
-    }

@@ -8,13 +8,14 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from history_process import STARTED, start_history, wait_for
+from history_process import STARTED, start_history
+from waiting import wait_until
 
 from linewatch import cli
 from linewatch.contracts.manifest import EngineManifest
@@ -29,10 +30,19 @@ from linewatch.learning.learned_engine import write_second_stage
 from linewatch.learning.operating_point import Rule, fit_with_points
 from linewatch.simulation.truth import CoilTruth
 
-pytestmark = [pytest.mark.service, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.service, pytest.mark.timeout(1500)]
 
 ROOT = Path(__file__).parents[2]
-EACH = 9
+EACH = 12
+"""Defects of each of two coils to label: more than came with the engine, so that the mill's opinion weighs."""
+
+
+PATIENCE_S = 300.0
+"""The strip is rendered and inspected as fast as a busy machine can."""
+
+
+def wait_for(condition: Callable[[], object]) -> None:
+    wait_until(condition, PATIENCE_S)
 
 
 def run(*arguments: object) -> int:
@@ -48,7 +58,7 @@ def free_address() -> str:
 def rendered_instances(folder: Path, config: Path) -> Instances:
     """What the shipped engines find on a rendered coil, judged by its truth."""
     coil, truth, out = folder / "coil.avi", folder / "truth.json", folder / "verdicts.jsonl"
-    assert run("simulate", "--out", coil, "--truth", truth, "--length-m", 8, "--defects-per-m", 5, "--seed", 3) == 0
+    assert run("simulate", "--out", coil, "--truth", truth, "--length-m", 4, "--defects-per-m", 5, "--seed", 3) == 0
     assert run("replay", coil, "--config", config, "--out", out) == 0
     last = {one["id"]: one for text in out.read_text().splitlines() for one in json.loads(text)["defects"]}
     rows = [one for one in last.values() if one["merged_into"] is None]
@@ -78,7 +88,7 @@ def mill(tmp_path: Path) -> Iterator[SimpleNamespace]:
     config = tmp_path / "service.toml"
     config.write_text(
         f'{taxonomy}{inference}[line]\nline_rate_hz = 1500.0\n[source]\ntype = "simulator"\nlength_m = 5000.0\n'
-        f'defects_per_m = 5.0\ncoil = "C-1"\n[crops]\nmax_per_s = 20.0\n[journal]\ndir = "{tmp_path / "journal"}"\n'
+        f'defects_per_m = 8.0\ncoil = "C-1"\n[crops]\nmax_per_s = 20.0\n[journal]\ndir = "{tmp_path / "journal"}"\n'
         f'[wire]\npublish = "{publish}"\nserve = "{serve}"\ncommands = "{commands}"\n'
     )
     history = tmp_path / "history.toml"
@@ -143,7 +153,9 @@ def told_by(model: ProbabilityModel, row: DefectRow) -> float:
     return float(probability_of(model.log_odds(np.array([[evidence[name] for name in model.evidence]])))[0])
 
 
-def test_from_labels_to_a_promoted_engine_and_back(mill: SimpleNamespace, capsys: pytest.CaptureFixture[str]) -> None:
+def test_from_labels_to_a_promoted_engine_and_back(  # noqa: PLR0915 - one story, whose service starts once
+    mill: SimpleNamespace, capsys: pytest.CaptureFixture[str]
+) -> None:
     learn = ("learn", "--from", "history", "--engine", "classify", "--engines-dir", mill.engines)
     learn = (*learn, "--config", mill.history, "--out", mill.out)
     wait_for(lambda: len(stored(mill, "C-1")) >= EACH)
@@ -162,9 +174,8 @@ def test_from_labels_to_a_promoted_engine_and_back(mill: SimpleNamespace, capsys
     for row in rows:  # this mill's strip may have small ones
         verdict = "not-a-defect" if row.number in small else "right"
         assert run("label", row.number, verdict, "--by", "eva", "--config", mill.history) == 0
-    (_, newest) = rows[0].passage, rows[-1].passage
     placed = ("--across-mm", 100, 120, "--along-mm", 10, 40)
-    assert run("missed", newest, "--class", "scratch", *placed, "--config", mill.history) == 0
+    assert run("missed", rows[-1].passage, "--class", "scratch", *placed, "--config", mill.history) == 0
 
     capsys.readouterr()
     assert run(*learn, "--json") == 0
@@ -185,7 +196,7 @@ def test_from_labels_to_a_promoted_engine_and_back(mill: SimpleNamespace, capsys
     assert report == learned["changes"]
     assert report["defects"] >= len(rows)
     changed = {one["defect"]: one["stands"] for one in report["changed"]}
-    assert changed.keys() & small
+    assert changed, "half of what is found is no defect here"
     assert (mill.out / "classify-2" / "changed.csv").read_text().count("\n") == 1 + len(changed)
     if any(mill.images.glob("*/*/*.png")):
         assert (mill.out / "classify-2" / "changed.png").stat().st_size > 1000
@@ -204,6 +215,14 @@ def test_from_labels_to_a_promoted_engine_and_back(mill: SimpleNamespace, capsys
         single = [row for row in found_by(mill, engine, "C-2") if row.defect.frames == 1]
         for row in single:
             assert row.defect.probability == pytest.approx(told_by(model, row), abs=0.02), (engine, row)
+
+    capsys.readouterr()
+    full = ("learn", "--from", "history", "--full", "--config", mill.history)
+    assert run(*full, "--out", mill.out / "set", "--json") == 0
+    written = json.loads(capsys.readouterr().out)
+    assert sum(written["by_class"].values()) + written["without_image"] == len(rows)
+    assert run("datasets", "check", "--data", f"mill={mill.out / 'set'}") == 0
+    assert run(*full, "--out", mill.out / "set") == 8
 
     # Learned from once more, no label counts twice, and what was learned before is kept.
     with reading(mill.url) as connection:

@@ -34,9 +34,9 @@ def test_it_imports_without_the_extras(module: str) -> None:
 
 
 @pytest.mark.slow
-def test_the_coil_is_built_and_evaluated_without_the_extras(tmp_path) -> None:  # type: ignore[no-untyped-def]
+def test_the_coil_is_built_and_judged_without_the_extras(tmp_path) -> None:  # type: ignore[no-untyped-def]
     """The commands of `make coil` answer for their options with the extras blocked."""
-    for command in ("build", "evaluate"):
+    for command in ("build", "judge"):
         code = (
             f"import sys\nfor name in {EXTRA}: sys.modules[name] = None\n"
             f"sys.argv = ['held_out_coil', '{command}', '--help']\n"

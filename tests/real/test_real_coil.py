@@ -9,11 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from experiments.held_out_coil import InstanceMetrics, TileCounts, build, evaluate_instances, evaluate_tiles
+from experiments.held_out_coil import PositionError, build, judge
 from linewatch.config.line import LineSettings
 from linewatch.config.taxonomy import Taxonomy
 from linewatch.contracts.manifest import EngineManifest
 from linewatch.contracts.verdict import Quality
+from linewatch.evaluation.judging.figures import Figures
 from linewatch.wire.verdict_file import read_verdicts
 
 ROOT = Path(__file__).parents[2]
@@ -77,25 +78,10 @@ def account(coil: Path) -> dict[str, object]:
 
 
 @pytest.fixture(scope="module")
-def figures(coil: Path, account: dict[str, object]) -> dict[str, TileCounts]:
+def judged(coil: Path, account: dict[str, object]) -> dict[str, tuple[Figures, PositionError]]:
+    """The coil with every defect called."""
     assert account
-    return evaluate_tiles(coil, coil / "v.jsonl", Taxonomy.read(ROOT / "configs" / "taxonomy.toml"))
-
-
-@pytest.fixture(scope="module")
-def pieces(coil: Path, account: dict[str, object]) -> dict[str, InstanceMetrics]:
-    assert account
-    return evaluate_instances(coil, coil / "v.jsonl")
-
-
-@pytest.fixture(scope="module")
-def quiet(coil: Path) -> dict[str, InstanceMetrics]:
-    """The same coil at the settings that ship."""
-    command = [sys.executable, "-m", "linewatch.cli", "replay", str(coil / "coil.avi"), "--out", str(coil / "q.jsonl")]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    ended = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False, cwd=ROOT, env=environment)
-    assert ended.returncode == 0, ended.stderr
-    return evaluate_instances(coil, coil / "q.jsonl")
+    return judge(coil, coil / "v.jsonl", Taxonomy.read(ROOT / "configs" / "taxonomy.toml"))
 
 
 def test_every_millimetre_is_accounted_for_and_every_message_heard_once(account: dict, coil: Path) -> None:  # type: ignore[type-arg]
@@ -119,41 +105,33 @@ def test_every_millimetre_is_accounted_for_and_every_message_heard_once(account:
     assert account["summary"]["coverage"] == pytest.approx(coil_told["inspected_mm2"] / passed_mm2)
 
 
-def test_defective_strip_is_called_as_the_cards_say(figures: dict[str, TileCounts]) -> None:
-    """A defective tile is called when the screen passes it and a head then calls it: the product of the cards' figures.
-
-    Less the half width of the screen's own bootstrap interval: fold 4 is 21 frames.
+def test_true_pieces_are_found_as_the_cards_say(judged: dict[str, tuple[Figures, PositionError]]) -> None:
+    """A piece is found in some tile, which the screen passes and a head then calls, or it is not: the product of the
+    cards' figures, less the half width of the screen's own bootstrap interval, as fold 4 is 21 frames.
     """
     screen, segment = metrics("screen"), metrics("segment")
     spread = (screen["recall_at_10pct_cv_high"] - screen["recall_at_10pct_cv_low"]) / 2
-    assert figures["severstal"].recall >= screen["recall_fold4"] * segment["severstal_found"] - spread
-    assert figures["neu"].recall >= screen["recall_neu_fold4"] - spread
+    (strip, _), (patches, _) = judged["severstal"], judged["neu"]
+    assert recall(strip) >= screen["recall_fold4"] * segment["severstal_found"] - spread
+    assert recall(patches) >= screen["recall_neu_fold4"] - spread
 
 
-def test_true_pieces_are_found_as_the_cards_say(pieces: dict[str, InstanceMetrics]) -> None:
-    """Instances, matched by their boxes, against the same product: a piece is found in some tile, or it is not."""
-    screen, segment = metrics("screen"), metrics("segment")
-    spread = (screen["recall_at_10pct_cv_high"] - screen["recall_at_10pct_cv_low"]) / 2
-    assert pieces["severstal"].recall >= screen["recall_fold4"] * segment["severstal_found"] - spread
-    assert pieces["neu"].recall >= screen["recall_neu_fold4"] - spread
+def recall(figures: Figures) -> float:
+    found = figures.values["told.recall"]
+    assert found is not None
+    return found
 
 
-def test_clean_strip_is_called_no_more_than_the_cards_say(figures: dict[str, TileCounts]) -> None:
-    """A clean tile can only be called when the screen passed it; a defect next door may reach over its border."""
-    screen = metrics("screen")
-    spread = (screen["recall_at_10pct_cv_high"] - screen["recall_at_10pct_cv_low"]) / 2
-    assert figures["severstal"].false_share <= screen["pass_rate_fold4"] + spread
+def test_what_is_found_has_the_right_class(judged: dict[str, tuple[Figures, PositionError]]) -> None:
+    """Of NEU's pieces that are hit, most are named rightly: the classifier's card less ten points for the scale."""
+    named = judged["neu"][0].values["told.right_class"]
+    assert named is not None
+    assert named >= metrics("classify")["neu_top1_low"] - 0.1
 
 
-def test_called_tiles_carry_the_right_class(figures: dict[str, TileCounts]) -> None:
-    """Of NEU's tiles that are called, most hold a true class: the classifier's card less ten points for the scale."""
-    neu = figures["neu"]
-    assert neu.classes_right / neu.defective_called >= metrics("classify")["neu_top1_low"] - 0.1
-
-
-def test_defects_are_where_they_are_said_to_be(pieces: dict[str, InstanceMetrics]) -> None:
+def test_defects_are_where_they_are_said_to_be(judged: dict[str, tuple[Figures, PositionError]]) -> None:
     """Severstal's outlines are drawn by hand, so a few millimetres along are as near as can be told."""
-    position = pieces["severstal"].position
+    position = judged["severstal"][1]
     assert position.pairs >= 10
     assert position.along_median_mm is not None
     assert position.along_median_mm <= 10.0
@@ -163,25 +141,26 @@ def test_defects_are_where_they_are_said_to_be(pieces: dict[str, InstanceMetrics
     assert position.across_p95_mm <= 6.0
 
 
-def test_the_shipped_settings_call_rarely_on_clean_strip(
-    quiet: dict[str, InstanceMetrics], pieces: dict[str, InstanceMetrics]
+def test_frames_are_judged_alike_alone_and_on_the_coil(
+    judged: dict[str, tuple[Figures, PositionError]], tmp_path: Path
 ) -> None:
-    """Two calls, both on the frame that shows torn skin and is labelled clean (docs/results.md, False calls)."""
-    assert quiet["severstal"].false_on_clean <= 2
-    assert quiet["severstal"].false_calls <= pieces["severstal"].false_calls / 5
-
-
-def test_what_the_shipped_settings_call_is_there_and_named_rightly(quiet: dict[str, InstanceMetrics]) -> None:
-    """Bounds are the lower ends of the exact intervals of 13 of 15, 17 of 19, and 19 of 59."""
-    strip = quiet["severstal"]
-    assert 1 - strip.false_calls / strip.found >= 0.595
-    assert strip.classes_right / strip.hit >= 0.669
-    assert strip.recall >= 0.206
-
-
-def test_what_the_shipped_settings_find_was_found_before(
-    quiet: dict[str, InstanceMetrics], pieces: dict[str, InstanceMetrics]
-) -> None:
-    for source, figures in quiet.items():
-        assert figures.hit <= pieces[source].hit
-        assert figures.found < pieces[source].found
+    """`linewatch judge` inspects every frame as a coil of its own, the service all in one: what joins over the border
+    of two frames may make a piece or two of difference.
+    """
+    data = Path(os.environ["LINEWATCH_DATA"])
+    split = ROOT / "configs" / "splits" / "severstal.csv"
+    command = ["judge", str(data / "severstal"), "--split", str(split), "--fold", "4", "--json"]
+    ended = subprocess.run(
+        [sys.executable, "-m", "linewatch.cli", *command],
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+    assert ended.returncode == 0, ended.stderr
+    alone, on_coil = json.loads(ended.stdout)["counts"], judged["severstal"][0].counts
+    assert alone["pieces"] == on_coil["pieces"]
+    assert abs(alone["told.pieces_hit"] - on_coil["told.pieces_hit"]) <= 2
+    assert abs(alone["told.instances"] - on_coil["told.instances"]) <= 4

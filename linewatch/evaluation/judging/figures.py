@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from linewatch.evaluation.judging.judged import ANY, InstanceTable, JudgedFrame
 from linewatch.metrics.calibration import ReliabilityBin, calibration_error, reliability
-from linewatch.metrics.intervals import Metrics, intervals, most_unseen, poisson_interval
+from linewatch.metrics.intervals import Metrics, intervals, most_unseen
 from linewatch.metrics.result import Interval
 from linewatch.metrics.windows import WindowScores
 
@@ -26,6 +26,8 @@ BANDS_MM2 = (0.0, 150.0, 500.0, 2000.0, 10_000.0, math.inf)
 PRECISIONS = ("0.60", "0.80")
 PASS_RATES = ("0.05", "0.10")
 _CURVE_POINTS = 200
+_MOST_UNSEEN = -math.log(0.025)
+"""Upper end of the exact 95 % interval of a count's mean (Garwood 1936) where nothing was counted."""
 
 
 def band_of(area_mm2: float) -> str:
@@ -105,7 +107,7 @@ def _exact(ratios: Ratios, name: str, value: float | None, found: Interval | Non
         return None
     if name.endswith("false_per_1000_m2") and value == 0.0:
         area_m2 = ratios.whole(name)
-        return 0.0, 1000 * poisson_interval(0)[1] / area_m2
+        return 0.0, 1000 * _MOST_UNSEEN / area_m2
     if name.rpartition(".")[2] in _SHARES and value in (0.0, 1.0):
         unseen = most_unseen(ratios.groups_with(name))
         return (1 - unseen, 1.0) if value else (0.0, unseen)

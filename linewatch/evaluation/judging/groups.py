@@ -6,12 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from rich.console import Console
 from rich.progress import track
 
 from linewatch.datasets.errors import DatasetError
 from linewatch.datasets.own.content import named
 from linewatch.datasets.own.csv_table import read_rows
-from linewatch.datasets.splits import SplitImage, coil_neighbours, connect, look_alikes
+from linewatch.datasets.splits import SplitImage, connect, same_strip
 from linewatch.evaluation.judging.true_frames import TrueFrame
 
 
@@ -60,8 +61,7 @@ def near_duplicates(frames: Sequence[TrueFrame], *, show: bool = False) -> list[
 
     Frames share a group if their profiles across the strip match, as of neighbours on a coil, or if they look alike.
     """
-    listed = track(frames, "grouping frames", disable=not show, transient=True)
-    images = [SplitImage(one.name, "", one.gray()) for one in listed]
-    numbers = connect(len(images), [*coil_neighbours(images), *look_alikes(images)])
+    listed = track(frames, "grouping frames", console=Console(stderr=True), disable=not show, transient=True)
+    numbers = connect(len(frames), same_strip(SplitImage(one.name, "", one.gray()) for one in listed))
     first: dict[int, str] = {}
     return [first.setdefault(number, one.name) for number, one in zip(numbers, frames, strict=True)]

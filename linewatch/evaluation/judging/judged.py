@@ -104,19 +104,20 @@ def judge_frames(
         except DatasetError as error:
             refused.append(RefusedFrame(frame.name, str(error)))
             continue
-        yield judge_frame(frame.name, group, gray, truth, inspector.frame(gray), line, inspector.rules.pseudo_classes)
+        seen, pseudo = inspector.frame(gray), inspector.rules.pseudo_classes
+        yield judge_frame(frame.name, group, truth, seen, line, pseudo, tiles=tuple(tiles_of(gray, truth, seen)))
 
 
 def judge_frame(
     name: str,
     group: str,
-    gray: NDArray[np.uint8],
     truth: FrameTruth,
     seen: InspectedFrame,
     line: LineSettings,
     pseudo: Collection[str] = (),
+    tiles: tuple[tuple[float, bool], ...] = (),
 ) -> JudgedFrame:
-    """Return the judgement of one frame, uint8 (lines, width). pseudo: classes that are no defects."""
+    """Return the judgement of one frame. pseudo: classes that are no defects. tiles: as of `tiles_of`."""
     pieces = truth.defects(line, pseudo)
     found = [one for one in seen.found if one.defect.defect_class not in pseudo]
     pairs = match([one.defect.box for one in found], [one.box for one in pieces], tolerance_mm=TOLERANCE_MM).pairs
@@ -137,7 +138,7 @@ def judge_frame(
             point: _areas(truth, [one for one, each in zip(found, instances, strict=True) if getattr(each, point)])
             for point in ("told", "called")
         },
-        tiles=tuple(_tiles(gray, truth, seen)) if truth.outlined else (),
+        tiles=tiles,
         inspected_m2=seen.area.inspected_mm2 / 1e6,
         strip_m2=(seen.area.passed_mm2 - sum(beside.values())) / 1e6,
         uninspected_m2={cause: mm2 / 1e6 for cause, mm2 in seen.uninspected_mm2.items() if cause not in beside},
@@ -195,8 +196,13 @@ def _within(runs: NDArray[np.int32], lines: int, width: int) -> NDArray[np.int32
     return kept[(kept[:, 0] < lines) & (kept[:, 1] < kept[:, 2])]
 
 
-def _tiles(gray: NDArray[np.uint8], truth: FrameTruth, seen: InspectedFrame) -> Iterator[tuple[float, bool]]:
-    """Yield the tiles that are defective or clean, as `linewatch.metrics.tiles` defines them."""
+def tiles_of(gray: NDArray[np.uint8], truth: FrameTruth, seen: InspectedFrame) -> Iterator[tuple[float, bool]]:
+    """Yield the screen's score of the tiles that are defective or clean, as `linewatch.metrics.tiles` defines them.
+
+    A frame without outlines tells nothing of its tiles.
+    """
+    if not truth.outlined:
+        return
     for tile, score in zip(seen.tiles, seen.screen_scores.tolist(), strict=True):
         window = np.s_[tile.y : tile.y + tile.lines, tile.x : tile.x + tile.width]
         defective = bool(truth.mask[window].any())

@@ -33,7 +33,8 @@ def _overall(figures: Figures) -> Table:
         table.add_row(title, told(f"told.{name}", digits), told(f"called.{name}", digits))
 
     def both(title: str, text: str) -> None:
-        table.add_row(title, text, "")
+        if text != "-":
+            table.add_row(title, text, "")
 
     table.add_row("instances", *_each(counts, "instances"))
     table.add_row("of them on a true piece", *_each(counts, "right"))

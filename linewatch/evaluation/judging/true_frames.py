@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from linewatch.config.line import LineSettings
 from linewatch.config.taxonomy import Taxonomy
-from linewatch.datasets import own, severstal
+from linewatch.datasets import own, severstal, severstal_frames
 from linewatch.datasets.arguments import OwnSets
 from linewatch.datasets.check import problems_of
 from linewatch.datasets.class_names import is_clean
@@ -130,13 +130,16 @@ def read_frame_set(text: str, own_sets: OwnSets, taxonomy: Taxonomy) -> FrameSet
     if not root.is_dir():
         raise DatasetError(f"{root}: no such folder; name one that holds frames with their truth")
     by = severstal.recognise(root) if own_sets.layout is None else None
-    if by is not None:
+    if name == severstal_frames.NAME:
+        by = "severstal/ and severstal_more/ with masks and boxes"
+        data_set = DataSet(name, root, (), tuple(severstal_frames.read(root)), by)
+    elif by is not None:
         data_set = DataSet(name, root, (), tuple(severstal.read(root)), by)
     else:
         data_set = own.read(name, root, own_sets.layout, own_sets.unmarked)
     notes = [f"read as {data_set.recognised}", *(note for note in data_set.notes)]
     refused = [RefusedFrame(str(one.path), one.text) for one in data_set.problems]
-    known = [one for one in data_set.specimens if one.knowledge not in _WITHOUT_TRUTH]
+    known = [one for one in data_set.specimens if one.knowledge not in _WITHOUT_TRUTH or one.boxes]
     if by is None:
         refused += [
             RefusedFrame(one.file, "nobody says what it shows; annotate it, or say --unmarked clean")
@@ -175,7 +178,7 @@ def _counted(specimens: Sequence[Specimen]) -> Iterator[str]:
     if bare:
         yield f"frames without a mask and without runs, which are free of defects: {len(bare)} ({named(bare)})"
     for knowledge, text in _WITHOUT_TRUTH.items():
-        files = [one.file for one in specimens if one.knowledge is knowledge]
+        files = [one.file for one in specimens if one.knowledge is knowledge and not one.boxes]
         if files:
             yield f"{text}, which are not judged: {len(files)} ({named(files)})"
 
@@ -193,7 +196,8 @@ def _terms(specimens: Iterable[Specimen], name: str, root: Path, taxonomy: Taxon
     """Return the house class of every label. Raises DatasetError for labels without one."""
     labels = {label for one in specimens for label in _used(one)}
     house = {_plain(one): one for one in taxonomy.classes}
-    mapped = taxonomy.sets[name].labels if name in taxonomy.sets else {}
+    section = severstal.NAME if name == severstal_frames.NAME else name
+    mapped = taxonomy.sets[section].labels if section in taxonomy.sets else {}
     by_label = {**house, **{_plain(label): one for label, one in mapped.items()}}
     found = {label: by_label.get(_plain(label), "") for label in sorted(labels)}
     lacking = [label for label, one in found.items() if not one]
