@@ -106,7 +106,7 @@ class Frame:
     between_coils: bool = False  # a command ended the coil, and none has started yet
     data: CoilData | None = None  # of the coil, as far as known now
     place: SourcePlace | None = None  # where a restart finds it
-    gap: RestartGap | None = None  # the first frame after a restart: what passed unseen before or in it
+    gap: RestartGap | None = None  # of the first frame after a restart, and of every frame that passed unseen in it
 
 
 Ranges = tuple[tuple[int, int], ...]

@@ -74,7 +74,7 @@ RUNNING = """
 type = "simulator"
 length_m = {length_m}
 coil = "SIM"
-defects_per_m = 2.0
+defects_per_m = 6.0
 runs_on = "{folder}/began"
 """
 ENCODER = """
