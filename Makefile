@@ -85,11 +85,6 @@ coil: need-data install ## A coil of held-out real frames through the service: f
 	$(BIN)/python -m experiments.held_out_coil evaluate --coil out/coil --verdicts out/coil/verdicts.jsonl
 	$(BIN)/linewatch picture out/coil/verdicts.jsonl --source out/coil/coil.avi --truth out/coil/truth.json --out out/coil/coil.png
 
-false-calls: need-data install-dev ## False instances against recall by folds (needs LINEWATCH_DATA, and hours of training unless runs/folds is there)
-	$(BIN)/python -m experiments.fold_engines --data "$(LINEWATCH_DATA)"
-	$(BIN)/python -m experiments.false_calls inspect --data "$(LINEWATCH_DATA)"
-	$(BIN)/python -m experiments.false_calls evaluate
-
 soak: install-dev ## Ten minutes at the line rate: nothing missed, p99, memory (needs four idle cores)
 	$(BIN)/python -m benchmarks.run --sustain-s 600 --out out/soak.json $(ARGS)
 

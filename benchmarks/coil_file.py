@@ -39,6 +39,7 @@ def defect(name: str, along: float, across: float, **changes: Any) -> Defect:
         *("C1", "top", "cam1", "scratch"),
         confidence=0.9,
         peak=0.95,
+        probability=0.95,
         box=StripBox((across, across + 10.0), (along, along + 20.0)),
         area_mm2=200.0,
         edge_mm=across,

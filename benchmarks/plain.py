@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 import onnxruntime
 
-from linewatch.contracts.manifest import Task, byte_threshold
+from linewatch.contracts.manifest import CASCADE, Task, byte_threshold
 from linewatch.inference.engines import Engine, load_engines
 from linewatch.service_settings import ServiceSettings
 
@@ -69,7 +69,7 @@ class PlainLoop:
 
     def inspect(self, frame: np.ndarray) -> list[tuple[int, int, int, int, str]]:
         """What is found on a frame: x, y, width and height in px, and the class."""
-        screen, classify, segment = (self._engines.by_task()[task].manifest for task in Task)
+        screen, classify, segment = (self._engines.by_task()[task].manifest for task in CASCADE)
         cells = self._run(Task.SCREEN, frame)
         side = screen.cell_px or 1
         claims, found = classify.claims(), []

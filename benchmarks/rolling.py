@@ -68,6 +68,7 @@ def _defects(
             *(f"{tag}{i}", "C1", "top", "cam1", CLASSES[c]),
             confidence=0.9,
             peak=0.9,
+            probability=0.9,
             box=StripBox((a - w / 2, a + w / 2), (b - h / 2, b + h / 2)),
             area_mm2=0.6 * w * h,
             edge_mm=None,

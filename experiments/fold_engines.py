@@ -16,7 +16,7 @@ from typing import TypeVar
 from torch import nn
 
 from linewatch.config.taxonomy import Taxonomy
-from linewatch.contracts.manifest import MANIFEST, EngineManifest, ModelFile, Task
+from linewatch.contracts.manifest import CASCADE, MANIFEST, EngineManifest, ModelFile, Task
 from linewatch.datasets import HOUSE_SETS, Specimen, read_set
 from linewatch.datasets.splits import HELD_OUT_FOLD, TRAINED_FOLDS
 from linewatch.export.engine_folder import onnx_bytes
@@ -60,7 +60,7 @@ def _networks(
 ) -> Iterator[tuple[Task, nn.Module]]:
     taxonomy, weights = Taxonomy.read(), data / WEIGHTS
     seen = [one for one in specimens if one.fold in TRAINED_FOLDS and one.fold != fold]
-    runs = {task: run / task / f"without-{fold}-{HELD_OUT_FOLD}" for task in Task}
+    runs = {task: run / task / f"without-{fold}-{HELD_OUT_FOLD}" for task in CASCADE}
 
     def settings(task: Task, default: S) -> S:
         """Return the settings of the run if it has begun, else the changed default."""
@@ -92,10 +92,10 @@ def main() -> None:
     parser.add_argument("--run", type=Path, default=Path("runs/folds"))
     parser.add_argument("--engines", type=Path, default=Path("engines"), help="the shipped ones")
     parser.add_argument("--fold", type=int, action="append", choices=TRAINED_FOLDS, help="default: all of them")
-    for task in Task:
+    for task in CASCADE:
         parser.add_argument(f"--{task}", action="append", default=[], metavar="KEY=VALUE", help="change its settings")
     options = parser.parse_args()
-    changes = {task: getattr(options, task) for task in Task}
+    changes = {task: getattr(options, task) for task in CASCADE}
     for folder in make_fold_engines(options.data, options.run, options.engines, options.fold or TRAINED_FOLDS, changes):
         print(folder)
 

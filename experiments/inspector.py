@@ -35,8 +35,7 @@ class Inspector:
             settings.decision,
             (),
             settings.line,
-            classify=engines.classify.manifest,
-            segment=engines.segment.manifest,
+            {task: engine.manifest for task, engine in engines.by_task().items()},
             pseudo_classes=taxonomy.pseudo_classes if taxonomy else (),
         )
         self._cascade = Cascade(engines, settings.inference, settings.line)

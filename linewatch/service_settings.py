@@ -104,7 +104,16 @@ _DECIDING: Final = {
     "roll": True,
     "periodic": True,
     "recipe": True,
-    "inference": {"screen", "classify", "segment", "tile_overlap_px", "screen_threshold", "claim_share"},
+    "inference": {
+        "chain",
+        "screen",
+        "classify",
+        "segment",
+        "inspect",
+        "tile_overlap_px",
+        "screen_threshold",
+        "claim_share",
+    },
 }
 """The engines themselves have identities of their own."""
 

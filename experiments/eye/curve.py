@@ -14,11 +14,11 @@ from pathlib import Path
 import numpy as np
 
 from experiments.eye import maps as frame_maps
-from experiments.eye.frames import Folds, read_frames
 from experiments.eye.judge import precision_and_recall
 from experiments.eye.probability import Array, Table
 from experiments.eye.report import CALLED_PRECISION, instance_table, say
 from linewatch.datasets.splits import FOLDS
+from linewatch.training.samples.labelled_frames import Folds, read_frames
 
 SHARES = (0.1, 0.25, 0.5, 1.0)
 SEEDS = range(5)

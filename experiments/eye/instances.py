@@ -9,11 +9,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from experiments.eye.frame_network import FrameNetwork
-from experiments.eye.frames import CLASSES
 from experiments.eye.judge import Corners, Found
 from experiments.eye.maps import Maps
 from linewatch.metrics.tiles import steel_columns
+from linewatch.networks.inspect import FrameNetwork
+from linewatch.training.samples.labelled_frames import CLASSES
 
 LEVELS = (0.25, 0.12, 0.06)
 """Outline probabilities from which a cell may belong to a defect. A faint one is looked for at a lower level, where

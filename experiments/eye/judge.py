@@ -12,10 +12,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from experiments.eye.frames import CLASSES, HEIGHT, WIDTH, LabelledFrame
 from linewatch.contracts.verdict import StripBox
 from linewatch.geometry.matching import match
 from linewatch.metrics.intervals import Metrics, intervals
+from linewatch.training.samples.labelled_frames import CLASSES, HEIGHT, WIDTH, LabelledFrame
 
 MM_PER_PX, MM_PER_LINE, TOLERANCE_MM = 0.5, 1.0, 5.0
 

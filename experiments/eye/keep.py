@@ -11,10 +11,10 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file, save_file
 
-from experiments.eye.frame_network import FrameNetwork
-from experiments.eye.frames import CLASSES
 from experiments.eye.maps import load_networks
 from experiments.eye.report import say
+from linewatch.networks.inspect import FrameNetwork
+from linewatch.training.samples.labelled_frames import CLASSES
 
 FOLDER = Path(__file__).with_name("weights")
 KEPT_FOLD = 0

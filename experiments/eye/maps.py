@@ -15,9 +15,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from experiments.eye.frame_network import FrameNetwork
-from experiments.eye.frames import CLASSES, Folds, LabelledFrame, read_frames
 from linewatch.datasets.splits import FOLDS
+from linewatch.networks.inspect import FrameNetwork
+from linewatch.training.house.inspect_fit import load_network, state_file
+from linewatch.training.samples.labelled_frames import Folds, LabelledFrame, read_frames
 
 FAINT = 0.02
 _PARTS = ("screen", "outlines", "apart")
@@ -64,13 +65,8 @@ def unseen(frames: Sequence[LabelledFrame], folds: Folds, networks: Mapping[int,
 
 def load_networks(run: Path) -> tuple[dict[int, FrameNetwork], int]:
     """Return the cooled networks of a training run, by fold, and the smallest number of steps of any of them."""
-    networks, steps = {}, []
-    for fold in range(FOLDS):
-        state = torch.load(run / f"fold-{fold}" / "state.pt", weights_only=True, map_location="cpu")
-        networks[fold] = FrameNetwork(len(CLASSES)).eval()
-        networks[fold].load_state_dict(state["network"])
-        steps.append(state["step"])
-    return networks, min(steps)
+    loaded = {fold: load_network(state_file(run, fold)) for fold in range(FOLDS)}
+    return {fold: network for fold, (network, _) in loaded.items()}, min(steps for _, steps in loaded.values())
 
 
 def write(maps: Mapping[str, Maps], path: Path) -> None:

@@ -19,10 +19,10 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
 from sklearn.model_selection import GroupKFold
 
-from experiments.eye.frames import Folds, LabelledFrame
 from experiments.eye.instances import Instance
 from experiments.eye.judge import Judged, judge, threshold_at_precision
 from linewatch.datasets.splits import FOLDS
+from linewatch.training.samples.labelled_frames import Folds, LabelledFrame
 
 Array = NDArray[np.float64]
 PENALTIES = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0)

@@ -15,8 +15,6 @@ from numpy.typing import NDArray
 
 from experiments.eye import maps as frame_maps
 from experiments.eye import shipped
-from experiments.eye.frame_network import FrameNetwork
-from experiments.eye.frames import UNKNOWN, Folds, LabelledFrame, read_frames
 from experiments.eye.instances import FEATURES, find_instances
 from experiments.eye.judge import (
     Judged,
@@ -32,6 +30,8 @@ from experiments.eye.probability import Table, calibration_error
 from linewatch.metrics.intervals import intervals
 from linewatch.metrics.tiles import TileTruth, steel_columns, tile_scores
 from linewatch.metrics.windows import WindowScores
+from linewatch.networks.inspect import FrameNetwork
+from linewatch.training.samples.labelled_frames import UNKNOWN, Folds, LabelledFrame, read_frames
 
 TOLD_PRECISION, CALLED_PRECISION = 0.60, 0.80
 """What an operating point must reach on the folds that it is chosen on."""

@@ -12,7 +12,6 @@ from pathlib import Path
 
 import numpy as np
 
-from experiments.eye.frames import CLASSES, LabelledFrame, read_frames
 from experiments.eye.instances import Instance
 from experiments.eye.judge import MM_PER_LINE, MM_PER_PX, Found
 from experiments.inspector import Inspector
@@ -21,6 +20,7 @@ from linewatch.datasets.splits import HELD_OUT_FOLD, Split
 from linewatch.inference.backends.onnxruntime import OnnxRuntimeBackend
 from linewatch.inference.engines import load_engines
 from linewatch.service_settings import ServiceSettings
+from linewatch.training.samples.labelled_frames import CLASSES, LabelledFrame, read_frames
 
 FEATURES = (
     "confidence",

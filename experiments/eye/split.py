@@ -16,9 +16,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from experiments.eye.frames import CLASSES, SPLIT, TREAD_PLATE, LabelledFrame, read_frames
 from linewatch.datasets.splits import Assignment, Split, SplitImage, assign_folds, coil_neighbours, connect
+from linewatch.training.samples.labelled_frames import CLASSES, SPLIT, LabelledFrame, read_frames
 
+TREAD_PLATE = frozenset({"0a3bbea4d", "0a65bd8d4", "0a76ac9b8"})
 ALIKE = 0.95
 """Correlation of two frames at low resolution from which they share a group; the sets' documents look from 0.97."""
 NAMED_NEIGHBOURS = (("fed07ccf3", "b6a257b28"), ("56de9f0d1", "7b3566fb9"), ("0f4bf08bd", "988cf521f"))
@@ -48,7 +49,9 @@ def make_split(frames: Sequence[LabelledFrame]) -> Split:
     pairs += [(plates[0], plate) for plate in plates[1:]]
     groups = connect(len(frames), pairs)
     folds = assign_folds(groups, strata)
-    return Split("eye", [Assignment(frame.name, g, f) for frame, g, f in zip(frames, groups, folds, strict=True)])
+    return Split(
+        SPLIT.stem, [Assignment(frame.path.name, g, f) for frame, g, f in zip(frames, groups, folds, strict=True)]
+    )
 
 
 def main() -> None:
@@ -60,7 +63,7 @@ def main() -> None:
     frames = read_frames(options.data)
     split = make_split(frames)
     split.write(options.out)
-    fold = {row.file: row.fold for row in split.assignments}
+    fold = {Path(row.file).stem: row.fold for row in split.assignments}
     sizes = Counter(row.group for row in split.assignments)
     print(f"{len(frames)} frames in {len(sizes)} groups, the largest of {max(sizes.values())}")
     for number in sorted(set(fold.values())):

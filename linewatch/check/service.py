@@ -107,6 +107,11 @@ def _check_engines(settings: ServiceSettings, trials: Trials) -> EngineSet | Non
                 if (name := getattr(recipe.engines, task.value)) is not None:
 
                     def engine(task: Task = task, name: str = name) -> str:
+                        if task not in inference.tasks:
+                            raise EngineError(
+                                f"{task} is no task of [inference] chain = '{inference.chain}', expected one of "
+                                f"{', '.join(inference.tasks)}; remove it, or change the chain"
+                            )
                         one = best_sibling(load_engine(inference.engines_dir, name, task), backends[0].siblings)
                         try_engine(one, backends[0])
                         return f"{one.manifest.name} can be run"

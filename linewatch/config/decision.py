@@ -1,7 +1,8 @@
 """`[decision]` and the alarms: what counts as one defect, and which defects call an operator."""
 
+import warnings
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -12,8 +13,8 @@ from linewatch.contracts.alarm import Priority
 class SensitivityRule(Settings):
     """Limits for some defects in place of the general thresholds.
 
-    The first rule that fits the class, place and product of a defect decides alone; its values replace the limits of
-    the operating point as well. A defect lies in a zone when all of it does; an edge zone needs an edge that was found.
+    The first rule that fits the class, place and product of a defect decides alone. A defect lies in a zone when all of
+    it does; an edge zone needs an edge that was found.
     """
 
     classes: Annotated[tuple[str, ...], Field(strict=False)] = Field(default=(), description="empty: every class")
@@ -26,11 +27,17 @@ class SensitivityRule(Settings):
     )
     min_confidence: float | None = Field(default=None, gt=0, le=1, description="replaces the threshold of the engine")
     min_area_mm2: float | None = Field(default=None, ge=0, le=1e9, description="replaces [decision] min_area_mm2")
+    call_probability: float | None = Field(
+        default=None, ge=0, le=1, description="replaces [decision] call_probability; 0 calls every one"
+    )
 
     @model_validator(mode="after")
     def _changes_something(self) -> Self:
-        if self.min_confidence is None and self.min_area_mm2 is None:
-            raise ValueError("a sensitivity without min_confidence or min_area_mm2 changes nothing; give one of them")
+        if self.min_confidence is None and self.min_area_mm2 is None and self.call_probability is None:
+            raise ValueError(
+                "a sensitivity without min_confidence, min_area_mm2 or call_probability changes nothing; give one of "
+                "them"
+            )
         if self.across_mm is not None and self.across_mm[0] >= self.across_mm[1]:
             raise ValueError(f"across_mm {list(self.across_mm)} is empty, expected [from, to], ascending")
         return self
@@ -43,10 +50,18 @@ class DecisionSettings(Settings):
         default=None, ge=0, le=1, description="replaces the thresholds in the manifest of the segmenter"
     )
     min_area_mm2: float = Field(default=4.0, ge=0, description="smaller components of a mask are noise")
-    operating_point: Literal["quiet", "full"] = Field(
-        default="quiet",
-        description="quiet: a defect counts for grades and alarms when it reaches the call_limits of the classifier, "
-        "and is tentative below them; full: every published defect counts",
+    call_probability: float | None = Field(
+        default=None,
+        ge=0,
+        le=1,
+        description="a defect counts for grades and alarms from this probability on, and is tentative below it; none: "
+        "that of the engine's probability model, or 0.5 where it has none",
+    )
+    tell_probability: float | None = Field(
+        default=None,
+        ge=0,
+        le=1,
+        description="a less probable defect is not published; none: that of the engine's probability model, or 0",
     )
     merge_gap_mm: float = Field(
         default=2.0, ge=0, le=100, description="components of a mask that lie nearer are one defect"
@@ -71,6 +86,20 @@ class DecisionSettings(Settings):
         default=None, description="file of grading rules; none: coils are not graded"
     )
 
+    @model_validator(mode="before")
+    @classmethod
+    def _without_operating_point(cls, tree: Any) -> Any:
+        """Ignore what configurations of before 2026-12 may name."""
+        if isinstance(tree, dict) and "operating_point" in tree:
+            warnings.warn(
+                "[decision] operating_point is ignored: a defect is called by its probability; remove it, and write "
+                "call_probability where the engines' own value does not suit (0 calls every defect, as 'full' did)",
+                FutureWarning,
+                stacklevel=2,
+            )
+            return {name: value for name, value in tree.items() if name != "operating_point"}
+        return tree
+
 
 class AlarmRule(Settings):
     """An alarm while a coil has `min_count` defects of `classes`, each of the given size or larger, within `within_m`.
@@ -85,6 +114,9 @@ class AlarmRule(Settings):
     min_area_mm2: float = Field(default=0.0, ge=0, description="smaller defects do not count")
     min_length_mm: float = Field(default=0.0, ge=0, description="along the strip; shorter defects do not count")
     min_confidence: float = Field(default=0.0, ge=0, le=1, description="defects below it do not count")
+    min_probability: float = Field(
+        default=0.0, ge=0, le=1, description="the same, of `probability`; tentative defects never count"
+    )
     min_count: int = Field(default=1, ge=1, description="defects, or marks of a roll mark, that raise the alarm")
     within_m: float = Field(default=1.0, gt=0, description="window of the count; not used when min_count is 1")
     latch: bool = Field(
@@ -112,7 +144,14 @@ class AlarmRule(Settings):
     @model_validator(mode="after")
     def _suits_a_roll_mark(self) -> Self:
         if self.roll_mark:
-            for name in ("min_area_mm2", "min_length_mm", "min_confidence", "within_m", "deadband_count"):
+            for name in (
+                "min_area_mm2",
+                "min_length_mm",
+                "min_confidence",
+                "min_probability",
+                "within_m",
+                "deadband_count",
+            ):
                 if getattr(self, name) != AlarmRule.model_fields[name].default:
                     raise ValueError(f"{name} does not apply to a roll mark; remove it, or remove roll_mark")
         return self

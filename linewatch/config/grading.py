@@ -48,6 +48,7 @@ class Selection(Settings):
     min_width_mm: WidthMm = Field(default=0.0, description="across the strip")
     max_width_mm: WidthMm | None = Field(default=None, description="none: no bound")
     min_confidence: float = Field(default=0.0, ge=0, le=1, description="of the class of the defect")
+    min_probability: float = Field(default=0.0, ge=0, le=1, description="that the defect is a true one")
     edge_zone_mm: float | None = Field(
         default=None,
         gt=0,

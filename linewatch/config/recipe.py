@@ -27,11 +27,12 @@ class RecipeEngines(Settings):
     screen: EngineName | None = Field(default=None, description="replaces [inference] screen")
     classify: EngineName | None = Field(default=None, description="replaces [inference] classify")
     segment: EngineName | None = Field(default=None, description="replaces [inference] segment")
+    inspect: EngineName | None = Field(default=None, description="replaces [inference] inspect")
 
     @property
     def names(self) -> tuple[str, ...]:
         """The engines that are named."""
-        return tuple(name for name in (self.screen, self.classify, self.segment) if name is not None)
+        return tuple(name for name in (self.screen, self.classify, self.segment, self.inspect) if name is not None)
 
 
 class RecipeSettings(Settings):

@@ -1,6 +1,7 @@
 """A defect as a flat record, the form that the wire, the history and the tables of reports share.
 
-The record's fields derive from `Defect`: its box becomes two intervals, its class scores become a mapping. In a table
+The record's fields derive from `Defect`: its box becomes two intervals, its class scores and its evidence become
+mappings. In a table
 an interval takes two columns.
 """
 
@@ -19,7 +20,7 @@ class DefectField:
     """One field of the flat record.
 
     annotation: its type with the bounds and the description that `Defect` gives it. kind: the type of a value that is
-    there: bool, int, float, str, an enumeration, tuple for an interval, dict for scores by class. default: MISSING
+    there: bool, int, float, str, an enumeration, tuple for an interval, dict for numbers by name. default: MISSING
     where there is none. path: where a `Defect` has the value.
     """
 
@@ -49,6 +50,8 @@ def _declared() -> Iterator[DefectField]:
             continue
         if one.name == "class_scores":  # keeps its description
             annotation, default = Annotated[(dict[str, Score], *annotation.__metadata__)], {}
+        if one.name == "evidence":
+            annotation, default = Annotated[(dict[str, float], *annotation.__metadata__)], {}
         yield DefectField(one.name, annotation, *_kind(annotation), default, one.name)
 
 
@@ -73,7 +76,10 @@ _OF_RECORD: Final = attrgetter(*(field.name for field in DEFECT_FIELDS))
 
 def to_flat(defect: Defect) -> dict[str, Any]:
     """Return the values by name, in the order of `DEFECT_FIELDS`."""
-    return _by_name(_OF_DEFECT(defect)) | {"class_scores": dict(defect.class_scores)}
+    return _by_name(_OF_DEFECT(defect)) | {
+        "class_scores": dict(defect.class_scores),
+        "evidence": dict(defect.evidence),
+    }
 
 
 def flat_of(record: Any) -> dict[str, Any]:
@@ -87,7 +93,7 @@ def from_flat(values: Mapping[str, Any]) -> Defect:
     for field in _ENUMERATIONS:
         known[field.name] = field.kind(known[field.name])
     scores = sorted(known["class_scores"].items(), key=lambda one: (-one[1], one[0]))
-    known["class_scores"] = tuple(scores)
+    known["class_scores"], known["evidence"] = tuple(scores), tuple(sorted(known["evidence"].items()))
     box = StripBox(known.pop("across_mm"), known.pop("along_mm"))
     return Defect(**known, box=box)
 

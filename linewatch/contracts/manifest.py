@@ -1,14 +1,16 @@
 """The engine manifest, `engines/NAME/manifest.json`: what an engine's model file takes, returns and was trained on."""
 
 import math
+import warnings
 from codecs import BOM_UTF8
 from enum import StrEnum
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 import numpy as np
 from pydantic import Field, model_validator
 
 from linewatch.contracts.closed import ClosedModel
+from linewatch.contracts.evidence import evidence_names
 from linewatch.contracts.probability import ProbabilityModel
 
 MANIFEST = "manifest.json"
@@ -39,6 +41,8 @@ CASCADE = (Task.SCREEN, Task.CLASSIFY, Task.SEGMENT)
 """The tasks of the cascade, in their order."""
 OUTPUT_OF = {Task.SCREEN: "score", Task.CLASSIFY: "scores", Task.SEGMENT: "probability", Task.INSPECT: "maps"}
 """The name of each task's output in the engines that linewatch makes."""
+DEFECT_LEVELS = (1.0, 0.5, 0.25)
+"""Shares of an inspect engine's threshold `defect` at which defects are looked for in its maps, the highest first."""
 
 
 class ModelFile(ClosedModel):
@@ -103,14 +107,6 @@ class Quantisation(ClosedModel):
     acceptance: tuple[Acceptance, ...]
 
 
-class CallLimit(ClosedModel):
-    """What a whole defect of a class must reach to be called at an operating point; below it, it is tentative."""
-
-    confidence: float = Field(ge=0, le=1, description="the classifier's score, as `Defect.confidence`")
-    peak: float = Field(default=0.0, ge=0, le=1, description="the segmenter's highest score in it, if it has a mask")
-    area_px: int = Field(default=0, ge=0)
-
-
 class EngineManifest(ClosedModel):
     """The description of one engine. The loader refuses a model that does not match it."""
 
@@ -136,10 +132,6 @@ class EngineManifest(ClosedModel):
         default=None,
         description="classify and inspect: tells from an instance's evidence how probably it is a true defect",
     )
-    call_limits: dict[str, CallLimit] = Field(
-        default={},
-        description="classify: limits of each class at the operating point `quiet`; empty: all claims are called",
-    )
     scores_sum_to_one: bool = Field(
         default=False, description="classify: the scores of a tile sum to 1 (softmax); false: they are independent"
     )
@@ -152,6 +144,21 @@ class EngineManifest(ClosedModel):
     reference: ReferenceFile | None = Field(
         default=None, description="answers to compare with: by them a changed or wrongly exported model is noticed"
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_call_limits(cls, tree: Any) -> Any:
+        """Ignore what manifests of before 2026-12 hold."""
+        if isinstance(tree, dict) and "call_limits" in tree:
+            if tree["call_limits"]:
+                warnings.warn(
+                    f"call_limits in the manifest of engine {tree.get('name')} are ignored: a defect is called by its "
+                    "probability; remove them, and fit a probability model for the engine",
+                    FutureWarning,
+                    stacklevel=2,
+                )
+            return {name: value for name, value in tree.items() if name != "call_limits"}
+        return tree
 
     @classmethod
     def parse(cls, data: bytes) -> Self:
@@ -180,13 +187,14 @@ class EngineManifest(ClosedModel):
             raise ValueError(f"{self.task} engines need their classes")
         if self.probability is not None and self.task not in {Task.CLASSIFY, Task.INSPECT}:
             raise ValueError(f"probability is for classify and inspect engines, this is a {self.task} engine")
+        unknown = sorted(set(self.probability.evidence if self.probability else ()) - set(evidence_names(self.classes)))
+        if unknown:
+            raise ValueError(
+                f"its probability model weighs {', '.join(unknown)}, which is no evidence that this linewatch gathers; "
+                "fit the model again with this version"
+            )
         if self.scores_sum_to_one and self.task is not Task.CLASSIFY:
             raise ValueError(f"scores_sum_to_one is for classify engines, this is a {self.task} engine")
-        if self.call_limits and set(self.call_limits) != set(self.thresholds if self.task is Task.CLASSIFY else ()):
-            raise ValueError(
-                f"call_limits are for {sorted(self.call_limits)}; a classify engine has one for each class or "
-                "none, other engines have none"
-            )
         if self.task in {Task.SCREEN, Task.INSPECT}:
             if self.cell_px is None:
                 raise ValueError(f"{self.task} engines need cell_px")

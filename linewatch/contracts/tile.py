@@ -33,7 +33,7 @@ class Batch:
     dropped. out: array (rung, ...) for the output; None: a new array.
     """
 
-    engine: str  # role: "screen" | "classify" | "segment"
+    engine: str  # its task
     refs: tuple[TileRef, ...]
     pixels: np.ndarray
     generation: int = 0

@@ -161,7 +161,7 @@ class Defect:
     camera: str
     defect_class: str
     confidence: Score  # the class's score, weighted by area over the tiles that it covers
-    peak: Annotated[Score, Field(description="highest defect probability in it")]
+    peak: Annotated[Score, Field(description="highest probability of a defect at any of its pixels")]
     box: StripBox
     area_mm2: Annotated[float, Field(ge=0)]
     edge_mm: Annotated[
@@ -169,6 +169,7 @@ class Defect:
     ]
     extent: Extent
     frames: Annotated[Count, Field(description="number of frames that it spans")]
+    probability: Annotated[Score, Field(description="that the whole of it is a true defect")]
     # The highest scores, weighted alike, highest first.
     class_scores: Annotated[tuple[tuple[str, Score], ...], Field(description="of the most likely classes")] = ()
     length_mm: Annotated[
@@ -199,14 +200,18 @@ class Defect:
     tentative: Annotated[
         bool,
         Field(
-            description="below what its class must reach to be called (`[decision] operating_point`): it neither "
-            "grades nor alarms"
+            description="its probability is below that from which it is called (`[decision] call_probability`): it "
+            "neither grades nor alarms"
         ),
     ] = False
     excluded: Annotated[
         bool,
         Field(description="all of it lies in an excluded end: it neither grades nor alarms"),
     ] = False
+    evidence: Annotated[
+        tuple[tuple[str, float], ...],
+        Field(description="what its probability was told from, by name, as its largest piece shows it"),
+    ] = ()
 
 
 @dataclass(frozen=True, slots=True)

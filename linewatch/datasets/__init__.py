@@ -12,7 +12,19 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from linewatch.datasets import casting, elpv, gc10, itodd, magnetic_tile, neu, own, sdnet2018, severstal, xsdd
+from linewatch.datasets import (
+    casting,
+    elpv,
+    gc10,
+    itodd,
+    magnetic_tile,
+    neu,
+    own,
+    sdnet2018,
+    severstal,
+    severstal_frames,
+    xsdd,
+)
 from linewatch.datasets.errors import DatasetError
 from linewatch.datasets.own import Unmarked
 from linewatch.datasets.shapes import decode_kaggle_rle
@@ -43,7 +55,7 @@ SPLITS = Path("configs/splits")
 HOUSE_SETS = ("neu", "xsdd", "severstal")
 """The sets that the shipped engines are trained on."""
 
-_MODULES = (neu, severstal, xsdd, magnetic_tile, elpv, gc10, casting, sdnet2018, itodd)
+_MODULES = (neu, severstal, severstal_frames, xsdd, magnetic_tile, elpv, gc10, casting, sdnet2018, itodd)
 ADAPTERS: dict[str, Callable[[Path], list[Specimen]]] = {module.NAME: module.read for module in _MODULES}
 LABELS: dict[str, tuple[str, ...]] = {module.NAME: module.LABELS for module in _MODULES}
 

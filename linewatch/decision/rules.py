@@ -12,13 +12,20 @@ from linewatch.config.line import LineSettings
 from linewatch.config.roll import PeriodicSettings, RollSettings
 from linewatch.contracts.coil import CoilConditions
 from linewatch.contracts.errors import ConfigError
-from linewatch.contracts.manifest import CallLimit, EngineManifest, byte_threshold
+from linewatch.contracts.manifest import EngineManifest, Task, byte_threshold
+from linewatch.contracts.probability import ProbabilityModel
 from linewatch.decision.alarms.system import NAMES
-from linewatch.decision.defects.sensitivity import Places, Sensitivity
+from linewatch.decision.defects.sensitivity import Limit, Places, Sensitivity
 from linewatch.decision.grading.severity import GradingRules
 
 UNCLASSIFIED = "unclassified"
 """The class of a defect when no engine names classes."""
+CALL_PROBABILITY = 0.5
+"""The probability from which a defect is called where neither a setting nor a model says another."""
+CELL_PX = 4
+"""Side of a cell of maps in pixels, unless the engine says otherwise. Evidence counts areas in cells of this size."""
+_LIKELIEST = 0.5
+"""With maps the classes' shares add up to 1: a class that claims from a half never hides a likelier one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +36,11 @@ class DecisionRules:
     class_thresholds: for every class of the classifier, the score from which it claims that class.
     pseudo_classes: what looks like a defect and is none (water, oil ...): reported, never alarmed.
     part_mm: a defect that has grown to this length along the strip is closed, and goes on as a part of its own.
-    call_limits: what a defect of each class must reach to be called, unless a sensitivity rule overrides it; below the
-        limit it is tentative. A class without an entry has no limit. Areas are in pixels of nominal_mm2_per_px.
+    probability_model: tells from its evidence how probably a piece is a true defect; None: its peak tells, or the
+        score of its class where it has no outline of its own.
+    tell_probability: a defect below it is not reported. call_probability: one below it is tentative, unless a
+        sensitivity rule gives another.
+    cell_px: side of a cell of `Prediction.maps` in pixels.
     outlined_classes: the classes that the segmenter knows. Without an outline such a defect is not reported, to keep
         false calls low; for all other classes the classifier's tile suffices.
     sensitivity: exceptions to `class_thresholds` and `min_area_mm2`, by class, zone and product.
@@ -45,8 +55,10 @@ class DecisionRules:
     class_thresholds: Mapping[str, float]
     min_area_mm2: float
     merge_gap_mm: float
-    call_limits: Mapping[str, CallLimit] = field(default_factory=dict)
-    nominal_mm2_per_px: float = 1.0
+    probability_model: ProbabilityModel | None = None
+    tell_probability: float = 0.0
+    call_probability: float = CALL_PROBABILITY
+    cell_px: int = CELL_PX
     pseudo_classes: frozenset[str] = frozenset()
     outlined_classes: frozenset[str] = frozenset()
     alarms: tuple[AlarmRule, ...] = ()
@@ -94,7 +106,7 @@ class DecisionRules:
         for rule in self.alarms:
             if rule.group is not None:
                 groups.setdefault(rule.group, []).append(rule.name)
-            size = rule.min_area_mm2, rule.min_length_mm, rule.min_confidence
+            size = rule.min_area_mm2, rule.min_length_mm, rule.min_confidence, rule.min_probability
             count = rule.min_count, rule.within_m if rule.min_count > 1 else None
             other = meanings.setdefault((rule.roll_mark, frozenset(rule.classes), size, count), rule)
             if other.priority is not rule.priority:
@@ -116,9 +128,8 @@ class DecisionRules:
         settings: DecisionSettings,
         alarms: Iterable[AlarmRule],
         line: LineSettings,
+        engines: Mapping[Task, EngineManifest],
         *,
-        classify: EngineManifest,
-        segment: EngineManifest,
         pseudo_classes: Iterable[str] = (),
         grading: GradingRules | None = None,
         alarm_settings: AlarmSettings | None = None,
@@ -128,27 +139,36 @@ class DecisionRules:
         conditions: CoilConditions | None = None,
         config: str = "",
     ) -> Self:
-        """Return the rules from settings and manifests; a setting replaces the manifest's value.
+        """Return the rules from settings and the manifests of the engines; a setting replaces a manifest's value.
 
+        Where there is an inspect engine, its maps are decided on, else the answers of the classifier and the segmenter.
         Raises ConfigError for alarm rules that cannot alarm or contradict.
         """
-        threshold = segment.thresholds["defect"] if settings.defect_threshold is None else settings.defect_threshold
+        whole = engines.get(Task.INSPECT)
+        head, outlines = (whole, whole) if whole is not None else (engines[Task.CLASSIFY], engines[Task.SEGMENT])
+        threshold = outlines.thresholds["defect"] if settings.defect_threshold is None else settings.defect_threshold
+        tell, call = settings.tell_probability, settings.call_probability
+        if (model := head.probability) is not None:
+            tell = model.tell_probability if tell is None else tell
+            call = model.call_probability if call is None else call
         return cls(
             defect_threshold_u8=byte_threshold(threshold),
-            class_thresholds=dict(classify.thresholds),
+            class_thresholds=dict(head.thresholds) if whole is None else dict.fromkeys(head.classes, _LIKELIEST),
             min_area_mm2=settings.min_area_mm2,
             merge_gap_mm=settings.merge_gap_mm,
-            call_limits=classify.call_limits if settings.operating_point == "quiet" else {},
-            nominal_mm2_per_px=line.mm_per_px * line.mm_per_line,
+            probability_model=model,
+            tell_probability=0.0 if tell is None else tell,
+            call_probability=CALL_PROBABILITY if call is None else call,
+            cell_px=head.cell_px or CELL_PX,
             pseudo_classes=frozenset(pseudo_classes),
-            outlined_classes=frozenset(segment.classes),
+            outlined_classes=frozenset(outlines.classes),
             alarms=tuple(alarms),
             across_offset_mm=line.across_offset_mm,
             strip_width_mm=line.strip_width_mm,
             view_width_mm=line.width_px * line.mm_per_px,
             strip_taper=line.strip_taper,
             part_mm=settings.part_m * 1000,
-            sensitivity=Sensitivity.of(settings, classify.classes),
+            sensitivity=Sensitivity.of(settings, head.classes),
             grading=grading,
             alarm_settings=alarm_settings or AlarmSettings(),
             system_alarms=system_alarms,
@@ -169,54 +189,39 @@ class DecisionRules:
         usual = np.array([[self.class_thresholds[name] for name in classes]])
         if not self.sensitivity.rules:
             return usual.repeat(len(places), axis=0)
-        confidence, _ = self.sensitivity.minima(classes, places)
+        confidence = self.sensitivity.minima("min_confidence", classes, places)
         return np.where(np.isnan(confidence), usual, confidence)
 
     def least_area_mm2(self, classes: tuple[str, ...], code: np.ndarray, places: Places) -> np.ndarray:
         """Return the area from which a defect of class `classes[code]` is reported at its place: (len(places),)."""
-        if not self.sensitivity.rules:
-            return np.full(len(places), self.min_area_mm2)
-        area_mm2 = self.sensitivity.minima(named(classes), places)[1][np.arange(len(places)), code]
-        return np.where(np.isnan(area_mm2), self.min_area_mm2, area_mm2)
+        least = self._minima("min_area_mm2", classes, code, places)
+        return np.where(np.isnan(least), self.min_area_mm2, least)
 
     def reports(
         self,
         classes: tuple[str, ...],
         code: np.ndarray,
         confidence: np.ndarray,
+        probability: np.ndarray,
         area_mm2: np.ndarray,
         places: Places,
     ) -> np.ndarray:
         """Return which defects of class `classes[code]` reach what is needed to be reported: bool (len(places),)."""
-        reports = area_mm2 >= self.least_area_mm2(classes, code, places)
-        if self.sensitivity.rules:
-            least = self.sensitivity.minima(named(classes), places)[0][np.arange(len(places)), code]
-            reports &= ~(confidence < least)
-        return reports
+        reports = (probability >= self.tell_probability) & (area_mm2 >= self.least_area_mm2(classes, code, places))
+        return reports & ~(confidence < self._minima("min_confidence", classes, code, places))
 
     def tentative(
-        self,
-        classes: tuple[str, ...],
-        code: np.ndarray,
-        confidence: np.ndarray,
-        peak: np.ndarray,
-        tiled: np.ndarray,
-        area_mm2: np.ndarray,
-        places: Places,
+        self, classes: tuple[str, ...], code: np.ndarray, probability: np.ndarray, places: Places
     ) -> np.ndarray:
-        """Return which defects stay below their class's call limit: bool (len(places),). tiled: without an outline."""
-        if not self.call_limits:
-            return np.zeros(len(places), bool)
-        of_class = [self.call_limits.get(name, CallLimit(confidence=0.0)) for name in named(classes)]
-        limits = np.array([(limit.confidence, limit.peak, limit.area_px) for limit in of_class], np.float64)
-        least, least_peak, least_px = limits[code].T
-        unsure = (confidence < least) | (~tiled & (peak < least_peak))
-        small = area_mm2 < least_px * self.nominal_mm2_per_px
-        if self.sensitivity.rules:
-            told = self.sensitivity.minima(named(classes), places)
-            by_score, by_area = (np.isnan(one[np.arange(len(places)), code]) for one in told)
-            unsure, small = unsure & by_score, small & by_area
-        return unsure | small
+        """Return which defects of class `classes[code]` are too improbable to be called: bool (len(places),)."""
+        least = self._minima("call_probability", classes, code, places)
+        return probability < np.where(np.isnan(least), self.call_probability, least)
+
+    def _minima(self, limit: Limit, classes: tuple[str, ...], code: np.ndarray, places: Places) -> np.ndarray:
+        """Return the sensitivity rules' limit for a defect of class `classes[code]` at each place; NaN: none."""
+        if not self.sensitivity.rules:
+            return np.full(len(places), np.nan)
+        return self.sensitivity.minima(limit, named(classes), places)[np.arange(len(places)), code]
 
     def unoutlined(self, classes: tuple[str, ...]) -> np.ndarray:
         """Return which classes are reported from a tile without an outline: bool (len(classes),)."""

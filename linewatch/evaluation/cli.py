@@ -21,7 +21,7 @@ Target = Annotated[str, Parameter(name="TARGET", help="A checkpoint, or the name
 
 
 def train(
-    recipe: Annotated[str, Parameter(help="A name of `linewatch networks`, or screen, classify or segment.")],
+    recipe: Annotated[str, Parameter(help="A name of `linewatch networks`, or screen, classify, segment or inspect.")],
     /,
     *,
     data: Data = (),
@@ -35,7 +35,7 @@ def train(
         int | None, Parameter(help="Train this many networks, each judged on the fold that it has not seen.")
     ] = None,
     resume: Annotated[bool, Parameter(help="Continue the run folder.")] = False,
-    out: Annotated[Path | None, Parameter(help="Engine folder to write, of screen, classify and segment.")] = None,
+    out: Annotated[Path | None, Parameter(help="Engine folder to write, of the four engines.")] = None,
     as_json: AsJson = False,
 ) -> None:
     with extra("train"):
@@ -93,12 +93,20 @@ def evaluate(
 
 
 def export(
-    checkpoint: Path, /, *, name: Annotated[str, Parameter(help="Name of the engine.")], engines: Folder = ENGINES
+    checkpoint: Path,
+    /,
+    *,
+    name: Annotated[str, Parameter(help="Name of the engine.")],
+    data: Annotated[
+        tuple[str, ...],
+        Parameter(help="severstal_frames=DIR, for a network of `train inspect`, whose card is made anew."),
+    ] = (),
+    engines: Folder = ENGINES,
 ) -> None:
     with extra("train"):
         from linewatch.evaluation.engine_export import export_checkpoint
 
-        manifest = export_checkpoint(checkpoint, name, engines)
+        manifest = export_checkpoint(checkpoint, name, engines, data)
         print(f"{engines / manifest.name}: {manifest.task} engine, checked against torch")
 
 

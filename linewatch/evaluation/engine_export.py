@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import csv
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,22 +11,25 @@ import numpy as np
 from linewatch.config.line import LineSettings
 from linewatch.contracts.errors import ConfigError
 from linewatch.contracts.manifest import ENGINE_NAME, EngineManifest, Task, TrainingRecord, TrainingSource
+from linewatch.datasets import severstal_frames
+from linewatch.datasets.arguments import named_folders
 from linewatch.datasets.class_names import is_clean
-from linewatch.evaluation.evaluate import SEEN
 from linewatch.export.card_text import UNKNOWN_SCALE_MM_PER_PX
 from linewatch.export.engine_folder import EngineFacts, export_engine
 from linewatch.metrics.result import EvaluationResult
 from linewatch.networks.shipped import Chosen
 from linewatch.simulation.strip import SimulatedStrip
+from linewatch.training.house.inspect import write_engine as write_inspect_engine
+from linewatch.training.house.inspect_fit import STATE
 from linewatch.training.papers.study import resized
 from linewatch.training.protocols import PAPER_PROTOCOLS
-from linewatch.training.runs import CARD, RESULT, card, load
+from linewatch.training.runs import CARD, RESULT, SEEN, card, load, write_seen
 
 _EXAMPLES = 4
 
 
-def export_checkpoint(path: Path, name: str, engines_dir: Path) -> EngineManifest:
-    """Write the engine folder `engines_dir/name/` and return its manifest.
+def export_checkpoint(path: Path, name: str, engines_dir: Path, data: Sequence[str] = ()) -> EngineManifest:
+    """Write the engine folder `engines_dir/name/` and return its manifest. data: for an inspect network's state alone.
 
     The folder holds model.onnx (free batch, checked against torch on ONNX Runtime and OpenVINO), manifest, card, and
     `seen.csv`, the fingerprints of the images that the network was trained on. `ConfigError` for a name that is not
@@ -34,6 +37,8 @@ def export_checkpoint(path: Path, name: str, engines_dir: Path) -> EngineManifes
     """
     if not re.fullmatch(ENGINE_NAME, name):
         raise ConfigError(f"--name {name}: expected lower-case letters, digits, - and _")
+    if path.name == STATE or (path / STATE).is_file():
+        return write_inspect_engine(path if path.name == STATE else path / STATE, engines_dir / name, _frames(data))
     trained = load(path)
     record, study = trained.record, trained.study
     folder = path if path.is_dir() else path.parent
@@ -75,11 +80,18 @@ def export_checkpoint(path: Path, name: str, engines_dir: Path) -> EngineManifes
         engines_dir / name,
         most_bytes=None,
     )
-    with (engines_dir / name / SEEN).open("w", newline="") as handle:
-        writer = csv.writer(handle, lineterminator="\n")
-        writer.writerow(["sha256"])
-        writer.writerows([one] for one in record.seen)
+    write_seen(engines_dir / name, record.seen)
     return manifest
+
+
+def _frames(data: Sequence[str]) -> Path:
+    folders = named_folders(data)
+    if severstal_frames.NAME not in folders:
+        raise ConfigError(
+            f"--data names no {severstal_frames.NAME}, by which an inspect network is judged: add "
+            f"--data {severstal_frames.NAME}=DIR, the folder of {' and '.join(severstal_frames.SETS)}"
+        )
+    return folders[severstal_frames.NAME]
 
 
 def _examples(lines: int, width: int) -> np.ndarray:

@@ -30,9 +30,8 @@ from linewatch.metrics.tiles import STEEL_SHARE, TILE_STEP_PX, TileTruth, steel_
 from linewatch.training.papers.study import resized
 from linewatch.training.predictor import Predictor, TorchPredictor, answers
 from linewatch.training.protocols import PAPER_PROTOCOLS
-from linewatch.training.runs import TrainedNetwork, fingerprint, is_checkpoint, load, with_claims
+from linewatch.training.runs import SEEN, TrainedNetwork, fingerprint, is_checkpoint, load, with_claims
 
-SEEN = "seen.csv"
 SURE_PX = 64
 """A tile shows a class from this many of its pixels on; a tile with some, but fewer, is not evaluated for it."""
 

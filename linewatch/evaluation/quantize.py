@@ -24,7 +24,7 @@ from linewatch.datasets import DataSet, Knowledge, Specimen
 from linewatch.datasets.arguments import complete, open_sets
 from linewatch.datasets.splits import SEED
 from linewatch.evaluation.acceptance import compare, compare_over_folds, refuse_beyond
-from linewatch.evaluation.evaluate import SEEN, EnginePredictor, of_loaded
+from linewatch.evaluation.evaluate import EnginePredictor, of_loaded
 from linewatch.evaluation.int8_calibration import CALIBRATION, TILES, Calibration, draw
 from linewatch.evaluation.latency import CPU_BACKENDS, ms_per_row
 from linewatch.evaluation.screen_folds import fold_networks
@@ -33,7 +33,7 @@ from linewatch.export.int8 import Activations, Quantiser, activation_scales
 from linewatch.inference.engines import Engine, find_engine
 from linewatch.inference.reference_tiles import write_reference_tiles
 from linewatch.training.predictor import answers
-from linewatch.training.runs import CARD
+from linewatch.training.runs import CARD, SEEN
 
 DEVIATION = 0.005
 """Mean difference of the outputs from FP32, of a full scale of 1, on the calibration tiles."""

@@ -26,7 +26,7 @@ from linewatch.contracts.manifest import MANIFEST, OUTPUT_OF, EngineManifest, In
 from linewatch.inference.backends.openvino import shared_core
 from linewatch.inference.reference_tiles import write_reference_tiles
 
-MAX_MODEL_BYTES = 10_000_000
+MAX_MODEL_BYTES = 20_000_000
 _PROBABILITY_TOLERANCE = 2e-3
 
 

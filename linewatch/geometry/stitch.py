@@ -35,11 +35,22 @@ def screen_tile_scores(
     """
     scores = np.zeros(len(tiles), dtype=np.float32)
     for i, tile in enumerate(tiles):
-        top, bottom = tile.y, tile.y + tile.lines
-        if valid_lines is not None:
-            bottom = min(bottom, valid_lines)
-        left, right = max(tile.x, edges.left_px), min(tile.x + tile.width, edges.right_px)
-        if left < right and top < bottom:
-            cells = score_map[top // cell_px : -(-bottom // cell_px), left // cell_px : -(-right // cell_px)]
-            scores[i] = cells.max(initial=0.0)
+        if (cells := cells_on_strip(tile, cell_px, edges, valid_lines)) is not None:
+            scores[i] = score_map[cells].max(initial=0.0)
     return scores
+
+
+def cells_on_strip(
+    tile: Tile, cell_px: int, edges: StripEdges, valid_lines: int | None = None
+) -> tuple[slice, slice] | None:
+    """Return the cells, as rows and columns of the frame's map, that touch the part of a tile on the strip.
+
+    None when there is no strip in the tile before `valid_lines`.
+    """
+    top, bottom = tile.y, tile.y + tile.lines
+    if valid_lines is not None:
+        bottom = min(bottom, valid_lines)
+    left, right = max(tile.x, edges.left_px), min(tile.x + tile.width, edges.right_px)
+    if left >= right or top >= bottom:
+        return None
+    return slice(top // cell_px, -(-bottom // cell_px)), slice(left // cell_px, -(-right // cell_px))

@@ -103,6 +103,11 @@ def import_engine(path: Path, request: ImportRequest, engines_dir: Path) -> Impo
     folder = engines_dir / name
     if folder.exists():
         raise EngineError(f"{folder}: is there already, expected a free name; give another --name, or remove it")
+    if request.task is Task.INSPECT:
+        raise ConfigError(
+            "task inspect: an inspect engine's maps come from a network of linewatch's own, expected task classify, "
+            "segment or screen; take part in the cascade with these, or write the manifest by hand (docs/extending.md)"
+        )
     classes = classes_of(request.classes, request.background, request.task)
     network = read_network(path)
     inputs, outputs = ports(network)

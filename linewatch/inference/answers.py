@@ -10,6 +10,8 @@ from linewatch.inference.model_ports import promised_output
 
 SLACK = 4e-5
 """By how much rounding may carry a probability beyond 0 and 1. A message's four decimals show no more than this."""
+CLASSES = 2
+"""The first plane of an inspect engine's maps that holds a class's share; plane 0: the screen, plane 1: any defect."""
 _SUM_SLACK = 0.02
 _BYTE_MAX, _PERCENT_MAX, _PERCENT_MIN_OF_MAX = 255.0, 100.0, 30.0
 
@@ -24,6 +26,7 @@ class AnswerCheck:
         self._row_shape = wanted.dims[1:]
         self._is_probability = manifest.task is not Task.SEGMENT  # any byte of a mask is one
         self._sums_to_one = manifest.scores_sum_to_one
+        self._has_maps = manifest.task is Task.INSPECT
 
     def fault(self, answer: object, rows: int) -> str | None:
         """Return what is wrong with the answer to `rows` tiles, as found, expected and remedy; None: nothing is."""
@@ -54,6 +57,13 @@ class AnswerCheck:
                 return (
                     f"gave scores that sum to 1 +- {off:.2f}, expected 1 for each tile, since its manifest says "
                     "scores_sum_to_one; end the graph with a softmax, or set it to false"
+                )
+        if self._has_maps:
+            off = np.abs(answers[:, CLASSES:].sum(axis=1) - 1).max()
+            if off > _SUM_SLACK:
+                return (
+                    f"gave shares of the classes that sum to 1 +- {off:.2f}, expected 1 in each cell; end these planes "
+                    "with a softmax over the classes"
                 )
         return None
 

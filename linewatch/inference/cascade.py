@@ -1,4 +1,6 @@
-"""The cascade: screens every frame, classifies tiles that pass, segments tiles near a class; frames leave in order."""
+"""The engines' work on frames: the cascade (screens every frame, classifies tiles that pass, segments tiles near a
+class), or one engine that inspects every frame in a single look. Frames leave in order.
+"""
 
 import traceback
 from collections.abc import Sequence
@@ -11,11 +13,13 @@ from linewatch.contracts.frame import Cause, Frame, StripEdges
 from linewatch.contracts.manifest import Task
 from linewatch.contracts.prediction import Depth, Prediction, Timing
 from linewatch.contracts.tile import Batch, BatchResult, Tile, TileRef
-from linewatch.geometry.grid import tile_grid, tiles_on
+from linewatch.geometry.grid import tiles_on
 from linewatch.geometry.stitch import cut
 from linewatch.inference.batcher import Batcher
 from linewatch.inference.engines import EngineSet
+from linewatch.inference.grids import inspection_grid, seen_grid
 from linewatch.inference.lineup import Lineup
+from linewatch.inference.maps import DEFECT, class_shares, draw_outlines
 from linewatch.inference.pending import PendingFrame
 from linewatch.inference.settings import InferenceSettings
 from linewatch.inference.workload import Workload
@@ -29,10 +33,11 @@ class Cascade:
     """A state machine owned by one thread: frames go in, batches to run come out; results go in, predictions come out.
 
     Without a `workload`, the prediction of a frame depends only on its pixels, and not on the order of results, on time
-    or on other frames. With one (live), work that would be late is shed, and the prediction says so. A screen whose
-    input is a whole frame gets the frame's own pixels, one frame at a time; other engines get tiles in batches. Rows
-    from a frame's `valid_lines` on are zero, which capture guarantees, and count as no steel: tiles and screen cells
-    that lie entirely in them are skipped. What the screen did not score is not in the prediction's `scored_px`.
+    or on other frames. With one (live), work that would be late is shed, and the prediction says so. An engine that
+    looks at every frame (screen or inspect) and takes a whole frame as input gets the frame's own pixels, one frame at
+    a time; other engines get tiles in batches. Rows from a frame's `valid_lines` on are zero, which capture guarantees,
+    and count as no steel: tiles and cells that lie entirely in them are skipped. What that engine did not score is not
+    in the prediction's `scored_px`.
 
     Whatever is raised over one frame costs that frame: it counts as missed, cause `untold`, and comes out in its place
     once no batch reads its pixels any more.
@@ -42,10 +47,8 @@ class Cascade:
         self, engines: EngineSet, settings: InferenceSettings, line: LineSettings, workload: Workload | None = None
     ) -> None:
         """The grids follow the engines' input shapes. Raises ConfigError when one does not fit the frame."""
-        screen, head = engines.screen.manifest.input, engines.classify.manifest.input
-        overlap_px = settings.tile_overlap_px
-        self._tiles = tile_grid(line.frame_lines, line.width_px, head.lines, head.width, overlap_px)
-        self._screen_tiles = tile_grid(line.frame_lines, line.width_px, screen.lines, screen.width, overlap_px)
+        self._tiles = inspection_grid(engines, line, settings.tile_overlap_px)
+        self._seen = seen_grid(engines, line, settings.tile_overlap_px)
         self._settings = settings
         self._workload = workload
         self._batchers: dict[tuple[Task, int], Batcher] = {}
@@ -64,7 +67,7 @@ class Cascade:
             return
         for task, generation in lineup.loaded - set(self._batchers):
             engine = lineup.engines.by_task()[task].manifest.input
-            if task is not Task.SCREEN or len(self._screen_tiles) > 1:  # otherwise it gets the whole frame
+            if task is not lineup.looks or len(self._seen) > 1:  # otherwise it gets the whole frame
                 self._batchers[task, generation] = Batcher(
                     task,
                     engine.lines,
@@ -100,7 +103,7 @@ class Cascade:
             return ()
         self._pending[frame.ordinal] = pending
         try:
-            return self._screen(pending, now_ns)
+            return self._look(pending, now_ns)
         except Exception as error:
             _lose(pending, error, now_ns)
             return ()
@@ -113,11 +116,12 @@ class Cascade:
             edges=None,
             tiles=(),
             strip=NO_STRIP,
-            screen_tiles=(),
+            seen=(),
             screen_scores=np.zeros(0, np.float32),
             passed=np.zeros(0, bool),
             class_scores=self._no_scores(0),
             probability=self._no_masks(0),
+            stage=self.lineup.looks,
             timing=Timing(captured_ns=frame.captured_ns, queued_ns=now_ns),
         )
         self._pending[frame.ordinal] = pending
@@ -132,21 +136,23 @@ class Cascade:
             edges=edges,
             tiles=tiles,
             strip=strip,
-            screen_tiles=tiles_on(self._screen_tiles, strip, frame.valid_lines),
+            seen=tiles_on(self._seen, strip, frame.valid_lines),
             screen_scores=np.zeros(len(tiles), np.float32),
             passed=np.zeros(len(tiles), bool),
             class_scores=self._no_scores(0),
             probability=self._no_masks(0),
+            stage=self.lineup.looks,
             timing=Timing(captured_ns=frame.captured_ns, queued_ns=now_ns),
         )
 
-    def _screen(self, pending: PendingFrame, now_ns: int) -> tuple[Batch, ...]:
-        seen = pending.screen_tiles
-        if not self._affords(Task.SCREEN, len(seen), pending.frame, now_ns):
+    def _look(self, pending: PendingFrame, now_ns: int) -> tuple[Batch, ...]:
+        """Hand the frame to the engine that looks at every frame, unless it would be late."""
+        seen = pending.seen
+        if not self._affords(pending.stage, len(seen), pending.frame, now_ns):
             pending.failed = Cause.OVERLOAD
             pending.conclude(now_ns)
             return ()
-        return self._hand_out(Task.SCREEN, pending, seen, range(len(seen)), now_ns)
+        return self._hand_out(pending.stage, pending, seen, range(len(seen)), now_ns)
 
     def done(self, result: BatchResult, now_ns: int) -> tuple[Batch, ...]:
         """Take in the result of a batch and return the batches that are ready to run."""
@@ -233,11 +239,13 @@ class Cascade:
 
     def _take(self, task: Task, pending: PendingFrame, ref: TileRef, output: np.ndarray | None) -> None:
         """Store one row's output in its frame; None: the engine failed."""
-        if task is Task.SCREEN:
+        if task is pending.lineup.looks:
             if output is None:
                 pending.failed = Cause.ENGINE
-            else:
+            elif task is Task.SCREEN:
                 pending.take_screen(output, ref.tile)
+            else:
+                pending.take_maps(output, ref.tile)
         elif output is None:
             pending.cut_short(Cause.ENGINE, Depth.SCREENED if task is Task.CLASSIFY else Depth.CLASSIFIED)
         else:
@@ -258,8 +266,12 @@ class Cascade:
         if shadow is None or not outputs:
             return
         rows = [ref.index for ref in outputs]
-        if pending.stage is Task.SCREEN:
-            if pending.failed is None and len(outputs) == len(pending.screen_tiles):
+        if pending.stage is Task.INSPECT:
+            if pending.maps is not None and len(outputs) == len(pending.seen):
+                theirs = pending.joined_maps({ref.tile: output for ref, output in outputs.items()})
+                shadow.compare_maps(pending.maps, theirs, pending.windows(pending.tiles))
+        elif pending.stage is Task.SCREEN:
+            if pending.failed is None and len(outputs) == len(pending.seen):
                 scores = np.zeros_like(pending.screen_scores)
                 cell_px = shadow.engine.manifest.cell_px or 1
                 for ref, output in outputs.items():
@@ -276,6 +288,8 @@ class Cascade:
             pending.conclude(now_ns)
             return ()
         lineup = pending.lineup
+        if pending.stage is Task.INSPECT and pending.failed is None:
+            pending.join_maps()
         try:
             self._compare(pending)
         except Exception as error:  # an engine on trial decides nothing, and costs no frame
@@ -283,10 +297,14 @@ class Cascade:
             lineup.shadow.agreement.failed += len(pending.shadowed)
             lineup.shadow.agreement.fault = f"cannot be compared: {type(error).__name__}: {error}"
             pending.shadowed.clear()
-        if pending.stage is Task.SCREEN:
+        if pending.stage is Task.INSPECT:
+            pending.timing.screened_ns = now_ns
+            self._tell(pending)
+            ready: tuple[Batch, ...] = ()
+        elif pending.stage is Task.SCREEN:
             pending.timing.screened_ns = now_ns
             if pending.failed is None:
-                pending.passed = pending.screen_scores >= lineup.screen_threshold
+                pending.passed = pending.screen_scores >= lineup.pass_threshold
             tiles = int(pending.passed.sum())
             pending.class_scores = self._no_scores(tiles)
             pending.probability = self._masks_of(pending.frame.slot, tiles)
@@ -307,8 +325,16 @@ class Cascade:
         if not self._affords(task, len(rows), pending.frame, now_ns):
             pending.cut_short(Cause.OVERLOAD, Depth.SCREENED if task is Task.CLASSIFY else Depth.CLASSIFIED)
             return ()
-        passed = [tile for tile, passes in zip(pending.tiles, pending.passed, strict=True) if passes]
-        return self._hand_out(task, pending, passed, rows, now_ns)
+        return self._hand_out(task, pending, pending.passed_tiles, rows, now_ns)
+
+    def _tell(self, pending: PendingFrame) -> None:
+        """Tell of a frame's passed tiles what the maps of an inspect engine say."""
+        if pending.maps is None:
+            return
+        passed, lineup = pending.passed_tiles, pending.lineup
+        pending.class_scores = class_shares(pending.maps, pending.windows(passed), lineup.pass_threshold)
+        pending.probability = self._masks_of(pending.frame.slot, len(passed))
+        draw_outlines(pending.maps[DEFECT], lineup.cell_px, passed, pending.probability)
 
     def _hand_out(
         self, task: Task, pending: PendingFrame, tiles: Sequence[Tile], rows: Sequence[int], now_ns: int
@@ -333,7 +359,7 @@ class Cascade:
                 batcher = self._batchers.get((task, generation))
                 for row in rows:
                     ref = TileRef(frame.ordinal, row, tiles[row])
-                    if batcher is None:  # the screen gets the pixels in the ring
+                    if batcher is None:  # it looks at the whole frame, and gets the pixels in the ring
                         ready.append(Batch(task, (ref,), frame.pixels[np.newaxis, np.newaxis], generation))
                     else:
                         ready += batcher.add(ref, cut(frame.pixels, tiles[row]), now_ns)

@@ -8,7 +8,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from linewatch.contracts.errors import EngineError
-from linewatch.contracts.manifest import MANIFEST, EngineManifest, Task
+from linewatch.contracts.manifest import CASCADE, MANIFEST, EngineManifest, Task
 from linewatch.contracts.ports import Backend
 from linewatch.inference.reference_tiles import (
     ReferenceTiles,
@@ -31,17 +31,42 @@ class Engine:
     reference: ReferenceTiles | None = field(default=None, repr=False)  # None: it has none
 
 
+CHAINS = "expected screen, classify and segment, or inspect alone"
+
+
 @dataclass(frozen=True, slots=True)
 class EngineSet:
-    """The three engines of a cascade."""
+    """The engines of a chain: the three of the cascade, or the one that inspects a whole frame at once."""
 
-    screen: Engine
-    classify: Engine
-    segment: Engine
+    screen: Engine | None = None
+    classify: Engine | None = None
+    segment: Engine | None = None
+    inspect: Engine | None = None
+
+    def __post_init__(self) -> None:
+        """Raise ValueError unless these are all engines of one chain."""
+        if tuple(self.by_task()) not in (CASCADE, (Task.INSPECT,)):
+            raise ValueError(f"engines of {', '.join(self.by_task())} are no chain: {CHAINS}")
 
     def by_task(self) -> dict[Task, Engine]:
-        """Return the engines by their task in the cascade."""
-        return {Task.SCREEN: self.screen, Task.CLASSIFY: self.classify, Task.SEGMENT: self.segment}
+        """Return the engines that there are by their task, in the chain's order."""
+        return {task: engine for task in Task if (engine := getattr(self, task.value)) is not None}
+
+    @property
+    def looks(self) -> Engine:
+        """The engine that looks at every frame: screen or inspect."""
+        return next(iter(self.by_task().values()))
+
+    @property
+    def names_classes(self) -> Engine:
+        """The engine that tells the classes of defects: classify or inspect."""
+        engines = self.by_task()
+        return engines.get(Task.CLASSIFY) or engines[Task.INSPECT]
+
+    @property
+    def outlines(self) -> Engine:
+        """The engine that outlines defects: segment or inspect."""
+        return tuple(self.by_task().values())[-1]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +93,7 @@ def load_engine(engines_dir: Path, name: str, task: Task) -> Engine:
     engine = find_engine(engines_dir, name)
     if engine.manifest.task is not task:
         raise EngineError(
-            f"engine {name}: its task is {engine.manifest.task}, inference.{task} expects a {task} engine; "
+            f"engine {name}: its task is {engine.manifest.task}, inference.{task} expects one with task {task}; "
             f"name one of {_names(engines_dir)} with that task"
         )
     return engine
@@ -90,27 +115,26 @@ def best_sibling(engine: Engine, endings: Sequence[str]) -> Engine:
 
 
 def load_engines(settings: InferenceSettings, siblings: Sequence[str] = ()) -> EngineSet:
-    """Return the engines that `[inference]` names, or their INT8 siblings where its precision is int8.
+    """Return the engines of the chain that `[inference]` names, or INT8 siblings where its precision is int8.
 
     siblings: endings, best first. Raises EngineError, also when the tiles of classify and segment differ in size.
     """
     endings = siblings if settings.precision == "int8" else ()
-    screen, classify, segment = (
-        best_sibling(load_engine(settings.engines_dir, name, task), endings)
-        for name, task in (
-            (settings.screen, Task.SCREEN),
-            (settings.classify, Task.CLASSIFY),
-            (settings.segment, Task.SEGMENT),
-        )
-    )
-    ours, theirs = classify.manifest.input, segment.manifest.input
+    found = {
+        task.value: best_sibling(load_engine(settings.engines_dir, getattr(settings, task.value), task), endings)
+        for task in settings.tasks
+    }
+    engines = EngineSet(**found)
+    if settings.chain == "inspect":
+        return engines
+    ours, theirs = engines.names_classes.manifest.input, engines.outlines.manifest.input
     if (ours.lines, ours.width) != (theirs.lines, theirs.width):
         raise EngineError(
             f"engine {settings.classify} takes tiles of {ours.lines} lines x {ours.width} px and "
             f"{settings.segment} of {theirs.lines} x {theirs.width}, expected equal tiles; "
             "choose engines of one size"
         )
-    return EngineSet(screen, classify, segment)
+    return engines
 
 
 def verify_all(engines_dir: Path, backend: Backend) -> tuple[EngineReport, ...]:

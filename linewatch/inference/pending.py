@@ -1,5 +1,6 @@
 """A frame on its way through the engines: what each of them has found in it so far."""
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -8,8 +9,9 @@ from linewatch.contracts.frame import Cause, Frame, StripEdges
 from linewatch.contracts.manifest import Task
 from linewatch.contracts.prediction import Depth, Prediction, Timing
 from linewatch.contracts.tile import Tile, TileRef
-from linewatch.geometry.stitch import screen_tile_scores
+from linewatch.geometry.stitch import cells_on_strip, screen_tile_scores
 from linewatch.inference.lineup import Lineup
+from linewatch.inference.maps import DEFECT, SCREEN, checked_maps, joined
 from linewatch.inference.scored import scored_cells, scored_px
 
 
@@ -22,16 +24,18 @@ class PendingFrame:
     edges: StripEdges | None
     strip: StripEdges  # the edges, or none of it
     tiles: tuple[Tile, ...]  # of the inspection grid
-    screen_tiles: tuple[Tile, ...]
+    seen: tuple[Tile, ...]  # of the grid of the engine that looks at every frame
     screen_scores: np.ndarray
     passed: np.ndarray
     class_scores: np.ndarray
     probability: np.ndarray
+    stage: Task  # the task whose results are awaited
     timing: Timing
-    stage: Task = Task.SCREEN  # the task whose results are awaited
     awaited: int = 0  # results still missing
     shadowed: dict[TileRef, np.ndarray] = field(default_factory=dict)  # the shadow's output for this stage's tiles
-    scored: dict[Tile, np.ndarray | None] = field(default_factory=dict)  # cells of the screen's tiles with a score
+    scored: dict[Tile, np.ndarray | None] = field(default_factory=dict)  # cells of the seen tiles with a score
+    parts: dict[Tile, np.ndarray] = field(default_factory=dict)  # an inspect engine's maps of the seen tiles
+    maps: np.ndarray | None = None  # those of the whole frame
     identities: dict[str, str] = field(default_factory=dict)  # task -> engine that ran it
     failed: Cause | None = None
     degraded: Cause | None = None
@@ -41,10 +45,11 @@ class PendingFrame:
     def lose(self) -> None:
         """Discard what is known of a frame over which something was raised: nothing of it can be believed."""
         self.lost, self.failed, self.degraded, self.depth = True, Cause.UNTOLD, None, Depth.SEGMENTED
-        self.tiles, self.screen_tiles = (), ()
+        self.tiles, self.seen, self.maps = (), (), None
         self.screen_scores, self.passed = self.screen_scores[:0], self.passed[:0]
         self.class_scores, self.probability = self.class_scores[:0], self.probability[:0]
         self.shadowed.clear()
+        self.parts.clear()
 
     def cut_short(self, cause: Cause, depth: Depth) -> None:
         """Stop the inspection of this frame at `depth`."""
@@ -57,10 +62,40 @@ class PendingFrame:
             score_map = np.where(cells, score_map, np.float32(0))
         np.maximum(self.screen_scores, self.scores_from(score_map, self.lineup.cell_px, seen), out=self.screen_scores)
 
+    def take_maps(self, maps: np.ndarray, seen: Tile) -> None:
+        """Take in an inspect engine's maps of one tile; a cell that lacks a number in 0..1 counts as not looked at."""
+        self.parts[seen], self.scored[seen] = checked_maps(maps, self.lineup.cell_px, seen)
+
+    def join_maps(self) -> None:
+        """Take in the maps of the frame, once those of all its tiles are there, and which tiles pass."""
+        self.maps = self.joined_maps(self.parts)
+        self.parts.clear()
+        cell_px, valid_lines = self.lineup.cell_px, self.frame.valid_lines
+        scores, highest = (
+            screen_tile_scores(self.maps[plane], cell_px, self.tiles, self.strip, valid_lines)
+            for plane in (SCREEN, DEFECT)
+        )
+        self.screen_scores, self.passed = scores, highest >= self.lineup.pass_threshold
+
+    def joined_maps(self, parts: Mapping[Tile, np.ndarray]) -> np.ndarray:
+        """Return the frame's maps from those of all its tiles."""
+        pixels = self.frame.pixels
+        assert pixels is not None
+        return joined(parts, self.lineup.cell_px, *pixels.shape)
+
+    def windows(self, tiles: Iterable[Tile]) -> list[tuple[slice, slice]]:
+        """Return the cells of the maps in each of these tiles, which show strip, that lie on the strip."""
+        found = (cells_on_strip(tile, self.lineup.cell_px, self.strip, self.frame.valid_lines) for tile in tiles)
+        return [window for window in found if window is not None]
+
+    @property
+    def passed_tiles(self) -> list[Tile]:
+        return [tile for tile, passes in zip(self.tiles, self.passed, strict=True) if passes]
+
     def scores_from(self, score_map: np.ndarray, cell_px: int, seen: Tile) -> np.ndarray:
         """Return a screen tile's scores for the frame's inspection tiles, 0 for those that it does not overlap."""
         edges, valid_lines = self.strip, self.frame.valid_lines
-        if seen.x or seen.y or len(self.screen_tiles) > 1:
+        if seen.x or seen.y or len(self.seen) > 1:
             shifted = StripEdges(edges.left_px - seen.x, edges.right_px - seen.x, edges.left_found, edges.right_found)
             parts = tuple(_overlap(tile, seen) for tile in self.tiles)
             return screen_tile_scores(score_map, cell_px, parts, shifted, valid_lines - seen.y)
@@ -71,7 +106,7 @@ class PendingFrame:
         scored = 0
         if self.failed is None:
             valid_lines = min(self.frame.valid_lines, self.frame.lines)
-            scored = scored_px(self.scored, self.screen_tiles, self.lineup.cell_px, self.strip, valid_lines)
+            scored = scored_px(self.scored, self.seen, self.lineup.cell_px, self.strip, valid_lines)
         return Prediction(
             frame=self.frame,
             edges=self.edges,
@@ -87,6 +122,7 @@ class PendingFrame:
             depth=self.depth,
             failed=self.failed,
             lineup=self.lineup.serial,
+            maps=self.maps,
             timing=self.timing,
         )
 
@@ -95,6 +131,7 @@ class PendingFrame:
         self.timing.predicted_ns = now_ns
         if self.failed is not None:
             self.screen_scores[:] = 0
+            self.maps = None
             self.identities.clear()
         if self.depth < Depth.SEGMENTED:
             self.probability[:] = 0

@@ -1,8 +1,8 @@
 """Reference tiles: pictures kept with an engine, and the answers that it gave to them when it was made.
 
 `write_reference_tiles` adds them to an engine's folder. `try_out` runs an engine on them before it inspects any strip,
-and refuses an engine whose answers are no probabilities or are not those of the file. A screen or a classifier that
-answers every picture alike is refused as well.
+and refuses an engine whose answers are no probabilities or are not those of the file. An engine that answers every
+picture alike is refused as well, unless it only outlines.
 """
 
 import hashlib
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from linewatch.contracts.errors import EngineError
 from linewatch.contracts.manifest import MANIFEST, EngineManifest, Precision, ReferenceFile, Task
 from linewatch.contracts.ports import Backend
-from linewatch.inference.answers import AnswerCheck
+from linewatch.inference.answers import CLASSES, AnswerCheck
 from linewatch.inference.backends.registry import open_backend
 from linewatch.inference.model_ports import promised_output
 from linewatch.simulation.tiles import drawn_tiles
@@ -31,6 +31,8 @@ _MOST_BYTES = 64 << 20
 _KEPT_PIXELS, _FEWEST_KEPT, _MOST_KEPT = 1 << 19, 2, 8
 _SHOWN = 0.5
 """A class is shown by a tile that scores at least this."""
+_NAMES_CLASSES = {Task.CLASSIFY: 0, Task.INSPECT: CLASSES}
+"""Tasks whose answers have a column or a plane for each class, and where these begin."""
 
 TileRunner = Callable[[NDArray[np.uint8]], np.ndarray]
 """Runs an engine on one tile, uint8 (1, 1, lines, width). Raises EngineError."""
@@ -114,7 +116,8 @@ def answered(manifest: EngineManifest, model: bytes, backend: Backend | None = N
     finally:
         executor.close()
     kept = _most_different(answers, _FEWEST_KEPT, _KEPT_PIXELS // tiles[0].size)
-    return ReferenceTiles(tiles[kept], answers[kept], manifest.classes if manifest.task is Task.CLASSIFY else ())
+    classes = manifest.classes if manifest.task in _NAMES_CLASSES else ()
+    return ReferenceTiles(tiles[kept], answers[kept], classes)
 
 
 def try_out(manifest: EngineManifest, reference: ReferenceTiles | None, precision: Precision, run: TileRunner) -> None:
@@ -148,10 +151,10 @@ def other_order(
     For an engine without reference tiles of its own. reference: of the running one. The same network with its output in
     another order is recognised; None for any other network.
     """
-    if manifest.task is not Task.CLASSIFY or running.reference is None or manifest.classes != running.classes:
+    if manifest.task not in _NAMES_CLASSES or running.reference is None or manifest.classes != running.classes:
         return None
     told = _answers(manifest, reference.tiles, run)
-    expected = _by_name(reference.answers, reference.classes, manifest.classes)
+    expected = _by_name(reference.answers, reference.classes, manifest)
     tolerance = running.reference.tolerance[running.precision]
     if _apart(told, expected, manifest.task) <= tolerance:
         return None
@@ -231,8 +234,8 @@ def _difference(
     """Return what is wrong where the answers are not those of the file."""
     scale = 255.0 if answers.dtype == np.uint8 else 1.0
     told, expected = answers.astype(np.float64) / scale, reference.answers.astype(np.float64) / scale
-    if manifest.task is Task.CLASSIFY:
-        expected = _by_name(expected, reference.classes, manifest.classes)
+    if manifest.task in _NAMES_CLASSES:
+        expected = _by_name(expected, reference.classes, manifest)
     apart = _apart(told, expected, manifest.task)
     if apart <= tolerance:
         return None
@@ -242,11 +245,12 @@ def _difference(
     )
 
 
-def _by_name(expected: np.ndarray, recorded: tuple[str, ...], classes: tuple[str, ...]) -> np.ndarray:
-    """Return the scores in the order of `classes`. Classes that were renamed are taken by their place."""
-    if set(recorded) != set(classes) or len(set(recorded)) != len(recorded):
+def _by_name(expected: np.ndarray, recorded: tuple[str, ...], manifest: EngineManifest) -> np.ndarray:
+    """Return the answers in the order of the engine's classes. Classes that were renamed are taken by their place."""
+    if set(recorded) != set(manifest.classes) or len(set(recorded)) != len(recorded):
         return expected
-    return expected[:, [recorded.index(name) for name in classes]]
+    first = _NAMES_CLASSES[manifest.task]
+    return expected[:, [*range(first), *(first + recorded.index(name) for name in manifest.classes)]]
 
 
 def _apart(told: np.ndarray, expected: np.ndarray, task: Task) -> float:
@@ -256,7 +260,7 @@ def _apart(told: np.ndarray, expected: np.ndarray, task: Task) -> float:
 
 def _likeness(manifest: EngineManifest, told: np.ndarray, expected: np.ndarray, tolerance: float) -> str:
     """Say what answers that differ from the reference look like, with the remedy."""
-    if manifest.task is Task.CLASSIFY and (moved := _moved_classes(manifest, told, expected, tolerance)):
+    if manifest.task in _NAMES_CLASSES and (moved := _moved_classes(manifest, told, expected, tolerance)):
         return moved
     if _apart(1 - told, expected, manifest.task) <= tolerance:
         return "looks inverted: give the probability of a defect, not that of clean steel"
@@ -271,8 +275,13 @@ def _likeness(manifest: EngineManifest, told: np.ndarray, expected: np.ndarray, 
 def _moved_classes(manifest: EngineManifest, told: np.ndarray, expected: np.ndarray, tolerance: float) -> str | None:
     """Say which scores stand in another's place; None where the scores are not the expected ones in another order.
 
-    Classes that no tile shows have scores near 0 that cannot be told apart, and do not count.
+    Classes that no tile shows have scores near 0 that cannot be told apart, and do not count. Shares in a map are
+    compared cell by cell.
     """
+    if manifest.task is Task.INSPECT:
+        told, expected = (
+            np.moveaxis(maps[:, CLASSES:], 1, -1).reshape(-1, len(manifest.classes)) for maps in (told, expected)
+        )
     shown, wanted = np.flatnonzero(told.max(axis=0) >= _SHOWN), np.flatnonzero(expected.max(axis=0) >= _SHOWN)
     if not len(shown) or len(shown) != len(wanted):
         return None

@@ -7,6 +7,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, GetPydanticSchema, model_validator
 from pydantic_core import core_schema
 
+from linewatch.contracts.manifest import CASCADE, Task
 from linewatch.inference.backends.registry import BACKENDS, BackendSettings
 
 Ladder = Annotated[tuple[Annotated[int, Field(ge=1, le=256)], ...], Field(min_length=1, strict=False)]
@@ -22,12 +23,18 @@ StandInName = Annotated[str, _one_of(name for name, kind in BACKENDS.items() if 
 
 
 class InferenceSettings(BackendSettings):
-    """`[inference]`: the engines of the cascade screen -> classify -> segment, and how they are run."""
+    """`[inference]`: the engines that look at the strip, and how they are run."""
 
     engines_dir: Annotated[Path, Field(strict=False)] = Path("engines")
-    screen: str = "screen"
-    classify: str = "classify"
-    segment: str = "segment"
+    chain: Literal["cascade", "inspect"] = Field(
+        default="cascade",
+        description="cascade: screen every frame, classify the tiles that pass, segment those near a class; inspect: "
+        "one engine does all of it in one look at the frame",
+    )
+    screen: str = Field(default="screen", description="engine of the cascade")
+    classify: str = Field(default="classify", description="engine of the cascade")
+    segment: str = Field(default="segment", description="engine of the cascade")
+    inspect: str = Field(default="inspect", description="engine of the chain inspect")
     backend: BackendName = "onnxruntime"
     precision: Literal["int8", "fp32"] = Field(
         default="int8",
@@ -49,12 +56,15 @@ class InferenceSettings(BackendSettings):
     tile_overlap_px: int = Field(
         default=16, ge=0, le=1024, description="neighbouring tiles share at least this; their size is the engine's"
     )
-    screen_threshold: float | None = Field(default=None, ge=0, le=1, description="overrides the screen's manifest")
+    screen_threshold: float | None = Field(
+        default=None, ge=0, le=1, description="cascade: overrides the screen's manifest"
+    )
     claim_share: float = Field(
         default=0.5,
         ge=0,
         le=1,
-        description="a tile is segmented when a class scores at least this share of its threshold; 0: all that pass",
+        description="cascade: a tile is segmented when a class scores at least this share of its threshold; 0: all "
+        "that pass",
     )
     deadline_ms: float = Field(
         default=200.0,
@@ -62,6 +72,11 @@ class InferenceSettings(BackendSettings):
         le=60_000,
         description="live: from a frame's last line to its prediction; work that would finish later is shed",
     )
+
+    @property
+    def tasks(self) -> tuple[Task, ...]:
+        """The tasks of the chain's engines, in order."""
+        return CASCADE if self.chain == "cascade" else (Task.INSPECT,)
 
     @model_validator(mode="after")
     def _ladder_ascends(self) -> Self:

@@ -1,11 +1,13 @@
 """An engine on trial: it gets the same pixels as a running engine, is compared with it, and decides nothing."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from linewatch.contracts.manifest import Task, byte_threshold
 from linewatch.inference.engines import Engine
+from linewatch.inference.maps import DEFECT, class_shares
 
 _SAME_OUTLINE_IOU = 0.5
 
@@ -16,7 +18,7 @@ class Agreement:
 
     An engine calls a tile when the tile passes, a class is claimed, or a pixel is defective. Two engines agree on a
     tile when neither calls it, or both do, with equal classes or with outlines of an intersection over union of at
-    least 0.5.
+    least 0.5; inspect engines with both, the likeliest class for the classes.
     """
 
     tiles: int = 0
@@ -63,3 +65,17 @@ class Shadow:
             union = (ours | theirs).sum((1, 2))
             same = (ours & theirs).sum((1, 2)) >= _SAME_OUTLINE_IOU * union
             self.agreement.add(np.any(ours, (1, 2)), np.any(theirs, (1, 2)), same)
+
+    def compare_maps(self, running: np.ndarray, shadow: np.ndarray, windows: Sequence[tuple[slice, slice]]) -> None:
+        """Compare an inspect engine's maps of a frame, (planes, rows, columns), in the windows that show strip."""
+        levels = [engine.manifest.thresholds["defect"] for engine in (self._running, self.engine)]
+        ours, theirs = (maps[DEFECT] >= level for maps, level in zip((running, shadow), levels, strict=True))
+        called, other = (np.array([cells[one].any() for one in windows], bool) for cells in (ours, theirs))
+        alike = [
+            (ours[one] & theirs[one]).sum() >= _SAME_OUTLINE_IOU * (ours[one] | theirs[one]).sum() for one in windows
+        ]
+        likeliest = [
+            class_shares(maps, windows, level).argmax(axis=1)
+            for maps, level in zip((running, shadow), levels, strict=True)
+        ]
+        self.agreement.add(called, other, np.array(alike, bool) & (likeliest[0] == likeliest[1]))

@@ -2,7 +2,7 @@
 
 Each stage of the cascade asks before it hands work on whether the work would be done in time. Work that is shed earlier
 may use less of a frame's time. With a growing backlog segmentation is shed first, then classification, then whole
-frames, and the screen runs as long as it fits alone.
+frames, and the screen runs as long as it fits alone. An inspect engine has only whole frames to shed.
 """
 
 from collections import deque
@@ -11,7 +11,7 @@ from statistics import median
 from linewatch.contracts.manifest import Task
 
 NS_PER_MS = 1_000_000
-SHARES = {Task.SEGMENT: 0.6, Task.CLASSIFY: 0.8, Task.SCREEN: 1.0}
+SHARES = {Task.SEGMENT: 0.6, Task.CLASSIFY: 0.8, Task.SCREEN: 1.0, Task.INSPECT: 1.0}
 """The share of the deadline by which each task must be done, in the order in which tasks are shed."""
 HOLD_NS, LONGEST_HOLD_NS = 500 * NS_PER_MS, 8_000 * NS_PER_MS
 """Work stays shed for so long after it would last have been late. Each time it returns and is soon late again, it stays
@@ -101,7 +101,7 @@ class Workload:
         """Say whether `rows` rows of a frame, handed out now, will be done within their share of its deadline.
 
         If not, the caller must shed them; later rows of that task are shed, too, until the load has been low for a
-        while. The screen's rows, which are frames, are shed one by one.
+        while. Those of the screen and of an inspect engine, which are frames, are shed one by one.
         """
         unconfirmed = self._costs[task].forget_stale(now_ns) and not self._rows[task]
         waiting_ns = sum(self._rows[kind] * self._costs[kind].row_ns for kind in Task) / self._workers
@@ -112,7 +112,7 @@ class Workload:
             stalled = age_ns > limit_ns or any(cost.stalled for cost in self._costs.values())
             self._shed[task] = self._shed_again(task, now_ns, stalled)
             return False
-        return not rows or task is Task.SCREEN or task not in self._shed
+        return not rows or task in {Task.SCREEN, Task.INSPECT} or task not in self._shed
 
     def _bring_back(self, waiting_ns: float, now_ns: int) -> None:
         self._calm = waiting_ns <= CALM_SHARE * self._deadline_ns

@@ -65,18 +65,19 @@ def intervals(
 
 
 def bounded(
-    name: str, metric: Callable[[NDArray[np.intp]], float], groups: Sequence[object] | ArrayLike
+    name: str, metric: Callable[[NDArray[np.intp]], float | None], groups: Sequence[object] | ArrayLike
 ) -> dict[str, float]:
     """Return the metric of all samples under `name`, and its interval as `name_low` and `name_high` where it has one.
 
-    `metric(indices)` returns the metric of the samples at `indices`; no samples have none.
+    `metric(indices)` returns the metric of the samples at `indices`, None where it is undefined; no samples have none.
     """
     count = len(np.asarray(groups))
-    if not count:
+    value = metric(np.arange(count)) if count else None
+    if value is None:
         return {}
     low_high = intervals(lambda at: {name: metric(at)}, groups).get(name)
     ends = {} if low_high is None else {f"{name}_low": low_high[0], f"{name}_high": low_high[1]}
-    return {name: metric(np.arange(count)), **ends}
+    return {name: value, **ends}
 
 
 def with_intervals(

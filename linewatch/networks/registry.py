@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
-from linewatch.networks import classifier, custom_cnn, mvgg19, nasnet_mobile, resnet, screen, tlu_net, unet, vgg
+from linewatch.networks import (
+    classifier,
+    custom_cnn,
+    inspect,
+    mvgg19,
+    nasnet_mobile,
+    resnet,
+    screen,
+    tlu_net,
+    unet,
+    vgg,
+)
 from linewatch.networks.spec import NetworkSpec
 
 _MODULES = (
@@ -15,5 +26,6 @@ _MODULES = (
     screen,
     classifier,
     unet,
+    inspect,
 )
 NETWORKS: dict[str, NetworkSpec] = {spec.name: spec for module in _MODULES for spec in module.SPECS}

@@ -7,11 +7,12 @@ the evaluation on the test part; and ``CARD.md``.
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import json
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -41,7 +42,7 @@ from linewatch.training.papers.study import HeldOutPart, PaperSettings, Parts, S
 from linewatch.training.protocols import PaperProtocol, paper_protocol
 
 CHECKPOINT = "network.ckpt"
-RECORD, RESULT, CARD = "run.json", "judgement.json", "CARD.md"
+RECORD, RESULT, CARD, SEEN = "run.json", "judgement.json", "CARD.md", "seen.csv"
 
 
 class CheckpointError(LinewatchError):
@@ -234,6 +235,14 @@ def load(path: Path) -> TrainedNetwork:
 def fingerprint(image: Path) -> str:
     """Return the first 16 digits of the file's sha256."""
     return hashlib.sha256(image.read_bytes()).hexdigest()[:16]
+
+
+def write_seen(engine: Path, fingerprints: Iterable[str]) -> None:
+    """Write the fingerprints of the images that an engine was trained on into its folder."""
+    with (engine / SEEN).open("w", newline="") as handle:
+        writer = csv.writer(handle, lineterminator="\n")
+        writer.writerow(["sha256"])
+        writer.writerows([one] for one in fingerprints)
 
 
 def with_claims(result: EvaluationResult, protocol: PaperProtocol, data_set: str) -> EvaluationResult:

@@ -334,7 +334,7 @@ def _rounded(field: DefectField, value: Any) -> Any:
     if field.kind is tuple:
         return _interval(value)
     if field.kind is dict:
-        return {name: _score(score) for name, score in value.items()}
+        return {name: round(float(number), 4) for name, number in value.items()}
     if field.name.endswith("_deg"):
         return _angle(value)
     return _mm(value) if field.name.endswith(("_mm", "_mm2")) else _score(value)

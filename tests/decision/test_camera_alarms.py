@@ -21,7 +21,6 @@ from linewatch.contracts.alarm import (
 )
 from linewatch.contracts.errors import ConfigError
 from linewatch.contracts.frame import Cause
-from linewatch.contracts.manifest import CallLimit
 from linewatch.contracts.verdict import RollMark, RollMarkState, RollSuspect
 from linewatch.decision.alarms.camera_alarms import Alarms, follow_verdict, start_coil
 from linewatch.decision.decide import DecisionState, carry_out, decide, finish, follow_host
@@ -98,9 +97,8 @@ def test_an_on_delay_is_metres_of_strip_and_never_shorter_than_configured(frames
 
 def test_a_tentative_defect_does_not_alarm():
     rule = AlarmRule(name="any", latch=False)
-    unsure = dict.fromkeys(RULES.class_thresholds, CallLimit(confidence=1.0))
     assert Line(rules_of(rule)).spot().changes() != []
-    assert Line(replace(rules_of(rule), call_limits=unsure)).spot().end().changes() == []
+    assert Line(replace(rules_of(rule), call_probability=1.0)).spot().end().changes() == []
 
 
 def test_a_run_of_defects_with_gaps_is_one_alarm_by_its_off_delay():

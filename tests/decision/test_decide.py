@@ -12,7 +12,7 @@ from linewatch.config.decision import AlarmRule, DecisionSettings
 from linewatch.config.line import LineSettings
 from linewatch.contracts.alarm import AlarmState
 from linewatch.contracts.frame import Cause, StripEdges
-from linewatch.contracts.manifest import EngineManifest
+from linewatch.contracts.manifest import EngineManifest, Task
 from linewatch.contracts.verdict import CoilState, DefectState, Verdict
 from linewatch.decision.decide import DecisionState, decide, finish
 from linewatch.decision.rules import DecisionRules
@@ -185,8 +185,10 @@ def test_rules_join_settings_with_the_engines_thresholds(manifest_says, override
         DecisionSettings(defect_threshold=override, min_area_mm2=3.0),
         [AlarmRule(name="a", classes=("scratches",))],
         LineSettings(across_offset_mm=7.0),
-        classify=manifest("classify", classes=("scratches",), thresholds={"scratches": 0.3}),
-        segment=manifest("segment", thresholds={"defect": manifest_says}),
+        {
+            Task.CLASSIFY: manifest("classify", classes=("scratches",), thresholds={"scratches": 0.3}),
+            Task.SEGMENT: manifest("segment", thresholds={"defect": manifest_says}),
+        },
         pseudo_classes=["water"],
     )
     assert rules.defect_threshold_u8 == threshold_u8

@@ -63,6 +63,7 @@ def defect(
         defect_class=of,
         confidence=confidence,
         peak=0.9,
+        probability=0.9,
         box=StripBox((left_mm, left_mm + width_mm), (begin_mm, begin_mm + length_mm)),
         area_mm2=length_mm * width_mm if area_mm2 is None else area_mm2,
         edge_mm=edge_mm,

@@ -11,7 +11,7 @@ from known_strip import RULES, cut_strip, events, instances, paint, predict, run
 from linewatch.contracts.frame import Cause, StripEdges
 from linewatch.contracts.prediction import Depth
 from linewatch.contracts.verdict import DefectState, Extent, StripBox
-from linewatch.decision.defects import components
+from linewatch.decision.defects import pieces
 from linewatch.decision.defects.groups import connected, members
 from linewatch.geometry.runs import near, to_mask, to_runs
 
@@ -366,7 +366,7 @@ def test_two_tiles_cut_to_the_same_sliver_have_different_ids():
 
 
 def test_a_frame_gone_wild_is_bounded_and_hides_nothing(monkeypatch):
-    monkeypatch.setattr(components, "MAX_PIECES", 10)
+    monkeypatch.setattr(pieces, "MAX_PIECES", 10)
     specks = paint(64, 64)
     specks[::4, ::4] = 255
     decided = run(cut_strip(specks, [16, 16, 16]))

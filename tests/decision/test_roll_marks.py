@@ -26,6 +26,7 @@ def defect(x: float, y: float, width: float = 10.0, length: float = 14.0, name: 
         *(f"{x:.3f}/{y:.3f}", "C1", "top", "cam1", name),
         confidence=0.9,
         peak=0.9,
+        probability=0.9,
         box=StripBox((x - width / 2, x + width / 2), (y - length / 2, y + length / 2)),
         area_mm2=width * length / 2,
         edge_mm=None,

@@ -6,12 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from experiments.eye.crops import Targets
-from experiments.eye.frames import SPLIT, UNKNOWN, Folds, LabelledFrame, TruePiece
 from experiments.eye.instances import FEATURES, Instance, find_instances
 from experiments.eye.judge import Found, judge, precision_and_recall, score, threshold_at_precision
 from experiments.eye.maps import Maps
 from experiments.eye.probability import Probability, Table, calibration_error
+from linewatch.training.samples.labelled_crops import Targets
+from linewatch.training.samples.labelled_frames import SPLIT, UNKNOWN, Folds, LabelledFrame, TruePiece
 
 
 def frame(name: str, *pieces: TruePiece) -> LabelledFrame:

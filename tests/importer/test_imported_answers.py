@@ -15,7 +15,7 @@ import torch
 from onnx import TensorProto, helper
 
 from linewatch.config.line import LineSettings
-from linewatch.contracts.manifest import Task
+from linewatch.contracts.manifest import CASCADE, Task
 from linewatch.contracts.tile import Batch, Tile, TileRef
 from linewatch.importer.engine_import import ImportRequest, import_engine
 from linewatch.importer.graph import Normalisation
@@ -46,9 +46,9 @@ def imported(model: onnx.ModelProto, folder: Path, **request: object) -> Engine:
 
 def answers(engine: Engine, tiles: np.ndarray, backend: str = "onnxruntime") -> np.ndarray:
     """Run tiles through the pool that the service runs, where the engine stands in for the shipped one of its task."""
-    shipped = {task: load_engine(ROOT / "engines", task, task) for task in Task}
+    shipped = {task: load_engine(ROOT / "engines", task, task) for task in CASCADE}
     task = engine.manifest.task
-    engines = EngineSet(**{one.value: engine if one is task else shipped[one] for one in Task})
+    engines = EngineSet(**{one.value: engine if one is task else shipped[one] for one in CASCADE})
     with EnginePool(engines, open_backend(backend), (1, len(tiles)), workers=1) as pool:
         refs = tuple(TileRef(0, i, Tile(0, 0, tiles.shape[3], tiles.shape[2])) for i in range(len(tiles)))
         result = pool.run(0, Batch(task, refs, np.ascontiguousarray(tiles)))

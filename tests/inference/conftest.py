@@ -23,10 +23,14 @@ def line() -> LineSettings:
 
 @pytest.fixture(scope="session")
 def engines_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Write screen (whole frame), screen-tiles (a smaller screen), classify and segment, for frames of 64 x 208."""
+    """Write screen and inspect (whole frame), screen-tiles and inspect-tiles (smaller ones), classify and segment, for
+    frames of 64 x 208.
+    """
     folder = tmp_path_factory.mktemp("engines")
     nets.write(folder, Task.SCREEN, nets.screen(LINES, WIDTH), LINES, WIDTH)
     nets.write(folder, Task.SCREEN, nets.screen(32, 96), 32, 96, name="screen-tiles")
+    nets.write(folder, Task.INSPECT, nets.inspect(LINES, WIDTH), LINES, WIDTH)
+    nets.write(folder, Task.INSPECT, nets.inspect(32, 96), 32, 96, name="inspect-tiles")
     nets.write(folder, Task.CLASSIFY, nets.classify(TILE, TILE), TILE, TILE)
     nets.write(folder, Task.SEGMENT, nets.segment(TILE, TILE), TILE, TILE)
     return folder

@@ -11,7 +11,7 @@ import pytest
 
 from linewatch import cli
 from linewatch.contracts.errors import EngineError
-from linewatch.contracts.manifest import EngineManifest, Task
+from linewatch.contracts.manifest import CASCADE, EngineManifest, Task
 from linewatch.inference.answers import SLACK, AnswerCheck
 from linewatch.inference.backends.registry import open_backend
 from linewatch.inference.engines import Engine, EngineSet, find_engine, verify_all
@@ -150,7 +150,7 @@ def test_classes_may_be_renamed(tmp_path: Path) -> None:
     names = {name: "Kratzer tief" if name == "scratch" else name for name in told.classes}
     thresholds = {names[name]: value for name, value in told.thresholds.items()}
     classes = list(names.values())
-    tried(changed(ENGINES / "classify", tmp_path / "kratzer", classes=classes, thresholds=thresholds, call_limits={}))
+    tried(changed(ENGINES / "classify", tmp_path / "kratzer", classes=classes, thresholds=thresholds))
 
 
 def test_another_model_under_the_same_reference_tiles_is_refused(bad: Path, tmp_path: Path) -> None:
@@ -165,7 +165,7 @@ def test_another_model_under_the_same_reference_tiles_is_refused(bad: Path, tmp_
                 shipped.reference,
             )
         )
-    engines = EngineSet(**{task.value: find_engine(ENGINES, task.value) for task in Task})
+    engines = EngineSet(**{task.value: find_engine(ENGINES, task.value) for task in CASCADE})
     with EnginePool(engines, open_backend("onnxruntime"), (1,), 1) as pool:
         pool.load(engine, 1, open_backend("onnxruntime"))
         assert "compared with the running classify it looks like class order changed" in (

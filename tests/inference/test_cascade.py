@@ -16,7 +16,7 @@ from structlog.testing import capture_logs
 from linewatch.config.line import LineSettings
 from linewatch.contracts.errors import ConfigError
 from linewatch.contracts.frame import Cause, Frame, StripEdges
-from linewatch.contracts.manifest import Task
+from linewatch.contracts.manifest import CASCADE, Task
 from linewatch.contracts.ports import Backend
 from linewatch.contracts.prediction import Depth, Prediction
 from linewatch.contracts.tile import Batch, BatchResult
@@ -168,7 +168,7 @@ def test_any_interleaving_gives_the_same_predictions_in_order(
 def test_a_prediction_names_the_engines_that_served_it(
     engines: EngineSet, tuned: InferenceSettings, line: LineSettings, pool: EnginePool
 ) -> None:
-    every = tuple(pool.identity(task) for task in Task)
+    every = tuple(pool.identity(task) for task in CASCADE)
     for prediction in _drive(Cascade(engines, tuned, line), pool, 12, random.Random(1)):
         depth = 3 if prediction.probability.any() else 2 if prediction.passed.any() else 1 if prediction.tiles else 0
         served = every[:depth]
@@ -247,7 +247,7 @@ def test_an_engine_that_fails_degrades_its_frames_to_the_depth_before_it(
     assert prediction.passed.sum() == len(prediction.class_scores) == len(prediction.probability) == 4
     assert prediction.class_scores.any() == (depth is Depth.CLASSIFIED)
     assert not prediction.probability.any()
-    assert prediction.engines == tuple(pool.identity(task) for task in Task)[:depth]
+    assert prediction.engines == tuple(pool.identity(task) for task in CASCADE)[:depth]
 
 
 class _Affording:
@@ -257,7 +257,7 @@ class _Affording:
         self.limit, self.rows = limit, dict.fromkeys(Task, 0)
 
     def affords(self, task: Task, rows: int, captured_ns: int, now_ns: int) -> bool:
-        return not rows or list(Task).index(task) < list(Task).index(self.limit)
+        return not rows or list(CASCADE).index(task) < list(CASCADE).index(self.limit)
 
     def begin(self, task: Task, rows: int) -> None:
         self.rows[task] += rows
@@ -267,7 +267,7 @@ class _Affording:
         self.rows[task] -= rows
 
 
-@pytest.mark.parametrize("limit", list(Task))
+@pytest.mark.parametrize("limit", list(CASCADE))
 @pytest.mark.parametrize("threshold", [0.0, 1.0])
 def test_what_would_be_late_is_left_out_and_told(
     limit: Task,
@@ -290,15 +290,15 @@ def test_what_would_be_late_is_left_out_and_told(
         assert (prediction.failed, prediction.degraded, prediction.depth) == (None, None, Depth.SEGMENTED)
     else:
         assert (prediction.failed, prediction.degraded) == (None, Cause.OVERLOAD)
-        assert prediction.depth == list(Task).index(limit)
+        assert prediction.depth == list(CASCADE).index(limit)
         assert len(prediction.engines) == prediction.depth
 
 
 def test_the_threshold_is_the_manifests_unless_configured(
     engines: EngineSet, settings: InferenceSettings, line: LineSettings
 ) -> None:
-    assert Cascade(engines, settings, line).lineup.screen_threshold == 0.5
-    assert Cascade(engines, settings.model_copy(update={"screen_threshold": 0.9}), line).lineup.screen_threshold == 0.9
+    assert Cascade(engines, settings, line).lineup.pass_threshold == 0.5
+    assert Cascade(engines, settings.model_copy(update={"screen_threshold": 0.9}), line).lineup.pass_threshold == 0.9
 
 
 def test_a_score_at_the_threshold_passes(
@@ -404,7 +404,7 @@ def _raise_for(monkeypatch: pytest.MonkeyPatch, target: str, calls: set[int]) ->
     [
         "cascade.tiles_on",
         "cascade.cut",
-        "Cascade._screen",
+        "Cascade._look",
         "Cascade._take",
         "Cascade._advance",
         "Cascade._next",
@@ -469,7 +469,7 @@ def test_a_change_of_engines_that_fails_leaves_the_ones_before(
 ) -> None:
     cascade = Cascade(engines, tuned, line)
     before = cascade.lineup
-    changed = before.with_engines(engines, dict.fromkeys(Task, 1), None)
+    changed = before.with_engines(engines, dict.fromkeys(CASCADE, 1), None)
     with monkeypatch.context() as patch:
         patch.setattr(cascade_module, "Batcher", lambda *_, **__: 1 / 0)
         with pytest.raises(ZeroDivisionError):

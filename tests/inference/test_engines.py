@@ -35,7 +35,10 @@ def test_a_sound_engine_is_loaded_with_the_bytes_of_its_hash(engines_dir: Path) 
 
 
 SPOILED: dict[str, tuple[Callable[[Path], object], str]] = {
-    "folder missing": (shutil.rmtree, "no such engine, expected one of classify, screen-tiles, segment"),
+    "folder missing": (
+        shutil.rmtree,
+        "no such engine, expected one of classify, inspect, inspect-tiles, screen-tiles, segment",
+    ),
     "manifest missing": (lambda d: (d / "manifest.json").unlink(), "manifest.json: cannot be read"),
     "model missing": (lambda d: (d / "model.onnx").unlink(), "model.onnx: cannot be read"),
     "bad json": (lambda d: (d / "manifest.json").write_text("{"), "is not an engine manifest"),
@@ -63,7 +66,7 @@ def test_a_spoiled_engine_is_refused_in_one_line(case: str, own_dir: Path) -> No
 
 
 def test_an_engine_of_another_task_is_refused(engines_dir: Path) -> None:
-    with pytest.raises(EngineError, match=r"its task is segment, inference\.screen expects a screen engine"):
+    with pytest.raises(EngineError, match=r"its task is segment, inference\.screen expects one with task screen"):
         load_engine(engines_dir, "segment", Task.SCREEN)
 
 
@@ -152,10 +155,10 @@ def test_every_engine_is_reported_with_its_fault(backend: Backend, own_dir: Path
     (own_dir / "classify" / "model.onnx").write_bytes(b"other")
     (own_dir / "notes.txt").write_text("not an engine")
     reports = {report.name: report for report in verify_all(own_dir, backend)}
-    assert list(reports) == ["classify", "screen", "screen-tiles", "segment"]
+    assert list(reports) == ["classify", "inspect", "inspect-tiles", "screen", "screen-tiles", "segment"]
     assert "sha256" in (reports["classify"].fault or "")
     assert reports["classify"].manifest is not None
-    assert [r.fault for r in reports.values() if r.name != "classify"] == [None] * 3
+    assert [r.fault for r in reports.values() if r.name != "classify"] == [None] * 5
     assert reports["screen"].model_bytes == (own_dir / "screen" / "model.onnx").stat().st_size
 
 

@@ -12,7 +12,7 @@ from test_cascade import LADDER, _arrays, _drive, _finish, _frame
 from linewatch.config.line import LineSettings
 from linewatch.contracts.errors import EngineError
 from linewatch.contracts.frame import StripEdges
-from linewatch.contracts.manifest import Task
+from linewatch.contracts.manifest import CASCADE, Task
 from linewatch.contracts.ports import Backend
 from linewatch.inference.backends.registry import open_backend
 from linewatch.inference.cascade import Cascade
@@ -33,7 +33,7 @@ def others(tmp_path_factory: pytest.TempPathFactory) -> dict[Task, Engine]:
     nets.write(folder, Task.SCREEN, nets.screen(64, 208, seed=11), 64, 208, name="screen-b")
     nets.write(folder, Task.CLASSIFY, nets.classify(64, 64, seed=12), 64, 64, name="classify-b")
     nets.write(folder, Task.SEGMENT, nets.segment(64, 64, seed=13), 64, 64, name="segment-b")
-    return {task: find_engine(folder, f"{task}-b") for task in Task}
+    return {task: find_engine(folder, f"{task}-b") for task in CASCADE}
 
 
 @pytest.fixture
@@ -56,7 +56,7 @@ def cascade(engines: EngineSet, open_settings: InferenceSettings, line: LineSett
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("task", list(Task))
+@pytest.mark.parametrize("task", list(CASCADE))
 def test_a_shadow_changes_no_prediction_and_is_compared_on_every_tile(
     task: Task,
     engines: EngineSet,
@@ -82,7 +82,7 @@ def test_a_shadow_changes_no_prediction_and_is_compared_on_every_tile(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("task", list(Task))
+@pytest.mark.parametrize("task", list(CASCADE))
 def test_an_engine_agrees_with_itself(
     task: Task, engines: EngineSet, open_settings: InferenceSettings, line: LineSettings, backend: Backend
 ) -> None:
@@ -130,7 +130,7 @@ def test_frames_on_their_way_end_with_the_engines_that_they_began_with(
     cascade: Cascade, others: dict[Task, Engine], pool: EnginePool
 ) -> None:
     before = cascade.feed(_frame(0), WHOLE, 0)
-    for task in Task:
+    for task in CASCADE:
         cascade.use(cascade.lineup.with_promoted(others[task], 1))
     assert (cascade.lineup.serial, cascade.oldest_lineup) == (3, 0)
     after = cascade.feed(_frame(1), WHOLE, 0)
@@ -138,11 +138,11 @@ def test_frames_on_their_way_end_with_the_engines_that_they_began_with(
     assert cascade.take_ready() == []
     _finish(cascade, pool, before)
     first, second = cascade.take_ready()
-    assert first.engines == tuple(pool.identity(task, 0) for task in Task)
-    assert second.engines == tuple(pool.identity(task, 1) for task in Task)
+    assert first.engines == tuple(pool.identity(task, 0) for task in CASCADE)
+    assert second.engines == tuple(pool.identity(task, 1) for task in CASCADE)
     assert (first.lineup, second.lineup) == (0, 3)
     assert cascade.oldest_lineup == 3
-    for task in Task:
+    for task in CASCADE:
         pool.drop(task, 0)
     _finish(cascade, pool, cascade.feed(_frame(2), WHOLE, 0))
     assert len(cascade.take_ready()) == 1
@@ -157,7 +157,7 @@ def test_after_a_promotion_the_predictions_are_those_of_a_service_that_began_so(
     pool: EnginePool,
     backend: Backend,
 ) -> None:
-    for task in Task:
+    for task in CASCADE:
         cascade.use(cascade.lineup.with_promoted(others[task], 1))
     swapped = _drive(cascade, pool, 8, random.Random(5))
     fresh_engines = EngineSet(others[Task.SCREEN], others[Task.CLASSIFY], others[Task.SEGMENT])

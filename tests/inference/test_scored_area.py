@@ -66,10 +66,13 @@ class BadExecutor:
 
     def _answer(self, rows: int) -> np.ndarray:
         rng, spec = np.random.default_rng(self.dice.randrange(2**32)), self.manifest
-        if spec.task is Task.SCREEN:
-            assert spec.cell_px is not None
-            shape = rows, spec.input.lines // spec.cell_px, spec.input.width // spec.cell_px
-            return rng.random(shape, np.float32) ** 8
+        if spec.cell_px is not None:
+            cells = spec.input.lines // spec.cell_px, spec.input.width // spec.cell_px
+            if spec.task is Task.SCREEN:
+                return rng.random((rows, *cells), np.float32) ** 8
+            maps = rng.random((rows, 2 + len(spec.classes), *cells), np.float32)
+            maps[:, 2:] /= maps[:, 2:].sum(axis=1, keepdims=True)
+            return maps
         if spec.task is Task.CLASSIFY:
             return rng.random((rows, len(spec.classes)), np.float32)
         return rng.integers(0, 256, (rows, spec.input.lines, spec.input.width), np.uint8)
@@ -102,7 +105,10 @@ class Expected:
     scored: np.ndarray = field(default_factory=lambda: np.zeros((LINES, WIDTH), bool))
 
     def note(self, x: int, y: int, cell_px: int, score_map: np.ndarray) -> None:
+        """Note the answer to a tile: a screen's scores, or an inspect engine's planes of maps."""
         good = np.isfinite(score_map) & (score_map >= 0) & (score_map <= 1)
+        if good.ndim == 3:
+            good = good.all(axis=0)
         shown = np.kron(good, np.ones((cell_px, cell_px), bool)).astype(bool)
         view = self.scored[y : y + shown.shape[0], x : x + shown.shape[1]]
         view |= shown[: view.shape[0], : view.shape[1]]
@@ -173,7 +179,11 @@ def _frame(ordinal: int, first_line: int, lines: int, valid: int) -> Frame:
 def _predict(
     cascade: Cascade, pool: EnginePool, frames: list[tuple[Frame, StripEdges | None]], dice: random.Random, engines: Any
 ) -> tuple[list[Prediction], dict[int, Expected]]:
-    """Drive the cascade in any order of results; a shadow comes and goes, the screen is exchanged on the way."""
+    """Drive a chain in any order of results; a shadow comes and goes, the engine that looks at every frame is exchanged
+    on the way.
+    """
+    looks = engines.looks
+    task = looks.manifest.task
     expected = {frame.ordinal: Expected(frame, edges) for frame, edges in frames}
     running: list[Batch] = []
     predictions: list[Prediction] = []
@@ -188,20 +198,18 @@ def _predict(
         elif step == "exchange":
             lineup = cascade.lineup
             if lineup.shadow is not None:
-                cascade.use(
-                    lineup.with_shadow(None) if dice.random() < 0.5 else lineup.with_promoted(engines.screen, 1)
-                )
-            elif lineup.generations[Task.SCREEN] == 0:
-                cascade.use(lineup.with_shadow(Shadow(engines.screen, 1, engines.screen, 0.5)))
+                cascade.use(lineup.with_shadow(None) if dice.random() < 0.5 else lineup.with_promoted(looks, 1))
+            elif lineup.generations[task] == 0:
+                cascade.use(lineup.with_shadow(Shadow(looks, 1, looks, 0.5)))
         elif running:
             batch = running.pop(dice.randrange(len(running)))
             result = pool.run(0, batch)
-            if batch.engine == Task.SCREEN and result.output is None and dice.random() < 0.5:
+            if batch.engine == task and result.output is None and dice.random() < 0.5:
                 result = _unchecked(result, pool)
-            for row, ref in enumerate(batch.refs if batch.engine == Task.SCREEN else ()):
-                decides = batch.generation == cascade._pending[ref.ordinal].lineup.generations[Task.SCREEN]
+            for row, ref in enumerate(batch.refs if batch.engine == task else ()):
+                decides = batch.generation == cascade._pending[ref.ordinal].lineup.generations[task]
                 if decides and result.output is not None and row < len(result.output):
-                    cell_px = engines.screen.manifest.cell_px
+                    cell_px = looks.manifest.cell_px
                     expected[ref.ordinal].note(ref.tile.x, ref.tile.y, cell_px, result.output[row])
             running += cascade.done(replace(result, took_ns=dice.randrange(1, 30) * MS), now_ns)
         else:
@@ -212,7 +220,7 @@ def _predict(
 
 def _unchecked(result: BatchResult, pool: EnginePool) -> BatchResult:
     """Return an answer that the pool's own check of the scores has not seen."""
-    executor = pool._loaded[Task.SCREEN, 0].executors[0]
+    executor = pool._loaded[Task(result.batch.engine), 0].executors[0]
     try:
         return replace(result, output=executor.run(result.batch.pixels, len(result.batch.refs)), error=None)
     except EngineError:
@@ -220,33 +228,33 @@ def _unchecked(result: BatchResult, pool: EnginePool) -> BatchResult:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("screen", ["screen", "screen-tiles"])
+@pytest.mark.parametrize("looks", ["screen", "screen-tiles", "inspect", "inspect-tiles"])
 @pytest.mark.parametrize("hurried", [False, True])
 @limits(max_examples=60, deadline=None)
 @given(frames=strips(), seed=st.integers(0, 2**32))
 def test_inspected_area_is_the_area_of_scored_cells(
     settings: InferenceSettings,
     line: LineSettings,
-    screen: str,
+    looks: str,
     hurried: bool,
     frames: list[tuple[Frame, StripEdges | None]],
     seed: int,
 ) -> None:
     dice = random.Random(seed)
-    settings = settings.model_copy(
-        update={"screen": screen, "screen_threshold": 0.5, "claim_share": 0.5, "ladder": LADDER}
-    )
+    chain = "inspect" if looks.startswith("inspect") else "cascade"
+    named = {"chain": chain, "inspect" if chain == "inspect" else "screen": looks}
+    settings = settings.model_copy(update={**named, "screen_threshold": 0.5, "claim_share": 0.5, "ladder": LADDER})
     engines: EngineSet = load_engines(settings)
     backend = BadBackend(dice=dice)
     workload = Workload(1, 60.0) if hurried else None
     with EnginePool(engines, backend, LADDER, workers=1) as pool:  # type: ignore[arg-type]
-        pool.load(engines.screen, 1, backend)  # type: ignore[arg-type]
+        pool.load(engines.looks, 1, backend)  # type: ignore[arg-type]
         backend.on_strip = True
         predictions, expected = _predict(Cascade(engines, settings, line, workload), pool, frames, dice, engines)
     assert [one.frame.ordinal for one in predictions] == list(range(len(frames)))
     rules = DecisionRules(
         defect_threshold_u8=128,
-        class_thresholds=dict.fromkeys(engines.classify.manifest.classes, 0.5),
+        class_thresholds=dict.fromkeys(engines.names_classes.manifest.classes, 0.5),
         min_area_mm2=0.0,
         merge_gap_mm=0.0,
         view_width_mm=WIDTH * MM_PER_PX,

@@ -287,7 +287,7 @@ def test_a_folder_that_cannot_be_written_is_named(library: Library, small: tuple
 
 
 def test_a_screen_runs_frames_alone_and_tiles_run_by_the_largest_rung() -> None:
-    assert [rows_per_run(task, 8) for task in Task] == [1, 8, 8]
+    assert [rows_per_run(task, 8) for task in Task] == [1, 8, 8, 1]
 
 
 def test_an_engine_is_not_built_in_a_precision_that_it_does_not_hold(library: Library, tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ def test_a_plc_reads_at_the_end_of_a_coil_what_the_verdicts_say(tmp_path, connec
     config.write_text(
         f'taxonomy = "{ROOT}/configs/taxonomy.toml"\n[line]\nline_rate_hz = 4000.0\n'
         '[source]\ntype = "simulator"\nlength_m = 20.0\ndefects_per_m = 2.0\nseed = 5\ncoil = "SIM-5"\n'
-        '[decision]\noperating_point = "full"\n'  # many defects on little strip
+        "[decision]\ncall_probability = 0.0\n"  # many defects on little strip
         f'[inference]\nengines_dir = "{ROOT}/engines"\nworkers = 2\n[journal]\ndir = "{tmp_path}/journal"\n'
         f'[wire]\npublish = "{publish}"\nserve = "{serve}"\n'
         f'[wire.keys]\nserver_secret_file = "{service_secret}"\nclients_dir = "{tmp_path}/clients"\n'

@@ -50,7 +50,7 @@ def account(coil: Path) -> dict[str, object]:
     publish, serve = free_port(), free_port()
     config = coil / "coil.toml"
     config.write_text(
-        f'[inference]\nengines_dir = "{ROOT}/engines"\n[decision]\noperating_point = "full"\n'
+        f'[inference]\nengines_dir = "{ROOT}/engines"\n[decision]\ncall_probability = 0.0\n'
         f'[wire]\npublish = "tcp://127.0.0.1:{publish}"\nserve = "tcp://127.0.0.1:{serve}"\n'
     )
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}

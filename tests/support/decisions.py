@@ -43,6 +43,7 @@ def defect_event(
         *("C1", "top", "cam1", "scratch"),
         confidence=np.float32(0.9123456),
         peak=0.99,
+        probability=0.99,
         box=box,
         area_mm2=12.5,
         edge_mm=None,

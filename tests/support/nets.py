@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from linewatch.contracts.manifest import EngineManifest, InputSpec, ModelFile, Task, TrainingRecord
+from linewatch.contracts.manifest import OUTPUT_OF, EngineManifest, InputSpec, ModelFile, Task, TrainingRecord
 
 CLASSES = ("scratch", "inclusion", "patches", "crazing", "pitted_surface")
 CLAIM = 0.9
@@ -96,6 +96,21 @@ def segment(lines: int, width: int, seed: int = 3) -> bytes:
     return _model(g, "probability", TensorProto.UINT8, (lines, width), (lines, width))
 
 
+def inspect(lines: int, width: int, cell_px: int = 4, seed: int = 4) -> bytes:
+    """Return an inspect network: one trunk, three heads, all maps at cells of 4 px."""
+    g = Graph(seed)
+    a = g.relu6(g.conv(g.stem(), 1, 8, 3, 2))
+    b = g.block(a, 8, 16, 2)
+    x = g.block(g.block(b, 16, 24, 2), 24, 24, 1)
+    up = g.op("Resize", x, "", g.constant([1, 1, 2, 2]), mode="nearest", nearest_mode="floor")
+    x = g.relu6(g.conv(g.op("Concat", up, b, axis=1), 24 + 16, 16))
+    wide = g.op("MaxPool", g.conv(x, 16, 1), kernel_shape=[5, 5], pads=[2, 2, 2, 2])
+    steep = g.op("Add", g.op("Mul", g.conv(x, 16, 1), g.constant(3.25)), g.constant(-5.6))  # most cells are clean
+    screen, defect = g.op("Sigmoid", wide), g.op("Sigmoid", steep)
+    g.op("Concat", screen, defect, g.op("Softmax", g.conv(x, 16, len(CLASSES)), axis=1), axis=1)
+    return _model(g, "maps", TensorProto.FLOAT, (lines, width), (2 + len(CLASSES), lines // cell_px, width // cell_px))
+
+
 def fragile_screen(lines: int, width: int) -> bytes:
     """Return a screen that fails at a cell brighter than 250 and gives not-a-number at one brighter than 200.
 
@@ -112,16 +127,21 @@ def fragile_screen(lines: int, width: int) -> bytes:
 
 def manifest(task: Task, model: bytes, lines: int, width: int, **changes: object) -> EngineManifest:
     """Return a manifest that fits the networks above."""
-    classes = CLASSES if task is Task.CLASSIFY else ()
-    thresholds = {Task.SCREEN: {"pass": 0.5}, Task.SEGMENT: {"defect": 0.5}}.get(task) or dict.fromkeys(classes, CLAIM)
+    classes = CLASSES if task in {Task.CLASSIFY, Task.INSPECT} else ()
+    thresholds = {
+        Task.SCREEN: {"pass": 0.5},
+        Task.CLASSIFY: dict.fromkeys(classes, CLAIM),
+        Task.SEGMENT: {"defect": 0.5},
+        Task.INSPECT: {"defect": 0.5},
+    }[task]
     promises: dict[str, object] = {
         "name": str(task),
         "version": "1",
         "task": task,
         "model": ModelFile(sha256=hashlib.sha256(model).hexdigest()),
         "input": InputSpec(lines=lines, width=width, nominal_mm_per_px=0.5),
-        "output": {Task.SCREEN: "score", Task.CLASSIFY: "scores", Task.SEGMENT: "probability"}[task],
-        "cell_px": 16 if task is Task.SCREEN else None,
+        "output": OUTPUT_OF[task],
+        "cell_px": {Task.SCREEN: 16, Task.INSPECT: 4}.get(task),
         "classes": classes,
         "thresholds": thresholds,
         "precision": "fp32",

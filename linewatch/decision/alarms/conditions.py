@@ -92,6 +92,7 @@ def _satisfies(defect: Defect, rule: AlarmRule, rules: DecisionRules) -> bool:
         and defect.area_mm2 >= rule.min_area_mm2
         and (end_mm - begin_mm >= rule.min_length_mm or defect.part_of is not None)  # a part continues a longer defect
         and defect.confidence >= rule.min_confidence
+        and defect.probability >= rule.min_probability
         and end_mm > rules.alarm_settings.head_exclusion_m * 1000
         and not rules.conditions.excludes(defect.box.along_mm)
     )

@@ -1,13 +1,18 @@
 """Attributes of defects: class, place, size, shape and contrast, computed for all defects of a frame at once."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
+from linewatch.contracts.evidence import evidence_names
 from linewatch.contracts.prediction import Prediction
+from linewatch.contracts.probability import probability_of
 from linewatch.contracts.verdict import Defect, Extent, StripBox
-from linewatch.decision.defects.components import Pieces
 from linewatch.decision.defects.contrast import ContrastSums, contrast_sums
+from linewatch.decision.defects.evidence import evidence_of
+from linewatch.decision.defects.pieces import Pieces
+from linewatch.decision.defects.probability import log_odds_of
 from linewatch.decision.defects.sensitivity import Places
 from linewatch.decision.grading.severity import GradingRules, columns_of, rated
 from linewatch.decision.rules import DecisionRules, named
@@ -16,18 +21,21 @@ from linewatch.geometry.strip import StripScale
 
 CLASSES_TOLD = 3
 """Number of class scores that a defect carries, the highest ones."""
+EVIDENCE_DIGITS = 4
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Beginnings:
     """The pieces of a frame as defects that begin in it, in columns of one length n.
 
-    reported: bool, whether `DecisionRules.reports` holds. born: (line, column) on the coil. moments: in frame lines.
+    reported: bool, whether `DecisionRules.reports` holds. born: (line, column) on the coil. log_odds: float64, that it
+    is a true defect. moments: in frame lines.
     """
 
     defects: list[Defect]
     reported: np.ndarray
     born: list[tuple[int, int]]
+    log_odds: np.ndarray
     moments: list[Moments]
     contrasts: list[ContrastSums]
 
@@ -35,7 +43,7 @@ class Beginnings:
 def begin(pieces: Pieces, prediction: Prediction, rules: DecisionRules, graded_by: GradingRules | None) -> Beginnings:
     """Return the defects that these pieces form on their own, before earlier frames are considered."""
     if not len(pieces):
-        return Beginnings([], np.zeros(0, bool), [], [], [])
+        return Beginnings([], np.zeros(0, bool), [], np.zeros(0), [], [])
     frame, edges, classes = prediction.frame, prediction.edges, named(prediction.classes)
     scale = StripScale.of(frame, rules.across_offset_mm)
     moments = Moments.of_each(pieces.runs, pieces.begins)
@@ -43,12 +51,14 @@ def begin(pieces: Pieces, prediction: Prediction, rules: DecisionRules, graded_b
     places = Places.of(pieces.left, pieces.right, scale, edges)
     shares = pieces.scores / pieces.weight[:, None]
     code, confidence = rules.choose_classes(prediction.classes, shares, places)
+    evidence = evidence_of(pieces, prediction, rules, confidence)
+    log_odds = log_odds_of(pieces, prediction, confidence, evidence, rules.probability_model)
+    probability = probability_of(log_odds)
     area_mm2 = pieces.area_px * scale.mm2_per_px
     along_mm = np.stack([scale.along(pieces.top), scale.along(pieces.bottom)], axis=1)
     across_mm = np.stack([places.left_mm, places.right_mm], axis=1)
     names = [classes[at] for at in code.tolist()]
-    peak = pieces.peak / 255
-    tentative = rules.tentative(prediction.classes, code, confidence, peak, pieces.tiled, area_mm2, places).tolist()
+    tentative = rules.tentative(prediction.classes, code, probability, places).tolist()
     severities: list[int | None] = [None] * len(names)
     if graded_by is not None:
         graded = columns_of(
@@ -60,6 +70,7 @@ def begin(pieces: Pieces, prediction: Prediction, rules: DecisionRules, graded_b
             area_mm2=area_mm2,
             edge_mm=places.edge_mm,
             confidence=confidence,
+            probability=probability,
         )
         rated_as = zip(names, rated(graded, graded_by).severity.tolist(), strict=True)
         severities = [
@@ -70,8 +81,8 @@ def begin(pieces: Pieces, prediction: Prediction, rules: DecisionRules, graded_b
     rows = zip(
         born,
         names,
-        confidence.tolist(),
-        peak.tolist(),
+        np.column_stack([confidence, pieces.peak / 255, probability]).tolist(),
+        _told(prediction.classes, evidence),
         map(StripBox, map(tuple, across_mm.tolist()), map(tuple, along_mm.tolist())),
         area_mm2.tolist(),
         [None if edge_mm != edge_mm else edge_mm for edge_mm in places.edge_mm.tolist()],  # noqa: PLR0124  # NaN
@@ -90,8 +101,9 @@ def begin(pieces: Pieces, prediction: Prediction, rules: DecisionRules, graded_b
             side=frame.side,
             camera=frame.camera,
             defect_class=name,
-            confidence=score,
-            peak=peak,
+            confidence=judged[0],
+            peak=judged[1],
+            probability=judged[2],
             box=box,
             area_mm2=area,
             edge_mm=edge_mm,
@@ -104,11 +116,18 @@ def begin(pieces: Pieces, prediction: Prediction, rules: DecisionRules, graded_b
             contrast=sums.contrast,
             severity=severity,
             tentative=unsure,
+            evidence=told,
         )
-        for at, name, score, peak, box, area, edge_mm, tiled, scores, spread, sums, severity, unsure in rows
+        for at, name, judged, told, box, area, edge_mm, tiled, scores, spread, sums, severity, unsure in rows
     ]
-    reported = rules.reports(prediction.classes, code, confidence, area_mm2, places)
-    return Beginnings(defects, reported, born, moments, contrasts)
+    reported = rules.reports(prediction.classes, code, confidence, probability, area_mm2, places)
+    return Beginnings(defects, reported, born, log_odds, moments, contrasts)
+
+
+def _told(classes: tuple[str, ...], evidence: np.ndarray) -> Iterator[tuple[tuple[str, float], ...]]:
+    """Return `Defect.evidence` for each row of `evidence`, by name, rounded to EVIDENCE_DIGITS decimals."""
+    names, at = zip(*sorted(zip(evidence_names(classes), range(evidence.shape[1]), strict=True)), strict=True)
+    return (tuple(zip(names, row, strict=True)) for row in (evidence[:, at].round(EVIDENCE_DIGITS) + 0.0).tolist())
 
 
 def highest(classes: tuple[str, ...], shares: np.ndarray) -> list[tuple[tuple[str, float], ...]]:

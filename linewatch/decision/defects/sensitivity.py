@@ -1,8 +1,8 @@
-"""What a defect must reach to be reported, by class, zone and product."""
+"""What a defect must reach to be reported and to be called, by class, zone and product."""
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Self
+from typing import Literal, Self
 
 import numpy as np
 
@@ -10,6 +10,9 @@ from linewatch.config.decision import DecisionSettings, SensitivityRule
 from linewatch.contracts.errors import ConfigError
 from linewatch.contracts.frame import StripEdges
 from linewatch.geometry.strip import StripScale
+
+Limit = Literal["min_confidence", "min_area_mm2", "call_probability"]
+"""A limit that a sensitivity rule may give."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -66,18 +69,14 @@ class Sensitivity:
                     )
         return cls(tuple(rule for rule in settings.sensitivity if rule.product in (None, settings.product)))
 
-    def minima(self, classes: tuple[str, ...], places: Places) -> tuple[np.ndarray, np.ndarray]:
-        """Return the minimum confidence and the minimum area in mm^2 of each class at each place.
-
-        Both are float64 (len(places), len(classes)), NaN where the usual minimum holds.
-        """
-        confidence, area_mm2 = np.full((2, len(places), len(classes)), np.nan)
+    def minima(self, limit: Limit, classes: tuple[str, ...], places: Places) -> np.ndarray:
+        """Return this limit of each class at each place: float64 (len(places), len(classes)), NaN for none."""
+        minima = np.full((len(places), len(classes)), np.nan)
         for rule in reversed(self.rules):  # the first rule that fits wins
             meant = np.array([not rule.classes or name in rule.classes for name in classes])
-            fits = np.ix_(_within(rule, places), meant)
-            confidence[fits] = np.nan if rule.min_confidence is None else rule.min_confidence
-            area_mm2[fits] = np.nan if rule.min_area_mm2 is None else rule.min_area_mm2
-        return confidence, area_mm2
+            given = getattr(rule, limit)
+            minima[np.ix_(_within(rule, places), meant)] = np.nan if given is None else given
+        return minima
 
     def least_area_mm2(self, usual_mm2: float) -> float:
         """Return the area below which no defect is reported anywhere."""

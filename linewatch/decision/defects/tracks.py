@@ -5,7 +5,7 @@ Where the outline of either comes from a tile, both must also be of the same cla
 about where in it the defect lies.
 
 An open defect is kept as sums, a box and, for each column, its last line near the border. Its memory does not grow with
-its length, so a scratch as long as the coil costs no more than a short one. At most `components.MAX_PIECES` defects per
+its length, so a scratch as long as the coil costs no more than a short one. At most `pieces.MAX_PIECES` defects per
 frame within the merge gap are open. A defect that reaches `DecisionRules.part_mm` is closed and continues as a new part
 that names the first, so no defect stays open for ever.
 """
@@ -17,11 +17,12 @@ import numpy as np
 
 from linewatch.contracts.frame import Frame
 from linewatch.contracts.prediction import Prediction
+from linewatch.contracts.probability import probability_of
 from linewatch.contracts.verdict import Defect, DefectEvent, DefectState, Extent, RunMask, StripBox
 from linewatch.decision.defects.attributes import Beginnings, begin, highest
-from linewatch.decision.defects.components import Pieces
 from linewatch.decision.defects.contrast import ContrastSums
 from linewatch.decision.defects.groups import connected, members
+from linewatch.decision.defects.pieces import Pieces
 from linewatch.decision.defects.sensitivity import Places
 from linewatch.decision.grading.severity import GradingRules, severities_of
 from linewatch.decision.rules import DecisionRules, named
@@ -37,16 +38,19 @@ class Track:
 
     opened: the defect was published, or will be with this frame; a defect for which `DecisionRules.reports` does not
     hold yet is not opened. born: (line, column) on the coil where it was first seen; it gives the defect its id and
-    age. scores, weight: as in `Pieces`, summed over its life. moments: in coil lines. border: runs in coil lines to
-    which later lines can be close. cut: the defect was closed for its length; what touches its border begins the next
-    part.
+    age. scores, weight: as in `Pieces`, summed over its life. odds: the sum of its pieces' log-odds, each times its
+    pixels. largest_px: pixels of its largest piece, whose evidence the defect has. moments: in coil lines. border: runs
+    in coil lines to which later lines can be close. cut: the defect was closed for its length; what touches its border
+    begins the next part.
     """
 
     defect: Defect
     opened: bool
     born: tuple[int, int]
     scores: np.ndarray
-    weight: int
+    weight: float
+    odds: float
+    largest_px: int
     first_ordinal: int
     last_ordinal: int
     moments: Moments
@@ -140,7 +144,9 @@ def _track(i: int, fresh: Beginnings, pieces: Pieces, frame: Frame, reach_lines:
         opened=bool(fresh.reported[i]),
         born=fresh.born[i],
         scores=pieces.scores[i],
-        weight=int(pieces.weight[i]),
+        weight=pieces.weight[i].item(),
+        odds=float(fresh.log_odds[i]) * fresh.moments[i].count,
+        largest_px=fresh.moments[i].count,
         first_ordinal=frame.ordinal,
         last_ordinal=frame.ordinal,
         moments=fresh.moments[i].moved(frame.first_line),
@@ -187,6 +193,8 @@ def _merge(tracks: list[Track], rules: DecisionRules, prediction: Prediction, gr
         tracks[0],
         scores=np.sum([track.scores for track in tracks], axis=0),
         weight=sum(track.weight for track in tracks),
+        odds=sum(track.odds for track in tracks),
+        largest_px=max(track.largest_px for track in tracks),
         first_ordinal=min(track.first_ordinal for track in tracks),
         last_ordinal=max(track.last_ordinal for track in tracks),
         moments=sum((track.moments for track in tracks), Moments()),
@@ -194,6 +202,8 @@ def _merge(tracks: list[Track], rules: DecisionRules, prediction: Prediction, gr
         border=last_per_column(union([track.border for track in tracks])),
     )
     defect = _merged_defect([track.defect for track in tracks], joined, rules, prediction)
+    largest = max(tracks, key=lambda track: track.largest_px)  # of equal ones the first
+    defect = replace(defect, evidence=largest.defect.evidence)
     if graded_by is not None:
         defect = replace(defect, severity=severities_of([defect], graded_by)[0])
     return replace(joined, defect=defect)
@@ -205,12 +215,14 @@ def _merged_defect(defects: list[Defect], joined: Track, rules: DecisionRules, p
     edge_mm = min((defect.edge_mm for defect in defects if defect.edge_mm is not None), default=None)
     place, shares = Places.one(box.across_mm, edge_mm), (joined.scores / joined.weight)[None]
     code, confidence = rules.choose_classes(prediction.classes, shares, place)
+    probability = probability_of(np.array([joined.odds / joined.moments.count]))
     spread = joined.moments.spread(prediction.frame.mm_per_px, prediction.frame.mm_per_line)
-    defect = replace(
+    return replace(
         defects[0],
         defect_class=named(prediction.classes)[int(code[0])],
         confidence=float(confidence[0]),
         peak=max(defect.peak for defect in defects),
+        probability=float(probability[0]),
         box=box,
         area_mm2=sum(defect.area_mm2 for defect in defects),
         edge_mm=edge_mm,
@@ -221,14 +233,8 @@ def _merged_defect(defects: list[Defect], joined: Track, rules: DecisionRules, p
         width_mm=spread.width_mm,
         orientation_deg=spread.orientation_deg,
         contrast=joined.contrast.contrast,
+        tentative=bool(rules.tentative(prediction.classes, code, probability, place)[0]),
     )
-    return replace(defect, tentative=_tentative(defect, code, place, rules, prediction))
-
-
-def _tentative(defect: Defect, code: np.ndarray, place: Places, rules: DecisionRules, prediction: Prediction) -> bool:
-    confidence, peak, area_mm2 = np.array([[defect.confidence], [defect.peak], [defect.area_mm2]])
-    tiled = np.array([defect.extent is Extent.TILE])
-    return bool(rules.tentative(prediction.classes, code, confidence, peak, tiled, area_mm2, place)[0])
 
 
 def _published(
@@ -250,6 +256,6 @@ def _published(
 def _reported(track: Track, rules: DecisionRules, prediction: Prediction) -> bool:
     defect, classes = track.defect, prediction.classes
     code = np.array([named(classes).index(defect.defect_class)])
-    confidence, area_mm2 = np.array([[defect.confidence], [defect.area_mm2]])
+    confidence, probability, area_mm2 = np.array([[defect.confidence], [defect.probability], [defect.area_mm2]])
     place = Places.one(defect.box.across_mm, defect.edge_mm)
-    return bool(rules.reports(classes, code, confidence, area_mm2, place)[0])
+    return bool(rules.reports(classes, code, confidence, probability, area_mm2, place)[0])

@@ -149,4 +149,6 @@ def _in_words(limit: LimitRule, count: int = 2) -> str:
         words.append(f"{limit.edge_zone} the edge zone of {limit.edge_zone_mm:g} mm")
     if limit.min_confidence:
         words.append(f"of confidence {limit.min_confidence:g} or more")
+    if limit.min_probability:
+        words.append(f"of probability {limit.min_probability:g} or more")
     return " ".join(words)

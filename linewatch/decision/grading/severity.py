@@ -65,6 +65,7 @@ class Instances:
     area_mm2: np.ndarray
     edge_mm: np.ndarray
     confidence: np.ndarray
+    probability: np.ndarray
     periodic: np.ndarray  # bool: part of a roll mark
     severity: np.ndarray
 
@@ -92,6 +93,7 @@ def instances_of(defects: Iterable[Defect], rules: GradingRules, periodic: Colle
         area_mm2=np.array([defect.area_mm2 for defect in real]),
         edge_mm=np.array([math.nan if defect.edge_mm is None else defect.edge_mm for defect in real]),
         confidence=np.array([defect.confidence for defect in real]),
+        probability=np.array([defect.probability for defect in real]),
     )
     found = replace(
         found,
@@ -111,6 +113,7 @@ def columns_of(
     area_mm2: np.ndarray,
     edge_mm: np.ndarray,
     confidence: np.ndarray,
+    probability: np.ndarray,
 ) -> Instances:
     """Return defects with figures as published, in the given order, without ids, roll marks or severities.
 
@@ -130,6 +133,7 @@ def columns_of(
         area_mm2=area_mm2,
         edge_mm=edge_mm,
         confidence=_published(confidence, 4),
+        probability=_published(probability, 4),
         periodic=np.zeros(count, bool),
         severity=np.zeros(count, np.int8),
     )
@@ -184,6 +188,8 @@ def fits(rule: Selection, rows: Instances, rules: GradingRules) -> np.ndarray:
             fitting &= size <= most + 5e-7
     if rule.min_confidence:
         fitting &= rows.confidence >= rule.min_confidence
+    if rule.min_probability:
+        fitting &= rows.probability >= rule.min_probability
     if rule.edge_zone_mm is not None:
         if rule.edge_zone == "inside":
             fitting &= rows.edge_mm + rows.width_mm <= rule.edge_zone_mm + 5e-7

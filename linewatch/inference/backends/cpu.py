@@ -24,6 +24,7 @@ class CpuBackend:
             Task.SCREEN: onnxruntime,
             Task.CLASSIFY: onnxruntime,
             Task.SEGMENT: openvino,
+            Task.INSPECT: onnxruntime,
         }
         self.siblings = tuple(ending for ending in onnxruntime.siblings if ending in openvino.siblings)
 

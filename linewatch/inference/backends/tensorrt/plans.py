@@ -63,13 +63,13 @@ class Plan:
 
 
 def rows_per_run(task: Task, largest_rung: int) -> int:
-    """Return the rows that a plan always computes at once: 1 for a screen, which takes whole frames, else the ladder's
-    largest rung.
+    """Return the rows that a plan always computes at once: 1 for a screen or an inspect engine, which take whole
+    frames, else the ladder's largest rung.
 
     It is one number instead of one per rung, since a row's bytes must not depend on the fill of its batch
     (docs/decisions/0013-one-batch-shape-per-plan.md).
     """
-    return 1 if task is Task.SCREEN else largest_rung
+    return 1 if task in {Task.SCREEN, Task.INSPECT} else largest_rung
 
 
 @dataclass(frozen=True)

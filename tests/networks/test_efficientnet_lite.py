@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from experiments.eye.efficientnet_lite import ENCODERS, make_efficientnet_lite
+from linewatch.networks.efficientnet_lite import ENCODERS, make_efficientnet_lite
 from linewatch.networks.mobilenet import WeightsMismatch
 from linewatch.networks.torchvision_operators import declare
 

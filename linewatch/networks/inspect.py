@@ -1,4 +1,4 @@
-"""A network that inspects a whole frame in one pass: a screen, class maps and outlines.
+"""The inspect network: it looks at a whole frame in one pass, for a screen, outlines and classes.
 
 An EfficientNet-Lite trunk at half the frame's resolution feeds a light U-Net decoder (Ronneberger et al. 2015,
 arXiv:1505.04597). Its stem sees every pixel: the four of each 2 x 2 block are planes of their own (Shi et al. 2016,
@@ -16,8 +16,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from experiments.eye.efficientnet_lite import make_efficientnet_lite
+from linewatch.contracts.manifest import Task
+from linewatch.networks.efficientnet_lite import ENCODERS, make_efficientnet_lite
+from linewatch.networks.pretrained import Source
 from linewatch.networks.screen import LocalContrast
+from linewatch.networks.spec import HOUSE, NetworkSpec
 
 
 class FrameLogits(NamedTuple):
@@ -39,7 +42,7 @@ class FrameLogits(NamedTuple):
         return torch.cat([defect, defect * self.outlines[:, 1:].softmax(1)], 1)
 
 
-class _Up(nn.Module):
+class Up(nn.Module):
     """Doubles the size, joins the trunk's map of that size, and mixes: depthwise 5 x 5, then pointwise."""
 
     def __init__(self, below: int, skip: int, out: int):
@@ -85,7 +88,7 @@ class FrameNetwork(nn.Module):
             self.trunk.conv_stem.weight[:, -1:] *= 0.5 * (self.SHRINK**2 + 1)
         *skips, coarse = (tap.channels for tap in self.trunk.taps)
         belows = [2 * coarse, *decoder[:-1]]
-        self.ups = nn.ModuleList(_Up(*channels) for channels in zip(belows, reversed(skips), decoder, strict=True))
+        self.ups = nn.ModuleList(Up(*channels) for channels in zip(belows, reversed(skips), decoder, strict=True))
         self.dropout = nn.Dropout2d(dropout)
         self.screen = nn.Conv2d(decoder[0], 1, 1)
         self.outlines = nn.Conv2d(decoder[-1], 1 + classes, 3, padding=1)
@@ -107,3 +110,14 @@ class FrameNetwork(nn.Module):
             x = up(x, skip)
             maps.append(x)
         return FrameLogits(self.screen(self.dropout(maps[0]))[:, 0], self.outlines(self.dropout(x)))
+
+
+def _build(classes: int, weights: Source, encoder: str = "efficientnet_lite1") -> FrameNetwork:
+    return FrameNetwork(classes, encoder)
+
+
+SPECS = (
+    NetworkSpec(
+        "inspect", HOUSE, Task.INSPECT, 256, 1600, 4, _build, "inspect", fixed_size=True, encoders=tuple(ENCODERS)
+    ),
+)

@@ -114,8 +114,11 @@ class EfficientNetLite(nn.Module):
             part.requires_grad_(False)
 
     def forward(self, x: Tensor) -> list[Tensor]:
+        return self.stages(F.relu6(self.bn1(self.conv_stem(x))))
+
+    def stages(self, x: Tensor) -> list[Tensor]:
+        """Return the maps of `forward` from the stem's output."""
         ends = {tap.block for tap in self.taps}
-        x = F.relu6(self.bn1(self.conv_stem(x)))
         out = []
         for i, stage in enumerate(self.blocks):
             x = stage(x)

@@ -5,17 +5,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from experiments.eye.frame_network import FrameNetwork
-from experiments.eye.frames import CLASSES, UNKNOWN, WIDTH, LabelledFrame
+from linewatch.networks.inspect import FrameNetwork
 from linewatch.training.samples.blending import Blender
 from linewatch.training.samples.frames import KnownImage, jitter, tread_plate
+from linewatch.training.samples.labelled_frames import CLASSES, UNKNOWN, WIDTH, LabelledFrame
 
 CROP_PX = 448
+CLEAN_SHARE = 0.4
 CLASS_SHARES = (0.4, 0.2, 0.2, 0.2)
 """How often a look is for each of CLASSES: torn spots are the smallest and the hardest to see."""
+FULL_WEIGHT_CELLS, MOST_WEIGHT = 160, 3.0
+"""A piece of fewer outline cells weighs more, by the square root, up to so much."""
 _LAID = 1
 """What `Blender` marks a laid defect with; classes stand in its mask as 2 and above."""
 
@@ -33,11 +37,13 @@ class Targets:
     """Targets of each head, float32; -1 where the mask leaves them unknown.
 
     screen: (rows, columns) of 32 px cells, whether a defect lies in it. outlines: (1 + classes, rows, columns) of 4 px
-    cells, the share of each that is defect, of any class and of each class.
+    cells, the share of each that is defect, of any class and of each class. weight: (rows, columns) of 4 px cells, how
+    much each counts: those of a small piece more, so that it is not outweighed by a large one.
     """
 
     screen: NDArray[np.float32]
     outlines: NDArray[np.float32]
+    weight: NDArray[np.float32]
 
     @classmethod
     def of(cls, mask: NDArray[np.uint8]) -> Targets:
@@ -49,7 +55,14 @@ class Targets:
         defect, boxed = _share((mask > 0) & (mask != UNKNOWN), cell), _share(mask == UNKNOWN, cell)
         # A cell that a defect only grazes is neither; nor is one of which a box of an unknown outline has a part.
         screen = np.where(defect >= 0.02, 1.0, np.where((defect > 0) | (boxed > 0), -1.0, 0.0))
-        return cls(np.where(boxed >= 0.5, 1.0, screen).astype(np.float32), outlines)
+        return cls(np.where(boxed >= 0.5, 1.0, screen).astype(np.float32), outlines, _weight(outlines[0] > 0))
+
+
+def _weight(defect: NDArray[np.bool_]) -> NDArray[np.float32]:
+    count, labels, boxes, _ = cv2.connectedComponentsWithStats(defect.astype(np.uint8))
+    of_piece = np.clip(np.sqrt(FULL_WEIGHT_CELLS / boxes[:count, cv2.CC_STAT_AREA]), 1.0, MOST_WEIGHT)
+    of_piece[0] = 1.0
+    return of_piece[labels].astype(np.float32)
 
 
 def _share(where: NDArray[np.bool_], cell_px: int) -> NDArray[np.float64]:
@@ -60,9 +73,9 @@ def _share(where: NDArray[np.bool_], cell_px: int) -> NDArray[np.float64]:
 class CropSampler:
     """An endless source of crops of these frames; the same generator state gives the same crop.
 
-    A third are of clean frames, `blended` of all get defects of other frames laid on (each class as often as another),
-    and of a defective frame three quarters hold a defect of a class drawn first. A quarter of the clean ones is given
-    the raised pattern of tread plate, of which the frames are so few that one group holds them all.
+    CLEAN_SHARE are of clean frames, `blended` of all get defects of other frames laid on (each class as often as
+    another), and of a defective frame three quarters hold a defect of a class drawn first. A quarter of the clean ones
+    is given the raised pattern of tread plate, of which the frames are so few that one group holds them all.
     """
 
     def __init__(self, frames: Sequence[LabelledFrame], blended: float = 0.35):
@@ -76,7 +89,7 @@ class CropSampler:
         ]
 
     def draw(self, rng: np.random.Generator) -> TrainingCrop:
-        if rng.random() < 0.33:
+        if rng.random() < CLEAN_SHARE:
             gray, mask = self._known[int(rng.choice(self._clean))]
             centre = int(rng.integers(WIDTH))
             if rng.random() < 0.25:

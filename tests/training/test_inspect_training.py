@@ -8,13 +8,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from experiments.eye import train
-from experiments.eye.crops import CROP_PX, CropSampler, Targets, TrainingCrop
-from experiments.eye.frame_network import FrameLogits, FrameNetwork
-from experiments.eye.frames import UNKNOWN, LabelledFrame, TruePiece
 from experiments.eye.keep import read_network, write_network
 from experiments.eye.maps import FAINT, Maps, read, write
-from experiments.eye.train import FoldTraining, Schedule, loss
+from linewatch.networks.inspect import FrameLogits, FrameNetwork
+from linewatch.training.house.inspect_fit import FoldTraining, InspectSettings, Schedule, loss
+from linewatch.training.samples.labelled_crops import CROP_PX, CropSampler, Targets, TrainingCrop
+from linewatch.training.samples.labelled_frames import UNKNOWN, LabelledFrame, TruePiece
+
+WEIGHT = torch.ones(1, 64, CROP_PX // 4)
 
 
 def told() -> FrameLogits:
@@ -32,11 +33,11 @@ def test_the_loss_is_lowest_at_the_truth_and_asks_for_each_part_of_it() -> None:
     """Right everywhere costs next to nothing; a wrong class, a missed defect, a false one, a blind screen each do."""
     truth = told()
     right = perfect(truth)
-    best = float(loss(right, truth))
+    best = float(loss(right, truth, WEIGHT))
     assert best < 0.02
 
     def spoilt(change: Tensor, head: str = "outlines") -> float:
-        return float(loss(right._replace(**{head: change}), truth))
+        return float(loss(right._replace(**{head: change}), truth, WEIGHT))
 
     swapped = right.outlines[:, [0, 3, 2, 1, 4]]
     missed, false = right.outlines.clone(), right.outlines.clone()
@@ -49,7 +50,7 @@ def test_the_loss_is_lowest_at_the_truth_and_asks_for_each_part_of_it() -> None:
 def test_an_unknown_outline_teaches_nothing() -> None:
     truth = told()
     said = FrameLogits(torch.zeros_like(truth.screen), torch.zeros_like(truth.outlines).requires_grad_())
-    loss(said, truth).backward()
+    loss(said, truth, WEIGHT).backward()
     assert said.outlines.grad is not None
     assert (said.outlines.grad[:, :, 0:16, 80:96] == 0).all()
     assert (said.outlines.grad[:, 0, 10:20, 10:30] < 0).all()
@@ -97,22 +98,20 @@ def test_the_learning_rate_falls_over_the_last_steps() -> None:
     assert Schedule(10, 0).share(9) == 1
 
 
-def test_a_run_goes_on_where_it_was_saved(
-    frames: list[LabelledFrame], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_run_goes_on_where_it_was_saved(frames: list[LabelledFrame], tmp_path: Path) -> None:
     """Step, weights, their mean and the optimiser's state come back, and the next step takes all of them on."""
-    monkeypatch.setattr(train, "BATCH", 2)
-    run, crops = FoldTraining.begin(None, tmp_path / "state.pt"), CropSampler(frames)
-    run.turn(crops, 1, Schedule(10, 5))
+    settings = InspectSettings(batch=2, steps=10, cool=5)
+    run, crops = FoldTraining.begin(None, tmp_path / "state.pt", settings), CropSampler(frames)
+    run.turn(crops, 1)
     run.save()
-    again = FoldTraining.begin(None, tmp_path / "state.pt")
+    again = FoldTraining.begin(None, tmp_path / "state.pt", settings)
     assert again.step == 1
     for mine, theirs in ((again.network, run.network), (again.mean, run.mean)):
         pairs = zip(mine.state_dict().values(), theirs.state_dict().values(), strict=True)
         assert all(torch.equal(a, b) for a, b in pairs)
     moments = again.optimiser.state_dict()["state"]
     assert len(moments) == len(run.optimiser.state_dict()["state"]) > 0
-    again.turn(crops, 1, Schedule(10, 5))
+    again.turn(crops, 1)
     assert again.step == 2
     assert not list(tmp_path.glob("*.part"))
 

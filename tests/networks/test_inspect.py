@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from experiments.eye.frame_network import FrameNetwork
 from linewatch.export.engine_folder import write_onnx
+from linewatch.networks.inspect import FrameNetwork
 
 
 def pictures(rows: int, lines: int = 64, width: int = 128) -> Tensor:
