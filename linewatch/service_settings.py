@@ -14,6 +14,7 @@ from linewatch.capture.cameras.recording import RecordingSource, recorded_line
 from linewatch.capture.cameras.registry import AnySource
 from linewatch.capture.cameras.simulator import SimulatorSource
 from linewatch.config.base import Settings
+from linewatch.config.canary import CanarySettings
 from linewatch.config.capture import CaptureSettings
 from linewatch.config.coil_data import CoilDataSettings
 from linewatch.config.crops import CropSettings
@@ -58,6 +59,7 @@ class ServiceSettings(Settings):
     journal: JournalSettings = JournalSettings()
     wire: WireSettings = WireSettings()
     crops: CropSettings | None = None
+    canary: CanarySettings | None = None
     log: LogSettings = LogSettings()
 
     @model_validator(mode="after")

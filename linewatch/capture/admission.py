@@ -195,7 +195,7 @@ class Admission:
         captured_ns: int | None = None,
     ) -> Frame:
         ordinal, self._ordinal = self._ordinal, self._ordinal + 1
-        gap, self._gap = self._gap, None
+        gap, self._gap = self.counts.gap if fault is Cause.RESTART else self._gap, None
         lines, ahead = part.stop_line - part.first_line, part.first_line - grab.first_line
         self.counts.lines += lines
         if fault is not None:

@@ -105,8 +105,9 @@ class Frame:
     head_line: int = 0  # line of the source's coil at which this coil begins
     between_coils: bool = False  # a command ended the coil, and none has started yet
     data: CoilData | None = None  # of the coil, as far as known now
+    canary: bool = False  # no strip: known defects that the engines must find; it reaches no decision
     place: SourcePlace | None = None  # where a restart finds it
-    gap: RestartGap | None = None  # the first frame after a restart: what passed unseen before or in it
+    gap: RestartGap | None = None  # of the first frame after a restart, and of every frame that passed unseen in it
 
 
 Ranges = tuple[tuple[int, int], ...]

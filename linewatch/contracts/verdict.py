@@ -293,7 +293,7 @@ class Verdict:
     coil_data: CoilData | None = None  # new data of the coil, from this frame on; None: unchanged
     config: str = ""  # identity of the settings from this frame on; "": unchanged
     place: SourcePlace | None = None
-    gap: RestartGap | None = None  # of the first frame after a restart
+    gap: RestartGap | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,7 @@ from linewatch.config.taxonomy import Taxonomy
 from linewatch.contracts.frame import PositionSource
 from linewatch.contracts.ports import Backend, Camera, Clock
 from linewatch.daemon.alarm_orders import AlarmOrders
+from linewatch.daemon.canary import Canary
 from linewatch.daemon.coils.coil_data import KnownCoilData
 from linewatch.daemon.coils.manager import CoilManager
 from linewatch.daemon.coils.recorded import CoilDataRecorder, RecordedCoilData
@@ -75,6 +76,7 @@ class Inspection:
     coil_data: KnownCoilData
     admission: Admission
     intake: Intake
+    canary: Canary | None  # None: there is none
 
 
 def open_inspection(
@@ -83,7 +85,7 @@ def open_inspection(
     camera: Camera,
     workers: int,
     backends: Sequence[Backend],
-    recorded: RecordedCoilData,
+    recorded: RecordedCoilData | None,
 ) -> Inspection:
     """Load the engines with the rules that decide by them, and prepare the intake of frames."""
     backends = tuple(backends) or _backends(settings.inference, camera)
@@ -94,9 +96,11 @@ def open_inspection(
     workload = Workload(workers, settings.inference.deadline_ms) if camera.live else None
     cascade = Cascade(engines, settings.inference, settings.line, workload)
     ring = FrameRing(settings.capture.ring_slots, settings.line.frame_lines, settings.line.width_px)
-    admission = Admission(settings.line, settings.capture, ring, CoilAccount(recorded.starts))
-    known, intake = KnownCoilData(recorded.entries), Intake(camera, admission, ring)
-    return Inspection(backends, backend, recipes, pool, workload, cascade, ring, known, admission, intake)
+    told = recorded or RecordedCoilData()
+    admission = Admission(settings.line, settings.capture, ring, CoilAccount(told.starts))
+    known, intake = KnownCoilData(told.entries), Intake(camera, admission, ring)
+    canary = Canary(settings.canary, settings.line, recipes) if settings.canary and recorded is None else None
+    return Inspection(backends, backend, recipes, pool, workload, cascade, ring, known, admission, intake, canary)
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,6 +254,7 @@ def open_wire(
         decisions.crops,
         untold,
         keeper,
+        inspection.canary,
         started_ns=clock.now_ns(),
     )
     outlet = Outlet(

@@ -77,7 +77,8 @@ class HostMonitor:
     def read(self) -> HostState | None:
         """Return the host's state; None when it was read a moment ago."""
         now_ns = self._clock.now_ns()
-        if now_ns < self._next_ns:
+        untold = not self._gap_told and self._gap() is not None
+        if now_ns < self._next_ns and not untold:
             return None
         self._next_ns = now_ns + EVERY_NS
         gap = self._told_once()

@@ -14,6 +14,7 @@ from linewatch.contracts.ports import Backend, Camera, Clock
 from linewatch.contracts.verdict import Quality
 from linewatch.daemon import topology
 from linewatch.daemon.assembly import open_decisions, open_inspection, open_wire
+from linewatch.daemon.canary import Canary, canary_lost
 from linewatch.daemon.coils.recorded import RecordedCoilData
 from linewatch.daemon.runner import Runner
 from linewatch.daemon.stages.cascade import CascadeStage
@@ -52,6 +53,7 @@ class Service:
     commands: CommandServer | None
     exchange: EngineExchange
     coils: CoilAccount  # `starts`, `announce`: for an input that knows when a coil begins
+    canary: Canary | None
 
     def stop(self) -> None:
         """End capture; what was captured is still decided and published."""
@@ -123,7 +125,10 @@ class Service:
         where = f"{totals.coil} {totals.along_mm / 1000:.1f} m, coverage {percent(totals.coverage)}, {totals.quality}"
         if silent:
             return f"UNHEALTHY, silent: {', '.join(silent)}; {where}"
-        return f"UNHEALTHY, {blind}; {where}" if (blind := totals.blind) else where
+        if blind := totals.blind:
+            return f"UNHEALTHY, {blind}; {where}"
+        lost = self.canary.trouble if self.canary else None
+        return f"UNHEALTHY, {canary_lost(lost)}; {where}" if lost else where
 
 
 @contextmanager
@@ -148,7 +153,7 @@ def open_service(
     workers = settings.inference.workers or available_cores()
     runner = Runner(clock, workers, camera.stop)
     with ExitStack() as stack:
-        inspection = open_inspection(stack, settings, camera, workers, backends, recorded or RecordedCoilData())
+        inspection = open_inspection(stack, settings, camera, workers, backends, recorded)
         decisions = open_decisions(
             stack,
             settings,
@@ -162,7 +167,13 @@ def open_service(
         wire = open_wire(stack, settings, clock, runner, inspection, decisions, keys, verdicts)
         exchange, folder = decisions.exchange, decisions.coils.folder
         cascade = CascadeStage(
-            settings.capture, inspection.cascade, exchange, inspection.coil_data, inspection.recipes, clock
+            settings.capture,
+            inspection.cascade,
+            exchange,
+            inspection.coil_data,
+            inspection.recipes,
+            clock,
+            inspection.canary,
         )
         runner.add(topology.CAPTURE, inspection.intake.frames)
         runner.add(topology.CASCADE, cascade)
@@ -186,4 +197,5 @@ def open_service(
             wire.commands,
             exchange,
             inspection.admission.coils,
+            inspection.canary,
         )

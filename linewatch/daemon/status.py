@@ -10,6 +10,7 @@ from linewatch.contracts.bounds import made_printable
 from linewatch.contracts.frame import PositionSource
 from linewatch.contracts.ports import Clock
 from linewatch.contracts.verdict import Quality
+from linewatch.daemon.canary import Canary, canary_lost
 from linewatch.daemon.crops import DefectCrops
 from linewatch.daemon.runner import Runner
 from linewatch.daemon.sight import Blindness
@@ -52,6 +53,7 @@ class StatusReport:
     crops: DefectCrops | None
     untold: UntoldDecisions
     journal: JournalKeeper | None  # None: a replay
+    canary: Canary | None
     started_ns: int
     _beats: int = 0
     _window: tuple[int, int, int] = (0, 0, 0)  # began at, with so many frames and tiles
@@ -64,7 +66,8 @@ class StatusReport:
         """
         now_ns = self.clock.now_ns()
         silent, blind = self.runner.health.silent(), self.totals.blind
-        healthy = not silent and not blind and self.runner.failure is None
+        lost = self.canary.trouble if self.canary else None
+        healthy = not silent and not blind and lost is None and self.runner.failure is None
         self._beats += healthy
         self._update_rates(now_ns)
         totals, asking = self.totals, self.standing.standing_alarms
@@ -72,7 +75,7 @@ class StatusReport:
             heartbeat=self._beats,
             healthy=healthy,
             state=ServiceState.FAILED if self.runner.failure else self.runner.state,
-            failure=str(self.runner.failure) if self.runner.failure else _ailment(silent, blind),
+            failure=str(self.runner.failure) if self.runner.failure else _ailment(silent, blind, lost),
             quality=totals.quality,
             uptime_s=(now_ns - self.started_ns) / NS_PER_S,
             now_ns=now_ns,
@@ -117,7 +120,7 @@ class StatusReport:
         now_ns, silent = self.clock.now_ns(), self.runner.health.silent()
         return StatusBody(
             heartbeat=self._beats,
-            healthy=not silent and self.runner.failure is None,
+            healthy=not silent and self.runner.failure is None and not (self.canary and self.canary.trouble),
             state=ServiceState.FAILED if self.runner.failure else self.runner.state,
             failure=None,
             quality=Quality.MISSED,
@@ -186,7 +189,9 @@ def _crops(crops: DefectCrops | None) -> CropStatus | None:
     return CropStatus(made=crops.made, waiting=crops.waiting, not_made=crops.not_made) if crops else None
 
 
-def _ailment(silent: tuple[str, ...], blind: Blindness | None) -> str | None:
+def _ailment(silent: tuple[str, ...], blind: Blindness | None, lost: str | None) -> str | None:
     if silent:
         return f"silent: {', '.join(silent)}"
-    return str(blind) if blind else None
+    if blind:
+        return str(blind)
+    return canary_lost(lost) if lost else None

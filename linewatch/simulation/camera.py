@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Self
 
 import numpy as np
@@ -37,9 +37,12 @@ class SimulatorCamera:
         live: bool,
         course: Course | None = None,
         weld_lines: Sequence[int] = (),
-        began_unix_ns: int | None = None,
+        began_unix_ns: Callable[[], int] | None = None,
     ) -> None:
-        """began_unix_ns: when the strip began to run; what has passed by the first read is never given. None: then."""
+        """began_unix_ns: tells, at the first read, when the strip began to run; what has passed by then is never given.
+
+        None: it begins then.
+        """
         self.live = live
         self._strip = strip
         self._profile = profile
@@ -140,7 +143,7 @@ class SimulatorCamera:
         if self._start_ns is None:
             self._start_ns = now_ns
             if self._began_unix_ns is not None:
-                self._start_ns -= time.time_ns() - self._began_unix_ns
+                self._start_ns -= time.time_ns() - self._began_unix_ns()
                 while self._next < self._total and self._done_ns(self._next) <= now_ns:
                     self._next += 1
         # The last grabs of a coil stay in the buffer until they are read, since nothing overwrites them.

@@ -1,6 +1,6 @@
 """A simulated camera over a rendered strip that takes rows at a constant rate, whatever the strip does."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -25,7 +25,7 @@ class FreeRunningSimulator(SimulatorCamera):
         live: bool,
         course: Course,
         weld_lines: Sequence[int] = (),
-        began_unix_ns: int | None = None,
+        began_unix_ns: Callable[[], int] | None = None,
     ) -> None:
         super().__init__(strip, profile, clock, coil, live, course, weld_lines, began_unix_ns)
         pitch, rate_hz = strip.line.mm_per_line, strip.line.line_rate_hz

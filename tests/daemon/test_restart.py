@@ -109,58 +109,25 @@ def check_lines(frames: list[FrameMessage], notices: list[CoilMessage]) -> None:
         assert passed_mm == pytest.approx(told[-1].along_mm[1], abs=1.0)
         unseen = sum(span.lines for frame in told for span in frame.spans if span.cause is Cause.RESTART)
         assert ended.missed_lines_by_cause.get("restart", 0) == unseen
-        closed = ended.defects_by_class
         assert ended.grade is not None
         if unseen:
             assert "restarted at" in ended.grade.text
             assert any("passed unseen" in note for note in ended.notes)
             assert ended.grade.inspected_share < 1.0
-        assert sum(closed.values()) >= 0
 
 
 @pytest.mark.timeout(300 + 60 * KILLS)
 @pytest.mark.parametrize("encoder", [True, False], ids=["encoder", "positions of the source"])
 def test_a_commanded_coil_goes_on_over_kills_and_is_graded_once(tmp_path: Path, encoder: bool) -> None:
     """The strip runs on meanwhile. Journal, history and a subscriber tell the same passages."""
-    dice = random.Random()
     config = write_running_strip(tmp_path, encoder=encoder, length_m=4_000.0)
-    settings = HistorySettings(
-        database=f"sqlite:///{tmp_path}/history.sqlite",
-        commit_ms=50.0,
-        service=(HistoryServiceSettings(name="top", publish=f"ipc://{tmp_path}/pub", serve=f"ipc://{tmp_path}/rep"),),
-    )
+    endpoints = f"ipc://{tmp_path}/pub", f"ipc://{tmp_path}/rep"
+    top = HistoryServiceSettings(name="top", publish=endpoints[0], serve=endpoints[1])
+    settings = HistorySettings(database=f"sqlite:///{tmp_path}/history.sqlite", commit_ms=50.0, service=(top,))
     history = start_history(write_config(tmp_path / "history.toml", settings))
-    heard: list = []
-    subscriber = Subscriber(
-        f"ipc://{tmp_path}/pub", f"ipc://{tmp_path}/rep", ["frame", "coil", "alarm"], since="journal"
-    )
-    with subscriber:
-        with service(config):
-            inspecting(config)
-            with Commander(f"ipc://{tmp_path}/cmd", answer_timeout_s=20.0) as commander:
-                commander.start_coil("C-77")
-            reached = inspecting(config, "C-77", beyond_mm=200.0)
-            time.sleep(dice.uniform(0.0, 1.0))
-        for _ in range(KILLS - 1):
-            with service(config):
-                now = inspecting(config, "C-77", beyond_mm=reached.coil.along_mm)
-                assert now.coil.missed_lines_by_cause["restart"] > 0
-                reached = now
-                time.sleep(dice.uniform(0.0, 1.0))
-        with service(config) as last:
-            now = inspecting(config, "C-77", beyond_mm=reached.coil.along_mm)
-            standing = {alarm.rule for alarm in now.standing_alarms}
-            wait_until(lambda: "restart-gap" in {a.rule for a in snapshot(config).standing_alarms}, PATIENCE_S)
-            assert "latched" in standing, "raised in the first run, and never acknowledged"
-            with Commander(f"ipc://{tmp_path}/cmd", answer_timeout_s=20.0) as commander:
-                with pytest.raises(RefusedError, match="has passed or is ordered already"):
-                    commander.start_coil("C-77")
-            while (message := subscriber.poll(1.0)) is not None and len(heard) < 100_000:
-                heard.append(message)
-                if isinstance(message, FrameMessage) and message.ordinal > 20 and message.epoch == now.epoch:
-                    break
-            end(last)
-    frames, notices = journaled(config, "frame"), journaled(config, "coil")
+    with Subscriber(*endpoints, ["frame", "coil", "alarm"], since="journal") as subscriber:
+        heard = kill_and_kill(config, subscriber)
+    frames, notices, alarms = (journaled(config, topic) for topic in ("frame", "coil", "alarm"))
     check_lines(frames, notices)
     assert [(notice.coil, notice.state.value) for notice in notices] == [
         ("SIM", "started"),
@@ -168,30 +135,76 @@ def test_a_commanded_coil_goes_on_over_kills_and_is_graded_once(tmp_path: Path, 
         ("C-77", "started"),
         ("C-77", "ended"),
     ]
-    assert len([one for one in journaled(config, "alarm") if one.rule == "latched" and one.change == "active"]) == 1
+    raised = [one for one in alarms if one.rule == "latched" and one.change == "active" and one.coil == "C-77"]
+    assert len(raised) == 1
     assert not [one for one in heard if isinstance(one, Lost)]
-    assert [one for one in heard if isinstance(one, FrameMessage)] == frames[: sum(map(_is_frame, heard))]
-
-    wait_for(lambda: stored_frames(settings.database) == len(frames))
+    told = [one for one in heard if isinstance(one, FrameMessage)]
+    assert told == frames[: len(told)]
+    with service(config):  # from which the history fetches what it missed of the end
+        wait_for(lambda: stored_frames(settings.database) > len(frames))
     history.send_signal(signal.SIGTERM)
     assert history.wait(30) == 0
     with reading(settings.database) as connection:
-        passages = coils(connection)
-        assert [row.coil for row in passages] == ["C-77", "SIM"]
-        assert all(row.ended_unix_ns is not None for row in passages)
-        assert passages[0].alarms >= 2
-        stored = [row.span for row in spans(connection, passages[0].passage)]
+        (passage,) = coils(connection, "C-77")
+        assert passage.ended_unix_ns is not None
+        assert passage.alarms >= 2
+        assert len(coils(connection)) == 3
+        stored = [row.span for row in spans(connection, passage.passage)]
         for before, span in pairwise(stored):
             assert span.first_line == before.first_line + before.lines
         assert stored[-1].along_mm[1] == pytest.approx(notices[-1].along_mm, abs=0.01)
-        assert {span.cause for span in stored if span.cause is not None} >= {Cause.RESTART}
-        assert connection.execute(sa.select(sa.func.count()).select_from(ALARM)).scalar() == len(
-            journaled(config, "alarm")
-        )
+        assert Cause.RESTART in {span.cause for span in stored}
+        before = sa.select(sa.func.count()).select_from(ALARM).where(ALARM.c.epoch <= alarms[-1].epoch)
+        assert connection.execute(before).scalar() == len(alarms)
 
 
-def _is_frame(message: object) -> bool:
-    return isinstance(message, FrameMessage)
+def kill_and_kill(config: Path, subscriber: Subscriber) -> list:
+    """Start C-77, kill the service again and again, end it; return what the subscriber heard until shortly before."""
+    dice, heard = random.Random(), []
+    with service(config):
+        inspecting(config)
+        with Commander(f"ipc://{config.parent}/cmd", answer_timeout_s=20.0) as commander:
+            commander.start_coil("C-77")
+        inspecting(config, "C-77", beyond_mm=200.0)
+        reached = wait_until(lambda: _standing(config, "latched"), PATIENCE_S)
+        time.sleep(dice.uniform(0.0, 1.0))
+    for _ in range(KILLS - 1):
+        with service(config):
+            reached = went_on(config, reached)
+            time.sleep(dice.uniform(0.0, 1.0))
+    with service(config) as last:
+        now = went_on(config, reached)
+        assert _standing(config, "latched"), "raised in the first run, and never acknowledged"
+        wait_until(lambda: _standing(config, "restart-gap"), PATIENCE_S)
+        with (
+            Commander(f"ipc://{config.parent}/cmd", answer_timeout_s=20.0) as commander,
+            pytest.raises(RefusedError, match="has passed or is ordered already"),
+        ):
+            commander.start_coil("C-77")
+        while (message := subscriber.poll(1.0)) is not None:
+            heard.append(message)
+            if isinstance(message, FrameMessage) and message.ordinal > 20 and message.epoch == now.epoch:
+                break
+        end(last)
+    return heard
+
+
+def went_on(config: Path, before: Snapshot) -> Snapshot:
+    """Return the state as soon as it tells of strip that passed unseen since `before`."""
+
+    def found() -> Snapshot | None:
+        now = snapshot(config)
+        if now is None or now.coil is None or now.coil.coil != "C-77":
+            return None
+        unseen, unseen_before = (one.coil.missed_lines_by_cause.get("restart", 0) for one in (now, before))
+        return now if unseen > unseen_before else None
+
+    return wait_until(found, PATIENCE_S)
+
+
+def _standing(config: Path, rule: str) -> Snapshot | None:
+    now = snapshot(config)
+    return now if now is not None and rule in {alarm.rule for alarm in now.standing_alarms} else None
 
 
 @pytest.mark.timeout(300)
@@ -205,6 +218,7 @@ def test_without_positions_the_clock_tells_and_an_order_that_waits_is_carried_ou
             commander.start_coil("C-2", at_mm=place_mm, token="order-of-C-2")
     with service(config) as second:
         inspecting(config, "C-2", beyond_mm=100.0)
+        wait_until(lambda: _standing(config, "restart-gap"), PATIENCE_S)
         with Commander(f"ipc://{tmp_path}/cmd", answer_timeout_s=20.0) as commander:
             commander.start_coil("C-2", at_mm=place_mm, token="order-of-C-2")  # carried out: the answer is repeated
         end(second)

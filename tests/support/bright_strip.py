@@ -53,15 +53,20 @@ off_delay_m = 0.1
 """
 
 
-def write_service(folder: Path, frames: int, frames_per_s: float) -> Path:
-    """Write engines, strip and configuration to `folder`; return the configuration's path."""
-    _write_engines(folder / "engines")
+def write_service(
+    folder: Path, frames: int, frames_per_s: float, *, squares: float = 0.35, dull: Task | None = None
+) -> Path:
+    """Write engines, strip and configuration to `folder`; return the configuration's path.
+
+    squares: share of the frames that show one. dull: the task whose engine finds nothing.
+    """
+    _write_engines(folder / "engines", dull)
     (folder / "strip").mkdir()
     dice = np.random.default_rng(7)
     for number in range(frames):
         picture = np.full((LINES, WIDTH), 90, np.uint8)
         picture[:, number % WIDTH] = 100  # no two frames are alike
-        if dice.random() < 0.35:
+        if dice.random() < squares:
             top, left, size = dice.integers(4, 40), dice.integers(8, 160), dice.integers(6, 18)
             picture[top : top + size, left : left + size] = 250
         cv2.imwrite(str(folder / "strip" / f"{number}.png"), picture)
@@ -74,7 +79,7 @@ RUNNING = """
 type = "simulator"
 length_m = {length_m}
 coil = "SIM"
-defects_per_m = 2.0
+defects_per_m = 6.0
 runs_on = "{folder}/began"
 """
 ENCODER = """
@@ -107,12 +112,13 @@ def write_running_strip(
     return path
 
 
-def _write_engines(folder: Path) -> None:
+def _write_engines(folder: Path, dull: Task | None = None) -> None:
+    """dull: the task whose engine finds nothing, as nothing is so bright."""
     screen, classify, segment = nets.Graph(0), nets.Graph(0), nets.Graph(0)
     x = screen.op("MaxPool", screen.op("Cast", "image", to=TensorProto.FLOAT), kernel_shape=[16, 16], strides=[16, 16])
     screen.op("Squeeze", screen.op("Mul", x, screen.constant(1 / 255)), screen.constant([1], np.int64))
     x = classify.op("Flatten", classify.op("GlobalMaxPool", classify.op("Cast", "image", to=TensorProto.FLOAT)))
-    classify.op("Mul", x, classify.constant([[1 / 255, 0, 0, 0, 0]]))
+    classify.op("Mul", x, classify.constant([[(0.2 if dull is Task.CLASSIFY else 1.0) / 255, 0, 0, 0, 0]]))
     x = segment.op("Squeeze", "image", segment.constant([1], np.int64))
     segment.op("Identity", x)
     models = {
@@ -125,6 +131,8 @@ def _write_engines(folder: Path) -> None:
         Task.CLASSIFY: dict.fromkeys(nets.CLASSES, BRIGHT),
         Task.SEGMENT: {"defect": BRIGHT},
     }
+    if dull is not None:
+        thresholds[dull] = dict.fromkeys(thresholds[dull], 0.999)
     for task, model in models.items():
         width = WIDTH if task is Task.SCREEN else LINES
         nets.write(folder, task, model, LINES, width, thresholds=thresholds[task])

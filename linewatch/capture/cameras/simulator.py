@@ -1,6 +1,7 @@
 """The simulator as a camera: a rendered strip with known defects, for trials without a mill."""
 
 import time
+from functools import partial
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
@@ -45,7 +46,7 @@ class SimulatorSource(SourceSettings):
     def open(self, line: LineSettings, clock: Clock, *, live: bool) -> Camera:
         strip = self.strip(line)
         course = Course.of(self.turns, strip.total_lines, line.mm_per_line)
-        began_unix_ns = _began(self.runs_on) if live and self.runs_on else None
+        began_unix_ns = partial(_began, self.runs_on) if live and self.runs_on else None
         profile = SpeedProfile.typical(course.rows * line.mm_per_line, line.line_rate_hz * line.mm_per_line)
         if line.encoder is None:
             if self.turns or self.welds_m or self.counter_faults:

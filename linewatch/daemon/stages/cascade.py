@@ -13,7 +13,9 @@ from linewatch.capture.edges import find_edges
 from linewatch.config.capture import CaptureSettings
 from linewatch.contracts.frame import Frame
 from linewatch.contracts.ports import Clock
+from linewatch.contracts.prediction import Prediction
 from linewatch.contracts.tile import Batch, BatchResult
+from linewatch.daemon.canary import Canary
 from linewatch.daemon.coils.coil_data import KnownCoilData
 from linewatch.daemon.recipes import Recipes
 from linewatch.daemon.stages.exchange import EngineExchange
@@ -34,10 +36,11 @@ class CascadeStage:
         coil_data: KnownCoilData,
         recipes: Recipes,
         clock: Clock,
+        canary: Canary | None = None,
     ) -> None:
         self._settings, self._cascade, self._exchange = settings, cascade, exchange
         self._coil_data, self._recipes, self._clock = coil_data, recipes, clock
-        self._coil = ""
+        self._coil, self._canary = "", canary
 
     def run(self, wiring: Wiring) -> None:
         """Take frames, results and actions from one queue; give batches to one and predictions to the other."""
@@ -56,9 +59,10 @@ class CascadeStage:
                 else:
                     self._act(item)
             wiring.tick()
+            batches += () if ended else self._send_canary()
             batches += cascade.flush() if ended else cascade.due(self._clock.now_ns())
             give_jobs(*batches)
-            give_predictions(*cascade.take_ready())
+            give_predictions(*self._of_strip(cascade.take_ready()))
         wiring.end()
 
     def _wait_s(self) -> float:
@@ -67,6 +71,20 @@ class CascadeStage:
         if deadline_ns is None:
             return TICK_S
         return min(TICK_S, max(0.0, (deadline_ns - self._clock.now_ns()) / 1e9))
+
+    def _send_canary(self) -> tuple[Batch, ...]:
+        now_ns = self._clock.now_ns()
+        frame = None if self._canary is None else self._canary.due(now_ns)
+        if frame is None or frame.pixels is None:
+            return ()
+        return self._cascade.feed(frame, find_edges(frame.pixels, self._settings), now_ns)
+
+    def _of_strip(self, predictions: list[Prediction]) -> list[Prediction]:
+        """Return the predictions of strip. The canary's goes no farther."""
+        for prediction in predictions:
+            if prediction.frame.canary and self._canary is not None:
+                self._canary.judge(prediction, self._clock.now_ns())
+        return [prediction for prediction in predictions if not prediction.frame.canary]
 
     def _act(self, action: Callable[[], None]) -> None:
         """Do what is to be done between two frames. If that raises, the frames to come are inspected as before."""
