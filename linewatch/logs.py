@@ -69,7 +69,7 @@ class Repeats:
 
 
 FROM_OUTSIDE: Final[Mapping[str, Repeats]] = {
-    "command": Repeats(20, ("key", "role", "outcome")),  # accepted commands are never summed: see `repeats_of`
+    "command": Repeats(20, ("key", "role", "what", "outcome")),  # all of them are in the audit trail
     "connection_closed": Repeats(1, ("socket", "peer", "why")),
     "handshake_failed": Repeats(1, ("socket", "peer", "why")),
     "key_refused": Repeats(1, ("fingerprint", "peer")),
@@ -82,13 +82,6 @@ FROM_OUTSIDE: Final[Mapping[str, Repeats]] = {
 """The events that connections and messages from outside cause, each as often as it likes."""
 
 ANY_OTHER: Final = Repeats(60)
-
-
-def repeats_of(event: EventDict) -> Repeats | None:
-    """Return how an event is logged that repeats; None: always."""
-    if event["event"] == "command" and event.get("outcome") == "accepted":
-        return None  # the audit trail of what was changed is complete
-    return FROM_OUTSIDE.get(event["event"], ANY_OTHER)
 
 
 @dataclass(slots=True)
@@ -118,8 +111,9 @@ class LogSums:
 
     def __call__(self, _logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
         """Return an event that is to be logged. Raises structlog.DropEvent for one that is only counted."""
-        if event.pop("_is_sum", False) or (repeats := repeats_of(event)) is None:
+        if event.pop("_is_sum", False):
             return event
+        repeats = FROM_OUTSIDE.get(event["event"], ANY_OTHER)
         self.log_due()
         with self._lock:
             kind, shared = self._kind(event, repeats)

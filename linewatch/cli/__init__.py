@@ -46,6 +46,10 @@ COMMANDS = {
         ),
         "reload": ("client.cli:reload", "Have a running service read its rules again from its files."),
         "keys": ("wire.cli:keys", "Make keys, and decide what their holders may do."),
+        "audit": (
+            "wire.cli:audit",
+            "Show who asked a service for what, and what became of it. Exit code 5: lines are missing.",
+        ),
         "bridge": ("plant.cli:bridge", "Show a running service to a plant's controllers, in a process of its own."),
     },
     "Coils": {

@@ -48,6 +48,7 @@ from linewatch.inference.workload import Workload
 from linewatch.journal.journal import Journal
 from linewatch.journal.keeper import JournalKeeper
 from linewatch.service_settings import ServiceSettings
+from linewatch.wire.access.audit import AuditTrail
 from linewatch.wire.commands import CommandServer
 from linewatch.wire.decode import alarm_body_of, alarm_from
 from linewatch.wire.encode import Sequencer, coil_body
@@ -287,6 +288,7 @@ def open_wire(
             decisions.alarm_orders,
             decisions.coils,
             role_without_keys=role,
+            audit=AuditTrail(settings.journal.dir / "audit", keep_aside) if keeper else None,
         )
     return Wire(publisher, outlet, server, commands, latencies_ns)
 

@@ -3,7 +3,7 @@
 import secrets
 import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from alembic.util import CommandError
 from linewatch.contracts.errors import HistoryError
 from linewatch.history.database_file import FileState, header_of, is_settled, set_apart, wal_path
 from linewatch.history.read_only import BUSY_S, reading_file
+from linewatch.history.server_deadline import CONNECT_ARGS, ServerDeadline
 
 WAL_BYTES = 4 << 20
 """Size of the -wal file from which `upkeep` moves its commits into the database."""
@@ -37,7 +38,9 @@ def writing(url: str) -> Iterator[sa.Engine]:
     engine = _engine(url, begin="BEGIN IMMEDIATE")
     try:
         _make_ready(engine, url)
-        with explained(url):
+        with ExitStack() as stack, explained(url):
+            if engine.dialect.name == "postgresql":
+                stack.callback(ServerDeadline(engine).close)
             yield engine
     finally:
         engine.dispose()
@@ -209,7 +212,8 @@ def _engine(url: str, begin: str, creator: Callable[[], sqlite3.Connection] | No
     made_by: dict[str, Any] = {} if creator is None else {"creator": creator}
     path = _file(url) if begin == "BEGIN IMMEDIATE" else None
     try:
-        engine = sa.create_engine(url, connect_args={"timeout": BUSY_S} if url.startswith("sqlite") else {}, **made_by)
+        arguments = {"timeout": BUSY_S} if url.startswith("sqlite") else CONNECT_ARGS
+        engine = sa.create_engine(url, connect_args=arguments, **made_by)
     except (sa.exc.ArgumentError, ModuleNotFoundError) as error:
         raise HistoryError(f"database = {url!r} cannot be used: {error}") from error
     if engine.dialect.name == "sqlite":
@@ -300,4 +304,6 @@ _REMEDIES = {
     "disk is full": "nothing stored is lost; make room on the disk",
     "disk I/O error": "the disk is failing or full; see the host's log",
     "refused": "is the server running there?",
+    "timeout": "the server or the network does not answer; nothing stored is lost",
+    "closed the connection unexpectedly": "it was restarted, or did not answer in time; nothing stored is lost",
 }

@@ -30,7 +30,7 @@ MOST_RETRY_S: Final = 8.0
 CLOSE_S: Final = 3.0
 """How long the end waits for the disk."""
 _DROPPED_ALARMS_KEPT: Final = 4096
-_TASKS_KEPT: Final = 1024
+_TASKS_KEPT: Final = 16_384
 
 T = TypeVar("T")
 
@@ -151,6 +151,8 @@ class JournalKeeper:
         order; the newest `_TASKS_KEPT` are kept.
         """
         with self._changed:
+            if len(self._tasks) == _TASKS_KEPT:
+                log.error("journal_side_line_lost")
             self._tasks.append(task)
             self._changed.notify_all()
             if not wait or self._state is not JournalState.KEPT or self._task_failed:

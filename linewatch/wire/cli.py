@@ -3,14 +3,14 @@
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import App, Parameter
 
 from linewatch.contracts.access import Role
 from linewatch.contracts.errors import ConfigError, WireError
 from linewatch.files import write_output
-from linewatch.terminal import AsJson, plain_console
+from linewatch.terminal import AsJson, plain_console, wide_console
 
 if TYPE_CHECKING:
     from linewatch.wire.access.allow_list import AllowedKey
@@ -108,3 +108,50 @@ def _print_keys(allowed: "tuple[AllowedKey, ...]") -> None:
         short = fingerprint(key.public) if key.public else None
         table.add_row(key.name, role, short, Text(public), Text(key.fault or ""))
     plain_console().print(table)
+
+
+def audit(
+    folder: Annotated[Path, Parameter(help="The folder `audit` in the service's [journal] dir.")],
+    /,
+    *,
+    last: Annotated[int | None, Parameter(help="Print only so many of the newest lines.")] = None,
+    as_json: AsJson = False,
+) -> int:
+    from linewatch.wire.access.audit import read_audit
+
+    lines = list(read_audit(folder))
+    shown = lines[-last:] if last else lines
+    if as_json:
+        for line in shown:
+            print(json.dumps(line, ensure_ascii=False))
+    else:
+        _print_audit(shown)
+    return WireError.exit_code if any("missing" in line for line in lines) else 0
+
+
+def _print_audit(lines: list[dict[str, Any]]) -> None:
+    from rich.table import Table
+
+    table = Table(title_justify="left")
+    for column in ("at (UTC)", "key", "role", "from", "what", "outcome", "details"):
+        table.add_column(column, overflow="fold")
+    for line in lines:
+        if "missing" in line:
+            count = line["missing"]
+            table.add_row(
+                "", "", "", "", "lines are missing here", "", f"{count} lines" if count else "not known how many"
+            )
+            continue
+        if line["event"] != "command":
+            table.add_row(line["at"][:23], "", "", "", f"service {line['event']}")
+            continue
+        asked = {name: value for name, value in (line.get("asked") or {}).items() if value is not None}
+        details = [
+            f"{name}={value}" for name, value in asked.items() if name not in ("id", "request", "action", "token")
+        ]
+        details += [line["why"]] if line.get("why") else []
+        if line.get("more"):
+            details.append(f"and {line['more'] - 1} more of this kind within {line['within_s']:.0f} s")
+        cells = (line["at"][:23], line["key"] or "", line["role"] or "", line["peer"], line["what"], line["outcome"])
+        table.add_row(*cells, "; ".join(details))
+    wide_console().print(table)

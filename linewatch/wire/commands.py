@@ -1,13 +1,14 @@
 """The command socket: commands of operators and engineers to the running service."""
 
 from collections.abc import Mapping
+from types import TracebackType
 from typing import Final, Protocol
 
 import zmq
 
 from linewatch.contracts.access import Caller, Role
 from linewatch.contracts.alarm import AlarmAction
-from linewatch.wire.access.audit import log_command
+from linewatch.wire.access.audit import AuditTrail, facts_of, log_command
 from linewatch.wire.access.server_keys import ServerKeys
 from linewatch.wire.router import Answer, PendingAnswer, Router, refusal
 from linewatch.wire.schema import (
@@ -102,7 +103,9 @@ class CommandServer(Router[Command]):
         coils: CoilCommandHandler,
         *,
         role_without_keys: Role = Role.ENGINEER,
+        audit: AuditTrail | None = None,
     ) -> None:
+        """audit: where commands are kept; None: they are logged only."""
         super().__init__(
             context,
             endpoint,
@@ -114,6 +117,19 @@ class CommandServer(Router[Command]):
         self._engines = engines
         self._alarms = alarms
         self._coils = coils
+        self._audit = audit
+
+    def poll(self, timeout_ms: int) -> int:
+        if self._audit is not None:
+            self._audit.write_sums()
+        return super().poll(timeout_ms)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        super().__exit__(kind, error, trace)
+        if self._audit is not None:
+            self._audit.close()
 
     def least_role(self, request: Command) -> Role:
         return LEAST_ROLE.get((request.request, getattr(request, "action", "")), Role.ENGINEER)
@@ -121,7 +137,10 @@ class CommandServer(Router[Command]):
     def answered(self, caller: Caller, peer: str, request: Command | None, reply: Message) -> None:
         shown = request is not None and self.least_role(request) is Role.OBSERVER
         if not shown or isinstance(reply, ErrorReply):
-            log_command(caller, peer, request, reply)
+            facts = facts_of(caller, peer, request, reply)
+            log_command(facts)
+            if self._audit is not None:
+                self._audit.take(facts)
 
     def answer(self, request: Command, caller: Caller) -> Answer | PendingAnswer:
         if isinstance(request, AlarmRequest):

@@ -6,9 +6,12 @@ import shutil
 import signal
 import socket
 import subprocess
+import threading
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
+import psycopg
 import pytest
 from decisions import coil_notice, crop, defect_event, verdict
 from history_process import start_history, stored_frames, wait_for, write_config
@@ -198,3 +201,92 @@ def test_a_server_that_goes_away_and_comes_back(server, start_service, history_o
         assert len(defects(connection, [row.passage])) == 7
     process.send_signal(signal.SIGTERM)
     assert process.wait(40) == 0
+
+
+def _processes() -> list[int]:
+    """The server and all that it has started."""
+    server = int((FOLDER / "data" / "postmaster.pid").read_text().splitlines()[0])
+    children = Path(f"/proc/{server}/task/{server}/children").read_text().split()
+    return [server, *map(int, children)]
+
+
+def _signal(number: signal.Signals) -> None:
+    for process in _processes():
+        os.kill(process, number)
+
+
+class Network:
+    """A way to the server that can swallow what is sent over it."""
+
+    def __init__(self, port: int) -> None:
+        self._server_port, self.swallows, self._closed = port, threading.Event(), threading.Event()
+        self._listening = socket.create_server(("127.0.0.1", 0))
+        self.port = self._listening.getsockname()[1]
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self) -> None:
+        with suppress(OSError):
+            while not self._closed.is_set():
+                client, _ = self._listening.accept()
+                server = socket.create_connection(("127.0.0.1", self._server_port))
+                for one, other in ((client, server), (server, client)):
+                    threading.Thread(target=self._pass_on, args=(one, other), daemon=True).start()
+
+    def _pass_on(self, one: socket.socket, other: socket.socket) -> None:
+        with suppress(OSError):
+            while data := one.recv(65536):
+                if not self.swallows.is_set():
+                    other.sendall(data)
+            other.shutdown(socket.SHUT_WR)
+
+    def close(self) -> None:
+        self._closed.set()
+        self._listening.close()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("fault", ["the server hangs", "the network swallows packets", "the server is read-only"])
+def test_a_server_that_fails_without_going_away_is_waited_for_and_nothing_is_lost(
+    fault, server, start_service, history_of, tmp_path
+):
+    port = int(server.rpartition(":")[2].partition("/")[0])
+    network = Network(port)
+    url = server.replace(f":{port}/", f":{network.port}/")
+    service = start_service()
+    config = write_config(tmp_path / "history.toml", history_of(service, database=url))
+    process, log = start_history(config), config.with_suffix(".log").read_text
+    before = stored_frames(server)
+    service.tell("coil started")
+    service.tell("frames 3 3")
+    wait_for(lambda: stored_frames(server) == before + 3)
+    lost_before = log().count("messages_lost")  # of the journals of earlier tests
+
+    def read_only(value: str) -> None:
+        with psycopg.connect(server.replace("+psycopg", ""), autocommit=True) as connection:
+            connection.execute(f"ALTER SYSTEM SET default_transaction_read_only = {value}")
+            connection.execute("SELECT pg_reload_conf()")
+
+    if fault == "the server hangs":
+        _signal(signal.SIGSTOP)
+    elif fault == "the network swallows packets":
+        network.swallows.set()
+    else:
+        read_only("on")
+    try:
+        service.tell("frames 4 3")
+        wait_for(lambda: "history_write_failed" in log())
+    finally:
+        if fault == "the server hangs":
+            _signal(signal.SIGCONT)
+        elif fault == "the network swallows packets":
+            network.swallows.clear()
+        else:
+            read_only("off")
+    wait_for(lambda: stored_frames(server) == before + 7)
+    with reading(server) as connection:
+        (row,) = coils(connection, limit=1)
+        assert len(defects(connection, [row.passage])) == 7
+    assert log().count("messages_lost") == lost_before
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(40) == 0
+    network.close()

@@ -1,14 +1,20 @@
 """The shipped units are such that systemd accepts them."""
 
+import os
+import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import under_filter
+from bright_strip import write_service
 
 UNITS = Path(__file__).parents[2] / "systemd"
 UNIT = UNITS / "linewatch.service"
+MOST_EXPOSED = {"linewatch": 1.4, "linewatch-history": 1.4, "linewatch-modbus": 1.5}
+"""By `systemd-analyze security` of systemd 252. What is left: sockets, devices, code that inference generates."""
 
 
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not on this machine")
@@ -41,3 +47,47 @@ def test_systemd_never_gives_a_unit_up(unit: Path) -> None:
     lines = unit.read_text().splitlines()
     assert "Restart=always" in lines
     assert "StartLimitIntervalSec=0" in lines
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not on this machine")
+@pytest.mark.parametrize("unit", sorted(UNITS.glob("*.service")), ids=lambda unit: unit.stem)
+def test_a_unit_exposes_no_more_than_it_must(unit: Path) -> None:
+    judged = subprocess.run(
+        ["systemd-analyze", "security", "--offline=true", "--no-pager", str(unit)],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    found = re.search(r"exposure level for \S+: ([0-9.]+)", judged.stdout)
+    assert found is not None, judged.stderr
+    assert float(found[1]) <= MOST_EXPOSED[unit.stem]
+
+
+@pytest.mark.parametrize("unit", sorted(UNITS.glob("*.service")), ids=lambda unit: unit.stem)
+def test_no_other_host_is_reached_unless_it_is_named(unit: Path) -> None:
+    lines = unit.read_text().splitlines()
+    assert "IPAddressDeny=any" in lines
+    assert [line for line in lines if line.startswith("IPAddressAllow=")] == ["IPAddressAllow=localhost"]
+    assert any(line.startswith("MemoryMax=") for line in lines)
+    assert "WantedBy=multi-user.target" in lines
+
+
+@pytest.mark.service
+@pytest.mark.skipif(
+    shutil.which("systemd-analyze") is None or not under_filter.HEADER.exists(),
+    reason="no systemd-analyze, or no header with the numbers of the system calls",
+)
+def test_the_service_runs_under_its_filter_of_system_calls(tmp_path: Path) -> None:
+    config = write_service(tmp_path, frames=60, frames_per_s=50)
+    ended = subprocess.run(
+        [sys.executable, under_filter.__file__, UNIT, sys.executable, "-m", "linewatch.cli", "run", config],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+        env={**os.environ, "PYTHONPATH": str(UNITS.parent)},
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert '"frames": 60' in ended.stderr
+    assert "Operation not permitted" not in ended.stderr

@@ -255,10 +255,12 @@ def test_no_event_at_all_can_fill_the_log(log):
     assert log.lines[-1]["lines"] == 24 * 3600 * 4 - 1, "a sum has the newest of what it stands for"
 
 
-def test_accepted_commands_are_never_summed(log):
-    for _ in range(1000):
-        log.info("command", key="hmi", role="operator", outcome="accepted")
-    assert len(log.lines) == 1000
+def test_one_accepted_command_that_is_repeated_hides_no_other(log):
+    for _ in range(90_000):
+        log.info("command", key="hmi", role="engineer", what="alarm shelve", outcome="accepted")
+    log.info("command", key="hmi", role="engineer", what="rules reload", outcome="accepted")
+    assert len(log.lines) == FROM_OUTSIDE["command"].one_by_one + 1
+    assert log.lines[-1]["what"] == "rules reload"
 
 
 def test_every_event_of_the_table_is_logged_somewhere():
