@@ -55,6 +55,10 @@ COMMANDS = {
         "label": ("history.cli:label", "Record that a defect of the history is of another class, or none."),
         "labels": ("history.cli:labels", "Export the labels of the history to a file, for retraining."),
         "report": ("review.cli:report", "Write a coil's report: a page that prints well, a PDF, tables."),
+        "learn-normal": (
+            "learn_normal:learn_normal",
+            "Learn from a line's clean strip what is normal there; what that strip is full of becomes less probable.",
+        ),
         "regrade": ("review.cli:regrade", "Grade stored coils again by other rules, without pixels."),
         "picture": ("review.cli:picture", "Draw a coil with its found defects."),
         "compare": (

@@ -76,6 +76,15 @@ def check_normal(model: NormalModel, path: Path, line: LineSettings, engine: Eng
         )
 
 
+def fits_engine(model: NormalModel | None, engine: EngineManifest) -> bool:
+    """Return whether there is a model and it belongs to the probability model of this engine."""
+    return (
+        model is not None
+        and engine.probability is not None
+        and engine.probability.version == model.reference.probability
+    )
+
+
 def _other_line(path: Path, name: str, found: object, expected: object) -> ConfigError:
     return ConfigError(
         f"{path}: was learned from strip of a line with {name} {found}, this line's is {expected}; name this line's "

@@ -8,6 +8,7 @@ overlooked on the clean strip takes little away.
 """
 
 import math
+from collections.abc import Sequence
 from functools import cached_property
 from typing import Annotated, Final, Literal, Self
 
@@ -193,6 +194,11 @@ class NormalModel(ClosedModel):
                 "learned": (*self.learned, learned)[-MOST_LEARNED:],
             }
         )
+
+
+def looks_of(names: Sequence[str], evidence: np.ndarray) -> np.ndarray:
+    """Return the columns of LOOKS: float64 (n, len(LOOKS)), from evidence (n, len(names)) in the order of its names."""
+    return np.asarray(evidence[:, [names.index(look) for look in LOOKS]])
 
 
 def log_odds(probability: float) -> float:
