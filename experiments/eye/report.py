@@ -26,7 +26,8 @@ from experiments.eye.judge import (
     threshold_at_precision,
 )
 from experiments.eye.maps import Maps
-from experiments.eye.probability import Table, calibration_error
+from experiments.eye.probability import Table
+from linewatch.metrics.calibration import calibration_error
 from linewatch.metrics.intervals import intervals
 from linewatch.metrics.tiles import TileTruth, steel_columns, tile_scores
 from linewatch.metrics.windows import WindowScores
@@ -177,7 +178,8 @@ def main() -> None:
     group = [folds.group[frame.name] for frame in outlined]
     low, high = intervals(lambda rows: {"dice": float(each[rows].mean())}, group)["dice"]
     say(f"Dice, mean of {len(each)} defective frames: {each.mean():.3f} ({low:.3f} to {high:.3f})")
-    table.fitted(np.ones(len(table.right), bool)).write(options.out / "probability.json")
+    model = table.fitted(np.ones(len(table.right), bool))
+    (options.out / "probability.json").write_text(model.model_dump_json(indent=1) + "\n")
     if options.pictures:
         compared = {
             "shipped, called, frames new to it": as_called,

@@ -14,9 +14,9 @@ import numpy as np
 
 from experiments.eye.instances import Instance
 from experiments.eye.judge import MM_PER_LINE, MM_PER_PX, Found
-from experiments.inspector import Inspector
 from linewatch.contracts.verdict import Defect, Extent
 from linewatch.datasets.splits import HELD_OUT_FOLD, Split
+from linewatch.evaluation.judging.inspector import Inspector
 from linewatch.inference.backends.onnxruntime import OnnxRuntimeBackend
 from linewatch.inference.engines import load_engines
 from linewatch.service_settings import ServiceSettings

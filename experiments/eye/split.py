@@ -9,41 +9,25 @@ from __future__ import annotations
 
 import argparse
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
-import cv2
-import numpy as np
-from numpy.typing import NDArray
-
-from linewatch.datasets.splits import Assignment, Split, SplitImage, assign_folds, coil_neighbours, connect
+from linewatch.datasets.splits import Assignment, Split, SplitImage, assign_folds, coil_neighbours, connect, look_alikes
 from linewatch.training.samples.labelled_frames import CLASSES, SPLIT, LabelledFrame, read_frames
 
 TREAD_PLATE = frozenset({"0a3bbea4d", "0a65bd8d4", "0a76ac9b8"})
-ALIKE = 0.95
-"""Correlation of two frames at low resolution from which they share a group; the sets' documents look from 0.97."""
 NAMED_NEIGHBOURS = (("fed07ccf3", "b6a257b28"), ("56de9f0d1", "7b3566fb9"), ("0f4bf08bd", "988cf521f"))
 """From severstal_more/SOURCE.md; the other pairs there have an unlabelled partner."""
-
-
-def look_alikes(grays: Sequence[NDArray[np.uint8]]) -> Iterator[tuple[int, int]]:
-    """Return the pairs that correlate at 16 x 100 px, in any mirroring."""
-    small = [cv2.resize(gray, (100, 16), interpolation=cv2.INTER_AREA).astype(np.float32) for gray in grays]
-    rows = np.stack([(one - one.mean()).ravel() / max(float(one.std()) * one.size**0.5, 1e-6) for one in small])
-    for flip in (np.s_[:, :], np.s_[::-1, :], np.s_[:, ::-1], np.s_[::-1, ::-1]):
-        mirrored = np.stack([row.reshape(16, 100)[flip].ravel() for row in rows])
-        for a, b in zip(*np.nonzero(np.triu(rows @ mirrored.T, 1) >= ALIKE), strict=True):
-            yield int(a), int(b)
 
 
 def make_split(frames: Sequence[LabelledFrame]) -> Split:
     """Return groups and folds. The same frames give the same table."""
     grays, at = [frame.gray() for frame in frames], {frame.name: i for i, frame in enumerate(frames)}
     strata = ["+".join(CLASSES[i] for i in frame.classes) or "clean" for frame in frames]
-    pairs = coil_neighbours(
-        [SplitImage(frame.path.name, stratum, gray) for frame, stratum, gray in zip(frames, strata, grays, strict=True)]
-    )
-    pairs += look_alikes(grays)
+    images = [
+        SplitImage(frame.path.name, stratum, gray) for frame, stratum, gray in zip(frames, strata, grays, strict=True)
+    ]
+    pairs = coil_neighbours(images) + look_alikes(images)
     pairs += [(at[a], at[b]) for a, b in NAMED_NEIGHBOURS]
     plates = sorted(at[name] for name in TREAD_PLATE)
     pairs += [(plates[0], plate) for plate in plates[1:]]

@@ -52,8 +52,13 @@ COMMANDS = {
         "history": ("history.cli:history", "Store what running services publish in a database, until SIGTERM comes."),
         "coils": ("history.cli:coils", "List the coils of the history, the newest first."),
         "defects": ("history.cli:defects", "List the defects of a coil in the history, along the coil."),
-        "label": ("history.cli:label", "Record that a defect of the history is of another class, or none."),
+        "label": ("history.cli:label", "Record that a defect of the history is right, of another class, or none."),
+        "missed": ("history.cli:missed", "Record that a defect was missed, and where it lies in a passage."),
         "labels": ("history.cli:labels", "Export the labels of the history to a file, for retraining."),
+        "learn": (
+            "learning.cli:learn",
+            "Learn from the labels of the history: write a new engine beside the old one, and say what would change.",
+        ),
         "report": ("review.cli:report", "Write a coil's report: a page that prints well, a PDF, tables."),
         "learn-normal": (
             "learn_normal:learn_normal",
@@ -71,6 +76,14 @@ COMMANDS = {
         "datasets": ("datasets.cli:datasets", "Say what a data set holds and how it is read, and list its problems."),
         "train": ("evaluation.cli:train", "Train a network by a recipe: a paper's protocol or the house's."),
         "evaluate": ("evaluation.cli:evaluate", "Judge an engine or a checkpoint on labelled pictures."),
+        "judge": (
+            "evaluation.cli:judge",
+            "Judge a chain of engines on whole frames with masks: defects told and called, against the truth.",
+        ),
+        "fit-probability": (
+            "evaluation.cli:fit_probability",
+            "Fit the probability of an engine's defects on judged frames, and write it to its manifest.",
+        ),
         "export": ("evaluation.cli:export", "Make an engine of a checkpoint: ONNX, manifest, card."),
         "calibrate": (
             "evaluation.cli:calibrate",

@@ -88,7 +88,10 @@ def watch(
 
 
 def engine(
-    action: Annotated[Literal["load", "promote", "drop", "show"], Parameter(help="show: changes nothing.")],
+    action: Annotated[
+        Literal["load", "promote", "rollback", "drop", "show"],
+        Parameter(help="rollback: to the engine before the newest promotion. show: changes nothing."),
+    ],
     name: Annotated[str, Parameter(help="To load: a folder under [inference] engines_dir.")] = "",
     /,
     *,

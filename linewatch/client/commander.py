@@ -30,7 +30,7 @@ class Commander(Connection):
         super().__init__(endpoint, "commands", answer_timeout_s, keys)
 
     def engine(self, action: EngineAction, name: str = "", *, shadow: bool = False) -> EngineReply:
-        """Load an engine beside the running ones, promote or drop it, or show the engines.
+        """Load an engine beside the running ones, promote or drop it, go back from it, or show the engines.
 
         The reply means that the command was accepted, not that it is done. Raises RefusedError or NoAnswerError.
         """

@@ -97,7 +97,7 @@ class Requester:
         return self._answer(request, SnapshotReply).snapshot
 
     def engine(self, action: EngineAction, name: str = "", *, shadow: bool = False) -> EngineReply:
-        """Load an engine beside the running ones, promote or drop it, or show the engines.
+        """Load an engine beside the running ones, promote or drop it, go back from it, or show the engines.
 
         The reply means that the command was accepted, not that it is done. Raises RefusedError, NoAnswerError, or
         WireError for an invalid command or a bad reply.

@@ -107,6 +107,16 @@ class Quantisation(ClosedModel):
     acceptance: tuple[Acceptance, ...]
 
 
+class Lineage(ClosedModel):
+    """The engine that a learned one was before: the same network, with another second stage."""
+
+    engine: str = Field(description="its name")
+    version: str
+    second_stage: str = Field(description="version of its `probability`; empty: it had none")
+    labels: int = Field(ge=0, description="how many of a mill's labels were learned from")
+    learned_at: str = Field(description="time, UTC, as ISO 8601")
+
+
 class EngineManifest(ClosedModel):
     """The description of one engine. The loader refuses a model that does not match it."""
 
@@ -141,6 +151,7 @@ class EngineManifest(ClosedModel):
     metrics: dict[str, float]
     terms: str
     quantisation: Quantisation | None = Field(default=None, description="for INT8 engines")
+    learned_from: Lineage | None = Field(default=None, description="for engines that `linewatch learn` made")
     reference: ReferenceFile | None = Field(
         default=None, description="answers to compare with: by them a changed or wrongly exported model is noticed"
     )

@@ -113,7 +113,7 @@ def problems(data_set: DataSet) -> list[DatasetProblem]:
         if not counts[label]
     ]
     with ThreadPoolExecutor(_THREADS) as pool:
-        checked = pool.map(partial(_of_one, own=bool(data_set.recognised)), data_set.specimens)
+        checked = pool.map(partial(problems_of, own=bool(data_set.recognised)), data_set.specimens)
         if len(data_set.specimens) >= _SHOWN_FROM:
             checked = iter(
                 track(
@@ -137,7 +137,8 @@ def _unlabelled(data_set: DataSet) -> Iterator[DatasetProblem]:
                     yield DatasetProblem(path, "this image has no label; label it or move it away")
 
 
-def _of_one(one: Specimen, own: bool) -> list[DatasetProblem]:
+def problems_of(one: Specimen, *, own: bool) -> list[DatasetProblem]:
+    """Return what is wrong with one image, its marks and its mask. own: of a user's own set, where an empty mask is."""
     if not one.path.is_file():
         return [DatasetProblem(one.path, "a label names it, but it is not there; restore it or take its label out")]
     try:

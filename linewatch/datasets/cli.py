@@ -25,7 +25,7 @@ class OwnSetOptions:
 
     layout: Annotated[
         str | None,
-        Parameter(help="csv, coco, yolo, voc, labelme, cvat or folders. Default: recognised by what is there."),
+        Parameter(help="csv, coco, yolo, voc, labelme, cvat, masks or folders. Default: recognised by what is there."),
     ] = None
     unmarked: Annotated[
         Literal["unknown", "clean"],

@@ -2,9 +2,10 @@
 
 From https://www.kaggle.com/c/severstal-steel-defect-detection. Terms, its owner's: "If you need to use the dataset in
 your research you are entitled to do it without any restrictions except those established by the applicable law."
-Layouts: ``labels.csv``, ``images/``, ``masks/`` (values 0-4), beside them ``class_only.csv`` with ``class_only/`` and
-``unlabelled/``; Kaggle's, ``train.csv`` (ImageId,ClassId,EncodedPixels; or the older ImageId_ClassId,EncodedPixels)
-with ``train_images/``, where a frame without a row is free of defects, and ``test_images/`` without labels.
+Layouts: ``labels.csv`` (file,defect_classes), ``images/``, ``masks/`` (values 0-4; a frame free of defects needs none),
+beside them ``class_only.csv`` with ``class_only/`` and ``unlabelled/``; Kaggle's, ``train.csv`` (ImageId,ClassId,
+EncodedPixels in any order, or the older ImageId_ClassId,EncodedPixels) with ``train_images/``, ``images/`` or the
+frames beside the table, where a frame without a row is free of defects, and ``test_images/`` without labels.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from pathlib import Path
 
 from linewatch.datasets.errors import DatasetError
 from linewatch.datasets.layout import images, table, unknown_layout
+from linewatch.datasets.own.csv_table import read_rows
 from linewatch.datasets.shapes import KaggleRuns, Outline
 from linewatch.datasets.specimen import Knowledge, Specimen
 
@@ -22,12 +24,29 @@ CLASSES = ("1", "2", "3", "4")
 CLEAN = "ok"
 LABELS = (CLEAN, *CLASSES)
 
+_FOLDERS = ("train_images", "images")
+_NO_RUNS = ("", "-1", "nan")
+"""What people write as EncodedPixels of a frame without defects."""
+
+
+def recognise(root: Path) -> str | None:
+    """Return what the layout is recognised by, None if the folder has another one."""
+    if _has_columns(root / "labels.csv", "defect_classes") and (root / "masks").is_dir():
+        return "labels.csv with defect_classes, and masks/"
+    if _has_columns(root / "train.csv", "encodedpixels"):
+        return "train.csv with EncodedPixels"
+    return None
+
+
+def _has_columns(path: Path, *names: str) -> bool:
+    return path.is_file() and set(names) <= set(read_rows(path)[1])
+
 
 def read(root: Path) -> list[Specimen]:
     """Read the set: outlined frames, then class-only, then unlabelled ones."""
-    if (root / "labels.csv").is_file():
+    if (root / "labels.csv").is_file() and ((root / "masks").is_dir() or not (root / "train.csv").is_file()):
         return _tables(root)
-    if (root / "train.csv").is_file() and (root / "train_images").is_dir():
+    if (root / "train.csv").is_file():
         return _kaggle(root)
     raise unknown_layout(NAME, root, ("labels.csv, images/ and masks/", "train.csv and train_images/"))
 
@@ -47,17 +66,7 @@ def _frame(root: Path, file: str, folder: str, knowledge: Knowledge, labels: str
 
 
 def _tables(root: Path) -> list[Specimen]:
-    found = [
-        _frame(
-            root,
-            row["file"],
-            "images",
-            Knowledge.OUTLINED,
-            row["defect_classes"],
-            mask_path=root / "masks" / f"{Path(row['file']).stem}.png",
-        )
-        for row in table(root / "labels.csv", "file", "defect_classes")
-    ]
+    found = [_of_row(root, row) for row in table(root / "labels.csv", "file", "defect_classes")]
     if (root / "class_only.csv").is_file():
         found += [
             _frame(root, row["file"], "class_only", Knowledge.CLASS_ONLY, row["defect_classes"])
@@ -66,22 +75,41 @@ def _tables(root: Path) -> list[Specimen]:
     return found + _unlabelled(root, "unlabelled")
 
 
+def _of_row(root: Path, row: dict[str, str]) -> Specimen:
+    """Return the frame of a row of labels.csv; one with `mask` no has its classes only."""
+    file, labels = row["file"], row["defect_classes"]
+    mask = root / "masks" / f"{Path(file).stem}.png"
+    if row.get("mask") == "no":
+        return _frame(root, file, "images", Knowledge.CLASS_ONLY, labels)
+    lacks = labels == CLEAN and not mask.is_file()
+    return _frame(root, file, "images", Knowledge.OUTLINED, labels, mask_path=None if lacks else mask)
+
+
 def _kaggle(root: Path) -> list[Specimen]:
     runs: dict[str, list[Outline]] = defaultdict(list)
     path = root / "train.csv"
-    for row in table(path, "EncodedPixels"):
-        code = (row["EncodedPixels"] or "").strip()
-        file, _, number = (row.get("ImageId_ClassId") or f"{row.get('ImageId')}_{row.get('ClassId')}").rpartition("_")
-        if number not in CLASSES:
-            raise DatasetError(f"{path}: {file} has ClassId {number!r}, expected 1 to 4")
-        if code:
+    rows, header = read_rows(path)
+    if "encodedpixels" not in header or not ("imageid_classid" in header or {"imageid", "classid"} <= set(header)):
+        raise DatasetError(
+            f"{path}: expected columns ImageId, ClassId, EncodedPixels, or ImageId_ClassId, EncodedPixels; "
+            f"found {', '.join(header) or 'none'}"
+        )
+    for row in rows:
+        file, _, number = (row.get("imageid_classid") or f"{row.get('imageid')}_{row.get('classid')}").rpartition("_")
+        number, code = number.removesuffix(".0"), row["encodedpixels"]
+        if code.lower() in _NO_RUNS:
+            runs[file] += []
+        elif number in CLASSES:
             runs[file].append(Outline(number, KaggleRuns(code)))
-    there = {one.name for one in images(root / "train_images")}
+        else:
+            raise DatasetError(f"{path}: {file} has ClassId {number!r}, expected 1 to 4")
+    folder = next((name for name in _FOLDERS if (root / name).is_dir()), "")
+    there = {one.name for one in images(root / folder)}
     return [
         _frame(
             root,
             file,
-            "train_images",
+            folder,
             Knowledge.OUTLINED,
             "+".join(sorted({one.label for one in runs.get(file, [])})) or CLEAN,
             outlines=tuple(runs.get(file, [])),

@@ -39,6 +39,9 @@ _MIN_OVERLAP = 0.25
 _PROFILE_PX = 800
 _PROFILE_SHIFT_PX = 12
 _COIL_NEIGHBOUR = 0.60
+_LEAST_COLUMNS = 150
+_LOOK_ALIKE = 0.95
+_FRAMES_AT_ONCE = 512
 _HASH_BITS_APART = 4
 
 
@@ -164,30 +167,52 @@ def _high_pass(gray: NDArray[np.uint8], size_px: int) -> NDArray[np.float32]:
 
 def coil_neighbours(frames: Sequence[SplitImage]) -> list[tuple[int, int]]:
     """Return pairs of frames with matching profiles across the strip, where neither camera nor coil moves."""
-    profiles = [_profile(frame.gray) for frame in frames]
-    shifts = range(-_PROFILE_SHIFT_PX, _PROFILE_SHIFT_PX + 1)
-    return [
-        (a, b)
-        for a in range(len(frames))
-        for b in range(a + 1, len(frames))
-        if max(_profile_correlation(profiles[a], profiles[b], shift) for shift in shifts) >= _COIL_NEIGHBOUR
-    ]
+    if not frames:
+        return []
+    profiles, on_strip = map(np.stack, zip(*(_profile(frame.gray) for frame in frames), strict=True))
+    pairs = []
+    for start in range(0, len(frames), _FRAMES_AT_ONCE):
+        block = np.s_[start : start + _FRAMES_AT_ONCE]
+        alike = np.zeros((len(profiles[block]), len(frames)), bool)
+        for shift in range(-_PROFILE_SHIFT_PX, _PROFILE_SHIFT_PX + 1):
+            others = np.roll(profiles, shift, axis=1), np.roll(on_strip, shift, axis=1)
+            alike |= _profile_correlations(profiles[block], on_strip[block], *others) >= _COIL_NEIGHBOUR
+        rows, columns = np.nonzero(np.triu(alike, start + 1))
+        pairs += [(start + a, b) for a, b in zip(rows.tolist(), columns.tolist(), strict=True)]
+    return pairs
 
 
-def _profile(gray: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+def _profile(gray: NDArray[np.uint8]) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     mean = cv2.resize(gray.astype(np.float32), (_PROFILE_PX, 1), interpolation=cv2.INTER_AREA)
     on_strip = cv2.erode((mean > 20).astype(np.uint8), np.ones((1, 41), np.uint8)) > 0
-    return (mean - cv2.GaussianBlur(mean, (0, 0), 12))[0], on_strip[0]
+    return (mean - cv2.GaussianBlur(mean, (0, 0), 12))[0].astype(np.float64), on_strip[0]
 
 
-def _profile_correlation(first: tuple, second: tuple, shift: int) -> float:
-    (a, on_a), (b, on_b) = first, second
-    both = on_a & np.roll(on_b, shift)
-    if both.sum() < 150:
-        return -1.0
-    x, y = a[both], np.roll(b, shift)[both]
-    x, y = x - x.mean(), y - y.mean()
-    return float((x * y).sum() / np.sqrt((x * x).sum() * (y * y).sum() + 1e-9))
+def _profile_correlations(
+    ours: NDArray[np.float64], on_ours: NDArray[np.bool_], theirs: NDArray[np.float64], on_theirs: NDArray[np.bool_]
+) -> NDArray[np.float64]:
+    """Return the correlation of every pair over the columns that are strip in both; -1 where these are few."""
+    a, b = on_ours.astype(np.float64), on_theirs.astype(np.float64)
+    x, y = ours * a, theirs * b
+    count = np.maximum(a @ b.T, 1.0)
+    sum_x, sum_y = x @ b.T, a @ y.T
+    xx, yy = (x * x) @ b.T - sum_x**2 / count, a @ (y * y).T - sum_y**2 / count
+    xy = x @ y.T - sum_x * sum_y / count
+    return np.where(count < _LEAST_COLUMNS, -1.0, xy / np.sqrt(np.maximum(xx * yy, 0.0) + 1e-9))
+
+
+def look_alikes(frames: Sequence[SplitImage]) -> list[tuple[int, int]]:
+    """Return the pairs of frames that correlate at 16 x 100 px, in any mirroring."""
+    small = [cv2.resize(frame.gray, (100, 16), interpolation=cv2.INTER_AREA).astype(np.float32) for frame in frames]
+    rows = np.array([(one - one.mean()).ravel() / max(float(one.std()) * one.size**0.5, 1e-6) for one in small])
+    rows = rows.reshape(len(small), 1600)
+    pairs: set[tuple[int, int]] = set()
+    for flip in (np.s_[:, :], np.s_[::-1, :], np.s_[:, ::-1], np.s_[::-1, ::-1]):
+        mirrored = rows.reshape(-1, 16, 100)[(slice(None), *flip)].reshape(len(rows), 1600)
+        for start in range(0, len(rows), _FRAMES_AT_ONCE):
+            alike = np.triu(rows[start : start + _FRAMES_AT_ONCE] @ mirrored.T >= _LOOK_ALIKE, start + 1)
+            pairs.update((start + a, b) for a, b in np.argwhere(alike).tolist())
+    return sorted(pairs)
 
 
 def connect(count: int, pairs: Iterable[tuple[int, int]]) -> list[int]:

@@ -1,19 +1,25 @@
 """`linewatch train`, `evaluate`, `export`, `calibrate`, `quantize`, `explain` and `networks`."""
 
 import json
+import sys
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
 from linewatch.datasets.cli import Data, OwnSetOptions
 from linewatch.files import write_output
+from linewatch.logs import configure_logs
+from linewatch.service_settings import ServiceSettings, settings_or_defaults
 from linewatch.terminal import AsJson, extra, plain_console, wide_console
 
 if TYPE_CHECKING:
     from linewatch.metrics.result import EvaluationResult
 
 ENGINES = Path("engines")
+_UNUSABLE = 3
+"""The exit code of unusable input."""
 
 Weights = Annotated[str | None, Parameter(help='"imagenet" or a file, instead of random weights.')]
 Folder = Annotated[Path, Parameter(name="--engines", help="Folder of engines.")]
@@ -90,6 +96,116 @@ def evaluate(
         )
         for result in judgements:
             _print_result(result, as_json)
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, slots=True)
+class ChainOptions:
+    """The chain of engines, instead of what the configuration names."""
+
+    engines_dir: Annotated[Path | None, Parameter(name="--engines", help="Folder of engines.")] = None
+    screen: Annotated[str | None, Parameter(help="Name of an engine, likewise the next.")] = None
+    classify: str | None = None
+    segment: str | None = None
+    backend: Annotated[str | None, Parameter(help="onnxruntime, openvino, cpu ...")] = None
+    precision: Annotated[Literal["int8", "fp32"] | None, Parameter(help="int8 takes accepted INT8 siblings.")] = None
+
+    def over(self, settings: ServiceSettings) -> ServiceSettings:
+        """Return the settings with these options in their place. Raises ConfigError."""
+        from linewatch.config.load import checked
+        from linewatch.inference.settings import InferenceSettings
+
+        given = {field.name: value for field in fields(self) if (value := getattr(self, field.name)) is not None}
+        tree = {**settings.inference.model_dump(), **given}
+        return settings.model_copy(update={"inference": checked(tree, "the options of the chain", InferenceSettings)})
+
+
+def judge(
+    frames: Annotated[
+        tuple[str, ...],
+        Parameter(
+            help="Folders of frames with their truth, as FOLDER or NAME=FOLDER, where [sets.NAME] of "
+            "configs/taxonomy.toml maps its classes. Or the judgement.json of earlier judgements, to pool them."
+        ),
+    ],
+    /,
+    *,
+    config: Annotated[
+        Path | None, Parameter(help="A service's configuration: engines, decision, millimetres per pixel.")
+    ] = None,
+    chain: ChainOptions = ChainOptions(),
+    own: OwnSetOptions = OwnSetOptions(),
+    split: Annotated[
+        Path | None,
+        Parameter(help="Table of file, group, fold. Default: frames that look alike are one group."),
+    ] = None,
+    fold: Annotated[int | None, Parameter(help="Judge only the frames of this fold of the split.")] = None,
+    without: Annotated[tuple[str, ...], Parameter(help="A frame to leave out. May be repeated.")] = (),
+    out: Annotated[Path | None, Parameter(help="Folder for judgement.json, curves.png and gallery.png.")] = None,
+    instances: Annotated[Path | None, Parameter(help="CSV file of every instance and every true piece.")] = None,
+    as_json: AsJson = False,
+) -> int:
+    with extra("train"):
+        from linewatch.datasets.problems import DatasetProblem, shortened
+        from linewatch.evaluation.judging.judge import FrameChoice
+        from linewatch.evaluation.judging.judge import judge as judge_frames
+        from linewatch.evaluation.judging.tables import tables_of
+
+        configure_logs("warning")
+        settings = chain.over(settings_or_defaults(config))
+        choice = FrameChoice(own.own_sets(), split, fold, without)
+        judgement, figures = judge_frames(frames, settings, choice, out, instances)
+    for note in judgement.notes:
+        print(f"linewatch: {note}", file=sys.stderr)
+    for line in shortened([DatasetProblem(Path(one.file), one.reason) for one in judgement.refused]):
+        print(f"linewatch: not judged: {line}", file=sys.stderr)
+    if as_json:
+        print(json.dumps(judgement.summary(figures), indent=1))
+    else:
+        for table in tables_of(figures):
+            wide_console().print(table)
+    if judgement.refused:
+        print(f"linewatch: {len(judgement.refused)} frames could not be judged", file=sys.stderr)
+    return _UNUSABLE if judgement.refused else 0
+
+
+def fit_probability(
+    engine: Annotated[str, Parameter(help="Name of the inspect engine, or of the classify engine of a cascade.")],
+    judgements: Annotated[
+        tuple[Path, ...],
+        Parameter(help="judgement.json of `linewatch judge`: of the chain, or of the chain of each fold."),
+    ],
+    /,
+    *,
+    tell_precision: Annotated[float, Parameter(help="Told: the lowest probability with this precision.")] = 0.60,
+    call_precision: Annotated[float, Parameter(help="Called: the lowest probability with this precision ...")] = 0.80,
+    false_per_clean_frame: Annotated[
+        float, Parameter(help="... and at most so many false calls on a frame that is free of defects.")
+    ] = 0.02,
+    engines: Folder = ENGINES,
+    out: Annotated[Path | None, Parameter(help="Folder for reliability.png.")] = None,
+) -> None:
+    with extra("train"), extra("learn"):
+        from linewatch.evaluation.judging.fit_probability import fit_probability
+        from linewatch.learning.operating_point import Rule
+
+        tell, call = Rule(tell_precision), Rule(call_precision, false_per_clean_frame)
+        found = fit_probability(engine, judgements, engines, tell, call, out)
+    low_high = "" if found.interval is None else f" ({found.interval[0]:.3f} to {found.interval[1]:.3f})"
+    print(f"{', '.join(map(str, found.folders))}: second stage {found.model.version}, {found.model.fitted_on}")
+    print(f"  calibration error {found.calibration_error:.3f}{low_high}, cross-validated over groups")
+    for name, point in (("told", found.told), ("called", found.called)):
+        false = (
+            "" if point.false_per_clean_frame is None else f", {point.false_per_clean_frame:.3f} false a clean frame"
+        )
+        print(
+            f"  {name} from {point.probability:g}: precision {point.precision:.3f}, {point.recall:.3f} of the true "
+            f"instances{false}"
+        )
+        if point.unmet:
+            print(f"    {point.unmet}")
+    if found.left_out:
+        print(f"  left out, not known of every instance: {', '.join(found.left_out)}")
 
 
 def export(

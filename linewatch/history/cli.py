@@ -1,4 +1,4 @@
-"""`linewatch history`, `coils`, `defects`, `label` and `labels`: the database of coils that have passed."""
+"""`linewatch history`, `coils`, `defects`, `label`, `missed` and `labels`: the database of coils that have passed."""
 
 import getpass
 import json
@@ -12,12 +12,14 @@ from cyclopts.validators import LimitedChoice
 from linewatch.config.history import HistorySettings
 from linewatch.config.load import load
 from linewatch.contracts.errors import ConfigError
+from linewatch.contracts.verdict import StripBox
 from linewatch.logs import configure_logs
 from linewatch.terminal import AsJson, coil_named, extra, wide_console
 
 HISTORY = Path("configs/history.toml")
 
 Config = Annotated[Path, Parameter(help="Configuration of `linewatch history`.")]
+Who = Annotated[str | None, Parameter(name=["--by", "--who"], help="Name for the record. Default: this user.")]
 Limit = Annotated[int, Parameter(help="Rows of a page, 1 to 10000.")]
 
 _ONE_COIL = Group("Coil", validator=LimitedChoice(1, 1))
@@ -103,14 +105,12 @@ def defects(
 def label(
     defect: Annotated[str, Parameter(help="Number of the defect, or its ID on the wire.")],
     verdict: Annotated[
-        Literal["wrong-class", "not-a-defect"], Parameter(help="wrong-class: --class names the right one.")
+        Literal["right", "wrong-class", "not-a-defect"], Parameter(help="wrong-class: --class names the right one.")
     ],
     /,
     *,
     right_class: Annotated[str | None, Parameter(name="--class", help="The right class.")] = None,
-    who: Annotated[
-        str | None, Parameter(name=["--by", "--who"], help="Name for the record. Default: this user.")
-    ] = None,
+    who: Who = None,
     config: Config = HISTORY,
     as_json: AsJson = False,
 ) -> None:
@@ -124,7 +124,32 @@ def label(
     if as_json:
         print(json.dumps(asdict(said)))
     else:
-        print(f"{said.name}: {said.found_class} is {said.right_class or 'not a defect'}, labelled by {said.who}")
+        what = "right" if said.right_class == said.found_class else said.right_class or "not a defect"
+        print(f"{said.name}: {said.found_class} is {what}, labelled by {said.who}")
+
+
+def missed(
+    passage: Annotated[int, Parameter(help="Number of the passage, as numbered by `linewatch coils`.")],
+    /,
+    *,
+    right_class: Annotated[str, Parameter(name="--class", help="Class of the defect.")],
+    across_mm: Annotated[tuple[float, float], Parameter(help="Where it begins and ends across the strip.")],
+    along_mm: Annotated[tuple[float, float], Parameter(help="Where it begins and ends along the coil.")],
+    who: Who = None,
+    config: Config = HISTORY,
+    as_json: AsJson = False,
+) -> None:
+    with extra("history"):
+        from linewatch.history.database import explained, writing
+        from linewatch.history.labels import missed
+
+    url, box = load(config, HistorySettings).database, StripBox(across_mm, along_mm)
+    with writing(url) as database, explained(url), database.begin() as connection:
+        said = missed(connection, passage, box, right_class, who or getpass.getuser())
+    if as_json:
+        print(json.dumps(asdict(said)))
+    else:
+        print(f"{said.name}: a {said.right_class} was missed, labelled by {said.who}")
 
 
 def labels(

@@ -1,4 +1,4 @@
-"""Labels that people give to defects, kept for retraining with their author and time. The newest per defect counts."""
+"""Labels that people give to defects, kept for learning with their author and time. The newest per defect counts."""
 
 import json
 import time
@@ -13,18 +13,21 @@ import sqlalchemy as sa
 
 from linewatch.contracts.bounds import printable
 from linewatch.contracts.errors import HistoryError
+from linewatch.contracts.verdict import StripBox
 from linewatch.files import write_file
 from linewatch.history.archived_images import archived_images
-from linewatch.history.queries import masks
+from linewatch.history.queries import DefectRow, defect_rows, masks, passage, spans
 from linewatch.history.tables import COIL, DEFECT, LABEL, SERVICE
 from linewatch.spreadsheet import csv_text
 
 
 class LabelVerdict(StrEnum):
-    """What is wrong with a defect that was found."""
+    """What a person says of a defect that was found, or that one was missed."""
 
+    RIGHT = "right"
     WRONG_CLASS = "wrong-class"
     NOT_A_DEFECT = "not-a-defect"
+    MISSED = "missed"  # nothing was found there
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,14 +35,14 @@ class Label:
     """One label of one defect, with what is needed to find the defect in a recording."""
 
     verdict: str
-    found_class: str
+    found_class: str  # empty: it was missed
     right_class: str | None  # None: it is no defect
     service: str
     coil: str
     side: str
     camera: str
     begun_unix_ns: int  # of the coil: distinguishes passages of one id
-    name: str  # the defect's id on the wire
+    name: str  # the defect's id on the wire; of a missed one an id that no found one has
     across_begin_mm: float
     across_end_mm: float
     along_begin_mm: float
@@ -56,8 +59,10 @@ def label(connection: sa.Connection, defect: str, verdict: LabelVerdict, right_c
     """Store a label by `who`. defect: its number in the history, or its id on the wire.
 
     Raises HistoryError for an unknown or ambiguous defect, and for a right class that is missing, not allowed with the
-    verdict, or the class that was found.
+    verdict, or the class that was found. `missed` stores what was not found.
     """
+    if verdict is LabelVerdict.MISSED:
+        raise HistoryError("a missed defect has no number; say where it lies: `linewatch missed`")
     row = _find(connection, defect)
     if (verdict is LabelVerdict.WRONG_CLASS) != (right_class is not None):
         need = "needs --class, the right one" if right_class is None else "takes no --class"
@@ -67,11 +72,71 @@ def label(connection: sa.Connection, defect: str, verdict: LabelVerdict, right_c
             _check_printable(text)
     if right_class == row.defect_class:
         raise HistoryError(f"defect {defect} was found as {right_class}: that is not another class")
+    if verdict is LabelVerdict.RIGHT:
+        right_class = row.defect_class
     values = {name: row._mapping[name] for name in _FIELDS if name in row._mapping}
     values |= {"verdict": verdict.value, "found_class": row.defect_class, "right_class": right_class}
     values |= {"who": who, "said_unix_ns": time.time_ns()}
     connection.execute(sa.insert(LABEL).values(defect_id=row.id, **values))
     return Label(**values)
+
+
+def missed(connection: sa.Connection, number: int, box: StripBox, right_class: str, who: str) -> Label:
+    """Store that a defect of this class was missed at this place of a passage. The same place again replaces it.
+
+    number: of the passage. Raises HistoryError for an unknown passage, and a box that is empty or not on its strip.
+    """
+    at = passage(connection, number)
+    for text in (right_class, who):
+        _check_printable(text)
+    (left, right), (begin, end) = box.across_mm, box.along_mm
+    if not (0 <= left < right and 0 <= begin < end <= at.passed_mm):
+        raise HistoryError(
+            f"across {left:g} to {right:g} mm, along {begin:g} to {end:g} mm: expected two rising positions each, from "
+            f"0 on, along up to the {at.passed_mm:g} mm that passed"
+        )
+    said = Label(
+        verdict=LabelVerdict.MISSED.value,
+        found_class="",
+        right_class=right_class,
+        service=at.service,
+        coil=at.coil,
+        side=at.side,
+        camera=at.camera,
+        begun_unix_ns=at.begun_unix_ns,
+        name=f"{at.coil}/{at.side}/{at.camera}/missed-{begin:.1f}-{left:.1f}",
+        across_begin_mm=left,
+        across_end_mm=right,
+        along_begin_mm=begin,
+        along_end_mm=end,
+        confidence=0.0,
+        who=who,
+        said_unix_ns=time.time_ns(),
+    )
+    connection.execute(sa.insert(LABEL).values(defect_id=None, **asdict(said)))
+    return said
+
+
+@dataclass(frozen=True, slots=True)
+class LabelledDefect:
+    """A label and its defect as last reported. engines: the identities that looked at the place where it begins."""
+
+    label: Label
+    row: DefectRow
+    engines: tuple[str, ...]
+
+
+def labelled_defects(connection: sa.Connection) -> Iterator[LabelledDefect]:
+    """Yield the newest label of each defect that is still stored, in the order in which they were given."""
+    numbered = [(newest, number) for newest, number in _newest(connection) if number is not None]
+    rows = {row.number: row for row in defect_rows(connection, [number for _, number in numbered])}
+    of_passage = {number: spans(connection, number) for number in {row.passage for row in rows.values()}}
+    for newest, number in numbered:
+        if number in rows:
+            row, along_mm = rows[number], newest.along_begin_mm
+            here = (span for span in of_passage[row.passage] if span.span.along_mm[0] <= along_mm)
+            engines = max(here, key=lambda span: span.span.along_mm[0], default=None)
+            yield LabelledDefect(newest, row, engines.engines if engines else ())
 
 
 def _check_printable(text: str) -> None:

@@ -196,11 +196,19 @@ def defects(
             wanted = wanted.where(sa.tuple_(DEFECT.c.along_begin_mm, DEFECT.c.id) > sa.tuple_(*behind))
             behind = None
         for row in connection.execute(wanted):
-            defect = from_flat(from_columns({**row._mapping, **of_passage, "id": row.name}))
-            found.append(DefectRow(row.id, number, row.state, defect, row.more or {}))
+            found.append(_defect(row, of_passage))
         if len(found) >= limit:
             break
     return found
+
+
+def defect_rows(connection: sa.Connection, numbers: Sequence[int]) -> Iterator[DefectRow]:
+    """Yield the defects of these numbers that are stored, in no order."""
+    of_coil = [COIL.c[name] for name in PASSAGE_FIELDS]
+    for at in range(0, len(numbers), _AT_ONCE):
+        some = DEFECT.c.id.in_(numbers[at : at + _AT_ONCE])
+        for row in connection.execute(sa.select(DEFECT, *of_coil).join(COIL).where(some)):
+            yield _defect(row, row._mapping)
 
 
 def masks(connection: sa.Connection, defects: Sequence[int]) -> Iterator[tuple[int, RunMask]]:
@@ -231,6 +239,11 @@ def gaps(connection: sa.Connection, limit: int = PAGE) -> list[GapRow]:
         GapRow(row.service, row.topic, row.epoch, row.first, row.end, row.reason, row.noticed_unix_ns)
         for row in connection.execute(wanted)
     ]
+
+
+def _defect(row: Any, of_passage: Any) -> DefectRow:
+    defect = from_flat(from_columns({**row._mapping, **of_passage, "id": row.name}))
+    return DefectRow(row.id, row.coil_id, row.state, defect, row.more or {})
 
 
 def _coil(row: Any, counts: dict[str, int], alarms: int) -> CoilRow:

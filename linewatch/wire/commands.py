@@ -44,6 +44,7 @@ LEAST_ROLE: Final[Mapping[tuple[str, str], Role]] = {
     ("engine", EngineAction.SHOW): Role.OBSERVER,
     ("engine", EngineAction.LOAD): Role.ENGINEER,
     ("engine", EngineAction.PROMOTE): Role.ENGINEER,
+    ("engine", EngineAction.ROLLBACK): Role.ENGINEER,
     ("engine", EngineAction.DROP): Role.ENGINEER,
 }
 """The role that each command needs at least, by its `request` and `action` ("" where it has none)."""

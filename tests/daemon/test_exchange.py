@@ -99,6 +99,33 @@ def verdicts(service: SimpleNamespace) -> list[dict]:
     ]
 
 
+def test_a_promotion_is_rolled_back_by_one_command(service: SimpleNamespace) -> None:
+    """The engine before it inspects again, and no alarm says that the promoted one failed."""
+    with Commander(service.commands) as commander:
+        with pytest.raises(WireError, match="no engine to go back to"):
+            commander.engine(EngineAction.ROLLBACK)
+        before = commander.engine(EngineAction.SHOW).engines
+        commander.engine(EngineAction.LOAD, "screen-b")
+        beside(service, lambda found: found is not None and found.state is BesideState.READY)
+        commander.engine(EngineAction.PROMOTE)
+        status = beside(service, lambda found: found is None)
+        assert status.engines[0].identity.startswith("screen-b@")
+        wait_until(lambda: any(ran_by("screen-b@", one) for one in verdicts(service)), PATIENCE_S)
+        assert cli.main(["engine", "rollback", "--commands", service.commands]) == 0
+        wait_until(lambda: commander.engine(EngineAction.SHOW).engines == before, PATIENCE_S)
+        with pytest.raises(WireError, match="no engine to go back to"):
+            commander.engine(EngineAction.ROLLBACK)
+        decided = service.service.totals.frames
+        wait_until(lambda: service.service.totals.frames >= decided + 5, PATIENCE_S)
+        service.stop()
+    assert ran_by(before[0].identity, verdicts(service)[-1])
+    assert "engine-withdrawn" not in service.verdicts.read_text()
+
+
+def ran_by(identity: str, verdict: dict) -> bool:
+    return any(one.startswith(identity) for one in verdict["engines"])
+
+
 def test_an_engine_is_loaded_compared_and_promoted_without_losing_a_line(service: SimpleNamespace) -> None:
     with Commander(service.commands) as commander:
         reply = commander.engine(EngineAction.LOAD, "screen-b", shadow=True)

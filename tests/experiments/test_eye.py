@@ -9,7 +9,8 @@ import pytest
 from experiments.eye.instances import FEATURES, Instance, find_instances
 from experiments.eye.judge import Found, judge, precision_and_recall, score, threshold_at_precision
 from experiments.eye.maps import Maps
-from experiments.eye.probability import Probability, Table, calibration_error
+from experiments.eye.probability import Table
+from linewatch.metrics.calibration import calibration_error
 from linewatch.training.samples.labelled_crops import Targets
 from linewatch.training.samples.labelled_frames import SPLIT, UNKNOWN, Folds, LabelledFrame, TruePiece
 
@@ -116,7 +117,7 @@ def table_of(seed: int) -> Table:
 def test_the_second_stage_finds_what_tells_right_from_wrong() -> None:
     table = table_of(0)
     model = table.fitted(np.ones(len(table.right), bool))
-    assert model.weights[0] > 5 * abs(model.weights[1])
+    assert model.evidence["signal"].weight > 5 * abs(model.evidence["noise"].weight)
     probability = table.crossed()
     assert probability[table.right].mean() > probability[~table.right].mean() + 0.2
     assert calibration_error(probability, table.right) < 0.12
@@ -131,12 +132,3 @@ def test_no_fold_is_judged_by_a_model_that_saw_it() -> None:
     after = table.crossed()
     np.testing.assert_array_equal(before[mine], after[mine])
     assert (before[~mine] != after[~mine]).all()
-
-
-def test_the_written_model_is_the_model(tmp_path: Path) -> None:
-    """From the numbers in the file alone the probability can be computed again, to rounding."""
-    table = table_of(2)
-    model = table.fitted(np.ones(len(table.right), bool))
-    model.write(tmp_path / "probability.json")
-    again = Probability.read(tmp_path / "probability.json")
-    np.testing.assert_allclose(again.of(table.features), model.of(table.features), atol=1e-4)

@@ -1,6 +1,6 @@
 """Changes engines while the service runs: loads one beside the running one, compares, promotes or drops it; moves all
 engines to their backend when it is ready, and to another one when it is lost; goes back from a promoted engine that
-fails.
+fails, or when that is ordered.
 
 The work waits for a thread of its own, since loading takes seconds and building a plan minutes. Frames never wait: the
 cascade takes a new line-up between two of them.
@@ -198,25 +198,17 @@ class EngineExchange:
 
     def command(self, command: EngineCommand) -> str | None:
         """Accept a command, which is carried out later; return why it is refused, or None."""
-        state = self._state
-        occupied = state is not None and state.state is not BesideState.FAILED
-        if command.action is EngineAction.LOAD:
-            if occupied and state is not None:
-                return f"engine {state.name} is on trial already; promote or drop it first"
-            self._state, self.withdrawn = EngineBeside(name=command.name, state=BesideState.LOADING), None
-        elif command.action is EngineAction.PROMOTE and not (
-            state is not None and state.state in (BesideState.READY, BesideState.COMPARED)
-        ):
-            why = (
-                f": {state.text}"
-                if state is not None and state.text
-                else "; load one, and wait until the status says so"
-            )
-            return f"no engine on trial is ready{why}"
-        elif command.action is EngineAction.PROMOTE and (fault := self._fault_beside()) is not None:
-            return fault
-        elif command.action is EngineAction.SHOW or (command.action is EngineAction.DROP and state is None):
+        if (why := self._refusal(command)) is not None:
+            return why
+        state, promotion = self._state, self._promotion
+        if command.action is EngineAction.SHOW or (command.action is EngineAction.DROP and state is None):
             return None  # there is nothing to do
+        if command.action is EngineAction.ROLLBACK:
+            if promotion is not None:  # an engine on trial stays
+                self._waiting.put((promotion.promoted[0].manifest.name, partial(self._roll_back, promotion)))
+            return None
+        if command.action is EngineAction.LOAD:
+            self._state, self.withdrawn = EngineBeside(name=command.name, state=BesideState.LOADING), None
         steps: dict[EngineAction, Callable[[], None]] = {
             EngineAction.LOAD: partial(self._load, command.name, command.shadow),
             EngineAction.PROMOTE: self._promote,
@@ -224,6 +216,26 @@ class EngineExchange:
         }
         self._waiting.put((command.name or (state.name if state else ""), partial(self._step, steps[command.action])))
         return None
+
+    def _refusal(self, command: EngineCommand) -> str | None:
+        state = self._state
+        if command.action is EngineAction.LOAD and state is not None and state.state is not BesideState.FAILED:
+            return f"engine {state.name} is on trial already; promote or drop it first"
+        if command.action is EngineAction.ROLLBACK and self._promotion is None:
+            return (
+                "no engine to go back to: none was promoted since the engines were last exchanged; [inference] of the "
+                "configuration names those that a start loads"
+            )
+        if command.action is not EngineAction.PROMOTE:
+            return None
+        if state is None or state.state not in (BesideState.READY, BesideState.COMPARED):
+            why = (
+                f": {state.text}"
+                if state is not None and state.text
+                else "; load one, and wait until the status says so"
+            )
+            return f"no engine on trial is ready{why}"
+        return self._fault_beside()
 
     def work(self, timeout_s: float) -> None:
         """Do the next piece of work, if one comes in time; else close engines that no frame needs any more.
@@ -350,13 +362,32 @@ class EngineExchange:
         self._beside = self._state = None
         log.info("engine_promoted", engine=engine.manifest.name, identity=self._pool.identity(task, generation))
 
+    def _roll_back(self, promotion: _Promotion) -> None:
+        """Have the engine before a promoted one inspect again, since somebody ordered it."""
+        if self._replace_promoted(promotion):
+            name, back_to = promotion.promoted[0].manifest.name, promotion.before[0].manifest.name
+            log.info("engine_rolled_back", engine=name, back_to=back_to)
+
     def _go_back(self, promotion: _Promotion, why: str) -> None:
-        """Have the engine before a promoted one inspect again."""
-        task, (engine, generation), back_to = promotion.task, promotion.promoted, promotion.before
-        identity = self._pool.identity(task, generation)
+        """Have the engine before a promoted one inspect again, since that one fails."""
+        engine, generation = promotion.promoted
+        identity = self._pool.identity(promotion.task, generation)
+        if not self._replace_promoted(promotion):
+            return
+        name, before = engine.manifest.name, promotion.before[0].manifest.name
+        self.withdrawn = f"engine {name} failed {BACK_AFTER} times since it was promoted, {before} runs again: {why}"
+        if self._state is None:
+            self._state = EngineBeside(
+                name=name, role=promotion.task.value, identity=identity, state=BesideState.FAILED, text=self.withdrawn
+            )
+        log.error("engine_withdrawn", engine=name, back_to=before, error=why)
+
+    def _replace_promoted(self, promotion: _Promotion) -> bool:
+        """Have the engine before a promoted one inspect again; return False where the engines have changed since."""
+        task, (_, generation), back_to = promotion.task, promotion.promoted, promotion.before
         with self._changing:
             if self._promotion is not promotion:
-                return  # the engines have changed since
+                return False
             self._default = {**self._default, task: back_to}
             lineup = self._lineup
             if lineup.generations[task] == generation:
@@ -367,13 +398,7 @@ class EngineExchange:
                 self._change_lineup(lineup.with_engines(engines, {**lineup.generations, task: back_to[1]}, shadow))
             self._promotion = None
             self._retire([{task: promotion.promoted}])
-        name, before = engine.manifest.name, back_to[0].manifest.name
-        self.withdrawn = f"engine {name} failed {BACK_AFTER} times since it was promoted, {before} runs again: {why}"
-        if self._state is None:
-            self._state = EngineBeside(
-                name=name, role=task.value, identity=identity, state=BesideState.FAILED, text=self.withdrawn
-            )
-        log.error("engine_withdrawn", engine=name, back_to=before, error=why)
+        return True
 
     def _end_promotion(self) -> None:
         """Close the engine before the newest promotion: it can no longer take over."""

@@ -101,14 +101,17 @@ def _table_file(root: Path) -> Path | None:
         return None
     files = sorted(path for path in root.iterdir() if path.suffix.lower() in _SUFFIXES and path.is_file())
     named_so = [path for path in files if path.stem.lower() == "labels"]
-    fitting = [path for path in named_so or files if _columns(*_rows(path)) is not None]
+    fitting = [path for path in named_so or files if _columns(*read_rows(path)) is not None]
     if len(fitting) > 1:
         raise DatasetError(f"{root}: {named(path.name for path in fitting)} are tables of images; leave only one here")
     return fitting[0] if fitting else None
 
 
-def _rows(file: Path) -> tuple[list[dict[str, str]], list[str]]:
-    """Return the rows and the header, every name in lower case, without blanks around cells."""
+def read_rows(file: Path) -> tuple[list[dict[str, str]], list[str]]:
+    """Return the rows and the header of a table, every name in lower case, without blanks around cells.
+
+    `DatasetError` if it cannot be read.
+    """
     try:
         data = file.read_bytes()
         with_mark = "utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
@@ -159,7 +162,7 @@ def _columns(rows: list[dict[str, str]], header: list[str]) -> _Columns | None:
 
 def _add_table(file: Path, found: dict[Path, tuple[list[str], list[ImageMark]]], content: Content) -> None:
     """Add the images of a table with their labels and marks."""
-    rows, header = _rows(file)
+    rows, header = read_rows(file)
     columns = _columns(rows, header)
     if columns is None:
         raise DatasetError(

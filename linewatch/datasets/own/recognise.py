@@ -6,10 +6,10 @@ from pathlib import Path
 
 from linewatch.datasets.errors import DatasetError
 from linewatch.datasets.layout import unknown_layout
-from linewatch.datasets.own import coco, csv_table, cvat, folders, labelme, voc, yolo
+from linewatch.datasets.own import coco, csv_table, cvat, folders, labelme, masks, voc, yolo
 from linewatch.datasets.own.content import Content, OwnLayout, pictures_below
 
-_MODULES: tuple[OwnLayout, ...] = (csv_table, coco, yolo, voc, labelme, cvat, folders)
+_MODULES: tuple[OwnLayout, ...] = (csv_table, coco, yolo, voc, labelme, cvat, masks, folders)
 LAYOUTS: dict[str, OwnLayout] = {module.NAME: module for module in _MODULES}
 
 

@@ -20,11 +20,12 @@ class EngineAction(StrEnum):
     LOAD = "load"
     PROMOTE = "promote"
     DROP = "drop"
+    ROLLBACK = "rollback"  # from the newest promotion to the engine before it
     SHOW = "show"  # change nothing
 
 
 class EngineCommand(Message):
-    """Loads an engine beside the running ones, promotes or drops it, or shows the engines."""
+    """Loads an engine beside the running ones, promotes or drops it, rolls a promotion back, or shows the engines."""
 
     schema_version: Version
     request: Literal["engine"]

@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from experiments.inspector import Inspector
 from linewatch.capture.cameras.simulator import SimulatorSource
 from linewatch.config.wire import WireSettings
 from linewatch.contracts.verdict import DefectState
 from linewatch.daemon.replay import replay
+from linewatch.evaluation.judging.inspector import Inspector
 from linewatch.inference.backends.onnxruntime import OnnxRuntimeBackend
 from linewatch.inference.engines import load_engines
 from linewatch.inference.settings import InferenceSettings
