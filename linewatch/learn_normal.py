@@ -15,14 +15,15 @@ from typing import Annotated
 import numpy as np
 from cyclopts import Parameter
 
-from linewatch.config.normal import check_normal, line_of, read_normal, read_reference
+from linewatch.config.normal import check_normal, line_of, read_normal
 from linewatch.config.wire import ANY_PORT, WireSettings
-from linewatch.contracts.errors import ConfigError, SourceError
+from linewatch.contracts.errors import ConfigError, EngineError, SourceError
 from linewatch.contracts.evidence import EVIDENCE
 from linewatch.contracts.manifest import EngineManifest, Task
 from linewatch.contracts.normal import (
     FAINT,
-    PRIOR_M2,
+    LOOKS,
+    PRIOR_FRAMES,
     LearnedStrip,
     NormalModel,
     NormalReference,
@@ -30,15 +31,20 @@ from linewatch.contracts.normal import (
     log_odds,
     looks_of,
 )
-from linewatch.contracts.probability import probability_of
+from linewatch.contracts.probability import ProbabilityModel, probability_of
 from linewatch.contracts.verdict import DefectState
 from linewatch.daemon.replay import replay
 from linewatch.files import write_output
 from linewatch.inference.engines import load_engines
+from linewatch.learning.instances import INSTANCES, Instances
 from linewatch.logs import configure_logs
 from linewatch.service_settings import ServiceSettings, settings_or_defaults, with_source
 from linewatch.terminal import AsJson, coil_named, extra, print_pairs
+from linewatch.wire.schema import VerdictLine
 from linewatch.wire.verdict_file import read_strip
+
+LEAST_SPREAD = 0.05
+"""Evidence that hardly varies among the instances of a set is not trusted to tell instances apart."""
 
 
 def learn_normal(
@@ -70,13 +76,11 @@ def learn_normal(
 
 @dataclass(frozen=True)
 class StripFound:
-    """What was found on clean strip. m2: inspected. points: as `NormalStrip` has them. told: bool (n,), of each."""
+    """What was found on clean strip. m2: inspected of it. log_odds: float64 (n,). looks: float64 (n, len(LOOKS))."""
 
     m2: float
-    frames: int
     log_odds: np.ndarray
     looks: np.ndarray
-    told: np.ndarray
 
 
 def learned(
@@ -85,21 +89,29 @@ def learned(
     """Return the model that has learned from the source of these settings as well; None: it begins with it.
 
     path: of the model, for messages. Raises ConfigError where engine, line and model do not fit each other, SourceError
-    for strip that is too little, and what `replay` raises.
+    for strip that is too little, EngineError, and what `replay` raises.
     """
     engine, reference = _engine_of(settings)
     if model is not None:
         check_normal(model, path, settings.line, engine)
-    found = find(settings, source, engine, coil)
-    points = reference.points(found.log_odds, found.looks)
-    strip = NormalStrip.of(points, found.m2, found.frames)
-    told = int(found.told.sum())
-    still = found.told
+    tell = log_odds(_tell_probability(settings, engine))
+    found, frame_m2 = find(settings, tell, coil), _frame_m2(settings, engine)
+    if found.m2 < PRIOR_FRAMES * frame_m2:
+        raise SourceError(
+            f"{source}: {found.m2:.2f} m2 of strip were inspected, expected {PRIOR_FRAMES * frame_m2:.2f} m2 or more; "
+            "name more strip"
+        )
+    strip = NormalStrip.of(reference.points(found.log_odds, found.looks), found.m2 / frame_m2)
+    lowered = found.log_odds
     if model is not None:
-        lowered = found.log_odds + model.unlike_normal(found.log_odds, found.looks)
-        still = found.told & (lowered >= log_odds(_tell_probability(settings, engine)))
+        lowered = lowered + model.unlike_normal(found.log_odds, found.looks)
     entry = LearnedStrip(
-        learned_unix_ns=time.time_ns(), source=source, coil=coil, m2=found.m2, told=told, told_still=int(still.sum())
+        learned_unix_ns=time.time_ns(),
+        source=source,
+        coil=coil,
+        m2=found.m2,
+        told=int((found.log_odds >= tell).sum()),
+        told_still=int((lowered >= tell).sum()),
     )
     if model is not None:
         return model.learning(strip, entry)
@@ -108,10 +120,12 @@ def learned(
     )
 
 
-def find(settings: ServiceSettings, source: str, engine: EngineManifest, coil: str | None) -> StripFound:
-    """Run the strip through the service and return what it found, down to FAINT below what would be told."""
-    tell = _tell_probability(settings, engine)
-    faint = float(probability_of(np.array(log_odds(tell) - FAINT)))
+def find(settings: ServiceSettings, tell: float, coil: str | None) -> StripFound:
+    """Run the strip through the service and return what it found, down to FAINT below the log-odds `tell`.
+
+    Raises SourceError when the coil is not there, and what `replay` raises.
+    """
+    faint = float(probability_of(np.array(tell - FAINT)))
     decision = settings.decision.model_copy(update={"tell_probability": faint, "normal": None, "grading": None})
     settings = settings.model_copy(
         update={
@@ -125,34 +139,25 @@ def find(settings: ServiceSettings, source: str, engine: EngineManifest, coil: s
     with TemporaryDirectory(prefix="linewatch-normal-") as folder:
         verdicts = Path(folder) / "verdicts.jsonl"
         replay(settings, out=verdicts)
-        found = _read(verdicts, source, coil)
-    if found.m2 < PRIOR_M2:
-        raise SourceError(
-            f"{source}: {found.m2:.2f} m2 of strip were inspected, expected {PRIOR_M2:g} m2 or more; name more strip"
-        )
-    return StripFound(found.m2, found.frames, found.log_odds, found.looks, np.asarray(found.log_odds >= log_odds(tell)))
+        return _read(verdicts, coil)
 
 
-def _read(verdicts: Path, source: str, coil: str | None) -> StripFound:
-    m2, frames, coils = 0.0, 0, set()
+def _read(verdicts: Path, coil: str | None) -> StripFound:
+    m2, coils, names = 0.0, set(), tuple(EVIDENCE)
     rows: list[tuple[float, list[float]]] = []
-    names = tuple(EVIDENCE)
     for line in read_strip(verdicts):
         coils.add(line.coil)
         if coil not in (None, line.coil):
             continue
-        if hasattr(line, "spans"):
-            frames += 1
+        if isinstance(line, VerdictLine):
             m2 += sum(span.area.inspected_mm2 for span in line.spans if span.area is not None) / 1e6
         for defect in line.defects:
             if defect.state is DefectState.CLOSED and defect.merged_into is None:
                 rows.append((log_odds(defect.probability), [defect.evidence[name] for name in names]))
     if coil is not None and coil not in coils:
-        raise SourceError(f"{source}: holds no coil {coil!r}, only {', '.join(sorted(coils)) or 'none'}; name another")
+        raise SourceError(f"the source holds no coil {coil!r}, only {', '.join(sorted(coils)) or 'none'}; name another")
     evidence = np.array([row for _, row in rows], np.float64).reshape(-1, len(names))
-    return StripFound(
-        m2, frames, np.array([one for one, _ in rows], np.float64), looks_of(names, evidence), np.ones(len(rows), bool)
-    )
+    return StripFound(m2, np.array([one for one, _ in rows], np.float64), looks_of(names, evidence))
 
 
 def _engine_of(settings: ServiceSettings) -> tuple[EngineManifest, NormalReference]:
@@ -164,14 +169,38 @@ def _engine_of(settings: ServiceSettings) -> tuple[EngineManifest, NormalReferen
             f"engine {engine.name} has no probability model, which what is normal adds to; expected one with it (its "
             "manifest's `probability`); choose another engine in [inference]"
         )
-    named = inference.inspect if engine.task is Task.INSPECT else inference.classify
-    reference = read_reference(inference.engines_dir / named)
-    if reference.probability != engine.probability.version:
-        raise ConfigError(
-            f"{inference.engines_dir / named}: normal.json is of version {reference.probability} of the probability "
-            f"model, the manifest has version {engine.probability.version}; expected the same; make the engine again"
+    folder = inference.engines_dir / (inference.inspect if engine.task is Task.INSPECT else inference.classify)
+    return engine, reference_of(Instances.read(folder, engine.probability.version), engine.probability, folder)
+
+
+def reference_of(instances: Instances, model: ProbabilityModel, folder: Path) -> NormalReference:
+    """Return what a probability model takes for defects on the clean frames among the instances it was fitted on.
+
+    folder: of the engine, for messages. Raises EngineError when there were no clean frames.
+    """
+    if not instances.clean_frames:
+        raise EngineError(
+            f"{folder / INSTANCES}: has no frame without defects, expected some: by them a line's clean strip is "
+            "judged; fit the engine's second stage with clean frames as well"
         )
-    return engine, reference
+    looks = looks_of(instances.names, instances.evidence)
+    spreads = dict(zip(LOOKS, np.maximum(looks.std(axis=0), LEAST_SPREAD).round(4).tolist(), strict=True))
+    told = model.log_odds(instances.evidence[:, [instances.names.index(name) for name in model.evidence]])
+    near = instances.clean & (told >= log_odds(model.tell_probability) - FAINT)
+    frames = float(instances.clean_frames)
+    scale = NormalReference(probability=model.version, spreads=spreads, strip=NormalStrip(frames=frames))
+    strip = NormalStrip.of(scale.points(told[near], looks[near]), frames)
+    return scale.model_copy(update={"strip": strip})
+
+
+def _frame_m2(settings: ServiceSettings, engine: EngineManifest) -> float:
+    """Return the area on this line of as many pixels as a frame has on which the probability model was fitted.
+
+    An engine of tiles was fitted on frames as wide as the line's own.
+    """
+    line = settings.line
+    pixels = engine.input.lines * (engine.input.width if engine.task is Task.INSPECT else line.width_px)
+    return pixels * line.mm_per_px * line.mm_per_line / 1e6
 
 
 def _tell_probability(settings: ServiceSettings, engine: EngineManifest) -> float:
@@ -182,7 +211,7 @@ def _tell_probability(settings: ServiceSettings, engine: EngineManifest) -> floa
 
 @dataclass(frozen=True)
 class Drift:
-    """How the newest strip differs from what was normal before it, in false instances that would be told by m2."""
+    """How the newest strip differs from what was normal before it, in false defects that would be told by m2."""
 
     version: int
     m2: float
@@ -194,12 +223,13 @@ class Drift:
 
     @classmethod
     def of(cls, model: NormalModel) -> "Drift":
+        """Return it; before_told_still_per_m2 is None until two strips have been judged by a model before them."""
         *before, newest = model.learned
-        judged = before[1:]  # the first strip had no model before it
+        judged = before[1:] if len(model.learned) == model.version else before  # the first had no model before it
         m2 = sum(one.m2 for one in judged)
         return cls(
             version=model.version,
-            m2=model.strip.m2,
+            m2=sum(one.m2 for one in model.learned),
             instances=round(sum(model.strip.counts)),
             newest_m2=newest.m2,
             newest_told_per_m2=newest.told / newest.m2,
@@ -211,10 +241,7 @@ class Drift:
 def _rows(model: NormalModel, path: Path) -> Iterator[tuple[str, str]]:
     drift = Drift.of(model)
     yield "model", f"{path}, version {model.version}; name it in [decision] normal, then `linewatch reload`"
-    yield (
-        "learned from",
-        f"{model.strip.m2:.1f} m2 in {model.strip.frames} frames, the last {drift.newest_m2:.1f} m2 now",
-    )
+    yield "learned from", f"{drift.m2:.1f} m2 of strip, the last {drift.newest_m2:.1f} m2 now"
     yield "instances on it", f"{drift.instances}, in {len(model.strip.instances)} rows"
     yield "told on the last", f"{drift.newest_told_per_m2:.2f} a m2 without a model of what is normal"
     if model.version > 1:
@@ -238,8 +265,7 @@ def draw_drift(learned: Sequence[LearnedStrip], path: Path) -> None:
             still = [one.told_still / one.m2 for one in learned[1:]]
             axes.plot(strips[1:], still, "s-", color=VERMILION, label="with the model that was there before the strip")
         whole_epochs(axes)
-        axes.set(
-            xlabel="strip, in the order in which it was learned", ylabel="false defects told a m\u00b2", ylim=(0, None)
-        )
+        axes.set(xlabel="strip, in the order in which it was learned", ylabel="false defects told a m\u00b2")
+        axes.set_ylim(bottom=0)
         axes.set_title("Normal strip of the line: a rise of the lower curve is a drift")
         axes.legend()

@@ -31,15 +31,15 @@ from sklearn.model_selection import StratifiedGroupKFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from experiments.eye.frame_network import FrameNetwork
-from experiments.eye.frames import Folds, LabelledFrame, read_frames
 from experiments.eye.kinds import TREAD_PLATES
 from experiments.eye.maps import load_networks
 from linewatch.config.line import LineSettings
 from linewatch.datasets.splits import FOLDS
 from linewatch.metrics.intervals import intervals
 from linewatch.metrics.tiles import TILE_PX, TileTruth, steel_columns, tile_starts
+from linewatch.networks.inspect import FrameNetwork
 from linewatch.simulation.strip import TEXTURES, SimulatedStrip, Texture
+from linewatch.training.samples.labelled_frames import Folds, LabelledFrame, read_frames
 
 COMPONENTS = 32
 """Principal components that the classifier sees."""

@@ -1,7 +1,7 @@
 """Measure on real strip what `linewatch.simulation.measured` renders by.
 
-``python -m experiments.eye.strip_statistics --data "$LINEWATCH_DATA" [--write]`` writes `measured.json`: mean and spread of
-some statistics of a frame's clean strip, no pixels. Without --write it prints them beside those of rendered strip.
+``python -m experiments.eye.strip_statistics --data "$LINEWATCH_DATA" [--write]`` writes `measured.json`: mean and
+spread of some statistics of a frame's clean strip, no pixels. It prints them beside those of rendered strip.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from experiments.eye.frames import read_frames
 from experiments.eye.kinds import TREAD_PLATES
 from linewatch.config.line import LineSettings
 from linewatch.metrics.tiles import steel_columns
 from linewatch.simulation import measured
 from linewatch.simulation.measured import STATISTICS
 from linewatch.simulation.strip import TEXTURES, SimulatedStrip, Texture
+from linewatch.training.samples.labelled_frames import read_frames
 
 WINDOW_PX = 512
 BAND_EDGES = (0.02, 0.05, 0.1, 0.2, 0.35, 0.5)
