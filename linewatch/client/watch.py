@@ -140,7 +140,7 @@ class Board:
 
     def _defect_table(self) -> Table:
         table = Table(title="newest defects", title_justify="left", expand=True)
-        for column in ("class", "state", "along m", "across mm", "mm2", "confidence"):
+        for column in ("class", "state", "along m", "across mm", "mm2", "probability"):
             table.add_column(column)
         for defect in reversed(self.defects):
             table.add_row(
@@ -149,7 +149,7 @@ class Board:
                 f"{defect.along_mm[0] / 1000:.3f}-{defect.along_mm[1] / 1000:.3f}",
                 f"{defect.across_mm[0]:.0f}-{defect.across_mm[1]:.0f}",
                 f"{defect.area_mm2:.0f}",
-                f"{defect.confidence:.2f}",
+                f"{defect.probability:.2f}",
                 style="dim" if defect.tentative else None,
             )
         return table

@@ -93,7 +93,7 @@ def from_flat(values: Mapping[str, Any]) -> Defect:
     for field in _ENUMERATIONS:
         known[field.name] = field.kind(known[field.name])
     scores = sorted(known["class_scores"].items(), key=lambda one: (-one[1], one[0]))
-    known["class_scores"], known["evidence"] = tuple(scores), tuple(known["evidence"].items())
+    known["class_scores"], known["evidence"] = tuple(scores), tuple(sorted(known["evidence"].items()))
     box = StripBox(known.pop("across_mm"), known.pop("along_mm"))
     return Defect(**known, box=box)
 

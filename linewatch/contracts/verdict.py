@@ -161,7 +161,6 @@ class Defect:
     defect_class: str
     confidence: Score  # the class's score, weighted by area over the tiles that it covers
     peak: Annotated[Score, Field(description="highest probability of a defect at any of its pixels")]
-    probability: Annotated[Score, Field(description="that the whole of it is a true defect")]
     box: StripBox
     area_mm2: Annotated[float, Field(ge=0)]
     edge_mm: Annotated[
@@ -169,6 +168,7 @@ class Defect:
     ]
     extent: Extent
     frames: Annotated[Count, Field(description="number of frames that it spans")]
+    probability: Annotated[Score, Field(description="that the whole of it is a true defect")]
     # The highest scores, weighted alike, highest first.
     class_scores: Annotated[tuple[tuple[str, Score], ...], Field(description="of the most likely classes")] = ()
     length_mm: Annotated[
@@ -209,7 +209,7 @@ class Defect:
     ] = False
     evidence: Annotated[
         tuple[tuple[str, float], ...],
-        Field(description="what its probability was told from, of its largest piece (`decision.defects.evidence`)"),
+        Field(description="what its probability was told from, by name, as its largest piece shows it"),
     ] = ()
 
 

@@ -95,7 +95,19 @@ def defects_table(
     """Return a table with a line per defect, and how to list the rest. images: as for JSON; adds a column."""
     named = {row.passage: row for row in passages}
     table = Table()
-    for column in ("defect", "side", "camera", "class", "confidence", "along", "across", "area", "from edge", "state"):
+    for column in (
+        "defect",
+        "side",
+        "camera",
+        "class",
+        "probability",
+        "confidence",
+        "along",
+        "across",
+        "area",
+        "from edge",
+        "state",
+    ):
         table.add_column(column)
     if images is not None:
         table.add_column("image", no_wrap=True)
@@ -106,6 +118,7 @@ def defects_table(
             coil.side,
             coil.camera,
             f"{defect.defect_class} (tentative)" if defect.tentative else defect.defect_class,
+            f"{defect.probability:.2f}",
             f"{defect.confidence:.2f}",
             f"{defect.box.along_mm[0] / 1000:.3f} to {defect.box.along_mm[1] / 1000:.3f} m",
             f"{defect.box.across_mm[0]:.1f} to {defect.box.across_mm[1]:.1f} mm",

@@ -22,6 +22,10 @@ METADATA: Final = sa.MetaData(
 _Key = sa.BigInteger().with_variant(sa.Integer(), "sqlite")  # SQLite numbers rows in INTEGER columns only
 
 
+_ADDED: Final = {"probability": sa.text("0"), "evidence": sa.text("'{}'")}
+"""Defaults of columns that tables with rows got: SQLite asks for one."""
+
+
 def _of_coil() -> sa.Column[int]:
     return sa.Column("coil_id", _Key, sa.ForeignKey("coil.id", ondelete="CASCADE"), nullable=False)
 
@@ -32,7 +36,7 @@ def _defect_columns() -> list[sa.Column[Any]]:
     for field in DEFECT_FIELDS:
         if field.name in ("id", *PASSAGE_FIELDS):
             continue
-        default = sa.false() if field.kind is bool else None
+        default = sa.false() if field.kind is bool else _ADDED.get(field.name)
         for name in field.columns:
             made.append(sa.Column(name, _column_type(field), nullable=field.nullable, server_default=default))
     return made

@@ -11,7 +11,9 @@ import numpy as np
 from linewatch.contracts.defect_fields import DEFECT_FIELDS, PASSAGE_FIELDS, DefectField, from_flat
 from linewatch.contracts.verdict import Defect, DefectState
 
-_FIELDS: Final = tuple(field for field in DEFECT_FIELDS if field.name not in PASSAGE_FIELDS)
+UNREAD: Final = "evidence"
+"""The field of a defect that no review reads: of a whole coil it would take most of the memory."""
+_FIELDS: Final = tuple(field for field in DEFECT_FIELDS if field.name not in (*PASSAGE_FIELDS, UNREAD))
 REPORTED_COLUMNS: Final = ("state", "merged_into", *(name for field in _FIELDS for name in field.columns))
 """What a message reports of a defect. class_scores is a dict, or its JSON text, as few readers need it."""
 
@@ -63,8 +65,8 @@ class Defects:
         return column
 
     def __iter__(self) -> Iterator[Defect]:
-        """Yield the defects as they were decided."""
-        of_passage = {"coil": self.coil, "side": self.side, "camera": self.camera}
+        """Yield the defects as they were decided, without `UNREAD`."""
+        of_passage = {"coil": self.coil, "side": self.side, "camera": self.camera, UNREAD: {}}
         for first in range(0, len(self), _ROWS_AT_ONCE):
             for row in self.rows[first : first + _ROWS_AT_ONCE].tolist():
                 values = dict(zip(_ROW.names or (), row, strict=True)) | of_passage

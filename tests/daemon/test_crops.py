@@ -65,7 +65,7 @@ def frame_of(pixels: np.ndarray, ordinal: int = 0, valid_lines: int | None = Non
 def defect(name: str = "a", severity: int | None = None, area_mm2: float = 10.0) -> Defect:
     box = StripBox((0.0, 1.0), (0.0, 1.0))
     return Defect(
-        name, "C1", "top", "cam1", "dent", 0.9, 0.9, 0.9, box, area_mm2, None, Extent.MASK, 1, severity=severity
+        name, "C1", "top", "cam1", "dent", 0.9, 0.9, box, area_mm2, None, Extent.MASK, 1, 0.9, severity=severity
     )  # fmt: skip
 
 

@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,8 @@ from benchmarks.coil_file import begins, closed, ends, frame, opened, write
 from linewatch.contracts.defect_fields import DEFECT_FIELDS, DefectField, from_columns, from_flat, to_columns, to_flat
 from linewatch.contracts.verdict import Defect
 from linewatch.history.database import writing
+from linewatch.history.queries import defects
+from linewatch.review.defect_table import UNREAD
 from linewatch.review.from_history import HistorySource
 from linewatch.review.from_verdicts import read_coil
 from linewatch.review.report.write import ReportFiles, write_report
@@ -48,8 +51,12 @@ def test_every_field_comes_back_from_a_verdict_file_and_from_the_history(full: D
     url = f"sqlite:///{tmp_path / 'h.sqlite'}"
     with writing(url) as engine:
         store_messages(engine, messages_of(*decisions))
-    assert tuple(read_coil(write(tmp_path / "v.jsonl", decisions)).defects) == (full,)
-    assert tuple(HistorySource(url, "C1").record().defects) == (full,)
+        with engine.connect() as connection:
+            (stored,) = defects(connection, [1])
+    assert stored.defect == full
+    read = replace(full, **{UNREAD: ()})
+    assert tuple(read_coil(write(tmp_path / "v.jsonl", decisions)).defects) == (read,)
+    assert tuple(HistorySource(url, "C1").record().defects) == (read,)
 
 
 def test_every_field_has_a_heading_in_the_table(full: Defect, tmp_path: Path) -> None:
@@ -57,7 +64,9 @@ def test_every_field_has_a_heading_in_the_table(full: Defect, tmp_path: Path) ->
     with (tmp_path / "defects.csv").open(newline="") as file:
         (row,) = csv.DictReader(file)
     renamed = {"defect_class": "class", "severity": "severity_0_to_5"}
-    assert {renamed.get(name, name) for name in to_columns(to_flat(full))} | {"still_open"} == set(row)
+    assert {renamed.get(name, name) for name in to_columns(to_flat(full)) if name != UNREAD} | {"still_open"} == set(
+        row
+    )
     assert row["class_scores"] == "scratch=0.5"
     assert [row[f"along_{end}_mm"] for end in ("begin", "end")] == ["1.0", "2.0"]
 

@@ -10,12 +10,13 @@ import pytest
 from decisions import alarm, coil_grade, coil_notice, defect_event, roll_mark, verdict
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from linewatch.contracts.crop import Crop, CropWindow
 from linewatch.contracts.errors import WireError
 from linewatch.contracts.frame import Cause
 from linewatch.contracts.prediction import Timing
-from linewatch.contracts.verdict import CoilState, DefectState, RollMarkState, RunMask, StripBox
+from linewatch.contracts.verdict import CoilState, DefectState, Extent, RollMarkState, RunMask, StripBox
 from linewatch.wire import encode as encoding
 from linewatch.wire.decode import alarm_from, defect_from
 from linewatch.wire.encode import Sequencer, drafts
@@ -23,9 +24,11 @@ from linewatch.wire.json_schema import wire_schema
 from linewatch.wire.schema import (
     AlarmMessage,
     CoilMessage,
+    DefectBody,
     DefectMessage,
     FrameMessage,
     RollMarkMessage,
+    TimingBody,
     Topic,
     canonical,
     decode,
@@ -248,3 +251,17 @@ def test_no_topic_is_a_prefix_of_another():
     """Who subscribes to one gets no other. A coil's name is in no topic."""
     for one in Topic:
         assert [other for other in Topic if other.value.startswith(one.value)] == [one]
+
+
+@pytest.mark.parametrize(("extent", "probability"), [("mask", 0.99), ("tile", 0.9)])
+def test_a_defect_of_before_2026_12_has_the_probability_that_it_had_without_a_model(extent, probability):
+    event = defect_event(4)
+    event = replace(event, defect=replace(event.defect, extent=Extent(extent), confidence=0.9, probability=0.5))
+    told = json.loads(encoding.defect_draft(event, 4, TimingBody()).body.model_dump_json())
+    assert told.pop("probability") == 0.5
+    del told["evidence"]
+    read = DefectBody.model_validate_json(json.dumps(told))
+    assert (read.probability, read.evidence) == (probability, {})
+    for name in ("peak", "confidence", "extent"):
+        with pytest.raises(ValidationError, match=name):
+            DefectBody.model_validate_json(json.dumps({key: value for key, value in told.items() if key != name}))

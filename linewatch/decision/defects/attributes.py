@@ -131,8 +131,9 @@ def begin(pieces: Pieces, prediction: Prediction, rules: DecisionRules, graded_b
 
 
 def _told(names: tuple[str, ...], evidence: np.ndarray) -> Iterator[tuple[tuple[str, float], ...]]:
-    """Return `Defect.evidence` for each row of `evidence`, rounded to EVIDENCE_DIGITS decimals."""
-    return (tuple(zip(names, row, strict=True)) for row in (evidence.round(EVIDENCE_DIGITS) + 0.0).tolist())
+    """Return `Defect.evidence` for each row of `evidence`, by name, rounded to EVIDENCE_DIGITS decimals."""
+    ordered, at = zip(*sorted(zip(names, range(evidence.shape[1]), strict=True)), strict=True)
+    return (tuple(zip(ordered, row, strict=True)) for row in (evidence[:, at].round(EVIDENCE_DIGITS) + 0.0).tolist())
 
 
 def highest(classes: tuple[str, ...], shares: np.ndarray) -> list[tuple[tuple[str, float], ...]]:

@@ -8,6 +8,7 @@ from linewatch.contracts.defect_fields import DEFECT_FIELDS, to_columns, to_flat
 from linewatch.contracts.verdict import Defect, StripArea
 from linewatch.files import write_file
 from linewatch.review.coil_record import CoilRecord
+from linewatch.review.defect_table import UNREAD
 from linewatch.review.severities import RatedDefects
 from linewatch.spreadsheet import csv_text
 
@@ -25,7 +26,7 @@ def write_sheets(record: CoilRecord, rated: RatedDefects, folder: Path) -> None:
     """Write the three tables, the worst defects first. Raises OSError."""
     folder.mkdir(parents=True, exist_ok=True)
     severities = rated.severity.tolist()
-    headings = [HEADINGS.get(name, name) for field in DEFECT_FIELDS for name in field.columns]
+    headings = [HEADINGS.get(name, name) for field in DEFECT_FIELDS if field.name != UNREAD for name in field.columns]
     rows = (_defect(one, severity, record) for one, severity in zip(rated.defects, severities, strict=True))
     _write(folder / "defects.csv", [*headings, "still_open"], (row.values() for row in rows))
     _write(
@@ -59,5 +60,6 @@ def _write(path: Path, columns: Sequence[str], rows: Iterable[Iterable[Cell]]) -
 def _defect(defect: Defect, severity: int, record: CoilRecord) -> dict[str, Cell]:
     """Return the cells by heading."""
     columns = to_columns(to_flat(defect)) | {"severity": severity, "still_open": defect.id in record.still_open}
+    del columns[UNREAD]
     columns["class_scores"] = " ".join(f"{name}={score:g}" for name, score in defect.class_scores)
     return {HEADINGS.get(name, name): value for name, value in columns.items()}

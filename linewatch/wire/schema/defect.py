@@ -4,9 +4,9 @@ from dataclasses import MISSING
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
-from pydantic import Field, PrivateAttr, create_model, model_validator
+from pydantic import Field, PrivateAttr, create_model
 
-from linewatch.contracts.defect_fields import DEFECT_FIELDS
+from linewatch.contracts.defect_fields import DEFECT_FIELDS, DefectField
 from linewatch.contracts.errors import WireError
 from linewatch.contracts.verdict import DefectState, Extent
 from linewatch.wire.schema.base import (
@@ -26,6 +26,16 @@ class MaskBody(Message):
     runs: Annotated[int, Field(ge=0, le=MAX_MASK_RUNS)]
 
 
+def _default(field: DefectField) -> Any:
+    """Return the default of a field; `...` for none.
+
+    Records of before 2026-12 get the probability that defects have without a model.
+    """
+    if field.name == "probability":
+        return Field(default_factory=lambda told: told["peak" if told["extent"] is Extent.MASK else "confidence"])
+    return ... if field.default is MISSING else field.default
+
+
 if TYPE_CHECKING:
 
     class _DefectFields(Message):
@@ -35,7 +45,7 @@ else:  # the fields of `contracts.verdict.Defect` as a flat record: one that is 
     _DefectFields = create_model(
         "_DefectFields",
         __base__=Message,
-        **{one.name: (one.annotation, ... if one.default is MISSING else one.default) for one in DEFECT_FIELDS},
+        **{one.name: (one.annotation, _default(one)) for one in DEFECT_FIELDS},
     )
 
 
@@ -47,14 +57,6 @@ class DefectBody(_DefectFields):
     merged_into: str | None = Field(description="the defect that this one grew into; only when closed")
     mask: MaskBody | None = Field(description="null when this frame adds nothing; the payload is empty then")
     mask_dropped: bool = Field(default=False, description="there was a mask, of more runs than a message may hold")
-
-    @model_validator(mode="before")
-    @classmethod
-    def _told_by_its_peak(cls, told: Any) -> Any:
-        """Give records of before 2026-12 the probability that an engine without a model has."""
-        if isinstance(told, dict) and "probability" not in told and {"peak", "confidence", "extent"} <= set(told):
-            return told | {"probability": told["peak" if told["extent"] == Extent.MASK else "confidence"]}
-        return told
 
 
 class DefectMessage(DefectBody, Timed):
