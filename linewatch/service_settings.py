@@ -94,6 +94,8 @@ class ServiceSettings(Settings):
         gradings = [(f"grading of {recipe.name}", recipe.grading) for recipe in self.recipe if recipe.grading]
         for name, path in (("taxonomy", self.taxonomy), ("grading", self.decision.grading), *gradings):
             tree[name] = read_text(path, f"the configuration names it as {name}") if path else ""
+        if self.decision.normal is not None:
+            tree["normal"] = read_text(self.decision.normal, "the configuration names it as [decision] normal")
         return hashlib.sha256(json.dumps(tree, sort_keys=True).encode()).hexdigest()[:12]
 
 

@@ -5,9 +5,11 @@ from linewatch.capture.clock import MonotonicClock
 from linewatch.check.attempts import bind_endpoint, read_folder, write_into
 from linewatch.check.trials import Trials
 from linewatch.config.grading_file import DEFAULT
+from linewatch.config.normal import read_normal
 from linewatch.config.taxonomy import Taxonomy
 from linewatch.contracts.errors import EngineError, SourceError, WireError
 from linewatch.contracts.manifest import Task
+from linewatch.contracts.normal import NormalModel
 from linewatch.contracts.ports import Backend
 from linewatch.daemon.recipes import Recipes, RuleFiles
 from linewatch.inference.backends.registry import open_backend
@@ -71,7 +73,13 @@ def _check_rules(settings: ServiceSettings, trials: Trials) -> Taxonomy | None:
                 return f"{grading.name}, {len(grading.limit)} limits"
 
             trials.attempt(section, "grading", path, rules, number, reads=path)
+    if (normal := settings.decision.normal) is not None:
+        trials.attempt("decision", "normal", normal, lambda: _told_of(read_normal(normal)), reads=normal)
     return taxonomy[0] if taxonomy else None
+
+
+def _told_of(normal: NormalModel) -> str:
+    return f"{normal.identity}, of {sum(one.m2 for one in normal.learned):.1f} m2 of strip"
 
 
 def _check_engines(settings: ServiceSettings, trials: Trials) -> EngineSet | None:

@@ -64,6 +64,10 @@ COMMANDS = {
             "Learn from the labels of the history: write a new engine beside the old one, and say what would change.",
         ),
         "report": ("review.cli:report", "Write a coil's report: a page that prints well, a PDF, tables."),
+        "learn-normal": (
+            "learn_normal:learn_normal",
+            "Learn from a line's clean strip what is normal there; what that strip is full of becomes less probable.",
+        ),
         "regrade": ("review.cli:regrade", "Grade stored coils again by other rules, without pixels."),
         "picture": ("review.cli:picture", "Draw a coil with its found defects."),
         "compare": (

@@ -63,6 +63,11 @@ class DecisionSettings(Settings):
         le=1,
         description="a less probable defect is not published; none: that of the engine's probability model, or 0",
     )
+    normal: Annotated[Path, Field(strict=False)] | None = Field(
+        default=None,
+        description="file of what is normal on this line (`linewatch learn-normal`): what its clean strip is full of "
+        "becomes less probable; none: nothing is known of it",
+    )
     merge_gap_mm: float = Field(
         default=2.0, ge=0, le=100, description="components of a mask that lie nearer are one defect"
     )

@@ -1,42 +1,24 @@
 """Read and write the files about what is normal on a line (`linewatch.contracts.normal`)."""
 
 from pathlib import Path
-from typing import Final, TypeVar
 
 from pydantic import ValidationError
 
 from linewatch.config.line import LineSettings
 from linewatch.config.text import read_text
-from linewatch.contracts.closed import ClosedModel
 from linewatch.contracts.errors import ConfigError
 from linewatch.contracts.manifest import EngineManifest
-from linewatch.contracts.normal import LineOfNormal, NormalModel, NormalReference
+from linewatch.contracts.normal import LineOfNormal, NormalModel
 
-REFERENCE: Final = "normal.json"
-"""The file of a `NormalReference`, beside the engine's manifest."""
 _SCALE_TOLERANCE = 0.01
-_Model = TypeVar("_Model", bound=ClosedModel)
 
 
 def read_normal(path: Path) -> NormalModel:
     """Return the model in a file. Raises ConfigError."""
-    return _read(path, NormalModel, "write one with `linewatch learn-normal`, or name another")
-
-
-def read_reference(folder: Path) -> NormalReference:
-    """Return what the engine in this folder takes for defects on other clean strip. Raises ConfigError."""
-    return _read(
-        folder / REFERENCE,
-        NormalReference,
-        "expected beside the manifest of an engine with a probability model: without it nothing tells whether a line "
-        "has more false instances than other strip; use an engine that has it, or write it with experiments.normal",
-    )
-
-
-def _read(path: Path, kind: type[_Model], remedy: str) -> _Model:
+    remedy = "write one with `linewatch learn-normal`, or name another"
     text = read_text(path, remedy)
     try:
-        return kind.model_validate_json(text)
+        return NormalModel.model_validate_json(text)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"])) or "the file"
@@ -74,6 +56,15 @@ def check_normal(model: NormalModel, path: Path, line: LineSettings, engine: Eng
             f"{path}: belongs to version {model.reference.probability} of the probability model, engine {engine.name} "
             f"has version {engine.probability.version}; learn it again with `linewatch learn-normal --new`"
         )
+
+
+def fits_engine(model: NormalModel | None, engine: EngineManifest) -> bool:
+    """Return whether there is a model and it belongs to the probability model of this engine."""
+    return (
+        model is not None
+        and engine.probability is not None
+        and engine.probability.version == model.reference.probability
+    )
 
 
 def _other_line(path: Path, name: str, found: object, expected: object) -> ConfigError:

@@ -32,6 +32,11 @@ EVIDENCE: Final[Mapping[str, str]] = {
     "prominence": "log-odds of the mean probability in it above those within AROUND_PX around it",
 }
 """What is known of every piece. The score of each class comes on top, by the names of `evidence_names`."""
+UNLIKE_NORMAL: Final = "unlike_normal"
+"""With a model of what is normal on the line, told as well: what it adds to the log-odds, 0 or less (`NormalModel`).
+
+No `ProbabilityModel` weighs it: it is added as it is.
+"""
 
 
 def evidence_names(classes: tuple[str, ...]) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ overlooked on the clean strip takes little away.
 """
 
 import math
+from collections.abc import Sequence
 from functools import cached_property
 from typing import Annotated, Final, Literal, Self
 
@@ -20,10 +21,10 @@ LOOKS: Final = ("contrast", "darkness", "roughness", "area", "aspect")
 """The evidence by which instances are alike, beside their log-odds; sizes and gray levels, which every chain knows."""
 WIDTH = 0.6
 """Standard deviation of the kernel in each direction, in spreads of the evidence (1 for the log-odds)."""
-PRIOR_M2 = 0.4
+PRIOR_FRAMES = 2.0
 """The line's density is mixed with that of other strip as if so much of the latter had been seen on the line."""
-FLOOR_PER_M2 = 0.1
-"""Densities below it do not matter: few square metres cannot tell them apart."""
+FLOOR = 0.02
+"""Instances a frame. Densities below it do not matter: a few dozen frames cannot tell them apart."""
 FAINT = 3.0
 """Instances this far (in log-odds) below what is told are not kept: what they are like is not told anyway."""
 MOST_INSTANCES = 512
@@ -34,13 +35,13 @@ Row = tuple[float, ...]
 
 
 class NormalStrip(ClosedModel):
-    """Instances on clean strip: on `m2` of it, each as its log-odds and then its LOOKS by spread.
+    """Instances on clean strip, each as its log-odds and then its LOOKS by spread.
 
+    frames: how much strip, in whole frames of the engine, which sees pixels and not millimetres.
     counts: how many instances each row stands for, since a row may stand for its neighbours as well.
     """
 
-    m2: Annotated[float, Field(gt=0)]
-    frames: Annotated[int, Field(ge=1)]
+    frames: Annotated[float, Field(gt=0)]
     instances: tuple[Row, ...] = ()
     counts: tuple[Annotated[float, Field(gt=0)], ...] = ()
 
@@ -59,11 +60,11 @@ class NormalStrip(ClosedModel):
 
     @cached_property
     def weights(self) -> np.ndarray:
-        """float64 (len(instances),): what each row adds to a density at its place, in instances by m2."""
-        return np.array(self.counts, np.float64) / self.m2
+        """float64 (len(instances),): what each row adds to a density at its place, in instances by frame."""
+        return np.array(self.counts, np.float64) / self.frames
 
     def density(self, points: np.ndarray) -> np.ndarray:
-        """Return how many instances like each point there are on a square metre: float64 (len(points),)."""
+        """Return how many instances like each point there are in a frame: float64 (len(points),)."""
         found = np.zeros(len(points))
         scale = -0.5 / (WIDTH**2 * (1 + len(LOOKS)))
         for first in range(0, len(points), _AT_ONCE):
@@ -75,15 +76,13 @@ class NormalStrip(ClosedModel):
         """Return both strips as one, with at most MOST_INSTANCES rows."""
         points, counts = np.concatenate([self.points, other.points]), np.array([*self.counts, *other.counts])
         kept, counts = coreset(points, counts, MOST_INSTANCES)
-        return type(self)(
-            m2=self.m2 + other.m2, frames=self.frames + other.frames, instances=_rows(points[kept]), counts=_row(counts)
-        )
+        return type(self)(frames=self.frames + other.frames, instances=_rows(points[kept]), counts=_row(counts))
 
     @classmethod
-    def of(cls, points: np.ndarray, m2: float, frames: int) -> Self:
+    def of(cls, points: np.ndarray, frames: float) -> Self:
         """Return the strip with these instances, float64 (n, 1 + len(LOOKS)), at most MOST_INSTANCES rows of them."""
         kept, counts = coreset(points, np.ones(len(points)), MOST_INSTANCES)
-        return cls(m2=m2, frames=frames, instances=_rows(points[kept]), counts=_row(counts))
+        return cls(frames=frames, instances=_rows(points[kept]), counts=_row(counts))
 
 
 def coreset(points: np.ndarray, counts: np.ndarray, most: int) -> tuple[np.ndarray, np.ndarray]:
@@ -110,15 +109,12 @@ def coreset(points: np.ndarray, counts: np.ndarray, most: int) -> tuple[np.ndarr
 class NormalReference(ClosedModel):
     """What an engine's probability model takes for defects on the clean strip that it was fitted on.
 
-    It lies beside the manifest of the engine whose model it belongs to. spreads: standard deviation of each of LOOKS
-    over those instances. told: what strip it is, for people.
+    spreads: standard deviation of each of LOOKS over the instances that it was fitted on.
     """
 
-    schema_version: Literal[1] = 1
     probability: str = Field(description="version of the probability model")
     spreads: dict[str, Annotated[float, Field(gt=0)]]
     strip: NormalStrip
-    told: str
 
     @model_validator(mode="after")
     def _names_looks(self) -> Self:
@@ -181,8 +177,9 @@ class NormalModel(ClosedModel):
         """
         points = self.reference.points(log_odds, looks)
         elsewhere = self.reference.strip.density(points)
-        here = (self.strip.m2 * self.strip.density(points) + PRIOR_M2 * elsewhere) / (self.strip.m2 + PRIOR_M2)
-        return np.minimum(0.0, np.log((elsewhere + FLOOR_PER_M2) / (here + FLOOR_PER_M2)))
+        frames, found = self.strip.frames, self.strip.density(points)
+        here = (frames * found + PRIOR_FRAMES * elsewhere) / (frames + PRIOR_FRAMES)
+        return np.minimum(0.0, np.log((elsewhere + FLOOR) / (here + FLOOR)))
 
     def learning(self, strip: NormalStrip, learned: LearnedStrip) -> Self:
         """Return the model that has learned from this strip as well."""
@@ -193,6 +190,11 @@ class NormalModel(ClosedModel):
                 "learned": (*self.learned, learned)[-MOST_LEARNED:],
             }
         )
+
+
+def looks_of(names: Sequence[str], evidence: np.ndarray) -> np.ndarray:
+    """Return the columns of LOOKS: float64 (n, len(LOOKS)), from evidence (n, len(names)) in the order of its names."""
+    return np.asarray(evidence[:, [names.index(look) for look in LOOKS]])
 
 
 def log_odds(probability: float) -> float:

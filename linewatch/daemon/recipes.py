@@ -7,10 +7,12 @@ from typing import Any
 import structlog
 
 from linewatch.config.grading_file import DEFAULT
+from linewatch.config.normal import check_normal, fits_engine, read_normal
 from linewatch.config.recipe import RecipeSettings, choose_recipe
 from linewatch.config.taxonomy import Taxonomy
 from linewatch.contracts.coil import CoilConditions, CoilData
 from linewatch.contracts.errors import ConfigError
+from linewatch.contracts.normal import NormalModel
 from linewatch.contracts.prediction import Prediction
 from linewatch.decision.grading.severity import GradingRules
 from linewatch.decision.rules import DecisionRules
@@ -22,25 +24,27 @@ log = structlog.get_logger()
 NO_DATA = "no data of this coil: it is inspected by the default"
 _RELOADED = (
     *("call_probability", "tell_probability", "sensitivity", "product", "grading"),
-    *("head_excluded_m", "tail_excluded_m"),
+    *("normal", "head_excluded_m", "tail_excluded_m"),
 )
 """The keys of `[decision]` that a reload reads again; it also reads `[[recipe]]` without its engines."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RuleFiles:
-    """The rule files as read at one time. gradings: by the recipe's name, or `DEFAULT`."""
+    """The rule files as read at one time. gradings: by the recipe's name, or `DEFAULT`. normal: None: none is named."""
 
     settings: ServiceSettings
     gradings: Mapping[str, GradingRules]
     identity: str
+    normal: NormalModel | None = None
 
     @classmethod
     def read(cls, settings: ServiceSettings, taxonomy: Taxonomy | None) -> "RuleFiles":
-        """Read the grading rules of these settings. Raises ConfigError for rules that cannot be used."""
+        """Read the grading rules and what is normal, as these settings name them. Raises ConfigError for a bad file."""
         found = gradings_for(settings, taxonomy)
         gradings = {name: GradingRules.of(rules, taxonomy) for name, rules in found.items()} if taxonomy else {}
-        return cls(settings, gradings, settings.identity())
+        path = settings.decision.normal
+        return cls(settings, gradings, settings.identity(), None if path is None else read_normal(path))
 
     def recipe_of(self, data: CoilData | None) -> RecipeSettings | None:
         """Return the recipe for a coil with these data; None: the default."""
@@ -100,6 +104,7 @@ def rules_of(
         settings.line,
         {task: engine.manifest for task, engine in engines.by_task().items()},
         pseudo_classes=taxonomy.pseudo_classes if taxonomy else (),
+        normal=files.normal if fits_engine(files.normal, engines.names_classes.manifest) else None,
         grading=grading,
         alarm_settings=settings.alarms,
         system_alarms=settings.system_alarms,
@@ -126,6 +131,9 @@ class Recipes:
     def use(self, lineup: int, engines: EngineSet) -> None:
         """Record the engines of the line-up with this serial, before a frame that it inspected is decided."""
         self._engines[lineup] = engines
+        normal, manifest = self.files.normal, engines.names_classes.manifest
+        if normal is not None and not fits_engine(normal, manifest):
+            log.warning("normal_left_out", normal=normal.identity, learned_with=normal.engine, engine=manifest.name)
 
     def __call__(self, prediction: Prediction) -> DecisionRules:
         """Return the rules for a frame: its sensitivity from the newest files, its coil's grading and ends from those
@@ -179,6 +187,9 @@ class Recipes:
 
     def _check(self, files: RuleFiles) -> None:
         engines = self._engines[max(list(self._engines))]
+        if files.normal is not None and files.settings.decision.normal is not None:
+            path, head = files.settings.decision.normal, engines.names_classes.manifest
+            check_normal(files.normal, path, files.settings.line, head)
         rules_of(files, engines, self._taxonomy)
         for recipe in files.settings.recipe:
             if recipe.sensitivity:

@@ -13,6 +13,7 @@ from linewatch.config.roll import PeriodicSettings, RollSettings
 from linewatch.contracts.coil import CoilConditions
 from linewatch.contracts.errors import ConfigError
 from linewatch.contracts.manifest import EngineManifest, Task, byte_threshold
+from linewatch.contracts.normal import NormalModel
 from linewatch.contracts.probability import ProbabilityModel
 from linewatch.decision.alarms.system import NAMES
 from linewatch.decision.defects.sensitivity import Limit, Places, Sensitivity
@@ -38,6 +39,7 @@ class DecisionRules:
     part_mm: a defect that has grown to this length along the strip is closed, and goes on as a part of its own.
     probability_model: tells from its evidence how probably a piece is a true defect; None: its peak tells, or the
         score of its class where it has no outline of its own.
+    normal: what is normal on this line, which lowers the log-odds of what its clean strip is full of; None: unknown.
     tell_probability: a defect below it is not reported. call_probability: one below it is tentative, unless a
         sensitivity rule gives another.
     cell_px: side of a cell of `Prediction.maps` in pixels.
@@ -56,6 +58,7 @@ class DecisionRules:
     min_area_mm2: float
     merge_gap_mm: float
     probability_model: ProbabilityModel | None = None
+    normal: NormalModel | None = None
     tell_probability: float = 0.0
     call_probability: float = CALL_PROBABILITY
     cell_px: int = CELL_PX
@@ -131,6 +134,7 @@ class DecisionRules:
         engines: Mapping[Task, EngineManifest],
         *,
         pseudo_classes: Iterable[str] = (),
+        normal: NormalModel | None = None,
         grading: GradingRules | None = None,
         alarm_settings: AlarmSettings | None = None,
         system_alarms: SystemAlarmSettings | None = None,
@@ -157,6 +161,7 @@ class DecisionRules:
             min_area_mm2=settings.min_area_mm2,
             merge_gap_mm=settings.merge_gap_mm,
             probability_model=model,
+            normal=normal,
             tell_probability=0.0 if tell is None else tell,
             call_probability=CALL_PROBABILITY if call is None else call,
             cell_px=head.cell_px or CELL_PX,

@@ -3,7 +3,7 @@
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal, Self
+from typing import Literal, Self, get_args
 
 import cv2
 import numpy as np
@@ -14,11 +14,15 @@ from linewatch.config.line import LineSettings
 from linewatch.contracts.errors import ConfigError
 from linewatch.contracts.verdict import StripBox
 from linewatch.simulation.defects import DEFECTS, PSEUDO_DEFECTS, Stamp
+from linewatch.simulation.measured import MeasuredLook
 from linewatch.simulation.patches import RealPatch
 from linewatch.simulation.steel import BLOCK_LINES, SteelLook
+from linewatch.simulation.tread_plate import TreadPlateLook
 from linewatch.simulation.truth import CoilTruth, TrueDefect, TrueRollMark
 
 CLASSES: tuple[str, ...] = tuple(DEFECTS)
+Texture = Literal["drawn", "measured", "tread_plate"]
+TEXTURES: tuple[Texture, ...] = get_args(Texture)
 PSEUDO_PER_M = 0.15
 _STRETCH_LINES = 4096  # defects are laid out per stretch when needed, so that a long coil costs nothing in advance
 _CLEARANCE_PX = 20  # between two defects; an inspector would count nearer ones as one
@@ -58,6 +62,13 @@ class _Placed:
     roll_mark: int | None = None  # index of the roll mark that it belongs to
 
 
+def look_of(texture: Texture, seed: int, width: int) -> SteelLook | MeasuredLook | TreadPlateLook:
+    """Return what renders the clean strip of this texture."""
+    if texture == "drawn":
+        return SteelLook(seed, width)
+    return MeasuredLook(seed, width) if texture == "measured" else TreadPlateLook(seed, width)
+
+
 class SimulatedStrip:
     """A rendered strip. Its lines do not depend on how it is cut into frames, and are equal for equal arguments.
 
@@ -75,6 +86,7 @@ class SimulatedStrip:
         line: LineSettings,
         patches: Sequence[RealPatch] = (),
         roll_marks: Sequence[SimulatedRollMark] = (),
+        texture: Texture = "drawn",
     ) -> None:
         """Raise ConfigError for a roll mark that does not lie on the steel."""
         self.seed = seed
@@ -84,7 +96,7 @@ class SimulatedStrip:
         self._per_line = defects_per_m * line.mm_per_line / 1000
         self._pseudo_per_line = PSEUDO_PER_M * line.mm_per_line / 1000
         self._patches = tuple(patches)
-        self._steel = SteelLook(seed, self.width)
+        self._steel = look_of(texture, seed, self.width)
         rng = np.random.default_rng([seed, 2])
         margin = rng.uniform(0.015, 0.05, 2) * self.width
         self._sides = np.array([margin[0], self.width - margin[1]])

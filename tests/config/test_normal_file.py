@@ -7,15 +7,15 @@ from pathlib import Path
 import pytest
 
 from linewatch.config.line import LineSettings
-from linewatch.config.normal import check_normal, line_of, read_normal, read_reference
+from linewatch.config.normal import check_normal, line_of, read_normal
 from linewatch.contracts.errors import ConfigError
 from linewatch.contracts.manifest import EngineManifest
 from linewatch.contracts.normal import LOOKS, LearnedStrip, NormalModel, NormalReference, NormalStrip
 from linewatch.contracts.probability import EvidenceWeight, ProbabilityModel
 
 LINE = LineSettings()
-STRIP = NormalStrip(m2=2.0, frames=5)
-REFERENCE = NormalReference(probability="3", spreads=dict.fromkeys(LOOKS, 1.0), strip=STRIP, told="other strip")
+STRIP = NormalStrip(frames=5.0)
+REFERENCE = NormalReference(probability="3", spreads=dict.fromkeys(LOOKS, 1.0), strip=STRIP)
 MODEL = NormalModel(
     line=line_of(LINE),
     engine="classify",
@@ -83,10 +83,3 @@ def test_another_line_or_engine_is_refused(unfit):
 
 def test_the_line_may_be_measured_a_little_better():
     check_normal(MODEL, Path("normal.json"), LineSettings(mm_per_px=0.502), _engine("3"))
-
-
-def test_an_engine_without_a_reference_is_told(tmp_path):
-    with pytest.raises(ConfigError, match="probability model"):
-        read_reference(tmp_path)
-    (tmp_path / "normal.json").write_text(REFERENCE.model_dump_json())
-    assert read_reference(tmp_path) == REFERENCE

@@ -23,20 +23,18 @@ BAR = np.array([[0.5, 2.0, 1.0, 0.3, 4.0, -1.0]])
 SCRATCH = np.array([[0.5, -2.0, -3.0, 1.3, 2.0, 3.0]])
 
 
-def _strip(points: np.ndarray, m2: float) -> NormalStrip:
-    return NormalStrip.of(points, m2, frames=10)
+def _strip(points: np.ndarray, frames: float) -> NormalStrip:
+    return NormalStrip.of(points, frames)
 
 
 def _learned(told: int = 3) -> LearnedStrip:
     return LearnedStrip(learned_unix_ns=1, source="a", m2=2.0, told=told, told_still=told)
 
 
-def _model(on_line: np.ndarray, elsewhere: np.ndarray, m2: float = 2.0) -> NormalModel:
-    reference = NormalReference(
-        probability="1", spreads=dict.fromkeys(LOOKS, 1.0), strip=_strip(elsewhere, 10.0), told="other strip"
-    )
+def _model(on_line: np.ndarray, elsewhere: np.ndarray, frames: float = 10.0) -> NormalModel:
+    reference = NormalReference(probability="1", spreads=dict.fromkeys(LOOKS, 1.0), strip=_strip(elsewhere, 50.0))
     return NormalModel(
-        line=LINE, engine="inspect", reference=reference, strip=_strip(on_line, m2), learned=(_learned(),)
+        line=LINE, engine="inspect", reference=reference, strip=_strip(on_line, frames), learned=(_learned(),)
     )
 
 
@@ -51,7 +49,7 @@ def test_what_the_lines_clean_strip_is_full_of_loses_most_of_its_odds():
 
 
 def test_what_is_as_common_on_other_strip_keeps_its_odds():
-    model = _model(on_line=BAR.repeat(2, axis=0), elsewhere=BAR.repeat(10, axis=0))  # one a square metre on both
+    model = _model(on_line=BAR.repeat(2, axis=0), elsewhere=BAR.repeat(10, axis=0))  # one in five frames on both
     assert _unlike(model, BAR) == pytest.approx(0.0, abs=1e-6)
 
 
@@ -61,7 +59,7 @@ def test_strip_that_is_cleaner_than_other_strip_raises_nothing():
 
 
 def test_one_overlooked_defect_on_much_clean_strip_takes_little_from_the_next():
-    few, much = (_model(on_line=SCRATCH, elsewhere=BAR, m2=m2) for m2 in (1.0, 200.0))
+    few, much = (_model(on_line=SCRATCH, elsewhere=BAR, frames=frames) for frames in (5.0, 1000.0))
     assert _unlike(much, SCRATCH) > -0.1
     assert _unlike(few, SCRATCH) < -1
 
@@ -92,17 +90,17 @@ def test_equal_instances_fill_no_memory():
 def test_a_full_memory_tells_densities_as_all_instances_would():
     rng = np.random.default_rng(5)
     points = rng.normal(0, 1, (4000, 6))
-    exact = NormalStrip(
-        m2=4.0, frames=1, instances=tuple(map(tuple, points.tolist())), counts=(1.0,) * len(points)
-    ).density(points[:50])
+    exact = NormalStrip(frames=4.0, instances=tuple(map(tuple, points.tolist())), counts=(1.0,) * len(points)).density(
+        points[:50]
+    )
     assert _strip(points, 4.0).density(points[:50]) == pytest.approx(exact, rel=0.35)
 
 
 def test_learning_adds_strip_and_is_bounded():
     model = _model(on_line=BAR, elsewhere=SCRATCH)
     more = model.learning(_strip(SCRATCH.repeat(5, axis=0), 3.0), _learned())
-    assert (more.version, more.strip.m2, len(more.learned)) == (2, 5.0, 2)
-    assert more.strip.density(SCRATCH)[0] == pytest.approx(1.0)  # 5 on 5 m2
+    assert (more.version, more.strip.frames, len(more.learned)) == (2, 13.0, 2)
+    assert more.strip.density(SCRATCH)[0] == pytest.approx(5 / 13)
     for _ in range(MOST_LEARNED + 3):
         more = more.learning(_strip(np.random.default_rng(1).normal(0, 9, (300, 6)), 1.0), _learned())
     assert len(more.learned) == MOST_LEARNED
@@ -126,7 +124,7 @@ def test_a_written_model_reads_back():
 )
 def test_a_damaged_strip_is_refused(damage, says):
     with pytest.raises(ValidationError, match=says):
-        NormalStrip(m2=1.0, frames=1, **damage)
+        NormalStrip(frames=1.0, **damage)
 
 
 def test_log_odds_are_bounded():

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from linewatch.contracts.evidence import evidence_names
+from linewatch.contracts.evidence import UNLIKE_NORMAL, evidence_names
+from linewatch.contracts.normal import looks_of
 from linewatch.contracts.prediction import Prediction
 from linewatch.contracts.probability import probability_of
 from linewatch.contracts.verdict import Defect, Extent, StripBox
@@ -52,7 +53,12 @@ def begin(pieces: Pieces, prediction: Prediction, rules: DecisionRules, graded_b
     shares = pieces.scores / pieces.weight[:, None]
     code, confidence = rules.choose_classes(prediction.classes, shares, places)
     evidence = evidence_of(pieces, prediction, rules, confidence)
+    names_of_evidence = evidence_names(prediction.classes)
     log_odds = log_odds_of(pieces, prediction, confidence, evidence, rules.probability_model)
+    if rules.normal is not None:
+        unlike = rules.normal.unlike_normal(log_odds, looks_of(names_of_evidence, evidence))
+        log_odds = log_odds + unlike
+        names_of_evidence, evidence = (*names_of_evidence, UNLIKE_NORMAL), np.column_stack([evidence, unlike])
     probability = probability_of(log_odds)
     area_mm2 = pieces.area_px * scale.mm2_per_px
     along_mm = np.stack([scale.along(pieces.top), scale.along(pieces.bottom)], axis=1)
@@ -82,7 +88,7 @@ def begin(pieces: Pieces, prediction: Prediction, rules: DecisionRules, graded_b
         born,
         names,
         np.column_stack([confidence, pieces.peak / 255, probability]).tolist(),
-        _told(prediction.classes, evidence),
+        _told(names_of_evidence, evidence),
         map(StripBox, map(tuple, across_mm.tolist()), map(tuple, along_mm.tolist())),
         area_mm2.tolist(),
         [None if edge_mm != edge_mm else edge_mm for edge_mm in places.edge_mm.tolist()],  # noqa: PLR0124  # NaN
@@ -124,10 +130,10 @@ def begin(pieces: Pieces, prediction: Prediction, rules: DecisionRules, graded_b
     return Beginnings(defects, reported, born, log_odds, moments, contrasts)
 
 
-def _told(classes: tuple[str, ...], evidence: np.ndarray) -> Iterator[tuple[tuple[str, float], ...]]:
+def _told(names: tuple[str, ...], evidence: np.ndarray) -> Iterator[tuple[tuple[str, float], ...]]:
     """Return `Defect.evidence` for each row of `evidence`, by name, rounded to EVIDENCE_DIGITS decimals."""
-    names, at = zip(*sorted(zip(evidence_names(classes), range(evidence.shape[1]), strict=True)), strict=True)
-    return (tuple(zip(names, row, strict=True)) for row in (evidence[:, at].round(EVIDENCE_DIGITS) + 0.0).tolist())
+    ordered, at = zip(*sorted(zip(names, range(evidence.shape[1]), strict=True)), strict=True)
+    return (tuple(zip(ordered, row, strict=True)) for row in (evidence[:, at].round(EVIDENCE_DIGITS) + 0.0).tolist())
 
 
 def highest(classes: tuple[str, ...], shares: np.ndarray) -> list[tuple[tuple[str, float], ...]]:
