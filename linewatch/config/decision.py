@@ -61,8 +61,8 @@ class DecisionSettings(Settings):
         default=None,
         ge=0,
         le=1,
-        description="a less probable defect is not published; none: that of the engine's probability model; where it has "
-        "none 0, or the defect threshold of an engine that inspects whole frames",
+        description="a less probable defect is not published; none: that of the engine's probability model, or without "
+        "one 0, or the defect threshold of an engine that inspects whole frames",
     )
     merge_gap_mm: float = Field(
         default=2.0, ge=0, le=100, description="components of a mask that lie nearer are one defect"
