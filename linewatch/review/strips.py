@@ -12,6 +12,7 @@ import numpy as np
 
 from linewatch.contracts.errors import JournalError
 from linewatch.contracts.manifest import CASCADE, Task
+from linewatch.contracts.probability import log_odds, probability_of
 from linewatch.contracts.verdict import Quality
 from linewatch.geometry.outlines import UM_PER_MM, Outlines, rungs_of
 from linewatch.history.spans import stretches_of
@@ -94,7 +95,7 @@ def _strip(key: StripKey, record: CoilRecord, alone: frozenset[str]) -> StripFin
     owner = _owners(record.defects)
     parts: dict[str, list[FoundDefect]] = {}
     for one, root in zip(record.defects, owner, strict=True):
-        found = FoundDefect(one.id, one.defect_class, one.confidence, one.area_mm2, one.box)
+        found = FoundDefect(one.id, one.defect_class, one.confidence, one.probability, one.area_mm2, one.box)
         parts.setdefault(root, []).append(found)
     wholes = {root: _as_one(root, those) for root, those in parts.items()}
     order = sorted(wholes, key=lambda root: (wholes[root].box.along_mm, wholes[root].box.across_mm, root))
@@ -141,9 +142,17 @@ def _as_one(name: str, parts: list[FoundDefect]) -> FoundDefect:
         name,
         defect_class=min(area_of, key=lambda one: (-area_of[one], one)),
         confidence=max(part.confidence for part in parts),
+        probability=_together(parts),
         area_mm2=sum(part.area_mm2 for part in parts),
         box=hull(parts),
     )
+
+
+def _together(parts: list[FoundDefect]) -> float:
+    """Return the probability of a defect that was closed in parts: their log-odds averaged by area, as over frames."""
+    parts_odds = log_odds(np.array([part.probability for part in parts]))
+    area_mm2 = np.maximum([part.area_mm2 for part in parts], 1e-9)
+    return float(probability_of(np.average(parts_odds, weights=area_mm2)))
 
 
 def _outlines(record: CoilRecord, whole: np.ndarray, count: int) -> Outlines:
