@@ -185,13 +185,13 @@ class _Work:
         """Return the draft with its acceptance on every CPU backend; `EngineError` beyond a bound."""
         taxonomy = Taxonomy.read()
         manifest = draft.engine.manifest
-        found = [
-            one
-            for backend in CPU_BACKENDS
-            for one in (
-                self._over_folds(draft, backend)
-                if self.networks
-                else compare(
+        found = (
+            self._over_folds(draft)
+            if self.networks
+            else [
+                one
+                for backend in CPU_BACKENDS
+                for one in compare(
                     of_loaded(self.source, backend),
                     of_loaded(draft.engine, backend),
                     backend,
@@ -199,15 +199,15 @@ class _Work:
                     taxonomy,
                     self.bound,
                 )
-            )
-        ]
+            ]
+        )
         refuse_beyond(manifest.name, found)
         assert manifest.quantisation is not None
         quantisation = manifest.quantisation.model_copy(update={"acceptance": tuple(found)})
         manifest = manifest.model_copy(update={"quantisation": quantisation, "metrics": _metrics(found)})
         return replace(draft, engine=replace(draft.engine, manifest=manifest))
 
-    def _over_folds(self, draft: _Int8Draft, backend: str) -> list[Acceptance]:
+    def _over_folds(self, draft: _Int8Draft) -> list[Acceptance]:
         """Evaluate each network, quantised like the draft, on the fold that neither it nor its tiles come from."""
         how = draft.engine.manifest.quantisation
         assert how is not None
@@ -215,21 +215,19 @@ class _Work:
         for data_set in self.sets:
             fold_of = {one.file: one.fold for one in data_set.specimens}
             frames = self._outlined(data_set)
+            if not frames:
+                continue
             parts = []
             for network in self.networks:
                 own = zip(self.tiles, self.pixels, strict=True)
                 pixels = [gray for tile, gray in own if fold_of.get(tile.file) != network.fold]
                 with Quantiser(network.model, pixels) as quantiser:
                     model = quantiser.quantised(how.left_fp32, Activations(how.activations))
-                parts.append(
-                    (
-                        of_loaded(replace(self.source, model=network.model), backend),
-                        of_loaded(replace(draft.engine, model=model), backend),
-                        [one for one in frames if one.fold == network.fold],
-                    )
-                )
-            if frames:
-                found += compare_over_folds(parts, backend, data_set, self.bound)
+                fp32, int8 = replace(self.source, model=network.model), replace(draft.engine, model=model)
+                parts.append((fp32, int8, [one for one in frames if one.fold == network.fold]))
+            for backend in CPU_BACKENDS:
+                opened = [(of_loaded(fp32, backend), of_loaded(int8, backend), of) for fp32, int8, of in parts]
+                found += compare_over_folds(opened, backend, data_set, self.bound)
         return found
 
     def _outlined(self, data_set: DataSet) -> list[Specimen]:

@@ -17,6 +17,7 @@ from linewatch.datasets.splits import Split
 from linewatch.evaluation.engine_export import export_checkpoint
 from linewatch.evaluation.evaluate import headlines, of_loaded, unseen
 from linewatch.evaluation.fold_networks import fold_networks
+from linewatch.evaluation.quantize import quantize
 from linewatch.inference.engines import find_engine
 from linewatch.networks.inspect import FrameLogits
 from linewatch.training.house.inspect_fit import FoldTraining, InspectSettings, Schedule, loss
@@ -181,6 +182,20 @@ def test_a_state_becomes_an_engine_that_is_judged_on_what_it_has_not_seen(data: 
     assert again == pytest.approx(told, abs=1e-3)  # by torch and by the engine alike
     (network,) = fold_networks(tmp_path / "run", engine)
     assert network.fold == 0
+    (signed, *_) = quantize(
+        "eye",
+        data=[f"severstal_frames={data}"],
+        bound=0.99,
+        engines_dir=tmp_path,
+        calibration_dir=tmp_path / "int8",
+        tiles=2,
+        folds=tmp_path / "run",
+    )
+    accepted = signed.manifest.quantisation
+    assert accepted is not None
+    assert {(one.figure, one.backend) for one in accepted.acceptance} == {
+        (figure.name, backend) for figure in figures for backend in ("onnxruntime", "openvino")
+    }
 
 
 def test_what_is_no_state_of_an_inspect_network_is_refused(data: Path, tmp_path: Path) -> None:
