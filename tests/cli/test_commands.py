@@ -208,7 +208,7 @@ def test_engines_are_verified(tmp_path: Path) -> None:
     shipped = linewatch("engines", "--json")
     assert shipped.returncode == 0, shipped.stdout
     assert {row["name"] for row in json.loads(shipped.stdout)} >= {"classify", "screen", "segment"}
-    assert all(row["fault"] is None and row["model_bytes"] <= 10_000_000 for row in json.loads(shipped.stdout))
+    assert all(row["fault"] is None and row["model_bytes"] <= 20_000_000 for row in json.loads(shipped.stdout))
     shutil.copytree(ROOT / "engines", tmp_path / "engines")
     model = tmp_path / "engines" / "screen" / "model.onnx"
     model.write_bytes(model.read_bytes()[:-1] + b"x")
