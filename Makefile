@@ -13,7 +13,7 @@ endif
 PIP := $(BIN)/pip install -q --disable-pip-version-check
 
 .PHONY: help install install-dev demo test test-fast test-networks check docs reference lock licences bench gpu-check \
-	soak kills coil false-calls clean need-data
+	soak kills coil clean need-data
 help: ## List the targets; a target without a "needs" runs on a CPU, from a clean clone
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
 

@@ -227,6 +227,7 @@ def _holds_wherever(wide: Selection, narrow: Selection) -> bool:
         sizes
         and wide.side in (None, narrow.side)
         and wide.min_confidence <= narrow.min_confidence
+        and wide.min_probability <= narrow.min_probability
         and wide.periodic in (None, narrow.periodic)
         and _zone_within(narrow, wide)
     )

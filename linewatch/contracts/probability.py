@@ -9,6 +9,7 @@ from linewatch.contracts.closed import ClosedModel
 
 REACH = 4.0
 """Standard deviations beyond which evidence counts no further: strip unlike any seen must not make a model certain."""
+_LEAST = 1e-6
 
 
 class EvidenceWeight(ClosedModel):
@@ -43,6 +44,12 @@ class ProbabilityModel(ClosedModel):
         )
         standardised = ((evidence - mean) / spread).clip(-REACH, REACH)
         return np.asarray(self.intercept + (standardised * weight).sum(axis=1))
+
+
+def log_odds(probability: np.ndarray) -> np.ndarray:
+    """Return the logarithm of the odds of these probabilities, of the same shape; finite, as for at least 1e-6."""
+    bounded = np.clip(probability, _LEAST, 1 - _LEAST)
+    return np.asarray(np.log(bounded / (1 - bounded)))
 
 
 def probability_of(log_odds: np.ndarray) -> np.ndarray:

@@ -20,7 +20,10 @@ from linewatch.service_settings import ServiceSettings, gradings_for
 log = structlog.get_logger()
 
 NO_DATA = "no data of this coil: it is inspected by the default"
-_RELOADED = ("sensitivity", "product", "grading", "head_excluded_m", "tail_excluded_m")
+_RELOADED = (
+    *("call_probability", "tell_probability", "sensitivity", "product", "grading"),
+    *("head_excluded_m", "tail_excluded_m"),
+)
 """The keys of `[decision]` that a reload reads again; it also reads `[[recipe]]` without its engines."""
 
 

@@ -105,8 +105,8 @@ def import_engine(path: Path, request: ImportRequest, engines_dir: Path) -> Impo
         raise EngineError(f"{folder}: is there already, expected a free name; give another --name, or remove it")
     if request.task is Task.INSPECT:
         raise ConfigError(
-            "task inspect: an inspect engine's maps come from a network of linewatch's own, expected task classify, "
-            "segment or screen; take part in the cascade with these, or write the manifest by hand (docs/extending.md)"
+            "task inspect: its maps come from a network that was made for linewatch, expected task classify, segment "
+            "or screen; import the network as one of these, or train one by `linewatch train inspect`"
         )
     classes = classes_of(request.classes, request.background, request.task)
     network = read_network(path)

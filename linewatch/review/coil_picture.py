@@ -79,11 +79,16 @@ class CoilPicture:
             ys, xs = np.indices(band.shape[:2])
             band[(xs + ys) % 8 < 2] = MISSED
 
-    def add_found(self, boxes: Iterable[tuple[str, StripBox]], classes: Sequence[str]) -> None:
-        """Outline found defects in the colour of their class, which is that of its place in `classes`."""
-        for name, box in boxes:
+    def add_found(
+        self, boxes: Sequence[tuple[str, StripBox]], classes: Sequence[str], tentative: Sequence[bool] | None = None
+    ) -> None:
+        """Outline found defects in the colour of their class, which is that of its place in `classes`.
+
+        tentative: of each box, whether it gets a thin line; None: none does.
+        """
+        for (name, box), thin in zip(boxes, tentative or [False] * len(boxes), strict=True):
             self._counts[name] += 1
-            self._outline(box, PALETTE[classes.index(name) % len(PALETTE)], grow_px=3, thickness=2)
+            self._outline(box, PALETTE[classes.index(name) % len(PALETTE)], grow_px=3, thickness=1 if thin else 2)
         x = MARGIN_PX
         for name in classes:
             if not self._counts[name]:
@@ -195,5 +200,8 @@ def draw_coil(
             picture.add_missed(placed(span.along_mm))
     picture.add_truth(StripBox(box.across_mm, placed(box.along_mm)) for box in truth)
     found = [(one.defect_class, StripBox(one.box.across_mm, placed(one.box.along_mm))) for one in record.defects]
-    picture.add_found(found, sorted({name for name, _ in found}))
+    tentative = record.defects["tentative"].tolist()
+    picture.add_found(found, sorted({name for name, _ in found}), tentative)
+    if any(tentative):
+        picture.add_note(f"{sum(tentative)} of them tentative: thin lines")
     picture.write(path)

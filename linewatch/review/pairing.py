@@ -24,6 +24,7 @@ class FoundDefect:
     id: str
     defect_class: str
     confidence: float
+    probability: float
     area_mm2: float
     box: StripBox
 

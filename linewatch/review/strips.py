@@ -11,7 +11,8 @@ from typing import NamedTuple
 import numpy as np
 
 from linewatch.contracts.errors import JournalError
-from linewatch.contracts.manifest import Task
+from linewatch.contracts.manifest import CASCADE, Task
+from linewatch.contracts.probability import log_odds, probability_of
 from linewatch.contracts.verdict import Quality
 from linewatch.geometry.outlines import UM_PER_MM, Outlines, rungs_of
 from linewatch.history.spans import stretches_of
@@ -57,11 +58,13 @@ class StripFindings:
 
 def strips_of(records: Iterable[CoilRecord]) -> tuple[StripFindings, ...]:
     """Return the strips of the records, in the same order."""
+    records = tuple(records)
+    alone = frozenset(engine for record in records for engine in _inspected_alone(record))
     passages: Counter[tuple[str, str, str]] = Counter()
     strips = []
     for record in records:
         name = (record.coil, record.side, record.camera)
-        strips.append(_strip(StripKey(*name, passages[name]), record))
+        strips.append(_strip(StripKey(*name, passages[name]), record, alone))
         passages[name] += 1
     return tuple(strips)
 
@@ -78,20 +81,30 @@ def same_verdicts(one: Path, other: Path) -> bool:
         raise JournalError(f"cannot read {error.filename}: {error.strerror}; expected a verdict file") from error
 
 
-def _strip(key: StripKey, record: CoilRecord) -> StripFindings:
+def _inspected_alone(record: CoilRecord) -> set[str]:
+    """Return the engines that did all the work on a strip: a cascade finds no defect without its classifier.
+
+    On a strip without defects nothing tells an inspect engine from a screen that passed no tile.
+    """
+    if not len(record.defects["id"]) or any(use.place > 0 for use in record.engines):
+        return set()
+    return {use.engine for use in record.engines}
+
+
+def _strip(key: StripKey, record: CoilRecord, alone: frozenset[str]) -> StripFindings:
     owner = _owners(record.defects)
     parts: dict[str, list[FoundDefect]] = {}
     for one, root in zip(record.defects, owner, strict=True):
-        found = FoundDefect(one.id, one.defect_class, one.confidence, one.area_mm2, one.box)
+        found = FoundDefect(one.id, one.defect_class, one.confidence, one.probability, one.area_mm2, one.box)
         parts.setdefault(root, []).append(found)
     wholes = {root: _as_one(root, those) for root, those in parts.items()}
     order = sorted(wholes, key=lambda root: (wholes[root].box.along_mm, wholes[root].box.across_mm, root))
     place = {root: number for number, root in enumerate(order)}
     engines: dict[Task, dict[str, float]] = {}
-    tasks = tuple(Task)  # a frame names its engines in this order
     for use in record.engines:
-        if use.place < len(tasks):
-            engines.setdefault(tasks[use.place], {})[use.engine] = use.length_mm
+        if use.place < len(CASCADE):  # a frame names its engines in this order, or the one that inspects alone
+            task = Task.INSPECT if use.engine in alone else CASCADE[use.place]
+            engines.setdefault(task, {})[use.engine] = use.length_mm
     return StripFindings(
         key=key,
         record=record,
@@ -129,9 +142,17 @@ def _as_one(name: str, parts: list[FoundDefect]) -> FoundDefect:
         name,
         defect_class=min(area_of, key=lambda one: (-area_of[one], one)),
         confidence=max(part.confidence for part in parts),
+        probability=_together(parts),
         area_mm2=sum(part.area_mm2 for part in parts),
         box=hull(parts),
     )
+
+
+def _together(parts: list[FoundDefect]) -> float:
+    """Return the probability of a defect that was closed in parts: their log-odds averaged by area, as over frames."""
+    parts_odds = log_odds(np.array([part.probability for part in parts]))
+    area_mm2 = np.maximum([part.area_mm2 for part in parts], 1e-9)
+    return float(probability_of(np.average(parts_odds, weights=area_mm2)))
 
 
 def _outlines(record: CoilRecord, whole: np.ndarray, count: int) -> Outlines:

@@ -41,6 +41,7 @@ def test_a_configuration_without_a_source_is_said_to_have_none(check):
 RECIPES = (
     '[[recipe]]\nname = "a"\nproduct = "a"\n[[recipe]]\nname = "b"\nproduct = "b"\nengines = { screen = "none" }\n'
 )
+OTHER_CHAIN = '[[recipe]]\nname = "a"\nproduct = "a"\nengines = { inspect = "inspect" }\n'
 FREE = '[wire]\npublish = "tcp://127.0.0.1:*"\nserve = "tcp://127.0.0.1:*"\n'
 ENGINES = f'[inference]\nengines_dir = "{ROOT}/engines"\n'
 
@@ -170,6 +171,7 @@ def test_two_sockets_of_one_address_fail(check):
             "no such file",
         ),
         (RECIPES, "[recipe] engines", "none: no such engine"),
+        (OTHER_CHAIN, "[recipe] engines", "inspect is no task of [inference] chain = 'cascade'"),
         ('[[alarm]]\nname = "a"\nclasses = ["skratch"]\n', "rules", "[[alarm]] 'a': class 'skratch' is unknown"),
         ("[line]\nwidth_px = 128\n", "[inference] engines_dir", "does not fit a frame"),
     ],

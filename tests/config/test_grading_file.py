@@ -65,6 +65,10 @@ def refusal(found: dict) -> list[str]:
             "[[severity]] 's1': never applies, since 's0' before it fits every such defect; put it first",
         ),
         (
+            tree({"min_probability": 0.5}, {"classes": ["scratch"], "min_probability": 0.6}),
+            "[[severity]] 's1': never applies, since 's0' before it fits every such defect; put it first",
+        ),
+        (
             tree({"classes": ["scratch"]}, {"classes": ["ash"]}, {"classes": ["ash", "scratch"]}),
             "'s2': never applies, since 's0' and 's1' before it",
         ),

@@ -80,6 +80,8 @@ def test_an_unlatched_alarm_clears_in_the_first_frame_without_the_defect():
         ({"min_length_mm": 4.1}, False),
         ({"min_confidence": 0.39}, True),
         ({"min_confidence": 0.41}, False),
+        ({"min_probability": 0.78}, True),
+        ({"min_probability": 0.79}, False),
         ({"classes": ("scratches",)}, True),
         ({"classes": ("inclusion",)}, False),
         ({"min_count": 2}, False),

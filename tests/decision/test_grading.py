@@ -54,6 +54,7 @@ def defect(
     edge_mm: float | None = 100.0,
     side: str = "top",
     confidence: float = 0.9,
+    probability: float = 0.9,
 ) -> Defect:
     return Defect(
         id=name,
@@ -63,7 +64,7 @@ def defect(
         defect_class=of,
         confidence=confidence,
         peak=0.9,
-        probability=0.9,
+        probability=probability,
         box=StripBox((left_mm, left_mm + width_mm), (begin_mm, begin_mm + length_mm)),
         area_mm2=length_mm * width_mm if area_mm2 is None else area_mm2,
         edge_mm=edge_mm,
@@ -99,6 +100,7 @@ NOTHING_ELSE = {"more_than": 1_000_000}
         ({"min_area_mm2": 12.0}, {"area_mm2": 12.0}, {"area_mm2": 11.9994}),
         ({"max_area_mm2": 12.0}, {"area_mm2": 12.0004}, {"area_mm2": 12.001}),
         ({"min_confidence": 0.8}, {"confidence": 0.79996}, {"confidence": 0.7999}),
+        ({"min_probability": 0.8}, {"probability": 0.79996}, {"probability": 0.7999}),
         ({"edge_zone_mm": 20.0}, {"edge_mm": 15.0}, {"edge_mm": 15.001}),
         ({"edge_zone_mm": 20.0, "edge_zone": "inside"}, {"edge_mm": 0.0}, {"edge_mm": None}),
         ({"edge_zone_mm": 20.0, "edge_zone": "touching"}, {"edge_mm": 19.999}, {"edge_mm": 20.0}),

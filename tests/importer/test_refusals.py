@@ -13,6 +13,9 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from linewatch import cli
+from linewatch.contracts.errors import ConfigError
+from linewatch.contracts.manifest import Task
+from linewatch.importer.engine_import import ImportRequest, import_engine
 
 LOGITS = foreign.classifier()
 
@@ -305,6 +308,15 @@ def test_what_cannot_be_imported_is_refused_in_one_line(
     assert found == sorted(found), line
     assert code == (2 if case in ARGUMENTS_AT_FAULT else 4), line
     assert not [*(tmp_path / "engines").glob("*")], "nothing is left behind"
+
+
+def test_a_network_cannot_become_an_inspect_engine(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = foreign.save(LOGITS, tmp_path / "mine.onnx")
+    assert cli.main(["engine", "import", str(path), "--task", "inspect"]) == 2
+    assert "classify" in capsys.readouterr().err
+    with pytest.raises(ConfigError, match=r"expected task classify, segment or screen.*linewatch train inspect"):
+        import_engine(path, ImportRequest(Task.INSPECT), tmp_path / "engines")
+    assert not (tmp_path / "engines").exists()
 
 
 def test_an_engine_is_never_written_over(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -155,6 +155,24 @@ def test_a_mix_of_engines_is_named_and_a_cascade_is_none(tmp_path: Path) -> None
     assert isinstance(found.b, ComparedSide)
 
 
+def test_an_engine_that_inspected_alone_is_named_so(tmp_path: Path) -> None:
+    """Without defects nothing tells it from a screen that passed no tile, unless it found some elsewhere."""
+    defects = [event(10, 10, 60, 60)]
+    ours = tmp_path / "a"
+    ours.write_bytes(
+        written(tmp_path / "one", *defects, engines=("i@1",)).read_bytes()
+        + written(tmp_path / "two", engines=("i@1",), coil="C2").read_bytes()
+    )
+    theirs = tmp_path / "b"
+    theirs.write_bytes(
+        written(tmp_path / "three", *defects).read_bytes() + written(tmp_path / "four", coil="C2").read_bytes()
+    )
+    found = compared(ours, theirs)
+    assert set(found.a.engines) == {Task.INSPECT}
+    assert found.a.mixed == ()
+    assert set(found.b.engines) == {Task.SCREEN, Task.CLASSIFY}
+
+
 def test_same_verdicts_asks_for_all_but_the_timing(tmp_path: Path) -> None:
     one = written(tmp_path / "a", event(10, 10, 60, 60))
     later = written(tmp_path / "b", event(10, 10, 60, 60), timing=Timing(captured_ns=5))

@@ -18,7 +18,7 @@ def record(*defects: tuple[str, Rungs]) -> OutlinedDefects:
     for number, (name, rungs) in enumerate(defects):
         begin, end, left, right = np.array(rungs).T
         box = StripBox((float(left.min()), float(right.max())), (float(begin.min()), float(end.max())))
-        found.append(FoundDefect(f"{number}", name, 0.9, float(((end - begin) * (right - left)).sum()), box))
+        found.append(FoundDefect(f"{number}", name, 0.9, 0.9, float(((end - begin) * (right - left)).sum()), box))
     of = np.repeat(np.arange(len(defects)), [len(rungs) for _, rungs in defects]).astype(np.int64)
     rungs_um = np.array([rung for _, rungs in defects for rung in rungs], np.int64).reshape(-1, 4) * UM_PER_MM
     return OutlinedDefects(tuple(found), Outlines(len(defects), of, rungs_um))

@@ -4,10 +4,8 @@ import numpy as np
 
 from linewatch.contracts.evidence import evidence_names
 from linewatch.contracts.prediction import Prediction
-from linewatch.contracts.probability import ProbabilityModel
+from linewatch.contracts.probability import ProbabilityModel, log_odds
 from linewatch.decision.defects.pieces import Pieces
-
-_BOUND = 1e-6
 
 
 def log_odds_of(
@@ -23,7 +21,6 @@ def log_odds_of(
     model the peak of an outlined piece counts as its probability, and the score of its class where a tile outlines it.
     """
     if model is None:
-        told = np.where(pieces.tiled, confidence, pieces.peak / 255).clip(_BOUND, 1 - _BOUND)
-        return np.asarray(np.log(told / (1 - told)))
+        return log_odds(np.where(pieces.tiled, confidence, pieces.peak / 255))
     at = {name: column for column, name in enumerate(evidence_names(prediction.classes))}
     return model.log_odds(evidence[:, [at[name] for name in model.evidence]])

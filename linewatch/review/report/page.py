@@ -30,7 +30,7 @@ MAX_TEXT = 200
 
 @dataclass(frozen=True, slots=True)
 class ClassRow:
-    """What was found of one class. Area, longest and confidence include the tentative defects."""
+    """What was found of one class. Area, longest and probability include the tentative defects."""
 
     name: str
     code: int
@@ -41,7 +41,7 @@ class ClassRow:
     per_100_m: float | None
     area_mm2: float
     longest_mm: float
-    confidence: float  # the mean
+    probability: float  # the mean
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +166,7 @@ def _class_rows(record: CoilRecord, rated: RatedDefects, marked: MarkedDefects) 
                 counts[name] / record.length_mm * 1e5 if record.length_mm > 0 else None,
                 float(defects["area_mm2"][of].sum()),
                 float(longest_mm[of].max()),
-                float(defects["confidence"][of].mean()),
+                float(defects["probability"][of].mean()),
             )
         )
     return rows

@@ -1,0 +1,105 @@
+"""A service whose one engine inspects whole frames: it runs, changes engines and recipes as one with a cascade does."""
+
+import json
+import shutil
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from test_exchange import PATIENCE_S, ROOT, beside, copy_engine, verdicts
+from waiting import wait_until
+
+from linewatch.capture.cameras.registry import open_camera
+from linewatch.capture.clock import MonotonicClock
+from linewatch.client import Commander
+from linewatch.config.recipe import RecipeEngines, RecipeSettings
+from linewatch.contracts.verdict import Quality
+from linewatch.daemon.replay import replay
+from linewatch.daemon.service import open_service
+from linewatch.service_settings import ServiceSettings
+from linewatch.wire.schema import BesideState, EngineAction
+
+pytestmark = pytest.mark.service
+
+
+@pytest.fixture
+def inspecting(settings: ServiceSettings, tmp_path: Path) -> ServiceSettings:
+    """Settings with the shipped inspect engine, a copy of it and a segmenter."""
+    folder = tmp_path / "engines"
+    for name in ("inspect", "segment"):
+        shutil.copytree(ROOT / "engines" / name, folder / name)
+    copy_engine(folder, "inspect", "inspect-b")
+    inference = settings.inference.model_copy(
+        update={"chain": "inspect", "engines_dir": folder, "deadline_ms": 60_000.0}
+    )
+    return settings.model_copy(update={"inference": inference})
+
+
+@pytest.fixture
+def service(inspecting: ServiceSettings, tmp_path: Path) -> Iterator[SimpleNamespace]:
+    """A live strip at a slow line rate, stopped at the end of the test."""
+    assert inspecting.source is not None
+    changed = inspecting.model_copy(
+        update={
+            "line": inspecting.line.model_copy(update={"line_rate_hz": 1500.0}),
+            "wire": inspecting.wire.model_copy(update={"commands": "tcp://127.0.0.1:*"}),
+        }
+    )
+    source = inspecting.source.model_copy(update={"length_m": 2000.0})
+    clock, found, ready = MonotonicClock(), SimpleNamespace(verdicts=tmp_path / "v.jsonl"), threading.Event()
+
+    def run() -> None:
+        with (
+            open_camera(source, changed.line, clock, live=True) as camera,
+            open_service(changed, camera, clock, verdicts=found.verdicts) as opened,
+        ):
+            found.service = opened
+            opened.run(ready.set)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    assert ready.wait(PATIENCE_S)
+    found.commands = found.service.commands.endpoint
+    found.publish, found.serve = found.service.publisher.endpoint, found.service.server.endpoint
+    try:
+        yield found
+    finally:
+        found.service.stop()
+        thread.join(PATIENCE_S)
+        assert not thread.is_alive()
+
+
+def test_it_compares_promotes_and_refuses_engines(service: SimpleNamespace) -> None:
+    with Commander(service.commands) as commander:
+        commander.engine(EngineAction.LOAD, "segment")
+        status = beside(service, lambda found: found is not None and found.state is BesideState.FAILED)
+        assert status.beside is not None
+        assert "has no place among the running engines (inspect)" in (status.beside.text or "")
+        reply = commander.engine(EngineAction.LOAD, "inspect-b", shadow=True)
+        assert [engine.role for engine in reply.engines] == ["inspect"]
+        status = beside(service, lambda found: found is not None and found.tiles > 20)
+        assert status.beside is not None
+        assert (status.beside.state, status.beside.role) == (BesideState.COMPARED, "inspect")
+        assert status.beside.agreed == status.beside.tiles, "an engine agrees with its copy"
+        commander.engine(EngineAction.PROMOTE)
+        status = beside(service, lambda found: found is None)
+        assert [one.identity.partition("@")[0] for one in status.engines] == ["inspect-b"]
+        decided = service.service.totals.frames
+        wait_until(lambda: service.service.totals.frames >= decided + 5, PATIENCE_S)
+        service.service.stop()
+    found = verdicts(service)
+    assert {len(line["engines"]) for line in found} == {1}
+    assert {span["quality"] for line in found for span in line["spans"]} == {Quality.INSPECTED}
+
+
+def test_a_recipe_names_an_inspect_engine_of_its_own(inspecting: ServiceSettings, tmp_path: Path) -> None:
+    recipe = RecipeSettings(name="all", product="strip", engines=RecipeEngines(inspect="inspect-b"))
+    out, data = tmp_path / "v.jsonl", tmp_path / "coil.json"
+    data.write_text(json.dumps({"coil": "TEST-7", "product": "strip"}))
+    summary = replay(inspecting.model_copy(update={"recipe": (recipe,)}), out=out, coil_data=data)
+    found = [line for text in out.read_text().splitlines() if (line := json.loads(text))["kind"] == "verdict"]
+    assert {one.partition("@")[0] for line in found for one in line["engines"]} == {"inspect-b"}
+    assert summary.coverage == 1.0
+    assert sum(len(line["defects"]) for line in found) > 0
