@@ -9,10 +9,10 @@ from linewatch.config.base import Settings
 
 
 class KnownDefect(Settings):
-    """Where the picture shows a defect: the middle of it, in pixels from the top left."""
+    """A pixel of the picture in the middle of a defect."""
 
-    line: int = Field(ge=0)
-    column: int = Field(ge=0)
+    line: int = Field(ge=0, description="of the image, from its top")
+    column: int = Field(ge=0, description="of the image, from its left side")
 
 
 class CanarySettings(Settings):

@@ -16,7 +16,7 @@ from linewatch.config.history import HistoryServiceSettings, HistorySettings
 from linewatch.contracts.errors import HistoryError
 from linewatch.history.archive import ImageArchive
 from linewatch.history.database import explained, is_passing, reopen, shown, upkeep, writing
-from linewatch.history.retention import expire_step
+from linewatch.history.retention import AgeAllowance, expire_step
 from linewatch.history.writer import HistoryWriter, StoredService, TwoWritersError, stored_service
 from linewatch.logs import log_sums
 from linewatch.signals import on_end
@@ -98,6 +98,7 @@ class _Recording:
     ) -> None:
         self._settings, self._engine, self._listeners, self._archive = settings, engine, listeners, archive
         self._next_expiry_s = self._next_tidy_s = self._next_upkeep_s = time.monotonic()
+        self._allowance = AgeAllowance(settings.keep.days)
         self._unusable: str | None = None  # why the database must be opened anew
         self._reopened = ""
 
@@ -118,7 +119,7 @@ class _Recording:
                 self._next_upkeep_s = time.monotonic() + UPKEEP_EVERY_S
             for listener in self._listeners:
                 listener.listen(WAIT_S / len(self._listeners), settings.commit_ms / 1000, at_once=stopping)
-            if time.monotonic() >= self._next_expiry_s and not _expire(engine, settings):
+            if time.monotonic() >= self._next_expiry_s and not _expire(engine, settings, self._allowance):
                 self._next_expiry_s = time.monotonic() + EXPIRE_EVERY_S
             if self._archive is not None and time.monotonic() >= self._next_tidy_s and not self._archive.tidy():
                 self._next_tidy_s = time.monotonic() + TIDY_EVERY_S
@@ -268,10 +269,10 @@ class _Listener:
         self._images_due_s = time.monotonic() + (TIDY_EVERY_S if unknown else commit_s)
 
 
-def _expire(engine: sa.Engine, settings: HistorySettings) -> bool:
+def _expire(engine: sa.Engine, settings: HistorySettings, allowance: AgeAllowance) -> bool:
     """Expire a part of the oldest coil; return whether there is more."""
     with engine.begin() as connection:
-        gone = expire_step(connection, settings.keep)
+        gone = expire_step(connection, settings.keep, allowance=allowance)
     if gone:
         log.info("coil_expired", coil=gone)
     return gone is not None

@@ -197,3 +197,29 @@ def test_a_new_journal_is_a_gap_and_its_coils_are_others(start_service, history_
         assert (older.passed_mm, newer.passed_mm) == (9 * 256.0, 4 * 256.0)
         names = [{d.defect.id for d in defects(connection, [row.passage])} for row in (newer, older)]
         assert names[0] < names[1]  # named alike on the wire, kept apart here
+
+
+def test_a_new_journal_that_has_run_past_the_old_one_is_noticed(start_service, history_of, tmp_path):
+    """Its sequences look as if they went on: only the journal's identity tells."""
+    service = start_service()
+    settings = history_of(service)
+    config = write_config(tmp_path / "history.toml", settings)
+    for command in ("coil started", "frames 9 2", "coil ended"):
+        service.tell(command)
+    process = start_history(config)
+    wait_for(lambda: stored_frames(settings.database) == 9)
+    process.send_signal(signal.SIGTERM)
+    process.wait(30)
+    service.kill()
+    subprocess.run(["rm", "-r", str(tmp_path / "journal")], check=True)
+    service.start()
+    for command in ("coil started", "frames 20 2", "coil ended", "coil started", "frames 4 2"):
+        service.tell(command)
+    process = start_history(config)
+    wait_for(lambda: stored_frames(settings.database) == 33)
+    process.send_signal(signal.SIGTERM)
+    process.wait(30)
+    with reading(settings.database) as connection:
+        assert {gap.reason for gap in gaps(connection)} == {"the service began a new journal"}
+        lengths = [row.inspected_mm for row in coils(connection)]
+        assert lengths == [4 * 256.0, 20 * 256.0, 9 * 256.0]

@@ -20,7 +20,7 @@ from linewatch.contracts.verdict import CoilState
 from linewatch.history.database import _migrations, reading, writing
 from linewatch.history.labels import LabelVerdict, label, newest_labels
 from linewatch.history.queries import coils, defects, passages_of, spans
-from linewatch.history.retention import expire_step
+from linewatch.history.retention import AgeAllowance, expire_step
 from linewatch.history.tables import COIL, METADATA, SERVICE
 from linewatch.history.writer import HistoryWriter, stored_service
 from linewatch.review.from_history import read_passage
@@ -256,3 +256,26 @@ def test_a_service_that_tells_no_areas_is_stored_and_its_share_is_of_the_length(
         assert all(one.span.area is None for one in spans(connection, before.passage))
         assert read_passage(connection, before.passage).inspected_share == pytest.approx(before.inspected_share)
         assert later.inspected_mm2 is not None
+
+
+def test_a_clock_that_is_years_ahead_costs_a_few_coils_a_day(url):
+    """Ten times what a year's store of this size loses by itself; and a coil dated ahead holds up no other."""
+    sequencer, now_s = Sequencer(1), [0.0]
+    keep = KeepSettings(days=365.0)
+    with writing(url) as engine:
+        for _ in range(80):
+            store_messages(engine, coil_messages(sequencer))
+        with engine.begin() as connection:
+            begun = coils(connection)[-1].begun_unix_ns
+            wrong_ns, allowance = begun + 400 * 86_400 * 10**9, AgeAllowance(keep.days, lambda: now_s[0])
+            gone = 0
+            for minute in range(24 * 60):
+                now_s[0] = 60.0 * minute
+                while expire_step(connection, keep, now_ns=wrong_ns, allowance=allowance):
+                    gone += 1
+            assert 20 <= gone <= 25
+            first = connection.execute(sa.select(COIL.c.id).order_by(COIL.c.id).limit(1)).scalar()
+            ahead = sa.update(COIL).filter_by(id=first).values(begun_unix_ns=begun + 4_000 * 86_400 * 10**9)
+            connection.execute(ahead)
+            assert expire_step(connection, keep, now_ns=begun + 366 * 86_400 * 10**9) == "C1"
+            assert connection.execute(sa.select(COIL.c.id).filter_by(id=first)).scalar() is None

@@ -17,6 +17,7 @@ from linewatch.config.journal import JournalSettings
 from linewatch.contracts.errors import JournalError
 from linewatch.contracts.record import Record
 from linewatch.journal.journal import Journal
+from linewatch.journal.segment import Entry, EntryKind, pack_commit, pack_head
 
 pytestmark = pytest.mark.service
 
@@ -299,3 +300,52 @@ def test_a_disk_that_is_full_at_the_start_is_an_error_and_leaves_the_journal_as_
     assert sorted(path.name for path in tmp_path.iterdir()) == before
     with journal(tmp_path) as it:
         assert it.epoch == 2
+
+
+def test_the_identity_and_the_newest_state_outlive_restarts_and_segments(tmp_path):
+    with journal(tmp_path) as it:
+        identity = it.identity
+        assert (len(identity), it.state) == (36, b"")
+        it.append([frame(1, 0)], sync=True, state=b"first")
+        it.append([frame(1, 1)], sync=False)
+        assert it.state == b"first"
+    with journal(tmp_path) as it:
+        assert (it.identity, it.state) == (identity, b"first")
+        for n in range(40):
+            it.append([frame(2, n, bytes(1 << 18))], sync=False, state=b"second" if n == 0 else None)
+        assert 1 not in it.epochs(), "the first segment is gone"
+    with journal(tmp_path) as it:
+        assert (it.identity, it.state) == (identity, b"second")
+    for path in tmp_path.glob("*.segment"):
+        path.unlink()
+    with journal(tmp_path) as it:
+        assert it.identity != identity, "it is another one"
+        assert (it.epoch, it.state) == (1, b"")
+
+
+def test_a_state_is_kept_with_its_records_or_not_at_all(tmp_path):
+    with journal(tmp_path) as it:
+        it.append([frame(1, 0)], sync=True, state=b"whole")
+        it.append([frame(1, 1)], sync=True, state=b"torn")
+    path = tmp_path / "0000000001-000000.segment"
+    path.write_bytes(path.read_bytes()[:-3])
+    with journal(tmp_path) as it:
+        assert it.state == b"whole"
+        assert it.read(1, "frame", 0, ALL_BYTES) == [frame(1, 0)]
+
+
+def test_a_journal_of_format_1_is_read_and_continued(tmp_path):
+    """Its segments have neither identity nor state; the first opening gives it an identity."""
+    old = tmp_path / "0000000001-000000.segment"
+    records = [Entry(EntryKind.RECORD, frame(1, n)) for n in range(3)]
+    head = pack_head(1).replace(b"LWJRNL\x02", b"LWJRNL\x01")
+    old.write_bytes(head + b"".join(pack_commit([one]) for one in records))
+    with journal(tmp_path) as it:
+        identity = it.identity
+        assert (it.epoch, it.recovery.set_aside, it.recovery.damages) == (2, (), ())
+        assert it.read(1, "frame", 0, ALL_BYTES) == [frame(1, n) for n in range(3)]
+        it.append([frame(2, 0)], sync=True)
+    with journal(tmp_path) as it:
+        assert it.identity == identity
+        assert it.read(1, "frame", 0, ALL_BYTES) == [frame(1, n) for n in range(3)]
+        assert it.read(2, "frame", 0, ALL_BYTES) == [frame(2, 0)]

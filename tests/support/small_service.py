@@ -31,7 +31,7 @@ from linewatch.wire.snapshot import SnapshotTracker
 HEARTBEAT_S = 0.05
 
 
-def status(heartbeat: int, healthy: bool = True) -> StatusBody:
+def status(heartbeat: int, healthy: bool = True, journal: str | None = None) -> StatusBody:
     return StatusBody(
         heartbeat=heartbeat,
         healthy=healthy,
@@ -54,6 +54,7 @@ def status(heartbeat: int, healthy: bool = True) -> StatusBody:
         ring_slots=1,
         stages=(),
         engines=(),
+        journal=journal,
     )
 
 
@@ -94,7 +95,7 @@ def main(folder: Path, publish: str, serve: str, high_water: int) -> None:  # no
             if not select.select([sys.stdin], [], [], HEARTBEAT_S)[0]:
                 heartbeat += healthy
                 if not muted:
-                    publisher.send(sequencer.status(status(heartbeat, healthy)))
+                    publisher.send(sequencer.status(status(heartbeat, healthy, journal.identity)))
                 continue
             match sys.stdin.readline().split():
                 case ["frames", count, runs, *state]:
