@@ -58,7 +58,7 @@ commands = "tcp://127.0.0.1:{commands}"
 
 
 @dataclass(slots=True)
-class Outcome:
+class AttackOutcome:
     """One attack. silent_s: the longest time between two heartbeats that a consumer saw, during the attack.
 
     recovered_s: from its end until strip is inspected again. lost: messages that a consumer could not get.
@@ -73,7 +73,7 @@ class Outcome:
     notes: list[str] = field(default_factory=list)
 
 
-class Service:
+class AttackedService:
     """`linewatch run` in a process of its own, and a consumer of it."""
 
     def __init__(self, folder: Path, line_rate_hz: float) -> None:
@@ -156,9 +156,11 @@ def _free_ports(count: int) -> list[int]:
 
 
 @contextmanager
-def measured(service: Service, name: str, outcomes: list[Outcome], *, may_stop: bool = False) -> Iterator[Outcome]:
+def measured(
+    service: AttackedService, name: str, outcomes: list[AttackOutcome], *, may_stop: bool = False
+) -> Iterator[AttackOutcome]:
     """Measure an attack that the block makes. may_stop: the service stands, or is started anew, during it."""
-    outcome, peak = Outcome(name, False), [service.memory_mb]
+    outcome, peak = AttackOutcome(name, False), [service.memory_mb]
     service.begin()
     done = threading.Event()
 
@@ -197,7 +199,7 @@ def measured(service: Service, name: str, outcomes: list[Outcome], *, may_stop: 
         time.sleep(1.0)
 
 
-def from_the_network(service: Service, seconds: float, outcomes: list[Outcome]) -> None:
+def from_the_network(service: AttackedService, seconds: float, outcomes: list[AttackOutcome]) -> None:
     """Let every hostile peer at every socket that it is for."""
     for kind in PEERS:
         at = ("publish",) if "subscription" in kind or kind == "slow_readers" else ("serve", "commands")
@@ -207,7 +209,7 @@ def from_the_network(service: Service, seconds: float, outcomes: list[Outcome]) 
                 subprocess.run(attack, cwd=ROOT, check=False, timeout=seconds + 60)
 
 
-def processes(service: Service, seconds: float, outcomes: list[Outcome]) -> None:
+def processes(service: AttackedService, seconds: float, outcomes: list[AttackOutcome]) -> None:
     """Stop it, kill it, starve it."""
     for stalled_s in (0.5, 3.0):
         with measured(service, f"stopped for {stalled_s:g} s (SIGSTOP)", outcomes, may_stop=True):
@@ -230,7 +232,7 @@ def processes(service: Service, seconds: float, outcomes: list[Outcome]) -> None
             other.wait()
 
 
-def disks(service: Service, seconds: float, outcomes: list[Outcome]) -> None:
+def disks(service: AttackedService, seconds: float, outcomes: list[AttackOutcome]) -> None:
     """Fill the journal's disk, remove its folder, take it away."""
     disk = service.folder / "disk"
 
@@ -261,7 +263,7 @@ def disks(service: Service, seconds: float, outcomes: list[Outcome]) -> None:
     during("journal's disk unmounted, another mounted", lambda: _unmount(disk), lambda: _mount(disk))
 
 
-def folders(service: Service, seconds: float, outcomes: list[Outcome]) -> None:
+def folders(service: AttackedService, seconds: float, outcomes: list[AttackOutcome]) -> None:
     """Put what is no coil data into the folder of Level 2."""
     folder = service.folder / "level2"
     with measured(service, "junk in the folder of Level 2", outcomes):
@@ -283,7 +285,7 @@ def _unmount(disk: Path) -> None:
     subprocess.run(["umount", "-l", str(disk)], check=True)
 
 
-def _row(outcome: Outcome) -> str:
+def _row(outcome: AttackOutcome) -> str:
     before, most, after = outcome.memory_mb
     cells = (
         outcome.attack,
@@ -325,11 +327,11 @@ def main() -> int:
             return 3
         return done.returncode
     seconds = max(2.0, (arguments.minutes * 60 - 60) / 30)
-    outcomes: list[Outcome] = []
+    outcomes: list[AttackOutcome] = []
     with tempfile.TemporaryDirectory(prefix="linewatch-attack-") as name:
         folder = Path(name)
         _mount(folder / "disk")
-        service = Service(folder, arguments.line_rate_hz)
+        service = AttackedService(folder, arguments.line_rate_hz)
         try:
             began_s = time.monotonic()
             while not service.inspects(began_s):
