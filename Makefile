@@ -13,7 +13,7 @@ endif
 PIP := $(BIN)/pip install -q --disable-pip-version-check
 
 .PHONY: help install install-dev demo test test-fast test-networks check docs reference lock licences bench gpu-check \
-	soak kills coil clean need-data
+	soak kills attack coil clean need-data
 help: ## List the targets; a target without a "needs" runs on a CPU, from a clean clone
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
 
@@ -90,6 +90,9 @@ soak: install-dev ## Ten minutes at the line rate: nothing missed, p99, memory (
 
 kills: install-dev ## Kill a service 500 times while alarms come and go and commands are sent: none lost, none doubled (needs half an hour)
 	LINEWATCH_KILLS=500 $(BIN)/python -m pytest -q -s tests/daemon/test_alarm_kill.py $(ARGS)
+
+attack: install-dev ## Attack a service on this host: hostile peers, kills, stalls, disks that fail; a table in out/attack (MINUTES=10)
+	$(BIN)/python -m benchmarks.attack --minutes $(or $(MINUTES),10) $(ARGS)
 
 need-data:
 	@test -d "$(LINEWATCH_DATA)" || { echo "this target needs real images: LINEWATCH_DATA is '$(LINEWATCH_DATA)', expected a folder laid out as docs/datasets.md says"; exit 2; }
