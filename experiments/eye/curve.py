@@ -67,7 +67,7 @@ class Mill:
             theirs, mine = groups[: len(groups) // 2], groups[len(groups) // 2 :]
             frames = np.flatnonzero(np.isin(group, mine) & (table.fold_of_frame != fold))
             chosen = rng.choice(frames, round(share * len(frames)), replace=False)
-            rows = table.instances(np.isin(table.frame, chosen))
+            rows = _of_frames(table, np.isin(np.arange(len(table.truth)), chosen))
             if with_prior:
                 rows = self._shipped(fold, theirs).joined(rows)
             here = table.fold == fold
@@ -80,7 +80,8 @@ class Mill:
         return self._judged(probability, called)
 
     def _shipped(self, fold: int, groups: NDArray[np.int64]) -> Instances:
-        return self.prior.instances(np.isin(self.prior.group, groups) & (self.prior.fold != fold))
+        group = np.array([one.group for one in self.prior.truth])
+        return _of_frames(self.prior, np.isin(group, groups) & (self.prior.fold_of_frame != fold))
 
     def _judged(self, probability: Array, called: Array) -> Point:
         table = self.table
@@ -94,6 +95,10 @@ class Mill:
             of["precision"] or float("nan"),
             float(-np.log(np.where(right, bounded, 1 - bounded)).mean()),
         )
+
+
+def _of_frames(table: Table, frames: NDArray[np.bool_]) -> Instances:
+    return table.instances(frames[table.frame], frames)
 
 
 def another_camera(gray: NDArray[np.uint8], seed: int) -> NDArray[np.uint8]:

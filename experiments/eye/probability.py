@@ -70,16 +70,19 @@ class Table:
         columns = [self.names.index(name) for name in names]
         return replace(self, names=names, features=self.features[:, columns])
 
-    def instances(self, rows: NDArray[np.bool_]) -> Instances:
-        """Return the usable ones of these rows, as the second stage is fitted on them."""
-        kept, clean = rows & self.usable, np.array([one.frame.clean for one in self.truth])
+    def instances(self, rows: NDArray[np.bool_], frames: NDArray[np.bool_] | None = None) -> Instances:
+        """Return the usable ones of these rows, as the second stage is fitted on them.
+
+        frames: bool (frames,), those that the rows are of, also without an instance; None: all.
+        """
+        kept, clean = rows & self.usable, np.array([one.frame.clean and not one.frame.doubtful for one in self.truth])
         return Instances.of(
             self.names,
             self.features[kept],
             self.right[kept],
             self.group[kept],
             clean[self.frame][kept],
-            int((clean & ~np.array([one.frame.doubtful for one in self.truth])).sum()),
+            int(clean.sum() if frames is None else clean[frames].sum()),
         )
 
     def fitted(self, rows: NDArray[np.bool_]) -> ProbabilityModel:
