@@ -12,7 +12,7 @@ from linewatch.contracts.errors import EngineError
 from linewatch.contracts.probability import ProbabilityModel, probability_of
 from linewatch.history.labels import labelled_defects
 from linewatch.inference.engines import Engine
-from linewatch.learning.instances import Instances
+from linewatch.learning.instances import LabelledInstances
 from linewatch.learning.labelled import MillLabels, check_enough, mill_labels
 from linewatch.learning.learned_engine import family, write_successor
 from linewatch.learning.operating_point import OperatingPoint, fit_with_points
@@ -79,7 +79,7 @@ def learn_from_history(connection: sa.Connection, engines_dir: Path, name: str, 
     )
 
 
-def _as_it_is(engine: Engine) -> tuple[ProbabilityModel, Instances]:
+def _as_it_is(engine: Engine) -> tuple[ProbabilityModel, LabelledInstances]:
     """Return the engine's second stage and the instances behind it. Raises EngineError where it lacks either."""
     manifest = engine.manifest
     if manifest.probability is None:
@@ -87,7 +87,7 @@ def _as_it_is(engine: Engine) -> tuple[ProbabilityModel, Instances]:
             f"engine {manifest.name} has no second stage (`probability` in its manifest), expected one to learn from; "
             "`linewatch fit-probability` makes it, from frames with masks"
         )
-    behind = Instances.read(engine.directory, manifest.probability.version)
+    behind = LabelledInstances.read(engine.directory, manifest.probability.version)
     if behind.names != tuple(manifest.probability.evidence):
         raise EngineError(
             f"engine {manifest.name}: its instances hold other evidence than its second stage weighs; copy the "
