@@ -13,6 +13,7 @@ from pydantic import BaseModel
 from linewatch.config.grading import GradingSettings
 from linewatch.config.history import HistorySettings
 from linewatch.config.load import unit_in_words
+from linewatch.contracts.evidence import EVIDENCE
 from linewatch.plant.modbus.settings import ModbusSettings
 from linewatch.service_settings import ServiceSettings
 from linewatch.wire.json_schema import wire_schema
@@ -92,6 +93,12 @@ def wire_page() -> str:
         for name, one in sorted(definitions.items())
         if "enum" in one
     ]
+    parts.append(
+        "\n## Evidence\n\nThe keys of `evidence` of a defect. Sizes are in pixels, or in cells of 4 x 4 pixels.\n\n"
+    )
+    parts.append("| key | meaning |\n|---|---|\n")
+    parts += [f"| `{name}` | {meaning} |\n" for name, meaning in EVIDENCE.items()]
+    parts.append("| `score_CLASS` | score of the class CLASS; with maps its share, of all classes together 1 |\n")
     return "".join(parts)
 
 

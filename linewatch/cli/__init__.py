@@ -9,14 +9,16 @@ A user's mistake is a line on stderr, never a traceback.
 import os
 import sys
 import threading
+import warnings
 from collections.abc import Sequence
 from contextlib import suppress
+from typing import Any
 
 from cyclopts import App, CycloptsError, Group, Parameter, UnusedCliTokensError
 
 from linewatch import __version__
 from linewatch.cli.output import PipeClosed, check_output, drop_output
-from linewatch.contracts.errors import ConfigError, LinewatchError, StageError
+from linewatch.contracts.errors import ConfigError, LinewatchError, OutdatedWarning, StageError
 
 COMMANDS = {
     "Inspect": {
@@ -96,6 +98,7 @@ COMMANDS = {
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit code."""
     check_output()
+    warnings.showwarning = _show_warning
     words = list(sys.argv[1:] if arguments is None else arguments)
     try:
         code = _run(words)
@@ -121,6 +124,17 @@ def _say(text: str) -> None:
     if sys.stderr is not None:
         with suppress(OSError):
             print(f"linewatch: {text}", file=sys.stderr, flush=True)
+
+
+def _show_warning(
+    message: Warning | str, category: type[Warning], filename: str, lineno: int, file: Any = None, line: Any = None
+) -> None:
+    """Show what is outdated in a user's file as plainly as an error, and other warnings as Python does."""
+    if issubclass(category, OutdatedWarning):
+        _say(str(message))
+    elif (to := file or sys.stderr) is not None:
+        with suppress(OSError):
+            to.write(warnings.formatwarning(message, category, filename, lineno, line))
 
 
 def command_line() -> App:

@@ -1,6 +1,5 @@
 """`[decision]` and the alarms: what counts as one defect, and which defects call an operator."""
 
-import warnings
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -8,6 +7,7 @@ from pydantic import Field, model_validator
 
 from linewatch.config.base import Settings
 from linewatch.contracts.alarm import Priority
+from linewatch.contracts.closed import without_outdated
 
 
 class SensitivityRule(Settings):
@@ -61,7 +61,8 @@ class DecisionSettings(Settings):
         default=None,
         ge=0,
         le=1,
-        description="a less probable defect is not published; none: that of the engine's probability model, or 0",
+        description="a less probable defect is not published; none: that of the engine's probability model, or without "
+        "one 0, or the defect threshold of an engine that inspects whole frames",
     )
     merge_gap_mm: float = Field(
         default=2.0, ge=0, le=100, description="components of a mask that lie nearer are one defect"
@@ -90,15 +91,12 @@ class DecisionSettings(Settings):
     @classmethod
     def _without_operating_point(cls, tree: Any) -> Any:
         """Ignore what configurations of before 2026-12 may name."""
-        if isinstance(tree, dict) and "operating_point" in tree:
-            warnings.warn(
-                "[decision] operating_point is ignored: a defect is called by its probability; remove it, and write "
-                "call_probability where the engines' own value does not suit (0 calls every defect, as 'full' did)",
-                FutureWarning,
-                stacklevel=2,
-            )
-            return {name: value for name, value in tree.items() if name != "operating_point"}
-        return tree
+        return without_outdated(
+            tree,
+            "operating_point",
+            "[decision] operating_point is ignored: a defect is called by its probability; remove it, and write "
+            "call_probability where the engine's own value does not suit (0 calls every defect, as 'full' did)",
+        )
 
 
 class AlarmRule(Settings):

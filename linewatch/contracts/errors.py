@@ -56,3 +56,7 @@ class StageError(LinewatchError):
     """A stage of the running service failed or stopped ticking."""
 
     exit_code = 7
+
+
+class OutdatedWarning(FutureWarning):
+    """A file names what an earlier version used and this one ignores."""

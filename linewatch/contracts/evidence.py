@@ -29,7 +29,7 @@ EVIDENCE: Final[Mapping[str, str]] = {
     "others_mass": "logarithm of 1 + the sum of their masses",
     "nearest": "logarithm of 1 + the pixels between the middles of its box and the nearest other's",
     "frame_mass": "logarithm of 1 + the sum of the probabilities of a defect over the cells of the frame",
-    "prominence": "log-odds of the mean probability in it above those within AROUND_PX around it",
+    "prominence": "log-odds of the mean probability in it above that within 12 pixels around it",
 }
 """What is known of every piece. The score of each class comes on top, by the names of `evidence_names`."""
 

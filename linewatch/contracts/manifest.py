@@ -1,7 +1,6 @@
 """The engine manifest, `engines/NAME/manifest.json`: what an engine's model file takes, returns and was trained on."""
 
 import math
-import warnings
 from codecs import BOM_UTF8
 from enum import StrEnum
 from typing import Annotated, Any, Literal, Self
@@ -9,7 +8,7 @@ from typing import Annotated, Any, Literal, Self
 import numpy as np
 from pydantic import Field, model_validator
 
-from linewatch.contracts.closed import ClosedModel
+from linewatch.contracts.closed import ClosedModel, without_outdated
 from linewatch.contracts.evidence import evidence_names
 from linewatch.contracts.probability import ProbabilityModel
 
@@ -160,16 +159,13 @@ class EngineManifest(ClosedModel):
     @classmethod
     def _without_call_limits(cls, tree: Any) -> Any:
         """Ignore what manifests of before 2026-12 hold."""
-        if isinstance(tree, dict) and "call_limits" in tree:
-            if tree["call_limits"]:
-                warnings.warn(
-                    f"call_limits in the manifest of engine {tree.get('name')} are ignored: a defect is called by its "
-                    "probability; remove them, and fit a probability model for the engine",
-                    FutureWarning,
-                    stacklevel=2,
-                )
-            return {name: value for name, value in tree.items() if name != "call_limits"}
-        return tree
+        name = tree.get("name") if isinstance(tree, dict) else None
+        return without_outdated(
+            tree,
+            "call_limits",
+            f"call_limits in the manifest of engine {name} are ignored: a defect is called by its probability; remove "
+            "them, and fit a probability model for the engine",
+        )
 
     @classmethod
     def parse(cls, data: bytes) -> Self:

@@ -147,12 +147,15 @@ class DecisionRules:
         whole = engines.get(Task.INSPECT)
         head, outlines = (whole, whole) if whole is not None else (engines[Task.CLASSIFY], engines[Task.SEGMENT])
         threshold = outlines.thresholds["defect"] if settings.defect_threshold is None else settings.defect_threshold
+        threshold_u8 = byte_threshold(threshold)
         tell, call = settings.tell_probability, settings.call_probability
         if (model := head.probability) is not None:
             tell = model.tell_probability if tell is None else tell
             call = model.call_probability if call is None else call
+        elif whole is not None and tell is None:
+            tell = (threshold_u8 - 0.5) / 255  # nothing judges the faint pieces
         return cls(
-            defect_threshold_u8=byte_threshold(threshold),
+            defect_threshold_u8=threshold_u8,
             class_thresholds=dict(head.thresholds) if whole is None else dict.fromkeys(head.classes, _LIKELIEST),
             min_area_mm2=settings.min_area_mm2,
             merge_gap_mm=settings.merge_gap_mm,

@@ -81,6 +81,12 @@ def test_a_folder_of_engines_that_is_not_there_fails_with_its_line(check):
     assert said.endswith("c.toml: 1 of 6 cannot be used as they are\n")
 
 
+def test_what_an_earlier_version_had_is_ignored_with_one_line(check):
+    _, said = check(FREE + '[inference]\nengines_dir = "/nonexistent"\n[decision]\noperating_point = "quiet"\n')
+    (line,) = (line for line in said.splitlines() if "operating_point" in line)
+    assert line.startswith("linewatch: [decision] operating_point is ignored: a defect is called by its probability;")
+
+
 def test_what_is_good_is_said_to_be_and_nothing_is_left_behind(check, tmp_path):
     text = FREE + ENGINES + f'[source]\ntype = "simulator"\n[journal]\ndir = "{tmp_path}/j/k"\n'
     check(text)

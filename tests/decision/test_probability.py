@@ -15,6 +15,7 @@ from test_decide import manifest, wild_predictions
 
 from linewatch.config.decision import DecisionSettings
 from linewatch.config.line import LineSettings
+from linewatch.contracts.errors import OutdatedWarning
 from linewatch.contracts.evidence import EVIDENCE, evidence_names
 from linewatch.contracts.manifest import EngineManifest, Task
 from linewatch.contracts.probability import EvidenceWeight, ProbabilityModel
@@ -165,6 +166,15 @@ def test_settings_replace_the_probabilities_of_the_model():
     assert told == [(0.0, 0.5), (0.1, 0.7), (0.0, 0.0), (0.2, 0.8)]
 
 
+def test_without_a_model_the_faint_pieces_of_maps_are_not_published():
+    plane = np.zeros((32, 50))
+    plane[4:8, 10:14], plane[4:8, 30:34] = 0.4, 0.3
+    prediction = mapped(maps_of(plane))
+    unjudged = rules_of({Task.INSPECT: manifest("inspect", **INSPECT | {"cell_px": 4})})
+    assert [round(one.peak, 2) for one in instances(run([prediction], unjudged))] == [0.4]
+    assert len(instances(run([prediction], replace(unjudged, tell_probability=0.0)))) == 2
+
+
 def test_an_inspect_engine_decides_in_place_of_the_cascade():
     rules = rules_of(CASCADE | {Task.INSPECT: manifest("inspect", **INSPECT)})
     assert rules.defect_threshold_u8 == 102
@@ -186,7 +196,7 @@ def test_every_evidence_says_what_it_is():
 def test_old_manifests_and_settings_are_read_with_a_warning():
     limits = {"scratches": {"confidence": 0.9, "peak": 0.5, "area_px": 20}}
     old = json.loads(CASCADE[Task.CLASSIFY].model_dump_json()) | {"call_limits": limits}
-    with pytest.warns(FutureWarning, match="call_limits"):
+    with pytest.warns(OutdatedWarning, match="call_limits"):
         assert EngineManifest.parse(json.dumps(old).encode()) == CASCADE[Task.CLASSIFY]
-    with pytest.warns(FutureWarning, match="operating_point"):
+    with pytest.warns(OutdatedWarning, match="operating_point"):
         assert DecisionSettings.model_validate({"operating_point": "quiet"}) == DecisionSettings()

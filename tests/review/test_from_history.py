@@ -221,8 +221,11 @@ def test_a_history_of_the_revision_before_is_brought_up_to_date_with_all_that_it
         coil = "1, 1, 0, 1, 0, 'C1', 'top', 'cam1', 5, 6, 256.0, 256.0, 0, 0, 1, 1, 1, 1, 'abc', :more"
         more = json.dumps({"along_mm": 256.0})
         connection.execute(sa.text(f"INSERT INTO coil VALUES ({coil})"), {"more": more})
-        values = "1, 1, 'a', 'closed', 'dent', 0.9, 0.9, 0, 1, 2, 3, 4, 'mask', 1, '{}', 5, 6, 7"
-        connection.execute(sa.text(f"INSERT INTO defect ({columns}, orientation_deg) VALUES ({values})"))
+        for values in (
+            "1, 1, 'a', 'closed', 'dent', 0.6, 0.9, 0, 1, 2, 3, 4, 'mask', 1, '{}', 5, 6, 7",
+            "2, 1, 'b', 'closed', 'dent', 0.6, 0.9, 0, 1, 5, 6, 4, 'tile', 1, '{}', 5, 6, 7",
+        ):
+            connection.execute(sa.text(f"INSERT INTO defect ({columns}, orientation_deg) VALUES ({values})"))
         connection.exec_driver_sql("INSERT INTO span VALUES (1, 1, 0, 256, 0.0, 256.0, 'inspected', NULL, 4)")
     engine.dispose()
     with pytest.raises(HistoryError, match="is of revision 0001"):
@@ -230,7 +233,7 @@ def test_a_history_of_the_revision_before_is_brought_up_to_date_with_all_that_it
     with writing(url):
         pass
     record = HistorySource(url, "C1").record()
-    assert [one.id for one in record.defects] == ["a"]
+    assert [(one.id, one.probability) for one in record.defects] == [("a", 0.9), ("b", 0.6)]
     assert [(use.place, use.engine) for use in record.engines] == [(0, "screen@1"), (1, "classify@2"), (2, "alpha@3")]
     assert (record.strip_mm, record.width_mm, record.length_mm, record.roll_marks) == (None, None, 256.0, ())
     with reading(url) as connection:
