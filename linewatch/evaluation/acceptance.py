@@ -1,4 +1,4 @@
-"""Acceptance of an INT8 engine: it must be as good as its FP32 source, by the task's headline metric."""
+"""Acceptance of an INT8 engine: it must be as good as its FP32 source, by the task's headline metrics."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from linewatch.config.taxonomy import Taxonomy
 from linewatch.contracts.errors import ConfigError, EngineError
 from linewatch.contracts.manifest import Acceptance
 from linewatch.datasets import DataSet, Specimen
-from linewatch.evaluation.evaluate import EvaluationTarget, Headline, headline, unseen, window_headline
+from linewatch.evaluation.evaluate import EvaluationTarget, Headline, frame_headlines, headlines, unseen
 from linewatch.metrics.intervals import intervals, most_unseen
 
-BOUNDS = {"recall_at_10pct": 0.05, "top1": 0.02, "dice": 0.02}
+BOUNDS = {"recall_at_10pct": 0.05, "top1": 0.02, "dice": 0.02, "piece_recall": 0.05}
 """The largest allowed drop of each metric, at the upper end of the drop's 95 % interval."""
 
 
@@ -26,21 +26,20 @@ def compare(
     taxonomy: Taxonomy,
     bound: float | None = None,
 ) -> list[Acceptance]:
-    """Return both engines' headline metric on the held-out images of every set that has the labels for it."""
+    """Return both engines' headline metrics on the held-out images of every set that has the labels for them."""
     found = []
     for data_set in sets:
         specimens = unseen(fp32, data_set)
-        first = headline(fp32, data_set, specimens, taxonomy) if specimens else None
-        second = headline(int8, data_set, specimens, taxonomy) if first else None
-        if first is None or second is None:
-            continue
-        if first.of(np.arange(len(first.groups))) is None or second.of(np.arange(len(second.groups))) is None:
-            continue
-        found.append(_accept(data_set.name, backend, first, second, bound))
+        first = headlines(fp32, data_set, specimens, taxonomy) if specimens else []
+        second = headlines(int8, data_set, specimens, taxonomy) if first else []
+        for before, after in zip(first, second, strict=True):
+            if all(one.of(np.arange(len(one.groups))) is not None for one in (before, after)):
+                found.append(_accept(data_set.name, backend, before, after, bound))
     if not found:
         raise ConfigError(
             f"--data: none of {', '.join(one.name for one in sets)} has held-out images by which {fp32.name} "
-            "can be evaluated (screen: outlined frames; classify: labels; segment: outlines); name one that has"
+            "can be evaluated (screen, inspect: outlined frames; classify: labels; segment: outlines); name one that "
+            "has"
         )
     return found
 
@@ -50,11 +49,12 @@ def compare_over_folds(
     backend: str,
     data_set: DataSet,
     bound: float | None = None,
-) -> Acceptance:
+) -> list[Acceptance]:
     """Compare FP32 and INT8 networks of a cross-validation, each on the frames of the fold that it has not seen."""
-    first = window_headline([(fp32, frames) for fp32, _, frames in parts], data_set)
-    second = window_headline([(int8, frames) for _, int8, frames in parts], data_set)
-    return _accept(f"{data_set.name}, {len(parts)} folds", backend, first, second, bound)
+    first = frame_headlines([(fp32, frames) for fp32, _, frames in parts], data_set)
+    second = frame_headlines([(int8, frames) for _, int8, frames in parts], data_set)
+    name = f"{data_set.name}, {len(parts)} folds"
+    return [_accept(name, backend, before, after, bound) for before, after in zip(first, second, strict=True)]
 
 
 def _accept(data: str, backend: str, first: Headline, second: Headline, bound: float | None) -> Acceptance:

@@ -257,7 +257,7 @@ def quantize(
         float | None, Parameter(help="Largest drop of a figure, by the upper end of its 95 % interval.")
     ] = None,
     folds: Annotated[
-        Path | None, Parameter(help="Run folder of the training of a screen: judge over its folds.")
+        Path | None, Parameter(help="Run folder of the training of screen or inspect: judge over its folds.")
     ] = None,
     engines: Folder = ENGINES,
     calibration: Annotated[Path, Parameter(help="Folder of calibration pictures.")] = Path("calibration/int8"),

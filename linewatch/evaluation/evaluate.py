@@ -25,6 +25,7 @@ from linewatch.export.engine_folder import onnx_bytes
 from linewatch.inference.backends.registry import open_backend
 from linewatch.inference.engines import Engine, load_engine
 from linewatch.metrics import labels, masks, multi_label, windows
+from linewatch.metrics.inspected import InspectScores
 from linewatch.metrics.result import EvaluationResult
 from linewatch.metrics.tiles import STEEL_SHARE, TILE_STEP_PX, TileTruth, steel_columns, tile_scores
 from linewatch.training.papers.study import resized
@@ -152,30 +153,58 @@ class Headline:
     correct: NDArray[np.bool_] | None = None
 
 
-def headline(
+def headlines(
     target: EvaluationTarget, data_set: DataSet, specimens: Sequence[Specimen], taxonomy: Taxonomy
-) -> Headline | None:
-    """Return the headline metric of a target on a set, or None if the set lacks the labels for it.
+) -> list[Headline]:
+    """Return the headline metrics of a target on a set; none if the set lacks the labels for them.
 
     Screen: recall where a tenth of the clean windows pass. Classify: top 1. Segment: mean Dice of the defective images.
+    Inspect: see `frame_headlines`.
     """
     outlined = [one for one in specimens if one.knowledge is Knowledge.OUTLINED]
     match target.task:
         case Task.CLASSIFY if not any(len(one.mask_labels) > 1 for one in outlined):
             scores, truth, _, files = _label_scores(target, data_set, specimens, taxonomy)
             correct = scores.argmax(1) == truth
-            return Headline("top1", lambda at: float(correct[at].mean()), files, correct)
+            return [Headline("top1", lambda at: float(correct[at].mean()), files, correct)]
         case Task.SEGMENT if outlined:
             dice = _areas(target, outlined).image_dice()
             files = [one.file for one in outlined]
-            return Headline("dice", lambda at: None if np.isnan(dice[at]).all() else float(np.nanmean(dice[at])), files)
-        case Task.SCREEN if outlined and all(one.gray().shape == (target.lines, target.width) for one in outlined):
-            return window_headline([(target, outlined)], data_set)
-    return None
+            return [
+                Headline("dice", lambda at: None if np.isnan(dice[at]).all() else float(np.nanmean(dice[at])), files)
+            ]
+        case Task.SCREEN | Task.INSPECT if outlined and all(
+            one.gray().shape == (target.lines, target.width) for one in outlined
+        ):
+            return frame_headlines([(target, outlined)], data_set)
+    return []
 
 
-def window_headline(parts: Sequence[tuple[EvaluationTarget, Sequence[Specimen]]], data_set: DataSet) -> Headline:
-    """Return the recall where a tenth of the clean windows pass, over several screens, each on frames of its own."""
+def frame_headlines(parts: Sequence[tuple[EvaluationTarget, Sequence[Specimen]]], data_set: DataSet) -> list[Headline]:
+    """Return the headline metrics of networks of whole frames, each on outlined frames of its own.
+
+    Screen: the recall where a tenth of the clean windows pass. Inspect: that of its screen plane, the mean Dice of the
+    defective frames at its threshold, and the share of the true pieces that its defect plane finds.
+    """
+    if parts[0][0].task is Task.SCREEN:
+        return [_window_headline(parts, data_set)]
+    frames = [(target, one) for target, specimens in parts for one in specimens]
+    answered = ((one.gray(), one.mask(), target.predict(one.gray()[None, None])[0]) for target, one in frames)
+    first = parts[0][0]
+    assert first.cell_px is not None
+    scores = InspectScores.of(answered, first.cell_px, first.thresholds["defect"])
+    files = np.array([one.file for _, one in frames])
+    windows, found = scores.windows, scores.found
+    return [
+        Headline(
+            "recall_at_10pct", lambda at: windows.at(at).recall_at(0.1), files[windows.groups.astype(int)].tolist()
+        ),
+        Headline("dice", scores.mean_dice, files.tolist()),
+        Headline("piece_recall", lambda at: float(found[at].mean()), files[scores.of_frame].tolist(), found),
+    ]
+
+
+def _window_headline(parts: Sequence[tuple[EvaluationTarget, Sequence[Specimen]]], data_set: DataSet) -> Headline:
     found = [window_scores(target, data_set, specimens) for target, specimens in parts]
     scores, defective = (np.concatenate([each[part] for each in found]) for part in (0, 1))
     files = [file for _, _, names in found for file in names]
@@ -192,7 +221,12 @@ def evaluate(
         raise DatasetError(
             f"{data_set.name}: {target.name} was trained on all of its images; --all evaluates on them nevertheless"
         )
-    by_task = {Task.CLASSIFY: _classify, Task.SEGMENT: _segment, Task.SCREEN: _screen}[target.task]
+    by_task = {
+        Task.CLASSIFY: _classify,
+        Task.SEGMENT: _segment,
+        Task.SCREEN: _screen,
+        Task.INSPECT: _screen,
+    }[target.task]
     found, trained = by_task(target, data_set, specimens, taxonomy), target.trained
     if trained is None or trained.record.data_set != data_set.name:
         return found
@@ -358,7 +392,7 @@ def _screen(
 def window_scores(
     target: EvaluationTarget, data_set: DataSet, specimens: Sequence[Specimen]
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_], list[str]]:
-    """Return score, truth and file of each window that is defective or clean."""
+    """Return score, truth and file of each window that is defective or clean, by a screen or a screen plane."""
     frames = [one for one in specimens if one.knowledge is Knowledge.OUTLINED]
     shape = (target.lines, target.width)
     images = [(one.gray(), one.mask(), one.file) for one in frames]
@@ -370,6 +404,8 @@ def window_scores(
         )
     assert target.cell_px is not None
     cells = answers(target.predict, [gray for gray, _, _ in images])
+    if target.task is Task.INSPECT:
+        cells = cells[:, 0]  # the screen plane
     scores, defective, files = [], [], []
     for (gray, mask, file), of in zip(images, cells, strict=True):
         steel = steel_columns(gray)

@@ -55,8 +55,8 @@ def draw(
 ) -> tuple[list[CalibrationTile], list[NDArray[np.uint8]]]:
     """Draw about `count` tiles, equally many of each set; return them and their pixels, uint8 (lines, width).
 
-    A tile of a frame is one of the engine's own windows on the steel; a patch is taken whole. A screen takes frames
-    only. `ConfigError` if the engine was trained on no image of the sets.
+    A tile of a frame is one of the engine's own windows on the steel; a patch is taken whole. Screen and inspect
+    take frames only. `ConfigError` if the engine was trained on no image of the sets.
     """
     of_set = {one.name: _usable(target, one) for one in sorted(sets, key=lambda one: one.name)}
     of_set = {name: found for name, found in of_set.items() if found}
@@ -77,7 +77,7 @@ def draw(
 
 def _usable(target: EvaluationTarget, data_set: DataSet) -> list[Specimen]:
     found = sorted(seen(target, data_set), key=lambda one: one.file)
-    if target.task is not Task.SCREEN:
+    if target.task not in {Task.SCREEN, Task.INSPECT}:
         return found
     return [one for one in found if one.gray().shape == (target.lines, target.width)]
 

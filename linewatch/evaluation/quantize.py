@@ -19,15 +19,23 @@ from rich.table import Table
 
 from linewatch.config.taxonomy import Taxonomy
 from linewatch.contracts.errors import ConfigError, EngineError
-from linewatch.contracts.manifest import ENGINE_NAME, MANIFEST, Acceptance, EngineManifest, ModelFile, Quantisation
+from linewatch.contracts.manifest import (
+    ENGINE_NAME,
+    MANIFEST,
+    Acceptance,
+    EngineManifest,
+    ModelFile,
+    Quantisation,
+    Task,
+)
 from linewatch.datasets import DataSet, Knowledge, Specimen
 from linewatch.datasets.arguments import complete, open_sets
 from linewatch.datasets.splits import SEED
 from linewatch.evaluation.acceptance import compare, compare_over_folds, refuse_beyond
 from linewatch.evaluation.evaluate import EnginePredictor, of_loaded
+from linewatch.evaluation.fold_networks import fold_networks
 from linewatch.evaluation.int8_calibration import CALIBRATION, TILES, Calibration, draw
 from linewatch.evaluation.latency import CPU_BACKENDS, ms_per_row
-from linewatch.evaluation.screen_folds import fold_networks
 from linewatch.export.engine_folder import table
 from linewatch.export.int8 import Activations, Quantiser, activation_scales
 from linewatch.inference.engines import Engine, find_engine
@@ -64,9 +72,9 @@ def quantize(
 ) -> list[Int8Engine]:
     """Write `engines_dir/NAME-int8/` and, if it is faster on a CPU, `engines_dir/NAME-uint8/`.
 
-    Each engine has its file in `calibration_dir`. folds: the run folder of a screen's training; the networks of its
-    cross-validation are then quantised in the same way and evaluated, each on the fold that it has not seen, instead of
-    the one engine on the held-out fold.
+    Each engine has its file in `calibration_dir`. folds: the run folder of a training of screen or inspect; the
+    networks of its cross-validation are then quantised in the same way and evaluated, each on the fold that it has not
+    seen, instead of the one engine on the images that it has not seen.
 
     `ConfigError` for an unusable name or unusable data; `EngineError`, and nothing is written, if the source is not
     FP32 or a metric may drop by more than its bound.
@@ -146,7 +154,7 @@ class _Work:
             lines, width = self.pixels[0].shape
             raise ConfigError(
                 f"--data: none of {', '.join(one.name for one in sets)} has outlined frames of {lines} lines x "
-                f"{width} px, by which a screen is evaluated over its folds; name one that has"
+                f"{width} px, by which a network of frames is evaluated over its folds; name one that has"
             )
 
     def draft(self, name: str, activations: Activations) -> _Int8Draft:
@@ -177,13 +185,13 @@ class _Work:
         """Return the draft with its acceptance on every CPU backend; `EngineError` beyond a bound."""
         taxonomy = Taxonomy.read()
         manifest = draft.engine.manifest
-        found = [
-            one
-            for backend in CPU_BACKENDS
-            for one in (
-                self._over_folds(draft, backend)
-                if self.networks
-                else compare(
+        found = (
+            self._over_folds(draft)
+            if self.networks
+            else [
+                one
+                for backend in CPU_BACKENDS
+                for one in compare(
                     of_loaded(self.source, backend),
                     of_loaded(draft.engine, backend),
                     backend,
@@ -191,15 +199,15 @@ class _Work:
                     taxonomy,
                     self.bound,
                 )
-            )
-        ]
+            ]
+        )
         refuse_beyond(manifest.name, found)
         assert manifest.quantisation is not None
         quantisation = manifest.quantisation.model_copy(update={"acceptance": tuple(found)})
         manifest = manifest.model_copy(update={"quantisation": quantisation, "metrics": _metrics(found)})
         return replace(draft, engine=replace(draft.engine, manifest=manifest))
 
-    def _over_folds(self, draft: _Int8Draft, backend: str) -> list[Acceptance]:
+    def _over_folds(self, draft: _Int8Draft) -> list[Acceptance]:
         """Evaluate each network, quantised like the draft, on the fold that neither it nor its tiles come from."""
         how = draft.engine.manifest.quantisation
         assert how is not None
@@ -207,21 +215,19 @@ class _Work:
         for data_set in self.sets:
             fold_of = {one.file: one.fold for one in data_set.specimens}
             frames = self._outlined(data_set)
+            if not frames:
+                continue
             parts = []
             for network in self.networks:
                 own = zip(self.tiles, self.pixels, strict=True)
                 pixels = [gray for tile, gray in own if fold_of.get(tile.file) != network.fold]
                 with Quantiser(network.model, pixels) as quantiser:
                     model = quantiser.quantised(how.left_fp32, Activations(how.activations))
-                parts.append(
-                    (
-                        of_loaded(replace(self.source, model=network.model), backend),
-                        of_loaded(replace(draft.engine, model=model), backend),
-                        [one for one in frames if one.fold == network.fold],
-                    )
-                )
-            if frames:
-                found.append(compare_over_folds(parts, backend, data_set, self.bound))
+                fp32, int8 = replace(self.source, model=network.model), replace(draft.engine, model=model)
+                parts.append((fp32, int8, [one for one in frames if one.fold == network.fold]))
+            for backend in CPU_BACKENDS:
+                opened = [(of_loaded(fp32, backend), of_loaded(int8, backend), of) for fp32, int8, of in parts]
+                found += compare_over_folds(opened, backend, data_set, self.bound)
         return found
 
     def _outlined(self, data_set: DataSet) -> list[Specimen]:
@@ -272,8 +278,10 @@ class _Work:
 
 
 def _outputs(engine: Engine, tiles: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
-    """Return the engine's outputs, scaled to 1."""
+    """Return the engine's outputs, scaled to 1; of an inspect engine, each class by its share of the defect's."""
     found = answers(EnginePredictor(engine, "openvino"), tiles)
+    if engine.manifest.task is Task.INSPECT:
+        found[:, 2:] *= found[:, 1:2]
     return found.astype(np.float32) / np.float32(255 if found.dtype == np.uint8 else 1)
 
 

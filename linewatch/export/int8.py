@@ -87,6 +87,7 @@ class Quantiser:
                     "WeightSymmetric": True,
                     "QuantizeBias": False,
                     "OpTypesToExcludeOutputQuantization": list(_QUANTISED),
+                    "ForceQuantizeNoInputCheck": not signed,  # also before a carried operation
                 },
             )
         finally:

@@ -50,23 +50,28 @@ class EngineSet:
 
     def by_task(self) -> dict[Task, Engine]:
         """Return the engines that there are by their task, in the chain's order."""
-        return {task: engine for task in Task if (engine := getattr(self, task.value)) is not None}
+        engines = zip(Task, (self.screen, self.classify, self.segment, self.inspect), strict=True)
+        return {task: engine for task, engine in engines if engine is not None}
 
     @property
     def looks(self) -> Engine:
         """The engine that looks at every frame: screen or inspect."""
-        return next(iter(self.by_task().values()))
+        return self._inspect_or(self.screen)
 
     @property
     def names_classes(self) -> Engine:
         """The engine that tells the classes of defects: classify or inspect."""
-        engines = self.by_task()
-        return engines.get(Task.CLASSIFY) or engines[Task.INSPECT]
+        return self._inspect_or(self.classify)
 
     @property
     def outlines(self) -> Engine:
         """The engine that outlines defects: segment or inspect."""
-        return tuple(self.by_task().values())[-1]
+        return self._inspect_or(self.segment)
+
+    def _inspect_or(self, engine: Engine | None) -> Engine:
+        found = self.inspect or engine
+        assert found is not None  # they are a chain
+        return found
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,33 +10,34 @@ from torch.nn import functional as F
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from linewatch.networks.inspect import FrameNetwork, Up
+from linewatch.networks.screen import LocalContrast
 
 _MEAN, _SCALE = 127.0, 128.0
 """TensorFlow's normalisation, (gray - 127) / 128."""
 
 
 class InspectMaps(nn.Module):
-    """uint8 (n, 1, h, w) to `maps` float32 (n, 2 + classes, h / 4, w / 4), as `Task.INSPECT` says.
+    """uint8 (n, 1, h, w) to `maps` float32 (n, 2 + classes, h / 4, w / 4), as `Task.INSPECT` says; h and w are fixed.
 
-    It computes what `FrameNetwork` computes, rearranged. The stem's 3 x 3 convolution of the four planes of each 2 x 2
-    block is one of 6 x 6 pixels at stride 4. Batch norms are folded into the convolutions before them; that of a
-    decoder's stage into both whose sum it reads. `network` itself stays as it is.
+    It computes what `FrameNetwork` computes, rearranged for the runtimes of CPUs. The stem's 3 x 3 convolution of the
+    four planes of each 2 x 2 block is one of 6 x 6 pixels at stride 4. The local contrast's pooling and interpolation
+    are products with constant matrices. Batch norms are folded into the convolutions before them; that of a decoder's
+    stage into both whose sum it reads. `network` itself stays as it is.
     """
 
-    def __init__(self, network: FrameNetwork):
+    def __init__(self, network: FrameNetwork, lines: int = 256, width: int = 1600):
         super().__init__()
         network = deepcopy(network).eval().float()
         self.shrink, self.cells = network.SHRINK, network.SCREEN_PX // network.OUTLINE_PX
-        self.contrast, self.trunk = network.contrast, network.trunk
+        self.contrast = _ContrastProducts(network.contrast, lines // self.shrink, width // self.shrink)
+        self.trunk = network.trunk
         self.gray, self.relief = _stems(network)
         self.ups = nn.ModuleList(_FoldedUp(up) for up in network.ups)  # type: ignore[arg-type]
         self.screen, self.outlines = network.screen, network.outlines
 
     def forward(self, image: Tensor) -> Tensor:
-        gray = image.float() - _MEAN
-        small = F.avg_pool2d(gray, self.shrink) / 255  # its local contrast is that of the uncentred image
-        mean, gain = self.contrast(small)
-        relief = ((small - mean) * gain).clamp(-1, 1)
+        gray = image.squeeze(1).float()  # without an axis of one plane, along which OpenVINO would vectorise
+        relief, gray = self.contrast(_halved(gray) / 255)[:, None], (gray - _MEAN)[:, None]
         stem = F.relu6(self.gray(F.pad(gray, (0, 2, 0, 2))) + self.relief(F.pad(relief, (0, 1, 0, 1))))
         *skips, x = self.trunk.stages(stem)
         x = torch.cat([x, x - x.mean((2, 3), keepdim=True)], 1)
@@ -55,6 +56,44 @@ class InspectMaps(nn.Module):
             ],
             1,
         )
+
+
+def _halved(gray: Tensor) -> Tensor:
+    """Return the means of 2 x 2 pixels of (n, h, w): over lines, then over columns by a product, 16 at a time."""
+    n, lines, width = gray.shape
+    columns = gray.view(n, lines // 2, 2, width).sum(2).view(n, lines // 2, width // 32, 32)
+    return (columns @ (F.avg_pool1d(torch.eye(32), 2) / 2)).view(n, lines // 2, width // 2)
+
+
+class _ContrastProducts(nn.Module):
+    """The relief of (n, h, w) by `LocalContrast`, with pooling and interpolation as products with matrices."""
+
+    pool_lines: Tensor
+    pool_columns: Tensor
+    spread_lines: Tensor
+    spread_columns: Tensor
+
+    def __init__(self, contrast: LocalContrast, lines: int, width: int):
+        super().__init__()
+        self.floor = contrast.floor
+
+        def pooled(size: int) -> Tensor:
+            each = F.avg_pool1d(torch.eye(size), contrast.grid)
+            return F.avg_pool1d(each, contrast.window, 1, contrast.window // 2, count_include_pad=False)
+
+        def spread(size: int) -> Tensor:
+            return F.interpolate(torch.eye(size)[None], scale_factor=float(contrast.grid), mode="linear")[0]
+
+        self.register_buffer("pool_lines", pooled(lines).T.contiguous())
+        self.register_buffer("pool_columns", pooled(width))
+        self.register_buffer("spread_lines", spread(lines // contrast.grid).T.contiguous())
+        self.register_buffer("spread_columns", spread(width // contrast.grid))
+
+    def forward(self, x: Tensor) -> Tensor:
+        mean, square = (self.pool_lines @ each @ self.pool_columns for each in (x, x * x))
+        gain = 1 / (3 * ((square - mean * mean).clamp_min(0).sqrt() + self.floor))
+        mean, gain = (self.spread_lines @ each @ self.spread_columns for each in (mean, gain))
+        return ((x - mean) * gain).clamp(-1, 1)
 
 
 class _FoldedUp(nn.Module):

@@ -73,7 +73,18 @@ def verdicts(path: Path) -> list[dict]:
     return [line for line in map(json.loads, path.read_text().splitlines()) if line["kind"] == "verdict"]
 
 
-def test_another_backend_serves_until_the_engines_are_ready(settings: ServiceSettings, tmp_path: Path) -> None:
+def of_chain(settings: ServiceSettings, chain: str) -> ServiceSettings:
+    return settings.model_copy(update={"inference": settings.inference.model_copy(update={"chain": chain})})
+
+
+CHAINS = pytest.mark.parametrize("chain", ["cascade", "inspect"])
+
+
+@CHAINS
+def test_another_backend_serves_until_the_engines_are_ready(
+    settings: ServiceSettings, chain: str, tmp_path: Path
+) -> None:
+    settings = of_chain(settings, chain)
     slow = BuildingBackend(open_backend("onnxruntime"))
     with Watched(settings, [slow, open_backend("onnxruntime")], tmp_path / "v.jsonl") as watched:
         assert watched.service is not None
@@ -91,7 +102,9 @@ def test_another_backend_serves_until_the_engines_are_ready(settings: ServiceSet
     assert {span["quality"] for line in found for span in line["spans"]} == {Quality.INSPECTED}
 
 
-def test_a_lost_device_costs_the_frames_that_it_had(settings: ServiceSettings, tmp_path: Path) -> None:
+@CHAINS
+def test_a_lost_device_costs_the_frames_that_it_had(settings: ServiceSettings, chain: str, tmp_path: Path) -> None:
+    settings = of_chain(settings, chain)
     lost = FailingBackend(BuildingBackend(open_backend("onnxruntime")), first=20, last=1 << 60)
     lost._inner.built.set()  # type: ignore[attr-defined]
     with (

@@ -8,7 +8,9 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from faulty_backends import LateBackend
 from test_exchange import PATIENCE_S, ROOT, beside, copy_engine, verdicts
+from test_replay import timeless, with_
 from waiting import wait_until
 
 from linewatch.capture.cameras.registry import open_camera
@@ -18,6 +20,7 @@ from linewatch.config.recipe import RecipeEngines, RecipeSettings
 from linewatch.contracts.verdict import Quality
 from linewatch.daemon.replay import replay
 from linewatch.daemon.service import open_service
+from linewatch.inference.backends.registry import open_backend
 from linewatch.service_settings import ServiceSettings
 from linewatch.wire.schema import BesideState, EngineAction
 
@@ -92,6 +95,28 @@ def test_it_compares_promotes_and_refuses_engines(service: SimpleNamespace) -> N
     found = verdicts(service)
     assert {len(line["engines"]) for line in found} == {1}
     assert {span["quality"] for line in found for span in line["spans"]} == {Quality.INSPECTED}
+
+
+@pytest.mark.timeout(300)
+def test_verdicts_are_the_same_bytes_at_any_worker_count_and_delay(inspecting: ServiceSettings, tmp_path: Path) -> None:
+    """Also where the engine gets frames in tiles, whose answers come in any order."""
+    wide = with_(inspecting, line={"width_px": 1760, "frame_lines": 320})
+    for name, settings in (("whole", inspecting), ("tiles", wide)):
+        one, many = tmp_path / f"{name}-1", tmp_path / f"{name}-4"
+        replay(with_(settings, inference={"workers": 1}), out=one)
+        replay(
+            with_(settings, inference={"workers": 4, "ladder": (1, 2)}),
+            out=many,
+            backend=LateBackend(open_backend("onnxruntime"), 0.05, 1),
+        )
+        assert timeless(one) == timeless(many)
+        defects = [
+            len(line["defects"])
+            for text in one.read_text().splitlines()
+            for line in [json.loads(text)]
+            if line["kind"] == "verdict"
+        ]
+        assert sum(defects) > 0
 
 
 def test_a_recipe_names_an_inspect_engine_of_its_own(inspecting: ServiceSettings, tmp_path: Path) -> None:

@@ -1,18 +1,19 @@
 """The trial's bookkeeping: what is right, what a threshold keeps, and that no fold is judged by itself."""
 
-import csv
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from experiments.eye.instances import FEATURES, Instance, find_instances
 from experiments.eye.judge import Found, judge, precision_and_recall, score, threshold_at_precision
-from experiments.eye.maps import Maps
+from experiments.eye.keep import read_network, write_network
+from experiments.eye.maps import FAINT, Maps, read, write
 from experiments.eye.probability import Table
 from linewatch.metrics.calibration import calibration_error
-from linewatch.training.samples.labelled_crops import Targets
-from linewatch.training.samples.labelled_frames import SPLIT, UNKNOWN, Folds, LabelledFrame, TruePiece
+from linewatch.networks.inspect import FrameNetwork
+from linewatch.training.samples.labelled_frames import Folds, LabelledFrame, TruePiece
 
 
 def frame(name: str, *pieces: TruePiece) -> LabelledFrame:
@@ -21,19 +22,6 @@ def frame(name: str, *pieces: TruePiece) -> LabelledFrame:
 
 
 SPOT, MARK = TruePiece(0, 100, 50, 140, 90), TruePiece(1, 600, 0, 620, 256)
-
-
-def test_the_committed_split_divides_no_group() -> None:
-    """Each group stands in one fold, and every fold has clean and defective frames of about one count."""
-    with SPLIT.open(newline="") as handle:
-        rows = list(csv.DictReader(handle))
-    folds_of: dict[str, set[str]] = {}
-    for row in rows:
-        folds_of.setdefault(row["group"], set()).add(row["fold"])
-    assert all(len(folds) == 1 for folds in folds_of.values())
-    sizes = np.bincount([int(row["fold"]) for row in rows])
-    assert len(sizes) == 5
-    assert sizes.max() <= 1.2 * sizes.min()
 
 
 def test_figures_count_instances_and_clean_frames() -> None:
@@ -68,19 +56,6 @@ def test_the_curve_is_what_each_threshold_scores() -> None:
     least = float(np.median(precisions))
     assert threshold_at_precision(judged, least) == min(thresholds[precisions >= least])
     assert threshold_at_precision(judged, 1.1) == float("inf")
-
-
-def test_targets_say_nothing_where_an_outline_is_unknown() -> None:
-    """Inside a box neither clean nor defect for the outlines, but the screen learns that the box holds something."""
-    mask = np.zeros((256, 448), np.uint8)
-    mask[64:128, 64:128] = UNKNOWN
-    mask[0:4, 200:204] = 3
-    told = Targets.of(mask)
-    assert (told.outlines[:, 16:32, 16:32] == -1).all()
-    assert told.outlines[:, 0, 50].tolist() == [1, 0, 0, 1, 0]
-    assert (told.screen[2:4, 2:4] == 1).all()
-    assert told.screen[7, 13] == 0
-    assert told.screen[0, 6] == -1  # grazed
 
 
 def test_an_instance_is_where_the_outline_is() -> None:
@@ -132,3 +107,28 @@ def test_no_fold_is_judged_by_a_model_that_saw_it() -> None:
     after = table.crossed()
     np.testing.assert_array_equal(before[mine], after[mine])
     assert (before[~mine] != after[~mine]).all()
+
+
+def test_a_kept_network_answers_as_it_did(tmp_path: Path) -> None:
+    """Half precision moves no probability by more than a hundredth."""
+    torch.manual_seed(0)
+    network = FrameNetwork(4).eval()
+    write_network(network, tmp_path / "kept.safetensors")
+    image = torch.randint(0, 256, (1, 1, 64, 128), generator=torch.Generator().manual_seed(1)).to(torch.uint8)
+    with torch.no_grad():
+        before, after = (
+            one(image).outline_probability() for one in (network, read_network(tmp_path / "kept.safetensors"))
+        )
+    assert float((before - after).abs().max()) < 0.01
+
+
+def test_written_maps_come_back_to_a_byte(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    one = Maps(*(rng.random(shape, np.float32) for shape in ((8, 50), (5, 64, 400), (64, 400))))
+    write({"a": one, "b": one}, tmp_path / "maps.npz")
+    again = read(tmp_path / "maps.npz")
+    assert list(again) == ["a", "b"]
+    for part in ("screen", "outlines", "apart"):
+        before, after = getattr(one, part), getattr(again["b"], part)
+        assert np.abs(before - after)[before >= FAINT].max() <= 0.5 / 255 + 1e-6
+        assert (after[before < FAINT] == 0).all()

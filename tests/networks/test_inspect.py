@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from linewatch.export.engine_folder import write_onnx
 from linewatch.networks.inspect import FrameNetwork
+from linewatch.networks.inspect_shipped import InspectMaps
 
 
 def pictures(rows: int, lines: int = 64, width: int = 128) -> Tensor:
@@ -70,3 +71,47 @@ def test_onnx_runtime_answers_as_torch_at_any_batch(tmp_path: Path) -> None:
             expected = network(image[:rows]).numpy()
         (found,) = session.run(None, {"image": image[:rows].numpy()})
         assert np.abs(found - expected).max() <= 1e-3 * max(1.0, float(np.abs(expected).max()))
+
+
+def trained(classes: int = 4) -> FrameNetwork:
+    """A network whose batch norms have statistics of their own, as after a training."""
+    network = FrameNetwork(classes).eval()
+    rng = torch.Generator().manual_seed(3)
+    for part in network.modules():
+        if isinstance(part, nn.BatchNorm2d):
+            assert part.running_mean is not None
+            assert part.running_var is not None
+            part.running_mean.copy_(torch.randn(part.running_mean.shape, generator=rng) / 4)
+            part.running_var.copy_(torch.rand(part.running_var.shape, generator=rng) + 0.5)
+            with torch.no_grad():
+                part.weight.copy_(torch.rand(part.weight.shape, generator=rng) + 0.5)
+                part.bias.copy_(torch.randn(part.bias.shape, generator=rng) / 4)
+    return network
+
+
+def test_the_engine_form_answers_as_the_network() -> None:
+    """Folded, rearranged and with products for pooling, every plane is the network's own answer, edges included."""
+    torch.manual_seed(0)
+    network, image = trained(), pictures(2, 128, 256)
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    with torch.no_grad():
+        maps = InspectMaps(network, 128, 256).eval()(image)
+        said = network(image)
+    assert maps.shape == (2, 6, 32, 64)
+    screen = said.screen.sigmoid().repeat_interleave(8, 1).repeat_interleave(8, 2)
+    expected = torch.cat([screen[:, None], said.outlines[:, :1].sigmoid(), said.outlines[:, 1:].softmax(1)], 1)
+    assert expected.std() > 0.05
+    torch.testing.assert_close(maps, expected, atol=1e-4, rtol=0)
+    assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
+
+
+def test_the_stem_sees_every_pixel_at_its_place() -> None:
+    """A single bright pixel moves the engine's form and the network alike, wherever in its 4 x 4 block it lies."""
+    torch.manual_seed(0)
+    network = trained()
+    maps = InspectMaps(network, 64, 128).eval()
+    for line, column in ((20, 40), (21, 42), (22, 41), (23, 43), (63, 127)):
+        image = torch.full((1, 1, 64, 128), 90, dtype=torch.uint8)
+        image[..., line, column] = 250
+        with torch.no_grad():
+            torch.testing.assert_close(maps(image)[:, 1], network(image).outlines[:, 0].sigmoid(), atol=1e-4, rtol=0)

@@ -1,4 +1,4 @@
-"""The trial's training: what the loss asks for, and a run that goes on where it stopped."""
+"""The inspect network's training: what the loss asks for, a run that goes on where it stopped, and its engine."""
 
 from pathlib import Path
 
@@ -6,14 +6,23 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from made_pictures import write_table
 from torch import Tensor
 
-from experiments.eye.keep import read_network, write_network
-from experiments.eye.maps import FAINT, Maps, read, write
-from linewatch.networks.inspect import FrameLogits, FrameNetwork
+from linewatch.config.taxonomy import Taxonomy
+from linewatch.contracts.errors import ConfigError
+from linewatch.contracts.manifest import Task
+from linewatch.datasets import open_set
+from linewatch.datasets.splits import Split
+from linewatch.evaluation.engine_export import export_checkpoint
+from linewatch.evaluation.evaluate import headlines, of_loaded, unseen
+from linewatch.evaluation.fold_networks import fold_networks
+from linewatch.evaluation.quantize import quantize
+from linewatch.inference.engines import find_engine
+from linewatch.networks.inspect import FrameLogits
 from linewatch.training.house.inspect_fit import FoldTraining, InspectSettings, Schedule, loss
 from linewatch.training.samples.labelled_crops import CROP_PX, CropSampler, Targets, TrainingCrop
-from linewatch.training.samples.labelled_frames import UNKNOWN, LabelledFrame, TruePiece
+from linewatch.training.samples.labelled_frames import CLASSES, SPLIT, UNKNOWN, LabelledFrame, TruePiece
 
 WEIGHT = torch.ones(1, 64, CROP_PX // 4)
 
@@ -92,6 +101,19 @@ def test_a_look_keeps_truth_and_picture_together(frames: list[LabelledFrame]) ->
     assert np.array_equal(drawn[7].gray, crops.draw(np.random.default_rng(7)).gray)
 
 
+def test_targets_say_nothing_where_an_outline_is_unknown() -> None:
+    """Inside a box neither clean nor defect for the outlines, but the screen learns that the box holds something."""
+    mask = np.zeros((256, 448), np.uint8)
+    mask[64:128, 64:128] = UNKNOWN
+    mask[0:4, 200:204] = 3
+    told = Targets.of(mask)
+    assert (told.outlines[:, 16:32, 16:32] == -1).all()
+    assert told.outlines[:, 0, 50].tolist() == [1, 0, 0, 1, 0]
+    assert (told.screen[2:4, 2:4] == 1).all()
+    assert told.screen[7, 13] == 0
+    assert told.screen[0, 6] == -1  # grazed
+
+
 def test_the_learning_rate_falls_over_the_last_steps() -> None:
     shares = [Schedule(10, 4).share(step) for step in range(10)]
     assert shares == [1, 1, 1, 1, 1, 1, 1, 0.75, 0.5, 0.25]
@@ -116,26 +138,71 @@ def test_a_run_goes_on_where_it_was_saved(frames: list[LabelledFrame], tmp_path:
     assert not list(tmp_path.glob("*.part"))
 
 
-def test_a_kept_network_answers_as_it_did(tmp_path: Path) -> None:
-    """Half precision moves no probability by more than a hundredth."""
-    torch.manual_seed(0)
-    network = FrameNetwork(4).eval()
-    write_network(network, tmp_path / "kept.safetensors")
-    image = torch.randint(0, 256, (1, 1, 64, 128), generator=torch.Generator().manual_seed(1)).to(torch.uint8)
-    with torch.no_grad():
-        before, after = (
-            one(image).outline_probability() for one in (network, read_network(tmp_path / "kept.safetensors"))
-        )
-    assert float((before - after).abs().max()) < 0.01
-
-
-def test_written_maps_come_back_to_a_byte(tmp_path: Path) -> None:
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """The folder of both sets, with two clean and two defective frames of folds 0 and 4 under committed names."""
+    of_fold = {fold: [row for row in Split.read(SPLIT).assignments if row.fold == fold][:2] for fold in (0, 4)}
+    named = [row.file for rows in of_fold.values() for row in rows]
+    for place in ("severstal/images", "severstal/masks", "severstal_more"):
+        (tmp_path / "data" / place).mkdir(parents=True)
     rng = np.random.default_rng(0)
-    one = Maps(*(rng.random(shape, np.float32) for shape in ((8, 50), (5, 64, 400), (64, 400))))
-    write({"a": one, "b": one}, tmp_path / "maps.npz")
-    again = read(tmp_path / "maps.npz")
-    assert list(again) == ["a", "b"]
-    for part in ("screen", "outlines", "apart"):
-        before, after = getattr(one, part), getattr(again["b"], part)
-        assert np.abs(before - after)[before >= FAINT].max() <= 0.5 / 255 + 1e-6
-        assert (after[before < FAINT] == 0).all()
+    for at, name in enumerate(named):
+        gray, mask = rng.integers(80, 120, (256, 1600)).astype(np.uint8), np.zeros((256, 1600), np.uint8)
+        if at % 2:
+            gray[60:140, 300:400] //= 3
+            mask[60:140, 300:400] = 3
+            assert cv2.imwrite(str(tmp_path / "data/severstal/masks" / f"{Path(name).stem}.png"), mask)
+        assert cv2.imwrite(str(tmp_path / "data/severstal/images" / name), gray)
+    rows = [[name, "3" if at % 2 else "ok"] for at, name in enumerate(named)]
+    write_table(tmp_path / "data/severstal/labels.csv", ["file", "defect_classes"], rows)
+    for table in ("severstal/class_only.csv", "severstal_more/labels.csv"):
+        write_table(tmp_path / "data" / table, ["file", "defect_classes"], [])
+    return tmp_path / "data"
+
+
+@pytest.mark.slow
+def test_a_state_becomes_an_engine_that_is_judged_on_what_it_has_not_seen(data: Path, tmp_path: Path) -> None:
+    """The manifest fits the task, the figures are of fold 0, and the frames of the other folds are told as seen."""
+    settings = InspectSettings()
+    run = FoldTraining.begin(None, tmp_path / "run/fold-0/state.pt", settings)
+    run.save()
+    manifest = export_checkpoint(tmp_path / "run/fold-0", "eye", tmp_path, [f"severstal_frames={data}"])
+    engine = find_engine(tmp_path, "eye")
+    assert engine.manifest == manifest
+    assert (manifest.task, manifest.cell_px, manifest.classes) == (Task.INSPECT, 4, CLASSES)
+    assert manifest.training.data[0].count == 2
+    assert {"severstal_auc", "severstal_dice", "severstal_piece_recall"} <= set(manifest.metrics)
+    target = of_loaded(engine)
+    frames = open_set("severstal_frames", data)
+    assert {one.fold for one in unseen(target, frames)} == {0}
+    figures = headlines(target, frames, unseen(target, frames), Taxonomy.read())
+    assert [one.name for one in figures] == ["recall_at_10pct", "dice", "piece_recall"]
+    again = [one.of(np.arange(len(one.groups))) for one in figures]
+    told = [manifest.metrics[f"severstal_{one.name}"] for one in figures]
+    assert again == pytest.approx(told, abs=1e-3)  # by torch and by the engine alike
+    (network,) = fold_networks(tmp_path / "run", engine)
+    assert network.fold == 0
+    (signed, *_) = quantize(
+        "eye",
+        data=[f"severstal_frames={data}"],
+        bound=0.99,
+        engines_dir=tmp_path,
+        calibration_dir=tmp_path / "int8",
+        tiles=2,
+        folds=tmp_path / "run",
+    )
+    accepted = signed.manifest.quantisation
+    assert accepted is not None
+    assert {(one.figure, one.backend) for one in accepted.acceptance} == {
+        (figure.name, backend) for figure in figures for backend in ("onnxruntime", "openvino")
+    }
+
+
+def test_what_is_no_state_of_an_inspect_network_is_refused(data: Path, tmp_path: Path) -> None:
+    (tmp_path / "fold-1").mkdir()
+    torch.save({"network": {"a": torch.zeros(1)}, "step": 3}, tmp_path / "fold-1" / "state.pt")
+    for folder, error in (("fold-1", "holds no state of an inspect network"), ("fold-9", "expected fold-0 to fold-4")):
+        with pytest.raises(ConfigError, match=error):
+            export_checkpoint(tmp_path / folder / "state.pt", "eye", tmp_path, [f"severstal_frames={data}"])
+    with pytest.raises(ConfigError, match="names no severstal_frames"):
+        export_checkpoint(tmp_path / "fold-1" / "state.pt", "eye", tmp_path, [f"neu={data}"])

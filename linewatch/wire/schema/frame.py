@@ -46,7 +46,9 @@ class FrameBody(Message):
     )
     spans: tuple[SpanBody, ...] = Field(description="cover all lines of the frame without overlap")
     tiles: Count = Field(description="number of inspection tiles on the strip")
-    tiles_passed: Count = Field(description="how many of them the screen engine passed on to the other engines")
+    tiles_passed: Count = Field(
+        description="how many of them the screen passed on to the other engines, or an inspect engine outlined"
+    )
     screen_peak: Score = Field(description="highest score of the screen engine in the frame")
     defect_ids: tuple[str, ...] = Field(description="ids of the defect messages that follow, in their order")
     alarm_ids: tuple[str, ...] = Field(description="ids of the alarm messages that follow, in their order")
