@@ -136,7 +136,7 @@ def _nothing(refused: Sequence[RefusedFrame], notes: Sequence[str] = ()) -> str:
 
 
 def _draw_curves(figures: Figures, out: Path) -> None:
-    from linewatch.metrics.plots.reliability import probability_plots
+    from linewatch.metrics.plots import probability_plots
 
     points = {
         point: (figures.values[f"{point}.recall"] or 0.0, figures.values[f"{point}.precision"] or 0.0)

@@ -4,13 +4,13 @@ from linewatch.metrics.plots.comparisons import TradeoffPoint, box_plots, confus
 from linewatch.metrics.plots.curves import convergence, learning_curves, pr_and_roc, threshold_curves
 from linewatch.metrics.plots.drawing import NothingToDraw
 from linewatch.metrics.plots.images import CalledImage, FeatureMaps, feature_maps, gallery, heat
-from linewatch.metrics.plots.operating import OperatingCurve, operating_curves, pass_rate_curves
+from linewatch.metrics.plots.operating import pass_rate_curves
+from linewatch.metrics.plots.reliability import probability_plots
 
 __all__ = [
     "CalledImage",
     "FeatureMaps",
     "NothingToDraw",
-    "OperatingCurve",
     "TradeoffPoint",
     "box_plots",
     "confusion",
@@ -19,10 +19,10 @@ __all__ = [
     "gallery",
     "heat",
     "learning_curves",
-    "operating_curves",
     "paired_histogram",
     "pass_rate_curves",
     "pr_and_roc",
+    "probability_plots",
     "threshold_curves",
     "tradeoff",
 ]

@@ -21,7 +21,8 @@ def probability_plots(
     """
     with drawing(out, 1100, 500) as figure:
         axes, reliable = figure.subplots(1, 2)
-        axes.plot(*zip(*curve, strict=True), color=BLUE) if curve else None
+        if curve:
+            axes.plot(*zip(*curve, strict=True), color=BLUE)
         for colour, (name, (recall, precision)) in zip((GREEN, VERMILION), points.items(), strict=False):
             axes.plot(recall, precision, "o", color=colour, markersize=9)
             axes.annotate(name, (recall, precision), (9, 6), textcoords="offset points", path_effects=HALO)
@@ -35,7 +36,7 @@ def probability_plots(
         reliable.plot([0, 1], [0, 1], color=GRAY, linewidth=0.9, linestyle="--")
         most = max((one.count for one in bins), default=1)
         for one in bins:
-            reliable.plot([one.probability] * 2, [one.probability, one.true_share], color=PALE, zorder=1)
+            reliable.plot([one.probability] * 2, [one.probability, one.true_share], color=PALE, linestyle="-", zorder=1)
             reliable.plot(one.probability, one.true_share, "o", color=BLUE, markersize=4 + 6 * one.count / most)
         reliable.set(
             xlim=(0, 1.02),
