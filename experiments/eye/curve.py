@@ -28,7 +28,7 @@ from experiments.eye.report import CALLED_PRECISION, instance_table, say
 from linewatch.contracts.errors import SourceError
 from linewatch.contracts.probability import probability_of
 from linewatch.datasets.splits import FOLDS
-from linewatch.learning.instances import Instances
+from linewatch.learning.instances import LabelledInstances
 from linewatch.learning.operating_point import fit_with_points
 from linewatch.training.samples.labelled_frames import Folds, LabelledFrame, read_frames
 
@@ -37,7 +37,7 @@ SEEDS = 3
 
 
 @dataclass(frozen=True)
-class Point:
+class LearnedPoint:
     """Recall and precision over all frames, each fold judged by a second stage that has not seen it.
 
     recall: at one threshold for all, where precision is 0.80. called_recall, called_precision: of what each fold's
@@ -57,7 +57,7 @@ class Mill:
     table: Table
     prior: Table
 
-    def learned(self, share: float, seed: int, *, with_prior: bool) -> Point:
+    def learned(self, share: float, seed: int, *, with_prior: bool) -> LearnedPoint:
         """Return how well a second stage judges that has this share of the mill's frames."""
         rng, table = np.random.default_rng(seed), self.table
         probability, called = np.zeros(len(table.right)), np.zeros(len(table.right))
@@ -67,7 +67,7 @@ class Mill:
             theirs, mine = groups[: len(groups) // 2], groups[len(groups) // 2 :]
             frames = np.flatnonzero(np.isin(group, mine) & (table.fold_of_frame != fold))
             chosen = rng.choice(frames, round(share * len(frames)), replace=False)
-            rows = table.instances(np.isin(table.frame, chosen))
+            rows = _of_frames(table, np.isin(np.arange(len(table.truth)), chosen))
             if with_prior:
                 rows = self._shipped(fold, theirs).joined(rows)
             here = table.fold == fold
@@ -79,21 +79,26 @@ class Mill:
             called[here] = probability[here] >= fitted.model.call_probability
         return self._judged(probability, called)
 
-    def _shipped(self, fold: int, groups: NDArray[np.int64]) -> Instances:
-        return self.prior.instances(np.isin(self.prior.group, groups) & (self.prior.fold != fold))
+    def _shipped(self, fold: int, groups: NDArray[np.int64]) -> LabelledInstances:
+        group = np.array([one.group for one in self.prior.truth])
+        return _of_frames(self.prior, np.isin(group, groups) & (self.prior.fold_of_frame != fold))
 
-    def _judged(self, probability: Array, called: Array) -> Point:
+    def _judged(self, probability: Array, called: Array) -> LearnedPoint:
         table = self.table
         _, precisions, recalls = precision_and_recall(table.judged(probability))
         good = np.flatnonzero(precisions >= CALLED_PRECISION)
         of = score([one.at(0.5) for one in table.judged(called)]).figures
         right, bounded = table.right[table.usable], probability[table.usable].clip(1e-6, 1 - 1e-6)
-        return Point(
+        return LearnedPoint(
             float(recalls[good[-1]]) if len(good) else 0.0,
             of["recall"] or 0.0,
             of["precision"] or float("nan"),
             float(-np.log(np.where(right, bounded, 1 - bounded)).mean()),
         )
+
+
+def _of_frames(table: Table, frames: NDArray[np.bool_]) -> LabelledInstances:
+    return table.instances(frames[table.frame], frames)
 
 
 def another_camera(gray: NDArray[np.uint8], seed: int) -> NDArray[np.uint8]:
@@ -116,7 +121,7 @@ def by_another_camera(frames: Sequence[LabelledFrame], folds: Folds, run: Path) 
     return instance_table(frames, folds, frame_maps.read(kept))
 
 
-def draw(curves: dict[str, dict[float, list[Point]]], frames: float, path: Path) -> None:
+def draw(curves: dict[str, dict[float, list[LearnedPoint]]], frames: float, path: Path) -> None:
     """Draw the curves of each mill, one line with the prior knowledge and one without."""
     from matplotlib.figure import Figure
 
@@ -149,7 +154,7 @@ def main() -> None:
     mills = {"like the engine's strip": Mill(table, table)}
     mills["another camera"] = Mill(by_another_camera(frames, folds, options.out), table)
     most = len(frames) * (FOLDS - 1) / FOLDS / 2
-    curves: dict[str, dict[float, list[Point]]] = {}
+    curves: dict[str, dict[float, list[LearnedPoint]]] = {}
     for name, mill in mills.items():
         for how in ("with the engine's instances", "the mill's labels alone"):
             curve = curves.setdefault(f"{name}: {how}", {})
@@ -162,7 +167,7 @@ def main() -> None:
         draw(curves, most, options.pictures / "learning-curve.png")
 
 
-def _told(points: Sequence[Point]) -> str:
+def _told(points: Sequence[LearnedPoint]) -> str:
     recalls = [one.recall for one in points]
     called, precision, loss = (
         np.mean([getattr(one, name) for one in points]) for name in ("called_recall", "called_precision", "log_loss")

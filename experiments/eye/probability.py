@@ -16,7 +16,7 @@ from experiments.eye.instances import Instance
 from experiments.eye.judge import Judged, judge, threshold_at_precision
 from linewatch.contracts.probability import ProbabilityModel, probability_of
 from linewatch.datasets.splits import FOLDS
-from linewatch.learning.instances import Instances
+from linewatch.learning.instances import LabelledInstances
 from linewatch.learning.second_stage import fit
 from linewatch.training.samples.labelled_frames import Folds, LabelledFrame
 
@@ -70,16 +70,19 @@ class Table:
         columns = [self.names.index(name) for name in names]
         return replace(self, names=names, features=self.features[:, columns])
 
-    def instances(self, rows: NDArray[np.bool_]) -> Instances:
-        """Return the usable ones of these rows, as the second stage is fitted on them."""
-        kept, clean = rows & self.usable, np.array([one.frame.clean for one in self.truth])
-        return Instances.of(
+    def instances(self, rows: NDArray[np.bool_], frames: NDArray[np.bool_] | None = None) -> LabelledInstances:
+        """Return the usable ones of these rows, as the second stage is fitted on them.
+
+        frames: bool (frames,), those that the rows are of, also without an instance; None: all.
+        """
+        kept, clean = rows & self.usable, np.array([one.frame.clean and not one.frame.doubtful for one in self.truth])
+        return LabelledInstances.of(
             self.names,
             self.features[kept],
             self.right[kept],
             self.group[kept],
             clean[self.frame][kept],
-            int((clean & ~np.array([one.frame.doubtful for one in self.truth])).sum()),
+            int(clean.sum() if frames is None else clean[frames].sum()),
         )
 
     def fitted(self, rows: NDArray[np.bool_]) -> ProbabilityModel:

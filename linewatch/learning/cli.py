@@ -1,6 +1,7 @@
 """`linewatch learn`: the mill's own loop."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -103,21 +104,25 @@ def _print(found: "Learned", files: list[Path]) -> None:
         *(("note", point.unmet) for point in (found.told, found.called) if point.unmet),
         (
             "calibration error",
-            f"{found.calibration_after:.3f} on the labelled defects, each by a model without its coil; before "
-            f"{found.calibration_before:.3f}",
+            f"{found.calibration_after:.3f} on the labelled defects, each by a model without its coil"
+            + ("" if found.calibration_before is None else f"; before {found.calibration_before:.3f}"),
         ),
         ("new engine", ", ".join(str(one) for one in found.folders)),
         ("report", ", ".join(str(one) for one in files)),
     ]
     print_pairs("learned", rows)
     changes = found.changes
-    lines = [
-        (name, ", ".join(f"{count} {how}" for how, count in counts.items()))
-        for name, counts in changes.counts().items()
-    ]
+    lines = [(name, _in_words(counts)) for name, counts in changes.counts().items()]
     skipped = f"; {changes.skipped} by other engines or without evidence are left aside" if changes.skipped else ""
     title = (
         f"what it would have changed: {len(changes.judgements)} defects of {len(changes.passages)} passages{skipped}"
     )
     print_pairs(title, lines or [("", "nothing to compare")])
     print(f"try it beside the running one: linewatch engine load {found.load} --shadow")
+
+
+def _in_words(counts: Mapping[str, int]) -> str:
+    """Return what changed, then how many did not. counts: by "was to is"."""
+    changed = {how: count for how, count in counts.items() if len(set(how.split(" to "))) > 1}
+    same = sum(counts.values()) - sum(changed.values())
+    return ", ".join([*(f"{count} {how}" for how, count in changed.items()), f"{same} as before"])

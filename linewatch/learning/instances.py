@@ -22,7 +22,7 @@ _COLUMNS: Final = {"evidence": np.float32, "right": np.bool_, "group": np.int64,
 
 
 @dataclass(frozen=True, eq=False)
-class Instances:
+class LabelledInstances:
     """Instances in rows.
 
     names: of the evidence. evidence: float64 (n, names), all finite. right: bool (n,), whether the instance is a true
@@ -50,7 +50,7 @@ class Instances:
         clean: NDArray[np.bool_] | None = None,
         clean_frames: int = 0,
         label: NDArray[np.str_] | None = None,
-    ) -> Instances:
+    ) -> LabelledInstances:
         """Return these instances. Raises SourceError for evidence that is not finite."""
         found = np.asarray(evidence, np.float64).reshape(-1, len(names))
         bad = np.flatnonzero(~np.isfinite(found).all(0))
@@ -75,7 +75,7 @@ class Instances:
     def __len__(self) -> int:
         return len(self.right)
 
-    def rows(self, kept: NDArray[np.bool_]) -> Instances:
+    def rows(self, kept: NDArray[np.bool_]) -> LabelledInstances:
         """Return the instances of these rows, bool (n,)."""
         return replace(
             self,
@@ -86,7 +86,7 @@ class Instances:
             label=self.label[kept],
         )
 
-    def joined(self, other: Instances) -> Instances:
+    def joined(self, other: LabelledInstances) -> LabelledInstances:
         """Return both; they share no group. Raises SourceError unless both name the same evidence."""
         if self.names != other.names:
             ours, theirs = sorted(set(self.names) - {*other.names}), sorted(set(other.names) - {*self.names})
@@ -95,7 +95,7 @@ class Instances:
                 "fit the engine's second stage anew with this version"
             )
         shift = self.group.max(initial=-1) + 1 - other.group.min(initial=0)
-        return Instances(
+        return LabelledInstances(
             self.names,
             np.concatenate([self.evidence, other.evidence]),
             np.concatenate([self.right, other.right]),
@@ -119,7 +119,7 @@ class Instances:
         write_file(folder / INSTANCES, packed.getvalue())
 
     @classmethod
-    def read(cls, folder: Path, version: str) -> Instances:
+    def read(cls, folder: Path, version: str) -> LabelledInstances:
         """Read the rows beside an engine whose second stage has this version. Raises EngineError for other ones."""
         path = folder / INSTANCES
         try:

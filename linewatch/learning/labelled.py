@@ -12,7 +12,7 @@ from linewatch.contracts.errors import HistoryError
 from linewatch.contracts.verdict import Defect
 from linewatch.history.labels import LabelledDefect, LabelVerdict
 from linewatch.inference.engines import Engine
-from linewatch.learning.instances import Instances
+from linewatch.learning.instances import LabelledInstances
 
 LEAST_OF_EACH = 5
 """True, and false, defects below which nothing is learned."""
@@ -25,7 +25,7 @@ class MillLabels:
     that cannot be learned from, by the reason. found_by: which of the engines found most of them, by its place.
     """
 
-    instances: Instances
+    instances: LabelledInstances
     left_out: dict[str, int]
     found_by: int
 
@@ -52,7 +52,7 @@ def mill_labels(labelled: Iterable[LabelledDefect], engines: Sequence[Engine], n
             group.append(one.row.passage)
             key.append(f"{one.label.service} {one.label.begun_unix_ns} {one.label.name}")
     evidence = np.array(rows, np.float64).reshape(len(rows), len(names))
-    instances = Instances.of(
+    instances = LabelledInstances.of(
         names, evidence, np.array(right, bool), np.array(group, np.int64), label=np.array(key, np.str_)
     )
     most = max(finders, key=finders.__getitem__, default=0)

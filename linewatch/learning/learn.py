@@ -12,7 +12,7 @@ from linewatch.contracts.errors import EngineError
 from linewatch.contracts.probability import ProbabilityModel, probability_of
 from linewatch.history.labels import labelled_defects
 from linewatch.inference.engines import Engine
-from linewatch.learning.instances import Instances
+from linewatch.learning.instances import LabelledInstances
 from linewatch.learning.labelled import MillLabels, check_enough, mill_labels
 from linewatch.learning.learned_engine import family, write_successor
 from linewatch.learning.operating_point import OperatingPoint, fit_with_points
@@ -25,8 +25,9 @@ class Learned:
     """A new engine beside the old one.
 
     folders: the engine's, then those of its INT8 siblings. told, called: its operating points, by cross-validation over
-    the shipped instances and the mill's. calibration_before, calibration_after: expected calibration error on the
-    mill's labelled defects of the former second stage and of one fitted without them (crossed).
+    the shipped instances and the mill's. calibration_after: expected calibration error on the mill's
+    labelled defects, of a second stage that was fitted without their coil. calibration_before: the same of the former
+    one, on those that it had not learned from; None: there are none.
     """
 
     folders: tuple[Path, ...]
@@ -35,7 +36,7 @@ class Learned:
     labels: MillLabels
     told: OperatingPoint
     called: OperatingPoint
-    calibration_before: float
+    calibration_before: float | None
     calibration_after: float
     changes: Changes
     load: str  # the folder that takes the place of the engine that found most of the labelled defects
@@ -59,6 +60,8 @@ def learn_from_history(connection: sa.Connection, engines_dir: Path, name: str, 
     told_by_mill = int((joined.label != "").sum())
     fitted_on = f"{before.fitted_on.partition('; with ')[0]}; with {told_by_mill} labels of a mill"
     model, told, called, probability = fit_with_points(joined, fitted_on)
+    new = own.rows(~np.isin(own.label, behind.label))
+    told_before = probability_of(before.log_odds(new.evidence))
     mine = np.arange(len(joined)) >= len(prior)
     changes = what_changes(connection, engines, before, model, last)
     folders = tuple(write_successor(engines_dir, name, model, joined, told_by_mill))
@@ -69,14 +72,14 @@ def learn_from_history(connection: sa.Connection, engines_dir: Path, name: str, 
         labels=labels,
         told=told,
         called=called,
-        calibration_before=calibration_error(probability_of(before.log_odds(own.evidence)), own.right),
+        calibration_before=calibration_error(told_before, new.right) if len(new) else None,
         calibration_after=calibration_error(probability[mine], own.right),
         changes=changes,
         load=folders[labels.found_by].name,
     )
 
 
-def _as_it_is(engine: Engine) -> tuple[ProbabilityModel, Instances]:
+def _as_it_is(engine: Engine) -> tuple[ProbabilityModel, LabelledInstances]:
     """Return the engine's second stage and the instances behind it. Raises EngineError where it lacks either."""
     manifest = engine.manifest
     if manifest.probability is None:
@@ -84,7 +87,7 @@ def _as_it_is(engine: Engine) -> tuple[ProbabilityModel, Instances]:
             f"engine {manifest.name} has no second stage (`probability` in its manifest), expected one to learn from; "
             "`linewatch fit-probability` makes it, from frames with masks"
         )
-    behind = Instances.read(engine.directory, manifest.probability.version)
+    behind = LabelledInstances.read(engine.directory, manifest.probability.version)
     if behind.names != tuple(manifest.probability.evidence):
         raise EngineError(
             f"engine {manifest.name}: its instances hold other evidence than its second stage weighs; copy the "

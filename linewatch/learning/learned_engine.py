@@ -14,7 +14,7 @@ from linewatch.contracts.manifest import MANIFEST, EngineManifest, Lineage
 from linewatch.contracts.probability import ProbabilityModel
 from linewatch.files import write_file
 from linewatch.inference.engines import Engine, find_engine
-from linewatch.learning.instances import Instances
+from linewatch.learning.instances import LabelledInstances
 
 CARD = "CARD.md"
 _HEADING = "## Second stage"
@@ -33,7 +33,9 @@ def family(engines_dir: Path, name: str) -> list[Engine]:
     return found
 
 
-def write_second_stage(engines_dir: Path, name: str, model: ProbabilityModel, instances: Instances) -> list[Path]:
+def write_second_stage(
+    engines_dir: Path, name: str, model: ProbabilityModel, instances: LabelledInstances
+) -> list[Path]:
     """Give the engine `name` and its INT8 siblings this second stage, in place; return their folders.
 
     instances: what it was fitted on, kept beside each. Raises EngineError.
@@ -46,7 +48,7 @@ def write_second_stage(engines_dir: Path, name: str, model: ProbabilityModel, in
 
 
 def write_successor(
-    engines_dir: Path, name: str, model: ProbabilityModel, instances: Instances, labels: int
+    engines_dir: Path, name: str, model: ProbabilityModel, instances: LabelledInstances, labels: int
 ) -> list[Path]:
     """Write the engine `name` and its INT8 siblings anew with this second stage, as NAME-2, NAME-3, ...; return their
     folders, the engine's first.
@@ -99,7 +101,7 @@ def _dumped(changes: dict[str, object]) -> dict[str, object]:
     return {name: one.model_dump() if hasattr(one, "model_dump") else one for name, one in changes.items()}
 
 
-def _write_folder(engine: Engine, manifest: EngineManifest, instances: Instances) -> Path:
+def _write_folder(engine: Engine, manifest: EngineManifest, instances: LabelledInstances) -> Path:
     engines_dir, folder = engine.directory.parent, engine.directory.parent / manifest.name
     try:
         draft = Path(tempfile.mkdtemp(prefix=".learning-", dir=engines_dir))

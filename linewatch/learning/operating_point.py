@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from linewatch.contracts.probability import ProbabilityModel
-from linewatch.learning.instances import Instances
+from linewatch.learning.instances import LabelledInstances
 from linewatch.learning.second_stage import at, crossed, fit
 
 TOLD_PRECISION, CALLED_PRECISION = 0.60, 0.80
@@ -43,7 +43,7 @@ class OperatingPoint:
     unmet: str | None
 
 
-def choose(instances: Instances, probability: NDArray[np.float64], rule: Rule) -> OperatingPoint:
+def choose(instances: LabelledInstances, probability: NDArray[np.float64], rule: Rule) -> OperatingPoint:
     """Return the lowest probability that fulfils the rule, which has the highest recall of those that do.
 
     probability: float64 (n,), crossed. Where the clean frames' limit and the precision cannot both be had, the
@@ -95,7 +95,7 @@ class FittedModel(NamedTuple):
     probability: NDArray[np.float64]
 
 
-def fit_with_points(instances: Instances, fitted_on: str, tell: Rule = TELL, call: Rule = CALL) -> FittedModel:
+def fit_with_points(instances: LabelledInstances, fitted_on: str, tell: Rule = TELL, call: Rule = CALL) -> FittedModel:
     """Fit a model and choose its operating points by cross-validation. Raises SourceError as `second_stage.fit`."""
     probability = crossed(instances)
     told, called = choose(instances, probability, tell), choose(instances, probability, call)

@@ -16,14 +16,14 @@ from sklearn.model_selection import GroupKFold
 
 from linewatch.contracts.errors import SourceError
 from linewatch.contracts.probability import REACH, EvidenceWeight, ProbabilityModel, probability_of
-from linewatch.learning.instances import Instances
+from linewatch.learning.instances import LabelledInstances
 
 PENALTIES = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
 """Inverse strengths of the L2 penalty, of which cross-validation chooses one."""
 FOLDS = 5
 
 
-def fit(instances: Instances, fitted_on: str) -> ProbabilityModel:
+def fit(instances: LabelledInstances, fitted_on: str) -> ProbabilityModel:
     """Return the model of these instances, which tells all (from probability 0) and calls from 0.5 on.
 
     The penalty is the one with the best likelihood in cross-validation over groups. fitted_on: for the manifest.
@@ -35,7 +35,7 @@ def fit(instances: Instances, fitted_on: str) -> ProbabilityModel:
     return _fitted(instances, PENALTIES[int(penalties.argmin())], fitted_on)
 
 
-def crossed(instances: Instances) -> NDArray[np.float64]:
+def crossed(instances: LabelledInstances) -> NDArray[np.float64]:
     """Return each instance's probability by a model fitted on other groups: float64 (n,). Raises SourceError as `fit`.
 
     The penalty is chosen anew without the instances that are judged.
@@ -48,14 +48,14 @@ def crossed(instances: Instances) -> NDArray[np.float64]:
     return probability
 
 
-def _fit_part(part: Instances) -> ProbabilityModel:
+def _fit_part(part: LabelledInstances) -> ProbabilityModel:
     """Return a model of a part, which may be too one-sided to choose a penalty: then the strictest one."""
     if len(np.unique(part.group)) < 2 or part.right.all() or not part.right.any():
         return _fitted(part, PENALTIES[0], "")
     return fit(part, "")
 
 
-def _check(instances: Instances) -> None:
+def _check(instances: LabelledInstances) -> None:
     groups, right, count = len(np.unique(instances.group)), int(instances.right.sum()), len(instances)
     if not instances.names:
         raise SourceError("a second stage needs evidence, found no name of any")
@@ -66,7 +66,7 @@ def _check(instances: Instances) -> None:
         )
 
 
-def _folds(instances: Instances) -> list[tuple[NDArray[np.bool_], NDArray[np.bool_]]]:
+def _folds(instances: LabelledInstances) -> list[tuple[NDArray[np.bool_], NDArray[np.bool_]]]:
     """Return the rows to fit on and the rows to judge, of each fold."""
     number = min(FOLDS, len(np.unique(instances.group)))
     found = []
@@ -77,7 +77,7 @@ def _folds(instances: Instances) -> list[tuple[NDArray[np.bool_], NDArray[np.boo
     return found
 
 
-def _loss(instances: Instances, penalty: float) -> float:
+def _loss(instances: LabelledInstances, penalty: float) -> float:
     total = 0.0
     for train, test in _folds(instances):
         model = _fitted(instances.rows(train), penalty, "")
@@ -86,7 +86,7 @@ def _loss(instances: Instances, penalty: float) -> float:
     return total
 
 
-def _fitted(instances: Instances, penalty: float, fitted_on: str) -> ProbabilityModel:
+def _fitted(instances: LabelledInstances, penalty: float, fitted_on: str) -> ProbabilityModel:
     mean, spread = instances.evidence.mean(0), instances.evidence.std(0)
     # Evidence that does not vary, but for the rounding of its mean, says nothing.
     constant = spread <= 1e-9 * np.maximum(np.abs(mean), 1.0)

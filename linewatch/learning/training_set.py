@@ -56,8 +56,8 @@ def write_training_set(connection: sa.Connection, images: Path, folder: Path) ->
             file = f"{len(rows) + 1:06}.png"
             rows.append((file, defect_class))
             _write(folder / "images" / file, gray)
-            if defect_class != CLEAN:
-                _write(folder / "masks" / file, image.mask(part for _, part in masks(connection, [one.row.number])))
+            parts = [part for _, part in masks(connection, [one.row.number])] if defect_class != CLEAN else []
+            _write(folder / "masks" / file, image.mask(parts))
         if rows:
             write_file(folder / "labels.csv", csv_text(("file", "class"), rows).encode())
     except OSError as error:

@@ -13,8 +13,7 @@ from experiments.eye.maps import FAINT, Maps, read, write
 from experiments.eye.probability import Table
 from linewatch.metrics.calibration import calibration_error
 from linewatch.networks.inspect import FrameNetwork
-from linewatch.training.samples.labelled_crops import Targets
-from linewatch.training.samples.labelled_frames import SPLIT, UNKNOWN, Folds, LabelledFrame, TruePiece
+from linewatch.training.samples.labelled_frames import Folds, LabelledFrame, TruePiece
 
 
 def frame(name: str, *pieces: TruePiece) -> LabelledFrame:

@@ -11,7 +11,7 @@ from linewatch.contracts.errors import EngineError, HistoryError
 from linewatch.contracts.evidence import evidence_names
 from linewatch.contracts.manifest import EngineManifest
 from linewatch.inference.engines import best_sibling, find_engine
-from linewatch.learning.instances import INSTANCES, Instances
+from linewatch.learning.instances import INSTANCES, LabelledInstances
 from linewatch.learning.labelled import MillLabels, check_enough
 from linewatch.learning.learned_engine import write_second_stage, write_successor
 from linewatch.learning.second_stage import at, fit
@@ -20,12 +20,12 @@ ROOT = Path(__file__).parents[2]
 CLASSES = tuple(json.loads((ROOT / "engines" / "classify" / "manifest.json").read_text())["classes"])
 
 
-def drawn(seed: int = 0) -> Instances:
+def drawn(seed: int = 0) -> LabelledInstances:
     names = evidence_names(CLASSES)
     rng = np.random.default_rng(seed)
     evidence = rng.normal(size=(80, len(names)))
     right = evidence[:, 0] + rng.normal(size=80) > 0
-    return Instances.of(names, evidence, right, np.arange(80) // 4)
+    return LabelledInstances.of(names, evidence, right, np.arange(80) // 4)
 
 
 @pytest.fixture
@@ -46,7 +46,7 @@ def test_the_second_stage_is_written_to_the_engine_and_its_int8_siblings(engines
     for folder in folders:
         found = find_engine(engines, folder.name)
         assert found.manifest.probability == model
-        assert len(Instances.read(folder, model.version)) == 80
+        assert len(LabelledInstances.read(folder, model.version)) == 80
         assert f"Version {model.version}. 80 drawn instances" in (folder / "CARD.md").read_text()
     again = at(model, 0.1, 0.4)
     write_second_stage(engines, "classify", again, drawn())
@@ -91,7 +91,7 @@ def test_a_successor_of_a_damaged_engine_is_not_written(engines: Path) -> None:
 def labels(true: int, false: int, passages: int) -> MillLabels:
     right = np.array([True] * true + [False] * false)
     count = len(right)
-    instances = Instances.of(("a",), np.zeros(count), right, np.arange(count) % max(passages, 1))
+    instances = LabelledInstances.of(("a",), np.zeros(count), right, np.arange(count) % max(passages, 1))
     return MillLabels(instances, {"its evidence is not stored": 3}, 0)
 
 
@@ -115,4 +115,4 @@ def test_instances_of_another_second_stage_are_not_taken_for_its_own(engines: Pa
     shutil.copy(engines / "kept.npz", engines / "classify" / INSTANCES)
     version = read(engines / "classify").probability.version
     with pytest.raises(EngineError, match="belongs to the second stage"):
-        Instances.read(engines / "classify", version)
+        LabelledInstances.read(engines / "classify", version)

@@ -24,7 +24,7 @@ from linewatch.contracts.verdict import StripBox
 from linewatch.geometry.matching import match
 from linewatch.history.database import reading
 from linewatch.history.queries import DefectRow, coils, defects, spans
-from linewatch.learning.instances import Instances
+from linewatch.learning.instances import LabelledInstances
 from linewatch.learning.learn import learn_from_history
 from linewatch.learning.learned_engine import write_second_stage
 from linewatch.learning.operating_point import Rule, fit_with_points
@@ -55,7 +55,7 @@ def free_address() -> str:
         return f"tcp://127.0.0.1:{free.getsockname()[1]}"
 
 
-def rendered_instances(folder: Path, config: Path) -> Instances:
+def rendered_instances(folder: Path, config: Path) -> LabelledInstances:
     """What the shipped engines find on a rendered coil, judged by its truth."""
     coil, truth, out = folder / "coil.avi", folder / "truth.json", folder / "verdicts.jsonl"
     assert run("simulate", "--out", coil, "--truth", truth, "--length-m", 4, "--defects-per-m", 5, "--seed", 3) == 0
@@ -67,7 +67,7 @@ def rendered_instances(folder: Path, config: Path) -> Instances:
     right = np.zeros(len(rows), bool)
     right[list(match(found, [one.box for one in CoilTruth.read(truth).defects], tolerance_mm=5.0).right)] = True
     evidence = np.array([[row["evidence"][name] for name in names] for row in rows])
-    return Instances.of(names, evidence, right, np.array([box.along_mm[0] // 256 for box in found], int))
+    return LabelledInstances.of(names, evidence, right, np.array([box.along_mm[0] // 256 for box in found], int))
 
 
 @pytest.fixture

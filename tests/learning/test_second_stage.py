@@ -12,7 +12,7 @@ from sklearn.metrics import roc_auc_score
 
 from linewatch.contracts.errors import EngineError, SourceError
 from linewatch.contracts.probability import ProbabilityModel, probability_of
-from linewatch.learning.instances import INSTANCES, Instances
+from linewatch.learning.instances import INSTANCES, LabelledInstances
 from linewatch.learning.operating_point import Rule, choose, fit_with_points
 from linewatch.learning.second_stage import at, crossed, fit
 from linewatch.metrics.calibration import calibration_error, reliability
@@ -20,13 +20,13 @@ from linewatch.metrics.calibration import calibration_error, reliability
 NAMES = ("peak", "area", "contrast")
 
 
-def drawn(count: int = 1200, seed: int = 0) -> Instances:
+def drawn(count: int = 1200, seed: int = 0) -> LabelledInstances:
     """Instances whose log-odds are linear in the first two of three kinds of evidence; five to a group."""
     rng = np.random.default_rng(seed)
     evidence = rng.normal((2.0, -30.0, 0.5), (1.0, 8.0, 3.0), (count, 3))
     odds = 2.0 * (evidence[:, 0] - 2.0) - 0.1 * (evidence[:, 1] + 30.0) - 0.5
     right = rng.random(count) < probability_of(odds)
-    return Instances.of(NAMES, evidence, right, np.arange(count) // 5)
+    return LabelledInstances.of(NAMES, evidence, right, np.arange(count) // 5)
 
 
 def test_a_model_of_informative_evidence_is_calibrated_and_ranks_well() -> None:
@@ -43,7 +43,7 @@ def test_a_model_of_informative_evidence_is_calibrated_and_ranks_well() -> None:
 def test_permuted_truth_gives_a_model_that_tells_nothing() -> None:
     instances = drawn()
     right = np.random.default_rng(7).permutation(instances.right)
-    probability = crossed(Instances.of(NAMES, instances.evidence, right, instances.group))
+    probability = crossed(LabelledInstances.of(NAMES, instances.evidence, right, instances.group))
     assert 0.4 < roc_auc_score(right, probability) < 0.6
     assert calibration_error(probability, right) < 0.08
 
@@ -54,7 +54,7 @@ def test_no_instance_is_judged_by_a_model_that_has_seen_its_group() -> None:
     group = np.repeat(np.arange(40), 10)
     evidence = np.eye(40)[group]
     right = np.repeat(rng.random(40) < 0.5, 10)
-    instances = Instances.of([f"group {k}" for k in range(40)], evidence, right, group)
+    instances = LabelledInstances.of([f"group {k}" for k in range(40)], evidence, right, group)
     assert roc_auc_score(right, crossed(instances)) < 0.6
     seen = probability_of(fit(instances, "").log_odds(evidence))
     assert roc_auc_score(right, seen) > 0.9, "the same evidence tells it where the group was seen"
@@ -78,7 +78,7 @@ def test_fitted_numbers_are_finite_for_degenerate_evidence(evidence, constant: b
     right[:2] = True, False
     group = np.array([random.randrange(3) for _ in range(count)])
     group[:2] = 0, 1
-    instances = Instances.of([f"e{k}" for k in range(evidence.shape[1])], evidence, right, group)
+    instances = LabelledInstances.of([f"e{k}" for k in range(evidence.shape[1])], evidence, right, group)
     fitted = fit_with_points(instances, "drawn")
     numbers = [
         fitted.model.intercept,
@@ -96,7 +96,7 @@ def test_evidence_that_is_no_number_is_refused_by_its_name(bad: float) -> None:
     instances = drawn(50)
     instances.evidence[3, 1] = bad
     with pytest.raises(SourceError, match=r"evidence 'area' is not a finite number in 1 of 50 instances"):
-        Instances.of(NAMES, instances.evidence, instances.right, instances.group)
+        LabelledInstances.of(NAMES, instances.evidence, instances.right, instances.group)
 
 
 @pytest.mark.parametrize(
@@ -104,7 +104,7 @@ def test_evidence_that_is_no_number_is_refused_by_its_name(bad: float) -> None:
     [([True] * 8, range(8), "8 true and 0 false ones"), ([True, False] * 4, [1] * 8, "of 1 groups")],
 )
 def test_one_sided_instances_are_refused(right, groups, found: str) -> None:
-    instances = Instances.of(("a",), np.arange(8.0), np.array(right), np.array(groups))
+    instances = LabelledInstances.of(("a",), np.arange(8.0), np.array(right), np.array(groups))
     for refused in (fit, lambda one, _: crossed(one)):
         with pytest.raises(SourceError, match=found):
             refused(instances, "")
@@ -117,9 +117,9 @@ def test_the_version_tells_models_apart() -> None:
     assert len(others | {model.version}) == 4
 
 
-def points(probability, right, clean=None, clean_frames: int = 0) -> tuple[Instances, np.ndarray]:
+def points(probability, right, clean=None, clean_frames: int = 0) -> tuple[LabelledInstances, np.ndarray]:
     count = len(right)
-    instances = Instances.of(
+    instances = LabelledInstances.of(
         ("a",), np.zeros(count), np.array(right, bool), np.arange(count), clean and np.array(clean, bool), clean_frames
     )
     return instances, np.array(probability)
@@ -169,26 +169,26 @@ def test_reliability_of_known_instances() -> None:
 def test_instances_are_read_back_as_they_were_written(tmp_path: Path) -> None:
     instances = drawn(60)
     instances.write(tmp_path, "abc")
-    found = Instances.read(tmp_path, "abc")
+    found = LabelledInstances.read(tmp_path, "abc")
     np.testing.assert_allclose(found.evidence, instances.evidence, rtol=1e-6)
     assert (found.names, found.clean_frames) == (instances.names, instances.clean_frames)
     for name in ("right", "group", "clean", "label"):
         assert np.array_equal(getattr(found, name), getattr(instances, name))
     with pytest.raises(EngineError, match=r"belongs to the second stage abc, the manifest holds xyz"):
-        Instances.read(tmp_path, "xyz")
+        LabelledInstances.read(tmp_path, "xyz")
     whole = (tmp_path / INSTANCES).read_bytes()
     for damaged in (b"", whole[:100], whole[:-200], b"not a file"):
         (tmp_path / INSTANCES).write_bytes(damaged)
         with pytest.raises(EngineError, match="is damaged"):
-            Instances.read(tmp_path, "abc")
+            LabelledInstances.read(tmp_path, "abc")
     (tmp_path / INSTANCES).unlink()
     with pytest.raises(EngineError, match="is missing"):
-        Instances.read(tmp_path, "abc")
+        LabelledInstances.read(tmp_path, "abc")
 
 
 def test_joined_instances_share_no_group_and_name_the_same_evidence() -> None:
     joined = drawn(20).joined(drawn(30, seed=1))
     assert (len(joined), len(np.unique(joined.group))) == (50, 4 + 6)
-    other = Instances.of(("peak",), np.zeros(2), np.array([True, False]), np.arange(2))
+    other = LabelledInstances.of(("peak",), np.zeros(2), np.array([True, False]), np.arange(2))
     with pytest.raises(SourceError, match=r"only here \['area', 'contrast'\], only there \[\]"):
         joined.joined(other)

@@ -43,7 +43,7 @@ from linewatch.wire.schema import (
 from linewatch.wire.server import Server
 from linewatch.wire.snapshot import SnapshotTracker
 
-ENGINES = {"load": {"name": "screen-b"}, "promote": {}, "drop": {}, "show": {}}
+ENGINES = {"load": {"name": "screen-b"}, "promote": {}, "rollback": {}, "drop": {}, "show": {}}
 ALARMS = {"acknowledge": {}, "shelve": {"alarm": "square"}, "unshelve": {"alarm": "square"}}
 COILS = {"start": {"coil": "C-1"}, "end": {}, "data": {"data": {"coil": "C-1", "product": "tin"}}, "show": {}}
 ALL = {"engine": ENGINES, "alarm": ALARMS, "coil": COILS, "rules": {"reload": {}}}

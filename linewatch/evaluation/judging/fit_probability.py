@@ -16,7 +16,7 @@ from linewatch.contracts.probability import ProbabilityModel
 from linewatch.evaluation.judging.judged import InstanceTable
 from linewatch.evaluation.judging.record import FramesJudgement
 from linewatch.inference.engines import find_engine
-from linewatch.learning.instances import Instances
+from linewatch.learning.instances import LabelledInstances
 from linewatch.learning.learned_engine import write_second_stage
 from linewatch.learning.operating_point import OperatingPoint, Rule, fit_with_points
 from linewatch.metrics.calibration import calibration_error, reliability
@@ -83,12 +83,12 @@ def fit_probability(
     )
 
 
-def _instances(table: InstanceTable) -> tuple[Instances, tuple[str, ...]]:
+def _instances(table: InstanceTable) -> tuple[LabelledInstances, tuple[str, ...]]:
     """Return the instances with the evidence that is known of all, and the names of the rest."""
     known = np.isfinite(table.evidence).all(0)
     names = np.array(table.names, object)
     clean = np.array([frame.clean for frame in table.frames], bool)
-    instances = Instances.of(
+    instances = LabelledInstances.of(
         names[known].tolist(), table.evidence[:, known], table.right, table.group, clean[table.frame], int(clean.sum())
     )
     return instances, tuple(names[~known].tolist())
