@@ -216,6 +216,7 @@ def open_wire(
         decisions.coils.status,
         decisions.crops,
         untold,
+        inspection.recipes,
         started_ns=clock.now_ns(),
     )
     outlet = Outlet(

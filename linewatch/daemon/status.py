@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from linewatch.capture.admission import AdmissionCounts
 from linewatch.capture.ring import FrameRing
 from linewatch.contracts.frame import PositionSource
+from linewatch.contracts.normal import Drift
 from linewatch.contracts.ports import Clock
 from linewatch.contracts.verdict import Quality
 from linewatch.daemon.crops import DefectCrops
+from linewatch.daemon.recipes import Recipes
 from linewatch.daemon.runner import Runner
 from linewatch.daemon.sight import Blindness
 from linewatch.daemon.stages.exchange import EngineExchange
@@ -20,6 +22,7 @@ from linewatch.inference.workload import Workload
 from linewatch.wire.schema import (
     CoilStatus,
     CropStatus,
+    NormalStatus,
     PositionStatus,
     ServiceState,
     StageState,
@@ -48,6 +51,7 @@ class StatusReport:
     coil: Callable[[], CoilStatus]
     crops: DefectCrops | None
     untold: UntoldDecisions
+    recipes: Recipes
     started_ns: int
     _beats: int = 0
     _window: tuple[int, int, int] = (0, 0, 0)  # began at, with so many frames and tiles
@@ -103,6 +107,7 @@ class StatusReport:
             ),
             coil_status=self.coil(),
             crops=_crops(self.crops),
+            normal=_normal(self.recipes),
             untold=self.untold.count,
         )
 
@@ -164,6 +169,21 @@ def _count(lines: int) -> int:
 
 def _crops(crops: DefectCrops | None) -> CropStatus | None:
     return CropStatus(made=crops.made, waiting=crops.waiting, not_made=crops.not_made) if crops else None
+
+
+def _normal(recipes: Recipes) -> NormalStatus | None:
+    model = recipes.files.normal
+    if model is None:
+        return None
+    drift = Drift.of(model)
+    return NormalStatus(
+        identity=model.identity,
+        in_use=recipes.newest.normal is not None,
+        learned_unix_ns=model.learned[-1].learned_unix_ns,
+        m2=sum(one.m2 for one in model.learned),
+        false_per_m2=drift.still,
+        trend=drift.trend,
+    )
 
 
 def _ailment(silent: tuple[str, ...], blind: Blindness | None) -> str | None:
