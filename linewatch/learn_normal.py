@@ -7,7 +7,7 @@ starts the command vouches that the strip is clean: nothing is ever learned by i
 import json
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Annotated
@@ -24,6 +24,7 @@ from linewatch.contracts.normal import (
     FAINT,
     LOOKS,
     PRIOR_FRAMES,
+    Drift,
     LearnedStrip,
     NormalModel,
     NormalReference,
@@ -36,7 +37,7 @@ from linewatch.contracts.verdict import DefectState
 from linewatch.daemon.replay import replay
 from linewatch.files import write_output
 from linewatch.inference.engines import load_engines
-from linewatch.learning.instances import INSTANCES, Instances
+from linewatch.learning.instances import INSTANCES, LabelledInstances
 from linewatch.logs import configure_logs
 from linewatch.service_settings import ServiceSettings, settings_or_defaults, with_source
 from linewatch.terminal import AsJson, coil_named, extra, print_pairs
@@ -69,7 +70,7 @@ def learn_normal(
         draw_drift(model.learned, picture)
     write_output(out, (model.model_dump_json() + "\n").encode())
     if as_json:
-        print(json.dumps({"path": str(out), **asdict(Drift.of(model))}))
+        print(json.dumps(_told(model, out)))
     else:
         print_pairs(f"normal strip of {model.line.camera}, {model.line.side}", [*_rows(model, out)])
 
@@ -170,10 +171,10 @@ def _engine_of(settings: ServiceSettings) -> tuple[EngineManifest, NormalReferen
             "manifest's `probability`); choose another engine in [inference]"
         )
     folder = inference.engines_dir / (inference.inspect if engine.task is Task.INSPECT else inference.classify)
-    return engine, reference_of(Instances.read(folder, engine.probability.version), engine.probability, folder)
+    return engine, reference_of(LabelledInstances.read(folder, engine.probability.version), engine.probability, folder)
 
 
-def reference_of(instances: Instances, model: ProbabilityModel, folder: Path) -> NormalReference:
+def reference_of(instances: LabelledInstances, model: ProbabilityModel, folder: Path) -> NormalReference:
     """Return what a probability model takes for defects on the clean frames among the instances it was fitted on.
 
     folder: of the engine, for messages. Raises EngineError when there were no clean frames.
@@ -209,45 +210,29 @@ def _tell_probability(settings: ServiceSettings, engine: EngineManifest) -> floa
     return engine.probability.tell_probability if own is None else own
 
 
-@dataclass(frozen=True)
-class Drift:
-    """How the newest strip differs from what was normal before it, in false defects that would be told by m2."""
-
-    version: int
-    m2: float
-    instances: int
-    newest_m2: float
-    newest_told_per_m2: float
-    newest_told_still_per_m2: float
-    before_told_still_per_m2: float | None
-
-    @classmethod
-    def of(cls, model: NormalModel) -> "Drift":
-        """Return it; before_told_still_per_m2 is None until two strips have been judged by a model before them."""
-        *before, newest = model.learned
-        judged = before[1:] if len(model.learned) == model.version else before  # the first had no model before it
-        m2 = sum(one.m2 for one in judged)
-        return cls(
-            version=model.version,
-            m2=sum(one.m2 for one in model.learned),
-            instances=round(sum(model.strip.counts)),
-            newest_m2=newest.m2,
-            newest_told_per_m2=newest.told / newest.m2,
-            newest_told_still_per_m2=newest.told_still / newest.m2,
-            before_told_still_per_m2=sum(one.told_still for one in judged) / m2 if m2 else None,
-        )
+def _told(model: NormalModel, path: Path) -> dict[str, object]:
+    """Return the result as `--json` prints it."""
+    return {
+        "path": str(path),
+        "version": model.version,
+        "m2": sum(one.m2 for one in model.learned),
+        "newest_m2": model.learned[-1].m2,
+        "instances": round(sum(model.strip.counts)),
+        "told_per_m2": (drift := Drift.of(model)).told,
+        "told_still_per_m2": drift.still,
+        "trend_per_m2": drift.trend,
+    }
 
 
 def _rows(model: NormalModel, path: Path) -> Iterator[tuple[str, str]]:
-    drift = Drift.of(model)
+    drift, m2 = Drift.of(model), sum(one.m2 for one in model.learned)
     yield "model", f"{path}, version {model.version}; name it in [decision] normal, then `linewatch reload`"
-    yield "learned from", f"{drift.m2:.1f} m2 of strip, the last {drift.newest_m2:.1f} m2 now"
-    yield "instances on it", f"{drift.instances}, in {len(model.strip.instances)} rows"
-    yield "told on the last", f"{drift.newest_told_per_m2:.2f} a m2 without a model of what is normal"
+    yield "learned from", f"{m2:.1f} m2 of strip, the last {model.learned[-1].m2:.1f} m2 of it now"
+    yield "instances on it", f"{sum(model.strip.counts):.0f}, in {len(model.strip.instances)} rows"
+    yield "told on the last", f"{drift.told:.2f} a m2 without a model of what is normal"
     if model.version > 1:
-        before = drift.before_told_still_per_m2
-        than = "" if before is None else f"; {before:.2f} on the strip learned before"
-        yield "with the model before", f"{drift.newest_told_still_per_m2:.2f} a m2{than}"
+        than = "" if drift.trend is None else f", {drift.trend:+.2f} against the strip learned before"
+        yield "with the model before", f"{drift.still:.2f} a m2{than}"
 
 
 def draw_drift(learned: Sequence[LearnedStrip], path: Path) -> None:

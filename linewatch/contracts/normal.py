@@ -9,6 +9,7 @@ overlooked on the clean strip takes little away.
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Annotated, Final, Literal, Self
 
@@ -190,6 +191,27 @@ class NormalModel(ClosedModel):
                 "learned": (*self.learned, learned)[-MOST_LEARNED:],
             }
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Drift:
+    """How the newest strip differs from what was normal before it, in false defects a square metre.
+
+    told: on the newest strip, without a model. still: those that the model of before still tells. trend: still, less
+    that of the strips before it; None while there is none that a model before it has judged.
+    """
+
+    told: float
+    still: float
+    trend: float | None
+
+    @classmethod
+    def of(cls, model: NormalModel) -> Self:
+        """Return it."""
+        *before, newest = model.learned
+        judged = before[1:] if len(model.learned) == model.version else before  # the first had no model before it
+        m2, still = sum(one.m2 for one in judged), newest.told_still / newest.m2
+        return cls(newest.told / newest.m2, still, still - sum(one.told_still for one in judged) / m2 if m2 else None)
 
 
 def looks_of(names: Sequence[str], evidence: np.ndarray) -> np.ndarray:

@@ -256,6 +256,7 @@ def open_wire(
         untold,
         keeper,
         inspection.canary,
+        inspection.recipes,
         started_ns=clock.now_ns(),
     )
     outlet = Outlet(

@@ -27,11 +27,13 @@ def simulator_source(
     *,
     like: SourceSettings | None = None,
 ) -> SimulatorSource:
-    """Return a simulated coil from what a user typed, with the turns and welds of `like`.
+    """Return a simulated coil from what a user typed, with the turns, the welds and the texture of `like`.
 
     roll_marks: each as `pitch_mm=1900,across_mm=400,missed=0.1`. Raises ConfigError for impossible values.
     """
-    course: dict[str, Any] = {"turns": like.turns, "welds_m": like.welds_m} if isinstance(like, SimulatorSource) else {}
+    course: dict[str, Any] = {}
+    if isinstance(like, SimulatorSource):
+        course = {"turns": like.turns, "welds_m": like.welds_m, "texture": like.texture}
     try:
         return SimulatorSource(
             type="simulator",

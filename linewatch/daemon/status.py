@@ -8,10 +8,12 @@ from linewatch.capture.admission import AdmissionCounts
 from linewatch.capture.ring import FrameRing
 from linewatch.contracts.bounds import made_printable
 from linewatch.contracts.frame import PositionSource
+from linewatch.contracts.normal import Drift
 from linewatch.contracts.ports import Clock
 from linewatch.contracts.verdict import Quality
 from linewatch.daemon.canary import Canary, canary_lost
 from linewatch.daemon.crops import DefectCrops
+from linewatch.daemon.recipes import Recipes
 from linewatch.daemon.runner import Runner
 from linewatch.daemon.sight import Blindness
 from linewatch.daemon.stages.exchange import EngineExchange
@@ -24,6 +26,7 @@ from linewatch.wire.schema import (
     CoilStatus,
     CropStatus,
     JournalStatus,
+    NormalStatus,
     PositionStatus,
     ServiceState,
     StageState,
@@ -54,6 +57,7 @@ class StatusReport:
     untold: UntoldDecisions
     journal: JournalKeeper | None  # None: a replay
     canary: Canary | None
+    recipes: Recipes
     started_ns: int
     _beats: int = 0
     _window: tuple[int, int, int] = (0, 0, 0)  # began at, with so many frames and tiles
@@ -111,6 +115,7 @@ class StatusReport:
             coil_status=self.coil(),
             crops=_crops(self.crops),
             journal_id=self.standing.journal,
+            normal=_normal(self.recipes),
             untold=self.untold.count,
             journal=_journal(self.journal),
         )
@@ -187,6 +192,21 @@ def _journal(journal: JournalKeeper | None) -> JournalStatus | None:
 
 def _crops(crops: DefectCrops | None) -> CropStatus | None:
     return CropStatus(made=crops.made, waiting=crops.waiting, not_made=crops.not_made) if crops else None
+
+
+def _normal(recipes: Recipes) -> NormalStatus | None:
+    model = recipes.files.normal
+    if model is None:
+        return None
+    drift = Drift.of(model)
+    return NormalStatus(
+        identity=model.identity,
+        in_use=recipes.newest.normal is not None,
+        learned_unix_ns=model.learned[-1].learned_unix_ns,
+        m2=sum(one.m2 for one in model.learned),
+        false_per_m2=drift.still,
+        trend=drift.trend,
+    )
 
 
 def _ailment(silent: tuple[str, ...], blind: Blindness | None, lost: str | None) -> str | None:

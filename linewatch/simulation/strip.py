@@ -72,6 +72,9 @@ def look_of(texture: Texture, seed: int, width: int) -> SteelLook | MeasuredLook
 class SimulatedStrip:
     """A rendered strip. Its lines do not depend on how it is cut into frames, and are equal for equal arguments.
 
+    texture: of the clean steel. "drawn" is the default, which tests and figures of before stand on; how near each comes
+    to real strip is told in docs/experiments/normal.md.
+
     About `defects_per_m` defects of all drawn house classes and a few pseudo-defects (water, oil) lie on it, apart from
     each other and on steel; where there are `patches` of a class, every other defect of it is such a real patch. The
     marks of `roll_marks` lie where the roll prints them, apart from the other defects but not from each other.

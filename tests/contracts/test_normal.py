@@ -8,6 +8,7 @@ from linewatch.contracts.normal import (
     LOOKS,
     MOST_INSTANCES,
     MOST_LEARNED,
+    Drift,
     LearnedStrip,
     LineOfNormal,
     NormalModel,
@@ -130,3 +131,12 @@ def test_a_damaged_strip_is_refused(damage, says):
 def test_log_odds_are_bounded():
     assert log_odds(0.5) == 0.0
     assert np.isfinite([log_odds(0.0), log_odds(1.0)]).all()
+
+
+def test_drift_compares_the_newest_strip_with_those_that_a_model_has_judged():
+    model = _model(on_line=BAR, elsewhere=SCRATCH)
+    assert Drift.of(model) == Drift(1.5, 1.5, None)  # 3 on 2 m2
+    second = model.learning(_strip(BAR, 1.0), _learned(4).model_copy(update={"told_still": 1}))
+    assert Drift.of(second) == Drift(2.0, 0.5, None)
+    third = second.learning(_strip(BAR, 1.0), _learned(6).model_copy(update={"told_still": 2}))
+    assert Drift.of(third) == Drift(3.0, 1.0, 0.5)

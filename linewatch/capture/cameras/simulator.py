@@ -16,7 +16,7 @@ from linewatch.simulation.counter_faults import CounterFault, FaultyCounterCamer
 from linewatch.simulation.course import Course, Turn
 from linewatch.simulation.encoder import SpeedProfile
 from linewatch.simulation.free_running import FreeRunningSimulator
-from linewatch.simulation.strip import SimulatedRollMark, SimulatedStrip
+from linewatch.simulation.strip import SimulatedRollMark, SimulatedStrip, Texture
 
 
 class SimulatorSource(SourceSettings):
@@ -28,6 +28,11 @@ class SimulatorSource(SourceSettings):
     length_m: float = Field(default=100.0, gt=0, le=20_000)
     defects_per_m: float = Field(default=1.0, ge=0, le=50)
     coil: CoilName = "SIM-7"
+    texture: Texture = Field(
+        default="drawn",
+        description="clean strip; drawn: by hand, which no network takes for real; measured: by statistics of real "
+        "strip; tread_plate: that, with a raised pattern",
+    )
     roll_mark: Annotated[tuple[SimulatedRollMark, ...], Field(strict=False)] = ()
     turns: Annotated[tuple[Turn, ...], Field(strict=False)] = ()
     welds_m: Annotated[tuple[float, ...], Field(strict=False)] = Field(
@@ -41,7 +46,9 @@ class SimulatorSource(SourceSettings):
 
     def strip(self, line: LineSettings) -> SimulatedStrip:
         """Return the strip that these settings describe."""
-        return SimulatedStrip(self.seed, self.length_m, self.defects_per_m, line, roll_marks=self.roll_mark)
+        return SimulatedStrip(
+            self.seed, self.length_m, self.defects_per_m, line, roll_marks=self.roll_mark, texture=self.texture
+        )
 
     def open(self, line: LineSettings, clock: Clock, *, live: bool) -> Camera:
         strip = self.strip(line)

@@ -62,7 +62,7 @@ class LabelledFrame:
         classes = () if one.labels == (severstal_frames.CLEAN,) else tuple(int(label) - 1 for label in one.labels)
         if one.knowledge is Knowledge.OUTLINED:
             mask = one.mask()
-            return cls(one.path.stem, one.path, mask, classes, tuple(_pieces(mask)), outlined=True)
+            return cls(one.path.stem, one.path, mask, classes, tuple(pieces_of(mask)), outlined=True)
         mask = np.zeros((HEIGHT, WIDTH), np.uint8)
         for box in one.boxes:
             mask[box.y0 : box.y1, box.x0 : box.x1] = UNKNOWN
@@ -88,7 +88,8 @@ def read_frames(data: Path) -> list[LabelledFrame]:
     return [LabelledFrame.of(one) for one in severstal_frames.read(data)]
 
 
-def _pieces(mask: NDArray[np.uint8]) -> Iterator[TruePiece]:
+def pieces_of(mask: NDArray[np.uint8]) -> Iterator[TruePiece]:
+    """Yield the connected pieces of each class of a mask as `LabelledFrame` has it."""
     for value in np.unique(mask[mask > 0]).tolist():
         count, _, boxes, _ = cv2.connectedComponentsWithStats((mask == value).astype(np.uint8))
         for x, y, width, lines, _ in boxes[1:count].tolist():

@@ -147,6 +147,23 @@ class JournalStatus(Message):
     dropped: Count = Field(description="messages since the start that were published and are in no journal")
 
 
+class NormalStatus(Message):
+    """What is known of the line's normal strip (`[decision] normal`), and how that drifted when strip was learned."""
+
+    identity: str
+    in_use: bool = Field(
+        description="false: it belongs to another probability model than the engine's, and is left out"
+    )
+    learned_unix_ns: Whole = Field(description="when strip was last learned, in nanoseconds since 1970 (UTC)")
+    m2: Annotated[float, Field(ge=0)] = Field(description="strip that it was learned from")
+    false_per_m2: Annotated[float, Field(ge=0)] = Field(
+        description="false defects told a square metre on the clean strip learned last, as it was known before"
+    )
+    trend: float | None = Field(
+        description="false_per_m2 less that of the strips before; above 0, normal strip drifts; null: too few strips"
+    )
+
+
 class StatusBody(CoveredArea):
     """The heartbeat and the state of the service. The areas and lines are of the strip since it started."""
 
@@ -190,6 +207,7 @@ class StatusBody(CoveredArea):
     coil_status: CoilStatus | None = None
     crops: CropStatus | None = Field(default=None, description="null: the service makes no crops")
     journal_id: JournalId = None
+    normal: NormalStatus | None = Field(default=None, description="null: nothing is known of the line's normal strip")
     untold: Count = Field(
         default=0,
         description="decisions, status messages and crops that could not be published as they were, since a figure or "
