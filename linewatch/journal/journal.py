@@ -209,7 +209,7 @@ class Journal:
             raise JournalError(self._failed)
         if self._file < 0:
             raise JournalError(f"the journal in {self._dir} is not open")
-        if not records:
+        if not records and state is None:
             return
         entries = [Entry(EntryKind.RECORD, record) for record in records]
         if state is not None:

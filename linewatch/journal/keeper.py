@@ -4,7 +4,7 @@ import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Final, Self, TypeVar
 
@@ -68,6 +68,7 @@ class JournalKeeper:
         self._numbered = self._appended = self._written = self._synced = 0
         self._dropped: Counter[str] = Counter()  # since the disk failed, by topic
         self._dropped_alarms: deque[Record] = deque(maxlen=_DROPPED_ALARMS_KEPT)
+        self._dropped_state: bytes | None = None  # the newest that was dropped, for the next commit without one
         self._all_dropped = 0
         self._trouble: str | None = None
         self._state = JournalState.KEPT
@@ -125,12 +126,13 @@ class JournalKeeper:
 
         state: as in `Journal.append`.
         """
-        if not records:
+        if not records and state is None:
             return
         size = sum(len(record.header) + len(record.payload) for record in records)
         with self._changed:
             self._numbered += 1
             number = self._numbered
+            state, self._dropped_state = self._dropped_state if state is None else state, None
             self._waiting.append(_Commit(number, tuple(records), size, sync, state))
             self._held += size
             self._bound()
@@ -347,6 +349,7 @@ class JournalKeeper:
         kept: deque[_Commit] = deque()
         while self._waiting and self._held > self._max_held * 0.9:
             commit = self._waiting.popleft()
+            self._pass_on(commit.state)
             alarms = tuple(record for record in commit.records if record.topic == ALARM_TOPIC)
             size = sum(len(record.header) + len(record.payload) for record in alarms)
             self._held -= commit.size - size
@@ -356,9 +359,19 @@ class JournalKeeper:
         self._waiting.extendleft(reversed(kept))
         while self._waiting and self._held > self._max_held:
             commit = self._waiting.popleft()
+            self._pass_on(commit.state)
             self._held -= commit.size
             self._dropped_alarms += commit.records
             self._count_dropped(commit.records)
+
+    def _pass_on(self, state: bytes | None) -> None:
+        """Give a dropped commit's state to the commit behind it, unless that has a newer one."""
+        if state is None:
+            return
+        if not self._waiting:
+            self._dropped_state = state
+        elif self._waiting[0].state is None:
+            self._waiting[0] = replace(self._waiting[0], state=state)
 
     def _count_dropped(self, records: Iterable[Record]) -> None:
         for record in records:
