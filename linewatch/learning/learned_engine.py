@@ -14,7 +14,7 @@ from linewatch.contracts.manifest import MANIFEST, EngineManifest, Lineage
 from linewatch.contracts.probability import ProbabilityModel
 from linewatch.files import write_file
 from linewatch.inference.engines import Engine, find_engine
-from linewatch.learning.instances import LabelledInstances
+from linewatch.learning.instances import INSTANCES, LabelledInstances
 
 CARD = "CARD.md"
 _HEADING = "## Second stage"
@@ -123,11 +123,10 @@ def _write_folder(engine: Engine, manifest: EngineManifest, instances: LabelledI
 
 
 def _files(engine: Engine) -> Iterator[Path]:
-    yield engine.directory / engine.manifest.model.file
-    if engine.manifest.reference is not None:
-        yield engine.directory / engine.manifest.reference.file
-    if (card := engine.directory / CARD).is_file():
-        yield card
+    """Yield what a successor has in common with the engine: all but the manifest and the instances."""
+    yield from (
+        path for path in engine.directory.iterdir() if path.is_file() and path.name not in (MANIFEST, INSTANCES)
+    )
 
 
 def _write_manifest(folder: Path, manifest: EngineManifest) -> None:

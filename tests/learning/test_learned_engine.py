@@ -58,11 +58,13 @@ def test_the_second_stage_is_written_to_the_engine_and_its_int8_siblings(engines
 def test_a_successor_lies_beside_with_its_siblings_and_its_lineage(engines: Path) -> None:
     first, second, third = (fit(drawn(seed), "drawn") for seed in range(3))
     write_second_stage(engines, "classify", first, drawn())
+    (engines / "classify" / "seen.csv").write_text("sha256\nabc\n")
     before = {path: path.read_bytes() for path in engines.rglob("*") if path.is_file()}
     folders = write_successor(engines, "classify", second, drawn(1), labels=31)
     assert [one.name for one in folders] == ["classify-2", "classify-2-int8"]
     assert {path: path.read_bytes() for path in before} == before, "the old engine is as it was"
     new = find_engine(engines, "classify-2")
+    assert (new.directory / "seen.csv").read_text() == "sha256\nabc\n", "what it was trained on"
     assert best_sibling(new, ("int8",)).manifest.name == "classify-2-int8"
     assert new.manifest.model == read(engines / "classify").model
     lineage = new.manifest.learned_from
