@@ -46,6 +46,8 @@ COMPONENTS = 32
 DISTANCE_COMPONENTS = 8
 """Those that the distance is taken on: of some sixty tiles on either side the noise would hide it in more."""
 PARTS = 5
+COMPARED: tuple[Texture, ...] = ("drawn", "measured")
+"""Real tread plate is five frames, too few to compare with."""
 ROWS = 7
 """Of the picture."""
 SEEDS = range(60_000, 60_040)
@@ -120,7 +122,7 @@ def rendered_tiles(features: TrunkFeatures, frames: Mapping[int, NDArray[np.uint
 
 
 @dataclass(frozen=True)
-class Told:
+class ToldApart:
     """How surely each tile is told to be of the second strip: score float64 (n,), second bool (n,), group (n,)."""
 
     score: NDArray[np.float64]
@@ -128,7 +130,7 @@ class Told:
     group: NDArray[np.int64]
 
     @classmethod
-    def apart(cls, first: Tiles, second: Tiles) -> Told:
+    def apart(cls, first: Tiles, second: Tiles) -> ToldApart:
         """Tell two strips apart, each tile by a classifier that has seen none of its group."""
         x = np.concatenate([first.features, second.features])
         y = np.repeat([False, True], [len(first.group), len(second.group)])
@@ -179,7 +181,7 @@ def drawn_groups(tiles: Tiles, count: int, seed: int) -> Tiles:
 
 def report(name: str, real: Sequence[Tiles], pairs: Sequence[tuple[Tiles, Tiles]]) -> None:
     """Print the figures of one strip, over the networks of all folds."""
-    told = [Told.apart(*pair) for pair in pairs]
+    told = [ToldApart.apart(*pair) for pair in pairs]
     aucs = [one.auc(np.arange(len(one.score))) for one in told]
     ends = [intervals(one.metrics, one.group, draws=200).get("auc") for one in told]
     distances = [frechet_distance(one.features, *pair) for one, pair in zip(real, pairs, strict=True)]
@@ -230,7 +232,7 @@ def main() -> None:
     groups = np.unique(np.concatenate([tiles.group for tiles in every]))
     print(f"{sum(len(tiles.group) for tiles in every)} clean real tiles, {len(groups)} groups")
     report("real against real", every, [halves(one, fold) for fold, one in real.items()])
-    for texture in TEXTURES:
+    for texture in COMPARED:
         rendered, pairs = rendered_frames(SEEDS, texture), []
         for fold, one in real.items():  # as many tiles as in the halves, since both figures depend on their number
             first, second = halves(one, fold)

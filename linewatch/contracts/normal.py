@@ -30,7 +30,6 @@ FAINT = 3.0
 """Instances this far (in log-odds) below what is told are not kept: what they are like is not told anyway."""
 MOST_INSTANCES = 512
 MOST_LEARNED = 200
-_AT_ONCE = 256  # rows of a table of distances
 
 Row = tuple[float, ...]
 
@@ -66,12 +65,11 @@ class NormalStrip(ClosedModel):
 
     def density(self, points: np.ndarray) -> np.ndarray:
         """Return how many instances like each point there are in a frame: float64 (len(points),)."""
-        found = np.zeros(len(points))
-        scale = -0.5 / (WIDTH**2 * (1 + len(LOOKS)))
-        for first in range(0, len(points), _AT_ONCE):
-            part = points[first : first + _AT_ONCE, None] - self.points
-            found[first : first + _AT_ONCE] = (np.exp(scale * (part**2).sum(axis=2)) * self.weights).sum(axis=1)
-        return found
+        squares = np.zeros((len(points), len(self.points)))
+        for theirs, ours in zip(points.T, self.points.T, strict=True):
+            squares += np.subtract.outer(theirs, ours) ** 2
+        kernel = np.exp(squares * (-0.5 / (WIDTH**2 * (1 + len(LOOKS)))))
+        return np.asarray((kernel * self.weights).sum(axis=1))
 
     def plus(self, other: Self) -> Self:
         """Return both strips as one, with at most MOST_INSTANCES rows."""

@@ -56,7 +56,9 @@ def begin(pieces: Pieces, prediction: Prediction, rules: DecisionRules, graded_b
     names_of_evidence = evidence_names(prediction.classes)
     log_odds = log_odds_of(pieces, prediction, confidence, evidence, rules.probability_model)
     if rules.normal is not None:
-        unlike = rules.normal.unlike_normal(log_odds, looks_of(names_of_evidence, evidence))
+        unlike, told = np.zeros(len(pieces)), probability_of(log_odds) >= rules.tell_probability
+        # It only lowers, so what would not be told anyway need not be compared.
+        unlike[told] = rules.normal.unlike_normal(log_odds[told], looks_of(names_of_evidence, evidence[told]))
         log_odds = log_odds + unlike
         names_of_evidence, evidence = (*names_of_evidence, UNLIKE_NORMAL), np.column_stack([evidence, unlike])
     probability = probability_of(log_odds)
