@@ -29,10 +29,9 @@ from linewatch.contracts.normal import (
     NormalModel,
     NormalReference,
     NormalStrip,
-    log_odds,
     looks_of,
 )
-from linewatch.contracts.probability import ProbabilityModel, probability_of
+from linewatch.contracts.probability import ProbabilityModel, log_odds, probability_of
 from linewatch.contracts.verdict import DefectState
 from linewatch.daemon.replay import replay
 from linewatch.files import write_output
@@ -95,7 +94,7 @@ def learned(
     engine, reference = _engine_of(settings)
     if model is not None:
         check_normal(model, path, settings.line, engine)
-    tell = log_odds(_tell_probability(settings, engine))
+    tell = float(log_odds(_tell_probability(settings, engine)))
     found, frame_m2 = find(settings, tell, coil), _frame_m2(settings, engine)
     if found.m2 < PRIOR_FRAMES * frame_m2:
         raise SourceError(
@@ -154,11 +153,12 @@ def _read(verdicts: Path, coil: str | None) -> StripFound:
             m2 += sum(span.area.inspected_mm2 for span in line.spans if span.area is not None) / 1e6
         for defect in line.defects:
             if defect.state is DefectState.CLOSED and defect.merged_into is None:
-                rows.append((log_odds(defect.probability), [defect.evidence[name] for name in names]))
+                rows.append((defect.probability, [defect.evidence[name] for name in names]))
     if coil is not None and coil not in coils:
         raise SourceError(f"the source holds no coil {coil!r}, only {', '.join(sorted(coils)) or 'none'}; name another")
     evidence = np.array([row for _, row in rows], np.float64).reshape(-1, len(names))
-    return StripFound(m2, np.array([one for one, _ in rows], np.float64), looks_of(names, evidence))
+    probability = np.array([one for one, _ in rows], np.float64)
+    return StripFound(m2, log_odds(probability), looks_of(names, evidence))
 
 
 def _engine_of(settings: ServiceSettings) -> tuple[EngineManifest, NormalReference]:

@@ -31,9 +31,9 @@ from linewatch.config.capture import CaptureSettings
 from linewatch.contracts.alarm import AlarmNotice
 from linewatch.contracts.evidence import evidence_names
 from linewatch.contracts.frame import Frame
-from linewatch.contracts.normal import FAINT, LearnedStrip, LineOfNormal, NormalModel, NormalStrip, log_odds, looks_of
+from linewatch.contracts.normal import FAINT, LearnedStrip, LineOfNormal, NormalModel, NormalStrip, looks_of
 from linewatch.contracts.prediction import Prediction
-from linewatch.contracts.probability import ProbabilityModel
+from linewatch.contracts.probability import ProbabilityModel, log_odds
 from linewatch.contracts.verdict import DefectState
 from linewatch.decision.decide import DecisionState, decide, finish
 from linewatch.decision.rules import DecisionRules

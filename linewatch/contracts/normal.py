@@ -7,7 +7,6 @@ kept and a new instance is compared with it; densities replace its nearest neigh
 overlooked on the clean strip takes little away.
 """
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -215,12 +214,6 @@ class Drift:
 def looks_of(names: Sequence[str], evidence: np.ndarray) -> np.ndarray:
     """Return the columns of LOOKS: float64 (n, len(LOOKS)), from evidence (n, len(names)) in the order of its names."""
     return np.asarray(evidence[:, [names.index(look) for look in LOOKS]])
-
-
-def log_odds(probability: float) -> float:
-    """Return the logarithm of the odds of a probability, bounded to 1e-6 from either end."""
-    bounded = min(max(probability, 1e-6), 1 - 1e-6)
-    return math.log(bounded / (1 - bounded))
 
 
 def _rows(points: np.ndarray) -> tuple[Row, ...]:

@@ -46,7 +46,7 @@ class ProbabilityModel(ClosedModel):
         return np.asarray(self.intercept + (standardised * weight).sum(axis=1))
 
 
-def log_odds(probability: np.ndarray) -> np.ndarray:
+def log_odds(probability: np.ndarray | float) -> np.ndarray:
     """Return the logarithm of the odds of these probabilities, of the same shape; finite, as for at least 1e-6."""
     bounded = np.clip(probability, _LEAST, 1 - _LEAST)
     return np.asarray(np.log(bounded / (1 - bounded)))

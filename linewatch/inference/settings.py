@@ -27,7 +27,7 @@ class InferenceSettings(BackendSettings):
 
     engines_dir: Annotated[Path, Field(strict=False)] = Path("engines")
     chain: Literal["cascade", "inspect"] = Field(
-        default="cascade",
+        default="inspect",
         description="cascade: screen every frame, classify the tiles that pass, segment those near a class; inspect: "
         "one engine does all of it in one look at the frame",
     )

@@ -16,7 +16,7 @@ from linewatch.config.normal import read_normal
 from linewatch.contracts.evidence import EVIDENCE, UNLIKE_NORMAL
 from linewatch.contracts.manifest import MANIFEST, EngineManifest
 from linewatch.contracts.probability import EvidenceWeight, ProbabilityModel
-from linewatch.learning.instances import Instances
+from linewatch.learning.instances import LabelledInstances
 from linewatch.simulation.strip import SimulatedRollMark, SimulatedStrip
 from linewatch.wire.verdict_file import read_strip
 
@@ -46,7 +46,7 @@ def _fitted_engine(folder: Path, model: ProbabilityModel, clean_frames: int = 10
     (folder / MANIFEST).write_text(manifest.model_copy(update={"probability": model}).text())
     rows = np.random.default_rng(1).normal(0, 1, (40, len(EVIDENCE)))
     clean = np.arange(40) < 2
-    instances = Instances.of(tuple(EVIDENCE), rows, ~clean, np.arange(40), clean, clean_frames)
+    instances = LabelledInstances.of(tuple(EVIDENCE), rows, ~clean, np.arange(40), clean, clean_frames)
     instances.write(folder, model.version)
 
 
