@@ -182,8 +182,9 @@ def fit_probability(
     tell_precision: Annotated[float, Parameter(help="Told: the lowest probability with this precision.")] = 0.60,
     call_precision: Annotated[float, Parameter(help="Called: the lowest probability with this precision ...")] = 0.80,
     false_per_clean_frame: Annotated[
-        float, Parameter(help="... and at most so many false calls on a frame that is free of defects.")
-    ] = 0.02,
+        float | None,
+        Parameter(help="... and at most so many false calls on a frame that is free of defects. Default: any number."),
+    ] = None,
     engines: Folder = ENGINES,
     out: Annotated[Path | None, Parameter(help="Folder for reliability.png.")] = None,
 ) -> None:

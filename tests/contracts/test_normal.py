@@ -15,8 +15,8 @@ from linewatch.contracts.normal import (
     NormalReference,
     NormalStrip,
     coreset,
-    log_odds,
 )
+from linewatch.contracts.probability import log_odds
 
 LINE = LineOfNormal(side="top", camera="cam1", width_px=1600, mm_per_px=0.5, mm_per_line=1.0)
 BAR = np.array([[0.5, 2.0, 1.0, 0.3, 4.0, -1.0]])
