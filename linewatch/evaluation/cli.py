@@ -206,6 +206,8 @@ def fit_probability(
 
         tell, call = Rule(tell_precision), Rule(call_precision, false_per_clean_frame)
         found = fit_probability(engine, judgements, engines, tell, call, out)
+    for note in found.notes:
+        print(f"linewatch: {note}", file=sys.stderr)
     low_high = "" if found.interval is None else f" ({found.interval[0]:.3f} to {found.interval[1]:.3f})"
     print(f"{', '.join(map(str, found.folders))}: second stage {found.model.version}, {found.model.fitted_on}")
     print(f"  calibration error {found.calibration_error:.3f}{low_high}, cross-validated over groups")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from linewatch.contracts.errors import ConfigError
 from linewatch.contracts.probability import ProbabilityModel
 from linewatch.learning.instances import LabelledInstances
 from linewatch.learning.second_stage import at, crossed, fit
@@ -23,6 +25,16 @@ class Rule:
 
     precision: float
     false_per_clean_frame: float | None = None
+
+    def __post_init__(self) -> None:
+        """Raise ConfigError for what no instances can fulfil."""
+        if not 0 <= self.precision <= 1:
+            raise ConfigError(f"found a precision of {self.precision:g}, expected a share from 0 to 1, for example 0.8")
+        if self.false_per_clean_frame is not None and not 0 <= self.false_per_clean_frame < math.inf:
+            raise ConfigError(
+                f"found {self.false_per_clean_frame:g} false calls on a clean frame, expected a number from 0, for "
+                "example 0.02, one on 50 frames"
+            )
 
 
 TELL, CALL = Rule(TOLD_PRECISION), Rule(CALLED_PRECISION)

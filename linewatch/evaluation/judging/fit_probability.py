@@ -29,7 +29,8 @@ RELIABILITY = "reliability.png"
 class FittedSecondStage:
     """What was written, and what cross-validation over groups says of it.
 
-    folders: of the engine and its INT8 siblings. left_out: evidence that is not known of every instance.
+    folders: of the engine and its INT8 siblings. left_out: evidence that is not known of every instance. notes: those
+    of the judgements, for example that an engine was trained on what it was judged on.
     calibration_error: expected, with its 95 % interval by bootstrap over groups (None: too few groups).
     """
 
@@ -38,6 +39,7 @@ class FittedSecondStage:
     told: OperatingPoint
     called: OperatingPoint
     left_out: tuple[str, ...]
+    notes: tuple[str, ...]
     calibration_error: float
     interval: Interval | None
 
@@ -78,6 +80,7 @@ def fit_probability(
         fitted.told,
         fitted.called,
         left_out,
+        judgement.notes,
         error(np.arange(len(instances))),
         intervals(lambda rows: {"error": error(rows)}, instances.group).get("error"),
     )

@@ -44,13 +44,13 @@ class FramesJudgement:
     @classmethod
     def pooled(cls, parts: Sequence[Self], origins: Sequence[str]) -> Self:
         """Return several judgements as one. Raises SourceError where two have judged the same frame."""
-        first: dict[str, str] = {}
-        for part, origin in zip(parts, origins, strict=True):
+        first: dict[str, int] = {}
+        for number, part in enumerate(parts):
             for frame in part.frames:
-                if first.setdefault(frame.name, origin) != origin:
+                if (earlier := first.setdefault(frame.name, number)) != number:
                     raise SourceError(
-                        f"{frame.name} is judged in {first[frame.name]} and in {origin}; expected each frame once, as "
-                        "by the folds of one split"
+                        f"{frame.name} is judged in {origins[earlier]} and in {origins[number]}; expected each frame "
+                        "once, as by the folds of one split; name each judgement once"
                     )
         engines: dict[str, str] = {}
         for part in parts:
