@@ -81,7 +81,7 @@ gpu-check: install-dev ## The engines on this machine's GPU: build, parity, spee
 
 coil: need-data install ## A coil of held-out real frames through the service: figures and a picture (needs LINEWATCH_DATA)
 	$(BIN)/python -m experiments.held_out_coil build --data "$(LINEWATCH_DATA)" --out out/coil
-	$(BIN)/linewatch replay out/coil/coil.avi --out out/coil/verdicts.jsonl
+	$(BIN)/linewatch replay out/coil/coil.avi --config out/coil/cascade.toml --out out/coil/verdicts.jsonl
 	$(BIN)/python -m experiments.held_out_coil judge --coil out/coil --verdicts out/coil/verdicts.jsonl
 	$(BIN)/linewatch picture out/coil/verdicts.jsonl --source out/coil/coil.avi --truth out/coil/truth.json --out out/coil/coil.png
 

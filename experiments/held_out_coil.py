@@ -1,9 +1,11 @@
-"""A recorded coil of real strip that no shipped engine has seen: held-out Severstal frames, then held-out NEU patches.
+"""A recorded coil of real strip that the shipped cascade has not seen: held-out Severstal frames, then NEU patches.
 
 ``python -m experiments.held_out_coil build --data "$LINEWATCH_DATA" --out out/coil`` writes `coil.avi` with its
-sidecar, `truth.json` and `truth.npz`. Replay it with ``linewatch replay``; then ``python -m experiments.held_out_coil
-judge --coil out/coil --verdicts out/coil/verdicts.jsonl`` prints the figures of `linewatch judge`, here of what went
-through the whole service. The base install is enough.
+sidecar, `truth.json`, `truth.npz` and `cascade.toml`. Replay it with that configuration, since the default, the inspect
+engine, was trained on these very frames and knows none of NEU's classes: ``linewatch replay out/coil/coil.avi --config
+out/coil/cascade.toml``. Then ``python -m experiments.held_out_coil judge --coil out/coil --verdicts
+out/coil/verdicts.jsonl`` prints the figures of `linewatch judge`, here of what went through the whole service. The base
+install is enough.
 """
 
 from __future__ import annotations
@@ -166,6 +168,7 @@ def build(data: Path, out: Path, line: LineSettings, taxonomy: Taxonomy) -> Coil
     truth.write(out / "truth.json")
     sources, masks = np.array([frame.source for frame in frames]), np.stack([frame.truth for frame in frames])
     np.savez_compressed(out / "truth.npz", sources=sources, truth=masks)
+    (out / "cascade.toml").write_text('[inference]\nchain = "cascade"\n')
     return truth
 
 

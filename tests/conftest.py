@@ -54,7 +54,7 @@ def settings(tmp_path: Path) -> ServiceSettings:
             "taxonomy": str(ROOT / "configs" / "taxonomy.toml"),
             "source": {"type": "simulator", "length_m": 10.0, "defects_per_m": 2.0, "coil": "TEST-7"},
             "decision": {"call_probability": 0.0},  # many defects on little strip
-            "inference": {"engines_dir": str(ROOT / "engines"), "workers": 2},
+            "inference": {"chain": "cascade", "engines_dir": str(ROOT / "engines"), "workers": 2},
             "journal": {"dir": str(tmp_path / "journal")},
             "wire": {"publish": "tcp://127.0.0.1:*", "serve": "tcp://127.0.0.1:*"},
         },

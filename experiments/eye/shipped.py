@@ -19,6 +19,7 @@ from linewatch.datasets.splits import HELD_OUT_FOLD, Split
 from linewatch.evaluation.judging.inspector import Inspector
 from linewatch.inference.backends.onnxruntime import OnnxRuntimeBackend
 from linewatch.inference.engines import load_engines
+from linewatch.inference.settings import InferenceSettings
 from linewatch.service_settings import ServiceSettings
 from linewatch.training.samples.labelled_frames import CLASSES, LabelledFrame, read_frames
 
@@ -56,7 +57,7 @@ def unseen(frames: Sequence[LabelledFrame]) -> list[LabelledFrame]:
 
 def inspect(frames: Sequence[LabelledFrame]) -> dict[str, list[Told]]:
     """Return the defects of each frame at the shipped operating point, each frame as its own coil."""
-    settings = ServiceSettings()
+    settings = ServiceSettings(inference=InferenceSettings(chain="cascade"))
     backend = OnnxRuntimeBackend()
     inspector = Inspector(load_engines(settings.inference, backend.siblings), settings, backend)
     return {frame.name: _told(inspector.coil([frame.gray()])) for frame in frames}

@@ -115,11 +115,23 @@ class ChainOptions:
     def over(self, settings: ServiceSettings) -> ServiceSettings:
         """Return the settings with these options in their place. Raises ConfigError."""
         from linewatch.config.load import checked
+        from linewatch.contracts.errors import ConfigError
+        from linewatch.contracts.manifest import Task
         from linewatch.inference.settings import InferenceSettings
 
         given = {field.name: value for field in fields(self) if (value := getattr(self, field.name)) is not None}
         tree = {**settings.inference.model_dump(), **given}
-        return settings.model_copy(update={"inference": checked(tree, "the options of the chain", InferenceSettings)})
+        inference = checked(tree, "the options of the chain", InferenceSettings)
+        unused = [
+            f"--{task} {given[task.value]}" for task in Task if task not in inference.tasks and task.value in given
+        ]
+        if unused:
+            expected = ", ".join(f"--{task}" for task in inference.tasks)
+            raise ConfigError(
+                f"{', '.join(unused)}: the chain {inference.chain} does not run it, expected {expected}; name the "
+                "other chain by --chain, or leave it out"
+            )
+        return settings.model_copy(update={"inference": inference})
 
 
 def judge(

@@ -14,6 +14,7 @@ from linewatch.contracts.manifest import ENGINE_NAME, EngineManifest, Task, Trai
 from linewatch.datasets import severstal_frames
 from linewatch.datasets.arguments import named_folders
 from linewatch.datasets.class_names import is_clean
+from linewatch.datasets.seen import SEEN, write_seen
 from linewatch.export.card_text import UNKNOWN_SCALE_MM_PER_PX
 from linewatch.export.engine_folder import EngineFacts, export_engine
 from linewatch.metrics.result import EvaluationResult
@@ -23,7 +24,7 @@ from linewatch.training.house.inspect import write_engine as write_inspect_engin
 from linewatch.training.house.inspect_fit import STATE
 from linewatch.training.papers.study import resized
 from linewatch.training.protocols import PAPER_PROTOCOLS
-from linewatch.training.runs import CARD, RESULT, SEEN, card, load, write_seen
+from linewatch.training.runs import CARD, RESULT, card, load
 
 _EXAMPLES = 4
 

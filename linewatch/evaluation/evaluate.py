@@ -6,7 +6,6 @@ Images that the target was trained on are left out: those whose fingerprints the
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +19,7 @@ from linewatch.contracts.manifest import MANIFEST, OUTPUT_OF, EngineManifest, Ta
 from linewatch.datasets import HOUSE_SETS, DataSet, DatasetError, Knowledge, Specimen
 from linewatch.datasets.check import require_choice
 from linewatch.datasets.class_names import is_clean
+from linewatch.datasets.seen import fingerprint, seen_by
 from linewatch.datasets.splits import HELD_OUT_FOLD
 from linewatch.export.engine_folder import onnx_bytes
 from linewatch.inference.backends.registry import open_backend
@@ -31,7 +31,7 @@ from linewatch.metrics.tiles import STEEL_SHARE, TILE_STEP_PX, TileTruth, steel_
 from linewatch.training.papers.study import resized
 from linewatch.training.predictor import Predictor, TorchPredictor, answers
 from linewatch.training.protocols import PAPER_PROTOCOLS
-from linewatch.training.runs import SEEN, TrainedNetwork, fingerprint, is_checkpoint, load, with_claims
+from linewatch.training.runs import TrainedNetwork, is_checkpoint, load, with_claims
 
 SURE_PX = 64
 """A tile shows a class from this many of its pixels on; a tile with some, but fewer, is not evaluated for it."""
@@ -111,16 +111,9 @@ def of_loaded(engine: Engine, backend: str = "onnxruntime") -> EvaluationTarget:
         manifest.input.width,
         EnginePredictor(engine, backend),
         lambda: engine.model,
-        _seen(engine.directory),
+        seen_by(engine.directory),
         cell_px=manifest.cell_px,
     )
-
-
-def _seen(folder: Path) -> frozenset[str]:
-    if not (folder / SEEN).is_file():
-        return frozenset()
-    with (folder / SEEN).open(newline="") as handle:
-        return frozenset(row["sha256"] for row in csv.DictReader(handle))
 
 
 def unseen(target: EvaluationTarget, data_set: DataSet) -> list[Specimen]:

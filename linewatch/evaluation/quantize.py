@@ -30,6 +30,7 @@ from linewatch.contracts.manifest import (
 )
 from linewatch.datasets import DataSet, Knowledge, Specimen
 from linewatch.datasets.arguments import complete, open_sets
+from linewatch.datasets.seen import SEEN
 from linewatch.datasets.splits import SEED
 from linewatch.evaluation.acceptance import compare, compare_over_folds, refuse_beyond
 from linewatch.evaluation.evaluate import EnginePredictor, of_loaded
@@ -41,7 +42,7 @@ from linewatch.export.int8 import Activations, Quantiser, activation_scales
 from linewatch.inference.engines import Engine, find_engine
 from linewatch.inference.reference_tiles import write_reference_tiles
 from linewatch.training.predictor import answers
-from linewatch.training.runs import CARD, SEEN
+from linewatch.training.runs import CARD
 
 DEVIATION = 0.005
 """Mean difference of the outputs from FP32, of a full scale of 1, on the calibration tiles."""

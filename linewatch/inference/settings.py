@@ -79,6 +79,17 @@ class InferenceSettings(BackendSettings):
         return CASCADE if self.chain == "cascade" else (Task.INSPECT,)
 
     @model_validator(mode="after")
+    def _named_engines_look(self) -> Self:
+        """A configuration from when the cascade was the only chain must not lose its engines in silence."""
+        named = [task for task in CASCADE if task not in self.tasks and task.value in self.model_fields_set]
+        if named and "chain" not in self.model_fields_set:
+            raise ValueError(
+                f"found {', '.join(named)}, which the default chain {self.chain} does not run, expected a chain; say "
+                'chain = "cascade", or chain = "inspect" if they are not to look'
+            )
+        return self
+
+    @model_validator(mode="after")
     def _ladder_ascends(self) -> Self:
         if list(self.ladder) != sorted(set(self.ladder)) or self.ladder[0] != 1:
             raise ValueError(f"ladder {list(self.ladder)} must start at 1 and ascend, for example [1, 2, 4, 8]")

@@ -7,12 +7,10 @@ the evaluation on the test part; and ``CARD.md``.
 
 from __future__ import annotations
 
-import csv
-import hashlib
 import json
 import shutil
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,6 +28,7 @@ from linewatch.datasets import DataSet, DatasetError, Specimen
 from linewatch.datasets.arguments import listed_problems
 from linewatch.datasets.check import problems
 from linewatch.datasets.parts import split_of
+from linewatch.datasets.seen import fingerprint
 from linewatch.datasets.splits import Split
 from linewatch.export.engine_folder import table
 from linewatch.files import write_file
@@ -42,7 +41,7 @@ from linewatch.training.papers.study import HeldOutPart, PaperSettings, Parts, S
 from linewatch.training.protocols import PaperProtocol, paper_protocol
 
 CHECKPOINT = "network.ckpt"
-RECORD, RESULT, CARD, SEEN = "run.json", "judgement.json", "CARD.md", "seen.csv"
+RECORD, RESULT, CARD = "run.json", "judgement.json", "CARD.md"
 
 
 class CheckpointError(LinewatchError):
@@ -230,19 +229,6 @@ def load(path: Path) -> TrainedNetwork:
     network = study.network(None)
     network.load_state_dict(stored["state"])
     return TrainedNetwork(record, study, network.eval())
-
-
-def fingerprint(image: Path) -> str:
-    """Return the first 16 digits of the file's sha256."""
-    return hashlib.sha256(image.read_bytes()).hexdigest()[:16]
-
-
-def write_seen(engine: Path, fingerprints: Iterable[str]) -> None:
-    """Write the fingerprints of the images that an engine was trained on into its folder."""
-    with (engine / SEEN).open("w", newline="") as handle:
-        writer = csv.writer(handle, lineterminator="\n")
-        writer.writerow(["sha256"])
-        writer.writerows([one] for one in fingerprints)
 
 
 def with_claims(result: EvaluationResult, protocol: PaperProtocol, data_set: str) -> EvaluationResult:

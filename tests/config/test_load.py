@@ -22,6 +22,10 @@ from linewatch.service_settings import load_settings, settings_from
         ({"line": {"mm_per_line": float("nan")}}, "expected a finite number"),
         ({"line": 3}, "line: found 3, expected"),
         ({"inference": {"ladder": [2, 4]}}, "must start at 1 and ascend, for example [1, 2, 4, 8]"),
+        (
+            {"inference": {"segment": "own"}},
+            'segment, which the default chain inspect does not run, expected a chain; say chain = "cascade"',
+        ),
         ({"source": {"type": "sim"}}, "type 'sim' is unknown, expected one of 'recording', 'folder', 'simulator'"),
         ({"source": {"type": "folder"}}, "[source] path: is missing"),
         ({"wire": {"publish": "5570"}}, "'5570' is not an endpoint; write tcp://HOST:PORT"),

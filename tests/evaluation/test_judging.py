@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from linewatch.config.line import LineSettings
 from linewatch.contracts.errors import SourceError
 from linewatch.contracts.tile import Tile
 from linewatch.contracts.verdict import Defect, Extent, StripArea, StripBox
+from linewatch.datasets.seen import fingerprint, write_seen
 from linewatch.evaluation.judging.figures import BANDS, band_of, figures_of
 from linewatch.evaluation.judging.gallery import mistakes_of
 from linewatch.evaluation.judging.inspector import InspectedFrame, OutlinedDefect
@@ -284,6 +286,18 @@ def test_frames_of_any_size_are_judged(strip: Path, tmp_path: Path, capsys: pyte
 
 
 @pytest.mark.slow
+def test_frames_that_an_engine_was_trained_on_are_told(
+    strip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    engine = Path(shutil.copytree(REPO / "engines" / "inspect", tmp_path / "engines" / "inspect"))
+    write_seen(engine, [fingerprint(strip / "images" / "a.png")])
+    notes = told(capsys, strip, "--engines", tmp_path / "engines")["notes"]
+    assert any("inspect was trained on 1 of these 3 frames" in note for note in notes)
+    write_seen(engine, ["0" * 16])
+    assert not any("trained" in note for note in told(capsys, strip, "--engines", tmp_path / "engines")["notes"])
+
+
+@pytest.mark.slow
 def test_refused_frames_are_told_and_give_exit_code_3(strip: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (strip / "images" / "b.png").write_bytes(b"no picture")
     found = told(capsys, strip, "--without", "c", code=3)
@@ -298,7 +312,8 @@ def test_refused_frames_are_told_and_give_exit_code_3(strip: Path, capsys: pytes
         (["nowhere"], 3, "no such folder"),
         (["STRIP", "--fold", "1"], 2, "needs --split"),
         (["STRIP", "--without", "z"], 2, "--without z: no such frame"),
-        (["STRIP", "--engines", "nowhere"], 4, "nowhere/screen"),
+        (["STRIP", "--engines", "nowhere"], 4, "nowhere/inspect"),
+        (["STRIP", "--segment", "mine"], 2, "--segment mine: the chain inspect does not run it"),
         (["STRIP", "--split", "SPLIT"], 3, "lacks 3 of 3 frames"),
         (["STRIP", "--split", "SPLIT", "--fold", "7"], 3, "has no fold 7"),
         (["STRIP/train.csv.json"], 3, "found no judgement"),

@@ -77,7 +77,9 @@ def mill(tmp_path: Path) -> Iterator[SimpleNamespace]:
     for name in ("screen", "classify", "segment"):
         shutil.copytree(ROOT / "engines" / name, engines / name)
     publish, serve, commands = (free_address() for _ in range(3))
-    inference = f'[inference]\nengines_dir = "{engines}"\nprecision = "fp32"\ndeadline_ms = 60000.0\n'
+    inference = (
+        f'[inference]\nchain = "cascade"\nengines_dir = "{engines}"\nprecision = "fp32"\ndeadline_ms = 60000.0\n'
+    )
     taxonomy = f'taxonomy = "{ROOT / "configs" / "taxonomy.toml"}"\n'
     offline = tmp_path / "offline.toml"
     offline.write_text(f'{taxonomy}{inference}[journal]\ndir = "{tmp_path / "offline"}"\n')

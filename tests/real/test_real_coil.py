@@ -1,4 +1,4 @@
-"""Real strip that no shipped engine has seen, through the real service to a real consumer: the cards' figures hold."""
+"""Real strip that the shipped cascade has not seen, through the real service to a consumer: the cards' figures hold."""
 
 import json
 import os
@@ -51,7 +51,7 @@ def account(coil: Path) -> dict[str, object]:
     publish, serve = free_port(), free_port()
     config = coil / "coil.toml"
     config.write_text(
-        f'[inference]\nengines_dir = "{ROOT}/engines"\n[decision]\ncall_probability = 0.0\n'
+        f'[inference]\nchain = "cascade"\nengines_dir = "{ROOT}/engines"\n[decision]\ncall_probability = 0.0\n'
         f'[wire]\npublish = "tcp://127.0.0.1:{publish}"\nserve = "tcp://127.0.0.1:{serve}"\n'
     )
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
@@ -149,7 +149,7 @@ def test_frames_are_judged_alike_alone_and_on_the_coil(
     """
     data = Path(os.environ["LINEWATCH_DATA"])
     split = ROOT / "configs" / "splits" / "severstal.csv"
-    command = ["judge", str(data / "severstal"), "--split", str(split), "--fold", "4", "--json"]
+    command = ["judge", str(data / "severstal"), "--split", str(split), "--fold", "4", "--chain", "cascade", "--json"]
     ended = subprocess.run(
         [sys.executable, "-m", "linewatch.cli", *command],
         capture_output=True,

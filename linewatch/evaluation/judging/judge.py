@@ -14,6 +14,7 @@ from linewatch.config.taxonomy import TAXONOMY, Taxonomy
 from linewatch.contracts.errors import ConfigError
 from linewatch.datasets.arguments import OwnSets
 from linewatch.datasets.errors import DatasetError
+from linewatch.datasets.seen import fingerprint, seen_by
 from linewatch.evaluation.judging.figures import Figures, figures_of
 from linewatch.evaluation.judging.gallery import draw_gallery
 from linewatch.evaluation.judging.groups import GroupTable, near_duplicates
@@ -22,7 +23,7 @@ from linewatch.evaluation.judging.judged import JudgedFrame, judge_frames
 from linewatch.evaluation.judging.record import JUDGEMENT, FramesJudgement, write_instances
 from linewatch.evaluation.judging.true_frames import RefusedFrame, TrueFrame, read_frame_set
 from linewatch.inference.backends.registry import open_backend
-from linewatch.inference.engines import load_engines
+from linewatch.inference.engines import EngineSet, load_engines
 from linewatch.service_settings import ServiceSettings
 
 CURVES, GALLERY = "curves.png", "gallery.png"
@@ -82,6 +83,7 @@ def _inspected(
         raise DatasetError(_nothing(refused, notes))
     backend = open_backend(settings.inference.backend)
     engines = load_engines(settings.inference, backend.siblings)
+    notes += _seen_in_training(frames, engines)
     show = sys.stderr.isatty()
     groups = _groups(frames, choice, show=show)
     with Inspector(engines, settings, backend) as inspector:
@@ -112,6 +114,20 @@ def _chosen(frames: Sequence[TrueFrame], choice: FrameChoice) -> tuple[list[True
     kept = [one for one in frames if not any(_is(one, name) for name in choice.without)]
     gone = len(frames) - len(kept)
     return kept, [f"left out as you say: {gone} frames ({', '.join(choice.without)})"] if gone else []
+
+
+def _seen_in_training(frames: Sequence[TrueFrame], engines: EngineSet) -> list[str]:
+    """Return a note for each engine that was trained on some of the frames, as far as its folder tells."""
+    notes = []
+    for engine in engines.by_task().values():
+        if known := seen_by(engine.directory):
+            count = sum(fingerprint(one.specimen.path) in known for one in frames)
+            if count:
+                notes.append(
+                    f"engine {engine.manifest.name} was trained on {count} of these {len(frames)} frames, so the "
+                    "figures flatter; judge frames that it has not seen, or each fold by an engine without it"
+                )
+    return notes
 
 
 def _is(frame: TrueFrame, name: str) -> bool:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from linewatch.contracts.errors import ConfigError
 from linewatch.contracts.manifest import EngineManifest, Task, TrainingRecord, TrainingSource
 from linewatch.datasets import severstal_frames
+from linewatch.datasets.seen import fingerprint, write_seen
 from linewatch.export.card_text import UNKNOWN_SCALE_MM_PER_PX
 from linewatch.export.engine_folder import EngineFacts, export_engine, table
 from linewatch.metrics.inspected import InspectScores
@@ -36,7 +37,6 @@ from linewatch.training.house.inspect_fit import (
     trained_on,
 )
 from linewatch.training.house.tile_engine import with_interval
-from linewatch.training.runs import fingerprint, write_seen
 from linewatch.training.samples.labelled_frames import CLASSES, SPLIT, Folds, LabelledFrame, read_frames
 
 DEFECT = 0.25
