@@ -116,7 +116,7 @@ class RecordStore(Protocol):
 
     @property
     def identity(self) -> str:
-        """UUID of this store: sequences of one mean nothing in another."""
+        """UUID of this store: sequences of one mean nothing in another. "": not known yet."""
         ...
 
     def read(self, epoch: int, topic: str, first_sequence: int, limit_bytes: int) -> list[Record]:

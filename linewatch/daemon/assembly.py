@@ -142,7 +142,7 @@ def open_decisions(
         log.error("journal_file_set_aside", file=name)
     pool, cascade, recipes = inspection.pool, inspection.cascade, inspection.recipes
     standing = SnapshotTracker(
-        journal.epoch, statuses_of(pool, cascade.lineup), journal.retained_alarms(), journal.identity
+        journal.epoch, statuses_of(pool, cascade.lineup), journal.retained_alarms(), lambda: journal.identity
     )
 
     def announce(lineup: Lineup) -> None:

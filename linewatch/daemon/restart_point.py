@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import TypeVar
 
 import structlog
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from linewatch.contracts.coil import CoilConditions
+from linewatch.contracts.errors import JournalError
 from linewatch.contracts.restart import LastPlace, SourcePlace
 from linewatch.contracts.verdict import CoilNotice, CoilState, Decided, Defect, DefectState, Verdict
 from linewatch.daemon.recipes import Recipes
@@ -152,7 +153,7 @@ def earlier_runs(journal: Journal, recipes: Recipes, mm_per_px: float, now_ns: i
         if point is None:
             return EarlierRuns(names)
         unfinished = _unfinished(journal, point, (*names, point.coil), recipes, mm_per_px, now_ns)
-    except (ValidationError, ValueError) as error:
+    except (JournalError, OSError, ValueError) as error:
         log.error("coil_not_resumed", error=str(error)[:1000])
         return EarlierRuns()
     log.info(
@@ -178,6 +179,8 @@ def _point_of(journal: Journal, coils: list[CoilMessage]) -> RestartPoint | None
     if not coils:
         return point
     newest = coils[-1]
+    if point is not None and newest.passage[1] is not None and point.passage > newest.passage:
+        return point  # the notice of its start was lost with a disk that failed
     if newest.state is CoilState.ENDED or newest.passage[1] is None:
         return None
     if point is not None and newest.passage == point.passage:

@@ -65,6 +65,16 @@ class _Segment:
     start_damaged: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """What a folder holds: its segments, the number of the next epoch, and what is retained."""
+
+    segments: list[_Segment]
+    epoch: int
+    retained: Retained
+    recovery: Recovery
+
+
 class Journal:
     """Segment files in `settings.dir`, opened, written, synced and closed by one thread.
 
@@ -88,6 +98,7 @@ class Journal:
         self._unsynced_since_ns: int | None = None
         self._failed: str | None = None
         self._opened = False  # a segment of this epoch was begun
+        self._synced_state = b""
         self.epoch = 0
         self.recovery = Recovery(0, "", 0, 0)
 
@@ -96,8 +107,7 @@ class Journal:
             self._dir.mkdir(parents=True, exist_ok=True)
             self._mount = _mount_of(self._dir)
             self._take_lock()
-            self._recover()
-            self._retained.identity = self._retained.identity or str(uuid4())
+            self._use(self._recover())
             self._start_segment(0)
             self._drop_empty()
         except OSError as error:
@@ -111,17 +121,17 @@ class Journal:
     def open_without_disk(self) -> str | None:
         """After `__enter__` failed for the disk's sake: read what is there, and number an epoch, without writing.
 
-        Return why the earlier epochs cannot be read; None: they were. `begin_again` opens the journal later.
+        Return why the earlier epochs cannot be read; None: they were. `begin_again` opens the journal later; until then
+        `identity` is "" unless it was read.
         """
-        self._segments, self.epoch = [], 0
+        # The number of the epoch must lie above those on a disk that is not there, and seconds since 1970 always do.
+        unread = _Found([], int(time.time()), Retained(), Recovery(0, "", 0, 0))
         try:
-            self._recover(repair=False)
+            found = self._recover(repair=False)
         except OSError as error:
-            # The number of the epoch must lie above those that cannot be read, and seconds since 1970 always do.
-            self._segments, self.epoch = [], int(time.time())
+            self._use(unread)
             return _remedy(error)
-        finally:
-            self._retained.identity = self._retained.identity or str(uuid4())
+        self._use(found if found.segments else unread)
         return None
 
     def begin_again(self, next_sequences: Mapping[str, int]) -> None:
@@ -132,8 +142,9 @@ class Journal:
         """
         self._close_files()
         self._failed, self._unsynced_since_ns = None, None
+        self._retained.state = self._synced_state  # a newer one may be of records that did not reach the disk
         try:
-            if self._mount is not None and _mount_of(self._dir) != self._mount:
+            if (self._opened or self.recovery.epoch) and _mount_of(self._dir) != self._mount:
                 raise OSError(errno.ENODEV, f"nothing is mounted at {self._mount} any more")
             self._dir.mkdir(parents=True, exist_ok=True)
             self._mount = _mount_of(self._dir)
@@ -189,7 +200,7 @@ class Journal:
 
     @property
     def identity(self) -> str:
-        """The journal's UUID: sequences of one journal mean nothing in another."""
+        """The journal's UUID: sequences of one journal mean nothing in another. "": not known, without its disk."""
         return self._retained.identity
 
     @property
@@ -252,6 +263,7 @@ class Journal:
             self._failed = f"cannot sync the journal in {self._dir}: {_remedy(error)}"
             raise JournalError(self._failed) from error
         self._unsynced_since_ns = None
+        self._synced_state = self._retained.state
 
     def retained_alarms(self) -> list[Record]:
         """Return the last record of every retained alarm, of any epoch, oldest alarm first."""
@@ -366,15 +378,19 @@ class Journal:
 
     def _recover_again(self) -> None:
         """Recover in an epoch that is numbered already. Raises JournalError when the folder has this epoch."""
-        epoch, retained, recovery = self.epoch, self._retained, self.recovery
-        self._segments = []
-        self._recover()
-        if self.epoch > epoch:
+        found = self._recover()
+        if found.epoch > self.epoch:
             raise JournalError(
-                f"the journal in {self._dir} has epoch {self.epoch - 1}, and this service writes epoch {epoch}: "
+                f"the journal in {self._dir} has epoch {found.epoch - 1}, and this service writes epoch {self.epoch}: "
                 "it is another journal; restart the service"
             )
-        self.epoch, self._retained = epoch, retained if recovery.epoch else self._retained
+        known = self._retained if self.recovery.epoch else found.retained
+        self._use(replace(found, epoch=self.epoch, retained=known))
+
+    def _use(self, found: _Found) -> None:
+        with self._lock:  # all at once: other threads may read
+            self._segments, self.epoch, self._retained = found.segments, found.epoch, found.retained
+            self.recovery, self._synced_state = found.recovery, found.retained.state
 
     def _free_ordinal(self) -> int:
         ordinals = [segment.ordinal for segment in self._segments if segment.epoch == self.epoch]
@@ -383,7 +399,9 @@ class Journal:
             ordinal += 1
         return ordinal
 
-    def _recover(self, *, repair: bool = True) -> None:
+    def _recover(self, *, repair: bool = True) -> _Found:
+        """Read what is in the folder. repair: also cut off torn ends, and set aside what is no segment."""
+        segments: list[_Segment] = []
         set_aside = []
         for path in sorted(self._dir.iterdir()):
             if match := _NAME.fullmatch(path.name):
@@ -391,15 +409,16 @@ class Journal:
                     if repair:
                         set_aside.append(_set_aside(path))
                 else:
-                    self._segments.append(_Segment(path, int(match[1]), int(match[2]), path.stat().st_size))
-        self.epoch = max((segment.epoch for segment in self._segments), default=0) + 1
+                    segments.append(_Segment(path, int(match[1]), int(match[2]), path.stat().st_size))
+        epoch = max((segment.epoch for segment in segments), default=0) + 1
         # A segment with a whole start tells what was retained before it, and segments before it need no reading.
-        begin = len(self._segments) - 1
-        while begin > 0 and not starts_whole(self._segments[begin].path, self._segments[begin].epoch):
+        begin = len(segments) - 1
+        while begin > 0 and not starts_whole(segments[begin].path, segments[begin].epoch):
             begin -= 1
         damages: list[tuple[str, Damage]] = []
-        for segment in self._segments[max(begin, 0) :]:
-            segment.index, self._retained = scan(segment.path, segment.epoch, self._retained)
+        retained, recovery = Retained(), Recovery(0, "", 0, 0)
+        for segment in segments[max(begin, 0) :]:
+            segment.index, retained = scan(segment.path, segment.epoch, retained)
             damages += ((segment.path.name, damage) for damage in segment.index.damages)
             if not segment.index.end and segment.size > HEAD_BYTES:
                 if repair:
@@ -412,9 +431,9 @@ class Journal:
                     os.fsync(file.fileno())
                 segment.size = segment.index.end
             if torn or segment.index.end > HEAD_BYTES:
-                self.recovery = Recovery(segment.epoch, segment.path.name, segment.size, torn)
-        self.recovery = replace(self.recovery, damages=tuple(damages), set_aside=tuple(set_aside))
-        self._segments = [segment for segment in self._segments if segment.path.exists()]
+                recovery = Recovery(segment.epoch, segment.path.name, segment.size, torn)
+        recovery = replace(recovery, damages=tuple(damages), set_aside=tuple(set_aside))
+        return _Found([segment for segment in segments if segment.path.exists()], epoch, retained, recovery)
 
     def _path_of(self, ordinal: int) -> Path:
         return self._dir / f"{self.epoch:010d}-{ordinal:06d}.segment"
@@ -423,7 +442,8 @@ class Journal:
         """Start the next segment durably, then drop the oldest ones that no longer fit."""
         positions = {**self._live_index.next_sequences(), **(next_sequences or {})}
         epoch = self.epoch
-        carried = [identity_entry(epoch, self._retained.identity)]
+        identity = self._retained.identity or str(uuid4())
+        carried = [identity_entry(epoch, identity)]
         if self._retained.state:
             carried.append(state_entry(epoch, self._retained.state))
         carried += [
@@ -447,6 +467,7 @@ class Journal:
         if self._file >= 0:
             os.close(self._file)
         self._file, self._opened = file, True
+        self._retained.identity = identity
         with self._lock:
             self._live_index = SegmentIndex(end=len(start), started_at=positions)
             self._segments.append(_Segment(path, epoch, ordinal, len(start), self._live_index, positions))

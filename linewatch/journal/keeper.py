@@ -113,7 +113,7 @@ class JournalKeeper:
 
     @property
     def identity(self) -> str:
-        """The journal's UUID."""
+        """The journal's UUID; "" while it is not known, without the disk."""
         return self._journal.identity
 
     @property

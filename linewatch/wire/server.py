@@ -78,5 +78,5 @@ class Server(Router[ReplayRequest | SnapshotRequest]):
             next=span.next if span else None,
             next_epoch=min((epoch for epoch in epochs if epoch > request.epoch), default=None),
             oldest_epoch=epochs[0],
-            journal_id=self._store.identity,
+            journal_id=self._store.identity or None,
         ), records

@@ -2,7 +2,7 @@
 
 import threading
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from linewatch.contracts.alarm import AlarmState
 from linewatch.contracts.record import Record
@@ -32,9 +32,9 @@ class SnapshotTracker:
         epoch: int,
         engines: Sequence[EngineStatus],
         alarms: Iterable[Record] = (),
-        journal: str | None = None,
+        journal: Callable[[], str] = lambda: "",
     ) -> None:
-        """alarms: journaled records of alarms retained from earlier epochs. journal: its UUID."""
+        """alarms: journaled records of alarms retained from earlier epochs. journal: its UUID; "": not known yet."""
         self._journal = journal
         self._lock = threading.Lock()
         self._epoch = epoch
@@ -57,8 +57,8 @@ class SnapshotTracker:
 
     @property
     def journal(self) -> str | None:
-        """The journal's UUID."""
-        return self._journal
+        """The journal's UUID; None while it is not known."""
+        return self._journal() or None
 
     def go_on(self, coil: CoilBody) -> None:
         """Take up a coil that was under way before a restart, with its sums so far."""
@@ -119,7 +119,7 @@ class SnapshotTracker:
                 suppressed_or_shelved=tuple(a for a in self._alarms.values() if a.state is not AlarmState.RAISED),
                 roll_marks=tuple(self._rolls.values()),
                 engines=self._engines,
-                journal_id=self._journal,
+                journal_id=self.journal,
             )
 
     def _start_or_end_coil(self, coil: CoilBody) -> None:

@@ -67,7 +67,7 @@ def line(tmp_path_factory: pytest.TempPathFactory) -> Line:
             assert cv2.imwrite(str(out / f"{i:03}.png"), pixels)
     config = folder / "line.toml"
     config.write_text(
-        f'[inference]\nengines_dir = "{folder / "engines"}"\nprecision = "fp32"\nworkers = 1\n'
+        f'[inference]\nchain = "cascade"\nengines_dir = "{folder / "engines"}"\nprecision = "fp32"\nworkers = 1\n'
         '[wire]\npublish = "tcp://127.0.0.1:*"\nserve = "tcp://127.0.0.1:*"\n'
     )
     return Line(folder, config, strips)

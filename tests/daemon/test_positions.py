@@ -267,7 +267,8 @@ def test_a_counter_that_jumps_or_runs_away_is_told_by_the_command_line(
         f"triggers = {str(triggers).lower()}\n"
         "counts_per_mm = 4.0\ncounts_per_line = 4.0\n"
         f'[source]\ntype = "simulator"\nlength_m = 15.0\ncounter_faults = [{rows}]\n'
-        f'[inference]\nengines_dir = "{ROOT}/engines"\nworkers = 1\n[journal]\ndir = "{tmp_path}/journal"\n'
+        f'[inference]\nchain = "cascade"\nengines_dir = "{ROOT}/engines"\nworkers = 1\n'
+        f'[journal]\ndir = "{tmp_path}/journal"\n'
         f'[wire]\npublish = "ipc://{tmp_path}/pub"\nserve = "ipc://{tmp_path}/rep"\n'
     )
     out = tmp_path / "v.jsonl"

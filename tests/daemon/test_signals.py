@@ -34,6 +34,7 @@ defects_per_m = 2.0
 coil = "SIG-7"
 
 [inference]
+chain = "cascade"
 engines_dir = "{root}/engines"
 workers = 2
 

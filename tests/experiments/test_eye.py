@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from experiments.eye.average import mean_weights
 from experiments.eye.instances import FEATURES, Instance, find_instances
 from experiments.eye.judge import Found, judge, precision_and_recall, score, threshold_at_precision
 from experiments.eye.keep import read_network, write_network
@@ -132,3 +133,10 @@ def test_written_maps_come_back_to_a_byte(tmp_path: Path) -> None:
         before, after = getattr(one, part), getattr(again["b"], part)
         assert np.abs(before - after)[before >= FAINT].max() <= 0.5 / 255 + 1e-6
         assert (after[before < FAINT] == 0).all()
+
+
+def test_the_mean_of_two_networks_lies_between_them() -> None:
+    one, other = ({"weight": torch.full((2,), value), "count": torch.tensor(3)} for value in (1.0, 3.0))
+    found = mean_weights(one, other)
+    assert found["weight"].tolist() == [2.0, 2.0]
+    assert int(found["count"]) == 3

@@ -38,7 +38,7 @@ def engines_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def settings(engines_dir: Path) -> InferenceSettings:
-    return InferenceSettings(engines_dir=engines_dir)
+    return InferenceSettings(engines_dir=engines_dir, chain="cascade")
 
 
 @pytest.fixture(scope="session")

@@ -84,7 +84,8 @@ def test_shipped_engines_keep_reference_tiles_and_still_answer_alike(name: str) 
     engine = find_engine(ENGINES, name)
     assert engine.reference is not None
     assert len(engine.reference.tiles) >= 2
-    assert (ENGINES / name / "reference.npz").stat().st_size < 200_000
+    most = 1_200_000 if engine.manifest.task is Task.INSPECT else 200_000  # bytes; maps of whole frames are larger
+    assert (ENGINES / name / "reference.npz").stat().st_size < most
     (executor,) = open_backend("onnxruntime").open(engine.manifest, engine.model, (1,), 1)
     try_out(engine.manifest, engine.reference, engine.manifest.precision, lambda tile: executor.run(tile, 1))
 

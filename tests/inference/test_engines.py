@@ -73,7 +73,7 @@ def test_an_engine_of_another_task_is_refused(engines_dir: Path) -> None:
 def test_classify_and_segment_must_look_at_equal_tiles(own_dir: Path) -> None:
     nets.write(own_dir, Task.SEGMENT, nets.segment(32, 32), 32, 32, name="small")
     with pytest.raises(EngineError, match="expected equal tiles"):
-        load_engines(InferenceSettings(engines_dir=own_dir, segment="small"))
+        load_engines(InferenceSettings(engines_dir=own_dir, chain="cascade", segment="small"))
 
 
 def _sibling(folder: Path, name: str, made_of: str, seed: int = 5) -> None:
@@ -90,7 +90,7 @@ def _sibling(folder: Path, name: str, made_of: str, seed: int = 5) -> None:
 
 
 def test_the_first_int8_sibling_made_of_this_very_engine_serves(own_dir: Path) -> None:
-    settings = InferenceSettings(engines_dir=own_dir)
+    settings = InferenceSettings(engines_dir=own_dir, chain="cascade")
     source = load_engine(own_dir, "classify", Task.CLASSIFY).manifest.model.sha256
     _sibling(own_dir, "classify-uint8", "0" * 64)
     assert load_engines(settings, ("uint8", "int8")).classify.manifest.name == "classify", "of an older engine"
@@ -109,7 +109,7 @@ def test_a_damaged_sibling_is_refused(own_dir: Path) -> None:
     _sibling(own_dir, "classify-uint8", load_engine(own_dir, "classify", Task.CLASSIFY).manifest.model.sha256)
     (own_dir / "classify-uint8" / "model.onnx").write_bytes(b"damaged")
     with pytest.raises(EngineError, match="sha256"):
-        load_engines(InferenceSettings(engines_dir=own_dir), ("uint8",))
+        load_engines(InferenceSettings(engines_dir=own_dir, chain="cascade"), ("uint8",))
 
 
 LIARS: dict[str, tuple[Task, dict[str, object], str]] = {
@@ -184,7 +184,7 @@ def test_a_shape_that_only_shows_when_run_is_refused_too(backend: Backend, own_d
         classes=classes,
         thresholds=dict.fromkeys(classes, 0.5),
     )
-    engines = load_engines(InferenceSettings(engines_dir=own_dir))
+    engines = load_engines(InferenceSettings(engines_dir=own_dir, chain="cascade"))
     with pytest.raises(EngineError, match="its manifest promises"):
         EnginePool(engines, backend, (1,), 1)
 

@@ -41,7 +41,7 @@ def fragile(engines_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Engi
     """Return engines whose screen fails on bright pixels."""
     folder = Path(shutil.copytree(engines_dir, tmp_path_factory.mktemp("fragile") / "engines"))
     nets.write(folder, Task.SCREEN, nets.fragile_screen(64, 208), 64, 208, name="fragile")
-    return load_engines(InferenceSettings(engines_dir=folder, screen="fragile"))
+    return load_engines(InferenceSettings(engines_dir=folder, chain="cascade", screen="fragile"))
 
 
 def test_an_engine_that_fails_is_a_result_and_the_next_batch_is_served(fragile: EngineSet) -> None:

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import subprocess
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +17,7 @@ from linewatch.contracts.journal import JournalState
 from linewatch.contracts.record import Record
 from linewatch.journal.journal import Journal
 from linewatch.journal.keeper import JournalKeeper
+from linewatch.journal.segment import scan
 
 PAGE = 64 << 10
 ALL_BYTES = 1 << 40
@@ -159,6 +161,7 @@ def test_it_starts_without_its_disk(failing_disk: FailingDisk, trouble: str) -> 
     folder = failing_disk.folder / "journal"
     with Journal(settings(folder)) as journal:
         journal.append([alarm(1, 0), frame(1, 0)], sync=True)
+        identity = journal.identity
     if trouble == "full":
         failing_disk.fill()
     else:
@@ -168,6 +171,7 @@ def test_it_starts_without_its_disk(failing_disk: FailingDisk, trouble: str) -> 
         epoch = keeper.epoch
         assert keeper.state.state is JournalState.LOST
         assert len(keeper.journal.retained_alarms()) == (trouble == "full")
+        assert keeper.identity == (identity if trouble == "full" else ""), "no UUID that nobody will know again"
         keeper.append([frame(epoch, 0)], sync=True)
         assert sequences(keeper, epoch) == [0]
         if trouble == "full":
@@ -181,5 +185,96 @@ def test_it_starts_without_its_disk(failing_disk: FailingDisk, trouble: str) -> 
             (failing_disk.folder / "elsewhere").rename(folder)
         wait_until(state_becomes(keeper, JournalState.KEPT))
         assert sequences(keeper, 1) == [0]
+        assert keeper.identity == identity
     with Journal(settings(folder)) as journal:
         assert (journal.epoch, sequences(journal, epoch)) == (epoch + 1, [0])
+
+
+def test_a_disk_that_is_mounted_only_after_the_start_is_taken(failing_disk: FailingDisk, tmp_path: Path) -> None:
+    """Its mount point lies on a disk that refuses. The journal on it is the one that goes on, whatever its epochs."""
+    folder = failing_disk.folder / "journal"
+    folder.mkdir()
+    late = FailingDisk(tmp_path / "late", 3_000)
+    for _ in range(3):
+        with Journal(settings(late.folder / "journal")) as journal:
+            journal.append([frame(journal.epoch, 0)], sync=True)
+            identity = journal.identity
+    failing_disk.fill()
+    with JournalKeeper(settings(folder)) as keeper:
+        keeper.append([frame(keeper.epoch, 0)], sync=True)
+        assert keeper.state.state is JournalState.LOST
+        subprocess.run(["mount", "--bind", late.folder / "journal", folder], check=True)
+        wait_until(state_becomes(keeper, JournalState.KEPT))
+        assert (keeper.identity, keeper.epochs()) == (identity, [1, 2, 3, keeper.epoch])
+    subprocess.run(["umount", "-l", folder], check=True)
+    assert list(folder.glob("*.segment")) == []
+    late.go_away()
+
+
+def test_another_journal_is_refused_at_every_attempt(failing_disk: FailingDisk) -> None:
+    """Its epochs run past this service's own: their numbers would mean two things."""
+    folder = failing_disk.folder / "journal"
+    with Journal(settings(folder)):
+        pass
+    kept = failing_disk.folder / "kept"
+    shutil.copytree(folder, kept)
+    for _ in range(4):
+        with Journal(settings(folder)) as journal:
+            journal.append([frame(journal.epoch, 0)], sync=True)
+    folder.rename(failing_disk.folder / "other")
+    kept.rename(folder)
+    failing_disk.fill()
+    with JournalKeeper(settings(folder)) as keeper:
+        epoch = keeper.epoch
+        keeper.append([frame(epoch, 0)], sync=True)
+        folder.rename(kept)
+        (failing_disk.folder / "other").rename(folder)
+        failing_disk.free()
+        wait_until(lambda: "it is another journal" in (keeper.state.why or ""))
+        for _ in range(2):
+            with pytest.raises(JournalError, match="another journal"):
+                keeper.journal.begin_again({})
+        assert (keeper.epoch, keeper.state.state) == (epoch, JournalState.LOST)
+
+
+def test_earlier_records_are_readable_at_any_moment_of_an_attempt_to_open_again(
+    failing_disk: FailingDisk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = failing_disk.folder / "journal"
+    with Journal(settings(folder)) as journal:
+        journal.append([frame(1, 0)], sync=True, state=b"here")
+    failing_disk.fill()
+    journal = Journal(settings(folder))
+    with pytest.raises(JournalError):
+        journal.__enter__()
+    assert journal.open_without_disk() is None
+    seen = []
+
+    def looked(path: Path, *more: object) -> object:
+        seen.append((journal.epoch, journal.epochs(), sequences(journal, 1), journal.state))
+        return scan(path, *more)
+
+    monkeypatch.setattr("linewatch.journal.journal.scan", looked)
+    with pytest.raises(JournalError, match="the disk is full"):
+        journal.begin_again({})
+    assert seen == [(2, [1], [0], b"here")]
+
+
+def test_a_state_is_not_ahead_of_its_records_after_a_failed_sync(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As at a kill right after the journal was begun again: the records that it belongs to are not yet written anew."""
+    with Journal(settings(tmp_path)) as journal:
+        journal.append([frame(1, 0)], sync=True, state=b"first")
+        sync = os.fdatasync
+
+        def fail(file: int) -> None:
+            raise OSError(5, "Input/output error")
+
+        monkeypatch.setattr(os, "fdatasync", fail)
+        with pytest.raises(JournalError, match="Input/output"):
+            journal.append([frame(1, 1)], sync=True, state=b"second")
+        monkeypatch.setattr(os, "fdatasync", sync)
+        journal.begin_again({"frame": 1})
+    with Journal(settings(tmp_path)) as journal:
+        assert journal.state == b"first"

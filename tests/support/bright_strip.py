@@ -24,6 +24,7 @@ type = "folder"
 path = "{folder}/strip"
 
 [inference]
+chain = "cascade"
 engines_dir = "{folder}/engines"
 workers = 1
 

@@ -54,7 +54,7 @@ def status(heartbeat: int, healthy: bool = True, journal: str | None = None) -> 
         ring_slots=1,
         stages=(),
         engines=(),
-        journal=journal,
+        journal_id=journal,
     )
 
 
@@ -65,7 +65,7 @@ def main(folder: Path, publish: str, serve: str, high_water: int) -> None:  # no
         Journal(JournalSettings(dir=folder, max_mb=8, segment_mb=1)) as journal,
         Publisher(context, settings, None) as publisher,
     ):
-        standing = SnapshotTracker(journal.epoch, [], journal.retained_alarms())
+        standing = SnapshotTracker(journal.epoch, [], journal.retained_alarms(), lambda: journal.identity)
         sequencer = Sequencer(journal.epoch)
         ready, stop, addresses = threading.Event(), threading.Event(), []
 
