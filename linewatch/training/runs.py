@@ -13,10 +13,11 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
-from pydantic import AliasChoices, Field, ValidationError
+from pydantic import AliasChoices, Field
 from safetensors.torch import save_file
 from torch import nn
 from torch.utils.data import DataLoader
@@ -219,7 +220,7 @@ def load(path: Path) -> TrainedNetwork:
     try:
         stored = torch.load(file, weights_only=True, map_location="cpu")
         record = RunRecord.model_validate_json(stored["record"])
-    except (OSError, KeyError, TypeError, RuntimeError, ValueError, EOFError, ValidationError) as error:
+    except (OSError, LookupError, TypeError, RuntimeError, ValueError, EOFError, UnpicklingError) as error:
         raise CheckpointError(
             f"{file}: no checkpoint of linewatch ({type(error).__name__}); name a run folder or a {CHECKPOINT}"
         ) from error

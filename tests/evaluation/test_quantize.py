@@ -15,9 +15,10 @@ from linewatch import cli
 from linewatch.contracts.errors import ConfigError, EngineError
 from linewatch.contracts.manifest import Acceptance, EngineManifest, Task
 from linewatch.datasets import Knowledge, open_set
+from linewatch.datasets.seen import seen_by
 from linewatch.datasets.splits import HELD_OUT_FOLD, Split
 from linewatch.evaluation.acceptance import drop_high, refuse_beyond
-from linewatch.evaluation.evaluate import Headline, _seen, of_engine, of_loaded
+from linewatch.evaluation.evaluate import Headline, of_engine, of_loaded
 from linewatch.evaluation.fold_networks import fold_networks
 from linewatch.evaluation.int8_calibration import Calibration, draw
 from linewatch.evaluation.quantize import DEVIATION, quantize
@@ -132,7 +133,7 @@ def test_a_shipped_sibling_says_all_that_it_was_accepted_by(name: str) -> None:
 def test_no_shipped_calibration_tile_is_held_out(name: str) -> None:
     calibration = Calibration.model_validate_json((REPO / "calibration" / "int8" / f"{name}.json").read_bytes())
     assert len(calibration.tiles) >= 100
-    seen = _seen(ENGINES / calibration.source)
+    seen = seen_by(ENGINES / calibration.source)
     if seen:  # where an engine says what it was trained on, that counts
         assert all(one.sha256.startswith(tuple(seen)) for one in calibration.tiles)
         return

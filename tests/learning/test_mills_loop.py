@@ -81,8 +81,9 @@ def mill(tmp_path: Path) -> Iterator[SimpleNamespace]:
         f'[inference]\nchain = "cascade"\nengines_dir = "{engines}"\nprecision = "fp32"\ndeadline_ms = 60000.0\n'
     )
     taxonomy = f'taxonomy = "{ROOT / "configs" / "taxonomy.toml"}"\n'
+    any_port = '[wire]\npublish = "tcp://127.0.0.1:*"\nserve = "tcp://127.0.0.1:*"\n'
     offline = tmp_path / "offline.toml"
-    offline.write_text(f'{taxonomy}{inference}[journal]\ndir = "{tmp_path / "offline"}"\n')
+    offline.write_text(f'{taxonomy}{inference}[journal]\ndir = "{tmp_path / "offline"}"\n{any_port}')
     shipped = rendered_instances(tmp_path, offline)
     # Low points, so that the strip of a few seconds has defects enough to label.
     fitted = fit_with_points(shipped, "a rendered coil", Rule(0.0), Rule(0.0))

@@ -20,7 +20,7 @@ from linewatch.training.papers.crops import Crops, CropsSettings, RandomCrops, r
 from linewatch.training.papers.joint import Joint, JointSettings
 from linewatch.training.papers.single_label import NasnetSettings, SingleLabel, SingleLabelSettings
 from linewatch.training.protocols import PAPER_PROTOCOLS
-from linewatch.training.runs import RunRecord, load
+from linewatch.training.runs import CheckpointError, RunRecord, load
 
 CPU = {"threads": 1, "workers": 0}
 
@@ -345,3 +345,10 @@ def test_a_run_of_crops_and_its_engine_agree(frames: Path, tmp_path: Path) -> No
     assert of_engine.classes == ("1", "2+3", "4")
     mine, theirs = of_run.metrics(), of_engine.metrics()
     assert {name: mine[name] for name in theirs} == pytest.approx(theirs, abs=1e-3)
+
+
+@pytest.mark.parametrize("content", [b"file,class\na.png,scratch\n", b"", b"\x80\x02."])
+def test_what_is_no_checkpoint_is_refused_in_a_line(content: bytes, tmp_path: Path) -> None:
+    (tmp_path / "network.ckpt").write_bytes(content)
+    with pytest.raises(CheckpointError, match="no checkpoint of linewatch"):
+        load(tmp_path)

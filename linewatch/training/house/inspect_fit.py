@@ -218,7 +218,7 @@ def load_network(state: Path, encoder: str = ENCODER) -> tuple[FrameNetwork, int
         network = FrameNetwork(len(CLASSES), encoder)
         network.load_state_dict(stored["network"])
         return network.eval(), int(stored["step"])
-    except (OSError, RuntimeError, KeyError, EOFError, ValueError, UnpicklingError) as error:
+    except (OSError, LookupError, TypeError, RuntimeError, ValueError, EOFError, UnpicklingError) as error:
         raise ConfigError(
             f"{state}: holds no state of an inspect network ({error!s:.200}); name the state.pt of a run of "
             "`linewatch train inspect`"
