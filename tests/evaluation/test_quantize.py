@@ -281,7 +281,7 @@ def test_a_screens_networks_without_a_fold_are_found_in_its_run(tmp_path: Path) 
     assert [one.fold for one in found] == [1, 4]
     for one in found:
         open_backend("onnxruntime").check(source.manifest, one.model)
-    with pytest.raises(ConfigError, match="only screens are cross-validated"):
+    with pytest.raises(ConfigError, match="only screen and inspect are cross-validated"):
         list(fold_networks(tmp_path, _engine("segment")))
     torch.save({"other": torch.zeros(1)}, tmp_path / "without-4" / "fit" / "weights.pt")
     with pytest.raises(ConfigError, match="trained with other settings than screen"):
