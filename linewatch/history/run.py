@@ -28,7 +28,9 @@ log = structlog.get_logger()
 BATCH_MESSAGES: Final = 2_000
 BATCH_MASK_RUNS: Final = 1 << 21  # 24 MiB of them
 ANSWERS_AWAITED: Final = 10
-"""How often a silent service is asked for missed messages before they count as lost."""
+"""How often a service that is silent, or cannot read its journal, is asked for missed messages before they are lost."""
+ASK_AGAIN_S: Final = 5.0
+"""From one time that it is asked to the next. A service whose disk hangs refuses at once."""
 EXPIRE_EVERY_S: Final = 60.0
 TIDY_EVERY_S: Final = 1.0
 UPKEEP_EVERY_S: Final = 1.0
@@ -162,6 +164,7 @@ class _Listener:
         self._runs = 0
         self._since_s = 0.0
         self._unanswered = 0
+        self._subscribed_s = 0.0
 
     def __enter__(self) -> "_Listener":
         return self
@@ -177,6 +180,9 @@ class _Listener:
 
     def listen(self, wait_s: float, commit_s: float, *, at_once: bool) -> None:
         """Receive for `wait_s`, then write what is due, or everything if `at_once`. Raises DBAPIError."""
+        if self._wire is None and self._unanswered and time.monotonic() < self._subscribed_s + ASK_AGAIN_S:
+            time.sleep(wait_s)
+            return
         wire = self._wire or self._subscribe()
         try:
             until_s = time.monotonic() + wait_s
@@ -204,6 +210,7 @@ class _Listener:
         with self._engine.begin() as connection:
             stored = stored_service(connection, self.name)
         self._stored, self._writer = stored, HistoryWriter(stored)
+        self._subscribed_s = time.monotonic()
         keys = ClientKeys(service.keys.secret_file, service.keys.server_public_file) if service.keys else None
         topics = DECIDED_TOPICS if self._archive is None else (*DECIDED_TOPICS, Topic.CROP)
         self._wire = Subscriber(

@@ -30,6 +30,7 @@ def looked(tmp_path: Path, *folders: Path) -> HostState | None:
         lambda: None,
         lambda: None,
         lambda: None,
+        lambda: None,
         live=True,
     ).read()
 

@@ -112,9 +112,11 @@ def test_a_lost_device_costs_the_frames_that_it_had(settings: ServiceSettings, c
         Watched(settings, [lost, open_backend("onnxruntime")], tmp_path / "v.jsonl") as watched,
     ):
         watched.wait(BackendState.LOST)
-        watched.frames(6)
         assert watched.service is not None
-        backend = watched.service.exchange.backend
+        exchange = watched.service.exchange
+        wait_until(lambda: exchange.backend.name == "onnxruntime", PATIENCE_S)  # its engines have to be made ready
+        watched.frames(6)
+        backend = exchange.backend
         assert (backend.name, backend.state) == ("onnxruntime", BackendState.LOST)
         assert "the device is lost" in (backend.text or "")
     spans = [span for line in verdicts(tmp_path / "v.jsonl") for span in line["spans"]]

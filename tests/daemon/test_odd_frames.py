@@ -17,7 +17,7 @@ pytestmark = pytest.mark.service
 
 @pytest.mark.parametrize(
     ("owner", "name"),
-    [(stage, "find_edges"), (KnownCoilData, "attach"), (Cascade, "feed"), (Cascade, "_screen"), (Cascade, "_take")],
+    [(stage, "find_edges"), (KnownCoilData, "attach"), (Cascade, "feed"), (Cascade, "_look"), (Cascade, "_take")],
     ids=str,
 )
 def test_a_frame_over_which_the_cascade_raises_is_missed(
