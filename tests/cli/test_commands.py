@@ -222,7 +222,9 @@ def test_engines_are_verified(tmp_path: Path) -> None:
     (fault,) = [row["fault"] for row in json.loads(tampered.stdout) if row["name"] == "screen"]
     assert "sha256" in fault
     config = tmp_path / "c.toml"
-    config.write_text(f'[source]\ntype = "simulator"\n[inference]\nengines_dir = "{tmp_path}/engines"\n')
+    config.write_text(
+        f'[source]\ntype = "simulator"\n[inference]\nchain = "cascade"\nengines_dir = "{tmp_path}/engines"\n'
+    )
     refused(linewatch("run", config), 4, "sha256", "export or copy the engine again")
 
 
