@@ -17,9 +17,7 @@ from linewatch.training.house.inspect_fit import ALL, load_network, state_file
 
 def mean_weights(one: dict[str, Tensor], other: dict[str, Tensor]) -> dict[str, Tensor]:
     """Return the mean of two state dicts of one architecture; counters are those of `one`."""
-    return {
-        name: (value + other[name]) / 2 if value.dtype.is_floating_point else value for name, value in one.items()
-    }
+    return {name: (value + other[name]) / 2 if value.dtype.is_floating_point else value for name, value in one.items()}
 
 
 def main() -> None:

@@ -11,13 +11,16 @@ REACH = 4.0
 """Standard deviations beyond which evidence counts no further: strip unlike any seen must not make a model certain."""
 _LEAST = 1e-6
 
+Weight = Annotated[float, Field(ge=-1e6, le=1e6)]
+"""Log-odds a standard deviation; bounded, so that a sum of weights is always a number."""
+
 
 class EvidenceWeight(ClosedModel):
     """How one piece of evidence counts. mean, spread: over the instances that the model was fitted on."""
 
     mean: float
     spread: float = Field(gt=0)
-    weight: float
+    weight: Weight
 
 
 class ProbabilityModel(ClosedModel):
@@ -26,7 +29,7 @@ class ProbabilityModel(ClosedModel):
     probability = 1 / (1 + exp(-(intercept + sum of weight * z))), z = (value - mean) / spread, held within +-REACH.
     """
 
-    intercept: float
+    intercept: Weight
     evidence: dict[str, EvidenceWeight] = Field(description="by its name, in the order of the terms")
     tell_probability: Annotated[float, Field(ge=0, le=1)] = Field(
         description="instances below it are not published; [decision] tell_probability replaces it"

@@ -20,7 +20,7 @@ def summary_rows(summary: ReplaySummary, pace: str = "") -> list[tuple[str, str]
         ("roll marks", str(summary.roll_marks)),
         *grade_rows(summary.grade),
         ("alarms raised", str(summary.alarms)),
-        ("tiles", f"{summary.tiles} on the strip, {summary.tiles_passed} passed the screen"),
+        ("tiles", f"{summary.tiles} on the strip, {summary.tiles_passed} in which a defect was suspected"),
         ("speed", f"{summary.frames_per_s:.1f} frames/s{pace}"),
         (
             "latency",

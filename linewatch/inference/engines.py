@@ -200,7 +200,10 @@ def _read_manifest(directory: Path, engines_dir: Path) -> EngineManifest:
             f"{path}: cannot be read ({error.strerror}), expected a folder with {MANIFEST} and a model; export it again"
         ) from error
     except ValidationError as error:
-        faults = "; ".join(f"{'.'.join(map(str, f['loc'])) or 'file'}: {f['msg']}" for f in error.errors())
+        faults = "; ".join(
+            f"{'.'.join(map(str, f['loc'])) or 'file'}: {f['msg'].removeprefix('Value error, ')}"
+            for f in error.errors()
+        )
         raise EngineError(f"{path}: is not an engine manifest ({faults}); export the engine again") from error
     if manifest.name != directory.name:
         raise EngineError(f"{path}: names itself {manifest.name}, expected its folder's name; rename one of the two")

@@ -80,12 +80,13 @@ class InferenceSettings(BackendSettings):
 
     @model_validator(mode="after")
     def _named_engines_look(self) -> Self:
-        """A configuration from when the cascade was the only chain must not lose its engines in silence."""
-        named = [task for task in CASCADE if task not in self.tasks and task.value in self.model_fields_set]
+        """A configuration from when the cascade was the only chain must not lose its engines or limits in silence."""
+        of_cascade = (*(task.value for task in CASCADE), "screen_threshold", "claim_share")
+        named = [key for key in of_cascade if self.chain != "cascade" and key in self.model_fields_set]
         if named and "chain" not in self.model_fields_set:
             raise ValueError(
-                f"found {', '.join(named)}, which the default chain {self.chain} does not run, expected a chain; say "
-                'chain = "cascade", or chain = "inspect" if they are not to look'
+                f"found {', '.join(named)}, which the default chain {self.chain} does not use, expected a chain; say "
+                'chain = "cascade", or remove what is of no use to an inspect engine'
             )
         return self
 

@@ -43,7 +43,7 @@ RECIPES = (
 )
 OTHER_CHAIN = '[[recipe]]\nname = "a"\nproduct = "a"\nengines = { inspect = "inspect" }\n'
 FREE = '[wire]\npublish = "tcp://127.0.0.1:*"\nserve = "tcp://127.0.0.1:*"\n'
-ENGINES = f'[inference]\nengines_dir = "{ROOT}/engines"\n'
+ENGINES = f'[inference]\nchain = "cascade"\nengines_dir = "{ROOT}/engines"\n'
 
 
 @pytest.fixture

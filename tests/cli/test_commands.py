@@ -92,10 +92,15 @@ def test_two_replays_are_compared_and_a_limit_ends_it_with_its_own_code(
     coil: tuple[Path, Path], tmp_path: Path
 ) -> None:
     video, truth = coil
-    strict = tmp_path / "strict.toml"
-    strict.write_text("[inference]\nworkers = 2\nscreen_threshold = 1.0\n")
+    usual, strict = tmp_path / "usual.toml", tmp_path / "strict.toml"
+    usual.write_text('[inference]\nchain = "cascade"\n')
+    strict.write_text(usual.read_text() + "workers = 2\nscreen_threshold = 1.0\n")
     a, again, b = tmp_path / "a.jsonl", tmp_path / "again.jsonl", tmp_path / "b.jsonl"
-    for out, more in ((a, ("--workers", "2")), (again, ("--workers", "1")), (b, ("--config", strict))):
+    for out, more in (
+        (a, ("--config", usual, "--workers", "2")),
+        (again, ("--config", usual, "--workers", "1")),
+        (b, ("--config", strict)),
+    ):
         replayed = linewatch("replay", video, "--out", out, *more, "--json")
         assert replayed.returncode == 0, replayed.stderr
 
@@ -217,7 +222,9 @@ def test_engines_are_verified(tmp_path: Path) -> None:
     (fault,) = [row["fault"] for row in json.loads(tampered.stdout) if row["name"] == "screen"]
     assert "sha256" in fault
     config = tmp_path / "c.toml"
-    config.write_text(f'[source]\ntype = "simulator"\n[inference]\nengines_dir = "{tmp_path}/engines"\n')
+    config.write_text(
+        f'[source]\ntype = "simulator"\n[inference]\nchain = "cascade"\nengines_dir = "{tmp_path}/engines"\n'
+    )
     refused(linewatch("run", config), 4, "sha256", "export or copy the engine again")
 
 

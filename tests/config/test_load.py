@@ -23,8 +23,8 @@ from linewatch.service_settings import load_settings, settings_from
         ({"line": 3}, "line: found 3, expected"),
         ({"inference": {"ladder": [2, 4]}}, "must start at 1 and ascend, for example [1, 2, 4, 8]"),
         (
-            {"inference": {"segment": "own"}},
-            'segment, which the default chain inspect does not run, expected a chain; say chain = "cascade"',
+            {"inference": {"segment": "own", "screen_threshold": 0.5}},
+            "segment, screen_threshold, which the default chain inspect does not use, expected a chain; say chain",
         ),
         ({"source": {"type": "sim"}}, "type 'sim' is unknown, expected one of 'recording', 'folder', 'simulator'"),
         ({"source": {"type": "folder"}}, "[source] path: is missing"),
@@ -162,7 +162,11 @@ def test_a_history_configuration_is_refused_alike(text: str, said: str, tmp_path
 def test_the_identity_of_settings_changes_with_what_decides_and_with_nothing_else(tmp_path: Path) -> None:
     plain = settings_from({}, "c.toml").identity()
     assert settings_from({"wire": {"heartbeat_hz": 5.0}, "inference": {"workers": 3}}, "c").identity() == plain
-    for tree in ({"alarm": [{"name": "a"}]}, {"line": {"mm_per_px": 0.25}}, {"inference": {"claim_share": 0.1}}):
+    for tree in (
+        {"alarm": [{"name": "a"}]},
+        {"line": {"mm_per_px": 0.25}},
+        {"inference": {"chain": "cascade", "claim_share": 0.1}},
+    ):
         assert settings_from(tree, "c.toml").identity() != plain
 
 

@@ -188,6 +188,11 @@ def test_a_model_that_weighs_unknown_evidence_is_refused():
         manifest("inspect", **INSPECT, probability=model(shine=1.0).model_dump())
 
 
+def test_weights_whose_sum_would_be_no_number_are_refused():
+    with pytest.raises(ValidationError, match="less than or equal to 1000000"):
+        ProbabilityModel.model_validate(model(peak=1.0).model_dump() | {"intercept": 1e308})
+
+
 def test_every_evidence_says_what_it_is():
     assert all(EVIDENCE.values())
     assert len(set(evidence_names(MAP_CLASSES))) == len(EVIDENCE) + len(MAP_CLASSES)

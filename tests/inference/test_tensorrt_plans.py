@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import threading
+from collections import Counter
 from pathlib import Path
 
 import nets
@@ -19,6 +20,7 @@ from linewatch.contracts.errors import EngineError
 from linewatch.contracts.manifest import EngineManifest, Task
 from linewatch.inference.backends.tensorrt.ahead import build_ahead
 from linewatch.inference.backends.tensorrt.build import build
+from linewatch.inference.backends.tensorrt.first_cast import cast_first
 from linewatch.inference.backends.tensorrt.gpu import Gpu
 from linewatch.inference.backends.tensorrt.half import to_half
 from linewatch.inference.backends.tensorrt.library import FLAVOURS, Library, import_library
@@ -62,8 +64,11 @@ def test_every_shipped_engine_builds_in_the_precision_asked_for(
     """Every convolution and product has the precision, and the plan holds the weights in it."""
     engine = find_engine(ROOT / "engines", name)
     built = build(library, engine.manifest, engine.model, precision=precision, rows=4)
-    nodes = onnx.load_from_string(engine.model).graph.node
-    assert built.precisions.products == {precision: sum(node.op_type in {"Conv", "Gemm"} for node in nodes)}
+    kinds = [node.op_type for node in onnx.load_from_string(engine.model).graph.node]
+    before = kinds[: kinds.index("Conv")].count("MatMul")  # averages of the picture: FP32
+    expected = Counter({"fp32": before})
+    expected[precision] += sum(kind in {"Conv", "Gemm", "MatMul"} for kind in kinds) - before
+    assert built.precisions.products == +expected
     assert len(built.plan) > len(engine.model) * (0.9 if precision == "fp32" else 0.45)
 
 
@@ -119,6 +124,26 @@ def test_an_int8_engine_with_symmetric_qdq_builds_and_its_convolutions_are_int8(
     }
 
 
+@pytest.mark.parametrize("name", SHIPPED)
+def test_pixels_go_into_a_cast_and_the_answers_stay_the_same(name: str) -> None:
+    """TensorRT takes bytes into nothing else."""
+    engine = find_engine(ROOT / "engines", name)
+    moved = cast_first(engine.model)
+    graph = onnx.load_from_string(moved).graph
+    assert {node.op_type for node in graph.node if "image" in node.input} == {"Cast"}
+    spec = engine.manifest.input
+    pixels = np.random.default_rng(1).integers(0, 256, (1, 1, spec.lines, spec.width), dtype=np.uint8)
+    before, after = (
+        ort.InferenceSession(model, providers=["CPUExecutionProvider"]).run(None, {"image": pixels})[0]
+        for model in (engine.model, moved)
+    )
+    np.testing.assert_array_equal(after, before)
+
+
+def test_a_model_that_cannot_be_read_is_left_to_the_parser() -> None:
+    assert cast_first(b"no model") == b"no model"
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", SHIPPED)
 def test_fp16_scores_are_those_of_fp32_to_within_its_rounding(name: str) -> None:
@@ -137,6 +162,8 @@ def test_fp16_scores_are_those_of_fp32_to_within_its_rounding(name: str) -> None
         )
         assert rounded.dtype == single.dtype
         tolerance = 2 if single.dtype == np.uint8 else 0.01
+        if engine.manifest.task is Task.INSPECT:
+            tolerance = 0.05  # shares of classes in cells without a defect; normalised in FP16 they are 0.4 off
         np.testing.assert_allclose(rounded.astype(np.float32), single.astype(np.float32), atol=tolerance, rtol=0)
 
 

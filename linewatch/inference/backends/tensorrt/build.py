@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 from linewatch.contracts.errors import EngineError
 from linewatch.contracts.manifest import EngineManifest
+from linewatch.inference.backends.tensorrt.first_cast import cast_first
 from linewatch.inference.backends.tensorrt.half import to_half
 from linewatch.inference.backends.tensorrt.library import Library
 from linewatch.inference.backends.tensorrt.network import LayerPrecisions, fix_rows, layer_precisions, parse
@@ -57,7 +58,7 @@ def build(
     except (RuntimeError, TypeError) as error:  # the full library without a driver
         raise _failed(library, manifest, f"its builder does not start: {error}") from error
     typed_model = to_half(manifest, model) if precision == "fp16" else model
-    network, _parser = parse(library, builder, manifest, typed_model)
+    network, _parser = parse(library, builder, manifest, cast_first(typed_model))
     fix_rows(network, manifest, rows)
     precisions = layer_precisions(network)
     config = builder.create_builder_config()

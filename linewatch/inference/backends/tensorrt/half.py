@@ -8,15 +8,17 @@ from linewatch.contracts.errors import EngineError
 from linewatch.contracts.manifest import EngineManifest
 from linewatch.inference.model_ports import unreadable
 
-PRODUCTS = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
+CONVOLUTIONS = frozenset({"Conv", "ConvTranspose"})
+PRODUCTS = CONVOLUTIONS | {"Gemm", "MatMul"}
 KEPT_INPUTS = {"Resize": (1, 2)}  # ONNX defines roi and scales as FP32
 HALF_MAX = float(np.finfo(np.float16).max)
 
 
 def to_half(manifest: EngineManifest, model: bytes) -> bytes:
-    """Return the model with FP16 arithmetic from its first to its last convolution or matrix product.
+    """Return the model with FP16 arithmetic from its first convolution to its last convolution or matrix product.
 
-    Nodes before it stay FP32, since normalisation by a local variance cancels digits that FP16 does not have. Nodes
+    Nodes before it stay FP32, since normalisation by a local variance cancels digits that FP16 does not have; so do
+    matrix products there, which average the picture. A model without convolutions is FP16 from its first product. Nodes
     behind it stay FP32, since thresholds are compared with their scores. Inputs and outputs keep their types. Raises
     EngineError when the model cannot be read or a weight is too large for FP16.
     """
@@ -118,12 +120,16 @@ class _HalfBody:
 
 
 def _between_products(graph: Any) -> set[int]:
-    """Return the nodes that have a product at or before them and one at or behind them, in ONNX' topological order."""
+    """Return the nodes with a convolution at or before them (without any: a product), and a product at or behind them.
+
+    Nodes stand in ONNX' topological order.
+    """
     nodes = list(graph.node)
+    first = CONVOLUTIONS if any(node.op_type in CONVOLUTIONS for node in nodes) else PRODUCTS
     maker = {name: index for index, node in enumerate(nodes) for name in node.output}
     behind, ahead = set(), {index for index, node in enumerate(nodes) if node.op_type in PRODUCTS}
     for index, node in enumerate(nodes):
-        if node.op_type in PRODUCTS or any(maker.get(name) in behind for name in node.input):
+        if node.op_type in first or any(maker.get(name) in behind for name in node.input):
             behind.add(index)
     for index in reversed(range(len(nodes))):
         if index in ahead:
