@@ -8,7 +8,7 @@ import torch
 
 from benchmarks.load import simulated_frames
 from benchmarks.plain import PlainLoop, on_onnxruntime, on_torch
-from linewatch.contracts.manifest import Task
+from linewatch.contracts.manifest import CASCADE, Task
 from linewatch.inference.engines import load_engines
 from linewatch.service_settings import ServiceSettings
 
@@ -30,7 +30,7 @@ def frames(settings: ServiceSettings) -> list[np.ndarray]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("task", Task)
+@pytest.mark.parametrize("task", CASCADE)
 def test_torch_gives_what_onnx_runtime_gives(task: Task, settings: ServiceSettings, frames: list[np.ndarray]) -> None:
     """Probabilities to 1e-4; bytes of the segmenter's to one level, few of them, where a rounding falls the other way.
 
