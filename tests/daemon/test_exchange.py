@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,6 +10,7 @@ from types import SimpleNamespace
 import bad_engines
 import numpy as np
 import pytest
+from live_service import PATIENCE_S, live_service
 from waiting import wait_until
 
 from linewatch import cli
@@ -29,7 +29,6 @@ from linewatch.wire.schema import BackendState, BesideState, EngineAction, Engin
 pytestmark = pytest.mark.service
 
 ROOT = Path(__file__).parents[2]
-PATIENCE_S = 60.0
 
 
 def copy_engine(folder: Path, name: str, other: str) -> None:
@@ -49,36 +48,9 @@ def service(settings: ServiceSettings, tmp_path: Path) -> Iterator[SimpleNamespa
     copy_engine(folder, "screen", "screen-b")
     shutil.copytree(folder / "segment", folder / "damaged")
     bad_engines.write(ROOT / "engines", folder)
-    assert settings.source is not None
-    changed = settings.model_copy(
-        update={
-            "inference": settings.inference.model_copy(update={"engines_dir": folder, "deadline_ms": 60_000.0}),
-            "line": settings.line.model_copy(update={"line_rate_hz": 2500.0}),
-            "wire": settings.wire.model_copy(update={"commands": "tcp://127.0.0.1:*"}),
-        }
-    )
-    source = settings.source.model_copy(update={"length_m": 2000.0})
-    clock, found, ready = MonotonicClock(), SimpleNamespace(verdicts=tmp_path / "v.jsonl"), threading.Event()
-
-    def run() -> None:
-        with (
-            open_camera(source, changed.line, clock, live=True) as camera,
-            open_service(changed, camera, clock, verdicts=found.verdicts) as opened,
-        ):
-            found.service = opened
-            opened.run(ready.set)
-
-    thread = threading.Thread(target=run)
-    thread.start()
-    assert ready.wait(PATIENCE_S)
-    found.commands = found.service.commands.endpoint
-    found.publish, found.serve = found.service.publisher.endpoint, found.service.server.endpoint
-    found.stop = lambda: (found.service.stop(), thread.join(PATIENCE_S))
-    try:
+    inference = settings.inference.model_copy(update={"engines_dir": folder, "deadline_ms": 60_000.0})
+    with live_service(settings.model_copy(update={"inference": inference}), tmp_path / "v.jsonl", 2500.0) as found:
         yield found
-    finally:
-        found.stop()
-        assert not thread.is_alive()
 
 
 def beside(service: SimpleNamespace, enough: Callable[[EngineBeside | None], bool]) -> StatusMessage:

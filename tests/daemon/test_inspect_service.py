@@ -2,24 +2,21 @@
 
 import json
 import shutil
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 from faulty_backends import LateBackend
-from test_exchange import PATIENCE_S, ROOT, beside, copy_engine, verdicts
+from live_service import PATIENCE_S, live_service
+from test_exchange import ROOT, beside, copy_engine, verdicts
 from test_replay import timeless, with_
 from waiting import wait_until
 
-from linewatch.capture.cameras.registry import open_camera
-from linewatch.capture.clock import MonotonicClock
 from linewatch.client import Commander
 from linewatch.config.recipe import RecipeEngines, RecipeSettings
 from linewatch.contracts.verdict import Quality
 from linewatch.daemon.replay import replay
-from linewatch.daemon.service import open_service
 from linewatch.inference.backends.registry import open_backend
 from linewatch.service_settings import ServiceSettings
 from linewatch.wire.schema import BesideState, EngineAction
@@ -42,36 +39,8 @@ def inspecting(settings: ServiceSettings, tmp_path: Path) -> ServiceSettings:
 
 @pytest.fixture
 def service(inspecting: ServiceSettings, tmp_path: Path) -> Iterator[SimpleNamespace]:
-    """A live strip at a slow line rate, stopped at the end of the test."""
-    assert inspecting.source is not None
-    changed = inspecting.model_copy(
-        update={
-            "line": inspecting.line.model_copy(update={"line_rate_hz": 1500.0}),
-            "wire": inspecting.wire.model_copy(update={"commands": "tcp://127.0.0.1:*"}),
-        }
-    )
-    source = inspecting.source.model_copy(update={"length_m": 2000.0})
-    clock, found, ready = MonotonicClock(), SimpleNamespace(verdicts=tmp_path / "v.jsonl"), threading.Event()
-
-    def run() -> None:
-        with (
-            open_camera(source, changed.line, clock, live=True) as camera,
-            open_service(changed, camera, clock, verdicts=found.verdicts) as opened,
-        ):
-            found.service = opened
-            opened.run(ready.set)
-
-    thread = threading.Thread(target=run)
-    thread.start()
-    assert ready.wait(PATIENCE_S)
-    found.commands = found.service.commands.endpoint
-    found.publish, found.serve = found.service.publisher.endpoint, found.service.server.endpoint
-    try:
+    with live_service(inspecting, tmp_path / "v.jsonl", 1500.0) as found:
         yield found
-    finally:
-        found.service.stop()
-        thread.join(PATIENCE_S)
-        assert not thread.is_alive()
 
 
 def test_it_compares_promotes_and_refuses_engines(service: SimpleNamespace) -> None:
