@@ -1,10 +1,13 @@
 """The shipped engines and a service's settings, for tests of the whole."""
 
 import os
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
+from types import ModuleType
 
 import pytest
+import structlog
 from hypothesis import settings as hypothesis_settings
 
 from linewatch.contracts.errors import EngineError
@@ -38,6 +41,16 @@ def _missing_for_gpu() -> str | None:
     except EngineError as missing:
         return str(missing)
     return None
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _log_stays() -> Iterator[None]:
+    """A command that a test calls in its process does not set up the log: it would write to the stderr of that test."""
+    left_alone = ModuleType("structlog")
+    left_alone.__dict__.update(vars(structlog), configure=lambda **_settings: None)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("linewatch.logs.structlog", left_alone)
+        yield
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -163,7 +163,8 @@ def test_an_engine_without_clean_frames_or_a_second_stage_is_refused(line, tmp_p
     done = _learn(line, out, line.strips[0], config=config)
     assert done.returncode == 4
     assert "has no frame without defects" in done.stderr
-    shutil.copytree("engines/classify", tmp_path / "engines" / "classify", dirs_exist_ok=True)
+    manifest = tmp_path / "engines" / "classify" / "manifest.json"
+    manifest.write_text(json.dumps({**json.loads(manifest.read_text()), "probability": None}))
     done = _learn(line, out, line.strips[0], config=config)
     assert done.returncode == 2
     assert "has no probability model" in done.stderr

@@ -212,7 +212,8 @@ def _processes() -> list[int]:
 
 def _signal(number: signal.Signals) -> None:
     for process in _processes():
-        os.kill(process, number)
+        with suppress(ProcessLookupError):  # a child may end meanwhile
+            os.kill(process, number)
 
 
 class Network:

@@ -151,7 +151,8 @@ def test_classes_may_be_renamed(tmp_path: Path) -> None:
     names = {name: "Kratzer tief" if name == "scratch" else name for name in told.classes}
     thresholds = {names[name]: value for name, value in told.thresholds.items()}
     classes = list(names.values())
-    tried(changed(ENGINES / "classify", tmp_path / "kratzer", classes=classes, thresholds=thresholds))
+    renamed = {"classes": classes, "thresholds": thresholds, "probability": None}  # it weighs the classes by name
+    tried(changed(ENGINES / "classify", tmp_path / "kratzer", **renamed))
 
 
 def test_another_model_under_the_same_reference_tiles_is_refused(bad: Path, tmp_path: Path) -> None:
