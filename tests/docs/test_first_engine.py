@@ -129,6 +129,7 @@ def test_a_graph_in_the_form_of_ultralytics(folder: Path) -> None:
     assert answers(folder, "best").shape == (3, 2)
 
 
+@pytest.mark.heavy
 def test_a_segmenter_of_torchvision(folder: Path) -> None:
     run_python("torchvision_segmenter.py", folder)
     run_commands("torchvision_segmenter")

@@ -160,7 +160,7 @@ def data(tmp_path: Path) -> Path:
     return tmp_path / "data"
 
 
-@pytest.mark.slow
+@pytest.mark.heavy
 def test_a_state_becomes_an_engine_that_is_judged_on_what_it_has_not_seen(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
