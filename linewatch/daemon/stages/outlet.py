@@ -90,7 +90,11 @@ class Outlet:
             told = self.untold.correct(self.untold.substitute(decided, error))
             messages, records = self._encode(told)
         decided = told
-        point = self.restart_points.behind(decided, self.sequencer)
+        try:
+            point = self.restart_points.behind(decided, self.sequencer)
+        except Exception as error:  # an odd frame costs its restart point; the one before it still holds
+            self.untold.note("restart point", error)
+            point = None
         self.journal.append(records, sync=bool(decided.alarms), state=point)
         self.standing.follow(messages, self.sequencer.sequences)
         for record in records:
