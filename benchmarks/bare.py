@@ -9,6 +9,7 @@ from dataclasses import replace
 import numpy as np
 
 from linewatch.capture.edges import find_edges
+from linewatch.config.line import LineSettings
 from linewatch.contracts.frame import Frame
 from linewatch.contracts.manifest import Task
 from linewatch.contracts.ports import Executor
@@ -56,7 +57,7 @@ class BareEngines:
         """Every batch that the service's own cascade asks for, in order."""
         kept: list[Batch] = []
         for number, pixels in enumerate(frames):
-            queue = list(cascade.feed(_frame(settings, pixels, number), find_edges(pixels, settings.capture), 0))
+            queue = list(cascade.feed(frame_of(settings.line, pixels, number), find_edges(pixels, settings.capture), 0))
             while queue or cascade.pending:
                 queue = queue or list(cascade.flush())
                 batch = queue.pop(0)
@@ -67,11 +68,11 @@ class BareEngines:
         return kept
 
 
-def _frame(settings: ServiceSettings, pixels: np.ndarray, ordinal: int) -> Frame:
-    line = settings.line
+def frame_of(line: LineSettings, pixels: np.ndarray, ordinal: int, slot: int | None = None) -> Frame:
+    """Return a frame of a coil, in its place; slot: of the ring, whose masks it may use."""
     return Frame(
         pixels=pixels,
-        slot=None,
+        slot=slot,
         ordinal=ordinal,
         coil="BENCH",
         side=line.side,

@@ -18,6 +18,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.bare import frame_of
 from linewatch.config.line import LineSettings
 from linewatch.contracts.frame import Frame, StripEdges
 from linewatch.contracts.manifest import DEFECT_LEVELS, EngineManifest, Task
@@ -84,23 +85,7 @@ def frames_of(line: LineSettings, count: int) -> list[Frame]:
     """Return frames of rendered strip."""
     strip = SimulatedStrip(7, count * line.frame_lines * line.mm_per_line / 1000, DEFECTS_PER_M, line)
     return [
-        Frame(
-            pixels=strip.lines(number * line.frame_lines, line.frame_lines),
-            slot=0,
-            ordinal=number,
-            coil="BENCH",
-            side=line.side,
-            camera=line.camera,
-            sequence=number,
-            first_line=number * line.frame_lines,
-            lines=line.frame_lines,
-            valid_lines=line.frame_lines,
-            encoder_count=0,
-            along_mm=0.0,
-            mm_per_line=line.mm_per_line,
-            mm_per_px=line.mm_per_px,
-            captured_ns=0,
-        )
+        frame_of(line, strip.lines(number * line.frame_lines, line.frame_lines), number, slot=0)
         for number in range(count)
     ]
 

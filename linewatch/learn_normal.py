@@ -22,14 +22,14 @@ from linewatch.contracts.evidence import EVIDENCE
 from linewatch.contracts.manifest import EngineManifest, Task
 from linewatch.contracts.normal import (
     FAINT,
-    LOOKS,
     PRIOR_FRAMES,
+    TRAITS,
     Drift,
     LearnedStrip,
     NormalModel,
     NormalReference,
     NormalStrip,
-    looks_of,
+    traits_of,
 )
 from linewatch.contracts.probability import ProbabilityModel, log_odds, probability_of
 from linewatch.contracts.verdict import DefectState
@@ -76,11 +76,11 @@ def learn_normal(
 
 @dataclass(frozen=True)
 class StripFound:
-    """What was found on clean strip. m2: inspected of it. log_odds: float64 (n,). looks: float64 (n, len(LOOKS))."""
+    """What was found on clean strip. m2: inspected of it. log_odds: float64 (n,). traits: float64 (n, len(TRAITS))."""
 
     m2: float
     log_odds: np.ndarray
-    looks: np.ndarray
+    traits: np.ndarray
 
 
 def learned(
@@ -101,10 +101,10 @@ def learned(
             f"{source}: {found.m2:.2f} m2 of strip were inspected, expected {PRIOR_FRAMES * frame_m2:.2f} m2 or more; "
             "name more strip"
         )
-    strip = NormalStrip.of(reference.points(found.log_odds, found.looks), found.m2 / frame_m2)
+    strip = NormalStrip.of(reference.points(found.log_odds, found.traits), found.m2 / frame_m2)
     lowered = found.log_odds
     if model is not None:
-        lowered = lowered + model.unlike_normal(found.log_odds, found.looks)
+        lowered = lowered + model.unlike_normal(found.log_odds, found.traits)
     entry = LearnedStrip(
         learned_unix_ns=time.time_ns(),
         source=source,
@@ -158,7 +158,7 @@ def _read(verdicts: Path, coil: str | None) -> StripFound:
         raise SourceError(f"the source holds no coil {coil!r}, only {', '.join(sorted(coils)) or 'none'}; name another")
     evidence = np.array([row for _, row in rows], np.float64).reshape(-1, len(names))
     probability = np.array([one for one, _ in rows], np.float64)
-    return StripFound(m2, log_odds(probability), looks_of(names, evidence))
+    return StripFound(m2, log_odds(probability), traits_of(names, evidence))
 
 
 def _engine_of(settings: ServiceSettings) -> tuple[EngineManifest, NormalReference]:
@@ -184,13 +184,13 @@ def reference_of(instances: LabelledInstances, model: ProbabilityModel, folder: 
             f"{folder / INSTANCES}: has no frame without defects, expected some: by them a line's clean strip is "
             "judged; fit the engine's second stage with clean frames as well"
         )
-    looks = looks_of(instances.names, instances.evidence)
-    spreads = dict(zip(LOOKS, np.maximum(looks.std(axis=0), LEAST_SPREAD).round(4).tolist(), strict=True))
+    traits = traits_of(instances.names, instances.evidence)
+    spreads = dict(zip(TRAITS, np.maximum(traits.std(axis=0), LEAST_SPREAD).round(4).tolist(), strict=True))
     told = model.log_odds(instances.evidence[:, [instances.names.index(name) for name in model.evidence]])
     near = instances.clean & (told >= log_odds(model.tell_probability) - FAINT)
     frames = float(instances.clean_frames)
     scale = NormalReference(probability=model.version, spreads=spreads, strip=NormalStrip(frames=frames))
-    strip = NormalStrip.of(scale.points(told[near], looks[near]), frames)
+    strip = NormalStrip.of(scale.points(told[near], traits[near]), frames)
     return scale.model_copy(update={"strip": strip})
 
 

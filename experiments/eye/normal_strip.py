@@ -31,7 +31,7 @@ from linewatch.config.capture import CaptureSettings
 from linewatch.contracts.alarm import AlarmNotice
 from linewatch.contracts.evidence import evidence_names
 from linewatch.contracts.frame import Frame
-from linewatch.contracts.normal import FAINT, LearnedStrip, LineOfNormal, NormalModel, NormalStrip, looks_of
+from linewatch.contracts.normal import FAINT, LearnedStrip, LineOfNormal, NormalModel, NormalStrip, traits_of
 from linewatch.contracts.prediction import Prediction
 from linewatch.contracts.probability import ProbabilityModel, log_odds
 from linewatch.contracts.verdict import DefectState
@@ -192,7 +192,7 @@ class SecondStage:
         evidence = np.concatenate([one.evidence for one in clean])
         odds = self.log_odds(evidence)
         near = odds >= log_odds(self.least["told"]) - FAINT
-        strip = NormalStrip.of(reference.points(odds[near], looks_of(NAMES, evidence[near])), float(len(clean)))
+        strip = NormalStrip.of(reference.points(odds[near], traits_of(NAMES, evidence[near])), float(len(clean)))
         entry = LearnedStrip(learned_unix_ns=0, source="frames", m2=1.0, told=0, told_still=0)
         return NormalModel(line=LINE, engine="eye", reference=reference, strip=strip, learned=(entry,))
 
@@ -207,13 +207,13 @@ def row(stage: SecondStage, normal: NormalModel, point: str, frame: FoundIn, cop
     """
     least = log_odds(stage.least[point])
     odds = stage.log_odds(frame.evidence)
-    lowered = odds + normal.unlike_normal(odds, looks_of(NAMES, frame.evidence))
+    lowered = odds + normal.unlike_normal(odds, traits_of(NAMES, frame.evidence))
     counts = [int((odds >= least).sum()), int((lowered >= least).sum()), 0, 0, 0]
     told_anyway = [one for one, told in zip(frame.judged.found, odds >= least, strict=True) if told]
     for copy in copies:
         chance = judge(copy.judged.frame, 0, told_anyway).on.any(0)
         odds = stage.log_odds(copy.evidence)
-        lowered = odds + normal.unlike_normal(odds, looks_of(NAMES, copy.evidence))
+        lowered = odds + normal.unlike_normal(odds, traits_of(NAMES, copy.evidence))
         counts[2] += int((~chance).sum())
         for i, kept in ((3, odds >= least), (4, lowered >= least)):
             counts[i] += int((copy.judged.on[kept].any(0) & ~chance).sum())
@@ -299,7 +299,7 @@ def show_mixed(
         normal = stage.normal([found[one] for one in found if clean[one] and folds.group[one] != group])
         odds = stage.log_odds(here.evidence)
         began = time.perf_counter()
-        lowered = odds + normal.unlike_normal(odds, looks_of(NAMES, here.evidence))
+        lowered = odds + normal.unlike_normal(odds, traits_of(NAMES, here.evidence))
         times.append(time.perf_counter() - began)
         judged_groups.append(group)
         for point, rows in counts.items():

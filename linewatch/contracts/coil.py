@@ -3,8 +3,8 @@
 import hashlib
 import re
 import unicodedata
-from dataclasses import dataclass
-from typing import Annotated, Any, Final
+from dataclasses import dataclass, replace
+from typing import Annotated, Any, Final, Self
 
 from pydantic import BeforeValidator, WithJsonSchema
 
@@ -89,6 +89,10 @@ class CoilConditions:
     tail_mm: float = 0.0
     between: bool = False
     notes: tuple[str, ...] = ()
+
+    def noted(self, *notes: str) -> Self:
+        """Return the conditions with these remarks behind their own, each of them once."""
+        return replace(self, notes=tuple(dict.fromkeys((*self.notes, *notes))))
 
     def excludes(self, along_mm: tuple[float, float], end_mm: float | None = None) -> bool:
         """Return whether all of this stretch lies in an excluded end.

@@ -17,7 +17,7 @@ from pydantic import Field, model_validator
 
 from linewatch.contracts.closed import ClosedModel
 
-LOOKS: Final = ("contrast", "darkness", "roughness", "area", "aspect")
+TRAITS: Final = ("contrast", "darkness", "roughness", "area", "aspect")
 """The evidence by which instances are alike, beside their log-odds; sizes and gray levels, which every chain knows."""
 WIDTH = 0.6
 """Standard deviation of the kernel in each direction, in spreads of the evidence (1 for the log-odds)."""
@@ -34,7 +34,7 @@ Row = tuple[float, ...]
 
 
 class NormalStrip(ClosedModel):
-    """Instances on clean strip, each as its log-odds and then its LOOKS by spread.
+    """Instances on clean strip, each as its log-odds and then its TRAITS by spread.
 
     frames: how much strip, in whole frames of the engine, which sees pixels and not millimetres.
     counts: how many instances each row stands for, since a row may stand for its neighbours as well.
@@ -48,14 +48,14 @@ class NormalStrip(ClosedModel):
     def _is_a_table(self) -> Self:
         if len(self.instances) != len(self.counts):
             raise ValueError(f"{len(self.instances)} instances have {len(self.counts)} counts, expected one of each")
-        if any(len(row) != 1 + len(LOOKS) for row in self.instances):
-            raise ValueError(f"an instance has not {1 + len(LOOKS)} numbers: its log-odds, {', '.join(LOOKS)}")
+        if any(len(row) != 1 + len(TRAITS) for row in self.instances):
+            raise ValueError(f"an instance has not {1 + len(TRAITS)} numbers: its log-odds, {', '.join(TRAITS)}")
         return self
 
     @cached_property
     def points(self) -> np.ndarray:
-        """float64 (len(instances), 1 + len(LOOKS))."""
-        return np.array(self.instances, np.float64).reshape(-1, 1 + len(LOOKS))
+        """float64 (len(instances), 1 + len(TRAITS))."""
+        return np.array(self.instances, np.float64).reshape(-1, 1 + len(TRAITS))
 
     @cached_property
     def weights(self) -> np.ndarray:
@@ -67,7 +67,7 @@ class NormalStrip(ClosedModel):
         squares = np.zeros((len(points), len(self.points)))
         for theirs, ours in zip(points.T, self.points.T, strict=True):
             squares += np.subtract.outer(theirs, ours) ** 2
-        kernel = np.exp(squares * (-0.5 / (WIDTH**2 * (1 + len(LOOKS)))))
+        kernel = np.exp(squares * (-0.5 / (WIDTH**2 * (1 + len(TRAITS)))))
         return np.asarray((kernel * self.weights).sum(axis=1))
 
     def plus(self, other: Self) -> Self:
@@ -78,7 +78,7 @@ class NormalStrip(ClosedModel):
 
     @classmethod
     def of(cls, points: np.ndarray, frames: float) -> Self:
-        """Return the strip with these instances, float64 (n, 1 + len(LOOKS)), at most MOST_INSTANCES rows of them."""
+        """Return the strip with these instances, float64 (n, 1 + len(TRAITS)), at most MOST_INSTANCES rows of them."""
         kept, counts = coreset(points, np.ones(len(points)), MOST_INSTANCES)
         return cls(frames=frames, instances=_rows(points[kept]), counts=_row(counts))
 
@@ -107,7 +107,7 @@ def coreset(points: np.ndarray, counts: np.ndarray, most: int) -> tuple[np.ndarr
 class NormalReference(ClosedModel):
     """What an engine's probability model takes for defects on the clean strip that it was fitted on.
 
-    spreads: standard deviation of each of LOOKS over the instances that it was fitted on.
+    spreads: standard deviation of each of TRAITS over the instances that it was fitted on.
     """
 
     probability: str = Field(description="version of the probability model")
@@ -115,14 +115,14 @@ class NormalReference(ClosedModel):
     strip: NormalStrip
 
     @model_validator(mode="after")
-    def _names_looks(self) -> Self:
-        if tuple(self.spreads) != LOOKS:
-            raise ValueError(f"spreads are of {', '.join(self.spreads) or 'nothing'}, expected {', '.join(LOOKS)}")
+    def _names_traits(self) -> Self:
+        if tuple(self.spreads) != TRAITS:
+            raise ValueError(f"spreads are of {', '.join(self.spreads) or 'nothing'}, expected {', '.join(TRAITS)}")
         return self
 
-    def points(self, log_odds: np.ndarray, looks: np.ndarray) -> np.ndarray:
-        """Return instances as `NormalStrip` has them: float64 (n, 1 + len(LOOKS)). looks: float64 (n, len(LOOKS))."""
-        return np.column_stack([log_odds, looks / np.array([*self.spreads.values()])])
+    def points(self, log_odds: np.ndarray, traits: np.ndarray) -> np.ndarray:
+        """Return instances, traits float64 (n, len(TRAITS)), as `NormalStrip` has them: (n, 1 + len(TRAITS))."""
+        return np.column_stack([log_odds, traits / np.array([*self.spreads.values()])])
 
 
 class LearnedStrip(ClosedModel):
@@ -166,14 +166,14 @@ class NormalModel(ClosedModel):
         """Return its line and version, as messages name it."""
         return f"{self.line.camera}-{self.line.side}@{self.version}"
 
-    def unlike_normal(self, log_odds: np.ndarray, looks: np.ndarray) -> np.ndarray:
+    def unlike_normal(self, log_odds: np.ndarray, traits: np.ndarray) -> np.ndarray:
         """Return what is to be added to the log-odds of instances: float64 (n,), 0 or less.
 
-        log_odds: float64 (n,), by the probability model. looks: float64 (n, len(LOOKS)). The logarithm of the density
+        log_odds: float64 (n,), by the probability model. traits: float64 (n, len(TRAITS)). The logarithm of the density
         of such instances on other clean strip over that on this line's; never above 0, since strip that is cleaner
         than other strip does not make a defect of what is no defect.
         """
-        points = self.reference.points(log_odds, looks)
+        points = self.reference.points(log_odds, traits)
         elsewhere = self.reference.strip.density(points)
         frames, found = self.strip.frames, self.strip.density(points)
         here = (frames * found + PRIOR_FRAMES * elsewhere) / (frames + PRIOR_FRAMES)
@@ -211,9 +211,9 @@ class Drift:
         return cls(newest.told / newest.m2, still, still - sum(one.told_still for one in judged) / m2 if m2 else None)
 
 
-def looks_of(names: Sequence[str], evidence: np.ndarray) -> np.ndarray:
-    """Return the columns of LOOKS: float64 (n, len(LOOKS)), from evidence (n, len(names)) in the order of its names."""
-    return np.asarray(evidence[:, [names.index(look) for look in LOOKS]])
+def traits_of(names: Sequence[str], evidence: np.ndarray) -> np.ndarray:
+    """Return the columns of TRAITS, float64 (n, len(TRAITS)), of evidence (n, len(names)) in the order of `names`."""
+    return np.asarray(evidence[:, [names.index(trait) for trait in TRAITS]])
 
 
 def _rows(points: np.ndarray) -> tuple[Row, ...]:

@@ -7,14 +7,13 @@ messages these are, and where the source stood. The outlet writes it with a fram
 import time
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
 import structlog
 from pydantic import BaseModel, ConfigDict
 
-from linewatch.contracts.coil import CoilConditions
 from linewatch.contracts.errors import JournalError
 from linewatch.contracts.restart import LastPlace, SourcePlace
 from linewatch.contracts.verdict import CoilNotice, CoilState, Decided, Defect, DefectState, Verdict
@@ -233,7 +232,7 @@ def _unfinished(
         next_line, timing = frame.first_line + frame.lines, frame.timing
     data = None if point.data is None else coil_data_from(point.data)
     rules = recipes.for_coil(data, between=point.between)
-    conditions = _noted(rules.conditions, point.notes)
+    conditions = rules.conditions.noted(*point.notes)
     coil = UnfinishedCoil(
         coil=point.coil,
         side=point.side,
@@ -262,10 +261,6 @@ def _unfinished(
         names=names,
     )
     return Unfinished(point, coil, last)
-
-
-def _noted(conditions: CoilConditions, notes: tuple[str, ...]) -> CoilConditions:
-    return replace(conditions, notes=tuple(dict.fromkeys((*conditions.notes, *notes))))
 
 
 def _by_this_clock(timing: TimingBody, boot: str, now_ns: int) -> int | None:

@@ -105,7 +105,7 @@ def decide(
             captured_ns=frame.captured_ns,
             grading=None if rules.grading is None else GradingState.begin(rules.grading),
             recurrence=Recurrence.initial(frame.along_mm, rules.periodic, rules.rolls),
-            conditions=_noted(rules.conditions, (AGAIN,)) if frame.coil in passed else rules.conditions,
+            conditions=rules.conditions.noted(AGAIN) if frame.coil in passed else rules.conditions,
             source_coil=frame.source_coil,
             head_line=frame.head_line,
             config=rules.config,
@@ -113,7 +113,7 @@ def decide(
         notices.append(_notice(coil, CoilState.STARTED, (), cleared))
     before, coil = coil, _led_by(coil, rules)
     if frame.gap is not None:
-        coil = replace(coil, conditions=_noted(coil.conditions, (frame.gap.note(frame.along_mm),)))
+        coil = replace(coil, conditions=coil.conditions.noted(frame.gap.note(frame.along_mm)))
     coil, verdict = _decide_frame(coil, prediction, rules)
     if coil.conditions.data != before.conditions.data:
         verdict = replace(verdict, coil_data=coil.conditions.data)
@@ -175,11 +175,7 @@ def _led_by(coil: RunningCoil, rules: DecisionRules) -> RunningCoil:
     tracks = coil.tracks
     if (grading and grading.rules) != (coil.grading and coil.grading.rules):
         tracks = _rated(tracks, grading.rules if grading else None)
-    return replace(coil, tracks=tracks, grading=grading, conditions=_noted(now, notes))
-
-
-def _noted(conditions: CoilConditions, notes: tuple[str, ...]) -> CoilConditions:
-    return replace(conditions, notes=tuple(dict.fromkeys((*conditions.notes, *notes))))
+    return replace(coil, tracks=tracks, grading=grading, conditions=now.noted(*notes))
 
 
 def _end(coil: RunningCoil, alarms: Alarms) -> tuple[Alarms, CoilNotice]:

@@ -55,4 +55,6 @@ def undecided(prediction: Prediction) -> Verdict:
         engines=(),
         timing=prediction.timing,
         position_fault=frame.position_fault,
+        place=frame.place,
+        gap=frame.gap,
     )

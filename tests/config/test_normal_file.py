@@ -10,12 +10,12 @@ from linewatch.config.line import LineSettings
 from linewatch.config.normal import check_normal, line_of, read_normal
 from linewatch.contracts.errors import ConfigError
 from linewatch.contracts.manifest import EngineManifest
-from linewatch.contracts.normal import LOOKS, LearnedStrip, NormalModel, NormalReference, NormalStrip
+from linewatch.contracts.normal import TRAITS, LearnedStrip, NormalModel, NormalReference, NormalStrip
 from linewatch.contracts.probability import EvidenceWeight, ProbabilityModel
 
 LINE = LineSettings()
 STRIP = NormalStrip(frames=5.0)
-REFERENCE = NormalReference(probability="3", spreads=dict.fromkeys(LOOKS, 1.0), strip=STRIP)
+REFERENCE = NormalReference(probability="3", spreads=dict.fromkeys(TRAITS, 1.0), strip=STRIP)
 MODEL = NormalModel(
     line=line_of(LINE),
     engine="classify",

@@ -5,9 +5,9 @@ import pytest
 from pydantic import ValidationError
 
 from linewatch.contracts.normal import (
-    LOOKS,
     MOST_INSTANCES,
     MOST_LEARNED,
+    TRAITS,
     Drift,
     LearnedStrip,
     LineOfNormal,
@@ -20,7 +20,7 @@ from linewatch.contracts.probability import log_odds
 
 LINE = LineOfNormal(side="top", camera="cam1", width_px=1600, mm_per_px=0.5, mm_per_line=1.0)
 BAR = np.array([[0.5, 2.0, 1.0, 0.3, 4.0, -1.0]])
-"""The raised bar of a tread plate, say: log-odds 0.5 and its looks."""
+"""The raised bar of a tread plate, say: log-odds 0.5 and its traits."""
 SCRATCH = np.array([[0.5, -2.0, -3.0, 1.3, 2.0, 3.0]])
 
 
@@ -33,7 +33,7 @@ def _learned(told: int = 3) -> LearnedStrip:
 
 
 def _model(on_line: np.ndarray, elsewhere: np.ndarray, frames: float = 10.0) -> NormalModel:
-    reference = NormalReference(probability="1", spreads=dict.fromkeys(LOOKS, 1.0), strip=_strip(elsewhere, 50.0))
+    reference = NormalReference(probability="1", spreads=dict.fromkeys(TRAITS, 1.0), strip=_strip(elsewhere, 50.0))
     return NormalModel(
         line=LINE, engine="inspect", reference=reference, strip=_strip(on_line, frames), learned=(_learned(),)
     )
@@ -65,10 +65,10 @@ def test_one_overlooked_defect_on_much_clean_strip_takes_little_from_the_next():
     assert _unlike(few, SCRATCH) < -1
 
 
-def test_spreads_scale_the_looks():
+def test_spreads_scale_the_traits():
     model = _model(on_line=BAR.repeat(20, axis=0), elsewhere=SCRATCH)
     wide = model.model_copy(
-        update={"reference": model.reference.model_copy(update={"spreads": dict.fromkeys(LOOKS, 100.0)})}
+        update={"reference": model.reference.model_copy(update={"spreads": dict.fromkeys(TRAITS, 100.0)})}
     )
     assert _unlike(wide, BAR) > _unlike(model, BAR) + 1  # 2.0 is now 0.02, far from the rows kept at 2.0
 

@@ -13,11 +13,13 @@ from structlog.testing import capture_logs
 from linewatch.capture.clock import MonotonicClock
 from linewatch.contracts.frame import Cause
 from linewatch.contracts.prediction import Prediction
+from linewatch.contracts.restart import GapMeasure, RestartGap, SourcePlace
 from linewatch.contracts.verdict import CoilNotice, CoilState, Decided, Quality, Verdict
 from linewatch.daemon.stages.decision import DecisionStage
 from linewatch.daemon.stages.wiring import END, Output, Wiring
 from linewatch.daemon.totals import Totals
 from linewatch.decision.decide import DecisionState
+from linewatch.decision.fallback import undecided
 from linewatch.wire.encode import Sequencer, drafts
 
 
@@ -107,3 +109,10 @@ def test_a_frame_that_no_rule_can_decide_is_missed_all_the_same() -> None:
     verdicts = [one for one in through_the_stage(*odd) if isinstance(one, Verdict)]
     assert [one.ordinal for one in verdicts] == [0, 1, 2]
     assert Sequencer(1).records(drafts(verdicts[0]))
+
+
+def test_what_a_restart_cost_is_told_of_a_frame_that_cannot_be_decided_too() -> None:
+    gap, place = RestartGap(2.0, 64, 64.0, GapMeasure.ENCODER), SourcePlace(17, 64)
+    prediction = frames({})[0]
+    told = undecided(replace(prediction, frame=replace(prediction.frame, gap=gap, place=place)))
+    assert (told.gap, told.place) == (gap, place)

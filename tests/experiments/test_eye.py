@@ -9,11 +9,9 @@ import torch
 from experiments.eye.average import mean_weights
 from experiments.eye.instances import FEATURES, Instance, find_instances
 from experiments.eye.judge import Found, judge, precision_and_recall, score, threshold_at_precision
-from experiments.eye.keep import read_network, write_network
 from experiments.eye.maps import FAINT, Maps, read, write
 from experiments.eye.probability import Table
 from linewatch.metrics.calibration import calibration_error
-from linewatch.networks.inspect import FrameNetwork
 from linewatch.training.samples.labelled_frames import Folds, LabelledFrame, TruePiece
 
 
@@ -108,19 +106,6 @@ def test_no_fold_is_judged_by_a_model_that_saw_it() -> None:
     after = table.crossed()
     np.testing.assert_array_equal(before[mine], after[mine])
     assert (before[~mine] != after[~mine]).all()
-
-
-def test_a_kept_network_answers_as_it_did(tmp_path: Path) -> None:
-    """Half precision moves no probability by more than a hundredth."""
-    torch.manual_seed(0)
-    network = FrameNetwork(4).eval()
-    write_network(network, tmp_path / "kept.safetensors")
-    image = torch.randint(0, 256, (1, 1, 64, 128), generator=torch.Generator().manual_seed(1)).to(torch.uint8)
-    with torch.no_grad():
-        before, after = (
-            one(image).outline_probability() for one in (network, read_network(tmp_path / "kept.safetensors"))
-        )
-    assert float((before - after).abs().max()) < 0.01
 
 
 def test_written_maps_come_back_to_a_byte(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from linewatch.contracts.evidence import UNLIKE_NORMAL, evidence_names
-from linewatch.contracts.normal import looks_of
+from linewatch.contracts.normal import traits_of
 from linewatch.contracts.prediction import Prediction
 from linewatch.contracts.probability import probability_of
 from linewatch.contracts.verdict import Defect, Extent, StripBox
@@ -58,7 +58,7 @@ def begin(pieces: Pieces, prediction: Prediction, rules: DecisionRules, graded_b
     if rules.normal is not None:
         unlike, told = np.zeros(len(pieces)), probability_of(log_odds) >= rules.tell_probability
         # It only lowers, so what would not be told anyway need not be compared.
-        unlike[told] = rules.normal.unlike_normal(log_odds[told], looks_of(names_of_evidence, evidence[told]))
+        unlike[told] = rules.normal.unlike_normal(log_odds[told], traits_of(names_of_evidence, evidence[told]))
         log_odds = log_odds + unlike
         names_of_evidence, evidence = (*names_of_evidence, UNLIKE_NORMAL), np.column_stack([evidence, unlike])
     probability = probability_of(log_odds)
