@@ -28,6 +28,7 @@ class Cause(StrEnum):
     NARROW = "narrow"  # the strip looks narrower than it must be: a part of it is not seen
     DARK = "dark"  # zones of the strip are too dark to be judged
     BRIGHT = "bright"  # zones of the strip are blown out
+    CALIBRATION = "calibration"  # the camera's calibration cannot be used, or a demanded one is not there
     RESTART = "restart"  # it passed while the service was down
     UNTOLD = "untold"  # inspected, but the decision could not be made or published: an error of the service, in its log
 
@@ -108,6 +109,7 @@ class Frame:
     canary: bool = False  # no strip: known defects that the engines must find; it reaches no decision
     place: SourcePlace | None = None  # where a restart finds it
     gap: RestartGap | None = None  # of the first frame after a restart, and of every frame that passed unseen in it
+    calibration: str = ""  # identity of the camera's calibration that was applied; "": none
 
 
 Ranges = tuple[tuple[int, int], ...]

@@ -294,6 +294,7 @@ class Verdict:
     config: str = ""  # identity of the settings from this frame on; "": unchanged
     place: SourcePlace | None = None
     gap: RestartGap | None = None
+    calibration: str = ""  # as in `Frame`
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ import structlog
 import zmq
 
 from linewatch.capture.admission import Admission, Intake
+from linewatch.capture.calibrated import CalibrationInForce
 from linewatch.capture.coils import CoilAccount
 from linewatch.capture.ring import FrameRing
 from linewatch.config.taxonomy import Taxonomy
@@ -87,6 +88,7 @@ def open_inspection(
     workers: int,
     backends: Sequence[Backend],
     recorded: RecordedCoilData | None,
+    calibrated: CalibrationInForce,
 ) -> Inspection:
     """Load the engines with the rules that decide by them, and prepare the intake of frames."""
     backends = tuple(backends) or _backends(settings.inference, camera)
@@ -98,7 +100,7 @@ def open_inspection(
     cascade = Cascade(engines, settings.inference, settings.line, workload)
     ring = FrameRing(settings.capture.ring_slots, settings.line.frame_lines, settings.line.width_px)
     told = recorded or RecordedCoilData()
-    admission = Admission(settings.line, settings.capture, ring, CoilAccount(told.starts))
+    admission = Admission(settings.line, settings.capture, ring, CoilAccount(told.starts), calibrated)
     known, intake = KnownCoilData(told.entries), Intake(camera, admission, ring)
     canary = Canary(settings.canary, settings.line, recipes) if settings.canary and recorded is None else None
     return Inspection(backends, backend, recipes, pool, workload, cascade, ring, known, admission, intake, canary)
@@ -257,6 +259,7 @@ def open_wire(
         keeper,
         inspection.canary,
         inspection.recipes,
+        inspection.admission.calibrated,
         started_ns=clock.now_ns(),
     )
     outlet = Outlet(

@@ -232,6 +232,7 @@ def _decide_frame(coil: RunningCoil, prediction: Prediction, rules: DecisionRule
         position_fault=frame.position_fault,
         place=frame.place,
         gap=frame.gap,
+        calibration=frame.calibration,
     )
     periodic = frozenset(name for mark in roll_marks for name in mark.defect_ids)
     coil = replace(

@@ -28,7 +28,8 @@ NAMES = (
     FLOOD,
 )
 
-_OURS = (Cause.OVERRUN, Cause.OVERLOAD, Cause.ENGINE, Cause.RESTART)  # causes of the inspection, not of the camera
+_OURS = (Cause.OVERRUN, Cause.OVERLOAD, Cause.ENGINE, Cause.CALIBRATION, Cause.RESTART)
+"""Causes of the inspection, not of the camera."""
 _DISK_DEADBAND = 1.1
 _STEPS = 100  # parts of the metres over which coverage counts
 
