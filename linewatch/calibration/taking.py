@@ -56,7 +56,6 @@ def take(
     unfit: Counter[Cause] = Counter()
     camera = open_camera(settings.source, settings.line, MonotonicClock(), live=live)
     with camera, on_end(camera.stop), progress_bar(about, frames) as show:
-        serial = camera_serial(settings.calibration, getattr(camera, "serial", ""))
         while len(pictures) < frames and (grab := camera.read()) is not None:
             picture = _whole(grab, settings, origin)
             if isinstance(picture, Cause):
@@ -65,6 +64,7 @@ def take(
                 pictures.append(picture.copy())
                 grabs.append(replace(grab, image=None))
             show(len(pictures), f"{unfit.total()} unfit" if unfit else "")
+        serial = camera_serial(settings.calibration, camera.serial)  # known once the camera is there
     if len(pictures) < least:
         causes = "".join(f", {count} {cause}" for cause, count in unfit.most_common())
         raise SourceError(

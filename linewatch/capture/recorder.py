@@ -129,7 +129,12 @@ class Recorder:
     """
 
     def __init__(
-        self, path: Path, line: LineSettings, max_mb: float, calibration: CameraCalibration | None = None
+        self,
+        path: Path,
+        line: LineSettings,
+        max_mb: float,
+        serial: str = "",
+        calibration: CameraCalibration | None = None,
     ) -> None:
         if path.suffix.lower() != ".avi":
             raise SourceError(f"cannot record to {path}: found suffix {path.suffix!r}, expected .avi; rename it")
@@ -150,9 +155,8 @@ class Recorder:
             for part in (sidecar_path(path), path):
                 opened.append(_OutputFile(part))
             self._sidecar, self._file = opened
-            self._sidecar.write(
-                SidecarHeader(line=line, calibration=calibration).model_dump_json(exclude_none=True).encode() + b"\n"
-            )
+            header = SidecarHeader(line=line, serial=serial, calibration=calibration)
+            self._sidecar.write(header.model_dump_json(exclude_none=True).encode() + b"\n")
             self._video, self._stream = self._writer()
         except (OSError, av.FFmpegError) as error:
             for file in opened:
@@ -300,7 +304,7 @@ def record(
     Raises SourceError, which says what is kept, when the source is lost or the disk does not hold what was written.
     """
     ended, failure = Ended.SOURCE, None
-    with Recorder(path, line, max_mb, calibration) as recorder:
+    with Recorder(path, line, max_mb, camera.serial, calibration) as recorder:
         try:
             while (grab := camera.read()) is not None:
                 if not recorder.write(grab):

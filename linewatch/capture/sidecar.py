@@ -27,6 +27,7 @@ class SidecarHeader(ClosedModel):
     calibration: CameraCalibration | None = Field(
         default=None, description="of the camera while it was recorded; the recorded pixels are not corrected by it"
     )
+    serial: str = Field(default="", max_length=100, description="of the camera; empty: it has none")
 
 
 class SidecarGrab(ClosedModel):

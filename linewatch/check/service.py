@@ -147,7 +147,7 @@ def _check_calibration(settings: ServiceSettings, trials: Trials) -> None:
         told = serial
         if (source := settings.source) is not None:
             with open_camera(source, settings.line, MonotonicClock(), live=False) as camera:
-                told = camera_serial(settings.calibration, getattr(camera, "serial", ""))
+                told = camera_serial(settings.calibration, camera.serial)
         calibration = own_calibration(settings.calibration, settings.line, told)
         if calibration is None:
             lacks = f"has none in {folder.absolute()}" if told else "tells no serial by which one could be found"

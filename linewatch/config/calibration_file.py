@@ -11,7 +11,7 @@ from pydantic import Field, ValidationError, model_validator
 from linewatch.config.calibration_part import CalibrationPart
 from linewatch.config.flat_field import FlatField
 from linewatch.config.text import read_text
-from linewatch.contracts.bounds import ShortText
+from linewatch.contracts.bounds import Serial
 from linewatch.contracts.closed import ClosedModel
 from linewatch.contracts.errors import ConfigError
 
@@ -26,7 +26,7 @@ class CameraCalibration(ClosedModel):
     """
 
     schema_version: Literal[1] = 1
-    serial: ShortText
+    serial: Serial
     flat_field: FlatField | None = None
     digest: str = Field(default="", description="SHA-256, in hex")
 

@@ -27,8 +27,8 @@ def record_source(settings: ServiceSettings, path: Path, *, max_mb: float, max_s
     camera = open_camera(settings.source, settings.line, MonotonicClock(), live=True)
     grabs = 0
     find = calibrations(settings.calibration, settings.line, settings.source)
-    calibration = find(getattr(camera, "serial", ""))
     with camera, progress_bar("record", camera.grabs) as show:
+        calibration = find(camera.serial)
 
         def count(grab: Grab) -> None:
             nonlocal grabs

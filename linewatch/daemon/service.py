@@ -12,6 +12,7 @@ import structlog
 from linewatch.capture.calibrated import CalibrationInForce
 from linewatch.capture.coils import CoilAccount
 from linewatch.capture.find_calibration import calibrations
+from linewatch.capture.lasting import camera_trouble
 from linewatch.contracts.ports import Backend, Camera, Clock
 from linewatch.contracts.verdict import Quality
 from linewatch.daemon import topology
@@ -56,6 +57,7 @@ class Service:
     exchange: EngineExchange
     coils: CoilAccount  # `starts`, `announce`: for an input that knows when a coil begins
     canary: Canary | None
+    camera: Camera
 
     def stop(self) -> None:
         """End capture; what was captured is still decided and published."""
@@ -127,6 +129,8 @@ class Service:
         where = f"{totals.coil} {totals.along_mm / 1000:.1f} m, coverage {percent(totals.coverage)}, {totals.quality}"
         if silent:
             return f"UNHEALTHY, silent: {', '.join(silent)}; {where}"
+        if away := camera_trouble(self.camera):
+            return f"UNHEALTHY, waiting for its camera: {away}; {where}"
         if blind := totals.blind:
             return f"UNHEALTHY, {blind}; {where}"
         lost = self.canary.trouble if self.canary else None
@@ -154,7 +158,7 @@ def open_service(
     calibrated = CalibrationInForce(
         settings.line, calibrations(settings.calibration, settings.line, settings.source, calibration)
     )
-    serial = getattr(camera, "serial", "")
+    serial = camera.serial
     demanded = settings.calibration.required and settings.calibration.serial is None
     if serial or not (camera.live and demanded):  # else the camera may be away: what it lacks shows when it comes
         calibrated.begin(serial)
@@ -170,11 +174,11 @@ def open_service(
             clock,
             runner,
             inspection,
-            live=camera.live,
+            camera=camera,
             recorded=recorded is not None,
             reread=reread,
         )
-        wire = open_wire(stack, settings, clock, runner, inspection, decisions, keys, verdicts)
+        wire = open_wire(stack, settings, camera, clock, runner, inspection, decisions, keys, verdicts)
         exchange, folder = decisions.exchange, decisions.coils.folder
         cascade = CascadeStage(
             settings.capture,
@@ -208,4 +212,5 @@ def open_service(
             exchange,
             inspection.admission.coils,
             inspection.canary,
+            camera,
         )
