@@ -68,7 +68,7 @@ def _run(extended: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 @pytest.mark.parametrize(
     ("suite", "chosen", "least"),
     [
-        ("tests/capture/test_cameras.py", "stream", 7),
+        ("tests/capture/test_cameras.py", "grabber", 7),
         ("tests/inference/test_backends.py", "opencv and not shipped or offers", 6),
         ("tests/plant/test_bridge_kinds.py", "jsonlines", 5),
         ("tests/networks/test_registry.py", "tiny_cnn", 5),
