@@ -84,9 +84,9 @@ def test_an_example_passes_its_kinds_suite(suite: str, chosen: str, least: int, 
 
 def test_check_knows_the_kinds_of_the_page(extended: Path) -> None:
     config = extended / "c.toml"
-    config.write_text('[source]\ntype = "stream"\nport = 4000\n[inference]\nbackend = "opencv"\n')
+    config.write_text('[source]\ntype = "grabber"\nport = 4000\n[inference]\nbackend = "opencv"\n')
     done = _run(extended, str(Path(sys.executable).with_name("linewatch")), "check", str(config), "--json")
-    assert '"timeout_s": 5.0' in done.stdout, done.stderr
+    assert '"port": 4000' in done.stdout, done.stderr
     config.write_text('[source]\ntype = "steam"\n[inference]\nbackend = "opencv2"\n')
     done = _run(extended, str(Path(sys.executable).with_name("linewatch")), "check", str(config))
     assert done.returncode == 2
