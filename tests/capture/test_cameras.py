@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 import pytest
 from numbered_strip import ListCamera
+from stream_servers import mjpeg_server, serving
 
 from linewatch.capture.admission import Admission
 from linewatch.capture.cameras.registry import KINDS, open_camera, open_for_service
@@ -68,10 +69,17 @@ def _simulator(_: Path) -> Iterator[dict[str, Any]]:
     yield {"length_m": 0.5}
 
 
+@contextmanager
+def _stream(_: Path) -> Iterator[dict[str, Any]]:
+    with serving(mjpeg_server()) as camera:
+        yield {"url": f"http://127.0.0.1:{camera.port}/"}
+
+
 EXAMPLES: Mapping[str, Example] = {
     "folder": Example(_folder, refused={"path": "/nowhere/at/all"}),
     "recording": Example(_recording, refused={"path": "/nowhere/at/all.avi"}),
     "simulator": Example(_simulator, refused={"length_m": -1.0}),
+    "stream": Example(_stream, refused={"open_timeout_s": -1.0}, absent={"url": "http://127.0.0.1:1/"}),
 }
 KIND_NAMES = [get_args(kind.model_fields["type"].annotation)[0] for kind in KINDS]
 

@@ -9,6 +9,7 @@ from linewatch.capture.cameras.folder import FolderSource
 from linewatch.capture.cameras.recording import RecordingSource
 from linewatch.capture.cameras.simulator import SimulatorSource
 from linewatch.capture.cameras.source import SourceSettings
+from linewatch.capture.cameras.stream import StreamSource
 from linewatch.capture.lasting import LastingCamera
 from linewatch.capture.position.encoder import placed_by_encoder
 from linewatch.config.line import LineSettings
@@ -17,7 +18,8 @@ from linewatch.contracts.ports import Camera, Clock
 AnySource = Annotated[
     RecordingSource  # one line a kind
     | FolderSource
-    | SimulatorSource,
+    | SimulatorSource
+    | StreamSource,
     Field(discriminator="type"),
 ]
 KINDS: Final[tuple[type[SourceSettings], ...]] = get_args(get_args(AnySource)[0])
