@@ -96,16 +96,14 @@ def test_a_slow_reader_gets_the_newest_frames_and_a_gap_not_an_ever_older_pictur
         assert time.monotonic_ns() - late[-1].captured_ns < 1.5e9
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize(
     ("server", "keys", "error", "match"),
     [
         (mjpeg_server("640x64"), {}, ConfigError, r"sends 640 px x 64 lines of 8 bits, \[line\] expects 320 x 64"),
         (mjpeg_server(login=LOGIN), {}, SourceError, "it refuses the user or the password; expected"),
-        pytest.param(
-            *(mjpeg_server(pictures="junk"), {}, SourceError, "sends no picture that can be decoded, expected video"),
-            marks=pytest.mark.heavy,
-        ),
-        pytest.param(*(mjpeg_server(pictures="ends"), {}, SourceError, "was lost: .*; check"), marks=pytest.mark.heavy),
+        (mjpeg_server(pictures="junk"), {}, SourceError, "sends no picture that can be decoded, expected video"),
+        (mjpeg_server(pictures="ends"), {}, SourceError, "was lost: .*; check"),
         (mjpeg_server(pictures="stall"), {"read_timeout_s": 0.5}, SourceError, "was lost: no answer within 0.5 s"),
     ],
     ids=["wrong size", "no password", "junk", "ends", "stalls"],
@@ -160,7 +158,8 @@ def test_what_is_no_camera_s_address_is_refused(url: str) -> None:
         settings_from({"source": {"type": "stream", "url": url}}, "c.toml")
 
 
-@pytest.mark.parametrize("rtsp", [pytest.param(True, marks=pytest.mark.heavy), False], ids=["rtsp", "http"])
+@pytest.mark.heavy
+@pytest.mark.parametrize("rtsp", [True, False], ids=["rtsp", "http"])
 def test_a_camera_that_is_switched_off_and_on_again_is_back_and_a_killed_decoder_too(rtsp: bool) -> None:
     camera = rtsp_server() if rtsp else mjpeg_server()
     with serving(camera), open_for_service(source(camera, read_timeout_s=2.0), LINE, MonotonicClock(), 300.0) as stream:
@@ -193,6 +192,7 @@ def _reading(camera: Camera) -> list[Grab]:
     return newest
 
 
+@pytest.mark.heavy
 def test_no_process_is_left_behind() -> None:
     with serving(mjpeg_server()) as camera, opened(source(camera)) as stream:
         grabs_of(stream, 1)

@@ -1,7 +1,8 @@
 """A camera that sends MJPEG over HTTP. It prints its port.
 
-Arguments: PORT WIDTHxLINES FRAMES_PER_S PICTURES [USER:PASSWORD]. PICTURES: snow (gray noise), colour, damaged (every
-third picture is cut in half), stall (nothing behind the tenth), ends (behind the tenth), junk (no pictures at all).
+Arguments: PORT WIDTHxLINES FRAMES_PER_S PICTURES [USER:PASSWORD]. PICTURES: snow (gray noise), strip (little noise),
+colour, damaged (every third picture is cut in half), stall (nothing behind the tenth), ends (behind the tenth), junk (no
+pictures at all).
 """
 
 import base64
@@ -20,7 +21,8 @@ def main(port: str, size: str, rate: str, pictures: str, login: str = "") -> Non
 
     def picture(number: int) -> bytes:
         shape = (lines, width, 3) if pictures == "colour" else (lines, width)
-        pixels = np.random.default_rng(number).integers(30, 220, shape, dtype=np.uint8)
+        low, high = (80, 100) if pictures == "strip" else (30, 220)
+        pixels = np.random.default_rng(number).integers(low, high, shape, dtype=np.uint8)
         data = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, 95])[1].tobytes()
         if pictures == "junk":
             return np.random.default_rng(number).bytes(len(data))

@@ -69,16 +69,16 @@ class StreamSource(SourceSettings):
         """Say what is wrong without repeating the address, which may hold a password."""
         if _DEVICE.fullmatch(url):
             return url
+        if "@" in url:
+            raise ValueError(
+                "contains a user or a password, expected an address without; write USER:PASSWORD into a file and name "
+                "it by login_file, or name an environment variable by login_variable"
+            )
         try:
             parts = urlsplit(url)
             host, _ = parts.hostname, parts.port
         except ValueError:
             raise ValueError("is no address, expected rtsp://HOST/PATH, http://HOST/PATH or /dev/videoN") from None
-        if parts.username is not None or parts.password is not None:
-            raise ValueError(
-                "contains a user or a password, expected an address without; write USER:PASSWORD into a file and name "
-                "it by login_file, or name an environment variable by login_variable"
-            )
         if parts.scheme not in _SCHEMES or not host or not url.isprintable() or " " in url:
             raise ValueError(
                 f"found the scheme {parts.scheme[:20]!r}, expected rtsp://HOST/PATH, http://HOST/PATH or /dev/videoN"
