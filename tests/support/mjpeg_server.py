@@ -1,8 +1,8 @@
 """A camera that sends MJPEG over HTTP. It prints its port.
 
 Arguments: PORT WIDTHxLINES FRAMES_PER_S PICTURES [USER:PASSWORD]. PICTURES: snow (gray noise), strip (little noise),
-colour, damaged (every third picture is cut in half), stall (nothing behind the tenth), ends (behind the tenth), junk (no
-pictures at all).
+colour, damaged (every third picture is cut in half), stall (nothing behind the tenth), ends (behind the tenth), junk
+(no pictures at all).
 """
 
 import base64
