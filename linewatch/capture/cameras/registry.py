@@ -6,6 +6,7 @@ from typing import Annotated, Final, get_args
 from pydantic import Field
 
 from linewatch.capture.cameras.folder import FolderSource
+from linewatch.capture.cameras.gentl import GentlSource
 from linewatch.capture.cameras.recording import RecordingSource
 from linewatch.capture.cameras.simulator import SimulatorSource
 from linewatch.capture.cameras.source import SourceSettings
@@ -20,7 +21,8 @@ AnySource = Annotated[
     RecordingSource  # one line a kind
     | FolderSource
     | SimulatorSource
-    | StreamSource,
+    | StreamSource
+    | GentlSource,
     Field(discriminator="type"),
 ]
 KINDS: Final[tuple[type[SourceSettings], ...]] = get_args(get_args(AnySource)[0])
