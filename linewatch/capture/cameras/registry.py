@@ -6,10 +6,13 @@ from typing import Annotated, Final, get_args
 from pydantic import Field
 
 from linewatch.capture.cameras.folder import FolderSource
+from linewatch.capture.cameras.gentl import GentlSource
 from linewatch.capture.cameras.recording import RecordingSource
 from linewatch.capture.cameras.simulator import SimulatorSource
 from linewatch.capture.cameras.source import SourceSettings
+from linewatch.capture.cameras.stream import StreamSource
 from linewatch.capture.lasting import LastingCamera
+from linewatch.capture.position.beside import CountedBesideCamera
 from linewatch.capture.position.encoder import placed_by_encoder
 from linewatch.config.line import LineSettings
 from linewatch.contracts.ports import Camera, Clock
@@ -17,19 +20,25 @@ from linewatch.contracts.ports import Camera, Clock
 AnySource = Annotated[
     RecordingSource  # one line a kind
     | FolderSource
-    | SimulatorSource,
+    | SimulatorSource
+    | StreamSource
+    | GentlSource,
     Field(discriminator="type"),
 ]
 KINDS: Final[tuple[type[SourceSettings], ...]] = get_args(get_args(AnySource)[0])
 
 
 def open_camera(source: SourceSettings, line: LineSettings, clock: Clock, *, live: bool) -> Camera:
-    """Return a camera over the source, not yet entered, its grabs placed by `[line.encoder]` where that is set.
+    """Return a camera over the source, not yet entered, its grabs placed by `[line.encoder]` where that is set, by
+    their own counts or by those of a counter beside the camera.
 
     Raises SourceError or ConfigError when it cannot be opened or does not fit `line`.
     """
     camera = source.open(line, clock, live=live)
-    return placed_by_encoder(camera, line, source.type, counted=source.has_encoder_count)
+    counted = source.has_encoder_count
+    if camera.live and line.encoder is not None and line.encoder.counter is not None:
+        camera, counted = CountedBesideCamera(camera, line, clock), True
+    return placed_by_encoder(camera, line, source.type, counted=counted)
 
 
 def open_for_service(source: SourceSettings, line: LineSettings, clock: Clock, within_s: float) -> Camera:

@@ -22,10 +22,11 @@ def placed_by_encoder(camera: Camera, line: LineSettings, kind: str, *, counted:
         camera = _CountedCamera(camera)
         return EncoderTriggeredCamera(camera, line) if line.encoder.triggers else FreeRunningCamera(camera, line)
     if camera.live:
-        camera.stop()
+        camera.__exit__(None, None, None)
         raise ConfigError(
             f"[source] type = '{kind}' is a live camera whose grabs carry no encoder count, [line.encoder] expects one "
-            f"with each grab; choose a kind of camera that counts, or take [line.encoder] out of the configuration"
+            f"with each grab; choose a kind of camera that counts, read a counter beside it ([line.encoder.counter]), "
+            "or take [line.encoder] out of the configuration"
         )
     return camera
 
