@@ -5,6 +5,7 @@ from enum import StrEnum
 
 import numpy as np
 
+from linewatch.contracts.across import AcrossMap
 from linewatch.contracts.coil import CoilData
 from linewatch.contracts.restart import RestartGap, SourcePlace
 
@@ -96,7 +97,7 @@ class Frame:
     encoder_count: int
     along_mm: float
     mm_per_line: float
-    mm_per_px: float
+    columns: AcrossMap  # where they lie across the strip
     captured_ns: int
     encoded: bool = True
     fault: Cause | None = None  # why `valid_lines` < `lines`
@@ -108,6 +109,11 @@ class Frame:
     canary: bool = False  # no strip: known defects that the engines must find; it reaches no decision
     place: SourcePlace | None = None  # where a restart finds it
     gap: RestartGap | None = None  # of the first frame after a restart, and of every frame that passed unseen in it
+
+    @property
+    def mm_per_px(self) -> float:
+        """Return the mean scale across the camera's whole width."""
+        return self.columns.mm_per_px
 
 
 Ranges = tuple[tuple[int, int], ...]
