@@ -8,9 +8,9 @@ from linewatch.capture.clock import MonotonicClock
 from linewatch.capture.recorder import RecordingSummary, record
 from linewatch.contracts.errors import ConfigError, SourceError
 from linewatch.contracts.frame import Grab
-from linewatch.daemon.progress import progress_bar
 from linewatch.service_settings import ServiceSettings
 from linewatch.signals import on_end
+from linewatch.terminal import progress_bar
 
 
 def record_source(settings: ServiceSettings, path: Path, *, max_mb: float, max_s: float | None) -> RecordingSummary:

@@ -16,11 +16,12 @@ from linewatch.contracts.errors import ConfigError
 from linewatch.contracts.ports import Backend, Camera
 from linewatch.contracts.verdict import CoilGrade, Quality
 from linewatch.daemon.coils.recorded import RecordedCoilData, read_recorded
-from linewatch.daemon.progress import ProgressNote, progress_bar
+from linewatch.daemon.progress import ProgressNote
 from linewatch.daemon.service import Service, open_service
 from linewatch.service_settings import ServiceSettings
 from linewatch.signals import on_end
 from linewatch.simulation.faults import FaultSpec, FaultyCamera
+from linewatch.terminal import progress_bar
 
 FAULT_SEED = 1
 
