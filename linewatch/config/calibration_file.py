@@ -10,6 +10,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from linewatch.config.calibration_part import CalibrationPart
 from linewatch.config.flat_field import FlatField
+from linewatch.config.line_parts import CameraGeometry, CameraOverlap, EdgeThresholds, EncoderScale
 from linewatch.config.text import read_text
 from linewatch.contracts.bounds import ShortText
 from linewatch.contracts.closed import ClosedModel
@@ -28,6 +29,10 @@ class CameraCalibration(ClosedModel):
     schema_version: Literal[1] = 1
     serial: ShortText
     flat_field: FlatField | None = None
+    geometry: CameraGeometry | None = None
+    encoder: EncoderScale | None = None
+    overlap: CameraOverlap | None = None
+    edges: EdgeThresholds | None = None
     digest: str = Field(default="", description="SHA-256, in hex")
 
     @classmethod

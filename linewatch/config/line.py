@@ -86,12 +86,7 @@ class LineSettings(Settings):
 
     @model_validator(mode="after")
     def _columns_ascend(self) -> Self:
-        columns = np.linspace(0.0, self.width_px, 257)
-        if self.distortion_px and np.diff(self.across.mm(columns)).min() < 0.5 * self.mm_per_px * self.width_px / 256:
-            raise ValueError(
-                f"distortion_px {list(self.distortion_px)} squeezes a part of the camera line to less than half; "
-                "expected the distortion of a lens, some percent; calibrate again"
-            )
+        refuse_squeezed(self.across)
         return self
 
     @model_validator(mode="after")
@@ -110,3 +105,13 @@ class LineSettings(Settings):
                 f"({counts:.0f} counts), so rollovers could be miscounted; use a wider counter or shorter frames"
             )
         return self
+
+
+def refuse_squeezed(columns: AcrossMap) -> None:
+    """Raise ValueError where the lens squeezes a part of the camera line, which would bring columns out of order."""
+    places_mm = columns.mm(np.linspace(0.0, columns.width_px, 257))
+    if np.diff(places_mm).min() < 0.5 * columns.mm_per_px * columns.width_px / 256:
+        raise ValueError(
+            f"distortion_px {list(columns.distortion_px)} squeezes a part of the camera line to less than half; "
+            "expected the distortion of a lens, some percent; calibrate again"
+        )

@@ -110,9 +110,7 @@ def _crossings(profile: np.ndarray, middle: np.ndarray, contrast: np.ndarray) ->
     return np.array(columns), np.array(rises, bool)
 
 
-def _one_target(
-    columns: np.ndarray, brightens: np.ndarray, narrow: float
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _one_target(columns: np.ndarray, brightens: np.ndarray, narrow: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return the longest stretch of edges that lie an odd number of bars apart, and how many bars apart they are."""
     bars = np.diff(columns) / narrow
     steps = np.rint((bars - 1.0) / 2.0).astype(int) * 2 + 1
