@@ -12,6 +12,16 @@ calibrate.command(
     name="flat-field",
     help="Make every pixel answer alike to the same light, from a dark and a bright reference.",
 )
+calibrate.command(
+    "linewatch.calibration.geometry.cli:geometry",
+    name="geometry",
+    help="Measure where the camera's columns lie across the mill, from a target of known pitch.",
+)
+calibrate.command(
+    "linewatch.calibration.geometry.cli:target",
+    name="target",
+    help="Draw a target for `geometry`, to be printed at scale.",
+)
 
 
 @calibrate.default

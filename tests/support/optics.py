@@ -7,7 +7,7 @@ import numpy as np
 
 from linewatch.contracts.across import AcrossMap
 
-SUB = 16  # samples of a pixel
+SUB = 32  # samples of a pixel
 
 LENS_2_PERCENT = AcrossMap(-400.0, 0.5, 1600, (0.0, -41.5))
 """It moves columns by up to 16 px, 2 % of the half view."""

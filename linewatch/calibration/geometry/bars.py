@@ -51,8 +51,8 @@ def find_bars(profile: np.ndarray, bar_px: float, origin: str) -> BarEdges:
     columns, brightens = _crossings(profile, (low + high) / 2.0, high - low)
     if len(columns) < LEAST_EDGES:
         raise SourceError(
-            f"{origin}: no target found: {len(columns)} edges of bars with a contrast of {LEAST_CONTRAST:g} gray levels "
-            f"or more, expected {LEAST_EDGES} or more; lay the target under the camera, focus, and light it evenly"
+            f"{origin}: no target found: {len(columns)} edges of bars with a contrast of {LEAST_CONTRAST:g} gray "
+            f"levels or more, expected {LEAST_EDGES} or more; lay it under the camera, focus, and light it evenly"
         )
     narrow = float(np.median(columns[2:] - columns[:-2])) / 2.0  # as dark bars may be wider than light ones
     if narrow < LEAST_BAR_PX or abs(narrow / bar_px - 1.0) > _NOMINAL:
@@ -72,8 +72,8 @@ def find_bars(profile: np.ndarray, bar_px: float, origin: str) -> BarEdges:
     if len(wide) != 1 or (steps != 1).sum() != 1:
         odd = ", ".join(f"{column:.0f}" for column in columns[np.flatnonzero(steps != 1)][:5]) or "none"
         raise SourceError(
-            f"{origin}: found {len(wide)} index bars (dark, three bars wide; uneven places at columns: {odd}), expected "
-            "1; bring the index into view, and wipe the target"
+            f"{origin}: found {len(wide)} index bars (dark, three bars wide; uneven places at columns: {odd}), "
+            "expected 1; bring the index into view, and wipe the target"
         )
     columns = _refined(profile, columns)
     half_pitches = places - places[wide[0]] - 1.5
