@@ -22,6 +22,21 @@ calibrate.command(
     name="target",
     help="Draw a target for `geometry`, to be printed at scale.",
 )
+calibrate.command(
+    "linewatch.calibration.encoder.cli:encoder",
+    name="encoder",
+    help="Measure what the encoder counts on a millimetre of strip, from two marks a known length apart.",
+)
+calibrate.command(
+    "linewatch.calibration.overlap.cli:overlap",
+    name="overlap",
+    help="Measure how a camera lies beside its neighbour, from strip that both see.",
+)
+calibrate.command(
+    "linewatch.calibration.edges.cli:edges",
+    name="edges",
+    help="Choose the levels that tell strip from background, from this camera's own.",
+)
 
 
 @calibrate.default

@@ -52,6 +52,16 @@ class CameraCalibration(ClosedModel):
         return {name: part for name, part in found if isinstance(part, CalibrationPart)}
 
     @property
+    def remarks(self) -> tuple[str, ...]:
+        """Return what a user should know of parts that do not fit each other, in words."""
+        overlap, geometry = self.overlap, self.geometry
+        if overlap is None or overlap.geometry_made == (geometry.made if geometry else None):
+            return ()
+        return (
+            "overlap was measured with another geometry than the file has; run `linewatch calibrate overlap` again",
+        )
+
+    @property
     def identity(self) -> str:
         """Return 12 hex digits that differ whenever anything in the calibration does."""
         return self.digest[:12]

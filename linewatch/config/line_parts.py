@@ -4,7 +4,7 @@ the strip's edges.
 
 from typing import Annotated, Self
 
-from pydantic import Field, model_validator
+from pydantic import AwareDatetime, Field, model_validator
 
 from linewatch.config.calibration_part import CalibrationPart, Measured
 from linewatch.config.line import MOST_DISTORTIONS, refuse_squeezed
@@ -56,21 +56,20 @@ class EncoderScale(CalibrationPart):
 
 
 class CameraOverlap(CalibrationPart):
-    """Where the camera lies beside its neighbour towards the datum, from strip that both see.
+    """How this camera's positions differ from those of its neighbour, from strip that both see.
 
-    This camera's service applies `across_offset_mm`, in the place of the one of `geometry`. What joins the cameras to
-    one strip adds `along_offset_mm` to positions along that this camera's service told.
+    What joins cameras to one strip adds both figures to the positions that this camera's service tells. Where the
+    neighbour has an overlap with another camera, its figures are in these: all lead to the same camera's positions.
     """
 
-    neighbour: ShortText = Field(description="serial of the camera beside it that was taken as right")
-    across_offset_mm: Measured = Field(
-        description="position of this camera's first pixel, by which both see the same strip at the same place across"
-    )
-    along_offset_mm: Measured = Field(
-        description="added to this camera's positions along the strip, it gives the neighbour's"
-    )
+    neighbour: ShortText = Field(description="serial of the camera beside it, which was taken as right")
+    across_shift_mm: Measured = Field(description="added to this camera's positions across, gives the neighbour's")
+    along_offset_mm: Measured = Field(description="added to this camera's positions along, gives the neighbour's")
     overlap_mm: float = Field(gt=0, description="width of strip that both see")
     correlation: float = Field(ge=0, le=1, description="of what both recorded of it")
+    geometry_made: AwareDatetime | None = Field(
+        default=None, description="date of the `geometry` that it was measured with; none: with that of [line]"
+    )
 
 
 class EdgeThresholds(CalibrationPart):
