@@ -130,12 +130,14 @@ def _beside(is_strip: np.ndarray) -> np.ndarray:
 
 
 def _between(background: np.ndarray, strip: np.ndarray) -> int:
-    """Return the level between both, as far from each as its spread asks for."""
+    """Return the level that is as many times above the brightest background as it is below the darkest strip.
+
+    So the light may rise or fall by the same factor before either is taken for the other.
+    """
     dark, bright = float(np.percentile(background, 99.9)), float(np.percentile(strip, 0.1))
     if bright <= dark:
         dark, bright = float(background.mean()), float(strip.mean())
-    wide, narrow = max(float(strip.std()), 0.5), max(float(background.std()), 0.5)
-    return int(np.clip(round((dark * wide + bright * narrow) / (wide + narrow)), 1, 254))
+    return int(np.clip(round(np.sqrt(max(dark, 1.0) * bright)), 1, 254))
 
 
 def _widest(bright: np.ndarray) -> int:

@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 
 _BROAD_PX = 24.0
+_FINE_PX = 1.0  # finer than this, noise and pixels' own places count for more than the surface
 _STRONGEST = 3.0
 """In standard deviations: a few strong spots shall not outweigh all the rest of the surface."""
 
@@ -43,7 +44,7 @@ class Correlation:
         return float(rest.max())
 
     def refined(self) -> tuple[float, float]:
-        """Return the shift at the peak to a fraction of a pixel, by a parabola through its neighbours each way."""
+        """Return the shift at the peak to a fraction of a pixel, from its neighbours each way."""
         row, column = self.peak
         rows, columns = self.values[:, column], self.values[row]
         return self.first_row + row + _vertex(rows, row), self.first_column + column + _vertex(columns, column)
@@ -101,13 +102,15 @@ def surface(picture: np.ndarray, known: np.ndarray) -> np.ndarray:
     fine = np.where(known, picture - blurred / np.maximum(share, 1e-6), 0.0)
     fine -= np.where(known, fine.sum(axis=0) / np.maximum(weight.sum(axis=0), 1.0), 0.0)
     spread = np.sqrt(cv2.GaussianBlur((fine * fine).astype(np.float32), (0, 0), _BROAD_PX) / np.maximum(share, 1e-6))
-    even = np.where(known, fine / np.maximum(spread, 1e-3), 0.0)
-    return even.clip(-_STRONGEST, _STRONGEST).astype(np.float32)
+    even = np.where(known, fine / np.maximum(spread, 1e-3), 0.0).clip(-_STRONGEST, _STRONGEST)
+    return cv2.GaussianBlur(even.astype(np.float32), (0, 0), _FINE_PX)
 
 
 def _vertex(values: np.ndarray, at: int) -> float:
     if not 0 < at < len(values) - 1:
         return 0.0
     before, here, after = values[at - 1 : at + 2].tolist()
+    if min(before, here, after) > 0.0:  # the peak of a surface that was blurred is a Gaussian's
+        before, here, after = np.log((before, here, after)).tolist()
     bend = before - 2.0 * here + after
     return 0.0 if bend >= 0 else float(np.clip((before - after) / (2.0 * bend), -0.5, 0.5))

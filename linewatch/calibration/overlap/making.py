@@ -21,6 +21,8 @@ LEAST_LEAD: Final = 1.3
 """How many times as strong it must be as the next best place, which a roll mark or a pattern could make."""
 LEAST_OVERLAP_PX: Final = 12
 BLOCKS: Final = 8
+SURE_PX: Final = 0.02
+"""What is left of the pixel's own place in a peak that was interpolated; the parts of the length share it."""
 _NEAR_PX = 12
 _REFINE_PX = 3
 _LEAST_LINES = 128
@@ -107,7 +109,7 @@ def make_overlap(
     error = np.std(places, axis=0, ddof=1) / np.sqrt(len(places)) if len(places) > 1 else np.full(2, 0.5)
     to_mm = np.array([steps[1], steps[0]])
     along_mm, across_mm = np.array([down, right_px]) * to_mm - (origin_along, origin_across)
-    errors = error * to_mm
+    errors = np.hypot(error, SURE_PX) * to_mm
     told = [(across_mm, errors[1]), (along_mm, errors[0])]
     if beyond is not None:
         more = (beyond.across_shift_mm, beyond.along_offset_mm)
