@@ -50,7 +50,7 @@ def replaced_settings(line: LineSettings, capture: CaptureSettings, calibration:
 
 def _told(section: str, settings: Settings, values: Mapping[str, Any], part: CalibrationPart | None) -> list[str]:
     return [
-        f"[{section}] {name} = {_shown(given)} does not hold: the calibration ({part.made:%Y-%m-%d}) has {_shown(value)}"
+        f"[{section}] {name} = {_shown(given)} does not hold: calibration ({part.made:%Y-%m-%d}) has {_shown(value)}"
         for name, value in values.items()
         if part is not None and name in settings.model_fields_set and (given := getattr(settings, name)) != value
     ]

@@ -46,6 +46,12 @@ def make_edges(taken: Taken, capture: CaptureSettings, by: str) -> MadeEdges:
     """
     means = taken.pictures.mean(axis=1, dtype=np.float64)
     split = _otsu(means)
+    sides = means[:, [*range(LEAST_BESIDE_PX), *range(-LEAST_BESIDE_PX, 0)]] > split
+    if sides.all(axis=1).mean() > 0.5 and (means <= split).sum() > LEAST_BESIDE_PX * len(means):
+        raise SourceError(
+            f"{taken.origin}: both sides of the picture are brighter than its middle, expected strip that is brighter "
+            "than what lies beside it; darken the background, or light the strip"
+        )
     is_strip, is_background = _parts(means > split)
     if not is_strip.any() or is_background.sum() < LEAST_BESIDE_PX * len(means) * 0.5:
         beside = is_background.sum() / len(means)

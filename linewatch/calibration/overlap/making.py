@@ -202,7 +202,11 @@ def _by_blocks(surfaces: tuple[np.ndarray, np.ndarray], first: _Band, second: _B
         peak = one.peak
         if all(0 < place < size - 1 for place, size in zip(peak, one.values.shape, strict=True)):
             found.append((down + row, right))
-    return np.array(found, np.float64).reshape(-1, 2)
+    places = np.array(found, np.float64).reshape(-1, 2)
+    if len(places) < 3:
+        return places
+    apart = np.abs(places - np.median(places, axis=0))  # a part with a gap in it may find its own way
+    return places[(apart <= 5.0 * 1.4826 * np.median(apart, axis=0) + SURE_PX).all(axis=1)]
 
 
 def _laid_over(first: _Band, second: _Band, at: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
