@@ -8,6 +8,7 @@ import numpy as np
 
 from linewatch.capture.cameras.registry import open_camera
 from linewatch.capture.clock import MonotonicClock
+from linewatch.capture.find_calibration import camera_serial
 from linewatch.capture.gray import gray_of
 from linewatch.contracts.errors import ConfigError, SourceError
 from linewatch.contracts.frame import Cause, Grab
@@ -55,7 +56,6 @@ def take(
     unfit: Counter[Cause] = Counter()
     camera = open_camera(settings.source, settings.line, MonotonicClock(), live=live)
     with camera, on_end(camera.stop), progress_bar(about, frames) as show:
-        serial = serial_of(settings, getattr(camera, "serial", ""))
         while len(pictures) < frames and (grab := camera.read()) is not None:
             picture = _whole(grab, settings, origin)
             if isinstance(picture, Cause):
@@ -64,6 +64,7 @@ def take(
                 pictures.append(picture.copy())
                 grabs.append(replace(grab, image=None))
             show(len(pictures), f"{unfit.total()} unfit" if unfit else "")
+        serial = camera_serial(settings.calibration, camera.serial)  # known once the camera is there
     if len(pictures) < least:
         causes = "".join(f", {count} {cause}" for cause, count in unfit.most_common())
         raise SourceError(
@@ -71,17 +72,6 @@ def take(
             "longer, or record more"
         )
     return Taken(np.stack(pictures), tuple(grabs), serial, origin)
-
-
-def serial_of(settings: ServiceSettings, told: str) -> str:
-    """Return the camera's serial: `told` by the source, or else as configured. Raises ConfigError where they differ."""
-    configured = settings.calibration.serial or ""
-    if told and configured and told != configured:
-        raise ConfigError(
-            f"[calibration] serial is {configured!r}, the camera says {told!r}; take the setting out, or connect that "
-            "camera"
-        )
-    return told or configured
 
 
 def known_serial(taken: Taken) -> str:

@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 
 from linewatch.config.flat_field import FlatField
+from linewatch.contracts.errors import ConfigError
 
 _TOP_LEVEL = 255
 
@@ -18,9 +19,12 @@ class FlatFieldCorrection:
     """
 
     def __init__(self, part: FlatField, frame_lines: int) -> None:
-        """Raise ValueError for a flat field per pixel of another number of lines than `frame_lines`."""
+        """Raise ConfigError for a flat field per pixel of another number of lines than `frame_lines`."""
         if part.gain.lines not in {1, frame_lines}:
-            raise ValueError(f"the flat field has {part.gain.lines} lines, a frame {frame_lines}")
+            raise ConfigError(
+                f"the flat field per pixel has {part.gain.lines} lines, [line] frame_lines is {frame_lines}; set it as "
+                "it was, or calibrate the camera again"
+            )
         repeats = frame_lines if part.gain.lines == 1 else 1
         self._offset = np.repeat(part.offset.levels, repeats, axis=0)
         self._gain = np.repeat(part.gain.levels, repeats, axis=0)

@@ -5,7 +5,8 @@ from typing import Annotated
 
 from pydantic import Field
 
-from linewatch.config.base import Settings, ShortText
+from linewatch.config.base import Settings
+from linewatch.contracts.bounds import Serial
 
 
 class CalibrationSettings(Settings):
@@ -17,6 +18,6 @@ class CalibrationSettings(Settings):
     required: bool = Field(
         default=False, description="true: without a calibration of its camera the service does not start"
     )
-    serial: ShortText | None = Field(
+    serial: Serial | None = Field(
         default=None, description="of the camera, for a source that cannot tell it, such as the simulator or a folder"
     )

@@ -12,7 +12,7 @@ from linewatch.config.calibration_part import CalibrationPart
 from linewatch.config.flat_field import FlatField
 from linewatch.config.line_parts import CameraGeometry, CameraOverlap, EdgeThresholds, EncoderScale
 from linewatch.config.text import read_text
-from linewatch.contracts.bounds import ShortText
+from linewatch.contracts.bounds import Serial
 from linewatch.contracts.closed import ClosedModel
 from linewatch.contracts.errors import ConfigError
 
@@ -27,7 +27,7 @@ class CameraCalibration(ClosedModel):
     """
 
     schema_version: Literal[1] = 1
-    serial: ShortText
+    serial: Serial
     flat_field: FlatField | None = None
     geometry: CameraGeometry | None = None
     encoder: EncoderScale | None = None

@@ -1,6 +1,7 @@
 """What every part of a camera's calibration says: when, by whom and from what it was made, and how good it is."""
 
 import math
+from datetime import UTC, datetime
 from typing import Annotated
 
 from pydantic import AfterValidator, AwareDatetime, Field
@@ -34,3 +35,12 @@ class CalibrationPart(ClosedModel):
         description="what it was made from: a live camera's configuration, or recordings"
     )
     width_px: int = Field(ge=32, le=16384)
+
+    def told_of(self) -> str:
+        """Say how old the part is, who made it, and how good it is."""
+        days = (datetime.now(UTC) - self.made).days
+        return ", ".join((f"{days} days old", f"by {self.by}", *self.figures()))
+
+    def figures(self) -> tuple[str, ...]:
+        """Say in words how good the part is, with uncertainties."""
+        return ()

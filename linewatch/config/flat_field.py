@@ -73,6 +73,10 @@ class FlatField(CalibrationPart):
     uneven_before: Measured = Field(description="as a share of the mean level")
     uneven_after: Measured = Field(description="as a share of the mean level")
 
+    def figures(self) -> tuple[str, ...]:
+        told = f"unevenness {self.uneven_after.told(100)} %, without it {self.uneven_before.told(100)} %"
+        return (told, f"{len(self.dead)} dead pixels of a line") if self.dead else (told,)
+
     @model_validator(mode="after")
     def _arrays_fit(self) -> Self:
         for name, packed in (("offset", self.offset), ("gain", self.gain)):
