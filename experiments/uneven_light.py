@@ -22,6 +22,9 @@ shows = "{shows}"
 [calibration]
 folder = "{folder}"
 serial = "SIM-{falloff}"
+[wire]
+publish = "tcp://127.0.0.1:*"
+serve = "tcp://127.0.0.1:*"
 """
 
 
