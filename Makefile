@@ -28,7 +28,7 @@ $(VENV)/.base: requirements/base.lock pyproject.toml constraints.txt | $(BIN)/py
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.base constraints.txt
-	$(PIP) -c constraints.txt -e '.[train,history,learn,plant,openvino,docs,dev]'
+	$(PIP) -c constraints.txt -e '.[train,history,calibrate,learn,plant,openvino,docs,dev]'
 	@touch $@
 
 install: $(VENV)/.base ## The service alone, in .venv: every file is checked against requirements/base.lock
