@@ -1,5 +1,5 @@
-"""What a lens costs a frame: `python -m benchmarks.columns` prints milliseconds of mapping the sides of 64 defects, with
-a lens and without, and of straightening the whole frame instead.
+"""What a lens costs a frame: `python -m benchmarks.columns` prints milliseconds of mapping the sides of 64 defects,
+with a lens and without, and of straightening the whole frame instead.
 """
 
 import time
