@@ -1,7 +1,8 @@
 """Settings as a camera's calibration has them. Where the two differ the calibration holds: it was measured."""
 
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from math import isclose
+from typing import Any, Final, TypeVar
 
 from pydantic import ValidationError
 
@@ -13,6 +14,9 @@ from linewatch.config.line import LineSettings
 from linewatch.contracts.errors import ConfigError
 
 AnySettings = TypeVar("AnySettings", bound=Settings)
+
+_ALIKE: Final = 1e-4
+"""Share by which a setting that was written by hand may differ from what was measured without contradicting it."""
 
 
 def calibrated_line(line: LineSettings, calibration: CameraCalibration | None) -> LineSettings:
@@ -52,8 +56,12 @@ def _told(section: str, settings: Settings, values: Mapping[str, Any], part: Cal
     return [
         f"[{section}] {name} = {_shown(given)} does not hold: calibration ({part.made:%Y-%m-%d}) has {_shown(value)}"
         for name, value in values.items()
-        if part is not None and name in settings.model_fields_set and (given := getattr(settings, name)) != value
+        if part is not None and name in settings.model_fields_set and _differ(given := getattr(settings, name), value)
     ]
+
+
+def _differ(given: Any, value: Any) -> bool:
+    return given != value if isinstance(value, tuple) else not isclose(given, value, rel_tol=_ALIKE)
 
 
 def _shown(value: Any) -> str:
