@@ -106,10 +106,12 @@ def refuse_moving(taken: Taken) -> None:
 def change_between(pictures: np.ndarray) -> float:
     """Return by what share of the mean level columns change from picture to picture, beyond their noise.
 
-    pictures: uint8 (n, lines, width), n of 2 or more. Of all columns the 95th percentile counts.
+    pictures: uint8 (n, lines, width). Of all columns the 95th percentile counts; of one picture the change is 0.
     """
+    if len(pictures) < 2:
+        return 0.0
     means = pictures.mean(axis=1, dtype=np.float64)
-    noise = pictures.var(axis=1, dtype=np.float32).mean(axis=0) / pictures.shape[1]
+    noise = np.mean([one.var(axis=0, dtype=np.float32) for one in pictures], axis=0) / pictures.shape[1]
     excess = np.sqrt(np.maximum(0.0, means.var(axis=0, ddof=1) - noise))
     return float(np.percentile(excess, 95) / max(1.0, means.mean()))
 

@@ -1,12 +1,13 @@
 """Everything that a service's configuration names, tried."""
 
+from collections.abc import Callable
+
 from linewatch.capture.cameras.registry import open_camera
 from linewatch.capture.clock import MonotonicClock
-from linewatch.capture.find_calibration import camera_serial, own_calibration
+from linewatch.capture.find_calibration import calibrations, camera_serial
 from linewatch.check.attempts import bind_endpoint, read_folder, write_into
 from linewatch.check.trials import Trials
 from linewatch.config.calibrated import calibrated_line, replaced_settings
-from linewatch.config.calibration_file import calibration_path
 from linewatch.config.grading_file import DEFAULT
 from linewatch.config.normal import read_normal
 from linewatch.config.taxonomy import Taxonomy
@@ -29,12 +30,19 @@ def check_service(settings: ServiceSettings, trials: Trials, owner: int | None) 
     engines = _check_engines(settings, trials)
     if engines is not None and not trials.faults:
         trials.attempt("", "rules", "decision, alarms, recipes", lambda: _rules_for(settings, taxonomy, engines))
+    serials: list[str] = []
     if (source := settings.source) is not None:
         path = getattr(source, "path", None)
         trials.attempt(
-            "source", "path" if path else "type", path or source.type, lambda: _first_grab(settings), reads=path
+            "source",
+            "path" if path else "type",
+            path or source.type,
+            lambda: _first_grab(settings, serials.append),
+            reads=path,
         )
-    _check_calibration(settings, trials)
+    serial = serials[0] if serials else settings.calibration.serial or ""
+    if serial or settings.calibration.required:
+        _check_calibration(settings, trials, serial)
     journal = settings.journal
     trials.attempt("journal", "dir", journal.dir, lambda: write_into(journal.dir, journal.max_mb), writes=journal.dir)
     if settings.coil_data is not None:
@@ -140,31 +148,27 @@ def _check_engines(settings: ServiceSettings, trials: Trials) -> EngineSet | Non
     return found[0] if found else None
 
 
-def _check_calibration(settings: ServiceSettings, trials: Trials) -> None:
-    """Try the calibration of the camera, and say how old and how good its parts are."""
-    folder, serial = settings.calibration.folder, settings.calibration.serial or ""
+def _check_calibration(settings: ServiceSettings, trials: Trials, serial: str) -> None:
+    """Try the calibration of the camera with this serial, and say how old and how good its parts are."""
+    folder = settings.calibration.folder
 
-    def own() -> str:
-        told = serial
-        if (source := settings.source) is not None:
-            with open_camera(source, settings.line, MonotonicClock(), live=False) as camera:
-                told = camera_serial(settings.calibration, camera.serial)
-        calibration = own_calibration(settings.calibration, settings.line, told)
+    def found() -> str:
+        calibration = calibrations(settings.calibration, settings.line, settings.source)(serial)
         if calibration is None:
-            lacks = f"has none in {folder.absolute()}" if told else "tells no serial by which one could be found"
-            return f"the camera {lacks}; frames are inspected as they come"
+            return f"none of camera {serial!r} in {folder.absolute()}; frames are inspected as they come"
         parts = [f"{name.replace('_', ' ')} {part.told_of()}" for name, part in calibration.parts.items()]
-        holds = replaced_settings(settings.line, settings.capture, calibration)
         calibrated_line(settings.line, calibration)
-        origin = f"{calibration_path(folder, told).absolute()}: {calibration.identity}"
+        holds = replaced_settings(settings.line, settings.capture, calibration)
+        origin = f"{calibration.identity} of camera {calibration.serial!r}"
         return "; ".join((origin, *parts, *holds, *calibration.remarks))
 
-    trials.attempt("calibration", "folder", folder, own, reads=folder if folder.exists() else None)
+    trials.attempt("calibration", "folder", folder, found, reads=folder if folder.exists() else None)
 
 
-def _first_grab(settings: ServiceSettings) -> str:
+def _first_grab(settings: ServiceSettings, tell_serial: Callable[[str], None]) -> str:
     assert settings.source is not None
     with open_camera(settings.source, settings.line, MonotonicClock(), live=False) as camera:
+        tell_serial(camera_serial(settings.calibration, camera.serial))
         if (grab := camera.read()) is None:
             raise SourceError("it has no frame, expected at least one; name another source")
         size = "damaged" if grab.image is None else f"{grab.image.shape[1]} px x {grab.image.shape[0]} lines"

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from references import keep_flat_field
 from waiting import wait_until
 
 from linewatch import cli
@@ -79,6 +80,19 @@ def test_a_folder_of_engines_that_is_not_there_fails_with_its_line(check):
     assert row(said, "[inference] engines_dir")[:2] == ["FAILS", "5"]
     assert "/nonexistent: no such folder, expected one with engines" in said
     assert said.endswith("c.toml: 1 of 6 cannot be used as they are\n")
+
+
+def test_the_age_and_the_figures_of_a_calibration_are_told(check, tmp_path):
+    path = keep_flat_field(tmp_path / "calibrations")
+    engines = '[inference]\nengines_dir = "/nonexistent"\n'
+    line = '[line]\nwidth_px = 200\nframe_lines = 64\n[source]\ntype = "simulator"\n'
+    calibration = f'[calibration]\nfolder = "{path.parent}"\nserial = "17-4711"\n'
+    _, said = check(FREE + engines + line + calibration)
+    told = " ".join(row(said, "[calibration] folder"))
+    assert told.startswith("good ")
+    assert "of camera '17-4711'; flat field 0 days old, by tester, unevenness 0." in told
+    _, said = check(FREE + engines + line.replace("200", "240") + calibration)
+    assert "flat_field was made at 200 px, [line] width_px is 240" in " ".join(row(said, "[calibration] folder"))
 
 
 def test_what_an_earlier_version_had_is_ignored_with_one_line(check):

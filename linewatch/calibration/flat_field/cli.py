@@ -33,14 +33,14 @@ def flat_field(
     picture: Picture = None,
     as_json: AsJson = False,
 ) -> None:
-    from linewatch.calibration.flat_field.making import LEAST_PICTURES, make_flat_field
+    from linewatch.calibration.flat_field.making import LEAST_PICTURES, MOST_PICTURES, make_flat_field
     from linewatch.calibration.keeping import former_calibration, keep_part, this_user
     from linewatch.calibration.taking import known_serial, take
     from linewatch.contracts.errors import ConfigError
 
     settings = load_settings(config)
-    if not LEAST_PICTURES <= frames <= 4096:
-        raise ConfigError(f"--frames is {frames}, expected {LEAST_PICTURES} to 4096")
+    if not LEAST_PICTURES <= frames <= MOST_PICTURES:
+        raise ConfigError(f"--frames is {frames}, expected {LEAST_PICTURES} to {MOST_PICTURES}")
     if target_level is not None and not 1 <= target_level <= 255:
         raise ConfigError(f"--target-level is {target_level}, expected 1 to 255")
     both_live = dark is None and bright is None

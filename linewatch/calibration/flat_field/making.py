@@ -12,7 +12,7 @@ from linewatch.config.calibration_part import Measured
 from linewatch.config.flat_field import FlatField, PackedLevels
 from linewatch.contracts.errors import SourceError
 
-LEAST_PICTURES: Final = 8
+LEAST_PICTURES, MOST_PICTURES = 8, 1024
 MOST_DARK: Final = 32.0
 """Mean gray level of the dark reference from which light must be falling in."""
 LEAST_BRIGHT: Final = 40.0
@@ -137,8 +137,7 @@ def stripes(pictures: np.ndarray) -> float:
     Each picture's own brightness is left out.
     """
     lines = pictures.mean(axis=2, dtype=np.float64)
-    columns = pictures.mean(axis=1, dtype=np.float64)
-    noise = float(np.mean((pictures - columns[:, None, :].astype(np.float32)) ** 2)) / pictures.shape[2]
+    noise = float(np.mean([one.var(axis=0, dtype=np.float32).mean() for one in pictures])) / pictures.shape[2]
     excess = float((lines - lines.mean(axis=1, keepdims=True)).var())
     return float(np.sqrt(max(0.0, excess - noise)) / max(1.0, lines.mean()))
 
