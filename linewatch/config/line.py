@@ -6,6 +6,7 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from linewatch.config.base import Settings
+from linewatch.config.counter import BesideCounter
 from linewatch.contracts.across import AcrossMap
 
 PITCH_TOLERANCE = 0.1
@@ -34,9 +35,22 @@ class EncoderSettings(Settings):
         le=1.1,
         description="calibration for slip and wear: a known length of strip over the length that the roll measures",
     )
+    counter: BesideCounter | None = Field(
+        default=None,
+        description="a counter beside a camera that runs free; none: the camera gives the counts with its grabs",
+    )
     max_reverse_m: float = Field(
         default=10.0, gt=0, le=1000, description="a longer movement without lines is a jump of the counter"
     )
+
+    @model_validator(mode="after")
+    def _counter_is_in_time(self) -> Self:
+        if self.counter is not None and self.triggers:
+            raise ValueError(
+                "a counter that is read beside the camera is not latched with its lines, so it places cameras that run "
+                "free; set triggers = false, or let the camera give the counts"
+            )
+        return self
 
     @property
     def mm_per_line(self) -> float:

@@ -3,7 +3,8 @@
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from importlib.util import find_spec
 from itertools import islice
 from pathlib import Path
 from typing import Any, get_args
@@ -11,7 +12,9 @@ from typing import Any, get_args
 import cv2
 import numpy as np
 import pytest
+from gentl_producer import viky
 from numbered_strip import ListCamera
+from stream_servers import mjpeg_server, serving
 
 from linewatch.capture.admission import Admission
 from linewatch.capture.cameras.registry import KINDS, open_camera, open_for_service
@@ -37,12 +40,15 @@ class Example:
     """A source of at least five grabs as `LINE` says.
 
     made: yields its keys, with whatever it needs in a folder or in another process. refused: keys that it refuses.
-    absent: of a device, keys of one that is not there.
+    absent: of a device, keys of one that is not there. line: what its pictures need otherwise. lacks: why this host
+    cannot try it.
     """
 
     made: Callable[[Path], AbstractContextManager[dict[str, Any]]]
     refused: dict[str, Any]
     absent: dict[str, Any] | None = None
+    line: Mapping[str, Any] = field(default_factory=dict)
+    lacks: str | None = None
 
 
 @contextmanager
@@ -68,10 +74,30 @@ def _simulator(_: Path) -> Iterator[dict[str, Any]]:
     yield {"length_m": 0.5}
 
 
+@contextmanager
+def _stream(_: Path) -> Iterator[dict[str, Any]]:
+    with serving(mjpeg_server()) as camera:
+        yield {"url": f"http://127.0.0.1:{camera.port}/"}
+
+
+@contextmanager
+def _gentl(_: Path) -> Iterator[dict[str, Any]]:
+    """The simulated cameras of the producer that comes with the official Python binding."""
+    yield {"producer": str(viky()), "camera": "1"}
+
+
 EXAMPLES: Mapping[str, Example] = {
     "folder": Example(_folder, refused={"path": "/nowhere/at/all"}),
     "recording": Example(_recording, refused={"path": "/nowhere/at/all.avi"}),
+    "gentl": Example(
+        _gentl,
+        refused={"buffers": 1},
+        absent={"producer": "/nowhere/at/all.cti"},
+        line={"frame_lines": 100},
+        lacks=None if find_spec("genicam") else "harvesters and genicam are not installed (linewatch[gentl])",
+    ),
     "simulator": Example(_simulator, refused={"length_m": -1.0}),
+    "stream": Example(_stream, refused={"open_timeout_s": -1.0}, absent={"url": "http://127.0.0.1:1/"}),
 }
 KIND_NAMES = [get_args(kind.model_fields["type"].annotation)[0] for kind in KINDS]
 
@@ -95,10 +121,18 @@ def kind(request: pytest.FixtureRequest) -> str:
     return request.param
 
 
+def skip_where_it_lacks(kind: str) -> None:
+    if (why := EXAMPLES[kind].lacks) is not None:
+        pytest.skip(why)
+
+
 @pytest.fixture
 def configured(kind: str, tmp_path: Path) -> Iterator[Callable[..., ServiceSettings]]:
-    with EXAMPLES[kind].made(tmp_path) as keys:
-        yield lambda **line: settings_from({"line": LINE | line, "source": {"type": kind, **keys}}, "c.toml")
+    skip_where_it_lacks(kind)
+    example = EXAMPLES[kind]
+    with example.made(tmp_path) as keys:
+        source = {"type": kind, **keys}
+        yield lambda **line: settings_from({"line": {**LINE, **example.line, **line}, "source": source}, "c.toml")
 
 
 @pytest.mark.parametrize("encoder", [None, ENCODER, {**ENCODER, "triggers": False}])
@@ -169,6 +203,7 @@ def test_bad_settings_are_refused_with_what_was_found_and_expected(kind: str) ->
 
 
 def test_an_unknown_key_is_refused_with_the_known_ones(kind: str, tmp_path: Path) -> None:
+    skip_where_it_lacks(kind)
     with EXAMPLES[kind].made(tmp_path) as keys:
         source = {"type": kind, **keys, "zzz": 1}
     (model,) = [one for one in KINDS if kind in get_args(one.model_fields["type"].annotation)]
@@ -183,6 +218,7 @@ DEVICES = [name for name, kind in zip(KIND_NAMES, KINDS, strict=True) if kind.is
 
 @pytest.mark.parametrize("kind", DEVICES)
 def test_a_device_that_is_not_there_is_waited_for(kind: str) -> None:
+    skip_where_it_lacks(kind)
     absent = EXAMPLES[kind].absent
     assert absent is not None, f"camera kind {kind} is a device; its example needs keys of one that is not there"
     settings = settings_from({"line": LINE, "source": {"type": kind, **absent}}, "c.toml")

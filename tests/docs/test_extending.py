@@ -90,5 +90,5 @@ def test_check_knows_the_kinds_of_the_page(extended: Path) -> None:
     config.write_text('[source]\ntype = "steam"\n[inference]\nbackend = "opencv2"\n')
     done = _run(extended, str(Path(sys.executable).with_name("linewatch")), "check", str(config))
     assert done.returncode == 2
-    assert "'steam' is unknown, expected one of 'recording', 'folder', 'stream', 'simulator'" in done.stderr
+    assert "'steam' is unknown, expected one of 'recording', 'folder', 'grabber', " in done.stderr
     assert "'tensorrt' or 'opencv'" in done.stderr

@@ -25,10 +25,11 @@ def placed_by_encoder(
     if counted:
         return _EncoderCamera(_CountedCamera(camera), line, find)
     if camera.live:
-        camera.stop()
+        camera.__exit__(None, None, None)
         raise ConfigError(
             f"[source] type = '{kind}' is a live camera whose grabs carry no encoder count, [line.encoder] expects one "
-            f"with each grab; choose a kind of camera that counts, or take [line.encoder] out of the configuration"
+            f"with each grab; choose a kind of camera that counts, read a counter beside it ([line.encoder.counter]), "
+            "or take [line.encoder] out of the configuration"
         )
     return camera
 
