@@ -12,6 +12,31 @@ calibrate.command(
     name="flat-field",
     help="Make every pixel answer alike to the same light, from a dark and a bright reference.",
 )
+calibrate.command(
+    "linewatch.calibration.geometry.cli:geometry",
+    name="geometry",
+    help="Measure where the camera's columns lie across the mill, from a target of known pitch.",
+)
+calibrate.command(
+    "linewatch.calibration.geometry.cli:target",
+    name="target",
+    help="Draw a target for `geometry`, to be printed at scale.",
+)
+calibrate.command(
+    "linewatch.calibration.encoder.cli:encoder",
+    name="encoder",
+    help="Measure what the encoder counts on a millimetre of strip, from two marks a known length apart.",
+)
+calibrate.command(
+    "linewatch.calibration.overlap.cli:overlap",
+    name="overlap",
+    help="Measure how a camera lies beside its neighbour, from strip that both see.",
+)
+calibrate.command(
+    "linewatch.calibration.edges.cli:edges",
+    name="edges",
+    help="Choose the levels that tell strip from background, from this camera's own.",
+)
 
 
 @calibrate.default

@@ -13,6 +13,7 @@ from linewatch.contracts.errors import ConfigError
 from linewatch.terminal import extra, print_pairs
 
 By = Annotated[str | None, Parameter(help="Who makes it. Default: the user of this process.")]
+Recording = Annotated[str | None, Parameter(help="A recording, or a folder of frames. Default: the camera, live.")]
 Picture = Annotated[Path | None, Parameter(help="The drawing, a .png file. Default: beside the calibration.")]
 
 

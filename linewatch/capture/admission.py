@@ -231,7 +231,7 @@ class Admission:
             encoder_count=grab.encoder_count + round(ahead * self._counts_per_line),
             along_mm=grab.along_mm + ahead * grab.mm_per_line - part.head_mm,
             mm_per_line=grab.mm_per_line,
-            mm_per_px=self._line.mm_per_px,
+            columns=self.calibrated.columns,
             captured_ns=grab.captured_ns if captured_ns is None else captured_ns,
             encoded=grab.encoded,
             fault=fault,

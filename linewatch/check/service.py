@@ -7,6 +7,7 @@ from linewatch.capture.clock import MonotonicClock
 from linewatch.capture.find_calibration import calibrations, camera_serial
 from linewatch.check.attempts import bind_endpoint, read_folder, write_into
 from linewatch.check.trials import Trials
+from linewatch.config.calibrated import calibrated_line, replaced_settings
 from linewatch.config.grading_file import DEFAULT
 from linewatch.config.normal import read_normal
 from linewatch.config.taxonomy import Taxonomy
@@ -156,7 +157,10 @@ def _check_calibration(settings: ServiceSettings, trials: Trials, serial: str) -
         if calibration is None:
             return f"none of camera {serial!r} in {folder.absolute()}; frames are inspected as they come"
         parts = [f"{name.replace('_', ' ')} {part.told_of()}" for name, part in calibration.parts.items()]
-        return "; ".join((f"{calibration.identity} of camera {calibration.serial!r}", *parts))
+        calibrated_line(settings.line, calibration)
+        holds = replaced_settings(settings.line, settings.capture, calibration)
+        origin = f"{calibration.identity} of camera {calibration.serial!r}"
+        return "; ".join((origin, *parts, *holds, *calibration.remarks))
 
     trials.attempt("calibration", "folder", folder, found, reads=folder if folder.exists() else None)
 

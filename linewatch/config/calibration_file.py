@@ -10,6 +10,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from linewatch.config.calibration_part import CalibrationPart
 from linewatch.config.flat_field import FlatField
+from linewatch.config.line_parts import CameraGeometry, CameraOverlap, EdgeThresholds, EncoderScale
 from linewatch.config.text import read_text
 from linewatch.contracts.bounds import Serial
 from linewatch.contracts.closed import ClosedModel
@@ -28,6 +29,10 @@ class CameraCalibration(ClosedModel):
     schema_version: Literal[1] = 1
     serial: Serial
     flat_field: FlatField | None = None
+    geometry: CameraGeometry | None = None
+    encoder: EncoderScale | None = None
+    overlap: CameraOverlap | None = None
+    edges: EdgeThresholds | None = None
     digest: str = Field(default="", description="SHA-256, in hex")
 
     @classmethod
@@ -45,6 +50,16 @@ class CameraCalibration(ClosedModel):
         """The parts that there are, by name."""
         found = ((name, getattr(self, name)) for name in type(self).model_fields)
         return {name: part for name, part in found if isinstance(part, CalibrationPart)}
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """Return what a user should know of parts that do not fit each other, in words."""
+        overlap, geometry = self.overlap, self.geometry
+        if overlap is None or overlap.geometry_made == (geometry.made if geometry else None):
+            return ()
+        return (
+            "overlap was measured with another geometry than the file has; run `linewatch calibrate overlap` again",
+        )
 
     @property
     def identity(self) -> str:

@@ -5,6 +5,7 @@ from enum import StrEnum
 
 import numpy as np
 
+from linewatch.contracts.across import AcrossMap
 from linewatch.contracts.coil import CoilData
 from linewatch.contracts.restart import SourcePlace, StripGap
 
@@ -99,7 +100,7 @@ class Frame:
     encoder_count: int
     along_mm: float
     mm_per_line: float
-    mm_per_px: float
+    columns: AcrossMap  # where they lie across the strip
     captured_ns: int
     encoded: bool = True
     fault: Cause | None = None  # why `valid_lines` < `lines`
@@ -112,6 +113,11 @@ class Frame:
     place: SourcePlace | None = None  # where a restart finds it
     calibration: str = ""  # identity of the camera's calibration that was applied; "": none
     gap: StripGap | None = None  # of the first frame behind a gap, and of every frame that passed unseen in it
+
+    @property
+    def mm_per_px(self) -> float:
+        """Return the mean scale across the camera's whole width."""
+        return self.columns.mm_per_px
 
 
 Ranges = tuple[tuple[int, int], ...]

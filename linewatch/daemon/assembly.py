@@ -168,7 +168,7 @@ def open_decisions(
 
     earlier = EarlierRuns()
     if not recorded:
-        earlier = earlier_runs(journal, recipes, settings.line.mm_per_px, clock.now_ns())
+        earlier = earlier_runs(journal, recipes, inspection.admission.calibrated.columns, clock.now_ns())
     account, known = inspection.admission.coils, inspection.coil_data
     keep = partial(keeper.also, wait=True) if keeper else None
     coils = CoilManager(settings, journal.epoch, account, known, recipes, recorded, reread, recipe_trouble, keep)
@@ -209,7 +209,7 @@ def open_decisions(
         standing.go_on(coil_body(so_far(state.coil)))
         totals.coil, totals.along_mm = state.coil.coil, state.coil.end_mm
     passage = begun.point.passage if begun else None
-    crops = DefectCrops(settings.crops, settings.line.across_offset_mm, passage) if settings.crops else None
+    crops = DefectCrops(settings.crops, passage) if settings.crops else None
     stage = DecisionStage(state, recipes, inspection.ring.release, totals, clock, orders, host.read, crops)
     return Decisions(keeper or journal, standing, exchange, coils, orders, totals, crops, stage, begun)
 

@@ -155,4 +155,4 @@ def test_the_command_takes_recordings_and_live_pictures_and_keeps_what_it_found(
     assert cli.main(["calibrate", "flat-field", str(config(tmp_path, "white", 240)), *dark, *white]) == 3
     assert "200 px x 64 lines, [line] expects 240 x 64" in capsys.readouterr().err
     assert cli.main(["calibrate", "flatfield"]) == 2
-    assert "expected a part of a camera's calibration: flat-field" in capsys.readouterr().err
+    assert "expected a part of a camera's calibration: edges, encoder, flat-field" in capsys.readouterr().err

@@ -15,6 +15,7 @@ from hypothesis import settings as limits
 from hypothesis import strategies as st
 
 from linewatch.config.line import LineSettings
+from linewatch.contracts.across import AcrossMap
 from linewatch.contracts.coil import CoilConditions, CoilData
 from linewatch.contracts.errors import EngineError
 from linewatch.contracts.frame import Cause, Frame, StripEdges
@@ -170,7 +171,7 @@ def _frame(ordinal: int, first_line: int, lines: int, valid: int) -> Frame:
         encoder_count=0,
         along_mm=first_line * MM_PER_LINE,
         mm_per_line=MM_PER_LINE,
-        mm_per_px=MM_PER_PX,
+        columns=AcrossMap(0.0, MM_PER_PX, WIDTH),
         captured_ns=1,
         fault=None if valid == lines else Cause.LOST,
     )
@@ -257,7 +258,7 @@ def test_inspected_area_is_the_area_of_scored_cells(
         class_thresholds=dict.fromkeys(engines.names_classes.manifest.classes, 0.5),
         min_area_mm2=0.0,
         merge_gap_mm=0.0,
-        view_width_mm=WIDTH * MM_PER_PX,
+        view_width_px=WIDTH,
         conditions=CoilConditions(data=CoilData("C1", width_mm=STRIP_PX * MM_PER_PX)),
     )
     state, verdicts = DecisionState.initial(), []
