@@ -5,6 +5,7 @@ from typing import Annotated, Final, get_args
 from pydantic import Field
 
 from linewatch.capture.cameras.folder import FolderSource
+from linewatch.capture.cameras.genicam import GenicamSource
 from linewatch.capture.cameras.recording import RecordingSource
 from linewatch.capture.cameras.simulator import SimulatorSource
 from linewatch.capture.cameras.source import SourceSettings
@@ -15,7 +16,8 @@ from linewatch.contracts.ports import Camera, Clock
 AnySource = Annotated[
     RecordingSource  # one line a kind
     | FolderSource
-    | SimulatorSource,
+    | SimulatorSource
+    | GenicamSource,
     Field(discriminator="type"),
 ]
 KINDS: Final[tuple[type[SourceSettings], ...]] = get_args(get_args(AnySource)[0])

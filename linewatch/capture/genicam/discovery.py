@@ -1,0 +1,205 @@
+"""Cameras on the network and on USB: which there are, where, and who holds each."""
+
+import ipaddress
+import os
+import socket
+import struct
+import threading
+import time
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final
+
+from linewatch.capture.genicam.library import aravis
+from linewatch.contracts.errors import SourceError
+
+GVCP_PORT: Final = 3956
+_PATIENCE_S: Final = 0.25
+_CONTROL_PRIVILEGE: Final = 0x0A00
+"""Registers of GigE Vision 2.0, table 28-1 and following: who has control, and from where."""
+_PRIMARY_PORT: Final = 0x0A04
+_PRIMARY_ADDRESS: Final = 0x0A14
+
+
+@dataclass(frozen=True, slots=True)
+class FoundCamera:
+    """A camera that answered.
+
+    id: Aravis' name of it. address: IP address, or its place on USB. mac: "" on USB. holder: who controls it, None
+    where it is free or does not tell.
+    """
+
+    id: str
+    vendor: str
+    model: str
+    serial: str
+    address: str
+    mac: str
+    protocol: str
+    holder: str | None = None
+
+    @property
+    def told(self) -> str:
+        return f"camera {self.serial or self.id} ({self.vendor} {self.model}, {self.address})"
+
+
+_SEARCH_EVERY_S: Final = 5.0
+_LAST_PLACE: dict[str, tuple[str, float]] = {}
+"""Where a camera of this serial was opened last, and when the network was searched for it last: a camera that is opened
+again is asked there first, since a search takes longer than most cameras are away.
+"""
+
+
+def found_cameras() -> tuple[FoundCamera, ...]:
+    """Ask for all cameras; takes about a second. Raises SourceError where Aravis is missing."""
+    library = aravis()
+    library.update_device_list()
+    found = []
+    for number in range(library.get_n_devices()):
+        protocol = library.get_device_protocol(number) or ""
+        if protocol == "Fake":
+            continue
+        found.append(
+            FoundCamera(
+                id=library.get_device_id(number) or "",
+                vendor=library.get_device_vendor(number) or "",
+                model=library.get_device_model(number) or "",
+                serial=library.get_device_serial_nbr(number) or "",
+                address=library.get_device_address(number) or "",
+                mac=(library.get_device_physical_id(number) or "") if protocol == "GigEVision" else "",
+                protocol=protocol,
+            )
+        )
+    return tuple(replace(one, holder=holder_of(one.address)) for one in found)
+
+
+def find_camera(which: str | None) -> FoundCamera:
+    """Return the camera of this serial, address, MAC address or Aravis id; None: the only one there is.
+
+    Raises SourceError where there is none, or several that could be meant.
+    """
+    if which is not None and _is_address(which) and answers(which):
+        return FoundCamera(which, "", "", "", which, "", "GigEVision")
+    if which is not None and which in _LAST_PLACE:
+        address, searched_s = _LAST_PLACE[which]
+        if answers(address):
+            return FoundCamera(address, "", "", which, address, "", "GigEVision")
+        if time.monotonic() - searched_s < _SEARCH_EVERY_S:
+            raise SourceError(f"camera {which} does not answer at {address}, where it was; check its power and cable")
+        _LAST_PLACE[which] = address, time.monotonic()
+    cameras = found_cameras()
+    fitting = cameras if which is None else [one for one in cameras if _is(one, which)]
+    if len(fitting) == 1:
+        return fitting[0]
+    listed = "; ".join(one.told for one in (fitting or cameras)) or "none"
+    if fitting:
+        wanted = "one, or [source] camera that says which" if which is None else f"one with the serial {which}"
+        raise SourceError(
+            f"found {len(fitting)} cameras ({listed}), expected {wanted}; set [source] camera to an address"
+        )
+    raise SourceError(
+        f"no camera {'' if which is None else which + ' '}answers: found {listed}, expected "
+        f"{'one' if which is None else 'it'}; check power, cable and firewall (UDP port {GVCP_PORT}), that its address "
+        "is of this host's network, and that the service may reach it (IPAddressAllow of its unit)"
+    )
+
+
+def remember(camera: FoundCamera) -> None:
+    """Keep where a camera was opened, for the next time that it is asked for by its serial."""
+    if camera.protocol == "GigEVision" and camera.serial:
+        _LAST_PLACE[camera.serial] = camera.address, time.monotonic()
+
+
+def forget(serial: str) -> None:
+    """Search for a camera the next time: another one is at its address."""
+    _LAST_PLACE.pop(serial, None)
+
+
+def answers(address: str) -> bool:
+    """Return whether a GigE Vision camera answers at an address."""
+    return _register(address, _CONTROL_PRIVILEGE) is not None
+
+
+def holder_of(address: str) -> str | None:
+    """Say who controls the GigE Vision camera at an address; None where nobody does, or it does not tell.
+
+    The camera knows its controller's address and port, where its firmware keeps these registers; a program of this host
+    is told by its name.
+    """
+    privilege = _register(address, _CONTROL_PRIVILEGE)
+    if not privilege:
+        return None
+    packed, port = _register(address, _PRIMARY_ADDRESS) or 0, _register(address, _PRIMARY_PORT) or 0
+    if not packed:
+        return "another program, which the camera does not name"
+    holder = str(ipaddress.IPv4Address(packed))
+    if (process := _process_at(holder, port)) is not None:
+        return f"{process} of this host ({holder}, port {port})"
+    name = _host_name(holder)
+    return f"{name} ({holder}, port {port})" if name else f"{holder}, port {port}"
+
+
+def _is(camera: FoundCamera, which: str) -> bool:
+    return which in {camera.serial, camera.address, camera.id, camera.mac}
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ipaddress.IPv4Address(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _register(address: str, register: int) -> int | None:
+    """Read a register by GVCP without taking control; None where nothing answers, or it may not be read."""
+    if not _is_address(address):
+        return None
+    request = struct.pack(">BBHHHI", 0x42, 0x01, 0x0080, 4, 1, register)
+    with suppress(OSError, struct.error), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asked:
+        asked.settimeout(_PATIENCE_S)
+        asked.connect((address, GVCP_PORT))
+        for _ in range(2):
+            asked.send(request)
+            with suppress(TimeoutError):
+                status, command, _, _, value = struct.unpack_from(">HHHHI", asked.recv(64))
+                return int(value) if status == 0 and command == 0x0081 else None
+    return None
+
+
+def _process_at(address: str, port: int) -> str | None:
+    """Name the process of this host that has a UDP socket at an address; None where there is none to be seen."""
+    wanted = struct.unpack("=I", socket.inet_aton(address))[0]
+    with suppress(OSError, ValueError, IndexError):
+        for line in Path("/proc/net/udp").read_text().splitlines()[1:]:
+            entry = line.split()
+            place, _, number = entry[1].partition(":")
+            if int(number, 16) == port and int(place, 16) in {wanted, 0}:
+                return _owner(entry[9])
+    return None
+
+
+def _owner(inode: str) -> str | None:
+    for process in Path("/proc").iterdir():
+        if not process.name.isdigit():
+            continue
+        with suppress(OSError):
+            if any(os.readlink(entry) == f"socket:[{inode}]" for entry in (process / "fd").iterdir()):
+                name = (process / "comm").read_text().strip()
+                return f"process {process.name} ({name})"
+    return None
+
+
+def _host_name(address: str) -> str | None:
+    """Return the name of a host; None where the resolver does not know it, or takes longer than a second."""
+    found: list[str] = []
+
+    def ask() -> None:
+        with suppress(OSError):
+            found.append(socket.gethostbyaddr(address)[0])
+
+    asking = threading.Thread(target=ask, name="host-name", daemon=True)
+    asking.start()
+    asking.join(1.0)
+    return found[0] if found else None
