@@ -1,26 +1,18 @@
 """A GenICam camera over GigE Vision: Aravis' fake camera on loopback, in a process of its own."""
 
-import subprocess
-import sys
-import threading
 import time
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from gige_camera import ADDRESS, SERIAL, FakeGigeCamera, camera_description, fake_gige_camera, needs_gige_camera
+from gige_camera import ADDRESS, SERIAL, FakeGigeCamera, fake_gige_camera, needs_gige_camera
 
 from linewatch.capture.cameras.genicam import GenicamCamera, GenicamSource
 from linewatch.capture.clock import MonotonicClock
-from linewatch.capture.genicam.mono import MONO_FORMATS, MonoFormat
 from linewatch.config.line import LineSettings
-from linewatch.contracts.errors import SourceError
-from linewatch.contracts.frame import Cause, Grab
-from linewatch.service_settings import settings_from
+from linewatch.contracts.frame import Grab
 
 pytestmark = [needs_gige_camera, pytest.mark.service]
 

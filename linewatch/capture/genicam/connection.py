@@ -6,6 +6,7 @@ import socket
 import struct
 import threading
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -43,16 +44,8 @@ class GenicamConnection:
         self._pool: BufferPool | None = None
         self._chunk_parser: Any = None
         self._running = False
-        self.found = find_camera(settings.camera)
-        try:
-            self._camera: Any = self._aravis.Camera.new(self.found.address or self.found.id)
-        except self._error as error:
-            raise SourceError(
-                f"{self.found.told} does not open ({reason(error)}), expected an answer; check that its address is of "
-                "this host's network, and on USB that this user may open it (a udev rule)"
-            ) from error
+        self.found, self._camera = _opened(settings.camera)
         self.device: Any = self._camera.get_device()
-        self.found = self._named(self.found)
         self._take_control()
         self.features = CameraFeatures(self.device, self.found.told)
         try:
@@ -150,22 +143,6 @@ class GenicamConnection:
             return
         # Aravis waits for answers when its objects end: for seconds, without holding the interpreter.
         threading.Thread(target=_drop, args=(parts,), name="camera-release", daemon=True).start()
-
-    def _named(self, found: FoundCamera) -> FoundCamera:
-        try:
-            serial = self._camera.get_device_serial_number() or found.serial
-            named = replace(
-                found, vendor=self._camera.get_vendor_name(), model=self._camera.get_model_name(), serial=serial
-            )
-        except self._error as error:
-            raise SourceError(f"{found.told} does not answer ({reason(error)}), expected its name") from error
-        if found.serial not in {"", serial}:
-            forget(found.serial)
-            raise SourceError(
-                f"{named.told} is at {found.address}, expected the camera with the serial {found.serial}; it is "
-                "searched on the network when it is opened again"
-            )
-        return named
 
     def _take_control(self) -> None:
         if not self._camera.is_gv_device() or self.device.is_controller():
@@ -308,6 +285,45 @@ class GenicamConnection:
             self.features.set("GevSCPD", settings.packet_delay, "[source] packet_delay")
         with contextlib.suppress(self._error):
             camera.gv_set_multipart(False)
+
+
+@contextlib.contextmanager
+def looked_at(which: str | None) -> Iterator[tuple[FoundCamera, CameraFeatures]]:
+    """Give a camera's name and its features without setting anything, also while somebody else controls it.
+
+    Raises SourceError where it is not there.
+    """
+    error = glib_error()
+    found, camera = _opened(which)
+    device = camera.get_device()
+    with contextlib.suppress(error):
+        if camera.is_gv_device() and device.is_controller():
+            device.leave_control()  # opening took it
+    try:
+        yield found, CameraFeatures(device, found.told)
+    except error as failure:
+        raise SourceError(f"{found.told} does not answer ({reason(failure)}), expected its features") from failure
+
+
+def _opened(which: str | None) -> tuple[FoundCamera, Any]:
+    """Return a camera, under our control where it was free. Raises SourceError."""
+    found, error = find_camera(which), glib_error()
+    try:
+        camera: Any = aravis().Camera.new(found.address or found.id)
+        serial = camera.get_device_serial_number() or found.serial
+        named = replace(found, vendor=camera.get_vendor_name(), model=camera.get_model_name(), serial=serial)
+    except error as failure:
+        raise SourceError(
+            f"{found.told} does not open ({reason(failure)}), expected an answer; check that its address is of this "
+            "host's network, and on USB that this user may open it (a udev rule)"
+        ) from failure
+    if found.serial not in {"", serial}:
+        forget(found.serial)
+        raise SourceError(
+            f"{named.told} is at {found.address}, expected the camera with the serial {found.serial}; the network is "
+            "searched for it when it is opened again"
+        )
+    return named, camera
 
 
 def _drop(parts: list[Any]) -> None:

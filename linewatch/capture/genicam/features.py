@@ -44,6 +44,15 @@ class CameraFeature:
     unit: str = ""
     about: str = ""
 
+    @property
+    def bounds(self) -> str:
+        """What the feature can be set to, in words."""
+        if self.entries:
+            return f"one of {', '.join(self.entries)}"
+        if self.low is None or self.high is None:
+            return _TYPES.get(self.type, "")
+        return f"{_number(self.low)} to {_number(self.high)} {self.unit}".strip()
+
 
 class CameraFeatures:
     """Reads and sets features of one opened camera. A refusal says what was found, what was expected and a remedy."""
@@ -112,12 +121,12 @@ class CameraFeatures:
         except self._error as error:
             raise SourceError(
                 f"{setting} = {_told(value)}: {self._whose} refused it ({reason(error)}), expected "
-                f"{_bounds(feature)}; correct the setting"
+                f"{feature.bounds}; correct the setting"
             ) from error
         if now is not None and not _same(now, value):
             raise SourceError(
                 f"{setting} = {_told(value)}: {self._whose} took {_told(now)} instead; set what it takes, "
-                f"or what makes it give way ({_bounds(feature)})"
+                f"or what makes it give way ({feature.bounds})"
             )
 
     def _refuse_unfit(self, feature: CameraFeature, value: FeatureValue, setting: str) -> None:
@@ -139,7 +148,9 @@ class CameraFeatures:
             (feature.low is None or feature.low <= value) and (feature.high is None or value <= feature.high)
         )  # fmt: skip
         if outside or (feature.type == "enumeration" and value not in feature.entries):
-            raise SourceError(f"{setting} = {_told(value)}: {whose} expects {_bounds(feature)}; correct the setting")
+            raise SourceError(
+                f"{setting} = {_told(value)}: {whose} expects {feature.bounds or 'no value'}; correct the setting"
+            )
 
     def _write(self, feature: CameraFeature, value: FeatureValue) -> None:
         device, name = self._device, feature.name
@@ -234,19 +245,14 @@ class CameraFeatures:
 _ACCESS: Final = {0: "RO", 1: "WO", 2: "RW"}
 
 
+def _number(value: float) -> str:
+    return str(value) if isinstance(value, int) else f"{value:g}"
+
+
 def _told(value: FeatureValue) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
-    return f"'{value}'" if isinstance(value, str) else f"{value:g}" if isinstance(value, float) else str(value)
-
-
-def _bounds(feature: CameraFeature) -> str:
-    if feature.entries:
-        return f"one of {', '.join(feature.entries)}"
-    unit = f" {feature.unit}" if feature.unit else ""
-    if feature.low is not None and feature.high is not None:
-        return f"{feature.low:g} to {feature.high:g}{unit}"
-    return _TYPES.get(feature.type, "another value")
+    return f"'{value}'" if isinstance(value, str) else _number(value)
 
 
 def _same(now: FeatureValue, wanted: FeatureValue) -> bool:

@@ -52,7 +52,7 @@ class GenicamFeatures(Settings):
         description="level that becomes 255. Between the two the scale is linear, beyond them it is cut. The same for "
         "every picture, so that a defect looks the same in each",
     )
-    offset_x_px: int = Field(default=0, ge=0, description="first column of the sensor that is taken")
+    offset_x_px: int | None = Field(default=None, ge=0, description="first column of the sensor that is taken")
     offset_y_px: int | None = Field(default=None, ge=0, description="area cameras: first row of the sensor")
     exposure_us: float | None = Field(default=None, gt=0, description="exposure of a line, or of an area's picture")
     gain: float | None = Field(default=None, description="in the camera's own unit, usually dB")
