@@ -10,13 +10,14 @@ import structlog
 
 from linewatch.capture.coils import CoilAccount, CoilPart
 from linewatch.capture.gray import gray_of
+from linewatch.capture.lasting import LastingCamera
 from linewatch.capture.restart import resumption
 from linewatch.capture.ring import FrameRing
 from linewatch.config.capture import CaptureSettings
 from linewatch.config.line import LineSettings
 from linewatch.contracts.frame import Cause, Frame, Grab, PositionFault
 from linewatch.contracts.ports import Camera
-from linewatch.contracts.restart import LastPlace, RestartGap, SourcePlace
+from linewatch.contracts.restart import LastPlace, SourcePlace, StripGap
 
 log = structlog.get_logger()
 
@@ -34,7 +35,7 @@ class AdmissionCounts:
     missed_lines: Counter[Cause] = field(default_factory=Counter)
     encoded: bool = False  # whether an encoder placed the newest grab
     position_fault: PositionFault | None = None  # why its position is not trusted
-    gap: RestartGap | None = None  # before the first grab, where an earlier run of the service left a coil
+    gap: StripGap | None = None  # before the first grab, where an earlier run of the service left a coil
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +72,7 @@ class Admission:
         self._bright = np.zeros_like(self._previous)
         self._previous_lines = 0
         self._last: LastPlace | None = None  # until the first grab with lines
-        self._gap: RestartGap | None = None  # until the first frame
+        self._gap: StripGap | None = None  # until the first frame
         self._moved: tuple[str, int, float] = "", 0, 0.0  # the source's coil whose count begins anew; lines, mm
 
     def resume(self, last: LastPlace) -> None:
@@ -90,8 +91,12 @@ class Admission:
         self.counts.encoded, self.counts.position_fault = grab.encoded, grab.position_fault
         sequence, self._sequence = self._sequence, grab.sequence
         since_ns, self._captured_ns = self._captured_ns, grab.captured_ns
-        if not grab.lines:
-            return
+        if not grab.lines or (grab.fault is Cause.CAMERA and self._last is not None):
+            return  # what passed before a camera came is part of the restart's gap
+        if grab.gap is not None and self._last is None:
+            self._gap = grab.gap
+            if not grab.gap.goes_on:
+                self._before = None
         lost_for = Cause.LOST
         unseen = max(0, grab.sequence - sequence - 1) * self._line.frame_lines
         if self._last is not None:
@@ -195,7 +200,8 @@ class Admission:
         captured_ns: int | None = None,
     ) -> Frame:
         ordinal, self._ordinal = self._ordinal, self._ordinal + 1
-        gap, self._gap = self.counts.gap if fault is Cause.RESTART else self._gap, None
+        gap = self.counts.gap if fault is Cause.RESTART else grab.gap if fault is Cause.CAMERA else self._gap
+        self._gap = None
         lines, ahead = part.stop_line - part.first_line, part.first_line - grab.first_line
         self.counts.lines += lines
         if fault is not None:
@@ -269,10 +275,14 @@ class Intake:
         self._rest: Iterator[Frame] = iter(())  # of the grab that was read last
 
     def frames(self, timeout_s: float) -> tuple[Frame, ...] | None:
-        """Return the next frames in strip order, () when no ring slot came free in time, None at the source's end.
+        """Return the next frames in strip order, None at the source's end, () when none came in time: no ring slot was
+        free, or the line stands, or the camera is away.
 
-        Waits for the camera without limit; `Camera.stop` ends the wait. Raises SourceError when the source is gone.
+        Waits without limit for a camera that is not a `LastingCamera`; `Camera.stop` ends the wait. Raises SourceError
+        when the source is gone.
         """
+        if isinstance(self._camera, LastingCamera) and not self._camera.wait(timeout_s):
+            return ()
         if self._camera.live:
             grab = self._camera.read()
             return None if grab is None else self._admission.admit(grab)

@@ -127,7 +127,7 @@ class Recorder:
     in neither. Raises SourceError when a file exists already or cannot be written.
     """
 
-    def __init__(self, path: Path, line: LineSettings, max_mb: float) -> None:
+    def __init__(self, path: Path, line: LineSettings, max_mb: float, serial: str = "") -> None:
         if path.suffix.lower() != ".avi":
             raise SourceError(f"cannot record to {path}: found suffix {path.suffix!r}, expected .avi; rename it")
         for taken in (path, sidecar_path(path)):
@@ -147,7 +147,7 @@ class Recorder:
             for part in (sidecar_path(path), path):
                 opened.append(_OutputFile(part))
             self._sidecar, self._file = opened
-            self._sidecar.write(SidecarHeader(line=line).model_dump_json().encode() + b"\n")
+            self._sidecar.write(SidecarHeader(line=line, serial=serial).model_dump_json().encode() + b"\n")
             self._video, self._stream = self._writer()
         except (OSError, av.FFmpegError) as error:
             for file in opened:
@@ -288,7 +288,7 @@ def record(
     Raises SourceError, which says what is kept, when the source is lost or the disk does not hold what was written.
     """
     ended, failure = Ended.SOURCE, None
-    with Recorder(path, line, max_mb) as recorder:
+    with Recorder(path, line, max_mb, camera.serial) as recorder:
         try:
             while (grab := camera.read()) is not None:
                 if not recorder.write(grab):

@@ -23,6 +23,7 @@ class SidecarHeader(ClosedModel):
 
     schema_version: Literal[1] = 1
     line: LineSettings
+    serial: str = Field(default="", max_length=100, description="of the camera; empty: it has none")
 
 
 class SidecarGrab(ClosedModel):

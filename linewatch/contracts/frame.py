@@ -6,7 +6,7 @@ from enum import StrEnum
 import numpy as np
 
 from linewatch.contracts.coil import CoilData
-from linewatch.contracts.restart import RestartGap, SourcePlace
+from linewatch.contracts.restart import SourcePlace, StripGap
 
 
 class Cause(StrEnum):
@@ -29,6 +29,7 @@ class Cause(StrEnum):
     DARK = "dark"  # zones of the strip are too dark to be judged
     BRIGHT = "bright"  # zones of the strip are blown out
     RESTART = "restart"  # it passed while the service was down
+    CAMERA = "camera"  # it passed while the camera was lost, or not there yet
     UNTOLD = "untold"  # inspected, but the decision could not be made or published: an error of the service, in its log
 
 
@@ -73,6 +74,7 @@ class Grab:
     encoder_stop: int | None = None  # the count after the last line, where the camera reports it
     change_line: int | None = None  # its first line of a new coil, by a weld or a digital input
     counter: int | None = None  # what the encoder showed behind its last line, where it was placed by an encoder
+    gap: StripGap | None = None  # what passed while the camera was away, of the first grab behind it
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +109,7 @@ class Frame:
     data: CoilData | None = None  # of the coil, as far as known now
     canary: bool = False  # no strip: known defects that the engines must find; it reaches no decision
     place: SourcePlace | None = None  # where a restart finds it
-    gap: RestartGap | None = None  # of the first frame after a restart, and of every frame that passed unseen in it
+    gap: StripGap | None = None  # of the first frame behind a gap, and of every frame that passed unseen in it
 
 
 Ranges = tuple[tuple[int, int], ...]

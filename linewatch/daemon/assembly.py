@@ -15,8 +15,10 @@ import zmq
 
 from linewatch.capture.admission import Admission, Intake
 from linewatch.capture.coils import CoilAccount
+from linewatch.capture.lasting import LastingCamera
 from linewatch.capture.ring import FrameRing
 from linewatch.config.taxonomy import Taxonomy
+from linewatch.contracts.camera import CameraState
 from linewatch.contracts.frame import PositionSource
 from linewatch.contracts.ports import Backend, Camera, Clock
 from linewatch.daemon.alarm_orders import AlarmOrders
@@ -126,11 +128,12 @@ def open_decisions(
     runner: Runner,
     inspection: Inspection,
     *,
-    live: bool,
+    camera: Camera,
     recorded: bool,
     reread: Callable[[], ServiceSettings] | None,
 ) -> Decisions:
     """Open the journal, and prepare the decision and what takes orders about engines, coils and alarms."""
+    live = camera.live
     keeper = stack.enter_context(JournalKeeper(settings.journal, clock.now_ns)) if live else None
     journal = keeper.journal if keeper else stack.enter_context(Journal(settings.journal, clock.now_ns))
     if journal.recovery.torn_bytes:
@@ -172,7 +175,11 @@ def open_decisions(
     disks = stack.enter_context(DiskMonitor(partial(fullest_disk, settings.journal.dir, watched), clock))
 
     def silent_s() -> float:
-        return runner.health.ages_s()[CAPTURE.name]
+        return camera.silent_s if isinstance(camera, LastingCamera) else runner.health.ages_s()[CAPTURE.name]
+
+    def camera_away() -> str:
+        life = camera.life if isinstance(camera, LastingCamera) else None
+        return str(life) if life is not None and life.state is not CameraState.OPEN else ""
 
     host = HostMonitor(
         clock,
@@ -183,6 +190,7 @@ def open_decisions(
         lambda: exchange.withdrawn,
         lambda: keeper.state.why if keeper else None,
         lambda: inspection.admission.counts.gap,
+        camera_away,
         live=live,
     )
     totals = Totals()
@@ -218,6 +226,7 @@ class Wire:
 def open_wire(
     stack: ExitStack,
     settings: ServiceSettings,
+    camera: Camera,
     clock: Clock,
     runner: Runner,
     inspection: Inspection,
@@ -257,6 +266,7 @@ def open_wire(
         keeper,
         inspection.canary,
         inspection.recipes,
+        camera,
         started_ns=clock.now_ns(),
     )
     outlet = Outlet(

@@ -10,6 +10,7 @@ import cv2
 import structlog
 
 from linewatch.capture.coils import CoilAccount
+from linewatch.capture.lasting import camera_trouble
 from linewatch.contracts.ports import Backend, Camera, Clock
 from linewatch.contracts.verdict import Quality
 from linewatch.daemon import topology
@@ -54,6 +55,7 @@ class Service:
     exchange: EngineExchange
     coils: CoilAccount  # `starts`, `announce`: for an input that knows when a coil begins
     canary: Canary | None
+    camera: Camera
 
     def stop(self) -> None:
         """End capture; what was captured is still decided and published."""
@@ -125,6 +127,8 @@ class Service:
         where = f"{totals.coil} {totals.along_mm / 1000:.1f} m, coverage {percent(totals.coverage)}, {totals.quality}"
         if silent:
             return f"UNHEALTHY, silent: {', '.join(silent)}; {where}"
+        if away := camera_trouble(self.camera):
+            return f"UNHEALTHY, waiting for its camera: {away}; {where}"
         if blind := totals.blind:
             return f"UNHEALTHY, {blind}; {where}"
         lost = self.canary.trouble if self.canary else None
@@ -160,11 +164,11 @@ def open_service(
             clock,
             runner,
             inspection,
-            live=camera.live,
+            camera=camera,
             recorded=recorded is not None,
             reread=reread,
         )
-        wire = open_wire(stack, settings, clock, runner, inspection, decisions, keys, verdicts)
+        wire = open_wire(stack, settings, camera, clock, runner, inspection, decisions, keys, verdicts)
         exchange, folder = decisions.exchange, decisions.coils.folder
         cascade = CascadeStage(
             settings.capture,
@@ -198,4 +202,5 @@ def open_service(
             exchange,
             inspection.admission.coils,
             inspection.canary,
+            camera,
         )

@@ -3,7 +3,7 @@
 import time
 from functools import partial
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -23,7 +23,6 @@ class SimulatorSource(SourceSettings):
     """A rendered strip with known defects. Turns, welds and counter faults need `[line.encoder]`, which shows them."""
 
     type: Literal["simulator"]
-    has_encoder_count: ClassVar[bool] = True
     seed: int = Field(default=7, ge=0)
     length_m: float = Field(default=100.0, gt=0, le=20_000)
     defects_per_m: float = Field(default=1.0, ge=0, le=50)
@@ -43,6 +42,10 @@ class SimulatorSource(SourceSettings):
         default=None,
         description="live: file that keeps when the strip began to run, so that it runs on while the service is down",
     )
+
+    @property
+    def has_encoder_count(self) -> bool:
+        return True
 
     def strip(self, line: LineSettings) -> SimulatedStrip:
         """Return the strip that these settings describe."""

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from linewatch.contracts.camera import CameraState
 from linewatch.contracts.frame import PositionFault, PositionSource
 from linewatch.contracts.journal import JournalState
 from linewatch.contracts.manifest import Task
@@ -108,6 +109,18 @@ class PositionStatus(Message):
     repeated_lines: Count = Field(default=0, description="lines that ran back and passed again; they count once")
 
 
+class CameraStatus(Message):
+    """The camera, and whether it gives pictures."""
+
+    serial: str = Field(description="its serial number, in a replay that of the recording's camera; empty: it has none")
+    state: CameraState = CameraState.OPEN
+    why: str | None = Field(default=None, description="why it is absent or lost; null: it is open")
+    since_s: Annotated[float, Field(ge=0)] | None = Field(
+        default=None, description="for how long it has been in this state; null: not known"
+    )
+    times_lost: Count = Field(default=0, description="since the service started")
+
+
 class CoilStatus(Message):
     """The coil under the camera and what applies to it, as of the newest frame."""
 
@@ -168,7 +181,8 @@ class StatusBody(CoveredArea):
     """The heartbeat and the state of the service. The areas and lines are of the strip since it started."""
 
     heartbeat: Count = Field(
-        description="counts while every stage ticks; while it does not change, nothing is inspected"
+        description="counts while every stage ticks and the camera is there; while it does not change, nothing is "
+        "inspected"
     )
     healthy: bool
     state: ServiceState
@@ -203,6 +217,7 @@ class StatusBody(CoveredArea):
     engines: tuple[EngineStatus, ...]
     backend: BackendStatus | None = None
     beside: EngineBeside | None = Field(default=None, description="an engine that was loaded beside the running ones")
+    camera_status: CameraStatus | None = Field(default=None, description="null: not known")
     position: PositionStatus | None = None
     coil_status: CoilStatus | None = None
     crops: CropStatus | None = Field(default=None, description="null: the service makes no crops")
