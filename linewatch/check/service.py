@@ -29,7 +29,7 @@ def check_service(settings: ServiceSettings, trials: Trials, owner: int | None) 
     if (source := settings.source) is not None:
         path = getattr(source, "path", None)
         trials.attempt(
-            "source", "path" if path else "type", path or source.type, lambda: _first_grab(settings), reads=path
+            "source", "path" if path else "type", path or source.type, lambda: _first_grab(settings, owner), reads=path
         )
     journal = settings.journal
     trials.attempt("journal", "dir", journal.dir, lambda: write_into(journal.dir, journal.max_mb), writes=journal.dir)
@@ -136,8 +136,10 @@ def _check_engines(settings: ServiceSettings, trials: Trials) -> EngineSet | Non
     return found[0] if found else None
 
 
-def _first_grab(settings: ServiceSettings) -> str:
+def _first_grab(settings: ServiceSettings, owner: int | None) -> str:
     assert settings.source is not None
+    if settings.source.is_device and owner is not None:
+        return f"not opened: process {owner} runs this configuration, and has it"
     with open_camera(settings.source, settings.line, MonotonicClock(), live=False) as camera:
         if (grab := camera.read()) is None:
             raise SourceError("it has no frame, expected at least one; name another source")

@@ -61,8 +61,10 @@ class FakeGigeCamera:
             (folder / "camera.xml").write_text(genicam)
             described = ("--genicam", str(folder / "camera.xml"))
         self._start(
-            (sys.executable, str(_PLAYER), "--address", self.address, "--serial", self.serial)
-            + ("--frames", str(folder / "played.npy"), *described)
+            (
+                *(sys.executable, str(_PLAYER), "--address", self.address, "--serial", self.serial),
+                *("--frames", str(folder / "played.npy"), *described),
+            )
         )
 
     def _start(self, command: tuple[str, ...]) -> None:

@@ -9,22 +9,21 @@ import structlog
 from pydantic import Field
 
 from linewatch.capture.cameras.source import CoilName, SourceSettings
-from linewatch.capture.genicam.buffers import UNKNOWN_FRAME
-from linewatch.capture.genicam.connection import GenicamConnection
+from linewatch.capture.genicam.buffers import UNKNOWN_FRAME, FrameNumbers
+from linewatch.capture.genicam.connection import GenicamConnection, small_socket_buffer
 from linewatch.capture.genicam.library import aravis
 from linewatch.capture.genicam.mono import MONO_FORMATS, MonoReader, mono_format
 from linewatch.capture.genicam.settings import GenicamFeatures
 from linewatch.config.line import LineSettings
-from linewatch.contracts.errors import SourceError
+from linewatch.contracts.errors import LinewatchError, SourceError
 from linewatch.contracts.frame import Cause, Grab
 from linewatch.contracts.ports import Clock
 
 log = structlog.get_logger()
 
 _WAIT_S = 0.1
-_LARGEST_SHORT_ID = 65_535
-"""GigE Vision counts frames from 1 to 65535, or in 64 bits with extended ids; 0 is no frame."""
-_LONGEST_JUMP = 32_768
+_ASK_EVERY_S = 0.5  # while nothing comes
+_TRIAL_S = 5.0  # whoever only tries a camera does not wait longer for the line to run
 _COUNTER_TURN = 1 << 32
 _BLIND_FRAMES = 10
 """So many frames in a row of which no line arrives: their packets do not pass the network."""
@@ -35,7 +34,14 @@ class GenicamSource(SourceSettings, GenicamFeatures):
 
     type: Literal["genicam"]
     coil: CoilName = Field(default="COIL", description="name of the strip until a coil is started by its name")
-    has_encoder_count: ClassVar[bool] = False
+    is_device: ClassVar[bool] = True
+
+    @property
+    def has_encoder_count(self) -> bool:
+        return self.encoder_chunk is not None
+
+    def told(self) -> tuple[str, ...]:
+        return tuple(filter(None, (small_socket_buffer(),)))
 
     def open(self, line: LineSettings, clock: Clock, *, live: bool) -> "GenicamCamera":
         aravis()  # refuses early where it is missing
@@ -62,14 +68,13 @@ class GenicamCamera:
         )
         frame_s = line.frame_lines / line.line_rate_hz
         self._silence_s = source.silence_s or (max(1.0, 5 * frame_s) if source.trigger == "free" else None)
-        if not live:
-            self._silence_s = self._silence_s or 5.0  # whoever tries a camera does not wait for the line to run
+        self._live = live
         self._connection: GenicamConnection | None = None
         self._stopped = threading.Event()
         self._buffer: Any = None
         self._sequence = -1
         self._next_line = 0
-        self._frame_id: int | None = None
+        self._numbers = FrameNumbers()
         self._line_count: int | None = None
         self._starved = 0
         self._blind = 0
@@ -85,7 +90,7 @@ class GenicamCamera:
         if connection is None:
             return None
         self._give_back()
-        heard_s = time.monotonic()
+        heard_s = asked_s = time.monotonic()
         while not self._stopped.is_set():
             buffer = connection.wait(_WAIT_S)
             if buffer is not None:
@@ -93,10 +98,22 @@ class GenicamCamera:
                 if (grab := self._grab(connection, buffer)) is not None:
                     return grab
                 self._give_back()
-            elif self._silence_s is not None and time.monotonic() - heard_s > self._silence_s:
+                asked_s = heard_s
+                continue
+            now_s = time.monotonic()
+            if now_s - asked_s > _ASK_EVERY_S:
+                if not connection.held():
+                    self._lose("answers no more, or another program has taken it, expected frames")
+                asked_s = now_s
+            if self._silence_s is not None and now_s - heard_s > self._silence_s:
                 self._lose(f"sent nothing for {self._silence_s:g} s, expected frames all the time")
-            elif not connection.held():
-                self._lose("answers no more, or another program has taken it")
+            if not self._live and now_s - heard_s > _TRIAL_S:
+                told = connection.found.told
+                self._close(lost=False)
+                raise SourceError(
+                    f"{told} is set, but sent nothing for {_TRIAL_S:g} s, expected a frame; where a trigger or an "
+                    "encoder starts its lines, let the strip run, or try it with [source] trigger = 'free'"
+                )
         return None
 
     def stop(self) -> None:
@@ -108,7 +125,7 @@ class GenicamCamera:
             self._serial = self._connection.found.serial
             try:
                 self._connection.start(self._reader.image_bytes)
-            except SourceError:
+            except LinewatchError:
                 self._close(lost=False)
                 raise
         return self
@@ -144,7 +161,7 @@ class GenicamCamera:
         if status in {statuses.ABORTED, statuses.CLEARED}:
             return None
         image, fault = self._image(connection, buffer, status)
-        lost = self._lost_frames(buffer.get_frame_id())
+        lost = self._numbers.lost_before(buffer.get_frame_id())
         source, frame_lines = self._source, self._line.frame_lines
         lines = frame_lines if fault is not None or image is None else len(image)
         count = connection.chunk(buffer, source.encoder_chunk) if source.encoder_chunk else None
@@ -210,20 +227,6 @@ class GenicamCamera:
     def _unfit(self, cause: Cause, found: str) -> Cause:
         log.warning("grab_not_whole", camera=self._serial, cause=str(cause), found=found)
         return cause
-
-    def _lost_frames(self, frame_id: int) -> int:
-        """Return how many frames are missing before this one. A frame without a number follows the one before."""
-        before = self._frame_id
-        if frame_id == UNKNOWN_FRAME:
-            self._frame_id = None if before is None else before + 1
-            return 0
-        self._frame_id = frame_id
-        if before is None:
-            return 0
-        if frame_id <= before <= _LARGEST_SHORT_ID + 1:
-            step = (frame_id - before) % _LARGEST_SHORT_ID
-            return step - 1 if 0 < step <= _LONGEST_JUMP else 0
-        return max(0, frame_id - before - 1)
 
     def _lost_lines(self, count: int | None, lines: int, by_frames: int) -> int:
         """Return how many lines are missing before a frame by the camera's counter of lines, if it tells."""

@@ -16,6 +16,30 @@ SMALLEST_PACKET: Final = 576
 
 UNKNOWN_FRAME: Final = (1 << 64) - 1
 """The number of a frame whose first packet, which has the number, was not received."""
+_LARGEST_SHORT_NUMBER: Final = 65_535
+"""GigE Vision counts frames from 1 to 65535 and again, or in 64 bits with extended ids, as USB3 Vision does from 0."""
+_LONGEST_JUMP: Final = 32_768
+
+
+class FrameNumbers:
+    """Tells from the numbers of a camera's frames how many of them are missing."""
+
+    def __init__(self) -> None:
+        self._before: int | None = None
+
+    def lost_before(self, number: int) -> int:
+        """Return how many frames are missing before this one. A frame without a number follows the one before it."""
+        before = self._before
+        if number == UNKNOWN_FRAME:
+            self._before = None if before is None else before + 1
+            return 0
+        self._before = number
+        if before is None:
+            return 0
+        if number <= before <= _LARGEST_SHORT_NUMBER + 1:
+            step = (number - before) % _LARGEST_SHORT_NUMBER
+            return step - 1 if 0 < step <= _LONGEST_JUMP else 0
+        return max(0, number - before - 1)
 
 
 class MarkedMemory:

@@ -14,18 +14,19 @@ from typing import Any
 import structlog
 
 from linewatch.capture.genicam.buffers import BufferPool
-from linewatch.capture.genicam.discovery import FoundCamera, find_camera, forget, holder_of, remember
+from linewatch.capture.genicam.discovery import FoundCamera, find_camera, forget, holder_of, is_controlled, remember
 from linewatch.capture.genicam.features import CameraFeatures
 from linewatch.capture.genicam.library import aravis, glib_error, reason
 from linewatch.capture.genicam.mono import mono_format
 from linewatch.capture.genicam.settings import GenicamFeatures
 from linewatch.config.line import LineSettings
-from linewatch.contracts.errors import SourceError
+from linewatch.contracts.errors import ConfigError, LinewatchError, SourceError
 
 log = structlog.get_logger()
 
 _LINE_RATES = ("AcquisitionLineRate", "AcquisitionLineRateAbs", "LineRate")
 _UDP_OVERHEAD = 28  # bytes of the headers of IP and UDP
+_ENOUGH_SOCKET_BUFFER = 8 << 20
 _SOCKET_BUFFER = 32 << 20
 """Bytes asked of the kernel, which gives what net.core.rmem_max allows."""
 
@@ -33,8 +34,8 @@ _SOCKET_BUFFER = 32 << 20
 class GenicamConnection:
     """A camera that this process controls. `close` gives it back; use it from one thread.
 
-    Opening it sets all features. Raises SourceError when the camera is not there, is held by somebody else, or refuses
-    a setting.
+    Opening it sets all features. Raises SourceError when the camera is not there, is held by somebody else or does not
+    take a setting now, and ConfigError for a setting that it can never take.
     """
 
     def __init__(self, settings: GenicamFeatures, line: LineSettings) -> None:
@@ -44,16 +45,20 @@ class GenicamConnection:
         self._pool: BufferPool | None = None
         self._chunk_parser: Any = None
         self._running = False
-        self.found, self._camera = _opened(settings.camera)
+        found = find_camera(settings.camera)
+        _refuse_held(found)
+        self.found, self._camera = _opened(found)
         self.device: Any = self._camera.get_device()
-        self._take_control()
+        if self._camera.is_gv_device() and not self.device.is_controller():
+            _refuse_held(self.found)
+            raise SourceError(f"{self.found.told} does not give control of it, expected that it is free; try again")
         self.features = CameraFeatures(self.device, self.found.told)
         try:
             self._configure()
         except self._error as error:
             self.close()
             raise SourceError(f"{self.found.told} refuses to be set ({reason(error)}); start it anew") from error
-        except SourceError:
+        except LinewatchError:
             self.close()
             raise
         remember(self.found)
@@ -74,6 +79,8 @@ class GenicamConnection:
                 self._stream.set_property("frame-retention", round(self._settings.frame_retention_ms * 1000))
                 self._stream.set_property("socket-buffer", self._aravis.GvStreamSocketBuffer.FIXED)
                 self._stream.set_property("socket-buffer-size", _SOCKET_BUFFER)
+                if text := small_socket_buffer():
+                    log.warning("socket_buffer_small", text=text)
             size = self._camera.get_payload()
             if size < payload_bytes:
                 raise SourceError(
@@ -103,9 +110,12 @@ class GenicamConnection:
         return int(self._stream.get_info_uint64_by_name("n_underruns"))
 
     def held(self) -> bool:
-        """Return whether the camera still answers, and is ours. GigE Vision: known within six seconds of a loss."""
+        """Return whether the camera still answers, and is ours. It is asked, which takes half a second if it is gone.
+
+        Aravis by itself notices a loss after six seconds.
+        """
         if self._camera.is_gv_device():
-            return bool(self.device.is_controller())
+            return bool(self.device.is_controller()) and is_controlled(self.found.address)
         try:
             self._camera.get_payload()
         except self._error:
@@ -128,9 +138,9 @@ class GenicamConnection:
     def close(self, *, lost: bool = False) -> None:
         """Stop, and give the camera back. lost: it does not answer, so it is not waited for."""
         # In this order: the stream's thread writes into the buffers, and the camera is asked by both until they end.
-        parts = [self._pool, self._camera, self.device, self.features, self._chunk_parser, self._stream]
+        parts = [self._pool, self._camera, self.device, self._chunk_parser, self._stream]
         self._pool = self._camera = self.device = self._chunk_parser = self._stream = None
-        del self.features
+        self.features.release()
         if not lost:
             camera, device = parts[1], parts[2]
             with contextlib.suppress(self._error):
@@ -143,18 +153,6 @@ class GenicamConnection:
             return
         # Aravis waits for answers when its objects end: for seconds, without holding the interpreter.
         threading.Thread(target=_drop, args=(parts,), name="camera-release", daemon=True).start()
-
-    def _take_control(self) -> None:
-        if not self._camera.is_gv_device() or self.device.is_controller():
-            return
-        with contextlib.suppress(self._error):
-            if self.device.take_control():
-                return
-        holder = self.holder() or "another program, which has just let go of it"
-        raise SourceError(
-            f"{self.found.told} is held by {holder}, expected that it is free; end that program, or wait 3 s if it was "
-            "killed"
-        )
 
     def _configure(self) -> None:
         settings, line, features = self._settings, self._line, self.features
@@ -233,7 +231,7 @@ class GenicamConnection:
         frames_hz = rate_hz / self._line.frame_lines
         low, high = self._camera.get_frame_rate_bounds()
         if not low <= frames_hz <= high:
-            raise SourceError(
+            raise ConfigError(
                 f"[line] line_rate_hz = {rate_hz:g} is {frames_hz:.4g} frames/s of {self._line.frame_lines} lines, "
                 f"{self.found.told} takes {low:g} to {high:g} now; correct it, or shorten the exposure"
             )
@@ -244,14 +242,14 @@ class GenicamConnection:
         if not names:
             return
         if not self._camera.are_chunks_available():
-            raise SourceError(
+            raise ConfigError(
                 f"{self.found.told} has no chunks (feature ChunkModeActive), [source] expects {' and '.join(names)}; "
                 "take encoder_chunk and line_chunk out"
             )
         entries = self.features.describe("ChunkSelector").entries
         for name in names:
             if name.removeprefix("Chunk") not in entries:
-                raise SourceError(
+                raise ConfigError(
                     f"[source] chunk {name}: {self.found.told} has no such chunk, expected one of "
                     f"{', '.join(f'Chunk{one}' for one in entries)}; correct it"
                 )
@@ -294,7 +292,7 @@ def looked_at(which: str | None) -> Iterator[tuple[FoundCamera, CameraFeatures]]
     Raises SourceError where it is not there.
     """
     error = glib_error()
-    found, camera = _opened(which)
+    found, camera = _opened(find_camera(which))
     device = camera.get_device()
     with contextlib.suppress(error):
         if camera.is_gv_device() and device.is_controller():
@@ -305,9 +303,18 @@ def looked_at(which: str | None) -> Iterator[tuple[FoundCamera, CameraFeatures]]
         raise SourceError(f"{found.told} does not answer ({reason(failure)}), expected its features") from failure
 
 
-def _opened(which: str | None) -> tuple[FoundCamera, Any]:
+def _refuse_held(found: FoundCamera) -> None:
+    """Raises SourceError where some program has control of a camera; Aravis would try for seconds to get it."""
+    if (holder := holder_of(found.address)) is not None:
+        raise SourceError(
+            f"{found.told} is held by {holder}, expected that it is free; end that program, or wait 3 s if it was "
+            "killed"
+        )
+
+
+def _opened(found: FoundCamera) -> tuple[FoundCamera, Any]:
     """Return a camera, under our control where it was free. Raises SourceError."""
-    found, error = find_camera(which), glib_error()
+    error = glib_error()
     try:
         camera: Any = aravis().Camera.new(found.address or found.id)
         serial = camera.get_device_serial_number() or found.serial
@@ -330,6 +337,26 @@ def _drop(parts: list[Any]) -> None:
     """Let go of the last one first."""
     while parts:
         parts.pop()
+
+
+def small_socket_buffer() -> str:
+    """Say that the kernel's buffer for packets is small, and what to do; "" where it is not, or not needed."""
+    if _may_use_packet_sockets():
+        return ""
+    allowed = int(Path("/proc/sys/net/core/rmem_max").read_text())
+    if allowed >= _ENOUGH_SOCKET_BUFFER:
+        return ""
+    return (
+        f"the kernel buffers {allowed} bytes of packets (net.core.rmem_max), expected {_ENOUGH_SOCKET_BUFFER}, so that "
+        f"none are lost while the host is busy: sysctl -w net.core.rmem_max={_SOCKET_BUFFER}"
+    )
+
+
+def _may_use_packet_sockets() -> bool:
+    """Return whether the process has CAP_NET_RAW: Aravis then reads packets from a ring that they are put into."""
+    status = Path("/proc/self/status").read_text()
+    effective = next(line for line in status.splitlines() if line.startswith("CapEff"))
+    return bool(int(effective.split()[1], 16) >> 13 & 1)
 
 
 def _interface(address: str) -> tuple[str, int | None]:

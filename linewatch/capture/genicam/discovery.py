@@ -121,14 +121,18 @@ def answers(address: str) -> bool:
     return _register(address, _CONTROL_PRIVILEGE) is not None
 
 
+def is_controlled(address: str) -> bool:
+    """Return whether a GigE Vision camera answers there, and some program controls it."""
+    return bool(_register(address, _CONTROL_PRIVILEGE))
+
+
 def holder_of(address: str) -> str | None:
     """Say who controls the GigE Vision camera at an address; None where nobody does, or it does not tell.
 
     The camera knows its controller's address and port, where its firmware keeps these registers; a program of this host
     is told by its name.
     """
-    privilege = _register(address, _CONTROL_PRIVILEGE)
-    if not privilege:
+    if not is_controlled(address):
         return None
     packed, port = _register(address, _PRIMARY_ADDRESS) or 0, _register(address, _PRIMARY_PORT) or 0
     if not packed:

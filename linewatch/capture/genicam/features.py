@@ -7,7 +7,7 @@ from difflib import get_close_matches
 from typing import Any, Final
 
 from linewatch.capture.genicam.library import aravis, glib_error, reason
-from linewatch.contracts.errors import SourceError
+from linewatch.contracts.errors import ConfigError, SourceError
 
 FeatureValue = bool | int | float | str
 """As in TOML: true or false, a whole number, a number, an entry of an enumeration or a text."""
@@ -62,6 +62,10 @@ class CameraFeatures:
         self._aravis, self._error = aravis(), glib_error()
         self._device, self._whose = device, whose
 
+    def release(self) -> None:
+        """Let go of the camera, also where an error still refers to this."""
+        self._device = None
+
     def has(self, name: str) -> bool:
         """Return whether the camera has the feature, and it can be used as the camera is set now."""
         try:
@@ -83,25 +87,26 @@ class CameraFeatures:
         return [one for one in found if one is not None and one.access != "NA"]
 
     def describe(self, name: str) -> CameraFeature:
-        """Raises SourceError where the camera has no such feature."""
+        """Raises ConfigError where the camera has no such feature."""
         found = self._described(name, "")
         if found is None:
             near = get_close_matches(name, self.names(), 3, 0.6)
             hint = f"the nearest are {', '.join(near)}" if near else "it has none that is similar"
-            raise SourceError(
+            raise ConfigError(
                 f"{self._whose} has no feature {name}: {hint}; expected a name that `linewatch cameras show` lists; "
                 "correct it in [source.features]"
             )
         return found
 
     def get(self, name: str) -> FeatureValue | None:
-        """Return a feature's value. Raises SourceError."""
+        """Return a feature's value. Raises ConfigError where the camera has no such feature."""
         return self.describe(name).value
 
     def set(self, key: str, value: FeatureValue, setting: str) -> None:
         """Set a feature and read it back. key: its name, or `Name[Selector=Entry]`. setting: what names it, for errors.
 
-        Raises SourceError where it does not exist, cannot be written, is of another type or out of bounds.
+        Raises ConfigError where it does not exist, is of another type or out of bounds, SourceError where the camera
+        does not take it now.
         """
         if (selected := _SELECTED.fullmatch(key)) is not None:
             name, selector, entry = selected.groups()
@@ -124,7 +129,7 @@ class CameraFeatures:
                 f"{feature.bounds}; correct the setting"
             ) from error
         if now is not None and not _same(now, value):
-            raise SourceError(
+            raise ConfigError(
                 f"{setting} = {_told(value)}: {self._whose} took {_told(now)} instead; set what it takes, "
                 f"or what makes it give way ({feature.bounds})"
             )
@@ -140,7 +145,7 @@ class CameraFeatures:
         }.get(feature.type, False)
         whose = f"{feature.name} of {self._whose}"
         if not fits:
-            raise SourceError(
+            raise ConfigError(
                 f"{setting} = {_told(value)}: {whose} is a feature of type {feature.type}, expected "
                 f"{_TYPES.get(feature.type, 'no value')}; correct the setting"
             )
@@ -148,7 +153,7 @@ class CameraFeatures:
             (feature.low is None or feature.low <= value) and (feature.high is None or value <= feature.high)
         )  # fmt: skip
         if outside or (feature.type == "enumeration" and value not in feature.entries):
-            raise SourceError(
+            raise ConfigError(
                 f"{setting} = {_told(value)}: {whose} expects {feature.bounds or 'no value'}; correct the setting"
             )
 

@@ -3,18 +3,18 @@
 import shutil
 from typing import Any
 
-from linewatch.contracts.errors import SourceError
+from linewatch.contracts.errors import ConfigError
 
 _BUILD = "libgirepository1.0-dev libcairo2-dev pkg-config gcc python3-dev"
 """Debian's packages that PyGObject is built with."""
 
 
 def aravis() -> Any:
-    """Return the module `gi.repository.Aravis`. Raises SourceError that names the missing system package."""
+    """Return the module `gi.repository.Aravis`. Raises ConfigError that names the missing system package."""
     try:
         import gi
     except ImportError as error:
-        raise SourceError(
+        raise ConfigError(
             f"genicam cameras need PyGObject, which is not installed ({error}); "
             f"{_installed_by(_BUILD)}, then pip install 'linewatch[genicam]'"
         ) from error
@@ -22,7 +22,7 @@ def aravis() -> Any:
         gi.require_version("Aravis", "0.8")
         from gi.repository import Aravis
     except (ValueError, ImportError) as error:
-        raise SourceError(
+        raise ConfigError(
             f"genicam cameras need Aravis 0.8, which is not installed ({error}); {_installed_by('gir1.2-aravis-0.8')}"
         ) from error
     return Aravis
@@ -34,7 +34,7 @@ def _installed_by(packages: str) -> str:
 
 
 def glib_error() -> type[Exception]:
-    """Return the error that every call into Aravis raises. Raises SourceError where PyGObject is missing."""
+    """Return the error that every call into Aravis raises. Raises ConfigError where PyGObject is missing."""
     aravis()
     from gi.repository import GLib
 

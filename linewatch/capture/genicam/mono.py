@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 
 from linewatch.capture.genicam.settings import PixelFormat
-from linewatch.contracts.errors import SourceError
+from linewatch.contracts.errors import ConfigError
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,12 +45,12 @@ class MonoFormat:
         return (1 << self.bits) - 1
 
     def line_bytes(self, width_px: int) -> int:
-        """Return the bytes of a line. Raises SourceError for a width that ends within a packed group."""
+        """Return the bytes of a line. Raises ConfigError for a width that ends within a packed group."""
         if not self.group_bytes:
             return width_px * (1 if self.bits == 8 else 2)
         groups, rest = divmod(width_px, len(self.pixels))
         if rest:
-            raise SourceError(
+            raise ConfigError(
                 f"[source] pixel_format = '{self.name}' packs {len(self.pixels)} pixels together, [line] width_px is "
                 f"{width_px}; expected a multiple of {len(self.pixels)}; change the width, or take a format that is "
                 "not packed"
