@@ -11,6 +11,7 @@ from typing import Any, get_args
 import cv2
 import numpy as np
 import pytest
+from gige_camera import fake_gige_camera, why_missing
 from numbered_strip import ListCamera
 
 from linewatch.capture.admission import Admission
@@ -37,12 +38,13 @@ class Example:
     """A source of at least five grabs as `LINE` says.
 
     made: yields its keys, with whatever it needs in a folder or in another process. refused: keys that it refuses.
-    absent: of a device, keys of one that is not there.
+    absent: of a device, keys of one that is not there. lacks: why this host cannot try it.
     """
 
     made: Callable[[Path], AbstractContextManager[dict[str, Any]]]
     refused: dict[str, Any]
     absent: dict[str, Any] | None = None
+    lacks: str | None = None
 
 
 @contextmanager
@@ -68,8 +70,16 @@ def _simulator(_: Path) -> Iterator[dict[str, Any]]:
     yield {"length_m": 0.5}
 
 
+@contextmanager
+def _genicam(_: Path) -> Iterator[dict[str, Any]]:
+    with fake_gige_camera() as camera:
+        camera.start()
+        yield {"camera": camera.address, "packet_size": 9000}
+
+
 EXAMPLES: Mapping[str, Example] = {
     "folder": Example(_folder, refused={"path": "/nowhere/at/all"}),
+    "genicam": Example(_genicam, refused={"packet_size": 3}, absent={"camera": "127.0.0.9"}, lacks=why_missing()),
     "recording": Example(_recording, refused={"path": "/nowhere/at/all.avi"}),
     "simulator": Example(_simulator, refused={"length_m": -1.0}),
 }
@@ -95,8 +105,14 @@ def kind(request: pytest.FixtureRequest) -> str:
     return request.param
 
 
+def skip_where_it_lacks(kind: str) -> None:
+    if (why := EXAMPLES[kind].lacks) is not None:
+        pytest.skip(why)
+
+
 @pytest.fixture
 def configured(kind: str, tmp_path: Path) -> Iterator[Callable[..., ServiceSettings]]:
+    skip_where_it_lacks(kind)
     with EXAMPLES[kind].made(tmp_path) as keys:
         yield lambda **line: settings_from({"line": LINE | line, "source": {"type": kind, **keys}}, "c.toml")
 
@@ -169,6 +185,7 @@ def test_bad_settings_are_refused_with_what_was_found_and_expected(kind: str) ->
 
 
 def test_an_unknown_key_is_refused_with_the_known_ones(kind: str, tmp_path: Path) -> None:
+    skip_where_it_lacks(kind)
     with EXAMPLES[kind].made(tmp_path) as keys:
         source = {"type": kind, **keys, "zzz": 1}
     (model,) = [one for one in KINDS if kind in get_args(one.model_fields["type"].annotation)]
@@ -183,6 +200,7 @@ DEVICES = [name for name, kind in zip(KIND_NAMES, KINDS, strict=True) if kind.is
 
 @pytest.mark.parametrize("kind", DEVICES)
 def test_a_device_that_is_not_there_is_waited_for(kind: str) -> None:
+    skip_where_it_lacks(kind)
     absent = EXAMPLES[kind].absent
     assert absent is not None, f"camera kind {kind} is a device; its example needs keys of one that is not there"
     settings = settings_from({"line": LINE, "source": {"type": kind, **absent}}, "c.toml")
