@@ -20,7 +20,7 @@ from waiting import wait_until
 
 from linewatch.capture.genicam.discovery import GVCP_PORT, answers
 from linewatch.capture.genicam.library import aravis
-from linewatch.contracts.errors import SourceError
+from linewatch.contracts.errors import ConfigError
 
 ADDRESS = "127.0.0.1"
 SERIAL = "LW01"
@@ -33,7 +33,7 @@ def why_missing() -> str | None:
     """Say what a test with a GigE camera needs and this host lacks; None where it has all."""
     try:
         aravis()
-    except SourceError as error:
+    except ConfigError as error:
         return str(error)
     return None if shutil.which(_PROGRAM) else f"needs {_PROGRAM}; apt install aravis-tools"
 
