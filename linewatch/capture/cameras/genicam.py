@@ -170,8 +170,10 @@ class GenicamCamera:
         if source.line_chunk:
             lost_lines = self._lost_lines(connection.chunk(buffer, source.line_chunk), lines, lost_lines)
         if lost_lines:
-            starved, self._starved = connection.starved - self._starved, connection.starved
-            log.warning("camera_lines_lost", camera=self._serial, lines=lost_lines, frames=lost, starved=starved)
+            late, self._starved = connection.starved > self._starved, connection.starved
+            log.warning(
+                "camera_lines_lost", camera=self._serial, lines=lost_lines, frames=lost, no_buffer_was_free=late
+            )
         first_line = self._next_line + lost_lines
         self._next_line = first_line + lines
         return Grab(

@@ -106,7 +106,7 @@ class GenicamConnection:
 
     @property
     def starved(self) -> int:
-        """How many frames found no free buffer so far."""
+        """How many packets (GigE Vision) or frames found no free buffer so far: this host was late."""
         return int(self._stream.get_info_uint64_by_name("n_underruns"))
 
     def held(self) -> bool:
