@@ -84,6 +84,6 @@ def frame_of(line: LineSettings, pixels: np.ndarray, ordinal: int, slot: int | N
         encoder_count=ordinal,
         along_mm=ordinal * line.frame_lines * line.mm_per_line,
         mm_per_line=line.mm_per_line,
-        mm_per_px=line.mm_per_px,
+        columns=line.across,
         captured_ns=0,
     )

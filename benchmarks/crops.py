@@ -53,7 +53,7 @@ class Encoded:
 
 def cut(strip: Strip, defects: int) -> Cut:
     variants = [strip.prediction(defects, seed) for seed in range(VARIANTS)]
-    state, crops, spent_ms = DecisionState.initial(), DefectCrops(CropSettings(), 0.0), []
+    state, crops, spent_ms = DecisionState.initial(), DefectCrops(CropSettings()), []
     for number in range(FRAMES):
         prediction = strip.at(variants[number % VARIANTS], number)
         state, decided = decide(state, prediction, strip.rules)

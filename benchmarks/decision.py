@@ -129,7 +129,7 @@ class Strip:
             encoder_count=0,
             along_mm=0.0,
             mm_per_line=self.line.mm_per_line,
-            mm_per_px=self.line.mm_per_px,
+            columns=self.line.across,
             captured_ns=0,
         )
 

@@ -212,7 +212,7 @@ def _inspected(verdicts: Path, line: LineSettings) -> list[InspectedFrame]:
                 area = area.plus(span.area or StripArea())
                 causes.update(span.uninspected_mm2_by_cause)
             frames.append((area, dict(causes), parts))
-    scale = StripScale(0.0, line.mm_per_line, line.across_offset_mm, line.mm_per_px)
+    scale = StripScale(0.0, line.mm_per_line, line.across)
     return [
         InspectedFrame(tuple(_within(parts, closed, into, scale)), (), np.zeros(0, np.float32), area, causes)
         for area, causes, parts in frames
@@ -233,8 +233,9 @@ def _within(
         runs = np.concatenate(each)
         if owner not in closed or not len(runs):
             continue
-        box = scale.box(runs[:, 1].min(), runs[:, 2].max(), runs[:, 0].min(), runs[:, 0].max() + 1)
-        area_mm2 = float((runs[:, 2] - runs[:, 1]).sum() * scale.mm2_per_px)
+        left, right = runs[:, 1].min(), runs[:, 2].max()
+        box = scale.box(left, right, runs[:, 0].min(), runs[:, 0].max() + 1)
+        area_mm2 = float((runs[:, 2] - runs[:, 1]).sum() * scale.mm2_per_px(left, right))
         yield OutlinedDefect(replace(closed[owner], box=box, area_mm2=area_mm2), runs)
 
 
@@ -266,7 +267,7 @@ class PositionError:
     @classmethod
     def in_frames(cls, frames: Sequence[JudgedFrame], line: LineSettings) -> Self:
         """From the told instances of judged frames."""
-        scale = StripScale(0.0, line.mm_per_line, line.across_offset_mm, line.mm_per_px)
+        scale = StripScale(0.0, line.mm_per_line, line.across)
         pairs = []
         for frame in frames:
             hits = Counter(number for one in frame.instances if one.told for number in one.on)

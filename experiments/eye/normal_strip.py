@@ -28,6 +28,7 @@ from experiments.eye.maps import ALL_MIRRORS, Maps, load_networks, maps_of
 from experiments.eye.report import CALLED_PRECISION, TOLD_PRECISION
 from linewatch.capture.edges import find_edges
 from linewatch.config.capture import CaptureSettings
+from linewatch.contracts.across import AcrossMap
 from linewatch.contracts.alarm import AlarmNotice
 from linewatch.contracts.evidence import evidence_names
 from linewatch.contracts.frame import Frame
@@ -93,7 +94,7 @@ def find(frame: LabelledFrame, gray: NDArray[np.uint8], maps: Maps, group: int) 
             encoder_count=0,
             along_mm=0.0,
             mm_per_line=MM_PER_LINE,
-            mm_per_px=MM_PER_PX,
+            columns=AcrossMap(0.0, MM_PER_PX, gray.shape[1]),
             captured_ns=0,
         ),
         edges=edges,

@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 import structlog
 
+from linewatch.capture.calibrated import CalibrationInForce
 from linewatch.capture.coils import CoilAccount, CoilPart
 from linewatch.capture.gray import gray_of
 from linewatch.capture.lasting import LastingCamera
@@ -53,14 +54,24 @@ class Admission:
     over a change of coil) are a frame of their own with cause LOST. A grab that cannot be inspected becomes a frame
     without pixels, with its cause; without a free ring slot the cause is OVERRUN. A grab in which a coil begins is
     divided there, since a frame belongs to one coil. Nothing that a grab contains makes it raise.
+
+    Whether a grab is black, frozen or of the wrong kind is judged by what the camera gave; all that follows sees its
+    lines as the camera's calibration corrects them.
     """
 
     def __init__(
-        self, line: LineSettings, settings: CaptureSettings, ring: FrameRing, coils: CoilAccount | None = None
+        self,
+        line: LineSettings,
+        settings: CaptureSettings,
+        ring: FrameRing,
+        coils: CoilAccount | None = None,
+        calibrated: CalibrationInForce | None = None,
     ) -> None:
         self.counts = AdmissionCounts()
+        self.calibrated = calibrated or CalibrationInForce(line)
         self.coils = coils or CoilAccount()
         self._line = line
+        self._columns = line.across
         self._settings = settings
         self._ring = ring
         self._ordinal = 0
@@ -166,9 +177,9 @@ class Admission:
         fault = image.fault if shown < stop - first else None
         slot = self._ring.acquire() if shown else None
         pixels = None
-        if slot is not None:
+        if slot is not None and rows is not None:
             pixels = self._ring.pixels(slot)
-            pixels[:shown] = rows
+            self.calibrated.correct(rows, pixels[:shown], first)
             pixels[shown:] = 0
             pixels = pixels.view()
             pixels.flags.writeable = False
@@ -221,7 +232,7 @@ class Admission:
             encoder_count=grab.encoder_count + round(ahead * self._counts_per_line),
             along_mm=grab.along_mm + ahead * grab.mm_per_line - part.head_mm,
             mm_per_line=grab.mm_per_line,
-            mm_per_px=self._line.mm_per_px,
+            columns=self._columns,
             captured_ns=grab.captured_ns if captured_ns is None else captured_ns,
             encoded=grab.encoded,
             fault=fault,
@@ -231,6 +242,7 @@ class Admission:
             between_coils=part.between,
             place=SourcePlace(grab.counter, grab.first_line + grab.lines),
             gap=gap,
+            calibration=self.calibrated.identity,
         )
 
     def _check_image(self, grab: Grab) -> _CheckedImage:
@@ -247,6 +259,8 @@ class Admission:
             return _CheckedImage(None, Cause.BLACK)
         if frozen:
             return _CheckedImage(None, Cause.FROZEN)
+        if self.calibrated.trouble is not None:
+            return _CheckedImage(None, Cause.CALIBRATION)
         return _CheckedImage(gray, Cause.TRUNCATED if len(gray) < grab.lines else None)
 
     def _gray(self, grab: Grab) -> np.ndarray | Cause:
@@ -284,15 +298,20 @@ class Intake:
         if isinstance(self._camera, LastingCamera) and not self._camera.wait(timeout_s):
             return ()
         if self._camera.live:
-            grab = self._camera.read()
+            grab = self._read()
             return None if grab is None else self._admission.admit(grab)
         if not self._ring.wait_free(timeout_s):
             return ()
         frame = next(self._rest, None)
         if frame is None:
-            grab = self._camera.read()
+            grab = self._read()
             if grab is None:
                 return None
             self._rest = self._admission.frames(grab)
             frame = next(self._rest, None)
         return () if frame is None else (frame,)
+
+    def _read(self) -> Grab | None:
+        grab = self._camera.read()
+        self._admission.calibrated.meet(self._camera.serial)
+        return grab

@@ -5,6 +5,7 @@ from enum import StrEnum
 
 import numpy as np
 
+from linewatch.contracts.across import AcrossMap
 from linewatch.contracts.coil import CoilData
 from linewatch.contracts.restart import SourcePlace, StripGap
 
@@ -28,6 +29,7 @@ class Cause(StrEnum):
     NARROW = "narrow"  # the strip looks narrower than it must be: a part of it is not seen
     DARK = "dark"  # zones of the strip are too dark to be judged
     BRIGHT = "bright"  # zones of the strip are blown out
+    CALIBRATION = "calibration"  # the camera's calibration cannot be used, or a demanded one is not there
     RESTART = "restart"  # it passed while the service was down
     CAMERA = "camera"  # it passed while the camera was lost, or not there yet
     UNTOLD = "untold"  # inspected, but the decision could not be made or published: an error of the service, in its log
@@ -98,7 +100,7 @@ class Frame:
     encoder_count: int
     along_mm: float
     mm_per_line: float
-    mm_per_px: float
+    columns: AcrossMap  # where they lie across the strip
     captured_ns: int
     encoded: bool = True
     fault: Cause | None = None  # why `valid_lines` < `lines`
@@ -109,7 +111,13 @@ class Frame:
     data: CoilData | None = None  # of the coil, as far as known now
     canary: bool = False  # no strip: known defects that the engines must find; it reaches no decision
     place: SourcePlace | None = None  # where a restart finds it
+    calibration: str = ""  # identity of the camera's calibration that was applied; "": none
     gap: StripGap | None = None  # of the first frame behind a gap, and of every frame that passed unseen in it
+
+    @property
+    def mm_per_px(self) -> float:
+        """Return the mean scale across the camera's whole width."""
+        return self.columns.mm_per_px
 
 
 Ranges = tuple[tuple[int, int], ...]

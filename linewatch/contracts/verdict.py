@@ -293,6 +293,7 @@ class Verdict:
     coil_data: CoilData | None = None  # new data of the coil, from this frame on; None: unchanged
     config: str = ""  # identity of the settings from this frame on; "": unchanged
     place: SourcePlace | None = None
+    calibration: str = ""  # as in `Frame`
     gap: StripGap | None = None
 
 

@@ -14,6 +14,7 @@ import structlog
 import zmq
 
 from linewatch.capture.admission import Admission, Intake
+from linewatch.capture.calibrated import CalibrationInForce
 from linewatch.capture.coils import CoilAccount
 from linewatch.capture.lasting import LastingCamera
 from linewatch.capture.ring import FrameRing
@@ -89,6 +90,7 @@ def open_inspection(
     workers: int,
     backends: Sequence[Backend],
     recorded: RecordedCoilData | None,
+    calibrated: CalibrationInForce,
 ) -> Inspection:
     """Load the engines with the rules that decide by them, and prepare the intake of frames."""
     backends = tuple(backends) or _backends(settings.inference, camera)
@@ -100,7 +102,7 @@ def open_inspection(
     cascade = Cascade(engines, settings.inference, settings.line, workload)
     ring = FrameRing(settings.capture.ring_slots, settings.line.frame_lines, settings.line.width_px)
     told = recorded or RecordedCoilData()
-    admission = Admission(settings.line, settings.capture, ring, CoilAccount(told.starts))
+    admission = Admission(settings.line, settings.capture, ring, CoilAccount(told.starts), calibrated)
     known, intake = KnownCoilData(told.entries), Intake(camera, admission, ring)
     canary = Canary(settings.canary, settings.line, recipes) if settings.canary and recorded is None else None
     return Inspection(backends, backend, recipes, pool, workload, cascade, ring, known, admission, intake, canary)
@@ -166,7 +168,7 @@ def open_decisions(
 
     earlier = EarlierRuns()
     if not recorded:
-        earlier = earlier_runs(journal, recipes, settings.line.mm_per_px, clock.now_ns())
+        earlier = earlier_runs(journal, recipes, settings.line.across, clock.now_ns())
     account, known = inspection.admission.coils, inspection.coil_data
     keep = partial(keeper.also, wait=True) if keeper else None
     coils = CoilManager(settings, journal.epoch, account, known, recipes, recorded, reread, recipe_trouble, keep)
@@ -207,7 +209,7 @@ def open_decisions(
         standing.go_on(coil_body(so_far(state.coil)))
         totals.coil, totals.along_mm = state.coil.coil, state.coil.end_mm
     passage = begun.point.passage if begun else None
-    crops = DefectCrops(settings.crops, settings.line.across_offset_mm, passage) if settings.crops else None
+    crops = DefectCrops(settings.crops, passage) if settings.crops else None
     stage = DecisionStage(state, recipes, inspection.ring.release, totals, clock, orders, host.read, crops)
     return Decisions(keeper or journal, standing, exchange, coils, orders, totals, crops, stage, begun)
 
@@ -266,6 +268,7 @@ def open_wire(
         keeper,
         inspection.canary,
         inspection.recipes,
+        inspection.admission.calibrated,
         camera,
         started_ns=clock.now_ns(),
     )

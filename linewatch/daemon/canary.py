@@ -53,7 +53,7 @@ def known_frame(settings: CanarySettings, line: LineSettings) -> KnownFrame:
             f"[canary] picture {settings.picture}: found {pixels.shape[1]} x {pixels.shape[0]} pixels of "
             f"{pixels.dtype}, expected a frame of {expected[1]} x {expected[0]} of uint8; cut it to that"
         )
-    scale = StripScale(0.0, line.mm_per_line, line.across_offset_mm, line.mm_per_px)
+    scale = StripScale(0.0, line.mm_per_line, line.across)
     for known in settings.defect:
         if known.line >= expected[0] or known.column >= expected[1]:
             raise ConfigError(
@@ -123,7 +123,7 @@ class Canary:
             encoder_count=0,
             along_mm=0.0,
             mm_per_line=line.mm_per_line,
-            mm_per_px=line.mm_per_px,
+            columns=line.across,
             captured_ns=now_ns,
             canary=True,
         )
@@ -179,7 +179,7 @@ def _before_any_tile(prediction: Prediction) -> str | None:
 def _by_engines(prediction: Prediction, defects: Sequence[StripBox], rules: DecisionRules) -> str | None:
     alone = prediction.maps is not None  # one engine does all
     screen, classify, segment = ("inspect",) * 3 if alone else ("screen", "classify", "segment")
-    scale = StripScale.of(prediction.frame, rules.across_offset_mm)
+    scale = StripScale.of(prediction.frame)
     passed = [tile for tile, passes in zip(prediction.tiles, prediction.passed, strict=True) if passes]
     there = [
         row

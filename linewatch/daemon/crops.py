@@ -62,10 +62,9 @@ class _ClosedDefect:
 class DefectCrops:
     """`follow` is for the decision's thread, `make` for the outlet's; any thread may read the counts."""
 
-    def __init__(self, settings: CropSettings, across_offset_mm: float, passage: tuple[int, int] | None = None) -> None:
+    def __init__(self, settings: CropSettings, passage: tuple[int, int] | None = None) -> None:
         """passage: of the coil that goes on over a restart, as in `Sequencer`."""
         self._settings = settings
-        self._across_offset_mm = across_offset_mm
         self._coil_epoch: int | None = passage[0] if passage else None
         self._coil_ordinal: int | None = passage[1] if passage else None
         self._best: dict[str, _Cutout] = {}  # of open defects
@@ -150,7 +149,7 @@ class DefectCrops:
         top = max(0, first + int(line[0]) - around_lines)
         bottom = min(frame.valid_lines, first + int(line[-1]) + 1 + around_lines)
         left, right = max(0, int(start.min()) - around_px), min(pixels.shape[1], int(stop.max()) + around_px)
-        box = StripScale.of(frame, self._across_offset_mm).box(left, right, top, bottom)
+        box = StripScale.of(frame).box(left, right, top, bottom)
         window = CropWindow(frame.first_line + top, bottom - top, left, right - left, box)
         return _Cutout(pixels[top:bottom, left:right].copy(), window, frame.ordinal, frame.captured_ns, shown_px)
 

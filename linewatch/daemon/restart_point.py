@@ -14,6 +14,7 @@ from typing import TypeVar
 import structlog
 from pydantic import BaseModel, ConfigDict
 
+from linewatch.contracts.across import AcrossMap
 from linewatch.contracts.errors import JournalError
 from linewatch.contracts.restart import LastPlace, SourcePlace
 from linewatch.contracts.verdict import CoilNotice, CoilState, Decided, Defect, DefectState, Verdict
@@ -143,7 +144,7 @@ class EarlierRuns:
     unfinished: Unfinished | None = None
 
 
-def earlier_runs(journal: Journal, recipes: Recipes, mm_per_px: float, now_ns: int) -> EarlierRuns:
+def earlier_runs(journal: Journal, recipes: Recipes, columns: AcrossMap, now_ns: int) -> EarlierRuns:
     """Read what earlier runs left. What cannot be read is logged: then no coil goes on."""
     try:
         coils = list(_messages(journal, Topic.COIL, CoilMessage, 1, {}))
@@ -151,7 +152,7 @@ def earlier_runs(journal: Journal, recipes: Recipes, mm_per_px: float, now_ns: i
         point = _point_of(journal, coils)
         if point is None:
             return EarlierRuns(names)
-        unfinished = _unfinished(journal, point, (*names, point.coil), recipes, mm_per_px, now_ns)
+        unfinished = _unfinished(journal, point, (*names, point.coil), recipes, columns, now_ns)
     except (JournalError, OSError, ValueError) as error:
         log.error("coil_not_resumed", error=str(error)[:1000])
         return EarlierRuns()
@@ -209,7 +210,7 @@ _OF_COIL = (Topic.FRAME, Topic.DEFECT, Topic.ROLL_MARK)
 
 
 def _unfinished(
-    journal: Journal, point: RestartPoint, names: tuple[str, ...], recipes: Recipes, mm_per_px: float, now_ns: int
+    journal: Journal, point: RestartPoint, names: tuple[str, ...], recipes: Recipes, columns: AcrossMap, now_ns: int
 ) -> Unfinished:
     closed: defaultdict[tuple[int, int | None], list[Defect]] = defaultdict(list)
     periodic: defaultdict[tuple[int, int | None], list[str]] = defaultdict(list)
@@ -241,7 +242,7 @@ def _unfinished(
         head_line=point.head_line,
         next_line=next_line,
         mm_per_line=point.mm_per_line,
-        mm_per_px=mm_per_px,
+        columns=columns,
         captured_ns=timing.captured_ns,
         conditions=conditions,
         config=point.config,

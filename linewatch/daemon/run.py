@@ -9,11 +9,12 @@ from linewatch.capture.cameras.registry import open_for_service
 from linewatch.capture.clock import MonotonicClock, PacedCamera
 from linewatch.contracts.errors import ConfigError
 from linewatch.contracts.ports import Camera
-from linewatch.daemon.progress import ProgressNote, progress_bar
+from linewatch.daemon.progress import ProgressNote
 from linewatch.daemon.replay import ReplaySummary, summary_of
 from linewatch.daemon.service import open_service
 from linewatch.service_settings import ServiceSettings
 from linewatch.signals import on_end
+from linewatch.terminal import progress_bar
 
 
 def run(settings: ServiceSettings, reread: Callable[[], ServiceSettings] | None = None) -> ReplaySummary:

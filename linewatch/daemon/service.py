@@ -9,7 +9,9 @@ from pathlib import Path
 import cv2
 import structlog
 
+from linewatch.capture.calibrated import CalibrationInForce
 from linewatch.capture.coils import CoilAccount
+from linewatch.capture.find_calibration import calibrations
 from linewatch.capture.lasting import camera_trouble
 from linewatch.contracts.ports import Backend, Camera, Clock
 from linewatch.contracts.verdict import Quality
@@ -145,19 +147,27 @@ def open_service(
     backends: Sequence[Backend] = (),
     recorded: RecordedCoilData | None = None,
     reread: Callable[[], ServiceSettings] | None = None,
+    calibration: str | None = None,
 ) -> Iterator[Service]:
     """Open everything around an opened `camera` but the sockets, which `run` binds; close all in reverse.
 
     verdicts: also write every decision to this file. backends: by preference, instead of the configured ones. recorded:
     all that a replay knows of its coils; files and orders of earlier runs are left alone. reread: the settings from
-    the file that they came from. Raises LinewatchErrors.
+    the file that they came from. calibration: as `calibrations` takes it as `named`. Raises LinewatchErrors.
     """
+    calibrated = CalibrationInForce(
+        settings.line, calibrations(settings.calibration, settings.line, settings.source, calibration)
+    )
+    serial = camera.serial
+    demanded = settings.calibration.required and settings.calibration.serial is None
+    if serial or not (camera.live and demanded):  # else the camera may be away: what it lacks shows when it comes
+        calibrated.begin(serial)
     cv2.setNumThreads(1)  # a stage is one thread: OpenCV's own would spin beside the engines' after every call
     keys = load_keys(settings.wire)
     workers = settings.inference.workers or available_cores()
     runner = Runner(clock, workers, camera.stop)
     with ExitStack() as stack:
-        inspection = open_inspection(stack, settings, camera, workers, backends, recorded)
+        inspection = open_inspection(stack, settings, camera, workers, backends, recorded, calibrated)
         decisions = open_decisions(
             stack,
             settings,

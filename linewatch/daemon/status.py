@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from linewatch.capture.admission import AdmissionCounts
+from linewatch.capture.calibrated import CalibrationInForce
 from linewatch.capture.lasting import LastingCamera, camera_trouble
 from linewatch.capture.ring import FrameRing
 from linewatch.contracts.bounds import made_printable
@@ -24,6 +25,7 @@ from linewatch.daemon.untold import UntoldDecisions
 from linewatch.inference.workload import Workload
 from linewatch.journal.keeper import JournalKeeper
 from linewatch.wire.schema import (
+    CalibrationStatus,
     CameraStatus,
     CoilStatus,
     CropStatus,
@@ -60,6 +62,7 @@ class StatusReport:
     journal: JournalKeeper | None  # None: a replay
     canary: Canary | None
     recipes: Recipes
+    calibrated: CalibrationInForce
     camera: Camera
     started_ns: int
     _beats: int = 0
@@ -124,6 +127,7 @@ class StatusReport:
             normal=_normal(self.recipes),
             untold=self.untold.count,
             journal=_journal(self.journal),
+            calibration=_calibration(self.calibrated),
         )
 
     def bare(self) -> StatusBody:
@@ -196,6 +200,19 @@ def _journal(journal: JournalKeeper | None) -> JournalStatus | None:
         held=kept.held,
         held_mb=round(kept.held_bytes / 1e6, 3),
         dropped=kept.dropped,
+    )
+
+
+def _calibration(calibrated: CalibrationInForce) -> CalibrationStatus | None:
+    calibration, trouble = calibrated.calibration, calibrated.trouble
+    if calibration is None and trouble is None:
+        return None
+    parts = {} if calibration is None else calibration.parts
+    return CalibrationStatus(
+        serial=made_printable(calibrated.serial),
+        identity=calibrated.identity,
+        made_unix_ns={name: round(part.made.timestamp() * NS_PER_S) for name, part in parts.items()},
+        trouble=made_printable(trouble)[:1000] if trouble else None,
     )
 
 

@@ -104,8 +104,8 @@ def spans_of(prediction: Prediction, width: WidthExpectation | None = None) -> t
     if quality is Quality.MISSED and cause is missed_for:
         valid = frame.lines  # adjacent and alike: one span
         lost_px[cause] = lost_px.get(cause, 0.0) + beyond_px[missed_for]
-    scale = StripScale.of(frame, 0.0)
-    mm2_per_px = frame.mm_per_px * frame.mm_per_line
+    scale = StripScale.of(frame)
+    mm2_per_px = mm_per_px_of(prediction) * frame.mm_per_line
     return tuple(
         CoverageSpan(
             frame.first_line + begin,
@@ -121,6 +121,14 @@ def spans_of(prediction: Prediction, width: WidthExpectation | None = None) -> t
         )
         if stop > begin
     )
+
+
+def mm_per_px_of(prediction: Prediction) -> float:
+    """Return the mean scale across the strip in view, or across the camera's whole width where there is no strip."""
+    columns, edges = prediction.frame.columns, prediction.edges
+    if edges is None or not edges.width_px:
+        return columns.mm_per_px
+    return columns.mm_per_px_over(edges.left_px, edges.right_px)
 
 
 def _lost_px(prediction: Prediction, expected_px: float, lines: int) -> dict[Cause, float]:

@@ -23,7 +23,7 @@ from linewatch.contracts.verdict import (
 )
 from linewatch.decision.alarms import camera_alarms
 from linewatch.decision.alarms.camera_alarms import Alarms
-from linewatch.decision.coverage import CoverageSums, WidthExpectation, spans_of
+from linewatch.decision.coverage import CoverageSums, WidthExpectation, mm_per_px_of, spans_of
 from linewatch.decision.defects.components import find_pieces
 from linewatch.decision.defects.tracks import Track, close_all, follow
 from linewatch.decision.grading.grade import GradingState, finish_grading, observe, regraded
@@ -195,7 +195,7 @@ def _end(coil: RunningCoil, alarms: Alarms) -> tuple[Alarms, CoilNotice]:
 def _decide_frame(coil: RunningCoil, prediction: Prediction, rules: DecisionRules) -> tuple[RunningCoil, Verdict]:
     frame, edges = prediction.frame, prediction.edges
     width = coil.width.given(
-        coil.conditions.data, rules.strip_width_mm, rules.view_width_mm, rules.strip_taper, frame.mm_per_px
+        coil.conditions.data, rules.strip_width_mm, rules.view_width_mm, rules.strip_taper, mm_per_px_of(prediction)
     )
     spans = spans_of(prediction, width)
     pieces = find_pieces(prediction, rules)
@@ -208,7 +208,7 @@ def _decide_frame(coil: RunningCoil, prediction: Prediction, rules: DecisionRule
     tracks, events = follow(known, pieces, prediction, rules, graded_by, continues=looked_through)
     events = _marked(coil, (*cut_off, *events))
 
-    scale = StripScale.of(frame, rules.across_offset_mm)
+    scale = StripScale.of(frame)
     recurrence, roll_marks = follow_rolls(coil.recurrence, _genuine(events, rules), scale.along(frame.lines))
     verdict = Verdict(
         ordinal=frame.ordinal,
@@ -234,6 +234,7 @@ def _decide_frame(coil: RunningCoil, prediction: Prediction, rules: DecisionRule
         position_fault=frame.position_fault,
         place=frame.place,
         gap=frame.gap,
+        calibration=frame.calibration,
     )
     periodic = frozenset(name for mark in roll_marks for name in mark.defect_ids)
     coil = replace(

@@ -7,6 +7,7 @@ were seen last, as before any strip that was missed.
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
+from linewatch.contracts.across import AcrossMap
 from linewatch.contracts.alarm import Alarm
 from linewatch.contracts.coil import CoilConditions
 from linewatch.contracts.frame import StripEdges
@@ -44,7 +45,7 @@ class UnfinishedCoil:
     head_line: int
     next_line: int
     mm_per_line: float
-    mm_per_px: float
+    columns: AcrossMap
     captured_ns: int
     conditions: CoilConditions
     config: str
@@ -97,7 +98,8 @@ def _after(coil: RunningCoil, frame: PastFrame, past: UnfinishedCoil, rules: Dec
     recurrence, _ = follow_rolls(coil.recurrence, genuine, frame.along_mm[1])
     width = coil.width
     if frame.strip_mm is not None:
-        width_px = round((frame.strip_mm[1] - frame.strip_mm[0]) / past.mm_per_px)
+        left_px, right_px = (past.columns.column(mm) for mm in frame.strip_mm)
+        width_px = round(right_px - left_px)
         width = width.after(StripEdges(0, width_px, left_found=True, right_found=True))
     coil = replace(coil, recurrence=recurrence, width=width, end_mm=frame.along_mm[1])
     return account(coil, events, frame.spans, past.mm_per_line, frozenset(frame.periodic))

@@ -65,7 +65,6 @@ class DecisionRules:
     pseudo_classes: frozenset[str] = frozenset()
     outlined_classes: frozenset[str] = frozenset()
     alarms: tuple[AlarmRule, ...] = ()
-    across_offset_mm: float = 0.0
     strip_width_mm: float | None = None
     view_width_mm: float = 0.0
     strip_taper: float = 0.0
@@ -171,7 +170,6 @@ class DecisionRules:
             pseudo_classes=frozenset(pseudo_classes),
             outlined_classes=frozenset(outlines.classes),
             alarms=tuple(alarms),
-            across_offset_mm=line.across_offset_mm,
             strip_width_mm=line.strip_width_mm,
             view_width_mm=line.width_px * line.mm_per_px,
             strip_taper=line.strip_taper,

@@ -1,33 +1,27 @@
 """Convert between the lines and columns of a frame and millimetres on the strip."""
 
 from dataclasses import dataclass
-from typing import Self, TypeVar
+from typing import Self
 
-import numpy as np
-
+from linewatch.contracts.across import AcrossMap, Numbers
 from linewatch.contracts.frame import Frame
 from linewatch.contracts.verdict import StripBox
-
-Numbers = TypeVar("Numbers", float, np.ndarray)
-"""A float, or an array of them."""
 
 
 @dataclass(frozen=True, slots=True)
 class StripScale:
-    """The position of one frame on the strip. Lines count from the frame's first line and may be fractions."""
+    """The position of one frame on the strip. Lines count from the frame's first line and may be fractions.
+
+    columns: where its columns lie across the strip.
+    """
 
     along_mm: float
     mm_per_line: float
-    across_offset_mm: float
-    mm_per_px: float
+    columns: AcrossMap
 
     @classmethod
-    def of(cls, frame: Frame, across_offset_mm: float) -> Self:
-        return cls(frame.along_mm, frame.mm_per_line, across_offset_mm, frame.mm_per_px)
-
-    @property
-    def mm2_per_px(self) -> float:
-        return self.mm_per_line * self.mm_per_px
+    def of(cls, frame: Frame) -> Self:
+        return cls(frame.along_mm, frame.mm_per_line, frame.columns)
 
     def along(self, line: Numbers) -> Numbers:
         """Return the millimetres from the coil's head to the beginning of a line."""
@@ -35,7 +29,7 @@ class StripScale:
 
     def across(self, column: Numbers) -> Numbers:
         """Return the millimetres from the mill's datum to the left side of a column."""
-        return self.across_offset_mm + column * self.mm_per_px
+        return self.columns.mm(column)
 
     def line(self, along_mm: Numbers) -> Numbers:
         """Return the line at a place along the strip: the inverse of `along`."""
@@ -43,7 +37,11 @@ class StripScale:
 
     def column(self, across_mm: Numbers) -> Numbers:
         """Return the column at a place across the strip: the inverse of `across`."""
-        return (across_mm - self.across_offset_mm) / self.mm_per_px
+        return self.columns.column(across_mm)
+
+    def mm2_per_px(self, left_px: Numbers, right_px: Numbers) -> Numbers:
+        """Return the mean area of a pixel in columns [left_px, right_px)."""
+        return self.mm_per_line * self.columns.mm_per_px_over(left_px, right_px)
 
     def box(self, left_px: float, right_px: float, first_line: float, stop_line: float) -> StripBox:
         """Return the box of columns [left_px, right_px) on lines [first_line, stop_line)."""

@@ -220,7 +220,7 @@ class SimulatedStrip:
         """Yield the roll marks that touch these lines; each turn has its own seed, so their order is free."""
         for number, (mark, stamp) in enumerate(self._roll_marks):
             lines, width = stamp.mask.shape
-            column = round((mark.across_mm - self.line.across_offset_mm) / self.line.mm_per_px - width / 2)
+            column = round(self.line.across.column(mark.across_mm) - width / 2)
             for turn in self._turns(mark, stamp, first_line, count):
                 rng = np.random.default_rng([self.seed, 5, number, turn])
                 off_mm = float(np.clip(rng.standard_normal(), -4, 4)) * mark.jitter_mm
@@ -244,7 +244,7 @@ class SimulatedStrip:
         wander = self._waves.sum(1).max() + 4
         half_mm = stamp.mask.shape[1] / 2 * self.line.mm_per_px
         inner = self._sides + np.array([wander, -wander])
-        low, high = (self.line.across_offset_mm + side * self.line.mm_per_px for side in inner)
+        low, high = (self.line.across.mm(side) for side in inner)
         if not low + half_mm <= mark.across_mm <= high - half_mm:
             raise ConfigError(
                 f"a roll mark at across_mm = {mark.across_mm:g}, {2 * half_mm:.0f} mm wide, is not on this steel; "
@@ -295,19 +295,16 @@ class SimulatedStrip:
     def _described(self, placed: _Placed, number: int) -> TrueDefect:
         mask = placed.stamp.mask
         rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-        across, along = self.line.mm_per_px, self.line.mm_per_line
-        offset = self.line.across_offset_mm
+        columns_mm, along = self.line.across, self.line.mm_per_line
+        left, right = placed.column + int(columns[0]), placed.column + int(columns[-1]) + 1
         return TrueDefect(
             id=number,
             defect_class=placed.defect_class,
             box=StripBox(
-                across_mm=(
-                    offset + (placed.column + int(columns[0])) * across,
-                    offset + (placed.column + int(columns[-1]) + 1) * across,
-                ),
+                across_mm=(columns_mm.mm(left), columns_mm.mm(right)),
                 along_mm=((placed.line + int(rows[0])) * along, (placed.line + int(rows[-1]) + 1) * along),
             ),
-            area_mm2=float(np.count_nonzero(mask)) * across * along,
+            area_mm2=float(np.count_nonzero(mask)) * columns_mm.mm_per_px_over(left, right) * along,
         )
 
 

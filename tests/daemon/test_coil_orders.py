@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from linewatch.capture.coils import CoilAccount
 from linewatch.config.coil_data import CoilDataSettings
+from linewatch.contracts.across import AcrossMap
 from linewatch.contracts.coil import CoilData
 from linewatch.contracts.errors import ConfigError, JournalError
 from linewatch.contracts.frame import Frame
@@ -24,7 +25,7 @@ from linewatch.inference.engines import load_engines
 from linewatch.service_settings import ServiceSettings
 from linewatch.wire.schema import CoilAction, CoilDataBody, CoilRequest
 
-FRAME = Frame(None, None, 0, "A", "top", "cam1", 0, 0, 64, 0, 0, 0.0, 1.0, 0.5, 0)
+FRAME = Frame(None, None, 0, "A", "top", "cam1", 0, 0, 64, 0, 0, 0.0, 1.0, AcrossMap(0.0, 0.5, 64), 0)
 
 
 @pytest.fixture(scope="module")

@@ -16,6 +16,7 @@ from linewatch.capture.cameras.registry import open_camera
 from linewatch.capture.clock import MonotonicClock, PacedCamera
 from linewatch.client import Subscriber
 from linewatch.config.crops import CropSettings
+from linewatch.contracts.across import AcrossMap
 from linewatch.contracts.frame import Frame
 from linewatch.contracts.verdict import (
     CoilNotice,
@@ -57,7 +58,7 @@ def frame_of(pixels: np.ndarray, ordinal: int = 0, valid_lines: int | None = Non
         encoder_count=0,
         along_mm=ordinal * lines * MM_PER_LINE,
         mm_per_line=MM_PER_LINE,
-        mm_per_px=MM_PER_PX,
+        columns=AcrossMap(OFFSET_MM, MM_PER_PX, pixels.shape[1]),
         captured_ns=1000 + ordinal,
     )
 
@@ -112,7 +113,7 @@ def test_a_picture_is_the_frames_pixels_in_its_window(top, left, lines, columns,
     top, stop = min(top, valid_lines - 1), min(top + lines, valid_lines)
     stop, right = max(stop, top + 1), min(left + columns, 200)
     frame = frame_of(NOISE, ordinal, valid_lines)
-    crops = DefectCrops(CropSettings(margin_mm=margin_mm, max_px=2048), OFFSET_MM)
+    crops = DefectCrops(CropSettings(margin_mm=margin_mm, max_px=2048))
     runs = [(line, left, right) for line in range(top, stop)]
     one = event(DefectState.OPENED, frame, runs)
     crops.follow(frame, (verdict(frame, one, event(DefectState.CLOSED, frame)),))
@@ -130,7 +131,7 @@ def test_a_picture_is_the_frames_pixels_in_its_window(top, left, lines, columns,
 
 def test_pixels_are_those_of_the_frame_although_its_slot_is_used_again():
     pixels = NOISE.copy()
-    frame, crops = frame_of(pixels), DefectCrops(CropSettings(), 0.0)
+    frame, crops = frame_of(pixels), DefectCrops(CropSettings())
     crops.follow(frame, (verdict(frame, event(DefectState.OPENED, frame, [(5, 5, 9)])),))
     pixels[:] = 0
     crops.follow(None, (notice(CoilState.ENDED, event(DefectState.CLOSED, frame)),))
@@ -139,7 +140,7 @@ def test_pixels_are_those_of_the_frame_although_its_slot_is_used_again():
 
 
 def test_the_frame_that_shows_most_of_it_gives_the_picture_whatever_merged():
-    crops = DefectCrops(CropSettings(margin_mm=0.0), 0.0)
+    crops = DefectCrops(CropSettings(margin_mm=0.0))
     frames = [frame_of(NOISE, n) for n in range(4)]
     crops.follow(
         frames[0],
@@ -162,7 +163,7 @@ def test_the_frame_that_shows_most_of_it_gives_the_picture_whatever_merged():
 
 
 def test_a_large_picture_is_scaled_down_both_ways_alike():
-    frame, crops = frame_of(NOISE), DefectCrops(CropSettings(margin_mm=0.0, max_px=50), 0.0)
+    frame, crops = frame_of(NOISE), DefectCrops(CropSettings(margin_mm=0.0, max_px=50))
     runs = [(line, 0, 200) for line in range(40)]
     crops.follow(
         frame, (verdict(frame, event(DefectState.OPENED, frame, runs), event(DefectState.CLOSED, frame)),)
@@ -173,7 +174,7 @@ def test_a_large_picture_is_scaled_down_both_ways_alike():
 
 def test_what_is_too_much_is_counted_and_the_worst_are_shown(monkeypatch):
     monkeypatch.setattr(limits, "WAITING", 5)
-    crops, names = DefectCrops(CropSettings(), 0.0), count()
+    crops, names = DefectCrops(CropSettings()), count()
     for ordinal in range(4):
         frame = frame_of(NOISE, ordinal)
         of = [{"name": str(next(names)), "severity": n % 6 or None, "area_mm2": float(n)} for n in range(20)]
@@ -189,7 +190,7 @@ def test_what_is_too_much_is_counted_and_the_worst_are_shown(monkeypatch):
 
 def test_the_bytes_of_open_defects_are_bounded(monkeypatch):
     monkeypatch.setattr(limits, "HELD_BYTES", 10_000)
-    crops = DefectCrops(CropSettings(margin_mm=0.0), 0.0)
+    crops = DefectCrops(CropSettings(margin_mm=0.0))
     for n in range(30):
         frame = frame_of(NOISE, n)
         crops.follow(frame, (verdict(frame, event(DefectState.OPENED, frame, [(0, 0, 100), (19, 0, 9)], name=str(n))),))
@@ -202,7 +203,7 @@ def test_the_bytes_of_open_defects_are_bounded(monkeypatch):
 
 
 def test_a_mask_where_nothing_was_delivered_is_no_picture_and_no_failure():
-    frame, crops = frame_of(NOISE, valid_lines=10), DefectCrops(CropSettings(margin_mm=0.0), 0.0)
+    frame, crops = frame_of(NOISE, valid_lines=10), DefectCrops(CropSettings(margin_mm=0.0))
     opened = event(DefectState.OPENED, frame, [(12, 5, 9)])
     crops.follow(frame, (verdict(frame, opened, event(DefectState.CLOSED, frame)),))
     assert made(crops) == []
@@ -210,7 +211,7 @@ def test_a_mask_where_nothing_was_delivered_is_no_picture_and_no_failure():
 
 
 def test_pictures_are_spread_over_time():
-    crops, frame = DefectCrops(CropSettings(max_per_s=10.0), 0.0), frame_of(NOISE)
+    crops, frame = DefectCrops(CropSettings(max_per_s=10.0)), frame_of(NOISE)
     for n in range(3):
         of = {"name": str(n)}
         pair = event(DefectState.OPENED, frame, [(3, 5, 9)], **of), event(DefectState.CLOSED, frame, **of)

@@ -10,6 +10,7 @@ from known_strip import CLASSES, RULES, events, notices, paint, predict, run, ve
 
 from linewatch.config.decision import AlarmRule, DecisionSettings
 from linewatch.config.line import LineSettings
+from linewatch.contracts.across import AcrossMap
 from linewatch.contracts.alarm import AlarmState
 from linewatch.contracts.frame import Cause, StripEdges
 from linewatch.contracts.manifest import EngineManifest, Task
@@ -146,9 +147,9 @@ def test_a_frame_that_shows_nothing_has_a_verdict_all_the_same():
 
 
 def test_the_verdict_says_where_the_strip_is_and_what_the_screen_saw():
-    rules = replace(RULES, across_offset_mm=-100.0)
-    prediction = predict(paint(16, 40), edges=StripEdges(4, 36, True, True), tile_width=16, only=[1], mm_per_px=0.5)
-    (verdict,) = verdicts(run([prediction], rules))
+    columns = AcrossMap(-100.0, 0.5, 40)
+    prediction = predict(paint(16, 40), edges=StripEdges(4, 36, True, True), tile_width=16, only=[1], columns=columns)
+    (verdict,) = verdicts(run([prediction]))
     assert verdict.strip_mm == (-98.0, -82.0)
     assert (verdict.tiles, verdict.tiles_passed, verdict.screen_peak) == (3, 1, 0.5)
     assert verdict.along_mm == (0.0, 16.0)
@@ -184,7 +185,7 @@ def test_rules_join_settings_with_the_engines_thresholds(manifest_says, override
     rules = DecisionRules.from_settings(
         DecisionSettings(defect_threshold=override, min_area_mm2=3.0),
         [AlarmRule(name="a", classes=("scratches",))],
-        LineSettings(across_offset_mm=7.0),
+        LineSettings(strip_taper=0.25),
         {
             Task.CLASSIFY: manifest("classify", classes=("scratches",), thresholds={"scratches": 0.3}),
             Task.SEGMENT: manifest("segment", thresholds={"defect": manifest_says}),
@@ -193,4 +194,4 @@ def test_rules_join_settings_with_the_engines_thresholds(manifest_says, override
     )
     assert rules.defect_threshold_u8 == threshold_u8
     assert rules.class_thresholds == {"scratches": 0.3}
-    assert (rules.min_area_mm2, rules.across_offset_mm) == (3.0, 7.0)
+    assert (rules.min_area_mm2, rules.strip_taper) == (3.0, 0.25)

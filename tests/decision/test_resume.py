@@ -9,6 +9,7 @@ from known_strip import RULES, notices, paint, predict, run, verdicts
 
 from linewatch.config.grading_file import grading_from
 from linewatch.config.taxonomy import Taxonomy
+from linewatch.contracts.across import AcrossMap
 from linewatch.contracts.frame import Cause
 from linewatch.contracts.prediction import Prediction
 from linewatch.contracts.restart import GapMeasure, StripGap
@@ -54,7 +55,7 @@ def unfinished(state: DecisionState, told: list[Decided]) -> UnfinishedCoil:
         head_line=0,
         next_line=coil.next_line,
         mm_per_line=1.0,
-        mm_per_px=1.0,
+        columns=AcrossMap(0.0, 1.0, 64),
         captured_ns=0,
         conditions=coil.conditions,
         config="",

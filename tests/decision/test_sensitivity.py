@@ -9,6 +9,7 @@ from known_strip import RULES as TILED
 from test_decide import WILD_RULES, wild_predictions
 
 from linewatch.config.decision import DecisionSettings
+from linewatch.contracts.across import AcrossMap
 from linewatch.contracts.errors import ConfigError
 from linewatch.contracts.frame import StripEdges
 from linewatch.contracts.verdict import Extent
@@ -25,8 +26,8 @@ def sensitive(*rows: dict, product: str | None = None, **more: object):
     return replace(RULES, sensitivity=Sensitivity.of(settings, CLASSES), **more)
 
 
-def found(rules, *rectangles, scores=(0.6, 0.1, 0.1)):
-    prediction = predict(paint(100, WIDTH, *rectangles), edges=EDGES, scores=scores)
+def found(rules, *rectangles, scores=(0.6, 0.1, 0.1), columns=None):
+    prediction = predict(paint(100, WIDTH, *rectangles), edges=EDGES, scores=scores, columns=columns)
     return [(one.defect_class, one.box.across_mm[0]) for one in instances(run([prediction], rules))]
 
 
@@ -75,8 +76,8 @@ def test_a_zone_and_a_class_can_ask_for_more(row, kept):
 
 
 def test_the_datum_is_the_mills():
-    rules = sensitive({"min_confidence": 0.7, "across_mm": [1100.0, 1106.0]}, across_offset_mm=1000.0)
-    assert found(rules, BY_EDGE, MIDDLE) == [("scratches", 1012.0)]
+    rules = sensitive({"min_confidence": 0.7, "across_mm": [1100.0, 1106.0]})
+    assert found(rules, BY_EDGE, MIDDLE, columns=AcrossMap(1000.0, 1.0, WIDTH)) == [("scratches", 1012.0)]
 
 
 def test_a_zone_can_ask_for_less_area():

@@ -14,6 +14,7 @@ from hypothesis import settings as limits
 from structlog.testing import capture_logs
 
 from linewatch.config.line import LineSettings
+from linewatch.contracts.across import AcrossMap
 from linewatch.contracts.errors import ConfigError
 from linewatch.contracts.frame import Cause, Frame, StripEdges
 from linewatch.contracts.manifest import CASCADE, Task
@@ -56,7 +57,7 @@ def _frame(ordinal: int, valid_lines: int = LINES) -> Frame:
         encoder_count=0,
         along_mm=0.0,
         mm_per_line=1.0,
-        mm_per_px=0.5,
+        columns=AcrossMap(0.0, 0.5, WIDTH),
         captured_ns=7,
         fault=None if valid_lines == LINES else Cause.TRUNCATED,
     )

@@ -15,6 +15,7 @@ from hypothesis import settings as limits
 from hypothesis import strategies as st
 
 from linewatch.config.line import LineSettings
+from linewatch.contracts.across import AcrossMap
 from linewatch.contracts.coil import CoilConditions, CoilData
 from linewatch.contracts.errors import EngineError
 from linewatch.contracts.frame import Cause, Frame, StripEdges
@@ -170,7 +171,7 @@ def _frame(ordinal: int, first_line: int, lines: int, valid: int) -> Frame:
         encoder_count=0,
         along_mm=first_line * MM_PER_LINE,
         mm_per_line=MM_PER_LINE,
-        mm_per_px=MM_PER_PX,
+        columns=AcrossMap(0.0, MM_PER_PX, WIDTH),
         captured_ns=1,
         fault=None if valid == lines else Cause.LOST,
     )

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from linewatch.contracts.across import AcrossMap
 from linewatch.contracts.frame import Cause, Frame, StripEdges, extent
 from linewatch.contracts.prediction import Depth, Prediction
 from linewatch.contracts.verdict import CoilNotice, Decided, DefectEvent, DefectState, Verdict
@@ -40,10 +41,12 @@ def predict(
     only: Iterable[int] | None = None,
     mm_per_px: float = 1.0,
     mm_per_line: float = 1.0,
+    columns: AcrossMap | None = None,
 ) -> Prediction:
     """The prediction of one frame of `probability` uint8 (lines, width); all its tiles passed (or the `only` ones).
 
     scores: of every tile, or by the tile's index (others score 0). scored_px: None: all strip that can be judged.
+    columns: where they lie across; None: from 0 on, `mm_per_px` each.
     """
     height, width = probability.shape
     valid_lines = height if valid_lines is None else valid_lines
@@ -68,7 +71,7 @@ def predict(
         encoder_count=first_line,
         along_mm=first_line * mm_per_line,
         mm_per_line=mm_per_line,
-        mm_per_px=mm_per_px,
+        columns=columns or AcrossMap(0.0, mm_per_px, width),
         captured_ns=ordinal,
         fault=fault,
     )

@@ -17,6 +17,7 @@ from linewatch.simulation.course import Course, Turn
 from linewatch.simulation.encoder import SpeedProfile
 from linewatch.simulation.free_running import FreeRunningSimulator
 from linewatch.simulation.strip import SimulatedRollMark, SimulatedStrip, Texture
+from linewatch.simulation.uneven import UnevenCamera
 
 
 class SimulatorSource(SourceSettings):
@@ -38,6 +39,16 @@ class SimulatorSource(SourceSettings):
         default=(), description="places behind which another coil begins; the camera's input reports each"
     )
     counter_faults: Annotated[tuple[CounterFault, ...], Field(strict=False)] = ()
+    light_falloff: float = Field(
+        default=0.0,
+        ge=0,
+        lt=1,
+        description="share of the light that the ends of the camera's line lack; above 0, pixels answer unalike as "
+        "well, so that the camera needs a flat field",
+    )
+    shows: Literal["strip", "dark", "white"] = Field(
+        default="strip", description="dark, white: the references of a flat field, in place of the strip"
+    )
     runs_on: Annotated[Path | None, Field(strict=False)] = Field(
         default=None,
         description="live: file that keeps when the strip began to run, so that it runs on while the service is down",
@@ -54,6 +65,13 @@ class SimulatorSource(SourceSettings):
         )
 
     def open(self, line: LineSettings, clock: Clock, *, live: bool) -> Camera:
+        camera = self._even(line, clock, live=live)
+        reference = None if self.shows == "strip" else self.shows
+        if self.light_falloff or reference:
+            camera = UnevenCamera(camera, line.width_px, self.light_falloff, reference, self.seed)
+        return camera
+
+    def _even(self, line: LineSettings, clock: Clock, *, live: bool) -> Camera:
         strip = self.strip(line)
         course = Course.of(self.turns, strip.total_lines, line.mm_per_line)
         began_unix_ns = partial(_began, self.runs_on) if live and self.runs_on else None

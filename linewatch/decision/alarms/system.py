@@ -30,7 +30,8 @@ NAMES = (
     FLOOD,
 )
 
-_OTHERS = (Cause.OVERRUN, Cause.OVERLOAD, Cause.ENGINE, Cause.RESTART, Cause.CAMERA)  # alarms of their own tell these
+_OTHERS = (Cause.OVERRUN, Cause.OVERLOAD, Cause.ENGINE, Cause.CALIBRATION, Cause.RESTART, Cause.CAMERA)
+"""Causes that are not of the picture; but for the calibration, alarms of their own tell these."""
 _DISK_DEADBAND = 1.1
 _STEPS = 100  # parts of the metres over which coverage counts
 

@@ -46,7 +46,8 @@ def begin(pieces: Pieces, prediction: Prediction, rules: DecisionRules, graded_b
     if not len(pieces):
         return Beginnings([], np.zeros(0, bool), [], np.zeros(0), [], [])
     frame, edges, classes = prediction.frame, prediction.edges, named(prediction.classes)
-    scale = StripScale.of(frame, rules.across_offset_mm)
+    scale = StripScale.of(frame)
+    scales = frame.columns.mm_per_px_over(pieces.left, pieces.right)
     moments = Moments.of_each(pieces.runs, pieces.begins)
     contrasts = contrast_sums(pieces.runs, pieces.begins, frame, edges)
     places = Places.of(pieces.left, pieces.right, scale, edges)
@@ -62,7 +63,7 @@ def begin(pieces: Pieces, prediction: Prediction, rules: DecisionRules, graded_b
         log_odds = log_odds + unlike
         names_of_evidence, evidence = (*names_of_evidence, UNLIKE_NORMAL), np.column_stack([evidence, unlike])
     probability = probability_of(log_odds)
-    area_mm2 = pieces.area_px * scale.mm2_per_px
+    area_mm2 = pieces.area_px * scale.mm2_per_px(pieces.left, pieces.right)
     along_mm = np.stack([scale.along(pieces.top), scale.along(pieces.bottom)], axis=1)
     across_mm = np.stack([places.left_mm, places.right_mm], axis=1)
     names = [classes[at] for at in code.tolist()]
@@ -96,7 +97,7 @@ def begin(pieces: Pieces, prediction: Prediction, rules: DecisionRules, graded_b
         [None if edge_mm != edge_mm else edge_mm for edge_mm in places.edge_mm.tolist()],  # noqa: PLR0124  # NaN
         pieces.tiled.tolist(),
         highest(prediction.classes, shares),
-        [sums.spread(frame.mm_per_px, frame.mm_per_line) for sums in moments],
+        [sums.spread(mm_per_px, frame.mm_per_line) for sums, mm_per_px in zip(moments, scales.tolist(), strict=True)],
         contrasts,
         severities,
         tentative,

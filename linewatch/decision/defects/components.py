@@ -42,7 +42,7 @@ def find_pieces(prediction: Prediction, rules: DecisionRules) -> Pieces:
         scores=prediction.class_scores.astype(np.float64),
         reach_px=rules.reach(frame.mm_per_px),
         reach_lines=rules.reach(frame.mm_per_line),
-        scale=StripScale.of(frame, rules.across_offset_mm),
+        scale=StripScale.of(frame),
     )
     if prediction.maps is not None:
         return _in_order(bounded(view.lasting(map_pieces(prediction, rules, tiles, view.steel))))
@@ -86,24 +86,24 @@ class _View:
         scores, places = pieces.scores / pieces.weight[:, None], self.places(pieces.left, pieces.right)
         return self.rules.choose_classes(self.prediction.classes, scores, places)[0]
 
-    def px(self, area_mm2: np.ndarray | float) -> np.ndarray | float:
-        return area_mm2 / self.scale.mm2_per_px
+    def px(self, area_mm2: np.ndarray | float, pieces: Pieces) -> np.ndarray:
+        return area_mm2 / self.scale.mm2_per_px(pieces.left, pieces.right)
 
     def large(self, pieces: Pieces) -> np.ndarray:
         """Return which pieces are large enough to be reported on their own: bool (n,)."""
         if not len(pieces):
             return np.zeros(0, bool)
         if not self.rules.sensitivity.rules:
-            return pieces.area_px >= self.px(self.rules.min_area_mm2)
+            return pieces.area_px >= self.px(self.rules.min_area_mm2, pieces)
         places = self.places(pieces.left, pieces.right)
         least_mm2 = self.rules.least_area_mm2(self.prediction.classes, self.codes(pieces), places)
-        return pieces.area_px >= self.px(least_mm2)
+        return pieces.area_px >= self.px(least_mm2, pieces)
 
     def lasting(self, pieces: Pieces) -> Pieces:
         """Return the pieces that are large enough somewhere on the strip, or may go on in a neighbouring frame."""
         if not len(pieces):
             return pieces
-        keep = pieces.area_px >= self.px(self.rules.sensitivity.least_area_mm2(self.rules.min_area_mm2))
+        keep = pieces.area_px >= self.px(self.rules.sensitivity.least_area_mm2(self.rules.min_area_mm2), pieces)
         keep |= (pieces.top < self.reach_lines) | (pieces.bottom > self.steel.lines - self.reach_lines)
         return pieces if keep.all() else pieces.take(np.flatnonzero(keep))
 

@@ -30,9 +30,9 @@ class Places:
         """Return the places of columns [left_px, right_px)."""
         edge_mm = np.full(len(left_px), np.nan)
         if edges is not None and edges.left_found:
-            edge_mm = np.fmin(edge_mm, (left_px - edges.left_px) * scale.mm_per_px)
+            edge_mm = np.fmin(edge_mm, scale.columns.width_mm(np.full_like(left_px, edges.left_px), left_px))
         if edges is not None and edges.right_found:
-            edge_mm = np.fmin(edge_mm, (edges.right_px - right_px) * scale.mm_per_px)
+            edge_mm = np.fmin(edge_mm, scale.columns.width_mm(right_px, np.full_like(right_px, edges.right_px)))
         return cls(scale.across(left_px), scale.across(right_px), edge_mm)
 
     @classmethod

@@ -216,7 +216,9 @@ def _merged_defect(defects: list[Defect], joined: Track, rules: DecisionRules, p
     place, shares = Places.one(box.across_mm, edge_mm), (joined.scores / joined.weight)[None]
     code, confidence = rules.choose_classes(prediction.classes, shares, place)
     probability = probability_of(np.array([joined.odds / joined.moments.count]))
-    spread = joined.moments.spread(prediction.frame.mm_per_px, prediction.frame.mm_per_line)
+    columns = prediction.frame.columns
+    mm_per_px = columns.mm_per_px_over(*(columns.column(mm) for mm in box.across_mm))
+    spread = joined.moments.spread(mm_per_px, prediction.frame.mm_per_line)
     return replace(
         defects[0],
         defect_class=named(prediction.classes)[int(code[0])],

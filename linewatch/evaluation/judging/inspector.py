@@ -168,7 +168,7 @@ class Inspector:
             encoder_count=0,
             along_mm=number * self._lines * line.mm_per_line,
             mm_per_line=line.mm_per_line,
-            mm_per_px=line.mm_per_px,
+            columns=line.across,
             captured_ns=0,
         )
 

@@ -164,7 +164,7 @@ def _instance(
 
 
 def _px(one: TrueDefect | Defect, line: LineSettings) -> tuple[int, int, int, int]:
-    scale = StripScale(0.0, line.mm_per_line, line.across_offset_mm, line.mm_per_px)
+    scale = StripScale(0.0, line.mm_per_line, line.across)
     (x0, x1), (y0, y1) = one.box.across_mm, one.box.along_mm
     return round(scale.column(x0)), round(scale.line(y0)), round(scale.column(x1)), round(scale.line(y1))
 

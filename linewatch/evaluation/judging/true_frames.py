@@ -90,13 +90,13 @@ class FrameTruth:
             ]
         found.sort(key=lambda one: (one[1][1], one[1][0]))
         kept = [one for one in found if one[0] not in pseudo]
-        scale = StripScale(0.0, line.mm_per_line, line.across_offset_mm, line.mm_per_px)
+        scale = StripScale(0.0, line.mm_per_line, line.across)
         return tuple(
             TrueDefect(
                 id=number,
                 defect_class=name,
                 box=scale.box(x0, x1, y0, y1),
-                area_mm2=area_px * scale.mm2_per_px,
+                area_mm2=area_px * scale.mm2_per_px(x0, x1),
             )
             for number, (name, (x0, y0, x1, y1), area_px) in enumerate(kept)
         )

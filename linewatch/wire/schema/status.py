@@ -160,6 +160,19 @@ class JournalStatus(Message):
     dropped: Count = Field(description="messages since the start that were published and are in no journal")
 
 
+class CalibrationStatus(Message):
+    """The calibration of the camera that gives the pictures now."""
+
+    serial: str = Field(description="of the camera")
+    identity: str = Field(description="as in the topic `frame`; empty: none is applied")
+    made_unix_ns: dict[str, Whole] = Field(
+        description="its parts, each with when it was made, in nanoseconds since 1970 (UTC)"
+    )
+    trouble: str | None = Field(
+        default=None, description="why the calibration cannot be used; strip is missed (cause `calibration`) meanwhile"
+    )
+
+
 class NormalStatus(Message):
     """What is known of the line's normal strip (`[decision] normal`), and how that drifted when strip was learned."""
 
@@ -227,6 +240,9 @@ class StatusBody(CoveredArea):
         default=0,
         description="decisions, status messages and crops that could not be published as they were, since a figure or "
         "a text was beyond what a message holds; the service's log says which",
+    )
+    calibration: CalibrationStatus | None = Field(
+        default=None, description="null: the camera has no calibration, and frames are inspected as they come"
     )
     journal: JournalStatus | None = Field(default=None, description="null: a replay, which ends when its disk fails")
 

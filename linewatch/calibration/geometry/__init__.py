@@ -1,0 +1,1 @@
+"""`linewatch calibrate geometry` and `linewatch calibrate target`."""
