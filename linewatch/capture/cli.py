@@ -14,7 +14,7 @@ from linewatch.terminal import AsJson, plain_console, print_pairs, wide_console
 if TYPE_CHECKING:
     from linewatch.capture.genicam.look import Look
 
-Which = Annotated[str, Parameter(name="ID", help="Serial number, address, MAC address or Aravis id.")]
+Which = Annotated[str, Parameter(name="ID", help="Serial number, address, MAC address or user-defined name.")]
 
 _NONE = (
     "no camera answers; check power and cable, that the interface has an address of the camera's network, and that no "

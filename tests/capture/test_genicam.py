@@ -144,7 +144,7 @@ def test_a_camera_that_is_gone_is_lost_and_can_be_opened_again_when_it_is_back(
             read_on(one)
         assert time.monotonic() - gone_s < 5.0
         assert one.read() is None
-    with pytest.raises(SourceError, match=r"camera LW01 does not answer at 127.0.0.1, where it was; check"):
+    with pytest.raises(SourceError, match=r"camera LW01 does not answer at 127.0.0.1, where it was, expected"):
         find_camera(SERIAL)
     camera.start() if gone == "killed" else camera.resume()
     back_s = time.monotonic()

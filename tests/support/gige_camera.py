@@ -44,14 +44,16 @@ needs_gige_camera = pytest.mark.skipif(why_missing() is not None, reason=why_mis
 class FakeGigeCamera:
     """A camera process that can be killed, paused and started again."""
 
-    def __init__(self, serial: str = SERIAL, address: str = ADDRESS) -> None:
+    def __init__(self, serial: str = SERIAL, address: str = ADDRESS, inside: tuple[str, ...] = ()) -> None:
+        """inside: what a program is run behind, such as another network namespace."""
         self.serial, self.address = serial, address
+        self._inside = inside
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self, *, lost_per_thousand: float = 0.0) -> None:
         """Start Aravis' own program, which shows a ramp that moves by one level a frame."""
         lost = ("-r", str(lost_per_thousand)) if lost_per_thousand else ()
-        self._start((_PROGRAM, "-i", self.address, "-s", self.serial, *lost))
+        self._start((*self._inside, _PROGRAM, "-i", self.address, "-s", self.serial, *lost))
 
     def play(self, frames: np.ndarray, folder: Path, *, genicam: str | None = None) -> None:
         """Start a camera that shows these pictures, (pictures, bytes) or (pictures, lines, width)."""

@@ -1,9 +1,6 @@
 """One opened camera: under our control, set as configured, and its stream of buffers."""
 
 import contextlib
-import fcntl
-import socket
-import struct
 import threading
 import time
 from collections.abc import Iterator
@@ -14,7 +11,15 @@ from typing import Any
 import structlog
 
 from linewatch.capture.genicam.buffers import BufferPool
-from linewatch.capture.genicam.discovery import FoundCamera, find_camera, forget, holder_of, is_controlled, remember
+from linewatch.capture.genicam.discovery import (
+    FoundCamera,
+    find_camera,
+    forget,
+    holder_of,
+    ipv4_interfaces,
+    is_controlled,
+    remember,
+)
 from linewatch.capture.genicam.features import CameraFeatures
 from linewatch.capture.genicam.library import aravis, glib_error, reason
 from linewatch.capture.genicam.mono import mono_format
@@ -258,8 +263,9 @@ class GenicamConnection:
     def _set_packets(self) -> None:
         settings, camera = self._settings, self._camera
         camera.gv_set_packet_size_adjustment(self._aravis.GvPacketSizeAdjustment.NEVER)
-        interface = self.device.get_interface_address()
-        name, mtu = _interface(interface.to_string())
+        address = self.device.get_interface_address().to_string()
+        found = next((one for one in ipv4_interfaces() if one.address == address), None)
+        name, mtu = (found.name, found.mtu) if found else (address, None)
         if settings.packet_size is not None:
             if mtu is not None and settings.packet_size > mtu:
                 raise SourceError(
@@ -357,15 +363,3 @@ def _may_use_packet_sockets() -> bool:
     status = Path("/proc/self/status").read_text()
     effective = next(line for line in status.splitlines() if line.startswith("CapEff"))
     return bool(int(effective.split()[1], 16) >> 13 & 1)
-
-
-def _interface(address: str) -> tuple[str, int | None]:
-    """Return the name and the MTU of the interface with this address of this host; the MTU is None if it is unknown."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asked:
-        for _, name in socket.if_nameindex():
-            with contextlib.suppress(OSError, ValueError):
-                request = struct.pack("256s", name.encode()[:15])
-                packed = fcntl.ioctl(asked, 0x8915, request)[20:24]  # SIOCGIFADDR
-                if socket.inet_ntoa(packed) == address:
-                    return name, int(Path(f"/sys/class/net/{name}/mtu").read_text())
-    return address, None

@@ -1,21 +1,29 @@
 """Cameras on the network and on USB: which there are, where, and who holds each."""
 
+import fcntl
 import ipaddress
 import os
+import select
 import socket
 import struct
 import threading
 import time
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from linewatch.capture.genicam.library import aravis
+from linewatch.contracts.bounds import made_printable
 from linewatch.contracts.errors import SourceError
 
 GVCP_PORT: Final = 3956
+GIGE: Final = "GigEVision"
 _PATIENCE_S: Final = 0.25
+_DISCOVERY_S: Final = 0.5
+_DISCOVERY: Final = struct.pack(">BBHHH", 0x42, 0x11, 0x0002, 0, 1)
+"""A command that is acknowledged, by broadcast if need be."""
 _CONTROL_PRIVILEGE: Final = 0x0A00
 """Registers of GigE Vision 2.0, table 28-1 and following: who has control, and from where."""
 _PRIMARY_PORT: Final = 0x0A04
@@ -23,11 +31,21 @@ _PRIMARY_ADDRESS: Final = 0x0A14
 
 
 @dataclass(frozen=True, slots=True)
+class Ipv4Interface:
+    """An interface of this host that has an address. mtu: None where it is not known."""
+
+    name: str
+    address: str
+    broadcast: str
+    mtu: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class FoundCamera:
     """A camera that answered.
 
-    id: Aravis' name of it. address: IP address, or its place on USB. mac: "" on USB. holder: who controls it, None
-    where it is free or does not tell.
+    id: the name that a user gave it, or on USB Aravis' name of it. address, mac: "" on USB. holder: who controls it,
+    None where it is free or does not tell.
     """
 
     id: str
@@ -41,7 +59,8 @@ class FoundCamera:
 
     @property
     def told(self) -> str:
-        return f"camera {self.serial or self.id} ({self.vendor} {self.model}, {self.address})"
+        what = ", ".join(filter(None, (f"{self.vendor} {self.model}".strip(), self.address or self.protocol)))
+        return f"camera {self.serial or self.id or self.address} ({what})"
 
 
 _SEARCH_EVERY_S: Final = 5.0
@@ -52,41 +71,95 @@ again is asked there first, since a search takes longer than most cameras are aw
 
 
 def found_cameras() -> tuple[FoundCamera, ...]:
-    """Ask for all cameras; takes about a second. Raises SourceError where Aravis is missing."""
+    """Ask for all cameras; takes half a second. Raises ConfigError where Aravis is missing.
+
+    On the network it is asked here, not by Aravis, which tells one camera of several with the same serial number.
+    """
     library = aravis()
-    library.update_device_list()
-    found = []
-    for number in range(library.get_n_devices()):
-        protocol = library.get_device_protocol(number) or ""
-        if protocol == "Fake":
-            continue
-        found.append(
-            FoundCamera(
-                id=library.get_device_id(number) or "",
-                vendor=library.get_device_vendor(number) or "",
-                model=library.get_device_model(number) or "",
-                serial=library.get_device_serial_nbr(number) or "",
-                address=library.get_device_address(number) or "",
-                mac=(library.get_device_physical_id(number) or "") if protocol == "GigEVision" else "",
-                protocol=protocol,
-            )
+    return (*_on_network(), *_on_usb(library))
+
+
+def _on_network() -> tuple[FoundCamera, ...]:
+    """Broadcast GVCP's discovery on every interface, and collect the answers."""
+    asked: list[socket.socket] = []
+    found: dict[str, FoundCamera] = {}
+    try:
+        for interface in ipv4_interfaces():
+            with suppress(OSError):
+                one = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+                asked.append(one)
+                one.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
+                one.bind((interface.address, 0))
+                for place in {interface.broadcast, "255.255.255.255"}:
+                    with suppress(OSError):
+                        one.sendto(_DISCOVERY, (place, GVCP_PORT))
+        deadline_s = time.monotonic() + _DISCOVERY_S
+        while asked and (left_s := deadline_s - time.monotonic()) > 0:
+            for ready in select.select(asked, [], [], left_s)[0]:
+                with suppress(OSError, struct.error, UnicodeDecodeError):
+                    camera = _discovered(ready.recv(1024))
+                    found[camera.address] = camera
+    finally:
+        for one in asked:
+            one.close()
+    held = (replace(one, holder=holder_of(one.address)) for one in found.values())
+    return tuple(sorted(held, key=lambda one: (one.serial, one.address)))
+
+
+def _discovered(answer: bytes) -> FoundCamera:
+    """Return the camera of an answer. Raises struct.error where it is none."""
+    status, command = struct.unpack_from(">HH", answer)
+    data = answer[8:]
+    if status or command != 0x0003 or len(data) < 0xF8:
+        raise struct.error("no answer to a discovery")
+
+    def text(at: int, size: int) -> str:
+        return made_printable(data[at : at + size].split(b"\0")[0].decode(errors="replace"))
+
+    return FoundCamera(
+        id=text(0xE8, 16),
+        vendor=text(0x48, 32),
+        model=text(0x68, 32),
+        serial=text(0xD8, 16),
+        address=socket.inet_ntoa(data[0x24:0x28]),
+        mac=data[0x0A:0x10].hex(":"),
+        protocol=GIGE,
+    )
+
+
+def _on_usb(library: Any) -> Iterator[FoundCamera]:
+    interface = library.UvInterface.get_instance()
+    interface.update_device_list()
+    for number in range(interface.get_n_devices()):
+        yield FoundCamera(
+            id=interface.get_device_id(number) or "",
+            vendor=interface.get_device_vendor(number) or "",
+            model=interface.get_device_model(number) or "",
+            serial=interface.get_device_serial_nbr(number) or "",
+            address="",
+            mac="",
+            protocol="USB3Vision",
         )
-    return tuple(replace(one, holder=holder_of(one.address)) for one in found)
 
 
 def find_camera(which: str | None) -> FoundCamera:
-    """Return the camera of this serial, address, MAC address or Aravis id; None: the only one there is.
+    """Return the camera of this serial, address, MAC address or user-defined name; None: the only one there is.
 
     Raises SourceError where there is none, or several that could be meant.
     """
     if which is not None and _is_address(which) and answers(which):
-        return FoundCamera(which, "", "", "", which, "", "GigEVision")
+        return FoundCamera(which, "", "", "", which, "", GIGE)
+    away = None
     if which is not None and which in _LAST_PLACE:
         address, searched_s = _LAST_PLACE[which]
         if answers(address):
-            return FoundCamera(address, "", "", which, address, "", "GigEVision")
+            return FoundCamera(address, "", "", which, address, "", GIGE)
+        away = SourceError(
+            f"camera {which} does not answer at {address}, where it was, expected an answer; check power and cable. It "
+            f"is searched for every {_SEARCH_EVERY_S:g} s, should it have another address"
+        )
         if time.monotonic() - searched_s < _SEARCH_EVERY_S:
-            raise SourceError(f"camera {which} does not answer at {address}, where it was; check its power and cable")
+            raise away
         _LAST_PLACE[which] = address, time.monotonic()
     cameras = found_cameras()
     fitting = cameras if which is None else [one for one in cameras if _is(one, which)]
@@ -98,7 +171,7 @@ def find_camera(which: str | None) -> FoundCamera:
         raise SourceError(
             f"found {len(fitting)} cameras ({listed}), expected {wanted}; set [source] camera to an address"
         )
-    raise SourceError(
+    raise away or SourceError(
         f"no camera {'' if which is None else which + ' '}answers: found {listed}, expected "
         f"{'one' if which is None else 'it'}; check power, cable and firewall (UDP port {GVCP_PORT}), that its address "
         "is of this host's network, and that the service may reach it (IPAddressAllow of its unit)"
@@ -107,7 +180,7 @@ def find_camera(which: str | None) -> FoundCamera:
 
 def remember(camera: FoundCamera) -> None:
     """Keep where a camera was opened, for the next time that it is asked for by its serial."""
-    if camera.protocol == "GigEVision" and camera.serial:
+    if camera.protocol == GIGE and camera.serial:
         _LAST_PLACE[camera.serial] = camera.address, time.monotonic()
 
 
@@ -142,6 +215,22 @@ def holder_of(address: str) -> str | None:
         return f"{process} of this host ({holder}, port {port})"
     name = _host_name(holder)
     return f"{name} ({holder}, port {port})" if name else f"{holder}, port {port}"
+
+
+def ipv4_interfaces() -> tuple[Ipv4Interface, ...]:
+    """Return the interfaces of this host that have an IPv4 address, each with its first."""
+    found = []
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asked:
+        for _, name in socket.if_nameindex():
+            with suppress(OSError, ValueError):
+                request = struct.pack("256s", name.encode()[:15])
+                address, broadcast = (
+                    socket.inet_ntoa(fcntl.ioctl(asked, number, request)[20:24])
+                    for number in (0x8915, 0x8919)  # SIOCGIFADDR, SIOCGIFBRDADDR
+                )
+                mtu = int(Path(f"/sys/class/net/{name}/mtu").read_text())
+                found.append(Ipv4Interface(name, address, broadcast, mtu))
+    return tuple(found)
 
 
 def _is(camera: FoundCamera, which: str) -> bool:

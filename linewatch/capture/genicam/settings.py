@@ -32,8 +32,8 @@ class GenicamFeatures(Settings):
     camera: ShortText | None = Field(
         default=None,
         min_length=1,
-        description="serial number, address, MAC address or Aravis id; left out: the only one that is found. A serial "
-        "is found again when the camera's address changes",
+        description="serial number, address, MAC address or user-defined name; left out: the only one that is found. "
+        "A serial number is found again when the camera's address changes",
     )
     pixel_format: PixelFormat = Field(
         default="Mono8",
