@@ -71,7 +71,6 @@ class Admission:
         self.calibrated = calibrated or CalibrationInForce(line)
         self.coils = coils or CoilAccount()
         self._line = line
-        self._columns = line.across
         self._settings = settings
         self._ring = ring
         self._ordinal = 0
@@ -232,7 +231,7 @@ class Admission:
             encoder_count=grab.encoder_count + round(ahead * self._counts_per_line),
             along_mm=grab.along_mm + ahead * grab.mm_per_line - part.head_mm,
             mm_per_line=grab.mm_per_line,
-            columns=self._columns,
+            columns=self.calibrated.columns,
             captured_ns=grab.captured_ns if captured_ns is None else captured_ns,
             encoded=grab.encoded,
             fault=fault,

@@ -6,7 +6,9 @@ import numpy as np
 import structlog
 
 from linewatch.capture.flat_field import FlatFieldCorrection
+from linewatch.config.calibrated import calibrated_capture, calibrated_line, replaced_settings
 from linewatch.config.calibration_file import CameraCalibration, check_calibration
+from linewatch.config.capture import CaptureSettings
 from linewatch.config.line import LineSettings
 from linewatch.contracts.errors import ConfigError
 
@@ -24,15 +26,22 @@ def no_calibration(_serial: str) -> CameraCalibration | None:
 class CalibrationInForce:
     """What is applied to the lines of the camera that is connected now. Another camera may take its place at any time.
 
-    Only the capture thread may use it; others may read `calibration`, `serial` and `trouble`. trouble: why the
-    calibration that this camera should have cannot be used; its lines must not be inspected then. None: it can.
+    Only the capture thread may use it; others may read its public attributes. trouble: why the calibration that this
+    camera should have cannot be used; its lines must not be inspected then. None: it can. columns: where they lie
+    across. capture: settings of the strip-edge finder, as calibrated.
     """
 
-    def __init__(self, line: LineSettings, find: FindCalibration = no_calibration) -> None:
+    def __init__(
+        self,
+        line: LineSettings,
+        find: FindCalibration = no_calibration,
+        capture: CaptureSettings | None = None,
+    ) -> None:
         self.calibration: CameraCalibration | None = None
         self.serial = ""
         self.trouble: str | None = None
-        self._line = line
+        self._line, self._configured = line, capture or CaptureSettings()
+        self.columns, self.capture = line.across, self._configured
         self._find = find
         self._met: str | None = None  # the serial that `meet` was told last
         self._flat_field: FlatFieldCorrection | None = None
@@ -56,6 +65,7 @@ class CalibrationInForce:
         """Do what `meet` does, but raise ConfigError for a calibration that cannot be used."""
         self._met, self.serial = serial, serial
         self.calibration, self._flat_field, self.trouble = None, None, None
+        self.columns, self.capture = self._line.across, self._configured
         calibration = self._find(serial)
         if calibration is None:
             return
@@ -67,6 +77,10 @@ class CalibrationInForce:
                     "are resampled ([line.encoder] triggers = false); calibrate it per column"
                 )
             self._flat_field = FlatFieldCorrection(flat_field, self._line.frame_lines)
+        self.columns = calibrated_line(self._line, calibration).across
+        self.capture = calibrated_capture(self._configured, calibration)
+        for text in (*replaced_settings(self._line, self._configured, calibration), *calibration.remarks):
+            log.warning("calibration_holds", serial=calibration.serial, text=text)
         self.serial, self.calibration = calibration.serial, calibration
         log.info("calibration_in_force", serial=self.serial, identity=self.identity, parts=sorted(calibration.parts))
 

@@ -5,6 +5,7 @@ from linewatch.capture.clock import MonotonicClock
 from linewatch.capture.find_calibration import camera_serial, own_calibration
 from linewatch.check.attempts import bind_endpoint, read_folder, write_into
 from linewatch.check.trials import Trials
+from linewatch.config.calibrated import calibrated_line, replaced_settings
 from linewatch.config.calibration_file import calibration_path
 from linewatch.config.grading_file import DEFAULT
 from linewatch.config.normal import read_normal
@@ -155,7 +156,10 @@ def _check_calibration(settings: ServiceSettings, trials: Trials, owner: int | N
             lacks = f"has none in {folder.absolute()}" if told else "tells no serial by which one could be found"
             return f"the camera {lacks}; frames are inspected as they come"
         parts = [f"{name.replace('_', ' ')} {part.told_of()}" for name, part in calibration.parts.items()]
-        return "; ".join((f"{calibration_path(folder, told).absolute()}: {calibration.identity}", *parts))
+        holds = replaced_settings(settings.line, settings.capture, calibration)
+        calibrated_line(settings.line, calibration)
+        origin = f"{calibration_path(folder, told).absolute()}: {calibration.identity}"
+        return "; ".join((origin, *parts, *holds, *calibration.remarks))
 
     trials.attempt("calibration", "folder", folder, own, reads=folder if folder.exists() else None)
 

@@ -7,7 +7,6 @@ The correction is fixed-point: a pixel becomes (pixel - offset) * gain / 2**shif
 import base64
 import binascii
 import zlib
-from functools import cached_property
 from typing import Annotated, Literal, Self
 
 import numpy as np
@@ -38,7 +37,7 @@ class PackedLevels(ClosedModel):
             raise ValueError(f"the data cannot be unpacked ({error})") from error
         return self
 
-    @cached_property
+    @property
     def levels(self) -> np.ndarray:
         """Read-only uint8 (lines, width). Raises binascii.Error, zlib.error or ValueError for damaged data."""
         size = self.lines * self.width_px

@@ -40,6 +40,13 @@ class CameraGeometry(CalibrationPart):
         """Where the columns lie across."""
         return AcrossMap(self.across_offset_mm.value, self.mm_per_px.value, self.width_px, self.distortion_px)
 
+    def figures(self) -> tuple[str, ...]:
+        return (
+            self.mm_per_px.told(1, "mm a pixel"),
+            f"positions ± {self.position_uncertainty_mm:.3f} mm",
+            f"lens distortion up to {self.distortion_mm:.2f} mm",
+        )
+
 
 class EncoderScale(CalibrationPart):
     """What the encoder counts on a known length of strip. Replaces counts_per_mm and strip_mm_per_roll_mm."""
@@ -53,6 +60,9 @@ class EncoderScale(CalibrationPart):
         if self.counts_per_mm.value <= 0:
             raise ValueError(f"counts_per_mm is {self.counts_per_mm.value:g}, expected more than 0")
         return self
+
+    def figures(self) -> tuple[str, ...]:
+        return (self.counts_per_mm.told(1, "counts a millimetre of strip"),)
 
 
 class CameraOverlap(CalibrationPart):
@@ -71,6 +81,13 @@ class CameraOverlap(CalibrationPart):
         default=None, description="date of the `geometry` that it was measured with; none: with that of [line]"
     )
 
+    def figures(self) -> tuple[str, ...]:
+        return (
+            f"beside {self.neighbour}",
+            self.across_shift_mm.told(1, "mm across"),
+            self.along_offset_mm.told(1, "mm along"),
+        )
+
 
 class EdgeThresholds(CalibrationPart):
     """Thresholds for the strip-edge finder, from this camera's own strip and background. Replaces settings of
@@ -83,3 +100,9 @@ class EdgeThresholds(CalibrationPart):
     strip_level: Measured = Field(description="mean gray level of columns of strip")
     wrong_columns: float = Field(ge=0, le=1, description="share of columns on the wrong side of edge_level")
     edge_scatter_px: float = Field(ge=0, description="standard deviation of an edge from picture to picture")
+
+    def figures(self) -> tuple[str, ...]:
+        return (
+            f"edge_level {self.edge_level} between background {self.background_level.told()} and strip "
+            f"{self.strip_level.told()}",
+        )

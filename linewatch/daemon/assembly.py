@@ -168,7 +168,7 @@ def open_decisions(
 
     earlier = EarlierRuns()
     if not recorded:
-        earlier = earlier_runs(journal, recipes, settings.line.across, clock.now_ns())
+        earlier = earlier_runs(journal, recipes, inspection.admission.calibrated.columns, clock.now_ns())
     account, known = inspection.admission.coils, inspection.coil_data
     keep = partial(keeper.also, wait=True) if keeper else None
     coils = CoilManager(settings, journal.epoch, account, known, recipes, recorded, reread, recipe_trouble, keep)

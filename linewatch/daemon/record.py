@@ -24,9 +24,9 @@ def record_source(settings: ServiceSettings, path: Path, *, max_mb: float, max_s
         raise SourceError(
             f"cannot write recording {path}: {error.strerror}; expected a folder that can be made; choose another"
         ) from error
-    camera = open_camera(settings.source, settings.line, MonotonicClock(), live=True)
-    grabs = 0
     find = calibrations(settings.calibration, settings.line, settings.source)
+    camera = open_camera(settings.source, settings.line, MonotonicClock(), live=True, find=find)
+    grabs = 0
     with camera, progress_bar("record", camera.grabs) as show:
         calibration = find(camera.serial)
 

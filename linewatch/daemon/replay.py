@@ -12,6 +12,7 @@ import numpy as np
 
 from linewatch.capture.cameras.registry import open_camera
 from linewatch.capture.clock import MonotonicClock, PacedCamera
+from linewatch.capture.find_calibration import calibrations
 from linewatch.contracts.errors import ConfigError
 from linewatch.contracts.ports import Backend, Camera
 from linewatch.contracts.verdict import CoilGrade, Quality
@@ -80,7 +81,8 @@ def replay(
     recorded = RecordedCoilData() if coil_data is None else read_recorded(coil_data)
     clock = MonotonicClock()
     with ExitStack() as stack:
-        camera: Camera = open_camera(settings.source, settings.line, clock, live=False)
+        find = calibrations(settings.calibration, settings.line, settings.source, calibration)
+        camera: Camera = open_camera(settings.source, settings.line, clock, live=False, find=find)
         if fault is not None:
             camera = FaultyCamera(camera, FaultSpec.parse(fault), FAULT_SEED)
         camera = stack.enter_context(PacedCamera(camera, clock, pace))

@@ -7,6 +7,7 @@ import structlog
 
 from linewatch.capture.cameras.registry import open_for_service
 from linewatch.capture.clock import MonotonicClock, PacedCamera
+from linewatch.capture.find_calibration import calibrations
 from linewatch.contracts.errors import ConfigError
 from linewatch.contracts.ports import Camera
 from linewatch.daemon.progress import ProgressNote
@@ -28,7 +29,8 @@ def run(settings: ServiceSettings, reread: Callable[[], ServiceSettings] | None 
     clock = MonotonicClock()
     with ExitStack() as stack:
         within_s = settings.capture.restart_within_s
-        camera: Camera = open_for_service(settings.source, settings.line, clock, within_s)
+        find = calibrations(settings.calibration, settings.line, settings.source)
+        camera: Camera = open_for_service(settings.source, settings.line, clock, within_s, find)
         camera = stack.enter_context(camera if camera.live else PacedCamera(camera, clock, "line-rate"))
         structlog.get_logger().info(
             "starting", source=settings.source.type, engines_dir=str(settings.inference.engines_dir)

@@ -156,7 +156,9 @@ def open_service(
     the file that they came from. calibration: as `calibrations` takes it as `named`. Raises LinewatchErrors.
     """
     calibrated = CalibrationInForce(
-        settings.line, calibrations(settings.calibration, settings.line, settings.source, calibration)
+        settings.line,
+        calibrations(settings.calibration, settings.line, settings.source, calibration),
+        settings.capture,
     )
     serial = camera.serial
     demanded = settings.calibration.required and settings.calibration.serial is None
@@ -181,7 +183,7 @@ def open_service(
         wire = open_wire(stack, settings, camera, clock, runner, inspection, decisions, keys, verdicts)
         exchange, folder = decisions.exchange, decisions.coils.folder
         cascade = CascadeStage(
-            settings.capture,
+            calibrated,
             inspection.cascade,
             exchange,
             inspection.coil_data,

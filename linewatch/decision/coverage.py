@@ -40,16 +40,14 @@ class WidthExpectation:
     of_line_px: float = 0.0
     in_view_px: float = 0.0
 
-    def given(
-        self, data: CoilData | None, line_mm: float | None, view_mm: float, taper: float, mm_per_px: float
-    ) -> Self:
+    def given(self, data: CoilData | None, line_mm: float | None, view_px: int, taper: float, mm_per_px: float) -> Self:
         """Return the expectation with what the coil's data and the line's settings say."""
         of_data_mm = data.width_mm if data is not None else None
         return replace(
             self,
             of_data_px=(of_data_mm or 0.0) / mm_per_px,
             of_line_px=(line_mm or 0.0) / mm_per_px,
-            in_view_px=view_mm / mm_per_px,
+            in_view_px=view_px,
             taper=taper,
         )
 

@@ -195,7 +195,7 @@ def _end(coil: RunningCoil, alarms: Alarms) -> tuple[Alarms, CoilNotice]:
 def _decide_frame(coil: RunningCoil, prediction: Prediction, rules: DecisionRules) -> tuple[RunningCoil, Verdict]:
     frame, edges = prediction.frame, prediction.edges
     width = coil.width.given(
-        coil.conditions.data, rules.strip_width_mm, rules.view_width_mm, rules.strip_taper, mm_per_px_of(prediction)
+        coil.conditions.data, rules.strip_width_mm, rules.view_width_px, rules.strip_taper, mm_per_px_of(prediction)
     )
     spans = spans_of(prediction, width)
     pieces = find_pieces(prediction, rules)

@@ -48,7 +48,7 @@ class DecisionRules:
     sensitivity: exceptions to `class_thresholds` and `min_area_mm2`, by class, zone and product.
     grading: the grading rules of a coil that begins under these rules; None: the coil is not graded.
     strip_width_mm: of strip in view, until a coil has shown its width; None: unknown.
-    view_width_mm: of the camera's view; what passes while no strip is in view and no width is known counts as so wide.
+    view_width_px: of the camera's view; what passes while no strip is in view and no width is known counts as so wide.
     strip_taper: share by which a coil's strip may become narrower than it was.
     side, camera: used for alarms that do not come from a frame.
     """
@@ -66,7 +66,7 @@ class DecisionRules:
     outlined_classes: frozenset[str] = frozenset()
     alarms: tuple[AlarmRule, ...] = ()
     strip_width_mm: float | None = None
-    view_width_mm: float = 0.0
+    view_width_px: int = 0
     strip_taper: float = 0.0
     part_mm: float = math.inf
     sensitivity: Sensitivity = field(default_factory=Sensitivity)
@@ -171,7 +171,7 @@ class DecisionRules:
             outlined_classes=frozenset(outlines.classes),
             alarms=tuple(alarms),
             strip_width_mm=line.strip_width_mm,
-            view_width_mm=line.width_px * line.mm_per_px,
+            view_width_px=line.width_px,
             strip_taper=line.strip_taper,
             part_mm=settings.part_m * 1000,
             sensitivity=Sensitivity.of(settings, head.classes),

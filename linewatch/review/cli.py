@@ -254,10 +254,15 @@ def _camera(source: str, config: Path | None) -> "tuple[ServiceSettings, Camera]
     """Return a camera over a recording, not yet entered, and the settings that it is read by."""
     from linewatch.capture.cameras.registry import open_camera
     from linewatch.capture.clock import MonotonicClock
+    from linewatch.capture.find_calibration import calibrations
+    from linewatch.config.calibrated import calibrated_line
 
     settings = with_source(settings_or_defaults(config), source, own_line=config is None)
     assert settings.source is not None
-    return settings, open_camera(settings.source, settings.line, MonotonicClock(), live=False)
+    camera = open_camera(settings.source, settings.line, MonotonicClock(), live=False)
+    find = calibrations(settings.calibration, settings.line, settings.source)
+    line = calibrated_line(settings.line, find(camera.serial))
+    return settings.model_copy(update={"line": line}), camera
 
 
 def _print_regraded(found: "Regraded") -> None:

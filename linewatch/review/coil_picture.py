@@ -12,6 +12,7 @@ from linewatch.contracts.errors import SourceError
 from linewatch.contracts.ports import Camera
 from linewatch.contracts.verdict import Quality, StripBox, from_tail
 from linewatch.files import write_file
+from linewatch.geometry.straighten import straightened
 from linewatch.review.coil_record import CoilRecord
 from linewatch.review.recorded_frames import recorded_frames
 
@@ -192,7 +193,7 @@ def draw_coil(
     picture = CoilPicture(record.length_mm, line.width_px * line.mm_per_px, across_mm=line.across_offset_mm)
     for frame in recorded_frames(camera, line):
         if frame.pixels is not None and frame.coil == record.coil:
-            pixels = frame.pixels[: frame.valid_lines]
+            pixels = straightened(frame.pixels[: frame.valid_lines], frame.columns)
             along_mm = placed((frame.along_mm, frame.along_mm + len(pixels) * frame.mm_per_line))
             picture.add_lines(pixels[::-1] if tail_first else pixels, along_mm[0], frame.mm_per_line)
     for span in record.spans:

@@ -15,6 +15,7 @@ from linewatch.contracts.frame import Grab
 from linewatch.contracts.ports import Camera
 from linewatch.contracts.verdict import StripBox
 from linewatch.geometry.runs import to_mask
+from linewatch.geometry.straighten import straightened
 from linewatch.review.coil_picture import CoilPicture, write_picture
 from linewatch.review.comparison import KINDS, ComparedDefect, Comparison
 from linewatch.review.pairing import FoundDefect, hull
@@ -59,7 +60,7 @@ def draw_differences(
             if key not in maps or grab.image is None or grab.image.ndim != 2:
                 continue
             seen = True
-            maps[key].add_lines(grab.image, grab.along_mm, grab.mm_per_line)
+            maps[key].add_lines(straightened(grab.image, line.across), grab.along_mm, grab.mm_per_line)
             for crop in crops:
                 if crop.defect.strip == key:
                     crop.paste(crop.pixels, grab.image, grab.along_mm, grab.mm_per_line, cv2.INTER_AREA)
@@ -121,6 +122,7 @@ class _Crop:
         self, canvas: np.ndarray, pixels: np.ndarray, along_mm: float, mm_per_line: float, interpolation: int
     ) -> None:
         """Lay camera pixels (lines, width), whose first line is at `along_mm`, over the canvas."""
+        pixels = straightened(pixels, self.line.across, interpolation)
         rows = self._edges(along_mm - self.along_mm, mm_per_line, len(pixels), _WIDTH_PX)
         columns = self._edges(
             self.line.across_offset_mm - self.across_mm, self.line.mm_per_px, pixels.shape[1], _HEIGHT_PX

@@ -190,7 +190,7 @@ def test_strip_that_turns_narrow_is_not_inspected_however_long_it_lasts():
 
 def test_one_edge_may_be_where_the_light_ends():
     """One half of the lamp is dead from the coil's first frame on, and nothing tells how wide the strip is."""
-    rules = replace(RULES, view_width_mm=16.0)
+    rules = replace(RULES, view_width_px=16)
     assert looked([seen(8, 16)] * 30, rules) == [(Quality.DEGRADED, Cause.NARROW)] * 30
     assert looked([seen(0, 7)] * 30, rules) == [(Quality.MISSED, Cause.NARROW)] * 30
     assert areas([seen(8, 16)], rules) == [(80.0, 0.0, 80.0)]
@@ -215,7 +215,7 @@ def test_a_new_coil_may_be_narrower():
 def test_the_coils_width_by_level_2_is_what_must_be_seen():
     data = CoilData("C1", width_mm=12.0)
     assert looked([seen(2, 14), seen(2, 8)], data=data) == [INSPECTED, (Quality.DEGRADED, Cause.NARROW)]
-    rules = replace(RULES, view_width_mm=16.0)
+    rules = replace(RULES, view_width_px=16)
     assert looked([seen(0, 9)], rules, data) == [(Quality.DEGRADED, Cause.NARROW)], "both edges should be in view"
     wider = CoilData("C1", width_mm=20.0)
     assert looked([seen(0, 9)], rules, wider) == [INSPECTED], "the camera sees a part of the strip"
@@ -293,7 +293,7 @@ def test_each_cause_has_its_area():
 
 
 def test_a_coil_that_was_never_seen_counts_as_wide_as_the_camera_sees():
-    rules = replace(RULES, view_width_mm=16.0)
+    rules = replace(RULES, view_width_px=16)
     assert areas([seen(0, 0)] * 2, rules) == [(0.0, 0.0, 160.0)] * 2
     data = CoilConditions(data=CoilData("C1", width_mm=12.0))
     assert areas([seen(0, 0)], replace(rules, conditions=data)) == [(0.0, 0.0, 120.0)]
@@ -353,7 +353,7 @@ def test_inspected_degraded_and_missed_area_are_the_area_that_passed(drawn):
                 fault=Cause.LOST,
             )
         )
-    end_to_end = run(frames, replace(RULES, view_width_mm=16.0))
+    end_to_end = run(frames, replace(RULES, view_width_px=16))
     for frame, verdict in zip(frames, verdicts(end_to_end), strict=True):
         scored_mm2 = sum(span.area.inspected_mm2 + span.area.degraded_mm2 for span in verdict.spans)
         assert scored_mm2 == frame.scored_px

@@ -258,7 +258,7 @@ def test_inspected_area_is_the_area_of_scored_cells(
         class_thresholds=dict.fromkeys(engines.names_classes.manifest.classes, 0.5),
         min_area_mm2=0.0,
         merge_gap_mm=0.0,
-        view_width_mm=WIDTH * MM_PER_PX,
+        view_width_px=WIDTH,
         conditions=CoilConditions(data=CoilData("C1", width_mm=STRIP_PX * MM_PER_PX)),
     )
     state, verdicts = DecisionState.initial(), []

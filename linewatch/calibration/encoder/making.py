@@ -6,7 +6,7 @@ from typing import Final
 
 import numpy as np
 
-from linewatch.calibration.encoder.marks import SEEN_IN, ZONES, Mark, find_marks
+from linewatch.calibration.encoder.marks import SEEN_IN, ZONES, LengthMark, find_marks
 from linewatch.calibration.keeping import now
 from linewatch.calibration.taking import Taken
 from linewatch.capture.edges import find_edges
@@ -29,7 +29,7 @@ class MadeEncoderScale:
     """
 
     part: EncoderScale
-    marks: tuple[Mark, Mark]
+    marks: tuple[LengthMark, LengthMark]
     levels: np.ndarray
     score: np.ndarray
     counts: np.ndarray

@@ -17,13 +17,13 @@ _LEAST_ROUGHNESS = 0.3  # gray levels: below it a mean over a zone is rounding
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Mark:
+class LengthMark:
     """A mark. lines: float64 (ZONES,), of its middle in each zone; NaN where the zone does not show it."""
 
     lines: np.ndarray
 
 
-def find_marks(levels: np.ndarray) -> tuple[list[Mark], np.ndarray]:
+def find_marks(levels: np.ndarray) -> tuple[list[LengthMark], np.ndarray]:
     """Return the marks in mean levels, float64 (lines, ZONES), in order, and each line's score (lines,)."""
     contrast = levels - _trend(levels)
     roughness = np.maximum(1.4826 * np.median(np.abs(contrast), axis=0), _LEAST_ROUGHNESS)
@@ -39,7 +39,7 @@ def find_marks(levels: np.ndarray) -> tuple[list[Mark], np.ndarray]:
         sign = np.sign(np.sum(score[here] * (np.abs(score[here]) >= LEAST_SCORE)))
         lines = _middles(sign * contrast[here], LEAST_SCORE * roughness) + here.start
         if np.isfinite(lines).mean() >= SEEN_IN:
-            marks.append(Mark(lines))
+            marks.append(LengthMark(lines))
     return marks, told
 
 

@@ -43,13 +43,14 @@ def flat_field(
         raise ConfigError(f"--frames is {frames}, expected {LEAST_PICTURES} to 4096")
     if target_level is not None and not 1 <= target_level <= 255:
         raise ConfigError(f"--target-level is {target_level}, expected 1 to 255")
-    if dark is None:
-        _ask("Cover the lens", "--dark")
+    both_live = dark is None and bright is None
+    if both_live:
+        _ask("Cover the lens")
     dark_taken = take(settings, frames, "dark", recorded=dark, least=LEAST_PICTURES, config=config)
     serial = known_serial(dark_taken)
     former_calibration(settings.calibration.folder, serial, "flat_field", settings.line.width_px)
-    if bright is None:
-        _ask("Uncover the lens, and let the target fill the view", "--bright")
+    if both_live:
+        _ask("Uncover the lens, and let the target fill the view")
     bright_taken = take(settings, frames, "bright", recorded=bright, least=LEAST_PICTURES, config=config)
     made = make_flat_field(dark_taken, bright_taken, by or this_user(), per, target_level)
     part = made.part
@@ -74,12 +75,14 @@ def flat_field(
     print_kept("flat field", serial, path, drawn, part, rows, as_json=as_json)
 
 
-def _ask(what: str, option: str) -> None:
+def _ask(what: str) -> None:
     """Have the operator do something. Raises ConfigError where nobody can answer."""
     from linewatch.contracts.errors import ConfigError
 
     if not sys.stdin.isatty():
-        raise ConfigError(f"nobody is at the terminal to be asked: {what.lower()}; give a recording with {option}")
+        raise ConfigError(
+            f"nobody is at the terminal to be asked: {what.lower()}; give a recording with --dark or --bright"
+        )
     input(f"{what}, then press Enter: ")
 
 

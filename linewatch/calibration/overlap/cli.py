@@ -30,7 +30,8 @@ def overlap(
     from linewatch.calibration.keeping import former_calibration, keep_part, this_user
     from linewatch.calibration.overlap.making import View, make_overlap
     from linewatch.calibration.taking import known_serial, take
-    from linewatch.config.calibrated import calibrated_line, calibration_in
+    from linewatch.capture.find_calibration import own_calibration
+    from linewatch.config.calibrated import calibrated_line
     from linewatch.contracts.errors import ConfigError
 
     if (recording is None) != (neighbour_recording is None):
@@ -51,8 +52,8 @@ def overlap(
     views, parts = [], []
     for (settings, _, _), seen in zip(chosen, taken, strict=True):
         serial = known_serial(seen)
-        known = calibration_in(settings.calibration.folder, serial, settings.line.width_px)
-        line = settings.line if known is None else calibrated_line(settings.line, known)
+        known = own_calibration(settings.calibration, settings.line, serial)
+        line = calibrated_line(settings.line, known)
         geometry = known.geometry.made if known is not None and known.geometry is not None else None
         views.append(View(seen, line, serial, geometry))
         parts.append(known.overlap if known is not None else None)

@@ -5,6 +5,7 @@ from typing import Annotated, Final, get_args
 
 from pydantic import Field
 
+from linewatch.capture.calibrated import FindCalibration, no_calibration
 from linewatch.capture.cameras.folder import FolderSource
 from linewatch.capture.cameras.genicam import GenicamSource
 from linewatch.capture.cameras.recording import RecordingSource
@@ -25,20 +26,30 @@ AnySource = Annotated[
 KINDS: Final[tuple[type[SourceSettings], ...]] = get_args(get_args(AnySource)[0])
 
 
-def open_camera(source: SourceSettings, line: LineSettings, clock: Clock, *, live: bool) -> Camera:
+def open_camera(
+    source: SourceSettings,
+    line: LineSettings,
+    clock: Clock,
+    *,
+    live: bool,
+    find: FindCalibration = no_calibration,
+) -> Camera:
     """Return a camera over the source, not yet entered, its grabs placed by `[line.encoder]` where that is set.
 
+    find: finds the camera's calibration, which may have the encoder's scale.
     Raises SourceError or ConfigError when it cannot be opened or does not fit `line`.
     """
     camera = source.open(line, clock, live=live)
-    return placed_by_encoder(camera, line, source.type, counted=source.has_encoder_count)
+    return placed_by_encoder(camera, line, source.type, counted=source.has_encoder_count, find=find)
 
 
-def open_for_service(source: SourceSettings, line: LineSettings, clock: Clock, within_s: float) -> Camera:
+def open_for_service(
+    source: SourceSettings, line: LineSettings, clock: Clock, within_s: float, find: FindCalibration = no_calibration
+) -> Camera:
     """Return the camera of a live service, not yet entered; a device is opened when it is entered, and whenever it is
-    lost. within_s: as for `LastingCamera`.
+    lost. within_s: as for `LastingCamera`. find: as for `open_camera`.
 
     Raises SourceError or ConfigError when a source that is no device cannot be opened.
     """
-    reopen = partial(open_camera, source, line, clock, live=True)
+    reopen = partial(open_camera, source, line, clock, live=True, find=find)
     return LastingCamera(reopen, line, clock, within_s) if source.is_device else reopen()

@@ -9,8 +9,8 @@ from queue import Empty
 
 import structlog
 
+from linewatch.capture.calibrated import CalibrationInForce
 from linewatch.capture.edges import find_edges
-from linewatch.config.capture import CaptureSettings
 from linewatch.contracts.frame import Frame
 from linewatch.contracts.ports import Clock
 from linewatch.contracts.prediction import Prediction
@@ -30,7 +30,7 @@ class CascadeStage:
 
     def __init__(
         self,
-        settings: CaptureSettings,
+        calibrated: CalibrationInForce,
         cascade: Cascade,
         exchange: EngineExchange,
         coil_data: KnownCoilData,
@@ -38,7 +38,7 @@ class CascadeStage:
         clock: Clock,
         canary: Canary | None = None,
     ) -> None:
-        self._settings, self._cascade, self._exchange = settings, cascade, exchange
+        self._calibrated, self._cascade, self._exchange = calibrated, cascade, exchange
         self._coil_data, self._recipes, self._clock = coil_data, recipes, clock
         self._coil, self._canary = "", canary
 
@@ -77,7 +77,7 @@ class CascadeStage:
         frame = None if self._canary is None else self._canary.due(now_ns)
         if frame is None or frame.pixels is None:
             return ()
-        return self._cascade.feed(frame, find_edges(frame.pixels, self._settings), now_ns)
+        return self._cascade.feed(frame, find_edges(frame.pixels, self._calibrated.capture), now_ns)
 
     def _of_strip(self, predictions: list[Prediction]) -> list[Prediction]:
         """Return the predictions of strip. The canary's goes no farther."""
@@ -103,7 +103,9 @@ class CascadeStage:
                 if (lineup := self._exchange.recipe_lineup(recipe.name if recipe else None)) is not None:
                     self._cascade.use(lineup)
                 self._coil = frame.coil  # last, so that the next frame tries again what has failed
-            edges = None if frame.pixels is None else find_edges(frame.pixels[: frame.valid_lines], self._settings)
+            edges, capture = None, self._calibrated.capture
+            if frame.pixels is not None:
+                edges = find_edges(frame.pixels[: frame.valid_lines], capture)
             return self._cascade.feed(frame, edges, now_ns)
         except Exception as error:
             self._cascade.lose(frame, error, now_ns)

@@ -11,6 +11,7 @@ from linewatch.config.line import LineSettings
 from linewatch.contracts.errors import SourceError
 from linewatch.contracts.ports import Camera
 from linewatch.contracts.verdict import Defect, StripBox
+from linewatch.geometry.straighten import straightened
 from linewatch.review.coil_record import CoilRecord, IntervalMm
 from linewatch.review.report.axes import round_step
 
@@ -93,7 +94,8 @@ def cut_out(camera: Camera, line: LineSettings, coil: str, windows: Sequence[Str
             seen_box = StripBox(across_mm, (grab.along_mm, grab.along_mm + lines * grab.mm_per_line))
             for number, window in enumerate(windows):
                 if window.along_mm[0] < seen_box.along_mm[1] and window.along_mm[1] > grab.along_mm:
-                    canvases[number] = lay_out(canvases[number], grab.image, seen_box, window)
+                    image = straightened(grab.image, line.across)
+                    canvases[number] = lay_out(canvases[number], image, seen_box, window)
     if windows and coil not in seen:
         shown = ", ".join(sorted(repr(name) for name in seen)[:10]) or "nothing"
         raise SourceError(f"the source shows {shown}, not coil {coil!r}; give the recording that was replayed")

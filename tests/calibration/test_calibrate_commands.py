@@ -1,0 +1,106 @@
+"""`linewatch calibrate geometry`, `edges`, `encoder` and `overlap` as a user runs them, on recordings."""
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from optics import frames, seen, target
+
+from linewatch import cli
+from linewatch.config.calibration_file import read_calibration
+from linewatch.contracts.across import AcrossMap
+
+LENS = AcrossMap(-100.0, 0.5, 480, (0.0, -9.0))
+CONFIG = """
+[line]
+width_px = 480
+frame_lines = 64
+[calibration]
+folder = "{folder}"
+serial = "{serial}"
+"""
+
+
+def folder_of(path: Path, pictures: np.ndarray) -> str:
+    path.mkdir()
+    for number, picture in enumerate(pictures):
+        cv2.imwrite(str(path / f"{number:03d}.png"), picture)
+    return str(path)
+
+
+def config(tmp_path: Path, serial: str = "S1", more: str = "") -> str:
+    path = tmp_path / f"{serial}.toml"
+    path.write_text(CONFIG.format(folder=(tmp_path / "kept").as_posix(), serial=serial) + more)
+    return str(path)
+
+
+def strip(left: int, rows: int, seed: int) -> np.ndarray:
+    """Twelve pictures of rough strip, from a column and a line on."""
+    rough = cv2.GaussianBlur(np.random.default_rng(1).normal(0, 60, (12 * 64 + 40, 900)), (0, 0), 1.5)
+    whole = 110 + rough + np.random.default_rng(seed).normal(0, 2, rough.shape)
+    return whole[rows : rows + 12 * 64, left : left + 480].clip(0, 255).astype(np.uint8).reshape(12, 64, 480)
+
+
+def test_geometry_keeps_what_it_found_draws_it_and_keeps_the_file_before(tmp_path, capsys):
+    pictures = folder_of(tmp_path / "target", frames(seen(LENS, target(8.0, 3.0)), 6))
+    words = ["calibrate", "geometry", config(tmp_path), "--recording", pictures, "--pitch-mm", "8", "--index-mm", "3"]
+    assert cli.main([*words, "--json"]) == 0
+    told = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert told["mm_per_px"]["value"] == pytest.approx(0.5, abs=1e-4)
+    assert Path(told["picture"]).stat().st_size > 20_000
+    kept = Path(told["path"])
+    part = read_calibration(kept).geometry
+    assert part is not None
+    columns = np.linspace(0, 480, 97)
+    assert part.columns.mm(columns) == pytest.approx(LENS.mm(columns), abs=0.03)
+    before = kept.read_bytes()
+
+    assert cli.main([*words[:-4], "--pitch-mm", "13"]) == 3
+    said = capsys.readouterr().err.strip().splitlines()[-1]
+    assert "expected about" in said
+    assert kept.read_bytes() == before
+
+    assert cli.main(words) == 0
+    assert "8.0" not in capsys.readouterr().err
+    assert kept.with_name("S1.json.old").read_bytes() == before
+
+
+def test_edges_and_overlap_from_recordings(tmp_path, capsys):
+    narrow = strip(0, 0, 2)
+    narrow[:, :, :60] = narrow[:, :, 430:] = 12
+    words = ["calibrate", "edges", config(tmp_path), "--recording", folder_of(tmp_path / "narrow", narrow), "--json"]
+    assert cli.main(words) == 0
+    assert 20 < json.loads(capsys.readouterr().out.splitlines()[-1])["edge_level"] < 60
+
+    coil = '[source]\ntype = "folder"\npath = "{path}"\ncoil = "C7"\n'
+    left = folder_of(tmp_path / "left", strip(0, 20, 3))
+    right = folder_of(tmp_path / "right", strip(400, 13, 4))
+    configs = [
+        config(tmp_path, "S1", coil.format(path=left)),
+        config(tmp_path, "S2", "[source]\n" + coil.format(path=right).split("\n", 1)[1]),
+    ]
+    offset = Path(configs[1]).read_text().replace("width_px = 480", "width_px = 480\nacross_offset_mm = 195.0")
+    Path(configs[1]).write_text(offset)
+    assert cli.main(["calibrate", "overlap", configs[1], configs[0], "--frames", "12", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert told["across_shift_mm"]["value"] == pytest.approx(5.0, abs=0.03)
+    assert told["along_offset_mm"]["value"] == pytest.approx(-7.0, abs=0.05)
+    assert told["neighbour"] == "S1"
+    kept = read_calibration(Path(told["path"]))
+    assert kept.overlap is not None
+    assert kept.overlap.overlap_mm == pytest.approx(40.0, abs=0.1)
+    assert cli.main(["calibrate", "overlap", configs[0], configs[0], "--frames", "12"]) == 2
+    assert "expected two cameras" in capsys.readouterr().err
+
+
+def test_encoder_refuses_a_configuration_without_one(tmp_path, capsys):
+    assert cli.main(["calibrate", "encoder", config(tmp_path), "--length-mm", "1000"]) == 2
+    assert "has no [line.encoder]" in capsys.readouterr().err
+
+
+def test_a_target_is_drawn_to_be_printed(tmp_path):
+    out = tmp_path / "target.svg"
+    assert cli.main(["calibrate", "target", str(out), "--pitch-mm", "20", "--width-mm", "1200"]) == 0
+    assert 'width="1200mm"' in out.read_text()
