@@ -29,6 +29,8 @@ $(VENV)/.base: requirements/base.lock pyproject.toml constraints.txt | $(BIN)/py
 
 $(VENV)/.dev: $(VENV)/.base constraints.txt
 	$(PIP) -c constraints.txt -e '.[train,history,calibrate,learn,plant,openvino,docs,dev]'
+	@if pkg-config --exists gobject-introspection-1.0 cairo 2>/dev/null; then \
+		$(PIP) -c constraints.txt -e '.[genicam]' || echo "PyGObject cannot be built here: tests of GenICam cameras are skipped"; fi
 	@touch $@
 
 install: $(VENV)/.base ## The service alone, in .venv: every file is checked against requirements/base.lock

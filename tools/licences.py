@@ -10,6 +10,9 @@ ROOT = Path(__file__).parents[1]
 BASE, EXTRAS = ROOT / "requirements" / "base.lock", ROOT / "constraints.txt"
 PAGE = ROOT / "docs" / "licences.md"
 
+NOT_EVERYWHERE = {"pycairo": "LGPL-2.1-only OR MPL-1.1", "pygobject": "LGPL-2.1-or-later"}
+"""Licences of packages that are installed only where the system has what they are built with."""
+
 HEAD = """\
 # Licences
 
@@ -47,7 +50,7 @@ def declared() -> dict[str, str]:
 
 def page() -> str:
     """Return the table of the packages that are locked and installed."""
-    base, licences = locked(BASE), declared()
+    base, licences = locked(BASE), declared() | NOT_EVERYWHERE
     rows = {**locked(EXTRAS), **base}
     return HEAD + "".join(
         f"| {name} | {rows[name]} | {licences[name].replace('; ', ', ')} | {'base' if name in base else 'extra'} |\n"

@@ -37,11 +37,12 @@ def check_service(settings: ServiceSettings, trials: Trials, owner: int | None) 
             "source",
             "path" if path else "type",
             path or source.type,
-            lambda: _first_grab(settings, serials.append),
+            lambda: _first_grab(settings, owner, serials.append),
             reads=path,
         )
     serial = serials[0] if serials else settings.calibration.serial or ""
-    if serial or settings.calibration.required:
+    held = source is not None and source.is_device and owner is not None  # its camera cannot be asked for a serial
+    if serial or (settings.calibration.required and not held):
         _check_calibration(settings, trials, serial)
     journal = settings.journal
     trials.attempt("journal", "dir", journal.dir, lambda: write_into(journal.dir, journal.max_mb), writes=journal.dir)
@@ -165,8 +166,10 @@ def _check_calibration(settings: ServiceSettings, trials: Trials, serial: str) -
     trials.attempt("calibration", "folder", folder, found, reads=folder if folder.exists() else None)
 
 
-def _first_grab(settings: ServiceSettings, tell_serial: Callable[[str], None]) -> str:
+def _first_grab(settings: ServiceSettings, owner: int | None, tell_serial: Callable[[str], None]) -> str:
     assert settings.source is not None
+    if settings.source.is_device and owner is not None:
+        return f"not opened: process {owner} runs this configuration, and has it"
     with open_camera(settings.source, settings.line, MonotonicClock(), live=False) as camera:
         tell_serial(camera_serial(settings.calibration, camera.serial))
         if (grab := camera.read()) is None:

@@ -35,6 +35,10 @@ COMMANDS = {
             "check.cli:check",
             "Try everything that a configuration names, without starting anything. Exit code 3: something fails.",
         ),
+        "cameras": (
+            "capture.cli:cameras",
+            "List the GenICam cameras on the network and on USB; show one's features, or take a picture.",
+        ),
         "engines": ("inference.cli:engines", "List the engines and verify each against its manifest."),
         "build": ("daemon.cli:build", "Build an engine's TensorRT plan ahead of the service's start."),
         "schema": ("wire.cli:schema", "Print the JSON Schema of every message on the wire."),

@@ -12,6 +12,7 @@ from typing import Any, get_args
 import cv2
 import numpy as np
 import pytest
+from gige_camera import fake_gige_camera, why_missing
 from gentl_producer import viky
 from numbered_strip import ListCamera
 from stream_servers import mjpeg_server, serving
@@ -84,10 +85,15 @@ def _stream(_: Path) -> Iterator[dict[str, Any]]:
 def _gentl(_: Path) -> Iterator[dict[str, Any]]:
     """The simulated cameras of the producer that comes with the official Python binding."""
     yield {"producer": str(viky()), "camera": "1"}
+def _genicam(_: Path) -> Iterator[dict[str, Any]]:
+    with fake_gige_camera() as camera:
+        camera.start()
+        yield {"camera": camera.address, "packet_size": 9000}
 
 
 EXAMPLES: Mapping[str, Example] = {
     "folder": Example(_folder, refused={"path": "/nowhere/at/all"}),
+    "genicam": Example(_genicam, refused={"packet_size": 3}, absent={"camera": "127.0.0.9"}, lacks=why_missing()),
     "recording": Example(_recording, refused={"path": "/nowhere/at/all.avi"}),
     "gentl": Example(
         _gentl,

@@ -12,6 +12,8 @@ ALLOWED = {
     "pathspec": "MPL-2.0; used by mypy, not distributed",
     "psycopg": "LGPL-3.0; imported, not changed, only for a history on PostgreSQL",
     "psycopg-binary": "LGPL-3.0; imported, not changed, only for a history on PostgreSQL",
+    "pycairo": "LGPL-2.1; needed by PyGObject's installation, never imported",
+    "pygobject": "LGPL-2.1; imported, not changed, only for GenICam cameras",
     "tqdm": "MPL-2.0 and MIT; imported by lightning, not changed",
 }
 

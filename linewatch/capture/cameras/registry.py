@@ -7,6 +7,7 @@ from pydantic import Field
 
 from linewatch.capture.calibrated import FindCalibration, no_calibration
 from linewatch.capture.cameras.folder import FolderSource
+from linewatch.capture.cameras.genicam import GenicamSource
 from linewatch.capture.cameras.gentl import GentlSource
 from linewatch.capture.cameras.recording import RecordingSource
 from linewatch.capture.cameras.simulator import SimulatorSource
@@ -23,7 +24,8 @@ AnySource = Annotated[
     | FolderSource
     | SimulatorSource
     | StreamSource
-    | GentlSource,
+    | GentlSource
+    | GenicamSource,
     Field(discriminator="type"),
 ]
 KINDS: Final[tuple[type[SourceSettings], ...]] = get_args(get_args(AnySource)[0])

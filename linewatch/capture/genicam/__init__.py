@@ -1,0 +1,1 @@
+"""GenICam cameras through Aravis: finding them, their features, their buffers, and their pixels as 8-bit gray."""
