@@ -15,6 +15,7 @@ import zmq
 
 from linewatch.capture.admission import Admission, Intake
 from linewatch.capture.coils import CoilAccount
+from linewatch.capture.picture.meter import PictureMeter
 from linewatch.capture.ring import FrameRing
 from linewatch.config.taxonomy import Taxonomy
 from linewatch.contracts.frame import PositionSource
@@ -77,6 +78,7 @@ class Inspection:
     coil_data: KnownCoilData
     admission: Admission
     intake: Intake
+    picture: PictureMeter
     canary: Canary | None  # None: there is none
 
 
@@ -101,7 +103,10 @@ def open_inspection(
     admission = Admission(settings.line, settings.capture, ring, CoilAccount(told.starts))
     known, intake = KnownCoilData(told.entries), Intake(camera, admission, ring)
     canary = Canary(settings.canary, settings.line, recipes) if settings.canary and recorded is None else None
-    return Inspection(backends, backend, recipes, pool, workload, cascade, ring, known, admission, intake, canary)
+    picture = PictureMeter(settings.picture, settings.capture, settings.line)
+    return Inspection(
+        backends, backend, recipes, pool, workload, cascade, ring, known, admission, intake, picture, canary
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,6 +262,7 @@ def open_wire(
         keeper,
         inspection.canary,
         inspection.recipes,
+        inspection.picture,
         started_ns=clock.now_ns(),
     )
     outlet = Outlet(

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from linewatch.capture.admission import AdmissionCounts
+from linewatch.capture.picture.meter import PictureMeter
 from linewatch.capture.ring import FrameRing
 from linewatch.contracts.bounds import made_printable
 from linewatch.contracts.frame import PositionSource
@@ -27,6 +28,8 @@ from linewatch.wire.schema import (
     CropStatus,
     JournalStatus,
     NormalStatus,
+    PictureReadingStatus,
+    PictureStatus,
     PositionStatus,
     ServiceState,
     StageState,
@@ -58,6 +61,7 @@ class StatusReport:
     journal: JournalKeeper | None  # None: a replay
     canary: Canary | None
     recipes: Recipes
+    picture: PictureMeter
     started_ns: int
     _beats: int = 0
     _window: tuple[int, int, int] = (0, 0, 0)  # began at, with so many frames and tiles
@@ -118,6 +122,7 @@ class StatusReport:
             normal=_normal(self.recipes),
             untold=self.untold.count,
             journal=_journal(self.journal),
+            picture=_picture(self.picture),
         )
 
     def bare(self) -> StatusBody:
@@ -188,6 +193,35 @@ def _journal(journal: JournalKeeper | None) -> JournalStatus | None:
         held_mb=round(kept.held_bytes / 1e6, 3),
         dropped=kept.dropped,
     )
+
+
+def _picture(meter: PictureMeter) -> PictureStatus | None:
+    health = meter.health
+    if health is None:
+        return None
+    return PictureStatus(
+        reference=health.reference,
+        measured=health.measured,
+        strip_m=round(health.strip_mm / 1000, 3),
+        readings=tuple(
+            PictureReadingStatus(
+                quantity=one.quantity,
+                value=_rounded(one.value),
+                reference=_rounded(one.reference),
+                limit=one.limit,
+                high=one.high,
+                bad=one.bad(),
+                per_hour=_rounded(one.per_hour),
+                limit_in_h=_rounded(one.limit_in_h),
+                place=one.place or None,
+            )
+            for one in health.readings
+        ),
+    )
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 6)
 
 
 def _crops(crops: DefectCrops | None) -> CropStatus | None:

@@ -73,7 +73,7 @@ def test_zones_too_dark_or_blown_out_are_told() -> None:
 
 def test_lines_too_dark_or_blown_out_are_told() -> None:
     """The lamp fails and comes back within a frame; what it shows besides is judged as if those lines were absent."""
-    pixels = strip(200, 1400, level=30)
+    pixels = strip(200, 1400, level=60)
     pixels[100:180] = 0
     pixels[200:216, 200:1400] = 255
     assert find_edges(pixels, SETTINGS) == StripEdges(
