@@ -58,7 +58,7 @@ class CarriedLevel:
         if coil != self._coil:
             self._end()
             self._coil = coil
-        logarithm = math.log(max(level, 0.5))
+        logarithm = math.log(max(level, 1e-3))
         self._now.add(logarithm, mm)
         self._square.add(logarithm * logarithm, mm)
         self._count += self._base is None
