@@ -31,6 +31,7 @@ class MemoryCamera:
         self, frames: list[np.ndarray], grabs: int, line: LineSettings, clock: Clock, rate_hz: float | None = None
     ) -> None:
         self.live = rate_hz is not None
+        self.serial = ""
         self.grabs: int | None = grabs
         self._frames, self._total, self._line, self._clock = frames, grabs, line, clock
         self._period_ns = 1e9 / rate_hz if rate_hz else 0.0

@@ -112,6 +112,7 @@ class FrameCamera:
     """A camera that delivers frames in memory; it is not live."""
 
     live = False
+    serial = ""
 
     def __init__(self, frames: Sequence[RealFrame], line: LineSettings) -> None:
         self.grabs: int | None = len(frames)

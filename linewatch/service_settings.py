@@ -14,6 +14,7 @@ from linewatch.capture.cameras.recording import RecordingSource, recorded_line
 from linewatch.capture.cameras.registry import AnySource
 from linewatch.capture.cameras.simulator import SimulatorSource
 from linewatch.config.base import Settings
+from linewatch.config.calibration import CalibrationSettings
 from linewatch.config.canary import CanarySettings
 from linewatch.config.capture import CaptureSettings
 from linewatch.config.coil_data import CoilDataSettings
@@ -49,6 +50,7 @@ class ServiceSettings(Settings):
     source: AnySource | None = None
     capture: CaptureSettings = CaptureSettings()
     picture: PictureSettings = PictureSettings()
+    calibration: CalibrationSettings = CalibrationSettings()
     inference: InferenceSettings = InferenceSettings()
     decision: DecisionSettings = DecisionSettings()
     alarm: Annotated[tuple[AlarmRule, ...], Field(strict=False)] = ()

@@ -1,8 +1,8 @@
-"""What the commands of all rooms share: the `--json` option, tables for people, and the remedy for a missing extra."""
+"""What commands of all rooms share: the `--json` option, tables, progress bars, and the remedy for a missing extra."""
 
 import math
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,6 +14,7 @@ from linewatch.contracts.verdict import CoilGrade, GradeReason
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.progress import ProgressColumn
 
 AsJson = Annotated[bool, Parameter(name="--json", help="Print JSON instead of text.")]
 
@@ -73,6 +74,28 @@ def extra(name: str) -> Iterator[None]:
         if (error.name or "").startswith("linewatch"):
             raise
         raise ConfigError(f"needs {error.name}, which is not installed; pip install 'linewatch[{name}]'") from error
+
+
+@contextmanager
+def progress_bar(about: str, total: int | None, *columns: "ProgressColumn") -> Iterator[Callable[[int, str], None]]:
+    """Show a bar on stderr if that is a terminal, else nothing; yield a function of (steps done, a note)."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    console = Console(file=sys.stderr)
+    bar = Progress(
+        TextColumn(f"{about:<10}"),
+        BarColumn(bar_width=30),
+        MofNCompleteColumn(),
+        *columns,
+        TimeRemainingColumn(compact=True),
+        TextColumn("{task.fields[note]}"),
+        console=console,
+        disable=not console.is_terminal,
+    )
+    with bar:
+        task = bar.add_task(about, total=total, note="")
+        yield lambda done, note: bar.update(task, completed=done, note=note)
 
 
 def _worst_defect(reason: GradeReason) -> str:

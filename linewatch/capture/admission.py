@@ -8,15 +8,17 @@ import cv2
 import numpy as np
 import structlog
 
+from linewatch.capture.calibrated import CalibrationInForce
 from linewatch.capture.coils import CoilAccount, CoilPart
 from linewatch.capture.gray import gray_of
+from linewatch.capture.lasting import LastingCamera
 from linewatch.capture.restart import resumption
 from linewatch.capture.ring import FrameRing
 from linewatch.config.capture import CaptureSettings
 from linewatch.config.line import LineSettings
 from linewatch.contracts.frame import Cause, Frame, Grab, PositionFault
 from linewatch.contracts.ports import Camera
-from linewatch.contracts.restart import LastPlace, RestartGap, SourcePlace
+from linewatch.contracts.restart import LastPlace, SourcePlace, StripGap
 
 log = structlog.get_logger()
 
@@ -34,7 +36,7 @@ class AdmissionCounts:
     missed_lines: Counter[Cause] = field(default_factory=Counter)
     encoded: bool = False  # whether an encoder placed the newest grab
     position_fault: PositionFault | None = None  # why its position is not trusted
-    gap: RestartGap | None = None  # before the first grab, where an earlier run of the service left a coil
+    gap: StripGap | None = None  # before the first grab, where an earlier run of the service left a coil
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,12 +54,21 @@ class Admission:
     over a change of coil) are a frame of their own with cause LOST. A grab that cannot be inspected becomes a frame
     without pixels, with its cause; without a free ring slot the cause is OVERRUN. A grab in which a coil begins is
     divided there, since a frame belongs to one coil. Nothing that a grab contains makes it raise.
+
+    Whether a grab is black, frozen or of the wrong kind is judged by what the camera gave; all that follows sees its
+    lines as the camera's calibration corrects them.
     """
 
     def __init__(
-        self, line: LineSettings, settings: CaptureSettings, ring: FrameRing, coils: CoilAccount | None = None
+        self,
+        line: LineSettings,
+        settings: CaptureSettings,
+        ring: FrameRing,
+        coils: CoilAccount | None = None,
+        calibrated: CalibrationInForce | None = None,
     ) -> None:
         self.counts = AdmissionCounts()
+        self.calibrated = calibrated or CalibrationInForce(line)
         self.coils = coils or CoilAccount()
         self._line = line
         self._settings = settings
@@ -71,7 +82,7 @@ class Admission:
         self._bright = np.zeros_like(self._previous)
         self._previous_lines = 0
         self._last: LastPlace | None = None  # until the first grab with lines
-        self._gap: RestartGap | None = None  # until the first frame
+        self._gap: StripGap | None = None  # until the first frame
         self._moved: tuple[str, int, float] = "", 0, 0.0  # the source's coil whose count begins anew; lines, mm
 
     def resume(self, last: LastPlace) -> None:
@@ -90,8 +101,12 @@ class Admission:
         self.counts.encoded, self.counts.position_fault = grab.encoded, grab.position_fault
         sequence, self._sequence = self._sequence, grab.sequence
         since_ns, self._captured_ns = self._captured_ns, grab.captured_ns
-        if not grab.lines:
-            return
+        if not grab.lines or (grab.fault is Cause.CAMERA and self._last is not None):
+            return  # what passed before a camera came is part of the restart's gap
+        if grab.gap is not None and self._last is None:
+            self._gap = grab.gap
+            if not grab.gap.goes_on:
+                self._before = None
         lost_for = Cause.LOST
         unseen = max(0, grab.sequence - sequence - 1) * self._line.frame_lines
         if self._last is not None:
@@ -161,9 +176,9 @@ class Admission:
         fault = image.fault if shown < stop - first else None
         slot = self._ring.acquire() if shown else None
         pixels = None
-        if slot is not None:
+        if slot is not None and rows is not None:
             pixels = self._ring.pixels(slot)
-            pixels[:shown] = rows
+            self.calibrated.correct(rows, pixels[:shown], first)
             pixels[shown:] = 0
             pixels = pixels.view()
             pixels.flags.writeable = False
@@ -195,7 +210,8 @@ class Admission:
         captured_ns: int | None = None,
     ) -> Frame:
         ordinal, self._ordinal = self._ordinal, self._ordinal + 1
-        gap, self._gap = self.counts.gap if fault is Cause.RESTART else self._gap, None
+        gap = self.counts.gap if fault is Cause.RESTART else grab.gap if fault is Cause.CAMERA else self._gap
+        self._gap = None
         lines, ahead = part.stop_line - part.first_line, part.first_line - grab.first_line
         self.counts.lines += lines
         if fault is not None:
@@ -225,6 +241,7 @@ class Admission:
             between_coils=part.between,
             place=SourcePlace(grab.counter, grab.first_line + grab.lines),
             gap=gap,
+            calibration=self.calibrated.identity,
         )
 
     def _check_image(self, grab: Grab) -> _CheckedImage:
@@ -241,6 +258,8 @@ class Admission:
             return _CheckedImage(None, Cause.BLACK)
         if frozen:
             return _CheckedImage(None, Cause.FROZEN)
+        if self.calibrated.trouble is not None:
+            return _CheckedImage(None, Cause.CALIBRATION)
         return _CheckedImage(gray, Cause.TRUNCATED if len(gray) < grab.lines else None)
 
     def _gray(self, grab: Grab) -> np.ndarray | Cause:
@@ -269,20 +288,29 @@ class Intake:
         self._rest: Iterator[Frame] = iter(())  # of the grab that was read last
 
     def frames(self, timeout_s: float) -> tuple[Frame, ...] | None:
-        """Return the next frames in strip order, () when no ring slot came free in time, None at the source's end.
+        """Return the next frames in strip order, None at the source's end, () when none came in time: no ring slot was
+        free, or the line stands, or the camera is away.
 
-        Waits for the camera without limit; `Camera.stop` ends the wait. Raises SourceError when the source is gone.
+        Waits without limit for a camera that is not a `LastingCamera`; `Camera.stop` ends the wait. Raises SourceError
+        when the source is gone.
         """
+        if isinstance(self._camera, LastingCamera) and not self._camera.wait(timeout_s):
+            return ()
         if self._camera.live:
-            grab = self._camera.read()
+            grab = self._read()
             return None if grab is None else self._admission.admit(grab)
         if not self._ring.wait_free(timeout_s):
             return ()
         frame = next(self._rest, None)
         if frame is None:
-            grab = self._camera.read()
+            grab = self._read()
             if grab is None:
                 return None
             self._rest = self._admission.frames(grab)
             frame = next(self._rest, None)
         return () if frame is None else (frame,)
+
+    def _read(self) -> Grab | None:
+        grab = self._camera.read()
+        self._admission.calibrated.meet(self._camera.serial)
+        return grab

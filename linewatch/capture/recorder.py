@@ -17,6 +17,7 @@ from av.container import OutputContainer
 from linewatch.capture.cameras.video import read_back
 from linewatch.capture.gray import gray_of
 from linewatch.capture.sidecar import SidecarGrab, SidecarHeader, checksum, sidecar_path
+from linewatch.config.calibration_file import CameraCalibration
 from linewatch.config.line import LineSettings
 from linewatch.contracts.coil import coil_name
 from linewatch.contracts.errors import SourceError
@@ -127,7 +128,14 @@ class Recorder:
     in neither. Raises SourceError when a file exists already or cannot be written.
     """
 
-    def __init__(self, path: Path, line: LineSettings, max_mb: float) -> None:
+    def __init__(
+        self,
+        path: Path,
+        line: LineSettings,
+        max_mb: float,
+        serial: str = "",
+        calibration: CameraCalibration | None = None,
+    ) -> None:
         if path.suffix.lower() != ".avi":
             raise SourceError(f"cannot record to {path}: found suffix {path.suffix!r}, expected .avi; rename it")
         for taken in (path, sidecar_path(path)):
@@ -147,7 +155,8 @@ class Recorder:
             for part in (sidecar_path(path), path):
                 opened.append(_OutputFile(part))
             self._sidecar, self._file = opened
-            self._sidecar.write(SidecarHeader(line=line).model_dump_json().encode() + b"\n")
+            header = SidecarHeader(line=line, serial=serial, calibration=calibration)
+            self._sidecar.write(header.model_dump_json(exclude_none=True).encode() + b"\n")
             self._video, self._stream = self._writer()
         except (OSError, av.FFmpegError) as error:
             for file in opened:
@@ -281,14 +290,21 @@ class Recorder:
 
 
 def record(
-    camera: Camera, path: Path, line: LineSettings, max_mb: float, on_grab: Callable[[Grab], None] | None = None
+    camera: Camera,
+    path: Path,
+    line: LineSettings,
+    max_mb: float,
+    on_grab: Callable[[Grab], None] | None = None,
+    calibration: CameraCalibration | None = None,
 ) -> RecordingSummary:
     """Record until the camera ends or is stopped, or the size bound is reached, and read the recording back.
+
+    Pixels are kept as they come. calibration: of the camera; it is kept beside them, so that a replay applies it.
 
     Raises SourceError, which says what is kept, when the source is lost or the disk does not hold what was written.
     """
     ended, failure = Ended.SOURCE, None
-    with Recorder(path, line, max_mb) as recorder:
+    with Recorder(path, line, max_mb, camera.serial, calibration) as recorder:
         try:
             while (grab := camera.read()) is not None:
                 if not recorder.write(grab):

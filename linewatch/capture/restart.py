@@ -1,18 +1,20 @@
-"""Finds how much strip passed between the last line before a restart and the first grab behind it. Pure."""
+"""Finds how much strip passed between the last line before a restart, or before the camera was lost, and the first grab
+behind it. Pure.
+"""
 
 from dataclasses import dataclass
 
 from linewatch.capture.position.odometer import SLACK_FRAMES, moved_counts
 from linewatch.config.line import LineSettings
 from linewatch.contracts.frame import Grab
-from linewatch.contracts.restart import GapMeasure, LastPlace, RestartGap
+from linewatch.contracts.restart import GapMeasure, LastPlace, StripGap
 
 
 @dataclass(frozen=True, slots=True)
 class Resumption:
     """The gap, and by how many lines the source's count begins anew: its line 0 is the earlier run's `offset_lines`."""
 
-    gap: RestartGap
+    gap: StripGap
     offset_lines: int
 
 
@@ -36,7 +38,7 @@ def resumption(last: LastPlace, grab: Grab, line: LineSettings, within_s: float)
         lines, by = 0, GapMeasure.UNKNOWN
     over = by is GapMeasure.UNKNOWN and seconds is not None
     passed = max(0, lines)  # below 0: the strip ran back, and the first lines come again
-    gap = RestartGap(seconds, passed, passed * grab.mm_per_line, by, goes_on=not over)
+    gap = StripGap(seconds, passed, passed * grab.mm_per_line, by, goes_on=not over)
     if grab.coil != last.source_coil:
         return Resumption(gap, 0)
     return Resumption(gap, last.source_line + lines - grab.first_line)

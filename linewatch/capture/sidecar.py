@@ -8,6 +8,7 @@ from typing import Literal
 import numpy as np
 from pydantic import Field, ValidationError
 
+from linewatch.config.calibration_file import CameraCalibration
 from linewatch.config.line import LineSettings
 from linewatch.contracts.bounds import Mm, Whole
 from linewatch.contracts.closed import ClosedModel
@@ -23,6 +24,10 @@ class SidecarHeader(ClosedModel):
 
     schema_version: Literal[1] = 1
     line: LineSettings
+    calibration: CameraCalibration | None = Field(
+        default=None, description="of the camera while it was recorded; the recorded pixels are not corrected by it"
+    )
+    serial: str = Field(default="", max_length=100, description="of the camera; empty: it has none")
 
 
 class SidecarGrab(ClosedModel):
@@ -79,9 +84,27 @@ def checksum(gray: np.ndarray) -> int:
     return zlib.crc32(np.ascontiguousarray(gray).data)
 
 
+def _no_sidecar(path: Path, number: int, error: ValidationError) -> SourceError:
+    return SourceError(
+        f"sidecar {path}, line {number}: {_first_of(error)}; expected what `linewatch record` writes; "
+        "remove the file to replay the video by line rate alone"
+    )
+
+
 def _first_of(error: ValidationError) -> str:
     first = error.errors()[0]
     return "".join(f"{name}: " for name in first["loc"]) + first["msg"]
+
+
+def read_header(path: Path) -> SidecarHeader:
+    """Read the first line of a sidecar alone. Raises SourceError when it is not a sidecar."""
+    try:
+        with path.open("rb") as file:
+            return SidecarHeader.model_validate_json(file.readline().removeprefix(codecs.BOM_UTF8))
+    except OSError as error:
+        raise SourceError(f"cannot read sidecar {path}: {error.strerror}") from error
+    except ValidationError as error:
+        raise _no_sidecar(path, 1, error) from error
 
 
 def read_sidecar(path: Path) -> Sidecar:
@@ -99,8 +122,5 @@ def read_sidecar(path: Path) -> Sidecar:
         for number, row in enumerate(rows[1:], start=2):  # noqa: B007 (the error names it)
             grabs.append(SidecarGrab.model_validate_json(row))
     except ValidationError as error:
-        raise SourceError(
-            f"sidecar {path}, line {number}: {_first_of(error)}; expected what `linewatch record` writes; "
-            "remove the file to replay the video by line rate alone"
-        ) from error
+        raise _no_sidecar(path, number, error) from error
     return Sidecar(header=header, grabs=tuple(grabs))

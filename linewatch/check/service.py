@@ -2,8 +2,10 @@
 
 from linewatch.capture.cameras.registry import open_camera
 from linewatch.capture.clock import MonotonicClock
+from linewatch.capture.find_calibration import camera_serial, own_calibration
 from linewatch.check.attempts import bind_endpoint, read_folder, write_into
 from linewatch.check.trials import Trials
+from linewatch.config.calibration_file import calibration_path
 from linewatch.config.grading_file import DEFAULT
 from linewatch.config.normal import read_normal
 from linewatch.config.taxonomy import Taxonomy
@@ -31,6 +33,7 @@ def check_service(settings: ServiceSettings, trials: Trials, owner: int | None) 
         trials.attempt(
             "source", "path" if path else "type", path or source.type, lambda: _first_grab(settings), reads=path
         )
+    _check_calibration(settings, trials)
     journal = settings.journal
     trials.attempt("journal", "dir", journal.dir, lambda: write_into(journal.dir, journal.max_mb), writes=journal.dir)
     if settings.coil_data is not None:
@@ -134,6 +137,25 @@ def _check_engines(settings: ServiceSettings, trials: Trials) -> EngineSet | Non
             writes=inference.plan_dir,
         )
     return found[0] if found else None
+
+
+def _check_calibration(settings: ServiceSettings, trials: Trials) -> None:
+    """Try the calibration of the camera, and say how old and how good its parts are."""
+    folder, serial = settings.calibration.folder, settings.calibration.serial or ""
+
+    def own() -> str:
+        told = serial
+        if (source := settings.source) is not None:
+            with open_camera(source, settings.line, MonotonicClock(), live=False) as camera:
+                told = camera_serial(settings.calibration, camera.serial)
+        calibration = own_calibration(settings.calibration, settings.line, told)
+        if calibration is None:
+            lacks = f"has none in {folder.absolute()}" if told else "tells no serial by which one could be found"
+            return f"the camera {lacks}; frames are inspected as they come"
+        parts = [f"{name.replace('_', ' ')} {part.told_of()}" for name, part in calibration.parts.items()]
+        return "; ".join((f"{calibration_path(folder, told).absolute()}: {calibration.identity}", *parts))
+
+    trials.attempt("calibration", "folder", folder, own, reads=folder if folder.exists() else None)
 
 
 def _first_grab(settings: ServiceSettings) -> str:

@@ -25,6 +25,10 @@ COMMANDS = {
         "run": ("daemon.cli:run", "Inspect what the configured source gives, until it ends or SIGTERM comes."),
         "replay": ("daemon.cli:replay", "Inspect a recording with the same program; loses nothing, at any pace."),
         "record": ("daemon.cli:record", "Record a camera: lossless video, and a sidecar that replay reads back."),
+        "calibrate": (
+            "calibration.cli:calibrate",
+            "Calibrate a camera; what is found is kept in a file by its serial.",
+        ),
         "simulate": ("daemon.cli:simulate", "Render a strip with known defects to a recording, and write the truth."),
         "demo": ("demo:demo", "Render a coil, inspect it at line rate with the shipped engines, show what was found."),
         "check": (
@@ -91,8 +95,8 @@ COMMANDS = {
             "Fit the probability of an engine's defects on judged frames, and write it to its manifest.",
         ),
         "export": ("evaluation.cli:export", "Make an engine of a checkpoint: ONNX, manifest, card."),
-        "calibrate": (
-            "evaluation.cli:calibrate",
+        "fit-thresholds": (
+            "evaluation.cli:fit_thresholds",
             "Choose an engine's thresholds on labelled pictures, and write them to its manifest.",
         ),
         "quantize": ("evaluation.cli:quantize", "Make an INT8 engine of an FP32 one, or say why it is not as good."),

@@ -37,6 +37,6 @@ class CaptureSettings(Settings):
         default=300.0,
         ge=0,
         le=86_400,
-        description="live: after a restart that took longer, a coil goes on only where an encoder or the source tells "
-        "how far the strip ran; by the clock alone it counts as over",
+        description="live: after a restart that took longer, or a camera that was away for longer, a coil goes on only "
+        "where an encoder or the source tells how far the strip ran; by the clock alone it counts as over",
     )

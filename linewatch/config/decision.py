@@ -188,6 +188,7 @@ class AlarmSettings(Settings):
 
 
 SystemAlarm = Literal[
+    "camera-away",
     "camera-silent",
     "camera-lost",
     "coverage-low",

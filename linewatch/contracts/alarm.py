@@ -139,6 +139,7 @@ class HostState:
 
     now_unix_ns: int
     camera_silent_s: float | None = None  # since the last grab
+    camera_away: str | None = None  # why the camera cannot be opened; "": it is open
     disk_free_mb: float | None = None  # on the watched disk with the least room
     disk: str = "the journal's disk"  # name of that disk
     backend_lost: str | None = None  # why the engines do not run on the configured backend; "": they do

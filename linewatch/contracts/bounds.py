@@ -32,3 +32,5 @@ Mm = Annotated[float, Field(ge=-1e12, le=1e12)]
 """Millimetres; the bounds keep every sum and difference of them finite."""
 IntervalMm = tuple[Mm, Mm]
 ShortText = Annotated[str, Field(min_length=1, max_length=64), AfterValidator(printable)]
+Serial = Annotated[str, Field(min_length=1, max_length=100), AfterValidator(printable)]
+"""The serial number of a camera, as it tells it."""

@@ -7,7 +7,7 @@ import numpy as np
 
 from linewatch.contracts.coil import CoilData
 from linewatch.contracts.picture import PictureHealth
-from linewatch.contracts.restart import RestartGap, SourcePlace
+from linewatch.contracts.restart import SourcePlace, StripGap
 
 
 class Cause(StrEnum):
@@ -31,7 +31,9 @@ class Cause(StrEnum):
     BRIGHT = "bright"  # zones of the strip are blown out
     BLURRED = "blurred"  # the lens is out of focus
     DIRTY = "dirty"  # columns that show the camera, not the strip: dirt on the lens, dead pixels
+    CALIBRATION = "calibration"  # the camera's calibration cannot be used, or a demanded one is not there
     RESTART = "restart"  # it passed while the service was down
+    CAMERA = "camera"  # it passed while the camera was lost, or not there yet
     UNTOLD = "untold"  # inspected, but the decision could not be made or published: an error of the service, in its log
 
 
@@ -76,6 +78,7 @@ class Grab:
     encoder_stop: int | None = None  # the count after the last line, where the camera reports it
     change_line: int | None = None  # its first line of a new coil, by a weld or a digital input
     counter: int | None = None  # what the encoder showed behind its last line, where it was placed by an encoder
+    gap: StripGap | None = None  # what passed while the camera was away, of the first grab behind it
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +114,8 @@ class Frame:
     canary: bool = False  # no strip: known defects that the engines must find; it reaches no decision
     place: SourcePlace | None = None  # where a restart finds it
     picture: PictureHealth | None = None  # the picture's, in frames that were measured
-    gap: RestartGap | None = None  # of the first frame after a restart, and of every frame that passed unseen in it
+    calibration: str = ""  # identity of the camera's calibration that was applied; "": none
+    gap: StripGap | None = None  # of the first frame behind a gap, and of every frame that passed unseen in it
 
 
 Ranges = tuple[tuple[int, int], ...]

@@ -27,11 +27,14 @@ class Camera(Protocol):
     """A source of grabs: camera, recording, folder or simulator. A context manager, used by one thread.
 
     live: a live camera that is not read in time loses lines, a recording does not. grabs: how many there will be; None
-    where the source does not know.
+    where the source does not know. serial: the camera's serial number, also where a recording tells it; "": none.
     """
 
     live: bool
     grabs: int | None
+
+    @property
+    def serial(self) -> str: ...
 
     def read(self) -> Grab | None:
         """Wait for the next grab; None at the end of the source. Raises SourceError when the source is lost."""
@@ -53,6 +56,10 @@ class CameraWrapper:
         self.live = camera.live
         self.grabs = camera.grabs
         self._camera = camera
+
+    @property
+    def serial(self) -> str:
+        return self._camera.serial
 
     def stop(self) -> None:
         self._camera.stop()

@@ -1,14 +1,14 @@
-"""What a service that starts again knows of the coil under way, and what passed unseen meanwhile."""
+"""What is known of the coil under way when the service starts again or a camera returns, and what passed unseen."""
 
 from dataclasses import dataclass
 from enum import StrEnum
 
-RESTARTED = "restarted"
-"""How the remark on a coil begins that went on over a restart."""
+RESTARTED, CAMERA_AWAY = "restarted", "camera away"
+"""How the remarks on a coil begin that went on over a restart, or over the loss of its camera."""
 
 
 class GapMeasure(StrEnum):
-    """What tells how much strip passed while the service was down."""
+    """What tells how much strip passed unseen."""
 
     ENCODER = "encoder"  # the counter before and behind
     SOURCE = "source"  # the source's own positions
@@ -36,7 +36,7 @@ class SourcePlace:
 
 @dataclass(frozen=True, slots=True)
 class LastPlace:
-    """The last decided line before a restart, and the coil that it belongs to.
+    """The last line before a restart that was decided, or that a lost camera gave, and the coil that it belongs to.
 
     next_line, end_mm: behind that line, from the coil's head. source_coil, head_line: of the coil, as in `Frame`.
     captured_ns: when that line was taken, by this run's clock; None: not known. length_mm: of the coil, by its data.
@@ -61,10 +61,11 @@ class LastPlace:
 
 
 @dataclass(frozen=True, slots=True)
-class RestartGap:
-    """Strip between the last decided line before a restart and the first line behind it.
+class StripGap:
+    """Strip between the last line before a restart, or before the camera was lost, and the first line behind it.
 
-    seconds: between these lines; None: not known. goes_on: the coil of before is still under the camera.
+    seconds: between these lines; None: not known. goes_on: the coil of before is still under the camera. began: how the
+    remark on it begins.
     """
 
     seconds: float | None
@@ -72,6 +73,7 @@ class RestartGap:
     mm: float
     by: GapMeasure
     goes_on: bool = True
+    began: str = RESTARTED
 
     @property
     def matters(self) -> bool:
@@ -80,7 +82,7 @@ class RestartGap:
 
     def note(self, at_mm: float) -> str:
         """Return the remark on the coil in which it lies, at that place."""
-        return f"{RESTARTED} at {at_mm / 1000:.2f} m: {self.text}"
+        return f"{self.began} at {at_mm / 1000:.2f} m: {self.text}"
 
     @property
     def text(self) -> str:

@@ -17,7 +17,7 @@ from linewatch.contracts.bounds import Count, IntervalMm, Score, Severity
 from linewatch.contracts.coil import CoilConditions, CoilData
 from linewatch.contracts.frame import Cause, PositionFault
 from linewatch.contracts.prediction import Timing
-from linewatch.contracts.restart import RestartGap, SourcePlace
+from linewatch.contracts.restart import SourcePlace, StripGap
 
 _TOUCHING_MM = 0.0015
 """Ends of spans are rounded to 0.001 mm."""
@@ -293,7 +293,8 @@ class Verdict:
     coil_data: CoilData | None = None  # new data of the coil, from this frame on; None: unchanged
     config: str = ""  # identity of the settings from this frame on; "": unchanged
     place: SourcePlace | None = None
-    gap: RestartGap | None = None
+    calibration: str = ""  # as in `Frame`
+    gap: StripGap | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,10 +14,13 @@ import structlog
 import zmq
 
 from linewatch.capture.admission import Admission, Intake
+from linewatch.capture.calibrated import CalibrationInForce
 from linewatch.capture.coils import CoilAccount
+from linewatch.capture.lasting import LastingCamera
 from linewatch.capture.picture.meter import PictureMeter
 from linewatch.capture.ring import FrameRing
 from linewatch.config.taxonomy import Taxonomy
+from linewatch.contracts.camera import CameraState
 from linewatch.contracts.frame import PositionSource
 from linewatch.contracts.ports import Backend, Camera, Clock
 from linewatch.daemon.alarm_orders import AlarmOrders
@@ -89,6 +92,7 @@ def open_inspection(
     workers: int,
     backends: Sequence[Backend],
     recorded: RecordedCoilData | None,
+    calibrated: CalibrationInForce,
 ) -> Inspection:
     """Load the engines with the rules that decide by them, and prepare the intake of frames."""
     backends = tuple(backends) or _backends(settings.inference, camera)
@@ -100,10 +104,15 @@ def open_inspection(
     cascade = Cascade(engines, settings.inference, settings.line, workload)
     ring = FrameRing(settings.capture.ring_slots, settings.line.frame_lines, settings.line.width_px)
     told = recorded or RecordedCoilData()
-    admission = Admission(settings.line, settings.capture, ring, CoilAccount(told.starts))
+    admission = Admission(settings.line, settings.capture, ring, CoilAccount(told.starts), calibrated)
     known, intake = KnownCoilData(told.entries), Intake(camera, admission, ring)
     canary = Canary(settings.canary, settings.line, recipes) if settings.canary and recorded is None else None
-    picture = PictureMeter(settings.picture, settings.capture, settings.line)
+
+    def flat() -> bool:
+        calibration = calibrated.calibration
+        return calibration is not None and calibration.flat_field is not None
+
+    picture = PictureMeter(settings.picture, settings.capture, settings.line, flat)
     return Inspection(
         backends, backend, recipes, pool, workload, cascade, ring, known, admission, intake, picture, canary
     )
@@ -131,11 +140,12 @@ def open_decisions(
     runner: Runner,
     inspection: Inspection,
     *,
-    live: bool,
+    camera: Camera,
     recorded: bool,
     reread: Callable[[], ServiceSettings] | None,
 ) -> Decisions:
     """Open the journal, and prepare the decision and what takes orders about engines, coils and alarms."""
+    live = camera.live
     keeper = stack.enter_context(JournalKeeper(settings.journal, clock.now_ns)) if live else None
     journal = keeper.journal if keeper else stack.enter_context(Journal(settings.journal, clock.now_ns))
     if journal.recovery.torn_bytes:
@@ -177,7 +187,11 @@ def open_decisions(
     disks = stack.enter_context(DiskMonitor(partial(fullest_disk, settings.journal.dir, watched), clock))
 
     def silent_s() -> float:
-        return runner.health.ages_s()[CAPTURE.name]
+        return camera.silent_s if isinstance(camera, LastingCamera) else runner.health.ages_s()[CAPTURE.name]
+
+    def camera_away() -> str:
+        life = camera.life if isinstance(camera, LastingCamera) else None
+        return str(life) if life is not None and life.state is not CameraState.OPEN else ""
 
     host = HostMonitor(
         clock,
@@ -188,6 +202,7 @@ def open_decisions(
         lambda: exchange.withdrawn,
         lambda: keeper.state.why if keeper else None,
         lambda: inspection.admission.counts.gap,
+        camera_away,
         live=live,
     )
     totals = Totals()
@@ -223,6 +238,7 @@ class Wire:
 def open_wire(
     stack: ExitStack,
     settings: ServiceSettings,
+    camera: Camera,
     clock: Clock,
     runner: Runner,
     inspection: Inspection,
@@ -263,6 +279,8 @@ def open_wire(
         inspection.canary,
         inspection.recipes,
         inspection.picture,
+        inspection.admission.calibrated,
+        camera,
         started_ns=clock.now_ns(),
     )
     outlet = Outlet(

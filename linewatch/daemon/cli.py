@@ -50,6 +50,13 @@ def replay(
             "(coils-*.jsonl of its journal, or a verdict file)."
         ),
     ] = None,
+    calibration: Annotated[
+        str | None,
+        Parameter(
+            help='Calibration file of the camera to apply, or "none". Default: the one that a recording was made with; '
+            "for other sources, as configured."
+        ),
+    ] = None,
     workers: Annotated[int | None, Parameter(help="Engine workers. Default: as configured.")] = None,
     hold_s: Annotated[float, Parameter(help="Keep answering consumers for this long after the end.")] = 0.0,
     as_json: AsJson = False,
@@ -67,7 +74,9 @@ def replay(
         inference = settings.inference.model_copy(update={"workers": workers})
         settings = settings.model_copy(update={"inference": inference})
     configure_logs("warning" if sys.stderr.isatty() else settings.log.level)
-    summary = replay(settings, pace=pace, fault=fault, out=out, hold_s=hold_s, coil_data=coil_data)
+    summary = replay(
+        settings, pace=pace, fault=fault, out=out, hold_s=hold_s, coil_data=coil_data, calibration=calibration
+    )
     if as_json:
         print(json.dumps(asdict(summary)))
     else:

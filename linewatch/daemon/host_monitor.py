@@ -9,7 +9,7 @@ from typing import Self
 
 from linewatch.contracts.alarm import HostState
 from linewatch.contracts.ports import Clock
-from linewatch.contracts.restart import RestartGap
+from linewatch.contracts.restart import StripGap
 from linewatch.wire.schema import BackendState, BackendStatus
 
 THREAD = "disk"
@@ -60,19 +60,20 @@ class HostMonitor:
         recipe_trouble: Callable[[], str | None],
         withdrawn: Callable[[], str | None],
         journal_lost: Callable[[], str | None],
-        gap: Callable[[], RestartGap | None],
+        gap: Callable[[], StripGap | None],
+        camera_away: Callable[[], str],
         *,
         live: bool,
     ) -> None:
         """silent_s: seconds since the camera's last grab. recipe_trouble: why a recipe's engine does not run.
         withdrawn: why a promoted engine inspects no longer. journal_lost: why decisions are not on disk. gap: what
-        passed unseen in a restart. None of the callables may block.
+        passed unseen in a restart. camera_away: why the camera cannot be opened. None of the callables may block.
         """
         self._clock, self._fullest_disk, self._recipe_trouble = clock, fullest_disk, recipe_trouble
         self._silent_s, self._backend, self._withdrawn, self._live = silent_s, backend, withdrawn, live
         self._journal_lost = journal_lost
         self._next_ns = clock.now_ns()
-        self._gap, self._gap_told = gap, False
+        self._gap, self._gap_told, self._camera_away = gap, False, camera_away
 
     def read(self) -> HostState | None:
         """Return the host's state; None when it was read a moment ago."""
@@ -89,6 +90,7 @@ class HostMonitor:
         free_mb, disk = self._fullest_disk()
         return HostState(
             time.time_ns(),
+            camera_away=self._camera_away(),
             camera_silent_s=self._silent_s(),
             disk_free_mb=free_mb,
             disk=disk,

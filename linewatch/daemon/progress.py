@@ -1,34 +1,9 @@
-"""A progress bar on the terminal: one line that is redrawn."""
+"""The note beside a progress bar of a running service."""
 
-import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, TextColumn, TimeRemainingColumn
 
 from linewatch.daemon.totals import Totals
 from linewatch.terminal import percent
-
-
-@contextmanager
-def progress_bar(about: str, total: int | None, *columns: ProgressColumn) -> Iterator[Callable[[int, str], None]]:
-    """Show a bar on stderr if that is a terminal, else nothing; yield a function of (steps done, a note)."""
-    console = Console(file=sys.stderr)
-    bar = Progress(
-        TextColumn(f"{about:<10}"),
-        BarColumn(bar_width=30),
-        MofNCompleteColumn(),
-        *columns,
-        TimeRemainingColumn(compact=True),
-        TextColumn("{task.fields[note]}"),
-        console=console,
-        disable=not console.is_terminal,
-    )
-    with bar:
-        task = bar.add_task(about, total=total, note="")
-        yield lambda done, note: bar.update(task, completed=done, note=note)
 
 
 class ProgressNote:

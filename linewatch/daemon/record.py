@@ -5,12 +5,13 @@ from pathlib import Path
 
 from linewatch.capture.cameras.registry import open_camera
 from linewatch.capture.clock import MonotonicClock
+from linewatch.capture.find_calibration import calibrations
 from linewatch.capture.recorder import RecordingSummary, record
 from linewatch.contracts.errors import ConfigError, SourceError
 from linewatch.contracts.frame import Grab
-from linewatch.daemon.progress import progress_bar
 from linewatch.service_settings import ServiceSettings
 from linewatch.signals import on_end
+from linewatch.terminal import progress_bar
 
 
 def record_source(settings: ServiceSettings, path: Path, *, max_mb: float, max_s: float | None) -> RecordingSummary:
@@ -25,7 +26,9 @@ def record_source(settings: ServiceSettings, path: Path, *, max_mb: float, max_s
         ) from error
     camera = open_camera(settings.source, settings.line, MonotonicClock(), live=True)
     grabs = 0
+    find = calibrations(settings.calibration, settings.line, settings.source)
     with camera, progress_bar("record", camera.grabs) as show:
+        calibration = find(camera.serial)
 
         def count(grab: Grab) -> None:
             nonlocal grabs
@@ -37,7 +40,7 @@ def record_source(settings: ServiceSettings, path: Path, *, max_mb: float, max_s
             try:
                 if timer is not None:
                     timer.start()
-                return record(camera, path, settings.line, max_mb, count)
+                return record(camera, path, settings.line, max_mb, count, calibration)
             finally:
                 if timer is not None:
                     timer.cancel()

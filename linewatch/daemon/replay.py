@@ -16,11 +16,12 @@ from linewatch.contracts.errors import ConfigError
 from linewatch.contracts.ports import Backend, Camera
 from linewatch.contracts.verdict import CoilGrade, Quality
 from linewatch.daemon.coils.recorded import RecordedCoilData, read_recorded
-from linewatch.daemon.progress import ProgressNote, progress_bar
+from linewatch.daemon.progress import ProgressNote
 from linewatch.daemon.service import Service, open_service
 from linewatch.service_settings import ServiceSettings
 from linewatch.signals import on_end
 from linewatch.simulation.faults import FaultSpec, FaultyCamera
+from linewatch.terminal import progress_bar
 
 FAULT_SEED = 1
 
@@ -62,13 +63,15 @@ def replay(
     hold_s: float = 0.0,
     backend: Backend | None = None,
     coil_data: Path | None = None,
+    calibration: str | None = None,
     watch: Callable[[Service], None] = lambda _service: None,
 ) -> ReplaySummary:
     """Run `settings.source` through the service without losing a line. SIGINT and SIGTERM end it in order.
 
     fault: as `FaultSpec.parse` reads it. out: the verdict file; the journal is written beside it, without it to a
     temporary folder. hold_s: how long to serve consumers after the end. coil_data: what is known of the coils, as
-    `read_recorded` reads it; by default the configured folder. Raises LinewatchErrors.
+    `read_recorded` reads it; by default the configured folder. calibration: a file, or "none"; by default what the
+    source was recorded with. Raises LinewatchErrors.
     """
     if settings.source is None:
         raise ConfigError("no source to replay; name one, or give the configuration a [source]")
@@ -87,7 +90,13 @@ def replay(
         settings = settings.model_copy(update={"journal": settings.journal.model_copy(update={"dir": journal})})
         service = stack.enter_context(
             open_service(
-                settings, camera, clock, verdicts=out, backends=[backend] if backend else (), recorded=recorded
+                settings,
+                camera,
+                clock,
+                verdicts=out,
+                backends=[backend] if backend else (),
+                recorded=recorded,
+                calibration=calibration,
             )
         )
         stack.enter_context(on_end(service.stop))

@@ -5,19 +5,21 @@ from contextlib import ExitStack
 
 import structlog
 
-from linewatch.capture.cameras.registry import open_camera
+from linewatch.capture.cameras.registry import open_for_service
 from linewatch.capture.clock import MonotonicClock, PacedCamera
 from linewatch.contracts.errors import ConfigError
 from linewatch.contracts.ports import Camera
-from linewatch.daemon.progress import ProgressNote, progress_bar
+from linewatch.daemon.progress import ProgressNote
 from linewatch.daemon.replay import ReplaySummary, summary_of
 from linewatch.daemon.service import open_service
 from linewatch.service_settings import ServiceSettings
 from linewatch.signals import on_end
+from linewatch.terminal import progress_bar
 
 
 def run(settings: ServiceSettings, reread: Callable[[], ServiceSettings] | None = None) -> ReplaySummary:
-    """Inspect the configured source: a live one never waits; a recording is played at line rate and loses nothing.
+    """Inspect the configured source: a live one never waits, and a camera that is absent or lost is
+    waited for; a recording is played at line rate and loses nothing.
 
     reread: returns the settings as their file has them now, for `linewatch reload rules`. Raises LinewatchErrors.
     """
@@ -25,7 +27,8 @@ def run(settings: ServiceSettings, reread: Callable[[], ServiceSettings] | None 
         raise ConfigError("the configuration has no [source], expected one; add [source]")
     clock = MonotonicClock()
     with ExitStack() as stack:
-        camera: Camera = open_camera(settings.source, settings.line, clock, live=True)
+        within_s = settings.capture.restart_within_s
+        camera: Camera = open_for_service(settings.source, settings.line, clock, within_s)
         camera = stack.enter_context(camera if camera.live else PacedCamera(camera, clock, "line-rate"))
         structlog.get_logger().info(
             "starting", source=settings.source.type, engines_dir=str(settings.inference.engines_dir)

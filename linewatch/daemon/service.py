@@ -9,7 +9,10 @@ from pathlib import Path
 import cv2
 import structlog
 
+from linewatch.capture.calibrated import CalibrationInForce
 from linewatch.capture.coils import CoilAccount
+from linewatch.capture.find_calibration import calibrations
+from linewatch.capture.lasting import camera_trouble
 from linewatch.contracts.ports import Backend, Camera, Clock
 from linewatch.contracts.verdict import Quality
 from linewatch.daemon import topology
@@ -54,6 +57,7 @@ class Service:
     exchange: EngineExchange
     coils: CoilAccount  # `starts`, `announce`: for an input that knows when a coil begins
     canary: Canary | None
+    camera: Camera
 
     def stop(self) -> None:
         """End capture; what was captured is still decided and published."""
@@ -125,6 +129,8 @@ class Service:
         where = f"{totals.coil} {totals.along_mm / 1000:.1f} m, coverage {percent(totals.coverage)}, {totals.quality}"
         if silent:
             return f"UNHEALTHY, silent: {', '.join(silent)}; {where}"
+        if away := camera_trouble(self.camera):
+            return f"UNHEALTHY, waiting for its camera: {away}; {where}"
         if blind := totals.blind:
             return f"UNHEALTHY, {blind}; {where}"
         lost = self.canary.trouble if self.canary else None
@@ -141,30 +147,38 @@ def open_service(
     backends: Sequence[Backend] = (),
     recorded: RecordedCoilData | None = None,
     reread: Callable[[], ServiceSettings] | None = None,
+    calibration: str | None = None,
 ) -> Iterator[Service]:
     """Open everything around an opened `camera` but the sockets, which `run` binds; close all in reverse.
 
     verdicts: also write every decision to this file. backends: by preference, instead of the configured ones. recorded:
     all that a replay knows of its coils; files and orders of earlier runs are left alone. reread: the settings from
-    the file that they came from. Raises LinewatchErrors.
+    the file that they came from. calibration: as `calibrations` takes it as `named`. Raises LinewatchErrors.
     """
+    calibrated = CalibrationInForce(
+        settings.line, calibrations(settings.calibration, settings.line, settings.source, calibration)
+    )
+    serial = camera.serial
+    demanded = settings.calibration.required and settings.calibration.serial is None
+    if serial or not (camera.live and demanded):  # else the camera may be away: what it lacks shows when it comes
+        calibrated.begin(serial)
     cv2.setNumThreads(1)  # a stage is one thread: OpenCV's own would spin beside the engines' after every call
     keys = load_keys(settings.wire)
     workers = settings.inference.workers or available_cores()
     runner = Runner(clock, workers, camera.stop)
     with ExitStack() as stack:
-        inspection = open_inspection(stack, settings, camera, workers, backends, recorded)
+        inspection = open_inspection(stack, settings, camera, workers, backends, recorded, calibrated)
         decisions = open_decisions(
             stack,
             settings,
             clock,
             runner,
             inspection,
-            live=camera.live,
+            camera=camera,
             recorded=recorded is not None,
             reread=reread,
         )
-        wire = open_wire(stack, settings, clock, runner, inspection, decisions, keys, verdicts)
+        wire = open_wire(stack, settings, camera, clock, runner, inspection, decisions, keys, verdicts)
         exchange, folder = decisions.exchange, decisions.coils.folder
         cascade = CascadeStage(
             settings.capture,
@@ -199,4 +213,5 @@ def open_service(
             exchange,
             inspection.admission.coils,
             inspection.canary,
+            camera,
         )

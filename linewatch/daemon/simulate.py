@@ -14,9 +14,9 @@ from linewatch.capture.recorder import record
 from linewatch.capture.sidecar import sidecar_path
 from linewatch.config.line import LineSettings
 from linewatch.contracts.errors import ConfigError, SourceError
-from linewatch.daemon.progress import progress_bar
 from linewatch.simulation.strip import SimulatedRollMark
 from linewatch.simulation.truth import CoilTruth
+from linewatch.terminal import progress_bar
 
 
 def simulator_source(
@@ -27,13 +27,13 @@ def simulator_source(
     *,
     like: SourceSettings | None = None,
 ) -> SimulatorSource:
-    """Return a simulated coil from what a user typed, with the turns, the welds and the texture of `like`.
+    """Return a simulated coil from what a user typed, with the turns, the welds, the texture and the light of `like`.
 
     roll_marks: each as `pitch_mm=1900,across_mm=400,missed=0.1`. Raises ConfigError for impossible values.
     """
     course: dict[str, Any] = {}
     if isinstance(like, SimulatorSource):
-        course = {"turns": like.turns, "welds_m": like.welds_m, "texture": like.texture}
+        course = {name: getattr(like, name) for name in ("turns", "welds_m", "texture", "light_falloff", "shows")}
     try:
         return SimulatorSource(
             type="simulator",

@@ -5,12 +5,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from linewatch.capture.admission import AdmissionCounts
+from linewatch.capture.calibrated import CalibrationInForce
+from linewatch.capture.lasting import LastingCamera, camera_trouble
 from linewatch.capture.picture.meter import PictureMeter
 from linewatch.capture.ring import FrameRing
 from linewatch.contracts.bounds import made_printable
 from linewatch.contracts.frame import PositionSource
 from linewatch.contracts.normal import Drift
-from linewatch.contracts.ports import Clock
+from linewatch.contracts.ports import Camera, Clock
 from linewatch.contracts.verdict import Quality
 from linewatch.daemon.canary import Canary, canary_lost
 from linewatch.daemon.crops import DefectCrops
@@ -24,6 +26,8 @@ from linewatch.daemon.untold import UntoldDecisions
 from linewatch.inference.workload import Workload
 from linewatch.journal.keeper import JournalKeeper
 from linewatch.wire.schema import (
+    CalibrationStatus,
+    CameraStatus,
     CoilStatus,
     CropStatus,
     JournalStatus,
@@ -62,20 +66,24 @@ class StatusReport:
     canary: Canary | None
     recipes: Recipes
     picture: PictureMeter
+    calibrated: CalibrationInForce
+    camera: Camera
     started_ns: int
     _beats: int = 0
     _window: tuple[int, int, int] = (0, 0, 0)  # began at, with so many frames and tiles
     _rates: tuple[float, float] = (0.0, 0.0)  # frames and tiles per second in the window before
 
     def __call__(self) -> StatusBody:
-        """Return the status now, and count a heartbeat if every stage ticks and the service is not blind.
+        """Return the status now, and count a heartbeat if every stage ticks, the camera is there and the service is not
+        blind.
 
         Raises ValidationError when a figure is beyond what the message holds; then `bare` has the rest.
         """
         now_ns = self.clock.now_ns()
         silent, blind = self.runner.health.silent(), self.totals.blind
         lost = self.canary.trouble if self.canary else None
-        healthy = not silent and not blind and lost is None and self.runner.failure is None
+        away = camera_trouble(self.camera)
+        healthy = not silent and not blind and lost is None and not away and self.runner.failure is None
         self._beats += healthy
         self._update_rates(now_ns)
         totals, asking = self.totals, self.standing.standing_alarms
@@ -83,8 +91,8 @@ class StatusReport:
             heartbeat=self._beats,
             healthy=healthy,
             state=ServiceState.FAILED if self.runner.failure else self.runner.state,
-            failure=str(self.runner.failure) if self.runner.failure else _ailment(silent, blind, lost),
-            quality=totals.quality,
+            failure=str(self.runner.failure) if self.runner.failure else _ailment(silent, away, blind, lost),
+            quality=Quality.MISSED if away else totals.quality,
             uptime_s=(now_ns - self.started_ns) / NS_PER_S,
             now_ns=now_ns,
             now_unix_ns=time.time_ns(),
@@ -110,6 +118,7 @@ class StatusReport:
             engines=self.exchange.engines,
             backend=self.exchange.backend,
             beside=self.exchange.beside,
+            camera_status=_camera(self.camera, now_ns),
             position=PositionStatus(
                 source=self.position_source,
                 encoded=self.admitted.encoded,
@@ -123,6 +132,7 @@ class StatusReport:
             untold=self.untold.count,
             journal=_journal(self.journal),
             picture=_picture(self.picture),
+            calibration=_calibration(self.calibrated),
         )
 
     def bare(self) -> StatusBody:
@@ -130,7 +140,10 @@ class StatusReport:
         now_ns, silent = self.clock.now_ns(), self.runner.health.silent()
         return StatusBody(
             heartbeat=self._beats,
-            healthy=not silent and self.runner.failure is None and not (self.canary and self.canary.trouble),
+            healthy=not silent
+            and self.runner.failure is None
+            and not (self.canary and self.canary.trouble)
+            and not camera_trouble(self.camera),
             state=ServiceState.FAILED if self.runner.failure else self.runner.state,
             failure=None,
             quality=Quality.MISSED,
@@ -224,6 +237,32 @@ def _rounded(value: float | None) -> float | None:
     return None if value is None else round(value, 6)
 
 
+def _calibration(calibrated: CalibrationInForce) -> CalibrationStatus | None:
+    calibration, trouble = calibrated.calibration, calibrated.trouble
+    if calibration is None and trouble is None:
+        return None
+    parts = {} if calibration is None else calibration.parts
+    return CalibrationStatus(
+        serial=made_printable(calibrated.serial),
+        identity=calibrated.identity,
+        made_unix_ns={name: round(part.made.timestamp() * NS_PER_S) for name, part in parts.items()},
+        trouble=made_printable(trouble)[:1000] if trouble else None,
+    )
+
+
+def _camera(camera: Camera, now_ns: int) -> CameraStatus:
+    if not isinstance(camera, LastingCamera):
+        return CameraStatus(serial=made_printable(camera.serial))
+    life = camera.life
+    return CameraStatus(
+        serial=camera.serial,
+        state=life.state,
+        why=life.why or None,
+        since_s=max(0.0, (now_ns - life.since_ns) / NS_PER_S),
+        times_lost=life.times_lost,
+    )
+
+
 def _crops(crops: DefectCrops | None) -> CropStatus | None:
     return CropStatus(made=crops.made, waiting=crops.waiting, not_made=crops.not_made) if crops else None
 
@@ -243,9 +282,9 @@ def _normal(recipes: Recipes) -> NormalStatus | None:
     )
 
 
-def _ailment(silent: tuple[str, ...], blind: Blindness | None, lost: str | None) -> str | None:
+def _ailment(silent: tuple[str, ...], away: str, blind: Blindness | None, lost: str | None) -> str | None:
     if silent:
         return f"silent: {', '.join(silent)}"
-    if blind:
-        return str(blind)
+    if away or blind:
+        return away or str(blind)
     return canary_lost(lost) if lost else None

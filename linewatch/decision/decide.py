@@ -8,7 +8,7 @@ from linewatch.contracts.alarm import Alarm, AlarmNotice, AlarmOrder, HostState
 from linewatch.contracts.coil import CoilConditions
 from linewatch.contracts.frame import StripEdges
 from linewatch.contracts.prediction import Prediction, Timing
-from linewatch.contracts.restart import RESTARTED
+from linewatch.contracts.restart import CAMERA_AWAY, RESTARTED
 from linewatch.contracts.verdict import (
     CoilGrade,
     CoilNotice,
@@ -164,7 +164,9 @@ def _led_by(coil: RunningCoil, rules: DecisionRules) -> RunningCoil:
     if (now.data, now.recipe, now.head_mm, now.tail_mm) == (then.data, then.recipe, then.head_mm, then.tail_mm):
         return coil
     notes = tuple(
-        note for note in then.notes if note in (AGAIN, GRADED_AS_BEGUN, GRADED_LATE) or note.startswith(RESTARTED)
+        note
+        for note in then.notes
+        if note in (AGAIN, GRADED_AS_BEGUN, GRADED_LATE) or note.startswith((RESTARTED, CAMERA_AWAY))
     )
     grading = coil.grading
     if rules.grading is None:
@@ -239,6 +241,7 @@ def _decide_frame(coil: RunningCoil, prediction: Prediction, rules: DecisionRule
         position_fault=frame.position_fault,
         place=frame.place,
         gap=frame.gap,
+        calibration=frame.calibration,
     )
     periodic = frozenset(name for mark in roll_marks for name in mark.defect_ids)
     coil = replace(

@@ -57,4 +57,5 @@ def undecided(prediction: Prediction) -> Verdict:
         position_fault=frame.position_fault,
         place=frame.place,
         gap=frame.gap,
+        calibration=frame.calibration,
     )

@@ -1,4 +1,4 @@
-"""`linewatch train`, `evaluate`, `export`, `calibrate`, `quantize`, `explain` and `networks`."""
+"""`linewatch train`, `evaluate`, `export`, `fit-thresholds`, `quantize`, `explain` and `networks`."""
 
 import json
 import sys
@@ -243,7 +243,7 @@ def export(
         print(f"{engines / manifest.name}: {manifest.task} engine, checked against torch")
 
 
-def calibrate(
+def fit_thresholds(
     engine: Annotated[str, Parameter(help="Name of an engine.")],
     /,
     *,
@@ -252,9 +252,9 @@ def calibrate(
     engines: Folder = ENGINES,
 ) -> None:
     with extra("train"):
-        from linewatch.evaluation.calibrate import calibrate
+        from linewatch.evaluation.thresholds import fit_thresholds
 
-        found = calibrate(engine, data, engines, own.own_sets())
+        found = fit_thresholds(engine, data, engines, own.own_sets())
         print(f"{engines / engine}: thresholds chosen on {found.pictures} pictures")
         for name, value in found.manifest.thresholds.items():
             print(f"  {name} {value:.3f} (was {found.before[name]:.3f})")

@@ -39,7 +39,7 @@ Exported by {network.producer}, opset {network.opset}.
 ## Figures
 None: it has not been judged on held-out pictures. `linewatch evaluate {manifest.name} --data NAME=DIR` does that.
 
-Thresholds as imported, not calibrated: {thresholds}. `linewatch calibrate {manifest.name} --data NAME=DIR` chooses
+Thresholds as imported, not calibrated: {thresholds}. `linewatch fit-thresholds {manifest.name} --data NAME=DIR` chooses
 them on labelled pictures.
 
 ## Terms

@@ -57,8 +57,8 @@ _HOW_TO_FREE_THE_BATCH = (
     "export it with a free batch: torch.onnx.export(..., dynamic_shapes=({0: 'n'},)), or dynamic=True for Ultralytics"
 )
 _UNCALIBRATED = (
-    f"thresholds are {THRESHOLD} and not calibrated: `linewatch calibrate {{name}} --data NAME=DIR` chooses them on "
-    "labelled pictures"
+    f"thresholds are {THRESHOLD} and not calibrated: `linewatch fit-thresholds {{name}} --data NAME=DIR` chooses them "
+    "on labelled pictures"
 )
 _ONE_BY_ONE = "its operators are bound to one tile, so the graph runs it tile by tile, which is slower"
 

@@ -44,6 +44,7 @@ class SimulatorCamera:
         None: it begins then.
         """
         self.live = live
+        self.serial = ""
         self._strip = strip
         self._profile = profile
         self._clock = clock

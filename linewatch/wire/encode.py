@@ -248,6 +248,7 @@ def _frame(verdict: Verdict) -> dict[str, Any]:
         "position_fault": verdict.position_fault,
         "coil_data": coil_data_body(verdict.coil_data),
         "config": verdict.config,
+        "calibration": verdict.calibration,
     }
 
 

@@ -71,6 +71,7 @@ def _missed(verdict: Verdict) -> Verdict:
         position_fault=verdict.position_fault if isinstance(verdict.position_fault, PositionFault) else None,
         coil_data=verdict.coil_data,
         config=_text(verdict.config),
+        calibration=_text(verdict.calibration),
     )
     if not _tells(lambda: _numbered(drafts(known))):
         known = replace(known, coil_data=None)

@@ -132,7 +132,7 @@ def test_pictures_that_are_flat_by_calibration_need_no_first_metres():
     """A segment that is dead when the service starts is told only where something says how even the light was."""
     dead = through(strip_of(2), OpticsSettings(dead_px=(600, 1000), dead_light=0.3), [1.0] * 12)
     assert Follower().show(dead).bad == set()
-    assert Follower(flat=True).show(dead).bad == {Q.SEGMENT}
+    assert Follower(flat=lambda: True).show(dead).bad == {Q.SEGMENT}
 
 
 @pytest.mark.parametrize("texture", ["drawn", "measured"])

@@ -137,7 +137,7 @@ def test_recording_can_be_recorded_again_unchanged(tmp_path: Path) -> None:
 
 def test_size_bound_is_kept_and_said(tmp_path: Path) -> None:
     class Endless:
-        live, grabs, number = False, None, -1
+        live, grabs, number, serial = False, None, -1, "S-17"
 
         def read(self) -> Grab | None:
             self.number += 1

@@ -31,6 +31,7 @@ def looked(tmp_path: Path, *folders: Path) -> HostState | None:
         lambda: None,
         lambda: None,
         lambda: None,
+        lambda: "",
         live=True,
     ).read()
 

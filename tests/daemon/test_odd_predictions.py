@@ -13,7 +13,7 @@ from structlog.testing import capture_logs
 from linewatch.capture.clock import MonotonicClock
 from linewatch.contracts.frame import Cause
 from linewatch.contracts.prediction import Prediction
-from linewatch.contracts.restart import GapMeasure, RestartGap, SourcePlace
+from linewatch.contracts.restart import GapMeasure, SourcePlace, StripGap
 from linewatch.contracts.verdict import CoilNotice, CoilState, Decided, Quality, Verdict
 from linewatch.daemon.stages.decision import DecisionStage
 from linewatch.daemon.stages.wiring import END, Output, Wiring
@@ -112,7 +112,7 @@ def test_a_frame_that_no_rule_can_decide_is_missed_all_the_same() -> None:
 
 
 def test_what_a_restart_cost_is_told_of_a_frame_that_cannot_be_decided_too() -> None:
-    gap, place = RestartGap(2.0, 64, 64.0, GapMeasure.ENCODER), SourcePlace(17, 64)
+    gap, place = StripGap(2.0, 64, 64.0, GapMeasure.ENCODER), SourcePlace(17, 64)
     prediction = frames({})[0]
     told = undecided(replace(prediction, frame=replace(prediction.frame, gap=gap, place=place)))
     assert (told.gap, told.place) == (gap, place)

@@ -139,6 +139,7 @@ class Wrapped:
     """Gives the grabs, and calls something before the last."""
 
     live = False
+    serial = ""
 
     def __init__(self, grabs: list[Grab], before_last: Callable[[], None]) -> None:
         self.grabs: int | None = len(grabs)

@@ -11,7 +11,7 @@ from linewatch.config.grading_file import grading_from
 from linewatch.config.taxonomy import Taxonomy
 from linewatch.contracts.frame import Cause
 from linewatch.contracts.prediction import Prediction
-from linewatch.contracts.restart import GapMeasure, RestartGap
+from linewatch.contracts.restart import GapMeasure, StripGap
 from linewatch.contracts.verdict import Decided, DefectState
 from linewatch.decision.decide import DecisionState, RunningCoil, decide, finish
 from linewatch.decision.grading.severity import GradingRules
@@ -94,7 +94,7 @@ def test_a_resumed_coil_is_decided_as_one_that_missed_the_strip_meanwhile(strip:
     predictions, killed, missed = strip
     rules = replace(RULES, grading=graded())
     first = predictions[killed]
-    gap = RestartGap(1.0, missed * LINES, missed * LINES, GapMeasure.ENCODER)
+    gap = StripGap(1.0, missed * LINES, missed * LINES, GapMeasure.ENCODER)
     unseen = predict(
         np.zeros((0, WIDTH), np.uint8), first_line=first.frame.first_line, lines=missed * LINES, fault=Cause.RESTART
     )
@@ -131,7 +131,7 @@ def test_a_coil_that_is_over_is_ended_and_another_one_of_its_name_begins() -> No
     strip = [predict(np.zeros((LINES, WIDTH), np.uint8), first_line=n * LINES, ordinal=n) for n in range(3)]
     state, told = decide(DecisionState.initial(), strip[0], RULES)
     again = resumed(unfinished(state, list(told)), (), (), RULES)
-    gap = RestartGap(9_000.0, 0, 0.0, GapMeasure.UNKNOWN, goes_on=False)
+    gap = StripGap(9_000.0, 0, 0.0, GapMeasure.UNKNOWN, goes_on=False)
     anew = replace(strip[0], frame=replace(strip[0].frame, gap=gap))
     _, decided = decide(again, anew, RULES)
     ended, started = notices(decided)

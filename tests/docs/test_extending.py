@@ -68,7 +68,7 @@ def _run(extended: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 @pytest.mark.parametrize(
     ("suite", "chosen", "least"),
     [
-        ("tests/capture/test_cameras.py", "stream", 7),
+        ("tests/capture/test_cameras.py", "grabber", 7),
         ("tests/inference/test_backends.py", "opencv and not shipped or offers", 6),
         ("tests/plant/test_bridge_kinds.py", "jsonlines", 5),
         ("tests/networks/test_registry.py", "tiny_cnn", 5),
@@ -84,9 +84,9 @@ def test_an_example_passes_its_kinds_suite(suite: str, chosen: str, least: int, 
 
 def test_check_knows_the_kinds_of_the_page(extended: Path) -> None:
     config = extended / "c.toml"
-    config.write_text('[source]\ntype = "stream"\nport = 4000\n[inference]\nbackend = "opencv"\n')
+    config.write_text('[source]\ntype = "grabber"\nport = 4000\n[inference]\nbackend = "opencv"\n')
     done = _run(extended, str(Path(sys.executable).with_name("linewatch")), "check", str(config), "--json")
-    assert '"timeout_s": 5.0' in done.stdout, done.stderr
+    assert '"port": 4000' in done.stdout, done.stderr
     config.write_text('[source]\ntype = "steam"\n[inference]\nbackend = "opencv2"\n')
     done = _run(extended, str(Path(sys.executable).with_name("linewatch")), "check", str(config))
     assert done.returncode == 2

@@ -200,7 +200,7 @@ def test_a_segmenter_of_smp_to_the_running_line(folder: Path, settings: ServiceS
     run_commands("check")
     run_commands("reference")
     pictures(folder)
-    run_commands("calibrate")
+    run_commands("fit-thresholds")
     assert find_engine(folder / "engines", "smp_segmenter").manifest.thresholds["defect"] != 0.5
     with running(settings, folder / "engines") as service:
         where = ["--commands", service.commands.endpoint]

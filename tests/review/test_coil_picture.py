@@ -77,6 +77,7 @@ class _Grabs:
     """A camera over grabs that are there already."""
 
     live = False
+    serial = ""
 
     def __init__(self, grabs: list[Grab]) -> None:
         self.grabs: int | None = len(grabs)

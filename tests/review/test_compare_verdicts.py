@@ -214,6 +214,7 @@ class Plain:
     """A camera over dark steel."""
 
     live = False
+    serial = ""
     grabs = FRAMES
 
     def __init__(self, coil: str = "C1") -> None:

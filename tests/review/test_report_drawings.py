@@ -178,6 +178,7 @@ class Frames:
     """Two frames of 400 lines, 1 mm a line, 0.5 mm a pixel; one bright spot on black steel."""
 
     live = False
+    serial = ""
     grabs: int | None = 2
 
     def __init__(self, coil: str = "C1") -> None:

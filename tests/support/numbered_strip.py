@@ -73,6 +73,7 @@ class ListCamera:
         self.live = live
         self.grabs: int | None = len(grabs)
         self.closed = False
+        self.serial = ""
         self._left = iter(grabs)
 
     def read(self) -> Grab | None:

@@ -122,6 +122,7 @@ class FolderCamera:
     """
 
     live = False
+    serial = ""
 
     def __init__(
         self, source: FolderSource, line: LineSettings, ordered: Sequence[PurePath], missing: Sequence[int]

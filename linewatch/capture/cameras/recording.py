@@ -72,6 +72,10 @@ class RecordingCamera:
 
     live = False
 
+    @property
+    def serial(self) -> str:
+        return "" if self._sidecar is None else self._sidecar.header.serial
+
     def __init__(self, path: Path, line: LineSettings, coil: str | None = None) -> None:
         self._path = path
         self._line = line

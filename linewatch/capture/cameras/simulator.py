@@ -3,7 +3,7 @@
 import time
 from functools import partial
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -18,13 +18,13 @@ from linewatch.simulation.encoder import SpeedProfile
 from linewatch.simulation.free_running import FreeRunningSimulator
 from linewatch.simulation.optics import OpticsSettings
 from linewatch.simulation.strip import SimulatedRollMark, SimulatedStrip, Texture
+from linewatch.simulation.uneven import UnevenCamera
 
 
 class SimulatorSource(SourceSettings):
     """A rendered strip with known defects. Turns, welds and counter faults need `[line.encoder]`, which shows them."""
 
     type: Literal["simulator"]
-    has_encoder_count: ClassVar[bool] = True
     seed: int = Field(default=7, ge=0)
     length_m: float = Field(default=100.0, gt=0, le=20_000)
     defects_per_m: float = Field(default=1.0, ge=0, le=50)
@@ -41,10 +41,24 @@ class SimulatorSource(SourceSettings):
     )
     counter_faults: Annotated[tuple[CounterFault, ...], Field(strict=False)] = ()
     optics: OpticsSettings | None = Field(default=None, description="what is wrong with light and lens; none: nothing")
+    light_falloff: float = Field(
+        default=0.0,
+        ge=0,
+        lt=1,
+        description="share of the light that the ends of the camera's line lack; above 0, pixels answer unalike as "
+        "well, so that the camera needs a flat field",
+    )
+    shows: Literal["strip", "dark", "white"] = Field(
+        default="strip", description="dark, white: the references of a flat field, in place of the strip"
+    )
     runs_on: Annotated[Path | None, Field(strict=False)] = Field(
         default=None,
         description="live: file that keeps when the strip began to run, so that it runs on while the service is down",
     )
+
+    @property
+    def has_encoder_count(self) -> bool:
+        return True
 
     def strip(self, line: LineSettings) -> SimulatedStrip:
         """Return the strip that these settings describe."""
@@ -59,6 +73,13 @@ class SimulatorSource(SourceSettings):
         )
 
     def open(self, line: LineSettings, clock: Clock, *, live: bool) -> Camera:
+        camera = self._even(line, clock, live=live)
+        reference = None if self.shows == "strip" else self.shows
+        if self.light_falloff or reference:
+            camera = UnevenCamera(camera, line.width_px, self.light_falloff, reference, self.seed)
+        return camera
+
+    def _even(self, line: LineSettings, clock: Clock, *, live: bool) -> Camera:
         strip = self.strip(line)
         course = Course.of(self.turns, strip.total_lines, line.mm_per_line)
         began_unix_ns = partial(_began, self.runs_on) if live and self.runs_on else None

@@ -14,8 +14,13 @@ class SourceSettings(Settings, ABC):
     """Base of every camera kind's settings. A kind narrows `type` to a Literal of its own name."""
 
     type: str
-    has_encoder_count: ClassVar[bool] = False
-    """Whether each grab carries the counter of an encoder, from which `[line.encoder]` derives its position."""
+    is_device: ClassVar[bool] = False
+    """Whether it opens a real camera, which can be absent or lost: a live service waits for it instead of ending."""
+
+    @property
+    def has_encoder_count(self) -> bool:
+        """Whether each grab carries the counter of an encoder, from which `[line.encoder]` derives its position."""
+        return False
 
     @property
     def position_source(self) -> PositionSource:
@@ -30,5 +35,5 @@ class SourceSettings(Settings, ABC):
     def open(self, line: LineSettings, clock: Clock, *, live: bool) -> Camera:
         """Return the camera, not yet entered. `live` decides for kinds that can be live or not, such as the simulator.
 
-        Raises SourceError or ConfigError when it cannot be opened or does not fit `line`.
+        Raises SourceError when it cannot be opened, and ConfigError when it can never be opened with these settings.
         """

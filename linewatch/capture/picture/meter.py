@@ -1,6 +1,7 @@
 """`PictureMeter`: follows the picture frame by frame, and says what cannot be trusted of a frame."""
 
 from collections import deque
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -28,9 +29,13 @@ class PictureMeter:
     """
 
     def __init__(
-        self, settings: PictureSettings, capture: CaptureSettings, line: LineSettings, *, flat: bool = False
+        self,
+        settings: PictureSettings,
+        capture: CaptureSettings,
+        line: LineSettings,
+        flat: Callable[[], bool] = lambda: False,
     ) -> None:
-        """flat: the pictures are flat by calibration, so that all zones across have been equally bright."""
+        """flat: tells whether the pictures are flat by calibration: all zones across were equally bright then."""
         self._settings, self._capture, self._line = settings, capture, line
         self._within_mm = within_mm = settings.within_m * 1000
         self._averages: dict[PictureQuantity, MovingAverage] = {
@@ -41,8 +46,8 @@ class PictureMeter:
         self._light, self._contrast = CarriedLevel(within_mm / 2), CarriedLevel(within_mm / 2)
         self._target, self._target_before = MovingAverage(within_mm), MovingAverage(within_mm)
         self._shape = [MovingAverage(within_mm) for _ in range(ZONES)]
-        self._shape_before: list[float | None] = [1.0 if flat else None] * ZONES
-        self._flat = flat
+        self._shape_before: list[float | None] = [None] * ZONES
+        self._flat, self._was_flat = flat, False
         self._soon: dict[PictureQuantity, MovingAverage] = {
             quantity: MovingAverage(within_mm / _SOON)
             for quantity in (PictureQuantity.SHARPNESS, PictureQuantity.EDGE_SHARPNESS)
@@ -135,6 +140,10 @@ class PictureMeter:
             self._target.add(sample.target, mm)
             if self._target_before.passed_mm < self._within_mm:
                 self._target_before.add(sample.target, mm)
+        if (flat := self._flat()) != self._was_flat:  # a camera was calibrated, or exchanged
+            self._was_flat = flat
+            self._shape = [MovingAverage(self._within_mm) for _ in range(ZONES)]
+            self._shape_before = [1.0 if flat else None] * ZONES
         lit = sample.zones[np.isfinite(sample.zones)]
         if not len(lit):
             return
@@ -183,7 +192,7 @@ class PictureMeter:
             self._reading(quantity, None, limit, now_ns, high=True, place=place)
             for quantity, (limit, place) in high.items()
         ]
-        if self._flat:
+        if self._was_flat:
             reference = PictureReference.CALIBRATION
         else:
             reference = PictureReference.FIRST_METRES if self._ready else PictureReference.LEARNING

@@ -9,13 +9,15 @@ from linewatch.contracts.frame import Cause
 from linewatch.contracts.verdict import CoverageSpan, Quality, Verdict
 from linewatch.decision.alarms.picture import PICTURE_ALARMS
 
-CAMERA_SILENT, DISK_LOW, FAILED_OVER = "camera-silent", "disk-low", "engine-failed-over"
+CAMERA_AWAY, CAMERA_SILENT = "camera-away", "camera-silent"
+DISK_LOW, FAILED_OVER = "disk-low", "engine-failed-over"
 RECIPE_LACKING, ENGINE_WITHDRAWN = "recipe-engine-lacking", "engine-withdrawn"
 JOURNAL_LOST = "journal-lost"
 RESTART_GAP = "restart-gap"
 CAMERA_LOST, COVERAGE_LOW, ENGINE_FAILING = "camera-lost", "coverage-low", "engine-failing"
 FLOOD = "flood"
 NAMES = (
+    CAMERA_AWAY,
     CAMERA_SILENT,
     CAMERA_LOST,
     COVERAGE_LOW,
@@ -30,7 +32,8 @@ NAMES = (
     FLOOD,
 )
 
-_OURS = (Cause.OVERRUN, Cause.OVERLOAD, Cause.ENGINE, Cause.RESTART)  # causes of the inspection, not of the camera
+_OTHERS = (Cause.OVERRUN, Cause.OVERLOAD, Cause.ENGINE, Cause.CALIBRATION, Cause.RESTART, Cause.CAMERA)
+"""Causes that are not of the picture; but for the calibration, alarms of their own tell these."""
 _DISK_DEADBAND = 1.1
 _STEPS = 100  # parts of the metres over which coverage counts
 
@@ -55,6 +58,7 @@ def system_rules(settings: SystemAlarmSettings | None, alarms: AlarmSettings) ->
     """Return the built-in rules that the settings do not switch off."""
     rules: list[SystemRule] = []
     if settings is not None:
+        rules.append(SystemRule(CAMERA_AWAY, Priority.HIGH, on_strip=False))
         if settings.camera_silent_s is not None:
             rules.append(SystemRule(CAMERA_SILENT, Priority.HIGH, on_strip=False))
         if settings.camera_lost_m is not None:
@@ -123,7 +127,7 @@ def strip_text(
     """Return why a built-in rule about the strip is true in this verdict; None if it is false."""
     spans = verdict.spans
     if name == CAMERA_LOST:
-        lost = spans and all(span.quality is Quality.MISSED and span.cause not in _OURS for span in spans)
+        lost = spans and all(span.quality is Quality.MISSED and span.cause not in _OTHERS for span in spans)
         return f"no usable picture: {spans[0].cause}" if lost else None
     if name == ENGINE_FAILING:
         failing = any(span.cause is Cause.ENGINE for span in spans)
@@ -149,6 +153,7 @@ def host_text(name: str, host: HostState, settings: SystemAlarmSettings, *, acti
     if name == CAMERA_SILENT and host.camera_silent_s is not None and settings.camera_silent_s is not None:
         return host.camera_silent_s >= settings.camera_silent_s, f"no grab for {host.camera_silent_s:.0f} s"
     told = {
+        CAMERA_AWAY: host.camera_away,
         FAILED_OVER: host.backend_lost,
         RECIPE_LACKING: host.recipe_lacking,
         ENGINE_WITHDRAWN: host.engine_withdrawn,

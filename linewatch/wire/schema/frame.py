@@ -61,6 +61,9 @@ class FrameBody(Message):
     config: str = Field(
         default="", description="identity of the settings that apply from this frame on, where they changed; else empty"
     )
+    calibration: str = Field(
+        default="", description="identity of the camera's calibration that was applied to the frame; empty: none"
+    )
 
 
 class FrameMessage(FrameBody, Timed):

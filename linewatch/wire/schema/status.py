@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from linewatch.contracts.camera import CameraState
 from linewatch.contracts.frame import PositionFault, PositionSource
 from linewatch.contracts.journal import JournalState
 from linewatch.contracts.manifest import Task
@@ -109,6 +110,18 @@ class PositionStatus(Message):
     repeated_lines: Count = Field(default=0, description="lines that ran back and passed again; they count once")
 
 
+class CameraStatus(Message):
+    """The camera, and whether it gives pictures."""
+
+    serial: str = Field(description="its serial number, in a replay that of the recording's camera; empty: it has none")
+    state: CameraState = CameraState.OPEN
+    why: str | None = Field(default=None, description="why it is absent or lost; null: it is open")
+    since_s: Annotated[float, Field(ge=0)] | None = Field(
+        default=None, description="for how long it has been in this state; null: not known"
+    )
+    times_lost: Count = Field(default=0, description="since the service started")
+
+
 class CoilStatus(Message):
     """The coil under the camera and what applies to it, as of the newest frame."""
 
@@ -146,6 +159,19 @@ class JournalStatus(Message):
     held: Count = Field(description="messages in memory that are not on disk; they can be fetched all the same")
     held_mb: Annotated[float, Field(ge=0)]
     dropped: Count = Field(description="messages since the start that were published and are in no journal")
+
+
+class CalibrationStatus(Message):
+    """The calibration of the camera that gives the pictures now."""
+
+    serial: str = Field(description="of the camera")
+    identity: str = Field(description="as in the topic `frame`; empty: none is applied")
+    made_unix_ns: dict[str, Whole] = Field(
+        description="its parts, each with when it was made, in nanoseconds since 1970 (UTC)"
+    )
+    trouble: str | None = Field(
+        default=None, description="why the calibration cannot be used; strip is missed (cause `calibration`) meanwhile"
+    )
 
 
 class NormalStatus(Message):
@@ -205,7 +231,8 @@ class StatusBody(CoveredArea):
     """The heartbeat and the state of the service. The areas and lines are of the strip since it started."""
 
     heartbeat: Count = Field(
-        description="counts while every stage ticks; while it does not change, nothing is inspected"
+        description="counts while every stage ticks and the camera is there; while it does not change, nothing is "
+        "inspected"
     )
     healthy: bool
     state: ServiceState
@@ -240,6 +267,7 @@ class StatusBody(CoveredArea):
     engines: tuple[EngineStatus, ...]
     backend: BackendStatus | None = None
     beside: EngineBeside | None = Field(default=None, description="an engine that was loaded beside the running ones")
+    camera_status: CameraStatus | None = Field(default=None, description="null: not known")
     position: PositionStatus | None = None
     coil_status: CoilStatus | None = None
     crops: CropStatus | None = Field(default=None, description="null: the service makes no crops")
@@ -249,6 +277,9 @@ class StatusBody(CoveredArea):
         default=0,
         description="decisions, status messages and crops that could not be published as they were, since a figure or "
         "a text was beyond what a message holds; the service's log says which",
+    )
+    calibration: CalibrationStatus | None = Field(
+        default=None, description="null: the camera has no calibration, and frames are inspected as they come"
     )
     journal: JournalStatus | None = Field(default=None, description="null: a replay, which ends when its disk fails")
     picture: PictureStatus | None = Field(default=None, description="null: no frame has been measured yet")

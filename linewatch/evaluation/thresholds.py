@@ -1,4 +1,4 @@
-"""Choice of an engine's thresholds on labelled pictures: `linewatch calibrate`."""
+"""Choice of an engine's thresholds on labelled pictures: `linewatch fit-thresholds`."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ F1_SLACK = 0.01
 """As for the shipped classifier: the highest threshold whose F1 is this near to the best."""
 PASS_RATE = 0.1
 """Share of the clean windows that a screen may pass."""
-_HEADING = "## Calibration by `linewatch calibrate`"
+_HEADING = "## Calibration by `linewatch fit-thresholds`"
 _MASK_STEPS = tuple(round(step / 20, 2) for step in range(1, 20))
 _MOST_LENGTHS = 2
 """A picture this many times as wide as a tile is a frame, not a tile."""
@@ -43,7 +43,7 @@ class ChosenThresholds:
     notes: tuple[str, ...]
 
 
-def calibrate(name: str, data: Sequence[str], engines_dir: Path, own: OwnSets = OwnSets()) -> ChosenThresholds:
+def fit_thresholds(name: str, data: Sequence[str], engines_dir: Path, own: OwnSets = OwnSets()) -> ChosenThresholds:
     """Choose the thresholds of the engine `name` on every set that `data` names, and write them to its manifest.
 
     own: how users' own sets are read.
@@ -53,7 +53,7 @@ def calibrate(name: str, data: Sequence[str], engines_dir: Path, own: OwnSets = 
     Raises EngineError for an engine, and DatasetError for pictures, that cannot be used.
     """
     if not data:
-        raise ConfigError("calibrate: expected labelled pictures by --data NAME=DIR")
+        raise ConfigError("fit-thresholds: expected labelled pictures by --data NAME=DIR")
     target = of_loaded(find_engine(engines_dir, name))
     sets = [(data_set, unseen(target, data_set)) for data_set in map(complete, open_sets(data, own))]
     for data_set, _ in sets:
@@ -155,6 +155,6 @@ def _tell_card(card: Path, manifest: EngineManifest, sets: str, pictures: int) -
     """Append the thresholds to the card, in place of those of an earlier calibration."""
     if not card.is_file():
         return
-    text = card.read_text().partition(_HEADING)[0]
+    text = card.read_text().partition("## Calibration by ")[0]
     chosen = ", ".join(f"{name} {value:.2f}" for name, value in manifest.thresholds.items())
     card.write_text(f"{text.rstrip()}\n\n{_HEADING}\nChosen on {pictures} pictures of {sets}: {chosen}.\n")

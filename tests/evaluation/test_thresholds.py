@@ -1,4 +1,4 @@
-"""`linewatch calibrate` writes the thresholds that suit labelled pictures best."""
+"""`linewatch fit-thresholds` writes the thresholds that suit labelled pictures best."""
 
 from pathlib import Path
 
@@ -40,7 +40,7 @@ def test_each_class_gets_the_threshold_that_separates_it(
     engines = tmp_path / "engines"
     path = foreign.save(foreign.classifier(3), tmp_path / "mine.onnx")
     import_engine(path, ImportRequest(Task.CLASSIFY, ("a", "b", "c"), activation=Activation.SIGMOID), engines)
-    assert cli.main(["calibrate", "mine", "--data", f"mine={pictures}", "--engines", str(engines)]) == 0
+    assert cli.main(["fit-thresholds", "mine", "--data", f"mine={pictures}", "--engines", str(engines)]) == 0
     said = capsys.readouterr().out
     assert "taken as clean steel: ok" in said
     assert "left as they are, without pictures both of the class and of others: c" in said
@@ -58,7 +58,7 @@ def test_each_class_gets_the_threshold_that_separates_it(
     assert not any(report.fault for report in verify_all(engines, open_backend("onnxruntime")))
     card = (engines / "mine" / "CARD.md").read_text()
     assert f"Chosen on {len(files)} pictures of mine: a {engine.manifest.thresholds['a']:.2f}" in card
-    assert cli.main(["calibrate", "mine", "--data", f"mine={pictures}", "--engines", str(engines)]) == 0
+    assert cli.main(["fit-thresholds", "mine", "--data", f"mine={pictures}", "--engines", str(engines)]) == 0
     assert (engines / "mine" / "CARD.md").read_text() == card, "an earlier calibration is replaced"
 
 
@@ -78,7 +78,7 @@ def test_a_segmenter_gets_the_threshold_of_the_best_dice(tmp_path: Path) -> None
         cv2.imwrite(str(root / "masks" / f"{number}.png"), (answer >= limit).astype(np.uint8) * 255)
         rows.append(f"{number}.png,a")
     (root / "labels.csv").write_text("\n".join(rows) + "\n")
-    assert cli.main(["calibrate", "mine", "--data", f"mine={root}", "--engines", str(engines)]) == 0
+    assert cli.main(["fit-thresholds", "mine", "--data", f"mine={root}", "--engines", str(engines)]) == 0
     chosen = find_engine(engines, "mine").manifest.thresholds["defect"]
     assert abs(chosen - limit / 255) <= 0.05
 
@@ -98,7 +98,7 @@ def test_what_cannot_be_calibrated_is_said(
     request = ImportRequest(Task.CLASSIFY, ("x", "y", "z"), activation=Activation.SIGMOID)
     import_engine(path, request, tmp_path / "engines")
     given = [word.replace("SET", str(pictures)) for word in words]
-    assert cli.main(["calibrate", *given, "--engines", str(tmp_path / "engines")]) == code
+    assert cli.main(["fit-thresholds", *given, "--engines", str(tmp_path / "engines")]) == code
     assert said in capsys.readouterr().err
 
 
@@ -108,7 +108,7 @@ def test_thresholds_are_not_chosen_on_marks_that_could_not_be_read(
     """A picture whose mark is lost would count as clean steel. `--layout` settles what a folder is."""
     path = foreign.save(foreign.classifier(2), tmp_path / "mine.onnx")
     import_engine(path, ImportRequest(Task.CLASSIFY, ("a", "b"), activation=Activation.SIGMOID), tmp_path / "engines")
-    words = ["calibrate", "mine", "--data", f"mine={pictures}", "--engines", str(tmp_path / "engines")]
+    words = ["fit-thresholds", "mine", "--data", f"mine={pictures}", "--engines", str(tmp_path / "engines")]
     row = "a/0.png,a,1,1,x,9"
     (pictures / "labels.csv").write_text(f"file,class,xmin,ymin,xmax,ymax\n{row}\nb/1.png,b,1,1,9,9\n")
     assert cli.main([*words, "--layout", "csv"]) == 3

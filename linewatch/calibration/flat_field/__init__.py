@@ -1,0 +1,1 @@
+"""`linewatch calibrate flat-field`."""
