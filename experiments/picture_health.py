@@ -4,7 +4,8 @@
 on real frames behind each fault: the limits of `[picture]` and `[capture]` stand on it. ``... story fade --data
 "$LINEWATCH_DATA" --out out/picture`` writes a recording of real strip on which one fault grows for half an hour (fade,
 segment, defocus, dirt, clean), replays it through the whole service, and draws light, recall, coverage and alarms
-over the time. The engine was trained on most of these frames: read how recall changes, not what it is.
+over the time. ``... quiet`` prints how far sound strip stays from the limits. The engine was trained on most of these
+frames: read how recall changes, not what it is.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from rich.progress import track
 from linewatch.capture.cameras.recording import RecordingSource
 from linewatch.capture.edges import find_edges
 from linewatch.capture.picture.measure import measure
+from linewatch.capture.picture.meter import PictureMeter
 from linewatch.capture.recorder import record
 from linewatch.capture.sidecar import sidecar_path
 from linewatch.config.capture import CaptureSettings
@@ -30,10 +32,12 @@ from linewatch.config.line import LineSettings
 from linewatch.config.picture import PictureSettings
 from linewatch.config.taxonomy import TAXONOMY, Taxonomy
 from linewatch.config.wire import ANY_PORT, WireSettings
-from linewatch.contracts.frame import Grab
+from linewatch.contracts.frame import Frame, Grab
+from linewatch.contracts.picture import PictureQuantity
 from linewatch.contracts.verdict import DefectState, StripBox
 from linewatch.daemon.replay import replay
 from linewatch.datasets.arguments import OwnSets
+from linewatch.decision.alarms.picture import PICTURE_ALARMS, picture_text
 from linewatch.evaluation.judging.inspector import Inspector
 from linewatch.evaluation.judging.judged import judge_frame
 from linewatch.evaluation.judging.true_frames import FrameTruth, read_frame_set
@@ -41,9 +45,11 @@ from linewatch.geometry.matching import match
 from linewatch.inference.backends.registry import open_backend
 from linewatch.inference.engines import load_engines
 from linewatch.logs import configure_logs
+from linewatch.pictures.reading import read_gray
 from linewatch.review.against_truth import TOLERANCE_MM
 from linewatch.service_settings import ServiceSettings
 from linewatch.simulation.optics import OpticsSettings, seen_through
+from linewatch.simulation.strip import TEXTURES, SimulatedStrip
 from linewatch.wire.schema import AlarmBody, VerdictLine
 from linewatch.wire.verdict_file import read_verdicts
 
@@ -143,6 +149,68 @@ def limits(data: Path) -> None:
                 f"| {blown:.4f} |",
                 flush=True,
             )
+
+
+def quiet(data: Path, times: int) -> None:
+    """Print how far the figures of sound strip come to their limits, and which alarm conditions became true.
+
+    Real frames in random orders, also those with edges, as coils of some 700 m; and simulated coils of each texture.
+    """
+    real = [read_gray(path) for path in _pictures(data)]
+    real = [one for one in real if one.shape == (LINE.frame_lines, LINE.width_px)]
+    rng = np.random.default_rng(2)
+    orders = [np.tile(rng.permutation(len(real)), 7).tolist() for _ in range(times)]
+    strips = {f"real frames, order {n + 1}": [real[i] for i in order] for n, order in enumerate(orders)}
+    for texture in TEXTURES:
+        coils = [SimulatedStrip(seed, 24 * FRAME_MM / 1000, 1.0, LINE, texture=texture) for seed in range(6)]
+        looks = [[coil.lines(number * LINE.frame_lines, LINE.frame_lines) for number in range(24)] for coil in coils]
+        strips[f"simulated, {texture}"] = [
+            np.roll(look[number % 24], number, axis=0) for look in looks for number in range(200)
+        ]
+    names = [quantity.value for quantity in PictureQuantity]
+    print(f"| strip | {' | '.join(names)} | alarms |\n|{'---|' * (len(names) + 2)}")
+    for name, frames in strips.items():
+        meter = PictureMeter(settings().picture, CaptureSettings(), LINE)
+        worst: dict[PictureQuantity, float] = {}
+        true = set()
+        for number, gray in enumerate(frames):
+            frame = _framed(gray, number, f"COIL-{number // (200 if 'simulated' in name else 344)}")
+            health = meter.follow(frame, find_edges(gray, CaptureSettings()))[1]
+            for one in health.readings if health is not None else ():
+                if one.value is not None:
+                    pick = max if one.high else min
+                    worst[one.quantity] = pick(worst.get(one.quantity, one.value), one.value)
+            if health is not None:
+                true |= {
+                    alarm for alarm in PICTURE_ALARMS if (picture_text(alarm, health, active=False) or (False,))[0]
+                }
+        cells = " | ".join(f"{worst[quantity]:.3f}" if quantity in worst else "-" for quantity in PictureQuantity)
+        print(f"| {name} | {cells} | {', '.join(sorted(true)) or 'none'} |", flush=True)
+
+
+def _pictures(data: Path) -> list[Path]:
+    folders = ("severstal/images", "severstal/unlabelled", "severstal/class_only", "severstal_more/images")
+    return [path for folder in folders for path in sorted((data / folder).glob("*.jpg"))]
+
+
+def _framed(gray: NDArray[np.uint8], number: int, coil: str) -> Frame:
+    return Frame(
+        pixels=gray,
+        slot=None,
+        ordinal=number,
+        coil=coil,
+        side="top",
+        camera="cam1",
+        sequence=number,
+        first_line=number * LINE.frame_lines,
+        lines=len(gray),
+        valid_lines=len(gray),
+        encoder_count=0,
+        along_mm=number * FRAME_MM,
+        mm_per_line=LINE.mm_per_line,
+        mm_per_px=LINE.mm_per_px,
+        captured_ns=number * 1_000_000_000,
+    )
 
 
 def _worst(name: str, optics: OpticsSettings) -> float:
@@ -329,9 +397,11 @@ def main() -> None:
     """Run the command."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parts = parser.add_subparsers(required=True, dest="part")
-    for part in ("limits", "story"):
+    for part in ("limits", "quiet", "story"):
         one = parts.add_parser(part)
         one.add_argument("--data", type=Path, required=True)
+        if part == "quiet":
+            one.add_argument("--times", type=int, default=8, help="random orders of the real frames")
         if part == "story":
             one.add_argument("names", nargs="*", choices=[*STORIES, []], default=[])
             one.add_argument("--out", type=Path, default=Path("out/picture"))
@@ -341,6 +411,9 @@ def main() -> None:
     configure_logs("error")
     if given.part == "limits":
         limits(given.data)
+        return
+    if given.part == "quiet":
+        quiet(given.data, given.times)
         return
     for name in _each(given.names or STORIES):
         story(name, given.data, given.out, given.rounds)

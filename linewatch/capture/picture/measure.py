@@ -11,7 +11,7 @@ from linewatch.contracts.frame import StripEdges
 
 ZONES = 16
 """Zones of equal width across the camera's view."""
-EVERY_LINES = 8
+EVERY_LINES = 16
 MARGIN_PX = 32
 """Strip beside its edges that is left out: it is bent, and shaded."""
 _SHIFT_PX = 4
@@ -124,6 +124,6 @@ def _edges(lines: NDArray[np.uint8], edges: StripEdges, level: float) -> tuple[f
     if not places:
         return None, None
     place = np.mean(places, axis=0)  # the strip moves both its edges, and a rough edge is one
-    line = np.arange(len(place))
-    straight = np.polyval(np.polyfit(line, place, 1), line)
-    return float((place - straight).std()), max(sharpness, default=None)
+    line = np.arange(len(place)) - (len(place) - 1) / 2
+    rest = place - place.mean() - line * (line @ place) / (line @ line)
+    return float(np.sqrt(rest @ rest / len(rest))), max(sharpness, default=None)

@@ -19,6 +19,7 @@ from linewatch.contracts.picture import PictureHealth, PictureQuantity, PictureR
 _SOON = 8
 """Times as soon as the figures notice: strip is degraded by the average over so small a part of `within_m`."""
 _LEAST_SAMPLES = 8
+_MOSTLY = 0.9  # of the samples show an edge that can be followed
 _KEPT = 16  # samples that a later one is compared with: a camera has few buffers
 
 
@@ -43,7 +44,7 @@ class PictureMeter:
             for quantity in PictureQuantity
             if quantity not in (PictureQuantity.LIGHT, PictureQuantity.CONTRAST, PictureQuantity.SEGMENT)
         }
-        self._light, self._contrast = CarriedLevel(within_mm / 2), CarriedLevel(within_mm / 2)
+        self._light, self._contrast = CarriedLevel(within_mm), CarriedLevel(within_mm)
         self._target, self._target_before = MovingAverage(within_mm), MovingAverage(within_mm)
         self._shape = [MovingAverage(within_mm) for _ in range(ZONES)]
         self._shape_before: list[float | None] = [None] * ZONES
@@ -114,9 +115,9 @@ class PictureMeter:
         if sample.contrast is not None:
             self._contrast.add(sample.contrast, mm, frame.coil)
         spreads = [
-            side.add(at_px * self._line.mm_per_px, mm, frame.coil)
+            spread
             for side, at_px in zip(self._sides, sample.edges_px, strict=True)
-            if at_px is not None
+            if (spread := side.add(None if at_px is None else at_px * self._line.mm_per_px, mm, frame.coil)) is not None
         ]
         if spreads:
             self._averages[PictureQuantity.WANDER].add(min(spreads), mm)
@@ -147,7 +148,7 @@ class PictureMeter:
         lit = sample.zones[np.isfinite(sample.zones)]
         if not len(lit):
             return
-        bright = float(np.percentile(lit, 75))  # one dead segment does not darken it
+        bright = float(np.sort(lit)[3 * len(lit) // 4])  # one dead segment does not darken it
         self._light.add(bright, mm, coil)
         self._averages[PictureQuantity.GRAY].add(float(lit.mean()), mm)
         for number in np.flatnonzero(np.isfinite(sample.zones)).tolist():
@@ -250,9 +251,13 @@ class _Spread:
     def __init__(self, within_mm: float) -> None:
         self._within_mm, self._coil = within_mm, ""
         self._mean, self._square = MovingAverage(within_mm), MovingAverage(within_mm)
+        self._seen = MovingAverage(within_mm)
 
-    def add(self, place: float, mm: float, coil: str) -> float:
-        """Count a place, and return the deviation so far."""
+    def add(self, place: float | None, mm: float, coil: str) -> float | None:
+        """Count a place, None: it is not in view; return the deviation so far, None while it comes and goes."""
+        self._seen.add(float(place is not None), mm)
+        if place is None or (self._seen.value or 0.0) < _MOSTLY:
+            return None
         if coil != self._coil:
             self._coil = coil
             self._mean, self._square = MovingAverage(self._within_mm), MovingAverage(self._within_mm)
