@@ -12,8 +12,8 @@ from typing import Any, get_args
 import cv2
 import numpy as np
 import pytest
-from gige_camera import fake_gige_camera, why_missing
 from gentl_producer import viky
+from gige_camera import fake_gige_camera, why_missing
 from numbered_strip import ListCamera
 from stream_servers import mjpeg_server, serving
 
@@ -85,6 +85,8 @@ def _stream(_: Path) -> Iterator[dict[str, Any]]:
 def _gentl(_: Path) -> Iterator[dict[str, Any]]:
     """The simulated cameras of the producer that comes with the official Python binding."""
     yield {"producer": str(viky()), "camera": "1"}
+
+
 def _genicam(_: Path) -> Iterator[dict[str, Any]]:
     with fake_gige_camera() as camera:
         camera.start()
