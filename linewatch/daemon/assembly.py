@@ -33,7 +33,7 @@ from linewatch.daemon.stages.decision import DecisionStage
 from linewatch.daemon.stages.exchange import EngineExchange, statuses_of
 from linewatch.daemon.stages.outlet import Outlet
 from linewatch.daemon.status import StatusReport
-from linewatch.daemon.topology import CAPTURE
+from linewatch.daemon.topology import CAPTURE, FRAMES, PREDICTIONS
 from linewatch.daemon.totals import Totals
 from linewatch.daemon.untold import UntoldDecisions
 from linewatch.decision.decide import so_far
@@ -151,7 +151,7 @@ def open_decisions(
 
     def use_lineup(lineup: Lineup) -> None:
         announce(lineup)
-        runner.between_frames(partial(cascade.use, lineup))
+        runner.hand(FRAMES, partial(cascade.use, lineup))
 
     exchange = EngineExchange(
         pool, cascade, inspection.backends, inspection.backend, settings.inference, use_lineup, announce
@@ -167,7 +167,7 @@ def open_decisions(
     account, known = inspection.admission.coils, inspection.coil_data
     keep = partial(keeper.also, wait=True) if keeper else None
     coils = CoilManager(settings, journal.epoch, account, known, recipes, recorded, reread, recipe_trouble, keep)
-    orders = AlarmOrders(map(alarm_body_of, journal.commanded()), runner.order)
+    orders = AlarmOrders(map(alarm_body_of, journal.commanded()), partial(runner.hand, PREDICTIONS))
     watched = settings.system_alarms.disks
     disks = stack.enter_context(DiskMonitor(partial(fullest_disk, settings.journal.dir, watched), clock))
 

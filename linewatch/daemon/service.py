@@ -151,7 +151,7 @@ def open_service(
     cv2.setNumThreads(1)  # a stage is one thread: OpenCV's own would spin beside the engines' after every call
     keys = load_keys(settings.wire)
     workers = settings.inference.workers or available_cores()
-    runner = Runner(clock, workers, camera.stop)
+    runner = Runner(clock, topology.TOPOLOGY, workers, camera.stop)
     with ExitStack() as stack:
         inspection = open_inspection(stack, settings, camera, workers, backends, recorded)
         decisions = open_decisions(
