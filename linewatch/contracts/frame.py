@@ -29,6 +29,7 @@ class Cause(StrEnum):
     DARK = "dark"  # zones of the strip are too dark to be judged
     BRIGHT = "bright"  # zones of the strip are blown out
     RESTART = "restart"  # it passed while the service was down
+    SILENT = "silent"  # of a strip of several cameras: the service of one of them told nothing of it in time
     UNTOLD = "untold"  # inspected, but the decision could not be made or published: an error of the service, in its log
 
 
