@@ -198,6 +198,7 @@ SystemAlarm = Literal[
     "restart-gap",
     "disk-low",
     "journal-lost",
+    "camera-out",
 ]
 
 

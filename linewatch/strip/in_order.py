@@ -49,7 +49,8 @@ class InOrder:
             case DefectMessage():
                 self._defects.append(message)
             case Lost(topic=Topic.DEFECT, epoch=epoch, first=first, end=end):
-                self._defects += [_Lacking(epoch, end is None)] * (1 if end is None else min(end - first, _MOST_LACKING))
+                count = 1 if end is None else min(end - first, _MOST_LACKING)
+                self._defects += [_Lacking(epoch, end is None)] * count
             case Lost(topic=Topic.FRAME | Topic.COIL):
                 self._lost_heads = True
             case _:

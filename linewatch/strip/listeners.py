@@ -3,7 +3,7 @@
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Final
 
 import structlog
@@ -13,7 +13,7 @@ from linewatch.contracts.errors import WireError
 from linewatch.daemon.stages.wiring import Wiring
 from linewatch.strip.in_order import TOPICS, InOrder, Told
 from linewatch.strip.settings import StripCamera
-from linewatch.wire.schema import AnyMessage, FrameMessage, JoinedCamera, JoinedCameraState, StatusMessage, Topic
+from linewatch.wire.schema import AnyMessage, FrameMessage, JoinedCamera, JoinedCameraState, StatusMessage
 
 log = structlog.get_logger()
 

@@ -9,6 +9,7 @@ from typing import Annotated, Final, Literal, Self
 
 from pydantic import Field, model_validator
 
+from linewatch.client import ClientKeys
 from linewatch.config.base import Settings
 from linewatch.config.decision import AlarmRule, AlarmSettings, SystemAlarmSettings
 from linewatch.config.journal import JournalSettings
@@ -16,7 +17,7 @@ from linewatch.config.load import load
 from linewatch.config.log import LogSettings
 from linewatch.config.roll import PeriodicSettings, RollSettings
 from linewatch.config.text import read_text
-from linewatch.config.wire import ClientKeySettings, Endpoint, WireSettings
+from linewatch.config.wire import ClientKeySettings, PeerEndpoint, WireSettings
 
 Side = Literal["top", "bottom"]
 BOTH_SIDES: Final = "both"
@@ -29,9 +30,22 @@ class StripCamera(Settings):
 
     name: str = Field(pattern=r"^[A-Za-z0-9_-]{1,32}$", description="[line] camera of its service; unique on its side")
     side: Side = Field(default="top", description="[line] side of its service")
-    publish: Endpoint = Field(default="tcp://127.0.0.1:5570", description="[wire] publish of its service")
-    serve: Endpoint = Field(default="tcp://127.0.0.1:5571", description="[wire] serve of its service")
-    keys: ClientKeySettings | None = Field(default=None, description="none: its service has no keys")
+    publish: PeerEndpoint = Field(default="tcp://127.0.0.1:5570", description="[wire] publish of its service")
+    serve: PeerEndpoint = Field(default="tcp://127.0.0.1:5571", description="[wire] serve of its service")
+    commands: PeerEndpoint | None = Field(
+        default=None, description="[wire] commands of its service; none: no command about a coil reaches it"
+    )
+    keys: ClientKeySettings | None = Field(
+        default=None, description="of an operator where `commands` is named; none: its service has no keys"
+    )
+    silence_s: float = Field(
+        default=2.0, ge=0.5, le=60, description="after so long without a heartbeat, the camera counts as silent"
+    )
+    required: bool = Field(
+        default=True,
+        description="true: the heartbeat of the joined record stands while this camera does not inspect; false: the "
+        "status and the alarm `camera-out` tell it",
+    )
     width_px: int = Field(default=1600, ge=32, le=16384, description="[line] width_px of its service")
     mm_per_px: float = Field(default=0.5, gt=0, le=10, description="[line] mm_per_px of its service")
     across_offset_mm: float = Field(default=0.0, description="[line] across_offset_mm of its service")
@@ -55,6 +69,11 @@ class StripCamera(Settings):
         return f"{self.side}/{self.name}"
 
     @property
+    def client_keys(self) -> ClientKeys | None:
+        """The key files as the client takes them."""
+        return ClientKeys(self.keys.secret_file, self.keys.server_public_file) if self.keys else None
+
+    @property
     def view_mm(self) -> tuple[float, float]:
         """What it sees across the strip, in the joined record's positions."""
         left_mm = self.across_offset_mm + self.across_shift_mm
@@ -76,6 +95,12 @@ class JoinSettings(Settings):
         le=60,
         description="live: a camera that is silent for so long after another one has told of a frame holds nothing up "
         "any more: its share is missed (cause silent) until it is told of",
+    )
+    catch_up_s: float = Field(
+        default=30.0,
+        ge=0,
+        le=600,
+        description="live: for so long, a camera that is fetching what was missed, as after a restart, is waited for",
     )
     seam_across_mm: float = Field(
         default=3.0, ge=0, le=50, description="distance across up to which defects of two cameras touch"
@@ -188,7 +213,8 @@ class StripSettings(Settings):
         named = (("taxonomy", self.taxonomy), ("grading", self.decision.grading))
         tree |= {name: read_text(path, f"the configuration names it as {name}") for name, path in named if path}
         for camera in tree["camera"]:
-            del camera["publish"], camera["serve"], camera["keys"]
+            for name in ("publish", "serve", "commands", "keys", "silence_s", "required"):
+                del camera[name]
         return hashlib.sha256(json.dumps(tree, sort_keys=True).encode()).hexdigest()[:12]
 
 

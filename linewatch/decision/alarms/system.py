@@ -11,6 +11,7 @@ from linewatch.contracts.verdict import CoverageSpan, Quality, Verdict
 CAMERA_SILENT, DISK_LOW, FAILED_OVER = "camera-silent", "disk-low", "engine-failed-over"
 RECIPE_LACKING, ENGINE_WITHDRAWN = "recipe-engine-lacking", "engine-withdrawn"
 JOURNAL_LOST = "journal-lost"
+CAMERA_OUT = "camera-out"
 RESTART_GAP = "restart-gap"
 CAMERA_LOST, COVERAGE_LOW, ENGINE_FAILING = "camera-lost", "coverage-low", "engine-failing"
 FLOOD = "flood"
@@ -25,6 +26,7 @@ NAMES = (
     RESTART_GAP,
     DISK_LOW,
     JOURNAL_LOST,
+    CAMERA_OUT,
     FLOOD,
 )
 
@@ -64,6 +66,7 @@ def system_rules(settings: SystemAlarmSettings | None, alarms: AlarmSettings) ->
         if settings.disk_free_below_mb is not None:
             rules.append(SystemRule(DISK_LOW, Priority.HIGH, on_strip=False))
         rules.append(SystemRule(JOURNAL_LOST, Priority.HIGH, on_strip=False))
+        rules.append(SystemRule(CAMERA_OUT, Priority.HIGH, on_strip=False))
         rules = [rule for rule in rules if rule.name not in settings.off]
     if alarms.flood_count is not None:
         rules.append(SystemRule(FLOOD, Priority.HIGH, on_strip=True))
@@ -143,6 +146,7 @@ def host_text(name: str, host: HostState, settings: SystemAlarmSettings, *, acti
         RECIPE_LACKING: host.recipe_lacking,
         ENGINE_WITHDRAWN: host.engine_withdrawn,
         JOURNAL_LOST: host.journal_lost,
+        CAMERA_OUT: host.cameras_out,
         RESTART_GAP: host.restart_gap,
     }
     if (why := told.get(name)) is not None:
