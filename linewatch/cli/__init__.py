@@ -23,6 +23,10 @@ from linewatch.contracts.errors import ConfigError, LinewatchError, OutdatedWarn
 COMMANDS = {
     "Inspect": {
         "run": ("daemon.cli:run", "Inspect what the configured source gives, until it ends or SIGTERM comes."),
+        "strip": (
+            "strip.cli:strip",
+            "Join the services of several cameras over one strip into one record of its coils, until SIGTERM.",
+        ),
         "replay": ("daemon.cli:replay", "Inspect a recording with the same program; loses nothing, at any pace."),
         "record": ("daemon.cli:record", "Record a camera: lossless video, and a sidecar that replay reads back."),
         "simulate": ("daemon.cli:simulate", "Render a strip with known defects to a recording, and write the truth."),

@@ -46,7 +46,7 @@ from linewatch.inference.pool import EnginePool
 from linewatch.inference.settings import InferenceSettings
 from linewatch.inference.workload import Workload
 from linewatch.journal.journal import Journal
-from linewatch.journal.keeper import JournalKeeper
+from linewatch.journal.keeper import JournalKeeper, log_recovery
 from linewatch.service_settings import ServiceSettings
 from linewatch.wire.access.audit import AuditTrail
 from linewatch.wire.commands import CommandServer
@@ -133,13 +133,7 @@ def open_decisions(
     """Open the journal, and prepare the decision and what takes orders about engines, coils and alarms."""
     keeper = stack.enter_context(JournalKeeper(settings.journal, clock.now_ns)) if live else None
     journal = keeper.journal if keeper else stack.enter_context(Journal(settings.journal, clock.now_ns))
-    if journal.recovery.torn_bytes:
-        log.warning("journal_recovered", segment=journal.recovery.segment, torn_bytes=journal.recovery.torn_bytes)
-    for segment, damage in journal.recovery.damages:
-        lost = [f"{topic} {first} to {following - 1}" for topic, first, following in damage.lost]
-        log.error("journal_damaged", segment=segment, bytes=damage.end - damage.begin, lost=lost or "not known")
-    for name in journal.recovery.set_aside:
-        log.error("journal_file_set_aside", file=name)
+    log_recovery(journal.recovery)
     pool, cascade, recipes = inspection.pool, inspection.cascade, inspection.recipes
     standing = SnapshotTracker(
         journal.epoch, statuses_of(pool, cascade.lineup), journal.retained_alarms(), lambda: journal.identity

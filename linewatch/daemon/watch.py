@@ -18,7 +18,7 @@ WATCH_S = 0.25
 
 
 class ServiceWatch:
-    """Used by the main thread. The watchdog is starved of what a restart may mend: silent stages, and some blindness."""
+    """Used by the main thread. The watchdog starves for what a restart may mend: silent stages, and some blindness."""
 
     def __init__(
         self,

@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+import structlog
 from pydantic import BaseModel, ConfigDict, TypeAdapter
 
 from linewatch.contracts.alarm import AlarmOrder, HostState
@@ -22,10 +23,12 @@ from linewatch.contracts.errors import JournalError
 from linewatch.contracts.record import Record
 from linewatch.contracts.verdict import CoilState, Decided
 from linewatch.journal.journal import Journal
-from linewatch.strip.in_order import Told
+from linewatch.strip.in_order import Told, is_end, passage_of
 from linewatch.strip.listeners import Heard, Place
 from linewatch.wire.encode import Sequencer
 from linewatch.wire.schema import AlarmBody, CoilMessage, DefectMessage, FrameMessage, decode, encode_runs
+
+log = structlog.get_logger()
 
 TOPIC: Final = "heard"
 """Of the records in the journal. It is no topic of the wire: nobody can subscribe to it or ask for it."""
@@ -51,14 +54,16 @@ class At(BaseModel):
 class Base(BaseModel):
     """Where the present coil begins in the log, and how things stood there.
 
-    present: behind the decision that ended the coil before. begins: of the cameras that had come to the next coil by
-    then, where that begins. over: of the others, the passage that has ended, whose rest decides nothing any more.
-    places: of all cameras at `present`. alarms: those that were retained. passed: names of the newest coils.
+    present: behind the decision that ended the coil before. config: identity of the settings by which it is joined.
+    begins: of the cameras that had come to the next coil by then, where that begins. over: of the others, the passage
+    that has ended, whose rest decides nothing any more. places: of all cameras at `present`. alarms: those that were
+    retained. passed: names of the newest coils.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     present: At
+    config: str = ""
     begins: dict[str, At] = {}
     over: dict[str, tuple[int, int]] = {}
     places: dict[str, Place] = {}
@@ -182,7 +187,7 @@ class HeardLog:
         passage = passage_of(head)
         if not passages or passages[-1].passage != passage:
             passages.append(_Passage(passage, head.coil, at))
-        if isinstance(head, CoilMessage) and head.state is CoilState.ENDED:
+        if is_end(head):
             passages[-1].ended = True
 
     def _begin_anew(self, coil: str, alarms: Sequence[AlarmBody], passed: Sequence[str]) -> Base:
@@ -196,6 +201,7 @@ class HeardLog:
                 over[name] = passages[-1].passage
         return Base(
             present=At(epoch=self.epoch, sequence=self._sequence),
+            config=self.base.config,
             begins=begins,
             over=over,
             places=dict(self.places),
@@ -226,8 +232,7 @@ def read_log(journal: Journal, base: Base, cameras: Sequence[str]) -> Iterator[E
                 raise JournalError(f"its log tells of camera {name}, which the configuration does not name any more")
             told = _told(facts, record.payload)
             if is_present:
-                place = places.get(name, Place())
-                places[name] = _PLACE.validate_python(facts["place"]) if told is None else place.behind(told, facts["journal"])
+                places[name] = _behind(places.get(name, Place()), told, facts)
             if not is_present and not (name in base.begins and base.begins[name] <= at):
                 continue
             if told is not None and name in over:
@@ -246,7 +251,22 @@ def read_log(journal: Journal, base: Base, cameras: Sequence[str]) -> Iterator[E
             yield Entry(at, now_ns, decided=kind == "decided")
 
 
-def _records(journal: Journal, first: At) -> Iterator[tuple[At, Record]]:
+def newest_places(journal: Journal, base: Base) -> dict[str, Place]:
+    """Return where the cameras stood, as far as the log can be read."""
+    places = dict(base.places)
+    try:
+        for at, record in _records(journal, base.present, whole=False):
+            facts = json.loads(record.header)
+            if facts["kind"] == "told" and base.present <= at:
+                told, name = _told(facts, record.payload), facts["camera"]
+                places[name] = _behind(places.get(name, Place()), told, facts)
+    except (JournalError, LookupError, OSError, ValueError) as error:
+        log.error("heard_log_unreadable", error=str(error)[:500])
+    return places
+
+
+def _records(journal: Journal, first: At, *, whole: bool = True) -> Iterator[tuple[At, Record]]:
+    """Yield the records from a place on. Raises JournalError where one is missing and the log must be whole."""
     for epoch in journal.epochs():
         if epoch < first.epoch:
             continue
@@ -254,17 +274,24 @@ def _records(journal: Journal, first: At) -> Iterator[tuple[At, Record]]:
         following = first.sequence if epoch == first.epoch else 0
         if span is None or span.next <= following:
             continue
-        if span.oldest > following:
+        if whole and span.oldest > following:
             raise JournalError("the beginning of the coil is no longer in the journal")
+        following = max(following, span.oldest)
         while following < span.next:
             page = journal.read(epoch, TOPIC, following, _PAGE_BYTES)
             for record in page:
-                if record.sequence != following:
+                if whole and record.sequence != following:
                     raise JournalError("a part of the coil is not in the journal")
-                yield At(epoch=epoch, sequence=following), record
-                following += 1
+                yield At(epoch=epoch, sequence=record.sequence), record
+                following = record.sequence + 1
             if not page:
-                raise JournalError("a part of the coil is not in the journal")
+                if whole:
+                    raise JournalError("a part of the coil is not in the journal")
+                break
+
+
+def _behind(place: Place, told: Told | None, facts: Mapping[str, Any]) -> Place:
+    return _PLACE.validate_python(facts["place"]) if told is None else place.behind(told, facts["journal"])
 
 
 def _told(facts: Mapping[str, Any], payload: bytes) -> Told | None:
@@ -282,12 +309,6 @@ def _told(facts: Mapping[str, Any], payload: bytes) -> Told | None:
     head, *defects = messages
     assert isinstance(head, FrameMessage | CoilMessage)
     return Told(head, tuple(one for one in defects if isinstance(one, DefectMessage)), facts["complete"])
-
-
-def passage_of(head: FrameMessage | CoilMessage) -> tuple[int, int]:
-    """Return the epoch in which the passage began, and its number there."""
-    epoch, ordinal = head.passage
-    return epoch, -1 if ordinal is None else ordinal
 
 
 _PLACE: Final = TypeAdapter(Place)

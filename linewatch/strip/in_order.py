@@ -30,10 +30,12 @@ class Told:
 class InOrder:
     """Takes a camera's messages and losses, and gives its decisions as soon as each is whole. Used by one thread."""
 
-    def __init__(self, passage: tuple[int, int] | None = None, end_mm: float = 0.0) -> None:
-        """passage, end_mm: of the newest decision that was taken earlier, and where it ended along the coil."""
-        self._passage, self._end_mm = passage, end_mm
-        self._ended = False
+    def __init__(self, passage: tuple[int, int] | None = None, end_mm: float = 0.0, *, ended: bool = False) -> None:
+        """passage, end_mm: of the newest decision that was taken earlier, and where it ended along the coil.
+
+        passage: None: what comes first is the middle of a coil. ended: the passage is over, or there was none yet.
+        """
+        self._passage, self._end_mm, self._ended = passage, end_mm, ended
         self._frames: deque[FrameMessage] = deque()
         self._coils: deque[CoilMessage] = deque()
         self._defects: deque[DefectMessage | _Lacking] = deque()
@@ -62,7 +64,7 @@ class InOrder:
             else:
                 self._coils.popleft()
                 self._end_mm = 0.0 if head.state is CoilState.STARTED else head.along_mm
-            self._passage, self._ended = _passage(head), isinstance(head, CoilMessage) and head.state is CoilState.ENDED
+            self._passage, self._ended = passage_of(head), is_end(head)
             yield told
 
     def _next_head(self) -> FrameMessage | CoilMessage | None:
@@ -70,15 +72,15 @@ class InOrder:
         frame = self._frames[0] if self._frames else None
         coil = self._coils[0] if self._coils else None
         if coil is None:
-            if frame is None or self._passage is None or _passage(frame) == self._passage or self._lost_heads:
+            if frame is None or self._passage is None or passage_of(frame) == self._passage or self._lost_heads:
                 return frame
-            return None  # its coil's start is still to come
-        if frame is not None and _passage(frame) < _passage(coil):
+            return None  # its coil's start is still to come, or told to be lost
+        if frame is not None and passage_of(frame) < passage_of(coil):
             return frame
         if coil.state is CoilState.STARTED:
-            before = self._passage is None or self._ended or self._lost_heads or _passage(coil) == self._passage
+            before = self._passage is None or self._ended or self._lost_heads or passage_of(coil) == self._passage
             return coil if before or frame is not None else None
-        if frame is not None and _passage(frame) == _passage(coil):
+        if frame is not None and passage_of(frame) == passage_of(coil):
             return frame
         over = abs(self._end_mm - coil.along_mm) < _SAME_MM or self._passage is None or frame is not None
         return coil if over or self._lost_heads else None
@@ -116,9 +118,15 @@ class _Lacking:
     to_the_end: bool
 
 
-def _passage(message: FrameMessage | CoilMessage) -> tuple[int, int]:
-    epoch, ordinal = message.passage
+def passage_of(head: FrameMessage | CoilMessage) -> tuple[int, int]:
+    """Return the epoch in which the passage began, and its number there; -1 before the first."""
+    epoch, ordinal = head.passage
     return epoch, -1 if ordinal is None else ordinal
+
+
+def is_end(head: FrameMessage | CoilMessage) -> bool:
+    """Return whether a passage is over with this decision."""
+    return isinstance(head, CoilMessage) and head.state is CoilState.ENDED
 
 
 def _is_before(defect: DefectMessage | _Lacking, head: FrameMessage | CoilMessage, ordinal: int | None) -> bool:

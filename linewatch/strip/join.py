@@ -105,6 +105,11 @@ class Joiner:
             feed.member, feed.told_mm = True, coil.end_mm
 
     @property
+    def current_rules(self) -> DecisionRules:
+        """The rules of the present coil, for `decide.carry_out` and `decide.follow_host`."""
+        return self._current_rules()
+
+    @property
     def coil(self) -> RunningCoil | None:
         """The coil under the cameras; None between two."""
         return self.state.coil

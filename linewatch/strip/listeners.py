@@ -11,9 +11,9 @@ import structlog
 from linewatch.client import Loss, Lost, Position, Subscriber
 from linewatch.contracts.errors import WireError
 from linewatch.daemon.stages.wiring import Wiring
-from linewatch.strip.in_order import TOPICS, InOrder, Told
+from linewatch.strip.in_order import TOPICS, InOrder, Told, is_end, passage_of
 from linewatch.strip.settings import StripCamera
-from linewatch.wire.schema import AnyMessage, FrameMessage, JoinedCamera, JoinedCameraState, StatusMessage
+from linewatch.wire.schema import AnyMessage, FrameMessage, JoinedCamera, JoinedCameraState, StatusMessage, Topic
 
 log = structlog.get_logger()
 
@@ -22,44 +22,41 @@ ANSWER_S: Final = 2.0
 """How long a service may take to answer a request for what was missed."""
 ASK_AGAIN_S: Final = 1.0
 """From one such request that was not answered to the next: what is missing is asked for until it comes."""
-YOUNG_S: Final = 60.0
-"""A service that began so lately is followed from its start, when it is followed for the first time."""
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
     """Where a camera stood: in its journal, and along which passage of a coil. All of it is taken before that place.
 
-    positions: by topic. journal: UUID of the camera's journal; None: not known. end_mm: of the newest decision.
+    positions: by topic. journal: UUID of the camera's journal; None: not known. passage, end_mm: of the newest
+    decision; passage: None: none is known. ended: the passage is over, or the first one is still to come.
     """
 
     journal: str | None = None
     positions: Mapping[str, Position] = field(default_factory=dict)
     passage: tuple[int, int] | None = None
     end_mm: float = 0.0
+    ended: bool = False
 
     def behind(self, told: Told, journal: str | None) -> "Place":
         """Return the place behind a decision."""
         head, positions = told.head, dict(self.positions)
         for message in (*told.defects, head):
             positions[message.topic.value] = Position(message.epoch, message.sequence + 1)
-        epoch, ordinal = head.passage
         end_mm = head.along_mm[1] if isinstance(head, FrameMessage) else head.along_mm
-        return Place(journal, positions, (epoch, -1 if ordinal is None else ordinal), end_mm)
+        return Place(journal, positions, passage_of(head), end_mm, is_end(head))
 
 
 @dataclass(frozen=True, slots=True)
 class Heard:
     """What a listener gives: a decision of one camera and the place behind it, or that its journal is another one.
 
-    camera: its number in the configuration. told: None: the journal at `place` is another one than before. late_s: how
-    long ago the camera published the decision.
+    camera: its number in the configuration. told: None: the journal at `place` is another one than before.
     """
 
     camera: int
     told: Told | None
     place: Place
-    late_s: float = 0.0
 
 
 class Listener:
@@ -67,12 +64,14 @@ class Listener:
 
     def __init__(self, number: int, settings: StripCamera, place: Place) -> None:
         self.name = settings.key
-        self.late_s, self.heard_s = 0.0, float("-inf")
-        """Of the newest decision: how old it was when it came, and when it came, by the monotonic clock."""
+        self.late_s = 0.0
+        """Age of the newest decision when it came."""
         self.trouble: str | None = None
         """What is wrong with the connection; None: nothing."""
         self.status: StatusMessage | None = None
+        self.required = settings.required
         self._number, self._settings, self.place = number, settings, place
+        self._news = ""
         self._wire: Subscriber | None = None
 
     def state(self) -> tuple[JoinedCameraState, str | None]:
@@ -94,6 +93,11 @@ class Listener:
         wire = self._wire
         return float("inf") if wire is None else wire.heartbeat_age_s
 
+    def news(self) -> str:
+        """Return, once, that the camera's journal was replaced; else ""."""
+        news, self._news = self._news, ""
+        return news
+
     def shown(self) -> JoinedCamera:
         """Return the camera's part of the status."""
         state, text = self.state()
@@ -109,10 +113,6 @@ class Listener:
             along_mm=status.along_mm if status else None,
             journal_id=self.place.journal,
         )
-
-    def is_catching_up(self, within_s: float) -> bool:
-        """Return whether decisions that are older than this are still coming."""
-        return self.late_s > within_s and time.monotonic() - self.heard_s < within_s
 
     def follow(self, wiring: Wiring, stopped: threading.Event) -> None:
         """Give what the camera decides until the end. Whatever it sends, the thread goes on."""
@@ -142,6 +142,8 @@ class Listener:
             return True
         if isinstance(message, StatusMessage):
             self._hear(message)
+            if not self.place.positions:
+                self._begin(message, wire)
             return True
         if isinstance(message, Lost):
             if message.loss is Loss.NO_ANSWER:
@@ -157,28 +159,30 @@ class Listener:
         for told in self._order.take(message):
             timing = told.head.timing
             self.late_s = max(0.0, time.time() - timing.published_unix_ns / 1e9)
-            self.heard_s = time.monotonic()
             self.place = self.place.behind(told, wire.journal)
-            give(Heard(self._number, told, self.place, self.late_s))
+            give(Heard(self._number, told, self.place))
 
     def _begin_again(self, lost: Lost, wire: Subscriber, give: Callable[[Heard], None]) -> None:
         """Go on in a new journal of the camera, from its beginning."""
         if self.place.journal == wire.journal:
             return  # another topic has told it
-        self._order = InOrder()
-        self.place = Place(wire.journal, dict(wire.positions))
+        log.error("camera_journal_replaced", camera=self.name, before=self.place.journal, now=wire.journal)
+        self._news = f"{self.name} began a new journal: what it had decided and not told is lost"
+        self._order = InOrder(_BEFORE_ALL, ended=True)
+        self.place = Place(wire.journal, dict(wire.positions), _BEFORE_ALL, ended=True)
         give(Heard(self._number, None, self.place))
 
     def _hear(self, status: StatusMessage) -> None:
         if self.trouble is not None:
             log.info("camera_answers", camera=self.name)
         self.status, self.trouble = status, None
-        if not self.place.positions:  # it is heard for the first time
-            young = status.uptime_s < YOUNG_S
-            begin = {topic: Position(status.epoch, 0 if young else status.sequences[topic]) for topic in TOPICS}
-            self.place = Place(status.journal_id, begin)
-            log.info("camera_heard", camera=self.name, since="its start" if young else "now")
-            self._close()
+
+    def _begin(self, status: StatusMessage, wire: Subscriber) -> None:
+        """Begin with the coil under way of a camera that is followed for the first time."""
+        positions = wire.begin_of_coil(TOPICS)
+        self.place = Place(status.journal_id, positions, _BEFORE_ALL, ended=True)
+        log.info("camera_heard", camera=self.name, coil=status.coil)
+        self._close()
 
     def _tell_loss(self, lost: Lost) -> None:
         log.error(
@@ -208,13 +212,17 @@ class Listener:
         wire = Subscriber(
             settings.publish,
             settings.serve,
-            TOPICS if place.positions else (),
+            (*(TOPICS if place.positions else ()), Topic.STATUS),
             keys=settings.client_keys,
             positions=place.positions,
             journal=place.journal,
             answer_timeout_s=ANSWER_S,
         )
-        return wire, InOrder(place.passage, place.end_mm)
+        return wire, InOrder(place.passage, place.end_mm, ended=place.ended)
+
+
+_BEFORE_ALL: Final = (0, -1)
+"""The passage of what comes before the first coil of a service."""
 
 
 class Listeners:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeVar
 
 import structlog
 
@@ -10,7 +10,7 @@ from linewatch.contracts.errors import JournalError
 from linewatch.contracts.verdict import CoilState, Decided, Verdict
 from linewatch.decision.decide import DecisionState
 from linewatch.journal.journal import Journal
-from linewatch.strip.heard_log import At, Base, HeardLog, read_log
+from linewatch.strip.heard_log import At, Base, HeardLog, newest_places, read_log
 from linewatch.strip.join import Joiner
 from linewatch.strip.join_stage import follow_alarms
 from linewatch.strip.joining import Again, Joining
@@ -24,6 +24,7 @@ log = structlog.get_logger()
 
 _SAME_MM: Final = 0.01
 _PAGE_BYTES: Final = 4 << 20
+T = TypeVar("T", bound=Timed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +71,12 @@ def resume(settings: StripSettings, journal: Journal, cameras: Sequence[str]) ->
         why = str(error)[:500]
         log.error("coil_not_resumed", error=why)
         trouble = f"the joined coil {newest.coil} begins anew: {why}" if under_way and newest else ""
-        at_end = base.model_copy(update={"present": _here(journal), "begins": {}, "over": {}, "alarms": tuple(retained)})
+        at_end = Base(
+            present=_here(journal),
+            places=newest_places(journal, base),
+            alarms=tuple(retained),
+            passed=base.passed,
+        )
         return _anew(settings, journal, cameras, retained, at_end, trouble)
 
 
@@ -146,7 +152,7 @@ def _base_of(journal: Journal) -> Base | None:
         return None
 
 
-def _newest[T: Timed](journal: Journal, topic: Topic, kind: type[T]) -> T | None:
+def _newest(journal: Journal, topic: Topic, kind: type[T]) -> T | None:
     """Return the newest message of a topic in the journal."""
     try:
         for epoch in reversed(journal.epochs()):

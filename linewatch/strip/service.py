@@ -1,20 +1,15 @@
 """`linewatch strip`: opens its parts, gives each stage its work, and closes the parts in reverse."""
 
-import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import Final
 
 import structlog
 import zmq
 
 from linewatch.capture.clock import MonotonicClock
-from linewatch.contracts.alarm import HostState
-from linewatch.contracts.errors import JournalError
-from linewatch.contracts.verdict import CoilState, Decided, Verdict
 from linewatch.daemon.alarm_orders import AlarmOrders
 from linewatch.daemon.host_monitor import DiskMonitor, fullest_disk
 from linewatch.daemon.runner import Runner
@@ -22,42 +17,30 @@ from linewatch.daemon.stages.outlet import Outlet
 from linewatch.daemon.totals import Totals
 from linewatch.daemon.untold import UntoldDecisions
 from linewatch.daemon.watch import WATCH_S, ServiceWatch
-from linewatch.decision.decide import DecisionState
-from linewatch.journal.journal import Journal
 from linewatch.journal.keeper import JournalKeeper, log_recovery
 from linewatch.signals import on_end
 from linewatch.strip import topology
 from linewatch.strip.coil_commands import CoilCommands
-from linewatch.strip.heard_log import At, Base, HeardLog, read_log
-from linewatch.strip.join import Joiner
 from linewatch.strip.join_stage import JoinClock, JoinStage
 from linewatch.strip.listeners import Listener, Listeners, Place
+from linewatch.strip.resume import resume
 from linewatch.strip.settings import StripSettings
-from linewatch.strip.status import StripStatus
+from linewatch.strip.status import HostView, StripStatus
 from linewatch.wire.access.audit import AuditTrail
 from linewatch.wire.commands import CommandServer
-from linewatch.wire.decode import alarm_body_of, alarm_from
-from linewatch.wire.encode import Sequencer, drafts
+from linewatch.wire.decode import alarm_body_of
+from linewatch.wire.encode import Sequencer
 from linewatch.wire.endpoints import load_keys
 from linewatch.wire.publisher import Publisher
 from linewatch.wire.schema import (
-    CoilMessage,
+    EngineAction,
     EngineBeside,
     EngineCommand,
     EngineStatus,
-    JoinedCameraState,
-    Topic,
-    parse,
 )
 from linewatch.wire.server import Server
-from linewatch.wire.snapshot import SnapshotTracker
 
 log = structlog.get_logger()
-
-LATENCIES_KEPT: Final = 1 << 12
-HOST_EVERY_NS: Final = 250_000_000
-STARTING_S: Final = 10.0
-"""A camera that has not been heard for so long after the start is told by an alarm."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,38 +93,49 @@ def open_strip(settings: StripSettings) -> Iterator[StripService]:
         journal = keeper.journal
         log_recovery(journal.recovery)
         totals = Totals()
-        begun = _go_on(settings, journal, cameras)
-        stage, listeners = begun.stage(totals), begun.listeners
+        resumed = resume(settings, journal, cameras)
+        places = resumed.heard_log.places
+        listeners = Listeners([Listener(i, one, places.get(one.key, Place())) for i, one in enumerate(settings.camera)])
         runner = Runner(clock, topology.TOPOLOGY, len(cameras), listeners.stop)
-        stage.orders = AlarmOrders(map(alarm_body_of, journal.commanded()), partial(runner.hand, topology.HEARD))
+        orders = AlarmOrders(map(alarm_body_of, journal.commanded()), partial(runner.hand, topology.HEARD))
         disks = stack.enter_context(
             DiskMonitor(partial(fullest_disk, settings.journal.dir, settings.system_alarms.disks), clock)
         )
-        stage.host = HostView(listeners.all, disks, keeper, begun.trouble).read
-        sequencer = Sequencer(journal.epoch, stage.joiner.rules.config, begun.passage)
-        status = StripStatus(runner, totals, stage.standing, clock, listeners.all, stage.status, keeper)
+        stage = JoinStage(
+            resumed.joining,
+            resumed.heard_log,
+            resumed.retained,
+            totals,
+            JoinClock(settings.strip.wait_s, settings.strip.catch_up_s, resumed.again.now_ns),
+            orders,
+            HostView(listeners.all, disks, keeper, resumed.trouble, clock).read,
+            resumed.waiting,
+            resumed.known,
+        )
+        standing, untold = resumed.standing, UntoldDecisions(totals)
+        sequencer = Sequencer(journal.epoch, resumed.joining.joiner.rules.config, resumed.passage)
+        status = StripStatus(runner, totals, standing, clock, listeners.all, stage.status, keeper, untold)
         context = stack.enter_context(zmq.Context())
         publisher = Publisher(context, settings.wire, keys)
-        untold = UntoldDecisions(totals)
         outlet = Outlet(
             keeper,
             sequencer,
             publisher,
-            stage.standing,
+            standing,
             status,
             status.bare,
             clock,
-            stage.orders.settle,
+            orders.settle,
             None,
             None,
             None,
             untold,
             stage.heard_log,
-            deque(maxlen=LATENCIES_KEPT),
+            deque(maxlen=1),
             heartbeat_ns=int(1e9 / settings.wire.heartbeat_hz),
             next_heartbeat_ns=clock.now_ns(),
         )
-        server = Server(context, settings.wire, keys, keeper, stage.standing.snapshot)
+        server = Server(context, settings.wire, keys, keeper, standing.snapshot)
         coils = CoilCommands(settings.camera, stage.place, stage.status)
         runner.add(topology.LISTEN, listeners)
         runner.add(topology.JOIN, stage)
@@ -154,7 +148,7 @@ def open_strip(settings: StripSettings) -> Iterator[StripService]:
                 settings.wire.commands,
                 keys,
                 _NoEngines(),
-                stage.orders,
+                orders,
                 coils,
                 role_without_keys=settings.wire.role_without_keys,
                 audit=AuditTrail(settings.journal.dir / "audit", keeper.also),
@@ -162,3 +156,15 @@ def open_strip(settings: StripSettings) -> Iterator[StripService]:
             runner.add(topology.COMMANDS, commands)
             runner.add(topology.FORWARD, coils)
         yield StripService(runner, totals, publisher, server, commands, status)
+
+
+class _NoEngines:
+    """Refuses commands about engines."""
+
+    engines: tuple[EngineStatus, ...] = ()
+    beside: EngineBeside | None = None
+
+    def command(self, command: EngineCommand) -> str | None:
+        if command.action is EngineAction.SHOW:
+            return None
+        return "a strip process has no engines; send the command to the service of a camera"
