@@ -11,7 +11,7 @@ of the first camera, is told.
 
 import math
 from collections import OrderedDict
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -87,11 +87,10 @@ class Moment:
 class StripDefects:
     """The open defects of one coil."""
 
-    def __init__(self, layout: Layout, name: str, taken: Collection[str] = ()) -> None:
-        """name: stands for the camera in the record. taken: ids that were closed before a restart."""
+    def __init__(self, layout: Layout, name: str) -> None:
+        """name: stands for the camera in the record."""
         self._layout = layout
         self._name = name
-        self._taken = frozenset(taken)
         self._parts: dict[tuple[int, str], Part] = {}
         self._of: dict[int, Joined] = {}  # by the number of a part
         self._next = 0
@@ -106,8 +105,6 @@ class StripDefects:
         part = self._parts.get(key)
         defect = view.moved(event.defect, self._name)
         if part is None:
-            if event.state is DefectState.CLOSED and event.defect.id in self._taken:
-                return  # it was closed already, when the process was killed
             part = self._begin(key, view, defect)
         part.defect, part.open = defect, event.state is not DefectState.CLOSED
         joined = self._of[part.number]
@@ -119,11 +116,10 @@ class StripDefects:
             self._fold(part, into)
 
     def _begin(self, key: tuple[int, str], view: View, defect: Defect) -> Part:
-        name = key[1] if key[1] not in self._taken else f"{key[1]}/{self._layout.line(defect.box.along_mm[1])}"
         part = Part(view, defect, self._next)
         self._next += 1
         self._parts[key] = part
-        self._of[part.number] = Joined(name, [part])
+        self._of[part.number] = Joined(key[1], [part])
         return part
 
     def _show(self, part: Part, runs: np.ndarray) -> None:

@@ -1,7 +1,7 @@
 """Join what the cameras of one strip tell into one record. No clock, I/O or threads; equal input gives equal output.
 
-The process around it feeds a `Joiner` with what each camera's service has decided (`gather.Gatherer` makes it of the
-wire's messages, `wire.decode.decided_from` of a verdict file's lines) and journals and publishes what it returns, as a
+The process around it feeds a `Joiner` with what each camera's service has decided (`wire.decode` makes it of the wire's
+messages and of the lines of verdict files) and journals and publishes what it returns, as a
 camera's service does with its own decisions.
 """
 
@@ -17,7 +17,6 @@ from linewatch.contracts.verdict import (
     CoilNotice,
     CoverageSpan,
     Decided,
-    Defect,
     Quality,
     RollMark,
     Verdict,
@@ -30,7 +29,6 @@ from linewatch.decision.decide import (
     RunningCoil,
     account,
     begin_coil,
-    closed,
     end_coil,
     genuine,
     led_by,
@@ -72,7 +70,7 @@ class Joiner:
     """
 
     def __init__(self, settings: StripSettings, state: DecisionState | None = None) -> None:
-        """state: behind the last joined frame of an earlier run (`decision.resume.resumed`). Raises ConfigError."""
+        """state: of an earlier run, behind the end of a coil. Raises ConfigError for rules that cannot be used."""
         self.rules = StripRules(settings)
         self.state = state or DecisionState.initial()
         """Of the decision; replace it by what `decide.carry_out` (orders) or `decide.follow_host` returns."""
@@ -88,21 +86,12 @@ class Joiner:
         self._data: CoilData | None = None
         self._between = False
         self._notes: tuple[str, ...] = ()
-        interrupted = () if self.state.coil is None else self.state.coil.interrupted
-        self._interrupted: tuple[Defect, ...] = interrupted
-        self._defects = StripDefects(self._layout, settings.strip.name, [one.id for one in interrupted])
-        if self.state.coil is not None:
-            self._go_on(self.state.coil)
+        self._defects = StripDefects(self._layout, settings.strip.name)
 
-    def _go_on(self, coil: RunningCoil) -> None:
-        self._data, self._between = coil.conditions.data, coil.conditions.between
-        self._notes = coil.conditions.notes
-        rules = self._current_rules()
-        self._rolls = {
-            side: Recurrence.initial(coil.end_mm, rules.periodic, rules.rolls) for side in self._settings.sides
-        }
-        for feed in self._feeds:
-            feed.member, feed.told_mm = True, coil.end_mm
+    @property
+    def current_rules(self) -> DecisionRules:
+        """The rules of the present coil, for `decide.carry_out` and `decide.follow_host`."""
+        return self._current_rules()
 
     @property
     def current_rules(self) -> DecisionRules:
@@ -151,7 +140,8 @@ class Joiner:
         """Return what is decided because a camera has been waited for long enough."""
         decided: list[Decided] = []
         while self._waits and now_ns - self._waits[0][1] >= self._wait_ns:
-            upto_mm = self._waits[0][0] if self.state.coil is None else self._target_mm()
+            end_mm = self._open_end_mm()
+            upto_mm = max(self._target_mm(), 0.0 if math.isinf(end_mm) else end_mm + self._settings.strip.ends_mm)
             late = [feed for feed in self._feeds if not feed.left_out and self._is_late(feed, upto_mm)]
             if not late:
                 break
@@ -241,7 +231,18 @@ class Joiner:
         waited = [feed for feed in self._feeds if feed.member and not feed.left_out]
         if not waited:
             return None
-        return min(feed.told_mm for feed in waited)
+        low_mm = min(feed.told_mm for feed in waited)
+        end_mm = self._open_end_mm()
+        return min(low_mm, end_mm) if low_mm < end_mm + self._settings.strip.ends_mm else low_mm
+
+    def _open_end_mm(self) -> float:
+        """Return the first end that a camera told, where others go on; there they may end as well, a little later."""
+        waited = [feed for feed in self._feeds if feed.member and not feed.left_out]
+        if all(feed.end_mm is not None for feed in waited):
+            return math.inf
+        told_mm = min(feed.told_mm for feed in waited)
+        ends_mm = [feed.end_mm for feed in waited if feed.end_mm is not None]
+        return min((end for end in ends_mm if end + self._settings.strip.ends_mm > told_mm), default=math.inf)
 
     # The coil
 
@@ -281,7 +282,6 @@ class Joiner:
         rules = self._current_rules()
         self._rolls = {side: Recurrence.initial(0.0, rules.periodic, rules.rolls) for side in self._settings.sides}
         self._defects = StripDefects(self._layout, self._settings.strip.name)
-        self._interrupted = ()
         self._owed.clear()
         self._waits.clear()
         coil = RunningCoil(
@@ -332,8 +332,7 @@ class Joiner:
         graded_by = coil.grading.rules if coil.grading else None
         events = self._defects.close_all(self._edges(), rules, graded_by)
         marks = tuple(mark for side in self._settings.sides for mark in end_rolls(self._rolls[side]))
-        alarms, notice = end_coil(coil, self.state.alarms, (*closed(self._interrupted), *events), marks)
-        self._interrupted = ()
+        alarms, notice = end_coil(coil, self.state.alarms, events, marks)
         passed = (*self.state.passed, coil.coil)[-NAMES_KEPT:]
         self.state = replace(self.state, coil=None, alarms=alarms, passed=passed)
         self._waits.clear()
@@ -363,8 +362,7 @@ class Joiner:
         graded_by = coil.grading.rules if coil.grading else None
         moment = Moment(self._ordinal, begin_mm, self._settled_mm(upto_mm))
         events = self._defects.tell(moment, self._edges(), rules, graded_by)
-        events = marked(coil, (*closed(self._interrupted), *events))
-        self._interrupted = ()
+        events = marked(coil, events)
         corrections, coil = self._put_right(coil)
         roll_marks: list[RollMark] = []
         for side in self._settings.sides:
@@ -400,7 +398,7 @@ class Joiner:
         )
         periodic = frozenset(name for mark in roll_marks for name in mark.defect_ids)
         coil = account(replace(coil, end_mm=end_mm), events, spans, self._layout.mm_per_line, periodic)
-        coil = replace(coil, next_line=stop_line, captured_ns=verdict.timing.captured_ns, interrupted=())
+        coil = replace(coil, next_line=stop_line, captured_ns=verdict.timing.captured_ns)
         alarms, transitions = camera_alarms.follow_verdict(self.state.alarms, verdict, rules)
         self.state = replace(self.state, coil=coil, alarms=alarms)
         self._ordinal += 1

@@ -98,10 +98,6 @@ class Layout:
         """Return the column that begins nearest to a place across."""
         return round((across_mm - self.left_mm) / self.mm_per_px)
 
-    def line(self, along_mm: float) -> int:
-        """Return the line that begins nearest to a place along."""
-        return round(along_mm / self.mm_per_line)
-
     def runs(self, view: View, verdict: Verdict, mask: RunMask) -> np.ndarray:
         """Return a camera's mask in lines and columns of the strip: int32 (n, 3) as in `geometry.runs`."""
         begin_mm, end_mm = view.along_mm(verdict)

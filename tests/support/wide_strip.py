@@ -7,7 +7,7 @@ import numpy as np
 from known_strip import RULES as NARROW_RULES
 from known_strip import predict
 
-from linewatch.contracts.frame import StripEdges
+from linewatch.contracts.frame import Cause, StripEdges
 from linewatch.contracts.verdict import CoilNotice, Decided, DefectEvent, DefectState, Verdict
 from linewatch.decision.decide import DecisionState, decide, finish
 from linewatch.decision.rules import DecisionRules
@@ -71,7 +71,7 @@ def told(
     seen = StripEdges(left, right, left > 0, right < view[1] - view[0])
     for ordinal, first in enumerate(range(begin, len(mask) if stop is None else stop, frame_lines)):
         part = np.ascontiguousarray(mask[first : min(first + frame_lines, stop or len(mask)), slice(*view)])
-        lost = {"failed": "engine"} if ordinal in set(failed) else {}
+        lost = {"failed": Cause.ENGINE} if ordinal in set(failed) else {}
         prediction = predict(part, first_line=first, ordinal=ordinal, coil=coil, edges=seen, **lost)
         frame = replace(prediction.frame, side=side, camera=camera)
         engines = (f"eye@{camera}",)
