@@ -94,11 +94,6 @@ class Joiner:
         return self._current_rules()
 
     @property
-    def current_rules(self) -> DecisionRules:
-        """The rules of the present coil, for `decide.carry_out` and `decide.follow_host`."""
-        return self._current_rules()
-
-    @property
     def coil(self) -> RunningCoil | None:
         """The coil under the cameras; None between two."""
         return self.state.coil
