@@ -81,10 +81,11 @@ class StripLine:
         with (place / "log").open("ab") as log:
             self._start(camera, [sys.executable, str(SUPPORT / "strip_player.py"), str(place), str(per_s)], log)
 
-    def go(self, *cameras: str) -> None:
-        """Let players play."""
+    def go(self, *cameras: str, on: bool = True) -> None:
+        """Let players play, or pause."""
         for camera in cameras:
-            (self.of(camera) / "go").touch()
+            signal_file = self.of(camera) / "go"
+            signal_file.touch() if on else signal_file.unlink()
 
     def _start(self, name: str, command: Sequence[str], log: Any) -> None:
         self.processes[name] = subprocess.Popen(command, stdout=log, stderr=log, cwd=ROOT, env=ENVIRONMENT)
