@@ -28,6 +28,7 @@ COMMANDS = {
             "Join the services of several cameras over one strip into one record of its coils, until SIGTERM.",
         ),
         "replay": ("daemon.cli:replay", "Inspect a recording with the same program; loses nothing, at any pace."),
+        "join": ("strip.cli:join", "Join the verdict files of a strip's cameras into one record of its coils."),
         "record": ("daemon.cli:record", "Record a camera: lossless video, and a sidecar that replay reads back."),
         "simulate": ("daemon.cli:simulate", "Render a strip with known defects to a recording, and write the truth."),
         "demo": ("demo:demo", "Render a coil, inspect it at line rate with the shipped engines, show what was found."),

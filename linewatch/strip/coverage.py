@@ -5,7 +5,7 @@ those that its service told, in the proportion of the strip across that it answe
 are taken as spread evenly over both width and length of its span.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
@@ -69,18 +69,32 @@ class _Sums:
         return self.inspected + self.degraded + self.missed
 
 
-def told_of(view: View, along_mm: tuple[float, float], strip_mm: tuple[float, float], span: CoverageSpan) -> Told:
-    """Return a camera's span. along_mm: where it lies on the strip. strip_mm: the strip that it saw across."""
+def told_of(
+    view: View, along_mm: tuple[float, float], strip_mm: tuple[float, float], span: CoverageSpan, *, wanders: bool
+) -> Told:
+    """Return a camera's span. along_mm: where it lies on the strip. strip_mm: the strip that it saw across.
+
+    wanders: it sees one edge of a strip that goes on below the next camera. What it misses as `narrow` is then left
+    out, since the strip may only have wandered: the edges that all cameras see together tell.
+    """
+    if wanders and span.area is not None:
+        narrow_mm2 = sum(mm2 for cause, mm2 in span.uninspected_mm2 if cause is Cause.NARROW)
+        if narrow_mm2:
+            rest = tuple((cause, mm2) for cause, mm2 in span.uninspected_mm2 if cause is not Cause.NARROW)
+            area = replace(span.area, missed_mm2=max(0.0, span.area.missed_mm2 - narrow_mm2))
+            span = replace(span, area=area, uninspected_mm2=rest)
     seen_mm = strip_mm[1] - strip_mm[0]
     share = width_mm(view.owned_mm, strip_mm) / seen_mm if seen_mm > 0 else 0.0
     return Told(*along_mm, span, share)
 
 
-def spans_across(lines: Lines, shares: Sequence[Share]) -> tuple[CoverageSpan, ...]:
+def spans_across(lines: Lines, shares: Sequence[Share], narrow_mm: Mapping[str, float]) -> tuple[CoverageSpan, ...]:
     """Return the spans of a stretch of the joined record, over the whole width, by the shares of all cameras.
 
     Lines are inspected where, on each side, at least JUDGED_SHARE of the area was; missed where, on a side, less than
     LEAST_SHARE was scored; degraded otherwise. The cause is the largest one of the worst side.
+
+    narrow_mm: by side, how much narrower the strip looks than it must be.
     """
     begin_mm, stop_mm = lines.along_mm
     cuts = {lines.first_line, lines.stop_line}
@@ -91,7 +105,7 @@ def spans_across(lines: Lines, shares: Sequence[Share]) -> tuple[CoverageSpan, .
     ordered = sorted(cuts)
     spans: list[CoverageSpan] = []
     for first, stop in pairwise(ordered):
-        span = _span(Lines(first, stop, lines.mm_per_line), shares)
+        span = _span(Lines(first, stop, lines.mm_per_line), shares, narrow_mm)
         before = spans[-1] if spans else None
         if before is not None and (before.quality, before.cause) == (span.quality, span.cause):
             spans[-1] = _both(before, span)
@@ -111,7 +125,7 @@ def _is_plain(share: Share, begin_mm: float, stop_mm: float) -> bool:
     return at_mm >= stop_mm - _LEAST_MM
 
 
-def _span(lines: Lines, shares: Sequence[Share]) -> CoverageSpan:
+def _span(lines: Lines, shares: Sequence[Share], narrow_mm: Mapping[str, float]) -> CoverageSpan:
     begin_mm, stop_mm = lines.along_mm
     sides: dict[str, _Sums] = {}
     by_side: dict[str, dict[Cause, float]] = {}
@@ -134,6 +148,11 @@ def _span(lines: Lines, shares: Sequence[Share]) -> CoverageSpan:
             if (rounded := round(mm2, 3)) > 0:
                 by_camera.append((share.view.key, cause, rounded))
                 of_side[cause] = of_side.get(cause, 0.0) + rounded
+    for name, gone_mm in narrow_mm.items():
+        if (mm2 := round(gone_mm * (stop_mm - begin_mm), 3)) > 0:
+            sides[name].missed += mm2
+            by_camera.append((name, Cause.NARROW, mm2))
+            by_side[name][Cause.NARROW] = by_side[name].get(Cause.NARROW, 0.0) + mm2
     quality, main = _quality(sides, by_side)
     by_cause: dict[Cause, float] = {}
     for _, one, mm2 in by_camera:

@@ -20,6 +20,7 @@ class Feed:
     ended by it. left_out: it was waited for too long. over: nothing more will come. outvoted: it told of another coil
     when the present one began. held: verdicts of the present coil whose defects are not decided yet. spans: of strip
     that is not decided yet. seen_mm: strip across that it saw last. known_mm: the same, of what is decided.
+    shown_mm: that of the newest decided frame; None where it showed no strip.
     skipped: the coil of a passage that is left out.
     """
 
@@ -36,6 +37,7 @@ class Feed:
     spans: deque[Told] = field(default_factory=deque)
     seen_mm: tuple[float, float] | None = None
     known_mm: tuple[float, float] | None = None
+    shown_mm: tuple[float, float] | None = None
     skipped: str | None = None
 
     @property
@@ -102,7 +104,8 @@ class Feed:
             offset_mm = self.view.camera.along_offset_mm
             along_mm = span.along_mm[0] + offset_mm, span.along_mm[1] + offset_mm
             if along_mm[1] > along_mm[0]:
-                self.spans.append(told_of(self.view, along_mm, across_mm, span))
+                wanders = strip_mm is not None and self.view.sees_one_edge(strip_mm)
+                self.spans.append(told_of(self.view, along_mm, across_mm, span, wanders=wanders))
         self.seen_mm = strip_mm or self.seen_mm
         self.told_mm = max(self.told_mm, end_mm)
 

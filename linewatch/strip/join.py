@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 
 from linewatch.contracts.coil import CoilData
 from linewatch.contracts.errors import WireError
+from linewatch.contracts.frame import StripEdges
 from linewatch.contracts.prediction import Timing
 from linewatch.contracts.verdict import (
     CoilNotice,
@@ -22,6 +23,7 @@ from linewatch.contracts.verdict import (
     Verdict,
 )
 from linewatch.decision.alarms import camera_alarms
+from linewatch.decision.coverage import WIDTH_TOLERANCE, WidthExpectation
 from linewatch.decision.decide import (
     AGAIN,
     NAMES_KEPT,
@@ -56,6 +58,7 @@ class _Owed:
     lines: Lines
     shares: dict[int, Share]
     spans: tuple[CoverageSpan, ...]
+    narrow_mm: dict[str, float]
     late: set[int]
 
 
@@ -83,6 +86,7 @@ class Joiner:
         self._waits: deque[tuple[float, int]] = deque()  # how far the foremost camera had told, and when
         self._owed: OrderedDict[int, _Owed] = OrderedDict()  # by the first line
         self._rolls: dict[str, Recurrence] = {}
+        self._widths: dict[str, WidthExpectation] = {}  # of the whole strip, by side
         self._data: CoilData | None = None
         self._between = False
         self._notes: tuple[str, ...] = ()
@@ -279,6 +283,7 @@ class Joiner:
         self._defects = StripDefects(self._layout, self._settings.strip.name)
         self._owed.clear()
         self._waits.clear()
+        self._widths.clear()
         coil = RunningCoil(
             coil=name,
             side=self._settings.side,
@@ -348,12 +353,14 @@ class Joiner:
             for verdict in self._all_held(feed, upto_mm):
                 verdicts.append((feed, verdict))
                 self._take_defects(feed, verdict)
-                feed.known_mm = feed.view.strip_mm(verdict) or feed.known_mm
+                feed.shown_mm = feed.view.strip_mm(verdict)
+                feed.known_mm = feed.shown_mm or feed.known_mm
         for _, verdict in verdicts:
             self._data = verdict.coil_data or self._data
         rules = self._current_rules()
         before, coil = coil, led_by(coil, rules)
-        spans = spans_across(lines, tuple(shares.values()))
+        narrow_mm = self._narrow_mm(coil)
+        spans = spans_across(lines, tuple(shares.values()), narrow_mm)
         graded_by = coil.grading.rules if coil.grading else None
         moment = Moment(self._ordinal, begin_mm, self._settled_mm(upto_mm))
         events = self._defects.tell(moment, self._edges(), rules, graded_by)
@@ -397,7 +404,7 @@ class Joiner:
         alarms, transitions = camera_alarms.follow_verdict(self.state.alarms, verdict, rules)
         self.state = replace(self.state, coil=coil, alarms=alarms)
         self._ordinal += 1
-        self._remember(lines, shares, spans)
+        self._remember(lines, shares, spans, narrow_mm)
         for feed in self._feeds:
             feed.forget(end_mm if not feed.left_out else -math.inf)
         return replace(verdict, alarms=transitions) if transitions else verdict
@@ -433,9 +440,33 @@ class Joiner:
             )
         return edges
 
+    def _narrow_mm(self, coil: RunningCoil) -> dict[str, float]:
+        """Return by side how much narrower the strip looks than it must be, by the edges that its cameras see."""
+        gone_mm: dict[str, float] = {}
+        mm_per_px = self._layout.mm_per_px
+        for side in self._settings.sides:
+            feeds = [self._by_key[camera.key] for camera in self._settings.across(side)]
+            left, right = feeds[0].shown_mm, feeds[-1].shown_mm
+            heard = all(feed.member and not feed.left_out for feed in (feeds[0], feeds[-1]))
+            if len(feeds) == 1 or not heard or left is None or right is None:
+                continue  # a single camera tells by itself; without an edge nothing tells
+            left_seen, right_seen = (edge is not None for edge in self._edges()[side])
+            columns = self._layout.column(left[0]), self._layout.column(right[1])
+            edges = StripEdges(*columns, left_found=left_seen, right_found=right_seen)
+            view_mm = feeds[-1].view.camera.view_mm[1] - feeds[0].view.camera.view_mm[0]
+            width = self._widths.get(side, WidthExpectation())
+            width = width.given(coil.conditions.data, None, view_mm, 0.0, mm_per_px)
+            expected_px = width.of(edges)
+            if edges.width_px < (1.0 - WIDTH_TOLERANCE) * expected_px:
+                gone_mm[side] = (expected_px - edges.width_px) * mm_per_px
+            self._widths[side] = width.after(edges)
+        return gone_mm
+
     # What is told late
 
-    def _remember(self, lines: Lines, shares: dict[int, Share], spans: Iterable[CoverageSpan]) -> None:
+    def _remember(
+        self, lines: Lines, shares: dict[int, Share], spans: Iterable[CoverageSpan], narrow_mm: dict[str, float]
+    ) -> None:
         """Keep a frame of which a camera that is left out may tell yet."""
         end_mm = lines.along_mm[1]
         late = {
@@ -444,7 +475,7 @@ class Joiner:
             if feed.left_out and (not feed.member or feed.told_mm < end_mm - _CLOSE_MM)
         }
         if late:
-            self._owed[lines.first_line] = _Owed(lines, shares, tuple(spans), late)
+            self._owed[lines.first_line] = _Owed(lines, shares, tuple(spans), narrow_mm, late)
             while len(self._owed) > OWED_FRAMES:
                 self._owed.popitem(last=False)
 
@@ -459,7 +490,7 @@ class Joiner:
                 owed.late.discard(feed.view.index)
             if not told:
                 continue
-            spans = spans_across(owed.lines, tuple(owed.shares.values()))
+            spans = spans_across(owed.lines, tuple(owed.shares.values()), owed.narrow_mm)
             if spans != owed.spans:
                 corrections += spans
                 grading = coil.grading

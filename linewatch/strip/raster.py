@@ -19,7 +19,8 @@ class View:
     """One camera's view of the strip.
 
     owned_mm: the strip across that this camera answers for: its view, up to the middle of what it shares with a
-    neighbour. owned_px: the same in columns of the joined record. seams: indices into `Layout.seams`.
+    neighbour. owned_px: the same in columns of the joined record. seams: indices into `Layout.seams`. outer: whether
+    it is the leftmost, and the rightmost, of its side.
     """
 
     index: int  # as in the settings
@@ -27,6 +28,7 @@ class View:
     owned_mm: tuple[float, float]
     owned_px: tuple[int, int]
     seams: tuple[int, ...]
+    outer: tuple[bool, bool]
 
     @property
     def key(self) -> str:
@@ -47,6 +49,16 @@ class View:
     def strip_mm(self, verdict: Verdict) -> tuple[float, float] | None:
         """Return the strip's edges across in the strip's positions; None where the camera saw no strip."""
         return None if verdict.strip_mm is None else _moved(verdict.strip_mm, self.camera.across_shift_mm)
+
+    def sees_one_edge(self, strip_mm: tuple[float, float]) -> bool:
+        """Return whether it stands at an edge of the strip, which goes on below the next camera.
+
+        strip_mm: the strip that it saw across.
+        """
+        near_mm = 2 * self.camera.mm_per_px
+        left_mm, right_mm = self.camera.view_mm
+        goes_on_left, goes_on_right = strip_mm[0] <= left_mm + near_mm, strip_mm[1] >= right_mm - near_mm
+        return (self.outer == (True, False) and goes_on_right) or (self.outer == (False, True) and goes_on_left)
 
     def along_mm(self, verdict: Verdict) -> tuple[float, float]:
         """Return the verdict's stretch in the strip's positions."""
@@ -90,6 +102,7 @@ class Layout:
                 (bounds[camera.key][0], bounds[camera.key][1]),
                 (self.column(bounds[camera.key][0]), self.column(bounds[camera.key][1])),
                 tuple(touched[camera.key]),
+                (camera == settings.across(camera.side)[0], camera == settings.across(camera.side)[-1]),
             )
             for camera in settings.camera
         )
