@@ -5,7 +5,6 @@ without a position is given one, somewhat ahead of the strip: every camera divid
 """
 
 import threading
-import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,7 +14,6 @@ from typing import Final
 import structlog
 
 from linewatch.client import Commander
-from linewatch.client.requests import NoAnswerError, RefusedError
 from linewatch.contracts.access import Caller
 from linewatch.contracts.errors import WireError
 from linewatch.daemon.stages.wiring import TICK_S, Wiring
@@ -41,7 +39,7 @@ _NO_COMMANDS: Final = "it has no `commands` in the strip's configuration"
 
 @dataclass(slots=True)
 class _Forwarded:
-    """A request on its way to the cameras. left: by name, what became of it; "" where it was taken."""
+    """A request on its way to the cameras. outcomes: by name, why it was not taken; "": it was."""
 
     request: CoilRequest
     by: str
@@ -162,22 +160,16 @@ class CoilCommands:
 
 
 def _send(camera: StripCamera, forwarded: _Forwarded) -> CoilReply:
-    """Send the request, and once more where no answer comes."""
     assert camera.commands is not None
-    request, began_s = forwarded.request, time.monotonic()
+    request, by = forwarded.request, forwarded.by[:64]
     at_mm = None if request.at_mm is None else max(0.0, request.at_mm - camera.along_offset_mm)
     with Commander(camera.commands, ANSWER_S, keys=camera.client_keys) as commander:
-        while True:
-            try:
-                if request.data is not None:
-                    return commander.tell_coil(request.data, token=request.token, by=forwarded.by[:64])
-                if request.action is CoilAction.START:
-                    assert request.coil is not None
-                    return commander.start_coil(request.coil, at_mm, token=request.token, by=forwarded.by[:64])
-                return commander.end_coil(request.coil, at_mm, token=request.token, by=forwarded.by[:64])
-            except NoAnswerError as error:
-                if isinstance(error, RefusedError) or time.monotonic() - began_s > ANSWER_S:
-                    raise
+        if request.data is not None:
+            return commander.tell_coil(request.data, token=request.token, by=by)
+        if request.action is CoilAction.START:
+            assert request.coil is not None
+            return commander.start_coil(request.coil, at_mm, token=request.token, by=by)
+        return commander.end_coil(request.coil, at_mm, token=request.token, by=by)
 
 
 def _why(error: WireError) -> str:
