@@ -19,6 +19,7 @@ from wide_strip import (
     blobs,
     by_cameras,
     final,
+    heard,
     joined,
     recorded,
     settings,
@@ -166,24 +167,6 @@ def test_sides_are_kept_apart(tmp_path) -> None:
     assert first.spans[0].quality is Quality.DEGRADED  # by the bottom, of which 69 % were inspected
     assert first.spans[0].area.passed_mm2 == 2 * (EDGES[1] - EDGES[0]) * FRAME_LINES
     assert first.engines == tuple(sorted(f"{one.key} eye@{one.name}" for one in STRIP.camera))
-
-
-def heard(settings: StripSettings, seen, silent: str, from_frame: int, until: int):
-    """Join cameras of which one is silent from one frame to another; the clock goes on by 100 ms a frame."""
-    joiner, decided, kept = Joiner(settings), [], []
-    for at in range(max(len(one.decided) for one in seen)):
-        now_ns = at * 100_000_000
-        for one in seen:
-            if at < len(one.decided):
-                kept.append((one.key, one.decided[at]))
-        if at >= until or at < from_frame:
-            say, kept = kept, []
-        else:
-            say, kept = [x for x in kept if x[0] != silent], [x for x in kept if x[0] == silent]
-        for key, one in say:
-            decided += joiner.take(key, one, now_ns)
-        decided += joiner.tick(now_ns)
-    return decided + list(joiner.finish())
 
 
 def test_a_silent_camera_holds_nothing_up_and_its_share_is_put_right_when_it_tells(tmp_path) -> None:
