@@ -325,6 +325,11 @@ class Joiner:
             feed.spans.clear()
         if ends_mm and ends_mm[-1] - ends_mm[0] >= 1.0:
             self._notes += (f"its cameras differ by {ends_mm[-1] - ends_mm[0]:.0f} mm about where it ends",)
+        for seam, slip_mm in self._defects.slips_mm:
+            if abs(slip_mm) > self._settings.strip.seam_along_mm:
+                left, right = (self._layout.views[view].key for view in seam.views)
+                more = "more" if slip_mm > 0 else "less"
+                self._notes += (f"{right} counts {abs(slip_mm):.0f} mm {more} than {left} at its end",)
         rules = self._current_rules()
         coil = self.state.coil
         assert coil is not None

@@ -245,6 +245,23 @@ def test_a_camera_further_along_counts_from_the_strips_head() -> None:
     assert found[-1].uninspected_mm2_by_cause == {"silent": 13 * 70.0}
 
 
+@pytest.mark.parametrize(("max_slip_mm", "doubles"), [(50.0, 0), (0.0, 5)])
+def test_encoders_that_slip_are_followed(max_slip_mm: float, doubles: int) -> None:
+    mask = np.zeros((640, WIDTH_PX), np.uint8)
+    for line in range(10, 600, 40):
+        mask[line : line + 6, 90:96] = 255  # in the overlap, and the second camera's
+    slow = np.zeros_like(mask)
+    for line in range(640):
+        slow[line] = mask[min(639, round(line * 1.02))]  # its encoder counts 2 % too little
+    settings_ = ONE_SIDE.model_copy(update={"strip": ONE_SIDE.strip.model_copy(update={"max_slip_mm": max_slip_mm})})
+    seen = by_cameras(mask, settings_)
+    seen[1] = replace(seen[1], decided=recorded(told(slow, "top/cam2", VIEWS["cam2"])))
+    found = joined(settings_, seen)
+    count = len(list(final(found)))
+    assert count == 15 if not doubles else count > 15 + doubles
+    assert any("mm less than top/cam1" in note for note in found[-1].conditions.notes) == (doubles == 0)
+
+
 @given(st.integers(0, 190), st.sampled_from([16, 20, 50]))
 @hypothesis_settings(max_examples=4, deadline=None)
 def test_every_defect_alarms_however_the_cameras_cut_their_frames(line: int, frame_lines: int) -> None:
