@@ -245,7 +245,7 @@ def test_a_camera_further_along_counts_from_the_strips_head() -> None:
     assert found[-1].uninspected_mm2_by_cause == {"silent": 13 * 70.0}
 
 
-@pytest.mark.parametrize(("max_slip_mm", "doubles"), [(50.0, 0), (0.0, 5)])
+@pytest.mark.parametrize(("max_slip_mm", "doubles"), [(50.0, 0), (0.0, 2)])
 def test_encoders_that_slip_are_followed(max_slip_mm: float, doubles: int) -> None:
     mask = np.zeros((640, WIDTH_PX), np.uint8)
     for line in range(10, 600, 40):
@@ -258,7 +258,7 @@ def test_encoders_that_slip_are_followed(max_slip_mm: float, doubles: int) -> No
     seen[1] = replace(seen[1], decided=recorded(told(slow, "top/cam2", VIEWS["cam2"])))
     found = joined(settings_, seen)
     count = len(list(final(found)))
-    assert count == 15 if not doubles else count > 15 + doubles
+    assert count == 15 if not doubles else count >= 15 + doubles
     assert any("mm less than top/cam1" in note for note in found[-1].conditions.notes) == (doubles == 0)
 
 
