@@ -3,10 +3,11 @@
 Parts of two neighbours are one defect when their outlines touch within the seam's tolerance, near to the strip that
 both see, and when they are of one class or both have outlines of their own, as in `decision.defects.tracks`.
 
-Each pixel counts for the camera that answers for it, so what two cameras see twice counts once. Of a defect that lies
-wholly on one side of the middle of the overlap, the camera of that side has seen it best, and its figures are told. A
-part of which its own camera answers for no pixel counts only where no other part does: the largest of them, then that
-of the first camera, is told.
+Where a defect lies and how large it is: each pixel counts for the camera that answers for it, so what two cameras see
+counts once. A part of which its own camera answers for no pixel counts only where no other part does: the largest of
+them, then that of the first camera. What a defect is, and how probably: by the camera that has seen it best, that is,
+of those that saw (nearly) all of it the one that finds it most probable. Where none saw all of it, all count, each by
+its pixels.
 """
 
 import math
@@ -26,6 +27,9 @@ from linewatch.geometry.runs import near, union
 from linewatch.strip.raster import NO_RUNS, Layout, Seam, View, within
 
 _NAMES_KEPT = 4_096
+_NEARLY_ALL = 0.9
+"""Share of a defect's pixels that a camera must have seen to judge it alone."""
+_JUDGED = "defect_class", "confidence", "class_scores", "peak", "probability", "contrast", "evidence"
 
 EdgesMm = tuple[float | None, float | None]
 """Where the strip's left and right edges are seen; None: not seen."""
@@ -276,6 +280,9 @@ class StripDefects:
         before = next((part.defect.part_of for part in joined.parts if part.defect.part_of is not None), None)
         part_of = None if before is None else self._name_of(counted[0].view, before)
         tentative = all(part.defect.tentative for part in counted)
+        if (best := _best_seen(joined.parts)) is not None:
+            defect = replace(defect, **{name: getattr(best.defect, name) for name in _JUDGED})
+            tentative = best.defect.tentative
         if rules.call_probability >= 0:
             tentative = defect.probability < rules.call_probability
         view = joined.parts[0].view
@@ -336,6 +343,19 @@ def _counted(parts: Iterable[Part]) -> list[Part]:
         return parts
     owned = [part for part in parts if part.owned.count]
     return owned or [max(parts, key=lambda part: (part.whole.count, -part.view.index, -part.number))]
+
+
+def _best_seen(parts: Sequence[Part]) -> Part | None:
+    """Return the part by which a defect is judged that two cameras see; None where none saw all of it."""
+    if len({part.view.index for part in parts}) == 1:
+        return None
+    total = sum(part.owned.count for part in parts) or max(part.whole.count for part in parts)
+    seen = [part for part in parts if part.whole.count >= _NEARLY_ALL * total]
+    return max(
+        seen,
+        key=lambda part: (part.defect.probability, part.owned.count, -part.view.index, -part.number),
+        default=None,
+    )
 
 
 def _compatible(one: Defect, other: Defect) -> bool:

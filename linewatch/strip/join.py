@@ -81,6 +81,7 @@ class Joiner:
         self._layout = Layout(settings)
         self._feeds = tuple(Feed(view) for view in self._layout.views)
         self._by_key = {feed.view.key: feed for feed in self._feeds}
+        self._sides = {side: [self._by_key[camera.key] for camera in settings.across(side)] for side in settings.sides}
         self._wait_ns = round(settings.strip.wait_s * 1e9)
         self._ordinal = 0
         self._waits: deque[tuple[float, int]] = deque()  # how far the foremost camera had told, and when
@@ -279,7 +280,7 @@ class Joiner:
         if absent:
             self._notes += (f"nothing was told at its start by {', '.join(absent)}",)
         rules = self._current_rules()
-        self._rolls = {side: Recurrence.initial(0.0, rules.periodic, rules.rolls) for side in self._settings.sides}
+        self._rolls = {side: Recurrence.initial(0.0, rules.periodic, rules.rolls) for side in self._sides}
         self._defects = StripDefects(self._layout, self._settings.strip.name)
         self._owed.clear()
         self._waits.clear()
@@ -331,7 +332,7 @@ class Joiner:
         coil = replace(coil, conditions=coil.conditions.noted(*self._notes))
         graded_by = coil.grading.rules if coil.grading else None
         events = self._defects.close_all(self._edges(), rules, graded_by)
-        marks = tuple(mark for side in self._settings.sides for mark in end_rolls(self._rolls[side]))
+        marks = tuple(mark for side in self._sides for mark in end_rolls(self._rolls[side]))
         alarms, notice = end_coil(coil, self.state.alarms, events, marks)
         passed = (*self.state.passed, coil.coil)[-NAMES_KEPT:]
         self.state = replace(self.state, coil=None, alarms=alarms, passed=passed)
@@ -367,7 +368,7 @@ class Joiner:
         events = marked(coil, events)
         corrections, coil = self._put_right(coil)
         roll_marks: list[RollMark] = []
-        for side in self._settings.sides:
+        for side in self._sides:
             of_side = tuple(one for one in events if one.defect.side == side)
             self._rolls[side], told = follow_rolls(self._rolls[side], genuine(of_side, rules), end_mm)
             roll_marks += told
@@ -428,8 +429,7 @@ class Joiner:
     def _edges(self) -> dict[str, EdgesMm]:
         """Return where the edges of the strip are seen, by side."""
         edges: dict[str, EdgesMm] = {}
-        for side in self._settings.sides:
-            feeds = [self._by_key[camera.key] for camera in self._settings.across(side)]
+        for side, feeds in self._sides.items():
             left, right = feeds[0], feeds[-1]
             near_mm = 2 * self._layout.mm_per_px
             left_mm = left.known_mm[0] if left.known_mm is not None else -math.inf
@@ -444,8 +444,7 @@ class Joiner:
         """Return by side how much narrower the strip looks than it must be, by the edges that its cameras see."""
         gone_mm: dict[str, float] = {}
         mm_per_px = self._layout.mm_per_px
-        for side in self._settings.sides:
-            feeds = [self._by_key[camera.key] for camera in self._settings.across(side)]
+        for side, feeds in self._sides.items():
             left, right = feeds[0].shown_mm, feeds[-1].shown_mm
             heard = all(feed.member and not feed.left_out for feed in (feeds[0], feeds[-1]))
             if len(feeds) == 1 or not heard or left is None or right is None:

@@ -18,10 +18,9 @@ from linewatch.config.log import LogSettings
 from linewatch.config.roll import PeriodicSettings, RollSettings
 from linewatch.config.text import read_text
 from linewatch.config.wire import ClientKeySettings, PeerEndpoint, WireSettings
+from linewatch.contracts.defect_fields import BOTH_SIDES
 
 Side = Literal["top", "bottom"]
-BOTH_SIDES: Final = "both"
-"""The side in the joined record of a strip with cameras on both sides; each of its defects names its own."""
 _ROUNDING_MM: Final = 0.01
 
 
