@@ -57,6 +57,7 @@ def configuration(side: str, camera: int, metres: float) -> str:
         f'[source]\ntype = "simulator"\nseed = {7 if side == "top" else 8}\nlength_m = {metres}\ncoil = "BENCH"\n'
         f"strip_px = {3 * WIDTH_PX - 2 * OVERLAP_PX}\nview_offset_px = {left}\ndefects_per_m = 3.0\n"
         '[inference]\nchain = "cascade"\n'
+        '[wire]\npublish = "tcp://127.0.0.1:*"\nserve = "tcp://127.0.0.1:*"\n'
     )
 
 

@@ -1,4 +1,4 @@
-"""`linewatch join`: several cameras' records of one strip."""
+"""`linewatch strip` and `join`: one strip under several cameras, live and from their records."""
 
 import json
 from dataclasses import asdict
@@ -7,7 +7,17 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
+from linewatch.logs import configure_logs
 from linewatch.terminal import AsJson, print_pairs
+
+
+def strip(config: Annotated[Path, Parameter(help="Configuration of a strip under several cameras.")], /) -> None:
+    from linewatch.strip.service import run_strip
+    from linewatch.strip.settings import load_strip_settings
+
+    settings = load_strip_settings(config)
+    configure_logs(settings.log.level)
+    run_strip(settings)
 
 
 def join(

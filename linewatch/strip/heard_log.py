@@ -23,8 +23,8 @@ from linewatch.contracts.errors import JournalError
 from linewatch.contracts.record import Record
 from linewatch.contracts.verdict import CoilState, Decided
 from linewatch.journal.journal import Journal
-from linewatch.strip.in_order import Told, is_end, passage_of
-from linewatch.strip.listeners import Heard, Place
+from linewatch.strip.in_order import CameraDecision, is_end, passage_of
+from linewatch.strip.listeners import CameraPlace, HeardDecision
 from linewatch.wire.encode import Sequencer
 from linewatch.wire.schema import AlarmBody, CoilMessage, DefectMessage, FrameMessage, decode, encode_runs
 
@@ -66,7 +66,7 @@ class Base(BaseModel):
     config: str = ""
     begins: dict[str, At] = {}
     over: dict[str, tuple[int, int]] = {}
-    places: dict[str, Place] = {}
+    places: dict[str, CameraPlace] = {}
     alarms: tuple[AlarmBody, ...] = ()
     passed: tuple[str, ...] = ()
 
@@ -77,7 +77,7 @@ class Base(BaseModel):
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class LogEntry:
     """One record of the log, as it is read again. now_ns: by the joiner's clock; 0: it says nothing of the time.
 
     At most one of heard, order and host is given; none of a tick, of which `now_ns` is all, and none where `decided`
@@ -86,7 +86,7 @@ class Entry:
 
     at: At
     now_ns: int = 0
-    heard: Heard | None = None
+    heard: HeardDecision | None = None
     order: AlarmOrder | None = None
     host: HostState | None = None
     decided: bool = False
@@ -116,7 +116,7 @@ class HeardLog:
     epoch: int
     cameras: Sequence[str]
     base: Base
-    places: dict[str, Place]
+    places: dict[str, CameraPlace]
     new_base: bool  # the base has not been journaled yet
     _sequence: int = 0
     _pending: list[Record] = field(default_factory=list)
@@ -124,7 +124,7 @@ class HeardLog:
     _passages: dict[str, list[_Passage]] = field(default_factory=dict)
     _beside: tuple[Record, ...] = ()
 
-    def heard(self, heard: Heard, now_ns: int) -> None:
+    def heard(self, heard: HeardDecision, now_ns: int) -> None:
         """Note what came of a camera."""
         name = self.cameras[heard.camera]
         facts: dict[str, Any] = {"kind": "told", "camera": name, "now_ns": now_ns}
@@ -178,7 +178,7 @@ class HeardLog:
         """Return the records of the newest decision."""
         return self._beside
 
-    def follow(self, name: str, heard: Heard, at: At) -> None:
+    def follow(self, name: str, heard: HeardDecision, at: At) -> None:
         """Follow where a camera stands, and in which passage."""
         self.places[name] = heard.place
         if heard.told is None:
@@ -217,7 +217,7 @@ class HeardLog:
         return at
 
 
-def read_log(journal: Journal, base: Base, cameras: Sequence[str]) -> Iterator[Entry]:
+def read_log(journal: Journal, base: Base, cameras: Sequence[str]) -> Iterator[LogEntry]:
     """Yield what a new joiner must be given to stand where the journal ends. Raises JournalError for a gap in it."""
     places = dict(base.places)
     over = dict(base.over)
@@ -232,26 +232,31 @@ def read_log(journal: Journal, base: Base, cameras: Sequence[str]) -> Iterator[E
                 raise JournalError(f"its log tells of camera {name}, which the configuration does not name any more")
             told = _told(facts, record.payload)
             if is_present:
-                places[name] = _behind(places.get(name, Place()), told, facts)
+                places[name] = _behind(places.get(name, CameraPlace()), told, facts)
             if not is_present and not (name in base.begins and base.begins[name] <= at):
                 continue
             if told is not None and name in over:
                 if over[name] == passage_of(told.head):
-                    yield Entry(at, heard=Heard(numbers[name], None, places[name]))
+                    yield LogEntry(at, heard=HeardDecision(numbers[name], None, places[name]))
                     continue
                 del over[name]
-            yield Entry(at, now_ns, heard=Heard(numbers[name], told, places.get(name, Place())), early=not is_present)
+            yield LogEntry(
+                at,
+                now_ns,
+                heard=HeardDecision(numbers[name], told, places.get(name, CameraPlace())),
+                early=not is_present,
+            )
         elif not is_present:
             continue
         elif kind == "order":
-            yield Entry(at, order=_ORDER.validate_python(facts["order"]))
+            yield LogEntry(at, order=_ORDER.validate_python(facts["order"]))
         elif kind == "host":
-            yield Entry(at, host=_HOST.validate_python(facts["host"]))
+            yield LogEntry(at, host=_HOST.validate_python(facts["host"]))
         else:
-            yield Entry(at, now_ns, decided=kind == "decided")
+            yield LogEntry(at, now_ns, decided=kind == "decided")
 
 
-def newest_places(journal: Journal, base: Base) -> dict[str, Place]:
+def newest_places(journal: Journal, base: Base) -> dict[str, CameraPlace]:
     """Return where the cameras stood, as far as the log can be read."""
     places = dict(base.places)
     try:
@@ -259,7 +264,7 @@ def newest_places(journal: Journal, base: Base) -> dict[str, Place]:
             facts = json.loads(record.header)
             if facts["kind"] == "told" and base.present <= at:
                 told, name = _told(facts, record.payload), facts["camera"]
-                places[name] = _behind(places.get(name, Place()), told, facts)
+                places[name] = _behind(places.get(name, CameraPlace()), told, facts)
     except (JournalError, LookupError, OSError, ValueError) as error:
         log.error("heard_log_unreadable", error=str(error)[:500])
     return places
@@ -290,11 +295,11 @@ def _records(journal: Journal, first: At, *, whole: bool = True) -> Iterator[tup
                 break
 
 
-def _behind(place: Place, told: Told | None, facts: Mapping[str, Any]) -> Place:
+def _behind(place: CameraPlace, told: CameraDecision | None, facts: Mapping[str, Any]) -> CameraPlace:
     return _PLACE.validate_python(facts["place"]) if told is None else place.behind(told, facts["journal"])
 
 
-def _told(facts: Mapping[str, Any], payload: bytes) -> Told | None:
+def _told(facts: Mapping[str, Any], payload: bytes) -> CameraDecision | None:
     if "complete" not in facts:
         return None
     messages, at = [], 0
@@ -308,7 +313,7 @@ def _told(facts: Mapping[str, Any], payload: bytes) -> Told | None:
         messages.append(decode(topic, payload[header_at:runs_at], payload[runs_at:at]))
     head, *defects = messages
     assert isinstance(head, FrameMessage | CoilMessage)
-    return Told(head, tuple(one for one in defects if isinstance(one, DefectMessage)), facts["complete"])
+    return CameraDecision(head, tuple(one for one in defects if isinstance(one, DefectMessage)), facts["complete"])
 
 
-_PLACE: Final = TypeAdapter(Place)
+_PLACE: Final = TypeAdapter(CameraPlace)

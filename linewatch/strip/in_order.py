@@ -19,7 +19,7 @@ _MOST_LACKING = 10_000
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class CameraDecision:
     """One decision of a camera. complete: False where defects that belong to it are lost for good."""
 
     head: FrameMessage | CoilMessage
@@ -41,7 +41,7 @@ class InOrder:
         self._defects: deque[DefectMessage | _Lacking] = deque()
         self._lost_heads = False
 
-    def take(self, message: AnyMessage | Lost) -> Iterator[Told]:
+    def take(self, message: AnyMessage | Lost) -> Iterator[CameraDecision]:
         """Take one message in, and yield the decisions that are whole with it."""
         match message:
             case FrameMessage():
@@ -85,7 +85,7 @@ class InOrder:
         over = abs(self._end_mm - coil.along_mm) < _SAME_MM or self._passage is None or frame is not None
         return coil if over or self._lost_heads else None
 
-    def _with_defects(self, head: FrameMessage | CoilMessage) -> Told | None:
+    def _with_defects(self, head: FrameMessage | CoilMessage) -> CameraDecision | None:
         """Return the decision with its defects; None while they are not all here."""
         ordinal = head.ordinal if isinstance(head, FrameMessage) else None
         waiting = self._defects
@@ -107,7 +107,7 @@ class InOrder:
             at += isinstance(gap, _Lacking) and not gap.to_the_end
         for _ in range(at):
             waiting.popleft()
-        return Told(head, tuple(found), complete)
+        return CameraDecision(head, tuple(found), complete)
 
 
 @dataclass(frozen=True, slots=True)

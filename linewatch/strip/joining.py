@@ -13,10 +13,10 @@ from linewatch.contracts.frame import Cause
 from linewatch.contracts.prediction import Timing
 from linewatch.contracts.verdict import CoilNotice, CoverageSpan, Decided, Quality, Verdict
 from linewatch.decision.decide import carry_out, follow_host
-from linewatch.strip.heard_log import Entry, HeardLog
-from linewatch.strip.in_order import Told
+from linewatch.strip.heard_log import HeardLog, LogEntry
+from linewatch.strip.in_order import CameraDecision
 from linewatch.strip.join import Joiner
-from linewatch.strip.listeners import Heard
+from linewatch.strip.listeners import HeardDecision
 from linewatch.wire.decode import event_from, notice_from, verdict_from
 from linewatch.wire.schema import FrameMessage
 
@@ -45,7 +45,7 @@ class Joining:
     joiner: Joiner
     _troubles: Counter[str] = field(default_factory=Counter)
 
-    def again(self, entries: Iterable[Entry], heard_log: HeardLog) -> Again:
+    def again(self, entries: Iterable[LogEntry], heard_log: HeardLog) -> Again:
         """Give the joiner what the log holds."""
         decided: list[Decided] = []
         journaled = now_ns = 0
@@ -64,7 +64,7 @@ class Joining:
                 decided += self.tick(entry.now_ns)
         return Again(tuple(decided), journaled, now_ns)
 
-    def take(self, heard: Heard, now_ns: int, *, early: bool = False) -> tuple[Decided, ...]:
+    def take(self, heard: HeardDecision, now_ns: int, *, early: bool = False) -> tuple[Decided, ...]:
         """Return what is decided with what a camera told. early: the time is not looked at."""
         decided = () if early else self.tick(now_ns)
         if heard.told is None:
@@ -112,7 +112,7 @@ class Joining:
             log.error("not_joined", what=what, error=text, at=f"{at.filename}:{at.lineno}")
 
 
-def _decision(told: Told) -> Verdict | CoilNotice:
+def _decision(told: CameraDecision) -> Verdict | CoilNotice:
     """Return a camera's decision. A frame of whose defects some are lost is not known to be without them: missed."""
     head = told.head
     events = tuple(event_from(one, one.runs) for one in told.defects)

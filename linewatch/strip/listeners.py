@@ -11,7 +11,7 @@ import structlog
 from linewatch.client import Loss, Lost, Position, Subscriber
 from linewatch.contracts.errors import WireError
 from linewatch.daemon.stages.wiring import Wiring
-from linewatch.strip.in_order import TOPICS, InOrder, Told, is_end, passage_of
+from linewatch.strip.in_order import TOPICS, CameraDecision, InOrder, is_end, passage_of
 from linewatch.strip.settings import StripCamera
 from linewatch.wire.schema import AnyMessage, FrameMessage, JoinedCamera, JoinedCameraState, StatusMessage, Topic
 
@@ -25,7 +25,7 @@ ASK_AGAIN_S: Final = 1.0
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class CameraPlace:
     """Where a camera stood: in its journal, and along which passage of a coil. All of it is taken before that place.
 
     positions: by topic. journal: UUID of the camera's journal; None: not known. passage, end_mm: of the newest
@@ -38,31 +38,31 @@ class Place:
     end_mm: float = 0.0
     ended: bool = False
 
-    def behind(self, told: Told, journal: str | None) -> "Place":
+    def behind(self, told: CameraDecision, journal: str | None) -> "CameraPlace":
         """Return the place behind a decision."""
         head, positions = told.head, dict(self.positions)
         for message in (*told.defects, head):
             positions[message.topic.value] = Position(message.epoch, message.sequence + 1)
         end_mm = head.along_mm[1] if isinstance(head, FrameMessage) else head.along_mm
-        return Place(journal, positions, passage_of(head), end_mm, is_end(head))
+        return CameraPlace(journal, positions, passage_of(head), end_mm, is_end(head))
 
 
 @dataclass(frozen=True, slots=True)
-class Heard:
+class HeardDecision:
     """What a listener gives: a decision of one camera and the place behind it, or that its journal is another one.
 
     camera: its number in the configuration. told: None: the journal at `place` is another one than before.
     """
 
     camera: int
-    told: Told | None
-    place: Place
+    told: CameraDecision | None
+    place: CameraPlace
 
 
-class Listener:
+class CameraListener:
     """Follows one camera. `follow` is for one thread; the rest may be read from any."""
 
-    def __init__(self, number: int, settings: StripCamera, place: Place) -> None:
+    def __init__(self, number: int, settings: StripCamera, place: CameraPlace) -> None:
         self.name = settings.key
         self.late_s = 0.0
         """Age of the newest decision when it came."""
@@ -132,7 +132,7 @@ class Listener:
         finally:
             self._close()
 
-    def _listen(self, give: Callable[[Heard], None]) -> bool:
+    def _listen(self, give: Callable[[HeardDecision], None]) -> bool:
         """Take one message; return False to subscribe again later, from the place of the newest decision."""
         if self._wire is None:
             self._wire, self._order = self._subscribe()
@@ -155,22 +155,22 @@ class Listener:
         self._give(message, wire, give)
         return True
 
-    def _give(self, message: AnyMessage | Lost, wire: Subscriber, give: Callable[[Heard], None]) -> None:
+    def _give(self, message: AnyMessage | Lost, wire: Subscriber, give: Callable[[HeardDecision], None]) -> None:
         for told in self._order.take(message):
             timing = told.head.timing
             self.late_s = max(0.0, time.time() - timing.published_unix_ns / 1e9)
             self.place = self.place.behind(told, wire.journal)
-            give(Heard(self._number, told, self.place))
+            give(HeardDecision(self._number, told, self.place))
 
-    def _begin_again(self, lost: Lost, wire: Subscriber, give: Callable[[Heard], None]) -> None:
+    def _begin_again(self, lost: Lost, wire: Subscriber, give: Callable[[HeardDecision], None]) -> None:
         """Go on in a new journal of the camera, from its beginning."""
         if self.place.journal == wire.journal:
             return  # another topic has told it
         log.error("camera_journal_replaced", camera=self.name, before=self.place.journal, now=wire.journal)
         self._news = f"{self.name} began a new journal: what it had decided and not told is lost"
         self._order = InOrder(_BEFORE_ALL, ended=True)
-        self.place = Place(wire.journal, dict(wire.positions), _BEFORE_ALL, ended=True)
-        give(Heard(self._number, None, self.place))
+        self.place = CameraPlace(wire.journal, dict(wire.positions), _BEFORE_ALL, ended=True)
+        give(HeardDecision(self._number, None, self.place))
 
     def _hear(self, status: StatusMessage) -> None:
         if self.trouble is not None:
@@ -180,7 +180,7 @@ class Listener:
     def _begin(self, status: StatusMessage, wire: Subscriber) -> None:
         """Begin with the coil under way of a camera that is followed for the first time."""
         positions = wire.begin_of_coil(TOPICS)
-        self.place = Place(status.journal_id, positions, _BEFORE_ALL, ended=True)
+        self.place = CameraPlace(status.journal_id, positions, _BEFORE_ALL, ended=True)
         log.info("camera_heard", camera=self.name, coil=status.coil)
         self._close()
 
@@ -228,7 +228,7 @@ _BEFORE_ALL: Final = (0, -1)
 class Listeners:
     """The step of the listening stage: one listener a camera, by the number of the stage's thread."""
 
-    def __init__(self, listeners: Sequence[Listener]) -> None:
+    def __init__(self, listeners: Sequence[CameraListener]) -> None:
         self.all = tuple(listeners)
         self._stopped = threading.Event()
 

@@ -22,7 +22,7 @@ from linewatch.signals import on_end
 from linewatch.strip import topology
 from linewatch.strip.coil_commands import CoilCommands
 from linewatch.strip.join_stage import JoinClock, JoinStage
-from linewatch.strip.listeners import Listener, Listeners, Place
+from linewatch.strip.listeners import CameraListener, CameraPlace, Listeners
 from linewatch.strip.resume import resume
 from linewatch.strip.settings import StripSettings
 from linewatch.strip.status import HostView, StripStatus
@@ -95,7 +95,9 @@ def open_strip(settings: StripSettings) -> Iterator[StripService]:
         totals = Totals()
         resumed = resume(settings, journal, cameras)
         places = resumed.heard_log.places
-        listeners = Listeners([Listener(i, one, places.get(one.key, Place())) for i, one in enumerate(settings.camera)])
+        listeners = Listeners(
+            [CameraListener(i, one, places.get(one.key, CameraPlace())) for i, one in enumerate(settings.camera)]
+        )
         runner = Runner(clock, topology.TOPOLOGY, len(cameras), listeners.stop)
         orders = AlarmOrders(map(alarm_body_of, journal.commanded()), partial(runner.hand, topology.HEARD))
         disks = stack.enter_context(

@@ -14,7 +14,7 @@ from linewatch.daemon.status_parts import NS_PER_S, Rates, of_journal, of_stages
 from linewatch.daemon.totals import Totals
 from linewatch.daemon.untold import UntoldDecisions
 from linewatch.journal.keeper import JournalKeeper
-from linewatch.strip.listeners import Listener
+from linewatch.strip.listeners import CameraListener
 from linewatch.wire.schema import CoilStatus, JoinedCameraState, ServiceState, StatusBody
 from linewatch.wire.snapshot import SnapshotTracker
 
@@ -30,7 +30,7 @@ class StripStatus:
     totals: Totals
     standing: SnapshotTracker
     clock: Clock
-    listeners: Sequence[Listener]
+    listeners: Sequence[CameraListener]
     coil: Callable[[], CoilStatus]
     journal: JournalKeeper
     untold: UntoldDecisions
@@ -107,7 +107,7 @@ class StripStatus:
         )
 
 
-def out_text(listeners: Sequence[Listener], waiting: bool = True) -> str:
+def out_text(listeners: Sequence[CameraListener], waiting: bool = True) -> str:
     """Return which of these cameras do not inspect, and why; "": all do. waiting: so do those not heard yet."""
     told = []
     for listener in listeners:
@@ -121,7 +121,12 @@ class HostView:
     """The state of the host and of the cameras, for the joining stage's thread."""
 
     def __init__(
-        self, listeners: Sequence[Listener], disks: DiskMonitor, journal: JournalKeeper, trouble: str, clock: Clock
+        self,
+        listeners: Sequence[CameraListener],
+        disks: DiskMonitor,
+        journal: JournalKeeper,
+        trouble: str,
+        clock: Clock,
     ) -> None:
         """trouble: why the coil under way could not be gone on with at the start; "": it could."""
         self._listeners, self._disks, self._journal, self._clock = listeners, disks, journal, clock

@@ -23,7 +23,7 @@ FRAMES = 100
 PER_S = 20.0
 
 
-class Listener:
+class Consumer:
     """What a consumer of the joined record hears."""
 
     def __init__(self, wire: Subscriber) -> None:
@@ -65,7 +65,7 @@ def test_a_silent_camera_is_told_and_put_right(tmp_path: Path) -> None:
             closing(Subscriber(line.publish, line.serve, since="epoch")) as wire,
             Commander(line.commands) as commander,
         ):
-            strip, silent = Listener(wire), line.processes["top/cam2"]
+            strip, silent = Consumer(wire), line.processes["top/cam2"]
             strip.wait_for(lambda one: isinstance(one, StatusMessage) and one.healthy)
             line.go("top/cam1", "top/cam2", "top/cam3")
             strip.wait_for(lambda one: isinstance(one, FrameMessage) and one.ordinal >= 8)
@@ -106,7 +106,7 @@ def check_commands_reach_all(line: StripLine, commander: Commander) -> None:
         commander.start_coil("refused")
 
 
-def check_silence_is_told(strip: Listener) -> AlarmMessage:
+def check_silence_is_told(strip: Consumer) -> AlarmMessage:
     missed = strip.wait_for(lambda one: isinstance(one, FrameMessage) and "silent" in str(one.spans))
     assert isinstance(missed, FrameMessage)
     assert set(missed.spans[-1].uninspected_mm2_by_camera) == {"top/cam2"}

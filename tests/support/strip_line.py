@@ -66,7 +66,7 @@ class StripLine:
     def start(self) -> None:
         """Start the strip process."""
         with (self.folder / "log").open("ab") as log:
-            self._start("strip", [sys.executable, "-m", "linewatch.cli", "strip", str(self.config)], log)
+            self.run("strip", [sys.executable, "-m", "linewatch.cli", "strip", str(self.config)], log)
 
     def play(self, camera: str, per_s: float, decisions: Sequence[Decided] = (), go: bool = True) -> None:
         """Start a camera's player. decisions: needed the first time."""
@@ -79,7 +79,7 @@ class StripLine:
         if go:
             self.go(camera)
         with (place / "log").open("ab") as log:
-            self._start(camera, [sys.executable, str(SUPPORT / "strip_player.py"), str(place), str(per_s)], log)
+            self.run(camera, [sys.executable, str(SUPPORT / "strip_player.py"), str(place), str(per_s)], log)
 
     def go(self, *cameras: str, on: bool = True) -> None:
         """Let players play, or pause."""
@@ -87,7 +87,8 @@ class StripLine:
             signal_file = self.of(camera) / "go"
             signal_file.touch() if on else signal_file.unlink()
 
-    def _start(self, name: str, command: Sequence[str], log: Any) -> None:
+    def run(self, name: str, command: Sequence[str], log: Any) -> None:
+        """Start a process."""
         self.processes[name] = subprocess.Popen(command, stdout=log, stderr=log, cwd=ROOT, env=ENVIRONMENT)
 
     def kill(self, name: str, number: int = signal.SIGKILL) -> int:
