@@ -25,7 +25,7 @@ from linewatch.decision.grading.severity import GradingRules, severities_of
 from linewatch.decision.rules import DecisionRules
 from linewatch.geometry.moments import Moments
 from linewatch.geometry.runs import near, union
-from linewatch.strip.raster import NO_RUNS, Layout, Seam, View, within
+from linewatch.strip.raster import NO_RUNS, Seam, StripLayout, View, within
 
 _NAMES_KEPT = 4_096
 _SLIPS_KEPT = 9
@@ -114,7 +114,7 @@ class Slip:
 class StripDefects:
     """The open defects of one coil."""
 
-    def __init__(self, layout: Layout, name: str) -> None:
+    def __init__(self, layout: StripLayout, name: str) -> None:
         """name: stands for the camera in the record."""
         self._layout = layout
         self._name = name

@@ -19,8 +19,8 @@ class View:
     """One camera's view of the strip.
 
     owned_mm: the strip across that this camera answers for: its view, up to the middle of what it shares with a
-    neighbour. owned_px: the same in columns of the joined record. seams: indices into `Layout.seams`. outer: whether
-    it is the leftmost, and the rightmost, of its side.
+    neighbour. owned_px: the same in columns of the joined record. seams: indices into `StripLayout.seams`. outer:
+    whether it is the leftmost, and the rightmost, of its side.
     """
 
     index: int  # as in the settings
@@ -76,7 +76,7 @@ class Seam:
     zone_px: tuple[int, int]
 
 
-class Layout:
+class StripLayout:
     """All cameras over the strip, and the lines and columns of the joined record."""
 
     def __init__(self, settings: StripSettings) -> None:
