@@ -31,7 +31,7 @@ from linewatch.config.journal import JournalSettings
 from linewatch.config.wire import WireSettings
 from linewatch.contracts.prediction import Timing
 from linewatch.contracts.record import Record
-from linewatch.contracts.verdict import CoilNotice, CoilState, DefectEvent, Verdict
+from linewatch.contracts.verdict import CoilNotice, CoilState, DefectEvent, Quality, Verdict
 from linewatch.journal.journal import Journal
 from linewatch.wire.decode import decided_from
 from linewatch.wire.encode import Sequencer, drafts
@@ -126,8 +126,8 @@ def moved(frame: Verdict, number: int, lines: int, frames: int) -> Verdict:
     )
 
 
-def play(folder: Path, per_s: float, seconds: float, begin_ns: int) -> None:
-    """Play a camera's decisions from a moment on, and write down when each was published."""
+def play(folder: Path, per_s: float, seconds: float) -> None:
+    """Play a camera's decisions from the moment in the file `begin` on, and write down when each was published."""
     times = int(seconds * per_s / 100) + 2
     wire = WireSettings(publish=f"ipc://{folder}/pub", serve=f"ipc://{folder}/rep", send_high_water=20_000)
     published: dict[int, int] = {}
@@ -150,16 +150,20 @@ def play(folder: Path, per_s: float, seconds: float, begin_ns: int) -> None:
                 while not stop.is_set():
                     server.poll(50)
 
-        threading.Thread(target=serve, daemon=True).start()
+        server = threading.Thread(target=serve)
+        server.start()
         (folder / "ready").touch()
         beats, sent = 0, dict.fromkeys((topic.value for topic in Topic), 0)
-        at, beat_ns = 0, 0
+        at, beat_ns, begin_ns = 0, 0, 0
         while at < len(made):
             now_ns = time.time_ns()
             if now_ns >= beat_ns:
                 beats, beat_ns = beats + 1, now_ns + 100_000_000
                 publisher.send(_status(sequencer, beats, sent, journal.identity))
-            if now_ns < begin_ns + at * 1e9 / per_s:
+            if not begin_ns:
+                begin = folder.parent / "begin"
+                begin_ns = int(begin.read_text()) if begin.exists() else 0
+            if not begin_ns or now_ns < begin_ns + at * 1e9 / per_s:
                 time.sleep(0.0005)
                 continue
             first_line, records = made[at]
@@ -173,6 +177,7 @@ def play(folder: Path, per_s: float, seconds: float, begin_ns: int) -> None:
             published[first_line] = int(unix_ns)
         time.sleep(1.0)
         stop.set()
+        server.join()
     (folder / "published.json").write_text(json.dumps(published))
 
 
@@ -187,7 +192,7 @@ def _status(sequencer: Sequencer, beats: int, sent: dict[str, int], journal: str
         healthy=True,
         state=ServiceState.RUNNING,
         failure=None,
-        quality="inspected",  # type: ignore[arg-type]
+        quality=Quality.INSPECTED,
         uptime_s=1.0,
         now_ns=time.monotonic_ns(),
         now_unix_ns=time.time_ns(),
@@ -240,12 +245,14 @@ def memory_mb(process: int) -> float:
 
 def measure(folder: Path, per_s: float, seconds: float) -> dict[str, object]:
     """Play, join and listen."""
-    begin_ns = time.time_ns() + int(max(20.0, seconds / 2) * 1e9)
+    ready = [folder / f"{side}-cam{camera}" / "ready" for side, camera in CAMERAS]
+    for path in (*ready, folder / "begin"):
+        path.unlink(missing_ok=True)
     players = [
         subprocess.Popen(
             [
                 *(sys.executable, "-m", "benchmarks.strip", "--play", str(folder / f"{side}-cam{camera}")),
-                *("--per-s", str(per_s), "--seconds", str(seconds), "--begin-ns", str(begin_ns)),
+                *("--per-s", str(per_s), "--seconds", str(seconds)),
             ]
         )
         for side, camera in CAMERAS
@@ -261,6 +268,10 @@ def measure(folder: Path, per_s: float, seconds: float) -> dict[str, object]:
             wire.connect(f"ipc://{folder}/pub")
             wire.subscribe("frame")
             wire.subscribe("defect")
+            while not all(path.exists() for path in ready):
+                time.sleep(0.1)
+            begin_ns = time.time_ns() + 5_000_000_000  # until then, the strip process has heard every service
+            (folder / "begin").write_text(str(begin_ns))
             next_s, end_ns = 0.0, begin_ns + int((seconds + 3) * 1e9)
             defects = 0
             while time.time_ns() < end_ns:
@@ -310,10 +321,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seconds", type=float, default=60.0)
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--play", type=Path, help=argparse.SUPPRESS)
-    parser.add_argument("--begin-ns", type=int, default=0, help=argparse.SUPPRESS)
     asked = parser.parse_args(arguments)
     if asked.play is not None:
-        play(asked.play, asked.per_s, asked.seconds, asked.begin_ns)
+        play(asked.play, asked.per_s, asked.seconds)
         return 0
     folder = asked.folder.absolute()
     record(folder, asked.record_m)

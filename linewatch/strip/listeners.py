@@ -129,6 +129,10 @@ class CameraListener:
                 except WireError as error:  # it speaks another schema version, or its key is wrong
                     self._fail(str(error))
                     again_s = time.monotonic() + ASK_AGAIN_S
+                except Exception as error:  # of whatever an odd message holds: it is asked for again
+                    log.exception("camera_not_followed", camera=self.name)
+                    self._fail(f"{type(error).__name__}: {error}"[:500])
+                    again_s = time.monotonic() + ASK_AGAIN_S
         finally:
             self._close()
 

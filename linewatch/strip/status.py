@@ -3,9 +3,10 @@
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 from linewatch.contracts.alarm import HostState
+from linewatch.contracts.bounds import made_printable
 from linewatch.contracts.ports import Clock
 from linewatch.contracts.verdict import Quality
 from linewatch.daemon.host_monitor import EVERY_NS, DiskMonitor
@@ -48,24 +49,22 @@ class StripStatus:
         Raises ValidationError when a figure is beyond what the message holds; then `bare` has the rest.
         """
         totals, asking = self.totals, self.standing.standing_alarms
-        body = self._body(self.ailment(), beats=True)
         frames_per_s, tiles_per_s = self._rates()
-        return body.model_copy(
-            update={
-                **of_totals(totals),
-                "frames_per_s": frames_per_s,
-                "tiles_per_s": tiles_per_s,
-                "alarms_unacknowledged": sum(not alarm.acked_state for alarm in asking),
-                "stages": of_stages(self.runner, self.runner.health.silent(), totals.frames, len(self.listeners), {}),
-                "coil_status": self.coil(),
-                "journal": of_journal(self.journal),
-                "cameras": tuple(listener.shown() for listener in self.listeners),
-            }
-        )
+        more = {
+            **of_totals(totals),
+            "frames_per_s": frames_per_s,
+            "tiles_per_s": tiles_per_s,
+            "alarms_unacknowledged": sum(not alarm.acked_state for alarm in asking),
+            "stages": of_stages(self.runner, self.runner.health.silent(), totals.frames, len(self.listeners), {}),
+            "coil_status": self.coil(),
+            "journal": of_journal(self.journal),
+            "cameras": tuple(listener.shown() for listener in self.listeners),
+        }
+        return self._body(self.ailment(), more, beats=True)
 
     def bare(self) -> StatusBody:
         """Return the status without what depends on the strip and the cameras' texts; no heartbeat is counted."""
-        return self._body(None, beats=False)
+        return self._body(None, {}, beats=False)
 
     def ailment(self) -> str | None:
         """Return why the strip is not wholly inspected now, as far as the process knows; None: it is."""
@@ -75,36 +74,37 @@ class StripStatus:
             return str(blind)
         return out_text([one for one in self.listeners if one.required]) or None
 
-    def _body(self, ailment: str | None, *, beats: bool) -> StatusBody:
+    def _body(self, ailment: str | None, more: dict[str, Any], *, beats: bool) -> StatusBody:
         failure = self.runner.failure
         healthy = ailment is None and failure is None and not self.runner.health.silent()
         self._beats += healthy and beats
         now_ns = self.clock.now_ns()
-        return StatusBody(
-            heartbeat=self._beats,
-            healthy=healthy,
-            state=ServiceState.FAILED if failure else self.runner.state,
-            failure=str(failure) if failure else ailment,
-            quality=Quality.MISSED,
-            uptime_s=max(0.0, (now_ns - self._started_ns) / NS_PER_S),
-            now_ns=now_ns,
-            now_unix_ns=time.time_ns(),
-            coil=None,
-            along_mm=None,
-            frames=self.totals.frames,
-            frames_per_s=0.0,
-            tiles_per_s=0.0,
-            lines_by_quality={},
-            lines_by_cause={},
-            defects=self.totals.opened,
-            alarms_standing=len(self.standing.standing_alarms),
-            ring_free=0,
-            ring_slots=0,
-            stages=(),
-            engines=(),
-            journal_id=self.standing.journal,
-            untold=self.untold.count,
-        )
+        known: dict[str, Any] = {
+            "heartbeat": self._beats,
+            "healthy": healthy,
+            "state": ServiceState.FAILED if failure else self.runner.state,
+            "failure": made_printable(str(failure or ailment))[:1000] if failure or ailment else None,
+            "quality": Quality.MISSED,
+            "uptime_s": max(0.0, (now_ns - self._started_ns) / NS_PER_S),
+            "now_ns": now_ns,
+            "now_unix_ns": time.time_ns(),
+            "coil": None,
+            "along_mm": None,
+            "frames": self.totals.frames,
+            "frames_per_s": 0.0,
+            "tiles_per_s": 0.0,
+            "lines_by_quality": {},
+            "lines_by_cause": {},
+            "defects": self.totals.opened,
+            "alarms_standing": len(self.standing.standing_alarms),
+            "ring_free": 0,
+            "ring_slots": 0,
+            "stages": (),
+            "engines": (),
+            "journal_id": self.standing.journal,
+            "untold": self.untold.count,
+        }
+        return StatusBody(**(known | more))
 
 
 def out_text(listeners: Sequence[CameraListener], waiting: bool = True) -> str:
