@@ -39,7 +39,7 @@ from linewatch.decision.decide import (
 from linewatch.decision.grading.grade import GradingState
 from linewatch.decision.rollmarks.rows import Recurrence, end_rolls, follow_rolls
 from linewatch.decision.rules import DecisionRules
-from linewatch.strip.coverage import CameraShare, Lines, put_right, spans_across
+from linewatch.strip.coverage import CameraShare, Lines, append, put_right, spans_across
 from linewatch.strip.defects import EdgesMm, Moment, StripDefects
 from linewatch.strip.feed import Feed, Item
 from linewatch.strip.raster import StripLayout, hull_mm
@@ -48,6 +48,8 @@ from linewatch.strip.settings import StripSettings
 
 OWED_FRAMES = 4_096
 """Joined frames that wait to be put right, at most; of older ones the silent shares stay missed."""
+_CORRECTIONS = 128
+"""Corrected spans in one frame, about: a message has a bound."""
 _CLOSE_MM = 1e-6
 
 
@@ -493,6 +495,8 @@ class Joiner:
         if all(self._feeds[at].told_mm == told_mm for at, told_mm in self._looked_at.items()):
             return (), coil
         for first, owed in list(self._owed.items()):
+            if len(corrections) >= _CORRECTIONS:
+                break  # the next frame tells the rest
             begin_mm, end_mm = owed.lines.along_mm
             told = [self._feeds[at] for at in owed.late if self._feeds[at].told_mm >= end_mm - _CLOSE_MM]
             for feed in told:
@@ -503,7 +507,8 @@ class Joiner:
                 continue
             spans = spans_across(owed.lines, tuple(owed.shares.values()), owed.narrow_mm)
             if spans != owed.spans:
-                corrections += spans
+                for span in spans:
+                    append(corrections, span)
                 grading = coil.grading
                 if grading is not None:
                     looked = grading.looked.put_right(owed.spans, spans, grading.rules.head_mm)
@@ -514,7 +519,8 @@ class Joiner:
             if not owed.late:
                 del self._owed[first]
         still_late = set().union(*(owed.late for owed in self._owed.values()))
-        self._looked_at = {at: self._feeds[at].told_mm for at in still_late}
+        done = len(corrections) < _CORRECTIONS
+        self._looked_at = {at: self._feeds[at].told_mm if done else math.nan for at in still_late}
         return tuple(corrections), coil
 
 
