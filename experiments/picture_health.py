@@ -208,7 +208,7 @@ def _framed(gray: NDArray[np.uint8], number: int, coil: str) -> Frame:
         encoder_count=0,
         along_mm=number * FRAME_MM,
         mm_per_line=LINE.mm_per_line,
-        mm_per_px=LINE.mm_per_px,
+        columns=LINE.across,
         captured_ns=number * 1_000_000_000,
     )
 

@@ -16,6 +16,7 @@ from linewatch.config.load import unit_in_words
 from linewatch.contracts.evidence import EVIDENCE
 from linewatch.plant.modbus.settings import ModbusSettings
 from linewatch.service_settings import ServiceSettings
+from linewatch.strip.settings import StripSettings
 from linewatch.wire.json_schema import wire_schema
 
 FOLDER = Path(__file__).parents[1] / "docs" / "reference"
@@ -40,6 +41,7 @@ Made from the schema by `make reference`. [The wire](../wire.md) explains how th
 FILES: dict[str, tuple[str, type[BaseModel]]] = {
     "Service": ("`linewatch run`, `replay` and `record`; for example `configs/simulator.toml`", ServiceSettings),
     "Grading rules": ("`[decision] grading` and `linewatch regrade`; `configs/grading/example.toml`", GradingSettings),
+    "Strip": ("`linewatch strip`; `configs/strip/strip.toml`", StripSettings),
     "History": ("`linewatch history` and its queries; `configs/history.toml`", HistorySettings),
     "Modbus bridge": ("`linewatch bridge modbus`; `configs/plant/modbus.toml`", ModbusSettings),
 }

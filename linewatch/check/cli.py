@@ -20,6 +20,7 @@ from linewatch.config.text import read_text
 from linewatch.contracts.errors import ConfigError, SourceError
 from linewatch.plant.modbus.settings import ModbusSettings
 from linewatch.service_settings import ServiceSettings
+from linewatch.strip.settings import StripSettings
 
 if TYPE_CHECKING:
     from linewatch.check.trials import Trials
@@ -27,12 +28,20 @@ if TYPE_CHECKING:
 CV2 = "opencv-python-headless"
 """The distribution of OpenCV that linewatch is tested with; it needs no display."""
 
-_KINDS: Sequence[type[BaseModel]] = (ServiceSettings, GradingSettings, HistorySettings, ModbusSettings, Taxonomy)
+_KINDS: Sequence[type[BaseModel]] = (
+    ServiceSettings,
+    StripSettings,
+    GradingSettings,
+    HistorySettings,
+    ModbusSettings,
+    Taxonomy,
+)
 
 
 def check(
     config: Annotated[
-        Path, Parameter(help="Configuration of a service, a history or a Modbus bridge; grading rules; a taxonomy.")
+        Path,
+        Parameter(help="Configuration of a service, a strip, a history or a Modbus bridge; grading rules; a taxonomy."),
     ],
     /,
     *,
@@ -70,6 +79,8 @@ def kind_of(tree: Mapping[str, Any]) -> type[BaseModel]:
     """Return the model with the most keys of the file; a service's where several have as many."""
     if isinstance(tree.get("service"), list):
         return HistorySettings
+    if isinstance(tree.get("camera"), list):
+        return StripSettings
     return max(_KINDS, key=lambda kind: len(kind.model_fields.keys() & tree))
 
 
@@ -77,6 +88,7 @@ def _try_all(settings: BaseModel, text: str, config: Path, working_dir: Path | N
     """Try what the settings name; return what was found, and lines on how the configuration is run."""
     from linewatch.check.others import check_history, check_modbus
     from linewatch.check.service import check_service
+    from linewatch.check.strip import check_strip
     from linewatch.check.trials import Trials
     from linewatch.check.units import running_process, unit_of, user_name
 
@@ -98,6 +110,8 @@ def _try_all(settings: BaseModel, text: str, config: Path, working_dir: Path | N
         with contextlib.chdir(folder):
             if isinstance(settings, ServiceSettings):
                 check_service(settings, trials, owner)
+            elif isinstance(settings, StripSettings):
+                check_strip(settings, trials, owner)
             elif isinstance(settings, HistorySettings):
                 check_history(settings, trials)
             elif isinstance(settings, ModbusSettings):

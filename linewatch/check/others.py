@@ -29,7 +29,7 @@ def check_history(settings: HistorySettings, trials: Trials) -> None:
         )
     for number, service in enumerate(settings.service):
         if service.keys is not None:
-            _check_keys("service", service.keys.secret_file, service.keys.server_public_file, trials, number)
+            check_keys("service", service.keys.secret_file, service.keys.server_public_file, trials, number)
 
 
 def check_modbus(settings: ModbusSettings, trials: Trials, owner: int | None) -> None:
@@ -38,10 +38,12 @@ def check_modbus(settings: ModbusSettings, trials: Trials, owner: int | None) ->
     with_port = f"{listen.address}, port {listen.port}"
     trials.attempt("listen", "address", with_port, lambda: bind_address(listen.address, listen.port, owner))
     if (keys := settings.service.keys) is not None:
-        _check_keys("service", keys.secret_file, keys.server_public_file, trials)
+        check_keys("service", keys.secret_file, keys.server_public_file, trials)
 
 
-def _check_keys(section: str, secret: Path, public: Path, trials: Trials, number: int = 0) -> None:
+def check_keys(section: str, secret: Path, public: Path, trials: Trials, number: int = 0) -> None:
+    """Try a client's keys."""
+
     def opened() -> str:
         Credentials(ClientKeys(secret, public))
         return "both certificates are good"

@@ -11,6 +11,7 @@ from linewatch.config.calibrated import calibrated_line, replaced_settings
 from linewatch.config.grading_file import DEFAULT
 from linewatch.config.normal import read_normal
 from linewatch.config.taxonomy import Taxonomy
+from linewatch.config.wire import WireSettings
 from linewatch.contracts.errors import EngineError, SourceError, WireError
 from linewatch.contracts.manifest import Task
 from linewatch.contracts.normal import NormalModel
@@ -52,7 +53,7 @@ def check_service(settings: ServiceSettings, trials: Trials, owner: int | None) 
             trials.attempt("coil_data", "folder", folder, lambda: write_into(folder), writes=folder)
     for disk in settings.system_alarms.disks:
         trials.attempt("system_alarms", "disks", disk, lambda disk=disk: read_folder(disk))  # type: ignore[misc]
-    _check_wire(settings, trials, owner)
+    check_wire(settings.wire, trials, owner)
 
 
 def _rules_for(settings: ServiceSettings, taxonomy: Taxonomy | None, engines: EngineSet) -> str:
@@ -178,8 +179,8 @@ def _first_grab(settings: ServiceSettings, owner: int | None, tell_serial: Calla
     return "; ".join((f"opens; first frame: {size}", *settings.source.told()))
 
 
-def _check_wire(settings: ServiceSettings, trials: Trials, owner: int | None) -> None:
-    wire = settings.wire
+def check_wire(wire: WireSettings, trials: Trials, owner: int | None) -> None:
+    """Try the keys and the addresses of a service's sockets. owner: the process that has bound them already."""
     if wire.keys is not None:
         keys = wire.keys
 

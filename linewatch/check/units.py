@@ -83,7 +83,7 @@ def running_process(config: Path) -> int | None:
             continue
         try:
             words = [os.fsdecode(word) for word in (place / "cmdline").read_bytes().split(b"\0")]
-            if not {"run", "history", "bridge"} & set(words) or not any("linewatch" in word for word in words):
+            if not {"run", "strip", "history", "bridge"} & set(words) or not any("linewatch" in word for word in words):
                 continue
             for word in words:
                 if word.endswith(config.name) and _absolute(word, place) == wanted:

@@ -23,7 +23,12 @@ from linewatch.contracts.errors import ConfigError, LinewatchError, OutdatedWarn
 COMMANDS = {
     "Inspect": {
         "run": ("daemon.cli:run", "Inspect what the configured source gives, until it ends or SIGTERM comes."),
+        "strip": (
+            "strip.cli:strip",
+            "Join the services of several cameras over one strip into one record of its coils, until SIGTERM.",
+        ),
         "replay": ("daemon.cli:replay", "Inspect a recording with the same program; loses nothing, at any pace."),
+        "join": ("strip.cli:join", "Join the verdict files of a strip's cameras into one record of its coils."),
         "record": ("daemon.cli:record", "Record a camera: lossless video, and a sidecar that replay reads back."),
         "calibrate": (
             "calibration.cli:calibrate",

@@ -19,8 +19,10 @@ from linewatch.wire.schema import (
     KEPT_TOPICS,
     MAX_PAYLOAD_BYTES,
     AnyMessage,
+    FrameMessage,
     Snapshot,
     StatusMessage,
+    Timed,
     Topic,
     decode,
 )
@@ -145,6 +147,40 @@ class Subscriber(Connection):
     def snapshot(self) -> Snapshot:
         """Return the service's state. Raises WireError when no answer comes."""
         return self._requester.snapshot()
+
+    def begin_of_coil(self, topics: Iterable[Topic]) -> dict[str, Position]:
+        """Return where the coil under way begins in each topic, or its newest part that is still in the journal.
+
+        Without a coil under way: the end of each topic. Raises WireError when no answer comes.
+        """
+        now = self.snapshot()
+        end = {topic.value: Position(now.epoch, now.sequences[topic.value]) for topic in topics}
+        newest = self._message_at(Topic.FRAME, now.epoch, now.sequences[Topic.FRAME] - 1)
+        if now.coil is None or not isinstance(newest, FrameMessage):
+            return end
+        epoch, ordinal = newest.passage
+        return {topic.value: self._first_of(topic, epoch, ordinal, end[topic.value]) for topic in topics}
+
+    def _first_of(self, topic: Topic, epoch: int, ordinal: int | None, end: Position) -> Position:
+        """Return the position of the first message of a topic that is about a passage, or about a later one."""
+        reply, _ = self._requester.replay(topic, epoch, 0, 1)
+        if reply.oldest is None or reply.next is None:
+            return end
+        low, high = reply.oldest, reply.next
+        while low < high:
+            at = (low + high) // 2
+            message = self._message_at(topic, epoch, at)
+            if isinstance(message, Timed) and (message.passage[0], message.coil_ordinal) == (epoch, ordinal):
+                high = at
+            else:
+                low = at + 1
+        return Position(epoch, low)
+
+    def _message_at(self, topic: Topic, epoch: int, sequence: int) -> AnyMessage | None:
+        if sequence < 0:
+            return None
+        _, messages = self._requester.replay(topic, epoch, sequence, sequence + 1)
+        return messages[0] if messages else None
 
     def _settle(self, parts: list[bytes]) -> Iterator[AnyMessage | Lost]:
         message = self._decode(parts)

@@ -207,6 +207,7 @@ SystemAlarm = Literal[
     "lens-dirty",
     "picture-frozen",
     "strip-unsteady",
+    "camera-out",
 ]
 
 

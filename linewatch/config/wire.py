@@ -20,6 +20,16 @@ def _endpoint(text: str) -> str:
 
 Endpoint = Annotated[str, AfterValidator(_endpoint)]
 
+
+def _peer(endpoint: str) -> str:
+    if endpoint.endswith(":*"):
+        raise ValueError(f"{endpoint!r} has no port to connect to; write the port that the service binds")
+    return endpoint
+
+
+PeerEndpoint = Annotated[Endpoint, AfterValidator(_peer)]
+"""An endpoint to connect to: unlike one to bind, it has a port."""
+
 ANY_PORT = "tcp://127.0.0.1:*"
 """A free port of this host, for a service that no consumer expects."""
 

@@ -146,4 +146,5 @@ class HostState:
     recipe_lacking: str | None = None  # why a recipe's engine does not run; "": all run
     engine_withdrawn: str | None = None  # why a promoted engine inspects no longer; "": none was withdrawn
     journal_lost: str | None = None  # why decisions do not reach the journal's disk; "": they do
+    cameras_out: str | None = None  # which cameras of a joined strip do not inspect, and why; "": all do
     restart_gap: str | None = None  # what passed unseen in a restart, once; "": nothing

@@ -67,7 +67,13 @@ def _kind(annotation: Any) -> tuple[type, bool]:
 
 DEFECT_FIELDS: Final = tuple(_declared())
 PASSAGE_FIELDS: Final = ("coil", "side", "camera")
-"""Fields in which all defects of a passage agree: tables of one passage leave them out."""
+"""Fields in which all defects of a passage agree: tables of one passage leave them out.
+
+In a passage of both sides they agree in all but the side, which `side_of` tells.
+"""
+
+BOTH_SIDES: Final = "both"
+"""The side of a passage under cameras on both sides; each of its defects names its own side, also in its id."""
 
 _ENUMERATIONS: Final = tuple(field for field in DEFECT_FIELDS if issubclass(field.kind, Enum))
 _OF_DEFECT: Final = attrgetter(*(field.path for field in DEFECT_FIELDS))
@@ -96,6 +102,13 @@ def from_flat(values: Mapping[str, Any]) -> Defect:
     known["class_scores"], known["evidence"] = tuple(scores), tuple(sorted(known["evidence"].items()))
     box = StripBox(known.pop("across_mm"), known.pop("along_mm"))
     return Defect(**known, box=box)
+
+
+def side_of(name: str, coil: str, passage_side: str) -> str:
+    """Return the side of the defect `name`, as its passage's side and its id tell it."""
+    if passage_side != BOTH_SIDES:
+        return passage_side
+    return name.removeprefix(f"{coil}/").partition("/")[0]
 
 
 def to_columns(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -35,6 +35,7 @@ class Cause(StrEnum):
     CALIBRATION = "calibration"  # the camera's calibration cannot be used, or a demanded one is not there
     RESTART = "restart"  # it passed while the service was down
     CAMERA = "camera"  # it passed while the camera was lost, or not there yet
+    SILENT = "silent"  # of a strip of several cameras: the service of one of them told nothing of it in time
     UNTOLD = "untold"  # inspected, but the decision could not be made or published: an error of the service, in its log
 
 

@@ -68,7 +68,8 @@ class CoverageSpan:
 
     area: of strip in these lines; None in records of before it was kept. A span of any quality may have area of every
     kind: lines are inspected when nearly all of their width was. uninspected_mm2: the degraded and missed area by
-    cause, sorted; empty where spans were joined.
+    cause, sorted; empty where spans were joined. by_camera: in the record of a strip of several cameras, the same as
+    (side/camera, cause, area), sorted.
     """
 
     first_line: int
@@ -78,6 +79,7 @@ class CoverageSpan:
     cause: Cause | None  # the main cause; None exactly when the quality is inspected
     area: StripArea | None = None
     uninspected_mm2: tuple[tuple[Cause, float], ...] = ()
+    by_camera: tuple[tuple[str, Cause, float], ...] = ()
 
     @property
     def length_mm(self) -> float:
@@ -99,7 +101,9 @@ class CoverageSpan:
             return None
         area = None if self.area is None or span.area is None else self.area.plus(span.area)
         along_mm = self.along_mm[0], span.along_mm[1]
-        return replace(self, lines=self.lines + span.lines, along_mm=along_mm, area=area, uninspected_mm2=())
+        return replace(
+            self, lines=self.lines + span.lines, along_mm=along_mm, area=area, uninspected_mm2=(), by_camera=()
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -267,7 +271,11 @@ class RollMark:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """The decision on one frame. There is one for each `Frame`, in strip order; see `Frame` for its first fields."""
+    """The decision on one frame. There is one for each `Frame`, in strip order; see `Frame` for its first fields.
+
+    corrections: in the record of a strip of several cameras, spans of earlier frames of the coil that take the place
+    of those that were told of these lines, because a camera that was silent then has told of them since.
+    """
 
     ordinal: int
     sequence: int
@@ -295,6 +303,7 @@ class Verdict:
     place: SourcePlace | None = None
     calibration: str = ""  # as in `Frame`
     gap: StripGap | None = None
+    corrections: tuple[CoverageSpan, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

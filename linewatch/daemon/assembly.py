@@ -37,7 +37,7 @@ from linewatch.daemon.stages.decision import DecisionStage
 from linewatch.daemon.stages.exchange import EngineExchange, statuses_of
 from linewatch.daemon.stages.outlet import Outlet
 from linewatch.daemon.status import StatusReport
-from linewatch.daemon.topology import CAPTURE
+from linewatch.daemon.topology import CAPTURE, FRAMES, PREDICTIONS
 from linewatch.daemon.totals import Totals
 from linewatch.daemon.untold import UntoldDecisions
 from linewatch.decision.decide import so_far
@@ -50,7 +50,7 @@ from linewatch.inference.pool import EnginePool
 from linewatch.inference.settings import InferenceSettings
 from linewatch.inference.workload import Workload
 from linewatch.journal.journal import Journal
-from linewatch.journal.keeper import JournalKeeper
+from linewatch.journal.keeper import JournalKeeper, log_recovery
 from linewatch.service_settings import ServiceSettings
 from linewatch.wire.access.audit import AuditTrail
 from linewatch.wire.commands import CommandServer
@@ -148,13 +148,7 @@ def open_decisions(
     live = camera.live
     keeper = stack.enter_context(JournalKeeper(settings.journal, clock.now_ns)) if live else None
     journal = keeper.journal if keeper else stack.enter_context(Journal(settings.journal, clock.now_ns))
-    if journal.recovery.torn_bytes:
-        log.warning("journal_recovered", segment=journal.recovery.segment, torn_bytes=journal.recovery.torn_bytes)
-    for segment, damage in journal.recovery.damages:
-        lost = [f"{topic} {first} to {following - 1}" for topic, first, following in damage.lost]
-        log.error("journal_damaged", segment=segment, bytes=damage.end - damage.begin, lost=lost or "not known")
-    for name in journal.recovery.set_aside:
-        log.error("journal_file_set_aside", file=name)
+    log_recovery(journal.recovery)
     pool, cascade, recipes = inspection.pool, inspection.cascade, inspection.recipes
     standing = SnapshotTracker(
         journal.epoch, statuses_of(pool, cascade.lineup), journal.retained_alarms(), lambda: journal.identity
@@ -166,7 +160,7 @@ def open_decisions(
 
     def use_lineup(lineup: Lineup) -> None:
         announce(lineup)
-        runner.between_frames(partial(cascade.use, lineup))
+        runner.hand(FRAMES, partial(cascade.use, lineup))
 
     exchange = EngineExchange(
         pool, cascade, inspection.backends, inspection.backend, settings.inference, use_lineup, announce
@@ -182,7 +176,7 @@ def open_decisions(
     account, known = inspection.admission.coils, inspection.coil_data
     keep = partial(keeper.also, wait=True) if keeper else None
     coils = CoilManager(settings, journal.epoch, account, known, recipes, recorded, reread, recipe_trouble, keep)
-    orders = AlarmOrders(map(alarm_body_of, journal.commanded()), runner.order)
+    orders = AlarmOrders(map(alarm_body_of, journal.commanded()), partial(runner.hand, PREDICTIONS))
     watched = settings.system_alarms.disks
     disks = stack.enter_context(DiskMonitor(partial(fullest_disk, settings.journal.dir, watched), clock))
 

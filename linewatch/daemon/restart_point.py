@@ -109,6 +109,10 @@ class RestartPoints:
         }
         return point.model_copy(update=here).model_dump_json(exclude_defaults=True).encode()
 
+    def beside(self) -> tuple[()]:
+        """Return nothing: the messages of the coil and the point are enough."""
+        return ()
+
     def _begin(self, notice: CoilNotice, sequencer: Sequencer) -> RestartPoint | None:
         if (passage := sequencer.passage) is None:
             return None

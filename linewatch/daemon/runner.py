@@ -1,20 +1,18 @@
-"""The runner makes the topology's queues, starts the threads of its stages, and ends them in order."""
+"""The runner makes a topology's queues, starts the threads of its stages, and ends them in order."""
 
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from math import inf
 from typing import Any
 
 import structlog
 
-from linewatch.contracts.alarm import AlarmOrder
 from linewatch.contracts.errors import LinewatchError, StageError
 from linewatch.contracts.ports import Clock
 from linewatch.daemon.health import Health
-from linewatch.daemon.stages.wiring import TICK_S, Output, Wiring
-from linewatch.daemon.topology import CAPTURE, FRAMES, PREDICTIONS, TOPOLOGY, StageRow, Step_contra
+from linewatch.daemon.stages.wiring import TICK_S, Output, QueueRow, StageRow, Step_contra, Wiring
 from linewatch.wire.schema import ServiceState
 
 log = structlog.get_logger()
@@ -30,9 +28,12 @@ class Runner:
     before has gone through the outlet by then, unless the outlet itself is what failed.
     """
 
-    def __init__(self, clock: Clock, workers: int, stop_capture: Callable[[], None]) -> None:
-        self._clock, self._workers, self._stop_capture = clock, workers, stop_capture
-        self._queues = {row: row.make() for stage in TOPOLOGY for row in (stage.takes, *stage.gives) if row is not None}
+    def __init__(
+        self, clock: Clock, topology: Sequence[StageRow[Any]], workers: int, stop_source: Callable[[], None]
+    ) -> None:
+        """workers: threads of each stage that is `per_worker`. stop_source: ends the source, from any thread."""
+        self._clock, self._topology, self._workers, self._stop_source = clock, topology, workers, stop_source
+        self._queues = {row: row.make() for stage in topology for row in (stage.takes, *stage.gives) if row is not None}
         self._loops: dict[StageRow[Any], Callable[[Wiring], None]] = {}
         self._opened: dict[StageRow[Any], threading.Event] = {}
         self._abort = threading.Event()  # a stage failed: finish without draining
@@ -56,18 +57,14 @@ class Runner:
                 self.health.expect(name, stage.silence_limit_s)
 
     def stop(self) -> None:
-        """End capture; what was captured is still decided and published. From any thread or a signal handler."""
+        """End the source; what came from it is still decided and published. From any thread or a signal handler."""
         self.state = ServiceState.DRAINING
         self._stopped.set()
-        self._stop_capture()
+        self._stop_source()
 
-    def between_frames(self, action: Callable[[], None]) -> None:
-        """Have `action` done on the cascade's thread between two frames. From any thread."""
-        self._queues[FRAMES].put(action)
-
-    def order(self, order: AlarmOrder) -> None:
-        """Have an order carried out on the decision's thread between two frames. From any thread."""
-        self._queues[PREDICTIONS].put(order)
+    def hand(self, row: QueueRow, item: object) -> None:
+        """Put something into a queue beside what the stages put there. From any thread."""
+        self._queues[row].put(item)
 
     def queued(self, stage: StageRow[Any]) -> int:
         """Return how many items wait for the stage now."""
@@ -101,7 +98,7 @@ class Runner:
             self._end_if_hung()
         if self._drained.is_set():
             self._stopped.wait(hold_s)
-        self._stop_capture()
+        self._stop_source()
         self._abort.set()
         deadline_ns = self._clock.now_ns() + int(DRAIN_LIMIT_S * 1e9)
         for thread in (*inward, *outward):  # what runs aside may hang, and ends by itself
@@ -129,7 +126,7 @@ class Runner:
         return [f"{stage.name}-{worker}" for worker in range(self._workers)] if stage.per_worker else [stage.name]
 
     def _threads(self, stage: StageRow[Any]) -> list[threading.Thread]:
-        takers = {row.takes: len(self._thread_names(row)) for row in TOPOLOGY}
+        takers = {row.takes: len(self._thread_names(row)) for row in self._topology}
         threads = []
         for worker, name in enumerate(self._thread_names(stage)):
             tick = partial(self.health.tick, name)
@@ -160,10 +157,10 @@ class Runner:
         self._abort.set()
 
     def _end_if_hung(self) -> None:
-        """Fail when a stage is silent for too long. A camera may be silent: the line stands."""
+        """Fail when a stage is silent for too long."""
         ages_s = self.health.ages_s()
         hung = [
-            name for name in self.health.silent() if self.stages[name] is not CAPTURE and ages_s[name] > DRAIN_LIMIT_S
+            name for name in self.health.silent() if not self.stages[name].may_stand and ages_s[name] > DRAIN_LIMIT_S
         ]
         if hung:
             self._fail(StageError(f"stage {', '.join(hung)} is hung: silent for more than {DRAIN_LIMIT_S:.0f} s"))

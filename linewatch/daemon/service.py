@@ -14,7 +14,6 @@ from linewatch.capture.coils import CoilAccount
 from linewatch.capture.find_calibration import calibrations
 from linewatch.capture.lasting import camera_trouble
 from linewatch.contracts.ports import Backend, Camera, Clock
-from linewatch.contracts.verdict import Quality
 from linewatch.daemon import topology
 from linewatch.daemon.assembly import open_decisions, open_inspection, open_wire
 from linewatch.daemon.canary import Canary, canary_lost
@@ -24,12 +23,10 @@ from linewatch.daemon.stages.cascade import CascadeStage
 from linewatch.daemon.stages.engine import EngineStage
 from linewatch.daemon.stages.exchange import EngineExchange
 from linewatch.daemon.totals import Totals
+from linewatch.daemon.watch import WATCH_S, ServiceWatch
 from linewatch.inference.processor import available_cores
 from linewatch.inference.workload import Workload
-from linewatch.logs import log_sums
 from linewatch.service_settings import ServiceSettings
-from linewatch.systemd import Notifier
-from linewatch.terminal import percent
 from linewatch.wire.commands import CommandServer
 from linewatch.wire.endpoints import load_keys
 from linewatch.wire.publisher import Publisher
@@ -37,9 +34,6 @@ from linewatch.wire.schema import EngineStatus
 from linewatch.wire.server import Server
 
 log = structlog.get_logger()
-
-WATCH_S = 0.25
-"""How often the main thread checks the stages' health and feeds the watchdog."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,66 +69,32 @@ class Service:
 
         Raises StageError when a stage failed, WireError when a socket cannot be bound.
         """
-        notifier, unhealthy, blind_before = Notifier(), False, False
-        missed_lines, missing = 0, False
-        shed: tuple[str, ...] = ()
+        watched = ServiceWatch(self.runner, self.totals, self._ailment, self._shed)
 
         def up() -> None:
             log.info("running", publish=self.publisher.endpoint, serve=self.server.endpoint)
-            notifier.ready()
+            watched.ready()
             ready()
 
         def look() -> None:
-            nonlocal unhealthy, blind_before, missing, missed_lines, shed
-            log_sums()
-            silent = self.runner.health.silent()
-            if silent and not unhealthy:
-                log.error("stage_silent", stages=silent)
-            elif unhealthy and not silent:
-                log.info("stages_recovered")
-            unhealthy = bool(silent)
-            blind = self.totals.blind
-            if blind and not blind_before:
-                log.error("blind", cause=blind.cause, seconds=round((blind.now_ns - blind.since_ns) / 1e9, 1))
-            elif blind_before and not blind:
-                log.info("blind_ended")
-            blind_before = blind is not None
-            before, missed_lines = missed_lines, self.totals.lines[Quality.MISSED]
-            if missed_lines > before and not missing:
-                log.warning("lines_missed", lines_by_cause=dict(self.totals.lines_by_cause))
-            elif missed_lines == before and missing:
-                log.info("inspection_resumed", lines_by_cause=dict(self.totals.lines_by_cause))
-            missing = missed_lines > before
-            before_shed, shed = shed, tuple(map(str, self.workload.shed)) if self.workload else ()
-            if shed != before_shed:
-                (log.warning if shed else log.info)("shedding" if shed else "shedding_ended", work=shed)
-            starve = silent or (blind is not None and blind.of_the_service)
-            (notifier.unhealthy if starve else notifier.alive)(self._status_line(silent))
+            watched.look()
             watch()
 
         try:
             self.runner.run(up, look, WATCH_S, hold_s)
         finally:
-            notifier.stopping()
-            log.info(
-                "stopped",
-                frames=self.totals.frames,
-                coverage=round(self.totals.coverage, 6),
-                lines_by_cause=dict(self.totals.lines_by_cause),
-                failure=str(self.runner.failure) if self.runner.failure else None,
-            )
+            watched.stopped()
 
-    def _status_line(self, silent: tuple[str, ...]) -> str:
-        totals = self.totals
-        where = f"{totals.coil} {totals.along_mm / 1000:.1f} m, coverage {percent(totals.coverage)}, {totals.quality}"
-        if silent:
-            return f"UNHEALTHY, silent: {', '.join(silent)}; {where}"
+    def _ailment(self) -> str | None:
         if away := camera_trouble(self.camera):
-            return f"UNHEALTHY, waiting for its camera: {away}; {where}"
-        if blind := totals.blind:
-            return f"UNHEALTHY, {blind}; {where}"
+            return f"waiting for its camera: {away}"
+        if self.totals.blind:
+            return str(self.totals.blind)
         lost = self.canary.trouble if self.canary else None
-        return f"UNHEALTHY, {canary_lost(lost)}; {where}" if lost else where
+        return canary_lost(lost) if lost else None
+
+    def _shed(self) -> tuple[str, ...]:
+        return tuple(map(str, self.workload.shed)) if self.workload else ()
 
 
 @contextmanager
@@ -167,7 +127,7 @@ def open_service(
     cv2.setNumThreads(1)  # a stage is one thread: OpenCV's own would spin beside the engines' after every call
     keys = load_keys(settings.wire)
     workers = settings.inference.workers or available_cores()
-    runner = Runner(clock, workers, camera.stop)
+    runner = Runner(clock, topology.TOPOLOGY, workers, camera.stop)
     with ExitStack() as stack:
         inspection = open_inspection(stack, settings, camera, workers, backends, recorded, calibrated)
         decisions = open_decisions(

@@ -27,13 +27,14 @@ def simulator_source(
     *,
     like: SourceSettings | None = None,
 ) -> SimulatorSource:
-    """Return a simulated coil from what a user typed, with the turns, the welds, the texture and the light of `like`.
+    """Return a simulated coil from what a user typed, with turns, welds, texture, light and view of `like`.
 
     roll_marks: each as `pitch_mm=1900,across_mm=400,missed=0.1`. Raises ConfigError for impossible values.
     """
     course: dict[str, Any] = {}
     if isinstance(like, SimulatorSource):
-        course = {name: getattr(like, name) for name in ("turns", "welds_m", "texture", "light_falloff", "shows")}
+        names = "turns", "welds_m", "texture", "light_falloff", "shows", "strip_px", "view_offset_px"
+        course = {name: getattr(like, name) for name in names}
     try:
         return SimulatorSource(
             type="simulator",

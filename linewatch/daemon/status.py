@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from linewatch.capture.admission import AdmissionCounts
 from linewatch.capture.calibrated import CalibrationInForce
@@ -20,6 +20,7 @@ from linewatch.daemon.recipes import Recipes
 from linewatch.daemon.runner import Runner
 from linewatch.daemon.sight import Blindness
 from linewatch.daemon.stages.exchange import EngineExchange
+from linewatch.daemon.status_parts import NS_PER_S, Rates, of_journal, of_stages, of_totals
 from linewatch.daemon.topology import CAPTURE
 from linewatch.daemon.totals import Totals
 from linewatch.daemon.untold import UntoldDecisions
@@ -30,20 +31,14 @@ from linewatch.wire.schema import (
     CameraStatus,
     CoilStatus,
     CropStatus,
-    JournalStatus,
     NormalStatus,
     PictureReadingStatus,
     PictureStatus,
     PositionStatus,
     ServiceState,
-    StageState,
-    StageStatus,
     StatusBody,
 )
 from linewatch.wire.snapshot import SnapshotTracker
-
-RATE_WINDOW_NS = 2_000_000_000
-NS_PER_S = 1e9
 
 
 @dataclass(slots=True, eq=False)
@@ -70,8 +65,10 @@ class StatusReport:
     camera: Camera
     started_ns: int
     _beats: int = 0
-    _window: tuple[int, int, int] = (0, 0, 0)  # began at, with so many frames and tiles
-    _rates: tuple[float, float] = (0.0, 0.0)  # frames and tiles per second in the window before
+    rates: Rates = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.rates = Rates(self.clock, self.totals)
 
     def __call__(self) -> StatusBody:
         """Return the status now, and count a heartbeat if every stage ticks, the camera is there and the service is not
@@ -85,7 +82,7 @@ class StatusReport:
         away = camera_trouble(self.camera)
         healthy = not silent and not blind and lost is None and not away and self.runner.failure is None
         self._beats += healthy
-        self._update_rates(now_ns)
+        frames_per_s, tiles_per_s = self.rates()
         totals, asking = self.totals, self.standing.standing_alarms
         return StatusBody(
             heartbeat=self._beats,
@@ -96,25 +93,20 @@ class StatusReport:
             uptime_s=(now_ns - self.started_ns) / NS_PER_S,
             now_ns=now_ns,
             now_unix_ns=time.time_ns(),
-            coil=totals.coil or None,
-            along_mm=totals.along_mm if totals.coil else None,
-            frames=totals.frames,
-            frames_per_s=self._rates[0],
-            tiles_per_s=self._rates[1],
-            lines_by_quality={quality.value: _count(lines) for quality, lines in totals.lines.items()},
-            lines_by_cause={cause: _count(lines) for cause, lines in totals.lines_by_cause.items()},
-            inspected_mm2=round(totals.area.inspected_mm2, 3),
-            degraded_mm2=round(totals.area.degraded_mm2, 3),
-            missed_mm2=round(totals.area.missed_mm2, 3),
-            uninspected_mm2_by_cause={cause: round(mm2, 3) for cause, mm2 in dict(totals.uninspected_mm2).items()},
-            coverage=totals.coverage,
+            frames_per_s=frames_per_s,
+            tiles_per_s=tiles_per_s,
             shed=self.workload.shed if self.workload else (),
-            defects=totals.opened,
             alarms_standing=len(asking),
             alarms_unacknowledged=sum(not alarm.acked_state for alarm in asking),
             ring_free=self.ring.free,
             ring_slots=self.ring.slots,
-            stages=self._stages(silent),
+            stages=of_stages(
+                self.runner,
+                silent,
+                totals.frames,
+                self.ring.slots,
+                {CAPTURE: totals.frames_overrun},  # no other stage drops
+            ),
             engines=self.exchange.engines,
             backend=self.exchange.backend,
             beside=self.exchange.beside,
@@ -130,9 +122,10 @@ class StatusReport:
             journal_id=self.standing.journal,
             normal=_normal(self.recipes),
             untold=self.untold.count,
-            journal=_journal(self.journal),
+            journal=of_journal(self.journal),
             picture=_picture(self.picture),
             calibration=_calibration(self.calibrated),
+            **of_totals(totals),
         )
 
     def bare(self) -> StatusBody:
@@ -166,46 +159,6 @@ class StatusReport:
             journal_id=self.standing.journal,
             untold=self.untold.count,
         )
-
-    def _update_rates(self, now_ns: int) -> None:
-        since_ns, frames, tiles = self._window
-        if now_ns - since_ns >= RATE_WINDOW_NS:
-            elapsed_s = (now_ns - since_ns) / NS_PER_S
-            self._rates = ((self.totals.frames - frames) / elapsed_s, (self.totals.tiles - tiles) / elapsed_s)
-            self._window = (now_ns, self.totals.frames, self.totals.tiles)
-
-    def _stages(self, silent: tuple[str, ...]) -> tuple[StageStatus, ...]:
-        return tuple(
-            StageStatus(
-                name=name,
-                state=StageState.LATE if name in silent else StageState.TICKING,
-                tick_age_ms=max(0.0, age_s * 1000),
-                deadline_ms=(row := self.runner.stages[name]).silence_limit_s * 1000,
-                queued=self.runner.queued(row),
-                queue_size=(row.takes and row.takes.size) or self.ring.slots,
-                done=self.totals.frames,
-                dropped=self.totals.frames_overrun if row is CAPTURE else 0,  # no other stage drops
-            )
-            for name, age_s in self.runner.health.ages_s().items()
-        )
-
-
-def _count(lines: int) -> int:
-    """Return a sum as a message holds it, whatever one odd frame has added to it."""
-    return lines if 0 <= lines < 1 << 63 else 0
-
-
-def _journal(journal: JournalKeeper | None) -> JournalStatus | None:
-    if journal is None:
-        return None
-    kept = journal.state
-    return JournalStatus(
-        state=kept.state,
-        why=made_printable(kept.why)[:1000] if kept.why else None,
-        held=kept.held,
-        held_mb=round(kept.held_bytes / 1e6, 3),
-        dropped=kept.dropped,
-    )
 
 
 def _picture(meter: PictureMeter) -> PictureStatus | None:

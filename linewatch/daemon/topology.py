@@ -14,12 +14,10 @@ A frame holds its slot of the frame ring from capture until its verdict, so the 
 Without a free slot a live camera's lines are missed and counted, and a recording is not read (`Intake`).
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
 from itertools import count
 from math import inf
-from queue import PriorityQueue, Queue, SimpleQueue
-from typing import Any, Generic, TypeVar
+from queue import PriorityQueue, Queue
+from typing import Any
 
 from linewatch import signals
 from linewatch.contracts.tile import Batch
@@ -30,10 +28,8 @@ from linewatch.daemon.stages.decision import DecisionStage
 from linewatch.daemon.stages.engine import EngineStage
 from linewatch.daemon.stages.loops import run_aside, run_server
 from linewatch.daemon.stages.outlet import Outlet
-from linewatch.daemon.stages.wiring import END, AnyQueue, Wiring
+from linewatch.daemon.stages.wiring import END, QueueRow, StageRow
 from linewatch.journal import keeper
-
-Step_contra = TypeVar("Step_contra", contravariant=True)
 
 
 class OldestFirst(PriorityQueue[Any]):
@@ -54,36 +50,6 @@ class OldestFirst(PriorityQueue[Any]):
         return super()._get()[-1]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class QueueRow:
-    """A queue between stages.
-
-    size: a stage that finds so many items in it waits, so that pressure goes upstream to the ring. 0: it is never full,
-    since the ring bounds what can be in it.
-    """
-
-    kind: Callable[..., AnyQueue] = SimpleQueue
-    size: int = 0
-
-    def make(self) -> AnyQueue:
-        """Return an empty queue of this kind and size."""
-        return self.kind(self.size) if self.size else self.kind()
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class StageRow(Generic[Step_contra]):
-    """A stage: what its threads run, and when silence means failure."""
-
-    name: str  # of its thread; of an engine's with the worker's number behind it
-    run: Callable[[Step_contra, Wiring], None]
-    takes: QueueRow | None = None
-    gives: tuple[QueueRow, ...] = ()
-    silence_limit_s: float = 1.5  # without a tick for longer: unhealthy, no heartbeat. inf: not supervised, nor awaited
-    binds: bool = False  # a socket, before the service is ready: it starts first and ends last
-    per_worker: bool = False  # as many threads as inference workers
-    nice: int = 0  # by how much its threads' priority is lowered
-
-
 FRAMES = QueueRow()
 """For the cascade: frames, the engines' results, and what is to be done between two frames."""
 JOBS = QueueRow(OldestFirst)
@@ -92,7 +58,7 @@ PREDICTIONS = QueueRow()
 DECIDED = QueueRow(Queue, size=256)
 """Verdicts may wait here for a slow disk."""
 
-CAPTURE = StageRow("capture", run_capture, gives=(FRAMES,), silence_limit_s=10.0)
+CAPTURE = StageRow("capture", run_capture, gives=(FRAMES,), silence_limit_s=10.0, may_stand=True)
 CASCADE = StageRow("cascade", CascadeStage.run, FRAMES, (JOBS, PREDICTIONS))
 DECISION = StageRow("decision", DecisionStage.run, PREDICTIONS, (DECIDED,))
 OUTLET = StageRow("outlet", Outlet.run, DECIDED, binds=True)

@@ -19,6 +19,7 @@ from linewatch.contracts.verdict import (
     DefectEvent,
     DefectState,
     Quality,
+    RollMark,
     Verdict,
 )
 from linewatch.decision.alarms import camera_alarms
@@ -95,7 +96,6 @@ def decide(
         passed = (*passed, coil.coil)[-NAMES_KEPT:]
         coil = None
     if coil is None:
-        alarms, cleared = camera_alarms.start_coil(alarms, rules, frame.coil, frame.side, frame.camera)
         coil = RunningCoil(
             coil=frame.coil,
             side=frame.side,
@@ -110,8 +110,9 @@ def decide(
             head_line=frame.head_line,
             config=rules.config,
         )
-        notices.append(_notice(coil, CoilState.STARTED, (), cleared))
-    before, coil = coil, _led_by(coil, rules)
+        alarms, notice = begin_coil(coil, alarms, rules)
+        notices.append(notice)
+    before, coil = coil, led_by(coil, rules)
     if frame.gap is not None:
         coil = replace(coil, conditions=coil.conditions.noted(frame.gap.note(frame.along_mm)))
     coil, verdict = _decide_frame(coil, prediction, rules)
@@ -156,7 +157,7 @@ def finish(state: DecisionState) -> tuple[CoilNotice, ...]:
     return () if state.coil is None else (_end(state.coil, state.alarms)[1],)
 
 
-def _led_by(coil: RunningCoil, rules: DecisionRules) -> RunningCoil:
+def led_by(coil: RunningCoil, rules: DecisionRules) -> RunningCoil:
     """Return the coil under the rules of its next frame: data that arrive while it runs hold for its whole grade."""
     if coil.config != rules.config:
         coil = replace(coil, config=rules.config)
@@ -184,10 +185,23 @@ def _led_by(coil: RunningCoil, rules: DecisionRules) -> RunningCoil:
 
 
 def _end(coil: RunningCoil, alarms: Alarms) -> tuple[Alarms, CoilNotice]:
-    events = _marked(coil, (*_closed(coil.interrupted), *close_all(coil.tracks)), coil.end_mm)
+    events = *closed(coil.interrupted), *close_all(coil.tracks)
+    return end_coil(coil, alarms, events, end_rolls(coil.recurrence))
+
+
+def begin_coil(coil: RunningCoil, alarms: Alarms, rules: DecisionRules) -> tuple[Alarms, CoilNotice]:
+    """Return the alarms of a coil that begins, and the notice of its start."""
+    alarms, cleared = camera_alarms.start_coil(alarms, rules, coil.coil, coil.side, coil.camera)
+    return alarms, _notice(coil, CoilState.STARTED, (), cleared)
+
+
+def end_coil(
+    coil: RunningCoil, alarms: Alarms, events: tuple[DefectEvent, ...], roll_marks: tuple[RollMark, ...]
+) -> tuple[Alarms, CoilNotice]:
+    """Return the alarms after a coil that ends, and the notice of its end. events: they close its open defects."""
+    events = marked(coil, events, coil.end_mm)
     alarms, cleared = camera_alarms.end_coil(alarms)
     coil = _count(coil, events)
-    roll_marks = end_rolls(coil.recurrence)
     grading = _graded(coil, events, {name for mark in roll_marks for name in mark.defect_ids})
     grade = None if grading is None else finish_grading(grading)
     if grade is not None and coil.conditions.notes:
@@ -210,13 +224,13 @@ def _decide_frame(coil: RunningCoil, prediction: Prediction, rules: DecisionRule
         span.quality is Quality.INSPECTED or (span.quality is Quality.DEGRADED and span.cause is doubt)
         for span in spans
     )
-    cut_off = (*_closed(coil.interrupted), *(close_all(coil.tracks) if broken else ()))
+    cut_off = (*closed(coil.interrupted), *(close_all(coil.tracks) if broken else ()))
     known, graded_by = () if broken else coil.tracks, coil.grading.rules if coil.grading else None
     tracks, events = follow(known, pieces, prediction, rules, graded_by, continues=looked_through)
-    events = _marked(coil, (*cut_off, *events))
+    events = marked(coil, (*cut_off, *events))
 
     scale = StripScale.of(frame)
-    recurrence, roll_marks = follow_rolls(coil.recurrence, _genuine(events, rules), scale.along(frame.lines))
+    recurrence, roll_marks = follow_rolls(coil.recurrence, genuine(events, rules), scale.along(frame.lines))
     verdict = Verdict(
         ordinal=frame.ordinal,
         sequence=frame.sequence,
@@ -275,7 +289,8 @@ def account(
     )
 
 
-def _closed(defects: tuple[Defect, ...]) -> tuple[DefectEvent, ...]:
+def closed(defects: tuple[Defect, ...]) -> tuple[DefectEvent, ...]:
+    """Return the events that close these defects."""
     return tuple(DefectEvent(DefectState.CLOSED, defect, None) for defect in defects)
 
 
@@ -285,7 +300,7 @@ def _strip_mm(edges: StripEdges | None, scale: StripScale) -> tuple[float, float
     return scale.across(edges.left_px), scale.across(edges.right_px)
 
 
-def _genuine(events: tuple[DefectEvent, ...], rules: DecisionRules) -> list[Defect]:
+def genuine(events: tuple[DefectEvent, ...], rules: DecisionRules) -> list[Defect]:
     """Return each complete defect once: the candidates for roll marks."""
     return [
         event.defect
@@ -303,7 +318,7 @@ def _count(coil: RunningCoil, events: tuple[DefectEvent, ...]) -> RunningCoil:
     return replace(coil, defects_by_class=tuple(sorted(counts.items())))
 
 
-def _marked(coil: RunningCoil, events: tuple[DefectEvent, ...], end_mm: float | None = None) -> tuple[DefectEvent, ...]:
+def marked(coil: RunningCoil, events: tuple[DefectEvent, ...], end_mm: float | None = None) -> tuple[DefectEvent, ...]:
     """Return the events, with `excluded` set on defects that lie in an excluded end of the coil."""
     conditions = coil.conditions
     if not (conditions.head_mm or conditions.tail_mm):

@@ -9,7 +9,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from linewatch.contracts.alarm import AlarmState
-from linewatch.contracts.defect_fields import PASSAGE_FIELDS, from_columns, from_flat
+from linewatch.contracts.defect_fields import PASSAGE_FIELDS, from_columns, from_flat, side_of
 from linewatch.contracts.errors import HistoryError
 from linewatch.contracts.verdict import CoverageSpan, Defect, RunMask
 from linewatch.history.spans import span_in
@@ -243,7 +243,8 @@ def gaps(connection: sa.Connection, limit: int = PAGE) -> list[GapRow]:
 
 
 def _defect(row: Any, of_passage: Any) -> DefectRow:
-    defect = from_flat(from_columns({**row._mapping, **of_passage, "id": row.name}))
+    side = side_of(row.name, of_passage["coil"], of_passage["side"])
+    defect = from_flat(from_columns({**row._mapping, **of_passage, "id": row.name, "side": side}))
     return DefectRow(row.id, row.coil_id, row.state, defect, row.more or {})
 
 

@@ -14,7 +14,7 @@ from linewatch.config.journal import JournalSettings
 from linewatch.contracts.errors import JournalError
 from linewatch.contracts.journal import JournalState, KeptState
 from linewatch.contracts.record import Record, RecordSpan
-from linewatch.journal.journal import Journal
+from linewatch.journal.journal import Journal, Recovery
 from linewatch.journal.retained import ALARM_TOPIC
 
 log = structlog.get_logger()
@@ -429,6 +429,17 @@ class _Call:
         self.done = threading.Event()
         self.result: object = None
         self.error: Exception | None = None
+
+
+def log_recovery(recovery: Recovery) -> None:
+    """Log what the opening of a journal found damaged."""
+    if recovery.torn_bytes:
+        log.warning("journal_recovered", segment=recovery.segment, torn_bytes=recovery.torn_bytes)
+    for segment, damage in recovery.damages:
+        lost = [f"{topic} {first} to {following - 1}" for topic, first, following in damage.lost]
+        log.error("journal_damaged", segment=segment, bytes=damage.end - damage.begin, lost=lost or "not known")
+    for name in recovery.set_aside:
+        log.error("journal_file_set_aside", file=name)
 
 
 def _bounded(records: Sequence[Record], limit_bytes: int) -> list[Record]:

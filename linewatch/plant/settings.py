@@ -1,23 +1,11 @@
 """The settings that every bridge has: which service it follows, how it sends commands, and its log."""
 
-from typing import Annotated
-
-from pydantic import AfterValidator, Field
+from pydantic import Field
 
 from linewatch.client import ClientKeys
 from linewatch.config.base import Settings
 from linewatch.config.log import LogSettings
-from linewatch.config.wire import ClientKeySettings, Endpoint
-
-
-def _peer(endpoint: str) -> str:
-    if endpoint.endswith(":*"):
-        raise ValueError(f"{endpoint!r} has no port to connect to; write the port that the service binds")
-    return endpoint
-
-
-PeerEndpoint = Annotated[Endpoint, AfterValidator(_peer)]
-"""An endpoint to connect to: unlike one to bind, it has a port."""
+from linewatch.config.wire import ClientKeySettings, PeerEndpoint
 
 
 class FollowedServiceSettings(Settings):

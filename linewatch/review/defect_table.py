@@ -8,7 +8,7 @@ from typing import Any, Final, Self
 
 import numpy as np
 
-from linewatch.contracts.defect_fields import DEFECT_FIELDS, PASSAGE_FIELDS, DefectField, from_flat
+from linewatch.contracts.defect_fields import DEFECT_FIELDS, PASSAGE_FIELDS, DefectField, from_flat, side_of
 from linewatch.contracts.verdict import Defect, DefectState
 
 UNREAD: Final = "evidence"
@@ -66,10 +66,11 @@ class Defects:
 
     def __iter__(self) -> Iterator[Defect]:
         """Yield the defects as they were decided, without `UNREAD`."""
-        of_passage = {"coil": self.coil, "side": self.side, "camera": self.camera, UNREAD: {}}
+        of_passage = {"coil": self.coil, "camera": self.camera, UNREAD: {}}
         for first in range(0, len(self), _ROWS_AT_ONCE):
             for row in self.rows[first : first + _ROWS_AT_ONCE].tolist():
                 values = dict(zip(_ROW.names or (), row, strict=True)) | of_passage
+                values["side"] = side_of(values["id"], self.coil, self.side)
                 for field in _CONVERTED:
                     values[field.name] = _value(field, values[field.name])
                 yield from_flat(values)

@@ -170,6 +170,7 @@ class _Passage:
             self._widths[round(line.strip_mm[1] - line.strip_mm[0])] += 1
         for body in line.spans:
             self._coverage.add(span_from(body), line.engines)
+        self._coverage.put_right(map(span_from, line.corrections))
 
     def _defect(self, event: DefectLine) -> None:
         if event.runs and event.mask is not None:

@@ -11,14 +11,14 @@ from linewatch.contracts.frame import Grab
 from linewatch.contracts.ports import Clock
 from linewatch.simulation.course import Course, counter
 from linewatch.simulation.encoder import SpeedProfile, encoder_count
-from linewatch.simulation.strip import SimulatedStrip
+from linewatch.simulation.window import SeenStrip
 
 BUFFER_GRABS = 16
 """The number of grabs that a live camera's transfer buffers hold; older ones are overwritten."""
 
 
 class SimulatorCamera:
-    """Gives grabs of a `SimulatedStrip`, as one coil; the last one is as short as the coil's end requires.
+    """Gives grabs of a simulated strip, as one coil; the last one is as short as the coil's end requires.
 
     Live: a grab can be read once its strip has passed by the clock, which starts with the first `read`. A reader that
     is more than `BUFFER_GRABS` late loses the oldest grabs, and `sequence` jumps. Not live: grabs come as fast as they
@@ -30,7 +30,7 @@ class SimulatorCamera:
 
     def __init__(
         self,
-        strip: SimulatedStrip,
+        strip: SeenStrip,
         profile: SpeedProfile,
         clock: Clock,
         coil: str,

@@ -1,6 +1,6 @@
 """The command socket: commands of operators and engineers to the running service."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Final, Protocol
 
@@ -78,10 +78,14 @@ class AlarmCommandHandler(Protocol):
     def take(self, request: AlarmRequest, caller: Caller) -> AlarmCommandOutcome: ...
 
 
+PendingCoilReply = Callable[[], CoilReply | str | None]
+"""Returns the outcome of a command about a coil, once it is known."""
+
+
 class CoilCommandHandler(Protocol):
     """Carries out commands about coils and rules. A returned text says why a command is refused."""
 
-    def take(self, request: CoilRequest, caller: Caller) -> CoilReply | str: ...
+    def take(self, request: CoilRequest, caller: Caller) -> CoilReply | str | PendingCoilReply: ...
     def reload(self, request: RulesRequest, caller: Caller) -> RulesReply | str: ...
 
 
@@ -146,13 +150,13 @@ class CommandServer(Router[Command]):
         if isinstance(request, AlarmRequest):
             outcome = self._alarms.take(request, caller)
             return lambda: _alarm_answer(request, outcome) if outcome.done else None
-        if isinstance(request, CoilRequest | RulesRequest):
-            reply: CoilReply | RulesReply | str
-            if isinstance(request, CoilRequest):
-                reply = self._coils.take(request, caller)
-            else:
-                reply = self._coils.reload(request, caller)
-            return refusal(request.id, ErrorCode.REFUSED, reply) if isinstance(reply, str) else (reply, ())
+        if isinstance(request, CoilRequest):
+            taken = self._coils.take(request, caller)
+            if callable(taken):
+                return lambda: None if (reply := taken()) is None else _coil_answer(request, reply)
+            return _coil_answer(request, taken)
+        if isinstance(request, RulesRequest):
+            return _coil_answer(request, self._coils.reload(request, caller))
         refused = self._engines.command(request)
         if refused is not None:
             return refusal(request.id, ErrorCode.REFUSED, refused)
@@ -163,6 +167,10 @@ class CommandServer(Router[Command]):
             engines=self._engines.engines,
             beside=self._engines.beside,
         ), ()
+
+
+def _coil_answer(request: CoilRequest | RulesRequest, reply: CoilReply | RulesReply | str) -> Answer:
+    return refusal(request.id, ErrorCode.REFUSED, reply) if isinstance(reply, str) else (reply, ())
 
 
 def _alarm_answer(request: AlarmRequest, outcome: AlarmCommandOutcome) -> Answer:

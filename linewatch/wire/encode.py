@@ -10,6 +10,7 @@ from linewatch.contracts.alarm import Alarm, AlarmNotice
 from linewatch.contracts.coil import CoilData
 from linewatch.contracts.crop import Crop
 from linewatch.contracts.defect_fields import DEFECT_FIELDS, DefectField, to_flat
+from linewatch.contracts.frame import Cause
 from linewatch.contracts.record import Record
 from linewatch.contracts.verdict import (
     CoilGrade,
@@ -249,6 +250,7 @@ def _frame(verdict: Verdict) -> dict[str, Any]:
         "coil_data": coil_data_body(verdict.coil_data),
         "config": verdict.config,
         "calibration": verdict.calibration,
+        "corrections": tuple(_span(span) for span in verdict.corrections),
     }
 
 
@@ -308,7 +310,15 @@ def _span(span: CoverageSpan) -> SpanBody:
         cause=span.cause,
         **(_area(span.area) if span.area is not None else {}),
         uninspected_mm2_by_cause={cause: _mm(mm2) for cause, mm2 in span.uninspected_mm2},
+        uninspected_mm2_by_camera=_by_camera(span),
     )
+
+
+def _by_camera(span: CoverageSpan) -> dict[str, dict[Cause, float]]:
+    told: dict[str, dict[Cause, float]] = {}
+    for camera, cause, mm2 in span.by_camera:
+        told.setdefault(camera, {})[cause] = _mm(mm2)
+    return told
 
 
 def _area(area: StripArea) -> dict[str, Any]:

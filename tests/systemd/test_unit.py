@@ -13,7 +13,7 @@ from bright_strip import write_service
 
 UNITS = Path(__file__).parents[2] / "systemd"
 UNIT = UNITS / "linewatch.service"
-MOST_EXPOSED = {"linewatch": 1.4, "linewatch-history": 1.4, "linewatch-modbus": 1.5}
+MOST_EXPOSED = {"linewatch": 1.4, "linewatch-history": 1.4, "linewatch-modbus": 1.5, "linewatch-strip": 1.4}
 """By `systemd-analyze security` of systemd 252. What is left: sockets, devices, code that inference generates."""
 
 
@@ -39,6 +39,16 @@ def test_the_watchdog_is_slower_than_a_stage_may_be_silent() -> None:
     )
     assert max(row.silence_limit_s for row in TOPOLOGY if row not in (CAPTURE, EXCHANGE, COIL_FILES)) < seconds
     assert all(row.silence_limit_s > TICK_S * 5 for row in TOPOLOGY)
+
+
+def test_the_watchdog_of_a_strip_is_slower_than_its_stages_may_be_silent() -> None:
+    from linewatch.strip.listeners import ANSWER_S
+    from linewatch.strip.topology import FORWARD, LISTEN, TOPOLOGY
+
+    lines = (UNITS / "linewatch-strip.service").read_text().splitlines()
+    seconds = float(next(line for line in lines if line.startswith("WatchdogSec=")).split("=")[1])
+    assert max(row.silence_limit_s for row in TOPOLOGY if row is not FORWARD) < seconds
+    assert LISTEN.silence_limit_s > ANSWER_S
 
 
 @pytest.mark.parametrize("unit", sorted(UNITS.glob("*.service")), ids=lambda unit: unit.stem)

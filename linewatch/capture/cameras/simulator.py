@@ -3,9 +3,9 @@
 import time
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from linewatch.capture.cameras.source import CoilName, SourceSettings
 from linewatch.config.line import LineSettings
@@ -19,6 +19,7 @@ from linewatch.simulation.free_running import FreeRunningSimulator
 from linewatch.simulation.optics import OpticsSettings
 from linewatch.simulation.strip import SimulatedRollMark, SimulatedStrip, Texture
 from linewatch.simulation.uneven import UnevenCamera
+from linewatch.simulation.window import SeenStrip, StripWindow
 
 
 class SimulatorSource(SourceSettings):
@@ -51,6 +52,16 @@ class SimulatorSource(SourceSettings):
     shows: Literal["strip", "dark", "white"] = Field(
         default="strip", description="dark, white: the references of a flat field, in place of the strip"
     )
+    strip_px: int | None = Field(
+        default=None,
+        ge=32,
+        le=65_536,
+        description="pixels of the whole rendered strip, of which this camera sees a window as wide as its line; none: "
+        "the camera sees all of it",
+    )
+    view_offset_px: int = Field(
+        default=0, ge=0, description="with strip_px: first pixel of the rendered strip that this camera sees"
+    )
     runs_on: Annotated[Path | None, Field(strict=False)] = Field(
         default=None,
         description="live: file that keeps when the strip began to run, so that it runs on while the service is down",
@@ -60,8 +71,17 @@ class SimulatorSource(SourceSettings):
     def has_encoder_count(self) -> bool:
         return True
 
+    @model_validator(mode="after")
+    def _sees_a_window_of_a_strip(self) -> Self:
+        if self.view_offset_px and self.strip_px is None:
+            raise ValueError("view_offset_px without strip_px: the camera sees the whole strip; give strip_px, too")
+        return self
+
     def strip(self, line: LineSettings) -> SimulatedStrip:
-        """Return the strip that these settings describe."""
+        """Return the whole strip that these settings describe, also where the camera sees a window of it only."""
+        if self.strip_px is not None:
+            offset_mm = line.across_offset_mm - self.view_offset_px * line.mm_per_px
+            line = line.model_copy(update={"width_px": self.strip_px, "across_offset_mm": offset_mm})
         return SimulatedStrip(
             self.seed,
             self.length_m,
@@ -72,6 +92,17 @@ class SimulatorSource(SourceSettings):
             optics=self.optics,
         )
 
+    def _seen(self, line: LineSettings) -> SeenStrip:
+        strip = self.strip(line)
+        if self.strip_px is None:
+            return strip
+        if self.view_offset_px + line.width_px > self.strip_px:
+            raise ConfigError(
+                f"[source] the camera would see pixels {self.view_offset_px} to {self.view_offset_px + line.width_px} "
+                f"of a strip of {self.strip_px}; lower view_offset_px or widen strip_px"
+            )
+        return StripWindow(strip, line, self.view_offset_px)
+
     def open(self, line: LineSettings, clock: Clock, *, live: bool) -> Camera:
         camera = self._even(line, clock, live=live)
         reference = None if self.shows == "strip" else self.shows
@@ -80,7 +111,7 @@ class SimulatorSource(SourceSettings):
         return camera
 
     def _even(self, line: LineSettings, clock: Clock, *, live: bool) -> Camera:
-        strip = self.strip(line)
+        strip = self._seen(line)
         course = Course.of(self.turns, strip.total_lines, line.mm_per_line)
         began_unix_ns = partial(_began, self.runs_on) if live and self.runs_on else None
         profile = SpeedProfile.typical(course.rows * line.mm_per_line, line.line_rate_hz * line.mm_per_line)

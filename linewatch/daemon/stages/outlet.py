@@ -2,19 +2,18 @@
 
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from queue import Empty
+from typing import Protocol
 
 from linewatch.contracts.alarm import AlarmNotice
+from linewatch.contracts.crop import Crop
 from linewatch.contracts.errors import JournalError
 from linewatch.contracts.ports import Clock
 from linewatch.contracts.record import Record
 from linewatch.contracts.verdict import Decided, Verdict
-from linewatch.daemon.coils.recorded import CoilDataRecorder
-from linewatch.daemon.crops import DefectCrops
-from linewatch.daemon.restart_point import RestartPoints
 from linewatch.daemon.stages.wiring import END, Wiring
 from linewatch.daemon.untold import UntoldDecisions
 from linewatch.journal.journal import Journal
@@ -24,6 +23,28 @@ from linewatch.wire.publisher import Publisher
 from linewatch.wire.schema import StatusBody
 from linewatch.wire.snapshot import SnapshotTracker
 from linewatch.wire.verdict_file import VerdictFile
+
+
+class RestartStates(Protocol):
+    """What the journal keeps for the next start: the state behind a decision that has been numbered, where it is due.
+
+    `beside`: records that are journaled with it and published to nobody.
+    """
+
+    def behind(self, decided: Decided, sequencer: Sequencer) -> bytes | None: ...
+    def beside(self) -> Sequence[Record]: ...
+
+
+class CoilDataLines(Protocol):
+    """Writes what is known of coils to a file of its own."""
+
+    def write(self, decided: Decided) -> None: ...
+
+
+class Pictures(Protocol):
+    """Makes pictures of defects."""
+
+    def make(self, now_ns: int, *, hurry: bool = False) -> Crop | None: ...
 
 
 @dataclass(slots=True, eq=False)
@@ -44,11 +65,11 @@ class Outlet:
     bare_status: Callable[[], StatusBody]  # in its place, when it cannot be told
     clock: Clock
     settle: Callable[[AlarmNotice], None]  # called with a command's result, once it is on disk
-    coil_data: CoilDataRecorder
-    crops: DefectCrops | None
+    coil_data: CoilDataLines | None
+    crops: Pictures | None
     verdicts: VerdictFile | None
     untold: UntoldDecisions
-    restart_points: RestartPoints
+    restart_states: RestartStates
     latencies_ns: deque[int]  # a frame's, from its last line to its publication
     heartbeat_ns: int  # from one heartbeat to the next
     next_heartbeat_ns: int
@@ -91,11 +112,11 @@ class Outlet:
             messages, records = self._encode(told)
         decided = told
         try:
-            point = self.restart_points.behind(decided, self.sequencer)
-        except Exception as error:  # an odd frame costs its restart point; the one before it still holds
+            state = self.restart_states.behind(decided, self.sequencer)
+        except Exception as error:  # an odd frame costs its state; the one before it still holds
             self.untold.note("restart point", error)
-            point = None
-        self.journal.append(records, sync=bool(decided.alarms), state=point)
+            state = None
+        self.journal.append([*self.restart_states.beside(), *records], sync=bool(decided.alarms), state=state)
         self.standing.follow(messages, self.sequencer.sequences)
         for record in records:
             self.publisher.send(record)
@@ -106,7 +127,8 @@ class Outlet:
         try:
             if self.verdicts is not None and (messages or not isinstance(decided, AlarmNotice)):
                 self.verdicts.write(decided)
-            self.coil_data.write(decided)
+            if self.coil_data is not None:
+                self.coil_data.write(decided)
         except JournalError:
             raise
         except Exception as error:

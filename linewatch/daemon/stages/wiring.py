@@ -1,10 +1,10 @@
-"""What joins a stage's thread to the rest of the service: its queues, its ticks, and the end."""
+"""The rows of a topology, and what joins a stage's thread to the rest of it: its queues, its ticks, and the end."""
 
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from queue import Full, Queue, SimpleQueue
-from typing import Any, Final
+from typing import Any, Final, Generic, TypeVar
 
 END: Final = None
 """Travels down the queues behind the last item."""
@@ -13,6 +13,38 @@ TICK_S: Final = 0.1
 """How long an idle stage waits before it ticks again; well below every silence limit."""
 
 AnyQueue = Queue[Any] | SimpleQueue[Any]
+Step_contra = TypeVar("Step_contra", contravariant=True)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class QueueRow:
+    """A queue between stages.
+
+    size: a stage that finds so many items in it waits, so that pressure goes upstream to the ring. 0: it is never full,
+    since the ring bounds what can be in it.
+    """
+
+    kind: Callable[..., AnyQueue] = SimpleQueue
+    size: int = 0
+
+    def make(self) -> AnyQueue:
+        """Return an empty queue of this kind and size."""
+        return self.kind(self.size) if self.size else self.kind()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class StageRow(Generic[Step_contra]):
+    """A stage: what its threads run, and when silence means failure."""
+
+    name: str  # of its thread; of an engine's with the worker's number behind it
+    run: "Callable[[Step_contra, Wiring], None]"
+    takes: QueueRow | None = None
+    gives: tuple[QueueRow, ...] = ()
+    silence_limit_s: float = 1.5  # without a tick for longer: unhealthy, no heartbeat. inf: not supervised, nor awaited
+    binds: bool = False  # a socket, before the service is ready: it starts first and ends last
+    per_worker: bool = False  # as many threads as the runner has workers
+    may_stand: bool = False  # its source may be silent for as long as it likes: the line stands
+    nice: int = 0  # by how much its threads' priority is lowered
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -13,6 +13,7 @@ CAMERA_AWAY, CAMERA_SILENT = "camera-away", "camera-silent"
 DISK_LOW, FAILED_OVER = "disk-low", "engine-failed-over"
 RECIPE_LACKING, ENGINE_WITHDRAWN = "recipe-engine-lacking", "engine-withdrawn"
 JOURNAL_LOST = "journal-lost"
+CAMERA_OUT = "camera-out"
 RESTART_GAP = "restart-gap"
 CAMERA_LOST, COVERAGE_LOW, ENGINE_FAILING = "camera-lost", "coverage-low", "engine-failing"
 FLOOD = "flood"
@@ -29,6 +30,7 @@ NAMES = (
     DISK_LOW,
     JOURNAL_LOST,
     *PICTURE_ALARMS,
+    CAMERA_OUT,
     FLOOD,
 )
 
@@ -78,6 +80,7 @@ def system_rules(settings: SystemAlarmSettings | None, alarms: AlarmSettings) ->
             SystemRule(name, priority, on_strip=False, on_delay_m=delay_m, off_delay_m=delay_m)
             for name, (priority, _) in PICTURE_ALARMS.items()
         ]
+        rules.append(SystemRule(CAMERA_OUT, Priority.HIGH, on_strip=False))
         rules = [rule for rule in rules if rule.name not in settings.off]
     if alarms.flood_count is not None:
         rules.append(SystemRule(FLOOD, Priority.HIGH, on_strip=True))
@@ -158,6 +161,7 @@ def host_text(name: str, host: HostState, settings: SystemAlarmSettings, *, acti
         RECIPE_LACKING: host.recipe_lacking,
         ENGINE_WITHDRAWN: host.engine_withdrawn,
         JOURNAL_LOST: host.journal_lost,
+        CAMERA_OUT: host.cameras_out,
         RESTART_GAP: host.restart_gap,
     }
     if (why := told.get(name)) is not None:

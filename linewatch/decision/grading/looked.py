@@ -37,6 +37,13 @@ class LookedAt:
         now = replace(self, newest=tuple(newest))
         return now._in_columns() if len(newest) > _PENDING else now
 
+    def put_right(self, before: Iterable[CoverageSpan], after: Iterable[CoverageSpan], begin_mm: float) -> Self:
+        """Return the spans with `after` in place of `before`, which were told of the same lines; from `begin_mm` on."""
+        sums = [_sums(np.array([_row(span) for span in spans]), begin_mm, np.inf) for spans in (before, after)]
+        inspected, passed = (new - old for old, new in zip(sums[0][1:], sums[1][1:], strict=True))
+        length_mm, inspected_before, passed_before = self.settled
+        return replace(self, settled=(length_mm, inspected_before + inspected, passed_before + passed))
+
     def settle(self, begin_mm: float, end_mm: float) -> Self:
         """Keep at most MAX_SPANS / 2 rows; of the oldest, which lie before `end_mm`, keep only the sums.
 

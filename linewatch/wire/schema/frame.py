@@ -23,6 +23,9 @@ class SpanBody(CoveredArea):
     uninspected_mm2_by_cause: dict[Cause, Annotated[float, Field(ge=0)]] = Field(
         default={}, description="the degraded and missed area by cause"
     )
+    uninspected_mm2_by_camera: dict[str, dict[Cause, Annotated[float, Field(ge=0)]]] = Field(
+        default={}, description="in the record of a strip of several cameras: the same area by `side/camera` and cause"
+    )
 
 
 class FrameBody(Message):
@@ -63,6 +66,11 @@ class FrameBody(Message):
     )
     calibration: str = Field(
         default="", description="identity of the camera's calibration that was applied to the frame; empty: none"
+    )
+    corrections: tuple[SpanBody, ...] = Field(
+        default=(),
+        description="in the record of a strip of several cameras: spans of earlier frames of the coil that take the "
+        "place of those that were told of these lines, because a silent camera has told of them since",
     )
 
 

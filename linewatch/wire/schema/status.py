@@ -227,6 +227,29 @@ class PictureStatus(Message):
     readings: tuple[PictureReadingStatus, ...]
 
 
+class JoinedCameraState(StrEnum):
+    """Whether a camera of a joined strip inspects."""
+
+    WAITING = "waiting"  # its service has not been heard yet
+    INSPECTING = "inspecting"
+    UNHEALTHY = "unhealthy"  # its service says so: it is blind, or a stage is silent
+    SILENT = "silent"  # no heartbeat, or no answer
+
+
+class JoinedCamera(Message):
+    """One camera of a joined strip, as its service tells of it."""
+
+    name: str = Field(description="SIDE/NAME")
+    required: bool = Field(description="true: while it does not inspect, the joined heartbeat stands")
+    state: JoinedCameraState
+    text: str | None = Field(default=None, description="why it does not inspect; null: it does")
+    heartbeat_age_s: Annotated[float, Field(ge=0)] | None = Field(description="null: none has been heard")
+    late_s: Annotated[float, Field(ge=0)] = Field(description="age of its newest decision when that was received")
+    coil: str | None
+    along_mm: float | None
+    journal_id: JournalId = None
+
+
 class StatusBody(CoveredArea):
     """The heartbeat and the state of the service. The areas and lines are of the strip since it started."""
 
@@ -280,6 +303,9 @@ class StatusBody(CoveredArea):
     )
     calibration: CalibrationStatus | None = Field(
         default=None, description="null: the camera has no calibration, and frames are inspected as they come"
+    )
+    cameras: tuple[JoinedCamera, ...] = Field(
+        default=(), description="of a joined strip (`linewatch strip`); empty: this is the service of one camera"
     )
     journal: JournalStatus | None = Field(default=None, description="null: a replay, which ends when its disk fails")
     picture: PictureStatus | None = Field(default=None, description="null: no frame has been measured yet")

@@ -1,0 +1,172 @@
+"""`linewatch strip`: opens its parts, gives each stage its work, and closes the parts in reverse."""
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from functools import partial
+
+import structlog
+import zmq
+
+from linewatch.capture.clock import MonotonicClock
+from linewatch.daemon.alarm_orders import AlarmOrders
+from linewatch.daemon.host_monitor import DiskMonitor, fullest_disk
+from linewatch.daemon.runner import Runner
+from linewatch.daemon.stages.outlet import Outlet
+from linewatch.daemon.totals import Totals
+from linewatch.daemon.untold import UntoldDecisions
+from linewatch.daemon.watch import WATCH_S, ServiceWatch
+from linewatch.journal.keeper import JournalKeeper, log_recovery
+from linewatch.signals import on_end
+from linewatch.strip import topology
+from linewatch.strip.coil_commands import CoilCommands
+from linewatch.strip.join_stage import JoinClock, JoinStage
+from linewatch.strip.listeners import CameraListener, CameraPlace, Listeners
+from linewatch.strip.resume import resume
+from linewatch.strip.settings import StripSettings
+from linewatch.strip.status import HostView, StripStatus
+from linewatch.wire.access.audit import AuditTrail
+from linewatch.wire.commands import CommandServer
+from linewatch.wire.decode import alarm_body_of
+from linewatch.wire.encode import Sequencer
+from linewatch.wire.endpoints import load_keys
+from linewatch.wire.publisher import Publisher
+from linewatch.wire.schema import (
+    EngineAction,
+    EngineBeside,
+    EngineCommand,
+    EngineStatus,
+)
+from linewatch.wire.server import Server
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class StripService:
+    """An opened strip process. `run` blocks; `stop` may be called from any thread."""
+
+    runner: Runner
+    totals: Totals
+    publisher: Publisher
+    server: Server
+    commands: CommandServer | None
+    status: StripStatus
+
+    def stop(self) -> None:
+        """Follow the cameras no longer; what was heard is still joined and published. The coil goes on later."""
+        self.runner.stop()
+
+    def run(self, ready: Callable[[], None] = lambda: None, watch: Callable[[], None] = lambda: None) -> None:
+        """Join until `stop`. Raises StageError when a stage failed, WireError when a socket cannot be bound."""
+        watched = ServiceWatch(self.runner, self.totals, self.status.ailment)
+
+        def up() -> None:
+            log.info("running", publish=self.publisher.endpoint, serve=self.server.endpoint)
+            watched.ready()
+            ready()
+
+        def look() -> None:
+            watched.look()
+            watch()
+
+        try:
+            self.runner.run(up, look, WATCH_S)
+        finally:
+            watched.stopped()
+
+
+def run_strip(settings: StripSettings) -> None:
+    """Join the configured cameras until SIGINT or SIGTERM. Raises LinewatchErrors."""
+    log.info("starting", cameras=[camera.key for camera in settings.camera])
+    with open_strip(settings) as service, on_end(service.stop):
+        service.run()
+
+
+@contextmanager
+def open_strip(settings: StripSettings) -> Iterator[StripService]:
+    """Open everything but the sockets, which `run` binds; close all in reverse. Raises LinewatchErrors."""
+    keys, clock, cameras = load_keys(settings.wire), MonotonicClock(), [one.key for one in settings.camera]
+    with ExitStack() as stack:
+        keeper = stack.enter_context(JournalKeeper(settings.journal, clock.now_ns))
+        journal = keeper.journal
+        log_recovery(journal.recovery)
+        totals = Totals()
+        resumed = resume(settings, journal, cameras)
+        places = resumed.heard_log.places
+        listeners = Listeners(
+            [CameraListener(i, one, places.get(one.key, CameraPlace())) for i, one in enumerate(settings.camera)]
+        )
+        runner = Runner(clock, topology.TOPOLOGY, len(cameras), listeners.stop)
+        orders = AlarmOrders(map(alarm_body_of, journal.commanded()), partial(runner.hand, topology.HEARD))
+        disks = stack.enter_context(
+            DiskMonitor(partial(fullest_disk, settings.journal.dir, settings.system_alarms.disks), clock)
+        )
+        stage = JoinStage(
+            resumed.joining,
+            resumed.heard_log,
+            resumed.retained,
+            totals,
+            JoinClock(settings.strip.wait_s, settings.strip.catch_up_s, resumed.again.now_ns),
+            orders,
+            HostView(listeners.all, disks, keeper, resumed.trouble, clock).read,
+            resumed.waiting,
+            resumed.known,
+        )
+        standing, untold = resumed.standing, UntoldDecisions(totals)
+        sequencer = Sequencer(journal.epoch, resumed.joining.joiner.rules.config, resumed.passage)
+        status = StripStatus(runner, totals, standing, clock, listeners.all, stage.status, keeper, untold)
+        context = stack.enter_context(zmq.Context())
+        publisher = Publisher(context, settings.wire, keys)
+        outlet = Outlet(
+            keeper,
+            sequencer,
+            publisher,
+            standing,
+            status,
+            status.bare,
+            clock,
+            orders.settle,
+            None,
+            None,
+            None,
+            untold,
+            stage.heard_log,
+            deque(maxlen=1),
+            heartbeat_ns=int(1e9 / settings.wire.heartbeat_hz),
+            next_heartbeat_ns=clock.now_ns(),
+        )
+        server = Server(context, settings.wire, keys, keeper, standing.snapshot)
+        coils = CoilCommands(settings.camera, stage.place, stage.status)
+        runner.add(topology.LISTEN, listeners)
+        runner.add(topology.JOIN, stage)
+        runner.add(topology.OUTLET, outlet)
+        runner.add(topology.CATCHUP, server)
+        commands = None
+        if settings.wire.commands:
+            commands = CommandServer(
+                context,
+                settings.wire.commands,
+                keys,
+                _NoEngines(),
+                orders,
+                coils,
+                role_without_keys=settings.wire.role_without_keys,
+                audit=AuditTrail(settings.journal.dir / "audit", keeper.also),
+            )
+            runner.add(topology.COMMANDS, commands)
+            runner.add(topology.FORWARD, coils)
+        yield StripService(runner, totals, publisher, server, commands, status)
+
+
+class _NoEngines:
+    """Refuses commands about engines."""
+
+    engines: tuple[EngineStatus, ...] = ()
+    beside: EngineBeside | None = None
+
+    def command(self, command: EngineCommand) -> str | None:
+        if command.action is EngineAction.SHOW:
+            return None
+        return "a strip process has no engines; send the command to the service of a camera"

@@ -1,0 +1,153 @@
+"""The status of a strip process, in the message that every service sends, and what its cameras tell of themselves."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from linewatch.contracts.alarm import HostState
+from linewatch.contracts.bounds import made_printable
+from linewatch.contracts.ports import Clock
+from linewatch.contracts.verdict import Quality
+from linewatch.daemon.host_monitor import EVERY_NS, DiskMonitor
+from linewatch.daemon.runner import Runner
+from linewatch.daemon.status_parts import NS_PER_S, Rates, of_journal, of_stages, of_totals
+from linewatch.daemon.totals import Totals
+from linewatch.daemon.untold import UntoldDecisions
+from linewatch.journal.keeper import JournalKeeper
+from linewatch.strip.listeners import CameraListener
+from linewatch.wire.schema import CoilStatus, JoinedCameraState, ServiceState, StatusBody
+from linewatch.wire.snapshot import SnapshotTracker
+
+STARTING_S: Final = 10.0
+"""A camera that has not been heard for so long after the start is told by an alarm."""
+
+
+@dataclass(slots=True, eq=False)
+class StripStatus:
+    """Made by the outlet for each heartbeat. Reads what other threads write: figures may differ by a frame."""
+
+    runner: Runner
+    totals: Totals
+    standing: SnapshotTracker
+    clock: Clock
+    listeners: Sequence[CameraListener]
+    coil: Callable[[], CoilStatus]
+    journal: JournalKeeper
+    untold: UntoldDecisions
+    _beats: int = 0
+    _started_ns: int = field(init=False)
+    _rates: Rates = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._started_ns = self.clock.now_ns()
+        self._rates = Rates(self.clock, self.totals)
+
+    def __call__(self) -> StatusBody:
+        """Return the status now, and count a heartbeat if every stage ticks and every required camera inspects.
+
+        Raises ValidationError when a figure is beyond what the message holds; then `bare` has the rest.
+        """
+        totals, asking = self.totals, self.standing.standing_alarms
+        frames_per_s, tiles_per_s = self._rates()
+        more = {
+            **of_totals(totals),
+            "frames_per_s": frames_per_s,
+            "tiles_per_s": tiles_per_s,
+            "alarms_unacknowledged": sum(not alarm.acked_state for alarm in asking),
+            "stages": of_stages(self.runner, self.runner.health.silent(), totals.frames, len(self.listeners), {}),
+            "coil_status": self.coil(),
+            "journal": of_journal(self.journal),
+            "cameras": tuple(listener.shown() for listener in self.listeners),
+        }
+        return self._body(self.ailment(), more, beats=True)
+
+    def bare(self) -> StatusBody:
+        """Return the status without what depends on the strip and the cameras' texts; no heartbeat is counted."""
+        return self._body(None, {}, beats=False)
+
+    def ailment(self) -> str | None:
+        """Return why the strip is not wholly inspected now, as far as the process knows; None: it is."""
+        if silent := self.runner.health.silent():
+            return f"silent: {', '.join(silent)}"
+        if blind := self.totals.blind:
+            return str(blind)
+        return out_text([one for one in self.listeners if one.required]) or None
+
+    def _body(self, ailment: str | None, more: dict[str, Any], *, beats: bool) -> StatusBody:
+        failure = self.runner.failure
+        healthy = ailment is None and failure is None and not self.runner.health.silent()
+        self._beats += healthy and beats
+        now_ns = self.clock.now_ns()
+        known: dict[str, Any] = {
+            "heartbeat": self._beats,
+            "healthy": healthy,
+            "state": ServiceState.FAILED if failure else self.runner.state,
+            "failure": made_printable(str(failure or ailment))[:1000] if failure or ailment else None,
+            "quality": Quality.MISSED,
+            "uptime_s": max(0.0, (now_ns - self._started_ns) / NS_PER_S),
+            "now_ns": now_ns,
+            "now_unix_ns": time.time_ns(),
+            "coil": None,
+            "along_mm": None,
+            "frames": self.totals.frames,
+            "frames_per_s": 0.0,
+            "tiles_per_s": 0.0,
+            "lines_by_quality": {},
+            "lines_by_cause": {},
+            "defects": self.totals.opened,
+            "alarms_standing": len(self.standing.standing_alarms),
+            "ring_free": 0,
+            "ring_slots": 0,
+            "stages": (),
+            "engines": (),
+            "journal_id": self.standing.journal,
+            "untold": self.untold.count,
+        }
+        return StatusBody(**(known | more))
+
+
+def out_text(listeners: Sequence[CameraListener], waiting: bool = True) -> str:
+    """Return which of these cameras do not inspect, and why; "": all do. waiting: so do those not heard yet."""
+    told = []
+    for listener in listeners:
+        state, text = listener.state()
+        if state is not JoinedCameraState.INSPECTING and (waiting or state is not JoinedCameraState.WAITING):
+            told.append(f"{listener.name}: {text}")
+    return "; ".join(told)
+
+
+class HostView:
+    """The state of the host and of the cameras, for the joining stage's thread."""
+
+    def __init__(
+        self,
+        listeners: Sequence[CameraListener],
+        disks: DiskMonitor,
+        journal: JournalKeeper,
+        trouble: str,
+        clock: Clock,
+    ) -> None:
+        """trouble: why the coil under way could not be gone on with at the start; "": it could."""
+        self._listeners, self._disks, self._journal, self._clock = listeners, disks, journal, clock
+        self._trouble = trouble
+        self._next_ns = self._started_ns = clock.now_ns()
+
+    def read(self) -> HostState | None:
+        """Return the state; None when it was read a moment ago."""
+        now_ns = self._clock.now_ns()
+        if now_ns < self._next_ns:
+            return None
+        self._next_ns = now_ns + EVERY_NS
+        free_mb, disk = self._disks.fullest()
+        told = [trouble for trouble in (self._trouble, *(one.news() for one in self._listeners)) if trouble]
+        self._trouble = ""
+        started = now_ns - self._started_ns > STARTING_S * NS_PER_S
+        return HostState(
+            time.time_ns(),
+            disk_free_mb=free_mb,
+            disk=disk,
+            journal_lost=self._journal.state.why or "",
+            cameras_out=out_text(self._listeners, waiting=started),
+            restart_gap="; ".join(told),
+        )

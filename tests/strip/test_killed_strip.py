@@ -1,0 +1,39 @@
+"""The joined record of real processes that are killed is the one that a joiner makes of the same decisions."""
+
+import os
+import random
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import wide_strip
+from strip_line import expected, strip_line
+
+from linewatch.strip.settings import load_strip_settings
+
+pytestmark = pytest.mark.service
+
+KILLS = int(os.environ.get("LINEWATCH_KILLS", "4"))
+
+
+def test_whoever_is_killed_the_joined_record_holds_everything_once(tmp_path: Path) -> None:
+    """Kill the strip process and the services of cameras at random; compare byte for byte, but for times."""
+    dice = random.Random(59)
+    mask = wide_strip.blobs(np.random.default_rng(3), 32 * 60, 90)
+    with strip_line(tmp_path) as line:
+        line.write(strip="wait_s = 60.0")
+        seen = wide_strip.by_cameras(mask, line.settings)
+        for one in seen:
+            line.play(one.key, 20.0, one.decided)
+        line.start()
+        for _ in range(KILLS):
+            time.sleep(dice.uniform(0.3, 1.5))
+            victim = dice.choice(["strip", "strip", *(one.key for one in seen)])
+            line.kill(victim)
+            line.start() if victim == "strip" else line.play(victim, 20.0)
+        line.wait_ended()
+        line.kill("strip")
+        found = line.record()
+    wanted = expected(wide_strip.joined(load_strip_settings(line.config), seen))
+    assert [one for one in found if one["topic"] != "alarm"] == [one for one in wanted if one["topic"] != "alarm"]
