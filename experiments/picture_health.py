@@ -77,7 +77,7 @@ FAULTS: Final = {
 
 
 @dataclass(frozen=True, slots=True)
-class KnownFrame:
+class StoryFrame:
     """A real frame, uint8 (256, 1600), and its true defects."""
 
     name: str
@@ -89,7 +89,7 @@ class KnownFrame:
         return [one.box for one in self.truth.defects(LINE, ())]
 
 
-def known_frames(data: Path, taxonomy: Taxonomy) -> list[KnownFrame]:
+def known_frames(data: Path, taxonomy: Taxonomy) -> list[StoryFrame]:
     """Return Severstal's frames with outlines that show strip from side to side, in a fixed random order."""
     frames = []
     for name in ("severstal", "severstal_more"):
@@ -99,7 +99,7 @@ def known_frames(data: Path, taxonomy: Taxonomy) -> list[KnownFrame]:
                 edges = find_edges(gray, CaptureSettings())
                 whole = edges.width_px == LINE.width_px and not (edges.dark_columns or edges.dark_lines)
                 if whole and not edges.bright_columns:
-                    frames.append(KnownFrame(one.name, gray, one.truth(gray.shape)))
+                    frames.append(StoryFrame(one.name, gray, one.truth(gray.shape)))
     return [frames[number] for number in np.random.default_rng(5).permutation(len(frames)).tolist()]
 
 
@@ -223,7 +223,7 @@ class StoryCamera:
     live = False
     serial = ""
 
-    def __init__(self, frames: Sequence[KnownFrame], optics: OpticsSettings, rounds: int) -> None:
+    def __init__(self, frames: Sequence[StoryFrame], optics: OpticsSettings, rounds: int) -> None:
         self.grabs: int | None = rounds * len(frames)
         self._frames, self._optics, self._next, self._total = frames, optics, 0, rounds * len(frames)
 
@@ -256,7 +256,7 @@ class StoryCamera:
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class FrameTellings:
     """What the service told. found: per frame, which of its true pieces were called. inspected, degraded: share of its
     area. alarms: (frame, alarm), each when it was raised."""
 
@@ -283,7 +283,7 @@ def story(name: str, data: Path, out: Path, rounds: int) -> None:
     _draw(name, told, len(frames), out / f"picture-{name}.png")
 
 
-def _told(verdicts: Path, frames: Sequence[KnownFrame], rounds: int) -> Told:
+def _told(verdicts: Path, frames: Sequence[StoryFrame], rounds: int) -> FrameTellings:
     lines = [one for one in read_verdicts(verdicts) if isinstance(one, VerdictLine)]
     boxes: dict[str, dict[str, StripBox]] = {}
     for one in read_verdicts(verdicts):
@@ -307,7 +307,7 @@ def _told(verdicts: Path, frames: Sequence[KnownFrame], rounds: int) -> Told:
     areas = [[span.area for span in one.spans if span.area is not None] for one in lines]
     passed = np.array([sum(area.passed_mm2 for area in some) for some in areas])
     alarms = [(at, each) for at, one in enumerate(lines) for each in one.alarms if each.change == "active"]
-    return Told(
+    return FrameTellings(
         hit,
         np.array([sum(area.inspected_mm2 for area in some) for some in areas]) / passed,
         np.array([sum(area.degraded_mm2 for area in some) for some in areas]) / passed,
@@ -320,7 +320,7 @@ def _moved(along_mm: tuple[float, float], by_mm: float) -> tuple[float, float]:
     return along_mm[0] + by_mm, along_mm[1] + by_mm
 
 
-def _recall(told: Told, window: int) -> NDArray[np.float64]:
+def _recall(told: FrameTellings, window: int) -> NDArray[np.float64]:
     """Return recall over the `window` frames up to each frame: each true frame once. NaN before the first window."""
     hits = np.cumsum([0, *(sum(one) for one in told.found)])
     pieces = np.cumsum([0, *(len(one) for one in told.found)])
@@ -329,7 +329,7 @@ def _recall(told: Told, window: int) -> NDArray[np.float64]:
     return recall
 
 
-def _report(name: str, told: Told, window: int) -> None:
+def _report(name: str, told: FrameTellings, window: int) -> None:
     recall = _recall(told, window)
     first = recall[window - 1]
     fallen = np.flatnonzero(recall < first - 0.05)
@@ -345,7 +345,7 @@ def _report(name: str, told: Told, window: int) -> None:
         print(f"  {what}: {f'first after {less[0] * per_frame:.1f} min' if len(less) else 'never'}")
 
 
-def _draw(name: str, told: Told, window: int, path: Path) -> None:
+def _draw(name: str, told: FrameTellings, window: int, path: Path) -> None:
     import matplotlib as mpl
 
     mpl.use("Agg")

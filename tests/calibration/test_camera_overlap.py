@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from taken_pictures import taken
 
-from linewatch.calibration.overlap.making import View, make_overlap
+from linewatch.calibration.overlap.making import OverlapView, make_overlap
 from linewatch.config.calibration_part import Measured
 from linewatch.config.line import LineSettings
 from linewatch.contracts.across import AcrossMap
@@ -26,7 +26,7 @@ def steel(seed: int) -> np.ndarray:
     return 110 + rough + rng.normal(0, 8, (1, size[1]))  # with stripes along the strip, as rolls leave them
 
 
-def view(strip: np.ndarray, line: LineSettings, left_px: float, ahead: float, serial: str, seed: int) -> View:
+def view(strip: np.ndarray, line: LineSettings, left_px: float, ahead: float, serial: str, seed: int) -> OverlapView:
     """What a camera sees of strip of 0.5 mm columns, whose column `left_px` lies where its first column should be."""
     lens = AcrossMap(left_px, 1.0, line.width_px, line.distortion_px)
     across = lens.mm(np.arange(line.width_px) + 0.5) - 0.5
@@ -35,7 +35,7 @@ def view(strip: np.ndarray, line: LineSettings, left_px: float, ahead: float, se
     pixels = cv2.remap(strip.astype(np.float32), *grid, cv2.INTER_CUBIC)
     pixels += np.random.default_rng(seed).normal(0, 3, pixels.shape)
     pictures = pixels.clip(0, 255).astype(np.uint8).reshape(PICTURES, LINES, line.width_px)
-    return View(taken(pictures, serial=serial, origin=serial), line, serial)
+    return OverlapView(taken(pictures, serial=serial, origin=serial), line, serial)
 
 
 STRIP = steel(1)

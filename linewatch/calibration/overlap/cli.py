@@ -28,7 +28,7 @@ def overlap(
     from concurrent.futures import ThreadPoolExecutor
 
     from linewatch.calibration.keeping import former_calibration, keep_part, this_user
-    from linewatch.calibration.overlap.making import View, make_overlap
+    from linewatch.calibration.overlap.making import OverlapView, make_overlap
     from linewatch.calibration.taking import known_serial, take
     from linewatch.capture.find_calibration import own_calibration
     from linewatch.config.calibrated import calibrated_line
@@ -55,7 +55,7 @@ def overlap(
         known = own_calibration(settings.calibration, settings.line, serial)
         line = calibrated_line(settings.line, known)
         geometry = known.geometry.made if known is not None and known.geometry is not None else None
-        views.append(View(seen, line, serial, geometry))
+        views.append(OverlapView(seen, line, serial, geometry))
         parts.append(known.overlap if known is not None else None)
     ours, theirs = views
     if ours.serial == theirs.serial:

@@ -29,7 +29,7 @@ _LEAST_LINES = 128
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class View:
+class OverlapView:
     """What one camera saw. serial: its own. geometry_made: of its calibration, where it has one."""
 
     taken: Taken
@@ -64,7 +64,7 @@ class _Band:
 
 
 def make_overlap(
-    view: View, neighbour: View, by: str, search_mm: float, beyond: CameraOverlap | None = None
+    view: OverlapView, neighbour: OverlapView, by: str, search_mm: float, beyond: CameraOverlap | None = None
 ) -> MadeOverlap:
     """Make the overlap of `view` with its neighbour, whose positions count as right.
 
@@ -134,7 +134,7 @@ def make_overlap(
     return MadeOverlap(part, found, steps, _laid_over(first, second, at), (places - np.array([down, right_px])) * to_mm)
 
 
-def _common_coil(view: View, neighbour: View) -> str:
+def _common_coil(view: OverlapView, neighbour: OverlapView) -> str:
     coils = [dict.fromkeys(grab.coil for grab in one.taken.grabs) for one in (view, neighbour)]
     both = [coil for coil in coils[0] if coil in coils[1]]
     if not both:
@@ -146,7 +146,7 @@ def _common_coil(view: View, neighbour: View) -> str:
     return both[0]
 
 
-def _band(view: View, coil: str, low_mm: float, high_mm: float, steps: tuple[float, float]) -> _Band:
+def _band(view: OverlapView, coil: str, low_mm: float, high_mm: float, steps: tuple[float, float]) -> _Band:
     """Return what a camera saw between two places across, on a grid of `steps`: across and along, in mm."""
     line, taken = view.line, view.taken
     own = [number for number, grab in enumerate(taken.grabs) if grab.coil == coil]
