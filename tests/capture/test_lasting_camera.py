@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numbered_strip import ListCamera, line_numbers, line_settings
+from raw_grabs import RATE_HZ, admission, frames_of, grab, last_of
 from structlog.testing import capture_logs
-from test_restart_gap import RATE_HZ, admission, frames_of, grab, last_of
 from waiting import wait_until
 
 from linewatch.capture.clock import MonotonicClock

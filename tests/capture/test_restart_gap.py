@@ -1,79 +1,20 @@
 """Every line that passed before, during and behind a restart is in one frame, as far as anything tells."""
 
 import time
-from collections.abc import Sequence
 
-import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from numbered_strip import ListCamera, line_numbers, line_settings
+from numbered_strip import line_numbers, line_settings
+from raw_grabs import RATE_HZ, frames_of, grab, last_of
 
-from linewatch.capture.admission import Admission
-from linewatch.capture.position.encoder_triggered import EncoderTriggeredCamera
 from linewatch.capture.restart import resumption
-from linewatch.capture.ring import FrameRing
-from linewatch.config.capture import CaptureSettings
 from linewatch.config.line import LineSettings
-from linewatch.contracts.frame import Cause, Frame, Grab
+from linewatch.contracts.frame import Cause, Grab
 from linewatch.contracts.restart import GapMeasure, LastPlace, SourcePlace
 from linewatch.simulation.camera import SimulatorCamera
 from linewatch.simulation.encoder import SpeedProfile
 from linewatch.simulation.strip import SimulatedStrip
-
-RATE_HZ = 5_000.0
-
-
-def grab(number: int, line: LineSettings, *, counter_at: int) -> Grab:
-    """Return a raw grab of a strip at 5 m/s, whose lines hold their numbers. counter_at: what it shows at line 0."""
-    first, encoder = number * line.frame_lines, line.encoder
-    assert encoder is not None
-    pixels = np.full((line.frame_lines, line.width_px), 90, np.uint8)
-    numbers = np.arange(first, first + line.frame_lines)
-    for digit in range(3):
-        pixels[:, digit] = 20 + numbers // 200**digit % 200
-    sign = 1 if encoder.counts_up else -1
-    begin, stop = (counter_at + sign * round(at * encoder.counts_per_line) for at in (first, first + line.frame_lines))
-    return Grab(
-        image=pixels,
-        coil="A",
-        sequence=number,
-        first_line=first,
-        lines=line.frame_lines,
-        encoder_count=begin % (1 << encoder.bits),
-        along_mm=float(first),
-        mm_per_line=1.0,
-        captured_ns=round((first + line.frame_lines) / RATE_HZ * 1e9),
-        encoder_stop=stop % (1 << encoder.bits),
-    )
-
-
-def admission(line: LineSettings) -> Admission:
-    return Admission(line, CaptureSettings(), FrameRing(4096, line.frame_lines, line.width_px))
-
-
-def frames_of(grabs: Sequence[Grab], line: LineSettings, last: LastPlace | None = None) -> list[Frame]:
-    camera, intake = EncoderTriggeredCamera(ListCamera(grabs), line), admission(line)
-    if last is not None:
-        intake.resume(last)
-    found: list[Frame] = []
-    while (placed := camera.read()) is not None:
-        found += intake.admit(placed)
-    return found
-
-
-def last_of(frame: Frame, **changes: object) -> LastPlace:
-    fields: dict = {
-        "coil": frame.coil,
-        "source_coil": frame.source_coil,
-        "head_line": frame.head_line,
-        "between": False,
-        "next_line": frame.first_line + frame.lines,
-        "end_mm": frame.along_mm + frame.lines * frame.mm_per_line,
-        "captured_ns": frame.captured_ns,
-        "place": frame.place,
-    }
-    return LastPlace(**fields | changes)
 
 
 @settings(max_examples=80, deadline=None)
