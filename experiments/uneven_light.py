@@ -102,11 +102,8 @@ def main() -> None:
     folder: Path = arguments.out
     seeds: Sequence[int] = arguments.seeds
     folder.mkdir(parents=True, exist_ok=True)
-    even, without, corrected = (
-        CalledDefects(),
-        {one: CalledDefects() for one in FALLOFFS},
-        {one: CalledDefects() for one in FALLOFFS},
-    )
+    even = CalledDefects()
+    without, corrected = ({one: CalledDefects() for one in FALLOFFS} for _ in range(2))
     for seed in seeds:
         inspect(render(folder, seed, 0.0), "none", even)
         for falloff in FALLOFFS:
