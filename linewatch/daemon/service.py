@@ -58,6 +58,7 @@ class Service:
     coils: CoilAccount  # `starts`, `announce`: for an input that knows when a coil begins
     canary: Canary | None
     camera: Camera
+    calibrated: CalibrationInForce
 
     def stop(self) -> None:
         """End capture; what was captured is still decided and published."""
@@ -213,4 +214,5 @@ def open_service(
             inspection.admission.coils,
             inspection.canary,
             camera,
+            calibrated,
         )
