@@ -53,6 +53,7 @@ class ReplaySummary:
     roll_marks: int = 0
     elapsed_s: float = field(default=0.0)
     grade: CoilGrade | None = None  # of the last coil
+    calibration: str = ""  # identity of the camera's, as of the last frame; "": none
 
 
 def replay(
@@ -142,4 +143,5 @@ def summary_of(service: Service) -> ReplaySummary:
         roll_marks=totals.roll_marks,
         elapsed_s=elapsed_s,
         grade=totals.grade,
+        calibration=service.calibrated.identity,
     )

@@ -52,6 +52,7 @@ class Service:
     coils: CoilAccount  # `starts`, `announce`: for an input that knows when a coil begins
     canary: Canary | None
     camera: Camera
+    calibrated: CalibrationInForce
 
     def stop(self) -> None:
         """End capture; what was captured is still decided and published."""
@@ -176,4 +177,5 @@ def open_service(
             inspection.admission.coils,
             inspection.canary,
             camera,
+            calibrated,
         )

@@ -15,6 +15,7 @@ def summary_rows(summary: ReplaySummary, pace: str = "") -> list[tuple[str, str]
             "coverage",
             f"{percent(summary.coverage)} of the strip's area" + (f"  (not inspected: {missed})" if missed else ""),
         ),
+        *([("calibration", f"{summary.calibration} of the camera was applied")] if summary.calibration else []),
         ("defects by class", counted),
         ("of these tentative", f"{summary.defects_tentative}: reported, but they neither grade nor alarm"),
         ("roll marks", str(summary.roll_marks)),

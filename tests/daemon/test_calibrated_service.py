@@ -65,7 +65,8 @@ def test_a_recording_keeps_raw_pixels_and_the_calibration_that_its_replay_applie
     recording = uneven.model_copy(update={"source": RecordingSource(type="recording", path=video)})
     found = {}
     for name, chosen in (("own", None), ("named", str(kept_aside)), ("none", "none")):
-        replay(recording, out=tmp_path / name, calibration=chosen)
+        summary = replay(recording, out=tmp_path / name, calibration=chosen)
+        assert summary.calibration == ("" if name == "none" else calibration.identity)
         found[name] = timeless(tmp_path / name)
     assert told(tmp_path / "own") == {calibration.identity: 6}
     assert told(tmp_path / "none") == {"": 6}
