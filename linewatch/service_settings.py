@@ -26,6 +26,7 @@ from linewatch.config.journal import JournalSettings
 from linewatch.config.line import LineSettings
 from linewatch.config.load import checked, load
 from linewatch.config.log import LogSettings
+from linewatch.config.picture import PictureSettings
 from linewatch.config.recipe import MOST_RECIPES, RecipeSettings, recipe_faults
 from linewatch.config.roll import PeriodicSettings, RollSettings
 from linewatch.config.taxonomy import Taxonomy
@@ -48,6 +49,7 @@ class ServiceSettings(Settings):
     line: LineSettings = LineSettings()
     source: AnySource | None = None
     capture: CaptureSettings = CaptureSettings()
+    picture: PictureSettings = PictureSettings()
     calibration: CalibrationSettings = CalibrationSettings()
     inference: InferenceSettings = InferenceSettings()
     decision: DecisionSettings = DecisionSettings()
@@ -76,6 +78,19 @@ class ServiceSettings(Settings):
                     f"[[roll]] '{roll.name}' leaves marks every {low:.0f} to {high:.0f} mm, but [periodic] looks for "
                     f"{self.periodic.min_pitch_mm:g} to {self.periodic.max_pitch_mm:g} mm only: widen min_pitch_mm or "
                     "max_pitch_mm, or correct the roll's diameters and thicknesses"
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _target_is_beside_the_strip(self) -> Self:
+        if self.picture.target_px is not None:
+            first, stop = self.picture.target_px
+            most = min(self.line.width_px, first + self.capture.edge_min_width_px - 1)
+            if stop > most:
+                raise ValueError(
+                    f"[picture] target_px [{first}, {stop}] must lie in the {self.line.width_px} columns of the line "
+                    f"and be narrower than [capture] edge_min_width_px ({self.capture.edge_min_width_px}), or it is "
+                    f"taken for strip; expected at most {most} as its end"
                 )
         return self
 
@@ -110,6 +125,7 @@ _DECIDING: Final = {
     "roll": True,
     "periodic": True,
     "recipe": True,
+    "picture": True,
     "inference": {
         "chain",
         "screen",

@@ -4,12 +4,14 @@ import cv2
 import numpy as np
 
 from linewatch.config.capture import CaptureSettings
-from linewatch.contracts.frame import Ranges, StripEdges
+from linewatch.contracts.frame import Cause, Ranges, StripEdges
 
 _EVERY_LINES = 4  # the mean of a column over a quarter of the lines is as good as over all lines
 _GAP_PX = 8  # a few dark columns within steel do not divide it
 _ZONE_PX = 64  # a defect darkens less than a zone of the strip over all lines of a frame; failing light does not
 _BLOWN_OUT_SHARE = 0.5
+_DIM_SHARE = 0.05  # of the strip's width; strip of which less is dim is inspected
+_BLOWN_OUT_PIXELS = 0.2  # of all; with more of them a quarter of the defects is no longer called
 _CLIPPED_FROM = 200  # no camera's range ends below
 
 
@@ -43,25 +45,33 @@ def find_edges(pixels: np.ndarray, settings: CaptureSettings) -> StripEdges:
             return StripEdges(left, right, left > 0, right < width, (), (), dark_lines, bright_lines)
         strip = np.ascontiguousarray(pixels[lit, left:right])
         mean = _means(strip, axis=0)
-    dark, bright = _unreadable_columns(strip, mean, left, settings)
-    return StripEdges(left, right, left > 0, right < width, dark, bright, dark_lines, bright_lines)
+    dark, bright, doubt = _unreadable_columns(strip, mean, left, settings)
+    return StripEdges(left, right, left > 0, right < width, dark, bright, dark_lines, bright_lines, doubt=doubt)
 
 
 def _unreadable_columns(
     strip: np.ndarray, mean: np.ndarray, left_px: int, settings: CaptureSettings
-) -> tuple[Ranges, Ranges]:
-    """Return the frame's columns that lie in zones of the strip that are too dark, and in zones that are blown out."""
+) -> tuple[Ranges, Ranges, Cause | None]:
+    """Return the frame's columns that lie in zones of the strip that are too dark, and in zones that are blown out.
+
+    Also return why the others are doubtful: many are dim, or many of their pixels are blown out.
+    """
     begins = np.arange(0, max(1, len(mean) - _ZONE_PX // 2), _ZONE_PX)  # the last zone takes what is left
     widths = np.diff(begins, append=len(mean))
     zone_mean = np.add.reduceat(mean, begins) / widths
     dark = zone_mean < settings.dark_level
+    dim = ~dark & (zone_mean < settings.dim_level)
+    doubt = Cause.DARK if dim.any() and dim @ widths > _DIM_SHARE * len(mean) else None
     bright = ~dark & (zone_mean >= settings.bright_level * _BLOWN_OUT_SHARE)
     if bright.any():
-        bright &= np.add.reduceat(_blown_out(strip, 0, settings), begins) > _BLOWN_OUT_SHARE * widths * len(strip)
+        blown = np.add.reduceat(_blown_out(strip, 0, settings), begins)
+        bright &= blown > _BLOWN_OUT_SHARE * widths * len(strip)
+        if blown[~bright].sum() > _BLOWN_OUT_PIXELS * len(strip) * widths[~bright].sum():
+            doubt = doubt or Cause.BRIGHT
     if not (dark.any() or bright.any()):
-        return (), ()
+        return (), (), doubt
     bounds = np.append(begins, len(mean)) + left_px
-    return _ranges(dark, bounds), _ranges(bright, bounds)
+    return _ranges(dark, bounds), _ranges(bright, bounds), doubt
 
 
 def _unreadable_lines(strip: np.ndarray, settings: CaptureSettings) -> tuple[Ranges, Ranges]:

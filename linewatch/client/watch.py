@@ -21,6 +21,7 @@ from linewatch.wire.schema import (
     CoilMessage,
     DefectMessage,
     FrameMessage,
+    PictureReadingStatus,
     RollMarkMessage,
     Snapshot,
     StatusMessage,
@@ -103,6 +104,8 @@ class Board:
                 f", agrees with the running engine on {beside.agreed} of {beside.tiles} tiles" if beside.tiles else ""
             )
             text.append(f"engine beside: {beside.name} {beside.state}{share}\n")
+        if status.picture is not None and (poor := [one for one in status.picture.readings if one.bad]):
+            text.append(f"picture: {', '.join(map(_told, poor))}\n", "yellow")
         if status.alarms_unacknowledged:
             text.append(f"{status.alarms_unacknowledged} alarms to acknowledge\n", "bold red")
         text.append(
@@ -153,6 +156,12 @@ class Board:
                 style="dim" if defect.tentative else None,
             )
         return table
+
+
+def _told(one: PictureReadingStatus) -> str:
+    beyond = "above" if one.high else "below"
+    place = f" at {one.place}" if one.place else ""
+    return f"{one.quantity} {one.value:.3g}{place}, {beyond} {one.limit:g}"
 
 
 def watch(

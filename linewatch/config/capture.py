@@ -23,6 +23,13 @@ class CaptureSettings(Settings):
     dark_level: int = Field(
         default=20, ge=0, le=254, description="gray level; a zone of the strip is too dark when its mean is lower"
     )
+    dim_level: int = Field(
+        default=30,
+        ge=0,
+        le=254,
+        description="gray level; strip of which zones are darker, though not too dark, is degraded: one defect in five "
+        "that would be called is not",
+    )
     bright_level: int = Field(
         default=250, ge=1, le=255, description="gray level; a zone is blown out when most of its pixels reach it"
     )

@@ -199,6 +199,14 @@ SystemAlarm = Literal[
     "restart-gap",
     "disk-low",
     "journal-lost",
+    "light-low",
+    "lamp-segment-dark",
+    "picture-saturated",
+    "contrast-low",
+    "picture-blurred",
+    "lens-dirty",
+    "picture-frozen",
+    "strip-unsteady",
 ]
 
 
@@ -234,6 +242,12 @@ class SystemAlarmSettings(Settings):
     )
     disk_free_below_mb: float | None = Field(
         default=1024.0, gt=0, description="live: raises disk-low for the disk of the journal; none: never"
+    )
+    picture_delay_m: float = Field(
+        default=50.0,
+        ge=0,
+        le=10_000,
+        description="strip before an alarm about the picture is raised, and without its condition before it is over",
     )
     disks: Annotated[tuple[Path, ...], Field(strict=False)] = Field(
         default=(), description="folders on other disks that disk-low watches as well, such as those of the history"

@@ -7,6 +7,7 @@ import numpy as np
 
 from linewatch.contracts.across import AcrossMap
 from linewatch.contracts.coil import CoilData
+from linewatch.contracts.picture import PictureHealth
 from linewatch.contracts.restart import SourcePlace, StripGap
 
 
@@ -29,6 +30,8 @@ class Cause(StrEnum):
     NARROW = "narrow"  # the strip looks narrower than it must be: a part of it is not seen
     DARK = "dark"  # zones of the strip are too dark to be judged
     BRIGHT = "bright"  # zones of the strip are blown out
+    BLURRED = "blurred"  # the lens is out of focus
+    DIRTY = "dirty"  # columns that show the camera, not the strip: dirt on the lens, dead pixels
     CALIBRATION = "calibration"  # the camera's calibration cannot be used, or a demanded one is not there
     RESTART = "restart"  # it passed while the service was down
     CAMERA = "camera"  # it passed while the camera was lost, or not there yet
@@ -111,6 +114,7 @@ class Frame:
     data: CoilData | None = None  # of the coil, as far as known now
     canary: bool = False  # no strip: known defects that the engines must find; it reaches no decision
     place: SourcePlace | None = None  # where a restart finds it
+    picture: PictureHealth | None = None  # the picture's, in frames that were measured
     calibration: str = ""  # identity of the camera's calibration that was applied; "": none
     gap: StripGap | None = None  # of the first frame behind a gap, and of every frame that passed unseen in it
 
@@ -130,7 +134,9 @@ class StripEdges:
 
     left_found, right_found: the edge is in view; otherwise the strip extends beyond the frame there.
     dark_columns, bright_columns: columns of the strip that are too dark, or blown out, to be judged. dark_lines,
-    bright_lines: the same of lines, over the strip's whole width. All are half-open, ascending and disjoint.
+    bright_lines: the same of lines, over the strip's whole width. dirty_columns: columns that show the camera, not the
+    strip. All are half-open, ascending and disjoint. doubt: why defects are more easily missed in this frame, so that
+    it is degraded at best; None: nothing is known that would make them so.
     """
 
     left_px: int
@@ -141,6 +147,8 @@ class StripEdges:
     bright_columns: Ranges = ()
     dark_lines: Ranges = ()
     bright_lines: Ranges = ()
+    dirty_columns: Ranges = ()
+    doubt: Cause | None = None
 
     @property
     def width_px(self) -> int:

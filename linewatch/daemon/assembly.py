@@ -17,6 +17,7 @@ from linewatch.capture.admission import Admission, Intake
 from linewatch.capture.calibrated import CalibrationInForce
 from linewatch.capture.coils import CoilAccount
 from linewatch.capture.lasting import LastingCamera
+from linewatch.capture.picture.meter import PictureMeter
 from linewatch.capture.ring import FrameRing
 from linewatch.config.taxonomy import Taxonomy
 from linewatch.contracts.camera import CameraState
@@ -80,6 +81,7 @@ class Inspection:
     coil_data: KnownCoilData
     admission: Admission
     intake: Intake
+    picture: PictureMeter
     canary: Canary | None  # None: there is none
 
 
@@ -105,7 +107,15 @@ def open_inspection(
     admission = Admission(settings.line, settings.capture, ring, CoilAccount(told.starts), calibrated)
     known, intake = KnownCoilData(told.entries), Intake(camera, admission, ring)
     canary = Canary(settings.canary, settings.line, recipes) if settings.canary and recorded is None else None
-    return Inspection(backends, backend, recipes, pool, workload, cascade, ring, known, admission, intake, canary)
+
+    def flat() -> bool:
+        calibration = calibrated.calibration
+        return calibration is not None and calibration.flat_field is not None
+
+    picture = PictureMeter(settings.picture, settings.capture, settings.line, flat)
+    return Inspection(
+        backends, backend, recipes, pool, workload, cascade, ring, known, admission, intake, picture, canary
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -268,6 +278,7 @@ def open_wire(
         keeper,
         inspection.canary,
         inspection.recipes,
+        inspection.picture,
         inspection.admission.calibrated,
         camera,
         started_ns=clock.now_ns(),

@@ -189,6 +189,7 @@ def open_service(
             inspection.coil_data,
             inspection.recipes,
             clock,
+            inspection.picture,
             inspection.canary,
         )
         runner.add(topology.CAPTURE, inspection.intake.frames)

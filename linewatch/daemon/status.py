@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from linewatch.capture.admission import AdmissionCounts
 from linewatch.capture.calibrated import CalibrationInForce
 from linewatch.capture.lasting import LastingCamera, camera_trouble
+from linewatch.capture.picture.meter import PictureMeter
 from linewatch.capture.ring import FrameRing
 from linewatch.contracts.bounds import made_printable
 from linewatch.contracts.frame import PositionSource
@@ -31,6 +32,8 @@ from linewatch.wire.schema import (
     CropStatus,
     JournalStatus,
     NormalStatus,
+    PictureReadingStatus,
+    PictureStatus,
     PositionStatus,
     ServiceState,
     StageState,
@@ -62,6 +65,7 @@ class StatusReport:
     journal: JournalKeeper | None  # None: a replay
     canary: Canary | None
     recipes: Recipes
+    picture: PictureMeter
     calibrated: CalibrationInForce
     camera: Camera
     started_ns: int
@@ -127,6 +131,7 @@ class StatusReport:
             normal=_normal(self.recipes),
             untold=self.untold.count,
             journal=_journal(self.journal),
+            picture=_picture(self.picture),
             calibration=_calibration(self.calibrated),
         )
 
@@ -201,6 +206,35 @@ def _journal(journal: JournalKeeper | None) -> JournalStatus | None:
         held_mb=round(kept.held_bytes / 1e6, 3),
         dropped=kept.dropped,
     )
+
+
+def _picture(meter: PictureMeter) -> PictureStatus | None:
+    health = meter.health
+    if health is None:
+        return None
+    return PictureStatus(
+        reference=health.reference,
+        measured=health.measured,
+        strip_m=round(health.strip_mm / 1000, 3),
+        readings=tuple(
+            PictureReadingStatus(
+                quantity=one.quantity,
+                value=_rounded(one.value),
+                reference=_rounded(one.reference),
+                limit=one.limit,
+                high=one.high,
+                bad=one.bad(),
+                per_hour=_rounded(one.per_hour),
+                limit_in_h=_rounded(one.limit_in_h),
+                place=one.place or None,
+            )
+            for one in health.readings
+        ),
+    )
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 6)
 
 
 def _calibration(calibrated: CalibrationInForce) -> CalibrationStatus | None:

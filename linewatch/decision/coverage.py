@@ -111,7 +111,7 @@ def spans_of(prediction: Prediction, width: WidthExpectation | None = None) -> t
             (scale.along(begin), scale.along(stop)),
             quality,
             cause,
-            *_area(scored_px, prediction.degraded, lost_px, mm2_per_px),
+            *_area(scored_px, _doubt(prediction), lost_px, mm2_per_px),
         )
         for begin, stop, quality, cause, scored_px, lost_px in (
             (0, valid, quality, cause, prediction.scored_px, lost_px),
@@ -144,8 +144,9 @@ def _lost_px(prediction: Prediction, expected_px: float, lines: int) -> dict[Cau
         Cause.NARROW: narrow_px * lines,
         Cause.DARK: seen_px * dark_lines + extent(edges.dark_columns) * lit,
         Cause.BRIGHT: seen_px * bright_lines + extent(edges.bright_columns) * lit,
+        Cause.DIRTY: extent(edges.dirty_columns) * lit,
     }
-    readable_px = seen_px * lines - lost[Cause.DARK] - lost[Cause.BRIGHT]
+    readable_px = seen_px * lines - lost[Cause.DARK] - lost[Cause.BRIGHT] - lost[Cause.DIRTY]
     lost[Cause.ENGINE] = readable_px - prediction.scored_px
     return {cause: float(px) for cause, px in lost.items() if px > 0}
 
@@ -159,9 +160,14 @@ def _quality_of(prediction: Prediction, lost_px: Mapping[Cause, float]) -> tuple
     share = prediction.scored_px / max(1.0, prediction.scored_px + sum(lost_px.values()))
     if lost_px and share < JUDGED_SHARE:
         return Quality.MISSED if share < LEAST_SHARE else Quality.DEGRADED, max(lost_px, key=lambda one: lost_px[one])
-    if prediction.degraded is not None:
-        return Quality.DEGRADED, prediction.degraded
+    if (doubt := _doubt(prediction)) is not None:
+        return Quality.DEGRADED, doubt
     return Quality.INSPECTED, None
+
+
+def _doubt(prediction: Prediction) -> Cause | None:
+    """Return why what was scored is degraded: the engines stopped early, or the picture is poor; None: neither."""
+    return prediction.degraded or (prediction.edges.doubt if prediction.edges is not None else None)
 
 
 def _area(

@@ -120,6 +120,9 @@ def decide(
     if coil.config != before.config:
         verdict = replace(verdict, config=coil.config)
     alarms, transitions = camera_alarms.follow_verdict(alarms, verdict, rules)
+    if frame.picture is not None:
+        alarms, more = camera_alarms.follow_picture(alarms, frame.picture, verdict, rules)
+        transitions += more
     verdict = replace(verdict, alarms=transitions) if transitions else verdict
     return DecisionState(coil, alarms, passed), (*notices, verdict)
 
@@ -202,7 +205,11 @@ def _decide_frame(coil: RunningCoil, prediction: Prediction, rules: DecisionRule
     # Class scores of different engines cannot be added, and a defect does not continue across lines that were missed.
     engines_changed = bool(pieces) and prediction.classes != coil.classes
     broken = engines_changed or frame.first_line != coil.next_line
-    looked_through = all(span.quality is Quality.INSPECTED for span in spans)
+    doubt = edges.doubt if edges is not None else None  # such lines are looked through all the same
+    looked_through = all(
+        span.quality is Quality.INSPECTED or (span.quality is Quality.DEGRADED and span.cause is doubt)
+        for span in spans
+    )
     cut_off = (*_closed(coil.interrupted), *(close_all(coil.tracks) if broken else ()))
     known, graded_by = () if broken else coil.tracks, coil.grading.rules if coil.grading else None
     tracks, events = follow(known, pieces, prediction, rules, graded_by, continues=looked_through)

@@ -29,7 +29,8 @@ def scored_px(
     cover it. A pixel that several tiles show counts once, if one of them has scored it.
     """
     lines = max(0, valid_lines - extent(strip.dark_lines) - extent(strip.bright_lines))
-    columns = strip.width_px - extent(strip.dark_columns) - extent(strip.bright_columns)
+    unreadable = (*strip.dark_columns, *strip.bright_columns, *strip.dirty_columns)
+    columns = strip.width_px - extent(unreadable)
     if all(scored.get(tile, ()) is None for tile in seen):
         return lines * columns
     has_score = np.zeros((valid_lines, strip.right_px), bool)
@@ -42,6 +43,6 @@ def scored_px(
         view[: pixels.shape[0], : pixels.shape[1]] |= pixels
     for start, stop in (*strip.dark_lines, *strip.bright_lines):
         has_score[start:stop] = False
-    for start, stop in ((0, strip.left_px), *strip.dark_columns, *strip.bright_columns):
+    for start, stop in ((0, strip.left_px), *unreadable):
         has_score[:, start:stop] = False
     return int(np.count_nonzero(has_score))

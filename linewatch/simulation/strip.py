@@ -15,6 +15,7 @@ from linewatch.contracts.errors import ConfigError
 from linewatch.contracts.verdict import StripBox
 from linewatch.simulation.defects import DEFECTS, PSEUDO_DEFECTS, Stamp
 from linewatch.simulation.measured import MeasuredLook
+from linewatch.simulation.optics import OpticsSettings, seen_through
 from linewatch.simulation.patches import RealPatch
 from linewatch.simulation.steel import BLOCK_LINES, SteelLook
 from linewatch.simulation.tread_plate import TreadPlateLook
@@ -90,6 +91,7 @@ class SimulatedStrip:
         patches: Sequence[RealPatch] = (),
         roll_marks: Sequence[SimulatedRollMark] = (),
         texture: Texture = "drawn",
+        optics: OpticsSettings | None = None,
     ) -> None:
         """Raise ConfigError for a roll mark that does not lie on the steel."""
         self.seed = seed
@@ -100,6 +102,7 @@ class SimulatedStrip:
         self._pseudo_per_line = PSEUDO_PER_M * line.mm_per_line / 1000
         self._patches = tuple(patches)
         self._steel = look_of(texture, seed, self.width)
+        self._optics = optics
         rng = np.random.default_rng([seed, 2])
         margin = rng.uniform(0.015, 0.05, 2) * self.width
         self._sides = np.array([margin[0], self.width - margin[1]])
@@ -192,6 +195,9 @@ class SimulatedStrip:
         self._darken_beyond_edges(light, self.edges_px(first, BLOCK_LINES))
         # One pass adds the noise, rounds and saturates.
         pixels = cv2.add(light, self._steel.noise(index), dtype=cv2.CV_8U)
+        if self._optics is not None:
+            share = self._optics.grown(first * self.line.mm_per_line / 1000)
+            pixels = seen_through(np.asarray(pixels, np.uint8), self._optics, share, seed=index)
         self._blocks[index] = pixels
         if len(self._blocks) > _KEPT_BLOCKS:
             self._blocks.popitem(last=False)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from linewatch.capture.edges import find_edges
 from linewatch.config.capture import CaptureSettings
-from linewatch.contracts.frame import StripEdges, extent
+from linewatch.contracts.frame import Cause, StripEdges, extent
 
 SETTINGS = CaptureSettings()
 RNG = np.random.default_rng(3)
@@ -73,7 +73,7 @@ def test_zones_too_dark_or_blown_out_are_told() -> None:
 
 def test_lines_too_dark_or_blown_out_are_told() -> None:
     """The lamp fails and comes back within a frame; what it shows besides is judged as if those lines were absent."""
-    pixels = strip(200, 1400, level=30)
+    pixels = strip(200, 1400, level=60)
     pixels[100:180] = 0
     pixels[200:216, 200:1400] = 255
     assert find_edges(pixels, SETTINGS) == StripEdges(
@@ -170,3 +170,15 @@ def test_light_that_a_camera_clips_below_the_brightest_level_is_blown_out(top: i
     assert abs(bright[0] - 800) <= 64
     assert bright[1] == 1600
     assert edges.dark_columns == ()
+
+
+def test_strip_that_is_dim_or_half_blown_out_is_doubtful():
+    """Defects are called less often there, though the picture can be judged: coverage counts it as degraded."""
+    assert find_edges(strip(200, 1400, level=60), SETTINGS).doubt is None
+    assert find_edges(strip(200, 1400, level=26), SETTINGS).doubt is Cause.DARK
+    a_part = strip(200, 1400, level=60)
+    a_part[:, 600:650] = 26
+    assert find_edges(a_part, SETTINGS).doubt is None
+    blown = strip(200, 1400, level=160)
+    blown[:, 200:1400:3] = 255
+    assert find_edges(blown, SETTINGS).doubt is Cause.BRIGHT

@@ -16,6 +16,7 @@ from linewatch.simulation.counter_faults import CounterFault, FaultyCounterCamer
 from linewatch.simulation.course import Course, Turn
 from linewatch.simulation.encoder import SpeedProfile
 from linewatch.simulation.free_running import FreeRunningSimulator
+from linewatch.simulation.optics import OpticsSettings
 from linewatch.simulation.strip import SimulatedRollMark, SimulatedStrip, Texture
 from linewatch.simulation.uneven import UnevenCamera
 
@@ -39,6 +40,7 @@ class SimulatorSource(SourceSettings):
         default=(), description="places behind which another coil begins; the camera's input reports each"
     )
     counter_faults: Annotated[tuple[CounterFault, ...], Field(strict=False)] = ()
+    optics: OpticsSettings | None = Field(default=None, description="what is wrong with light and lens; none: nothing")
     light_falloff: float = Field(
         default=0.0,
         ge=0,
@@ -61,7 +63,13 @@ class SimulatorSource(SourceSettings):
     def strip(self, line: LineSettings) -> SimulatedStrip:
         """Return the strip that these settings describe."""
         return SimulatedStrip(
-            self.seed, self.length_m, self.defects_per_m, line, roll_marks=self.roll_mark, texture=self.texture
+            self.seed,
+            self.length_m,
+            self.defects_per_m,
+            line,
+            roll_marks=self.roll_mark,
+            texture=self.texture,
+            optics=self.optics,
         )
 
     def open(self, line: LineSettings, clock: Clock, *, live: bool) -> Camera:

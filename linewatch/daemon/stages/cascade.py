@@ -5,13 +5,15 @@ A frame is first given what is known of its coil; a coil's first frame also sele
 
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from queue import Empty
 
 import structlog
 
 from linewatch.capture.calibrated import CalibrationInForce
 from linewatch.capture.edges import find_edges
-from linewatch.contracts.frame import Frame
+from linewatch.capture.picture.meter import PictureMeter
+from linewatch.contracts.frame import Frame, StripEdges
 from linewatch.contracts.ports import Clock
 from linewatch.contracts.prediction import Prediction
 from linewatch.contracts.tile import Batch, BatchResult
@@ -36,11 +38,13 @@ class CascadeStage:
         coil_data: KnownCoilData,
         recipes: Recipes,
         clock: Clock,
+        picture: PictureMeter,
         canary: Canary | None = None,
     ) -> None:
         self._calibrated, self._cascade, self._exchange = calibrated, cascade, exchange
         self._coil_data, self._recipes, self._clock = coil_data, recipes, clock
         self._coil, self._canary = "", canary
+        self._picture, self._unmeasured = picture, False
 
     def run(self, wiring: Wiring) -> None:
         """Take frames, results and actions from one queue; give batches to one and predictions to the other."""
@@ -86,6 +90,17 @@ class CascadeStage:
                 self._canary.judge(prediction, self._clock.now_ns())
         return [prediction for prediction in predictions if not prediction.frame.canary]
 
+    def _measured(self, frame: Frame, edges: StripEdges | None) -> tuple[Frame, StripEdges | None]:
+        """Return the frame with the health of its picture, if it is measured; an error here costs no frame."""
+        try:
+            edges, health = self._picture.follow(frame, edges)
+        except Exception:
+            if not self._unmeasured:
+                log.exception("picture_not_measured")
+            self._unmeasured = True
+            return frame, edges
+        return frame if health is None else replace(frame, picture=health), edges
+
     def _act(self, action: Callable[[], None]) -> None:
         """Do what is to be done between two frames. If that raises, the frames to come are inspected as before."""
         try:
@@ -106,6 +121,7 @@ class CascadeStage:
             edges, capture = None, self._calibrated.capture
             if frame.pixels is not None:
                 edges = find_edges(frame.pixels[: frame.valid_lines], capture)
+            frame, edges = self._measured(frame, edges)
             return self._cascade.feed(frame, edges, now_ns)
         except Exception as error:
             self._cascade.lose(frame, error, now_ns)

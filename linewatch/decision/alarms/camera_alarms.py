@@ -17,9 +17,11 @@ from linewatch.contracts.alarm import (
     HostState,
     Priority,
 )
+from linewatch.contracts.picture import PictureHealth
 from linewatch.contracts.verdict import RollMark, RollMarkState, Verdict
 from linewatch.decision.alarms.alarm_commands import Refusal, is_meant, refusal_of, shelf_of, shelving_is_over
 from linewatch.decision.alarms.conditions import Finding, find, find_roll_mark
+from linewatch.decision.alarms.picture import PICTURE_ALARMS, picture_text
 from linewatch.decision.alarms.rule_alarm import Rule, RuleAlarm, over, released, without_frame
 from linewatch.decision.alarms.states import Event
 from linewatch.decision.alarms.system import (
@@ -194,6 +196,27 @@ def follow_host(alarms: Alarms, host: HostState, rules: DecisionRules) -> tuple[
             continue
         text = found[1] if found else ""
         now, transitions = now.transitions(lambda: _begin_host(now.rule, text, alarms, host, rules))  # noqa: B023
+        rule_alarms.append(now)
+        changes += transitions
+    return replace(alarms, rule_alarms=tuple(rule_alarms)), tuple(changes)
+
+
+def follow_picture(
+    alarms: Alarms, health: PictureHealth, verdict: Verdict, rules: DecisionRules
+) -> tuple[Alarms, tuple[Alarm, ...]]:
+    """Return the transitions caused by the health of the picture, of which `verdict` is a frame that was measured."""
+    rule_alarms: list[RuleAlarm] = []
+    changes: list[Alarm] = []
+    for rule_alarm in alarms.rule_alarms:
+        name = rule_alarm.rule.name
+        found = picture_text(name, health, active=rule_alarm.states.active) if name in PICTURE_ALARMS else None
+        if found is None:
+            rule_alarms.append(rule_alarm)
+            continue
+        finding = Finding(verdict.along_mm[0], (), f"{name}: {found[1]}")
+        now, transitions = rule_alarm.observe(found[0], health.strip_mm).transitions(
+            lambda: _begin(rule_alarm.rule, finding, verdict, set())  # noqa: B023
+        )
         rule_alarms.append(now)
         changes += transitions
     return replace(alarms, rule_alarms=tuple(rule_alarms)), tuple(changes)

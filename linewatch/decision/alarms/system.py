@@ -7,6 +7,7 @@ from linewatch.config.decision import AlarmSettings, SystemAlarmSettings
 from linewatch.contracts.alarm import HostState, Priority
 from linewatch.contracts.frame import Cause
 from linewatch.contracts.verdict import CoverageSpan, Quality, Verdict
+from linewatch.decision.alarms.picture import PICTURE_ALARMS
 
 CAMERA_AWAY, CAMERA_SILENT = "camera-away", "camera-silent"
 DISK_LOW, FAILED_OVER = "disk-low", "engine-failed-over"
@@ -27,6 +28,7 @@ NAMES = (
     RESTART_GAP,
     DISK_LOW,
     JOURNAL_LOST,
+    *PICTURE_ALARMS,
     FLOOD,
 )
 
@@ -38,7 +40,10 @@ _STEPS = 100  # parts of the metres over which coverage counts
 
 @dataclass(frozen=True, slots=True)
 class SystemRule:
-    """A built-in rule. on_strip: verdicts drive it and the coil's end clears it; otherwise the host drives it."""
+    """A built-in rule.
+
+    on_strip: verdicts drive it and the coil's end clears it; otherwise the host, or the picture, drives it.
+    """
 
     name: str
     priority: Priority
@@ -68,6 +73,11 @@ def system_rules(settings: SystemAlarmSettings | None, alarms: AlarmSettings) ->
         if settings.disk_free_below_mb is not None:
             rules.append(SystemRule(DISK_LOW, Priority.HIGH, on_strip=False))
         rules.append(SystemRule(JOURNAL_LOST, Priority.HIGH, on_strip=False))
+        delay_m = settings.picture_delay_m
+        rules += [
+            SystemRule(name, priority, on_strip=False, on_delay_m=delay_m, off_delay_m=delay_m)
+            for name, (priority, _) in PICTURE_ALARMS.items()
+        ]
         rules = [rule for rule in rules if rule.name not in settings.off]
     if alarms.flood_count is not None:
         rules.append(SystemRule(FLOOD, Priority.HIGH, on_strip=True))

@@ -9,6 +9,7 @@ from linewatch.contracts.camera import CameraState
 from linewatch.contracts.frame import PositionFault, PositionSource
 from linewatch.contracts.journal import JournalState
 from linewatch.contracts.manifest import Task
+from linewatch.contracts.picture import PictureQuantity, PictureReference
 from linewatch.contracts.verdict import Quality
 from linewatch.wire.schema.base import Count, CoveredArea, Envelope, JournalId, Message, Topic, Whole
 from linewatch.wire.schema.coil import CoilDataBody
@@ -190,6 +191,42 @@ class NormalStatus(Message):
     )
 
 
+class PictureReadingStatus(Message):
+    """One figure of the picture, averaged over `[picture] within_m`. It is bad below its limit; with `high`, above."""
+
+    quantity: PictureQuantity = Field(
+        description="light: of the strip, or of the target beside it, by what it was; gray: gray level of the strip; "
+        "segment: the darkest zone across, by what it was beside the others; saturation: share of the strip's pixels "
+        "that are blown out; contrast: of the texture, by what it was; sharpness: of the texture; edge_sharpness: of "
+        "the strip's edge; fixed: columns that show the camera, not the strip; frozen: share of the grabs that repeat "
+        "an earlier one; vibration, wander: of the strip's edge, in millimetres, within a frame and from frame to frame"
+    )
+    value: float | None = Field(description="null: not known yet, or no edge is in view")
+    reference: float | None = Field(description="what it was; null: not known yet")
+    limit: float = Field(description="where its alarm begins, or strip is not inspected")
+    high: bool
+    bad: bool | None = Field(description="it is beyond its limit; null: not known")
+    per_hour: float | None = Field(
+        description="its slope over the last four hours at most; null: not distinct from noise"
+    )
+    limit_in_h: Annotated[float, Field(ge=0)] | None = Field(
+        description="hours until it reaches its limit if it goes on so; null: it does not, or it is too far to be told"
+    )
+    place: str | None = Field(description="where it is worst; null: it has no place")
+
+
+class PictureStatus(Message):
+    """The health of the camera's picture, as of the newest frame that was measured."""
+
+    reference: PictureReference = Field(
+        description="what light across is compared with; learning: nothing yet; first_metres: the first metres since "
+        "the service started; calibration: the camera's flat field"
+    )
+    measured: Count = Field(description="frames that were measured")
+    strip_m: Annotated[float, Field(ge=0)] = Field(description="strip that has passed since the service started")
+    readings: tuple[PictureReadingStatus, ...]
+
+
 class StatusBody(CoveredArea):
     """The heartbeat and the state of the service. The areas and lines are of the strip since it started."""
 
@@ -245,6 +282,7 @@ class StatusBody(CoveredArea):
         default=None, description="null: the camera has no calibration, and frames are inspected as they come"
     )
     journal: JournalStatus | None = Field(default=None, description="null: a replay, which ends when its disk fails")
+    picture: PictureStatus | None = Field(default=None, description="null: no frame has been measured yet")
 
 
 class StatusMessage(StatusBody, Envelope):
