@@ -1,16 +1,22 @@
 """`linewatch calibrate geometry`, `edges`, `encoder` and `overlap` as a user runs them, on recordings."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+from numbered_strip import ListCamera
 from optics import frames, seen, target
+from taken_pictures import taken
 
 from linewatch import cli
+from linewatch.capture.recorder import record
+from linewatch.config.calibrated import calibrated_line, replaced_settings
 from linewatch.config.calibration_file import read_calibration
 from linewatch.contracts.across import AcrossMap
+from linewatch.service_settings import load_settings
 
 LENS = AcrossMap(-100.0, 0.5, 480, (0.0, -9.0))
 CONFIG = """
@@ -93,6 +99,28 @@ def test_edges_and_overlap_from_recordings(tmp_path, capsys):
     assert kept.overlap.overlap_mm == pytest.approx(40.0, abs=0.1)
     assert cli.main(["calibrate", "overlap", configs[0], configs[0], "--frames", "12"]) == 2
     assert "expected two cameras" in capsys.readouterr().err
+
+
+ENCODER = "[line.encoder]\ncounts_per_mm = 10.2\ncounts_per_line = 10.2\n"
+
+
+def test_encoder_from_a_recording_of_two_marks(tmp_path, capsys):
+    pictures = strip(0, 0, 2)
+    pictures.reshape(-1, 480)[100:106] //= 2
+    pictures.reshape(-1, 480)[600:606] //= 2
+    counted = taken(pictures, counts_per_line=10.0)
+    grabs = [replace(one, image=picture) for one, picture in zip(counted.grabs, pictures, strict=True)]
+    path = config(tmp_path, "S1", ENCODER)
+    record(ListCamera(grabs), tmp_path / "marks.avi", load_settings(Path(path)).line, 4096.0)
+    words = ["calibrate", "encoder", path, "--recording", str(tmp_path / "marks.avi"), "--length-mm", "500"]
+    assert cli.main([*words, "--json"]) == 0
+    told = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert told["counts_per_mm"]["value"] == pytest.approx(10.0, abs=0.02)
+    assert told["counts_per_mm"]["uncertainty"] == pytest.approx(0.01, rel=0.2)
+    assert Path(told["picture"]).stat().st_size > 20_000
+    settings, kept = load_settings(Path(path)), read_calibration(Path(told["path"]))
+    assert calibrated_line(settings.line, kept).encoder.mm_per_line == pytest.approx(1.02, abs=0.002)
+    assert "counts_per_mm = 10.2 does not hold" in replaced_settings(settings.line, settings.capture, kept)[0]
 
 
 def test_encoder_refuses_a_configuration_without_one(tmp_path, capsys):
