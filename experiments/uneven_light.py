@@ -18,7 +18,7 @@ from linewatch.review.from_verdicts import read_coil
 from linewatch.simulation.truth import CoilTruth
 
 FALLOFFS = (0.6, 0.8, 0.85)
-SEEDS = (11, 12)
+SEEDS = (11, 12, 13)
 LENGTH_M = 30.0
 _END = 0.2  # of the camera's line, at each end
 _CONFIG = """[source]
@@ -36,7 +36,7 @@ serve = "tcp://127.0.0.1:*"
 """
 
 
-class Counts:
+class CalledDefects:
     """Defects over all seeds, in the whole view and at its ends; called ones, and those of them that are right."""
 
     def __init__(self) -> None:
@@ -87,7 +87,7 @@ def render(folder: Path, seed: int, falloff: float, shows: str = "strip", length
     return config
 
 
-def inspect(strip: Path, calibration: object, counts: Counts) -> None:
+def inspect(strip: Path, calibration: object, counts: CalledDefects) -> None:
     """Replay the recording of a configuration, and count what was called."""
     verdicts = strip.with_suffix(".jsonl")
     run("replay", strip.with_suffix(".avi"), "--config", strip, "--calibration", calibration, "--out", verdicts)
@@ -102,7 +102,8 @@ def main() -> None:
     folder: Path = arguments.out
     seeds: Sequence[int] = arguments.seeds
     folder.mkdir(parents=True, exist_ok=True)
-    even, without, corrected = Counts(), {one: Counts() for one in FALLOFFS}, {one: Counts() for one in FALLOFFS}
+    even = CalledDefects()
+    without, corrected = ({one: CalledDefects() for one in FALLOFFS} for _ in range(2))
     for seed in seeds:
         inspect(render(folder, seed, 0.0), "none", even)
         for falloff in FALLOFFS:

@@ -18,11 +18,11 @@ class ModbusCounter(_BesideCounter):
     """A counter in a Modbus TCP device, such as a fast counter terminal or the mill's PLC; needs the extra `plant`."""
 
     type: Literal["modbus"]
-    host: str = Field(min_length=1, max_length=255)
-    port: int = Field(default=502, ge=1, le=65535)
+    host: str = Field(min_length=1, max_length=255, description="name or address of the device")
+    port: int = Field(default=502, ge=1, le=65535, description="its TCP port")
     unit: int = Field(default=1, ge=0, le=255, description="unit identifier, also called device or slave")
     address: int = Field(ge=0, le=65535, description="of its first register, counted from 0")
-    table: Literal["holding", "input"] = "holding"
+    table: Literal["holding", "input"] = Field(default="holding", description="the registers that hold the counter")
     low_word_first: bool = Field(default=False, description="of a counter of more than 16 bits")
 
 

@@ -3,6 +3,8 @@
 import threading
 from pathlib import Path
 
+import structlog
+
 from linewatch.capture.cameras.registry import open_camera
 from linewatch.capture.clock import MonotonicClock
 from linewatch.capture.find_calibration import calibrations
@@ -12,6 +14,8 @@ from linewatch.contracts.frame import Grab
 from linewatch.service_settings import ServiceSettings
 from linewatch.signals import on_end
 from linewatch.terminal import progress_bar
+
+log = structlog.get_logger()
 
 
 def record_source(settings: ServiceSettings, path: Path, *, max_mb: float, max_s: float | None) -> RecordingSummary:
@@ -28,7 +32,11 @@ def record_source(settings: ServiceSettings, path: Path, *, max_mb: float, max_s
     camera = open_camera(settings.source, settings.line, MonotonicClock(), live=True, find=find)
     grabs = 0
     with camera, progress_bar("record", camera.grabs) as show:
-        calibration = find(camera.serial)
+        try:
+            calibration = find(camera.serial)
+        except ConfigError as error:  # raw pixels are what a new calibration may be made from
+            log.warning("calibration_not_recorded", error=str(error))
+            calibration = None
 
         def count(grab: Grab) -> None:
             nonlocal grabs

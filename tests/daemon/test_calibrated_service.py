@@ -112,5 +112,7 @@ def test_a_service_refuses_a_calibration_that_is_lacking_or_of_something_else(
     path.unlink()
     with pytest.raises(ConfigError, match=r"required = true, but .*SIM-9.json does not exist; calibrate the camera"):
         replay(uneven)
+    record_source(uneven, tmp_path / "bare.avi", max_mb=100, max_s=0.2)
+    assert read_header(sidecar_path(tmp_path / "bare.avi")).calibration is None, "its references may be recorded"
     with pytest.raises(ConfigError, match=r"required = true, but the camera tells no serial, and none is configured"):
         replay(with_(uneven, calibration={"serial": None}))

@@ -33,7 +33,7 @@ def flat_field(
     picture: Picture = None,
     as_json: AsJson = False,
 ) -> None:
-    from linewatch.calibration.flat_field.making import LEAST_PICTURES, MOST_PICTURES, make_flat_field
+    from linewatch.calibration.flat_field.making import LEAST_PICTURES, MOST_PICTURES, make_flat_field, refuse_light
     from linewatch.calibration.keeping import former_calibration, keep_part, this_user
     from linewatch.calibration.taking import known_serial, take
     from linewatch.contracts.errors import ConfigError
@@ -47,6 +47,7 @@ def flat_field(
     if both_live:
         _ask("Cover the lens")
     dark_taken = take(settings, frames, "dark", recorded=dark, least=LEAST_PICTURES, config=config)
+    refuse_light(dark_taken)
     serial = known_serial(dark_taken)
     former_calibration(settings.calibration.folder, serial, "flat_field", settings.line.width_px)
     if both_live:
@@ -79,11 +80,15 @@ def _ask(what: str) -> None:
     """Have the operator do something. Raises ConfigError where nobody can answer."""
     from linewatch.contracts.errors import ConfigError
 
-    if not sys.stdin.isatty():
-        raise ConfigError(
-            f"nobody is at the terminal to be asked: {what.lower()}; give a recording with --dark or --bright"
-        )
-    input(f"{what}, then press Enter: ")
+    try:
+        if sys.stdin.isatty():
+            input(f"{what}, then press Enter: ")
+            return
+    except EOFError:
+        pass
+    raise ConfigError(
+        f"nobody is at the terminal to be asked: {what.lower()}; give a recording with --dark or --bright"
+    )
 
 
 def _places(places: tuple[tuple[int, int], ...], fate: str) -> str:

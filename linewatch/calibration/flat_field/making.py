@@ -142,6 +142,16 @@ def stripes(pictures: np.ndarray) -> float:
     return float(np.sqrt(max(0.0, excess - noise)) / max(1.0, lines.mean()))
 
 
+def refuse_light(dark: Taken) -> None:
+    """Raise SourceError where light falls on the dark reference."""
+    refuse_saturated(dark)
+    if (level := float(dark.pictures.mean())) > MOST_DARK:
+        raise SourceError(
+            f"{dark.origin}: the dark reference has a mean level of {level:.1f}, expected {MOST_DARK:.0f} or less; "
+            "cover the lens, or take the recording in which it is covered"
+        )
+
+
 def _check(dark: Taken, bright: Taken, per: Literal["column", "pixel"]) -> None:
     """Refuse references that do not belong together, and those that say nothing of the light."""
     if dark.pictures.shape[1:] != bright.pictures.shape[1:]:
@@ -155,14 +165,9 @@ def _check(dark: Taken, bright: Taken, per: Literal["column", "pixel"]) -> None:
             f"the dark reference is of camera {dark.serial!r}, the bright one of {bright.serial!r}; expected both of "
             "one camera"
         )
-    for taken in (dark, bright):
-        refuse_saturated(taken)
+    refuse_light(dark)
+    refuse_saturated(bright)
     level, light = float(dark.pictures.mean()), float(bright.pictures.mean())
-    if level > MOST_DARK:
-        raise SourceError(
-            f"{dark.origin}: the dark reference has a mean level of {level:.1f}, expected {MOST_DARK:.0f} or less; "
-            "cover the lens, or take the recording in which it is covered"
-        )
     if light - level < LEAST_BRIGHT:
         raise SourceError(
             f"{bright.origin}: the bright reference is {light - level:.1f} gray levels above the dark one, expected "
