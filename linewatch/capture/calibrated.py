@@ -28,7 +28,7 @@ class CalibrationInForce:
 
     Only the capture thread may use it; others may read its public attributes. trouble: why the calibration that this
     camera should have cannot be used; its lines must not be inspected then. None: it can. columns: where they lie
-    across. capture: settings of the strip-edge finder, as calibrated.
+    across. capture: settings of the strip-edge finder, as calibrated; configured: as in the configuration.
     """
 
     def __init__(
@@ -40,8 +40,8 @@ class CalibrationInForce:
         self.calibration: CameraCalibration | None = None
         self.serial = ""
         self.trouble: str | None = None
-        self._line, self._configured = line, capture or CaptureSettings()
-        self.columns, self.capture = line.across, self._configured
+        self._line, self.configured = line, capture or CaptureSettings()
+        self.columns, self.capture = line.across, self.configured
         self._find = find
         self._met: str | None = None  # the serial that `meet` was told last
         self._flat_field: FlatFieldCorrection | None = None
@@ -65,7 +65,7 @@ class CalibrationInForce:
         """Do what `meet` does, but raise ConfigError for a calibration that cannot be used."""
         self._met, self.serial = serial, serial
         self.calibration, self._flat_field, self.trouble = None, None, None
-        self.columns, self.capture = self._line.across, self._configured
+        self.columns, self.capture = self._line.across, self.configured
         calibration = self._find(serial)
         if calibration is None:
             return
@@ -78,8 +78,8 @@ class CalibrationInForce:
                 )
             self._flat_field = FlatFieldCorrection(flat_field, self._line.frame_lines)
         self.columns = calibrated_line(self._line, calibration).across
-        self.capture = calibrated_capture(self._configured, calibration)
-        for text in (*replaced_settings(self._line, self._configured, calibration), *calibration.remarks):
+        self.capture = calibrated_capture(self.configured, calibration)
+        for text in (*replaced_settings(self._line, self.configured, calibration), *calibration.remarks):
             log.warning("calibration_holds", serial=calibration.serial, text=text)
         self.serial, self.calibration = calibration.serial, calibration
         log.info("calibration_in_force", serial=self.serial, identity=self.identity, parts=sorted(calibration.parts))

@@ -59,7 +59,7 @@ class Follower:
                 encoder_count=0,
                 along_mm=self._count * 256.0,
                 mm_per_line=1.0,
-                mm_per_px=0.5,
+                columns=LINE.across,
                 captured_ns=self._count * 60_000_000_000,
                 fault=fault,
             )

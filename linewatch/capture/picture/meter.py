@@ -38,6 +38,7 @@ class PictureMeter:
     ) -> None:
         """flat: tells whether the pictures are flat by calibration: all zones across were equally bright then."""
         self._settings, self._capture, self._line = settings, capture, line
+        self._columns = line.across
         self._within_mm = within_mm = settings.within_m * 1000
         self._averages: dict[PictureQuantity, MovingAverage] = {
             quantity: MovingAverage(within_mm)
@@ -64,7 +65,7 @@ class PictureMeter:
 
     def follow(self, frame: Frame, edges: StripEdges | None) -> tuple[StripEdges | None, PictureHealth | None]:
         """Return the edges with what of this frame cannot be trusted, and the health if this frame was measured."""
-        mm = frame.lines * frame.mm_per_line
+        mm, self._columns = frame.lines * frame.mm_per_line, frame.columns
         self._strip_mm += mm
         self._averages[PictureQuantity.FROZEN].add(float(frame.fault is Cause.FROZEN or self._repeats), mm)
         if edges is None or not edges.width_px or frame.pixels is None:
@@ -104,9 +105,7 @@ class PictureMeter:
             PictureQuantity.SATURATION: sample.saturation,
             PictureQuantity.SHARPNESS: sample.sharpness,
             PictureQuantity.EDGE_SHARPNESS: sample.edge_sharpness,
-            PictureQuantity.VIBRATION: None
-            if sample.vibration_px is None
-            else sample.vibration_px * self._line.mm_per_px,
+            PictureQuantity.VIBRATION: None if sample.vibration_px is None else sample.vibration_px * frame.mm_per_px,
         }
         for quantity, value in told.items():
             for averages in (self._averages, self._soon):
@@ -117,7 +116,7 @@ class PictureMeter:
         spreads = [
             spread
             for side, at_px in zip(self._sides, sample.edges_px, strict=True)
-            if (spread := side.add(None if at_px is None else at_px * self._line.mm_per_px, mm, frame.coil)) is not None
+            if (spread := side.add(None if at_px is None else frame.columns.mm(at_px), mm, frame.coil)) is not None
         ]
         if spreads:
             self._averages[PictureQuantity.WANDER].add(min(spreads), mm)
@@ -242,7 +241,7 @@ class PictureMeter:
         return share, f"{begin:.0f} to {end:.0f} mm"
 
     def _across(self, column: float) -> float:
-        return self._line.across_offset_mm + column * self._line.mm_per_px
+        return self._columns.mm(column)
 
 
 class _Spread:

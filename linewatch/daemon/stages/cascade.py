@@ -81,7 +81,8 @@ class CascadeStage:
         frame = None if self._canary is None else self._canary.due(now_ns)
         if frame is None or frame.pixels is None:
             return ()
-        return self._cascade.feed(frame, find_edges(frame.pixels, self._calibrated.capture), now_ns)
+        edges = find_edges(frame.pixels, self._calibrated.configured)  # it may be no picture of this camera
+        return self._cascade.feed(frame, edges, now_ns)
 
     def _of_strip(self, predictions: list[Prediction]) -> list[Prediction]:
         """Return the predictions of strip. The canary's goes no farther."""
