@@ -132,7 +132,7 @@ def test_of_a_frame_with_lost_packets_the_leading_lines_are_given_and_no_line_is
     assert max(cut) - min(cut) > LINES // 2
 
 
-@pytest.mark.parametrize("gone", ["killed", "stopped"])
+@pytest.mark.parametrize("gone", [pytest.param("killed", marks=pytest.mark.heavy), "stopped"])
 def test_a_camera_that_is_gone_is_lost_and_can_be_opened_again_when_it_is_back(
     camera: FakeGigeCamera, gone: str
 ) -> None:
@@ -175,7 +175,7 @@ def test_a_standing_line_is_no_loss_and_the_wait_ends_with_stop(camera: FakeGige
     with opened(trigger="frame", trigger_source="Software") as one:
         reader = threading.Thread(target=one.read)
         reader.start()
-        reader.join(1.2)
+        reader.join(0.8)
         assert reader.is_alive()
         one.stop()
         reader.join(5)
