@@ -1,9 +1,12 @@
 """What becomes of a GenICam buffer: its pixels by the window, what was received of it, which are missing."""
 
+import sys
+
 import numpy as np
 import pytest
 from mono_pixels import packed
 
+from linewatch.capture.clock import MonotonicClock
 from linewatch.capture.genicam.buffers import UNKNOWN_FRAME, EncoderCounts, FrameNumbers, MarkedMemory
 from linewatch.capture.genicam.mono import MONO_FORMATS, MonoFormat, MonoReader, mono_format
 from linewatch.contracts.errors import ConfigError
@@ -107,3 +110,11 @@ def test_a_frame_without_its_count_is_placed_as_the_frames_before_it_ran() -> No
     assert counts.at(400, 66_600 % (1 << 16)) == 66_600 % (1 << 16)
     back = EncoderCounts(1 << 16)
     assert [back.at(0, 100), back.at(50, 65_536 - 50), back.at(100, None)] == [100, 65_486, 65_336]
+
+
+def test_a_missing_package_is_named_with_what_installs_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "gi", None)
+    settings = settings_from({"source": {"type": "genicam"}}, "c.toml")
+    assert settings.source is not None
+    with pytest.raises(ConfigError, match=r"need PyGObject, .* libgirepository1.0-dev .*, then pip install .*genicam"):
+        settings.source.open(settings.line, MonotonicClock(), live=True)
