@@ -1,10 +1,13 @@
 """What becomes of a GenICam buffer: its pixels by the window, what was received of it, which are missing."""
 
+import sys
+
 import numpy as np
 import pytest
 from mono_pixels import packed
 
-from linewatch.capture.genicam.buffers import UNKNOWN_FRAME, FrameNumbers, MarkedMemory
+from linewatch.capture.clock import MonotonicClock
+from linewatch.capture.genicam.buffers import UNKNOWN_FRAME, EncoderCounts, FrameNumbers, MarkedMemory
 from linewatch.capture.genicam.mono import MONO_FORMATS, MonoFormat, MonoReader, mono_format
 from linewatch.contracts.errors import ConfigError
 from linewatch.service_settings import settings_from
@@ -95,3 +98,23 @@ def test_what_was_received_of_a_buffer_is_never_told_too_large(size: int, packet
 def test_missing_frames_are_known_by_their_numbers(numbers: list[int], lost: list[int]) -> None:
     told = FrameNumbers()
     assert [told.lost_before(number) for number in numbers] == lost
+
+
+def test_a_frame_without_its_count_is_placed_as_the_frames_before_it_ran() -> None:
+    counts = EncoderCounts(1 << 16)
+    assert counts.at(0, None) is None
+    assert [counts.at(at, count) for at, count in ((0, 65_000), (100, 65_400), (200, None), (300, None))] == [
+        *(65_000, 65_400),
+        *(65_800 % (1 << 16), (66_200) % (1 << 16)),
+    ]
+    assert counts.at(400, 66_600 % (1 << 16)) == 66_600 % (1 << 16)
+    back = EncoderCounts(1 << 16)
+    assert [back.at(0, 100), back.at(50, 65_536 - 50), back.at(100, None)] == [100, 65_486, 65_336]
+
+
+def test_a_missing_package_is_named_with_what_installs_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "gi", None)
+    settings = settings_from({"source": {"type": "genicam"}}, "c.toml")
+    assert settings.source is not None
+    with pytest.raises(ConfigError, match=r"need PyGObject, .* libgirepository1.0-dev .*, then pip install .*genicam"):
+        settings.source.open(settings.line, MonotonicClock(), live=True)

@@ -69,6 +69,13 @@ class FakeGigeCamera:
             )
         )
 
+    def send_chunks(self, folder: Path) -> None:
+        """Start a camera whose frames carry counters, see gige_chunk_camera.py."""
+        (folder / "camera.xml").write_text(chunk_description())
+        program = str(_PLAYER.with_name("gige_chunk_camera.py"))
+        options = ("--address", self.address, "--serial", self.serial, "--genicam", str(folder / "camera.xml"))
+        self._start((sys.executable, program, *options))
+
     def _start(self, command: tuple[str, ...]) -> None:
         assert self._process is None
         self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -139,3 +146,45 @@ def camera_description(*extra: str) -> str:
     at = text.index("<pValue>PixelFormatRegister</pValue>")
     text = text[:at] + entries + text[at:]
     return str(text.replace("</RegisterDescription>", "".join(extra) + "</RegisterDescription>"))
+
+
+_CHUNKS = """
+<Category Name="ChunkDataControl">
+  <pFeature>ChunkModeActive</pFeature><pFeature>ChunkSelector</pFeature><pFeature>ChunkEnable</pFeature>
+  <pFeature>ChunkEncoderValue</pFeature><pFeature>ChunkLineCounter</pFeature>
+</Category>
+<Boolean Name="ChunkModeActive"><pValue>ChunkModeRegister</pValue><OnValue>1</OnValue><OffValue>0</OffValue></Boolean>
+<Enumeration Name="ChunkSelector">
+  <EnumEntry Name="EncoderValue"><Value>1</Value></EnumEntry>
+  <EnumEntry Name="LineCounter"><Value>2</Value></EnumEntry>
+  <pValue>ChunkSelectorRegister</pValue>
+</Enumeration>
+<Boolean Name="ChunkEnable"><pValue>ChunkEnableRegister</pValue><OnValue>1</OnValue><OffValue>0</OffValue></Boolean>
+<Port Name="EncoderPort"><ChunkID>1002</ChunkID></Port>
+<Port Name="LinePort"><ChunkID>1003</ChunkID></Port>
+"""
+
+
+def chunk_description() -> str:
+    """Return the description of the camera in gige_chunk_camera.py."""
+
+    def register(name: str, address: int, port: str, access: str) -> str:
+        return (
+            f'<IntReg Name="{name}"><Address>{address:#x}</Address><Length>4</Length><AccessMode>{access}</AccessMode>'
+            f"<pPort>{port}</pPort><Sign>Unsigned</Sign><Endianess>BigEndian</Endianess></IntReg>"
+        )
+
+    text = camera_description(
+        _CHUNKS,
+        *(register(f"Chunk{name}Register", at, "Device", "RW") for name, at in (("Mode", 0x400), ("Selector", 0x404))),
+        register("ChunkEnableRegister", 0x408, "Device", "RW"),
+        register("ChunkEncoderValue", 0, "EncoderPort", "RO"),
+        register("ChunkLineCounter", 0, "LinePort", "RO"),
+    )
+    text = text.replace(
+        '<pVariable Name="PIXELFORMAT">PixelFormat</pVariable>',
+        '<pVariable Name="PIXELFORMAT">PixelFormat</pVariable><pVariable Name="CHUNKS">ChunkModeRegister</pVariable>',
+    )
+    text = text.replace("&amp;0xFF) / 8</Formula>", "&amp;0xFF) / 8 + CHUNKS * 32</Formula>")
+    root = "<pFeature>TransportLayerControl</pFeature>"
+    return text.replace(root, f"{root}<pFeature>ChunkDataControl</pFeature>", 1)

@@ -9,7 +9,7 @@ import structlog
 from pydantic import Field
 
 from linewatch.capture.cameras.source import CoilName, SourceSettings
-from linewatch.capture.genicam.buffers import UNKNOWN_FRAME, FrameNumbers
+from linewatch.capture.genicam.buffers import UNKNOWN_FRAME, EncoderCounts, FrameNumbers
 from linewatch.capture.genicam.connection import GenicamConnection, small_socket_buffer
 from linewatch.capture.genicam.library import aravis
 from linewatch.capture.genicam.mono import MONO_FORMATS, MonoReader, mono_format
@@ -26,7 +26,7 @@ _ASK_EVERY_S = 0.5  # while nothing comes
 _TRIAL_S = 5.0  # whoever only tries a camera does not wait longer for the line to run
 _COUNTER_TURN = 1 << 32
 _BLIND_FRAMES = 10
-"""So many frames in a row of which no line arrives: their packets do not pass the network."""
+"""So many frames in a row of which no line or count arrives: their packets do not pass the network."""
 
 
 class GenicamSource(SourceSettings, GenicamFeatures):
@@ -52,9 +52,9 @@ class GenicamCamera:
     """Gives the buffers of one camera as grabs. Entering it opens the camera; use it from one thread.
 
     A jump of the frame's number is lost lines. Of an incomplete buffer the leading lines that were received are given,
-    with fault TRUNCATED; without its first packet it has no number, and none of its lines are given. `captured_ns` is
-    when the frame arrived. Raises SourceError when the camera is lost: it is silent, answers no more, or another
-    program has taken it.
+    with fault TRUNCATED; without its first packet it has no number, and none of its lines are given. It has no chunks:
+    its encoder count is the one that the frames before it let expect. `captured_ns` is when the frame arrived. Raises
+    SourceError when the camera is lost: it is silent, answers no more, or another program has taken it.
     """
 
     live = True
@@ -76,8 +76,9 @@ class GenicamCamera:
         self._next_line = 0
         self._numbers = FrameNumbers()
         self._line_count: int | None = None
+        self._counts = EncoderCounts(1 << (line.encoder.bits if line.encoder is not None else 32))
         self._starved = 0
-        self._blind = 0
+        self._blind = self._uncounted = 0
         self._serial = source.camera or ""
 
     @property
@@ -164,7 +165,6 @@ class GenicamCamera:
         lost = self._numbers.lost_before(buffer.get_frame_id())
         source, frame_lines = self._source, self._line.frame_lines
         lines = frame_lines if fault is not None or image is None else len(image)
-        count = connection.chunk(buffer, source.encoder_chunk) if source.encoder_chunk else None
         self._sequence += 1 + lost
         lost_lines = lost * frame_lines
         if source.line_chunk:
@@ -176,6 +176,17 @@ class GenicamCamera:
             )
         first_line = self._next_line + lost_lines
         self._next_line = first_line + lines
+        count = None
+        if source.encoder_chunk:
+            count = self._counts.at(first_line, connection.chunk(buffer, source.encoder_chunk))
+            if count is None:
+                self._uncounted += 1
+                if self._uncounted >= _BLIND_FRAMES:
+                    self._lose(
+                        f"sends frames without {source.encoder_chunk} ({_BLIND_FRAMES} in a row), expected it with each"
+                    )
+                return None  # nothing tells where it lies; the next count does
+            self._uncounted = 0
         return Grab(
             image=image,
             coil=source.coil,
@@ -232,8 +243,11 @@ class GenicamCamera:
 
     def _lost_lines(self, count: int | None, lines: int, by_frames: int) -> int:
         """Return how many lines are missing before a frame by the camera's counter of lines, if it tells."""
-        before, self._line_count = self._line_count, None if count is None else count + lines
+        before = self._line_count
         if count is None or before is None:
+            known = count if before is None else before + by_frames
+            self._line_count = None if known is None else known + lines
             return by_frames
+        self._line_count = count + lines
         jump = (count - before) % _COUNTER_TURN
         return jump if jump < _COUNTER_TURN // 2 else by_frames

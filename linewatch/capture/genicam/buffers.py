@@ -42,6 +42,30 @@ class FrameNumbers:
         return max(0, number - before - 1)
 
 
+class EncoderCounts:
+    """The encoder's count of each frame, also of one that was received without it: as the frames before it ran."""
+
+    def __init__(self, turn: int) -> None:
+        """turn: counts after which the counter begins anew."""
+        self._turn = turn
+        self._known: tuple[int, int] | None = None  # line and count
+        self._counts_per_line: float | None = None
+
+    def at(self, first_line: int, count: int | None) -> int | None:
+        """Return the count at a frame's first line; None where neither the frame nor those before it tell."""
+        known = self._known
+        if count is None:
+            if known is None or self._counts_per_line is None:
+                return None
+            return (known[1] + round((first_line - known[0]) * self._counts_per_line)) % self._turn
+        if known is not None and first_line > known[0]:
+            half = self._turn // 2
+            moved = (count - known[1] + half) % self._turn - half
+            self._counts_per_line = moved / (first_line - known[0])
+        self._known = first_line, count
+        return count
+
+
 class MarkedMemory:
     """The memory of one buffer."""
 

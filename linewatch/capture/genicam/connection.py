@@ -128,7 +128,9 @@ class GenicamConnection:
         return True
 
     def chunk(self, buffer: Any, name: str) -> int | None:
-        """Return the number in a chunk of a buffer; None where it has none."""
+        """Return the number in a chunk of a buffer; None where it has none, as an incomplete one."""
+        if buffer.get_status() != self._aravis.BufferStatus.SUCCESS or not buffer.has_chunks():
+            return None
         if self._chunk_parser is None:
             self._chunk_parser = self._camera.create_chunk_parser()
         try:
