@@ -19,7 +19,7 @@ class PictureSettings(Settings):
         "strip's level does",
     )
     light_below: float = Field(
-        default=0.8, gt=0, lt=1, description="raises light-low: share of the light that is left of what it was"
+        default=0.75, gt=0, lt=1, description="raises light-low: share of the light that is left of what it was"
     )
     gray_below: float = Field(
         default=40.0, ge=0, le=254, description="raises light-low: gray level of the strip, whatever it was"
