@@ -57,7 +57,9 @@ LINE: Final = LineSettings()
 MINUTES: Final = 30.0
 SKIPPED: Final = 8
 """A story holds the frames that the service measures, one in eight; the seven between them show nothing else."""
-COILS: Final = 4
+COILS: Final = 3
+DIRT_COILS: Final = 6
+"""Dirt is told by three coils."""
 FRAME_MM: Final = LINE.frame_lines * LINE.mm_per_line
 
 DEAD_PX, DIRT_PX = (600, 1000), (330, 811, 1290)
@@ -69,10 +71,8 @@ STORIES: Final = {
     "dirt": OpticsSettings(dirt_px=DIRT_PX, dirt_depth=0.6),
 }
 FAULTS: Final = {
-    "light": [OpticsSettings(light=left) for left in (0.75, 0.6, 0.5, 0.4, 0.3, 0.2, 0.15, 0.1)],
-    "brighter": [OpticsSettings(light=left) for left in (1.25, 1.5, 2.0, 3.0)],
-    "blur_px": [OpticsSettings(blur_px=blur) for blur in (0.5, 0.7, 1.0, 1.4, 2.0, 3.0)],
-    "dirt_depth": [OpticsSettings(dirt_px=DIRT_PX, dirt_depth=depth) for depth in (0.1, 0.2, 0.4, 0.6)],
+    "light": [OpticsSettings(light=left) for left in (0.7, 0.5, 0.4, 0.3, 0.2, 0.15, 0.1, 1.5, 2.0, 3.0)],
+    "blur_px": [OpticsSettings(blur_px=blur) for blur in (0.5, 0.7, 1.0, 1.4, 2.0)],
 }
 
 
@@ -89,16 +89,19 @@ class StoryFrame:
         return [one.box for one in self.truth.defects(LINE, ())]
 
 
-def known_frames(data: Path, taxonomy: Taxonomy) -> list[StoryFrame]:
-    """Return Severstal's frames with outlines that show strip from side to side, in a fixed random order."""
+def known_frames(data: Path, taxonomy: Taxonomy, *, whole: bool = True) -> list[StoryFrame]:
+    """Return Severstal's frames with outlines, in a fixed random order. whole: those that show strip from side to side.
+
+    Other frames of a story would be too narrow for the coil that they make.
+    """
     frames = []
     for name in ("severstal", "severstal_more"):
         for one in read_frame_set(str(data / name), OwnSets(), taxonomy).frames:
             gray = one.gray()
             if gray.shape == (LINE.frame_lines, LINE.width_px):
                 edges = find_edges(gray, CaptureSettings())
-                whole = edges.width_px == LINE.width_px and not (edges.dark_columns or edges.dark_lines)
-                if whole and not edges.bright_columns:
+                lit = not (edges.dark_columns or edges.dark_lines or edges.bright_columns)
+                if not whole or (lit and edges.width_px == LINE.width_px):
                     frames.append(StoryFrame(one.name, gray, one.truth(gray.shape)))
     return [frames[number] for number in np.random.default_rng(5).permutation(len(frames)).tolist()]
 
@@ -121,7 +124,7 @@ def settings() -> ServiceSettings:
 def limits(data: Path) -> None:
     """Print recall, and what the picture's figures say, behind each fault."""
     taxonomy, chosen = Taxonomy.read(TAXONOMY), settings()
-    frames, backend = known_frames(data, taxonomy), open_backend(chosen.inference.backend)
+    frames, backend = known_frames(data, taxonomy, whole=False), open_backend(chosen.inference.backend)
     print("| fault | recall | false calls | inspected area | gray | sharpness | saturation |")
     print("|---|---|---|---|---|---|---|")
     cases = [("none", OpticsSettings())]
@@ -214,7 +217,7 @@ def _framed(gray: NDArray[np.uint8], number: int, coil: str) -> Frame:
 
 
 def _worst(name: str, optics: OpticsSettings) -> float:
-    return float(getattr(optics, "light" if name in ("light", "brighter") else name))
+    return float(getattr(optics, name))
 
 
 class StoryCamera:
@@ -223,15 +226,16 @@ class StoryCamera:
     live = False
     serial = ""
 
-    def __init__(self, frames: Sequence[StoryFrame], optics: OpticsSettings, rounds: int) -> None:
+    def __init__(self, frames: Sequence[StoryFrame], optics: OpticsSettings, rounds: int, coils: int) -> None:
         self.grabs: int | None = rounds * len(frames)
         self._frames, self._optics, self._next, self._total = frames, optics, 0, rounds * len(frames)
+        self._of_coil = -(-self._total // coils)
 
     def read(self) -> Grab | None:
         if self._next >= self._total:
             return None
         number, self._next = self._next, self._next + 1
-        coil, within = divmod(number, -(-self._total // COILS))
+        coil, within = divmod(number, self._of_coil)
         gray = self._frames[number % len(self._frames)].gray
         return Grab(
             image=seen_through(gray, self._optics, number / self._total, number),
@@ -256,7 +260,7 @@ class StoryCamera:
 
 
 @dataclass(frozen=True, slots=True)
-class FrameTellings:
+class StoryTold:
     """What the service told. found: per frame, which of its true pieces were called. inspected, degraded: share of its
     area. alarms: (frame, alarm), each when it was raised."""
 
@@ -274,7 +278,7 @@ def story(name: str, data: Path, out: Path, rounds: int) -> None:
     video, verdicts = out / f"{name}.avi", out / f"{name}.jsonl"
     for old in (video, sidecar_path(video), verdicts):
         old.unlink(missing_ok=True)
-    record(StoryCamera(frames, STORIES[name], rounds), video, LINE, 8192.0)
+    record(StoryCamera(frames, STORIES[name], rounds, DIRT_COILS if name == "dirt" else COILS), video, LINE, 8192.0)
     chosen = settings().model_copy(update={"source": RecordingSource(type="recording", path=video)})
     replay(chosen, out=verdicts)
     told = _told(verdicts, frames, rounds)
@@ -283,7 +287,7 @@ def story(name: str, data: Path, out: Path, rounds: int) -> None:
     _draw(name, told, len(frames), out / f"picture-{name}.png")
 
 
-def _told(verdicts: Path, frames: Sequence[StoryFrame], rounds: int) -> FrameTellings:
+def _told(verdicts: Path, frames: Sequence[StoryFrame], rounds: int) -> StoryTold:
     lines = [one for one in read_verdicts(verdicts) if isinstance(one, VerdictLine)]
     boxes: dict[str, dict[str, StripBox]] = {}
     for one in read_verdicts(verdicts):
@@ -307,7 +311,7 @@ def _told(verdicts: Path, frames: Sequence[StoryFrame], rounds: int) -> FrameTel
     areas = [[span.area for span in one.spans if span.area is not None] for one in lines]
     passed = np.array([sum(area.passed_mm2 for area in some) for some in areas])
     alarms = [(at, each) for at, one in enumerate(lines) for each in one.alarms if each.change == "active"]
-    return FrameTellings(
+    return StoryTold(
         hit,
         np.array([sum(area.inspected_mm2 for area in some) for some in areas]) / passed,
         np.array([sum(area.degraded_mm2 for area in some) for some in areas]) / passed,
@@ -320,7 +324,7 @@ def _moved(along_mm: tuple[float, float], by_mm: float) -> tuple[float, float]:
     return along_mm[0] + by_mm, along_mm[1] + by_mm
 
 
-def _recall(told: FrameTellings, window: int) -> NDArray[np.float64]:
+def _recall(told: StoryTold, window: int) -> NDArray[np.float64]:
     """Return recall over the `window` frames up to each frame: each true frame once. NaN before the first window."""
     hits = np.cumsum([0, *(sum(one) for one in told.found)])
     pieces = np.cumsum([0, *(len(one) for one in told.found)])
@@ -329,7 +333,7 @@ def _recall(told: FrameTellings, window: int) -> NDArray[np.float64]:
     return recall
 
 
-def _report(name: str, told: FrameTellings, window: int) -> None:
+def _report(name: str, told: StoryTold, window: int) -> None:
     recall = _recall(told, window)
     first = recall[window - 1]
     fallen = np.flatnonzero(recall < first - 0.05)
@@ -345,7 +349,7 @@ def _report(name: str, told: FrameTellings, window: int) -> None:
         print(f"  {what}: {f'first after {less[0] * per_frame:.1f} min' if len(less) else 'never'}")
 
 
-def _draw(name: str, told: FrameTellings, window: int, path: Path) -> None:
+def _draw(name: str, told: StoryTold, window: int, path: Path) -> None:
     import matplotlib as mpl
 
     mpl.use("Agg")
@@ -405,7 +409,7 @@ def main() -> None:
         if part == "story":
             one.add_argument("names", nargs="*", choices=[*STORIES, []], default=[])
             one.add_argument("--out", type=Path, default=Path("out/picture"))
-            one.add_argument("--rounds", type=int, default=16, help="times that each frame comes")
+            one.add_argument("--rounds", type=int, default=9, help="times that each frame comes")
     given = parser.parse_args()
     cv2.setNumThreads(1)
     configure_logs("error")

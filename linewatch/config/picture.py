@@ -11,7 +11,12 @@ class PictureSettings(Settings):
     """How the picture is measured, and its limits. docs/picture-health.md tells what the limits stand on."""
 
     every_frames: int = Field(default=8, ge=1, le=1000, description="one frame of the strip in so many is measured")
-    within_m: float = Field(default=100.0, gt=0, le=100_000, description="strip over which figures are averaged")
+    within_m: float = Field(
+        default=100.0,
+        gt=0,
+        le=100_000,
+        description="strip over which figures are averaged; an eighth of it for the focus",
+    )
     target_px: Annotated[tuple[int, int], Field(strict=False)] | None = Field(
         default=None,
         description="columns, from and to, of a target beside the strip that is always in the light, narrower than "
@@ -19,7 +24,7 @@ class PictureSettings(Settings):
         "strip's level does",
     )
     light_below: float = Field(
-        default=0.8, gt=0, lt=1, description="raises light-low: share of the light that is left of what it was"
+        default=0.75, gt=0, lt=1, description="raises light-low: share of the light that is left of what it was"
     )
     gray_below: float = Field(
         default=40.0, ge=0, le=254, description="raises light-low: gray level of the strip, whatever it was"
@@ -34,7 +39,7 @@ class PictureSettings(Settings):
         default=0.6, gt=0, lt=1, description="raises contrast-low: share of the texture's contrast that is left"
     )
     sharpness_below: float = Field(
-        default=0.2,
+        default=0.24,
         gt=0,
         lt=1,
         description="raises picture-blurred: energy of gray-level differences over 1 px by that over 4 px",

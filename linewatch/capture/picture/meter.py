@@ -17,7 +17,16 @@ from linewatch.contracts.frame import Cause, Frame, Ranges, StripEdges
 from linewatch.contracts.picture import PictureHealth, PictureQuantity, PictureReading, PictureReference
 
 _SOON = 8
-"""Times as soon as the figures notice: strip is degraded by the average over so small a part of `within_m`."""
+"""Times as soon as the other figures the lens is judged: over so small a part of `within_m`."""
+_FOCUS = PictureQuantity.SHARPNESS, PictureQuantity.EDGE_SHARPNESS
+_AVERAGED = (
+    PictureQuantity.GRAY,
+    PictureQuantity.SATURATION,
+    PictureQuantity.FIXED,
+    PictureQuantity.FROZEN,
+    PictureQuantity.VIBRATION,
+    PictureQuantity.WANDER,
+)
 _LEAST_SAMPLES = 8
 _MOSTLY = 0.9  # of the samples show an edge that can be followed
 _KEPT = 16  # samples that a later one is compared with: a camera has few buffers
@@ -40,20 +49,13 @@ class PictureMeter:
         self._settings, self._capture, self._line = settings, capture, line
         self._columns = line.across
         self._within_mm = within_mm = settings.within_m * 1000
-        self._averages: dict[PictureQuantity, MovingAverage] = {
-            quantity: MovingAverage(within_mm)
-            for quantity in PictureQuantity
-            if quantity not in (PictureQuantity.LIGHT, PictureQuantity.CONTRAST, PictureQuantity.SEGMENT)
-        }
+        self._averages = {quantity: MovingAverage(within_mm) for quantity in _AVERAGED}
+        self._averages |= {quantity: MovingAverage(within_mm / _SOON) for quantity in _FOCUS}
         self._light, self._contrast = CarriedLevel(within_mm), CarriedLevel(within_mm)
         self._target, self._target_before = MovingAverage(within_mm), MovingAverage(within_mm)
         self._shape = [MovingAverage(within_mm) for _ in range(ZONES)]
         self._shape_before: list[float | None] = [None] * ZONES
         self._flat, self._was_flat = flat, False
-        self._soon: dict[PictureQuantity, MovingAverage] = {
-            quantity: MovingAverage(within_mm / _SOON)
-            for quantity in (PictureQuantity.SHARPNESS, PictureQuantity.EDGE_SHARPNESS)
-        }
         self._references: dict[PictureQuantity, float] = {}
         self._fixed = FixedColumns(line.width_px, settings.fixed_depth)
         self._sides = _Spread(within_mm), _Spread(within_mm)
@@ -108,9 +110,8 @@ class PictureMeter:
             PictureQuantity.VIBRATION: None if sample.vibration_px is None else sample.vibration_px * frame.mm_per_px,
         }
         for quantity, value in told.items():
-            for averages in (self._averages, self._soon):
-                if value is not None and quantity in averages:
-                    averages[quantity].add(value, mm)
+            if value is not None:
+                self._averages[quantity].add(value, mm)
         if sample.contrast is not None:
             self._contrast.add(sample.contrast, mm, frame.coil)
         spreads = [
@@ -127,12 +128,12 @@ class PictureMeter:
             for quantity, average in self._averages.items():
                 if average.value is not None:
                     self._references.setdefault(quantity, average.value)
-        sharpness, edge = (average.value for average in self._soon.values())
+        sharpness, edge = (self._averages[quantity] for quantity in _FOCUS)
         self._blurred = (
-            sharpness is not None
-            and self._soon[PictureQuantity.SHARPNESS].passed_mm >= self._within_mm / _SOON
-            and sharpness < self._settings.blurred_below
-            and (edge is None or edge < self._settings.edge_sharpness_below)
+            sharpness.value is not None
+            and sharpness.passed_mm >= self._within_mm / _SOON
+            and sharpness.value < self._settings.blurred_below
+            and (edge.value is None or edge.value < self._settings.edge_sharpness_below)
         )
 
     def _count_light(self, sample: PictureSample, mm: float, coil: str) -> None:
