@@ -41,16 +41,7 @@ class Coverage:
 
     def put_right(self, corrections: Iterable[CoverageSpan]) -> None:
         """Put spans in the place of what was told of their lines before."""
-        for span in corrections:
-            first, stop = span.first_line, span.first_line + span.lines
-            at = max(0, bisect.bisect_right(self._spans, first, key=lambda one: one.first_line) - 1)
-            rest: list[CoverageSpan] = []
-            while at < len(self._spans) and self._spans[at].first_line < stop:
-                old = self._spans.pop(at)
-                end = old.first_line + old.lines
-                around = (old.first_line, min(first, end)), (max(stop, old.first_line), end)
-                rest += [part for lines in around if (part := _part(old, *lines)) is not None]
-            self._spans[at:at] = sorted((*rest, span), key=lambda one: one.first_line)
+        put_right(self._spans, corrections)
 
     @property
     def spans(self) -> tuple[CoverageSpan, ...]:
@@ -65,6 +56,20 @@ class Coverage:
     def engines(self) -> tuple[EngineUse, ...]:
         """All engines, by place, then by name."""
         return tuple(EngineUse(name, place, round(mm, 3)) for (place, name), mm in sorted(self._used_mm.items()))
+
+
+def put_right(spans: list[CoverageSpan], corrections: Iterable[CoverageSpan]) -> None:
+    """Put spans in the place of those of the same lines, in a list of spans in order."""
+    for span in corrections:
+        first, stop = span.first_line, span.first_line + span.lines
+        at = max(0, bisect.bisect_right(spans, first, key=lambda one: one.first_line) - 1)
+        rest: list[CoverageSpan] = []
+        while at < len(spans) and spans[at].first_line < stop:
+            old = spans.pop(at)
+            end = old.first_line + old.lines
+            around = (old.first_line, min(first, end)), (max(stop, old.first_line), end)
+            rest += [part for lines in around if (part := _part(old, *lines)) is not None]
+        spans[at:at] = sorted((*rest, span), key=lambda one: one.first_line)
 
 
 def _part(span: CoverageSpan, first: int, stop: int) -> CoverageSpan | None:

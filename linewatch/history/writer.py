@@ -11,10 +11,11 @@ import sqlalchemy as sa
 
 from linewatch.client import Loss, Lost, Position
 from linewatch.contracts.errors import HistoryError
+from linewatch.contracts.frame import Cause
 from linewatch.contracts.verdict import CoilState, CoverageSpan, Quality, StripArea
 from linewatch.history.event_rows import StripMessage, alarm_row, coil_ordinal_of, gap_row, store_roll_marks
 from linewatch.history.inserts import add_to_counts, insert_row, insert_rows
-from linewatch.history.spans import span_in
+from linewatch.history.spans import put_right, span_in
 from linewatch.history.tables import (
     ALARM,
     CLASS_COUNT,
@@ -192,6 +193,8 @@ class HistoryWriter:
             values |= self._edges(connection, coil_id, of_coil)
             connection.execute(sa.update(COIL).filter_by(id=coil_id).values(values))
             self._spans(connection, coil_id, of_coil)
+            if corrections := [span_from(body) for frame in of_coil for body in frame.corrections]:
+                self._put_right(connection, coil_id, corrections)
 
     def _edges(self, connection: sa.Connection, coil_id: int, frames: Sequence[FrameMessage]) -> dict[str, float]:
         """Return the columns for the strip's outermost edges; count the frames by the strip's width."""
@@ -215,7 +218,9 @@ class HistoryWriter:
             engines_id = self._engines_id(connection, frame.engines)
             for body in frame.spans:
                 span = span_from(body)
-                both = spans[-1][0].joined(span) if spans and spans[-1][1] == engines_id else None
+                # A silent share may be put right, which needs it as it was told.
+                joins = spans and spans[-1][1] == engines_id and span.cause is not Cause.SILENT
+                both = spans[-1][0].joined(span) if joins else None
                 if both is not None:
                     spans[-1] = (both, engines_id)
                 else:
@@ -227,21 +232,31 @@ class HistoryWriter:
                 .filter_by(id=last.id)
                 .values(lines=grown.lines, along_end_mm=grown.along_mm[1], **_areas_mm2(grown))
             )
-        rows = [
-            {
-                "coil_id": coil_id,
-                "first_line": span.first_line,
-                "lines": span.lines,
-                "along_begin_mm": span.along_mm[0],
-                "along_end_mm": span.along_mm[1],
-                "quality": span.quality.value,
-                "cause": span.cause.value if span.cause else None,
-                **_areas_mm2(span),
-                "engines_id": engines_id,
-            }
-            for span, engines_id in spans
-        ]
-        insert_rows(connection, SPAN, rows)
+        insert_rows(connection, SPAN, [_span_row(coil_id, span, engines_id) for span, engines_id in spans])
+
+    def _put_right(self, connection: sa.Connection, coil_id: int, corrections: Sequence[CoverageSpan]) -> None:
+        """Put spans of a strip of several cameras in the place of those that were told of the same lines."""
+        first = min(span.first_line for span in corrections)
+        stop = max(span.first_line + span.lines for span in corrections)
+        told = sa.and_(SPAN.c.coil_id == coil_id, SPAN.c.first_line < stop, SPAN.c.first_line + SPAN.c.lines > first)
+        rows = connection.execute(sa.select(SPAN).where(told).order_by(SPAN.c.first_line)).all()
+        if not rows:
+            return
+        before = [span_in(row) for row in rows]
+        after = list(before)
+        put_right(after, corrections)
+        connection.execute(sa.delete(SPAN).where(told))
+        insert_rows(connection, SPAN, [_span_row(coil_id, span, rows[0].engines_id) for span in after])
+        values: dict[str, Any] = {}
+        for quality, name in _MM.items():
+            old_mm, new_mm = (
+                sum(one.length_mm for one in spans if one.quality is quality) for spans in (before, after)
+            )
+            values[name] = COIL.c[name] + (new_mm - old_mm)
+        for name in _MM2:
+            old_mm2, new_mm2 = (sum(_areas_mm2(one)[name] or 0.0 for one in spans) for spans in (before, after))
+            values[name] = COIL.c[name] + (new_mm2 - old_mm2)
+        connection.execute(sa.update(COIL).filter_by(id=coil_id).values(values))
 
     def _engines_id(self, connection: sa.Connection, engines: tuple[str, ...]) -> int:
         if engines not in self._engines:
@@ -343,6 +358,20 @@ class HistoryWriter:
             return seen_unix_ns
         seen_ns = message.timing.captured_ns
         return time.time_ns() if self._wall_ns is None or not seen_ns else self._wall_ns + seen_ns
+
+
+def _span_row(coil_id: int, span: CoverageSpan, engines_id: int) -> dict[str, Any]:
+    return {
+        "coil_id": coil_id,
+        "first_line": span.first_line,
+        "lines": span.lines,
+        "along_begin_mm": span.along_mm[0],
+        "along_end_mm": span.along_mm[1],
+        "quality": span.quality.value,
+        "cause": span.cause.value if span.cause else None,
+        **_areas_mm2(span),
+        "engines_id": engines_id,
+    }
 
 
 def _areas_mm2(span: CoverageSpan) -> dict[str, float | None]:

@@ -11,7 +11,7 @@ from linewatch.contracts.frame import Grab
 from linewatch.contracts.ports import Clock
 from linewatch.simulation.course import Course, counter
 from linewatch.simulation.encoder import SpeedProfile, encoder_count
-from linewatch.simulation.window import Strip
+from linewatch.simulation.window import SeenStrip
 
 BUFFER_GRABS = 16
 """The number of grabs that a live camera's transfer buffers hold; older ones are overwritten."""
@@ -30,7 +30,7 @@ class SimulatorCamera:
 
     def __init__(
         self,
-        strip: Strip,
+        strip: SeenStrip,
         profile: SpeedProfile,
         clock: Clock,
         coil: str,

@@ -8,7 +8,7 @@ from linewatch.contracts.ports import Clock
 from linewatch.simulation.camera import SimulatorCamera
 from linewatch.simulation.course import Course, counter
 from linewatch.simulation.encoder import SpeedProfile
-from linewatch.simulation.window import Strip
+from linewatch.simulation.window import SeenStrip
 
 _STEP_ROWS = 32  # times are computed for every 32nd row of the course, and interpolated in between
 
@@ -18,7 +18,7 @@ class FreeRunningSimulator(SimulatorCamera):
 
     def __init__(
         self,
-        strip: Strip,
+        strip: SeenStrip,
         profile: SpeedProfile,
         clock: Clock,
         coil: str,

@@ -8,7 +8,7 @@ from linewatch.config.line import LineSettings
 from linewatch.simulation.strip import SimulatedStrip
 
 
-class Strip(Protocol):
+class SeenStrip(Protocol):
     """What a simulated camera needs of the strip below it."""
 
     @property

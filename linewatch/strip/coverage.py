@@ -19,7 +19,7 @@ _WORSE = {Quality.INSPECTED: 0, Quality.DEGRADED: 1, Quality.MISSED: 2}
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class ToldSpan:
     """A span of one camera, in the strip's positions. share: of its area that the camera answers for."""
 
     begin_mm: float
@@ -37,11 +37,11 @@ class Told:
 
 
 @dataclass(frozen=True, slots=True)
-class Share:
+class CameraShare:
     """What is known of one camera's share of some strip. width_mm: of strip, where nothing was told."""
 
     view: View
-    told: tuple[Told, ...]
+    told: tuple[ToldSpan, ...]
     width_mm: float
 
 
@@ -71,7 +71,7 @@ class _Sums:
 
 def told_of(
     view: View, along_mm: tuple[float, float], strip_mm: tuple[float, float], span: CoverageSpan, *, wanders: bool
-) -> Told:
+) -> ToldSpan:
     """Return a camera's span. along_mm: where it lies on the strip. strip_mm: the strip that it saw across.
 
     wanders: it sees one edge of a strip that goes on below the next camera. What it misses as `narrow` is then left
@@ -85,10 +85,12 @@ def told_of(
             span = replace(span, area=area, uninspected_mm2=rest)
     seen_mm = strip_mm[1] - strip_mm[0]
     share = width_mm(view.owned_mm, strip_mm) / seen_mm if seen_mm > 0 else 0.0
-    return Told(*along_mm, span, share)
+    return ToldSpan(*along_mm, span, share)
 
 
-def spans_across(lines: Lines, shares: Sequence[Share], narrow_mm: Mapping[str, float]) -> tuple[CoverageSpan, ...]:
+def spans_across(
+    lines: Lines, shares: Sequence[CameraShare], narrow_mm: Mapping[str, float]
+) -> tuple[CoverageSpan, ...]:
     """Return the spans of a stretch of the joined record, over the whole width, by the shares of all cameras.
 
     Lines are inspected where, on each side, at least JUDGED_SHARE of the area was; missed where, on a side, less than
@@ -114,7 +116,7 @@ def spans_across(lines: Lines, shares: Sequence[Share], narrow_mm: Mapping[str, 
     return tuple(spans)
 
 
-def _is_plain(share: Share, begin_mm: float, stop_mm: float) -> bool:
+def _is_plain(share: CameraShare, begin_mm: float, stop_mm: float) -> bool:
     at_mm = begin_mm
     for told in share.told:
         if told.stop_mm <= begin_mm or told.begin_mm >= stop_mm:
@@ -125,7 +127,7 @@ def _is_plain(share: Share, begin_mm: float, stop_mm: float) -> bool:
     return at_mm >= stop_mm - _LEAST_MM
 
 
-def _span(lines: Lines, shares: Sequence[Share], narrow_mm: Mapping[str, float]) -> CoverageSpan:
+def _span(lines: Lines, shares: Sequence[CameraShare], narrow_mm: Mapping[str, float]) -> CoverageSpan:
     begin_mm, stop_mm = lines.along_mm
     sides: dict[str, _Sums] = {}
     by_side: dict[str, dict[Cause, float]] = {}
@@ -174,7 +176,7 @@ def _span(lines: Lines, shares: Sequence[Share], narrow_mm: Mapping[str, float])
     )
 
 
-def _add(side: _Sums, causes: dict[Cause, float], told: Told, part: float, plain_mm2: float) -> None:
+def _add(side: _Sums, causes: dict[Cause, float], told: ToldSpan, part: float, plain_mm2: float) -> None:
     """Add a part of a camera's span. plain_mm2: its area where the record does not tell it."""
     span = told.span
     if span.area is None:

@@ -11,9 +11,10 @@ its pixels.
 """
 
 import math
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from statistics import median
 
 import numpy as np
 
@@ -24,9 +25,10 @@ from linewatch.decision.grading.severity import GradingRules, severities_of
 from linewatch.decision.rules import DecisionRules
 from linewatch.geometry.moments import Moments
 from linewatch.geometry.runs import near, union
-from linewatch.strip.raster import NO_RUNS, Layout, Seam, View, within
+from linewatch.strip.raster import NO_RUNS, Seam, StripLayout, View, within
 
 _NAMES_KEPT = 4_096
+_SLIPS_KEPT = 9
 _NEARLY_ALL = 0.9
 """Share of a defect's pixels that a camera must have seen to judge it alone."""
 _JUDGED = "defect_class", "confidence", "class_scores", "peak", "probability", "contrast", "evidence"
@@ -88,10 +90,31 @@ class Moment:
     settled_mm: float
 
 
+class Slip:
+    """By how much the right one of two neighbours counts further along than the left one.
+
+    Measured by defects that both have seen whole, and followed as the median of the newest ones, within a bound.
+    """
+
+    def __init__(self, max_mm: float) -> None:
+        self._max_mm = max_mm
+        self._newest: deque[float] = deque(maxlen=_SLIPS_KEPT)
+
+    def add(self, mm: float) -> None:
+        """Add what a defect shows."""
+        self._newest.append(mm)
+
+    @property
+    def mm(self) -> float:
+        """Return the present difference."""
+        found = median(self._newest) if self._newest else 0.0
+        return max(-self._max_mm, min(self._max_mm, found))
+
+
 class StripDefects:
     """The open defects of one coil."""
 
-    def __init__(self, layout: Layout, name: str) -> None:
+    def __init__(self, layout: StripLayout, name: str) -> None:
         """name: stands for the camera in the record."""
         self._layout = layout
         self._name = name
@@ -101,6 +124,7 @@ class StripDefects:
         self._recent: dict[tuple[int, int], list[tuple[Part, np.ndarray]]] = {
             (at, view): [] for at, seam in enumerate(layout.seams) for view in seam.views
         }
+        self._slips = [Slip(layout.max_slip_mm) for _ in layout.seams]
         self._names: OrderedDict[str, str] = OrderedDict()  # of parts that closed, for those that name them
 
     def take(self, view: View, verdict: Verdict | None, event: DefectEvent) -> None:
@@ -195,14 +219,20 @@ class StripDefects:
             part.open = False
         return self.tell(Moment(-1, -math.inf, math.inf), edges, rules, graded_by)
 
+    @property
+    def slips_mm(self) -> tuple[tuple[Seam, float], ...]:
+        """Return by how much the right neighbour of each seam counts further along now."""
+        return tuple((seam, slip.mm) for seam, slip in zip(self._layout.seams, self._slips, strict=True))
+
     def _match(self, at: int, seam: Seam) -> None:
+        shift = np.array([round(self._slips[at].mm / self._layout.mm_per_line), 0, 0], np.int32)
         left, right = (self._recent[at, view] for view in seam.views)
         for part, runs in left:
             for other, runs_there in right:
                 if self._of[part.number] is self._of[other.number] or not _compatible(part.defect, other.defect):
                     continue
                 layout = self._layout
-                if near(runs, runs_there, layout.reach_px, layout.reach_lines).any():
+                if near(runs, runs_there - shift, layout.reach_px, layout.reach_lines).any():
                     self._join(self._of[part.number], self._of[other.number])
 
     def _steps(
@@ -227,6 +257,7 @@ class StripDefects:
             joined.dropped = []
         if self._is_over(joined, moment) and joined.shown is not None:
             events.append(DefectEvent(DefectState.CLOSED, joined.shown, None))
+            self._measure_slip(joined)
             for part in joined.parts:
                 self._names[part.defect.id] = joined.id
                 self._drop_part(part)
@@ -235,12 +266,27 @@ class StripDefects:
                 self._names.popitem(last=False)
         return events
 
+    def _measure_slip(self, joined: Joined) -> None:
+        """Compare where two neighbours saw a defect that both saw whole."""
+        if len(joined.parts) != 2:
+            return
+        by_view = {part.view.index: part for part in joined.parts}
+        for slip, seam in zip(self._slips, self._layout.seams, strict=True):
+            if set(seam.views) == by_view.keys():
+                left, right = (by_view[view] for view in seam.views)
+                inner_mm = self._layout.reach_px * self._layout.mm_per_px
+                low_mm, high_mm = seam.overlap_mm[0] + inner_mm, seam.overlap_mm[1] - inner_mm
+                boxes = left.defect.box, right.defect.box
+                if all(low_mm < box.across_mm[0] and box.across_mm[1] < high_mm for box in boxes):
+                    one_mm, other_mm = (sum(box.along_mm) / 2 for box in boxes)
+                    slip.add(other_mm - one_mm)
+
     def _is_over(self, joined: Joined, moment: Moment) -> bool:
         """Whether nothing more can come of a defect. It stays open where the alarms of the frame must see it."""
         if joined.open:
             return False
         end_mm = max(part.defect.box.along_mm[1] for part in joined.parts)
-        reach_mm = self._layout.reach_lines * self._layout.mm_per_line
+        reach_mm = self._reach_mm
         if any(part.near_seam for part in joined.parts) and end_mm + reach_mm > moment.settled_mm:
             return False
         return joined.ordinal != moment.ordinal or end_mm > moment.begin_mm
@@ -261,11 +307,16 @@ class StripDefects:
         first = int(whole[0, 0])
         return RunMask(first, whole - np.array([first, 0, 0], np.int32))
 
+    @property
+    def _reach_mm(self) -> float:
+        """How far apart along two cameras may see a defect."""
+        return self._layout.reach_lines * self._layout.mm_per_line + self._layout.max_slip_mm
+
     def _forget(self, moment: Moment) -> None:
         """Forget the outlines that no neighbour can touch any more."""
         for index, recent in self._recent.items():
             if recent:
-                least = moment.settled_mm / self._layout.mm_per_line - self._layout.reach_lines
+                least = (moment.settled_mm - self._reach_mm) / self._layout.mm_per_line
                 self._recent[index] = [
                     (part, runs) for part, runs in recent if runs[-1, 0] >= least and part.number in self._of
                 ]

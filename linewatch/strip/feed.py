@@ -5,7 +5,7 @@ from collections import deque
 from dataclasses import dataclass, field
 
 from linewatch.contracts.verdict import CoilNotice, CoilState, Verdict
-from linewatch.strip.coverage import Share, Told, told_of
+from linewatch.strip.coverage import CameraShare, ToldSpan, told_of
 from linewatch.strip.raster import View
 
 Item = Verdict | CoilNotice
@@ -34,7 +34,7 @@ class Feed:
     outvoted: bool = False
     held: deque[tuple[float, Verdict]] = field(default_factory=deque)
     last: CoilNotice | None = None
-    spans: deque[Told] = field(default_factory=deque)
+    spans: deque[ToldSpan] = field(default_factory=deque)
     seen_mm: tuple[float, float] | None = None
     known_mm: tuple[float, float] | None = None
     shown_mm: tuple[float, float] | None = None
@@ -109,13 +109,13 @@ class Feed:
         self.seen_mm = strip_mm or self.seen_mm
         self.told_mm = max(self.told_mm, end_mm)
 
-    def share(self, begin_mm: float, stop_mm: float) -> Share:
+    def share(self, begin_mm: float, stop_mm: float) -> CameraShare:
         """Return what it told of some strip. Where it told nothing, the strip counts as wide as it was known to be."""
         told = tuple(one for one in self.spans if one.begin_mm < stop_mm and one.stop_mm > begin_mm)
         low, high = self.view.owned_mm
         coming_mm = self.view.strip_mm(self.held[0][1]) if self.held else None
         across = self.known_mm or coming_mm or self.view.camera.view_mm
-        return Share(self.view, told, max(0.0, min(high, across[1]) - max(low, across[0])))
+        return CameraShare(self.view, told, max(0.0, min(high, across[1]) - max(low, across[0])))
 
     def forget(self, before_mm: float) -> None:
         """Forget the spans that end before a place."""

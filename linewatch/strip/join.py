@@ -39,10 +39,10 @@ from linewatch.decision.decide import (
 from linewatch.decision.grading.grade import GradingState
 from linewatch.decision.rollmarks.rows import Recurrence, end_rolls, follow_rolls
 from linewatch.decision.rules import DecisionRules
-from linewatch.strip.coverage import Lines, Share, put_right, spans_across
+from linewatch.strip.coverage import CameraShare, Lines, put_right, spans_across
 from linewatch.strip.defects import EdgesMm, Moment, StripDefects
 from linewatch.strip.feed import Feed, Item
-from linewatch.strip.raster import Layout, hull_mm
+from linewatch.strip.raster import StripLayout, hull_mm
 from linewatch.strip.rules import StripRules
 from linewatch.strip.settings import StripSettings
 
@@ -56,7 +56,7 @@ class _Owed:
     """A joined frame of which a share was silent. shares: by camera. late: cameras that have not told of it yet."""
 
     lines: Lines
-    shares: dict[int, Share]
+    shares: dict[int, CameraShare]
     spans: tuple[CoverageSpan, ...]
     narrow_mm: dict[str, float]
     late: set[int]
@@ -78,7 +78,7 @@ class Joiner:
         self.state = state or DecisionState.initial()
         """Of the decision; replace it by what `decide.carry_out` (orders) or `decide.follow_host` returns."""
         self._settings = settings
-        self._layout = Layout(settings)
+        self._layout = StripLayout(settings)
         self._feeds = tuple(Feed(view) for view in self._layout.views)
         self._by_key = {feed.view.key: feed for feed in self._feeds}
         self._sides = {side: [self._by_key[camera.key] for camera in settings.across(side)] for side in settings.sides}
@@ -325,6 +325,11 @@ class Joiner:
             feed.spans.clear()
         if ends_mm and ends_mm[-1] - ends_mm[0] >= 1.0:
             self._notes += (f"its cameras differ by {ends_mm[-1] - ends_mm[0]:.0f} mm about where it ends",)
+        for seam, slip_mm in self._defects.slips_mm:
+            if abs(slip_mm) > self._settings.strip.seam_along_mm:
+                left, right = (self._layout.views[view].key for view in seam.views)
+                more = "more" if slip_mm > 0 else "less"
+                self._notes += (f"{right} counts {abs(slip_mm):.0f} mm {more} than {left} at its end",)
         rules = self._current_rules()
         coil = self.state.coil
         assert coil is not None
@@ -464,7 +469,7 @@ class Joiner:
     # What is told late
 
     def _remember(
-        self, lines: Lines, shares: dict[int, Share], spans: Iterable[CoverageSpan], narrow_mm: dict[str, float]
+        self, lines: Lines, shares: dict[int, CameraShare], spans: Iterable[CoverageSpan], narrow_mm: dict[str, float]
     ) -> None:
         """Keep a frame of which a camera that is left out may tell yet."""
         end_mm = lines.along_mm[1]

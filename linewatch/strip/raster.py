@@ -19,8 +19,8 @@ class View:
     """One camera's view of the strip.
 
     owned_mm: the strip across that this camera answers for: its view, up to the middle of what it shares with a
-    neighbour. owned_px: the same in columns of the joined record. seams: indices into `Layout.seams`. outer: whether
-    it is the leftmost, and the rightmost, of its side.
+    neighbour. owned_px: the same in columns of the joined record. seams: indices into `StripLayout.seams`. outer:
+    whether it is the leftmost, and the rightmost, of its side.
     """
 
     index: int  # as in the settings
@@ -67,13 +67,16 @@ class View:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Seam:
-    """Where two neighbours meet. zone_px: columns in which defects of both may touch. views: left and right."""
+    """Where two neighbours meet. views: left and right. overlap_mm: what both see. zone_px: columns in which defects of
+    both may touch.
+    """
 
     views: tuple[int, int]
+    overlap_mm: tuple[float, float]
     zone_px: tuple[int, int]
 
 
-class Layout:
+class StripLayout:
     """All cameras over the strip, and the lines and columns of the joined record."""
 
     def __init__(self, settings: StripSettings) -> None:
@@ -82,6 +85,7 @@ class Layout:
         self.left_mm = settings.view_mm[0]
         self.reach_px = int(strip.seam_across_mm / self.mm_per_px + 1e-9) + 1
         self.reach_lines = int(strip.seam_along_mm / self.mm_per_line + 1e-9) + 1
+        self.max_slip_mm = strip.max_slip_mm
         index = {camera.key: i for i, camera in enumerate(settings.camera)}
         seams: list[Seam] = []
         bounds = {camera.key: list(camera.view_mm) for camera in settings.camera}
@@ -93,7 +97,7 @@ class Layout:
                 for key in (one.key, other.key):
                     touched[key].append(len(seams))
                 zone_px = self.column(left_mm) - self.reach_px, self.column(right_mm) + self.reach_px
-                seams.append(Seam((index[one.key], index[other.key]), zone_px))
+                seams.append(Seam((index[one.key], index[other.key]), (left_mm, right_mm), zone_px))
         self.seams = tuple(seams)
         self.views = tuple(
             View(

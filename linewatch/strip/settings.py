@@ -107,6 +107,13 @@ class JoinSettings(Settings):
     seam_along_mm: float = Field(
         default=6.0, ge=0, le=500, description="distance along up to which defects of two cameras touch"
     )
+    max_slip_mm: float = Field(
+        default=50.0,
+        ge=0,
+        le=1_000,
+        description="encoders of two neighbours may slip against each other by so much within a coil: their difference "
+        "is followed by the defects that both see, up to here",
+    )
     ends_mm: float = Field(
         default=100.0,
         ge=0,

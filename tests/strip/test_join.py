@@ -19,6 +19,7 @@ from wide_strip import (
     blobs,
     by_cameras,
     final,
+    heard,
     joined,
     recorded,
     settings,
@@ -168,24 +169,6 @@ def test_sides_are_kept_apart(tmp_path) -> None:
     assert first.engines == tuple(sorted(f"{one.key} eye@{one.name}" for one in STRIP.camera))
 
 
-def heard(settings: StripSettings, seen, silent: str, from_frame: int, until: int):
-    """Join cameras of which one is silent from one frame to another; the clock goes on by 100 ms a frame."""
-    joiner, decided, kept = Joiner(settings), [], []
-    for at in range(max(len(one.decided) for one in seen)):
-        now_ns = at * 100_000_000
-        for one in seen:
-            if at < len(one.decided):
-                kept.append((one.key, one.decided[at]))
-        if at >= until or at < from_frame:
-            say, kept = kept, []
-        else:
-            say, kept = [x for x in kept if x[0] != silent], [x for x in kept if x[0] == silent]
-        for key, one in say:
-            decided += joiner.take(key, one, now_ns)
-        decided += joiner.tick(now_ns)
-    return decided + list(joiner.finish())
-
-
 def test_a_silent_camera_holds_nothing_up_and_its_share_is_put_right_when_it_tells(tmp_path) -> None:
     settings_ = ONE_SIDE.model_copy(update={"strip": ONE_SIDE.strip.model_copy(update={"wait_s": 0.2})})
     mask = np.zeros((640, WIDTH_PX), np.uint8)
@@ -260,6 +243,23 @@ def test_a_camera_further_along_counts_from_the_strips_head() -> None:
     found = joined(settings_, [seen[0], replace(seen[1], decided=late), seen[2]])
     assert figures(found) == figures(joined(ONE_SIDE, seen))
     assert found[-1].uninspected_mm2_by_cause == {"silent": 13 * 70.0}
+
+
+@pytest.mark.parametrize(("max_slip_mm", "doubles"), [(50.0, 0), (0.0, 2)])
+def test_encoders_that_slip_are_followed(max_slip_mm: float, doubles: int) -> None:
+    mask = np.zeros((640, WIDTH_PX), np.uint8)
+    for line in range(10, 600, 40):
+        mask[line : line + 6, 90:96] = 255  # in the overlap, and the second camera's
+    slow = np.zeros_like(mask)
+    for line in range(640):
+        slow[line] = mask[min(639, round(line * 1.02))]  # its encoder counts 2 % too little
+    settings_ = ONE_SIDE.model_copy(update={"strip": ONE_SIDE.strip.model_copy(update={"max_slip_mm": max_slip_mm})})
+    seen = by_cameras(mask, settings_)
+    seen[1] = replace(seen[1], decided=recorded(told(slow, "top/cam2", VIEWS["cam2"])))
+    found = joined(settings_, seen)
+    count = len(list(final(found)))
+    assert count == 15 if not doubles else count >= 15 + doubles
+    assert any("mm less than top/cam1" in note for note in found[-1].conditions.notes) == (doubles == 0)
 
 
 @given(st.integers(0, 190), st.sampled_from([16, 20, 50]))

@@ -17,7 +17,7 @@ from linewatch.simulation.course import Course, Turn
 from linewatch.simulation.encoder import SpeedProfile
 from linewatch.simulation.free_running import FreeRunningSimulator
 from linewatch.simulation.strip import SimulatedRollMark, SimulatedStrip, Texture
-from linewatch.simulation.window import Strip, StripWindow
+from linewatch.simulation.window import SeenStrip, StripWindow
 
 
 class SimulatorSource(SourceSettings):
@@ -70,7 +70,7 @@ class SimulatorSource(SourceSettings):
             self.seed, self.length_m, self.defects_per_m, line, roll_marks=self.roll_mark, texture=self.texture
         )
 
-    def _seen(self, line: LineSettings) -> Strip:
+    def _seen(self, line: LineSettings) -> SeenStrip:
         strip = self.strip(line)
         if self.strip_px is None:
             return strip
