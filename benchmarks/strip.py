@@ -32,6 +32,7 @@ from linewatch.config.wire import WireSettings
 from linewatch.contracts.prediction import Timing
 from linewatch.contracts.record import Record
 from linewatch.contracts.verdict import CoilNotice, CoilState, DefectEvent, Quality, Verdict
+from linewatch.files import write_output
 from linewatch.journal.journal import Journal
 from linewatch.wire.decode import decided_from
 from linewatch.wire.encode import Sequencer, drafts
@@ -271,7 +272,7 @@ def measure(folder: Path, per_s: float, seconds: float) -> dict[str, object]:
             while not all(path.exists() for path in ready):
                 time.sleep(0.1)
             begin_ns = time.time_ns() + 5_000_000_000  # until then, the strip process has heard every service
-            (folder / "begin").write_text(str(begin_ns))
+            write_output(folder / "begin", str(begin_ns).encode())
             next_s, end_ns = 0.0, begin_ns + int((seconds + 3) * 1e9)
             defects = 0
             while time.time_ns() < end_ns:
