@@ -19,8 +19,8 @@ from linewatch.wire.schema import AlarmMessage, AnyMessage, CoilMessage, FrameMe
 
 pytestmark = pytest.mark.service
 
-FRAMES = 100
-PER_S = 20.0
+FRAMES = 150
+PER_S = 25.0
 
 
 class Consumer:
