@@ -107,13 +107,18 @@ def spans_across(
     ordered = sorted(cuts)
     spans: list[CoverageSpan] = []
     for first, stop in pairwise(ordered):
-        span = _span(Lines(first, stop, lines.mm_per_line), shares, narrow_mm)
-        before = spans[-1] if spans else None
-        if before is not None and (before.quality, before.cause) == (span.quality, span.cause):
-            spans[-1] = _both(before, span)
-        else:
-            spans.append(span)
+        append(spans, _span(Lines(first, stop, lines.mm_per_line), shares, narrow_mm))
     return tuple(spans)
+
+
+def append(spans: list[CoverageSpan], span: CoverageSpan) -> None:
+    """Append a span; it becomes one with the last one where that ends at its beginning and is of its kind."""
+    before = spans[-1] if spans else None
+    touches = before is not None and before.first_line + before.lines == span.first_line
+    if before is not None and touches and (before.quality, before.cause) == (span.quality, span.cause):
+        spans[-1] = _both(before, span)
+    else:
+        spans.append(span)
 
 
 def _is_plain(share: CameraShare, begin_mm: float, stop_mm: float) -> bool:

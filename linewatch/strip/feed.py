@@ -3,6 +3,7 @@
 import math
 from collections import deque
 from dataclasses import dataclass, field
+from itertools import takewhile
 
 from linewatch.contracts.verdict import CoilNotice, CoilState, Verdict
 from linewatch.strip.coverage import CameraShare, ToldSpan, told_of
@@ -111,7 +112,8 @@ class Feed:
 
     def share(self, begin_mm: float, stop_mm: float) -> CameraShare:
         """Return what it told of some strip. Where it told nothing, the strip counts as wide as it was known to be."""
-        told = tuple(one for one in self.spans if one.begin_mm < stop_mm and one.stop_mm > begin_mm)
+        before = takewhile(lambda one: one.begin_mm < stop_mm, self.spans)
+        told = tuple(one for one in before if one.stop_mm > begin_mm)
         low, high = self.view.owned_mm
         coming_mm = self.view.strip_mm(self.held[0][1]) if self.held else None
         across = self.known_mm or coming_mm or self.view.camera.view_mm

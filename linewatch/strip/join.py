@@ -39,7 +39,7 @@ from linewatch.decision.decide import (
 from linewatch.decision.grading.grade import GradingState
 from linewatch.decision.rollmarks.rows import Recurrence, end_rolls, follow_rolls
 from linewatch.decision.rules import DecisionRules
-from linewatch.strip.coverage import CameraShare, Lines, put_right, spans_across
+from linewatch.strip.coverage import CameraShare, Lines, append, put_right, spans_across
 from linewatch.strip.defects import EdgesMm, Moment, StripDefects
 from linewatch.strip.feed import Feed, Item
 from linewatch.strip.raster import StripLayout, hull_mm
@@ -48,6 +48,8 @@ from linewatch.strip.settings import StripSettings
 
 OWED_FRAMES = 4_096
 """Joined frames that wait to be put right, at most; of older ones the silent shares stay missed."""
+_CORRECTIONS = 128
+"""Corrected spans in one frame, about: a message has a bound."""
 _CLOSE_MM = 1e-6
 
 
@@ -86,6 +88,7 @@ class Joiner:
         self._ordinal = 0
         self._waits: deque[tuple[float, int]] = deque()  # how far the foremost camera had told, and when
         self._owed: OrderedDict[int, _Owed] = OrderedDict()  # by the first line
+        self._looked_at: dict[int, float] = {}  # up to where cameras that owe frames had told, when these were checked
         self._rolls: dict[str, Recurrence] = {}
         self._widths: dict[str, WidthExpectation] = {}  # of the whole strip, by side
         self._data: CoilData | None = None
@@ -283,6 +286,7 @@ class Joiner:
         self._rolls = {side: Recurrence.initial(0.0, rules.periodic, rules.rolls) for side in self._sides}
         self._defects = StripDefects(self._layout, self._settings.strip.name)
         self._owed.clear()
+        self._looked_at.clear()
         self._waits.clear()
         self._widths.clear()
         coil = RunningCoil(
@@ -478,6 +482,8 @@ class Joiner:
             for feed in self._feeds
             if feed.left_out and (not feed.member or feed.told_mm < end_mm - _CLOSE_MM)
         }
+        for at in late:
+            self._looked_at.setdefault(at, math.nan)
         if late:
             self._owed[lines.first_line] = _Owed(lines, shares, tuple(spans), narrow_mm, late)
             while len(self._owed) > OWED_FRAMES:
@@ -486,17 +492,23 @@ class Joiner:
     def _put_right(self, coil: RunningCoil) -> tuple[tuple[CoverageSpan, ...], RunningCoil]:
         """Return the spans of earlier frames of which a silent camera has told since, and the coil with them."""
         corrections: list[CoverageSpan] = []
+        if all(self._feeds[at].told_mm == told_mm for at, told_mm in self._looked_at.items()):
+            return (), coil
         for first, owed in list(self._owed.items()):
+            if len(corrections) >= _CORRECTIONS:
+                break  # the next frame tells the rest
             begin_mm, end_mm = owed.lines.along_mm
             told = [self._feeds[at] for at in owed.late if self._feeds[at].told_mm >= end_mm - _CLOSE_MM]
             for feed in told:
+                feed.forget(begin_mm)
                 owed.shares[feed.view.index] = feed.share(begin_mm, end_mm)
                 owed.late.discard(feed.view.index)
             if not told:
                 continue
             spans = spans_across(owed.lines, tuple(owed.shares.values()), owed.narrow_mm)
             if spans != owed.spans:
-                corrections += spans
+                for span in spans:
+                    append(corrections, span)
                 grading = coil.grading
                 if grading is not None:
                     looked = grading.looked.put_right(owed.spans, spans, grading.rules.head_mm)
@@ -506,6 +518,9 @@ class Joiner:
                 owed.spans = spans
             if not owed.late:
                 del self._owed[first]
+        still_late = set().union(*(owed.late for owed in self._owed.values()))
+        done = len(corrections) < _CORRECTIONS
+        self._looked_at = {at: self._feeds[at].told_mm if done else math.nan for at in still_late}
         return tuple(corrections), coil
 
 
