@@ -32,6 +32,7 @@ from linewatch.config.wire import WireSettings
 from linewatch.contracts.prediction import Timing
 from linewatch.contracts.record import Record
 from linewatch.contracts.verdict import CoilNotice, CoilState, DefectEvent, Quality, Verdict
+from linewatch.files import write_output
 from linewatch.journal.journal import Journal
 from linewatch.wire.decode import decided_from
 from linewatch.wire.encode import Sequencer, drafts
@@ -48,20 +49,20 @@ CAPTURED, PUBLISHED, UNIX = 10**17 + 1, 10**17 + 2, 10**17 + 3
 BUDGET_MS = 50.0
 
 
-def configuration(side: str, camera: int, metres: float) -> str:
+def configuration(side: str, camera: int, metres: float, defects_per_m: float) -> str:
     """Return the configuration of the service that inspects one camera's window."""
     left = camera * (WIDTH_PX - OVERLAP_PX)
     return (
         f'[line]\nside = "{side}"\ncamera = "cam{camera}"\nwidth_px = {WIDTH_PX}\nframe_lines = {FRAME_LINES}\n'
         f"mm_per_px = {MM_PER_PX}\nacross_offset_mm = {left * MM_PER_PX}\n"
         f'[source]\ntype = "simulator"\nseed = {7 if side == "top" else 8}\nlength_m = {metres}\ncoil = "BENCH"\n'
-        f"strip_px = {3 * WIDTH_PX - 2 * OVERLAP_PX}\nview_offset_px = {left}\ndefects_per_m = 3.0\n"
+        f"strip_px = {3 * WIDTH_PX - 2 * OVERLAP_PX}\nview_offset_px = {left}\ndefects_per_m = {defects_per_m}\n"
         '[inference]\nchain = "cascade"\n'
         '[wire]\npublish = "tcp://127.0.0.1:*"\nserve = "tcp://127.0.0.1:*"\n'
     )
 
 
-def record(folder: Path, metres: float) -> None:
+def record(folder: Path, metres: float, defects_per_m: float) -> None:
     """Let the shipped engines inspect every camera's window."""
     for side, camera in CAMERAS:
         place = folder / f"{side}-cam{camera}"
@@ -69,7 +70,7 @@ def record(folder: Path, metres: float) -> None:
         if (place / "verdicts.jsonl").exists():
             continue
         (place / "service.toml").write_text(
-            configuration(side, camera, metres) + f'[journal]\ndir = "{place}/recording"\n'
+            configuration(side, camera, metres, defects_per_m) + f'[journal]\ndir = "{place}/recording"\n'
         )
         command = [
             sys.executable,
@@ -271,7 +272,7 @@ def measure(folder: Path, per_s: float, seconds: float) -> dict[str, object]:
             while not all(path.exists() for path in ready):
                 time.sleep(0.1)
             begin_ns = time.time_ns() + 5_000_000_000  # until then, the strip process has heard every service
-            (folder / "begin").write_text(str(begin_ns))
+            write_output(folder / "begin", str(begin_ns).encode())
             next_s, end_ns = 0.0, begin_ns + int((seconds + 3) * 1e9)
             defects = 0
             while time.time_ns() < end_ns:
@@ -317,6 +318,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--folder", type=Path, default=Path("out/bench/strip"))
     parser.add_argument("--record-m", type=float, default=40.0, help="metres of strip that the engines inspect first")
+    parser.add_argument("--defects-per-m", type=float, default=0.5, help="on each side of the whole strip")
     parser.add_argument("--per-s", type=float, default=160.0, help="frames a second of each camera")
     parser.add_argument("--seconds", type=float, default=60.0)
     parser.add_argument("--json", action="store_true")
@@ -326,7 +328,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         play(asked.play, asked.per_s, asked.seconds)
         return 0
     folder = asked.folder.absolute()
-    record(folder, asked.record_m)
+    record(folder, asked.record_m, asked.defects_per_m)
     for old in ("journal", *(f"{side}-cam{camera}/journal" for side, camera in CAMERAS)):
         subprocess.run(["rm", "-rf", str(folder / old)], check=True)
     found = measure(folder, asked.per_s, asked.seconds)

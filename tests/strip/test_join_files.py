@@ -104,6 +104,7 @@ def test_files_that_do_not_fit_are_refused(files, names, said: str, capsys: pyte
 
 
 @pytest.mark.heavy
+@pytest.mark.timeout(900)
 def test_three_services_a_side_tell_of_a_wide_strip_what_one_tells_that_sees_all(tmp_path: Path) -> None:
     """With the shipped engines: each defect once, in spite of overlaps of 400 mm, and coverage of the whole width."""
     views = {"cam1": (0, 1600), "cam2": (1200, 2800), "cam3": (2400, 4000)}

@@ -9,29 +9,32 @@ import numpy as np
 import pytest
 import wide_strip
 from strip_line import expected, strip_line
+from waiting import wait_until
 
 from linewatch.strip.settings import load_strip_settings
 
 pytestmark = pytest.mark.service
 
-KILLS = int(os.environ.get("LINEWATCH_KILLS", "4"))
+KILLS = int(os.environ.get("LINEWATCH_KILLS", "3"))
 
 
 def test_whoever_is_killed_the_joined_record_holds_everything_once(tmp_path: Path) -> None:
     """Kill the strip process and the services of cameras at random; compare byte for byte, but for times."""
     dice = random.Random(59)
-    mask = wide_strip.blobs(np.random.default_rng(3), 32 * 60, 90)
+    mask = wide_strip.blobs(np.random.default_rng(3), 32 * 40, 60)
     with strip_line(tmp_path) as line:
         line.write(strip="wait_s = 60.0")
         seen = wide_strip.by_cameras(mask, line.settings)
         for one in seen:
-            line.play(one.key, 20.0, one.decided)
+            line.play(one.key, 25.0, one.decided, go=False)
         line.start()
+        wait_until(lambda: len(line.events("camera_heard")) == len(seen))
+        line.go(*(one.key for one in seen))
         for _ in range(KILLS):
-            time.sleep(dice.uniform(0.3, 1.5))
+            time.sleep(dice.uniform(0.1, 0.6))
             victim = dice.choice(["strip", "strip", *(one.key for one in seen)])
             line.kill(victim)
-            line.start() if victim == "strip" else line.play(victim, 20.0)
+            line.start() if victim == "strip" else line.play(victim, 25.0)
         line.wait_ended()
         line.kill("strip")
         found = line.record()

@@ -19,8 +19,8 @@ from linewatch.wire.schema import AlarmMessage, AnyMessage, CoilMessage, FrameMe
 
 pytestmark = pytest.mark.service
 
-FRAMES = 100
-PER_S = 20.0
+FRAMES = 150
+PER_S = 25.0
 
 
 class Consumer:
@@ -111,11 +111,11 @@ def check_silence_is_told(strip: Consumer) -> AlarmMessage:
     assert isinstance(missed, FrameMessage)
     assert set(missed.spans[-1].uninspected_mm2_by_camera) == {"top/cam2"}
     assert missed.spans[-1].inspected_mm2, "the shares of the others are inspected"
-    out = strip.wait_for(lambda one: isinstance(one, StatusMessage) and not one.healthy)
+    out = strip.wait_for(lambda one: isinstance(one, StatusMessage) and one.cameras[1].state == "silent")
     assert isinstance(out, StatusMessage)
+    assert not out.healthy
     assert out.failure is not None
-    assert out.failure.startswith("top/cam2: no heartbeat")
-    assert [camera.state for camera in out.cameras] == ["inspecting", "silent", "inspecting"]
+    assert "top/cam2: no heartbeat" in out.failure
     later = strip.wait_for(lambda one: isinstance(one, StatusMessage))
     assert isinstance(later, StatusMessage)
     assert later.heartbeat == out.heartbeat, "a PLC sees the heartbeat stand"

@@ -99,8 +99,9 @@ class StripLine:
 
     def events(self, event: str) -> list[dict[str, Any]]:
         """Return the lines of this event in the strip's log."""
-        lines = (self.folder / "log").read_text().splitlines()
-        return [found for line in lines if line.startswith("{") and (found := json.loads(line))["event"] == event]
+        lines = (self.folder / "log").read_text().splitlines(keepends=True)
+        told = [json.loads(line) for line in lines if line.startswith("{") and line.endswith("\n")]
+        return [one for one in told if one["event"] == event]
 
     def snapshot(self) -> Snapshot | None:
         """Return how things stand; None while the strip process does not answer."""
