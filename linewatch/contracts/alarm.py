@@ -146,3 +146,4 @@ class HostState:
     engine_withdrawn: str | None = None  # why a promoted engine inspects no longer; "": none was withdrawn
     journal_lost: str | None = None  # why decisions do not reach the journal's disk; "": they do
     restart_gap: str | None = None  # what passed unseen in a restart, once; "": nothing
+    clock_step_ns: int = 0  # by how much the wall clock was set since the last state; 0: it was not

@@ -36,6 +36,7 @@ from linewatch.daemon.status import StatusReport
 from linewatch.daemon.topology import CAPTURE
 from linewatch.daemon.totals import Totals
 from linewatch.daemon.untold import UntoldDecisions
+from linewatch.daemon.wall_clock import WallClock
 from linewatch.decision.decide import so_far
 from linewatch.decision.resume import resumed
 from linewatch.inference.backends.registry import open_backend, open_backends
@@ -117,6 +118,7 @@ class Decisions:
     crops: DefectCrops | None
     stage: DecisionStage
     begun: Unfinished | None  # the coil that goes on over a restart
+    wall_clock: WallClock
 
 
 def open_decisions(
@@ -174,6 +176,7 @@ def open_decisions(
     def silent_s() -> float:
         return runner.health.ages_s()[CAPTURE.name]
 
+    wall_clock = WallClock()
     host = HostMonitor(
         clock,
         disks.fullest,
@@ -183,6 +186,7 @@ def open_decisions(
         lambda: exchange.withdrawn,
         lambda: keeper.state.why if keeper else None,
         lambda: inspection.admission.counts.gap,
+        wall_clock,
         live=live,
     )
     totals = Totals()
@@ -201,7 +205,7 @@ def open_decisions(
     passage = begun.point.passage if begun else None
     crops = DefectCrops(settings.crops, settings.line.across_offset_mm, passage) if settings.crops else None
     stage = DecisionStage(state, recipes, inspection.ring.release, totals, clock, orders, host.read, crops)
-    return Decisions(keeper or journal, standing, exchange, coils, orders, totals, crops, stage, begun)
+    return Decisions(keeper or journal, standing, exchange, coils, orders, totals, crops, stage, begun, wall_clock)
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,6 +261,7 @@ def open_wire(
         keeper,
         inspection.canary,
         inspection.recipes,
+        decisions.wall_clock,
         started_ns=clock.now_ns(),
     )
     outlet = Outlet(

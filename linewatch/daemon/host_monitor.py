@@ -10,6 +10,7 @@ from typing import Self
 from linewatch.contracts.alarm import HostState
 from linewatch.contracts.ports import Clock
 from linewatch.contracts.restart import RestartGap
+from linewatch.daemon.wall_clock import WallClock
 from linewatch.wire.schema import BackendState, BackendStatus
 
 THREAD = "disk"
@@ -61,6 +62,7 @@ class HostMonitor:
         withdrawn: Callable[[], str | None],
         journal_lost: Callable[[], str | None],
         gap: Callable[[], RestartGap | None],
+        wall_clock: WallClock,
         *,
         live: bool,
     ) -> None:
@@ -73,6 +75,7 @@ class HostMonitor:
         self._journal_lost = journal_lost
         self._next_ns = clock.now_ns()
         self._gap, self._gap_told = gap, False
+        self._wall_clock = wall_clock
 
     def read(self) -> HostState | None:
         """Return the host's state; None when it was read a moment ago."""
@@ -84,11 +87,12 @@ class HostMonitor:
         gap = self._told_once()
         if not self._live:
             return HostState(time.time_ns(), restart_gap=gap)
+        now_unix_ns, step_ns = self._wall_clock.read()
         backend = self._backend()
         lost = backend.state is BackendState.LOST
         free_mb, disk = self._fullest_disk()
         return HostState(
-            time.time_ns(),
+            now_unix_ns,
             camera_silent_s=self._silent_s(),
             disk_free_mb=free_mb,
             disk=disk,
@@ -99,6 +103,7 @@ class HostMonitor:
             engine_withdrawn=self._withdrawn() or "",
             journal_lost=self._journal_lost() or "",
             restart_gap=gap,
+            clock_step_ns=step_ns,
         )
 
     def _told_once(self) -> str:

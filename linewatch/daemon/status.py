@@ -20,9 +20,11 @@ from linewatch.daemon.stages.exchange import EngineExchange
 from linewatch.daemon.topology import CAPTURE
 from linewatch.daemon.totals import Totals
 from linewatch.daemon.untold import UntoldDecisions
+from linewatch.daemon.wall_clock import WallClock, synchronised
 from linewatch.inference.workload import Workload
 from linewatch.journal.keeper import JournalKeeper
 from linewatch.wire.schema import (
+    ClockStatus,
     CoilStatus,
     CropStatus,
     JournalStatus,
@@ -58,6 +60,7 @@ class StatusReport:
     journal: JournalKeeper | None  # None: a replay
     canary: Canary | None
     recipes: Recipes
+    wall_clock: WallClock
     started_ns: int
     _beats: int = 0
     _window: tuple[int, int, int] = (0, 0, 0)  # began at, with so many frames and tiles
@@ -118,6 +121,7 @@ class StatusReport:
             normal=_normal(self.recipes),
             untold=self.untold.count,
             journal=_journal(self.journal),
+            clock=ClockStatus(synchronised=synchronised(), last_step_s=round(self.wall_clock.last_step_ns / 1e9, 3)),
         )
 
     def bare(self) -> StatusBody:

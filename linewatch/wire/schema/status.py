@@ -147,6 +147,17 @@ class JournalStatus(Message):
     dropped: Count = Field(description="messages since the start that were published and are in no journal")
 
 
+class ClockStatus(Message):
+    """The wall clock of the service's host, by which coils are dated."""
+
+    synchronised: bool | None = Field(
+        description="whether something keeps the clock right (NTP, PTP), by the kernel; null: it does not say"
+    )
+    last_step_s: float = Field(
+        description="by how much the clock was set last since the service started, forward above 0; 0: it was not set"
+    )
+
+
 class NormalStatus(Message):
     """What is known of the line's normal strip (`[decision] normal`), and how that drifted when strip was learned."""
 
@@ -214,6 +225,7 @@ class StatusBody(CoveredArea):
         "a text was beyond what a message holds; the service's log says which",
     )
     journal: JournalStatus | None = Field(default=None, description="null: a replay, which ends when its disk fails")
+    clock: ClockStatus | None = None
 
 
 class StatusMessage(StatusBody, Envelope):
