@@ -155,9 +155,18 @@ def open_decisions(
         announce(lineup)
         runner.between_frames(partial(cascade.use, lineup))
 
+    totals = Totals()
     exchange = EngineExchange(
-        pool, cascade, inspection.backends, inspection.backend, settings.inference, use_lineup, announce
+        pool,
+        cascade,
+        inspection.backends,
+        inspection.backend,
+        settings.inference,
+        use_lineup,
+        announce,
+        lambda: totals.lost_lines,
     )
+    stack.callback(exchange.close)
     exchange.prepare({one.name: one.engines for one in settings.recipe}, wait=not live)
 
     def recipe_trouble() -> str | None:
@@ -189,7 +198,6 @@ def open_decisions(
         wall_clock,
         live=live,
     )
-    totals = Totals()
     alarms = [alarm_from(body) for body in standing.retained_alarms]
     begun, rules = earlier.unfinished, recipes.newest
     if begun is not None:
