@@ -212,7 +212,9 @@ def open_decisions(
         totals.coil, totals.along_mm = state.coil.coil, state.coil.end_mm
     passage = begun.point.passage if begun else None
     crops = DefectCrops(settings.crops, settings.line.across_offset_mm, passage) if settings.crops else None
-    stage = DecisionStage(state, recipes, inspection.ring.release, totals, clock, orders, host.read, crops)
+    stage = DecisionStage(
+        state, recipes, inspection.ring.release, totals, clock, orders, host.read, crops, lambda: runner.pausing
+    )
     return Decisions(keeper or journal, standing, exchange, coils, orders, totals, crops, stage, begun, wall_clock)
 
 

@@ -42,6 +42,7 @@ class Runner:
         self._failure: LinewatchError | None = None
         self._started_ns = self._ended_ns = 0
         self.state = ServiceState.STARTING
+        self.pausing = False
         self.health = Health(clock)
         self.stages: dict[str, StageRow[Any]] = {}
         """By the name of each supervised thread."""
@@ -60,6 +61,11 @@ class Runner:
         self.state = ServiceState.DRAINING
         self._stopped.set()
         self._stop_capture()
+
+    def pause(self) -> None:
+        """As `stop`, of a service that will be started again: its coil goes on then, so it does not end now."""
+        self.pausing = True
+        self.stop()
 
     def between_frames(self, action: Callable[[], None]) -> None:
         """Have `action` done on the cascade's thread between two frames. From any thread."""
