@@ -65,7 +65,7 @@ class Agreement:
 
 
 class AskedAside(Protocol):
-    """What answers samples aside, as `Trial` does. free: a sample would be taken now."""
+    """What answers samples aside, as `EngineTrial` does. free: a sample would be taken now."""
 
     @property
     def free(self) -> bool: ...

@@ -1,7 +1,7 @@
 """An engine on trial runs in a process of its own: whatever it does, the strip is inspected as before.
 
-`Trial` starts the process, which loads the engine, tries it on its reference tiles, and then answers one sample after
-the other at the lowest priority. Samples that come meanwhile are not taken. Run as a program, this module is that
+`EngineTrial` starts the process, which loads the engine, tries it on its reference tiles, and then answers one sample
+after the other at the lowest priority. Samples that come meanwhile are not taken. Run as a program, this module is that
 process. Both talk by messages of two lengths, a JSON object and bytes; nothing of the engine is run or read elsewhere.
 """
 
@@ -65,7 +65,7 @@ class _Ended(Exception):
     """The process has ended, or was ended; says why."""
 
 
-class Trial:
+class EngineTrial:
     """One engine on trial. `free` and `ask` are for one thread, `stop` for any; nothing here waits for the engine.
 
     told: called on the trial's own thread once when the engine is loaded, and once when the trial has ended by itself;
@@ -78,7 +78,7 @@ class Trial:
         running: Mapping[str, str],
         backend: str,
         settings: InferenceSettings,
-        told: Callable[["Trial"], None],
+        told: Callable[["EngineTrial"], None],
         *,
         load_s: float | None = None,
         answer_s: float | None = None,

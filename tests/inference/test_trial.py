@@ -12,7 +12,7 @@ import pytest
 from waiting import wait_until
 
 from linewatch.inference.settings import InferenceSettings
-from linewatch.inference.trial import PROGRAM, THREAD, Trial
+from linewatch.inference.trial import PROGRAM, THREAD, EngineTrial
 
 ENGINES = Path(__file__).parents[2] / "engines"
 RUNNING = {"screen": "screen", "classify": "classify", "segment": "segment"}
@@ -27,15 +27,15 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def start(folder: Path, name: str, **limits: float) -> tuple[Trial, list[str | None]]:
+def start(folder: Path, name: str, **limits: float) -> tuple[EngineTrial, list[str | None]]:
     told: list[str | None] = []
     settings = InferenceSettings(engines_dir=folder, chain="cascade")
-    trial = Trial(name, RUNNING, "onnxruntime", settings, lambda trial: told.append(trial.fault), **limits)
+    trial = EngineTrial(name, RUNNING, "onnxruntime", settings, lambda trial: told.append(trial.fault), **limits)
     trial.start()
     return trial, told
 
 
-def answered(trial: Trial, pixels: np.ndarray) -> list[tuple[np.ndarray | None, str | None]]:
+def answered(trial: EngineTrial, pixels: np.ndarray) -> list[tuple[np.ndarray | None, str | None]]:
     """Return what the engine will have answered."""
     assert trial.free
     answers: list[tuple[np.ndarray | None, str | None]] = []

@@ -35,7 +35,7 @@ from linewatch.inference.pool import EnginePool
 from linewatch.inference.reference_tiles import lacking
 from linewatch.inference.settings import InferenceSettings
 from linewatch.inference.shadow import Shadow
-from linewatch.inference.trial import Trial
+from linewatch.inference.trial import EngineTrial
 from linewatch.wire.schema import (
     BackendState,
     BackendStatus,
@@ -112,7 +112,7 @@ class EngineExchange:
         self._of_recipes: dict[str, LoadedEngines] = {}
         self.trouble: str | None = None  # a recipe's engine that cannot be used
         self._waiting: SimpleQueue[tuple[str, Callable[[], None]]] = SimpleQueue()
-        self._trial: Trial | None = None
+        self._trial: EngineTrial | None = None
         self._lost_lines = lost_lines
         self._second: tuple[float, int, int] = (time.monotonic(), *lost_lines())
         self._bad_before = False  # whether the last second was bad
@@ -363,14 +363,14 @@ class EngineExchange:
         self._why = f"{backend.name} is lost: {why}"
 
     def _load(self, name: str, shadow: bool) -> None:
-        def told(trial: Trial) -> None:
+        def told(trial: EngineTrial) -> None:
             self._waiting.put((name, partial(self._step, partial(self._tried, trial, shadow))))
 
         running = {task.value: engine.manifest.name for task, engine in self._lineup.engines.by_task().items()}
-        self._trial = Trial(name, running, self._backend.name, self._settings, told)
+        self._trial = EngineTrial(name, running, self._backend.name, self._settings, told)
         self._trial.start()
 
-    def _tried(self, trial: Trial, shadow: bool) -> None:
+    def _tried(self, trial: EngineTrial, shadow: bool) -> None:
         """Take what a trial tells: its engine is loaded, or it has ended."""
         if trial is not self._trial:
             return  # it was dropped
@@ -497,7 +497,7 @@ class EngineExchange:
             engines, {task: generation for task, (_, generation) in loaded.items()}, shadow
         )
 
-    def _shadow(self, engine: Engine, trial: Trial, running: EngineSet) -> Shadow:
+    def _shadow(self, engine: Engine, trial: EngineTrial, running: EngineSet) -> Shadow:
         return Shadow(engine, running.by_task()[engine.manifest.task], self._settings.screen_threshold, trial)
 
     def close(self) -> None:
