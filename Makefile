@@ -10,10 +10,16 @@ export LINEWATCH_DATA := $(abspath $(DATA))
 endif
 endif
 
-PIP := $(BIN)/pip install -q --disable-pip-version-check
+PIP_QUIET := $(BIN)/pip -q --disable-pip-version-check
+PIP := $(PIP_QUIET) install
+LOCK := $(BIN)/uv pip compile pyproject.toml -c constraints.txt --universal --python-version 3.11 --generate-hashes \
+	--no-header --no-annotate --no-emit-index-url --quiet
+# The extras of machines at a line, and of those that train. Developers' tools have constraints.txt alone.
+LOCKED := history import learn openvino plant train
+LOCKS := requirements/base.lock $(EXTRAS:%=requirements/%.lock)
 
-.PHONY: help install install-dev demo test test-fast test-networks check docs reference lock licences bench gpu-check \
-	soak kills attack coil clean need-data
+.PHONY: help install install-dev demo test test-fast test-networks check docs reference lock sbom wheelhouse licences bench \
+	gpu-check soak kills attack coil clean need-data
 help: ## List the targets; a target without a "needs" runs on a CPU, from a clean clone
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
 
@@ -62,9 +68,17 @@ reference: install-dev ## Write docs/reference/ and docs/wire.schema.json anew f
 	$(BIN)/python -m tools.reference
 	$(BIN)/linewatch schema --out docs/wire.schema.json
 
-lock: install-dev ## Write requirements/base.lock anew from pyproject.toml and constraints.txt (needs a package index)
-	$(BIN)/uv pip compile pyproject.toml -c constraints.txt --universal --python-version 3.11 --generate-hashes \
-		--no-header --no-annotate --no-emit-index-url --quiet -o requirements/base.lock
+lock: install-dev ## Write requirements/*.lock anew from pyproject.toml and constraints.txt (needs a package index)
+	$(LOCK) -o requirements/base.lock
+	for extra in $(LOCKED); do $(LOCK) --extra $$extra -o requirements/$$extra.lock || exit 1; done
+
+sbom: install-dev ## The software bill of materials in out/sbom.json, CycloneDX (EXTRAS='history plant'; needs a package index)
+	$(BIN)/python -m tools.sbom --out out/sbom.json $(LOCKS)
+
+wheelhouse: install ## All packages in out/wheelhouse, for a machine without a net (EXTRAS='history plant'; needs a package index)
+	rm -rf out/wheelhouse
+	$(PIP_QUIET) download --require-hashes $(addprefix -r ,$(LOCKS)) -d out/wheelhouse
+	$(PIP_QUIET) download "$$($(BIN)/python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["build-system"]["requires"])')" -d out/wheelhouse
 
 licences: install-dev ## Write docs/licences.md anew from the installed packages
 	$(BIN)/python -m tools.licences

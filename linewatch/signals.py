@@ -12,8 +12,10 @@ LONGEST_STOP_S = 5.0
 
 
 @contextmanager
-def on_end(stop: Callable[[], None]) -> Iterator[None]:
+def on_end(stop: Callable[[], None], pause: Callable[[], None] | None = None) -> Iterator[None]:
     """Call `stop` on a thread of its own each time that SIGINT or SIGTERM comes.
+
+    pause: called for SIGTERM, in place of `stop`.
 
     A signal handler runs between any two steps of the main thread, even of another handler, which may hold the lock
     that `stop` needs: two SIGTERMs at once would hang a service whose handler sets an Event. So the handler only writes
@@ -22,14 +24,14 @@ def on_end(stop: Callable[[], None]) -> Iterator[None]:
     reading, writing = os.pipe()
 
     def wait() -> None:
-        while os.read(reading, 1):
-            stop()
+        while number := os.read(reading, 1):
+            (pause if pause is not None and number[0] == signal.SIGTERM else stop)()
 
     waiting = threading.Thread(target=wait, name=THREAD, daemon=True)
     before = {}
     with suppress(ValueError):
         for number in (signal.SIGINT, signal.SIGTERM):
-            before[number] = signal.signal(number, lambda *_: os.write(writing, b"\0"))
+            before[number] = signal.signal(number, lambda came, _: os.write(writing, bytes([came])))
     waiting.start()
     try:
         yield

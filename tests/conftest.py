@@ -13,6 +13,7 @@ from hypothesis import settings as hypothesis_settings
 from linewatch.contracts.errors import EngineError
 from linewatch.inference.backends.tensorrt.gpu import find_gpu
 from linewatch.inference.backends.tensorrt.library import import_library
+from linewatch.inference.trial import LOWEST, PROGRAM
 from linewatch.networks.torchvision_operators import declare
 from linewatch.service_settings import ServiceSettings, settings_from
 
@@ -50,6 +51,14 @@ def _log_stays() -> Iterator[None]:
     left_alone.__dict__.update(vars(structlog), configure=lambda **_settings: None)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("linewatch.logs.structlog", left_alone)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _trials_take_their_share() -> Iterator[None]:
+    """Tests wait for an engine on trial, which at the lowest priority would get nothing beside other tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("linewatch.inference.trial.PROGRAM", PROGRAM[len(LOWEST) :])
         yield
 
 

@@ -91,6 +91,7 @@ def _try_all(settings: BaseModel, text: str, config: Path, working_dir: Path | N
     from linewatch.check.strip import check_strip
     from linewatch.check.trials import Trials
     from linewatch.check.units import running_process, unit_of, user_name
+    from linewatch.daemon.wall_clock import synchronised
 
     unit, owner = unit_of(config), running_process(config)
     folder = working_dir or (unit.folder if unit and unit.folder else None) or Path.cwd()
@@ -103,6 +104,10 @@ def _try_all(settings: BaseModel, text: str, config: Path, working_dir: Path | N
         )
     elif os.geteuid() == 0:
         about[1] += ", who may read and write everything; a service usually runs as another user"
+    if isinstance(settings, ServiceSettings | HistorySettings) and synchronised() is False:
+        about.append(
+            "the clock of this host is not synchronised, so dates may be wrong: switch on NTP or PTP (`timedatectl`)"
+        )
     if owner is not None:
         about.append(f"process {owner} runs this configuration now; it is not disturbed")
     trials = Trials(text, unit)

@@ -52,13 +52,19 @@ class KeyOptions:
 class CommanderOptions(KeyOptions):
     """Where a service takes commands, and the keys that it asks for."""
 
-    commands: Annotated[str, Parameter(help="Endpoint that the service names in [wire] commands.")] = COMMANDS
+    commands: Annotated[
+        str | None,
+        Parameter(
+            help="Endpoint that the service names in [wire] commands. Default: $LINEWATCH_COMMANDS, else "
+            "tcp://127.0.0.1:5572."
+        ),
+    ] = None
 
     def commander(self) -> "Commander":
         """Return a commander that is not connected yet."""
         from linewatch.client import Commander
 
-        return Commander(self.commands, keys=self.client_keys())
+        return Commander(self.commands or os.environ.get("LINEWATCH_COMMANDS") or COMMANDS, keys=self.client_keys())
 
 
 @Parameter(name="*")

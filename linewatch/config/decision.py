@@ -197,6 +197,7 @@ SystemAlarm = Literal[
     "recipe-engine-lacking",
     "engine-withdrawn",
     "restart-gap",
+    "clock-stepped",
     "disk-low",
     "journal-lost",
     "light-low",

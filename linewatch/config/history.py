@@ -23,7 +23,10 @@ class HistoryServiceSettings(Settings):
 
 
 class KeepSettings(Settings):
-    """How long coils are kept. The oldest are removed first, with their defects; labels stay."""
+    """How long coils are kept. The oldest are removed first, with their defects; labels stay.
+
+    A pause between two coils counts as at most a tenth of `days` (or as a day), so that a wrong clock removes little.
+    """
 
     days: float = Field(default=365.0, gt=0, description="age at which a coil is removed")
     max_mb: int | None = Field(default=None, ge=16, description="records in SQLite; none: no bound")
@@ -32,13 +35,13 @@ class KeepSettings(Settings):
 class ImageSettings(Settings):
     """Images of defects, from services with `[crops]`. Without this table none are stored.
 
-    The oldest and least severe are removed first: an image of severity s is kept 1 + s times as long as an ungraded
-    one.
+    Images of coils older than `days` are removed. For room, the oldest and least severe go first: an image of severity
+    s is kept 1 + s times as long as an ungraded one.
     """
 
     dir: Annotated[Path, Field(strict=False)] = Field(description="a folder for the images alone")
     max_per_coil: int = Field(default=200, ge=1, description="beyond it a worse defect replaces the least severe one")
-    days: float = Field(default=90.0, gt=0, description="age at which an ungraded image is removed")
+    days: float = Field(default=90.0, gt=0, description="age of a coil at which its images are removed")
     max_mb: int = Field(default=20_000, ge=1, description="all images together")
     min_free_mb: float = Field(
         default=2048.0,

@@ -66,11 +66,19 @@ class WireSettings(Settings):
     )
     keys: KeySettings | None = Field(default=None, description="none: loopback only")
     role_without_keys: Annotated[Role, Field(strict=False)] = Field(
-        default=Role.ENGINEER, description="role of every process on this host, where there are no keys"
+        default=Role.OPERATOR,
+        description="role of every process on this host, where there are no keys: observer or operator. Over an ipc:// "
+        "address the service's own user and root are engineers",
     )
 
     @model_validator(mode="after")
     def _has_one_source_of_roles(self) -> Self:
         if self.keys is not None and "role_without_keys" in self.model_fields_set:
             raise ValueError("role_without_keys does not apply with [wire.keys], where each key has a role; remove it")
+        if self.role_without_keys is Role.ENGINEER:
+            raise ValueError(
+                "role_without_keys = 'engineer' would let every process of this host change engines and rules, "
+                "expected 'observer' or 'operator'; an engineer has a key ([wire.keys]), or is the service's own user "
+                "at commands = 'ipc://PATH'"
+            )
         return self

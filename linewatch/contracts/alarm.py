@@ -148,3 +148,4 @@ class HostState:
     journal_lost: str | None = None  # why decisions do not reach the journal's disk; "": they do
     cameras_out: str | None = None  # which cameras of a joined strip do not inspect, and why; "": all do
     restart_gap: str | None = None  # what passed unseen in a restart, once; "": nothing
+    clock_step_ns: int = 0  # by how much the wall clock was set since the last state; 0: it was not

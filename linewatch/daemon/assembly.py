@@ -40,6 +40,7 @@ from linewatch.daemon.status import StatusReport
 from linewatch.daemon.topology import CAPTURE, FRAMES, PREDICTIONS
 from linewatch.daemon.totals import Totals
 from linewatch.daemon.untold import UntoldDecisions
+from linewatch.daemon.wall_clock import WallClock
 from linewatch.decision.decide import so_far
 from linewatch.decision.resume import resumed
 from linewatch.inference.backends.registry import open_backend, open_backends
@@ -131,6 +132,7 @@ class Decisions:
     crops: DefectCrops | None
     stage: DecisionStage
     begun: Unfinished | None  # the coil that goes on over a restart
+    wall_clock: WallClock
 
 
 def open_decisions(
@@ -162,9 +164,18 @@ def open_decisions(
         announce(lineup)
         runner.hand(FRAMES, partial(cascade.use, lineup))
 
+    totals = Totals()
     exchange = EngineExchange(
-        pool, cascade, inspection.backends, inspection.backend, settings.inference, use_lineup, announce
+        pool,
+        cascade,
+        inspection.backends,
+        inspection.backend,
+        settings.inference,
+        use_lineup,
+        announce,
+        lambda: totals.lost_lines,
     )
+    stack.callback(exchange.close)
     exchange.prepare({one.name: one.engines for one in settings.recipe}, wait=not live)
 
     def recipe_trouble() -> str | None:
@@ -187,6 +198,7 @@ def open_decisions(
         life = camera.life if isinstance(camera, LastingCamera) else None
         return str(life) if life is not None and life.state is not CameraState.OPEN else ""
 
+    wall_clock = WallClock()
     host = HostMonitor(
         clock,
         disks.fullest,
@@ -197,9 +209,9 @@ def open_decisions(
         lambda: keeper.state.why if keeper else None,
         lambda: inspection.admission.counts.gap,
         camera_away,
+        wall_clock,
         live=live,
     )
-    totals = Totals()
     alarms = [alarm_from(body) for body in standing.retained_alarms]
     begun, rules = earlier.unfinished, recipes.newest
     if begun is not None:
@@ -214,8 +226,10 @@ def open_decisions(
         totals.coil, totals.along_mm = state.coil.coil, state.coil.end_mm
     passage = begun.point.passage if begun else None
     crops = DefectCrops(settings.crops, passage) if settings.crops else None
-    stage = DecisionStage(state, recipes, inspection.ring.release, totals, clock, orders, host.read, crops)
-    return Decisions(keeper or journal, standing, exchange, coils, orders, totals, crops, stage, begun)
+    stage = DecisionStage(
+        state, recipes, inspection.ring.release, totals, clock, orders, host.read, crops, lambda: runner.pausing
+    )
+    return Decisions(keeper or journal, standing, exchange, coils, orders, totals, crops, stage, begun, wall_clock)
 
 
 @dataclass(frozen=True, slots=True)
@@ -275,6 +289,7 @@ def open_wire(
         inspection.picture,
         inspection.admission.calibrated,
         camera,
+        decisions.wall_clock,
         started_ns=clock.now_ns(),
     )
     outlet = Outlet(

@@ -10,6 +10,7 @@ from typing import Self
 from linewatch.contracts.alarm import HostState
 from linewatch.contracts.ports import Clock
 from linewatch.contracts.restart import StripGap
+from linewatch.daemon.wall_clock import WallClock
 from linewatch.wire.schema import BackendState, BackendStatus
 
 THREAD = "disk"
@@ -62,6 +63,7 @@ class HostMonitor:
         journal_lost: Callable[[], str | None],
         gap: Callable[[], StripGap | None],
         camera_away: Callable[[], str],
+        wall_clock: WallClock,
         *,
         live: bool,
     ) -> None:
@@ -74,6 +76,7 @@ class HostMonitor:
         self._journal_lost = journal_lost
         self._next_ns = clock.now_ns()
         self._gap, self._gap_told, self._camera_away = gap, False, camera_away
+        self._wall_clock = wall_clock
 
     def read(self) -> HostState | None:
         """Return the host's state; None when it was read a moment ago."""
@@ -85,11 +88,12 @@ class HostMonitor:
         gap = self._told_once()
         if not self._live:
             return HostState(time.time_ns(), restart_gap=gap)
+        now_unix_ns, step_ns = self._wall_clock.read()
         backend = self._backend()
         lost = backend.state is BackendState.LOST
         free_mb, disk = self._fullest_disk()
         return HostState(
-            time.time_ns(),
+            now_unix_ns,
             camera_away=self._camera_away(),
             camera_silent_s=self._silent_s(),
             disk_free_mb=free_mb,
@@ -101,6 +105,7 @@ class HostMonitor:
             engine_withdrawn=self._withdrawn() or "",
             journal_lost=self._journal_lost() or "",
             restart_gap=gap,
+            clock_step_ns=step_ns,
         )
 
     def _told_once(self) -> str:

@@ -22,6 +22,7 @@ def run(settings: ServiceSettings, reread: Callable[[], ServiceSettings] | None 
     """Inspect the configured source: a live one never waits, and a camera that is absent or lost is
     waited for; a recording is played at line rate and loses nothing.
 
+    SIGTERM, by which systemd stops and restarts, leaves the coil under the camera open: the next start goes on with it.
     reread: returns the settings as their file has them now, for `linewatch reload rules`. Raises LinewatchErrors.
     """
     if settings.source is None:
@@ -36,7 +37,7 @@ def run(settings: ServiceSettings, reread: Callable[[], ServiceSettings] | None 
             "starting", source=settings.source.type, engines_dir=str(settings.inference.engines_dir)
         )
         service = stack.enter_context(open_service(settings, camera, clock, reread=reread))
-        stack.enter_context(on_end(service.stop))
+        stack.enter_context(on_end(service.stop, service.pause))
         note = ProgressNote(service.totals)
         show = stack.enter_context(progress_bar("run", camera.grabs))
         service.run(watch=lambda: show(service.totals.frames, note()))

@@ -19,6 +19,8 @@ log = structlog.get_logger()
 
 DRAIN_LIMIT_S = 10.0
 """A stage that is silent for longer is hung, and after an end stages finish within this: else the exit is an error."""
+STOOD_NS = 5_000_000_000
+"""The main thread looks several times a second: after a longer pause the process stood, not a stage."""
 
 
 class Runner:
@@ -42,7 +44,9 @@ class Runner:
         self._failing = threading.Lock()
         self._failure: LinewatchError | None = None
         self._started_ns = self._ended_ns = 0
+        self._looked_ns = self._stood_until_ns = clock.now_ns()
         self.state = ServiceState.STARTING
+        self.pausing = False
         self.health = Health(clock)
         self.stages: dict[str, StageRow[Any]] = {}
         """By the name of each supervised thread."""
@@ -61,6 +65,11 @@ class Runner:
         self.state = ServiceState.DRAINING
         self._stopped.set()
         self._stop_source()
+
+    def pause(self) -> None:
+        """As `stop`, of a service that will be started again: its coil goes on then, so it does not end now."""
+        self.pausing = True
+        self.stop()
 
     def hand(self, row: QueueRow, item: object) -> None:
         """Put something into a queue beside what the stages put there. From any thread."""
@@ -157,7 +166,16 @@ class Runner:
         self._abort.set()
 
     def _end_if_hung(self) -> None:
-        """Fail when a stage is silent for too long."""
+        """Fail when a stage is silent for too long.
+
+        Time in which this thread stood as well counts for no stage: the whole process, or its host, was stopped.
+        """
+        now_ns = self._clock.now_ns()
+        if now_ns - self._looked_ns > STOOD_NS:
+            self._stood_until_ns = now_ns
+        self._looked_ns = now_ns
+        if now_ns - self._stood_until_ns <= DRAIN_LIMIT_S * 1e9:
+            return
         ages_s = self.health.ages_s()
         hung = [
             name for name in self.health.silent() if not self.stages[name].may_stand and ages_s[name] > DRAIN_LIMIT_S

@@ -58,6 +58,10 @@ class Service:
         """End capture; what was captured is still decided and published."""
         self.runner.stop()
 
+    def pause(self) -> None:
+        """As `stop`; but the coil under the camera does not end: a service that is started again goes on with it."""
+        self.runner.pause()
+
     def run(
         self,
         ready: Callable[[], None] = lambda: None,

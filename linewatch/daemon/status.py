@@ -24,11 +24,13 @@ from linewatch.daemon.status_parts import NS_PER_S, Rates, of_journal, of_stages
 from linewatch.daemon.topology import CAPTURE
 from linewatch.daemon.totals import Totals
 from linewatch.daemon.untold import UntoldDecisions
+from linewatch.daemon.wall_clock import WallClock, synchronised
 from linewatch.inference.workload import Workload
 from linewatch.journal.keeper import JournalKeeper
 from linewatch.wire.schema import (
     CalibrationStatus,
     CameraStatus,
+    ClockStatus,
     CoilStatus,
     CropStatus,
     NormalStatus,
@@ -63,6 +65,7 @@ class StatusReport:
     picture: PictureMeter
     calibrated: CalibrationInForce
     camera: Camera
+    wall_clock: WallClock
     started_ns: int
     _beats: int = 0
     rates: Rates = field(init=False)
@@ -125,6 +128,7 @@ class StatusReport:
             journal=of_journal(self.journal),
             picture=_picture(self.picture),
             calibration=_calibration(self.calibrated),
+            clock=ClockStatus(synchronised=synchronised(), last_step_s=round(self.wall_clock.last_step_ns / 1e9, 3)),
             **of_totals(totals),
         )
 

@@ -87,5 +87,5 @@ TOPOLOGY: tuple[StageRow[Any], ...] = (  # in the order of the status message
 
 HELPER_THREADS = (signals.THREAD, host_monitor.THREAD, *keeper.THREADS)
 """Threads beside the stages, which may hang without harm: they wait for signals, measure disks, write and read the
-journal.
+journal. While an engine is on trial, `inference.trial.THREAD` talks to its process.
 """

@@ -9,6 +9,8 @@ from linewatch.contracts.frame import Cause
 from linewatch.contracts.verdict import CoilGrade, Decided, DefectState, Quality, RollMarkState, StripArea, Verdict
 from linewatch.daemon.sight import Blindness, followed
 
+_OURS = (Cause.OVERRUN.value, Cause.OVERLOAD.value, Cause.ENGINE.value, Cause.UNTOLD.value)
+
 
 @dataclass(slots=True)
 class Totals:
@@ -77,6 +79,12 @@ class Totals:
                     self.uninspected_mm2[cause.value] = self.uninspected_mm2.get(cause.value, 0.0) + sign * mm2
                 if span.cause is not None:
                     self.lines_by_cause[span.cause.value] += sign * span.lines
+
+    @property
+    def lost_lines(self) -> tuple[int, int]:
+        """How many lines the inspection lost in whole or part, not the camera or the strip, and how many passed."""
+        with self._writing:
+            return sum(self.lines_by_cause[cause] for cause in _OURS), sum(self.lines.values())
 
     @property
     def blind(self) -> Blindness | None:

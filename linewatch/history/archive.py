@@ -21,6 +21,7 @@ from linewatch.contracts.coil import file_name
 from linewatch.contracts.errors import HistoryError
 from linewatch.files import is_part, write_file
 from linewatch.history.database import identity
+from linewatch.history.retention import Ages
 from linewatch.history.tables import COIL, IMAGE
 from linewatch.history.writer import StoredService
 from linewatch.wire.schema import CropMessage
@@ -36,7 +37,6 @@ RETRY_S: Final = 10.0
 FREE_MARGIN: Final = 1.1
 """Once free space falls below `min_free_mb`, images are removed until this multiple of it is free."""
 
-_DAY_NS: Final = 86_400 * 1_000_000_000
 _SEVERITIES: Final = range(6)  # 0: not graded
 
 
@@ -56,6 +56,7 @@ class ImageArchive:
         self._going: Sequence[Any] = ()  # rows to delete, whose files may be removed already
         self._in_doubt = False  # files may have been written whose rows were not
         self._again_s = 0.0
+        self._ages = Ages(settings.days)
         self.stopped: str | None = None
         self.stored = self.removed = self.not_stored = self.passed_over = 0
 
@@ -94,7 +95,7 @@ class ImageArchive:
 
     def look_again(self) -> None:
         """Take stock anew before the next removal, as the database is another one."""
-        self._in_doubt, self._going = True, ()
+        self._in_doubt, self._going, self._ages = True, (), Ages(self._settings.days)
 
     def state(self) -> str:
         """Return a line for `systemctl status`."""
@@ -242,18 +243,18 @@ class ImageArchive:
             self.stopped = None
 
     def _must_go(self) -> Sequence[Any]:
-        """Return the next images to remove: of expired coils, too old, or too many for the disk."""
+        """Return the next images to remove: of coils that expired or are too old, or too many for the disk."""
         columns = IMAGE.c.id, IMAGE.c.path, IMAGE.c.bytes, IMAGE.c.severity, IMAGE.c.stored_unix_ns
         some, now_ns = sa.select(*columns).limit(STEP_FILES), time.time_ns()
         by_age = some.order_by(IMAGE.c.stored_unix_ns)
         with self._engine.begin() as connection:
             if expired := connection.execute(some.where(IMAGE.c.coil_id.is_(None))).all():
                 return expired
+            of_old = IMAGE.c.coil_id <= self._ages.newest_too_old(connection, now_ns)
+            if too_old := connection.execute(some.where(of_old)).all():
+                return too_old
             each = [connection.execute(by_age.where(IMAGE.c.severity == severity)).all() for severity in _SEVERITIES]
         oldest = [row for rows in each for row in rows]
-        too_old_ns = now_ns - int(self._settings.days * _DAY_NS)
-        if too_old := [row for row in oldest if row.stored_unix_ns < too_old_ns]:
-            return too_old
         excess = self._bytes - self._settings.max_mb * 1e6
         free_mb, least_mb = self._free_mb(), self._settings.min_free_mb
         if free_mb < least_mb:

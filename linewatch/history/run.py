@@ -16,7 +16,7 @@ from linewatch.config.history import HistoryServiceSettings, HistorySettings
 from linewatch.contracts.errors import HistoryError
 from linewatch.history.archive import ImageArchive
 from linewatch.history.database import explained, is_passing, reopen, shown, upkeep, writing
-from linewatch.history.retention import AgeAllowance, expire_step
+from linewatch.history.retention import AgeAllowance, Ages, expire_step
 from linewatch.history.writer import HistoryWriter, StoredService, TwoWritersError, stored_service
 from linewatch.logs import log_sums
 from linewatch.signals import on_end
@@ -100,7 +100,7 @@ class _Recording:
     ) -> None:
         self._settings, self._engine, self._listeners, self._archive = settings, engine, listeners, archive
         self._next_expiry_s = self._next_tidy_s = self._next_upkeep_s = time.monotonic()
-        self._allowance = AgeAllowance(settings.keep.days)
+        self._ages, self._allowance = Ages(settings.keep.days), AgeAllowance(settings.keep.days)
         self._unusable: str | None = None  # why the database must be opened anew
         self._reopened = ""
 
@@ -121,7 +121,7 @@ class _Recording:
                 self._next_upkeep_s = time.monotonic() + UPKEEP_EVERY_S
             for listener in self._listeners:
                 listener.listen(WAIT_S / len(self._listeners), settings.commit_ms / 1000, at_once=stopping)
-            if time.monotonic() >= self._next_expiry_s and not _expire(engine, settings, self._allowance):
+            if time.monotonic() >= self._next_expiry_s and not self._expire():
                 self._next_expiry_s = time.monotonic() + EXPIRE_EVERY_S
             if self._archive is not None and time.monotonic() >= self._next_tidy_s and not self._archive.tidy():
                 self._next_tidy_s = time.monotonic() + TIDY_EVERY_S
@@ -137,11 +137,19 @@ class _Recording:
             with suppress(sa.exc.DBAPIError, HistoryError):
                 self._archive.tidy()
 
+    def _expire(self) -> bool:
+        """Expire a part of the oldest coil; return whether there is more."""
+        with self._engine.begin() as connection:
+            gone = expire_step(connection, self._settings.keep, allowance=self._allowance, ages=self._ages)
+        if gone:
+            log.info("coil_expired", coil=gone)
+        return gone is not None
+
     def _reopen(self, why: str) -> None:
         reopen(self._engine, self._settings.database)
         log.warning("history_reopened", database=shown(self._settings.database), why=why)
         self._reopened = f"reopened at {datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC: {why}"
-        self._unusable = None
+        self._unusable, self._ages = None, Ages(self._settings.keep.days)
         if self._archive is not None:
             self._archive.look_again()
 
@@ -274,12 +282,3 @@ class _Listener:
         unknown = self._archive.store(self._stored, tuple(self._crops))
         self._crops = deque(unknown, CROPS_HELD)
         self._images_due_s = time.monotonic() + (TIDY_EVERY_S if unknown else commit_s)
-
-
-def _expire(engine: sa.Engine, settings: HistorySettings, allowance: AgeAllowance) -> bool:
-    """Expire a part of the oldest coil; return whether there is more."""
-    with engine.begin() as connection:
-        gone = expire_step(connection, settings.keep, allowance=allowance)
-    if gone:
-        log.info("coil_expired", coil=gone)
-    return gone is not None

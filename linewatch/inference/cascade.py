@@ -19,7 +19,7 @@ from linewatch.inference.batcher import Batcher
 from linewatch.inference.engines import EngineSet
 from linewatch.inference.grids import inspection_grid, seen_grid
 from linewatch.inference.lineup import Lineup
-from linewatch.inference.maps import DEFECT, class_shares, draw_outlines
+from linewatch.inference.maps import DEFECT, class_shares, draw_outlines, joined
 from linewatch.inference.pending import PendingFrame
 from linewatch.inference.settings import InferenceSettings
 from linewatch.inference.workload import Workload
@@ -84,6 +84,10 @@ class Cascade:
     def oldest_lineup(self) -> int:
         """Serial of the oldest line-up that a frame under way, or the next one, needs. Any thread may read it."""
         return self._oldest
+
+    def tiles_seen(self, task: Task) -> int:
+        """Return how many tiles of a frame the engine of this task sees at least."""
+        return len(self._seen) if task is self.lineup.looks else 1
 
     @property
     def pending(self) -> int:
@@ -161,8 +165,7 @@ class Cascade:
         ready: list[Batch] = []
         try:
             if self._workload is not None:
-                took_ns = result.took_ns if self._decides(batch) else 0
-                self._workload.end(task, len(batch.refs), took_ns, now_ns)
+                self._workload.end(task, len(batch.refs), result.took_ns, now_ns)
         except Exception as error:
             _log("batch_not_counted", error)
         for row, ref in enumerate(batch.refs):
@@ -221,21 +224,15 @@ class Cascade:
         used = {pair for lineup in needed for pair in lineup.loaded}
         self._batchers = {pair: batcher for pair, batcher in self._batchers.items() if pair in used}
 
-    def _decides(self, batch: Batch) -> bool:
-        return batch.generation == self._pending[batch.refs[0].ordinal].lineup.generations[Task(batch.engine)]
-
     def _take_row(self, pending: PendingFrame, result: BatchResult, row: int, ref: TileRef) -> None:
-        """Store one row of a result in its frame, or with the frame's shadow."""
+        """Store one row of a result in its frame."""
         if pending.lost:
             return
-        task, batch = Task(result.batch.engine), result.batch
+        task = Task(result.batch.engine)
         output = None if result.output is None or row >= len(result.output) else result.output[row]
-        if batch.generation != pending.lineup.generations[task]:
-            self._take_shadow(pending, ref, output, result.error)
-        else:
-            self._take(task, pending, ref, output)
-            if output is not None:
-                pending.identities[task] = result.identity
+        self._take(task, pending, ref, output)
+        if output is not None:
+            pending.identities[task] = result.identity
 
     def _take(self, task: Task, pending: PendingFrame, ref: TileRef, output: np.ndarray | None) -> None:
         """Store one row's output in its frame; None: the engine failed."""
@@ -251,36 +248,40 @@ class Cascade:
         else:
             (pending.class_scores if task is Task.CLASSIFY else pending.probability)[ref.index] = output
 
-    def _take_shadow(self, pending: PendingFrame, ref: TileRef, output: np.ndarray | None, error: str | None) -> None:
-        shadow = pending.lineup.shadow
-        assert shadow is not None
-        if output is None:
-            shadow.agreement.failed += 1
-            shadow.agreement.fault = error
-        else:
-            pending.shadowed[ref] = output.copy()  # the batcher reuses its buffer
-
-    def _compare(self, pending: PendingFrame) -> None:
-        """Compare the engine and its shadow on this stage's tiles, where neither failed."""
-        shadow, outputs = pending.lineup.shadow, pending.shadowed
-        if shadow is None or not outputs:
+    def _ask_shadow(self, pending: PendingFrame) -> None:
+        """Have the shadow of this stage's engine answer the same tiles aside, unless it or the workers are busy."""
+        shadow, stage, rows = pending.lineup.shadow, pending.stage, pending.rows
+        if shadow is None or shadow.task is not stage or pending.failed is not None or pending.degraded is not None:
             return
-        rows = [ref.index for ref in outputs]
-        if pending.stage is Task.INSPECT:
-            if pending.maps is not None and len(outputs) == len(pending.seen):
-                theirs = pending.joined_maps({ref.tile: output for ref, output in outputs.items()})
-                shadow.compare_maps(pending.maps, theirs, pending.windows(pending.tiles))
-        elif pending.stage is Task.SCREEN:
-            if pending.failed is None and len(outputs) == len(pending.seen):
-                scores = np.zeros_like(pending.screen_scores)
-                cell_px = shadow.engine.manifest.cell_px or 1
-                for ref, output in outputs.items():
-                    np.maximum(scores, pending.scores_from(output, cell_px, ref.tile), out=scores)
-                shadow.compare(pending.screen_scores, scores)
-        elif pending.degraded is None:
-            ours = pending.class_scores if pending.stage is Task.CLASSIFY else pending.probability
-            shadow.compare(ours[rows], np.stack(list(outputs.values())))
-        outputs.clear()
+        if not rows or not shadow.free or (self._workload is not None and not self._workload.calm):
+            return
+        pixels, cell_px = pending.frame.pixels, shadow.engine.manifest.cell_px or 1
+        assert pixels is not None
+        seen, tiles = pending.seen, pending.tiles
+        if stage is Task.INSPECT and pending.maps is not None:
+            maps, windows, shape = pending.maps, pending.windows(tiles), pixels.shape
+
+            def compare(answers: np.ndarray) -> None:
+                theirs = joined(dict(zip(seen, answers, strict=True)), cell_px, *shape)
+                shadow.compare_maps(maps, theirs, windows)
+
+        elif stage is Task.SCREEN:
+            scores, scores_from = pending.screen_scores.copy(), pending.screen_geometry()
+
+            def compare(answers: np.ndarray) -> None:
+                theirs = np.zeros_like(scores)
+                for tile, answer in zip(seen, answers, strict=True):
+                    np.maximum(theirs, scores_from(answer, cell_px, tile), out=theirs)
+                shadow.compare(scores, theirs)
+
+        else:
+            seen = tuple(pending.passed_tiles[row] for row in rows)
+            ours = (pending.class_scores if stage is Task.CLASSIFY else pending.probability)[list(rows)]
+
+            def compare(answers: np.ndarray) -> None:
+                shadow.compare(ours, answers)
+
+        shadow.ask(np.stack([cut(pixels, tile) for tile in seen])[:, np.newaxis], compare)
 
     def _advance(self, pending: PendingFrame, now_ns: int) -> tuple[Batch, ...]:
         """Start the next stage of a frame for which all results of one stage have arrived."""
@@ -291,12 +292,11 @@ class Cascade:
         if pending.stage is Task.INSPECT and pending.failed is None:
             pending.join_maps()
         try:
-            self._compare(pending)
+            self._ask_shadow(pending)
         except Exception as error:  # an engine on trial decides nothing, and costs no frame
             assert lineup.shadow is not None
-            lineup.shadow.agreement.failed += len(pending.shadowed)
+            lineup.shadow.agreement.failed += 1
             lineup.shadow.agreement.fault = f"cannot be compared: {type(error).__name__}: {error}"
-            pending.shadowed.clear()
         if pending.stage is Task.INSPECT:
             pending.timing.screened_ns = now_ns
             self._tell(pending)
@@ -339,35 +339,28 @@ class Cascade:
     def _hand_out(
         self, task: Task, pending: PendingFrame, tiles: Sequence[Tile], rows: Sequence[int], now_ns: int
     ) -> tuple[Batch, ...]:
-        """Hand `rows` of `tiles` to the engine, and to its shadow if there is time; return the batches that are ready.
-
-        The frame awaits the results of both.
-        """
-        lineup = pending.lineup
-        generations = [lineup.generations[task]]
-        if lineup.shadow and lineup.shadow.task is task and (self._workload is None or self._workload.calm):
-            generations.append(lineup.shadow.generation)
+        """Hand `rows` of `tiles` to the engine; return the batches that are ready. The frame awaits the results."""
+        generation = pending.lineup.generations[task]
         if self._workload is not None:
-            self._workload.begin(task, len(rows) * len(generations))
-        frame = pending.frame
+            self._workload.begin(task, len(rows))
+        frame, pending.rows = pending.frame, rows
         if not rows:
             return ()
         assert frame.pixels is not None
         ready: list[Batch] = []
+        batcher = self._batchers.get((task, generation))
         try:
-            for generation in generations:
-                batcher = self._batchers.get((task, generation))
-                for row in rows:
-                    ref = TileRef(frame.ordinal, row, tiles[row])
-                    if batcher is None:  # it looks at the whole frame, and gets the pixels in the ring
-                        ready.append(Batch(task, (ref,), frame.pixels[np.newaxis, np.newaxis], generation))
-                    else:
-                        ready += batcher.add(ref, cut(frame.pixels, tiles[row]), now_ns)
-                    pending.awaited += 1
+            for row in rows:
+                ref = TileRef(frame.ordinal, row, tiles[row])
+                if batcher is None:  # it looks at the whole frame, and gets the pixels in the ring
+                    ready.append(Batch(task, (ref,), frame.pixels[np.newaxis, np.newaxis], generation))
+                else:
+                    ready += batcher.add(ref, cut(frame.pixels, tiles[row]), now_ns)
+                pending.awaited += 1
         except Exception as error:  # what was handed out before is awaited, and the batches that it filled must run
             _lose(pending, error, now_ns)
             if self._workload is not None:
-                self._workload.begin(task, pending.awaited - len(rows) * len(generations))
+                self._workload.begin(task, pending.awaited - len(rows))
         return tuple(ready)
 
     def _affords(self, task: Task, rows: int, frame: Frame, now_ns: int) -> bool:

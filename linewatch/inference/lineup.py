@@ -65,9 +65,8 @@ class Lineup:
 
     @property
     def loaded(self) -> frozenset[tuple[Task, int]]:
-        """Task and generation of every engine in it, including its shadow."""
-        shadow = {(self.shadow.task, self.shadow.generation)} if self.shadow else set()
-        return frozenset({*self.generations.items()} | shadow)
+        """Task and generation of every engine in it, but its shadow, which runs elsewhere."""
+        return frozenset(self.generations.items())
 
     def with_shadow(self, shadow: Shadow | None) -> Self:
         """Return the next line-up: the same engines, with this shadow or none."""

@@ -1,6 +1,6 @@
 """A frame on its way through the engines: what each of them has found in it so far."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -8,7 +8,7 @@ import numpy as np
 from linewatch.contracts.frame import Cause, Frame, StripEdges
 from linewatch.contracts.manifest import Task
 from linewatch.contracts.prediction import Depth, Prediction, Timing
-from linewatch.contracts.tile import Tile, TileRef
+from linewatch.contracts.tile import Tile
 from linewatch.geometry.stitch import cells_on_strip, screen_tile_scores
 from linewatch.inference.lineup import Lineup
 from linewatch.inference.maps import DEFECT, SCREEN, checked_maps, joined
@@ -32,7 +32,7 @@ class PendingFrame:
     stage: Task  # the task whose results are awaited
     timing: Timing
     awaited: int = 0  # results still missing
-    shadowed: dict[TileRef, np.ndarray] = field(default_factory=dict)  # the shadow's output for this stage's tiles
+    rows: Sequence[int] = ()  # of its tiles, those that were handed out in this stage
     scored: dict[Tile, np.ndarray | None] = field(default_factory=dict)  # cells of the seen tiles with a score
     parts: dict[Tile, np.ndarray] = field(default_factory=dict)  # an inspect engine's maps of the seen tiles
     maps: np.ndarray | None = None  # those of the whole frame
@@ -48,7 +48,6 @@ class PendingFrame:
         self.tiles, self.seen, self.maps = (), (), None
         self.screen_scores, self.passed = self.screen_scores[:0], self.passed[:0]
         self.class_scores, self.probability = self.class_scores[:0], self.probability[:0]
-        self.shadowed.clear()
         self.parts.clear()
 
     def cut_short(self, cause: Cause, depth: Depth) -> None:
@@ -94,12 +93,21 @@ class PendingFrame:
 
     def scores_from(self, score_map: np.ndarray, cell_px: int, seen: Tile) -> np.ndarray:
         """Return a screen tile's scores for the frame's inspection tiles, 0 for those that it does not overlap."""
-        edges, valid_lines = self.strip, self.frame.valid_lines
-        if seen.x or seen.y or len(self.seen) > 1:
-            shifted = StripEdges(edges.left_px - seen.x, edges.right_px - seen.x, edges.left_found, edges.right_found)
-            parts = tuple(_overlap(tile, seen) for tile in self.tiles)
-            return screen_tile_scores(score_map, cell_px, parts, shifted, valid_lines - seen.y)
-        return screen_tile_scores(score_map, cell_px, self.tiles, edges, valid_lines)
+        return self.screen_geometry()(score_map, cell_px, seen)
+
+    def screen_geometry(self) -> Callable[[np.ndarray, int, Tile], np.ndarray]:
+        """Return `scores_from` for the frame as it is now, to be called from any thread."""
+        edges, valid_lines, tiles, whole = self.strip, self.frame.valid_lines, self.tiles, len(self.seen) == 1
+
+        def scores_from(score_map: np.ndarray, cell_px: int, seen: Tile) -> np.ndarray:
+            if seen.x or seen.y or not whole:
+                left_px, right_px = edges.left_px - seen.x, edges.right_px - seen.x
+                shifted = StripEdges(left_px, right_px, edges.left_found, edges.right_found)
+                parts = tuple(_overlap(tile, seen) for tile in tiles)
+                return screen_tile_scores(score_map, cell_px, parts, shifted, valid_lines - seen.y)
+            return screen_tile_scores(score_map, cell_px, tiles, edges, valid_lines)
+
+        return scores_from
 
     def prediction(self) -> Prediction:
         """Return what the engines found in the frame."""

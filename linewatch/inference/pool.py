@@ -14,7 +14,7 @@ from linewatch.contracts.ports import Backend, Executor
 from linewatch.contracts.tile import Batch, BatchResult
 from linewatch.inference.answers import AnswerCheck
 from linewatch.inference.engines import Engine, EngineSet
-from linewatch.inference.reference_tiles import lacking, other_order, precision_of, try_out
+from linewatch.inference.reference_tiles import lacking, precision_of, try_out
 
 log = structlog.get_logger()
 
@@ -64,23 +64,6 @@ class EnginePool:
             self.drop(manifest.task, generation)
             raise EngineError(f"engine {manifest.name}: the service ended while it was loaded")
         return identity
-
-    def other_order(self, engine: Engine, generation: int, running: Engine) -> str | None:
-        """Return how the class order of a loaded engine differs from the running one's, as far as it can be told."""
-        if engine.reference is not None or running.reference is None:
-            return None
-        (executor, *_) = self._loaded[engine.manifest.task, generation].executors
-        return other_order(running.manifest, running.reference, engine.manifest, lambda tile: executor.run(tile, 1))
-
-    def try_out(self, task: Task, generation: int) -> None:
-        """Raise EngineError unless a loaded engine still answers as it must. Its workers wait for one tile at most."""
-        loaded = self._loaded[task, generation]
-
-        def run(tile: np.ndarray) -> np.ndarray:
-            with self._busy[0]:
-                return loaded.executors[0].run(tile, 1)
-
-        try_out(loaded.engine.manifest, loaded.engine.reference, precision_of(loaded.identity), run)
 
     def drop(self, task: Task, generation: int) -> None:
         """Close an engine that no batch needs any longer."""

@@ -1,7 +1,11 @@
-"""An engine on trial: it gets the same pixels as a running engine, is compared with it, and decides nothing."""
+"""An engine on trial: it gets the same pixels as a running engine, is compared with it, and decides nothing.
 
-from collections.abc import Sequence
+It is asked aside, one sample after the other; no frame waits for it.
+"""
+
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
@@ -9,6 +13,8 @@ from linewatch.contracts.manifest import Task, byte_threshold
 from linewatch.inference.engines import Engine
 from linewatch.inference.maps import DEFECT, class_shares
 
+FEWEST_CALLED = 20
+"""Of so many tiles that either engine calls, or more, one on trial must call half like the running engine."""
 _SAME_OUTLINE_IOU = 0.5
 
 
@@ -23,28 +29,79 @@ class Agreement:
 
     tiles: int = 0
     agreed: int = 0
+    called: int = 0  # by either engine
     running_only: int = 0  # called only by the running engine
     shadow_only: int = 0
     failed: int = 0  # the shadow engine failed, or gave a bad answer
     fault: str | None = None  # the newest of these failures
 
+    @property
+    def seen(self) -> int:
+        """Tiles that were asked about."""
+        return self.tiles + self.failed
+
+    def speaks_against(self, name: str) -> str | None:
+        """Return why the engine of this name must not be promoted; None: nothing speaks against it."""
+        if self.failed:
+            return (
+                f"engine {name} failed on {self.failed} of {self.seen} tiles beside the running one, expected none "
+                f"(the last time: {self.fault}); drop it, and load it again once it is corrected"
+            )
+        differing = self.tiles - self.agreed
+        if self.called < FEWEST_CALLED or self.called >= 2 * differing:
+            return None
+        return (
+            f"engine {name} agrees with the running one on {self.called - differing} of {self.called} tiles that "
+            "either calls, expected half of them; drop it, or, if it is right, name it in [inference] and restart"
+        )
+
     def add(self, running: np.ndarray, shadow: np.ndarray, same: np.ndarray) -> None:
         """Add tiles, each array bool (n,): called by either engine, and called alike where both call."""
         self.tiles += len(running)
+        self.called += int((running | shadow).sum())
         self.agreed += int((~running & ~shadow | running & shadow & same).sum())
         self.running_only += int((running & ~shadow).sum())
         self.shadow_only += int((shadow & ~running).sum())
 
 
-class Shadow:
-    """The engine on trial: number `generation` of those loaded for its task."""
+class AskedAside(Protocol):
+    """What answers samples aside, as `EngineTrial` does. free: a sample would be taken now."""
 
-    def __init__(self, engine: Engine, generation: int, running: Engine, screen_threshold: float | None) -> None:
-        self.engine, self.generation = engine, generation
+    @property
+    def free(self) -> bool: ...
+    def ask(self, pixels: np.ndarray, take: Callable[[np.ndarray | None, str | None], None]) -> None: ...
+
+
+class Shadow:
+    """The engine on trial. running: the one that it is compared with."""
+
+    def __init__(self, engine: Engine, running: Engine, screen_threshold: float | None, asked: AskedAside) -> None:
+        self.engine, self._asked = engine, asked
         self.task = engine.manifest.task
         self.agreement = Agreement()
         self._running = running
         self._screen_threshold = screen_threshold
+
+    @property
+    def free(self) -> bool:
+        """Whether `ask` would be taken now; ask nothing otherwise."""
+        return self._asked.free
+
+    def ask(self, pixels: np.ndarray, compare: Callable[[np.ndarray], None]) -> None:
+        """Have a sample, uint8 (n, 1, lines, width), answered; `compare` gets the answers later, on another thread."""
+
+        def take(answers: np.ndarray | None, error: str | None) -> None:
+            agreement = self.agreement
+            try:
+                if answers is not None:
+                    return compare(answers)
+            except Exception as failure:
+                error = f"cannot be compared: {type(failure).__name__}: {failure}"
+            agreement.failed += len(pixels)
+            agreement.fault = error
+            return None
+
+        self._asked.ask(pixels, take)
 
     def compare(self, running: np.ndarray, shadow: np.ndarray) -> None:
         """Compare outputs for equal tiles: screen scores (n,), class scores (n, classes), or probability (n, h, w)."""

@@ -251,7 +251,7 @@ def fit_phases(
         if not finished.is_file():
             _fit_phase(network, loss, score, phase, settings.seed + number, training, validation, run, settings)
             kept = folder / ("best.ckpt" if validation is not None else "last.ckpt")
-            state = torch.load(kept, weights_only=False, map_location="cpu")["state_dict"]
+            state = torch.load(kept, weights_only=True, map_location="cpu")["state_dict"]
             part = finished.with_suffix(".part")
             torch.save({name.removeprefix("network."): value for name, value in state.items()}, part)
             part.replace(finished)
@@ -307,7 +307,7 @@ def _fit_phase(
         use_distributed_sampler=False,
     )
     last = folder / "last.ckpt"
-    begun = torch.load(last, weights_only=False, map_location="cpu")["epoch"] + 1 if last.is_file() else 0
+    begun = torch.load(last, weights_only=True, map_location="cpu")["epoch"] + 1 if last.is_file() else 0
     if isinstance(training.sampler, _PerEpoch):
         training.sampler.set_epoch(begun)  # the trainer sets it, too, but after it may have fetched the first items
     with warnings.catch_warnings():
@@ -317,7 +317,7 @@ def _fit_phase(
             training,
             validation,
             ckpt_path=last if last.is_file() else None,
-            weights_only=False,
+            weights_only=True,
         )
 
 

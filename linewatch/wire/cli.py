@@ -1,6 +1,8 @@
 """`linewatch keys` and `schema`."""
 
+import datetime
 import json
+import time
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -19,6 +21,10 @@ keys = App(name="keys", group_commands="Actions")
 
 Folder = Annotated[Path, Parameter(name="--dir", help="Folder of keys; its clients/ is [wire.keys] clients_dir.")]
 
+Expires = Annotated[
+    datetime.date | None, Parameter(help="Last day on which the key may connect, in UTC. Default: it does not expire.")
+]
+
 _FOLDER = Path("keys")
 
 
@@ -28,13 +34,21 @@ def no_action(*words: Annotated[str, Parameter(show=False)]) -> None:
 
 
 @keys.command
-def new(name: str, /, *, role: Role | None = None, folder: Folder = _FOLDER, as_json: AsJson = False) -> None:
+def new(
+    name: str,
+    /,
+    *,
+    role: Role | None = None,
+    expires: Expires = None,
+    folder: Folder = _FOLDER,
+    as_json: AsJson = False,
+) -> None:
     """Make a key pair; with a role it is allowed at once. "server" is the key of the service."""
     from linewatch.wire.access import keyring
 
-    private, public = keyring.make_pair(folder, name, role)
+    private, public = keyring.make_pair(folder, name, role, expires)
     facts = {"name": name, "role": role, "secret_file": str(private), "public_file": str(public)}
-    use = f"allowed as {role}" if role else "for the other side"
+    use = f"allowed as {role}{_until(expires)}" if role else "for the other side"
     print(json.dumps(facts) if as_json else f"{private}: for its owner alone\n{public}: {use}")
 
 
@@ -44,15 +58,17 @@ def allow(
     /,
     *,
     role: Role,
+    expires: Expires = None,
     name: Annotated[str | None, Parameter(help="Name in the list. Default: the name of the file.")] = None,
     folder: Folder = _FOLDER,
     as_json: AsJson = False,
 ) -> None:
-    """Allow the key of a public certificate, or change the role of an allowed key."""
+    """Allow the key of a public certificate, or change the role and last day of an allowed key."""
     from linewatch.wire.access import keyring
 
-    key = keyring.allow(folder, file, role, name)
-    print(json.dumps({"name": key.name, "role": key.role}) if as_json else f"{key.name}: allowed as {key.role}")
+    key = keyring.allow(folder, file, role, name, expires)
+    facts = {"name": key.name, "role": key.role} | ({"expires": str(expires)} if expires else {})
+    print(json.dumps(facts) if as_json else f"{key.name}: allowed as {key.role}{_until(expires)}")
 
 
 @keys.command(name="list")
@@ -65,7 +81,11 @@ def list_keys(*, folder: Folder = _FOLDER, as_json: AsJson = False) -> int:
     allowed = read_allow_list(keyring.allow_list_of(folder))
     if as_json:
         prints = [key.public and fingerprint(key.public) for key in allowed]
-        rows = [asdict(key) | {"public": key.public and key.public.decode()} for key in allowed]
+        rows = [
+            asdict(key)
+            | {"public": key.public and key.public.decode(), "expires": key.expires and key.expires.isoformat()}
+            for key in allowed
+        ]
         print(json.dumps([row | {"fingerprint": one} for row, one in zip(rows, prints, strict=True)]))
     else:
         _print_keys(allowed)
@@ -93,6 +113,10 @@ def schema(*, out: Annotated[Path | None, Parameter(help="File to write instead 
         write_output(out, wire_schema().encode())
 
 
+def _until(expires: datetime.date | None) -> str:
+    return f" until {expires}" if expires else ""
+
+
 def _print_keys(allowed: "tuple[AllowedKey, ...]") -> None:
     from rich.table import Table
     from rich.text import Text
@@ -100,13 +124,14 @@ def _print_keys(allowed: "tuple[AllowedKey, ...]") -> None:
     from linewatch.wire.access.certificates import fingerprint
 
     table = Table(title_justify="left")
-    for column in ("name", "role", "fingerprint", "public key", "fault"):
+    for column in ("name", "role", "until", "fingerprint", "public key", "fault"):
         table.add_column(column, overflow="fold")
     for key in allowed:
         public = key.public.decode() if key.public else ""
         role = None if key.fault else key.role
         short = fingerprint(key.public) if key.public else None
-        table.add_row(key.name, role, short, Text(public), Text(key.fault or ""))
+        until = "" if key.expires is None else f"{key.expires}{', EXPIRED' if key.expired(time.time()) else ''}"
+        table.add_row(key.name, role, until, short, Text(public), Text(key.fault or ""))
     plain_console().print(table)
 
 

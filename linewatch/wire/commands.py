@@ -106,7 +106,7 @@ class CommandServer(Router[Command]):
         alarms: AlarmCommandHandler,
         coils: CoilCommandHandler,
         *,
-        role_without_keys: Role = Role.ENGINEER,
+        role_without_keys: Role = Role.OPERATOR,
         audit: AuditTrail | None = None,
     ) -> None:
         """audit: where commands are kept; None: they are logged only."""

@@ -41,6 +41,15 @@ def peer_of(frame: zmq.Frame) -> str:
     return THIS_HOST if address.startswith("localhost:") else address.removeprefix("::ffff:")
 
 
+def user_of(frame: zmq.Frame) -> int | None:
+    """Return the number of the user whose process sent a frame over ipc, by the kernel; None over anything else."""
+    try:
+        host, *ids = str(frame.get("Peer-Address")).split(":")
+    except zmq.ZMQError:
+        return None
+    return int(ids[0]) if host == "localhost" and len(ids) == 3 and ids[0].isdecimal() else None
+
+
 class ConnectionListener(Protocol):
     """Hears of a socket's connections, by their descriptors. `gone` returns whether the listener closed that one."""
 

@@ -1,5 +1,6 @@
 """A ROUTER socket that answers requests. Each is one JSON object of bounded size, and each gets a reply."""
 
+import os
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
@@ -17,7 +18,7 @@ from linewatch.wire.access.server_keys import ServerKeys
 from linewatch.wire.access.zap import ZapAuthenticator
 from linewatch.wire.connections import Connections
 from linewatch.wire.endpoints import bind, keep_alive
-from linewatch.wire.peers import HandshakeWatch, peer_of
+from linewatch.wire.peers import HandshakeWatch, peer_of, user_of
 from linewatch.wire.schema import (
     SCHEMA_VERSION,
     Command,
@@ -60,7 +61,8 @@ class Router(Generic[R]):
     """Opened, polled and closed by one thread. A bad request gets an error reply.
 
     A subclass defines the requests, the role that each needs and its answer. The caller is known by the connection's
-    key, whose role is looked up for each request, so a revoked key is refused from then on.
+    key, whose role is looked up for each request, so a revoked key is refused from then on. Without keys, callers over
+    ipc are known by their user: the service's own and root, who decide what it does anyway, are engineers.
     """
 
     def __init__(
@@ -72,12 +74,12 @@ class Router(Generic[R]):
         setting: str,
         requests: TypeAdapter[R],
         authenticator: ZapAuthenticator | None = None,
-        role_without_keys: Role = Role.ENGINEER,
+        role_without_keys: Role = Role.OPERATOR,
     ) -> None:
         """setting: the endpoint's name in [wire]. authenticator: of the context, answered by this router's `poll`."""
         self._context, self._keys, self._authenticator = context, keys, authenticator
         self._setting, self._requests = setting, requests
-        self._anybody = Caller(None, role_without_keys)
+        self._anybody, self._owner = Caller(None, role_without_keys), Caller(None, Role.ENGINEER)
         self._pending: list[tuple[_Asked[R], PendingAnswer]] = []
         self._flooded = False  # the last burst was mostly errors: the next poll leaves requests waiting
         self._battered = False  # so many connections failed that the next poll does not wait for more of them
@@ -182,7 +184,7 @@ class Router(Generic[R]):
 
     def _caller(self, frame: zmq.Frame) -> Caller:
         if self._keys is None:
-            return self._anybody
+            return self._owner if user_of(frame) in (0, os.geteuid()) else self._anybody
         public = str(frame.get("User-Id"))  # set by the authenticator
         return self._keys.allowed.find(public.encode()) or Caller(public, None)
 
@@ -205,8 +207,11 @@ class Router(Generic[R]):
         except ValidationError as error:
             return None, refusal(0, ErrorCode.BAD_REQUEST, explain(error))
         if not caller.may(least := self.least_role(request)):
-            who = f"key {caller.key!r} is" if caller.key else "without keys, every caller is"
-            why = f"the request needs the role {least}; {who} {caller.role}"
+            why = f"the request needs the role {least}; " + (
+                f"key {caller.key!r} is {caller.role}"
+                if caller.key
+                else f"without keys, every caller is {caller.role}, but the service's own user and root over ipc://"
+            )
             return request, refusal(request.id, ErrorCode.FORBIDDEN, why)
         if len(self._pending) >= _MAX_PENDING:
             why = f"{len(self._pending)} requests are pending already; try again"

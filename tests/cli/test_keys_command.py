@@ -42,6 +42,19 @@ def test_a_new_key_is_its_owners_and_its_role_is_in_the_list(keys, tmp_path):
     assert read_certificate(folder / "clients" / "hmi-3.key").role == Role.OPERATOR
 
 
+def test_a_key_has_a_last_day(keys):
+    assert keys("new", "ann", "--role", "operator", "--expires", "2199-12-31")[1].endswith(
+        "ann.key: allowed as operator until 2199-12-31\n"
+    )
+    (listed,) = json.loads(keys("list", "--json")[1])
+    assert (listed["expires"], listed["fault"]) == ("2199-12-31", None)
+    assert "2199-12-31" in keys("list")[1]
+    code, said = keys("new", "bob", "--role", "operator", "--expires", "2001-12-31")
+    assert (code, "expires 2001-12-31 is over" in said) == (WireError.exit_code, True)
+    code, said = keys("new", "bob", "--expires", "2199-12-31")
+    assert (code, "only an allowed key expires" in said) == (WireError.exit_code, True)
+
+
 def test_no_key_is_ever_written_over(keys, tmp_path):
     folder = tmp_path / "keys"
     assert keys("new", "server")[0] == keys("new", "ann", "--role", "observer")[0] == 0

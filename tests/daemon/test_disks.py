@@ -6,6 +6,7 @@ from pathlib import Path
 from linewatch.config.decision import AlarmSettings, SystemAlarmSettings
 from linewatch.contracts.alarm import HostState
 from linewatch.daemon.host_monitor import DiskMonitor, FullestDisk, HostMonitor, fullest_disk
+from linewatch.daemon.wall_clock import WallClock
 from linewatch.decision.alarms.system import DISK_LOW, host_text, system_rules
 from linewatch.wire.schema import BackendState, BackendStatus
 
@@ -32,6 +33,7 @@ def looked(tmp_path: Path, *folders: Path) -> HostState | None:
         lambda: None,
         lambda: None,
         lambda: "",
+        WallClock(),
         live=True,
     ).read()
 

@@ -4,6 +4,7 @@ import json
 import shutil
 import time
 from collections.abc import Callable, Iterator
+from itertools import count
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -18,11 +19,14 @@ from linewatch.capture.cameras.registry import open_camera
 from linewatch.capture.clock import MonotonicClock
 from linewatch.client import Commander, Subscriber
 from linewatch.client.requests import NoAnswerError
+from linewatch.config.capture import CaptureSettings
 from linewatch.contracts.errors import WireError
 from linewatch.contracts.manifest import Task
 from linewatch.contracts.tile import Batch
 from linewatch.contracts.verdict import Quality
 from linewatch.daemon.service import open_service
+from linewatch.inference import trial
+from linewatch.inference.reference_tiles import write_reference_tiles
 from linewatch.service_settings import ServiceSettings
 from linewatch.wire.schema import BackendState, BesideState, EngineAction, EngineBeside, StatusMessage
 
@@ -189,7 +193,15 @@ def test_an_engine_that_answers_badly_in_shadow_is_not_promoted(service: SimpleN
 
 
 def test_a_promoted_engine_that_answers_badly_is_withdrawn_by_itself(service: SimpleNamespace) -> None:
+    engine = service.verdicts.parent / "engines" / "sometimes"
     with Commander(service.commands) as commander:
+        commander.engine(EngineAction.LOAD, "sometimes")
+        beside(service, lambda found: found is not None and found.state is BesideState.READY)
+        with pytest.raises(NoAnswerError, match="has no reference tiles and was not compared with the running one"):
+            commander.engine(EngineAction.PROMOTE)
+        commander.engine(EngineAction.DROP)
+        beside(service, lambda found: found is None)
+        write_reference_tiles(engine)
         commander.engine(EngineAction.LOAD, "sometimes")
         beside(service, lambda found: found is not None and found.state is BesideState.READY)
         commander.engine(EngineAction.PROMOTE)
@@ -205,13 +217,47 @@ def test_a_promoted_engine_that_answers_badly_is_withdrawn_by_itself(service: Si
         wait_until(lambda: service.service.exchange.withdrawn is None, PATIENCE_S)
     found = verdicts(service)
     missed = [line for line in found if any(span["cause"] == "engine" for span in line["spans"])]
-    assert 3 <= len(missed) <= 12, "three, and those under way"
+    under_way = CaptureSettings().ring_slots  # on a busy machine: as many as the ring holds
+    assert 3 <= len(missed) <= 3 + under_way
     for line in missed:  # its numbers reached no decision; defects of the frame before are closed
         assert line["screen_peak"] == 0.0
         assert all(defect["along_mm"][1] <= line["along_mm"][0] for defect in line["defects"])
     assert {span["quality"] for line in found[-10:] for span in line["spans"]} == {Quality.INSPECTED}
     ends = [span["first_line"] + span["lines"] for line in found for span in line["spans"]]
     assert [span["first_line"] for line in found for span in line["spans"]] == [0, *ends[:-1]]
+
+
+@pytest.mark.heavy
+def test_no_engine_on_trial_costs_a_line_and_a_bad_second_undoes_a_promotion(
+    service: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engines, exchange = service.verdicts.parent / "engines", service.service.exchange
+    bad_engines.write_unbounded(ROOT / "engines", engines)
+    monkeypatch.setattr(trial, "ANSWER_S", 2.0)
+    with Commander(service.commands) as commander:
+        for name in ("slow", "endless", "hungry"):
+            commander.engine(EngineAction.LOAD, name, shadow=True)
+            status = beside(
+                service, lambda found, name=name: (found is not None and found.tiles > 50) or name in str(found.text)
+            )
+            assert status.healthy
+            commander.engine(EngineAction.DROP)
+            beside(service, lambda found: found is None)
+        commander.engine(EngineAction.LOAD, "stuck", shadow=True)
+        assert exchange.beside.state is BesideState.LOADING
+        commander.engine(EngineAction.DROP)
+        beside(service, lambda found: found is None)
+        # Lines that are overrun tell of a test machine that is busy with other things.
+        assert set(service.service.totals.lines_by_cause) <= {"overrun"}
+        commander.engine(EngineAction.LOAD, "screen-b")
+        beside(service, lambda found: found is not None and found.state is BesideState.READY)
+        commander.engine(EngineAction.PROMOTE)
+        beside(service, lambda found: found is None)
+        passed = count(1000, 10)
+        monkeypatch.setattr(exchange, "_lost_lines", lambda: (9 * (at := next(passed)) // 10, at))
+        status = beside(service, lambda found: found is not None and found.state is BesideState.FAILED)
+        assert "lines were lost in one second" in (status.beside.text or "")
+        assert status.engines[0].identity.startswith("screen@")
 
 
 def test_the_command_line_says_what_came_of_it(service: SimpleNamespace, capsys: pytest.CaptureFixture[str]) -> None:

@@ -20,7 +20,7 @@ from linewatch.daemon import runner, sight
 from linewatch.daemon.health import Health
 from linewatch.daemon.service import open_service
 from linewatch.daemon.stages.wiring import TICK_S
-from linewatch.daemon.topology import CAPTURE, COIL_FILES, EXCHANGE, TOPOLOGY
+from linewatch.daemon.topology import CAPTURE, COIL_FILES, DECISION, EXCHANGE, TOPOLOGY
 from linewatch.inference.backends.registry import open_backend
 from linewatch.service_settings import ServiceSettings
 from linewatch.wire.schema import StatusMessage
@@ -63,6 +63,29 @@ def test_a_stage_is_silent_after_its_own_limit() -> None:
     clock.ns = 20_000_000_000
     health.finish("capture")
     assert health.silent() == ("engine-0",)
+
+
+def test_a_process_that_was_stopped_has_no_hung_stage() -> None:
+    """SIGSTOP, or a paused virtual machine: all threads stand, the one that looks as well."""
+    clock = SetClock()
+    running = runner.Runner(clock, 1, lambda: None)
+    running.stages["decision"] = DECISION
+    running.health.expect("decision", DECISION.silence_limit_s)
+
+    def look(for_s: float, *, ticking: bool = False) -> bool:
+        for _ in range(int(4 * for_s)):
+            clock.ns += 250_000_000
+            if ticking:
+                running.health.tick("decision")
+            running._end_if_hung()
+        return running.failure is not None
+
+    assert not look(30.0, ticking=True)
+    clock.ns += 60_000_000_000
+    assert not look(5.0)
+    assert not look(30.0, ticking=True)
+    assert not look(10.0)
+    assert look(1.0), "hung, while the others go on"
 
 
 class Manager:

@@ -44,6 +44,7 @@ def through_the_stage(*predictions: Prediction) -> list[Decided]:
         NoOrders(),  # type: ignore[arg-type]
         lambda: None,
         None,
+        lambda: False,
     )
     abort = Event()
     out = Output(gives, 1, lambda: None, abort)

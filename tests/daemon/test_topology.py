@@ -68,6 +68,7 @@ def test_threads_are_made_by_the_runner_and_the_declared_helpers_only() -> None:
     assert makers - {"daemon/record.py"} == {  # `linewatch record` is no service
         "daemon/runner.py",
         "daemon/host_monitor.py",
+        "inference/trial.py",  # while an engine is on trial
         "journal/keeper.py",
         "signals.py",
     }

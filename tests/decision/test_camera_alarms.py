@@ -195,13 +195,26 @@ def test_a_shelved_rule_asks_nobody_until_its_time_is_over():
     assert all(rule_alarm.shelf is None for rule_alarm in line.state.alarms.rule_alarms)
 
 
-@pytest.mark.parametrize(("back_minutes", "shelved"), [(0.5, True), (2, False), (100, False)])
-def test_a_clock_that_steps_back_ends_a_shelving_rather_than_make_it_longer(back_minutes, shelved):
-    """To before the request, and by more than clocks are set right by: nobody knows when its time would be over."""
-    line = Line(rules_of(AlarmRule(name="any", latch=False))).spot()
+@pytest.mark.parametrize("by_minutes", [-100, -2, 40, 400 * 24 * 60])
+def test_a_clock_that_is_set_makes_a_shelving_neither_shorter_nor_longer(by_minutes):
+    line = Line(rules_of(AlarmRule(name="any", latch=False)))
+    line.now_ns = 1000 * 24 * 60 * MINUTE_NS
+    line.spot().order(AlarmAction.SHELVE, "any", 30)
+    line.changes()
+    line.host(10 + by_minutes, clock_step_ns=by_minutes * MINUTE_NS)
+    assert {told.shelved_until_unix_ns for told in line.told} == {line.now_ns + 20 * MINUTE_NS}
+    assert line.changes() == [(SH, False), (SH, False)], "the rule's shelving and the alarm tell when it is over now"
+    assert line.host(19.9).changes() == []
+    assert line.host(0.2).changes() == [(UN, False), (UN, True)]
+
+
+def test_a_shelving_of_which_more_is_left_than_any_may_last_is_over():
+    """The clock was set back while the service was down: nobody knows when its time would be over."""
+    line = Line(rules_of(AlarmRule(name="any", latch=False), max_shelve_minutes=60)).spot()
     line.order(AlarmAction.SHELVE, "any", 30)
     line.changes()
-    assert line.host(-back_minutes).changes() == ([] if shelved else [(UN, False), (UN, True)])
+    assert line.host(-29).changes() == []
+    assert line.host(-100).changes() == [(UN, False), (UN, True)]
 
 
 def test_a_shelf_outlives_the_coil_and_unshelving_ends_it():
@@ -222,15 +235,6 @@ def test_shelved_once_it_is_until_the_alarm_is_over():
     line.changes()
     assert line.clean().changes() == [(UN, False), (OFF, False)]
     assert line.spot().changes() == [(ON, True)]
-
-
-def test_a_clock_that_steps_back_ends_a_shelving():
-    line = Line(rules_of(AlarmRule(name="any")))
-    line.now_ns = 100 * MINUTE_NS
-    line.order(AlarmAction.SHELVE, "any", 30)
-    line.changes()
-    assert line.host(-0.5).changes() == []
-    assert line.host(-2).changes() == [(UN, False)]
 
 
 def test_threading_defects_within_the_head_do_not_alarm_and_what_reaches_beyond_does():

@@ -144,7 +144,7 @@ def running(settings: ServiceSettings, engines_dir: Path) -> Iterator[Service]:
         update={
             "inference": settings.inference.model_copy(update={"engines_dir": engines_dir, "deadline_ms": 60_000.0}),
             "line": settings.line.model_copy(update={"line_rate_hz": 1000.0}),
-            "wire": settings.wire.model_copy(update={"commands": "tcp://127.0.0.1:*"}),
+            "wire": settings.wire.model_copy(update={"commands": f"ipc://{engines_dir.parent}/cmd"}),
         }
     )
     source = settings.source.model_copy(update={"length_m": 2000.0})

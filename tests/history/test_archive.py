@@ -183,19 +183,30 @@ def test_the_oldest_and_least_severe_go_first(engine, archive_of, tmp_path):
 
 
 def test_too_old_and_of_an_expired_coil(engine, archive_of, tmp_path):
-    with archive_of(days=10.0) as archive:
+    with archive_of(days=1.0) as archive:
         archive.store(stored_of(engine), said(*(crop(n % 4, n // 4, 10, n % 5, name=str(n)) for n in range(12))))
-        age(engine, {"3": 11.0, "9": 10.1, "10": 9.9})
-        tidy_all(archive)
-        assert {row.name for row in rows(engine)} == {str(n) for n in range(12)} - {"3", "9"}
         with engine.begin() as connection:
-            begun = connection.execute(sa.select(sa.func.min(COIL.c.begun_unix_ns))).scalar()
-            while expire_step(connection, KeepSettings(days=1.0), now_ns=begun + 2 * DAY_NS) is not None:
+            for passage, days in ((1, 1.5), (2, 0.9)):
+                begun = sa.update(COIL).filter_by(id=passage)
+                connection.execute(begun.values(begun_unix_ns=time.time_ns() - int(days * DAY_NS)))
+        tidy_all(archive)
+        assert {row.name for row in rows(engine)} == {str(n) for n in range(4, 12)}
+        with engine.begin() as connection:
+            while expire_step(connection, KeepSettings(days=0.5)) is not None:
                 pass
         tidy_all(archive)
-        assert {row.name for row in rows(engine)} == {"8", "10", "11"}
+        assert {row.name for row in rows(engine)} == {"8", "9", "10", "11"}
     assert is_whole(engine, tmp_path / "images")
     assert len(list((tmp_path / "images").glob("*/*"))) == 1  # emptied folders are gone
+
+
+def test_a_clock_that_is_years_ahead_removes_no_image(engine, archive_of, monkeypatch):
+    with archive_of(days=90.0) as archive:
+        archive.store(stored_of(engine), said(*(crop(n % 4, n // 4, 10, n % 5, name=str(n)) for n in range(12))))
+        ahead_ns = time.time_ns() + 400 * DAY_NS
+        monkeypatch.setattr(archiving.time, "time_ns", lambda: ahead_ns)
+        tidy_all(archive)
+        assert len(rows(engine)) == 12
 
 
 @pytest.mark.slow

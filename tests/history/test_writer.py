@@ -2,6 +2,7 @@
 
 import json
 import random
+from itertools import product
 
 import numpy as np
 import pytest
@@ -20,12 +21,14 @@ from linewatch.contracts.verdict import CoilState
 from linewatch.history.database import _migrations, reading, writing
 from linewatch.history.labels import LabelVerdict, label, newest_labels
 from linewatch.history.queries import coils, defects, passages_of, spans
-from linewatch.history.retention import AgeAllowance, expire_step
+from linewatch.history.retention import AgeAllowance, Ages, expire_step
 from linewatch.history.tables import COIL, METADATA, SERVICE
 from linewatch.history.writer import HistoryWriter, stored_service
 from linewatch.review.from_history import read_passage
 from linewatch.wire.encode import Sequencer
 from linewatch.wire.schema import CoilMessage, DefectMessage, FrameMessage
+
+DAY_NS = 86_400 * 10**9
 
 
 @pytest.fixture
@@ -162,7 +165,7 @@ def test_the_oldest_coils_expire_by_age_and_by_room_and_their_labels_stay(url):
             oldest = coils(connection)[-1]
             name = defects(connection, [oldest.passage])[0]
             label(connection, str(name.number), LabelVerdict.NOT_A_DEFECT, None, "eva")
-            later_ns = oldest.begun_unix_ns + 2 * 86_400 * 10**9
+            later_ns = oldest.begun_unix_ns + 2 * DAY_NS
             assert expire_step(connection, KeepSettings(days=3.0)) is None
             gone = []
             while (step := expire_step(connection, KeepSettings(days=1.0), now_ns=later_ns)) is not None:
@@ -258,24 +261,63 @@ def test_a_service_that_tells_no_areas_is_stored_and_its_share_is_of_the_length(
         assert later.inspected_mm2 is not None
 
 
-def test_a_clock_that_is_years_ahead_costs_a_few_coils_a_day(url):
-    """Ten times what a year's store of this size loses by itself; and a coil dated ahead holds up no other."""
-    sequencer, now_s = Sequencer(1), [0.0]
-    keep = KeepSettings(days=365.0)
+def _many(engine, count):
+    """Store a coil, and as many copies of its row as make `count`."""
+    store_messages(engine, coil_messages(Sequencer(1)))
+    with engine.begin() as connection:
+        row = dict(connection.execute(sa.select(COIL)).one()._mapping)
+        copies = [row | {"id": row["id"] + n, "ordinal": row["ordinal"] + n} for n in range(1, count)]
+        connection.execute(sa.insert(COIL), copies)
+
+
+def _date(connection, days_of):
+    """Date the coils by their place in the order of storing."""
+    began = 1_800_000_000 * 10**9
+    for coil_id in connection.execute(sa.select(COIL.c.id)).scalars().all():
+        at_ns = began + int(days_of(coil_id - 1) * DAY_NS)
+        connection.execute(sa.update(COIL).filter_by(id=coil_id).values(begun_unix_ns=at_ns))
+    return began
+
+
+def test_what_became_too_old_while_nobody_looked_goes_within_days(url):
+    """Ten times what a year's store of this size loses by itself."""
+    keep, now_s = KeepSettings(days=365.0), [0.0]
     with writing(url) as engine:
-        for _ in range(80):
-            store_messages(engine, coil_messages(sequencer))
+        _many(engine, 40)
         with engine.begin() as connection:
-            begun = coils(connection)[-1].begun_unix_ns
-            wrong_ns, allowance = begun + 400 * 86_400 * 10**9, AgeAllowance(keep.days, lambda: now_s[0])
+            later_ns = _date(connection, lambda at: 20 * at) + 800 * DAY_NS
+            allowance, ages = AgeAllowance(keep.days, lambda: now_s[0]), Ages(keep.days, lambda: now_s[0])
             gone = 0
-            for minute in range(24 * 60):
+            for minute in range(0, 24 * 60, 10):
                 now_s[0] = 60.0 * minute
-                while expire_step(connection, keep, now_ns=wrong_ns, allowance=allowance):
+                while expire_step(connection, keep, now_ns=later_ns, allowance=allowance, ages=ages):
                     gone += 1
             assert 20 <= gone <= 25
-            first = connection.execute(sa.select(COIL.c.id).order_by(COIL.c.id).limit(1)).scalar()
-            ahead = sa.update(COIL).filter_by(id=first).values(begun_unix_ns=begun + 4_000 * 86_400 * 10**9)
-            connection.execute(ahead)
-            assert expire_step(connection, keep, now_ns=begun + 366 * 86_400 * 10**9) == "C1"
-            assert connection.execute(sa.select(COIL.c.id).filter_by(id=first)).scalar() is None
+
+
+def test_a_clock_that_is_years_ahead_or_behind_costs_no_coil(url):
+    """The service's for a coil or from a coil on, the history's, or both: coils of 40 days, none of them a year old."""
+    keep = KeepSettings(days=365.0)
+    with writing(url) as engine:
+        _many(engine, 40)
+        with engine.begin() as connection:
+            for jump, wrong_from in product((400, -400, 20_000), (0, 3, 39)):
+                began = _date(connection, lambda at, jump=jump, wrong=wrong_from: at + jump * (at == wrong))
+                for now_days in (40, 40 + jump):
+                    assert expire_step(connection, keep, now_ns=began + now_days * DAY_NS) is None
+                began = _date(connection, lambda at, jump=jump, wrong=wrong_from: at + jump * (at >= wrong))
+                assert expire_step(connection, keep, now_ns=began + (40 + jump) * DAY_NS) is None
+
+
+def test_a_coil_dated_ahead_goes_with_those_stored_behind_it(url):
+    keep = KeepSettings(days=30.0)
+    with writing(url) as engine:
+        _many(engine, 40)
+        for name in ("ended", "idle"):  # services of which nothing more comes, their clocks years off
+            store_messages(engine, coil_messages(Sequencer(1)), name=name)
+        with engine.begin() as connection:
+            began = _date(connection, lambda at: at + (4_000 if at == 0 or at >= 40 else 0))
+            gone = 0
+            while expire_step(connection, keep, now_ns=began + 40 * DAY_NS) is not None:
+                gone += 1
+            assert gone == 11  # the last 30 days stay

@@ -11,12 +11,12 @@ import pytest
 
 from linewatch import cli
 from linewatch.contracts.errors import EngineError
-from linewatch.contracts.manifest import CASCADE, EngineManifest, Task
+from linewatch.contracts.manifest import EngineManifest, Task
 from linewatch.inference.answers import SLACK, AnswerCheck
 from linewatch.inference.backends.registry import open_backend
-from linewatch.inference.engines import Engine, EngineSet, find_engine, verify_all
-from linewatch.inference.pool import EnginePool
+from linewatch.inference.engines import Engine, find_engine, verify_all
 from linewatch.inference.reference_tiles import (
+    other_order,
     read_reference_tiles,
     try_out,
     write_reference_tiles,
@@ -167,15 +167,13 @@ def test_another_model_under_the_same_reference_tiles_is_refused(bad: Path, tmp_
                 shipped.reference,
             )
         )
-    engines = EngineSet(**{task.value: find_engine(ENGINES, task.value) for task in CASCADE})
-    with EnginePool(engines, open_backend("onnxruntime"), (1,), 1) as pool:
-        pool.load(engine, 1, open_backend("onnxruntime"))
-        assert "compared with the running classify it looks like class order changed" in (
-            pool.other_order(engine, 1, shipped) or ""
-        )
-        copy = changed(ENGINES / "classify", tmp_path / "copy", reference=None)
-        pool.load(copy, 2, open_backend("onnxruntime"))
-        assert pool.other_order(copy, 2, shipped) is None
+    said = []
+    for one in (engine, changed(ENGINES / "classify", tmp_path / "copy", reference=None)):
+        (executor,) = open_backend("onnxruntime").open(one.manifest, one.model, (1,), 1)
+        order = other_order(shipped.manifest, shipped.reference, one.manifest, lambda tile: executor.run(tile, 1))  # noqa: B023
+        said.append(order)
+    assert "compared with the running classify it looks like class order changed" in said[0]
+    assert said[1] is None
 
 
 @pytest.mark.parametrize(

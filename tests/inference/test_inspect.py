@@ -10,6 +10,7 @@ import hypothesis.strategies as st
 import nets
 import numpy as np
 import pytest
+from asked_at_once import AskedAtOnce
 from hypothesis import given
 from hypothesis import settings as limits
 from test_cascade import EDGES, LADDER, LINES, WIDTH, _arrays, _drive, _finish, _frame
@@ -348,13 +349,10 @@ def test_a_shadow_changes_no_prediction_and_is_compared_on_every_tile(
     spec = chain.looks.manifest.input
     nets.write(tmp_path, Task.INSPECT, nets.inspect(spec.lines, spec.width, seed=14), spec.lines, spec.width)
     beside = _at(find_engine(tmp_path, "inspect"), CALLED)
-    pool.load(beside, 1, open_backend("onnxruntime"))
     alone = _drive(Cascade(chain, inspecting, line), pool, 12, random.Random(1))
-    for engine, generation in ((beside, 1), (chain.looks, 0)):
-        if generation == 0:
-            pool.load(engine, 1, open_backend("onnxruntime"))
+    for engine in (beside, chain.looks):
         cascade = Cascade(chain, inspecting, line)
-        shadow = Shadow(engine, 1, chain.looks, None)
+        shadow = Shadow(engine, chain.looks, None, AskedAtOnce(engine))
         cascade.use(cascade.lineup.with_shadow(shadow))
         tried = _drive(cascade, pool, 12, random.Random(2))
         for one, two in zip(alone, tried, strict=True):
@@ -367,7 +365,7 @@ def test_a_shadow_changes_no_prediction_and_is_compared_on_every_tile(
 
 
 def test_two_inspect_engines_agree_on_a_tile_with_equal_outline_and_class(whole: EngineSet) -> None:
-    shadow = Shadow(whole.looks, 1, whole.looks, None)
+    shadow = Shadow(whole.looks, whole.looks, None, AskedAtOnce(whole.looks))
     ours = np.zeros((PLANES, 1, 12), np.float32)
     ours[1, 0, [0, 1, 4, 5, 8]], ours[2] = 0.9, 1.0
     theirs = ours.copy()

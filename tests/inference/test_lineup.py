@@ -6,7 +6,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import nets
+import numpy as np
 import pytest
+from asked_at_once import AskedAtOnce
 from test_cascade import LADDER, _arrays, _drive, _finish, _frame
 
 from linewatch.config.line import LineSettings
@@ -20,7 +22,7 @@ from linewatch.inference.engines import Engine, EngineSet, find_engine
 from linewatch.inference.lineup import Lineup
 from linewatch.inference.pool import EnginePool
 from linewatch.inference.settings import InferenceSettings
-from linewatch.inference.shadow import Shadow
+from linewatch.inference.shadow import Agreement, Shadow
 from linewatch.inference.workload import Workload
 
 WHOLE = StripEdges(0, 208, False, False)
@@ -68,7 +70,8 @@ def test_a_shadow_changes_no_prediction_and_is_compared_on_every_tile(
     settings = open_settings.model_copy(update={"screen_threshold": 0.6}) if task is Task.SCREEN else open_settings
     alone = _drive(Cascade(engines, settings, line), pool, 12, random.Random(1))
     cascade = Cascade(engines, settings, line)
-    shadow = Shadow(others[task], 1, engines.by_task()[task], settings.screen_threshold)
+    asked = AskedAtOnce(others[task])
+    shadow = Shadow(others[task], engines.by_task()[task], settings.screen_threshold, asked)
     cascade.use(cascade.lineup.with_shadow(shadow))
     beside = _drive(cascade, pool, 12, random.Random(2))
     for one, other in zip(alone, beside, strict=True):
@@ -88,9 +91,8 @@ def test_an_engine_agrees_with_itself(
 ) -> None:
     own = engines.by_task()[task]
     with EnginePool(engines, backend, LADDER, workers=1) as pool:
-        pool.load(own, 1, backend)
         cascade = Cascade(engines, open_settings, line)
-        shadow = Shadow(own, 1, own, None)
+        shadow = Shadow(own, own, None, AskedAtOnce(own, backend))
         cascade.use(cascade.lineup.with_shadow(shadow))
         _drive(cascade, pool, 12, random.Random(3))
     assert shadow.agreement.tiles > 10
@@ -100,30 +102,55 @@ def test_an_engine_agrees_with_itself(
 def test_a_failing_shadow_costs_nothing(
     cascade: Cascade, engines: EngineSet, others: dict[Task, Engine], pool: EnginePool
 ) -> None:
-    shadow = Shadow(others[Task.CLASSIFY], 1, engines.classify, None)
+    beside = others[Task.CLASSIFY]
+    shadow = Shadow(beside, engines.classify, None, AskedAtOnce(beside, error="the device is gone"))
     cascade.use(cascade.lineup.with_shadow(shadow))
     running = list(cascade.feed(_frame(0), WHOLE, 0))
     while running:
-        result = pool.run(0, running.pop(0))
-        if result.batch.generation == 1:
-            result = replace(result, output=None, error="the device is gone")
-        running += cascade.done(result, 1) + cascade.flush()
+        running += cascade.done(pool.run(0, running.pop(0)), 1) + cascade.flush()
     (prediction,) = cascade.take_ready()
     assert prediction.degraded is None
     assert len(prediction.engines) == 3
-    assert (shadow.agreement.tiles, shadow.agreement.failed) == (0, 4)
+    assert (shadow.agreement.tiles, shadow.agreement.failed, shadow.agreement.fault) == (0, 4, "the device is gone")
 
 
+@pytest.mark.parametrize("busy", ["the workers", "the engine on trial"])
 def test_a_shadow_stands_back_while_there_is_much_to_do(
-    engines: EngineSet, others: dict[Task, Engine], open_settings: InferenceSettings, line: LineSettings
+    busy: str,
+    engines: EngineSet,
+    others: dict[Task, Engine],
+    open_settings: InferenceSettings,
+    line: LineSettings,
+    pool: EnginePool,
 ) -> None:
     workload = Workload(workers=1, deadline_ms=100.0)
     workload.begin(Task.SCREEN, 1)
     workload.end(Task.SCREEN, 1, 50_000_000, 0)
-    workload.begin(Task.SCREEN, 1)  # half of the deadline waits
+    asked = AskedAtOnce(others[Task.SCREEN])
+    if busy == "the workers":
+        workload.begin(Task.SCREEN, 1)  # half of the deadline waits
+    else:
+        asked.free = False
     cascade = Cascade(engines, open_settings, line, workload)
-    cascade.use(cascade.lineup.with_shadow(Shadow(others[Task.SCREEN], 1, engines.screen, None)))
-    assert [batch.generation for batch in cascade.feed(replace(_frame(0), captured_ns=0), WHOLE, 0)] == [0]
+    cascade.use(cascade.lineup.with_shadow(Shadow(others[Task.SCREEN], engines.screen, None, asked)))
+    running = list(cascade.feed(replace(_frame(0), captured_ns=0), WHOLE, 0))
+    assert [batch.generation for batch in running] == [0]
+    cascade.done(pool.run(0, running[0]), 1)
+    assert asked.asked == 0
+
+
+def test_an_engine_that_calls_other_tiles_speaks_against_itself() -> None:
+    called = np.arange(40) < 20
+    for other, against in ((called, False), (~called, True), (np.zeros(40, bool), True), (np.arange(40) < 12, False)):
+        agreement = Agreement()
+        agreement.add(called, other, np.ones(40, bool))
+        assert (agreement.speaks_against("new") is not None) == against
+    agreement = Agreement()
+    agreement.add(called[:25], ~called[:25], np.ones(25, bool))
+    assert "agrees with the running one on 0 of 25 tiles that either calls" in agreement.speaks_against("new")
+    few = Agreement()
+    few.add(called[:19], ~called[:19], np.ones(19, bool))
+    assert few.speaks_against("new") is None, "too few to tell"
 
 
 def test_frames_on_their_way_end_with_the_engines_that_they_began_with(

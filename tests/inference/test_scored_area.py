@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from asked_at_once import AskedAtOnce
 from hypothesis import given
 from hypothesis import settings as limits
 from hypothesis import strategies as st
@@ -201,7 +202,7 @@ def _predict(
             if lineup.shadow is not None:
                 cascade.use(lineup.with_shadow(None) if dice.random() < 0.5 else lineup.with_promoted(looks, 1))
             elif lineup.generations[task] == 0:
-                cascade.use(lineup.with_shadow(Shadow(looks, 1, looks, 0.5)))
+                cascade.use(lineup.with_shadow(Shadow(looks, looks, 0.5, AskedAtOnce(looks))))
         elif running:
             batch = running.pop(dice.randrange(len(running)))
             result = pool.run(0, batch)

@@ -76,7 +76,7 @@ def mill(tmp_path: Path) -> Iterator[SimpleNamespace]:
     engines = tmp_path / "engines"
     for name in ("screen", "classify", "segment"):
         shutil.copytree(ROOT / "engines" / name, engines / name)
-    publish, serve, commands = (free_address() for _ in range(3))
+    publish, serve, commands = free_address(), free_address(), f"ipc://{tmp_path}/cmd"
     inference = (
         f'[inference]\nchain = "cascade"\nengines_dir = "{engines}"\nprecision = "fp32"\ndeadline_ms = 60000.0\n'
     )

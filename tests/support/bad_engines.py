@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -18,6 +19,19 @@ def write(engines: Path, folder: Path) -> None:
     made(engines / "classify", folder / "permuted", _permuted)
     made(engines / "classify", folder / "rows", _doubled)
     made(engines / "screen", folder / "sometimes", _sometimes)
+
+
+def write_unbounded(engines: Path, folder: Path) -> None:
+    """Write the engines `slow`, `endless`, `hungry` (screen), and `stuck`, whose model is never read to its end.
+
+    `endless` and `hungry` are so for about half of all frames, never for tiles in gray steps of 16.
+    """
+    made(engines / "screen", folder / "slow", lambda m: _looped(m, 50_000, sometimes=False))
+    made(engines / "screen", folder / "endless", lambda m: _looped(m, 1 << 40, sometimes=True))
+    made(engines / "screen", folder / "hungry", _hungry)
+    made(engines / "screen", folder / "stuck", lambda m: None)
+    (folder / "stuck" / "model.onnx").unlink()
+    os.mkfifo(folder / "stuck" / "model.onnx")
 
 
 def made(source: Path, target: Path, change: Callable[[ModelProto], None]) -> None:
@@ -68,23 +82,76 @@ def _doubled(model: ModelProto) -> None:
     _extend(model, [helper.make_node("Concat", ["raw", "raw"], [""], axis=0)])
 
 
+BAD_PIXEL = [
+    helper.make_node("Slice", ["image", "from", "to", "axes"], ["pixel"]),
+    helper.make_node("Cast", ["pixel"], ["gray"], to=TensorProto.FLOAT),
+    helper.make_node("Mod", ["gray", "sixteen"], ["rest"], fmod=1),
+    helper.make_node("Less", ["rest", "eight"], ["good"]),
+]
+OF_PIXEL = {
+    "from": np.array([128, 800]),
+    "to": np.array([129, 801]),
+    "axes": np.array([2, 3]),
+    "sixteen": np.float32(16),
+    "eight": np.float32(8),
+}
+
+
+def _count(most: int, *, sometimes: bool) -> tuple[list[NodeProto], dict[str, np.ndarray]]:
+    """Return what makes `count`, int64 (1,): `most` where the pixel is bad, or always; else 0."""
+    nodes = [
+        *BAD_PIXEL,
+        helper.make_node("Cast", ["good"], ["as_number"], to=TensorProto.INT64),
+        helper.make_node("Sub", ["one_more", "as_number"], ["bad"]),
+        helper.make_node("Mul", ["bad", "most"], ["counts"]),
+        helper.make_node("Reshape", ["counts", "flat"], ["count"]),
+    ]
+    constants = {"one_more": np.array(1 if sometimes else 2), "most": np.array(most), "flat": np.array([1])}
+    return nodes, {**OF_PIXEL, **constants}
+
+
+def _looped(model: ModelProto, most: int, *, sometimes: bool) -> None:
+    """Count so far before the answer is given."""
+    nodes, constants = _count(most, sometimes=sometimes)
+    value = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1]) for name in ("held", "next")]
+    goes_on = [helper.make_tensor_value_info(name, TensorProto.BOOL, []) for name in ("goes_on", "still")]
+    step = helper.make_tensor_value_info("step", TensorProto.INT64, [])
+    body = helper.make_graph(
+        [helper.make_node("Identity", ["goes_on"], ["still"]), helper.make_node("Sin", ["held"], ["next"])],
+        "body",
+        [step, goes_on[0], value[0]],
+        [goes_on[1], value[1]],
+    )
+    nodes += [
+        helper.make_node("Reshape", ["gray", "flat"], ["begin"]),
+        helper.make_node("Loop", ["count", "yes", "begin"], ["turned"], body=body),
+        helper.make_node("Mul", ["turned", "nothing"], ["zero"]),
+        helper.make_node("Add", ["raw", "zero"], [""]),
+    ]
+    _extend(model, nodes, **constants, yes=np.array(True), nothing=np.float32(0))
+
+
+def _hungry(model: ModelProto) -> None:
+    """Take 8 GB before the answer is given."""
+    nodes, constants = _count(1 << 31, sometimes=True)
+    nodes += [
+        helper.make_node("Add", ["count", "one_of_it"], ["shape"]),
+        helper.make_node("Reshape", ["gray", "flat"], ["begin"]),
+        helper.make_node("Expand", ["begin", "shape"], ["large"]),
+        helper.make_node("ReduceMax", ["large"], ["most_of_it"], keepdims=0),
+        helper.make_node("Mul", ["most_of_it", "nothing"], ["zero"]),
+        helper.make_node("Add", ["raw", "zero"], [""]),
+    ]
+    _extend(model, nodes, **constants, one_of_it=np.array([1]), nothing=np.float32(0))
+
+
 def _sometimes(model: ModelProto) -> None:
     """Divide zero by zero for about half of all frames, by one pixel of them; never for tiles in gray steps of 16."""
     nodes = [
-        helper.make_node("Slice", ["image", "from", "to", "axes"], ["pixel"]),
-        helper.make_node("Cast", ["pixel"], ["gray"], to=TensorProto.FLOAT),
-        helper.make_node("Mod", ["gray", "sixteen"], ["rest"], fmod=1),
-        helper.make_node("Less", ["rest", "eight"], ["good"]),
+        *BAD_PIXEL,
         helper.make_node("Cast", ["good"], ["share"], to=TensorProto.FLOAT),
         helper.make_node("Div", ["share", "share"], ["one"]),
         helper.make_node("Squeeze", ["one", "channel"], ["ones"]),
         helper.make_node("Mul", ["raw", "ones"], [""]),
     ]
-    _extend(
-        model,
-        nodes,
-        **{"from": np.array([128, 800]), "to": np.array([129, 801]), "axes": np.array([2, 3])},
-        sixteen=np.float32(16),
-        eight=np.float32(8),
-        channel=np.array([1]),
-    )
+    _extend(model, nodes, **OF_PIXEL, channel=np.array([1]))

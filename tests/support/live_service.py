@@ -21,7 +21,7 @@ def live_service(settings: ServiceSettings, verdicts: Path, line_rate_hz: float)
     changed = settings.model_copy(
         update={
             "line": settings.line.model_copy(update={"line_rate_hz": line_rate_hz}),
-            "wire": settings.wire.model_copy(update={"commands": "tcp://127.0.0.1:*"}),
+            "wire": settings.wire.model_copy(update={"commands": f"ipc://{verdicts.parent}/cmd"}),
         }
     )
     source = settings.source.model_copy(update={"length_m": 2000.0})

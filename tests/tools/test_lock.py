@@ -1,9 +1,16 @@
-"""The lock of the base install: complete, with hashes, at the versions of pyproject.toml and constraints.txt."""
+"""The locks of the base install and of extras: complete, with hashes, at the versions of pyproject.toml and
+constraints.txt.
+"""
 
 import re
 import tomllib
+from pathlib import Path
+
+import pytest
 
 from tools.licences import BASE, EXTRAS, ROOT, locked, normalised
+
+EXTRAS_LOCKED = sorted(path.stem for path in BASE.parent.glob("*.lock") if path != BASE)
 
 
 def test_the_lock_holds_the_dependencies_at_their_pins() -> None:
@@ -16,10 +23,22 @@ def test_the_lock_and_the_constraints_agree() -> None:
     assert locked(BASE).items() <= locked(EXTRAS).items(), "copy the versions of requirements/base.lock"
 
 
-def test_every_locked_package_has_hashes_and_no_index_is_named() -> None:
-    text = BASE.read_text()
+@pytest.mark.parametrize("extra", EXTRAS_LOCKED)
+def test_the_lock_of_an_extra_holds_the_base_and_its_own_pins(extra: str) -> None:
+    lock = locked(ROOT / "requirements" / f"{extra}.lock")
+    wanted = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"][extra]
+    pins = (re.fullmatch(r"([\w.-]+)(?:\[\w+\])?==([\w.]+)", one) for one in wanted)
+    assert {normalised(pin[1]): pin[2] for pin in pins if pin}.items() <= lock.items(), "run make lock"
+    assert locked(BASE).items() <= lock.items(), "run make lock"
+    known = locked(EXTRAS)
+    assert {name: known[name] for name in lock if name in known}.items() <= lock.items(), "run make lock"
+
+
+@pytest.mark.parametrize("lock", sorted(BASE.parent.glob("*.lock")), ids=lambda lock: lock.stem)
+def test_every_locked_package_has_hashes_and_no_index_is_named(lock: Path) -> None:
+    text = lock.read_text()
     requirements = re.split(r"\n(?=[\w])", text.strip())
-    assert len(requirements) == len(locked(BASE))
+    assert len(requirements) == len(re.findall(r"^[\w.-]+(?:\[[\w,]+\])?==", text, flags=re.MULTILINE))
     assert all("--hash=sha256:" in requirement for requirement in requirements)
     assert "://" not in text
     assert "--index" not in text

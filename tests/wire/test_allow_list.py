@@ -2,6 +2,7 @@
 
 import os
 import time
+from datetime import UTC, date, datetime
 
 import pytest
 import zmq
@@ -11,6 +12,7 @@ from structlog.testing import capture_logs
 from waiting import wait_until
 
 from linewatch.contracts.access import Caller, Role
+from linewatch.wire.access import allow_list
 from linewatch.wire.access.allow_list import AllowList, read_allow_list
 from linewatch.wire.access.certificates import Certificate, write_public
 
@@ -119,3 +121,29 @@ def test_a_file_that_is_edited_in_place_counts_soon(tmp_path):
     with (tmp_path / "ann.key").open("r+") as file:
         file.write(text.replace("observer", "operator"))
     wait_until(lambda: allowed.find(public) == Caller("ann", Role.OPERATOR), within_s=60)
+
+
+def test_a_key_may_connect_until_its_last_day_is_over(tmp_path, monkeypatch):
+    public, other = key(tmp_path, "ann", Role.OPERATOR), key(tmp_path, "bob", Role.OBSERVER)
+    write_public(tmp_path / "ann.key", Certificate(public, None, Role.OPERATOR, "2027-03-31"), replace=True)
+    (entry, _) = read_allow_list(tmp_path)
+    assert (entry.expires, entry.fault) == (date(2027, 3, 31), None)
+    age(tmp_path, 100.0)
+    now_s, steady = [datetime(2027, 3, 31, 23, 59, 59, tzinfo=UTC).timestamp()], [0.0]
+    monkeypatch.setattr(allow_list.time, "time", lambda: now_s[0])
+    monkeypatch.setattr(allow_list.time, "monotonic", lambda: steady[0])
+    allowed = AllowList(tmp_path)
+    with capture_logs() as logs:
+        assert allowed.find(public) == Caller("ann", Role.OPERATOR)
+        now_s[0] += 2
+        for at_s in (1.1, 2.2):
+            steady[0] = at_s
+            assert allowed.find(public) is None
+    assert allowed.find(other) == Caller("bob", Role.OBSERVER)
+    assert [event["name"] for event in logs if event["event"] == "key_expired"] == ["ann"]
+
+
+def test_a_last_day_that_is_no_date_lets_nobody_in(tmp_path):
+    write_public(tmp_path / "ann.key", Certificate(zmq.curve_keypair()[0], None, Role.OPERATOR, "soon"))
+    (entry,) = read_allow_list(tmp_path)
+    assert entry.fault.endswith("expires 'soon'; expected a date, such as 2027-12-31")

@@ -81,8 +81,8 @@ def test_a_public_certificate_is_replaced_on_purpose_only_and_nothing_else_is_le
         ('# public-key = "{public}"', "no public key"),
         ('public-key = "too-short"', "not 40 characters of Z85"),
         ('public-key = "{public}"\nsecret-key = "short"', "its secret-key is not"),
-        ('public-key = "{public}"\npublic-key = "{public}"', "it has a key or role twice"),
-        ('role = "observer"\nrole = "engineer"\npublic-key = "{public}"', "it has a key or role twice"),
+        ('public-key = "{public}"\npublic-key = "{public}"', "it has a key, role or expiry twice"),
+        ('role = "observer"\nrole = "engineer"\npublic-key = "{public}"', "it has a key, role or expiry twice"),
         ('public-key = "{public}"\n' + "#" * 20_000, "more than 16384 bytes"),
     ],
 )

@@ -93,6 +93,8 @@ def test_there_is_one_source_of_roles(tmp_path):
         WireSettings(keys=keys, role_without_keys="operator")
     with pytest.raises(ValueError, match="'observer', 'operator' or 'engineer'"):
         WireSettings(role_without_keys="boss")
+    with pytest.raises(ValueError, match="would let every process of this host change engines"):
+        WireSettings(role_without_keys="engineer")
 
 
 def test_a_port_in_use_names_the_port_and_the_remedy(context):

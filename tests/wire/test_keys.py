@@ -1,6 +1,8 @@
 """With keys, an allowed client gets every message, and any other client gets none."""
 
 import threading
+import time
+from datetime import UTC, datetime
 
 import pytest
 import zmq
@@ -12,7 +14,8 @@ from linewatch.config.journal import JournalSettings
 from linewatch.config.wire import KeySettings, WireSettings
 from linewatch.contracts.access import Role
 from linewatch.journal.journal import Journal
-from linewatch.wire.access.keyring import make_pair, revoke
+from linewatch.wire.access import allow_list
+from linewatch.wire.access.keyring import allow, make_pair, revoke
 from linewatch.wire.encode import Sequencer, drafts
 from linewatch.wire.endpoints import load_keys
 from linewatch.wire.publisher import Publisher
@@ -131,7 +134,15 @@ def test_a_certificate_that_is_put_there_or_taken_away_counts_from_the_next_conn
         context.destroy(0)
 
 
-def test_the_subscription_of_a_key_that_is_revoked_ends_at_once(folder, endpoints):
+def expire(folder, name, monkeypatch):
+    """Let the last day of a key be over, without any change of the list."""
+    tomorrow_s = time.time() + 86_400
+    monkeypatch.setattr(allow_list.time, "time", lambda: tomorrow_s)
+
+
+@pytest.mark.parametrize("end", [lambda folder, name, _: revoke(folder, name), expire], ids=["revoked", "expired"])
+def test_the_subscription_of_a_key_that_is_revoked_or_expires_ends_at_once(folder, endpoints, end, monkeypatch):
+    allow(folder, folder / "clients" / "hmi.key", Role.OBSERVER, expires=datetime.now(UTC).date())
     make_pair(folder, "other", Role.OBSERVER)
     with zmq.Context() as context:
         (revoked, events), (other, _) = (
@@ -140,7 +151,7 @@ def test_the_subscription_of_a_key_that_is_revoked_ends_at_once(folder, endpoint
         assert handshake_succeeded(events)
         assert revoked.poll(10_000)
         assert other.poll(10_000)
-        revoke(folder, "hmi")
+        end(folder, "hmi", monkeypatch)
         assert events.poll(10_000)
         assert recv_monitor_message(events)["event"] == zmq.EVENT_DISCONNECTED
         while other.poll(0):

@@ -2,8 +2,10 @@
 
 import contextlib
 import json
+import os
 import subprocess
 import sys
+import tempfile
 import threading
 from pathlib import Path
 from types import SimpleNamespace
@@ -264,25 +266,49 @@ def test_a_request_that_comes_again_is_carried_out_once_and_its_token_is_its_sen
     assert len(service.taken.orders) == 2, "an id that comes again is no more than an id"
 
 
-def test_without_keys_everybody_here_has_the_role_that_is_configured():
-    for role in Role:
-        taken, answers = Taken(), []
-        with (
-            zmq.Context() as context,
-            CommandServer(
-                context, "tcp://127.0.0.1:*", None, taken, taken.alarms, taken, role_without_keys=role
-            ) as server,
-            context.socket(zmq.DEALER) as dealer,
-        ):
-            dealer.connect(server.endpoint)
-            dealer.send(canonical({"schema_version": 1, **command("engine", "drop", {})}))
-            while not dealer.poll(0):
+ASK_AS = """
+import os, sys
+import zmq
+os.setuid(int(sys.argv[1]))
+with zmq.Context() as context, context.socket(zmq.DEALER) as dealer:
+    dealer.connect(sys.argv[2])
+    dealer.send(sys.argv[3].encode())
+    print(dealer.recv().decode() if dealer.poll(20_000) else "no answer")
+"""
+
+
+@pytest.fixture
+def everybodys():
+    """A folder that other users can enter, which those of pytest are not."""
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        yield Path(folder)
+
+
+@pytest.mark.parametrize("role", [Role.OBSERVER, Role.OPERATOR])
+@pytest.mark.parametrize("scheme", ["tcp", "ipc"])
+def test_without_keys_only_the_services_own_user_and_root_change_engines_and_over_ipc(scheme, role, everybodys):
+    endpoint = "tcp://127.0.0.1:*" if scheme == "tcp" else f"ipc://{everybodys}/cmd"
+    taken, drop = Taken(), canonical({"schema_version": 1, **command("engine", "drop", {})})
+    users = [os.geteuid(), *([65534] if os.geteuid() == 0 else [])]
+    with (
+        zmq.Context() as context,
+        CommandServer(context, endpoint, None, taken, taken.alarms, taken, role_without_keys=role) as server,
+    ):
+        if scheme == "ipc":
+            (everybodys / "cmd").chmod(0o777)
+        for user in users:
+            asking = subprocess.Popen(
+                [sys.executable, "-c", ASK_AS, str(user), server.endpoint, drop], stdout=subprocess.PIPE, text=True
+            )
+            while asking.poll() is None:
                 server.poll(20)
-            answers.append(REPLY.validate_json(dealer.recv()))
-        if role is Role.ENGINEER:
-            assert isinstance(answers[0], EngineReply)
-        else:
-            assert f"needs the role engineer; without keys, every caller is {role}" in answers[0].text
+            answer = REPLY.validate_json(asking.communicate()[0])
+            if scheme == "ipc" and user == os.geteuid():
+                assert isinstance(answer, EngineReply)
+            else:
+                assert f"needs the role engineer; without keys, every caller is {role}" in answer.text
+    assert len(taken.commands) == (scheme == "ipc")
 
 
 def events(logs, name="command"):

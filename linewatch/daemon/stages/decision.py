@@ -38,6 +38,7 @@ class DecisionStage:
     orders: AlarmOrders
     host: Callable[[], HostState | None]  # the host's state, when it is time to look at it
     crops: DefectCrops | None
+    pausing: Callable[[], bool]  # whether the service ends to be started again, and its coil goes on then
     _troubles: Counter[str] = field(default_factory=Counter)
 
     def run(self, wiring: Wiring) -> None:
@@ -107,9 +108,9 @@ class DecisionStage:
         return self._account(decided)
 
     def _finish(self) -> tuple[Decided, ...]:
-        """End the last coil, since the source has ended."""
+        """End the last coil, since the source has ended, or somebody ended the service for good."""
         self.orders.close()
-        decided = finish(self.state)
+        decided = () if self.pausing() else finish(self.state)
         if self.crops is not None:
             self.crops.follow(None, decided)
         return self._account(decided)

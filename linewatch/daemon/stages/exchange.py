@@ -1,12 +1,14 @@
-"""Changes engines while the service runs: loads one beside the running one, compares, promotes or drops it; moves all
+"""Changes engines while the service runs: tries one beside the running one, promotes or drops it; moves all
 engines to their backend when it is ready, and to another one when it is lost; goes back from a promoted engine that
 fails, or when that is ordered.
 
-The work waits for a thread of its own, since loading takes seconds and building a plan minutes. Frames never wait: the
-cascade takes a new line-up between two of them.
+The work waits for a thread of its own, since loading takes seconds and building a plan minutes. An engine on trial is
+loaded and run in a process of its own (`inference.trial`), and here once it is promoted. Frames never wait: the cascade
+takes a new line-up between two of them.
 """
 
 import threading
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -30,8 +32,10 @@ from linewatch.inference.cascade import Cascade
 from linewatch.inference.engines import Engine, EngineSet, best_sibling, find_engine
 from linewatch.inference.lineup import Lineup
 from linewatch.inference.pool import EnginePool
+from linewatch.inference.reference_tiles import lacking
 from linewatch.inference.settings import InferenceSettings
 from linewatch.inference.shadow import Shadow
+from linewatch.inference.trial import EngineTrial
 from linewatch.wire.schema import (
     BackendState,
     BackendStatus,
@@ -46,6 +50,9 @@ log = structlog.get_logger()
 
 BACK_AFTER = 3
 """Failures of a promoted engine until the one before it inspects again."""
+PROBATION_S = 60.0
+"""How long after a promotion a bad second, in which more than `BAD_SHARE` of the lines are lost, undoes it."""
+BAD_SHARE = 0.5
 
 
 @dataclass(slots=True, eq=False)
@@ -54,6 +61,7 @@ class _Promotion:
 
     promoted: LoadedEngine
     before: LoadedEngine
+    at_s: float
     failures: int = 0
 
     @property
@@ -85,9 +93,11 @@ class EngineExchange:
         settings: InferenceSettings,
         use_lineup: Callable[[Lineup], None],
         announce: Callable[[Lineup], None],
+        lost_lines: Callable[[], tuple[int, int]] = lambda: (0, 0),
     ) -> None:
         """backends: by preference; the pool's engines run on `serving`. use_lineup: have a line-up inspect the frames
         to come, and `announce` it. announce: have frames that it inspected decided by its engines' thresholds.
+        lost_lines: how many lines were lost by the inspection itself so far, and how many passed.
         """
         self._pool, self._cascade, self._settings = pool, cascade, settings
         self._backends, self._backend = tuple(backends), serving
@@ -102,7 +112,10 @@ class EngineExchange:
         self._of_recipes: dict[str, LoadedEngines] = {}
         self.trouble: str | None = None  # a recipe's engine that cannot be used
         self._waiting: SimpleQueue[tuple[str, Callable[[], None]]] = SimpleQueue()
-        self._beside: LoadedEngine | None = None
+        self._trial: EngineTrial | None = None
+        self._lost_lines = lost_lines
+        self._second: tuple[float, int, int] = (time.monotonic(), *lost_lines())
+        self._bad_before = False  # whether the last second was bad
         self._promotion: _Promotion | None = None
         self._counting = threading.Lock()  # of failures
         self.withdrawn: str | None = None  # why a promoted engine inspects no longer
@@ -249,6 +262,7 @@ class EngineExchange:
         except Empty:
             with suppress(LinewatchError):  # the device may be gone
                 self._close_retired()
+                self._judge_second()
         except LinewatchError as error:
             log.error("engine_refused", name=name, error=str(error))
         except Exception:
@@ -256,15 +270,37 @@ class EngineExchange:
 
     def _fault_beside(self) -> str | None:
         """Return why the engine on trial must not be promoted; None: nothing is known against it."""
-        shadow = self._lineup.shadow
-        if shadow is None or not shadow.agreement.failed:
+        trial, shadow = self._trial, self._lineup.shadow
+        if trial is None or trial.tried is None:
             return None
-        agreement = shadow.agreement
+        name, tried = trial.name, trial.tried
+        takes_ms = tried.tile_ns / 1e6 * self._cascade.tiles_seen(tried.manifest.task) / self._pool.workers
+        if takes_ms > self._settings.deadline_ms:
+            return (
+                f"engine {name} takes {takes_ms:.0f} ms a frame, expected less than [inference] deadline_ms = "
+                f"{self._settings.deadline_ms:g}, beyond which every frame is missed; drop it"
+            )
+        if shadow is not None and shadow.agreement.seen:
+            return shadow.agreement.speaks_against(name)
+        if tried.has_reference:
+            return None
         return (
-            f"engine {shadow.engine.manifest.name} failed on {agreement.failed} of "
-            f"{agreement.failed + agreement.tiles} tiles beside the running one, expected none (the last time: "
-            f"{agreement.fault}); drop it, and load it again once it is corrected"
+            f"engine {name} has no reference tiles and was not compared with the running one, expected one of both: "
+            f"drop it, and load it with --shadow, or run `linewatch engines --add-reference {name}` first"
         )
+
+    def _judge_second(self) -> None:
+        """Go back from an engine under which a whole second was bad, soon after it was promoted."""
+        now_s, (at_s, lost, passed) = time.monotonic(), self._second
+        if now_s - at_s < 1.0:
+            return
+        lost_now, passed_now = self._lost_lines()
+        self._second = (now_s, lost_now, passed_now)
+        bad = lost_now - lost > BAD_SHARE * (passed_now - passed) > 0
+        was_bad, self._bad_before = self._bad_before, bad
+        promotion = self._promotion
+        if bad and promotion is not None and now_s - promotion.at_s < PROBATION_S and not was_bad:
+            self._go_back(promotion, f"{lost_now - lost} of {passed_now - passed} lines were lost in one second")
 
     def _step(self, step: Callable[[], None]) -> None:
         try:
@@ -327,39 +363,57 @@ class EngineExchange:
         self._why = f"{backend.name} is lost: {why}"
 
     def _load(self, name: str, shadow: bool) -> None:
-        engine = find_engine(self._settings.engines_dir, name)
+        def told(trial: EngineTrial) -> None:
+            self._waiting.put((name, partial(self._step, partial(self._tried, trial, shadow))))
+
+        running = {task.value: engine.manifest.name for task, engine in self._lineup.engines.by_task().items()}
+        self._trial = EngineTrial(name, running, self._backend.name, self._settings, told)
+        self._trial.start()
+
+    def _tried(self, trial: EngineTrial, shadow: bool) -> None:
+        """Take what a trial tells: its engine is loaded, or it has ended."""
+        if trial is not self._trial:
+            return  # it was dropped
+        if trial.fault is not None or trial.tried is None:
+            raise EngineError(trial.fault or f"engine {trial.name}: was not loaded")
+        manifest, identity = trial.tried.manifest, trial.tried.identity
+        engine = Engine(manifest, self._settings.engines_dir / trial.name, b"")
         self._lineup.admit(engine)
-        self._loads += 1
-        identity = self._pool.load(engine, self._loads, self._backend)
-        self._beside = (engine, self._loads)
-        task = engine.manifest.task
-        if order := self._pool.other_order(engine, self._loads, self._lineup.engines.by_task()[task]):
-            raise EngineError(f"engine {name}: {order}")
+        if not trial.tried.has_reference:
+            log.warning("engine_without_reference", engine=manifest.name, text=lacking(manifest))
         if shadow:
             with self._changing:
-                self._change_lineup(self._lineup.with_shadow(self._shadow(engine, self._loads, self._lineup.engines)))
+                self._change_lineup(self._lineup.with_shadow(self._shadow(engine, trial, self._lineup.engines)))
+        else:
+            trial.stop()
         self._state = EngineBeside(
-            name=name,
-            role=task.value,
+            name=trial.name,
+            role=manifest.task.value,
             identity=identity,
             state=BesideState.COMPARED if shadow else BesideState.READY,
         )
-        log.info("engine_loaded", engine=name, identity=identity, shadow=shadow)
+        log.info("engine_loaded", engine=trial.name, identity=identity, shadow=shadow)
 
     def _promote(self) -> None:
-        if self._beside is None:
+        trial = self._trial
+        if trial is None or trial.tried is None:
             return
-        engine, generation = self._beside
-        task = engine.manifest.task
         if fault := self._fault_beside():
             raise EngineError(fault)
-        self._pool.try_out(task, generation)
+        engine = find_engine(self._settings.engines_dir, trial.name)
+        if engine.manifest != trial.tried.manifest:
+            raise EngineError(f"engine {trial.name}: its files were changed while it was on trial; load it again")
+        task = engine.manifest.task
+        self._loads += 1
+        generation = self._loads
+        self._pool.load(engine, generation, self._backend)
         with self._changing:
             before, self._default = self._default, {**self._default, task: (engine, generation)}
             self._change_lineup(self._lineup.with_promoted(engine, generation))
             self._end_promotion()
-            self._promotion = _Promotion((engine, generation), before[task])
-        self._beside = self._state = None
+            self._promotion = _Promotion((engine, generation), before[task], time.monotonic())
+        trial.stop()
+        self._trial = self._state = None
         log.info("engine_promoted", engine=engine.manifest.name, identity=self._pool.identity(task, generation))
 
     def _roll_back(self, promotion: _Promotion) -> None:
@@ -393,8 +447,8 @@ class EngineExchange:
             if lineup.generations[task] == generation:
                 engines = replace(lineup.engines, **{task.value: back_to[0]})
                 shadow = lineup.shadow
-                if shadow is not None:  # it is compared with the engine that runs
-                    shadow = self._shadow(shadow.engine, shadow.generation, engines)
+                if shadow is not None and self._trial is not None:  # it is compared with the engine that runs
+                    shadow = self._shadow(shadow.engine, self._trial, engines)
                 self._change_lineup(lineup.with_engines(engines, {**lineup.generations, task: back_to[1]}, shadow))
             self._promotion = None
             self._retire([{task: promotion.promoted}])
@@ -408,12 +462,13 @@ class EngineExchange:
 
     def _drop(self) -> None:
         self.withdrawn = None
-        if self._beside is not None:
-            (engine, generation), self._beside = self._beside, None
-            with self._changing:
-                self._change_lineup(self._lineup.with_shadow(None))
-                self._retire([{engine.manifest.task: (engine, generation)}])
-            log.info("engine_dropped", engine=engine.manifest.name)
+        if self._trial is not None:
+            trial, self._trial = self._trial, None
+            trial.stop()
+            if self._lineup.shadow is not None:
+                with self._changing:
+                    self._change_lineup(self._lineup.with_shadow(None))
+            log.info("engine_dropped", engine=trial.name)
         self._state = None
 
     def _load_recipes(self, backend: Backend) -> None:
@@ -436,14 +491,19 @@ class EngineExchange:
             return None
         engines = EngineSet(**{task.value: engine for task, (engine, _) in loaded.items()})
         shadow = self._lineup.shadow
-        if shadow is not None:  # it is compared with the engine that runs
-            shadow = self._shadow(shadow.engine, shadow.generation, engines)
+        if shadow is not None and self._trial is not None:  # it is compared with the engine that runs
+            shadow = self._shadow(shadow.engine, self._trial, engines)
         return self._lineup.with_engines(
             engines, {task: generation for task, (_, generation) in loaded.items()}, shadow
         )
 
-    def _shadow(self, engine: Engine, generation: int, running: EngineSet) -> Shadow:
-        return Shadow(engine, generation, running.by_task()[engine.manifest.task], self._settings.screen_threshold)
+    def _shadow(self, engine: Engine, trial: EngineTrial, running: EngineSet) -> Shadow:
+        return Shadow(engine, running.by_task()[engine.manifest.task], self._settings.screen_threshold, trial)
+
+    def close(self) -> None:
+        """End a trial, since the service ends."""
+        if self._trial is not None:
+            self._trial.stop()
 
     def _loaded_engines_of(self, lineup: Lineup) -> LoadedEngines:
         return {task: (engine, lineup.generations[task]) for task, engine in lineup.engines.by_task().items()}

@@ -8,7 +8,6 @@ from linewatch.decision.alarms.rule_alarm import RuleAlarm, without_frame
 from linewatch.decision.rules import DecisionRules
 
 NS_PER_MINUTE = 60_000_000_000
-_CLOCK_SLACK_NS = NS_PER_MINUTE  # a clock that steps back further than this ends shelving, which is the safe side
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,9 +59,18 @@ def shelf_of(rule_alarm: RuleAlarm, order: AlarmOrder, rules: DecisionRules, coi
     )
 
 
-def shelving_is_over(shelf: Alarm | None, now_unix_ns: int) -> bool:
-    """Return whether the time of a shelving has passed, or the clock has stepped back behind its beginning."""
+def shelving_is_over(shelf: Alarm | None, now_unix_ns: int, longest_minutes: float) -> bool:
+    """Return whether the time of a shelving has passed, or more is left of it than any may last.
+
+    The latter is so where the clock was set back while the service was down; to ask again is the safe side.
+    """
     if shelf is None or shelf.shelved_until_unix_ns is None or shelf.shelving_state is ShelvingState.UNSHELVED:
         return False
-    began_ns = shelf.command.at_unix_ns if shelf.command else 0
-    return now_unix_ns >= shelf.shelved_until_unix_ns or now_unix_ns < began_ns - _CLOCK_SLACK_NS
+    return not 0 < shelf.shelved_until_unix_ns - now_unix_ns <= (longest_minutes + 1) * NS_PER_MINUTE
+
+
+def moved(shelf: Alarm | None, step_ns: int) -> Alarm | None:
+    """Return the transition by which a shelving lasts as long as was meant, although the clock was set; None: none."""
+    if shelf is None or shelf.shelved_until_unix_ns is None or not step_ns:
+        return None
+    return replace(shelf, shelved_until_unix_ns=max(0, shelf.shelved_until_unix_ns + step_ns))

@@ -19,7 +19,7 @@ from linewatch.contracts.alarm import (
 )
 from linewatch.contracts.picture import PictureHealth
 from linewatch.contracts.verdict import RollMark, RollMarkState, Verdict
-from linewatch.decision.alarms.alarm_commands import Refusal, is_meant, refusal_of, shelf_of, shelving_is_over
+from linewatch.decision.alarms.alarm_commands import Refusal, is_meant, moved, refusal_of, shelf_of, shelving_is_over
 from linewatch.decision.alarms.conditions import Finding, find, find_roll_mark
 from linewatch.decision.alarms.picture import PICTURE_ALARMS, picture_text
 from linewatch.decision.alarms.rule_alarm import Rule, RuleAlarm, over, released, without_frame
@@ -182,10 +182,16 @@ def _observe_end(rule_alarm: RuleAlarm, alarms: Alarms) -> tuple[RuleAlarm, tupl
 def follow_host(alarms: Alarms, host: HostState, rules: DecisionRules) -> tuple[Alarms, tuple[Alarm, ...]]:
     """Return the transitions caused by the clock and the host's state."""
     alarms, gone = apply_rules(alarms, rules)
+    longest_minutes = rules.alarm_settings.max_shelve_minutes
     rule_alarms: list[RuleAlarm] = []
     changes: list[Alarm] = list(gone)
     for rule_alarm in alarms.rule_alarms:
-        now = rule_alarm.after(Event.TIME_LIMIT) if shelving_is_over(rule_alarm.shelf, host.now_unix_ns) else rule_alarm
+        now = rule_alarm
+        if (shelf := moved(now.shelf, host.clock_step_ns)) is not None:
+            now = replace(now, shelf=shelf)
+            changes.append(shelf)
+        if shelving_is_over(now.shelf, host.now_unix_ns, longest_minutes):
+            now = now.after(Event.TIME_LIMIT)
         found = None
         if not now.on_strip and rules.system_alarms is not None:
             found = host_text(now.rule.name, host, rules.system_alarms, active=now.states.active)

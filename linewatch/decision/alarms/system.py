@@ -15,6 +15,7 @@ RECIPE_LACKING, ENGINE_WITHDRAWN = "recipe-engine-lacking", "engine-withdrawn"
 JOURNAL_LOST = "journal-lost"
 CAMERA_OUT = "camera-out"
 RESTART_GAP = "restart-gap"
+CLOCK_STEPPED = "clock-stepped"
 CAMERA_LOST, COVERAGE_LOW, ENGINE_FAILING = "camera-lost", "coverage-low", "engine-failing"
 FLOOD = "flood"
 NAMES = (
@@ -27,6 +28,7 @@ NAMES = (
     RECIPE_LACKING,
     ENGINE_WITHDRAWN,
     RESTART_GAP,
+    CLOCK_STEPPED,
     DISK_LOW,
     JOURNAL_LOST,
     *PICTURE_ALARMS,
@@ -37,6 +39,7 @@ NAMES = (
 _OTHERS = (Cause.OVERRUN, Cause.OVERLOAD, Cause.ENGINE, Cause.CALIBRATION, Cause.RESTART, Cause.CAMERA)
 """Causes that are not of the picture; but for the calibration, alarms of their own tell these."""
 _DISK_DEADBAND = 1.1
+_ALARMING_STEP_S = 60.0  # what a clock that is kept right is never set by
 _STEPS = 100  # parts of the metres over which coverage counts
 
 
@@ -72,6 +75,7 @@ def system_rules(settings: SystemAlarmSettings | None, alarms: AlarmSettings) ->
         rules.append(SystemRule(RECIPE_LACKING, Priority.MEDIUM, on_strip=False))
         rules.append(SystemRule(ENGINE_WITHDRAWN, Priority.MEDIUM, on_strip=False))
         rules.append(SystemRule(RESTART_GAP, Priority.HIGH, on_strip=False, latch=True))
+        rules.append(SystemRule(CLOCK_STEPPED, Priority.MEDIUM, on_strip=False, latch=True))
         if settings.disk_free_below_mb is not None:
             rules.append(SystemRule(DISK_LOW, Priority.HIGH, on_strip=False))
         rules.append(SystemRule(JOURNAL_LOST, Priority.HIGH, on_strip=False))
@@ -155,6 +159,9 @@ def host_text(name: str, host: HostState, settings: SystemAlarmSettings, *, acti
     """Return whether a built-in rule about the host is true, and its text; None if the host does not know."""
     if name == CAMERA_SILENT and host.camera_silent_s is not None and settings.camera_silent_s is not None:
         return host.camera_silent_s >= settings.camera_silent_s, f"no grab for {host.camera_silent_s:.0f} s"
+    if name == CLOCK_STEPPED:
+        step_s = host.clock_step_ns / 1e9
+        return abs(step_s) >= _ALARMING_STEP_S, f"the clock was set {_step_text(step_s)}; check what keeps it right"
     told = {
         CAMERA_AWAY: host.camera_away,
         FAILED_OVER: host.backend_lost,
@@ -170,3 +177,10 @@ def host_text(name: str, host: HostState, settings: SystemAlarmSettings, *, acti
         limit_mb = settings.disk_free_below_mb * (_DISK_DEADBAND if active else 1.0)
         return host.disk_free_mb < limit_mb, f"{host.disk_free_mb:.0f} MB free on {host.disk}"
     return None
+
+
+def _step_text(step_s: float) -> str:
+    size_s, way = abs(step_s), "forward" if step_s > 0 else "back"
+    if size_s < 7_200:
+        return f"{way} by {size_s:.0f} s"
+    return f"{way} by {size_s / 3600:.1f} h" if size_s < 172_800 else f"{way} by {size_s / 86_400:.1f} days"

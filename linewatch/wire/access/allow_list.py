@@ -6,6 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 import structlog
@@ -24,12 +25,20 @@ _READ_AGAIN_S = 1.0
 
 @dataclass(frozen=True, slots=True)
 class AllowedKey:
-    """One file of the list. fault: why its key may not connect; then public or role may be missing."""
+    """One file of the list. fault: why its key may not connect; then public or role may be missing.
+
+    expires: the last day on which it may connect, in UTC; None: it does not expire.
+    """
 
     name: str
     public: bytes | None = None
     role: Role | None = None
     fault: str | None = None
+    expires: date | None = None
+
+    def expired(self, now_unix_s: float) -> bool:
+        """Return whether its last day is over."""
+        return self.expires is not None and datetime.fromtimestamp(now_unix_s, UTC).date() > self.expires
 
 
 def read_allow_list(folder: Path) -> tuple[AllowedKey, ...]:
@@ -66,7 +75,12 @@ def _read(path: Path) -> AllowedKey:
     except ValueError:
         known = ", ".join(Role)
         return AllowedKey(name, certificate.public, None, f"{path} has role {certificate.role!r}; expected {known}")
-    return AllowedKey(name, certificate.public, role)
+    try:
+        expires = date.fromisoformat(certificate.expires) if certificate.expires is not None else None
+    except ValueError:
+        fault = f"{path} expires {certificate.expires!r}; expected a date, such as 2027-12-31"
+        return AllowedKey(name, certificate.public, None, fault)
+    return AllowedKey(name, certificate.public, role, None, expires)
 
 
 def _names(keys: list[AllowedKey], like: AllowedKey) -> str:
@@ -76,7 +90,7 @@ def _names(keys: list[AllowedKey], like: AllowedKey) -> str:
 class AllowList:
     """Follows its folder: files added, replaced or removed count from the next `find` on, edits in place within 1 s.
 
-    Thread-safe. A faulty file excludes its own key and no other.
+    Thread-safe. A faulty file excludes its own key and no other. A key whose last day is over is not found any more.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -86,6 +100,7 @@ class AllowList:
         self._read_s = float("-inf")
         self._keys: tuple[AllowedKey, ...] | None = None
         self._callers: Mapping[bytes, Caller] = {}
+        self._expired: set[AllowedKey] = set()
 
     def find(self, public: bytes) -> Caller | None:
         """Return the owner of a key, or None when it may not connect."""
@@ -112,12 +127,15 @@ class AllowList:
             keys = read_allow_list(self.folder)
         except WireError as error:
             keys, unreadable = (), str(error)
-        if keys == self._keys:
+        expired = {key for key in keys if key.expired(time.time())}
+        if keys == self._keys and expired == self._expired:
             return
-        allowed = [key for key in keys if key.public and not key.fault]
+        allowed = [key for key in keys if key.public and not key.fault and key not in expired]
         self._callers = {key.public: Caller(key.name, key.role) for key in allowed if key.public}
         log.info("allow_list_read", allowed={key.name: key.role for key in allowed}, unreadable=unreadable)
         for key in keys:
             if key.fault:
                 log.warning("key_not_allowed", name=key.name, fault=key.fault)
-        self._keys = keys
+        for key in sorted(expired - self._expired, key=lambda key: key.name):
+            log.warning("key_expired", name=key.name, expires=str(key.expires))
+        self._keys, self._expired = keys, expired

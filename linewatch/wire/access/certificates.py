@@ -1,6 +1,6 @@
 """CURVE certificates in files in the format of zmq.auth: `NAME.key` has a public key, `NAME.key_secret` both keys.
 
-In an allow-list, a public certificate also has a `role`, under `metadata`.
+In an allow-list, a public certificate also has a `role`, under `metadata`, and `expires` where it does.
 """
 
 import os
@@ -16,17 +16,20 @@ from linewatch.contracts.errors import WireError
 
 NAME: re.Pattern[str] = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}")
 _KEY = re.compile(r"[0-9a-zA-Z.\-:+=^!/*?&<>()\[\]{}@%$#]{40}")  # Z85 of 32 bytes
-_ENTRY = re.compile(r"""^[ \t]*(public-key|secret-key|role)[ \t]*=[ \t]*["']?([^"'\s]*)["']?[ \t]*$""", re.MULTILINE)
+_ENTRY = re.compile(
+    r"""^[ \t]*(public-key|secret-key|role|expires)[ \t]*=[ \t]*["']?([^"'\s]*)["']?[ \t]*$""", re.MULTILINE
+)
 _MAX_BYTES = 16 << 10
 
 
 @dataclass(frozen=True, slots=True)
 class Certificate:
-    """Keys in Z85, 40 characters each. role: as written in the file, unchecked."""
+    """Keys in Z85, 40 characters each. role, expires: as written in the file, unchecked."""
 
     public: bytes
     secret: bytes | None = None
     role: str | None = None
+    expires: str | None = None
 
 
 def fingerprint(public: bytes) -> str:
@@ -70,14 +73,14 @@ def _parse(text: bytes) -> Certificate:
     entries = _ENTRY.findall(text.decode("utf-8", "replace"))
     found = dict(entries)
     if len(found) < len(entries):
-        raise ValueError("it has a key or role twice")
+        raise ValueError("it has a key, role or expiry twice")
     if "public-key" not in found:
         raise ValueError("it has no public key")
     for name in ("public-key", "secret-key"):
         if name in found and not _KEY.fullmatch(found[name]):
             raise ValueError(f"its {name} is not 40 characters of Z85")
     secret = found["secret-key"].encode() if "secret-key" in found else None
-    return Certificate(found["public-key"].encode(), secret, found.get("role"))
+    return Certificate(found["public-key"].encode(), secret, found.get("role"), found.get("expires"))
 
 
 def write_secret(path: Path, certificate: Certificate) -> None:
@@ -89,7 +92,7 @@ def write_secret(path: Path, certificate: Certificate) -> None:
 
 def write_public(path: Path, certificate: Certificate, *, replace: bool = False) -> None:
     """Write a public certificate atomically. Raises FileExistsError for an existing one without `replace`."""
-    public = Certificate(certificate.public, None, certificate.role)
+    public = Certificate(certificate.public, None, certificate.role, certificate.expires)
     part = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         _write_new(part, 0o644, _text(public, "public certificate"))
@@ -113,6 +116,8 @@ def _text(certificate: Certificate, what: str) -> str:
     lines = [f"# linewatch, CURVE {what}", "metadata"]
     if certificate.role is not None:
         lines.append(f'    role = "{certificate.role}"')
+    if certificate.expires is not None:
+        lines.append(f'    expires = "{certificate.expires}"')
     lines += ["curve", f'    public-key = "{certificate.public.decode()}"']
     if certificate.secret is not None:
         lines.append(f'    secret-key = "{certificate.secret.decode()}"')

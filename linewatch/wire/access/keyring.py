@@ -5,6 +5,7 @@
 """
 
 from dataclasses import replace
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 import zmq
@@ -22,16 +23,19 @@ def allow_list_of(folder: Path) -> Path:
     return folder / "clients"
 
 
-def make_pair(folder: Path, name: str, role: Role | None = None) -> tuple[Path, Path]:
+def make_pair(folder: Path, name: str, role: Role | None = None, expires: date | None = None) -> tuple[Path, Path]:
     """Make a key pair; return the paths of its secret and public certificates. With a role, it is allowed at once.
 
-    Raises WireError when the name is not valid or was used before: no key is ever overwritten.
+    expires: the last day on which it may connect, in UTC. Raises WireError when the name is not valid or was used
+    before: no key is ever overwritten.
     """
     _check(name)
     if name == SERVER and role is not None:
         raise WireError(f"{SERVER!r} is the service's own key and has no role; leave out --role, or name a client")
     public, secret = zmq.curve_keypair()
-    certificate = Certificate(public, secret, role)
+    if expires is not None and role is None:
+        raise WireError("only an allowed key expires; give --role as well, or --expires to `linewatch keys allow`")
+    certificate = Certificate(public, secret, role, _text_of(expires))
     at = _made(allow_list_of(folder) if role is not None else folder) / f"{name}.key"
     private = folder / f"{name}.key_secret"
     for path in (at, private):
@@ -40,17 +44,18 @@ def make_pair(folder: Path, name: str, role: Role | None = None) -> tuple[Path, 
                 f"{path} exists already, and no key is overwritten; choose another name, or remove the file"
             )
     try:
-        write_secret(private, replace(certificate, role=None))
+        write_secret(private, replace(certificate, role=None, expires=None))
         write_public(at, certificate)
     except OSError as error:
         raise WireError(f"cannot write keys to {folder}: {error.strerror or error}") from error
     return private, at
 
 
-def allow(folder: Path, file: Path, role: Role, name: str | None = None) -> AllowedKey:
-    """Add the key of a public certificate to the allow-list, or change its role there.
+def allow(folder: Path, file: Path, role: Role, name: str | None = None, expires: date | None = None) -> AllowedKey:
+    """Add the key of a public certificate to the allow-list, or change its role and last day there.
 
-    name: its name in the list; default: the file's. Raises WireError.
+    name: its name in the list; default: the file's. expires: the last day on which it may connect, in UTC; None: it
+    does not expire. Raises WireError.
     """
     certificate = read_certificate(file)
     if certificate.secret is not None:
@@ -67,10 +72,11 @@ def allow(folder: Path, file: Path, role: Role, name: str | None = None) -> Allo
     if name in known and known[name].public != certificate.public:
         raise WireError(f"{name!r} is another key in {clients}; revoke that one first, or choose a name: --name NAME")
     try:
-        write_public(clients / f"{name}.key", replace(certificate, role=role), replace=name in known)
+        certificate = replace(certificate, role=role, expires=_text_of(expires))
+        write_public(clients / f"{name}.key", certificate, replace=name in known)
     except OSError as error:
         raise WireError(f"cannot write {clients / name}.key: {error.strerror or error}") from error
-    return AllowedKey(name, certificate.public, role)
+    return AllowedKey(name, certificate.public, role, None, expires)
 
 
 def revoke(folder: Path, name: str) -> int:
@@ -84,6 +90,13 @@ def revoke(folder: Path, name: str) -> int:
     except OSError as error:
         raise WireError(f"cannot remove {clients / name}.key: {error.strerror}") from error
     return len(known) - 1
+
+
+def _text_of(expires: date | None) -> str | None:
+    """Return the last day as a certificate has it. Raises WireError for a day that is over."""
+    if expires is not None and expires < (today := datetime.now(UTC).date()):
+        raise WireError(f"expires {expires} is over, expected {today} or later; `linewatch keys revoke` ends a key")
+    return None if expires is None else expires.isoformat()
 
 
 def _check(name: str) -> None:

@@ -174,6 +174,17 @@ class CalibrationStatus(Message):
     )
 
 
+class ClockStatus(Message):
+    """The wall clock of the service's host, by which coils are dated."""
+
+    synchronised: bool | None = Field(
+        description="whether something keeps the clock right (NTP, PTP), by the kernel; null: it does not say"
+    )
+    last_step_s: float = Field(
+        description="by how much the clock was set last since the service started, forward above 0; 0: it was not set"
+    )
+
+
 class NormalStatus(Message):
     """What is known of the line's normal strip (`[decision] normal`), and how that drifted when strip was learned."""
 
@@ -309,6 +320,7 @@ class StatusBody(CoveredArea):
     )
     journal: JournalStatus | None = Field(default=None, description="null: a replay, which ends when its disk fails")
     picture: PictureStatus | None = Field(default=None, description="null: no frame has been measured yet")
+    clock: ClockStatus | None = None
 
 
 class StatusMessage(StatusBody, Envelope):
