@@ -406,6 +406,9 @@ class Joiner:
             position_fault=next((one.position_fault for one in said if one.position_fault is not None), None),
             coil_data=coil.conditions.data if coil.conditions.data != before.conditions.data else None,
             config=coil.config if coil.config != before.config else "",
+            calibration="; ".join(
+                sorted({f"{feed.view.key} {one.calibration}" for feed, one in verdicts if one.calibration})
+            ),
             corrections=corrections,
         )
         periodic = frozenset(name for mark in roll_marks for name in mark.defect_ids)

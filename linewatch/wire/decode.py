@@ -116,6 +116,7 @@ def verdict_from(body: FrameBody, defects: tuple[DefectEvent, ...], timing: Timi
         position_fault=body.position_fault,
         coil_data=None if body.coil_data is None else coil_data_from(body.coil_data),
         config=body.config,
+        calibration=body.calibration,
         corrections=tuple(map(span_from, body.corrections)),
     )
 
