@@ -122,6 +122,6 @@ def test_written_maps_come_back_to_a_byte(tmp_path: Path) -> None:
 
 def test_the_mean_of_two_networks_lies_between_them() -> None:
     one, other = ({"weight": torch.full((2,), value), "count": torch.tensor(3)} for value in (1.0, 3.0))
-    found = mean_weights(one, other)
+    found = mean_weights([one, other])
     assert found["weight"].tolist() == [2.0, 2.0]
     assert int(found["count"]) == 3
