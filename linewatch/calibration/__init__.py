@@ -1,1 +1,1 @@
-"""The calibration of cameras: `linewatch calibrate` takes pictures, says how good what it found is, and keeps it."""
+"""The calibration of cameras: `linewatch calibrate` takes pictures, measures, and keeps the result with its quality."""

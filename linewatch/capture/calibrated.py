@@ -1,4 +1,4 @@
-"""The calibration of the camera that gives the grabs, found by its serial and applied to their lines."""
+"""The calibration of the connected camera: found by its serial, and applied to the lines of its grabs."""
 
 from collections.abc import Callable
 
@@ -52,7 +52,7 @@ class CalibrationInForce:
         return self.calibration.identity if self.calibration is not None else ""
 
     def meet(self, serial: str) -> None:
-        """Take up the calibration of the camera with this serial. One that cannot be used is told by `trouble`."""
+        """Apply the calibration of the camera with this serial from now on; `trouble` says why one cannot be used."""
         if serial == self._met:
             return
         try:

@@ -81,7 +81,7 @@ class LastingCamera:
         return (self._clock.now_ns() - max(self._newest_ns, self.life.since_ns)) / 1e9
 
     def wait(self, timeout_s: float | None) -> bool:
-        """Wait until `read` need not; return False when that did not come in time."""
+        """Wait until `read` returns at once; return False if it would still block after `timeout_s`."""
         if self._ready:
             return True
         with self._changed:

@@ -1,4 +1,4 @@
-"""`[picture]`: the health of the camera's picture, and the limits from which it is told."""
+"""`[picture]`: how the health of the camera's picture is measured, and the limits at which it raises alarms."""
 
 from typing import Annotated, Self
 
@@ -8,7 +8,7 @@ from linewatch.config.base import Settings
 
 
 class PictureSettings(Settings):
-    """How the picture is measured, and its limits. docs/picture-health.md tells what the limits stand on."""
+    """How the picture is measured, and its limits. docs/picture-health.md says where the limits come from."""
 
     every_frames: int = Field(default=8, ge=1, le=1000, description="one frame of the strip in so many is measured")
     within_m: float = Field(

@@ -1,4 +1,4 @@
-"""What the main thread looks at four times a second: it logs what begins and ends, and feeds the service manager."""
+"""Watch the running stages from the main thread: log what begins and ends, and feed the service manager's watchdog."""
 
 from collections.abc import Callable
 
@@ -14,11 +14,13 @@ from linewatch.terminal import percent
 log = structlog.get_logger()
 
 WATCH_S = 0.25
-"""From one look to the next."""
+"""Time from one look to the next."""
 
 
 class ServiceWatch:
-    """Used by the main thread. The watchdog starves for what a restart may mend: silent stages, and some blindness."""
+    """Used by the main thread. The watchdog is not fed where a restart may help: a stage is silent, or the service
+    itself is why it is blind.
+    """
 
     def __init__(
         self,
@@ -39,7 +41,7 @@ class ServiceWatch:
         self._notifier.ready()
 
     def look(self) -> None:
-        """Look once."""
+        """Log what has changed since the last look, and feed the watchdog if all is well."""
         log_sums()
         totals, silent = self._totals, self._runner.health.silent()
         if silent and not self._unhealthy:

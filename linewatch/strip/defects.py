@@ -101,12 +101,12 @@ class Slip:
         self._newest: deque[float] = deque(maxlen=_SLIPS_KEPT)
 
     def add(self, mm: float) -> None:
-        """Add what a defect shows."""
+        """Add the difference that one defect shows."""
         self._newest.append(mm)
 
     @property
     def mm(self) -> float:
-        """Return the present difference."""
+        """The present difference."""
         found = median(self._newest) if self._newest else 0.0
         return max(-self._max_mm, min(self._max_mm, found))
 

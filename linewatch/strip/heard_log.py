@@ -22,6 +22,7 @@ from linewatch.contracts.alarm import AlarmOrder, HostState
 from linewatch.contracts.errors import JournalError, WireError
 from linewatch.contracts.record import Record
 from linewatch.contracts.verdict import CoilState, Decided
+from linewatch.decision.decide import NAMES_KEPT
 from linewatch.journal.journal import Journal
 from linewatch.strip.in_order import CameraDecision, is_end, passage_of
 from linewatch.strip.listeners import CameraPlace, HeardDecision
@@ -32,7 +33,6 @@ log = structlog.get_logger()
 
 TOPIC: Final = "heard"
 """Of the records in the journal. It is no topic of the wire: nobody can subscribe to it or ask for it."""
-NAMES_KEPT: Final = 64
 _PAGE_BYTES: Final = 4 << 20
 _SIZES: Final = struct.Struct("<II")
 _ORDER: Final = TypeAdapter(AlarmOrder)
@@ -111,7 +111,10 @@ class _Commit:
 
 @dataclass(slots=True, eq=False)
 class HeardLog:
-    """`heard`, `told`, `tick` and the others, and `decided`, are the joining thread's; the rest is the outlet's."""
+    """The log of what a joiner was given.
+
+    The joining thread calls `heard`, `tick`, `order`, `host` and `decided`; the outlet's calls `behind` and `beside`.
+    """
 
     epoch: int
     cameras: Sequence[str]
@@ -125,7 +128,7 @@ class HeardLog:
     _beside: tuple[Record, ...] = ()
 
     def heard(self, heard: HeardDecision, now_ns: int) -> None:
-        """Note what came of a camera."""
+        """Note what a camera decided."""
         name = self.cameras[heard.camera]
         facts: dict[str, Any] = {"kind": "told", "camera": name, "now_ns": now_ns}
         parts: list[bytes] = []
@@ -229,7 +232,7 @@ def read_log(journal: Journal, base: Base, cameras: Sequence[str]) -> Iterator[L
         if kind == "told":
             name = facts["camera"]
             if name not in numbers:
-                raise JournalError(f"its log tells of camera {name}, which the configuration does not name any more")
+                raise JournalError(f"its log tells of camera {name}, which the configuration no longer names")
             told = _told(facts, record.payload)
             if is_present:
                 places[name] = _behind(places.get(name, CameraPlace()), told, facts)

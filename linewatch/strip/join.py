@@ -1,8 +1,7 @@
-"""Join what the cameras of one strip tell into one record. No clock, I/O or threads; equal input gives equal output.
+"""Join the decisions of the services of one strip's cameras into one record.
 
-The process around it feeds a `Joiner` with what each camera's service has decided (`wire.decode` makes it of the wire's
-messages and of the lines of verdict files) and journals and publishes what it returns, as a
-camera's service does with its own decisions.
+No clock, I/O or threads: equal input gives equal output. The caller decodes messages or lines of verdict files
+(`wire.decode`), gives them to a `Joiner`, and journals and publishes what that returns.
 """
 
 import math
@@ -18,6 +17,7 @@ from linewatch.contracts.verdict import (
     CoilNotice,
     CoverageSpan,
     Decided,
+    DefectEvent,
     Quality,
     RollMark,
     Verdict,
@@ -130,7 +130,7 @@ class Joiner:
         return self._advance(now_ns)
 
     def over(self, camera: str, now_ns: int = 0) -> tuple[Decided, ...]:
-        """Take note that nothing more comes of a camera: its recording is at its end."""
+        """Note that nothing more comes from a camera: its recording is at its end."""
         self._by_key[camera].over = True
         return self._advance(now_ns)
 
@@ -358,15 +358,7 @@ class Joiner:
         begin_mm, end_mm = lines.along_mm
         upto_mm = math.inf if everything else end_mm
         shares = {feed.view.index: feed.share(begin_mm, end_mm) for feed in self._feeds}
-        verdicts: list[tuple[Feed, Verdict]] = []
-        for feed in self._feeds:
-            for verdict in self._all_held(feed, upto_mm):
-                verdicts.append((feed, verdict))
-                self._take_defects(feed, verdict)
-                feed.shown_mm = feed.view.strip_mm(verdict)
-                feed.known_mm = feed.shown_mm or feed.known_mm
-        for _, verdict in verdicts:
-            self._data = verdict.coil_data or self._data
+        verdicts = self._take_held(upto_mm)
         rules = self._current_rules()
         before, coil = coil, led_by(coil, rules)
         narrow_mm = self._narrow_mm(coil)
@@ -376,11 +368,7 @@ class Joiner:
         events = self._defects.tell(moment, self._edges(), rules, graded_by)
         events = marked(coil, events)
         corrections, coil = self._put_right(coil)
-        roll_marks: list[RollMark] = []
-        for side in self._sides:
-            of_side = tuple(one for one in events if one.defect.side == side)
-            self._rolls[side], told = follow_rolls(self._rolls[side], genuine(of_side, rules), end_mm)
-            roll_marks += told
+        roll_marks = self._roll_marks(events, rules, end_mm)
         said = [verdict for _, verdict in verdicts]
         verdict = Verdict(
             ordinal=self._ordinal,
@@ -402,7 +390,7 @@ class Joiner:
             alarms=(),
             engines=tuple(sorted({f"{feed.view.key} {name}" for feed, one in verdicts for name in one.engines})),
             timing=Timing(captured_ns=max((_taken_unix_ns(one.timing) for one in said), default=0)),
-            roll_marks=tuple(roll_marks),
+            roll_marks=roll_marks,
             position_fault=next((one.position_fault for one in said if one.position_fault is not None), None),
             coil_data=coil.conditions.data if coil.conditions.data != before.conditions.data else None,
             config=coil.config if coil.config != before.config else "",
@@ -421,6 +409,25 @@ class Joiner:
         for feed in self._feeds:
             feed.forget(end_mm if not feed.left_out else -math.inf)
         return replace(verdict, alarms=transitions) if transitions else verdict
+
+    def _take_held(self, upto_mm: float) -> list[tuple[Feed, Verdict]]:
+        """Take up what the cameras decided up to a place: their defects, the strip's edges, the coil's data."""
+        taken = [(feed, verdict) for feed in self._feeds for verdict in self._all_held(feed, upto_mm)]
+        for feed, verdict in taken:
+            self._take_defects(feed, verdict)
+            feed.shown_mm = feed.view.strip_mm(verdict)
+            feed.known_mm = feed.shown_mm or feed.known_mm
+            self._data = verdict.coil_data or self._data
+        return taken
+
+    def _roll_marks(self, events: tuple[DefectEvent, ...], rules: DecisionRules, end_mm: float) -> tuple[RollMark, ...]:
+        """Return the roll marks that a frame's defects show, each side by itself."""
+        marks: list[RollMark] = []
+        for side in self._sides:
+            of_side = tuple(one for one in events if one.defect.side == side)
+            self._rolls[side], of_rolls = follow_rolls(self._rolls[side], genuine(of_side, rules), end_mm)
+            marks += of_rolls
+        return tuple(marks)
 
     def _all_held(self, feed: Feed, upto_mm: float) -> Iterator[Verdict]:
         while feed.held and feed.held[0][0] <= upto_mm + _CLOSE_MM:

@@ -21,15 +21,16 @@ IDLE_S: Final = 0.02
 """How long the stage waits for something before it looks at the time again."""
 AT_ONCE: Final = 64
 MOST_STEP_NS: Final = 100_000_000
-"""What passes at most, by the time of waiting, between two looks at it: more is spent on joining, not on waiting."""
+"""The most that the clock advances between two readings: a longer time was spent on joining, not on waiting."""
 
 
 @dataclass(slots=True, eq=False)
 class JoinClock:
-    """The time of waiting. It stands while the process is dead or busy, and while a camera tells what was missed.
+    """The clock by which cameras are waited for.
 
-    Otherwise the others would be waited for in vain where one has told more of it already. wait_s: a decision that is
-    older than this when it is taken was missed before. catch_up_s: for so long the time stands for that.
+    It stops while this process is dead or busy, and while a camera's missed decisions are fetched; otherwise cameras
+    would be given up that are not slow. wait_s: a decision that is older than this when it arrives was fetched late.
+    catch_up_s: for how long, at most, the clock stops for such decisions.
     """
 
     wait_s: float

@@ -49,9 +49,9 @@ class CameraPlace:
 
 @dataclass(frozen=True, slots=True)
 class HeardDecision:
-    """What a listener gives: a decision of one camera and the place behind it, or that its journal is another one.
+    """A decision of one camera and the place behind it, or the news that the camera's journal was replaced.
 
-    camera: its number in the configuration. told: None: the journal at `place` is another one than before.
+    camera: its number in the configuration. told: None where the journal was replaced; `place` is then in the new one.
     """
 
     camera: int

@@ -27,6 +27,7 @@ from linewatch.strip.resume import resume
 from linewatch.strip.settings import StripSettings
 from linewatch.strip.status import HostView, StripStatus
 from linewatch.wire.access.audit import AuditTrail
+from linewatch.wire.access.server_keys import ServerKeys
 from linewatch.wire.commands import CommandServer
 from linewatch.wire.decode import alarm_body_of
 from linewatch.wire.encode import Sequencer
@@ -143,21 +144,34 @@ def open_strip(settings: StripSettings) -> Iterator[StripService]:
         runner.add(topology.JOIN, stage)
         runner.add(topology.OUTLET, outlet)
         runner.add(topology.CATCHUP, server)
-        commands = None
-        if settings.wire.commands:
-            commands = CommandServer(
-                context,
-                settings.wire.commands,
-                keys,
-                _NoEngines(),
-                orders,
-                coils,
-                role_without_keys=settings.wire.role_without_keys,
-                audit=AuditTrail(settings.journal.dir / "audit", keeper.also),
-            )
+        commands = _command_server(context, settings, keys, keeper, orders, coils)
+        if commands is not None:
             runner.add(topology.COMMANDS, commands)
             runner.add(topology.FORWARD, coils)
         yield StripService(runner, totals, publisher, server, commands, status)
+
+
+def _command_server(
+    context: zmq.Context[zmq.Socket[bytes]],
+    settings: StripSettings,
+    keys: ServerKeys | None,
+    keeper: JournalKeeper,
+    orders: AlarmOrders,
+    coils: CoilCommands,
+) -> CommandServer | None:
+    """Return the server of the command socket; None: none is configured."""
+    if not settings.wire.commands:
+        return None
+    return CommandServer(
+        context,
+        settings.wire.commands,
+        keys,
+        _NoEngines(),
+        orders,
+        coils,
+        role_without_keys=settings.wire.role_without_keys,
+        audit=AuditTrail(settings.journal.dir / "audit", keeper.also),
+    )
 
 
 class _NoEngines:

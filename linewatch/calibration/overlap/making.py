@@ -79,11 +79,11 @@ def make_overlap(
     low = max(left for left, _ in views) - search_mm
     high = min(right for _, right in views) + search_mm
     if high - low < LEAST_OVERLAP_PX * steps[0]:
-        (left, right), (ours, end) = views
+        theirs, ours = (f"{left:.1f} to {right:.1f} mm" for left, right in views)
         raise SourceError(
-            f"camera {view.serial!r} sees {ours:.1f} to {end:.1f} mm across, its neighbour {neighbour.serial!r} "
-            f"{left:.1f} to {right:.1f} mm: no overlap within --search-mm {search_mm:g}; correct [line] "
-            "across_offset_mm of the two, or name cameras that are neighbours"
+            f"camera {view.serial!r} sees {ours} across, its neighbour {neighbour.serial!r} {theirs}: no overlap "
+            f"within --search-mm {search_mm:g}; correct [line] across_offset_mm of the two, or name cameras that are "
+            "neighbours"
         )
     first, second = (_band(one, coil, low, high, steps) for one in (neighbour, view))
     origin_across = second.across_mm - first.across_mm

@@ -56,7 +56,9 @@ class GenicamConnection:
         self.device: Any = self._camera.get_device()
         if self._camera.is_gv_device() and not self.device.is_controller():
             _refuse_held(self.found)
-            raise SourceError(f"{self.found.told} does not give control of it, expected that it is free; try again")
+            raise SourceError(
+                f"{self.found.told} does not give this program control, expected a camera that is free; try again"
+            )
         self.features = CameraFeatures(self.device, self.found.told)
         try:
             self._configure()
@@ -315,8 +317,8 @@ def _refuse_held(found: FoundCamera) -> None:
     """Raises SourceError where some program has control of a camera; Aravis would try for seconds to get it."""
     if (holder := holder_of(found.address)) is not None:
         raise SourceError(
-            f"{found.told} is held by {holder}, expected that it is free; end that program, or wait 3 s if it was "
-            "killed"
+            f"{found.told} is held by {holder}, expected a camera that is free; end that program, or wait 3 s if it "
+            "was killed"
         )
 
 
@@ -342,7 +344,7 @@ def _opened(found: FoundCamera) -> tuple[FoundCamera, Any]:
 
 
 def _drop(parts: list[Any]) -> None:
-    """Let go of the last one first."""
+    """Release the parts, the last one first."""
     while parts:
         parts.pop()
 

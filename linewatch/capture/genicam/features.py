@@ -63,7 +63,7 @@ class CameraFeatures:
         self._device, self._whose = device, whose
 
     def release(self) -> None:
-        """Let go of the camera, also where an error still refers to this."""
+        """Release the camera, even if an error still holds a reference to this object."""
         self._device = None
 
     def has(self, name: str) -> bool:
@@ -87,7 +87,7 @@ class CameraFeatures:
         return [one for one in found if one is not None and one.access != "NA"]
 
     def describe(self, name: str) -> CameraFeature:
-        """Raises ConfigError where the camera has no such feature."""
+        """Return a feature as it is now. Raises ConfigError where the camera has no such feature."""
         found = self._described(name, "")
         if found is None:
             near = get_close_matches(name, self.names(), 3, 0.6)

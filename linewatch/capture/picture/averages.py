@@ -30,11 +30,11 @@ class MovingAverage:
 
 
 class CarriedLevel:
-    """A positive level, relative to where it began, through changes of coil that change the strip itself.
+    """A positive level relative to its first value, followed over changes of coil.
 
-    Within a coil its changes count. From one coil to the next they count as the strip's, except that a step up that is
-    distinct from noise takes back what had been lost: what was lost may have been the strip's, too. So a loss is not
-    overstated by a change of product, and it may be understated.
+    A change within a coil counts. A step from one coil to the next counts as the strip's and is left out, except that a
+    step up that is distinct from noise cancels earlier losses, which may have been the strip's as well. So a change of
+    product never overstates a loss; it may understate one.
     """
 
     def __init__(self, within_mm: float) -> None:
@@ -93,7 +93,7 @@ class Trend:
         self._next_ns: int | None = None
 
     def add(self, value: float, now_ns: int) -> None:
-        """Count a value, and renew the slope once a minute; it is None while it is not distinct from noise."""
+        """Add a value, and fit `per_hour` anew once a minute; it is None while the slope is not distinct from noise."""
         if self._next_ns is not None and 0 <= self._next_ns - now_ns <= EVERY_NS:
             return
         self._next_ns = now_ns + EVERY_NS
@@ -113,9 +113,9 @@ class Trend:
             self.per_hour = slope
 
     def reaches(self, value: float, limit: float) -> float | None:
-        """Return in how many hours `value` reaches `limit` at this slope; None if it does not, or not soon enough.
+        """Return in how many hours `value` reaches `limit` at this slope.
 
-        No longer than ten times the hours that were observed is told.
+        None if it does not, or only in more than ten times the hours that were observed.
         """
         if self.per_hour is None or (limit - value) * self.per_hour <= 0:
             return None
