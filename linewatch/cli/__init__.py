@@ -32,7 +32,7 @@ COMMANDS = {
         "record": ("daemon.cli:record", "Record a camera: lossless video, and a sidecar that replay reads back."),
         "calibrate": (
             "calibration.cli:calibrate",
-            "Calibrate a camera; what is found is kept in a file by its serial.",
+            "Calibrate a camera, and keep the result in a file by its serial.",
         ),
         "simulate": ("daemon.cli:simulate", "Render a strip with known defects to a recording, and write the truth."),
         "demo": ("demo:demo", "Render a coil, inspect it at line rate with the shipped engines, show what was found."),

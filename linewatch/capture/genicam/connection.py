@@ -30,7 +30,6 @@ from linewatch.contracts.errors import ConfigError, LinewatchError, SourceError
 log = structlog.get_logger()
 
 _LINE_RATES = ("AcquisitionLineRate", "AcquisitionLineRateAbs", "LineRate")
-_UDP_OVERHEAD = 28  # bytes of the headers of IP and UDP
 _ENOUGH_SOCKET_BUFFER = 8 << 20
 _SOCKET_BUFFER = 32 << 20
 """Bytes asked of the kernel, which gives what net.core.rmem_max allows."""
