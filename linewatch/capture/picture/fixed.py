@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from linewatch.capture.picture.measure import PictureSample
 from linewatch.contracts.frame import Ranges
+from linewatch.geometry.ranges import true_ranges
 
 COILS = 3
 """Strip has stripes, too, but no two coils have the same."""
@@ -69,8 +70,8 @@ class FixedColumns:
         if not fixed.any():
             return ()
         wide = cv2.dilate(fixed.view(np.uint8)[None], np.ones((1, 2 * _BESIDE_PX + 1), np.uint8)).ravel()
-        bounds = np.flatnonzero(np.diff(wide, prepend=0, append=0))
-        return tuple(zip(bounds[::2].tolist(), bounds[1::2].tolist(), strict=True))
+        begins, stops = true_ranges(wide)
+        return tuple(zip(begins.tolist(), stops.tolist(), strict=True))
 
 
 def _around(values: NDArray[np.float32]) -> NDArray[np.float32]:
