@@ -101,3 +101,28 @@ def test_the_service_runs_under_its_filter_of_system_calls(tmp_path: Path) -> No
     assert ended.returncode == 0, ended.stderr
     assert '"frames": 60' in ended.stderr
     assert "Operation not permitted" not in ended.stderr
+
+
+@pytest.mark.service
+@pytest.mark.skipif(
+    shutil.which("systemd-analyze") is None or not under_filter.HEADER.exists(),
+    reason="no systemd-analyze, or no header with the numbers of the system calls",
+)
+def test_a_strip_process_runs_under_its_filter_of_system_calls(tmp_path: Path) -> None:
+    config = tmp_path / "strip.toml"
+    config.write_text(
+        f'[[camera]]\nname = "cam1"\npublish = "ipc://{tmp_path}/cam"\nserve = "ipc://{tmp_path}/cam-rep"\n'
+        f'[journal]\ndir = "{tmp_path}/journal"\n'
+        f'[wire]\npublish = "ipc://{tmp_path}/pub"\nserve = "ipc://{tmp_path}/rep"\ncommands = "ipc://{tmp_path}/cmd"\n'
+    )
+    unit = UNITS / "linewatch-strip.service"
+    command = [sys.executable, under_filter.__file__, unit, sys.executable, "-m", "linewatch.cli", "strip", config]
+    with subprocess.Popen(
+        command, stderr=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": str(UNITS.parent)}
+    ) as process:
+        assert process.stderr is not None
+        said = [process.stderr.readline() for _ in range(2)]
+        process.terminate()
+        said += process.stderr.readlines()
+        assert process.wait(60) == 0, said
+    assert '"event": "running"' in said[1]
