@@ -51,7 +51,7 @@ test: install-dev ## All tests but `heavy`, in two processes; prints the ten slo
 test-fast: install-dev ## The tests of the inner loop, under two minutes on two cores: no service, nothing slow
 	$(BIN)/python -m pytest -q -n 2 --dist loadfile -m "not service and not slow and not heavy" $(ARGS)
 
-test-networks: install-dev ## What is too long for every change: NASNet, VGG, ResNet50 and 152, DenseNet121, two long stories
+test-networks: install-dev ## What is too long for every change: NASNet, VGG, ResNet50 and 152, DenseNet121, long stories
 	$(BIN)/python -m pytest -q -m heavy $(ARGS)
 
 check: install-dev ## Lint, types, import rules, tests
