@@ -34,7 +34,7 @@ $(VENV)/.base: requirements/base.lock pyproject.toml constraints.txt | $(BIN)/py
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.base constraints.txt
-	$(PIP) -c constraints.txt -e '.[train,history,calibrate,learn,plant,openvino,docs,dev]'
+	$(PIP) -c constraints.txt -e '.[train,history,calibrate,gentl,learn,plant,openvino,docs,dev]'
 	@if pkg-config --exists gobject-introspection-1.0 cairo 2>/dev/null; then \
 		$(PIP) -c constraints.txt -e '.[genicam]' || echo "PyGObject cannot be built here: tests of GenICam cameras are skipped"; fi
 	@touch $@
