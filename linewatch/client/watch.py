@@ -68,8 +68,8 @@ class Board:
                 self.coil = f"{message.coil} {message.state}" + (f", {message.grade.text}" if message.grade else "")
             case FrameMessage():
                 self.length_mm += message.along_mm[1] - message.along_mm[0]
-                for span in message.spans:
-                    self.area = self.area.plus(span.area or StripArea())
+                for sign, span in message.signed_spans:
+                    self.area = self.area.plus(span.area or StripArea(), sign)
             case Lost():
                 self.lost += 1
 

@@ -275,7 +275,8 @@ class Verdict:
     """The decision on one frame. There is one for each `Frame`, in strip order; see `Frame` for its first fields.
 
     corrections: in the record of a strip of several cameras, spans of earlier frames of the coil that take the place
-    of those that were told of these lines, because a camera that was silent then has told of them since.
+    of those that were told of these lines, because a camera that was silent then has told of them since. corrected:
+    what these were, of the same lines.
     """
 
     ordinal: int
@@ -305,6 +306,7 @@ class Verdict:
     calibration: str = ""  # as in `Frame`
     gap: StripGap | None = None
     corrections: tuple[CoverageSpan, ...] = ()
+    corrected: tuple[CoverageSpan, ...] = ()
     columns: AcrossMap | None = None  # where the columns of masks lie across; None: not told
 
 

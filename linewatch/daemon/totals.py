@@ -6,7 +6,16 @@ from dataclasses import dataclass, field
 
 from linewatch.contracts.alarm import AlarmChange, AlarmNotice, AlarmState
 from linewatch.contracts.frame import Cause
-from linewatch.contracts.verdict import CoilGrade, Decided, DefectState, Quality, RollMarkState, StripArea, Verdict
+from linewatch.contracts.verdict import (
+    CoilGrade,
+    CoverageSpan,
+    Decided,
+    DefectState,
+    Quality,
+    RollMarkState,
+    StripArea,
+    Verdict,
+)
 from linewatch.daemon.sight import Blindness, followed
 
 _OURS = (Cause.OVERRUN.value, Cause.OVERLOAD.value, Cause.ENGINE.value, Cause.UNTOLD.value)
@@ -70,15 +79,20 @@ class Totals:
         self._add_spans(told, 1)
 
     def _add_spans(self, verdict: Verdict, sign: int) -> None:
+        signed = [(1, span) for span in (*verdict.spans, *verdict.corrections)]
+        signed += [(-1, span) for span in verdict.corrected]
         with self._writing:
-            for span in verdict.spans:
-                self.mm[span.quality] += sign * span.length_mm
-                self.lines[span.quality] += sign * span.lines
-                self.area = self.area.plus(span.area or StripArea(), sign)
-                for cause, mm2 in span.uninspected_mm2:
-                    self.uninspected_mm2[cause.value] = self.uninspected_mm2.get(cause.value, 0.0) + sign * mm2
-                if span.cause is not None:
-                    self.lines_by_cause[span.cause.value] += sign * span.lines
+            for part, span in signed:
+                self._add_span(span, sign * part)
+
+    def _add_span(self, span: CoverageSpan, sign: int) -> None:
+        self.mm[span.quality] += sign * span.length_mm
+        self.lines[span.quality] += sign * span.lines
+        self.area = self.area.plus(span.area or StripArea(), sign)
+        for cause, mm2 in span.uninspected_mm2:
+            self.uninspected_mm2[cause.value] = self.uninspected_mm2.get(cause.value, 0.0) + sign * mm2
+        if span.cause is not None:
+            self.lines_by_cause[span.cause.value] += sign * span.lines
 
     @property
     def lost_lines(self) -> tuple[int, int]:

@@ -185,9 +185,9 @@ class ServiceView:
             self._incomplete = True  # order holds within a topic only: the frame overtook its coil's start
             return
         length_mm, area = dict(self.coil.length_mm), self.coil.area
-        for span in frame.spans:
-            length_mm[span.quality] += span.along_mm[1] - span.along_mm[0]
-            area = area.plus(span.area or StripArea())
+        for sign, span in frame.signed_spans:
+            length_mm[span.quality] += sign * (span.along_mm[1] - span.along_mm[0])
+            area = area.plus(span.area or StripArea(), sign)
         self.coil = replace(self.coil, along_mm=frame.along_mm[1], length_mm=length_mm, area=area)
 
 

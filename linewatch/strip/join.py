@@ -9,6 +9,7 @@ from collections import Counter, OrderedDict, deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
+from linewatch.contracts.across import AcrossMap
 from linewatch.contracts.coil import CoilData
 from linewatch.contracts.errors import WireError
 from linewatch.contracts.frame import StripEdges
@@ -94,6 +95,7 @@ class Joiner:
         self._data: CoilData | None = None
         self._between = False
         self._notes: tuple[str, ...] = ()
+        self._columns: dict[str, AcrossMap | None] = {}  # by camera, as its service told them last
         self._unlike: dict[str, str] = {}  # by camera, that its service has another view than the settings
         self._defects = StripDefects(self._layout, settings.strip.name)
 
@@ -287,6 +289,7 @@ class Joiner:
         self._rolls = {side: Recurrence.initial(0.0, rules.periodic, rules.rolls) for side in self._sides}
         self._defects = StripDefects(self._layout, self._settings.strip.name)
         self._unlike.clear()
+        self._columns.clear()
         self._owed.clear()
         self._looked_at.clear()
         self._waits.clear()
@@ -370,7 +373,7 @@ class Joiner:
         moment = Moment(self._ordinal, begin_mm, self._settled_mm(upto_mm))
         events = self._defects.tell(moment, self._edges(), rules, graded_by)
         events = marked(coil, events)
-        corrections, coil = self._put_right(coil)
+        corrections, corrected, coil = self._put_right(coil)
         roll_marks = self._roll_marks(events, rules, end_mm)
         said = [verdict for _, verdict in verdicts]
         verdict = Verdict(
@@ -401,6 +404,7 @@ class Joiner:
                 sorted({f"{feed.view.key} {one.calibration}" for feed, one in verdicts if one.calibration})
             ),
             corrections=corrections,
+            corrected=corrected,
             columns=self._layout.columns,
         )
         periodic = frozenset(name for mark in roll_marks for name in mark.defect_ids)
@@ -418,8 +422,10 @@ class Joiner:
         """Take up what the cameras decided up to a place: their defects, the strip's edges, the coil's data."""
         taken = [(feed, verdict) for feed in self._feeds for verdict in self._all_held(feed, upto_mm)]
         for feed, verdict in taken:
-            if unlike := feed.view.unlike(verdict.columns):
-                self._unlike.setdefault(feed.view.key, unlike)
+            if verdict.columns is not self._columns.get(feed.view.key):
+                self._columns[feed.view.key] = verdict.columns
+                if unlike := feed.view.unlike(verdict.columns):
+                    self._unlike.setdefault(feed.view.key, unlike)
             self._take_defects(feed, verdict)
             feed.shown_mm = feed.view.strip_mm(verdict)
             feed.known_mm = feed.shown_mm or feed.known_mm
@@ -505,11 +511,12 @@ class Joiner:
             while len(self._owed) > OWED_FRAMES:
                 self._owed.popitem(last=False)
 
-    def _put_right(self, coil: RunningCoil) -> tuple[tuple[CoverageSpan, ...], RunningCoil]:
-        """Return the spans of earlier frames of which a silent camera has told since, and the coil with them."""
+    def _put_right(self, coil: RunningCoil) -> tuple[tuple[CoverageSpan, ...], tuple[CoverageSpan, ...], RunningCoil]:
+        """Return the spans of earlier frames of which a silent camera has told since, what they were, and the coil."""
         corrections: list[CoverageSpan] = []
+        corrected: list[CoverageSpan] = []
         if all(self._feeds[at].told_mm == told_mm for at, told_mm in self._looked_at.items()):
-            return (), coil
+            return (), (), coil
         for first, owed in list(self._owed.items()):
             if len(corrections) >= _CORRECTIONS:
                 break  # the next frame tells the rest
@@ -525,6 +532,8 @@ class Joiner:
             if spans != owed.spans:
                 for span in spans:
                     append(corrections, span)
+                for span in owed.spans:
+                    append(corrected, span)
                 grading = coil.grading
                 if grading is not None:
                     looked = grading.looked.put_right(owed.spans, spans, grading.rules.head_mm)
@@ -537,7 +546,7 @@ class Joiner:
         still_late = set().union(*(owed.late for owed in self._owed.values()))
         done = len(corrections) < _CORRECTIONS
         self._looked_at = {at: self._feeds[at].told_mm if done else math.nan for at in still_late}
-        return tuple(corrections), coil
+        return tuple(corrections), tuple(corrected), coil
 
 
 def _taken_unix_ns(timing: Timing) -> int:

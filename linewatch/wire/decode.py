@@ -127,6 +127,7 @@ def verdict_from(body: FrameBody, defects: tuple[DefectEvent, ...], timing: Timi
         config=body.config,
         calibration=body.calibration,
         corrections=tuple(map(span_from, body.corrections)),
+        corrected=tuple(map(span_from, body.corrected)),
         columns=None if body.columns is None else columns_from(body.columns),
     )
 

@@ -254,6 +254,7 @@ def _frame(verdict: Verdict) -> dict[str, Any]:
         "config": verdict.config,
         "calibration": verdict.calibration,
         "corrections": tuple(_span(span) for span in verdict.corrections),
+        "corrected": tuple(_span(span) for span in verdict.corrected),
         "columns": None if verdict.columns is None else _columns(verdict.columns),
     }
 

@@ -134,11 +134,11 @@ class SnapshotTracker:
 
     def _add_frame(self, frame: FrameBody) -> None:
         self._end_mm = frame.along_mm[1]
-        for span in frame.spans:
-            self._mm[span.quality] += span.along_mm[1] - span.along_mm[0]
-            self._area = self._area.plus(span.area or StripArea())
+        for sign, span in frame.signed_spans:
+            self._mm[span.quality] += sign * (span.along_mm[1] - span.along_mm[0])
+            self._area = self._area.plus(span.area or StripArea(), sign)
             if span.cause is not None and span.quality is Quality.MISSED:
-                self._missed_lines[span.cause.value] += span.lines
+                self._missed_lines[span.cause.value] += sign * span.lines
 
     def _add_defect(self, defect: DefectBody) -> None:
         before = self._open.pop(defect.id, None)

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from known_strip import alarms, events, notices, verdicts
+from stored_coils import messages_of
 from wide_strip import (
     EDGES,
     FRAME_LINES,
@@ -31,11 +32,15 @@ from linewatch.contracts.alarm import AlarmState
 from linewatch.contracts.errors import ConfigError, WireError
 from linewatch.contracts.frame import Cause
 from linewatch.contracts.verdict import CoilState, DefectState, Quality, Verdict
+from linewatch.daemon.totals import Totals
+from linewatch.plant.view import ServiceView
 from linewatch.review.from_verdicts import read_coil
 from linewatch.strip.join import Joiner
 from linewatch.strip.settings import StripSettings
 from linewatch.wire.decode import decided_from
+from linewatch.wire.encode import drafts
 from linewatch.wire.schema import LINE
+from linewatch.wire.snapshot import SnapshotTracker
 from linewatch.wire.verdict_file import line_of
 
 STRIP = settings()
@@ -218,12 +223,45 @@ def test_a_silent_camera_holds_nothing_up_and_its_share_is_put_right_when_it_tel
     assert (found[-1].missed_mm, found[-1].degraded_mm, found[-1].missed_lines_by_cause) == (0.0, 0.0, {})
     assert found[-1].uninspected_mm2_by_cause == {}
     assert figures(found) == figures(joined(settings_, seen))
+    check_sums(found)
     path = tmp_path / "joined.jsonl"
     path.write_bytes(b"".join(map(line_of, found)))
     (span,) = read_coil(path).spans
     assert (span.quality, span.lines, span.area) == (Quality.INSPECTED, 640, found[-1].area)
     line = LINE.validate_json(line_of(correcting))
     assert line_of(decided_from(line)) == line_of(replace(correcting, alarms=(), roll_marks=()))
+
+
+def check_sums(found) -> None:
+    """The status, snapshots and what a PLC reads count what was put right, before the coil's end tells its sums."""
+    *before_end, end = found
+    totals, tracker, view = Totals(), SnapshotTracker(1, ()), ServiceView()
+    view.sync(tracker.snapshot())
+    for one in before_end:
+        totals.add(one)
+        tracker.follow(drafts(one), {})
+    for message in messages_of(*before_end):
+        view.take(message)
+    current = tracker.snapshot().coil
+    assert view.coil.coverage == totals.coverage == 1.0
+    for area in (totals.area, view.coil.area):
+        assert area.passed_mm2 == pytest.approx(end.area.passed_mm2)
+    assert (current.inspected_mm2, current.degraded_mm2, current.missed_mm2) == pytest.approx(
+        (end.area.inspected_mm2, 0.0, 0.0)
+    )
+    assert (current.inspected_mm, view.coil.length_mm[Quality.INSPECTED]) == pytest.approx((end.inspected_mm,) * 2)
+    assert not any(totals.lines[quality] for quality in (Quality.DEGRADED, Quality.MISSED))
+
+
+def test_coverage_low_clears_when_a_silent_camera_has_told() -> None:
+    system = {"coverage_below": 0.9, "coverage_deadband": 0.0, "coverage_within_m": 0.3}
+    settings_ = settings(("top",), system_alarms=system)
+    settings_ = settings_.model_copy(update={"strip": settings_.strip.model_copy(update={"wait_s": 0.2})})
+    found = heard(settings_, by_cameras(np.zeros((640, WIDTH_PX), np.uint8), settings_), "top/cam2", 3, 14)
+    (correcting,) = [v for v in verdicts(found) if v.corrections]
+    steps = [(one, a) for one in found for a in one.alarms if a.rule == "coverage-low"]
+    assert [a.state for _, a in steps] == [AlarmState.RAISED, AlarmState.CLEARED]
+    assert steps[1][0] is correcting
 
 
 def test_a_camera_that_stays_silent_leaves_its_share_missed() -> None:

@@ -112,6 +112,7 @@ def follow_verdict(alarms: Alarms, verdict: Verdict, rules: DecisionRules) -> tu
     )
     uninspected = alarms.uninspected
     if rules.system_alarms is not None and not threading:
+        uninspected = uninspected.put_right(verdict.corrections, verdict.corrected)
         uninspected = uninspected.plus(verdict.along_mm, verdict.spans, rules.system_alarms.coverage_within_m * 1000)
     rolls = _followed(alarms.rolls, verdict.roll_marks)
     busy_groups = {rule_alarm.rule.group for rule_alarm in alarms.rule_alarms if rule_alarm.states.active}

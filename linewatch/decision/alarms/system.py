@@ -41,6 +41,7 @@ _OTHERS = (Cause.OVERRUN, Cause.OVERLOAD, Cause.ENGINE, Cause.CALIBRATION, Cause
 _DISK_DEADBAND = 1.1
 _ALARMING_STEP_S = 60.0  # what a clock that is kept right is never set by
 _STEPS = 100  # parts of the metres over which coverage counts
+_NOTHING = 1e-9
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +122,22 @@ class Uninspected:
             else:
                 kept.append((begin_mm, end_mm, share))
         return Uninspected(tuple(kept), first_mm)
+
+    def put_right(self, spans: Sequence[CoverageSpan], were: Sequence[CoverageSpan]) -> "Uninspected":
+        """Return the stretches with spans in the place of what `were` told of the same strip."""
+        if not spans or not self.stretches:
+            return self
+        signed = [(1.0, span) for span in spans] + [(-1.0, span) for span in were]
+        kept: list[tuple[float, float, float]] = []
+        for begin_mm, end_mm, share in self.stretches:
+            lost_mm = share * (end_mm - begin_mm)
+            for sign, span in signed:
+                within_mm = min(end_mm, span.along_mm[1]) - max(begin_mm, span.along_mm[0])
+                lost_mm += sign * max(0.0, within_mm) * (1.0 - span.inspected_share)
+            left = min(1.0, lost_mm / (end_mm - begin_mm))
+            if left > _NOTHING:
+                kept.append((begin_mm, end_mm, left))
+        return Uninspected(tuple(kept), self.begin_mm)
 
     def coverage(self, end_mm: float, within_mm: float) -> float:
         """Return the inspected share of the last `within_mm`. Strip before the coil's head counts as inspected."""

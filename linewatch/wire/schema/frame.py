@@ -87,9 +87,20 @@ class FrameBody(Message):
         description="in the record of a strip of several cameras: spans of earlier frames of the coil that take the "
         "place of those that were told of these lines, because a silent camera has told of them since",
     )
+    corrected: tuple[SpanBody, ...] = Field(
+        default=(),
+        description="what was told of the lines of `corrections` before: sums over a coil add `corrections` and "
+        "subtract `corrected`",
+    )
     columns: ColumnsBody | None = Field(
         default=None, description="of the masks of the frame's defects; null in messages of before it was told"
     )
+
+    @property
+    def signed_spans(self) -> tuple[tuple[int, SpanBody], ...]:
+        """What sums over a coil add (1) and subtract (-1) with this frame."""
+        added = ((1, span) for span in (*self.spans, *self.corrections))
+        return (*added, *((-1, span) for span in self.corrected))
 
 
 class FrameMessage(FrameBody, Timed):
