@@ -90,6 +90,7 @@ bench: install-dev ## Benchmarks: tables and JSON under out/ (needs an idle mach
 	$(BIN)/python -m benchmarks.history
 	$(BIN)/python -m benchmarks.modbus
 	$(BIN)/python -m benchmarks.crops
+	$(BIN)/python -m benchmarks.cameras
 	$(BIN)/python -m benchmarks.run $(ARGS)
 
 gpu-check: install-dev ## The engines on this machine's GPU: build, parity, speed (needs an NVIDIA GPU; says so where there is none)

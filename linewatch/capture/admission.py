@@ -312,5 +312,6 @@ class Intake:
 
     def _read(self) -> Grab | None:
         grab = self._camera.read()
-        self._admission.calibrated.meet(self._camera.serial)
+        if grab is not None:  # a camera that was absent to the end has no serial
+            self._admission.calibrated.meet(self._camera.serial)
         return grab

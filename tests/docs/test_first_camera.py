@@ -143,8 +143,9 @@ def _calibrate(play: Play, folder: Path) -> None:
 def _run_live(folder: Path) -> None:
     """Run the service until it has told a defect, and name its coil."""
     endpoints = [f"tcp://127.0.0.1:{port}" for port in _free_ports(3)]
-    wire = '\n[wire]\npublish = "{}"\nserve = "{}"\ncommands = "{}"\n'.format(*endpoints)
-    (folder / "camera.toml").write_text(BLOCKS["camera.toml"] + wire)
+    text = BLOCKS["camera.toml"].replace("tcp://127.0.0.1:5572", endpoints[2])
+    text += 'publish = "{}"\nserve = "{}"\n'.format(*endpoints)
+    (folder / "camera.toml").write_text(text)
     command = [sys.executable, "-m", "linewatch.cli", "run", "camera.toml"]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as service:
         try:
