@@ -83,15 +83,15 @@ wheelhouse: install ## All packages in out/wheelhouse, for a machine without a n
 licences: install-dev ## Write docs/licences.md anew from the installed packages
 	$(BIN)/python -m tools.licences
 
-bench: install-dev ## Benchmarks: tables and JSON under out/ (needs an idle machine)
+bench: install-dev ## Benchmarks: tables and JSON under out/ (needs an idle machine; cameras needs the extra genicam and aravis-tools)
 	$(BIN)/python -m benchmarks.overload
 	$(BIN)/python -m benchmarks.scaling
 	$(BIN)/python -m benchmarks.runtimes
 	$(BIN)/python -m benchmarks.history
 	$(BIN)/python -m benchmarks.modbus
 	$(BIN)/python -m benchmarks.crops
-	$(BIN)/python -m benchmarks.cameras
 	$(BIN)/python -m benchmarks.run $(ARGS)
+	$(BIN)/python -m benchmarks.cameras
 
 gpu-check: install-dev ## The engines on this machine's GPU: build, parity, speed (needs an NVIDIA GPU; says so where there is none)
 	$(BIN)/python -m benchmarks.gpu $(ARGS)

@@ -55,6 +55,7 @@ def test_the_offsets_across_and_along_are_right_within_a_few_hundredths_of_a_pix
     assert there.along_offset_mm.value == pytest.approx(-part.along_offset_mm.value, abs=0.05)
 
 
+@pytest.mark.heavy
 def test_an_overlap_is_counted_on_from_the_neighbours_own():
     first = make_overlap(CAMERA, NEIGHBOUR, "me", 30.0).part
     beyond = first.model_copy(
@@ -69,6 +70,7 @@ def test_an_overlap_is_counted_on_from_the_neighbours_own():
     assert both.across_shift_mm.uncertainty > 0.1
 
 
+@pytest.mark.heavy
 def test_pictures_that_are_missing_in_one_recording_do_not_shift_the_rest():
     seen = CAMERA.taken
     kept = [0, 1, 3, 4, 6, 7]

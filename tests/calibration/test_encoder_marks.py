@@ -36,8 +36,7 @@ def scale(pictures: np.ndarray, length: Measured = LENGTH, **more):
     return make_encoder_scale(taken(pictures, **more), ENCODER, CaptureSettings(), "me", length).part
 
 
-@pytest.mark.parametrize("levels", [-60.0, 60.0])
-@pytest.mark.parametrize("skew", [0.0, 12.0])
+@pytest.mark.parametrize(("levels", "skew"), [(-60.0, 12.0), (60.0, 0.0)])
 def test_the_scale_is_right_within_its_uncertainty_for_dark_and_bright_marks_that_are_not_square(levels, skew):
     part = scale(marked(steel(), (300.3, skew, levels), (1200.3, skew, levels)))
     assert part.counts.value == pytest.approx(9000.0, abs=1.5)

@@ -82,6 +82,7 @@ def through(frames, optics, shares):
     ]
 
 
+@pytest.mark.heavy
 def test_sound_strip_is_sound_whatever_the_product():
     """Bright and dark steel, defects, other textures, welds and the end of the strip raise nothing."""
     follower = Follower()
