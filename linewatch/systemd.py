@@ -19,6 +19,10 @@ class Notifier:
         """Say that the service has started: engines are loaded and sockets are bound."""
         self._send("READY=1")
 
+    def waiting(self, status: str, within_s: float) -> None:
+        """Show `status` during the start, and ask for so much more time for it."""
+        self._send(_status(status), f"EXTEND_TIMEOUT_USEC={int(within_s * 1e6)}")
+
     def alive(self, status: str) -> None:
         """Feed the watchdog and show `status` in `systemctl status`. Not to be called while a stage is silent."""
         self._send("WATCHDOG=1", _status(status))

@@ -33,6 +33,7 @@ from linewatch.daemon.host_monitor import DiskMonitor, HostMonitor, fullest_disk
 from linewatch.daemon.recipes import Recipes, RuleFiles
 from linewatch.daemon.restart_point import EarlierRuns, RestartPoints, Unfinished, earlier_runs
 from linewatch.daemon.runner import Runner
+from linewatch.daemon.slow_start import told_while_slow
 from linewatch.daemon.stages.decision import DecisionStage
 from linewatch.daemon.stages.exchange import EngineExchange, statuses_of
 from linewatch.daemon.stages.outlet import Outlet
@@ -148,8 +149,9 @@ def open_decisions(
 ) -> Decisions:
     """Open the journal, and prepare the decision and what takes orders about engines, coils and alarms."""
     live = camera.live
-    keeper = stack.enter_context(JournalKeeper(settings.journal, clock.now_ns)) if live else None
-    journal = keeper.journal if keeper else stack.enter_context(Journal(settings.journal, clock.now_ns))
+    with told_while_slow(f"the disk of the journal in {settings.journal.dir}"):
+        keeper = stack.enter_context(JournalKeeper(settings.journal, clock.now_ns)) if live else None
+        journal = keeper.journal if keeper else stack.enter_context(Journal(settings.journal, clock.now_ns))
     log_recovery(journal.recovery)
     pool, cascade, recipes = inspection.pool, inspection.cascade, inspection.recipes
     standing = SnapshotTracker(
@@ -183,7 +185,8 @@ def open_decisions(
 
     earlier = EarlierRuns()
     if not recorded:
-        earlier = earlier_runs(journal, recipes, inspection.admission.calibrated.columns, clock.now_ns())
+        with told_while_slow("what the journal holds of the coil of before"):
+            earlier = earlier_runs(journal, recipes, inspection.admission.calibrated.columns, clock.now_ns())
     account, known = inspection.admission.coils, inspection.coil_data
     keep = partial(keeper.also, wait=True) if keeper else None
     coils = CoilManager(settings, journal.epoch, account, known, recipes, recorded, reread, recipe_trouble, keep)

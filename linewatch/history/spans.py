@@ -68,11 +68,11 @@ def put_right(spans: list[CoverageSpan], corrections: Iterable[CoverageSpan]) ->
             old = spans.pop(at)
             end = old.first_line + old.lines
             around = (old.first_line, min(first, end)), (max(stop, old.first_line), end)
-            rest += [part for lines in around if (part := _part(old, *lines)) is not None]
+            rest += [one for lines in around if (one := part_of(old, *lines)) is not None]
         spans[at:at] = sorted((*rest, span), key=lambda one: one.first_line)
 
 
-def _part(span: CoverageSpan, first: int, stop: int) -> CoverageSpan | None:
+def part_of(span: CoverageSpan, first: int, stop: int) -> CoverageSpan | None:
     """Return the lines [first, stop) of a span with their share of its area; None where it has none of them."""
     if stop <= first:
         return None

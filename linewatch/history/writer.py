@@ -3,8 +3,9 @@
 import time
 import zlib
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
+from itertools import pairwise
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -15,7 +16,7 @@ from linewatch.contracts.frame import Cause
 from linewatch.contracts.verdict import CoilState, CoverageSpan, Quality, StripArea
 from linewatch.history.event_rows import StripMessage, alarm_row, coil_ordinal_of, gap_row, store_roll_marks
 from linewatch.history.inserts import add_to_counts, insert_row, insert_rows
-from linewatch.history.spans import put_right, span_in
+from linewatch.history.spans import part_of, put_right, span_in
 from linewatch.history.tables import (
     ALARM,
     CLASS_COUNT,
@@ -176,25 +177,30 @@ class HistoryWriter:
         for frame in frames:
             by_coil.setdefault(self._coil_of(frame), []).append(frame)
         for coil_id, of_coil in by_coil.items():
-            values: dict[str, Any] = {
-                "frames": COIL.c.frames + len(of_coil),
-                "tiles": COIL.c.tiles + sum(frame.tiles for frame in of_coil),
-                "tiles_passed": COIL.c.tiles_passed + sum(frame.tiles_passed for frame in of_coil),
-            }
-            spans = [span for frame in of_coil for span in frame.spans]
-            for quality, name in _MM.items():
-                lengths_mm = [span.along_mm[1] - span.along_mm[0] for span in spans if span.quality is quality]
-                values[name] = COIL.c[name] + sum(lengths_mm)
-            for name in _MM2:
-                areas_mm2 = [getattr(span, name) for span in spans]
-                values[name] = None if None in areas_mm2 else COIL.c[name] + sum(areas_mm2)  # NULL stays NULL
-            if not all(frame.encoded for frame in of_coil):
-                values["encoded"] = False
-            values |= self._edges(connection, coil_id, of_coil)
-            connection.execute(sa.update(COIL).filter_by(id=coil_id).values(values))
-            self._spans(connection, coil_id, of_coil)
-            if corrections := [span_from(body) for frame in of_coil for body in frame.corrections]:
-                self._put_right(connection, coil_id, corrections)
+            for told in _between_restarts(of_coil):
+                self._untell(connection, coil_id, told[0])
+                self._add_frames(connection, coil_id, told)
+
+    def _add_frames(self, connection: sa.Connection, coil_id: int, of_coil: Sequence[FrameMessage]) -> None:
+        values: dict[str, Any] = {
+            "frames": COIL.c.frames + len(of_coil),
+            "tiles": COIL.c.tiles + sum(frame.tiles for frame in of_coil),
+            "tiles_passed": COIL.c.tiles_passed + sum(frame.tiles_passed for frame in of_coil),
+        }
+        spans = [span for frame in of_coil for span in frame.spans]
+        for quality, name in _MM.items():
+            lengths_mm = [span.along_mm[1] - span.along_mm[0] for span in spans if span.quality is quality]
+            values[name] = COIL.c[name] + sum(lengths_mm)
+        for name in _MM2:
+            areas_mm2 = [getattr(span, name) for span in spans]
+            values[name] = None if None in areas_mm2 else COIL.c[name] + sum(areas_mm2)  # NULL stays NULL
+        if not all(frame.encoded for frame in of_coil):
+            values["encoded"] = False
+        values |= self._edges(connection, coil_id, of_coil)
+        connection.execute(sa.update(COIL).filter_by(id=coil_id).values(values))
+        self._spans(connection, coil_id, of_coil)
+        if corrections := [span_from(body) for frame in of_coil for body in frame.corrections]:
+            self._put_right(connection, coil_id, corrections)
 
     def _edges(self, connection: sa.Connection, coil_id: int, frames: Sequence[FrameMessage]) -> dict[str, float]:
         """Return the columns for the strip's outermost edges; count the frames by the strip's width."""
@@ -240,12 +246,29 @@ class HistoryWriter:
         stop = max(span.first_line + span.lines for span in corrections)
         told = sa.and_(SPAN.c.coil_id == coil_id, SPAN.c.first_line < stop, SPAN.c.first_line + SPAN.c.lines > first)
         rows = connection.execute(sa.select(SPAN).where(told).order_by(SPAN.c.first_line)).all()
-        if not rows:
+        if rows:
+            after = [span_in(row) for row in rows]
+            put_right(after, corrections)
+            self._replace(connection, coil_id, rows, after)
+
+    def _untell(self, connection: sa.Connection, coil_id: int, frame: FrameMessage) -> None:
+        """Take out what is stored of the lines from a frame on that begins a restart.
+
+        A service that was killed while its disk failed forgot the strip that it had told last, and tells it again.
+        """
+        if not _begins_a_restart(frame):
             return
+        told = sa.and_(SPAN.c.coil_id == coil_id, SPAN.c.first_line + SPAN.c.lines > frame.first_line)
+        if rows := connection.execute(sa.select(SPAN).where(told).order_by(SPAN.c.first_line)).all():
+            parts = (part_of(span_in(row), row.first_line, frame.first_line) for row in rows)
+            self._replace(connection, coil_id, rows, [part for part in parts if part is not None])
+
+    def _replace(
+        self, connection: sa.Connection, coil_id: int, rows: Sequence[Any], after: Sequence[CoverageSpan]
+    ) -> None:
+        """Put spans in the place of stored ones, in the coil's sums as well."""
         before = [span_in(row) for row in rows]
-        after = list(before)
-        put_right(after, corrections)
-        connection.execute(sa.delete(SPAN).where(told))
+        connection.execute(sa.delete(SPAN).where(SPAN.c.id.in_([row.id for row in rows])))
         insert_rows(connection, SPAN, [_span_row(coil_id, span, rows[0].engines_id) for span in after])
         values: dict[str, Any] = {}
         for quality, name in _MM.items():
@@ -358,6 +381,17 @@ class HistoryWriter:
             return seen_unix_ns
         seen_ns = message.timing.captured_ns
         return time.time_ns() if self._wall_ns is None or not seen_ns else self._wall_ns + seen_ns
+
+
+def _begins_a_restart(frame: FrameMessage) -> bool:
+    return any(span.cause is Cause.RESTART for span in frame.spans[:1])
+
+
+def _between_restarts(frames: Sequence[FrameMessage]) -> Iterator[Sequence[FrameMessage]]:
+    """Yield the frames in order, in parts that begin with a restart."""
+    begins = [0, *(at for at, frame in enumerate(frames) if at and _begins_a_restart(frame)), len(frames)]
+    for begin, end in pairwise(begins):
+        yield frames[begin:end]
 
 
 def _span_row(coil_id: int, span: CoverageSpan, engines_id: int) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from linewatch.config.calibration_file import read_calibration
 from linewatch.daemon.alarm_orders import AlarmOrders
 from linewatch.daemon.host_monitor import DiskMonitor, fullest_disk
 from linewatch.daemon.runner import Runner
+from linewatch.daemon.slow_start import told_while_slow
 from linewatch.daemon.stages.outlet import Outlet
 from linewatch.daemon.totals import Totals
 from linewatch.daemon.untold import UntoldDecisions
@@ -97,7 +98,8 @@ def open_strip(settings: StripSettings) -> Iterator[StripService]:
     """Open everything but the sockets, which `run` binds; close all in reverse. Raises LinewatchErrors."""
     keys, clock, cameras = load_keys(settings.wire), MonotonicClock(), [one.key for one in settings.camera]
     with ExitStack() as stack:
-        keeper = stack.enter_context(JournalKeeper(settings.journal, clock.now_ns))
+        with told_while_slow(f"the disk of the journal in {settings.journal.dir}"):
+            keeper = stack.enter_context(JournalKeeper(settings.journal, clock.now_ns))
         journal = keeper.journal
         log_recovery(journal.recovery)
         totals = Totals()

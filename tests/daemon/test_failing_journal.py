@@ -1,8 +1,11 @@
 """A journal's disk that fails closes no eye: the strip is inspected, alarms are raised, everything is published."""
 
+import socket
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 from failing_disk import FailingDisk
@@ -14,6 +17,7 @@ from linewatch.client import Lost, Subscriber
 from linewatch.contracts.alarm import AlarmState
 from linewatch.contracts.journal import JournalState
 from linewatch.daemon.service import Service, open_service
+from linewatch.journal.journal import Journal
 from linewatch.service_settings import ServiceSettings
 from linewatch.wire.schema import AlarmMessage, FrameMessage, StatusMessage
 
@@ -133,3 +137,34 @@ def test_a_disk_that_is_pulled_out_ends_nothing(on_small_disk: ServiceSettings, 
         failing_disk.mount()
         wait_until(lambda: heard.is_journal(JournalState.KEPT))
     assert heard.lost == []
+
+
+def test_a_start_on_a_disk_that_hangs_says_what_it_waits_for_and_goes_on(
+    settings: ServiceSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first read of the journal's folder hangs, as that of a network share whose server is away."""
+    answers, recover = threading.Event(), Journal._recover
+    heard: list[str] = []
+
+    def hanging(journal: Journal, **more: bool) -> object:
+        assert answers.wait(60)
+        return recover(journal, **more)
+
+    monkeypatch.setattr(Journal, "_recover", hanging)
+    monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager, ThreadPoolExecutor() as aside:
+        manager.bind(str(tmp_path / "notify"))
+        manager.settimeout(60)
+
+        def listen() -> None:
+            while not any("READY=1" in text for text in heard):
+                heard.append(manager.recv(4096).decode())
+                if "waits for the disk of the journal" in heard[-1]:
+                    answers.set()
+
+        listening = aside.submit(listen)
+        with running(settings):
+            listening.result(60)
+    first = heard[0].splitlines()
+    assert first[0] == f"STATUS=STARTING, waits for the disk of the journal in {settings.journal.dir}"
+    assert first[1].startswith("EXTEND_TIMEOUT_USEC=")

@@ -2,6 +2,7 @@
 
 import json
 import random
+from dataclasses import replace
 from itertools import product
 
 import numpy as np
@@ -17,7 +18,8 @@ from stored_coils import coil_messages, messages_of, positions_behind, store_mes
 
 from linewatch.config.history import KeepSettings
 from linewatch.contracts.errors import HistoryError
-from linewatch.contracts.verdict import CoilState
+from linewatch.contracts.frame import Cause
+from linewatch.contracts.verdict import CoilState, CoverageSpan, Quality, StripArea
 from linewatch.history.database import _migrations, reading, writing
 from linewatch.history.labels import LabelVerdict, label, newest_labels
 from linewatch.history.queries import coils, defects, passages_of, spans
@@ -54,6 +56,27 @@ def test_a_coil_is_stored_with_all_that_was_told_of_it(url):
         (768, 256, "inspected", None),
     ]
     assert stretches[0].engines == ("openvino@0123456789ab/openvino-2026.4.1/int8/avx512_vnni",)
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+def test_strip_that_a_restarted_service_tells_again_counts_once(at_once, url):
+    """It was killed while its disk failed: four frames were heard, and the journal had one and a half of them."""
+    before = messages_of(coil_notice(CoilState.STARTED), *map(verdict, range(4)))
+    first, lines = 384, 4 * LINES + 100 - 384
+    along_mm = float(first), float(first + lines)
+    lost = CoverageSpan(first, lines, along_mm, Quality.MISSED, Cause.RESTART, StripArea(0.0, 0.0, 780.0 * lines))
+    gap = replace(verdict(0), first_line=first, lines=lines, along_mm=along_mm, spans=(lost,), valid_lines=0)
+    after = messages_of(gap, sequencer=Sequencer(2, "abc", before[0].passage))
+    with writing(url) as engine:
+        for messages in [before + after] if at_once else [before, after]:
+            store_messages(engine, messages)
+    with reading(url) as connection:
+        (row,) = coils(connection)
+        stored = [one.span for one in spans(connection, row.passage)]
+    assert row.ended_unix_ns is None
+    assert (row.passed_mm, row.inspected_mm, row.missed_mm) == (4 * LINES + 100, 384.0, float(lines))
+    assert row.passed_mm2 == pytest.approx(sum(span.area.passed_mm2 for span in stored))
+    assert [(span.first_line, span.lines, span.cause) for span in stored] == [(0, 384, None), (384, lines, "restart")]
 
 
 @pytest.mark.slow

@@ -185,7 +185,7 @@ class EngineExchange:
             promotion.failures += 1
             enough = promotion.failures == BACK_AFTER
         if enough:
-            self._go_back(promotion, why)
+            self._go_back(promotion, f"failed {BACK_AFTER} times", why)
 
     @property
     def engines(self) -> tuple[EngineStatus, ...]:
@@ -300,7 +300,8 @@ class EngineExchange:
         was_bad, self._bad_before = self._bad_before, bad
         promotion = self._promotion
         if bad and promotion is not None and now_s - promotion.at_s < PROBATION_S and not was_bad:
-            self._go_back(promotion, f"{lost_now - lost} of {passed_now - passed} lines were lost in one second")
+            why = f"{lost_now - lost} of {passed_now - passed} lines were lost in one second"
+            self._go_back(promotion, "lost most of the strip", why)
 
     def _step(self, step: Callable[[], None]) -> None:
         try:
@@ -422,14 +423,14 @@ class EngineExchange:
             name, back_to = promotion.promoted[0].manifest.name, promotion.before[0].manifest.name
             log.info("engine_rolled_back", engine=name, back_to=back_to)
 
-    def _go_back(self, promotion: _Promotion, why: str) -> None:
-        """Have the engine before a promoted one inspect again, since that one fails."""
+    def _go_back(self, promotion: _Promotion, what: str, why: str) -> None:
+        """Have the engine before a promoted one inspect again. what: it did, as the reason is told."""
         engine, generation = promotion.promoted
         identity = self._pool.identity(promotion.task, generation)
         if not self._replace_promoted(promotion):
             return
         name, before = engine.manifest.name, promotion.before[0].manifest.name
-        self.withdrawn = f"engine {name} failed {BACK_AFTER} times since it was promoted, {before} runs again: {why}"
+        self.withdrawn = f"engine {name} {what} since it was promoted, {before} runs again: {why}"
         if self._state is None:
             self._state = EngineBeside(
                 name=name, role=promotion.task.value, identity=identity, state=BesideState.FAILED, text=self.withdrawn
