@@ -288,7 +288,9 @@ def test_a_users_mistake_is_one_line_that_says_what_to_do(
         "open": str(tmp_path / "open.toml"),
         "video": str(coil[0]),
     }
-    refused(linewatch(*(word.format(**places) for word in arguments)), code, said.format(**places))
+    starts_much = arguments[0] == "run" or "--out" in arguments
+    command = linewatch if starts_much else typed
+    refused(command(*(word.format(**places) for word in arguments)), code, said.format(**places))
 
 
 def test_an_unknown_command_is_told_the_known_ones() -> None:

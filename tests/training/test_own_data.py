@@ -17,7 +17,7 @@ from linewatch.metrics.result import EvaluationResult
 from linewatch.training.papers.joint import Joint, JointSettings
 
 SMALL = ["lines=64", "width=64", "epochs=1", "batch=8", "threads=1", "workers=0"]
-CHOICE = ["network=resnet34", *SMALL]
+CHOICE = ["network=small_cnn", *SMALL]
 
 
 def trained(name: str, root: Path, run: Path, changes: list[str]) -> EvaluationResult:
@@ -29,9 +29,8 @@ def trained(name: str, root: Path, run: Path, changes: list[str]) -> EvaluationR
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "layout", ["yolo", *(pytest.param(name, marks=pytest.mark.heavy) for name in ("voc", "folders"))]
-)
+@pytest.mark.usefixtures("small_cnn")
+@pytest.mark.parametrize("layout", ["yolo", "voc", "folders"])
 def test_a_classifier_is_trained_from_boxes_and_folders(layout: str, tmp_path: Path) -> None:
     WITHOUT_OUTLINES[layout](tmp_path / "set", own_pictures())
     result = trained("custom_cnn", tmp_path / "set", tmp_path / "run", CHOICE)
@@ -39,6 +38,7 @@ def test_a_classifier_is_trained_from_boxes_and_folders(layout: str, tmp_path: P
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("small_cnn")
 def test_clean_steel_is_a_class_of_the_training_and_no_defect_of_the_engine(tmp_path: Path) -> None:
     WITHOUT_OUTLINES["folders"](tmp_path / "set", own_pictures())
     result = trained("custom_cnn", tmp_path / "set", tmp_path / "run", CHOICE)
@@ -65,6 +65,7 @@ def test_layouts_with_outlines_train_the_same_segmentation(tmp_path: Path) -> No
 
 @pytest.mark.data
 @pytest.mark.slow
+@pytest.mark.usefixtures("small_cnn")
 def test_real_pictures_in_yolo_and_table_layouts(real_data: Path, tmp_path: Path) -> None:
     """48 patches of NEU as a mill would keep them: YOLO's boxes, and Excel's semicolons with a byte order mark."""
     names, rows = ("scratches", "patches", "inclusion"), []

@@ -102,9 +102,9 @@ def losses(study, items, run: Path) -> list[float]:  # type: ignore[no-untyped-d
 
 
 @pytest.mark.slow
-def test_a_single_label_network_overfits(stripes: Path, tmp_path: Path) -> None:
+def test_a_single_label_network_overfits(stripes: Path, tmp_path: Path, small_cnn: str) -> None:
     data = open_set("stripes", stripes)
-    settings = SingleLabelSettings(network="resnet34", lines=64, width=64, epochs=6, batch=8, rate=1e-3, **CPU)
+    settings = SingleLabelSettings(network=small_cnn, lines=64, width=64, epochs=12, batch=8, rate=3e-3, **CPU)
     study = SingleLabel(settings, data)
     seen = losses(study, study.validation(data.specimens), tmp_path / "run")
     assert seen[-1] < 0.2 * seen[0]
@@ -135,10 +135,10 @@ def test_an_untrained_joint_network_can_start_from_a_prior(stripes: Path) -> Non
 
 
 @pytest.mark.slow
-def test_a_network_of_crops_overfits(frames: Path, tmp_path: Path) -> None:
+def test_a_network_of_crops_overfits(frames: Path, tmp_path: Path, small_cnn: str) -> None:
     data = open_set("severstal", frames, splits=tmp_path)
     settings = CropsSettings(
-        network="resnet34", lines=64, width=64, epochs=5, rate=1e-3, crops_per_frame=2, aimed=1.0, **CPU
+        network=small_cnn, lines=64, width=64, epochs=12, rate=3e-3, crops_per_frame=2, aimed=1.0, **CPU
     )
     study = Crops(settings, data)
     assert study.classes == ("1", "2+3", "4")
@@ -147,10 +147,10 @@ def test_a_network_of_crops_overfits(frames: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_network_of_counts_overfits(stripes: Path, tmp_path: Path) -> None:
+def test_a_network_of_counts_overfits(stripes: Path, tmp_path: Path, small_cnn: str) -> None:
     data = open_set("stripes", stripes)
     settings = CountsSettings(
-        network="resnet34", lines=64, width=64, epochs=8, batch=8, rate=2e-3, mosaics=20, shares=(0.6, 0.2, 0.2), **CPU
+        network=small_cnn, lines=64, width=64, epochs=12, batch=8, rate=3e-3, mosaics=20, shares=(0.6, 0.2, 0.2), **CPU
     )
     study = Counts(settings, data)
     seen = losses(study, Mosaics(study, data.specimens, "training"), tmp_path / "run")
@@ -266,11 +266,11 @@ def test_parts_keep_groups_whole_and_use_everything_once(tmp_path: Path, monkeyp
 
 
 @pytest.mark.slow
-def test_from_a_training_to_an_engine_that_agrees(stripes: Path, tmp_path: Path) -> None:
+def test_from_a_training_to_an_engine_that_agrees(stripes: Path, tmp_path: Path, small_cnn: str) -> None:
     """The commands in a row: train, refuse to run over it, resume, evaluate, export, evaluate the engine."""
     run, engines, data = tmp_path / "run", tmp_path / "engines", [f"stripes={stripes}"]
     changes = [
-        "network=resnet34",
+        f"network={small_cnn}",
         "lines=64",
         "width=64",
         "epochs=2",
