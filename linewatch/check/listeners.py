@@ -6,11 +6,7 @@ from pathlib import Path
 
 def listens(process: int, port: int) -> bool | None:
     """Return whether a process listens on a TCP port; None: this user may not see its descriptors."""
-    sockets = _listening(port)
-    try:
-        return any(os.readlink(entry) in sockets for entry in Path(f"/proc/{process}/fd").iterdir())
-    except OSError:
-        return None
+    return _holds(process, _listening(port))
 
 
 def is_listened(port: int) -> bool:
@@ -20,12 +16,17 @@ def is_listened(port: int) -> bool:
 
 def listener(port: int) -> int | None:
     """Return the process that listens on a TCP port; None: there is none that this user may see."""
-    if not _listening(port):
+    if not (sockets := _listening(port)):
         return None
-    for place in Path("/proc").iterdir():
-        if place.name.isdigit() and listens(int(place.name), port):
-            return int(place.name)
-    return None
+    processes = (int(place.name) for place in Path("/proc").iterdir() if place.name.isdigit())
+    return next((process for process in processes if _holds(process, sockets)), None)
+
+
+def _holds(process: int, sockets: set[str]) -> bool | None:
+    try:
+        return any(os.readlink(entry) in sockets for entry in Path(f"/proc/{process}/fd").iterdir())
+    except OSError:
+        return None
 
 
 def _listening(port: int) -> set[str]:

@@ -18,13 +18,13 @@ _NAME_OF_PLACE: Final = re.compile(r"(?i)(?:file|dir|folder|path|variable)[\"']?
 """A name that ends so says where a secret is, not what it is."""
 _NAMED: Final = re.compile(
     rf"""(?ix)
-    (?P<name> ["']? [\w.-]{{0,40}}? (?:{_SECRET_WORDS}) [\w.-]{{0,40}} \\? ["']?) (?P<is> [ \t]* [=:] [ \t]*)
+    (?P<name> (?:{_SECRET_WORDS}) [\w.-]{{0,40}} \\? ["']?) (?P<is> [ \t]* [=:] [ \t]*)
     (?P<value> ["']? (?:basic|bearer|digest) [ \t]+ [^\s"']+ ["']?
       | "(?:\\.|[^"\\])*" | '[^']*' | \\"[^"]*\\" | [^\s,;&}}\]]+ )
     """
 )
-_LOGIN: Final = re.compile(r"(?i)([a-z][a-z0-9+.-]{0,30}://)[^\s\"]*@")
-_QUERY: Final = re.compile(r"(?i)([a-z][a-z0-9+.-]{0,30}://[^\s\"?#]*)[?#][^\s\"]+")
+_LOGIN: Final = re.compile(r"(://)[^\s\"]*@")
+_QUERY: Final = re.compile(r"(://[^\s\"?#]*)[?#][^\s\"]+")
 _PRIVATE_KEY: Final = re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)", re.S)
 _WHOLE_WORDS_BELOW: Final = 6
 """A known secret that is shorter is taken out as a whole word only, or the text could not be read any more."""

@@ -24,6 +24,7 @@ from linewatch.config.redact import redacted, redacted_tree
 from linewatch.contracts.errors import WireError
 from linewatch.doctor.finding import HostFinding
 from linewatch.doctor.needs import HostNeeds
+from linewatch.doctor.packages import installed_versions
 from linewatch.doctor.processor import text
 from linewatch.plant.modbus.settings import ModbusSettings
 from linewatch.service_settings import ServiceSettings
@@ -83,7 +84,8 @@ def collect(
     """Fill the bundle. settings: None where the configuration has faults. logs: files, beside what journald has."""
     bundle.add_tree("host.json", host_facts())
     bundle.add_tree("doctor.json", [asdict(finding) for finding in findings])
-    bundle.add("packages.txt", installed_packages())
+    packages = "".join(f"{name}=={version}\n" for name, version in sorted(installed_versions().items()))
+    bundle.add("packages.txt", packages)  # as `pip freeze`, without the addresses from which they came
     if tree:
         bundle.add_tree("configuration.json", tree)
     _add_folders(bundle, needs)
@@ -114,13 +116,6 @@ def host_facts() -> dict[str, Any]:
         "up_s": float((text(Path("/proc/uptime")) or "0").split()[0]),
         "environment": {name: value for name, value in sorted(os.environ.items()) if name.startswith(_OWN_VARIABLES)},
     }
-
-
-def installed_packages() -> str:
-    """Return the installed distributions with their versions, as `pip freeze`, without the addresses they came from."""
-    from importlib.metadata import distributions
-
-    return "".join(sorted({f"{one.metadata['Name']}=={one.version}\n" for one in distributions()}, key=str.lower))
 
 
 def _add_folders(bundle: SupportBundle, needs: HostNeeds) -> None:

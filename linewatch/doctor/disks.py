@@ -16,7 +16,6 @@ from linewatch.doctor.processor import text
 
 _SYNCS, _LONGEST_S = 100, 1.5
 _RECORD = bytes(16 << 10)
-_FAULT_MS = 1000.0
 _IN_MEMORY = {"tmpfs", "ramfs", "devtmpfs"}
 _OVER_NETWORK = {"nfs", "nfs4", "cifs", "smb3", "9p", "fuse.sshfs", "ceph", "glusterfs"}
 _FEW_FILES = 1000
@@ -109,8 +108,7 @@ def judge_disk(facts: DiskFacts, needs: HostNeeds) -> Iterator[HostFinding]:
         return
     told = f"a sync takes up to {facts.sync_ms:.1f} ms (99 of 100)"
     if facts.sync_ms > needs.sync_within_ms:
-        judge = fault if facts.sync_ms > _FAULT_MS else warning
-        yield judge(
+        yield warning(
             f"sync of {needed.setting}",
             f"{told}, expected {needs.sync_within_ms:.0f} ms at most",
             "an alarm is on disk before it is told: each comes later by as much, and records queue in memory",

@@ -87,7 +87,10 @@ def judge_keys(
     for one in lists:
         if one.why:
             yield fault(
-                f"keys in {one.folder.name}", one.why, "nobody can connect", "linewatch keys new NAME --role ROLE"
+                f"keys in {one.folder.name}",
+                one.why,
+                "nobody can connect",
+                f"linewatch keys new NAME --role ROLE --dir {one.folder.parent}",
             )
             continue
         good = 0
@@ -101,13 +104,14 @@ def judge_keys(
 
 def _judge_allowed(key: AllowedKey, folder: Path, today: date) -> HostFinding | None:
     """Return what is to be said of an allowed key; None: nothing."""
-    subject, renew = f"key {key.name}", f"linewatch keys allow {folder / key.name}.key --role {key.role} --expires DATE"
+    subject, file = f"key {key.name}", folder / f"{key.name}.key"
+    renew = f"linewatch keys allow {file} --role {key.role} --expires DATE --dir {folder.parent}"
     if key.fault:
         return fault(
             subject,
             key.fault,
             "its holder cannot connect, and the service does not start with it",
-            f"mend or remove {folder / key.name}.key",
+            f"mend or remove {file}",
         )
     if key.expires is None:
         return None

@@ -2,9 +2,10 @@
 
 import platform
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, distributions, packages_distributions, requires, version
+from functools import cache
+from importlib.metadata import PackageNotFoundError, distributions, requires, version
 
 import zmq
 
@@ -13,10 +14,17 @@ from linewatch.check.packages import CV2, only
 from linewatch.doctor.finding import HostFinding, fault, fine, note, warning
 
 _RUNTIMES = ("onnxruntime", "openvino", "tensorrt", "tensorrt-rtx", "opencv-python-headless", "av", "numpy", "pyzmq")
-_ONE_PROVIDER = {
-    "cv2": (CV2, "pictures are read by whichever was installed last, or `import cv2` fails"),
-    "onnxruntime": ("onnxruntime", "engines run on whichever was installed last, or not at all"),
+_ONE_OF = {
+    CV2: (
+        ("opencv-python", "opencv-contrib-python", "opencv-contrib-python-headless"),
+        "pictures are read by whichever was installed last, or `import cv2` fails",
+    ),
+    "onnxruntime": (
+        ("onnxruntime-gpu", "onnxruntime-openvino", "onnxruntime-directml", "onnxruntime-training", "ort-nightly"),
+        "engines run on whichever was installed last, or not at all",
+    ),
 }
+"""Distributions that overwrite each other's files: the one that linewatch is tested with, the others, and the costs."""
 _OLDEST_LIBZMQ = (4, 3, 3)
 """Earlier ones let a client without a key take memory or hold a socket up (CVE-2019-13132, CVE-2020-15166)."""
 _PIN = re.compile(r"^([A-Za-z0-9._-]+)(?:\[[^\]]*\])?==([^;\s]+)(?:\s*;(.*))?$")
@@ -26,8 +34,7 @@ _PIN = re.compile(r"^([A-Za-z0-9._-]+)(?:\[[^\]]*\])?==([^;\s]+)(?:\s*;(.*))?$")
 class PackageFacts:
     """installed: versions by distribution, in small letters. pinned: those of the base install that were tested.
 
-    providers: the distributions of each module that has several. distribution: linewatch's version as installed; "":
-    it is run from a folder.
+    distribution: linewatch's version as installed; "": it is run from a folder.
     """
 
     linewatch: str
@@ -35,32 +42,37 @@ class PackageFacts:
     python: str
     installed: Mapping[str, str]
     pinned: Mapping[str, str]
-    providers: Mapping[str, Sequence[str]]
     libzmq: tuple[int, ...]
     has_curve: bool
 
 
 def look_at_packages() -> PackageFacts:
     """Return the versions of this installation."""
-    installed = {one.metadata["Name"].lower().replace("_", "-"): one.version for one in distributions() if one.name}
     try:
         own, asked = version("linewatch"), requires("linewatch") or []
     except PackageNotFoundError:
         own, asked = "", []
     pins = [found for line in asked if (found := _PIN.match(line.replace(" ", ""))) and "extra" not in (found[3] or "")]
-    providers = {
-        module: sorted(set(names)) for module, names in packages_distributions().items() if len(set(names)) > 1
-    }
     return PackageFacts(
         linewatch.__version__,
         own,
         platform.python_version(),
-        installed,
+        installed_versions(),
         {pin[1].lower(): pin[2] for pin in pins},
-        providers,
         zmq.zmq_version_info(),
         zmq.has("curve"),
     )
+
+
+@cache
+def installed_versions() -> Mapping[str, str]:
+    """Return the versions of what is installed, by name in small letters; of two of a name the one that is imported."""
+    found: dict[str, str] = {}
+    for one in distributions():
+        about = one.metadata  # read and parsed anew each time
+        if about["Name"] and about["Version"]:
+            found.setdefault(about["Name"].lower().replace("_", "-"), about["Version"])
+    return found
 
 
 def judge_packages(facts: PackageFacts) -> Iterator[HostFinding]:
@@ -77,11 +89,11 @@ def judge_packages(facts: PackageFacts) -> Iterator[HostFinding]:
             "processes of different versions read each other's files",
             "pip uninstall linewatch, then install the version that is wanted; unset PYTHONPATH",
         )
-    for module, (kept, costs) in _ONE_PROVIDER.items():
-        if len(names := sorted(facts.providers.get(module, ()))) > 1:
+    for kept, (others, costs) in _ONE_OF.items():
+        if len(names := [name for name in (kept, *others) if name in facts.installed]) > 1:
             yield fault(
-                module,
-                f"provided by {' and '.join(names)}, which overwrite each other's files",
+                "packages",
+                f"{' and '.join(names)} overwrite each other's files",
                 costs,
                 only(kept, names),
             )
