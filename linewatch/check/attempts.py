@@ -9,6 +9,7 @@ import tempfile
 from contextlib import closing
 from pathlib import Path
 
+from linewatch.check.listeners import listens
 from linewatch.config.text import why_not
 from linewatch.contracts.errors import ConfigError, WireError
 
@@ -21,8 +22,7 @@ def write_into(folder: Path, room_mb: float = 0.0) -> str:
     place = folder.absolute()
     if place.exists() and not place.is_dir():
         raise ConfigError(f"{place} is a file, expected a folder; name another place, or move the file away")
-    while not place.is_dir():
-        place = place.parent
+    place = existing(folder)
     try:
         with tempfile.TemporaryFile(dir=place) as file:
             file.write(b"linewatch check")
@@ -33,7 +33,7 @@ def write_into(folder: Path, room_mb: float = 0.0) -> str:
         raise ConfigError(
             f"{place}{made}: cannot be written ({why_not(place, error)}); let this user own it, or name another folder"
         ) from error
-    held_mb = _size_mb(folder) if folder.is_dir() and room_mb else 0.0
+    held_mb = size_mb(folder) if folder.is_dir() and room_mb else 0.0
     if free_mb + held_mb < room_mb:
         raise ConfigError(
             f"{place}: {free_mb:.0f} MB are free and {held_mb:.0f} MB are its own, expected {room_mb:.0f} MB; "
@@ -41,6 +41,14 @@ def write_into(folder: Path, room_mb: float = 0.0) -> str:
         )
     where = str(place) if place == folder.absolute() else f"will be made in {place}"
     return f"{where}; can be written, {free_mb / 1e3:.1f} GB free"
+
+
+def existing(folder: Path) -> Path:
+    """Return a folder, or the nearest one above it that exists, in which it would be made."""
+    place = folder.absolute()
+    while not place.is_dir():
+        place = place.parent
+    return place
 
 
 def read_folder(folder: Path) -> str:
@@ -107,20 +115,6 @@ def bind_address(host: str, port: int, owner: int | None) -> str:
     return "any free port" if port == 0 else f"is free on {_plain(host)}"
 
 
-def listens(process: int, port: int) -> bool | None:
-    """Return whether a process listens on a TCP port; None: this user may not see its descriptors."""
-    entries = [line.split() for table in ("tcp", "tcp6") for line in _lines(Path("/proc/net") / table)[1:]]
-    sockets = {f"socket:[{one[9]}]" for one in entries if one[3] == "0A" and int(one[1].rpartition(":")[2], 16) == port}
-    try:
-        return any(os.readlink(entry) in sockets for entry in Path(f"/proc/{process}/fd").iterdir())
-    except OSError:
-        return None
-
-
-def _lines(path: Path) -> list[str]:
-    return path.read_text().splitlines() if path.exists() else []
-
-
 def _plain(host: str) -> str:
     try:
         return "every address of this host" if ipaddress.ip_address(host).is_unspecified else host
@@ -142,7 +136,8 @@ def _answers(path: Path) -> bool:
         return probe.connect_ex(str(path)) == 0
 
 
-def _size_mb(folder: Path) -> float:
+def size_mb(folder: Path) -> float:
+    """Return what the files in a folder hold, without those in folders below it."""
     size = 0
     for entry in os.scandir(folder):
         if entry.is_file(follow_symlinks=False):

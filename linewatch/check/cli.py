@@ -3,14 +3,16 @@
 import contextlib
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from importlib.metadata import packages_distributions
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 from pydantic import BaseModel
 
+from linewatch.check.kinds import kind_of
+from linewatch.check.packages import shared_cv2
 from linewatch.config.grading import GradingSettings
 from linewatch.config.grading_file import grading_from
 from linewatch.config.history import HistorySettings
@@ -24,18 +26,6 @@ from linewatch.strip.settings import StripSettings
 
 if TYPE_CHECKING:
     from linewatch.check.trials import Trials
-
-CV2 = "opencv-python-headless"
-"""The distribution of OpenCV that linewatch is tested with; it needs no display."""
-
-_KINDS: Sequence[type[BaseModel]] = (
-    ServiceSettings,
-    StripSettings,
-    GradingSettings,
-    HistorySettings,
-    ModbusSettings,
-    Taxonomy,
-)
 
 
 def check(
@@ -55,7 +45,7 @@ def check(
     ] = None,
     as_json: Annotated[bool, Parameter(name="--json", help="Print the file with all defaults filled in.")] = False,
 ) -> int:
-    if (fault := _shared_cv2(packages_distributions())) is not None:
+    if (fault := shared_cv2(packages_distributions())) is not None:
         print(f"linewatch: {fault}", file=sys.stderr)
     text = read_text(config, "give the path of a TOML configuration")
     tree = toml_of(text, config)
@@ -75,26 +65,17 @@ def check(
     return SourceError.exit_code if trials.faults else 0
 
 
-def kind_of(tree: Mapping[str, Any]) -> type[BaseModel]:
-    """Return the model with the most keys of the file; a service's where several have as many."""
-    if isinstance(tree.get("service"), list):
-        return HistorySettings
-    if isinstance(tree.get("camera"), list):
-        return StripSettings
-    return max(_KINDS, key=lambda kind: len(kind.model_fields.keys() & tree))
-
-
 def _try_all(settings: BaseModel, text: str, config: Path, working_dir: Path | None) -> "tuple[Trials, list[str]]":
     """Try what the settings name; return what was found, and lines on how the configuration is run."""
     from linewatch.check.others import check_history, check_modbus
     from linewatch.check.service import check_service
     from linewatch.check.strip import check_strip
     from linewatch.check.trials import Trials
-    from linewatch.check.units import running_process, unit_of, user_name
+    from linewatch.check.units import running_process, unit_of, user_name, working_folder
     from linewatch.daemon.wall_clock import synchronised
 
     unit, owner = unit_of(config), running_process(config)
-    folder = working_dir or (unit.folder if unit and unit.folder else None) or Path.cwd()
+    folder = working_folder(unit, working_dir)
     whose = f", the WorkingDirectory of {unit.name}" if unit and folder == unit.folder else ""
     about = [f"relative paths count from {folder.absolute()}{whose}", f"tried as user {user_name()}"]
     if unit and unit.user and unit.user != user_name():
@@ -153,15 +134,3 @@ def _print(config: Path, settings: BaseModel, trials: "Trials", about: Sequence[
             print(f"  roll {roll.name}, stand {roll.stand}: marks every {low:.0f} to {high:.0f} mm")
     faults = len(trials.faults)
     print(f"{config}: {f'{faults} of {len(trials.rows)} cannot be used as they are' if faults else 'good'}")
-
-
-def _shared_cv2(providers: Mapping[str, Sequence[str]]) -> str | None:
-    """Say that several distributions provide `cv2`, and what to do; None where one does."""
-    names = sorted(set(providers.get("cv2", ())))
-    if len(names) < 2:
-        return None
-    others = " ".join(name for name in names if name != CV2)
-    return (
-        f"cv2 is provided by {' and '.join(names)}, which overwrite each other's files, expected {CV2} alone: "
-        f"pip uninstall {others}, then pip install --force-reinstall --no-deps -c constraints.txt {CV2}"
-    )

@@ -8,6 +8,7 @@ from linewatch.check.attempts import bind_address, write_into
 from linewatch.check.trials import Trials
 from linewatch.client.keys import ClientKeys, Credentials
 from linewatch.config.history import HistorySettings
+from linewatch.config.redact import without_password
 from linewatch.config.text import why_not
 from linewatch.contracts.errors import HistoryError
 from linewatch.plant.modbus.settings import ModbusSettings
@@ -19,7 +20,7 @@ def check_history(settings: HistorySettings, trials: Trials) -> None:
     trials.attempt(
         "",
         "database",
-        _without_password(settings.database),
+        without_password(settings.database),
         lambda: _database(settings.database),
         writes=_file_of(settings.database),
     )
@@ -75,9 +76,3 @@ def _database(url: str) -> str:
 
 def _file_of(url: str) -> Path | None:
     return Path(url.removeprefix("sqlite:///").partition("?")[0]) if url.startswith("sqlite:///") else None
-
-
-def _without_password(url: str) -> str:
-    scheme, _, rest = url.partition("://")
-    user, at, place = rest.rpartition("@")
-    return f"{scheme}://{user.partition(':')[0]}{at}{place}"

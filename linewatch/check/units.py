@@ -75,6 +75,11 @@ def _unit(name: str, found: Mapping[str, str]) -> Unit:
     return Unit(name, Path(place) if place else None, found.get("User"), hidden, writable)
 
 
+def working_folder(unit: Unit | None, given: Path | None) -> Path:
+    """Return the folder from which relative paths count: `given`, else the unit's, else the present one."""
+    return given or (unit.folder if unit and unit.folder else None) or Path.cwd()
+
+
 def running_process(config: Path) -> int | None:
     """Return the process that runs this configuration already; None: there is none that this user can see."""
     wanted = config.resolve()

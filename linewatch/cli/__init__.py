@@ -1,7 +1,7 @@
 """The command line. A room's commands stand in its `cli` module, which is imported when one of them is called.
 
 Exit codes: 0 done; 1 the output cannot be written; 2 bad configuration or arguments; 3 source, or what `check` tried
-cannot be used; 4 engine; 5 wire;
+or `doctor` found cannot be used; 4 engine; 5 wire;
 6 journal; 7 a stage failed or hangs; 8 history; 9 `compare` found more differences than its limits allow.
 A user's mistake is a line on stderr, never a traceback.
 """
@@ -39,6 +39,14 @@ COMMANDS = {
         "check": (
             "check.cli:check",
             "Try everything that a configuration names, without starting anything. Exit code 3: something fails.",
+        ),
+        "doctor": (
+            "doctor.cli:doctor",
+            "Look at this host, and say what it costs the mill and which command mends it. Exit code 3: a fault.",
+        ),
+        "support-bundle": (
+            "doctor.cli:support_bundle",
+            "Put what a helper needs to see into one archive: configuration without secrets, logs, status, versions.",
         ),
         "cameras": (
             "capture.cli:cameras",

@@ -16,10 +16,13 @@ ISA_BY_FLAG = (  # best first; it decides which kernels a CPU runtime selects, a
 )
 
 
-def available_cores(root: Path = Path("/")) -> int:
-    """Return the whole cores that this process may use: its CPU affinity within cgroup quotas (v1, v2); at least 1."""
-    cores = len(os.sched_getaffinity(0))
-    quotas = [quota for group in _cgroups(root) if (quota := _quota_cores(group)) is not None]
+def available_cores(root: Path = Path("/"), process: int = 0) -> int:
+    """Return the whole cores that a process may use: its CPU affinity within cgroup quotas (v1, v2); at least 1.
+
+    process: 0: this one.
+    """
+    cores = len(os.sched_getaffinity(process))
+    quotas = [quota for group in cgroups(root, process) if (quota := _quota_cores(group)) is not None]
     return max(1, int(min([cores, *quotas])))
 
 
@@ -43,18 +46,18 @@ def cpu_identity(manifest: EngineManifest, runtime: str) -> str:
     return f"{weights}/{runtime}/{manifest.precision}/{instruction_set()}"
 
 
-def _cgroups(root: Path) -> list[Path]:
-    """Return the folders of the cgroups that limit this process' CPU time, from its own up to the root."""
+def cgroups(root: Path, process: int = 0, controller: str = "cpu") -> list[Path]:
+    """Return the folders of the cgroups that limit a process, from its own up to the root. process: 0: this one."""
     try:
-        memberships = (root / "proc/self/cgroup").read_text().splitlines()
+        memberships = (root / f"proc/{process or 'self'}/cgroup").read_text().splitlines()
     except OSError:
         return []
     groups: list[Path] = []
     for membership in memberships:
         _, controllers, path = membership.split(":", 2)
-        if controllers and "cpu" not in controllers.split(","):
+        if controllers and controller not in controllers.split(","):
             continue
-        top = root / "sys/fs/cgroup" / ("cpu" if controllers else "")
+        top = root / "sys/fs/cgroup" / (controller if controllers else "")
         own = top / path.lstrip("/")
         groups += [own, *(parent for parent in own.parents if parent.is_relative_to(top))]
     return groups

@@ -14,7 +14,7 @@ from waiting import wait_until
 
 from linewatch import cli
 from linewatch.check import units
-from linewatch.check.cli import _shared_cv2
+from linewatch.check.packages import shared_cv2
 from linewatch.config.places import line_of
 
 ROOT = Path(__file__).parents[2]
@@ -294,11 +294,11 @@ def test_the_pitch_that_each_roll_would_leave_is_shown(check):
 
 
 def test_two_distributions_that_provide_cv2_are_named_with_the_remedy():
-    said = _shared_cv2({"cv2": ["opencv-python", "opencv-python-headless"]})
+    said = shared_cv2({"cv2": ["opencv-python", "opencv-python-headless"]})
     assert said is not None
     assert said.startswith("cv2 is provided by opencv-python and opencv-python-headless, which overwrite")
     assert "pip uninstall opencv-python, then pip install --force-reinstall" in said
-    assert _shared_cv2({"cv2": ["opencv-python-headless"]}) is None
+    assert shared_cv2({"cv2": ["opencv-python-headless"]}) is None
 
 
 def test_the_line_of_a_setting_is_found():

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from linewatch.check.cli import kind_of
+from linewatch.check.kinds import kind_of
 from linewatch.config.grading import GradingSettings
 from linewatch.config.grading_file import grading_from, load_grading
 from linewatch.config.history import HistorySettings

@@ -30,8 +30,8 @@ from linewatch.contracts.errors import ConfigError, LinewatchError, SourceError
 log = structlog.get_logger()
 
 _LINE_RATES = ("AcquisitionLineRate", "AcquisitionLineRateAbs", "LineRate")
-_ENOUGH_SOCKET_BUFFER = 8 << 20
-_SOCKET_BUFFER = 32 << 20
+ENOUGH_SOCKET_BUFFER = 8 << 20
+SOCKET_BUFFER = 32 << 20
 """Bytes asked of the kernel, which gives what net.core.rmem_max allows."""
 
 
@@ -84,7 +84,7 @@ class GenicamConnection:
                 )
                 self._stream.set_property("frame-retention", round(self._settings.frame_retention_ms * 1000))
                 self._stream.set_property("socket-buffer", self._aravis.GvStreamSocketBuffer.FIXED)
-                self._stream.set_property("socket-buffer-size", _SOCKET_BUFFER)
+                self._stream.set_property("socket-buffer-size", SOCKET_BUFFER)
                 if text := small_socket_buffer():
                     log.warning("socket_buffer_small", text=text)
             size = self._camera.get_payload()
@@ -353,11 +353,11 @@ def small_socket_buffer() -> str:
     if _may_use_packet_sockets():
         return ""
     allowed = int(Path("/proc/sys/net/core/rmem_max").read_text())
-    if allowed >= _ENOUGH_SOCKET_BUFFER:
+    if allowed >= ENOUGH_SOCKET_BUFFER:
         return ""
     return (
-        f"the kernel buffers {allowed} bytes of packets (net.core.rmem_max), expected {_ENOUGH_SOCKET_BUFFER}, so that "
-        f"none are lost while the host is busy: sysctl -w net.core.rmem_max={_SOCKET_BUFFER}"
+        f"the kernel buffers {allowed} bytes of packets (net.core.rmem_max), expected {ENOUGH_SOCKET_BUFFER}, so that "
+        f"none are lost while the host is busy: sysctl -w net.core.rmem_max={SOCKET_BUFFER}"
     )
 
 
