@@ -34,7 +34,7 @@ $(VENV)/.base: requirements/base.lock pyproject.toml constraints.txt | $(BIN)/py
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.base constraints.txt
-	$(PIP) -c constraints.txt -e '.[train,history,calibrate,learn,plant,openvino,docs,dev]'
+	$(PIP) -c constraints.txt -e '.[train,history,calibrate,gentl,learn,plant,openvino,docs,dev]'
 	@if pkg-config --exists gobject-introspection-1.0 cairo 2>/dev/null; then \
 		$(PIP) -c constraints.txt -e '.[genicam]' || echo "PyGObject cannot be built here: tests of GenICam cameras are skipped"; fi
 	@touch $@
@@ -51,7 +51,7 @@ test: install-dev ## All tests but `heavy`, in two processes; prints the ten slo
 test-fast: install-dev ## The tests of the inner loop, under two minutes on two cores: no service, nothing slow
 	$(BIN)/python -m pytest -q -n 2 --dist loadfile -m "not service and not slow and not heavy" $(ARGS)
 
-test-networks: install-dev ## What is too long for every change: NASNet, VGG, ResNet50 and 152, DenseNet121, two long stories
+test-networks: install-dev ## What is too long for every change: NASNet, VGG, ResNet50 and 152, DenseNet121, long stories
 	$(BIN)/python -m pytest -q -m heavy $(ARGS)
 
 check: install-dev ## Lint, types, import rules, tests

@@ -375,9 +375,10 @@ def _draw(name: str, told: StoryTold, window: int, path: Path) -> None:
     axes.fill_between(minutes, 0, inspected, color="tab:green", alpha=0.15, label="area inspected")
     axes.fill_between(minutes, inspected, whole, color="gold", alpha=0.3, label="area degraded")
     axes.fill_between(minutes, whole, 1, color="tab:red", alpha=0.2, label="area missed")
-    for order, (at, alarm) in enumerate(told.alarms):
+    first = {alarm.rule: at for at, alarm in reversed(told.alarms)}
+    for order, (rule, at) in enumerate(sorted(first.items(), key=lambda one: one[1])):
         axes.axvline(minutes[at], color="black", linewidth=1)
-        axes.text(minutes[at], 0.02 + 0.07 * (order % 6), f" {alarm.rule}", fontsize=9, va="bottom")
+        axes.text(minutes[at], 0.02 + 0.07 * order, f" {rule}", fontsize=9, va="bottom")
     axes.set(xlabel="minutes", ylabel="share", xlim=(0, MINUTES), ylim=(0, 1.02), title=_TITLES[name])
     axes.legend(loc="lower left", bbox_to_anchor=(1.0, 0.0), frameon=False)
     figure.savefig(path, dpi=110)

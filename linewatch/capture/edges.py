@@ -5,6 +5,7 @@ import numpy as np
 
 from linewatch.config.capture import CaptureSettings
 from linewatch.contracts.frame import Cause, Ranges, StripEdges
+from linewatch.geometry.ranges import true_ranges
 
 _EVERY_LINES = 4  # the mean of a column over a quarter of the lines is as good as over all lines
 _GAP_PX = 8  # a few dark columns within steel do not divide it
@@ -27,7 +28,7 @@ def find_edges(pixels: np.ndarray, settings: CaptureSettings) -> StripEdges:
     width = pixels.shape[1]
     sample = pixels[::_EVERY_LINES]
     mean = _means(sample, axis=0)
-    starts, stops = _runs(mean > settings.edge_level)
+    starts, stops = true_ranges(mean > settings.edge_level)
     apart = starts[1:] - stops[:-1] > _GAP_PX
     starts = starts[np.concatenate([[True], apart])] if len(starts) else starts
     stops = stops[np.concatenate([apart, [True]])] if len(stops) else stops
@@ -104,17 +105,9 @@ def _blown_out(strip: np.ndarray, axis: int, settings: CaptureSettings) -> np.nd
     return cv2.reduce(blown, axis, cv2.REDUCE_SUM, dtype=cv2.CV_32S).ravel()
 
 
-def _runs(flags: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return where the runs of true flags start and stop."""
-    padded = np.zeros(len(flags) + 2, bool)
-    padded[1:-1] = flags
-    bounds = np.flatnonzero(padded[1:] != padded[:-1])
-    return bounds[::2], bounds[1::2]
-
-
 def _ranges(flags: np.ndarray, bounds: np.ndarray) -> Ranges:
     """Return the ranges between `bounds` whose flag is true, neighbours joined."""
     if not flags.any():
         return ()
-    starts, stops = _runs(flags)
+    starts, stops = true_ranges(flags)
     return tuple(zip(bounds[starts].tolist(), bounds[stops].tolist(), strict=True))

@@ -1,10 +1,13 @@
 """Everything that the configuration of a strip under several cameras names, tried."""
 
+from pathlib import Path
+
 from linewatch.check.attempts import read_folder, write_into
 from linewatch.check.others import check_keys
 from linewatch.check.service import check_wire
 from linewatch.check.trials import Trials
 from linewatch.client.connection import ask_snapshot
+from linewatch.config.calibration_file import read_calibration
 from linewatch.contracts.errors import WireError
 from linewatch.strip.rules import StripRules
 from linewatch.strip.settings import StripCamera, StripSettings
@@ -16,6 +19,9 @@ def check_strip(settings: StripSettings, trials: Trials, owner: int | None) -> N
     """Try everything that `linewatch strip` opens. owner: the process that runs this configuration already."""
     trials.attempt("", "rules", "alarms, grading", lambda: _rules_of(settings), reads=settings.decision.grading)
     for number, camera in enumerate(settings.camera):
+        if camera.calibration is not None:
+            path = camera.calibration
+            trials.attempt("camera", "calibration", path, lambda path=path: _calibration_of(path), number, reads=path)  # type: ignore[misc]
         if camera.keys is not None:
             check_keys("camera", camera.keys.secret_file, camera.keys.server_public_file, trials, number)
         trials.attempt("camera", "serve", camera.serve, lambda camera=camera: _answer_of(camera), number)  # type: ignore[misc]
@@ -29,6 +35,12 @@ def check_strip(settings: StripSettings, trials: Trials, owner: int | None) -> N
 def _rules_of(settings: StripSettings) -> str:
     StripRules(settings)
     return "fit the taxonomy, and each other"
+
+
+def _calibration_of(path: Path) -> str:
+    calibration = read_calibration(path)
+    parts = [f"{name} {part.told_of()}" for name in ("geometry", "overlap") if (part := calibration.parts.get(name))]
+    return "; ".join((f"{calibration.identity} of camera {calibration.serial!r}", *parts, *calibration.remarks))
 
 
 def _answer_of(camera: StripCamera) -> str:

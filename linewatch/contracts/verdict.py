@@ -12,6 +12,7 @@ from typing import Annotated, Self
 import numpy as np
 from pydantic import Field
 
+from linewatch.contracts.across import AcrossMap
 from linewatch.contracts.alarm import Alarm, AlarmNotice
 from linewatch.contracts.bounds import Count, IntervalMm, Score, Severity
 from linewatch.contracts.coil import CoilConditions, CoilData
@@ -304,6 +305,7 @@ class Verdict:
     calibration: str = ""  # as in `Frame`
     gap: StripGap | None = None
     corrections: tuple[CoverageSpan, ...] = ()
+    columns: AcrossMap | None = None  # where the columns of masks lie across; None: not told
 
 
 @dataclass(frozen=True, slots=True)

@@ -256,6 +256,7 @@ def _decide_frame(coil: RunningCoil, prediction: Prediction, rules: DecisionRule
         place=frame.place,
         gap=frame.gap,
         calibration=frame.calibration,
+        columns=frame.columns,
     )
     periodic = frozenset(name for mark in roll_marks for name in mark.defect_ids)
     coil = replace(

@@ -58,4 +58,5 @@ def undecided(prediction: Prediction) -> Verdict:
         place=frame.place,
         gap=frame.gap,
         calibration=frame.calibration,
+        columns=frame.columns,
     )

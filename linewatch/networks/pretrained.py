@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 from urllib.error import URLError
 
-import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from linewatch.networks.mobilenet import WeightsMismatch
+from linewatch.networks.stored import read_stored
 
 Source = str | Path | None
 """None: random weights; "imagenet": the library's hub; a file: a state of the architecture, or of linewatch's trunk."""
@@ -28,17 +28,9 @@ def state_of(file: Path) -> dict[str, Tensor]:
             f"{file}: no such weights file; --weights takes 'imagenet', or a .pth or .safetensors file"
         )
     try:
-        stored = (
-            load_file(file)
-            if file.suffix == ".safetensors"
-            else torch.load(file, weights_only=True, map_location="cpu")
-        )
-    except (OSError, RuntimeError, ValueError, EOFError, SafetensorError, ModuleNotFoundError) as error:
+        stored = load_file(file) if file.suffix == ".safetensors" else read_stored(file)
+    except (OSError, RuntimeError, ValueError, SafetensorError) as error:
         raise WeightsMismatch(f"{file}: holds no weights that can be read ({type(error).__name__}: {error})") from error
-    except Exception as error:  # torch's unpickler raises errors of its own kinds
-        raise WeightsMismatch(
-            f"{file}: is refused, since it holds more than tensors ({type(error).__name__})"
-        ) from error
     state: Any = stored.get("state", stored.get("state_dict", stored)) if isinstance(stored, dict) else {}
     of_trunk = {name.removeprefix("trunk."): value for name, value in state.items() if name.startswith("trunk.")}
     state = of_trunk or state

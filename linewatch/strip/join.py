@@ -94,6 +94,7 @@ class Joiner:
         self._data: CoilData | None = None
         self._between = False
         self._notes: tuple[str, ...] = ()
+        self._unlike: dict[str, str] = {}  # by camera, that its service has another view than the settings
         self._defects = StripDefects(self._layout, settings.strip.name)
 
     @property
@@ -285,6 +286,7 @@ class Joiner:
         rules = self._current_rules()
         self._rolls = {side: Recurrence.initial(0.0, rules.periodic, rules.rolls) for side in self._sides}
         self._defects = StripDefects(self._layout, self._settings.strip.name)
+        self._unlike.clear()
         self._owed.clear()
         self._looked_at.clear()
         self._waits.clear()
@@ -334,6 +336,7 @@ class Joiner:
                 left, right = (self._layout.views[view].key for view in seam.views)
                 more = "more" if slip_mm > 0 else "less"
                 self._notes += (f"{right} counts {abs(slip_mm):.0f} mm {more} than {left} at its end",)
+        self._notes += tuple(self._unlike[key] for key in sorted(self._unlike))
         rules = self._current_rules()
         coil = self.state.coil
         assert coil is not None
@@ -362,6 +365,8 @@ class Joiner:
         for feed in self._feeds:
             for verdict in self._all_held(feed, upto_mm):
                 verdicts.append((feed, verdict))
+                if unlike := feed.view.unlike(verdict.columns):
+                    self._unlike.setdefault(feed.view.key, unlike)
                 self._take_defects(feed, verdict)
                 feed.shown_mm = feed.view.strip_mm(verdict)
                 feed.known_mm = feed.shown_mm or feed.known_mm
@@ -410,6 +415,7 @@ class Joiner:
                 sorted({f"{feed.view.key} {one.calibration}" for feed, one in verdicts if one.calibration})
             ),
             corrections=corrections,
+            columns=self._layout.columns,
         )
         periodic = frozenset(name for mark in roll_marks for name in mark.defect_ids)
         coil = account(replace(coil, end_mm=end_mm), events, spans, self._layout.mm_per_line, periodic)

@@ -169,9 +169,11 @@ def _tell_times(decided: Decided) -> None:
     """Set the times by this host's clock. The joiner's time of the newest line is in nanoseconds since 1970."""
     timing, now_ns = decided.timing, time.monotonic_ns()
     timing.decided_ns = now_ns
-    if isinstance(decided, Verdict):
+    if timing.captured_ns:
         since_1970_ns = time.time_ns() - now_ns
-        timing.captured_ns = max(0, timing.captured_ns - since_1970_ns) if timing.captured_ns else now_ns
+        timing.captured_ns = max(0, timing.captured_ns - since_1970_ns)
+    elif isinstance(decided, Verdict):
+        timing.captured_ns = now_ns
 
 
 def follow_alarms(retained: dict[str, AlarmBody], decided: Decided) -> None:

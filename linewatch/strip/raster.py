@@ -6,12 +6,15 @@ from itertools import pairwise
 
 import numpy as np
 
+from linewatch.contracts.across import AcrossMap
 from linewatch.contracts.verdict import Defect, RunMask, StripBox, Verdict
 from linewatch.geometry.ranges import ranges
 from linewatch.geometry.runs import union
 from linewatch.strip.settings import StripCamera, StripSettings
 
 NO_RUNS = np.empty((0, 3), np.int32)
+_SAME_PX = 2.0
+"""Ends of a view may differ by so much before a note tells it."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -37,6 +40,23 @@ class View:
     @property
     def side(self) -> str:
         return self.camera.side
+
+    @property
+    def columns(self) -> AcrossMap:
+        """Where its columns lie by the strip's settings: for records that do not tell it."""
+        return AcrossMap(self.camera.across_offset_mm, self.camera.mm_per_px, self.camera.width_px)
+
+    def unlike(self, columns: AcrossMap | None) -> str:
+        """Say where its service has another view than the strip's settings; "": it is the same, or not told."""
+        if columns is None:
+            return ""
+        told_mm, here_mm = (one.mm(np.array([0.0, one.width_px])) for one in (columns, self.columns))
+        if np.abs(told_mm - here_mm).max() <= _SAME_PX * self.camera.mm_per_px:
+            return ""
+        return (
+            f"{self.key} sees {told_mm[0]:g} to {told_mm[1]:g} mm by its service, {here_mm[0]:g} to {here_mm[1]:g} mm "
+            "by the strip's settings"
+        )
 
     def moved(self, defect: Defect, name: str) -> Defect:
         """Return a defect of this camera in the strip's positions, as one of the camera `name`."""
@@ -83,6 +103,7 @@ class StripLayout:
         strip = settings.strip
         self.mm_per_line, self.mm_per_px = strip.mm_per_line, strip.mm_per_px
         self.left_mm = settings.view_mm[0]
+        self.columns = AcrossMap(self.left_mm, self.mm_per_px, settings.width_px)
         self.reach_px = int(strip.seam_across_mm / self.mm_per_px + 1e-9) + 1
         self.reach_lines = int(strip.seam_along_mm / self.mm_per_line + 1e-9) + 1
         self.max_slip_mm = strip.max_slip_mm
@@ -121,10 +142,10 @@ class StripLayout:
         pitch_mm = (end_mm - begin_mm) / verdict.lines if verdict.lines else self.mm_per_line
         line, start, stop = mask.runs.astype(np.float64).T
         top_mm = begin_mm + (line + mask.first_line - verdict.first_line) * pitch_mm
-        off_mm = view.camera.view_mm[0] - self.left_mm
+        columns = verdict.columns or view.columns
+        off_mm = view.camera.across_shift_mm - self.left_mm
         start, stop = (
-            np.rint((off_mm + column * view.camera.mm_per_px) / self.mm_per_px).astype(np.int64)
-            for column in (start, stop)
+            np.rint((columns.mm(column) + off_mm) / self.mm_per_px).astype(np.int64) for column in (start, stop)
         )
         first = np.rint(top_mm / self.mm_per_line).astype(np.int64)
         count = np.maximum(np.rint((top_mm + pitch_mm) / self.mm_per_line).astype(np.int64) - first, 1)

@@ -10,6 +10,7 @@ import structlog
 import zmq
 
 from linewatch.capture.clock import MonotonicClock
+from linewatch.config.calibration_file import read_calibration
 from linewatch.daemon.alarm_orders import AlarmOrders
 from linewatch.daemon.host_monitor import DiskMonitor, fullest_disk
 from linewatch.daemon.runner import Runner
@@ -80,6 +81,12 @@ class StripService:
 def run_strip(settings: StripSettings) -> None:
     """Join the configured cameras until SIGINT or SIGTERM. Raises LinewatchErrors."""
     log.info("starting", cameras=[camera.key for camera in settings.camera])
+    for camera in settings.camera:
+        if camera.calibration is not None:
+            known = read_calibration(camera.calibration)
+            log.info("calibration", camera=camera.key, identity=known.identity, serial=known.serial)
+            for remark in known.remarks:
+                log.warning("calibration_doubtful", camera=camera.key, why=remark)
     with open_strip(settings) as service, on_end(service.stop):
         service.run()
 

@@ -5,12 +5,13 @@ import json
 import math
 from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, Final, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import Field, model_validator
 
 from linewatch.client import ClientKeys
 from linewatch.config.base import Settings
+from linewatch.config.calibration_file import CameraCalibration, read_calibration
 from linewatch.config.decision import AlarmRule, AlarmSettings, SystemAlarmSettings
 from linewatch.config.journal import JournalSettings
 from linewatch.config.load import load
@@ -19,6 +20,7 @@ from linewatch.config.roll import PeriodicSettings, RollSettings
 from linewatch.config.text import read_text
 from linewatch.config.wire import ClientKeySettings, PeerEndpoint, WireSettings
 from linewatch.contracts.defect_fields import BOTH_SIDES
+from linewatch.contracts.errors import ConfigError
 
 Side = Literal["top", "bottom"]
 _ROUNDING_MM: Final = 0.01
@@ -61,6 +63,30 @@ class StripCamera(Settings):
         le=1e6,
         description="added to its positions along, so that they count from the strip's head as those of the others do",
     )
+    calibration: Annotated[Path, Field(strict=False)] | None = Field(
+        default=None,
+        description="its calibration file, as its service applies it (`[calibration] folder`/SERIAL.json). Read at "
+        "start: `overlap` gives across_shift_mm and along_offset_mm, `geometry` across_offset_mm and mm_per_px; leave "
+        "these out then",
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _as_calibrated(cls, given: Any) -> Any:
+        """Add what the calibration says: whether neighbours meet depends on it."""
+        if not isinstance(given, dict) or not isinstance(path := given.get("calibration"), str | Path):
+            return given
+        try:
+            values = _calibrated(read_calibration(Path(path)), path)
+        except ConfigError as error:
+            raise ValueError(str(error)) from error
+        for name, value in values.items():
+            if _contradicts(given.get(name), value):
+                raise ValueError(
+                    f"{name} = {given[name]:g} contradicts {path}, which has {value:.8g}; leave {name} out, or "
+                    "calibrate the camera again"
+                )
+        return {**given, **values}
 
     @property
     def key(self) -> str:
@@ -219,7 +245,7 @@ class StripSettings(Settings):
         named = (("taxonomy", self.taxonomy), ("grading", self.decision.grading))
         tree |= {name: read_text(path, f"the configuration names it as {name}") for name, path in named if path}
         for camera in tree["camera"]:
-            for name in ("publish", "serve", "commands", "keys", "silence_s", "required"):
+            for name in ("publish", "serve", "commands", "keys", "silence_s", "required", "calibration"):
                 del camera[name]
         return hashlib.sha256(json.dumps(tree, sort_keys=True).encode()).hexdigest()[:12]
 
@@ -230,6 +256,34 @@ _DECIDING: Final = {"strip", "camera", "decision", "alarm", "alarms", "system_al
 def load_strip_settings(path: Path) -> StripSettings:
     """Return the settings in a strip's TOML file, as `linewatch.config.load.load` does. Raises ConfigError."""
     return load(path, StripSettings)
+
+
+def _calibrated(calibration: CameraCalibration, path: str | Path) -> dict[str, float]:
+    """Return the settings of `[[camera]]` that a calibration gives. Raises ConfigError where it gives none."""
+    values: dict[str, float] = {}
+    if (geometry := calibration.geometry) is not None:
+        values |= {
+            "across_offset_mm": geometry.across_offset_mm.value,
+            "mm_per_px": geometry.mm_per_px.value,
+            "width_px": geometry.width_px,
+        }
+    if (overlap := calibration.overlap) is not None:
+        values |= {
+            "across_shift_mm": overlap.across_shift_mm.value,
+            "along_offset_mm": overlap.along_offset_mm.value,
+            "width_px": overlap.width_px,
+        }
+    if not values:
+        raise ConfigError(
+            f"{path}: has neither geometry nor overlap, expected one of them; run `linewatch calibrate overlap`, or "
+            "leave calibration out"
+        )
+    return values
+
+
+def _contradicts(given: Any, value: float) -> bool:
+    """Say whether a setting was written otherwise; what is no number is refused elsewhere."""
+    return isinstance(given, int | float) and not math.isclose(given, value, rel_tol=1e-4, abs_tol=1e-3)
 
 
 def _mm(interval: tuple[float, float]) -> str:

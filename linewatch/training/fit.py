@@ -32,6 +32,7 @@ from linewatch.contracts.closed import ClosedModel
 from linewatch.contracts.errors import ConfigError
 from linewatch.files import write_file
 from linewatch.networks.paper import PaperNetwork
+from linewatch.networks.stored import read_stored
 from linewatch.training.progress import RunProgress
 
 Network = TypeVar("Network", bound=nn.Module)
@@ -251,11 +252,11 @@ def fit_phases(
         if not finished.is_file():
             _fit_phase(network, loss, score, phase, settings.seed + number, training, validation, run, settings)
             kept = folder / ("best.ckpt" if validation is not None else "last.ckpt")
-            state = torch.load(kept, weights_only=True, map_location="cpu")["state_dict"]
+            state = read_stored(kept)["state_dict"]
             part = finished.with_suffix(".part")
             torch.save({name.removeprefix("network."): value for name, value in state.items()}, part)
             part.replace(finished)
-        network.load_state_dict(torch.load(finished, weights_only=True))
+        network.load_state_dict(read_stored(finished))
     return network.cpu().eval()
 
 
@@ -307,7 +308,7 @@ def _fit_phase(
         use_distributed_sampler=False,
     )
     last = folder / "last.ckpt"
-    begun = torch.load(last, weights_only=True, map_location="cpu")["epoch"] + 1 if last.is_file() else 0
+    begun = read_stored(last)["epoch"] + 1 if last.is_file() else 0
     if isinstance(training.sampler, _PerEpoch):
         training.sampler.set_epoch(begun)  # the trainer sets it, too, but after it may have fetched the first items
     with warnings.catch_warnings():

@@ -13,7 +13,6 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -35,8 +34,10 @@ from linewatch.export.engine_folder import table
 from linewatch.files import write_file
 from linewatch.metrics.plots import learning_curves
 from linewatch.metrics.result import EvaluationResult, fold_spread
+from linewatch.networks.mobilenet import WeightsMismatch
 from linewatch.networks.paper import PaperNetwork
 from linewatch.networks.pretrained import Source
+from linewatch.networks.stored import read_stored
 from linewatch.training.fit import HISTORY, Shuffled, fit_phases, loader, read_history
 from linewatch.training.papers.study import HeldOutPart, PaperSettings, Parts, Study, folded_parts, parts_of
 from linewatch.training.protocols import PaperProtocol, paper_protocol
@@ -218,11 +219,11 @@ def load(path: Path) -> TrainedNetwork:
     """Return the network of a run folder or of a `network.ckpt`; `CheckpointError` if it is none."""
     file = path / CHECKPOINT if path.is_dir() else path
     try:
-        stored = torch.load(file, weights_only=True, map_location="cpu")
+        stored = read_stored(file)
         record = RunRecord.model_validate_json(stored["record"])
-    except (OSError, LookupError, TypeError, RuntimeError, ValueError, EOFError, UnpicklingError) as error:
+    except (LookupError, TypeError, ValueError, WeightsMismatch) as error:
         raise CheckpointError(
-            f"{file}: no checkpoint of linewatch ({type(error).__name__}); name a run folder or a {CHECKPOINT}"
+            f"{file}: no checkpoint of linewatch ({error!s:.300}); name a run folder or a {CHECKPOINT}"
         ) from error
     protocol = paper_protocol(record.protocol)
     settings = type(protocol.settings).model_validate(record.settings)

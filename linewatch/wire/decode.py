@@ -1,9 +1,11 @@
 """From bodies of messages and of verdict lines back to the types of `linewatch.contracts`."""
 
 from dataclasses import fields
+from functools import lru_cache
 
 import numpy as np
 
+from linewatch.contracts.across import AcrossMap
 from linewatch.contracts.alarm import Alarm, AlarmCommand
 from linewatch.contracts.coil import CoilConditions, CoilData
 from linewatch.contracts.defect_fields import flat_of, from_flat
@@ -28,6 +30,7 @@ from linewatch.wire.schema import (
     CoilBody,
     CoilDataBody,
     CoilLine,
+    ColumnsBody,
     DefectBody,
     FrameBody,
     GradeBody,
@@ -79,6 +82,12 @@ def span_from(body: SpanBody) -> CoverageSpan:
     )
 
 
+@lru_cache(maxsize=64)
+def columns_from(body: ColumnsBody) -> AcrossMap:
+    """Return where columns lie; the same object for the same body, since it keeps a table."""
+    return AcrossMap(**body.model_dump())
+
+
 def roll_mark_from(body: RollMarkBody) -> RollMark:
     """Return the row of roll marks in a message or verdict line."""
     known = {name: getattr(body, name) for name in _ROLL_MARK_FIELDS}
@@ -118,6 +127,7 @@ def verdict_from(body: FrameBody, defects: tuple[DefectEvent, ...], timing: Timi
         config=body.config,
         calibration=body.calibration,
         corrections=tuple(map(span_from, body.corrections)),
+        columns=None if body.columns is None else columns_from(body.columns),
     )
 
 

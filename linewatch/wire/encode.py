@@ -2,10 +2,12 @@
 
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
+from linewatch.contracts.across import AcrossMap
 from linewatch.contracts.alarm import Alarm, AlarmNotice
 from linewatch.contracts.coil import CoilData
 from linewatch.contracts.crop import Crop
@@ -35,6 +37,7 @@ from linewatch.wire.schema import (
     CoilBody,
     CoilDataBody,
     CoilLine,
+    ColumnsBody,
     CommandMark,
     CropBody,
     DefectBody,
@@ -251,7 +254,18 @@ def _frame(verdict: Verdict) -> dict[str, Any]:
         "config": verdict.config,
         "calibration": verdict.calibration,
         "corrections": tuple(_span(span) for span in verdict.corrections),
+        "columns": None if verdict.columns is None else _columns(verdict.columns),
     }
+
+
+@lru_cache(maxsize=64)
+def _columns(columns: AcrossMap) -> ColumnsBody:
+    return ColumnsBody(
+        offset_mm=_mm(columns.offset_mm),
+        mm_per_px=float(columns.mm_per_px),
+        width_px=int(columns.width_px),
+        distortion_px=tuple(map(float, columns.distortion_px)),
+    )
 
 
 def _coil(notice: CoilNotice) -> dict[str, Any]:

@@ -87,6 +87,7 @@ def _gentl(_: Path) -> Iterator[dict[str, Any]]:
     yield {"producer": str(viky()), "camera": "1"}
 
 
+@contextmanager
 def _genicam(_: Path) -> Iterator[dict[str, Any]]:
     with fake_gige_camera() as camera:
         camera.start()

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from numbered_strip import ListCamera, NumberedStrip, accounted, line_numbers, line_settings
 
@@ -209,12 +209,22 @@ def test_whatever_a_counter_says_it_never_fails_and_no_line_comes_twice(exposure
     total=st.integers(200, 2500),
     turns=st.lists(st.tuples(st.integers(1, 2500), st.integers(0, 300), st.floats(0, 0.5)), max_size=4),
 )
+@example(total=1587, turns=[(1, 0, 0.25), (40, 40, 0.0), (191, 190, 0.3014), (448, 51, 0.0)])  # 5 lines off
 def test_a_simulated_strip_that_stops_and_turns_is_seen_once_in_each_line(total, turns):
-    """With the simulator's course and speeds, positions are within three lines where the strip reverses."""
+    """Positions are within four lines where the strip stops, and within half a grab of where it turns.
+
+    The simulated strip turns at full speed, without slowing down. The counts before and behind a grab do not tell how
+    far it ran before it turned within that grab: up to half of the grab's rows.
+    """
     line = free_line()
     route = Course(total, tuple((at, min(at, back), pause) for at, back, pause in sorted(turns) if at < total))
     profile = SpeedProfile.typical(route.rows * 1.0, RATE_HZ)
     raw = FreeRunningSimulator(NumberedStrip(total, line), profile, None, "A", False, route)  # type: ignore[arg-type]
-    lines = accounted(admitted(FreeRunningCamera(raw, line), line), off_lines=4)
+    turned_at = [place for at, back, _ in route.turns if back for place in (at, at - back)]
+
+    def off_lines(line: int) -> int:
+        return ROWS // 2 if any(abs(line - place) <= ROWS for place in turned_at) else 4
+
+    lines = accounted(admitted(FreeRunningCamera(raw, line), line), off_lines)
     assert sorted(lines) == list(range(total))
     assert all(lines.values())

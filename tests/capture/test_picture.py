@@ -175,6 +175,8 @@ def test_dirt_is_told_on_the_third_coil_and_a_dead_column_soon():
     assert follower.bad == {Q.FIXED}
     ((begin, end),) = follower.edges.dirty_columns
     assert 680 < begin < 700 < end < 720
+    follower.show(through(strip_of(2, 2), OpticsSettings(dirt_px=(700,)), [1.0] * 2), coil="C5")
+    assert follower.edges.dirty_columns == ((begin, end),)
     dead = Follower()
     frames = strip_of(3, 17)
     for frame in frames:

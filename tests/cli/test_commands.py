@@ -11,6 +11,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from typed_commands import typed
 
 pytestmark = pytest.mark.service
 
@@ -68,15 +69,15 @@ def test_simulate_replay_and_picture_make_what_they_promise(coil: tuple[Path, Pa
 def test_report_makes_a_page_with_pictures_and_tables(coil: tuple[Path, Path], tmp_path: Path) -> None:
     out, page = tmp_path / "v.jsonl", tmp_path / "new" / "coil.html"
     assert linewatch("replay", coil[0], "--out", out, "--workers", "2", "--json").returncode == 0
-    made = linewatch("report", "--verdicts", out, "--source", coil[0], "--html", page, "--csv", tmp_path / "csv")
+    made = typed("report", "--verdicts", out, "--source", coil[0], "--html", page, "--csv", tmp_path / "csv")
     assert made.returncode == 0, made.stderr
     text = page.read_text()
     assert "Coil SIM-3" in text
     assert text.count("data:image/jpeg;base64,") == text.count('<tr id="d') > 0
     assert (tmp_path / "csv" / "spans.csv").is_file()
-    refused(linewatch("report", "--verdicts", out), 2, "nothing to write", "--html FILE")
-    refused(linewatch("report", "X", "--verdicts", out, "--html", page), 2, "'X'", "'SIM-3'")
-    refused(linewatch("report", "--verdicts", coil[1], "--html", page), 6, "expected a line of a verdict file")
+    refused(typed("report", "--verdicts", out), 2, "nothing to write", "--html FILE")
+    refused(typed("report", "X", "--verdicts", out, "--html", page), 2, "'X'", "'SIM-3'")
+    refused(typed("report", "--verdicts", coil[1], "--html", page), 6, "expected a line of a verdict file")
     bare = "import sys; sys.modules['jinja2'] = None; from linewatch.cli import main; sys.exit(main(sys.argv[1:]))"
     ended = subprocess.run(
         [sys.executable, "-c", bare, "report", "--verdicts", str(out), "--html", str(page)],
@@ -104,7 +105,7 @@ def test_two_replays_are_compared_and_a_limit_ends_it_with_its_own_code(
         replayed = linewatch("replay", video, "--out", out, *more, "--json")
         assert replayed.returncode == 0, replayed.stderr
 
-    same = linewatch("compare", a, again, "--fail-lost", "0", "--fail-new", "0")
+    same = typed("compare", a, again, "--fail-lost", "0", "--fail-new", "0")
     assert same.returncode == 0, same.stderr
     assert same.stdout.startswith("A and B are the same verdicts, byte for byte but for the timing\n")
 
@@ -125,17 +126,15 @@ def test_compare_says_what_it_cannot_compare(tmp_path: Path) -> None:
     file.write_text("{}\n")
     folder.mkdir()
     (folder / "verdicts.jsonl").touch()
-    refused(linewatch("compare", file, folder), 2, "is a folder", "name the file in it", "verdicts.jsonl")
-    refused(linewatch("compare", file, tmp_path / "absent"), 2, "no such file or folder")
-    refused(linewatch("compare", file), 2, "expected two")
-    refused(linewatch("compare", file, file), 6, "expected a line of a verdict file")
-    refused(linewatch("compare", file, file, "--out", tmp_path), 2, "--source")
-    refused(linewatch("compare", file, file, "--fail-lost", "5"), 2, "--fail-lost is 5.0, expected 0 to 1")
-    refused(linewatch("compare", folder, folder), 2, "--out DIR")
-    refused(
-        linewatch("compare", folder, folder, "--out", tmp_path, "--fail-new", "0"), 2, "--fail-new applies to verdict"
-    )
-    refused(linewatch("compare", folder, folder, "--out", tmp_path / "o"), 2, "only runs of tlu_net")
+    refused(typed("compare", file, folder), 2, "is a folder", "name the file in it", "verdicts.jsonl")
+    refused(typed("compare", file, tmp_path / "absent"), 2, "no such file or folder")
+    refused(typed("compare", file), 2, "expected two")
+    refused(typed("compare", file, file), 6, "expected a line of a verdict file")
+    refused(typed("compare", file, file, "--out", tmp_path), 2, "--source")
+    refused(typed("compare", file, file, "--fail-lost", "5"), 2, "--fail-lost is 5.0, expected 0 to 1")
+    refused(typed("compare", folder, folder), 2, "--out DIR")
+    refused(typed("compare", folder, folder, "--out", tmp_path, "--fail-new", "0"), 2, "--fail-new applies to verdict")
+    refused(typed("compare", folder, folder, "--out", tmp_path / "o"), 2, "only runs of tlu_net")
 
 
 def test_simulating_twice_gives_the_same_truth_and_pixels(coil: tuple[Path, Path], tmp_path: Path) -> None:
@@ -180,9 +179,9 @@ def test_recording_stops_at_its_size_bound(tmp_path: Path) -> None:
 
 def test_a_roll_mark_that_cannot_be_simulated_is_refused(tmp_path: Path) -> None:
     files = "--out", tmp_path / "s.avi", "--truth", tmp_path / "t.json"
-    refused(linewatch("simulate", *files, "--roll-mark", "pitch=3"), 2, "'pitch=3' is not NAME=VALUE", "pitch_mm")
-    refused(linewatch("simulate", *files, "--roll-mark", "pitch_mm=2m"), 2, "pitch_mm is '2m', expected a number")
-    refused(linewatch("simulate", *files, "--roll-mark", "pitch_mm=10,across_mm=4"), 2, "pitch_mm")
+    refused(typed("simulate", *files, "--roll-mark", "pitch=3"), 2, "'pitch=3' is not NAME=VALUE", "pitch_mm")
+    refused(typed("simulate", *files, "--roll-mark", "pitch_mm=2m"), 2, "pitch_mm is '2m', expected a number")
+    refused(typed("simulate", *files, "--roll-mark", "pitch_mm=10,across_mm=4"), 2, "pitch_mm")
 
 
 def test_a_coil_is_graded_and_graded_again_by_other_rules(coil: tuple[Path, Path], tmp_path: Path) -> None:
@@ -192,7 +191,7 @@ def test_a_coil_is_graded_and_graded_again_by_other_rules(coil: tuple[Path, Path
     replayed = linewatch("replay", coil[0], "--config", config, "--out", out, "--json")
     assert replayed.returncode == 0, replayed.stderr
     grade = json.loads(replayed.stdout)["grade"]
-    same = linewatch("regrade", out, "--rules", rules, "--json")
+    same = typed("regrade", out, "--rules", rules, "--json")
     assert same.returncode == 0, same.stderr
     told = json.loads(same.stdout)
     assert (told["changed"], told["now"], told["before"]) == (False, grade, grade)
@@ -201,12 +200,12 @@ def test_a_coil_is_graded_and_graded_again_by_other_rules(coil: tuple[Path, Path
         'name = "strict"\nproduct = "p"\ngrades = ["good", "bad"]\n'
         '[[limit]]\nname = "none"\nmore_than = 0\ngrade = "bad"\n'
     )
-    shown = linewatch("regrade", out, "--rules", other)
+    shown = typed("regrade", out, "--rules", other)
     assert shown.returncode == 0, shown.stderr
     assert "bad, of 100.0 % inspected" in shown.stdout
     assert grade["text"] in shown.stdout
-    refused(linewatch("regrade", coil[0], "--rules", other), 6, "expected a line of a verdict file")
-    refused(linewatch("regrade", out, "--rules", tmp_path / "none.toml"), 2, "cannot be read")
+    refused(typed("regrade", coil[0], "--rules", other), 6, "expected a line of a verdict file")
+    refused(typed("regrade", out, "--rules", tmp_path / "none.toml"), 2, "cannot be read")
 
 
 def test_engines_are_verified(tmp_path: Path) -> None:
@@ -229,7 +228,7 @@ def test_engines_are_verified(tmp_path: Path) -> None:
 
 
 def test_the_schema_command_prints_the_documented_schema() -> None:
-    assert linewatch("schema").stdout == (ROOT / "docs" / "wire.schema.json").read_text()
+    assert typed("schema").stdout == (ROOT / "docs" / "wire.schema.json").read_text()
 
 
 def test_watch_prints_what_a_service_says_as_json_lines(tmp_path: Path) -> None:
@@ -293,7 +292,7 @@ def test_a_users_mistake_is_one_line_that_says_what_to_do(
 
 
 def test_an_unknown_command_is_told_the_known_ones() -> None:
-    ended = linewatch("inspect")
+    ended = typed("inspect")
     assert ended.returncode == 2
     assert "replay" in ended.stderr
 

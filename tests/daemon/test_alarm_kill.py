@@ -30,7 +30,7 @@ from linewatch.wire.schema import AlarmMessage, AlarmReply, Snapshot
 pytestmark = pytest.mark.service
 
 ROOT = Path(__file__).parents[2]
-KILLS = int(os.environ.get("LINEWATCH_KILLS", "8"))
+KILLS = int(os.environ.get("LINEWATCH_KILLS", "4"))
 RULES = ("square", "latched", "many")
 
 
@@ -153,7 +153,7 @@ def kill_and_kill(config: Path, operator: Operator, dice: random.Random) -> tupl
         for thread in threads:
             thread.start()
         try:
-            if cycle % 6 == 5:
+            if cycle % 4 == 2:
                 run_for(service, dice.uniform(0, 1.5))  # while it starts
             else:
                 seen.append(how_things_stand(serve))

@@ -27,6 +27,12 @@ COPIED = (
     "tests/networks",
 )
 MOST_LINES = 64  # that are not blank
+SUITES = [  # with the tests of each example, and how many there are at least
+    ("tests/capture/test_cameras.py", "grabber", 7),
+    ("tests/inference/test_backends.py", "opencv and not shipped or offers", 6),
+    ("tests/plant/test_bridge_kinds.py", "jsonlines", 5),
+    ("tests/networks/test_registry.py", "tiny_cnn", 5),
+]
 
 
 @pytest.fixture(scope="module")
@@ -60,26 +66,25 @@ def _patch(path: Path, block: str) -> None:
     path.write_text(text.replace(before, "".join(line[1:] for line in lines if line[0] in " +")))
 
 
+@pytest.fixture(scope="module")
+def suites(extended: Path) -> subprocess.CompletedProcess[str]:
+    """The kinds' suites, run for the examples in one process."""
+    chosen = " or ".join(f"({Path(suite).stem} and ({words}))" for suite, words, _ in SUITES)
+    paths = [suite for suite, *_ in SUITES]
+    return _run(extended, sys.executable, "-m", "pytest", "-v", "-p", "no:cacheprovider", *paths, "-k", chosen)
+
+
 def _run(extended: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "PYTHONPATH": str(extended)}
     return subprocess.run(arguments, cwd=extended, env=environment, capture_output=True, text=True, check=False)
 
 
-@pytest.mark.parametrize(
-    ("suite", "chosen", "least"),
-    [
-        ("tests/capture/test_cameras.py", "grabber", 7),
-        ("tests/inference/test_backends.py", "opencv and not shipped or offers", 6),
-        ("tests/plant/test_bridge_kinds.py", "jsonlines", 5),
-        ("tests/networks/test_registry.py", "tiny_cnn", 5),
-    ],
-)
-def test_an_example_passes_its_kinds_suite(suite: str, chosen: str, least: int, extended: Path) -> None:
-    done = _run(extended, sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", suite, "-k", chosen)
-    assert done.returncode == 0, done.stdout + done.stderr
-    passed = re.search(r"^(\d+) passed", done.stdout, re.MULTILINE)
-    assert passed, done.stdout
-    assert int(passed[1]) >= least, done.stdout
+@pytest.mark.parametrize(("suite", "least"), [(suite, least) for suite, _, least in SUITES])
+def test_an_example_passes_its_kinds_suite(suite: str, least: int, suites: subprocess.CompletedProcess[str]) -> None:
+    told = [line for line in suites.stdout.splitlines() if line.startswith(f"{suite}::")]
+    assert not [line for line in told if "FAILED" in line or "ERROR" in line], suites.stdout + suites.stderr
+    assert sum("PASSED" in line for line in told) >= least, suites.stdout + suites.stderr
+    assert suites.returncode == 0, suites.stdout + suites.stderr
 
 
 def test_check_knows_the_kinds_of_the_page(extended: Path) -> None:

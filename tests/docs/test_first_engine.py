@@ -66,8 +66,9 @@ def run_line(line: str, *more: str) -> None:
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with the shipped engines and configuration, where the page's commands are run."""
-    shutil.copytree(ROOT / "engines", tmp_path / "engines")
+    """A folder with the engines of a cascade and the configuration, where the page's commands are run."""
+    for name in ("screen", "classify", "segment"):  # each is tried by `linewatch engines`
+        shutil.copytree(ROOT / "engines" / name, tmp_path / "engines" / name)
     shutil.copytree(ROOT / "configs", tmp_path / "configs")
     monkeypatch.chdir(tmp_path)
     return tmp_path
@@ -82,6 +83,7 @@ def answers(folder: Path, name: str) -> np.ndarray:
     return executor.run(np.ascontiguousarray(drawn_tiles(256, 256)[:3, None]), 3)
 
 
+@pytest.mark.heavy  # tests/importer/test_torch.py imports a smaller one
 def test_a_classifier_of_torch(folder: Path) -> None:
     run_python("torch_classifier.py", folder)
     assert (folder / "torch_classifier.onnx.data").is_file()

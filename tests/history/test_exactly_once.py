@@ -18,7 +18,7 @@ from linewatch.review.from_history import read_passage
 
 pytestmark = pytest.mark.service
 
-KILLS = 12
+KILLS = 6
 
 
 class _Mill(threading.Thread):
@@ -27,7 +27,7 @@ class _Mill(threading.Thread):
     def __init__(self, service, restarts):
         super().__init__()
         self.service, self.stop = service, threading.Event()
-        self.restart_at = set(random.Random(3).sample(range(1, 60), restarts))
+        self.restart_at = set(random.Random(3).sample(range(1, 20), restarts))
         self.passages = []  # frames of each
         self.ended = []
         self.alarms = 0
@@ -57,7 +57,7 @@ def test_nothing_is_lost_or_doubled_when_the_history_is_killed_at_random_points(
     service = start_service()
     settings = history_of(service)
     config = write_config(tmp_path / "history.toml", settings)
-    mill = _Mill(service, restarts=4)
+    mill = _Mill(service, restarts=3)
     mill.start()
     dice = random.Random()
     try:
@@ -82,7 +82,7 @@ def test_nothing_is_lost_or_doubled_when_the_history_is_killed_at_random_points(
     with reading(settings.database) as connection:
         assert gaps(connection) == []
         passages = coils(connection, "C1", limit=10_000)[::-1]
-        assert len(passages) == len(mill.passages) > 10
+        assert len(passages) == len(mill.passages) > 5
         frames = connection.execute(sa.select(COIL.c.frames).order_by(COIL.c.epoch, COIL.c.ordinal)).scalars().all()
         assert frames == mill.passages
         for told, row in zip(frames, passages, strict=True):

@@ -18,6 +18,7 @@ import pytest
 from decisions import coil_notice
 from history_process import let_run, start_history, wait_for
 from stored_coils import messages_of, store_messages
+from typed_commands import typed
 
 from linewatch.config.history import HistorySettings
 from linewatch.config.load import load
@@ -84,7 +85,7 @@ def inspected(tmp_path_factory):
     )
     try:
         while time.monotonic() < deadline and replay.poll() is None:
-            listed = linewatch("coils", "--config", config, "--json")
+            listed = typed("coils", "--config", config, "--json")
             if listed.returncode == 0 and any(row["ended_unix_ns"] for row in json.loads(listed.stdout)["coils"]):
                 break
         told, since = -1, time.monotonic()  # the service tells three pictures a second
@@ -101,7 +102,7 @@ def inspected(tmp_path_factory):
 
 
 def listed(*arguments):
-    ended = linewatch(*arguments, "--json")
+    ended = typed(*arguments, "--json")
     assert ended.returncode == 0, ended.stderr
     return json.loads(ended.stdout)
 
@@ -142,7 +143,7 @@ def test_every_defect_has_its_picture(inspected):
     for defect in found:
         height, width = pictures[defect["defect"]].shape
         assert min(height, width) >= 16  # a margin around it
-    table = linewatch("defects", "--config", config, "--coil", "MILL-7", "--images").stdout
+    table = typed("defects", "--config", config, "--coil", "MILL-7", "--images").stdout
     folder, below = found[0]["image"].split("/images/")
     assert below in table
     assert f"images are in {folder}/images" in table.replace("\n", "")
@@ -151,7 +152,7 @@ def test_every_defect_has_its_picture(inspected):
 def test_pictures_that_nobody_keeps_are_named_as_such(inspected, tmp_path):
     config = tmp_path / "without.toml"
     config.write_text(inspected[0].read_text().partition("[images]")[0])
-    ended = linewatch("defects", "--config", config, "--coil", "MILL-7", "--images")
+    ended = typed("defects", "--config", config, "--coil", "MILL-7", "--images")
     assert ended.returncode == 2
     assert "keeps no images; add [images] there, and [crops] to the service" in ended.stderr
 
@@ -170,7 +171,7 @@ def test_labels_are_kept_and_exported(inspected, tmp_path):
     first, second = listed("defects", "--config", config, "--coil", "MILL-7", "--limit", 2)["defects"]
     said = listed("label", first["defect"], "wrong-class", "--class", "tarnish", "--who", "eva", "--config", config)
     assert (said["name"], said["found_class"], said["right_class"]) == (first["name"], first["defect_class"], "tarnish")
-    assert linewatch("label", second["name"], "not-a-defect", "--by", "eva", "--config", config).returncode == 0
+    assert typed("label", second["name"], "not-a-defect", "--by", "eva", "--config", config).returncode == 0
     out = tmp_path / "labels.csv"
     assert listed("labels", "export", "--out", out, "--config", config) == {"path": str(out), "labels": 2}
     with out.open() as file:
@@ -181,7 +182,7 @@ def test_labels_are_kept_and_exported(inspected, tmp_path):
     ]
     assert float(rows[0]["along_begin_mm"]) == first["along_mm"][0]
     lines = tmp_path / "labels.jsonl"
-    assert linewatch("labels", "export", "--out", lines, "--config", config).returncode == 0
+    assert typed("labels", "export", "--out", lines, "--config", config).returncode == 0
     assert [json.loads(line)["coil"] for line in lines.read_text().splitlines()] == ["MILL-7"] * 2
 
 
@@ -189,7 +190,7 @@ def test_report_regrade_and_compare_read_the_history_as_they_read_the_verdict_fi
     config, verdicts = inspected
     for name, source in (("file", ["--verdicts", verdicts]), ("history", ["MILL-7", "--history", config])):
         folder = tmp_path / name
-        made = linewatch("report", *source, "--html", folder / "coil.html", "--csv", folder)
+        made = typed("report", *source, "--html", folder / "coil.html", "--csv", folder)
         assert made.returncode == 0, made.stderr
     for table in ("defects.csv", "spans.csv", "alarms.csv"):
         lines = (tmp_path / "history" / table).read_text()
@@ -201,14 +202,14 @@ def test_report_regrade_and_compare_read_the_history_as_they_read_the_verdict_fi
     assert "data:image/jpeg" not in (tmp_path / "file" / "coil.html").read_text(), "a verdict file holds no steel"
 
     rules = ("--rules", "configs/grading/example.toml", "--json")
-    ours = linewatch("regrade", verdicts, *rules)
-    theirs = linewatch("regrade", "--coil", "MILL-7", "--history", config, *rules)
+    ours = typed("regrade", verdicts, *rules)
+    theirs = typed("regrade", "--coil", "MILL-7", "--history", config, *rules)
     assert ours.returncode == 0, ours.stderr
     assert json.loads(ours.stdout) == json.loads(theirs.stdout)
 
     url = tomllib.loads(config.read_text())["database"]
     limits = ("--fail-lost", "0", "--fail-new", "0", "--fail-reclassified", "0")
-    same = linewatch("compare", "history:MILL-7", verdicts, "--database", url, *limits)
+    same = typed("compare", "history:MILL-7", verdicts, "--database", url, *limits)
     assert same.returncode == 0, same.stderr
     assert "history:MILL-7" in same.stdout
     facts = listed("compare", verdicts, "history:#1", "--database", url)
@@ -223,7 +224,7 @@ def test_a_picture_is_drawn_of_a_coil_of_the_history(inspected, tmp_path):
     for source in (verdicts, "history:MILL-7"):
         out = tmp_path / "coil.png"
         more = ("--source", "simulator", "--config", config.with_name("service.toml"), "--history", config)
-        drawn = linewatch("picture", source, *more, "--out", out)
+        drawn = typed("picture", source, *more, "--out", out)
         assert drawn.returncode == 0, drawn.stderr
         pixels.append(cv2.imread(str(out)))
     assert pixels[0].std() > 10
@@ -245,7 +246,7 @@ def test_stored_coils_that_cannot_be_meant(inspected, tmp_path):
         (("compare", "history:NONE", inspected[1]), 8, "no coil 'NONE'"),
         (("compare", "history:#x", inspected[1]), 8, "no coil '#x'"),
     ):
-        ended = linewatch(*arguments, "--history", inspected[0])
+        ended = typed(*arguments, "--history", inspected[0])
         assert (ended.returncode, "Traceback" in ended.stderr) == (code, False), ended.stderr
         assert said in ended.stderr
 
@@ -261,7 +262,7 @@ def test_stored_coils_that_cannot_be_meant(inspected, tmp_path):
     ],
 )
 def test_mistakes_are_named(inspected, arguments, code, said):
-    ended = linewatch(*arguments, "--config", inspected[0])
+    ended = typed(*arguments, "--config", inspected[0])
     assert (ended.returncode, "Traceback" in ended.stderr) == (code, False)
     assert said in ended.stderr
 
@@ -274,14 +275,14 @@ def test_names_that_look_like_markup_or_formulas_are_printed_as_they_are(tmp_pat
         for name in ("[red]7[/red]", ":ok: ä", "=1+1"):
             begun = replace(coil_notice(CoilState.STARTED), coil=name)
             store_messages(engine, messages_of(begun, sequencer=Sequencer(1)), file_name(name))
-    ended = linewatch("coils", "--config", config)
+    ended = typed("coils", "--config", config)
     assert ended.returncode == 0, ended.stderr
     for name in ("[red]7[/red]", ":ok: ä", "=1+1"):
         assert name in ended.stdout
         (found,) = listed("coils", f"--coil= {name} ", "--config", config)["coils"]
         assert found["coil"] == name
     for arguments, said in ((("coils", "--coil", ""), "is empty"), (("defects", "--coil", "a\nb"), "U+000A")):
-        ended = linewatch(*arguments, "--config", config)
+        ended = typed(*arguments, "--config", config)
         assert (ended.returncode, said in ended.stderr, "Traceback" in ended.stderr) == (2, True, False)
 
 

@@ -246,7 +246,14 @@ class Network:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("fault", ["the server hangs", "the network swallows packets", "the server is read-only"])
+@pytest.mark.parametrize(
+    "fault",
+    [
+        "the server hangs",
+        pytest.param("the network swallows packets", marks=pytest.mark.heavy),  # to the history the same
+        "the server is read-only",
+    ],
+)
 def test_a_server_that_fails_without_going_away_is_waited_for_and_nothing_is_lost(
     fault, server, start_service, history_of, tmp_path
 ):

@@ -4,6 +4,7 @@ The reference is the network alone on ONNX Runtime, with pictures prepared by to
 """
 
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 
 import foreign_networks as foreign
@@ -44,14 +45,22 @@ def imported(model: onnx.ModelProto, folder: Path, **request: object) -> Engine:
     return find_engine(folder / "e", "mine")
 
 
+@cache
+def running(backend: str, rows: int) -> EnginePool:
+    """The pool of a service with the shipped cascade, opened once."""
+    shipped = {task.value: load_engine(ROOT / "engines", task, task) for task in CASCADE}
+    return EnginePool(EngineSet(**shipped), open_backend(backend), (1, rows), workers=1)
+
+
 def answers(engine: Engine, tiles: np.ndarray, backend: str = "onnxruntime") -> np.ndarray:
-    """Run tiles through the pool that the service runs, where the engine stands in for the shipped one of its task."""
-    shipped = {task: load_engine(ROOT / "engines", task, task) for task in CASCADE}
-    task = engine.manifest.task
-    engines = EngineSet(**{one.value: engine if one is task else shipped[one] for one in CASCADE})
-    with EnginePool(engines, open_backend(backend), (1, len(tiles)), workers=1) as pool:
+    """Run tiles through the pool that the service runs, into which the engine is loaded beside that of its task."""
+    pool, task = running(backend, len(tiles)), engine.manifest.task
+    pool.load(engine, 1, open_backend(backend))
+    try:
         refs = tuple(TileRef(0, i, Tile(0, 0, tiles.shape[3], tiles.shape[2])) for i in range(len(tiles)))
-        result = pool.run(0, Batch(task, refs, np.ascontiguousarray(tiles)))
+        result = pool.run(0, Batch(task, refs, np.ascontiguousarray(tiles), generation=1))
+    finally:
+        pool.drop(task, 1)
     assert result.error is None
     assert result.output is not None
     return result.output

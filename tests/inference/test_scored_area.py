@@ -232,7 +232,7 @@ def _unchecked(result: BatchResult, pool: EnginePool) -> BatchResult:
 @pytest.mark.slow
 @pytest.mark.parametrize("looks", ["screen", "screen-tiles", "inspect", "inspect-tiles"])
 @pytest.mark.parametrize("hurried", [False, True])
-@limits(max_examples=60, deadline=None)
+@limits(max_examples=30, deadline=None)
 @given(frames=strips(), seed=st.integers(0, 2**32))
 def test_inspected_area_is_the_area_of_scored_cells(
     settings: InferenceSettings,

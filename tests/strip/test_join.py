@@ -30,7 +30,7 @@ from linewatch.config.load import checked
 from linewatch.contracts.alarm import AlarmState
 from linewatch.contracts.errors import ConfigError, WireError
 from linewatch.contracts.frame import Cause
-from linewatch.contracts.verdict import CoilState, DefectState, Quality
+from linewatch.contracts.verdict import CoilState, DefectState, Quality, Verdict
 from linewatch.review.from_verdicts import read_coil
 from linewatch.strip.join import Joiner
 from linewatch.strip.settings import StripSettings
@@ -125,6 +125,38 @@ def test_what_two_cameras_see_is_told_once_also_where_they_disagree_a_little(shi
     defects = [e.defect for e in final(found)]
     assert len(defects) == 5
     assert [one.area_mm2 for one in defects] == pytest.approx([16.0] * 5, abs=8.0 * abs(shift_mm))
+
+
+def test_masks_lie_where_the_lens_of_a_camera_saw_them() -> None:
+    mask, (_, second, third) = scratch_over_a_seam(), by_cameras(np.zeros((200, WIDTH_PX), np.uint8), ONE_SIDE)
+    bent = recorded(told(mask, "top/cam1", VIEWS["cam1"], distortion_px=(0.0, -15.0)))
+    second = replace(second, decided=recorded(told(mask, second.key, VIEWS["cam2"], distortion_px=(6.0,))))
+    unknown = [replace(one, columns=None) if isinstance(one, Verdict) else one for one in bent]
+
+    def most_px(first) -> int:
+        """How far the ends of the scratch lie from where they are, at most, and at how many places it is told."""
+        found = joined(ONE_SIDE, [Seen("top/cam1", tuple(first)), second, third])
+        assert len(list(final(found))) == 1
+        lines = [(e.mask.first_line + line, start, stop) for e in events(found) if e.mask is not None
+                 for line, start, stop in e.mask.runs.tolist()]  # fmt: skip
+        ends = [np.flatnonzero(mask[line])[[0, -1]] for line, _, _ in lines]
+        assert {line for line, _, _ in lines} >= set(range(20, 75))
+        return max(
+            max(left - start, stop - 1 - right) for (_, start, stop), (left, right) in zip(lines, ends, strict=True)
+        )
+
+    assert most_px(bent) <= 2
+    assert most_px(unknown) >= 4
+
+
+def test_a_note_tells_that_a_camera_has_another_view_than_the_settings() -> None:
+    moved = StripSettings.model_validate(
+        {"camera": [{**one.model_dump(), "across_offset_mm": one.across_offset_mm + 5.0} for one in ONE_SIDE.camera]}
+    )
+    end = joined(moved, by_cameras(scratch_over_a_seam(), ONE_SIDE))[-1]
+    said = "top/cam2 sees 70 to 170 mm by its service, 75 to 175 mm by the strip's settings"
+    assert said in end.conditions.notes
+    assert joined(ONE_SIDE, by_cameras(scratch_over_a_seam(), ONE_SIDE))[-1].conditions.notes == ()
 
 
 def test_a_defect_that_one_camera_alone_sees_is_told() -> None:

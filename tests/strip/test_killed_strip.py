@@ -21,6 +21,7 @@ KILLS = int(os.environ.get("LINEWATCH_KILLS", "3"))
 def test_whoever_is_killed_the_joined_record_holds_everything_once(tmp_path: Path) -> None:
     """Kill the strip process and the services of cameras at random; compare byte for byte, but for times."""
     dice = random.Random(59)
+    began_s = time.time()
     mask = wide_strip.blobs(np.random.default_rng(3), 32 * 40, 60)
     with strip_line(tmp_path) as line:
         line.write(strip="wait_s = 60.0")
@@ -37,6 +38,8 @@ def test_whoever_is_killed_the_joined_record_holds_everything_once(tmp_path: Pat
             line.start() if victim == "strip" else line.play(victim, 25.0)
         line.wait_ended()
         line.kill("strip")
-        found = line.record()
+        found, taken_s = line.record(), line.taken_unix_s()
     wanted = expected(wide_strip.joined(load_strip_settings(line.config), seen))
+    assert len(taken_s) > 40
+    assert all(began_s <= one_s <= time.time() for one_s in taken_s), "also that of the coil's end"
     assert [one for one in found if one["topic"] != "alarm"] == [one for one in wanted if one["topic"] != "alarm"]

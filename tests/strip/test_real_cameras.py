@@ -136,6 +136,7 @@ def check_history(line: StripLine, store: HistorySettings, config: Path) -> None
     with reading(store.database) as connection:
         (passage,) = coils(connection, "C-77")
         assert (passage.side, passage.camera) == ("top", "strip")
+        assert 0 < time.time() - passage.begun_unix_ns / 1e9 < 3_600
         stored = [row.span for row in spans(connection, passage.passage)]
         for before, span in pairwise(stored):
             assert span.first_line == before.first_line + before.lines

@@ -17,7 +17,7 @@ from linewatch.client.requests import RefusedError
 from linewatch.wire.access.audit import read_audit
 from linewatch.wire.schema import AlarmMessage, AnyMessage, CoilMessage, FrameMessage, StatusMessage
 
-pytestmark = pytest.mark.service
+pytestmark = [pytest.mark.service, pytest.mark.heavy]
 
 FRAMES = 150
 PER_S = 25.0
@@ -57,7 +57,7 @@ def test_a_silent_camera_is_told_and_put_right(tmp_path: Path) -> None:
     """From the first silent frame to the last correction, as a consumer, an operator and a PLC see it."""
     mask = wide_strip.blobs(np.random.default_rng(5), 32 * FRAMES, 60)
     with strip_line(tmp_path) as line:
-        line.write(strip="wait_s = 0.5")
+        line.write(strip="wait_s = 1.0")
         for one in wide_strip.by_cameras(mask, line.settings):
             line.play(one.key, PER_S, one.decided, go=False)
         line.start()

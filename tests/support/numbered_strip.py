@@ -1,6 +1,6 @@
 """A strip whose lines contain their number in their pixels, under a camera that an encoder triggers."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -89,8 +89,11 @@ class ListCamera:
         self.closed = True
 
 
-def accounted(frames: Sequence[Frame], off_lines: int = 0) -> dict[int, bool]:
-    """Return, per strip line, whether it was seen. Each line must come once, within `off_lines` of its place."""
+def accounted(frames: Sequence[Frame], off_lines: int | Callable[[int], int] = 0) -> dict[int, bool]:
+    """Return, per strip line, whether it was seen. Each line must come once, within `off_lines` of its place.
+
+    off_lines: one bound for all lines, or the bound of each line.
+    """
     lines: dict[int, bool] = {}
     head, before = 0, None
     for frame in frames:
@@ -106,6 +109,7 @@ def accounted(frames: Sequence[Frame], off_lines: int = 0) -> dict[int, bool]:
             assert line not in lines
             lines[line] = i < len(shown)
             if lines[line]:
-                assert abs(shown[i] - line) <= off_lines, "a line of strip at another line's place"
+                most = off_lines(line) if callable(off_lines) else off_lines
+                assert abs(shown[i] - line) <= most, "a line of strip at another line's place"
         before = frame
     return lines

@@ -20,7 +20,7 @@ from linewatch.contracts.verdict import Decided
 from linewatch.journal.journal import Journal
 from linewatch.strip.settings import StripSettings
 from linewatch.wire.encode import Sequencer, drafts
-from linewatch.wire.schema import KEPT_TOPICS, Snapshot
+from linewatch.wire.schema import KEPT_TOPICS, Snapshot, TimingBody, Topic
 from linewatch.wire.verdict_file import VerdictFile
 
 ROOT = Path(__file__).parents[2]
@@ -118,6 +118,17 @@ class StripLine:
                 for epoch in journal.epochs()
                 for record in journal.read(epoch, topic.value, 0, 1 << 40)
             ]
+
+    def taken_unix_s(self) -> list[float]:
+        """When the newest strip of each coil message and frame in the journal was taken, as far as it is told."""
+        with Journal(JournalSettings(dir=self.folder / "journal")) as journal:
+            told = [
+                TimingBody.model_validate(json.loads(record.header)["timing"]).captured_unix_ns
+                for topic in (Topic.COIL, Topic.FRAME)
+                for epoch in journal.epochs()
+                for record in journal.read(epoch, topic.value, 0, 1 << 40)
+            ]
+        return [one / 1e9 for one in told if one is not None]
 
     def wait_ended(self, coils: int = 1, within_s: float = PATIENCE_S) -> None:
         """Wait until the joined record has so many coils that have ended."""

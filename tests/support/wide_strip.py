@@ -63,16 +63,21 @@ def told(
     rules: DecisionRules = RULES,
     edges: tuple[int, int] = EDGES,
     failed: Iterable[int] = (),
+    distortion_px: tuple[float, ...] = (),
 ) -> tuple[Decided, ...]:
-    """Decide the view's part of a mask, uint8 (lines, WIDTH_PX), frame by frame; `failed` frames were not inspected."""
+    """Decide the view's part of a mask, uint8 (lines, WIDTH_PX), frame by frame, as seen through a lens.
+
+    failed: numbers of the frames that were not inspected.
+    """
     side, camera = key.split("/")
     state, decided = DecisionState.initial(), []
     rules = replace(rules, side=side, camera=camera)
-    columns = AcrossMap(float(view[0]), 1.0, view[1] - view[0])
+    columns = AcrossMap(float(view[0]), 1.0, view[1] - view[0], distortion_px)
+    looked_at = np.floor(columns.mm(np.arange(columns.width_px) + 0.5)).astype(int)
     left, right = max(edges[0], view[0]) - view[0], min(edges[1], view[1]) - view[0]
     seen = StripEdges(left, right, left > 0, right < view[1] - view[0])
     for ordinal, first in enumerate(range(begin, len(mask) if stop is None else stop, frame_lines)):
-        part = np.ascontiguousarray(mask[first : min(first + frame_lines, stop or len(mask)), slice(*view)])
+        part = np.ascontiguousarray(mask[first : min(first + frame_lines, stop or len(mask)), looked_at])
         lost = {"failed": Cause.ENGINE} if ordinal in set(failed) else {}
         prediction = predict(part, first_line=first, ordinal=ordinal, coil=coil, edges=seen, columns=columns, **lost)
         frame = replace(prediction.frame, side=side, camera=camera)

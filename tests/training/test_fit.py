@@ -1,11 +1,13 @@
 """The training loop: a run repeats, goes on after a kill as if it had not been killed, keeps the best, stops early."""
 
+import json
 import os
 import signal
 import subprocess
 import sys
 import textwrap
 import time
+from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
@@ -197,25 +199,28 @@ def test_a_setting_that_does_not_fit_is_named() -> None:
 def test_two_processes_share_an_epoch(tmp_path: Path) -> None:
     """What multi-GPU does, with two CPU processes of the same library."""
     code = """
-        import os, sys
+        import sys
         import torch.distributed as dist
         from linewatch.training.fit import Shuffled, Endless
-        dist.init_process_group("gloo", init_method="file://" + sys.argv[1], rank=int(sys.argv[2]), world_size=2)
-        print([i for _, i in Shuffled(10, 3)], list(Endless(6)), flush=True)
+        dist.init_process_group("gloo", init_method=sys.argv[1], rank=1, world_size=2)
+        print([i for _, i in Shuffled(10, 3)], list(Endless(6)), sep="; ", flush=True)
         dist.destroy_process_group()
     """
-    both = [
-        subprocess.Popen(
-            [sys.executable, "-c", textwrap.dedent(code), str(tmp_path / "meet"), str(rank)],
-            stdout=subprocess.PIPE,
-            env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
-        )
-        for rank in (0, 1)
-    ]
-    told = [process.communicate(timeout=120)[0].decode() for process in both]
-    orders = [eval(line.split("] [")[0] + "]") for line in told]
-    assert sorted(orders[0] + orders[1]) == list(range(10))
-    assert ["[0, 2, 4]" in told[0], "[1, 3, 5]" in told[1]] == [True, True]
+    meet = f"file://{tmp_path / 'meet'}"
+    other = subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(code), meet],
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+    )
+    torch.distributed.init_process_group("gloo", init_method=meet, rank=0, world_size=2, timeout=timedelta(seconds=120))
+    try:
+        mine, endless = [i for _, i in Shuffled(10, 3)], list(Endless(6))
+        theirs, rest = map(json.loads, other.communicate(timeout=120)[0].split("; "))
+    finally:
+        torch.distributed.destroy_process_group()
+    assert (endless, rest) == ([0, 2, 4], [1, 3, 5])
+    assert sorted(mine + theirs) == list(range(10))
 
 
 def test_a_name_that_no_engine_may_have_is_refused_before_the_training(tmp_path: Path) -> None:

@@ -29,7 +29,9 @@ def trained(name: str, root: Path, run: Path, changes: list[str]) -> EvaluationR
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("layout", ["yolo", "voc", "folders"])
+@pytest.mark.parametrize(
+    "layout", ["yolo", *(pytest.param(name, marks=pytest.mark.heavy) for name in ("voc", "folders"))]
+)
 def test_a_classifier_is_trained_from_boxes_and_folders(layout: str, tmp_path: Path) -> None:
     WITHOUT_OUTLINES[layout](tmp_path / "set", own_pictures())
     result = trained("custom_cnn", tmp_path / "set", tmp_path / "run", CHOICE)

@@ -5,7 +5,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from linewatch.calibration.told import By, Picture, Recording, draw_if_possible, print_kept
+from linewatch.calibration.command import By, Picture, Recording, check_frames, keep_and_print
 from linewatch.service_settings import load_settings
 from linewatch.terminal import AsJson
 
@@ -21,26 +21,22 @@ def edges(
     as_json: AsJson = False,
 ) -> None:
     from linewatch.calibration.edges.making import LEAST_PICTURES, make_edges
-    from linewatch.calibration.keeping import former_calibration, keep_part, this_user
+    from linewatch.calibration.keeping import former_calibration, this_user
     from linewatch.calibration.taking import known_serial, take
-    from linewatch.contracts.errors import ConfigError
 
     settings = load_settings(config)
-    if not LEAST_PICTURES <= frames <= 1024:
-        raise ConfigError(f"--frames is {frames}, expected {LEAST_PICTURES} to 1024")
+    check_frames(frames, LEAST_PICTURES)
     taken = take(settings, frames, "strip", recorded=recording, least=LEAST_PICTURES, config=config)
     serial = known_serial(taken)
     former_calibration(settings.calibration.folder, serial, "edges", settings.line.width_px)
     made = make_edges(taken, settings.capture, by or this_user())
     part = made.part
-    path = keep_part(settings.calibration.folder, serial, "edges", part)
 
     def draw(to: Path) -> None:
         from linewatch.calibration.edges.drawing import draw_edges
 
         draw_edges(made, to)
 
-    drawn = draw_if_possible(draw, picture or path.with_name(f"{path.stem}-edges.png"))
     now = settings.capture
     rows = [
         ("background", part.background_level.told(1, "gray levels")),
@@ -50,4 +46,4 @@ def edges(
         ("on the wrong side", f"{part.wrong_columns:.3%} of the columns"),
         ("an edge scatters", f"by {part.edge_scatter_px:.2f} px from picture to picture"),
     ]
-    print_kept("edges", serial, path, drawn, part, rows, as_json=as_json)
+    keep_and_print(settings, serial, "edges", part, rows, draw, picture, as_json=as_json)

@@ -12,6 +12,7 @@ from linewatch.config.calibration_part import Measured
 from linewatch.config.capture import CaptureSettings
 from linewatch.config.line_parts import EdgeThresholds
 from linewatch.contracts.errors import SourceError
+from linewatch.geometry.ranges import longest_range, true_ranges
 
 LEAST_PICTURES: Final = 8
 LEAST_SEPARATION: Final = 4.0
@@ -75,7 +76,7 @@ def make_edges(taken: Taken, capture: CaptureSettings, by: str) -> MadeEdges:
         )
     level = _between(background, strip)
     widths = is_strip.sum(axis=1)
-    reflection_px = _widest(~is_strip & ~_beside(is_strip) & (means > level))
+    reflection_px = longest_range(~is_strip & ~_beside(is_strip) & (means > level))
     least_px = int(max(1, min(max(capture.edge_min_width_px, 2 * reflection_px), np.median(widths) // 4)))
     tried = capture.model_copy(update={"edge_level": level, "edge_min_width_px": least_px})
     found = np.array([_edges_in(picture, tried) for picture in taken.pictures])
@@ -115,11 +116,11 @@ def _parts(bright: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return which columns of each picture are strip, the longest bright stretch, and which lie well beside it."""
     strip, background = np.zeros_like(bright), np.zeros_like(bright)
     for number, row in enumerate(bright):
-        bounds = np.flatnonzero(np.diff(np.pad(row, 1).astype(np.int8)))
-        if not len(bounds):
+        begins, stops = true_ranges(row)
+        if not len(begins):
             continue
-        longest = int(np.argmax(bounds[1::2] - bounds[::2]))
-        left, right = int(bounds[2 * longest]), int(bounds[2 * longest + 1])
+        longest = int(np.argmax(stops - begins))
+        left, right = int(begins[longest]), int(stops[longest])
         strip[number, left + _BESIDE_EDGE_PX : right - _BESIDE_EDGE_PX] = True
         background[number, : max(0, left - _BESIDE_EDGE_PX)] = True
         background[number, right + _BESIDE_EDGE_PX :] = True
@@ -144,15 +145,6 @@ def _between(background: np.ndarray, strip: np.ndarray) -> int:
     if bright <= dark:
         dark, bright = float(background.mean()), float(strip.mean())
     return int(np.clip(round(np.sqrt(max(dark, 1.0) * bright)), 1, 254))
-
-
-def _widest(bright: np.ndarray) -> int:
-    """Return the columns of the widest stretch in any picture."""
-    widest = 0
-    for row in bright[bright.any(axis=1)]:
-        bounds = np.flatnonzero(np.diff(np.pad(row, 1).astype(np.int8)))
-        widest = max(widest, int((bounds[1::2] - bounds[::2]).max()))
-    return widest
 
 
 def _edges_in(picture: np.ndarray, capture: CaptureSettings) -> tuple[float, float]:

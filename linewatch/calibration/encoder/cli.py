@@ -5,7 +5,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from linewatch.calibration.told import By, Picture, Recording, draw_if_possible, print_kept
+from linewatch.calibration.command import By, Picture, Recording, check_frames, keep_and_print
 from linewatch.service_settings import load_settings
 from linewatch.terminal import AsJson
 
@@ -23,14 +23,13 @@ def encoder(
     as_json: AsJson = False,
 ) -> None:
     from linewatch.calibration.encoder.making import LEAST_PICTURES, make_encoder_scale
-    from linewatch.calibration.keeping import former_calibration, keep_part, this_user
+    from linewatch.calibration.keeping import former_calibration, this_user
     from linewatch.calibration.taking import known_serial, take
     from linewatch.config.calibration_part import Measured
     from linewatch.contracts.errors import ConfigError
 
     settings = load_settings(config)
-    if not LEAST_PICTURES <= frames <= 1024:
-        raise ConfigError(f"--frames is {frames}, expected {LEAST_PICTURES} to 1024")
+    check_frames(frames, LEAST_PICTURES)
     if not 1 <= length_mm <= 1e6 or not 0 <= length_uncertainty_mm < length_mm:
         raise ConfigError(
             f"--length-mm is {length_mm:g} ± {length_uncertainty_mm:g}, expected 1 to 1000000 and less uncertainty"
@@ -44,18 +43,16 @@ def encoder(
     length = Measured(value=length_mm, uncertainty=length_uncertainty_mm)
     made = make_encoder_scale(taken, scale, settings.capture, by or this_user(), length)
     part = made.part
-    path = keep_part(settings.calibration.folder, serial, "encoder", part)
 
     def draw(to: Path) -> None:
         from linewatch.calibration.encoder.drawing import draw_encoder_scale
 
         draw_encoder_scale(made, to)
 
-    drawn = draw_if_possible(draw, picture or path.with_name(f"{path.stem}-encoder.png"))
     before = scale.counts_per_mm / scale.strip_mm_per_roll_mm
     rows = [
         ("between the marks", f"{part.counts.told()} counts on {part.length_mm.told(1, 'mm')}"),
         ("scale", part.counts_per_mm.told(1, "counts a millimetre of strip")),
         ("before", f"{before:.6g}, {part.counts_per_mm.value / before - 1.0:+.3%} to the scale now"),
     ]
-    print_kept("encoder", serial, path, drawn, part, rows, as_json=as_json)
+    keep_and_print(settings, serial, "encoder", part, rows, draw, picture, as_json=as_json)

@@ -5,6 +5,8 @@ from typing import Final
 
 import numpy as np
 
+from linewatch.geometry.ranges import true_ranges
+
 ZONES: Final = 16
 """Parts of the strip's width, each of which tells a mark's place on its own: a mark is never quite square."""
 SEEN_IN: Final = 0.8
@@ -34,8 +36,8 @@ def find_marks(levels: np.ndarray) -> tuple[list[LengthMark], np.ndarray]:
         reached = np.sort(_highest_near(sign * score, _SKEW_LINES), axis=1)[:, least]
         told = np.maximum(told, reached)
     marks = []
-    for begin, stop in _runs(told >= LEAST_SCORE):
-        here = slice(max(0, begin), min(len(levels), stop))
+    for begin, stop in zip(*true_ranges(told >= LEAST_SCORE), strict=True):
+        here = slice(int(begin), int(stop))
         sign = np.sign(np.sum(score[here] * (np.abs(score[here]) >= LEAST_SCORE)))
         lines = _middles(sign * contrast[here], LEAST_SCORE * roughness) + here.start
         if np.isfinite(lines).mean() >= SEEN_IN:
@@ -71,8 +73,3 @@ def _highest_near(score: np.ndarray, reach: int) -> np.ndarray:
     """Return the highest score within `reach` lines of each line."""
     padded = np.pad(score, ((reach, reach), (0, 0)), mode="edge")
     return np.lib.stride_tricks.sliding_window_view(padded, 2 * reach + 1, axis=0).max(axis=-1)
-
-
-def _runs(flags: np.ndarray) -> list[tuple[int, int]]:
-    bounds = np.flatnonzero(np.diff(np.pad(flags, 1).astype(np.int8)))
-    return list(zip(bounds[::2].tolist(), bounds[1::2].tolist(), strict=True))

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from linewatch.calibration.told import By, Picture, draw_if_possible, print_kept
+from linewatch.calibration.command import By, Picture, check_frames, keep_and_print
 from linewatch.service_settings import load_settings
 from linewatch.terminal import AsJson
 
@@ -33,14 +33,13 @@ def flat_field(
     picture: Picture = None,
     as_json: AsJson = False,
 ) -> None:
-    from linewatch.calibration.flat_field.making import LEAST_PICTURES, MOST_PICTURES, make_flat_field, refuse_light
-    from linewatch.calibration.keeping import former_calibration, keep_part, this_user
+    from linewatch.calibration.flat_field.making import LEAST_PICTURES, make_flat_field, refuse_light
+    from linewatch.calibration.keeping import former_calibration, this_user
     from linewatch.calibration.taking import known_serial, take
     from linewatch.contracts.errors import ConfigError
 
     settings = load_settings(config)
-    if not LEAST_PICTURES <= frames <= MOST_PICTURES:
-        raise ConfigError(f"--frames is {frames}, expected {LEAST_PICTURES} to {MOST_PICTURES}")
+    check_frames(frames, LEAST_PICTURES)
     if target_level is not None and not 1 <= target_level <= 255:
         raise ConfigError(f"--target-level is {target_level}, expected 1 to 255")
     both_live = dark is None and bright is None
@@ -55,14 +54,12 @@ def flat_field(
     bright_taken = take(settings, frames, "bright", recorded=bright, least=LEAST_PICTURES, config=config)
     made = make_flat_field(dark_taken, bright_taken, by or this_user(), per, target_level)
     part = made.part
-    path = keep_part(settings.calibration.folder, serial, "flat_field", part)
 
     def draw(to: Path) -> None:
         from linewatch.calibration.flat_field.drawing import draw_flat_field
 
         draw_flat_field(made, to)
 
-    drawn = draw_if_possible(draw, picture or path.with_name(f"{path.stem}-flat-field.png"))
     rows = [
         ("unevenness before", part.uneven_before.told(100, "% of the mean level")),
         ("unevenness after", f"{part.uneven_after.told(100, '% of the mean level')}, on pictures it was not made from"),
@@ -73,7 +70,7 @@ def flat_field(
         ("dead", _places(part.dead, "replaced by their neighbours")),
         ("hot", _places(part.hot, "corrected")),
     ]
-    print_kept("flat field", serial, path, drawn, part, rows, as_json=as_json)
+    keep_and_print(settings, serial, "flat_field", part, rows, draw, picture, as_json=as_json)
 
 
 def _ask(what: str) -> None:

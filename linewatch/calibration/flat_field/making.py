@@ -11,8 +11,9 @@ from linewatch.capture.flat_field import FlatFieldCorrection
 from linewatch.config.calibration_part import Measured
 from linewatch.config.flat_field import FlatField, PackedLevels
 from linewatch.contracts.errors import SourceError
+from linewatch.geometry.ranges import longest_range
 
-LEAST_PICTURES, MOST_PICTURES = 8, 1024
+LEAST_PICTURES: Final = 8
 MOST_DARK: Final = 32.0
 """Mean gray level of the dark reference from which light must be falling in."""
 LEAST_BRIGHT: Final = 40.0
@@ -72,14 +73,7 @@ def make_flat_field(
     _check_dead(is_dead, bright.origin)
     target = target_level if target_level is not None else float(np.percentile(usual, 99))
     wanted = np.where(is_dead, 1.0, target / np.maximum(response, 1e-6))
-    if (most := float(wanted.max())) > MOST_GAIN:
-        column = int(np.unravel_index(np.argmax(wanted), wanted.shape)[1])
-        raise SourceError(
-            f"{bright.origin}: column {column} needs a gain of {min(most, 999):.1f}, expected {MOST_GAIN:.0f} or less; "
-            "let the target fill the view, light the ends of the camera's line better, or lower --target-level"
-        )
-    shift = next(shift for shift in range(8, -1, -1) if most * 2**shift <= _GAIN_UNITS or not shift)
-    gain = np.clip(np.rint(wanted * 2**shift), 1, _GAIN_UNITS)
+    gain, shift = _gains(wanted, bright.origin)
     unmeasured = Measured(value=0, uncertainty=0)
     part = FlatField(
         made=now(),
@@ -90,7 +84,7 @@ def make_flat_field(
         target_level=round(target, 2),
         shift=shift,
         offset=PackedLevels.of(offset.astype(np.uint8)),
-        gain=PackedLevels.of(gain.astype(np.uint8)),
+        gain=PackedLevels.of(gain),
         dead=_places(is_dead),
         hot=_places(is_hot),
         dark_level=_level(dark.pictures),
@@ -182,8 +176,20 @@ def _check(dark: Taken, bright: Taken, per: Literal["column", "pixel"]) -> None:
         )
 
 
+def _gains(wanted: np.ndarray, origin: str) -> tuple[np.ndarray, int]:
+    """Return gains in units of 2**-shift, uint8, and the shift. Raises SourceError for a gain that is too high."""
+    if (most := float(wanted.max())) > MOST_GAIN:
+        column = int(np.unravel_index(np.argmax(wanted), wanted.shape)[1])
+        raise SourceError(
+            f"{origin}: column {column} needs a gain of {min(most, 999):.1f}, expected {MOST_GAIN:.0f} or less; "
+            "let the target fill the view, light the ends of the camera's line better, or lower --target-level"
+        )
+    shift = next(shift for shift in range(8, -1, -1) if most * 2**shift <= _GAIN_UNITS or not shift)
+    return np.clip(np.rint(wanted * 2**shift), 1, _GAIN_UNITS).astype(np.uint8), shift
+
+
 def _check_dead(is_dead: np.ndarray, origin: str) -> None:
-    dead, beside = int(is_dead.sum()), _longest_run(is_dead)
+    dead, beside = int(is_dead.sum()), longest_range(is_dead)
     if dead > MOST_DEAD * is_dead.size or beside > MOST_DEAD_BESIDE:
         columns = np.flatnonzero(is_dead.any(axis=0))
         raise SourceError(
@@ -205,15 +211,6 @@ def _local_median(levels: np.ndarray) -> np.ndarray:
     padded = np.pad(levels, ((0, 0), (reach, reach)), mode="reflect")
     windows = np.lib.stride_tricks.sliding_window_view(padded, 2 * reach + 1, axis=1)
     return np.vstack([np.median(row, axis=-1) for row in windows])
-
-
-def _longest_run(flags: np.ndarray) -> int:
-    """Return the most true flags side by side in a line."""
-    longest = 0
-    for row in flags[flags.any(axis=1)]:
-        bounds = np.flatnonzero(np.diff(np.pad(row, 1).astype(np.int8)))
-        longest = max(longest, int((bounds[1::2] - bounds[::2]).max()))
-    return longest
 
 
 def _places(flags: np.ndarray) -> tuple[tuple[int, int], ...]:

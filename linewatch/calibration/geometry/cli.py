@@ -5,7 +5,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from linewatch.calibration.told import By, Picture, Recording, draw_if_possible, print_kept
+from linewatch.calibration.command import By, Picture, Recording, check_frames, keep_and_print
 from linewatch.service_settings import load_settings
 from linewatch.terminal import AsJson
 
@@ -27,13 +27,12 @@ def geometry(
     as_json: AsJson = False,
 ) -> None:
     from linewatch.calibration.geometry.making import LEAST_PICTURES, make_geometry
-    from linewatch.calibration.keeping import former_calibration, keep_part, this_user
+    from linewatch.calibration.keeping import former_calibration, this_user
     from linewatch.calibration.taking import known_serial, take
     from linewatch.contracts.errors import ConfigError
 
     settings = load_settings(config)
-    if not LEAST_PICTURES <= frames <= 4096:
-        raise ConfigError(f"--frames is {frames}, expected {LEAST_PICTURES} to 4096")
+    check_frames(frames, LEAST_PICTURES, 4096)
     if not 0.01 <= pitch_mm <= 1000:
         raise ConfigError(f"--pitch-mm is {pitch_mm}, expected 0.01 to 1000")
     taken = take(settings, frames, "target", recorded=recording, least=LEAST_PICTURES, config=config)
@@ -41,14 +40,12 @@ def geometry(
     former_calibration(settings.calibration.folder, serial, "geometry", settings.line.width_px)
     made = make_geometry(taken, settings.line, by or this_user(), pitch_mm, index_mm)
     part = made.part
-    path = keep_part(settings.calibration.folder, serial, "geometry", part)
 
     def draw(to: Path) -> None:
         from linewatch.calibration.geometry.drawing import draw_geometry
 
         draw_geometry(made, to)
 
-    drawn = draw_if_possible(draw, picture or path.with_name(f"{path.stem}-geometry.png"))
     half_mm = part.width_px * part.mm_per_px.value / 2.0
     rows = [
         ("scale across", part.mm_per_px.told(1, "mm a pixel")),
@@ -57,7 +54,7 @@ def geometry(
         ("a position across", f"± {part.position_uncertainty_mm:.3f} mm where it is least sure"),
         ("edges", f"{part.edges} of {len(made.fit.used)} used, off the map by {part.residual_mm:.4f} mm (rms)"),
     ]
-    print_kept("geometry", serial, path, drawn, part, rows, as_json=as_json)
+    keep_and_print(settings, serial, "geometry", part, rows, draw, picture, as_json=as_json)
 
 
 def target(

@@ -1,13 +1,18 @@
 """`linewatch calibrate overlap`."""
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from linewatch.calibration.told import By, Picture, Recording, draw_if_possible, print_kept
-from linewatch.service_settings import load_settings
+from linewatch.calibration.command import By, Picture, Recording, check_frames, keep_and_print
+from linewatch.service_settings import ServiceSettings, load_settings
 from linewatch.terminal import AsJson
+
+if TYPE_CHECKING:
+    from linewatch.calibration.overlap.making import OverlapView
+    from linewatch.config.line_parts import CameraOverlap
 
 
 def overlap(
@@ -25,54 +30,30 @@ def overlap(
     picture: Picture = None,
     as_json: AsJson = False,
 ) -> None:
-    from concurrent.futures import ThreadPoolExecutor
-
-    from linewatch.calibration.keeping import former_calibration, keep_part, this_user
-    from linewatch.calibration.overlap.making import OverlapView, make_overlap
-    from linewatch.calibration.taking import known_serial, take
-    from linewatch.capture.find_calibration import own_calibration
-    from linewatch.config.calibrated import calibrated_line
+    from linewatch.calibration.keeping import former_calibration, this_user
+    from linewatch.calibration.overlap.making import LEAST_PICTURES, make_overlap
     from linewatch.contracts.errors import ConfigError
 
     if (recording is None) != (neighbour_recording is None):
         raise ConfigError("found one recording, expected two or none: give --recording and --neighbour-recording")
-    if not 4 <= frames <= 256:
-        raise ConfigError(f"--frames is {frames}, expected 4 to 256")
+    check_frames(frames, LEAST_PICTURES, 256)
     if not 1 <= search_mm <= 2000:
         raise ConfigError(f"--search-mm is {search_mm:g}, expected 1 to 2000")
-    chosen = [
-        (load_settings(one), one, given) for one, given in ((config, recording), (neighbour, neighbour_recording))
-    ]
-    with ThreadPoolExecutor(len(chosen), thread_name_prefix="take") as pool:  # live cameras must see the same strip
-        takes = [
-            pool.submit(take, settings, frames, "strip", recorded=given, least=4, config=path)
-            for settings, path, given in chosen
-        ]
-        taken = [one.result() for one in takes]
-    views, parts = [], []
-    for (settings, _, _), seen in zip(chosen, taken, strict=True):
-        serial = known_serial(seen)
-        known = own_calibration(settings.calibration, settings.line, serial)
-        line = calibrated_line(settings.line, known)
-        geometry = known.geometry.made if known is not None and known.geometry is not None else None
-        views.append(OverlapView(seen, line, serial, geometry))
-        parts.append(known.overlap if known is not None else None)
-    ours, theirs = views
+    settings = load_settings(config)
+    both = (settings, config, recording), (load_settings(neighbour), neighbour, neighbour_recording)
+    (ours, _), (theirs, theirs_with) = _views(both, frames)
     if ours.serial == theirs.serial:
         raise ConfigError(f"{config} and {neighbour} are both of camera {ours.serial!r}, expected two cameras")
-    folder = chosen[0][0].calibration.folder
-    former_calibration(folder, ours.serial, "overlap", ours.line.width_px)
-    beyond = parts[1] if parts[1] is not None and parts[1].neighbour != ours.serial else None
+    former_calibration(settings.calibration.folder, ours.serial, "overlap", ours.line.width_px)
+    beyond = theirs_with if theirs_with is not None and theirs_with.neighbour != ours.serial else None
     made = make_overlap(ours, theirs, by or this_user(), search_mm, beyond)
     part = made.part
-    path = keep_part(folder, ours.serial, "overlap", part)
 
     def draw(to: Path) -> None:
         from linewatch.calibration.overlap.drawing import draw_overlap
 
         draw_overlap(made, to)
 
-    drawn = draw_if_possible(draw, picture or path.with_name(f"{path.stem}-overlap.png"))
     rows = [
         ("neighbour", theirs.serial),
         ("both see", f"{part.overlap_mm:.1f} mm of strip"),
@@ -83,4 +64,34 @@ def overlap(
             f"with a correlation of {part.correlation:.2f}, {made.correlation.strength.max():.0f} times chance",
         ),
     ]
-    print_kept("overlap", ours.serial, path, drawn, part, rows, as_json=as_json)
+    keep_and_print(settings, ours.serial, "overlap", part, rows, draw, picture, as_json=as_json)
+
+
+def _views(
+    cameras: Sequence[tuple[ServiceSettings, Path, str | None]], frames: int
+) -> list[tuple["OverlapView", "CameraOverlap | None"]]:
+    """Return what cameras see at the same time, each with the overlap that it was calibrated with before.
+
+    cameras: settings of each, the file that they are of, and a recording; None: live.
+    """
+    from concurrent.futures import ThreadPoolExecutor
+
+    from linewatch.calibration.overlap.making import LEAST_PICTURES, OverlapView
+    from linewatch.calibration.taking import known_serial, take
+    from linewatch.capture.find_calibration import own_calibration
+    from linewatch.config.calibrated import calibrated_line
+
+    with ThreadPoolExecutor(len(cameras), thread_name_prefix="take") as pool:  # live cameras must see the same strip
+        takes = [
+            pool.submit(take, settings, frames, "strip", recorded=given, least=LEAST_PICTURES, config=path)
+            for settings, path, given in cameras
+        ]
+        taken = [one.result() for one in takes]
+    views = []
+    for (settings, _, _), seen in zip(cameras, taken, strict=True):
+        serial = known_serial(seen)
+        known = own_calibration(settings.calibration, settings.line, serial)
+        geometry = known.geometry.made if known is not None and known.geometry is not None else None
+        view = OverlapView(seen, calibrated_line(settings.line, known), serial, geometry)
+        views.append((view, known.overlap if known is not None else None))
+    return views

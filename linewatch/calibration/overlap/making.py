@@ -15,6 +15,7 @@ from linewatch.config.line import LineSettings
 from linewatch.config.line_parts import CameraOverlap
 from linewatch.contracts.errors import SourceError
 
+LEAST_PICTURES: Final = 4
 LEAST_STRENGTH: Final = 10.0
 """How many times its scatter a correlation must be: over all shifts, chance reaches about half of it."""
 LEAST_LEAD: Final = 1.3
@@ -94,15 +95,7 @@ def make_overlap(
     surfaces = surface(first.pixels, first.known), surface(second.pixels, second.known)
     found = correlate(surfaces[0], first.known, surfaces[1], second.known, shifts[0], shifts[1], least)
     row, column = found.peak
-    strength, rival = float(found.strength[row, column]), found.strongest_beside(_NEAR_PX, _NEAR_PX)
-    inside = 0 < row < found.values.shape[0] - 1 and 0 < column < found.values.shape[1] - 1
-    if strength < LEAST_STRENGTH or strength < LEAST_LEAD * rival or not inside:
-        raise SourceError(
-            f"no overlap of camera {view.serial!r} with {neighbour.serial!r} within {search_mm:g} mm: what they "
-            f"recorded agrees to {strength:.1f} times its scatter, {strength / max(rival, 1e-9):.1f} times the next "
-            f"best place, expected {LEAST_STRENGTH:g} and {LEAST_LEAD:g} or more; record the same strip with both, "
-            "longer or rougher, or name cameras that are neighbours"
-        )
+    _refuse_chance(found, f"no overlap of camera {view.serial!r} with {neighbour.serial!r} within {search_mm:g} mm")
     at = found.first_row + row, found.first_column + column
     places = _by_blocks(surfaces, first, second, at)
     down, right_px = np.mean(places, axis=0) if len(places) > 1 else found.refined()
@@ -132,6 +125,20 @@ def make_overlap(
         geometry_made=view.geometry_made,
     )
     return MadeOverlap(part, found, steps, _laid_over(first, second, at), (places - np.array([down, right_px])) * to_mm)
+
+
+def _refuse_chance(found: Correlation, none: str) -> None:
+    """Raise SourceError, which begins with `none`, where chance or a pattern could have made the best place."""
+    row, column = found.peak
+    strength, rival = float(found.strength[row, column]), found.strongest_beside(_NEAR_PX, _NEAR_PX)
+    inside = 0 < row < found.values.shape[0] - 1 and 0 < column < found.values.shape[1] - 1
+    if strength < LEAST_STRENGTH or strength < LEAST_LEAD * rival or not inside:
+        raise SourceError(
+            f"{none}: what they recorded agrees to {strength:.1f} times its scatter, "
+            f"{strength / max(rival, 1e-9):.1f} times the next best place, expected {LEAST_STRENGTH:g} and "
+            f"{LEAST_LEAD:g} or more; record the same strip with both, longer or rougher, or name cameras that are "
+            "neighbours"
+        )
 
 
 def _common_coil(view: OverlapView, neighbour: OverlapView) -> str:

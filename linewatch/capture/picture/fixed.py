@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from linewatch.capture.picture.measure import PictureSample
 from linewatch.contracts.frame import Ranges
+from linewatch.geometry.ranges import true_ranges
 
 COILS = 3
 """Strip has stripes, too, but no two coils have the same."""
@@ -31,6 +32,7 @@ class FixedColumns:
         self._before: deque[NDArray[np.float32]] = deque(maxlen=COILS - 1)
         self._sum, self._seen = np.zeros(width_px, np.float32), np.zeros(width_px, np.int32)
         self._still = np.zeros(width_px, np.int32)  # samples in a row in which the column hardly changed
+        self._dirt: NDArray[np.bool_] = np.zeros(width_px, bool)  # as of the newest coil that was seen for long enough
         self.columns: Ranges = ()
 
     @property
@@ -60,15 +62,16 @@ class FixedColumns:
         return pattern
 
     def _found(self) -> Ranges:
-        fixed = self._still >= LEAST_SAMPLES
         if len(self._before) == COILS - 1 and self._seen.max(initial=0) >= LEAST_SAMPLES:
             patterns = np.stack([*self._before, self._pattern()])
-            fixed |= (patterns < -self._depth).all(axis=0) | (patterns > self._depth).all(axis=0)
+            darker, brighter = (patterns < -self._depth).all(axis=0), (patterns > self._depth).all(axis=0)
+            self._dirt = np.asarray(darker | brighter, bool)
+        fixed = self._dirt | (self._still >= LEAST_SAMPLES)
         if not fixed.any():
             return ()
         wide = cv2.dilate(fixed.view(np.uint8)[None], np.ones((1, 2 * _BESIDE_PX + 1), np.uint8)).ravel()
-        bounds = np.flatnonzero(np.diff(wide, prepend=0, append=0))
-        return tuple(zip(bounds[::2].tolist(), bounds[1::2].tolist(), strict=True))
+        begins, stops = true_ranges(wide)
+        return tuple(zip(begins.tolist(), stops.tolist(), strict=True))
 
 
 def _around(values: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -15,6 +15,7 @@ from linewatch.config.line import LineSettings
 from linewatch.config.picture import PictureSettings
 from linewatch.contracts.frame import Cause, Frame, Ranges, StripEdges
 from linewatch.contracts.picture import PictureHealth, PictureQuantity, PictureReading, PictureReference
+from linewatch.geometry.ranges import true_ranges
 
 _SOON = 8
 """Times as soon as the other figures the lens is judged: over so small a part of `within_m`."""
@@ -283,5 +284,5 @@ def _within(columns: Ranges, edges: StripEdges) -> Ranges:
     flags[: edges.left_px] = flags[edges.right_px :] = False
     for start, stop in (*edges.dark_columns, *edges.bright_columns):
         flags[start:stop] = False
-    bounds = np.flatnonzero(np.diff(flags.view(np.uint8), prepend=0, append=0))
-    return tuple(zip(bounds[::2].tolist(), bounds[1::2].tolist(), strict=True))
+    begins, stops = true_ranges(flags)
+    return tuple(zip(begins.tolist(), stops.tolist(), strict=True))

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from linewatch.contracts.verdict import CoverageSpan, Quality
+from linewatch.geometry.ranges import true_ranges
 from linewatch.review.coil_record import CoilRecord, IntervalMm
 from linewatch.review.report.axes import round_step, ticks
 from linewatch.review.report.marks import MarkedDefects, radius_px, rectangle, shape
@@ -221,8 +222,7 @@ def _cells(there: np.ndarray, x_edges: np.ndarray, y_edges: np.ndarray) -> str:
     """Return the path of cells (columns, rows), with neighbours along joined."""
     parts = []
     for row in range(there.shape[1]):
-        changes = np.flatnonzero(np.diff(np.concatenate([[0], there[:, row].astype(np.int8), [0]])))
-        for start, stop in changes.reshape(-1, 2).tolist():
+        for start, stop in zip(*true_ranges(there[:, row]), strict=True):
             parts.append(rectangle(x_edges[start], y_edges[row], x_edges[stop], y_edges[row + 1]))
     return "".join(parts)
 

@@ -14,7 +14,6 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from pickle import UnpicklingError
 
 import numpy as np
 import torch
@@ -26,6 +25,8 @@ from torch.utils.data import DataLoader, Dataset
 from linewatch.contracts.errors import ConfigError
 from linewatch.datasets.splits import FOLDS
 from linewatch.networks.inspect import FrameLogits, FrameNetwork
+from linewatch.networks.mobilenet import WeightsMismatch
+from linewatch.networks.stored import read_stored
 from linewatch.terminal import plain_console
 from linewatch.training.fit import TrainingSettings
 from linewatch.training.samples.labelled_crops import CropSampler, Targets
@@ -100,7 +101,7 @@ class FoldTraining:
         )
         run = cls(network, mean.eval(), optimiser, 0, file, settings)
         if file.is_file():
-            state = torch.load(file, weights_only=True, map_location=device)
+            state = read_stored(file, device)
             run.network.load_state_dict(state["network"])
             run.mean.load_state_dict(state["mean"])
             run.optimiser.load_state_dict(state["optimiser"])
@@ -214,11 +215,11 @@ def load_network(state: Path, encoder: str = ENCODER) -> tuple[FrameNetwork, int
     A file that is missing or of another network raises `ConfigError`.
     """
     try:
-        stored = torch.load(state, weights_only=True, map_location="cpu")
+        stored = read_stored(state)
         network = FrameNetwork(len(CLASSES), encoder)
         network.load_state_dict(stored["network"])
         return network.eval(), int(stored["step"])
-    except (OSError, LookupError, TypeError, RuntimeError, ValueError, EOFError, UnpicklingError) as error:
+    except (LookupError, TypeError, RuntimeError, ValueError, WeightsMismatch) as error:
         raise ConfigError(
             f"{state}: holds no state of an inspect network ({error!s:.200}); name the state.pt of a run of "
             "`linewatch train inspect`"

@@ -33,6 +33,7 @@ from linewatch.metrics.plots import pass_rate_curves
 from linewatch.metrics.tiles import TILE_PX, TileTruth, steel_columns, tile_scores
 from linewatch.metrics.windows import WindowScores
 from linewatch.networks.screen import Screen
+from linewatch.networks.stored import read_stored
 from linewatch.training.fit import HouseSettings, fit, seeded
 from linewatch.training.samples.blending import Blender
 from linewatch.training.samples.frames import (
@@ -230,7 +231,7 @@ def fit_without(data: Path, unseen: tuple[int, ...], settings: ScreenSettings, r
 def load_screen(weights: Path, settings: ScreenSettings) -> Screen:
     """Return a fitted screen in eval mode."""
     network = new_screen(settings, None)
-    network.load_state_dict(torch.load(weights, weights_only=True))
+    network.load_state_dict(read_stored(weights))
     return network.eval()
 
 

@@ -48,7 +48,7 @@ from linewatch.wire.schema.commands import (
 )
 from linewatch.wire.schema.crop import CropBody, CropMessage
 from linewatch.wire.schema.defect import DefectBody, DefectMessage, MaskBody, decode_runs, encode_runs
-from linewatch.wire.schema.frame import FrameBody, FrameMessage, SpanBody
+from linewatch.wire.schema.frame import ColumnsBody, FrameBody, FrameMessage, SpanBody
 from linewatch.wire.schema.messages import AnyMessage, decode
 from linewatch.wire.schema.requests import (
     REQUEST,
@@ -96,10 +96,10 @@ __all__ = [
     "REPLY", "REQUEST", "SCHEMA_VERSION", "AlarmBody", "AlarmMessage", "AlarmReply", "AlarmRequest", "AlarmsLine",
     "AnyMessage", "BackendState", "BackendStatus", "BesideState", "CalibrationStatus", "CameraStatus", "ClockStatus",
     "CoilAction", "CoilBody", "CoilDataBody", "CoilLine", "CoilMessage", "CoilReply", "CoilRequest", "CoilStatus",
-    "Command", "CommandMark", "Count", "CropBody", "CropMessage", "CropStatus", "CurrentCoil", "DefectBody",
-    "DefectLine", "DefectMessage", "EngineAction", "EngineBeside", "EngineCommand", "EngineReply", "EngineStatus",
-    "Envelope", "ErrorCode", "ErrorReply", "FrameBody", "FrameMessage", "GradeBody", "GradeReasonBody", "IntervalMm",
-    "JoinedCamera", "JoinedCameraState", "JournalStatus", "Line", "MaskBody", "Message", "NormalStatus",
+    "ColumnsBody", "Command", "CommandMark", "Count", "CropBody", "CropMessage", "CropStatus", "CurrentCoil",
+    "DefectBody", "DefectLine", "DefectMessage", "EngineAction", "EngineBeside", "EngineCommand", "EngineReply",
+    "EngineStatus", "Envelope", "ErrorCode", "ErrorReply", "FrameBody", "FrameMessage", "GradeBody", "GradeReasonBody",
+    "IntervalMm", "JoinedCamera", "JoinedCameraState", "JournalStatus", "Line", "MaskBody", "Message", "NormalStatus",
     "PictureReadingStatus", "PictureStatus", "PositionSource", "PositionStatus", "ReplayReply", "ReplayRequest",
     "Reply", "Request", "RollMarkBody", "RollMarkMessage", "RollSuspectBody", "RulesReply", "RulesRequest", "Score",
     "ServiceState", "Severity", "ShortText", "Snapshot", "SnapshotReply", "SnapshotRequest", "SpanBody", "StageState",

@@ -6,7 +6,7 @@ from pydantic import Field
 
 from linewatch.contracts.frame import Cause, PositionFault
 from linewatch.contracts.verdict import Quality
-from linewatch.wire.schema.base import Count, CoveredArea, IntervalMm, Message, Score, Timed, Topic, Whole
+from linewatch.wire.schema.base import Count, CoveredArea, IntervalMm, Message, Mm, Score, Timed, Topic, Whole
 from linewatch.wire.schema.coil import CoilDataBody
 
 
@@ -25,6 +25,21 @@ class SpanBody(CoveredArea):
     )
     uninspected_mm2_by_camera: dict[str, dict[Cause, Annotated[float, Field(ge=0)]]] = Field(
         default={}, description="in the record of a strip of several cameras: the same area by `side/camera` and cause"
+    )
+
+
+class ColumnsBody(Message):
+    """Where the columns of masks lie across the strip; a column is the place of its left side, and may be a fraction.
+
+    Column c lies at offset_mm + (c + (1 - t^2) (a0 + a1 t + a2 t^2 ...)) mm_per_px, with t = 2 c / width_px - 1 and
+    `distortion_px` = a0, a1, a2 ...
+    """
+
+    offset_mm: Mm = Field(description="of column 0, from the mill's datum")
+    mm_per_px: float = Field(gt=0, le=1000, description="the mean over the whole width")
+    width_px: int = Field(ge=1, le=1 << 20)
+    distortion_px: Annotated[tuple[Annotated[float, Field(ge=-1e6, le=1e6)], ...], Field(max_length=16)] = Field(
+        default=(), description="of the lens; empty: the columns lie evenly"
     )
 
 
@@ -71,6 +86,9 @@ class FrameBody(Message):
         default=(),
         description="in the record of a strip of several cameras: spans of earlier frames of the coil that take the "
         "place of those that were told of these lines, because a silent camera has told of them since",
+    )
+    columns: ColumnsBody | None = Field(
+        default=None, description="of the masks of the frame's defects; null in messages of before it was told"
     )
 
 
