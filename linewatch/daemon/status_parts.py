@@ -36,7 +36,6 @@ class Rates:
 def of_totals(totals: Totals) -> dict[str, Any]:
     """Return the fields that tell of the strip since the start."""
     return {
-        "quality": totals.quality,
         "coil": totals.coil or None,
         "along_mm": totals.along_mm if totals.coil else None,
         "frames": totals.frames,

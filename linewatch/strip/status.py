@@ -52,6 +52,7 @@ class StripStatus:
         frames_per_s, tiles_per_s = self._rates()
         more = {
             **of_totals(totals),
+            "quality": totals.quality,
             "frames_per_s": frames_per_s,
             "tiles_per_s": tiles_per_s,
             "alarms_unacknowledged": sum(not alarm.acked_state for alarm in asking),
