@@ -173,8 +173,8 @@ def find_camera(which: str | None) -> FoundCamera:
         )
     raise away or SourceError(
         f"no camera {'' if which is None else which + ' '}answers: found {listed}, expected "
-        f"{'one' if which is None else which}; check power, cable and firewall (UDP port {GVCP_PORT}), that its address "
-        "is of this host's network, and that the service may reach it (IPAddressAllow of its unit)"
+        f"{'one' if which is None else which}; check power, cable and firewall (UDP port {GVCP_PORT}), that its "
+        "address is of this host's network, and that the service may reach it (IPAddressAllow of its unit)"
     )
 
 
