@@ -254,17 +254,20 @@ def test_a_promoted_engine_that_answers_badly_is_withdrawn_by_itself(
     assert [span["first_line"] for line in found for span in line["spans"]] == [0, *ends[:-1]]
 
 
-def lost_in_turn(service: SimpleNamespace, meanwhile: Callable[[], None] = lambda: None) -> tuple[int, int]:
-    """Return how many lines were lost, and how many frames overran, in the next `TURN_FRAMES` frames."""
+def lost_in_turn(service: SimpleNamespace, seen: Callable[[], bool] = lambda: True) -> tuple[float, float]:
+    """Return how many lines were lost, and how many frames overran, a frame, in the next `TURN_FRAMES` or more frames.
+
+    seen: whether what was to happen meanwhile has happened.
+    """
     totals = service.service.totals
-    lost, overrun, until = totals.lines_by_cause.total(), totals.frames_overrun, totals.frames + TURN_FRAMES
+    lost, overrun, begun = totals.lines_by_cause.total(), totals.frames_overrun, totals.frames
 
     def passed() -> bool:
-        meanwhile()
-        return totals.frames >= until
+        return seen() and totals.frames >= begun + TURN_FRAMES
 
-    wait_until(passed, 2 * PATIENCE_S)
-    return totals.lines_by_cause.total() - lost, totals.frames_overrun - overrun
+    wait_until(passed, 4 * PATIENCE_S)
+    frames = totals.frames - begun
+    return (totals.lines_by_cause.total() - lost) / frames, (totals.frames_overrun - overrun) / frames
 
 
 @pytest.mark.heavy
@@ -276,33 +279,32 @@ def test_no_engine_on_trial_costs_a_line_and_a_bad_second_undoes_a_promotion(
     engines, exchange = service.verdicts.parent / "engines", service.service.exchange
     bad_engines.write_unbounded(ROOT / "engines", engines)
     monkeypatch.setattr(trial, "ANSWER_S", 2.0)
-    with_one: dict[str, tuple[int, int]] = {}
-    without: list[tuple[int, int]] = []
-    crashes = 0
+    with_one: dict[str, tuple[float, float]] = {}
+    without: list[tuple[float, float]] = []
 
-    def crash() -> None:
-        nonlocal crashes
+    def was_tried() -> bool:
+        return exchange.beside is not None and (exchange.beside.tiles > 10 or name in str(exchange.beside.text))
+
+    def crashed() -> bool:
         process = exchange._trial and exchange._trial._process
-        if process is not None and process.poll() is None and exchange.beside.tiles > 10:
+        if process is not None and exchange.beside.state is BesideState.COMPARED:
             process.send_signal(signal.SIGSEGV)
-            crashes += 1
+        return "ended by SIGSEGV" in str(exchange.beside.text)
 
     with Commander(service.commands) as commander:
         for name in ("slow", "endless", "hungry", "screen-b"):
             without.append(lost_in_turn(service))
             commander.engine(EngineAction.LOAD, name, shadow=True)
-            with_one[name] = lost_in_turn(service, crash if name == "screen-b" else lambda: None)
-            status = beside(
-                service,
-                lambda found, name=name: found is not None and (found.tiles > 10 or found.state is BesideState.FAILED),
-            )
+            with_one[name] = lost_in_turn(service, crashed if name == "screen-b" else was_tried)
+            status = beside(service, lambda found: found is not None)
             assert status.healthy
             commander.engine(EngineAction.DROP)
             beside(service, lambda found: found is None)
-        print(f"lines lost, frames that overran, a turn of {TURN_FRAMES} frames: with {with_one}, without {without}")
-        assert crashes
-        for at in (0, 1):
-            assert sum(turn[at] for turn in with_one.values()) <= sum(turn[at] for turn in without)
+        print(f"lines lost and frames that overran, a frame: with {with_one}, without {without}")
+        for of_turn in zip(zip(*with_one.values(), strict=True), zip(*without, strict=True), strict=True):
+            beside_one, alone = of_turn
+            spread = max(alone) - min(alone)  # nothing, but where other programs take the cores
+            assert sum(beside_one) / len(beside_one) <= sum(alone) / len(alone) + spread
         commander.engine(EngineAction.LOAD, "stuck", shadow=True)
         assert exchange.beside.state is BesideState.LOADING
         commander.engine(EngineAction.DROP)
