@@ -92,6 +92,7 @@ class StatusReport:
             healthy=healthy,
             state=ServiceState.FAILED if self.runner.failure else self.runner.state,
             failure=str(self.runner.failure) if self.runner.failure else _ailment(silent, away, blind, lost),
+            quality=Quality.MISSED if away else totals.quality,
             uptime_s=(now_ns - self.started_ns) / NS_PER_S,
             now_ns=now_ns,
             now_unix_ns=time.time_ns(),
@@ -128,7 +129,7 @@ class StatusReport:
             picture=_picture(self.picture),
             calibration=_calibration(self.calibrated),
             clock=ClockStatus(synchronised=synchronised(), last_step_s=round(self.wall_clock.last_step_ns / 1e9, 3)),
-            **(of_totals(totals) | ({"quality": Quality.MISSED} if away else {})),
+            **of_totals(totals),
         )
 
     def bare(self) -> StatusBody:
