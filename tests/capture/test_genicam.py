@@ -191,7 +191,7 @@ def test_a_camera_that_another_program_holds_is_refused_with_its_holder(camera: 
         assert holder.stdout.readline() == "True\n"
         held = "another program, which the camera does not name"
         assert holder_of(ADDRESS) == held
-        with pytest.raises(SourceError, match=rf"is held by {held}, expected that it is free; end that program"):
+        with pytest.raises(SourceError, match=rf"is held by {held}, expected a camera that is free; end that program"):
             opened().__enter__()
         holder.communicate()
     assert wait_until(lambda: holder_of(ADDRESS) is None)

@@ -73,6 +73,7 @@ def test_threads_are_made_by_the_runner_and_the_declared_helpers_only() -> None:
         "capture/position/beside.py",  # a counter beside it
         "daemon/runner.py",
         "daemon/host_monitor.py",
+        "daemon/slow_start.py",  # while a start waits for the disk of its journal
         "inference/trial.py",  # while an engine is on trial
         "journal/keeper.py",
         "signals.py",
