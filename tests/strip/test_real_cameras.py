@@ -99,6 +99,8 @@ def test_what_history_report_and_plc_read_of_a_line_that_is_killed_again_and_aga
                     if victim == "top/cam1":
                         plc.wait_for(state=5)  # unhealthy: a share of the width is not inspected
                     line.start() if victim == "strip" else run_camera(line, victim)
+            for camera in cameras:  # the last one killed may still be starting, and its share be waited for
+                wait_until(lambda: line.snapshot(camera.key), 60.0)  # noqa: B023
             plc.wait_for(state=2)
             with Commander(line.commands, answer_timeout_s=20.0) as commander:
                 commander.end_coil("C-77")

@@ -103,10 +103,10 @@ class StripLine:
         told = [json.loads(line) for line in lines if line.startswith("{") and line.endswith("\n")]
         return [one for one in told if one["event"] == event]
 
-    def snapshot(self) -> Snapshot | None:
-        """Return how things stand; None while the strip process does not answer."""
+    def snapshot(self, camera: str | None = None) -> Snapshot | None:
+        """Return how things stand with the strip process, or with a camera's service; None while it does not answer."""
         with suppress(WireError):
-            return ask_snapshot(self.serve, 1.0)
+            return ask_snapshot(f"ipc://{self.of(camera)}/rep" if camera else self.serve, 1.0)
         return None
 
     def record(self) -> list[dict[str, Any]]:
