@@ -39,6 +39,8 @@ ANSWER_S: Final = 30.0
 """How long it may take for a sample, at the lowest priority on a busy host."""
 MOST_MB: Final = 4096.0
 """How much memory its process may take."""
+MOST_ANSWER_BYTES: Final = 256 << 20
+"""How long an answer may be, which the service holds in its own memory."""
 
 LOWEST: Final = ("nice", "-n", "39")
 PROGRAM = (*LOWEST, sys.executable, "-m", "linewatch.inference.trial")
@@ -128,9 +130,11 @@ class EngineTrial:
                     self._talk(self._process)
                 finally:
                     self._process.kill()
-        except (_Ended, OSError, ValueError, KeyError) as error:
+        except Exception as error:  # whatever the process answers ends the trial, and nothing else
             if not self._stopped.is_set():
-                self.fault = f"engine {self.name}: {error}"
+                known = isinstance(error, _Ended | OSError)
+                why = str(error) if known else f"its process gave an unusable answer ({type(error).__name__}: {error})"
+                self.fault = f"engine {self.name}: {why}"
                 self._told(self)
         finally:
             self._idle.clear()
@@ -205,6 +209,11 @@ class EngineTrial:
         except BrokenPipeError as error:
             raise _Ended(_why_ended(process)) from error
         head_bytes, data_bytes = _LENGTHS.unpack(received(_LENGTHS.size))
+        if head_bytes + data_bytes > MOST_ANSWER_BYTES:
+            raise _Ended(
+                f"it answers with {head_bytes + data_bytes} bytes, expected at most {MOST_ANSWER_BYTES}, so its "
+                "process was ended"
+            )
         return json.loads(received(head_bytes)), received(data_bytes)
 
 

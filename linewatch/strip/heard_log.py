@@ -19,7 +19,7 @@ import structlog
 from pydantic import BaseModel, ConfigDict, TypeAdapter
 
 from linewatch.contracts.alarm import AlarmOrder, HostState
-from linewatch.contracts.errors import JournalError, WireError
+from linewatch.contracts.errors import JournalError
 from linewatch.contracts.record import Record
 from linewatch.contracts.verdict import CoilState, Decided
 from linewatch.decision.decide import NAMES_KEPT
@@ -268,7 +268,7 @@ def newest_places(journal: Journal, base: Base) -> dict[str, CameraPlace]:
             if facts["kind"] == "told" and base.present <= at:
                 told, name = _told(facts, record.payload), facts["camera"]
                 places[name] = _behind(places.get(name, CameraPlace()), told, facts)
-    except (JournalError, WireError, LookupError, OSError, ValueError) as error:
+    except Exception as error:  # whatever stands in it; cameras that are not in it are followed anew
         log.error("heard_log_unreadable", error=str(error)[:500])
     return places
 

@@ -6,7 +6,7 @@ from typing import Final, TypeVar
 
 import structlog
 
-from linewatch.contracts.errors import JournalError, WireError
+from linewatch.contracts.errors import JournalError
 from linewatch.contracts.verdict import CoilState, Decided, Verdict
 from linewatch.decision.decide import DecisionState
 from linewatch.journal.journal import Journal
@@ -67,8 +67,8 @@ def resume(settings: StripSettings, journal: Journal, cameras: Sequence[str]) ->
         return _anew(settings, journal, cameras, retained, Base(present=_here(journal)))
     try:
         return _go_on(settings, journal, cameras, base, newest.passage if under_way and newest else None)
-    except (JournalError, WireError, OSError, ValueError, KeyError) as error:
-        why = str(error)[:500]
+    except Exception as error:  # whatever stands in the journal, the strip is joined on
+        why = (str(error) or type(error).__name__)[:500]
         log.error("coil_not_resumed", error=why)
         trouble = f"the joined coil {newest.coil} begins anew: {why}" if under_way and newest else ""
         at_end = Base(

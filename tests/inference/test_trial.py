@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 import threading
 import time
 from pathlib import Path
@@ -86,6 +87,33 @@ def test_whatever_an_engine_does_on_trial_its_process_ends_and_nothing_waits(
         trial.stop()
         assert not trial.free
     wait_until(lambda: all(map(gone, processes)) and THREAD not in {one.name for one in threading.enumerate()}, 60.0)
+
+
+@pytest.mark.service
+@pytest.mark.parametrize(
+    ("answer", "why"),
+    [
+        ("struct.pack('<II', 4_000_000_000, 0)", "answers with 4000000000 bytes, expected at most 268435456"),
+        ("struct.pack('<II', 2, 0) + b'[]'", "unusable answer (TypeError"),
+        ("struct.pack('<II', 2, 0) + b'{}'", "unusable answer (KeyError"),
+        ("struct.pack('<II', 15, 0) + b'{\"manifest\": \"\"}'", "unusable answer"),
+        ("b'no lengths at all'", "answers with"),
+    ],
+)
+def test_a_process_that_answers_nonsense_ends_its_trial_only(
+    answer: str, why: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The trial's thread ends without an exception that nobody takes, which pytest would report."""
+    program = f"import struct, sys, time; sys.stdout.buffer.write({answer}); sys.stdout.flush(); time.sleep(60)"
+    monkeypatch.setattr("linewatch.inference.trial.PROGRAM", (sys.executable, "-c", program))
+    trial, told = start(tmp_path, "screen")
+    wait_until(lambda: told, 20.0)
+    (fault,) = told
+    assert fault is not None
+    assert fault.startswith("engine screen: ")
+    assert why in fault
+    assert not trial.free
+    wait_until(lambda: trial._process is not None and trial._process.poll() is not None, 20.0)
 
 
 TOLD = {"endless": 2, "stuck": 1}
