@@ -12,7 +12,7 @@ _GAP_PX = 8  # a few dark columns within steel do not divide it
 _ZONE_PX = 64  # a defect darkens less than a zone of the strip over all lines of a frame; failing light does not
 _BLOWN_OUT_SHARE = 0.5
 _DIM_SHARE = 0.05  # of the strip's width; strip of which less is dim is inspected
-_BLOWN_OUT_PIXELS = 0.2  # of all; with more of them a quarter of the defects is no longer called
+_BLOWN_OUT_PIXELS = 0.2  # of all; with so many of them, one defect in six is no longer called
 _CLIPPED_FROM = 200  # no camera's range ends below
 
 
