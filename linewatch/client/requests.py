@@ -37,6 +37,7 @@ from linewatch.wire.schema import (
     canonical,
     decode,
     explain,
+    parse_one_of,
 )
 
 R = TypeVar("R", bound=Message)
@@ -154,7 +155,7 @@ class Requester:
         for header, *parts in self._answers(canonical(request.model_dump())):
             if len(header) > MAX_HEADER_BYTES:
                 raise WireError(f"a reply of {len(header)} bytes; at most {MAX_HEADER_BYTES} are read")
-            reply = REPLY.validate_json(header)
+            reply = parse_one_of(REPLY, header)
             if reply.id not in (self._last_id, 0):
                 continue  # the late reply to an earlier request
             if isinstance(reply, ErrorReply):
