@@ -16,6 +16,8 @@ from linewatch.wire.schema import (
     AlarmReply,
     AlarmRequest,
     AnyMessage,
+    BridgeReply,
+    BridgeReport,
     CoilAction,
     CoilDataBody,
     CoilReply,
@@ -133,6 +135,11 @@ class Requester:
         """Have the rules read again. Raises RefusedError with the faults of the rules, or as `engine` does."""
         request = self._command(RulesRequest, "reload rules", request="rules", action="reload", by=by)
         return self._answer(request, RulesReply)
+
+    def report_bridge(self, **fields: Any) -> None:
+        """Report the health of a bridge, by the fields of `BridgeReport`. Raises as `engine` does."""
+        report = self._command(BridgeReport, "report of a bridge", request="bridge", **fields)
+        self._answer(report, BridgeReply)
 
     def _command(self, kind: type[R], what: str, **fields: Any) -> R:
         """Make a command. Raises WireError, which names it as `what`, when it is not valid."""

@@ -20,7 +20,7 @@ from linewatch.contracts.errors import WireError
 from linewatch.contracts.verdict import StripArea
 
 SCHEMA_VERSION: Final = 1
-SCHEMA_MINOR: Final = 0
+SCHEMA_MINOR: Final = 1
 """Counts what was added within the version: keys, topics and requests. An enumeration of an existing key gets no new
 value, and no key changes its meaning or goes, within a version.
 """

@@ -9,6 +9,7 @@ from linewatch.contracts.alarm import AlarmAction
 from linewatch.contracts.coil import CoilName
 from linewatch.wire.schema.alarm import AlarmBody
 from linewatch.wire.schema.base import Count, Message, Token, Version, Versioned
+from linewatch.wire.schema.bridge import BridgeReply
 from linewatch.wire.schema.coil import CoilDataBody
 from linewatch.wire.schema.requests import ErrorReply, ReplayReply, SnapshotReply
 from linewatch.wire.schema.status import CoilStatus, EngineBeside, EngineStatus
@@ -176,6 +177,6 @@ class RulesReply(Versioned):
 
 
 Command = EngineCommand | AlarmRequest | CoilRequest | RulesRequest
-Reply = ReplayReply | SnapshotReply | EngineReply | AlarmReply | CoilReply | RulesReply | ErrorReply
+Reply = ReplayReply | SnapshotReply | BridgeReply | EngineReply | AlarmReply | CoilReply | RulesReply | ErrorReply
 COMMAND: TypeAdapter[Command] = TypeAdapter(Annotated[Command, Field(discriminator="request")])
 REPLY: TypeAdapter[Reply] = TypeAdapter(Annotated[Reply, Field(discriminator="reply")])

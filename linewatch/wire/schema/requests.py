@@ -1,4 +1,4 @@
-"""Requests to the serve socket (replay and snapshot), their replies, and the error reply of both sockets."""
+"""Requests to the serve socket (replay, snapshot, report of a bridge), their replies, and both sockets' error reply."""
 
 from enum import StrEnum
 from typing import Annotated, Literal
@@ -7,6 +7,7 @@ from pydantic import Field, TypeAdapter
 
 from linewatch.wire.schema.alarm import AlarmBody
 from linewatch.wire.schema.base import Count, CoveredArea, JournalId, Message, Topic, Version, Versioned
+from linewatch.wire.schema.bridge import BridgeReport
 from linewatch.wire.schema.defect import DefectBody
 from linewatch.wire.schema.roll_mark import RollMarkBody
 from linewatch.wire.schema.status import EngineStatus
@@ -111,5 +112,5 @@ class ErrorReply(Versioned):
     text: str
 
 
-Request = ReplayRequest | SnapshotRequest
+Request = ReplayRequest | SnapshotRequest | BridgeReport
 REQUEST: TypeAdapter[Request] = TypeAdapter(Annotated[Request, Field(discriminator="request")])
