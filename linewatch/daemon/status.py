@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 from linewatch.capture.admission import AdmissionCounts
 from linewatch.capture.calibrated import CalibrationInForce
@@ -20,7 +21,7 @@ from linewatch.daemon.recipes import Recipes
 from linewatch.daemon.runner import Runner
 from linewatch.daemon.sight import Blindness
 from linewatch.daemon.stages.exchange import EngineExchange
-from linewatch.daemon.status_parts import NS_PER_S, Rates, of_journal, of_stages, of_totals
+from linewatch.daemon.status_parts import NS_PER_S, Rates, bare_facts, of_journal, of_stages, of_totals
 from linewatch.daemon.topology import CAPTURE
 from linewatch.daemon.totals import Totals
 from linewatch.daemon.untold import UntoldDecisions
@@ -137,35 +138,16 @@ class StatusReport:
 
     def bare(self) -> StatusBody:
         """Return the status without what depends on the strip, the engines and their texts; no heartbeat is counted."""
-        now_ns, silent = self.clock.now_ns(), self.runner.health.silent()
-        return StatusBody(
-            heartbeat=self._beats,
-            healthy=not silent
-            and self.runner.failure is None
-            and not (self.canary and self.canary.trouble)
-            and not camera_trouble(self.camera),
-            state=ServiceState.FAILED if self.runner.failure else self.runner.state,
-            failure=None,
-            quality=Quality.MISSED,
-            uptime_s=max(0.0, (now_ns - self.started_ns) / NS_PER_S),
-            now_ns=now_ns,
-            now_unix_ns=time.time_ns(),
-            coil=None,
-            along_mm=None,
-            frames=self.totals.frames,
-            frames_per_s=0.0,
-            tiles_per_s=0.0,
-            lines_by_quality={},
-            lines_by_cause={},
-            defects=self.totals.opened,
-            alarms_standing=len(self.standing.standing_alarms),
-            ring_free=self.ring.free,
-            ring_slots=self.ring.slots,
-            stages=(),
-            engines=(),
-            journal_id=self.standing.journal,
-            untold=self.untold.count,
-        )
+        trouble = self.runner.health.silent() or self.runner.failure or (self.canary and self.canary.trouble)
+        here: dict[str, Any] = {
+            "heartbeat": self._beats,
+            "healthy": not trouble and not camera_trouble(self.camera),
+            "ring_free": self.ring.free,
+            "ring_slots": self.ring.slots,
+        }
+        now_ns = self.clock.now_ns()
+        known = bare_facts(self.runner, self.totals, self.standing, self.untold, now_ns, self.started_ns)
+        return StatusBody(**(known | here))
 
 
 def _picture(meter: PictureMeter) -> PictureStatus | None:

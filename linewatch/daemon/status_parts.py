@@ -1,15 +1,19 @@
 """The parts of a status message that every process of stages tells alike."""
 
+import time
 from collections.abc import Mapping
 from typing import Any
 
 from linewatch.contracts.bounds import made_printable
 from linewatch.contracts.ports import Clock
+from linewatch.contracts.verdict import Quality
 from linewatch.daemon.runner import Runner
 from linewatch.daemon.stages.wiring import StageRow
 from linewatch.daemon.totals import Totals
+from linewatch.daemon.untold import UntoldDecisions
 from linewatch.journal.keeper import JournalKeeper
-from linewatch.wire.schema import JournalStatus, StageState, StageStatus
+from linewatch.wire.schema import JournalStatus, ServiceState, StageState, StageStatus
+from linewatch.wire.snapshot import SnapshotTracker
 
 RATE_WINDOW_NS = 2_000_000_000
 NS_PER_S = 1e9
@@ -31,6 +35,35 @@ class Rates:
             self._rates = (totals.frames - self._frames) / elapsed_s, (totals.tiles - self._tiles) / elapsed_s
             self._since_ns, self._frames, self._tiles = now_ns, totals.frames, totals.tiles
         return self._rates
+
+
+def bare_facts(
+    runner: Runner, totals: Totals, standing: SnapshotTracker, untold: UntoldDecisions, now_ns: int, started_ns: int
+) -> dict[str, Any]:
+    """Return the fields that no odd frame, engine or text can spoil, as those of a service that inspects nothing."""
+    return {
+        "state": ServiceState.FAILED if runner.failure else runner.state,
+        "failure": None,
+        "quality": Quality.MISSED,
+        "uptime_s": max(0.0, (now_ns - started_ns) / NS_PER_S),
+        "now_ns": now_ns,
+        "now_unix_ns": time.time_ns(),
+        "coil": None,
+        "along_mm": None,
+        "frames": totals.frames,
+        "frames_per_s": 0.0,
+        "tiles_per_s": 0.0,
+        "lines_by_quality": {},
+        "lines_by_cause": {},
+        "defects": totals.opened,
+        "alarms_standing": len(standing.standing_alarms),
+        "ring_free": 0,
+        "ring_slots": 0,
+        "stages": (),
+        "engines": (),
+        "journal_id": standing.journal,
+        "untold": untold.count,
+    }
 
 
 def of_totals(totals: Totals) -> dict[str, Any]:

@@ -8,16 +8,15 @@ from typing import Any, Final
 from linewatch.contracts.alarm import HostState
 from linewatch.contracts.bounds import made_printable
 from linewatch.contracts.ports import Clock
-from linewatch.contracts.verdict import Quality
 from linewatch.daemon.host_monitor import EVERY_NS, DiskMonitor
 from linewatch.daemon.runner import Runner
-from linewatch.daemon.status_parts import NS_PER_S, Rates, of_journal, of_stages, of_totals
+from linewatch.daemon.status_parts import NS_PER_S, Rates, bare_facts, of_journal, of_stages, of_totals
 from linewatch.daemon.totals import Totals
 from linewatch.daemon.untold import UntoldDecisions
 from linewatch.journal.keeper import JournalKeeper
 from linewatch.strip.listeners import CameraListener
 from linewatch.wire.bridges import Bridges
-from linewatch.wire.schema import CoilStatus, JoinedCameraState, ServiceState, StatusBody
+from linewatch.wire.schema import CoilStatus, JoinedCameraState, StatusBody
 from linewatch.wire.snapshot import SnapshotTracker
 
 STARTING_S: Final = 10.0
@@ -82,33 +81,14 @@ class StripStatus:
         failure = self.runner.failure
         healthy = ailment is None and failure is None and not self.runner.health.silent()
         self._beats += healthy and beats
-        now_ns = self.clock.now_ns()
-        known: dict[str, Any] = {
+        told: dict[str, Any] = {
             "heartbeat": self._beats,
             "healthy": healthy,
-            "state": ServiceState.FAILED if failure else self.runner.state,
             "failure": made_printable(str(failure or ailment))[:1000] if failure or ailment else None,
-            "quality": Quality.MISSED,
-            "uptime_s": max(0.0, (now_ns - self._started_ns) / NS_PER_S),
-            "now_ns": now_ns,
-            "now_unix_ns": time.time_ns(),
-            "coil": None,
-            "along_mm": None,
-            "frames": self.totals.frames,
-            "frames_per_s": 0.0,
-            "tiles_per_s": 0.0,
-            "lines_by_quality": {},
-            "lines_by_cause": {},
-            "defects": self.totals.opened,
-            "alarms_standing": len(self.standing.standing_alarms),
-            "ring_free": 0,
-            "ring_slots": 0,
-            "stages": (),
-            "engines": (),
-            "journal_id": self.standing.journal,
-            "untold": self.untold.count,
         }
-        return StatusBody(**(known | more))
+        now_ns = self.clock.now_ns()
+        known = bare_facts(self.runner, self.totals, self.standing, self.untold, now_ns, self._started_ns)
+        return StatusBody(**(known | told | more))
 
 
 def out_text(listeners: Sequence[CameraListener], waiting: bool = True) -> str:
