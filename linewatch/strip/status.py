@@ -15,7 +15,7 @@ from linewatch.daemon.status_parts import NS_PER_S, Rates, of_journal, of_stages
 from linewatch.daemon.totals import Totals
 from linewatch.daemon.untold import UntoldDecisions
 from linewatch.journal.keeper import JournalKeeper
-from linewatch.strip.listeners import CameraListener
+from linewatch.strip.listeners import HeardCamera
 from linewatch.wire.schema import CoilStatus, JoinedCameraState, ServiceState, StatusBody
 from linewatch.wire.snapshot import SnapshotTracker
 
@@ -31,7 +31,7 @@ class StripStatus:
     totals: Totals
     standing: SnapshotTracker
     clock: Clock
-    listeners: Sequence[CameraListener]
+    listeners: Sequence[HeardCamera]
     coil: Callable[[], CoilStatus]
     journal: JournalKeeper
     untold: UntoldDecisions
@@ -108,7 +108,7 @@ class StripStatus:
         return StatusBody(**(known | more))
 
 
-def out_text(listeners: Sequence[CameraListener], waiting: bool = True) -> str:
+def out_text(listeners: Sequence[HeardCamera], waiting: bool = True) -> str:
     """Return which of these cameras do not inspect, and why; "": all do. waiting: so do those not heard yet."""
     told = []
     for listener in listeners:
@@ -123,7 +123,7 @@ class HostView:
 
     def __init__(
         self,
-        listeners: Sequence[CameraListener],
+        listeners: Sequence[HeardCamera],
         disks: DiskMonitor,
         journal: JournalKeeper,
         trouble: str,

@@ -436,7 +436,8 @@ def _interval(interval: IntervalMm) -> IntervalMm:
 def _rounding(field: DefectField) -> Callable[[Any], Any]:
     """Return what makes plain JSON types of a field's values: millimetres and angles by the name's unit, or scores."""
     if field.kind is not float:
-        return {int: int, tuple: _interval, dict: _scores}[field.kind]
+        kinds: dict[type, Callable[[Any], Any]] = {int: int, tuple: _interval, dict: _scores}
+        return kinds[field.kind]
     if field.name.endswith("_deg"):
         return _angle
     return _mm if field.name.endswith(("_mm", "_mm2")) else _score

@@ -18,7 +18,6 @@ from linewatch.wire.schema.base import (
     Topic,
 )
 
-
 _NO_RUNS = np.empty((0, 3), np.int32)
 _NO_RUNS.flags.writeable = False
 
