@@ -103,7 +103,7 @@ class JoinStage:
                     self._give(self.joining.carry_out(item), give)
                 else:
                     if item.told is not None:
-                        self.clock.taken(item.told.head.timing.published_unix_ns)
+                        self.clock.taken(item.told.decision.timing.published_unix_ns)
                     now_ns = self.clock.read()
                     self.heard_log.heard(item, now_ns)
                     self._give(self.joining.take(item, now_ns), give)

@@ -14,7 +14,7 @@ from linewatch.daemon.status_parts import NS_PER_S, Rates, bare_facts, of_journa
 from linewatch.daemon.totals import Totals
 from linewatch.daemon.untold import UntoldDecisions
 from linewatch.journal.keeper import JournalKeeper
-from linewatch.strip.listeners import CameraListener
+from linewatch.strip.listeners import HeardCamera
 from linewatch.wire.bridges import Bridges
 from linewatch.wire.schema import CoilStatus, JoinedCameraState, StatusBody
 from linewatch.wire.snapshot import SnapshotTracker
@@ -31,7 +31,7 @@ class StripStatus:
     totals: Totals
     standing: SnapshotTracker
     clock: Clock
-    listeners: Sequence[CameraListener]
+    listeners: Sequence[HeardCamera]
     coil: Callable[[], CoilStatus]
     journal: JournalKeeper
     untold: UntoldDecisions
@@ -91,7 +91,7 @@ class StripStatus:
         return StatusBody(**(known | told | more))
 
 
-def out_text(listeners: Sequence[CameraListener], waiting: bool = True) -> str:
+def out_text(listeners: Sequence[HeardCamera], waiting: bool = True) -> str:
     """Return which of these cameras do not inspect, and why; "": all do. waiting: so do those not heard yet."""
     told = []
     for listener in listeners:
@@ -106,7 +106,7 @@ class HostView:
 
     def __init__(
         self,
-        listeners: Sequence[CameraListener],
+        listeners: Sequence[HeardCamera],
         disks: DiskMonitor,
         journal: JournalKeeper,
         trouble: str,
