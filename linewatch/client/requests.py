@@ -20,6 +20,8 @@ from linewatch.wire.schema import (
     CoilDataBody,
     CoilReply,
     CoilRequest,
+    DisagreementsReply,
+    DisagreementsRequest,
     EngineAction,
     EngineCommand,
     EngineReply,
@@ -96,22 +98,30 @@ class Requester:
         request = SnapshotRequest(schema_version=SCHEMA_VERSION, request="snapshot", id=self._next_id())
         return self._answer(request, SnapshotReply).snapshot
 
-    def engine(self, action: EngineAction, name: str = "", *, shadow: bool = False) -> EngineReply:
+    def engine(self, action: EngineAction, name: str = "", *, shadow: bool = False, by: str = "") -> EngineReply:
         """Load an engine beside the running ones, promote or drop it, go back from it, or show the engines.
 
         The reply means that the command was accepted, not that it is done. Raises RefusedError, NoAnswerError, or
         WireError for an invalid command or a bad reply.
         """
         what = f"engine {action} {name!r}"
-        command = self._command(EngineCommand, what, request="engine", action=action, name=name, shadow=shadow)
+        command = self._command(EngineCommand, what, request="engine", action=action, name=name, shadow=shadow, by=by)
         return self._answer(command, EngineReply)
 
+    def disagreements(self) -> tuple[DisagreementsReply, list[bytes]]:
+        """Return where the engine on trial and the running one disagree, and a PNG of each. Raises as `engine` does."""
+        request = DisagreementsRequest(schema_version=SCHEMA_VERSION, request="disagreements", id=self._next_id())
+        reply, parts = self._ask(request)
+        if not isinstance(reply, DisagreementsReply) or len(parts) != 3 * len(reply.disagreements):
+            raise WireError(f"disagreements were answered by {type(reply).__name__} with {len(parts)} parts")
+        return reply, parts[2::3]
+
     def alarm(
-        self, action: AlarmAction, alarm: str | None, *, token: str, minutes: float | None, by: str
+        self, action: AlarmAction, alarm: str | None, *, token: str, minutes: float | None, by: str, comment: str = ""
     ) -> AlarmReply:
         """Acknowledge, shelve or unshelve. The reply means that it is done and on disk. Raises as `engine` does."""
         what = f"{action} {'all' if alarm is None else repr(alarm[:64])}"
-        asked = {"token": token, "action": action, "alarm": alarm, "minutes": minutes, "by": by}
+        asked = {"token": token, "action": action, "alarm": alarm, "minutes": minutes, "by": by, "comment": comment}
         return self._answer(self._command(AlarmRequest, what, request="alarm", **asked), AlarmReply)
 
     def coil(

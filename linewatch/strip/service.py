@@ -12,7 +12,7 @@ import zmq
 from linewatch.capture.clock import MonotonicClock
 from linewatch.config.calibration_file import read_calibration
 from linewatch.daemon.alarm_orders import AlarmOrders
-from linewatch.daemon.host_monitor import DiskMonitor, fullest_disk
+from linewatch.daemon.host_monitor import DiskMonitor, measure_disks
 from linewatch.daemon.runner import Runner
 from linewatch.daemon.slow_start import told_while_slow
 from linewatch.daemon.stages.outlet import Outlet
@@ -111,7 +111,7 @@ def open_strip(settings: StripSettings) -> Iterator[StripService]:
         runner = Runner(clock, topology.TOPOLOGY, len(cameras), listeners.stop)
         orders = AlarmOrders(map(alarm_body_of, journal.commanded()), partial(runner.hand, topology.HEARD))
         disks = stack.enter_context(
-            DiskMonitor(partial(fullest_disk, settings.journal.dir, settings.system_alarms.disks), clock)
+            DiskMonitor(partial(measure_disks, settings.journal.dir, settings.system_alarms.disks), clock)
         )
         stage = JoinStage(
             resumed.joining,
@@ -126,7 +126,18 @@ def open_strip(settings: StripSettings) -> Iterator[StripService]:
         )
         standing, untold = resumed.standing, UntoldDecisions(totals)
         sequencer = Sequencer(journal.epoch, resumed.joining.joiner.rules.config, resumed.passage)
-        status = StripStatus(runner, totals, standing, clock, listeners.all, stage.status, keeper, untold)
+        status = StripStatus(
+            runner,
+            totals,
+            standing,
+            clock,
+            listeners.all,
+            stage.status,
+            keeper,
+            untold,
+            disks,
+            settings.system_alarms.disk_free_below_mb,
+        )
         context = stack.enter_context(zmq.Context())
         publisher = Publisher(context, settings.wire, keys)
         outlet = Outlet(

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from pydantic import Field, TypeAdapter
 
 from linewatch.wire.schema.alarm import AlarmBody
-from linewatch.wire.schema.base import Count, CoveredArea, JournalId, Message, Topic, Version
+from linewatch.wire.schema.base import Count, CoveredArea, JournalId, Message, Topic, Version, Whole
 from linewatch.wire.schema.defect import DefectBody
 from linewatch.wire.schema.roll_mark import RollMarkBody
 from linewatch.wire.schema.status import EngineStatus
@@ -78,6 +78,11 @@ class Snapshot(Message):
     standing_alarms: tuple[AlarmBody, ...] = Field(description="alarms that ask for an operator")
     suppressed_or_shelved: tuple[AlarmBody, ...] = Field(
         default=(), description="active alarms that are held back, and shelved rules"
+    )
+    active_since_unix_ns: dict[str, Whole] = Field(
+        default={},
+        description="when each of these alarms became active, by its id; of one from before the service's last start, "
+        "when it last changed before that",
     )
     roll_marks: tuple[RollMarkBody, ...] = Field(default=(), description="rows of roll marks that may still continue")
     engines: tuple[EngineStatus, ...]
