@@ -37,6 +37,7 @@ from linewatch.daemon.untold import UntoldDecisions
 from linewatch.daemon.wall_clock import WallClock, synchronised
 from linewatch.inference.workload import Workload
 from linewatch.journal.keeper import JournalKeeper
+from linewatch.wire.bridges import Bridges
 from linewatch.wire.schema import (
     CalibrationStatus,
     CameraStatus,
@@ -79,6 +80,7 @@ class StatusReport:
     deadline_ms: float
     disks: Callable[[], tuple[DiskSpace, ...]]
     disk_low_mb: float | None  # where the alarm `disk-low` begins; None: it is off
+    bridges: Bridges
     started_ns: int
     _beats: int = 0
     rates: Rates = field(init=False)
@@ -145,6 +147,7 @@ class StatusReport:
             disks=of_disks(self.disks(), self.disk_low_mb),
             faults=of_faults(),
             software=software(),
+            bridges=self.bridges.shown(),
             clock=ClockStatus(synchronised=synchronised(), last_step_s=round(self.wall_clock.last_step_ns / 1e9, 3)),
             **of_totals(totals),
         )

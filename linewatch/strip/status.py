@@ -25,6 +25,7 @@ from linewatch.daemon.totals import Totals
 from linewatch.daemon.untold import UntoldDecisions
 from linewatch.journal.keeper import JournalKeeper
 from linewatch.strip.listeners import CameraListener
+from linewatch.wire.bridges import Bridges
 from linewatch.wire.schema import CoilStatus, JoinedCameraState, ServiceState, StatusBody
 from linewatch.wire.snapshot import SnapshotTracker
 
@@ -46,6 +47,7 @@ class StripStatus:
     untold: UntoldDecisions
     disks: DiskMonitor
     disk_low_mb: float | None  # where the alarm `disk-low` begins; None: it is off
+    bridges: Bridges
     _beats: int = 0
     _started_ns: int = field(init=False)
     _rates: Rates = field(init=False)
@@ -70,6 +72,7 @@ class StripStatus:
             "stages": of_stages(self.runner, self.runner.health.silent(), self._rates, len(self.listeners), {}),
             "coil_status": self.coil(),
             "journal": of_journal(self.journal),
+            "bridges": self.bridges.shown(),
             "cameras": tuple(listener.shown() for listener in self.listeners),
             "disks": of_disks(self.disks.disks(), self.disk_low_mb),
             "faults": of_faults(),

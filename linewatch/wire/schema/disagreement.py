@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from linewatch.wire.schema.base import Count, IntervalMm, Message, Score, ShortText, Version, Whole
+from linewatch.wire.schema.base import Count, IntervalMm, Message, Score, ShortText, Version, Versioned, Whole
 
 Ring = tuple[tuple[Count, Count], ...]
 """A closed outline: [column, line] of its corners, in pixels of the picture."""
@@ -43,10 +43,9 @@ class DisagreementBody(Message):
     trial: EngineCallBody
 
 
-class DisagreementsReply(Message):
+class DisagreementsReply(Versioned):
     """The reply, followed by (topic, header, payload) for each disagreement; the payload is its picture, a gray PNG."""
 
-    schema_version: Version
     reply: Literal["disagreements"]
     id: Count
     running: Annotated[str, Field(description="name of the running engine; empty: no engine is compared")] = ""

@@ -12,6 +12,7 @@ from linewatch.contracts.manifest import Task
 from linewatch.contracts.picture import PictureQuantity, PictureReference
 from linewatch.contracts.verdict import Quality
 from linewatch.wire.schema.base import Count, CoveredArea, Envelope, JournalId, Message, Topic, Whole
+from linewatch.wire.schema.bridge import BridgeStatus
 from linewatch.wire.schema.coil import CoilDataBody
 
 
@@ -360,6 +361,7 @@ class StatusBody(CoveredArea):
     software: dict[str, str] = Field(
         default={}, description="versions of linewatch, Python and the packages that the results depend on"
     )
+    bridges: tuple[BridgeStatus, ...] = Field(default=(), description="to the plant; empty: none has reported")
 
 
 class StatusMessage(StatusBody, Envelope):
