@@ -60,6 +60,7 @@ from linewatch.wire.schema.disagreement import (
 )
 from linewatch.wire.schema.frame import ColumnsBody, FrameBody, FrameMessage, SpanBody
 from linewatch.wire.schema.messages import AnyMessage, decode
+from linewatch.wire.schema.picture import NewestPictureBody, NewestPictureReply, NewestPictureRequest
 from linewatch.wire.schema.requests import (
     REQUEST,
     CurrentCoil,
@@ -113,10 +114,11 @@ __all__ = [
     "DefectLine", "DefectMessage", "DisagreementBody", "DisagreementsReply", "DisagreementsRequest", "DiskStatus",
     "EngineAction", "EngineBeside", "EngineCallBody", "EngineCommand", "EngineReply", "EngineStatus", "Envelope",
     "ErrorCode", "ErrorReply", "FaultStatus", "FrameBody", "FrameMessage", "GradeBody", "GradeReasonBody",
-    "IntervalMm", "JoinedCamera", "JoinedCameraState", "JournalStatus", "Line", "MaskBody", "Message", "NormalStatus",
-    "PictureReadingStatus", "PictureStatus", "PositionSource", "PositionStatus", "ReplayReply", "ReplayRequest",
-    "Reply", "Request", "RollMarkBody", "RollMarkMessage", "RollSuspectBody", "RulesReply", "RulesRequest", "Score",
-    "ServiceState", "Severity", "ShortText", "Snapshot", "SnapshotReply", "SnapshotRequest", "SpanBody", "StageState",
-    "StageStatus", "StatusBody", "StatusMessage", "Timed", "TimingBody", "Token", "Topic", "VerdictLine", "Version",
-    "Versioned", "canonical", "decode", "decode_runs", "encode_runs", "explain", "parse", "parse_one_of",
+    "IntervalMm", "JoinedCamera", "JoinedCameraState", "JournalStatus", "Line", "MaskBody", "Message",
+    "NewestPictureBody", "NewestPictureReply", "NewestPictureRequest", "NormalStatus", "PictureReadingStatus",
+    "PictureStatus", "PositionSource", "PositionStatus", "ReplayReply", "ReplayRequest", "Reply", "Request",
+    "RollMarkBody", "RollMarkMessage", "RollSuspectBody", "RulesReply", "RulesRequest", "Score", "ServiceState",
+    "Severity", "ShortText", "Snapshot", "SnapshotReply", "SnapshotRequest", "SpanBody", "StageState", "StageStatus",
+    "StatusBody", "StatusMessage", "Timed", "TimingBody", "Token", "Topic", "VerdictLine", "Version", "Versioned",
+    "canonical", "decode", "decode_runs", "encode_runs", "explain", "parse", "parse_one_of",
 ]

@@ -12,6 +12,7 @@ from linewatch.wire.schema.base import Count, Message, Token, Version, Versioned
 from linewatch.wire.schema.bridge import BridgeReply
 from linewatch.wire.schema.coil import CoilDataBody
 from linewatch.wire.schema.disagreement import DisagreementsReply, DisagreementsRequest
+from linewatch.wire.schema.picture import NewestPictureReply
 from linewatch.wire.schema.requests import ErrorReply, ReplayReply, SnapshotReply
 from linewatch.wire.schema.status import CoilStatus, EngineBeside, EngineStatus
 
@@ -182,6 +183,6 @@ class RulesReply(Versioned):
 
 Command = EngineCommand | DisagreementsRequest | AlarmRequest | CoilRequest | RulesRequest
 CommandReply = EngineReply | DisagreementsReply | AlarmReply | CoilReply | RulesReply
-Reply = ReplayReply | SnapshotReply | BridgeReply | CommandReply | ErrorReply
+Reply = ReplayReply | SnapshotReply | NewestPictureReply | BridgeReply | CommandReply | ErrorReply
 COMMAND: TypeAdapter[Command] = TypeAdapter(Annotated[Command, Field(discriminator="request")])
 REPLY: TypeAdapter[Reply] = TypeAdapter(Annotated[Reply, Field(discriminator="reply")])

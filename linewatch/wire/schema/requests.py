@@ -1,4 +1,4 @@
-"""Requests to the serve socket (replay, snapshot, report of a bridge), their replies, and both sockets' error reply."""
+"""Requests to the serve socket, their replies, and the error reply of both sockets."""
 
 from enum import StrEnum
 from typing import Annotated, Literal
@@ -9,6 +9,7 @@ from linewatch.wire.schema.alarm import AlarmBody
 from linewatch.wire.schema.base import Count, CoveredArea, JournalId, Message, Topic, Version, Versioned, Whole
 from linewatch.wire.schema.bridge import BridgeReport
 from linewatch.wire.schema.defect import DefectBody
+from linewatch.wire.schema.picture import NewestPictureRequest
 from linewatch.wire.schema.roll_mark import RollMarkBody
 from linewatch.wire.schema.status import EngineStatus
 
@@ -117,5 +118,5 @@ class ErrorReply(Versioned):
     text: str
 
 
-Request = ReplayRequest | SnapshotRequest | BridgeReport
+Request = ReplayRequest | SnapshotRequest | NewestPictureRequest | BridgeReport
 REQUEST: TypeAdapter[Request] = TypeAdapter(Annotated[Request, Field(discriminator="request")])
