@@ -13,7 +13,7 @@ import zmq
 from linewatch.capture.clock import MonotonicClock
 from linewatch.config.calibration_file import read_calibration
 from linewatch.daemon.alarm_orders import AlarmOrders
-from linewatch.daemon.host_monitor import DiskMonitor, fullest_disk
+from linewatch.daemon.host_monitor import DiskMonitor, measure_disks
 from linewatch.daemon.runner import Runner
 from linewatch.daemon.slow_start import told_while_slow
 from linewatch.daemon.stages.outlet import Outlet
@@ -113,7 +113,7 @@ def open_strip(settings: StripSettings) -> Iterator[StripService]:
         runner = Runner(clock, topology.TOPOLOGY, len(cameras), listeners.stop)
         orders = AlarmOrders(map(alarm_body_of, journal.commanded()), partial(runner.hand, topology.HEARD))
         disks = stack.enter_context(
-            DiskMonitor(partial(fullest_disk, settings.journal.dir, settings.system_alarms.disks), clock)
+            DiskMonitor(partial(measure_disks, settings.journal.dir, settings.system_alarms.disks), clock)
         )
         stage = JoinStage(
             resumed.joining,
@@ -128,7 +128,19 @@ def open_strip(settings: StripSettings) -> Iterator[StripService]:
         )
         standing, untold, bridges = resumed.standing, UntoldDecisions(totals), Bridges()
         sequencer = Sequencer(journal.epoch, resumed.joining.joiner.rules.config, resumed.passage)
-        status = StripStatus(runner, totals, standing, clock, heard, stage.status, keeper, untold, bridges)
+        status = StripStatus(
+            runner,
+            totals,
+            standing,
+            clock,
+            heard,
+            stage.status,
+            keeper,
+            untold,
+            disks,
+            settings.system_alarms.disk_free_below_mb,
+            bridges,
+        )
         context = stack.enter_context(zmq.Context())
         publisher = Publisher(context, settings.wire, keys)
         outlet = Outlet(

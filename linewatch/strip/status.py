@@ -10,7 +10,17 @@ from linewatch.contracts.bounds import made_printable
 from linewatch.contracts.ports import Clock
 from linewatch.daemon.host_monitor import EVERY_NS, DiskMonitor
 from linewatch.daemon.runner import Runner
-from linewatch.daemon.status_parts import NS_PER_S, Rates, bare_facts, of_journal, of_stages, of_totals
+from linewatch.daemon.status_parts import (
+    NS_PER_S,
+    Rates,
+    bare_facts,
+    of_disks,
+    of_faults,
+    of_journal,
+    of_stages,
+    of_totals,
+    software,
+)
 from linewatch.daemon.totals import Totals
 from linewatch.daemon.untold import UntoldDecisions
 from linewatch.journal.keeper import JournalKeeper
@@ -35,6 +45,8 @@ class StripStatus:
     coil: Callable[[], CoilStatus]
     journal: JournalKeeper
     untold: UntoldDecisions
+    disks: DiskMonitor
+    disk_low_mb: float | None  # where the alarm `disk-low` begins; None: it is off
     bridges: Bridges
     _beats: int = 0
     _started_ns: int = field(init=False)
@@ -42,7 +54,7 @@ class StripStatus:
 
     def __post_init__(self) -> None:
         self._started_ns = self.clock.now_ns()
-        self._rates = Rates(self.clock, self.totals)
+        self._rates = Rates(self.clock, self.totals, self.runner)
 
     def __call__(self) -> StatusBody:
         """Return the status now, and count a heartbeat if every stage ticks and every required camera inspects.
@@ -57,11 +69,14 @@ class StripStatus:
             "frames_per_s": frames_per_s,
             "tiles_per_s": tiles_per_s,
             "alarms_unacknowledged": sum(not alarm.acked_state for alarm in asking),
-            "stages": of_stages(self.runner, self.runner.health.silent(), totals.frames, len(self.listeners), {}),
+            "stages": of_stages(self.runner, self.runner.health.silent(), self._rates, len(self.listeners), {}),
             "coil_status": self.coil(),
             "journal": of_journal(self.journal),
             "bridges": self.bridges.shown(),
             "cameras": tuple(listener.shown() for listener in self.listeners),
+            "disks": of_disks(self.disks.disks(), self.disk_low_mb),
+            "faults": of_faults(),
+            "software": software(),
         }
         return self._body(self.ailment(), more, beats=True)
 
