@@ -1,4 +1,4 @@
-"""The store of a bridge: in order, within its bound, over kills, full disks and damage, and it tells what it dropped."""
+"""The store of a bridge: in order, within its bound, over kills, full disks and damage; it tells what it dropped."""
 
 import os
 import signal

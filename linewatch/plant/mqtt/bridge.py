@@ -4,6 +4,7 @@ import asyncio
 
 from linewatch.plant.commands import CommandSender
 from linewatch.plant.follower import Follower
+from linewatch.plant.health import LinkHealth
 from linewatch.plant.keeper import EventKeeper
 from linewatch.plant.mqtt.commands import CommandDesk
 from linewatch.plant.mqtt.face import Face
@@ -26,7 +27,7 @@ def run_bridge(settings: MqttSettings) -> None:
 
 
 async def _publish(settings: MqttSettings) -> None:
-    process, view, faces = BridgeProcess(), MqttView(), list[Face]()
+    process, view, faces = BridgeProcess("mqtt", settings), MqttView(), list[Face]()
     with EventStore(settings.store, settings.faces) as store:
 
         def stored() -> None:
@@ -44,14 +45,24 @@ async def _publish(settings: MqttSettings) -> None:
         if settings.sparkplug is not None:
             faces.append(SparkplugFace(settings.sparkplug, settings.broker, store, follower))
 
+        dropped_before = sum(map(store.dropped, settings.faces))
+
         def connections() -> str:
             told = (f"{face.name} {'connected' if face.connected else 'NOT CONNECTED'}" for face in faces)
             return f"{', '.join(told)}, {max(map(store.waiting, settings.faces))} events waiting"
 
+        def health() -> LinkHealth:
+            return LinkHealth(
+                "; ".join(f"{face.name}: {face.trouble}" for face in faces if face.trouble),
+                sum(face.connected for face in faces),
+                max(map(store.waiting, settings.faces)),
+                sum(map(store.dropped, settings.faces)) - dropped_before,
+            )
+
         try:
             for face in faces:
                 face.start()
-            await process.run(follower, connections)
+            await process.run(follower, connections, health)
         finally:
             for face in faces:
                 face.stop()

@@ -43,6 +43,8 @@ class Face(ABC):
         self._broker, self.store, self.follower = settings, store, follower
         self.connected = False
         """Whether the broker has the connection now."""
+        self.trouble = "not connected yet"
+        """Why the plant is not served; "": it is."""
         self._stop = Event()
         self._wake, self._woken = socket.socketpair()
         self._wake.setblocking(False)
@@ -112,8 +114,9 @@ class Face(ABC):
             try:
                 if self._connect():
                     wait_s = RETRY_S[0]
-            except Exception:  # a fault of ours must not end the other face, nor leave this one silent for good
+            except Exception as error:  # a fault of ours must not end the other face, nor leave this one silent
                 log.exception("face_failed", face=self.name)
+                self.trouble = f"the bridge failed: {type(error).__name__}"
             self.connected = False
             self._stop.wait(wait_s * random.uniform(0.5, 1.0))
             wait_s = min(2 * wait_s, RETRY_S[1])
@@ -125,9 +128,10 @@ class Face(ABC):
             connection = BrokerConnection(self._broker, self.name, self.will(), self, self._woken, v5=self.v5)
         except BrokerError as error:
             log.warning("broker_unreachable", broker=broker, face=self.name, why=str(error))
+            self.trouble = str(error)
             return False
         log.info("broker_connected", broker=broker, face=self.name)
-        self.connected = True
+        self.connected, self.trouble = True, ""
         try:
             self.opened(connection)
             while not self._stop.is_set():
@@ -137,6 +141,7 @@ class Face(ABC):
             connection.close()
         except BrokerError as error:
             log.warning("broker_lost", broker=broker, face=self.name, why=str(error))
+            self.trouble = str(error)
         finally:
             connection.abandon()
         return True

@@ -3,7 +3,7 @@
 import time
 from collections import deque
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, ClassVar, Final
+from typing import ClassVar, Final
 from urllib.parse import quote
 
 import structlog
@@ -13,15 +13,13 @@ from linewatch.plant.follower import Follower
 from linewatch.plant.keeper import LOST, LostBody
 from linewatch.plant.mqtt.bodies import BridgeBody, ReplyBody, StateBody
 from linewatch.plant.mqtt.broker import Arrived, BrokerConnection, BrokerError, Will
+from linewatch.plant.mqtt.commands import CommandDesk
 from linewatch.plant.mqtt.face import Face, Outbox
 from linewatch.plant.mqtt.settings import BrokerSettings, PlainSettings
 from linewatch.plant.mqtt.view import Shown
 from linewatch.plant.store import EventStore
 from linewatch.plant.view import BridgeState
 from linewatch.wire.schema import AlarmBody, Topic
-
-if TYPE_CHECKING:
-    from linewatch.plant.mqtt.commands import CommandDesk
 
 STATE_EXPIRES_S: Final = 5.0
 HEALTH_S: Final = 1.0
@@ -46,7 +44,7 @@ class PlainFace(Face):
         broker: BrokerSettings,
         store: EventStore,
         follower: Follower[Shown],
-        desk: "CommandDesk | None",
+        desk: CommandDesk | None,
     ) -> None:
         super().__init__(broker, store, follower)
         self._settings, self._desk = settings, desk

@@ -96,6 +96,7 @@ class SparkplugFace(Face):
             connection.close()
             raise BrokerError(f"the Primary Host {self._settings.primary_host} is offline: its return is awaited")
         if self._phase is _Phase.AWAITING:
+            self.trouble = "" if self._host_online else f"the Primary Host {self._settings.primary_host} is offline"
             if self._host_online:
                 self._bear(connection)
             return
