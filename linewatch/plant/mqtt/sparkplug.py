@@ -68,7 +68,7 @@ class SparkplugFace(Face):
         """Forget what the last connection had."""
         self._phase = _Phase.AWAITING
         self._outbox = Outbox(self.store, self.name)
-        self._born_at = 0  # the newest event at the birth: up to it, events are historical
+        self._born_at, self._born_ms = 0, 0  # the newest event at the birth, and when that was
         self._seq = 0
         self._rebirth = self._device_born = self._host_online = False
         self._asked: int | None = None  # number of the question that has no answer yet
@@ -152,7 +152,7 @@ class SparkplugFace(Face):
     def _bear(self, connection: BrokerConnection) -> None:
         """Send NBIRTH, and DBIRTH where the line is there."""
         if self._phase is not _Phase.BORN:
-            self._born_at = self.store.newest
+            self._born_at, self._born_ms = self.store.newest, self.now_ms()
         self._phase, self._rebirth, self._device_born, self._seq = _Phase.BORN, False, False, 0
         counts = self._counts()
         self._values |= {metric.name: metric.read(counts) for metric in NODE_METRICS}
@@ -226,7 +226,7 @@ class SparkplugFace(Face):
         if event.topic not in EVENT_TOPICS:
             return
         body: dict[str, Any] = json.loads(event.body)
-        historical = event.number <= self._born_at
+        historical = event.number <= self._born_at or event.at_unix_ms < self._born_ms
         for metric in DEVICE_METRICS:
             if metric.topic != event.topic:
                 continue
