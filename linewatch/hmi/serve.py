@@ -51,7 +51,7 @@ def run_hmi(settings: HmiSettings, listening: Callable[[str], object] = lambda u
 
 
 async def _serve(settings: HmiSettings, people: People, listening: Callable[[str], object]) -> None:
-    process, view = BridgeProcess(), LiveView()
+    process, view = BridgeProcess("hmi", settings), LiveView()
     topics = (*DECIDED_TOPICS, Topic.CROP)
     follower: Follower[None] = Follower(
         settings.service, view, lambda: None, process.end, topics=topics, whole_coil=True
