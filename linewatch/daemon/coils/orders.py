@@ -222,6 +222,9 @@ def _append(path: Path, order: CoilOrder) -> None:
 def _read(path: Path) -> list[CoilOrder]:
     """Return the newest orders in the file. Lines that are none, as one cut short by a kill, are logged and skipped."""
     try:
+        if path.exists() and not path.is_file():  # a pipe would hang the start
+            aside = path.rename(path.with_name(f"{path.name}.not-a-file"))
+            log.error("journal_file_set_aside", file=aside.name)
         lines = path.read_bytes().splitlines()[-_ORDERS_WRITTEN:]
     except FileNotFoundError:
         return []
