@@ -198,8 +198,8 @@ def _rounded(value: float | None) -> float | None:
 
 
 def _calibration(calibrated: CalibrationInForce) -> CalibrationStatus | None:
-    calibration, trouble = calibrated.calibration, calibrated.trouble
-    if calibration is None and trouble is None:
+    calibration, trouble, refused = calibrated.calibration, calibrated.trouble, calibrated.refused
+    if calibration is None and trouble is None and refused is None and not calibrated.following:
         return None
     parts = {} if calibration is None else calibration.parts
     return CalibrationStatus(
@@ -207,6 +207,8 @@ def _calibration(calibrated: CalibrationInForce) -> CalibrationStatus | None:
         identity=calibrated.identity,
         made_unix_ns={name: round(part.made.timestamp() * NS_PER_S) for name, part in parts.items()},
         trouble=made_printable(trouble)[:1000] if trouble else None,
+        following=calibrated.following,
+        refused=made_printable(refused)[:1000] if refused else None,
     )
 
 

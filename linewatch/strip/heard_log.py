@@ -165,6 +165,11 @@ class HeardLog:
         self._commits.append(_Commit(tuple(self._pending), base))
         self._pending.clear()
 
+    def joined_by(self, config: str) -> None:
+        """Note by which settings the coil that begins is joined."""
+        if config != self.base.config:
+            self.base, self.new_base = self.base.model_copy(update={"config": config}), True
+
     def behind(self, decided: Decided, sequencer: Sequencer) -> bytes | None:
         """Return the journal's state where it changes with this decision. Decisions come as they were noted."""
         commit = self._commits.popleft()

@@ -13,6 +13,7 @@ import zmq
 from linewatch.capture.clock import MonotonicClock
 from linewatch.config.calibration_file import read_calibration
 from linewatch.daemon.alarm_orders import AlarmOrders
+from linewatch.daemon.coils.folder import CoilFolder
 from linewatch.daemon.host_monitor import DiskMonitor, measure_disks
 from linewatch.daemon.runner import Runner
 from linewatch.daemon.slow_start import told_while_slow
@@ -39,6 +40,7 @@ from linewatch.wire.encode import Sequencer
 from linewatch.wire.endpoints import load_keys
 from linewatch.wire.publisher import Publisher
 from linewatch.wire.schema import (
+    CoilStatus,
     EngineAction,
     EngineBeside,
     EngineCommand,
@@ -83,8 +85,11 @@ class StripService:
             watched.stopped()
 
 
-def run_strip(settings: StripSettings) -> None:
-    """Join the configured cameras until SIGINT or SIGTERM. Raises LinewatchErrors."""
+def run_strip(settings: StripSettings, reread: Callable[[], StripSettings] | None = None) -> None:
+    """Join the configured cameras until SIGINT or SIGTERM. Raises LinewatchErrors.
+
+    reread: returns the settings as their file has them now, for `linewatch reload rules`.
+    """
     log.info("starting", cameras=[camera.key for camera in settings.camera])
     for camera in settings.camera:
         if camera.calibration is not None:
@@ -92,13 +97,13 @@ def run_strip(settings: StripSettings) -> None:
             log.info("calibration", camera=camera.key, identity=known.identity, serial=known.serial)
             for remark in known.remarks:
                 log.warning("calibration_doubtful", camera=camera.key, why=remark)
-    with open_strip(settings) as service, on_end(service.stop):
+    with open_strip(settings, reread) as service, on_end(service.stop):
         gc.freeze()  # what is loaded stays; looking through it again and again would hold up frames
         service.run()
 
 
 @contextmanager
-def open_strip(settings: StripSettings) -> Iterator[StripService]:
+def open_strip(settings: StripSettings, reread: Callable[[], StripSettings] | None = None) -> Iterator[StripService]:
     """Open everything but the sockets, which `run` binds; close all in reverse. Raises LinewatchErrors."""
     keys, clock, cameras = load_keys(settings.wire), MonotonicClock(), [one.key for one in settings.camera]
     with ExitStack() as stack:
@@ -128,13 +133,18 @@ def open_strip(settings: StripSettings) -> Iterator[StripService]:
         )
         standing, untold, bridges = resumed.standing, UntoldDecisions(totals), Bridges()
         sequencer = Sequencer(journal.epoch, resumed.joining.joiner.rules.config, resumed.passage)
+
+        def coil() -> CoilStatus:
+            now = stage.status()
+            return now if folder is None else now.model_copy(update={"trouble": folder.trouble})
+
         status = StripStatus(
             runner,
             totals,
             standing,
             clock,
             heard,
-            stage.status,
+            coil,
             keeper,
             untold,
             disks,
@@ -162,7 +172,15 @@ def open_strip(settings: StripSettings) -> Iterator[StripService]:
             next_heartbeat_ns=clock.now_ns(),
         )
         server = Server(context, settings.wire, keys, keeper, standing.snapshot, bridges)
-        coils = CoilCommands(settings.camera, stage.place, stage.status)
+        coils = CoilCommands(
+            settings.camera,
+            stage.place,
+            stage.status,
+            resumed.joining.joiner.rules,
+            reread,
+            partial(runner.hand, topology.HEARD),
+        )
+        folder = None if settings.coil_data is None else CoilFolder(settings.coil_data, coils.take_file)
         runner.add(topology.LISTEN, listeners)
         runner.add(topology.JOIN, stage)
         runner.add(topology.OUTLET, outlet)
@@ -170,7 +188,10 @@ def open_strip(settings: StripSettings) -> Iterator[StripService]:
         commands = _command_server(context, settings, keys, keeper, orders, coils)
         if commands is not None:
             runner.add(topology.COMMANDS, commands)
+        if commands is not None or folder is not None:
             runner.add(topology.FORWARD, coils)
+        if folder is not None:
+            runner.add(topology.COIL_FILES, folder.scan)
         yield StripService(runner, totals, publisher, server, commands, status)
 
 

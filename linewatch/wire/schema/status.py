@@ -177,6 +177,10 @@ class CalibrationStatus(Message):
     trouble: str | None = Field(
         default=None, description="why the calibration cannot be used; strip is missed (cause `calibration`) meanwhile"
     )
+    following: str = Field(default="", description="identity of a newer one, which the next coil begins with; or empty")
+    refused: str | None = Field(
+        default=None, description="why a newer one is not taken up; the one before it stays in force"
+    )
 
 
 class ClockStatus(Message):
