@@ -4,7 +4,9 @@ from collections.abc import Mapping
 
 from linewatch.plant.kind import BridgeKind
 from linewatch.plant.modbus import MODBUS
+from linewatch.plant.s7 import S7
 
 BRIDGES: Mapping[str, BridgeKind] = {
     "modbus": MODBUS,
+    "s7": S7,
 }
