@@ -8,7 +8,7 @@ from pydantic import BaseModel
 from linewatch.config.grading import GradingSettings
 from linewatch.config.history import HistorySettings
 from linewatch.config.taxonomy import Taxonomy
-from linewatch.plant.modbus.settings import ModbusSettings
+from linewatch.plant.registry import BRIDGES
 from linewatch.service_settings import ServiceSettings
 from linewatch.strip.settings import StripSettings
 
@@ -17,7 +17,7 @@ _KINDS: Sequence[type[BaseModel]] = (
     StripSettings,
     GradingSettings,
     HistorySettings,
-    ModbusSettings,
+    *(kind.settings for kind in BRIDGES.values()),
     Taxonomy,
 )
 

@@ -12,6 +12,7 @@ from linewatch.config.redact import without_password
 from linewatch.config.text import why_not
 from linewatch.contracts.errors import HistoryError
 from linewatch.plant.modbus.settings import ModbusSettings
+from linewatch.plant.settings import BridgeSettings
 from linewatch.terminal import extra
 
 
@@ -33,11 +34,12 @@ def check_history(settings: HistorySettings, trials: Trials) -> None:
             check_keys("service", service.keys.secret_file, service.keys.server_public_file, trials, number)
 
 
-def check_modbus(settings: ModbusSettings, trials: Trials, owner: int | None) -> None:
-    """Try the address and the keys of a Modbus bridge."""
-    listen = settings.listen
-    with_port = f"{listen.address}, port {listen.port}"
-    trials.attempt("listen", "address", with_port, lambda: bind_address(listen.address, listen.port, owner))
+def check_bridge(settings: BridgeSettings, trials: Trials, owner: int | None) -> None:
+    """Try the keys of a bridge, and the address where PLCs connect to it."""
+    if isinstance(settings, ModbusSettings):
+        listen = settings.listen
+        with_port = f"{listen.address}, port {listen.port}"
+        trials.attempt("listen", "address", with_port, lambda: bind_address(listen.address, listen.port, owner))
     if (keys := settings.service.keys) is not None:
         check_keys("service", keys.secret_file, keys.server_public_file, trials)
 

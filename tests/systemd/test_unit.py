@@ -23,7 +23,13 @@ from linewatch.wire.schema import BesideState, EngineAction
 
 UNITS = Path(__file__).parents[2] / "systemd"
 UNIT = UNITS / "linewatch.service"
-MOST_EXPOSED = {"linewatch": 1.4, "linewatch-history": 1.4, "linewatch-modbus": 1.6, "linewatch-strip": 1.4}
+MOST_EXPOSED = {
+    "linewatch": 1.4,
+    "linewatch-history": 1.4,
+    "linewatch-modbus": 1.6,
+    "linewatch-s7": 1.4,
+    "linewatch-strip": 1.4,
+}
 """By `systemd-analyze security` of systemd 252. What is left: sockets, devices, code that inference generates."""
 
 
@@ -145,6 +151,11 @@ def _history(folder: Path) -> str:
     return f'database = "sqlite:///{folder}/history.sqlite"\n{service}'
 
 
+def _s7(folder: Path) -> str:
+    service = f'[service]\npublish = "ipc://{folder}/cam"\nserve = "ipc://{folder}/cam-rep"\n'
+    return f'{service}[plc]\naddress = "127.0.0.1"\nport = 1\n'
+
+
 def _modbus(folder: Path) -> str:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
@@ -162,6 +173,7 @@ def _modbus(folder: Path) -> str:
         ("linewatch-strip", ["strip"], _strip, "running"),
         ("linewatch-history", ["history"], _history, "history_opened"),
         ("linewatch-modbus", ["bridge", "modbus"], _modbus, "service_state"),
+        ("linewatch-s7", ["bridge", "s7"], _s7, "plc_not_served"),
     ],
 )
 def test_the_processes_beside_the_service_run_under_their_filters_of_system_calls(
