@@ -70,6 +70,7 @@ pitch_mm = 2128.0
 [inference]
 chain = "cascade"
 engines_dir = "{root}/engines"
+deadline_ms = 5000.0
 [decision]
 grading = "{root}/configs/grading/example.toml"
 [[roll]]
@@ -156,7 +157,8 @@ def _url(log: Path) -> str:
 
 def _save(png: bytes, path: Path) -> None:
     """Write a picture of 256 colours: a third of the size, and nobody sees it."""
-    Image.open(io.BytesIO(png)).convert("RGB").quantize(256, dither=Image.Dither.NONE).save(path, optimize=True)
+    picture = Image.open(io.BytesIO(png)).convert("RGB")
+    picture.quantize(256, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE).save(path, optimize=True)
 
 
 def take(url: str, names: list[str], out: Path, before_s: float) -> None:
@@ -198,7 +200,7 @@ def main() -> None:
     parser.add_argument("--only", choices=PICTURED, help="one page")
     parser.add_argument("--out", type=Path, default=OUT)
     parser.add_argument("--before-s", type=float, default=40.0, help="how long the line runs first")
-    parser.add_argument("--line-rate-hz", type=float, default=1500.0)
+    parser.add_argument("--line-rate-hz", type=float, default=1000.0)
     given = parser.parse_args()
     with TemporaryDirectory() as folder, simulated_line(Path(folder), given.line_rate_hz) as url:
         take(url, [given.only] if given.only else list(PICTURED), given.out, given.before_s)
