@@ -40,7 +40,12 @@ $(VENV)/.dev: $(VENV)/.base constraints.txt requirements/dev.lock
 install: $(VENV)/.base ## The service alone, in .venv: every file is checked against requirements/base.lock
 install-dev: $(VENV)/.dev ## With training, the history, the plant's bridges, the documentation and the developers' tools
 
-demo: install ## Render a coil, inspect it with the shipped engines, show what was found
+# The page in a browser, for the demo: some 60 MB more.
+$(VENV)/.page: $(VENV)/.base constraints.txt
+	$(PIP) -c constraints.txt -e '.[hmi,history]'
+	@touch $@
+
+demo: $(VENV)/.page ## Render a coil, inspect it, show what was found; in a terminal, then leave a line with its page running
 	$(BIN)/linewatch demo
 
 test: install-dev ## All tests but `heavy`, in two processes; prints the ten slowest (needs LINEWATCH_DATA for some, skipped without)

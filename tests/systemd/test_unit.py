@@ -26,6 +26,7 @@ UNIT = UNITS / "linewatch.service"
 MOST_EXPOSED = {
     "linewatch": 1.4,
     "linewatch-history": 1.4,
+    "linewatch-hmi": 1.8,
     "linewatch-modbus": 1.6,
     "linewatch-s7": 1.4,
     "linewatch-strip": 1.4,
@@ -162,6 +163,11 @@ def _modbus(folder: Path) -> str:
     return f'[service]\npublish = "ipc://{folder}/cam"\nserve = "ipc://{folder}/cam-rep"\n[listen]\nport = {port}\n'
 
 
+def _hmi(folder: Path) -> str:
+    service = f'[service]\npublish = "ipc://{folder}/cam"\nserve = "ipc://{folder}/cam-rep"\n'
+    return f'{service}[listen]\nport = 0\n[access]\npeople_file = "{folder}/people.json"\n'
+
+
 @pytest.mark.service
 @pytest.mark.skipif(
     shutil.which("systemd-analyze") is None or not under_filter.HEADER.exists(),
@@ -174,6 +180,7 @@ def _modbus(folder: Path) -> str:
         ("linewatch-history", ["history"], _history, "history_opened"),
         ("linewatch-modbus", ["bridge", "modbus"], _modbus, "service_state"),
         ("linewatch-s7", ["bridge", "s7"], _s7, "plc_not_served"),
+        ("linewatch-hmi", ["hmi"], _hmi, "service_state"),
     ],
 )
 def test_the_processes_beside_the_service_run_under_their_filters_of_system_calls(
