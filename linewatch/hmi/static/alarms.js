@@ -42,7 +42,7 @@ function show() {
   const standing = asking(), open = standing.filter((alarm) => !alarm.acked_state);
   byId("priorities").replaceChildren(...PRIORITIES.map((priority) => {
     const of = standing.filter((alarm) => alarm.priority === priority).length;
-    return element("li", { "data-none": of === 0 }, priorityMark(priority), element("b", {}, String(of)), element("span", {}, priorityName(priority)));
+    return element("li", { "data-none": String(of === 0) }, priorityMark(priority), element("b", {}, String(of)), element("span", {}, priorityName(priority)));
   }));
   say(byId("standing-about"), standing.length
     ? t("{open} of {all} wait to be acknowledged", { open: open.length, all: standing.length })
@@ -63,9 +63,9 @@ function fill(list, found, empty) {
 
 function line(alarm) {
   const shelf = alarm.id === alarm.rule && !alarm.active_state;
-  const made = element("li", { class: "alarm", "data-id": alarm.id, "data-priority": alarm.priority, "data-open": alarm.state === "raised" && !alarm.acked_state },
+  const made = element("li", { class: "alarm", "data-id": alarm.id, "data-priority": alarm.priority, "data-open": String(alarm.state === "raised" && !alarm.acked_state) },
     priorityMark(alarm.priority),
-    element("div", { class: "what" }, element("b", {}, alarm.rule.replaceAll("-", " ")), element("span", {}, plain(alarm)), about(alarm, shelf)),
+    element("div", { class: "what" }, element("b", {}, alarm.rule.replaceAll("-", " ")), element("span", {}, shelf ? alarm.command?.comment || t("shelved without a reason") : plain(alarm)), about(alarm, shelf)),
     element("div", { class: "state" }, ...states(alarm)),
     mayAct ? element("div", { class: "does" }, ...doings(alarm, shelf)) : null);
   lines.set(alarm.id, made);
@@ -92,7 +92,7 @@ function states(alarm) {
     const until = alarm.shelved_until_unix_ns ? when(alarm.shelved_until_unix_ns / 1e6) : "–";
     found.push(element("span", { class: "tag", "data-kind": "warn" }, alarm.shelving_state === "timed_shelved" ? t("shelved until {time}", { time: until }) : t("shelved until it is over, {time} at the latest", { time: until })));
     const by = alarm.command?.action === "shelve" ? alarm.command : null;
-    if (by) found.push(element("small", { class: "soft" }, byWhom(by)));
+    if (by) found.push(element("small", { class: "soft" }, byWhom(by, alarm.id !== alarm.rule)));
   }
   if (alarm.suppressed_state) found.push(element("span", { class: "tag" }, t("suppressed")));
   if (alarm.state === "raised") {
@@ -105,9 +105,9 @@ function states(alarm) {
   return found;
 }
 
-function byWhom(command) {
+function byWhom(command, why = true) {
   const who = command.said_by || command.by || t("nobody named"), at = timeOfDay(command.at_unix_ns / 1e6);
-  return command.comment ? t("{who}, {time}: {reason}", { who, time: at, reason: command.comment }) : t("{who}, {time}", { who, time: at });
+  return command.comment && why ? t("{who}, {time}: {reason}", { who, time: at, reason: command.comment }) : t("{who}, {time}", { who, time: at });
 }
 
 const when = (unixMs) => (hostNow() - unixMs > DAY_MS || unixMs - hostNow() > DAY_MS ? dateAndTime(unixMs) : timeOfDay(unixMs));

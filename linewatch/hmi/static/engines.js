@@ -56,7 +56,7 @@ function showTrial() {
     return;
   }
   const [kind, text] = STATES[beside.state] ?? ["", beside.state];
-  const who = element("div", { class: "who" }, element("small", { class: "soft" }, beside.role ? t(TASKS[beside.role] ?? beside.role) : ""),
+  const who = element("div", { class: "candidate" }, element("small", { class: "soft" }, beside.role ? t(TASKS[beside.role] ?? beside.role) : ""),
     element("b", {}, beside.name), element("span", { class: "tag", "data-kind": kind }, t(text)),
     beside.identity ? element("span", {}, element("span", { class: "tag" }, precision(beside.identity))) : null,
     beside.text ? element("p", { class: "note bad" }, beside.text) : null,

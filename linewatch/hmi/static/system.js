@@ -120,21 +120,21 @@ function showStages({ stages }) {
   const engines = groups.get("engine");
   if (engines && path.includes("cascade")) path.splice(path.indexOf("cascade") + 1, 0, "engine");
   const others = [...groups.keys()].filter((name) => !path.includes(name));
-  const boxes = path.flatMap((name, at) => (at ? [arrow(name === "engine" || path[at - 1] === "engine"), box(groups.get(name))] : [box(groups.get(name))]));
+  const boxes = path.flatMap((name, at) => (at ? [arrow(name === "engine"), box(groups.get(name))] : [box(groups.get(name))]));
   byId("stages").replaceChildren(
     element("div", { class: "path" }, boxes),
-    others.length ? element("div", { class: "path" }, element("span", { class: "beside" }, t("Beside them, for consumers and operators")), others.flatMap((name, at) => (at ? [element("span", { class: "arrow" }), box(groups.get(name))] : [box(groups.get(name))]))) : "");
+    others.length ? element("div", { class: "path aside" }, element("span", { class: "beside" }, t("Beside them, for consumers and operators")), others.flatMap((name, at) => (at ? [element("span", { class: "arrow" }), box(groups.get(name), true)] : [box(groups.get(name), true)]))) : "");
 }
 
 const arrow = (both) => element("span", { class: "arrow", "aria-hidden": "true" }, drawn("svg", { viewBox: "0 0 30 18" }, drawn("path", { d: both ? "M4 9h22M21 4l5 5-5 5M9 4L4 9l5 5" : "M2 9h24M21 4l5 5-5 5" })));
 
-function box(stage) {
+function box(stage, asked = false) {
   const name = t(STAGES[stage.name] ?? stage.name), share = stage.queue_size ? stage.queued / stage.queue_size : 0, age = stage.tick_age_ms / (stage.deadline_ms || 1);
   return element("div", { class: "stage", "data-state": stage.state },
     element("b", {}, stage.threads > 1 ? `${name} × ${stage.threads}` : name, stage.state in STAGE_STATES ? element("span", {}, " ", element("span", { class: "tag", "data-kind": stage.state === "done" ? "" : "bad" }, t(STAGE_STATES[stage.state]))) : null),
     element("span", { class: "rate" }, number(stage.per_s, stage.per_s < 10 ? 1 : 0), " ", element("small", {}, t("/s"), " ", t(DOES[stage.name] ?? "items"))),
-    element("small", {}, t("{queued} of {size} waiting", { queued: number(stage.queued), size: number(stage.queue_size) })),
-    meter(share, share > 0.8 ? "bad" : share > 0.5 ? "warn" : "", t("Waiting items")),
+    ...(asked ? [] : [element("small", {}, t("{queued} of {size} waiting", { queued: number(stage.queued), size: number(stage.queue_size) })),
+      meter(share, share > 0.8 ? "bad" : share > 0.5 ? "warn" : "", t("Waiting items"))]),
     element("small", {}, t("{age} of {limit} ms", { age: number(stage.tick_age_ms), limit: number(stage.deadline_ms) })),
     meter(age, age > 1 ? "bad" : age > 0.6 ? "warn" : "", t("Time since the last sign of life")),
     stage.dropped ? element("small", {}, t("{count} dropped", { count: number(stage.dropped) })) : null);
@@ -222,7 +222,7 @@ function showPicture(picture) {
 }
 
 function showBridges(bridges) {
-  byId("bridges").replaceChildren(bridges.length ? element("div", { class: "rows" }, bridges.map((one) => row(`${one.name} (${one.protocol})`, tag(BRIDGES[one.health] ?? ["", one.health]),
+  byId("bridges").replaceChildren(bridges.length ? element("div", { class: "rows" }, bridges.map((one) => row(one.name === one.protocol ? one.name : `${one.name} (${one.protocol})`, tag(BRIDGES[one.health] ?? ["", one.health]),
     element("small", { class: "soft" }, [t("{count} connected", { count: number(one.peers) }), one.waiting ? t("{count} wait", { count: number(one.waiting) }) : "", one.dropped ? t("{count} dropped", { count: number(one.dropped) }) : "", one.text ?? ""].filter(Boolean).join(" · "))))) : element("p", { class: "soft" }, t("No bridge has reported.")));
 }
 
