@@ -6,7 +6,9 @@ A simulated line runs with its history and its page; after a while each page is 
 
 import argparse
 import io
+import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -26,6 +28,8 @@ ROOT: Final = Path(__file__).parents[1]
 OUT: Final = ROOT / "docs" / "pictures" / "hmi"
 SIZES: Final = {"1920": (1920, 1080), "1024": (1024, 768), "phone": (390, 844)}
 PERSON, PASSWORD = "E. Brandt", "for the pictures alone"
+NEXT_ENGINE: Final = "segment-next"
+"""An engine to try: `segment` with another threshold."""
 
 
 def _settled(page: Any) -> None:
@@ -42,9 +46,48 @@ def _live(page: Any) -> None:
     _settled(page)
 
 
+def _alarms(page: Any) -> None:
+    """Shelve a rule, and acknowledge nothing: the standing alarms are pictured."""
+    page.locator("#standing li.alarm").first.wait_for(timeout=120_000)
+    if not page.locator("#held li.alarm").count():
+        page.locator('#standing li.alarm [data-does="shelve"]').last.click()
+        page.fill("dialog input[name=comment]", "known batch, the customer has agreed")
+        page.locator("dialog button.main").click()
+        page.locator("#held li.alarm").first.wait_for()
+        page.locator(".toast").wait_for(state="detached")
+    _settled(page)
+
+
+def _journal(page: Any) -> None:
+    page.locator("#rows tr[data-key]").first.wait_for(timeout=60_000)
+    _settled(page)
+
+
+def _engines(page: Any) -> None:
+    """Try an engine, until both have disagreed."""
+    page.locator("#running .card").first.wait_for()
+    if not page.locator("#trial .candidate").count():
+        page.click("#load")
+        page.locator("dialog select").select_option(NEXT_ENGINE)
+        page.locator("dialog button.main").click()
+    page.locator("#pairs figure").nth(5).wait_for(timeout=300_000)
+    page.locator(".toast").first.wait_for(state="detached")
+    _settled(page)
+
+
+def _system(page: Any) -> None:
+    page.locator(".stage").nth(4).wait_for()
+    page.locator("#picture tr").nth(5).wait_for()
+    page.wait_for_timeout(2500)
+
+
 PICTURED: Final[dict[str, tuple[str, Callable[[Any], None]]]] = {
     "login": ("/login", _settled),
     "live": ("/", _live),
+    "alarms": ("/alarms", _alarms),
+    "journal": ("/journal", _journal),
+    "engines": ("/engines", _engines),
+    "system": ("/system", _system),
 }
 """Each page's path, and what is done on it before it is pictured."""
 
@@ -69,7 +112,7 @@ across_mm = 520.0
 pitch_mm = 2128.0
 [inference]
 chain = "cascade"
-engines_dir = "{root}/engines"
+engines_dir = "{folder}/engines"
 [decision]
 grading = "{root}/configs/grading/example.toml"
 [[roll]]
@@ -90,6 +133,14 @@ priority = "high"
 name = "cluster"
 min_count = 4
 within_m = 2.0
+[[alarm]]
+name = "inclusion"
+classes = ["inclusion"]
+priority = "urgent"
+[[alarm]]
+name = "patches"
+classes = ["patches"]
+priority = "low"
 [crops]
 [journal]
 dir = "{folder}/journal"
@@ -132,6 +183,7 @@ def simulated_line(folder: Path, line_rate_hz: float) -> Iterator[str]:
     """Run a service, its history and its page until the end; yield the page's URL."""
     for name, text in (("service", SERVICE), ("history", HISTORY), ("hmi", PAGE)):
         (folder / f"{name}.toml").write_text(text.format(root=ROOT, folder=folder, line_rate_hz=line_rate_hz))
+    _write_engines(folder / "engines")
     People(folder / "people.json").set(PERSON, Role.ENGINEER, PASSWORD)
     with ExitStack() as stack:
         for command in ("run", "history", "hmi"):
@@ -143,6 +195,17 @@ def simulated_line(folder: Path, line_rate_hz: float) -> Iterator[str]:
             stack.callback(process.wait, 60)
             stack.callback(process.terminate)
         yield _url(folder / "hmi.log")
+
+
+def _write_engines(folder: Path) -> None:
+    for name in ("screen", "classify", "segment"):
+        shutil.copytree(ROOT / "engines" / name, folder / name)
+    shutil.copytree(ROOT / "engines" / "segment", folder / NEXT_ENGINE)
+    path = folder / NEXT_ENGINE / "manifest.json"
+    manifest = json.loads(path.read_text())
+    path.write_text(
+        json.dumps(manifest | {"name": NEXT_ENGINE, "thresholds": {**manifest["thresholds"], "defect": 0.9}})
+    )
 
 
 def _url(log: Path) -> str:
