@@ -137,7 +137,7 @@ def test_an_engineer_tries_an_engine_and_the_system_page_tells_all(settings: Ser
         eva.goto(f"{hmi.url}/system")
         eva.locator('.stage:has-text("capture")').wait_for()
         for stage in ("cascade", "engines × 2", "decision", "outlet", "commands"):
-            assert eva.locator(f'.stage:has-text("{stage}")').count() == 1
+            assert eva.locator(".stage > b").get_by_text(stage, exact=True).count() == 1
         wait_until(lambda: "0.0" not in eva.locator('.stage:has-text("capture") .rate').text_content())
         eva.locator("#disks .meter").wait_for()
         assert "hmi" in eva.locator("#bridges").text_content()
