@@ -129,7 +129,9 @@ class Requester:
 
     def disagreements(self) -> tuple[DisagreementsReply, list[bytes]]:
         """Return where the engine on trial and the running one disagree, and a PNG of each. Raises as `engine` does."""
-        request = DisagreementsRequest(schema_version=SCHEMA_VERSION, request="disagreements", id=self._next_id())
+        request = DisagreementsRequest(
+            schema_version=SCHEMA_VERSION, request="disagreements", id=self._next_id(), action="show"
+        )
         reply, parts = self._ask(request)
         if not isinstance(reply, DisagreementsReply) or len(parts) != 3 * len(reply.disagreements):
             raise WireError(f"disagreements were answered by {type(reply).__name__} with {len(parts)} parts")

@@ -47,6 +47,13 @@ def test_disk_low_names_the_fullest_disk(tmp_path: Path) -> None:
     assert host_text(DISK_LOW, both, settings, active=False) == (True, "0 MB free on the disk of /proc")
 
 
+def test_disks_are_named_in_a_configuration_file() -> None:
+    assert SystemAlarmSettings.model_validate({"disks": ["/var/lib/a", "/srv/b"]}).disks == (
+        Path("/var/lib/a"),
+        Path("/srv/b"),
+    )
+
+
 def test_a_folder_that_is_not_there_hides_no_other(tmp_path: Path) -> None:
     own, other = measure_disks(tmp_path, [tmp_path / "nowhere", FULL])
     assert (own.name, other.name) == ("the journal's disk", "the disk of /proc")

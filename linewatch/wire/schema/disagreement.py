@@ -16,6 +16,7 @@ class DisagreementsRequest(Message):
     schema_version: Version
     request: Literal["disagreements"]
     id: Count = Field(default=0, description="repeated in the reply")
+    action: Literal["show"]
 
 
 class EngineCallBody(Message):
