@@ -167,8 +167,8 @@ DEFECT: Final = sa.Table(
         postgresql_where=sa.text("merged_into IS NULL"),
     ),
     sa.Index(
-        "ix_defect_probability",  # for the least certain ones: of a million, the scan takes seconds
-        *("probability", "id"),
+        "ix_defect_class_probability",  # for the least certain ones: of a million, a scan takes seconds
+        *("defect_class", "probability", "id"),
         sqlite_where=sa.text("merged_into IS NULL"),
         postgresql_where=sa.text("merged_into IS NULL"),
     ),

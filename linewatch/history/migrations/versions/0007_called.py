@@ -21,9 +21,9 @@ def upgrade() -> None:
     )
     op.execute("DROP TABLE counted")
     op.create_index(
-        op.f("ix_defect_probability"),
+        op.f("ix_defect_class_probability"),
         "defect",
-        ["probability", "id"],
+        ["defect_class", "probability", "id"],
         sqlite_where=sa.text("merged_into IS NULL"),
         postgresql_where=sa.text("merged_into IS NULL"),
     )
