@@ -1,8 +1,9 @@
-"""A passage as a map shows it: the strip's edges, what was not inspected, and its defects in columns, the worst first."""
+"""A passage as a map shows it: the strip's edges, what was not inspected, and its defects, the worst first."""
 
 from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import sqlalchemy as sa
 
@@ -29,10 +30,12 @@ class LostLength:
 
 @dataclass(frozen=True, slots=True)
 class MappedCoil:
-    """A passage from above. strip_mm: its outermost edges; None: no strip was seen. spans: in order, not inspected ones.
+    """A passage from above. strip_mm: its outermost edges; None: no strip was seen. spans: in order, those that
+    were not inspected.
 
     defects: rows in the order of `columns`, the worst first. others: how many more defects it has.
-    engines: the identities that served on it.
+    engines: the identities that
+    served on it. grade: as the service told it at the end, a message's body. notes: remarks of the service.
     """
 
     strip_mm: IntervalMm | None
@@ -41,12 +44,16 @@ class MappedCoil:
     defects: tuple[tuple[object, ...], ...]
     others: int
     engines: tuple[str, ...]
+    grade: Mapping[str, Any] | None
+    notes: tuple[str, ...]
     columns: tuple[str, ...] = _COLUMNS
 
 
 def mapped(connection: sa.Connection, passage: int, at_most: int) -> MappedCoil:
     """Return the passage of that number, which must exist, with `at_most` of its defects."""
-    edges = connection.execute(sa.select(COIL.c.strip_left_mm, COIL.c.strip_right_mm).filter_by(id=passage)).one()
+    told = COIL.c.more["grade"].label("grade"), COIL.c.more["notes"].label("notes")
+    edges = COIL.c.strip_left_mm, COIL.c.strip_right_mm
+    coil = connection.execute(sa.select(*edges, *told).filter_by(id=passage)).one()
     coverage = Coverage()
     for row in spans(connection, passage):
         coverage.add(row.span, row.engines)
@@ -59,12 +66,14 @@ def mapped(connection: sa.Connection, passage: int, at_most: int) -> MappedCoil:
         count = connection.execute(sa.select(sa.func.count()).select_from(DEFECT).where(*here)).scalar_one()
     uninspected = tuple(span for span in coverage.spans if span.quality is not Quality.INSPECTED)
     return MappedCoil(
-        strip_mm=None if edges.strip_left_mm is None else (edges.strip_left_mm, edges.strip_right_mm),
+        strip_mm=None if coil.strip_left_mm is None else (coil.strip_left_mm, coil.strip_right_mm),
         spans=uninspected,
         lost=_lost(uninspected),
         defects=tuple(tuple(row) for row in found),
         others=count - len(found),
         engines=tuple(use.engine for use in coverage.engines),
+        grade=coil.grade,
+        notes=tuple(coil.notes or ()),
     )
 
 

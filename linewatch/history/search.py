@@ -93,7 +93,8 @@ def facts_of(connection: sa.Connection, rows: Sequence[CoilRow]) -> list[CoilFac
         called[row.coil_id][row.defect_class] = row.called
     rolls = dict.fromkeys(numbers, 0)
     of_rolls = sa.select(ROLL_MARK.c.coil_id, sa.func.count()).where(ROLL_MARK.c.coil_id.in_(numbers))
-    rolls |= {number: count for number, count in connection.execute(of_rolls.group_by(ROLL_MARK.c.coil_id))}
+    for number, count in connection.execute(of_rolls.group_by(ROLL_MARK.c.coil_id)):
+        rolls[number] = count
     found = []
     for coil in rows:
         grade, data, causes = more[coil.passage]
@@ -129,48 +130,47 @@ def choices(connection: sa.Connection) -> Choices:
 
 
 def _conditions(wanted: CoilFilter) -> list[sa.ColumnElement[bool]]:
+    """Return what must hold of a row of the table of coils."""
     grade = COIL.c.more["grade"]
-    found: list[sa.ColumnElement[bool]] = []
-    if wanted.text:
-        found.append(COIL.c.coil.icontains(wanted.text, autoescape=True, escape=_ESCAPE))
-    if wanted.service is not None:
-        found.append(COIL.c.service_id.in_(sa.select(SERVICE.c.id).where(SERVICE.c.name == wanted.service)))
-    if wanted.side is not None:
-        found.append(COIL.c.side == wanted.side)
-    if wanted.grade == NOT_GRADED:
-        found.append(grade["grade"].as_string().is_(None))
-    elif wanted.grade is not None:
-        found.append(grade["grade"].as_string() == wanted.grade)
-    if wanted.product is not None:
-        found.append(grade["product"].as_string() == wanted.product)
-    if wanted.defect_class is not None:
-        of_class = CLASS_COUNT.c.coil_id == COIL.c.id, CLASS_COUNT.c.defect_class == wanted.defect_class
-        found.append(sa.exists().where(*of_class, CLASS_COUNT.c.called > 0))
-    if wanted.cause is not None:
-        told_at_end = (
-            COIL.c.more[name][wanted.cause].as_string().is_not(None)
-            for name in ("uninspected_mm2_by_cause", "missed_lines_by_cause")
-        )
-        of_span = sa.exists().where(SPAN.c.coil_id == COIL.c.id, SPAN.c.cause == wanted.cause)
-        found.append(sa.or_(*told_at_end, sa.and_(COIL.c.ended_unix_ns.is_(None), of_span)))
-    if wanted.begun_from_ns is not None:
-        found.append(COIL.c.begun_unix_ns >= wanted.begun_from_ns)
-    if wanted.begun_to_ns is not None:
-        found.append(COIL.c.begun_unix_ns < wanted.begun_to_ns)
-    if wanted.worst_share is not None:
-        lost_mm2, all_mm2 = COIL.c.degraded_mm2 + COIL.c.missed_mm2, COIL.c.passed_mm2
-        lost_mm, all_mm = COIL.c.degraded_mm + COIL.c.missed_mm, COIL.c.passed_mm
-        told = sa.func.coalesce(all_mm2, lost_mm2 + COIL.c.inspected_mm2)
-        passed = sa.func.coalesce(all_mm, lost_mm + COIL.c.inspected_mm)
-        by_area = sa.and_(told > 0, lost_mm2 >= wanted.worst_share * told)
-        by_length = sa.and_(lost_mm2.is_(None), passed > 0, lost_mm >= wanted.worst_share * passed)
-        found.append(sa.or_(by_area, by_length))
-    if wanted.roll_marks is not None:
-        there = sa.exists().where(ROLL_MARK.c.coil_id == COIL.c.id)
-        found.append(there if wanted.roll_marks else ~there)
-    if wanted.labelled is not None:
-        by_person = sa.exists().where(LABEL.c.coil == COIL.c.coil, LABEL.c.begun_unix_ns == COIL.c.begun_unix_ns)
-        found.append(by_person if wanted.labelled else ~by_person)
-    if wanted.ended is not None:
-        found.append(COIL.c.ended_unix_ns.is_not(None) if wanted.ended else COIL.c.ended_unix_ns.is_(None))
-    return found
+    told = {
+        "text": lambda text: COIL.c.coil.icontains(text, autoescape=True, escape=_ESCAPE),
+        "service": lambda name: COIL.c.service_id.in_(sa.select(SERVICE.c.id).where(SERVICE.c.name == name)),
+        "side": lambda side: COIL.c.side == side,
+        "grade": lambda name: grade["grade"].as_string().is_not_distinct_from(None if name == NOT_GRADED else name),
+        "product": lambda name: grade["product"].as_string() == name,
+        "defect_class": _has_class,
+        "cause": _has_lost,
+        "begun_from_ns": lambda begun_ns: COIL.c.begun_unix_ns >= begun_ns,
+        "begun_to_ns": lambda begun_ns: COIL.c.begun_unix_ns < begun_ns,
+        "worst_share": _lost_at_least,
+        "roll_marks": lambda there: sa.exists().where(ROLL_MARK.c.coil_id == COIL.c.id).is_(there),
+        "labelled": _LABELLED.is_,
+        "ended": lambda ended: COIL.c.ended_unix_ns.is_not(None).is_(ended),
+    }
+    given = ((name, getattr(wanted, name)) for name in told)
+    return [told[name](value) for name, value in given if value is not None]
+
+
+_LABELLED: Final = sa.exists().where(LABEL.c.coil == COIL.c.coil, LABEL.c.begun_unix_ns == COIL.c.begun_unix_ns)
+
+
+def _has_class(name: str) -> sa.ColumnElement[bool]:
+    of_class = CLASS_COUNT.c.coil_id == COIL.c.id, CLASS_COUNT.c.defect_class == name
+    return sa.exists().where(*of_class, CLASS_COUNT.c.called > 0)
+
+
+def _has_lost(cause: str) -> sa.ColumnElement[bool]:
+    """Say by the end's message, as spans are many; by the spans of a coil that runs."""
+    names = "uninspected_mm2_by_cause", "missed_lines_by_cause"
+    told_at_end = (COIL.c.more[name][cause].as_string().is_not(None) for name in names)
+    of_span = sa.exists().where(SPAN.c.coil_id == COIL.c.id, SPAN.c.cause == cause)
+    return sa.or_(*told_at_end, sa.and_(COIL.c.ended_unix_ns.is_(None), of_span))
+
+
+def _lost_at_least(share: float) -> sa.ColumnElement[bool]:
+    """Say by areas, or by lengths where areas are not known; of a coil that runs, of what passed so far."""
+    lost_mm2, lost_mm = COIL.c.degraded_mm2 + COIL.c.missed_mm2, COIL.c.degraded_mm + COIL.c.missed_mm
+    passed_mm2 = sa.func.coalesce(COIL.c.passed_mm2, lost_mm2 + COIL.c.inspected_mm2)
+    passed_mm = sa.func.coalesce(COIL.c.passed_mm, lost_mm + COIL.c.inspected_mm)
+    by_area = sa.and_(passed_mm2 > 0, lost_mm2 >= share * passed_mm2)
+    return sa.or_(by_area, sa.and_(lost_mm2.is_(None), passed_mm > 0, lost_mm >= share * passed_mm))

@@ -100,7 +100,7 @@ def _mondays(zone: tzinfo, since: datetime, until: datetime) -> Iterator[datetim
     begin, last = _monday(since.astimezone(zone)), _monday(until.astimezone(zone))
     if begin > last:
         raise ValueError("the time begins after it ends")
-    for count in range(WEEKS_AT_MOST):
+    for _ in range(WEEKS_AT_MOST):
         if begin > last:
             return
         yield begin

@@ -119,7 +119,7 @@ def main() -> int:
         picture = read_gray(given.picture)
         seen = activation(given.engines_dir, given.name, picture, given.lines, given.columns, given.left_px)
     except (LinewatchError, PictureError) as error:
-        print(error, file=sys.stderr)
+        sys.stderr.write(f"{error}\n")
         return UNUSABLE
     sys.stdout.buffer.write(overlay(seen))
     return 0

@@ -3,22 +3,24 @@
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-import sqlalchemy as sa
 from linewatch.hmi.page import Answer, Asked, Data, Page, PageError
 from linewatch.hmi.texts import N_
 from starlette.responses import Response
 
 from linewatch.contracts.coil import file_name
+from linewatch.contracts.errors import HistoryError
 from linewatch.history.labels import labels_of
 from linewatch.history.mapped import mapped
 from linewatch.history.queries import defects, passage
 from linewatch.history.rolls import roll_marks
 from linewatch.history.search import CoilFacts, facts_of
-from linewatch.history.tables import COIL
 from linewatch.hmi.record_json import coil_json, defect_json, roll_mark_json
 from linewatch.hmi.worker import run_worker
+
+if TYPE_CHECKING:
+    import sqlalchemy as sa
 
 DRAWN_AT_MOST: Final = 10_000
 SPANS_AT_MOST: Final = 5_000
@@ -36,11 +38,10 @@ async def _map(asked: Asked) -> Answer:
     """Everything that the map and the tables beside it show."""
     number = number_of(asked)
 
-    def read(connection: sa.Connection) -> Mapping[str, Any]:
+    def read(connection: "sa.Connection") -> Mapping[str, Any]:
         facts = _facts(connection, number)
         of_coil = mapped(connection, number, DRAWN_AT_MOST)
         longest = sorted(of_coil.spans, key=lambda span: -span.length_mm)[:SPANS_AT_MOST]
-        told = connection.execute(sa.select(COIL.c.more["grade"], COIL.c.more["notes"]).filter_by(id=number)).one()
         return {
             "coil": coil_json(facts),
             "strip_mm": of_coil.strip_mm,
@@ -54,8 +55,8 @@ async def _map(asked: Asked) -> Answer:
             "others": of_coil.others,
             "engines": of_coil.engines,
             "roll_marks": [roll_mark_json(row) for row in roll_marks(connection, passages=(number,))],
-            "grade": told[0],
-            "notes": told[1] or [],
+            "grade": of_coil.grade,
+            "notes": of_coil.notes,
         }
 
     return await asked.hmi.records.ask(read)
@@ -66,7 +67,7 @@ async def _defects(asked: Asked) -> Answer:
     number, after = number_of(asked), asked.number("after", 0, 0, 1 << 53) or None
     of_class = asked.query.get("class", "")[:128] or None
 
-    def read(connection: sa.Connection) -> Mapping[str, Any]:
+    def read(connection: "sa.Connection") -> Mapping[str, Any]:
         length_mm = passage(connection, number).passed_mm
         rows = defects(connection, [number], of_class, after=after, limit=PER_PAGE + 1)
         said = labels_of(connection, [row.number for row in rows])
@@ -109,10 +110,11 @@ def number_of(asked: Asked) -> int:
     return number
 
 
-def _facts(connection: sa.Connection, number: int) -> CoilFacts:
-    if connection.execute(sa.select(COIL.c.id).filter_by(id=number)).first() is None:
-        raise PageError(404, N_("There is no such coil in the history."))
-    (facts,) = facts_of(connection, [passage(connection, number)])
+def _facts(connection: "sa.Connection", number: int) -> CoilFacts:
+    try:
+        (facts,) = facts_of(connection, [passage(connection, number)])
+    except HistoryError as error:
+        raise PageError(404, N_("There is no such coil in the history.")) from error
     return facts
 
 

@@ -3,11 +3,10 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import cv2
 import numpy as np
-import sqlalchemy as sa
 import structlog
 from linewatch.hmi.page import Action, Answer, Asked, Data, Page, PageError
 from linewatch.hmi.texts import N_
@@ -21,6 +20,9 @@ from linewatch.history.queries import DefectRow, defect_rows, engines_at, masks,
 from linewatch.hmi.activation import engine_of
 from linewatch.hmi.record_json import defect_json, label_json
 from linewatch.hmi.worker import run_worker
+
+if TYPE_CHECKING:
+    import sqlalchemy as sa
 
 NEAR_MM: Final = 20_000.0
 NEIGHBOURS: Final = 12
@@ -38,7 +40,7 @@ class StoredDefect:
     picture: ArchivedImage | None
 
 
-def stored_defect(connection: sa.Connection, number: int, images_dir: Path | None) -> StoredDefect:
+def stored_defect(connection: "sa.Connection", number: int, images_dir: Path | None) -> StoredDefect:
     """Return the defect of that number. Raises PageError 404 where there is none."""
     for row in defect_rows(connection, [number]):
         picture = None
@@ -72,7 +74,7 @@ async def _about(asked: Asked) -> Answer:
     return await asked.hmi.records.ask(lambda connection: about(connection, asked, number))
 
 
-def about(connection: sa.Connection, asked: Asked, number: int) -> Mapping[str, Any]:
+def about(connection: "sa.Connection", asked: Asked, number: int) -> Mapping[str, Any]:
     """Return all that the page shows of a defect but its picture."""
     images_dir = asked.hmi.records.images_dir
     found = stored_defect(connection, number, images_dir)
@@ -103,7 +105,7 @@ async def _activation(asked: Asked) -> Answer:
     """The map of the engine that found the defect, computed now, as a PNG to lay over the picture."""
     number, images_dir = number_of(asked), asked.hmi.records.images_dir
 
-    def read(connection: sa.Connection) -> tuple[StoredDefect, tuple[str, ...]]:
+    def read(connection: "sa.Connection") -> tuple[StoredDefect, tuple[str, ...]]:
         found = stored_defect(connection, number, images_dir)
         return found, engines_at(connection, found.row.passage, found.row.defect.box.along_mm[0])
 
@@ -128,7 +130,7 @@ async def _label(asked: Asked) -> Answer:
     if right_class is not None and (not isinstance(right_class, str) or not 0 < len(right_class) <= 64):
         raise PageError(400, N_("The right class is no name."))
 
-    def say(connection: sa.Connection) -> Mapping[str, Any]:
+    def say(connection: "sa.Connection") -> Mapping[str, Any]:
         try:
             return label_json(label(connection, str(number), LabelVerdict(verdict), right_class, asked.person))
         except HistoryError as error:
@@ -141,7 +143,7 @@ async def _take_back(asked: Asked) -> Answer:
     """Delete the person's own newest label of the defect."""
     number = number_of(asked)
 
-    def undo(connection: sa.Connection) -> Mapping[str, Any]:
+    def undo(connection: "sa.Connection") -> Mapping[str, Any]:
         try:
             before = take_back(connection, number, asked.person)
         except HistoryError as error:
@@ -174,7 +176,7 @@ async def _of_picture(asked: Asked) -> ArchivedImage:
     return found.picture
 
 
-def _picture_json(connection: sa.Connection, found: StoredDefect) -> Mapping[str, Any] | None:
+def _picture_json(connection: "sa.Connection", found: StoredDefect) -> Mapping[str, Any] | None:
     """Return the picture's place and the outline in it, an SVG path in its pixels; None where there is no picture."""
     picture = found.picture
     pixels = None if picture is None else picture.read()

@@ -2,9 +2,8 @@
 
 from collections.abc import Mapping
 from datetime import datetime, time, timedelta
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-import sqlalchemy as sa
 from linewatch.hmi.page import Answer, Asked, Data, Page, PageError
 from linewatch.hmi.texts import N_
 
@@ -13,6 +12,9 @@ from linewatch.history.search import choices
 from linewatch.history.uncertain import QueueFilter, uncertain, waiting
 from linewatch.hmi.coil_query import chosen, unix_ns
 from linewatch.hmi.pages.defect import about, may_label
+
+if TYPE_CHECKING:
+    import sqlalchemy as sa
 
 AT_ONCE: Final = 8
 WITHOUT_AT_MOST: Final = 500
@@ -35,7 +37,7 @@ async def _queue(asked: Asked) -> Answer:
     without, limit = _numbers(asked.query.get("without", "")), asked.number("limit", AT_ONCE, 1, AT_ONCE)
     midnight_ns = unix_ns(datetime.combine(now.date(), time(), asked.hmi.zone))
 
-    def read(connection: sa.Connection) -> Mapping[str, Any]:
+    def read(connection: "sa.Connection") -> Mapping[str, Any]:
         rows = uncertain(connection, of, limit, without)
         return {
             "next": [about(connection, asked, row.number) for row in rows],
