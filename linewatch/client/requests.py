@@ -25,6 +25,9 @@ from linewatch.wire.schema import (
     EngineReply,
     ErrorReply,
     Message,
+    NewestPictureBody,
+    NewestPictureReply,
+    NewestPictureRequest,
     ReplayReply,
     ReplayRequest,
     Reply,
@@ -40,6 +43,7 @@ from linewatch.wire.schema import (
 )
 
 R = TypeVar("R", bound=Message)
+_JPEG_SIGNATURE = b"\xff\xd8\xff"
 
 
 class NoAnswerError(WireError):
@@ -95,6 +99,18 @@ class Requester:
         """Return the service's state. Raises NoAnswerError, or WireError for a bad reply."""
         request = SnapshotRequest(schema_version=SCHEMA_VERSION, request="snapshot", id=self._next_id())
         return self._answer(request, SnapshotReply).snapshot
+
+    def picture(self) -> tuple[NewestPictureBody, bytes] | None:
+        """Return the newest picture, a JPEG; None where there is none. Raises NoAnswerError, or WireError."""
+        request = NewestPictureRequest(schema_version=SCHEMA_VERSION, request="picture", id=self._next_id())
+        reply, parts = self._ask(request)
+        if not isinstance(reply, NewestPictureReply) or len(parts) != (3 if reply.picture else 0):
+            raise WireError(f"a request for a picture was answered by {type(reply).__name__} with {len(parts)} parts")
+        if reply.picture is None:
+            return None
+        if len(parts[2]) != reply.picture.jpeg_bytes or not parts[2].startswith(_JPEG_SIGNATURE):
+            raise WireError(f"a picture that is no JPEG of {reply.picture.jpeg_bytes} bytes, as its header says")
+        return reply.picture, parts[2]
 
     def engine(self, action: EngineAction, name: str = "", *, shadow: bool = False) -> EngineReply:
         """Load an engine beside the running ones, promote or drop it, go back from it, or show the engines.

@@ -30,6 +30,7 @@ from linewatch.daemon.coils.manager import CoilManager
 from linewatch.daemon.coils.recorded import CoilDataRecorder, RecordedCoilData
 from linewatch.daemon.crops import DefectCrops
 from linewatch.daemon.host_monitor import DiskMonitor, HostMonitor, fullest_disk
+from linewatch.daemon.newest_picture import NewestPictureMaker
 from linewatch.daemon.recipes import Recipes, RuleFiles
 from linewatch.daemon.restart_point import EarlierRuns, RestartPoints, Unfinished, earlier_runs
 from linewatch.daemon.runner import Runner
@@ -131,6 +132,7 @@ class Decisions:
     alarm_orders: AlarmOrders
     totals: Totals
     crops: DefectCrops | None
+    picture: NewestPictureMaker
     stage: DecisionStage
     begun: Unfinished | None  # the coil that goes on over a restart
     wall_clock: WallClock
@@ -229,10 +231,22 @@ def open_decisions(
         totals.coil, totals.along_mm = state.coil.coil, state.coil.end_mm
     passage = begun.point.passage if begun else None
     crops = DefectCrops(settings.crops, passage) if settings.crops else None
+    picture = NewestPictureMaker(clock)
     stage = DecisionStage(
-        state, recipes, inspection.ring.release, totals, clock, orders, host.read, crops, lambda: runner.pausing
+        state,
+        recipes,
+        inspection.ring.release,
+        totals,
+        clock,
+        orders,
+        host.read,
+        crops,
+        lambda: runner.pausing,
+        picture,
     )
-    return Decisions(keeper or journal, standing, exchange, coils, orders, totals, crops, stage, begun, wall_clock)
+    return Decisions(
+        keeper or journal, standing, exchange, coils, orders, totals, crops, picture, stage, begun, wall_clock
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -313,7 +327,7 @@ def open_wire(
         heartbeat_ns=int(1e9 / settings.wire.heartbeat_hz),
         next_heartbeat_ns=clock.now_ns(),
     )
-    server = Server(context, settings.wire, keys, journal, standing.snapshot)
+    server = Server(context, settings.wire, keys, journal, standing.snapshot, decisions.picture.newest)
     commands = None
     if settings.wire.commands:
         role = settings.wire.role_without_keys

@@ -1,17 +1,18 @@
 """The thread of a bridge that follows the service, so that a slow controller never holds it up."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from threading import Event, Thread
 from typing import Generic, TypeVar
 
 import structlog
 
-from linewatch.client import Subscriber
+from linewatch.client import Position, Subscriber
 from linewatch.contracts.errors import WireError
 from linewatch.plant.settings import FollowedServiceSettings
 from linewatch.plant.view import BridgeState, ServiceView
-from linewatch.wire.schema import StatusMessage
+from linewatch.wire.schema import DECIDED_TOPICS, KEPT_TOPICS, StatusMessage, Topic
 
 ANSWER_TIMEOUT_S = 0.5  # while the follower waits for the service's answer, it follows nothing
 SNAPSHOT_RETRY_S = 1.0
@@ -28,12 +29,21 @@ class Follower(Generic[T]):
     """
 
     def __init__(
-        self, settings: FollowedServiceSettings, view: ServiceView, read: Callable[[], T], ended: Callable[[], object]
+        self,
+        settings: FollowedServiceSettings,
+        view: ServiceView,
+        read: Callable[[], T],
+        ended: Callable[[], object],
+        *,
+        topics: Iterable[Topic] = DECIDED_TOPICS,
+        whole_coil: bool = False,
     ) -> None:
         """`view` is used by the follower's thread alone; `read` makes an immutable copy of what others need of it.
 
-        `ended` is called when the thread fails; `stop` then raises the failure.
+        `ended` is called when the thread fails; `stop` then raises the failure. whole_coil: begin with the coil under
+        way, as far back as the service's journal goes, not with the next message.
         """
+        self._topics, self._whole_coil = tuple(topics), whole_coil
         self._settings = settings
         self._view = view
         self._read = read
@@ -73,10 +83,9 @@ class Follower(Generic[T]):
             self._ended()
 
     def _follow(self) -> None:
-        settings, next_snapshot_s = self._settings, 0.0
-        with Subscriber(
-            settings.publish, settings.serve, keys=settings.client_keys, answer_timeout_s=ANSWER_TIMEOUT_S
-        ) as subscriber:
+        next_snapshot_s = 0.0
+        positions = self._begin_of_coil() if self._whole_coil else None
+        with self._subscriber(positions) as subscriber:
             while not self._stop.is_set():
                 message = subscriber.poll(POLL_S)
                 self.ticked_s = time.monotonic()
@@ -89,6 +98,27 @@ class Follower(Generic[T]):
                         next_snapshot_s = self.ticked_s + SNAPSHOT_RETRY_S
                         self._sync(subscriber)
                 self.newest, self._state = self._read(), self._view.state
+
+    def _subscriber(self, positions: Mapping[str, Position] | None = None) -> Subscriber:
+        settings = self._settings
+        return Subscriber(
+            settings.publish,
+            settings.serve,
+            self._topics,
+            keys=settings.client_keys,
+            positions=positions,
+            answer_timeout_s=ANSWER_TIMEOUT_S,
+        )
+
+    def _begin_of_coil(self) -> Mapping[str, Position] | None:
+        """Ask until the service answers; None: the follower ends."""
+        with self._subscriber() as subscriber:
+            while not self._stop.is_set():
+                self.ticked_s = time.monotonic()
+                with suppress(WireError):
+                    return subscriber.begin_of_coil(KEPT_TOPICS)
+                self._stop.wait(POLL_S)
+        return None
 
     def _sync(self, subscriber: Subscriber) -> None:
         try:

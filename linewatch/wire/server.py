@@ -18,18 +18,21 @@ from linewatch.wire.schema import (
     REQUEST,
     SCHEMA_VERSION,
     ErrorCode,
+    NewestPictureBody,
+    NewestPictureReply,
+    NewestPictureRequest,
     ReplayReply,
     ReplayRequest,
+    Request,
     Snapshot,
     SnapshotReply,
-    SnapshotRequest,
 )
 
 MAX_REPLY_BYTES = 256 << 10
 
 
-class Server(Router[ReplayRequest | SnapshotRequest]):
-    """Answers `replay` from the journal, `snapshot` with the service's state, and whether a key may connect."""
+class Server(Router[Request]):
+    """Answers `replay` from the journal, `snapshot` with the state, `picture`, and whether a key may connect."""
 
     def __init__(
         self,
@@ -38,21 +41,31 @@ class Server(Router[ReplayRequest | SnapshotRequest]):
         keys: ServerKeys | None,
         store: RecordStore,
         snapshot: Callable[[], Snapshot],
+        picture: Callable[[], tuple[NewestPictureBody, bytes] | None] = lambda: None,
     ) -> None:
+        """picture: of the camera, where there is one."""
         authenticator = ZapAuthenticator(context, keys.allowed) if keys else None
         super().__init__(context, settings.serve, keys, setting="serve", requests=REQUEST, authenticator=authenticator)
         self._store = store
         self._snapshot = snapshot
+        self._picture = picture
 
-    def answer(self, request: ReplayRequest | SnapshotRequest, caller: Caller) -> Answer:
+    def answer(self, request: Request, caller: Caller) -> Answer:
         try:
             if isinstance(request, ReplayRequest):
                 return self._replay(request)
+            if isinstance(request, NewestPictureRequest):
+                return self._newest_picture(request)
             return SnapshotReply(
                 schema_version=SCHEMA_VERSION, reply="snapshot", id=request.id, snapshot=self._snapshot()
             ), ()
         except (JournalError, OSError, ValidationError) as error:  # the last: the state is beyond what a snapshot holds
             return refusal(request.id, ErrorCode.UNAVAILABLE, str(error))
+
+    def _newest_picture(self, request: NewestPictureRequest) -> Answer:
+        found = self._picture()
+        about, records = (None, ()) if found is None else (found[0], (Record(0, "picture", 0, b"", found[1]),))
+        return NewestPictureReply(schema_version=SCHEMA_VERSION, reply="picture", id=request.id, picture=about), records
 
     def _replay(self, request: ReplayRequest) -> Answer:
         if request.topic not in KEPT_TOPICS:

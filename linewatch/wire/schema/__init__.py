@@ -50,6 +50,7 @@ from linewatch.wire.schema.crop import CropBody, CropMessage
 from linewatch.wire.schema.defect import DefectBody, DefectMessage, MaskBody, decode_runs, encode_runs
 from linewatch.wire.schema.frame import ColumnsBody, FrameBody, FrameMessage, SpanBody
 from linewatch.wire.schema.messages import AnyMessage, decode
+from linewatch.wire.schema.picture import NewestPictureBody, NewestPictureReply, NewestPictureRequest
 from linewatch.wire.schema.requests import (
     REQUEST,
     CurrentCoil,
@@ -99,7 +100,8 @@ __all__ = [
     "ColumnsBody", "Command", "CommandMark", "Count", "CropBody", "CropMessage", "CropStatus", "CurrentCoil",
     "DefectBody", "DefectLine", "DefectMessage", "EngineAction", "EngineBeside", "EngineCommand", "EngineReply",
     "EngineStatus", "Envelope", "ErrorCode", "ErrorReply", "FrameBody", "FrameMessage", "GradeBody", "GradeReasonBody",
-    "IntervalMm", "JoinedCamera", "JoinedCameraState", "JournalStatus", "Line", "MaskBody", "Message", "NormalStatus",
+    "IntervalMm", "JoinedCamera", "JoinedCameraState", "JournalStatus", "Line", "MaskBody", "Message",
+    "NewestPictureBody", "NewestPictureReply", "NewestPictureRequest", "NormalStatus",
     "PictureReadingStatus", "PictureStatus", "PositionSource", "PositionStatus", "ReplayReply", "ReplayRequest",
     "Reply", "Request", "RollMarkBody", "RollMarkMessage", "RollSuspectBody", "RulesReply", "RulesRequest", "Score",
     "ServiceState", "Severity", "ShortText", "Snapshot", "SnapshotReply", "SnapshotRequest", "SpanBody", "StageState",

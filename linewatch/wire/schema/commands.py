@@ -10,6 +10,7 @@ from linewatch.contracts.coil import CoilName
 from linewatch.wire.schema.alarm import AlarmBody
 from linewatch.wire.schema.base import Count, Message, Token, Version
 from linewatch.wire.schema.coil import CoilDataBody
+from linewatch.wire.schema.picture import NewestPictureReply
 from linewatch.wire.schema.requests import ErrorReply, ReplayReply, SnapshotReply
 from linewatch.wire.schema.status import CoilStatus, EngineBeside, EngineStatus
 
@@ -180,6 +181,8 @@ class RulesReply(Message):
 
 
 Command = EngineCommand | AlarmRequest | CoilRequest | RulesRequest
-Reply = ReplayReply | SnapshotReply | EngineReply | AlarmReply | CoilReply | RulesReply | ErrorReply
+Reply = (
+    ReplayReply | SnapshotReply | NewestPictureReply | EngineReply | AlarmReply | CoilReply | RulesReply | ErrorReply
+)
 COMMAND: TypeAdapter[Command] = TypeAdapter(Annotated[Command, Field(discriminator="request")])
 REPLY: TypeAdapter[Reply] = TypeAdapter(Annotated[Reply, Field(discriminator="reply")])

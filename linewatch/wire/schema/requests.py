@@ -1,4 +1,4 @@
-"""Requests to the serve socket (replay and snapshot), their replies, and the error reply of both sockets."""
+"""Requests to the serve socket: replay and snapshot, with their replies and the error reply of both sockets."""
 
 from enum import StrEnum
 from typing import Annotated, Literal
@@ -8,6 +8,7 @@ from pydantic import Field, TypeAdapter
 from linewatch.wire.schema.alarm import AlarmBody
 from linewatch.wire.schema.base import Count, CoveredArea, JournalId, Message, Topic, Version
 from linewatch.wire.schema.defect import DefectBody
+from linewatch.wire.schema.picture import NewestPictureRequest
 from linewatch.wire.schema.roll_mark import RollMarkBody
 from linewatch.wire.schema.status import EngineStatus
 
@@ -114,5 +115,5 @@ class ErrorReply(Message):
     text: str
 
 
-Request = ReplayRequest | SnapshotRequest
+Request = ReplayRequest | SnapshotRequest | NewestPictureRequest
 REQUEST: TypeAdapter[Request] = TypeAdapter(Annotated[Request, Field(discriminator="request")])
