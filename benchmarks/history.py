@@ -31,7 +31,7 @@ from linewatch.contracts.verdict import Decided, Quality, StripBox, Verdict
 from linewatch.history.database import reading, writing
 from linewatch.history.labels import newest_labels
 from linewatch.history.queries import coils, defects, gaps, masks, passages_of, spans
-from linewatch.history.tables import COIL, DEFECT
+from linewatch.history.tables import DEFECT
 from linewatch.history.writer import HistoryWriter, stored_service
 from linewatch.wire.encode import Sequencer, drafts
 from linewatch.wire.schema import AnyMessage, decode

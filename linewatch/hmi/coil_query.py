@@ -4,10 +4,9 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta, tzinfo
 from typing import Final
 
+from linewatch.history.search import CoilFilter
 from linewatch.hmi.page import PageError
 from linewatch.hmi.texts import N_
-
-from linewatch.history.search import CoilFilter
 
 MOST_TEXT: Final = 128
 _YES_NO: Final = {"yes": True, "no": False}

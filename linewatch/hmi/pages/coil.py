@@ -5,8 +5,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from linewatch.hmi.page import Answer, Asked, Data, Page, PageError
-from linewatch.hmi.texts import N_
 from starlette.responses import Response
 
 from linewatch.contracts.coil import file_name
@@ -16,7 +14,9 @@ from linewatch.history.mapped import mapped
 from linewatch.history.queries import defects, passage
 from linewatch.history.rolls import roll_marks
 from linewatch.history.search import CoilFacts, facts_of
+from linewatch.hmi.page import Answer, Asked, Data, Page, PageError
 from linewatch.hmi.record_json import coil_json, defect_json, roll_mark_json
+from linewatch.hmi.texts import N_
 from linewatch.hmi.worker import run_worker
 
 if TYPE_CHECKING:

@@ -3,14 +3,13 @@
 from collections.abc import Mapping
 from typing import Any
 
-from linewatch.hmi.page import Answer, Asked, Data, Page
-from linewatch.hmi.texts import N_
-
 from linewatch.contracts.frame import Cause
 from linewatch.history.queries import MAX_PAGE, gaps
 from linewatch.history.search import NOT_GRADED, choices, search
 from linewatch.hmi.coil_query import coil_filter
+from linewatch.hmi.page import Answer, Asked, Data, Page
 from linewatch.hmi.record_json import coil_json
+from linewatch.hmi.texts import N_
 
 PER_PAGE = 100
 

@@ -11,4 +11,4 @@ async def _context(asked: Asked) -> Mapping[str, Any]:
     return {"one": asked.number("a", 0, 0, 1 << 53), "other": asked.number("b", 0, 0, 1 << 53)}
 
 
-COMPARE = Page("compare", "/compare", N_("Compare"), context=_context)
+COMPARE = Page("compare", "/compare", N_("Compare"), context=_context, listed=False)

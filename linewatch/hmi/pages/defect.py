@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING, Any, Final
 import cv2
 import numpy as np
 import structlog
-from linewatch.hmi.page import Action, Answer, Asked, Data, Page, PageError
-from linewatch.hmi.texts import N_
 from starlette.responses import Response
 
 from linewatch.contracts.access import Role
@@ -17,8 +15,10 @@ from linewatch.contracts.errors import HistoryError
 from linewatch.history.archived_images import ArchivedImage, archived_images
 from linewatch.history.labels import LabelVerdict, label, labels_of, take_back
 from linewatch.history.queries import DefectRow, defect_rows, engines_at, masks, neighbours, passage
-from linewatch.hmi.activation import engine_of
+from linewatch.hmi.page import Action, Answer, Asked, Data, Page, PageError
 from linewatch.hmi.record_json import defect_json, label_json
+from linewatch.hmi.shown_engine import shown_engine
+from linewatch.hmi.texts import N_
 from linewatch.hmi.worker import run_worker
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ def about(connection: "sa.Connection", asked: Asked, number: int) -> Mapping[str
     near = neighbours(connection, row, NEAR_MM, NEIGHBOURS)
     said = labels_of(connection, [number, *(one.number for one in near)])
     engines = engines_at(connection, row.passage, row.defect.box.along_mm[0])
-    shown = engine_of(engines, asked.hmi.settings.engines_dir)
+    shown = shown_engine(engines, asked.hmi.settings.engines_dir)
     return {
         "defect": defect_json(row, found.length_mm, said.get(number)),
         "picture": _picture_json(connection, found),
@@ -111,13 +111,13 @@ async def _activation(asked: Asked) -> Answer:
 
     found, engines = await asked.hmi.records.ask(read)
     engines_dir = asked.hmi.settings.engines_dir
-    shown = engine_of(engines, engines_dir)
+    shown = shown_engine(engines, engines_dir)
     if found.picture is None or shown is None:
         raise PageError(404, N_("The engine that found this defect is not here: it cannot show where it looked."))
     at = found.picture
     places = (str(value) for value in (at.lines, at.columns, at.left_px))
     given = str(at.path.absolute()), str(engines_dir), shown[0], *places
-    body = await run_worker("linewatch.hmi.activation", *given, limit_s=ACTIVATION_S)
+    body = await run_worker("linewatch.inference.activation", *given, limit_s=ACTIVATION_S)
     return Response(body, media_type="image/png")
 
 

@@ -4,14 +4,13 @@ from collections.abc import Mapping
 from datetime import datetime, time, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
-from linewatch.hmi.page import Answer, Asked, Data, Page, PageError
-from linewatch.hmi.texts import N_
-
 from linewatch.history.labels import labels_by
 from linewatch.history.search import choices
 from linewatch.history.uncertain import QueueFilter, uncertain, waiting
 from linewatch.hmi.coil_query import chosen, unix_ns
+from linewatch.hmi.page import Answer, Asked, Data, Page, PageError
 from linewatch.hmi.pages.defect import about, may_label
+from linewatch.hmi.texts import N_
 
 if TYPE_CHECKING:
     import sqlalchemy as sa

@@ -3,12 +3,11 @@
 from datetime import datetime, timedelta
 from typing import Final
 
-from linewatch.hmi.page import Answer, Asked, Data, Page
-from linewatch.hmi.texts import N_
-
 from linewatch.history.rolls import MARKS_AT_MOST, roll_marks
 from linewatch.hmi.coil_query import unix_ns
+from linewatch.hmi.page import Answer, Asked, Data, Page
 from linewatch.hmi.record_json import roll_mark_json
+from linewatch.hmi.texts import N_
 
 DAYS: Final = 30
 

@@ -4,12 +4,11 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from linewatch.hmi.page import Answer, Asked, Data, Page, PageError
-from linewatch.hmi.texts import N_
-
 from linewatch.history.search import choices
 from linewatch.history.trends import TrendFilter, Week, weeks
 from linewatch.hmi.coil_query import chosen, day
+from linewatch.hmi.page import Answer, Asked, Data, Page, PageError
+from linewatch.hmi.texts import N_
 
 WEEKS_SHOWN: Final = 26
 

@@ -39,3 +39,13 @@ export const timeOfDay = (unixMs) => clock.format(unixMs);
 
 /** Date and time of day in the plant's zone. */
 export const dateAndTime = (unixMs) => `${date.format(unixMs)} ${clock.format(unixMs)}`;
+
+const plainDate = new Intl.DateTimeFormat(language, { timeZone: "UTC", year: "numeric", month: "2-digit", day: "2-digit" });
+
+/** A calendar day, "2026-11-30", as the language writes it. */
+export const dayOf = (day) => plainDate.format(new Date(`${day}T00:00:00Z`));
+
+const isoDate = new Intl.DateTimeFormat("sv-SE", { timeZone: zone, year: "numeric", month: "2-digit", day: "2-digit" });
+
+/** The calendar day of a time in the plant's zone, "2026-11-30". */
+export const dayIn = (unixMs) => isoDate.format(unixMs);

@@ -1,4 +1,4 @@
-"""Where an engine sees a defect in a stored picture: `python -m linewatch.hmi.activation`, a process of its own.
+"""Where an engine sees a defect in a stored picture: `python -m linewatch.inference.activation`, a process of its own.
 
 The map is the engine's own output over the picture, computed now: of an inspect engine the probability that each cell
 belongs to a defect, of a segment engine that of each pixel, of a screen that of each cell. The picture is what the
@@ -7,7 +7,7 @@ history keeps, so the steel beyond its border, which the engine saw at the line,
 
 import argparse
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 
 from linewatch.contracts.errors import EngineError, LinewatchError
-from linewatch.contracts.manifest import MANIFEST, EngineManifest, Task
+from linewatch.contracts.manifest import EngineManifest, Task
 from linewatch.contracts.ports import Executor
 from linewatch.inference.backends.registry import open_backend
 from linewatch.inference.engines import find_engine
@@ -23,26 +23,8 @@ from linewatch.inference.maps import DEFECT
 from linewatch.pictures.error import PictureError
 from linewatch.pictures.reading import read_gray
 
-SHOWN: Final = (Task.INSPECT, Task.SEGMENT, Task.SCREEN)
-"""The tasks whose output is a map, the most telling first."""
 _OPAQUE: Final = 0.85
 UNUSABLE: Final = 3
-
-
-def engine_of(identities: Sequence[str], engines_dir: Path) -> tuple[str, Task] | None:
-    """Return the name and the task of the engine here whose model is one of these, and whose output is a map.
-
-    identities: of the engines that found the defect. None: none of them lies in the folder.
-    """
-    found: dict[Task, str] = {}
-    for path in sorted(engines_dir.glob(f"*/{MANIFEST}")):
-        try:
-            manifest = EngineManifest.model_validate_json(path.read_bytes())
-        except (OSError, ValueError):
-            continue
-        if any(f"@{manifest.model.sha256[:12]}/" in identity for identity in identities):
-            found.setdefault(manifest.task, path.parent.name)
-    return next(((found[task], task) for task in SHOWN if task in found), None)
 
 
 def activation(engines_dir: Path, name: str, picture: np.ndarray, lines: int, columns: int, left_px: int) -> np.ndarray:
@@ -53,8 +35,8 @@ def activation(engines_dir: Path, name: str, picture: np.ndarray, lines: int, co
     """
     engine = find_engine(engines_dir, name)
     manifest = engine.manifest
-    if manifest.task not in SHOWN:
-        raise EngineError(f"engine {name}: its task is {manifest.task}, which gives no map; expected {SHOWN}")
+    if manifest.task is Task.CLASSIFY:
+        raise EngineError(f"engine {name}: its task is classify, which gives no map; name an inspect or segment engine")
     (executor,) = open_backend("onnxruntime").open(manifest, engine.model, (1,), 1)
     try:
         pixels = picture
