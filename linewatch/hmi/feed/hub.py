@@ -20,7 +20,7 @@ MOST_BROWSERS: Final = 256
 
 
 @dataclass(slots=True, eq=False)
-class Listener:
+class BrowserFeed:
     """One browser's socket. `messages` waits for its news."""
 
     topics: frozenset[str]
@@ -42,7 +42,7 @@ class Hub:
 
     def __init__(self, view: LiveView, follower: Follower[None]) -> None:
         self._view, self._follower = view, follower
-        self._listeners: set[Listener] = set()
+        self._listeners: set[BrowserFeed] = set()
         self.begun_anew = 0
         """How often a browser did not keep up and got the whole state again."""
 
@@ -50,14 +50,14 @@ class Hub:
         return len(self._listeners)
 
     @contextmanager
-    def listening(self, topics: Iterable[str]) -> Iterator[Listener]:
+    def listening(self, topics: Iterable[str]) -> Iterator[BrowserFeed]:
         """Yield a listener of topics. Raises ValueError for an unknown one, OverflowError beyond MOST_BROWSERS."""
         wanted = frozenset(topics)
         if not wanted <= set(TOPICS):
             raise ValueError(f"unknown topics {sorted(wanted - set(TOPICS))}; expected some of {', '.join(TOPICS)}")
         if len(self._listeners) >= MOST_BROWSERS:
             raise OverflowError(f"{MOST_BROWSERS} browsers are connected already")
-        listener = Listener(wanted)
+        listener = BrowserFeed(wanted)
         self._listeners.add(listener)
         try:
             yield listener

@@ -4,6 +4,7 @@ Everything is bounded: what is kept of the coil under the camera, and what has c
 """
 
 import threading
+import time
 from collections import OrderedDict, deque
 from collections.abc import Iterable
 from statistics import median
@@ -13,7 +14,7 @@ from linewatch.client import Lost
 from linewatch.contracts.alarm import AlarmState
 from linewatch.contracts.verdict import CoilState, DefectState, RollMarkState
 from linewatch.hmi.feed.outlines import FrameMasks
-from linewatch.hmi.feed.stretches import Stretches
+from linewatch.hmi.feed.strip_so_far import StripSoFar
 from linewatch.plant.view import ServiceView
 from linewatch.wire.schema import (
     AlarmBody,
@@ -34,6 +35,8 @@ MOST_NEWS: Final = 20_000
 """Changes that wait to be fetched; beyond it everybody gets the whole state instead."""
 STATUS_EVERY: Final = 10
 """Of ten status messages a second, the whole of one is sent on; of each its pulse."""
+STANDS_AFTER_S: Final = 1.5
+"""After so long without a frame the strip does not move, as far as anybody can tell."""
 _SPEED_OVER_NS: Final = 500_000_000
 
 TOPICS: Final = ("pulse", "status", "coil", "strip", "defects", "roll_marks", "alarms")
@@ -57,7 +60,7 @@ class LiveView(ServiceView):
         self._lock = threading.Lock()
         self._passage: tuple[int, int | None] | None = None
         self._coil_body: dict[str, Any] | None = None
-        self._strip = Stretches()
+        self._strip = StripSoFar()
         self._defects: OrderedDict[str, dict[str, Any]] = OrderedDict()
         self._roll_marks: dict[str, dict[str, Any]] = {}
         self._alarm_bodies: dict[str, dict[str, Any]] = {}
@@ -67,6 +70,7 @@ class LiveView(ServiceView):
         self._begins_anew = True  # the next news is a whole state
         self._heard = 0
         self._recent: deque[tuple[int, float, float]] = deque(maxlen=400)  # captured_ns, along_mm, latency_ms
+        self._frame_heard_s = float("-inf")
         self._crops: OrderedDict[str, CropMessage] = OrderedDict()
         self.masks = FrameMasks()
 
@@ -142,7 +146,7 @@ class LiveView(ServiceView):
         """Forget the coil before, with the first message of another one."""
         if passage == self._passage:
             return
-        self._passage, self._strip, self._coil_body = passage, Stretches(), None
+        self._passage, self._strip, self._coil_body = passage, StripSoFar(), None
         self._defects.clear()
         self._roll_marks.clear()
         self._recent.clear()
@@ -156,6 +160,7 @@ class LiveView(ServiceView):
         timing = frame.timing
         if timing.captured_ns and timing.published_ns:
             latency_ms = (timing.published_ns - timing.captured_ns) / 1e6
+            self._frame_heard_s = time.monotonic()
             self._recent.append((timing.captured_ns, frame.along_mm[1], latency_ms))
 
     def _take_defect(self, defect: DefectMessage) -> None:
@@ -232,7 +237,9 @@ class LiveView(ServiceView):
         }
 
     def _speed_m_per_s(self) -> float | None:
-        """Return the strip's speed over the newest half second; None where frames do not tell it."""
+        """Return the strip's speed over the newest half second; 0 without new frames, None where none has come."""
+        if self._recent and time.monotonic() - self._frame_heard_s > STANDS_AFTER_S:
+            return 0.0
         if len(self._recent) < 2:
             return None
         newest_ns, newest_mm, _ = self._recent[-1]

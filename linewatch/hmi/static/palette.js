@@ -18,7 +18,8 @@ function code(name) {
   return known.length + (sum % 70);
 }
 
-export const colour = (name) => (isDark() ? DARK : LIGHT)[code(name) % LIGHT.length];
+/** The colour of a class. onPicture: as it is seen on gray steel, in either theme. */
+export const colour = (name, onPicture = false) => (onPicture || isDark() ? DARK : LIGHT)[code(name) % LIGHT.length];
 export const shape = (name) => SHAPES[code(name) % SHAPES.length];
 
 /** The words of a class's name. */

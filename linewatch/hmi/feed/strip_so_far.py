@@ -18,7 +18,7 @@ Edge = tuple[float, float, float | None, float | None]
 """Begin and end along in mm, left and right edge across in mm; None: no strip could be inspected."""
 
 
-class Stretches:
+class StripSoFar:
     """Grows with the frames of a coil. Beyond MOST_STRETCHES the oldest go, and `begin_mm` says from where it holds."""
 
     def __init__(self) -> None:
