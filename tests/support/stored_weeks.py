@@ -1,4 +1,4 @@
-"""Weeks of coils in a history, as their messages bring them: defects with rendered pictures, grades, losses, roll marks.
+"""Weeks of coils in a history, as messages bring them: defects with rendered pictures, grades, losses, roll marks.
 
 Run as a program it fills a folder to look at: FOLDER [WEEKS [COILS A WEEK]].
 """
