@@ -104,7 +104,8 @@ def labels_of(connection: sa.Connection, defects: Sequence[int]) -> dict[int, La
     found = {}
     for row in connection.execute(wanted):
         values = dict(row._mapping)
-        found[values.pop("defect_id")] = Label(**values)
+        number = values.pop("defect_id")
+        found[number] = Label(**values)
     return found
 
 

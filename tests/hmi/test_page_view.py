@@ -29,9 +29,7 @@ def test_state_and_news_say_the_same() -> None:
     assert view.news()[1], "a coil began"
     merged = replace(defect_event(2, DefectState.CLOSED, 0, "C1/top/cam1/256.200"), merged_into="C1/top/cam1/0.200")
     row = replace(verdict(3), roll_marks=(roll_mark(name="r"),))
-    told(
-        *(verdict(1, (defect_event(1),)), verdict(2, (merged,), missed_lines=56), row), view=view, sequencer=sequencer
-    )
+    told(*(verdict(1, (defect_event(1),)), verdict(2, (merged,), missed_lines=56), row), view=view, sequencer=sequencer)
     news, anew = view.news()
     assert not anew
     assert [one["id"] for one in news["defects"]] == ["C1/top/cam1/256.200"] * 2

@@ -65,7 +65,6 @@ async def _context(asked: Asked) -> Mapping[str, Any]:
     return {
         "defect": defect_json(found.row, found.length_mm),
         "may_label": may_label(asked),
-        "classes": asked.hmi.classes,
     }
 
 

@@ -22,7 +22,7 @@ COUNTED_TO: Final = 200
 
 async def _context(asked: Asked) -> Mapping[str, Any]:
     found = await asked.hmi.records.ask(choices) if asked.hmi.records.there else None
-    return {"choices": found, "classes": asked.hmi.classes, "may_label": may_label(asked)}
+    return {"choices": found, "may_label": may_label(asked)}
 
 
 async def _queue(asked: Asked) -> Answer:

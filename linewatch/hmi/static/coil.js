@@ -3,12 +3,12 @@ import { ask } from "/static/ask.js";
 import { Chart } from "/static/chart.js";
 import { causeWords } from "/static/causes.js";
 import { CoilMap } from "/static/coil_map.js";
-import { className, labelWords, metres, shareBar } from "/static/coil_words.js";
+import { className, labelWords, metres, roundStep, shareBar } from "/static/coil_words.js";
 import { byId, csv, download, drawn, element } from "/static/dom.js";
 import { toast } from "/static/dialog.js";
 import { colour, mark, words } from "/static/palette.js";
 import { Table } from "/static/table.js";
-import { dateAndTime, number, percent, t } from "/static/texts.js";
+import { dateOf, number, percent, t, timeOfDay } from "/static/texts.js";
 
 const passage = byId("name").dataset.passage, coilName = byId("name").textContent;
 const map = new CoilMap({ height: 270, onPick: (defect) => { location.href = `/defects/${defect}`; }, label: t("Strip map of coil {coil}", { coil: coilName }) });
@@ -25,7 +25,7 @@ function facts({ coil }) {
     fact(t("Grade"), coil.grade ?? "–"),
     fact(t("Product"), coil.product || "–"),
     fact(t("Customer"), coil.customer || "–"),
-    fact(t("Begun"), dateAndTime(coil.begun_unix_ms)),
+    fact(t("Begun"), element("span", {}, dateOf(coil.begun_unix_ms), element("small", {}, ` ${timeOfDay(coil.begun_unix_ms)}`))),
     fact(t("Length"), element("span", {}, metres(coil.passed_mm), element("small", {}, coil.encoded ? " m" : ` m, ${t("by line rate, not by an encoder")}`))),
     fact(t("Inspected"), shareBar(coil.inspected_share)),
     fact(t("Defects"), element("span", {}, number(coil.called), element("small", {}, coil.tentative ? ` ${t("and {count} tentative", { count: number(coil.tentative) })}` : ""))),
@@ -107,16 +107,25 @@ function charts(found) {
   const at = Object.fromEntries(found.columns.map((name, i) => [name, i]));
   const called = found.defects.filter((row) => !row[at.tentative]);
   if (!called.length) return;
-  const bins = 40, length = Math.max(found.coil.passed_mm, 1), counts = new Map();
-  for (const row of called) {
-    const bin = Math.min(bins - 1, Math.max(0, Math.floor((((row[at.along_begin_mm] + row[at.along_end_mm]) / 2) / length) * bins)));
-    if (!counts.has(row[at.defect_class])) counts.set(row[at.defect_class], new Array(bins).fill(0));
-    counts.get(row[at.defect_class])[bin] += 1;
+  const length = Math.max(found.coil.passed_mm, 1), [left, right] = map.across;
+  const along = new Chart(t("Called defects along the coil"), { kind: "stack", decimals: 0, label: (mm) => `${metres(mm, length < 40_000 ? 1 : 0)} m` });
+  along.show(...histogram(called, (row) => (row[at.along_begin_mm] + row[at.along_end_mm]) / 2, (row) => row[at.defect_class], 0, length, 40));
+  const across = new Chart(t("Called defects across the strip"), { kind: "stack", decimals: 0, label: (mm) => `${number(mm)} mm` });
+  across.show(...histogram(called, (row) => (row[at.across_begin_mm] + row[at.across_end_mm]) / 2, (row) => row[at.defect_class], left, right, 30));
+  byId("charts").replaceChildren(along.node, across.node);
+}
+
+/** Where each of about so many bins begins, at round steps, and a series of counts for each class, the most frequent first. */
+function histogram(rows, value, className_, low, high, bins) {
+  const step = roundStep((high - low) / bins), first = Math.floor(low / step), counts = new Map();
+  bins = Math.max(1, Math.ceil(high / step) - first);
+  for (const row of rows) {
+    const bin = Math.min(bins - 1, Math.max(0, Math.floor(value(row) / step) - first)), name = className_(row);
+    if (!counts.has(name)) counts.set(name, new Array(bins).fill(0));
+    counts.get(name)[bin] += 1;
   }
   const series = [...counts].sort((a, b) => sum(b[1]) - sum(a[1])).map(([name, values]) => ({ name: words(name), colour: colour(name), values }));
-  const chart = new Chart(t("Defects along the coil"), { kind: "stack", decimals: 0, label: (bin) => `${metres((bin * length) / bins, length < 40_000 ? 1 : 0)} m` });
-  chart.show([...Array(bins).keys()], series);
-  byId("charts").replaceChildren(chart.node);
+  return [[...Array(bins).keys()].map((bin) => (first + bin) * step), series];
 }
 
 const sum = (values) => values.reduce((a, b) => a + b, 0);
@@ -147,8 +156,8 @@ try {
   const [found] = await Promise.all([ask(`/coils/${passage}/map`), load()]);
   byId("notes").replaceChildren(...found.notes.map((note) => element("p", { class: "note" }, note)));
   byId("class").append(...Object.keys(found.coil.called_by_class).sort().map((name) => element("option", { value: name }, words(name))));
-  facts(found); legend(found); lost(found); grade(found); rolls(found); charts(found);
   map.show(found);
+  facts(found); legend(found); lost(found); grade(found); rolls(found); charts(found);
   map.read(null);
   addEventListener("themechange", () => charts(found));
 } catch (error) {

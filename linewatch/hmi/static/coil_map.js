@@ -38,7 +38,8 @@ export class CoilMap {
     })).reverse();
     this.length_mm = length_mm ?? Math.max(found.coil.passed_mm, 1);
     const edges = [...(found.strip_mm ?? []), ...this.defects.flatMap((one) => one.across)];
-    this.across = edges.length ? [edges.reduce((a, b) => Math.min(a, b)), edges.reduce((a, b) => Math.max(a, b))] : [0, 1000];
+    const low = edges.reduce((a, b) => Math.min(a, b), Infinity), high = edges.reduce((a, b) => Math.max(a, b), -Infinity), rim = 0.03 * (high - low);
+    this.across = edges.length ? [low - rim, high + rim] : [0, 1000];
     this.whole();
   }
 

@@ -26,6 +26,12 @@ export function classCounts(counts, most = 4) {
 
 export const metres = (mm, decimals = 1) => number(mm / 1000, decimals);
 
+/** The smallest of 1, 2 or 5 times a power of ten that is at least this. */
+export function roundStep(least) {
+  const power = 10 ** Math.floor(Math.log10(least || 1));
+  return power * [1, 2, 5, 10].find((one) => one * power >= least * (1 - 1e-9));
+}
+
 /** The mark of a class and its name. */
 export const className = (name, hollow = false) => element("span", { class: "class-name" }, mark(name, hollow), ` ${words(name)}`);
 

@@ -1,9 +1,9 @@
 // Two coils side by side: both maps to one scale, and what differs in figures and by class.
 import { ask } from "/static/ask.js";
-import { Chart } from "/static/chart.js";
+import { Chart, swatch } from "/static/chart.js";
 import { causeWords } from "/static/causes.js";
 import { CoilMap } from "/static/coil_map.js";
-import { metres } from "/static/coil_words.js";
+import { metres, roundStep } from "/static/coil_words.js";
 import { byId, element } from "/static/dom.js";
 import { toast } from "/static/dialog.js";
 import { words } from "/static/palette.js";
@@ -22,7 +22,7 @@ async function start() {
   const maps = both.map((found, i) => {
     const map = new CoilMap({ height: 200, onPick: (defect) => { location.href = `/defects/${defect}`; }, label: t("Strip map of coil {coil}", { coil: names[i] }) });
     byId(`map-${"ab"[i]}`).append(map.node);
-    byId(`name-${"ab"[i]}`).replaceChildren(element("a", { href: `/coils/${numbers[i]}` }, names[i]), ` · ${found.coil.side}, ${found.coil.camera} · ${dateAndTime(found.coil.begun_unix_ms)}`);
+    byId(`name-${"ab"[i]}`).replaceChildren(swatch(COLOURS[i]), element("a", { href: `/coils/${numbers[i]}` }, names[i]), ` ${found.coil.side}, ${found.coil.camera} · ${dateAndTime(found.coil.begun_unix_ms)}`);
     map.show(found, length);
     map.read(null);
     return map;
@@ -56,9 +56,9 @@ async function start() {
   const draw = () => {
     const per_km = new Chart(t("Defects per km inspected, by class"), { kind: "bar", decimals: 2, label: words });
     per_km.show(classes, both.map(({ coil }, i) => ({ name: names[i], colour: COLOURS[i], values: classes.map((name) => (coil.inspected_km ? (coil.called_by_class[name] ?? 0) / coil.inspected_km : null)) })));
-    const bins = 40;
-    const along = new Chart(t("Defects along the coil"), { kind: "line", decimals: 0, label: (bin) => `${metres((bin * length) / bins, 0)} m` });
-    along.show([...Array(bins).keys()], both.map((found, i) => ({ name: names[i], colour: COLOURS[i], values: histogram(found, length, bins) })));
+    const step = roundStep(length / 40), begins = [...Array(Math.max(1, Math.ceil(length / step))).keys()].map((bin) => bin * step);
+    const along = new Chart(t("Called defects along the coil"), { kind: "line", decimals: 0, label: (mm) => `${metres(mm, step < 1000 ? 1 : 0)} m` });
+    along.show(begins, both.map((found, i) => ({ name: names[i], colour: COLOURS[i], values: histogram(found, step, begins) })));
     byId("charts").replaceChildren(per_km.node, along.node);
   };
   if (classes.length) { draw(); addEventListener("themechange", draw); }
@@ -67,10 +67,10 @@ async function start() {
 const total = (both, name) => both.reduce((sum, { coil }) => sum + (coil.called_by_class[name] ?? 0), 0);
 
 /** Called defects in each part of the length; null behind the coil's end. */
-function histogram(found, length, bins) {
-  const at = Object.fromEntries(found.columns.map((name, i) => [name, i])), counts = new Array(bins).fill(0);
+function histogram(found, step, begins) {
+  const at = Object.fromEntries(found.columns.map((name, i) => [name, i])), counts = new Array(begins.length).fill(0);
   for (const row of found.defects) {
-    if (!row[at.tentative]) counts[Math.min(bins - 1, Math.floor((row[at.along_begin_mm] / length) * bins))] += 1;
+    if (!row[at.tentative]) counts[Math.min(begins.length - 1, Math.max(0, Math.floor(row[at.along_begin_mm] / step)))] += 1;
   }
-  return counts.map((count, bin) => ((bin * length) / bins <= found.coil.passed_mm ? count : null));
+  return counts.map((count, bin) => (begins[bin] <= found.coil.passed_mm ? count : null));
 }

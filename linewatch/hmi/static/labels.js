@@ -14,7 +14,7 @@ const work = byId("work");
 if (work) start();
 
 function start() {
-  const form = byId("filter"), view = new DefectView({ tall: 520 });
+  const form = byId("filter"), view = new DefectView({ tall: innerWidth < 700 ? 300 : 520 });
   byId("view").append(view.node);
   let queue = [], now = null, asking = null, asked = 0, dry = false, today = 0, begun = null, done = 0;
   const out = new Set(), given = [];
@@ -55,7 +55,7 @@ function start() {
 
   function show(found) {
     const { defect } = found;
-    byId("title").replaceChildren(className(defect.class, defect.tentative), ` · ${t("a defect with {share}", { share: percent(defect.probability, 0) })} · `, element("a", { href: `/coils/${defect.passage}` }, defect.coil));
+    byId("title").replaceChildren(className(defect.class, defect.tentative), ` · ${t("probability {share}", { share: percent(defect.probability, 0) })} · `, element("a", { href: `/coils/${defect.passage}` }, defect.coil));
     byId("open").href = `/defects/${defect.number}`;
     view.show(found);
     buttons?.show(defect);
