@@ -99,6 +99,10 @@ def test_a_script_in_a_name_stays_a_text(mill: SimpleNamespace) -> None:
     assert SCRIPT.encode() not in body
     assert b"&lt;script&gt;" in body
     assert "script-src 'self'" in headers["content-security-policy"]
+
+
+@pytest.mark.heavy
+def test_a_report_may_run_no_script(mill: SimpleNamespace) -> None:
     status, headers, body = mill.observer.get(f"/coils/{COUNT}/report.html")
     assert (status, SCRIPT.encode() in body) == (200, False)
     policy = headers["content-security-policy"]
@@ -163,6 +167,7 @@ def test_labels_stand_under_the_persons_name_and_are_exported(mill: SimpleNamesp
     assert again["defect"]["number"] == number
 
 
+@pytest.mark.heavy
 def test_the_engine_that_found_a_defect_shows_where_it_sees_it(mill: SimpleNamespace) -> None:
     about = mill.observer.data("/defects/1/about")
     assert about["activation"] == {"engine": "inspect", "task": "inspect"}
