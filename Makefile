@@ -15,7 +15,7 @@ PIP := $(PIP_QUIET) install
 LOCK := $(BIN)/uv pip compile pyproject.toml -c constraints.txt --universal --python-version 3.11 --generate-hashes \
 	--no-header --no-annotate --no-emit-index-url --quiet
 # The extras of machines at a line, and of those that train. Developers' tools have constraints.txt alone.
-LOCKED := history import learn openvino plant train
+LOCKED := history hmi import learn openvino plant train
 LOCKS := requirements/base.lock $(EXTRAS:%=requirements/%.lock)
 
 .PHONY: help install install-dev demo test test-fast test-networks check docs reference lock sbom wheelhouse licences bench \
@@ -34,7 +34,7 @@ $(VENV)/.base: requirements/base.lock pyproject.toml constraints.txt | $(BIN)/py
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.base constraints.txt
-	$(PIP) -c constraints.txt -e '.[train,history,calibrate,gentl,learn,plant,openvino,docs,dev]'
+	$(PIP) -c constraints.txt -e '.[train,history,hmi,calibrate,gentl,learn,plant,openvino,docs,dev]'
 	@if pkg-config --exists gobject-introspection-1.0 cairo 2>/dev/null; then \
 		$(PIP) -c constraints.txt -e '.[genicam]' || echo "PyGObject cannot be built here: tests of GenICam cameras are skipped"; fi
 	@touch $@
@@ -42,7 +42,12 @@ $(VENV)/.dev: $(VENV)/.base constraints.txt
 install: $(VENV)/.base ## The service alone, in .venv: every file is checked against requirements/base.lock
 install-dev: $(VENV)/.dev ## With training, the history, the plant's bridges, the documentation and the developers' tools
 
-demo: install ## Render a coil, inspect it with the shipped engines, show what was found
+# The page in a browser, for the demo: some 60 MB more.
+$(VENV)/.page: $(VENV)/.base constraints.txt
+	$(PIP) -c constraints.txt -e '.[hmi,history]'
+	@touch $@
+
+demo: $(VENV)/.page ## Render a coil, inspect it, show what was found; in a terminal, then leave a line with its page running
 	$(BIN)/linewatch demo
 
 test: install-dev ## All tests but `heavy`, in two processes; prints the ten slowest (needs LINEWATCH_DATA for some, skipped without)

@@ -33,6 +33,11 @@ class BoundedHttp(H11Protocol):
         if not self._is_idle():
             self._head_came()
 
+    def handle_websocket_upgrade(self, event: Any) -> None:
+        """Hand the connection over: from now on it is a socket's, which has its own pings and bounds."""
+        self._head_came()
+        super().handle_websocket_upgrade(event)
+
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the connection."""
         self._head_came()

@@ -23,8 +23,9 @@ from linewatch.hmi.texts import N_, language_of, translate
 MOST_BODY_BYTES: Final = 64 << 10
 REQUEST_S: Final = 30.0
 BODY_S: Final = 10.0
-REQUESTS_PER_S: Final = 60.0
-REQUESTS_AT_ONCE: Final = 600  # twenty panels behind one address that load the page together
+REQUESTS_PER_S: Final = 240.0
+"""Of one address: twenty panels behind it that watch a camera's picture ask 160 times a second."""
+REQUESTS_AT_ONCE: Final = 1200  # they load the page together
 
 HEADERS: Final = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; "
