@@ -60,7 +60,7 @@ def take(url: str, names: list[str], out: Path, before_s: float) -> None:
             for size, (width, height) in SIZES.items():
                 context = browser.new_context(
                     viewport={"width": width, "height": height},
-                    color_scheme=scheme,  # type: ignore[arg-type]
+                    color_scheme=scheme,
                     has_touch=size == "phone",
                 )
                 page = context.new_page()

@@ -27,7 +27,7 @@ from linewatch.hmi.feed.live_view import LiveView
 from linewatch.hmi.feed.pictures import NewestPictures
 from linewatch.hmi.hmi import Hmi
 from linewatch.hmi.records import Records
-from linewatch.hmi.settings import HmiSettings
+from linewatch.hmi.settings import HmiSettings, PageTlsSettings
 from linewatch.plant.follower import Follower
 from linewatch.plant.process import BridgeProcess
 from linewatch.wire.schema import DECIDED_TOPICS, Topic
@@ -134,20 +134,20 @@ def _config(app: Any, settings: HmiSettings) -> uvicorn.Config:
     )
     config.load()
     if settings.tls is not None:
-        config.ssl = _tls(settings)
+        config.ssl = tls_context(settings.tls)
     return config
 
 
-def _tls(settings: HmiSettings) -> ssl.SSLContext:
-    assert settings.tls is not None
+def tls_context(tls: PageTlsSettings) -> ssl.SSLContext:
+    """Return what serves https by this certificate. Raises ConfigError where it or its key cannot be used."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     try:
-        context.load_cert_chain(settings.tls.certificate_file, settings.tls.key_file)
+        context.load_cert_chain(tls.certificate_file, tls.key_file, password=lambda: b"")
     except (OSError, ssl.SSLError) as error:
         raise ConfigError(
-            f"[tls] {settings.tls.certificate_file} and {settings.tls.key_file} cannot be used ({error}); expected a "
-            "certificate and its unencrypted key, both PEM"
+            f"[tls] {tls.certificate_file} and {tls.key_file} cannot be used ({error}); expected a certificate and its "
+            "unencrypted key, both PEM"
         ) from error
     return context
 
