@@ -26,7 +26,7 @@ function start() {
     },
   });
   const table = new Table([
-    { key: "pick", title: "", value: () => "", show: pick },
+    { key: "pick", title: t("Chosen"), value: (row) => (chosen.has(row.passage) ? t("yes") : ""), show: pick },
     { key: "coil", title: t("Coil"), show: (row) => element("a", { href: `/coils/${row.passage}` }, row.coil) },
     { key: "begun_unix_ms", title: t("Begun"), value: (row) => row.begun_unix_ms, show: (row) => dateAndTime(row.begun_unix_ms) },
     { key: "service", title: t("Side, camera"), value: (row) => `${row.side} ${row.camera}` },

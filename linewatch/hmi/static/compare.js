@@ -44,7 +44,7 @@ async function start() {
   ];
   const side = (key, at) => ({ key, title: names[at], number: true, show: (one) => one.show(one[key]) });
   const table = new Table([
-    { key: "what", title: "" }, side("a", 0), side("b", 1),
+    { key: "what", title: t("Figure") }, side("a", 0), side("b", 1),
     { key: "change", title: t("difference"), number: true, value: (one) => (typeof one.a === "number" && typeof one.b === "number" ? one.b - one.a : null),
       show: (one) => (typeof one.a === "number" && typeof one.b === "number" ? `${one.b > one.a ? "+" : one.b < one.a ? "−" : "±"}${one.show(Math.abs(one.b - one.a))}` : one.a === one.b ? t("the same") : t("differs")) },
   ]);
