@@ -18,6 +18,7 @@ import paho.mqtt.client as mqtt
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
+from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from linewatch.contracts.errors import ConfigError
 from linewatch.plant.mqtt.settings import BrokerSettings
@@ -57,6 +58,9 @@ class Arrived:
 
 class Peer(Protocol):
     """Is told what comes from the broker, in the thread of the connection."""
+
+    def greeted(self) -> None:
+        """Take note that the broker has been sent CONNECT with the will."""
 
     def arrived(self, message: Arrived) -> None:
         """Take a message of a subscribed topic."""
@@ -174,9 +178,16 @@ class BrokerConnection:
         return self._publish(topic, payload, 1, False, properties)
 
     def subscribe(self, topics: Sequence[str]) -> None:
-        """Subscribe with QoS 1. A broker that refuses ends the connection."""
-        if topics:
-            self._told(self._client.subscribe([(topic, 1) for topic in topics])[0])
+        """Subscribe with QoS 1. A broker that refuses ends the connection.
+
+        With MQTT 5, a message that was sent as retained says so even when it comes at once.
+        """
+        if self._client.protocol == MQTTProtocolVersion.MQTTv5:
+            options = SubscribeOptions(qos=1, retainAsPublished=True)
+            code, _ = self._client.subscribe([(topic, options) for topic in topics])
+        else:
+            code, _ = self._client.subscribe([(topic, 1) for topic in topics])
+        self._told(code)
 
     def ask(self) -> int:
         """Ask something that changes nothing; the broker's answer says that it has everything that was sent before."""
@@ -210,6 +221,7 @@ class BrokerConnection:
                 properties.MaximumPacketSize = MAX_PACKET_BYTES
             started: dict[str, Any] = {"clean_start": True, "properties": properties} if v5 else {}
             client.connect(host, port, settings.keepalive_s, **started)
+            self._peer.greeted()
         except ConfigError as error:
             raise BrokerError(str(error)) from error
         except (OSError, ValueError) as error:

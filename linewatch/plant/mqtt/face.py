@@ -88,6 +88,9 @@ class Face(ABC):
     def will(self) -> Will:
         """Return the will of the next connection."""
 
+    def greeted(self) -> None:
+        """Take note that the broker has been sent CONNECT with the will."""
+
     @abstractmethod
     def opened(self, connection: BrokerConnection) -> None:
         """Subscribe and publish what a new connection begins with."""
