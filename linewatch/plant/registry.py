@@ -4,7 +4,9 @@ from collections.abc import Mapping
 
 from linewatch.plant.kind import BridgeKind
 from linewatch.plant.modbus import MODBUS
+from linewatch.plant.opcua import OPCUA
 
 BRIDGES: Mapping[str, BridgeKind] = {
     "modbus": MODBUS,
+    "opcua": OPCUA,
 }
