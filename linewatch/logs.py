@@ -26,6 +26,7 @@ FORMER_NAMES: Final[dict[str, str]] = {
     "coil_order_skipped": "coil_order_left_out",
     "encoder_implausible": "encoder_not_believed",
     "encoder_plausible_again": "encoder_believed_again",
+    "command_not_carried_out": "not_acknowledged",
     "engine_recovered": "engine_well_again",
     "history_closed": "history closed",
     "history_opened": "history open",
@@ -69,6 +70,8 @@ class Repeats:
 
 
 FROM_OUTSIDE: Final[Mapping[str, Repeats]] = {
+    "bridge_ended": Repeats(3, ("key",)),
+    "bridge_reports": Repeats(3, ("key",)),
     "command": Repeats(20, ("key", "role", "what", "outcome")),  # all of them are in the audit trail
     "connection_closed": Repeats(1, ("socket", "peer", "why")),
     "handshake_failed": Repeats(1, ("socket", "peer", "why")),

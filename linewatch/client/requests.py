@@ -16,6 +16,8 @@ from linewatch.wire.schema import (
     AlarmReply,
     AlarmRequest,
     AnyMessage,
+    BridgeReply,
+    BridgeReport,
     CoilAction,
     CoilDataBody,
     CoilReply,
@@ -37,6 +39,7 @@ from linewatch.wire.schema import (
     canonical,
     decode,
     explain,
+    parse_one_of,
 )
 
 R = TypeVar("R", bound=Message)
@@ -133,6 +136,11 @@ class Requester:
         request = self._command(RulesRequest, "reload rules", request="rules", action="reload", by=by)
         return self._answer(request, RulesReply)
 
+    def report_bridge(self, **fields: Any) -> None:
+        """Report the health of a bridge, by the fields of `BridgeReport`. Raises as `engine` does."""
+        report = self._command(BridgeReport, "report of a bridge", request="bridge", **fields)
+        self._answer(report, BridgeReply)
+
     def _command(self, kind: type[R], what: str, **fields: Any) -> R:
         """Make a command. Raises WireError, which names it as `what`, when it is not valid."""
         try:
@@ -154,7 +162,7 @@ class Requester:
         for header, *parts in self._answers(canonical(request.model_dump())):
             if len(header) > MAX_HEADER_BYTES:
                 raise WireError(f"a reply of {len(header)} bytes; at most {MAX_HEADER_BYTES} are read")
-            reply = REPLY.validate_json(header)
+            reply = parse_one_of(REPLY, header)
             if reply.id not in (self._last_id, 0):
                 continue  # the late reply to an earlier request
             if isinstance(reply, ErrorReply):

@@ -55,6 +55,7 @@ from linewatch.journal.journal import Journal
 from linewatch.journal.keeper import JournalKeeper, log_recovery
 from linewatch.service_settings import ServiceSettings
 from linewatch.wire.access.audit import AuditTrail
+from linewatch.wire.bridges import Bridges
 from linewatch.wire.commands import CommandServer
 from linewatch.wire.decode import alarm_body_of, alarm_from
 from linewatch.wire.encode import Sequencer, coil_body
@@ -272,7 +273,7 @@ def open_wire(
     )
     publisher = Publisher(context, settings.wire, keys)
     latencies_ns: deque[int] = deque(maxlen=LATENCIES_KEPT)
-    untold = UntoldDecisions(decisions.totals)
+    untold, bridges = UntoldDecisions(decisions.totals), Bridges()
     status = StatusReport(
         runner,
         decisions.totals,
@@ -293,6 +294,7 @@ def open_wire(
         inspection.admission.calibrated,
         camera,
         decisions.wall_clock,
+        bridges,
         started_ns=clock.now_ns(),
     )
     outlet = Outlet(
@@ -313,7 +315,7 @@ def open_wire(
         heartbeat_ns=int(1e9 / settings.wire.heartbeat_hz),
         next_heartbeat_ns=clock.now_ns(),
     )
-    server = Server(context, settings.wire, keys, journal, standing.snapshot)
+    server = Server(context, settings.wire, keys, journal, standing.snapshot, bridges)
     commands = None
     if settings.wire.commands:
         role = settings.wire.role_without_keys

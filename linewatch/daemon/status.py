@@ -27,6 +27,7 @@ from linewatch.daemon.untold import UntoldDecisions
 from linewatch.daemon.wall_clock import WallClock, synchronised
 from linewatch.inference.workload import Workload
 from linewatch.journal.keeper import JournalKeeper
+from linewatch.wire.bridges import Bridges
 from linewatch.wire.schema import (
     CalibrationStatus,
     CameraStatus,
@@ -66,6 +67,7 @@ class StatusReport:
     calibrated: CalibrationInForce
     camera: Camera
     wall_clock: WallClock
+    bridges: Bridges
     started_ns: int
     _beats: int = 0
     rates: Rates = field(init=False)
@@ -128,6 +130,7 @@ class StatusReport:
             journal=of_journal(self.journal),
             picture=_picture(self.picture),
             calibration=_calibration(self.calibrated),
+            bridges=self.bridges.shown(),
             clock=ClockStatus(synchronised=synchronised(), last_step_s=round(self.wall_clock.last_step_ns / 1e9, 3)),
             **of_totals(totals),
         )

@@ -30,6 +30,7 @@ from linewatch.strip.settings import StripSettings
 from linewatch.strip.status import HostView, StripStatus
 from linewatch.wire.access.audit import AuditTrail
 from linewatch.wire.access.server_keys import ServerKeys
+from linewatch.wire.bridges import Bridges
 from linewatch.wire.commands import CommandServer
 from linewatch.wire.decode import alarm_body_of
 from linewatch.wire.encode import Sequencer
@@ -124,9 +125,9 @@ def open_strip(settings: StripSettings) -> Iterator[StripService]:
             resumed.waiting,
             resumed.known,
         )
-        standing, untold = resumed.standing, UntoldDecisions(totals)
+        standing, untold, bridges = resumed.standing, UntoldDecisions(totals), Bridges()
         sequencer = Sequencer(journal.epoch, resumed.joining.joiner.rules.config, resumed.passage)
-        status = StripStatus(runner, totals, standing, clock, listeners.all, stage.status, keeper, untold)
+        status = StripStatus(runner, totals, standing, clock, listeners.all, stage.status, keeper, untold, bridges)
         context = stack.enter_context(zmq.Context())
         publisher = Publisher(context, settings.wire, keys)
         outlet = Outlet(
@@ -147,7 +148,7 @@ def open_strip(settings: StripSettings) -> Iterator[StripService]:
             heartbeat_ns=int(1e9 / settings.wire.heartbeat_hz),
             next_heartbeat_ns=clock.now_ns(),
         )
-        server = Server(context, settings.wire, keys, keeper, standing.snapshot)
+        server = Server(context, settings.wire, keys, keeper, standing.snapshot, bridges)
         coils = CoilCommands(settings.camera, stage.place, stage.status)
         runner.add(topology.LISTEN, listeners)
         runner.add(topology.JOIN, stage)

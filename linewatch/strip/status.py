@@ -16,6 +16,7 @@ from linewatch.daemon.totals import Totals
 from linewatch.daemon.untold import UntoldDecisions
 from linewatch.journal.keeper import JournalKeeper
 from linewatch.strip.listeners import CameraListener
+from linewatch.wire.bridges import Bridges
 from linewatch.wire.schema import CoilStatus, JoinedCameraState, ServiceState, StatusBody
 from linewatch.wire.snapshot import SnapshotTracker
 
@@ -35,6 +36,7 @@ class StripStatus:
     coil: Callable[[], CoilStatus]
     journal: JournalKeeper
     untold: UntoldDecisions
+    bridges: Bridges
     _beats: int = 0
     _started_ns: int = field(init=False)
     _rates: Rates = field(init=False)
@@ -59,6 +61,7 @@ class StripStatus:
             "stages": of_stages(self.runner, self.runner.health.silent(), totals.frames, len(self.listeners), {}),
             "coil_status": self.coil(),
             "journal": of_journal(self.journal),
+            "bridges": self.bridges.shown(),
             "cameras": tuple(listener.shown() for listener in self.listeners),
         }
         return self._body(self.ailment(), more, beats=True)

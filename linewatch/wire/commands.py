@@ -1,15 +1,15 @@
 """The command socket: commands of operators and engineers to the running service."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from types import TracebackType
-from typing import Final, Protocol
+from typing import Protocol
 
 import zmq
 
 from linewatch.contracts.access import Caller, Role
-from linewatch.contracts.alarm import AlarmAction
 from linewatch.wire.access.audit import AuditTrail, facts_of, log_command
 from linewatch.wire.access.server_keys import ServerKeys
+from linewatch.wire.roles import least_role
 from linewatch.wire.router import Answer, PendingAnswer, Router, refusal
 from linewatch.wire.schema import (
     COMMAND,
@@ -17,11 +17,9 @@ from linewatch.wire.schema import (
     AlarmBody,
     AlarmReply,
     AlarmRequest,
-    CoilAction,
     CoilReply,
     CoilRequest,
     Command,
-    EngineAction,
     EngineBeside,
     EngineCommand,
     EngineReply,
@@ -32,23 +30,6 @@ from linewatch.wire.schema import (
     RulesReply,
     RulesRequest,
 )
-
-LEAST_ROLE: Final[Mapping[tuple[str, str], Role]] = {
-    ("alarm", AlarmAction.ACKNOWLEDGE): Role.OPERATOR,
-    ("alarm", AlarmAction.SHELVE): Role.OPERATOR,
-    ("alarm", AlarmAction.UNSHELVE): Role.OPERATOR,
-    ("coil", CoilAction.START): Role.OPERATOR,
-    ("coil", CoilAction.END): Role.OPERATOR,
-    ("coil", CoilAction.DATA): Role.OPERATOR,
-    ("coil", CoilAction.SHOW): Role.OBSERVER,
-    ("rules", "reload"): Role.ENGINEER,
-    ("engine", EngineAction.SHOW): Role.OBSERVER,
-    ("engine", EngineAction.LOAD): Role.ENGINEER,
-    ("engine", EngineAction.PROMOTE): Role.ENGINEER,
-    ("engine", EngineAction.ROLLBACK): Role.ENGINEER,
-    ("engine", EngineAction.DROP): Role.ENGINEER,
-}
-"""The role that each command needs at least, by its `request` and `action` ("" where it has none)."""
 
 
 class EngineCommandHandler(Protocol):
@@ -136,7 +117,7 @@ class CommandServer(Router[Command]):
             self._audit.close()
 
     def least_role(self, request: Command) -> Role:
-        return LEAST_ROLE.get((request.request, getattr(request, "action", "")), Role.ENGINEER)
+        return least_role(request)
 
     def answered(self, caller: Caller, peer: str, request: Command | None, reply: Message) -> None:
         shown = request is not None and self.least_role(request) is Role.OBSERVER

@@ -1,4 +1,4 @@
-"""The serve socket: replays messages that a consumer missed, and answers with a snapshot of the service's state."""
+"""The serve socket: replays what a consumer missed, tells the service's state, and hears of the bridges' health."""
 
 from collections.abc import Callable
 
@@ -12,24 +12,30 @@ from linewatch.contracts.ports import RecordStore
 from linewatch.contracts.record import Record
 from linewatch.wire.access.server_keys import ServerKeys
 from linewatch.wire.access.zap import ZapAuthenticator
+from linewatch.wire.bridges import Bridges
 from linewatch.wire.router import Answer, Router, refusal
 from linewatch.wire.schema import (
     KEPT_TOPICS,
     REQUEST,
     SCHEMA_VERSION,
+    BridgeReply,
+    BridgeReport,
     ErrorCode,
     ReplayReply,
     ReplayRequest,
+    Request,
     Snapshot,
     SnapshotReply,
-    SnapshotRequest,
 )
 
 MAX_REPLY_BYTES = 256 << 10
 
 
-class Server(Router[ReplayRequest | SnapshotRequest]):
-    """Answers `replay` from the journal, `snapshot` with the service's state, and whether a key may connect."""
+class Server(Router[Request]):
+    """Answers `replay` from the journal, `snapshot` with the service's state, and whether a key may connect.
+
+    Takes note of what `bridge` reports.
+    """
 
     def __init__(
         self,
@@ -38,16 +44,24 @@ class Server(Router[ReplayRequest | SnapshotRequest]):
         keys: ServerKeys | None,
         store: RecordStore,
         snapshot: Callable[[], Snapshot],
+        bridges: Bridges | None = None,
     ) -> None:
+        """bridges: where their reports go; None: nobody shows them."""
         authenticator = ZapAuthenticator(context, keys.allowed) if keys else None
         super().__init__(context, settings.serve, keys, setting="serve", requests=REQUEST, authenticator=authenticator)
         self._store = store
         self._snapshot = snapshot
+        self._bridges = bridges or Bridges()
 
-    def answer(self, request: ReplayRequest | SnapshotRequest, caller: Caller) -> Answer:
+    def answer(self, request: Request, caller: Caller) -> Answer:
         try:
             if isinstance(request, ReplayRequest):
                 return self._replay(request)
+            if isinstance(request, BridgeReport):
+                refused = self._bridges.take(request, caller)
+                if refused is not None:
+                    return refusal(request.id, ErrorCode.REFUSED, refused)
+                return BridgeReply(schema_version=SCHEMA_VERSION, reply="bridge", id=request.id), ()
             return SnapshotReply(
                 schema_version=SCHEMA_VERSION, reply="snapshot", id=request.id, snapshot=self._snapshot()
             ), ()

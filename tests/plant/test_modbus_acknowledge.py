@@ -219,7 +219,7 @@ def test_the_service_may_refuse(real_service, start_service, start_bridge, conne
     waiting_alarm(plc, SCRATCHES)
     plc.client.write_coil(SCRATCHES, True)
     assert result_of(plc, SCRATCHES) == REFUSED
-    assert "no such alarm stands" in bridge.wait_for("not_acknowledged")["why"]
+    assert "no such alarm stands" in bridge.wait_for("command_not_carried_out")["why"]
 
 
 def test_a_coil_that_is_held_at_one_asks_once_and_zero_asks_for_nothing(start_service, start_bridge, connect):

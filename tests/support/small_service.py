@@ -13,6 +13,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import structlog
 import zmq
 from decisions import LINES, alarm, coil_notice, crop, defect_event, roll_mark, verdict
 
@@ -22,16 +23,19 @@ from linewatch.contracts.alarm import AlarmState
 from linewatch.contracts.record import Record
 from linewatch.contracts.verdict import CoilState, DefectState, Quality
 from linewatch.journal.journal import Journal
+from linewatch.wire.bridges import Bridges
 from linewatch.wire.encode import Sequencer, drafts
 from linewatch.wire.publisher import Publisher
-from linewatch.wire.schema import ServiceState, StatusBody
+from linewatch.wire.schema import BridgeStatus, ServiceState, StatusBody
 from linewatch.wire.server import Server
 from linewatch.wire.snapshot import SnapshotTracker
 
 HEARTBEAT_S = 0.05
 
 
-def status(heartbeat: int, healthy: bool = True, journal: str | None = None) -> StatusBody:
+def status(
+    heartbeat: int, healthy: bool = True, journal: str | None = None, bridges: tuple[BridgeStatus, ...] = ()
+) -> StatusBody:
     return StatusBody(
         heartbeat=heartbeat,
         healthy=healthy,
@@ -55,6 +59,7 @@ def status(heartbeat: int, healthy: bool = True, journal: str | None = None) -> 
         stages=(),
         engines=(),
         journal_id=journal,
+        bridges=bridges,
     )
 
 
@@ -66,11 +71,11 @@ def main(folder: Path, publish: str, serve: str, high_water: int) -> None:  # no
         Publisher(context, settings, None) as publisher,
     ):
         standing = SnapshotTracker(journal.epoch, [], journal.retained_alarms(), lambda: journal.identity)
-        sequencer = Sequencer(journal.epoch)
+        sequencer, bridges = Sequencer(journal.epoch), Bridges()
         ready, stop, addresses = threading.Event(), threading.Event(), []
 
         def serve_requests() -> None:
-            with Server(context, settings, None, journal, standing.snapshot) as server:
+            with Server(context, settings, None, journal, standing.snapshot, bridges) as server:
                 addresses.append(server.endpoint)
                 ready.set()
                 while not stop.is_set():
@@ -95,7 +100,7 @@ def main(folder: Path, publish: str, serve: str, high_water: int) -> None:  # no
             if not select.select([sys.stdin], [], [], HEARTBEAT_S)[0]:
                 heartbeat += healthy
                 if not muted:
-                    publisher.send(sequencer.status(status(heartbeat, healthy, journal.identity)))
+                    publisher.send(sequencer.status(status(heartbeat, healthy, journal.identity, bridges.shown())))
                 continue
             match sys.stdin.readline().split():
                 case ["frames", count, runs, *state]:
@@ -141,4 +146,5 @@ def main(folder: Path, publish: str, serve: str, high_water: int) -> None:  # no
 
 
 if __name__ == "__main__":
+    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))  # the answers have standard output
     main(Path(sys.argv[1]), *sys.argv[2:4], int(sys.argv[4]))

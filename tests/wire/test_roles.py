@@ -27,8 +27,9 @@ from linewatch.daemon.alarm_orders import AlarmOrders
 from linewatch.logs import FROM_OUTSIDE, LogSums, add_former_name
 from linewatch.wire.access.audit import facts_of, log_command
 from linewatch.wire.access.keyring import allow, make_pair, revoke
-from linewatch.wire.commands import LEAST_ROLE, CommandServer
+from linewatch.wire.commands import CommandServer
 from linewatch.wire.endpoints import load_keys
+from linewatch.wire.roles import LEAST_ROLE
 from linewatch.wire.router import refusal
 from linewatch.wire.schema import (
     REPLY,

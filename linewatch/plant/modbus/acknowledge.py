@@ -7,11 +7,11 @@ more often than that has read them, and the number that distinguishes one alarm 
 
 import time
 from collections.abc import Callable, Sequence
-from threading import Lock
+from threading import RLock
 
 import structlog
 
-from linewatch.plant.commands import CommandResult, CommandSender
+from linewatch.plant.commands import CommandAnswer, CommandResult, CommandSender, PlantClient
 from linewatch.plant.follower import Follower
 from linewatch.plant.modbus.registers import ACKNOWLEDGE_ALL, COILS, AcknowledgeResult, ProcessImage
 from linewatch.plant.modbus.settings import ModbusSettings
@@ -46,7 +46,7 @@ class Acknowledger:
         self._follower = follower
         self._image = image
         self._sender = CommandSender(settings.acknowledge, settings.service.client_keys, ended)
-        self._lock = Lock()
+        self._lock = RLock()  # an answer may come before the call that asks returns
         self._pending = [False] * COILS
         self._results = [AcknowledgeResult.NONE] * COILS
         self._written_s = [float("-inf")] * COILS  # when 1 was written last, unless 0 was written since
@@ -83,7 +83,7 @@ class Acknowledger:
         steady = [alarm.id for alarm in alarms if now_s - alarm.since_s >= self._steady_s]
         if steady:
             self._pending[coil] = True
-            self._sender.acknowledge(steady, by, lambda result: self._finish(coil, steady, by, result))
+            self._sender.acknowledge(steady, PlantClient(by), lambda answer: self._finish(coil, steady, by, answer))
         elif alarms:
             self._results[coil] = AcknowledgeResult.TOO_NEW
         elif self._follower.state in _NOT_FOLLOWED:
@@ -91,8 +91,8 @@ class Acknowledger:
         else:
             self._results[coil] = AcknowledgeResult.NOTHING
 
-    def _finish(self, coil: int, alarms: Sequence[str], by: str, result: CommandResult) -> None:
+    def _finish(self, coil: int, alarms: Sequence[str], by: str, answer: CommandAnswer) -> None:
         with self._lock:
-            self._results[coil] = _RESULTS[result]
+            self._results[coil] = _RESULTS[answer.result]
             self._pending[coil] = False
-        log.info("acknowledge_finished", coil=coil, alarms=alarms, by=by, result=result.value)
+        log.info("acknowledge_finished", coil=coil, alarms=alarms, by=by, result=answer.result.value)

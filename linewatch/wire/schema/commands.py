@@ -8,7 +8,8 @@ from pydantic import Field, TypeAdapter, model_validator
 from linewatch.contracts.alarm import AlarmAction
 from linewatch.contracts.coil import CoilName
 from linewatch.wire.schema.alarm import AlarmBody
-from linewatch.wire.schema.base import Count, Message, Token, Version
+from linewatch.wire.schema.base import Count, Message, Token, Version, Versioned
+from linewatch.wire.schema.bridge import BridgeReply
 from linewatch.wire.schema.coil import CoilDataBody
 from linewatch.wire.schema.requests import ErrorReply, ReplayReply, SnapshotReply
 from linewatch.wire.schema.status import CoilStatus, EngineBeside, EngineStatus
@@ -43,10 +44,9 @@ class EngineCommand(Message):
         return self
 
 
-class EngineReply(Message):
+class EngineReply(Versioned):
     """The reply to an engine command: it was accepted and is being carried out. Topic `status` shows its progress."""
 
-    schema_version: Version
     reply: Literal["engine"]
     id: Count
     engines: tuple[EngineStatus, ...]
@@ -82,10 +82,9 @@ class AlarmRequest(Message):
         return self
 
 
-class AlarmReply(Message):
+class AlarmReply(Versioned):
     """The reply to an alarm command: it is carried out, and its transitions are on disk."""
 
-    schema_version: Version
     reply: Literal["alarm"]
     id: Count
     token: str
@@ -141,10 +140,9 @@ class CoilRequest(Message):
         return self
 
 
-class CoilReply(Message):
+class CoilReply(Versioned):
     """The reply to a coil command: it is on disk, and applies to the next frames or when the coil reaches `at_mm`."""
 
-    schema_version: Version
     reply: Literal["coil"]
     id: Count
     token: str | None
@@ -165,13 +163,12 @@ class RulesRequest(Message):
     )
 
 
-class RulesReply(Message):
+class RulesReply(Versioned):
     """The reply to a reload: the rules are valid.
 
     Sensitivity applies from the next frame on, grading and excluded ends from the next coil on.
     """
 
-    schema_version: Version
     reply: Literal["rules"]
     id: Count
     config: str = Field(description="identity of the settings that apply from now on")
@@ -180,6 +177,6 @@ class RulesReply(Message):
 
 
 Command = EngineCommand | AlarmRequest | CoilRequest | RulesRequest
-Reply = ReplayReply | SnapshotReply | EngineReply | AlarmReply | CoilReply | RulesReply | ErrorReply
+Reply = ReplayReply | SnapshotReply | BridgeReply | EngineReply | AlarmReply | CoilReply | RulesReply | ErrorReply
 COMMAND: TypeAdapter[Command] = TypeAdapter(Annotated[Command, Field(discriminator="request")])
 REPLY: TypeAdapter[Reply] = TypeAdapter(Annotated[Reply, Field(discriminator="reply")])

@@ -12,6 +12,7 @@ from linewatch.contracts.manifest import Task
 from linewatch.contracts.picture import PictureQuantity, PictureReference
 from linewatch.contracts.verdict import Quality
 from linewatch.wire.schema.base import Count, CoveredArea, Envelope, JournalId, Message, Topic, Whole
+from linewatch.wire.schema.bridge import BridgeStatus
 from linewatch.wire.schema.coil import CoilDataBody
 
 
@@ -321,6 +322,7 @@ class StatusBody(CoveredArea):
     journal: JournalStatus | None = Field(default=None, description="null: a replay, which ends when its disk fails")
     picture: PictureStatus | None = Field(default=None, description="null: no frame has been measured yet")
     clock: ClockStatus | None = None
+    bridges: tuple[BridgeStatus, ...] = Field(default=(), description="to the plant; empty: none has reported")
 
 
 class StatusMessage(StatusBody, Envelope):
