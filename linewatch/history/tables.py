@@ -264,6 +264,7 @@ ALARM: Final = sa.Table(
     sa.Column("body", sa.JSON, nullable=False),  # the whole message
     sa.UniqueConstraint("service_id", "journal", "epoch", "sequence"),
     sa.Index(None, "service_id", "journal", "coil_epoch", "coil_ordinal"),
+    sa.Index(None, "happened_unix_ns"),
 )
 
 LABEL: Final = sa.Table(

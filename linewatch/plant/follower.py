@@ -1,7 +1,8 @@
 """The thread of a bridge that follows the service, so that a slow controller never holds it up."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from threading import Event, Thread
 from typing import Generic, Protocol, TypeVar
 
@@ -11,7 +12,7 @@ from linewatch.client import Loss, Lost, Position, Subscriber
 from linewatch.contracts.errors import WireError
 from linewatch.plant.settings import FollowedServiceSettings
 from linewatch.plant.view import BridgeState, ServiceView
-from linewatch.wire.schema import AnyMessage, StatusMessage
+from linewatch.wire.schema import DECIDED_TOPICS, KEPT_TOPICS, AnyMessage, StatusMessage, Topic
 
 ANSWER_TIMEOUT_S = 0.5  # while the follower waits for the service's answer, it follows nothing
 SNAPSHOT_RETRY_S = 1.0
@@ -56,13 +57,18 @@ class Follower(Generic[T]):
         view: ServiceView,
         read: Callable[[], T],
         ended: Callable[[], object],
+        *,
+        topics: Iterable[Topic] = DECIDED_TOPICS,
+        whole_coil: bool = False,
         keeper: Keeper | None = None,
     ) -> None:
         """`view` is used by the follower's thread alone; `read` makes an immutable copy of what others need of it.
 
-        `ended` is called when the thread fails; `stop` then raises the failure. keeper: for bridges that must not lose
-        messages while they do not run.
+        `ended` is called when the thread fails; `stop` then raises the failure. whole_coil: begin with the coil under
+        way, as far back as the service's journal goes, not with the next message. keeper: for bridges that must not
+        lose messages while they do not run.
         """
+        self._topics, self._whole_coil = tuple(topics), whole_coil
         self._settings = settings
         self._view = view
         self._read = read
@@ -106,11 +112,21 @@ class Follower(Generic[T]):
             self._ended()
 
     def _follow(self) -> None:
-        positions: dict[str, Position] = {}
+        positions = self._begin_of_coil() if self._whole_coil else {}
         while not self._stop.is_set():
             with self._subscriber(positions) as subscriber:
                 self._listen(subscriber)
                 positions = subscriber.positions
+
+    def _begin_of_coil(self) -> dict[str, Position]:
+        """Ask until the service answers, or the follower ends."""
+        with self._subscriber({}) as subscriber:
+            while not self._stop.is_set():
+                self.ticked_s = time.monotonic()
+                with suppress(WireError):
+                    return subscriber.begin_of_coil(KEPT_TOPICS)
+                self._stop.wait(POLL_S)
+        return {}
 
     def _subscriber(self, positions: Mapping[str, Position]) -> Subscriber:
         """Return a new subscription. positions: of topics that are not kept."""
@@ -119,6 +135,7 @@ class Follower(Generic[T]):
         return Subscriber(
             settings.publish,
             settings.serve,
+            self._topics,
             keys=settings.client_keys,
             answer_timeout_s=ANSWER_TIMEOUT_S,
             positions={**positions, **kept},

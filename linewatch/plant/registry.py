@@ -5,8 +5,10 @@ from collections.abc import Mapping
 from linewatch.plant.kind import BridgeKind
 from linewatch.plant.modbus import MODBUS
 from linewatch.plant.mqtt import MQTT
+from linewatch.plant.opcua import OPCUA
 
 BRIDGES: Mapping[str, BridgeKind] = {
     "modbus": MODBUS,
     "mqtt": MQTT,
+    "opcua": OPCUA,
 }

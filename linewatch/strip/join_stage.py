@@ -80,7 +80,7 @@ class JoinStage:
         (output,) = wiring.gives
 
         def give(decided: Decided) -> None:
-            output(decided)
+            output((decided,))  # the log makes each a commit of its own: a start counts them
             wiring.tick()
 
         self._give(self.waiting, give)
@@ -103,7 +103,7 @@ class JoinStage:
                     self._give(self.joining.carry_out(item), give)
                 else:
                     if item.told is not None:
-                        self.clock.taken(item.told.head.timing.published_unix_ns)
+                        self.clock.taken(item.told.decision.timing.published_unix_ns)
                     now_ns = self.clock.read()
                     self.heard_log.heard(item, now_ns)
                     self._give(self.joining.take(item, now_ns), give)

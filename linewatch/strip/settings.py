@@ -127,6 +127,13 @@ class JoinSettings(Settings):
         le=600,
         description="live: for so long, a camera that is fetching what was missed, as after a restart, is waited for",
     )
+    readers: int = Field(
+        default=0,
+        ge=0,
+        le=16,
+        description="live: processes that receive and check what the cameras tell, each for its share of them; 0: "
+        "threads of this process do",
+    )
     seam_across_mm: float = Field(
         default=3.0, ge=0, le=50, description="distance across up to which defects of two cameras touch"
     )
@@ -244,6 +251,7 @@ class StripSettings(Settings):
         tree = self.model_dump(mode="json", include=_DECIDING)
         named = (("taxonomy", self.taxonomy), ("grading", self.decision.grading))
         tree |= {name: read_text(path, f"the configuration names it as {name}") for name, path in named if path}
+        del tree["strip"]["readers"]
         for camera in tree["camera"]:
             for name in ("publish", "serve", "commands", "keys", "silence_s", "required", "calibration"):
                 del camera[name]

@@ -35,7 +35,7 @@ async def _publish(settings: MqttSettings) -> None:
                 face.wake()
 
         keeper = EventKeeper(store, kept_topics(settings), stored)
-        follower = Follower(settings.service, view, view.shown, process.end, keeper)
+        follower = Follower(settings.service, view, view.shown, process.end, keeper=keeper)
         sender, commands = None, settings.commands
         if commands is not None:
             sender = CommandSender(commands, settings.service.client_keys, process.end)
