@@ -15,6 +15,7 @@ from linewatch.config.history import HistorySettings
 from linewatch.config.load import unit_in_words
 from linewatch.contracts.evidence import EVIDENCE
 from linewatch.plant.modbus.settings import ModbusSettings
+from linewatch.plant.mqtt.settings import MqttSettings
 from linewatch.service_settings import ServiceSettings
 from linewatch.strip.settings import StripSettings
 from linewatch.wire.json_schema import wire_schema
@@ -44,6 +45,7 @@ FILES: dict[str, tuple[str, type[BaseModel]]] = {
     "Strip": ("`linewatch strip`; `configs/strip/strip.toml`", StripSettings),
     "History": ("`linewatch history` and its queries; `configs/history.toml`", HistorySettings),
     "Modbus bridge": ("`linewatch bridge modbus`; `configs/plant/modbus.toml`", ModbusSettings),
+    "MQTT bridge": ("`linewatch bridge mqtt`; `configs/plant/mqtt.toml`", MqttSettings),
 }
 """Per kind of file: what reads it, and its model."""
 

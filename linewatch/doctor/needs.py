@@ -12,6 +12,7 @@ from linewatch.config.history import HistorySettings
 from linewatch.config.wire import ClientKeySettings, WireSettings
 from linewatch.contracts.errors import ConfigError
 from linewatch.plant.modbus.settings import ModbusSettings
+from linewatch.plant.mqtt.settings import MqttSettings
 from linewatch.service_settings import ServiceSettings
 from linewatch.strip.settings import StripSettings
 
@@ -84,8 +85,12 @@ def needs_of(settings: BaseModel, config: Path, unit: Unit | None, process: int 
         ports = (("[listen] port", settings.listen.port),) if settings.listen.port else ()
         keys = [settings.service.keys]
         return HostNeeds(config, unit, process, ports=ports, secret_keys=_secrets(keys))
+    if isinstance(settings, MqttSettings):
+        store, keys = settings.store, [settings.service.keys]
+        folders = (NeededFolder("[store] file", store.file.parent, store.max_mb),)
+        return HostNeeds(config, unit, process, folders=folders, secret_keys=_secrets(keys))
     raise ConfigError(
-        f"{config}: no process runs by it, expected the configuration of a service, a strip, a history or a Modbus "
+        f"{config}: no process runs by it, expected the configuration of a service, a strip, a history or a "
         "bridge; `linewatch check` looks at rules and taxonomies"
     )
 

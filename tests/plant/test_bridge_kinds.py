@@ -26,8 +26,13 @@ def start(tmp_path):
     started = []
 
     def start(kind: str, service) -> Bridge:
-        text = example(kind).read_text()
-        for key, value in (("publish", f'"{service.publish}"'), ("serve", f'"{service.serve}"'), ("port", "0")):
+        text, own = example(kind).read_text(), f'"{tmp_path}/{kind}.sqlite"'
+        for key, value in (
+            ("publish", f'"{service.publish}"'),
+            ("serve", f'"{service.serve}"'),
+            ("port", "0"),
+            ("file", own),
+        ):
             text = re.sub(rf"^{key} = \S+", f"{key} = {value}", text, flags=re.MULTILINE)
         config = tmp_path / f"{kind}.toml"
         config.write_text(text)

@@ -16,7 +16,13 @@ from bright_strip import write_service
 
 UNITS = Path(__file__).parents[2] / "systemd"
 UNIT = UNITS / "linewatch.service"
-MOST_EXPOSED = {"linewatch": 1.4, "linewatch-history": 1.4, "linewatch-modbus": 1.6, "linewatch-strip": 1.4}
+MOST_EXPOSED = {
+    "linewatch": 1.4,
+    "linewatch-history": 1.4,
+    "linewatch-modbus": 1.6,
+    "linewatch-mqtt": 1.5,
+    "linewatch-strip": 1.4,
+}
 """By `systemd-analyze security` of systemd 252. What is left: sockets, devices, code that inference generates."""
 
 
@@ -125,6 +131,11 @@ def _modbus(folder: Path) -> str:
     return f'[service]\npublish = "ipc://{folder}/cam"\nserve = "ipc://{folder}/cam-rep"\n[listen]\nport = {port}\n'
 
 
+def _mqtt(folder: Path) -> str:
+    service = f'[service]\npublish = "ipc://{folder}/cam"\nserve = "ipc://{folder}/cam-rep"\n'
+    return f'{service}[broker]\nurl = "mqtt://127.0.0.1:1"\n[store]\nfile = "{folder}/mqtt.sqlite"\n[plain]\n'
+
+
 @pytest.mark.service
 @pytest.mark.skipif(
     shutil.which("systemd-analyze") is None or not under_filter.HEADER.exists(),
@@ -136,6 +147,7 @@ def _modbus(folder: Path) -> str:
         ("linewatch-strip", ["strip"], _strip, "running"),
         ("linewatch-history", ["history"], _history, "history_opened"),
         ("linewatch-modbus", ["bridge", "modbus"], _modbus, "service_state"),
+        ("linewatch-mqtt", ["bridge", "mqtt"], _mqtt, "broker_unreachable"),
     ],
 )
 def test_the_processes_beside_the_service_run_under_their_filters_of_system_calls(

@@ -106,7 +106,7 @@ class BrokerConnection:
     """Opened by its making. Raises BrokerError then and from every method once the connection is lost."""
 
     def __init__(
-        self, settings: BrokerSettings, face: str, will: Will, peer: Peer, wake: socket.socket, *, v5: bool
+        self, settings: BrokerSettings, face: str, will: Will | None, peer: Peer, wake: socket.socket, *, v5: bool
     ) -> None:
         """face: ends the client's id. wake: readable when another thread wants `turn` to return."""
         self._settings, self._peer, self._wake = settings, peer, wake
@@ -124,7 +124,8 @@ class BrokerConnection:
         )
         client.connect_timeout = OPEN_S
         client.max_inflight_messages_set(MAX_IN_FLIGHT)
-        client.will_set(will.topic, will.payload, will.qos, will.retain)
+        if will is not None:
+            client.will_set(will.topic, will.payload, will.qos, will.retain)
         client.on_connect = self._on_connect
         client.on_disconnect = self._on_disconnect
         client.on_message = self._on_message

@@ -88,6 +88,7 @@ class Face(ABC):
     def will(self) -> Will:
         """Return the will of the next connection."""
 
+    @abstractmethod
     def greeted(self) -> None:
         """Take note that the broker has been sent CONNECT with the will."""
 
