@@ -75,6 +75,9 @@ FROM_OUTSIDE: Final[Mapping[str, Repeats]] = {
     "bridge_ended": Repeats(3, ("key",)),
     "bridge_reports": Repeats(3, ("key",)),
     "command": Repeats(20, ("key", "role", "what", "outcome")),  # all of them are in the audit trail
+    "broker_lost": Repeats(3, ("broker", "face", "why")),
+    "broker_unreachable": Repeats(3, ("broker", "face", "why")),
+    "command_refused": Repeats(20, ("topic", "why")),
     "connection_closed": Repeats(1, ("socket", "peer", "why")),
     "handshake_failed": Repeats(1, ("socket", "peer", "why")),
     "key_refused": Repeats(1, ("fingerprint", "peer")),

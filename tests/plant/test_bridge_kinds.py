@@ -26,11 +26,12 @@ def start(tmp_path):
     started = []
 
     def start(kind: str, service) -> Bridge:
-        text = example(kind).read_text()
+        text, own = example(kind).read_text(), f'"{tmp_path}/{kind}.sqlite"'
         for key, value in (
             ("publish", f'"{service.publish}"'),
             ("serve", f'"{service.serve}"'),
-            ("port", "0" if kind == "modbus" else "1"),
+            ("port", "1" if kind == "s7" else "0"),
+            ("file", own),
         ):
             text = re.sub(rf"^{key} = \S+", f"{key} = {value}", text, flags=re.MULTILINE)
         config = tmp_path / f"{kind}.toml"
