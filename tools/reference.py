@@ -15,6 +15,7 @@ from linewatch.config.history import HistorySettings
 from linewatch.config.load import unit_in_words
 from linewatch.contracts.evidence import EVIDENCE
 from linewatch.plant.modbus.settings import ModbusSettings
+from linewatch.plant.opcua.settings import OpcuaSettings
 from linewatch.service_settings import ServiceSettings
 from linewatch.strip.settings import StripSettings
 from linewatch.wire.json_schema import wire_schema
@@ -43,6 +44,7 @@ FILES: dict[str, tuple[str, type[BaseModel]]] = {
     "Grading rules": ("`[decision] grading` and `linewatch regrade`; `configs/grading/example.toml`", GradingSettings),
     "Strip": ("`linewatch strip`; `configs/strip/strip.toml`", StripSettings),
     "History": ("`linewatch history` and its queries; `configs/history.toml`", HistorySettings),
+    "OPC UA bridge": ("`linewatch bridge opcua`; `configs/plant/opcua.toml`", OpcuaSettings),
     "Modbus bridge": ("`linewatch bridge modbus`; `configs/plant/modbus.toml`", ModbusSettings),
 }
 """Per kind of file: what reads it, and its model."""

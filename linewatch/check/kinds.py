@@ -9,6 +9,7 @@ from linewatch.config.grading import GradingSettings
 from linewatch.config.history import HistorySettings
 from linewatch.config.taxonomy import Taxonomy
 from linewatch.plant.modbus.settings import ModbusSettings
+from linewatch.plant.opcua.settings import OpcuaSettings
 from linewatch.service_settings import ServiceSettings
 from linewatch.strip.settings import StripSettings
 
@@ -18,6 +19,7 @@ _KINDS: Sequence[type[BaseModel]] = (
     GradingSettings,
     HistorySettings,
     ModbusSettings,
+    OpcuaSettings,
     Taxonomy,
 )
 

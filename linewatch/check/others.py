@@ -1,4 +1,4 @@
-"""Everything that the configuration of a history or a Modbus bridge names, tried."""
+"""Everything that the configuration of a history, a Modbus bridge or an OPC UA bridge names, tried."""
 
 import sqlite3
 from contextlib import closing
@@ -12,6 +12,7 @@ from linewatch.config.redact import without_password
 from linewatch.config.text import why_not
 from linewatch.contracts.errors import HistoryError
 from linewatch.plant.modbus.settings import ModbusSettings
+from linewatch.plant.opcua.settings import OpcuaSettings
 from linewatch.terminal import extra
 
 
@@ -38,6 +39,16 @@ def check_modbus(settings: ModbusSettings, trials: Trials, owner: int | None) ->
     listen = settings.listen
     with_port = f"{listen.address}, port {listen.port}"
     trials.attempt("listen", "address", with_port, lambda: bind_address(listen.address, listen.port, owner))
+    if (keys := settings.service.keys) is not None:
+        check_keys("service", keys.secret_file, keys.server_public_file, trials)
+
+
+def check_opcua(settings: OpcuaSettings, trials: Trials, owner: int | None) -> None:
+    """Try the address, the folder of certificates and the keys of an OPC UA bridge."""
+    listen, pki = settings.listen, settings.pki_dir
+    with_port = f"{listen.address}, port {listen.port}"
+    trials.attempt("listen", "address", with_port, lambda: bind_address(listen.address, listen.port, owner))
+    trials.attempt("", "pki_dir", pki, lambda: write_into(pki), writes=pki)
     if (keys := settings.service.keys) is not None:
         check_keys("service", keys.secret_file, keys.server_public_file, trials)
 

@@ -64,7 +64,7 @@ class Conditions:
             ((ids.ShelvedStateMachineType_Unshelve, ids.AlarmConditionType_ShelvingState_Unshelve), self._unshelve),
             ((ids.ConditionType_Enable, ids.ConditionType_Disable, ids.ConditionType_AddComment), _not_supported),
         )
-        return {ua.NodeId(number): call for numbers, call in table for number in numbers}
+        return {ua.NodeId(number): _by_operators(call) for numbers, call in table for number in numbers}
 
     def unacknowledged(self) -> list[str]:
         """Return the ids of alarms that are active and not acknowledged."""
@@ -149,9 +149,19 @@ class Conditions:
         return await self._send(lambda commands: commands.unshelve(condition.alarm.rule))
 
     async def _send(self, send: Callable[[OpcuaCommands], Awaitable[ua.StatusCode]]) -> ua.StatusCode:
-        if self._commands is None or not CALLER.get().role.covers(Role.OPERATOR):
-            return ua.StatusCode(_GOOD.BadUserAccessDenied)
+        assert self._commands is not None  # its methods are known only with them
         return await send(self._commands)
+
+
+def _by_operators(call: Method) -> Method:
+    """Refuse callers who are no operators before they learn anything about the condition."""
+
+    async def checked(object_: ua.NodeId, arguments: Sequence[ua.Variant]) -> ua.StatusCode:
+        if not CALLER.get().role.covers(Role.OPERATOR):
+            return ua.StatusCode(_GOOD.BadUserAccessDenied)
+        return await call(object_, arguments)
+
+    return checked
 
 
 def _fields(alarm: AlarmBody, last_severity: int, at: datetime) -> Iterator[tuple[str, ua.Variant]]:

@@ -24,8 +24,9 @@ VISION_SYSTEM_TYPE, CONFIGURATION_MANAGEMENT_TYPE, RECIPE_MANAGEMENT_TYPE = 1003
 RESULT_MANAGEMENT_TYPE, AUTOMATIC_MODE_TYPE, RESULT_FOLDER_TYPE, RESULT_TYPE = 1007, 1021, 1016, 2002
 RECIPE_FOLDER_TYPE, RECIPE_TYPE = 1008, 1002
 RESULT_READY_EVENT, JOB_STARTED_EVENT, STATE_CHANGED_EVENT = 1024, 1013, 1018
-SELECT_MODE_AUTOMATIC, CONFIRM_ALL, RELEASE_RESULT_HANDLE = 7095, 7066, 7126
-SYSTEM_STATE_TYPE, SYSTEM_STATE_ENUMERATION = 3024, 3023
+SELECT_MODE_AUTOMATIC, CONFIRM_ALL = 7095, 7066
+SYSTEM_STATE_TYPE = 3024
+BINARY_ID_BASE_TYPE, ID_TYPES = 3019, (3008, 3002, 3013)
 
 _COIL_RESULT_FIELDS = (
     ("Coil", ua.VariantType.String, "the coil's id"),
@@ -79,10 +80,26 @@ async def build_model(server: Server, system_name: str) -> Model:
     await server.import_xml(NODE_SET)
     vision = await server.get_namespace_index(VISION_URI)
     own = await server.register_namespace(OWN_URI)
+    await _define_ids(server, vision)
     await _coil_result_types(server, own)
     model = Model(server, vision, own, await _alarm_type(server, own), system_name)
     await _system(model)
     return model
+
+
+async def _define_ids(server: Server, vision: int) -> None:
+    """Add the definitions of id types that the NodeSet leaves to their base type: some clients cannot do without."""
+    base = server.get_node(ua.NodeId(BINARY_ID_BASE_TYPE, vision))
+    inherited = await base.read_data_type_definition()
+    for number in ID_TYPES:
+        node = server.get_node(ua.NodeId(number, vision))
+        definition = ua.StructureDefinition(
+            BaseDataType=base.nodeid, StructureType=inherited.StructureType, Fields=inherited.Fields
+        )
+        for encoding in await node.get_referenced_nodes(ua.ObjectIds.HasEncoding):
+            if (await encoding.read_browse_name()).Name == "Default Binary":
+                definition.DefaultEncodingId = encoding.nodeid
+        await node.write_data_type_definition(definition)
 
 
 async def _coil_result_types(server: Server, own: int) -> None:

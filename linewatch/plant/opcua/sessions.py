@@ -6,7 +6,7 @@ and it lets every session use every subscription; both are settled here.
 
 import math
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from typing import Any, ClassVar, TypeVar
+from typing import Any
 
 import structlog
 from asyncua import ua
@@ -47,7 +47,6 @@ _OPERATION_LIMITS = {
 }
 
 log = structlog.get_logger()
-T = TypeVar("T")
 
 
 ConditionMethod = Callable[[ua.NodeId, Sequence[ua.Variant]], Awaitable[ua.StatusCode]]
@@ -212,6 +211,9 @@ class BoundedServer(InternalServer):
         self.max_monitored_item_queue_size = EVENTS_QUEUED
         self.max_subscriptions = limits.subscriptions
         self.subscription_service = self.isession.subscription_service = _Subscriptions(self.aspace, self)
+
+    def begin_views(self) -> None:
+        """Browse fast from now on: the address space has all its reference types."""
         self.view_service = _Views(self.aspace)
 
     @property
@@ -357,7 +359,9 @@ class _Items(MonitoredItemService):
 class _Views(ViewService):
     """Browsing, with the subtypes of each reference type found once: reference types do not change."""
 
-    _known: ClassVar[dict[ua.NodeId, frozenset[ua.NodeId]]] = {}
+    def __init__(self, space: AddressSpace) -> None:
+        super().__init__(space)
+        self._known: dict[ua.NodeId, frozenset[ua.NodeId]] = {}
 
     def _suitable_reftype(self, ref1: ua.NodeId, ref2: ua.NodeId, subtypes: bool) -> bool:
         if ref1 == ref2 or ref1 == ua.NodeId(ua.ObjectIds.Null):
