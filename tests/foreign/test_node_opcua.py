@@ -13,7 +13,9 @@ from real_service import RealService
 pytestmark = [pytest.mark.service, pytest.mark.heavy, needs_node("node-opcua")]
 
 
-def run(bridge: OpcuaBridge, folder: Path, own: ClientCertificate, mode: str, password: str = PASSWORD) -> dict[str, Any]:
+def run(
+    bridge: OpcuaBridge, folder: Path, own: ClientCertificate, mode: str, password: str = PASSWORD
+) -> dict[str, Any]:
     """Return everything that the client tells."""
     asked = {
         "mode": mode,

@@ -138,7 +138,9 @@ def test_an_operator_handles_alarms_in_the_own_name_and_an_observer_cannot(bridg
                     return event
             return None
 
-        raised = await until(lambda: newest(Coil="B1", ConditionName="latched", **{"AckedState/Id": False, "ActiveState/Id": True}))
+        raised = await until(
+            lambda: newest(Coil="B1", ConditionName="latched", **{"AckedState/Id": False, "ActiveState/Id": True})
+        )
         condition = raised["NodeId"]
         assert (raised["Retain"], raised["Severity"], raised["ConfirmedState/Id"]) == (True, 400, False)
         assert raised["AlongMm"] > 0
@@ -316,4 +318,3 @@ def test_sessions_are_bounded_and_each_uses_its_own_subscriptions(bridge: OpcuaB
 async def _as(user: str, bridge: OpcuaBridge, story: Any) -> None:
     async with bridge.connected(user) as plant:
         await story(plant)
-

@@ -65,7 +65,7 @@ class ClientCertificate:
 
 
 class OpcuaBridge(Bridge):
-    """`linewatch bridge opcua` on a free port, with the users `operator` and `observer`, and a client that it trusts."""
+    """`linewatch bridge opcua` on a free port, with users `operator` and `observer`, and a client that it trusts."""
 
     patience_s = PATIENCE_S
 
@@ -77,7 +77,8 @@ class OpcuaBridge(Bridge):
         self.config = folder / "opcua.toml"
         commands = getattr(service, "commands", None)
         users = "".join(
-            f'[[user]]\nname = "{name}"\nrole = "{name}"\npassword_hash = "{_HASH}"\n' for name in ("operator", "observer")
+            f'[[user]]\nname = "{name}"\nrole = "{name}"\npassword_hash = "{_HASH}"\n'
+            for name in ("operator", "observer")
         )
         self.config.write_text(
             f'pki_dir = "{self.pki}"\n{more}\n[service]\npublish = "{service.publish}"\nserve = "{service.serve}"\n'
@@ -88,7 +89,9 @@ class OpcuaBridge(Bridge):
         self.port = self.wait_for("listening")["port"]
         self.url = f"opc.tcp://127.0.0.1:{self.port}"
 
-    async def client_of(self, user: str | None, password: str = PASSWORD, own: ClientCertificate | None = None) -> Client:
+    async def client_of(
+        self, user: str | None, password: str = PASSWORD, own: ClientCertificate | None = None
+    ) -> Client:
         """Return a client that is not connected yet. own: its certificate; None: the trusted one."""
         own = own or self.client
         client = Client(self.url, timeout=PATIENCE_S)

@@ -1,4 +1,4 @@
-"""`linewatch bridge opcua`: one thread follows the service, one sends commands to it, and the event loop answers clients.
+"""`linewatch bridge opcua`: one thread follows the service, one sends commands, and the event loop answers clients.
 
 None of them waits for another. What clients must not miss passes from the follower to the loop in a bounded queue.
 """

@@ -151,7 +151,9 @@ class TrustList:
             for folder in (self._trusted_dir, self._rejected_dir):
                 folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise ConfigError(f"{error.filename}: cannot be made ({error.strerror}); give [pki_dir] a folder") from error
+            raise ConfigError(
+                f"{error.filename}: cannot be made ({error.strerror}); give [pki_dir] a folder"
+            ) from error
 
     def trusted(self) -> list[KnownCertificate]:
         """Return the trusted clients. Files that hold no certificate are left out."""

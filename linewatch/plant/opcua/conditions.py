@@ -100,9 +100,7 @@ class Conditions:
         at = _published(alarm)
         fields = dict(_fields(alarm, last_severity, at or datetime.now(UTC)))
         fields["NodeId"] = ua.Variant(self._model.at(_PREFIX + alarm.id), ua.VariantType.NodeId)
-        return make_event(
-            self._model.kind(self._model.alarm_type), alarm.text, SEVERITIES[alarm.priority], fields, at
-        )
+        return make_event(self._model.kind(self._model.alarm_type), alarm.text, SEVERITIES[alarm.priority], fields, at)
 
     def _of(self, object_: ua.NodeId) -> _Condition | None:
         name = object_.Identifier

@@ -72,7 +72,7 @@ class Model:
     async def link(self, parent: str, method: str, call: object) -> None:
         """Let a method of an object be answered by `call`, a coroutine function of (ObjectId, *Variant)."""
         found = await self.node(parent).get_child(f"{self.vision}:{method}")
-        self.server.iserver.isession.add_method_callback(found.nodeid, call)  # type: ignore[arg-type]
+        self.server.iserver.isession.add_method_callback(found.nodeid, call)
 
 
 async def build_model(server: Server, system_name: str) -> Model:
@@ -125,7 +125,9 @@ async def _alarm_type(server: Server, own: int) -> ua.NodeId:
         ("DefectIds", ua.VariantType.String, [""]),
     ):
         added = await node.add_property(ua.NodeId(f"StripAlarmType.{name}", own), f"{own}:{name}", value, kind)
-        await added.add_reference(ua.ObjectIds.ModellingRule_Mandatory, ua.ObjectIds.HasModellingRule, bidirectional=False)
+        await added.add_reference(
+            ua.ObjectIds.ModellingRule_Mandatory, ua.ObjectIds.HasModellingRule, bidirectional=False
+        )
     return node.nodeid
 
 
@@ -175,7 +177,9 @@ async def _instance(model: Model, parent: Node, kind: int, identifier: str, name
 async def add_result_slot(model: Model, number: int) -> str:
     """Add a variable of ResultType to the folder of results; return its identifier."""
     identifier = f"{SYSTEM}.ResultManagement.Results.Result{number}"
-    await _instance(model, model.node(f"{SYSTEM}.ResultManagement.Results"), RESULT_TYPE, identifier, f"Result{number}", model.own)
+    await _instance(
+        model, model.node(f"{SYSTEM}.ResultManagement.Results"), RESULT_TYPE, identifier, f"Result{number}", model.own
+    )
     return identifier
 
 
@@ -186,7 +190,9 @@ async def add_recipe(model: Model, number: int, name: str) -> str:
     return identifier
 
 
-async def add_group(model: Model, parent: Node, name: str, values: Iterable[tuple[str, object, ua.VariantType]]) -> None:
+async def add_group(
+    model: Model, parent: Node, name: str, values: Iterable[tuple[str, object, ua.VariantType]]
+) -> None:
     """Add an object with a variable for each (name, first value, type); identifiers are `NAME` and `NAME.VARIABLE`."""
     group = await parent.add_object(model.at(name), ua.QualifiedName(name.rpartition(".")[2], model.own))
     for value_name, first, kind in values:

@@ -168,7 +168,7 @@ class ClientSession(InternalSession):
         unknown = ua.StatusCode(ua.StatusCodes.BadSubscriptionIdInvalid)
         return [deleted.get(one, unknown) for one in ids]
 
-    async def transfer_subscriptions(  # type: ignore[override]
+    async def transfer_subscriptions(
         self, params: ua.TransferSubscriptionsParameters, callback: Callable[..., Any]
     ) -> list[ua.TransferResult]:
         """Refuse: a session that is activated anew on another connection keeps its subscriptions."""
@@ -227,10 +227,9 @@ class BoundedServer(InternalServer):
             value = ua.DataValue(ua.Variant(limit, ua.VariantType.UInt32))
             await self.write_attribute_value(ua.NodeId(node), value)
 
-    def create_session(
-        self, name: str, user: User = User(role=UserRole.Anonymous), external: bool = False
-    ) -> InternalSession:
+    def create_session(self, name: str, user: User | None = None, external: bool = False) -> InternalSession:
         """Open a session. Raises ServiceError when there are too many."""
+        user = user or User(role=UserRole.Anonymous)
         if not external:
             return super().create_session(name, user, external)
         if self.sessions >= self.limits.sessions:
@@ -276,6 +275,9 @@ class _Subscriptions(SubscriptionService):
 class _SharedValues(MonitoredItemValues):
     """Values as they are written: nobody changes a written value, so no copy is needed."""
 
+    current_dvalue: ua.DataValue | None
+    old_dvalue: ua.DataValue | None
+
     def set_current_datavalue(self, cur_val: ua.DataValue) -> None:
         self.old_dvalue, self.current_dvalue = self.current_dvalue, cur_val
 
@@ -315,7 +317,7 @@ class _Items(MonitoredItemService):
             ua.CreateMonitoredItemsParameters(params.SubscriptionId, params.TimestampsToReturn, [item])
         )
         if filter_ is not None and result.StatusCode.is_good():
-            self._monitored_items[result.MonitoredItemId].where_clause_evaluator = filter_  # type: ignore[assignment]
+            self._monitored_items[result.MonitoredItemId].where_clause_evaluator = filter_
         return result
 
     def _check_deadband(self, item: ua.ReadValueId, asked: ua.DataChangeFilter) -> None:
