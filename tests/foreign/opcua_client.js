@@ -14,6 +14,7 @@ const {
   UserTokenType,
   VariantArrayType,
   constructEventFilter,
+  promoteOpaqueStructure,
   resolveNodeId,
 } = require("node-opcua");
 
@@ -135,15 +136,15 @@ async function story(session) {
   tell({ acknowledged: status.name, severity: raised.Severity, condition: String(raised.ConditionId) });
   await called("Stop", [{ dataType: DataType.Int32, value: 0 }, { dataType: DataType.String, value: "" }]);
   const result = await until(() => heard.results.find((one) => one.PartId.id === "N1"), "the coil's result");
+  await promoteOpaqueStructure(session, result.ResultContent.map((value) => ({ value }))); // reads the types' definitions
   const content = result.ResultContent[0].value;
-  tell({ raw: JSON.stringify(content) });
   tell({
     job: job.id,
     result: result.ResultId.id,
     state: result.ResultState,
     partial: result.IsPartial,
     content: { coil: content.coil, lengthMm: content.lengthMm, coverage: content.coverage, defects: content.defects,
-      byClass: (content.defectsByClass ?? []).map((one) => [one.defectClass, one.count]) },
+      byClass: content.defectsByClass.map((one) => [one.defectClass, one.count]) },
   });
   await subscription.terminate();
 }
