@@ -173,7 +173,7 @@ def test_an_operator_handles_alarms_in_the_own_name_and_an_observer_cannot(bridg
         (result,) = await plant.client.uaclient.call([request])
         result.StatusCode.check()
         await until(lambda: any(one["ConditionName"] == "latched" for one in later.events))
-        await plant.call_type(shelved["NodeId"], UNSHELVE)
+        await plant.call_type(ua.NodeId("Alarm/latched", plant.own), UNSHELVE)  # a shelved rule is a condition, too
         with pytest.raises(ua.UaStatusCodeError, match="BadNotSupported"):
             await plant.call_type(condition, ua.ObjectIds.ConditionType_Disable)
 

@@ -16,7 +16,13 @@ from bright_strip import write_service
 
 UNITS = Path(__file__).parents[2] / "systemd"
 UNIT = UNITS / "linewatch.service"
-MOST_EXPOSED = {"linewatch": 1.4, "linewatch-history": 1.4, "linewatch-modbus": 1.6, "linewatch-strip": 1.4}
+MOST_EXPOSED = {
+    "linewatch": 1.4,
+    "linewatch-history": 1.4,
+    "linewatch-modbus": 1.6,
+    "linewatch-opcua": 1.4,
+    "linewatch-strip": 1.4,
+}
 """By `systemd-analyze security` of systemd 252. What is left: sockets, devices, code that inference generates."""
 
 
@@ -86,6 +92,10 @@ def test_no_other_host_is_reached_unless_it_is_named(unit: Path) -> None:
     assert "WantedBy=multi-user.target" in lines
 
 
+def _opcua(folder: Path) -> str:
+    return f'pki_dir = "{folder}/pki"\nanonymous = true\n' + _modbus(folder)
+
+
 @pytest.mark.service
 @pytest.mark.skipif(
     shutil.which("systemd-analyze") is None or not under_filter.HEADER.exists(),
@@ -136,6 +146,7 @@ def _modbus(folder: Path) -> str:
         ("linewatch-strip", ["strip"], _strip, "running"),
         ("linewatch-history", ["history"], _history, "history_opened"),
         ("linewatch-modbus", ["bridge", "modbus"], _modbus, "service_state"),
+        pytest.param("linewatch-opcua", ["bridge", "opcua"], _opcua, "service_state", marks=pytest.mark.heavy),
     ],
 )
 def test_the_processes_beside_the_service_run_under_their_filters_of_system_calls(
