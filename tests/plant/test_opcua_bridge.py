@@ -101,6 +101,7 @@ def test_coils_that_a_client_starts_and_stops_become_results_that_it_hears_of_an
         assert [first["ResultId"].Id, second["ResultId"].Id] == jobs == [first["JobId"].Id, second["JobId"].Id]
         assert (first["IsPartial"], first["IsSimulated"]) == (False, True)  # the strip is a recording
         assert first["InternalRecipeId"].Id == "default"
+        assert type(first["InternalRecipeId"]).__name__ == "RecipeIdInternalDataType"  # not its base type
         assert first["InternalConfigurationId"].Id
         assert first["CreationTime"] <= second["CreationTime"]
         content = first["ResultContent"][0].Value

@@ -26,7 +26,12 @@ RECIPE_FOLDER_TYPE, RECIPE_TYPE = 1008, 1002
 RESULT_READY_EVENT, JOB_STARTED_EVENT, STATE_CHANGED_EVENT = 1024, 1013, 1018
 SELECT_MODE_AUTOMATIC, CONFIRM_ALL = 7095, 7066
 SYSTEM_STATE_TYPE = 3024
-BINARY_ID_BASE_TYPE, ID_TYPES = 3019, (3008, 3002, 3013)
+BINARY_ID_BASE_TYPE: Final = 3019
+ID_TYPES: Final = {
+    "ConfigurationIdDataType": 3008,
+    "RecipeIdExternalDataType": 3002,
+    "RecipeIdInternalDataType": 3013,
+}
 
 _COIL_RESULT_FIELDS = (
     ("Coil", ua.VariantType.String, "the coil's id"),
@@ -91,7 +96,7 @@ async def _define_ids(server: Server, vision: int) -> None:
     """Add the definitions of id types that the NodeSet leaves to their base type: some clients cannot do without."""
     base = server.get_node(ua.NodeId(BINARY_ID_BASE_TYPE, vision))
     inherited = await base.read_data_type_definition()
-    for number in ID_TYPES:
+    for number in ID_TYPES.values():
         node = server.get_node(ua.NodeId(number, vision))
         definition = ua.StructureDefinition(
             BaseDataType=base.nodeid, StructureType=inherited.StructureType, Fields=inherited.Fields
@@ -100,6 +105,9 @@ async def _define_ids(server: Server, vision: int) -> None:
             if (await encoding.read_browse_name()).Name == "Default Binary":
                 definition.DefaultEncodingId = encoding.nodeid
         await node.write_data_type_definition(definition)
+    await server.load_data_type_definitions()
+    for name, number in ID_TYPES.items():  # until now, asyncua takes these names for the base type
+        setattr(ua, name, ua.get_type(ua.NodeId(number, vision)))
 
 
 async def _coil_result_types(server: Server, own: int) -> None:
