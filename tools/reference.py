@@ -20,6 +20,7 @@ from linewatch.plant.mqtt.bodies import topics_schema
 from linewatch.plant.mqtt.metrics import metrics_csv
 from linewatch.plant.mqtt.settings import MqttSettings, PlainSettings, PlantCommandSettings
 from linewatch.plant.mqtt.topics import topics_csv
+from linewatch.plant.opcua.settings import OpcuaSettings
 from linewatch.plant.s7.settings import S7Settings
 from linewatch.service_settings import ServiceSettings
 from linewatch.strip.settings import StripSettings
@@ -51,6 +52,7 @@ FILES: dict[str, tuple[str, type[BaseModel]]] = {
     "Strip": ("`linewatch strip`; `configs/strip/strip.toml`", StripSettings),
     "History": ("`linewatch history` and its queries; `configs/history.toml`", HistorySettings),
     "Page": ("`linewatch hmi` and `hmi-password`; `configs/hmi.toml`", HmiSettings),
+    "OPC UA bridge": ("`linewatch bridge opcua`; `configs/plant/opcua.toml`", OpcuaSettings),
     "Modbus bridge": ("`linewatch bridge modbus`; `configs/plant/modbus.toml`", ModbusSettings),
     "S7 bridge": ("`linewatch bridge s7`; `configs/plant/s7.toml`", S7Settings),
     "MQTT bridge": ("`linewatch bridge mqtt`; `configs/plant/mqtt.toml`", MqttSettings),

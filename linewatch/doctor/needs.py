@@ -13,6 +13,7 @@ from linewatch.config.wire import ClientKeySettings, WireSettings
 from linewatch.contracts.errors import ConfigError
 from linewatch.plant.modbus.settings import ModbusSettings
 from linewatch.plant.mqtt.settings import MqttSettings
+from linewatch.plant.opcua.settings import OpcuaSettings
 from linewatch.plant.settings import BridgeSettings
 from linewatch.service_settings import ServiceSettings
 from linewatch.strip.settings import StripSettings
@@ -87,7 +88,7 @@ def needs_of(settings: BaseModel, config: Path, unit: Unit | None, process: int 
         folders = (NeededFolder("[store] file", store.file.parent, store.max_mb),)
         return HostNeeds(config, unit, process, folders=folders, secret_keys=_secrets(keys))
     if isinstance(settings, BridgeSettings):
-        port = settings.listen.port if isinstance(settings, ModbusSettings) else 0
+        port = settings.listen.port if isinstance(settings, ModbusSettings | OpcuaSettings) else 0
         ports = (("[listen] port", port),) if port else ()
         keys = [settings.service.keys]
         return HostNeeds(config, unit, process, ports=ports, secret_keys=_secrets(keys))

@@ -13,7 +13,10 @@ from linewatch.config.load import load
 from linewatch.plant.registry import BRIDGES
 from linewatch.plant.settings import BridgeSettings
 
-pytestmark = [pytest.mark.service, pytest.mark.parametrize("kind", sorted(BRIDGES))]
+SLOW_TO_START = {"opcua"}
+"""Kinds whose start takes seconds of a core: they keep these promises in the heavy tests."""
+KINDS = [pytest.param(kind, marks=[pytest.mark.heavy] * (kind in SLOW_TO_START)) for kind in sorted(BRIDGES)]
+pytestmark = [pytest.mark.service, pytest.mark.parametrize("kind", KINDS)]
 
 
 def example(kind: str) -> Path:

@@ -29,6 +29,7 @@ MOST_EXPOSED = {
     "linewatch-hmi": 1.8,
     "linewatch-modbus": 1.6,
     "linewatch-mqtt": 1.5,
+    "linewatch-opcua": 1.4,
     "linewatch-s7": 1.4,
     "linewatch-strip": 1.4,
 }
@@ -99,6 +100,10 @@ def test_no_other_host_is_reached_unless_it_is_named(unit: Path) -> None:
     assert [line for line in lines if line.startswith("IPAddressAllow=")] == ["IPAddressAllow=localhost"]
     assert any(line.startswith("MemoryMax=") for line in lines)
     assert "WantedBy=multi-user.target" in lines
+
+
+def _opcua(folder: Path) -> str:
+    return f'pki_dir = "{folder}/pki"\nanonymous = true\n' + _modbus(folder)
 
 
 @pytest.mark.service
@@ -188,6 +193,7 @@ def _mqtt(folder: Path) -> str:
         ("linewatch-s7", ["bridge", "s7"], _s7, "plc_not_served"),
         ("linewatch-hmi", ["hmi"], _hmi, "service_state"),
         ("linewatch-mqtt", ["bridge", "mqtt"], _mqtt, "broker_unreachable"),
+        pytest.param("linewatch-opcua", ["bridge", "opcua"], _opcua, "service_state", marks=pytest.mark.heavy),
     ],
 )
 def test_the_processes_beside_the_service_run_under_their_filters_of_system_calls(

@@ -1,4 +1,4 @@
-"""`linewatch bridge opcua`: one thread follows the service, one sends commands to it, and the event loop answers clients.
+"""`linewatch bridge opcua`: one thread follows the service, one sends commands, and the event loop answers clients.
 
 None of them waits for another. What clients must not miss passes from the follower to the loop in a bounded queue.
 """
@@ -19,6 +19,7 @@ from linewatch.contracts.errors import WireError
 from linewatch.contracts.verdict import CoilState
 from linewatch.plant.commands import CommandSender
 from linewatch.plant.follower import Follower
+from linewatch.plant.health import LinkHealth
 from linewatch.plant.opcua.certificates import EXPIRES_SOON_DAYS, OwnIdentity, TrustList, fingerprint, own_identity
 from linewatch.plant.opcua.commands import OpcuaCommands
 from linewatch.plant.opcua.conditions import Conditions
@@ -55,7 +56,7 @@ async def _serve(settings: OpcuaSettings) -> None:
     identity, trust = own_identity(settings), TrustList(settings.pki_dir)
     trust.make_folders()
     _tell_certificates(identity, trust)
-    process, loop, woken = BridgeProcess(), asyncio.get_running_loop(), asyncio.Event()
+    process, loop, woken = BridgeProcess("opcua", settings), asyncio.get_running_loop(), asyncio.Event()
     news = NewsQueue(lambda: loop.call_soon_threadsafe(woken.set))
     view = OpcuaView(news, settings.newest_defects)
     follower = Follower(settings.service, view, view.shown, process.end)
@@ -73,7 +74,11 @@ async def _serve(settings: OpcuaSettings) -> None:
             shown.add_done_callback(lambda task: None if task.cancelled() else process.end())
             remembered = loop.run_in_executor(past, plant.remember, loop, stop)
             try:
-                await process.run(follower, lambda: f"{server.connections} OPC UA clients connected")
+                await process.run(
+                    follower,
+                    lambda: f"{server.connections} OPC UA clients connected",
+                    lambda: LinkHealth(peers=server.iserver.sessions, dropped=news.dropped),
+                )
             finally:
                 stop.set()
                 shown.cancel()
@@ -106,7 +111,7 @@ async def _server(settings: OpcuaSettings, identity: OwnIdentity, trust: TrustLi
     await server.init()
     await server.set_application_uri(identity.application_uri)
     server.product_uri, server.manufacturer_name = "urn:linewatch", "linewatch"
-    server.set_server_name(settings.name)
+    server.set_server_name(settings.system)
     await server.load_certificate(der_from_x509(identity.certificate), "der")
     pem = identity.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     await server.load_private_key(pem, format="pem")
@@ -145,8 +150,9 @@ class VisionSystem:
         sender: CommandSender | None,
     ) -> "VisionSystem":
         """Build the address space, and let its methods be answered."""
-        system = cls(settings, await build_model(server, settings.name), follower, sender)
+        system = cls(settings, await build_model(server, settings.system), follower, sender)
         await system._values.add()
+        server.iserver.begin_views()
         for part in (system._machine, system._results, system._configuration):
             await part.link()
         server.iserver.condition_methods = system._conditions.methods(system._commands)

@@ -113,12 +113,12 @@ def _make(at: Path, key_at: Path, settings: OpcuaSettings) -> None:
     host = settings.listen.host or socket.gethostname()
     key = generate_private_key()
     names: list[x509.GeneralName] = [
-        x509.UniformResourceIdentifier(f"urn:{host}:linewatch:{settings.name.replace(' ', '-')}"),
+        x509.UniformResourceIdentifier(f"urn:{host}:linewatch:{settings.system.replace(' ', '-')}"),
         _host_entry(host),
     ]
     certificate = generate_self_signed_app_certificate(
         key,
-        f"{settings.name}@{host}"[:64],
+        f"{settings.system}@{host}"[:64],
         {"organizationName": "linewatch"},
         names,
         [ExtendedKeyUsageOID.SERVER_AUTH],
@@ -151,7 +151,9 @@ class TrustList:
             for folder in (self._trusted_dir, self._rejected_dir):
                 folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise ConfigError(f"{error.filename}: cannot be made ({error.strerror}); give [pki_dir] a folder") from error
+            raise ConfigError(
+                f"{error.filename}: cannot be made ({error.strerror}); give [pki_dir] a folder"
+            ) from error
 
     def trusted(self) -> list[KnownCertificate]:
         """Return the trusted clients. Files that hold no certificate are left out."""

@@ -23,7 +23,9 @@ def opcua_trust(
     config: Annotated[Path, Parameter(help="Configuration of the OPC UA bridge, for its pki_dir.")],
     client: Annotated[
         str | None,
-        Parameter(help="A client's certificate (.der, .pem), or the fingerprint of one that was refused, or its begin."),
+        Parameter(
+            help="A client's certificate (.der, .pem), or the fingerprint of one that was refused, or its begin."
+        ),
     ] = None,
     /,
     *,

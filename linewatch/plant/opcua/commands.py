@@ -72,7 +72,11 @@ class OpcuaCommands:
         answered: asyncio.Future[CommandAnswer] = self._loop.create_future()
 
         def done(answer: CommandAnswer) -> None:  # from the commands' thread
-            self._loop.call_soon_threadsafe(lambda: answered.done() or answered.set_result(answer))
+            self._loop.call_soon_threadsafe(answer_once, answer)
+
+        def answer_once(answer: CommandAnswer) -> None:
+            if not answered.done():  # the client may be gone
+                answered.set_result(answer)
 
         send(sender, CALLER.get(), done)
         return ua.StatusCode(_STATUS[(await answered).result])

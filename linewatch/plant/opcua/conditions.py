@@ -64,7 +64,7 @@ class Conditions:
             ((ids.ShelvedStateMachineType_Unshelve, ids.AlarmConditionType_ShelvingState_Unshelve), self._unshelve),
             ((ids.ConditionType_Enable, ids.ConditionType_Disable, ids.ConditionType_AddComment), _not_supported),
         )
-        return {ua.NodeId(number): call for numbers, call in table for number in numbers}
+        return {ua.NodeId(number): _by_operators(call) for numbers, call in table for number in numbers}
 
     def unacknowledged(self) -> list[str]:
         """Return the ids of alarms that are active and not acknowledged."""
@@ -100,9 +100,7 @@ class Conditions:
         at = _published(alarm)
         fields = dict(_fields(alarm, last_severity, at or datetime.now(UTC)))
         fields["NodeId"] = ua.Variant(self._model.at(_PREFIX + alarm.id), ua.VariantType.NodeId)
-        return make_event(
-            self._model.kind(self._model.alarm_type), alarm.text, SEVERITIES[alarm.priority], fields, at
-        )
+        return make_event(self._model.kind(self._model.alarm_type), alarm.text, SEVERITIES[alarm.priority], fields, at)
 
     def _of(self, object_: ua.NodeId) -> _Condition | None:
         name = object_.Identifier
@@ -149,9 +147,19 @@ class Conditions:
         return await self._send(lambda commands: commands.unshelve(condition.alarm.rule))
 
     async def _send(self, send: Callable[[OpcuaCommands], Awaitable[ua.StatusCode]]) -> ua.StatusCode:
-        if self._commands is None or not CALLER.get().role.covers(Role.OPERATOR):
-            return ua.StatusCode(_GOOD.BadUserAccessDenied)
+        assert self._commands is not None  # its methods are known only with them
         return await send(self._commands)
+
+
+def _by_operators(call: Method) -> Method:
+    """Refuse callers who are no operators before they learn anything about the condition."""
+
+    async def checked(object_: ua.NodeId, arguments: Sequence[ua.Variant]) -> ua.StatusCode:
+        if not CALLER.get().role.covers(Role.OPERATOR):
+            return ua.StatusCode(_GOOD.BadUserAccessDenied)
+        return await call(object_, arguments)
+
+    return checked
 
 
 def _fields(alarm: AlarmBody, last_severity: int, at: datetime) -> Iterator[tuple[str, ua.Variant]]:

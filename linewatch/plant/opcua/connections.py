@@ -186,6 +186,7 @@ class _Protocol(OPCUAProtocol):
     iserver: BoundedServer
     why_refused: WhyRefused
     processor: _Processor | None
+    _buffer: bytes
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         if len(self.clients) >= self.iserver.max_connections:
@@ -273,7 +274,7 @@ class GuardedServer(Server):
         await self.iserver.start()
         address, port = self._get_bind_socket_info()
         self.bserver = _Listener(self.iserver, address or "", port or 0, self.limits)
-        self.bserver.why_refused = self._why_refused  # type: ignore[attr-defined]
+        self.bserver.why_refused = self._why_refused
         self.bserver.set_policies(self._policies)
         try:
             await self.bserver.start()

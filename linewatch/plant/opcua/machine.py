@@ -155,9 +155,7 @@ class Machine:
         if transition is not None:
             fields["Transition"] = ua.Variant(ua.LocalizedText(f"{before}To{now}Auto"), text)
             fields["Transition/Id"] = self._node_value(transition)
-        event = make_event(
-            self._model.kind(STATE_CHANGED_EVENT), f"{before} to {now}", _SEVERITIES.get(now, 1), fields
-        )
+        event = make_event(self._model.kind(STATE_CHANGED_EVENT), f"{before} to {now}", _SEVERITIES.get(now, 1), fields)
         await self._model.server.iserver.subscription_service.trigger_event(event)
 
     def _state_node(self, state: str) -> ua.Variant:
@@ -223,5 +221,3 @@ def _answer(status: ua.StatusCode) -> Any:
 
 async def _not_supported(_parent: ua.NodeId, *_arguments: ua.Variant) -> ua.StatusCode:
     return ua.StatusCode(ua.StatusCodes.BadNotSupported)
-
-

@@ -24,8 +24,14 @@ VISION_SYSTEM_TYPE, CONFIGURATION_MANAGEMENT_TYPE, RECIPE_MANAGEMENT_TYPE = 1003
 RESULT_MANAGEMENT_TYPE, AUTOMATIC_MODE_TYPE, RESULT_FOLDER_TYPE, RESULT_TYPE = 1007, 1021, 1016, 2002
 RECIPE_FOLDER_TYPE, RECIPE_TYPE = 1008, 1002
 RESULT_READY_EVENT, JOB_STARTED_EVENT, STATE_CHANGED_EVENT = 1024, 1013, 1018
-SELECT_MODE_AUTOMATIC, CONFIRM_ALL, RELEASE_RESULT_HANDLE = 7095, 7066, 7126
-SYSTEM_STATE_TYPE, SYSTEM_STATE_ENUMERATION = 3024, 3023
+SELECT_MODE_AUTOMATIC, CONFIRM_ALL = 7095, 7066
+SYSTEM_STATE_TYPE = 3024
+BINARY_ID_BASE_TYPE: Final = 3019
+ID_TYPES: Final = {
+    "ConfigurationIdDataType": 3008,
+    "RecipeIdExternalDataType": 3002,
+    "RecipeIdInternalDataType": 3013,
+}
 
 _COIL_RESULT_FIELDS = (
     ("Coil", ua.VariantType.String, "the coil's id"),
@@ -71,7 +77,7 @@ class Model:
     async def link(self, parent: str, method: str, call: object) -> None:
         """Let a method of an object be answered by `call`, a coroutine function of (ObjectId, *Variant)."""
         found = await self.node(parent).get_child(f"{self.vision}:{method}")
-        self.server.iserver.isession.add_method_callback(found.nodeid, call)  # type: ignore[arg-type]
+        self.server.iserver.isession.add_method_callback(found.nodeid, call)
 
 
 async def build_model(server: Server, system_name: str) -> Model:
@@ -79,10 +85,29 @@ async def build_model(server: Server, system_name: str) -> Model:
     await server.import_xml(NODE_SET)
     vision = await server.get_namespace_index(VISION_URI)
     own = await server.register_namespace(OWN_URI)
+    await _define_ids(server, vision)
     await _coil_result_types(server, own)
     model = Model(server, vision, own, await _alarm_type(server, own), system_name)
     await _system(model)
     return model
+
+
+async def _define_ids(server: Server, vision: int) -> None:
+    """Add the definitions of id types that the NodeSet leaves to their base type: some clients cannot do without."""
+    base = server.get_node(ua.NodeId(BINARY_ID_BASE_TYPE, vision))
+    inherited = await base.read_data_type_definition()
+    for number in ID_TYPES.values():
+        node = server.get_node(ua.NodeId(number, vision))
+        definition = ua.StructureDefinition(
+            BaseDataType=base.nodeid, StructureType=inherited.StructureType, Fields=inherited.Fields
+        )
+        for encoding in await node.get_referenced_nodes(ua.ObjectIds.HasEncoding):
+            if (await encoding.read_browse_name()).Name == "Default Binary":
+                definition.DefaultEncodingId = encoding.nodeid
+        await node.write_data_type_definition(definition)
+    await server.load_data_type_definitions()
+    for name, number in ID_TYPES.items():  # until now, asyncua takes these names for the base type
+        setattr(ua, name, ua.get_type(ua.NodeId(number, vision)))
 
 
 async def _coil_result_types(server: Server, own: int) -> None:
@@ -108,7 +133,9 @@ async def _alarm_type(server: Server, own: int) -> ua.NodeId:
         ("DefectIds", ua.VariantType.String, [""]),
     ):
         added = await node.add_property(ua.NodeId(f"StripAlarmType.{name}", own), f"{own}:{name}", value, kind)
-        await added.add_reference(ua.ObjectIds.ModellingRule_Mandatory, ua.ObjectIds.HasModellingRule, bidirectional=False)
+        await added.add_reference(
+            ua.ObjectIds.ModellingRule_Mandatory, ua.ObjectIds.HasModellingRule, bidirectional=False
+        )
     return node.nodeid
 
 
@@ -158,7 +185,9 @@ async def _instance(model: Model, parent: Node, kind: int, identifier: str, name
 async def add_result_slot(model: Model, number: int) -> str:
     """Add a variable of ResultType to the folder of results; return its identifier."""
     identifier = f"{SYSTEM}.ResultManagement.Results.Result{number}"
-    await _instance(model, model.node(f"{SYSTEM}.ResultManagement.Results"), RESULT_TYPE, identifier, f"Result{number}", model.own)
+    await _instance(
+        model, model.node(f"{SYSTEM}.ResultManagement.Results"), RESULT_TYPE, identifier, f"Result{number}", model.own
+    )
     return identifier
 
 
@@ -169,7 +198,9 @@ async def add_recipe(model: Model, number: int, name: str) -> str:
     return identifier
 
 
-async def add_group(model: Model, parent: Node, name: str, values: Iterable[tuple[str, object, ua.VariantType]]) -> None:
+async def add_group(
+    model: Model, parent: Node, name: str, values: Iterable[tuple[str, object, ua.VariantType]]
+) -> None:
     """Add an object with a variable for each (name, first value, type); identifiers are `NAME` and `NAME.VARIABLE`."""
     group = await parent.add_object(model.at(name), ua.QualifiedName(name.rpartition(".")[2], model.own))
     for value_name, first, kind in values:

@@ -254,4 +254,3 @@ def _structure(value: Any) -> ua.Variant:
 
 def _no_error() -> ua.Variant:
     return ua.Variant(0, ua.VariantType.Int32)
-

@@ -6,7 +6,7 @@ and it lets every session use every subscription; both are settled here.
 
 import math
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from typing import Any, ClassVar, TypeVar
+from typing import Any
 
 import structlog
 from asyncua import ua
@@ -47,7 +47,6 @@ _OPERATION_LIMITS = {
 }
 
 log = structlog.get_logger()
-T = TypeVar("T")
 
 
 ConditionMethod = Callable[[ua.NodeId, Sequence[ua.Variant]], Awaitable[ua.StatusCode]]
@@ -169,7 +168,7 @@ class ClientSession(InternalSession):
         unknown = ua.StatusCode(ua.StatusCodes.BadSubscriptionIdInvalid)
         return [deleted.get(one, unknown) for one in ids]
 
-    async def transfer_subscriptions(  # type: ignore[override]
+    async def transfer_subscriptions(
         self, params: ua.TransferSubscriptionsParameters, callback: Callable[..., Any]
     ) -> list[ua.TransferResult]:
         """Refuse: a session that is activated anew on another connection keeps its subscriptions."""
@@ -212,6 +211,9 @@ class BoundedServer(InternalServer):
         self.max_monitored_item_queue_size = EVENTS_QUEUED
         self.max_subscriptions = limits.subscriptions
         self.subscription_service = self.isession.subscription_service = _Subscriptions(self.aspace, self)
+
+    def begin_views(self) -> None:
+        """Browse fast from now on: the address space has all its reference types."""
         self.view_service = _Views(self.aspace)
 
     @property
@@ -225,10 +227,9 @@ class BoundedServer(InternalServer):
             value = ua.DataValue(ua.Variant(limit, ua.VariantType.UInt32))
             await self.write_attribute_value(ua.NodeId(node), value)
 
-    def create_session(
-        self, name: str, user: User = User(role=UserRole.Anonymous), external: bool = False
-    ) -> InternalSession:
+    def create_session(self, name: str, user: User | None = None, external: bool = False) -> InternalSession:
         """Open a session. Raises ServiceError when there are too many."""
+        user = user or User(role=UserRole.Anonymous)
         if not external:
             return super().create_session(name, user, external)
         if self.sessions >= self.limits.sessions:
@@ -274,6 +275,9 @@ class _Subscriptions(SubscriptionService):
 class _SharedValues(MonitoredItemValues):
     """Values as they are written: nobody changes a written value, so no copy is needed."""
 
+    current_dvalue: ua.DataValue | None
+    old_dvalue: ua.DataValue | None
+
     def set_current_datavalue(self, cur_val: ua.DataValue) -> None:
         self.old_dvalue, self.current_dvalue = self.current_dvalue, cur_val
 
@@ -313,7 +317,7 @@ class _Items(MonitoredItemService):
             ua.CreateMonitoredItemsParameters(params.SubscriptionId, params.TimestampsToReturn, [item])
         )
         if filter_ is not None and result.StatusCode.is_good():
-            self._monitored_items[result.MonitoredItemId].where_clause_evaluator = filter_  # type: ignore[assignment]
+            self._monitored_items[result.MonitoredItemId].where_clause_evaluator = filter_
         return result
 
     def _check_deadband(self, item: ua.ReadValueId, asked: ua.DataChangeFilter) -> None:
@@ -357,7 +361,9 @@ class _Items(MonitoredItemService):
 class _Views(ViewService):
     """Browsing, with the subtypes of each reference type found once: reference types do not change."""
 
-    _known: ClassVar[dict[ua.NodeId, frozenset[ua.NodeId]]] = {}
+    def __init__(self, space: AddressSpace) -> None:
+        super().__init__(space)
+        self._known: dict[ua.NodeId, frozenset[ua.NodeId]] = {}
 
     def _suitable_reftype(self, ref1: ua.NodeId, ref2: ua.NodeId, subtypes: bool) -> bool:
         if ref1 == ref2 or ref1 == ua.NodeId(ua.ObjectIds.Null):

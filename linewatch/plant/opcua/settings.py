@@ -94,7 +94,7 @@ class OpcuaUser(Settings):
 class OpcuaSettings(BridgeSettings):
     """`linewatch bridge opcua CONFIG` reads exactly this."""
 
-    name: ShownName = Field(
+    system: ShownName = Field(
         default="linewatch", description="name of the vision system, of the server and in its application URI"
     )
     pki_dir: Annotated[Path, Field(strict=False)] = Field(

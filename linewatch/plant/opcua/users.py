@@ -1,6 +1,5 @@
 """Who may use the OPC UA server: users with a password or a certificate, each with a role."""
 
-import secrets
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -21,6 +20,9 @@ from linewatch.plant.opcua.settings import OpcuaUser
 WAIT_AFTER_FAILURE_S = 1.0
 _CLIENTS_REMEMBERED = 256
 _LONGEST_PASSWORD = 256
+_NOBODY = (  # of a password that nobody has, so that an unknown name takes as long as a known one
+    "$argon2id$v=19$m=65536,t=3,p=4$Fp5/kBiU/lhzn+h4VqPGjg$dCXSNY2IWklHRSE6Go4iOt1b3Dz3/+RSt6DxzlRWp+s"
+)
 
 
 @dataclass
@@ -38,7 +40,6 @@ class UserList(UserManager):
         self._by_name = {user.name: user for user in users if user.password_hash is not None}
         self._by_certificate = {user.certificate_sha256: user for user in users if user.certificate_sha256}
         self._anonymous = anonymous
-        self._nobody = self._hasher.hash(secrets.token_hex(16))  # so that an unknown name takes as long as a known one
         self._token: Any = None
         self._client = b""
         self._failed_s: dict[bytes, float] = {}
@@ -81,7 +82,7 @@ class UserList(UserManager):
             return self._holder(certificate)
         if isinstance(self._token, ua.UserNameIdentityToken):
             known = self._by_name.get(name or "")
-            proof = known.password_hash if known and known.password_hash else self._nobody
+            proof = known.password_hash if known and known.password_hash else _NOBODY
             good = len(password or "") <= _LONGEST_PASSWORD and self._matches(proof, password or "")
             return _as_user(known) if known and good else None
         return ClientUser(UserRole.User, "anonymous") if self._anonymous else None

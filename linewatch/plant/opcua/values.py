@@ -29,7 +29,9 @@ class ShownVariable:
 
 
 HEALTH: Final = (
-    ShownVariable("State", _INT32, "0 silent, 1 starting, 2 running, 3 draining, 4 failed, 5 unhealthy, 6 catching up", True),
+    ShownVariable(
+        "State", _INT32, "0 silent, 1 starting, 2 running, 3 draining, 4 failed, 5 unhealthy, 6 catching up", True
+    ),
     ShownVariable("StateText", _STRING, "the same as a word", True),
     ShownVariable("Inspecting", _BOOLEAN, "true: passing strip is inspected or screened now", True),
     ShownVariable("Heartbeat", _UINT32, "counts while the service is healthy and followed", True),
@@ -127,9 +129,7 @@ class Values:
             await self._model.server.iserver.write_attribute_value(self._model.at(name), written)
 
     async def _add(self, parent: Any, group: str, variables: tuple[ShownVariable, ...]) -> None:
-        await add_group(
-            self._model, parent, group, ((one.name, _EMPTY[one.kind], one.kind) for one in variables)
-        )
+        await add_group(self._model, parent, group, ((one.name, _EMPTY[one.kind], one.kind) for one in variables))
         self._kinds |= {f"{group}.{one.name}": one for one in variables}
 
 

@@ -2,13 +2,21 @@
 
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from threading import Lock
 
 from linewatch.client import Lost
 from linewatch.contracts.verdict import DefectState
 from linewatch.plant.view import BridgeState, CoilView, ServiceView
-from linewatch.wire.schema import AlarmBody, AlarmMessage, AnyMessage, CoilMessage, DefectMessage, Snapshot, StatusMessage
+from linewatch.wire.schema import (
+    AlarmBody,
+    AlarmMessage,
+    AnyMessage,
+    CoilMessage,
+    DefectMessage,
+    Snapshot,
+    StatusMessage,
+)
 
 MAX_NEWS = 10_000
 
@@ -38,7 +46,7 @@ class ShownValues:
 
     state: BridgeState = BridgeState.SILENT
     status: StatusMessage | None = None
-    coil: CoilView = CoilView()
+    coil: CoilView = field(default_factory=CoilView)
     recipe: str | None = None
     config: str = ""
     heartbeat: int = 0
@@ -131,4 +139,3 @@ class OpcuaView(ServiceView):
                     self._slots[slot] = ShownDefect(shown.number, defect)
                     break
         self._shown = replace(self._shown, defects=tuple(self._slots))
-
