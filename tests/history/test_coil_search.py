@@ -99,6 +99,7 @@ def test_a_history_of_before_gets_its_called_defects_counted(url: str, tmp_path:
     with closing(sqlite3.connect(older)) as database:
         database.executescript(
             "DROP INDEX ix_defect_class_probability; ALTER TABLE class_count DROP COLUMN called;"
+            "DROP INDEX ix_alarm_happened_unix_ns; ALTER TABLE coil DROP COLUMN calibrations;"
             "UPDATE alembic_version SET version_num = '0006';"
         )
     with writing(f"sqlite:///{older}") as engine, engine.connect() as connection:

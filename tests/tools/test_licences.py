@@ -9,6 +9,7 @@ from tools.licences import PAGE, page
 COPYLEFT = re.compile(r"GPL|General Public|MPL|Mozilla|EUPL|EPL|Eclipse|CDDL|OSL|SSPL|CC-BY-SA", re.IGNORECASE)
 ALLOWED = {
     "hypothesis": "MPL-2.0; used by tests, not distributed",
+    "paho-mqtt": "EPL-2.0 or BSD-3-Clause, as its user chooses",
     "pathspec": "MPL-2.0; used by mypy, not distributed",
     "asyncua": "LGPL-3.0; imported, not changed, only for the OPC UA server",
     "psycopg": "LGPL-3.0; imported, not changed, only for a history on PostgreSQL",

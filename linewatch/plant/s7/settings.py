@@ -17,8 +17,8 @@ class PlcAddressSettings(Settings):
     """
 
     address: str = Field(default="192.168.0.1", min_length=1, max_length=255, description="host name or IP address")
-    port: int = Field(default=102, ge=1, le=65535)
-    rack: int = Field(default=0, ge=0, le=7)
+    port: int = Field(default=102, ge=1, le=65535, description="of ISO on TCP (RFC 1006)")
+    rack: int = Field(default=0, ge=0, le=7, description="of the CPU; 0 but in systems of several racks")
     slot: int = Field(default=1, ge=0, le=31, description="1: S7-1200 and S7-1500; 2: S7-300; 400: see its hardware")
     status_block: BlockNumber = Field(default=100, description="number of the data block that the bridge writes")
     cycle_ms: int = Field(
