@@ -14,6 +14,7 @@ from linewatch.config.grading import GradingSettings
 from linewatch.config.history import HistorySettings
 from linewatch.config.load import unit_in_words
 from linewatch.contracts.evidence import EVIDENCE
+from linewatch.hmi.settings import HmiSettings
 from linewatch.plant.modbus.settings import ModbusSettings
 from linewatch.plant.s7.settings import S7Settings
 from linewatch.service_settings import ServiceSettings
@@ -44,6 +45,7 @@ FILES: dict[str, tuple[str, type[BaseModel]]] = {
     "Grading rules": ("`[decision] grading` and `linewatch regrade`; `configs/grading/example.toml`", GradingSettings),
     "Strip": ("`linewatch strip`; `configs/strip/strip.toml`", StripSettings),
     "History": ("`linewatch history` and its queries; `configs/history.toml`", HistorySettings),
+    "Page": ("`linewatch hmi` and `hmi-password`; `configs/hmi.toml`", HmiSettings),
     "Modbus bridge": ("`linewatch bridge modbus`; `configs/plant/modbus.toml`", ModbusSettings),
     "S7 bridge": ("`linewatch bridge s7`; `configs/plant/s7.toml`", S7Settings),
 }

@@ -20,6 +20,7 @@ from linewatch.config.load import checked, toml_of
 from linewatch.config.taxonomy import TAXONOMY, Taxonomy
 from linewatch.config.text import read_text
 from linewatch.contracts.errors import ConfigError, SourceError
+from linewatch.hmi.settings import HmiSettings
 from linewatch.plant.settings import BridgeSettings
 from linewatch.service_settings import ServiceSettings
 from linewatch.strip.settings import StripSettings
@@ -67,7 +68,7 @@ def check(
 
 def _try_all(settings: BaseModel, text: str, config: Path, working_dir: Path | None) -> "tuple[Trials, list[str]]":
     """Try what the settings name; return what was found, and lines on how the configuration is run."""
-    from linewatch.check.others import check_bridge, check_history
+    from linewatch.check.others import check_bridge, check_history, check_hmi
     from linewatch.check.service import check_service
     from linewatch.check.strip import check_strip
     from linewatch.check.trials import Trials
@@ -100,6 +101,8 @@ def _try_all(settings: BaseModel, text: str, config: Path, working_dir: Path | N
                 check_strip(settings, trials, owner)
             elif isinstance(settings, HistorySettings):
                 check_history(settings, trials)
+            elif isinstance(settings, HmiSettings):
+                check_hmi(settings, trials, owner)
             elif isinstance(settings, BridgeSettings):
                 check_bridge(settings, trials, owner)
     except OSError as error:

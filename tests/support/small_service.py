@@ -103,6 +103,9 @@ def main(folder: Path, publish: str, serve: str, high_water: int) -> None:  # no
                     server.poll(20)
 
         def decide(decided, heard: bool = True) -> None:
+            timing = decided.timing
+            timing.captured_ns = timing.published_ns = time.monotonic_ns()
+            timing.published_unix_ns = time.time_ns()
             messages = drafts(decided)
             records = [written(sequencer.record(draft)) for draft in messages]
             journal.append(records, sync=bool(decided.alarms))
