@@ -14,8 +14,8 @@ PIP_QUIET := $(BIN)/pip -q --disable-pip-version-check
 PIP := $(PIP_QUIET) install
 LOCKS := requirements/base.lock $(EXTRAS:%=requirements/%.lock)
 
-.PHONY: help install install-dev demo test test-fast test-networks check docs reference lock sbom audit wheelhouse licences bench \
-	gpu-check soak kills attack coil clean need-data
+.PHONY: help install install-dev demo test test-fast test-networks test-foreign check docs reference lock sbom audit \
+	wheelhouse licences bench gpu-check soak kills attack coil clean need-data
 help: ## List the targets; a target without a "needs" runs on a CPU, from a clean clone
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
 
@@ -56,6 +56,10 @@ test-fast: install-dev ## The tests of the inner loop, under two minutes on two 
 
 test-networks: install-dev ## What is too long for every change: NASNet, VGG, ResNet50 and 152, DenseNet121, long stories
 	$(BIN)/python -m pytest -q -m heavy $(ARGS)
+
+test-foreign: install-dev ## Tests with programs of other makers in Node.js: installs node-opcua, sparkplug-payload, axe-core by npm
+	cd tests/foreign && npm ci --ignore-scripts --no-audit --no-fund
+	$(BIN)/python -m pytest -q -m heavy tests/foreign $(ARGS)
 
 check: install-dev ## Lint, types, import rules, tests
 	$(BIN)/ruff check .

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from hmi_process import chromium, hmi_config, logged_in, needs_chromium, running_hmi
 from live_service import live_service
-from page_findings import findings
+from page_findings import findings, noted
 from waiting import wait_until
 
 from linewatch.contracts.access import Role
@@ -17,7 +17,6 @@ from linewatch.service_settings import ServiceSettings
 pytestmark = [pytest.mark.service, needs_chromium]
 
 HOSTILE = "<img src=x onerror=document.title='ran'>"
-SERIOUS = ("serious", "critical")
 PEOPLE = {"Olga <b>Observer</b>": Role.OBSERVER}
 
 
@@ -32,14 +31,6 @@ def watched(settings: ServiceSettings, tmp_path: Path) -> Iterator[tuple[Any, An
         config = hmi_config(tmp_path, service.publish, service.serve, service.commands, people=PEOPLE)
         with running_hmi(config) as hmi, chromium() as browser:
             yield service, hmi, browser
-
-
-def noted(page: Any) -> list[str]:
-    """Return a list that takes every error of the page's scripts, and everything that its policy stopped."""
-    errors: list[str] = []
-    page.on("pageerror", lambda error: errors.append(str(error)))
-    page.on("console", lambda said: errors.append(said.text) if "Security Policy" in said.text else None)
-    return errors
 
 
 def test_the_page_says_whether_it_is_live(start_service: Any, tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from mqtt_bridge import (
 )
 
 from linewatch.plant.mqtt.bodies import BridgeBody, StateBody
+from linewatch.plant.mqtt.payload import ReadPayload
 from linewatch.wire.schema import AlarmBody, CoilMessage, DefectMessage, RollMarkMessage, StatusMessage
 
 pytestmark = pytest.mark.service
@@ -73,6 +74,31 @@ def outage(tmp_path, start_service, broker, plant, start, outage_s: float, frame
     service = start_service()
     config = config_for(tmp_path, service, broker)
     bridge = start(config)
+    first_messages(service, broker, plant)
+    broker.kill()
+    for face in ("plain", "spb"):
+        bridge.wait_for("broker_lost", face=face)
+    service.tell(f"frames {frames} 2")
+    service.tell("clear")  # nobody is there: the alarm goes, and another comes
+    service.tell("alarm")
+    time.sleep(outage_s)
+    bridge.process.send_signal(signal.SIGKILL)
+    bridge.join()
+    service.tell(f"frames {frames} 2")
+    broker.start()
+    bridge = start(config)
+    births = everything_came(plant, last := 3 + 2 * frames - 1)
+    service.tell("frames 1 2")
+    plant.wait_for(lambda plant: sparkplug_values(plant, "Defect/Id")[-1][1] is False)
+    assert bridge.end() == 0
+    plant.wait_for(lambda plant: newest(plant, "bridge", BridgeBody).online is False)
+    plant.wait_for(lambda plant: plant.of(NODE.format("NDEATH")))
+    assert bd_seq(payloads(plant, NODE.format("NDEATH"))[-1]) == bd_seq(births[-1])
+    assert len(first_sequences(plant.of(f"{PREFIX}/defect"))) == last + 2
+
+
+def first_messages(service, broker: Broker, plant: PlantClient) -> None:
+    """Let the service decide, and check events and retained state, also of a client that comes late."""
     service.tell("coil started")
     service.tell("frames 3 2")
     service.tell("alarm")
@@ -91,19 +117,9 @@ def outage(tmp_path, start_service, broker, plant, start, outage_s: float, frame
     assert not late.of(f"{PREFIX}/defect")
     late.close()
 
-    broker.kill()
-    for face in ("plain", "spb"):
-        bridge.wait_for("broker_lost", face=face)
-    service.tell(f"frames {frames} 2")
-    service.tell("clear")  # nobody is there: the alarm goes, and another comes
-    service.tell("alarm")
-    time.sleep(outage_s)
-    bridge.process.send_signal(signal.SIGKILL)
-    bridge.join()
-    service.tell(f"frames {frames} 2")
-    broker.start()
-    bridge = start(config)
-    last = 3 + 2 * frames - 1
+
+def everything_came(plant: PlantClient, last: int) -> list[ReadPayload]:
+    """Wait for defect `last` on both faces, check all, and return the births."""
     plant.wait_for(lambda plant: (1, last) in first_sequences(plant.of(f"{PREFIX}/defect"))[-1:], 120)
     assert first_sequences(plant.of(f"{PREFIX}/defect")) == [(1, sequence) for sequence in range(last + 1)]
     plant.wait_for(lambda plant: len(first_sequences(plant.of(f"{PREFIX}/alarm"))) == 3)
@@ -121,12 +137,7 @@ def outage(tmp_path, start_service, broker, plant, start, outage_s: float, frame
     assert ids == [f"C1/top/cam1/{256 * ordinal}.200" for ordinal in ordinals(plant)]
     assert [historical for _, historical in opened[:3]] == [False] * 3
     assert all(historical for name, historical in opened if name not in ids[:3])
-    service.tell("frames 1 2")
-    plant.wait_for(lambda plant: sparkplug_values(plant, "Defect/Id")[-1][1] is False)
-    assert bridge.end() == 0
-    plant.wait_for(lambda plant: newest(plant, "bridge", BridgeBody).online is False)
-    plant.wait_for(lambda plant: plant.of(NODE.format("NDEATH")))
-    assert bd_seq(payloads(plant, NODE.format("NDEATH"))[-1]) == bd_seq(births[-1])
+    return births
 
 
 def ordinals(plant: PlantClient) -> list[int]:

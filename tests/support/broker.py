@@ -1,5 +1,6 @@
 """Debian's mosquitto in a process of its own, and a plant's subscriber at it."""
 
+import getpass
 import socket
 import subprocess
 import threading
@@ -27,7 +28,8 @@ class Broker:
         self.port = free_port()
         self._config = folder / "mosquitto.conf"
         self._log = folder / "mosquitto.log"
-        self._config.write_text(f"listener {self.port} 127.0.0.1\n{options}\nlog_type all\n")
+        user = getpass.getuser()  # started by root, it would become a user who reads no test's files
+        self._config.write_text(f"user {user}\nlistener {self.port} 127.0.0.1\n{options}\nlog_type all\n")
         self.process: subprocess.Popen[bytes] | None = None
         self.start()
 

@@ -1,4 +1,4 @@
-"""What axe-core finds on a page that is serious."""
+"""What is wrong with a page in Chromium: errors of its scripts, and what axe-core finds."""
 
 import os
 from pathlib import Path
@@ -28,3 +28,11 @@ def findings(page: Any) -> list[str]:
         if one["impact"] in SERIOUS
         for node in one["nodes"]
     ]
+
+
+def noted(page: Any) -> list[str]:
+    """Return a list that takes every error of the page's scripts, and everything that its policy stopped."""
+    errors: list[str] = []
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.on("console", lambda said: errors.append(said.text) if "Security Policy" in said.text else None)
+    return errors

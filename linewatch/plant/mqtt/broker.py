@@ -18,6 +18,7 @@ import paho.mqtt.client as mqtt
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
+from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from linewatch.contracts.errors import ConfigError
 from linewatch.plant.mqtt.settings import BrokerSettings
@@ -55,8 +56,11 @@ class Arrived:
     correlation: bytes | None = None
 
 
-class Peer(Protocol):
+class BrokerListener(Protocol):
     """Is told what comes from the broker, in the thread of the connection."""
+
+    def greeted(self) -> None:
+        """Take note that the broker has been sent CONNECT with the will."""
 
     def arrived(self, message: Arrived) -> None:
         """Take a message of a subscribed topic."""
@@ -102,7 +106,14 @@ class BrokerConnection:
     """Opened by its making. Raises BrokerError then and from every method once the connection is lost."""
 
     def __init__(
-        self, settings: BrokerSettings, face: str, will: Will, peer: Peer, wake: socket.socket, *, v5: bool
+        self,
+        settings: BrokerSettings,
+        face: str,
+        will: Will | None,
+        peer: BrokerListener,
+        wake: socket.socket,
+        *,
+        v5: bool,
     ) -> None:
         """face: ends the client's id. wake: readable when another thread wants `turn` to return."""
         self._settings, self._peer, self._wake = settings, peer, wake
@@ -120,7 +131,8 @@ class BrokerConnection:
         )
         client.connect_timeout = OPEN_S
         client.max_inflight_messages_set(MAX_IN_FLIGHT)
-        client.will_set(will.topic, will.payload, will.qos, will.retain)
+        if will is not None:
+            client.will_set(will.topic, will.payload, will.qos, will.retain)
         client.on_connect = self._on_connect
         client.on_disconnect = self._on_disconnect
         client.on_message = self._on_message
@@ -174,9 +186,16 @@ class BrokerConnection:
         return self._publish(topic, payload, 1, False, properties)
 
     def subscribe(self, topics: Sequence[str]) -> None:
-        """Subscribe with QoS 1. A broker that refuses ends the connection."""
-        if topics:
-            self._told(self._client.subscribe([(topic, 1) for topic in topics])[0])
+        """Subscribe with QoS 1. A broker that refuses ends the connection.
+
+        With MQTT 5, a message that was sent as retained says so even when it comes at once.
+        """
+        if self._client.protocol == MQTTProtocolVersion.MQTTv5:
+            options = SubscribeOptions(qos=1, retainAsPublished=True)
+            code, _ = self._client.subscribe([(topic, options) for topic in topics])
+        else:
+            code, _ = self._client.subscribe([(topic, 1) for topic in topics])
+        self._told(code)
 
     def ask(self) -> int:
         """Ask something that changes nothing; the broker's answer says that it has everything that was sent before."""
@@ -210,6 +229,7 @@ class BrokerConnection:
                 properties.MaximumPacketSize = MAX_PACKET_BYTES
             started: dict[str, Any] = {"clean_start": True, "properties": properties} if v5 else {}
             client.connect(host, port, settings.keepalive_s, **started)
+            self._peer.greeted()
         except ConfigError as error:
             raise BrokerError(str(error)) from error
         except (OSError, ValueError) as error:

@@ -89,6 +89,10 @@ class Face(ABC):
         """Return the will of the next connection."""
 
     @abstractmethod
+    def greeted(self) -> None:
+        """Take note that the broker has been sent CONNECT with the will."""
+
+    @abstractmethod
     def opened(self, connection: BrokerConnection) -> None:
         """Subscribe and publish what a new connection begins with."""
 

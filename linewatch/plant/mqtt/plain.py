@@ -65,6 +65,9 @@ class PlainFace(Face):
     def will(self) -> Will:
         return Will(self._topic("bridge"), BridgeBody(online=False).model_dump_json().encode(), 1, retain=True)
 
+    def greeted(self) -> None:
+        pass  # its will is the same each time
+
     def opened(self, connection: BrokerConnection) -> None:
         self._begin()
         topics = [self._topic("alarms/+")]

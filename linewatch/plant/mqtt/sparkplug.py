@@ -79,8 +79,10 @@ class SparkplugFace(Face):
     def will(self) -> Will:
         kept = self.store.fact("bd_seq")
         self._bd_seq = (int(kept) + 1) % 256 if kept is not None and kept.isdecimal() else 0
-        self.store.keep_fact("bd_seq", str(self._bd_seq))
         return Will(self._topic("NDEATH"), self._death(), 1, retain=False)
+
+    def greeted(self) -> None:
+        self.store.keep_fact("bd_seq", str(self._bd_seq))
 
     def opened(self, connection: BrokerConnection) -> None:
         self._begin()
