@@ -67,7 +67,8 @@ class Peer:
         self._process.start()
         if not self._pipe.poll(60):
             raise SystemExit(f"{work} did not start")
-        self._pipe.recv()
+        self.started = self._pipe.recv()
+        """What it sent when it had started."""
 
     def found(self) -> object:
         self._pipe.send("end")

@@ -11,6 +11,9 @@ A protocol is one entry of `LINKS`: a function that starts its bridge and its cl
 import argparse
 import json
 import os
+import socket
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -29,6 +32,8 @@ from linewatch.capture.clock import MonotonicClock
 from linewatch.client import Lost, Subscriber
 from linewatch.daemon.service import open_service
 from linewatch.inference.processor import available_cores
+from linewatch.plant.plc.codes import DEFECTS_SHOWN
+from linewatch.plant.s7.layout import STATUS
 from linewatch.service_settings import ServiceSettings, load_settings
 from linewatch.wire.schema import DefectMessage
 
@@ -65,8 +70,55 @@ def modbus(folder: Path, publish: str, serve: str) -> Link:
     return Link(lambda: plc.found()[0], close)  # type: ignore[index]
 
 
+def s7(folder: Path, publish: str, serve: str) -> Link:
+    """A PLC, in which python-snap7's server stands for the CPU: its program looks at the data block in each cycle."""
+    plc = Peer(s7_plc)
+    config = folder / "s7.toml"
+    config.write_text(
+        f'[service]\npublish = "{publish}"\nserve = "{serve}"\n[plc]\naddress = "127.0.0.1"\nport = {plc.started}\n'
+        "[class_codes]\nscratch = 1\n"
+    )
+    bridge = subprocess.Popen(
+        [sys.executable, "-m", "linewatch.cli", "bridge", "s7", str(config)], stderr=subprocess.PIPE, text=True
+    )
+    assert bridge.stderr is not None
+    for line in bridge.stderr:
+        if json.loads(line)["event"] == "plc_served":
+            break
+
+    def close() -> None:
+        bridge.terminate()
+        bridge.communicate(timeout=20)
+
+    return Link(plc.found, close)  # type: ignore[arg-type,return-value]
+
+
+def s7_plc(pipe: Connection) -> None:
+    """Tells its port, then {number: seen_ns}."""
+    from snap7.server import Server
+    from snap7.type import SrvArea
+
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    block, seen = bytearray(STATUS.size), dict[int, int]()
+    numbers = [STATUS.offset(f"defect_{n}_number") for n in range(1, DEFECTS_SHOWN + 1)]
+    server = Server(log=False)
+    server.host = "127.0.0.1"
+    server.register_area(SrvArea.DB, 100, block)
+    server.start(tcp_port=port)
+    pipe.send(port)
+    while not pipe.poll():
+        now_ns = time.monotonic_ns()
+        for at in numbers:
+            if number := int.from_bytes(block[at : at + 4], "big"):
+                seen.setdefault(number, now_ns)
+        time.sleep(POLL_MS / 1000)
+    pipe.send(seen)
+
+
 LINKS: Mapping[str, Start] = {
     "modbus": modbus,
+    "s7": s7,
 }
 
 

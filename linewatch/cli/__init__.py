@@ -58,6 +58,10 @@ COMMANDS = {
     },
     "Operate": {
         "watch": ("client.cli:watch", "Show a running service's defects, alarms and health in the terminal."),
+        "status": (
+            "client.cli:status",
+            "Show the state of a running service and its bridges, once. Exit code 1: it does not inspect.",
+        ),
         "hmi": ("hmi.cli:hmi", "Serve the page that shows a running service in a browser, until SIGTERM."),
         "hmi-password": ("hmi.cli:hmi_password", "Set the password with which a person logs in to the page."),
         "alarms": ("client.cli:alarms", "List the alarms of a running service, the shelved and suppressed ones last."),

@@ -1,4 +1,4 @@
-"""`linewatch watch`, `alarms`, `ack`, `shelve`, `unshelve`, `engine` and `reload`, for a running service."""
+"""`linewatch watch`, `status`, `alarms`, `ack`, `shelve`, `unshelve`, `engine` and `reload`, for a running service."""
 
 import json
 import os
@@ -94,6 +94,25 @@ def watch(
     from linewatch.client.watch import watch
 
     watch(endpoint, serve, for_s=for_s, as_json=as_json, keys=keys.client_keys())
+
+
+def status(
+    endpoint: Annotated[str, Parameter(help="Endpoint that the service names in [wire] publish.")] = PUBLISH,
+    /,
+    *,
+    serve: Annotated[str | None, Parameter(help="Its [wire] serve. Default: the port above.")] = None,
+    as_json: Annotated[bool, Parameter(name="--json", help="Print the whole message.")] = False,
+    keys: KeyOptions = KeyOptions(),
+) -> int:
+    from linewatch.client.status import newest_status, status_rows
+    from linewatch.client.watch import next_port
+
+    found = newest_status(endpoint, serve or next_port(endpoint), keys.client_keys())
+    if as_json:
+        print(found.model_dump_json())
+    else:
+        print_pairs("service", status_rows(found))
+    return 0 if found.healthy else 1
 
 
 def engine(

@@ -169,7 +169,7 @@ def watch(
 ) -> None:
     """Follow a service until interrupted, or for `for_s`. Raises WireError for an invalid endpoint or key."""
     end_s = time.monotonic() + (for_s if for_s is not None else float("inf"))
-    with Subscriber(publish, serve or _next_port(publish), keys=keys) as subscriber:
+    with Subscriber(publish, serve or next_port(publish), keys=keys) as subscriber:
         if as_json:
             while time.monotonic() < end_s:
                 message = subscriber.poll(0.2)
@@ -194,7 +194,8 @@ def watch(
                     live.update(board.render(subscriber.heartbeat_age_s))
 
 
-def _next_port(publish: str) -> str:
+def next_port(publish: str) -> str:
+    """Return the serve endpoint by its default, one port above. Raises WireError where there is no port."""
     head, _, port = publish.rpartition(":")
     if not publish.startswith("tcp://") or not port.isdecimal():
         raise WireError(f"the serve endpoint that belongs to {publish!r} is unknown; give it with --serve ENDPOINT")

@@ -17,6 +17,7 @@ pytestmark = pytest.mark.service
 
 ROOT = Path(__file__).parents[2]
 FIRST = "SCHEMA_MINOR: Final = 0"
+PATH = "linewatch/wire/schema/base.py"
 CONSUMER = """
 import json, sys
 import linewatch
@@ -45,11 +46,10 @@ with Subscriber(publish, serve, since="epoch") as subscriber:
 
 
 @pytest.fixture(scope="module")
-def first_client(tmp_path_factory):
-    """The package as it was when the wire's minor version was 0, from the history of this repository."""
-    path = "linewatch/wire/schema/base.py"
+def first_commit():
+    """The commit with which the wire's minor version was told, as 0."""
     told = subprocess.run(
-        ["git", "-C", ROOT, "log", "--reverse", "--format=%H", f"-S{FIRST}", "--", path],
+        ["git", "-C", ROOT, "log", "--reverse", "--format=%H", f"-S{FIRST}", "--", PATH],
         capture_output=True,
         text=True,
         check=False,
@@ -57,14 +57,46 @@ def first_client(tmp_path_factory):
     commits = told.stdout.split()
     if told.returncode or not commits:
         pytest.skip("the history of this repository is not here: expected a full clone")
+    return commits[0]
+
+
+@pytest.fixture(scope="module")
+def first_schema(first_commit):
+    """The models of that time."""
+    shown = subprocess.run(
+        ["git", "-C", ROOT, "show", f"{first_commit}:docs/wire.schema.json"], capture_output=True, check=True
+    ).stdout
+    return json.loads(shown)["$defs"]
+
+
+@pytest.fixture(scope="module")
+def first_client(first_commit, tmp_path_factory):
+    """The package of that time, from the history of this repository."""
     archived = subprocess.run(
-        ["git", "-C", ROOT, "archive", commits[0], "linewatch"], capture_output=True, check=True
+        ["git", "-C", ROOT, "archive", first_commit, "linewatch"], capture_output=True, check=True
     ).stdout
     folder = tmp_path_factory.mktemp("first")
     with tarfile.open(fileobj=io.BytesIO(archived)) as archive:
         archive.extractall(folder, filter="data")
-    assert FIRST in (folder / path).read_text()
+    assert FIRST in (folder / PATH).read_text()
     return folder
+
+
+def test_a_minor_version_takes_nothing_away_and_adds_no_value_to_an_enumeration(first_schema):
+    """What the first client would refuse in a later message: another type, a missing key, an unknown value."""
+    now = json.loads((ROOT / "docs" / "wire.schema.json").read_text())["$defs"]
+    assert first_schema.keys() <= now.keys()
+    for name, model in first_schema.items():
+        assert model.get("enum") == now[name].get("enum"), name
+        for key, told in model.get("properties", {}).items():
+            assert without_text(told) == without_text(now[name]["properties"].get(key)), f"{name}.{key}"
+
+
+def without_text(schema):
+    """The schema of a key without its descriptions."""
+    if isinstance(schema, dict):
+        return {name: without_text(value) for name, value in schema.items() if name != "description"}
+    return [without_text(one) for one in schema] if isinstance(schema, list) else schema
 
 
 def consume(package: Path, service) -> dict:

@@ -8,7 +8,7 @@ from linewatch.plant.commands import CommandSender, PlantClient
 from linewatch.plant.follower import Follower
 from linewatch.plant.modbus.registers import COILS, ProcessImage
 from linewatch.plant.modbus.settings import ModbusSettings
-from linewatch.plant.modbus.values import ShownValues
+from linewatch.plant.modbus.values import ShownRegisters
 from linewatch.plant.plc.acknowledge import BitAcknowledger
 
 
@@ -18,7 +18,7 @@ class Acknowledger:
     def __init__(
         self,
         settings: ModbusSettings,
-        follower: Follower[ShownValues],
+        follower: Follower[ShownRegisters],
         image: Callable[[], ProcessImage],
         ended: Callable[[], object],
     ) -> None:

@@ -9,7 +9,7 @@ from linewatch.plant.view import StandingAlarm
 
 
 @dataclass(frozen=True, slots=True)
-class ShownValues:
+class ShownRegisters:
     """What PLCs read, and the alarms behind it."""
 
     image: ProcessImage
@@ -21,9 +21,9 @@ class RegisterValues(PlcView):
 
     _settings: ModbusSettings
 
-    def shown(self) -> ShownValues:
+    def shown(self) -> ShownRegisters:
         """Return the values now; immutable, for other threads."""
-        return ShownValues(self.image(), self.alarms)
+        return ShownRegisters(self.image(), self.alarms)
 
     def image(self) -> ProcessImage:
         """Return the registers now, without what becomes of writes to coils."""
