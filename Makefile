@@ -14,8 +14,8 @@ PIP_QUIET := $(BIN)/pip -q --disable-pip-version-check
 PIP := $(PIP_QUIET) install
 LOCKS := requirements/base.lock $(EXTRAS:%=requirements/%.lock)
 
-.PHONY: help install install-dev demo test test-fast test-networks check docs reference lock sbom audit wheelhouse licences bench \
-	gpu-check soak kills attack coil clean need-data
+.PHONY: help install install-dev demo test test-fast test-networks test-foreign check docs reference lock sbom audit \
+	wheelhouse licences bench gpu-check soak kills attack coil clean need-data
 help: ## List the targets; a target without a "needs" runs on a CPU, from a clean clone
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
 
@@ -40,7 +40,12 @@ $(VENV)/.dev: $(VENV)/.base constraints.txt requirements/dev.lock
 install: $(VENV)/.base ## The service alone, in .venv: every file is checked against requirements/base.lock
 install-dev: $(VENV)/.dev ## With training, the history, the plant's bridges, the documentation and the developers' tools
 
-demo: install ## Render a coil, inspect it with the shipped engines, show what was found
+# The page in a browser, for the demo: some 60 MB more.
+$(VENV)/.page: $(VENV)/.base constraints.txt
+	$(PIP) -c constraints.txt -e '.[hmi,history]'
+	@touch $@
+
+demo: $(VENV)/.page ## Render a coil, inspect it, show what was found; in a terminal, then leave a line with its page running
 	$(BIN)/linewatch demo
 
 test: install-dev ## All tests but `heavy`, in two processes; prints the ten slowest (needs LINEWATCH_DATA for some, skipped without)
@@ -51,6 +56,10 @@ test-fast: install-dev ## The tests of the inner loop, under two minutes on two 
 
 test-networks: install-dev ## What is too long for every change: NASNet, VGG, ResNet50 and 152, DenseNet121, long stories
 	$(BIN)/python -m pytest -q -m heavy $(ARGS)
+
+test-foreign: install-dev ## Tests with programs of other makers in Node.js: installs node-opcua, sparkplug-payload, axe-core by npm
+	cd tests/foreign && npm ci --ignore-scripts --no-audit --no-fund
+	$(BIN)/python -m pytest -q -m heavy tests/foreign $(ARGS)
 
 check: install-dev ## Lint, types, import rules, tests
 	$(BIN)/ruff check .

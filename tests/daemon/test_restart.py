@@ -81,7 +81,10 @@ def end(process: subprocess.Popen, by: signal.Signals = signal.SIGINT) -> None:
 
 
 @pytest.mark.timeout(300 + 60 * KILLS)
-@pytest.mark.parametrize("encoder", [True, False], ids=["encoder", "positions of the source"])
+@pytest.mark.parametrize(
+    "encoder",
+    [pytest.param(True, id="encoder"), pytest.param(False, id="positions of the source", marks=pytest.mark.heavy)],
+)
 def test_a_commanded_coil_goes_on_over_kills_and_is_graded_once(tmp_path: Path, encoder: bool) -> None:
     """The strip runs on meanwhile. Journal, history and a subscriber tell the same passages."""
     config = write_running_strip(tmp_path, encoder=encoder, length_m=4_000.0)

@@ -23,7 +23,16 @@ from linewatch.wire.schema import BesideState, EngineAction
 
 UNITS = Path(__file__).parents[2] / "systemd"
 UNIT = UNITS / "linewatch.service"
-MOST_EXPOSED = {"linewatch": 1.4, "linewatch-history": 1.4, "linewatch-modbus": 1.6, "linewatch-strip": 1.4}
+MOST_EXPOSED = {
+    "linewatch": 1.4,
+    "linewatch-history": 1.4,
+    "linewatch-hmi": 1.8,
+    "linewatch-modbus": 1.6,
+    "linewatch-mqtt": 1.5,
+    "linewatch-opcua": 1.4,
+    "linewatch-s7": 1.4,
+    "linewatch-strip": 1.4,
+}
 """By `systemd-analyze security` of systemd 252. What is left: sockets, devices, code that inference generates."""
 
 
@@ -93,6 +102,10 @@ def test_no_other_host_is_reached_unless_it_is_named(unit: Path) -> None:
     assert "WantedBy=multi-user.target" in lines
 
 
+def _opcua(folder: Path) -> str:
+    return f'pki_dir = "{folder}/pki"\nanonymous = true\n' + _modbus(folder)
+
+
 @pytest.mark.service
 @pytest.mark.skipif(
     shutil.which("systemd-analyze") is None or not under_filter.HEADER.exists(),
@@ -145,10 +158,25 @@ def _history(folder: Path) -> str:
     return f'database = "sqlite:///{folder}/history.sqlite"\n{service}'
 
 
+def _s7(folder: Path) -> str:
+    service = f'[service]\npublish = "ipc://{folder}/cam"\nserve = "ipc://{folder}/cam-rep"\n'
+    return f'{service}[plc]\naddress = "127.0.0.1"\nport = 1\n'
+
+
 def _modbus(folder: Path) -> str:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     return f'[service]\npublish = "ipc://{folder}/cam"\nserve = "ipc://{folder}/cam-rep"\n[listen]\nport = {port}\n'
+
+
+def _hmi(folder: Path) -> str:
+    service = f'[service]\npublish = "ipc://{folder}/cam"\nserve = "ipc://{folder}/cam-rep"\n'
+    return f'{service}[listen]\nport = 0\n[access]\npeople_file = "{folder}/people.json"\n'
+
+
+def _mqtt(folder: Path) -> str:
+    service = f'[service]\npublish = "ipc://{folder}/cam"\nserve = "ipc://{folder}/cam-rep"\n'
+    return f'{service}[broker]\nurl = "mqtt://127.0.0.1:1"\n[store]\nfile = "{folder}/mqtt.sqlite"\n[plain]\n'
 
 
 @pytest.mark.service
@@ -162,6 +190,10 @@ def _modbus(folder: Path) -> str:
         ("linewatch-strip", ["strip"], _strip, "running"),
         ("linewatch-history", ["history"], _history, "history_opened"),
         ("linewatch-modbus", ["bridge", "modbus"], _modbus, "service_state"),
+        ("linewatch-s7", ["bridge", "s7"], _s7, "plc_not_served"),
+        ("linewatch-hmi", ["hmi"], _hmi, "service_state"),
+        ("linewatch-mqtt", ["bridge", "mqtt"], _mqtt, "broker_unreachable"),
+        pytest.param("linewatch-opcua", ["bridge", "opcua"], _opcua, "service_state", marks=pytest.mark.heavy),
     ],
 )
 def test_the_processes_beside_the_service_run_under_their_filters_of_system_calls(

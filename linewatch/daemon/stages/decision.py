@@ -15,6 +15,7 @@ from linewatch.contracts.prediction import Prediction, Timing
 from linewatch.contracts.verdict import Decided
 from linewatch.daemon.alarm_orders import AlarmOrders
 from linewatch.daemon.crops import DefectCrops
+from linewatch.daemon.newest_picture import NewestPictureMaker
 from linewatch.daemon.recipes import Recipes
 from linewatch.daemon.stages.wiring import END, Wiring
 from linewatch.daemon.totals import Totals
@@ -39,6 +40,7 @@ class DecisionStage:
     host: Callable[[], HostState | None]  # the host's state, when it is time to look at it
     crops: DefectCrops | None
     pausing: Callable[[], bool]  # whether the service ends to be started again, and its coil goes on then
+    picture: NewestPictureMaker
     _troubles: Counter[str] = field(default_factory=Counter)
 
     def run(self, wiring: Wiring) -> None:
@@ -76,6 +78,10 @@ class DecisionStage:
                 self.crops.follow(item.frame, decided)
             except Exception as error:
                 self._trouble("pictures", error)
+        try:
+            self.picture.follow(item.frame)
+        except Exception as error:
+            self._trouble("newest picture", error)
         if item.frame.slot is not None:
             self.release(item.frame.slot)
         return self._account(decided)

@@ -209,6 +209,17 @@ class EngineExchange:
             }
         )
 
+    @property
+    def shadow(self) -> Shadow | None:
+        """The engine on trial that is compared with a running one."""
+        return self._lineup.shadow
+
+    @property
+    def back_to(self) -> str | None:
+        """Name of the engine that a rollback brings back; None: there is none."""
+        promotion = self._promotion
+        return None if promotion is None else promotion.before[0].manifest.name
+
     def command(self, command: EngineCommand) -> str | None:
         """Accept a command, which is carried out later; return why it is refused, or None."""
         if (why := self._refusal(command)) is not None:
