@@ -371,6 +371,28 @@ def test_what_is_no_video_is_named(tmp_path: Path, make: Callable[[Path], None],
         grabs_of(path)
 
 
+def test_a_count_that_no_file_can_have_had_is_not_believed(tmp_path: Path) -> None:
+    """One damaged header would have given hundreds of millions of lost frames, each of which is told."""
+    path = tmp_path / "a.avi"
+    write(path, "ffv1", "gray")
+    data = bytearray(path.read_bytes())
+    for chunk, place in ((b"avih", 8 + 16), (b"strh", 8 + 32)):
+        at = data.index(chunk) + place
+        assert int.from_bytes(data[at : at + 4], "little") == COUNT
+        data[at : at + 4] = (800_000_000).to_bytes(4, "little")
+    path.write_bytes(data)
+    with capture_logs() as logs:
+        assert [grab.fault for grab in grabs_of(path)] == [None] * COUNT
+    assert {"video_length_not_credible", "video_length_unknown"} <= {log["event"] for log in logs}
+
+
+def test_one_time_stamp_years_ahead_loses_no_frames(tmp_path: Path) -> None:
+    path = tmp_path / "a.mkv"
+    times = [number * 40 for number in range(COUNT - 1)] + [40_000_000_000]
+    write(path, "ffv1", "gray", times=times)
+    assert len(grabs_of(path)) == COUNT
+
+
 def test_a_codec_that_nobody_knows_is_refused_in_one_line(tmp_path: Path) -> None:
     path = tmp_path / "a.avi"
     write(path, "ffv1", "gray")

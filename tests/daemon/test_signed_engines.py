@@ -61,6 +61,7 @@ def test_the_start_is_refused_in_one_line(
     assert "CARD.md was added since" in capsys.readouterr().out
 
 
+@pytest.mark.heavy
 def test_what_is_not_signed_is_neither_loaded_nor_promoted_nor_gone_back_to(
     service: SimpleNamespace, tmp_path: Path, key: SigningKey
 ) -> None:

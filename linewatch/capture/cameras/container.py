@@ -29,6 +29,10 @@ _REGULAR_SHARE = 0.9
 _JITTER = 0.2  # of the time between two frames
 _LARGEST_OVERHEAD = 1024
 """Bytes that a container may put between two packets; behind a longer stretch, packets were lost in the file."""
+_MOST_LOST, _MOST_LOST_EACH = 100_000, 1_000
+"""So many frames may be lost from a file, and so many more for each one that is in it. A damaged count or time stamp
+says anything, and each lost frame is told: hundreds of millions would take days and fill the disk.
+"""
 _STARTS = {
     b"PK\x03\x04": "a ZIP archive",
     b"\x89PNG": "a PNG picture",
@@ -160,6 +164,9 @@ def contents_of(path: Path) -> Contents:
         contents = Contents(packets)
         regular = _number(contents, container, stream, cut_short or more)
         missing = _missing(contents, container, stream, regular)
+        if missing is not None and not _is_credible(contents.frames + missing, len(packets)):
+            log.warning("video_length_not_credible", path=str(path), frames_expected=contents.frames + missing)
+            missing = None
         contents.length_known, contents.missing = missing is not None, int(more) if missing is None else missing
         if not regular:
             log.warning("video_times_irregular", path=str(path), frames=len(packets))
@@ -266,7 +273,8 @@ def _listed_times(packets: list[VideoPacket], stream: VideoStream) -> list[int] 
 def _place_lost(contents: Contents, lost: int) -> None:
     """Put frames that an AVI counts, and that are not in it, where bytes belong to no packet: its index may be gone."""
     torn = [place for place, packet in enumerate(contents.packets) if packet.torn]
-    if lost <= 0 or len(torn) not in {1, lost}:
+    credible = _is_credible(contents.frames + lost, len(contents.packets))
+    if lost <= 0 or len(torn) not in {1, lost} or not credible:
         return
     for place in torn:
         for packet in contents.packets[place:]:
@@ -318,4 +326,9 @@ def _numbers(times: list[int], stream: VideoStream, *, from_zero: bool) -> dict[
         regular += abs(time - before - steps * step) <= max(1.0, _JITTER * step)
         number += steps
         numbers[time] = number
-    return numbers if regular >= _REGULAR_SHARE * (len(times) - 1) else None
+    return numbers if regular >= _REGULAR_SHARE * (len(times) - 1) and _is_credible(number, len(times)) else None
+
+
+def _is_credible(frames: int, found: int) -> bool:
+    """Return whether a file in which so many frames were found can have had so many."""
+    return frames <= _MOST_LOST + (1 + _MOST_LOST_EACH) * found
