@@ -34,7 +34,7 @@ across_mm = 520.0
 pitch_mm = 2128.0
 [inference]
 chain = "cascade"
-engines_dir = "{root}/engines"
+engines_dir = "{engines_dir}"
 deadline_ms = 5000.0
 [decision]
 grading = "{root}/configs/grading/example.toml"
@@ -56,6 +56,15 @@ priority = "high"
 name = "cluster"
 min_count = 4
 within_m = 2.0
+[[alarm]]
+name = "inclusion"
+classes = ["inclusion"]
+priority = "urgent"
+[[alarm]]
+name = "patches"
+classes = ["patches"]
+priority = "low"
+latch = false
 [crops]
 [journal]
 dir = "{folder}/journal"
@@ -100,11 +109,23 @@ class DemoLine:
 
     url = ""
 
-    def __init__(self, folder: Path, person: str, password: str, line_rate_hz: float = 3000.0) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        person: str,
+        password: str,
+        line_rate_hz: float = 3000.0,
+        engines_dir: Path = Path("engines"),
+    ) -> None:
         """folder: for configurations, logs and all that is stored. person: an engineer, who may log in."""
         self._folder = folder.absolute()
         self._folder.mkdir(parents=True, exist_ok=True)
-        about = {"root": Path.cwd(), "folder": self._folder, "line_rate_hz": line_rate_hz}
+        about = {
+            "root": Path.cwd(),
+            "folder": self._folder,
+            "engines_dir": engines_dir.absolute(),
+            "line_rate_hz": line_rate_hz,
+        }
         for name, text in (("service", _SERVICE), ("history", _HISTORY), ("hmi", _PAGE)):
             (self._folder / f"{name}.toml").write_text(text.format(**about))
         People(self._folder / "people.json").set(person, Role.ENGINEER, password)

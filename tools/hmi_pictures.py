@@ -6,6 +6,8 @@ A simulated line runs with its history and its page; after a while each page is 
 
 import argparse
 import io
+import json
+import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -23,6 +25,8 @@ OUT: Final = ROOT / "docs" / "pictures" / "hmi"
 SIZES: Final = {"1920": (1920, 1080), "1024": (1024, 768), "phone": (390, 844)}
 GRAYS: Final = 64
 PERSON, PASSWORD = "E. Brandt", "for the pictures alone"
+NEXT_ENGINE: Final = "segment-next"
+"""An engine to try: `segment` with another threshold."""
 
 
 def _settled(page: Any) -> None:
@@ -39,9 +43,48 @@ def _live(page: Any) -> None:
     _settled(page)
 
 
+def _alarms(page: Any) -> None:
+    """Shelve a rule, and acknowledge nothing: the standing alarms are pictured."""
+    page.locator("#standing li.alarm").nth(1).or_(page.locator("#held li.alarm")).first.wait_for(timeout=240_000)
+    if not page.locator("#held li.alarm").count():
+        page.locator('#standing li.alarm [data-does="shelve"]').last.click()
+        page.fill("dialog input[name=comment]", "known batch, the customer has agreed")
+        page.locator("dialog button.main").click()
+        page.locator("#held li.alarm").first.wait_for()
+        page.locator(".toast").wait_for(state="detached")
+    _settled(page)
+
+
+def _journal(page: Any) -> None:
+    page.locator("#rows tr[data-key]").first.wait_for(timeout=60_000)
+    _settled(page)
+
+
+def _engines(page: Any) -> None:
+    """Try an engine, until both have disagreed."""
+    page.locator("#running .card").first.wait_for()
+    if not page.locator("#trial .candidate").count():
+        page.click("#load")
+        page.locator("dialog select").select_option(NEXT_ENGINE)
+        page.locator("dialog button.main").click()
+    page.locator("#pairs figure").nth(5).wait_for(timeout=300_000)
+    page.locator(".toast").first.wait_for(state="detached")
+    _settled(page)
+
+
+def _system(page: Any) -> None:
+    page.locator(".stage").nth(4).wait_for()
+    page.locator("#picture tr").nth(5).wait_for()
+    page.wait_for_timeout(2500)
+
+
 PICTURED: Final[dict[str, tuple[str, Callable[[Any], None]]]] = {
     "login": ("/login", _settled),
     "live": ("/", _live),
+    "alarms": ("/alarms", _alarms),
+    "journal": ("/journal", _journal),
+    "engines": ("/engines", _engines),
+    "system": ("/system", _system),
 }
 """Each page's path, and what is done on it before it is pictured."""
 
@@ -83,6 +126,17 @@ def take(url: str, names: list[str], out: Path, before_s: float) -> None:
         browser.close()
 
 
+def _write_engines(folder: Path) -> None:
+    for name in ("screen", "classify", "segment"):
+        shutil.copytree(ROOT / "engines" / name, folder / name)
+    shutil.copytree(ROOT / "engines" / "segment", folder / NEXT_ENGINE)
+    path = folder / NEXT_ENGINE / "manifest.json"
+    manifest = json.loads(path.read_text())
+    path.write_text(
+        json.dumps(manifest | {"name": NEXT_ENGINE, "thresholds": {**manifest["thresholds"], "defect": 0.9}})
+    )
+
+
 def _log_in(page: Any, url: str) -> None:
     page.goto(f"{url}/login")
     page.fill("input[name=name]", PERSON)
@@ -99,8 +153,11 @@ def main() -> None:
     parser.add_argument("--before-s", type=float, default=40.0, help="how long the line runs first")
     parser.add_argument("--line-rate-hz", type=float, default=1000.0)
     given = parser.parse_args()
-    with TemporaryDirectory() as folder, DemoLine(Path(folder), PERSON, PASSWORD, given.line_rate_hz) as line:
-        take(line.url, [given.only] if given.only else list(PICTURED), given.out, given.before_s)
+    with TemporaryDirectory() as name:
+        folder = Path(name)
+        _write_engines(folder / "engines")
+        with DemoLine(folder, PERSON, PASSWORD, given.line_rate_hz, engines_dir=folder / "engines") as line:
+            take(line.url, [given.only] if given.only else list(PICTURED), given.out, given.before_s)
 
 
 if __name__ == "__main__":

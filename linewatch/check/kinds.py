@@ -9,7 +9,7 @@ from linewatch.config.grading import GradingSettings
 from linewatch.config.history import HistorySettings
 from linewatch.config.taxonomy import Taxonomy
 from linewatch.hmi.settings import HmiSettings
-from linewatch.plant.modbus.settings import ModbusSettings
+from linewatch.plant.registry import BRIDGES
 from linewatch.service_settings import ServiceSettings
 from linewatch.strip.settings import StripSettings
 
@@ -18,7 +18,7 @@ _KINDS: Sequence[type[BaseModel]] = (
     StripSettings,
     GradingSettings,
     HistorySettings,
-    ModbusSettings,
+    *(kind.settings for kind in BRIDGES.values()),
     HmiSettings,
     Taxonomy,
 )

@@ -1,4 +1,4 @@
-"""Everything that the configuration of a history, a Modbus bridge or the page names, tried."""
+"""Everything that the configuration of a history, a bridge where clients connect, or the page names, tried."""
 
 import sqlite3
 from contextlib import closing
@@ -15,6 +15,8 @@ from linewatch.config.text import why_not
 from linewatch.contracts.errors import ConfigError, HistoryError
 from linewatch.hmi.settings import HmiSettings
 from linewatch.plant.modbus.settings import ModbusSettings
+from linewatch.plant.opcua.settings import OpcuaSettings
+from linewatch.plant.settings import BridgeSettings
 from linewatch.terminal import extra
 
 
@@ -36,11 +38,15 @@ def check_history(settings: HistorySettings, trials: Trials) -> None:
             check_keys("service", service.keys.secret_file, service.keys.server_public_file, trials, number)
 
 
-def check_modbus(settings: ModbusSettings, trials: Trials, owner: int | None) -> None:
-    """Try the address and the keys of a Modbus bridge."""
-    listen = settings.listen
-    with_port = f"{listen.address}, port {listen.port}"
-    trials.attempt("listen", "address", with_port, lambda: bind_address(listen.address, listen.port, owner))
+def check_bridge(settings: BridgeSettings, trials: Trials, owner: int | None) -> None:
+    """Try the keys of a bridge, the address where others connect to it, and its folder of certificates."""
+    if isinstance(settings, OpcuaSettings):
+        pki = settings.pki_dir
+        trials.attempt("", "pki_dir", pki, lambda: write_into(pki), writes=pki)
+    if isinstance(settings, ModbusSettings | OpcuaSettings):
+        listen = settings.listen
+        with_port = f"{listen.address}, port {listen.port}"
+        trials.attempt("listen", "address", with_port, lambda: bind_address(listen.address, listen.port, owner))
     if (keys := settings.service.keys) is not None:
         check_keys("service", keys.secret_file, keys.server_public_file, trials)
 

@@ -75,6 +75,14 @@ COMMANDS = {
             "wire.cli:audit",
             "Show who asked a service for what, and what became of it. Exit code 5: lines are missing.",
         ),
+        "opcua-trust": (
+            "plant.opcua.cli:opcua_trust",
+            "List the clients of an OPC UA bridge that are trusted or were refused; trust one, or no longer.",
+        ),
+        "opcua-password": (
+            "plant.opcua.cli:opcua_password",
+            "Ask for a password, and print what stands for it in the configuration of an OPC UA bridge.",
+        ),
         "bridge": ("plant.cli:bridge", "Show a running service to a plant's controllers, in a process of its own."),
     },
     "Coils": {

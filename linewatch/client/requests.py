@@ -16,10 +16,14 @@ from linewatch.wire.schema import (
     AlarmReply,
     AlarmRequest,
     AnyMessage,
+    BridgeReply,
+    BridgeReport,
     CoilAction,
     CoilDataBody,
     CoilReply,
     CoilRequest,
+    DisagreementsReply,
+    DisagreementsRequest,
     EngineAction,
     EngineCommand,
     EngineReply,
@@ -40,6 +44,7 @@ from linewatch.wire.schema import (
     canonical,
     decode,
     explain,
+    parse_one_of,
 )
 
 R = TypeVar("R", bound=Message)
@@ -112,22 +117,32 @@ class Requester:
             raise WireError(f"a picture that is no JPEG of {reply.picture.jpeg_bytes} bytes, as its header says")
         return reply.picture, parts[2]
 
-    def engine(self, action: EngineAction, name: str = "", *, shadow: bool = False) -> EngineReply:
+    def engine(self, action: EngineAction, name: str = "", *, shadow: bool = False, by: str = "") -> EngineReply:
         """Load an engine beside the running ones, promote or drop it, go back from it, or show the engines.
 
         The reply means that the command was accepted, not that it is done. Raises RefusedError, NoAnswerError, or
         WireError for an invalid command or a bad reply.
         """
         what = f"engine {action} {name!r}"
-        command = self._command(EngineCommand, what, request="engine", action=action, name=name, shadow=shadow)
+        command = self._command(EngineCommand, what, request="engine", action=action, name=name, shadow=shadow, by=by)
         return self._answer(command, EngineReply)
 
+    def disagreements(self) -> tuple[DisagreementsReply, list[bytes]]:
+        """Return where the engine on trial and the running one disagree, and a PNG of each. Raises as `engine` does."""
+        request = DisagreementsRequest(
+            schema_version=SCHEMA_VERSION, request="disagreements", id=self._next_id(), action="show"
+        )
+        reply, parts = self._ask(request)
+        if not isinstance(reply, DisagreementsReply) or len(parts) != 3 * len(reply.disagreements):
+            raise WireError(f"disagreements were answered by {type(reply).__name__} with {len(parts)} parts")
+        return reply, parts[2::3]
+
     def alarm(
-        self, action: AlarmAction, alarm: str | None, *, token: str, minutes: float | None, by: str
+        self, action: AlarmAction, alarm: str | None, *, token: str, minutes: float | None, by: str, comment: str = ""
     ) -> AlarmReply:
         """Acknowledge, shelve or unshelve. The reply means that it is done and on disk. Raises as `engine` does."""
         what = f"{action} {'all' if alarm is None else repr(alarm[:64])}"
-        asked = {"token": token, "action": action, "alarm": alarm, "minutes": minutes, "by": by}
+        asked = {"token": token, "action": action, "alarm": alarm, "minutes": minutes, "by": by, "comment": comment}
         return self._answer(self._command(AlarmRequest, what, request="alarm", **asked), AlarmReply)
 
     def coil(
@@ -148,6 +163,11 @@ class Requester:
         """Have the rules read again. Raises RefusedError with the faults of the rules, or as `engine` does."""
         request = self._command(RulesRequest, "reload rules", request="rules", action="reload", by=by)
         return self._answer(request, RulesReply)
+
+    def report_bridge(self, **fields: Any) -> None:
+        """Report the health of a bridge, by the fields of `BridgeReport`. Raises as `engine` does."""
+        report = self._command(BridgeReport, "report of a bridge", request="bridge", **fields)
+        self._answer(report, BridgeReply)
 
     def _command(self, kind: type[R], what: str, **fields: Any) -> R:
         """Make a command. Raises WireError, which names it as `what`, when it is not valid."""
@@ -170,7 +190,7 @@ class Requester:
         for header, *parts in self._answers(canonical(request.model_dump())):
             if len(header) > MAX_HEADER_BYTES:
                 raise WireError(f"a reply of {len(header)} bytes; at most {MAX_HEADER_BYTES} are read")
-            reply = REPLY.validate_json(header)
+            reply = parse_one_of(REPLY, header)
             if reply.id not in (self._last_id, 0):
                 continue  # the late reply to an earlier request
             if isinstance(reply, ErrorReply):

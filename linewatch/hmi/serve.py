@@ -29,6 +29,7 @@ from linewatch.hmi.hmi import Hmi
 from linewatch.hmi.records import Records
 from linewatch.hmi.settings import HmiSettings, PageTlsSettings
 from linewatch.plant.follower import Follower
+from linewatch.plant.health import LinkHealth
 from linewatch.plant.process import BridgeProcess
 from linewatch.wire.schema import DECIDED_TOPICS, Topic
 
@@ -51,7 +52,7 @@ def run_hmi(settings: HmiSettings, listening: Callable[[str], object] = lambda u
 
 
 async def _serve(settings: HmiSettings, people: People, listening: Callable[[str], object]) -> None:
-    process, view = BridgeProcess(), LiveView()
+    process, view = BridgeProcess("hmi", settings), LiveView()
     topics = (*DECIDED_TOPICS, Topic.CROP)
     follower: Follower[None] = Follower(
         settings.service, view, lambda: None, process.end, topics=topics, whole_coil=True
@@ -76,7 +77,7 @@ async def _serve(settings: HmiSettings, people: People, listening: Callable[[str
         log.info("listening", url=url, tls=settings.tls is not None)
         listening(url)
         try:
-            await process.run(follower, lambda: f"{len(hub)} browsers connected")
+            await process.run(follower, lambda: f"{len(hub)} browsers connected", lambda: LinkHealth(peers=len(hub)))
         finally:
             pushing.cancel()
             server.should_exit = server.force_exit = True

@@ -98,6 +98,10 @@ class HmiSettings(BridgeSettings):
     history: Annotated[Path, Field(strict=False)] | None = Field(
         default=None, description="configuration of `linewatch history`, whose records the page shows; none: no past"
     )
+    engines_dir: Annotated[Path, Field(strict=False)] = Field(
+        default=Path("engines"),
+        description="folder of the services' engines, of which one shows on request where it saw a defect",
+    )
     camera: Annotated[tuple[PageCameraSettings, ...], Field(strict=False)] = Field(
         default=(), description="of a joined strip; none: the service's own camera"
     )

@@ -1,4 +1,4 @@
-"""The serve socket: replays messages that a consumer missed, and answers with a snapshot of the service's state."""
+"""The serve socket: replays what a consumer missed, tells the service's state, and hears of the bridges' health."""
 
 from collections.abc import Callable
 
@@ -12,11 +12,14 @@ from linewatch.contracts.ports import RecordStore
 from linewatch.contracts.record import Record
 from linewatch.wire.access.server_keys import ServerKeys
 from linewatch.wire.access.zap import ZapAuthenticator
+from linewatch.wire.bridges import Bridges
 from linewatch.wire.router import Answer, Router, refusal
 from linewatch.wire.schema import (
     KEPT_TOPICS,
     REQUEST,
     SCHEMA_VERSION,
+    BridgeReply,
+    BridgeReport,
     ErrorCode,
     NewestPictureBody,
     NewestPictureReply,
@@ -32,7 +35,10 @@ MAX_REPLY_BYTES = 256 << 10
 
 
 class Server(Router[Request]):
-    """Answers `replay` from the journal, `snapshot` with the state, `picture`, and whether a key may connect."""
+    """Answers `replay` from the journal, `snapshot` with the state, `picture`, and whether a key may connect.
+
+    Takes note of what `bridge` reports.
+    """
 
     def __init__(
         self,
@@ -41,19 +47,23 @@ class Server(Router[Request]):
         keys: ServerKeys | None,
         store: RecordStore,
         snapshot: Callable[[], Snapshot],
+        bridges: Bridges | None = None,
         picture: Callable[[], tuple[NewestPictureBody, bytes] | None] = lambda: None,
     ) -> None:
-        """picture: of the camera, where there is one."""
+        """bridges: where their reports go; None: nobody shows them. picture: of the camera, where there is one."""
         authenticator = ZapAuthenticator(context, keys.allowed) if keys else None
         super().__init__(context, settings.serve, keys, setting="serve", requests=REQUEST, authenticator=authenticator)
         self._store = store
         self._snapshot = snapshot
+        self._bridges = bridges or Bridges()
         self._picture = picture
 
     def answer(self, request: Request, caller: Caller) -> Answer:
         try:
             if isinstance(request, ReplayRequest):
                 return self._replay(request)
+            if isinstance(request, BridgeReport):
+                return self._report(request, caller)
             if isinstance(request, NewestPictureRequest):
                 return self._newest_picture(request)
             return SnapshotReply(
@@ -61,6 +71,12 @@ class Server(Router[Request]):
             ), ()
         except (JournalError, OSError, ValidationError) as error:  # the last: the state is beyond what a snapshot holds
             return refusal(request.id, ErrorCode.UNAVAILABLE, str(error))
+
+    def _report(self, request: BridgeReport, caller: Caller) -> Answer:
+        refused = self._bridges.take(request, caller)
+        if refused is not None:
+            return refusal(request.id, ErrorCode.REFUSED, refused)
+        return BridgeReply(schema_version=SCHEMA_VERSION, reply="bridge", id=request.id), ()
 
     def _newest_picture(self, request: NewestPictureRequest) -> Answer:
         found = self._picture()

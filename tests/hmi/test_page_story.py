@@ -1,14 +1,14 @@
 """The page in Chromium over a real service: the strip moves, and whatever stops it is said on the page."""
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hmi_process import ROOT, chromium, hmi_config, logged_in, needs_chromium, running_hmi
+from hmi_process import chromium, hmi_config, logged_in, needs_chromium, running_hmi
 from live_service import live_service
+from page_findings import findings, noted
 from waiting import wait_until
 
 from linewatch.contracts.access import Role
@@ -17,29 +17,7 @@ from linewatch.service_settings import ServiceSettings
 pytestmark = [pytest.mark.service, needs_chromium]
 
 HOSTILE = "<img src=x onerror=document.title='ran'>"
-SERIOUS = ("serious", "critical")
 PEOPLE = {"Olga <b>Observer</b>": Role.OBSERVER}
-
-
-def axe() -> Path | None:
-    """Return axe-core's script, as npm installs it here or where NODE_PATH says."""
-    folders = (ROOT / "tests" / "foreign" / "node_modules", Path(os.environ.get("NODE_PATH", "none")))
-    return next((found for folder in folders if (found := folder / "axe-core" / "axe.min.js").exists()), None)
-
-
-def findings(page: Any) -> list[str]:
-    """Return what axe-core finds on a page that is serious."""
-    script = axe()
-    if script is None:
-        return []
-    page.evaluate(script.read_text())
-    found = page.evaluate("axe.run().then((all) => all.violations)")
-    return [
-        f"{one['id']}: {one['help']}: {node['html'][:120]}"
-        for one in found
-        if one["impact"] in SERIOUS
-        for node in one["nodes"]
-    ]
 
 
 @contextmanager
@@ -53,14 +31,6 @@ def watched(settings: ServiceSettings, tmp_path: Path) -> Iterator[tuple[Any, An
         config = hmi_config(tmp_path, service.publish, service.serve, service.commands, people=PEOPLE)
         with running_hmi(config) as hmi, chromium() as browser:
             yield service, hmi, browser
-
-
-def noted(page: Any) -> list[str]:
-    """Return a list that takes every error of the page's scripts, and everything that its policy stopped."""
-    errors: list[str] = []
-    page.on("pageerror", lambda error: errors.append(str(error)))
-    page.on("console", lambda said: errors.append(said.text) if "Security Policy" in said.text else None)
-    return errors
 
 
 def test_the_page_says_whether_it_is_live(start_service: Any, tmp_path: Path) -> None:

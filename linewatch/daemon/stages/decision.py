@@ -29,7 +29,7 @@ TROUBLES_LOGGED = 32
 
 @dataclass(slots=True, eq=False)
 class DecisionStage:
-    """Used by one thread. Takes predictions and operators' orders; gives what was decided."""
+    """Used by one thread. Takes predictions and operators' orders; gives what each of them decided, as one item."""
 
     state: DecisionState
     recipes: Recipes
@@ -45,16 +45,21 @@ class DecisionStage:
 
     def run(self, wiring: Wiring) -> None:
         """Decide until the source ends, then end the last coil."""
-        (give,) = wiring.gives
+        (output,) = wiring.gives
+
+        def give(decided: tuple[Decided, ...]) -> None:
+            if decided:
+                output(decided)
+
         while not wiring.aborted:
             wiring.tick()
-            give(*self._attend())
+            give(self._attend())
             with suppress(Empty):
                 item = wiring.take()
                 if item is END:
                     break
-                give(*self._decide(item))
-        give(*self._finish())
+                give(self._decide(item))
+        give(self._finish())
         wiring.end()
 
     def _decide(self, item: Prediction | AlarmOrder) -> tuple[Decided, ...]:

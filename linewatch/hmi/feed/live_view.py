@@ -109,7 +109,11 @@ class LiveView(ServiceView):
         with self._lock:
             super().sync(snapshot)
             alarms: Iterable[AlarmBody] = (*snapshot.standing_alarms, *snapshot.suppressed_or_shelved)
-            self._alarm_bodies = {alarm.id: alarm.model_dump(mode="json") for alarm in alarms}
+            self._alarm_bodies = {
+                alarm.id: alarm.model_dump(mode="json")
+                | {"since_unix_ms": snapshot.active_since_unix_ns.get(alarm.id, 0) // 1_000_000 or None}
+                for alarm in alarms
+            }
             for mark in snapshot.roll_marks:
                 self._roll_marks.setdefault(mark.id, mark.model_dump(mode="json"))
             self._begins_anew = True

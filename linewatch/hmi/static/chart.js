@@ -43,10 +43,11 @@ export class Chart {
     Object.assign(this, { at, series, cursor: null });
     const sums = at.map((_, i) => (this.kind === "stack" ? series.reduce((sum, one) => sum + (one.values[i] ?? 0), 0) : Math.max(0, ...series.map((one) => one.values[i] ?? 0))));
     this.top = this.high ?? (Math.max(this.low, ...sums) || 1);
+    const whole = (values) => (this.decimals ? values : values.filter((one) => one % 1 === 0));
     const marks = ticks(0, this.top);
     if (this.high === null && marks.at(-1) < this.top) this.top = marks.at(-1) + marks[1] - marks[0];
     const parts = [];
-    for (const one of ticks(0, this.top)) {
+    for (const one of whole(ticks(0, this.top))) {
       parts.push(drawn("line", { class: "grid", x1: LEFT, x2: WIDTH - RIGHT, y1: this.y(one), y2: this.y(one) }));
       parts.push(drawn("text", { x: LEFT - 6, y: this.y(one) + 4, "text-anchor": "end" }, number(one, one % 1 ? 2 : 0)));
     }

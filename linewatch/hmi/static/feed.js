@@ -10,15 +10,16 @@ const STALE_MS = 1500;
 const AGAIN_MS = [200, 500, 1000, 2000];
 
 const followers = [];
+let connecting = null;
 const linkListeners = [];
 let socket = null, topics = new Set(), tries = 0, heardMs = 0, link = { kind: "waiting", since: Date.now() }, behindMs = 0;
 
 /** Follow some topics. */
 export function follow(wanted, handlers) {
   followers.push(handlers);
-  const before = topics.size;
   for (const topic of wanted) topics.add(topic);
-  if (topics.size > before) queueMicrotask(connect);
+  clearTimeout(connecting); // once for all scripts of the page; each of them gets the state
+  connecting = setTimeout(connect, 20);
 }
 
 /** Call `listener({kind, since, failure})` now and with each change. kind: live, lost, or the service's state. */
@@ -32,7 +33,6 @@ export const linkNow = () => link;
 /** Milliseconds since 1970 by the clock of the page's host. */
 export const hostNow = () => Date.now() + behindMs;
 
-let connecting = null;
 function connect() {
   clearTimeout(connecting);
   if (socket) { socket.onclose = socket.onmessage = null; socket.close(); }

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from linewatch.wire.schema.base import MAX_PAYLOAD_BYTES, Count, IntervalMm, Message, Version
+from linewatch.wire.schema.base import MAX_PAYLOAD_BYTES, Count, IntervalMm, Message, Version, Versioned
 
 
 class NewestPictureRequest(Message):
@@ -34,10 +34,9 @@ class NewestPictureBody(Message):
     jpeg_bytes: Annotated[int, Field(ge=1, le=MAX_PAYLOAD_BYTES)]
 
 
-class NewestPictureReply(Message):
+class NewestPictureReply(Versioned):
     """The reply to `picture`, followed by (`picture`, empty, the picture as a gray JPEG) where there is one."""
 
-    schema_version: Version
     reply: Literal["picture"]
     id: Count
     picture: NewestPictureBody | None = Field(
