@@ -81,7 +81,7 @@ def _show_page(folder: Path) -> None:
     password = secrets.token_urlsafe(9)
     with DemoLine(folder, "demo", password) as line:
         print(f"\nA simulated line runs on, and its page is at {line.url}/\nLog in as demo, password {password}")
-        print("Ctrl-C ends it.", flush=True)
+        print("The strip moves as soon as the engines are loaded. Ctrl-C ends it.", flush=True)
         line.wait()
 
 

@@ -138,6 +138,7 @@ class DemoLine:
                 log = stack.enter_context((self._folder / f"{config}.log").open("w"))
                 process = subprocess.Popen(
                     [sys.executable, "-m", "linewatch.cli", command, self._folder / f"{config}.toml"],
+                    stdout=subprocess.DEVNULL,
                     stderr=log,
                     env={**os.environ},
                 )

@@ -14,6 +14,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final
 
+import numpy as np
 from PIL import Image
 from playwright.sync_api import sync_playwright
 
@@ -22,6 +23,7 @@ from linewatch.demo_line import DemoLine
 ROOT: Final = Path(__file__).parents[1]
 OUT: Final = ROOT / "docs" / "pictures" / "hmi"
 SIZES: Final = {"1920": (1920, 1080), "1024": (1024, 768), "phone": (390, 844)}
+GRAYS: Final = 64
 PERSON, PASSWORD = "E. Brandt", "for the pictures alone"
 NEXT_ENGINE: Final = "segment-next"
 """An engine to try: `segment` with another threshold."""
@@ -88,9 +90,14 @@ PICTURED: Final[dict[str, tuple[str, Callable[[Any], None]]]] = {
 
 
 def _save(png: bytes, path: Path) -> None:
-    """Write a picture of 256 colours: a third of the size, and nobody sees it."""
+    """Write a picture of 256 colours, a third of the size: grays of the camera, and the most frequent ones."""
     picture = Image.open(io.BytesIO(png)).convert("RGB")
-    picture.quantize(256, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE).save(path, optimize=True)
+    colours, counts = np.unique(np.asarray(picture).reshape(-1, 3), axis=0, return_counts=True)
+    frequent = colours[np.argsort(-counts)[: 256 - GRAYS]]
+    grays = np.linspace(0, 255, GRAYS, dtype=np.uint8)[:, None].repeat(3, axis=1)
+    palette = Image.new("P", (1, 1))
+    palette.putpalette(np.vstack([frequent, grays]).tobytes())
+    picture.quantize(palette=palette, dither=Image.Dither.NONE).save(path, optimize=True)
 
 
 def take(url: str, names: list[str], out: Path, before_s: float) -> None:
@@ -113,6 +120,7 @@ def take(url: str, names: list[str], out: Path, before_s: float) -> None:
                         _log_in(page, url)
                     page.goto(url + path)
                     prepare(page)
+                    page.evaluate("scrollTo(0, 0)")
                     _save(page.screenshot(), out / f"{name}-{size}-{scheme}.png")
                 context.close()
         browser.close()

@@ -9,9 +9,12 @@ const EVERY_MS = 250;
 const OLD_MS = 2000;
 
 export class CameraView {
-  /** camera: SIDE/NAME, or "" for the service's own. onPlace(about): where it lies, once it is known. */
-  constructor(camera, { onPlace }) {
-    Object.assign(this, { camera, onPlace, about: null, outlined: true, visible: true });
+  /**
+   * camera: SIDE/NAME, or "" for the service's own. onPlace(about): where it lies, once it is known. defectsIn(about):
+   * the defects there, whose boxes are drawn where no outlines are known, as on a joined strip.
+   */
+  constructor(camera, { onPlace, defectsIn }) {
+    Object.assign(this, { camera, onPlace, defectsIn, about: null, outlined: true, visible: true });
     this.canvas = element("canvas", { class: "live", role: "img", width: 800, height: 256, "aria-label": t("Newest picture of camera {name}", { name: camera || "1" }) });
     this.title = element("h2", {}, camera || t("Camera"));
     this.where = element("span", { class: "soft" });
@@ -49,7 +52,7 @@ export class CameraView {
       this.picture?.close();
       this.picture = await createImageBitmap(await response.blob());
       this.arrivedMs = Date.now();
-    } else if (about.outlines?.length === this.about.outlines?.length) return;
+    } else if (about.outlines?.length === this.about.outlines?.length && about.outlines) return;
     this.about = about;
     this.onPlace(about);
     this.draw();
@@ -67,8 +70,7 @@ export class CameraView {
     if (!this.outlined) return;
     const x = width / about.width_px, y = height / about.lines;
     context.lineWidth = 2;
-    for (const one of about.outlines ?? []) {
-      context.strokeStyle = "#000";
+    for (const one of about.outlines ?? this.boxes(about)) {
       for (const [thick, ink] of [[4, "rgb(0 0 0 / 55%)"], [2, onGray(one.class)]]) {
         context.lineWidth = thick;
         context.strokeStyle = ink;
@@ -82,6 +84,16 @@ export class CameraView {
       }
     }
     context.setLineDash([]);
+  }
+
+  /** Boxes of the defects in the picture, as outlines. */
+  boxes(about) {
+    const line = (mm) => ((mm - about.along_mm[0]) / (about.along_mm[1] - about.along_mm[0])) * about.lines;
+    const column = (mm) => ((mm - about.across_mm[0]) / (about.across_mm[1] - about.across_mm[0])) * about.width_px;
+    return [...this.defectsIn(about)].map(({ class: name, tentative, along_mm: along, across_mm: across }) => {
+      const [left, right] = across.map(column), [top, bottom] = along.map(line);
+      return { class: name, tentative, rings: [[[left, top], [right, top], [right, bottom], [left, bottom]]] };
+    });
   }
 
   sayAge() {

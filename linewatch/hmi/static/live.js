@@ -174,7 +174,10 @@ showView();
 
 const places = new Map();
 for (const name of byId("cameras").dataset.cameras.split(" ")) {
-  const view = new CameraView(name, { onPlace: (about) => { places.set(`${about.side}/${about.camera}`, about); map.setCameras(places.size > 1 ? [...places.values()] : []); } });
+  const view = new CameraView(name, {
+    onPlace(about) { places.set(`${about.side}/${about.camera}`, about); map.setCameras(places.size > 1 ? [...places.values()] : []); },
+    *defectsIn(about) { for (const one of map.model.defectsIn(...about.along_mm)) if (one.side === about.side) yield one; },
+  });
   byId("cameras").append(view.node);
 }
 

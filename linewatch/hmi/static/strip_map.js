@@ -207,7 +207,8 @@ export class StripMap {
     context.fillStyle = this.colours.steel;
     for (const [begin, end, left, right] of edges) {
       const top = left === null ? lane.top : lane.y(left), bottom = right === null ? lane.top + lane.tall : lane.y(right);
-      context.fillRect(x(begin) - 0.3, top, x(end) - x(begin) + 0.6, bottom - top);
+      const from_ = Math.floor(x(begin) * this.ratio) / this.ratio, to_ = Math.ceil(x(end) * this.ratio) / this.ratio; // no seams
+      context.fillRect(from_, top, to_ - from_, bottom - top);
     }
     for (const [begin, end, quality, cause, side] of this.model.spansIn(from, to)) {
       if (quality === "inspected" || (side && side !== lane.side)) continue;
