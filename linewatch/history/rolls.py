@@ -14,7 +14,7 @@ MARKS_AT_MOST: Final = 5_000
 
 
 @dataclass(frozen=True, slots=True)
-class RollMarkRow:
+class StoredRollMark:
     """A row of roll marks with its passage."""
 
     passage: int
@@ -40,7 +40,7 @@ def roll_marks(
     passages: tuple[int, ...] | None = None,
     begun_from_ns: int | None = None,
     limit: int = MARKS_AT_MOST,
-) -> list[RollMarkRow]:
+) -> list[StoredRollMark]:
     """Return rows of roll marks, the newest passage first, in order along each. passages: None: of all."""
     of_coil = COIL.c.coil, COIL.c.begun_unix_ns, SERVICE.c.name.label("service")
     wanted: sa.Select[Any] = (
@@ -54,7 +54,7 @@ def roll_marks(
     if begun_from_ns is not None:
         wanted = wanted.where(COIL.c.begun_unix_ns >= begun_from_ns)
     return [
-        RollMarkRow(
+        StoredRollMark(
             row.coil_id,
             row.coil,
             row.service,

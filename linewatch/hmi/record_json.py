@@ -5,7 +5,7 @@ from typing import Any
 from linewatch.contracts.verdict import from_tail
 from linewatch.history.labels import Label
 from linewatch.history.queries import DefectRow
-from linewatch.history.rolls import RollMarkRow
+from linewatch.history.rolls import StoredRollMark
 from linewatch.history.search import CoilFacts
 
 
@@ -82,7 +82,7 @@ def label_json(label: Label) -> dict[str, Any]:
     }
 
 
-def roll_mark_json(row: RollMarkRow) -> dict[str, Any]:
+def roll_mark_json(row: StoredRollMark) -> dict[str, Any]:
     """Return a row of roll marks."""
     mark = row.mark
     return {
