@@ -16,6 +16,7 @@ import sys
 import time
 import zlib
 from collections.abc import Callable, Iterable, Iterator
+from datetime import UTC, datetime, timedelta
 from itertools import islice
 from pathlib import Path
 
@@ -30,8 +31,12 @@ from linewatch.client import Position
 from linewatch.contracts.verdict import Decided, Quality, StripBox, Verdict
 from linewatch.history.database import reading, writing
 from linewatch.history.labels import newest_labels
+from linewatch.history.mapped import mapped
 from linewatch.history.queries import coils, defects, gaps, masks, passages_of, spans
+from linewatch.history.search import CoilFilter, search
 from linewatch.history.tables import DEFECT
+from linewatch.history.trends import TrendFilter, weeks
+from linewatch.history.uncertain import QueueFilter, uncertain
 from linewatch.history.writer import HistoryWriter, stored_service
 from linewatch.wire.encode import Sequencer, drafts
 from linewatch.wire.schema import AnyMessage, decode
@@ -58,6 +63,7 @@ SAME = {
 }
 """What all instances have in common."""
 CHUNK = 50_000
+BEGUN = datetime.fromtimestamp(1_770_000_000, UTC)
 BEGUN_UNIX_NS = 1_770_000_000 * 10**9
 COIL_NS = 30 * 60 * 10**9  # from one coil to the next: 5,000 coils are 15 weeks
 
@@ -121,7 +127,7 @@ def _coil(database: sqlite3.Connection, number: int, name: str) -> None:
         "uninspected_mm2_by_cause": {"overrun": 8e7, "dark": 7.2e7},
         "grade": {
             "grade": "ABC"[number % 3],
-            "text": "",
+            "text": "A",
             "rules": "bench@0",
             "product": f"P{number % 5}",
             "customer": "",
@@ -202,6 +208,12 @@ def queries(coil_count: int) -> dict[str, Callable[[sa.Connection], object]]:
         "masks of a defect": lambda c: list(masks(c, [1])),
         "gaps": gaps,
         "labels": lambda c: list(newest_labels(c)),
+        "page of coils": lambda c: search(c, CoilFilter()),
+        "page of coils, with one class": lambda c: search(c, CoilFilter(defect_class="dent")),
+        "page of coils, none fits": lambda c: search(c, CoilFilter(product="none")),
+        "map of a coil, 10,000 defects": lambda c: mapped(c, coil_count // 2 + 1, 10_000),
+        "half a year of trends": lambda c: weeks(c, UTC, BEGUN, BEGUN + timedelta(weeks=26), TrendFilter()),
+        "next labels of the queue": lambda c: uncertain(c, QueueFilter(), 8),
     }
 
 

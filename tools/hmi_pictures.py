@@ -1,13 +1,16 @@
 """Pictures of every page for docs/pictures/hmi: `python -m tools.hmi_pictures` (needs Chromium, and Pillow of `train`).
 
-A simulated line runs with its history and its page; after a while each page is pictured at each size, light and dark.
-`--only NAME` pictures one page.
+A simulated line runs with its history, which holds weeks of coils already, and its page; after a while each page is
+pictured at each size, light and dark. `--only NAME ...` pictures some pages.
 """
 
 import argparse
 import io
 import json
+import os
 import shutil
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -78,11 +81,35 @@ def _system(page: Any) -> None:
     page.wait_for_timeout(2500)
 
 
+def _looked_at(page: Any) -> None:
+    """Have the engine show where it sees the defect."""
+    page.locator(".steel").wait_for(timeout=30_000)
+    page.keyboard.press("a")
+    page.locator(".over[src]").wait_for(timeout=60_000)
+    _settled(page)
+
+
+def _labelled(page: Any) -> None:
+    """Label some defects."""
+    for key in "rrnr1":
+        page.locator(".steel").wait_for(timeout=30_000)
+        page.keyboard.press(key)
+        page.wait_for_timeout(500)
+    _settled(page)
+
+
 PICTURED: Final[dict[str, tuple[str, Callable[[Any], None]]]] = {
     "login": ("/login", _settled),
     "live": ("/", _live),
     "alarms": ("/alarms", _alarms),
     "journal": ("/journal", _journal),
+    "coils": ("/coils", _settled),
+    "coil": ("/coils/258", _settled),
+    "compare": ("/compare?a=258&b=256", _settled),
+    "trends": ("/trends", _settled),
+    "rolls": ("/rolls", _settled),
+    "defect": ("/defects/6183", _looked_at),
+    "labels": ("/labels", _labelled),
     "engines": ("/engines", _engines),
     "system": ("/system", _system),
 }
@@ -145,19 +172,27 @@ def _log_in(page: Any, url: str) -> None:
     page.wait_for_url(f"{url}/")
 
 
+def store_weeks(folder: Path) -> None:
+    """Fill the history of the line with 26 weeks of 10 coils."""
+    support = ROOT / "tests" / "support"
+    environment = {**os.environ, "PYTHONPATH": f"{ROOT}:{support}"}
+    subprocess.run([sys.executable, support / "stored_weeks.py", folder, "26", "10"], check=True, env=environment)
+
+
 def main() -> None:
     """Take the pictures."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--only", choices=PICTURED, help="one page")
+    parser.add_argument("--only", choices=PICTURED, nargs="+", help="these pages")
     parser.add_argument("--out", type=Path, default=OUT)
     parser.add_argument("--before-s", type=float, default=40.0, help="how long the line runs first")
     parser.add_argument("--line-rate-hz", type=float, default=1000.0)
     given = parser.parse_args()
     with TemporaryDirectory() as name:
         folder = Path(name)
+        store_weeks(folder)
         _write_engines(folder / "engines")
         with DemoLine(folder, PERSON, PASSWORD, given.line_rate_hz, engines_dir=folder / "engines") as line:
-            take(line.url, [given.only] if given.only else list(PICTURED), given.out, given.before_s)
+            take(line.url, given.only or list(PICTURED), given.out, given.before_s)
 
 
 if __name__ == "__main__":

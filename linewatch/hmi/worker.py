@@ -1,4 +1,4 @@
-"""Long work in a process of its own: at the lowest priority, one at a time, and ended when it takes too long."""
+"""Long work in a process of its own: at a low priority, one at a time, and ended when it takes too long."""
 
 import asyncio
 import os
@@ -36,7 +36,7 @@ async def run_worker(module: str, *arguments: str, limit_s: float) -> bytes:
 
 async def _run(module: str, arguments: tuple[str, ...], limit_s: float) -> bytes:
     pipe = asyncio.subprocess.PIPE
-    command = ("nice", "-n", "19", sys.executable, "-m", module, *arguments)
+    command = ("nice", "-n", "10", sys.executable, "-m", module, *arguments)
     threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
     worker = await asyncio.create_subprocess_exec(
         *command, stdin=asyncio.subprocess.DEVNULL, stdout=pipe, stderr=pipe, env={**os.environ, **threads}

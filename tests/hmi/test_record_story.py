@@ -143,7 +143,7 @@ def test_a_queue_of_labels_goes_one_key_a_label(mill: SimpleNamespace, tmp_path:
 
 
 @pytest.mark.parametrize(("scheme", "width"), [("light", 1920), ("dark", 1024), ("light", 390)])
-def test_no_page_has_serious_findings_or_runs_a_name(mill: SimpleNamespace, scheme: str, width: int) -> None:
+def test_no_page_has_serious_findings_or_runs_a_script(mill: SimpleNamespace, scheme: str, width: int) -> None:
     size = {"width": width, "height": 900}
     page, errors = open_page(mill, "/coils", viewport=size, color_scheme=scheme, locale="de-DE")
     paths = (

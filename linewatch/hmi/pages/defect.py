@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 NEAR_MM: Final = 20_000.0
 NEIGHBOURS: Final = 12
-ACTIVATION_S: Final = 20.0
+ACTIVATION_S: Final = 25.0
 
 log = structlog.get_logger()
 

@@ -2,7 +2,6 @@
 import { drawn, element } from "/static/dom.js";
 import { toast } from "/static/dialog.js";
 import { colour } from "/static/palette.js";
-import { ticks } from "/static/chart.js";
 import { number, t } from "/static/texts.js";
 
 const ZOOMS = [1, 1.5, 2, 3, 4, 6, 8];
@@ -114,7 +113,7 @@ export class DefectView {
       this.frame.scrollLeft = (across * scale - this.frame.clientWidth) / 2;
       this.frame.scrollTop = (along * scale - this.frame.clientHeight) / 2;
     }
-    const bar_mm = ticks(0, 120 / scale, 2)[1] ?? 1, width = bar_mm * scale;
+    const bar_mm = roundDown(120 / scale), width = bar_mm * scale;
     this.bar.setAttribute("viewBox", `0 0 ${width + 60} 16`);
     this.bar.style.width = `${width + 60}px`;
     this.bar.replaceChildren(drawn("path", { d: `M1 4V12M1 8H${width + 1}M${width + 1} 4V12`, stroke: "currentColor" }), drawn("text", { x: width + 8, y: 12 }, `${number(bar_mm, bar_mm < 1 ? 1 : 0)} mm`));
@@ -137,3 +136,9 @@ export class DefectView {
 }
 
 const size = ([begin, end]) => end - begin;
+
+/** The largest of 1, 2 or 5 times a power of ten that is at most this. */
+function roundDown(most) {
+  const power = 10 ** Math.floor(Math.log10(most));
+  return power * [5, 2, 1].find((one) => one * power <= most);
+}
