@@ -49,14 +49,14 @@ def opcua_trust(
 
 def opcua_password() -> None:
     with extra("plant"):
-        from argon2 import PasswordHasher
+        from linewatch.plant.opcua.users import hasher
 
     password = getpass.getpass("Password: ") if sys.stdin.isatty() else sys.stdin.readline().rstrip("\n")
     if len(password) < SHORTEST_PASSWORD:
         raise ConfigError(f"the password has {len(password)} characters, expected at least {SHORTEST_PASSWORD}")
     if sys.stdin.isatty() and getpass.getpass("Again: ") != password:
         raise ConfigError("the two passwords differ; type the same one twice")
-    print(f'password_hash = "{PasswordHasher().hash(password)}"')
+    print(f'password_hash = "{hasher().hash(password)}"')
 
 
 def _certificate(client: str, trust: "TrustList"):  # type: ignore[no-untyped-def]  # x509.Certificate, of an extra
