@@ -32,7 +32,7 @@ from linewatch.plant.opcua.sessions import BoundedServer
 from linewatch.plant.opcua.settings import OpcuaSettings
 from linewatch.plant.opcua.users import UserList
 from linewatch.plant.opcua.values import Values
-from linewatch.plant.opcua.view import AlarmsNow, NewsQueue, OpcuaView, ClientValues
+from linewatch.plant.opcua.view import AlarmsNow, ClientValues, NewsQueue, OpcuaView
 from linewatch.plant.process import BridgeProcess
 from linewatch.wire.schema import AlarmMessage, CoilMessage
 

@@ -9,7 +9,7 @@ from asyncua import ua
 
 from linewatch.contracts.verdict import CoilState, DefectState, Quality
 from linewatch.plant.opcua.model import SYSTEM, Model, add_group
-from linewatch.plant.opcua.view import ShownDefect, ClientValues
+from linewatch.plant.opcua.view import ClientValues, ShownDefect
 from linewatch.plant.view import BridgeState
 from linewatch.wire.schema import StatusMessage
 
