@@ -219,10 +219,11 @@ def _status(sequencer: Sequencer, beats: int, sent: dict[str, int], journal: str
     return replace(told, header=json.dumps(header).encode())
 
 
-def strip_configuration(folder: Path) -> Path:
+def strip_configuration(folder: Path, readers: int = 0) -> Path:
     """Write the strip's configuration, and return its path."""
     text = f'[journal]\ndir = "{folder}/journal"\nmax_mb = 4096\n'
     text += f'[wire]\npublish = "ipc://{folder}/pub"\nserve = "ipc://{folder}/rep"\n'
+    text += f"[strip]\nreaders = {readers}\n"
     for side, camera in CAMERAS:
         place, offset_mm = folder / f"{side}-cam{camera}", camera * (WIDTH_PX - OVERLAP_PX) * MM_PER_PX
         text += f'[[camera]]\nname = "cam{camera}"\nside = "{side}"\npublish = "ipc://{place}/pub"\n'
@@ -238,13 +239,18 @@ def cpu_s(process: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
+def readers_of(process: int) -> list[int]:
+    """Return the processes that a strip process has started."""
+    return [int(one) for path in Path(f"/proc/{process}/task").glob("*/children") for one in path.read_text().split()]
+
+
 def memory_mb(process: int) -> float:
     """Return the resident memory of a process."""
     lines = Path(f"/proc/{process}/status").read_text().splitlines()
     return int(next(line.split()[1] for line in lines if line.startswith("VmRSS"))) / 1024
 
 
-def measure(folder: Path, per_s: float, seconds: float) -> dict[str, object]:
+def measure(folder: Path, per_s: float, seconds: float, readers: int) -> dict[str, object]:
     """Play, join and listen."""
     ready = [folder / f"{side}-cam{camera}" / "ready" for side, camera in CAMERAS]
     for path in (*ready, folder / "begin"):
@@ -258,12 +264,12 @@ def measure(folder: Path, per_s: float, seconds: float) -> dict[str, object]:
         )
         for side, camera in CAMERAS
     ]
-    config = strip_configuration(folder)
+    config = strip_configuration(folder, readers)
     log = (folder / "strip.log").open("wb")
     strip = subprocess.Popen([sys.executable, "-m", "linewatch.cli", "strip", str(config)], stderr=log)
     received: dict[int, int] = {}
     memory: list[float] = []
-    begun_cpu_s = begun_s = 0.0
+    begun_cpu_s = begun_readers_s = begun_s = 0.0
     try:
         with zmq.Context() as context, context.socket(zmq.SUB) as wire:
             wire.connect(f"ipc://{folder}/pub")
@@ -278,6 +284,7 @@ def measure(folder: Path, per_s: float, seconds: float) -> dict[str, object]:
             while time.time_ns() < end_ns:
                 if not begun_s and time.time_ns() >= begin_ns:
                     begun_s, begun_cpu_s = time.monotonic(), cpu_s(strip.pid)
+                    begun_readers_s = sum(map(cpu_s, readers_of(strip.pid)))
                 if begun_s and time.monotonic() >= next_s:
                     next_s = time.monotonic() + seconds / 8
                     memory.append(round(memory_mb(strip.pid), 1))
@@ -287,6 +294,7 @@ def measure(folder: Path, per_s: float, seconds: float) -> dict[str, object]:
                     if topic == b"frame":
                         received[json.loads(header)["first_line"]] = time.time_ns()
             used_s, lasted_s = cpu_s(strip.pid) - begun_cpu_s, time.monotonic() - begun_s
+            readers_s = sum(map(cpu_s, readers_of(strip.pid))) - begun_readers_s
     finally:
         strip.send_signal(signal.SIGTERM)
         for process in (*players, strip):
@@ -308,6 +316,8 @@ def measure(folder: Path, per_s: float, seconds: float) -> dict[str, object]:
         "defect_messages": defects,
         "cpu_share_of_a_core": round(used_s / lasted_s, 3),
         "cpu_ms_per_joined_frame": round(1000 * used_s / max(1, len(received)), 3),
+        "readers": readers,
+        "cpu_share_of_readers": round(readers_s / lasted_s, 3),
         "added_ms_p50": round(float(p50), 2),
         "added_ms_p99": round(float(p99), 2),
         "memory_mb": memory,
@@ -321,6 +331,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--defects-per-m", type=float, default=0.5, help="on each side of the whole strip")
     parser.add_argument("--per-s", type=float, default=160.0, help="frames a second of each camera")
     parser.add_argument("--seconds", type=float, default=60.0)
+    parser.add_argument("--readers", type=int, default=2, help="[strip] readers")
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--play", type=Path, help=argparse.SUPPRESS)
     asked = parser.parse_args(arguments)
@@ -331,7 +342,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     record(folder, asked.record_m, asked.defects_per_m)
     for old in ("journal", *(f"{side}-cam{camera}/journal" for side, camera in CAMERAS)):
         subprocess.run(["rm", "-rf", str(folder / old)], check=True)
-    found = measure(folder, asked.per_s, asked.seconds)
+    found = measure(folder, asked.per_s, asked.seconds, asked.readers)
     if asked.json:
         print(json.dumps(found))
     else:

@@ -15,6 +15,8 @@ from typing import Final, Literal
 import structlog
 from structlog.typing import EventDict, WrappedLogger
 
+from linewatch.faults import Fault, NewestFaults
+
 FORMER_NAMES: Final[dict[str, str]] = {
     "acknowledge_finished": "acknowledge",
     "allow_list_read": "allow_list",
@@ -176,6 +178,12 @@ class LogSums:
 
 
 _sums = LogSums()
+_faults = NewestFaults()
+
+
+def newest_faults() -> tuple[Fault, ...]:
+    """Return the newest warnings and errors of this process's log, one for each event, the newest first."""
+    return _faults.newest
 
 
 def log_sums(*, last: bool = False) -> None:
@@ -188,14 +196,15 @@ def log_sums(*, last: bool = False) -> None:
 
 def configure_logs(level: Literal["debug", "info", "warning", "error"]) -> None:
     """Log to stderr from now on. Call once, at the start of the process."""
-    global _sums  # noqa: PLW0603 - one log for each process, as in structlog itself
-    _sums = LogSums()
+    global _sums, _faults
+    _sums, _faults = LogSums(), NewestFaults()
     atexit.unregister(log_sums)
     atexit.register(log_sums, last=True)
     structlog.configure(
         wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, level.upper())),
         processors=[
             structlog.contextvars.merge_contextvars,
+            _faults,  # before events that come again and again are only counted
             _sums,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),

@@ -14,8 +14,10 @@ from linewatch.config.grading import GradingSettings
 from linewatch.config.history import HistorySettings
 from linewatch.config.load import unit_in_words
 from linewatch.contracts.evidence import EVIDENCE
+from linewatch.hmi.settings import HmiSettings
 from linewatch.plant.modbus.settings import ModbusSettings
 from linewatch.plant.opcua.settings import OpcuaSettings
+from linewatch.plant.s7.settings import S7Settings
 from linewatch.service_settings import ServiceSettings
 from linewatch.strip.settings import StripSettings
 from linewatch.wire.json_schema import wire_schema
@@ -45,7 +47,9 @@ FILES: dict[str, tuple[str, type[BaseModel]]] = {
     "Strip": ("`linewatch strip`; `configs/strip/strip.toml`", StripSettings),
     "History": ("`linewatch history` and its queries; `configs/history.toml`", HistorySettings),
     "OPC UA bridge": ("`linewatch bridge opcua`; `configs/plant/opcua.toml`", OpcuaSettings),
+    "Page": ("`linewatch hmi` and `hmi-password`; `configs/hmi.toml`", HmiSettings),
     "Modbus bridge": ("`linewatch bridge modbus`; `configs/plant/modbus.toml`", ModbusSettings),
+    "S7 bridge": ("`linewatch bridge s7`; `configs/plant/s7.toml`", S7Settings),
 }
 """Per kind of file: what reads it, and its model."""
 

@@ -74,6 +74,7 @@ class Admission:
         self._settings = settings
         self._ring = ring
         self._ordinal = 0
+        self._coil = ""  # of the newest lines that were delivered
         self._before: Grab | None = None  # the newest one with new lines
         self._captured_ns: int | None = None
         self._sequence = 0
@@ -170,6 +171,9 @@ class Admission:
 
     def _delivered(self, grab: Grab, part: CoilPart, image: _CheckedImage) -> Frame:
         """Return a frame of lines that were delivered, with their pixels where there are any and a slot is free."""
+        if part.coil != self._coil:
+            self._coil = part.coil
+            self.calibrated.take_up()
         first, stop = part.first_line - grab.first_line, part.stop_line - grab.first_line
         rows = None if image.gray is None else image.gray[first:stop]
         shown = 0 if rows is None else len(rows)
@@ -241,7 +245,7 @@ class Admission:
             between_coils=part.between,
             place=SourcePlace(grab.counter, grab.first_line + grab.lines),
             gap=gap,
-            calibration=self.calibrated.identity,
+            calibration=self.calibrated.told,
         )
 
     def _check_image(self, grab: Grab) -> _CheckedImage:

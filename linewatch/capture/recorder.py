@@ -307,6 +307,8 @@ def record(
     with Recorder(path, line, max_mb, camera.serial, calibration) as recorder:
         try:
             while (grab := camera.read()) is not None:
+                if grab.fault is Cause.CAMERA and not recorder.grabs:
+                    continue  # what passed before the camera came is not part of the recording
                 if not recorder.write(grab):
                     ended = Ended.SIZE
                     break

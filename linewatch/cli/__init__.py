@@ -58,6 +58,8 @@ COMMANDS = {
     },
     "Operate": {
         "watch": ("client.cli:watch", "Show a running service's defects, alarms and health in the terminal."),
+        "hmi": ("hmi.cli:hmi", "Serve the page that shows a running service in a browser, until SIGTERM."),
+        "hmi-password": ("hmi.cli:hmi_password", "Set the password with which a person logs in to the page."),
         "alarms": ("client.cli:alarms", "List the alarms of a running service, the shelved and suppressed ones last."),
         "ack": ("client.cli:ack", "Acknowledge an alarm of a running service, or all."),
         "shelve": ("client.cli:shelve", "Keep a rule's alarms from asking for an operator, for a while."),

@@ -2,6 +2,8 @@
 
 import hashlib
 import json
+from datetime import UTC
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Final, Literal, Self
 from urllib.parse import quote
@@ -65,6 +67,12 @@ class CameraCalibration(ClosedModel):
     def identity(self) -> str:
         """Return 12 hex digits that differ whenever anything in the calibration does."""
         return self.digest[:12]
+
+    @cached_property
+    def told(self) -> str:
+        """Name the calibration in records: its identity, when its newest part was made (UTC), the camera's serial."""
+        made = max((part.made.astimezone(UTC) for part in self.parts.values()), default=None)
+        return " ".join((self.identity, f"{made:%Y-%m-%dT%H:%MZ}" if made else "-", self.serial))
 
     @model_validator(mode="after")
     def _is_as_written(self) -> Self:

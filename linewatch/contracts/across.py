@@ -1,8 +1,8 @@
 """Where the columns of a camera lie across the strip: the map that a camera's calibration measures."""
 
 from dataclasses import dataclass
-from functools import cached_property
-from typing import TypeVar
+from functools import cached_property, lru_cache
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -23,6 +23,10 @@ class AcrossMap:
     mm_per_px: float
     width_px: int
     distortion_px: tuple[float, ...] = ()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle without the table: equal maps that come from another process are one object, which has its table."""
+        return _known, (self.offset_mm, self.mm_per_px, self.width_px, self.distortion_px)
 
     def mm(self, column: Numbers) -> Numbers:
         """Return the millimetres from the mill's datum to the left side of a column."""
@@ -63,6 +67,11 @@ class AcrossMap:
         polynomial = np.polynomial.Polynomial((1.0, 0.0, -1.0)) * np.polynomial.Polynomial(self.distortion_px)
         inside = t.clip(-1.0, 1.0)
         return columns, polynomial(inside) + (t - inside) * polynomial.deriv()(inside)
+
+
+@lru_cache(maxsize=64)
+def _known(offset_mm: float, mm_per_px: float, width_px: int, distortion_px: tuple[float, ...]) -> AcrossMap:
+    return AcrossMap(offset_mm, mm_per_px, width_px, distortion_px)
 
 
 def _as(like: Numbers, values: np.ndarray) -> Numbers:

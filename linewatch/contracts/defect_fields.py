@@ -75,6 +75,7 @@ In a passage of both sides they agree in all but the side, which `side_of` tells
 BOTH_SIDES: Final = "both"
 """The side of a passage under cameras on both sides; each of its defects names its own side, also in its id."""
 
+_NAMES: Final = tuple(field.name for field in DEFECT_FIELDS)
 _ENUMERATIONS: Final = tuple(field for field in DEFECT_FIELDS if issubclass(field.kind, Enum))
 _OF_DEFECT: Final = attrgetter(*(field.path for field in DEFECT_FIELDS))
 _OF_RECORD: Final = attrgetter(*(field.name for field in DEFECT_FIELDS))
@@ -82,10 +83,9 @@ _OF_RECORD: Final = attrgetter(*(field.name for field in DEFECT_FIELDS))
 
 def to_flat(defect: Defect) -> dict[str, Any]:
     """Return the values by name, in the order of `DEFECT_FIELDS`."""
-    return _by_name(_OF_DEFECT(defect)) | {
-        "class_scores": dict(defect.class_scores),
-        "evidence": dict(defect.evidence),
-    }
+    values = _by_name(_OF_DEFECT(defect))
+    values["class_scores"], values["evidence"] = dict(defect.class_scores), dict(defect.evidence)
+    return values
 
 
 def flat_of(record: Any) -> dict[str, Any]:
@@ -127,4 +127,4 @@ def from_columns(columns: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _by_name(values: tuple[Any, ...]) -> dict[str, Any]:
-    return dict(zip((field.name for field in DEFECT_FIELDS), values, strict=True))
+    return dict(zip(_NAMES, values, strict=True))

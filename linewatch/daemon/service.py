@@ -10,6 +10,7 @@ import cv2
 import structlog
 
 from linewatch.capture.calibrated import CalibrationInForce
+from linewatch.capture.calibration_watch import CalibrationWatch
 from linewatch.capture.coils import CoilAccount
 from linewatch.capture.find_calibration import calibrations
 from linewatch.capture.lasting import camera_trouble
@@ -134,6 +135,8 @@ def open_service(
     workers = settings.inference.workers or available_cores()
     runner = Runner(clock, topology.TOPOLOGY, workers, camera.stop)
     with ExitStack() as stack:
+        if camera.live and calibration is None:
+            stack.enter_context(CalibrationWatch(calibrated, settings.calibration, lambda: camera.serial))
         inspection = open_inspection(stack, settings, camera, workers, backends, recorded, calibrated)
         decisions = open_decisions(
             stack,

@@ -46,8 +46,8 @@ class Moments:
         y, count = 2 * line + 1, stop - start
         x = stop * stop - start * start
         xx = (stop * (4 * stop * stop - 1) - start * (4 * start * start - 1)) // 3
-        rows = np.stack([count, x, count * y, xx, x * y, count * y * y], axis=1)
-        return [cls(*sums) for sums in np.add.reduceat(rows, begins).tolist()]
+        rows = np.array((count, x, count * y, xx, x * y, count * y * y))
+        return [cls(*sums) for sums in np.add.reduceat(rows, begins, axis=1).T.tolist()]
 
     def moved(self, lines: int) -> "Moments":
         """Return the moments of the mask shifted by a number of lines."""

@@ -50,6 +50,8 @@ def union(parts: Sequence[np.ndarray]) -> np.ndarray:
     runs = np.concatenate(parts).astype(np.int64)
     stride = int(runs[:, 2].max(initial=0)) + 1  # so that a run never reaches the next line's
     starts, stops = runs[:, 0] * stride + runs[:, 1], runs[:, 0] * stride + runs[:, 2]
+    if (starts[1:] > stops[:-1]).all():  # sorted and apart, as the runs of one mask are
+        return runs.astype(np.int32)
     order = np.argsort(starts, kind="stable")
     starts, reach = starts[order], np.maximum.accumulate(stops[order])
     opens = np.ones(len(starts), dtype=bool)

@@ -118,6 +118,8 @@ COIL: Final = sa.Table(
     sa.Column("strip_left_mm", sa.Double),  # the outermost edges seen; NULL without any
     sa.Column("strip_right_mm", sa.Double),
     sa.Column("config", sa.String, nullable=False),  # identity of the deciding settings; empty: not known
+    # The cameras' calibrations, one a line, as frames told them; NULL: none was told.
+    sa.Column("calibrations", sa.String),
     sa.Column("more", sa.JSON),  # of the coil messages: fields without a column
     sa.UniqueConstraint("service_id", "journal", "epoch", "ordinal"),
     sa.Index(None, "coil", "id"),
@@ -264,6 +266,7 @@ ALARM: Final = sa.Table(
     sa.Column("body", sa.JSON, nullable=False),  # the whole message
     sa.UniqueConstraint("service_id", "journal", "epoch", "sequence"),
     sa.Index(None, "service_id", "journal", "coil_epoch", "coil_ordinal"),
+    sa.Index(None, "happened_unix_ns"),
 )
 
 LABEL: Final = sa.Table(

@@ -90,6 +90,7 @@ class HistoryWriter:
         self._wall_ns: int | None = None  # offset from the service's monotonic clock to Unix time
         self._coils: dict[tuple[int, int], int] = {}  # (epoch, ordinal) -> row
         self._engines: dict[tuple[str, ...], int] = {}
+        self._calibrations: dict[int, frozenset[str]] = {}  # of the coil that was stored last
 
     def set_clock(self, status: StatusMessage) -> None:
         """Learn the service's Unix time from a heartbeat."""
@@ -197,6 +198,12 @@ class HistoryWriter:
         if not all(frame.encoded for frame in of_coil):
             values["encoded"] = False
         values |= self._edges(connection, coil_id, of_coil)
+        told = dict.fromkeys(one for frame in of_coil for one in frame.calibrations)
+        if not self._calibrations.get(coil_id, frozenset()).issuperset(told):
+            stored = connection.execute(sa.select(COIL.c.calibrations).filter_by(id=coil_id)).scalar()
+            known = dict.fromkeys(stored.split("\n") if stored else ()) | told
+            values["calibrations"] = "\n".join(known)
+            self._calibrations = {coil_id: frozenset(known)}
         connection.execute(sa.update(COIL).filter_by(id=coil_id).values(values))
         self._spans(connection, coil_id, of_coil)
         if corrections := [span_from(body) for frame in of_coil for body in frame.corrections]:

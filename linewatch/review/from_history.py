@@ -104,7 +104,10 @@ def read_passage(connection: sa.Connection, number: int, masked: MaskSelection =
         mask_dropped=frozenset(found.merged.get(name, name) for name in dropped),
         alarms=alarms_of_coil(coil.coil, _alarms(connection, coil)),
         engines=coverage.engines,
-        identities=(Identity("configuration", coil.config),) if coil.config else (),
+        identities=(
+            *((Identity("configuration", coil.config),) if coil.config else ()),
+            *(Identity("calibration", one) for one in (coil.calibrations or "").split("\n") if one),
+        ),
         grade=_grade(coil.more),
         excluded_mm=_excluded_mm(coil.more),
         roll_marks=_roll_marks(connection, number),

@@ -17,6 +17,7 @@ from linewatch.contracts.verdict import CoilGrade, CoilState, DefectState, RollM
 from linewatch.history.spans import Coverage
 from linewatch.review.coil_record import (
     CoilRecord,
+    Identity,
     MaskSelection,
     alarms_of_coil,
     median_width_mm,
@@ -106,6 +107,7 @@ class _Passage:
         self._periodic: set[str] = set()
         self._excluded_mm = (0.0, 0.0)
         self._encoded = True
+        self._calibrations: dict[str, None] = {}  # in the order in which they were told
         self._length_mm = 0.0
         self._coverage = Coverage()
         self._edges: tuple[float, float] | None = None
@@ -155,6 +157,7 @@ class _Passage:
             mask_dropped=frozenset(found.merged.get(name, name) for name in self._mask_dropped),
             alarms=alarms_of_coil(first.coil, self.alarms),
             engines=self._coverage.engines,
+            identities=tuple(Identity("calibration", one) for one in self._calibrations),
             grade=self._grade,
             excluded_mm=self._excluded_mm,
             roll_marks=tuple(self._rolls.values()),
@@ -163,6 +166,7 @@ class _Passage:
 
     def _frame(self, line: VerdictLine) -> None:
         self._encoded = self._encoded and line.encoded
+        self._calibrations |= dict.fromkeys(line.calibrations)
         self._length_mm = max(self._length_mm, line.along_mm[1])
         if line.strip_mm is not None:
             left, right = self._edges or line.strip_mm

@@ -17,7 +17,7 @@ def strip(config: Annotated[Path, Parameter(help="Configuration of a strip under
 
     settings = load_strip_settings(config)
     configure_logs(settings.log.level)
-    run_strip(settings)
+    run_strip(settings, lambda: load_strip_settings(config))
 
 
 def join(

@@ -5,6 +5,7 @@ without a position is given one, somewhat ahead of the strip: every camera divid
 """
 
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,9 +16,11 @@ import structlog
 
 from linewatch.client import Commander
 from linewatch.contracts.access import Caller
-from linewatch.contracts.errors import WireError
+from linewatch.contracts.errors import LinewatchError, WireError
+from linewatch.daemon.coils.orders import THIS_HOST
 from linewatch.daemon.stages.wiring import TICK_S, Wiring
-from linewatch.strip.settings import StripCamera
+from linewatch.strip.rules import StripRules
+from linewatch.strip.settings import StripCamera, StripSettings
 from linewatch.wire.schema import (
     SCHEMA_VERSION,
     CoilAction,
@@ -57,15 +60,23 @@ class StripPlace:
 
 
 class CoilCommands:
-    """`take` and `reload` are for the command socket's thread, `run` for those of the forwarding stage."""
+    """`take` and `reload` are for the command socket's thread, `run` for those of the forwarding stage, `take_file` for
+    that of Level 2's folder.
+    """
 
     def __init__(
         self,
         cameras: Sequence[StripCamera],
         place: Callable[[], StripPlace],
         status: Callable[[], CoilStatus],
+        rules: StripRules,
+        reread: Callable[[], StripSettings] | None,
+        follow: Callable[[StripRules], None],
     ) -> None:
-        """place: the newest of the strip. status: of the coil in the joined record."""
+        """place: the newest of the strip. status: of the coil in the joined record. rules: that hold now. reread: the
+        settings as their file has them now; None: there is no file. follow: have the next coil begin with rules.
+        """
+        self._rules, self._reread, self._follow = rules, reread, follow
         self._cameras, self._place, self.status = tuple(cameras), place, status
         self._queues: tuple[SimpleQueue[_Forwarded], ...] = tuple(SimpleQueue() for _ in cameras)
         self._lock = threading.Lock()
@@ -85,11 +96,36 @@ class CoilCommands:
         return lambda: self._answer(request, forwarded)
 
     def reload(self, request: RulesRequest, caller: Caller) -> RulesReply | str:
-        """Refuse: the rules of a joined record hold from its process' start."""
-        return (
-            "a strip process reads its rules at its start; restart it, or send the command to the services of the "
-            "cameras, whose rules those are"
+        """Read the rules again, for the coils from the next one on. Return the reply, or why they are refused."""
+        if self._reread is None:
+            return "the process was started without a configuration file; there is nothing to read again"
+        try:
+            rules, left = self._rules.read_again(self._reread())
+        except (LinewatchError, OSError, ValueError) as error:  # of files that change while they are read
+            return f"{error}\nthe rules are as they were"
+        self._rules = rules
+        self._follow(rules)
+        log.info("rules_reloaded", by=caller.key or request.by, config=rules.config, left=left)
+        return RulesReply(
+            schema_version=SCHEMA_VERSION,
+            reply="rules",
+            id=request.id,
+            config=rules.config,
+            gradings=rules.gradings,
+            left=left,
         )
+
+    def take_file(self, request: CoilRequest) -> CoilReply | str:
+        """Pass a file of Level 2 on to all cameras, and wait for their answers. For a thread of its own."""
+        taken = self.take(request, THIS_HOST)
+        until_s = time.monotonic() + 2 * ANSWER_S
+        while callable(taken):
+            if (answer := taken()) is not None:
+                return answer
+            if time.monotonic() >= until_s:
+                return f"not all cameras have answered within {2 * ANSWER_S:g} s"
+            time.sleep(0.05)
+        return taken
 
     def run(self, wiring: Wiring) -> None:
         """Send requests to the camera of this thread, until the end."""

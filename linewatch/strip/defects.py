@@ -154,8 +154,10 @@ class StripDefects:
         if not len(runs):
             return
         part.fresh.append(runs)
-        part.whole += Moments.of(runs)
-        part.owned += Moments.of(within(runs, part.view.owned_px))
+        whole = Moments.of(runs)
+        inside = within(runs, part.view.owned_px)
+        part.whole += whole
+        part.owned += whole if inside is runs else Moments.of(inside)
         for at in part.view.seams:
             left, right = self._layout.seams[at].zone_px
             zone = runs[(runs[:, 1] < right) & (runs[:, 2] > left)]
@@ -337,9 +339,13 @@ class StripDefects:
         if rules.call_probability >= 0:
             tentative = defect.probability < rules.call_probability
         view = joined.parts[0].view
-        if view.seams:
-            defect = replace(defect, edge_mm=_edge_mm(defect.box.across_mm, edges[view.side]))
-        defect = replace(defect, id=joined.id, tentative=tentative, part_of=None if part_of == joined.id else part_of)
+        defect = replace(
+            defect,
+            id=joined.id,
+            tentative=tentative,
+            part_of=None if part_of == joined.id else part_of,
+            edge_mm=_edge_mm(defect.box.across_mm, edges[view.side]) if view.seams else defect.edge_mm,
+        )
         return replace(defect, severity=severities_of([defect], graded_by)[0]) if graded_by is not None else defect
 
     def _name_of(self, view: View, name: str) -> str:

@@ -9,7 +9,6 @@ The `Base` is the journal's state: where in the log the present coil begins.
 """
 
 import json
-import struct
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -24,17 +23,17 @@ from linewatch.contracts.record import Record
 from linewatch.contracts.verdict import CoilState, Decided
 from linewatch.decision.decide import NAMES_KEPT
 from linewatch.journal.journal import Journal
-from linewatch.strip.in_order import CameraDecision, is_end, passage_of
+from linewatch.strip.in_order import CameraDecision, passage_of
 from linewatch.strip.listeners import CameraPlace, HeardDecision
+from linewatch.strip.told import ToldDecision, read_messages
 from linewatch.wire.encode import Sequencer
-from linewatch.wire.schema import AlarmBody, CoilMessage, DefectMessage, FrameMessage, decode, encode_runs
+from linewatch.wire.schema import AlarmBody
 
 log = structlog.get_logger()
 
 TOPIC: Final = "heard"
 """Of the records in the journal. It is no topic of the wire: nobody can subscribe to it or ask for it."""
 _PAGE_BYTES: Final = 4 << 20
-_SIZES: Final = struct.Struct("<II")
 _ORDER: Final = TypeAdapter(AlarmOrder)
 _HOST: Final = TypeAdapter(HostState)
 
@@ -131,17 +130,12 @@ class HeardLog:
         """Note what a camera decided."""
         name = self.cameras[heard.camera]
         facts: dict[str, Any] = {"kind": "told", "camera": name, "now_ns": now_ns}
-        parts: list[bytes] = []
-        if (told := heard.told) is not None:
-            facts["complete"] = told.complete
-            for message in (told.head, *told.defects):
-                runs = encode_runs(message.runs) if isinstance(message, DefectMessage) else b""
-                header = message.model_dump_json(exclude_defaults=True).encode()
-                parts += [_SIZES.pack(len(header), len(runs)), message.topic.value.encode().ljust(8), header, runs]
+        if heard.told is not None:
+            facts["complete"] = heard.told.complete
         else:
             facts["place"] = _PLACE.dump_python(heard.place, mode="json")
         facts["journal"] = heard.place.journal
-        at = self._note(facts, b"".join(parts))
+        at = self._note(facts, b"" if heard.told is None else heard.told.logged)
         self.follow(name, heard, at)
 
     def tick(self, now_ns: int) -> None:
@@ -171,6 +165,11 @@ class HeardLog:
         self._commits.append(_Commit(tuple(self._pending), base))
         self._pending.clear()
 
+    def joined_by(self, config: str) -> None:
+        """Note by which settings the coil that begins is joined."""
+        if config != self.base.config:
+            self.base, self.new_base = self.base.model_copy(update={"config": config}), True
+
     def behind(self, decided: Decided, sequencer: Sequencer) -> bytes | None:
         """Return the journal's state where it changes with this decision. Decisions come as they were noted."""
         commit = self._commits.popleft()
@@ -186,11 +185,10 @@ class HeardLog:
         self.places[name] = heard.place
         if heard.told is None:
             return
-        head, passages = heard.told.head, self._passages.setdefault(name, [])
-        passage = passage_of(head)
-        if not passages or passages[-1].passage != passage:
-            passages.append(_Passage(passage, head.coil, at))
-        if is_end(head):
+        told, passages = heard.told, self._passages.setdefault(name, [])
+        if not passages or passages[-1].passage != told.passage:
+            passages.append(_Passage(told.passage, told.decision.coil, at))
+        if told.ended:
             passages[-1].ended = True
 
     def _begin_anew(self, coil: str, alarms: Sequence[AlarmBody], passed: Sequence[str]) -> Base:
@@ -246,7 +244,11 @@ def read_log(journal: Journal, base: Base, cameras: Sequence[str]) -> Iterator[L
             yield LogEntry(
                 at,
                 now_ns,
-                heard=HeardDecision(numbers[name], told, places.get(name, CameraPlace())),
+                heard=HeardDecision(
+                    numbers[name],
+                    None if told is None else ToldDecision.of(told),
+                    places.get(name, CameraPlace()),
+                ),
                 early=not is_present,
             )
         elif not is_present:
@@ -303,20 +305,7 @@ def _behind(place: CameraPlace, told: CameraDecision | None, facts: Mapping[str,
 
 
 def _told(facts: Mapping[str, Any], payload: bytes) -> CameraDecision | None:
-    if "complete" not in facts:
-        return None
-    messages, at = [], 0
-    while at < len(payload):
-        header_bytes, runs_bytes = _SIZES.unpack_from(payload, at)
-        topic_at = at + _SIZES.size
-        header_at = topic_at + 8
-        runs_at = header_at + header_bytes
-        at = runs_at + runs_bytes
-        topic = payload[topic_at:header_at].rstrip()
-        messages.append(decode(topic, payload[header_at:runs_at], payload[runs_at:at]))
-    head, *defects = messages
-    assert isinstance(head, FrameMessage | CoilMessage)
-    return CameraDecision(head, tuple(one for one in defects if isinstance(one, DefectMessage)), facts["complete"])
+    return read_messages(payload, complete=facts["complete"]) if "complete" in facts else None
 
 
 _PLACE: Final = TypeAdapter(CameraPlace)

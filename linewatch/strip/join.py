@@ -78,6 +78,8 @@ class Joiner:
     def __init__(self, settings: StripSettings, state: DecisionState | None = None) -> None:
         """state: of an earlier run, behind the end of a coil. Raises ConfigError for rules that cannot be used."""
         self.rules = StripRules(settings)
+        self.following_rules: StripRules | None = None
+        """Replace those of the present coil when the next one begins."""
         self.state = state or DecisionState.initial()
         """Of the decision; replace it by what `decide.carry_out` (orders) or `decide.follow_host` returns."""
         self._settings = settings
@@ -278,6 +280,7 @@ class Joiner:
         return self._begin_coil(name)
 
     def _begin_coil(self, name: str) -> CoilNotice:
+        self.rules, self.following_rules = self.following_rules or self.rules, None
         notices = [notice for feed in self._feeds if (notice := feed.begin(name)) is not None]
         self._data = next((one.conditions.data for one in notices if one.conditions.data is not None), None)
         self._between = any(one.conditions.between for one in notices)

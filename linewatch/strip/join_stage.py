@@ -14,6 +14,7 @@ from linewatch.daemon.totals import Totals
 from linewatch.strip.coil_commands import StripPlace
 from linewatch.strip.heard_log import HeardLog
 from linewatch.strip.joining import Joining
+from linewatch.strip.rules import StripRules
 from linewatch.wire.encode import alarm_body, coil_data_body
 from linewatch.wire.schema import AlarmBody, CoilStatus
 
@@ -80,7 +81,7 @@ class JoinStage:
         (output,) = wiring.gives
 
         def give(decided: Decided) -> None:
-            output(decided)
+            output((decided,))  # the log makes each a commit of its own: a start counts them
             wiring.tick()
 
         self._give(self.waiting, give)
@@ -101,9 +102,11 @@ class JoinStage:
                     self.orders.begin(item)
                     self.heard_log.order(item)
                     self._give(self.joining.carry_out(item), give)
+                elif isinstance(item, StripRules):
+                    self.joining.joiner.following_rules = item
                 else:
                     if item.told is not None:
-                        self.clock.taken(item.told.head.timing.published_unix_ns)
+                        self.clock.taken(item.told.decision.timing.published_unix_ns)
                     now_ns = self.clock.read()
                     self.heard_log.heard(item, now_ns)
                     self._give(self.joining.take(item, now_ns), give)
@@ -150,6 +153,8 @@ class JoinStage:
                 self._locate(item)
             except Exception as error:
                 self.joining.trouble("totals", error)
+            if isinstance(item, CoilNotice) and item.state is CoilState.STARTED:
+                self.heard_log.joined_by(self.joining.joiner.rules.config)
             passed = self.joining.joiner.state.passed
             self.heard_log.decided(item, tuple(self.retained.values()), passed)
             give(item)

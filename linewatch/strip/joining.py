@@ -3,22 +3,18 @@
 import traceback
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Final
 
 import structlog
 
 from linewatch.contracts.alarm import AlarmNotice, AlarmOrder, HostState
-from linewatch.contracts.frame import Cause
 from linewatch.contracts.prediction import Timing
-from linewatch.contracts.verdict import CoilNotice, CoverageSpan, Decided, Quality, Verdict
+from linewatch.contracts.verdict import Decided
 from linewatch.decision.decide import carry_out, follow_host
 from linewatch.strip.heard_log import HeardLog, LogEntry
-from linewatch.strip.in_order import CameraDecision
 from linewatch.strip.join import Joiner
 from linewatch.strip.listeners import HeardDecision
-from linewatch.wire.decode import event_from, notice_from, verdict_from
-from linewatch.wire.schema import FrameMessage
 
 log = structlog.get_logger()
 
@@ -71,7 +67,7 @@ class Joining:
             return decided
         name = self.cameras[heard.camera]
         try:
-            return (*decided, *self.joiner.take(name, _decision(heard.told), now_ns))
+            return (*decided, *self.joiner.take(name, heard.told.decision, now_ns))
         except Exception as error:
             self.trouble(f"what {name} told", error)
             return decided
@@ -110,19 +106,3 @@ class Joining:
             at = traceback.extract_tb(error.__traceback__)[-1]
             text = f"{type(error).__name__}: {error}"[:1000]
             log.error("not_joined", what=what, error=text, at=f"{at.filename}:{at.lineno}")
-
-
-def _decision(told: CameraDecision) -> Verdict | CoilNotice:
-    """Return a camera's decision. A frame of whose defects some are lost is not known to be without them: missed."""
-    head = told.head
-    events = tuple(event_from(one, one.runs) for one in told.defects)
-    if not isinstance(head, FrameMessage):
-        return notice_from(head, events, head.timing, head.config)
-    verdict = verdict_from(head, events, head.timing)
-    return verdict if told.complete else replace(verdict, spans=tuple(map(_missed, verdict.spans)))
-
-
-def _missed(span: CoverageSpan) -> CoverageSpan:
-    area = None if span.area is None else span.area.all_missed
-    by_cause = ((Cause.UNTOLD, area.missed_mm2),) if area is not None and area.missed_mm2 else ()
-    return replace(span, quality=Quality.MISSED, cause=Cause.UNTOLD, area=area, uninspected_mm2=by_cause)

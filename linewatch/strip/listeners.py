@@ -4,15 +4,16 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, Protocol
 
 import structlog
 
 from linewatch.client import Loss, Lost, Position, Subscriber
 from linewatch.contracts.errors import WireError
-from linewatch.daemon.stages.wiring import Wiring
+from linewatch.daemon.stages.wiring import TICK_S, Wiring
 from linewatch.strip.in_order import TOPICS, CameraDecision, InOrder, is_end, passage_of
 from linewatch.strip.settings import StripCamera
+from linewatch.strip.told import ToldDecision
 from linewatch.wire.schema import AnyMessage, FrameMessage, JoinedCamera, JoinedCameraState, StatusMessage, Topic
 
 log = structlog.get_logger()
@@ -51,12 +52,58 @@ class CameraPlace:
 class HeardDecision:
     """A decision of one camera and the place behind it, or the news that the camera's journal was replaced.
 
-    camera: its number in the configuration. told: None where the journal was replaced; `place` is then in the new one.
+    camera: its number in the configuration. told: None where the journal was replaced; `place` is then in the new one,
+    and where what was told cannot be joined.
     """
 
     camera: int
-    told: CameraDecision | None
+    told: ToldDecision | None
     place: CameraPlace
+
+
+@dataclass(frozen=True, slots=True)
+class CameraReport:
+    """How a camera is heard now. heartbeat_age_s: infinite before the first. late_s: age of the newest decision when it
+    came.
+    """
+
+    state: JoinedCameraState
+    text: str | None
+    heartbeat_age_s: float = float("inf")
+    late_s: float = 0.0
+    coil: str | None = None
+    along_mm: float | None = None
+
+
+class HeardCamera(Protocol):
+    """One camera as the status and the alarms see it; from any thread."""
+
+    name: str
+    required: bool
+
+    def state(self) -> tuple[JoinedCameraState, str | None]: ...
+    def news(self) -> str: ...
+    def shown(self) -> JoinedCamera: ...
+
+
+def shown_as(settings: StripCamera, report: CameraReport, journal: str | None) -> JoinedCamera:
+    """Return a camera's part of the status."""
+    age_s = report.heartbeat_age_s
+    return JoinedCamera(
+        name=settings.key,
+        required=settings.required,
+        state=report.state,
+        text=report.text,
+        heartbeat_age_s=round(age_s, 3) if age_s < float("inf") else None,
+        late_s=round(max(0.0, report.late_s), 3),
+        coil=report.coil,
+        along_mm=report.along_mm,
+        journal_id=journal,
+    )
+
+
+Give = Callable[[HeardDecision], None]
+"""Takes what was heard."""
 
 
 class CameraListener:
@@ -100,29 +147,28 @@ class CameraListener:
 
     def shown(self) -> JoinedCamera:
         """Return the camera's part of the status."""
+        return shown_as(self._settings, self.report(), self.place.journal)
+
+    def report(self) -> CameraReport:
+        """Return how the camera is heard now."""
         state, text = self.state()
-        status, age_s = self.status, self.heartbeat_age_s
-        return JoinedCamera(
-            name=self.name,
-            required=self._settings.required,
-            state=state,
-            text=text,
-            heartbeat_age_s=round(age_s, 3) if age_s < float("inf") else None,
-            late_s=round(max(0.0, self.late_s), 3),
-            coil=status.coil if status else None,
-            along_mm=status.along_mm if status else None,
-            journal_id=self.place.journal,
+        status = self.status
+        return CameraReport(
+            state,
+            text,
+            self.heartbeat_age_s,
+            self.late_s,
+            status.coil if status else None,
+            status.along_mm if status else None,
         )
 
-    def follow(self, wiring: Wiring, stopped: threading.Event) -> None:
-        """Give what the camera decides until the end. Whatever it sends, the thread goes on."""
-        (give,) = wiring.gives
+    def follow(self, give: Give, goes_on: Callable[[], bool]) -> None:
+        """Give what the camera decides for as long as it goes on, which is asked often. Whatever comes, it goes on."""
         again_s = 0.0
         try:
-            while not wiring.aborted and not stopped.is_set():
-                wiring.tick()
+            while goes_on():
                 if time.monotonic() < again_s:
-                    stopped.wait(POLL_S)
+                    time.sleep(POLL_S)
                     continue
                 try:
                     again_s = 0.0 if self._listen(give) else time.monotonic() + ASK_AGAIN_S
@@ -136,7 +182,7 @@ class CameraListener:
         finally:
             self._close()
 
-    def _listen(self, give: Callable[[HeardDecision], None]) -> bool:
+    def _listen(self, give: Give) -> bool:
         """Take one message; return False to subscribe again later, from the place of the newest decision."""
         if self._wire is None:
             self._wire, self._order = self._subscribe()
@@ -159,14 +205,19 @@ class CameraListener:
         self._give(message, wire, give)
         return True
 
-    def _give(self, message: AnyMessage | Lost, wire: Subscriber, give: Callable[[HeardDecision], None]) -> None:
+    def _give(self, message: AnyMessage | Lost, wire: Subscriber, give: Give) -> None:
         for told in self._order.take(message):
             timing = told.head.timing
             self.late_s = max(0.0, time.time() - timing.published_unix_ns / 1e9)
             self.place = self.place.behind(told, wire.journal)
-            give(HeardDecision(self._number, told, self.place))
+            try:
+                decision = ToldDecision.of(told)
+            except Exception as error:  # an odd message; what is behind it is joined
+                log.error("not_joined", what=f"what {self.name} told", error=f"{type(error).__name__}: {error}"[:500])
+                decision = None
+            give(HeardDecision(self._number, decision, self.place))
 
-    def _begin_again(self, lost: Lost, wire: Subscriber, give: Callable[[HeardDecision], None]) -> None:
+    def _begin_again(self, lost: Lost, wire: Subscriber, give: Give) -> None:
         """Go on in a new journal of the camera, from its beginning."""
         if self.place.journal == wire.journal:
             return  # another topic has told it
@@ -229,11 +280,17 @@ _BEFORE_ALL: Final = (0, -1)
 """The passage of what comes before the first coil of a service."""
 
 
-class Listeners:
-    """The step of the listening stage: one listener a camera, by the number of the stage's thread."""
+class Source(Protocol):
+    """What one thread of the listening stage follows: a camera, or the process that reads some."""
 
-    def __init__(self, listeners: Sequence[CameraListener]) -> None:
-        self.all = tuple(listeners)
+    def follow(self, give: Give, goes_on: Callable[[], bool]) -> None: ...
+
+
+class Listeners:
+    """The step of the listening stage: its first threads follow a source each, by the number of the thread."""
+
+    def __init__(self, sources: Sequence[Source]) -> None:
+        self._sources = tuple(sources)
         self._stopped = threading.Event()
 
     def stop(self) -> None:
@@ -241,6 +298,15 @@ class Listeners:
         self._stopped.set()
 
     def run(self, wiring: Wiring) -> None:
-        """Follow the camera of this thread until the end."""
-        self.all[wiring.worker].follow(wiring, self._stopped)
+        """Follow the source of this thread until the end."""
+        (give,) = wiring.gives
+
+        def goes_on() -> bool:
+            wiring.tick()
+            return not wiring.aborted and not self._stopped.is_set()
+
+        if wiring.worker < len(self._sources):
+            self._sources[wiring.worker].follow(give, goes_on)
+        while goes_on():  # cameras that share a reader need fewer threads
+            self._stopped.wait(TICK_S)
         wiring.end()

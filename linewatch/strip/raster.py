@@ -151,13 +151,16 @@ class StripLayout:
         count = np.maximum(np.rint((top_mm + pitch_mm) / self.mm_per_line).astype(np.int64) - first, 1)
         rows = np.repeat(np.arange(len(first)), count)
         line = ranges(first, count)
-        runs = np.stack([line, start[rows], np.maximum(stop, start + 1)[rows]], axis=1)
-        on_strip = (runs[:, 0] >= 0) & (runs[:, 1] >= 0)
-        return union((runs[on_strip].astype(np.int32), NO_RUNS))
+        runs = np.array((line, start[rows], np.maximum(stop, start + 1)[rows])).T
+        if runs.min(initial=0) < 0:
+            runs = runs[(runs[:, 0] >= 0) & (runs[:, 1] >= 0)]
+        return union((runs.astype(np.int32), NO_RUNS))
 
 
 def within(runs: np.ndarray, columns: tuple[int, int]) -> np.ndarray:
-    """Return the part of the runs that lies in the columns [first, stop)."""
+    """Return the part of the runs that lies in the columns [first, stop); the runs themselves where all of them do."""
+    if len(runs) and runs[:, 1].min() >= columns[0] and runs[:, 2].max() <= columns[1]:
+        return runs
     cut = np.column_stack([runs[:, 0], np.maximum(runs[:, 1], columns[0]), np.minimum(runs[:, 2], columns[1])])
     return cut[cut[:, 1] < cut[:, 2]].astype(np.int32)
 

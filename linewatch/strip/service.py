@@ -1,7 +1,8 @@
 """`linewatch strip`: opens its parts, gives each stage its work, and closes the parts in reverse."""
 
+import gc
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -12,7 +13,8 @@ import zmq
 from linewatch.capture.clock import MonotonicClock
 from linewatch.config.calibration_file import read_calibration
 from linewatch.daemon.alarm_orders import AlarmOrders
-from linewatch.daemon.host_monitor import DiskMonitor, fullest_disk
+from linewatch.daemon.coils.folder import CoilFolder
+from linewatch.daemon.host_monitor import DiskMonitor, measure_disks
 from linewatch.daemon.runner import Runner
 from linewatch.daemon.slow_start import told_while_slow
 from linewatch.daemon.stages.outlet import Outlet
@@ -24,7 +26,8 @@ from linewatch.signals import on_end
 from linewatch.strip import topology
 from linewatch.strip.coil_commands import CoilCommands
 from linewatch.strip.join_stage import JoinClock, JoinStage
-from linewatch.strip.listeners import CameraListener, CameraPlace, Listeners
+from linewatch.strip.listeners import CameraListener, CameraPlace, HeardCamera, Listeners, Source
+from linewatch.strip.readers import readers_of
 from linewatch.strip.resume import resume
 from linewatch.strip.settings import StripSettings
 from linewatch.strip.status import HostView, StripStatus
@@ -37,6 +40,7 @@ from linewatch.wire.encode import Sequencer
 from linewatch.wire.endpoints import load_keys
 from linewatch.wire.publisher import Publisher
 from linewatch.wire.schema import (
+    CoilStatus,
     EngineAction,
     EngineBeside,
     EngineCommand,
@@ -81,8 +85,11 @@ class StripService:
             watched.stopped()
 
 
-def run_strip(settings: StripSettings) -> None:
-    """Join the configured cameras until SIGINT or SIGTERM. Raises LinewatchErrors."""
+def run_strip(settings: StripSettings, reread: Callable[[], StripSettings] | None = None) -> None:
+    """Join the configured cameras until SIGINT or SIGTERM. Raises LinewatchErrors.
+
+    reread: returns the settings as their file has them now, for `linewatch reload rules`.
+    """
     log.info("starting", cameras=[camera.key for camera in settings.camera])
     for camera in settings.camera:
         if camera.calibration is not None:
@@ -90,12 +97,13 @@ def run_strip(settings: StripSettings) -> None:
             log.info("calibration", camera=camera.key, identity=known.identity, serial=known.serial)
             for remark in known.remarks:
                 log.warning("calibration_doubtful", camera=camera.key, why=remark)
-    with open_strip(settings) as service, on_end(service.stop):
+    with open_strip(settings, reread) as service, on_end(service.stop):
+        gc.freeze()  # what is loaded stays; looking through it again and again would hold up frames
         service.run()
 
 
 @contextmanager
-def open_strip(settings: StripSettings) -> Iterator[StripService]:
+def open_strip(settings: StripSettings, reread: Callable[[], StripSettings] | None = None) -> Iterator[StripService]:
     """Open everything but the sockets, which `run` binds; close all in reverse. Raises LinewatchErrors."""
     keys, clock, cameras = load_keys(settings.wire), MonotonicClock(), [one.key for one in settings.camera]
     with ExitStack() as stack:
@@ -105,14 +113,12 @@ def open_strip(settings: StripSettings) -> Iterator[StripService]:
         log_recovery(journal.recovery)
         totals = Totals()
         resumed = resume(settings, journal, cameras)
-        places = resumed.heard_log.places
-        listeners = Listeners(
-            [CameraListener(i, one, places.get(one.key, CameraPlace())) for i, one in enumerate(settings.camera)]
-        )
+        heard, sources = _sources(settings, resumed.heard_log.places)
+        listeners = Listeners(sources)
         runner = Runner(clock, topology.TOPOLOGY, len(cameras), listeners.stop)
         orders = AlarmOrders(map(alarm_body_of, journal.commanded()), partial(runner.hand, topology.HEARD))
         disks = stack.enter_context(
-            DiskMonitor(partial(fullest_disk, settings.journal.dir, settings.system_alarms.disks), clock)
+            DiskMonitor(partial(measure_disks, settings.journal.dir, settings.system_alarms.disks), clock)
         )
         stage = JoinStage(
             resumed.joining,
@@ -121,13 +127,30 @@ def open_strip(settings: StripSettings) -> Iterator[StripService]:
             totals,
             JoinClock(settings.strip.wait_s, settings.strip.catch_up_s, resumed.again.now_ns),
             orders,
-            HostView(listeners.all, disks, keeper, resumed.trouble, clock).read,
+            HostView(heard, disks, keeper, resumed.trouble, clock).read,
             resumed.waiting,
             resumed.known,
         )
         standing, untold, bridges = resumed.standing, UntoldDecisions(totals), Bridges()
         sequencer = Sequencer(journal.epoch, resumed.joining.joiner.rules.config, resumed.passage)
-        status = StripStatus(runner, totals, standing, clock, listeners.all, stage.status, keeper, untold, bridges)
+
+        def coil() -> CoilStatus:
+            now = stage.status()
+            return now if folder is None else now.model_copy(update={"trouble": folder.trouble})
+
+        status = StripStatus(
+            runner,
+            totals,
+            standing,
+            clock,
+            heard,
+            coil,
+            keeper,
+            untold,
+            disks,
+            settings.system_alarms.disk_free_below_mb,
+            bridges,
+        )
         context = stack.enter_context(zmq.Context())
         publisher = Publisher(context, settings.wire, keys)
         outlet = Outlet(
@@ -149,7 +172,15 @@ def open_strip(settings: StripSettings) -> Iterator[StripService]:
             next_heartbeat_ns=clock.now_ns(),
         )
         server = Server(context, settings.wire, keys, keeper, standing.snapshot, bridges)
-        coils = CoilCommands(settings.camera, stage.place, stage.status)
+        coils = CoilCommands(
+            settings.camera,
+            stage.place,
+            stage.status,
+            resumed.joining.joiner.rules,
+            reread,
+            partial(runner.hand, topology.HEARD),
+        )
+        folder = None if settings.coil_data is None else CoilFolder(settings.coil_data, coils.take_file)
         runner.add(topology.LISTEN, listeners)
         runner.add(topology.JOIN, stage)
         runner.add(topology.OUTLET, outlet)
@@ -157,8 +188,23 @@ def open_strip(settings: StripSettings) -> Iterator[StripService]:
         commands = _command_server(context, settings, keys, keeper, orders, coils)
         if commands is not None:
             runner.add(topology.COMMANDS, commands)
+        if commands is not None or folder is not None:
             runner.add(topology.FORWARD, coils)
+        if folder is not None:
+            runner.add(topology.COIL_FILES, folder.scan)
         yield StripService(runner, totals, publisher, server, commands, status)
+
+
+def _sources(
+    settings: StripSettings, places: Mapping[str, CameraPlace]
+) -> tuple[tuple[HeardCamera, ...], tuple[Source, ...]]:
+    """Return all cameras, and what the listening stage's threads follow. places: where the cameras stood."""
+    if settings.strip.readers:
+        return readers_of(settings.camera, places, settings.strip.readers, settings.log.level)
+    listeners = tuple(
+        CameraListener(number, one, places.get(one.key, CameraPlace())) for number, one in enumerate(settings.camera)
+    )
+    return listeners, listeners
 
 
 def _command_server(

@@ -12,10 +12,12 @@ from pydantic import Field, model_validator
 from linewatch.client import ClientKeys
 from linewatch.config.base import Settings
 from linewatch.config.calibration_file import CameraCalibration, read_calibration
+from linewatch.config.coil_data import CoilDataSettings
 from linewatch.config.decision import AlarmRule, AlarmSettings, SystemAlarmSettings
 from linewatch.config.journal import JournalSettings
 from linewatch.config.load import load
 from linewatch.config.log import LogSettings
+from linewatch.config.recipe import MOST_RECIPES, RecipeSettings, recipe_faults
 from linewatch.config.roll import PeriodicSettings, RollSettings
 from linewatch.config.text import read_text
 from linewatch.config.wire import ClientKeySettings, PeerEndpoint, WireSettings
@@ -127,6 +129,13 @@ class JoinSettings(Settings):
         le=600,
         description="live: for so long, a camera that is fetching what was missed, as after a restart, is waited for",
     )
+    readers: int = Field(
+        default=0,
+        ge=0,
+        le=16,
+        description="live: processes that receive and check what the cameras tell, each for its share of them; 0: "
+        "threads of this process do",
+    )
     seam_across_mm: float = Field(
         default=3.0, ge=0, le=50, description="distance across up to which defects of two cameras touch"
     )
@@ -176,6 +185,8 @@ class StripSettings(Settings):
     strip: JoinSettings = JoinSettings()
     camera: Annotated[tuple[StripCamera, ...], Field(strict=False, min_length=1, max_length=64)]
     decision: StripDecisionSettings = StripDecisionSettings()
+    recipe: Annotated[tuple[RecipeSettings, ...], Field(strict=False, max_length=MOST_RECIPES)] = ()
+    coil_data: CoilDataSettings | None = None
     alarm: Annotated[tuple[AlarmRule, ...], Field(strict=False)] = ()
     alarms: AlarmSettings = AlarmSettings()
     system_alarms: SystemAlarmSettings = SystemAlarmSettings()
@@ -191,6 +202,22 @@ class StripSettings(Settings):
         for key in keys:
             if keys.count(key) > 1:
                 raise ValueError(f"two [[camera]] are {key!r}; expected one each: correct the side or the name")
+        return self
+
+    @model_validator(mode="after")
+    def _recipes_grade(self) -> Self:
+        faults = recipe_faults(self.recipe)
+        faults += [
+            f"[[recipe]] '{one.name}' has {name}, which belong to the cameras: write them in their services' "
+            "configurations; here a recipe chooses grading and excluded ends"
+            for one in self.recipe
+            for name, given in (("engines", one.engines.names), ("sensitivity", one.sensitivity))
+            if given
+        ]
+        if self.coil_data is not None and not all(camera.commands for camera in self.camera):
+            faults.append("[coil_data] is passed on to all cameras: give each [[camera]] its `commands`")
+        if faults:
+            raise ValueError("\n".join(faults))
         return self
 
     @model_validator(mode="after")
@@ -242,15 +269,19 @@ class StripSettings(Settings):
         Reads those files as they are now: call it when they are read, and keep the result.
         """
         tree = self.model_dump(mode="json", include=_DECIDING)
-        named = (("taxonomy", self.taxonomy), ("grading", self.decision.grading))
+        named = [("taxonomy", self.taxonomy), ("grading", self.decision.grading)]
+        named += [(f"recipe {one.name}", one.grading) for one in self.recipe]
         tree |= {name: read_text(path, f"the configuration names it as {name}") for name, path in named if path}
+        del tree["strip"]["readers"]
+        if not tree["recipe"]:
+            del tree["recipe"]
         for camera in tree["camera"]:
             for name in ("publish", "serve", "commands", "keys", "silence_s", "required", "calibration"):
                 del camera[name]
         return hashlib.sha256(json.dumps(tree, sort_keys=True).encode()).hexdigest()[:12]
 
 
-_DECIDING: Final = {"strip", "camera", "decision", "alarm", "alarms", "system_alarms", "roll", "periodic"}
+_DECIDING: Final = {"strip", "camera", "decision", "recipe", "alarm", "alarms", "system_alarms", "roll", "periodic"}
 
 
 def load_strip_settings(path: Path) -> StripSettings:

@@ -12,7 +12,7 @@ A thread follows one camera, so that one that is silent, far behind or slow to a
 from queue import Queue
 from typing import Any, Final
 
-from linewatch.daemon.stages.loops import run_server
+from linewatch.daemon.stages.loops import run_aside, run_server
 from linewatch.daemon.stages.outlet import Outlet
 from linewatch.daemon.stages.wiring import QueueRow, StageRow
 from linewatch.strip.coil_commands import CoilCommands
@@ -29,8 +29,10 @@ LISTEN = StageRow("listen", Listeners.run, gives=(HEARD,), silence_limit_s=5.0, 
 JOIN = StageRow("join", JoinStage.run, HEARD, (JOINED,))
 OUTLET = StageRow("outlet", Outlet.run, JOINED, binds=True)
 CATCHUP = StageRow("catchup", run_server, binds=True)
+COIL_FILES = StageRow("coil-files", run_aside, silence_limit_s=float("inf"))
+"""Level 2's folder may hang."""
 COMMANDS = StageRow("commands", run_server, binds=True)
 FORWARD = StageRow("forward", CoilCommands.run, silence_limit_s=float("inf"), per_worker=True)
 """A service may take seconds to answer, or never do so."""
 
-TOPOLOGY: Final[tuple[StageRow[Any], ...]] = (LISTEN, JOIN, OUTLET, CATCHUP, COMMANDS, FORWARD)
+TOPOLOGY: Final[tuple[StageRow[Any], ...]] = (LISTEN, JOIN, OUTLET, CATCHUP, COMMANDS, FORWARD, COIL_FILES)

@@ -7,6 +7,7 @@ from typing import Protocol
 import zmq
 
 from linewatch.contracts.access import Caller, Role
+from linewatch.contracts.record import Record
 from linewatch.wire.access.audit import AuditTrail, facts_of, log_command
 from linewatch.wire.access.server_keys import ServerKeys
 from linewatch.wire.roles import least_role
@@ -20,6 +21,8 @@ from linewatch.wire.schema import (
     CoilReply,
     CoilRequest,
     Command,
+    DisagreementsReply,
+    DisagreementsRequest,
     EngineBeside,
     EngineCommand,
     EngineReply,
@@ -40,6 +43,16 @@ class EngineCommandHandler(Protocol):
     @property
     def beside(self) -> EngineBeside | None: ...
     def command(self, command: EngineCommand) -> str | None: ...
+
+
+class EngineTrialView(Protocol):
+    """What an engineer looks at before an engine is promoted."""
+
+    @property
+    def available(self) -> tuple[str, ...]: ...
+    @property
+    def back_to(self) -> str | None: ...
+    def disagreements(self, request_id: int) -> tuple[DisagreementsReply, list[bytes]]: ...
 
 
 class AlarmCommandOutcome(Protocol):
@@ -88,9 +101,10 @@ class CommandServer(Router[Command]):
         coils: CoilCommandHandler,
         *,
         role_without_keys: Role = Role.OPERATOR,
+        trial: EngineTrialView | None = None,
         audit: AuditTrail | None = None,
     ) -> None:
-        """audit: where commands are kept; None: they are logged only."""
+        """trial: None: there are no engines. audit: where commands are kept; None: they are logged only."""
         super().__init__(
             context,
             endpoint,
@@ -99,7 +113,7 @@ class CommandServer(Router[Command]):
             requests=COMMAND,
             role_without_keys=role_without_keys,
         )
-        self._engines = engines
+        self._engines, self._trial = engines, trial
         self._alarms = alarms
         self._coils = coils
         self._audit = audit
@@ -138,6 +152,9 @@ class CommandServer(Router[Command]):
             return _coil_answer(request, taken)
         if isinstance(request, RulesRequest):
             return _coil_answer(request, self._coils.reload(request, caller))
+        return self._disagreements(request) if isinstance(request, DisagreementsRequest) else self._engine(request)
+
+    def _engine(self, request: EngineCommand) -> Answer:
         refused = self._engines.command(request)
         if refused is not None:
             return refusal(request.id, ErrorCode.REFUSED, refused)
@@ -147,7 +164,15 @@ class CommandServer(Router[Command]):
             id=request.id,
             engines=self._engines.engines,
             beside=self._engines.beside,
+            available=self._trial.available if self._trial is not None else (),
+            back_to=self._trial.back_to if self._trial is not None else None,
         ), ()
+
+    def _disagreements(self, request: DisagreementsRequest) -> Answer:
+        if self._trial is None:
+            return refusal(request.id, ErrorCode.REFUSED, "this process has no engines; ask the service of a camera")
+        reply, pictures = self._trial.disagreements(request.id)
+        return reply, [Record(0, "picture", number, b"", picture) for number, picture in enumerate(pictures)]
 
 
 def _coil_answer(request: CoilRequest | RulesRequest, reply: CoilReply | RulesReply | str) -> Answer:

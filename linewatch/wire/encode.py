@@ -1,6 +1,6 @@
 """From decisions to messages and lines of a verdict file: bodies, sequences, canonical JSON, run-length payloads."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, fields
 from functools import lru_cache
 from typing import Any
@@ -13,6 +13,7 @@ from linewatch.contracts.coil import CoilData
 from linewatch.contracts.crop import Crop
 from linewatch.contracts.defect_fields import DEFECT_FIELDS, DefectField, to_flat
 from linewatch.contracts.frame import Cause
+from linewatch.contracts.prediction import Timing
 from linewatch.contracts.record import Record
 from linewatch.contracts.verdict import (
     CoilGrade,
@@ -63,6 +64,8 @@ from linewatch.wire.schema import (
 from linewatch.wire.schema.base import MAX_TEXT_LENGTH, holds_nul
 
 _NO_RUNS = np.empty((0, 3), np.int32)
+_TIMING_FIELDS = tuple(field.name for field in fields(Timing))
+_AREA_FIELDS = tuple(field.name for field in fields(StripArea))
 _ALARM_FIELDS = tuple(field.name for field in fields(Alarm))
 
 
@@ -181,7 +184,7 @@ class Sequencer:
 
 def drafts(decided: Decided) -> list[Draft]:
     """Make the messages of one decision in publishing order: frame or coil, defects, roll marks, alarms."""
-    timing = TimingBody(**asdict(decided.timing))
+    timing = _timing(decided.timing)
     if isinstance(decided, AlarmNotice):
         return [alarm_draft(alarm, None, timing) for alarm in decided.alarms]
     ordinal = decided.ordinal if isinstance(decided, Verdict) else None
@@ -223,17 +226,21 @@ def verdict_line(decided: Decided) -> VerdictLine | CoilLine | AlarmsLine:
     """Make the line of one decision in a verdict file."""
     if isinstance(decided, AlarmNotice):
         alarms = tuple(alarm_body(alarm, None) for alarm in decided.alarms)
-        return AlarmsLine(alarms=alarms, timing=TimingBody(**asdict(decided.timing)))
+        return AlarmsLine(alarms=alarms, timing=_timing(decided.timing))
     ordinal = decided.ordinal if isinstance(decided, Verdict) else None
     parts: dict[str, Any] = {
         "defects": tuple(_defect_line(event, ordinal) for event in decided.defects),
         "alarms": tuple(alarm_body(alarm, ordinal) for alarm in decided.alarms),
         "roll_marks": tuple(_roll_mark(mark, ordinal) for mark in decided.roll_marks),
-        "timing": TimingBody(**asdict(decided.timing)),
+        "timing": _timing(decided.timing),
     }
     if isinstance(decided, Verdict):
         return VerdictLine(**_frame(decided), **parts)
     return CoilLine(**_coil(decided), **parts)
+
+
+def _timing(timing: Timing) -> TimingBody:
+    return TimingBody(**{name: getattr(timing, name) for name in _TIMING_FIELDS})
 
 
 def _frame(verdict: Verdict) -> dict[str, Any]:
@@ -344,33 +351,21 @@ def _by_camera(span: CoverageSpan) -> dict[str, dict[Cause, float]]:
 
 
 def _area(area: StripArea) -> dict[str, Any]:
-    return {name: _mm(mm2) for name, mm2 in asdict(area).items()}
+    return {name: _mm(getattr(area, name)) for name in _AREA_FIELDS}
 
 
 def _defect(event: DefectEvent, ordinal: int | None, mask: RunMask | None, mask_dropped: bool) -> dict[str, Any]:
     values = to_flat(event.defect)
-    return {field.name: _rounded(field, values[field.name]) for field in DEFECT_FIELDS} | {
+    for name, rounded in _ROUNDING:
+        if (value := values[name]) is not None:
+            values[name] = rounded(value)
+    return values | {
         "state": event.state,
         "ordinal": ordinal,
         "merged_into": event.merged_into,
         "mask": MaskBody(first_line=int(mask.first_line), runs=len(mask.runs)) if mask else None,
         "mask_dropped": mask_dropped,
     }
-
-
-def _rounded(field: DefectField, value: Any) -> Any:
-    """Return the value as plain JSON types hold it: millimetres and angles by the unit in the name, else a score."""
-    if value is None or field.kind not in (float, int, tuple, dict):
-        return value
-    if field.kind is int:
-        return int(value)
-    if field.kind is tuple:
-        return _interval(value)
-    if field.kind is dict:
-        return {name: round(float(number), 4) for name, number in value.items()}
-    if field.name.endswith("_deg"):
-        return _angle(value)
-    return _mm(value) if field.name.endswith(("_mm", "_mm2")) else _score(value)
 
 
 def _defect_line(event: DefectEvent, ordinal: int | None) -> DefectLine:
@@ -424,6 +419,10 @@ def alarm_body(alarm: Alarm, ordinal: int | None) -> AlarmBody:
     return AlarmBody(**{**known, "ordinal": ordinal, "along_mm": _mm(alarm.along_mm), "command": mark})
 
 
+def _scores(values: dict[str, float]) -> dict[str, float]:
+    return {name: round(float(number), 4) for name, number in values.items()}
+
+
 def _angle(value: float) -> float:
     degrees = round(float(value), 1) + 0.0
     return 90.0 if degrees == -90 else degrees
@@ -439,3 +438,16 @@ def _score(value: float) -> float:
 
 def _interval(interval: IntervalMm) -> IntervalMm:
     return _mm(interval[0]), _mm(interval[1])
+
+
+def _rounding(field: DefectField) -> Callable[[Any], Any]:
+    """Return what makes plain JSON types of a field's values: millimetres and angles by the name's unit, or scores."""
+    if field.kind is not float:
+        kinds: dict[type, Callable[[Any], Any]] = {int: int, tuple: _interval, dict: _scores}
+        return kinds[field.kind]
+    if field.name.endswith("_deg"):
+        return _angle
+    return _mm if field.name.endswith(("_mm", "_mm2")) else _score
+
+
+_ROUNDING = tuple((one.name, _rounding(one)) for one in DEFECT_FIELDS if one.kind in (float, int, tuple, dict))

@@ -16,6 +16,7 @@ LEAST_ROLE: Final[Mapping[tuple[str, str], Role]] = {
     ("coil", CoilAction.DATA): Role.OPERATOR,
     ("coil", CoilAction.SHOW): Role.OBSERVER,
     ("rules", "reload"): Role.ENGINEER,
+    ("disagreements", "show"): Role.OBSERVER,
     ("engine", EngineAction.SHOW): Role.OBSERVER,
     ("engine", EngineAction.LOAD): Role.ENGINEER,
     ("engine", EngineAction.PROMOTE): Role.ENGINEER,

@@ -100,7 +100,7 @@ def test_admission_judges_raw_pixels_and_passes_corrected_ones_on() -> None:
     assert part is not None
     assert frame.pixels is not None
     assert np.array_equal(frame.pixels, wanted(good.image, part))
-    assert frame.calibration == calibration.identity
+    assert frame.calibration == calibration.told
     (frozen,) = admit.admit(grab(2, pixels=good.image))
     assert frozen.fault is Cause.FROZEN, "it is compared with what the camera gave before"
     (black,) = admit.admit(grab(3, pixels=np.full((16, 40), 9, np.uint8)))
@@ -129,7 +129,7 @@ def test_another_camera_brings_its_own_calibration_and_without_a_usable_one_noth
         in_force.meet(serial)
         (frame,) = admit.admit(grab(number))
         found = known[serial]
-        assert (frame.fault, frame.calibration) == (None, found.identity if found else "")
+        assert (frame.fault, frame.calibration) == (None, found.told if found else "")
     for number, serial in enumerate(("cut", "wrong"), start=3):
         in_force.meet(serial)
         (frame,) = admit.admit(grab(number))

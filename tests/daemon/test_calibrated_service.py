@@ -68,7 +68,7 @@ def test_a_recording_keeps_raw_pixels_and_the_calibration_that_its_replay_applie
         summary = replay(recording, out=tmp_path / name, calibration=chosen)
         assert summary.calibration == ("" if name == "none" else calibration.identity)
         found[name] = timeless(tmp_path / name)
-    assert told(tmp_path / "own") == {calibration.identity: 6}
+    assert told(tmp_path / "own") == {calibration.told: 6}
     assert told(tmp_path / "none") == {"": 6}
     assert found["own"] == found["named"], "the same calibration, the same bytes"
     assert found["own"] != found["none"]

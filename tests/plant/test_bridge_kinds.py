@@ -30,7 +30,11 @@ def start(tmp_path):
 
     def start(kind: str, service) -> Bridge:
         text = example(kind).read_text()
-        for key, value in (("publish", f'"{service.publish}"'), ("serve", f'"{service.serve}"'), ("port", "0")):
+        for key, value in (
+            ("publish", f'"{service.publish}"'),
+            ("serve", f'"{service.serve}"'),
+            ("port", "0" if kind == "modbus" else "1"),
+        ):
             text = re.sub(rf"^{key} = \S+", f"{key} = {value}", text, flags=re.MULTILINE)
         config = tmp_path / f"{kind}.toml"
         config.write_text(text)

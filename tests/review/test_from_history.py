@@ -34,6 +34,7 @@ from linewatch.review.strips import strips_of
 from linewatch.wire.encode import Sequencer
 
 UNRATED = ClassSeverities()
+CALIBRATIONS = "3f2a9c81d0aa 2026-11-30T08:15Z S1", "b5fd970258d7 2026-12-01T09:00Z S1"
 
 
 def alarm(state: AlarmState, change: AlarmChange, at_mm: float, by: str | None = None) -> Alarm:
@@ -60,8 +61,11 @@ def a_coil() -> list[Decided]:
         acknowledged,
         AlarmNotice((shelf, other), Timing()),
         frame(1, [closed(two, "a"), opened(part), opened(grown, DefectState.UPDATED)], engines=("screen@1",)),
-        frame(2, [closed(one), closed(part)], roll_marks=(roll,), engines=("screen@1", "classify@9")),
-        frame(3, quality=Quality.MISSED),
+        replace(
+            frame(2, [closed(one), closed(part)], roll_marks=(roll,), engines=("screen@1", "classify@9")),
+            calibration=f"top/cam1 {CALIBRATIONS[0]}",
+        ),
+        replace(frame(3, quality=Quality.MISSED), calibration="; ".join(f"top/cam1 {one}" for one in CALIBRATIONS)),
         frame(4, quality=Quality.DEGRADED, engines=("screen@1",), alarms=[cleared]),
         ends(
             5.0 * LINES,
@@ -92,6 +96,9 @@ def test_a_coil_is_the_same_by_file_and_by_history(tmp_path: Path) -> None:
     assert [step.change for step in theirs.alarms] == ["active", "acknowledged", "inactive"]
     assert (theirs.strip_mm, theirs.width_mm, theirs.mixed_engines) == ((10.0, 790.0), 780.0, True)
     assert [one.id for one in theirs.defects] == ["a", "c"]
+    for record in (ours, theirs):
+        told = [one.identity for one in record.identities if one.kind == "calibration"]
+        assert told == [f"top/cam1 {one}" for one in CALIBRATIONS]
 
 
 qualities = st.lists(st.sampled_from(Quality), min_size=1, max_size=6)

@@ -49,7 +49,7 @@ from linewatch.wire.snapshot import SnapshotTracker
 ENGINES = {"load": {"name": "screen-b"}, "promote": {}, "rollback": {}, "drop": {}, "show": {}}
 ALARMS = {"acknowledge": {}, "shelve": {"alarm": "square"}, "unshelve": {"alarm": "square"}}
 COILS = {"start": {"coil": "C-1"}, "end": {}, "data": {"data": {"coil": "C-1", "product": "tin"}}, "show": {}}
-ALL = {"engine": ENGINES, "alarm": ALARMS, "coil": COILS, "rules": {"reload": {}}}
+ALL = {"engine": ENGINES, "disagreements": {"show": {}}, "alarm": ALARMS, "coil": COILS, "rules": {"reload": {}}}
 COMMANDS = [(kind, action, more) for kind, actions in ALL.items() for action, more in actions.items()]
 
 
@@ -184,7 +184,9 @@ def test_a_role_gets_what_it_may_have_and_nothing_is_done_beyond(service, role):
             endorsed.append(action)
             continue  # it is answered when the decision has had it
         reply = ask(dealer, asked)
-        if may:
+        if kind == "disagreements":
+            assert reply.error is ErrorCode.REFUSED  # there are no engines here
+        elif may:
             assert isinstance(reply, EngineReply) or reply.text == f"asked by {role}"
             endorsed.append(action)
         else:

@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 import numpy as np
@@ -33,6 +33,7 @@ class RollMarkRow:
     """A roll mark that is being followed. newest: its last KEPT_MARKS marks; other figures cover its whole life.
 
     called: one of its marks was called. Until then the row is not published, because texture may recur as well.
+    x_mm: mean place across of its newest marks.
     """
 
     id: str
@@ -46,14 +47,14 @@ class RollMarkRow:
     log_tests: float
     newest: tuple[Mark, ...]
     called: bool
+    x_mm: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "x_mm", sum(mark.x_mm for mark in self.newest) / len(self.newest))
 
     @property
     def last(self) -> Mark:
         return self.newest[-1]
-
-    @property
-    def x_mm(self) -> float:
-        return sum(mark.x_mm for mark in self.newest) / len(self.newest)
 
 
 def middle(interval: tuple[float, float]) -> float:

@@ -128,12 +128,13 @@ def _owner(rows: list[RollMarkRow], defect: Defect, settings: PeriodicSettings) 
     best = None
     x_mm, y_mm = middle(defect.box.across_mm), middle(defect.box.along_mm)
     for at, row in enumerate(rows):
+        if abs(x_mm - row.x_mm) > settings.across_tolerance_mm:
+            continue
         away_mm = y_mm - row.last.y_mm
         slots = round(away_mm / row.pitch_mm)
         off_mm = abs(away_mm - slots * row.pitch_mm)
         fits = (
             slots >= 0
-            and abs(x_mm - row.x_mm) <= settings.across_tolerance_mm
             and off_mm <= _tolerance_mm(settings, max(away_mm, row.pitch_mm))
             and alike(defect, row.last.defect)
         )

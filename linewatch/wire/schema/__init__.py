@@ -52,8 +52,15 @@ from linewatch.wire.schema.commands import (
 )
 from linewatch.wire.schema.crop import CropBody, CropMessage
 from linewatch.wire.schema.defect import DefectBody, DefectMessage, MaskBody, decode_runs, encode_runs
+from linewatch.wire.schema.disagreement import (
+    DisagreementBody,
+    DisagreementsReply,
+    DisagreementsRequest,
+    EngineCallBody,
+)
 from linewatch.wire.schema.frame import ColumnsBody, FrameBody, FrameMessage, SpanBody
 from linewatch.wire.schema.messages import AnyMessage, decode
+from linewatch.wire.schema.picture import NewestPictureBody, NewestPictureReply, NewestPictureRequest
 from linewatch.wire.schema.requests import (
     REQUEST,
     CurrentCoil,
@@ -76,8 +83,10 @@ from linewatch.wire.schema.status import (
     ClockStatus,
     CoilStatus,
     CropStatus,
+    DiskStatus,
     EngineBeside,
     EngineStatus,
+    FaultStatus,
     JoinedCamera,
     JoinedCameraState,
     JournalStatus,
@@ -102,12 +111,14 @@ __all__ = [
     "BridgeReply", "BridgeReport", "BridgeStatus", "CalibrationStatus", "CameraStatus", "ClockStatus", "CoilAction",
     "CoilBody", "CoilDataBody", "CoilLine", "CoilMessage", "CoilReply", "CoilRequest", "CoilStatus", "ColumnsBody",
     "Command", "CommandMark", "Count", "CropBody", "CropMessage", "CropStatus", "CurrentCoil", "DefectBody",
-    "DefectLine", "DefectMessage", "EngineAction", "EngineBeside", "EngineCommand", "EngineReply", "EngineStatus",
-    "Envelope", "ErrorCode", "ErrorReply", "FrameBody", "FrameMessage", "GradeBody", "GradeReasonBody", "IntervalMm",
-    "JoinedCamera", "JoinedCameraState", "JournalStatus", "Line", "MaskBody", "Message", "NormalStatus",
-    "PictureReadingStatus", "PictureStatus", "PositionSource", "PositionStatus", "ReplayReply", "ReplayRequest",
-    "Reply", "Request", "RollMarkBody", "RollMarkMessage", "RollSuspectBody", "RulesReply", "RulesRequest", "Score",
-    "ServiceState", "Severity", "ShortText", "Snapshot", "SnapshotReply", "SnapshotRequest", "SpanBody", "StageState",
-    "StageStatus", "StatusBody", "StatusMessage", "Timed", "TimingBody", "Token", "Topic", "VerdictLine", "Version",
-    "Versioned", "canonical", "decode", "decode_runs", "encode_runs", "explain", "parse", "parse_one_of",
+    "DefectLine", "DefectMessage", "DisagreementBody", "DisagreementsReply", "DisagreementsRequest", "DiskStatus",
+    "EngineAction", "EngineBeside", "EngineCallBody", "EngineCommand", "EngineReply", "EngineStatus", "Envelope",
+    "ErrorCode", "ErrorReply", "FaultStatus", "FrameBody", "FrameMessage", "GradeBody", "GradeReasonBody",
+    "IntervalMm", "JoinedCamera", "JoinedCameraState", "JournalStatus", "Line", "MaskBody", "Message",
+    "NewestPictureBody", "NewestPictureReply", "NewestPictureRequest", "NormalStatus", "PictureReadingStatus",
+    "PictureStatus", "PositionSource", "PositionStatus", "ReplayReply", "ReplayRequest", "Reply", "Request",
+    "RollMarkBody", "RollMarkMessage", "RollSuspectBody", "RulesReply", "RulesRequest", "Score", "ServiceState",
+    "Severity", "ShortText", "Snapshot", "SnapshotReply", "SnapshotRequest", "SpanBody", "StageState", "StageStatus",
+    "StatusBody", "StatusMessage", "Timed", "TimingBody", "Token", "Topic", "VerdictLine", "Version", "Versioned",
+    "canonical", "decode", "decode_runs", "encode_runs", "explain", "parse", "parse_one_of",
 ]

@@ -159,12 +159,15 @@ M = TypeVar("M", bound=BaseModel)
 U = TypeVar("U")
 
 
+_CANONICAL: Final = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
 def canonical(fields: Any) -> bytes:
     """Encode as JSON with sorted keys and no spaces, so that equal values give equal bytes.
 
     Raises ValueError for NaN and infinity.
     """
-    return json.dumps(fields, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
+    return _CANONICAL.encode(fields).encode()
 
 
 def holds_nul(header: bytes) -> bool:

@@ -11,8 +11,13 @@ from linewatch.wire.schema.alarm import AlarmBody
 from linewatch.wire.schema.base import Count, Message, Token, Version, Versioned
 from linewatch.wire.schema.bridge import BridgeReply
 from linewatch.wire.schema.coil import CoilDataBody
+from linewatch.wire.schema.disagreement import DisagreementsReply, DisagreementsRequest
+from linewatch.wire.schema.picture import NewestPictureReply
 from linewatch.wire.schema.requests import ErrorReply, ReplayReply, SnapshotReply
 from linewatch.wire.schema.status import CoilStatus, EngineBeside, EngineStatus
+
+Asker = Annotated[str, Field(max_length=64)]
+Comment = Annotated[str, Field(max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$")]
 
 
 class EngineAction(StrEnum):
@@ -36,6 +41,7 @@ class EngineCommand(Message):
         default="", pattern=r"^([A-Za-z0-9_][A-Za-z0-9_.-]{0,63})?$", description="engine to load: a folder's name"
     )
     shadow: bool = Field(default=False, description="compare the engine with the running engine of its task")
+    by: Asker = Field(default="", description="name of the operator or program that asks, for the record")
 
     @model_validator(mode="after")
     def _names_what_it_loads(self) -> Self:
@@ -51,6 +57,10 @@ class EngineReply(Versioned):
     id: Count
     engines: tuple[EngineStatus, ...]
     beside: EngineBeside | None
+    available: tuple[str, ...] = Field(default=(), description="names of the engines that can be loaded")
+    back_to: str | None = Field(
+        default=None, description="the engine that a rollback brings back; null: there is none to go back to"
+    )
 
 
 class AlarmRequest(Message):
@@ -69,9 +79,8 @@ class AlarmRequest(Message):
     minutes: Annotated[float, Field(gt=0, le=10_080)] | None = Field(
         default=None, description="how long to shelve; null: until the alarm becomes inactive"
     )
-    by: Annotated[str, Field(max_length=64)] = Field(
-        default="", description="name of the operator or program that asks, for the record"
-    )
+    by: Asker = Field(default="", description="name of the operator or program that asks, for the record")
+    comment: Comment = Field(default="", description="why, for the record, such as the reason of a shelving")
 
     @model_validator(mode="after")
     def _is_complete(self) -> Self:
@@ -120,9 +129,7 @@ class CoilRequest(Message):
         default=None, description="position along the coil under the camera; null: with the next line"
     )
     data: CoilDataBody | None = None
-    by: Annotated[str, Field(max_length=64)] = Field(
-        default="", description="name of the operator or program that asks, for the record"
-    )
+    by: Asker = Field(default="", description="name of the operator or program that asks, for the record")
 
     @model_validator(mode="after")
     def _is_complete(self) -> Self:
@@ -158,9 +165,7 @@ class RulesRequest(Message):
     request: Literal["rules"]
     id: Count = Field(default=0, description="repeated in the reply")
     action: Literal["reload"]
-    by: Annotated[str, Field(max_length=64)] = Field(
-        default="", description="name of the operator or program that asks, for the record"
-    )
+    by: Asker = Field(default="", description="name of the operator or program that asks, for the record")
 
 
 class RulesReply(Versioned):
@@ -176,7 +181,8 @@ class RulesReply(Versioned):
     left: tuple[str, ...] = Field(description="other settings that differ in the file and need a restart")
 
 
-Command = EngineCommand | AlarmRequest | CoilRequest | RulesRequest
-Reply = ReplayReply | SnapshotReply | BridgeReply | EngineReply | AlarmReply | CoilReply | RulesReply | ErrorReply
+Command = EngineCommand | DisagreementsRequest | AlarmRequest | CoilRequest | RulesRequest
+CommandReply = EngineReply | DisagreementsReply | AlarmReply | CoilReply | RulesReply
+Reply = ReplayReply | SnapshotReply | NewestPictureReply | BridgeReply | CommandReply | ErrorReply
 COMMAND: TypeAdapter[Command] = TypeAdapter(Annotated[Command, Field(discriminator="request")])
 REPLY: TypeAdapter[Reply] = TypeAdapter(Annotated[Reply, Field(discriminator="reply")])

@@ -18,6 +18,9 @@ from linewatch.wire.schema.base import (
     Topic,
 )
 
+_NO_RUNS = np.empty((0, 3), np.int32)
+_NO_RUNS.flags.writeable = False
+
 
 class MaskBody(Message):
     """The defect's mask in this frame; its runs are the message's payload."""
@@ -63,7 +66,7 @@ class DefectMessage(DefectBody, Timed):
     """Topic `defect`. `runs` holds the mask, decoded from the payload."""
 
     topic: Literal[Topic.DEFECT]
-    _runs: np.ndarray = PrivateAttr(default_factory=lambda: np.empty((0, 3), np.int32))
+    _runs: np.ndarray = PrivateAttr(default_factory=lambda: _NO_RUNS)
 
     @property
     def runs(self) -> np.ndarray:
@@ -80,6 +83,8 @@ def encode_runs(runs: np.ndarray) -> bytes:
 
 def decode_runs(payload: bytes) -> np.ndarray:
     """int32 (n, 3) of a payload. Raises WireError when it is no mask: too large, ragged, unsorted or overlapping."""
+    if not payload:
+        return _NO_RUNS
     if len(payload) > MAX_PAYLOAD_BYTES or len(payload) % 12:
         raise WireError(f"a mask of {len(payload)} bytes; expected int32 triples, at most {MAX_MASK_RUNS} of them")
     runs = np.frombuffer(payload, "<i4").reshape(-1, 3)

@@ -80,7 +80,10 @@ class FrameBody(Message):
         default="", description="identity of the settings that apply from this frame on, where they changed; else empty"
     )
     calibration: str = Field(
-        default="", description="identity of the camera's calibration that was applied to the frame; empty: none"
+        default="",
+        description="the camera's calibration that was applied to the frame: its identity, a space, when its newest "
+        "part was made (UTC, as 2026-11-30T08:15Z), a space, the camera's serial, by which its file is named; empty: "
+        "none. In the record of a strip of several cameras: `SIDE/NAME`, a space and this of each, separated by `; `",
     )
     corrections: tuple[SpanBody, ...] = Field(
         default=(),
@@ -95,6 +98,11 @@ class FrameBody(Message):
     columns: ColumnsBody | None = Field(
         default=None, description="of the masks of the frame's defects; null in messages of before it was told"
     )
+
+    @property
+    def calibrations(self) -> tuple[str, ...]:
+        """`calibration` of each camera."""
+        return tuple(self.calibration.split("; ")) if self.calibration else ()
 
     @property
     def signed_spans(self) -> tuple[tuple[int, SpanBody], ...]:

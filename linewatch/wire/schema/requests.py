@@ -1,4 +1,4 @@
-"""Requests to the serve socket (replay, snapshot, report of a bridge), their replies, and both sockets' error reply."""
+"""Requests to the serve socket, their replies, and the error reply of both sockets."""
 
 from enum import StrEnum
 from typing import Annotated, Literal
@@ -6,9 +6,10 @@ from typing import Annotated, Literal
 from pydantic import Field, TypeAdapter
 
 from linewatch.wire.schema.alarm import AlarmBody
-from linewatch.wire.schema.base import Count, CoveredArea, JournalId, Message, Topic, Version, Versioned
+from linewatch.wire.schema.base import Count, CoveredArea, JournalId, Message, Topic, Version, Versioned, Whole
 from linewatch.wire.schema.bridge import BridgeReport
 from linewatch.wire.schema.defect import DefectBody
+from linewatch.wire.schema.picture import NewestPictureRequest
 from linewatch.wire.schema.roll_mark import RollMarkBody
 from linewatch.wire.schema.status import EngineStatus
 
@@ -79,6 +80,11 @@ class Snapshot(Message):
     suppressed_or_shelved: tuple[AlarmBody, ...] = Field(
         default=(), description="active alarms that are held back, and shelved rules"
     )
+    active_since_unix_ns: dict[str, Whole] = Field(
+        default={},
+        description="when each of these alarms became active, by its id; of one from before the service's last start, "
+        "when it last changed before that",
+    )
     roll_marks: tuple[RollMarkBody, ...] = Field(default=(), description="rows of roll marks that may still continue")
     engines: tuple[EngineStatus, ...]
     journal_id: JournalId = None
@@ -112,5 +118,5 @@ class ErrorReply(Versioned):
     text: str
 
 
-Request = ReplayRequest | SnapshotRequest | BridgeReport
+Request = ReplayRequest | SnapshotRequest | NewestPictureRequest | BridgeReport
 REQUEST: TypeAdapter[Request] = TypeAdapter(Annotated[Request, Field(discriminator="request")])
