@@ -98,6 +98,7 @@ bench: install-dev ## Benchmarks: tables and JSON under out/ (needs an idle mach
 	$(BIN)/python -m benchmarks.runtimes
 	$(BIN)/python -m benchmarks.history
 	$(BIN)/python -m benchmarks.modbus
+	$(BIN)/python -m benchmarks.opcua
 	$(BIN)/python -m benchmarks.crops
 	$(BIN)/python -m benchmarks.run $(ARGS)
 	$(BIN)/python -m benchmarks.cameras
