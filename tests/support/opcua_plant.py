@@ -94,7 +94,7 @@ class OpcuaBridge(Bridge):
     ) -> Client:
         """Return a client that is not connected yet. own: its certificate; None: the trusted one."""
         own = own or self.client
-        client = Client(self.url, timeout=PATIENCE_S)
+        client = Client(self.url, timeout=PATIENCE_S, watchdog_intervall=PATIENCE_S)  # a busy machine is no failure
         client.application_uri = own.uri
         await client.set_security(
             SecurityPolicyBasic256Sha256,

@@ -9,7 +9,7 @@ from cyclopts import Parameter
 
 from linewatch.config.load import load
 from linewatch.config.text import why_not
-from linewatch.contracts.errors import ConfigError
+from linewatch.contracts.errors import ConfigError, SourceError
 from linewatch.plant.opcua.settings import OpcuaSettings
 from linewatch.terminal import extra, wide_console
 
@@ -69,7 +69,7 @@ def _certificate(client: str, trust: "TrustList"):  # type: ignore[no-untyped-de
         return read_certificate(path.read_bytes())
     except (OSError, ValueError) as error:
         why = why_not(path, error) if isinstance(error, OSError) else str(error)
-        raise ConfigError(f"{path}: is no certificate ({why}); expected a .der or .pem file of the client") from error
+        raise SourceError(f"{path}: is no certificate ({why}); expected a .der or .pem file of the client") from error
 
 
 def _one_of(known: "list[KnownCertificate]", begin: str, where: str) -> "list[KnownCertificate]":
