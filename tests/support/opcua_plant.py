@@ -82,7 +82,7 @@ class OpcuaBridge(Bridge):
         )
         self.config.write_text(
             f'pki_dir = "{self.pki}"\n{more}\n[service]\npublish = "{service.publish}"\nserve = "{service.serve}"\n'
-            + (f'[commands]\ncommands = "{commands}"\n' if commands else "")
+            + (f'[commands]\ncommands = "{commands}"\ngive_up_s = 60.0\n' if commands else "")
             + f"[listen]\nport = 0\n{listen}\n{users}"
         )
         super().__init__("opcua", self.config)
