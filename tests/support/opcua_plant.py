@@ -82,7 +82,7 @@ class OpcuaBridge(Bridge):
         )
         self.config.write_text(
             f'pki_dir = "{self.pki}"\n{more}\n[service]\npublish = "{service.publish}"\nserve = "{service.serve}"\n'
-            + (f'[commands]\ncommands = "{commands}"\n' if commands else "")
+            + (f'[commands]\ncommands = "{commands}"\ngive_up_s = 60.0\n' if commands else "")
             + f"[listen]\nport = 0\n{listen}\n{users}"
         )
         super().__init__("opcua", self.config)
@@ -94,7 +94,7 @@ class OpcuaBridge(Bridge):
     ) -> Client:
         """Return a client that is not connected yet. own: its certificate; None: the trusted one."""
         own = own or self.client
-        client = Client(self.url, timeout=PATIENCE_S)
+        client = Client(self.url, timeout=PATIENCE_S, watchdog_intervall=PATIENCE_S)  # a busy machine is no failure
         client.application_uri = own.uri
         await client.set_security(
             SecurityPolicyBasic256Sha256,

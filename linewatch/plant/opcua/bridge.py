@@ -32,7 +32,7 @@ from linewatch.plant.opcua.sessions import BoundedServer
 from linewatch.plant.opcua.settings import OpcuaSettings
 from linewatch.plant.opcua.users import UserList
 from linewatch.plant.opcua.values import Values
-from linewatch.plant.opcua.view import AlarmsNow, NewsQueue, OpcuaView, ServerValues
+from linewatch.plant.opcua.view import AlarmsNow, ClientValues, NewsQueue, OpcuaView
 from linewatch.plant.process import BridgeProcess
 from linewatch.wire.schema import AlarmMessage, CoilMessage
 
@@ -125,7 +125,7 @@ class VisionSystem:
     """What clients see, kept as the service is."""
 
     def __init__(
-        self, settings: OpcuaSettings, model: Model, follower: Follower[ServerValues], sender: CommandSender | None
+        self, settings: OpcuaSettings, model: Model, follower: Follower[ClientValues], sender: CommandSender | None
     ) -> None:
         self._settings = settings
         self._model = model
@@ -146,7 +146,7 @@ class VisionSystem:
         cls,
         settings: OpcuaSettings,
         server: GuardedServer,
-        follower: Follower[ServerValues],
+        follower: Follower[ClientValues],
         sender: CommandSender | None,
     ) -> "VisionSystem":
         """Build the address space, and let its methods be answered."""

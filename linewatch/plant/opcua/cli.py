@@ -9,7 +9,7 @@ from cyclopts import Parameter
 
 from linewatch.config.load import load
 from linewatch.config.text import why_not
-from linewatch.contracts.errors import ConfigError
+from linewatch.contracts.errors import ConfigError, SourceError
 from linewatch.plant.opcua.settings import OpcuaSettings
 from linewatch.terminal import extra, wide_console
 
@@ -49,14 +49,14 @@ def opcua_trust(
 
 def opcua_password() -> None:
     with extra("plant"):
-        from argon2 import PasswordHasher
+        from linewatch.plant.opcua.users import hasher
 
     password = getpass.getpass("Password: ") if sys.stdin.isatty() else sys.stdin.readline().rstrip("\n")
     if len(password) < SHORTEST_PASSWORD:
         raise ConfigError(f"the password has {len(password)} characters, expected at least {SHORTEST_PASSWORD}")
     if sys.stdin.isatty() and getpass.getpass("Again: ") != password:
         raise ConfigError("the two passwords differ; type the same one twice")
-    print(f'password_hash = "{PasswordHasher().hash(password)}"')
+    print(f'password_hash = "{hasher().hash(password)}"')
 
 
 def _certificate(client: str, trust: "TrustList"):  # type: ignore[no-untyped-def]  # x509.Certificate, of an extra
@@ -69,7 +69,7 @@ def _certificate(client: str, trust: "TrustList"):  # type: ignore[no-untyped-de
         return read_certificate(path.read_bytes())
     except (OSError, ValueError) as error:
         why = why_not(path, error) if isinstance(error, OSError) else str(error)
-        raise ConfigError(f"{path}: is no certificate ({why}); expected a .der or .pem file of the client") from error
+        raise SourceError(f"{path}: is no certificate ({why}); expected a .der or .pem file of the client") from error
 
 
 def _one_of(known: "list[KnownCertificate]", begin: str, where: str) -> "list[KnownCertificate]":

@@ -21,8 +21,13 @@ WAIT_AFTER_FAILURE_S = 1.0
 _CLIENTS_REMEMBERED = 256
 _LONGEST_PASSWORD = 256
 _NOBODY = (  # of a password that nobody has, so that an unknown name takes as long as a known one
-    "$argon2id$v=19$m=65536,t=3,p=4$Fp5/kBiU/lhzn+h4VqPGjg$dCXSNY2IWklHRSE6Go4iOt1b3Dz3/+RSt6DxzlRWp+s"
+    "$argon2id$v=19$m=19456,t=2,p=1$HmuhDAvmiHrn6wHfQoVBFg$2q/jfId/oVxiJ1T4JVRxmTrm0Iub/kN10VgStlfv9yY"
 )
+
+
+def hasher() -> PasswordHasher:
+    """Return what hashes passwords: Argon2id at OWASP's least cost, since a log-in holds up the event loop."""
+    return PasswordHasher(time_cost=2, memory_cost=19_456, parallelism=1)
 
 
 @dataclass
@@ -36,7 +41,7 @@ class UserList(UserManager):
     """The users of the configuration. A client that failed waits `WAIT_AFTER_FAILURE_S` before it may try again."""
 
     def __init__(self, users: Sequence[OpcuaUser], anonymous: bool) -> None:
-        self._hasher = PasswordHasher()
+        self._hasher = hasher()
         self._by_name = {user.name: user for user in users if user.password_hash is not None}
         self._by_certificate = {user.certificate_sha256: user for user in users if user.certificate_sha256}
         self._anonymous = anonymous
@@ -67,12 +72,11 @@ class UserList(UserManager):
         self, iserver: Any, username: str | None = None, password: str | None = None, certificate: Any = None
     ) -> User | None:
         """Return the user, or None when the identity is not proven."""
-        now_s = time.monotonic()
-        if now_s - self._failed_s.get(self._client, float("-inf")) < WAIT_AFTER_FAILURE_S:
+        if time.monotonic() - self._failed_s.get(self._client, float("-inf")) < WAIT_AFTER_FAILURE_S:
             return None
         user = self._proven(username, password, certificate)
         if user is None:
-            self._failed_s[self._client] = now_s
+            self._failed_s[self._client] = time.monotonic()
             while len(self._failed_s) > _CLIENTS_REMEMBERED:
                 self._failed_s.pop(next(iter(self._failed_s)))
         return user

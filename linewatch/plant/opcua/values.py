@@ -9,7 +9,7 @@ from asyncua import ua
 
 from linewatch.contracts.verdict import CoilState, DefectState, Quality
 from linewatch.plant.opcua.model import SYSTEM, Model, add_group
-from linewatch.plant.opcua.view import ServerValues, ShownDefect
+from linewatch.plant.opcua.view import ClientValues, ShownDefect
 from linewatch.plant.view import BridgeState
 from linewatch.wire.schema import StatusMessage
 
@@ -107,7 +107,7 @@ class Values:
         for slot in range(1, self._slots + 1):
             await self._add(newest, f"NewestDefects.Defect{slot}", DEFECT)
 
-    async def show(self, shown: ServerValues, state: BridgeState) -> None:
+    async def show(self, shown: ClientValues, state: BridgeState) -> None:
         """Write the values that differ from those written before. state: the service's, also while it is silent."""
         silent = state is BridgeState.SILENT
         wanted = dict(_named("Health", _health(shown, state))) | dict(_named("Coil", _coil(shown)))
@@ -138,7 +138,7 @@ def _named(group: str, values: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
         yield f"{group}.{name}", value
 
 
-def _health(shown: ServerValues, state: BridgeState) -> dict[str, Any]:
+def _health(shown: ClientValues, state: BridgeState) -> dict[str, Any]:
     status = shown.status
     running = state is BridgeState.RUNNING and status is not None
     quality = status.quality if running and status else None
@@ -168,7 +168,7 @@ def _of_status(status: StatusMessage) -> dict[str, Any]:
     }
 
 
-def _coil(shown: ServerValues) -> dict[str, Any]:
+def _coil(shown: ClientValues) -> dict[str, Any]:
     coil = shown.coil
     return {
         "Id": coil.id,

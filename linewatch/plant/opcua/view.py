@@ -41,7 +41,7 @@ News = CoilMessage | AlarmMessage | AlarmsNow
 
 
 @dataclass(frozen=True, slots=True)
-class ServerValues:
+class ClientValues:
     """What clients read."""
 
     state: BridgeState = BridgeState.SILENT
@@ -89,7 +89,7 @@ class OpcuaView(ServiceView):
         self._slots: deque[ShownDefect] = deque(maxlen=slots)  # newest first
         self._tentative: set[str] = set()  # ids of open defects
         self._numbered = 0
-        self._shown = ServerValues()
+        self._shown = ClientValues()
 
     def take(self, message: AnyMessage | Lost) -> None:
         known = isinstance(message, AlarmMessage) and self._is_known(message)
@@ -109,7 +109,7 @@ class OpcuaView(ServiceView):
         self._news.put(AlarmsNow((*snapshot.standing_alarms, *snapshot.suppressed_or_shelved)))
         self._refresh()
 
-    def shown(self) -> ServerValues:
+    def shown(self) -> ClientValues:
         """Return the values now; immutable, for other threads."""
         return self._shown
 
