@@ -23,7 +23,8 @@ class BoundedHttp(H11Protocol):
         self._await_head()
         if len(self.connections) > MOST_CONNECTIONS:
             waiting = [one for one in self.connections if isinstance(one, BoundedHttp) and one.waits_since is not None]
-            min(waiting, key=lambda one: one.waits_since or 0.0).cut()
+            if waiting:
+                min(waiting, key=lambda one: one.waits_since or 0.0).cut()
 
     def data_received(self, data: bytes) -> None:
         """Take bytes of a request."""
@@ -46,6 +47,7 @@ class BoundedHttp(H11Protocol):
     def cut(self) -> None:
         """Close the connection at once."""
         if self.waits_since is not None and self.transport is not None:
+            self.waits_since = None  # it is closed in the loop's next turn, and must not be chosen again until then
             self.transport.abort()
 
     def _is_idle(self) -> bool:
