@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from hmi_process import ROOT, chromium, hmi_config, logged_in, needs_chromium, running_hmi
 from live_service import live_service
-from page_findings import findings
+from page_findings import examined, findings
 from waiting import wait_until
 
 from linewatch.config.decision import AlarmRule
@@ -51,7 +51,10 @@ def noted(page: Any) -> list[str]:
     errors: list[str] = []
     page.set_default_timeout(PATIENCE_MS)
     page.on("pageerror", lambda error: errors.append(str(error)))
-    page.on("console", lambda said: errors.append(said.text) if said.type == "error" else None)
+    page.on(
+        "console",
+        lambda said: errors.append(said.text) if said.type == "error" and page not in examined else None,
+    )
     return errors
 
 
