@@ -91,10 +91,17 @@ class NewestFaults:
         self._shown = tuple(reversed(self._faults.values()))
 
 
+def _plain(value: object) -> str:
+    """Return a value as people write it, not as Python does."""
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} {one}" for name, one in value.items())
+    return ", ".join(map(str, value)) if isinstance(value, tuple | list) else str(value)
+
+
 def _text_of(event: EventDict) -> str:
     """Return what the event says, on one line of printable characters."""
     fields = ", ".join(
-        f"{name}: {value}"
+        f"{name}: {_plain(value)}"
         for name, value in event.items()
         if name not in ("event", "exc_info", "stack_info", "_is_sum") and value is not None
     )

@@ -24,7 +24,7 @@ def test_a_fault_is_counted_once_for_each_event_and_ends() -> None:
     newest, before = faults.newest
     assert (newest.event, newest.error, newest.count, newest.over_unix_ns) == ("lines_missed", False, 2, None)
     assert newest.first_unix_ns < before.last_unix_ns < newest.last_unix_ns
-    assert newest.text == "lines_by_cause: {'dark': 9}"
+    assert newest.text == "lines_by_cause: dark 9"
     assert (before.event, before.error, before.text) == ("camera_lost", True, "why: the cable")
     faults(None, "info", {"event": "inspection_resumed"})
     faults(None, "info", {"event": "camera_open"})

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from hmi_process import ROOT, chromium, hmi_config, logged_in, needs_chromium, running_hmi
 from live_service import live_service
-from page_findings import findings
+from page_findings import examined, findings
 from waiting import wait_until
 
 from linewatch.config.decision import AlarmRule
@@ -37,7 +37,9 @@ def page_of(settings: ServiceSettings, folder: Path) -> Iterator[tuple[Any, Any,
     manifest |= {"name": "segment-b", "thresholds": {**manifest["thresholds"], "defect": 0.9}}
     (engines / "segment-b" / "manifest.json").write_text(json.dumps(manifest))
     inference = settings.inference.model_copy(update={"engines_dir": engines, "deadline_ms": 60_000.0})
-    changed = settings.model_copy(update={"inference": inference, "alarm": RULES})
+    assert settings.source is not None
+    source = settings.source.model_copy(update={"defects_per_m": 6.0})
+    changed = settings.model_copy(update={"inference": inference, "alarm": RULES, "source": source})
     with live_service(changed, folder / "v.jsonl", 1500.0) as service:
         config = hmi_config(folder, service.publish, service.serve, service.commands)
         with running_hmi(config) as hmi, chromium() as browser:
@@ -49,7 +51,10 @@ def noted(page: Any) -> list[str]:
     errors: list[str] = []
     page.set_default_timeout(PATIENCE_MS)
     page.on("pageerror", lambda error: errors.append(str(error)))
-    page.on("console", lambda said: errors.append(said.text) if said.type == "error" else None)
+    page.on(
+        "console",
+        lambda said: errors.append(said.text) if said.type == "error" and page not in examined else None,
+    )
     return errors
 
 
@@ -113,7 +118,7 @@ def test_an_engineer_tries_an_engine_and_the_system_page_tells_all(settings: Ser
         eva.locator("dialog select").select_option("segment-b")
         eva.locator("dialog button.main").click()
         for page in (otto, eva):
-            page.locator("#pairs li figure").nth(1).wait_for()
+            page.locator("#pairs li figure").nth(1).wait_for(timeout=300_000)  # a trial has the lowest priority
             image = page.locator("#pairs img").first
             wait_until(lambda image=image: image.evaluate("one => one.naturalWidth") == 256)
             assert page.locator("#pairs path").count() > 0

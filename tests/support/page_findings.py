@@ -8,6 +8,9 @@ from hmi_process import ROOT
 
 SERIOUS = ("serious", "critical")
 
+examined: set[Any] = set()
+"""Pages that axe-core examines now: it tries styles out, which the page's policy refuses with an error."""
+
 
 def axe() -> Path | None:
     """Return axe-core's script, as npm installs it here or where NODE_PATH says; None: it is not there."""
@@ -20,8 +23,10 @@ def findings(page: Any) -> list[str]:
     script = axe()
     if script is None:
         return []
+    examined.add(page)
     page.evaluate(script.read_text())
     found = page.evaluate("axe.run().then((all) => all.violations)")
+    examined.discard(page)
     return [
         f"{one['id']}: {one['help']}: {node['html'][:160]}: {node['failureSummary'][:200]}"
         for one in found

@@ -43,7 +43,7 @@ async function load(older = false) {
     before = found.before;
     table.show(rows);
     byId("older").hidden = before === null;
-    say(byId("count"), t("{count} transitions are shown", { count: rows.length }));
+    say(byId("count"), t("Transitions shown: {count}", { count: rows.length }));
   } catch (error) {
     toast(error.message, "bad");
   }

@@ -88,7 +88,7 @@ function fault(one) {
   const last = timed(one.last_unix_ns), first = timed(one.first_unix_ns);
   return element("li", { "data-kind": kind, "data-over": String(over), title: one.event },
     drawn("svg", { viewBox: "0 0 24 24", role: "img", "aria-label": over ? t("over") : one.error ? t("error") : t("warning") }, drawn("path", { d: MARKS[over ? "over" : kind] })),
-    element("div", {}, element("p", {}, element("b", {}, what)), remedy && !over ? element("p", { class: "remedy" }, remedy) : null, one.text ? element("code", {}, one.text) : null),
+    element("div", {}, element("p", {}, element("b", {}, what)), remedy ? element("p", { class: over ? "soft" : "remedy" }, remedy) : null, one.text ? element("code", {}, one.text) : null),
     element("div", { class: "when" }, element("div", {}, last), one.count > 1 ? element("div", {}, t("{count} times since {time}", { count: number(one.count), time: first })) : null, over ? element("div", {}, t("over since {time}", { time: timed(one.over_unix_ns) })) : null));
 }
 
