@@ -12,14 +12,10 @@ endif
 
 PIP_QUIET := $(BIN)/pip -q --disable-pip-version-check
 PIP := $(PIP_QUIET) install
-LOCK := $(BIN)/uv pip compile pyproject.toml -c constraints.txt --universal --python-version 3.11 --generate-hashes \
-	--no-header --no-annotate --no-emit-index-url --quiet
-# The extras of machines at a line, and of those that train. Developers' tools have constraints.txt alone.
-LOCKED := history import learn openvino plant train
 LOCKS := requirements/base.lock $(EXTRAS:%=requirements/%.lock)
 
-.PHONY: help install install-dev demo test test-fast test-networks check docs reference lock sbom wheelhouse licences bench \
-	gpu-check soak kills attack coil clean need-data
+.PHONY: help install install-dev demo test test-fast test-networks test-foreign check docs reference lock sbom audit \
+	wheelhouse licences bench gpu-check soak kills attack coil clean need-data
 help: ## List the targets; a target without a "needs" runs on a CPU, from a clean clone
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
 
@@ -33,8 +29,10 @@ $(VENV)/.base: requirements/base.lock pyproject.toml constraints.txt | $(BIN)/py
 		if [ -n "$$extras" ]; then $(PIP) -c constraints.txt -e ".[$$extras]"; fi
 	@touch $@
 
-$(VENV)/.dev: $(VENV)/.base constraints.txt
-	$(PIP) -c constraints.txt -e '.[train,history,calibrate,gentl,learn,plant,openvino,docs,dev]'
+# torch may be a build for CPUs, with hashes of its own: the extra train has its versions from constraints.txt alone.
+$(VENV)/.dev: $(VENV)/.base constraints.txt requirements/dev.lock
+	$(PIP) --require-hashes -r requirements/dev.lock
+	$(PIP) -c constraints.txt -e '.[train]'
 	@if pkg-config --exists gobject-introspection-1.0 cairo 2>/dev/null; then \
 		$(PIP) -c constraints.txt -e '.[genicam]' || echo "PyGObject cannot be built here: tests of GenICam cameras are skipped"; fi
 	@touch $@
@@ -42,7 +40,12 @@ $(VENV)/.dev: $(VENV)/.base constraints.txt
 install: $(VENV)/.base ## The service alone, in .venv: every file is checked against requirements/base.lock
 install-dev: $(VENV)/.dev ## With training, the history, the plant's bridges, the documentation and the developers' tools
 
-demo: install ## Render a coil, inspect it with the shipped engines, show what was found
+# The page in a browser, for the demo: some 60 MB more.
+$(VENV)/.page: $(VENV)/.base constraints.txt
+	$(PIP) -c constraints.txt -e '.[hmi,history]'
+	@touch $@
+
+demo: $(VENV)/.page ## Render a coil, inspect it, show what was found; in a terminal, then leave a line with its page running
 	$(BIN)/linewatch demo
 
 test: install-dev ## All tests but `heavy`, in two processes; prints the ten slowest (needs LINEWATCH_DATA for some, skipped without)
@@ -53,6 +56,10 @@ test-fast: install-dev ## The tests of the inner loop, under two minutes on two 
 
 test-networks: install-dev ## What is too long for every change: NASNet, VGG, ResNet50 and 152, DenseNet121, long stories
 	$(BIN)/python -m pytest -q -m heavy $(ARGS)
+
+test-foreign: install-dev ## Tests with programs of other makers in Node.js: installs node-opcua, sparkplug-payload, axe-core by npm
+	cd tests/foreign && npm ci --ignore-scripts --no-audit --no-fund
+	$(BIN)/python -m pytest -q -m heavy tests/foreign $(ARGS)
 
 check: install-dev ## Lint, types, import rules, tests
 	$(BIN)/ruff check .
@@ -69,11 +76,13 @@ reference: install-dev ## Write docs/reference/ and docs/wire.schema.json anew f
 	$(BIN)/linewatch schema --out docs/wire.schema.json
 
 lock: install-dev ## Write requirements/*.lock anew from pyproject.toml and constraints.txt (needs a package index)
-	$(LOCK) -o requirements/base.lock
-	for extra in $(LOCKED); do $(LOCK) --extra $$extra -o requirements/$$extra.lock || exit 1; done
+	$(BIN)/python -m tools.lock
 
 sbom: install-dev ## The software bill of materials in out/sbom.json, CycloneDX (EXTRAS='history plant'; needs a package index)
 	$(BIN)/python -m tools.sbom --out out/sbom.json $(LOCKS)
+
+audit: install-dev ## Known vulnerabilities of the locked packages (EXTRAS='history plant'; needs an index that knows them, and says so where none does)
+	$(BIN)/python -m tools.audit $(LOCKS)
 
 wheelhouse: install ## All packages in out/wheelhouse, for a machine without a net (EXTRAS='history plant'; needs a package index)
 	rm -rf out/wheelhouse

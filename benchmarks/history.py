@@ -31,7 +31,7 @@ from linewatch.contracts.verdict import Decided, Quality, StripBox, Verdict
 from linewatch.history.database import reading, writing
 from linewatch.history.labels import newest_labels
 from linewatch.history.queries import coils, defects, gaps, masks, passages_of, spans
-from linewatch.history.tables import COIL, DEFECT
+from linewatch.history.tables import DEFECT
 from linewatch.history.writer import HistoryWriter, stored_service
 from linewatch.wire.encode import Sequencer, drafts
 from linewatch.wire.schema import AnyMessage, decode
@@ -39,8 +39,27 @@ from linewatch.wire.schema import AnyMessage, decode
 BUDGET_MS = 100.0
 CLASSES = ("scratch", "inclusion", "crazing", "patch", "pitted", "scale", "dent")
 SHARES = (0.5, 0.2, 0.15, 0.1, 0.04, 0.0099, 0.0001)
-SCORES = '{"scratch":0.9,"dent":0.05,"spot":0.02}'
+SAME = {
+    "state": "closed",
+    "confidence": 0.9,
+    "peak": 0.99,
+    "area_mm2": 80.5,
+    "extent": "mask",
+    "frames": 1,
+    "class_scores": '{"scratch":0.9,"dent":0.05,"spot":0.02}',
+    "length_mm": 12.7,
+    "width_mm": 9.4,
+    "orientation_deg": 12.5,
+    "contrast": -0.13,
+    "excluded": False,
+    "evidence": "{}",
+    "mask_dropped": False,
+    "more": "null",
+}
+"""What all instances have in common."""
 CHUNK = 50_000
+BEGUN_UNIX_NS = 1_770_000_000 * 10**9
+COIL_NS = 30 * 60 * 10**9  # from one coil to the next: 5,000 coils are 15 weeks
 
 
 def fill(url: str, instances: int, per_coil: int, masked: float) -> None:
@@ -52,8 +71,8 @@ def fill(url: str, instances: int, per_coil: int, masked: float) -> None:
     database = sqlite3.connect(sa.make_url(url).database or "", isolation_level=None)
     database.execute("PRAGMA synchronous = OFF")
     packed = zlib.compress(np.arange(36, dtype="<i4").tobytes())
-    columns = [column.name for column in DEFECT.c if column.name != "merged_into"]
-    insert = f"INSERT INTO defect ({', '.join(columns)}) VALUES ({', '.join('?' * len(columns))})"
+    columns = [column.name for column in DEFECT.c]
+    insert = f"INSERT INTO defect ({', '.join(columns)}) VALUES ({', '.join(f':{name}' for name in columns)})"
     for coil in track(range(-(-instances // per_coil)), "filling"):
         database.execute("BEGIN")
         count = min(per_coil, instances - coil * per_coil)
@@ -62,22 +81,26 @@ def fill(url: str, instances: int, per_coil: int, masked: float) -> None:
         along = np.round(dice.uniform(0, 2e6, count), 3)
         across = np.round(dice.uniform(0, 780, count), 3)
         classes = dice.choice(len(CLASSES), count, p=SHARES)
+        probability = np.round(dice.beta(2, 1, count), 4)
         first = coil * per_coil + 1
         for at in range(0, count, CHUNK):
             rows = (
-                (
-                    *(
-                        first + i,
-                        number,
-                        f"{name}/top/cam1/{int(along[i])}.{i}",
-                        "closed",
-                        CLASSES[classes[i]],
-                        0.9,
-                        0.99,
-                    ),
-                    *(across[i], across[i] + 9.5, along[i], along[i] + 12.5, 80.5, across[i], "mask", 1),
-                    *(SCORES, 12.7, 9.4, 12.5, -0.13, None, 3, False, "null"),
-                )
+                dict.fromkeys(columns)
+                | SAME
+                | {
+                    "id": first + i,
+                    "coil_id": number,
+                    "name": f"{name}/top/cam1/{int(along[i])}.{i}",
+                    "defect_class": CLASSES[classes[i]],
+                    "across_begin_mm": across[i],
+                    "across_end_mm": across[i] + 9.5,
+                    "along_begin_mm": along[i],
+                    "along_end_mm": along[i] + 12.5,
+                    "edge_mm": across[i],
+                    "probability": probability[i],
+                    "tentative": bool(probability[i] < 0.5),
+                    "severity": 1 + i % 5,
+                }
                 for i in range(at, min(at + CHUNK, count))
             )
             database.executemany(insert, rows)
@@ -92,10 +115,52 @@ def fill(url: str, instances: int, per_coil: int, masked: float) -> None:
 
 
 def _coil(database: sqlite3.Connection, number: int, name: str) -> None:
-    row = (number, 1, 0, 1, number, name, "top", "cam1", number * 10**9, number * 10**9, 2e6, 1.9e6, 9e4, 1e4, 7813)
-    insert = f"INSERT INTO coil ({', '.join(column.name for column in COIL.c)})"
-    more = (54_000, 5_400, True, 0.0, 800.0, "0123456789ab", json.dumps({"along_mm": 2e6}))
-    database.execute(f"{insert} VALUES ({', '.join('?' * 22)})", (*row, *more))
+    begun_unix_ns = BEGUN_UNIX_NS + number * COIL_NS
+    reported = {
+        "along_mm": 2e6,
+        "uninspected_mm2_by_cause": {"overrun": 8e7, "dark": 7.2e7},
+        "grade": {
+            "grade": "ABC"[number % 3],
+            "text": "",
+            "rules": "bench@0",
+            "product": f"P{number % 5}",
+            "customer": "",
+            "graded_mm": [0.0, 2e6],
+            "inspected_share": 0.95,
+            "defects_by_severity": {},
+            "reasons": [],
+        },
+    }
+    row = {
+        "id": number,
+        "service_id": 1,
+        "journal": 0,
+        "epoch": 1,
+        "ordinal": number,
+        "coil": name,
+        "side": "top",
+        "camera": "cam1",
+        "begun_unix_ns": begun_unix_ns,
+        "ended_unix_ns": begun_unix_ns + 10**11,
+        "passed_mm": 2e6,
+        "inspected_mm": 1.9e6,
+        "degraded_mm": 9e4,
+        "missed_mm": 1e4,
+        "passed_mm2": 1.6e9,
+        "inspected_mm2": 1.52e9,
+        "degraded_mm2": 7.2e7,
+        "missed_mm2": 8e6,
+        "frames": 7813,
+        "tiles": 54_000,
+        "tiles_passed": 5_400,
+        "encoded": True,
+        "strip_left_mm": 0.0,
+        "strip_right_mm": 800.0,
+        "config": "0123456789ab",
+        "more": json.dumps(reported),
+    }
+    names = ", ".join(row)
+    database.execute(f"INSERT INTO coil ({names}) VALUES ({', '.join(f':{name}' for name in row)})", row)
     spans = (
         (
             number,

@@ -31,7 +31,8 @@ from linewatch.capture.clock import MonotonicClock
 from linewatch.client import Lost, Subscriber
 from linewatch.daemon.service import open_service
 from linewatch.inference.processor import available_cores
-from linewatch.plant.modbus.registers import DEFECTS_SHOWN, REGISTERS
+from linewatch.plant.modbus.registers import REGISTERS
+from linewatch.plant.plc.codes import DEFECTS_SHOWN
 from linewatch.service_settings import ServiceSettings, load_settings
 from linewatch.wire.schema import DefectMessage
 

@@ -1,6 +1,8 @@
 """`linewatch demo`: a rendered coil through the real service with the shipped engines, judged by the rendered truth."""
 
 import json
+import secrets
+import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -24,7 +26,10 @@ def demo(
     config: Annotated[Path, Parameter(help="Configuration of a service.")] = Path("configs/simulator.toml"),
     seed: Annotated[int, Parameter(help="Seed of the rendered strip.")] = 7,
 ) -> None:
-    """Render, inspect at line rate, judge and draw a coil; the files lie in `out`. Raises LinewatchError."""
+    """Render, inspect at line rate, judge and draw a coil; the files lie in `out`. Raises LinewatchError.
+
+    In a terminal, with the extras `hmi` and `history`, a simulated line with its page then runs until Ctrl-C.
+    """
     from linewatch.capture.cameras.recording import RecordingCamera, RecordingSource
     from linewatch.capture.cameras.simulator import SimulatorSource
     from linewatch.daemon.replay import replay
@@ -62,6 +67,22 @@ def demo(
             ("recording, truth", f"{video}, {out / 'truth.json'}"),
         ],
     )
+    if sys.stdin.isatty() and sys.stdout.isatty():
+        _show_page(out / "page")
+
+
+def _show_page(folder: Path) -> None:
+    """Run a simulated line with its page until Ctrl-C; without the page's packages, say how to get them."""
+    try:
+        from linewatch.demo_line import DemoLine
+    except ModuleNotFoundError as error:
+        print(f"The page in a browser needs {error.name}: pip install 'linewatch[hmi,history]'")
+        return
+    password = secrets.token_urlsafe(9)
+    with DemoLine(folder, "demo", password) as line:
+        print(f"\nA simulated line runs on, and its page is at {line.url}/\nLog in as demo, password {password}")
+        print("Ctrl-C ends it.", flush=True)
+        line.wait()
 
 
 def _score_rows(scores: "TruthScores", which: str) -> list[tuple[str, str]]:

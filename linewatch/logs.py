@@ -15,6 +15,8 @@ from typing import Final, Literal
 import structlog
 from structlog.typing import EventDict, WrappedLogger
 
+from linewatch.faults import Fault, NewestFaults
+
 FORMER_NAMES: Final[dict[str, str]] = {
     "acknowledge_finished": "acknowledge",
     "allow_list_read": "allow_list",
@@ -26,6 +28,7 @@ FORMER_NAMES: Final[dict[str, str]] = {
     "coil_order_skipped": "coil_order_left_out",
     "encoder_implausible": "encoder_not_believed",
     "encoder_plausible_again": "encoder_believed_again",
+    "command_not_carried_out": "not_acknowledged",
     "engine_recovered": "engine_well_again",
     "history_closed": "history closed",
     "history_opened": "history open",
@@ -69,10 +72,22 @@ class Repeats:
 
 
 FROM_OUTSIDE: Final[Mapping[str, Repeats]] = {
+    "bridge_ended": Repeats(3, ("key",)),
+    "bridge_reports": Repeats(3, ("key",)),
     "command": Repeats(20, ("key", "role", "what", "outcome")),  # all of them are in the audit trail
+    "broker_lost": Repeats(3, ("broker", "face", "why")),
+    "broker_unreachable": Repeats(3, ("broker", "face", "why")),
+    "command_refused": Repeats(20, ("topic", "why")),
     "connection_closed": Repeats(1, ("socket", "peer", "why")),
     "handshake_failed": Repeats(1, ("socket", "peer", "why")),
     "key_refused": Repeats(1, ("fingerprint", "peer")),
+    "opcua_client_disconnected": Repeats(1, ("peer", "why")),
+    "opcua_client_refused": Repeats(3, ("peer", "why")),
+    "opcua_events_dropped": Repeats(1),
+    "opcua_session_closed": Repeats(3, ("peer", "user")),
+    "opcua_session_opened": Repeats(3, ("peer", "user")),
+    "opcua_sessions_full": Repeats(1),
+    "opcua_user_refused": Repeats(3, ("peer",)),
     "plc_connected": Repeats(1, ("peer",)),
     "plc_connections_full": Repeats(1),
     "plc_disconnected": Repeats(1, ("peer", "why")),
@@ -166,6 +181,12 @@ class LogSums:
 
 
 _sums = LogSums()
+_faults = NewestFaults()
+
+
+def newest_faults() -> tuple[Fault, ...]:
+    """Return the newest warnings and errors of this process's log, one for each event, the newest first."""
+    return _faults.newest
 
 
 def log_sums(*, last: bool = False) -> None:
@@ -178,14 +199,15 @@ def log_sums(*, last: bool = False) -> None:
 
 def configure_logs(level: Literal["debug", "info", "warning", "error"]) -> None:
     """Log to stderr from now on. Call once, at the start of the process."""
-    global _sums  # noqa: PLW0603 - one log for each process, as in structlog itself
-    _sums = LogSums()
+    global _sums, _faults
+    _sums, _faults = LogSums(), NewestFaults()
     atexit.unregister(log_sums)
     atexit.register(log_sums, last=True)
     structlog.configure(
         wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, level.upper())),
         processors=[
             structlog.contextvars.merge_contextvars,
+            _faults,  # before events that come again and again are only counted
             _sums,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),

@@ -1,4 +1,4 @@
-"""Write docs/reference/: every setting from the settings models, every message from the wire's schema.
+"""Write docs/reference/ (every setting, every message of the wire) and the tables beside docs/mqtt.md.
 
 `python -m tools.reference`. Both pages are rendered from JSON Schema, which pydantic makes of the models.
 """
@@ -14,10 +14,18 @@ from linewatch.config.grading import GradingSettings
 from linewatch.config.history import HistorySettings
 from linewatch.config.load import unit_in_words
 from linewatch.contracts.evidence import EVIDENCE
+from linewatch.hmi.settings import HmiSettings
 from linewatch.plant.modbus.settings import ModbusSettings
+from linewatch.plant.mqtt.bodies import topics_schema
+from linewatch.plant.mqtt.metrics import metrics_csv
+from linewatch.plant.mqtt.settings import MqttSettings, PlainSettings, PlantCommandSettings
+from linewatch.plant.mqtt.topics import topics_csv
+from linewatch.plant.opcua.settings import OpcuaSettings
+from linewatch.plant.s7.settings import S7Settings
 from linewatch.service_settings import ServiceSettings
 from linewatch.strip.settings import StripSettings
 from linewatch.wire.json_schema import wire_schema
+from linewatch.wire.schema import KEPT_TOPICS
 
 FOLDER = Path(__file__).parents[1] / "docs" / "reference"
 
@@ -43,7 +51,11 @@ FILES: dict[str, tuple[str, type[BaseModel]]] = {
     "Grading rules": ("`[decision] grading` and `linewatch regrade`; `configs/grading/example.toml`", GradingSettings),
     "Strip": ("`linewatch strip`; `configs/strip/strip.toml`", StripSettings),
     "History": ("`linewatch history` and its queries; `configs/history.toml`", HistorySettings),
+    "Page": ("`linewatch hmi` and `hmi-password`; `configs/hmi.toml`", HmiSettings),
+    "OPC UA bridge": ("`linewatch bridge opcua`; `configs/plant/opcua.toml`", OpcuaSettings),
     "Modbus bridge": ("`linewatch bridge modbus`; `configs/plant/modbus.toml`", ModbusSettings),
+    "S7 bridge": ("`linewatch bridge s7`; `configs/plant/s7.toml`", S7Settings),
+    "MQTT bridge": ("`linewatch bridge mqtt`; `configs/plant/mqtt.toml`", MqttSettings),
 }
 """Per kind of file: what reads it, and its model."""
 
@@ -182,6 +194,18 @@ def _value(value: object) -> str:
     return "" if value is None else f"`{json.dumps(value, ensure_ascii=False)}`"
 
 
+def mqtt_files() -> dict[Path, str]:
+    """Return the files beside docs/mqtt.md: the schema of the topics, and the tables of topics and metrics."""
+    plain = PlainSettings(topics=KEPT_TOPICS)
+    commands = PlantCommandSettings(commands="tcp://127.0.0.1:5572")
+    docs = FOLDER.parent
+    return {
+        docs / "mqtt.schema.json": topics_schema(),
+        docs / "mqtt-topics.csv": topics_csv(MqttSettings(plain=plain, commands=commands)),
+        docs / "sparkplug-metrics.csv": metrics_csv(),
+    }
+
+
 def _prose(model: Schema) -> str:
     return f"{model['description'].strip()}\n" if model.get("description") else ""
 
@@ -194,3 +218,5 @@ if __name__ == "__main__":
     FOLDER.mkdir(exist_ok=True)
     (FOLDER / "settings.md").write_text(settings_page())
     (FOLDER / "wire.md").write_text(wire_page())
+    for path, text in mqtt_files().items():
+        path.write_text(text)

@@ -20,7 +20,9 @@ from linewatch.config.load import checked, toml_of
 from linewatch.config.taxonomy import TAXONOMY, Taxonomy
 from linewatch.config.text import read_text
 from linewatch.contracts.errors import ConfigError, SourceError
-from linewatch.plant.modbus.settings import ModbusSettings
+from linewatch.hmi.settings import HmiSettings
+from linewatch.plant.mqtt.settings import MqttSettings
+from linewatch.plant.settings import BridgeSettings
 from linewatch.service_settings import ServiceSettings
 from linewatch.strip.settings import StripSettings
 
@@ -31,7 +33,7 @@ if TYPE_CHECKING:
 def check(
     config: Annotated[
         Path,
-        Parameter(help="Configuration of a service, a strip, a history or a Modbus bridge; grading rules; a taxonomy."),
+        Parameter(help="Configuration of a service, a strip, a history or a bridge; grading rules; a taxonomy."),
     ],
     /,
     *,
@@ -67,7 +69,8 @@ def check(
 
 def _try_all(settings: BaseModel, text: str, config: Path, working_dir: Path | None) -> "tuple[Trials, list[str]]":
     """Try what the settings name; return what was found, and lines on how the configuration is run."""
-    from linewatch.check.others import check_history, check_modbus
+    from linewatch.check.mqtt import check_mqtt
+    from linewatch.check.others import check_bridge, check_history, check_hmi
     from linewatch.check.service import check_service
     from linewatch.check.strip import check_strip
     from linewatch.check.trials import Trials
@@ -100,8 +103,12 @@ def _try_all(settings: BaseModel, text: str, config: Path, working_dir: Path | N
                 check_strip(settings, trials, owner)
             elif isinstance(settings, HistorySettings):
                 check_history(settings, trials)
-            elif isinstance(settings, ModbusSettings):
-                check_modbus(settings, trials, owner)
+            elif isinstance(settings, HmiSettings):
+                check_hmi(settings, trials, owner)
+            elif isinstance(settings, MqttSettings):
+                check_mqtt(settings, trials, owner)
+            elif isinstance(settings, BridgeSettings):
+                check_bridge(settings, trials, owner)
     except OSError as error:
         raise ConfigError(f"{folder}: cannot be entered ({error.strerror}); make it, or give --working-dir") from error
     return trials, about

@@ -1,4 +1,4 @@
-"""Everything that the configuration of a history or a Modbus bridge names, tried."""
+"""Everything that the configuration of a history, a bridge where clients connect, or the page names, tried."""
 
 import sqlite3
 from contextlib import closing
@@ -8,10 +8,15 @@ from linewatch.check.attempts import bind_address, write_into
 from linewatch.check.trials import Trials
 from linewatch.client.keys import ClientKeys, Credentials
 from linewatch.config.history import HistorySettings
+from linewatch.config.load import load
 from linewatch.config.redact import without_password
+from linewatch.config.taxonomy import Taxonomy
 from linewatch.config.text import why_not
-from linewatch.contracts.errors import HistoryError
+from linewatch.contracts.errors import ConfigError, HistoryError
+from linewatch.hmi.settings import HmiSettings
 from linewatch.plant.modbus.settings import ModbusSettings
+from linewatch.plant.opcua.settings import OpcuaSettings
+from linewatch.plant.settings import BridgeSettings
 from linewatch.terminal import extra
 
 
@@ -33,13 +38,60 @@ def check_history(settings: HistorySettings, trials: Trials) -> None:
             check_keys("service", service.keys.secret_file, service.keys.server_public_file, trials, number)
 
 
-def check_modbus(settings: ModbusSettings, trials: Trials, owner: int | None) -> None:
-    """Try the address and the keys of a Modbus bridge."""
+def check_bridge(settings: BridgeSettings, trials: Trials, owner: int | None) -> None:
+    """Try the keys of a bridge, the address where others connect to it, and its folder of certificates."""
+    if isinstance(settings, OpcuaSettings):
+        pki = settings.pki_dir
+        trials.attempt("", "pki_dir", pki, lambda: write_into(pki), writes=pki)
+    if isinstance(settings, ModbusSettings | OpcuaSettings):
+        listen = settings.listen
+        with_port = f"{listen.address}, port {listen.port}"
+        trials.attempt("listen", "address", with_port, lambda: bind_address(listen.address, listen.port, owner))
+    if (keys := settings.service.keys) is not None:
+        check_keys("service", keys.secret_file, keys.server_public_file, trials)
+
+
+def check_hmi(settings: HmiSettings, trials: Trials, owner: int | None) -> None:
+    """Try the address, the people, the certificate, the history, the classes and the keys of the page."""
     listen = settings.listen
     with_port = f"{listen.address}, port {listen.port}"
     trials.attempt("listen", "address", with_port, lambda: bind_address(listen.address, listen.port, owner))
+    people_file = settings.access.people_file
+    trials.attempt("access", "people_file", people_file, lambda: _people(settings), reads=people_file)
+    if (tls := settings.tls) is not None:
+        with extra("hmi"):
+            from linewatch.hmi.serve import tls_context
+        trials.attempt(
+            "tls",
+            "certificate_file",
+            tls.certificate_file,
+            lambda: "fits its key" if tls_context(tls) else "",
+            reads=tls.certificate_file,
+        )
+    if (taxonomy := settings.taxonomy) is not None:
+        trials.attempt(
+            "", "taxonomy", taxonomy, lambda: f"{len(Taxonomy.read(taxonomy).classes)} classes", reads=taxonomy
+        )
+    if (history := settings.history) is not None:
+        trials.attempt(
+            "", "history", history, lambda: _database(load(history, HistorySettings).database), reads=history
+        )
     if (keys := settings.service.keys) is not None:
         check_keys("service", keys.secret_file, keys.server_public_file, trials)
+    for number, camera in enumerate(settings.camera):
+        if camera.keys is not None:
+            check_keys("camera", camera.keys.secret_file, camera.keys.server_public_file, trials, number)
+
+
+def _people(settings: HmiSettings) -> str:
+    with extra("hmi"):
+        from linewatch.hmi.access.people import People
+    people = People(settings.access.people_file)
+    if not len(people) and not settings.listen.is_loopback:
+        raise ConfigError(
+            "nobody has a password, and other hosts reach the page; set a first one: linewatch hmi-password NAME CONFIG"
+        )
+    return f"{len(people)} people may log in" if len(people) else "nobody has a password: this host alone may look"
 
 
 def check_keys(section: str, secret: Path, public: Path, trials: Trials, number: int = 0) -> None:

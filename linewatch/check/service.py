@@ -134,7 +134,9 @@ def _check_engines(settings: ServiceSettings, trials: Trials) -> EngineSet | Non
                                 f"{task} is no task of [inference] chain = '{inference.chain}', expected one of "
                                 f"{', '.join(inference.tasks)}; remove it, or change the chain"
                             )
-                        one = best_sibling(load_engine(inference.engines_dir, name, task), backends[0].siblings)
+                        trusted = inference.trusted_signers
+                        one = load_engine(inference.engines_dir, name, task, trusted)
+                        one = best_sibling(one, backends[0].siblings, trusted)
                         try_engine(one, backends[0])
                         return f"{one.manifest.name} can be run"
 

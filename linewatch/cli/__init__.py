@@ -58,6 +58,8 @@ COMMANDS = {
     },
     "Operate": {
         "watch": ("client.cli:watch", "Show a running service's defects, alarms and health in the terminal."),
+        "hmi": ("hmi.cli:hmi", "Serve the page that shows a running service in a browser, until SIGTERM."),
+        "hmi-password": ("hmi.cli:hmi_password", "Set the password with which a person logs in to the page."),
         "alarms": ("client.cli:alarms", "List the alarms of a running service, the shelved and suppressed ones last."),
         "ack": ("client.cli:ack", "Acknowledge an alarm of a running service, or all."),
         "shelve": ("client.cli:shelve", "Keep a rule's alarms from asking for an operator, for a while."),
@@ -72,6 +74,14 @@ COMMANDS = {
         "audit": (
             "wire.cli:audit",
             "Show who asked a service for what, and what became of it. Exit code 5: lines are missing.",
+        ),
+        "opcua-trust": (
+            "plant.opcua.cli:opcua_trust",
+            "List the clients of an OPC UA bridge that are trusted or were refused; trust one, or no longer.",
+        ),
+        "opcua-password": (
+            "plant.opcua.cli:opcua_password",
+            "Ask for a password, and print what stands for it in the configuration of an OPC UA bridge.",
         ),
         "bridge": ("plant.cli:bridge", "Show a running service to a plant's controllers, in a process of its own."),
     },

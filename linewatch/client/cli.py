@@ -79,6 +79,9 @@ class RequestOptions(CommanderOptions):
     ] = None
 
 
+Comment = Annotated[str, Parameter(help="Why, for the record.")]
+
+
 def watch(
     endpoint: Annotated[str, Parameter(help="Endpoint that the service names in [wire] publish.")] = PUBLISH,
     /,
@@ -102,6 +105,7 @@ def engine(
     /,
     *,
     shadow: Annotated[bool, Parameter(help="Compare it with the running engine of its task.")] = False,
+    by: Annotated[str | None, Parameter(help="Name for the record. Default: this user and host.")] = None,
     as_json: AsJson = False,
     service: CommanderOptions = CommanderOptions(),
 ) -> None:
@@ -110,7 +114,7 @@ def engine(
     if (action == "load") != bool(name):
         raise ConfigError(f"engine {action}: expected {'a' if action == 'load' else 'no'} name of an engine")
     with service.commander() as commander:
-        reply = commander.engine(EngineAction(action), name, shadow=shadow)
+        reply = commander.engine(EngineAction(action), name, shadow=shadow, by=by)
     if as_json:
         print(reply.model_dump_json())
     else:
@@ -138,12 +142,17 @@ def ack(
     /,
     *,
     everything: Annotated[bool, Parameter(name="--all", help="Acknowledge all standing alarms.")] = False,
+    comment: Comment = "",
     as_json: AsJson = False,
     request: RequestOptions = RequestOptions(),
 ) -> None:
     if everything == (alarm is not None):
         raise ConfigError("ack: expected the ID of one alarm, or --all; `linewatch alarms` lists them")
-    _send(request, as_json, lambda commander: commander.acknowledge(alarm, token=request.token, by=request.by))
+    _send(
+        request,
+        as_json,
+        lambda commander: commander.acknowledge(alarm, token=request.token, by=request.by, comment=comment),
+    )
 
 
 def shelve(
@@ -151,14 +160,30 @@ def shelve(
     /,
     *,
     minutes: Annotated[float | None, Parameter(help="For how long. Default: until the alarm is inactive.")] = None,
+    comment: Comment = "",
     as_json: AsJson = False,
     request: RequestOptions = RequestOptions(),
 ) -> None:
-    _send(request, as_json, lambda commander: commander.shelve(alarm, minutes, token=request.token, by=request.by))
+    _send(
+        request,
+        as_json,
+        lambda commander: commander.shelve(alarm, minutes, token=request.token, by=request.by, comment=comment),
+    )
 
 
-def unshelve(alarm: Alarm, /, *, as_json: AsJson = False, request: RequestOptions = RequestOptions()) -> None:
-    _send(request, as_json, lambda commander: commander.unshelve(alarm, token=request.token, by=request.by))
+def unshelve(
+    alarm: Alarm,
+    /,
+    *,
+    comment: Comment = "",
+    as_json: AsJson = False,
+    request: RequestOptions = RequestOptions(),
+) -> None:
+    _send(
+        request,
+        as_json,
+        lambda commander: commander.unshelve(alarm, token=request.token, by=request.by, comment=comment),
+    )
 
 
 def reload(

@@ -16,6 +16,7 @@ from linewatch.wire.schema import (
     CoilAction,
     CoilDataBody,
     CoilReply,
+    DisagreementsReply,
     EngineAction,
     EngineReply,
     RulesReply,
@@ -29,26 +30,43 @@ class Commander(Connection):
         """endpoint: the service's [wire] commands. Raises WireError for an invalid endpoint or key."""
         super().__init__(endpoint, "commands", answer_timeout_s, keys)
 
-    def engine(self, action: EngineAction, name: str = "", *, shadow: bool = False) -> EngineReply:
+    def engine(
+        self, action: EngineAction, name: str = "", *, shadow: bool = False, by: str | None = None
+    ) -> EngineReply:
         """Load an engine beside the running ones, promote or drop it, go back from it, or show the engines.
 
         The reply means that the command was accepted, not that it is done. Raises RefusedError or NoAnswerError.
         """
-        return self._requester.engine(action, name, shadow=shadow)
+        return self._requester.engine(action, name, shadow=shadow, by=_whoami() if by is None else by)
 
-    def acknowledge(self, alarm: str | None = None, *, token: str | None = None, by: str | None = None) -> AlarmReply:
+    def disagreements(self) -> tuple[DisagreementsReply, list[bytes]]:
+        """Return the newest tiles on which the engine on trial and the running one disagree, with a PNG of each.
+
+        Raises RefusedError, or NoAnswerError.
+        """
+        return self._requester.disagreements()
+
+    def acknowledge(
+        self, alarm: str | None = None, *, token: str | None = None, by: str | None = None, comment: str = ""
+    ) -> AlarmReply:
         """Acknowledge an alarm, by its id or its rule's name; None: all standing alarms. See `_alarm`."""
-        return self._alarm(AlarmAction.ACKNOWLEDGE, alarm, None, token, by)
+        return self._alarm(AlarmAction.ACKNOWLEDGE, alarm, None, token, by, comment)
 
     def shelve(
-        self, alarm: str, minutes: float | None = None, *, token: str | None = None, by: str | None = None
+        self,
+        alarm: str,
+        minutes: float | None = None,
+        *,
+        token: str | None = None,
+        by: str | None = None,
+        comment: str = "",
     ) -> AlarmReply:
         """Shelve a rule's alarms for `minutes`; None: until the alarm becomes inactive. See `_alarm`."""
-        return self._alarm(AlarmAction.SHELVE, alarm, minutes, token, by)
+        return self._alarm(AlarmAction.SHELVE, alarm, minutes, token, by, comment)
 
-    def unshelve(self, alarm: str, *, token: str | None = None, by: str | None = None) -> AlarmReply:
+    def unshelve(self, alarm: str, *, token: str | None = None, by: str | None = None, comment: str = "") -> AlarmReply:
         """End the shelving of a rule's alarms. See `_alarm`."""
-        return self._alarm(AlarmAction.UNSHELVE, alarm, None, token, by)
+        return self._alarm(AlarmAction.UNSHELVE, alarm, None, token, by, comment)
 
     def start_coil(
         self, coil: str, at_mm: float | None = None, *, token: str | None = None, by: str | None = None
@@ -84,18 +102,25 @@ class Commander(Connection):
             return self._requester.coil(action, coil, token=token, by=by, **more)
 
     def _alarm(
-        self, action: AlarmAction, alarm: str | None, minutes: float | None, token: str | None, by: str | None
+        self,
+        action: AlarmAction,
+        alarm: str | None,
+        minutes: float | None,
+        token: str | None,
+        by: str | None,
+        comment: str,
     ) -> AlarmReply:
         """Send the command; the reply means that its transitions are on disk.
 
-        by: who asks, for the record; default: this user and host. Raises RefusedError, or NoAnswerError when the
-        command may or may not have been carried out. Then send it again with the same `token`, which the error names:
-        it is carried out once, however often it is sent.
+        by: who asks, for the record; default: this user and host. comment: why, for the record.
+
+        Raises RefusedError, or NoAnswerError when the command may or may not have been carried out. Then send it again
+        with the same `token`, which the error names: it is carried out once, however often it is sent.
         """
         token = token or secrets.token_hex(16)
         by = _whoami() if by is None else by
         with _naming(token):
-            return self._requester.alarm(action, alarm, token=token, minutes=minutes, by=by)
+            return self._requester.alarm(action, alarm, token=token, minutes=minutes, by=by, comment=comment)
 
 
 @contextmanager

@@ -1,7 +1,7 @@
 """A connection to one service: its sockets, with keys where the service has them, and a requester."""
 
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import zmq
 
@@ -40,6 +40,13 @@ class Connection:
         """Disconnect."""
         self._requester.close()
         self._context.destroy(0)
+
+    def report_bridge(self, **fields: Any) -> None:
+        """Report the health of a bridge to a [wire] serve, by the fields of `BridgeReport`.
+
+        Raises RefusedError, or NoAnswerError where no answer comes.
+        """
+        self._requester.report_bridge(**fields)
 
 
 def connect(socket: zmq.Socket[bytes], endpoint: str, setting: str, credentials: Credentials) -> zmq.Socket[bytes]:

@@ -16,15 +16,22 @@ from linewatch.wire.schema import (
     AlarmReply,
     AlarmRequest,
     AnyMessage,
+    BridgeReply,
+    BridgeReport,
     CoilAction,
     CoilDataBody,
     CoilReply,
     CoilRequest,
+    DisagreementsReply,
+    DisagreementsRequest,
     EngineAction,
     EngineCommand,
     EngineReply,
     ErrorReply,
     Message,
+    NewestPictureBody,
+    NewestPictureReply,
+    NewestPictureRequest,
     ReplayReply,
     ReplayRequest,
     Reply,
@@ -37,9 +44,11 @@ from linewatch.wire.schema import (
     canonical,
     decode,
     explain,
+    parse_one_of,
 )
 
 R = TypeVar("R", bound=Message)
+_JPEG_SIGNATURE = b"\xff\xd8\xff"
 
 
 class NoAnswerError(WireError):
@@ -96,22 +105,44 @@ class Requester:
         request = SnapshotRequest(schema_version=SCHEMA_VERSION, request="snapshot", id=self._next_id())
         return self._answer(request, SnapshotReply).snapshot
 
-    def engine(self, action: EngineAction, name: str = "", *, shadow: bool = False) -> EngineReply:
+    def picture(self) -> tuple[NewestPictureBody, bytes] | None:
+        """Return the newest picture, a JPEG; None where there is none. Raises NoAnswerError, or WireError."""
+        request = NewestPictureRequest(schema_version=SCHEMA_VERSION, request="picture", id=self._next_id())
+        reply, parts = self._ask(request)
+        if not isinstance(reply, NewestPictureReply) or len(parts) != (3 if reply.picture else 0):
+            raise WireError(f"a request for a picture was answered by {type(reply).__name__} with {len(parts)} parts")
+        if reply.picture is None:
+            return None
+        if len(parts[2]) != reply.picture.jpeg_bytes or not parts[2].startswith(_JPEG_SIGNATURE):
+            raise WireError(f"a picture that is no JPEG of {reply.picture.jpeg_bytes} bytes, as its header says")
+        return reply.picture, parts[2]
+
+    def engine(self, action: EngineAction, name: str = "", *, shadow: bool = False, by: str = "") -> EngineReply:
         """Load an engine beside the running ones, promote or drop it, go back from it, or show the engines.
 
         The reply means that the command was accepted, not that it is done. Raises RefusedError, NoAnswerError, or
         WireError for an invalid command or a bad reply.
         """
         what = f"engine {action} {name!r}"
-        command = self._command(EngineCommand, what, request="engine", action=action, name=name, shadow=shadow)
+        command = self._command(EngineCommand, what, request="engine", action=action, name=name, shadow=shadow, by=by)
         return self._answer(command, EngineReply)
 
+    def disagreements(self) -> tuple[DisagreementsReply, list[bytes]]:
+        """Return where the engine on trial and the running one disagree, and a PNG of each. Raises as `engine` does."""
+        request = DisagreementsRequest(
+            schema_version=SCHEMA_VERSION, request="disagreements", id=self._next_id(), action="show"
+        )
+        reply, parts = self._ask(request)
+        if not isinstance(reply, DisagreementsReply) or len(parts) != 3 * len(reply.disagreements):
+            raise WireError(f"disagreements were answered by {type(reply).__name__} with {len(parts)} parts")
+        return reply, parts[2::3]
+
     def alarm(
-        self, action: AlarmAction, alarm: str | None, *, token: str, minutes: float | None, by: str
+        self, action: AlarmAction, alarm: str | None, *, token: str, minutes: float | None, by: str, comment: str = ""
     ) -> AlarmReply:
         """Acknowledge, shelve or unshelve. The reply means that it is done and on disk. Raises as `engine` does."""
         what = f"{action} {'all' if alarm is None else repr(alarm[:64])}"
-        asked = {"token": token, "action": action, "alarm": alarm, "minutes": minutes, "by": by}
+        asked = {"token": token, "action": action, "alarm": alarm, "minutes": minutes, "by": by, "comment": comment}
         return self._answer(self._command(AlarmRequest, what, request="alarm", **asked), AlarmReply)
 
     def coil(
@@ -132,6 +163,11 @@ class Requester:
         """Have the rules read again. Raises RefusedError with the faults of the rules, or as `engine` does."""
         request = self._command(RulesRequest, "reload rules", request="rules", action="reload", by=by)
         return self._answer(request, RulesReply)
+
+    def report_bridge(self, **fields: Any) -> None:
+        """Report the health of a bridge, by the fields of `BridgeReport`. Raises as `engine` does."""
+        report = self._command(BridgeReport, "report of a bridge", request="bridge", **fields)
+        self._answer(report, BridgeReply)
 
     def _command(self, kind: type[R], what: str, **fields: Any) -> R:
         """Make a command. Raises WireError, which names it as `what`, when it is not valid."""
@@ -154,7 +190,7 @@ class Requester:
         for header, *parts in self._answers(canonical(request.model_dump())):
             if len(header) > MAX_HEADER_BYTES:
                 raise WireError(f"a reply of {len(header)} bytes; at most {MAX_HEADER_BYTES} are read")
-            reply = REPLY.validate_json(header)
+            reply = parse_one_of(REPLY, header)
             if reply.id not in (self._last_id, 0):
                 continue  # the late reply to an earlier request
             if isinstance(reply, ErrorReply):

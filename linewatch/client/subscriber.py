@@ -8,7 +8,6 @@ from enum import StrEnum
 from typing import Literal
 
 import zmq
-from pydantic import ValidationError
 
 from linewatch.client.connection import Connection, connect
 from linewatch.client.keys import ClientKeys
@@ -197,7 +196,7 @@ class Subscriber(Connection):
             return
         if message.topic in KEPT_TOPICS:
             if not self._checked:
-                with suppress(WireError, ValidationError):  # the next heartbeat tells as well
+                with suppress(WireError):  # the next heartbeat tells as well
                     at = message.sequence
                     reply, _ = self._requester.replay(message.topic, message.epoch, at, at)
                     yield from self._find_journal(reply.journal_id, message.epoch)
@@ -252,7 +251,7 @@ class Subscriber(Connection):
                 if self.journal is not None and reply.journal_id not in (None, self.journal):
                     yield from self._find_journal(reply.journal_id, epoch)
                     continue
-            except (WireError, ValidationError) as error:
+            except WireError as error:
                 loss = Loss.NO_ANSWER if isinstance(error, NoAnswerError) else Loss.GONE
                 yield self._give_up(topic, Position(epoch, end), str(error), loss)
                 return

@@ -251,7 +251,7 @@ class SystemAlarmSettings(Settings):
         le=10_000,
         description="strip before an alarm about the picture is raised, and without its condition before it is over",
     )
-    disks: Annotated[tuple[Path, ...], Field(strict=False)] = Field(
+    disks: Annotated[tuple[Annotated[Path, Field(strict=False)], ...], Field(strict=False)] = Field(
         default=(), description="folders on other disks that disk-low watches as well, such as those of the history"
     )
 

@@ -64,6 +64,7 @@ class AlarmCommand:
     by: str  # name of the request's key; without keys, the name that the request gave
     at_unix_ns: int
     said_by: str | None = None  # the name that the request gave, where `by` is a key's name
+    comment: str = ""  # why, in the caller's words
 
     @property
     def key(self) -> str | None:

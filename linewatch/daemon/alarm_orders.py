@@ -62,7 +62,7 @@ class AlarmOrders:
             if self._pending >= PENDING_MAX:
                 return _refusal(request, f"{self._pending} commands are pending; try again")
             by, said_by = caller.named(request.by)
-            command = AlarmCommand(request.token, request.action, by, time.time_ns(), said_by)
+            command = AlarmCommand(request.token, request.action, by, time.time_ns(), said_by, request.comment)
             order = AlarmOrder(command, request.alarm, request.minutes)
             outcome = self._outcomes[request.token] = AlarmOrderOutcome(request.action, caller.key, order)
             self._pending += 1

@@ -29,7 +29,8 @@ from linewatch.daemon.coils.coil_data import KnownCoilData
 from linewatch.daemon.coils.manager import CoilManager
 from linewatch.daemon.coils.recorded import CoilDataRecorder, RecordedCoilData
 from linewatch.daemon.crops import DefectCrops
-from linewatch.daemon.host_monitor import DiskMonitor, HostMonitor, fullest_disk
+from linewatch.daemon.host_monitor import DiskMonitor, HostMonitor, measure_disks
+from linewatch.daemon.newest_picture import NewestPictureMaker
 from linewatch.daemon.recipes import Recipes, RuleFiles
 from linewatch.daemon.restart_point import EarlierRuns, RestartPoints, Unfinished, earlier_runs
 from linewatch.daemon.runner import Runner
@@ -40,6 +41,7 @@ from linewatch.daemon.stages.outlet import Outlet
 from linewatch.daemon.status import StatusReport
 from linewatch.daemon.topology import CAPTURE, FRAMES, PREDICTIONS
 from linewatch.daemon.totals import Totals
+from linewatch.daemon.trial_view import TrialView
 from linewatch.daemon.untold import UntoldDecisions
 from linewatch.daemon.wall_clock import WallClock
 from linewatch.decision.decide import so_far
@@ -55,6 +57,7 @@ from linewatch.journal.journal import Journal
 from linewatch.journal.keeper import JournalKeeper, log_recovery
 from linewatch.service_settings import ServiceSettings
 from linewatch.wire.access.audit import AuditTrail
+from linewatch.wire.bridges import Bridges
 from linewatch.wire.commands import CommandServer
 from linewatch.wire.decode import alarm_body_of, alarm_from
 from linewatch.wire.encode import Sequencer, coil_body
@@ -131,9 +134,11 @@ class Decisions:
     alarm_orders: AlarmOrders
     totals: Totals
     crops: DefectCrops | None
+    picture: NewestPictureMaker
     stage: DecisionStage
     begun: Unfinished | None  # the coil that goes on over a restart
     wall_clock: WallClock
+    disks: DiskMonitor
 
 
 def open_decisions(
@@ -192,7 +197,7 @@ def open_decisions(
     coils = CoilManager(settings, journal.epoch, account, known, recipes, recorded, reread, recipe_trouble, keep)
     orders = AlarmOrders(map(alarm_body_of, journal.commanded()), partial(runner.hand, PREDICTIONS))
     watched = settings.system_alarms.disks
-    disks = stack.enter_context(DiskMonitor(partial(fullest_disk, settings.journal.dir, watched), clock))
+    disks = stack.enter_context(DiskMonitor(partial(measure_disks, settings.journal.dir, watched), clock))
 
     def silent_s() -> float:
         return camera.silent_s if isinstance(camera, LastingCamera) else runner.health.ages_s()[CAPTURE.name]
@@ -229,10 +234,22 @@ def open_decisions(
         totals.coil, totals.along_mm = state.coil.coil, state.coil.end_mm
     passage = begun.point.passage if begun else None
     crops = DefectCrops(settings.crops, passage) if settings.crops else None
+    picture = NewestPictureMaker(clock)
     stage = DecisionStage(
-        state, recipes, inspection.ring.release, totals, clock, orders, host.read, crops, lambda: runner.pausing
+        state,
+        recipes,
+        inspection.ring.release,
+        totals,
+        clock,
+        orders,
+        host.read,
+        crops,
+        lambda: runner.pausing,
+        picture,
     )
-    return Decisions(keeper or journal, standing, exchange, coils, orders, totals, crops, stage, begun, wall_clock)
+    return Decisions(
+        keeper or journal, standing, exchange, coils, orders, totals, crops, picture, stage, begun, wall_clock, disks
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -272,7 +289,7 @@ def open_wire(
     )
     publisher = Publisher(context, settings.wire, keys)
     latencies_ns: deque[int] = deque(maxlen=LATENCIES_KEPT)
-    untold = UntoldDecisions(decisions.totals)
+    untold, bridges = UntoldDecisions(decisions.totals), Bridges()
     status = StatusReport(
         runner,
         decisions.totals,
@@ -293,6 +310,10 @@ def open_wire(
         inspection.admission.calibrated,
         camera,
         decisions.wall_clock,
+        settings.inference.deadline_ms,
+        decisions.disks.disks,
+        settings.system_alarms.disk_free_below_mb,
+        bridges,
         started_ns=clock.now_ns(),
     )
     outlet = Outlet(
@@ -313,7 +334,7 @@ def open_wire(
         heartbeat_ns=int(1e9 / settings.wire.heartbeat_hz),
         next_heartbeat_ns=clock.now_ns(),
     )
-    server = Server(context, settings.wire, keys, journal, standing.snapshot)
+    server = Server(context, settings.wire, keys, journal, standing.snapshot, bridges, decisions.picture.newest)
     commands = None
     if settings.wire.commands:
         role = settings.wire.role_without_keys
@@ -325,6 +346,7 @@ def open_wire(
             decisions.alarm_orders,
             decisions.coils,
             role_without_keys=role,
+            trial=TrialView(exchange, settings.inference.engines_dir, clock),
             audit=AuditTrail(settings.journal.dir / "audit", keep_aside) if keeper else None,
         )
     return Wire(publisher, outlet, server, commands, latencies_ns)

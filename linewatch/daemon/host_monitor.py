@@ -4,6 +4,7 @@ import shutil
 import threading
 import time
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
@@ -17,17 +18,23 @@ THREAD = "disk"
 EVERY_NS = 250_000_000
 _STALE_NS = 5_000_000_000  # a measurement of disks that is older is not used
 
-FullestDisk = tuple[float | None, str]
-"""Free megabytes, and the disk's name; None, "" when not known."""
+
+@dataclass(frozen=True, slots=True, order=True)
+class DiskSpace:
+    """The room on one disk."""
+
+    free_mb: float
+    name: str
+    size_mb: float
 
 
 class DiskMonitor:
     """Measures disks on a thread of its own, so that a network disk that hangs stops no decision."""
 
-    def __init__(self, measure: Callable[[], FullestDisk], clock: Clock) -> None:
+    def __init__(self, measure: Callable[[], tuple[DiskSpace, ...]], clock: Clock) -> None:
         """measure: may take any time."""
         self._measure, self._clock = measure, clock
-        self._newest: tuple[int, FullestDisk] = (clock.now_ns(), (None, ""))
+        self._newest: tuple[int, tuple[DiskSpace, ...]] = (clock.now_ns(), ())
         self._closed = threading.Event()
 
     def __enter__(self) -> Self:
@@ -37,10 +44,15 @@ class DiskMonitor:
     def __exit__(self, *error: object) -> None:
         self._closed.set()  # not joined: it may hang
 
-    def fullest(self) -> FullestDisk:
-        """Return the last measurement; not known when that is too old."""
+    def disks(self) -> tuple[DiskSpace, ...]:
+        """Return the last measurement; empty when that is too old."""
         at_ns, found = self._newest
-        return found if self._clock.now_ns() - at_ns < _STALE_NS else (None, "")
+        return found if self._clock.now_ns() - at_ns < _STALE_NS else ()
+
+    def fullest(self) -> tuple[float | None, str]:
+        """Return free megabytes and name of the disk with the least room; None, "" when not known."""
+        fullest = min(self.disks(), default=None)
+        return (None, "") if fullest is None else (fullest.free_mb, fullest.name)
 
     def _watch(self) -> None:
         while True:
@@ -55,7 +67,7 @@ class HostMonitor:
     def __init__(
         self,
         clock: Clock,
-        fullest_disk: Callable[[], FullestDisk],
+        fullest_disk: Callable[[], tuple[float | None, str]],
         silent_s: Callable[[], float],
         backend: Callable[[], BackendStatus],
         recipe_trouble: Callable[[], str | None],
@@ -115,15 +127,15 @@ class HostMonitor:
         return gap.text if gap is not None and gap.matters else ""
 
 
-def fullest_disk(journal_dir: Path, folders: Iterable[Path] = ()) -> FullestDisk:
+def measure_disks(journal_dir: Path, folders: Iterable[Path] = ()) -> tuple[DiskSpace, ...]:
     """Measure the journal's disk and those of the folders; one that cannot be measured is left out."""
     disks = {"the journal's disk": journal_dir, **{f"the disk of {folder}": folder for folder in folders}}
-    known = [(free_mb, name) for name, folder in disks.items() if (free_mb := _free_mb(folder)) is not None]
-    return min(known, default=(None, ""))
+    return tuple(space for name, folder in disks.items() if (space := _space(name, folder)) is not None)
 
 
-def _free_mb(folder: Path) -> float | None:
+def _space(name: str, folder: Path) -> DiskSpace | None:
     try:
-        return shutil.disk_usage(folder).free / (1 << 20)
+        usage = shutil.disk_usage(folder)
     except OSError:
         return None
+    return DiskSpace(usage.free / (1 << 20), name, usage.total / (1 << 20))

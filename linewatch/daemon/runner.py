@@ -12,7 +12,7 @@ import structlog
 from linewatch.contracts.errors import LinewatchError, StageError
 from linewatch.contracts.ports import Clock
 from linewatch.daemon.health import Health
-from linewatch.daemon.stages.wiring import TICK_S, Output, QueueRow, StageRow, Step_contra, Wiring
+from linewatch.daemon.stages.wiring import TICK_S, ItemCount, Output, QueueRow, StageRow, Step_contra, Wiring
 from linewatch.wire.schema import ServiceState
 
 log = structlog.get_logger()
@@ -50,6 +50,8 @@ class Runner:
         self.health = Health(clock)
         self.stages: dict[str, StageRow[Any]] = {}
         """By the name of each supervised thread."""
+        self.handled: dict[str, ItemCount] = {}
+        """Likewise."""
 
     def add(self, stage: StageRow[Step_contra], step: Step_contra) -> None:
         """Have a stage run with this step. Add stages in the order of the topology."""
@@ -58,6 +60,7 @@ class Runner:
         if stage.silence_limit_s < inf:
             for name in self._thread_names(stage):
                 self.stages[name] = stage
+                self.handled[name] = ItemCount()
                 self.health.expect(name, stage.silence_limit_s)
 
     def stop(self) -> None:
@@ -141,7 +144,8 @@ class Runner:
             tick = partial(self.health.tick, name)
             outputs = tuple(Output(self._queues[row], takers[row], tick, self._abort) for row in stage.gives)
             takes = None if stage.takes is None else self._queues[stage.takes]
-            wiring = Wiring(worker, takes, outputs, tick, self._abort, self._opened[stage], self._end_is_out)
+            handled = self.handled.get(name, ItemCount())
+            wiring = Wiring(worker, takes, outputs, tick, self._abort, self._opened[stage], self._end_is_out, handled)
             threads.append(threading.Thread(target=self._guard, args=(stage, name, wiring), name=name, daemon=True))
         return threads
 

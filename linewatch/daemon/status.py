@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 from linewatch.capture.admission import AdmissionCounts
 from linewatch.capture.calibrated import CalibrationInForce
@@ -16,17 +17,29 @@ from linewatch.contracts.ports import Camera, Clock
 from linewatch.contracts.verdict import Quality
 from linewatch.daemon.canary import Canary, canary_lost
 from linewatch.daemon.crops import DefectCrops
+from linewatch.daemon.host_monitor import DiskSpace
 from linewatch.daemon.recipes import Recipes
 from linewatch.daemon.runner import Runner
 from linewatch.daemon.sight import Blindness
 from linewatch.daemon.stages.exchange import EngineExchange
-from linewatch.daemon.status_parts import NS_PER_S, Rates, of_journal, of_stages, of_totals
+from linewatch.daemon.status_parts import (
+    NS_PER_S,
+    Rates,
+    bare_facts,
+    of_disks,
+    of_faults,
+    of_journal,
+    of_stages,
+    of_totals,
+    software,
+)
 from linewatch.daemon.topology import CAPTURE
 from linewatch.daemon.totals import Totals
 from linewatch.daemon.untold import UntoldDecisions
 from linewatch.daemon.wall_clock import WallClock, synchronised
 from linewatch.inference.workload import Workload
 from linewatch.journal.keeper import JournalKeeper
+from linewatch.wire.bridges import Bridges
 from linewatch.wire.schema import (
     CalibrationStatus,
     CameraStatus,
@@ -66,12 +79,16 @@ class StatusReport:
     calibrated: CalibrationInForce
     camera: Camera
     wall_clock: WallClock
+    deadline_ms: float
+    disks: Callable[[], tuple[DiskSpace, ...]]
+    disk_low_mb: float | None  # where the alarm `disk-low` begins; None: it is off
+    bridges: Bridges
     started_ns: int
     _beats: int = 0
     rates: Rates = field(init=False)
 
     def __post_init__(self) -> None:
-        self.rates = Rates(self.clock, self.totals)
+        self.rates = Rates(self.clock, self.totals, self.runner)
 
     def __call__(self) -> StatusBody:
         """Return the status now, and count a heartbeat if every stage ticks, the camera is there and the service is not
@@ -106,7 +123,7 @@ class StatusReport:
             stages=of_stages(
                 self.runner,
                 silent,
-                totals.frames,
+                self.rates,
                 self.ring.slots,
                 {CAPTURE: totals.frames_overrun},  # no other stage drops
             ),
@@ -128,41 +145,27 @@ class StatusReport:
             journal=of_journal(self.journal),
             picture=_picture(self.picture),
             calibration=_calibration(self.calibrated),
+            deadline_ms=self.deadline_ms if self.workload else None,
+            disks=of_disks(self.disks(), self.disk_low_mb),
+            faults=of_faults(),
+            software=software(),
+            bridges=self.bridges.shown(),
             clock=ClockStatus(synchronised=synchronised(), last_step_s=round(self.wall_clock.last_step_ns / 1e9, 3)),
             **of_totals(totals),
         )
 
     def bare(self) -> StatusBody:
         """Return the status without what depends on the strip, the engines and their texts; no heartbeat is counted."""
-        now_ns, silent = self.clock.now_ns(), self.runner.health.silent()
-        return StatusBody(
-            heartbeat=self._beats,
-            healthy=not silent
-            and self.runner.failure is None
-            and not (self.canary and self.canary.trouble)
-            and not camera_trouble(self.camera),
-            state=ServiceState.FAILED if self.runner.failure else self.runner.state,
-            failure=None,
-            quality=Quality.MISSED,
-            uptime_s=max(0.0, (now_ns - self.started_ns) / NS_PER_S),
-            now_ns=now_ns,
-            now_unix_ns=time.time_ns(),
-            coil=None,
-            along_mm=None,
-            frames=self.totals.frames,
-            frames_per_s=0.0,
-            tiles_per_s=0.0,
-            lines_by_quality={},
-            lines_by_cause={},
-            defects=self.totals.opened,
-            alarms_standing=len(self.standing.standing_alarms),
-            ring_free=self.ring.free,
-            ring_slots=self.ring.slots,
-            stages=(),
-            engines=(),
-            journal_id=self.standing.journal,
-            untold=self.untold.count,
-        )
+        trouble = self.runner.health.silent() or self.runner.failure or (self.canary and self.canary.trouble)
+        here: dict[str, Any] = {
+            "heartbeat": self._beats,
+            "healthy": not trouble and not camera_trouble(self.camera),
+            "ring_free": self.ring.free,
+            "ring_slots": self.ring.slots,
+        }
+        now_ns = self.clock.now_ns()
+        known = bare_facts(self.runner, self.totals, self.standing, self.untold, now_ns, self.started_ns)
+        return StatusBody(**(known | here))
 
 
 def _picture(meter: PictureMeter) -> PictureStatus | None:

@@ -2,8 +2,9 @@
 images of 2048 x 1000 px of ten classes, with boxes.
 
 From https://github.com/lvxiaoming2019/GC10-DET-Metallic-Surface-Defect-Datasets. Terms: for research; cite the paper.
-Layouts: folders ``1`` to ``10`` with images and ``lable/*.xml`` (sic; or ``label``), as downloaded; ``labels.csv``
-and ``images/``. An image lies in the folder of its class; boxes may name others as well. Names like
+Layouts: folders ``1`` to ``10`` with images and ``lable/*.xml`` (sic; or ``label``), as downloaded; the same folders
+under the names of their classes; ``labels.csv`` and ``images/``. An image lies in the folder of its class; boxes may
+name others as well. Names like
 ``img_02_425508300_00018.jpg`` are camera, recording and frame: a recording is one group.
 """
 
@@ -35,13 +36,15 @@ def read(root: Path) -> list[Specimen]:
     """Read the set; the folder's label comes first, then those of the boxes."""
     if (root / "labels.csv").is_file():
         return of_table(NAME, root)
-    numbers = [str(number) for number in range(1, 11)]
-    folders = folders_of(root, numbers)
+    label_of = {str(number): label for number, label in enumerate(LABELS, 1)} | {label: label for label in LABELS}
+    folders = folders_of(root, tuple(label_of))
     if not folders:
-        raise unknown_layout(NAME, root, ("folders 1 to 10 and lable/*.xml", "labels.csv and images/"))
+        raise unknown_layout(
+            NAME, root, ("folders 1 to 10 and lable/*.xml", "folders of the classes' names", "labels.csv and images/")
+        )
     marks = next(iter(folders_of(root, ("lable", "label", "annotations")).values()), None)
     found = []
-    for number, folder in folders.items():
+    for name, folder in folders.items():
         for path in images(folder):
             mark = marks / f"{path.stem}.xml" if marks else None
             boxes = [_named(box) for box in voc_boxes(mark)] if mark and mark.is_file() else []
@@ -52,7 +55,7 @@ def read(root: Path) -> list[Specimen]:
                     file=path.relative_to(root).as_posix(),
                     fold=None,
                     knowledge=Knowledge.LABELLED,
-                    labels=tuple(dict.fromkeys([LABELS[int(number) - 1], *(box.label for box in boxes)])),
+                    labels=tuple(dict.fromkeys([label_of[name], *(box.label for box in boxes)])),
                     path=path,
                     boxes=tuple(boxes),
                     group=recording.group(1) if recording else None,

@@ -26,7 +26,7 @@ from linewatch.doctor.finding import HostFinding
 from linewatch.doctor.needs import HostNeeds
 from linewatch.doctor.packages import installed_versions
 from linewatch.doctor.processor import text
-from linewatch.plant.modbus.settings import ModbusSettings
+from linewatch.plant.settings import BridgeSettings
 from linewatch.service_settings import ServiceSettings
 from linewatch.strip.settings import StripSettings
 from linewatch.wire.schema import StatusMessage, Topic
@@ -161,7 +161,7 @@ def _services(settings: BaseModel | None, keys: ClientKeys | None) -> list[tuple
     if isinstance(settings, ServiceSettings | StripSettings):
         wire = settings.wire
         return [("service", _reachable(wire.publish), _reachable(wire.serve), keys)]
-    if isinstance(settings, ModbusSettings):
+    if isinstance(settings, BridgeSettings):
         service = settings.service
         return [("service", service.publish, service.serve, keys or service.client_keys)]
     if isinstance(settings, HistorySettings):

@@ -31,7 +31,7 @@ _STYLES = {FindingLevel.NOTE: "cyan", FindingLevel.WARNING: "yellow", FindingLev
 
 Config = Annotated[
     Path | None,
-    Parameter(help="Configuration of a service, a strip, a history or a Modbus bridge. Default: the host alone."),
+    Parameter(help="Configuration of a service, a strip, a history or a bridge. Default: the host alone."),
 ]
 WorkingDir = Annotated[
     Path | None,

@@ -12,6 +12,9 @@ from linewatch.config.history import HistorySettings
 from linewatch.config.wire import ClientKeySettings, WireSettings
 from linewatch.contracts.errors import ConfigError
 from linewatch.plant.modbus.settings import ModbusSettings
+from linewatch.plant.mqtt.settings import MqttSettings
+from linewatch.plant.opcua.settings import OpcuaSettings
+from linewatch.plant.settings import BridgeSettings
 from linewatch.service_settings import ServiceSettings
 from linewatch.strip.settings import StripSettings
 
@@ -80,12 +83,17 @@ def needs_of(settings: BaseModel, config: Path, unit: Unit | None, process: int 
         )
     if isinstance(settings, HistorySettings):
         return _of_history(settings, config, unit, process)
-    if isinstance(settings, ModbusSettings):
-        ports = (("[listen] port", settings.listen.port),) if settings.listen.port else ()
+    if isinstance(settings, MqttSettings):
+        store, keys = settings.store, [settings.service.keys]
+        folders = (NeededFolder("[store] file", store.file.parent, store.max_mb),)
+        return HostNeeds(config, unit, process, folders=folders, secret_keys=_secrets(keys))
+    if isinstance(settings, BridgeSettings):
+        port = settings.listen.port if isinstance(settings, ModbusSettings | OpcuaSettings) else 0
+        ports = (("[listen] port", port),) if port else ()
         keys = [settings.service.keys]
         return HostNeeds(config, unit, process, ports=ports, secret_keys=_secrets(keys))
     raise ConfigError(
-        f"{config}: no process runs by it, expected the configuration of a service, a strip, a history or a Modbus "
+        f"{config}: no process runs by it, expected the configuration of a service, a strip, a history or a "
         "bridge; `linewatch check` looks at rules and taxonomies"
     )
 

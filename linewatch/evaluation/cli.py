@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
+from linewatch.contracts.errors import ConfigError
 from linewatch.datasets.cli import Data, OwnSetOptions
 from linewatch.files import write_output
 from linewatch.logs import configure_logs
@@ -27,9 +28,18 @@ Target = Annotated[str, Parameter(name="TARGET", help="A checkpoint, or the name
 
 
 def train(
-    recipe: Annotated[str, Parameter(help="A name of `linewatch networks`, or screen, classify, segment or inspect.")],
+    recipe: Annotated[
+        str | None, Parameter(help="A name of `linewatch networks`, or screen, classify, segment or inspect.")
+    ] = None,
     /,
     *,
+    queue: Annotated[
+        Path | None,
+        Parameter(
+            help="TOML file of many trainings by the papers' protocols, instead of RECIPE: each is a folder in --run, "
+            "goes on where it was cut short, and has a row in results.md there."
+        ),
+    ] = None,
     data: Data = (),
     own: OwnSetOptions = OwnSetOptions(),
     changes: Annotated[
@@ -43,7 +53,14 @@ def train(
     resume: Annotated[bool, Parameter(help="Continue the run folder.")] = False,
     out: Annotated[Path | None, Parameter(help="Engine folder to write, of the four engines.")] = None,
     as_json: AsJson = False,
-) -> None:
+) -> int:
+    if (recipe is None) == (queue is None):
+        raise ConfigError("train: expected a RECIPE or --queue FILE, and not both")
+    if queue is not None:
+        if changes or weights or kfold or out or as_json:
+            raise ConfigError("--queue: takes --data, --run and nothing else; settings stand in its file")
+        return _train_queue(queue, data, run)
+    assert recipe is not None
     with extra("train"):
         from linewatch.evaluation.commands import train
 
@@ -60,6 +77,23 @@ def train(
         )
         if result is not None:
             _print_result(result, as_json)
+    return 0
+
+
+def _train_queue(file: Path, data: tuple[str, ...], runs: Path | None) -> int:
+    with extra("train"):
+        from linewatch.datasets.arguments import named_folders
+        from linewatch.evaluation.queue.queue_file import read_queue
+        from linewatch.evaluation.queue.run_queue import TABLE, QueueRunner
+
+        configure_logs("info")
+        folders = named_folders(data)
+        runner = QueueRunner(read_queue(file, folders), folders, runs or Path("runs") / file.stem)
+        states = runner.run()
+    print((runner.runs / TABLE).read_text(), end="")
+    for name, why in runner.failures.items():
+        print(f"linewatch: run {name} {why}", file=sys.stderr)
+    return 0 if all(state.ended for state in states) else 1
 
 
 def evaluate(
@@ -115,7 +149,6 @@ class ChainOptions:
     def over(self, settings: ServiceSettings) -> ServiceSettings:
         """Return the settings with these options in their place. Raises ConfigError."""
         from linewatch.config.load import checked
-        from linewatch.contracts.errors import ConfigError
         from linewatch.contracts.manifest import Task
         from linewatch.inference.settings import InferenceSettings
 

@@ -3,7 +3,7 @@
 import json
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, fields
 from enum import StrEnum
 from pathlib import Path
@@ -80,6 +80,39 @@ def label(connection: sa.Connection, defect: str, verdict: LabelVerdict, right_c
     values |= {"who": who, "said_unix_ns": time.time_ns()}
     connection.execute(sa.insert(LABEL).values(defect_id=row.id, **values))
     return Label(**values)
+
+
+def take_back(connection: sa.Connection, defect: int, who: str) -> Label:
+    """Delete the newest label of the defect of this number, which `who` gave; the one before it counts again.
+
+    Raises HistoryError where nobody has labelled it, and where somebody else labelled it last.
+    """
+    of_defect = sa.select(*(LABEL.c[name] for name in _FIELDS), LABEL.c.id).where(LABEL.c.defect_id == defect)
+    newest = connection.execute(of_defect.order_by(LABEL.c.id.desc()).limit(1)).first()
+    if newest is None:
+        raise HistoryError(f"defect {defect} has no label to take back")
+    if newest.who != who:
+        raise HistoryError(f"defect {defect} was labelled last by {newest.who}, not by {who}: label it anew instead")
+    connection.execute(sa.delete(LABEL).where(LABEL.c.id == newest.id))
+    return Label(**{name: newest._mapping[name] for name in _FIELDS})
+
+
+def labels_of(connection: sa.Connection, defects: Sequence[int]) -> dict[int, Label]:
+    """Return the newest label of each of these defects that has one, by its number; at most some thousands."""
+    newest = sa.select(sa.func.max(LABEL.c.id)).where(LABEL.c.defect_id.in_(defects)).group_by(LABEL.c.defect_id)
+    wanted = sa.select(*(LABEL.c[name] for name in _FIELDS), LABEL.c.defect_id).where(LABEL.c.id.in_(newest))
+    found = {}
+    for row in connection.execute(wanted):
+        values = dict(row._mapping)
+        number = values.pop("defect_id")
+        found[number] = Label(**values)
+    return found
+
+
+def labels_by(connection: sa.Connection, who: str, since_unix_ns: int) -> int:
+    """Return how many defects a person has labelled since then."""
+    by_person = LABEL.c.who == who, LABEL.c.said_unix_ns >= since_unix_ns, LABEL.c.defect_id.is_not(None)
+    return connection.execute(sa.select(sa.func.count(LABEL.c.defect_id.distinct())).where(*by_person)).scalar_one()
 
 
 def missed(connection: sa.Connection, number: int, box: StripBox, right_class: str, who: str) -> Label:

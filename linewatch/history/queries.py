@@ -1,5 +1,6 @@
 """Queries of the history. Lists come in pages by key: a page costs the same wherever it lies in the list."""
 
+import math
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -89,10 +90,19 @@ class GapRow:
 
 
 def coils(
-    connection: sa.Connection, coil: str | None = None, *, after: int | None = None, limit: int = PAGE
+    connection: sa.Connection,
+    coil: str | None = None,
+    *,
+    after: int | None = None,
+    limit: int = PAGE,
+    where: Sequence[sa.ColumnElement[bool]] = (),
 ) -> list[CoilRow]:
-    """Return passages, the newest first: of one coil or of all, beginning after the passage numbered `after`."""
+    """Return passages, the newest first: of one coil or of all, beginning after the passage numbered `after`.
+
+    where: further conditions on the table of coils.
+    """
     wanted = sa.select(COIL, SERVICE.c.name.label("service")).join(SERVICE).order_by(COIL.c.id.desc()).limit(limit)
+    wanted = wanted.where(*where)
     if coil is not None:
         wanted = wanted.where(COIL.c.coil == coil)
     if after is not None:
@@ -203,6 +213,30 @@ def defects(
     return found
 
 
+def neighbours(connection: sa.Connection, of: DefectRow, within_mm: float, limit: int = 24) -> list[DefectRow]:
+    """Return the defects of its passage that begin within so many mm of where it begins, the nearest first.
+
+    limit: how many on each side of it are looked at.
+    """
+    begin_mm = of.defect.box.along_mm[0]
+    of_coil = [COIL.c[name] for name in PASSAGE_FIELDS]
+    here = sa.select(DEFECT, *of_coil).join(COIL).where(DEFECT.c.coil_id == of.passage, DEFECT.c.merged_into.is_(None))
+    behind = here.where(DEFECT.c.along_begin_mm.between(begin_mm, begin_mm + within_mm))
+    before = here.where(DEFECT.c.along_begin_mm >= begin_mm - within_mm, DEFECT.c.along_begin_mm < begin_mm)
+    rows = [
+        *connection.execute(behind.order_by(DEFECT.c.along_begin_mm, DEFECT.c.id).limit(limit + 1)),
+        *connection.execute(before.order_by(DEFECT.c.along_begin_mm.desc(), DEFECT.c.id.desc()).limit(limit)),
+    ]
+    found = [_defect(row, row._mapping) for row in rows if row.id != of.number]
+    return sorted(found, key=lambda one: (_apart_mm(one.defect, of.defect), one.number))[:limit]
+
+
+def _apart_mm(one: Defect, other: Defect) -> float:
+    """Return the distance between the middles of two defects."""
+    middles = ((sum(one.box.along_mm), sum(one.box.across_mm)), (sum(other.box.along_mm), sum(other.box.across_mm)))
+    return math.dist(*middles) / 2
+
+
 def defect_rows(connection: sa.Connection, numbers: Sequence[int]) -> Iterator[DefectRow]:
     """Yield the defects of these numbers that are stored, in no order."""
     of_coil = [COIL.c[name] for name in PASSAGE_FIELDS]
@@ -231,6 +265,13 @@ def spans(connection: sa.Connection, number: int) -> list[SpanRow]:
         SpanRow(span_in(row), tuple(row.identities.split("\n")) if row.identities else ())
         for row in connection.execute(wanted.order_by(SPAN.c.first_line))
     ]
+
+
+def engines_at(connection: sa.Connection, number: int, along_mm: float) -> tuple[str, ...]:
+    """Return the identities of the engines that inspected a place of a passage, in the cascade's order."""
+    here = sa.select(ENGINES.c.identities).join(SPAN).where(SPAN.c.coil_id == number, SPAN.c.along_begin_mm <= along_mm)
+    found = connection.execute(here.order_by(SPAN.c.first_line.desc()).limit(1)).scalar()
+    return tuple(found.split("\n")) if found else ()
 
 
 def gaps(connection: sa.Connection, limit: int = PAGE) -> list[GapRow]:

@@ -47,6 +47,7 @@ _MM2: Final = tuple(field.name for field in fields(StripArea))
 _ENVELOPE: Final = {"schema_version", "topic", "epoch", "sequence", "timing", "coil_ordinal", "coil_epoch"}
 _IN_COLUMNS: Final = _ENVELOPE | {"coil", "side", "camera", "ordinal", "mask", "id", "across_mm", "along_mm"}
 _COLUMNS: Final = {column.name for column in DEFECT.c}
+_COUNTED_BY: Final = ("id", "name", "defect_class", "merged_into", "part_of", "tentative")
 _COILS_REMEMBERED: Final = 16
 _NAMES_AT_ONCE: Final = 500  # of a query; SQLite binds 32,766 values
 
@@ -305,23 +306,22 @@ class HistoryWriter:
             names = [name for of, name in newest if of == coil_id]
             for at in range(0, len(names), _NAMES_AT_ONCE):
                 found = connection.execute(
-                    sa.select(DEFECT.c.id, DEFECT.c.name, DEFECT.c.defect_class, DEFECT.c.merged_into)
+                    sa.select(*(DEFECT.c[name] for name in _COUNTED_BY))
                     .where(DEFECT.c.coil_id == coil_id)
                     .where(DEFECT.c.name.in_(names[at : at + _NAMES_AT_ONCE]))
                 )
                 rows |= {(coil_id, row.name): row for row in found}
         counts: Counter[tuple[int, str]] = Counter()
+        called: Counter[tuple[int, str]] = Counter()
         ids = {key: row.id for key, row in rows.items()}
         new, known = [], []
         for key, message in newest.items():
             if key in rows:
                 known.append({"row": ids[key], **_defect(message), "mask_dropped": key in dropped})
-                if rows[key].merged_into is None:
-                    counts[key[0], rows[key].defect_class] -= 1
+                _count(rows[key], key[0], counts, called, -1)
             else:
                 new.append({"coil_id": key[0], "name": key[1], **_defect(message), "mask_dropped": key in dropped})
-            if message.merged_into is None:
-                counts[key[0], message.defect_class] += 1
+            _count(message, key[0], counts, called)
         if new:
             added = connection.execute(sa.insert(DEFECT).returning(DEFECT.c.id, DEFECT.c.coil_id, DEFECT.c.name), new)
             ids |= {(row.coil_id, row.name): row.id for row in added}
@@ -331,6 +331,7 @@ class HistoryWriter:
             connection.execute(sa.update(DEFECT).where(DEFECT.c.id == sa.bindparam("row")).values(changed), known)
         self._masks(connection, messages, ids, set(rows))
         add_to_counts(connection, CLASS_COUNT, ("coil_id", "defect_class"), "defects", counts)
+        add_to_counts(connection, CLASS_COUNT, ("coil_id", "defect_class"), "called", called)
 
     def _masks(
         self,
@@ -388,6 +389,14 @@ class HistoryWriter:
             return seen_unix_ns
         seen_ns = message.timing.captured_ns
         return time.time_ns() if self._wall_ns is None or not seen_ns else self._wall_ns + seen_ns
+
+
+def _count(defect: Any, coil_id: int, counts: Counter[Any], called: Counter[Any], sign: int = 1) -> None:
+    """Add a defect, a row or a message, to the counts of all defects and of the called ones."""
+    if defect.merged_into is None:
+        counts[coil_id, defect.defect_class] += sign
+        if defect.part_of is None and not defect.tentative:
+            called[coil_id, defect.defect_class] += sign
 
 
 def _begins_a_restart(frame: FrameMessage) -> bool:

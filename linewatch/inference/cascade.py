@@ -16,10 +16,11 @@ from linewatch.contracts.tile import Batch, BatchResult, Tile, TileRef
 from linewatch.geometry.grid import tiles_on
 from linewatch.geometry.stitch import cut
 from linewatch.inference.batcher import Batcher
+from linewatch.inference.disagreement import TilesSeen
 from linewatch.inference.engines import EngineSet
 from linewatch.inference.grids import inspection_grid, seen_grid
 from linewatch.inference.lineup import Lineup
-from linewatch.inference.maps import DEFECT, class_shares, draw_outlines, joined
+from linewatch.inference.maps import DEFECT, class_shares, draw_outlines, joined, tile_of
 from linewatch.inference.pending import PendingFrame
 from linewatch.inference.settings import InferenceSettings
 from linewatch.inference.workload import Workload
@@ -258,28 +259,32 @@ class Cascade:
         pixels, cell_px = pending.frame.pixels, shadow.engine.manifest.cell_px or 1
         assert pixels is not None
         seen, tiles = pending.seen, pending.tiles
+        whole = pixels.copy()  # the slot of the ring is another frame's when the answers come
         if stage is Task.INSPECT and pending.maps is not None:
             maps, windows, shape = pending.maps, pending.windows(tiles), pixels.shape
+            shown = TilesSeen(pending.frame, whole, [tile_of(one, cell_px, *shape) for one in windows])
 
             def compare(answers: np.ndarray) -> None:
                 theirs = joined(dict(zip(seen, answers, strict=True)), cell_px, *shape)
-                shadow.compare_maps(maps, theirs, windows)
+                shadow.compare_maps(maps, theirs, windows, shown)
 
         elif stage is Task.SCREEN:
             scores, scores_from = pending.screen_scores.copy(), pending.screen_geometry()
+            shown = TilesSeen(pending.frame, whole, tiles)
 
             def compare(answers: np.ndarray) -> None:
                 theirs = np.zeros_like(scores)
                 for tile, answer in zip(seen, answers, strict=True):
                     np.maximum(theirs, scores_from(answer, cell_px, tile), out=theirs)
-                shadow.compare(scores, theirs)
+                shadow.compare(scores, theirs, shown)
 
         else:
             seen = tuple(pending.passed_tiles[row] for row in rows)
             ours = (pending.class_scores if stage is Task.CLASSIFY else pending.probability)[list(rows)]
+            shown = TilesSeen(pending.frame, whole, seen)
 
             def compare(answers: np.ndarray) -> None:
-                shadow.compare(ours, answers)
+                shadow.compare(ours, answers, shown)
 
         shadow.ask(np.stack([cut(pixels, tile) for tile in seen])[:, np.newaxis], compare)
 

@@ -1,4 +1,4 @@
-"""`linewatch engines`."""
+"""`linewatch engines`, and `linewatch engine new-key`, `sign` and `verify`."""
 
 import json
 from collections.abc import Sequence
@@ -7,16 +7,19 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from linewatch.contracts.errors import EngineError
+from linewatch.contracts.errors import ConfigError, EngineError
 from linewatch.terminal import AsJson, plain_console
 
 if TYPE_CHECKING:
     from linewatch.inference.engines import EngineReport
 
+Folder = Annotated[Path, Parameter(name=["--engines", "--dir"], help="Folder of engines.")]
+_FOLDER = Path("engines")
+
 
 def engines(
     *,
-    folder: Annotated[Path, Parameter(name=["--engines", "--dir"], help="Folder of engines.")] = Path("engines"),
+    folder: Folder = _FOLDER,
     backend: Annotated[str, Parameter(help="Backend that is to run them.")] = "onnxruntime",
     add_reference: Annotated[
         tuple[str, ...],
@@ -49,6 +52,69 @@ def engines(
     else:
         _print_engines(reports)
     return EngineError.exit_code if any(report.fault for report in reports) else 0
+
+
+def new_key(
+    file: Annotated[Path, Parameter(help="File to write the secret key to.")],
+    /,
+    *,
+    as_json: AsJson = False,
+) -> None:
+    from linewatch.inference.signatures import SigningKey
+
+    signer = SigningKey.new(file).signer
+    facts = {"secret_file": str(file), "signer": signer}
+    print(json.dumps(facts) if as_json else f'{file}: for its owner alone\ntrusted_signers = ["{signer}"]')
+
+
+def sign(
+    *names: Annotated[str, Parameter(help="Engines, by the names of their folders.")],
+    key: Annotated[Path, Parameter(help="Secret key of `linewatch engine new-key`.")],
+    folder: Folder = _FOLDER,
+    as_json: AsJson = False,
+) -> None:
+    from linewatch.inference.engines import find_engine
+    from linewatch.inference.signatures import SigningKey, fingerprint
+
+    if not names:
+        raise ConfigError("engine sign: expected the names of engines, found none; `linewatch engines` lists them")
+    secret = SigningKey.read(key)
+    for name in names:
+        find_engine(folder, name)  # what the service would refuse is not worth a signature
+        signed = secret.sign(folder / name)
+        facts = {"engine": name, "signer": signed.signer, "signed_at": signed.signed_at, "files": signed.files}
+        told = f"{name}: {len(signed.files)} files signed by {fingerprint(signed.signer)}"
+        print(json.dumps(facts) if as_json else told)
+
+
+def verify_signed(
+    *names: Annotated[str, Parameter(help="Engines, by the names of their folders.")],
+    signer: Annotated[
+        tuple[str, ...], Parameter(help="Public key that is trusted, ed25519:... Default: that of any signer.")
+    ] = (),
+    folder: Folder = _FOLDER,
+    as_json: AsJson = False,
+) -> int:
+    from linewatch.inference.signatures import checked_signer, fingerprint, verify
+
+    if not names:
+        raise ConfigError("engine verify: expected the names of engines, found none; `linewatch engines` lists them")
+    try:
+        trusted = tuple(map(checked_signer, signer)) or None
+    except ValueError as error:
+        raise ConfigError(f"engine verify --signer: {error}") from None
+    refused = False
+    for name in names:
+        facts: dict[str, object] = {"engine": name, "fault": None}
+        try:
+            found = verify(folder / name, trusted)
+            facts |= {"signer": found.signer, "signed_at": found.signed_at, "files": found.files}
+            told = f"{name}: {len(found.files)} files as {fingerprint(found.signer)} signed them at {found.signed_at}"
+        except EngineError as error:
+            refused, told = True, f"refused: {error}"
+            facts["fault"] = str(error)
+        print(json.dumps(facts) if as_json else told)
+    return EngineError.exit_code if refused else 0
 
 
 def _print_engines(reports: "Sequence[EngineReport]") -> None:

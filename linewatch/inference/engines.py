@@ -19,6 +19,7 @@ from linewatch.inference.reference_tiles import (
     write_reference_tiles,
 )
 from linewatch.inference.settings import InferenceSettings
+from linewatch.inference.signatures import verify
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,16 +87,19 @@ class EngineReport:
     lacks: str | None = None
 
 
-def find_engine(engines_dir: Path, name: str) -> Engine:
-    """Read and verify `engines_dir/name/`, of any task. Raises EngineError when something is missing or damaged."""
+def find_engine(engines_dir: Path, name: str, trusted: Sequence[str] = ()) -> Engine:
+    """Read and verify `engines_dir/name/`, of any task. trusted: public keys; the holder of one must have signed it.
+
+    Raises EngineError when something is missing, damaged or not signed.
+    """
     directory = engines_dir / name
-    manifest = _read_manifest(directory, engines_dir)
+    manifest = _read_manifest(directory, engines_dir, trusted)
     return Engine(manifest, directory, _read_model(directory, manifest), read_reference_tiles(directory, manifest))
 
 
-def load_engine(engines_dir: Path, name: str, task: Task) -> Engine:
+def load_engine(engines_dir: Path, name: str, task: Task, trusted: Sequence[str] = ()) -> Engine:
     """Return the engine `name`. Raises EngineError as `find_engine` does, and when it has another task."""
-    engine = find_engine(engines_dir, name)
+    engine = find_engine(engines_dir, name, trusted)
     if engine.manifest.task is not task:
         raise EngineError(
             f"engine {name}: its task is {engine.manifest.task}, inference.{task} expects one with task {task}; "
@@ -104,15 +108,15 @@ def load_engine(engines_dir: Path, name: str, task: Task) -> Engine:
     return engine
 
 
-def best_sibling(engine: Engine, endings: Sequence[str]) -> Engine:
+def best_sibling(engine: Engine, endings: Sequence[str], trusted: Sequence[str] = ()) -> Engine:
     """Return the first INT8 sibling with one of these endings that was made from this engine, else the engine itself.
 
-    Raises EngineError for a damaged sibling.
+    Raises EngineError for a damaged sibling, and for one that no trusted signer signed.
     """
     for ending in endings:
         directory = engine.directory.with_name(f"{engine.manifest.name}-{ending}")
         if (directory / MANIFEST).is_file():
-            sibling = find_engine(directory.parent, directory.name)
+            sibling = find_engine(directory.parent, directory.name, trusted)
             quantisation = sibling.manifest.quantisation
             if quantisation is not None and quantisation.source_sha256 == engine.manifest.model.sha256:
                 return sibling
@@ -124,11 +128,13 @@ def load_engines(settings: InferenceSettings, siblings: Sequence[str] = ()) -> E
 
     siblings: endings, best first. Raises EngineError, also when the tiles of classify and segment differ in size.
     """
-    endings = siblings if settings.precision == "int8" else ()
-    found = {
-        task.value: best_sibling(load_engine(settings.engines_dir, getattr(settings, task.value), task), endings)
-        for task in settings.tasks
-    }
+    endings, trusted = siblings if settings.precision == "int8" else (), settings.trusted_signers
+
+    def load(task: Task) -> Engine:
+        engine = load_engine(settings.engines_dir, getattr(settings, task.value), task, trusted)
+        return best_sibling(engine, endings, trusted)
+
+    found = {task.value: load(task) for task in settings.tasks}
     engines = EngineSet(**found)
     if settings.chain == "inspect":
         return engines
@@ -187,14 +193,17 @@ def try_engine(engine: Engine, backend: Backend) -> bool:
     return True
 
 
-def _read_manifest(directory: Path, engines_dir: Path) -> EngineManifest:
+def _read_manifest(directory: Path, engines_dir: Path, trusted: Sequence[str] = ()) -> EngineManifest:
     path = directory / MANIFEST
     if not directory.is_dir():
         raise EngineError(
             f"{directory}: no such engine, expected one of {_names(engines_dir)}; set inference.engines_dir or the name"
         )
     try:
-        manifest = EngineManifest.parse(path.read_bytes())
+        data = path.read_bytes()
+        if trusted:
+            verify(directory, trusted, data)
+        manifest = EngineManifest.parse(data)
     except OSError as error:
         raise EngineError(
             f"{path}: cannot be read ({error.strerror}), expected a folder with {MANIFEST} and a model; export it again"

@@ -53,6 +53,13 @@ def joined(parts: Mapping[Tile, np.ndarray], cell_px: int, lines: int, width: in
     return whole
 
 
+def tile_of(window: tuple[slice, slice], cell_px: int, lines: int, width: int) -> Tile:
+    """Return the pixels of a window of cells in a frame of so many lines and columns."""
+    rows, columns = window
+    x, y = columns.start * cell_px, rows.start * cell_px
+    return Tile(x, y, min(columns.stop * cell_px, width) - x, min(rows.stop * cell_px, lines) - y)
+
+
 def class_shares(maps: np.ndarray, windows: Sequence[tuple[slice, slice]], level: float) -> np.ndarray:
     """Return the share of each class in each window's cells that reach `level` in plane 1, which weighs them.
 

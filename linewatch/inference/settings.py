@@ -9,6 +9,7 @@ from pydantic_core import core_schema
 
 from linewatch.contracts.manifest import CASCADE, Task
 from linewatch.inference.backends.registry import BACKENDS, BackendSettings
+from linewatch.inference.signatures import Signer
 
 Ladder = Annotated[tuple[Annotated[int, Field(ge=1, le=256)], ...], Field(min_length=1, strict=False)]
 
@@ -26,6 +27,11 @@ class InferenceSettings(BackendSettings):
     """`[inference]`: the engines that look at the strip, and how they are run."""
 
     engines_dir: Annotated[Path, Field(strict=False)] = Path("engines")
+    trusted_signers: Annotated[tuple[Signer, ...], Field(strict=False)] = Field(
+        default=(),
+        description="public keys of those who may sign engines, as `linewatch engine new-key` prints them: an engine "
+        "that none of them signed, or that was changed since, is refused; none: engines need no signature",
+    )
     chain: Literal["cascade", "inspect"] = Field(
         default="inspect",
         description="cascade: screen every frame, classify the tiles that pass, segment those near a class; inspect: "

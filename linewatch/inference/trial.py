@@ -283,7 +283,7 @@ def main() -> None:
 def _loaded(request: dict[str, Any]) -> tuple[Engine, Callable[[np.ndarray], np.ndarray], dict[str, object]]:
     """Load and try the engine; return it, what answers a tile, and what is told of it. Raises EngineError."""
     settings = InferenceSettings.model_validate_json(request["settings"])
-    engine = find_engine(settings.engines_dir, request["name"])
+    engine = find_engine(settings.engines_dir, request["name"], settings.trusted_signers)
     manifest, backend = engine.manifest, open_backend(request["backend"], settings)
     (executor,) = backend.open(manifest, engine.model, (1,), 1)
 
@@ -294,7 +294,7 @@ def _loaded(request: dict[str, Any]) -> tuple[Engine, Callable[[np.ndarray], np.
     try_out(manifest, engine.reference, precision_of(identity), answer)
     name = request["running"].get(manifest.task.value)
     if engine.reference is None and name is not None:
-        running = find_engine(settings.engines_dir, name)
+        running = find_engine(settings.engines_dir, name, settings.trusted_signers)
         if running.reference and (order := other_order(running.manifest, running.reference, manifest, answer)):
             raise EngineError(f"engine {manifest.name}: {order}")
     tile = np.zeros((1, 1, manifest.input.lines, manifest.input.width), np.uint8)

@@ -1,4 +1,4 @@
-"""`pages` lists what a picture file holds, `Page.read` decodes one: whole, or not at all.
+"""`pages` lists what a picture file holds, `PicturePage.read` decodes one: whole, or not at all.
 
 Decoders conceal damage: they fill what they cannot decode with invented pixels and only warn. Every kind that is read
 here tells: JPEG by its decoder's warnings, PNG by its checksums, TIFF by the length of each strip, BMP by its size.
@@ -27,7 +27,7 @@ OTHER_SUFFIXES: Final = (
 
 
 @dataclass(frozen=True, slots=True)
-class Page:
+class PicturePage:
     """One picture of a file. `number`: from 1, of `of` pages; only a TIFF has more than one."""
 
     path: Path
@@ -58,7 +58,7 @@ class Page:
             raise PictureError(f"{self.path}{place}: {error}", error.cause) from error
 
 
-def pages(path: Path) -> tuple[Page, ...]:
+def pages(path: Path) -> tuple[PicturePage, ...]:
     """Return the pictures in a file, in order, without decoding any: one, or the pages of a TIFF.
 
     A file that cannot be read is one page, which says why when it is read; so does each page that a TIFF must have and
@@ -67,17 +67,20 @@ def pages(path: Path) -> tuple[Page, ...]:
     try:
         with _opened(path) as file:
             if file.read(4) not in tiff.SIGNATURES:
-                return (Page(path),)
+                return (PicturePage(path),)
             found, lacking = tiff.directories(file)
     except (OSError, PictureError):
-        return (Page(path),)
+        return (PicturePage(path),)
     of = len(found) + len(lacking)
-    listed = [Page(path, number, of, directory.offset) for number, directory in enumerate(found, start=1)]
-    return (*listed, *(Page(path, number, of, lacking=why) for number, why in enumerate(lacking, start=len(found) + 1)))
+    listed = [PicturePage(path, number, of, directory.offset) for number, directory in enumerate(found, start=1)]
+    return (
+        *listed,
+        *(PicturePage(path, number, of, lacking=why) for number, why in enumerate(lacking, start=len(found) + 1)),
+    )
 
 
 def read_picture(path: Path) -> np.ndarray:
-    """Return the one picture of a file as `Page.read` does. Raises PictureError, also for a file of several pages."""
+    """Return the one picture of a file as `PicturePage.read` does. Raises PictureError, also for several pages."""
     first, *others = pages(path)
     if others:
         raise PictureError(f"{path}: holds {first.of} pages, expected one picture; save each page to a file of its own")

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
+from pydantic import ValidationError
 
 from linewatch.config.load import load
 from linewatch.contracts.errors import ConfigError
@@ -33,7 +34,10 @@ def bridge(
     if protocol not in BRIDGES:
         raise ConfigError(f"bridge {protocol}: expected one of {', '.join(BRIDGES)}")
     kind = BRIDGES[protocol]
-    settings = kind.settings() if config is None else load(config, kind.settings)
+    try:
+        settings = kind.settings() if config is None else load(config, kind.settings)
+    except ValidationError as error:  # the defaults alone are not enough
+        raise ConfigError(_without_config(protocol)) from error
     if addresses is not None:
         if kind.address_map is None:
             raise ConfigError(f"bridge {protocol}: this protocol has no map of addresses; leave --map out")
@@ -45,8 +49,12 @@ def bridge(
     elif check:
         print(f"{config or 'the defaults'}: good")
     elif config is None:
-        raise ConfigError(f"bridge {protocol}: expected a configuration, for example configs/plant/{protocol}.toml")
+        raise ConfigError(_without_config(protocol))
     else:
         with extra("plant"):
             configure_logs(settings.log.level)
             kind.run(settings)
+
+
+def _without_config(protocol: str) -> str:
+    return f"bridge {protocol}: expected a configuration, for example configs/plant/{protocol}.toml"

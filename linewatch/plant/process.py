@@ -1,4 +1,4 @@
-"""The process of a bridge: it ends on signals, feeds the service manager's watchdog and logs the service's state."""
+"""The process of a bridge: it ends on signals, feeds the watchdog, logs the service's state and reports its health."""
 
 import asyncio
 import signal
@@ -10,6 +10,8 @@ import structlog
 
 from linewatch.logs import log_sums
 from linewatch.plant.follower import Follower
+from linewatch.plant.health import HealthReporter, LinkHealth
+from linewatch.plant.settings import BridgeSettings
 from linewatch.plant.view import BridgeState
 from linewatch.systemd import Notifier
 
@@ -22,7 +24,9 @@ log = structlog.get_logger()
 class BridgeProcess:
     """Made in a running event loop, which it lets run until SIGTERM, SIGINT or a call of `end`."""
 
-    def __init__(self) -> None:
+    def __init__(self, protocol: str, settings: BridgeSettings) -> None:
+        """protocol: its name in `linewatch bridge PROTOCOL`."""
+        self._protocol, self._settings = protocol, settings
         self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
         self._manager = Notifier()
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -32,17 +36,26 @@ class BridgeProcess:
         """End the process. May be called from any thread."""
         self._loop.call_soon_threadsafe(self._stop.set)
 
-    async def run(self, follower: Follower[Any], connections: Callable[[], str] | None = None) -> None:
+    async def run(
+        self,
+        follower: Follower[Any],
+        connections: Callable[[], str] | None = None,
+        health: Callable[[], LinkHealth] = LinkHealth,
+    ) -> None:
         """Follow the service until the process is to end. Call it once the bridge can be connected to.
 
-        connections: one phrase about them for `systemctl status`. Raises what the follower failed with.
+        connections: one phrase about them for `systemctl status`. health: of the link to the plant, asked from another
+        thread; it must not wait. Raises what the follower failed with.
         """
+        reporter = HealthReporter(self._protocol, self._settings, health)
         follower.start()
+        reporter.start()
         try:
             self._manager.ready()
             await self._watch(follower, connections)
         finally:
             self._manager.stopping()
+            reporter.stop()
             follower.stop()
         log.info("stopped")
 

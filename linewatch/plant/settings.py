@@ -6,6 +6,7 @@ from linewatch.client import ClientKeys
 from linewatch.config.base import Settings
 from linewatch.config.log import LogSettings
 from linewatch.config.wire import ClientKeySettings, PeerEndpoint
+from linewatch.contracts.bounds import ShortText
 
 
 class FollowedServiceSettings(Settings):
@@ -36,5 +37,10 @@ class CommandSettings(Settings):
 class BridgeSettings(Settings):
     """Base of every bridge's configuration file."""
 
+    name: ShortText | None = Field(
+        default=None,
+        description="of this bridge in the service's status; null: its protocol. Give each of several bridges of one "
+        "protocol its own",
+    )
     service: FollowedServiceSettings = FollowedServiceSettings()
     log: LogSettings = LogSettings()

@@ -29,7 +29,7 @@ from linewatch.review.coil_record import (
 )
 from linewatch.review.defect_table import REPORTED_COLUMNS, PhysicalDefects, ReportedColumns
 from linewatch.wire.decode import alarm_from, grade_from, roll_mark_from
-from linewatch.wire.schema import AlarmMessage, GradeBody, RollMarkMessage, canonical
+from linewatch.wire.schema import AlarmMessage, GradeBody, RollMarkMessage, canonical, parse
 
 _ROWS_AT_ONCE: Final = 20_000
 
@@ -166,12 +166,12 @@ def _alarms(connection: sa.Connection, coil: Any) -> list[Alarm]:
     then = {"service_id": coil.service_id, "journal": coil.journal, "coil_epoch": coil.epoch}
     wanted = sa.select(sa.cast(ALARM.c.body, sa.Text)).filter_by(**then, coil_ordinal=coil.ordinal)
     bodies = connection.execute(wanted.order_by(ALARM.c.epoch, ALARM.c.sequence)).scalars()
-    return [alarm_from(AlarmMessage.model_validate_json(body)) for body in bodies]
+    return [alarm_from(parse(AlarmMessage, body)) for body in bodies]
 
 
 def _grade(more: dict[str, Any] | None) -> CoilGrade | None:
     body = (more or {}).get("grade")
-    return None if body is None else grade_from(GradeBody.model_validate_json(canonical(body)))
+    return None if body is None else grade_from(GradeBody.model_validate_json(canonical(body), extra="ignore"))
 
 
 def _excluded_mm(more: dict[str, Any] | None) -> tuple[float, float]:
@@ -182,7 +182,7 @@ def _excluded_mm(more: dict[str, Any] | None) -> tuple[float, float]:
 def _roll_marks(connection: sa.Connection, number: int) -> tuple[RollMark, ...]:
     wanted = sa.select(sa.cast(ROLL_MARK.c.body, sa.Text)).filter_by(coil_id=number).order_by(ROLL_MARK.c.id)
     bodies = connection.execute(wanted).scalars()
-    return tuple(roll_mark_from(RollMarkMessage.model_validate_json(body)) for body in bodies)
+    return tuple(roll_mark_from(parse(RollMarkMessage, body)) for body in bodies)
 
 
 def _periodic(connection: sa.Connection, number: int) -> frozenset[str]:

@@ -14,7 +14,7 @@ from linewatch.capture.clock import MonotonicClock
 from linewatch.config.calibration_file import read_calibration
 from linewatch.daemon.alarm_orders import AlarmOrders
 from linewatch.daemon.coils.folder import CoilFolder
-from linewatch.daemon.host_monitor import DiskMonitor, fullest_disk
+from linewatch.daemon.host_monitor import DiskMonitor, measure_disks
 from linewatch.daemon.runner import Runner
 from linewatch.daemon.slow_start import told_while_slow
 from linewatch.daemon.stages.outlet import Outlet
@@ -33,6 +33,7 @@ from linewatch.strip.settings import StripSettings
 from linewatch.strip.status import HostView, StripStatus
 from linewatch.wire.access.audit import AuditTrail
 from linewatch.wire.access.server_keys import ServerKeys
+from linewatch.wire.bridges import Bridges
 from linewatch.wire.commands import CommandServer
 from linewatch.wire.decode import alarm_body_of
 from linewatch.wire.encode import Sequencer
@@ -117,7 +118,7 @@ def open_strip(settings: StripSettings, reread: Callable[[], StripSettings] | No
         runner = Runner(clock, topology.TOPOLOGY, len(cameras), listeners.stop)
         orders = AlarmOrders(map(alarm_body_of, journal.commanded()), partial(runner.hand, topology.HEARD))
         disks = stack.enter_context(
-            DiskMonitor(partial(fullest_disk, settings.journal.dir, settings.system_alarms.disks), clock)
+            DiskMonitor(partial(measure_disks, settings.journal.dir, settings.system_alarms.disks), clock)
         )
         stage = JoinStage(
             resumed.joining,
@@ -130,14 +131,26 @@ def open_strip(settings: StripSettings, reread: Callable[[], StripSettings] | No
             resumed.waiting,
             resumed.known,
         )
-        standing, untold = resumed.standing, UntoldDecisions(totals)
+        standing, untold, bridges = resumed.standing, UntoldDecisions(totals), Bridges()
         sequencer = Sequencer(journal.epoch, resumed.joining.joiner.rules.config, resumed.passage)
 
         def coil() -> CoilStatus:
             now = stage.status()
             return now if folder is None else now.model_copy(update={"trouble": folder.trouble})
 
-        status = StripStatus(runner, totals, standing, clock, heard, coil, keeper, untold)
+        status = StripStatus(
+            runner,
+            totals,
+            standing,
+            clock,
+            heard,
+            coil,
+            keeper,
+            untold,
+            disks,
+            settings.system_alarms.disk_free_below_mb,
+            bridges,
+        )
         context = stack.enter_context(zmq.Context())
         publisher = Publisher(context, settings.wire, keys)
         outlet = Outlet(
@@ -158,7 +171,7 @@ def open_strip(settings: StripSettings, reread: Callable[[], StripSettings] | No
             heartbeat_ns=int(1e9 / settings.wire.heartbeat_hz),
             next_heartbeat_ns=clock.now_ns(),
         )
-        server = Server(context, settings.wire, keys, keeper, standing.snapshot)
+        server = Server(context, settings.wire, keys, keeper, standing.snapshot, bridges)
         coils = CoilCommands(
             settings.camera,
             stage.place,

@@ -8,15 +8,25 @@ from typing import Any, Final
 from linewatch.contracts.alarm import HostState
 from linewatch.contracts.bounds import made_printable
 from linewatch.contracts.ports import Clock
-from linewatch.contracts.verdict import Quality
 from linewatch.daemon.host_monitor import EVERY_NS, DiskMonitor
 from linewatch.daemon.runner import Runner
-from linewatch.daemon.status_parts import NS_PER_S, Rates, of_journal, of_stages, of_totals
+from linewatch.daemon.status_parts import (
+    NS_PER_S,
+    Rates,
+    bare_facts,
+    of_disks,
+    of_faults,
+    of_journal,
+    of_stages,
+    of_totals,
+    software,
+)
 from linewatch.daemon.totals import Totals
 from linewatch.daemon.untold import UntoldDecisions
 from linewatch.journal.keeper import JournalKeeper
 from linewatch.strip.listeners import HeardCamera
-from linewatch.wire.schema import CoilStatus, JoinedCameraState, ServiceState, StatusBody
+from linewatch.wire.bridges import Bridges
+from linewatch.wire.schema import CoilStatus, JoinedCameraState, StatusBody
 from linewatch.wire.snapshot import SnapshotTracker
 
 STARTING_S: Final = 10.0
@@ -35,13 +45,16 @@ class StripStatus:
     coil: Callable[[], CoilStatus]
     journal: JournalKeeper
     untold: UntoldDecisions
+    disks: DiskMonitor
+    disk_low_mb: float | None  # where the alarm `disk-low` begins; None: it is off
+    bridges: Bridges
     _beats: int = 0
     _started_ns: int = field(init=False)
     _rates: Rates = field(init=False)
 
     def __post_init__(self) -> None:
         self._started_ns = self.clock.now_ns()
-        self._rates = Rates(self.clock, self.totals)
+        self._rates = Rates(self.clock, self.totals, self.runner)
 
     def __call__(self) -> StatusBody:
         """Return the status now, and count a heartbeat if every stage ticks and every required camera inspects.
@@ -56,10 +69,14 @@ class StripStatus:
             "frames_per_s": frames_per_s,
             "tiles_per_s": tiles_per_s,
             "alarms_unacknowledged": sum(not alarm.acked_state for alarm in asking),
-            "stages": of_stages(self.runner, self.runner.health.silent(), totals.frames, len(self.listeners), {}),
+            "stages": of_stages(self.runner, self.runner.health.silent(), self._rates, len(self.listeners), {}),
             "coil_status": self.coil(),
             "journal": of_journal(self.journal),
+            "bridges": self.bridges.shown(),
             "cameras": tuple(listener.shown() for listener in self.listeners),
+            "disks": of_disks(self.disks.disks(), self.disk_low_mb),
+            "faults": of_faults(),
+            "software": software(),
         }
         return self._body(self.ailment(), more, beats=True)
 
@@ -79,33 +96,14 @@ class StripStatus:
         failure = self.runner.failure
         healthy = ailment is None and failure is None and not self.runner.health.silent()
         self._beats += healthy and beats
-        now_ns = self.clock.now_ns()
-        known: dict[str, Any] = {
+        told: dict[str, Any] = {
             "heartbeat": self._beats,
             "healthy": healthy,
-            "state": ServiceState.FAILED if failure else self.runner.state,
             "failure": made_printable(str(failure or ailment))[:1000] if failure or ailment else None,
-            "quality": Quality.MISSED,
-            "uptime_s": max(0.0, (now_ns - self._started_ns) / NS_PER_S),
-            "now_ns": now_ns,
-            "now_unix_ns": time.time_ns(),
-            "coil": None,
-            "along_mm": None,
-            "frames": self.totals.frames,
-            "frames_per_s": 0.0,
-            "tiles_per_s": 0.0,
-            "lines_by_quality": {},
-            "lines_by_cause": {},
-            "defects": self.totals.opened,
-            "alarms_standing": len(self.standing.standing_alarms),
-            "ring_free": 0,
-            "ring_slots": 0,
-            "stages": (),
-            "engines": (),
-            "journal_id": self.standing.journal,
-            "untold": self.untold.count,
         }
-        return StatusBody(**(known | more))
+        now_ns = self.clock.now_ns()
+        known = bare_facts(self.runner, self.totals, self.standing, self.untold, now_ns, self._started_ns)
+        return StatusBody(**(known | told | more))
 
 
 def out_text(listeners: Sequence[HeardCamera], waiting: bool = True) -> str:

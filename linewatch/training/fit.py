@@ -1,8 +1,8 @@
 """The training loop of every network: Lightning's trainer over phases, with settings, checkpoints and history.
 
 A run is repeatable: training item `i` of epoch `e` depends only on the seed, `e` and `i`, whatever the number of
-loading workers, and every step has a seed of its own. So a run that was killed and resumes from its last checkpoint
-ends with exactly the weights of an uninterrupted run.
+loading workers, and every step has a seed of its own. So a run that was killed and resumes from its last checkpoint,
+at most `CHECKPOINT_INTERVAL_S` old, ends with exactly the weights of an uninterrupted run.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import Any, Literal, Self, TypeVar
 
 import lightning
 import torch
-from lightning.pytorch.callbacks import Callback, EarlyStopping, EMAWeightAveraging, ModelCheckpoint
+from lightning.pytorch.callbacks import Callback, Checkpoint, EarlyStopping, EMAWeightAveraging, ModelCheckpoint
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from pydantic import Field, PositiveInt, ValidationError
 from torch import Tensor, nn
@@ -39,7 +39,10 @@ Network = TypeVar("Network", bound=nn.Module)
 Loss = Callable[[nn.Module, Any], Tensor]
 Score = Callable[[nn.Module, Any], Mapping[str, Tensor]]
 HISTORY, SETTINGS_FILE = "history.csv", "recipe.json"
+CHECKPOINT_INTERVAL_S = 300.0
+"""Within an epoch; there is one after every epoch, too."""
 _STEPS_PER_EPOCH = 50
+_LAST, _BEST, _WITHIN = "last", "best", "within"  # checkpoints: after the newest epoch, the best epoch, within an epoch
 
 
 class TrainingSettings(ClosedModel):
@@ -114,9 +117,19 @@ class _PerEpoch(Sampler[Any]):
 
     def __init__(self, count: int):
         self.count, self.epoch = count, 0
+        self._resumed = (0, 0)
 
     def set_epoch(self, epoch: int) -> None:
         self.epoch = epoch
+
+    def resume(self, epoch: int, items: int) -> None:
+        """Begin in `epoch`, of which this device has taken `items` before."""
+        self.epoch, self._resumed = epoch, (epoch, items)
+
+    @property
+    def _taken(self) -> int:
+        epoch, items = self._resumed
+        return items if epoch == self.epoch else 0
 
     def __len__(self) -> int:
         rank, devices = _rank()
@@ -133,7 +146,7 @@ class Shuffled(_PerEpoch):
     def __iter__(self) -> Iterator[tuple[int, int]]:
         order = torch.randperm(self.count, generator=torch.Generator().manual_seed(self.seed * 10_007 + self.epoch))
         rank, devices = _rank()
-        return iter([(self.epoch, int(index)) for index in order[rank::devices]])
+        return iter([(self.epoch, int(index)) for index in order[rank::devices][self._taken :]])
 
 
 class Endless(_PerEpoch):
@@ -141,7 +154,7 @@ class Endless(_PerEpoch):
 
     def __iter__(self) -> Iterator[int]:
         rank, devices = _rank()
-        return iter(range(self.epoch * self.count + rank, (self.epoch + 1) * self.count, devices))
+        return iter(range(self.epoch * self.count + rank, (self.epoch + 1) * self.count, devices)[self._taken :])
 
 
 def _rank() -> tuple[int, int]:
@@ -217,6 +230,26 @@ class History(Callback):
         write_file(self.file, text.getvalue().encode())
 
 
+class _WithinEpoch(Checkpoint):
+    """Writes a checkpoint in the midst of an epoch every `CHECKPOINT_INTERVAL_S`, atomically.
+
+    Lightning calls checkpoints after all other callbacks, so that the averaged weights hold the newest step.
+    """
+
+    def __init__(self, file: Path):
+        self.file, self.written_s = file, time.monotonic()
+
+    def on_train_batch_end(
+        self, trainer: lightning.Trainer, module: lightning.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        if not trainer.is_last_batch and time.monotonic() - self.written_s >= CHECKPOINT_INTERVAL_S:
+            trainer.save_checkpoint(self.file)
+            self.written_s = time.monotonic()
+
+    def on_train_epoch_end(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
+        self.written_s = time.monotonic()  # the epoch's own checkpoint is written now
+
+
 def read_history(file: Path) -> list[dict[str, str]]:
     """Return the lines of a `history.csv`; none if there is no file."""
     if not file.is_file():
@@ -239,8 +272,9 @@ def fit_phases(
 
     Each phase ends with its best weights if there is `validation`, else with its last ones (averaged, if it averages).
     `loss(network, batch)` returns a scalar, `score` more metrics of a validation batch. The folder `run` receives
-    `history.csv` and, per phase, the checkpoints `last.ckpt` and `best.ckpt`, written atomically after every epoch. A
-    run resumes where its folder left off; a finished one returns at once.
+    `history.csv` and, per phase, the checkpoints `last.ckpt` and `best.ckpt`, written atomically after every epoch, and
+    `within.ckpt` in between. A run resumes where its folder left off; a finished one returns at once. The mean training
+    loss of an epoch that was resumed is that of its steps since.
     """
     run.mkdir(parents=True, exist_ok=True)
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
@@ -251,7 +285,7 @@ def fit_phases(
         finished = folder / "weights.pt"
         if not finished.is_file():
             _fit_phase(network, loss, score, phase, settings.seed + number, training, validation, run, settings)
-            kept = folder / ("best.ckpt" if validation is not None else "last.ckpt")
+            kept = folder / f"{_LAST if validation is None else _BEST}.ckpt"
             state = read_stored(kept)["state_dict"]
             part = finished.with_suffix(".part")
             torch.save({name.removeprefix("network."): value for name, value in state.items()}, part)
@@ -279,11 +313,12 @@ def _fit_phase(
     callbacks: list[Callback] = [
         RunProgress(phase.name, phase.epochs),
         History(run / HISTORY, phase.name),
-        ModelCheckpoint(folder, filename="last", save_top_k=1, enable_version_counter=False),
+        ModelCheckpoint(folder, filename=_LAST, save_top_k=1, enable_version_counter=False),
+        _WithinEpoch(folder / f"{_WITHIN}.ckpt"),
     ]
     if validation is not None:
         callbacks.append(
-            ModelCheckpoint(folder, filename="best", monitor=phase.monitor, mode=mode, enable_version_counter=False)
+            ModelCheckpoint(folder, filename=_BEST, monitor=phase.monitor, mode=mode, enable_version_counter=False)
         )
     if validation is not None and (phase.patience is not None or phase.enough is not None):
         patience = phase.epochs if phase.patience is None else phase.patience
@@ -307,19 +342,31 @@ def _fit_phase(
         num_sanity_val_steps=0,
         use_distributed_sampler=False,
     )
-    last = folder / "last.ckpt"
-    begun = read_stored(last)["epoch"] + 1 if last.is_file() else 0
+    newest, epoch, steps = _newest_checkpoint(folder)
     if isinstance(training.sampler, _PerEpoch):
-        training.sampler.set_epoch(begun)  # the trainer sets it, too, but after it may have fetched the first items
+        # the trainer sets the epoch, too, but after it may have fetched the first items
+        training.sampler.resume(epoch, steps * (training.batch_size or 1))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # advice about loaders that does not apply here
         trainer.fit(
             _Fit(network, loss, score, phase, seed),
             training,
             validation,
-            ckpt_path=last if last.is_file() else None,
+            ckpt_path=newest,
             weights_only=True,
         )
+
+
+def _newest_checkpoint(folder: Path) -> tuple[Path | None, int, int]:
+    """Return a phase's checkpoint with the most steps, the epoch in which it goes on, and that epoch's steps so far."""
+    found = []
+    for name in (_LAST, _WITHIN):
+        if (file := folder / f"{name}.ckpt").is_file():
+            stored = read_stored(file)
+            done = stored["loops"]["fit_loop"]["epoch_loop.batch_progress"]["current"]["processed"]
+            going_on = (stored["epoch"], done) if name == _WITHIN else (stored["epoch"] + 1, 0)
+            found.append((stored["global_step"], file, *going_on))
+    return max(found)[1:] if found else (None, 0, 0)
 
 
 def loader(items: Dataset, settings: TrainingSettings, order: Sampler | None = None) -> DataLoader:

@@ -42,7 +42,7 @@ from linewatch.training.fit import HISTORY, Shuffled, fit_phases, loader, read_h
 from linewatch.training.papers.study import HeldOutPart, PaperSettings, Parts, Study, folded_parts, parts_of
 from linewatch.training.protocols import PaperProtocol, paper_protocol
 
-CHECKPOINT = "network.ckpt"
+CHECKPOINT, TRUNK = "network.ckpt", "trunk.safetensors"
 RECORD, RESULT, CARD = "run.json", "judgement.json", "CARD.md"
 
 
@@ -171,11 +171,11 @@ def _one(job: TrainingJob, parts: Parts, run: Path) -> tuple[TrainedNetwork, Eva
     trained = TrainedNetwork(record, study, network)
     result = with_claims(study.evaluate([trained.held_out(parts.test)], run), job.protocol, job.data_set.name)
     save(trained, run)
-    for phase in study.phases():  # the network is saved; the phases' checkpoints are as large again
-        shutil.rmtree(run / phase.name, ignore_errors=True)
     learning_curves(run / HISTORY, run / "curves.png")
     _write(run / CARD, card(record, result, job.protocol))
     _write(run / RESULT, result.model_dump_json(indent=2, exclude_none=True))
+    for phase in study.phases():  # the run has ended; the phases' checkpoints are as large again as its network
+        shutil.rmtree(run / phase.name, ignore_errors=True)
     return trained, result
 
 
@@ -207,7 +207,7 @@ def save(trained: TrainedNetwork, run: Path) -> None:
     if isinstance(trained.network, PaperNetwork):
         save_file(
             {n: v.contiguous().clone() for n, v in trained.network.trunk.state_dict().items()},
-            run / "trunk.safetensors",
+            run / TRUNK,
         )
 
 

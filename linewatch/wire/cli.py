@@ -26,11 +26,13 @@ Expires = Annotated[
 ]
 
 _FOLDER = Path("keys")
+_OVERLAP_DAYS = 7
+"""How long a key and its successor may both connect."""
 
 
 @keys.default
 def no_action(*words: Annotated[str, Parameter(show=False)]) -> None:
-    raise ConfigError(f"keys: expected new, allow, list or revoke, found {' '.join(words) or 'nothing'}")
+    raise ConfigError(f"keys: expected new, allow, list, rotate or revoke, found {' '.join(words) or 'nothing'}")
 
 
 @keys.command
@@ -90,6 +92,34 @@ def list_keys(*, folder: Folder = _FOLDER, as_json: AsJson = False) -> int:
     else:
         _print_keys(allowed)
     return WireError.exit_code if any(key.fault for key in allowed) else 0
+
+
+@keys.command
+def rotate(
+    name: str,
+    /,
+    *,
+    until: Annotated[
+        datetime.date | None, Parameter(help="Last day on which the old key may connect, in UTC. Default: in 7 days.")
+    ] = None,
+    folder: Folder = _FOLDER,
+    as_json: AsJson = False,
+) -> None:
+    """Make the successor of a key, with its role. Both may connect until the old one's last day."""
+    from linewatch.wire.access import keyring
+
+    last_day = until or datetime.datetime.now(datetime.UTC).date() + datetime.timedelta(days=_OVERLAP_DAYS)
+    private, public, last_day = keyring.rotate(folder, name, last_day)
+    facts = {
+        "name": public.name.removesuffix(".key"),
+        "secret_file": str(private),
+        "public_file": str(public),
+        "old": name,
+    }
+    if as_json:
+        print(json.dumps(facts | {"old_expires": str(last_day)}))
+    else:
+        print(f"{private}: for its owner alone\n{public}: allowed at once\n{name}: allowed until {last_day}")
 
 
 @keys.command

@@ -1,15 +1,16 @@
 """The command socket: commands of operators and engineers to the running service."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from types import TracebackType
-from typing import Final, Protocol
+from typing import Protocol
 
 import zmq
 
 from linewatch.contracts.access import Caller, Role
-from linewatch.contracts.alarm import AlarmAction
+from linewatch.contracts.record import Record
 from linewatch.wire.access.audit import AuditTrail, facts_of, log_command
 from linewatch.wire.access.server_keys import ServerKeys
+from linewatch.wire.roles import least_role
 from linewatch.wire.router import Answer, PendingAnswer, Router, refusal
 from linewatch.wire.schema import (
     COMMAND,
@@ -17,11 +18,11 @@ from linewatch.wire.schema import (
     AlarmBody,
     AlarmReply,
     AlarmRequest,
-    CoilAction,
     CoilReply,
     CoilRequest,
     Command,
-    EngineAction,
+    DisagreementsReply,
+    DisagreementsRequest,
     EngineBeside,
     EngineCommand,
     EngineReply,
@@ -33,23 +34,6 @@ from linewatch.wire.schema import (
     RulesRequest,
 )
 
-LEAST_ROLE: Final[Mapping[tuple[str, str], Role]] = {
-    ("alarm", AlarmAction.ACKNOWLEDGE): Role.OPERATOR,
-    ("alarm", AlarmAction.SHELVE): Role.OPERATOR,
-    ("alarm", AlarmAction.UNSHELVE): Role.OPERATOR,
-    ("coil", CoilAction.START): Role.OPERATOR,
-    ("coil", CoilAction.END): Role.OPERATOR,
-    ("coil", CoilAction.DATA): Role.OPERATOR,
-    ("coil", CoilAction.SHOW): Role.OBSERVER,
-    ("rules", "reload"): Role.ENGINEER,
-    ("engine", EngineAction.SHOW): Role.OBSERVER,
-    ("engine", EngineAction.LOAD): Role.ENGINEER,
-    ("engine", EngineAction.PROMOTE): Role.ENGINEER,
-    ("engine", EngineAction.ROLLBACK): Role.ENGINEER,
-    ("engine", EngineAction.DROP): Role.ENGINEER,
-}
-"""The role that each command needs at least, by its `request` and `action` ("" where it has none)."""
-
 
 class EngineCommandHandler(Protocol):
     """Carries out commands about engines. `command` returns why one is refused, or None."""
@@ -59,6 +43,16 @@ class EngineCommandHandler(Protocol):
     @property
     def beside(self) -> EngineBeside | None: ...
     def command(self, command: EngineCommand) -> str | None: ...
+
+
+class EngineTrialView(Protocol):
+    """What an engineer looks at before an engine is promoted."""
+
+    @property
+    def available(self) -> tuple[str, ...]: ...
+    @property
+    def back_to(self) -> str | None: ...
+    def disagreements(self, request_id: int) -> tuple[DisagreementsReply, list[bytes]]: ...
 
 
 class AlarmCommandOutcome(Protocol):
@@ -107,9 +101,10 @@ class CommandServer(Router[Command]):
         coils: CoilCommandHandler,
         *,
         role_without_keys: Role = Role.OPERATOR,
+        trial: EngineTrialView | None = None,
         audit: AuditTrail | None = None,
     ) -> None:
-        """audit: where commands are kept; None: they are logged only."""
+        """trial: None: there are no engines. audit: where commands are kept; None: they are logged only."""
         super().__init__(
             context,
             endpoint,
@@ -118,7 +113,7 @@ class CommandServer(Router[Command]):
             requests=COMMAND,
             role_without_keys=role_without_keys,
         )
-        self._engines = engines
+        self._engines, self._trial = engines, trial
         self._alarms = alarms
         self._coils = coils
         self._audit = audit
@@ -136,7 +131,7 @@ class CommandServer(Router[Command]):
             self._audit.close()
 
     def least_role(self, request: Command) -> Role:
-        return LEAST_ROLE.get((request.request, getattr(request, "action", "")), Role.ENGINEER)
+        return least_role(request)
 
     def answered(self, caller: Caller, peer: str, request: Command | None, reply: Message) -> None:
         shown = request is not None and self.least_role(request) is Role.OBSERVER
@@ -157,6 +152,9 @@ class CommandServer(Router[Command]):
             return _coil_answer(request, taken)
         if isinstance(request, RulesRequest):
             return _coil_answer(request, self._coils.reload(request, caller))
+        return self._disagreements(request) if isinstance(request, DisagreementsRequest) else self._engine(request)
+
+    def _engine(self, request: EngineCommand) -> Answer:
         refused = self._engines.command(request)
         if refused is not None:
             return refusal(request.id, ErrorCode.REFUSED, refused)
@@ -166,7 +164,15 @@ class CommandServer(Router[Command]):
             id=request.id,
             engines=self._engines.engines,
             beside=self._engines.beside,
+            available=self._trial.available if self._trial is not None else (),
+            back_to=self._trial.back_to if self._trial is not None else None,
         ), ()
+
+    def _disagreements(self, request: DisagreementsRequest) -> Answer:
+        if self._trial is None:
+            return refusal(request.id, ErrorCode.REFUSED, "this process has no engines; ask the service of a camera")
+        reply, pictures = self._trial.disagreements(request.id)
+        return reply, [Record(0, "picture", number, b"", picture) for number, picture in enumerate(pictures)]
 
 
 def _coil_answer(request: CoilRequest | RulesRequest, reply: CoilReply | RulesReply | str) -> Answer:

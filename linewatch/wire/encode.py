@@ -32,6 +32,7 @@ from linewatch.wire.schema import (
     KEPT_TOPICS,
     MAX_HEADER_BYTES,
     MAX_MASK_RUNS,
+    SCHEMA_MINOR,
     SCHEMA_VERSION,
     AlarmBody,
     AlarmsLine,
@@ -171,7 +172,13 @@ class Sequencer:
     def _record(self, topic: Topic, body: Message, more: dict[str, Any], payload: bytes) -> Record:
         sequence = self._next[topic]
         self._next[topic] = sequence + 1
-        envelope = {"schema_version": SCHEMA_VERSION, "topic": topic, "epoch": self.epoch, "sequence": sequence}
+        envelope = {
+            "schema_version": SCHEMA_VERSION,
+            "schema_minor": SCHEMA_MINOR,
+            "topic": topic,
+            "epoch": self.epoch,
+            "sequence": sequence,
+        }
         return Record(self.epoch, topic.value, sequence, canonical(body.model_dump() | envelope | more), payload)
 
 

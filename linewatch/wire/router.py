@@ -20,6 +20,7 @@ from linewatch.wire.connections import Connections
 from linewatch.wire.endpoints import bind, keep_alive
 from linewatch.wire.peers import HandshakeWatch, peer_of, user_of
 from linewatch.wire.schema import (
+    SCHEMA_MINOR,
     SCHEMA_VERSION,
     Command,
     ErrorCode,
@@ -191,7 +192,7 @@ class Router(Generic[R]):
     def _reply(self, asked: _Asked[R], answer: Answer) -> None:
         header, records = answer
         self.answered(asked.caller, asked.peer, asked.request, header)
-        parts = [*asked.envelope, canonical(header.model_dump())]
+        parts = [*asked.envelope, canonical(header.model_dump() | {"schema_minor": SCHEMA_MINOR})]
         for record in records:
             parts += [record.topic.encode("ascii"), record.header, record.payload]
         with suppress(zmq.Again):  # the client does not read its replies

@@ -1,4 +1,4 @@
-"""The serve socket: replays messages that a consumer missed, and answers with a snapshot of the service's state."""
+"""The serve socket: replays what a consumer missed, tells the service's state, and hears of the bridges' health."""
 
 from collections.abc import Callable
 
@@ -12,24 +12,33 @@ from linewatch.contracts.ports import RecordStore
 from linewatch.contracts.record import Record
 from linewatch.wire.access.server_keys import ServerKeys
 from linewatch.wire.access.zap import ZapAuthenticator
+from linewatch.wire.bridges import Bridges
 from linewatch.wire.router import Answer, Router, refusal
 from linewatch.wire.schema import (
     KEPT_TOPICS,
     REQUEST,
     SCHEMA_VERSION,
+    BridgeReply,
+    BridgeReport,
     ErrorCode,
+    NewestPictureBody,
+    NewestPictureReply,
+    NewestPictureRequest,
     ReplayReply,
     ReplayRequest,
+    Request,
     Snapshot,
     SnapshotReply,
-    SnapshotRequest,
 )
 
 MAX_REPLY_BYTES = 256 << 10
 
 
-class Server(Router[ReplayRequest | SnapshotRequest]):
-    """Answers `replay` from the journal, `snapshot` with the service's state, and whether a key may connect."""
+class Server(Router[Request]):
+    """Answers `replay` from the journal, `snapshot` with the state, `picture`, and whether a key may connect.
+
+    Takes note of what `bridge` reports.
+    """
 
     def __init__(
         self,
@@ -38,21 +47,41 @@ class Server(Router[ReplayRequest | SnapshotRequest]):
         keys: ServerKeys | None,
         store: RecordStore,
         snapshot: Callable[[], Snapshot],
+        bridges: Bridges | None = None,
+        picture: Callable[[], tuple[NewestPictureBody, bytes] | None] = lambda: None,
     ) -> None:
+        """bridges: where their reports go; None: nobody shows them. picture: of the camera, where there is one."""
         authenticator = ZapAuthenticator(context, keys.allowed) if keys else None
         super().__init__(context, settings.serve, keys, setting="serve", requests=REQUEST, authenticator=authenticator)
         self._store = store
         self._snapshot = snapshot
+        self._bridges = bridges or Bridges()
+        self._picture = picture
 
-    def answer(self, request: ReplayRequest | SnapshotRequest, caller: Caller) -> Answer:
+    def answer(self, request: Request, caller: Caller) -> Answer:
         try:
             if isinstance(request, ReplayRequest):
                 return self._replay(request)
+            if isinstance(request, BridgeReport):
+                return self._report(request, caller)
+            if isinstance(request, NewestPictureRequest):
+                return self._newest_picture(request)
             return SnapshotReply(
                 schema_version=SCHEMA_VERSION, reply="snapshot", id=request.id, snapshot=self._snapshot()
             ), ()
         except (JournalError, OSError, ValidationError) as error:  # the last: the state is beyond what a snapshot holds
             return refusal(request.id, ErrorCode.UNAVAILABLE, str(error))
+
+    def _report(self, request: BridgeReport, caller: Caller) -> Answer:
+        refused = self._bridges.take(request, caller)
+        if refused is not None:
+            return refusal(request.id, ErrorCode.REFUSED, refused)
+        return BridgeReply(schema_version=SCHEMA_VERSION, reply="bridge", id=request.id), ()
+
+    def _newest_picture(self, request: NewestPictureRequest) -> Answer:
+        found = self._picture()
+        about, records = (None, ()) if found is None else (found[0], (Record(0, "picture", 0, b"", found[1]),))
+        return NewestPictureReply(schema_version=SCHEMA_VERSION, reply="picture", id=request.id, picture=about), records
 
     def _replay(self, request: ReplayRequest) -> Answer:
         if request.topic not in KEPT_TOPICS:

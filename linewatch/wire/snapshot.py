@@ -12,6 +12,7 @@ from linewatch.wire.encode import Draft
 from linewatch.wire.schema import (
     KEPT_TOPICS,
     AlarmBody,
+    AlarmMessage,
     CoilBody,
     CurrentCoil,
     DefectBody,
@@ -19,6 +20,7 @@ from linewatch.wire.schema import (
     FrameBody,
     RollMarkBody,
     Snapshot,
+    parse,
 )
 
 MAX_OPEN_DEFECTS = 1000
@@ -48,7 +50,9 @@ class SnapshotTracker:
         self._classes: Counter[str] = Counter()
         self._open: dict[str, DefectBody] = {}
         self._rolls: dict[str, RollMarkBody] = {}
-        self._alarms = {body.id: body for body in map(alarm_body_of, alarms)}
+        known = [(alarm_body_of(record), parse(AlarmMessage, record.header).timing) for record in alarms]
+        self._alarms = {body.id: body for body, _ in known}
+        self._since_unix_ns = {body.id: timing.published_unix_ns for body, timing in known}
 
     def set_engines(self, engines: Sequence[EngineStatus]) -> None:
         """Set the engines in use."""
@@ -99,8 +103,10 @@ class SnapshotTracker:
                         self._rolls[roll.id] = roll
                     case AlarmBody(retain=True) as alarm:
                         self._alarms[alarm.id] = alarm
+                        self._since_unix_ns.setdefault(alarm.id, draft.timing.published_unix_ns)
                     case AlarmBody() as alarm:
                         self._alarms.pop(alarm.id, None)
+                        self._since_unix_ns.pop(alarm.id, None)
                     case CoilBody() as coil:
                         self._start_or_end_coil(coil)
             self._sequences = sequences
@@ -117,6 +123,7 @@ class SnapshotTracker:
                 open_defects_left_out=len(self._open) - len(shown),
                 standing_alarms=tuple(a for a in self._alarms.values() if a.state is AlarmState.RAISED),
                 suppressed_or_shelved=tuple(a for a in self._alarms.values() if a.state is not AlarmState.RAISED),
+                active_since_unix_ns=dict(self._since_unix_ns),
                 roll_marks=tuple(self._rolls.values()),
                 engines=self._engines,
                 journal_id=self.journal,

@@ -371,6 +371,17 @@ def test_what_is_no_video_is_named(tmp_path: Path, make: Callable[[Path], None],
         grabs_of(path)
 
 
+def test_a_codec_that_nobody_knows_is_refused_in_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "a.avi"
+    write(path, "ffv1", "gray")
+    data = path.read_bytes()
+    assert data.count(b"FFV1") >= 2, "in the header of the stream, and in its format"
+    path.write_bytes(data.replace(b"FFV1", b"QQQQ"))
+    with pytest.raises(SourceError, match="found a video in an unknown codec") as refused:
+        grabs_of(path)
+    assert "\n" not in str(refused.value)
+
+
 def test_sources_that_are_no_files_are_named(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     for name, found in [

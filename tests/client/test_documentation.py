@@ -17,7 +17,9 @@ ROOT = Path(linewatch.__file__).parents[1]
 EXAMPLES = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "wire.md").read_text(), re.DOTALL)
 
 
-@pytest.mark.parametrize(("example", "expected"), [(0, b"scratch (100.0, 130.25)"), (1, b"scratch [")])
+@pytest.mark.parametrize(
+    ("example", "expected"), [(0, b"scratch (100.0, 130.25)"), (1, b"scratch (100.0, 130.25)"), (2, b"scratch [")]
+)
 def test_an_example_prints_defects_as_they_come(start_service, example, expected):
     service = start_service()
     service.tell("alarm")

@@ -159,3 +159,25 @@ def test_a_record_that_is_none_is_refused(tmp_path: Path, name: str, text: str, 
     (tmp_path / name).write_text(text)
     with pytest.raises(ConfigError, match=says):
         read_recorded(tmp_path / name)
+
+
+def test_an_order_goes_on_over_two_kills(tmp_path: Path, recipes: Recipes) -> None:
+    """The second start was killed before it carried the order out."""
+    request = CoilRequest(schema_version=1, request="coil", token="the-start", action=CoilAction.START, coil="C-2")
+    first = orders(tmp_path, recipes, KnownCoilData(), epoch=1)
+    assert isinstance(first.take(request), CoilOrder)
+    for epoch in (2, 3):
+        again = orders(tmp_path, recipes, KnownCoilData(), epoch=epoch)
+        again.go_on(("C-1",), between=False)
+        assert again._account.start_refusal("C-2"), "it is ordered"
+    last = orders(tmp_path, recipes, KnownCoilData(), epoch=4)
+    last.go_on(("C-1", "C-2"), between=False)
+    assert last._account.start_refusal("C-2") is None, "it was carried out"
+
+
+def test_a_pipe_in_place_of_the_file_is_set_aside(tmp_path: Path, recipes: Recipes) -> None:
+    """Reading it would hang the start."""
+    os.mkfifo(tmp_path / ORDERS_FILE)
+    taken = orders(tmp_path, recipes, KnownCoilData())
+    assert isinstance(taken.take(data("C-1", "the-first")), CoilOrder)
+    assert (tmp_path / f"{ORDERS_FILE}.not-a-file").is_fifo()

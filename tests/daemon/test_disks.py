@@ -5,7 +5,7 @@ from pathlib import Path
 
 from linewatch.config.decision import AlarmSettings, SystemAlarmSettings
 from linewatch.contracts.alarm import HostState
-from linewatch.daemon.host_monitor import DiskMonitor, FullestDisk, HostMonitor, fullest_disk
+from linewatch.daemon.host_monitor import DiskMonitor, DiskSpace, HostMonitor, measure_disks
 from linewatch.daemon.wall_clock import WallClock
 from linewatch.decision.alarms.system import DISK_LOW, host_text, system_rules
 from linewatch.wire.schema import BackendState, BackendStatus
@@ -22,10 +22,10 @@ class SettableClock:
 
 def looked(tmp_path: Path, *folders: Path) -> HostState | None:
     backend = BackendStatus(name="openvino", state=BackendState.SERVING)
-    found = fullest_disk(tmp_path, folders)
+    found = min(measure_disks(tmp_path, folders))
     return HostMonitor(
         SettableClock(),
-        lambda: found,
+        lambda: (found.free_mb, found.name),
         lambda: 0.0,
         lambda: backend,
         lambda: None,
@@ -47,18 +47,27 @@ def test_disk_low_names_the_fullest_disk(tmp_path: Path) -> None:
     assert host_text(DISK_LOW, both, settings, active=False) == (True, "0 MB free on the disk of /proc")
 
 
+def test_disks_are_named_in_a_configuration_file() -> None:
+    assert SystemAlarmSettings.model_validate({"disks": ["/var/lib/a", "/srv/b"]}).disks == (
+        Path("/var/lib/a"),
+        Path("/srv/b"),
+    )
+
+
 def test_a_folder_that_is_not_there_hides_no_other(tmp_path: Path) -> None:
-    assert fullest_disk(tmp_path, [tmp_path / "nowhere", FULL])[1] == "the disk of /proc"
-    assert fullest_disk(tmp_path / "nowhere") == (None, "")
+    own, other = measure_disks(tmp_path, [tmp_path / "nowhere", FULL])
+    assert (own.name, other.name) == ("the journal's disk", "the disk of /proc")
+    assert own.size_mb >= own.free_mb > 0
+    assert measure_disks(tmp_path / "nowhere") == ()
 
 
 def test_a_disk_that_hangs_is_not_known_and_nobody_waits_for_it(tmp_path: Path) -> None:
     asked, answers = threading.Semaphore(0), threading.Semaphore(0)
 
-    def measure() -> FullestDisk:
+    def measure() -> tuple[DiskSpace, ...]:
         asked.release()
         answers.acquire()
-        return fullest_disk(tmp_path)
+        return measure_disks(tmp_path)
 
     clock = SettableClock()
     with DiskMonitor(measure, clock) as disks:

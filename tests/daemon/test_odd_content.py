@@ -186,7 +186,7 @@ class Odd:
         for one in (*decided, verdict(last)):
             with suppress(Exception):  # the decision's stage does the same
                 self.service.totals.add(one)
-            self.service.runner._queues[DECIDED].put(one)
+            self.service.runner._queues[DECIDED].put((one,))
         messages: list[Any] = []
         deadline = time.monotonic() + PATIENCE_S
         while time.monotonic() < deadline:

@@ -15,6 +15,7 @@ from linewatch.contracts.frame import Cause
 from linewatch.contracts.prediction import Prediction
 from linewatch.contracts.restart import GapMeasure, SourcePlace, StripGap
 from linewatch.contracts.verdict import CoilNotice, CoilState, Decided, Quality, Verdict
+from linewatch.daemon.newest_picture import NewestPictureMaker
 from linewatch.daemon.stages.decision import DecisionStage
 from linewatch.daemon.stages.wiring import END, Output, Wiring
 from linewatch.daemon.totals import Totals
@@ -45,6 +46,7 @@ def through_the_stage(*predictions: Prediction) -> list[Decided]:
         lambda: None,
         None,
         lambda: False,
+        NewestPictureMaker(MonotonicClock()),
     )
     abort = Event()
     out = Output(gives, 1, lambda: None, abort)

@@ -86,7 +86,7 @@ def test_acknowledged_and_shelved_stays_so_over_a_restart_and_the_same_request_h
     alarm = service.wait_for("latched")
     with Commander(service.commands) as commander:
         done = commander.acknowledge(alarm.id, token="the-first-one", by="ann")
-        shelf = commander.shelve("square", 10.0, token="the-second", by="ann")
+        shelf = commander.shelve("square", 10.0, token="the-second", by="ann", comment="the roll is being changed")
         assert commander.acknowledge(alarm.id, token="the-first-one", by="ann").changed == done.changed
         with pytest.raises(RefusedError, match="its token names another request"):
             commander.shelve("square", 20.0, token="the-first-one")
@@ -98,6 +98,8 @@ def test_acknowledged_and_shelved_stays_so_over_a_restart_and_the_same_request_h
         snapshot = ask_snapshot(service.serve)
         shelves = [body for body in snapshot.suppressed_or_shelved if body.id == "square"]
         assert [body.shelved_until_unix_ns for body in shelves] == [shelf.changed[0].shelved_until_unix_ns]
+        assert shelves[0].text == "square: shelved for 10 min by ann: the roll is being changed"
+        assert shelves[0].command.comment == "the roll is being changed"
         with Commander(service.commands) as commander:
             assert commander.acknowledge(alarm.id, token="the-first-one").changed == done.changed
             assert commander.shelve("square", 10.0, token="the-second").changed == shelf.changed

@@ -18,20 +18,19 @@ import pytest
 import sqlalchemy as sa
 from bright_strip import write_running_strip
 from history_process import start_history, stored_frames, wait_for, write_config
+from told_lines import check_lines, journaled
 from waiting import wait_until
 
 from linewatch.client import Commander, Lost, Subscriber
 from linewatch.client.connection import ask_snapshot
 from linewatch.client.requests import RefusedError
 from linewatch.config.history import HistoryServiceSettings, HistorySettings
-from linewatch.config.journal import JournalSettings
 from linewatch.contracts.errors import WireError
 from linewatch.contracts.frame import Cause
 from linewatch.history.database import reading
 from linewatch.history.queries import coils, spans
 from linewatch.history.tables import ALARM
-from linewatch.journal.journal import Journal
-from linewatch.wire.schema import AlarmMessage, CoilMessage, FrameMessage, Snapshot, decode
+from linewatch.wire.schema import AlarmMessage, FrameMessage, Snapshot
 
 pytestmark = pytest.mark.service
 
@@ -81,44 +80,11 @@ def end(process: subprocess.Popen, by: signal.Signals = signal.SIGINT) -> None:
     assert process.wait(60) == 0
 
 
-def journaled(config: Path, topic: str) -> list:
-    found = []
-    with Journal(JournalSettings(dir=config.parent / "journal")) as journal:
-        for epoch in journal.epochs():
-            for record in journal.read(epoch, topic, 0, 1 << 40):
-                found.append(decode(topic.encode(), record.header, record.payload))
-    return found
-
-
-def check_lines(frames: list[FrameMessage], notices: list[CoilMessage]) -> None:
-    """Every line of every passage is told once, in order; a passage begins once and ends once, with these lines."""
-    by_passage: dict[tuple, list[FrameMessage]] = {}
-    for frame in frames:
-        by_passage.setdefault((*frame.passage, frame.coil), []).append(frame)
-    assert sorted({(*notice.passage, notice.coil) for notice in notices}) == sorted(by_passage)
-    for passage, told in by_passage.items():
-        assert told[0].first_line == 0
-        for before, frame in pairwise(told):
-            assert frame.first_line == before.first_line + before.lines
-            assert frame.along_mm[0] == pytest.approx(before.along_mm[1], abs=0.01)
-        for frame in told:
-            spans_of = frame.spans
-            assert sum(span.lines for span in spans_of) == frame.lines
-        begun, ended = [notice for notice in notices if (*notice.passage, notice.coil) == passage]
-        assert (begun.state, ended.state) == ("started", "ended")
-        passed_mm = ended.inspected_mm + ended.degraded_mm + ended.missed_mm
-        assert passed_mm == pytest.approx(told[-1].along_mm[1], abs=1.0)
-        unseen = sum(span.lines for frame in told for span in frame.spans if span.cause is Cause.RESTART)
-        assert ended.missed_lines_by_cause.get("restart", 0) == unseen
-        assert ended.grade is not None
-        if unseen:
-            assert "restarted at" in ended.grade.text
-            assert any("passed unseen" in note for note in ended.notes)
-            assert ended.grade.inspected_share < 1.0
-
-
 @pytest.mark.timeout(300 + 60 * KILLS)
-@pytest.mark.parametrize("encoder", [True, False], ids=["encoder", "positions of the source"])
+@pytest.mark.parametrize(
+    "encoder",
+    [pytest.param(True, id="encoder"), pytest.param(False, id="positions of the source", marks=pytest.mark.heavy)],
+)
 def test_a_commanded_coil_goes_on_over_kills_and_is_graded_once(tmp_path: Path, encoder: bool) -> None:
     """The strip runs on meanwhile. Journal, history and a subscriber tell the same passages."""
     config = write_running_strip(tmp_path, encoder=encoder, length_m=4_000.0)

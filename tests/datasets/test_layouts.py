@@ -208,3 +208,9 @@ def test_run_lengths_that_leave_the_frame_are_named_with_it(code: str, tmp_path:
 @pytest.mark.parametrize("name", ["neu", "xsdd", "severstal", "magnetic_tile", "elpv"])
 def test_the_real_sets_have_no_problem(name: str, real_data: Path) -> None:
     assert problems(open_set(name, real_data / name)) == []
+
+
+def test_gc10_in_folders_of_the_classes_names(tmp_path: Path) -> None:
+    put(tmp_path / "oil_spot" / "oil_1.jpeg")
+    put(tmp_path / "crease" / "crease_1.jpeg")
+    assert labels_of("gc10", tmp_path) == {"oil_spot": 1, "crease": 1}

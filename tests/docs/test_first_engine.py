@@ -196,6 +196,7 @@ def pictures(folder: Path) -> None:
     (folder / "pictures" / "labels.csv").write_text("\n".join(rows) + "\n")
 
 
+@pytest.mark.heavy
 def test_a_segmenter_of_smp_to_the_running_line(folder: Path, settings: ServiceSettings) -> None:
     run_python("smp_segmenter.py", folder)
     run_commands("smp_segmenter")

@@ -18,6 +18,7 @@ from linewatch.contracts.manifest import CASCADE, Task
 from linewatch.contracts.ports import Backend
 from linewatch.inference.backends.registry import open_backend
 from linewatch.inference.cascade import Cascade
+from linewatch.inference.disagreement import KEPT
 from linewatch.inference.engines import Engine, EngineSet, find_engine
 from linewatch.inference.lineup import Lineup
 from linewatch.inference.pool import EnginePool
@@ -82,6 +83,19 @@ def test_a_shadow_changes_no_prediction_and_is_compared_on_every_tile(
     assert found.agreed + found.running_only + found.shadow_only <= found.tiles
     assert found.agreed < found.tiles
     assert found.failed == 0
+    for one in shadow.disagreements:
+        left, top = one.box.across_mm[0] / line.mm_per_px, one.box.along_mm[0] / line.mm_per_line
+        assert 0 <= left < 208
+        assert top >= 0
+        ours, theirs = one.running, one.shadow
+        assert one.pixels.shape == (64, 64)
+        if task is Task.SEGMENT:
+            assert ours.mask.shape == theirs.mask.shape == (64, 64)
+            assert (ours.mask != theirs.mask).any()
+        else:
+            assert (ours.called, ours.scores) != (theirs.called, theirs.scores)
+    assert 0 < len(shadow.disagreements) <= KEPT
+    assert [one.number for one in shadow.disagreements] == sorted(one.number for one in shadow.disagreements)
 
 
 @pytest.mark.slow

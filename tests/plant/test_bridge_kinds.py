@@ -13,7 +13,10 @@ from linewatch.config.load import load
 from linewatch.plant.registry import BRIDGES
 from linewatch.plant.settings import BridgeSettings
 
-pytestmark = [pytest.mark.service, pytest.mark.parametrize("kind", sorted(BRIDGES))]
+SLOW_TO_START = {"opcua"}
+"""Kinds whose start takes seconds of a core: they keep these promises in the heavy tests."""
+KINDS = [pytest.param(kind, marks=[pytest.mark.heavy] * (kind in SLOW_TO_START)) for kind in sorted(BRIDGES)]
+pytestmark = [pytest.mark.service, pytest.mark.parametrize("kind", KINDS)]
 
 
 def example(kind: str) -> Path:
@@ -26,8 +29,13 @@ def start(tmp_path):
     started = []
 
     def start(kind: str, service) -> Bridge:
-        text = example(kind).read_text()
-        for key, value in (("publish", f'"{service.publish}"'), ("serve", f'"{service.serve}"'), ("port", "0")):
+        text, own = example(kind).read_text(), f'"{tmp_path}/{kind}.sqlite"'
+        for key, value in (
+            ("publish", f'"{service.publish}"'),
+            ("serve", f'"{service.serve}"'),
+            ("port", "1" if kind == "s7" else "0"),
+            ("file", own),
+        ):
             text = re.sub(rf"^{key} = \S+", f"{key} = {value}", text, flags=re.MULTILINE)
         config = tmp_path / f"{kind}.toml"
         config.write_text(text)

@@ -1,21 +1,15 @@
 """A PLC acknowledges by coils: only the alarm that it read, and once, although service or bridge are killed."""
 
-import json
-import os
 import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 from bridge_and_plc import PATIENCE_S, ROOT
-from bright_strip import write_service
+from real_service import RealService
 from waiting import wait_until
-
-from linewatch.config.journal import JournalSettings
-from linewatch.journal.journal import Journal
 
 pytestmark = pytest.mark.service
 
@@ -23,41 +17,6 @@ RUNNING = 2
 OK, REFUSED, NO_ANSWER, NOTHING, TOO_NEW = range(1, 6)
 SCRATCHES, ALL = 17, 64
 NOWHERE = '[acknowledge]\ncommands = "ipc:///nowhere/cmd"\ngive_up_s = 1.0\nsteady_s = {steady_s}'
-
-
-class RealService:
-    """`linewatch run` over a strip of squares; its rule `latched` stands until somebody acknowledges it."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.config = write_service(folder, frames=1500, frames_per_s=25)
-        self.publish, self.serve, self.commands = (f"ipc://{folder}/{name}" for name in ("pub", "rep", "cmd"))
-        self.start()
-
-    def start(self) -> None:
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "linewatch.cli", "run", self.config],
-            cwd=ROOT,
-            stderr=subprocess.DEVNULL,
-            env={**os.environ, "PYTHONPATH": str(ROOT)},
-        )
-
-    def kill(self) -> None:
-        self.process.kill()
-        self.process.wait()
-
-    def transitions(self) -> list[dict]:
-        """Return the alarm records of all epochs from the journal. The service must be down."""
-        with Journal(JournalSettings(dir=self.folder / "journal")) as journal:
-            return [
-                json.loads(record.header)
-                for epoch in journal.epochs()
-                for record in journal.read(epoch, "alarm", 0, 1 << 40)
-            ]
-
-    def acknowledged(self) -> list[dict]:
-        """Return those of them that a command caused."""
-        return [told for told in self.transitions() if told["command"] is not None]
 
 
 @pytest.fixture
@@ -219,7 +178,7 @@ def test_the_service_may_refuse(real_service, start_service, start_bridge, conne
     waiting_alarm(plc, SCRATCHES)
     plc.client.write_coil(SCRATCHES, True)
     assert result_of(plc, SCRATCHES) == REFUSED
-    assert "no such alarm stands" in bridge.wait_for("not_acknowledged")["why"]
+    assert "no such alarm stands" in bridge.wait_for("command_not_carried_out")["why"]
 
 
 def test_a_coil_that_is_held_at_one_asks_once_and_zero_asks_for_nothing(start_service, start_bridge, connect):

@@ -22,6 +22,8 @@ PATIENCE_S = 30.0
 class Bridge:
     """`linewatch bridge KIND CONFIG` as a user starts it, and the events of its log."""
 
+    patience_s = PATIENCE_S
+
     def __init__(self, kind: str, config: Path, **environment: str) -> None:
         self.process = subprocess.Popen(
             [sys.executable, "-m", "linewatch.cli", "bridge", kind, config],
@@ -41,7 +43,7 @@ class Bridge:
             return [line for line in self.events if line.items() >= {"event": event, **fields}.items()]
 
         with self._news:
-            self._news.wait_for(lambda: len(found()) >= times or not self._reader.is_alive(), PATIENCE_S)
+            self._news.wait_for(lambda: len(found()) >= times or not self._reader.is_alive(), self.patience_s)
             assert len(found()) >= times, f"{event} {fields} is not in {self.events}"
             return found()[times - 1]
 

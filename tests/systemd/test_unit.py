@@ -1,8 +1,10 @@
 """The shipped units are such that systemd accepts them."""
 
+import json
 import os
 import re
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -12,11 +14,25 @@ from pathlib import Path
 
 import pytest
 import under_filter
-from bright_strip import write_service
+from bright_strip import write_running_strip
+from waiting import wait_until
+
+from linewatch.client import Commander
+from linewatch.contracts.manifest import MANIFEST
+from linewatch.wire.schema import BesideState, EngineAction
 
 UNITS = Path(__file__).parents[2] / "systemd"
 UNIT = UNITS / "linewatch.service"
-MOST_EXPOSED = {"linewatch": 1.4, "linewatch-history": 1.4, "linewatch-modbus": 1.6, "linewatch-strip": 1.4}
+MOST_EXPOSED = {
+    "linewatch": 1.4,
+    "linewatch-history": 1.4,
+    "linewatch-hmi": 1.8,
+    "linewatch-modbus": 1.6,
+    "linewatch-mqtt": 1.5,
+    "linewatch-opcua": 1.4,
+    "linewatch-s7": 1.4,
+    "linewatch-strip": 1.4,
+}
 """By `systemd-analyze security` of systemd 252. What is left: sockets, devices, code that inference generates."""
 
 
@@ -86,24 +102,47 @@ def test_no_other_host_is_reached_unless_it_is_named(unit: Path) -> None:
     assert "WantedBy=multi-user.target" in lines
 
 
+def _opcua(folder: Path) -> str:
+    return f'pki_dir = "{folder}/pki"\nanonymous = true\n' + _modbus(folder)
+
+
 @pytest.mark.service
 @pytest.mark.skipif(
     shutil.which("systemd-analyze") is None or not under_filter.HEADER.exists(),
     reason="no systemd-analyze, or no header with the numbers of the system calls",
 )
-def test_the_service_runs_under_its_filter_of_system_calls(tmp_path: Path) -> None:
-    config = write_service(tmp_path, frames=60, frames_per_s=50)
-    ended = subprocess.run(
-        [sys.executable, under_filter.__file__, UNIT, sys.executable, "-m", "linewatch.cli", "run", config],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-        env={**os.environ, "PYTHONPATH": str(UNITS.parent)},
-    )
-    assert ended.returncode == 0, ended.stderr
-    assert '"frames": 60' in ended.stderr
-    assert "Operation not permitted" not in ended.stderr
+def test_the_service_and_an_engine_on_trial_run_under_its_filter_of_system_calls(tmp_path: Path) -> None:
+    """The engine's process is a child of the service, and has its filter: it is loaded, answers, and is promoted."""
+    config = write_running_strip(tmp_path, length_m=1_000.0)
+    screen = tmp_path / "engines" / "screen"
+    other = shutil.copytree(screen, screen.with_name("screen-b"))
+    (other / MANIFEST).write_text(json.dumps(json.loads((screen / MANIFEST).read_text()) | {"name": "screen-b"}))
+    run = [sys.executable, under_filter.__file__, UNIT, sys.executable, "-m", "linewatch.cli", "run", config]
+    env = {**os.environ, "PYTHONPATH": str(UNITS.parent)}
+    with (
+        (tmp_path / "log").open("w") as log,
+        subprocess.Popen(run, stdout=subprocess.DEVNULL, stderr=log, env=env) as service,
+        Commander(f"ipc://{tmp_path}/cmd", answer_timeout_s=2.0) as commander,
+    ):
+        try:
+            wait_until(lambda: '"event": "running"' in (tmp_path / "log").read_text(), 60.0)
+            commander.engine(EngineAction.LOAD, "screen-b", shadow=True)
+
+            def has_compared() -> bool:
+                beside = commander.engine(EngineAction.SHOW).beside
+                assert beside is not None
+                assert beside.state is not BesideState.FAILED, beside.text
+                return beside.tiles > 10
+
+            wait_until(has_compared, 60.0)
+            commander.engine(EngineAction.PROMOTE)
+            wait_until(lambda: commander.engine(EngineAction.SHOW).beside is None, 60.0)
+        finally:
+            service.send_signal(signal.SIGINT)
+            assert service.wait(60) == 0
+    said = (tmp_path / "log").read_text()
+    assert '"event": "engine_promoted"' in said
+    assert "Operation not permitted" not in said
 
 
 def _strip(folder: Path) -> str:
@@ -119,10 +158,25 @@ def _history(folder: Path) -> str:
     return f'database = "sqlite:///{folder}/history.sqlite"\n{service}'
 
 
+def _s7(folder: Path) -> str:
+    service = f'[service]\npublish = "ipc://{folder}/cam"\nserve = "ipc://{folder}/cam-rep"\n'
+    return f'{service}[plc]\naddress = "127.0.0.1"\nport = 1\n'
+
+
 def _modbus(folder: Path) -> str:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     return f'[service]\npublish = "ipc://{folder}/cam"\nserve = "ipc://{folder}/cam-rep"\n[listen]\nport = {port}\n'
+
+
+def _hmi(folder: Path) -> str:
+    service = f'[service]\npublish = "ipc://{folder}/cam"\nserve = "ipc://{folder}/cam-rep"\n'
+    return f'{service}[listen]\nport = 0\n[access]\npeople_file = "{folder}/people.json"\n'
+
+
+def _mqtt(folder: Path) -> str:
+    service = f'[service]\npublish = "ipc://{folder}/cam"\nserve = "ipc://{folder}/cam-rep"\n'
+    return f'{service}[broker]\nurl = "mqtt://127.0.0.1:1"\n[store]\nfile = "{folder}/mqtt.sqlite"\n[plain]\n'
 
 
 @pytest.mark.service
@@ -136,6 +190,10 @@ def _modbus(folder: Path) -> str:
         ("linewatch-strip", ["strip"], _strip, "running"),
         ("linewatch-history", ["history"], _history, "history_opened"),
         ("linewatch-modbus", ["bridge", "modbus"], _modbus, "service_state"),
+        ("linewatch-s7", ["bridge", "s7"], _s7, "plc_not_served"),
+        ("linewatch-hmi", ["hmi"], _hmi, "service_state"),
+        ("linewatch-mqtt", ["bridge", "mqtt"], _mqtt, "broker_unreachable"),
+        pytest.param("linewatch-opcua", ["bridge", "opcua"], _opcua, "service_state", marks=pytest.mark.heavy),
     ],
 )
 def test_the_processes_beside_the_service_run_under_their_filters_of_system_calls(

@@ -10,6 +10,7 @@ COPYLEFT = re.compile(r"GPL|General Public|MPL|Mozilla|EUPL|EPL|Eclipse|CDDL|OSL
 ALLOWED = {
     "hypothesis": "MPL-2.0; used by tests, not distributed",
     "pathspec": "MPL-2.0; used by mypy, not distributed",
+    "asyncua": "LGPL-3.0; imported, not changed, only for the OPC UA server",
     "psycopg": "LGPL-3.0; imported, not changed, only for a history on PostgreSQL",
     "psycopg-binary": "LGPL-3.0; imported, not changed, only for a history on PostgreSQL",
     "pycairo": "LGPL-2.1; needed by PyGObject's installation, never imported",

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tools.licences import BASE, EXTRAS, ROOT, locked, normalised
+from tools.lock import UNLOCKED, extras, in_dev_lock
 
 EXTRAS_LOCKED = sorted(path.stem for path in BASE.parent.glob("*.lock") if path != BASE)
 
@@ -42,3 +43,16 @@ def test_every_locked_package_has_hashes_and_no_index_is_named(lock: Path) -> No
     assert all("--hash=sha256:" in requirement for requirement in requirements)
     assert "://" not in text
     assert "--index" not in text
+
+
+def test_every_extra_has_a_lock() -> None:
+    assert set(EXTRAS_LOCKED) == set(extras()) - UNLOCKED, "run make lock"
+
+
+def test_the_lock_of_developers_holds_all_that_install_dev_installs_but_torch() -> None:
+    """`make install-dev` checks the hashes of these."""
+    lock = locked(ROOT / "requirements" / "dev.lock")
+    for extra in in_dev_lock():
+        others = locked(ROOT / "requirements" / f"{extra}.lock")
+        assert others.items() <= lock.items(), "run make lock"
+    assert "torch" not in lock

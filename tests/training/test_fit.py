@@ -87,26 +87,27 @@ def test_a_run_repeats_and_learns(tmp_path: Path) -> None:
 
 KILLED = """
     import os, signal, sys
-    sys.path[:0] = sys.argv[2:]
+    sys.path[:0] = sys.argv[3:]
     from pathlib import Path
     import test_fit
     from linewatch.training import fit
 
-    wrote = fit.History.on_train_epoch_start
-    def at_epoch(self, trainer, module):
-        if trainer.current_epoch == 3:
+    fit.CHECKPOINT_INTERVAL_S = 0.0
+    def at_step(self, trainer, module, batch, number):
+        if trainer.global_step == int(sys.argv[2]):
             os.kill(os.getpid(), signal.SIGKILL)
-        wrote(self, trainer, module)
-    fit.History.on_train_epoch_start = at_epoch
+    fit.History.on_train_batch_start = at_step
     test_fit.run(Path(sys.argv[1]), test_fit.phase(6, average=0.9))
 """
 
 
 @pytest.mark.slow
-def test_a_killed_run_ends_with_the_same_weights(tmp_path: Path) -> None:
+@pytest.mark.parametrize("step", [12, 15], ids=["between epochs", "in mid-epoch"])
+def test_a_killed_run_ends_with_the_same_weights(tmp_path: Path, step: int) -> None:
     here = Path(__file__).parent
+    code, folders = textwrap.dedent(KILLED), (str(here), str(here.parents[1]))
     killed = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(KILLED), str(tmp_path / "killed"), str(here), str(here.parents[1])],
+        [sys.executable, "-c", code, str(tmp_path / "killed"), str(step), *folders],
         capture_output=True,
         timeout=120,
         check=False,

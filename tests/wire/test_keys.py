@@ -2,7 +2,7 @@
 
 import threading
 import time
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, timedelta
 
 import pytest
 import zmq
@@ -13,9 +13,10 @@ from linewatch.client.keys import ClientKeys, Credentials
 from linewatch.config.journal import JournalSettings
 from linewatch.config.wire import KeySettings, WireSettings
 from linewatch.contracts.access import Role
+from linewatch.contracts.errors import WireError
 from linewatch.journal.journal import Journal
 from linewatch.wire.access import allow_list
-from linewatch.wire.access.keyring import allow, make_pair, revoke
+from linewatch.wire.access.keyring import allow, make_pair, revoke, rotate
 from linewatch.wire.encode import Sequencer, drafts
 from linewatch.wire.endpoints import load_keys
 from linewatch.wire.publisher import Publisher
@@ -158,3 +159,46 @@ def test_the_subscription_of_a_key_that_is_revoked_or_expires_ends_at_once(folde
             other.recv_multipart()
         assert other.poll(10_000)
         context.destroy(0)
+
+
+def test_a_key_is_rotated_while_its_sockets_go_on(folder, endpoints, monkeypatch):
+    """Both keys may connect until the old one's last day; then its sockets end, and the new one's go on."""
+    today = datetime.now(UTC).date()
+    with zmq.Context() as context:
+        old, old_events = connect(context, zmq.SUB, endpoints[0], folder, "hmi")
+        assert handshake_succeeded(old_events)
+        assert old.poll(10_000)
+        private, public, until = rotate(folder, "hmi", today)
+        assert (private, public, until) == (folder / "hmi.2.key_secret", folder / "clients" / "hmi.2.key", today)
+        new, new_events = connect(context, zmq.SUB, endpoints[0], folder, "hmi.2")
+        again, again_events = connect(context, zmq.DEALER, endpoints[1], folder, "hmi")
+        assert handshake_succeeded(new_events)
+        assert handshake_succeeded(again_events), "the old key may connect anew"
+        again.send(SNAPSHOT)
+        assert again.poll(10_000)
+        while old.poll(0):
+            old.recv_multipart()
+        assert old.poll(10_000), "its socket was not closed"
+        assert new.poll(10_000)
+        assert not old_events.poll(0)
+        expire(folder, "hmi", monkeypatch)
+        assert old_events.poll(10_000)
+        assert recv_monitor_message(old_events)["event"] == zmq.EVENT_DISCONNECTED
+        while new.poll(0):
+            new.recv_multipart()
+        assert new.poll(10_000)
+        context.destroy(0)
+
+
+def test_what_is_rotated_keeps_its_role_and_ends_no_later_than_before(folder):
+    ends = datetime.now(UTC).date() + timedelta(days=2)
+    allow(folder, folder / "clients" / "hmi.key", Role.OPERATOR, expires=ends)
+    assert rotate(folder, "hmi", date(2199, 1, 1))[2] == ends
+    rotate(folder, "hmi.2", date(2199, 1, 1))
+    known = {key.name: (key.role, key.expires) for key in allow_list.read_allow_list(folder / "clients")}
+    assert known == dict.fromkeys(("hmi", "hmi.2", "hmi.3"), (Role.OPERATOR, ends))
+    with pytest.raises(WireError, match="there is no usable key 'nobody'"):
+        rotate(folder, "nobody", ends)
+    with pytest.raises(WireError, match="is over"):
+        rotate(folder, "hmi.3", date(2020, 1, 1))
+    assert len(allow_list.read_allow_list(folder / "clients")) == 3

@@ -27,8 +27,9 @@ from linewatch.daemon.alarm_orders import AlarmOrders
 from linewatch.logs import FROM_OUTSIDE, LogSums, add_former_name
 from linewatch.wire.access.audit import facts_of, log_command
 from linewatch.wire.access.keyring import allow, make_pair, revoke
-from linewatch.wire.commands import LEAST_ROLE, CommandServer
+from linewatch.wire.commands import CommandServer
 from linewatch.wire.endpoints import load_keys
+from linewatch.wire.roles import LEAST_ROLE
 from linewatch.wire.router import refusal
 from linewatch.wire.schema import (
     REPLY,
@@ -48,7 +49,7 @@ from linewatch.wire.snapshot import SnapshotTracker
 ENGINES = {"load": {"name": "screen-b"}, "promote": {}, "rollback": {}, "drop": {}, "show": {}}
 ALARMS = {"acknowledge": {}, "shelve": {"alarm": "square"}, "unshelve": {"alarm": "square"}}
 COILS = {"start": {"coil": "C-1"}, "end": {}, "data": {"data": {"coil": "C-1", "product": "tin"}}, "show": {}}
-ALL = {"engine": ENGINES, "alarm": ALARMS, "coil": COILS, "rules": {"reload": {}}}
+ALL = {"engine": ENGINES, "disagreements": {"show": {}}, "alarm": ALARMS, "coil": COILS, "rules": {"reload": {}}}
 COMMANDS = [(kind, action, more) for kind, actions in ALL.items() for action, more in actions.items()]
 
 
@@ -183,7 +184,9 @@ def test_a_role_gets_what_it_may_have_and_nothing_is_done_beyond(service, role):
             endorsed.append(action)
             continue  # it is answered when the decision has had it
         reply = ask(dealer, asked)
-        if may:
+        if kind == "disagreements":
+            assert reply.error is ErrorCode.REFUSED  # there are no engines here
+        elif may:
             assert isinstance(reply, EngineReply) or reply.text == f"asked by {role}"
             endorsed.append(action)
         else:

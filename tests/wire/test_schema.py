@@ -22,6 +22,7 @@ from linewatch.wire.decode import alarm_from, defect_from
 from linewatch.wire.encode import Sequencer, drafts
 from linewatch.wire.json_schema import wire_schema
 from linewatch.wire.schema import (
+    SCHEMA_MINOR,
     AlarmMessage,
     CoilMessage,
     DefectBody,
@@ -265,3 +266,31 @@ def test_a_defect_of_before_2026_12_has_the_probability_that_it_had_without_a_mo
     for name in ("peak", "confidence", "extent"):
         with pytest.raises(ValidationError, match=name):
             DefectBody.model_validate_json(json.dumps({key: value for key, value in told.items() if key != name}))
+
+
+def newer(header, minor):
+    """The message as a service of that minor version may tell it: with keys of its own on every level."""
+    fields = json.loads(header)
+    fields["schema_minor"], fields["mood"], fields["timing"]["slept_ns"] = minor, {"sunny": [1]}, 3
+    fields["spans"][0]["colour"] = "blue"
+    return canonical(fields)
+
+
+def test_unknown_keys_are_ignored_in_a_message_of_a_newer_minor_version_only():
+    record = Sequencer(1).record(drafts(verdict(0))[0])
+    read = decode(b"frame", newer(record.header, SCHEMA_MINOR + 1), b"")
+    assert read.model_copy(update={"schema_minor": SCHEMA_MINOR}) == decode(b"frame", record.header, b"")
+    for minor in (0, SCHEMA_MINOR):
+        with pytest.raises(WireError, match=r"Extra inputs are not permitted \(3 faults in all\)"):
+            decode(b"frame", newer(record.header, minor), b"")
+
+
+def test_a_newer_minor_version_excuses_no_other_fault():
+    fields = json.loads(newer(Sequencer(1).record(drafts(verdict(0))[0]).header, SCHEMA_MINOR + 1))
+    with pytest.raises(WireError, match="lines: Input should be a valid integer"):
+        decode(b"frame", canonical(fields | {"lines": "many"}), b"")
+    with pytest.raises(WireError, match="upgrade the older one"):
+        decode(b"frame", canonical(fields | {"schema_version": 2}), b"")
+    for minor in ("9", None, 1e9, 1 << 40):
+        with pytest.raises(WireError):
+            decode(b"frame", canonical(fields | {"schema_minor": minor}), b"")

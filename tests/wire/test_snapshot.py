@@ -58,6 +58,15 @@ def test_alarms_stand_until_they_are_cleared_also_those_from_before_this_start()
     assert [standing.id for standing in snapshot.standing_alarms] == ["y", "z"]
 
 
+def test_the_snapshot_says_since_when_an_alarm_is_active():
+    raised, again = verdict(0, (), (alarm(0, name="x"),)), verdict(1, (), (alarm(1, name="x"),))
+    raised.timing.published_unix_ns, again.timing.published_unix_ns = 5, 9
+    before = [Sequencer(2).record(draft) for draft in drafts(raised)[1:]]
+    assert follow(raised, again).active_since_unix_ns == {"x": 5}
+    assert follow(again, alarms=before).active_since_unix_ns == {"x": 5}
+    assert follow(raised, verdict(2, (), (alarm(2, AlarmState.CLEARED, name="x"),))).active_since_unix_ns == {}
+
+
 def test_a_snapshot_is_bounded_and_says_what_it_leaves_out():
     many = tuple(defect_event(0, runs=1, name=f"d{n}") for n in range(1005))
     snapshot = follow(coil_notice(CoilState.STARTED), verdict(0, many))

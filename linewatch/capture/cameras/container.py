@@ -110,6 +110,9 @@ def opened(path: Path) -> tuple[InputContainer, VideoStream]:
         raise SourceError(f"{path}: found a file without a video stream, expected {EXPECTED}; set [source] path")
     stream = container.streams.video[0]
     context = stream.codec_context
+    if context is None:  # a code of a codec that FFmpeg does not know
+        container.close()
+        raise SourceError(f"{path}: found a video in an unknown codec, expected {EXPECTED}; set [source] path")
     context.thread_count = 1  # so that messages belong to the packet in hand; slices gained nothing where measured
     if context.name in _STRICT:
         context.options = _STRICT[context.name]

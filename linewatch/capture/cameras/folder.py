@@ -22,7 +22,7 @@ from linewatch.contracts.errors import SourceError
 from linewatch.contracts.frame import Cause, Grab, PositionSource
 from linewatch.contracts.ports import Camera, Clock
 from linewatch.pictures.error import PictureError
-from linewatch.pictures.reading import Page, pages
+from linewatch.pictures.reading import PicturePage, pages
 
 _MOST_TOLD = 100
 _REMEDIES = {
@@ -143,7 +143,7 @@ class FolderCamera:
         self._stopped = threading.Event()
 
     @property
-    def images(self) -> tuple[Page, ...]:
+    def images(self) -> tuple[PicturePage, ...]:
         """The pictures, one per grab, in order."""
         return tuple(self._pages)
 
@@ -205,7 +205,7 @@ class FolderCamera:
     def __exit__(self, *exc: object) -> None:
         self.stop()
 
-    def _read(self, page: Page) -> tuple[np.ndarray | None, Cause | None, str]:
+    def _read(self, page: PicturePage) -> tuple[np.ndarray | None, Cause | None, str]:
         """Return the picture, None where it cannot be read; and why it cannot be inspected, as a cause and in words."""
         try:
             image = page.read()

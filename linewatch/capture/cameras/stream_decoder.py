@@ -185,6 +185,9 @@ def _follow(order: StreamOrder, reports: _Reports) -> None:
                 reports.put(StreamReport("failed", "it has no video"))
                 return
             context = container.streams.video[0].codec_context
+            if context is None:
+                reports.put(StreamReport("failed", "its video is in an unknown codec"))
+                return
             bits = bits_of(context.format) if context.format else 8
             reports.put(StreamReport("opened", width=context.width, lines=context.height, bits=bits))
             _Decoding(container, order, reports).run()

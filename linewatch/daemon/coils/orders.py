@@ -84,15 +84,7 @@ class CoilOrders:
             if order.data is not None:
                 known.add(coil_data_from(order.data))
         self._written = len(self._orders)
-        try:
-            if keep is None:
-                self._rewrite()
-            else:
-                keep(self._rewriting())
-        except OSError as error:
-            raise JournalError(
-                f"cannot write {self._path}: {error.strerror}; free space, or repair the folder"
-            ) from error
+        self._write_all()
 
     def take(self, request: CoilRequest, caller: Caller = THIS_HOST) -> CoilOrder | str:
         """Carry out a request, unless it was before. Return the order once it is on disk, or why it is refused."""
@@ -111,9 +103,12 @@ class CoilOrders:
         orders = [order for order in self._orders.values() if order.action is not CoilAction.DATA]
         carried_out = [i for i, order in enumerate(orders) if order.action is CoilAction.START and order.coil in begun]
         waiting = orders[carried_out[-1] + 1 :] if carried_out else orders
+        waiting = [order for order in waiting if order.epoch == self._epoch - 1]
+        for order in waiting:  # this run may be killed before it carries them out, too
+            self._orders[order.token] = order.model_copy(update={"epoch": self._epoch})
+        if waiting:
+            self._write_all()
         for order in waiting:
-            if order.epoch != self._epoch - 1:
-                continue
             if order.action is CoilAction.START:
                 refused = self._account.order_start(order.coil or "", at_mm=order.at_mm)
             elif not between:
@@ -180,11 +175,8 @@ class CoilOrders:
             self._orders.popitem(last=False)
         if self._written > _ORDERS_WRITTEN:
             self._written = len(self._orders)
-            if self._keep_on_disk is None:
-                with suppress(OSError):  # the order itself is on disk
-                    self._rewrite()
-            else:
-                self._keep_on_disk(self._rewriting())
+            with suppress(JournalError):  # the order itself is on disk
+                self._write_all()
         return on_disk
 
     def _read(self) -> list[CoilOrder]:
@@ -200,8 +192,17 @@ class CoilOrders:
         lines = b"".join(order.model_dump_json().encode() + b"\n" for order in self._orders.values())
         return partial(write_file, self._path, lines, sync=True)
 
-    def _rewrite(self) -> None:
-        self._rewriting()()
+    def _write_all(self) -> None:
+        """Write the file anew. Raises JournalError where nothing keeps it."""
+        if self._keep_on_disk is not None:
+            self._keep_on_disk(self._rewriting())
+            return
+        try:
+            self._rewriting()()
+        except OSError as error:
+            raise JournalError(
+                f"cannot write {self._path}: {error.strerror}; free space, or repair the folder"
+            ) from error
 
 
 def _append(path: Path, order: CoilOrder) -> None:
@@ -221,6 +222,9 @@ def _append(path: Path, order: CoilOrder) -> None:
 def _read(path: Path) -> list[CoilOrder]:
     """Return the newest orders in the file. Lines that are none, as one cut short by a kill, are logged and skipped."""
     try:
+        if path.exists() and not path.is_file():  # a pipe would hang the start
+            aside = path.rename(path.with_name(f"{path.name}.not-a-file"))
+            log.error("journal_file_set_aside", file=aside.name)
         lines = path.read_bytes().splitlines()[-_ORDERS_WRITTEN:]
     except FileNotFoundError:
         return []

@@ -14,5 +14,6 @@ def run_capture(read: Callable[[float], tuple[Frame, ...] | None], wiring: Wirin
         wiring.tick()
         if frames is None:
             break
+        wiring.handled.done += len(frames)
         give(*frames)
     wiring.end()

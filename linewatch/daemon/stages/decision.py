@@ -15,6 +15,7 @@ from linewatch.contracts.prediction import Prediction, Timing
 from linewatch.contracts.verdict import Decided
 from linewatch.daemon.alarm_orders import AlarmOrders
 from linewatch.daemon.crops import DefectCrops
+from linewatch.daemon.newest_picture import NewestPictureMaker
 from linewatch.daemon.recipes import Recipes
 from linewatch.daemon.stages.wiring import END, Wiring
 from linewatch.daemon.totals import Totals
@@ -28,7 +29,7 @@ TROUBLES_LOGGED = 32
 
 @dataclass(slots=True, eq=False)
 class DecisionStage:
-    """Used by one thread. Takes predictions and operators' orders; gives what was decided."""
+    """Used by one thread. Takes predictions and operators' orders; gives what each of them decided, as one item."""
 
     state: DecisionState
     recipes: Recipes
@@ -39,20 +40,26 @@ class DecisionStage:
     host: Callable[[], HostState | None]  # the host's state, when it is time to look at it
     crops: DefectCrops | None
     pausing: Callable[[], bool]  # whether the service ends to be started again, and its coil goes on then
+    picture: NewestPictureMaker
     _troubles: Counter[str] = field(default_factory=Counter)
 
     def run(self, wiring: Wiring) -> None:
         """Decide until the source ends, then end the last coil."""
-        (give,) = wiring.gives
+        (output,) = wiring.gives
+
+        def give(decided: tuple[Decided, ...]) -> None:
+            if decided:
+                output(decided)
+
         while not wiring.aborted:
             wiring.tick()
-            give(*self._attend())
+            give(self._attend())
             with suppress(Empty):
                 item = wiring.take()
                 if item is END:
                     break
-                give(*self._decide(item))
-        give(*self._finish())
+                give(self._decide(item))
+        give(self._finish())
         wiring.end()
 
     def _decide(self, item: Prediction | AlarmOrder) -> tuple[Decided, ...]:
@@ -71,6 +78,10 @@ class DecisionStage:
                 self.crops.follow(item.frame, decided)
             except Exception as error:
                 self._trouble("pictures", error)
+        try:
+            self.picture.follow(item.frame)
+        except Exception as error:
+            self._trouble("newest picture", error)
         if item.frame.slot is not None:
             self.release(item.frame.slot)
         return self._account(decided)

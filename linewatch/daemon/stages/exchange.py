@@ -184,6 +184,17 @@ class EngineExchange:
             }
         )
 
+    @property
+    def shadow(self) -> Shadow | None:
+        """The engine on trial that is compared with a running one."""
+        return self._lineup.shadow
+
+    @property
+    def back_to(self) -> str | None:
+        """Name of the engine that a rollback brings back; None: there is none."""
+        promotion = self._promotion
+        return None if promotion is None else promotion.before[0].manifest.name
+
     def command(self, command: EngineCommand) -> str | None:
         """Accept a command, which is carried out later; return why it is refused, or None."""
         if (why := self._refusal(command)) is not None:
@@ -301,9 +312,12 @@ class EngineExchange:
         found = {}
         for task, (engine, _) in self._default.items():
             made_of = engine.manifest.quantisation
-            source = find_engine(self._settings.engines_dir, made_of.source) if made_of else engine
-            found[task.value] = best_sibling(source, endings)
+            source = self._find(made_of.source) if made_of else engine
+            found[task.value] = best_sibling(source, endings, self._settings.trusted_signers)
         return EngineSet(**found)
+
+    def _find(self, name: str) -> Engine:
+        return find_engine(self._settings.engines_dir, name, self._settings.trusted_signers)
 
     def _leave(self, backend: Backend, why: str) -> None:
         if backend is not self._backend:
@@ -355,7 +369,7 @@ class EngineExchange:
             return
         if fault := self._fault_beside():
             raise EngineError(fault)
-        engine = find_engine(self._settings.engines_dir, trial.name)
+        engine = self._find(trial.name)
         if engine.manifest != trial.tried.manifest:
             raise EngineError(f"engine {trial.name}: its files were changed while it was on trial; load it again")
         task = engine.manifest.task

@@ -12,7 +12,7 @@ def run_server(router: Router[Any], wiring: Wiring) -> None:
     with router:
         wiring.opened.set()
         while not wiring.aborted:
-            router.poll(round(TICK_S * 1000))
+            wiring.handled.done += router.poll(round(TICK_S * 1000))
             wiring.tick()
 
 

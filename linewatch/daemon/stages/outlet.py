@@ -47,10 +47,22 @@ class Pictures(Protocol):
     def make(self, now_ns: int, *, hurry: bool = False) -> Crop | None: ...
 
 
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """One decision with its numbered messages, and what is journaled with them for the next start."""
+
+    decided: Decided
+    messages: list[Draft]
+    records: list[Record]
+    beside: Sequence[Record]
+    state: bytes | None
+
+
 @dataclass(slots=True, eq=False)
 class Outlet:
     """Used by one thread.
 
+    It takes what was decided in one step as one item, and journals it as one commit.
     Alarms are on disk before they are published; verdicts follow within the journal's group commit. A live service goes
     on while the disk fails: its journal holds and counts what is not on disk. In a replay a failure to write is raised
     as JournalError. What a decision holds never ends the service: what no message can hold is replaced by what says so
@@ -84,24 +96,42 @@ class Outlet:
             wait_s = 0.0
             while not wiring.aborted:
                 with suppress(Empty):
-                    decided = wiring.take(wait_s)
-                    if decided is END:
+                    step = wiring.take(wait_s)
+                    if step is END:
                         wiring.drained()
                     else:
-                        self._publish(decided)
+                        self._publish(step)
                 wiring.tick()
                 wait_s = self._heartbeat()
             # Another stage failed: what was decided before that is still journaled and published.
             with suppress(Empty):
-                while (decided := wiring.take(0.0)) is not END:
-                    self._publish(decided)
+                while (step := wiring.take(0.0)) is not END:
+                    self._publish(step)
             while self._publish_crop(self.clock.now_ns(), hurry=True):
                 pass
             self._heartbeat()
         wiring.drained()
 
-    def _publish(self, decided: Decided) -> None:
-        """Journal one decision, then publish it."""
+    def _publish(self, step: Sequence[Decided]) -> None:
+        """Journal what was decided in one step as one commit, then publish it.
+
+        A frame that begins a coil also ends the one before. A kill must leave both or neither in the journal: between
+        the two, strip would belong to no coil.
+        """
+        told = [self._tell(decided) for decided in step]
+        records = [record for one in told for record in one.records]
+        beside = [record for one in told for record in one.beside]
+        states = [one.state for one in told if one.state is not None]
+        has_alarms = any(one.decided.alarms for one in told)
+        self.journal.append([*beside, *records], sync=has_alarms, state=states[-1] if states else None)
+        self.standing.follow([message for one in told for message in one.messages], self.sequencer.sequences)
+        for record in records:
+            self.publisher.send(record)
+        for one in told:
+            self._follow_up(one)
+
+    def _tell(self, decided: Decided) -> _Told:
+        """Number the messages of one decision."""
         decided.timing.published_ns = self.clock.now_ns()
         decided.timing.published_unix_ns = time.time_ns()
         try:
@@ -110,22 +140,22 @@ class Outlet:
         except Exception as error:
             told = self.untold.correct(self.untold.substitute(decided, error))
             messages, records = self._encode(told)
-        decided = told
         try:
-            state = self.restart_states.behind(decided, self.sequencer)
+            state = self.restart_states.behind(told, self.sequencer)
         except Exception as error:  # an odd frame costs its state; the one before it still holds
             self.untold.note("restart point", error)
             state = None
-        self.journal.append([*self.restart_states.beside(), *records], sync=bool(decided.alarms), state=state)
-        self.standing.follow(messages, self.sequencer.sequences)
-        for record in records:
-            self.publisher.send(record)
+        return _Told(told, messages, records, tuple(self.restart_states.beside()), state)
+
+    def _follow_up(self, told: _Told) -> None:
+        """Answer the command that a published decision carried out, and write it to the files beside the journal."""
+        decided = told.decided
         if isinstance(decided, AlarmNotice):
             self._settle(decided)
         elif isinstance(decided, Verdict):
             self.latencies_ns.append(self.clock.now_ns() - decided.timing.captured_ns)
         try:
-            if self.verdicts is not None and (messages or not isinstance(decided, AlarmNotice)):
+            if self.verdicts is not None and (told.messages or not isinstance(decided, AlarmNotice)):
                 self.verdicts.write(decided)
             if self.coil_data is not None:
                 self.coil_data.write(decided)

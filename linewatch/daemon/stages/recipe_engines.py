@@ -22,7 +22,7 @@ def ready_at_once(wanted: Mapping[str, RecipeEngines], settings: InferenceSettin
     """Return whether the backend runs all these engines without building a plan first."""
     names = {name for engines in wanted.values() for name in engines.names}
     try:
-        found = [find_engine(settings.engines_dir, name).manifest for name in names]
+        found = [find_engine(settings.engines_dir, name, settings.trusted_signers).manifest for name in names]
     except LinewatchError:
         return True  # so that the error is known at once
     return all(backend.ready(manifest, settings.ladder) for manifest in found)
@@ -38,7 +38,7 @@ def load_recipe_engines(
 
     wanted: by recipe. load: opens an engine, or raises a LinewatchError; then it is left out and logged.
     """
-    endings = backend.siblings if settings.precision == "int8" else ()
+    endings, trusted = backend.siblings if settings.precision == "int8" else (), settings.trusted_signers
     loaded: dict[tuple[Task, str], LoadedEngine] = {}
     of_recipes: dict[str, LoadedEngines] = {}
     trouble = None
@@ -49,7 +49,8 @@ def load_recipe_engines(
                 continue
             try:
                 if (task, name) not in loaded:
-                    loaded[task, name] = load(best_sibling(load_engine(settings.engines_dir, name, task), endings))
+                    engine = load_engine(settings.engines_dir, name, task, trusted)
+                    loaded[task, name] = load(best_sibling(engine, endings, trusted))
                 of_recipes[recipe][task] = loaded[task, name]
             except LinewatchError as error:
                 trouble = f"recipe {recipe}: {error}"

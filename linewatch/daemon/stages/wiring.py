@@ -47,6 +47,13 @@ class StageRow(Generic[Step_contra]):
     nice: int = 0  # by how much its threads' priority is lowered
 
 
+@dataclass(slots=True, eq=False)
+class ItemCount:
+    """What one thread of a stage has handled: items of its queue, frames of a camera, or requests."""
+
+    done: int = 0
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Wiring:
     """The runner gives one to each thread that it starts; only that thread uses it."""
@@ -58,6 +65,7 @@ class Wiring:
     abort: threading.Event  # set: end now, without draining
     opened: threading.Event  # to be set by a stage that binds a socket, once it is bound
     drained: Callable[[], None]  # to be called by the last stage, once it has had the last item
+    handled: ItemCount = field(default_factory=ItemCount)
 
     @property
     def aborted(self) -> bool:
@@ -67,7 +75,9 @@ class Wiring:
     def take(self, timeout_s: float = TICK_S) -> Any:
         """Return the next item or END. Raises queue.Empty when none came in time."""
         assert self.takes is not None
-        return self.takes.get(timeout=timeout_s)
+        item = self.takes.get(timeout=timeout_s)
+        self.handled.done += 1
+        return item
 
     def end(self) -> None:
         """Send END down every queue that the stage fills, once for each thread that takes from it."""

@@ -48,6 +48,8 @@ def shelf_of(rule_alarm: RuleAlarm, order: AlarmOrder, rules: DecisionRules, coi
     minutes = rules.alarm_settings.max_shelve_minutes if order.minutes is None else order.minutes
     length = f"for {minutes:g} min" if order.minutes is not None else f"until it is over, for {minutes:g} min at most"
     text = f"{name}: shelved {length} by {command.asker}"
+    if command.comment:
+        text += f": {command.comment}"
     return replace(
         without_frame(name, rule_alarm.rule, text, AlarmState.CLEARED, rules, coil, end_mm),
         change=AlarmChange.SHELVED,

@@ -6,6 +6,7 @@ None of them waits for another.
 import asyncio
 
 from linewatch.plant.follower import Follower
+from linewatch.plant.health import LinkHealth
 from linewatch.plant.modbus.acknowledge import Acknowledger
 from linewatch.plant.modbus.registers import ProcessImage
 from linewatch.plant.modbus.server import ModbusServer
@@ -24,7 +25,7 @@ def run_bridge(settings: ModbusSettings) -> None:
 
 
 async def _serve(settings: ModbusSettings) -> None:
-    process, values = BridgeProcess(), RegisterValues(settings)
+    process, values = BridgeProcess("modbus", settings), RegisterValues(settings)
     follower = Follower(settings.service, values, values.shown, process.end)
 
     def image() -> ProcessImage:
@@ -35,7 +36,9 @@ async def _serve(settings: ModbusSettings) -> None:
     shown, write = (acknowledger.image, acknowledger.write) if acknowledger else (image, None)
     try:
         async with ModbusServer(settings.listen, shown, write) as server:
-            await process.run(follower, lambda: f"{server.connections} PLCs connected")
+            await process.run(
+                follower, lambda: f"{server.connections} PLCs connected", lambda: LinkHealth(peers=server.connections)
+            )
     finally:
         if acknowledger:
             acknowledger.stop()

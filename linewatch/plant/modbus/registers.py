@@ -7,54 +7,29 @@ import csv
 import io
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from enum import IntEnum, StrEnum
+from enum import StrEnum
 
-from linewatch.plant.modbus.settings import ALARM_BITS, CLASS_WITHOUT_CODE, NO_CLASS, ModbusSettings, WordOrder
+from linewatch.plant.modbus.settings import ModbusSettings, WordOrder
+from linewatch.plant.plc.codes import (
+    ACKNOWLEDGE_ALL,
+    ACKNOWLEDGE_BITS,
+    ALARM_BITS,
+    CLASS_WITHOUT_CODE,
+    DEFECTS_SHOWN,
+    NO_CLASS,
+    AcknowledgeResult,
+    CoilStateCode,
+    DefectStateCode,
+    StripQuality,
+    explained,
+)
+from linewatch.plant.plc.values import Value
 from linewatch.plant.view import BridgeState
 
 MAP_VERSION = 1
-DEFECTS_SHOWN = 6
 COIL_ID_REGISTERS = 16
 REGISTER_BITS = 16
-ACKNOWLEDGE_ALL = ALARM_BITS
-COILS = ALARM_BITS + 1
-
-
-class StripQuality(IntEnum):
-    """How the passing strip is inspected now."""
-
-    NOT_LOOKED_AT = 0
-    INSPECTED = 1
-    DEGRADED = 2
-    MISSED = 3
-
-
-class CoilStateCode(IntEnum):
-    """Whether the coil's totals are final."""
-
-    NONE = 0
-    RUNNING = 1
-    ENDED = 2
-
-
-class DefectStateCode(IntEnum):
-    """Whether a defect may still grow."""
-
-    NONE = 0
-    OPEN = 1
-    CLOSED = 2
-    MERGED = 3  # it grew into another defect
-
-
-class AcknowledgeResult(IntEnum):
-    """The result of the newest write to a coil."""
-
-    NONE = 0  # no write since the bridge started
-    OK = 1  # acknowledged, and on the service's disk
-    REFUSED = 2  # by the service, at least one alarm: it is over, or this key may not acknowledge
-    NO_ANSWER = 3  # from the service, at least one alarm: its bit in unacknowledged_words tells
-    NOTHING = 4  # no alarm of this coil is unacknowledged
-    TOO_NEW = 5  # all of them are younger than steady_s: the PLC may have meant another one
+COILS = ACKNOWLEDGE_BITS
 
 
 class ValueType(StrEnum):
@@ -81,10 +56,6 @@ class Register:
     per_unit: int = 1
 
 
-def _codes(codes: type[IntEnum]) -> str:
-    return ", ".join(f"{code.value} {code.name.lower().replace('_', ' ')}" for code in codes)
-
-
 _DEFECTS, _DEFECT_REGISTERS = 100, 16
 
 
@@ -97,7 +68,7 @@ def _defect(slot: int) -> Iterator[Register]:
     classes = f"{which}: class code from [class_codes]; {NO_CLASS} no defect, {CLASS_WITHOUT_CODE} class without a code"
     number = "running number since the bridge started; written last; 0: no defect"
     yield Register(f"{name}_class", at, 1, U16, classes)
-    yield Register(f"{name}_state", at + 1, 1, U16, _codes(DefectStateCode))
+    yield Register(f"{name}_state", at + 1, 1, U16, explained(DefectStateCode))
     yield Register(f"{name}_along_begin", at + 2, 2, I32, "its begin, from the head of the coil", "mm", 10)
     yield Register(f"{name}_along_end", at + 4, 2, I32, "its end as known so far, from the head of the coil", "mm", 10)
     yield Register(f"{name}_across_begin", at + 6, 2, I32, "its begin across, from the mill's datum", "mm", 10)
@@ -109,13 +80,13 @@ def _defect(slot: int) -> Iterator[Register]:
 
 _WORDS, _DEFECTS_END = ALARM_BITS // REGISTER_BITS, _DEFECTS + DEFECTS_SHOWN * _DEFECT_REGISTERS
 _NUMBERS = "one per bit: number of the newest standing alarm, counted since the bridge started; 0: none"
-_RESULTS = f"one per coil, the result of its newest write: {_codes(AcknowledgeResult)}"
+_RESULTS = f"one per coil, the result of its newest write: {explained(AcknowledgeResult)}"
 
 REGISTERS: tuple[Register, ...] = (
     Register("map_version", 0, 1, U16, f"version of this map: {MAP_VERSION}"),
     Register("heartbeat", 1, 1, U16, "counts while the service is healthy and followed; after 65535 comes 0"),
-    Register("state", 2, 1, U16, _codes(BridgeState)),
-    Register("quality", 3, 1, U16, f"how the passing strip is inspected now: {_codes(StripQuality)}"),
+    Register("state", 2, 1, U16, explained(BridgeState)),
+    Register("quality", 3, 1, U16, f"how the passing strip is inspected now: {explained(StripQuality)}"),
     Register("alarms_standing", 4, 1, U16, "number of all standing alarms, with or without a bit"),
     Register("alarms_without_bit", 5, 1, U16, "number of standing alarms whose rule is not in [alarm_bits]"),
     Register("messages_lost", 6, 1, U16, "messages that could not be fetched again; stops at 65535"),
@@ -123,7 +94,7 @@ REGISTERS: tuple[Register, ...] = (
     Register("defects_opened", 10, 2, U32, "defects since the service started, tentative ones included"),
     Register("alarm_words", 16, _WORDS, ValueType.BITS, "1: an alarm of this rule stands"),
     Register("unacknowledged_words", 20, _WORDS, ValueType.BITS, "1: an unacknowledged alarm of this rule stands"),
-    Register("coil_state", 24, 1, U16, _codes(CoilStateCode)),
+    Register("coil_state", 24, 1, U16, explained(CoilStateCode)),
     Register("coil_coverage", 25, 1, U16, "inspected share of the area of this coil so far, rounded down", "1", 10_000),
     Register("coil_inspected", 26, 2, U32, "length of this coil so far whose lines were inspected", "mm"),
     Register("coil_degraded", 28, 2, U32, "length of this coil so far whose lines were partly inspected", "mm"),
@@ -138,8 +109,6 @@ REGISTERS: tuple[Register, ...] = (
 
 SIZE = REGISTERS[-1].address + REGISTERS[-1].count
 _BY_NAME = {register.name: register for register in REGISTERS}
-
-Value = int | float | str | list[bool] | list[int]
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,10 +6,7 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, Field, model_validator
 
 from linewatch.config.base import Settings
-from linewatch.plant.settings import BridgeSettings, CommandSettings
-
-ALARM_BITS = 64
-NO_CLASS, CLASS_WITHOUT_CODE = 0, 65535
+from linewatch.plant.plc.settings import AcknowledgeSettings, PlcSettings
 
 
 def _host_address(text: str) -> str:
@@ -19,18 +16,8 @@ def _host_address(text: str) -> str:
         raise ValueError(f"{text!r} is not an IP address; write for example 127.0.0.1 or 192.168.10.5") from None
 
 
-def _one_use(names: dict[str, int]) -> dict[str, int]:
-    owners: dict[int, str] = {}
-    for name, number in names.items():
-        if owners.setdefault(number, name) != name:
-            raise ValueError(f"{owners[number]!r} and {name!r} both have {number}; give each its own")
-    return names
-
-
 HostAddress = Annotated[str, AfterValidator(_host_address)]
-Bit = Annotated[int, Field(ge=0, lt=ALARM_BITS)]
 WordOrder = Literal["high-first", "low-first"]
-Code = Annotated[int, Field(gt=NO_CLASS, lt=CLASS_WITHOUT_CODE)]
 
 
 class ListenSettings(Settings):
@@ -64,34 +51,15 @@ class ListenSettings(Settings):
         return self
 
 
-class AcknowledgeSettings(CommandSettings):
-    """`[acknowledge]`: lets PLCs acknowledge alarms by coils. Without this section there are no coils."""
-
-    steady_s: float = Field(
-        default=1.0,
-        ge=0.1,
-        le=60,
-        description="acknowledge only alarms that have been in the registers for so long; set it longer than the PLC "
-        "takes from its read to its write",
-    )
-    give_up_s: float = Field(
-        default=10.0, ge=1, le=300, description="after so long without an answer of the service, the result is 3"
-    )
-
-
-class ModbusSettings(BridgeSettings):
+class ModbusSettings(PlcSettings):
     """`linewatch bridge modbus CONFIG` reads exactly this."""
 
     listen: ListenSettings = ListenSettings()
-    acknowledge: AcknowledgeSettings | None = None
+    acknowledge: AcknowledgeSettings | None = Field(
+        default=None, description="lets PLCs acknowledge alarms by coils; null: there are no coils"
+    )
     word_order: WordOrder = Field(
         default="high-first", description="which half of a 32-bit value has the lower address"
-    )
-    alarm_bits: Annotated[dict[str, Bit], AfterValidator(_one_use)] = Field(
-        default={}, description="bit of the alarm registers, by the name of an alarm rule"
-    )
-    class_codes: Annotated[dict[str, Code], AfterValidator(_one_use)] = Field(
-        default={}, description="code in the registers, by defect class"
     )
 
     @model_validator(mode="after")

@@ -15,7 +15,7 @@ from typing import Literal
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import Field, PositiveInt
+from pydantic import Field, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
@@ -43,11 +43,11 @@ class CountsSettings(PaperSettings):
     """
 
     network: str = "vgg16"
-    lines: int = 200
-    width: int = 200
-    epochs: int = 40
-    batch: int = 50
-    rate: float = 1e-4
+    lines: PositiveInt = 200
+    width: PositiveInt = 200
+    epochs: PositiveInt = 40
+    batch: PositiveInt = 50
+    rate: PositiveFloat = 1e-4
     shares: tuple[float, float, float] = (0.7, 0.1, 0.2)
     mosaics: PositiveInt = Field(default=1294, description="of all parts together")
     rotation: bool = True

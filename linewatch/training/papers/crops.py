@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import Field, PositiveInt
+from pydantic import Field, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
@@ -54,12 +54,12 @@ class CropsSettings(PaperSettings):
     """
 
     network: str = "resnet34"
-    lines: int = 256
-    width: int = 256
+    lines: PositiveInt = 256
+    width: PositiveInt = 256
     crop_px: PositiveInt = Field(default=256, description="side of a crop in the frame; scaled to lines x width")
-    epochs: int = 30
-    batch: int = 16
-    rate: float = 1e-4
+    epochs: PositiveInt = 30
+    batch: PositiveInt = 16
+    rate: PositiveFloat = 1e-4
     shares: tuple[float, float, float] = (0.707, 0.188, 0.105)
     classes: tuple[str, ...] = Field(default=("1", "2+3", "4"), description="the set's labels that make up each class")
     gamma: float = Field(default=2.0, ge=0)

@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Field, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
@@ -42,11 +42,11 @@ class JointSettings(PaperSettings):
 
     network: str = "tlu_net"
     encoder: str = "resnet18"
-    lines: int = Field(default=256, ge=0)
-    width: int = Field(default=1600, ge=0)
-    epochs: int = 10
-    batch: int = 16
-    rate: float = 5e-4
+    lines: PositiveInt = Field(default=256, ge=0)
+    width: PositiveInt = Field(default=1600, ge=0)
+    epochs: PositiveInt = 10
+    batch: PositiveInt = 16
+    rate: PositiveFloat = 5e-4
     betas: tuple[float, float] = (0.99, 0.99)
     patience: int = 3
     shares: tuple[float, float, float] = (0.75, 0.125, 0.125)

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from pydantic import Field
+from pydantic import Field, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import Dataset
@@ -40,11 +40,11 @@ class SingleLabelSettings(PaperSettings):
     """
 
     network: str = "custom_cnn"
-    lines: int = 200
-    width: int = 200
-    epochs: int = 100
-    batch: int = 50
-    rate: float = 1e-4
+    lines: PositiveInt = 200
+    width: PositiveInt = 200
+    epochs: PositiveInt = 100
+    batch: PositiveInt = 50
+    rate: PositiveFloat = 1e-4
     shares: tuple[float, float, float] = (0.63, 0.07, 0.30)
     enough: float | None = Field(default=None, description="stop at this validation accuracy")
     patience: int | None = None
@@ -94,11 +94,11 @@ class NasnetSettings(SingleLabelSettings):
     """
 
     network: str = "nasnet_mobile"
-    lines: int = 224
-    width: int = 224
-    epochs: int = 20
-    batch: int = 32
-    rate: float = 0.01
+    lines: PositiveInt = 224
+    width: PositiveInt = 224
+    epochs: PositiveInt = 20
+    batch: PositiveInt = 32
+    rate: PositiveFloat = 0.01
     shares: tuple[float, float, float] = (0.64, 0.16, 0.20)
     trunk: Literal["free", "frozen"] = "frozen"
     patience: int | None = 10

@@ -4,6 +4,7 @@
 `NAME.key` files with roles. `NAME.key_secret` and `NAME.key` are a client's own pair, if it was made here.
 """
 
+import re
 from dataclasses import replace
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -16,6 +17,7 @@ from linewatch.wire.access.allow_list import AllowedKey, read_allow_list
 from linewatch.wire.access.certificates import NAME, Certificate, read_certificate, write_public, write_secret
 
 SERVER = "server"
+_SUCCESSOR = re.compile(r"(.+)\.([0-9]+)")
 
 
 def allow_list_of(folder: Path) -> Path:
@@ -77,6 +79,34 @@ def allow(folder: Path, file: Path, role: Role, name: str | None = None, expires
     except OSError as error:
         raise WireError(f"cannot write {clients / name}.key: {error.strerror or error}") from error
     return AllowedKey(name, certificate.public, role, None, expires)
+
+
+def rotate(folder: Path, name: str, last_day: date) -> tuple[Path, Path, date]:
+    """Make the successor of an allowed key, with its role and its own last day, and let the old one expire.
+
+    Both may connect until `last_day` (UTC) is over; open connections go on. The successor is called NAME.2, NAME.3 and
+    so on, so that the audit trail tells the two apart. Return the paths of its secret and public certificates, and the
+    last day of the old key, which may be an earlier one that it had. Raises WireError.
+    """
+    clients = allow_list_of(folder)
+    known = {key.name: key for key in read_allow_list(clients)}
+    old = known.get(name)
+    if old is None or old.public is None or old.role is None:
+        usable = [key.name for key in known.values() if not key.fault]
+        raise WireError(f"there is no usable key {name!r} in {clients}; its keys are {', '.join(usable) or 'none'}")
+    stem, number = name, 2
+    if match := _SUCCESSOR.fullmatch(name):
+        stem, number = match[1], int(match[2]) + 1
+    while (successor := f"{stem}.{number}") in known or (folder / f"{successor}.key_secret").exists():
+        number += 1
+    until = last_day if old.expires is None else min(last_day, old.expires)
+    ends = _text_of(until)  # refuses a day that is over, before anything is written
+    private, public = make_pair(folder, successor, old.role, old.expires)
+    try:
+        write_public(clients / f"{name}.key", Certificate(old.public, None, old.role, ends), replace=True)
+    except OSError as error:
+        raise WireError(f"cannot write {clients / name}.key: {error.strerror or error}") from error
+    return private, public, until
 
 
 def revoke(folder: Path, name: str) -> int:

@@ -12,6 +12,7 @@ from linewatch.wire.schema.base import (
     MAX_HEADER_BYTES,
     MAX_MASK_RUNS,
     MAX_PAYLOAD_BYTES,
+    SCHEMA_MINOR,
     SCHEMA_VERSION,
     Count,
     Envelope,
@@ -25,10 +26,13 @@ from linewatch.wire.schema.base import (
     Token,
     Topic,
     Version,
+    Versioned,
     canonical,
     explain,
     parse,
+    parse_one_of,
 )
+from linewatch.wire.schema.bridge import BridgeFigures, BridgeHealth, BridgeReply, BridgeReport, BridgeStatus
 from linewatch.wire.schema.coil import CoilBody, CoilDataBody, CoilMessage, GradeBody, GradeReasonBody
 from linewatch.wire.schema.commands import (
     COMMAND,
@@ -48,8 +52,15 @@ from linewatch.wire.schema.commands import (
 )
 from linewatch.wire.schema.crop import CropBody, CropMessage
 from linewatch.wire.schema.defect import DefectBody, DefectMessage, MaskBody, decode_runs, encode_runs
+from linewatch.wire.schema.disagreement import (
+    DisagreementBody,
+    DisagreementsReply,
+    DisagreementsRequest,
+    EngineCallBody,
+)
 from linewatch.wire.schema.frame import ColumnsBody, FrameBody, FrameMessage, SpanBody
 from linewatch.wire.schema.messages import AnyMessage, decode
+from linewatch.wire.schema.picture import NewestPictureBody, NewestPictureReply, NewestPictureRequest
 from linewatch.wire.schema.requests import (
     REQUEST,
     CurrentCoil,
@@ -72,8 +83,10 @@ from linewatch.wire.schema.status import (
     ClockStatus,
     CoilStatus,
     CropStatus,
+    DiskStatus,
     EngineBeside,
     EngineStatus,
+    FaultStatus,
     JoinedCamera,
     JoinedCameraState,
     JournalStatus,
@@ -93,16 +106,19 @@ from linewatch.wire.schema.verdict_line import LINE, AlarmsLine, CoilLine, Defec
 # fmt: off
 __all__ = [
     "COMMAND", "DECIDED_TOPICS", "KEPT_TOPICS", "LINE", "MAX_HEADER_BYTES", "MAX_MASK_RUNS", "MAX_PAYLOAD_BYTES",
-    "REPLY", "REQUEST", "SCHEMA_VERSION", "AlarmBody", "AlarmMessage", "AlarmReply", "AlarmRequest", "AlarmsLine",
-    "AnyMessage", "BackendState", "BackendStatus", "BesideState", "CalibrationStatus", "CameraStatus", "ClockStatus",
-    "CoilAction", "CoilBody", "CoilDataBody", "CoilLine", "CoilMessage", "CoilReply", "CoilRequest", "CoilStatus",
-    "ColumnsBody", "Command", "CommandMark", "Count", "CropBody", "CropMessage", "CropStatus", "CurrentCoil",
-    "DefectBody", "DefectLine", "DefectMessage", "EngineAction", "EngineBeside", "EngineCommand", "EngineReply",
-    "EngineStatus", "Envelope", "ErrorCode", "ErrorReply", "FrameBody", "FrameMessage", "GradeBody", "GradeReasonBody",
-    "IntervalMm", "JoinedCamera", "JoinedCameraState", "JournalStatus", "Line", "MaskBody", "Message", "NormalStatus",
-    "PictureReadingStatus", "PictureStatus", "PositionSource", "PositionStatus", "ReplayReply", "ReplayRequest",
-    "Reply", "Request", "RollMarkBody", "RollMarkMessage", "RollSuspectBody", "RulesReply", "RulesRequest", "Score",
-    "ServiceState", "Severity", "ShortText", "Snapshot", "SnapshotReply", "SnapshotRequest", "SpanBody", "StageState",
-    "StageStatus", "StatusBody", "StatusMessage", "Timed", "TimingBody", "Token", "Topic", "VerdictLine", "Version",
-    "canonical", "decode", "decode_runs", "encode_runs", "explain", "parse",
+    "REPLY", "REQUEST", "SCHEMA_MINOR", "SCHEMA_VERSION", "AlarmBody", "AlarmMessage", "AlarmReply", "AlarmRequest",
+    "AlarmsLine", "AnyMessage", "BackendState", "BackendStatus", "BesideState", "BridgeFigures", "BridgeHealth",
+    "BridgeReply", "BridgeReport", "BridgeStatus", "CalibrationStatus", "CameraStatus", "ClockStatus", "CoilAction",
+    "CoilBody", "CoilDataBody", "CoilLine", "CoilMessage", "CoilReply", "CoilRequest", "CoilStatus", "ColumnsBody",
+    "Command", "CommandMark", "Count", "CropBody", "CropMessage", "CropStatus", "CurrentCoil", "DefectBody",
+    "DefectLine", "DefectMessage", "DisagreementBody", "DisagreementsReply", "DisagreementsRequest", "DiskStatus",
+    "EngineAction", "EngineBeside", "EngineCallBody", "EngineCommand", "EngineReply", "EngineStatus", "Envelope",
+    "ErrorCode", "ErrorReply", "FaultStatus", "FrameBody", "FrameMessage", "GradeBody", "GradeReasonBody",
+    "IntervalMm", "JoinedCamera", "JoinedCameraState", "JournalStatus", "Line", "MaskBody", "Message",
+    "NewestPictureBody", "NewestPictureReply", "NewestPictureRequest", "NormalStatus", "PictureReadingStatus",
+    "PictureStatus", "PositionSource", "PositionStatus", "ReplayReply", "ReplayRequest", "Reply", "Request",
+    "RollMarkBody", "RollMarkMessage", "RollSuspectBody", "RulesReply", "RulesRequest", "Score", "ServiceState",
+    "Severity", "ShortText", "Snapshot", "SnapshotReply", "SnapshotRequest", "SpanBody", "StageState", "StageStatus",
+    "StatusBody", "StatusMessage", "Timed", "TimingBody", "Token", "Topic", "VerdictLine", "Version", "Versioned",
+    "canonical", "decode", "decode_runs", "encode_runs", "explain", "parse", "parse_one_of",
 ]

@@ -21,6 +21,7 @@ class CommandMark(Message):
         default=None,
         description="the name that the request gave, where `by` is a key's name; null: `by` is not proven by a key",
     )
+    comment: str = Field(default="", description="why, in the caller's words; empty: none was given")
 
 
 class AlarmBody(Message):

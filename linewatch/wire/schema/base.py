@@ -1,10 +1,11 @@
 """What every model of the wire shares: base class, field types, topics, envelope and parsing."""
 
 import json
+from collections.abc import Callable
 from enum import StrEnum
 from typing import Annotated, Any, Final, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from linewatch.contracts.bounds import (  # noqa: F401 - also for the modules of topics
     Count,
@@ -19,6 +20,10 @@ from linewatch.contracts.errors import WireError
 from linewatch.contracts.verdict import StripArea
 
 SCHEMA_VERSION: Final = 1
+SCHEMA_MINOR: Final = 1
+"""Counts what was added within the version: keys, topics and requests. An enumeration of an existing key gets no new
+value, and no key changes its meaning or goes, within a version.
+"""
 MAX_HEADER_BYTES = 1 << 20
 MAX_TEXT_LENGTH = 1 << 14
 MAX_MASK_RUNS = 1 << 20
@@ -46,6 +51,15 @@ DECIDED_TOPICS = (*KEPT_TOPICS, Topic.STATUS)
 """The topics that a consumer gets by default: all but crops."""
 
 Version = Annotated[Literal[1], Field(description="version of this schema; a consumer refuses any other")]
+Minor = Annotated[
+    int,
+    Field(
+        ge=0,
+        lt=1 << 31,
+        description="minor version of the side that wrote this. Where it is greater than the reader's, the reader "
+        "ignores keys that it does not know; 0: also in messages of before it was told",
+    ),
+]
 
 
 class Message(BaseModel):
@@ -54,6 +68,13 @@ class Message(BaseModel):
     model_config = ConfigDict(
         extra="forbid", frozen=True, strict=True, allow_inf_nan=False, str_max_length=MAX_TEXT_LENGTH
     )
+
+
+class Versioned(Message):
+    """Base of what a service says: every published message and every reply."""
+
+    schema_version: Version
+    schema_minor: Minor = 0
 
 
 class CoveredArea(Message):
@@ -99,10 +120,9 @@ class TimingBody(Message):
         return self.published_unix_ns - (self.published_ns - self.captured_ns)
 
 
-class Envelope(Message):
+class Envelope(Versioned):
     """The permanent name of a message: `(epoch, topic, sequence)`."""
 
-    schema_version: Version
     topic: Topic
     epoch: Count = Field(description="number of the service's start; each start has a higher one")
     sequence: Count = Field(description="number of the message in its topic and epoch, from 0 without gaps")
@@ -136,6 +156,7 @@ JournalId = Annotated[
 ]
 Token = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{8,64}$")]
 M = TypeVar("M", bound=BaseModel)
+U = TypeVar("U")
 
 
 _CANONICAL: Final = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False)
@@ -160,12 +181,38 @@ def _holds_nul(value: Any) -> bool:
     return any(map(_holds_nul, value)) if isinstance(value, list) else isinstance(value, str) and "\0" in value
 
 
-def parse(model: type[M], data: bytes) -> M:
-    """Parse JSON bytes into a model. Raises WireError, which names the first fault."""
+def parse(model: type[M], data: bytes | str) -> M:
+    """Parse JSON into a model. Raises WireError, which names the first fault.
+
+    Unknown keys are a fault, unless the writer has a newer minor version.
+    """
+    return _parse(model.model_validate_json, data)
+
+
+def parse_one_of(models: TypeAdapter[U], data: bytes) -> U:
+    """As `parse`, into one of several models."""
+    return _parse(models.validate_json, data)
+
+
+def _parse(validate: Callable[..., U], data: bytes | str) -> U:
     try:
-        return model.model_validate_json(data)
+        return validate(data)
     except ValidationError as error:
-        raise WireError(explain(error)) from error
+        fault = error
+    if _has_keys_of_a_newer_minor(fault, data):
+        try:
+            return validate(data, extra="ignore")
+        except ValidationError as error:
+            fault = error
+    raise WireError(explain(fault)) from fault
+
+
+def _has_keys_of_a_newer_minor(fault: ValidationError, data: bytes | str) -> bool:
+    unknown = (one["type"] == "extra_forbidden" for one in fault.errors(include_url=False, include_context=False))
+    if not any(unknown):
+        return False
+    minor = json.loads(data).get("schema_minor")  # an object: it has keys
+    return isinstance(minor, int) and minor > SCHEMA_MINOR
 
 
 def explain(error: ValidationError) -> str:

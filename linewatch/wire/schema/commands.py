@@ -8,10 +8,16 @@ from pydantic import Field, TypeAdapter, model_validator
 from linewatch.contracts.alarm import AlarmAction
 from linewatch.contracts.coil import CoilName
 from linewatch.wire.schema.alarm import AlarmBody
-from linewatch.wire.schema.base import Count, Message, Token, Version
+from linewatch.wire.schema.base import Count, Message, Token, Version, Versioned
+from linewatch.wire.schema.bridge import BridgeReply
 from linewatch.wire.schema.coil import CoilDataBody
+from linewatch.wire.schema.disagreement import DisagreementsReply, DisagreementsRequest
+from linewatch.wire.schema.picture import NewestPictureReply
 from linewatch.wire.schema.requests import ErrorReply, ReplayReply, SnapshotReply
 from linewatch.wire.schema.status import CoilStatus, EngineBeside, EngineStatus
+
+Asker = Annotated[str, Field(max_length=64)]
+Comment = Annotated[str, Field(max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$")]
 
 
 class EngineAction(StrEnum):
@@ -35,6 +41,7 @@ class EngineCommand(Message):
         default="", pattern=r"^([A-Za-z0-9_][A-Za-z0-9_.-]{0,63})?$", description="engine to load: a folder's name"
     )
     shadow: bool = Field(default=False, description="compare the engine with the running engine of its task")
+    by: Asker = Field(default="", description="name of the operator or program that asks, for the record")
 
     @model_validator(mode="after")
     def _names_what_it_loads(self) -> Self:
@@ -43,14 +50,17 @@ class EngineCommand(Message):
         return self
 
 
-class EngineReply(Message):
+class EngineReply(Versioned):
     """The reply to an engine command: it was accepted and is being carried out. Topic `status` shows its progress."""
 
-    schema_version: Version
     reply: Literal["engine"]
     id: Count
     engines: tuple[EngineStatus, ...]
     beside: EngineBeside | None
+    available: tuple[str, ...] = Field(default=(), description="names of the engines that can be loaded")
+    back_to: str | None = Field(
+        default=None, description="the engine that a rollback brings back; null: there is none to go back to"
+    )
 
 
 class AlarmRequest(Message):
@@ -69,9 +79,8 @@ class AlarmRequest(Message):
     minutes: Annotated[float, Field(gt=0, le=10_080)] | None = Field(
         default=None, description="how long to shelve; null: until the alarm becomes inactive"
     )
-    by: Annotated[str, Field(max_length=64)] = Field(
-        default="", description="name of the operator or program that asks, for the record"
-    )
+    by: Asker = Field(default="", description="name of the operator or program that asks, for the record")
+    comment: Comment = Field(default="", description="why, for the record, such as the reason of a shelving")
 
     @model_validator(mode="after")
     def _is_complete(self) -> Self:
@@ -82,10 +91,9 @@ class AlarmRequest(Message):
         return self
 
 
-class AlarmReply(Message):
+class AlarmReply(Versioned):
     """The reply to an alarm command: it is carried out, and its transitions are on disk."""
 
-    schema_version: Version
     reply: Literal["alarm"]
     id: Count
     token: str
@@ -121,9 +129,7 @@ class CoilRequest(Message):
         default=None, description="position along the coil under the camera; null: with the next line"
     )
     data: CoilDataBody | None = None
-    by: Annotated[str, Field(max_length=64)] = Field(
-        default="", description="name of the operator or program that asks, for the record"
-    )
+    by: Asker = Field(default="", description="name of the operator or program that asks, for the record")
 
     @model_validator(mode="after")
     def _is_complete(self) -> Self:
@@ -141,10 +147,9 @@ class CoilRequest(Message):
         return self
 
 
-class CoilReply(Message):
+class CoilReply(Versioned):
     """The reply to a coil command: it is on disk, and applies to the next frames or when the coil reaches `at_mm`."""
 
-    schema_version: Version
     reply: Literal["coil"]
     id: Count
     token: str | None
@@ -160,18 +165,15 @@ class RulesRequest(Message):
     request: Literal["rules"]
     id: Count = Field(default=0, description="repeated in the reply")
     action: Literal["reload"]
-    by: Annotated[str, Field(max_length=64)] = Field(
-        default="", description="name of the operator or program that asks, for the record"
-    )
+    by: Asker = Field(default="", description="name of the operator or program that asks, for the record")
 
 
-class RulesReply(Message):
+class RulesReply(Versioned):
     """The reply to a reload: the rules are valid.
 
     Sensitivity applies from the next frame on, grading and excluded ends from the next coil on.
     """
 
-    schema_version: Version
     reply: Literal["rules"]
     id: Count
     config: str = Field(description="identity of the settings that apply from now on")
@@ -179,7 +181,8 @@ class RulesReply(Message):
     left: tuple[str, ...] = Field(description="other settings that differ in the file and need a restart")
 
 
-Command = EngineCommand | AlarmRequest | CoilRequest | RulesRequest
-Reply = ReplayReply | SnapshotReply | EngineReply | AlarmReply | CoilReply | RulesReply | ErrorReply
+Command = EngineCommand | DisagreementsRequest | AlarmRequest | CoilRequest | RulesRequest
+CommandReply = EngineReply | DisagreementsReply | AlarmReply | CoilReply | RulesReply
+Reply = ReplayReply | SnapshotReply | NewestPictureReply | BridgeReply | CommandReply | ErrorReply
 COMMAND: TypeAdapter[Command] = TypeAdapter(Annotated[Command, Field(discriminator="request")])
 REPLY: TypeAdapter[Reply] = TypeAdapter(Annotated[Reply, Field(discriminator="reply")])

@@ -1,4 +1,4 @@
-"""Requests to the serve socket (replay and snapshot), their replies, and the error reply of both sockets."""
+"""Requests to the serve socket, their replies, and the error reply of both sockets."""
 
 from enum import StrEnum
 from typing import Annotated, Literal
@@ -6,8 +6,10 @@ from typing import Annotated, Literal
 from pydantic import Field, TypeAdapter
 
 from linewatch.wire.schema.alarm import AlarmBody
-from linewatch.wire.schema.base import Count, CoveredArea, JournalId, Message, Topic, Version
+from linewatch.wire.schema.base import Count, CoveredArea, JournalId, Message, Topic, Version, Versioned, Whole
+from linewatch.wire.schema.bridge import BridgeReport
 from linewatch.wire.schema.defect import DefectBody
+from linewatch.wire.schema.picture import NewestPictureRequest
 from linewatch.wire.schema.roll_mark import RollMarkBody
 from linewatch.wire.schema.status import EngineStatus
 
@@ -32,10 +34,9 @@ class SnapshotRequest(Message):
     id: Count = Field(default=0, description="repeated in the reply")
 
 
-class ReplayReply(Message):
+class ReplayReply(Versioned):
     """The reply to `replay`, followed by `records` times (topic, header, payload) as they were published."""
 
-    schema_version: Version
     reply: Literal["replay"]
     id: Count
     topic: Topic
@@ -79,15 +80,19 @@ class Snapshot(Message):
     suppressed_or_shelved: tuple[AlarmBody, ...] = Field(
         default=(), description="active alarms that are held back, and shelved rules"
     )
+    active_since_unix_ns: dict[str, Whole] = Field(
+        default={},
+        description="when each of these alarms became active, by its id; of one from before the service's last start, "
+        "when it last changed before that",
+    )
     roll_marks: tuple[RollMarkBody, ...] = Field(default=(), description="rows of roll marks that may still continue")
     engines: tuple[EngineStatus, ...]
     journal_id: JournalId = None
 
 
-class SnapshotReply(Message):
+class SnapshotReply(Versioned):
     """The reply to `snapshot`."""
 
-    schema_version: Version
     reply: Literal["snapshot"]
     id: Count
     snapshot: Snapshot
@@ -104,15 +109,14 @@ class ErrorCode(StrEnum):
     FORBIDDEN = "forbidden"  # the key's role does not allow it
 
 
-class ErrorReply(Message):
+class ErrorReply(Versioned):
     """The reply to a request that is refused: the reason."""
 
-    schema_version: Version
     reply: Literal["error"]
     id: Count
     error: ErrorCode
     text: str
 
 
-Request = ReplayRequest | SnapshotRequest
+Request = ReplayRequest | SnapshotRequest | NewestPictureRequest | BridgeReport
 REQUEST: TypeAdapter[Request] = TypeAdapter(Annotated[Request, Field(discriminator="request")])

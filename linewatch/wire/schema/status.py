@@ -12,6 +12,7 @@ from linewatch.contracts.manifest import Task
 from linewatch.contracts.picture import PictureQuantity, PictureReference
 from linewatch.contracts.verdict import Quality
 from linewatch.wire.schema.base import Count, CoveredArea, Envelope, JournalId, Message, Topic, Whole
+from linewatch.wire.schema.bridge import BridgeStatus
 from linewatch.wire.schema.coil import CoilDataBody
 
 
@@ -43,8 +44,12 @@ class StageStatus(Message):
     deadline_ms: Annotated[float, Field(ge=0)] = Field(description="an older tick makes the service unhealthy")
     queued: Count = Field(description="items waiting in its input queue")
     queue_size: Count
-    done: Count
+    done: Count = Field(
+        description="what it has handled since the start: items of its queue, frames of the camera, or requests"
+    )
     dropped: Count
+    per_s: Annotated[float, Field(ge=0)] = Field(default=0.0, description="the same per second, over two seconds")
+    feeds: tuple[str, ...] = Field(default=(), description="stages that take what it gives")
 
 
 class EngineStatus(Message):
@@ -189,6 +194,31 @@ class ClockStatus(Message):
     )
 
 
+class DiskStatus(Message):
+    """A disk that is watched: the journal's, and those of `[system_alarms] disks`."""
+
+    name: str
+    free_mb: Annotated[float, Field(ge=0)]
+    size_mb: Annotated[float, Field(ge=0)]
+    low_mb: Annotated[float, Field(ge=0)] | None = Field(
+        description="with less free, the alarm `disk-low` begins; null: it is off"
+    )
+
+
+class FaultStatus(Message):
+    """One of the newest warnings and errors in the service's log. An event that came again is one fault."""
+
+    event: str = Field(description="name of the event in the log")
+    error: bool = Field(description="false: a warning")
+    count: Count = Field(description="how often it came since the service started")
+    first_unix_ns: Whole
+    last_unix_ns: Whole
+    over_unix_ns: Whole | None = Field(
+        default=None, description="when it ended; null: it goes on, or the log does not say that it ended"
+    )
+    text: str = Field(description="what the newest event says")
+
+
 class NormalStatus(Message):
     """What is known of the line's normal strip (`[decision] normal`), and how that drifted when strip was learned."""
 
@@ -325,6 +355,17 @@ class StatusBody(CoveredArea):
     journal: JournalStatus | None = Field(default=None, description="null: a replay, which ends when its disk fails")
     picture: PictureStatus | None = Field(default=None, description="null: no frame has been measured yet")
     clock: ClockStatus | None = None
+    deadline_ms: Annotated[float, Field(gt=0)] | None = Field(
+        default=None, description="a frame's time limit, `[inference] deadline_ms`; null: a replay, which waits"
+    )
+    disks: tuple[DiskStatus, ...] = Field(default=(), description="empty: not measured yet, or one hangs")
+    faults: tuple[FaultStatus, ...] = Field(
+        default=(), description="the newest warnings and errors in the log, at most 12, the newest first"
+    )
+    software: dict[str, str] = Field(
+        default={}, description="versions of linewatch, Python and the packages that the results depend on"
+    )
+    bridges: tuple[BridgeStatus, ...] = Field(default=(), description="to the plant; empty: none has reported")
 
 
 class StatusMessage(StatusBody, Envelope):

@@ -17,7 +17,7 @@ def build_ahead(
 
     precision: in place of the one in the settings. Raises EngineError.
     """
-    engine = find_engine(settings.engines_dir, name)
+    engine = find_engine(settings.engines_dir, name, settings.trusted_signers)
     library = import_library()
     cache = PlanCache(settings.plan_dir, library, _gpu_to_build_on(library))
     asked = precision or (settings.plan_precision if engine.manifest.precision == "fp32" else engine.manifest.precision)

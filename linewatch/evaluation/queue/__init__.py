@@ -1,0 +1,1 @@
+"""A queue of trainings: many runs of the papers' protocols, one after the other, over kills and reboots."""

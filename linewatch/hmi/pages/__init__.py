@@ -1,0 +1,1 @@
+"""The pages, one module each; `linewatch.hmi.registry` lists them."""

@@ -1,0 +1,1 @@
+"""What bridges to PLCs share: the values that a PLC reads, their codes, and acknowledging by bits."""

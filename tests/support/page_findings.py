@@ -1,0 +1,38 @@
+"""What is wrong with a page in Chromium: errors of its scripts, and what axe-core finds."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+from hmi_process import ROOT
+
+SERIOUS = ("serious", "critical")
+
+
+def axe() -> Path | None:
+    """Return axe-core's script, as npm installs it here or where NODE_PATH says; None: it is not there."""
+    folders = (ROOT / "tests" / "foreign" / "node_modules", Path(os.environ.get("NODE_PATH", "none")))
+    return next((found for folder in folders if (found := folder / "axe-core" / "axe.min.js").exists()), None)
+
+
+def findings(page: Any) -> list[str]:
+    """Return what axe-core finds; nothing without axe-core."""
+    script = axe()
+    if script is None:
+        return []
+    page.evaluate(script.read_text())
+    found = page.evaluate("axe.run().then((all) => all.violations)")
+    return [
+        f"{one['id']}: {one['help']}: {node['html'][:160]}: {node['failureSummary'][:200]}"
+        for one in found
+        if one["impact"] in SERIOUS
+        for node in one["nodes"]
+    ]
+
+
+def noted(page: Any) -> list[str]:
+    """Return a list that takes every error of the page's scripts, and everything that its policy stopped."""
+    errors: list[str] = []
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.on("console", lambda said: errors.append(said.text) if "Security Policy" in said.text else None)
+    return errors
