@@ -99,7 +99,7 @@ def test_a_history_of_before_gets_its_called_defects_counted(url: str, tmp_path:
     with closing(sqlite3.connect(older)) as database:
         database.executescript(
             "DROP INDEX ix_defect_class_probability; ALTER TABLE class_count DROP COLUMN called;"
-            "UPDATE alembic_version SET version_num = '0006';"
+            "ALTER TABLE coil DROP COLUMN calibrations; UPDATE alembic_version SET version_num = '0007';"
         )
     with writing(f"sqlite:///{older}") as engine, engine.connect() as connection:
         assert connection.execute(counted).all() == before
