@@ -20,6 +20,7 @@ from queue import PriorityQueue, Queue
 from typing import Any
 
 from linewatch import signals
+from linewatch.capture import calibration_watch
 from linewatch.contracts.tile import Batch
 from linewatch.daemon import host_monitor
 from linewatch.daemon.stages.capture import run_capture
@@ -85,7 +86,7 @@ TOPOLOGY: tuple[StageRow[Any], ...] = (  # in the order of the status message
     COIL_FILES,
 )
 
-HELPER_THREADS = (signals.THREAD, host_monitor.THREAD, *keeper.THREADS)
-"""Threads beside the stages, which may hang without harm: they wait for signals, measure disks, write and read the
-journal. While an engine is on trial, `inference.trial.THREAD` talks to its process.
+HELPER_THREADS = (signals.THREAD, host_monitor.THREAD, calibration_watch.THREAD, *keeper.THREADS)
+"""Threads beside the stages, which may hang without harm: they wait for signals, measure disks, look for a new
+calibration, write and read the journal. While an engine is on trial, `inference.trial.THREAD` talks to its process.
 """

@@ -20,6 +20,7 @@ from linewatch.service_settings import ServiceSettings, settings_or_defaults, wi
 from linewatch.terminal import coil_named, extra, grade_rows, print_pairs
 
 if TYPE_CHECKING:
+    from linewatch.capture.calibrated import FindCalibration
     from linewatch.contracts.ports import Camera
     from linewatch.review.coil_sources import CoilSource
     from linewatch.review.regrade import Regraded
@@ -106,7 +107,7 @@ def report(
     record = where.record(listed_masks(severities))
     steel: SteelImages | None = None
     if source is not None:
-        settings, camera = _camera(source, config)
+        settings, camera, _ = _camera(source, config)
         steel = SteelFromRecording(camera, settings.line)
     elif record.passage is not None and (folder := history.image_folder()) is not None:
         steel = SteelFromArchive(history.database_url(), folder)
@@ -153,18 +154,22 @@ def picture(
     end: Annotated[
         Literal["head", "tail"], Parameter(name="--from", help="End of the coil that is at position 0.")
     ] = "head",
+    raw: Annotated[
+        bool, Parameter(help="Draw the camera's own pixels, not as its calibration corrects them for the engines.")
+    ] = False,
     out: Annotated[Path, Parameter(help="The picture, a .png file.")],
     history: HistoryOptions = HistoryOptions(),
 ) -> None:
+    from linewatch.capture.calibrated import no_calibration
     from linewatch.review.coil_picture import draw_coil
     from linewatch.simulation.truth import CoilTruth
 
     configure_logs("warning")
-    settings, camera = _camera(source, config)
+    settings, camera, find = _camera(source, config)
     true_defects = CoilTruth.read(truth).defects if truth else ()
     record = history.coil_source(verdicts, coil).record()
     boxes = [defect.box for defect in true_defects]
-    draw_coil(camera, settings.line, record, boxes, out, tail_first=end == "tail")
+    draw_coil(camera, settings.line, record, boxes, out, tail_first=end == "tail", find=no_calibration if raw else find)
     print(out)
 
 
@@ -235,7 +240,7 @@ def compare_verdicts(
     broken = limits.broken(comparison)
     pictures: Sequence[Path] = ()
     if out is not None and options.source is not None:
-        settings, camera = _camera(options.source, options.config)
+        settings, camera, _ = _camera(options.source, options.config)
         sides = SideStrips(paths[0], a), SideStrips(paths[1], b)
         pictures = draw_differences(comparison, *sides, camera, settings.line, out)
     if as_json:
@@ -250,8 +255,10 @@ def compare_verdicts(
     return BEYOND_LIMITS if broken else 0
 
 
-def _camera(source: str, config: Path | None) -> "tuple[ServiceSettings, Camera]":
-    """Return a camera over a recording, not yet entered, and the settings that it is read by."""
+def _camera(source: str, config: Path | None) -> "tuple[ServiceSettings, Camera, FindCalibration]":
+    """Return the settings by which a recording is read, a camera over it, not yet entered, and what finds its
+    calibration.
+    """
     from linewatch.capture.cameras.registry import open_camera
     from linewatch.capture.clock import MonotonicClock
     from linewatch.capture.find_calibration import calibrations
@@ -262,7 +269,7 @@ def _camera(source: str, config: Path | None) -> "tuple[ServiceSettings, Camera]
     camera = open_camera(settings.source, settings.line, MonotonicClock(), live=False)
     find = calibrations(settings.calibration, settings.line, settings.source)
     line = calibrated_line(settings.line, find(camera.serial))
-    return settings.model_copy(update={"line": line}), camera
+    return settings.model_copy(update={"line": line}), camera, find
 
 
 def _print_regraded(found: "Regraded") -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from linewatch.capture.calibrated import FindCalibration, no_calibration
 from linewatch.config.line import LineSettings
 from linewatch.contracts.errors import SourceError
 from linewatch.contracts.ports import Camera
@@ -181,17 +182,20 @@ def draw_coil(
     path: Path,
     *,
     tail_first: bool = False,
+    find: FindCalibration = no_calibration,
 ) -> None:
     """Draw the coil with the defects found, the stretches missed and the true defects into `path`.
 
-    tail_first: begin at the tail of the coil. Raises SourceError when the source cannot be read or the file written.
+    tail_first: begin at the tail of the coil. find: finds the calibration that is applied to the pixels.
+
+    Raises SourceError when the source cannot be read or the file written.
     """
 
     def placed(along_mm: tuple[float, float]) -> tuple[float, float]:
         return from_tail(along_mm, record.length_mm) if tail_first else along_mm
 
     picture = CoilPicture(record.length_mm, line.width_px * line.mm_per_px, across_mm=line.across_offset_mm)
-    for frame in recorded_frames(camera, line):
+    for frame in recorded_frames(camera, line, find):
         if frame.pixels is not None and frame.coil == record.coil:
             pixels = straightened(frame.pixels[: frame.valid_lines], frame.columns)
             along_mm = placed((frame.along_mm, frame.along_mm + len(pixels) * frame.mm_per_line))

@@ -4,12 +4,15 @@ import math
 from collections import deque
 from dataclasses import dataclass, field
 from itertools import takewhile
+from typing import Final
 
 from linewatch.contracts.verdict import CoilNotice, CoilState, Verdict
 from linewatch.strip.coverage import CameraShare, ToldSpan, told_of
 from linewatch.strip.raster import View
 
 Item = Verdict | CoilNotice
+CLOSE_MM: Final = 1e-6
+"""Places that differ by less are the same."""
 
 
 @dataclass(slots=True, eq=False)

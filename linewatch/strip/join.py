@@ -5,9 +5,9 @@ No clock, I/O or threads: equal input gives equal output. The caller decodes mes
 """
 
 import math
-from collections import Counter, OrderedDict, deque
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from collections import Counter, deque
+from collections.abc import Iterator
+from dataclasses import replace
 
 from linewatch.contracts.across import AcrossMap
 from linewatch.contracts.coil import CoilData
@@ -16,7 +16,6 @@ from linewatch.contracts.frame import StripEdges
 from linewatch.contracts.prediction import Timing
 from linewatch.contracts.verdict import (
     CoilNotice,
-    CoverageSpan,
     Decided,
     DefectEvent,
     Quality,
@@ -40,29 +39,13 @@ from linewatch.decision.decide import (
 from linewatch.decision.grading.grade import GradingState
 from linewatch.decision.rollmarks.rows import Recurrence, end_rolls, follow_rolls
 from linewatch.decision.rules import DecisionRules
-from linewatch.strip.coverage import CameraShare, Lines, append, put_right, spans_across
+from linewatch.strip.coverage import Lines, spans_across
 from linewatch.strip.defects import EdgesMm, Moment, StripDefects
-from linewatch.strip.feed import Feed, Item
+from linewatch.strip.feed import CLOSE_MM, Feed, Item
+from linewatch.strip.owed import OwedFrames
 from linewatch.strip.raster import StripLayout, hull_mm
 from linewatch.strip.rules import StripRules
 from linewatch.strip.settings import StripSettings
-
-OWED_FRAMES = 4_096
-"""Joined frames that wait to be put right, at most; of older ones the silent shares stay missed."""
-_CORRECTIONS = 128
-"""Corrected spans in one frame, about: a message has a bound."""
-_CLOSE_MM = 1e-6
-
-
-@dataclass(slots=True, eq=False)
-class _Owed:
-    """A joined frame of which a share was silent. shares: by camera. late: cameras that have not told of it yet."""
-
-    lines: Lines
-    shares: dict[int, CameraShare]
-    spans: tuple[CoverageSpan, ...]
-    narrow_mm: dict[str, float]
-    late: set[int]
 
 
 class Joiner:
@@ -90,8 +73,7 @@ class Joiner:
         self._wait_ns = round(settings.strip.wait_s * 1e9)
         self._ordinal = 0
         self._waits: deque[tuple[float, int]] = deque()  # how far the foremost camera had told, and when
-        self._owed: OrderedDict[int, _Owed] = OrderedDict()  # by the first line
-        self._looked_at: dict[int, float] = {}  # up to where cameras that owe frames had told, when these were checked
+        self._owed = OwedFrames(self._feeds, self._layout.mm_per_line)
         self._rolls: dict[str, Recurrence] = {}
         self._widths: dict[str, WidthExpectation] = {}  # of the whole strip, by side
         self._data: CoilData | None = None
@@ -161,7 +143,7 @@ class Joiner:
     def _is_late(self, feed: Feed, upto_mm: float) -> bool:
         if self.state.coil is None:
             return feed.head is None and not feed.over
-        return feed.member and feed.told_mm < upto_mm - _CLOSE_MM
+        return feed.member and feed.told_mm < upto_mm - CLOSE_MM
 
     def finish(self) -> tuple[Decided, ...]:
         """Decide all that was told, without waiting for anything, and end the coil."""
@@ -187,7 +169,7 @@ class Joiner:
             low_mm = self._told_by_all_mm()
             if low_mm is None:
                 break
-            if low_mm >= self._target_mm() - _CLOSE_MM and not math.isinf(low_mm):
+            if low_mm >= self._target_mm() - CLOSE_MM and not math.isinf(low_mm):
                 decided.append(self._frame(self._next_line + self._settings.strip.frame_lines))
             elif math.isinf(low_mm):
                 decided += self._last(coil)
@@ -212,9 +194,9 @@ class Joiner:
             self._waits = deque([self._waits[0] if self._waits else (0.0, now_ns)] if known else [])
             return
         foremost_mm, target_mm = self._foremost_mm(), self._target_mm()
-        while self._waits and self._waits[0][0] < target_mm - _CLOSE_MM:
+        while self._waits and self._waits[0][0] < target_mm - CLOSE_MM:
             self._waits.popleft()
-        if foremost_mm >= target_mm - _CLOSE_MM and (not self._waits or foremost_mm > self._waits[-1][0]):
+        if foremost_mm >= target_mm - CLOSE_MM and (not self._waits or foremost_mm > self._waits[-1][0]):
             self._waits.append((foremost_mm, now_ns))
 
     @property
@@ -294,7 +276,6 @@ class Joiner:
         self._unlike.clear()
         self._columns.clear()
         self._owed.clear()
-        self._looked_at.clear()
         self._waits.clear()
         self._widths.clear()
         coil = RunningCoil(
@@ -376,7 +357,7 @@ class Joiner:
         moment = Moment(self._ordinal, begin_mm, self._settled_mm(upto_mm))
         events = self._defects.tell(moment, self._edges(), rules, graded_by)
         events = marked(coil, events)
-        corrections, corrected, coil = self._put_right(coil)
+        corrections, corrected, coil = self._owed.put_right(coil)
         roll_marks = self._roll_marks(events, rules, end_mm)
         said = [verdict for _, verdict in verdicts]
         verdict = Verdict(
@@ -416,7 +397,7 @@ class Joiner:
         alarms, transitions = camera_alarms.follow_verdict(self.state.alarms, verdict, rules)
         self.state = replace(self.state, coil=coil, alarms=alarms)
         self._ordinal += 1
-        self._remember(lines, shares, spans, narrow_mm)
+        self._owed.remember(lines, shares, spans, narrow_mm)
         for feed in self._feeds:
             feed.forget(end_mm if not feed.left_out else -math.inf)
         return replace(verdict, alarms=transitions) if transitions else verdict
@@ -445,7 +426,7 @@ class Joiner:
         return tuple(marks)
 
     def _all_held(self, feed: Feed, upto_mm: float) -> Iterator[Verdict]:
-        while feed.held and feed.held[0][0] <= upto_mm + _CLOSE_MM:
+        while feed.held and feed.held[0][0] <= upto_mm + CLOSE_MM:
             yield feed.held.popleft()[1]
 
     def _take_defects(self, feed: Feed, verdict: Verdict) -> None:
@@ -494,62 +475,6 @@ class Joiner:
                 gone_mm[side] = (expected_px - edges.width_px) * mm_per_px
             self._widths[side] = width.after(edges)
         return gone_mm
-
-    # What is told late
-
-    def _remember(
-        self, lines: Lines, shares: dict[int, CameraShare], spans: Iterable[CoverageSpan], narrow_mm: dict[str, float]
-    ) -> None:
-        """Keep a frame of which a camera that is left out may tell yet."""
-        end_mm = lines.along_mm[1]
-        late = {
-            feed.view.index
-            for feed in self._feeds
-            if feed.left_out and (not feed.member or feed.told_mm < end_mm - _CLOSE_MM)
-        }
-        for at in late:
-            self._looked_at.setdefault(at, math.nan)
-        if late:
-            self._owed[lines.first_line] = _Owed(lines, shares, tuple(spans), narrow_mm, late)
-            while len(self._owed) > OWED_FRAMES:
-                self._owed.popitem(last=False)
-
-    def _put_right(self, coil: RunningCoil) -> tuple[tuple[CoverageSpan, ...], tuple[CoverageSpan, ...], RunningCoil]:
-        """Return the spans of earlier frames of which a silent camera has told since, what they were, and the coil."""
-        corrections: list[CoverageSpan] = []
-        corrected: list[CoverageSpan] = []
-        if all(self._feeds[at].told_mm == told_mm for at, told_mm in self._looked_at.items()):
-            return (), (), coil
-        for first, owed in list(self._owed.items()):
-            if len(corrections) >= _CORRECTIONS:
-                break  # the next frame tells the rest
-            begin_mm, end_mm = owed.lines.along_mm
-            told = [self._feeds[at] for at in owed.late if self._feeds[at].told_mm >= end_mm - _CLOSE_MM]
-            for feed in told:
-                feed.forget(begin_mm)
-                owed.shares[feed.view.index] = feed.share(begin_mm, end_mm)
-                owed.late.discard(feed.view.index)
-            if not told:
-                continue
-            spans = spans_across(owed.lines, tuple(owed.shares.values()), owed.narrow_mm)
-            if spans != owed.spans:
-                for span in spans:
-                    append(corrections, span)
-                for span in owed.spans:
-                    append(corrected, span)
-                grading = coil.grading
-                if grading is not None:
-                    looked = grading.looked.put_right(owed.spans, spans, grading.rules.head_mm)
-                    grading = replace(grading, looked=looked)
-                sums = put_right(coil.sums, owed.spans, spans, self._layout.mm_per_line)
-                coil = replace(coil, sums=sums, grading=grading)
-                owed.spans = spans
-            if not owed.late:
-                del self._owed[first]
-        still_late = set().union(*(owed.late for owed in self._owed.values()))
-        done = len(corrections) < _CORRECTIONS
-        self._looked_at = {at: self._feeds[at].told_mm if done else math.nan for at in still_late}
-        return tuple(corrections), tuple(corrected), coil
 
 
 def _taken_unix_ns(timing: Timing) -> int:

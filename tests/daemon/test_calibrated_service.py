@@ -4,6 +4,7 @@ import json
 from collections import Counter
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from live_service import PATIENCE_S, live_service
@@ -14,6 +15,7 @@ from linewatch.capture.cameras.recording import RecordingCamera, RecordingSource
 from linewatch.capture.cameras.registry import open_camera
 from linewatch.capture.clock import MonotonicClock
 from linewatch.capture.sidecar import read_header, sidecar_path
+from linewatch.cli import main
 from linewatch.client import Subscriber
 from linewatch.config.calibration_file import calibration_path, read_calibration
 from linewatch.contracts.errors import ConfigError
@@ -72,6 +74,12 @@ def test_a_recording_keeps_raw_pixels_and_the_calibration_that_its_replay_applie
     assert told(tmp_path / "none") == {"": 6}
     assert found["own"] == found["named"], "the same calibration, the same bytes"
     assert found["own"] != found["none"]
+
+    for name, more in (("shown.png", ()), ("raw.png", ("--raw",))):
+        drawn = ["picture", str(tmp_path / "own"), "--source", str(video), "--out", str(tmp_path / name)]
+        assert main([*drawn, *more]) == 0
+    shown, raw = (cv2.imread(str(tmp_path / name))[60:210].mean(axis=(1, 2)) for name in ("shown.png", "raw.png"))
+    assert shown.std() < 0.9 * raw.std(), "across, the picture is as even as what the engines see"
 
     keep_flat_field(tmp_path, "narrow", width=200)
     with pytest.raises(ConfigError, match=r"flat_field was made at 200 px, .line. width_px is 1600"):

@@ -215,7 +215,9 @@ def test_a_promoted_engine_that_answers_badly_is_withdrawn_by_itself(
         gone_back_ns.append(time.monotonic_ns())
 
     monkeypatch.setattr(exchange, "_go_back", timed)
-    monkeypatch.setattr(exchange, "_lost_lines", lambda: (0, 0))  # nor does a busy machine undo the promotion
+    monkeypatch.setattr(
+        exchange._probation, "_lost_lines", lambda: (0, 0)
+    )  # nor does a busy machine undo the promotion
     with Commander(service.commands) as commander:
         commander.engine(EngineAction.LOAD, "sometimes")
         beside(service, lambda found: found is not None and found.state is BesideState.READY)
@@ -314,7 +316,7 @@ def test_no_engine_on_trial_costs_a_line_and_a_bad_second_undoes_a_promotion(
         commander.engine(EngineAction.PROMOTE)
         beside(service, lambda found: found is None)
         passed = count(1000, 10)
-        monkeypatch.setattr(exchange, "_lost_lines", lambda: (9 * (at := next(passed)) // 10, at))
+        monkeypatch.setattr(exchange._probation, "_lost_lines", lambda: (9 * (at := next(passed)) // 10, at))
         status = beside(service, lambda found: found is not None and found.state is BesideState.FAILED)
         assert "lines were lost in one second" in (status.beside.text or "")
         assert status.engines[0].identity.startswith("screen@")

@@ -1,6 +1,7 @@
 """`linewatch record` waits for a camera that is absent or lost, and records what it gives when it is back."""
 
 import json
+import platform
 import signal
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 from gige_camera import SERIAL, fake_gige_camera, needs_gige_camera
 from waiting import wait_until
+from without_network import __file__ as WITHOUT_NETWORK
 
 from linewatch.capture.sidecar import sidecar_path
 
@@ -25,14 +27,14 @@ def grabs(video: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in lines[1:] if line.endswith("\n")]
 
 
-def recording(tmp_path: Path, *more: str) -> subprocess.Popen[str]:
+def recording(tmp_path: Path, *more: str, behind: tuple[str, ...] = ()) -> subprocess.Popen[str]:
     config = tmp_path / "camera.toml"
     config.write_text(
         f"[line]\nwidth_px = 640\nframe_lines = {LINES}\nline_rate_hz = {20 * LINES}\n"
         f'[source]\ntype = "genicam"\ncamera = "{SERIAL}"\ntrigger = "free"\n'
     )
     command = (sys.executable, "-m", "linewatch.cli", "record", str(config), "--out", str(tmp_path / "coil.avi"))
-    return subprocess.Popen((*command, *more), cwd=ROOT, stderr=subprocess.PIPE, text=True)
+    return subprocess.Popen((*behind, *command, *more), cwd=ROOT, stderr=subprocess.PIPE, text=True)
 
 
 @pytest.mark.heavy
@@ -65,3 +67,11 @@ def test_a_camera_that_never_comes_is_no_recording(tmp_path: Path) -> None:
     assert process.returncode == 3
     assert "nothing was recorded: the camera did not come" in said.splitlines()[-1]
     assert not (tmp_path / "coil.avi").exists()
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="the filter is for x86-64")
+def test_a_process_that_may_not_use_the_network_says_so(tmp_path: Path) -> None:
+    process = recording(tmp_path, "--max-s", "0.5", behind=(sys.executable, WITHOUT_NETWORK))
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 3
+    assert "no permission for the network interface: found 'Operation not permitted'" in said.splitlines()[-1]

@@ -11,6 +11,7 @@ from pydantic import Field
 from linewatch.capture.cameras.source import CoilName, SourceSettings
 from linewatch.capture.genicam.buffers import UNKNOWN_FRAME, EncoderCounts, FrameNumbers
 from linewatch.capture.genicam.connection import GenicamConnection, small_socket_buffer
+from linewatch.capture.genicam.hardware_time import HardwareTime
 from linewatch.capture.genicam.library import aravis
 from linewatch.capture.genicam.mono import MONO_FORMATS, MonoReader, mono_format
 from linewatch.capture.genicam.settings import GenicamFeatures
@@ -53,8 +54,10 @@ class GenicamCamera:
 
     A jump of the frame's number is lost lines. Of an incomplete buffer the leading lines that were received are given,
     with fault TRUNCATED; without its first packet it has no number, and none of its lines are given. It has no chunks:
-    its encoder count is the one that the frames before it let expect. `captured_ns` is when the frame arrived. Raises
-    SourceError when the camera is lost: it is silent, answers no more, or another program has taken it.
+    its encoder count is the one that the frames before it let expect. `captured_ns` is when the frame was taken, by the
+    camera's clock put on the host's, or else when it arrived.
+
+    Raises SourceError when the camera is lost: it is silent, answers no more, or another program has taken it.
     """
 
     live = True
@@ -77,6 +80,7 @@ class GenicamCamera:
         self._numbers = FrameNumbers()
         self._line_count: int | None = None
         self._counts = EncoderCounts(1 << (line.encoder.bits if line.encoder is not None else 32))
+        self._hardware_time = HardwareTime()
         self._starved = 0
         self._blind = self._uncounted = 0
         self._serial = source.camera or ""
@@ -196,10 +200,19 @@ class GenicamCamera:
             encoder_count=first_line if count is None else count,
             along_mm=first_line * self._line.mm_per_line,
             mm_per_line=self._line.mm_per_line,
-            captured_ns=arrived_ns,
+            captured_ns=self._taken_ns(buffer, arrived_ns),
             encoded=count is not None,
             fault=fault,
         )
+
+    def _taken_ns(self, buffer: Any, arrived_ns: int) -> int:
+        """Return when a frame was taken: by the camera's clock where its stamp is as long before the end each time.
+
+        A frame is stamped at its beginning. How long one takes whose lines wait for a trigger is not known.
+        """
+        if self._source.trigger not in {"free", "frame"}:
+            return arrived_ns
+        return self._hardware_time.taken_ns(int(buffer.get_timestamp()), arrived_ns)
 
     def _image(self, connection: GenicamConnection, buffer: Any, status: Any) -> tuple[np.ndarray | None, Cause | None]:
         """Return the lines of a buffer that were received, and why they are not all there."""

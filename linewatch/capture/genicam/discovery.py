@@ -71,7 +71,9 @@ again is asked there first, since a search takes longer than most cameras are aw
 
 
 def found_cameras() -> tuple[FoundCamera, ...]:
-    """Ask for all cameras; takes half a second. Raises ConfigError where Aravis is missing.
+    """Ask for all cameras; takes half a second.
+
+    Raises ConfigError where Aravis is missing, SourceError where this process may not use the network.
 
     On the network it is asked here, not by Aravis, which tells one camera of several with the same serial number.
     """
@@ -218,9 +220,20 @@ def holder_of(address: str) -> str | None:
 
 
 def ipv4_interfaces() -> tuple[Ipv4Interface, ...]:
-    """Return the interfaces of this host that have an IPv4 address, each with its first."""
+    """Return the interfaces of this host that have an IPv4 address, each with its first.
+
+    Raises SourceError where this process may not use the network.
+    """
     found = []
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asked:
+    try:
+        asked = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    except OSError as error:
+        raise SourceError(
+            f"no permission for the network interface: found {error.strerror!r} when a UDP socket was opened, expected "
+            "one; allow AF_INET and socket() to the process (RestrictAddressFamilies and SystemCallFilter of its unit, "
+            "or the container's profile)"
+        ) from error
+    with asked:
         for _, name in socket.if_nameindex():
             with suppress(OSError, ValueError):
                 request = struct.pack("256s", name.encode()[:15])

@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from queue import Empty, SimpleQueue
 
@@ -22,6 +22,7 @@ from linewatch.contracts.errors import EngineError, LinewatchError
 from linewatch.contracts.manifest import Task
 from linewatch.contracts.ports import Backend
 from linewatch.contracts.tile import Batch
+from linewatch.daemon.stages.promotion import BACK_AFTER, Probation, Promotion, speaks_against
 from linewatch.daemon.stages.recipe_engines import (
     LoadedEngine,
     LoadedEngines,
@@ -47,30 +48,6 @@ from linewatch.wire.schema import (
 )
 
 log = structlog.get_logger()
-
-BACK_AFTER = 3
-"""Failures of a promoted engine until the one before it inspects again."""
-PROBATION_S = 60.0
-"""How long after a promotion a bad second, in which more than `BAD_SHARE` of the lines are lost, undoes it."""
-BAD_SHARE = 0.5
-
-
-@dataclass(slots=True, eq=False)
-class _Promotion:
-    """The newest promotion. The engine before it stays loaded, so that it can take over again."""
-
-    promoted: LoadedEngine
-    before: LoadedEngine
-    at_s: float
-    failures: int = 0
-
-    @property
-    def task(self) -> Task:
-        return self.promoted[0].manifest.task
-
-    def concerns(self, batch: Batch) -> bool:
-        """Return whether the promoted engine was to run this batch."""
-        return (self.task, self.promoted[1]) == (Task(batch.engine), batch.generation)
 
 
 def statuses_of(pool: EnginePool, lineup: Lineup) -> tuple[EngineStatus, ...]:
@@ -113,10 +90,8 @@ class EngineExchange:
         self.trouble: str | None = None  # a recipe's engine that cannot be used
         self._waiting: SimpleQueue[tuple[str, Callable[[], None]]] = SimpleQueue()
         self._trial: EngineTrial | None = None
-        self._lost_lines = lost_lines
-        self._second: tuple[float, int, int] = (time.monotonic(), *lost_lines())
-        self._bad_before = False  # whether the last second was bad
-        self._promotion: _Promotion | None = None
+        self._probation = Probation(lost_lines)
+        self._promotion: Promotion | None = None
         self._counting = threading.Lock()  # of failures
         self.withdrawn: str | None = None  # why a promoted engine inspects no longer
         self._retired: list[tuple[int, Task, int]] = []  # needed by line-ups before this serial
@@ -281,37 +256,16 @@ class EngineExchange:
 
     def _fault_beside(self) -> str | None:
         """Return why the engine on trial must not be promoted; None: nothing is known against it."""
-        trial, shadow = self._trial, self._lineup.shadow
+        trial = self._trial
         if trial is None or trial.tried is None:
             return None
-        name, tried = trial.name, trial.tried
-        takes_ms = tried.tile_ns / 1e6 * self._cascade.tiles_seen(tried.manifest.task) / self._pool.workers
-        if takes_ms > self._settings.deadline_ms:
-            return (
-                f"engine {name} takes {takes_ms:.0f} ms a frame, expected less than [inference] deadline_ms = "
-                f"{self._settings.deadline_ms:g}, beyond which every frame is missed; drop it"
-            )
-        if shadow is not None and shadow.agreement.seen:
-            return shadow.agreement.speaks_against(name)
-        if tried.has_reference:
-            return None
-        return (
-            f"engine {name} has no reference tiles and was not compared with the running one, expected one of both: "
-            f"drop it, and load it with --shadow, or run `linewatch engines --add-reference {name}` first"
-        )
+        tiles_each = self._cascade.tiles_seen(trial.tried.manifest.task) / self._pool.workers
+        return speaks_against(trial.name, trial.tried, self._lineup.shadow, tiles_each, self._settings.deadline_ms)
 
     def _judge_second(self) -> None:
         """Go back from an engine under which a whole second was bad, soon after it was promoted."""
-        now_s, (at_s, lost, passed) = time.monotonic(), self._second
-        if now_s - at_s < 1.0:
-            return
-        lost_now, passed_now = self._lost_lines()
-        self._second = (now_s, lost_now, passed_now)
-        bad = lost_now - lost > BAD_SHARE * (passed_now - passed) > 0
-        was_bad, self._bad_before = self._bad_before, bad
         promotion = self._promotion
-        if bad and promotion is not None and now_s - promotion.at_s < PROBATION_S and not was_bad:
-            why = f"{lost_now - lost} of {passed_now - passed} lines were lost in one second"
+        if (why := self._probation.fault(promotion)) is not None and promotion is not None:
             self._go_back(promotion, "lost most of the strip", why)
 
     def _step(self, step: Callable[[], None]) -> None:
@@ -426,18 +380,18 @@ class EngineExchange:
             before, self._default = self._default, {**self._default, task: (engine, generation)}
             self._change_lineup(self._lineup.with_promoted(engine, generation))
             self._end_promotion()
-            self._promotion = _Promotion((engine, generation), before[task], time.monotonic())
+            self._promotion = Promotion((engine, generation), before[task], time.monotonic())
         trial.stop()
         self._trial = self._state = None
         log.info("engine_promoted", engine=engine.manifest.name, identity=self._pool.identity(task, generation))
 
-    def _roll_back(self, promotion: _Promotion) -> None:
+    def _roll_back(self, promotion: Promotion) -> None:
         """Have the engine before a promoted one inspect again, since somebody ordered it."""
         if self._replace_promoted(promotion):
             name, back_to = promotion.promoted[0].manifest.name, promotion.before[0].manifest.name
             log.info("engine_rolled_back", engine=name, back_to=back_to)
 
-    def _go_back(self, promotion: _Promotion, what: str, why: str) -> None:
+    def _go_back(self, promotion: Promotion, what: str, why: str) -> None:
         """Have the engine before a promoted one inspect again. what: it did, as the reason is told."""
         engine, generation = promotion.promoted
         identity = self._pool.identity(promotion.task, generation)
@@ -451,7 +405,7 @@ class EngineExchange:
             )
         log.error("engine_withdrawn", engine=name, back_to=before, error=why)
 
-    def _replace_promoted(self, promotion: _Promotion) -> bool:
+    def _replace_promoted(self, promotion: Promotion) -> bool:
         """Have the engine before a promoted one inspect again; return False where the engines have changed since."""
         task, (_, generation), back_to = promotion.task, promotion.promoted, promotion.before
         with self._changing:
