@@ -24,6 +24,7 @@ from rich.table import Table
 
 from benchmarks.load import MemoryCamera, simulated_frames
 from benchmarks.modbus import Peer, open_bridge, poll
+from benchmarks.mqtt import mqtt
 from benchmarks.run import DEFECTS_PER_M, machine
 from linewatch.capture.clock import MonotonicClock
 from linewatch.client import Lost, Subscriber
@@ -65,8 +66,14 @@ def modbus(folder: Path, publish: str, serve: str) -> Link:
     return Link(lambda: plc.found()[0], close)  # type: ignore[index]
 
 
+def mqtt_topic(folder: Path, publish: str, serve: str) -> Link:
+    """A subscriber to the topic of defects at mosquitto."""
+    return Link(*mqtt(folder, publish, serve))
+
+
 LINKS: Mapping[str, Start] = {
     "modbus": modbus,
+    "mqtt": mqtt_topic,
 }
 
 
