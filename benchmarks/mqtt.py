@@ -73,9 +73,13 @@ class OpenedBridge:
         self._bridge = subprocess.Popen(
             [sys.executable, "-m", "linewatch.cli", "bridge", "mqtt", str(config)], stderr=subprocess.PIPE, text=True
         )
+        self.wait_for("broker_connected")
+
+    def wait_for(self, event: str) -> None:
+        """Return once the bridge has logged an event."""
         assert self._bridge.stderr is not None
-        if not any('"broker_connected"' in line for line in self._bridge.stderr):
-            raise SystemExit("the bridge did not connect")
+        if not any(f'"{event}"' in line for line in self._bridge.stderr):
+            raise SystemExit(f"the bridge ended before {event}")
 
     def close(self) -> None:
         self._bridge.terminate()
@@ -134,7 +138,7 @@ def measure(settings: ServiceSettings, seconds: float, rate_hz: float, subscribe
         unix_less_monotonic_ns = time.time_ns() - time.monotonic_ns()
         try:
             with open_service(settings, camera, clock) as service:
-                service.run(lambda: None, hold_s=SETTLE_S)
+                service.run(lambda: opened.wait_for("synchronised"), hold_s=SETTLE_S)
             _wait_until_still(files)
         finally:
             for process in running:

@@ -3,6 +3,7 @@
 import json
 import re
 import subprocess
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -12,6 +13,7 @@ from mqtt_bridge import PREFIX, first_sequences
 from waiting import wait_until
 
 from linewatch.client import Position
+from linewatch.contracts.alarm import AlarmState
 from linewatch.plant.follower import Follower
 from linewatch.plant.keeper import EventKeeper, LostBody
 from linewatch.plant.mqtt.bodies import BridgeBody
@@ -21,7 +23,7 @@ from linewatch.plant.mqtt.view import MqttView, Shown
 from linewatch.plant.settings import FollowedServiceSettings
 from linewatch.plant.store import EventStore, StoreSettings
 from linewatch.plant.view import BridgeState, CoilView
-from linewatch.wire.schema import Topic
+from linewatch.wire.schema import AlarmBody, Topic
 
 pytestmark = pytest.mark.service
 
@@ -42,7 +44,8 @@ class Line:
         self.face.wake()
 
     def close(self) -> None:
-        self.face.stop()
+        self.face.end()
+        self.face.join()
         self.store.__exit__()
 
 
@@ -68,6 +71,35 @@ def test_what_the_store_had_to_drop_is_told_before_the_rest(tmp_path):
         line.close()
         plant.close()
         broker.kill()
+
+
+def test_more_alarms_than_the_broker_takes_at_once_all_come_to_be_retained(tmp_path):
+    broker = Broker(tmp_path, "allow_anonymous true\nmax_inflight_messages 3")
+    plant, line = PlantClient(broker, f"{PREFIX}/#"), Line(tmp_path, BrokerSettings(url=broker.url))
+    alarms = tuple(alarm_body(number) for number in range(150))
+    line.service.newest = replace(line.service.newest, alarms=alarms)
+    try:
+        plant.publish(f"{PREFIX}/alarms/junk", b"{}", retain=True)
+        for sequence in range(100):
+            line.tell(sequence)
+        line.face.start()
+        plant.wait_for(lambda plant: len({one.topic for one in plant.heard if "/alarms/a" in one.topic}) == 150)
+        plant.wait_for(lambda plant: plant.of(f"{PREFIX}/alarms/junk")[-1].payload == b"")
+        plant.wait_for(lambda plant: (1, 99) in first_sequences(plant.of(f"{PREFIX}/defect"))[-1:])
+        line.service.newest = replace(line.service.newest, alarms=())
+        over = {f"{PREFIX}/alarms/a{number}" for number in range(150)}
+        plant.wait_for(lambda plant: over <= {one.topic for one in plant.heard if not one.payload})
+        assert line.face.trouble == ""
+    finally:
+        line.close()
+        plant.close()
+        broker.kill()
+
+
+def alarm_body(number: int) -> AlarmBody:
+    text = {"rule": "scratches", "coil": "C1", "side": "top", "camera": "cam1", "text": "long"}
+    figures = {"ordinal": number, "latched": True, "along_mm": 1.0, "defect_ids": ()}
+    return AlarmBody(state=AlarmState.RAISED, id=f"a{number}", **text, **figures)
 
 
 def test_a_disk_that_was_full_costs_nothing(tmp_path, start_service):

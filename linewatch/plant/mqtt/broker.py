@@ -106,7 +106,14 @@ class BrokerConnection:
     """Opened by its making. Raises BrokerError then and from every method once the connection is lost."""
 
     def __init__(
-        self, settings: BrokerSettings, face: str, will: Will | None, peer: BrokerListener, wake: socket.socket, *, v5: bool
+        self,
+        settings: BrokerSettings,
+        face: str,
+        will: Will | None,
+        peer: BrokerListener,
+        wake: socket.socket,
+        *,
+        v5: bool,
     ) -> None:
         """face: ends the client's id. wake: readable when another thread wants `turn` to return."""
         self._settings, self._peer, self._wake = settings, peer, wake
