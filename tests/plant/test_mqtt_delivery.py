@@ -73,6 +73,7 @@ def test_what_the_store_had_to_drop_is_told_before_the_rest(tmp_path):
         broker.kill()
 
 
+@pytest.mark.heavy
 def test_more_alarms_than_the_broker_takes_at_once_all_come_to_be_retained(tmp_path):
     broker = Broker(tmp_path, "allow_anonymous true\nmax_inflight_messages 3")
     plant, line = PlantClient(broker, f"{PREFIX}/#"), Line(tmp_path, BrokerSettings(url=broker.url))
