@@ -27,6 +27,8 @@ from rich.table import Table
 
 from benchmarks.load import MemoryCamera, simulated_frames
 from benchmarks.modbus import Peer, open_bridge, poll
+from benchmarks.mqtt import mqtt
+from benchmarks.opcua import OpcuaLink
 from benchmarks.run import DEFECTS_PER_M, machine
 from linewatch.capture.clock import MonotonicClock
 from linewatch.client import Lost, Subscriber
@@ -116,8 +118,21 @@ def s7_plc(pipe: Connection) -> None:
     pipe.send(seen)
 
 
+def mqtt_topic(folder: Path, publish: str, serve: str) -> Link:
+    """A subscriber to the topic of defects at mosquitto."""
+    return Link(*mqtt(folder, publish, serve))
+
+
+def opcua(folder: Path, publish: str, serve: str) -> Link:
+    """An OPC UA client that monitors the slots of the newest defects."""
+    link = OpcuaLink(folder, publish, serve, DEFECTS_SHOWN)
+    return Link(lambda: link.seen()[0], link.close)
+
+
 LINKS: Mapping[str, Start] = {
     "modbus": modbus,
+    "mqtt": mqtt_topic,
+    "opcua": opcua,
     "s7": s7,
 }
 

@@ -31,6 +31,7 @@ def answer(plant: PlantClient, sent: bytes, token: str | None, times: int = 1, r
 
 
 @pytest.mark.service
+@pytest.mark.heavy
 def test_the_plant_commands_by_a_topic(tmp_path):
     (tmp_path / "real").mkdir()
     service, broker = RealService(tmp_path / "real"), Broker(tmp_path)

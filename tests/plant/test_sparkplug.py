@@ -65,7 +65,8 @@ def start(tmp_path, broker):
 
     yield start
     for line in started:
-        line.face.stop()
+        line.face.end()
+        line.face.join()
         line.store.__exit__()
 
 

@@ -65,7 +65,9 @@ async def _publish(settings: MqttSettings) -> None:
             await process.run(follower, connections, health)
         finally:
             for face in faces:
-                face.stop()
+                face.end()
+            for face in faces:
+                face.join()
             if sender is not None:
                 sender.stop()
 

@@ -31,9 +31,9 @@ log = structlog.get_logger()
 
 
 class Face(ABC):
-    """One connection to the broker, and what it publishes there. `start`, `stop` and `wake` may be called anywhere.
+    """One connection to the broker, and what it publishes there.
 
-    The methods beneath belong to the face's thread.
+    `start`, `end`, `join` and `wake` may be called from any thread; the methods beneath belong to the face's.
     """
 
     name: ClassVar[str]
@@ -64,16 +64,14 @@ class Face(ABC):
         except OSError:
             pass  # it has ended
 
-    def stop(self) -> None:
-        """Say goodbye to the broker. Returns after `STOP_S` at the latest."""
+    def end(self) -> None:
+        """Have the thread say goodbye to the broker and end."""
         self._stop.set()
         self.wake()
-        self._thread.join(STOP_S)
 
-    @property
-    def stopping(self) -> bool:
-        """Whether the face is to end."""
-        return self._stop.is_set()
+    def join(self) -> None:
+        """Return when the thread has ended; after `STOP_S` at the latest."""
+        self._thread.join(STOP_S)
 
     @property
     def state(self) -> BridgeState:

@@ -60,7 +60,7 @@ class PlainFace(Face):
         self._sent: dict[str, str] = {}  # retained state by topic
         self._found: set[str] = set()  # topics of alarms that the broker retains
         self._refused: str | None = None
-        self._state_due_s = self._health_due_s = 0.0
+        self._state_due_s = self._health_due_s = self._retained_due_s = 0.0
 
     def will(self) -> Will:
         return Will(self._topic("bridge"), BridgeBody(online=False).model_dump_json().encode(), 1, retain=True)
@@ -78,8 +78,8 @@ class PlainFace(Face):
             raise BrokerError(f"the broker refuses a message: {self._refused}; let the user write {self._topic('#')}")
         self._outbox.note()
         self._send_replies(connection)
-        self._send_events(connection)
         self._send_states(connection)
+        self._send_events(connection)
 
     def closing(self, connection: BrokerConnection) -> None:
         end_s = time.monotonic() + GOODBYE_S
@@ -118,15 +118,18 @@ class PlainFace(Face):
         self.wake()
 
     def _send_replies(self, connection: BrokerConnection) -> None:
-        while self._replies:
+        while self._replies and self._room(connection) > 0:
             message, reply = self._replies[0]
             topic = message.response_topic or self._topic("reply")
             self._awaited.add(connection.reply(topic, reply.model_dump_json().encode(), message.correlation))
             self._replies.popleft()
 
+    def _room(self, connection: BrokerConnection) -> int:
+        """Return how many messages with QoS 1 the broker takes now; one more would end the connection."""
+        return connection.in_flight_allowed - len(self._outbox) - len(self._awaited)
+
     def _send_events(self, connection: BrokerConnection) -> None:
-        room = connection.in_flight_allowed - len(self._outbox) - len(self._awaited)
-        for event in self._outbox.next(min(room, BATCH)):
+        for event in self._outbox.next(min(self._room(connection), BATCH)):
             number = None
             if event.topic in self._topics:
                 retain = event.topic in RETAINED
@@ -145,12 +148,16 @@ class PlainFace(Face):
             self._state_due_s = now_s + self._settings.state_s
             body = self._state(shown, state).model_dump_json().encode()
             connection.publish(self._topic("state"), body, 0, retain=True, expires_s=STATE_EXPIRES_S)
+        if now_s >= self._retained_due_s and self._room(connection) > 1:
             for topic, payload in self._due(shown, state):
                 self._send(connection, topic, payload, retain=True)
+                if self._room(connection) <= 1:
+                    return  # the rest follows with the next turn
+            self._retained_due_s = now_s + self._settings.state_s
 
     def _send_drops(self, connection: BrokerConnection) -> None:
         for drop in self.store.dropped_of(self.name):
-            if drop.number in self._told_drops.values():
+            if drop.number in self._told_drops.values() or self._room(connection) <= 1:
                 continue
             lost = LostBody(
                 topic=drop.topic,
@@ -179,8 +186,8 @@ class PlainFace(Face):
         found = {topic.removeprefix(prefix) for topic in self._found}
         for topic in (found | self._sent.keys()) - wanted.keys():
             self._sent.pop(topic, None)
+            self._found.discard(prefix + topic)
             yield topic, ""
-        self._found.clear()
 
     def _bridge(self, *, online: bool) -> BridgeBody:
         return BridgeBody(
