@@ -17,7 +17,7 @@ const STATES = {
 const BACKENDS = { serving: "", preparing: N_("is being prepared"), lost: N_("is lost") };
 const LOOK_AGAIN_MS = 3000;
 const mayExchange = byId("actions") !== null;
-let beside = null, backTo = null, available = [], shownPairs = "";
+let runningBefore = null, beside = null, backTo = null, available = [], shownPairs = "";
 
 follow(["status"], { state: take, news: take });
 
@@ -28,6 +28,8 @@ function take({ status }) {
   byId("backend-text").hidden = !backend?.text;
   say(byId("backend-text"), backend?.text ?? "");
   byId("running").replaceChildren(...(status.engines.length ? status.engines.map(card) : [element("p", { class: "soft" }, t("This process runs no engines: each camera's service does."))]));
+  const running = status.engines.map((one) => one.identity).join();
+  if (running !== runningBefore) { runningBefore = running; known(); } // what a rollback brings back has changed
   const changed = JSON.stringify(beside) !== JSON.stringify(status.beside);
   if (changed || !byId("trial").firstChild) { beside = status.beside; showTrial(); }
   if (mayExchange) byId("load").disabled = beside !== null && beside.state !== "failed";
