@@ -17,6 +17,7 @@ from linewatch.contracts.verdict import Quality
 
 HMI: Final = Path(__file__).parents[1] / "linewatch" / "hmi"
 LANGUAGES: Final = ("de",)
+_HEADER: Final = "# Texts of the page; `python -m tools.hmi_texts` brings this file up to date."
 _WORDS: Final = {"_": None, "N_": None, "text": None}
 _KINDS: Final = {"*.py": "python", "*.html": "jinja2.ext:babel_extract"}
 _IN_SCRIPT: Final = re.compile(r'\b(?:t|N_)\("((?:[^"\\]|\\.)+)"')
@@ -43,7 +44,8 @@ def update(path: Path) -> None:
     """Bring one catalogue up to date; translations of texts that stay are kept."""
     with path.open("rb") as file:
         before = read_po(file, locale=path.stem)
-    after = Catalog(locale=path.stem, fuzzy=False)
+    dates = {"creation_date": before.creation_date, "revision_date": before.revision_date}  # same texts, same file
+    after = Catalog(locale=path.stem, fuzzy=False, header_comment=_HEADER, project="linewatch", version="", **dates)
     for text, file_name in sorted(set(texts())):
         known = before.get(text)
         after.add(text, string=known.string if known is not None else "", locations=[(file_name, 0)])

@@ -4,15 +4,17 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
+import structlog
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Mount, Route, WebSocketRoute
 from starlette.staticfiles import StaticFiles
+from starlette.types import ASGIApp
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
+from linewatch.contracts.errors import LinewatchError
 from linewatch.hmi.access.guard import Access, Guard
 from linewatch.hmi.access.login import Login
 from linewatch.hmi.hmi import Hmi
@@ -26,9 +28,13 @@ SEND_S = 10.0
 SOCKETS_OF_A_SESSION = 32
 CHECK_AGAIN_S = 5.0
 """How often a socket's session and role are looked at again."""
+LOG_IN_AGAIN, CLOSED_TO_YOU, TRY_LATER = 4401, 4403, 1013
+"""Codes of the stream's end: feed.js loads the page again after the first, and connects again after the others."""
+
+log = structlog.get_logger()
 
 
-def web_application(hmi: Hmi) -> tuple[Starlette, Login]:
+def web_application(hmi: Hmi) -> tuple[ASGIApp, Login]:
     """Return the application, and what checks passwords, which is to be closed."""
     access = Access(hmi)
     login = Login(hmi, access)
@@ -45,15 +51,17 @@ def web_application(hmi: Hmi) -> tuple[Starlette, Login]:
         status = error.status_code if isinstance(error, HTTPException) else 500
         return access.refused(request, PageError(status, N_("There is no such page.")))
 
-    async def failed(request: Request, _error: Exception) -> Response:
+    async def unusable(request: Request, error: Exception) -> Response:
+        return access.refused(request, PageError(503, str(error)))
+
+    async def failed(request: Request, error: Exception) -> Response:
+        log.error("page_failed", path=request.url.path[:200], exc_info=error)
         return access.refused(request, PageError(500, N_("This page failed; the log of linewatch hmi says why.")))
 
     app = Starlette(
-        routes=routes,
-        middleware=[Middleware(Guard, secure=hmi.settings.tls is not None)],
-        exception_handlers={HTTPException: not_found, 500: failed},
+        routes=routes, exception_handlers={HTTPException: not_found, LinewatchError: unusable, Exception: failed}
     )
-    return app, login
+    return Guard(app, secure=hmi.settings.tls is not None), login  # around the answers to failures too
 
 
 def _routes(page: Page, access: Access) -> list[Route]:
@@ -74,11 +82,17 @@ def _feed(hmi: Hmi, access: Access) -> Callable[[WebSocket], Awaitable[None]]:
             access.check_origin(socket)
             asked = access.asked(socket, PAGES[0].role)
         except PageError as error:
-            await socket.close(4401 if error.status == 401 else 4403)
+            if error.status == 401:
+                await socket.accept()  # a browser learns a code only of a stream that was open
+            await socket.close(LOG_IN_AGAIN if error.status == 401 else CLOSED_TO_YOU)
+            return
+        except LinewatchError as error:  # the file of people cannot be read
+            log.error("stream_refused", why=str(error))
+            await socket.close(TRY_LATER)
             return
         session = access.session(socket)
         if session is not None and session.sockets >= SOCKETS_OF_A_SESSION:
-            await socket.close(1013)
+            await socket.close(TRY_LATER)
             return
         try:
             with hmi.hub.listening(socket.query_params.get("topics", "pulse").split(",")) as listener:
@@ -99,9 +113,9 @@ def _feed(hmi: Hmi, access: Access) -> Callable[[WebSocket], Awaitable[None]]:
                 if closed not in done:
                     with suppress(RuntimeError, WebSocketDisconnect, TimeoutError):
                         async with asyncio.timeout(1.0):
-                            await socket.close(4401 if checked in done else 1013)
+                            await socket.close(LOG_IN_AGAIN if checked in done else TRY_LATER)
         except (ValueError, OverflowError):
-            await socket.close(1013)
+            await socket.close(TRY_LATER)
 
     return feed
 

@@ -8,13 +8,15 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 MOST_CONNECTIONS: Final = 600
 HEAD_S: Final = 5.0
 """A client that has not sent a whole head of a request by then is cut."""
+ANSWER_S: Final = 40.0
+"""A client that has not taken its answer by then is cut; the guard ends the work on one before (REQUEST_S)."""
 
 
 class BoundedHttp(H11Protocol):
-    """uvicorn's HTTP/1.1 with a time for each request's head, and a bound on connections."""
+    """uvicorn's HTTP/1.1 with a time for each request's head and answer, and a bound on connections."""
 
     waits_since: float | None = None
-    """When a request's head began to be awaited, by the loop's clock; None while a request is under way."""
+    """Since when a request is awaited, by the loop's clock; None while one is under way."""
     _deadline: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: Any) -> None:
@@ -31,8 +33,14 @@ class BoundedHttp(H11Protocol):
         if self._deadline is None and self._is_idle():
             self._await_head()
         super().data_received(data)
-        if not self._is_idle():
-            self._head_came()
+        self._await_answer()
+
+    def on_response_complete(self) -> None:
+        """Await another request: uvicorn closes the connection after a time without any."""
+        self._head_came()
+        self.waits_since = self.loop.time()
+        super().on_response_complete()
+        self._await_answer()  # of a request that came with the one before
 
     def handle_websocket_upgrade(self, event: Any) -> None:
         """Hand the connection over: from now on it is a socket's, which has its own pings and bounds."""
@@ -56,6 +64,11 @@ class BoundedHttp(H11Protocol):
     def _await_head(self) -> None:
         self.waits_since = self.loop.time()
         self._deadline = self.loop.call_later(HEAD_S, self.cut)
+
+    def _await_answer(self) -> None:
+        if self.waits_since is not None and not self._is_idle():
+            self._head_came()
+            self._deadline = self.loop.call_later(ANSWER_S, self.transport.abort)
 
     def _head_came(self) -> None:
         self.waits_since = None

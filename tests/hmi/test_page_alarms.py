@@ -6,14 +6,17 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from acting_people import acted_on_service, acting_people
+from acting_people import HOST, acted_on_service, acting_people
 from decisions import alarm, verdict
+from starlette.testclient import TestClient
 from stored_coils import messages_of, store_messages
+from structlog.testing import capture_logs
 from waiting import wait_until
 
 from linewatch.client.connection import ask_snapshot
 from linewatch.contracts.alarm import AlarmAction, AlarmChange, AlarmCommand, Priority
 from linewatch.history.database import writing
+from linewatch.hmi.access.guard import HEADERS
 from linewatch.hmi.pages.journal import PAGE_ROWS
 
 pytestmark = pytest.mark.service
@@ -90,7 +93,7 @@ def _audit(folder: Path) -> str:
     return "".join(path.read_text() for path in sorted(folder.glob("*.jsonl")))
 
 
-def test_the_journal_is_filtered_and_exported(tmp_path: Path) -> None:
+def test_the_journal_is_filtered_and_exported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = AlarmCommand("token-123", AlarmAction.ACKNOWLEDGE, "hmi-3", 5, "ann", "=1+1")
     told = [
         alarm(0, name="a"),
@@ -116,7 +119,13 @@ def test_the_journal_is_filtered_and_exported(tmp_path: Path) -> None:
         assert len(otto.ask("/journal/rows", by="ann", change="acknowledged,shelved")[1]["rows"]) == 1
         before = otto.ask("/journal/rows", until="2026-12-01T01:00:02")[1]["rows"]
         assert [row["alarm"] for row in before] == ["b", "a"], "times are those of the plant's zone"
-        for wrong in ({"priority": "x"}, {"since": "yesterday"}, {"before": "-1"}, {"change": "'; DROP TABLE alarm"}):
+        for wrong in (
+            {"priority": "x"},
+            {"since": "yesterday"},
+            {"until": "9999-01-01T00:00"},
+            {"before": "-1"},
+            {"change": "'; DROP TABLE alarm"},
+        ):
             assert otto.ask("/journal/rows", **wrong)[0] == 400
         answer = otto.client.get("/journal/csv", params={"text": "script"})
         rows = list(csv.DictReader(io.StringIO(answer.text.removeprefix("\ufeff"))))
@@ -126,3 +135,16 @@ def test_the_journal_is_filtered_and_exported(tmp_path: Path) -> None:
         (row,) = csv.DictReader(io.StringIO(answer.text.removeprefix("\ufeff")))
         assert (row["person"], row["key"], row["comment"]) == ("ann", "hmi-3", "'=1+1"), "no formula for a spreadsheet"
         assert otto.act("/alarms/unshelve", alarm="square")[0] == 409, "there is nowhere to send it"
+
+        monkeypatch.setattr("linewatch.history.alarm_journal.alarm_journal", _broken)
+        quiet = TestClient(otto.client.app, base_url=HOST, cookies=otto.client.cookies, raise_server_exceptions=False)
+        with capture_logs() as logged:
+            answer = quiet.get("/journal/rows")
+        assert (answer.status_code, "log" in answer.json()["error"]) == (500, True)
+        assert answer.headers["content-security-policy"] == HEADERS["Content-Security-Policy"]
+        (line,) = [line for line in logged if line["event"] == "page_failed"]
+        assert (line["path"], str(line["exc_info"])) == ("/journal/rows", "a fault of ours")
+
+
+def _broken(*_: object, **__: object) -> None:
+    raise RuntimeError("a fault of ours")

@@ -5,7 +5,6 @@ from types import SimpleNamespace
 
 import pytest
 from starlette.applications import Starlette
-from starlette.middleware import Middleware
 from starlette.routing import Route
 from starlette.testclient import TestClient
 
@@ -46,7 +45,7 @@ def client(hmi: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> TestClient:
         Route("/look", access.endpoint(look, Role.OBSERVER)),
         Route("/act", access.endpoint(act, Role.OPERATOR, acts=True), methods=["POST"]),
     ]
-    app = Starlette(routes=routes, middleware=[Middleware(Guard, secure=False)])
+    app = Guard(Starlette(routes=routes), secure=False)
     return TestClient(app, base_url="http://127.0.0.1", follow_redirects=False)
 
 
@@ -102,7 +101,7 @@ def test_an_action_needs_role_token_and_origin(client: TestClient, hmi: SimpleNa
     for body, status in ((b"[1]", 400), (b"{", 400), (b"[" * 5000, 400), (b"x" * (MOST_BODY_BYTES + 1), 413)):
         assert client.post("/act", content=body, headers=both).status_code == status
     hmi.people.set("operator", Role.OBSERVER, PASSWORD)
-    assert client.post("/act", json={}, headers=both).status_code == 403, "a role that was taken is gone at once"
+    assert client.post("/act", json={}, headers=both).status_code == 401, "a role that was taken is gone at once"
 
 
 def test_passwords_cannot_be_tried_for_long(client: TestClient, hmi: SimpleNamespace) -> None:
@@ -111,6 +110,19 @@ def test_passwords_cannot_be_tried_for_long(client: TestClient, hmi: SimpleNames
 
     assert {tried("observer", "wrong" * 3) for _ in range(TRIES_AT_ONCE)} == {403}
     assert tried("observer", PASSWORD) == 429, "the right one as well, from this address"
+
+
+def test_a_password_that_is_changed_or_taken_away_ends_its_sessions(client: TestClient, hmi: SimpleNamespace) -> None:
+    log_in(client, hmi, "observer")
+    assert client.get("/login").status_code == 303, "who is logged in need not log in"
+    hmi.people.set("observer", Role.OBSERVER, PASSWORD)
+    assert client.get("/look").status_code == 401
+    log_in(client, hmi, "observer")
+    hmi.people.remove("observer")
+    assert client.get("/look").status_code == 401
+    assert client.get("/login").status_code == 200, "somebody else can log in at this panel"
+    hmi.people.set("observer", Role.OBSERVER, PASSWORD)
+    assert client.get("/look").status_code == 401
 
 
 @pytest.mark.parametrize(
@@ -135,4 +147,11 @@ def test_without_passwords_this_host_looks_and_nobody_acts(tmp_path: Path) -> No
     client = TestClient(Starlette(routes=routes), base_url="http://127.0.0.1")
     assert client.get("/look").json() == {"role": "observer"}
     assert client.post("/act", json={}, headers=ORIGIN).status_code == 403
-    assert client.get("/look", headers={"host": "rebound.example"}).status_code == 400
+    for host in ("127.0.0.2:8088", "[::1]:8088", "localhost"):
+        assert client.get("/look", headers={"host": host}).status_code == 200
+    for host in ("rebound.example", "127.rebound.example", "127.0.0.1.rebound.example", "[", ""):
+        assert client.get("/look", headers={"host": host}).status_code == 400, host
+    tls = {"certificate_file": Path("c.pem"), "key_file": Path("k.pem")}
+    open_to_all = HmiSettings.model_validate({"listen": {"address": "0.0.0.0"}, "tls": tls})
+    hmi.settings = open_to_all  # the last person was removed while it runs
+    assert client.get("/look").status_code == 400

@@ -76,6 +76,25 @@ def test_a_thousand_slow_clients_keep_nobody_out(start_service: Any, tmp_path: P
             client.close()
 
 
+def test_idle_clients_and_those_that_take_no_answer_keep_nobody_out(start_service: Any, tmp_path: Path) -> None:
+    """Each has asked once already, and waits for nothing or does not read what it asked for."""
+    small = start_service()
+    config = hmi_config(tmp_path, small.publish, small.serve, people={PERSON: Role.OBSERVER})
+    with running_hmi(config) as hmi:
+        cookie = session_of(hmi.url)
+        host, port = hmi.url.removeprefix("http://").split(":")
+        clients = []
+        for _ in range(MOST_CONNECTIONS + 50):
+            client = socket.create_connection((host, int(port)))
+            client.sendall(b"GET /catalogue/de.json HTTP/1.1\r\nHost: x\r\n\r\n")
+            clients.append(client)
+        for number in range(20):
+            status, _ = asked(hmi.url, "GET", "/", Cookie=cookie)
+            assert status in (200, 429), f"request {number}"  # this address has asked for much
+        for client in clients:
+            client.close()
+
+
 def _closed(client: socket.socket) -> bool:
     client.setblocking(False)
     try:
@@ -96,7 +115,8 @@ def test_twenty_browsers_miss_nothing_and_a_stranger_gets_nothing(start_service:
         found = asyncio.run(_browsers(feed, hmi.url, cookie, small))
         assert found == [300] * 20
         forged = asyncio.run(_refused(feed, hmi.url, "linewatch=forged"))
-        assert forged == asyncio.run(_refused(feed, "http://evil.example", cookie)) == 403
+        assert forged == 4401, "a page of ours is told that its person has to log in again"
+        assert asyncio.run(_refused(feed, "http://evil.example", cookie)) == 403
 
 
 async def _browsers(feed: str, url: str, cookie: str, small: Any) -> list[int]:
@@ -129,9 +149,13 @@ async def _browsers(feed: str, url: str, cookie: str, small: Any) -> list[int]:
 
 
 async def _refused(feed: str, origin: str, cookie: str) -> int:
+    """Return how a stream ends that sends nothing: the status of the handshake, or the code behind it."""
     try:
-        async with connect(feed, origin=origin, additional_headers={"Cookie": cookie}):
-            return 101
+        async with connect(feed, origin=origin, additional_headers={"Cookie": cookie}) as stream:
+            async for message in stream:
+                raise AssertionError(message)
+            assert stream.close_code is not None
+            return stream.close_code
     except InvalidStatus as refused:
         return refused.response.status_code
 

@@ -14,7 +14,7 @@ class Time:
 def test_a_session_ends_after_its_last_request() -> None:
     clock = Time()
     sessions = Sessions(60.0, clock)
-    token = sessions.begin("a")
+    token = sessions.begin("a", "hash")
     clock.now_s = 59.0
     found = sessions.find(token)
     assert found is not None
@@ -31,11 +31,11 @@ def test_a_session_ends_after_its_last_request() -> None:
 
 def test_sessions_are_bounded() -> None:
     sessions = Sessions(60.0, Time())
-    own = [sessions.begin("a") for _ in range(MOST_OF_ONE_PERSON + 1)]
+    own = [sessions.begin("a", "hash") for _ in range(MOST_OF_ONE_PERSON + 1)]
     assert sessions.find(own[0]) is None
     assert sessions.find(own[1]) is not None
     for number in range(MOST_SESSIONS):
-        sessions.begin(str(number))
+        sessions.begin(str(number), "hash")
     assert sessions.find(own[-1]) is None
 
 
@@ -45,7 +45,8 @@ def test_a_sender_may_ask_so_often() -> None:
     assert [rate.takes("a") for _ in range(3)] == [True, True, False]
     assert rate.takes("b")
     clock.now_s = 2.0
-    assert rate.allows("a")
+    assert [rate.takes("a") for _ in range(2)] == [True, False]
+    rate.gives_back("a")
     assert [rate.takes("a") for _ in range(2)] == [True, False]
     for number in range(MOST_SENDERS):
         rate.takes(str(number))

@@ -1,6 +1,7 @@
 """What stands before every request: its size and rate, the sender's session and role, and the answer's headers."""
 
 import asyncio
+import ipaddress
 import json
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
@@ -29,7 +30,7 @@ REQUESTS_AT_ONCE: Final = 1200  # they load the page together
 
 HEADERS: Final = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; "
-    "media-src 'self' blob:; connect-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'",
+    "connect-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'",
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "same-origin",
     "Cross-Origin-Opener-Policy": "same-origin",
@@ -54,8 +55,12 @@ class Guard:
             await self._app(scope, receive, send)
             return
 
+        answered = False
+
         async def send_with_headers(message: Message) -> None:
+            nonlocal answered
             if message["type"] == "http.response.start":
+                answered = True
                 headers = MutableHeaders(scope=message)
                 for name, value in self._headers.items():
                     headers.setdefault(name, value)
@@ -71,6 +76,8 @@ class Guard:
                 await self._app(scope, receive, send_with_headers)
         except TimeoutError:
             log.warning("request_cut", path=scope["path"][:200], after_s=REQUEST_S)
+            if not answered:
+                await PlainTextResponse("this took too long; try again", 504)(scope, receive, send_with_headers)
 
 
 class Access:
@@ -87,7 +94,7 @@ class Access:
         """
         language = self.language(connection)
         if not len(self._hmi.people):
-            if not _is_this_host(connection):
+            if not (self._hmi.settings.listen.is_loopback and _names_this_host(connection)):
                 raise PageError(400, N_("Open this page by the address of this host, until a password is set."))
             if not Role.OBSERVER.covers(least):
                 raise PageError(403, N_("Set a password first: linewatch hmi-password NAME --role operator CONFIG"))
@@ -101,8 +108,10 @@ class Access:
         return Asked(self._hmi, _request(connection), person.name, person.role, language, session.csrf)
 
     def session(self, connection: HTTPConnection) -> Session | None:
-        """Return the sender's session."""
-        return self._hmi.sessions.find(connection.cookies.get(self.cookie, "")[:64])
+        """Return the sender's session; None where it has ended, or the person is gone or has another password since."""
+        session = self._hmi.sessions.find(connection.cookies.get(self.cookie, "")[:64])
+        person = self._hmi.people.find(session.person) if session is not None else None
+        return session if session and person and person.password_hash == session.password_hash else None
 
     def language(self, connection: HTTPConnection) -> str:
         """Return the language in which the sender is answered."""
@@ -113,7 +122,7 @@ class Access:
         """Raise PageError 403 for a request that another site's page sent."""
         origin, host = connection.headers.get("origin"), connection.headers.get("host", "")
         site = connection.headers.get("sec-fetch-site", "same-origin")
-        if origin is None or urlsplit(origin).netloc != host or site not in ("same-origin", "none"):
+        if not host or origin is None or origin.partition("://")[2] != host or site not in ("same-origin", "none"):
             raise PageError(403, N_("This request came from another site's page."))
 
     def endpoint(
@@ -133,7 +142,7 @@ class Access:
             except PageError as error:
                 return self.refused(request, error)
             except LinewatchError as error:
-                return self.refused(request, PageError(503, str(error).replace("{", "{{").replace("}", "}}")))
+                return self.refused(request, PageError(503, str(error)))
 
         return respond
 
@@ -182,10 +191,13 @@ def _request(connection: HTTPConnection) -> Request:
     return connection if isinstance(connection, Request) else Request(dict(connection.scope) | {"type": "http"})
 
 
-def _is_this_host(connection: HTTPConnection) -> bool:
-    """Return whether the address that the browser opened names this host, not a name that was pointed at it."""
-    name = urlsplit(f"//{connection.headers.get('host', '')}").hostname or ""
-    return name in ("localhost", "::1") or name.startswith("127.")
+def _names_this_host(connection: HTTPConnection) -> bool:
+    """Return whether the address that the browser opened is this host's own, not a name that was pointed at it."""
+    try:
+        name = urlsplit(f"//{connection.headers.get('host', '')}").hostname or ""
+        return name == "localhost" or ipaddress.ip_address(name).is_loopback
+    except ValueError:
+        return False
 
 
 def _quoted(path: str) -> str:

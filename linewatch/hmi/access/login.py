@@ -64,7 +64,8 @@ class Login:
         name = form.get("name", [""])[0][:64]
         password, to = form.get("password", [""])[0], _inside(form.get("next", ["/"])[0])
         address = request.client.host if request.client else ""
-        if not (self._by_address.allows(address) and self._by_name.allows(name)) or self._waiting >= WAITING:
+        # Each try is counted before its password is checked: many at once are no way around the bound.
+        if self._waiting >= WAITING or not (self._by_address.takes(address) and self._by_name.takes(name)):
             log.warning("login_refused", peer=address, why="too many tries")
             return login_page(self._hmi, language, to, N_("Too many tries. Wait a minute."), 429, name)
         self._waiting += 1
@@ -75,15 +76,15 @@ class Login:
         finally:
             self._waiting -= 1
         if person is None:
-            self._by_address.takes(address)
-            self._by_name.takes(name)
             log.warning("login_refused", peer=address, why="wrong name or password")
             return login_page(self._hmi, language, to, N_("Wrong name or password."), 403, name)
+        self._by_address.gives_back(address)
+        self._by_name.gives_back(name)
         log.info("logged_in", person=person.name, peer=address)
         response = RedirectResponse(to, 303)
         response.set_cookie(
             self._access.cookie,
-            self._hmi.sessions.begin(person.name),
+            self._hmi.sessions.begin(person.name, person.password_hash),
             path="/",
             httponly=True,
             secure=self._hmi.settings.tls is not None,

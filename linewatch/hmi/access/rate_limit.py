@@ -22,9 +22,9 @@ class RateLimit:
         self._put(sender, left - 1.0 if allowed else left)
         return allowed
 
-    def allows(self, sender: str) -> bool:
-        """Return whether the sender may ask now; no token is taken."""
-        return self._tokens(sender) >= 1.0
+    def gives_back(self, sender: str) -> None:
+        """Give a token back that was taken for what should not count."""
+        self._put(sender, min(self._burst, self._tokens(sender) + 1.0))
 
     def _tokens(self, sender: str) -> float:
         now_s = self._clock()

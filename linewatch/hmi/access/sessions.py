@@ -14,9 +14,14 @@ MOST_OF_ONE_PERSON: Final = 20
 
 @dataclass(slots=True)
 class Session:
-    """One browser of one person. csrf: what its forms and scripts send with every action."""
+    """One browser of one person.
+
+    password_hash: of the password that opened it; another password ends it. csrf: what its forms and scripts send with
+    every action.
+    """
 
     person: str
+    password_hash: str
     seen_s: float
     csrf: str = field(default_factory=lambda: secrets.token_urlsafe(32))
     sockets: int = 0
@@ -33,7 +38,7 @@ class Sessions:
         self._lasts_s, self._clock = lasts_s, clock
         self._by_token: OrderedDict[str, Session] = OrderedDict()  # the least recently used first
 
-    def begin(self, person: str) -> str:
+    def begin(self, person: str, password_hash: str) -> str:
         """Return the cookie's value of a new session. Beyond the bounds the least recently used one ends."""
         own = [token for token, session in self._by_token.items() if session.person == person]
         for token in own[: max(0, len(own) + 1 - MOST_OF_ONE_PERSON)]:
@@ -41,7 +46,7 @@ class Sessions:
         while len(self._by_token) >= MOST_SESSIONS:
             self._by_token.popitem(last=False)
         token = secrets.token_urlsafe(32)
-        self._by_token[token] = Session(person, self._clock())
+        self._by_token[token] = Session(person, password_hash, self._clock())
         return token
 
     def find(self, token: str) -> Session | None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from starlette.responses import Response
 
 from linewatch.contracts.alarm import AlarmChange, Priority
+from linewatch.hmi.coil_query import YEARS, unix_ns
 from linewatch.hmi.page import Answer, Asked, Data, Page, PageError
 from linewatch.hmi.texts import N_
 
@@ -131,9 +132,12 @@ def _time(asked: Asked, name: str) -> int | None:
     if not text:
         return None
     try:
-        return int(datetime.fromisoformat(text[:32]).replace(tzinfo=asked.hmi.zone).timestamp() * 1e9)
-    except (ValueError, OverflowError) as error:
+        at = datetime.fromisoformat(text[:32]).replace(tzinfo=asked.hmi.zone)
+        if not YEARS[0] <= at.year < YEARS[1]:
+            raise ValueError(text)
+    except ValueError as error:
         raise PageError(400, N_("Write a time as 2026-11-30T22:10.")) from error
+    return unix_ns(at)
 
 
 def _among(text: str, kind: type[E]) -> Sequence[E]:

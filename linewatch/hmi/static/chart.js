@@ -2,7 +2,9 @@
 import { csv, download, drawn, element } from "/static/dom.js";
 import { number, t } from "/static/texts.js";
 
-const WIDTH = 720, LEFT = 56, RIGHT = 14, TOP = 12, BOTTOM = 30;
+const LEFT = 56, RIGHT = 14, TOP = 12, BOTTOM = 30;
+/** About the width of a letter of the axes. */
+const LETTER = 6.2;
 
 /** About so many round steps from 0 or `low` to `high`. */
 export function ticks(low, high, about = 5) {
@@ -21,13 +23,15 @@ export function ticks(low, high, about = 5) {
 export class Chart {
   constructor(title, { kind = "line", label = String, unit = "", decimals = 1, height = 230, high = null, low = 0, onPick = null } = {}) {
     Object.assign(this, { title, kind, label, unit, decimals, height, high, low, onPick, at: [], series: [] });
-    this.svg = drawn("svg", { viewBox: `0 0 ${WIDTH} ${height}`, role: "img", "aria-label": title, tabindex: "0" });
+    this.width = 720;
+    this.svg = drawn("svg", { role: "img", "aria-label": title, tabindex: "0" });
     this.readout = element("div", { class: "readout", "aria-live": "polite" });
     this.legend = element("ul", { class: "legend" });
     const tools = element("span", { class: "group" },
       element("button", { type: "button", onclick: () => this.exportCsv() }, "CSV"),
       element("button", { type: "button", onclick: () => this.exportPng() }, "PNG"));
     this.node = element("figure", { class: "chart panel" }, element("header", {}, element("h2", {}, title), tools), this.legend, this.svg, this.readout);
+    new ResizeObserver(() => this.fit()).observe(this.svg);
     this.svg.addEventListener("pointermove", (event) => this.read(this.nearest(event)));
     this.svg.addEventListener("pointerleave", () => this.read(null));
     this.svg.addEventListener("click", (event) => { const at = this.nearest(event); if (at !== null) this.onPick?.(at); });
@@ -38,9 +42,18 @@ export class Chart {
     });
   }
 
+  /** Draw for the width that the chart has, so that its text is as large on a phone as on a wide screen. */
+  fit() {
+    const width = Math.max(240, Math.round(this.svg.clientWidth));
+    if (!this.svg.clientWidth || width === this.width) return;
+    this.width = width;
+    if (this.at.length) this.show(this.at, this.series);
+  }
+
   /** Draw these values. */
   show(at, series) {
     Object.assign(this, { at, series, cursor: null });
+    this.svg.setAttribute("viewBox", `0 0 ${this.width} ${this.height}`);
     const sums = at.map((_, i) => (this.kind === "stack" ? series.reduce((sum, one) => sum + (one.values[i] ?? 0), 0) : Math.max(0, ...series.map((one) => one.values[i] ?? 0))));
     this.top = this.high ?? (Math.max(this.low, ...sums) || 1);
     const whole = (values) => (this.decimals ? values : values.filter((one) => one % 1 === 0));
@@ -48,12 +61,13 @@ export class Chart {
     if (this.high === null && marks.at(-1) < this.top) this.top = marks.at(-1) + marks[1] - marks[0];
     const parts = [];
     for (const one of whole(ticks(0, this.top))) {
-      parts.push(drawn("line", { class: "grid", x1: LEFT, x2: WIDTH - RIGHT, y1: this.y(one), y2: this.y(one) }));
+      parts.push(drawn("line", { class: "grid", x1: LEFT, x2: this.width - RIGHT, y1: this.y(one), y2: this.y(one) }));
       parts.push(drawn("text", { x: LEFT - 6, y: this.y(one) + 4, "text-anchor": "end" }, number(one, one % 1 ? 2 : 0)));
     }
-    const every = Math.max(1, Math.ceil(at.length / 8));
+    const widest = Math.max(1, ...at.map((one) => this.label(one).length)) * LETTER + 14;
+    const every = Math.max(1, Math.ceil((at.length * widest) / (this.width - LEFT - RIGHT)));
     at.forEach((one, i) => { if (i % every === 0) parts.push(drawn("text", { x: this.x(i), y: this.height - 10, "text-anchor": "middle" }, this.label(one))); });
-    parts.push(drawn("line", { class: "axis", x1: LEFT, x2: WIDTH - RIGHT, y1: this.y(0), y2: this.y(0) }));
+    parts.push(drawn("line", { class: "axis", x1: LEFT, x2: this.width - RIGHT, y1: this.y(0), y2: this.y(0) }));
     if (this.unit) parts.push(drawn("text", { x: 4, y: TOP + 2 }, this.unit));
     if (this.kind === "line") series.forEach((one) => parts.push(...this.line(one))); else parts.push(...this.bars());
     this.line_ = drawn("line", { class: "cursor", y1: TOP, y2: this.height - BOTTOM, visibility: "hidden" });
@@ -76,7 +90,7 @@ export class Chart {
   }
 
   bars() {
-    const parts = [], step = (WIDTH - LEFT - RIGHT) / Math.max(1, this.at.length), many = this.kind === "bar" ? this.series.length : 1;
+    const parts = [], step = (this.width - LEFT - RIGHT) / Math.max(1, this.at.length), many = this.kind === "bar" ? this.series.length : 1;
     this.at.forEach((_, i) => {
       let base = 0;
       this.series.forEach((one, k) => {
@@ -92,7 +106,7 @@ export class Chart {
   }
 
   x(i) {
-    const inner = WIDTH - LEFT - RIGHT, count = this.at.length;
+    const inner = this.width - LEFT - RIGHT, count = this.at.length;
     return this.kind === "line" && count > 1 ? LEFT + (inner * i) / (count - 1) : LEFT + (inner * (i + 0.5)) / Math.max(1, count);
   }
 
@@ -100,7 +114,7 @@ export class Chart {
 
   nearest(event) {
     if (!this.at.length) return null;
-    const box = this.svg.getBoundingClientRect(), x = ((event.clientX - box.left) / box.width) * WIDTH;
+    const box = this.svg.getBoundingClientRect(), x = ((event.clientX - box.left) / box.width) * this.width;
     return this.at.reduce((best, _, i) => (Math.abs(this.x(i) - x) < Math.abs(this.x(best) - x) ? i : best), 0);
   }
 
@@ -131,12 +145,12 @@ export class Chart {
       for (const key of ["fill", "stroke", "stroke-width", "stroke-dasharray", "font-size", "font-family"]) one.setAttribute(key, style.getPropertyValue(key));
     });
     copy.setAttribute("xmlns", "http://www.w3.org/2000/svg");
-    copy.setAttribute("width", WIDTH * 2);
+    copy.setAttribute("width", this.width * 2);
     copy.setAttribute("height", this.height * 2);
     const picture = new Image(), url = URL.createObjectURL(new Blob([new XMLSerializer().serializeToString(copy)], { type: "image/svg+xml" }));
     picture.src = url;
     await picture.decode();
-    const canvas = element("canvas", { width: WIDTH * 2, height: this.height * 2 });
+    const canvas = element("canvas", { width: this.width * 2, height: this.height * 2 });
     const context = canvas.getContext("2d");
     context.fillStyle = getComputedStyle(document.documentElement).getPropertyValue("--panel");
     context.fillRect(0, 0, canvas.width, canvas.height);

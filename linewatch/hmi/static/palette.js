@@ -1,6 +1,7 @@
 // Colour and shape of each class: stable over pages and coils, by the taxonomy's order; told apart without colour too.
-const LIGHT = ["#0072b2", "#d55e00", "#007d5c", "#aa4499", "#8f6a00", "#1f7fb8", "#cc3311", "#117733", "#332288", "#b06a00", "#882255", "#16796f", "#7f5539", "#6f6f1f"];
-const DARK = ["#56b4e9", "#ff9f40", "#3ddc9e", "#e58fd6", "#f0c94a", "#8fd3ff", "#ff8a73", "#7fd68a", "#b3a5ff", "#ffc46b", "#f08cb4", "#7ee0d2", "#d9a985", "#d6d66b"];
+// Classes of one shape have colours that stay far apart for every vision; tests/hmi/test_page_palette.py measures it.
+const LIGHT = ["#2c17e8", "#412f06", "#8a8128", "#1f471f", "#b21fa3", "#64125b", "#1f3f47", "#1b8b98", "#213273", "#b22e1f", "#b7576a", "#c633eb", "#2478cc", "#5122bf"];
+const DARK = ["#cdcd51", "#b362bc", "#c6eb33", "#33eba1", "#81a4da", "#cfe3f7", "#32ae3f", "#a58a1d", "#e89417", "#51cda7", "#c06d7d", "#f7d7cf", "#1094a2", "#4f8eee"];
 const SHAPES = ["square", "disc", "diamond", "triangle", "wedge"];
 const known = document.documentElement.dataset.classes.split(" ").filter(Boolean);
 const mediaDark = matchMedia("(prefers-color-scheme: dark)");

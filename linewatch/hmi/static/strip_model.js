@@ -2,6 +2,8 @@
 
 const BIN_MM = 5_000;
 const MOST_EDGES = 30_000;
+/** As many as the page's server keeps; a strip without an end must not fill the browser's memory. */
+const MOST_DEFECTS = 20_000;
 
 export class StripModel {
   constructor() { this.begin({}); }
@@ -48,6 +50,7 @@ export class StripModel {
 
   put(defect) {
     this.defects.set(defect.id, defect);
+    if (this.defects.size > MOST_DEFECTS) this.take(this.defects.values().next().value);
     this.widen(...defect.across_mm);
     for (const bin of binsOf(defect.along_mm)) {
       if (!this.bins.has(bin)) this.bins.set(bin, new Map());
