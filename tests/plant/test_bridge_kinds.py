@@ -35,6 +35,7 @@ def start(tmp_path):
             ("serve", f'"{service.serve}"'),
             ("port", "1" if kind == "s7" else "0"),
             ("file", own),
+            ("pki_dir", f'"{tmp_path}/pki"'),
         ):
             text = re.sub(rf"^{key} = \S+", f"{key} = {value}", text, flags=re.MULTILINE)
         config = tmp_path / f"{kind}.toml"

@@ -88,7 +88,7 @@ class OpcuaSettings(BridgeSettings):
         default="linewatch", description="name of the vision system, of the server and in its application URI"
     )
     pki_dir: Annotated[Path, Field(strict=False)] = Field(
-        default=Path("opcua-pki"),
+        default=Path("out/opcua-pki"),
         description="folder of the server's certificate and key, which the first start makes, and of the trust list",
     )
     listen: OpcuaListenSettings = OpcuaListenSettings()
