@@ -27,8 +27,8 @@ def bridge(
         Parameter(
             name="--map",
             allow_leading_hyphen=True,
-            help="Write what the plant's side is programmed by to this file and end; - prints it. Modbus, MQTT: a .csv of "
-            "registers, of topics. S7: the source of the data blocks.",
+            help="Write what the plant's side is programmed by to this file and end; - prints it. Modbus: a .csv of "
+            "registers; MQTT: a .csv of topics; S7: the source of the data blocks.",
         ),
     ] = None,
 ) -> None:
