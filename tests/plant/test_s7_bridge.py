@@ -1,21 +1,16 @@
 """An S7 bridge serves a PLC that is gone, stopped, wrongly programmed and slow, and takes each of its commands once."""
 
 import json
-import os
 import signal
-import subprocess
-import sys
 from contextlib import closing
 
 import pytest
-from bridge_and_plc import PATIENCE_S, ROOT, Bridge
-from bright_strip import write_service
+from bridge_and_plc import PATIENCE_S, Bridge
+from real_service import RealService
 from s7_plc import COMMANDS, STATUS, S7Plc, s7_config
 from waiting import wait_until
 
 from linewatch.client import Commander, Subscriber
-from linewatch.config.journal import JournalSettings
-from linewatch.journal.journal import Journal
 from linewatch.plant.s7.settings import S7Settings
 from linewatch.plant.s7.source import block_source
 from linewatch.wire.schema import StatusMessage
@@ -94,32 +89,14 @@ def test_a_plc_that_goes_stops_or_has_the_wrong_block_is_told_and_served_again(s
     assert plc.read("state") == 0, "the PLC reads at once that nobody tells it any more"
 
 
-class CommandedService:
-    """`linewatch run` over a strip of squares; its rule `latched` stands until somebody acknowledges it."""
-
-    def __init__(self, folder) -> None:
-        self.folder, config = folder, write_service(folder, frames=1500, frames_per_s=25)
-        self.publish, self.serve, self.commands = (f"ipc://{folder}/{name}" for name in ("pub", "rep", "cmd"))
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "linewatch.cli", "run", config],
-            cwd=ROOT,
-            stderr=subprocess.DEVNULL,
-            env={**os.environ, "PYTHONPATH": str(ROOT)},
-        )
-
-    def end(self) -> None:
-        self.process.kill()
-        self.process.wait()
-
-    def coil_orders(self) -> list[dict]:
-        """Return the commands about coils that it has on disk."""
-        lines = (self.folder / "journal" / "coil-orders.jsonl").read_text().splitlines()
-        return [json.loads(line) for line in lines]
+def coil_orders(service: RealService) -> list[dict]:
+    """Return the commands about coils that it has on disk."""
+    lines = (service.folder / "journal" / "coil-orders.jsonl").read_text().splitlines()
+    return [json.loads(line) for line in lines]
 
 
 def test_the_commands_of_a_plc_are_carried_out_once_and_answered(tmp_path, plc, start):
-    (tmp_path / "real").mkdir()
-    service = CommandedService(tmp_path / "real")
+    service = RealService(tmp_path / "real")
     commands = f'[commands]\ncommands = "{service.commands}"\nsteady_s = 0.3\ngive_up_s = 60.0'
     try:
         bridge = start(service, plc, more=commands, bits="latched = 17")
@@ -169,14 +146,12 @@ def test_the_commands_of_a_plc_are_carried_out_once_and_answered(tmp_path, plc, 
         assert (plc.read("coil_answered"), plc.read("acknowledge_answered")) == answered
         assert bridge.end() == 0
     finally:
-        service.end()
-    assert [(one["action"], one["coil"] or one["data"]["coil"], one["by"]) for one in service.coil_orders()] == [
+        service.kill()
+    assert [(one["action"], one["coil"] or one["data"]["coil"], one["by"]) for one in coil_orders(service)] == [
         ("data", "C-2", "s7 127.0.0.1"),
         ("start", "C-2", "s7 127.0.0.1"),
     ]
-    with Journal(JournalSettings(dir=service.folder / "journal")) as journal:
-        alarms = [json.loads(one.header) for one in journal.read(1, "alarm", 0, 1 << 40)]
-    by_command = [one["command"] for one in alarms if one["command"] is not None]
+    by_command = [one["command"] for one in service.acknowledged()]
     assert {(one["action"], one["by"]) for one in by_command} == {("acknowledge", "s7 127.0.0.1")}
 
 
