@@ -27,7 +27,8 @@ def bridge(
         Parameter(
             name="--map",
             allow_leading_hyphen=True,
-            help="Write the map of addresses to this .csv file and end; - prints it.",
+            help="Write what the plant's side is programmed by to this file and end; - prints it. Modbus: a .csv of "
+            "registers; MQTT: a .csv of topics; S7: the source of the data blocks.",
         ),
     ] = None,
 ) -> None:

@@ -14,7 +14,8 @@ class BridgeKind:
     settings: the model of its configuration file, a subclass of `BridgeSettings`.
     run: runs the bridge until SIGTERM or SIGINT. Imports what its protocol needs when it is called, because that may
         not be installed. Raises WireError when a socket cannot be used.
-    address_map: for protocols with addresses, their list as CSV with the names of these settings.
+    address_map: what the plant's side is programmed by, with the names of these settings: a CSV of addresses or topics,
+        or the source of data blocks. None: the protocol tells clients itself.
     """
 
     settings: type[BridgeSettings]

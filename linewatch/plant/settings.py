@@ -1,12 +1,25 @@
 """The settings that every bridge has: which service it follows, how it sends commands, and its log."""
 
-from pydantic import Field
+import ipaddress
+from typing import Annotated
+
+from pydantic import AfterValidator, Field
 
 from linewatch.client import ClientKeys
 from linewatch.config.base import Settings
 from linewatch.config.log import LogSettings
 from linewatch.config.wire import ClientKeySettings, PeerEndpoint
 from linewatch.contracts.bounds import ShortText
+
+
+def _host_address(text: str) -> str:
+    try:
+        return str(ipaddress.ip_address(text))
+    except ValueError:
+        raise ValueError(f"{text!r} is not an IP address; write for example 127.0.0.1 or 192.168.10.5") from None
+
+
+HostAddress = Annotated[str, AfterValidator(_host_address)]
 
 
 class FollowedServiceSettings(Settings):

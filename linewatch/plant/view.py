@@ -49,6 +49,11 @@ _STATES = {
 }
 
 
+def quality_now(status: StatusMessage | None, state: BridgeState) -> Quality | None:
+    """Return how the passing strip is inspected; None: nobody looks at it, or it is not known."""
+    return status.quality if status is not None and state is BridgeState.RUNNING else None
+
+
 @dataclass(frozen=True, slots=True)
 class CoilView:
     """The newest coil. state: None before the first. along_mm: end of the last decided frame.

@@ -34,8 +34,9 @@ class Bridges:
         name, now_s = (caller.key, report.name), self._now_s()
         with self._lock:
             known = self._heard.pop(name, None)
-            if report.ending:
+            if report.ending and known is not None:
                 log.info("bridge_ended", bridge=report.name, protocol=report.protocol, key=caller.key)
+            if report.ending:
                 return None
             if known is None and len(self._heard) >= MOST_BRIDGES:
                 oldest, (_, heard_s) = next(iter(self._heard.items()))

@@ -4,14 +4,21 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 from bridge_and_plc import PATIENCE_S, ROOT, Bridge
+from real_service import RealService
+from waiting import wait_until
 
+from linewatch.client import ClientKeys, Subscriber
 from linewatch.config.load import load
+from linewatch.contracts.access import Role
 from linewatch.plant.registry import BRIDGES
 from linewatch.plant.settings import BridgeSettings
+from linewatch.wire.access.keyring import make_pair
+from linewatch.wire.schema import StatusMessage
 
 SLOW_TO_START = {"opcua"}
 """Kinds whose start takes seconds of a core: they keep these promises in the heavy tests."""
@@ -28,15 +35,17 @@ def start(tmp_path):
     """Starts bridges on their example configurations, with this service and free ports; they end with the test."""
     started = []
 
-    def start(kind: str, service) -> Bridge:
+    def start(kind: str, service, keys: str = "") -> Bridge:
         text, own = example(kind).read_text(), f'"{tmp_path}/{kind}.sqlite"'
         for key, value in (
             ("publish", f'"{service.publish}"'),
             ("serve", f'"{service.serve}"'),
             ("port", "1" if kind == "s7" else "0"),
             ("file", own),
+            ("pki_dir", f'"{tmp_path}/pki"'),
         ):
             text = re.sub(rf"^{key} = \S+", f"{key} = {value}", text, flags=re.MULTILINE)
+        text = text.replace("[service]\n", f"[service]\n{keys}")
         config = tmp_path / f"{kind}.toml"
         config.write_text(text)
         started.append(Bridge(kind, config))
@@ -78,6 +87,34 @@ def test_it_waits_for_a_service_that_does_not_run_yet(kind, start, start_service
     service.start()
     bridge.wait_for("service_state", state="running")
     assert bridge.end(signal.SIGINT) == 0
+
+
+@pytest.mark.heavy
+def test_it_hears_nothing_of_a_service_with_keys_until_it_has_one_and_reports_by_that(kind, start, tmp_path):
+    server_secret, server_public = make_pair(tmp_path, "server")
+    secret, _ = make_pair(tmp_path, f"{kind}-bridge", Role.OBSERVER)
+    keys = f'[wire.keys]\nserver_secret_file = "{server_secret}"\nclients_dir = "{tmp_path}/clients"\n'
+    service = RealService(tmp_path / "service", more=keys)
+    try:
+        without = start(kind, service)
+        without.wait_for("service_state", state="silent")
+        time.sleep(2.0)  # many heartbeats
+        assert not [one for one in without.events if one.get("state") == "running"]
+        assert without.end() == 0
+        keys = f'keys = {{ secret_file = "{secret}", server_public_file = "{server_public}" }}\n'
+        bridge = start(kind, service, keys)
+        bridge.wait_for("service_state", state="running")
+        own = ClientKeys(secret, server_public)
+        with Subscriber(service.publish, service.serve, ["status"], keys=own) as subscriber:
+
+            def told() -> list[tuple[str, str | None]]:
+                message = subscriber.poll(0.2)
+                return [(one.name, one.key) for one in message.bridges] if isinstance(message, StatusMessage) else []
+
+            assert wait_until(told, PATIENCE_S) == [(kind, f"{kind}-bridge")]
+        assert bridge.end() == 0
+    finally:
+        service.kill()
 
 
 def test_it_ends_with_an_error_where_the_service_speaks_another_schema_version(kind, start, start_service):

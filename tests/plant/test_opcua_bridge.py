@@ -83,6 +83,14 @@ CAUSE = ua.Variant(0, ua.VariantType.Int32), ua.Variant("", ua.VariantType.Strin
 def test_coils_that_a_client_starts_and_stops_become_results_that_it_hears_of_and_lists(bridge: OpcuaBridge) -> None:
     async def story(plant: Plant) -> None:
         heard = await plant.events(plant.node(RESULT_READY))
+        await plant.set_coil_data("A1", product="exposed", thickness_mm=0.8)
+        with pytest.raises(ua.UaStatusCodeError, match="BadInvalidArgument"):
+            await plant.set_coil_data("A1")  # there are none
+        async with bridge.connected("observer") as other:
+            with pytest.raises(ua.UaStatusCodeError, match="BadUserAccessDenied"):
+                await other.set_coil_data("A1", product="exposed")
+            with pytest.raises(ua.UaStatusCodeError, match="BadUserAccessDenied"):
+                await other.call(AUTOMATIC, "Stop", *CAUSE)
         jobs = []
         for coil in ("A1", "A2"):
             job, error = await plant.call(AUTOMATIC, "StartContinuous", *start_arguments(coil))
@@ -103,6 +111,7 @@ def test_coils_that_a_client_starts_and_stops_become_results_that_it_hears_of_an
         assert first["InternalRecipeId"].Id == "default"
         assert type(first["InternalRecipeId"]).__name__ == "RecipeIdInternalDataType"  # not its base type
         assert first["InternalConfigurationId"].Id
+        assert first["ProductId"].Id == "exposed"  # as told before the coil came
         assert first["CreationTime"] <= second["CreationTime"]
         content = first["ResultContent"][0].Value
         assert content.Coil == "A1"

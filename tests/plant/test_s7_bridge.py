@@ -1,21 +1,16 @@
-"""An S7 bridge serves a PLC that is gone, stopped, wrongly programmed and slow, and takes each of its orders once."""
+"""An S7 bridge serves a PLC that is gone, stopped, wrongly programmed and slow, and takes each of its commands once."""
 
 import json
-import os
 import signal
-import subprocess
-import sys
 from contextlib import closing
 
 import pytest
-from bridge_and_plc import PATIENCE_S, ROOT, Bridge
-from bright_strip import write_service
-from s7_plc import ORDERS, STATUS, S7Plc, s7_config
+from bridge_and_plc import PATIENCE_S, Bridge
+from real_service import RealService
+from s7_plc import COMMANDS, STATUS, S7Plc, s7_config
 from waiting import wait_until
 
 from linewatch.client import Commander, Subscriber
-from linewatch.config.journal import JournalSettings
-from linewatch.journal.journal import Journal
 from linewatch.plant.s7.settings import S7Settings
 from linewatch.plant.s7.source import block_source
 from linewatch.wire.schema import StatusMessage
@@ -94,56 +89,40 @@ def test_a_plc_that_goes_stops_or_has_the_wrong_block_is_told_and_served_again(s
     assert plc.read("state") == 0, "the PLC reads at once that nobody tells it any more"
 
 
-class OrderedService:
-    """`linewatch run` over a strip of squares; its rule `latched` stands until somebody acknowledges it."""
-
-    def __init__(self, folder) -> None:
-        self.folder, config = folder, write_service(folder, frames=1500, frames_per_s=25)
-        self.publish, self.serve, self.commands = (f"ipc://{folder}/{name}" for name in ("pub", "rep", "cmd"))
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "linewatch.cli", "run", config],
-            cwd=ROOT,
-            stderr=subprocess.DEVNULL,
-            env={**os.environ, "PYTHONPATH": str(ROOT)},
-        )
-
-    def end(self) -> None:
-        self.process.kill()
-        self.process.wait()
-
-    def orders(self) -> list[dict]:
-        """Return the orders about coils that it has on disk."""
-        lines = (self.folder / "journal" / "coil-orders.jsonl").read_text().splitlines()
-        return [json.loads(line) for line in lines]
+def coil_orders(service: RealService) -> list[dict]:
+    """Return the commands about coils that it has on disk."""
+    lines = (service.folder / "journal" / "coil-orders.jsonl").read_text().splitlines()
+    return [json.loads(line) for line in lines]
 
 
-def test_the_orders_of_a_plc_are_carried_out_once_and_answered(tmp_path, plc, start):
-    (tmp_path / "real").mkdir()
-    service = OrderedService(tmp_path / "real")
-    orders = f'[orders]\ncommands = "{service.commands}"\nsteady_s = 0.3\ngive_up_s = 60.0'
+def test_the_commands_of_a_plc_are_carried_out_once_and_answered(tmp_path, plc, start):
+    service = RealService(tmp_path / "real")
+    commands = f'[commands]\ncommands = "{service.commands}"\nsteady_s = 0.3\ngive_up_s = 60.0'
     try:
-        bridge = start(service, plc, more=orders, bits="latched = 17")
+        bridge = start(service, plc, more=commands, bits="latched = 17")
         plc.wait_for(state=2)
-        number = plc.order("coil_number", coil_action=DATA, coil_id="C-2", product="exposed", thickness=0.8, coil_at=-1)
+        number = plc.command(
+            "coil_number", coil_action=DATA, coil_id="C-2", product="exposed", thickness=0.8, coil_at=-1
+        )
         plc.wait_for(coil_answered=number, coil_result=OK, coil_answer="")
-        number = plc.order("coil_number", coil_action=START)
+        number = plc.command("coil_number", coil_action=START)
         plc.wait_for(coil_answered=number, coil_result=OK, coil_id="C-2")
         with Commander(service.commands) as commander:
             data = commander.show_coil().now.data
         assert (data.coil, data.product, data.thickness_mm, data.steel_grade) == ("C-2", "exposed", 0.8, None)
 
-        # What the service refuses, and what is no order, is answered as well.
-        number = plc.order("coil_number", coil_action=END, coil_id="C-9")
+        # What the service refuses, and what is no command, is answered as well.
+        number = plc.command("coil_number", coil_action=END, coil_id="C-9")
         plc.wait_for(coil_answered=number, coil_result=REFUSED)
         assert "C-9" in plc.read("coil_answer")
-        number = plc.order("coil_number", coil_action=77)
+        number = plc.command("coil_number", coil_action=77)
         plc.wait_for(coil_answered=number, coil_result=REFUSED)
         assert plc.read("coil_answer").startswith("coil_action is 77")
 
         wait_until(lambda: plc.read("unacknowledged")[SCRATCHES], PATIENCE_S)
 
         def acknowledged() -> bool:
-            number = plc.order("acknowledge_number", acknowledge=[SCRATCHES, 3])
+            number = plc.command("acknowledge_number", acknowledge=[SCRATCHES, 3])
             plc.wait_for(acknowledge_answered=number)
             results = plc.read("acknowledge_results")
             assert results[3] == NOTHING
@@ -158,36 +137,34 @@ def test_the_orders_of_a_plc_are_carried_out_once_and_answered(tmp_path, plc, st
         plc.put("plc_heartbeat", 8)
         assert told_of_bridge(service, "") == ""
 
-        # A bridge that is killed finds in the PLC what it has answered, and orders nothing again.
+        # A bridge that is killed finds in the PLC what it has answered, and repeats nothing.
         bridge.end(signal.SIGKILL)
         answered = plc.read("coil_answered"), plc.read("acknowledge_answered")
         plc.blocks[STATUS][plc.status["state"][0] + 1] = 9
-        bridge = start(service, plc, more=orders, bits="latched = 17")
+        bridge = start(service, plc, more=commands, bits="latched = 17")
         plc.wait_for(state=2)
         assert (plc.read("coil_answered"), plc.read("acknowledge_answered")) == answered
         assert bridge.end() == 0
     finally:
-        service.end()
-    assert [(one["action"], one["coil"] or one["data"]["coil"], one["by"]) for one in service.orders()] == [
+        service.kill()
+    assert [(one["action"], one["coil"] or one["data"]["coil"], one["by"]) for one in coil_orders(service)] == [
         ("data", "C-2", "s7 127.0.0.1"),
         ("start", "C-2", "s7 127.0.0.1"),
     ]
-    with Journal(JournalSettings(dir=service.folder / "journal")) as journal:
-        alarms = [json.loads(one.header) for one in journal.read(1, "alarm", 0, 1 << 40)]
-    by_command = [one["command"] for one in alarms if one["command"] is not None]
+    by_command = [one["command"] for one in service.acknowledged()]
     assert {(one["action"], one["by"]) for one in by_command} == {("acknowledge", "s7 127.0.0.1")}
 
 
-def test_an_order_under_way_is_sent_again_by_a_new_bridge_with_the_same_token(tmp_path, start_service, plc, start):
-    """Nobody answers commands: the first bridge dies with the order, and the second one takes it up."""
+def test_a_command_under_way_is_sent_again_by_a_new_bridge_with_the_same_token(tmp_path, start_service, plc, start):
+    """Nobody answers commands: the first bridge dies with the command, and the second one takes it up."""
     service = start_service()
-    orders = f'[orders]\ncommands = "ipc://{tmp_path}/nobody"\ngive_up_s = 1.0'
-    bridge = start(service, plc, more=orders.replace("1.0", "300.0"))
+    commands = f'[commands]\ncommands = "ipc://{tmp_path}/nobody"\ngive_up_s = 1.0'
+    bridge = start(service, plc, more=commands.replace("1.0", "300.0"))
     plc.wait_for(state=2)
-    number = plc.order("coil_number", coil_action=END, coil_id="C1")
+    number = plc.command("coil_number", coil_action=END, coil_id="C1")
     wait_until(lambda: plc.read("write_end") > 0, PATIENCE_S)
     assert plc.read("coil_answered") == 0
     bridge.end(signal.SIGKILL)
-    start(service, plc, more=orders)
+    start(service, plc, more=commands)
     plc.wait_for(coil_answered=number, coil_result=NO_ANSWER)
-    assert plc.blocks[ORDERS]
+    assert plc.blocks[COMMANDS]

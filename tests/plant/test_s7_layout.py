@@ -5,14 +5,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from s7_plc import offsets_of, size_of, value_of
 
-from linewatch.plant.s7.layout import ORDERS, STATUS, BlockMember, S7Type
+from linewatch.plant.s7.layout import COMMANDS, STATUS, BlockMember, S7Type
 from linewatch.plant.s7.settings import S7Settings
 from linewatch.plant.s7.source import block_source
 
 SOURCE = block_source(S7Settings(alarm_bits={"long-scratch": 3, "böse */ //": 4}, class_codes={"scratch": 8}))
 
 
-@pytest.mark.parametrize("block", [STATUS, ORDERS], ids=lambda block: block.name)
+@pytest.mark.parametrize("block", [STATUS, COMMANDS], ids=lambda block: block.name)
 def test_the_source_lays_every_member_where_the_bridge_has_it(block):
     found, size = offsets_of(SOURCE, block.name)
     assert size == block.size
@@ -25,7 +25,7 @@ def test_the_source_names_rules_and_classes_and_is_plain_ascii():
     assert SOURCE.isascii()
     assert "// alarm bit 3: long-scratch" in SOURCE
     assert "// defect class 8: scratch" in SOURCE
-    assert "linewatch DB 100, linewatch_orders DB 101" in SOURCE
+    assert "linewatch DB 100, linewatch_commands DB 101" in SOURCE
 
 
 def any_value(member: BlockMember) -> st.SearchStrategy:
@@ -52,6 +52,6 @@ def test_whatever_comes_fits_and_stays_in_its_place(values):
             assert told == str(values[name]).encode("latin-1", "replace")[: member.characters].decode("latin-1")
 
 
-@given(st.binary(min_size=ORDERS.size, max_size=ORDERS.size))
+@given(st.binary(min_size=COMMANDS.size, max_size=COMMANDS.size))
 def test_whatever_the_plc_holds_is_read(data):
-    assert ORDERS.decode(data).keys() == {name for name, _ in ORDERS.named()}
+    assert COMMANDS.decode(data).keys() == {name for name, _ in COMMANDS.named()}

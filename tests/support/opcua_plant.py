@@ -136,6 +136,11 @@ class Plant:
     async def call(self, parent: str, method: str, *arguments: Any) -> Any:
         return await self.node(parent).call_method(f"{self.vision}:{method}", *arguments)
 
+    async def set_coil_data(self, coil: str, product: str = "", thickness_mm: float = 0.0) -> None:
+        """Tell a coil's data by the method of linewatch's own; what is not given is not known."""
+        texts, numbers = (coil, "", product, ""), (thickness_mm, 0.0, 0.0, 0.0, 0.0)
+        await self.node("VisionSystem").call_method(f"{self.own}:SetCoilData", *texts, *numbers)
+
     async def call_type(self, condition: ua.NodeId, method: int, *arguments: Any) -> None:
         """Call a method of a condition by its ConditionId and the method's id in the condition's type."""
         request = ua.CallMethodRequest(ua.NodeId.from_string(condition.to_string()), ua.NodeId(method))

@@ -17,10 +17,12 @@ ROOT = Path(__file__).parents[2]
 class RealService:
     """`linewatch run` over a strip of squares; its rule `latched` stands until somebody acknowledges it."""
 
-    def __init__(self, folder: Path, frames: int = 1500) -> None:
+    def __init__(self, folder: Path, frames: int = 1500, more: str = "") -> None:
+        """more: sections that are added to the configuration."""
         self.folder = folder
         folder.mkdir(exist_ok=True)
         self.config = write_service(folder, frames=frames, frames_per_s=25)
+        self.config.write_text(self.config.read_text() + more)
         self.publish, self.serve, self.commands = (f"ipc://{folder}/{name}" for name in ("pub", "rep", "cmd"))
         self.start()
 

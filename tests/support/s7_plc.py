@@ -11,7 +11,7 @@ from snap7.type import SrvArea
 from waiting import wait_until
 
 PATIENCE_S = 30.0
-STATUS, ORDERS = 100, 101
+STATUS, COMMANDS = 100, 101
 _SIZES = {"Int": 2, "Word": 2, "DInt": 4, "Real": 4}
 _CODES = {"Int": ">h", "Word": ">H", "DInt": ">i", "Real": ">f"}
 
@@ -61,8 +61,8 @@ class S7Plc:
 
     def __init__(self, source: str) -> None:
         self.status, size = offsets_of(source, "linewatch")
-        self.orders, orders_size = offsets_of(source, "linewatch_orders")
-        self.blocks = {STATUS: bytearray(size), ORDERS: bytearray(orders_size)}
+        self.commands, commands_size = offsets_of(source, "linewatch_commands")
+        self.blocks = {STATUS: bytearray(size), COMMANDS: bytearray(commands_size)}
         with socket.create_server(("127.0.0.1", 0)) as free:
             self.port = free.getsockname()[1]
         self.server: Server | None = None
@@ -94,17 +94,17 @@ class S7Plc:
         except AssertionError:
             raise AssertionError({name: (self.read(name), value) for name, value in names.items()}) from None
 
-    def order(self, number: str, **values: int | float | str | Sequence[int]) -> int:
-        """Fill in an order, then give it its next number, as a PLC does; return that."""
+    def command(self, number: str, **values: int | float | str | Sequence[int]) -> int:
+        """Fill in a command, then give it its next number, as a PLC does; return that."""
         for name, value in values.items():
             self.put(name, value)
-        at, _ = self.orders[number]
-        following = struct.unpack(">h", self.blocks[ORDERS][at : at + 2])[0] % 32767 + 1
+        at, _ = self.commands[number]
+        following = struct.unpack(">h", self.blocks[COMMANDS][at : at + 2])[0] % 32767 + 1
         self.put(number, following)
         return following
 
     def put(self, name: str, value: int | float | str | Sequence[int]) -> None:
-        at, kind = self.orders[name]
+        at, kind = self.commands[name]
         if isinstance(value, str):
             raw = value.encode("latin-1")
             raw = bytes((size_of(kind) - 2, len(raw))) + raw
@@ -112,7 +112,7 @@ class S7Plc:
             raw = sum(1 << bit for bit in value).to_bytes(size_of(kind), "little")
         else:
             raw = struct.pack(_CODES[kind], value)
-        self.blocks[ORDERS][at : at + len(raw)] = raw
+        self.blocks[COMMANDS][at : at + len(raw)] = raw
 
 
 def value_of(kind: str, raw: bytes) -> int | float | str | list[int] | list[bool]:

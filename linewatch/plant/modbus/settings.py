@@ -3,20 +3,12 @@
 import ipaddress
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import Field, model_validator
 
 from linewatch.config.base import Settings
 from linewatch.plant.plc.settings import AcknowledgeSettings, PlcSettings
+from linewatch.plant.settings import HostAddress
 
-
-def _host_address(text: str) -> str:
-    try:
-        return str(ipaddress.ip_address(text))
-    except ValueError:
-        raise ValueError(f"{text!r} is not an IP address; write for example 127.0.0.1 or 192.168.10.5") from None
-
-
-HostAddress = Annotated[str, AfterValidator(_host_address)]
 WordOrder = Literal["high-first", "low-first"]
 
 

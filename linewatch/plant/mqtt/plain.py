@@ -26,6 +26,8 @@ HEALTH_S: Final = 1.0
 """From one message of `status` to the next, and of `bridge` where only numbers changed."""
 GOODBYE_S: Final = 1.0
 BATCH: Final = 50
+MAX_FOUND: Final = 10_000
+"""Topics of alarms that the bridge takes note of to remove them; a client that makes more of them fills no memory."""
 RETAINED: Final = frozenset({Topic.COIL})
 """Events whose newest is retained as well."""
 
@@ -92,7 +94,7 @@ class PlainFace(Face):
         if message.topic == self._topic("command"):
             if self._desk is not None:
                 self._desk.take(message, self._reply)
-        elif message.payload and message.topic.startswith(self._topic("alarms/")):
+        elif message.payload and message.topic.startswith(self._topic("alarms/")) and len(self._found) < MAX_FOUND:
             self._found.add(message.topic)
 
     def confirmed(self, number: int, refused: str | None) -> None:

@@ -183,7 +183,7 @@ class MqttSettings(BridgeSettings):
     """`linewatch bridge mqtt CONFIG` reads exactly this."""
 
     broker: BrokerSettings = BrokerSettings()
-    store: StoreSettings = StoreSettings(file=Path("mqtt.sqlite"))
+    store: StoreSettings = StoreSettings(file=Path("out/mqtt.sqlite"))
     plain: PlainSettings | None = None
     sparkplug: SparkplugSettings | None = None
     commands: PlantCommandSettings | None = None

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from linewatch.client import Lost
 from linewatch.contracts.verdict import Quality
-from linewatch.plant.view import BridgeState, CoilView, ServiceView
+from linewatch.plant.view import BridgeState, CoilView, ServiceView, quality_now
 from linewatch.wire.schema import AlarmBody, AlarmMessage, AnyMessage, Snapshot, StatusMessage
 
 
@@ -19,7 +19,7 @@ class Shown:
 
     def quality(self, state: BridgeState) -> Quality | None:
         """How the passing strip is inspected; None: nobody looks at it, or it is not known."""
-        return self.status.quality if self.status is not None and state is BridgeState.RUNNING else None
+        return quality_now(self.status, state)
 
 
 class MqttView(ServiceView):

@@ -21,12 +21,14 @@ from linewatch.plant.commands import CommandSender
 from linewatch.plant.follower import Follower
 from linewatch.plant.health import LinkHealth
 from linewatch.plant.opcua.certificates import EXPIRES_SOON_DAYS, OwnIdentity, TrustList, fingerprint, own_identity
+from linewatch.plant.opcua.coil_data import add_coil_data_method
 from linewatch.plant.opcua.commands import OpcuaCommands
 from linewatch.plant.opcua.conditions import Conditions
 from linewatch.plant.opcua.configuration import Configuration
 from linewatch.plant.opcua.connections import GuardedServer
 from linewatch.plant.opcua.machine import Machine
 from linewatch.plant.opcua.model import Model, build_model
+from linewatch.plant.opcua.past import past_coils
 from linewatch.plant.opcua.results import Results, coil_result, result_id, when
 from linewatch.plant.opcua.sessions import BoundedServer
 from linewatch.plant.opcua.settings import OpcuaSettings
@@ -152,6 +154,7 @@ class VisionSystem:
         """Build the address space, and let its methods be answered."""
         system = cls(settings, await build_model(server, settings.system), follower, sender)
         await system._values.add()
+        await add_coil_data_method(system._model, system._commands)
         server.iserver.begin_views()
         for part in (system._machine, system._results, system._configuration):
             await part.link()
@@ -175,8 +178,6 @@ class VisionSystem:
 
     def remember(self, loop: asyncio.AbstractEventLoop, stop: Event) -> None:
         """Take the results of earlier coils from the journal. Runs in a thread of its own."""
-        from linewatch.plant.opcua.past import past_coils
-
         with suppress(WireError, RuntimeError):  # RuntimeError: the loop has ended
             for message in past_coils(self._settings.service, stop, self._set_journal):
                 asyncio.run_coroutine_threadsafe(self._take_coil(message, tell=False), loop).result()

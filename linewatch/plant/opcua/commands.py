@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from asyncua import ua
 
+from linewatch.contracts.access import Role
 from linewatch.plant.commands import CommandAnswer, CommandResult, CommandSender, PlantClient
 from linewatch.wire.schema import CoilDataBody
 
@@ -40,7 +41,7 @@ class OpcuaCommands:
         """Acknowledge every alarm that is shown as not acknowledged."""
         alarms = list(self._standing())
         if not alarms:
-            return self._allowed() or ua.StatusCode()
+            return self._refusal() or ua.StatusCode()
         return await self._ask(lambda sender, client, done: sender.acknowledge(alarms, client, done))
 
     async def shelve(self, rule: str, minutes: float | None) -> ua.StatusCode:
@@ -63,12 +64,15 @@ class OpcuaCommands:
         """Supply a coil's data."""
         return await self._ask(lambda sender, client, done: sender.tell_coil(data, client, done))
 
-    def _allowed(self) -> ua.StatusCode | None:
-        return ua.StatusCode(ua.StatusCodes.BadUserAccessDenied) if self._sender is None else None
+    def _refusal(self) -> ua.StatusCode | None:
+        if self._sender is None or not CALLER.get().role.covers(Role.OPERATOR):
+            return ua.StatusCode(ua.StatusCodes.BadUserAccessDenied)
+        return None
 
     async def _ask(self, send: Callable[[CommandSender, PlantClient, Callable[[CommandAnswer], Any]], Any]) -> Any:
-        if (sender := self._sender) is None:
-            return ua.StatusCode(ua.StatusCodes.BadUserAccessDenied)
+        if (refusal := self._refusal()) is not None:
+            return refusal
+        assert self._sender is not None
         answered: asyncio.Future[CommandAnswer] = self._loop.create_future()
 
         def done(answer: CommandAnswer) -> None:  # from the commands' thread
@@ -78,5 +82,5 @@ class OpcuaCommands:
             if not answered.done():  # the client may be gone
                 answered.set_result(answer)
 
-        send(sender, CALLER.get(), done)
+        send(self._sender, CALLER.get(), done)
         return ua.StatusCode(_STATUS[(await answered).result])

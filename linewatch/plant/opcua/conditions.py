@@ -18,7 +18,7 @@ from linewatch.contracts.alarm import Priority, ShelvingState
 from linewatch.plant.opcua.commands import CALLER, OpcuaCommands
 from linewatch.plant.opcua.events import PlantEvent, make_event
 from linewatch.plant.opcua.model import Model
-from linewatch.wire.schema import AlarmBody, AlarmMessage
+from linewatch.wire.schema import AlarmBody, AlarmMessage, CommandMark
 
 SEVERITIES: Final = {Priority.LOW: 200, Priority.MEDIUM: 400, Priority.HIGH: 700, Priority.URGENT: 900}
 MAX_SHELVE_MINUTES: Final = 10_080.0
@@ -38,6 +38,7 @@ Method = Callable[[ua.NodeId, Sequence[ua.Variant]], Awaitable[ua.StatusCode]]
 class _Condition:
     alarm: AlarmBody
     severity: int
+    command: CommandMark | None = None  # the newest: later events of the condition name it too (10000-9, 5.5.2)
     event_ids: deque[bytes] = field(default_factory=lambda: deque(maxlen=_EVENTS_KNOWN))
 
 
@@ -78,9 +79,10 @@ class Conditions:
         if condition is None:
             condition = self._known[alarm.id] = _Condition(alarm, severity)
         condition.alarm, condition.severity = alarm, severity
+        condition.command = alarm.command or condition.command
         if not alarm.retain:
             del self._known[alarm.id]
-        event = self._event(alarm, last)
+        event = self._event(condition, last)
         condition.event_ids.append(event.fields["EventId"].Value)
         await self._model.server.iserver.subscription_service.trigger_event(event)
 
@@ -96,9 +98,10 @@ class Conditions:
             if known is None or _state(known.alarm) != _state(alarm):
                 await self.take(alarm)
 
-    def _event(self, alarm: AlarmBody, last_severity: int) -> PlantEvent:
+    def _event(self, condition: _Condition, last_severity: int) -> PlantEvent:
+        alarm = condition.alarm
         at = _published(alarm)
-        fields = dict(_fields(alarm, last_severity, at or datetime.now(UTC)))
+        fields = dict(_fields(alarm, condition.command, last_severity, at or datetime.now(UTC)))
         fields["NodeId"] = ua.Variant(self._model.at(_PREFIX + alarm.id), ua.VariantType.NodeId)
         return make_event(self._model.kind(self._model.alarm_type), alarm.text, SEVERITIES[alarm.priority], fields, at)
 
@@ -162,11 +165,12 @@ def _by_operators(call: Method) -> Method:
     return checked
 
 
-def _fields(alarm: AlarmBody, last_severity: int, at: datetime) -> Iterator[tuple[str, ua.Variant]]:
+def _fields(
+    alarm: AlarmBody, command: CommandMark | None, last_severity: int, at: datetime
+) -> Iterator[tuple[str, ua.Variant]]:
     """Yield the fields of the types from ConditionType to StripAlarmType."""
     held_back = alarm.suppressed_state or alarm.shelving_state is not ShelvingState.UNSHELVED
     shelved, shelved_node = _SHELVED[alarm.shelving_state]
-    command = alarm.command
     yield "ConditionClassId", ua.Variant(ua.NodeId(ua.ObjectIds.ProcessConditionClassType), ua.VariantType.NodeId)
     yield "ConditionClassName", _text("ProcessConditionClassType")
     yield "ConditionName", ua.Variant(alarm.rule, ua.VariantType.String)
@@ -175,7 +179,7 @@ def _fields(alarm: AlarmBody, last_severity: int, at: datetime) -> Iterator[tupl
     yield from _two_states("EnabledState", True, "Enabled", "Disabled")
     yield "Quality", ua.Variant(ua.StatusCode(), ua.VariantType.StatusCode)
     yield "LastSeverity", ua.Variant(last_severity, ua.VariantType.UInt16)
-    yield "Comment", _text(getattr(command, "comment", "") or "")
+    yield "Comment", _text(command.comment if command else "")
     yield "ClientUserId", ua.Variant((command.said_by or command.by) if command else "", ua.VariantType.String)
     for name in ("Quality", "LastSeverity", "Comment"):
         yield f"{name}/SourceTimestamp", ua.Variant(at, ua.VariantType.DateTime)

@@ -1,6 +1,5 @@
 """The configuration file of an OPC UA bridge: where clients connect, who they are, and what they may do."""
 
-import ipaddress
 import re
 from pathlib import Path
 from typing import Annotated, Self
@@ -9,18 +8,11 @@ from pydantic import AfterValidator, Field, model_validator
 
 from linewatch.config.base import Settings
 from linewatch.contracts.access import Role
-from linewatch.plant.settings import BridgeSettings, CommandSettings
+from linewatch.plant.settings import BridgeSettings, CommandSettings, HostAddress
 
 _HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?")
 _FINGERPRINT = re.compile(r"[0-9a-f]{64}")
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_. -]{0,39}")
-
-
-def _bound_address(text: str) -> str:
-    try:
-        return str(ipaddress.ip_address(text))
-    except ValueError:
-        raise ValueError(f"{text!r} is not an IP address; write for example 127.0.0.1 or 192.168.10.5") from None
 
 
 def _host_name(text: str) -> str:
@@ -51,9 +43,7 @@ class OpcuaListenSettings(Settings):
     Every session is signed and encrypted (Basic256Sha256), from a client whose certificate is trusted.
     """
 
-    address: Annotated[str, AfterValidator(_bound_address)] = Field(
-        default="127.0.0.1", description="address of this host to bind; 0.0.0.0: all of them"
-    )
+    address: HostAddress = Field(default="127.0.0.1", description="address of this host to bind; 0.0.0.0: all of them")
     port: int = Field(default=4840, ge=0, le=65535, description="0: any free port, which the log names")
     host: Annotated[str, AfterValidator(_host_name)] = Field(
         default="",
@@ -98,7 +88,7 @@ class OpcuaSettings(BridgeSettings):
         default="linewatch", description="name of the vision system, of the server and in its application URI"
     )
     pki_dir: Annotated[Path, Field(strict=False)] = Field(
-        default=Path("opcua-pki"),
+        default=Path("out/opcua-pki"),
         description="folder of the server's certificate and key, which the first start makes, and of the trust list",
     )
     listen: OpcuaListenSettings = OpcuaListenSettings()

@@ -8,9 +8,10 @@ from typing import Any, Final
 from asyncua import ua
 
 from linewatch.contracts.verdict import CoilState, DefectState, Quality
+from linewatch.plant.defects import NumberedDefect
 from linewatch.plant.opcua.model import SYSTEM, Model, add_group
-from linewatch.plant.opcua.view import ClientValues, ShownDefect
-from linewatch.plant.view import BridgeState
+from linewatch.plant.opcua.view import ClientValues
+from linewatch.plant.view import BridgeState, quality_now
 from linewatch.wire.schema import StatusMessage
 
 _BOOLEAN, _STRING, _DOUBLE = ua.VariantType.Boolean, ua.VariantType.String, ua.VariantType.Double
@@ -92,7 +93,7 @@ class Values:
         self._slots = slots
         self._kinds: dict[str, ShownVariable] = {}
         self._written: dict[str, Any] = {}
-        self._defects: tuple[ShownDefect, ...] = ()
+        self._defects: tuple[NumberedDefect, ...] = ()
         self._silent: bool | None = None
 
     async def add(self) -> None:
@@ -140,8 +141,7 @@ def _named(group: str, values: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
 
 def _health(shown: ClientValues, state: BridgeState) -> dict[str, Any]:
     status = shown.status
-    running = state is BridgeState.RUNNING and status is not None
-    quality = status.quality if running and status else None
+    quality = quality_now(status, state)
     values = {
         "State": int(state),
         "StateText": state.name.lower().replace("_", " "),
@@ -182,7 +182,7 @@ def _coil(shown: ClientValues) -> dict[str, Any]:
     }
 
 
-def _defect(shown: ShownDefect) -> dict[str, Any]:
+def _defect(shown: NumberedDefect) -> dict[str, Any]:
     defect = shown.defect
     closed = "merged" if defect.merged_into else "closed"
     return {

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from threading import Lock
 
 from linewatch.client import Lost
-from linewatch.contracts.verdict import DefectState
+from linewatch.plant.defects import NewestDefects, NumberedDefect
 from linewatch.plant.view import BridgeState, CoilView, ServiceView
 from linewatch.wire.schema import (
     AlarmBody,
@@ -19,14 +19,6 @@ from linewatch.wire.schema import (
 )
 
 MAX_NEWS = 10_000
-
-
-@dataclass(frozen=True, slots=True)
-class ShownDefect:
-    """A defect in one of the slots. number: counts defects since the bridge started."""
-
-    number: int
-    defect: DefectMessage
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +43,7 @@ class ClientValues:
     config: str = ""
     heartbeat: int = 0
     messages_lost: int = 0
-    defects: tuple[ShownDefect, ...] = ()
+    defects: tuple[NumberedDefect, ...] = ()
 
 
 class NewsQueue:
@@ -86,9 +78,7 @@ class OpcuaView(ServiceView):
     def __init__(self, news: NewsQueue, slots: int) -> None:
         super().__init__()
         self._news = news
-        self._slots: deque[ShownDefect] = deque(maxlen=slots)  # newest first
-        self._tentative: set[str] = set()  # ids of open defects
-        self._numbered = 0
+        self._defects = NewestDefects(slots)
         self._shown = ClientValues()
 
     def take(self, message: AnyMessage | Lost) -> None:
@@ -101,7 +91,8 @@ class OpcuaView(ServiceView):
                 self._shown = replace(self._shown, recipe=message.recipe, config=message.config)
                 self._news.put(message)
             case DefectMessage():
-                self._take_defect(message)
+                self._defects.take(message)
+                self._shown = replace(self._shown, defects=self._defects.shown)
         self._refresh()
 
     def sync(self, snapshot: Snapshot) -> None:
@@ -122,20 +113,3 @@ class OpcuaView(ServiceView):
             heartbeat=self.heartbeat,
             messages_lost=self.messages_lost,
         )
-
-    def _take_defect(self, defect: DefectMessage) -> None:
-        was_tentative = defect.id in self._tentative
-        self._tentative.discard(defect.id)
-        if defect.tentative and (was_tentative or defect.state is DefectState.OPENED):
-            if defect.state is not DefectState.CLOSED:
-                self._tentative.add(defect.id)
-            return
-        if defect.state is DefectState.OPENED or was_tentative:
-            self._numbered += 1
-            self._slots.appendleft(ShownDefect(self._numbered, defect))
-        else:
-            for slot, shown in enumerate(self._slots):
-                if shown.defect.id == defect.id and shown.defect.state is not DefectState.CLOSED:
-                    self._slots[slot] = ShownDefect(shown.number, defect)
-                    break
-        self._shown = replace(self._shown, defects=tuple(self._slots))

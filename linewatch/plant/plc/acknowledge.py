@@ -75,4 +75,5 @@ class BitAcknowledger:
         with self._lock:
             self._results[bit] = _RESULTS[answer.result]
             self._pending[bit] = False
-        log.info("acknowledge_finished", coil=bit, alarms=alarms, by=client.name, result=answer.result.value)
+        # `coil` is the former name of `bit`, for those who read it: over S7 there are no coils but those of strip.
+        log.info("acknowledge_finished", bit=bit, coil=bit, alarms=alarms, by=client.name, result=answer.result.value)

@@ -2,12 +2,11 @@
 
 import math
 import time
-from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from linewatch.client import Lost
 from linewatch.contracts.verdict import CoilState, DefectState, Quality
+from linewatch.plant.defects import NewestDefects, NumberedDefect
 from linewatch.plant.plc.codes import (
     ALARM_BITS,
     CLASS_WITHOUT_CODE,
@@ -17,12 +16,13 @@ from linewatch.plant.plc.codes import (
     StripQuality,
 )
 from linewatch.plant.plc.settings import PlcSettings
-from linewatch.plant.view import BridgeState, ServiceView
+from linewatch.plant.view import ServiceView, quality_now
 from linewatch.wire.schema import AnyMessage, DefectMessage
 
 Value = int | float | str | list[bool] | list[int]
 
 _QUALITIES = {
+    None: StripQuality.NOT_LOOKED_AT,
     Quality.INSPECTED: StripQuality.INSPECTED,
     Quality.DEGRADED: StripQuality.DEGRADED,
     Quality.MISSED: StripQuality.MISSED,
@@ -34,33 +34,18 @@ _COIL_STATES = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class _DefectSlot:
-    """A defect that a PLC reads."""
-
-    number: int
-    state: DefectStateCode
-    defect: DefectMessage
-
-
 class PlcView(ServiceView):
-    """The view of the service with the newest defects, each in a slot.
-
-    A tentative defect gets a slot once it is no longer tentative.
-    """
+    """The view of the service with the newest defects, each in a slot."""
 
     def __init__(self, settings: PlcSettings, clock: Callable[[], float] = time.monotonic) -> None:
         super().__init__(clock)
         self._settings = settings
-        self._slots: deque[_DefectSlot] = deque(maxlen=DEFECTS_SHOWN)  # newest first
-        self._tentative: set[str] = set()  # ids of open defects
-        self._defects_numbered = 0
-        self._defect_changes = 0
+        self._defects = NewestDefects(DEFECTS_SHOWN)
 
     def take(self, message: AnyMessage | Lost) -> None:
         super().take(message)
         if isinstance(message, DefectMessage):
-            self._take_defect(message)
+            self._defects.take(message)
 
     def values(self) -> dict[str, Value]:
         """Return every value now, by its name. Text, positions and areas are as the wire has them, in millimetres."""
@@ -77,9 +62,7 @@ class PlcView(ServiceView):
         values: dict[str, Value] = {
             "heartbeat": self.heartbeat,
             "state": state,
-            "quality": _QUALITIES[status.quality]
-            if status and state is BridgeState.RUNNING
-            else StripQuality.NOT_LOOKED_AT,
+            "quality": _QUALITIES[quality_now(status, state)],
             "alarms_standing": len(self.alarms),
             "alarms_without_bit": without_bit,
             "messages_lost": self.messages_lost,
@@ -94,38 +77,17 @@ class PlcView(ServiceView):
             "coil_degraded": coil.length_mm[Quality.DEGRADED],
             "coil_missed": coil.length_mm[Quality.MISSED],
             "coil_id": coil.id,
-            "defect_changes": self._defect_changes & 0xFFFF_FFFF,
+            "defect_changes": self._defects.changes & 0xFFFF_FFFF,
         }
-        for slot, shown in enumerate(self._slots):
+        for slot, shown in enumerate(self._defects.shown):
             values |= self._defect_values(f"defect_{slot + 1}", shown)
         return values
 
-    def _take_defect(self, defect: DefectMessage) -> None:
-        was_tentative = defect.id in self._tentative
-        self._tentative.discard(defect.id)
-        if defect.tentative and (was_tentative or defect.state is DefectState.OPENED):
-            if defect.state is not DefectState.CLOSED:
-                self._tentative.add(defect.id)
-            return
-        state = DefectStateCode.OPEN
-        if defect.state is DefectState.CLOSED:
-            state = DefectStateCode.MERGED if defect.merged_into else DefectStateCode.CLOSED
-        if defect.state is DefectState.OPENED or was_tentative:
-            self._defects_numbered += 1
-            self._slots.appendleft(_DefectSlot(self._defects_numbered, state, defect))
-            self._defect_changes += 1
-            return
-        for slot, shown in enumerate(self._slots):
-            if shown.defect.id == defect.id and shown.state is DefectStateCode.OPEN:
-                self._slots[slot] = _DefectSlot(shown.number, state, defect)
-                self._defect_changes += 1
-                return
-
-    def _defect_values(self, slot: str, shown: _DefectSlot) -> dict[str, Value]:
+    def _defect_values(self, slot: str, shown: NumberedDefect) -> dict[str, Value]:
         defect = shown.defect
         return {
             f"{slot}_class": self._settings.class_codes.get(defect.defect_class, CLASS_WITHOUT_CODE),
-            f"{slot}_state": shown.state,
+            f"{slot}_state": _state_code(defect),
             f"{slot}_along_begin": defect.along_mm[0],
             f"{slot}_along_end": defect.along_mm[1],
             f"{slot}_across_begin": defect.across_mm[0],
@@ -134,3 +96,9 @@ class PlcView(ServiceView):
             f"{slot}_confidence": defect.confidence,
             f"{slot}_number": shown.number & 0xFFFF_FFFF,
         }
+
+
+def _state_code(defect: DefectMessage) -> DefectStateCode:
+    if defect.state is not DefectState.CLOSED:
+        return DefectStateCode.OPEN
+    return DefectStateCode.MERGED if defect.merged_into else DefectStateCode.CLOSED

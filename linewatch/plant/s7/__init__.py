@@ -1,4 +1,4 @@
-"""S7, for Siemens PLCs: the service in a data block, and orders of the PLC from another one."""
+"""S7, for Siemens PLCs: the service in a data block, and commands of the PLC from another one."""
 
 from linewatch.plant.kind import BridgeKind
 from linewatch.plant.s7.settings import S7Settings

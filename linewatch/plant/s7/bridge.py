@@ -12,9 +12,9 @@ from linewatch.plant.plc.acknowledge import BitAcknowledger
 from linewatch.plant.plc.codes import StripQuality
 from linewatch.plant.plc.values import PlcView, Value
 from linewatch.plant.process import BridgeProcess
+from linewatch.plant.s7.commands import PlcCommands
 from linewatch.plant.s7.layout import COUNTER_MASK, LAYOUT_VERSION
 from linewatch.plant.s7.link import PlcLink
-from linewatch.plant.s7.orders import PlcOrders
 from linewatch.plant.s7.settings import S7Settings
 from linewatch.plant.view import BridgeState, StandingAlarm
 
@@ -53,18 +53,18 @@ async def _serve(settings: S7Settings) -> None:
             return dict(values)
         return values | {"state": BridgeState.SILENT, "quality": StripQuality.NOT_LOOKED_AT}
 
-    sender = orders = None
-    if settings.orders is not None:
-        sender = CommandSender(settings.orders, settings.service.client_keys, process.end)
+    sender = commands = None
+    if settings.commands is not None:
+        sender = CommandSender(settings.commands, settings.service.client_keys, process.end)
         acknowledger = BitAcknowledger(
             settings.alarm_bits,
-            settings.orders.steady_s,
+            settings.commands.steady_s,
             lambda: follower.newest.alarms,
             lambda: follower.state,
             sender,
         )
-        orders = PlcOrders(acknowledger, sender, PlantClient(f"s7 {settings.plc.address}"))
-    link = PlcLink(settings, shown, orders, process.end)
+        commands = PlcCommands(acknowledger, sender, PlantClient(f"s7 {settings.plc.address}"))
+    link = PlcLink(settings, shown, commands, process.end)
     link.start()
     try:
         await process.run(follower, lambda: link.health.trouble or "PLC served", lambda: link.health)

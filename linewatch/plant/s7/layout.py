@@ -27,10 +27,10 @@ from linewatch.plant.view import BridgeState
 
 LAYOUT_VERSION: Final = 1
 COUNTER_MASK: Final = 0x7FFF  # counters of a PLC are positive INTs: after 32767 comes 0
-_MAX_DINT: Final = 0x7FFF_FFFF
+MAX_DINT: Final = 0x7FFF_FFFF
 
 
-class CoilOrderCode(IntEnum):
+class CoilCommandCode(IntEnum):
     """What a PLC says of a coil."""
 
     NONE = 0
@@ -39,13 +39,13 @@ class CoilOrderCode(IntEnum):
     DATA = 3
 
 
-class OrderResult(IntEnum):
-    """What became of an order about a coil."""
+class CoilCommandResult(IntEnum):
+    """What became of a command about a coil."""
 
-    NONE = 0  # no order since the bridge started
+    NONE = 0  # no command since the bridge started
     OK = 1  # taken, and on the service's disk
-    REFUSED = 2  # by the service, or because it is no order; coil_answer says why
-    NO_ANSWER = 3  # it may or may not have been carried out: order it again, with a new number
+    REFUSED = 2  # by the service, or because it is no command; coil_answer says why
+    NO_ANSWER = 3  # it may or may not have been carried out: send it again, with a new number
 
 
 class S7Type(StrEnum):
@@ -63,7 +63,7 @@ _CODES = {S7Type.INT: ">h", S7Type.WORD: ">H", S7Type.DINT: ">i", S7Type.REAL: "
 _RANGES = {
     S7Type.INT: (-0x8000, 0x7FFF),
     S7Type.WORD: (0, 0xFFFF),
-    S7Type.DINT: (-0x8000_0000, _MAX_DINT),
+    S7Type.DINT: (-0x8000_0000, MAX_DINT),
     S7Type.REAL: (-3.4e38, 3.4e38),
 }
 
@@ -242,18 +242,18 @@ STATUS = DataBlock(
         BlockMember("alarm_numbers", WORD, "number of the newest standing alarm of the bit; 0: none", count=ALARM_BITS),
         Repeated("defect", DEFECTS_SHOWN, "the newest defects, the newest first", _DEFECT),
         BlockMember("defect_changes", DINT, "counts every change of the defects above"),
-        BlockMember("acknowledge_answered", INT, "acknowledge_number of the newest order that is finished"),
+        BlockMember("acknowledge_answered", INT, "acknowledge_number of the newest command that is finished"),
         BlockMember("acknowledge_results", INT, explained(AcknowledgeResult), count=ACKNOWLEDGE_BITS),
-        BlockMember("coil_answered", INT, "coil_number of the newest order that is finished"),
-        BlockMember("coil_result", INT, f"of that order: {explained(OrderResult)}"),
-        BlockMember("coil_answer", STRING, "why that order was refused, or not answered", characters=120),
+        BlockMember("coil_answered", INT, "coil_number of the newest command that is finished"),
+        BlockMember("coil_result", INT, f"of that command: {explained(CoilCommandResult)}"),
+        BlockMember("coil_answer", STRING, "why that command was refused, or not answered", characters=120),
         BlockMember("write_end", DINT, f"written last; {_TORN}"),
     ),
 )
 
-ORDERS = DataBlock(
-    "linewatch_orders",
-    "Written by the PLC alone. Fill in an order first, then give it the next number, 1 to 32767.",
+COMMANDS = DataBlock(
+    "linewatch_commands",
+    "Written by the PLC alone. Fill in a command first, then give it the next number, 1 to 32767.",
     (
         BlockMember(
             "acknowledge_number", INT, "another number than acknowledge_answered asks for acknowledge; 0: never"
@@ -261,11 +261,13 @@ ORDERS = DataBlock(
         BlockMember(
             "plc_heartbeat", INT, "count it in every cycle: while it stands, the PLC is told as stopped; 0: never"
         ),
-        BlockMember("coil_number", INT, "another number than coil_answered orders what follows about a coil; 0: never"),
+        BlockMember(
+            "coil_number", INT, "another number than coil_answered asks for what follows about a coil; 0: never"
+        ),
         BlockMember(
             "acknowledge", BOOL, f"TRUE: acknowledge the alarms of this bit; {ALARM_BITS}: all", count=ACKNOWLEDGE_BITS
         ),
-        BlockMember("coil_action", INT, explained(CoilOrderCode)),
+        BlockMember("coil_action", INT, explained(CoilCommandCode)),
         BlockMember("coil_id", STRING, "the coil that starts, ends, or has these data", characters=64),
         BlockMember("coil_at", DINT, "start, end: position along the coil under the camera; below 0: next line", "mm"),
         BlockMember("steel_grade", STRING, "data; empty: not known", characters=64),

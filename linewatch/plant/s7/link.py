@@ -13,13 +13,12 @@ from snap7.error import S7Error
 
 from linewatch.plant.health import LinkHealth
 from linewatch.plant.plc.values import Value
-from linewatch.plant.s7.layout import ORDERS, STATUS, DataBlock
-from linewatch.plant.s7.orders import PlcOrders
+from linewatch.plant.s7.commands import PlcCommands
+from linewatch.plant.s7.layout import COMMANDS, MAX_DINT, STATUS, DataBlock
 from linewatch.plant.s7.settings import S7Settings
 
 RETRY_S: Final = (0.5, 1.0, 2.0, 5.0)
 """Pauses before the next attempt to connect; the last one holds from then on."""
-_MAX_DINT: Final = 0x7FFF_FFFF
 
 log = structlog.get_logger()
 logging.getLogger("snap7").setLevel(logging.CRITICAL + 1)  # what goes wrong is told once, in the bridge's own log
@@ -33,17 +32,17 @@ _FAULTS = (S7Error, OSError, _PlcError, ValueError, IndexError, struct.error)  #
 
 
 class PlcLink:
-    """Writes what the service tells into the status block, and takes the PLC's orders. `health` waits for nothing."""
+    """Writes what the service tells into the status block, and takes the PLC's commands. `health` waits for nothing."""
 
     def __init__(
         self,
         settings: S7Settings,
         shown: Callable[[], dict[str, Value]],
-        orders: PlcOrders | None,
+        commands: PlcCommands | None,
         ended: Callable[[], object],
     ) -> None:
-        """`shown` makes the values of the status block but for the orders' answers. `ended`: when the thread fails."""
-        self._settings, self._shown, self._orders, self._ended = settings, shown, orders, ended
+        """`shown` makes the status block's values without the commands' answers. `ended`: when the thread fails."""
+        self._settings, self._shown, self._commands, self._ended = settings, shown, commands, ended
         self._stop = Event()
         self._thread = Thread(target=self._run, name="plc")
         self._failure: BaseException | None = None
@@ -113,8 +112,8 @@ class PlcLink:
         try:
             client.connect(plc.address, plc.rack, plc.slot, plc.port)
             status = STATUS.decode(self._read(client, STATUS, plc.status_block))
-            if self._orders is not None:
-                self._orders.resume(status)
+            if self._commands is not None:
+                self._commands.resume(status)
             self._written = {}
             self._connected = True
             next_s = time.monotonic()
@@ -128,11 +127,11 @@ class PlcLink:
 
     def _cycle(self, client: Client) -> None:
         values, stopped = self._shown(), ""
-        if self._orders is not None:
-            block = ORDERS.decode(self._read(client, ORDERS, self._settings.orders.block))  # type: ignore[union-attr]
+        if self._commands is not None:
+            block = COMMANDS.decode(self._read(client, COMMANDS, self._settings.commands.block))  # type: ignore[union-attr]
             stopped = self._stopped(block["plc_heartbeat"])
-            self._orders.take(block)
-            values |= self._orders.answers
+            self._commands.take(block)
+            values |= self._commands.answers
         if values != self._written:
             self._write(client, values)
             self._written = values
@@ -144,10 +143,10 @@ class PlcLink:
         The state of the CPU could be asked for as well, but not every S7 tells it, and python-snap7 3.3.0 always
         answers that it runs.
         """
-        now_s, orders = time.monotonic(), self._settings.orders
+        now_s, commands = time.monotonic(), self._settings.commands
         if counted != self._counted or not counted:
             self._counted, self._counted_s = counted, now_s
-        if orders is None or now_s - self._counted_s < orders.stopped_s:
+        if commands is None or now_s - self._counted_s < commands.stopped_s:
             return ""
         return f"{self._address}: its program does not run: plc_heartbeat stands at {counted}; is it in STOP?"
 
@@ -161,7 +160,7 @@ class PlcLink:
 
     def _write(self, client: Client, values: dict[str, Value]) -> None:
         number = self._settings.plc.status_block
-        self._writes = self._writes % _MAX_DINT + 1
+        self._writes = self._writes % MAX_DINT + 1
         data = STATUS.encode(values | {"write_begin": self._writes, "write_end": self._writes})
         try:
             client.db_write(number, 0, data)  # in pieces of a PDU, the first bytes first

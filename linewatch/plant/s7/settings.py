@@ -26,8 +26,8 @@ class PlcAddressSettings(Settings):
     )
 
 
-class OrderSettings(AcknowledgeSettings):
-    """`[orders]`: lets the PLC acknowledge alarms and tell coils. Without this section it can only read."""
+class PlcCommandSettings(AcknowledgeSettings):
+    """`[commands]`: lets the PLC acknowledge alarms and tell coils. Without this section it can only read."""
 
     block: BlockNumber = Field(default=101, description="number of the data block that the PLC writes")
     stopped_s: float = Field(
@@ -42,13 +42,13 @@ class S7Settings(PlcSettings):
     """`linewatch bridge s7 CONFIG` reads exactly this."""
 
     plc: PlcAddressSettings = PlcAddressSettings()
-    orders: OrderSettings | None = Field(default=None, description="null: the PLC can only read")
+    commands: PlcCommandSettings | None = Field(default=None, description="null: the PLC can only read")
 
     @model_validator(mode="after")
     def _two_blocks(self) -> "S7Settings":
-        if self.orders is not None and self.orders.block == self.plc.status_block:
+        if self.commands is not None and self.commands.block == self.plc.status_block:
             raise ValueError(
-                f"[orders] block and [plc] status_block are both {self.plc.status_block}; give the PLC's orders "
+                f"[commands] block and [plc] status_block are both {self.plc.status_block}; give the PLC's commands "
                 "a data block of their own"
             )
         return self

@@ -1,20 +1,20 @@
 """The data blocks as a source file for STEP 7 and TIA Portal, made from the layout that the bridge itself uses."""
 
 from linewatch.plant.plc.settings import PlcSettings
-from linewatch.plant.s7.layout import ORDERS, STATUS, BlockMember, DataBlock, Repeated, S7Type
-from linewatch.plant.s7.settings import OrderSettings, S7Settings
+from linewatch.plant.s7.layout import COMMANDS, STATUS, BlockMember, DataBlock, Repeated, S7Type
+from linewatch.plant.s7.settings import PlcCommandSettings, S7Settings
 
 
 def block_source(settings: S7Settings) -> str:
     """Return both blocks as an external source (`.db`), with the alarm rules and classes of `settings`."""
-    number = OrderSettings.model_fields["block"].default if settings.orders is None else settings.orders.block
+    number = PlcCommandSettings.model_fields["block"].default if settings.commands is None else settings.commands.block
     head = [
         "// The data blocks of `linewatch bridge s7`, made by `linewatch bridge s7 CONFIG --map linewatch.db`.",
         "// Import it into TIA Portal as an external source. STEP 7 Classic: remove S7_Optimized_Access, NON_RETAIN.",
-        f"// Number the blocks: linewatch DB {settings.plc.status_block}, linewatch_orders DB {number}.",
+        f"// Number the blocks: linewatch DB {settings.plc.status_block}, linewatch_commands DB {number}.",
         *_names(settings),
     ]
-    return "\n".join([*head, "", *_block(STATUS), "", *_block(ORDERS)]) + "\n"
+    return "\n".join([*head, "", *_block(STATUS), "", *_block(COMMANDS)]) + "\n"
 
 
 def _names(settings: PlcSettings) -> list[str]:

@@ -1,4 +1,4 @@
-"""The PLC's orders: each number is one order, carried out once and answered under its number.
+"""The PLC's commands: each number is one command, carried out once and answered under its number.
 
 The answer stands in the status block, in the PLC: a bridge that is started anew reads there what it has answered.
 """
@@ -17,13 +17,13 @@ from linewatch.plant.commands import CommandAnswer, CommandResult, CommandSender
 from linewatch.plant.plc.acknowledge import BitAcknowledger
 from linewatch.plant.plc.codes import ACKNOWLEDGE_BITS
 from linewatch.plant.plc.values import Value
-from linewatch.plant.s7.layout import CoilOrderCode, OrderResult
+from linewatch.plant.s7.layout import CoilCommandCode, CoilCommandResult
 from linewatch.wire.schema import CoilDataBody, explain
 
 _RESULTS = {
-    CommandResult.OK: OrderResult.OK,
-    CommandResult.REFUSED: OrderResult.REFUSED,
-    CommandResult.NO_ANSWER: OrderResult.NO_ANSWER,
+    CommandResult.OK: CoilCommandResult.OK,
+    CommandResult.REFUSED: CoilCommandResult.REFUSED,
+    CommandResult.NO_ANSWER: CoilCommandResult.NO_ANSWER,
 }
 _TEXTS: Final = ("steel_grade", "product", "customer")
 _LENGTHS: Final = ("thickness", "width", "length", "head_crop", "tail_crop")
@@ -31,19 +31,19 @@ _LENGTHS: Final = ("thickness", "width", "length", "head_crop", "tail_crop")
 log = structlog.get_logger()
 
 
-class _NoOrderError(Exception):
-    """What the PLC ordered is no order; says why."""
+class _NoCommandError(Exception):
+    """What the PLC asks for is no command; says why."""
 
 
 @dataclass(slots=True)
 class _Numbered:
-    """An order of one kind. taken: the number that is being carried out or was."""
+    """A command of one kind. taken: the number that is being carried out or was."""
 
     answered: int = 0
     taken: int = 0
 
     def takes(self, number: int) -> bool:
-        """Return whether this number is a new order, and take it."""
+        """Return whether this number is a new command, and take it."""
         if number <= 0 or number in (self.answered, self.taken) or self.taken != self.answered:
             return False
         self.taken = number
@@ -51,7 +51,7 @@ class _Numbered:
 
 
 @dataclass(slots=True)
-class PlcOrders:
+class PlcCommands:
     """`resume`, `take` and `answers` are called by the thread that talks to the PLC; none of them waits."""
 
     acknowledger: BitAcknowledger
@@ -61,32 +61,32 @@ class PlcOrders:
     _acknowledge: _Numbered = field(default_factory=_Numbered)
     _asked: tuple[int, ...] = ()
     _coil: _Numbered = field(default_factory=_Numbered)
-    _coil_result: OrderResult = OrderResult.NONE
+    _coil_result: CoilCommandResult = CoilCommandResult.NONE
     _coil_why: str = ""
 
     def resume(self, status: Mapping[str, Value]) -> None:
-        """Take the numbers that were answered from the status block, unless an order is under way."""
+        """Take the numbers that were answered from the status block, unless a command is under way."""
         with self._lock:
-            for order, name in ((self._acknowledge, "acknowledge_answered"), (self._coil, "coil_answered")):
-                if order.taken == order.answered:
-                    order.taken = order.answered = _whole(status[name])
+            for command, name in ((self._acknowledge, "acknowledge_answered"), (self._coil, "coil_answered")):
+                if command.taken == command.answered:
+                    command.taken = command.answered = _whole(status[name])
 
-    def take(self, orders: Mapping[str, Value]) -> None:
-        """Begin what is new in the orders block."""
-        if self._acknowledge.takes(_whole(orders["acknowledge_number"])):
-            bits = orders["acknowledge"]
+    def take(self, commands: Mapping[str, Value]) -> None:
+        """Begin what is new in the commands block."""
+        if self._acknowledge.takes(_whole(commands["acknowledge_number"])):
+            bits = commands["acknowledge"]
             assert isinstance(bits, list)
             self._asked = tuple(bit for bit in range(ACKNOWLEDGE_BITS) if bits[bit])
             for bit in self._asked:
                 self.acknowledger.ask(bit, self.client)
         with self._lock:
-            new = self._coil.takes(_whole(orders["coil_number"]))
+            new = self._coil.takes(_whole(commands["coil_number"]))
         if new:
-            self._order_coil(orders)
+            self._command_coil(commands)
 
     @property
     def answers(self) -> dict[str, Value]:
-        """What the status block tells of the orders."""
+        """What the status block tells of the commands."""
         pending, results = self.acknowledger.now
         if not any(pending[bit] for bit in self._asked):
             self._acknowledge.answered = self._acknowledge.taken
@@ -99,42 +99,42 @@ class PlcOrders:
                 "coil_answer": self._coil_why,
             }
 
-    def _order_coil(self, orders: Mapping[str, Value]) -> None:
+    def _command_coil(self, commands: Mapping[str, Value]) -> None:
         try:
-            self._send(orders)
-        except _NoOrderError as error:
+            self._send(commands)
+        except _NoCommandError as error:
             self._answer(CommandAnswer(CommandResult.REFUSED, str(error)))
 
-    def _send(self, orders: Mapping[str, Value]) -> None:
-        action, coil, at = _whole(orders["coil_action"]), str(orders["coil_id"]), _whole(orders["coil_at"])
+    def _send(self, commands: Mapping[str, Value]) -> None:
+        action, coil, at = _whole(commands["coil_action"]), str(commands["coil_id"]), _whole(commands["coil_at"])
         if not coil:
-            raise _NoOrderError("coil_id is empty; expected the coil that starts, ends or has these data")
+            raise _NoCommandError("coil_id is empty; expected the coil that starts, ends or has these data")
         at_mm = float(at) if at >= 0 else None
-        # The same order under the same number is the same request, also of a bridge that was killed before it answered.
-        content = repr([(name, orders[name]) for name in sorted(orders) if not name.startswith("acknowledge")])
+        # The same command under the same number is one request, also of a bridge that was killed before it answered.
+        content = repr([(name, commands[name]) for name in sorted(commands) if not name.startswith("acknowledge")])
         token = hashlib.sha256(f"{self.client.name} {content}".encode()).hexdigest()[:32]
         match action:
-            case CoilOrderCode.START:
+            case CoilCommandCode.START:
                 self.sender.start_coil(coil, at_mm, self.client, self._answer, token=token)
-            case CoilOrderCode.END:
+            case CoilCommandCode.END:
                 self.sender.end_coil(coil, at_mm, self.client, self._answer, token=token)
-            case CoilOrderCode.DATA:
-                self.sender.tell_coil(_data(coil, orders), self.client, self._answer, token=token)
+            case CoilCommandCode.DATA:
+                self.sender.tell_coil(_data(coil, commands), self.client, self._answer, token=token)
             case _:
-                raise _NoOrderError(f"coil_action is {action}; expected 1 start, 2 end or 3 data")
+                raise _NoCommandError(f"coil_action is {action}; expected 1 start, 2 end or 3 data")
 
     def _answer(self, answer: CommandAnswer) -> None:
         with self._lock:
             self._coil_result, self._coil_why = _RESULTS[answer.result], answer.why
             self._coil.answered = self._coil.taken
-        log.info("coil_order_finished", number=self._coil.answered, by=self.client.name, result=answer.result.value)
+        log.info("coil_command_finished", number=self._coil.answered, by=self.client.name, result=answer.result.value)
 
 
-def _data(coil: str, orders: Mapping[str, Value]) -> CoilDataBody:
+def _data(coil: str, commands: Mapping[str, Value]) -> CoilDataBody:
     found: dict[str, object] = {"coil": coil}
-    found |= {name: text for name in _TEXTS if (text := orders[name])}
+    found |= {name: text for name in _TEXTS if (text := commands[name])}
     for name in _LENGTHS:
-        value = orders[name]
+        value = commands[name]
         assert isinstance(value, int | float)
         if value:
             # A REAL has 24 bits: 0.8 mm comes as 0.800000012.
@@ -142,7 +142,7 @@ def _data(coil: str, orders: Mapping[str, Value]) -> CoilDataBody:
     try:
         return CoilDataBody.model_validate(found)
     except ValidationError as error:
-        raise _NoOrderError(explain(error)) from error
+        raise _NoCommandError(explain(error)) from error
 
 
 def _whole(value: Value) -> int:
