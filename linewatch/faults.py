@@ -59,6 +59,8 @@ class NewestFaults:
     def __call__(self, _logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
         """Note the event, and return it unchanged."""
         name = event["event"]
+        if event.get("_is_sum"):  # each event of a sum was noted when it came, and its fault may be over since
+            return event
         if (begun := ENDS.get(name)) is not None:
             self._end(begun)
         elif method in ("warning", "error", "critical", "exception") and name not in NO_FAULT:
@@ -103,6 +105,6 @@ def _text_of(event: EventDict) -> str:
     fields = ", ".join(
         f"{name}: {_plain(value)}"
         for name, value in event.items()
-        if name not in ("event", "exc_info", "stack_info", "_is_sum") and value is not None
+        if name not in ("event", "exc_info", "stack_info") and value is not None
     )
     return "".join(one if one.isprintable() else " " for one in fields[:MOST_TEXT])

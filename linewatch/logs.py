@@ -203,11 +203,19 @@ def configure_logs(level: Literal["debug", "info", "warning", "error"]) -> None:
     _sums, _faults = LogSums(), NewestFaults()
     atexit.unregister(log_sums)
     atexit.register(log_sums, last=True)
+    least = getattr(logging, level.upper())
+
+    def keep_level(_logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
+        if getattr(logging, method.upper()) < least:
+            raise structlog.DropEvent
+        return event
+
     structlog.configure(
-        wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, level.upper())),
+        wrapper_class=structlog.make_filtering_bound_logger(min(least, logging.INFO)),
         processors=[
             structlog.contextvars.merge_contextvars,
-            _faults,  # before events that come again and again are only counted
+            _faults,  # whatever the level: before events are left out, or only counted
+            keep_level,
             _sums,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),

@@ -1,5 +1,6 @@
 """The calibration of the connected camera: found by its serial, and applied to the lines of its grabs."""
 
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -60,6 +61,7 @@ class CalibrationInForce:
         self._met: str | None = None  # the serial that `meet` was told last
         self._flat_field: FlatFieldCorrection | None = None
         self._following: _Prepared | None = None  # is taken up with the next coil
+        self._changing = threading.Lock()  # of what `look` finds; never held while a file is read
 
     @property
     def told(self) -> str:
@@ -91,9 +93,10 @@ class CalibrationInForce:
 
     def begin(self, serial: str) -> None:
         """Do what `meet` does, but raise ConfigError for a calibration that cannot be used."""
-        self._met, self.serial = serial, serial
+        with self._changing:
+            self._met, self.serial = serial, serial
+            self._following, self.refused = None, None
         self.calibration, self._flat_field, self.trouble = None, None, None
-        self._following, self.refused = None, None
         self.columns, self.capture = self._line.across, self.configured
         prepared = self._prepared(serial)
         if prepared is not None:
@@ -111,19 +114,23 @@ class CalibrationInForce:
             prepared, refused = self._prepared(serial), None
         except ConfigError as error:
             prepared, refused = None, str(error)
-        if serial != self._met:
-            return  # another camera has taken its place meanwhile
-        if refused is not None and refused != self.refused:
+        if prepared is not None and prepared.calibration.identity == self.identity:
+            prepared = None  # it holds already
+        with self._changing:
+            if serial != self._met:
+                return  # another camera has taken its place meanwhile
+            is_news = refused != self.refused
+            self._following, self.refused = prepared, refused
+        if refused is not None and is_news:
             log.error("calibration_refused", serial=self.serial, error=refused)
-        self.refused = refused
-        self._following = prepared
-        if prepared is not None and prepared.calibration.identity != self.identity:
+        elif prepared is not None:
             log.info("calibration_waits", serial=prepared.calibration.serial, identity=prepared.calibration.identity)
 
     def take_up(self) -> None:
         """Apply what `look` has found: a coil begins, or lines are missed for want of a calibration."""
-        following, self._following = self._following, None
-        if following is not None and following.calibration.identity != self.identity:
+        with self._changing:
+            following, self._following = self._following, None
+        if following is not None:
             self.trouble = None
             self._apply(following)
 

@@ -2,6 +2,7 @@
 
 import threading
 import time
+from dataclasses import replace
 from typing import Final
 
 import cv2
@@ -43,7 +44,7 @@ class NewestPictureMaker:
         lines, columns = max(1, seen.shape[0] // step), seen.shape[1] // step
         small = cv2.resize(seen, (columns, lines), interpolation=cv2.INTER_AREA) if step > 1 else seen.copy()
         with self._lock:
-            self._taken = frame, small, columns / seen.shape[1]
+            self._taken = replace(frame, pixels=None), small, columns / seen.shape[1]
 
     def newest(self) -> tuple[NewestPictureBody, bytes] | None:
         """Return the newest picture as a JPEG, and have the next one made; None while there is none."""

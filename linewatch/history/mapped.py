@@ -30,12 +30,11 @@ class LostLength:
 
 @dataclass(frozen=True, slots=True)
 class MappedCoil:
-    """A passage from above. strip_mm: its outermost edges; None: no strip was seen. spans: in order, those that
-    were not inspected.
+    """A passage from above. strip_mm: its outermost edges; None: no strip was seen.
 
-    defects: rows in the order of `columns`, the worst first. others: how many more defects it has.
-    engines: the identities that
-    served on it. grade: as the service told it at the end, a message's body. notes: remarks of the service.
+    spans: in order, those that were not inspected. defects: rows in the order of `columns`, the worst first. others:
+    how many more defects it has. engines: the identities that served on it. grade: as the service told it at the end,
+    a message's body. notes: remarks of the service.
     """
 
     strip_mm: IntervalMm | None

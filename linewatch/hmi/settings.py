@@ -10,6 +10,7 @@ from pydantic import AfterValidator, Field, model_validator
 from linewatch.client import ClientKeys
 from linewatch.config.base import Settings
 from linewatch.config.wire import ClientKeySettings, PeerEndpoint
+from linewatch.contracts.signer import Signer
 from linewatch.plant.settings import BridgeSettings, CommandSettings, FollowedServiceSettings
 
 
@@ -101,6 +102,10 @@ class HmiSettings(BridgeSettings):
     engines_dir: Annotated[Path, Field(strict=False)] = Field(
         default=Path("engines"),
         description="folder of the services' engines, of which one shows on request where it saw a defect",
+    )
+    trusted_signers: Annotated[tuple[Signer, ...], Field(strict=False)] = Field(
+        default=(),
+        description="as in [inference] of the services: the page runs only engines that one of these signed; none: any",
     )
     camera: Annotated[tuple[PageCameraSettings, ...], Field(strict=False)] = Field(
         default=(), description="of a joined strip; none: the service's own camera"

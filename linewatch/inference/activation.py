@@ -18,7 +18,7 @@ from linewatch.contracts.errors import EngineError, LinewatchError
 from linewatch.contracts.manifest import EngineManifest, Task
 from linewatch.contracts.ports import Executor
 from linewatch.inference.backends.registry import open_backend
-from linewatch.inference.engines import find_engine
+from linewatch.inference.engines import Engine, find_engine
 from linewatch.inference.maps import DEFECT
 from linewatch.pictures.error import PictureError
 from linewatch.pictures.reading import read_gray
@@ -27,16 +27,17 @@ _OPAQUE: Final = 0.85
 UNUSABLE: Final = 3
 
 
-def activation(engines_dir: Path, name: str, picture: np.ndarray, lines: int, columns: int, left_px: int) -> np.ndarray:
+def activation(engine: Engine, picture: np.ndarray, lines: int, columns: int, left_px: int) -> np.ndarray:
     """Return the engine's map over a picture, float32 0..1 of the picture's shape.
 
     picture: uint8, of `lines` strip lines and `columns` camera columns from left_px, perhaps scaled. Raises EngineError
-    for an engine that cannot be used, or has no map to show.
+    for an engine that cannot be run, or has no map to show.
     """
-    engine = find_engine(engines_dir, name)
     manifest = engine.manifest
     if manifest.task is Task.CLASSIFY:
-        raise EngineError(f"engine {name}: its task is classify, which gives no map; name an inspect or segment engine")
+        raise EngineError(
+            f"engine {manifest.name}: its task is classify, which gives no map; name an inspect or segment engine"
+        )
     (executor,) = open_backend("onnxruntime").open(manifest, engine.model, (1,), 1)
     try:
         pixels = picture
@@ -96,10 +97,12 @@ def main() -> int:
     parser.add_argument("lines", type=int)
     parser.add_argument("columns", type=int)
     parser.add_argument("left_px", type=int)
+    parser.add_argument("trusted", nargs="*", help="public keys of which one must have signed the engine; none: any")
     given = parser.parse_args()
     try:
         picture = read_gray(given.picture)
-        seen = activation(given.engines_dir, given.name, picture, given.lines, given.columns, given.left_px)
+        engine = find_engine(given.engines_dir, given.name, given.trusted)
+        seen = activation(engine, picture, given.lines, given.columns, given.left_px)
     except (LinewatchError, PictureError) as error:
         sys.stderr.write(f"{error}\n")
         return UNUSABLE

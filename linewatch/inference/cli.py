@@ -73,8 +73,9 @@ def sign(
     folder: Folder = _FOLDER,
     as_json: AsJson = False,
 ) -> None:
+    from linewatch.contracts.signer import fingerprint
     from linewatch.inference.engines import find_engine
-    from linewatch.inference.signatures import SigningKey, fingerprint
+    from linewatch.inference.signatures import SigningKey
 
     if not names:
         raise ConfigError("engine sign: expected the names of engines, found none; `linewatch engines` lists them")
@@ -95,7 +96,8 @@ def verify_signed(
     folder: Folder = _FOLDER,
     as_json: AsJson = False,
 ) -> int:
-    from linewatch.inference.signatures import checked_signer, fingerprint, verify
+    from linewatch.contracts.signer import checked_signer, fingerprint
+    from linewatch.inference.signatures import verify
 
     if not names:
         raise ConfigError("engine verify: expected the names of engines, found none; `linewatch engines` lists them")

@@ -8,8 +8,8 @@ from pydantic import Field, GetPydanticSchema, model_validator
 from pydantic_core import core_schema
 
 from linewatch.contracts.manifest import CASCADE, Task
+from linewatch.contracts.signer import Signer
 from linewatch.inference.backends.registry import BACKENDS, BackendSettings
-from linewatch.inference.signatures import Signer
 
 Ladder = Annotated[tuple[Annotated[int, Field(ge=1, le=256)], ...], Field(min_length=1, strict=False)]
 

@@ -13,43 +13,23 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
-from pydantic import AfterValidator, ValidationError
+from pydantic import ValidationError
 
 from linewatch.contracts.closed import ClosedModel
 from linewatch.contracts.errors import EngineError
 from linewatch.contracts.manifest import MANIFEST, Sha256
+from linewatch.contracts.signer import SIGNER_PREFIX, Signer, fingerprint
 from linewatch.files import write_file
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 SIGNATURE: Final = "signature.json"
-_PREFIX: Final = "ed25519:"
-_PUBLIC_BYTES: Final = 32
 _DOMAIN: Final = b"linewatch engine signature 1\n"
 """Stands before what is signed, so that no signature made for another purpose fits."""
 _MAX_BYTES: Final = 1 << 20
-
-
-def checked_signer(text: str) -> str:
-    """Return the public key of a signer, as text. Raises ValueError."""
-    try:
-        if not text.startswith(_PREFIX):
-            raise ValueError
-        if len(base64.b64decode(text.removeprefix(_PREFIX), validate=True)) != _PUBLIC_BYTES:
-            raise ValueError
-    except ValueError:
-        raise ValueError(
-            f"{text[:80]!r} is no public key of a signer, expected {_PREFIX} and 44 characters of base64, as "
-            "`linewatch engine new-key` prints it"
-        ) from None
-    return text
-
-
-Signer = Annotated[str, AfterValidator(checked_signer)]
-"""The public key of whoever signs engines, as text."""
 
 
 class EngineSignature(ClosedModel):
@@ -118,7 +98,7 @@ class SigningKey:
     @property
     def signer(self) -> str:
         """The public key, as `[inference] trusted_signers` names it."""
-        return _PREFIX + base64.b64encode(self.secret.public_key().public_bytes_raw()).decode()
+        return SIGNER_PREFIX + base64.b64encode(self.secret.public_key().public_bytes_raw()).decode()
 
     def sign(self, directory: Path) -> EngineSignature:
         """Sign an engine's folder as it is now. Raises EngineError when it cannot be read or written."""
@@ -138,11 +118,6 @@ class SigningKey:
         except OSError as error:
             raise EngineError(f"cannot write {directory / SIGNATURE}: {error.strerror}; make it writable") from error
         return signed
-
-
-def fingerprint(signer: str) -> str:
-    """Return the short name of a signer in lists and errors: 16 hex digits of the SHA-256 of its public key."""
-    return hashlib.sha256(base64.b64decode(signer.removeprefix(_PREFIX))).hexdigest()[:16]
 
 
 def verify(directory: Path, trusted: Sequence[str] | None, manifest: bytes | None = None) -> EngineSignature:
@@ -203,7 +178,7 @@ def _check_signature(found: EngineSignature, name: str) -> None:
     ed25519, _ = _ed25519()
     from cryptography.exceptions import InvalidSignature
 
-    public = ed25519.Ed25519PublicKey.from_public_bytes(base64.b64decode(found.signer.removeprefix(_PREFIX)))
+    public = ed25519.Ed25519PublicKey.from_public_bytes(base64.b64decode(found.signer.removeprefix(SIGNER_PREFIX)))
     try:
         public.verify(base64.b64decode(found.signature, validate=True), found.signed())
     except (InvalidSignature, ValueError) as error:

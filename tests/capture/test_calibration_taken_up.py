@@ -85,3 +85,30 @@ def test_a_good_file_ends_the_trouble_of_a_damaged_one_at_once(line: Line, tmp_p
     in_force.meet("S1")
     (frame,) = admission.admit(grab(1))
     assert (in_force.trouble, frame.calibration, frame.valid_lines) == (None, made.told, 16)
+
+
+def test_a_calibration_found_while_another_camera_takes_over_is_not_taken_up_for_it() -> None:
+    made = CameraCalibration.sealed("S1", geometry=geometry(40, 0.6, ()))
+    swapping = False
+
+    def find(serial: str) -> CameraCalibration | None:
+        if swapping and serial == "S1":
+            in_force.meet("S2")  # the disk took so long
+        return made if swapping and serial == "S1" else None
+
+    in_force = CalibrationInForce(LINE, find)
+    in_force.meet("S1")
+    swapping = True
+    in_force.look()
+    in_force.take_up()
+    assert (in_force.following, in_force.identity, in_force.serial) == ("", "", "S2")
+
+
+def test_a_file_that_was_written_again_as_it_was_does_not_wait(line: Line) -> None:
+    admission, watch, write = line
+    write(0.6)
+    watch.look()
+    admission.calibrated.take_up()
+    write(0.6)
+    admission.calibrated.look()
+    assert admission.calibrated.following == ""

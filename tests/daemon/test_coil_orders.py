@@ -175,6 +175,19 @@ def test_an_order_goes_on_over_two_kills(tmp_path: Path, recipes: Recipes) -> No
     assert last._account.start_refusal("C-2") is None, "it was carried out"
 
 
+def test_an_end_that_was_carried_out_ends_no_later_coil(tmp_path: Path, recipes: Recipes) -> None:
+    """The coil had ended when the service was killed. The next one began by itself; then it was killed again."""
+    request = CoilRequest(schema_version=1, request="coil", token="the-first-end", action=CoilAction.END)
+    first = orders(tmp_path, recipes, KnownCoilData(), epoch=1)
+    first._account.enter("C-1")
+    assert isinstance(first.take(request), CoilOrder)
+    orders(tmp_path, recipes, KnownCoilData(), epoch=2).go_on((), between=True)
+    third = orders(tmp_path, recipes, KnownCoilData(), epoch=3)
+    third._account.enter("C-2")
+    third.go_on((), between=False)
+    assert not third._account._orders, "the end of C-2 is not ordered"
+
+
 def test_a_pipe_in_place_of_the_file_is_set_aside(tmp_path: Path, recipes: Recipes) -> None:
     """Reading it would hang the start."""
     os.mkfifo(tmp_path / ORDERS_FILE)

@@ -40,19 +40,25 @@ def test_a_fault_is_counted_once_for_each_event_and_ends() -> None:
 
 LOGGED = """
 import structlog
-from linewatch.logs import configure_logs, newest_faults
-configure_logs("warning")
+from linewatch.logs import configure_logs, log_sums, newest_faults
+configure_logs("error")
 for _ in range(500):
-    structlog.get_logger().warning("grab_not_whole", camera="a")
-(fault,) = newest_faults()
-print(fault.event, fault.count)
+    structlog.get_logger().error("camera_lost", why="the cable")
+structlog.get_logger().warning("lines_missed")
+structlog.get_logger().info("camera_open")
+log_sums(last=True)
+missed, lost = newest_faults()
+print(missed.event, lost.event, lost.count, lost.over_unix_ns is not None)
 """
 
 
-def test_the_log_keeps_them_although_it_writes_only_sums_of_what_comes_again() -> None:
+def test_the_log_keeps_them_whatever_its_level_and_although_it_writes_only_sums_of_what_comes_again() -> None:
+    """The sum of a fault that is over does not begin it anew."""
     done = subprocess.run([sys.executable, "-c", LOGGED], capture_output=True, text=True, check=True)
-    assert done.stdout.split() == ["grab_not_whole", "500"]
-    assert len(done.stderr.splitlines()) < 100
+    assert done.stdout.split() == ["lines_missed", "camera_lost", "500", "True"]
+    logged = done.stderr.splitlines()
+    assert len(logged) < 100
+    assert all("camera_lost" in line for line in logged), "only errors are logged"
 
 
 @pytest.mark.parametrize("event", sorted({*ENDS, *(name for names in ENDS.values() for name in names)}))

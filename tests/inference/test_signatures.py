@@ -4,18 +4,23 @@ import json
 import os
 import shutil
 import stat
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import cv2
 import nets
+import numpy as np
 import pytest
 
 from linewatch import cli
 from linewatch.contracts.errors import EngineError
 from linewatch.contracts.manifest import Task
+from linewatch.contracts.signer import fingerprint
 from linewatch.inference.engines import best_sibling, find_engine, load_engines
 from linewatch.inference.settings import InferenceSettings
-from linewatch.inference.signatures import SIGNATURE, SigningKey, fingerprint, verify
+from linewatch.inference.signatures import SIGNATURE, SigningKey, verify
 from linewatch.service_settings import settings_from
 
 pytest.importorskip("cryptography")
@@ -162,6 +167,23 @@ def test_a_key_is_for_its_owner_alone(tmp_path: Path) -> None:
     (tmp_path / "junk").write_bytes(b"junk")
     with pytest.raises(EngineError, match="is no signer's secret key"):
         SigningKey.read(tmp_path / "junk")
+
+
+def test_the_page_s_process_runs_no_engine_that_a_trusted_signer_did_not_sign(engine: Path, key: SigningKey) -> None:
+    picture = engine.parent / "defect.png"
+    cv2.imwrite(str(picture), np.full((LINES, LINES), 90, np.uint8))
+
+    def shown(*trusted: str) -> subprocess.CompletedProcess[bytes]:
+        given = str(picture), str(engine.parent), engine.name, str(LINES), str(LINES), "0"
+        command = [sys.executable, "-m", "linewatch.inference.activation", *given, *trusted]
+        return subprocess.run(command, capture_output=True, check=False)
+
+    assert shown(key.signer).stdout.startswith(b"\x89PNG")
+    change_card(engine)
+    refused = shown(key.signer)
+    assert (refused.returncode, refused.stdout) == (3, b"")
+    assert b"CARD.md was changed since" in refused.stderr
+    assert shown().returncode == 0, "where no signer is named, none is asked for"
 
 
 def test_the_commands_make_a_key_sign_and_verify(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

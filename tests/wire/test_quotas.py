@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from statistics import median
 
 import pytest
 import zmq
@@ -89,9 +90,10 @@ def test_a_hostile_peer_costs_bounded_memory_and_holds_up_nobody(
         attack = subprocess.Popen(
             [sys.executable, "-m", "benchmarks.attack.peers", kind, service.at[endpoint], str(ATTACK_S)], cwd=ROOT
         )
-        most_mb, most_descriptors = memory_mb, descriptors
+        most_mb, open_now = memory_mb, [descriptors]
         while attack.poll() is None:
-            most_mb, most_descriptors = max(most_mb, service.memory_mb), max(most_descriptors, service.descriptors)
+            most_mb = max(most_mb, service.memory_mb)
+            open_now.append(service.descriptors)
             time.sleep(0.02)
         assert attack.returncode == 0
         while other.poll(0):
@@ -99,8 +101,9 @@ def test_a_hostile_peer_costs_bounded_memory_and_holds_up_nobody(
         assert other.poll(20_000), "it still publishes"
         other.close(0)
     assert most_mb - memory_mb < MOST_MORE_MB
-    # Connections are accepted by libzmq's thread before they can be counted and closed.
-    assert most_descriptors - descriptors < 4 * connections.MOST_OF_A_PEER
+    # libzmq's thread accepts connections before ours can count and close them. How many there are at a moment at which
+    # ours waits for a core depends on the host; without quotas there are hundreds for most of the time.
+    assert median(open_now) - descriptors < 2 * connections.MOST_OF_A_PEER
     if why:
         assert any(why in line["why"] for line in service.closed())
     assert set(PEERS) >= {kind}

@@ -104,6 +104,8 @@ class CoilOrders:
         carried_out = [i for i, order in enumerate(orders) if order.action is CoilAction.START and order.coil in begun]
         waiting = orders[carried_out[-1] + 1 :] if carried_out else orders
         waiting = [order for order in waiting if order.epoch == self._epoch - 1]
+        if between:  # these have ended a coil; a later one is not theirs
+            waiting = [order for order in waiting if order.action is CoilAction.START]
         for order in waiting:  # this run may be killed before it carries them out, too
             self._orders[order.token] = order.model_copy(update={"epoch": self._epoch})
         if waiting:
@@ -111,10 +113,8 @@ class CoilOrders:
         for order in waiting:
             if order.action is CoilAction.START:
                 refused = self._account.order_start(order.coil or "", at_mm=order.at_mm)
-            elif not between:
-                refused = self._account.order_end(order.coil, at_mm=order.at_mm)
             else:
-                continue
+                refused = self._account.order_end(order.coil, at_mm=order.at_mm)
             log.info("coil_order_goes_on", action=str(order.action), coil=order.coil, refused=refused)
 
     def _again(self, earlier: CoilOrder, request: CoilRequest, caller: Caller) -> CoilOrder | str:

@@ -115,7 +115,7 @@ async def _activation(asked: Asked) -> Answer:
         raise PageError(404, N_("The engine that found this defect is not here: it cannot show where it looked."))
     at = found.picture
     places = (str(value) for value in (at.lines, at.columns, at.left_px))
-    given = str(at.path.absolute()), str(engines_dir), shown[0], *places
+    given = str(at.path.absolute()), str(engines_dir), shown[0], *places, *asked.hmi.settings.trusted_signers
     body = await run_worker("linewatch.inference.activation", *given, limit_s=ACTIVATION_S)
     return Response(body, media_type="image/png")
 
