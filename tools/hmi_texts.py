@@ -44,8 +44,15 @@ def update(path: Path) -> None:
     """Bring one catalogue up to date; translations of texts that stay are kept."""
     with path.open("rb") as file:
         before = read_po(file, locale=path.stem)
-    dates = {"creation_date": before.creation_date, "revision_date": before.revision_date}  # same texts, same file
-    after = Catalog(locale=path.stem, fuzzy=False, header_comment=_HEADER, project="linewatch", version="", **dates)
+    after = Catalog(
+        locale=path.stem,
+        fuzzy=False,
+        header_comment=_HEADER,
+        project="linewatch",
+        version="",
+        creation_date=before.creation_date,  # same texts, same file
+        revision_date=before.revision_date,
+    )
     for text, file_name in sorted(set(texts())):
         known = before.get(text)
         after.add(text, string=known.string if known is not None else "", locations=[(file_name, 0)])
