@@ -4,7 +4,7 @@ import { number, t } from "/static/texts.js";
 
 const LEFT = 56, RIGHT = 14, TOP = 12, BOTTOM = 30;
 /** About the width of a letter of the axes. */
-const LETTER = 6.2;
+const LETTER = 7;
 
 /** About so many round steps from 0 or `low` to `high`. */
 export function ticks(low, high, about = 5) {
@@ -66,7 +66,11 @@ export class Chart {
     }
     const widest = Math.max(1, ...at.map((one) => this.label(one).length)) * LETTER + 14;
     const every = Math.max(1, Math.ceil((at.length * widest) / (this.width - LEFT - RIGHT)));
-    at.forEach((one, i) => { if (i % every === 0) parts.push(drawn("text", { x: this.x(i), y: this.height - 10, "text-anchor": "middle" }, this.label(one))); });
+    at.forEach((one, i) => {
+      if (i % every) return;
+      const text = this.label(one), half = (text.length * LETTER) / 2 + 4; // whole, at the borders too
+      parts.push(drawn("text", { x: Math.max(half, Math.min(this.width - half, this.x(i))), y: this.height - 10, "text-anchor": "middle" }, text));
+    });
     parts.push(drawn("line", { class: "axis", x1: LEFT, x2: this.width - RIGHT, y1: this.y(0), y2: this.y(0) }));
     if (this.unit) parts.push(drawn("text", { x: 4, y: TOP + 2 }, this.unit));
     if (this.kind === "line") series.forEach((one) => parts.push(...this.line(one))); else parts.push(...this.bars());

@@ -78,7 +78,7 @@ const MARKS = { error: "M8 2h8l6 6v8l-6 6H8l-6-6V8zM12 7v6M12 16.5v.5", warning:
 
 function showFaults(faults) {
   const open = faults.filter((one) => one.over_unix_ns === null).length;
-  say(byId("faults-about"), faults.length ? t("{open} may still go on, {over} are over", { open, over: faults.length - open }) : "");
+  say(byId("faults-about"), faults.length ? t("may still go on: {open}; over: {over}", { open, over: faults.length - open }) : "");
   byId("faults").replaceChildren(...(faults.length ? faults.map(fault) : [element("li", { class: "empty", "data-over": "true" }, element("span"), element("p", {}, t("None since the service started.")))]));
 }
 
