@@ -119,6 +119,7 @@ FAULTS: Final[Mapping[str, tuple[str, str]]] = {
     "video_frame_not_inspected": (N_("A picture of the video cannot be inspected."), _SOURCE),
     "video_frames_lost": (N_("Pictures of the video are lost."), _SOURCE),
     "video_frames_not_inspected": (N_("Pictures of the video cannot be inspected."), _SOURCE),
+    "video_length_not_credible": (N_("The video tells a length that it cannot have."), _SOURCE),
     "video_length_unknown": (N_("The video does not tell its length."), _NOTHING),
     "video_streams_left_out": (N_("The video has more streams than one; the others are left out."), _NOTHING),
     "video_times_irregular": (N_("The video's times are irregular."), _SOURCE),

@@ -69,6 +69,10 @@ def test_the_page_says_whether_it_is_live(start_service: Any, tmp_path: Path) ->
         page.locator("html[data-link=live]").wait_for()
         hmi.end()
         page.locator("html[data-link=lost] #stale:not([hidden])").wait_for()
+        port = hmi.url.rpartition(":")[2]
+        config.write_text(config.read_text().replace("port = 0", f"port = {port}"))
+        with running_hmi(config):  # it knows no sessions of before
+            page.wait_for_url(f"{hmi.url}/login?next=/")
         assert errors == []
 
 

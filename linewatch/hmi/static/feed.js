@@ -18,6 +18,7 @@ let socket = null, topics = new Set(), tries = 0, heardMs = 0, link = { kind: "w
 export function follow(wanted, handlers) {
   followers.push(handlers);
   for (const topic of wanted) topics.add(topic);
+  if (socket) socket.onmessage = socket.onclose = null; // it lacks these topics, and its state would be none for them
   clearTimeout(connecting); // once for all scripts of the page; each of them gets the state
   connecting = setTimeout(connect, 20);
 }
