@@ -44,7 +44,9 @@ from linewatch.wire.schema import (
 
 _MM: Final = {Quality.INSPECTED: "inspected_mm", Quality.DEGRADED: "degraded_mm", Quality.MISSED: "missed_mm"}
 _MM2: Final = tuple(field.name for field in fields(StripArea))
-_ENVELOPE: Final = {"schema_version", "topic", "epoch", "sequence", "timing", "coil_ordinal", "coil_epoch"}
+_ENVELOPE: Final = {
+    "schema_version", "schema_minor", "topic", "epoch", "sequence", "timing", "coil_ordinal", "coil_epoch",
+}  # fmt: skip
 _IN_COLUMNS: Final = _ENVELOPE | {"coil", "side", "camera", "ordinal", "mask", "id", "across_mm", "along_mm"}
 _COLUMNS: Final = {column.name for column in DEFECT.c}
 _COUNTED_BY: Final = ("id", "name", "defect_class", "merged_into", "part_of", "tentative")

@@ -7,6 +7,7 @@ import pytest
 from linewatch.config.history import HistorySettings
 from linewatch.config.load import load
 from linewatch.contracts.errors import ConfigError
+from linewatch.hmi.settings import HmiSettings
 from linewatch.service_settings import load_settings, settings_from
 
 
@@ -128,11 +129,12 @@ def test_a_fault_is_told_with_its_line_and_what_to_write(text: str, said: str, t
 
 def test_every_shipped_configuration_is_accepted() -> None:
     shipped = sorted((Path(__file__).parents[2] / "configs").glob("*.toml"))
-    services = [path for path in shipped if path.name not in ("taxonomy.toml", "history.toml")]
+    services = [path for path in shipped if path.name not in ("taxonomy.toml", "history.toml", "hmi.toml")]
     assert services, "configs/ holds no service configuration"
     for path in services:
         load_settings(path)
     load(shipped[0].with_name("history.toml"), HistorySettings)
+    load(shipped[0].with_name("hmi.toml"), HmiSettings)
 
 
 @pytest.mark.parametrize(

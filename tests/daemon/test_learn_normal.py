@@ -130,6 +130,7 @@ def test_more_strip_is_added_and_the_drift_is_told(line, learned, tmp_path):
     assert cv2.imread(str(picture)).shape == (420, 900, 3)
 
 
+@pytest.mark.heavy
 def test_one_coil_of_a_recording(line, tmp_path):
     done = _learn(line, tmp_path / "normal.json", line.strips[0], "--coil", "nowhere")
     assert done.returncode == 3
@@ -146,6 +147,7 @@ def test_a_glimpse_of_strip_is_too_little(line, tmp_path):
     assert not (tmp_path / "normal.json").exists()
 
 
+@pytest.mark.heavy
 def test_a_model_of_another_second_stage_is_refused(line, learned, tmp_path):
     config, out = _with_engine(line, tmp_path, SECOND_STAGE.model_copy(update={"version": "2"})), tmp_path / "n.json"
     shutil.copy(learned, out)

@@ -53,7 +53,7 @@ def through_the_stage(*predictions: Prediction) -> list[Decided]:
     stage.run(Wiring(0, takes, (out,), lambda: None, abort, Event(), lambda: None))
     found = []
     while (item := gives.get_nowait()) is not END:
-        found.append(item)
+        found.extend(item)
     return found
 
 

@@ -249,7 +249,7 @@ class Network:
 @pytest.mark.parametrize(
     "fault",
     [
-        "the server hangs",
+        pytest.param("the server hangs", marks=pytest.mark.heavy),
         pytest.param("the network swallows packets", marks=pytest.mark.heavy),  # to the history the same
         "the server is read-only",
     ],

@@ -33,6 +33,7 @@ def watched(settings: ServiceSettings, tmp_path: Path) -> Iterator[tuple[Any, An
             yield service, hmi, browser
 
 
+@pytest.mark.heavy
 def test_the_page_says_whether_it_is_live(start_service: Any, tmp_path: Path) -> None:
     """Reload in mid-coil, back, a service that does not inspect, one that is silent, and the page's own server gone."""
     small = start_service()

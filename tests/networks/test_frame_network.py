@@ -62,6 +62,7 @@ class Outlines(nn.Module):
         return self.network(image).outlines
 
 
+@pytest.mark.heavy
 def test_onnx_runtime_answers_as_torch_at_any_batch(tmp_path: Path) -> None:
     network, image = Outlines(made()).eval(), pictures(3)
     write_onnx(network, image.numpy(), "answer", tmp_path / "model.onnx")

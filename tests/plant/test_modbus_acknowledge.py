@@ -107,6 +107,7 @@ def test_what_was_written_while_the_service_is_down_is_carried_out_once_when_it_
     assert told["acked_state"]
 
 
+@pytest.mark.heavy
 def test_a_service_that_is_killed_while_it_carries_them_out_acknowledges_each_once(real_service, start_bridge, connect):
     """Nor is an alarm acknowledged twice when the bridge is killed too and the PLC writes again."""
     result = 0
