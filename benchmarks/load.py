@@ -12,6 +12,7 @@ from linewatch.contracts.frame import Grab
 from linewatch.contracts.ports import Clock
 from linewatch.geometry.grid import tile_grid
 from linewatch.pictures.reading import read_gray
+from linewatch.service_settings import ServiceSettings
 from linewatch.simulation.strip import SimulatedStrip
 
 BUFFER_GRABS = 16
@@ -98,3 +99,13 @@ def real_frames(line: LineSettings) -> list[np.ndarray]:
     paths = sorted(Path(root).glob("severstal/images/*.jpg")) if root else []
     read = (read_gray(path) for path in paths)
     return [image for image in read if image.shape == (line.frame_lines, line.width_px)]
+
+
+def in_folder(settings: ServiceSettings, folder: Path) -> tuple[ServiceSettings, str, str]:
+    """Return the settings with the journal and the sockets in a folder, and the service's publish and serve."""
+    publish, serve = f"ipc://{folder}/pub", f"ipc://{folder}/rep"
+    moved = {
+        "journal": settings.journal.model_copy(update={"dir": folder / "journal"}),
+        "wire": settings.wire.model_copy(update={"publish": publish, "serve": serve}),
+    }
+    return settings.model_copy(update=moved), publish, serve

@@ -25,7 +25,7 @@ from pymodbus.client import ModbusTcpClient
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.load import MemoryCamera, simulated_frames
+from benchmarks.load import MemoryCamera, in_folder, simulated_frames
 from benchmarks.run import DEFECTS_PER_M, machine
 from linewatch.capture.clock import MonotonicClock
 from linewatch.client import Lost, Subscriber
@@ -139,13 +139,7 @@ def measure(settings: ServiceSettings, seconds: float, rate_hz: float, polls_ms:
     frames, _ = simulated_frames(200, DEFECTS_PER_M, settings.line)
     with TemporaryDirectory(prefix="linewatch-modbus-") as name:
         folder = Path(name)
-        publish, serve = f"ipc://{folder}/pub", f"ipc://{folder}/rep"
-        settings = settings.model_copy(
-            update={
-                "journal": settings.journal.model_copy(update={"dir": folder / "journal"}),
-                "wire": settings.wire.model_copy(update={"publish": publish, "serve": serve}),
-            }
-        )
+        settings, publish, serve = in_folder(settings, folder)
         bridge, port = open_bridge(folder, publish, serve)
         plcs = [Peer(poll, port, poll_ms) for poll_ms in polls_ms]
         listener: list[Peer] = []

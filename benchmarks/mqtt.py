@@ -27,7 +27,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.load import MemoryCamera, simulated_frames
+from benchmarks.load import MemoryCamera, in_folder, simulated_frames
 from benchmarks.modbus import Peer
 from benchmarks.run import DEFECTS_PER_M, machine
 from linewatch.capture.clock import MonotonicClock
@@ -122,13 +122,7 @@ def measure(settings: ServiceSettings, seconds: float, rate_hz: float, subscribe
     frames, _ = simulated_frames(200, DEFECTS_PER_M, settings.line)
     with TemporaryDirectory(prefix="linewatch-mqtt-") as name:
         folder = Path(name)
-        publish, serve = f"ipc://{folder}/pub", f"ipc://{folder}/rep"
-        settings = settings.model_copy(
-            update={
-                "journal": settings.journal.model_copy(update={"dir": folder / "journal"}),
-                "wire": settings.wire.model_copy(update={"publish": publish, "serve": serve}),
-            }
-        )
+        settings, publish, serve = in_folder(settings, folder)
         opened = OpenedBridge(folder, publish, serve, ["frame"])
         files = [folder / f"subscriber-{number}" for number in range(subscribers)]
         running = [_subscribe(opened.port, file) for file in files]

@@ -30,7 +30,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.load import MemoryCamera, simulated_frames
+from benchmarks.load import MemoryCamera, in_folder, simulated_frames
 from benchmarks.modbus import Peer
 from benchmarks.run import DEFECTS_PER_M
 from linewatch.capture.clock import MonotonicClock
@@ -165,13 +165,7 @@ def measure(config: Path, seconds: float, rate_hz: float, slots: int) -> OpcuaLo
     frames, _ = simulated_frames(200, DEFECTS_PER_M, settings.line)
     with TemporaryDirectory(prefix="linewatch-opcua-") as name:
         folder = Path(name)
-        publish, serve = f"ipc://{folder}/pub", f"ipc://{folder}/rep"
-        settings = settings.model_copy(
-            update={
-                "journal": settings.journal.model_copy(update={"dir": folder / "journal"}),
-                "wire": settings.wire.model_copy(update={"publish": publish, "serve": serve}),
-            }
-        )
+        settings, publish, serve = in_folder(settings, folder)
         link = OpcuaLink(folder, publish, serve, slots)
         listener: list[Peer] = []
         camera = MemoryCamera(frames, round(seconds * rate_hz), settings.line, clock, rate_hz)

@@ -25,7 +25,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.load import MemoryCamera, simulated_frames
+from benchmarks.load import MemoryCamera, in_folder, simulated_frames
 from benchmarks.modbus import Peer, open_bridge, poll
 from benchmarks.mqtt import mqtt
 from benchmarks.opcua import OpcuaLink
@@ -172,13 +172,7 @@ def measure(name: str, settings: ServiceSettings, seconds: float, rate_hz: float
     frames, _ = simulated_frames(200, DEFECTS_PER_M, settings.line)
     with TemporaryDirectory(prefix="linewatch-plant-") as temporary:
         folder = Path(temporary)
-        publish, serve = f"ipc://{folder}/pub", f"ipc://{folder}/rep"
-        settings = settings.model_copy(
-            update={
-                "journal": settings.journal.model_copy(update={"dir": folder / "journal"}),
-                "wire": settings.wire.model_copy(update={"publish": publish, "serve": serve}),
-            }
-        )
+        settings, publish, serve = in_folder(settings, folder)
         link = LINKS[name](folder, publish, serve)
         listener: list[Peer] = []
         camera = MemoryCamera(frames, round(seconds * rate_hz), settings.line, clock, rate_hz)
