@@ -1,7 +1,8 @@
-"""Bridges and PLCs that end with the test."""
+"""Bridges, PLCs and brokers that end with the test."""
 
 import pytest
 from bridge_and_plc import ModbusBridge, Plc, config_for
+from broker import Broker
 
 
 @pytest.fixture
@@ -31,3 +32,10 @@ def connect():
     yield connect
     for plc in plcs:
         plc.client.close()
+
+
+@pytest.fixture
+def broker(tmp_path):
+    broker = Broker(tmp_path)
+    yield broker
+    broker.kill()

@@ -26,13 +26,6 @@ pytestmark = pytest.mark.service
 
 
 @pytest.fixture
-def broker(tmp_path):
-    broker = Broker(tmp_path)
-    yield broker
-    broker.kill()
-
-
-@pytest.fixture
 def plant(broker):
     plant = PlantClient(broker)
     yield plant

@@ -7,7 +7,7 @@ import time
 from types import SimpleNamespace
 
 import pytest
-from broker import Broker, free_port
+from broker import Broker, free_port, need_mosquitto
 from certificates_of_brokers import DAY, NOW, Authority
 
 from linewatch.plant.mqtt import broker as connections
@@ -71,6 +71,7 @@ def secure_broker(tmp_path, authority):
 
     def start(certificate, key) -> Broker:
         users, rights = tmp_path / "users", tmp_path / "acl"
+        need_mosquitto()
         subprocess.run(["mosquitto_passwd", "-b", "-c", users, "line1", PASSWORD], check=True, timeout=30)
         users.chmod(0o644)
         rights.write_text("user line1\ntopic readwrite mill/line1/#\n")

@@ -34,7 +34,7 @@ def answer(plant: PlantClient, sent: bytes, token: str | None, times: int = 1, r
 @pytest.mark.heavy
 def test_the_plant_commands_by_a_topic(tmp_path):
     (tmp_path / "real").mkdir()
-    service, broker = RealService(tmp_path / "real"), Broker(tmp_path)
+    broker, service = Broker(tmp_path), RealService(tmp_path / "real")
     plant = PlantClient(broker, f"{PREFIX}/#")
     plant.publish(COMMAND, body("coil_end", "retained-0001"), retain=True)  # greets the bridge
     bridge = MqttBridge(

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 from bridge_and_plc import ROOT
-from broker import Broker, PlantClient
+from broker import Broker, PlantClient, need_mosquitto
 from mqtt_bridge import PREFIX, first_sequences
 from waiting import wait_until
 
@@ -137,6 +137,7 @@ def test_the_access_list_of_the_documentation_lets_the_bridge_and_level_2_work(t
     users, acl, secret = tmp_path / "users", tmp_path / "acl", tmp_path / "password"
     for number, user in enumerate(("line1", "level2")):
         new = ["-c"] if number == 0 else []
+        need_mosquitto()
         subprocess.run(["mosquitto_passwd", "-b", *new, users, user, "geheim"], check=True, timeout=30)
     acl.write_text(rights)
     acl.chmod(0o600)

@@ -41,13 +41,6 @@ class Line:
 
 
 @pytest.fixture
-def broker(tmp_path):
-    broker = Broker(tmp_path)
-    yield broker
-    broker.kill()
-
-
-@pytest.fixture
 def host(broker):
     host = PlantClient(broker)
     yield host

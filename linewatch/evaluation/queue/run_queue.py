@@ -77,10 +77,15 @@ class QueueRunner:
         waiting = [one.run for one in work if not (self.runs / one.run.name / RESULT).is_file()]
         while (waiting or self._processes) and not self._ending:
             for run in list(waiting):
-                if len(self._processes) < self.queue.at_once and self._may_start(run):
+                source = run.trunk_of
+                if source in self.failures:
                     waiting.remove(run)
-                    if run.name not in self.failures:
-                        self._processes[run.name] = self._start(run, lock)
+                    self.failures[run.name] = f"not trained: {source} failed"
+                elif len(self._processes) < self.queue.at_once and (
+                    source is None or (self.runs / source / RESULT).is_file()
+                ):
+                    waiting.remove(run)
+                    self._processes[run.name] = self._start(run, lock)
             ended = [name for name, process in self._processes.items() if process.poll() is not None]
             for name in ended:
                 if code := self._processes.pop(name).returncode:
@@ -93,15 +98,6 @@ class QueueRunner:
             self._show(states, shown)
             if not ended:
                 time.sleep(_LOOK_S)
-
-    def _may_start(self, run: QueuedRun) -> bool:
-        """Return whether the run's trunk is there; a run whose trunk can never come is among the failures."""
-        if run.trunk_of is None or (self.runs / run.trunk_of / RESULT).is_file():
-            return True
-        if run.trunk_of in self.failures:
-            self.failures[run.name] = f"not trained: {run.trunk_of} failed"
-            return True
-        return False
 
     def _start(self, run: QueuedRun, lock: int) -> subprocess.Popen[bytes]:
         folder = self.runs / run.name
