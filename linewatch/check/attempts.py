@@ -9,7 +9,7 @@ import tempfile
 from contextlib import closing
 from pathlib import Path
 
-from linewatch.check.listeners import listens
+from linewatch.socket_owners import listens
 from linewatch.config.text import why_not
 from linewatch.contracts.errors import ConfigError, WireError
 

@@ -2,7 +2,6 @@
 
 import fcntl
 import ipaddress
-import os
 import select
 import socket
 import struct
@@ -17,6 +16,7 @@ from typing import Any, Final
 from linewatch.capture.genicam.library import aravis
 from linewatch.contracts.bounds import made_printable
 from linewatch.contracts.errors import SourceError
+from linewatch.socket_owners import udp_process
 
 GVCP_PORT: Final = 3956
 GIGE: Final = "GigEVision"
@@ -276,24 +276,10 @@ def _register(address: str, register: int) -> int | None:
 
 def _process_at(address: str, port: int) -> str | None:
     """Name the process of this host that has a UDP socket at an address; None where there is none to be seen."""
-    wanted = struct.unpack("=I", socket.inet_aton(address))[0]
-    with suppress(OSError, ValueError, IndexError):
-        for line in Path("/proc/net/udp").read_text().splitlines()[1:]:
-            entry = line.split()
-            place, _, number = entry[1].partition(":")
-            if int(number, 16) == port and int(place, 16) in {wanted, 0}:
-                return _owner(entry[9])
-    return None
-
-
-def _owner(inode: str) -> str | None:
-    for process in Path("/proc").iterdir():
-        if not process.name.isdigit():
-            continue
-        with suppress(OSError):
-            if any(os.readlink(entry) == f"socket:[{inode}]" for entry in (process / "fd").iterdir()):
-                name = (process / "comm").read_text().strip()
-                return f"process {process.name} ({name})"
+    if (process := udp_process(address, port)) is None:
+        return None
+    with suppress(OSError):
+        return f"process {process} ({Path('/proc', str(process), 'comm').read_text().strip()})"
     return None
 
 
