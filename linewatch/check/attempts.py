@@ -9,9 +9,9 @@ import tempfile
 from contextlib import closing
 from pathlib import Path
 
-from linewatch.socket_owners import listens
 from linewatch.config.text import why_not
 from linewatch.contracts.errors import ConfigError, WireError
+from linewatch.socket_owners import listens
 
 
 def write_into(folder: Path, room_mb: float = 0.0) -> str:

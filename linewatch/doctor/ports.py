@@ -4,10 +4,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from linewatch.socket_owners import is_listened, listener
 from linewatch.doctor.finding import HostFinding, fault, fine, note
 from linewatch.doctor.needs import HostNeeds
 from linewatch.doctor.processor import text
+from linewatch.socket_owners import is_listened, listener
 
 
 @dataclass(frozen=True, slots=True)
