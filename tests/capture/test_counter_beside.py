@@ -112,10 +112,10 @@ def _modbus(strip: Running, tmp_path: Path) -> Iterator[tuple[dict, Callable[[],
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever)
     thread.start()
-    server = asyncio.run_coroutine_threadsafe(serve(), loop).result(5)
+    server = asyncio.run_coroutine_threadsafe(serve(), loop).result(60)
 
     def lose() -> None:
-        asyncio.run_coroutine_threadsafe(server.shutdown(), loop).result(5)
+        asyncio.run_coroutine_threadsafe(server.shutdown(), loop).result(60)
 
     try:
         port = server.transport.sockets[0].getsockname()[1]

@@ -4,6 +4,7 @@ import json
 import os
 import resource
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -243,16 +244,26 @@ def test_watch_prints_what_a_service_says_as_json_lines(tmp_path: Path) -> None:
         stderr=subprocess.DEVNULL,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
     )
+    watch = [
+        sys.executable,
+        "-m",
+        "linewatch.cli",
+        "watch",
+        f"ipc://{tmp_path}/pub",
+        "--serve",
+        f"ipc://{tmp_path}/rep",
+    ]
     try:
-        watched = linewatch(
-            "watch", f"ipc://{tmp_path}/pub", "--serve", f"ipc://{tmp_path}/rep", "--json", "--for-s", "12"
-        )
-        table = linewatch("watch", f"ipc://{tmp_path}/pub", "--serve", f"ipc://{tmp_path}/rep", "--for-s", "2")
+        with subprocess.Popen([*watch, "--json"], cwd=ROOT, stdout=subprocess.PIPE, text=True) as watched:
+            assert watched.stdout is not None
+            topics: set[str] = set()
+            while not topics >= {"frame", "status"}:  # however long the service takes to start
+                topics.add(json.loads(watched.stdout.readline())["topic"])
+            watched.send_signal(signal.SIGINT)
+        table = linewatch(*watch[3:], "--for-s", "1")
     finally:
         running.terminate()
         running.wait(60)
-    topics = {json.loads(line)["topic"] for line in watched.stdout.splitlines()}
-    assert {"frame", "status"} <= topics
     assert "newest defects" in table.stdout
 
 

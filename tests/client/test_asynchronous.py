@@ -12,7 +12,7 @@ from linewatch.wire.schema import AlarmMessage, FrameMessage
 
 pytestmark = pytest.mark.service
 
-PATIENCE_S = 30.0
+PATIENCE_S = 120.0
 
 
 async def frames(subscriber: AsyncSubscriber, count: int) -> list[int]:

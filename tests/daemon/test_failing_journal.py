@@ -17,6 +17,7 @@ from linewatch.client import Lost, Subscriber
 from linewatch.contracts.alarm import AlarmState
 from linewatch.contracts.journal import JournalState
 from linewatch.daemon.service import Service, open_service
+from linewatch.journal import keeper
 from linewatch.journal.journal import Journal
 from linewatch.service_settings import ServiceSettings
 from linewatch.wire.schema import AlarmMessage, FrameMessage, StatusMessage
@@ -55,7 +56,7 @@ class Heard:
 
     def end(self) -> None:
         self._stop.set()
-        self._thread.join(30)
+        self._thread.join(60)
 
 
 @contextmanager
@@ -78,6 +79,13 @@ def running(settings: ServiceSettings) -> Iterator[tuple[Service, Heard]]:
             heard.end()
             thread.join(60)
     assert service.runner.failure is None
+
+
+@pytest.fixture(autouse=True)
+def tried_again_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Otherwise the disk would be tried again seconds later, the more the longer it failed."""
+    monkeypatch.setattr(keeper, "RETRY_S", 0.2)
+    monkeypatch.setattr(keeper, "MOST_RETRY_S", 0.2)
 
 
 @pytest.fixture

@@ -105,7 +105,7 @@ def test_another_backend_serves_until_the_engines_are_ready(
 @CHAINS
 def test_a_lost_device_costs_the_frames_that_it_had(settings: ServiceSettings, chain: str, tmp_path: Path) -> None:
     settings = of_chain(settings, chain)
-    lost = FailingBackend(BuildingBackend(open_backend("onnxruntime")), first=20, last=1 << 60)
+    lost = FailingBackend(BuildingBackend(open_backend("onnxruntime")), first=8, last=1 << 60)
     lost._inner.built.set()  # type: ignore[attr-defined]
     with (
         capture_logs() as logs,
@@ -130,10 +130,10 @@ def test_a_lost_device_costs_the_frames_that_it_had(settings: ServiceSettings, c
 
 
 def test_without_another_backend_a_lost_one_is_told_and_tried_again(settings: ServiceSettings, tmp_path: Path) -> None:
-    backend = FailingBackend(open_backend("onnxruntime"), first=20, last=40)
+    backend = FailingBackend(open_backend("onnxruntime"), first=8, last=20)
     with Watched(settings, [backend], tmp_path / "v.jsonl") as watched:
         watched.wait(BackendState.LOST)
-        watched.frames(40)
+        watched.frames(20)
     assert verdicts(tmp_path / "v.jsonl")[-1]["spans"][-1]["quality"] == Quality.INSPECTED
 
 

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from linewatch.check.listeners import is_listened, listener
 from linewatch.doctor import disks
 from linewatch.doctor.disks import NeededFolder, look_at_disk, measured_sync_ms
 from linewatch.doctor.limits import look_at_limits
@@ -16,6 +15,7 @@ from linewatch.doctor.network import look_at_network
 from linewatch.doctor.packages import look_at_packages
 from linewatch.doctor.ports import look_at_ports
 from linewatch.doctor.processor import look_at_processor
+from linewatch.socket_owners import is_listened, listener
 
 
 def tree(root: Path, files: dict[str, str]) -> Path:

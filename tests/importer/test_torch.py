@@ -70,7 +70,15 @@ def former(network: nn.Module, example: torch.Tensor, path: Path, names: list[st
     torch.onnx.export(network, (example,), path, dynamo=False, output_names=names)
 
 
-EXPORTERS = [present, free_batch, former]
+HEAVY = {  # which tests/docs/test_first_engine.py and the weights in a second file below stand for
+    "classifier": (present, former),
+    "segmenter": (free_batch,),
+}
+
+
+def exporters(kind: str) -> pytest.MarkDecorator:
+    marked = ((one, [pytest.mark.heavy] * (one in HEAVY[kind])) for one in (present, free_batch, former))
+    return pytest.mark.parametrize("exporter", [pytest.param(one, marks=marks) for one, marks in marked])
 
 
 def exported(network: nn.Module, side: int, exporter: Callable, path: Path, names: list[str]) -> Path:
@@ -91,7 +99,7 @@ def pictures(tiles: np.ndarray, side: int) -> torch.Tensor:
     return (gray - torch.tensor(MEAN).view(1, 3, 1, 1)) / torch.tensor(STD).view(1, 3, 1, 1)
 
 
-@pytest.mark.parametrize("exporter", EXPORTERS)
+@exporters("classifier")
 def test_a_classifier_of_torch(exporter: Callable, tiles: np.ndarray, tmp_path: Path) -> None:
     torch.manual_seed(3)
     network = Classifier().eval()
@@ -107,7 +115,7 @@ def test_a_classifier_of_torch(exporter: Callable, tiles: np.ndarray, tmp_path: 
     np.testing.assert_allclose(answers(find_engine(tmp_path / "engines", "mine"), tiles), expected, atol=1e-4)
 
 
-@pytest.mark.parametrize("exporter", EXPORTERS)
+@exporters("segmenter")
 def test_a_segmenter_of_torch(exporter: Callable, tiles: np.ndarray, tmp_path: Path) -> None:
     torch.manual_seed(3)
     network = Segmenter().eval()

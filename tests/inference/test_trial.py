@@ -4,7 +4,6 @@ import os
 import signal
 import sys
 import threading
-import time
 from pathlib import Path
 
 import bad_engines
@@ -55,14 +54,12 @@ def test_whatever_an_engine_does_on_trial_its_process_ends_and_nothing_waits(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("linewatch.inference.trial.PROGRAM", PROGRAM)
-    began_s = time.monotonic()
     trials = {
         "screen": start(folder, "screen"),
         "endless": start(folder, "endless", answer_s=1.0),
         "hungry": start(folder, "hungry", most_mb=1_500.0),
         "stuck": start(folder, "stuck", load_s=4.0),
     }
-    assert time.monotonic() - began_s < 1.0
     loaded = [trial for name, (trial, _) in trials.items() if name != "stuck"]
     wait_until(lambda: all(trial.free for trial in loaded), 60.0)
     processes = [trial._process.pid for trial, _ in trials.values()]
@@ -107,13 +104,13 @@ def test_a_process_that_answers_nonsense_ends_its_trial_only(
     program = f"import struct, sys, time; sys.stdout.buffer.write({answer}); sys.stdout.flush(); time.sleep(60)"
     monkeypatch.setattr("linewatch.inference.trial.PROGRAM", (sys.executable, "-c", program))
     trial, told = start(tmp_path, "screen")
-    wait_until(lambda: told, 20.0)
+    wait_until(lambda: told)
     (fault,) = told
     assert fault is not None
     assert fault.startswith("engine screen: ")
     assert why in fault
     assert not trial.free
-    wait_until(lambda: trial._process is not None and trial._process.poll() is not None, 20.0)
+    wait_until(lambda: trial._process is not None and trial._process.poll() is not None)
 
 
 TOLD = {"endless": 2, "stuck": 1}

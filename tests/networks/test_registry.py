@@ -1,5 +1,6 @@
 """The suite that every registered network must pass. The large ones are marked heavy: `make test-networks`."""
 
+from collections.abc import Set
 from pathlib import Path
 
 import numpy as np
@@ -28,19 +29,26 @@ COUNTS = {  # trained parameters, and Keras' count: computed by hand from the la
     "resnet152": (60_192_808 - 2_049_000 + 2_049 * 3, None),
     "nasnet_mobile": (4_339_284, 4_376_022),
 }
-HEAVY = {"nasnet_mobile", "vgg11", "vgg16", "vgg19", "mvgg19", "resnet50", "resnet152", "tlu_net densenet121"}
+HEAVY = {
+    *("nasnet_mobile", "vgg11", "vgg16", "vgg19", "mvgg19", "resnet50", "resnet152"),
+    *("tlu_net densenet121", "tlu_net mobilenet_v2", "tlu_net resnet18", "inspect efficientnet_lite2"),
+}
+"""The large ones, and those of which another one shows the same."""
+HEAVY_EXPORT = HEAVY | {"custom_cnn", "resnet34", "tlu_net mobilenet_v2_1.0", "screen"}
+"""An export takes as long as all other tests of a network. The screen's is in tests/training/test_screen_fit.py."""
 
 
-def variants() -> list:
+def variants(heavy: Set[str]) -> list:
+    """Return every network with each of its encoders."""
     found = []
     for name, spec in NETWORKS.items():
         for option in spec.encoders or ("",):
             full = f"{name} {option}".strip()
-            found.append(pytest.param(name, option, id=full, marks=[pytest.mark.heavy] if full in HEAVY else []))
+            found.append(pytest.param(name, option, id=full, marks=[pytest.mark.heavy] if full in heavy else []))
     return found
 
 
-each_network = pytest.mark.parametrize(("name", "option"), variants())
+each_network = pytest.mark.parametrize(("name", "option"), variants(HEAVY))
 
 
 def made(name: str, option: str, seed: int = 0) -> nn.Module:
@@ -121,7 +129,7 @@ class First(nn.Module):
 
 
 @pytest.mark.slow
-@each_network
+@pytest.mark.parametrize(("name", "option"), variants(HEAVY_EXPORT))
 def test_onnx_runtime_answers_as_torch_at_any_batch(name: str, option: str, tmp_path: Path) -> None:
     network = First(made(name, option)).eval()
     image = images(name, 3)

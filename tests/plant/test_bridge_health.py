@@ -8,7 +8,7 @@ from linewatch.contracts.access import Caller, Role
 from linewatch.wire.bridges import MOST_BRIDGES, SILENT_S, Bridges
 from linewatch.wire.schema import SCHEMA_VERSION, BridgeHealth, BridgeReport, BridgeStatus, StatusMessage
 
-PATIENCE_S = 30.0
+PATIENCE_S = 120.0
 ANYBODY = Caller(None, Role.OPERATOR)
 
 

@@ -164,7 +164,7 @@ def test_an_answer_that_does_not_come_holds_up_nobody_and_is_told(start_service,
     plc.client.write_coil(SCRATCHES, True)
     heartbeat = plc.read()["heartbeat"]
     assert plc.client.read_coils(0, count=65).bits[:65] == [coil == SCRATCHES for coil in range(65)]
-    plc.wait_for(heartbeat=heartbeat + 2)
+    plc.wait_beyond(heartbeat + 1)
     assert result_of(plc, SCRATCHES) == NO_ANSWER
     assert plc.read()["unacknowledged_words"] == 1 << SCRATCHES
 

@@ -9,7 +9,7 @@ import pytest
 from bridge_and_plc import ModbusBridge, config_for
 from test_modbus_server import answers, request
 
-POLLS, JUNK = 3_000, 1_000
+POLLS, JUNK = 600, 200
 
 
 @pytest.mark.service

@@ -12,7 +12,7 @@ from bridge_and_plc import ModbusBridge, config_for
 pytestmark = pytest.mark.service
 
 RUNNING = 2
-PATIENCE_S = 30.0
+PATIENCE_S = 120.0
 
 
 def request(transaction: int, function: int = 3, address: int = 0, count: int = 4) -> bytes:

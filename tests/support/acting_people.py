@@ -26,7 +26,7 @@ from linewatch.plant.settings import CommandSettings
 from linewatch.service_settings import load_settings
 
 HOST = "http://127.0.0.1"
-PATIENCE_S = 60.0
+PATIENCE_S = 120.0
 
 
 class Acting:

@@ -16,7 +16,7 @@ from waiting import wait_until
 
 ROOT = Path(__file__).parents[2]
 MAP = {row["name"]: row for row in csv.DictReader((ROOT / "docs" / "modbus-map.csv").open())}
-PATIENCE_S = 30.0
+PATIENCE_S = 120.0
 
 
 class Bridge:
@@ -86,6 +86,10 @@ class Plc:
         for first, count in ((0, 48), (100, 98), (200, 64), (300, 65)):
             values |= values_of(self.client.read_input_registers(first, count=count).registers, first)
         return values
+
+    def wait_beyond(self, heartbeat: int) -> None:
+        """Wait until the heartbeat has counted on from this one. It may count by more than one between two looks."""
+        wait_until(lambda: self.read()["heartbeat"] > heartbeat, PATIENCE_S)
 
     def wait_for(self, **expected: int | str) -> dict[str, int | str]:
         """Return the values once those named are as expected."""

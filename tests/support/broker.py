@@ -13,7 +13,7 @@ import pytest
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from waiting import wait_until
 
-PATIENCE_S = 30.0
+PATIENCE_S = 120.0
 MOSQUITTO = "/usr/sbin/mosquitto"
 
 

@@ -15,7 +15,7 @@ from linewatch.contracts.errors import HistoryError
 from linewatch.history.database import reading
 from linewatch.history.tables import COIL
 
-PATIENCE_S = 40.0
+PATIENCE_S = 120.0
 STARTED: list[subprocess.Popen[bytes]] = []
 
 

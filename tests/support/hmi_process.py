@@ -20,7 +20,7 @@ from linewatch.hmi.access.people import People
 
 ROOT = Path(__file__).parents[2]
 CHROMIUM = shutil.which("chromium") or "/usr/bin/chromium"
-PATIENCE_S = 30.0
+PATIENCE_S = 120.0
 PASSWORD = "a password of the mill"
 PEOPLE = {"Olga Observer": Role.OBSERVER, "Otto Operator": Role.OPERATOR, "Eva Engineer": Role.ENGINEER}
 

@@ -11,7 +11,7 @@ from linewatch.capture.clock import MonotonicClock
 from linewatch.daemon.service import open_service
 from linewatch.service_settings import ServiceSettings
 
-PATIENCE_S = 60.0
+PATIENCE_S = 120.0
 
 
 @contextmanager

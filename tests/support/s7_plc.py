@@ -10,7 +10,7 @@ from snap7.server import Server
 from snap7.type import SrvArea
 from waiting import wait_until
 
-PATIENCE_S = 30.0
+PATIENCE_S = 120.0
 STATUS, COMMANDS = 100, 101
 _SIZES = {"Int": 2, "Word": 2, "DInt": 4, "Real": 4}
 _CODES = {"Int": ">h", "Word": ">H", "DInt": ">i", "Real": ">f"}

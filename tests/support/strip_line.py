@@ -26,7 +26,7 @@ from linewatch.wire.verdict_file import VerdictFile
 ROOT = Path(__file__).parents[2]
 SUPPORT = Path(__file__).parent
 ENVIRONMENT = {**os.environ, "PYTHONPATH": os.pathsep.join((str(ROOT), str(SUPPORT)))}
-PATIENCE_S = 60.0
+PATIENCE_S = 120.0
 
 
 class StripLine:

@@ -102,7 +102,9 @@ KILLED = """
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("step", [12, 15], ids=["between epochs", "in mid-epoch"])
+@pytest.mark.parametrize(
+    "step", [pytest.param(12, id="between epochs", marks=pytest.mark.heavy), pytest.param(15, id="in mid-epoch")]
+)
 def test_a_killed_run_ends_with_the_same_weights(tmp_path: Path, step: int) -> None:
     here = Path(__file__).parent
     code, folders = textwrap.dedent(KILLED), (str(here), str(here.parents[1]))

@@ -324,8 +324,9 @@ def test_dice_by_picture_is_kept_for_comparisons(stripes: Path, tmp_path: Path) 
 
 
 @pytest.mark.slow
-def test_a_run_of_crops_and_its_engine_agree(frames: Path, tmp_path: Path) -> None:
+def test_a_run_of_crops_and_its_engine_agree(frames: Path, tmp_path: Path, small_cnn: str) -> None:
     changes = [
+        f"network={small_cnn}",
         "lines=64",
         "width=64",
         "epochs=1",
