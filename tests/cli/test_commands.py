@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -17,6 +18,8 @@ from typed_commands import typed
 pytestmark = pytest.mark.service
 
 ROOT = Path(__file__).parents[2]
+LINES = 4000
+RULES = "configs/grading/example.toml"
 
 
 def linewatch(*arguments: str | Path, timeout_s: float = 120.0, **options: object) -> subprocess.CompletedProcess[str]:
@@ -47,29 +50,48 @@ def coil(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """A short simulated recording and its truth."""
     folder = tmp_path_factory.mktemp("coil")
     made = linewatch(
-        "simulate", "--out", folder / "c.avi", "--truth", folder / "c.json", "--length-m", "6", "--seed", "3", "--json"
+        "simulate", "--out", folder / "c.avi", "--truth", folder / "c.json", "--length-m", "4", "--seed", "3", "--json"
     )
     assert made.returncode == 0, made.stderr
-    assert json.loads(made.stdout)["lines"] == 6000
+    assert json.loads(made.stdout)["lines"] == LINES
     return folder / "c.avi", folder / "c.json"
 
 
-def test_simulate_replay_and_picture_make_what_they_promise(coil: tuple[Path, Path], tmp_path: Path) -> None:
+class Replayed(NamedTuple):
+    config: Path
+    verdicts: Path
+    ended: subprocess.CompletedProcess[str]
+
+
+@pytest.fixture(scope="module")
+def replayed(coil: tuple[Path, Path]) -> Replayed:
+    """The recording, inspected by the cascade and graded."""
+    config, out = coil[0].with_name("c.toml"), coil[0].with_name("v.jsonl")
+    config.write_text(
+        f'taxonomy = "configs/taxonomy.toml"\n[decision]\ngrading = "{RULES}"\n[inference]\nchain = "cascade"\n'
+    )
+    ended = linewatch("replay", coil[0], "--config", config, "--out", out, "--workers", "2", "--json")
+    assert ended.returncode == 0, ended.stderr
+    return Replayed(config, out, ended)
+
+
+def test_simulate_replay_and_picture_make_what_they_promise(
+    coil: tuple[Path, Path], replayed: Replayed, tmp_path: Path
+) -> None:
     video, truth = coil
-    out = tmp_path / "v.jsonl"
-    replayed = linewatch("replay", video, "--out", out, "--workers", "2", "--json")
-    assert replayed.returncode == 0, replayed.stderr
-    summary = json.loads(replayed.stdout)
-    assert (summary["frames"], summary["coverage"], summary["coil"]) == (24, 1.0, "SIM-3")
-    assert all(json.loads(line) for line in replayed.stderr.splitlines())  # logs are JSON when nobody watches
+    out = replayed.verdicts
+    summary = json.loads(replayed.ended.stdout)
+    assert (summary["frames"], summary["coverage"], summary["coil"]) == (16, 1.0, "SIM-3")
+    assert all(json.loads(line) for line in replayed.ended.stderr.splitlines())  # logs are JSON when nobody watches
     drawn = linewatch("picture", out, "--source", video, "--truth", truth, "--out", tmp_path / "coil.png")
     assert drawn.returncode == 0, drawn.stderr
     assert cv2.imread(str(tmp_path / "coil.png")).std() > 10
 
 
-def test_report_makes_a_page_with_pictures_and_tables(coil: tuple[Path, Path], tmp_path: Path) -> None:
-    out, page = tmp_path / "v.jsonl", tmp_path / "new" / "coil.html"
-    assert linewatch("replay", coil[0], "--out", out, "--workers", "2", "--json").returncode == 0
+def test_report_makes_a_page_with_pictures_and_tables(
+    coil: tuple[Path, Path], replayed: Replayed, tmp_path: Path
+) -> None:
+    out, page = replayed.verdicts, tmp_path / "new" / "coil.html"
     made = typed("report", "--verdicts", out, "--source", coil[0], "--html", page, "--csv", tmp_path / "csv")
     assert made.returncode == 0, made.stderr
     text = page.read_text()
@@ -91,20 +113,15 @@ def test_report_makes_a_page_with_pictures_and_tables(coil: tuple[Path, Path], t
 
 
 def test_two_replays_are_compared_and_a_limit_ends_it_with_its_own_code(
-    coil: tuple[Path, Path], tmp_path: Path
+    coil: tuple[Path, Path], replayed: Replayed, tmp_path: Path
 ) -> None:
     video, truth = coil
-    usual, strict = tmp_path / "usual.toml", tmp_path / "strict.toml"
-    usual.write_text('[inference]\nchain = "cascade"\n')
+    usual, strict = replayed.config, tmp_path / "strict.toml"
     strict.write_text(usual.read_text() + "workers = 2\nscreen_threshold = 1.0\n")
-    a, again, b = tmp_path / "a.jsonl", tmp_path / "again.jsonl", tmp_path / "b.jsonl"
-    for out, more in (
-        (a, ("--config", usual, "--workers", "2")),
-        (again, ("--config", usual, "--workers", "1")),
-        (b, ("--config", strict)),
-    ):
-        replayed = linewatch("replay", video, "--out", out, *more, "--json")
-        assert replayed.returncode == 0, replayed.stderr
+    a, again, b = replayed.verdicts, tmp_path / "again.jsonl", tmp_path / "b.jsonl"
+    for out, more in ((again, ("--config", usual, "--workers", "1")), (b, ("--config", strict))):
+        ended = linewatch("replay", video, "--out", out, *more, "--json")
+        assert ended.returncode == 0, ended.stderr
 
     same = typed("compare", a, again, "--fail-lost", "0", "--fail-new", "0")
     assert same.returncode == 0, same.stderr
@@ -116,7 +133,7 @@ def test_two_replays_are_compared_and_a_limit_ends_it_with_its_own_code(
     facts = json.loads(differ.stdout)
     assert facts["total"]["in_a"] == facts["total"]["lost"] == len(facts["lost"]) > 0
     assert facts["truth"]["a"]["recall"] > facts["truth"]["b"]["recall"] == 0.0
-    assert facts["compared_mm"] == 6000.0
+    assert facts["compared_mm"] == float(LINES)
     assert "lost: " in differ.stderr
     for path in facts["pictures"]:
         assert cv2.imread(path).std() > 10
@@ -140,10 +157,10 @@ def test_compare_says_what_it_cannot_compare(tmp_path: Path) -> None:
 
 def test_simulating_twice_gives_the_same_truth_and_pixels(coil: tuple[Path, Path], tmp_path: Path) -> None:
     again = tmp_path / "again.avi"
-    linewatch("simulate", "--out", again, "--truth", tmp_path / "t.json", "--length-m", "6", "--seed", "3")
+    linewatch("simulate", "--out", again, "--truth", tmp_path / "t.json", "--length-m", "4", "--seed", "3")
     assert (tmp_path / "t.json").read_text() == coil[1].read_text()
     one, other = cv2.VideoCapture(str(coil[0])), cv2.VideoCapture(str(again))
-    for _ in range(24):
+    for _ in range(16):
         assert np.array_equal(one.read()[1], other.read()[1])
 
 
@@ -151,11 +168,11 @@ def test_a_recording_of_a_source_replays_as_the_source_does(tmp_path: Path) -> N
     """`record`, then `replay`, gives the verdicts of replaying the source itself, byte for byte but for timing."""
     config = tmp_path / "c.toml"
     config.write_text(
-        '[source]\ntype = "simulator"\nlength_m = 4.0\nseed = 11\ncoil = "REC-11"\n[inference]\nworkers = 2\n'
+        '[source]\ntype = "simulator"\nlength_m = 2.0\nseed = 11\ncoil = "REC-11"\n[inference]\nworkers = 2\n'
     )
     recorded = linewatch("record", config, "--out", tmp_path / "r.avi", "--json")
     assert recorded.returncode == 0, recorded.stderr
-    assert json.loads(recorded.stdout)["lines"] == 4000
+    assert json.loads(recorded.stdout)["lines"] == 2000
     for source, out in (("simulator", "a.jsonl"), (tmp_path / "r.avi", "b.jsonl")):
         ended = linewatch("replay", source, "--config", config, "--out", tmp_path / out)
         assert ended.returncode == 0, ended.stderr
@@ -172,10 +189,10 @@ def test_a_recording_of_a_source_replays_as_the_source_does(tmp_path: Path) -> N
 def test_recording_stops_at_its_size_bound(tmp_path: Path) -> None:
     config = tmp_path / "c.toml"
     config.write_text('[source]\ntype = "simulator"\nlength_m = 500.0\n')
-    ended = linewatch("record", config, "--out", tmp_path / "r.avi", "--max-mb", "6", "--json")
+    ended = linewatch("record", config, "--out", tmp_path / "r.avi", "--max-mb", "3", "--json")
     assert ended.returncode == 0, ended.stderr
     assert json.loads(ended.stdout)["ended"] == "size"
-    assert sum(path.stat().st_size for path in tmp_path.glob("r.*")) <= 6_000_000
+    assert sum(path.stat().st_size for path in tmp_path.glob("r.*")) <= 3_000_000
 
 
 def test_a_roll_mark_that_cannot_be_simulated_is_refused(tmp_path: Path) -> None:
@@ -185,14 +202,12 @@ def test_a_roll_mark_that_cannot_be_simulated_is_refused(tmp_path: Path) -> None
     refused(typed("simulate", *files, "--roll-mark", "pitch_mm=10,across_mm=4"), 2, "pitch_mm")
 
 
-def test_a_coil_is_graded_and_graded_again_by_other_rules(coil: tuple[Path, Path], tmp_path: Path) -> None:
-    out, rules = tmp_path / "v.jsonl", "configs/grading/example.toml"
-    config = tmp_path / "c.toml"
-    config.write_text(f'taxonomy = "configs/taxonomy.toml"\n[decision]\ngrading = "{rules}"\n')
-    replayed = linewatch("replay", coil[0], "--config", config, "--out", out, "--json")
-    assert replayed.returncode == 0, replayed.stderr
-    grade = json.loads(replayed.stdout)["grade"]
-    same = typed("regrade", out, "--rules", rules, "--json")
+def test_a_coil_is_graded_and_graded_again_by_other_rules(
+    coil: tuple[Path, Path], replayed: Replayed, tmp_path: Path
+) -> None:
+    out = replayed.verdicts
+    grade = json.loads(replayed.ended.stdout)["grade"]
+    same = typed("regrade", out, "--rules", RULES, "--json")
     assert same.returncode == 0, same.stderr
     told = json.loads(same.stdout)
     assert (told["changed"], told["now"], told["before"]) == (False, grade, grade)
@@ -214,10 +229,11 @@ def test_engines_are_verified(tmp_path: Path) -> None:
     assert shipped.returncode == 0, shipped.stdout
     assert {row["name"] for row in json.loads(shipped.stdout)} >= {"classify", "screen", "segment"}
     assert all(row["fault"] is None and row["model_bytes"] <= 20_000_000 for row in json.loads(shipped.stdout))
-    shutil.copytree(ROOT / "engines", tmp_path / "engines")
+    for name in ("screen", "classify", "segment"):
+        shutil.copytree(ROOT / "engines" / name, tmp_path / "engines" / name)
     model = tmp_path / "engines" / "screen" / "model.onnx"
     model.write_bytes(model.read_bytes()[:-1] + b"x")
-    tampered = linewatch("engines", "--dir", tmp_path / "engines", "--json")
+    tampered = typed("engines", "--dir", tmp_path / "engines", "--json")
     assert tampered.returncode == 4
     (fault,) = [row["fault"] for row in json.loads(tampered.stdout) if row["name"] == "screen"]
     assert "sha256" in fault
@@ -337,10 +353,10 @@ def test_a_corrupt_video_costs_the_damaged_frames_and_no_more(coil: tuple[Path, 
     ended = linewatch("replay", video, "--json", "--out", tmp_path / "v.jsonl")
     assert ended.returncode == 0, ended.stderr
     summary = json.loads(ended.stdout)
-    assert 0 < sum(summary["lines_missed_by_cause"].values()) < 6000
+    assert 0 < sum(summary["lines_missed_by_cause"].values()) < LINES
     assert set(summary["lines_missed_by_cause"]) <= {"corrupt", "lost"}
     spans = [s for line in (tmp_path / "v.jsonl").read_text().splitlines() for s in json.loads(line).get("spans", ())]
-    assert sum(span["lines"] for span in spans) == 6000
+    assert sum(span["lines"] for span in spans) == LINES
 
 
 def test_a_stray_text_file_in_a_folder_of_frames_does_no_harm(tmp_path: Path) -> None:

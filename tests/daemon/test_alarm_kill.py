@@ -30,7 +30,7 @@ from linewatch.wire.schema import AlarmMessage, AlarmReply, Snapshot
 pytestmark = pytest.mark.service
 
 ROOT = Path(__file__).parents[2]
-KILLS = int(os.environ.get("LINEWATCH_KILLS", "4"))
+KILLS = int(os.environ.get("LINEWATCH_KILLS", "3"))
 RULES = ("square", "latched", "many")
 
 

@@ -71,6 +71,10 @@ def beside(service: SimpleNamespace, enough: Callable[[EngineBeside | None], boo
     raise AssertionError(f"never; last {status}")
 
 
+def failed(found: EngineBeside | None) -> bool:
+    return found is not None and found.state is BesideState.FAILED
+
+
 def verdicts(service: SimpleNamespace) -> list[dict]:
     return [
         line for text in service.verdicts.read_text().splitlines() if (line := json.loads(text))["kind"] == "verdict"
@@ -137,13 +141,16 @@ def test_what_cannot_be_is_refused_and_changes_nothing(
     service: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     exchange = service.service.exchange
+    batch = Batch(Task.SCREEN, (), np.zeros((1, 1, 256, 1600), np.uint8), generation=7)
     with Commander(service.commands) as commander:
         with pytest.raises(NoAnswerError, match="no engine on trial is ready"):
             commander.engine(EngineAction.PROMOTE)
-        commander.engine(EngineAction.LOAD, "nobody")
-        status = beside(service, lambda found: found is not None and found.state is BesideState.FAILED)
+        exchange.lose(batch, "the shadow gave nothing")
+        commander.engine(EngineAction.LOAD, "nobody")  # done behind whatever the failure might have caused
+        status = beside(service, failed)
         assert status.beside is not None
         assert "no such engine" in (status.beside.text or "")
+        assert exchange.backend.state is BackendState.SERVING, "a shadow that fails moves nobody"
         commander.engine(EngineAction.LOAD, "damaged")
         status = beside(service, lambda found: found is not None and found.name == "damaged" and bool(found.text))
         commander.engine(EngineAction.LOAD, "segment-b")
@@ -164,30 +171,23 @@ def test_what_cannot_be_is_refused_and_changes_nothing(
         assert status.healthy
 
 
-def test_a_shadow_that_fails_moves_nobody(service: SimpleNamespace) -> None:
-    exchange = service.service.exchange
-    batch = Batch(Task.SCREEN, (), np.zeros((1, 1, 256, 1600), np.uint8), generation=7)
-    exchange.lose(batch, "the shadow gave nothing")
-    with Commander(service.commands) as commander:
-        commander.engine(EngineAction.LOAD, "nobody")  # done behind whatever the failure might have caused
-    beside(service, lambda found: found is not None and found.state is BesideState.FAILED)
-    assert exchange.backend.state is BackendState.SERVING
-
-
-@pytest.mark.parametrize(
-    ("name", "words"),
-    [("logits", "looks like logits: add a sigmoid"), ("percent", "looks like 0 to 100"), ("constant", "same answer")],
-)
 def test_an_engine_whose_answers_are_no_probabilities_is_refused_and_the_running_one_goes_on(
-    service: SimpleNamespace, name: str, words: str
+    service: SimpleNamespace,
 ) -> None:
     with Commander(service.commands) as commander:
-        commander.engine(EngineAction.LOAD, name, shadow=True)
-        status = beside(service, lambda found: found is not None and found.state is BesideState.FAILED)
-        assert status.beside is not None
-        assert words in (status.beside.text or "")
-        with pytest.raises(NoAnswerError, match=words):
-            commander.engine(EngineAction.PROMOTE)
+        for name, words in (
+            ("logits", "looks like logits: add a sigmoid"),
+            ("percent", "looks like 0 to 100"),
+            ("constant", "same answer"),
+        ):
+            commander.engine(EngineAction.LOAD, name, shadow=True)
+            status = beside(
+                service, lambda found, name=name: found is not None and found.name == name and failed(found)
+            )
+            assert status.beside is not None
+            assert words in (status.beside.text or "")
+            with pytest.raises(NoAnswerError, match=words):
+                commander.engine(EngineAction.PROMOTE)
     assert [one.identity.partition("@")[0] for one in status.engines] == ["screen", "classify", "segment"]
     decided = service.service.totals.frames
     wait_until(lambda: service.service.totals.frames >= decided + 5, PATIENCE_S)
@@ -229,7 +229,7 @@ def test_a_promoted_engine_that_answers_badly_is_withdrawn_by_itself(
         commander.engine(EngineAction.LOAD, "sometimes")
         beside(service, lambda found: found is not None and found.state is BesideState.READY)
         commander.engine(EngineAction.PROMOTE)
-        status = beside(service, lambda found: found is not None and found.state is BesideState.FAILED)
+        status = beside(service, failed)
         assert status.beside is not None
         assert "engine sometimes failed 3 times since it was promoted, screen runs again" in (status.beside.text or "")
         assert status.engines[0].identity.startswith("screen@")
@@ -317,7 +317,7 @@ def test_no_engine_on_trial_costs_a_line_and_a_bad_second_undoes_a_promotion(
         beside(service, lambda found: found is None)
         passed = count(1000, 10)
         monkeypatch.setattr(exchange._probation, "_lost_lines", lambda: (9 * (at := next(passed)) // 10, at))
-        status = beside(service, lambda found: found is not None and found.state is BesideState.FAILED)
+        status = beside(service, failed)
         assert "lines were lost in one second" in (status.beside.text or "")
         assert status.engines[0].identity.startswith("screen@")
 

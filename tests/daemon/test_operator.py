@@ -108,7 +108,7 @@ def test_acknowledged_and_shelved_stays_so_over_a_restart_and_the_same_request_h
         with Subscriber(service.publish, service.serve, ["alarm"], positions={"alarm": Position(1, 0)}) as listening:
             told = []
             while not told or told[-1].command != released[-1].command:
-                message = listening.poll(5.0)
+                message = listening.poll(PATIENCE_S)
                 assert isinstance(message, AlarmMessage)
                 told.append(message)
         tokens = [message.command.token for message in told if message.command]

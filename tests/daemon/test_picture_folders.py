@@ -55,7 +55,7 @@ def test_pictures_with_holes_are_corrupt_and_a_padded_one_is_whole(tmp_path: Pat
     assert "frame_2.jpg: damaged" not in said
 
 
-@pytest.mark.parametrize("form", ["{:010d}.png", "{:.6f}.png"])
+@pytest.mark.parametrize("form", [pytest.param("{:010d}.png", marks=pytest.mark.heavy), "{:.6f}.png"])
 def test_missing_pictures_are_lost_strip(tmp_path: Path, form: str) -> None:
     """By counters that are no times, and by times with a decimal fraction; without any setting."""
     for number in (0, 1, 2, 3, 6, 7):

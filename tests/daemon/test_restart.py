@@ -35,7 +35,7 @@ from linewatch.wire.schema import AlarmMessage, FrameMessage, Snapshot
 pytestmark = pytest.mark.service
 
 ROOT = Path(__file__).parents[2]
-KILLS = int(os.environ.get("LINEWATCH_KILLS", "3"))
+KILLS = int(os.environ.get("LINEWATCH_KILLS", "2"))
 PATIENCE_S = 90.0
 
 
@@ -110,7 +110,7 @@ def test_a_commanded_coil_goes_on_over_kills_and_is_graded_once(tmp_path: Path, 
     with service(config):  # from which the history fetches what it missed of the end
         wait_for(lambda: stored_frames(settings.database) > len(frames))
     history.send_signal(signal.SIGTERM)
-    assert history.wait(30) == 0
+    assert history.wait(PATIENCE_S) == 0
     with reading(settings.database) as connection:
         (passage,) = coils(connection, "C-77")
         assert passage.ended_unix_ns is not None

@@ -154,7 +154,7 @@ def _frames_of_epoch(listening: Subscriber, epoch: int, at_least: int) -> int:
     return 0
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.heavy) for seed in (1, 2))])
 def test_a_replay_killed_at_any_time_leaves_whole_lines(tmp_path: Path, seed: int) -> None:
     """After SIGKILL the verdict file holds whole lines but for the last, and nothing that was not decided in order."""
     out = tmp_path / "v.jsonl"

@@ -34,8 +34,11 @@ HEAVY = {
     *("tlu_net densenet121", "tlu_net mobilenet_v2", "tlu_net resnet18", "inspect efficientnet_lite2"),
 }
 """The large ones, and those of which another one shows the same."""
-HEAVY_EXPORT = HEAVY | {"custom_cnn", "resnet34", "tlu_net mobilenet_v2_1.0", "screen"}
-"""An export takes as long as all other tests of a network. The screen's is in tests/training/test_screen_fit.py."""
+HEAVY_EXPORT = HEAVY | {
+    *("custom_cnn", "resnet34", "tlu_net mobilenet_v2_1.0"),
+    *("screen", "tile_classifier", "mobile_unet"),  # which tests/training exports as well
+}
+"""An export takes as long as all other tests of a network."""
 
 
 def variants(heavy: Set[str]) -> list:
@@ -177,12 +180,13 @@ def test_tlu_net_takes_any_size(lines: int, width: int) -> None:
 
 @pytest.mark.slow
 def test_a_trunk_is_found_again_in_a_file_and_a_strange_file_is_named(tmp_path: Path) -> None:
-    one = made("nasnet_mobile", "", 3)
+    one = made("resnet34", "", 3)
     torch.save(one.trunk.state_dict(), tmp_path / "trunk.pt")
-    other = NETWORKS["nasnet_mobile"].build(weights=tmp_path / "trunk.pt")
+    other = NETWORKS["resnet34"].build(weights=tmp_path / "trunk.pt")
     assert all(torch.equal(value, other.trunk.state_dict()[key]) for key, value in one.trunk.state_dict().items())
-    with pytest.raises(WeightsMismatch, match=r"trunk.pt: conv1.weight is missing"):
-        NETWORKS["resnet34"].build(weights=tmp_path / "trunk.pt")
+    torch.save({"stem.weight": torch.zeros(3)}, tmp_path / "stem.pt")
+    with pytest.raises(WeightsMismatch, match=r"stem.pt: conv1.weight is missing"):
+        NETWORKS["resnet34"].build(weights=tmp_path / "stem.pt")
     (tmp_path / "text.pt").write_text("no weights")
     with pytest.raises(WeightsMismatch, match=r"text.pt"):
         NETWORKS["resnet34"].build(weights=tmp_path / "text.pt")

@@ -198,7 +198,17 @@ def test_a_setting_that_does_not_fit_is_named() -> None:
             TrainingSettings().with_settings([text])
 
 
-@pytest.mark.slow
+def test_two_devices_share_an_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
+    items, endless = [], []
+    for rank in range(2):
+        monkeypatch.setattr("linewatch.training.fit._rank", lambda rank=rank: (rank, 2))
+        items += [index for _, index in Shuffled(10, 3)]
+        endless.append(list(Endless(6)))
+    assert sorted(items) == list(range(10))
+    assert endless == [[0, 2, 4], [1, 3, 5]]
+
+
+@pytest.mark.heavy
 def test_two_processes_share_an_epoch(tmp_path: Path) -> None:
     """What multi-GPU does, with two CPU processes of the same library."""
     code = """
