@@ -64,11 +64,13 @@ class Replayed(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def replayed(coil: tuple[Path, Path]) -> Replayed:
+def replayed(coil: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -> Replayed:
     """The recording, inspected by the cascade and graded."""
-    config, out = coil[0].with_name("c.toml"), coil[0].with_name("v.jsonl")
+    folder = tmp_path_factory.mktemp("replayed")
+    config, out = folder / "c.toml", folder / "v.jsonl"
     config.write_text(
-        f'taxonomy = "configs/taxonomy.toml"\n[decision]\ngrading = "{RULES}"\n[inference]\nchain = "cascade"\n'
+        f'taxonomy = "configs/taxonomy.toml"\n[decision]\ngrading = "{RULES}"\ncall_probability = 0.0\n'
+        '[inference]\nchain = "cascade"\n'
     )
     ended = linewatch("replay", coil[0], "--config", config, "--out", out, "--workers", "2", "--json")
     assert ended.returncode == 0, ended.stderr

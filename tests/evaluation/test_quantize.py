@@ -166,7 +166,7 @@ def test_a_sibling_is_written_whole_with_its_tiles_and_its_figures(
     made_data: Path, made_splits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(REPO)
-    monkeypatch.setattr(f"{quantize.__module__}.open_sets", _made_set(made_data, made_splits, "neu", "severstal"))
+    monkeypatch.setattr(f"{quantize.__module__}.open_sets", _made_set(made_data, made_splits, "neu"))
     engines = tmp_path / "engines"
     engines.mkdir()
     (engines / "segment").symlink_to(ENGINES / "segment")
@@ -176,16 +176,12 @@ def test_a_sibling_is_written_whole_with_its_tiles_and_its_figures(
     assert {"segment", *(one.manifest.name for one in siblings)} == {path.name for path in engines.iterdir()}
     first = siblings[0].manifest
     assert first.name == "segment-int8"
-    assert {one.data for one in first.quantisation.acceptance} == {"neu", "severstal"}  # type: ignore[union-attr]
+    assert {one.data for one in first.quantisation.acceptance} == {"neu"}  # type: ignore[union-attr]
     written = load_engine(engines, "segment-int8", Task.SEGMENT)
     assert written.manifest == first
     calibration = json.loads((tmp_path / "int8" / "segment-int8.json").read_text())
-    held_out = {
-        one.file
-        for name in ("neu", "severstal")
-        for one in open_set(name, made_data / name, made_splits).specimens
-        if one.fold == HELD_OUT_FOLD
-    }
+    specimens = open_set("neu", made_data / "neu", made_splits).specimens
+    held_out = {one.file for one in specimens if one.fold == HELD_OUT_FOLD}
     assert not held_out & {one["file"] for one in calibration["tiles"]}
     pixels = np.stack(_tiles(written, 3))
     source, sibling = of_loaded(_engine("segment")), of_loaded(written)
@@ -193,7 +189,7 @@ def test_a_sibling_is_written_whole_with_its_tiles_and_its_figures(
     assert np.abs(apart).mean() < 4 * DEVIATION
 
 
-@pytest.mark.slow
+@pytest.mark.heavy
 def test_a_sibling_that_may_be_worse_is_refused_and_leaves_no_trace(
     made_data: Path,
     made_splits: Path,
@@ -271,16 +267,22 @@ def test_every_figure_beyond_its_bound_is_named() -> None:
     assert "onnxruntime" not in str(told.value)
 
 
-@pytest.mark.slow
+@pytest.mark.heavy
 def test_a_screens_networks_without_a_fold_are_found_in_its_run(tmp_path: Path) -> None:
     source = _engine("screen")
-    with pytest.raises(ConfigError, match="holds no networks without a fold"):
-        list(fold_networks(tmp_path, source))
     _leave_networks(tmp_path, "4", "1-4")
     found = list(fold_networks(tmp_path, source))
     assert [one.fold for one in found] == [1, 4]
     for one in found:
         open_backend("onnxruntime").check(source.manifest, one.model)
+
+
+@pytest.mark.slow
+def test_a_run_without_a_screens_networks_is_refused(tmp_path: Path) -> None:
+    source = _engine("screen")
+    with pytest.raises(ConfigError, match="holds no networks without a fold"):
+        list(fold_networks(tmp_path, source))
+    _leave_networks(tmp_path, "4")
     with pytest.raises(ConfigError, match="only screen and inspect are cross-validated"):
         list(fold_networks(tmp_path, _engine("segment")))
     torch.save({"other": torch.zeros(1)}, tmp_path / "without-4" / "fit" / "weights.pt")

@@ -11,7 +11,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from history_process import STARTED, start_history, stored_frames, wait_for, write_config
+from history_process import PATIENCE_S, STARTED, start_history, stored_frames, wait_for, write_config
 
 import linewatch
 from linewatch.history.database import reading
@@ -68,7 +68,7 @@ class Stored:
         with closing(sqlite3.connect(self.file)) as connection:
             assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
         self.process.send_signal(signal.SIGTERM)
-        assert self.process.wait(40) == 0
+        assert self.process.wait(PATIENCE_S) == 0
 
 
 @pytest.fixture
@@ -191,7 +191,6 @@ def test_who_may_only_read_the_file_can_report_from_it(start_service, history_of
         (coil,) = json.loads(ended.stdout)["coils"]
         return coil["passed_mm"] / 256
 
-    assert frames_seen() == 3
     stored.decide(2)
     stored.has(5)
     assert frames_seen() == 5
@@ -216,7 +215,7 @@ def test_who_may_only_read_the_file_can_report_from_it(start_service, history_of
     stored.decide(1)
     stored.has(6)
     again.send_signal(signal.SIGTERM)
-    assert again.wait(40) == 0
+    assert again.wait(PATIENCE_S) == 0
     assert [path.name for path in stored.disk.iterdir()] == ["history.sqlite"]
     assert frames_seen() == 6
     assert [path.name for path in stored.disk.iterdir()] == ["history.sqlite"]  # a reader leaves nothing behind
@@ -225,9 +224,6 @@ def test_who_may_only_read_the_file_can_report_from_it(start_service, history_of
     ended = unprivileged("coils", "--config", str(stored.config))
     assert ended.returncode == 8
     assert "this user may not read it; let the user read the file" in ended.stderr
-    stored.disk.chmod(0o700)
-    ended = unprivileged("coils", "--config", str(stored.config))
-    assert (ended.returncode, "this user may not read it" in ended.stderr) == (8, True)
 
 
 def test_a_file_that_changes_under_a_reader_that_cannot_be_protected(tmp_path, monkeypatch):

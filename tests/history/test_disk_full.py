@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from history_process import STARTED, start_history, stored_frames, wait_for, write_config
+from history_process import PATIENCE_S, STARTED, start_history, stored_frames, wait_for, write_config
 
 import linewatch
 from linewatch.config.history import ImageSettings
@@ -54,7 +54,7 @@ class SmallDisk:
 
     def close(self) -> None:
         self._process.stdin.close()
-        self._process.wait(30)
+        self._process.wait(PATIENCE_S)
 
 
 @pytest.mark.timeout(300)
@@ -132,4 +132,4 @@ def test_who_ends_it_while_it_cannot_write_is_told_by_the_exit_code(start_servic
     process = start_history(config)
     wait_for(lambda: stored_frames(settings.database) == 7)
     process.send_signal(signal.SIGTERM)
-    assert process.wait(30) == 0
+    assert process.wait(PATIENCE_S) == 0

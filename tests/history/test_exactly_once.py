@@ -18,7 +18,7 @@ from linewatch.review.from_history import read_passage
 
 pytestmark = pytest.mark.service
 
-KILLS = 6
+KILLS = 4
 
 
 class _Mill(threading.Thread):
@@ -77,7 +77,7 @@ def test_nothing_is_lost_or_doubled_when_the_history_is_killed_at_random_points(
     )  # all may be stored already
     wait_for(lambda: stored_frames(settings.database) >= expected)
     process.send_signal(signal.SIGTERM)
-    assert process.wait(30) == 0
+    assert process.wait(PATIENCE_S) == 0
 
     with reading(settings.database) as connection:
         assert gaps(connection) == []
@@ -126,7 +126,7 @@ def test_two_histories_of_one_service_in_one_database_do_not_both_store(start_se
     other = first if ended is second else second
     wait_for(lambda: stored_frames(settings.database) == total)
     other.send_signal(signal.SIGTERM)
-    other.wait(30)
+    other.wait(PATIENCE_S)
     with reading(settings.database) as connection:
         (row,) = coils(connection)
         assert len(defects(connection, [row.passage], limit=10_000)) == total
@@ -149,9 +149,9 @@ def test_a_gap_that_cannot_be_filled_is_a_row(start_service, history_of, tmp_pat
     for _ in range(2):  # the second start finds nothing more to tell
         process = start_history(config)
         wait_for(lambda: _ended(settings.database))
-        let_run(process, 1.0)
+        let_run(process, 0.5)
         process.send_signal(signal.SIGTERM)
-        process.wait(30)
+        process.wait(PATIENCE_S)
     with reading(settings.database) as connection:
         found = {gap.topic: gap for gap in gaps(connection)}
         (row,) = coils(connection)
@@ -189,7 +189,7 @@ def test_a_new_journal_is_a_gap_and_its_coils_are_others(start_service, history_
     service.tell("frames 4 2")
     wait_for(lambda: stored_frames(settings.database) == 13)
     process.send_signal(signal.SIGTERM)
-    process.wait(30)
+    process.wait(PATIENCE_S)
     with reading(settings.database) as connection:
         assert [gap.reason for gap in gaps(connection)] == ["the service began a new journal"]
         newer, older = coils(connection)
@@ -209,7 +209,7 @@ def test_a_new_journal_that_has_run_past_the_old_one_is_noticed(start_service, h
     process = start_history(config)
     wait_for(lambda: stored_frames(settings.database) == 9)
     process.send_signal(signal.SIGTERM)
-    process.wait(30)
+    process.wait(PATIENCE_S)
     service.kill()
     subprocess.run(["rm", "-r", str(tmp_path / "journal")], check=True)
     service.start()
@@ -218,7 +218,7 @@ def test_a_new_journal_that_has_run_past_the_old_one_is_noticed(start_service, h
     process = start_history(config)
     wait_for(lambda: stored_frames(settings.database) == 33)
     process.send_signal(signal.SIGTERM)
-    process.wait(30)
+    process.wait(PATIENCE_S)
     with reading(settings.database) as connection:
         assert {gap.reason for gap in gaps(connection)} == {"the service began a new journal"}
         lengths = [row.inspected_mm for row in coils(connection)]

@@ -14,7 +14,7 @@ from pathlib import Path
 import psycopg
 import pytest
 from decisions import coil_notice, crop, defect_event, verdict
-from history_process import start_history, stored_frames, wait_for, write_config
+from history_process import PATIENCE_S, start_history, stored_frames, wait_for, write_config
 from records import assert_same
 from stored_coils import coil_messages, messages_of, store_messages, stored_facts
 
@@ -200,7 +200,7 @@ def test_a_server_that_goes_away_and_comes_back(server, start_service, history_o
         (row,) = coils(connection, limit=1)
         assert len(defects(connection, [row.passage])) == 7
     process.send_signal(signal.SIGTERM)
-    assert process.wait(40) == 0
+    assert process.wait(PATIENCE_S) == 0
 
 
 def _processes() -> list[int]:
@@ -296,5 +296,5 @@ def test_a_server_that_fails_without_going_away_is_waited_for_and_nothing_is_los
         assert len(defects(connection, [row.passage])) == 7
     assert log().count("messages_lost") == lost_before
     process.send_signal(signal.SIGTERM)
-    assert process.wait(40) == 0
+    assert process.wait(PATIENCE_S) == 0
     network.close()

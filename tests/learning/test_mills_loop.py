@@ -5,7 +5,6 @@ back.
 import json
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -49,12 +48,6 @@ def run(*arguments: object) -> int:
     return cli.main([str(one) for one in arguments])
 
 
-def free_address() -> str:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return f"tcp://127.0.0.1:{free.getsockname()[1]}"
-
-
 def rendered_instances(folder: Path, config: Path) -> LabelledInstances:
     """What the shipped engines find on a rendered coil, judged by its truth."""
     coil, truth, out = folder / "coil.avi", folder / "truth.json", folder / "verdicts.jsonl"
@@ -76,7 +69,7 @@ def mill(tmp_path: Path) -> Iterator[SimpleNamespace]:
     engines = tmp_path / "engines"
     for name in ("screen", "classify", "segment"):
         shutil.copytree(ROOT / "engines" / name, engines / name)
-    publish, serve, commands = free_address(), free_address(), f"ipc://{tmp_path}/cmd"
+    publish, serve, commands = (f"ipc://{tmp_path}/{name}" for name in ("pub", "rep", "cmd"))
     inference = (
         f'[inference]\nchain = "cascade"\nengines_dir = "{engines}"\nprecision = "fp32"\ndeadline_ms = 60000.0\n'
     )

@@ -23,7 +23,7 @@ def test_a_plc_reads_at_the_end_of_a_coil_what_the_verdicts_say(tmp_path, connec
     config = tmp_path / "service.toml"
     config.write_text(
         f'taxonomy = "{ROOT}/configs/taxonomy.toml"\n[line]\nline_rate_hz = 4000.0\n'
-        '[source]\ntype = "simulator"\nlength_m = 20.0\ndefects_per_m = 2.0\nseed = 5\ncoil = "SIM-5"\n'
+        '[source]\ntype = "simulator"\nlength_m = 8.0\ndefects_per_m = 5.0\nseed = 5\ncoil = "SIM-5"\n'
         "[decision]\ncall_probability = 0.0\n"  # many defects on little strip
         f'[inference]\nengines_dir = "{ROOT}/engines"\nworkers = 2\n[journal]\ndir = "{tmp_path}/journal"\n'
         f'[wire]\npublish = "{publish}"\nserve = "{serve}"\n'
@@ -57,9 +57,9 @@ def expected_at_the_end(verdicts):
     lines = list(read_verdicts(verdicts))
     coil = next(line for line in lines if isinstance(line, CoilLine) and line.state is CoilState.ENDED)
     sums_mm = {"inspected": coil.inspected_mm, "degraded": coil.degraded_mm, "missed": coil.missed_mm}
-    assert sum(sums_mm.values()) == pytest.approx(20_000)
+    assert sum(sums_mm.values()) == pytest.approx(8_000)
     expected = {f"coil_{name}": round(mm) for name, mm in sums_mm.items()}
-    expected |= {"coil_id": "SIM-5", "along": 20_000, "messages_lost": 0, "alarms_standing": 0}
+    expected |= {"coil_id": "SIM-5", "along": 8_000, "messages_lost": 0, "alarms_standing": 0}
     opened = [defect for line in lines for defect in line.defects if defect.state is DefectState.OPENED]
     last = {defect.id: defect for line in lines for defect in line.defects}
     assert len(opened) > 6
