@@ -26,9 +26,14 @@ class SpeedProfile:
         return SpeedProfile(length_mm, speed_mm_per_s, speed_mm_per_s, 1.0, 0.0)
 
     @staticmethod
-    def typical(length_mm: float, run_mm_per_s: float) -> "SpeedProfile":
-        """Return a profile that threads at a fifth of the running speed and reaches that within two seconds."""
-        return SpeedProfile(length_mm, run_mm_per_s, run_mm_per_s / 5, run_mm_per_s * 0.4, min(5_000.0, length_mm / 20))
+    def typical(length_mm: float, run_mm_per_s: float, threading_mm: float | None = None) -> "SpeedProfile":
+        """Return a profile that threads at a fifth of the running speed and reaches that within two seconds.
+
+        threading_mm: None: 5 m, at most a twentieth of the coil.
+        """
+        if threading_mm is None:
+            threading_mm = min(5_000.0, length_mm / 20)
+        return SpeedProfile(length_mm, run_mm_per_s, run_mm_per_s / 5, run_mm_per_s * 0.4, threading_mm)
 
     def elapsed_s(self, along_mm: float) -> float:
         """Return the seconds from the head of the coil until `along_mm` of it have passed."""

@@ -55,7 +55,7 @@ def service(settings: ServiceSettings, tmp_path: Path) -> Iterator[SimpleNamespa
     shutil.copytree(folder / "segment", folder / "damaged")
     bad_engines.write(ROOT / "engines", folder)
     inference = settings.inference.model_copy(update={"engines_dir": folder, "deadline_ms": 60_000.0})
-    with live_service(settings.model_copy(update={"inference": inference}), tmp_path / "v.jsonl", 2500.0) as found:
+    with live_service(settings.model_copy(update={"inference": inference}), tmp_path / "v.jsonl", 1500.0) as found:
         yield found
 
 

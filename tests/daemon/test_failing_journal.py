@@ -93,8 +93,8 @@ def on_small_disk(settings: ServiceSettings, failing_disk: FailingDisk) -> Servi
     assert settings.source is not None
     return settings.model_copy(
         update={
-            "source": settings.source.model_copy(update={"length_m": 5_000.0}),
-            "line": settings.line.model_copy(update={"line_rate_hz": 2_000.0}),
+            "source": settings.source.model_copy(update={"length_m": 5_000.0, "threading_m": 0.0}),
+            "line": settings.line.model_copy(update={"line_rate_hz": 1_500.0}),
             "journal": settings.journal.model_copy(update={"dir": failing_disk.folder / "journal"}),
         }
     )

@@ -30,9 +30,9 @@ class Watched:
     def __init__(self, settings: ServiceSettings, backends: list[Backend], out: Path) -> None:
         assert settings.source is not None
         inference = settings.inference.model_copy(update={"deadline_ms": 60_000.0})
-        line = settings.line.model_copy(update={"line_rate_hz": 2500.0})
+        line = settings.line.model_copy(update={"line_rate_hz": 1500.0})
         self._settings = settings.model_copy(update={"inference": inference, "line": line})
-        self._source = settings.source.model_copy(update={"length_m": 2000.0})
+        self._source = settings.source.model_copy(update={"length_m": 2000.0, "threading_m": 0.0})
         self._backends, self._out = backends, out
         self._ready = threading.Event()
         self._thread = threading.Thread(target=self._run)

@@ -181,17 +181,17 @@ def test_a_service_that_misses_every_line_is_unhealthy_until_it_sees_again(
 ) -> None:
     """Every stage ticks, nothing is looked at: the heartbeat stands and the watchdog is unfed, until engines run."""
     monkeypatch.setattr(sight, "BLIND_NS", 500_000_000)
-    backend = FailingBackend(open_backend(settings.inference.backend), 20, 59 if blinded else 19)
+    backend = FailingBackend(open_backend(settings.inference.backend), 8, 27 if blinded else 7)
     # A slow line and a late deadline: on a busy machine, too, nothing is missed but by the engines.
     settings = settings.model_copy(
         update={
             "wire": settings.wire.model_copy(update={"heartbeat_hz": 20.0}),
-            "line": settings.line.model_copy(update={"line_rate_hz": 2500.0}),
+            "line": settings.line.model_copy(update={"line_rate_hz": 1500.0}),
             "inference": settings.inference.model_copy(update={"deadline_ms": 60_000.0}),
         }
     )
     assert settings.source is not None
-    source = settings.source.model_copy(update={"length_m": 1000.0})
+    source = settings.source.model_copy(update={"length_m": 1000.0, "threading_m": 0.0})
     clock, heard = MonotonicClock(), threading.Event()
     statuses: list[StatusMessage] = []
 

@@ -39,7 +39,7 @@ def inspecting(settings: ServiceSettings, tmp_path: Path) -> ServiceSettings:
 
 @pytest.fixture
 def service(inspecting: ServiceSettings, tmp_path: Path) -> Iterator[SimpleNamespace]:
-    with live_service(inspecting, tmp_path / "v.jsonl", 1500.0) as found:
+    with live_service(inspecting, tmp_path / "v.jsonl", 1000.0) as found:
         yield found
 
 
@@ -69,7 +69,7 @@ def test_it_compares_promotes_and_refuses_engines(service: SimpleNamespace) -> N
 @pytest.mark.timeout(300)
 def test_verdicts_are_the_same_bytes_at_any_worker_count_and_delay(inspecting: ServiceSettings, tmp_path: Path) -> None:
     """Also where the engine gets frames in tiles, whose answers come in any order."""
-    short = with_(inspecting, source={"length_m": 5.0})
+    short = with_(inspecting, source={"length_m": 2.5})
     wide = with_(short, line={"width_px": 1760, "frame_lines": 320})
     for name, settings in (("whole", short), ("tiles", wide)):
         one, many = tmp_path / f"{name}-1", tmp_path / f"{name}-4"

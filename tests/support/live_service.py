@@ -24,7 +24,7 @@ def live_service(settings: ServiceSettings, verdicts: Path, line_rate_hz: float)
             "wire": settings.wire.model_copy(update={"commands": f"ipc://{verdicts.parent}/cmd"}),
         }
     )
-    source = settings.source.model_copy(update={"length_m": 2000.0})
+    source = settings.source.model_copy(update={"length_m": 2000.0, "threading_m": 0.0})
     clock, found, ready = MonotonicClock(), SimpleNamespace(verdicts=verdicts), threading.Event()
 
     def run() -> None:

@@ -29,6 +29,11 @@ class SimulatorSource(SourceSettings):
     seed: int = Field(default=7, ge=0)
     length_m: float = Field(default=100.0, gt=0, le=20_000)
     defects_per_m: float = Field(default=1.0, ge=0, le=50)
+    threading_m: float | None = Field(
+        default=None,
+        ge=0,
+        description="head and tail that pass at a fifth of the line rate; none: 5 m, at most a twentieth of the coil",
+    )
     coil: CoilName = "SIM-7"
     texture: Texture = Field(
         default="drawn",
@@ -114,7 +119,10 @@ class SimulatorSource(SourceSettings):
         strip = self._seen(line)
         course = Course.of(self.turns, strip.total_lines, line.mm_per_line)
         began_unix_ns = partial(_began, self.runs_on) if live and self.runs_on else None
-        profile = SpeedProfile.typical(course.rows * line.mm_per_line, line.line_rate_hz * line.mm_per_line)
+        threading_mm = None if self.threading_m is None else 1000.0 * self.threading_m
+        profile = SpeedProfile.typical(
+            course.rows * line.mm_per_line, line.line_rate_hz * line.mm_per_line, threading_mm
+        )
         if line.encoder is None:
             if self.turns or self.welds_m or self.counter_faults:
                 raise ConfigError(
