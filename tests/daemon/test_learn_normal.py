@@ -2,14 +2,14 @@
 
 import json
 import shutil
-import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
+from subprocess import CompletedProcess
 
 import cv2
 import numpy as np
 import pytest
+from typed_commands import typed
 
 from linewatch.config.line import LineSettings
 from linewatch.config.normal import read_normal
@@ -73,19 +73,14 @@ def line(tmp_path_factory: pytest.TempPathFactory) -> Line:
     return Line(folder, config, strips)
 
 
-def _linewatch(*words: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "linewatch.cli", *map(str, words)]
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=240)
-
-
-def _learn(line: Line, out: Path, *words: object, config: Path | None = None) -> subprocess.CompletedProcess[str]:
-    return _linewatch("learn-normal", *words, "--config", config or line.config, "--out", out)
+def _learn(line: Line, out: Path, *words: object, config: Path | None = None) -> CompletedProcess[str]:
+    return typed("learn-normal", *words, "--config", config or line.config, "--out", out)
 
 
 def _told(line: Line, config: Path, strip: Path) -> list[dict[str, float]]:
     """Return the evidence of every defect that a replay tells."""
     out = line.folder / "verdicts.jsonl"
-    done = _linewatch("replay", strip, "--config", config, "--out", out)
+    done = typed("replay", strip, "--config", config, "--out", out)
     assert done.returncode == 0, done.stderr
     return [dict(event.evidence) for one in read_strip(out) for event in one.defects if event.state == "closed"]
 
@@ -112,7 +107,7 @@ def test_what_the_line_is_full_of_is_told_no_more(line, learned):
     after = _told(line, named, line.strips[1])
     assert len(after) <= len(before) / 2
     assert all(evidence[UNLIKE_NORMAL] <= 0 for evidence in after)
-    checked = _linewatch("check", named)
+    checked = typed("check", named)
     assert checked.returncode == 0
     assert "cam1-top@1, of" in checked.stdout
 
@@ -121,7 +116,7 @@ def test_more_strip_is_added_and_the_drift_is_told(line, learned, tmp_path):
     out, picture = tmp_path / "normal.json", tmp_path / "drift.png"
     shutil.copy(learned, out)
     done = _learn(line, out, line.strips[1], "--json", "--picture", picture)
-    told, model = json.loads(done.stdout), read_normal(out)
+    told, model = json.loads(done.stdout.splitlines()[-1]), read_normal(out)
     assert told["version"] == model.version == 2
     first, second = model.learned
     assert told["m2"] == pytest.approx(first.m2 + second.m2)
@@ -154,8 +149,8 @@ def test_a_model_of_another_second_stage_is_refused(line, learned, tmp_path):
     done = _learn(line, out, line.strips[0], config=config)
     assert done.returncode == 2
     assert "has version 2; learn it again" in done.stderr
-    assert _linewatch("replay", line.strips[0], "--config", _named(config, out)).returncode == 2
-    assert _linewatch("check", _named(config, out)).returncode == 3
+    assert typed("replay", line.strips[0], "--config", _named(config, out)).returncode == 2
+    assert typed("check", _named(config, out)).returncode == 3
     assert _learn(line, out, line.strips[0], "--new", config=config).returncode == 0
     assert read_normal(out).reference.probability == "2"
 

@@ -39,7 +39,7 @@ def timeless(path: Path) -> list[str]:
 
 
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize(("frames", "defects"), [(60, 24), pytest.param(500, 200, marks=pytest.mark.heavy)])
+@pytest.mark.parametrize(("frames", "defects"), [(40, 16), pytest.param(500, 200, marks=pytest.mark.heavy)])
 def test_verdicts_are_the_same_bytes_at_any_pace_worker_count_and_delay(
     settings: ServiceSettings, tmp_path: Path, frames: int, defects: int
 ) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from bright_strip import write_service
+from typed_commands import typed
 
 from linewatch.client import ClientKeys, Commander, Subscriber
 from linewatch.client.connection import ask_snapshot
@@ -25,7 +26,7 @@ from linewatch.wire.schema import AlarmMessage
 pytestmark = pytest.mark.service
 
 ROOT = Path(__file__).parents[2]
-PATIENCE_S = 60.0
+PATIENCE_S = 120.0
 
 
 class Mill:
@@ -50,7 +51,10 @@ class Mill:
         self.log = folder / "log"
         with self.log.open("w") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "linewatch.cli", "run", config], cwd=ROOT, stderr=log, env=_environment()
+                [sys.executable, "-m", "linewatch.cli", "run", config],
+                cwd=ROOT,
+                stderr=log,
+                env={**os.environ, "PYTHONPATH": str(ROOT)},
             )
         self._wait()
 
@@ -86,20 +90,11 @@ class Mill:
         assert self.process.wait(PATIENCE_S) == 0
 
 
-def _environment(**more: str) -> dict[str, str]:
-    return {**os.environ, "PYTHONPATH": str(ROOT), **more}
-
-
 def _linewatch(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "linewatch.cli", *words],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=PATIENCE_S,
-        env=_environment(**environment),
-    )
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in environment.items():
+            patch.setenv(name, value)
+        return typed(*words)
 
 
 @pytest.fixture
@@ -151,7 +146,7 @@ def test_each_desk_does_what_its_key_allows_and_the_journal_and_the_log_name_the
     with Subscriber(mill.publish, mill.serve, ["alarm"], keys=mill.of("engineer"), since="epoch") as listening:
         told = None
         while not isinstance(told, AlarmMessage) or told.command is None:
-            told = listening.poll(5.0)
+            told = listening.poll(PATIENCE_S)
         assert (told.command.by, told.command.said_by) == ("desk-operator", "ann"), "as it is journaled"
     mill.end()
     trail = [(event["key"], event["asked"]["action"], event["outcome"]) for event in mill.events("command")]
