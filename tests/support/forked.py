@@ -7,18 +7,20 @@ import atexit
 import multiprocessing
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
 from multiprocessing import reduction
-from typing import Any, Self
+from typing import Any, Self, TextIO
 
 _FORKS = multiprocessing.get_context("forkserver")
 _FORKS.set_forkserver_preload(
     [
-        *("killed_service", "small_service", "linewatch.cli", "linewatch.plant.cli", "linewatch.daemon.run"),
-        *("linewatch.plant.modbus.bridge", "linewatch.plant.mqtt.bridge", "linewatch.plant.s7.bridge"),
-        *("linewatch.history.cli", "linewatch.history.run", "linewatch.inference.backends.registry"),
+        *("killed_service", "small_service", "strip_player", "logging_sockets"),
+        *("linewatch.cli", "linewatch.daemon.run", "linewatch.inference.backends.registry"),
+        *("linewatch.plant.cli", "linewatch.plant.modbus.bridge", "linewatch.plant.mqtt.bridge"),
+        *("linewatch.plant.s7.bridge", "linewatch.history.cli", "linewatch.history.run", "linewatch.strip.cli"),
         *("sqlalchemy.dialects.sqlite", "alembic.command", "alembic.runtime.migration"),
     ]
 )
@@ -78,6 +80,17 @@ class Forked:
 def linewatch(*words: object, streams: Mapping[int, int], **environment: str) -> Forked:
     """Run a command of the command line, which neither reads its arguments nor its environment from anywhere else."""
     return Forked(_command, *map(str, words), streams=streams, environment=environment)
+
+
+def spoken_with(program: Callable[..., object], *arguments: object, log: int | None = None) -> tuple[Forked, TextIO]:
+    """Start a program; return it and the stream on which we write its input and read its output.
+
+    log: descriptor for what it writes to its standard error; None: ours.
+    """
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        streams = {0: theirs.fileno(), 1: theirs.fileno()} | ({} if log is None else {2: log})
+        return Forked(program, *arguments, streams=streams), ours.makefile("rw")
 
 
 class _Descriptor:

@@ -1,11 +1,10 @@
 """A small service in a process of its own, with a real journal and real sockets, controlled by its standard input."""
 
-import socket
 from pathlib import Path
 
 import pytest
 import small_service
-from forked import Forked
+from forked import spoken_with
 
 
 class SmallService:
@@ -18,12 +17,8 @@ class SmallService:
         self.start()
 
     def start(self) -> None:
-        ours, theirs = socket.socketpair()
-        with ours, theirs:
-            streams = dict.fromkeys((0, 1), theirs.fileno())
-            arguments = self._folder, self.publish, self.serve, self._high_water
-            self.process = Forked(small_service.main, *arguments, streams=streams)
-            self._wire = ours.makefile("rw")
+        arguments = self._folder, self.publish, self.serve, self._high_water
+        self.process, self._wire = spoken_with(small_service.main, *arguments)
         self.publish, self.serve = self._wire.readline().split()
 
     def tell(self, command: str) -> None:
