@@ -50,9 +50,10 @@ class FreeCamera:
     serial = ""
 
     def __init__(self) -> None:
-        self._begun_s, self._number = time.monotonic(), -1
+        self._begun_s, self._number = 0.0, -1
 
     def read(self) -> Grab | None:
+        self._begun_s = self._begun_s or time.monotonic()  # not before the counter is read
         self._number += 1
         taken_s = self._begun_s + (self._number + 1) * LINES / RATE_HZ
         time.sleep(max(0.0, taken_s - time.monotonic()))
@@ -132,9 +133,7 @@ def test_lines_lie_where_the_counter_says_and_a_counter_that_is_gone_is_told(
     beside: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     strip = Running()
-    monkeypatch.setattr(
-        "linewatch.capture.position.beside.SILENT_S", 60.0
-    )  # on a busy host the reader waits for a core
+    monkeypatch.setattr("linewatch.capture.position.beside.SILENT_S", 60.0)
     with beside(strip, tmp_path) as (counter, lose):
         line = line_of(counter)
         with CountedBesideCamera(FreeCamera(), line, MonotonicClock()) as counted:
