@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from subprocess import DEVNULL, Popen
 from types import SimpleNamespace
-from typing import Any
 
 import numpy as np
 import pytest
@@ -16,7 +15,7 @@ from hmi_process import ROOT, chromium, hmi_config, logged_in, needs_chromium, r
 from page_findings import findings, noted
 from waiting import wait_until
 
-from benchmarks.hmi import DELAYS
+from benchmarks.hmi import DELAYS, OPEN, acknowledged_ms
 from experiments.held_out_coil import build
 from linewatch.config.line import LineSettings
 from linewatch.config.taxonomy import Taxonomy
@@ -53,7 +52,6 @@ publish = "ipc://{folder}/publish"
 serve = "ipc://{folder}/serve"
 commands = "ipc://{folder}/commands"
 """
-OPEN = 'li.alarm[data-open="true"]'
 
 
 @pytest.fixture(scope="module")
@@ -110,7 +108,7 @@ def test_two_people_watch_a_real_coil_and_act_on_it(coil: Path, tmp_path: Path) 
 
         otto = logged_in(line.browser, line.url, "Otto Operator", "/alarms")
         eva = logged_in(line.browser, line.url, "Eva Engineer", "/alarms")
-        took = [acknowledged(*pair) for pair in ((otto, eva), (eva, otto), (otto, eva), (eva, otto))]
+        took = [acknowledged_ms(*pair) for pair in ((otto, eva), (eva, otto), (otto, eva), (eva, otto))]
         print(f"an acknowledged alarm on the other page after {', '.join(f'{one:.0f}' for one in took)} ms")
 
         line.service.terminate()
@@ -118,24 +116,3 @@ def test_two_people_watch_a_real_coil_and_act_on_it(coil: Path, tmp_path: Path) 
         page.locator("html[data-link=silent] #banner:not([hidden])").wait_for()
         assert page.locator("#stale").is_visible()
         assert errors == []
-
-
-def acknowledged(clicks: Any, sees: Any) -> float:
-    """Have one person acknowledge an alarm; return the ms until the other's page shows it."""
-    clicks.locator(OPEN).first.wait_for(timeout=120_000)
-    name = clicks.locator(OPEN).first.get_attribute("data-id")
-    one = f'li.alarm[data-id="{name}"]'
-    sees.locator(f'{one}[data-open="true"]').wait_for()
-    sees.evaluate(
-        """(one) => { window.seenMs = null; new MutationObserver(() => {
-             if (!document.querySelector(`${one}[data-open="true"]`)) window.seenMs ??= Date.now();
-           }).observe(document.getElementById("standing"), { childList: true, subtree: true, attributes: true }); }""",
-        one,
-    )
-    clicked_ms = clicks.evaluate(
-        "(button) => { const now = Date.now(); document.querySelector(button).click(); return now; }",
-        f'{one} [data-does="acknowledge"]',
-    )
-    seen_ms = wait_until(lambda: sees.evaluate("seenMs"))
-    assert isinstance(seen_ms, int | float)
-    return float(seen_ms) - float(clicked_ms)

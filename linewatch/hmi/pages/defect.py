@@ -101,7 +101,7 @@ async def _picture(asked: Asked) -> Answer:
 
 
 async def _activation(asked: Asked) -> Answer:
-    """The map of the engine that found the defect, made now, as a PNG to lay over the picture, and its largest value."""
+    """The map of the engine that found the defect, made now, as a PNG to lay over the picture; its largest value."""
     number, images_dir = number_of(asked), asked.hmi.records.images_dir
 
     def read(connection: "sa.Connection") -> tuple[StoredDefect, tuple[str, ...]]:
