@@ -64,6 +64,7 @@ SAME = {
 }
 """What all instances have in common."""
 CHUNK = 50_000
+COPIED = 2_000  # rows at once: PostgreSQL must answer in time
 BEGUN = datetime.fromtimestamp(1_770_000_000, UTC)
 BEGUN_UNIX_NS = 1_770_000_000 * 10**9
 COIL_NS = 30 * 60 * 10**9  # from one coil to the next: 5,000 coils are 15 weeks
@@ -225,7 +226,7 @@ def copy(url: str, to: str) -> None:
     """Copy every row into the tables of another database, which has none yet."""
     with reading(url) as old, writing(to) as engine:
         for table in METADATA.sorted_tables:
-            found = old.execution_options(yield_per=CHUNK).execute(sa.select(table))
+            found = old.execution_options(yield_per=COPIED).execute(sa.select(table))
             for rows in track(found.mappings().partitions(), table.name):
                 with engine.begin() as new:
                     new.execute(sa.insert(table), [dict(row) for row in rows])
