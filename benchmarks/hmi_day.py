@@ -24,6 +24,7 @@ import psutil
 from playwright.sync_api import sync_playwright
 from rich.progress import track
 
+from benchmarks.hmi import wait_for
 from linewatch.contracts.access import Role
 from linewatch.hmi.access.people import People
 from tools.hmi_pictures import PASSWORD, PERSON
@@ -153,7 +154,7 @@ def main() -> None:
                 (page, live), (_, alarms) = (opened(browser, url, path) for path in ("/", "/alarms"))
                 for _ in track(range(max(1, round(given.hours * 3600 / COIL_S))), "coils"):
                     took_s.append(told_coil(service, given.pace))
-                    page.wait_for_function(f"defectsOnPage() >= {round(COIL_S * FRAMES_PER_S)}")
+                    wait_for(page, f"defectsOnPage() >= {round(COIL_S * FRAMES_PER_S)}")
                     figures["process_mb"].append(process.memory_info().rss / 1e6)
                     figures["live_tab_mb"].append(heap_mb(live))
                     figures["alarms_tab_mb"].append(heap_mb(alarms))

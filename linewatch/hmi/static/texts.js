@@ -40,11 +40,11 @@ const date = new Intl.DateTimeFormat(locale, { timeZone: zone, ...DAY });
 /** The time of day in the plant's zone. */
 export const timeOfDay = (unixMs) => clock.format(unixMs);
 
-/** The date in the plant's zone. */
-export const dateOf = (unixMs) => date.format(unixMs);
+/** The date in the plant's zone, on one line. */
+export const dateOf = (unixMs) => date.format(unixMs).replaceAll(" ", "\u00a0");
 
 /** Date and time of day in the plant's zone. */
-export const dateAndTime = (unixMs) => `${date.format(unixMs)} ${clock.format(unixMs)}`;
+export const dateAndTime = (unixMs) => `${dateOf(unixMs)} ${clock.format(unixMs)}`;
 
 const plainDate = new Intl.DateTimeFormat(locale, { timeZone: "UTC", ...DAY });
 
