@@ -55,7 +55,7 @@ def service(settings: ServiceSettings, tmp_path: Path) -> Iterator[SimpleNamespa
     shutil.copytree(folder / "segment", folder / "damaged")
     bad_engines.write(ROOT / "engines", folder)
     inference = settings.inference.model_copy(update={"engines_dir": folder, "deadline_ms": 60_000.0})
-    with live_service(settings.model_copy(update={"inference": inference}), tmp_path / "v.jsonl", 1500.0) as found:
+    with live_service(settings.model_copy(update={"inference": inference}), tmp_path / "v.jsonl", 1000.0) as found:
         yield found
 
 
@@ -234,7 +234,7 @@ def test_a_promoted_engine_that_answers_badly_is_withdrawn_by_itself(
         assert "engine sometimes failed 3 times since it was promoted, screen runs again" in (status.beside.text or "")
         assert status.engines[0].identity.startswith("screen@")
         decided = service.service.totals.frames
-        wait_until(lambda: service.service.totals.frames >= decided + 30, PATIENCE_S)
+        wait_until(lambda: service.service.totals.frames >= decided + 15, PATIENCE_S)
         assert service.service.exchange.backend.state is BackendState.SERVING, "the backend was not at fault"
         assert "sometimes" in (service.service.exchange.withdrawn or "")
         commander.engine(EngineAction.DROP)

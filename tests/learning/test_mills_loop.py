@@ -83,7 +83,7 @@ def mill(tmp_path: Path) -> Iterator[SimpleNamespace]:
     write_second_stage(engines, "classify", fitted.model, shipped)
     config = tmp_path / "service.toml"
     config.write_text(
-        f"{taxonomy}{inference}[line]\nline_rate_hz = 1000.0\n"
+        f"{taxonomy}{inference}[line]\nline_rate_hz = 400.0\n"
         '[source]\ntype = "simulator"\nlength_m = 5000.0\nthreading_m = 0.0\n'
         f'defects_per_m = 8.0\ncoil = "C-1"\n[crops]\nmax_per_s = 20.0\n[journal]\ndir = "{tmp_path / "journal"}"\n'
         f'[wire]\npublish = "{publish}"\nserve = "{serve}"\ncommands = "{commands}"\n'
