@@ -1,7 +1,7 @@
 """Running sums over what was decided: for the status message, the progress bar and the final table."""
 
 import threading
-from collections import Counter
+from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 
 from linewatch.contracts.alarm import AlarmChange, AlarmNotice, AlarmState
@@ -26,20 +26,16 @@ class StripAsDecided:
     """Strip as it was first decided. Unlike other sums these never fall, whatever a later decision corrects."""
 
     lines: Counter[tuple[Quality, str]] = field(default_factory=Counter)  # by quality and cause; "": none
-    mm2: Counter[Quality] = field(default_factory=Counter)
-    uninspected_mm2: Counter[str] = field(default_factory=Counter)  # by cause
+    mm2: defaultdict[Quality, float] = field(default_factory=lambda: defaultdict(float))
+    uninspected_mm2: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))  # by cause
 
     def add(self, span: CoverageSpan) -> None:
         """Add a span of a new frame."""
         self.lines[span.quality, span.cause.value if span.cause else ""] += span.lines
         if (area := span.area) is not None:
-            self.mm2.update(
-                {
-                    Quality.INSPECTED: area.inspected_mm2,
-                    Quality.DEGRADED: area.degraded_mm2,
-                    Quality.MISSED: area.missed_mm2,
-                }
-            )
+            self.mm2[Quality.INSPECTED] += area.inspected_mm2
+            self.mm2[Quality.DEGRADED] += area.degraded_mm2
+            self.mm2[Quality.MISSED] += area.missed_mm2
         for cause, mm2 in span.uninspected_mm2:
             self.uninspected_mm2[cause.value] += mm2
 
