@@ -3,8 +3,9 @@
     python -m benchmarks.history --instances 10000000 --coil 200000 --file out/bench/history.sqlite
 
 Rows are written in bulk, past the recorder, with all their columns and indices, and one mask of a few runs each for
-`--masks` of them. Each query is run on a new connection, first with SQLite's own cache empty and then `--repeat` times;
-what the operating system still holds of the file is not emptied. Recording itself is timed through the recorder.
+`--masks` of them. `--copy-to URL` copies the file into an empty PostgreSQL, and asks that. Each query is run on a new
+connection, first with the database's own cache empty and then `--repeat` times; what the operating system still holds
+of the file is not emptied. Recording itself is timed through the recorder.
 """
 
 import argparse
@@ -34,7 +35,7 @@ from linewatch.history.labels import newest_labels
 from linewatch.history.mapped import mapped
 from linewatch.history.queries import coils, defects, gaps, masks, passages_of, spans
 from linewatch.history.search import CoilFilter, search
-from linewatch.history.tables import DEFECT
+from linewatch.history.tables import DEFECT, METADATA
 from linewatch.history.trends import TrendFilter, weeks
 from linewatch.history.uncertain import QueueFilter, uncertain
 from linewatch.history.writer import HistoryWriter, stored_service
@@ -63,6 +64,7 @@ SAME = {
 }
 """What all instances have in common."""
 CHUNK = 50_000
+COPIED = 2_000  # rows at once: PostgreSQL must answer in time
 BEGUN = datetime.fromtimestamp(1_770_000_000, UTC)
 BEGUN_UNIX_NS = 1_770_000_000 * 10**9
 COIL_NS = 30 * 60 * 10**9  # from one coil to the next: 5,000 coils are 15 weeks
@@ -113,8 +115,11 @@ def fill(url: str, instances: int, per_coil: int, masked: float) -> None:
         some = (first + i for i in range(int(count * masked)))
         database.executemany("INSERT INTO mask VALUES (?, 0, 0, 12, ?)", ((defect, packed) for defect in some))
         of_class = np.bincount(classes, minlength=len(CLASSES)).tolist()
-        counts = [(number, CLASSES[i], of_class[i]) for i in range(len(CLASSES)) if of_class[i]]
-        database.executemany("INSERT INTO class_count VALUES (?, ?, ?)", counts)
+        called = np.bincount(classes[probability >= 0.5], minlength=len(CLASSES)).tolist()
+        counts = [(number, CLASSES[i], of_class[i], called[i]) for i in range(len(CLASSES)) if of_class[i]]
+        database.executemany(
+            "INSERT INTO class_count (coil_id, defect_class, defects, called) VALUES (?, ?, ?, ?)", counts
+        )
         database.execute("COMMIT")
     database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     database.close()
@@ -217,6 +222,18 @@ def queries(coil_count: int) -> dict[str, Callable[[sa.Connection], object]]:
     }
 
 
+def copy(url: str, to: str) -> None:
+    """Copy every row into the tables of another database, which has none yet."""
+    with reading(url) as old, writing(to) as engine:
+        for table in METADATA.sorted_tables:
+            found = old.execution_options(yield_per=COPIED).execute(sa.select(table))
+            for rows in track(found.mappings().partitions(), table.name):
+                with engine.begin() as new:
+                    new.execute(sa.insert(table), [dict(row) for row in rows])
+        with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as new:
+            new.exec_driver_sql("ANALYZE")
+
+
 def measure(url: str, coil_count: int, repeat: int) -> list[dict[str, float | str]]:
     """First and median milliseconds of each query, opening the file not counted."""
     rows = []
@@ -291,6 +308,7 @@ def main() -> None:
     parser.add_argument("--repeat", type=int, default=20)
     parser.add_argument("--file", type=Path, default=Path("out/bench/history.sqlite"))
     parser.add_argument("--keep", action="store_true", help="use the file that is there, and leave it")
+    parser.add_argument("--copy-to", metavar="URL", help="of an empty PostgreSQL, which is asked instead")
     parser.add_argument("--out", type=Path, default=Path("out/bench/history.json"))
     options = parser.parse_args()
     url = f"sqlite:///{options.file}"
@@ -302,7 +320,9 @@ def main() -> None:
         fill(url, options.instances, options.coil, options.masks)
         filled_s = time.perf_counter() - begin
     size_gb = options.file.stat().st_size / 1e9
-    rows = measure(url, -(-options.instances // options.coil), options.repeat)
+    if options.copy_to:
+        copy(url, options.copy_to)
+    rows = measure(options.copy_to or url, -(-options.instances // options.coil), options.repeat)
     report_s = command_s(url, f"C{options.instances // options.coil // 2:05d}", options.out.with_suffix(".html"))
     recorded = [record(url, frames, per_frame) for frames, per_frame in ((4000, 0), (1000, 5), (100, 100))]
     table = Table(

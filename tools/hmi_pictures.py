@@ -108,7 +108,7 @@ PICTURED: Final[dict[str, tuple[str, Callable[[Any], None]]]] = {
     "compare": ("/compare?a=258&b=256", _settled),
     "trends": ("/trends", _settled),
     "rolls": ("/rolls", _settled),
-    "defect": ("/defects/6183", _looked_at),
+    "defect": ("/defects/6196", _looked_at),
     "labels": ("/labels", _labelled),
     "engines": ("/engines", _engines),
     "system": ("/system", _system),

@@ -115,12 +115,12 @@ def label(
     as_json: AsJson = False,
 ) -> None:
     with extra("history"):
-        from linewatch.history.database import explained, writing
+        from linewatch.history.database import write_once
         from linewatch.history.labels import LabelVerdict, label
 
     url = load(config, HistorySettings).database
-    with writing(url) as database, explained(url), database.begin() as connection:
-        said = label(connection, defect, LabelVerdict(verdict), right_class, who or getpass.getuser())
+    by = who or getpass.getuser()
+    said = write_once(url, lambda connection: label(connection, defect, LabelVerdict(verdict), right_class, by))
     if as_json:
         print(json.dumps(asdict(said)))
     else:
@@ -140,12 +140,12 @@ def missed(
     as_json: AsJson = False,
 ) -> None:
     with extra("history"):
-        from linewatch.history.database import explained, writing
+        from linewatch.history.database import write_once
         from linewatch.history.labels import missed
 
     url, box = load(config, HistorySettings).database, StripBox(across_mm, along_mm)
-    with writing(url) as database, explained(url), database.begin() as connection:
-        said = missed(connection, passage, box, right_class, who or getpass.getuser())
+    by = who or getpass.getuser()
+    said = write_once(url, lambda connection: missed(connection, passage, box, right_class, by))
     if as_json:
         print(json.dumps(asdict(said)))
     else:

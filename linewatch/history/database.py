@@ -5,7 +5,7 @@ import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Final, TypeVar
 
 import sqlalchemy as sa
 from alembic import command
@@ -23,6 +23,9 @@ WAL_BYTES = 4 << 20
 """Size of the -wal file from which `upkeep` moves its commits into the database."""
 
 _STATE = "state of the files"
+_OPENED_AT_MOST: Final = 5
+
+R = TypeVar("R")
 
 
 class FileChangedError(HistoryError):
@@ -44,6 +47,21 @@ def writing(url: str) -> Iterator[sa.Engine]:
             yield engine
     finally:
         engine.dispose()
+
+
+def write_once(url: str, change: Callable[[sa.Connection], R]) -> R:
+    """Return what `change` returns for a transaction of its own, beside a history that runs. Raises as `writing` does.
+
+    The history may move commits from the -wal file into the file behind its opening here: then it is opened anew.
+    """
+    for left in reversed(range(_OPENED_AT_MOST)):
+        try:
+            with writing(url) as engine, explained(url), engine.begin() as connection:
+                return change(connection)
+        except FileChangedError:  # told before the transaction began
+            if not left:
+                raise
+    raise AssertionError("it returns or raises")
 
 
 def reopen(engine: sa.Engine, url: str) -> None:

@@ -64,15 +64,10 @@ class Records:
 
     async def write(self, change: Callable[["sa.Connection"], R]) -> R:
         """Return what `change` returns for a transaction that writes, such as a label. Raises as `ask` does."""
-        from linewatch.history.database import writing
+        from linewatch.history.database import write_once
 
         url = self.database
-
-        def changed() -> R:
-            with writing(url) as engine, engine.begin() as connection:
-                return change(connection)
-
-        return await self._run(changed)
+        return await self._run(lambda: write_once(url, change))
 
     async def _run(self, work: Callable[[], R]) -> R:
         try:

@@ -2,7 +2,8 @@
 
 The map is the engine's own output over the picture, computed now: of an inspect engine the probability that each cell
 belongs to a defect, of a segment engine that of each pixel, of a screen that of each cell. The picture is what the
-history keeps, so the steel beyond its border, which the engine saw at the line, is mirrored from within.
+history keeps, so the steel beyond its border, which the engine saw at the line, is mirrored from within. Standard
+output gets a line with the map's largest value, 0 to 1, and behind it a PNG.
 """
 
 import argparse
@@ -89,7 +90,7 @@ def _run(
 
 
 def main() -> int:
-    """Write the PNG to lay over a picture to standard output. Returns the exit code."""
+    """Write the largest value, and the PNG to lay over a picture, to standard output. Returns the exit code."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("picture", type=Path)
     parser.add_argument("engines_dir", type=Path)
@@ -106,7 +107,7 @@ def main() -> int:
     except (LinewatchError, PictureError) as error:
         sys.stderr.write(f"{error}\n")
         return UNUSABLE
-    sys.stdout.buffer.write(overlay(seen))
+    sys.stdout.buffer.write(b"%.4f\n" % seen.max() + overlay(seen))
     return 0
 
 

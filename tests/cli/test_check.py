@@ -36,7 +36,7 @@ def test_an_engine_that_the_service_would_refuse_fails(check, tmp_path):
 
 
 def test_a_configuration_without_a_source_is_said_to_have_none(check):
-    assert "no [source], which `linewatch run` and `record` need" in check(FREE + ENGINES)[1]
+    assert "no [source], which `linewatch run` and `record` need" in check(FREE + NO_ENGINES)[1]
 
 
 RECIPES = (
@@ -45,6 +45,8 @@ RECIPES = (
 OTHER_CHAIN = '[[recipe]]\nname = "a"\nproduct = "a"\nengines = { inspect = "inspect" }\n'
 FREE = '[wire]\npublish = "tcp://127.0.0.1:*"\nserve = "tcp://127.0.0.1:*"\n'
 ENGINES = f'[inference]\nchain = "cascade"\nengines_dir = "{ROOT}/engines"\n'
+NO_ENGINES = '[inference]\nengines_dir = "/nonexistent"\n'
+"""Where engines are not the point: trying them takes a second."""
 
 
 @pytest.fixture
@@ -144,7 +146,7 @@ def test_what_the_protection_of_the_unit_keeps_from_the_service_fails(check, tmp
     unit = unit.replace("/etc/linewatch/linewatch.toml", f"{tmp_path}/c.toml").replace("WorkingDirectory", "#")
     (tmp_path / "units" / "linewatch.service").write_text(unit)
     frames = '[source]\ntype = "folder"\npath = "/home/ann/frames"\n[journal]\ndir = "/srv/journal"\n'
-    code, said = check(FREE + ENGINES + frames)
+    code, said = check(FREE + NO_ENGINES + frames)
     assert code == 3
     assert "/home/ann/frames: linewatch.service hides it from its process (ProtectHome, PrivateTmp)" in said
     assert (
@@ -154,7 +156,7 @@ def test_what_the_protection_of_the_unit_keeps_from_the_service_fails(check, tmp
 
 
 def test_two_sockets_of_one_address_fail(check):
-    code, said = check(ENGINES + '[wire]\npublish = "tcp://127.0.0.1:45571"\nserve = "tcp://127.0.0.1:45571"\n')
+    code, said = check(NO_ENGINES + '[wire]\npublish = "tcp://127.0.0.1:45571"\nserve = "tcp://127.0.0.1:45571"\n')
     assert (code, "tcp://127.0.0.1:45571 is another socket of [wire] as well" in said) == (3, True)
 
 
@@ -201,7 +203,7 @@ def test_each_thing_that_cannot_be_used_fails_with_its_reason(check, text, setti
     if "[inference]" in text:
         text = text.replace("[inference]\n", ENGINES)
     else:
-        text += ENGINES
+        text += ENGINES if setting.endswith(("engines", "engines_dir", "rules")) else NO_ENGINES
     code, answer = check(text)
     assert code == 3, answer
     assert row(answer, setting)[0] == "FAILS"
@@ -211,7 +213,7 @@ def test_each_thing_that_cannot_be_used_fails_with_its_reason(check, text, setti
 def test_a_port_of_another_process_fails_and_a_wrong_address_too(check):
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
-        code, said = check(f'{ENGINES}[wire]\npublish = "tcp://127.0.0.1:{port}"\nserve = "tcp://127.0.0.1:*"\n')
+        code, said = check(f'{NO_ENGINES}[wire]\npublish = "tcp://127.0.0.1:{port}"\nserve = "tcp://127.0.0.1:*"\n')
         assert code == 3
         assert f"port {port} is in use by another process (`sudo ss -ltnp` names it)" in said
         code, said = check(f"[listen]\nport = {port}\n")
@@ -290,7 +292,7 @@ def test_the_pitch_that_each_roll_would_leave_is_shown(check):
         '[[roll]]\nname = "F7 top"\nstand = "F7"\ndiameter_min_mm = 600.0\ndiameter_max_mm = 680.0\n'
         "forward_slip = 0.04\nh_stand_mm = 2.5\nh_exit_mm = 2.5\n"
     )
-    assert "roll F7 top, stand F7: marks every 1923 to 2264 mm" in check(FREE + ENGINES + roll)[1]
+    assert "roll F7 top, stand F7: marks every 1923 to 2264 mm" in check(FREE + NO_ENGINES + roll)[1]
 
 
 def test_two_distributions_that_provide_cv2_are_named_with_the_remedy():

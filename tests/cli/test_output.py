@@ -13,7 +13,11 @@ pytestmark = pytest.mark.service
 
 ROOT = Path(__file__).parents[2]
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT)}
-PRINTING = (["engines"], ["engines", "--json"], ["schema"], ["--help"], ["replay", "--help"], ["--version"])
+PRINTING = [
+    *(["engines"], ["schema"], ["--help"]),
+    *(pytest.param(words, marks=pytest.mark.heavy) for words in (["engines", "--json"], ["replay", "--help"])),
+    pytest.param(["--version"], marks=pytest.mark.heavy),
+]
 
 
 def shell(line: str, **environment: str) -> subprocess.CompletedProcess[str]:

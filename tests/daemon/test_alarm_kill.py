@@ -8,7 +8,6 @@ import os
 import random
 import signal
 import subprocess
-import sys
 import threading
 import time
 from bisect import bisect_left
@@ -18,6 +17,7 @@ from pathlib import Path
 
 import pytest
 from bright_strip import write_service
+from forked import Forked, linewatch
 
 from linewatch.client import Commander, Position, Subscriber
 from linewatch.client.connection import ask_snapshot
@@ -29,7 +29,6 @@ from linewatch.wire.schema import AlarmMessage, AlarmReply, Snapshot
 
 pytestmark = pytest.mark.service
 
-ROOT = Path(__file__).parents[2]
 KILLS = int(os.environ.get("LINEWATCH_KILLS", "3"))
 RULES = ("square", "latched", "many")
 
@@ -72,13 +71,9 @@ class Operator:
         return what, alarm, minutes, f"token-{self.dice.getrandbits(64):016x}"
 
 
-def start(config: Path) -> subprocess.Popen:
-    return subprocess.Popen(
-        [sys.executable, "-m", "linewatch.cli", "run", str(config)],
-        cwd=ROOT,
-        stderr=subprocess.DEVNULL,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-    )
+def start(config: Path) -> Forked:
+    with (config.parent / "log").open("ab") as log:
+        return linewatch("run", config, streams={2: log.fileno()})
 
 
 def how_things_stand(endpoint: str, limit_s: float = 60.0) -> Snapshot:
@@ -122,7 +117,7 @@ def _standing(retained: dict[str, dict]) -> dict[str, tuple]:
     return {name: (record["acked_state"], record["shelved_until_unix_ns"]) for name, record in retained.items()}
 
 
-def run_for(service: subprocess.Popen, seconds: float) -> None:
+def run_for(service: Forked, seconds: float) -> None:
     """Let the service run for a random time before it is killed; it must not end by itself."""
     with pytest.raises(subprocess.TimeoutExpired):
         service.wait(seconds)

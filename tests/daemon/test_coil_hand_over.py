@@ -1,15 +1,14 @@
 """A service that is killed at any point between the end of a coil and its successor's first frame tells both once."""
 
-import os
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from itertools import pairwise
-from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import pytest
 from bright_strip import write_running_strip
+from forked import Forked
 from killed_service import start_service
 from told_lines import check_lines, journaled
 from waiting import wait_until
@@ -26,13 +25,13 @@ PATIENCE_S = 60.0
 
 
 @contextmanager
-def service(config: Path, kill_at: int | None) -> Iterator[BaseProcess]:
+def service(config: Path, kill_at: int | None) -> Iterator[Forked]:
     process = start_service(config, kill_at)
     try:
         yield process
     finally:
         process.kill()
-        process.join(PATIENCE_S)
+        process.wait(PATIENCE_S)
 
 
 def inspecting(config: Path) -> Snapshot | None:
@@ -43,17 +42,16 @@ def inspecting(config: Path) -> Snapshot | None:
     return None
 
 
-def change_coil(config: Path, process: BaseProcess, coil: str) -> bool:
+def change_coil(config: Path, process: Forked, coil: str) -> bool:
     """Start the next coil in a service that dies by it; return whether that was ordered.
 
     It is not where the service dies by the order of the one before, which had not been journaled and goes on.
     """
-    wait_until(lambda: not process.is_alive() or inspecting(config), PATIENCE_S)
-    if is_ordered := process.is_alive():
+    wait_until(lambda: process.poll() is not None or inspecting(config), PATIENCE_S)
+    if is_ordered := process.poll() is None:
         with Commander(f"ipc://{config.parent}/cmd", answer_timeout_s=2.0) as commander, suppress(NoAnswerError):
             commander.start_coil(coil)
-    process.join(PATIENCE_S)
-    assert process.exitcode == -signal.SIGKILL
+    assert process.wait(PATIENCE_S) == -signal.SIGKILL
     return is_ordered
 
 
@@ -78,9 +76,8 @@ def kill_at_each(config: Path, points: range) -> tuple[list[str], list]:
                 return isinstance(message, FrameMessage) and message.epoch == epoch and message.ordinal > 20
 
             wait_until(hears_the_last, PATIENCE_S)
-            os.kill(process.pid or 0, signal.SIGINT)
-            process.join(PATIENCE_S)
-            assert process.exitcode == 0
+            process.send_signal(signal.SIGINT)
+            assert process.wait(PATIENCE_S) == 0
     return coils, heard
 
 

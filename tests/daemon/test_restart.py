@@ -6,8 +6,6 @@ LINEWATCH_KILLS: how often it is killed; some seconds each.
 import os
 import random
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -17,6 +15,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 from bright_strip import write_running_strip
+from forked import Forked, linewatch
 from history_process import start_history, stored_frames, wait_for, write_config
 from told_lines import check_lines, journaled
 from waiting import wait_until
@@ -34,27 +33,20 @@ from linewatch.wire.schema import AlarmMessage, FrameMessage, Snapshot
 
 pytestmark = pytest.mark.service
 
-ROOT = Path(__file__).parents[2]
 KILLS = int(os.environ.get("LINEWATCH_KILLS", "2"))
 PATIENCE_S = 90.0
 
 
 @contextmanager
-def service(config: Path) -> Iterator[subprocess.Popen]:
+def service(config: Path) -> Iterator[Forked]:
     """A service that is killed at the end."""
     with (config.parent / "log").open("ab") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "linewatch.cli", "run", str(config)],
-            cwd=ROOT,
-            stdout=subprocess.DEVNULL,
-            stderr=log,
-            env={**os.environ, "PYTHONPATH": str(ROOT)},
-        )
-        try:
-            yield process
-        finally:
-            process.send_signal(signal.SIGKILL)
-            process.wait(60)
+        process = linewatch("run", config, streams={2: log.fileno()})
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait(60)
 
 
 def snapshot(config: Path) -> Snapshot | None:
@@ -74,7 +66,7 @@ def inspecting(config: Path, coil: str | None = None, beyond_mm: float = 0.0) ->
     return wait_until(found, PATIENCE_S)
 
 
-def end(process: subprocess.Popen, by: signal.Signals = signal.SIGINT) -> None:
+def end(process: Forked, by: signal.Signals = signal.SIGINT) -> None:
     """End a service; by SIGTERM it is stopped as `systemctl restart` does, and its coil does not end."""
     process.send_signal(by)
     assert process.wait(60) == 0

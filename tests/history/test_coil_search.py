@@ -178,7 +178,11 @@ def test_neighbours_are_the_nearest_defects_of_the_coil(connection: sa.Connectio
     ]
 
 
-def test_the_least_certain_defect_with_a_picture_comes_first(url: str) -> None:
+@pytest.mark.parametrize("few_pictures", [0, 5_000])
+def test_the_least_certain_defect_with_a_picture_comes_first(
+    few_pictures: int, monkeypatch: pytest.MonkeyPatch, url: str
+) -> None:
+    monkeypatch.setattr("linewatch.history.uncertain.FEW_PICTURES", few_pictures)
     with writing(url) as engine, engine.begin() as connection:
         pictured = sa.select(DEFECT.c.id, DEFECT.c.probability, DEFECT.c.defect_class, DEFECT.c.coil_id).join(
             IMAGE, sa.and_(IMAGE.c.coil_id == DEFECT.c.coil_id, IMAGE.c.name == DEFECT.c.name)

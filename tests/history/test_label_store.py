@@ -4,12 +4,14 @@ import json
 from pathlib import Path
 
 import pytest
+from sqlalchemy import Engine
 from stored_coils import coil_messages, store_messages
 
 from linewatch import cli
 from linewatch.contracts.errors import HistoryError
 from linewatch.contracts.verdict import StripBox
-from linewatch.history.database import reading, writing
+from linewatch.history import database
+from linewatch.history.database import FileChangedError, reading, write_once, writing
 from linewatch.history.labels import LabelVerdict, export_labels, label, labelled_defects, missed, newest_labels
 from linewatch.wire.encode import Sequencer
 
@@ -33,6 +35,30 @@ def test_a_defect_that_was_right_keeps_its_class(stored: str) -> None:
             label(connection, "1", LabelVerdict.RIGHT, "sliver", "eva")
         with pytest.raises(HistoryError, match="say where it lies"):
             label(connection, "1", LabelVerdict.MISSED, "sliver", "eva")
+
+
+def test_a_label_is_stored_while_the_history_moves_its_commits(stored: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From the -wal file into the database, after the label has opened it and before its transaction."""
+    make_ready, left = database._make_ready, 2
+
+    with writing(stored) as history:
+
+        def and_moved(engine: Engine, url: str) -> None:
+            nonlocal left
+            make_ready(engine, url)
+            if left:
+                left -= 1
+                moving = history.raw_connection()
+                moving.cursor().execute("PRAGMA wal_checkpoint(PASSIVE)")
+                moving.close()
+
+        monkeypatch.setattr(database, "_make_ready", and_moved)
+        with pytest.raises(FileChangedError), writing(stored) as engine, engine.begin():
+            pass
+        said = write_once(stored, lambda connection: label(connection, "1", LabelVerdict.RIGHT, None, "eva"))
+    assert (said.who, left) == ("eva", 0)
+    with reading(stored) as connection:
+        assert [one.who for one in newest_labels(connection)] == ["eva"]
 
 
 def test_the_newest_label_of_a_defect_is_learned_from_with_the_engines_that_found_it(stored: str) -> None:

@@ -13,6 +13,9 @@ from pathlib import Path
 
 import psycopg
 import pytest
+import sqlalchemy as sa
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
 from decisions import coil_notice, crop, defect_event, verdict
 from history_process import PATIENCE_S, start_history, stored_frames, wait_for, write_config
 from records import assert_same
@@ -22,11 +25,13 @@ from linewatch.config.history import ImageSettings
 from linewatch.contracts.coil import MAX_COIL_NAME
 from linewatch.contracts.errors import HistoryError
 from linewatch.contracts.verdict import CoilState
+from linewatch.history.alarm_journal import AlarmFilter, alarm_journal
 from linewatch.history.archive import ImageArchive
 from linewatch.history.archived_images import archived_images
 from linewatch.history.database import reading, writing
 from linewatch.history.labels import LabelVerdict, export_labels, label
 from linewatch.history.queries import coils, defects
+from linewatch.history.tables import CLASS_COUNT, METADATA
 from linewatch.history.writer import stored_service
 from linewatch.review.coil_record import all_masks
 from linewatch.review.from_history import read_passage
@@ -107,6 +112,36 @@ def test_postgresql_holds_what_sqlite_holds(server, tmp_path):
     with reading(server) as connection:
         assert export_labels(connection, tmp_path / "labels.csv") == 1
     assert "not-a-defect,scratch,," in (tmp_path / "labels.csv").read_text()
+
+
+@pytest.mark.heavy
+def test_a_history_of_before_is_brought_up_to_date_on_postgresql(server):
+    with psycopg.connect(server.replace("+psycopg", ""), autocommit=True) as connection:
+        connection.execute("CREATE DATABASE older")
+    older, sequencer = server.replace("/postgres", "/older"), Sequencer(1, "abc")
+    with writing(older) as engine:
+        for _ in range(3):
+            store_messages(engine, coil_messages(sequencer))
+    before, counted = stored_facts(older), sa.select(CLASS_COUNT).order_by(*CLASS_COUNT.primary_key)
+    with reading(older) as connection:
+        called = connection.execute(counted).all()
+        alarms = alarm_journal(connection, AlarmFilter())
+    assert any(row.called for row in called)
+    assert alarms
+    with psycopg.connect(older.replace("+psycopg", ""), autocommit=True) as connection:
+        for statement in (
+            "DROP INDEX ix_defect_class_probability",
+            "ALTER TABLE class_count DROP COLUMN called",
+            "DROP INDEX ix_alarm_happened_unix_ns",
+            "ALTER TABLE coil DROP COLUMN calibrations",
+            "UPDATE alembic_version SET version_num = '0006'",
+        ):
+            connection.execute(statement)
+    with writing(older) as engine, engine.connect() as connection:
+        assert compare_metadata(MigrationContext.configure(connection), METADATA) == []
+        assert connection.execute(counted).all() == called
+        assert alarm_journal(connection, AlarmFilter()) == alarms
+    assert stored_facts(older) == before
 
 
 def test_the_image_archive_on_postgresql(server, tmp_path):

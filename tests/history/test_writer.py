@@ -80,7 +80,7 @@ def test_strip_that_a_restarted_service_tells_again_counts_once(at_once, url):
 
 
 @pytest.mark.slow
-@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(seed=st.integers(0, 2**32))
 def test_neither_batches_nor_the_order_of_topics_change_what_is_stored(seed, tmp_path_factory):
     dice, sequencer = random.Random(seed), Sequencer(1, "abc")
@@ -206,7 +206,7 @@ def test_the_oldest_coils_expire_by_age_and_by_room_and_their_labels_stay(url):
 @pytest.mark.slow
 def test_room_is_bounded(url):
     sequencer = Sequencer(1)
-    events = tuple(defect_event(0, runs=2000, name=f"C1/top/cam1/{i}.1") for i in range(2000))
+    events = tuple(defect_event(0, runs=2000, name=f"C1/top/cam1/{i}.1") for i in range(1000))
     with writing(url) as engine:
         for _ in range(4):
             store_messages(engine, messages_of(coil_notice(CoilState.STARTED), verdict(0, events), sequencer=sequencer))

@@ -45,7 +45,7 @@ def test_the_page_says_whether_it_is_live(start_service: Any, tmp_path: Path) ->
         page = logged_in(browser, hmi.url, name)
         errors = noted(page)
         page.locator("html[data-link=live]").wait_for()
-        assert page.locator("#coil").text_content() == "C1"
+        wait_until(lambda: page.locator("#coil").text_content() == "C1")
         wait_until(lambda: page.evaluate("defectsOnPage()") == 5)  # from before the page's process began
         small.tell("frames 3 8")
         wait_until(lambda: page.evaluate("stripMap.shownMm") == 8 * 256)
@@ -84,7 +84,7 @@ def test_an_inspector_sees_the_strip_of_a_real_service(settings: ServiceSettings
         page = logged_in(browser, hmi.url, name)
         errors = noted(page)
         page.locator("html[data-link=live]").wait_for()
-        assert page.locator("#coil").text_content() == HOSTILE
+        wait_until(lambda: page.locator("#coil").text_content() == HOSTILE)
         page.locator("#newest tr").first.wait_for(timeout=60_000)
         page.locator(".camera canvas:not([hidden])").wait_for()
         before_mm = page.evaluate("stripMap.shownMm")

@@ -3,9 +3,12 @@
 import json
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from decisions import LINES, coil_notice, defect_event, roll_mark, verdict
 from stored_coils import messages_of
+from wide_strip import FRAME_LINES, WIDTH_PX, by_cameras, joined
+from wide_strip import settings as wide_settings
 
 from linewatch.client import Lost
 from linewatch.contracts.frame import Cause
@@ -99,3 +102,16 @@ def test_outlines_of_a_frame_are_those_of_its_masks() -> None:
     columns = [column for ring in outline["rings"] for column, _ in ring]
     assert (min(columns), max(columns)) == (0, 16 * 7 + 4)
     assert view.masks.outlines("top", "cam1", 1) is None
+
+
+def test_outlines_on_a_joined_strip_are_where_a_camera_saw_the_defect() -> None:
+    mask = np.zeros((3 * FRAME_LINES, WIDTH_PX), np.uint8)
+    mask[40:70, 60:120] = 255  # seen by two cameras, in two frames
+    one_side = wide_settings(("top",))
+    view = told(*joined(one_side, by_cameras(mask, one_side)))
+    found = view.masks.outlines_over("top", (float(FRAME_LINES), 3.0 * FRAME_LINES))
+    assert len({one["id"] for one in found}) == 1
+    across, along = zip(*(corner for one in found for ring in one["rings"] for corner in ring), strict=True)
+    assert (min(across), max(across), min(along), max(along)) == (60.0, 119.0, 40.0, 69.0)
+    assert view.masks.outlines_over("bottom", (0.0, 96.0)) == []
+    assert view.masks.outlines_over("top", (80.0, 96.0)) == []

@@ -68,6 +68,7 @@ def test_a_coil_is_found_opened_and_compared(mill: SimpleNamespace, tmp_path: Pa
         page.click("a.button[target=_blank]")
     opened.value.wait_for_load_state()
     assert "C26-4003" in opened.value.content()
+    assert opened.value.pdf(format="A4").startswith(b"%PDF"), "the browser saves the report as PDF"
     page.bring_to_front()
     page.go_back()
     wait_until(lambda: rows.count() == 1)

@@ -41,16 +41,30 @@ def _shipped(name: str) -> tuple[EngineManifest, bytes]:
     return engine.manifest, engine.model
 
 
+NAMES = sorted(path.parent.name for path in SHIPPED.glob("*/manifest.json"))
 ENGINES = [pytest.param(_synthetic, task, id=f"synthetic-{task}") for task in Task] + [
-    pytest.param(_shipped, path.parent.name, id=f"shipped-{path.parent.name}")
-    for path in sorted(SHIPPED.glob("*/manifest.json"))
+    pytest.param(_shipped, name, id=f"shipped-{name}") for name in NAMES
+]
+SHIPPED_IS_HEAVY = ENGINES[: len(Task)] + [
+    pytest.param(_shipped, name, id=f"shipped-{name}", marks=pytest.mark.heavy) for name in NAMES
 ]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("make", "which"), ENGINES)
+@pytest.mark.parametrize(("make", "which"), SHIPPED_IS_HEAVY)
 def test_a_row_has_the_same_bytes_in_any_batch_place_fill_and_worker(make, which, backend: Backend) -> None:  # type: ignore[no-untyped-def]
-    manifest, model = make(which)
+    check_rows(*make(which), backend)
+
+
+@pytest.mark.slow
+@needs_openvino
+@pytest.mark.parametrize("name", [name for name in NAMES if not name.endswith("-int8")])
+def test_a_row_of_a_shipped_engine_has_the_same_bytes_wherever_it_is(name: str) -> None:
+    """On the backend that a service has where it may choose, whose runtimes the heavy tests try one by one."""
+    check_rows(*_shipped(name), open_backend("cpu"))
+
+
+def check_rows(manifest: EngineManifest, model: bytes, backend: Backend) -> None:
     rng = np.random.default_rng(5)
     rows = rng.integers(0, 256, (8, 1, manifest.input.lines, manifest.input.width), dtype=np.uint8)
     # A GPU plan has one batch shape, which the ladder gives and the identity names (decision 13).

@@ -2,14 +2,13 @@
 
 import re
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
 from bridge_and_plc import PATIENCE_S, ROOT, Bridge
 from real_service import RealService
+from typed_commands import typed
 from waiting import wait_until
 
 from linewatch.client import ClientKeys, Subscriber
@@ -130,14 +129,7 @@ def test_it_refuses_a_bad_configuration(kind, tmp_path):
     config = tmp_path / "bad.toml"
     config.write_text('[service]\npublish = "tcp://127.0.0.1:*"\nsilence_ms = 3\n')
     for arguments in ([config], [config, "--check"]):
-        ended = subprocess.run(
-            [sys.executable, "-m", "linewatch.cli", "bridge", kind, *arguments],
-            cwd=ROOT,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=2 * PATIENCE_S,
-        )
+        ended = typed("bridge", kind, *arguments)
         assert ended.returncode == 2
         assert "[service] publish: 'tcp://127.0.0.1:*' has no port to connect to" in ended.stderr
         assert "[service] silence_ms: unknown key" in ended.stderr

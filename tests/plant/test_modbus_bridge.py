@@ -2,12 +2,11 @@
 
 import signal
 import socket
-import subprocess
-import sys
 from types import SimpleNamespace
 
 import pytest
-from bridge_and_plc import PATIENCE_S, ROOT, ModbusBridge, config_for
+from bridge_and_plc import PATIENCE_S, ModbusBridge, config_for
+from typed_commands import typed
 
 pytestmark = pytest.mark.service
 
@@ -150,23 +149,12 @@ def test_the_service_manager_hears_that_it_is_ready_alive_and_stopping(tmp_path)
         assert told == b"STOPPING=1"
 
 
-def linewatch(*arguments) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "linewatch.cli", "bridge", "modbus", *map(str, arguments)],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
-
-
 def test_a_port_in_use_is_named(tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         config = tmp_path / "c.toml"
         config.write_text(f"[listen]\nport = {port}\n")
-        ended = linewatch(config)
+        ended = typed("bridge", "modbus", config)
     assert ended.returncode == 5
     assert f"cannot bind [listen] address = '127.0.0.1', port = {port}" in ended.stderr
     assert "Traceback" not in ended.stderr
@@ -178,7 +166,7 @@ def test_every_fault_of_a_configuration_is_told_at_once(tmp_path):
         'word_order = "big"\n[service]\npublish = "tcp://127.0.0.1:*"\nsilence_ms = 3\n'
         '[listen]\naddress = "0.0.0.0"\n[alarm_bits]\na = 1\nb = 1\n[class_codes]\nscratch = 0\n'
     )
-    ended = linewatch(config, "--check")
+    ended = typed("bridge", "modbus", config, "--check")
     assert ended.returncode == 2
     for said in (
         "word_order: found 'big', expected 'high-first' or 'low-first'",
@@ -201,6 +189,6 @@ def test_every_fault_of_a_configuration_is_told_at_once(tmp_path):
     ],
 )
 def test_what_the_command_says(arguments, code, said):
-    ended = linewatch(*arguments)
+    ended = typed("bridge", "modbus", *arguments)
     assert ended.returncode == code
     assert said in ended.stdout + ended.stderr

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 from bridge_and_plc import ModbusBridge, Plc, config_for
 from bright_strip import LINES, WIDTH, write_running_strip
+from forked import linewatch
 from history_process import start_history, write_config
 from strip_line import ROOT, StripLine, strip_line
 from waiting import wait_until
@@ -50,7 +51,7 @@ def write_cameras(line: StripLine) -> None:
 def run_camera(line: StripLine, camera: str) -> None:
     place = line.of(camera)
     with (place / "log").open("ab") as log:
-        line.run(camera, [sys.executable, "-m", "linewatch.cli", "run", str(place / "service.toml")], log)
+        line.processes[camera] = linewatch("run", place / "service.toml", streams={1: log.fileno(), 2: log.fileno()})
 
 
 def has_ended(store: HistorySettings) -> bool:

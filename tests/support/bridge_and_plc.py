@@ -5,12 +5,11 @@ import json
 import os
 import signal
 import struct
-import subprocess
-import sys
 import threading
 from collections.abc import Sequence
 from pathlib import Path
 
+from forked import linewatch
 from pymodbus.client import ModbusTcpClient
 from waiting import wait_until
 
@@ -20,17 +19,15 @@ PATIENCE_S = 120.0
 
 
 class Bridge:
-    """`linewatch bridge KIND CONFIG` as a user starts it, and the events of its log."""
+    """`linewatch bridge KIND CONFIG` in a process of its own, and the events of its log."""
 
     patience_s = PATIENCE_S
 
     def __init__(self, kind: str, config: Path, **environment: str) -> None:
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "linewatch.cli", "bridge", kind, config],
-            stderr=subprocess.PIPE,
-            text=True,
-            env={**os.environ, "PYTHONPATH": str(ROOT)} | environment,
-        )
+        ours, theirs = os.pipe()
+        self.process = linewatch("bridge", kind, config, streams={2: theirs}, **environment)
+        os.close(theirs)
+        self._log = open(ours)  # noqa: SIM115
         self.events: list[dict] = []
         self._news = threading.Condition()
         self._reader = threading.Thread(target=self._read)
@@ -58,11 +55,11 @@ class Bridge:
         return code
 
     def _read(self) -> None:
-        for line in self.process.stderr:
-            with self._news:
-                self.events.append(json.loads(line) if line.startswith("{") else {"event": "text", "text": line})
-                self._news.notify_all()
-        self.process.stderr.close()
+        with self._log:
+            for line in self._log:
+                with self._news:
+                    self.events.append(json.loads(line) if line.startswith("{") else {"event": "text", "text": line})
+                    self._news.notify_all()
 
 
 class ModbusBridge(Bridge):

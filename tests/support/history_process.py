@@ -8,6 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import sqlalchemy as sa
+from forked import Forked, linewatch
 from waiting import wait_until
 
 from linewatch.config.history import HistorySettings
@@ -16,7 +17,8 @@ from linewatch.history.database import reading
 from linewatch.history.tables import COIL
 
 PATIENCE_S = 120.0
-STARTED: list[subprocess.Popen[bytes]] = []
+Process = subprocess.Popen[bytes] | Forked
+STARTED: list[Process] = []
 
 
 def write_config(path: Path, settings: HistorySettings) -> Path:
@@ -31,11 +33,14 @@ def write_config(path: Path, settings: HistorySettings) -> Path:
     return path
 
 
-def start_history(config: Path, by: tuple[str, ...] = ()) -> subprocess.Popen[bytes]:
+def start_history(config: Path, by: tuple[str, ...] = ()) -> Process:
     """Its log goes to a file beside the configuration. by: the command that runs it."""
-    command = [*by, sys.executable, "-m", "linewatch.cli", "history", str(config)]
     with config.with_suffix(".log").open("a") as log:
-        STARTED.append(subprocess.Popen(command, stderr=log))
+        if by:
+            command = [*by, sys.executable, "-m", "linewatch.cli", "history", str(config)]
+            STARTED.append(subprocess.Popen(command, stderr=log))
+        else:
+            STARTED.append(linewatch("history", config, streams={2: log.fileno()}))
     return STARTED[-1]
 
 
@@ -51,7 +56,7 @@ def wait_for(condition: Callable[[], object]) -> None:
     wait_until(condition, PATIENCE_S)
 
 
-def let_run(process: subprocess.Popen, for_s: float) -> None:
+def let_run(process: Process, for_s: float) -> None:
     """Let a process run for a time; it must not end in it."""
     with suppress(subprocess.TimeoutExpired):
         process.wait(for_s)

@@ -100,12 +100,12 @@ def running_hmi(config: Path) -> Iterator[HmiProcess]:
 
 
 @contextmanager
-def chromium() -> Iterator[Any]:
-    """Yield a browser of Playwright's."""
+def chromium(*arguments: str) -> Iterator[Any]:
+    """Yield a browser of Playwright's. arguments: of Chromium's command line."""
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", *arguments])
         try:
             yield browser
         finally:

@@ -1,35 +1,30 @@
 """Runs a real service that kills itself by SIGKILL at a chosen point of a change of coil.
 
-Each service is forked from a server process that has imported everything, which is ten times faster than a new
-interpreter. Nothing is replaced: what the hooks surround is called as it is.
+Nothing is replaced: what the hooks surround is called as it is.
 """
 
-import multiprocessing
 import os
 import signal
 from collections.abc import Callable
 from contextlib import suppress
-from multiprocessing.process import BaseProcess
 from pathlib import Path
 from threading import Lock
 from typing import Any
 
+from forked import Forked
+
 ENDED = b'"state":"ended"'
 """In the bytes of the commit that ends a coil."""
 
-_FORKS = multiprocessing.get_context("forkserver")
-_FORKS.set_forkserver_preload(["killed_service", "linewatch.daemon.run", "linewatch.inference.backends.registry"])
 
-
-def start_service(config: Path, kill_at: int | None) -> BaseProcess:
+def start_service(config: Path, kill_at: int | None) -> Forked:
     """Start a service. kill_at: the point at which it dies, counted from the first write of a coil's end; None: none.
 
     Points: before the write of the commit, behind half of it, behind all of it, and from there on before and behind
     each sync of the journal and each message that is published.
     """
-    process = _FORKS.Process(target=_serve, args=(config, kill_at), daemon=True)
-    process.start()
-    return process
+    with (config.parent / "log").open("ab") as log:
+        return Forked(_serve, config, kill_at, streams={2: log.fileno()})
 
 
 def _serve(config: Path, kill_at: int | None) -> None:
@@ -37,8 +32,6 @@ def _serve(config: Path, kill_at: int | None) -> None:
     from linewatch.logs import configure_logs
     from linewatch.service_settings import load_settings
 
-    with (config.parent / "log").open("ab") as log:
-        os.dup2(log.fileno(), 2)
     configure_logs("info")
     if kill_at is not None:
         _hook(kill_at)

@@ -2,11 +2,10 @@
 
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 from bright_strip import write_service
+from forked import linewatch
 
 from linewatch.config.journal import JournalSettings
 from linewatch.journal.journal import Journal
@@ -27,12 +26,8 @@ class RealService:
         self.start()
 
     def start(self) -> None:
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "linewatch.cli", "run", self.config],
-            cwd=ROOT,
-            stderr=subprocess.DEVNULL,
-            env={**os.environ, "PYTHONPATH": str(ROOT)},
-        )
+        with open(os.devnull, "w") as log:
+            self.process = linewatch("run", self.config, streams={2: log.fileno()})
 
     def kill(self) -> None:
         self.process.kill()

@@ -80,6 +80,7 @@ def with_later_keys(record: Record) -> Record:
 
 
 def main(folder: Path, publish: str, serve: str, high_water: int) -> None:  # noqa: PLR0912, PLR0915 - a table of commands
+    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))  # the answers have standard output
     settings = WireSettings(publish=publish, serve=serve, send_high_water=high_water)
     with (
         zmq.Context() as context,
@@ -174,5 +175,4 @@ def main(folder: Path, publish: str, serve: str, high_water: int) -> None:  # no
 
 
 if __name__ == "__main__":
-    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))  # the answers have standard output
     main(Path(sys.argv[1]), *sys.argv[2:4], int(sys.argv[4]))

@@ -1,16 +1,15 @@
 """A strip process and the services of its cameras, each in a process of its own."""
 
 import json
-import os
 import signal
-import subprocess
-import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import strip_player
 import wide_strip
+from forked import Forked, linewatch
 from waiting import wait_until
 
 from linewatch.client.connection import ask_snapshot
@@ -24,8 +23,6 @@ from linewatch.wire.schema import KEPT_TOPICS, Snapshot, TimingBody, Topic
 from linewatch.wire.verdict_file import VerdictFile
 
 ROOT = Path(__file__).parents[2]
-SUPPORT = Path(__file__).parent
-ENVIRONMENT = {**os.environ, "PYTHONPATH": os.pathsep.join((str(ROOT), str(SUPPORT)))}
 PATIENCE_S = 120.0
 
 
@@ -36,7 +33,7 @@ class StripLine:
         self.folder = folder
         self.settings = settings
         self.config = folder / "strip.toml"
-        self.processes: dict[str, subprocess.Popen[bytes]] = {}
+        self.processes: dict[str, Forked] = {}
         self.publish, self.serve, self.commands = (f"ipc://{folder}/{name}" for name in ("pub", "rep", "cmd"))
 
     def write(self, more: str = "", strip: str = "") -> None:
@@ -66,7 +63,7 @@ class StripLine:
     def start(self) -> None:
         """Start the strip process."""
         with (self.folder / "log").open("ab") as log:
-            self.run("strip", [sys.executable, "-m", "linewatch.cli", "strip", str(self.config)], log)
+            self.processes["strip"] = linewatch("strip", self.config, streams={1: log.fileno(), 2: log.fileno()})
 
     def play(self, camera: str, per_s: float, decisions: Sequence[Decided] = (), go: bool = True) -> None:
         """Start a camera's player. decisions: needed the first time."""
@@ -79,17 +76,13 @@ class StripLine:
         if go:
             self.go(camera)
         with (place / "log").open("ab") as log:
-            self.run(camera, [sys.executable, str(SUPPORT / "strip_player.py"), str(place), str(per_s)], log)
+            self.processes[camera] = Forked(strip_player.main, place, per_s, streams={1: log.fileno(), 2: log.fileno()})
 
     def go(self, *cameras: str, on: bool = True) -> None:
         """Let players play, or pause."""
         for camera in cameras:
             signal_file = self.of(camera) / "go"
             signal_file.touch() if on else signal_file.unlink()
-
-    def run(self, name: str, command: Sequence[str], log: Any) -> None:
-        """Start a process."""
-        self.processes[name] = subprocess.Popen(command, stdout=log, stderr=log, cwd=ROOT, env=ENVIRONMENT)
 
     def kill(self, name: str, number: int = signal.SIGKILL) -> int:
         """Kill a process, or end it."""

@@ -14,14 +14,14 @@ class WebClient:
 
     def __init__(self, url: str, name: str = "") -> None:
         self._host = urlsplit(url).netloc
-        self._cookie, self.csrf = "", ""
+        self.cookie, self.csrf = "", ""
         if name:
             body = urlencode({"name": name, "password": PASSWORD, "next": "/"})
             status, headers, _ = self.request(
                 "POST", "/login", body, {"Content-Type": "application/x-www-form-urlencoded"}
             )
             assert status == 303, f"{name} cannot log in"
-            self._cookie = headers["set-cookie"].partition(";")[0]
+            self.cookie = headers["set-cookie"].partition(";")[0]
             found = re.search(rb'data-csrf="([^"]+)"', self.get("/")[2])
             assert found is not None
             self.csrf = found[1].decode()
@@ -32,7 +32,7 @@ class WebClient:
         """Return status, headers by lower-case name, and body."""
         connection = HTTPConnection(self._host, timeout=30)
         try:
-            cookie = {"Cookie": self._cookie} if self._cookie else {}
+            cookie = {"Cookie": self.cookie} if self.cookie else {}
             origin = {"Origin": f"http://{self._host}"}
             connection.request(method, path, body, {**cookie, **origin, **(headers or {})})
             answer = connection.getresponse()

@@ -25,6 +25,7 @@ from linewatch.wire.server import Server
 from linewatch.wire.snapshot import SnapshotTracker
 
 SNAPSHOT = canonical({"schema_version": 1, "request": "snapshot"})
+TOMORROW = datetime.now(UTC).date() + timedelta(days=1)  # not today, which may be over before a test is
 
 
 @pytest.fixture
@@ -136,14 +137,14 @@ def test_a_certificate_that_is_put_there_or_taken_away_counts_from_the_next_conn
 
 
 def expire(folder, name, monkeypatch):
-    """Let the last day of a key be over, without any change of the list."""
-    tomorrow_s = time.time() + 86_400
-    monkeypatch.setattr(allow_list.time, "time", lambda: tomorrow_s)
+    """Let the last day of a key, TOMORROW, be over, without any change of the list."""
+    later_s = time.time() + 3 * 86_400
+    monkeypatch.setattr(allow_list.time, "time", lambda: later_s)
 
 
 @pytest.mark.parametrize("end", [lambda folder, name, _: revoke(folder, name), expire], ids=["revoked", "expired"])
 def test_the_subscription_of_a_key_that_is_revoked_or_expires_ends_at_once(folder, endpoints, end, monkeypatch):
-    allow(folder, folder / "clients" / "hmi.key", Role.OBSERVER, expires=datetime.now(UTC).date())
+    allow(folder, folder / "clients" / "hmi.key", Role.OBSERVER, expires=TOMORROW)
     make_pair(folder, "other", Role.OBSERVER)
     with zmq.Context() as context:
         (revoked, events), (other, _) = (
@@ -163,13 +164,12 @@ def test_the_subscription_of_a_key_that_is_revoked_or_expires_ends_at_once(folde
 
 def test_a_key_is_rotated_while_its_sockets_go_on(folder, endpoints, monkeypatch):
     """Both keys may connect until the old one's last day; then its sockets end, and the new one's go on."""
-    today = datetime.now(UTC).date()
     with zmq.Context() as context:
         old, old_events = connect(context, zmq.SUB, endpoints[0], folder, "hmi")
         assert handshake_succeeded(old_events)
         assert old.poll(10_000)
-        private, public, until = rotate(folder, "hmi", today)
-        assert (private, public, until) == (folder / "hmi.2.key_secret", folder / "clients" / "hmi.2.key", today)
+        private, public, until = rotate(folder, "hmi", TOMORROW)
+        assert (private, public, until) == (folder / "hmi.2.key_secret", folder / "clients" / "hmi.2.key", TOMORROW)
         new, new_events = connect(context, zmq.SUB, endpoints[0], folder, "hmi.2")
         again, again_events = connect(context, zmq.DEALER, endpoints[1], folder, "hmi")
         assert handshake_succeeded(new_events)

@@ -11,10 +11,12 @@ import time
 from collections import Counter
 from pathlib import Path
 
+import logging_sockets
 import pytest
 import structlog
 import zmq
-from waiting import wait_until
+from forked import spoken_with
+from waiting import PATIENCE_S, wait_until
 
 from linewatch import logs
 from linewatch.contracts.access import Role
@@ -29,7 +31,6 @@ from linewatch.logs import (
 from linewatch.wire.access.certificates import fingerprint, read_certificate
 from linewatch.wire.access.keyring import make_pair
 
-SUPPORT = Path(__file__).parents[1] / "support"
 HOURS = 4
 KNOCKS = 150  # refused keys on all sockets, as many at once as one peer may have
 REQUESTS = [510, pytest.param(5_100, marks=pytest.mark.heavy)]  # bad ones to each ROUTER socket
@@ -42,26 +43,19 @@ class Sockets:
     def __init__(self, folder, *keys):
         self._log = folder / "log"
         with self._log.open("wb") as log:
-            self._process = subprocess.Popen(
-                [sys.executable, SUPPORT / "logging_sockets.py", folder, *keys],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=log,
-                text=True,
-                env={**os.environ, "PYTHONPATH": f"{SUPPORT.parents[1]}"},
-            )
-        self.ports = json.loads(self._process.stdout.readline())
+            self._process, self._wire = spoken_with(logging_sockets.main, folder, bool(keys), log=log.fileno())
+        self.ports = json.loads(self._wire.readline())
 
     def lines(self):
         """Return all lines of the log so far, with all sums."""
-        self._process.stdin.write("\n")
-        self._process.stdin.flush()
-        assert self._process.stdout.readline() == "logged\n"
+        self._wire.write("\n")
+        self._wire.flush()
+        assert self._wire.readline() == "logged\n"
         return [json.loads(line) for line in self._log.read_text().splitlines()]
 
     def end(self):
-        self._process.communicate(timeout=30)
-        assert self._process.returncode == 0
+        self._wire.close()
+        assert self._process.wait(PATIENCE_S) == 0
 
 
 @contextlib.contextmanager

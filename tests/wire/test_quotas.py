@@ -9,15 +9,17 @@ from collections.abc import Iterator
 from pathlib import Path
 from statistics import median
 
+import logging_sockets
 import pytest
 import zmq
-from waiting import wait_until
+from forked import spoken_with
+from waiting import PATIENCE_S, wait_until
 
 from benchmarks.attack.peers import PEERS
 from linewatch.wire import connections
 
 ROOT = Path(__file__).parents[2]
-ATTACK_S = 2.0
+ATTACK_S = 1.5
 MOST_MORE_MB = 120.0  # what this host sends itself between two looks; without bounds it is more than 400
 
 
@@ -26,18 +28,9 @@ class Sockets:
 
     def __init__(self, folder: Path) -> None:
         self._log = folder / "log"
-        paths = os.pathsep.join([str(ROOT), str(ROOT / "tests" / "support")])
         with self._log.open("wb") as log:
-            self._process = subprocess.Popen(
-                [sys.executable, ROOT / "tests" / "support" / "logging_sockets.py", folder],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=log,
-                text=True,
-                env={**os.environ, "PYTHONPATH": paths},
-            )
-        assert self._process.stdout is not None
-        ports = json.loads(self._process.stdout.readline())
+            self._process, self._wire = spoken_with(logging_sockets.main, folder, False, log=log.fileno())
+        ports = json.loads(self._wire.readline())
         self.at = {name: f"tcp://127.0.0.1:{port}" for name, port in ports.items()}
 
     @property
@@ -54,7 +47,8 @@ class Sockets:
         return [line for line in lines if line["event"] == "connection_closed"]
 
     def end(self) -> None:
-        self._process.communicate(timeout=30)
+        self._wire.close()
+        self._process.wait(PATIENCE_S)
 
 
 @pytest.fixture

@@ -122,7 +122,9 @@ class Access:
         """Raise PageError 403 for a request that another site's page sent."""
         origin, host = connection.headers.get("origin"), connection.headers.get("host", "")
         site = connection.headers.get("sec-fetch-site", "same-origin")
-        if not host or origin is None or origin.partition("://")[2] != host or site not in ("same-origin", "none"):
+        schemes = ("https",) if self._hmi.settings.tls else ("http", "https")  # https: behind a proxy
+        own = {f"{scheme}://{host}" for scheme in schemes}
+        if not host or origin not in own or site not in ("same-origin", "none"):
             raise PageError(403, N_("This request came from another site's page."))
 
     def endpoint(

@@ -101,7 +101,7 @@ async def _picture(asked: Asked) -> Answer:
 
 
 async def _activation(asked: Asked) -> Answer:
-    """The map of the engine that found the defect, computed now, as a PNG to lay over the picture."""
+    """The map of the engine that found the defect, made now, as a PNG to lay over the picture; its largest value."""
     number, images_dir = number_of(asked), asked.hmi.records.images_dir
 
     def read(connection: "sa.Connection") -> tuple[StoredDefect, tuple[str, ...]]:
@@ -116,8 +116,9 @@ async def _activation(asked: Asked) -> Answer:
     at = found.picture
     places = (str(value) for value in (at.lines, at.columns, at.left_px))
     given = str(at.path.absolute()), str(engines_dir), shown[0], *places, *asked.hmi.settings.trusted_signers
-    body = await run_worker("linewatch.inference.activation", *given, limit_s=ACTIVATION_S)
-    return Response(body, media_type="image/png")
+    answer = await run_worker("linewatch.inference.activation", *given, limit_s=ACTIVATION_S)
+    largest, _, body = answer.partition(b"\n")
+    return Response(body, media_type="image/png", headers={"X-Largest": largest.decode()})
 
 
 async def _label(asked: Asked) -> Answer:

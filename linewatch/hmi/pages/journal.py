@@ -152,6 +152,5 @@ JOURNAL = Page(
     "/journal",
     N_("Journal"),
     context=_context,
-    listed=False,  # the alarms page leads to it
     data=(Data("/journal/rows", _rows), Data("/journal/csv", _csv)),
 )

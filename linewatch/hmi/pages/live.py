@@ -14,16 +14,23 @@ async def _context(asked: Asked) -> Mapping[str, Any]:
 
 
 async def _place(asked: Asked) -> Answer:
-    """Where the newest picture of a camera lies, and the outlines in it; {} where there is none yet."""
+    """Where the newest picture of a camera lies, and the outlines in it; {} where there is none yet.
+
+    outlines: in the picture's own lines and columns; null where they are not known. outlines_mm: of a joined strip's
+    camera, in millimetres of the strip.
+    """
+    camera = asked.query.get("camera", "")[:160]
     try:
-        found = await asked.hmi.pictures.newest(asked.query.get("camera", "")[:160])
+        found = await asked.hmi.pictures.newest(camera)
     except KeyError as error:
         raise PageError(404, N_("There is no such camera.")) from error
     if found is None:
         return {}
     about = found.about
-    outlines = asked.hmi.view.masks.outlines(about.side, about.camera, about.ordinal)
-    return {**about.model_dump(mode="json"), "outlines": outlines}
+    masks, place = asked.hmi.view.masks, about.model_dump(mode="json")
+    if camera:
+        return {**place, "outlines": None, "outlines_mm": masks.outlines_over(about.side, about.along_mm)}
+    return {**place, "outlines": masks.outlines(about.side, about.camera, about.ordinal)}
 
 
 async def _picture(asked: Asked) -> Answer:

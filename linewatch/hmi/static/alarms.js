@@ -8,7 +8,7 @@ import { dateAndTime, number, t, timeOfDay } from "/static/texts.js";
 
 const DAY_MS = 86_400_000;
 const alarms = new Map();
-const lines = new Map();
+const lines = new Map(); // by id: the line as shown, and what it was made from
 
 follow(["alarms"], {
   state({ alarms: all }) {
@@ -49,27 +49,36 @@ function show() {
     : "");
   const button = byId("acknowledge-all");
   button.disabled = open.length === 0;
+  for (const id of lines.keys()) if (!alarms.has(id)) lines.delete(id);
   fill(byId("standing"), standing, t("No alarm stands."));
   fill(byId("held"), held(), t("Nothing is shelved or suppressed."));
 }
 
+/** Show these alarms. A line that has not changed stays where it is: whoever presses its button meanwhile presses it. */
 function fill(list, found, empty) {
-  const wanted = found.map((alarm) => line(alarm));
-  if (!wanted.length) wanted.push(element("li", { class: "empty" }, empty));
+  const wanted = found.map(line);
+  if (!wanted.length) wanted.push(list.querySelector(":scope > .empty") ?? element("li", { class: "empty" }, empty));
   const focused = list.contains(document.activeElement) ? [document.activeElement.closest("li")?.dataset.id, document.activeElement.dataset.does] : null;
-  list.replaceChildren(...wanted);
-  if (focused?.[1]) [...list.children].find((one) => one.dataset.id === focused[0])?.querySelector(`[data-does="${focused[1]}"]`)?.focus();
+  for (const one of [...list.children]) if (!wanted.includes(one)) one.remove();
+  wanted.forEach((one, at) => { if (list.children[at] !== one) list.insertBefore(one, list.children[at] ?? null); });
+  if (focused?.[1]) lines.get(focused[0])?.node.querySelector(`[data-does="${focused[1]}"]`)?.focus();
 }
 
 function line(alarm) {
+  const from = JSON.stringify(alarm), before = lines.get(alarm.id);
+  if (before?.from === from) return before.node;
+  const node = made(alarm);
+  lines.set(alarm.id, { from, node });
+  return node;
+}
+
+function made(alarm) {
   const shelf = alarm.id === alarm.rule && !alarm.active_state;
-  const made = element("li", { class: "alarm", "data-id": alarm.id, "data-priority": alarm.priority, "data-open": String(alarm.state === "raised" && !alarm.acked_state) },
+  return element("li", { class: "alarm", "data-id": alarm.id, "data-priority": alarm.priority, "data-open": String(alarm.state === "raised" && !alarm.acked_state) },
     priorityMark(alarm.priority),
     element("div", { class: "what" }, element("b", {}, alarm.rule.replaceAll("-", " ")), element("span", {}, shelf ? alarm.command?.comment || t("shelved without a reason") : plain(alarm)), about(alarm, shelf)),
     element("div", { class: "state" }, ...states(alarm)),
     mayAct ? element("div", { class: "does" }, ...doings(alarm, shelf)) : null);
-  lines.set(alarm.id, made);
-  return made;
 }
 
 /** The alarm's text without the rule's name, which stands before it. */
@@ -122,14 +131,14 @@ function doings(alarm, shelf) {
 }
 
 async function acknowledge(wanted) {
-  for (const alarm of wanted) lines.get(alarm.id)?.setAttribute("aria-busy", "true");
+  for (const alarm of wanted) lines.get(alarm.id)?.node.setAttribute("aria-busy", "true");
   try {
     const { changed } = await act("/alarms/acknowledge", { alarms: wanted.map((alarm) => alarm.id) });
     toast(changed ? t("Acknowledged.") : t("Somebody else was faster: it is acknowledged already."));
   } catch (error) {
     toast(error.message, "bad");
   }
-  for (const alarm of wanted) lines.get(alarm.id)?.removeAttribute("aria-busy");
+  for (const alarm of wanted) lines.get(alarm.id)?.node.removeAttribute("aria-busy");
 }
 
 async function shelve(alarm) {

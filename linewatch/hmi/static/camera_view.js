@@ -11,7 +11,7 @@ const OLD_MS = 2000;
 export class CameraView {
   /**
    * camera: SIDE/NAME, or "" for the service's own. onPlace(about): where it lies, once it is known. defectsIn(about):
-   * the defects there, whose boxes are drawn where no outlines are known, as on a joined strip.
+   * the defects there, whose boxes are drawn where no outlines are known.
    */
   constructor(camera, { onPlace, defectsIn }) {
     Object.assign(this, { camera, onPlace, defectsIn, about: null, outlined: true, visible: true });
@@ -70,7 +70,7 @@ export class CameraView {
     if (!this.outlined) return;
     const x = width / about.width_px, y = height / about.lines;
     context.lineWidth = 2;
-    for (const one of about.outlines ?? this.boxes(about)) {
+    for (const one of about.outlines ?? this.onStrip(about)) {
       for (const [thick, ink] of [[4, "rgb(0 0 0 / 55%)"], [2, onGray(one.class)]]) {
         context.lineWidth = thick;
         context.strokeStyle = ink;
@@ -86,14 +86,13 @@ export class CameraView {
     context.setLineDash([]);
   }
 
-  /** Boxes of the defects in the picture, as outlines. */
-  boxes(about) {
+  /** Outlines that are told in millimetres of the strip, and the boxes of the other defects in the picture. */
+  onStrip(about) {
     const line = (mm) => ((mm - about.along_mm[0]) / (about.along_mm[1] - about.along_mm[0])) * about.lines;
     const column = (mm) => ((mm - about.across_mm[0]) / (about.across_mm[1] - about.across_mm[0])) * about.width_px;
-    return [...this.defectsIn(about)].map(({ class: name, tentative, along_mm: along, across_mm: across }) => {
-      const [left, right] = across.map(column), [top, bottom] = along.map(line);
-      return { class: name, tentative, rings: [[[left, top], [right, top], [right, bottom], [left, bottom]]] };
-    });
+    const outlined = about.outlines_mm ?? [], known = new Set(outlined.map((one) => one.id));
+    const boxes = [...this.defectsIn(about)].filter((one) => !known.has(one.id)).map((one) => ({ ...one, rings: [corners(one)] }));
+    return [...outlined, ...boxes].map((one) => ({ ...one, rings: one.rings.map((ring) => ring.map(([across, along]) => [column(across), line(along)])) }));
   }
 
   sayAge() {
@@ -105,6 +104,9 @@ export class CameraView {
     this.canvas.classList.toggle("old", old);
   }
 }
+
+/** A defect's box, as a ring of [across, along] in mm. */
+const corners = ({ across_mm: [left, right], along_mm: [top, bottom] }) => [[left, top], [right, top], [right, bottom], [left, bottom]];
 
 /** A class's colour as it is seen on gray steel: the lighter palette in either theme. */
 const onGray = (name) => colour(name, true);

@@ -4,6 +4,7 @@ import { toast } from "/static/dialog.js";
 import { colour } from "/static/palette.js";
 import { number, t } from "/static/texts.js";
 
+const NEXT_TO_NOTHING = 0.2; // below it the map is hardly seen
 const ZOOMS = [1, 1.5, 2, 3, 4, 6, 8];
 const addresses = new Map();
 
@@ -89,7 +90,7 @@ export class DefectView {
       if (this.found.defect.number !== defect.number || !this.activation) { URL.revokeObjectURL(url); return; }
       this.over.onload = () => URL.revokeObjectURL(url);
       this.over.src = url;
-      this.how.textContent = t("Bright: where engine {engine} sees a defect in the stored picture, computed now. The steel beyond the picture's border is mirrored, so near the border it may differ from what the engine saw at the line.", { engine: activation.engine });
+      this.how.textContent = lookedAt(activation.engine, Number(response.headers.get("X-Largest")));
     } catch (error) {
       this.activation = false;
       this.over.hidden = true;
@@ -136,6 +137,14 @@ export class DefectView {
 }
 
 const size = ([begin, end]) => end - begin;
+
+/** What the map over the picture is; in words too where there is next to nothing to see. */
+function lookedAt(engine, largest) {
+  const values = { engine, percent: number(100 * largest) };
+  return largest < NEXT_TO_NOTHING
+    ? t("Engine {engine} sees next to nothing in the stored picture: {percent} % at the most. At the line it saw the steel around it too; beyond the picture's border that is mirrored here.", values)
+    : t("Bright: where engine {engine} sees a defect in the stored picture, computed now, {percent} % at the most. The steel beyond the picture's border is mirrored, so near the border it may differ from what the engine saw at the line.", values);
+}
 
 /** The largest of 1, 2 or 5 times a power of ten that is at most this. */
 function roundDown(most) {

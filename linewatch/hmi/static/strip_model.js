@@ -65,7 +65,10 @@ export class StripModel {
 
   take(defect) {
     this.defects.delete(defect.id);
-    for (const bin of binsOf(defect.along_mm)) this.bins.get(bin)?.delete(defect.id);
+    for (const bin of binsOf(defect.along_mm)) {
+      this.bins.get(bin)?.delete(defect.id);
+      if (!this.bins.get(bin)?.size) this.bins.delete(bin);
+    }
   }
 
   widen(left, right) {

@@ -2,8 +2,9 @@
 const root = document.documentElement;
 export const language = root.lang;
 export const zone = root.dataset.zone;
-/** Dates with the day first and 24 hours: a month first is misread outside one country. */
+/** Dates with the day first, the month in English as a word, and 24 hours: 01/12 is read in two ways. */
 const locale = language === "en" ? "en-GB" : language;
+const DAY = { year: "numeric", month: language === "en" ? "short" : "2-digit", day: language === "en" ? "numeric" : "2-digit" };
 
 const catalogue = language === "en" ? {} : await (await fetch(`/catalogue/${language}.json`)).json();
 
@@ -34,18 +35,18 @@ export function percent(share, decimals = 1) {
 }
 
 const clock = new Intl.DateTimeFormat(locale, { timeZone: zone, hour: "2-digit", minute: "2-digit", second: "2-digit", hour12: false });
-const date = new Intl.DateTimeFormat(locale, { timeZone: zone, year: "numeric", month: "2-digit", day: "2-digit" });
+const date = new Intl.DateTimeFormat(locale, { timeZone: zone, ...DAY });
 
 /** The time of day in the plant's zone. */
 export const timeOfDay = (unixMs) => clock.format(unixMs);
 
-/** The date in the plant's zone. */
-export const dateOf = (unixMs) => date.format(unixMs);
+/** The date in the plant's zone, on one line. */
+export const dateOf = (unixMs) => date.format(unixMs).replaceAll(" ", "\u00a0");
 
 /** Date and time of day in the plant's zone. */
-export const dateAndTime = (unixMs) => `${date.format(unixMs)} ${clock.format(unixMs)}`;
+export const dateAndTime = (unixMs) => `${dateOf(unixMs)} ${clock.format(unixMs)}`;
 
-const plainDate = new Intl.DateTimeFormat(locale, { timeZone: "UTC", year: "numeric", month: "2-digit", day: "2-digit" });
+const plainDate = new Intl.DateTimeFormat(locale, { timeZone: "UTC", ...DAY });
 
 /** A calendar day, "2026-11-30", as the language writes it. */
 export const dayOf = (day) => plainDate.format(new Date(`${day}T00:00:00Z`));
