@@ -16,6 +16,7 @@ from prometheus_client.core import (
 )
 
 from linewatch.contracts.camera import CameraState
+from linewatch.contracts.frame import PositionSource
 from linewatch.contracts.histogram import BOUNDS_S, DurationHistogram
 from linewatch.contracts.journal import JournalState
 from linewatch.wire.schema import BackendState, BridgeHealth, BridgeStatus, JoinedCameraState, StatusBody
@@ -134,6 +135,8 @@ def _camera(status: StatusBody) -> Iterator[Metric]:
         yield gauge("camera_open", "1: the camera gives pictures", camera.state is CameraState.OPEN)
         yield counter("camera_losses", "how often the camera was lost", camera.times_lost)
     if status.position is not None:
+        has_encoder = status.position.source is PositionSource.ENCODER
+        yield gauge("position_has_encoder", "1: an encoder is configured", has_encoder)
         yield gauge("position_encoded", "1: positions come from the encoder", status.position.encoded)
     if (backend := status.backend) is not None:
         serving = {(backend.name,): backend.state is BackendState.SERVING}
