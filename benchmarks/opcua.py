@@ -42,7 +42,7 @@ from linewatch.service_settings import load_settings
 from linewatch.wire.schema import DefectMessage, FrameMessage
 
 SLOTS = 72  # of 14 variables each: 1,008 monitored items
-PUBLISH_MS = 50.0
+PUBLISH_MS = 20.0
 SETTLE_S = 3.0
 _URI = "urn:benchmark:client"
 

@@ -26,6 +26,7 @@ from linewatch.config.journal import JournalSettings
 from linewatch.config.line import LineSettings
 from linewatch.config.load import checked, load
 from linewatch.config.log import LogSettings
+from linewatch.config.monitoring import MonitoringSettings
 from linewatch.config.picture import PictureSettings
 from linewatch.config.recipe import MOST_RECIPES, RecipeSettings, recipe_faults
 from linewatch.config.roll import PeriodicSettings, RollSettings
@@ -64,6 +65,7 @@ class ServiceSettings(Settings):
     wire: WireSettings = WireSettings()
     crops: CropSettings | None = None
     canary: CanarySettings | None = None
+    monitoring: MonitoringSettings | None = Field(default=None, description="none: no figures for Prometheus")
     log: LogSettings = LogSettings()
 
     @model_validator(mode="after")

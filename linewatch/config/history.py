@@ -7,6 +7,7 @@ from pydantic import Field, model_validator
 
 from linewatch.config.base import Settings
 from linewatch.config.log import LogSettings
+from linewatch.config.monitoring import MonitoringSettings
 from linewatch.config.wire import ClientKeySettings, Endpoint
 
 DATABASE_URL = r"^(sqlite:///.+|postgresql\+psycopg://.+)$"
@@ -62,6 +63,7 @@ class HistorySettings(Settings):
     )
     keep: KeepSettings = KeepSettings()
     images: ImageSettings | None = None
+    monitoring: MonitoringSettings | None = Field(default=None, description="none: no figures for Prometheus")
     log: LogSettings = LogSettings()
 
     @model_validator(mode="after")

@@ -3,7 +3,6 @@
 Each step opens its parts on an exit stack, which closes them in reverse, and returns them in a dataclass.
 """
 
-from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -29,6 +28,8 @@ from linewatch.daemon.coils.coil_data import KnownCoilData
 from linewatch.daemon.coils.manager import CoilManager
 from linewatch.daemon.coils.recorded import CoilDataRecorder, RecordedCoilData
 from linewatch.daemon.crops import DefectCrops
+from linewatch.daemon.figures import ServiceFigures
+from linewatch.daemon.frame_times import FrameTimes
 from linewatch.daemon.host_monitor import DiskMonitor, HostMonitor, measure_disks
 from linewatch.daemon.newest_picture import NewestPictureMaker
 from linewatch.daemon.recipes import Recipes, RuleFiles
@@ -68,8 +69,6 @@ from linewatch.wire.snapshot import SnapshotTracker
 from linewatch.wire.verdict_file import VerdictFile
 
 log = structlog.get_logger()
-
-LATENCIES_KEPT = 1 << 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -260,7 +259,8 @@ class Wire:
     outlet: Outlet
     server: Server
     commands: CommandServer | None
-    latencies_ns: deque[int]
+    frame_times: FrameTimes
+    figures: ServiceFigures
 
 
 def open_wire(
@@ -288,7 +288,7 @@ def open_wire(
         CoilDataRecorder(settings.journal.dir, journal.epoch, keep_aside if keeper else None)
     )
     publisher = Publisher(context, settings.wire, keys)
-    latencies_ns: deque[int] = deque(maxlen=LATENCIES_KEPT)
+    frame_times = FrameTimes()
     untold, bridges = UntoldDecisions(decisions.totals), Bridges()
     status = StatusReport(
         runner,
@@ -330,9 +330,18 @@ def open_wire(
         stack.enter_context(VerdictFile(verdicts)) if verdicts else None,
         untold,
         RestartPoints(begun.point if begun else None),
-        latencies_ns,
+        frame_times,
         heartbeat_ns=int(1e9 / settings.wire.heartbeat_hz),
         next_heartbeat_ns=clock.now_ns(),
+    )
+    figures = ServiceFigures(
+        "run",
+        status,
+        decisions.totals,
+        standing,
+        frame_times,
+        decisions.journal.sync_times,
+        inspection.pool.batch_times,
     )
     server = Server(context, settings.wire, keys, journal, standing.snapshot, bridges, decisions.picture.newest)
     commands = None
@@ -349,7 +358,7 @@ def open_wire(
             trial=TrialView(exchange, settings.inference.engines_dir, clock),
             audit=AuditTrail(settings.journal.dir / "audit", keep_aside) if keeper else None,
         )
-    return Wire(publisher, outlet, server, commands, latencies_ns)
+    return Wire(publisher, outlet, server, commands, frame_times, figures)
 
 
 def _backends(settings: InferenceSettings, camera: Camera) -> tuple[Backend, ...]:

@@ -118,7 +118,7 @@ def replay(
 def summary_of(service: Service) -> ReplaySummary:
     """Sum up a service that has run."""
     totals, elapsed_s = service.totals, service.runner.elapsed_s
-    latencies_ms = np.array(service.latencies_ns, np.float64) / 1e6
+    latencies_ms = np.array(service.frame_times.newest_ns, np.float64) / 1e6
     p50, p99 = np.percentile(latencies_ms, [50, 99]) if len(latencies_ms) else (0.0, 0.0)
     return ReplaySummary(
         coil=totals.coil,
@@ -128,7 +128,7 @@ def summary_of(service: Service) -> ReplaySummary:
         frames_per_s=totals.frames / elapsed_s if elapsed_s else 0.0,
         lines_missed_by_cause=dict(Counter(totals.lines_by_cause)),
         defects_by_class=dict(sorted(totals.defects.items())),
-        defects_tentative=totals.tentative,
+        defects_tentative=totals.tentative.total(),
         alarms=totals.alarms_raised,
         tiles=totals.tiles,
         tiles_passed=totals.tiles_passed,

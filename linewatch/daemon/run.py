@@ -13,6 +13,7 @@ from linewatch.contracts.ports import Camera
 from linewatch.daemon.progress import ProgressNote
 from linewatch.daemon.replay import ReplaySummary, summary_of
 from linewatch.daemon.service import open_service
+from linewatch.monitoring.endpoint import monitored
 from linewatch.service_settings import ServiceSettings
 from linewatch.signals import on_end
 from linewatch.terminal import progress_bar
@@ -37,6 +38,7 @@ def run(settings: ServiceSettings, reread: Callable[[], ServiceSettings] | None 
             "starting", source=settings.source.type, engines_dir=str(settings.inference.engines_dir)
         )
         service = stack.enter_context(open_service(settings, camera, clock, reread=reread))
+        stack.enter_context(monitored(settings.monitoring, service.figures))
         stack.enter_context(on_end(service.stop, service.pause))
         note = ProgressNote(service.totals)
         show = stack.enter_context(progress_bar("run", camera.grabs))

@@ -1,6 +1,5 @@
 """One camera's service: opens its parts in order, gives each stage its work, and closes the parts in reverse."""
 
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -19,6 +18,8 @@ from linewatch.daemon import topology
 from linewatch.daemon.assembly import open_decisions, open_inspection, open_wire
 from linewatch.daemon.canary import Canary, canary_lost
 from linewatch.daemon.coils.recorded import RecordedCoilData
+from linewatch.daemon.figures import ServiceFigures
+from linewatch.daemon.frame_times import FrameTimes
 from linewatch.daemon.runner import Runner
 from linewatch.daemon.stages.cascade import CascadeStage
 from linewatch.daemon.stages.engine import EngineStage
@@ -46,7 +47,8 @@ class Service:
     publisher: Publisher
     server: Server
     engines: tuple[EngineStatus, ...]
-    latencies_ns: deque[int]  # of the newest frames: last line to publication
+    frame_times: FrameTimes
+    figures: ServiceFigures
     workload: Workload | None  # None: nothing is ever shed
     commands: CommandServer | None
     exchange: EngineExchange
@@ -177,7 +179,8 @@ def open_service(
             wire.publisher,
             wire.server,
             exchange.engines,
-            wire.latencies_ns,
+            wire.frame_times,
+            wire.figures,
             inspection.workload,
             wire.commands,
             exchange,

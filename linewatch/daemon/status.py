@@ -84,6 +84,8 @@ class StatusReport:
     disk_low_mb: float | None  # where the alarm `disk-low` begins; None: it is off
     bridges: Bridges
     started_ns: int
+    newest: StatusBody | None = None
+    """What was told last; for threads that must not count a heartbeat."""
     _beats: int = 0
     rates: Rates = field(init=False)
 
@@ -104,7 +106,7 @@ class StatusReport:
         self._beats += healthy
         frames_per_s, tiles_per_s = self.rates()
         totals, asking = self.totals, self.standing.standing_alarms
-        return StatusBody(
+        self.newest = StatusBody(
             heartbeat=self._beats,
             healthy=healthy,
             state=ServiceState.FAILED if self.runner.failure else self.runner.state,
@@ -153,6 +155,7 @@ class StatusReport:
             clock=ClockStatus(synchronised=synchronised(), last_step_s=round(self.wall_clock.last_step_ns / 1e9, 3)),
             **of_totals(totals),
         )
+        return self.newest
 
     def bare(self) -> StatusBody:
         """Return the status without what depends on the strip, the engines and their texts; no heartbeat is counted."""

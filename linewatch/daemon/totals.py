@@ -1,7 +1,7 @@
 """Running sums over what was decided: for the status message, the progress bar and the final table."""
 
 import threading
-from collections import Counter
+from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 
 from linewatch.contracts.alarm import AlarmChange, AlarmNotice, AlarmState
@@ -22,6 +22,25 @@ _OURS = (Cause.OVERRUN.value, Cause.OVERLOAD.value, Cause.ENGINE.value, Cause.UN
 
 
 @dataclass(slots=True)
+class StripAsDecided:
+    """Strip as it was first decided. Unlike other sums these never fall, whatever a later decision corrects."""
+
+    lines: Counter[tuple[Quality, str]] = field(default_factory=Counter)  # by quality and cause; "": none
+    mm2: defaultdict[Quality, float] = field(default_factory=lambda: defaultdict(float))
+    uninspected_mm2: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))  # by cause
+
+    def add(self, span: CoverageSpan) -> None:
+        """Add a span of a new frame."""
+        self.lines[span.quality, span.cause.value if span.cause else ""] += span.lines
+        if (area := span.area) is not None:
+            self.mm2[Quality.INSPECTED] += area.inspected_mm2
+            self.mm2[Quality.DEGRADED] += area.degraded_mm2
+            self.mm2[Quality.MISSED] += area.missed_mm2
+        for cause, mm2 in span.uninspected_mm2:
+            self.uninspected_mm2[cause.value] += mm2
+
+
+@dataclass(slots=True)
 class Totals:
     """Written by the decision stage, and by the outlet through `retell`; others may read it one frame late."""
 
@@ -29,13 +48,14 @@ class Totals:
     frames_overrun: int = 0  # missed, since no ring slot was free
     tiles: int = 0
     tiles_passed: int = 0
+    as_decided: StripAsDecided = field(default_factory=StripAsDecided)
     lines: dict[Quality, int] = field(default_factory=lambda: dict.fromkeys(Quality, 0))
     lines_by_cause: Counter[str] = field(default_factory=Counter)  # of lines that were not inspected
     mm: dict[Quality, float] = field(default_factory=lambda: dict.fromkeys(Quality, 0.0))
     area: StripArea = field(default_factory=StripArea)
     uninspected_mm2: dict[str, float] = field(default_factory=dict)  # degraded and missed area by cause
     defects: Counter[str] = field(default_factory=Counter)
-    tentative: int = 0  # of `defects`
+    tentative: Counter[str] = field(default_factory=Counter)  # of `defects`
     opened: int = 0  # defects, including those that merged into others later
     alarms_raised: int = 0
     roll_marks: int = 0  # recognised
@@ -62,6 +82,8 @@ class Totals:
             self.blindness = followed(self.blindness, decided)
             self.frames_overrun += any(span.cause is Cause.OVERRUN for span in decided.spans)
             self._add_spans(decided, 1)
+            for span in decided.spans:
+                self.as_decided.add(span)
         else:
             self.grade = decided.grade or self.grade
         self.coil = decided.coil
@@ -70,7 +92,7 @@ class Totals:
             self.opened += event.state is DefectState.OPENED
             if event.state is DefectState.CLOSED and event.merged_into is None:
                 self.defects[event.defect.defect_class] += 1
-                self.tentative += event.defect.tentative
+                self.tentative[event.defect.defect_class] += event.defect.tentative
         self.roll_marks += sum(mark.state is RollMarkState.RECOGNISED for mark in decided.roll_marks)
 
     def retell(self, decided: Verdict, told: Verdict) -> None:

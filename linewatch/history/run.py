@@ -16,9 +16,11 @@ from linewatch.config.history import HistoryServiceSettings, HistorySettings
 from linewatch.contracts.errors import HistoryError
 from linewatch.history.archive import ImageArchive
 from linewatch.history.database import explained, is_passing, reopen, shown, upkeep, writing
+from linewatch.history.figures import HistoryFigures
 from linewatch.history.retention import AgeAllowance, Ages, expire_step
 from linewatch.history.writer import HistoryWriter, StoredService, TwoWritersError, stored_service
 from linewatch.logs import log_sums
+from linewatch.monitoring.endpoint import monitored
 from linewatch.signals import on_end
 from linewatch.systemd import Notifier
 from linewatch.wire.schema import DECIDED_TOPICS, AnyMessage, CropMessage, DefectMessage, StatusMessage, Topic
@@ -62,15 +64,17 @@ def run_history(settings: HistorySettings) -> None:
         log.info(
             "history_opened", database=engine.url.render_as_string(), services=[listener.name for listener in listeners]
         )
-        recording = _Recording(settings, engine, listeners, archive)
+        recording, figures = _Recording(settings, engine, listeners, archive), HistoryFigures(listeners)
+        stack.enter_context(monitored(settings.monitoring, figures))
         troubled_s = RETRY_S[0]
         next_notice_s = time.monotonic()
         while True:
             stopping = stop.is_set()
             try:
                 recording.step(stopping=stopping)
-                troubled_s = RETRY_S[0]
+                troubled_s, figures.written = RETRY_S[0], True
             except HistoryError as error:
+                figures.failed()
                 if stopping or isinstance(error, TwoWritersError):
                     raise
                 log.error("history_write_failed", error=str(error), retry_s=troubled_s)
@@ -182,9 +186,15 @@ class _Listener:
 
     def state(self) -> str:
         """Return a text for `systemctl status`."""
-        age_s = self._wire.heartbeat_age_s if self._wire else float("inf")
+        age_s = self.heartbeat_age_s
         heartbeat = f"heartbeat {age_s:.1f} s old" if age_s < float("inf") else "no heartbeat yet"
         return f"{self.name}: {self.stored} messages stored, {heartbeat}"
+
+    @property
+    def heartbeat_age_s(self) -> float:
+        """Seconds since the service was last heard; infinite: it has not been."""
+        wire = self._wire
+        return wire.heartbeat_age_s if wire else float("inf")
 
     def listen(self, wait_s: float, commit_s: float, *, at_once: bool) -> None:
         """Receive for `wait_s`, then write what is due, or everything if `at_once`. Raises DBAPIError."""

@@ -9,6 +9,7 @@ import numpy as np
 import structlog
 
 from linewatch.contracts.errors import EngineError
+from linewatch.contracts.histogram import DurationHistogram
 from linewatch.contracts.manifest import EngineManifest, Task
 from linewatch.contracts.ports import Backend, Executor
 from linewatch.contracts.tile import Batch, BatchResult
@@ -38,6 +39,8 @@ class EnginePool:
         self.workers = workers
         self._ladder = tuple(ladder)
         self._loaded: dict[tuple[Task, int], _Loaded] = {}
+        self.batch_times: dict[tuple[Task, str], DurationHistogram] = {}
+        """How long batches took, by task and the identity of the engine; since the start."""
         self._busy = [threading.Lock() for _ in range(workers)]
         self._open = True
         for engine in engines.by_task().values():
@@ -59,6 +62,7 @@ class EnginePool:
             raise
         if engine.reference is None:
             log.warning("engine_without_reference", engine=manifest.name, text=lacking(manifest))
+        self.batch_times.setdefault((manifest.task, identity), DurationHistogram())
         self._loaded[manifest.task, generation] = _Loaded(engine, identity, check, executors)
         if not self._open:
             self.drop(manifest.task, generation)
@@ -95,6 +99,7 @@ class EnginePool:
             except Exception as error:  # a runtime's own; whatever it is, the other engines go on
                 return BatchResult(batch, identity, None, f"engine {task}: {type(error).__name__}: {error}")
             took_ns = time.perf_counter_ns() - started_ns
+        self.batch_times[task, identity].add(took_ns / 1e9)
         if fault := loaded.check.fault(output, len(batch.refs)):
             return BatchResult(batch, identity, None, f"engine {loaded.engine.manifest.name} {fault}")
         return BatchResult(batch, identity, output, took_ns=took_ns)

@@ -17,6 +17,7 @@ from uuid import uuid4
 
 from linewatch.config.journal import JournalSettings
 from linewatch.contracts.errors import JournalError
+from linewatch.contracts.histogram import DurationHistogram
 from linewatch.contracts.record import Record, RecordSpan
 from linewatch.journal.retained import Retained
 from linewatch.journal.segment import (
@@ -96,6 +97,8 @@ class Journal:
         self._file = -1
         self._lock_file = -1
         self._unsynced_since_ns: int | None = None
+        self.sync_times = DurationHistogram()
+        """How long the disk took to sync, since the journal was opened."""
         self._failed: str | None = None
         self._opened = False  # a segment of this epoch was begun
         self._synced_state = b""
@@ -256,12 +259,14 @@ class Journal:
         """Return when all appended records are on disk. Raises JournalError, for good, when the disk fails."""
         if self._unsynced_since_ns is None:
             return
+        began_s = time.monotonic()
         try:
             os.fdatasync(self._file)
         except OSError as error:
             # After a failed sync the data may be lost, and a second fsync would report success all the same.
             self._failed = f"cannot sync the journal in {self._dir}: {_remedy(error)}"
             raise JournalError(self._failed) from error
+        self.sync_times.add(time.monotonic() - began_s)
         self._unsynced_since_ns = None
         self._synced_state = self._retained.state
 

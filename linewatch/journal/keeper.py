@@ -12,6 +12,7 @@ import structlog
 
 from linewatch.config.journal import JournalSettings
 from linewatch.contracts.errors import JournalError
+from linewatch.contracts.histogram import DurationHistogram
 from linewatch.contracts.journal import JournalState, KeptState
 from linewatch.contracts.record import Record, RecordSpan
 from linewatch.journal.journal import Journal, Recovery
@@ -120,6 +121,11 @@ class JournalKeeper:
     def journal(self) -> Journal:
         """The journal on the disk, for what was found at the opening."""
         return self._journal
+
+    @property
+    def sync_times(self) -> DurationHistogram:
+        """How long the disk took to sync."""
+        return self._journal.sync_times
 
     def append(self, records: Sequence[Record], *, sync: bool, state: bytes | None = None) -> None:
         """Hand records over; they can be read at once. sync: wait until they are on disk, else until it has them.

@@ -9,6 +9,8 @@ from typing import Any
 import structlog
 
 from linewatch.logs import log_sums
+from linewatch.monitoring.endpoint import monitored
+from linewatch.plant.figures import LinkFigures
 from linewatch.plant.follower import Follower
 from linewatch.plant.health import HealthReporter, LinkHealth
 from linewatch.plant.settings import BridgeSettings
@@ -48,15 +50,16 @@ class BridgeProcess:
         thread; it must not wait. Raises what the follower failed with.
         """
         reporter = HealthReporter(self._protocol, self._settings, health)
-        follower.start()
-        reporter.start()
-        try:
-            self._manager.ready()
-            await self._watch(follower, connections)
-        finally:
-            self._manager.stopping()
-            reporter.stop()
-            follower.stop()
+        with monitored(self._settings.monitoring, LinkFigures(self._protocol, self._settings.name, follower, health)):
+            follower.start()
+            reporter.start()
+            try:
+                self._manager.ready()
+                await self._watch(follower, connections)
+            finally:
+                self._manager.stopping()
+                reporter.stop()
+                follower.stop()
         log.info("stopped")
 
     async def _watch(self, follower: Follower[Any], connections: Callable[[], str] | None) -> None:

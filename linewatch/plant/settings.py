@@ -8,6 +8,7 @@ from pydantic import AfterValidator, Field
 from linewatch.client import ClientKeys
 from linewatch.config.base import Settings
 from linewatch.config.log import LogSettings
+from linewatch.config.monitoring import MonitoringSettings
 from linewatch.config.wire import ClientKeySettings, PeerEndpoint
 from linewatch.contracts.bounds import ShortText
 
@@ -56,4 +57,5 @@ class BridgeSettings(Settings):
         "protocol its own",
     )
     service: FollowedServiceSettings = FollowedServiceSettings()
+    monitoring: MonitoringSettings | None = Field(default=None, description="none: no figures for Prometheus")
     log: LogSettings = LogSettings()

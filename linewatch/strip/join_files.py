@@ -72,7 +72,7 @@ def join_files(settings: StripSettings, paths: Sequence[Path], out: Path) -> Joi
         frames=totals.frames,
         coverage=totals.coverage,
         defects_by_class=dict(sorted(totals.defects.items())),
-        defects_tentative=totals.tentative,
+        defects_tentative=totals.tentative.total(),
         roll_marks=totals.roll_marks,
         alarms=totals.alarms_raised,
         uninspected_mm2_by_cause={cause: round(mm2, 3) for cause, mm2 in sorted(totals.uninspected_mm2.items())},

@@ -1,7 +1,6 @@
 """`linewatch strip`: opens its parts, gives each stage its work, and closes the parts in reverse."""
 
 import gc
-from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -14,6 +13,8 @@ from linewatch.capture.clock import MonotonicClock
 from linewatch.config.calibration_file import read_calibration
 from linewatch.daemon.alarm_orders import AlarmOrders
 from linewatch.daemon.coils.folder import CoilFolder
+from linewatch.daemon.figures import ServiceFigures
+from linewatch.daemon.frame_times import FrameTimes
 from linewatch.daemon.host_monitor import DiskMonitor, measure_disks
 from linewatch.daemon.runner import Runner
 from linewatch.daemon.slow_start import told_while_slow
@@ -22,6 +23,7 @@ from linewatch.daemon.totals import Totals
 from linewatch.daemon.untold import UntoldDecisions
 from linewatch.daemon.watch import WATCH_S, ServiceWatch
 from linewatch.journal.keeper import JournalKeeper, log_recovery
+from linewatch.monitoring.endpoint import monitored
 from linewatch.signals import on_end
 from linewatch.strip import topology
 from linewatch.strip.coil_commands import CoilCommands
@@ -61,6 +63,7 @@ class StripService:
     server: Server
     commands: CommandServer | None
     status: StripStatus
+    figures: ServiceFigures
 
     def stop(self) -> None:
         """Follow the cameras no longer; what was heard is still joined and published. The coil goes on later."""
@@ -97,7 +100,7 @@ def run_strip(settings: StripSettings, reread: Callable[[], StripSettings] | Non
             log.info("calibration", camera=camera.key, identity=known.identity, serial=known.serial)
             for remark in known.remarks:
                 log.warning("calibration_doubtful", camera=camera.key, why=remark)
-    with open_strip(settings, reread) as service, on_end(service.stop):
+    with open_strip(settings, reread) as service, on_end(service.stop), monitored(settings.monitoring, service.figures):
         gc.freeze()  # what is loaded stays; looking through it again and again would hold up frames
         service.run()
 
@@ -151,6 +154,7 @@ def open_strip(settings: StripSettings, reread: Callable[[], StripSettings] | No
             settings.system_alarms.disk_free_below_mb,
             bridges,
         )
+        frame_times = FrameTimes()
         context = stack.enter_context(zmq.Context())
         publisher = Publisher(context, settings.wire, keys)
         outlet = Outlet(
@@ -167,7 +171,7 @@ def open_strip(settings: StripSettings, reread: Callable[[], StripSettings] | No
             None,
             untold,
             stage.heard_log,
-            deque(maxlen=1),
+            frame_times,
             heartbeat_ns=int(1e9 / settings.wire.heartbeat_hz),
             next_heartbeat_ns=clock.now_ns(),
         )
@@ -192,7 +196,8 @@ def open_strip(settings: StripSettings, reread: Callable[[], StripSettings] | No
             runner.add(topology.FORWARD, coils)
         if folder is not None:
             runner.add(topology.COIL_FILES, folder.scan)
-        yield StripService(runner, totals, publisher, server, commands, status)
+        figures = ServiceFigures("strip", status, totals, standing, frame_times, keeper.sync_times)
+        yield StripService(runner, totals, publisher, server, commands, status, figures)
 
 
 def _sources(

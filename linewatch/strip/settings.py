@@ -17,6 +17,7 @@ from linewatch.config.decision import AlarmRule, AlarmSettings, SystemAlarmSetti
 from linewatch.config.journal import JournalSettings
 from linewatch.config.load import load
 from linewatch.config.log import LogSettings
+from linewatch.config.monitoring import MonitoringSettings
 from linewatch.config.recipe import MOST_RECIPES, RecipeSettings, recipe_faults
 from linewatch.config.roll import PeriodicSettings, RollSettings
 from linewatch.config.text import read_text
@@ -194,6 +195,7 @@ class StripSettings(Settings):
     periodic: PeriodicSettings = PeriodicSettings()
     journal: JournalSettings = JournalSettings()
     wire: WireSettings = WireSettings()
+    monitoring: MonitoringSettings | None = Field(default=None, description="none: no figures for Prometheus")
     log: LogSettings = LogSettings()
 
     @model_validator(mode="after")

@@ -48,6 +48,8 @@ class StripStatus:
     disks: DiskMonitor
     disk_low_mb: float | None  # where the alarm `disk-low` begins; None: it is off
     bridges: Bridges
+    newest: StatusBody | None = None
+    """What was told last; for threads that must not count a heartbeat."""
     _beats: int = 0
     _started_ns: int = field(init=False)
     _rates: Rates = field(init=False)
@@ -78,7 +80,8 @@ class StripStatus:
             "faults": of_faults(),
             "software": software(),
         }
-        return self._body(self.ailment(), more, beats=True)
+        self.newest = self._body(self.ailment(), more, beats=True)
+        return self.newest
 
     def bare(self) -> StatusBody:
         """Return the status without what depends on the strip and the cameras' texts; no heartbeat is counted."""

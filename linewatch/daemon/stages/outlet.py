@@ -1,7 +1,6 @@
 """The outlet stage: journals, publishes and files what was decided, and publishes the heartbeat."""
 
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from linewatch.contracts.errors import JournalError
 from linewatch.contracts.ports import Clock
 from linewatch.contracts.record import Record
 from linewatch.contracts.verdict import Decided, Verdict
+from linewatch.daemon.frame_times import FrameTimes
 from linewatch.daemon.stages.wiring import END, Wiring
 from linewatch.daemon.untold import UntoldDecisions
 from linewatch.journal.journal import Journal
@@ -82,7 +82,7 @@ class Outlet:
     verdicts: VerdictFile | None
     untold: UntoldDecisions
     restart_states: RestartStates
-    latencies_ns: deque[int]  # a frame's, from its last line to its publication
+    frame_times: FrameTimes
     heartbeat_ns: int  # from one heartbeat to the next
     next_heartbeat_ns: int
 
@@ -153,7 +153,7 @@ class Outlet:
         if isinstance(decided, AlarmNotice):
             self._settle(decided)
         elif isinstance(decided, Verdict):
-            self.latencies_ns.append(self.clock.now_ns() - decided.timing.captured_ns)
+            self.frame_times.add(decided.timing, self.clock.now_ns())
         try:
             if self.verdicts is not None and (told.messages or not isinstance(decided, AlarmNotice)):
                 self.verdicts.write(decided)

@@ -39,7 +39,9 @@ from linewatch.plant.process import BridgeProcess
 from linewatch.wire.schema import AlarmMessage, CoilMessage
 
 SHOW_EVERY_S: Final = 0.05
-"""Values are written so often at most; events go out at once."""
+"""Values are written so often, and at once when something happens or a defect is called."""
+GATHER_S: Final = 0.01
+"""What comes within so long after values were written is written together."""
 
 log = structlog.get_logger()
 
@@ -162,7 +164,7 @@ class VisionSystem:
         return system
 
     async def keep_shown(self, news: NewsQueue, woken: asyncio.Event) -> None:
-        """Follow the service until cancelled: news at once and in order, values every `SHOW_EVERY_S`."""
+        """Follow the service until cancelled: news and defects at once and in order, values every `SHOW_EVERY_S`."""
         dropped = 0
         while True:
             with suppress(TimeoutError):
@@ -175,6 +177,7 @@ class VisionSystem:
                 log.warning("opcua_events_dropped", events=news.dropped - dropped)
                 dropped = news.dropped
             await self._show()
+            await asyncio.sleep(GATHER_S)
 
     def remember(self, loop: asyncio.AbstractEventLoop, stop: Event) -> None:
         """Take the results of earlier coils from the journal. Runs in a thread of its own."""

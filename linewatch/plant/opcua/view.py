@@ -50,7 +50,7 @@ class NewsQueue:
     """Passes news from the follower's thread to the event loop. Never blocks: the oldest is dropped, and counted."""
 
     def __init__(self, wake: Callable[[], object]) -> None:
-        self._wake = wake
+        self.wake = wake
         self._news: deque[News] = deque()
         self._lock = Lock()
         self.dropped = 0
@@ -63,7 +63,7 @@ class NewsQueue:
                 self._news.popleft()
                 self.dropped += 1
             self._news.append(one)
-        self._wake()
+        self.wake()
 
     def take(self) -> list[News]:
         """Return all news, oldest first, and forget them."""
@@ -82,7 +82,7 @@ class OpcuaView(ServiceView):
         self._shown = ClientValues()
 
     def take(self, message: AnyMessage | Lost) -> None:
-        known = isinstance(message, AlarmMessage) and self._is_known(message)
+        known, changes = isinstance(message, AlarmMessage) and self._is_known(message), self._defects.changes
         super().take(message)
         match message:
             case AlarmMessage() if not known:
@@ -94,6 +94,8 @@ class OpcuaView(ServiceView):
                 self._defects.take(message)
                 self._shown = replace(self._shown, defects=self._defects.shown)
         self._refresh()
+        if self._defects.changes != changes:
+            self._news.wake()
 
     def sync(self, snapshot: Snapshot) -> None:
         super().sync(snapshot)
