@@ -1,4 +1,4 @@
-"""The shipped rules for Prometheus, the dashboard for Grafana and docs/monitoring.md speak of figures that there are."""
+"""The rules for Prometheus, the dashboard for Grafana and docs/monitoring.md name figures that there are."""
 
 import ast
 import json
