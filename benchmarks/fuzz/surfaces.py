@@ -12,7 +12,7 @@ import numpy as np
 from pydantic import BaseModel, ValidationError
 
 from linewatch.capture.sidecar import SidecarGrab, SidecarHeader, read_sidecar
-from linewatch.config.calibration_file import read_calibration
+from linewatch.config.calibration_file import CameraCalibration, read_calibration
 from linewatch.config.line import LineSettings
 from linewatch.config.load import load
 from linewatch.contracts.errors import LinewatchError
@@ -96,7 +96,7 @@ def _payload() -> list[bytes]:
 
 def _pictures() -> list[bytes]:
     gray = (np.arange(24 * 32, dtype=np.uint32).reshape(24, 32) * 7 % 256).astype(np.uint8)
-    return [cv2.imencode(kind, gray)[1].tobytes() for kind in (".png", ".jpg", ".bmp", ".tiff", ".pgm", ".webp")]
+    return [cv2.imencode(kind, gray)[1].tobytes() for kind in (".png", ".jpg", ".bmp", ".tiff")]
 
 
 def _network() -> list[bytes]:
@@ -111,7 +111,7 @@ def _manifests() -> list[bytes]:
     return [path.read_bytes() for path in sorted(ROOT.glob("engines/*/manifest.json"))]
 
 
-_COIL_DATA: Final = {"coil": "SIM-7", "grade": "DC04", "width_mm": 800.0, "length_mm": 1000.0}
+_COIL_DATA: Final = {"coil": "SIM-7", "steel_grade": "DC04", "width_mm": 800.0, "length_mm": 1000.0}
 _TIMING: Final = {"captured_ns": _NS, "decided_ns": _NS}
 _COCO: Final = {
     "images": [{"id": 1, "file_name": "a.png", "width": 32, "height": 24}],
@@ -134,7 +134,7 @@ SURFACES: Final = {
             "calibration",
             "c.json",
             read_calibration,
-            lambda: _json({"schema_version": 1, "serial": "S1", "flat_field": None, "geometry": None, "digest": ""}),
+            lambda: [CameraCalibration.sealed("S1").model_dump_json().encode()],
         ),
         Surface("level2-json", "c.json", read_coil_file, lambda: _json(_COIL_DATA)),
         Surface("level2-toml", "c.toml", read_coil_file, lambda: [(ROOT / "configs/coils/SIM-7.toml").read_bytes()]),
@@ -164,10 +164,16 @@ SURFACES: Final = {
             "request",
             lambda path: REQUEST.validate_json(path.read_bytes()),
             lambda: _json(
-                {"request": "replay", "topic": "frame", "epoch": 1, "first_sequence": 0},
-                {"request": "snapshot", "request_id": 1},
-                {"request": "picture", "request_id": 1},
-                {"request": "bridge", "request_id": 1},
+                {
+                    "schema_version": 1,
+                    "request": "replay",
+                    "topic": "frame",
+                    "epoch": 1,
+                    "from_sequence": 0,
+                },
+                {"schema_version": 1, "request": "snapshot"},
+                {"schema_version": 1, "request": "picture"},
+                {"schema_version": 1, "request": "bridge", "name": "b", "protocol": "mqtt"},
             ),
             (ValidationError,),  # which the router answers as bad-request
         ),
@@ -176,9 +182,9 @@ SURFACES: Final = {
             "request",
             lambda path: COMMAND.validate_json(path.read_bytes()),
             lambda: _json(
-                {"request": "alarm", "request_id": 1, "action": "acknowledge", "alarm": "a"},
-                {"request": "coil", "request_id": 1, "action": "data", "data": _COIL_DATA},
-                {"request": "engine", "request_id": 1, "action": "load", "name": "classify"},
+                {"schema_version": 1, "request": "alarm", "action": "acknowledge", "alarm": "a", "token": "token-0001"},
+                {"schema_version": 1, "request": "coil", "action": "data", "token": "token-0001", "data": _COIL_DATA},
+                {"schema_version": 1, "request": "engine", "action": "load", "name": "classify"},
             ),
             (ValidationError,),
         ),
@@ -187,9 +193,9 @@ SURFACES: Final = {
             "message",
             lambda path: PLANT_COMMAND.validate_json(path.read_bytes()),
             lambda: _json(
-                {"command": "acknowledge", "token": "t", "sent_ms": 1, "alarm": "a"},
-                {"command": "coil_start", "token": "t", "sent_ms": 1, "coil": "C-1"},
-                {"command": "coil_data", "token": "t", "sent_ms": 1, "data": _COIL_DATA},
+                {"command": "acknowledge", "token": "token-0001", "at_unix_ms": 1, "alarm": "a"},
+                {"command": "coil_start", "token": "token-0001", "at_unix_ms": 1, "coil": "C-1"},
+                {"command": "coil_data", "token": "token-0001", "at_unix_ms": 1, "data": _COIL_DATA},
             ),
             (ValidationError,),
         ),

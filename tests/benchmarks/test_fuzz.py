@@ -4,9 +4,11 @@ import math
 import random
 from pathlib import Path
 
+import pytest
+
 from benchmarks.fuzz.__main__ import fuzz
 from benchmarks.fuzz.mutation import MOST_BYTES, mutated
-from benchmarks.fuzz.surfaces import Surface
+from benchmarks.fuzz.surfaces import SURFACES, Surface
 
 
 def test_an_undocumented_error_is_a_finding_and_its_input_is_kept(tmp_path: Path) -> None:
@@ -29,3 +31,12 @@ def test_the_same_seed_gives_the_same_inputs_within_the_bound() -> None:
 
     assert inputs() == inputs()
     assert max(map(len, inputs())) <= MOST_BYTES
+
+
+@pytest.mark.parametrize("name", [name for name in SURFACES if name not in {"labels-csv", "labels-coco"}])
+def test_the_first_inputs_are_valid(name: str, tmp_path: Path) -> None:
+    surface = SURFACES[name]
+    for data in surface.first():
+        path = tmp_path / surface.file
+        path.write_bytes(data)
+        surface.read(path)
