@@ -15,7 +15,7 @@ PIP := $(PIP_QUIET) install
 LOCKS := requirements/base.lock $(EXTRAS:%=requirements/%.lock)
 
 .PHONY: help install install-dev demo test test-fast test-networks test-foreign check docs reference lock sbom audit \
-	wheelhouse licences bench gpu-check soak kills attack coil clean need-data
+	wheelhouse licences bench gpu-check soak kills attack fuzz coil clean need-data
 help: ## List the targets; a target without a "needs" runs on a CPU, from a clean clone
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
 
@@ -119,6 +119,9 @@ kills: install-dev ## Kill a service 500 times while alarms come and go and comm
 
 attack: install-dev ## Attack a service on this host: hostile peers, kills, stalls, disks that fail; a table in out/attack (MINUTES=10)
 	$(BIN)/python -m benchmarks.attack --minutes $(or $(MINUTES),10) $(ARGS)
+
+fuzz: install-dev ## Mutated bytes for each reader of files and messages; a table and what failed in out/fuzz (SECONDS=60 for each)
+	$(BIN)/python -m benchmarks.fuzz --seconds $(or $(SECONDS),60) $(ARGS)
 
 need-data:
 	@test -d "$(LINEWATCH_DATA)" || { echo "this target needs real images: LINEWATCH_DATA is '$(LINEWATCH_DATA)', expected a folder laid out as docs/datasets.md says"; exit 2; }

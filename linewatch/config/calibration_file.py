@@ -95,7 +95,7 @@ def read_calibration(path: Path) -> CameraCalibration:
     text = read_text(path, "make one with `linewatch calibrate`, or name another")
     try:
         tree: Any = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ConfigError(f"{path}: is cut or no JSON ({error}), expected a camera's calibration; {_REMEDY}") from error
     version = tree.get("schema_version", VERSION) if isinstance(tree, dict) else VERSION
     if version != VERSION:

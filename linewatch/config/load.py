@@ -48,7 +48,7 @@ def toml_of(text: str, path: Path) -> dict[str, Any]:
     """Return the tree of a TOML text; `path` names it in errors. Raises ConfigError."""
     try:
         return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:  # also a number of 5,000 digits
         raise ConfigError(_not_toml(str(error), text, path)) from error
 
 

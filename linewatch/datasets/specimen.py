@@ -147,7 +147,7 @@ def read_gray(path: Path) -> NDArray[np.uint8]:
 def _embedded(path: Path) -> bytes:
     try:
         return base64.b64decode(json.loads(path.read_text(encoding="utf-8-sig"))["imageData"], validate=True)
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise DatasetError(f"{path}: expected an image inside, as imageData; found {error!r}") from error
 
 

@@ -329,6 +329,8 @@ def _next_offset(file: BinaryIO, at: int, order: str, big: bool) -> int:
 
 def _directory(file: BinaryIO, offset: int, order: str, big: bool, size: int) -> tuple[Directory, int]:
     """Return a directory and the offset of the next one. Raises PictureError or struct.error when it is damaged."""
+    if offset > size:  # a BigTIFF may name offsets that no file has
+        raise PictureError("a damaged TIFF")
     file.seek(offset)
     (entries,) = struct.unpack(order + ("Q" if big else "H"), file.read(8 if big else 2))
     length = 20 if big else 12

@@ -52,6 +52,12 @@ def test_a_serial_with_odd_characters_stays_in_the_folder(tmp_path: Path) -> Non
     assert calibration_path(tmp_path, "..").parent == tmp_path
 
 
+def test_a_file_of_deep_brackets_is_refused(path: Path) -> None:
+    path.write_text("[" * 100_000)
+    with pytest.raises(ConfigError, match="is cut or no JSON"):
+        read_calibration(path)
+
+
 @pytest.mark.parametrize("share", [0.0, 0.3, 0.99])
 def test_a_file_that_was_cut_is_refused(path: Path, share: float) -> None:
     path.write_bytes(path.read_bytes()[: int(path.stat().st_size * share)])

@@ -176,3 +176,11 @@ def test_settings_are_frozen() -> None:
     settings = settings_from({}, "c.toml")
     with pytest.raises(ValueError, match="frozen"):
         settings.line.width_px = 3  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("value", ["[" * 100_000, "{a=" * 100_000, "9" * 5000])
+def test_values_that_are_too_deep_or_too_long_are_refused(tmp_path: Path, value: str) -> None:
+    path = tmp_path / "c.toml"
+    path.write_text(f"a = {value}")
+    with pytest.raises(ConfigError, match="is not TOML"):
+        load(path, HistorySettings)

@@ -160,3 +160,10 @@ def test_a_file_that_ends_before_its_pixels_is_cut_short(tmp_path: Path) -> None
     data = written(page(GRAY, strips, rows=(20,)))
     with pytest.raises(PictureError, match="a TIFF that is cut short: lines 20 to 36 are not in it"):
         read(tmp_path, data[:-100])
+
+
+def test_a_page_at_an_offset_that_no_file_has_is_refused(tmp_path):
+    path = tmp_path / "big.tif"
+    path.write_bytes(b"II+\0\x08\0\0\0" + b"\xff" * 8)
+    with pytest.raises(PictureError):
+        read_picture(path)

@@ -146,7 +146,7 @@ def read_audit(folder: Path) -> Iterator[dict[str, Any]]:
             try:
                 line = json.loads(text)
                 here = int(line["start_ns"]), int(line["number"])
-            except (ValueError, KeyError, TypeError):
+            except (ValueError, KeyError, TypeError, RecursionError):
                 yield {"missing": None}
                 continue
             if due is not None and here != due:

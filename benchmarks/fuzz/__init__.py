@@ -1,0 +1,1 @@
+"""Throws mutated bytes at what reads files and messages (`python -m benchmarks.fuzz`)."""
