@@ -58,8 +58,15 @@ class PictureSettings(Settings):
         default=0.15,
         gt=0,
         lt=1,
-        description="raises lens-dirty: columns that are so much darker or brighter than those around them on three "
-        "coils in a row, or that do not change while the strip runs; they are not inspected (cause dirty)",
+        description="columns that are so much darker or brighter than those around them on three coils in a row, or "
+        "that do not change while the strip runs, are not inspected (cause dirty)",
+    )
+    dirt_depth: float = Field(
+        default=0.08,
+        gt=0,
+        lt=1,
+        description="raises lens-dirty: the same as fixed_depth, on two coils in a row; such columns are still "
+        "inspected. Where it is more than fixed_depth, that holds",
     )
     frozen_above: float = Field(
         default=0.1, gt=0, lt=1, description="raises picture-frozen: share of the grabs that repeat an earlier one"

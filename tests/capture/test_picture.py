@@ -166,11 +166,12 @@ def test_saturated_strip_and_stray_light_are_told():
     assert Q.CONTRAST in Follower().show(strip_of(2, 12)).show(veiled).bad
 
 
-def test_dirt_is_told_on_the_third_coil_and_a_dead_column_soon():
+def test_dirt_is_told_on_the_second_coil_missed_on_the_third_and_a_dead_column_soon():
     """Strip has stripes of its own: only what stays over three coils is the camera's."""
     follower = Follower()
-    for seed in (2, 3, 4):
-        assert follower.bad == set()
+    for number, seed in enumerate((2, 3, 4)):
+        assert follower.bad == ({Q.FIXED} if number == 2 else set())
+        assert not number or not follower.edges.dirty_columns
         frames = strip_of(seed, 18)
         follower.show(through(frames, OpticsSettings(dirt_px=(700,)), [1.0] * 18), coil=f"C{seed}")
     assert follower.bad == {Q.FIXED}
@@ -184,6 +185,15 @@ def test_dirt_is_told_on_the_third_coil_and_a_dead_column_soon():
         frame[:, 900] = 77
     dead.show(frames)
     assert dead.edges.dirty_columns == ((896, 905),)
+
+
+def test_faint_dirt_is_told_and_its_columns_are_inspected():
+    follower = Follower()
+    for seed in (2, 3, 4):
+        frames = strip_of(seed, 18)
+        follower.show(through(frames, OpticsSettings(dirt_px=(700,), dirt_depth=0.13), [1.0] * 18), coil=f"C{seed}")
+    assert follower.bad == {Q.FIXED}
+    assert not follower.edges.dirty_columns
 
 
 def test_stripes_of_one_strip_over_welds_are_not_dirt():

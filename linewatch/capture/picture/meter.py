@@ -58,7 +58,7 @@ class PictureMeter:
         self._shape_before: list[float | None] = [None] * ZONES
         self._flat, self._was_flat = flat, False
         self._references: dict[PictureQuantity, float] = {}
-        self._fixed = FixedColumns(line.width_px, settings.fixed_depth)
+        self._fixed = FixedColumns(line.width_px, settings.fixed_depth, settings.dirt_depth)
         self._sides = _Spread(within_mm), _Spread(within_mm)
         self._trends = {quantity: Trend() for quantity in PictureQuantity}
         self._frames, self._strip_mm, self._sampled_mm, self._measured = 0, 0.0, 0.0, 0
@@ -170,7 +170,7 @@ class PictureMeter:
             now, before = self._target.value, self._target_before.value
             light = now / max(before, 1.0) if now is not None and before is not None else None
         segment, place = self._darkest_zone()
-        dirty = ", ".join(f"{self._across(a):.0f} to {self._across(b):.0f} mm" for a, b in self._fixed.columns[:4])
+        dirty = ", ".join(f"{self._across(a):.0f} to {self._across(b):.0f} mm" for a, b in self._fixed.told[:4])
         low = {
             PictureQuantity.LIGHT: (light, settings.light_below, 1.0, ""),
             PictureQuantity.GRAY: (None, settings.gray_below, None, ""),
