@@ -24,7 +24,7 @@ from benchmarks.soak.observer import Observer
 from benchmarks.soak.processes import Line
 from benchmarks.soak.replay import replay
 from benchmarks.soak.report import Done, Report
-from benchmarks.soak.schedule import PROCESSES, Fault, schedule
+from benchmarks.soak.schedule import PROCESSES, ScheduledFault, schedule
 
 START_WITHIN_S: Final = 180.0
 RECOVERED_WITHIN_S: Final = 60.0
@@ -42,7 +42,7 @@ class Soak:
         self.line, self.report, self.console = line, report, console
         self.over = threading.Event()
         self._began_s = time.monotonic()
-        self._fault: Fault | str = "the start"
+        self._fault: ScheduledFault | str = "the start"
         self._lock = threading.Lock()
 
     @property
@@ -117,7 +117,7 @@ class Soak:
                 progress.update(task, completed=self.at_s - begun_s, description=f"{fault.kind} {fault.target}")
                 self._do(fault, observer)
 
-    def _do(self, fault: Fault, observer: Observer) -> None:
+    def _do(self, fault: ScheduledFault, observer: Observer) -> None:
         done = Done(fault.number, fault.kind, fault.target, round(self.at_s, 1), 0.0)
         self.report.faults.append(done)
         works = observer.recovery(fault.target)

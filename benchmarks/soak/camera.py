@@ -26,7 +26,7 @@ def record(folder: Path, line: LineSettings, frames: int) -> None:
 def main(port: int, frames_per_s: float, folder: Path) -> None:
     pictures = [path.read_bytes() for path in sorted(folder.glob("*.jpg"))]
 
-    class Camera(BaseHTTPRequestHandler):
+    class _Camera(BaseHTTPRequestHandler):
         def log_message(self, *_: object) -> None: ...
 
         def do_GET(self) -> None:
@@ -45,7 +45,7 @@ def main(port: int, frames_per_s: float, folder: Path) -> None:
                 due_s += 1 / frames_per_s
                 time.sleep(max(0.0, due_s - time.monotonic()))
 
-    server = ThreadingHTTPServer(("127.0.0.1", port), Camera)
+    server = ThreadingHTTPServer(("127.0.0.1", port), _Camera)
     server.daemon_threads = True
     server.serve_forever()
 

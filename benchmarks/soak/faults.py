@@ -14,7 +14,7 @@ from typing import Final
 from benchmarks.attack.peers import PEERS
 from benchmarks.faults import children, hostile_peer, junk_of_level2, starve, stop_for
 from benchmarks.soak.processes import Line
-from benchmarks.soak.schedule import Fault
+from benchmarks.soak.schedule import ScheduledFault
 from linewatch.client import Commander
 from linewatch.client.requests import NoAnswerError, RefusedError
 from linewatch.wire.schema import EngineAction
@@ -24,27 +24,27 @@ BAD_ENGINE: Final = "soak-bad"
 _HOSTILE: Final = sorted(set(PEERS) - {"slow_readers"})
 
 
-def inject(line: Line, fault: Fault) -> str:
+def inject(line: Line, fault: ScheduledFault) -> str:
     """Do it; return what was done, in words."""
     return _KINDS[fault.kind](line, fault) or ""
 
 
-def _kill(line: Line, fault: Fault) -> None:
+def _kill(line: Line, fault: ScheduledFault) -> None:
     line.kill(fault.target)
     line.start(fault.target)
 
 
-def _stop(line: Line, fault: Fault) -> None:
+def _stop(line: Line, fault: ScheduledFault) -> None:
     stop_for(line.processes[fault.target], fault.seconds)
 
 
-def _camera_loss(line: Line, fault: Fault) -> None:
+def _camera_loss(line: Line, fault: ScheduledFault) -> None:
     line.kill("camera")
     time.sleep(fault.seconds)
     line.start("camera")
 
 
-def _broker(line: Line, fault: Fault) -> None:
+def _broker(line: Line, fault: ScheduledFault) -> None:
     line.processes["broker"].terminate()  # killed, it would lose what it has promised to its own subscribers
     line.processes["broker"].wait(30)
     time.sleep(fault.seconds)
@@ -59,25 +59,25 @@ def _with_file(path: Path, text: str, seconds: float) -> None:
         path.unlink()
 
 
-def _damaged(line: Line, fault: Fault) -> None:
+def _damaged(line: Line, fault: ScheduledFault) -> None:
     _with_file(line.folder / "recording" / "damaged", "", fault.seconds)
 
 
-def _slow_disk(line: Line, fault: Fault) -> None:
+def _slow_disk(line: Line, fault: ScheduledFault) -> None:
     _with_file(line.control(fault.target, "sync"), "0.7", fault.seconds)
 
 
-def _clock(line: Line, fault: Fault) -> str:
+def _clock(line: Line, fault: ScheduledFault) -> str:
     off_s = random.Random(fault.number).choice((-86_400, -3_600, -5, 5, 3_600, 86_400))
     _with_file(line.control(fault.target, "clock"), str(off_s), fault.seconds)
     return f"{off_s:+d} s and back"
 
 
-def _engine(line: Line, fault: Fault) -> None:
+def _engine(line: Line, fault: ScheduledFault) -> None:
     _with_file(line.control(fault.target, "engine"), "", fault.seconds)
 
 
-def _full_disk(line: Line, fault: Fault) -> None:
+def _full_disk(line: Line, fault: ScheduledFault) -> None:
     disk = line.disks[fault.target]
     disk.fill()
     try:
@@ -86,17 +86,17 @@ def _full_disk(line: Line, fault: Fault) -> None:
         disk.free()
 
 
-def _memory(line: Line, fault: Fault) -> str:
+def _memory(line: Line, fault: ScheduledFault) -> str:
     with children(1, f"import time; taken = bytearray(b'x') * ({PRESSURE_MB} << 20); time.sleep(600)"):
         time.sleep(fault.seconds)
     return f"{PRESSURE_MB} MB taken"
 
 
-def _starved(line: Line, fault: Fault) -> None:
+def _starved(line: Line, fault: ScheduledFault) -> None:
     starve(fault.seconds)
 
 
-def _bad_engine(line: Line, fault: Fault) -> str:
+def _bad_engine(line: Line, fault: ScheduledFault) -> str:
     """Load a damaged engine, and promote it; whatever is accepted is taken back."""
     bad = line.folder / "engines" / BAD_ENGINE
     shutil.copytree(line.folder / "engines" / "screen", bad, dirs_exist_ok=True)
@@ -115,11 +115,11 @@ def _bad_engine(line: Line, fault: Fault) -> str:
     return "; ".join(told)
 
 
-def _stalled_subscriber(line: Line, fault: Fault) -> None:
+def _stalled_subscriber(line: Line, fault: ScheduledFault) -> None:
     hostile_peer("slow_readers", line.endpoint(fault.target, "publish"), fault.seconds)
 
 
-def _locked(line: Line, fault: Fault) -> None:
+def _locked(line: Line, fault: ScheduledFault) -> None:
     with closing(sqlite3.connect(line.database.removeprefix("sqlite:///"), timeout=10.0)) as database:
         database.isolation_level = None
         database.execute("BEGIN EXCLUSIVE")
@@ -127,7 +127,7 @@ def _locked(line: Line, fault: Fault) -> None:
         database.execute("ROLLBACK")
 
 
-def _hostile(line: Line, fault: Fault) -> str:
+def _hostile(line: Line, fault: ScheduledFault) -> str:
     dice = random.Random(fault.number)
     kind = dice.choice(_HOSTILE)
     name = "publish" if "subscription" in kind else "serve"
@@ -139,15 +139,16 @@ def _hostile(line: Line, fault: Fault) -> str:
     return f"{kind} at {name}; random bytes at the page and the Modbus bridge"
 
 
-def _junk(line: Line, fault: Fault) -> None:
+def _junk(line: Line, fault: ScheduledFault) -> None:
     folder = line.folder / f"{fault.target}-level2"
     junk_of_level2(folder)
     time.sleep(fault.seconds)
     for path in folder.iterdir():
-        path.unlink()
+        if not path.is_dir():  # where the service puts what it has refused
+            path.unlink()
 
 
-_KINDS: Final[dict[str, Callable[[Line, Fault], str | None]]] = {
+_KINDS: Final[dict[str, Callable[[Line, ScheduledFault], str | None]]] = {
     "kill": _kill,
     "stop": _stop,
     "camera-loss": _camera_loss,

@@ -3,17 +3,19 @@
 import json
 import os
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
 
+import numpy as np
 from rich.console import Console
 
 from benchmarks.faults import ROOT
 from benchmarks.load import MemoryCamera
 from benchmarks.soak.checks import slope
 from linewatch.capture.clock import MonotonicClock
+from linewatch.contracts.frame import Grab
 from linewatch.daemon.service import open_service
 from linewatch.service_settings import load_settings
 from linewatch.simulation.strip import SimulatedStrip
@@ -21,6 +23,16 @@ from linewatch.simulation.strip import SimulatedStrip
 PICTURES: Final = 64
 WARM: Final = 0.25
 """This part of the run is left out: buffers, caches and the journal fill."""
+
+
+class ChangingCamera(MemoryCamera):
+    """No picture is like one before it, which would count as a frozen camera: its lines move on in every round."""
+
+    def read(self) -> Grab | None:
+        grab = super().read()
+        if grab is None or grab.image is None:
+            return grab
+        return replace(grab, image=np.roll(grab.image, grab.sequence // PICTURES, axis=0))
 
 
 def replay(frames: int, out: Path, console: Console) -> int:
@@ -33,7 +45,7 @@ def replay(frames: int, out: Path, console: Console) -> int:
     with TemporaryDirectory(prefix="linewatch-replay-") as folder:
         journal = settings.journal.model_copy(update={"dir": Path(folder), "max_mb": 64})
         settings = settings.model_copy(update={"journal": journal})
-        camera = MemoryCamera(pictures, frames, line, clock)
+        camera = ChangingCamera(pictures, frames, line, clock)
         began_s = time.monotonic()
 
         def look() -> None:
@@ -59,4 +71,4 @@ def replay(frames: int, out: Path, console: Console) -> int:
     out.mkdir(parents=True, exist_ok=True)
     (out / "replay.json").write_text(json.dumps(told))
     console.print({name: value for name, value in told.items() if name != "samples"})
-    return 0 if grown is not None and grown.low <= 0.0 and lines.get("missed", 0) == 0 else 1
+    return 0 if grown is not None and grown.low <= 0.0 and sum(lines.values()) == lines.get("inspected") else 1

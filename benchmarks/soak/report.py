@@ -54,7 +54,7 @@ class Report:
         return rows
 
     def memory(self) -> list[dict[str, Any]]:
-        """Return, by process, its memory, slope, threads and descriptors; warm from the fifth second of a life on."""
+        """Return, by process, its memory, slope, threads and descriptors; of warm lives: without their first 30 s."""
         rows = []
         for name, lives in self.lives.items():
             warm = [[(at, one) for at, one in life if at >= life[0][0] + 30.0] for life in lives]

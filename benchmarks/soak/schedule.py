@@ -29,7 +29,7 @@ KINDS: Final[dict[str, tuple[str, ...]]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Fault:
+class ScheduledFault:
     """One fault of the schedule. number: from 1. quiet_s: so long nothing is done before it."""
 
     number: int
@@ -42,7 +42,7 @@ class Fault:
         return f"#{self.number} {self.kind} of {self.target} for {self.seconds:.1f} s"
 
 
-def schedule(seed: int, quiet_s: float) -> Iterator[Fault]:
+def schedule(seed: int, quiet_s: float) -> Iterator[ScheduledFault]:
     """Yield faults for ever, the same for the same seed, however long each takes. quiet_s: the mean of their pauses."""
     dice = random.Random(seed)
     rounds = {kind: dice.sample(targets, len(targets)) for kind, targets in KINDS.items()}
@@ -52,4 +52,4 @@ def schedule(seed: int, quiet_s: float) -> Iterator[Fault]:
             number += 1
             target = rounds[kind].pop()
             rounds[kind] = rounds[kind] or dice.sample(KINDS[kind], len(KINDS[kind]))
-            yield Fault(number, kind, target, dice.uniform(1.0, 5.0), dice.uniform(0.5, 1.5) * quiet_s)
+            yield ScheduledFault(number, kind, target, dice.uniform(1.0, 5.0), dice.uniform(0.5, 1.5) * quiet_s)

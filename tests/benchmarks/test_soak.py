@@ -11,6 +11,7 @@ import pytest
 pytest.importorskip("scipy")
 pytest.importorskip("paho.mqtt.client")
 
+from broker import need_mosquitto
 from decisions import LINES, alarm, verdict
 
 from benchmarks.soak import faults
@@ -94,6 +95,7 @@ def test_slope_has_an_interval_over_lives_of_their_own_levels() -> None:
 @pytest.mark.heavy
 @pytest.mark.service
 def test_a_minute_of_the_real_thing(tmp_path: Path) -> None:
+    need_mosquitto()
     command = [sys.executable, "-m", "benchmarks.soak", "--minutes", "1", "--out", str(tmp_path)]
     done = subprocess.run(
         command, check=False, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True
