@@ -15,7 +15,7 @@ PIP := $(PIP_QUIET) install
 LOCKS := requirements/base.lock $(EXTRAS:%=requirements/%.lock)
 
 .PHONY: help install install-dev demo test test-fast test-networks test-foreign check docs reference lock sbom audit \
-	wheelhouse licences bench gpu-check soak kills attack fuzz coil clean need-data
+	wheelhouse licences bench gpu-check soak sustain kills attack fuzz coil clean need-data
 help: ## List the targets; a target without a "needs" runs on a CPU, from a clean clone
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
 
@@ -111,8 +111,11 @@ coil: need-data install ## A coil of held-out real frames through the service: f
 	$(BIN)/python -m experiments.held_out_coil judge --coil out/coil --verdicts out/coil/verdicts.jsonl
 	$(BIN)/linewatch picture out/coil/verdicts.jsonl --source out/coil/coil.avi --truth out/coil/truth.json --out out/coil/coil.png
 
-soak: install-dev ## Ten minutes at the line rate: nothing missed, p99, memory (needs four idle cores)
-	$(BIN)/python -m benchmarks.run --sustain-s 600 --out out/soak.json $(ARGS)
+soak: install-dev ## A whole line of real processes under a seeded schedule of faults: report in out/soak (MINUTES=120 SEED=18; needs mosquitto)
+	$(BIN)/python -m benchmarks.soak --minutes $(or $(MINUTES),120) --seed $(or $(SEED),18) $(ARGS)
+
+sustain: install-dev ## Ten minutes at the line rate: nothing missed, p99, memory (needs four idle cores)
+	$(BIN)/python -m benchmarks.run --sustain-s 600 --out out/sustain.json $(ARGS)
 
 kills: install-dev ## Kill a service 500 times while alarms come and go and commands are sent: none lost, none doubled (needs half an hour)
 	LINEWATCH_KILLS=500 $(BIN)/python -m pytest -q -s tests/daemon/test_alarm_kill.py $(ARGS)

@@ -1,7 +1,7 @@
 """How fast is the service? `python -m benchmarks.run` prints tables and JSON, and fails when a budget is broken.
 
 Frames are made before the clock starts and repeat; the subscriber is a real one in its own process, on the same cores.
-`--sustain-s 600` is the soak: the fixed line rate for that long, and nothing else.
+`--sustain-s 600` (`make sustain`): the fixed line rate for that long, and nothing else.
 """
 
 import argparse
@@ -203,7 +203,7 @@ class Ratio:
 
 def throughput(settings: ServiceSettings, frames: list[np.ndarray], rounds: int, workers: int) -> tuple[Ratio, Run]:
     """Alternating rounds; each service round stands between two bare ones and is held against their mean."""
-    from benchmarks.eager import choose_threads  # here: a soak's memory is the service's alone, without torch
+    from benchmarks.eager import choose_threads  # here: the memory of a long run is the service's alone, without torch
 
     bare = BareEngines(settings, frames, workers)
     plain_loop, torch_loop = PlainLoop(settings, on_onnxruntime), PlainLoop(settings, on_torch)

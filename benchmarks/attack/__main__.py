@@ -9,7 +9,6 @@ import argparse
 import json
 import os
 import shutil
-import signal
 import socket
 import subprocess
 import sys
@@ -23,11 +22,10 @@ from pathlib import Path
 from typing import Final
 
 from benchmarks.attack.peers import PEERS
+from benchmarks.faults import ROOT, SmallDisk, hostile_peer, in_namespace, junk_of_level2, starve, stop_for
 from linewatch.client import Lost, Subscriber
 from linewatch.wire.schema import FrameMessage, StatusMessage
 
-ROOT: Final = Path(__file__).parents[2]
-IN_NAMESPACE: Final = "LINEWATCH_ATTACK_NAMESPACE"
 DISK_KB: Final = 24_000
 MOST_MORE_MB: Final = 250.0
 MOST_SILENT_S: Final = 3.0
@@ -76,9 +74,9 @@ class AttackOutcome:
 class AttackedService:
     """`linewatch run` in a process of its own, and a consumer of it."""
 
-    def __init__(self, folder: Path, line_rate_hz: float) -> None:
+    def __init__(self, folder: Path, disk: SmallDisk, line_rate_hz: float) -> None:
         ports = dict(zip(("port", "serve", "commands"), _free_ports(3), strict=True))
-        self.folder = folder
+        self.folder, self.disk = folder, disk
         self.endpoints = {
             "publish": f"tcp://127.0.0.1:{ports['port']}",
             "serve": f"tcp://127.0.0.1:{ports['serve']}",
@@ -205,17 +203,14 @@ def from_the_network(service: AttackedService, seconds: float, outcomes: list[At
         at = ("publish",) if "subscription" in kind or kind == "slow_readers" else ("serve", "commands")
         for name in (*at, "publish") if kind == "idle_connections" else at:
             with measured(service, f"{kind.replace('_', ' ')} at [wire] {name}", outcomes):
-                attack = [sys.executable, "-m", "benchmarks.attack.peers", kind, service.endpoints[name], str(seconds)]
-                subprocess.run(attack, cwd=ROOT, check=False, timeout=seconds + 60)
+                hostile_peer(kind, service.endpoints[name], seconds)
 
 
 def processes(service: AttackedService, seconds: float, outcomes: list[AttackOutcome]) -> None:
     """Stop it, kill it, starve it."""
     for stalled_s in (0.5, 3.0):
         with measured(service, f"stopped for {stalled_s:g} s (SIGSTOP)", outcomes, may_stop=True):
-            service.process.send_signal(signal.SIGSTOP)
-            time.sleep(stalled_s)
-            service.process.send_signal(signal.SIGCONT)
+            stop_for(service.process, stalled_s)
     with measured(service, "three kills (SIGKILL), started again at once", outcomes, may_stop=True):
         for _ in range(3):
             service.process.kill()
@@ -225,16 +220,12 @@ def processes(service: AttackedService, seconds: float, outcomes: list[AttackOut
             while not service.inspects(began_s) and time.monotonic() < began_s + 60:
                 time.sleep(0.05)
     with measured(service, "all cores taken by other processes", outcomes):
-        others = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(os.cpu_count() or 1)]
-        time.sleep(seconds)
-        for other in others:
-            other.kill()
-            other.wait()
+        starve(seconds)
 
 
 def disks(service: AttackedService, seconds: float, outcomes: list[AttackOutcome]) -> None:
     """Fill the journal's disk, remove its folder, take it away."""
-    disk = service.folder / "disk"
+    disk = service.disk
 
     def during(name: str, begin: Callable[[], object], end: Callable[[], object]) -> None:
         with measured(service, name, outcomes) as outcome:
@@ -253,36 +244,17 @@ def disks(service: AttackedService, seconds: float, outcomes: list[AttackOutcome
                 f"then {journal.state if journal else 'not told'}, {journal.dropped if journal else 0} dropped"
             )
 
-    def fill() -> None:
-        with suppress(OSError), (disk / "ballast").open("wb", buffering=0) as file:
-            while True:
-                file.write(bytes(1 << 16))
-
-    during("journal's disk full", fill, (disk / "ballast").unlink)
-    during("journal's folder removed", lambda: shutil.rmtree(disk / "journal"), lambda: None)
-    during("journal's disk unmounted, another mounted", lambda: _unmount(disk), lambda: _mount(disk))
+    during("journal's disk full", disk.fill, disk.free)
+    during("journal's folder removed", lambda: shutil.rmtree(disk.folder / "journal"), lambda: None)
+    during("journal's disk unmounted, another mounted", disk.unmount, disk.mount)
 
 
 def folders(service: AttackedService, seconds: float, outcomes: list[AttackOutcome]) -> None:
     """Put what is no coil data into the folder of Level 2."""
     folder = service.folder / "level2"
     with measured(service, "junk in the folder of Level 2", outcomes):
-        for number in range(300):
-            (folder / f"junk-{number}.json").write_bytes(os.urandom(number * 40))
-        with suppress(OSError):
-            (Path(os.fsdecode(os.fsencode(folder) + b"/coil\xe4.json"))).write_text("{}")
-            os.mkfifo(folder / "pipe.json")
-            (folder / "circle.json").symlink_to("circle.json")
+        junk_of_level2(folder)
         time.sleep(seconds)
-
-
-def _mount(disk: Path) -> None:
-    disk.mkdir(exist_ok=True)
-    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={DISK_KB}k", "linewatch-attack", str(disk)], check=True)
-
-
-def _unmount(disk: Path) -> None:
-    subprocess.run(["umount", "-l", str(disk)], check=True)
 
 
 def _row(outcome: AttackOutcome) -> str:
@@ -318,20 +290,14 @@ def main() -> int:
     parser.add_argument("--out", type=Path, default=Path("out/attack"), help="folder of attack.md and attack.json")
     parser.add_argument("--line-rate-hz", type=float, default=2_000.0, help="of the strip; what this host can inspect")
     arguments = parser.parse_args()
-    if IN_NAMESPACE not in os.environ:
-        again = ["unshare", "--user", "--map-root-user", "--mount", sys.executable, "-m", "benchmarks.attack"]
-        try:
-            done = subprocess.run([*again, *sys.argv[1:]], env={**os.environ, IN_NAMESPACE: "1"}, check=False)
-        except FileNotFoundError:
-            print("unshare (util-linux) is not installed; it makes the small disks of these attacks", file=sys.stderr)
-            return 3
-        return done.returncode
+    if (code := in_namespace("benchmarks.attack", sys.argv[1:])) is not None:
+        return code
     seconds = max(2.0, (arguments.minutes * 60 - 60) / 30)
     outcomes: list[AttackOutcome] = []
     with tempfile.TemporaryDirectory(prefix="linewatch-attack-") as name:
         folder = Path(name)
-        _mount(folder / "disk")
-        service = AttackedService(folder, arguments.line_rate_hz)
+        disk = SmallDisk(folder / "disk", DISK_KB)
+        service = AttackedService(folder, disk, arguments.line_rate_hz)
         try:
             began_s = time.monotonic()
             while not service.inspects(began_s):
@@ -345,7 +311,7 @@ def main() -> int:
                 attack(service, seconds, outcomes)
         finally:
             service.end()
-            _unmount(folder / "disk")
+            disk.unmount()
         arguments.out.mkdir(parents=True, exist_ok=True)
         shutil.copy(folder / "service.log", arguments.out / "service.log")
     (arguments.out / "attack.md").write_text("\n".join([HEAD, *map(_row, outcomes)]) + "\n")
