@@ -29,6 +29,7 @@ from rich.table import Table
 
 from benchmarks.load import MemoryCamera, in_folder, simulated_frames
 from benchmarks.modbus import Peer
+from benchmarks.playback import PlayedService
 from benchmarks.run import DEFECTS_PER_M, machine
 from linewatch.capture.clock import MonotonicClock
 from linewatch.daemon.service import open_service
@@ -116,13 +117,18 @@ def hear(pipe: Connection, port: int) -> None:
     pipe.send(heard)
 
 
-def measure(settings: ServiceSettings, seconds: float, rate_hz: float, subscribers: int) -> SubscriberFigures:
-    """One run: every subscriber with every frame."""
+def measure(
+    settings: ServiceSettings, seconds: float, rate_hz: float, subscribers: int, recording: Path | None = None
+) -> SubscriberFigures:
+    """One run: every subscriber with every frame. recording: is played instead of inspecting."""
     clock = MonotonicClock()
     frames, _ = simulated_frames(200, DEFECTS_PER_M, settings.line)
     with TemporaryDirectory(prefix="linewatch-mqtt-") as name:
         folder = Path(name)
         settings, publish, serve = in_folder(settings, folder)
+        played = PlayedService(recording, folder) if recording else None
+        if played:
+            publish, serve = played.publish, played.serve
         opened = OpenedBridge(folder, publish, serve, ["frame"])
         files = [folder / f"subscriber-{number}" for number in range(subscribers)]
         running = [_subscribe(opened.port, file) for file in files]
@@ -131,8 +137,11 @@ def measure(settings: ServiceSettings, seconds: float, rate_hz: float, subscribe
         camera = MemoryCamera(frames, count, settings.line, clock, rate_hz)
         unix_less_monotonic_ns = time.time_ns() - time.monotonic_ns()
         try:
-            with open_service(settings, camera, clock) as service:
-                service.run(lambda: opened.wait_for("synchronised"), hold_s=SETTLE_S)
+            if played:
+                played.run(lambda: opened.wait_for("synchronised"), seconds, rate_hz, SETTLE_S)
+            else:
+                with open_service(settings, camera, clock) as service:
+                    service.run(lambda: opened.wait_for("synchronised"), hold_s=SETTLE_S)
             _wait_until_still(files)
         finally:
             for process in running:
@@ -188,6 +197,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--seconds", type=float, default=60.0)
     parser.add_argument("--rate-hz", type=float, nargs="+", default=[40.0, 160.0], help="frames per second")
     parser.add_argument("--subscribers", type=int, default=50)
+    parser.add_argument("--played", type=Path, help="folder of recordings to play instead of inspecting")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--out", type=Path, default=Path("out/mqtt.json"))
     options = parser.parse_args(arguments)
@@ -196,7 +206,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     settings = load_settings(options.config)
     inference = settings.inference.model_copy(update={"workers": options.workers})
     settings = settings.model_copy(update={"inference": inference})
-    rows = [measure(settings, options.seconds, rate_hz, options.subscribers) for rate_hz in options.rate_hz]
+    rows = [
+        measure(settings, options.seconds, rate_hz, options.subscribers, options.played) for rate_hz in options.rate_hz
+    ]
     table = Table(
         "frames/s", "subscribers", "frames", "missed", "out of order", "p50 / p99 / max ms",
         title=f"every frame to every subscriber, on {available_cores()} cores",

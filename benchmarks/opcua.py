@@ -32,6 +32,7 @@ from rich.table import Table
 
 from benchmarks.load import MemoryCamera, in_folder, simulated_frames
 from benchmarks.modbus import Peer
+from benchmarks.playback import PlayedService
 from benchmarks.run import DEFECTS_PER_M
 from linewatch.capture.clock import MonotonicClock
 from linewatch.client import Subscriber
@@ -159,20 +160,26 @@ def listen(pipe: Connection, publish: str, serve: str) -> None:
     pipe.send((called, frames, missed))
 
 
-def measure(config: Path, seconds: float, rate_hz: float, slots: int) -> OpcuaLoad:
-    """One run."""
+def measure(config: Path, seconds: float, rate_hz: float, slots: int, recording: Path | None = None) -> OpcuaLoad:
+    """One run. recording: is played instead of inspecting."""
     settings, clock = load_settings(config), MonotonicClock()
     frames, _ = simulated_frames(200, DEFECTS_PER_M, settings.line)
     with TemporaryDirectory(prefix="linewatch-opcua-") as name:
         folder = Path(name)
         settings, publish, serve = in_folder(settings, folder)
+        played = PlayedService(recording, folder) if recording else None
+        if played:
+            publish, serve = played.publish, played.serve
         link = OpcuaLink(folder, publish, serve, slots)
         listener: list[Peer] = []
         camera = MemoryCamera(frames, round(seconds * rate_hz), settings.line, clock, rate_hz)
         try:
             before_s, began_s = sum(link.process.cpu_times()[:2]), time.monotonic()
-            with open_service(settings, camera, clock) as service:
-                service.run(lambda: listener.append(Peer(listen, publish, serve)), hold_s=SETTLE_S)
+            if played:
+                played.run(lambda: listener.append(Peer(listen, publish, serve)), seconds, rate_hz, SETTLE_S)
+            else:
+                with open_service(settings, camera, clock) as service:
+                    service.run(lambda: listener.append(Peer(listen, publish, serve)), hold_s=SETTLE_S)
             used_s, took_s = sum(link.process.cpu_times()[:2]) - before_s, time.monotonic() - began_s
             seen, notifications = link.seen()
             called, decided, missed = listener[0].found()  # type: ignore[misc]
@@ -200,9 +207,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--seconds", type=float, default=60.0)
     parser.add_argument("--rate-hz", type=float, nargs="+", default=[40.0])
     parser.add_argument("--slots", type=int, default=SLOTS, help="of 14 items each")
+    parser.add_argument("--played", type=Path, help="folder of recordings to play instead of inspecting")
     parser.add_argument("--out", type=Path, default=Path("out/opcua.json"))
     options = parser.parse_args(arguments)
-    rows = [measure(options.config, options.seconds, rate_hz, options.slots) for rate_hz in options.rate_hz]
+    rows = [
+        measure(options.config, options.seconds, rate_hz, options.slots, options.played) for rate_hz in options.rate_hz
+    ]
     table = Table(*(name.replace("_", " ") for name in asdict(rows[0])))
     for row in rows:
         table.add_row(*(f"{value:.4g}" for value in asdict(row).values()))

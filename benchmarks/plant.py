@@ -29,6 +29,7 @@ from benchmarks.load import MemoryCamera, in_folder, simulated_frames
 from benchmarks.modbus import Peer, open_bridge, poll
 from benchmarks.mqtt import mqtt
 from benchmarks.opcua import OpcuaLink
+from benchmarks.playback import PlayedService
 from benchmarks.run import DEFECTS_PER_M, machine
 from linewatch.capture.clock import MonotonicClock
 from linewatch.client import Lost, Subscriber
@@ -166,19 +167,27 @@ def listen(pipe: Connection, publish: str, serve: str) -> None:
     pipe.send(([(name, *stamps) for name, stamps in called.items()], lost))
 
 
-def measure(name: str, settings: ServiceSettings, seconds: float, rate_hz: float) -> list[LinkLatency]:
-    """One run over one protocol; the wire's own latency first."""
+def measure(
+    name: str, settings: ServiceSettings, seconds: float, rate_hz: float, recording: Path | None = None
+) -> list[LinkLatency]:
+    """One run over one protocol; the wire's own latency first. recording: is played instead of inspecting."""
     clock = MonotonicClock()
     frames, _ = simulated_frames(200, DEFECTS_PER_M, settings.line)
     with TemporaryDirectory(prefix="linewatch-plant-") as temporary:
         folder = Path(temporary)
         settings, publish, serve = in_folder(settings, folder)
+        played = PlayedService(recording, folder) if recording else None
+        if played:
+            publish, serve = played.publish, played.serve
         link = LINKS[name](folder, publish, serve)
         listener: list[Peer] = []
         camera = MemoryCamera(frames, round(seconds * rate_hz), settings.line, clock, rate_hz)
         try:
-            with open_service(settings, camera, clock) as service:
-                service.run(lambda: listener.append(Peer(listen, publish, serve)), hold_s=SETTLE_S)
+            if played:
+                played.run(lambda: listener.append(Peer(listen, publish, serve)), seconds, rate_hz, SETTLE_S)
+            else:
+                with open_service(settings, camera, clock) as service:
+                    service.run(lambda: listener.append(Peer(listen, publish, serve)), hold_s=SETTLE_S)
             seen = link.seen()
             called, lost = listener[0].found()  # type: ignore[misc]
         finally:
@@ -215,6 +224,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--seconds", type=float, default=60.0)
     parser.add_argument("--rate-hz", type=float, nargs="+", default=[40.0, 160.0], help="frames per second")
     parser.add_argument("--links", nargs="+", choices=sorted(LINKS), default=sorted(LINKS))
+    parser.add_argument("--played", type=Path, help="folder of recordings to play instead of inspecting")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--out", type=Path, default=Path("out/plant.json"))
     options = parser.parse_args(arguments)
@@ -226,7 +236,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     rows: list[LinkLatency] = []
     for rate_hz in options.rate_hz:
         for name in options.links:
-            rows += measure(name, settings, options.seconds, rate_hz)
+            rows += measure(name, settings, options.seconds, rate_hz, options.played)
     table = Table(
         "frames/s", "link", "defects", "unseen", "p50 ms", "p99 ms", "max ms",
         title=f"from the camera to the plant, on {available_cores()} cores; aim: p99 <= {AIM_P99_MS:g} ms",

@@ -146,7 +146,7 @@ class CommandSender:
     def _submit(
         self, kind: tuple[str, str], client: PlantClient, sends: Sequence[_Send], token: str | None, done: Done
     ) -> None:
-        by, what = made_printable(client.name)[:_NAME_LENGTH], " ".join(kind)
+        by, what = _short(made_printable(client.name)), " ".join(kind)
         refused = ""
         if not client.role.covers(least := LEAST_ROLE[kind]):
             refused = f"{what} needs the role {least}; {by} is {client.role}"
@@ -200,3 +200,8 @@ class CommandSender:
         if not work.cancelled() and (failure := work.exception()) is not None:
             self._failure = failure
             self._ended()
+
+
+def _short(name: str) -> str:
+    """Return a name that the wire takes: of a longer one the middle is left out, so that protocol and address stay."""
+    return name if len(name) <= _NAME_LENGTH else f"{name[: _NAME_LENGTH - 41]}…{name[-40:]}"

@@ -5,12 +5,15 @@ import time
 
 import pytest
 from broker import Broker, PlantClient
-from mqtt_bridge import PREFIX, MqttBridge, config_for
+from mqtt_bridge import DEVICE, PREFIX, SPARKPLUG, MqttBridge, config_for, sparkplug_values
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from test_modbus_acknowledge import RealService
 
 from linewatch.plant.mqtt.bodies import ReplyBody
+from linewatch.plant.mqtt.metrics import ANSWER, DEVICE_METRICS, aliases
+from linewatch.plant.mqtt.metrics import COMMAND as COMMAND_METRIC
+from linewatch.plant.mqtt.payload import DataType, MetricValue, encode_payload
 
 COMMAND, REPLY = f"{PREFIX}/command", f"{PREFIX}/reply"
 
@@ -35,10 +38,10 @@ def answer(plant: PlantClient, sent: bytes, token: str | None, times: int = 1, r
 def test_the_plant_commands_by_a_topic(tmp_path):
     (tmp_path / "real").mkdir()
     broker, service = Broker(tmp_path), RealService(tmp_path / "real")
-    plant = PlantClient(broker, f"{PREFIX}/#")
+    plant = PlantClient(broker)
     plant.publish(COMMAND, body("coil_end", "retained-0001"), retain=True)  # greets the bridge
     bridge = MqttBridge(
-        config_for(tmp_path, service, broker, f'[commands]\ncommands = "{service.commands}"\n'), ("plain",)
+        config_for(tmp_path, service, broker, f'{SPARKPLUG}[commands]\ncommands = "{service.commands}"\n')
     )
     try:
         refused(plant)
@@ -52,12 +55,14 @@ def test_the_plant_commands_by_a_topic(tmp_path):
         plant.wait_for(lambda plant: [one for one in plant.of(f"{PREFIX}/coil") if b'"coil":"C-77"' in one.payload])
         alarm = plant.wait_for(standing_alarm)
         acknowledge = body("acknowledge", "ack-000001", alarm=alarm)
-        assert answer(plant, acknowledge, "ack-000001").result == "ok"
+        acknowledged = answer(plant, acknowledge, "ack-000001")
+        assert acknowledged.result == "ok", acknowledged.why
         assert answer(plant, acknowledge, "ack-000001", times=2).result == "ok"
         shelved = body("shelve", "shelve-0001", alarm="latched", minutes=1)
         assert answer(plant, shelved, "shelve-0001").result == "ok"
         assert answer(plant, body("unshelve", "unshelve-001", alarm="latched"), "unshelve-001").result == "ok"
         with_response_topic(plant)
+        by_a_sparkplug_host(plant)
         assert bridge.end() == 0
     finally:
         bridge.process.kill()
@@ -70,10 +75,31 @@ def test_the_plant_commands_by_a_topic(tmp_path):
     assert {mark["by"] for mark in marks} == {"mqtt PLC 7"}
 
 
+def by_a_sparkplug_host(plant: PlantClient) -> None:
+    """DCMD: by the metric's alias and by its name; the same token by the other face is the same command."""
+    alias = aliases("device", DEVICE_METRICS)[COMMAND_METRIC]
+
+    def dcmd(sent: bytes, name: str | None, alias: int | None, token: str) -> ReplyBody:
+        metric = MetricValue(name, alias, DataType.STRING, sent.decode())
+        plant.publish(DEVICE.format("DCMD"), encode_payload(1, None, [metric]))
+        return plant.wait_for(lambda plant: next((one for one in told(plant) if one.token == token), None))
+
+    def told(plant: PlantClient) -> list[ReplyBody]:
+        return [ReplyBody.model_validate_json(str(value)) for value, _ in sparkplug_values(plant, ANSWER)]
+
+    for junk in (b"\xff\xff", encode_payload(1, None, [MetricValue(COMMAND_METRIC, None, DataType.BOOLEAN, True)])):
+        plant.publish(DEVICE.format("DCMD"), junk)
+    data = body("coil_data", "dcmd-00001", data={"coil": "C-78", "product": "exposed"})
+    assert dcmd(data, None, alias, "dcmd-00001").result == "ok"
+    assert answer(plant, data, "dcmd-00001").result == "ok"
+    assert dcmd(body("coil_end", "dcmd-00002", age_s=3600), COMMAND_METRIC, None, "dcmd-00002").result == "refused"
+
+
 def standing_alarm(plant: PlantClient) -> str | None:
     newest = {one.topic: one.payload for one in plant.heard if one.topic.startswith(f"{PREFIX}/alarms/")}
     bodies = [json.loads(payload) for payload in newest.values() if payload]
-    return next((one["id"] for one in bodies if one["state"] == "raised" and not one["acked_state"]), None)
+    latched = (one for one in bodies if (one["rule"], one["coil"]) == ("latched", "C-77"))  # waits for an operator
+    return next((one["id"] for one in latched if one["state"] == "raised" and not one["acked_state"]), None)
 
 
 def refused(plant: PlantClient) -> None:

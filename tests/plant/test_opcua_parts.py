@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from linewatch.contracts.access import Role
 from linewatch.contracts.verdict import CoilState
+from linewatch.plant.commands import CommandAnswer, CommandSender, PlantClient
 from linewatch.plant.opcua.certificates import MAX_REJECTED, TrustList, own_identity
 from linewatch.plant.opcua.cli import opcua_password
 from linewatch.plant.opcua.events import EventFilter, EventKind, make_event
@@ -17,6 +18,7 @@ from linewatch.plant.opcua.machine import MachineState, machine_state
 from linewatch.plant.opcua.settings import OpcuaSettings, OpcuaUser
 from linewatch.plant.opcua.users import UserList
 from linewatch.plant.opcua.view import MAX_NEWS, AlarmsNow, NewsQueue
+from linewatch.plant.settings import CommandSettings
 from linewatch.plant.view import BridgeState
 
 HASH = "$argon2id$v=19$m=1024,t=1,p=1$c2FsdHNhbHQ$AAAA"
@@ -128,3 +130,14 @@ def test_news_that_nobody_takes_are_bounded_and_counted() -> None:
         news.put(AlarmsNow(()))
     assert (len(news.take()), news.dropped, len(woken)) == (MAX_NEWS, 3, MAX_NEWS + 3)
     assert news.take() == []
+
+
+def test_a_name_too_long_for_the_wire_keeps_protocol_and_address_and_shows_that_it_is_cut() -> None:
+    answers: list[CommandAnswer] = []
+    sender = CommandSender(CommandSettings(commands="ipc:///nowhere"), None, lambda: None)
+    for user in ("u" * 46, "u" * 47):
+        sender.acknowledge(["a"], PlantClient(f"opcua {user} 192.168.7.3", Role.OBSERVER), answers.append)
+    sender.stop()
+    whole, cut = (answer.why.removeprefix("alarm acknowledge needs the role operator; ") for answer in answers)
+    assert whole == f"opcua {'u' * 46} 192.168.7.3 is observer"
+    assert cut == f"opcua {'u' * 17}…{'u' * 28} 192.168.7.3 is observer"

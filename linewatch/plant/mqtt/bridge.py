@@ -43,7 +43,7 @@ async def _publish(settings: MqttSettings) -> None:
         if settings.plain is not None:
             faces.append(PlainFace(settings.plain, settings.broker, store, follower, desk))
         if settings.sparkplug is not None:
-            faces.append(SparkplugFace(settings.sparkplug, settings.broker, store, follower))
+            faces.append(SparkplugFace(settings.sparkplug, settings.broker, store, follower, desk))
 
         dropped_before = sum(map(store.dropped, settings.faces))
 

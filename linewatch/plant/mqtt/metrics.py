@@ -19,6 +19,8 @@ from linewatch.wire.schema import Topic
 
 BD_SEQ: Final = "bdSeq"
 REBIRTH: Final = "Node Control/Rebirth"
+COMMAND: Final = "Device Control/Command"
+ANSWER: Final = "Device Control/Answer"
 FIRST_ALIAS: Final = {"node": 1, "device": 1_001}
 
 Body = Mapping[str, Any]
@@ -65,10 +67,15 @@ def _end(name: str, at: int) -> Callable[[Body], Value | None]:
     return lambda body: body[name][at]
 
 
+def _nothing(_body: Body) -> None:
+    """Stand for values that the face has by itself."""
+
+
 def _length(of: Quality) -> Callable[[Shown, BridgeState], Value]:
     return lambda shown, _state: shown.coil.length_mm[of]
 
 
+_COMMANDS: Final = "command"  # no topic of the wire: these change with the commands of a host
 _Field = tuple[str, DataType, str, Callable[[Body], Value | None], str]  # name, type, meaning, value, unit
 
 
@@ -158,9 +165,11 @@ DEVICE_METRICS: Final = (
         ("Messages", I64, "how many; null: not known", _field("messages"), ""),
         ("Reason", TEXT, "why", _field("reason"), ""),
     ),
+    Metric(COMMAND, TEXT, "by DCMD: a command in JSON, as on PREFIX/command; always null", _nothing, topic=_COMMANDS),
+    Metric(ANSWER, TEXT, "the answer to the newest command in JSON, as on PREFIX/reply", _nothing, topic=_COMMANDS),
 )  # fmt: skip
 
-EVENT_TOPICS: Final = frozenset(metric.topic for metric in DEVICE_METRICS if metric.topic is not None)
+EVENT_TOPICS: Final = frozenset(one.topic for one in DEVICE_METRICS if one.topic is not None and one.topic != _COMMANDS)
 
 
 def aliases(owner: str, metrics: tuple[Metric, ...]) -> dict[str, int]:

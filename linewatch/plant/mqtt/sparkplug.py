@@ -7,17 +7,23 @@ order, the answer confirms everything before. What has no answer when the connec
 
 import json
 import time
+from collections import deque
 from collections.abc import Iterator
+from dataclasses import replace
 from enum import Enum, auto
 from typing import Any, ClassVar, Final
 
 import structlog
 
 from linewatch.plant.follower import Follower
+from linewatch.plant.mqtt.bodies import ReplyBody
 from linewatch.plant.mqtt.broker import Arrived, BrokerConnection, BrokerError, Will
+from linewatch.plant.mqtt.commands import CommandDesk
 from linewatch.plant.mqtt.face import Face, Outbox
 from linewatch.plant.mqtt.metrics import (
+    ANSWER,
     BD_SEQ,
+    COMMAND,
     DEVICE_METRICS,
     EVENT_TOPICS,
     NODE_METRICS,
@@ -55,10 +61,16 @@ class SparkplugFace(Face):
     v5: ClassVar[bool] = False  # what every Sparkplug host's broker speaks
 
     def __init__(
-        self, settings: SparkplugSettings, broker: BrokerSettings, store: EventStore, follower: Follower[Shown]
+        self,
+        settings: SparkplugSettings,
+        broker: BrokerSettings,
+        store: EventStore,
+        follower: Follower[Shown],
+        desk: CommandDesk | None = None,
     ) -> None:
         super().__init__(broker, store, follower)
-        self._settings = settings
+        self._settings, self._desk = settings, desk
+        self._answers: deque[str] = deque(maxlen=1_000)
         self._bd_seq = -1
         self._host_at_ms = -1  # of the newest statement of the Primary Host
         self._values: dict[str, Value | None] = {}  # of all metrics, as sent last
@@ -88,6 +100,8 @@ class SparkplugFace(Face):
         self._begin()
         host = self._settings.primary_host
         topics = [self._topic("NCMD")]
+        if self._desk is not None:
+            topics.append(self._topic("DCMD", of_device=True))
         connection.subscribe([*topics, self._host_topic] if host else topics)
         if host is None:
             self._bear(connection)
@@ -111,6 +125,7 @@ class SparkplugFace(Face):
             self._bear_device(connection)
         if self._device_born:
             self._send_events(connection)
+            self._send_answers(connection)
             self._send_state(connection)
         if not alive and self._device_born:
             payload = encode_payload(self.now_ms(), self._next_seq(), ())
@@ -126,7 +141,9 @@ class SparkplugFace(Face):
         if message.topic == self._host_topic:
             self._hear_host(message.payload)
         elif message.topic == self._topic("NCMD"):
-            self._command(message)
+            self._node_command(message)
+        elif message.topic == self._topic("DCMD", of_device=True):
+            self._device_command(message)
 
     def confirmed(self, number: int, refused: str | None) -> None:
         if number == self._asked:
@@ -237,19 +254,38 @@ class SparkplugFace(Face):
                 None, _DEVICE_ALIASES[metric.name], metric.datatype, value, event.at_unix_ms, historical=historical
             )
 
-    def _command(self, message: Arrived) -> None:
-        try:
-            payload = decode_payload(message.payload)
-        except PayloadError as error:
-            log.warning("command_refused", topic=message.topic, why=str(error))
+    def _send_answers(self, connection: BrokerConnection) -> None:
+        while self._answers:
+            answer = self._values[ANSWER] = self._answers.popleft()
+            metric = MetricValue(None, _DEVICE_ALIASES[ANSWER], DataType.STRING, answer, self.now_ms())
+            payload = encode_payload(self.now_ms(), self._next_seq(), [metric])
+            connection.publish(self._topic("DDATA", of_device=True), payload, 0, retain=False)
+
+    def _node_command(self, message: Arrived) -> None:
+        metrics = _metrics(message)
+        if metrics is None:
             return
-        if message.retain:
-            log.warning("command_refused", topic=message.topic, why="it was retained by the broker")
-            return
-        if any(one.name == REBIRTH and one.value is True for one in payload.metrics):
+        if any(one.name == REBIRTH and one.value is True for one in metrics):
             self._rebirth = True
         else:
             log.warning("command_refused", topic=message.topic, why=f"no metric {REBIRTH} that is true")
+
+    def _device_command(self, message: Arrived) -> None:
+        """Hand commands to the desk, which checks them. A host names the metric, or has its alias from the birth."""
+        metrics, alias = _metrics(message), _DEVICE_ALIASES[COMMAND]
+        if metrics is None or self._desk is None:
+            return
+        named = (one.value for one in metrics if one.name == COMMAND or one.alias == alias)
+        asked = [value for value in named if isinstance(value, str)]
+        if not asked:
+            log.warning("command_refused", topic=message.topic, why=f"no metric {COMMAND} that is a string")
+        for value in asked:
+            self._desk.take(replace(message, payload=value.encode()), self._answer)
+
+    def _answer(self, _message: Arrived, reply: ReplyBody) -> None:
+        """Send the answer with the next turn; called from any thread."""
+        self._answers.append(reply.model_dump_json())
+        self.wake()
 
     def _hear_host(self, payload: bytes) -> None:
         """Take what the Primary Host says of itself; what is older than its newest statement does not count."""
@@ -269,3 +305,15 @@ class SparkplugFace(Face):
         self._host_online = online
         if not online and self._phase is _Phase.BORN:
             self._phase = _Phase.HOST_LEFT
+
+
+def _metrics(message: Arrived) -> tuple[MetricValue, ...] | None:
+    """Return the metrics of a command; None of what was retained or is no payload."""
+    why = "it was retained by the broker"
+    if not message.retain:
+        try:
+            return decode_payload(message.payload).metrics
+        except PayloadError as error:
+            why = str(error)
+    log.warning("command_refused", topic=message.topic, why=why)
+    return None

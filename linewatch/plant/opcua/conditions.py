@@ -2,7 +2,7 @@
 
 Each alarm of the wire is a condition of the type StripAlarmType, named after its rule; so is a rule that is shelved.
 Conditions are not in the address space: a client knows them by events, and calls the methods with the ConditionId.
-An alarm of linewatch is handled in one step: acknowledging confirms as well.
+An alarm of linewatch is handled in one step, so that its condition has no ConfirmedState and no Confirm.
 """
 
 from collections import deque
@@ -56,14 +56,21 @@ class Conditions:
         ids = ua.ObjectIds
         table = (
             ((ids.AcknowledgeableConditionType_Acknowledge,), self._acknowledge),
-            ((ids.AcknowledgeableConditionType_Confirm,), self._confirm),
             ((ids.ShelvedStateMachineType_TimedShelve, ids.AlarmConditionType_ShelvingState_TimedShelve), self._timed),
             (
                 (ids.ShelvedStateMachineType_OneShotShelve, ids.AlarmConditionType_ShelvingState_OneShotShelve),
                 self._one_shot,
             ),
             ((ids.ShelvedStateMachineType_Unshelve, ids.AlarmConditionType_ShelvingState_Unshelve), self._unshelve),
-            ((ids.ConditionType_Enable, ids.ConditionType_Disable, ids.ConditionType_AddComment), _not_supported),
+            (
+                (
+                    ids.AcknowledgeableConditionType_Confirm,
+                    ids.ConditionType_Enable,
+                    ids.ConditionType_Disable,
+                    ids.ConditionType_AddComment,
+                ),
+                _not_supported,
+            ),
         )
         return {ua.NodeId(number): _by_operators(call) for numbers, call in table for number in numbers}
 
@@ -112,19 +119,13 @@ class Conditions:
         return self._known.get(name.removeprefix(_PREFIX))
 
     async def _acknowledge(self, object_: ua.NodeId, arguments: Sequence[ua.Variant]) -> ua.StatusCode:
-        return await self._handle(object_, arguments, _GOOD.BadConditionBranchAlreadyAcked)
-
-    async def _confirm(self, object_: ua.NodeId, arguments: Sequence[ua.Variant]) -> ua.StatusCode:
-        return await self._handle(object_, arguments, _GOOD.BadConditionBranchAlreadyConfirmed)
-
-    async def _handle(self, object_: ua.NodeId, arguments: Sequence[ua.Variant], already: int) -> ua.StatusCode:
         condition = self._of(object_)
         if condition is None:
             return ua.StatusCode(_GOOD.BadNodeIdUnknown)
         if not arguments or arguments[0].Value not in condition.event_ids:
             return ua.StatusCode(_GOOD.BadEventIdUnknown)
         if condition.alarm.acked_state:
-            return ua.StatusCode(already)
+            return ua.StatusCode(_GOOD.BadConditionBranchAlreadyAcked)
         return await self._send(lambda commands: commands.acknowledge(condition.alarm.id))
 
     async def _timed(self, object_: ua.NodeId, arguments: Sequence[ua.Variant]) -> ua.StatusCode:
@@ -184,7 +185,6 @@ def _fields(
     for name in ("Quality", "LastSeverity", "Comment"):
         yield f"{name}/SourceTimestamp", ua.Variant(at, ua.VariantType.DateTime)
     yield from _two_states("AckedState", alarm.acked_state, "Acknowledged", "Unacknowledged")
-    yield from _two_states("ConfirmedState", alarm.acked_state, "Confirmed", "Unconfirmed")
     yield from _two_states("ActiveState", alarm.active_state, "Active", "Inactive")
     yield from _two_states("SuppressedState", alarm.suppressed_state, "Suppressed", "Unsuppressed")
     yield from _two_states("LatchedState", alarm.latched and alarm.active_state, "Latched", "Unlatched")
