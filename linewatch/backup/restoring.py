@@ -50,7 +50,9 @@ def restore(archive: Path, allowed: Sequence[Path], into: Path, told: Told) -> l
         if place.is_mount():
             raise ConfigError(f"{place}: is a mount, which cannot be exchanged; restore with --into, then copy")
         if (user := using_process(place)) is not None:
-            raise SourceError(f"{place}: process {user} uses it; stop the services first: systemctl stop 'linewatch*'")
+            raise SourceError(
+                f"{place}: process {user} uses it; stop the services first: systemctl stop linewatch.target"
+            )
     staged: list[Path] = []
     try:
         try:
