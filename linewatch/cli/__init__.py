@@ -48,6 +48,8 @@ COMMANDS = {
             "doctor.cli:support_bundle",
             "Put what a helper needs to see into one archive: configuration without secrets, logs, status, versions.",
         ),
+        "backup": ("backup.cli:backup", "Put all state of this host into one archive while services run; verify one."),
+        "restore": ("backup.cli:restore", "Put the state back from an archive: all of it, or nothing."),
         "cameras": (
             "capture.cli:cameras",
             "List the GenICam cameras on the network and on USB; show one's features, or take a picture.",

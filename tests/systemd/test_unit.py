@@ -102,6 +102,28 @@ def test_no_other_host_is_reached_unless_it_is_named(unit: Path) -> None:
     assert "WantedBy=multi-user.target" in lines
 
 
+@pytest.mark.parametrize("unit", sorted(UNITS.glob("*.service")), ids=lambda unit: unit.stem)
+def test_a_unit_starts_and_stops_with_the_target(unit: Path) -> None:
+    before, _, installed = unit.read_text().partition("[Install]\n")
+    assert "PartOf=linewatch.target" in before.partition("[Service]\n")[0].splitlines()
+    assert "WantedBy=linewatch.target" in installed.splitlines()
+
+
+@pytest.mark.skipif(shutil.which("systemctl") is None, reason="systemctl is not on this machine")
+def test_enabled_units_are_wanted_by_the_target_and_the_target_by_the_boot(tmp_path: Path) -> None:
+    """`systemctl --root` makes the links in a folder, as it would on a host; no systemd runs for it."""
+    installed = tmp_path / "etc" / "systemd" / "system"
+    installed.mkdir(parents=True)
+    units = sorted([*UNITS.glob("*.service"), *UNITS.glob("*.target")])
+    for unit in units:
+        shutil.copy(unit, installed)
+    names = [unit.name for unit in units]
+    subprocess.run(["systemctl", f"--root={tmp_path}", "enable", *names], check=True, capture_output=True, timeout=60)
+    wanted = {link.name for link in (installed / "linewatch.target.wants").iterdir()}
+    assert wanted == {name for name in names if name.endswith(".service")}
+    assert (installed / "multi-user.target.wants" / "linewatch.target").is_symlink()
+
+
 def _opcua(folder: Path) -> str:
     return f'pki_dir = "{folder}/pki"\nanonymous = true\n' + _modbus(folder)
 
