@@ -66,7 +66,7 @@ def replay(
     from linewatch.daemon.summary import summary_rows
 
     settings = with_source(settings_or_defaults(config), source, own_line=config is None)
-    if config is None:  # no consumer expects this replay at the default ports
+    if "wire" not in settings.model_fields_set:  # nobody expects a replay at the default ports, which a live line has
         settings = settings.model_copy(update={"wire": WireSettings(publish=ANY_PORT, serve=ANY_PORT)})
     if workers is not None:
         if not 1 <= workers <= 64:

@@ -178,7 +178,7 @@ def test_the_page_s_process_runs_no_engine_that_a_trusted_signer_did_not_sign(en
         command = [sys.executable, "-m", "linewatch.inference.activation", *given, *trusted]
         return subprocess.run(command, capture_output=True, check=False)
 
-    assert shown(key.signer).stdout.startswith(b"\x89PNG")
+    assert shown(key.signer).stdout.partition(b"\n")[2].startswith(b"\x89PNG")
     change_card(engine)
     refused = shown(key.signer)
     assert (refused.returncode, refused.stdout) == (3, b"")

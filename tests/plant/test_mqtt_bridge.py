@@ -79,6 +79,7 @@ def outage(tmp_path, start_service, broker, plant, start, outage_s: float, frame
     bridge.join()
     service.tell(f"frames {frames} 2")
     broker.start()
+    plant.wait_subscribed()
     bridge = start(config)
     births = everything_came(plant, last := 3 + 2 * frames - 1)
     service.tell("frames 1 2")

@@ -92,9 +92,14 @@ class PlantClient:
             self.client.username_pw_set(user, password)
         self.client.on_connect = lambda client, *_: client.subscribe(topic, 1)
         self.client.on_subscribe = lambda *_: self._subscribed.set()
+        self.client.on_disconnect = lambda *_: self._subscribed.clear()
         self.client.on_message = self._hear
         self.client.connect("127.0.0.1", broker.port)
         self.client.loop_start()
+        self.wait_subscribed()
+
+    def wait_subscribed(self) -> None:
+        """Wait until the broker sends what is published: one that was started again has forgotten its subscribers."""
         assert self._subscribed.wait(PATIENCE_S)
 
     def close(self) -> None:
