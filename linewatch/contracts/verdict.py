@@ -227,6 +227,8 @@ class DefectEvent:
     defect: Defect
     mask: RunMask | None  # the part in this verdict's frame; None when this frame adds nothing
     merged_into: str | None = None
+    parts: tuple[str, ...] = field(default=(), compare=False)
+    """Of a closed defect of a joined strip: the ids of the cameras' defects, the largest first. Not on the wire."""
 
 
 class RollMarkState(StrEnum):

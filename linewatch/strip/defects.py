@@ -258,7 +258,9 @@ class StripDefects:
             events += [DefectEvent(DefectState.CLOSED, one, None, merged_into=joined.id) for one in joined.dropped]
             joined.dropped = []
         if self._is_over(joined, moment) and joined.shown is not None:
-            events.append(DefectEvent(DefectState.CLOSED, joined.shown, None))
+            largest_first = sorted(joined.parts, key=lambda part: (-part.whole.count, part.number))
+            names = tuple(part.defect.id for part in largest_first)
+            events.append(DefectEvent(DefectState.CLOSED, joined.shown, None, parts=names))
             self._measure_slip(joined)
             for part in joined.parts:
                 self._names[part.defect.id] = joined.id

@@ -12,6 +12,7 @@ from linewatch.daemon.alarm_orders import AlarmOrders
 from linewatch.daemon.stages.wiring import END, Wiring
 from linewatch.daemon.totals import Totals
 from linewatch.strip.coil_commands import StripPlace
+from linewatch.strip.crops import StripCrops
 from linewatch.strip.heard_log import HeardLog
 from linewatch.strip.joining import Joining
 from linewatch.strip.rules import StripRules
@@ -73,6 +74,7 @@ class JoinStage:
     host: Callable[[], HostState | None]  # the host's state, when it is time to look at it
     waiting: tuple[Decided, ...]  # decided again at the start, and not in the journal
     known: int  # so many of the next decisions are in the journal
+    crops: StripCrops
     _place: StripPlace = field(default_factory=StripPlace)
     _captured_ns: int = 0
 
@@ -151,6 +153,7 @@ class JoinStage:
             try:
                 self.totals.add(item)
                 self._locate(item)
+                self.crops.follow(item, time.monotonic_ns())
             except Exception as error:
                 self.joining.trouble("totals", error)
             if isinstance(item, CoilNotice) and item.state is CoilState.STARTED:

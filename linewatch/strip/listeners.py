@@ -11,10 +11,19 @@ import structlog
 from linewatch.client import Loss, Lost, Position, Subscriber
 from linewatch.contracts.errors import WireError
 from linewatch.daemon.stages.wiring import TICK_S, Wiring
+from linewatch.strip.crops import HeardCrop
 from linewatch.strip.in_order import TOPICS, CameraDecision, InOrder, is_end, passage_of
 from linewatch.strip.settings import StripCamera
 from linewatch.strip.told import ToldDecision
-from linewatch.wire.schema import AnyMessage, FrameMessage, JoinedCamera, JoinedCameraState, StatusMessage, Topic
+from linewatch.wire.schema import (
+    AnyMessage,
+    CropMessage,
+    FrameMessage,
+    JoinedCamera,
+    JoinedCameraState,
+    StatusMessage,
+    Topic,
+)
 
 log = structlog.get_logger()
 
@@ -104,12 +113,14 @@ def shown_as(settings: StripCamera, report: CameraReport, journal: str | None) -
 
 Give = Callable[[HeardDecision], None]
 """Takes what was heard."""
+Show = Callable[[HeardCrop], None]
+"""Takes a picture that a camera's service has made."""
 
 
 class CameraListener:
     """Follows one camera. `follow` is for one thread; the rest may be read from any."""
 
-    def __init__(self, number: int, settings: StripCamera, place: CameraPlace) -> None:
+    def __init__(self, number: int, settings: StripCamera, place: CameraPlace, show: Show) -> None:
         self.name = settings.key
         self.late_s = 0.0
         """Age of the newest decision when it came."""
@@ -119,6 +130,7 @@ class CameraListener:
         self.required = settings.required
         self._number, self._settings, self.place = number, settings, place
         self._news = ""
+        self._show = show
         self._wire: Subscriber | None = None
 
     def state(self) -> tuple[JoinedCameraState, str | None]:
@@ -195,6 +207,9 @@ class CameraListener:
             if not self.place.positions:
                 self._begin(message, wire)
             return True
+        if isinstance(message, CropMessage):
+            self._show(HeardCrop.of(self._number, message))
+            return True
         if isinstance(message, Lost):
             if message.loss is Loss.NO_ANSWER:
                 self._fail(message.reason)
@@ -267,7 +282,7 @@ class CameraListener:
         wire = Subscriber(
             settings.publish,
             settings.serve,
-            (*(TOPICS if place.positions else ()), Topic.STATUS),
+            (*((*TOPICS, Topic.CROP) if place.positions else ()), Topic.STATUS),
             keys=settings.client_keys,
             positions=place.positions,
             journal=place.journal,

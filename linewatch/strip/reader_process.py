@@ -11,10 +11,11 @@ import threading
 import time
 from contextlib import suppress
 from multiprocessing.connection import Connection
-from queue import Empty, Queue
+from queue import Empty, Full, Queue
 from typing import Final
 
 from linewatch.logs import configure_logs
+from linewatch.strip.crops import HeardCrop
 from linewatch.strip.listeners import CameraListener, CameraReport, HeardDecision
 from linewatch.strip.readers import ReaderStart, ReaderTold
 
@@ -22,6 +23,8 @@ REPORT_S: Final = 0.1
 """How often it tells how it hears its cameras."""
 MOST_WAITING: Final = 4096
 MOST_AT_ONCE: Final = 128
+MOST_CROPS: Final = 32
+"""Pictures that wait to be passed on; beyond that, the newest are dropped."""
 _PR_SET_PDEATHSIG: Final = 1
 
 
@@ -35,7 +38,13 @@ def main() -> None:
     start: ReaderStart = pickle.loads(source.recv_bytes())
     configure_logs(start.log_level)
     heard: Queue[HeardDecision] = Queue(MOST_WAITING)
-    listeners = {number: CameraListener(number, *one) for number, one in start.cameras.items()}
+    crops: Queue[HeardCrop] = Queue(MOST_CROPS)
+
+    def show(crop: HeardCrop) -> None:
+        with suppress(Full):
+            crops.put_nowait(crop)
+
+    listeners = {number: CameraListener(number, *one, show) for number, one in start.cameras.items()}
     for number, listener in listeners.items():
         threading.Thread(
             target=listener.follow, args=(heard.put, lambda: True), name=f"listen-{number}", daemon=True
@@ -52,9 +61,10 @@ def main() -> None:
         if time.monotonic() >= report_s:
             report_s = time.monotonic() + REPORT_S
             reports = tuple((number, one.report(), one.news()) for number, one in listeners.items())
-        if decisions or reports:
+        shown = tuple(crops.get_nowait() for _ in range(crops.qsize()))  # no other thread takes any
+        if decisions or reports or shown:
             with suppress(BrokenPipeError):  # the thread `end` sees that, too
-                sink.send_bytes(pickle.dumps(ReaderTold(tuple(decisions), reports), pickle.HIGHEST_PROTOCOL))
+                sink.send_bytes(pickle.dumps(ReaderTold(tuple(decisions), reports, shown), pickle.HIGHEST_PROTOCOL))
 
 
 def _end_with(source: Connection) -> None:

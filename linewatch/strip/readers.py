@@ -21,12 +21,14 @@ from typing import Final, Literal
 
 import structlog
 
+from linewatch.strip.crops import HeardCrop
 from linewatch.strip.listeners import (
     POLL_S,
     CameraPlace,
     CameraReport,
     Give,
     HeardDecision,
+    Show,
     shown_as,
 )
 from linewatch.strip.settings import StripCamera
@@ -58,6 +60,7 @@ class ReaderTold:
 
     decisions: tuple[HeardDecision, ...] = ()
     reports: tuple[tuple[int, CameraReport, str], ...] = ()
+    crops: tuple[HeardCrop, ...] = ()
 
 
 class ReadCamera:
@@ -95,8 +98,8 @@ class ReadCamera:
 class Reader:
     """One reader's process and the cameras that it follows, by number. Used by one thread."""
 
-    def __init__(self, cameras: Mapping[int, tuple[StripCamera, ReadCamera]], log_level: Level) -> None:
-        self._cameras, self._log_level = dict(cameras), log_level
+    def __init__(self, cameras: Mapping[int, tuple[StripCamera, ReadCamera]], log_level: Level, show: Show) -> None:
+        self._cameras, self._log_level, self._show = dict(cameras), log_level, show
         self._names = ", ".join(camera.name for _, camera in self._cameras.values())
 
     def follow(self, give: Give, goes_on: Callable[[], bool]) -> None:
@@ -141,6 +144,8 @@ class Reader:
                 heard_s = time.monotonic()
                 for number, report, news in heard.reports:
                     self._cameras[number][1].tell(report, news)
+                for crop in heard.crops:
+                    self._show(crop)
                 for one in heard.decisions:
                     self._cameras[one.camera][1].place = one.place
                     give(one)
@@ -155,10 +160,10 @@ def _how_ended(process: subprocess.Popen[bytes]) -> str:
 
 
 def readers_of(
-    cameras: Sequence[StripCamera], places: Mapping[str, CameraPlace], count: int, log_level: Level
+    cameras: Sequence[StripCamera], places: Mapping[str, CameraPlace], count: int, log_level: Level, show: Show
 ) -> tuple[tuple[ReadCamera, ...], tuple[Reader, ...]]:
     """Return all cameras in their order, and the readers among which they are shared out."""
     read = tuple(ReadCamera(one, places.get(one.key, CameraPlace())) for one in cameras)
     numbered = list(enumerate(zip(cameras, read, strict=True)))
-    readers = tuple(Reader(dict(numbered[at::count]), log_level) for at in range(min(count, len(cameras))))
+    readers = tuple(Reader(dict(numbered[at::count]), log_level, show) for at in range(min(count, len(cameras))))
     return read, readers

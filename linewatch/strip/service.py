@@ -27,8 +27,10 @@ from linewatch.monitoring.endpoint import monitored
 from linewatch.signals import on_end
 from linewatch.strip import topology
 from linewatch.strip.coil_commands import CoilCommands
+from linewatch.strip.crops import StripCrops
 from linewatch.strip.join_stage import JoinClock, JoinStage
-from linewatch.strip.listeners import CameraListener, CameraPlace, HeardCamera, Listeners, Source
+from linewatch.strip.listeners import CameraListener, CameraPlace, HeardCamera, Listeners, Show, Source
+from linewatch.strip.raster import StripLayout
 from linewatch.strip.readers import readers_of
 from linewatch.strip.resume import resume
 from linewatch.strip.settings import StripSettings
@@ -116,7 +118,8 @@ def open_strip(settings: StripSettings, reread: Callable[[], StripSettings] | No
         log_recovery(journal.recovery)
         totals = Totals()
         resumed = resume(settings, journal, cameras)
-        heard, sources = _sources(settings, resumed.heard_log.places)
+        crops = StripCrops(StripLayout(settings), resumed.passage)
+        heard, sources = _sources(settings, resumed.heard_log.places, crops.hear)
         listeners = Listeners(sources)
         runner = Runner(clock, topology.TOPOLOGY, len(cameras), listeners.stop)
         orders = AlarmOrders(map(alarm_body_of, journal.commanded()), partial(runner.hand, topology.HEARD))
@@ -133,6 +136,7 @@ def open_strip(settings: StripSettings, reread: Callable[[], StripSettings] | No
             HostView(heard, disks, keeper, resumed.trouble, clock).read,
             resumed.waiting,
             resumed.known,
+            crops,
         )
         standing, untold, bridges = resumed.standing, UntoldDecisions(totals), Bridges()
         sequencer = Sequencer(journal.epoch, resumed.joining.joiner.rules.config, resumed.passage)
@@ -153,6 +157,7 @@ def open_strip(settings: StripSettings, reread: Callable[[], StripSettings] | No
             disks,
             settings.system_alarms.disk_free_below_mb,
             bridges,
+            crops,
         )
         frame_times = FrameTimes()
         context = stack.enter_context(zmq.Context())
@@ -167,7 +172,7 @@ def open_strip(settings: StripSettings, reread: Callable[[], StripSettings] | No
             clock,
             orders.settle,
             None,
-            None,
+            crops,
             None,
             untold,
             stage.heard_log,
@@ -201,13 +206,17 @@ def open_strip(settings: StripSettings, reread: Callable[[], StripSettings] | No
 
 
 def _sources(
-    settings: StripSettings, places: Mapping[str, CameraPlace]
+    settings: StripSettings, places: Mapping[str, CameraPlace], show: Show
 ) -> tuple[tuple[HeardCamera, ...], tuple[Source, ...]]:
-    """Return all cameras, and what the listening stage's threads follow. places: where the cameras stood."""
+    """Return all cameras, and what the listening stage's threads follow.
+
+    places: where the cameras stood. show: takes their pictures.
+    """
     if settings.strip.readers:
-        return readers_of(settings.camera, places, settings.strip.readers, settings.log.level)
+        return readers_of(settings.camera, places, settings.strip.readers, settings.log.level, show)
     listeners = tuple(
-        CameraListener(number, one, places.get(one.key, CameraPlace())) for number, one in enumerate(settings.camera)
+        CameraListener(number, one, places.get(one.key, CameraPlace()), show)
+        for number, one in enumerate(settings.camera)
     )
     return listeners, listeners
 

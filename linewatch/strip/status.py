@@ -24,9 +24,10 @@ from linewatch.daemon.status_parts import (
 from linewatch.daemon.totals import Totals
 from linewatch.daemon.untold import UntoldDecisions
 from linewatch.journal.keeper import JournalKeeper
+from linewatch.strip.crops import StripCrops
 from linewatch.strip.listeners import HeardCamera
 from linewatch.wire.bridges import Bridges
-from linewatch.wire.schema import CoilStatus, JoinedCameraState, StatusBody
+from linewatch.wire.schema import CoilStatus, CropStatus, JoinedCameraState, StatusBody
 from linewatch.wire.snapshot import SnapshotTracker
 
 STARTING_S: Final = 10.0
@@ -48,6 +49,7 @@ class StripStatus:
     disks: DiskMonitor
     disk_low_mb: float | None  # where the alarm `disk-low` begins; None: it is off
     bridges: Bridges
+    crops: StripCrops
     newest: StatusBody | None = None
     """What was told last; for threads that must not count a heartbeat."""
     _beats: int = 0
@@ -76,6 +78,7 @@ class StripStatus:
             "journal": of_journal(self.journal),
             "bridges": self.bridges.shown(),
             "cameras": tuple(listener.shown() for listener in self.listeners),
+            "crops": self._crops(),
             "disks": of_disks(self.disks.disks(), self.disk_low_mb),
             "faults": of_faults(),
             "software": software(),
@@ -94,6 +97,12 @@ class StripStatus:
         if blind := self.totals.blind:
             return str(blind)
         return out_text([one for one in self.listeners if one.required]) or None
+
+    def _crops(self) -> CropStatus | None:
+        crops = self.crops
+        if not crops.any_heard:
+            return None
+        return CropStatus(made=crops.made, waiting=crops.waiting, not_made=crops.not_made)
 
     def _body(self, ailment: str | None, more: dict[str, Any], *, beats: bool) -> StatusBody:
         failure = self.runner.failure
