@@ -7,7 +7,7 @@ that of the next smaller part.
 
 import threading
 import time
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -71,7 +71,8 @@ class StripCrops:
         self._heard: OrderedDict[str, HeardCrop] = OrderedDict()  # by the id of the camera's defect
         self._held_bytes = 0
         self._waiting: OrderedDict[str, _ClosedDefect] = OrderedDict()  # by the id of the joined defect
-        self._changed = False
+        self._wanted: dict[str, str] = {}  # the joined defect that waits, by the id of its largest part
+        self._ready: deque[str] = deque(maxlen=2 * WAITING)  # joined defects whose largest part's picture is here
         self.any_heard = False
         """Whether a service makes pictures at all."""
         self.made = 0
@@ -91,7 +92,9 @@ class StripCrops:
             self._held_bytes += len(crop.message.png)
             while len(self._heard) > HELD or self._held_bytes > HELD_BYTES:
                 self._drop(next(iter(self._heard)))
-            self._changed = self.any_heard = True
+            self.any_heard = True
+            if (name := self._wanted.get(crop.message.id)) is not None:
+                self._ready.append(name)
 
     def follow(self, decided: Decided, now_ns: int) -> None:
         """Take note of the defects that close with a decision, in the order of decisions."""
@@ -107,11 +110,7 @@ class StripCrops:
                 place = self._coil_ordinal, self._coil_epoch, self._ordinal
                 closed = _ClosedDefect(event.defect, event.parts or (event.defect.id,), *place, now_ns + WAIT_NS)
                 with self._lock:
-                    self._waiting[event.defect.id] = closed
-                    self._changed = True
-                    if len(self._waiting) > WAITING:
-                        self._waiting.popitem(last=False)
-                        self.not_made += self.any_heard
+                    self._wait(closed)
 
     def make(self, now_ns: int, *, hurry: bool = False) -> Crop | None:
         """Return the next picture that is here, or that no better one was found for in time. hurry: wait no longer."""
@@ -143,24 +142,42 @@ class StripCrops:
             png,
         )
 
+    def _wait(self, closed: _ClosedDefect) -> None:
+        name, largest = closed.defect.id, closed.parts[0]
+        self._waiting[name], self._wanted[largest] = closed, name
+        if largest in self._heard:
+            self._ready.append(name)
+        if len(self._waiting) > WAITING:
+            self._end_wait(next(iter(self._waiting)))
+            self.not_made += self.any_heard
+
+    def _end_wait(self, name: str) -> _ClosedDefect:
+        closed = self._waiting.pop(name)
+        self._wanted.pop(closed.parts[0], None)
+        return closed
+
     def _next(self, now_ns: int, *, hurry: bool) -> tuple[_ClosedDefect, HeardCrop] | None:
-        oldest = next(iter(self._waiting.values()), None)
-        if oldest is None or not (self._changed or hurry or now_ns >= oldest.until_ns):
-            return None
-        for name, closed in list(self._waiting.items()):
-            over = hurry or now_ns >= closed.until_ns
-            wanted = closed.parts if over else closed.parts[:1]
-            heard = next((self._heard[part] for part in wanted if part in self._heard), None)
-            if heard is not None:
-                del self._waiting[name]
-                for part in closed.parts:
-                    self._drop(part)
-                return closed, heard
-            if over:
-                del self._waiting[name]
-                self.not_made += self.any_heard
-        self._changed = False
+        while self._ready:
+            name = self._ready.popleft()
+            closed = self._waiting.get(name)
+            if closed is not None and closed.parts[0] in self._heard:
+                return self._end_wait(name), self._take(closed.parts[0], closed)
+        while self._waiting:
+            name, closed = next(iter(self._waiting.items()))
+            if not (hurry or now_ns >= closed.until_ns):
+                break
+            self._end_wait(name)
+            part = next((part for part in closed.parts if part in self._heard), None)
+            if part is not None:
+                return closed, self._take(part, closed)
+            self.not_made += self.any_heard
         return None
+
+    def _take(self, part: str, closed: _ClosedDefect) -> HeardCrop:
+        crop = self._heard[part]
+        for one in closed.parts:
+            self._drop(one)
+        return crop
 
     def _drop(self, part: str) -> None:
         if (crop := self._heard.pop(part, None)) is not None:
