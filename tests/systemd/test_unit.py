@@ -7,10 +7,11 @@ import shlex
 import shutil
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
@@ -221,6 +222,40 @@ def _hmi(folder: Path) -> str:
 def _mqtt(folder: Path) -> str:
     service = f'[service]\npublish = "ipc://{folder}/cam"\nserve = "ipc://{folder}/cam-rep"\n'
     return f'{service}[broker]\nurl = "mqtt://127.0.0.1:1"\n[store]\nfile = "{folder}/mqtt.sqlite"\n[plain]\n'
+
+
+@pytest.mark.skipif(
+    shutil.which("systemd-analyze") is None or not under_filter.HEADER.exists(),
+    reason="no systemd-analyze, or no header with the numbers of the system calls",
+)
+def test_the_backup_runs_under_its_filter_of_system_calls(tmp_path: Path) -> None:
+    """The unit's own shell line: the archive is written and verified."""
+    state, archives = tmp_path / "state", tmp_path / "archives"
+    for folder in (state, archives):
+        folder.mkdir()
+    with closing(sqlite3.connect(state / "history.sqlite")) as database:
+        database.executescript(
+            "PRAGMA journal_mode = WAL; CREATE TABLE coil (name TEXT); INSERT INTO coil VALUES ('A')"
+        )
+    program = tmp_path / "linewatch"
+    program.write_text(f'#!/bin/sh\nexec {sys.executable} -m linewatch.cli "$@"\n')
+    program.chmod(0o755)
+    text = BACKUP.read_text().replace("\\\n", " ").replace("/opt/linewatch/.venv/bin/linewatch", str(program))
+    line = next(line for line in text.splitlines() if line.startswith("ExecStart="))
+    line = line.replace("linewatch backup --out", f"linewatch backup {state} --out")
+    words = shlex.split(line.partition("=")[2].replace("$$", "$").replace("%%", "%"))
+    done = subprocess.run(
+        [sys.executable, under_filter.__file__, BACKUP, *words],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+        env={**os.environ, "PYTHONPATH": str(UNITS.parent), "STATE_DIRECTORY": str(archives)},
+    )
+    assert done.returncode == 0, done.stderr
+    (archive,) = archives.iterdir()
+    assert re.fullmatch(r"linewatch-\d{8}T\d{6}Z\.tar\.gz", archive.name)
+    assert f"{archive}: whole" in done.stdout
 
 
 @pytest.mark.service
