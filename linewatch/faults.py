@@ -24,6 +24,7 @@ ENDS: Final[Mapping[str, tuple[str, ...]]] = {
     "engine_recovered": ("engine_failing",),
     "inspection_resumed": ("lines_missed",),
     "journal_kept_again": ("journal_lost",),
+    "rules_reloaded": ("rules_refused", "restart_needed"),
     "shedding_ended": ("shedding",),
     "stages_recovered": ("stage_silent",),
     "start_goes_on": ("start_waits",),

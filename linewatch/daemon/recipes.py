@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from threading import Lock
 from typing import Any
 
 import structlog
@@ -124,6 +125,7 @@ class Recipes:
         self._engines = {0: engines}  # by serial of the line-up
         self._begun = self.files = files  # those that the present coil began with; the newest
         self._key: tuple[Any, ...] = ()
+        self._reloading = Lock()  # a command and a signal may come together: the files read last hold
         self._check(files)
         self.newest = rules_of(files, engines, taxonomy, grading=files.gradings.get(DEFAULT))
         self.now = "", self.newest.conditions  # the present coil, and how it is inspected
@@ -170,6 +172,10 @@ class Recipes:
 
         On ConfigError nothing has changed.
         """
+        with self._reloading:
+            return self._reload(read, by)
+
+    def _reload(self, read: Callable[[], ServiceSettings], by: str) -> tuple[RuleFiles, tuple[str, ...]]:
         now, fresh = self.files.settings, read()
         engines = {one.name: one.engines for one in now.recipe}
         recipes = tuple(

@@ -11,11 +11,12 @@ from linewatch.capture.find_calibration import calibrations
 from linewatch.contracts.errors import ConfigError
 from linewatch.contracts.ports import Camera
 from linewatch.daemon.progress import ProgressNote
+from linewatch.daemon.reloading import reloading
 from linewatch.daemon.replay import ReplaySummary, summary_of
 from linewatch.daemon.service import open_service
 from linewatch.monitoring.endpoint import monitored
 from linewatch.service_settings import ServiceSettings
-from linewatch.signals import on_end
+from linewatch.signals import on_end, on_reload
 from linewatch.terminal import progress_bar
 
 
@@ -24,7 +25,8 @@ def run(settings: ServiceSettings, reread: Callable[[], ServiceSettings] | None 
     waited for; a recording is played at line rate and loses nothing.
 
     SIGTERM, by which systemd stops and restarts, leaves the coil under the camera open: the next start goes on with it.
-    reread: returns the settings as their file has them now, for `linewatch reload rules`. Raises LinewatchErrors.
+    reread: returns the settings as their file has them now, for `linewatch reload rules` and
+    SIGHUP. Raises LinewatchErrors.
     """
     if settings.source is None:
         raise ConfigError("the configuration has no [source], expected one; add [source]")
@@ -40,6 +42,7 @@ def run(settings: ServiceSettings, reread: Callable[[], ServiceSettings] | None 
         service = stack.enter_context(open_service(settings, camera, clock, reread=reread))
         stack.enter_context(monitored(settings.monitoring, service.figures))
         stack.enter_context(on_end(service.stop, service.pause))
+        stack.enter_context(on_reload(reloading(service.rules)))
         note = ProgressNote(service.totals)
         show = stack.enter_context(progress_bar("run", camera.grabs))
         service.run(watch=lambda: show(service.totals.frames, note()))

@@ -20,6 +20,7 @@ from linewatch.daemon.canary import Canary, canary_lost
 from linewatch.daemon.coils.recorded import RecordedCoilData
 from linewatch.daemon.figures import ServiceFigures
 from linewatch.daemon.frame_times import FrameTimes
+from linewatch.daemon.reloading import RulesReader
 from linewatch.daemon.runner import Runner
 from linewatch.daemon.stages.cascade import CascadeStage
 from linewatch.daemon.stages.engine import EngineStage
@@ -52,6 +53,7 @@ class Service:
     workload: Workload | None  # None: nothing is ever shed
     commands: CommandServer | None
     exchange: EngineExchange
+    rules: RulesReader
     coils: CoilAccount  # `starts`, `announce`: for an input that knows when a coil begins
     canary: Canary | None
     camera: Camera
@@ -184,6 +186,7 @@ def open_service(
             inspection.workload,
             wire.commands,
             exchange,
+            decisions.coils,
             inspection.admission.coils,
             inspection.canary,
             camera,

@@ -21,7 +21,7 @@ from linewatch.history.retention import AgeAllowance, Ages, expire_step
 from linewatch.history.writer import HistoryWriter, StoredService, TwoWritersError, stored_service
 from linewatch.logs import log_sums
 from linewatch.monitoring.endpoint import monitored
-from linewatch.signals import on_end
+from linewatch.signals import on_end, on_reload, tell_that_a_restart_is_needed
 from linewatch.systemd import Notifier
 from linewatch.wire.schema import DECIDED_TOPICS, AnyMessage, CropMessage, DefectMessage, StatusMessage, Topic
 
@@ -55,7 +55,12 @@ def run_history(settings: HistorySettings) -> None:
     without one: the file at the path is opened, or made, and its own positions say what is fetched again.
     """
     stop = Event()
-    with on_end(stop.set), writing(settings.database) as engine, ExitStack() as stack:
+    with (
+        on_end(stop.set),
+        on_reload(tell_that_a_restart_is_needed),
+        writing(settings.database) as engine,
+        ExitStack() as stack,
+    ):
         with explained(settings.database):
             archive = stack.enter_context(ImageArchive(settings.images, engine)) if settings.images else None
         listeners = [stack.enter_context(_Listener(service, engine, archive)) for service in settings.service]
@@ -64,10 +69,9 @@ def run_history(settings: HistorySettings) -> None:
         log.info(
             "history_opened", database=engine.url.render_as_string(), services=[listener.name for listener in listeners]
         )
-        recording, figures = _Recording(settings, engine, listeners, archive), HistoryFigures(listeners)
+        recording, figures = _Recording(settings, engine, listeners, archive, notifier), HistoryFigures(listeners)
         stack.enter_context(monitored(settings.monitoring, figures))
         troubled_s = RETRY_S[0]
-        next_notice_s = time.monotonic()
         while True:
             stopping = stop.is_set()
             try:
@@ -81,13 +85,11 @@ def run_history(settings: HistorySettings) -> None:
                 notifier.alive(f"cannot write: {error}")
                 recording.give_up(error)
                 stop.wait(troubled_s)
+                notifier.alive(f"cannot write: {error}")
                 troubled_s = min(2 * troubled_s, RETRY_S[1])
             if stopping:
                 break
             log_sums()
-            if time.monotonic() >= next_notice_s:
-                notifier.alive(recording.state())
-                next_notice_s = time.monotonic() + NOTIFY_EVERY_S
         notifier.stopping()
         log.info("history_closed", stored={listener.name: listener.stored for listener in listeners})
 
@@ -101,7 +103,9 @@ class _Recording:
         engine: sa.Engine,
         listeners: "Sequence[_Listener]",
         archive: ImageArchive | None,
+        notifier: Notifier,
     ) -> None:
+        self._notifier, self._next_notice_s = notifier, time.monotonic()
         self._settings, self._engine, self._listeners, self._archive = settings, engine, listeners, archive
         self._next_expiry_s = self._next_tidy_s = self._next_upkeep_s = time.monotonic()
         self._ages, self._allowance = Ages(settings.keep.days), AgeAllowance(settings.keep.days)
@@ -125,6 +129,7 @@ class _Recording:
                 self._next_upkeep_s = time.monotonic() + UPKEEP_EVERY_S
             for listener in self._listeners:
                 listener.listen(WAIT_S / len(self._listeners), settings.commit_ms / 1000, at_once=stopping)
+                self._feed()  # behind each: many services that do not answer at once are no hung history
             if time.monotonic() >= self._next_expiry_s and not self._expire():
                 self._next_expiry_s = time.monotonic() + EXPIRE_EVERY_S
             if self._archive is not None and time.monotonic() >= self._next_tidy_s and not self._archive.tidy():
@@ -148,6 +153,11 @@ class _Recording:
         if gone:
             log.info("coil_expired", coil=gone)
         return gone is not None
+
+    def _feed(self) -> None:
+        if time.monotonic() >= self._next_notice_s:
+            self._notifier.alive(self.state())
+            self._next_notice_s = time.monotonic() + NOTIFY_EVERY_S
 
     def _reopen(self, why: str) -> None:
         reopen(self._engine, self._settings.database)

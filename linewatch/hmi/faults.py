@@ -27,6 +27,7 @@ _SOURCE: Final = N_("Check the recording or folder that the service reads.")
 _CANARY: Final = N_(
     "Check light, engine and settings: known defects are not found. Do not trust a clean strip until it is over."
 )
+_RULES: Final = N_("Correct the file (linewatch check), then reload again; the former rules hold meanwhile.")
 _RESTART: Final = N_("If it comes again, restart the service and send a support bundle.")
 
 FAULTS: Final[Mapping[str, tuple[str, str]]] = {
@@ -107,7 +108,12 @@ FAULTS: Final[Mapping[str, tuple[str, str]]] = {
     "recording_incomplete": (N_("The recording is incomplete."), _SOURCE),
     "reader_ended": (N_("A process that reads cameras ended; it is started again."), _RESTART),
     "request_refused": (N_("A client's request was refused."), _KEYS),
+    "restart_needed": (
+        N_("Settings in the file differ from those in force."),
+        N_("Restart the process when the line stands, so that they hold."),
+    ),
     "restart_gap": (N_("Strip passed unseen while the service was restarted."), _NOTHING),
+    "rules_refused": (N_("The rules that were to be read again have a fault."), _RULES),
     "shedding": (N_("Work is left out to keep up with the line."), _LOAD),
     "socket_buffer_small": (N_("The network buffer for the camera is small; lines may be lost."), _NETWORK),
     "stage_failed": (N_("A stage of the service failed."), _RESTART),

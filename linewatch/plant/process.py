@@ -15,10 +15,13 @@ from linewatch.plant.follower import Follower
 from linewatch.plant.health import HealthReporter, LinkHealth
 from linewatch.plant.settings import BridgeSettings
 from linewatch.plant.view import BridgeState
+from linewatch.signals import tell_that_a_restart_is_needed
 from linewatch.systemd import Notifier
 
 WATCH_S = 0.25
 HUNG_S = 5.0
+LINK_HUNG_S = 120.0
+"""A link's thread that made no turn for so long is hung: it waits up to 30 s, and as long for an answer."""
 
 log = structlog.get_logger()
 
@@ -33,6 +36,7 @@ class BridgeProcess:
         self._manager = Notifier()
         for number in (signal.SIGTERM, signal.SIGINT):
             self._loop.add_signal_handler(number, self._stop.set)
+        self._loop.add_signal_handler(signal.SIGHUP, tell_that_a_restart_is_needed)
 
     def end(self) -> None:
         """End the process. May be called from any thread."""
@@ -43,11 +47,13 @@ class BridgeProcess:
         follower: Follower[Any],
         connections: Callable[[], str] | None = None,
         health: Callable[[], LinkHealth] = LinkHealth,
+        turned_s: Callable[[], float] = time.monotonic,
     ) -> None:
         """Follow the service until the process is to end. Call it once the bridge can be connected to.
 
         connections: one phrase about them for `systemctl status`. health: of the link to the plant, asked from another
-        thread; it must not wait. Raises what the follower failed with.
+        thread; it must not wait. turned_s: when the link's own thread last made a turn, by the monotonic clock. Raises
+        what the follower failed with.
         """
         reporter = HealthReporter(self._protocol, self._settings, health)
         with monitored(self._settings.monitoring, LinkFigures(self._protocol, self._settings.name, follower, health)):
@@ -55,14 +61,16 @@ class BridgeProcess:
             reporter.start()
             try:
                 self._manager.ready()
-                await self._watch(follower, connections)
+                await self._watch(follower, connections, turned_s)
             finally:
                 self._manager.stopping()
                 reporter.stop()
                 follower.stop()
         log.info("stopped")
 
-    async def _watch(self, follower: Follower[Any], connections: Callable[[], str] | None) -> None:
+    async def _watch(
+        self, follower: Follower[Any], connections: Callable[[], str] | None, turned_s: Callable[[], float]
+    ) -> None:
         before: BridgeState | None = None
         while not self._stop.is_set():
             log_sums()
@@ -71,7 +79,8 @@ class BridgeProcess:
                 expected = state in (BridgeState.RUNNING, BridgeState.DRAINING)
                 (log.info if expected else log.warning)("service_state", state=state.name.lower())
                 before = state
-            if time.monotonic() - follower.ticked_s < HUNG_S:
+            now_s = time.monotonic()
+            if now_s - follower.ticked_s < HUNG_S and now_s - turned_s() < LINK_HUNG_S:
                 about = f", {connections()}" if connections else ""
                 self._manager.alive(f"service {state.name.lower()}{about}")
             try:

@@ -60,8 +60,8 @@ class StripPlace:
 
 
 class CoilCommands:
-    """`take` and `reload` are for the command socket's thread, `run` for those of the forwarding stage, `take_file` for
-    that of Level 2's folder.
+    """`take` is for the command socket's thread, `reload` for any, `run` for those of the forwarding stage, `take_file`
+    for that of Level 2's folder.
     """
 
     def __init__(
@@ -80,6 +80,7 @@ class CoilCommands:
         self._cameras, self._place, self.status = tuple(cameras), place, status
         self._queues: tuple[SimpleQueue[_Forwarded], ...] = tuple(SimpleQueue() for _ in cameras)
         self._lock = threading.Lock()
+        self._reloading = threading.Lock()  # a command and a signal may come together: the files read last hold
         self._at_mm: OrderedDict[str, float] = OrderedDict()  # by token, of requests that named no position
 
     def take(self, request: CoilRequest, caller: Caller) -> CoilReply | str | Callable[[], CoilReply | str | None]:
@@ -100,11 +101,12 @@ class CoilCommands:
         if self._reread is None:
             return "the process was started without a configuration file; there is nothing to read again"
         try:
-            rules, left = self._rules.read_again(self._reread())
+            with self._reloading:
+                rules, left = self._rules.read_again(self._reread())
+                self._rules = rules
+                self._follow(rules)
         except (LinewatchError, OSError, ValueError) as error:  # of files that change while they are read
             return f"{error}\nthe rules are as they were"
-        self._rules = rules
-        self._follow(rules)
         log.info("rules_reloaded", by=caller.key or request.by, config=rules.config, left=left)
         return RulesReply(
             schema_version=SCHEMA_VERSION,

@@ -16,6 +16,7 @@ from linewatch.daemon.coils.folder import CoilFolder
 from linewatch.daemon.figures import ServiceFigures
 from linewatch.daemon.frame_times import FrameTimes
 from linewatch.daemon.host_monitor import DiskMonitor, measure_disks
+from linewatch.daemon.reloading import RulesReader, reloading
 from linewatch.daemon.runner import Runner
 from linewatch.daemon.slow_start import told_while_slow
 from linewatch.daemon.stages.outlet import Outlet
@@ -24,7 +25,7 @@ from linewatch.daemon.untold import UntoldDecisions
 from linewatch.daemon.watch import WATCH_S, ServiceWatch
 from linewatch.journal.keeper import JournalKeeper, log_recovery
 from linewatch.monitoring.endpoint import monitored
-from linewatch.signals import on_end
+from linewatch.signals import on_end, on_reload
 from linewatch.strip import topology
 from linewatch.strip.coil_commands import CoilCommands
 from linewatch.strip.crops import StripCrops
@@ -64,6 +65,7 @@ class StripService:
     publisher: Publisher
     server: Server
     commands: CommandServer | None
+    rules: RulesReader
     status: StripStatus
     figures: ServiceFigures
 
@@ -93,7 +95,7 @@ class StripService:
 def run_strip(settings: StripSettings, reread: Callable[[], StripSettings] | None = None) -> None:
     """Join the configured cameras until SIGINT or SIGTERM. Raises LinewatchErrors.
 
-    reread: returns the settings as their file has them now, for `linewatch reload rules`.
+    reread: returns the settings as their file has them now, for `linewatch reload rules` and SIGHUP.
     """
     log.info("starting", cameras=[camera.key for camera in settings.camera])
     for camera in settings.camera:
@@ -102,7 +104,12 @@ def run_strip(settings: StripSettings, reread: Callable[[], StripSettings] | Non
             log.info("calibration", camera=camera.key, identity=known.identity, serial=known.serial)
             for remark in known.remarks:
                 log.warning("calibration_doubtful", camera=camera.key, why=remark)
-    with open_strip(settings, reread) as service, on_end(service.stop), monitored(settings.monitoring, service.figures):
+    with (
+        open_strip(settings, reread) as service,
+        on_end(service.stop),
+        on_reload(reloading(service.rules)),
+        monitored(settings.monitoring, service.figures),
+    ):
         gc.freeze()  # what is loaded stays; looking through it again and again would hold up frames
         service.run()
 
@@ -202,7 +209,7 @@ def open_strip(settings: StripSettings, reread: Callable[[], StripSettings] | No
         if folder is not None:
             runner.add(topology.COIL_FILES, folder.scan)
         figures = ServiceFigures("strip", status, totals, standing, frame_times, keeper.sync_times)
-        yield StripService(runner, totals, publisher, server, commands, status, figures)
+        yield StripService(runner, totals, publisher, server, commands, coils, status, figures)
 
 
 def _sources(

@@ -3,13 +3,15 @@
 import json
 import os
 import re
+import shlex
 import shutil
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
@@ -23,8 +25,12 @@ from linewatch.wire.schema import BesideState, EngineAction
 
 UNITS = Path(__file__).parents[2] / "systemd"
 UNIT = UNITS / "linewatch.service"
+BACKUP = UNITS / "linewatch-backup.service"
+LASTING = sorted({*UNITS.glob("*.service")} - {BACKUP})
+"""Units that run on and on."""
 MOST_EXPOSED = {
     "linewatch": 1.4,
+    "linewatch-backup": 1.0,
     "linewatch-history": 1.4,
     "linewatch-hmi": 1.8,
     "linewatch-modbus": 1.6,
@@ -70,7 +76,7 @@ def test_the_watchdog_of_a_strip_is_slower_than_its_stages_may_be_silent() -> No
     assert LISTEN.silence_limit_s > ANSWER_S
 
 
-@pytest.mark.parametrize("unit", sorted(UNITS.glob("*.service")), ids=lambda unit: unit.stem)
+@pytest.mark.parametrize("unit", LASTING, ids=lambda unit: unit.stem)
 def test_systemd_never_gives_a_unit_up(unit: Path) -> None:
     """A cause that lasts longer than a few starts, such as a full disk, must not end the inspection for good."""
     lines = unit.read_text().splitlines()
@@ -93,7 +99,7 @@ def test_a_unit_exposes_no_more_than_it_must(unit: Path) -> None:
     assert float(found[1]) <= MOST_EXPOSED[unit.stem]
 
 
-@pytest.mark.parametrize("unit", sorted(UNITS.glob("*.service")), ids=lambda unit: unit.stem)
+@pytest.mark.parametrize("unit", LASTING, ids=lambda unit: unit.stem)
 def test_no_other_host_is_reached_unless_it_is_named(unit: Path) -> None:
     lines = unit.read_text().splitlines()
     assert "IPAddressDeny=any" in lines
@@ -102,7 +108,7 @@ def test_no_other_host_is_reached_unless_it_is_named(unit: Path) -> None:
     assert "WantedBy=multi-user.target" in lines
 
 
-@pytest.mark.parametrize("unit", sorted(UNITS.glob("*.service")), ids=lambda unit: unit.stem)
+@pytest.mark.parametrize("unit", LASTING, ids=lambda unit: unit.stem)
 def test_a_unit_starts_and_stops_with_the_target(unit: Path) -> None:
     before, _, installed = unit.read_text().partition("[Install]\n")
     assert "PartOf=linewatch.target" in before.partition("[Service]\n")[0].splitlines()
@@ -114,7 +120,7 @@ def test_enabled_units_are_wanted_by_the_target_and_the_target_by_the_boot(tmp_p
     """`systemctl --root` makes the links in a folder, as it would on a host; no systemd runs for it."""
     installed = tmp_path / "etc" / "systemd" / "system"
     installed.mkdir(parents=True)
-    units = sorted([*UNITS.glob("*.service"), *UNITS.glob("*.target")])
+    units = [*LASTING, *UNITS.glob("*.target")]
     for unit in units:
         shutil.copy(unit, installed)
     names = [unit.name for unit in units]
@@ -122,6 +128,23 @@ def test_enabled_units_are_wanted_by_the_target_and_the_target_by_the_boot(tmp_p
     wanted = {link.name for link in (installed / "linewatch.target.wants").iterdir()}
     assert wanted == {name for name in names if name.endswith(".service")}
     assert (installed / "multi-user.target.wants" / "linewatch.target").is_symlink()
+
+
+def test_a_reload_is_offered_by_the_processes_that_read_rules_again() -> None:
+    reloading = {unit.stem for unit in LASTING if "ExecReload=/bin/kill -HUP $MAINPID" in unit.read_text().splitlines()}
+    assert reloading == {"linewatch", "linewatch-strip"}
+    assert all("ExecReload=" not in unit.read_text() for unit in LASTING if unit.stem not in reloading)
+
+
+def test_the_backup_keeps_the_newest_archives(tmp_path: Path) -> None:
+    """The unit's own line removes the oldest ones, and nothing else in the folder."""
+    names = [f"linewatch-202612{day:02}T023000Z.tar.gz" for day in range(1, 11)]
+    for name in [*names, "by hand.tar.gz"]:
+        (tmp_path / name).touch()
+    line = next(line for line in BACKUP.read_text().splitlines() if line.startswith("ExecStartPost="))
+    words = shlex.split(line.partition("=")[2].replace("$$", "$"))
+    subprocess.run(words, check=True, timeout=60, env={**os.environ, "STATE_DIRECTORY": str(tmp_path), "KEEP": "7"})
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(["by hand.tar.gz", *names[-7:]])
 
 
 def _opcua(folder: Path) -> str:
@@ -199,6 +222,40 @@ def _hmi(folder: Path) -> str:
 def _mqtt(folder: Path) -> str:
     service = f'[service]\npublish = "ipc://{folder}/cam"\nserve = "ipc://{folder}/cam-rep"\n'
     return f'{service}[broker]\nurl = "mqtt://127.0.0.1:1"\n[store]\nfile = "{folder}/mqtt.sqlite"\n[plain]\n'
+
+
+@pytest.mark.skipif(
+    shutil.which("systemd-analyze") is None or not under_filter.HEADER.exists(),
+    reason="no systemd-analyze, or no header with the numbers of the system calls",
+)
+def test_the_backup_runs_under_its_filter_of_system_calls(tmp_path: Path) -> None:
+    """The unit's own shell line: the archive is written and verified."""
+    state, archives = tmp_path / "state", tmp_path / "archives"
+    for folder in (state, archives):
+        folder.mkdir()
+    with closing(sqlite3.connect(state / "history.sqlite")) as database:
+        database.executescript(
+            "PRAGMA journal_mode = WAL; CREATE TABLE coil (name TEXT); INSERT INTO coil VALUES ('A')"
+        )
+    program = tmp_path / "linewatch"
+    program.write_text(f'#!/bin/sh\nexec {sys.executable} -m linewatch.cli "$@"\n')
+    program.chmod(0o755)
+    text = BACKUP.read_text().replace("\\\n", " ").replace("/opt/linewatch/.venv/bin/linewatch", str(program))
+    line = next(line for line in text.splitlines() if line.startswith("ExecStart="))
+    line = line.replace("linewatch backup --out", f"linewatch backup {state} --out")
+    words = shlex.split(line.partition("=")[2].replace("$$", "$").replace("%%", "%"))
+    done = subprocess.run(
+        [sys.executable, under_filter.__file__, BACKUP, *words],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+        env={**os.environ, "PYTHONPATH": str(UNITS.parent), "STATE_DIRECTORY": str(archives)},
+    )
+    assert done.returncode == 0, done.stderr
+    (archive,) = archives.iterdir()
+    assert re.fullmatch(r"linewatch-\d{8}T\d{6}Z\.tar\.gz", archive.name)
+    assert f"{archive}: whole" in done.stdout
 
 
 @pytest.mark.service

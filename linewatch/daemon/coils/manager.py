@@ -24,7 +24,7 @@ from linewatch.wire.schema import (
 
 
 class CoilManager:
-    """`take` and `reload` are for the command socket's thread, `status` for any."""
+    """`take` is for the command socket's thread, `reload` and `status` for any."""
 
     def __init__(
         self,

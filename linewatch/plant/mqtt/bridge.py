@@ -62,7 +62,7 @@ async def _publish(settings: MqttSettings) -> None:
         try:
             for face in faces:
                 face.start()
-            await process.run(follower, connections, health)
+            await process.run(follower, connections, health, lambda: min(face.turned_s for face in faces))
         finally:
             for face in faces:
                 face.end()

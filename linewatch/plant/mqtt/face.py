@@ -45,6 +45,8 @@ class Face(ABC):
         """Whether the broker has the connection now."""
         self.trouble = "not connected yet"
         """Why the plant is not served; "": it is."""
+        self.turned_s = time.monotonic()
+        """When the thread last made a turn."""
         self._stop = Event()
         self._wake, self._woken = socket.socketpair()
         self._wake.setblocking(False)
@@ -113,6 +115,7 @@ class Face(ABC):
     def _run(self) -> None:
         wait_s = RETRY_S[0]
         while not self._stop.is_set():
+            self.turned_s = time.monotonic()
             try:
                 if self._connect():
                     wait_s = RETRY_S[0]
@@ -138,6 +141,7 @@ class Face(ABC):
             self.opened(connection)
             while not self._stop.is_set():
                 connection.turn(TURN_S)
+                self.turned_s = time.monotonic()
                 self.turned(connection)
             self.closing(connection)
             connection.close()

@@ -67,7 +67,9 @@ async def _serve(settings: S7Settings) -> None:
     link = PlcLink(settings, shown, commands, process.end)
     link.start()
     try:
-        await process.run(follower, lambda: link.health.trouble or "PLC served", lambda: link.health)
+        await process.run(
+            follower, lambda: link.health.trouble or "PLC served", lambda: link.health, lambda: link.turned_s
+        )
     finally:
         link.stop()
         if sender is not None:

@@ -48,6 +48,8 @@ class PlcLink:
         self._failure: BaseException | None = None
         self._trouble = "not connected yet"
         self._connected = False
+        self.turned_s = time.monotonic()
+        """When the thread last made a turn."""
         self._writes = 0
         self._written: dict[str, Value] = {}
         self._counted: Value = 0
@@ -82,6 +84,7 @@ class PlcLink:
     def _serve_for_ever(self) -> None:
         failures = 0
         while not self._stop.is_set():
+            self.turned_s = time.monotonic()
             try:
                 self._serve()
             except _FAULTS as error:
@@ -119,6 +122,7 @@ class PlcLink:
             next_s = time.monotonic()
             while not self._stop.is_set():
                 self._cycle(client)
+                self.turned_s = time.monotonic()
                 next_s = max(next_s + plc.cycle_ms / 1000, time.monotonic())
                 self._stop.wait(next_s - time.monotonic())
             self._write(client, self._shown() | {"state": 0, "quality": 0})
