@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -29,9 +30,17 @@ def on_end(stop: Callable[[], None], pause: Callable[[], None] | None = None) ->
 
 @contextmanager
 def on_reload(reload: Callable[[], None]) -> Iterator[None]:
-    """Call `reload` on a thread of its own when SIGHUP comes: files that hang do not hold up the end."""
-    with _calling({signal.SIGHUP: reload}):
+    """Call `reload` on a thread of its own when SIGHUP comes: files that hang do not hold up the end.
+
+    At a terminal SIGHUP says that it was closed, and ends the process as ever.
+    """
+    with _calling({} if at_terminal() else {signal.SIGHUP: reload}):
         yield
+
+
+def at_terminal() -> bool:
+    """Return whether somebody started this process at a terminal."""
+    return sys.stdin is not None and sys.stdin.isatty()
 
 
 def tell_that_a_restart_is_needed() -> None:

@@ -15,7 +15,7 @@ from linewatch.plant.follower import Follower
 from linewatch.plant.health import HealthReporter, LinkHealth
 from linewatch.plant.settings import BridgeSettings
 from linewatch.plant.view import BridgeState
-from linewatch.signals import tell_that_a_restart_is_needed
+from linewatch.signals import at_terminal, tell_that_a_restart_is_needed
 from linewatch.systemd import Notifier
 
 WATCH_S = 0.25
@@ -36,7 +36,8 @@ class BridgeProcess:
         self._manager = Notifier()
         for number in (signal.SIGTERM, signal.SIGINT):
             self._loop.add_signal_handler(number, self._stop.set)
-        self._loop.add_signal_handler(signal.SIGHUP, tell_that_a_restart_is_needed)
+        if not at_terminal():
+            self._loop.add_signal_handler(signal.SIGHUP, tell_that_a_restart_is_needed)
 
     def end(self) -> None:
         """End the process. May be called from any thread."""

@@ -1,7 +1,11 @@
 """SIGHUP, which `systemctl reload` sends, reads the rules again and ends no process."""
 
 import json
+import os
+import pty
 import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -99,3 +103,15 @@ def test_the_processes_beside_it_are_not_ended(
     finally:
         process.kill()
         process.wait(PATIENCE_S)
+
+
+def test_a_terminal_that_is_closed_ends_what_it_started() -> None:
+    program = "from linewatch.signals import on_reload\nwith on_reload(print):\n    print('up', flush=True); input()"
+    ours, theirs = pty.openpty()
+    with subprocess.Popen([sys.executable, "-c", program], stdin=theirs, stdout=subprocess.PIPE) as process:
+        os.close(theirs)
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"up\n"
+        process.send_signal(signal.SIGHUP)
+        assert process.wait(PATIENCE_S) == -signal.SIGHUP
+    os.close(ours)

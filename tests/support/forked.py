@@ -119,6 +119,7 @@ def _run(
     streams: dict[int, _Descriptor],
     environment: dict[str, str],
 ) -> None:
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)  # or it could be the terminal of whoever runs the tests
     for number, descriptor in streams.items():
         os.dup2(descriptor.number, number)
         os.close(descriptor.number)
