@@ -48,8 +48,8 @@ $(VENV)/.page: $(VENV)/.base constraints.txt
 demo: $(VENV)/.page ## Render a coil, inspect it, show what was found; in a terminal, then leave a line with its page running
 	$(BIN)/linewatch demo
 
-test: install-dev ## All tests but `heavy`, in two processes; prints the ten slowest (needs LINEWATCH_DATA for some, skipped without)
-	$(BIN)/python -m pytest -q -n 2 --dist loadfile --durations=10 $(ARGS)
+test: install-dev ## All tests but `heavy`, in three processes, since many tests wait; prints the ten slowest (needs LINEWATCH_DATA for some, skipped without)
+	$(BIN)/python -m pytest -q -n 3 --dist loadfile --durations=10 $(ARGS)
 
 test-fast: install-dev ## The tests of the inner loop, under two minutes on two cores: no service, nothing slow
 	$(BIN)/python -m pytest -q -n 2 --dist loadfile -m "not service and not slow and not heavy" $(ARGS)
