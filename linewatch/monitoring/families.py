@@ -4,6 +4,7 @@ Names follow Prometheus' conventions: base units, the unit in the name, `_total`
 values: no coil, defect or client stands in one.
 """
 
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
@@ -77,6 +78,8 @@ def build(software: Mapping[str, str], process: str) -> Metric:
 def of_status(status: StatusBody) -> Iterator[Metric]:
     """Yield what a service's newest status tells. Figures are at most one heartbeat old."""
     yield gauge("healthy", "1: every stage ticks, the camera is there, and strip is inspected", status.healthy)
+    age_s = (time.monotonic_ns() - status.now_ns) / _NS_PER_S
+    yield gauge("status_age_seconds", "since the newest status was made; what is told here is so old", age_s)
     yield gauge("uptime_seconds", "since the service started", status.uptime_s)
     yield counter("heartbeats", "counts while the service is healthy", status.heartbeat)
     yield counter("untold_messages", "decisions and pictures that no message could hold", status.untold)

@@ -19,6 +19,12 @@ MAKERS = {"gauge": "", "gauges": "", "counter": "_total", "counters": "_total", 
 
 Series = dict[str, str]
 
+HANGS: Series = {
+    'linewatch_healthy{instance="a"}': "1x100",
+    'linewatch_status_age_seconds{instance="a"}': "0+60x100",
+}
+"""An outlet that hangs: the newest status says that all is well, and gets old."""
+
 TROUBLES: dict[str, Series] = {
     "LinewatchProcessDown": {'up{job="linewatch", instance="a"}': "0x100"},
     "LinewatchUnhealthy": {'linewatch_healthy{instance="a"}': "0x100"},
@@ -65,6 +71,7 @@ TROUBLES: dict[str, Series] = {
 WELL: Series = {
     'up{job="linewatch", instance="a"}': "1x100",
     'linewatch_healthy{instance="a"}': "1x100",
+    'linewatch_status_age_seconds{instance="a"}': "0.1x100",
     'linewatch_lines_total{instance="a", quality="inspected", cause=""}': "0+10000x100",
     'linewatch_lines_total{instance="a", quality="missed", cause="no_strip"}': "0+5000x100",
     'linewatch_lines_total{instance="a", quality="missed", cause="lost"}': "0+1x100",
@@ -125,7 +132,7 @@ def test_rules_fire_when_they_should_and_at_no_other_time(tmp_path: Path) -> Non
             "promql_expr_test": [{"expr": firing, "eval_time": "85m", "exp_samples": expected}],
         }
 
-    tests = [case(WELL, None), *(case(series, alert) for alert, series in TROUBLES.items())]
+    tests = [case(WELL, None), case(HANGS, "LinewatchUnhealthy"), *(case(series, alert) for alert, series in TROUBLES.items())]
     file = tmp_path / "tests.yml"  # JSON is YAML
     file.write_text(json.dumps({"rule_files": [str(RULES)], "evaluation_interval": "1m", "tests": tests}))
     told = subprocess.run([promtool, "test", "rules", str(file)], capture_output=True, text=True, check=False)
