@@ -132,7 +132,8 @@ def test_rules_fire_when_they_should_and_at_no_other_time(tmp_path: Path) -> Non
             "promql_expr_test": [{"expr": firing, "eval_time": "85m", "exp_samples": expected}],
         }
 
-    tests = [case(WELL, None), case(HANGS, "LinewatchUnhealthy"), *(case(series, alert) for alert, series in TROUBLES.items())]
+    tests = [case(WELL, None), case(HANGS, "LinewatchUnhealthy")]
+    tests += [case(series, alert) for alert, series in TROUBLES.items()]
     file = tmp_path / "tests.yml"  # JSON is YAML
     file.write_text(json.dumps({"rule_files": [str(RULES)], "evaluation_interval": "1m", "tests": tests}))
     told = subprocess.run([promtool, "test", "rules", str(file)], capture_output=True, text=True, check=False)
