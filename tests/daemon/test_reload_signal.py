@@ -106,12 +106,19 @@ def test_the_processes_beside_it_are_not_ended(
 
 
 def test_a_terminal_that_is_closed_ends_what_it_started() -> None:
-    program = "from linewatch.signals import on_reload\nwith on_reload(print):\n    print('up', flush=True); input()"
+    program = (
+        "import signal; from linewatch.signals import on_reload\n"
+        "signal.signal(signal.SIGHUP, signal.SIG_DFL)  # the tests may run under nohup\n"
+        "with on_reload(print):\n    print('up', flush=True); input()"
+    )
     ours, theirs = pty.openpty()
     with subprocess.Popen([sys.executable, "-c", program], stdin=theirs, stdout=subprocess.PIPE) as process:
         os.close(theirs)
         assert process.stdout is not None
         assert process.stdout.readline() == b"up\n"
         process.send_signal(signal.SIGHUP)
-        assert process.wait(PATIENCE_S) == -signal.SIGHUP
+        try:
+            assert process.wait(PATIENCE_S) == -signal.SIGHUP
+        finally:
+            process.kill()
     os.close(ours)
